@@ -1,0 +1,29 @@
+//! The shared vocabulary of Potluck.
+//!
+//! Ids and distances, identities, contacts, virtual time, seeded randomness, bounded collections
+//! and the contract every protocol machine keeps. This crate knows no protocol and performs no
+//! I/O; everything above it speaks in its words.
+//!
+//! **Invariant:** nothing here reads a clock, a socket, a file or a global random source.
+
+pub mod bounded;
+pub mod contact;
+pub mod id;
+pub mod keys;
+pub mod lru;
+pub mod machine;
+pub mod network;
+pub mod rng;
+pub mod time;
+pub mod token_bucket;
+
+pub use bounded::BoundedQueue;
+pub use contact::{Contact, ContactError, Peer};
+pub use id::{BucketIndex, Distance, IdError, Key, NodeId};
+pub use keys::{Identity, KeyError, PublicKey, SharedSecret, Signature};
+pub use lru::LruMap;
+pub use machine::Machine;
+pub use network::{Admission, NetworkId};
+pub use rng::Rng;
+pub use time::{Deadline, Instant, UnixMillis};
+pub use token_bucket::TokenBucket;

@@ -1,0 +1,117 @@
+//! A map that forgets what was not used for longest.
+
+use std::collections::BTreeMap;
+
+/// At most `capacity` entries; inserting into a full map evicts the least recently used one.
+/// Ordered by key, so that iterating gives the same order in every run.
+#[derive(Debug, Clone)]
+pub struct LruMap<K, V> {
+    entries: BTreeMap<K, (u64, V)>,
+    by_use: BTreeMap<u64, K>,
+    capacity: usize,
+    clock: u64,
+    evicted: u64,
+}
+
+impl<K: Ord + Clone, V> LruMap<K, V> {
+    /// An empty map for at most `capacity` entries.
+    ///
+    /// # Panics
+    /// If `capacity` is zero, since such a map could hold nothing.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        assert!(capacity > 0, "a map needs room for one entry");
+        Self { entries: BTreeMap::new(), by_use: BTreeMap::new(), capacity, clock: 0, evicted: 0 }
+    }
+
+    /// Puts a value in and gives back what had to leave: the key's old value or the evicted entry.
+    pub fn insert(&mut self, key: K, value: V) -> Option<(K, V)> {
+        let left = match self.remove(&key) {
+            Some(old) => Some((key.clone(), old)),
+            None if self.entries.len() >= self.capacity => self.evict(),
+            None => None,
+        };
+        self.clock += 1;
+        self.by_use.insert(self.clock, key.clone());
+        self.entries.insert(key, (self.clock, value));
+        left
+    }
+
+    fn evict(&mut self) -> Option<(K, V)> {
+        let (_, oldest) = self.by_use.pop_first()?;
+        self.evicted += 1;
+        self.entries.remove(&oldest).map(|(_, value)| (oldest, value))
+    }
+
+    /// The value of `key`, which counts as a use.
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let (used, value) = self.entries.get_mut(key)?;
+        self.clock += 1;
+        if let Some(owned) = self.by_use.remove(used) {
+            self.by_use.insert(self.clock, owned);
+        }
+        *used = self.clock;
+        Some(value)
+    }
+
+    /// The value of `key` without counting it as a use.
+    #[must_use]
+    pub fn peek(&self, key: &K) -> Option<&V> {
+        self.entries.get(key).map(|(_, value)| value)
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        let (used, value) = self.entries.remove(key)?;
+        self.by_use.remove(&used);
+        Some(value)
+    }
+
+    /// Entries in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|(key, (_, value))| (key, value))
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many entries were evicted since the start.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_recently_used_entry_leaves_first() {
+        let mut map = LruMap::new(2);
+        map.insert("a", 1);
+        map.insert("b", 2);
+        assert_eq!(map.get_mut(&"a"), Some(&mut 1));
+        assert_eq!(map.insert("c", 3), Some(("b", 2)));
+        assert_eq!((map.len(), map.evicted(), map.peek(&"b")), (2, 1, None));
+    }
+
+    #[test]
+    fn replacing_a_value_evicts_nobody() {
+        let mut map = LruMap::new(2);
+        map.insert("a", 1);
+        map.insert("b", 2);
+        assert_eq!(map.insert("a", 3), Some(("a", 1)));
+        assert_eq!((map.len(), map.evicted()), (2, 0));
+        assert_eq!(map.insert("c", 4), Some(("b", 2)));
+    }
+}

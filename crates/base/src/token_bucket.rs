@@ -1,0 +1,63 @@
+//! The token bucket behind every rate limit.
+
+use std::time::Duration;
+
+use crate::Instant;
+
+/// Allows `burst` at once and `per_second` on average. Kept as one instant (the generic cell rate
+/// algorithm, ITU-T I.371), so an idle bucket needs no timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenBucket {
+    /// When the bucket will be full again.
+    full_at: Instant,
+    cost: Duration,
+    depth: Duration,
+}
+
+impl TokenBucket {
+    /// A full bucket for `per_second` (at least one) on average and `burst` at once.
+    #[must_use]
+    pub fn new(per_second: u32, burst: u32) -> Self {
+        let cost = Duration::from_secs(1) / per_second.max(1);
+        Self { full_at: Instant::ZERO, cost, depth: cost * burst.max(1) }
+    }
+
+    /// Takes `tokens` at `now`; false if there are not enough, and then nothing is taken.
+    pub fn take(&mut self, now: Instant, tokens: u32) -> bool {
+        let start = self.full_at.max(now);
+        let end = start + self.cost * tokens;
+        if end.since(now) > self.depth {
+            return false;
+        }
+        self.full_at = end;
+        true
+    }
+
+    /// Whether `tokens` could be taken at `now`.
+    #[must_use]
+    pub fn has(&self, now: Instant, tokens: u32) -> bool {
+        (self.full_at.max(now) + self.cost * tokens).since(now) <= self.depth
+    }
+
+    /// Whether the bucket is full at `now`, so that forgetting it changes nothing.
+    #[must_use]
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.full_at <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_and_the_average_holds() {
+        let mut bucket = TokenBucket::new(10, 5);
+        let now = Instant::from_micros(1_000_000);
+        assert!((0..5).all(|_| bucket.take(now, 1)));
+        assert!(!bucket.take(now, 1));
+        let later = now + Duration::from_millis(100);
+        assert!(bucket.take(later, 1) && !bucket.take(later, 1));
+        assert!(bucket.is_full(later + Duration::from_millis(500)));
+    }
+}
