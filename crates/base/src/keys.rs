@@ -211,10 +211,9 @@ mod tests {
         // The identity element and a point of order eight (RFC 8032 test material).
         let mut one = [0; 32];
         one[0] = 1;
-        let order_eight = PublicKey::from_str(
-            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
-        )
-        .expect("hex");
+        let order_eight =
+            PublicKey::from_str("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a")
+                .expect("hex");
         for weak in [PublicKey(one), order_eight] {
             assert_eq!(identity(1).agree(&weak).unwrap_err(), KeyError::Point);
         }
@@ -226,10 +225,7 @@ mod tests {
         let key = identity(1).public_key();
         assert_eq!(key.verify(b"dish", &signature), Ok(()));
         assert_eq!(key.verify(b"fish", &signature), Err(KeyError::Signature));
-        assert_eq!(
-            identity(2).public_key().verify(b"dish", &signature),
-            Err(KeyError::Signature)
-        );
+        assert_eq!(identity(2).public_key().verify(b"dish", &signature), Err(KeyError::Signature));
     }
 
     #[test]

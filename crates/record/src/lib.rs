@@ -1,1 +1,31 @@
-//! (in progress)
+//! What a Potluck record is: pure data, no protocol.
+//!
+//! A record lives under a [`Key`](potluck_base::Key), the hash of its [`Space`] and [`Name`]. Each
+//! writer keeps one signed [`Envelope`] per key with its whole live state for that key: values,
+//! each with its [`Dot`], and a [`Context`] of all that the writer had seen. Replicas keep the
+//! newest envelope per writer ([`State`]); readers fold what they got into a [`Reading`].
+//!
+//! **Invariants:** merging is commutative, associative and idempotent, reads no clock and
+//! truncates nothing; a signature covers the exact bytes that are kept; every size has a limit in
+//! [`limits`].
+
+pub mod context;
+pub mod dot;
+pub mod envelope;
+pub mod head;
+pub mod kind;
+pub mod limits;
+pub mod reading;
+pub mod space;
+pub mod state;
+pub mod storage;
+
+pub use context::{Context, ContextError};
+pub use dot::Dot;
+pub use envelope::{Draft, DraftError, Envelope, EnvelopeError};
+pub use head::{SignedHead, ValueEntry};
+pub use kind::Kind;
+pub use reading::{Reading, Value};
+pub use space::{Name, NameError, Space, SpaceError};
+pub use state::{HasHead, Merged, State, StateDigest};
+pub use storage::{OpId, Place, StorageFailure, StorageOp, StorageReply};

@@ -1,0 +1,210 @@
+use potluck_base::Admission;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Merged, Reading, State};
+
+fn network() -> NetworkId {
+    NetworkId::new("test", Admission::Lab, None)
+}
+
+fn identity(number: u8) -> Identity {
+    Identity::from_seed([number; 32])
+}
+
+fn draft(values: &[(u64, &'static [u8])], dot: u64, context: Context) -> Draft {
+    let end = UnixMillis(10_000);
+    Draft {
+        space: Space::Commons,
+        name: Some(Name::new("n").expect("good name")),
+        kind: Kind::Siblings,
+        values: values
+            .iter()
+            .map(|(dot, bytes)| (Dot::from_raw(*dot), end, Bytes::from_static(bytes)))
+            .collect(),
+        dot: Dot::from_raw(dot),
+        context,
+        expires: end,
+    }
+}
+
+fn signed(writer: u8, draft: Draft) -> Envelope {
+    Envelope::sign(&identity(writer), &network(), draft).expect("a good draft")
+}
+
+fn read(state: &State) -> Vec<Vec<u8>> {
+    let mut values: Vec<_> =
+        Reading::of(state, UnixMillis(1)).values.iter().map(|value| value.bytes.to_vec()).collect();
+    values.sort();
+    values
+}
+
+#[test]
+fn an_envelope_round_trips_and_its_signature_holds() {
+    let envelope = signed(1, draft(&[(1, b"one"), (2, b"two")], 2, Context::new()));
+    let decoded = Envelope::decode(&envelope.encode()).expect("own bytes");
+    assert_eq!(decoded, envelope);
+    assert!(envelope.encode().len() <= envelope.encoded_len());
+    assert_eq!(decoded.verify(&network()), Ok(()));
+    let values: Vec<_> = decoded.values().map(|(_, bytes)| bytes).collect();
+    assert_eq!(values, [Bytes::from_static(b"one"), Bytes::from_static(b"two")]);
+    let head = SignedHead::decode(&envelope.head().encode()).expect("own bytes");
+    assert_eq!(head.verify(&network()), Ok(()));
+}
+
+#[test]
+fn a_signature_does_not_hold_in_another_network() {
+    let envelope = signed(1, draft(&[(1, b"one")], 1, Context::new()));
+    let other = NetworkId::new("other", Admission::Lab, None);
+    assert_eq!(envelope.verify(&other), Err(KeyError::Signature));
+}
+
+#[test]
+fn values_that_do_not_match_the_head_are_refused() {
+    let envelope = signed(1, draft(&[(1, b"one")], 1, Context::new()));
+    let head = envelope.head().clone();
+    assert_eq!(Envelope::join(head, Bytes::from_static(b"two")), Err(EnvelopeError::Payload));
+}
+
+#[test]
+fn only_the_owner_writes_to_an_own_space() {
+    let mut foreign = draft(&[(1, b"x")], 1, Context::new());
+    foreign.space = Space::Own(identity(2).public_key());
+    let error = Envelope::sign(&identity(1), &network(), foreign).unwrap_err();
+    assert!(matches!(error, DraftError::Rule(_)));
+}
+
+#[test]
+fn content_lives_under_the_hash_of_its_value() {
+    let mut content = draft(&[(1, b"dish")], 1, Context::new());
+    content.space = Space::Content;
+    content.name = None;
+    let envelope = signed(1, content);
+    assert_eq!(envelope.head().key(), Space::content_key(b"dish"));
+}
+
+#[test]
+fn too_large_and_too_many_are_refused_before_signing() {
+    let mut large = draft(&[], 1, Context::new());
+    let value = Bytes::from(vec![0; VALUE_BYTES_MAX + 1]);
+    large.values = vec![(Dot::from_raw(1), UnixMillis(10_000), value)];
+    let error = Envelope::sign(&identity(1), &network(), large).unwrap_err();
+    assert_eq!(error, DraftError::ValueTooLarge(VALUE_BYTES_MAX + 1));
+
+    let mut many = draft(&[], 20, Context::new());
+    many.values = (1..=9).map(|n| (Dot::from_raw(n), UnixMillis(1), Bytes::new())).collect();
+    let error = Envelope::sign(&identity(1), &network(), many).unwrap_err();
+    assert_eq!(error, DraftError::TooManyValues(8));
+}
+
+#[test]
+fn a_write_supersedes_what_it_has_read_and_nothing_else() {
+    let first = signed(1, draft(&[(1, b"a")], 1, Context::new()));
+    let concurrent = signed(2, draft(&[(2, b"b")], 2, Context::new()));
+    let mut state: State = [first.clone()].into_iter().collect();
+    let seen = state.context();
+    let second = signed(3, draft(&[(3, b"c")], 3, seen));
+    state.merge(concurrent);
+    state.merge(second);
+    assert_eq!(read(&state), [b"b".to_vec(), b"c".to_vec()]);
+    let merged = signed(1, draft(&[(4, b"bc")], 4, state.context()));
+    assert_eq!(state.merge(merged), Merged::Newer);
+    assert_eq!(read(&state), [b"bc".to_vec()]);
+    assert_eq!(state.merge(first), Merged::Older);
+}
+
+#[test]
+fn a_tombstone_hides_what_it_covers() {
+    let mut state: State =
+        [signed(1, draft(&[(1, b"a")], 1, Context::new()))].into_iter().collect();
+    let tombstone = signed(2, draft(&[], 2, state.context()));
+    assert!(tombstone.head().is_tombstone());
+    state.merge(tombstone);
+    assert!(read(&state).is_empty());
+}
+
+#[test]
+fn an_expired_value_does_not_let_the_old_one_return() {
+    let mut state: State =
+        [signed(1, draft(&[(1, b"old")], 1, Context::new()))].into_iter().collect();
+    let mut short = draft(&[(2, b"short")], 2, state.context());
+    short.values[0].1 = UnixMillis(100);
+    state.merge(signed(2, short));
+    assert_eq!(read(&state), [b"short".to_vec()]);
+    assert!(Reading::of(&state, UnixMillis(101)).values.is_empty());
+}
+
+#[test]
+fn last_write_wins_folds_to_one_and_mixed_kinds_come_back_together() {
+    let lww = |writer, dot, bytes| {
+        let mut draft = draft(&[(dot, bytes)], dot, Context::new());
+        draft.kind = Kind::Lww;
+        signed(writer, draft)
+    };
+    let mut state: State = [lww(1, 1, b"a"), lww(2, 2, b"b")].into_iter().collect();
+    assert_eq!(read(&state), [b"b".to_vec()]);
+    state.merge(signed(3, draft(&[(3, b"c")], 3, Context::new())));
+    assert_eq!(read(&state), [b"b".to_vec(), b"c".to_vec()]);
+}
+
+/// A pool of envelopes by few writers with overlapping contexts, equal dots included.
+fn pool() -> Vec<Envelope> {
+    let mut pool = Vec::new();
+    for writer in 1..=3u8 {
+        for dot in 1..=4u64 {
+            let context = [(identity(writer % 3 + 1).public_key(), Dot::from_raw(dot / 2))]
+                .into_iter()
+                .filter(|(_, dot)| *dot > Dot::ZERO)
+                .collect();
+            pool.push(signed(writer, draft(&[(dot, b"v")], dot, context)));
+        }
+        pool.push(signed(writer, draft(&[(3, b"forked")], 3, Context::new())));
+        pool.push(signed(writer, draft(&[], 4, Context::new())));
+    }
+    pool
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn merge_is_commutative_associative_and_idempotent(
+        left in prop::collection::vec(0usize..18, 0..8),
+        right in prop::collection::vec(0usize..18, 0..8),
+        swap in any::<bool>(),
+    ) {
+        let pool = pool();
+        let state_of = |picks: &[usize]| -> State {
+            picks.iter().map(|pick| pool[*pick].clone()).collect()
+        };
+        let mut once = state_of(&left);
+        right.iter().for_each(|pick| { once.merge(pool[*pick].clone()); });
+        // Any grouping, order and repetition of the same envelopes gives the same state.
+        let (first, second) = if swap { (&right, &left) } else { (&left, &right) };
+        let mut grouped = state_of(first);
+        for envelope in state_of(second).iter().chain(state_of(first).iter()) {
+            grouped.merge(envelope.clone());
+        }
+        prop_assert_eq!(&once, &grouped);
+        prop_assert_eq!(once.digest(), grouped.digest());
+        prop_assert_eq!(read(&once), read(&grouped));
+    }
+
+    #[test]
+    fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Envelope::decode(&Bytes::from(bytes));
+    }
+
+    #[test]
+    fn a_flipped_bit_is_refused(position in 0usize..1000, bit in 0u8..8) {
+        let envelope = signed(1, draft(&[(1, b"one"), (2, b"two")], 2, Context::new()));
+        let mut bytes = envelope.encode().to_vec();
+        let position = position % bytes.len();
+        bytes[position] ^= 1 << bit;
+        let refused = match Envelope::decode(&Bytes::from(bytes)) {
+            Err(_) => true,
+            Ok(changed) => changed.verify(&network()).is_err(),
+        };
+        prop_assert!(refused);
+    }
+}

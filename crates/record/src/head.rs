@@ -1,0 +1,302 @@
+//! The signed head of an envelope: everything but the values, which it covers by their hash.
+//!
+//! Because the signature covers head bytes that include the payload's hash, a head can be checked,
+//! compared and merged without its values: a put learns all it has to supersede from heads alone.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use minicbor::{Decode, Encode};
+use potluck_base::{Key, KeyError, NetworkId, PublicKey, Signature, UnixMillis};
+
+use crate::envelope::EnvelopeError;
+use crate::limits::{HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX, VALUE_BYTES_MAX, VALUES_MAX};
+use crate::{Context, Dot, Kind, Name, Space};
+
+/// The version of the envelope format, first field of every head.
+pub const ENVELOPE_VERSION: u8 = 1;
+
+/// One value's place in an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct ValueEntry {
+    #[n(0)]
+    dot: u64,
+    #[n(1)]
+    bytes: u32,
+    #[n(2)]
+    expires_ms: u64,
+}
+
+impl ValueEntry {
+    /// An entry for a value of `bytes` bytes.
+    #[must_use]
+    pub(crate) const fn new(dot: Dot, bytes: u32, expires: UnixMillis) -> Self {
+        Self { dot: dot.raw(), bytes, expires_ms: expires.0 }
+    }
+
+    /// The value's dot.
+    #[must_use]
+    pub const fn dot(&self) -> Dot {
+        Dot::from_raw(self.dot)
+    }
+
+    /// The value's length in bytes.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.bytes as usize
+    }
+
+    /// Whether the value is empty, which is a value like any other.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// When readers stop returning the value. The envelope may live longer, so that it goes on
+    /// covering what it superseded.
+    #[must_use]
+    pub const fn expires(&self) -> UnixMillis {
+        UnixMillis(self.expires_ms)
+    }
+}
+
+/// The head as it is encoded: a CBOR map with integer keys, unknown keys skipped.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Fields {
+    #[n(0)]
+    pub(crate) version: u8,
+    #[n(1)]
+    pub(crate) space: u8,
+    #[n(2)]
+    pub(crate) name: String,
+    #[n(3)]
+    pub(crate) kind: u8,
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub(crate) writer: [u8; 32],
+    #[n(5)]
+    pub(crate) dot: u64,
+    #[n(6)]
+    pub(crate) values: Vec<ValueEntry>,
+    #[n(7)]
+    pub(crate) context: Context,
+    #[n(8)]
+    pub(crate) expires_ms: u64,
+    #[cbor(n(9), with = "minicbor::bytes")]
+    pub(crate) payload_hash: [u8; 32],
+}
+
+const SPACE_CONTENT: u8 = 0;
+const SPACE_OWN: u8 = 1;
+const SPACE_COMMONS: u8 = 2;
+const SPACE_PROVIDER: u8 = 3;
+
+/// The number of a space in a head. `Own` needs no owner there: its writer is its owner.
+pub(crate) const fn space_number(space: &Space) -> u8 {
+    match space {
+        Space::Content => SPACE_CONTENT,
+        Space::Own(_) => SPACE_OWN,
+        Space::Commons => SPACE_COMMONS,
+        Space::Provider => SPACE_PROVIDER,
+    }
+}
+
+struct Parsed {
+    fields: Fields,
+    space: Space,
+    key: Key,
+    digest: [u8; 32],
+}
+
+/// A head with its signature. Parsed and within its limits; [`verify`](Self::verify) checks the
+/// signature. Cheap to clone.
+#[derive(Clone)]
+pub struct SignedHead {
+    bytes: Bytes,
+    signature: Signature,
+    parsed: Arc<Parsed>,
+}
+
+impl SignedHead {
+    /// Parses head bytes and checks every limit and rule that needs no key.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`]: not CBOR of this form, another version, or a limit or rule is broken.
+    pub fn parse(bytes: Bytes, signature: Signature) -> Result<Self, EnvelopeError> {
+        if bytes.len() > HEAD_BYTES_MAX {
+            return Err(EnvelopeError::Limit("head bytes"));
+        }
+        let fields: Fields = minicbor::decode(&bytes).map_err(|_| EnvelopeError::Malformed)?;
+        if fields.version != ENVELOPE_VERSION {
+            return Err(EnvelopeError::Version(fields.version));
+        }
+        check_values(&fields)?;
+        let (space, key) = place(&fields)?;
+        let digest = *blake3::hash(&bytes).as_bytes();
+        Ok(Self { bytes, signature, parsed: Arc::new(Parsed { fields, space, key, digest }) })
+    }
+
+    /// What the signature is made over: a domain, the network and the head bytes.
+    pub(crate) fn signed_message(network: &NetworkId, head: &[u8]) -> Vec<u8> {
+        [b"potluck envelope 1".as_slice(), network.as_bytes(), head].concat()
+    }
+
+    /// Checks the signature.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the writer did not sign these bytes for this network.
+    pub fn verify(&self, network: &NetworkId) -> Result<(), KeyError> {
+        self.writer().verify(&Self::signed_message(network, &self.bytes), &self.signature)
+    }
+
+    /// The exact signed bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The signature.
+    #[must_use]
+    pub const fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// The BLAKE3 hash of the head bytes, which names this envelope.
+    #[must_use]
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.parsed.digest
+    }
+
+    /// The key this is written under.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        self.parsed.key
+    }
+
+    /// The space it is written in.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        self.parsed.space
+    }
+
+    /// The name as it was typed; empty in [`Space::Content`].
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.parsed.fields.name
+    }
+
+    /// How readers fold it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        Kind::from_number(self.parsed.fields.kind)
+    }
+
+    /// Who wrote and signed it.
+    #[must_use]
+    pub fn writer(&self) -> PublicKey {
+        PublicKey::from_bytes(self.parsed.fields.writer)
+    }
+
+    /// The envelope's own dot: at least that of each of its values.
+    #[must_use]
+    pub fn dot(&self) -> Dot {
+        Dot::from_raw(self.parsed.fields.dot)
+    }
+
+    /// The writer's live values.
+    #[must_use]
+    pub fn values(&self) -> &[ValueEntry] {
+        &self.parsed.fields.values
+    }
+
+    /// What the writer had seen, and supersedes.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.parsed.fields.context
+    }
+
+    /// The end of the envelope's life: it is refused and dropped from then on.
+    #[must_use]
+    pub fn expires(&self) -> UnixMillis {
+        UnixMillis(self.parsed.fields.expires_ms)
+    }
+
+    /// The BLAKE3 hash of the values, one behind the other.
+    #[must_use]
+    pub fn payload_hash(&self) -> &[u8; 32] {
+        &self.parsed.fields.payload_hash
+    }
+
+    /// The length of all values together.
+    #[must_use]
+    pub fn payload_len(&self) -> usize {
+        self.values().iter().map(ValueEntry::len).sum()
+    }
+
+    /// Whether this is a tombstone: an envelope without a value.
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        self.values().is_empty()
+    }
+}
+
+fn check_values(fields: &Fields) -> Result<(), EnvelopeError> {
+    if fields.values.len() > VALUES_MAX {
+        return Err(EnvelopeError::Limit("values"));
+    }
+    if fields.values.iter().any(|value| value.len() > VALUE_BYTES_MAX) {
+        return Err(EnvelopeError::Limit("value bytes"));
+    }
+    if fields.values.iter().map(ValueEntry::len).sum::<usize>() > PAYLOAD_BYTES_MAX {
+        return Err(EnvelopeError::Limit("payload bytes"));
+    }
+    let ordered = fields.values.windows(2).all(|pair| pair[0].dot < pair[1].dot);
+    let within = fields
+        .values
+        .iter()
+        .all(|value| value.dot <= fields.dot && value.expires_ms <= fields.expires_ms);
+    if !ordered || !within || fields.dot == 0 {
+        return Err(EnvelopeError::Rule("value dots ascend up to the envelope's dot and expiry"));
+    }
+    Ok(())
+}
+
+/// The space and key that the fields stand for.
+fn place(fields: &Fields) -> Result<(Space, Key), EnvelopeError> {
+    let space = match fields.space {
+        SPACE_CONTENT => {
+            if !fields.name.is_empty() || fields.values.len() != 1 || !fields.context.is_empty() {
+                return Err(EnvelopeError::Rule("content has one value, no name and no context"));
+            }
+            return Ok((Space::Content, Key::from_bytes(fields.payload_hash)));
+        }
+        SPACE_OWN => Space::Own(PublicKey::from_bytes(fields.writer)),
+        SPACE_COMMONS => Space::Commons,
+        SPACE_PROVIDER => Space::Provider,
+        _ => return Err(EnvelopeError::Rule("a space this version does not know")),
+    };
+    if (space == Space::Provider) != (fields.kind == Kind::PerWriter.number()) {
+        return Err(EnvelopeError::Rule("provider records have a kind of their own"));
+    }
+    let name = Name::new(fields.name.clone()).map_err(|_| EnvelopeError::Rule("a good name"))?;
+    let key = space.key(&name).ok_or(EnvelopeError::Rule("a named space"))?;
+    Ok((space, key))
+}
+
+impl PartialEq for SignedHead {
+    fn eq(&self, other: &Self) -> bool {
+        self.parsed.digest == other.parsed.digest && self.signature == other.signature
+    }
+}
+
+impl fmt::Debug for SignedHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedHead")
+            .field("key", &self.key())
+            .field("writer", &self.writer())
+            .field("dot", &self.dot())
+            .field("values", &self.values().len())
+            .finish_non_exhaustive()
+    }
+}

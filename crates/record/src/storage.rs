@@ -1,0 +1,133 @@
+//! What the core asks of a store, and what the store answers. Pure data: `store` carries it out on
+//! disk, the simulator in memory.
+//!
+//! **Invariant:** an answer to a merge or removal means that it is durable. Whoever executes the
+//! operations commits first and answers then.
+
+use potluck_base::{Key, UnixMillis};
+
+use crate::{Envelope, Merged, StateDigest};
+
+/// Which of the core's requests an answer belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpId(pub u64);
+
+/// In which role a node keeps an envelope. The two are kept apart: what a node wrote it must
+/// remember also where others are the replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// As one of the replicas of the key: the newest envelope per writer.
+    Replica,
+    /// As the writer: this node's own newest envelope for the key.
+    Own,
+}
+
+/// One operation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StorageOp {
+    /// Merges an envelope into the state of its key: read, decide, write as one. The signature was
+    /// checked before.
+    Merge {
+        /// The envelope.
+        envelope: Envelope,
+        /// Where to.
+        place: Place,
+        /// Refuse if this would be a new writer beyond so many. Set at ingress, never for repair.
+        writers_max: Option<u16>,
+    },
+    /// All envelopes of a key.
+    Load {
+        /// The key.
+        key: Key,
+        /// Where from.
+        place: Place,
+    },
+    /// Keys and their digests in `from..=to` among the replicas, in order of keys.
+    Scan {
+        /// First key.
+        from: Key,
+        /// Last key.
+        to: Key,
+        /// Most entries to return.
+        limit: u32,
+    },
+    /// Count and sum of digests over `from..=to` among the replicas.
+    Fingerprint {
+        /// First key.
+        from: Key,
+        /// Last key.
+        to: Key,
+    },
+    /// Drops envelopes whose life is over at `now`, in both places.
+    Expire {
+        /// The time to compare with.
+        now: UnixMillis,
+        /// Most envelopes to drop in one go.
+        limit: u32,
+    },
+    /// Drops a key's envelopes: handed over, or evicted for room.
+    Remove {
+        /// The key.
+        key: Key,
+        /// Where from.
+        place: Place,
+    },
+}
+
+/// Why an operation was not done. Nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StorageFailure {
+    /// The disk, or the share of it that this node may use, is full. Goes on when there is room.
+    #[error("no space left for records")]
+    Full,
+    /// A disk error stopped the store: nothing is acknowledged until the node is restarted.
+    #[error("the store stopped after a disk error")]
+    Stopped,
+    /// The bytes on disk are not what was written.
+    #[error("a stored record is damaged")]
+    Corrupt,
+}
+
+/// The answer to one operation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StorageReply {
+    /// The merge is durable.
+    Merged {
+        /// What it did.
+        outcome: Merged,
+        /// The digest of the key's state with it.
+        digest: StateDigest,
+    },
+    /// The key has too many writers already; nothing changed.
+    TooManyWriters,
+    /// The envelopes found, by writer; none if the key is not here.
+    Loaded {
+        /// The envelopes.
+        envelopes: Vec<Envelope>,
+    },
+    /// One page of keys.
+    Scanned {
+        /// Keys with their state's digests, ascending.
+        entries: Vec<(Key, StateDigest)>,
+        /// Whether the page ended at the limit: go on behind its last key.
+        more: bool,
+    },
+    /// The sum over a range.
+    Fingerprint {
+        /// How many keys.
+        keys: u64,
+        /// Sum of their digests.
+        sum: StateDigest,
+    },
+    /// Expired envelopes are gone.
+    Expired {
+        /// How many.
+        dropped: u32,
+        /// Whether the limit ended it: ask again.
+        more: bool,
+    },
+    /// The key is not here any more.
+    Removed,
+    /// Not done.
+    Failed(StorageFailure),
+}
