@@ -1,1 +1,18 @@
-//! (in progress)
+//! Bytes to messages and back, with limits and a version in each message.
+//!
+//! A message is a CBOR sequence of two items: the protocol version and the message itself, with
+//! integer keys throughout (`docs/protocol.md` has the CDDL). The same bytes travel in sealed
+//! datagrams and in calls; only the size limit differs.
+//!
+//! **Invariant:** decoding never panics, allocates in proportion to the bytes it was given, and
+//! yields only messages within [`limits`].
+
+mod codec;
+pub mod limits;
+pub mod message;
+
+pub use codec::{DecodeError, decode_request, decode_response, encode_request, encode_response};
+pub use message::{
+    Contacts, Found, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request, Response,
+    StoreOutcome, Want,
+};

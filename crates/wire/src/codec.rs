@@ -1,0 +1,357 @@
+//! Encoding and decoding, with the limits applied.
+
+use bytes::Bytes;
+use minicbor::{Decoder, Encoder};
+
+use crate::limits::{CONTACTS_MAX, ENVELOPES_MAX, LOAD_KEYS_MAX, OFFER_ENTRIES_MAX, VERSION};
+use crate::{Load, Request, Response};
+
+/// Why bytes are no message. Drop them and count it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not CBOR of a known message.
+    #[error("not a message")]
+    Malformed,
+    /// A version this node does not speak.
+    #[error("message version {0} is not known here")]
+    Version(u8),
+    /// A list is longer than its limit.
+    #[error("over the limit of {0}")]
+    Limit(&'static str),
+}
+
+/// The bytes of a request.
+#[must_use]
+pub fn encode_request(request: &Request) -> Bytes {
+    encode(request)
+}
+
+/// The bytes of a response.
+#[must_use]
+pub fn encode_response(response: &Response) -> Bytes {
+    encode(response)
+}
+
+fn encode<T: minicbor::Encode<()>>(message: &T) -> Bytes {
+    let mut out = Vec::with_capacity(128);
+    let mut encoder = Encoder::new(&mut out);
+    encoder
+        .u8(VERSION)
+        .and_then(|encoder| encoder.encode(message))
+        .expect("writing to memory cannot fail");
+    out.into()
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// [`DecodeError`] if the bytes are no request within the limits.
+pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
+    let request = decode(bytes)?;
+    match &request {
+        Request::Store { envelopes } if envelopes.len() > ENVELOPES_MAX => {
+            Err(DecodeError::Limit("envelopes"))
+        }
+        Request::Offer { entries } if entries.len() > OFFER_ENTRIES_MAX => {
+            Err(DecodeError::Limit("offer entries"))
+        }
+        Request::Load(Load { keys, .. }) if keys.len() > LOAD_KEYS_MAX => {
+            Err(DecodeError::Limit("load keys"))
+        }
+        Request::Ping
+        | Request::FindNode { .. }
+        | Request::Store { .. }
+        | Request::Offer { .. }
+        | Request::Load(_)
+        | Request::Leave => Ok(request),
+    }
+}
+
+/// Reads a response.
+///
+/// # Errors
+/// [`DecodeError`] if the bytes are no response within the limits.
+pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
+    let response = decode(bytes)?;
+    match &response {
+        Response::Found(found) if found.contacts.len() > CONTACTS_MAX => {
+            Err(DecodeError::Limit("contacts"))
+        }
+        Response::Found(found)
+            if found.record.as_ref().is_some_and(|record| record.parts.len() > ENVELOPES_MAX) =>
+        {
+            Err(DecodeError::Limit("record parts"))
+        }
+        Response::Loaded(loaded) if loaded.envelopes.len() > ENVELOPES_MAX => {
+            Err(DecodeError::Limit("envelopes"))
+        }
+        Response::Stored { outcomes } if outcomes.len() > ENVELOPES_MAX => {
+            Err(DecodeError::Limit("outcomes"))
+        }
+        Response::Pong
+        | Response::Found(_)
+        | Response::Stored { .. }
+        | Response::Offered { .. }
+        | Response::Loaded(_)
+        | Response::Refused { .. }
+        | Response::Left => Ok(response),
+    }
+}
+
+fn decode<T: for<'b> minicbor::Decode<'b, ()>>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let mut decoder = Decoder::new(bytes);
+    let version = decoder.u8().map_err(|_| DecodeError::Malformed)?;
+    if version != VERSION {
+        return Err(DecodeError::Version(version));
+    }
+    let message = decoder.decode().map_err(|_| DecodeError::Malformed)?;
+    if decoder.position() == bytes.len() { Ok(message) } else { Err(DecodeError::Malformed) }
+}
+
+fn fixed<const N: usize>(d: &mut Decoder<'_>) -> Result<[u8; N], minicbor::decode::Error> {
+    d.bytes()?.try_into().map_err(|_| minicbor::decode::Error::message("byte string length"))
+}
+
+/// Elements of an array of known length, at most `max`.
+fn elements<'b, T>(
+    d: &mut Decoder<'b>,
+    max: usize,
+    mut element: impl FnMut(&mut Decoder<'b>) -> Result<T, minicbor::decode::Error>,
+) -> Result<Vec<T>, minicbor::decode::Error> {
+    let length = d
+        .array()?
+        .filter(|length| *length <= max as u64)
+        .ok_or_else(|| minicbor::decode::Error::message("array length"))?;
+    (0..length).map(|_| element(d)).collect()
+}
+
+type Written<W> = Result<(), minicbor::encode::Error<<W as minicbor::encode::Write>::Error>>;
+
+pub(crate) mod cbor_key {
+    //! A key as a byte string.
+    use super::{Decoder, Encoder, Written, fixed};
+    use minicbor::encode::Write;
+    use potluck_base::Key;
+
+    pub(crate) fn encode<C, W: Write>(key: &Key, e: &mut Encoder<W>, _: &mut C) -> Written<W> {
+        e.bytes(key.as_bytes())?;
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Key, minicbor::decode::Error> {
+        fixed(d).map(Key::from_bytes)
+    }
+}
+
+pub(crate) mod cbor_keys {
+    //! Keys as an array of byte strings.
+    use super::{Decoder, Encoder, LOAD_KEYS_MAX, Written, elements, fixed};
+    use minicbor::encode::Write;
+    use potluck_base::Key;
+
+    pub(crate) fn encode<C, W: Write>(keys: &[Key], e: &mut Encoder<W>, _: &mut C) -> Written<W> {
+        e.array(keys.len() as u64)?;
+        for key in keys {
+            e.bytes(key.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Vec<Key>, minicbor::decode::Error> {
+        elements(d, LOAD_KEYS_MAX, |d| fixed(d).map(Key::from_bytes))
+    }
+}
+
+pub(crate) mod cbor_digest {
+    //! A state digest as a byte string.
+    use super::{Decoder, Encoder, Written, fixed};
+    use minicbor::encode::Write;
+    use potluck_record::StateDigest;
+
+    pub(crate) fn encode<C, W: Write>(
+        digest: &StateDigest,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        e.bytes(&digest.to_bytes())?;
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<StateDigest, minicbor::decode::Error> {
+        fixed(d).map(StateDigest::from_bytes)
+    }
+}
+
+pub(crate) mod cbor_digest_option {
+    //! A state digest or null.
+    use super::{Decoder, Encoder, Written, fixed};
+    use minicbor::data::Type;
+    use minicbor::encode::Write;
+    use potluck_record::StateDigest;
+
+    pub(crate) fn encode<C, W: Write>(
+        digest: &Option<StateDigest>,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        match digest {
+            Some(digest) => e.bytes(&digest.to_bytes())?,
+            None => e.null()?,
+        };
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Option<StateDigest>, minicbor::decode::Error> {
+        if d.datatype()? == Type::Null {
+            d.skip()?;
+            return Ok(None);
+        }
+        fixed(d).map(|bytes| Some(StateDigest::from_bytes(bytes)))
+    }
+
+    pub(crate) fn nil() -> Option<Option<StateDigest>> {
+        Some(None)
+    }
+
+    pub(crate) fn is_nil(digest: &Option<StateDigest>) -> bool {
+        digest.is_none()
+    }
+}
+
+pub(crate) mod cbor_writer {
+    //! A writer's public key or null.
+    use super::{Decoder, Encoder, Written, fixed};
+    use minicbor::data::Type;
+    use minicbor::encode::Write;
+
+    pub(crate) fn encode<C, W: Write>(
+        writer: &Option<[u8; 32]>,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        match writer {
+            Some(writer) => e.bytes(writer)?,
+            None => e.null()?,
+        };
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Option<[u8; 32]>, minicbor::decode::Error> {
+        if d.datatype()? == Type::Null {
+            d.skip()?;
+            return Ok(None);
+        }
+        fixed(d).map(Some)
+    }
+
+    pub(crate) fn nil() -> Option<Option<[u8; 32]>> {
+        Some(None)
+    }
+
+    pub(crate) fn is_nil(writer: &Option<[u8; 32]>) -> bool {
+        writer.is_none()
+    }
+}
+
+pub(crate) mod cbor_bytes {
+    //! Byte strings as an array.
+    use super::{Decoder, ENVELOPES_MAX, Encoder, Written, elements};
+    use bytes::Bytes;
+    use minicbor::encode::Write;
+
+    pub(crate) fn encode<C, W: Write>(
+        items: &[Bytes],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        e.array(items.len() as u64)?;
+        for item in items {
+            e.bytes(item)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Vec<Bytes>, minicbor::decode::Error> {
+        elements(d, ENVELOPES_MAX, |d| Ok(Bytes::copy_from_slice(d.bytes()?)))
+    }
+}
+
+pub(crate) mod cbor_contacts {
+    //! Contacts as an array of arrays, each `[key, ip and port]` so far; further elements (a
+    //! certificate, a second address) are reserved and skipped.
+    use super::{CONTACTS_MAX, Decoder, Encoder, Written, elements, fixed};
+    use minicbor::encode::Write;
+    use potluck_base::{Contact, PublicKey};
+    use std::net::{IpAddr, SocketAddr};
+
+    /// Reserved elements that a contact may carry.
+    const RESERVED_MAX: u64 = 4;
+
+    pub(crate) fn encode<C, W: Write>(
+        contacts: &[Contact],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        e.array(contacts.len() as u64)?;
+        for contact in contacts {
+            let port = contact.address.port().to_be_bytes();
+            e.array(2)?.bytes(contact.public_key.as_bytes())?;
+            match contact.address.ip() {
+                IpAddr::V4(ip) => e.bytes(&[&ip.octets()[..], &port].concat())?,
+                IpAddr::V6(ip) => e.bytes(&[&ip.octets()[..], &port].concat())?,
+            };
+        }
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Vec<Contact>, minicbor::decode::Error> {
+        elements(d, CONTACTS_MAX, contact)
+    }
+
+    fn contact(d: &mut Decoder<'_>) -> Result<Contact, minicbor::decode::Error> {
+        let wrong = || minicbor::decode::Error::message("contact");
+        let elements = d.array()?.filter(|length| (2..=2 + RESERVED_MAX).contains(length));
+        let reserved = elements.ok_or_else(wrong)? - 2;
+        let public_key = PublicKey::from_bytes(fixed(d)?);
+        let address = match d.bytes()? {
+            [ip @ .., high, low] => {
+                let port = u16::from_be_bytes([*high, *low]);
+                let ip = if let Ok(v4) = <[u8; 4]>::try_from(ip) {
+                    IpAddr::from(v4)
+                } else {
+                    IpAddr::from(<[u8; 16]>::try_from(ip).map_err(|_| wrong())?)
+                };
+                SocketAddr::new(ip, port)
+            }
+            _ => return Err(wrong()),
+        };
+        for _ in 0..reserved {
+            d.skip()?;
+        }
+        Ok(Contact { public_key, address })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! What nodes say to each other.
+
+use bytes::Bytes;
+use minicbor::{Decode, Encode};
+use potluck_base::{Contact, Key};
+use potluck_record::StateDigest;
+
+use crate::codec::{cbor_bytes, cbor_contacts, cbor_digest, cbor_key, cbor_keys, cbor_writer};
+
+/// Contacts in an answer.
+pub type Contacts = Vec<Contact>;
+
+/// What a lookup wants to know of the record under its target, besides closer nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Want {
+    /// Nothing.
+    #[n(0)]
+    Nothing,
+    /// The signed heads: versions and contexts.
+    #[n(1)]
+    Heads,
+    /// The whole envelopes.
+    #[n(2)]
+    Values,
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum Request {
+    /// Are you there?
+    #[n(0)]
+    Ping,
+    /// Which nodes close to `target` do you know, and what record do you hold there?
+    #[n(1)]
+    FindNode {
+        /// The point of interest.
+        #[cbor(n(0), with = "cbor_key")]
+        target: Key,
+        /// Most contacts to return.
+        #[n(1)]
+        count: u8,
+        /// What to say of the record.
+        #[n(2)]
+        want: Want,
+    },
+    /// Keep these envelopes.
+    #[n(2)]
+    Store {
+        /// Encoded envelopes.
+        #[cbor(n(0), with = "cbor_bytes")]
+        envelopes: Vec<Bytes>,
+    },
+    /// You belong to the replica set of these keys now: pull what you lack.
+    #[n(3)]
+    Offer {
+        /// Keys with the digests of the sender's states.
+        #[n(0)]
+        entries: Vec<OfferEntry>,
+    },
+    /// Give me these records.
+    #[n(4)]
+    Load(#[n(0)] Load),
+    /// I leave: drop me, and expect no answer from me.
+    #[n(5)]
+    Leave,
+}
+
+/// A pull of records by key.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub struct Load {
+    /// The keys.
+    #[cbor(n(0), with = "cbor_keys")]
+    pub keys: Vec<Key>,
+    /// Of the first key, only writers behind this one: how a pull goes on inside a large record.
+    #[cbor(n(1), with = "cbor_writer", has_nil)]
+    pub after: Option<[u8; 32]>,
+}
+
+/// One entry of an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct OfferEntry {
+    /// The key.
+    #[cbor(n(0), with = "cbor_key")]
+    pub key: Key,
+    /// The digest of the offerer's state.
+    #[cbor(n(1), with = "cbor_digest")]
+    pub digest: StateDigest,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum Response {
+    /// I am here.
+    #[n(0)]
+    Pong,
+    /// Closer nodes, and the record if it was wanted.
+    #[n(1)]
+    Found(#[n(0)] Found),
+    /// What became of each envelope, in the order of the request.
+    #[n(2)]
+    Stored {
+        /// One outcome an envelope.
+        #[n(0)]
+        outcomes: Vec<StoreOutcome>,
+    },
+    /// The offer was looked at; what is wanted of it will be pulled.
+    #[n(3)]
+    Offered {
+        /// How many of the keys will be pulled.
+        #[n(0)]
+        wanted: u32,
+    },
+    /// Records that were asked for.
+    #[n(4)]
+    Loaded(#[n(0)] Loaded),
+    /// Not done.
+    #[n(5)]
+    Refused {
+        /// Why.
+        #[n(0)]
+        reason: Refusal,
+    },
+    /// Good-bye.
+    #[n(6)]
+    Left,
+}
+
+/// The answer to [`Request::FindNode`].
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Found {
+    /// The closest nodes the answerer has proved itself, closest first.
+    #[cbor(n(0), with = "cbor_contacts")]
+    pub contacts: Contacts,
+    /// What it holds under the target; `None` if nothing was wanted or it could not look.
+    #[n(1)]
+    pub record: Option<RecordAnswer>,
+}
+
+/// What a node holds under a key.
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct RecordAnswer {
+    /// The digest of its whole state; that of no envelope means absent.
+    #[cbor(n(0), with = "cbor_digest")]
+    pub digest: StateDigest,
+    /// Encoded heads or envelopes, as was wanted.
+    #[cbor(n(1), with = "cbor_bytes")]
+    pub parts: Vec<Bytes>,
+    /// Whether all parts are here; if not, [`Request::Load`] gets the rest in a call.
+    #[n(2)]
+    pub complete: bool,
+}
+
+/// What became of one envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct StoreOutcome {
+    /// The digest of the key's state, durable now; `None` if refused.
+    #[cbor(n(0), with = "crate::codec::cbor_digest_option", has_nil)]
+    pub digest: Option<StateDigest>,
+    /// Why it was refused.
+    #[n(1)]
+    pub refused: Option<Refusal>,
+}
+
+/// The answer to [`Request::Load`].
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Loaded {
+    /// Encoded envelopes, in the order of keys and writers.
+    #[cbor(n(0), with = "cbor_bytes")]
+    pub envelopes: Vec<Bytes>,
+    /// How many keys of the request were answered in full; ask again for the rest.
+    #[n(1)]
+    pub keys_done: u32,
+}
+
+/// Why a request was refused. The refuser changed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, thiserror::Error)]
+#[cbor(index_only)]
+pub enum Refusal {
+    /// Too much to do; try again later.
+    #[n(0)]
+    #[error("busy")]
+    Busy,
+    /// The sender's address is not proven yet; ask for a cookie first.
+    #[n(1)]
+    #[error("address not proven")]
+    Unproven,
+    /// The envelope is malformed, unsigned or against its space's rules.
+    #[n(2)]
+    #[error("bad envelope")]
+    BadEnvelope,
+    /// A dot or context lies over five minutes ahead of the refuser's clock.
+    #[n(3)]
+    #[error("dated over five minutes ahead")]
+    Ahead,
+    /// The envelope's life is over, or longer than this network allows.
+    #[n(4)]
+    #[error("life over or too long")]
+    Life,
+    /// The key has too many writers.
+    #[n(5)]
+    #[error("too many writers")]
+    TooManyWriters,
+    /// No room.
+    #[n(6)]
+    #[error("no space left")]
+    Full,
+    /// The refuser's store stopped.
+    #[n(7)]
+    #[error("store stopped")]
+    Stopped,
+    /// The request is not known here.
+    #[n(8)]
+    #[error("not supported")]
+    Unsupported,
+    /// The refuser is leaving, or serves no requests (client mode).
+    #[n(9)]
+    #[error("not serving")]
+    NotServing,
+}
