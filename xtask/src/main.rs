@@ -1,1 +1,68 @@
-fn main() {}
+//! `cargo xtask`: the project's own tools, so that nobody has to remember a command line.
+//!
+//! This file only sends each task to where it lives: [`run`] starts other programs, [`tidy`] reads
+//! the sources.
+
+mod run;
+mod tidy;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask TASK [ARGS..]
+
+  ci             everything a change must pass: fmt, clippy, tidy, tests
+  tidy [-v]      the house rules no compiler knows (-v: also list files that grow long)
+  docs           the API documentation of the workspace; a warning is an error
+  sim [ARGS..]   simulations, optimised: potluck sim ARGS
+  fuzz [ARGS..]  fuzz targets, optimised: potluck-fuzz ARGS
+  bench [ARGS..] side by side with other systems: the workspace in bench/
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let task = args.next().unwrap_or_default();
+    let args: Vec<OsString> = args.collect();
+    match dispatch(&task.to_string_lossy(), &args) {
+        Ok(code) => code,
+        Err(message) => {
+            // Nobody is left to tell if stderr is closed.
+            let _ = writeln!(io::stderr(), "xtask: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(task: &str, args: &[OsString]) -> Result<ExitCode, String> {
+    let root = &workspace_root()?;
+    match task {
+        "" | "help" | "-h" | "--help" => {
+            io::stdout().write_all(HELP.as_bytes()).map_err(|error| error.to_string())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "ci" => run::ci(root),
+        "tidy" => {
+            let verbose = args.iter().any(|arg| arg == "-v");
+            if let Some(unknown) = args.iter().find(|arg| *arg != "-v") {
+                return Err(format!("tidy knows only -v, not {}", unknown.display()));
+            }
+            tidy::run(root, verbose)
+        }
+        _ => match run::Invocation::of_task(task, args) {
+            Some(invocation) => invocation.run(root),
+            None => Err(format!("no task `{task}`\n\n{HELP}")),
+        },
+    }
+}
+
+/// The folder above this crate, as cargo knows it now: two checkouts that share a target folder
+/// share this program, so a path from compile time could be the other one's.
+fn workspace_root() -> Result<PathBuf, String> {
+    let crate_folder = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    crate_folder
+        .and_then(|folder| folder.parent().map(Path::to_path_buf))
+        .ok_or_else(|| "start it as `cargo xtask`, which says where the workspace is".to_owned())
+}

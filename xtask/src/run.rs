@@ -1,0 +1,151 @@
+//! Starting cargo: the steps of `ci` and the tasks that only forward their arguments.
+//!
+//! **Invariant:** every command is printed before it runs, in a form that can be pasted.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use crate::tidy;
+
+/// One run of cargo: what is typed after `cargo`, and the environment it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Invocation {
+    args: Vec<OsString>,
+    env: Option<(&'static str, &'static str)>,
+}
+
+impl Invocation {
+    /// `cargo` with these words.
+    fn cargo(words: &str) -> Self {
+        Self { args: words.split_whitespace().map(OsString::from).collect(), env: None }
+    }
+
+    /// What a forwarding task runs with the arguments it was given; `None` for any other task.
+    pub(crate) fn of_task(task: &str, args: &[OsString]) -> Option<Self> {
+        let mut invocation = Self::cargo(match task {
+            "sim" => "run --release -p potluck-cli -- sim",
+            "fuzz" => "run --release -p potluck-fuzz --",
+            "bench" => "run --release --manifest-path bench/Cargo.toml --",
+            "docs" => "doc --workspace --no-deps",
+            _ => return None,
+        });
+        if task == "docs" {
+            invocation.env = Some(("RUSTDOCFLAGS", "-Dwarnings"));
+        }
+        invocation.args.extend_from_slice(args);
+        Some(invocation)
+    }
+
+    /// Runs it in `root`; the exit code is the child's.
+    pub(crate) fn run(&self, root: &Path) -> Result<ExitCode, String> {
+        announce(&format!("$ {self}"))?;
+        let mut command = cargo();
+        command.args(&self.args).current_dir(root).envs(self.env);
+        let status = command.status().map_err(|error| format!("cannot start `{self}`: {error}"))?;
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    }
+}
+
+impl std::fmt::Display for Invocation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some((name, value)) = self.env {
+            write!(f, "{name}={value} ")?;
+        }
+        write!(f, "cargo")?;
+        self.args.iter().try_for_each(|arg| write!(f, " {}", arg.display()))
+    }
+}
+
+/// The cargo that started us, without the variables it set for us: build scripts that watch them
+/// would otherwise run again, and all that depends on them with them.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if describes_our_package(&name) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn describes_our_package(variable: &OsStr) -> bool {
+    let name = variable.to_string_lossy();
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+}
+
+/// What a change must pass, cheapest first; stops at the first step that fails.
+pub(crate) fn ci(root: &Path) -> Result<ExitCode, String> {
+    let started = Instant::now();
+    let steps: [&dyn Fn() -> Result<ExitCode, String>; 4] = [
+        &|| Invocation::cargo("fmt --all --check").run(root),
+        &|| Invocation::cargo("clippy --workspace --all-targets -- -D warnings").run(root),
+        &|| {
+            announce("$ cargo xtask tidy")?;
+            tidy::run(root, false)
+        },
+        &|| Invocation::cargo("test --workspace").run(root),
+    ];
+    for step in steps {
+        let code = step()?;
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
+    }
+    announce(&format!("all passed in {} s", started.elapsed().as_secs()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a line to stderr, where cargo writes too, so that the order holds.
+fn announce(line: &str) -> Result<(), String> {
+    writeln!(io::stderr(), "{line}").map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(task: &str, args: &[&str]) -> Option<String> {
+        let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        Invocation::of_task(task, &args).map(|invocation| invocation.to_string())
+    }
+
+    #[test]
+    fn arguments_are_forwarded_to_the_program_not_to_cargo() {
+        assert_eq!(
+            shown("sim", &["--seeds", "9"]).as_deref(),
+            Some("cargo run --release -p potluck-cli -- sim --seeds 9")
+        );
+        assert_eq!(
+            shown("fuzz", &["wire"]).as_deref(),
+            Some("cargo run --release -p potluck-fuzz -- wire")
+        );
+        assert_eq!(
+            shown("bench", &[]).as_deref(),
+            Some("cargo run --release --manifest-path bench/Cargo.toml --")
+        );
+    }
+
+    #[test]
+    fn documentation_is_built_with_warnings_as_errors() {
+        assert_eq!(
+            shown("docs", &[]).as_deref(),
+            Some("RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps")
+        );
+    }
+
+    #[test]
+    fn an_unknown_task_runs_nothing() {
+        assert_eq!(shown("deploy", &[]), None);
+    }
+
+    #[test]
+    fn only_the_variables_of_our_own_package_are_hidden_from_cargo() {
+        assert!(describes_our_package(OsStr::new("CARGO_PKG_NAME")));
+        assert!(describes_our_package(OsStr::new("CARGO_MANIFEST_DIR")));
+        assert!(!describes_our_package(OsStr::new("CARGO_TARGET_DIR")));
+    }
+}
