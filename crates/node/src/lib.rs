@@ -1,1 +1,17 @@
-//! (in progress)
+//! One pure machine that wires link, dht and kv: routing and priority only.
+//!
+//! The real shell (`host`) and the simulator (`sim`) drive the same [`Node`] through the machine
+//! contract of `potluck_base::machine`.
+
+pub mod command;
+pub mod config;
+pub mod input;
+pub mod node;
+pub mod output;
+pub mod view;
+
+pub use command::{Command, CommandError, CommandId, Put, Reply, WriteContext};
+pub use config::{Config, ConfigError};
+pub use input::{CallId, InboundId, Input};
+pub use node::Start;
+pub use output::{Event, Output};

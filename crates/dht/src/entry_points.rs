@@ -1,0 +1,126 @@
+//! Where to enter the network: contacts, addresses and DNS names that are tried for ever.
+//!
+//! An entry point that is not in the table is tried again with growing pauses, DNS names resolved
+//! anew each time. Contacts remembered from the last run are entry points too. A node that has
+//! lost everybody therefore always finds back once any of them answers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use potluck_base::{Contact, Deadline, Instant, NetworkId, PublicKey, Rng};
+
+use crate::routing_table::RoutingTable;
+
+/// Most entry points, remembered contacts included.
+const ENTRY_POINTS_MAX: usize = 256;
+
+/// One way into the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryPoint {
+    /// A node known by key and address.
+    Contact(Contact),
+    /// An address whose key is learnt on first contact.
+    Address(SocketAddr),
+    /// A DNS name with its port, `name:port`.
+    Name(String),
+}
+
+#[derive(Debug, Clone)]
+struct Attempt {
+    point: EntryPoint,
+    /// Who answered there last; an address or name is known by this.
+    contact: Option<Contact>,
+    next: Instant,
+    pause: Duration,
+    remembered: bool,
+}
+
+/// All entry points with their next attempts.
+#[derive(Debug, Clone)]
+pub(crate) struct EntryPoints {
+    attempts: Vec<Attempt>,
+    pause_min: Duration,
+    pause_max: Duration,
+    rng: Rng,
+}
+
+impl EntryPoints {
+    pub(crate) fn new(pause_min: Duration, pause_max: Duration, rng: Rng) -> Self {
+        Self { attempts: Vec::new(), pause_min, pause_max, rng }
+    }
+
+    /// Adds one, to be tried at once. False if it is known or there are too many.
+    pub(crate) fn add(&mut self, now: Instant, point: EntryPoint, remembered: bool) -> bool {
+        let known = self.attempts.iter().any(|attempt| attempt.point == point);
+        if known || self.attempts.len() >= ENTRY_POINTS_MAX {
+            return false;
+        }
+        let contact = match &point {
+            EntryPoint::Contact(contact) => Some(*contact),
+            EntryPoint::Address(_) | EntryPoint::Name(_) => None,
+        };
+        let pause = self.pause_min;
+        self.attempts.push(Attempt { point, contact, next: now, pause, remembered });
+        true
+    }
+
+    /// Whether there is any that a user named.
+    pub(crate) fn any_configured(&self) -> bool {
+        self.attempts.iter().any(|attempt| !attempt.remembered)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.attempts.len()
+    }
+
+    /// Notes who answered at an address, so that it is left alone while it is in the table.
+    pub(crate) fn learned(&mut self, address: SocketAddr, contact: Contact) {
+        for attempt in &mut self.attempts {
+            if attempt.point == EntryPoint::Address(address) {
+                attempt.contact = Some(contact);
+            }
+        }
+    }
+
+    /// Drops the entry point that turned out to be this node itself.
+    pub(crate) fn drop_self(&mut self, me: &PublicKey, address: Option<SocketAddr>) {
+        self.attempts.retain(|attempt| match &attempt.point {
+            EntryPoint::Contact(contact) => contact.public_key != *me,
+            EntryPoint::Address(at) => Some(*at) != address,
+            EntryPoint::Name(_) => true,
+        });
+    }
+
+    /// The entry points that are due at `now` and not in the table.
+    pub(crate) fn due(
+        &mut self,
+        now: Instant,
+        network: &NetworkId,
+        table: &RoutingTable,
+    ) -> Vec<EntryPoint> {
+        let mut due = Vec::new();
+        for attempt in &mut self.attempts {
+            if attempt.next > now {
+                continue;
+            }
+            let in_table = attempt
+                .contact
+                .is_some_and(|contact| table.entry(&contact.public_key.node_id(network)).is_some());
+            // Remembered contacts only serve a node that has nearly nobody.
+            let needed = !in_table && (!attempt.remembered || table.len() < 3);
+            if needed {
+                due.push(attempt.point.clone());
+                attempt.pause = (attempt.pause * 2).min(self.pause_max);
+            } else {
+                attempt.pause = self.pause_max;
+            }
+            attempt.next = now + self.rng.jitter(attempt.pause, 0.25);
+        }
+        due
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        let at = self.attempts.iter().map(|attempt| attempt.next).min()?;
+        Some(Deadline::new(at, "entry point"))
+    }
+}

@@ -1,0 +1,250 @@
+//! One iterative lookup (Kademlia section 2.3): ask the closest known, learn closer ones, until
+//! the closest have all answered.
+//!
+//! Use: call [`Lookup::next`] until it gives nobody, report each answer with
+//! [`Lookup::on_answer`] or [`Lookup::on_failure`], and look at [`Lookup::finished`] after each.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use potluck_base::{Distance, Instant, Key, NodeId, Peer};
+
+use crate::trace::{LookupOutcome, LookupTrace, QueryOutcome, QueryTrace};
+
+/// Names a lookup to whoever asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LookupId(pub u64);
+
+/// Candidates kept in a shortlist; the farthest that nobody asked yet are dropped beyond.
+const SHORTLIST_MAX: usize = 128;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Fresh,
+    InFlight,
+    Answered,
+    Failed,
+}
+
+#[derive(Debug, Clone)]
+struct Candidate {
+    peer: Peer,
+    progress: Progress,
+    hop: u8,
+    /// Index of its request in the trace.
+    query: usize,
+}
+
+/// The state of one lookup.
+#[derive(Debug, Clone)]
+pub struct Lookup {
+    target: Key,
+    why: &'static str,
+    /// How many of the closest must have answered.
+    goal: usize,
+    alpha: usize,
+    requests_max: usize,
+    started: Instant,
+    deadline: Instant,
+    shortlist: BTreeMap<Distance, Candidate>,
+    queries: Vec<QueryTrace>,
+}
+
+impl Lookup {
+    /// A lookup for the `goal` nodes closest to `target`, beginning with `seeds`.
+    #[must_use]
+    pub fn new(now: Instant, target: Key, why: &'static str, limits: Limits) -> Self {
+        Self {
+            target,
+            why,
+            goal: limits.goal,
+            alpha: limits.alpha,
+            requests_max: limits.requests_max,
+            started: now,
+            deadline: now + limits.deadline,
+            shortlist: BTreeMap::new(),
+            queries: Vec::new(),
+        }
+    }
+
+    /// Adds contacts of the own table to begin with.
+    pub fn seed(&mut self, peers: impl IntoIterator<Item = Peer>) {
+        peers.into_iter().for_each(|peer| {
+            self.insert(peer, 1);
+        });
+    }
+
+    fn insert(&mut self, peer: Peer, hop: u8) -> bool {
+        let distance = peer.distance(&self.target);
+        if self.shortlist.contains_key(&distance) {
+            return false;
+        }
+        let candidate = Candidate { peer, progress: Progress::Fresh, hop, query: 0 };
+        self.shortlist.insert(distance, candidate);
+        if self.shortlist.len() > SHORTLIST_MAX
+            && let Some(farthest) = self
+                .shortlist
+                .iter()
+                .rev()
+                .find(|(_, candidate)| candidate.progress == Progress::Fresh)
+                .map(|(distance, _)| *distance)
+        {
+            self.shortlist.remove(&farthest);
+        }
+        true
+    }
+
+    /// What the lookup aims at.
+    #[must_use]
+    pub const fn target(&self) -> Key {
+        self.target
+    }
+
+    /// When it has to end.
+    #[must_use]
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whom to ask next, if anybody: the closest candidate that nobody asked, while fewer than
+    /// alpha requests are in flight that are younger than `patience`.
+    pub fn next(&mut self, now: Instant, patience: Duration) -> Option<Peer> {
+        if self.queries.len() >= self.requests_max || self.fresh_in_flight(now, patience) >= self.alpha
+        {
+            return None;
+        }
+        // Beyond the closest that may still answer nobody needs to be asked, but each overdue one
+        // gets a stand-in.
+        let overdue = self.in_flight().count() - self.fresh_in_flight(now, patience);
+        let candidate = self
+            .shortlist
+            .values_mut()
+            .filter(|candidate| candidate.progress != Progress::Failed)
+            .take(self.goal + overdue)
+            .find(|candidate| candidate.progress == Progress::Fresh)?;
+        candidate.progress = Progress::InFlight;
+        candidate.query = self.queries.len();
+        let peer = candidate.peer;
+        self.queries.push(QueryTrace {
+            peer,
+            path: 0,
+            hop: candidate.hop,
+            after: now.since(self.started),
+            took: None,
+            outcome: QueryOutcome::Pending,
+        });
+        Some(peer)
+    }
+
+    fn fresh_in_flight(&self, now: Instant, patience: Duration) -> usize {
+        self.in_flight().filter(|query| now.since(self.started + query.after) < patience).count()
+    }
+
+    fn in_flight(&self) -> impl Iterator<Item = &QueryTrace> {
+        self.shortlist
+            .values()
+            .filter(|candidate| candidate.progress == Progress::InFlight)
+            .filter_map(|candidate| self.queries.get(candidate.query))
+    }
+
+    /// When the oldest request that still counts against alpha stops counting.
+    #[must_use]
+    pub fn patience_ends(&self, now: Instant, patience: Duration) -> Option<Instant> {
+        self.in_flight()
+            .map(|query| self.started + query.after + patience)
+            .filter(|ends| *ends > now)
+            .min()
+    }
+
+    /// Notes an answer and the contacts in it.
+    pub fn on_answer(
+        &mut self,
+        now: Instant,
+        from: &NodeId,
+        contacts: impl IntoIterator<Item = Peer>,
+    ) {
+        let Some(candidate) = self.shortlist.get_mut(&from.distance(&self.target)) else { return };
+        candidate.progress = Progress::Answered;
+        let (hop, query) = (candidate.hop.saturating_add(1), candidate.query);
+        let news = contacts.into_iter().filter(|peer| self.insert(*peer, hop)).count();
+        if let Some(query) = self.queries.get_mut(query) {
+            query.took = Some(now.since(self.started + query.after));
+            query.outcome = QueryOutcome::Answered { news };
+        }
+    }
+
+    /// Notes that a node did not answer.
+    pub fn on_failure(&mut self, now: Instant, from: &NodeId) {
+        let Some(candidate) = self.shortlist.get_mut(&from.distance(&self.target)) else { return };
+        if candidate.progress == Progress::Answered {
+            return;
+        }
+        candidate.progress = Progress::Failed;
+        if let Some(query) = self.queries.get_mut(candidate.query)
+            && query.peer.id == *from
+        {
+            query.took = Some(now.since(self.started + query.after));
+            query.outcome = QueryOutcome::TimedOut;
+        }
+    }
+
+    /// Whether and how the lookup is over.
+    #[must_use]
+    pub fn finished(&self, now: Instant) -> Option<LookupOutcome> {
+        let mut alive =
+            self.shortlist.values().filter(|candidate| candidate.progress != Progress::Failed);
+        let closest_answered =
+            alive.by_ref().take(self.goal).all(|candidate| candidate.progress == Progress::Answered);
+        let enough = self.answered().take(self.goal).count() == self.goal;
+        if closest_answered {
+            return Some(if enough { LookupOutcome::Converged } else { LookupOutcome::Exhausted });
+        }
+        let spent = self.queries.len() >= self.requests_max && self.in_flight().next().is_none();
+        (spent || now >= self.deadline).then_some(LookupOutcome::OutOfBudget)
+    }
+
+    /// Those that answered, closest first.
+    pub fn answered(&self) -> impl Iterator<Item = Peer> {
+        self.shortlist
+            .values()
+            .filter(|candidate| candidate.progress == Progress::Answered)
+            .map(|candidate| candidate.peer)
+    }
+
+    /// The account of the lookup, ended at `now` with `outcome`.
+    #[must_use]
+    pub fn into_trace(self, now: Instant, outcome: LookupOutcome) -> LookupTrace {
+        let closest: Vec<&Candidate> = self
+            .shortlist
+            .values()
+            .filter(|candidate| candidate.progress == Progress::Answered)
+            .take(self.goal)
+            .collect();
+        LookupTrace {
+            target: self.target,
+            why: self.why,
+            started: self.started,
+            took: now.since(self.started),
+            outcome,
+            hops: closest.iter().map(|candidate| candidate.hop).max().unwrap_or(0),
+            closest: closest.iter().map(|candidate| candidate.peer.id).collect(),
+            queries: self.queries,
+        }
+    }
+}
+
+/// What bounds a lookup.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How many of the closest must have answered.
+    pub goal: usize,
+    /// Requests in flight.
+    pub alpha: usize,
+    /// Requests in all.
+    pub requests_max: usize,
+    /// Time in all.
+    pub deadline: Duration,
+}
+
+#[cfg(test)]
+mod tests;

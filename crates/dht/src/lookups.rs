@@ -1,0 +1,99 @@
+//! The lookups under way: starting, feeding and ending them, and the account of the last ones.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use potluck_base::{Deadline, Instant, Peer};
+use potluck_wire::Want;
+
+use crate::lookup::{Lookup, LookupId};
+use crate::machine::QueryId;
+use crate::trace::{LookupOutcome, LookupTrace};
+
+/// Finished lookups kept for people to look at.
+pub(crate) const TRACES_MAX: usize = 100;
+
+/// A lookup with what its requests ask.
+#[derive(Debug, Clone)]
+pub(crate) struct Running {
+    pub(crate) lookup: Lookup,
+    pub(crate) want: Want,
+    pub(crate) count: u8,
+    /// Whether somebody outside waits for it, or it is maintenance.
+    pub(crate) asked_for: bool,
+}
+
+/// All lookups under way and the last ones that ended.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lookups {
+    running: BTreeMap<LookupId, Running>,
+    queries: BTreeMap<QueryId, (LookupId, Peer)>,
+    traces: VecDeque<LookupTrace>,
+}
+
+impl Lookups {
+    pub(crate) fn insert(&mut self, id: LookupId, running: Running) {
+        self.running.insert(id, running);
+    }
+
+    pub(crate) fn get_mut(&mut self, id: LookupId) -> Option<&mut Running> {
+        self.running.get_mut(&id)
+    }
+
+    pub(crate) fn contains(&self, id: LookupId) -> bool {
+        self.running.contains_key(&id)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    pub(crate) fn ids(&self) -> Vec<LookupId> {
+        self.running.keys().copied().collect()
+    }
+
+    pub(crate) fn traces(&self) -> impl Iterator<Item = &LookupTrace> {
+        self.traces.iter()
+    }
+
+    /// Notes that request `query` of lookup `id` is on its way to `peer`.
+    pub(crate) fn sent(&mut self, query: QueryId, id: LookupId, peer: Peer) {
+        self.queries.insert(query, (id, peer));
+    }
+
+    /// Which lookup asked `query`, and whom. The answer can come after the lookup ended.
+    pub(crate) fn take_query(&mut self, query: QueryId) -> Option<(LookupId, Peer)> {
+        self.queries.remove(&query)
+    }
+
+    /// Ends a lookup and files its account.
+    pub(crate) fn finish(
+        &mut self,
+        now: Instant,
+        id: LookupId,
+        outcome: LookupOutcome,
+    ) -> Option<(Running, LookupTrace)> {
+        let running = self.running.remove(&id)?;
+        let trace = running.lookup.clone().into_trace(now, outcome);
+        if running.asked_for {
+            if self.traces.len() >= TRACES_MAX {
+                self.traces.pop_front();
+            }
+            self.traces.push_back(trace.clone());
+        }
+        Some((running, trace))
+    }
+
+    /// When the next lookup needs a look: its time is over or a request becomes overdue.
+    pub(crate) fn deadline(&self, now: Instant, patience: Duration) -> Option<Deadline> {
+        self.running
+            .values()
+            .map(|running| {
+                let end = running.lookup.deadline();
+                running.lookup.patience_ends(now, patience).map_or(end, |overdue| overdue.min(end))
+            })
+            .min()
+            .map(|at| Deadline::new(at, "lookup"))
+    }
+}

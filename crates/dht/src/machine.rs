@@ -1,0 +1,738 @@
+//! The DHT of one node: wiring of table, lookups, probes and entry points.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use potluck_base::{
+    Contact, Deadline, Instant, Key, Machine, NetworkId, NodeId, Peer, PublicKey, Rng,
+};
+use potluck_wire::Want;
+
+use crate::config::Config;
+use crate::entry_points::{EntryPoint, EntryPoints};
+use crate::lookup::{Limits, Lookup, LookupId};
+use crate::lookups::{Lookups, Running};
+use crate::probes::{Probes, Reason};
+use crate::routing_table::{RoutingTable, SiblingChange, TableView};
+use crate::stats::Stats;
+use crate::trace::{LookupOutcome, LookupTrace};
+
+/// Names a request to whoever carries it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryId(pub u64);
+
+/// What a request is to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Nothing but an answer.
+    Ping,
+    /// Nodes close to a target, and perhaps the record there.
+    Find {
+        /// For this lookup.
+        lookup: LookupId,
+        /// The target.
+        target: Key,
+        /// Contacts wanted.
+        count: u8,
+        /// What is wanted of the record.
+        want: Want,
+    },
+}
+
+/// What can happen to the DHT.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A way into the network, to be tried for ever.
+    Join(EntryPoint),
+    /// Contacts of the last run.
+    Remembered(Vec<Contact>),
+    /// Start a lookup for nodes close to `target`.
+    Lookup {
+        /// Its name, chosen by the caller; ids from 2^63 on are the DHT's own.
+        id: LookupId,
+        /// What to aim at.
+        target: Key,
+        /// What to ask of the record there.
+        want: Want,
+        /// How many of the closest must answer.
+        goal: usize,
+        /// What it is for, for people.
+        why: &'static str,
+    },
+    /// Whoever started this lookup has enough.
+    Stop(LookupId),
+    /// A request was answered.
+    Answered {
+        /// The request.
+        query: QueryId,
+        /// Who answered, proved by the link.
+        from: Contact,
+        /// The contacts in the answer.
+        contacts: Vec<Contact>,
+        /// How long the answer took.
+        rtt: Duration,
+    },
+    /// A request got no answer after all its tries.
+    Failed(QueryId),
+    /// Authenticated traffic that nobody here asked for.
+    Heard(Contact),
+    /// A node said that it leaves.
+    Left(PublicKey),
+    /// Somebody answered a hello at an address.
+    Greeted {
+        /// The address.
+        address: SocketAddr,
+        /// Who is there.
+        contact: Contact,
+    },
+    /// A name was resolved.
+    Resolved(Vec<SocketAddr>),
+    /// A request by another part of the node to this peer got no answer: check it soon.
+    Suspect(NodeId),
+    /// The announced deadline came.
+    Timeout,
+}
+
+/// What the DHT wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Ask a node something.
+    Query {
+        /// To be named in the answer.
+        query: QueryId,
+        /// Whom.
+        to: Contact,
+        /// What.
+        purpose: Purpose,
+        /// How many times to try.
+        tries: u8,
+    },
+    /// Ask who is at an address.
+    Hello(SocketAddr),
+    /// Resolve a DNS name.
+    Resolve(String),
+    /// A lookup ended.
+    Finished {
+        /// Which.
+        lookup: LookupId,
+        /// The closest that answered, closest first; may be more than the goal.
+        closest: Vec<Peer>,
+        /// Its account.
+        trace: LookupTrace,
+    },
+    /// A lookup was not started: too many are under way.
+    Refused(LookupId),
+    /// The sibling list changed.
+    Siblings(SiblingChange),
+    /// Contacts to remember for a warm restart.
+    Save(Vec<Contact>),
+    /// The network has been entered and the own neighbourhood looked up.
+    Joined,
+}
+
+/// Own lookups have ids from here on.
+const OWN_LOOKUPS: u64 = 1 << 63;
+/// Contacts remembered for a restart.
+const SAVED_MAX: usize = 128;
+/// Without any traffic for so long a node takes itself for offline and drops nobody.
+const OFFLINE_AFTER: Duration = Duration::from_secs(10);
+/// Failed checks in a row after which a contact is dropped even if nobody else is heard.
+const FAILURES_MAX: u8 = 4;
+
+/// The DHT of one node. See the crate for what it does.
+#[derive(Debug, Clone)]
+pub struct Dht {
+    network: NetworkId,
+    me: Peer,
+    config: Config,
+    pub(crate) table: RoutingTable,
+    lookups: Lookups,
+    probes: Probes,
+    entries: EntryPoints,
+    rng: Rng,
+    outbox: VecDeque<Output>,
+    stats: Stats,
+    next_query: u64,
+    next_own_lookup: u64,
+    /// Smoothed time of answers and its deviation, over all peers: what "overdue" means.
+    answer_time: (Duration, Duration),
+    last_heard: Instant,
+    joining: Joining,
+    refresh_at: Instant,
+    refresh_bucket: u8,
+    save_at: Instant,
+    unsaved: bool,
+    /// The last instant handled, since deadlines depend on it.
+    now: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Joining {
+    /// Nobody is known.
+    Alone,
+    /// The own neighbourhood is being looked up.
+    Looking(LookupId),
+    /// Done.
+    Joined,
+}
+
+impl Dht {
+    /// The DHT of `me` in `network`, knowing nobody.
+    #[must_use]
+    pub fn new(network: NetworkId, me: Contact, config: Config, mut rng: Rng) -> Self {
+        let me = me.in_network(&network);
+        let pauses = (config.entry_backoff_min, config.entry_backoff_max);
+        Self {
+            table: RoutingTable::new(me.id, config.k, config.siblings, config.table_capacity),
+            entries: EntryPoints::new(pauses.0, pauses.1, rng.fork("entry points")),
+            refresh_at: Instant::ZERO + rng.jitter(config.refresh_interval, 0.25),
+            save_at: Instant::ZERO + config.save_interval,
+            network,
+            me,
+            config,
+            lookups: Lookups::default(),
+            probes: Probes::new(),
+            rng,
+            outbox: VecDeque::new(),
+            stats: Stats::default(),
+            next_query: 0,
+            next_own_lookup: OWN_LOOKUPS,
+            answer_time: (Duration::from_millis(100), Duration::from_millis(50)),
+            last_heard: Instant::ZERO,
+            joining: Joining::Alone,
+            refresh_bucket: 0,
+            unsaved: false,
+            now: Instant::ZERO,
+        }
+    }
+
+    /// This node.
+    #[must_use]
+    pub const fn me(&self) -> &Peer {
+        &self.me
+    }
+
+    /// Sets the address under which others reach this node.
+    pub fn set_address(&mut self, address: SocketAddr) {
+        self.me.contact.address = address;
+    }
+
+    /// The contacts closest to `target` that this node has proved, for an answer to `asker`.
+    #[must_use]
+    pub fn closest(&self, target: &Key, count: usize, asker: Option<&NodeId>) -> Vec<Peer> {
+        let mut closest = self.table.closest_responsive(target, count + 1);
+        closest.retain(|peer| Some(&peer.id) != asker);
+        closest.truncate(count);
+        closest
+    }
+
+    /// The siblings, closest first.
+    pub fn siblings(&self) -> impl Iterator<Item = &Peer> {
+        self.table.siblings()
+    }
+
+    /// Members known, this node included.
+    #[must_use]
+    pub fn members_known(&self) -> usize {
+        self.table.len() + 1
+    }
+
+    /// Whether `id` failed to answer lately.
+    #[must_use]
+    pub fn is_suspect(&self, id: &NodeId) -> bool {
+        self.table.entry(id).is_some_and(|entry| entry.failures > 0)
+    }
+
+    /// Whether the network has been entered.
+    #[must_use]
+    pub fn is_joined(&self) -> bool {
+        self.joining == Joining::Joined
+    }
+
+    /// Whether there is an entry point that a user named: without one, a node alone is complete.
+    #[must_use]
+    pub fn has_entry_points(&self) -> bool {
+        self.entries.any_configured()
+    }
+
+    /// Whether this node seems to be cut off: it knows others and hears none.
+    #[must_use]
+    pub fn is_offline(&self, now: Instant) -> bool {
+        let quiet = OFFLINE_AFTER.max(self.config.heartbeat_interval * 3);
+        !self.table.is_empty() && now.since(self.last_heard) > quiet
+    }
+
+    /// Counters and gauges.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            contacts: self.table.len(),
+            capacity: self.config.table_capacity,
+            siblings: self.table.siblings().count(),
+            contacts_evicted: self.table.evicted(),
+            lookups_active: self.lookups.len(),
+            ..self.stats
+        }
+    }
+
+    /// The table as shown to people.
+    #[must_use]
+    pub fn table_view(&self, now: Instant) -> TableView {
+        self.table.view(now)
+    }
+
+    /// The last lookups that somebody asked for, oldest first.
+    pub fn traces(&self) -> impl Iterator<Item = &LookupTrace> {
+        self.lookups.traces()
+    }
+
+    /// After how long a request is overdue: the smoothed answer time plus four deviations, as
+    /// retransmission timers have it (RFC 6298), within 10 ms and 1 s.
+    fn patience(&self) -> Duration {
+        let (smoothed, deviation) = self.answer_time;
+        (smoothed + deviation * 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
+
+    fn note_answer_time(&mut self, rtt: Duration) {
+        let (smoothed, deviation) = self.answer_time;
+        let error = smoothed.abs_diff(rtt);
+        self.answer_time = ((smoothed * 7 + rtt) / 8, (deviation * 3 + error) / 4);
+    }
+
+    fn query_id(&mut self) -> QueryId {
+        self.next_query += 1;
+        QueryId(self.next_query)
+    }
+
+    fn ping(&mut self, peer: Peer, reason: Reason) {
+        let query = self.query_id();
+        self.probes.sent(query, peer, reason);
+        self.stats.probes_sent += 1;
+        let tries = self.config.heartbeat_tries;
+        self.outbox.push_back(Output::Query {
+            query,
+            to: peer.contact,
+            purpose: Purpose::Ping,
+            tries,
+        });
+    }
+
+    fn is_acceptable(&self, contact: &Contact) -> bool {
+        let ip = contact.address.ip();
+        let usable = contact.address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast();
+        let private = match ip {
+            std::net::IpAddr::V4(ip) => {
+                ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_broadcast()
+            }
+            std::net::IpAddr::V6(ip) => {
+                ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
+            }
+        };
+        usable && (self.config.private_addresses || !private)
+    }
+
+    // --- lookups ---
+
+    fn start_lookup(&mut self, now: Instant, id: LookupId, asked: Asked) {
+        if self.lookups.len() >= self.config.lookups_max || self.lookups.contains(id) {
+            self.stats.lookups_refused += 1;
+            if id.0 < OWN_LOOKUPS {
+                self.outbox.push_back(Output::Refused(id));
+            }
+            return;
+        }
+        self.stats.lookups_started += 1;
+        let limits = Limits {
+            goal: asked.goal.max(1),
+            alpha: self.config.alpha,
+            requests_max: self.config.lookup_requests_max,
+            deadline: self.config.lookup_deadline,
+        };
+        let mut lookup = Lookup::new(now, asked.target, asked.why, limits);
+        let seeds = limits.goal + self.config.k;
+        lookup.seed(self.table.closest_responsive(&asked.target, seeds));
+        let count = u8::try_from(self.config.k.min(asked.goal.max(8))).unwrap_or(u8::MAX);
+        let asked_for = id.0 < OWN_LOOKUPS;
+        self.lookups.insert(id, Running { lookup, want: asked.want, count, asked_for });
+        self.drive_lookup(now, id);
+    }
+
+    fn own_lookup(&mut self, now: Instant, target: Key, why: &'static str) -> LookupId {
+        self.next_own_lookup += 1;
+        let id = LookupId(self.next_own_lookup);
+        let goal = self.config.k;
+        self.start_lookup(now, id, Asked { target, want: Want::Nothing, goal, why });
+        id
+    }
+
+    /// Sends what a lookup may send now, and ends it when it is over.
+    fn drive_lookup(&mut self, now: Instant, id: LookupId) {
+        let patience = self.patience();
+        loop {
+            let Some(running) = self.lookups.get_mut(id) else { return };
+            if let Some(outcome) = running.lookup.finished(now) {
+                self.finish_lookup(now, id, outcome);
+                return;
+            }
+            let Some(peer) = running.lookup.next(now, patience) else { return };
+            let purpose = Purpose::Find {
+                lookup: id,
+                target: running.lookup.target(),
+                count: running.count,
+                want: running.want,
+            };
+            let query = self.query_id();
+            self.lookups.sent(query, id, peer);
+            self.stats.queries_sent += 1;
+            let tries = self.config.lookup_tries;
+            self.outbox.push_back(Output::Query { query, to: peer.contact, purpose, tries });
+        }
+    }
+
+    fn finish_lookup(&mut self, now: Instant, id: LookupId, outcome: LookupOutcome) {
+        let Some((running, trace)) = self.lookups.finish(now, id, outcome) else { return };
+        match outcome {
+            LookupOutcome::Converged | LookupOutcome::Satisfied => {
+                self.stats.lookups_succeeded += 1;
+            }
+            LookupOutcome::Exhausted | LookupOutcome::OutOfBudget => self.stats.lookups_failed += 1,
+        }
+        if running.asked_for {
+            let closest = running.lookup.answered().collect();
+            self.outbox.push_back(Output::Finished { lookup: id, closest, trace });
+        }
+        if self.joining == Joining::Looking(id) {
+            if self.table.is_empty() {
+                self.joining = Joining::Alone;
+            } else {
+                self.joining = Joining::Joined;
+                self.refresh_at = now + Duration::from_secs(1);
+                self.outbox.push_back(Output::Joined);
+            }
+        }
+    }
+
+    fn on_answered(&mut self, now: Instant, answer: Answer) {
+        let Answer { query, from, contacts, rtt } = answer;
+        self.note_answer_time(rtt);
+        let peer = from.in_network(&self.network);
+        if let Some((asked, reason)) = self.probes.take(query) {
+            if reason == Reason::Entry {
+                self.entries.learned(asked.contact.address, from);
+            }
+            self.admit(now, peer, Some(rtt));
+            return;
+        }
+        let Some((id, asked)) = self.lookups.take_query(query) else {
+            self.admit(now, peer, Some(rtt));
+            return;
+        };
+        self.admit(now, peer, Some(rtt));
+        let offered = contacts.len();
+        let news: Vec<Peer> = contacts
+            .into_iter()
+            .filter(|contact| self.is_acceptable(contact))
+            .map(|contact| contact.in_network(&self.network))
+            .filter(|news| news.id != self.me.id)
+            .collect();
+        self.stats.contacts_refused += (offered - news.len()) as u64;
+        let suspects: Vec<NodeId> =
+            news.iter().map(|peer| peer.id).filter(|id| self.is_suspect(id)).collect();
+        if let Some(running) = self.lookups.get_mut(id) {
+            running.lookup.on_answer(now, &asked.id, news);
+            // Who just failed us is not asked again on somebody's word.
+            for suspect in suspects {
+                running.lookup.on_failure(now, &suspect);
+            }
+            self.drive_lookup(now, id);
+        }
+    }
+
+    fn on_failed(&mut self, now: Instant, query: QueryId) {
+        if let Some((peer, reason)) = self.probes.take(query) {
+            self.stats.probes_failed += 1;
+            if reason == Reason::Check {
+                self.on_silence(now, &peer.id);
+            }
+            return;
+        }
+        let Some((id, peer)) = self.lookups.take_query(query) else { return };
+        self.stats.queries_timed_out += 1;
+        if let Some(running) = self.lookups.get_mut(id) {
+            running.lookup.on_failure(now, &peer.id);
+        }
+        self.suspect(now, &peer.id);
+        self.drive_lookup(now, id);
+    }
+
+    // --- contacts ---
+
+    /// A request to `id` got no answer: leave it out of answers and lookups, and check it at once.
+    fn suspect(&mut self, now: Instant, id: &NodeId) {
+        if let Some(entry) = self.table.entry_mut(id) {
+            entry.failures = entry.failures.max(1);
+            entry.check_at = now;
+        }
+    }
+
+    /// A heartbeat or check with all its tries got no answer.
+    fn on_silence(&mut self, now: Instant, id: &NodeId) {
+        let offline = self.is_offline(now);
+        let Some(entry) = self.table.entry_mut(id) else { return };
+        entry.failures = entry.failures.saturating_add(1);
+        entry.check_at = now + self.config.heartbeat_interval;
+        if offline && entry.failures < FAILURES_MAX {
+            return;
+        }
+        self.stats.contacts_dropped += 1;
+        self.drop_contact(now, id);
+    }
+
+    fn drop_contact(&mut self, now: Instant, id: &NodeId) {
+        let (change, candidate) = self.table.remove(id);
+        for lookup in self.lookups.ids() {
+            if let Some(running) = self.lookups.get_mut(lookup) {
+                running.lookup.on_failure(now, id);
+            }
+            self.drive_lookup(now, lookup);
+        }
+        self.unsaved = true;
+        self.announce(change);
+        if let Some(candidate) = candidate {
+            self.probes.enqueue(candidate);
+            self.prove_waiting();
+        }
+        if self.table.is_empty() {
+            self.joining = Joining::Alone;
+        }
+    }
+
+    fn announce(&mut self, change: SiblingChange) {
+        if !change.is_empty() {
+            self.outbox.push_back(Output::Siblings(change));
+        }
+    }
+
+    /// A contact has proved itself to us.
+    fn admit(&mut self, now: Instant, peer: Peer, rtt: Option<Duration>) {
+        self.last_heard = now;
+        if peer.id == self.me.id || !self.is_acceptable(&peer.contact) {
+            return;
+        }
+        let was_known = self.table.entry(&peer.id).is_some();
+        let change = self.table.admit(now, peer, rtt);
+        self.schedule_check(now, &peer.id);
+        if was_known {
+            return;
+        }
+        self.unsaved = true;
+        self.announce(change);
+        if self.joining == Joining::Alone && !self.table.is_empty() {
+            let target = self.me.id.into();
+            // The id is set first, since a lookup that cannot ask anybody ends at once.
+            self.joining = Joining::Looking(LookupId(self.next_own_lookup + 1));
+            self.own_lookup(now, target, "join");
+        }
+    }
+
+    fn schedule_check(&mut self, now: Instant, id: &NodeId) {
+        let interval = if self.table.is_sibling(id) {
+            self.config.heartbeat_interval
+        } else {
+            self.config.contact_check_interval
+        };
+        let pause = self.rng.jitter(interval, 0.25);
+        if let Some(entry) = self.table.entry_mut(id) {
+            entry.check_at = now + pause;
+        }
+    }
+
+    /// Authenticated traffic from `contact`: a heartbeat if it is known, else a newcomer that has
+    /// to prove itself before it gets a place.
+    fn on_heard(&mut self, now: Instant, contact: Contact) {
+        self.last_heard = now;
+        let peer = contact.in_network(&self.network);
+        if peer.id == self.me.id || !self.is_acceptable(&contact) {
+            return;
+        }
+        match self.table.entry(&peer.id) {
+            Some(entry) if entry.peer.contact == contact => {
+                if let Some(entry) = self.table.entry_mut(&peer.id) {
+                    entry.last_heard = now;
+                    entry.failures = 0;
+                }
+                self.schedule_check(now, &peer.id);
+            }
+            // Known elsewhere: it may have moved, which it has to prove like a newcomer.
+            Some(_) => self.probes.enqueue(peer),
+            None if self.table.would_admit(&peer.id) => self.probes.enqueue(peer),
+            None => {}
+        }
+        self.prove_waiting();
+    }
+
+    fn prove_waiting(&mut self) {
+        while let Some(peer) = self.probes.next_proof() {
+            self.ping(peer, Reason::Proof);
+        }
+    }
+
+    fn enter(&mut self, now: Instant, contact: Contact) {
+        if contact.public_key == self.me.contact.public_key {
+            self.entries.drop_self(&contact.public_key, Some(contact.address));
+            return;
+        }
+        let peer = contact.in_network(&self.network);
+        let known = self.table.entry(&peer.id).is_some_and(|entry| entry.peer == peer);
+        if !known && !self.probes.is_active(&peer.id) {
+            self.ping(peer, Reason::Entry);
+        }
+        let _ = now;
+    }
+
+    // --- time ---
+
+    fn on_timeout(&mut self, now: Instant) {
+        for point in self.entries.due(now, &self.network, &self.table) {
+            match point {
+                EntryPoint::Contact(contact) => self.enter(now, contact),
+                EntryPoint::Address(address) => self.outbox.push_back(Output::Hello(address)),
+                EntryPoint::Name(name) => self.outbox.push_back(Output::Resolve(name)),
+            }
+        }
+        let due: Vec<Peer> = self
+            .table
+            .entries()
+            .filter(|entry| entry.check_at <= now)
+            .map(|entry| entry.peer)
+            .collect();
+        for peer in due {
+            // The check ends with an answer or a failure; both set the next one.
+            if let Some(entry) = self.table.entry_mut(&peer.id) {
+                entry.check_at = now + self.config.contact_check_interval;
+            }
+            if !self.probes.is_active(&peer.id) {
+                self.ping(peer, Reason::Check);
+            }
+        }
+        for id in self.lookups.ids() {
+            self.drive_lookup(now, id);
+        }
+        if now >= self.refresh_at {
+            self.refresh(now);
+        }
+        if now >= self.save_at {
+            self.save_at = now + self.config.save_interval;
+            if std::mem::take(&mut self.unsaved) {
+                let closest = self.table.closest_responsive(&self.me.id.into(), SAVED_MAX);
+                let contacts = closest.iter().map(|peer| peer.contact).collect();
+                self.outbox.push_back(Output::Save(contacts));
+            }
+        }
+    }
+
+    /// Looks up the own neighbourhood and one bucket in turn (Kademlia section 2.3, spread out).
+    fn refresh(&mut self, now: Instant) {
+        self.refresh_at = now + self.rng.jitter(self.config.refresh_interval, 0.25);
+        if self.table.is_empty() {
+            return;
+        }
+        let me = Key::from(self.me.id);
+        self.own_lookup(now, me, "refresh self");
+        let depth = self.table.depth();
+        self.refresh_bucket = if self.refresh_bucket > depth { 0 } else { self.refresh_bucket };
+        let random = Key::from_bytes(self.rng.bytes());
+        let bit = u32::from(self.refresh_bucket);
+        // A random point that shares exactly `bit` leading bits with this node.
+        let prefix = me.flip(bit).prefix_bound(bit + 1, false);
+        let mask = Key::from_bytes([0; 32]).prefix_bound(bit + 1, true);
+        let target = Key::from_bytes(std::array::from_fn(|index| {
+            prefix.as_bytes()[index] | (random.as_bytes()[index] & mask.as_bytes()[index])
+        }));
+        self.refresh_bucket = self.refresh_bucket.wrapping_add(1);
+        self.own_lookup(now, target, "refresh bucket");
+    }
+}
+
+struct Asked {
+    target: Key,
+    want: Want,
+    goal: usize,
+    why: &'static str,
+}
+
+struct Answer {
+    query: QueryId,
+    from: Contact,
+    contacts: Vec<Contact>,
+    rtt: Duration,
+}
+
+impl Machine for Dht {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        self.now = now;
+        match input {
+            Input::Join(point) => {
+                self.entries.add(now, point, false);
+                self.entries.drop_self(&self.me.contact.public_key, Some(self.me.contact.address));
+            }
+            Input::Remembered(contacts) => {
+                for contact in contacts.into_iter().take(SAVED_MAX) {
+                    if contact.public_key != self.me.contact.public_key {
+                        self.entries.add(now, EntryPoint::Contact(contact), true);
+                    }
+                }
+            }
+            Input::Lookup { id, target, want, goal, why } => {
+                self.start_lookup(now, id, Asked { target, want, goal, why });
+            }
+            Input::Stop(id) => self.finish_lookup(now, id, LookupOutcome::Satisfied),
+            Input::Answered { query, from, contacts, rtt } => {
+                self.on_answered(now, Answer { query, from, contacts, rtt });
+            }
+            Input::Failed(query) => self.on_failed(now, query),
+            Input::Heard(contact) => self.on_heard(now, contact),
+            Input::Left(key) => {
+                let id = key.node_id(&self.network);
+                if self.table.entry(&id).is_some() {
+                    self.drop_contact(now, &id);
+                }
+            }
+            Input::Greeted { address, contact } => {
+                self.entries.learned(address, contact);
+                self.enter(now, contact);
+            }
+            Input::Resolved(addresses) => {
+                for address in addresses.into_iter().take(8) {
+                    if address != self.me.contact.address {
+                        self.outbox.push_back(Output::Hello(address));
+                    }
+                }
+            }
+            Input::Suspect(id) => self.suspect(now, &id),
+            Input::Timeout => self.on_timeout(now),
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        let check = self.table.entries().map(|entry| entry.check_at).min();
+        Deadline::earliest([
+            self.entries.deadline(),
+            check.map(|at| Deadline::new(at, "contact check")),
+            self.lookups.deadline(self.now, self.patience()),
+            Some(Deadline::new(self.refresh_at, "refresh")),
+            Some(Deadline::new(self.save_at, "save contacts")),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests;

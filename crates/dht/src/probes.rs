@@ -1,0 +1,70 @@
+//! Heartbeats of siblings, checks of other contacts, and proofs of newcomers: all are pings.
+//!
+//! Any authenticated traffic counts as a heartbeat, so two siblings ping each other once per
+//! interval, not twice.
+
+use std::collections::BTreeMap;
+
+use potluck_base::{BoundedQueue, NodeId, Peer};
+
+use crate::machine::QueryId;
+
+/// Newcomers that wait to be proved; more are not looked at, they will show up again.
+const PROOFS_WAITING_MAX: usize = 64;
+/// Proofs of newcomers under way at once.
+const PROOFS_ACTIVE_MAX: usize = 16;
+
+/// What a ping is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// To see whether a contact of the table is alive.
+    Check,
+    /// To prove a newcomer before it enters the table.
+    Proof,
+    /// To enter the network.
+    Entry,
+}
+
+/// Pings under way and newcomers in line.
+#[derive(Debug, Clone)]
+pub(crate) struct Probes {
+    active: BTreeMap<QueryId, (Peer, Reason)>,
+    waiting: BoundedQueue<Peer>,
+}
+
+impl Probes {
+    pub(crate) const fn new() -> Self {
+        Self { active: BTreeMap::new(), waiting: BoundedQueue::new(PROOFS_WAITING_MAX) }
+    }
+
+    pub(crate) fn sent(&mut self, query: QueryId, peer: Peer, reason: Reason) {
+        self.active.insert(query, (peer, reason));
+    }
+
+    pub(crate) fn take(&mut self, query: QueryId) -> Option<(Peer, Reason)> {
+        self.active.remove(&query)
+    }
+
+    pub(crate) fn is_active(&self, id: &NodeId) -> bool {
+        self.active.values().any(|(peer, _)| peer.id == *id)
+    }
+
+    /// Puts a newcomer in line, once.
+    pub(crate) fn enqueue(&mut self, peer: Peer) {
+        let known = self.waiting.iter().any(|waiting| waiting.id == peer.id);
+        if !known && !self.is_active(&peer.id) {
+            // A full line is no loss: a live newcomer shows up again.
+            let _ = self.waiting.push(peer);
+        }
+    }
+
+    /// The next newcomer to ping, while few enough proofs are under way.
+    pub(crate) fn next_proof(&mut self) -> Option<Peer> {
+        let proofs =
+            self.active.values().filter(|(_, reason)| *reason == Reason::Proof).count();
+        if proofs >= PROOFS_ACTIVE_MAX {
+            return None;
+        }
+        self.waiting.pop()
+    }
+}

@@ -1,0 +1,217 @@
+//! What the application asks of the key-value store, and what it gets back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::{Key, NodeId, Peer, UnixMillis};
+use potluck_record::{
+    Context, Dot, DraftError, Kind, Name, Reading, Space, StateDigest, StorageFailure,
+};
+use potluck_wire::Refusal;
+
+/// Names a command to whoever gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
+/// What a write supersedes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WriteContext {
+    /// What the node reads first; if that is siblings, nothing is written.
+    Read,
+    /// Nothing: a sibling beside whatever is there.
+    Blind,
+    /// Exactly what this context covers.
+    Given(Context),
+}
+
+/// A write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Put {
+    /// Who may write the key.
+    pub space: Space,
+    /// The record's name; `None` in [`Space::Content`].
+    pub name: Option<Name>,
+    /// How readers fold the value; `None`: as what is there, else siblings.
+    pub kind: Option<Kind>,
+    /// The value; `None` deletes.
+    pub value: Option<Bytes>,
+    /// How long the value lives; `None`: the configured default.
+    pub ttl: Option<Duration>,
+    /// Acknowledgements to wait for; `None`: a majority of the replica set.
+    pub quorum: Option<u16>,
+    /// What is superseded.
+    pub context: WriteContext,
+}
+
+/// A command of the application.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Write or delete.
+    Put(Put),
+    /// Read.
+    Get {
+        /// The key.
+        key: Key,
+        /// Replicas that must agree; `None`: the configured number, fewer if fewer are left.
+        quorum: Option<u16>,
+    },
+    /// Ask every replica what it holds.
+    Replicas {
+        /// The key.
+        key: Key,
+    },
+    /// What this node itself holds as a replica.
+    Local {
+        /// The key.
+        key: Key,
+    },
+}
+
+/// A write that enough replicas have made durable.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// The key.
+    pub key: Key,
+    /// The value's version.
+    pub version: Dot,
+    /// Replicas that had acknowledged when enough had.
+    pub acks: u16,
+    /// Replicas that the record is on its way to.
+    pub wanted: u16,
+    /// Members known to this node.
+    pub members: usize,
+    /// When the value expires.
+    pub expires: UnixMillis,
+    /// Who acknowledged.
+    pub replicas: Vec<NodeId>,
+}
+
+/// A read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadDone {
+    /// The key.
+    pub key: Key,
+    /// The values and their context; no value means absent or deleted.
+    pub reading: Reading,
+    /// Fingerprint of the state that was read.
+    pub digest: StateDigest,
+    /// Replicas that answered.
+    pub answers: u16,
+}
+
+/// How a replica's state compares to all states merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplicaState {
+    /// The same.
+    Equal,
+    /// It lacks something and has nothing the others lack.
+    Behind,
+    /// It has something the others lack, and lacks nothing.
+    Ahead,
+    /// Both.
+    Concurrent,
+    /// It holds nothing.
+    Missing,
+    /// It did not answer.
+    Unreachable,
+}
+
+impl ReplicaState {
+    /// The word used in answers to people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Equal => "equal",
+            Self::Behind => "behind",
+            Self::Ahead => "ahead",
+            Self::Concurrent => "concurrent",
+            Self::Missing => "missing",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// What one node holds of a record.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Held {
+    /// Whether it holds anything.
+    pub present: bool,
+    /// Kind of the newest envelope.
+    pub kind: Option<Kind>,
+    /// Bytes of all its envelopes.
+    pub bytes: usize,
+    /// Live values.
+    pub siblings: usize,
+    /// Highest dot per writer.
+    pub version: Context,
+    /// When the last live value expires.
+    pub expires: Option<UnixMillis>,
+    /// Whether this node is one of the closest it knows.
+    pub responsible: bool,
+}
+
+/// The result of a command.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The write is durable at enough replicas.
+    Written(Written),
+    /// A write without context found siblings and wrote nothing.
+    Conflict(ReadDone),
+    /// The read.
+    Read(ReadDone),
+    /// The replicas, closest first.
+    Replicas(Vec<(Peer, ReplicaState)>),
+    /// What this node holds.
+    Local(Held),
+    /// Not done.
+    Failed(CommandError),
+}
+
+/// Why a command was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// Too much is under way. Nothing changed; try again.
+    #[error("this node is busy; try again")]
+    Busy,
+    /// Too few replicas acknowledged in time. The value is kept by this node and may still spread.
+    #[error("only {acks} of the {needed} replicas needed acknowledged")]
+    TooFewAcks {
+        /// Acknowledgements.
+        acks: u16,
+        /// How many were needed.
+        needed: u16,
+        /// Replicas that were asked.
+        wanted: u16,
+        /// Members known.
+        members: usize,
+    },
+    /// Too few replicas answered to tell. Nothing changed.
+    #[error("only {answers} of the {needed} replicas needed answered")]
+    TooFewAnswers {
+        /// Answers.
+        answers: u16,
+        /// How many were needed.
+        needed: u16,
+    },
+    /// There is nothing to delete. Nothing changed.
+    #[error("there is no such record")]
+    Absent,
+    /// The value or its company is against a limit or rule. Nothing changed.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
+    /// The context is none that a read returned. Nothing changed.
+    #[error("the context names versions that lie ahead of any clock; use one that a read returned")]
+    BadContext,
+    /// The life asked for is longer than this network allows. Nothing changed.
+    #[error("a record lives at most {} days here", .0.as_secs() / 86_400)]
+    TooLong(Duration),
+    /// Replicas refused. This node keeps the value, but it is not where readers look.
+    #[error("the replicas refused: {0}")]
+    Refused(Refusal),
+    /// This node's own store did not take it. Nothing changed.
+    #[error(transparent)]
+    Storage(#[from] StorageFailure),
+    /// The node is leaving.
+    #[error("this node is leaving the network")]
+    Leaving,
+}

@@ -1,0 +1,41 @@
+//! Parameters of a node: those of its parts, checked together.
+
+/// The parameters of all parts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Of the link.
+    pub link: potluck_link::LinkConfig,
+    /// Of the routing table and lookups.
+    pub dht: potluck_dht::Config,
+    /// Of record keeping.
+    pub kv: potluck_kv::Config,
+}
+
+/// Which parameters contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Within the routing table and lookups.
+    #[error(transparent)]
+    Dht(#[from] potluck_dht::ConfigError),
+    /// Within record keeping.
+    #[error(transparent)]
+    Kv(#[from] potluck_kv::ConfigError),
+    /// Holders of a key could not know each other.
+    #[error("[dht] siblings must be at least three times [kv] replication")]
+    Siblings,
+}
+
+impl Config {
+    /// Checks the parameters against each other.
+    ///
+    /// # Errors
+    /// The first contradiction found.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.dht.validate()?;
+        self.kv.validate()?;
+        if self.dht.siblings < usize::from(self.kv.replication) * 3 {
+            return Err(ConfigError::Siblings);
+        }
+        Ok(())
+    }
+}

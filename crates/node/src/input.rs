@@ -1,0 +1,96 @@
+//! What can happen to a node.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::{Contact, PublicKey, UnixMillis};
+use potluck_record::{OpId, StorageReply};
+
+use crate::command::{Command, CommandId};
+
+/// Names a call that this node makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// Names a call that another node makes to this one; chosen by the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InboundId(pub u64);
+
+/// An input of the node machine.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A control datagram came in.
+    Datagram {
+        /// From this address.
+        from: SocketAddr,
+        /// As it was on the wire.
+        bytes: Bytes,
+    },
+    /// The announced deadline came.
+    Timeout,
+    /// The application wants something.
+    Command {
+        /// To be named in the reply.
+        id: CommandId,
+        /// What.
+        command: Command,
+    },
+    /// A storage operation was carried out; merges and removals are durable.
+    Stored {
+        /// Which.
+        id: OpId,
+        /// With what result.
+        reply: StorageReply,
+    },
+    /// A call was answered.
+    Answered {
+        /// Which.
+        call: CallId,
+        /// The answer.
+        bytes: Bytes,
+    },
+    /// A call failed.
+    CallFailed {
+        /// Which.
+        call: CallId,
+    },
+    /// Another node calls.
+    Called {
+        /// Who, proved by the transport.
+        from: PublicKey,
+        /// From where.
+        address: SocketAddr,
+        /// To be named in the answer.
+        inbound: InboundId,
+        /// The request.
+        bytes: Bytes,
+    },
+    /// The wall clock shows this. Given at the start, then about once a second.
+    WallClock {
+        /// The time.
+        now: UnixMillis,
+    },
+    /// The machine slept for so long.
+    Resumed {
+        /// How long.
+        gap: Duration,
+    },
+    /// The address under which others reach this node is this now.
+    AddressChanged {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A DNS name was resolved; no address means it was not.
+    Resolved {
+        /// The name as it was asked for, `name:port`.
+        name: String,
+        /// Its addresses.
+        addresses: Vec<SocketAddr>,
+    },
+    /// Contacts of the last run, given at the start.
+    Remembered {
+        /// The contacts.
+        contacts: Vec<Contact>,
+    },
+}

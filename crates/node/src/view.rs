@@ -1,0 +1,56 @@
+//! A node's condition as shown to people and collectors.
+
+use potluck_base::Contact;
+
+/// Whether a node can do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It can.
+    Ok,
+    /// It can, with the restrictions named.
+    Degraded,
+    /// It hears nobody.
+    Offline,
+}
+
+impl Health {
+    /// The word used in answers to people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+/// The node's condition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatusView {
+    /// This node, under the address it believes others reach it at.
+    pub contact: Contact,
+    /// Whether it can do its work.
+    pub health: Health,
+    /// Why not quite, one sentence each.
+    pub reasons: Vec<String>,
+    /// Whether the network has been entered (or there is none to enter).
+    pub ready: bool,
+    /// Contacts in the routing table.
+    pub peers: usize,
+    /// Estimated nodes in the network, this one included.
+    pub network_size_estimate: u64,
+}
+
+/// All counters and gauges of the parts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stats {
+    /// Of the link.
+    pub link: potluck_link::LinkStats,
+    /// Of the routing table and lookups.
+    pub dht: potluck_dht::Stats,
+    /// Of record keeping.
+    pub kv: potluck_kv::Stats,
+    /// Inputs refused because a bounded queue was full.
+    pub busy: u64,
+}
