@@ -69,10 +69,6 @@ impl EntryPoints {
         self.attempts.iter().any(|attempt| !attempt.remembered)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.attempts.len()
-    }
-
     /// Notes who answered at an address, so that it is left alone while it is in the table.
     pub(crate) fn learned(&mut self, address: SocketAddr, contact: Contact) {
         for attempt in &mut self.attempts {

@@ -109,7 +109,8 @@ impl Lookup {
     /// Whom to ask next, if anybody: the closest candidate that nobody asked, while fewer than
     /// alpha requests are in flight that are younger than `patience`.
     pub fn next(&mut self, now: Instant, patience: Duration) -> Option<Peer> {
-        if self.queries.len() >= self.requests_max || self.fresh_in_flight(now, patience) >= self.alpha
+        if self.queries.len() >= self.requests_max
+            || self.fresh_in_flight(now, patience) >= self.alpha
         {
             return None;
         }
@@ -193,8 +194,10 @@ impl Lookup {
     pub fn finished(&self, now: Instant) -> Option<LookupOutcome> {
         let mut alive =
             self.shortlist.values().filter(|candidate| candidate.progress != Progress::Failed);
-        let closest_answered =
-            alive.by_ref().take(self.goal).all(|candidate| candidate.progress == Progress::Answered);
+        let closest_answered = alive
+            .by_ref()
+            .take(self.goal)
+            .all(|candidate| candidate.progress == Progress::Answered);
         let enough = self.answered().take(self.goal).count() == self.goal;
         if closest_answered {
             return Some(if enough { LookupOutcome::Converged } else { LookupOutcome::Exhausted });

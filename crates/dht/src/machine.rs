@@ -90,6 +90,8 @@ pub enum Input {
     Resolved(Vec<SocketAddr>),
     /// A request by another part of the node to this peer got no answer: check it soon.
     Suspect(NodeId),
+    /// The machine slept, or its address changed: check everybody.
+    Resumed,
     /// The announced deadline came.
     Timeout,
 }
@@ -236,6 +238,18 @@ impl Dht {
     #[must_use]
     pub fn members_known(&self) -> usize {
         self.table.len() + 1
+    }
+
+    /// Contacts in a bucket, and how many closest nodes a lookup for nodes finds.
+    #[must_use]
+    pub const fn k(&self) -> usize {
+        self.config.k
+    }
+
+    /// Estimated nodes in the network, this one included.
+    #[must_use]
+    pub fn network_size_estimate(&self) -> u64 {
+        self.table.network_size_estimate()
     }
 
     /// Whether `id` failed to answer lately.
@@ -572,13 +586,26 @@ impl Dht {
         self.prove_waiting();
     }
 
+    /// After a pause nobody is to blame for silence: everybody is checked, spread over one
+    /// heartbeat interval.
+    fn on_resumed(&mut self, now: Instant) {
+        self.last_heard = now;
+        let ids: Vec<NodeId> = self.table.entries().map(|entry| entry.peer.id).collect();
+        for id in ids {
+            let pause = self.config.heartbeat_interval.mul_f64(self.rng.fraction());
+            if let Some(entry) = self.table.entry_mut(&id) {
+                entry.check_at = now + pause;
+            }
+        }
+    }
+
     fn prove_waiting(&mut self) {
         while let Some(peer) = self.probes.next_proof() {
             self.ping(peer, Reason::Proof);
         }
     }
 
-    fn enter(&mut self, now: Instant, contact: Contact) {
+    fn enter(&mut self, contact: Contact) {
         if contact.public_key == self.me.contact.public_key {
             self.entries.drop_self(&contact.public_key, Some(contact.address));
             return;
@@ -588,7 +615,6 @@ impl Dht {
         if !known && !self.probes.is_active(&peer.id) {
             self.ping(peer, Reason::Entry);
         }
-        let _ = now;
     }
 
     // --- time ---
@@ -596,7 +622,7 @@ impl Dht {
     fn on_timeout(&mut self, now: Instant) {
         for point in self.entries.due(now, &self.network, &self.table) {
             match point {
-                EntryPoint::Contact(contact) => self.enter(now, contact),
+                EntryPoint::Contact(contact) => self.enter(contact),
                 EntryPoint::Address(address) => self.outbox.push_back(Output::Hello(address)),
                 EntryPoint::Name(name) => self.outbox.push_back(Output::Resolve(name)),
             }
@@ -704,7 +730,7 @@ impl Machine for Dht {
             }
             Input::Greeted { address, contact } => {
                 self.entries.learned(address, contact);
-                self.enter(now, contact);
+                self.enter(contact);
             }
             Input::Resolved(addresses) => {
                 for address in addresses.into_iter().take(8) {
@@ -714,6 +740,7 @@ impl Machine for Dht {
                 }
             }
             Input::Suspect(id) => self.suspect(now, &id),
+            Input::Resumed => self.on_resumed(now),
             Input::Timeout => self.on_timeout(now),
         }
     }

@@ -60,8 +60,7 @@ impl Probes {
 
     /// The next newcomer to ping, while few enough proofs are under way.
     pub(crate) fn next_proof(&mut self) -> Option<Peer> {
-        let proofs =
-            self.active.values().filter(|(_, reason)| *reason == Reason::Proof).count();
+        let proofs = self.active.values().filter(|(_, reason)| *reason == Reason::Proof).count();
         if proofs >= PROOFS_ACTIVE_MAX {
             return None;
         }

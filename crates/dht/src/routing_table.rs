@@ -102,7 +102,7 @@ impl RoutingTable {
         BucketIndex::of(&self.me.distance(&Key::from(*id))).map(BucketIndex::get)
     }
 
-    fn from_me(&self, id: &NodeId) -> Distance {
+    fn distance_to(&self, id: &NodeId) -> Distance {
         self.me.distance(&Key::from(*id))
     }
 
@@ -117,7 +117,7 @@ impl RoutingTable {
         let Some(index) = self.bucket_index(id) else { return false };
         !self.entries.contains_key(id)
             && (self.buckets.get(&index).is_none_or(|bucket| bucket.has_room(self.k))
-                || self.would_be_sibling(&self.from_me(id)))
+                || self.would_be_sibling(&self.distance_to(id)))
     }
 
     /// Takes a contact in that has just proved itself to us, or notes that it is alive.
@@ -132,7 +132,7 @@ impl RoutingTable {
         }
         let Some(index) = self.bucket_index(&peer.id) else { return SiblingChange::default() };
         let placed = self.buckets.entry(index).or_default().place(peer, self.k);
-        let distance = self.from_me(&peer.id);
+        let distance = self.distance_to(&peer.id);
         let sibling = self.would_be_sibling(&distance);
         if placed == Placed::Waiting && !sibling {
             return SiblingChange::default();
@@ -159,7 +159,7 @@ impl RoutingTable {
             .bucket_index(id)
             .and_then(|index| self.buckets.get(&index))
             .is_some_and(|bucket| bucket.contains(id));
-        if !in_bucket && !self.siblings.contains_key(&self.from_me(id)) {
+        if !in_bucket && !self.siblings.contains_key(&self.distance_to(id)) {
             self.entries.remove(id);
         }
     }
@@ -171,7 +171,7 @@ impl RoutingTable {
                 .buckets
                 .values()
                 .flat_map(KBucket::members)
-                .filter(|id| !self.siblings.contains_key(&self.from_me(id)))
+                .filter(|id| !self.siblings.contains_key(&self.distance_to(id)))
                 .filter_map(|id| self.entries.get(id))
                 .min_by_key(|entry| (std::cmp::Reverse(entry.failures), entry.last_heard))
                 .map(|entry| entry.peer.id);
@@ -186,7 +186,7 @@ impl RoutingTable {
         let mut change = SiblingChange::default();
         let Some(index) = self.bucket_index(id) else { return (change, None) };
         self.entries.remove(id);
-        if let Some(peer) = self.siblings.remove(&self.from_me(id)) {
+        if let Some(peer) = self.siblings.remove(&self.distance_to(id)) {
             change.left.push(peer);
             change.joined.extend(self.next_sibling());
         }
@@ -206,7 +206,7 @@ impl RoutingTable {
         let (distance, peer) = self
             .entries
             .values()
-            .map(|entry| (self.from_me(&entry.peer.id), entry.peer))
+            .map(|entry| (self.distance_to(&entry.peer.id), entry.peer))
             .filter(|(distance, _)| !self.siblings.contains_key(distance))
             .min_by_key(|(distance, _)| *distance)?;
         self.siblings.insert(distance, peer);
@@ -256,7 +256,7 @@ impl RoutingTable {
     /// Whether `id` is a sibling.
     #[must_use]
     pub fn is_sibling(&self, id: &NodeId) -> bool {
-        self.siblings.contains_key(&self.from_me(id))
+        self.siblings.contains_key(&self.distance_to(id))
     }
 
     pub(crate) fn entry(&self, id: &NodeId) -> Option<&Entry> {
@@ -329,7 +329,7 @@ impl RoutingTable {
                 sibling: self.is_sibling(&entry.peer.id),
             })
             .collect();
-        contacts.sort_by_key(|contact| self.from_me(&contact.peer.id));
+        contacts.sort_by_key(|contact| self.distance_to(&contact.peer.id));
         TableView {
             size: self.entries.len(),
             capacity: self.capacity,

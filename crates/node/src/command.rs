@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use potluck_base::{Key, Peer};
 use potluck_dht::{EntryPoint, LookupTrace, TableView};
-use potluck_kv::{Held, ReadDone, ReplicaState, Written};
 pub use potluck_kv::{CommandError, CommandId, Put, WriteContext};
+use potluck_kv::{Held, ReadDone, ReplicaState, Written};
 
 use crate::view::{Stats, StatusView};
 
@@ -90,4 +90,3 @@ pub enum Reply {
     /// Not done.
     Failed(CommandError),
 }
-

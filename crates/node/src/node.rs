@@ -1,10 +1,24 @@
-//! The node: wiring of its parts.
+//! The node: wiring of link, dht and kv. It routes and translates; it decides nothing.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use potluck_base::{Identity, NetworkId};
+use bytes::Bytes;
+use potluck_base::{Contact, Deadline, Identity, Instant, Machine, NetworkId, Peer, Rng};
+use potluck_dht::{Dht, LookupId, Purpose, QueryId};
+use potluck_kv::{AskId, Kv, ServeId, Way};
+use potluck_link::{Link, ReplyTo, RequestOptions, RequestToken};
+use potluck_wire::limits::{CALL_BYTES_MAX, CONTACTS_MAX, MESSAGE_BYTES_MAX};
+use potluck_wire::{
+    Found, Request, Response, Want, decode_request, decode_response, encode_request,
+    encode_response,
+};
 
-use crate::config::Config;
+use crate::command::{Command, CommandError, CommandId, Reply};
+use crate::config::{Config, ConfigError};
+use crate::input::{CallId, InboundId, Input};
+use crate::output::{Event, Output};
+use crate::view::{Health, Stats, StatusView};
 
 /// What a node starts with. Everything random or secret comes in here.
 #[derive(Debug, Clone)]
@@ -19,4 +33,587 @@ pub struct Start {
     pub config: Config,
     /// Seed of all randomness: from the OS in the real world, from a number in the simulator.
     pub seed: [u8; 32],
+}
+
+/// Calls that this node makes at the same time.
+const CALLS_MAX: usize = 512;
+/// Lookups of people have ids from here on; below are those of kv, above those of dht itself.
+const TRACES: u64 = 1 << 62;
+/// Tries of a request that stores, offers or loads.
+const ASK_TRIES: u8 = 3;
+/// Longest answer to a request that carries no records back.
+const SHORT_ANSWER: usize = 96;
+/// A contact in an answer, at its longest, and what frames it.
+const CONTACT_BYTES: usize = 56;
+
+/// Who waits for the answer to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    Dht(QueryId, Option<LookupId>),
+    Kv(AskId),
+    Nobody,
+}
+
+/// How another node's request came, and so how it is answered.
+#[derive(Debug)]
+enum Return {
+    Datagram(ReplyTo),
+    Call(InboundId),
+}
+
+/// A node of the network, as one machine. See [`crate`] for what drives it.
+#[derive(Debug)]
+pub struct Node {
+    network: NetworkId,
+    link: Link,
+    dht: Dht,
+    kv: Kv,
+    requests: BTreeMap<RequestToken, Waiting>,
+    calls: BTreeMap<CallId, (AskId, Contact)>,
+    serves: BTreeMap<ServeId, Return>,
+    traces: BTreeMap<LookupId, CommandId>,
+    leaving: Option<(CommandId, Instant)>,
+    next_id: u64,
+    members: usize,
+    busy: u64,
+    outbox: VecDeque<Output>,
+}
+
+impl Node {
+    /// A node that knows nobody yet.
+    ///
+    /// # Errors
+    /// If its parameters contradict each other.
+    pub fn new(start: Start) -> Result<Self, ConfigError> {
+        let Start { identity, network, address, config, seed } = start;
+        config.validate()?;
+        let mut rng = Rng::from_seed(seed);
+        let contact = Contact { public_key: identity.public_key(), address };
+        let serves = !config.dht.client;
+        let link = Link::new(identity.clone(), network, config.link, rng.fork("link"));
+        let dht = Dht::new(network, contact, config.dht, rng.fork("dht"));
+        let kv = Kv::new(identity, network, *dht.me(), serves, config.kv);
+        Ok(Self {
+            network,
+            link,
+            dht,
+            kv,
+            requests: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            serves: BTreeMap::new(),
+            traces: BTreeMap::new(),
+            leaving: None,
+            next_id: 0,
+            members: 1,
+            busy: 0,
+            outbox: VecDeque::new(),
+        })
+    }
+
+    /// A control datagram came in; as `Input::Datagram`, without a copy of the bytes.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        self.link.handle_datagram(now, from, bytes);
+        self.pump(now);
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Carries outputs of the parts to where they belong until none is left.
+    fn pump(&mut self, now: Instant) {
+        loop {
+            if let Some(output) = self.kv.poll_output() {
+                self.on_kv(now, output);
+            } else if let Some(output) = self.dht.poll_output() {
+                self.on_dht(now, output);
+            } else if let Some(output) = self.link.poll_output() {
+                self.on_link(now, output);
+            } else if self.members != self.dht.members_known() {
+                self.members = self.dht.members_known();
+                self.kv.handle(now, potluck_kv::Input::Members(self.members));
+            } else {
+                return;
+            }
+        }
+    }
+
+    // --- link ---
+
+    fn on_link(&mut self, now: Instant, output: potluck_link::Output) {
+        use potluck_link::Output as Link;
+        match output {
+            Link::Transmit { to, bytes } => self.outbox.push_back(Output::Transmit { to, bytes }),
+            Link::Incoming { from, reply_to, request, proven, budget } => {
+                if proven {
+                    self.dht.handle(now, potluck_dht::Input::Heard(from));
+                }
+                let came = Came { from, proven, budget, way: Return::Datagram(reply_to) };
+                self.on_request(now, came, request);
+            }
+            Link::Answered { token, from, response, rtt } => {
+                let Some(waiting) = self.requests.remove(&token) else { return };
+                match waiting {
+                    Waiting::Dht(query, lookup) => {
+                        self.on_found(now, Answer { query, lookup, from, response, rtt });
+                    }
+                    Waiting::Kv(ask) => {
+                        self.dht.handle(now, potluck_dht::Input::Heard(from));
+                        self.kv.handle(now, potluck_kv::Input::Answered { ask, response });
+                    }
+                    Waiting::Nobody => {}
+                }
+            }
+            Link::Failed { token, to } => {
+                let Some(waiting) = self.requests.remove(&token) else { return };
+                self.on_failed(now, waiting, &to);
+            }
+            Link::Greeted { address, contact } => {
+                self.dht.handle(now, potluck_dht::Input::Greeted { address, contact });
+            }
+            Link::NoWelcome { .. } => {}
+        }
+    }
+
+    fn on_failed(&mut self, now: Instant, waiting: Waiting, to: &Contact) {
+        match waiting {
+            Waiting::Dht(query, _) => self.dht.handle(now, potluck_dht::Input::Failed(query)),
+            Waiting::Kv(ask) => {
+                let id = to.public_key.node_id(&self.network);
+                self.dht.handle(now, potluck_dht::Input::Suspect(id));
+                self.kv.handle(now, potluck_kv::Input::Failed { ask });
+            }
+            Waiting::Nobody => {}
+        }
+    }
+
+    /// A node answered a lookup or ping. What it says of the record goes to kv first, which may
+    /// have enough and stop the lookup before it asks on.
+    fn on_found(&mut self, now: Instant, answer: Answer) {
+        let Answer { query, lookup, from, response, rtt } = answer;
+        let (contacts, record) = match response {
+            Response::Found(Found { contacts, record }) => (contacts, record),
+            _ => (Vec::new(), None),
+        };
+        if let Some(lookup) = lookup.filter(|lookup| lookup.0 < TRACES) {
+            let lookup = potluck_kv::LookupId(lookup.0);
+            let from = from.in_network(&self.network);
+            self.kv.handle(now, potluck_kv::Input::Found { lookup, from, record });
+            while let Some(output) = self.kv.poll_output() {
+                self.on_kv(now, output);
+            }
+        }
+        self.dht.handle(now, potluck_dht::Input::Answered { query, from, contacts, rtt });
+    }
+
+    // --- requests of others ---
+
+    fn on_request(&mut self, now: Instant, came: Came, request: Request) {
+        let from = came.from.in_network(&self.network);
+        match request {
+            Request::Ping => self.answer(now, came.way, &Response::Pong),
+            Request::Leave => {
+                self.dht.handle(now, potluck_dht::Input::Left(came.from.public_key));
+                self.answer(now, came.way, &Response::Left);
+            }
+            Request::FindNode { target, count, want } => {
+                let room = came.budget.saturating_sub(64) / CONTACT_BYTES;
+                let most = usize::from(count).min(CONTACTS_MAX).min(room);
+                let closest = self.dht.closest(&target, most, Some(&from.id));
+                let contacts = closest.iter().map(|peer| peer.contact).collect();
+                if want == Want::Nothing {
+                    let found = Found { contacts, record: None };
+                    return self.answer(now, came.way, &Response::Found(found));
+                }
+                let request = Request::FindNode { target, count, want };
+                self.ask_kv(now, came, Question { from, request, contacts });
+            }
+            request @ (Request::Store { .. } | Request::Offer { .. } | Request::Load(_)) => {
+                self.ask_kv(now, came, Question { from, request, contacts: Vec::new() });
+            }
+        }
+    }
+
+    fn ask_kv(&mut self, now: Instant, came: Came, question: Question) {
+        let serve = ServeId(self.fresh_id());
+        let asked = potluck_kv::Asked {
+            from: question.from,
+            request: question.request,
+            contacts: question.contacts,
+            proven: came.proven,
+            budget: came.budget,
+        };
+        self.serves.insert(serve, came.way);
+        self.kv.handle(now, potluck_kv::Input::Asked { serve, asked });
+    }
+
+    fn answer(&mut self, now: Instant, way: Return, response: &Response) {
+        match way {
+            Return::Datagram(reply_to) => {
+                // An answer that does not fit is counted by the link; the asker tries elsewhere.
+                let _ = self.link.respond(now, &reply_to, response);
+            }
+            Return::Call(inbound) => {
+                let bytes = encode_response(response);
+                self.outbox.push_back(Output::AnswerCall { inbound, bytes });
+            }
+        }
+    }
+
+    // --- dht ---
+
+    fn on_dht(&mut self, now: Instant, output: potluck_dht::Output) {
+        use potluck_dht::Output as Dht;
+        match output {
+            Dht::Query { query, to, purpose, tries } => self.query(now, query, to, purpose, tries),
+            Dht::Hello(address) => self.link.hello(now, address),
+            Dht::Resolve(name) => self.outbox.push_back(Output::Resolve { name }),
+            Dht::Finished { lookup, closest, trace } => {
+                if lookup.0 < TRACES {
+                    let lookup = potluck_kv::LookupId(lookup.0);
+                    self.kv.handle(now, potluck_kv::Input::LookupDone { lookup, closest });
+                } else if let Some(id) = self.traces.remove(&lookup) {
+                    self.reply(id, Reply::Traced { trace, closest });
+                }
+            }
+            Dht::Refused(lookup) => {
+                if lookup.0 < TRACES {
+                    let lookup = potluck_kv::LookupId(lookup.0);
+                    self.kv.handle(now, potluck_kv::Input::LookupRefused(lookup));
+                } else if let Some(id) = self.traces.remove(&lookup) {
+                    self.reply(id, Reply::Failed(CommandError::Busy));
+                }
+            }
+            Dht::Siblings(change) => {
+                let siblings: Vec<Peer> = self.dht.siblings().copied().collect();
+                self.kv.handle(now, potluck_kv::Input::Siblings(siblings));
+                let joined = change.joined.into_iter().map(Event::SiblingJoined);
+                let left = change.left.into_iter().map(Event::SiblingLeft);
+                self.outbox.extend(joined.chain(left).map(Output::Event));
+            }
+            Dht::Save(contacts) => self.outbox.push_back(Output::SaveContacts { contacts }),
+            Dht::Joined => self.outbox.push_back(Output::Event(Event::Joined)),
+        }
+    }
+
+    fn query(&mut self, now: Instant, query: QueryId, to: Contact, purpose: Purpose, tries: u8) {
+        let (request, lookup, answer_bytes_max) = match purpose {
+            Purpose::Ping => (Request::Ping, None, SHORT_ANSWER),
+            Purpose::Find { lookup, target, count, want } => {
+                (Request::FindNode { target, count, want }, Some(lookup), MESSAGE_BYTES_MAX)
+            }
+        };
+        let options = RequestOptions { tries, answer_bytes_max };
+        match self.link.request(now, to, &request, options) {
+            Ok(token) => {
+                self.requests.insert(token, Waiting::Dht(query, lookup));
+            }
+            Err(_) => {
+                self.busy += 1;
+                self.dht.handle(now, potluck_dht::Input::Failed(query));
+            }
+        }
+    }
+
+    // --- kv ---
+
+    fn on_kv(&mut self, now: Instant, output: potluck_kv::Output) {
+        use potluck_kv::Output as Kv;
+        match output {
+            Kv::Lookup { id, target, want, goal, why } => {
+                let id = LookupId(id.0);
+                self.dht.handle(now, potluck_dht::Input::Lookup { id, target, want, goal, why });
+            }
+            Kv::StopLookup(id) => {
+                self.dht.handle(now, potluck_dht::Input::Stop(LookupId(id.0)));
+            }
+            Kv::Ask { id, to, request, way } => self.ask(now, id, to.contact, &request, way),
+            Kv::Storage { id, op } => self.outbox.push_back(Output::Storage { id, op }),
+            Kv::Respond { serve, response } => {
+                if let Some(way) = self.serves.remove(&serve) {
+                    self.answer(now, way, &response);
+                }
+            }
+            Kv::Reply { id, reply } => self.reply(id, reply.into()),
+            Kv::HandedOver { keys } => self.on_handed_over(now, keys),
+        }
+    }
+
+    fn ask(&mut self, now: Instant, ask: AskId, to: Contact, request: &Request, way: Way) {
+        if way == Way::Fitting {
+            let answer_bytes_max = match request {
+                Request::Load(_) => MESSAGE_BYTES_MAX,
+                _ => SHORT_ANSWER,
+            };
+            let options = RequestOptions { tries: ASK_TRIES, answer_bytes_max };
+            match self.link.request(now, to, request, options) {
+                Ok(token) => {
+                    self.requests.insert(token, Waiting::Kv(ask));
+                    return;
+                }
+                Err(potluck_link::RequestError::TooLarge) => {}
+                Err(_) => {
+                    self.busy += 1;
+                    return self.kv.handle(now, potluck_kv::Input::Failed { ask });
+                }
+            }
+        }
+        let bytes = encode_request(request);
+        if self.calls.len() >= CALLS_MAX || bytes.len() > CALL_BYTES_MAX {
+            self.busy += 1;
+            return self.kv.handle(now, potluck_kv::Input::Failed { ask });
+        }
+        let id = CallId(self.fresh_id());
+        self.calls.insert(id, (ask, to));
+        self.outbox.push_back(Output::Call { id, to, bytes });
+    }
+
+    fn on_call_answered(&mut self, now: Instant, call: CallId, bytes: Option<&Bytes>) {
+        let Some((ask, to)) = self.calls.remove(&call) else { return };
+        match bytes.map(|bytes| decode_response(bytes)) {
+            Some(Ok(response)) => {
+                self.kv.handle(now, potluck_kv::Input::Answered { ask, response });
+            }
+            Some(Err(_)) => self.kv.handle(now, potluck_kv::Input::Failed { ask }),
+            None => self.on_failed(now, Waiting::Kv(ask), &to),
+        }
+    }
+
+    fn on_called(&mut self, now: Instant, from: Contact, inbound: InboundId, bytes: &Bytes) {
+        let way = Return::Call(inbound);
+        self.dht.handle(now, potluck_dht::Input::Heard(from));
+        match decode_request(bytes) {
+            Ok(request) => {
+                let came = Came { from, proven: true, budget: CALL_BYTES_MAX, way };
+                self.on_request(now, came, request);
+            }
+            Err(_) => {
+                let reason = potluck_wire::Refusal::Unsupported;
+                self.answer(now, way, &Response::Refused { reason });
+            }
+        }
+    }
+
+    // --- commands ---
+
+    fn reply(&mut self, id: CommandId, reply: Reply) {
+        self.outbox.push_back(Output::Reply { id, reply });
+    }
+
+    fn on_command(&mut self, now: Instant, id: CommandId, command: Command) {
+        let kv = |command| potluck_kv::Input::Command { id, command };
+        match command {
+            Command::Put(put) => self.kv.handle(now, kv(potluck_kv::Command::Put(put))),
+            Command::Get { key, quorum } => {
+                self.kv.handle(now, kv(potluck_kv::Command::Get { key, quorum }));
+            }
+            Command::Replicas { key } => {
+                self.kv.handle(now, kv(potluck_kv::Command::Replicas { key }));
+            }
+            Command::Local { key } => self.kv.handle(now, kv(potluck_kv::Command::Local { key })),
+            Command::Trace { key } => {
+                let lookup = LookupId(TRACES + self.fresh_id());
+                self.traces.insert(lookup, id);
+                let want = Want::Heads;
+                let goal = self.dht.k();
+                let why = "trace";
+                self.dht.handle(
+                    now,
+                    potluck_dht::Input::Lookup { id: lookup, target: key, want, goal, why },
+                );
+            }
+            Command::Lookups => {
+                let lookups = self.dht.traces().cloned().collect();
+                self.reply(id, Reply::Lookups(lookups));
+            }
+            Command::Table => {
+                let table = Box::new(self.dht.table_view(now));
+                self.reply(id, Reply::Table(table));
+            }
+            Command::Status => {
+                let status = self.status(now);
+                self.reply(id, Reply::Status(status));
+            }
+            Command::Stats => {
+                let stats = Box::new(self.stats());
+                self.reply(id, Reply::Stats(stats));
+            }
+            Command::Join(point) => {
+                self.dht.handle(now, potluck_dht::Input::Join(point));
+                self.reply(id, Reply::Joining);
+            }
+            Command::Leave => {
+                if self.leaving.is_some() {
+                    return self.reply(id, Reply::Failed(CommandError::Leaving));
+                }
+                self.leaving = Some((id, now));
+                self.kv.handle(now, potluck_kv::Input::Leave);
+            }
+        }
+    }
+
+    /// The records are in other hands: say good-bye to the siblings.
+    fn on_handed_over(&mut self, now: Instant, keys: u64) {
+        let siblings: Vec<Contact> = self.dht.siblings().map(|peer| peer.contact).collect();
+        for contact in siblings {
+            let options = RequestOptions { tries: 1, answer_bytes_max: SHORT_ANSWER };
+            if let Ok(token) = self.link.request(now, contact, &Request::Leave, options) {
+                self.requests.insert(token, Waiting::Nobody);
+            }
+        }
+        while let Some(output) = self.link.poll_output() {
+            self.on_link(now, output);
+        }
+        if let Some((id, began)) = self.leaving {
+            self.reply(id, Reply::Left { handed_over: keys, took: now.since(began) });
+        }
+    }
+
+    fn status(&self, now: Instant) -> StatusView {
+        let mut reasons = Vec::new();
+        let offline = self.dht.is_offline(now);
+        let alone = self.dht.members_known() == 1 && self.dht.has_entry_points();
+        if offline {
+            reasons.push("no other node has been heard lately".to_owned());
+        }
+        if alone {
+            reasons.push("no entry point has answered yet".to_owned());
+        }
+        if self.leaving.is_some() {
+            reasons.push("this node is leaving".to_owned());
+        }
+        let health = match (offline || alone, reasons.is_empty()) {
+            (true, _) => Health::Offline,
+            (false, false) => Health::Degraded,
+            (false, true) => Health::Ok,
+        };
+        StatusView {
+            contact: self.dht.me().contact,
+            health,
+            reasons,
+            ready: self.is_ready(),
+            peers: self.dht.members_known() - 1,
+            network_size_estimate: self.dht.network_size_estimate(),
+        }
+    }
+
+    /// Whether the network has been entered, or there is none to enter.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.dht.is_joined() || !self.dht.has_entry_points()
+    }
+
+    /// All counters and gauges.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            link: self.link.stats(),
+            dht: self.dht.stats(),
+            kv: self.kv.stats(),
+            busy: self.busy,
+        }
+    }
+
+    /// The table and lookups, for checkers.
+    #[must_use]
+    pub const fn dht(&self) -> &Dht {
+        &self.dht
+    }
+}
+
+struct Came {
+    from: Contact,
+    proven: bool,
+    budget: usize,
+    way: Return,
+}
+
+struct Question {
+    from: Peer,
+    request: Request,
+    contacts: Vec<Contact>,
+}
+
+struct Answer {
+    query: QueryId,
+    lookup: Option<LookupId>,
+    from: Contact,
+    response: Response,
+    rtt: std::time::Duration,
+}
+
+impl Machine for Node {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Datagram { from, bytes } => self.link.handle_datagram(now, from, &bytes),
+            Input::Timeout => {
+                let due = |deadline: Option<Deadline>| deadline.is_some_and(|d| d.at <= now);
+                if due(self.link.poll_timeout()) {
+                    self.link.handle_timeout(now);
+                    self.pump(now);
+                }
+                if due(self.dht.poll_timeout()) {
+                    self.dht.handle(now, potluck_dht::Input::Timeout);
+                    self.pump(now);
+                }
+                if due(self.kv.poll_timeout()) {
+                    self.kv.handle(now, potluck_kv::Input::Timeout);
+                }
+            }
+            Input::Command { id, command } => self.on_command(now, id, command),
+            Input::Stored { id, reply } => {
+                self.kv.handle(now, potluck_kv::Input::Stored { id, reply });
+            }
+            Input::Answered { call, bytes } => self.on_call_answered(now, call, Some(&bytes)),
+            Input::CallFailed { call } => self.on_call_answered(now, call, None),
+            Input::Called { from, address, inbound, bytes } => {
+                let from = Contact { public_key: from, address };
+                self.on_called(now, from, inbound, &bytes);
+            }
+            Input::WallClock { now: wall } => {
+                self.kv.handle(now, potluck_kv::Input::WallClock(wall));
+            }
+            Input::Resumed { .. } => self.dht.handle(now, potluck_dht::Input::Resumed),
+            Input::AddressChanged { address } => {
+                self.dht.set_address(address);
+                self.dht.handle(now, potluck_dht::Input::Resumed);
+            }
+            Input::Resolved { addresses, .. } => {
+                self.dht.handle(now, potluck_dht::Input::Resolved(addresses));
+            }
+            Input::Remembered { contacts } => {
+                self.dht.handle(now, potluck_dht::Input::Remembered(contacts));
+            }
+        }
+        self.pump(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        Deadline::earliest([
+            self.link.poll_timeout(),
+            self.dht.poll_timeout(),
+            self.kv.poll_timeout(),
+        ])
+    }
+}
+
+impl From<potluck_kv::Reply> for Reply {
+    fn from(reply: potluck_kv::Reply) -> Self {
+        match reply {
+            potluck_kv::Reply::Written(written) => Self::Written(written),
+            potluck_kv::Reply::Conflict(read) => Self::Conflict(read),
+            potluck_kv::Reply::Read(read) => Self::Read(read),
+            potluck_kv::Reply::Replicas(replicas) => Self::Replicas(replicas),
+            potluck_kv::Reply::Local(held) => Self::Local(held),
+            potluck_kv::Reply::Failed(error) => Self::Failed(error),
+        }
+    }
 }

@@ -1,0 +1,228 @@
+//! What all operations of the store share: identity, neighbourhood, clock, and the ways to ask
+//! for things and to remember what an answer is for.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::machine::LookupId;
+use potluck_base::{Identity, Instant, Key, LruMap, NetworkId, NodeId, Peer, UnixMillis};
+use potluck_record::{OpId, SignedHead, StorageOp};
+use potluck_wire::{Request, Response, Want};
+
+use crate::command::{CommandId, Reply};
+use crate::config::Config;
+use crate::machine::{AskId, Output, ServeId};
+use crate::placement::Neighbourhood;
+use crate::stats::Stats;
+
+/// Signatures remembered as checked, so that the same envelope from several replicas costs one
+/// check.
+const CHECKED_MAX: usize = 4096;
+
+/// What the answer to a request to another node is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AskFor {
+    /// A replica was asked to store what this command writes.
+    PutStore(CommandId, NodeId),
+    /// A replica's envelopes are fetched whole for this command.
+    Load(CommandId, Peer),
+    /// A stale replica was sent what it lacks; nobody waits.
+    ReadRepair,
+    /// A newcomer was offered keys.
+    Offer(NodeId),
+    /// An offerer was asked for keys.
+    Pull(NodeId),
+}
+
+/// What the result of a storage operation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpFor {
+    /// Local envelopes for a command, from the replicas or the own ones.
+    CommandLoad(CommandId),
+    /// The writer's own envelope, loaded in this write's turn.
+    PutTurn(CommandId),
+    /// The writer's own envelope of this command, to be made durable.
+    PutOwn(CommandId),
+    /// This node's replica of what this command writes.
+    PutReplica(CommandId),
+    /// One part of what another node asked.
+    Serve(ServeId, usize),
+    /// A pulled envelope.
+    Pulled(Key),
+    /// A page of keys for the repair under way.
+    RepairScan,
+    /// The sweep of expired envelopes.
+    Expire,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    pub(crate) network: NetworkId,
+    pub(crate) me: Peer,
+    /// Whether this node keeps records for others.
+    pub(crate) serves: bool,
+    pub(crate) around: Neighbourhood,
+    pub(crate) members: usize,
+    pub(crate) stats: Stats,
+    pub(crate) outbox: VecDeque<Output>,
+    asks: BTreeMap<AskId, AskFor>,
+    ops: BTreeMap<OpId, OpFor>,
+    lookups: BTreeMap<LookupId, CommandId>,
+    next_id: u64,
+    wall: (Instant, UnixMillis),
+    checked: LruMap<([u8; 32], [u8; 64]), ()>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        identity: Identity,
+        network: NetworkId,
+        me: Peer,
+        serves: bool,
+        config: Config,
+    ) -> Self {
+        Self {
+            config,
+            identity,
+            network,
+            me,
+            serves,
+            around: Neighbourhood::new(me, []),
+            members: 1,
+            stats: Stats::default(),
+            outbox: VecDeque::new(),
+            asks: BTreeMap::new(),
+            ops: BTreeMap::new(),
+            lookups: BTreeMap::new(),
+            next_id: 0,
+            wall: (Instant::ZERO, UnixMillis(0)),
+            checked: LruMap::new(CHECKED_MAX),
+        }
+    }
+
+    pub(crate) fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    pub(crate) fn set_wall(&mut self, now: Instant, wall: UnixMillis) {
+        self.wall = (now, wall);
+    }
+
+    /// The wall clock at `now`, carried on from its last showing.
+    pub(crate) fn wall(&self, now: Instant) -> UnixMillis {
+        self.wall.1.plus(now.since(self.wall.0))
+    }
+
+    pub(crate) fn replication(&self) -> usize {
+        usize::from(self.config.replication)
+    }
+
+    /// The replica set of `key` as far as this node can tell from its siblings.
+    pub(crate) fn replica_set(&self, key: &Key) -> Vec<Peer> {
+        let mut around = self.around.replica_set(key, self.replication() + 1);
+        if !self.serves {
+            around.retain(|peer| peer.id != self.me.id);
+        }
+        around.truncate(self.replication());
+        around
+    }
+
+    pub(crate) fn is_responsible(&self, key: &Key) -> bool {
+        self.serves && self.replica_set(key).iter().any(|peer| peer.id == self.me.id)
+    }
+
+    pub(crate) fn storage(&mut self, op: StorageOp, purpose: OpFor) {
+        let id = OpId(self.fresh_id());
+        self.ops.insert(id, purpose);
+        self.outbox.push_back(Output::Storage { id, op });
+    }
+
+    pub(crate) fn take_op(&mut self, id: OpId) -> Option<OpFor> {
+        self.ops.remove(&id)
+    }
+
+    pub(crate) fn ask(&mut self, to: Peer, request: Request, way: Way, purpose: AskFor) {
+        let id = AskId(self.fresh_id());
+        self.asks.insert(id, purpose);
+        self.outbox.push_back(Output::Ask { id, to, request, way });
+    }
+
+    pub(crate) fn take_ask(&mut self, id: AskId) -> Option<AskFor> {
+        self.asks.remove(&id)
+    }
+
+    pub(crate) fn lookup(
+        &mut self,
+        command: CommandId,
+        target: Key,
+        want: Want,
+        why: &'static str,
+    ) {
+        let id = LookupId(self.fresh_id());
+        self.lookups.insert(id, command);
+        let goal = self.replication();
+        self.outbox.push_back(Output::Lookup { id, target, want, goal, why });
+    }
+
+    pub(crate) fn lookup_command(&self, id: LookupId) -> Option<CommandId> {
+        self.lookups.get(&id).copied()
+    }
+
+    pub(crate) fn end_lookup(&mut self, id: LookupId) -> Option<CommandId> {
+        self.lookups.remove(&id)
+    }
+
+    /// Ends the lookup of a command that has enough.
+    pub(crate) fn stop_lookup(&mut self, command: CommandId) {
+        let id = self.lookups.iter().find(|(_, waiting)| **waiting == command).map(|(id, _)| *id);
+        if let Some(id) = id {
+            self.lookups.remove(&id);
+            self.outbox.push_back(Output::StopLookup(id));
+        }
+    }
+
+    pub(crate) fn reply(&mut self, id: CommandId, reply: Reply) {
+        if let Reply::Failed(error) = &reply {
+            self.stats.commands_failed += 1;
+            if *error == crate::CommandError::Busy {
+                self.stats.commands_busy += 1;
+            }
+        }
+        self.outbox.push_back(Output::Reply { id, reply });
+    }
+
+    pub(crate) fn respond(&mut self, serve: ServeId, response: Response) {
+        self.outbox.push_back(Output::Respond { serve, response });
+    }
+
+    /// Checks a head's signature, once for all its appearances.
+    pub(crate) fn is_genuine(&mut self, head: &SignedHead) -> bool {
+        let name = (*head.digest(), *head.signature().as_bytes());
+        if self.checked.get_mut(&name).is_some() {
+            return true;
+        }
+        self.stats.signatures_checked += 1;
+        let genuine = head.verify(&self.network).is_ok();
+        if genuine {
+            self.checked.insert(name, ());
+        }
+        genuine
+    }
+
+    /// Remembers a head that this node signed itself.
+    pub(crate) fn trust_own(&mut self, head: &SignedHead) {
+        self.checked.insert((*head.digest(), *head.signature().as_bytes()), ());
+    }
+}
+
+/// How a request travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// In a datagram if it fits, else in a call.
+    Fitting,
+    /// In a call, since the answer may be large.
+    Call,
+}

@@ -1,0 +1,588 @@
+//! The key-value store of one node: wiring of its operations.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, Peer, UnixMillis};
+use potluck_record::{OpId, Place, Reading, State, StorageOp, StorageReply};
+use potluck_wire::{Load, RecordAnswer, Request, Response, Want};
+
+use crate::command::{Command, CommandError, CommandId, Held, Reply};
+use crate::config::Config;
+use crate::core::{AskFor, Core, OpFor, Way};
+use crate::get::{Get, Progress, Purpose};
+use crate::inspect::{Inspect, version};
+use crate::placement::Neighbourhood;
+use crate::pull::Pulls;
+use crate::put::{PutOp, Step};
+use crate::repair::Repair;
+use crate::serve::{Asked, Serves};
+use crate::stats::Stats;
+
+/// Names a lookup that this store wants done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LookupId(pub u64);
+
+/// Names a request to another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// Names a request of another node; chosen by the node machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServeId(pub u64);
+
+/// What can happen to the store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The application wants something.
+    Command {
+        /// To be named in the reply.
+        id: CommandId,
+        /// What.
+        command: Command,
+    },
+    /// A node answered a lookup, and said this of the record (`None`: nothing).
+    Found {
+        /// The lookup.
+        lookup: LookupId,
+        /// The node.
+        from: Peer,
+        /// What it said.
+        record: Option<RecordAnswer>,
+    },
+    /// A lookup was not started: too many are under way.
+    LookupRefused(LookupId),
+    /// A lookup ended.
+    LookupDone {
+        /// The lookup.
+        lookup: LookupId,
+        /// The closest that answered, closest first.
+        closest: Vec<Peer>,
+    },
+    /// A request was answered.
+    Answered {
+        /// Which.
+        ask: AskId,
+        /// With what.
+        response: Response,
+    },
+    /// A request got no answer.
+    Failed {
+        /// Which.
+        ask: AskId,
+    },
+    /// A storage operation was carried out.
+    Stored {
+        /// Which.
+        id: OpId,
+        /// With what result.
+        reply: StorageReply,
+    },
+    /// Another node asks something.
+    Asked {
+        /// To be named in the response.
+        serve: ServeId,
+        /// What.
+        asked: Asked,
+    },
+    /// The sibling list is this now.
+    Siblings(Vec<Peer>),
+    /// So many members are known now, this node included.
+    Members(usize),
+    /// The wall clock shows this.
+    WallClock(UnixMillis),
+    /// Hand records over; ends with [`Output::HandedOver`].
+    Leave,
+    /// The announced deadline came.
+    Timeout,
+}
+
+/// What the store wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Look up the nodes closest to a key, and ask them of the record.
+    Lookup {
+        /// To be named in the answers.
+        id: LookupId,
+        /// The key.
+        target: Key,
+        /// What to ask of the record.
+        want: Want,
+        /// How many of the closest must answer.
+        goal: usize,
+        /// What it is for, for people.
+        why: &'static str,
+    },
+    /// A lookup is not needed any more.
+    StopLookup(LookupId),
+    /// Ask a node something.
+    Ask {
+        /// To be named in the answer.
+        id: AskId,
+        /// Whom.
+        to: Peer,
+        /// What.
+        request: Request,
+        /// How.
+        way: Way,
+    },
+    /// Carry out a storage operation.
+    Storage {
+        /// To be named in the answer.
+        id: OpId,
+        /// The operation.
+        op: StorageOp,
+    },
+    /// Answer what another node asked.
+    Respond {
+        /// Which.
+        serve: ServeId,
+        /// With what.
+        response: Response,
+    },
+    /// A command is answered.
+    Reply {
+        /// Which.
+        id: CommandId,
+        /// With what.
+        reply: Reply,
+    },
+    /// The hand-over of a leaving node is over.
+    HandedOver {
+        /// Keys that others pulled or said they will pull.
+        keys: u64,
+    },
+}
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Get(Get),
+    Put(Box<PutOp>),
+    Inspect(Inspect),
+    Local(Key),
+}
+
+/// Writes of this node to one key that wait for their turn.
+const TURNS_MAX: usize = 64;
+/// Envelopes dropped in one sweep.
+const EXPIRE_BATCH: u32 = 2000;
+
+/// The key-value store of one node. See the crate for what it does.
+#[derive(Debug, Clone)]
+pub struct Kv {
+    core: Core,
+    operations: BTreeMap<CommandId, Operation>,
+    /// Per key, whose turn it is to write (first) and who waits.
+    turns: BTreeMap<Key, VecDeque<CommandId>>,
+    serves: Serves,
+    pulls: Pulls,
+    repair: Repair,
+    expire_at: Instant,
+    leave_by: Option<Instant>,
+    /// Keys that others have pulled from here since this node began to leave.
+    pulled_from_me: u64,
+    left: bool,
+}
+
+impl Kv {
+    /// The store of `me`, which keeps records for others if it `serves`.
+    #[must_use]
+    pub fn new(
+        identity: Identity,
+        network: NetworkId,
+        me: Peer,
+        serves: bool,
+        config: Config,
+    ) -> Self {
+        let expire_at = Instant::ZERO + config.expire_interval;
+        Self {
+            core: Core::new(identity, network, me, serves, config),
+            operations: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            serves: Serves::default(),
+            pulls: Pulls::default(),
+            repair: Repair::new(me),
+            expire_at,
+            leave_by: None,
+            pulled_from_me: 0,
+            left: false,
+        }
+    }
+
+    /// Counters and gauges.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            commands_active: self.operations.len(),
+            requests_active: self.serves.len(),
+            offers_waiting: self.repair.waiting(),
+            pulls_waiting: self.pulls.waiting(),
+            ..self.core.stats
+        }
+    }
+
+    fn on_command(&mut self, now: Instant, id: CommandId, command: Command) {
+        if self.leave_by.is_some() {
+            self.core.reply(id, Reply::Failed(CommandError::Leaving));
+            return;
+        }
+        if self.operations.len() >= self.core.config.commands_max {
+            self.core.reply(id, Reply::Failed(CommandError::Busy));
+            return;
+        }
+        let core = &mut self.core;
+        let operation = match command {
+            Command::Put(put) => {
+                core.stats.puts += 1;
+                match PutOp::start(core, now, id, put) {
+                    Ok(put) => Operation::Put(Box::new(put)),
+                    Err(error) => return core.reply(id, Reply::Failed(error)),
+                }
+            }
+            Command::Get { key, quorum } => {
+                core.stats.gets += 1;
+                Operation::Get(Get::start(core, id, key, quorum, Purpose::Read))
+            }
+            Command::Replicas { key } => Operation::Inspect(Inspect::start(core, id, key)),
+            Command::Local { key } => {
+                let op = StorageOp::Load { key, place: Place::Replica };
+                core.storage(op, OpFor::CommandLoad(id));
+                Operation::Local(key)
+            }
+        };
+        self.operations.insert(id, operation);
+    }
+
+    /// Feeds one operation and follows up on what it says.
+    fn with_get(&mut self, id: CommandId, feed: impl FnOnce(&mut Get, &mut Core) -> Progress) {
+        if let Some(Operation::Get(get)) = self.operations.get_mut(&id)
+            && feed(get, &mut self.core) == Progress::Done
+        {
+            self.operations.remove(&id);
+        }
+    }
+
+    fn end_if_done(&mut self, id: CommandId, progress: Progress) {
+        if progress == Progress::Done {
+            self.operations.remove(&id);
+        }
+    }
+
+    fn with_put(&mut self, id: CommandId, feed: impl FnOnce(&mut PutOp, &mut Core) -> Step) {
+        let Some(Operation::Put(put)) = self.operations.get_mut(&id) else { return };
+        let key = put.key();
+        let step = feed(put, &mut self.core);
+        let over = put.is_over();
+        match step {
+            Step::Wait => {}
+            Step::Turn => self.queue_turn(id, key),
+            Step::TurnOver => {
+                self.end_turn(key);
+                if over {
+                    self.operations.remove(&id);
+                }
+            }
+            Step::Conflict => {
+                let get = Get::start(&mut self.core, id, key, None, Purpose::Conflict);
+                self.operations.insert(id, Operation::Get(get));
+            }
+            Step::Done => {
+                self.operations.remove(&id);
+            }
+        }
+    }
+
+    fn queue_turn(&mut self, id: CommandId, key: Key) {
+        let turns = self.turns.entry(key).or_default();
+        if turns.len() >= TURNS_MAX {
+            self.operations.remove(&id);
+            self.core.reply(id, Reply::Failed(CommandError::Busy));
+            return;
+        }
+        turns.push_back(id);
+        if turns.len() == 1 {
+            self.begin_turn(id);
+        }
+    }
+
+    fn begin_turn(&mut self, id: CommandId) {
+        if let Some(Operation::Put(put)) = self.operations.get_mut(&id) {
+            put.take_turn(&mut self.core);
+        }
+    }
+
+    fn end_turn(&mut self, key: Key) {
+        let Some(turns) = self.turns.get_mut(&key) else { return };
+        turns.pop_front();
+        match turns.front().copied() {
+            Some(next) => self.begin_turn(next),
+            None => {
+                self.turns.remove(&key);
+            }
+        }
+    }
+
+    fn on_found(&mut self, now: Instant, lookup: LookupId, from: Peer, record: &RecordAnswer) {
+        let Some(id) = self.core.lookup_command(lookup) else { return };
+        match self.operations.get_mut(&id) {
+            Some(Operation::Get(_)) => {
+                self.with_get(id, |get, core| get.on_found(core, now, from, record));
+            }
+            Some(Operation::Put(put)) => put.on_found(&mut self.core, from, record),
+            Some(Operation::Inspect(inspect)) => inspect.on_found(&mut self.core, from, record),
+            Some(Operation::Local(_)) | None => {}
+        }
+    }
+
+    fn on_lookup_done(&mut self, now: Instant, lookup: LookupId, closest: Vec<Peer>) {
+        let Some(id) = self.core.end_lookup(lookup) else { return };
+        match self.operations.get_mut(&id) {
+            Some(Operation::Get(_)) => {
+                self.with_get(id, |get, core| get.on_lookup_done(core, now, closest));
+            }
+            Some(Operation::Put(_)) => {
+                self.with_put(id, |put, core| put.on_lookup_done(core, now, closest));
+            }
+            Some(Operation::Inspect(inspect)) => {
+                let progress = inspect.on_lookup_done(&mut self.core, closest);
+                self.end_if_done(id, progress);
+            }
+            Some(Operation::Local(_)) | None => {}
+        }
+    }
+
+    fn on_answer(&mut self, now: Instant, ask: AskId, response: Option<Response>) {
+        let Some(purpose) = self.core.take_ask(ask) else { return };
+        match purpose {
+            AskFor::PutStore(id, from) => {
+                self.with_put(id, |put, core| put.on_stored(core, from, response.as_ref()));
+            }
+            AskFor::Load(id, from) => {
+                let loaded = match response {
+                    Some(Response::Loaded(loaded)) => Some(loaded.envelopes),
+                    Some(_) | None => None,
+                };
+                let parts = loaded.as_deref();
+                self.with_get(id, |get, core| get.on_load(core, now, from, parts));
+                self.with_put(id, |put, core| put.on_load(core, now, parts));
+            }
+            AskFor::ReadRepair => {}
+            AskFor::Offer(id) => {
+                let wanted = match response {
+                    Some(Response::Offered { wanted }) => Some(wanted),
+                    Some(_) | None => None,
+                };
+                self.repair.on_offered(&mut self.core, now, id, wanted);
+            }
+            AskFor::Pull(from) => {
+                let loaded = match response {
+                    Some(Response::Loaded(loaded)) => Some(loaded),
+                    Some(_) | None => None,
+                };
+                self.pulls.on_loaded(&mut self.core, now, from, loaded);
+            }
+        }
+    }
+
+    fn on_stored(&mut self, now: Instant, id: OpId, reply: StorageReply) {
+        let Some(purpose) = self.core.take_op(id) else { return };
+        match purpose {
+            OpFor::CommandLoad(id) => self.on_command_load(now, id, reply),
+            OpFor::PutTurn(id) => {
+                self.with_put(id, |put, core| put.on_own(core, now, reply));
+            }
+            OpFor::PutOwn(id) => {
+                self.with_put(id, |put, core| put.on_own_merged(core, &reply));
+            }
+            OpFor::PutReplica(id) => {
+                self.with_put(id, |put, core| put.on_replica_merged(core, &reply));
+            }
+            OpFor::Serve(id, index) => {
+                if let Some(wanted) = self.serves.on_stored(&mut self.core, id, index, reply) {
+                    self.pulls.add(&mut self.core, wanted);
+                }
+            }
+            OpFor::Pulled(_) => {}
+            OpFor::RepairScan => self.repair.on_scanned(&mut self.core, now, reply),
+            OpFor::Expire => {
+                if let StorageReply::Expired { dropped, more } = reply {
+                    self.core.stats.expired += u64::from(dropped);
+                    if more {
+                        self.sweep(now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_command_load(&mut self, now: Instant, id: CommandId, reply: StorageReply) {
+        match self.operations.get_mut(&id) {
+            Some(Operation::Get(_)) => {
+                self.with_get(id, |get, core| get.on_local(core, now, reply));
+            }
+            Some(Operation::Put(_)) => {
+                self.with_put(id, |put, core| put.on_local(core, now, reply));
+            }
+            Some(Operation::Inspect(inspect)) => {
+                let progress = inspect.on_local(&mut self.core, reply);
+                self.end_if_done(id, progress);
+            }
+            Some(Operation::Local(key)) => {
+                let key = *key;
+                self.operations.remove(&id);
+                let held = self.held(now, &key, reply);
+                self.core.reply(id, Reply::Local(held));
+            }
+            None => {}
+        }
+    }
+
+    fn held(&self, now: Instant, key: &Key, reply: StorageReply) -> Held {
+        let responsible = self.core.is_responsible(key);
+        let StorageReply::Loaded { envelopes } = reply else {
+            return Held { responsible, ..Held::default() };
+        };
+        let bytes = envelopes.iter().map(potluck_record::Envelope::encoded_len).sum();
+        let state: State = envelopes.into_iter().collect();
+        let reading = Reading::of(&state, self.core.wall(now));
+        Held {
+            present: !state.is_empty(),
+            kind: state.iter().max_by_key(|e| e.head().dot()).map(|e| e.head().kind()),
+            bytes,
+            siblings: reading.values.len(),
+            version: version(&state),
+            expires: reading.values.iter().map(|value| value.expires).max(),
+            responsible,
+        }
+    }
+
+    fn on_asked(&mut self, now: Instant, serve: ServeId, asked: Asked) {
+        if self.leave_by.is_some() {
+            match &asked.request {
+                Request::Load(Load { keys, .. }) => self.pulled_from_me += keys.len() as u64,
+                Request::Store { .. } | Request::Offer { .. } => {
+                    let reason = potluck_wire::Refusal::NotServing;
+                    self.core.respond(serve, Response::Refused { reason });
+                    return;
+                }
+                Request::Ping | Request::FindNode { .. } | Request::Leave => {}
+            }
+        }
+        self.serves.start(&mut self.core, now, serve, asked);
+    }
+
+    fn on_siblings(&mut self, now: Instant, siblings: Vec<Peer>) {
+        self.core.around = Neighbourhood::new(self.core.me, siblings);
+        self.repair.on_change(&self.core, now);
+    }
+
+    fn leave(&mut self, now: Instant) {
+        if self.leave_by.is_some() {
+            return;
+        }
+        self.leave_by = Some(now + self.core.config.leave_deadline);
+        if self.core.serves {
+            self.repair.leave(&mut self.core);
+        }
+        self.check_left(now);
+    }
+
+    /// A leaving node is done when all was offered and pulled, or its time is over.
+    fn check_left(&mut self, now: Instant) {
+        let Some(by) = self.leave_by else { return };
+        let done = self.repair.is_quiet() && self.pulled_from_me >= self.repair.promised;
+        if !self.left && (done || now >= by) {
+            self.left = true;
+            let keys = self.repair.promised.min(self.pulled_from_me);
+            self.core.outbox.push_back(Output::HandedOver { keys });
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        let op = StorageOp::Expire { now: self.core.wall(now), limit: EXPIRE_BATCH };
+        self.core.storage(op, OpFor::Expire);
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        let late: Vec<CommandId> = self
+            .operations
+            .iter()
+            .filter(|(_, operation)| match operation {
+                Operation::Put(put) => put.deadline().at <= now,
+                Operation::Get(_) | Operation::Inspect(_) | Operation::Local(_) => false,
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            if let Some(Operation::Put(mut put)) = self.operations.remove(&id) {
+                put.on_deadline(&mut self.core);
+                self.forget_turn(id, put.key());
+            }
+        }
+        self.repair.on_timeout(&mut self.core, now);
+        if now >= self.expire_at {
+            self.expire_at = now + self.core.config.expire_interval;
+            self.sweep(now);
+        }
+    }
+
+    /// Takes a write that ran out of time out of the line for its key.
+    fn forget_turn(&mut self, id: CommandId, key: Key) {
+        let Some(turns) = self.turns.get_mut(&key) else { return };
+        let was_first = turns.front() == Some(&id);
+        if was_first {
+            self.end_turn(key);
+        } else {
+            turns.retain(|waiting| *waiting != id);
+        }
+    }
+}
+
+impl Machine for Kv {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Command { id, command } => self.on_command(now, id, command),
+            Input::Found { lookup, from, record } => {
+                if let Some(record) = record {
+                    self.on_found(now, lookup, from, &record);
+                }
+            }
+            Input::LookupRefused(lookup) => {
+                if let Some(id) = self.core.end_lookup(lookup) {
+                    self.operations.remove(&id);
+                    self.core.reply(id, Reply::Failed(CommandError::Busy));
+                }
+            }
+            Input::LookupDone { lookup, closest } => self.on_lookup_done(now, lookup, closest),
+            Input::Answered { ask, response } => self.on_answer(now, ask, Some(response)),
+            Input::Failed { ask } => self.on_answer(now, ask, None),
+            Input::Stored { id, reply } => self.on_stored(now, id, reply),
+            Input::Asked { serve, asked } => self.on_asked(now, serve, asked),
+            Input::Siblings(siblings) => self.on_siblings(now, siblings),
+            Input::Members(members) => self.core.members = members,
+            Input::WallClock(wall) => self.core.set_wall(now, wall),
+            Input::Leave => self.leave(now),
+            Input::Timeout => self.on_timeout(now),
+        }
+        self.check_left(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.core.outbox.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        let put = self.operations.values().filter_map(|operation| match operation {
+            Operation::Put(put) => Some(put.deadline()),
+            Operation::Get(_) | Operation::Inspect(_) | Operation::Local(_) => None,
+        });
+        Deadline::earliest([
+            put.min_by_key(|deadline| deadline.at),
+            self.repair.deadline(),
+            Some(Deadline::new(self.expire_at, "expire")),
+            self.leave_by.filter(|_| !self.left).map(|at| Deadline::new(at, "leave")),
+        ])
+    }
+}

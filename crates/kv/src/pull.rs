@@ -1,0 +1,137 @@
+//! Pulling records that were offered: the newcomer of a replica set decides the pace.
+//!
+//! Records come by pull, never by push, so that nobody can be filled up unasked.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use potluck_base::{Instant, Key, NodeId, Peer};
+use potluck_record::{Envelope, Place, StateDigest, StorageOp};
+use potluck_wire::limits::LOAD_KEYS_DATAGRAM;
+use potluck_wire::{Load, Loaded, Request};
+
+use crate::core::{AskFor, Core, OpFor, Way};
+use crate::serve::{Wanted, is_alive};
+
+/// Keys waiting to be pulled, over all sources. A guess: five megabytes of memory.
+const PULLS_MAX: usize = 65_536;
+/// Keys asked for in one call.
+const KEYS_PER_CALL: usize = 64;
+/// Failures in a row after which a source is given up; another holder offers the same keys.
+const FAILURES_MAX: u8 = 3;
+
+#[derive(Debug, Clone)]
+struct Source {
+    peer: Peer,
+    keys: VecDeque<Key>,
+    asked: usize,
+    /// How far the first key has been pulled, if it is larger than one answer.
+    after: Option<[u8; 32]>,
+    by_call: bool,
+    failures: u8,
+}
+
+/// All keys to be pulled, by source.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pulls {
+    sources: BTreeMap<NodeId, Source>,
+}
+
+impl Pulls {
+    pub(crate) fn waiting(&self) -> usize {
+        self.sources.values().map(|source| source.keys.len()).sum()
+    }
+
+    /// Takes over what an offer brought.
+    pub(crate) fn add(&mut self, core: &mut Core, wanted: Wanted) {
+        let room = PULLS_MAX.saturating_sub(self.waiting());
+        if wanted.keys.is_empty() || room == 0 {
+            return;
+        }
+        let keys = wanted.keys.into_iter().take(room).map(|(key, _): (Key, StateDigest)| key);
+        let source = self.sources.entry(wanted.from.id).or_insert_with(|| Source {
+            peer: wanted.from,
+            keys: VecDeque::new(),
+            asked: 0,
+            after: None,
+            by_call: false,
+            failures: 0,
+        });
+        source.keys.extend(keys);
+        if source.asked == 0 {
+            source.ask(core);
+        }
+    }
+
+    /// A source answered, or did not (`None`).
+    pub(crate) fn on_loaded(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        from: NodeId,
+        loaded: Option<Loaded>,
+    ) {
+        let Some(source) = self.sources.get_mut(&from) else { return };
+        match loaded {
+            Some(loaded) => source.take(core, now, &loaded),
+            None => source.failures += 1,
+        }
+        source.asked = 0;
+        if source.keys.is_empty() || source.failures >= FAILURES_MAX {
+            self.sources.remove(&from);
+        } else {
+            source.ask(core);
+        }
+    }
+}
+
+impl Source {
+    fn ask(&mut self, core: &mut Core) {
+        let many = self.keys.len() > 2 * LOAD_KEYS_DATAGRAM;
+        let call = self.by_call || self.after.is_some() || many || self.failures > 0;
+        let most = if call { KEYS_PER_CALL } else { LOAD_KEYS_DATAGRAM };
+        let keys: Vec<Key> = self.keys.iter().take(most).copied().collect();
+        self.asked = keys.len();
+        let request = Request::Load(Load { keys, after: self.after });
+        let way = if call { Way::Call } else { Way::Fitting };
+        self.by_call = call;
+        core.ask(self.peer, request, way, AskFor::Pull(self.peer.id));
+    }
+
+    fn take(&mut self, core: &mut Core, now: Instant, loaded: &Loaded) {
+        let asked: Vec<Key> = self.keys.iter().take(self.asked).copied().collect();
+        let wall = core.wall(now);
+        let mut last_writer = None;
+        for part in &loaded.envelopes {
+            let genuine = Envelope::decode(part).ok().filter(|envelope| {
+                asked.contains(&envelope.head().key()) && core.is_genuine(envelope.head())
+            });
+            let Some(envelope) = genuine else {
+                core.stats.answers_bad += 1;
+                self.failures += 1;
+                return;
+            };
+            last_writer = Some(*envelope.head().writer().as_bytes());
+            if is_alive(core, envelope.head(), wall) {
+                let key = envelope.head().key();
+                let op = StorageOp::Merge { envelope, place: Place::Replica, writers_max: None };
+                core.storage(op, OpFor::Pulled(key));
+            }
+        }
+        self.failures = 0;
+        let done = (loaded.keys_done as usize).min(self.asked);
+        if done > 0 {
+            core.stats.keys_pulled += done as u64;
+            self.keys.drain(..done);
+            self.after = None;
+            self.by_call = false;
+        } else if last_writer.is_some() {
+            self.after = last_writer;
+        } else if self.by_call {
+            // Not even one writer's envelope fits a call: the source holds nothing of the sort.
+            self.keys.pop_front();
+            self.after = None;
+        } else {
+            self.by_call = true;
+        }
+    }
+}

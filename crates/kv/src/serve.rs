@@ -1,0 +1,335 @@
+//! The holder's side: answering what other nodes ask.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use potluck_base::{Instant, Key, Peer, UnixMillis};
+use potluck_record::limits::{CLOCK_AHEAD_MAX, PROVIDER_LIFE, WRITERS_MAX};
+use potluck_record::{
+    Envelope, Place, SignedHead, Space, State, StateDigest, StorageFailure, StorageOp, StorageReply,
+};
+use potluck_wire::{
+    Contacts, Found, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request, Response,
+    StoreOutcome, Want,
+};
+
+use crate::core::{Core, OpFor};
+use crate::machine::ServeId;
+
+/// Keys of one offer checked at the same time, and keys of one load read at the same time.
+const KEYS_AT_ONCE: usize = 64;
+/// What framing takes of an answer besides its parts.
+const FRAME_BYTES: usize = 64;
+/// A contact in an answer, at its longest.
+const CONTACT_BYTES: usize = 56;
+
+/// A request of another node, as the node machine hands it over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// Who asks.
+    pub from: Peer,
+    /// What.
+    pub request: Request,
+    /// Contacts for the answer, if it is a lookup's.
+    pub contacts: Contacts,
+    /// Whether the asker's address is proven: only then it may store.
+    pub proven: bool,
+    /// Most bytes of an answer.
+    pub budget: usize,
+}
+
+/// Keys that this node will pull, and from whom.
+pub(crate) struct Wanted {
+    pub(crate) from: Peer,
+    pub(crate) keys: Vec<(Key, StateDigest)>,
+}
+
+#[derive(Debug, Clone)]
+enum Serving {
+    Find { contacts: Contacts, want: Want, budget: usize },
+    Store { outcomes: Vec<Option<StoreOutcome>> },
+    Offer(OfferCheck),
+    Load(LoadRead),
+}
+
+#[derive(Debug, Clone)]
+struct OfferCheck {
+    from: Peer,
+    entries: VecDeque<OfferEntry>,
+    checking: BTreeMap<usize, OfferEntry>,
+    wanted: Vec<(Key, StateDigest)>,
+}
+
+#[derive(Debug, Clone)]
+struct LoadRead {
+    load: Load,
+    budget: usize,
+    read: Vec<Option<Vec<Envelope>>>,
+}
+
+/// All requests of others under way.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Serves {
+    active: BTreeMap<ServeId, Serving>,
+}
+
+impl Serves {
+    pub(crate) fn len(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Begins to answer a request.
+    pub(crate) fn start(&mut self, core: &mut Core, now: Instant, id: ServeId, asked: Asked) {
+        if self.active.len() >= core.config.requests_max {
+            core.stats.requests_busy += 1;
+            core.respond(id, Response::Refused { reason: Refusal::Busy });
+            return;
+        }
+        match asked.request {
+            Request::FindNode { target, want, .. } => {
+                let op = StorageOp::Load { key: target, place: Place::Replica };
+                core.storage(op, OpFor::Serve(id, 0));
+                let Asked { contacts, budget, .. } = asked;
+                self.active.insert(id, Serving::Find { contacts, want, budget });
+            }
+            Request::Store { .. } | Request::Offer { .. } if !core.serves => {
+                core.respond(id, Response::Refused { reason: Refusal::NotServing });
+            }
+            Request::Store { .. } | Request::Offer { .. } if !asked.proven => {
+                core.respond(id, Response::Refused { reason: Refusal::Unproven });
+            }
+            Request::Store { envelopes } => self.start_store(core, now, id, &envelopes),
+            Request::Offer { entries } => {
+                let check = OfferCheck {
+                    from: asked.from,
+                    entries: entries.into(),
+                    checking: BTreeMap::new(),
+                    wanted: Vec::new(),
+                };
+                self.active.insert(id, Serving::Offer(check));
+                self.check_offer(core, id);
+            }
+            Request::Load(load) => self.start_load(core, id, load, asked.budget),
+            Request::Ping | Request::Leave => {
+                core.respond(id, Response::Refused { reason: Refusal::Unsupported });
+            }
+        }
+    }
+
+    fn start_store(&mut self, core: &mut Core, now: Instant, id: ServeId, parts: &[Bytes]) {
+        let mut outcomes = Vec::with_capacity(parts.len());
+        let mut merges = Vec::new();
+        for (index, part) in parts.iter().enumerate() {
+            match admit(core, now, part) {
+                Ok(envelope) => {
+                    merges.push((index, envelope));
+                    outcomes.push(None);
+                }
+                Err(reason) => {
+                    core.stats.envelopes_refused += 1;
+                    outcomes.push(Some(StoreOutcome { digest: None, refused: Some(reason) }));
+                }
+            }
+        }
+        if merges.is_empty() {
+            core.respond(
+                id,
+                Response::Stored { outcomes: outcomes.into_iter().flatten().collect() },
+            );
+            return;
+        }
+        self.active.insert(id, Serving::Store { outcomes });
+        for (index, envelope) in merges {
+            let op = StorageOp::Merge {
+                envelope,
+                place: Place::Replica,
+                writers_max: Some(WRITERS_MAX),
+            };
+            core.storage(op, OpFor::Serve(id, index));
+        }
+    }
+
+    fn start_load(&mut self, core: &mut Core, id: ServeId, mut load: Load, budget: usize) {
+        load.keys.truncate(KEYS_AT_ONCE);
+        if load.keys.is_empty() {
+            core.respond(id, Response::Loaded(Loaded::default()));
+            return;
+        }
+        for (index, key) in load.keys.iter().enumerate() {
+            let op = StorageOp::Load { key: *key, place: Place::Replica };
+            core.storage(op, OpFor::Serve(id, index));
+        }
+        let read = vec![None; load.keys.len()];
+        self.active.insert(id, Serving::Load(LoadRead { load, budget, read }));
+    }
+
+    /// A storage operation for part `index` of a request was carried out. Gives the keys that an
+    /// offer turned out to bring.
+    pub(crate) fn on_stored(
+        &mut self,
+        core: &mut Core,
+        id: ServeId,
+        index: usize,
+        reply: StorageReply,
+    ) -> Option<Wanted> {
+        let serving = self.active.get_mut(&id)?;
+        match serving {
+            Serving::Find { contacts, want, budget } => {
+                let found = find_answer(std::mem::take(contacts), *want, *budget, reply);
+                self.active.remove(&id);
+                core.respond(id, Response::Found(found));
+                None
+            }
+            Serving::Store { outcomes } => {
+                let outcome = store_outcome(reply);
+                core.stats.envelopes_taken += u64::from(outcome.digest.is_some());
+                core.stats.envelopes_refused += u64::from(outcome.digest.is_none());
+                if let Some(slot) = outcomes.get_mut(index) {
+                    *slot = Some(outcome);
+                }
+                if outcomes.iter().all(Option::is_some) {
+                    let outcomes = outcomes.iter().flatten().copied().collect();
+                    self.active.remove(&id);
+                    core.respond(id, Response::Stored { outcomes });
+                }
+                None
+            }
+            Serving::Offer(check) => {
+                if let Some(entry) = check.checking.remove(&index) {
+                    let held = match reply {
+                        StorageReply::Scanned { entries, .. } => {
+                            entries.first().map_or(StateDigest::EMPTY, |(_, digest)| *digest)
+                        }
+                        // Without a store nothing can be taken in either.
+                        _ => entry.digest,
+                    };
+                    if held != entry.digest {
+                        check.wanted.push((entry.key, entry.digest));
+                    }
+                }
+                self.check_offer(core, id)
+            }
+            Serving::Load(read) => {
+                let envelopes = match reply {
+                    StorageReply::Loaded { envelopes } => envelopes,
+                    _ => Vec::new(),
+                };
+                if let Some(slot) = read.read.get_mut(index) {
+                    *slot = Some(envelopes);
+                }
+                if read.read.iter().all(Option::is_some) {
+                    let loaded = pack(read);
+                    self.active.remove(&id);
+                    core.respond(id, Response::Loaded(loaded));
+                }
+                None
+            }
+        }
+    }
+
+    /// Looks at the next keys of an offer; at its end answers and gives the keys wanted.
+    fn check_offer(&mut self, core: &mut Core, id: ServeId) -> Option<Wanted> {
+        let Some(Serving::Offer(check)) = self.active.get_mut(&id) else { return None };
+        while check.checking.len() < KEYS_AT_ONCE
+            && let Some(entry) = check.entries.pop_front()
+        {
+            let index = check.entries.len();
+            let (from, to) = (entry.key, entry.key);
+            check.checking.insert(index, entry);
+            core.storage(StorageOp::Scan { from, to, limit: 1 }, OpFor::Serve(id, index));
+        }
+        if !check.checking.is_empty() {
+            return None;
+        }
+        let (from, keys) = (check.from, std::mem::take(&mut check.wanted));
+        self.active.remove(&id);
+        core.respond(id, Response::Offered { wanted: keys.len() as u32 });
+        Some(Wanted { from, keys })
+    }
+}
+
+/// Decides whether an envelope that a writer's node sends may be merged.
+pub(crate) fn admit(core: &mut Core, now: Instant, part: &Bytes) -> Result<Envelope, Refusal> {
+    let envelope = Envelope::decode(part).map_err(|_| Refusal::BadEnvelope)?;
+    let wall = core.wall(now);
+    let head = envelope.head();
+    let latest = wall.plus(CLOCK_AHEAD_MAX);
+    if head.dot().millis() > latest || head.context().highest().millis() > latest {
+        return Err(Refusal::Ahead);
+    }
+    if !is_alive(core, head, wall) {
+        return Err(Refusal::Life);
+    }
+    if !core.is_genuine(head) {
+        return Err(Refusal::BadEnvelope);
+    }
+    Ok(envelope)
+}
+
+/// Whether an envelope's life is neither over nor longer than allowed here.
+pub(crate) fn is_alive(core: &Core, head: &SignedHead, wall: UnixMillis) -> bool {
+    let longest =
+        if head.space() == Space::Provider { PROVIDER_LIFE } else { core.config.life_max };
+    head.expires() > wall && head.expires() <= wall.plus(longest + CLOCK_AHEAD_MAX)
+}
+
+fn store_outcome(reply: StorageReply) -> StoreOutcome {
+    let refused = |reason| StoreOutcome { digest: None, refused: Some(reason) };
+    match reply {
+        StorageReply::Merged { digest, .. } => StoreOutcome { digest: Some(digest), refused: None },
+        StorageReply::TooManyWriters => refused(Refusal::TooManyWriters),
+        StorageReply::Failed(StorageFailure::Full) => refused(Refusal::Full),
+        _ => refused(Refusal::Stopped),
+    }
+}
+
+/// What this node holds, as far as it fits beside the contacts.
+fn find_answer(contacts: Contacts, want: Want, budget: usize, reply: StorageReply) -> Found {
+    let StorageReply::Loaded { envelopes } = reply else {
+        return Found { contacts, record: None };
+    };
+    let digest = envelopes.iter().cloned().collect::<State>().digest();
+    let parts: Vec<Bytes> = match want {
+        Want::Nothing => Vec::new(),
+        Want::Heads => envelopes.iter().map(|envelope| envelope.head().encode()).collect(),
+        Want::Values => envelopes.iter().map(Envelope::encode).collect(),
+    };
+    let room = budget.saturating_sub(FRAME_BYTES + contacts.len() * CONTACT_BYTES);
+    let complete = parts.iter().map(|part| part.len() + 3).sum::<usize>() <= room;
+    let parts = if complete { parts } else { Vec::new() };
+    Found { contacts, record: Some(RecordAnswer { digest, parts, complete }) }
+}
+
+/// As many whole records as fit; of a first one that does not fit, as many writers as fit.
+fn pack(read: &LoadRead) -> Loaded {
+    let mut room = read.budget.saturating_sub(FRAME_BYTES);
+    let mut loaded = Loaded::default();
+    for (index, envelopes) in read.read.iter().flatten().enumerate() {
+        let after = read.load.after.filter(|_| index == 0);
+        let parts: Vec<Bytes> = envelopes
+            .iter()
+            .filter(|envelope| {
+                after.is_none_or(|after| *envelope.head().writer().as_bytes() > after)
+            })
+            .map(Envelope::encode)
+            .collect();
+        let size: usize = parts.iter().map(|part| part.len() + 5).sum();
+        if size <= room {
+            room -= size;
+            loaded.envelopes.extend(parts);
+            loaded.keys_done += 1;
+            continue;
+        }
+        if index == 0 {
+            for part in parts {
+                if part.len() + 5 > room {
+                    break;
+                }
+                room -= part.len() + 5;
+                loaded.envelopes.push(part);
+            }
+        }
+        break;
+    }
+    loaded
+}
