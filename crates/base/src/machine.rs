@@ -49,7 +49,7 @@ where
 {
     let deadline = machine.poll_timeout()?;
     let early = deadline.at - Duration::from_micros(1);
-    if early >= now {
+    if early >= now && early < deadline.at {
         machine.handle(early, timeout());
         let did = drain(machine);
         assert!(did.is_empty(), "woken before '{}' and did {did:?}", deadline.why);

@@ -23,6 +23,8 @@ pub mod machine;
 mod probes;
 pub mod routing_table;
 pub mod stats;
+#[cfg(test)]
+mod testing;
 pub mod trace;
 
 pub use config::{Config, ConfigError};

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use potluck_base::{Deadline, Instant, Peer};
 use potluck_wire::Want;
@@ -20,6 +19,8 @@ pub(crate) struct Running {
     pub(crate) lookup: Lookup,
     pub(crate) want: Want,
     pub(crate) count: u8,
+    /// When it needs a look even if nothing comes: set whenever it is driven.
+    pub(crate) wake: Instant,
     /// Whether somebody outside waits for it, or it is maintenance.
     pub(crate) asked_for: bool,
 }
@@ -85,15 +86,14 @@ impl Lookups {
         Some((running, trace))
     }
 
-    /// When the next lookup needs a look: its time is over or a request becomes overdue.
-    pub(crate) fn deadline(&self, now: Instant, patience: Duration) -> Option<Deadline> {
-        self.running
-            .values()
-            .map(|running| {
-                let end = running.lookup.deadline();
-                running.lookup.patience_ends(now, patience).map_or(end, |overdue| overdue.min(end))
-            })
-            .min()
-            .map(|at| Deadline::new(at, "lookup"))
+    /// Lookups that need a look at `now`.
+    pub(crate) fn due(&self, now: Instant) -> Vec<LookupId> {
+        self.running.iter().filter(|(_, running)| running.wake <= now).map(|(id, _)| *id).collect()
+    }
+
+    /// When the next lookup needs a look.
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        let at = self.running.values().map(|running| running.wake).min()?;
+        Some(Deadline::new(at, "lookup"))
     }
 }

@@ -165,8 +165,6 @@ pub struct Dht {
     refresh_bucket: u8,
     save_at: Instant,
     unsaved: bool,
-    /// The last instant handled, since deadlines depend on it.
-    now: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,7 +203,6 @@ impl Dht {
             joining: Joining::Alone,
             refresh_bucket: 0,
             unsaved: false,
-            now: Instant::ZERO,
         }
     }
 
@@ -368,7 +365,8 @@ impl Dht {
         lookup.seed(self.table.closest_responsive(&asked.target, seeds));
         let count = u8::try_from(self.config.k.min(asked.goal.max(8))).unwrap_or(u8::MAX);
         let asked_for = id.0 < OWN_LOOKUPS;
-        self.lookups.insert(id, Running { lookup, want: asked.want, count, asked_for });
+        let wake = lookup.deadline();
+        self.lookups.insert(id, Running { lookup, want: asked.want, count, wake, asked_for });
         self.drive_lookup(now, id);
     }
 
@@ -389,7 +387,12 @@ impl Dht {
                 self.finish_lookup(now, id, outcome);
                 return;
             }
-            let Some(peer) = running.lookup.next(now, patience) else { return };
+            let Some(peer) = running.lookup.next(now, patience) else {
+                let end = running.lookup.deadline();
+                let overdue = running.lookup.patience_ends(now, patience);
+                running.wake = overdue.map_or(end, |overdue| overdue.min(end));
+                return;
+            };
             let purpose = Purpose::Find {
                 lookup: id,
                 target: running.lookup.target(),
@@ -642,7 +645,7 @@ impl Dht {
                 self.ping(peer, Reason::Check);
             }
         }
-        for id in self.lookups.ids() {
+        for id in self.lookups.due(now) {
             self.drive_lookup(now, id);
         }
         if now >= self.refresh_at {
@@ -700,7 +703,6 @@ impl Machine for Dht {
     type Output = Output;
 
     fn handle(&mut self, now: Instant, input: Input) {
-        self.now = now;
         match input {
             Input::Join(point) => {
                 self.entries.add(now, point, false);
@@ -754,7 +756,7 @@ impl Machine for Dht {
         Deadline::earliest([
             self.entries.deadline(),
             check.map(|at| Deadline::new(at, "contact check")),
-            self.lookups.deadline(self.now, self.patience()),
+            self.lookups.deadline(),
             Some(Deadline::new(self.refresh_at, "refresh")),
             Some(Deadline::new(self.save_at, "save contacts")),
         ])

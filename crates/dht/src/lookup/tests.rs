@@ -1,1 +1,132 @@
 use super::*;
+use crate::testing::{closest, peers};
+
+const LIMITS: Limits =
+    Limits { goal: 8, alpha: 3, requests_max: 64, deadline: Duration::from_secs(5) };
+const PATIENCE: Duration = Duration::from_millis(100);
+
+fn lookup() -> Lookup {
+    Lookup::new(Instant::ZERO, Key::from_bytes([0x42; 32]), "test", LIMITS)
+}
+
+fn ask_all(lookup: &mut Lookup, now: Instant) -> Vec<Peer> {
+    std::iter::from_fn(|| lookup.next(now, PATIENCE)).collect()
+}
+
+#[test]
+fn alpha_of_the_closest_are_asked_at_first() {
+    let all = peers(1, 30);
+    let mut lookup = lookup();
+    lookup.seed(all.clone());
+    let target = lookup.target();
+    assert_eq!(ask_all(&mut lookup, Instant::ZERO), closest(&all, &target, 3));
+}
+
+#[test]
+fn it_ends_when_the_closest_have_all_answered() {
+    let all = peers(2, 300);
+    let mut lookup = lookup();
+    let target = lookup.target();
+    lookup.seed(all[..5].to_vec());
+    let mut now = Instant::ZERO;
+    while lookup.finished(now).is_none() {
+        for peer in ask_all(&mut lookup, now) {
+            // Everybody knows the nodes closest to the target among a third of the network.
+            let part: Vec<Peer> = all
+                .iter()
+                .filter(|p| (p.id.as_bytes()[9] ^ peer.id.as_bytes()[9]) % 3 == 0)
+                .copied()
+                .collect();
+            now += Duration::from_millis(10);
+            lookup.on_answer(now, &peer.id, closest(&part, &target, 8));
+        }
+    }
+    assert_eq!(lookup.finished(now), Some(LookupOutcome::Converged));
+    let found: Vec<Peer> = lookup.answered().take(8).collect();
+    assert_eq!(found, closest(&all, &target, 8));
+    let trace = lookup.into_trace(now, LookupOutcome::Converged);
+    assert!(trace.hops > 1 && trace.queries.len() < 40, "{} requests", trace.queries.len());
+}
+
+#[test]
+fn an_overdue_answer_stops_counting_against_alpha() {
+    let all = peers(3, 30);
+    let mut lookup = lookup();
+    lookup.seed(all);
+    assert_eq!(ask_all(&mut lookup, Instant::ZERO).len(), 3);
+    let soon = Instant::ZERO + PATIENCE / 2;
+    assert!(ask_all(&mut lookup, soon).is_empty());
+    assert_eq!(lookup.patience_ends(soon, PATIENCE), Some(Instant::ZERO + PATIENCE));
+    let late = Instant::ZERO + PATIENCE;
+    assert_eq!(ask_all(&mut lookup, late).len(), 3);
+}
+
+#[test]
+fn the_dead_are_passed_over() {
+    let all = peers(4, 20);
+    let mut lookup = lookup();
+    lookup.seed(all.clone());
+    let target = lookup.target();
+    let sorted = closest(&all, &target, 20);
+    while lookup.finished(Instant::ZERO).is_none() {
+        for peer in ask_all(&mut lookup, Instant::ZERO) {
+            let rank = sorted.iter().position(|other| *other == peer).expect("known");
+            if rank % 2 == 0 {
+                lookup.on_failure(Instant::ZERO, &peer.id);
+            } else {
+                lookup.on_answer(Instant::ZERO, &peer.id, []);
+            }
+        }
+    }
+    let found: Vec<Peer> = lookup.answered().collect();
+    let odd: Vec<Peer> = sorted.iter().skip(1).step_by(2).take(8).copied().collect();
+    assert_eq!(found, odd);
+}
+
+#[test]
+fn with_nobody_left_to_ask_it_is_exhausted() {
+    let mut lookup = lookup();
+    assert_eq!(lookup.finished(Instant::ZERO), Some(LookupOutcome::Exhausted));
+    lookup.seed(peers(5, 2));
+    assert_eq!(lookup.finished(Instant::ZERO), None);
+    for peer in ask_all(&mut lookup, Instant::ZERO) {
+        lookup.on_answer(Instant::ZERO, &peer.id, []);
+    }
+    assert_eq!(lookup.finished(Instant::ZERO), Some(LookupOutcome::Exhausted));
+}
+
+#[test]
+fn requests_and_time_are_bounded_whatever_answers_say() {
+    let liars = peers(6, 2000);
+    let mut lookup = lookup();
+    let target = lookup.target();
+    // Each answer names closer nodes than all before: a lookup that believed them would never end.
+    let mut farthest_first = closest(&liars, &target, 2000);
+    farthest_first.reverse();
+    lookup.seed(farthest_first[..3].to_vec());
+    let mut known = 3;
+    let mut requests = 0;
+    while lookup.finished(Instant::ZERO).is_none() {
+        for peer in ask_all(&mut lookup, Instant::ZERO) {
+            requests += 1;
+            let news = farthest_first[known..(known + 8).min(2000)].to_vec();
+            known += 8;
+            lookup.on_answer(Instant::ZERO, &peer.id, news);
+        }
+    }
+    assert_eq!(lookup.finished(Instant::ZERO), Some(LookupOutcome::OutOfBudget));
+    assert_eq!(requests, LIMITS.requests_max);
+    assert!(lookup.shortlist.len() <= SHORTLIST_MAX);
+    let mut slow = Lookup::new(Instant::ZERO, target, "test", LIMITS);
+    slow.seed(liars);
+    assert_eq!(slow.finished(Instant::ZERO + LIMITS.deadline), Some(LookupOutcome::OutOfBudget));
+}
+
+#[test]
+fn an_answer_from_nobody_that_was_asked_changes_nothing() {
+    let mut lookup = lookup();
+    let all = peers(7, 10);
+    lookup.seed(all[..2].to_vec());
+    lookup.on_answer(Instant::ZERO, &all[5].id, all[6..].to_vec());
+    assert_eq!(lookup.shortlist.len(), 2);
+}
