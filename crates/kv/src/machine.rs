@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, Peer, UnixMillis};
 use potluck_record::{OpId, Place, Reading, State, StorageOp, StorageReply};
-use potluck_wire::{Load, RecordAnswer, Request, Response, Want};
+use potluck_wire::{RecordAnswer, Request, Response, Want};
 
 use crate::command::{Command, CommandError, CommandId, Held, Reply};
 use crate::config::Config;
@@ -148,7 +148,7 @@ pub enum Output {
     },
     /// The hand-over of a leaving node is over.
     HandedOver {
-        /// Keys that others pulled or said they will pull.
+        /// Keys that others took over.
         keys: u64,
     },
 }
@@ -178,8 +178,8 @@ pub struct Kv {
     repair: Repair,
     expire_at: Instant,
     leave_by: Option<Instant>,
-    /// Keys that others have pulled from here since this node began to leave.
-    pulled_from_me: u64,
+    /// Keys that others had pulled from here before this node began to leave.
+    served_before: u64,
     left: bool,
 }
 
@@ -203,7 +203,7 @@ impl Kv {
             repair: Repair::new(me),
             expire_at,
             leave_by: None,
-            pulled_from_me: 0,
+            served_before: 0,
             left: false,
         }
     }
@@ -457,14 +457,11 @@ impl Kv {
 
     fn on_asked(&mut self, now: Instant, serve: ServeId, asked: Asked) {
         if self.leave_by.is_some() {
-            match &asked.request {
-                Request::Load(Load { keys, .. }) => self.pulled_from_me += keys.len() as u64,
-                Request::Store { .. } | Request::Offer { .. } => {
-                    let reason = potluck_wire::Refusal::NotServing;
-                    self.core.respond(serve, Response::Refused { reason });
-                    return;
-                }
-                Request::Ping | Request::FindNode { .. } | Request::Leave => {}
+            let writes = matches!(asked.request, Request::Store { .. } | Request::Offer { .. });
+            if writes {
+                let reason = potluck_wire::Refusal::NotServing;
+                self.core.respond(serve, Response::Refused { reason });
+                return;
             }
         }
         self.serves.start(&mut self.core, now, serve, asked);
@@ -480,6 +477,7 @@ impl Kv {
             return;
         }
         self.leave_by = Some(now + self.core.config.leave_deadline);
+        self.served_before = self.core.stats.keys_served;
         if self.core.serves {
             self.repair.leave(&mut self.core);
         }
@@ -489,10 +487,11 @@ impl Kv {
     /// A leaving node is done when all was offered and pulled, or its time is over.
     fn check_left(&mut self, now: Instant) {
         let Some(by) = self.leave_by else { return };
-        let done = self.repair.is_quiet() && self.pulled_from_me >= self.repair.promised;
+        let pulled = self.core.stats.keys_served - self.served_before;
+        let done = self.repair.is_quiet() && pulled >= self.repair.promised;
         if !self.left && (done || now >= by) {
             self.left = true;
-            let keys = self.repair.promised.min(self.pulled_from_me);
+            let keys = self.repair.promised.min(pulled);
             self.core.outbox.push_back(Output::HandedOver { keys });
         }
     }

@@ -219,6 +219,7 @@ impl Serves {
                 }
                 if read.read.iter().all(Option::is_some) {
                     let loaded = pack(read);
+                    core.stats.keys_served += u64::from(loaded.keys_done);
                     self.active.remove(&id);
                     core.respond(id, Response::Loaded(loaded));
                 }

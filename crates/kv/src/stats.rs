@@ -35,6 +35,8 @@ pub struct Stats {
     pub keys_offered: u64,
     /// Keys pulled because of an offer.
     pub keys_pulled: u64,
+    /// Keys that others pulled from here.
+    pub keys_served: u64,
     /// Expired envelopes dropped.
     pub expired: u64,
     /// Commands under way now.

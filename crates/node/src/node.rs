@@ -617,3 +617,6 @@ impl From<potluck_kv::Reply> for Reply {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
