@@ -135,3 +135,64 @@ fn full_datagram_messages_stay_within_their_limit() {
     let found = Found { contacts: vec![contact; 16], record: None };
     assert!(encode_response(&Response::Found(found)).len() <= MESSAGE_BYTES_MAX);
 }
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Frozen bytes: a change here is a new version of the protocol (docs/protocol.md).
+#[test]
+fn the_bytes_of_each_message_are_frozen() {
+    let key = Key::from_bytes([0x11; 32]);
+    let digest = StateDigest::from_bytes([0x22; 16]);
+    let k = format!("5820{}", "11".repeat(32));
+    let d = format!("50{}", "22".repeat(16));
+    let requests = [
+        (Request::Ping, "01820080".to_owned()),
+        (
+            Request::FindNode { target: key, count: 16, want: Want::Heads },
+            format!("01820183{k}1001"),
+        ),
+        (
+            Request::Store { envelopes: vec![Bytes::from_static(b"e")] },
+            "018202818141 65".replace(' ', ""),
+        ),
+        (
+            Request::Offer { entries: vec![OfferEntry { key, digest }] },
+            format!("018203818182{k}{d}"),
+        ),
+        (Request::Load(Load { keys: vec![key], after: None }), format!("01820481a10081{k}")),
+        (Request::Leave, "01820580".to_owned()),
+    ];
+    for (request, expected) in requests {
+        assert_eq!(hex(&encode_request(&request)), expected, "{request:?}");
+    }
+    let contact = Contact {
+        public_key: PublicKey::from_bytes([0x11; 32]),
+        address: "1.2.3.4:258".parse().expect("address"),
+    };
+    let record = RecordAnswer { digest, parts: vec![], complete: true };
+    let stored = StoreOutcome { digest: Some(digest), refused: None };
+    let refused = StoreOutcome { digest: None, refused: Some(Refusal::Full) };
+    let responses = [
+        (Response::Pong, "01820080".to_owned()),
+        (
+            Response::Found(Found { contacts: vec![contact], record: Some(record) }),
+            format!("01820181a2008182{k}4601020304010201a300{d}018002f5"),
+        ),
+        (
+            Response::Stored { outcomes: vec![stored, refused] },
+            format!("01820281 8281{d}82f606").replace(' ', ""),
+        ),
+        (Response::Offered { wanted: 3 }, "0182038103".to_owned()),
+        (
+            Response::Loaded(Loaded { envelopes: vec![], keys_done: 1 }),
+            "01820481a200800101".to_owned(),
+        ),
+        (Response::Refused { reason: Refusal::Busy }, "0182058100".to_owned()),
+        (Response::Left, "01820680".to_owned()),
+    ];
+    for (response, expected) in responses {
+        assert_eq!(hex(&encode_response(&response)), expected, "{response:?}");
+    }
+}
