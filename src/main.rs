@@ -1,2 +1,84 @@
-//! (in progress)
-fn main() {}
+//! `potluck`: the command line, the HTTP API and the demo around the facade crate.
+//!
+//! Commands other than `up` and `demo` are clients of a running node and speak HTTP to it.
+//!
+//! **Invariant:** data goes to stdout, everything else to stderr; a command that fails prints one
+//! sentence and exits with a code of `failure::Exit`.
+
+mod api;
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod demo;
+mod failure;
+mod http;
+mod out;
+mod place;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::cli::{Cli, Command, Global, OVERVIEW};
+use crate::failure::Failure;
+use crate::out::Out;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_parsed(&error),
+    };
+    let out = cli.global.out();
+    let result = match &cli.command {
+        None => {
+            out.line(OVERVIEW);
+            Ok(())
+        }
+        Some(command) => run(&cli.global, command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            out.failure(&failure);
+            ExitCode::from(failure.exit.number())
+        }
+    }
+}
+
+fn run(global: &Global, command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Up(args) => up::run(global, args),
+        Command::Demo(args) => demo::run(global.out(), args),
+        Command::Put(args) => commands::put::run(global, args),
+        Command::Get(args) => commands::get::run(global, args),
+        Command::Merge(args) => commands::merge::run(global, args),
+        Command::Del(args) => commands::del::run(global, args),
+        Command::Status => commands::status::status(global),
+        Command::Peers => commands::status::peers(global),
+        Command::Trace(args) => commands::trace::run(global, args),
+        Command::Join(args) => commands::network::join(global, args),
+        Command::Leave => commands::network::leave(global),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "potluck", &mut script);
+            global.out().bytes(&script);
+            Ok(())
+        }
+    }
+}
+
+/// Help and version are data; anything else is wrong usage.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    let out = Out { json, ..Out::default() };
+    if error.use_stderr() {
+        let failure = cli::failure_of(error);
+        out.failure(&failure);
+        ExitCode::from(failure.exit.number())
+    } else {
+        out.bytes(error.render().to_string().as_bytes());
+        ExitCode::SUCCESS
+    }
+}

@@ -1,1 +1,28 @@
-//! (in progress)
+//! The real world around a node: one UDP port with datagrams and QUIC, the OS clock, a disk thread,
+//! the data folder, DNS, and the loop that drives the node's core with all of it.
+//!
+//! [`start`] makes a node run and gives a [`Handle`]. Of the network's content nothing is known
+//! here: bytes are carried, operations are carried out.
+
+mod addresses;
+mod clock;
+mod disk;
+mod drive;
+mod error;
+mod folder;
+mod handle;
+mod memory;
+mod resolve;
+pub mod socket;
+mod start;
+pub mod transport;
+
+pub use clock::Clock;
+pub use disk::StoreView;
+pub use drive::DriveStats;
+pub use error::StartError;
+pub use folder::NetworkInfo;
+pub use handle::{Events, Handle, HostStats, LeaveReport, NodeInfo, Stopped};
+pub use memory::resident_bytes;
+pub use resolve::{DEFAULT_PORT, EntryPointError, parse_entry_point};
+pub use start::{DEFAULT_LISTEN, Keep, Settings, start};

@@ -1,1 +1,37 @@
-//! (in progress)
+//! The way in and out of a node: sealed datagrams, cookies, rate limits, request ids, retries,
+//! round-trip times.
+//!
+//! A [`Link`] is a pure state machine ([`potluck_base::Machine`]). What it promises:
+//!
+//! - A request handed on as [`Output::Incoming`] is from the holder of the named key, and a response
+//!   as [`Output::Answered`] from the contact that was asked: request id, seal, source address and
+//!   key all match.
+//! - An address that is not proven never gets more bytes than it sent, and leaves nothing behind
+//!   here: no session, no replay window, no ban.
+//! - Two strangers need one round trip: the first request is padded so that its answer fits in its
+//!   bytes, and the answer brings the cookie that proves the asker's address from then on.
+//! - A restart of either side heals by itself: who is forgotten gets a cookie again.
+//!
+//! What it does not: forward secrecy, order, delivery. A request may be handled twice (a stranger's
+//! datagram that was recorded can be replayed; a try whose answer was lost is repeated under a new
+//! id), so handling must be idempotent.
+
+mod buckets;
+mod config;
+mod cookie;
+mod frame;
+mod hellos;
+mod keys;
+mod link;
+mod outputs;
+mod receive;
+mod replay;
+mod requests;
+mod rtt;
+mod sessions;
+mod stats;
+
+pub use config::{LinkConfig, Rate};
+pub use link::{Input, Link, ReplyTo, RequestError, RequestOptions, RequestToken, RespondError};
+pub use outputs::Output;
+pub use stats::LinkStats;

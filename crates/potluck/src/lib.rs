@@ -1,1 +1,66 @@
-//! (in progress)
+//! The public Rust API of Potluck: a network with no server, over machines that come and go.
+//!
+//! ```no_run
+//! use potluck::{Admission, Node, Read};
+//!
+//! # async fn example() -> potluck::Result<()> {
+//! let node = Node::builder()
+//!     .data_dir("./data")
+//!     .network("home")
+//!     .admission(Admission::Lab)
+//!     .entry("192.168.1.20:12345")
+//!     .start()
+//!     .await?;
+//! node.kv().put("config/greeting", "hello").await?;
+//! match node.kv().get("config/greeting").await? {
+//!     Read::Value(value) => println!("{}", value.text()?),
+//!     Read::Siblings(all) => {
+//!         // Written by several at once: choose, or merge, and say what that supersedes.
+//!         node.kv().put("config/greeting", all[0].bytes()).context(all.context()).await?;
+//!     }
+//!     Read::Absent => {}
+//! }
+//! node.leave().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Node`] runs in tasks of the tokio runtime it was started in; many nodes may run in one
+//! process. Every future here is `Send` and may be dropped at any time: a command that was under
+//! way then may or may not have been carried out. Dropping the last clone of a node stops it;
+//! [`Node::leave`] first hands its records to others.
+
+mod builder;
+mod error;
+mod kv;
+mod node;
+mod read;
+
+pub use builder::{Builder, IntoEntryPoint};
+pub use error::{Error, Result};
+pub use kv::{DeleteRequest, GetRequest, Kv, PutRequest};
+pub use node::{Node, NodeStats, Status};
+pub use read::{Read, Siblings, Value};
+
+pub use potluck_base::{
+    Admission, Contact, Identity, Key, NetworkId, NodeId, Peer, PublicKey, UnixMillis,
+};
+pub use potluck_dht::{
+    EntryPoint, LookupOutcome, LookupTrace, PeerView, QueryOutcome, QueryTrace, TableView,
+};
+pub use potluck_host::socket::{BindError, PortStats, SocketBuffers};
+pub use potluck_host::transport::TransportStats;
+pub use potluck_host::{
+    DEFAULT_LISTEN, DEFAULT_PORT, DriveStats, EntryPointError, Events, HostStats, LeaveReport,
+    NetworkInfo, StartError, StoreView, parse_entry_point,
+};
+pub use potluck_kv::{Held, ReadDone, ReplicaState, Written};
+pub use potluck_link::LinkConfig;
+pub use potluck_node::view::{Health, Stats, StatusView};
+pub use potluck_node::{
+    Command, CommandError, Config, ConfigError, Event, Put, Reply, WriteContext,
+};
+pub use potluck_record::{
+    Context, Dot, DraftError, Kind, Name, NameError, Reading, Space, StorageFailure, limits,
+};
+pub use potluck_store::StoreStats;

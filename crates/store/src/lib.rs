@@ -1,1 +1,45 @@
-//! (in progress)
+//! Records on disk: crash-safe and bounded.
+//!
+//! [`RecordStore`] carries out the core's [`StorageOp`](potluck_record::StorageOp)s in batches: one
+//! atomic commit and one sync a batch, and only then the replies. The record logic is written once
+//! on top of a small [`Backend`]; [`DiskStore`] runs it on an LSM tree ([`DiskBackend`]),
+//! [`MemoryStore`] on a map ([`MemoryBackend`]) that can lose its unsynced writes as a crash does.
+//!
+//! # Layout
+//! One ordered space of byte keys; the first byte says what a row is. Numbers are big endian.
+//!
+//! | row | value |
+//! |---|---|
+//! | `h` key | summary of a key held as replica: digest (16), writers (u16), flags (1: internal), bytes (u64) |
+//! | `m` name | `format` (u32), `network` (32 bytes), `ledger` (counters and the first expiry) |
+//! | `o` key | the envelope this node wrote |
+//! | `r` key writer | one writer's envelope, held as replica |
+//! | `x` expiry (u64) place key writer | nothing: the envelopes in order of their end of life |
+//!
+//! A data folder holds `lock` (held while the store is open) and `records/` (the engine's files).
+//!
+//! **Invariants:** an answer to a change means that it is durable; `h`, `x` and the ledger change
+//! in the same batch as the envelopes they describe; a folder belongs to one network; nothing that
+//! is on disk makes this panic; after a disk error nothing is acknowledged any more.
+
+mod backend;
+mod config;
+mod disk;
+mod engine_files;
+mod error;
+mod expiry;
+mod folder;
+mod ledger;
+mod memory;
+mod records;
+mod rows;
+mod store;
+mod txn;
+
+pub use backend::{Backend, BackendError, Changes, Durability, Room, RowIter, Usage};
+pub use config::{StoreConfig, SyncMode};
+pub use disk::DiskBackend;
+pub use error::OpenError;
+pub use folder::FolderLock;
+pub use memory::MemoryBackend;
+pub use store::{DiskStore, MemoryStore, RecordStore, StoreStats};

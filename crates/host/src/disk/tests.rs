@@ -1,0 +1,137 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::{Admission, Identity, Key, NetworkId, UnixMillis};
+use potluck_record::{Context, Dot, Draft, Envelope, Kind, Merged, Name, Place, Space};
+use potluck_store::{DiskStore, MemoryStore, StoreConfig, SyncMode};
+use tokio::time::timeout;
+
+use super::*;
+
+/// Far longer than anything here takes; a test that waits for it has failed.
+const BOUND: Duration = Duration::from_secs(60);
+/// More than thread and queues take while nobody reads the answers.
+const MANY: u64 = (QUEUE_OPS + BATCH_OPS * (QUEUE_REPLIES + 2) + 100) as u64;
+
+fn network() -> NetworkId {
+    NetworkId::new("disk tests", Admission::Lab, None)
+}
+
+fn envelope(name: u64) -> Envelope {
+    let draft = Draft {
+        space: Space::Commons,
+        name: Some(Name::new(name.to_string()).unwrap()),
+        kind: Kind::Siblings,
+        values: vec![(Dot::from_raw(1), UnixMillis(1_000), Bytes::from_static(b"value"))],
+        dot: Dot::from_raw(1),
+        context: Context::new(),
+        expires: UnixMillis(1_000),
+    };
+    Envelope::sign(&Identity::from_seed([1; 32]), &network(), draft).unwrap()
+}
+
+fn merge(name: u64) -> StorageOp {
+    StorageOp::Merge { envelope: envelope(name), place: Place::Replica, writers_max: None }
+}
+
+fn load(name: u64) -> StorageOp {
+    StorageOp::Load { key: key(name), place: Place::Replica }
+}
+
+fn key(name: u64) -> Key {
+    Space::Commons.key(&Name::new(name.to_string()).unwrap()).unwrap()
+}
+
+async fn answers(disk: &mut Disk, count: usize) -> Replies {
+    let mut answers = Vec::new();
+    while answers.len() < count {
+        answers.extend(timeout(BOUND, disk.replies()).await.expect("in time"));
+    }
+    assert_eq!(answers.len(), count);
+    answers
+}
+
+#[tokio::test]
+async fn operations_are_carried_out_in_order_and_answered_by_name() {
+    let mut disk = Disk::start(MemoryStore::in_memory()).unwrap();
+    for (id, op) in [load(1), merge(1), load(1), merge(1)].into_iter().enumerate() {
+        disk.submit(OpId(id as u64 + 10), op);
+    }
+    let answers = answers(&mut disk, 4).await;
+    let ids: Vec<_> = answers.iter().map(|(id, _)| id.0).collect();
+    assert_eq!(ids, [10, 11, 12, 13]);
+    let found = |index: usize| match &answers[index].1 {
+        StorageReply::Loaded { envelopes } => envelopes.len(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((found(0), found(2)), (0, 1));
+    let merged = |index: usize| match &answers[index].1 {
+        StorageReply::Merged { outcome, .. } => *outcome,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((merged(1), merged(3)), (Merged::New, Merged::Equal));
+    disk.close().await;
+}
+
+#[tokio::test]
+async fn what_finds_no_room_is_kept_back_and_answered_in_order() {
+    let mut disk = Disk::start(MemoryStore::in_memory()).unwrap();
+    for id in 0..MANY {
+        disk.submit(OpId(id), load(id));
+    }
+    assert!(disk.is_full() && disk.kept_back() > 0);
+    let ids: Vec<_> = answers(&mut disk, MANY as usize).await.iter().map(|(id, _)| id.0).collect();
+    assert_eq!(ids, (0..MANY).collect::<Vec<_>>());
+    assert!(!disk.is_full());
+}
+
+#[tokio::test]
+async fn closing_carries_out_all_that_was_asked_for_and_frees_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig {
+        sync: SyncMode::Buffered,
+        memory_bytes: 1024 * 1024,
+        reserve_bytes: 0,
+        ..StoreConfig::new(network())
+    };
+    let mut disk = Disk::start(DiskStore::open(folder.path(), &config).unwrap()).unwrap();
+    for id in 0..MANY - 3 {
+        disk.submit(OpId(id), load(id));
+    }
+    for id in MANY - 3..MANY {
+        disk.submit(OpId(id), merge(id));
+    }
+    assert!(disk.is_full(), "the merges wait behind the queue");
+    timeout(BOUND, disk.close()).await.expect("in time");
+    let store = DiskStore::open(folder.path(), &config).unwrap();
+    assert_eq!(store.stats().records, 3);
+}
+
+#[tokio::test]
+async fn a_view_shows_what_the_store_holds() {
+    let mut disk = Disk::start(MemoryStore::in_memory()).unwrap();
+    disk.submit(OpId(1), merge(1));
+    let (answer, view) = oneshot::channel();
+    disk.view(answer);
+    let view = timeout(BOUND, view).await.expect("in time").unwrap();
+    assert_eq!((view.stats.records, view.stopped), (1, None));
+    answers(&mut disk, 1).await;
+}
+
+#[tokio::test]
+async fn without_its_thread_every_operation_fails_instead_of_waiting() {
+    let (work, queue) = mpsc::channel(1);
+    let (_answers, replies) = mpsc::channel(1);
+    let (_end, ended) = oneshot::channel();
+    let mut disk = Disk { work, replies, kept_back: VecDeque::new(), failed: Vec::new(), ended };
+    disk.submit(OpId(1), load(1));
+    disk.submit(OpId(2), load(2));
+    assert!(disk.is_full());
+    drop(queue);
+    disk.submit(OpId(3), load(3));
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        seen.extend(timeout(BOUND, disk.replies()).await.expect("in time"));
+    }
+    assert_eq!(seen, [failed(OpId(2)), failed(OpId(3))]);
+}

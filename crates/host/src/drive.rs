@@ -1,0 +1,378 @@
+//! The drive loop: one task a node, which carries what happens to the node's core and carries out
+//! what the core wants.
+//!
+//! The core is called from here only, one input at a time, and after each its outputs are carried
+//! out. Nothing here waits for a disk, a peer or an application: a datagram that the system has no
+//! room for is lost as on the network, everything else goes on beside the loop and comes back as an
+//! input.
+//!
+//! **Invariants:** every map and queue has a limit; a storage operation is never lost, rather
+//! nothing new is taken in until the disk has room; after [`WORK_BUDGET`] inputs other tasks of the
+//! program get their turn.
+
+mod inbound;
+mod lag;
+mod saver;
+mod tasks;
+mod timer;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use potluck_base::{Contact, Machine};
+use potluck_dht::EntryPoint;
+use potluck_node::{Command, CommandError, CommandId, Event, Input, Node, Output, Reply};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::clock::{Clock, SleepWatch};
+use crate::disk::{Disk, Replies};
+use crate::folder::DataFolder;
+use crate::handle::{Observation, Observe, Request};
+use crate::socket::{DatagramKind, PortSocket, ReceiveBatch};
+use crate::transport::{IncomingCall, Responder, Transport};
+use inbound::Inbound;
+use lag::LagGauge;
+use saver::Saver;
+use tasks::Tasks;
+use timer::Timer;
+
+/// Inputs handled before other tasks get their turn.
+const WORK_BUDGET: usize = 64;
+/// Commands waiting for the core's reply; more are answered busy. The core's own limit is lower.
+const COMMANDS_MAX: usize = 4096;
+/// Batches of datagrams read before a late timer is handled.
+const CATCH_UP_BATCHES: usize = 64;
+/// How often the wall clock is told.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a stopping node waits until nothing uses its socket any more.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The drive loop as shown to collectors: counters since the start, gauges of now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DriveStats {
+    /// How late the last timer was handled.
+    pub lag: Duration,
+    /// How late the latest timer of the last one to two minutes was handled.
+    pub lag_max: Duration,
+    /// Inputs given to the core.
+    pub inputs: u64,
+    /// Of these, datagrams.
+    pub datagrams: u64,
+    /// Errors of the socket when receiving.
+    pub receive_errors: u64,
+    /// Commands without a reply yet.
+    pub commands_active: usize,
+    /// Calls of ours under way.
+    pub calls_active: usize,
+    /// Calls of ours that there was no room for.
+    pub calls_refused: u64,
+    /// Calls of peers that the core has not answered yet.
+    pub inbound_active: usize,
+    /// Calls of peers that there was no room for.
+    pub inbound_refused: u64,
+    /// Storage operations that the disk has no room for now.
+    pub storage_kept_back: usize,
+}
+
+/// What a drive loop is made of.
+pub(crate) struct Parts {
+    pub(crate) node: Node,
+    pub(crate) clock: Clock,
+    pub(crate) socket: Arc<PortSocket>,
+    pub(crate) transport: Transport,
+    pub(crate) disk: Disk,
+    pub(crate) folder: Option<DataFolder>,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) remembered: Vec<Contact>,
+    pub(crate) entry_points: Vec<EntryPoint>,
+}
+
+/// A drive loop.
+pub(crate) struct Drive {
+    node: Node,
+    clock: Clock,
+    socket: Arc<PortSocket>,
+    transport: Transport,
+    disk: Disk,
+    requests: mpsc::Receiver<Request>,
+    events: broadcast::Sender<Event>,
+    tasks: Tasks,
+    inbound: Inbound<Responder>,
+    commands: HashMap<CommandId, oneshot::Sender<Reply>>,
+    next_command: u64,
+    saver: Saver,
+    timer: Timer,
+    lag: LagGauge,
+    sleep_watch: SleepWatch,
+    /// Set after an error of the socket, until the next tick: an error that persists must not make
+    /// the loop spin.
+    deaf: bool,
+    /// Inputs since other tasks had their turn.
+    work: usize,
+    stats: DriveStats,
+}
+
+impl Drive {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let mut drive = Self {
+            node: parts.node,
+            clock: parts.clock,
+            socket: parts.socket,
+            transport: parts.transport,
+            disk: parts.disk,
+            requests: parts.requests,
+            events: parts.events,
+            tasks: Tasks::default(),
+            inbound: Inbound::new(),
+            commands: HashMap::new(),
+            next_command: 0,
+            saver: Saver::new(parts.folder),
+            timer: Timer::new(),
+            lag: LagGauge::default(),
+            sleep_watch: SleepWatch::default(),
+            deaf: false,
+            work: 0,
+            stats: DriveStats::default(),
+        };
+        drive.tell_time();
+        if !parts.remembered.is_empty() {
+            drive.input(Input::Remembered { contacts: parts.remembered });
+        }
+        for point in parts.entry_points {
+            let id = drive.command_id();
+            drive.input(Input::Command { id, command: Command::Join(point) });
+        }
+        drive
+    }
+
+    /// Drives the node until `stop` says so, or nobody is left to say it.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut batch = ReceiveBatch::new();
+        let mut tick = ticker();
+        loop {
+            self.timer.arm(self.node.poll_timeout().map(|deadline| deadline.at), &self.clock);
+            let open = !self.disk.is_full();
+            tokio::select! {
+                () = stopped(&mut stop) => break,
+                replies = self.disk.replies() => self.on_replies(replies),
+                received = self.socket.recv(&mut batch), if open && !self.deaf => {
+                    self.on_received(received, &batch);
+                }
+                Some(request) = self.requests.recv(), if open => self.on_request(request),
+                Some(input) = self.tasks.next(), if open && !self.tasks.is_empty() => {
+                    self.input(input);
+                }
+                Some(call) = self.transport.next_incoming(), if open => self.on_call(call),
+                () = self.timer.fired(), if open && self.timer.is_set() => {
+                    self.on_timer(&mut batch).await;
+                }
+                _ = tick.tick(), if open => self.on_tick(),
+            }
+            if self.work >= WORK_BUDGET {
+                self.work = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        self.shut().await;
+    }
+
+    fn input(&mut self, input: Input) {
+        let now = self.clock.now();
+        self.node.handle(now, input);
+        self.carry_out();
+    }
+
+    /// Carries out what the core wants after an input.
+    fn carry_out(&mut self) {
+        self.work += 1;
+        self.stats.inputs += 1;
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Transmit { to, bytes } => {
+                    // Full or unreachable: a loss like any other, and counted by the socket.
+                    let _ = self.socket.try_send(to, &bytes);
+                }
+                Output::Storage { id, op } => self.disk.submit(id, op),
+                Output::Call { id, to, bytes } => self.tasks.call(&self.transport, id, to, bytes),
+                Output::AnswerCall { inbound, bytes } => {
+                    if let Some(responder) = self.inbound.take(inbound) {
+                        // What could not be sent is counted by the transport.
+                        let _ = responder.answer(bytes);
+                    }
+                }
+                Output::Resolve { name } => {
+                    self.tasks.resolve(name, self.socket.local_addr().is_ipv6());
+                }
+                Output::SaveContacts { contacts } => self.saver.save(contacts),
+                Output::Reply { id, reply } => {
+                    if let Some(waiting) = self.commands.remove(&id) {
+                        // Whoever asked may have lost interest.
+                        let _ = waiting.send(reply);
+                    }
+                }
+                Output::Event(event) => {
+                    tracing::debug!(?event);
+                    // Nobody may be listening.
+                    let _ = self.events.send(event);
+                }
+            }
+        }
+    }
+
+    fn on_replies(&mut self, replies: Replies) {
+        for (id, reply) in replies {
+            self.input(Input::Stored { id, reply });
+        }
+    }
+
+    fn on_received(&mut self, received: io::Result<()>, batch: &ReceiveBatch) {
+        if let Err(error) = received {
+            self.stats.receive_errors += 1;
+            self.deaf = true;
+            tracing::warn!(%error, "cannot receive");
+            return;
+        }
+        for segment in batch.segments() {
+            match segment.kind {
+                DatagramKind::Control => self.on_datagram(segment.from, segment.bytes),
+                DatagramKind::Quic => self.transport.on_quic(&segment),
+            }
+        }
+    }
+
+    fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
+        self.stats.datagrams += 1;
+        let now = self.clock.now();
+        self.node.handle_datagram(now, from, bytes);
+        self.carry_out();
+    }
+
+    fn on_request(&mut self, request: Request) {
+        match request {
+            Request::Command { command, reply } if self.commands.len() < COMMANDS_MAX => {
+                let id = self.command_id();
+                self.commands.insert(id, reply);
+                self.input(Input::Command { id, command });
+            }
+            Request::Command { reply, .. } => {
+                let _ = reply.send(Reply::Failed(CommandError::Busy));
+            }
+            Request::Observe(observe) => self.on_observe(observe),
+        }
+    }
+
+    fn on_observe(&mut self, observe: Observe) {
+        self.disk.view(observe.store);
+        let _ = observe.rest.send(Observation {
+            transport: self.transport.stats(),
+            socket: self.socket.stats(),
+            socket_buffers: self.socket.buffers(),
+            drive: DriveStats {
+                lag: self.lag.last(),
+                lag_max: self.lag.max(),
+                commands_active: self.commands.len(),
+                calls_active: self.tasks.calls(),
+                calls_refused: self.tasks.calls_refused(),
+                inbound_active: self.inbound.len(),
+                inbound_refused: self.inbound.refused(),
+                storage_kept_back: self.disk.kept_back(),
+                ..self.stats
+            },
+        });
+    }
+
+    fn on_call(&mut self, call: IncomingCall) {
+        let now = self.clock.now();
+        match self.inbound.add(now, call.responder) {
+            Ok(inbound) => self.input(Input::Called {
+                from: call.from,
+                address: call.address,
+                inbound,
+                bytes: call.request,
+            }),
+            Err(responder) => responder.refuse(),
+        }
+    }
+
+    /// Handles the deadline that is due. A loop that is late first takes in what has arrived
+    /// meanwhile, or it would hold others dead whose answers lie in the socket's buffer.
+    async fn on_timer(&mut self, batch: &mut ReceiveBatch) {
+        for _ in 0..CATCH_UP_BATCHES {
+            let received = tokio::select! {
+                biased;
+                received = self.socket.recv(batch), if !self.deaf => received,
+                () = std::future::ready(()) => break,
+            };
+            self.on_received(received, batch);
+        }
+        let now = self.clock.now();
+        if let Some(deadline) = self.node.poll_timeout()
+            && deadline.at <= now
+        {
+            self.lag.record(deadline.at, now);
+            self.input(Input::Timeout);
+        }
+    }
+
+    fn on_tick(&mut self) {
+        self.deaf = false;
+        self.tell_time();
+        let now = self.clock.now();
+        self.inbound.expire(now);
+        self.lag.roll(now);
+        self.saver.proceed();
+    }
+
+    fn tell_time(&mut self) {
+        let (now, wall) = (self.clock.now(), self.clock.wall());
+        self.input(Input::WallClock { now: wall });
+        if let Some(gap) = self.sleep_watch.look(now, wall) {
+            tracing::info!(?gap, "the clocks leapt: this machine slept");
+            self.input(Input::Resumed { gap });
+        }
+    }
+
+    fn command_id(&mut self) -> CommandId {
+        self.next_command += 1;
+        CommandId(self.next_command)
+    }
+
+    /// Ends everything: connections, tasks, the store, and last the use of the socket.
+    async fn shut(self) {
+        let Self { socket, transport, disk, tasks, inbound, commands, saver, requests, .. } = self;
+        // Whoever waits for a reply learns that none will come.
+        drop((requests, commands, tasks, inbound));
+        tokio::join!(transport.close(), disk.close(), saver.finish());
+        drop(transport);
+        released(socket).await;
+    }
+}
+
+/// Waits until the node is told to stop, or nobody is left who could tell.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn ticker() -> Interval {
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}
+
+/// Waits, within limits, until the tasks of QUIC have let go of the socket: when a node says that it
+/// has stopped, its port can be bound again.
+async fn released(mut socket: Arc<PortSocket>) {
+    let give_up = tokio::time::Instant::now() + RELEASE_TIMEOUT;
+    while tokio::time::Instant::now() < give_up {
+        match Arc::try_unwrap(socket) {
+            Ok(_) => return,
+            Err(shared) => socket = shared,
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}

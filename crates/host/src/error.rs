@@ -1,0 +1,124 @@
+//! Why a node did not start, in sentences that say what to do next.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use potluck_base::Admission;
+
+use crate::resolve::EntryPointError;
+use crate::socket::BindError;
+
+/// Why a node did not start. Nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Neither a data folder nor memory was chosen.
+    #[error("a node needs a data folder, or to be told to keep everything in memory")]
+    NoFolder,
+    /// The data folder, or the records in it, cannot be used.
+    #[error(transparent)]
+    Store(#[from] potluck_store::OpenError),
+    /// A file of the data folder cannot be read or written.
+    #[error("cannot use {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Others may have read the node's secret key.
+    #[error(
+        "{} can be read or changed by others (mode {mode:o}); if nobody did, run `chmod 600 {}`, \
+         else remove it and become a new node",
+        path.display(),
+        path.display()
+    )]
+    IdentityExposed {
+        /// The identity file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The identity file is not as it was written.
+    #[error(
+        "{} is damaged; put a copy in its place, or move the whole data folder away to become a \
+         new node",
+        path.display()
+    )]
+    IdentityDamaged {
+        /// The identity file.
+        path: PathBuf,
+    },
+    /// The data folder is another node's.
+    #[error("{} holds another identity than the one given; use another data folder", path.display())]
+    OtherIdentity {
+        /// The identity file.
+        path: PathBuf,
+    },
+    /// The file that names the network is not as it was written.
+    #[error("{} is damaged; remove it and name the network again", path.display())]
+    NetworkDamaged {
+        /// The network file.
+        path: PathBuf,
+    },
+    /// A new data folder must be told its network.
+    #[error("this data folder belongs to no network yet; name the one to be in")]
+    NoNetwork,
+    /// The name of the network is unusable.
+    #[error("a network's name has 1 to 64 bytes on one line, with no space at either end")]
+    NetworkName,
+    /// The data folder belongs to another network.
+    #[error(
+        "data folder {} belongs to the network `{name}` ({admission}); use one folder per network",
+        folder.display()
+    )]
+    OtherNetwork {
+        /// The data folder.
+        folder: PathBuf,
+        /// The name of its network.
+        name: String,
+        /// The admission of its network.
+        admission: Admission,
+    },
+    /// That way of admission does not exist yet.
+    #[error("of the ways of admission only `lab` exists yet, not `{0}`; choose `lab`")]
+    Admission(Admission),
+    /// A network without admission control would be open to the Internet.
+    #[error(
+        "{0} is a public address, where a `lab` network would be open to everybody; listen on a \
+         loopback or private address"
+    )]
+    PublicLab(SocketAddr),
+    /// The address to give to others cannot be dialed.
+    #[error("{0} is no address that others could dial; advertise one with an IP and a port")]
+    Advertise(SocketAddr),
+    /// An entry point is none.
+    #[error(transparent)]
+    EntryPoint(#[from] EntryPointError),
+    /// More than one address to listen on.
+    #[error("a node can listen on one address only in this version; leave the others out")]
+    SeveralListen,
+    /// The UDP port cannot be had.
+    #[error("{0}; {advice}", advice = advice(.0))]
+    Bind(#[from] BindError),
+    /// Parameters contradict each other.
+    #[error(transparent)]
+    Config(#[from] potluck_node::ConfigError),
+    /// The system gave no random bytes.
+    #[error("the system has no random numbers for keys: {0}")]
+    Randomness(String),
+    /// The system gave no thread.
+    #[error("cannot start a thread for the store: {0}")]
+    Thread(std::io::Error),
+    /// The program is ending, or opening the folder ended in a bug.
+    #[error("opening the data folder was broken off")]
+    BrokenOff,
+}
+
+fn advice(error: &BindError) -> &'static str {
+    match error {
+        BindError::InUse { .. } => "choose another port, or stop the program that has it",
+        BindError::Denied { .. } => "choose a port above 1023",
+        BindError::NoSuchAddress { .. } => "choose an address that it has, or 0.0.0.0",
+        BindError::Io { .. } => "choose another address",
+    }
+}

@@ -1,0 +1,132 @@
+//! A node's data folder: who the node is, which network it is in, whom it knew, and its records.
+//!
+//! | file | content |
+//! |---|---|
+//! | `lock` | held while a node runs on the folder |
+//! | `identity` | the node's key pair, for its owner's eyes only |
+//! | `network` | the network that the folder belongs to |
+//! | `peers` | contacts of the last run |
+//! | `records/` | the records |
+//!
+//! **Invariants:** one node at a time has a folder; a folder belongs to one network and one
+//! identity; every small file has its old or its new content, also after a crash.
+
+mod file;
+mod identity;
+mod network;
+mod peers;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use potluck_base::{Contact, Identity};
+use potluck_store::FolderLock;
+
+use crate::StartError;
+
+pub(crate) use identity::{random, random_bytes};
+pub use network::NetworkInfo;
+
+/// A data folder that this node holds the lock of.
+#[derive(Debug, Clone)]
+pub(crate) struct DataFolder {
+    path: PathBuf,
+}
+
+impl DataFolder {
+    /// Takes the folder for this process, making it (for its owner only) if there is none.
+    pub(crate) fn take(path: &Path) -> Result<(Self, FolderLock), StartError> {
+        let failed = |source| StartError::File { path: path.to_owned(), source };
+        create(path).map_err(failed)?;
+        let lock = FolderLock::acquire(path)?;
+        // The process may change its working directory later.
+        let path = std::path::absolute(path).map_err(failed)?;
+        Ok((Self { path }, lock))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The node's identity, see [`identity::load_or_create`].
+    pub(crate) fn identity(&self, given: Option<&Identity>) -> Result<Identity, StartError> {
+        identity::load_or_create(&self.path.join("identity"), given)
+    }
+
+    /// The network that the folder belongs to, if it belongs to one.
+    pub(crate) fn network(&self) -> Result<Option<NetworkInfo>, StartError> {
+        network::load(&self.path.join("network"))
+    }
+
+    /// Lets the folder belong to `network`.
+    pub(crate) fn set_network(&self, network: &NetworkInfo) -> Result<(), StartError> {
+        network::save(&self.path.join("network"), network)
+    }
+
+    /// The contacts of the last run.
+    pub(crate) fn contacts(&self) -> Vec<Contact> {
+        peers::load(&self.path.join("peers"))
+    }
+
+    /// Saves contacts for the next run.
+    pub(crate) fn save_contacts(&self, contacts: &[Contact]) -> io::Result<()> {
+        peers::save(&self.path.join("peers"), contacts)
+    }
+}
+
+#[cfg(unix)]
+fn create(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        // Another node was faster; the lock decides.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(not(unix))]
+fn create(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_held_by_one_at_a_time() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("deep/data");
+        let (folder, lock) = DataFolder::take(&path).unwrap();
+        let error = DataFolder::take(&path).unwrap_err();
+        assert!(error.to_string().contains("in use by another node"), "{error}");
+        drop(lock);
+        assert!(DataFolder::take(folder.path()).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_folder_is_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        DataFolder::take(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_path_that_is_a_file_is_refused_with_its_name() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        let error = DataFolder::take(&path).unwrap_err();
+        assert!(error.to_string().contains("file"), "{error}");
+    }
+}

@@ -1,0 +1,155 @@
+//! The file with the node's key pair.
+//!
+//! **Invariant:** a key that others could have read, or that is not the one written, is never used:
+//! a node that silently became somebody else would lose its place and its records.
+
+use std::io;
+use std::path::Path;
+
+use data_encoding::HEXLOWER;
+use potluck_base::Identity;
+
+use super::file::{self, Readers};
+use crate::StartError;
+
+const HEAD: &str = "potluck identity 1";
+const BYTES_MAX: u64 = 1024;
+
+/// The identity kept at `path`; made, from `given` or the system's randomness, if there is none.
+pub(super) fn load_or_create(
+    path: &Path,
+    given: Option<&Identity>,
+) -> Result<Identity, StartError> {
+    let failed = |source| StartError::File { path: path.to_owned(), source };
+    let damaged = || StartError::IdentityDamaged { path: path.to_owned() };
+    check_readers(path)?;
+    let text = match file::read(path, BYTES_MAX) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(damaged()),
+        text => text.map_err(failed)?,
+    };
+    if let Some(text) = text {
+        let kept = decode(&text).ok_or_else(damaged)?;
+        return match given {
+            Some(given) if given.public_key() != kept.public_key() => {
+                Err(StartError::OtherIdentity { path: path.to_owned() })
+            }
+            _ => Ok(kept),
+        };
+    }
+    let identity = match given {
+        Some(given) => given.clone(),
+        None => random()?,
+    };
+    file::replace(path, encode(&identity).as_bytes(), Readers::Owner, true).map_err(failed)?;
+    Ok(identity)
+}
+
+/// An identity of the system's randomness.
+pub(crate) fn random() -> Result<Identity, StartError> {
+    Ok(Identity::from_seed(random_bytes()?))
+}
+
+/// Bytes of the system's randomness.
+pub(crate) fn random_bytes() -> Result<[u8; 32], StartError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| StartError::Randomness(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// The public key stands beside the seed, so that a damaged seed is noticed.
+fn encode(identity: &Identity) -> String {
+    let seed = HEXLOWER.encode(&identity.seed());
+    format!("{HEAD}\nseed {seed}\nkey {}\n", identity.public_key())
+}
+
+fn decode(text: &str) -> Option<Identity> {
+    let mut lines = text.lines();
+    if lines.next()? != HEAD {
+        return None;
+    }
+    let seed = HEXLOWER.decode(lines.next()?.strip_prefix("seed ")?.as_bytes()).ok()?;
+    let identity = Identity::from_seed(seed.try_into().ok()?);
+    let key = lines.next()?.strip_prefix("key ")?;
+    (key == identity.public_key().to_string() && lines.next().is_none()).then_some(identity)
+}
+
+#[cfg(unix)]
+fn check_readers(path: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::PermissionsExt;
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+            let mode = metadata.permissions().mode() & 0o777;
+            Err(StartError::IdentityExposed { path: path.to_owned(), mode })
+        }
+        // A missing file is made, any other trouble shows when it is read.
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn check_readers(_path: &Path) -> Result<(), StartError> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_made_once_and_then_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("identity");
+        let made = load_or_create(&path, None).unwrap();
+        let again = load_or_create(&path, None).unwrap();
+        assert_eq!(made.public_key(), again.public_key());
+        let other = load_or_create(&folder.path().join("other"), None).unwrap();
+        assert_ne!(made.public_key(), other.public_key());
+    }
+
+    #[test]
+    fn any_flipped_byte_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("identity");
+        load_or_create(&path, None).unwrap();
+        let good = std::fs::read(&path).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x01;
+            assert!(decode(&String::from_utf8_lossy(&bad)).is_none(), "byte {at}");
+        }
+        for bad in [&b""[..], b"\xff\xfe", &good[..40], &[b'x'; 4096]] {
+            std::fs::write(&path, bad).unwrap();
+            let error = load_or_create(&path, None).unwrap_err();
+            assert!(matches!(error, StartError::IdentityDamaged { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_given_identity_is_written_down_and_must_stay_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("identity");
+        let given = Identity::from_seed([7; 32]);
+        load_or_create(&path, Some(&given)).unwrap();
+        assert_eq!(load_or_create(&path, None).unwrap().public_key(), given.public_key());
+        let other = load_or_create(&path, Some(&Identity::from_seed([8; 32])));
+        assert!(matches!(other, Err(StartError::OtherIdentity { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_identity_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("identity");
+        load_or_create(&path, None).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        for wide in [0o640, 0o604, 0o644, 0o620] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(wide)).unwrap();
+            let error = load_or_create(&path, None).unwrap_err();
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
+        assert!(load_or_create(&path, None).is_ok());
+    }
+}

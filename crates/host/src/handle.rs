@@ -1,0 +1,265 @@
+//! The application's end of a node.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use potluck_base::{Contact, NodeId};
+use potluck_node::{Command, CommandError, Event, Reply};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+use crate::disk::StoreView;
+use crate::drive::DriveStats;
+use crate::folder::NetworkInfo;
+use crate::socket::{PortStats, SocketBuffers};
+use crate::transport::TransportStats;
+
+/// Requests that wait for the drive loop; further ones wait with whoever makes them.
+pub(crate) const REQUESTS_MAX: usize = 1024;
+/// Events kept for a listener that is slow; then it misses the oldest.
+pub(crate) const EVENTS_MAX: usize = 1024;
+/// How long a node may take to leave. Above what its core gives itself.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(7);
+/// How long to wait for a view of a store that is busy with the disk.
+const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The node has stopped, or stopped before it could answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node has stopped")]
+pub struct Stopped;
+
+/// What a node is from its start to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// Its key and the address under which others reach it.
+    pub contact: Contact,
+    /// Its place in the network.
+    pub id: NodeId,
+    /// The network it belongs to.
+    pub network: NetworkInfo,
+    /// Where it listens, with the port that the system chose.
+    pub local_addresses: Vec<SocketAddr>,
+    /// Its data folder; `None` if it keeps nothing on disk.
+    pub folder: Option<PathBuf>,
+}
+
+/// How leaving went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaveReport {
+    /// Keys that other nodes took over.
+    pub handed_over: u64,
+    /// How long the hand-over took.
+    pub took: Duration,
+    /// Whether the hand-over came to its end. If not, the node stopped in the middle of it, and the
+    /// others repair what is missing.
+    pub finished: bool,
+}
+
+/// What the shell around a node has counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostStats {
+    /// Of the store.
+    pub store: StoreView,
+    /// Of calls between nodes.
+    pub transport: TransportStats,
+    /// Of the UDP port.
+    pub socket: PortStats,
+    /// What the system granted the UDP port as buffers.
+    pub socket_buffers: SocketBuffers,
+    /// Of the drive loop.
+    pub drive: DriveStats,
+    /// How long the node has been running.
+    pub uptime: Duration,
+}
+
+/// What the drive loop knows by itself.
+#[derive(Debug)]
+pub(crate) struct Observation {
+    pub(crate) transport: TransportStats,
+    pub(crate) socket: PortStats,
+    pub(crate) socket_buffers: SocketBuffers,
+    pub(crate) drive: DriveStats,
+}
+
+/// Where to answer a request for statistics.
+#[derive(Debug)]
+pub(crate) struct Observe {
+    pub(crate) store: oneshot::Sender<StoreView>,
+    pub(crate) rest: oneshot::Sender<Observation>,
+}
+
+/// What the drive loop is asked for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Command { command: Command, reply: oneshot::Sender<Reply> },
+    Observe(Observe),
+}
+
+/// A running node. Cheap to clone; when the last clone is dropped, the node stops at once.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    info: NodeInfo,
+    clock: Clock,
+    requests: mpsc::Sender<Request>,
+    stop: watch::Sender<bool>,
+    done: watch::Receiver<bool>,
+    /// Never read; others are made from it.
+    events: broadcast::Receiver<Event>,
+    /// The last view of the store, for when it is too busy to give one.
+    store: Mutex<StoreView>,
+}
+
+/// The ends of a handle that the drive loop holds.
+pub(crate) struct Wires {
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) stop: watch::Receiver<bool>,
+    /// Set to true when all is closed.
+    pub(crate) done: watch::Sender<bool>,
+}
+
+impl Handle {
+    pub(crate) fn new(info: NodeInfo, clock: Clock) -> (Self, Wires) {
+        let (requests, requests_end) = mpsc::channel(REQUESTS_MAX);
+        let (events_end, events) = broadcast::channel(EVENTS_MAX);
+        let (stop, stop_end) = watch::channel(false);
+        let (done_end, done) = watch::channel(false);
+        let store = Mutex::default();
+        let shared = Shared { info, clock, requests, stop, done, events, store };
+        let wires =
+            Wires { requests: requests_end, events: events_end, stop: stop_end, done: done_end };
+        (Self { shared: Arc::new(shared) }, wires)
+    }
+
+    /// What does not change about the node.
+    #[must_use]
+    pub fn info(&self) -> &NodeInfo {
+        &self.shared.info
+    }
+
+    /// The node's data folder; an empty path if it keeps nothing on disk.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        self.shared.info.folder.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// Gives a command and waits for its reply. If the future is dropped, the command may or may
+    /// not be carried out.
+    ///
+    /// # Errors
+    /// [`Stopped`]
+    pub async fn command(&self, command: Command) -> Result<Reply, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Command { command, reply };
+        self.shared.requests.send(request).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// What the shell has counted. The store's share may be some time old while the disk is slow.
+    ///
+    /// # Errors
+    /// [`Stopped`]
+    pub async fn stats(&self) -> Result<HostStats, Stopped> {
+        let (store, store_answer) = oneshot::channel();
+        let (rest, rest_answer) = oneshot::channel();
+        let request = Request::Observe(Observe { store, rest });
+        self.shared.requests.send(request).await.map_err(|_| Stopped)?;
+        let Observation { transport, socket, socket_buffers, drive } =
+            rest_answer.await.map_err(|_| Stopped)?;
+        let fresh = timeout(VIEW_TIMEOUT, store_answer).await;
+        let store = {
+            // Nothing under this lock can leave it half changed.
+            let mut last = self.shared.store.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Ok(Ok(fresh)) = fresh {
+                *last = fresh;
+            }
+            last.clone()
+        };
+        let uptime = self.shared.clock.uptime();
+        Ok(HostStats { store, transport, socket, socket_buffers, drive, uptime })
+    }
+
+    /// Events from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events { receiver: self.shared.events.resubscribe(), missed: 0 }
+    }
+
+    /// Hands records over, says good-bye and stops.
+    ///
+    /// # Errors
+    /// [`Stopped`] if the node had stopped before.
+    pub async fn leave(&self) -> Result<LeaveReport, Stopped> {
+        let start = self.shared.clock.now();
+        let leaving = async {
+            match self.command(Command::Leave).await {
+                Ok(Reply::Failed(CommandError::Leaving)) => {
+                    // Somebody else asked for it first, and will stop the node when it is done.
+                    self.wait_until_stopped().await;
+                    Err(Stopped)
+                }
+                reply => reply,
+            }
+        };
+        let reply = timeout(LEAVE_TIMEOUT, leaving).await;
+        self.stop().await;
+        match reply {
+            Ok(Ok(Reply::Left { handed_over, took })) => {
+                Ok(LeaveReport { handed_over, took, finished: true })
+            }
+            Ok(Err(Stopped)) => Err(Stopped),
+            Ok(Ok(_)) | Err(_) => {
+                let took = self.shared.clock.now().since(start);
+                Ok(LeaveReport { handed_over: 0, took, finished: false })
+            }
+        }
+    }
+
+    /// Stops the node at once, without any hand-over, and waits until its store is closed and its
+    /// port free. Does no harm if it has stopped already.
+    pub async fn stop(&self) {
+        self.shared.stop.send_replace(true);
+        self.wait_until_stopped().await;
+    }
+
+    /// Waits until the node has stopped, for whatever reason.
+    pub async fn wait_until_stopped(&self) {
+        // An error means that the drive loop is gone, which is the same.
+        let _ = self.shared.done.clone().wait_for(|done| *done).await;
+    }
+}
+
+/// What happens to a node, from the moment on at which it was asked for.
+#[derive(Debug)]
+pub struct Events {
+    receiver: broadcast::Receiver<Event>,
+    missed: u64,
+}
+
+impl Events {
+    /// The next event; `None` when the node has stopped. A listener that is slow misses the oldest.
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.receiver.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(missed)) => self.missed += missed,
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// How many events were missed so far.
+    #[must_use]
+    pub const fn missed(&self) -> u64 {
+        self.missed
+    }
+}

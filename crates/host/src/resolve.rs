@@ -1,0 +1,124 @@
+//! Entry points as people write them, and the addresses behind DNS names.
+
+use std::net::{IpAddr, SocketAddr};
+
+use potluck_dht::EntryPoint;
+
+/// The port that is meant where none is written.
+pub const DEFAULT_PORT: u16 = 12345;
+
+/// Most addresses taken of one name.
+const ADDRESSES_MAX: usize = 16;
+/// Longest DNS name (RFC 1035).
+const NAME_BYTES_MAX: usize = 253;
+
+/// Why a text is no entry point.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is no entry point: give <public key hex>@<ip>:<port>, <ip>:<port> or <dns name>:<port>"
+)]
+pub struct EntryPointError {
+    /// What was given, cut to a readable length.
+    pub text: String,
+}
+
+/// Reads a contact, an address, or a DNS name; the port may be left out of the latter two.
+///
+/// # Errors
+/// [`EntryPointError`] shows the text.
+pub fn parse_entry_point(text: &str) -> Result<EntryPoint, EntryPointError> {
+    let text = text.trim();
+    let wrong = || EntryPointError { text: text.chars().take(100).collect() };
+    if text.contains('@') {
+        return text.parse().map(EntryPoint::Contact).map_err(|_| wrong());
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(EntryPoint::Address(address)).filter(|_| address.port() > 0).ok_or_else(wrong);
+    }
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(EntryPoint::Address(SocketAddr::new(ip, DEFAULT_PORT)));
+    }
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, port.parse().map_err(|_| wrong())?),
+        None => (text, DEFAULT_PORT),
+    };
+    let fits = !name.is_empty() && name.len() <= NAME_BYTES_MAX && port > 0;
+    let in_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    // A top-level domain is never a number: this is a mistyped address.
+    let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let number = last.chars().all(|c| c.is_ascii_digit());
+    if !fits || !name.chars().all(in_name) || number {
+        return Err(wrong());
+    }
+    Ok(EntryPoint::Name(format!("{name}:{port}")))
+}
+
+/// The addresses of `name` (`name:port`) in the family that this node speaks; none if it has none.
+pub(crate) async fn lookup(name: &str, ipv6: bool) -> Vec<SocketAddr> {
+    let found = match tokio::net::lookup_host(name).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::debug!(name, %error, "cannot resolve");
+            return Vec::new();
+        }
+    };
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found.filter(|address| address.is_ipv6() == ipv6) {
+        if addresses.len() < ADDRESSES_MAX && !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_base::{Contact, Identity};
+
+    use super::*;
+
+    #[test]
+    fn contacts_addresses_and_names_are_told_apart() {
+        let contact = Contact {
+            public_key: Identity::from_seed([1; 32]).public_key(),
+            address: "127.0.0.1:9".parse().unwrap(),
+        };
+        assert_eq!(parse_entry_point(&contact.to_string()), Ok(EntryPoint::Contact(contact)));
+        let address = |text: &str| Ok(EntryPoint::Address(text.parse().unwrap()));
+        assert_eq!(parse_entry_point("10.0.0.1:7"), address("10.0.0.1:7"));
+        assert_eq!(parse_entry_point(" [::1]:7 "), address("[::1]:7"));
+        assert_eq!(parse_entry_point("10.0.0.1"), address("10.0.0.1:12345"));
+        assert_eq!(parse_entry_point("::1"), address("[::1]:12345"));
+        let name = |text: &str| Ok(EntryPoint::Name(text.to_owned()));
+        assert_eq!(parse_entry_point("seed.example.org:7"), name("seed.example.org:7"));
+        assert_eq!(parse_entry_point("localhost"), name("localhost:12345"));
+    }
+
+    #[test]
+    fn everything_else_is_shown_back() {
+        let long = "x".repeat(254);
+        for text in [
+            "",
+            ":7",
+            "a b:7",
+            "host:",
+            "host:0",
+            "host:70000",
+            "nobody@10.0.0.1:7",
+            "10.0.0.300:7",
+        ] {
+            let error = parse_entry_point(text).unwrap_err();
+            assert_eq!(error.text, text);
+        }
+        assert_eq!(parse_entry_point(&long).unwrap_err().text.len(), 100);
+        assert!(parse_entry_point("10.0.0.1:0").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_name_resolves_to_addresses_of_one_family_only() {
+        let addresses = lookup("localhost:7", false).await;
+        assert_eq!(addresses, ["127.0.0.1:7".parse().unwrap()]);
+        assert!(lookup("localhost:7", true).await.iter().all(SocketAddr::is_ipv6));
+        assert!(lookup("no-port-so-no-lookup", false).await.is_empty());
+    }
+}

@@ -1,0 +1,25 @@
+//! One UDP port for control datagrams and QUIC (RFC 9443).
+//!
+//! A node owns one [`PortSocket`] an address it listens on. Its drive task is the only receiver: it
+//! fills a [`ReceiveBatch`] and walks the [`Segment`]s. What is QUIC goes into a [`QuicSide`], where
+//! the QUIC endpoint picks it up; everything else is a control datagram for the node's core. Both
+//! sides send through the same socket.
+//!
+//! The first byte tells the two apart: QUIC sets the fixed bit 0x40 in every packet as long as
+//! nobody greases it, which our endpoints never do; control datagrams leave it clear. The kernel may
+//! hand over several datagrams of one sender as one buffer (GRO) and mixes both kinds when they have
+//! the same length, so the choice is made for each datagram, never for a buffer.
+//!
+//! **Invariant:** nothing here grows with traffic: the batch has a fixed size that is only touched
+//! as far as it is filled, the queue has a byte limit, and what does not fit is dropped and counted,
+//! as a router would.
+
+mod batch;
+mod port;
+mod quic_side;
+
+pub use batch::{DatagramKind, Ecn, ReceiveBatch, Segment, Segments};
+pub use port::{BindError, PortSocket, PortStats, SOCKET_BUFFER_BYTES, SocketBuffers};
+pub use quic_side::{QUIC_QUEUE_BYTES, QuicDatagrams, QuicSide};
+
+pub(crate) use batch::ecn_of_bits;

@@ -1,0 +1,390 @@
+//! The UDP port itself: binding, receiving, sending.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use noq_udp::{Transmit, UdpSocketState};
+use tokio::io::Interest;
+
+use super::ReceiveBatch;
+
+/// What is asked for as the kernel's send and receive buffers. The defaults (some 200 KiB) lose
+/// datagrams as soon as a node is busy for a millisecond.
+pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why a port could not be had. Nothing was bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another program or node holds the port. Choose another one, or stop that program.
+    #[error("UDP {address} is already in use")]
+    InUse {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// The system does not allow it, as with ports below 1024. Choose a higher one.
+    #[error("the system does not allow this program to bind UDP {address}")]
+    Denied {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// No interface of this machine has that address (or no IPv6 at all). Choose an address that
+    /// it has, or the unspecified one.
+    #[error("this machine has no address {}", address.ip())]
+    NoSuchAddress {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// Anything else the system said.
+    #[error("cannot bind UDP {address}: {source}")]
+    Io {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    fn new(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse { address },
+            io::ErrorKind::PermissionDenied => Self::Denied { address },
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported => {
+                Self::NoSuchAddress { address }
+            }
+            _ => Self::Io { address, source },
+        }
+    }
+}
+
+/// What the system granted of [`SOCKET_BUFFER_BYTES`]. Less than that means that bursts will be
+/// lost; an operator raises `net.core.rmem_max` and `wmem_max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketBuffers {
+    /// Bytes that may wait to be received.
+    pub receive_bytes: usize,
+    /// Bytes that may wait to be sent.
+    pub send_bytes: usize,
+}
+
+/// What happened at a port since it was bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PortStats {
+    /// Buffers received, each of one or more datagrams.
+    pub received: u64,
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Sends that the system took, each of one or more datagrams.
+    pub sent: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Control datagrams not sent because the system's buffer was full.
+    pub send_full: u64,
+    /// Sends that failed for another reason, as to an unreachable network.
+    pub send_failed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    received: AtomicU64,
+    received_bytes: AtomicU64,
+    sent: AtomicU64,
+    sent_bytes: AtomicU64,
+    send_full: AtomicU64,
+    send_failed: AtomicU64,
+}
+
+/// A bound UDP port, shared by control datagrams and QUIC.
+#[derive(Debug)]
+pub struct PortSocket {
+    io: tokio::net::UdpSocket,
+    state: UdpSocketState,
+    address: SocketAddr,
+    buffers: SocketBuffers,
+    counters: Counters,
+}
+
+impl PortSocket {
+    /// Binds `address`; port 0 lets the system choose. An IPv6 socket is for IPv6 only, so that a
+    /// node can listen on both families with one port number.
+    ///
+    /// # Errors
+    /// [`BindError`], which names the address.
+    ///
+    /// # Panics
+    /// If called outside of a tokio runtime that drives I/O.
+    pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        let failed = |source| BindError::new(address, source);
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, None).map_err(failed)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true).map_err(failed)?;
+        }
+        // Refused sizes are not fatal: what was granted is read back and reported.
+        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+        let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
+        socket.bind(&address.into()).map_err(failed)?;
+        let buffers = SocketBuffers {
+            receive_bytes: granted(socket.recv_buffer_size()),
+            send_bytes: granted(socket.send_buffer_size()),
+        };
+        let state = UdpSocketState::new((&socket).into()).map_err(failed)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        let io = tokio::net::UdpSocket::from_std(socket.into()).map_err(failed)?;
+        let address = io.local_addr().map_err(failed)?;
+        Ok(Self { io, state, address, buffers, counters: Counters::default() })
+    }
+
+    /// The address that was bound, with the port the system chose.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the system granted as buffers.
+    #[must_use]
+    pub const fn buffers(&self) -> SocketBuffers {
+        self.buffers
+    }
+
+    /// What happened since the port was bound.
+    #[must_use]
+    pub fn stats(&self) -> PortStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        PortStats {
+            received: read(&self.counters.received),
+            received_bytes: read(&self.counters.received_bytes),
+            sent: read(&self.counters.sent),
+            sent_bytes: read(&self.counters.sent_bytes),
+            send_full: read(&self.counters.send_full),
+            send_failed: read(&self.counters.send_failed),
+        }
+    }
+
+    /// Waits until something arrives and takes up to eight buffers of it at once. Safe to abandon:
+    /// nothing is lost when the future is dropped. One task is meant to call it.
+    ///
+    /// # Errors
+    /// What the system said, but for notices about earlier sends, which mean nothing here. The
+    /// batch is empty then, and the socket still usable unless the error persists.
+    pub async fn recv(&self, batch: &mut ReceiveBatch) -> io::Result<()> {
+        loop {
+            self.io.readable().await?;
+            let received = batch.fill(|slots, metas| {
+                self.io
+                    .try_io(Interest::READABLE, || self.state.recv((&self.io).into(), slots, metas))
+            });
+            match received {
+                Ok(()) => {
+                    for segment in batch.segments() {
+                        add(&self.counters.received, 1);
+                        add(&self.counters.received_bytes, segment.bytes.len());
+                    }
+                    return Ok(());
+                }
+                // WouldBlock: somebody else was faster. The others: an ICMP answer to a send.
+                Err(error) if is_notice(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends one control datagram if the system has room for it at once.
+    ///
+    /// # Errors
+    /// `WouldBlock` if the system's buffer is full: count it as a loss, as the network would make
+    /// one, or use [`PortSocket::send`]. Otherwise what the system said. Nothing was sent.
+    pub fn try_send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        let sent = self.try_transmit(&Transmit {
+            destination: to,
+            ecn: None,
+            contents: bytes,
+            segment_size: None,
+            src_ip: None,
+        });
+        if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            add(&self.counters.send_full, 1);
+        }
+        sent
+    }
+
+    /// Sends one control datagram, waiting for room.
+    ///
+    /// # Errors
+    /// What the system said. Nothing was sent.
+    pub async fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
+        let transmit = Transmit {
+            destination: to,
+            ecn: None,
+            contents: bytes,
+            segment_size: None,
+            src_ip: None,
+        };
+        loop {
+            match self.try_transmit(&transmit) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
+                sent => return sent,
+            }
+        }
+    }
+
+    /// Sends one datagram, or several of one size in one system call (GSO), without waiting.
+    pub(crate) fn try_transmit(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let send = || self.state.try_send((&self.io).into(), transmit);
+        let mut sent = send();
+        if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            // Only this way `writable` learns that it has to wait. It is not the first way, since
+            // the runtime takes a socket for full until it has looked at it once.
+            sent = self.io.try_io(Interest::WRITABLE, send);
+        }
+        match &sent {
+            Ok(()) => {
+                add(&self.counters.sent, 1);
+                add(&self.counters.sent_bytes, transmit.contents.len());
+            }
+            // A probe for a larger packet size is meant to fail now and then.
+            Err(error) if noq_udp::is_msg_size_err(error) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => add(&self.counters.send_failed, 1),
+        }
+        sent
+    }
+
+    /// Waits until a send may succeed. Any number of tasks may wait.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        self.io.writable().await
+    }
+
+    /// The most datagrams that one send may carry.
+    pub(crate) fn max_send_segments(&self) -> std::num::NonZeroUsize {
+        self.state.max_gso_segments()
+    }
+
+    /// The most datagrams that one received buffer may carry.
+    pub(crate) fn max_receive_segments(&self) -> std::num::NonZeroUsize {
+        self.state.gro_segments()
+    }
+
+    /// Whether the system may cut datagrams into fragments, which rules out probing for larger
+    /// packets.
+    pub(crate) fn may_fragment(&self) -> bool {
+        self.state.may_fragment()
+    }
+}
+
+fn add(counter: &AtomicU64, amount: usize) {
+    counter.fetch_add(amount as u64, Ordering::Relaxed);
+}
+
+/// Linux reports twice what was granted, since it counts its own bookkeeping in.
+fn granted(reported: io::Result<usize>) -> usize {
+    let bytes = reported.unwrap_or(0);
+    if cfg!(any(target_os = "linux", target_os = "android")) { bytes / 2 } else { bytes }
+}
+
+fn is_notice(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    ) || noq_udp::is_msg_size_err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::DatagramKind;
+    use super::*;
+
+    const LOCAL: &str = "127.0.0.1:0";
+
+    async fn bounded<T>(future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(20), future).await.expect("in time")
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_in_the_error() {
+        let first = PortSocket::bind(LOCAL.parse().unwrap()).unwrap();
+        let error = PortSocket::bind(first.local_addr()).unwrap_err();
+        assert!(matches!(error, BindError::InUse { address } if address == first.local_addr()));
+        assert!(error.to_string().contains(&first.local_addr().to_string()), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_machine_is_named_in_the_error() {
+        let error = PortSocket::bind("192.0.2.1:0".parse().unwrap()).unwrap_err();
+        assert!(matches!(error, BindError::NoSuchAddress { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_granted_buffers_are_reported() {
+        let buffers = PortSocket::bind(LOCAL.parse().unwrap()).unwrap().buffers();
+        assert!((4096..=2 * SOCKET_BUFFER_BYTES).contains(&buffers.receive_bytes), "{buffers:?}");
+        assert!((4096..=2 * SOCKET_BUFFER_BYTES).contains(&buffers.send_bytes), "{buffers:?}");
+    }
+
+    #[tokio::test]
+    async fn datagrams_arrive_with_their_sender_and_kind_in_both_families() {
+        for address in [LOCAL, "[::1]:0"] {
+            let (here, there) = match PortSocket::bind(address.parse().unwrap()) {
+                Ok(here) => (here, PortSocket::bind(address.parse().unwrap()).unwrap()),
+                // A machine without IPv6 cannot show anything about it.
+                Err(BindError::NoSuchAddress { .. } | BindError::Io { .. }) if address != LOCAL => {
+                    continue;
+                }
+                Err(error) => panic!("{error}"),
+            };
+            here.try_send(there.local_addr(), &[0x01; 1200]).unwrap();
+            bounded(here.send(there.local_addr(), &[0x42; 7])).await.unwrap();
+            let mut batch = ReceiveBatch::new();
+            let mut seen = Vec::new();
+            while seen.len() < 2 {
+                bounded(there.recv(&mut batch)).await.unwrap();
+                for segment in batch.segments() {
+                    assert_eq!(segment.from, here.local_addr());
+                    assert_eq!(segment.local, Some(there.local_addr().ip()));
+                    seen.push((segment.kind, segment.bytes.len()));
+                }
+            }
+            assert_eq!(seen, [(DatagramKind::Control, 1200), (DatagramKind::Quic, 7)]);
+            assert_eq!(there.stats().received_bytes, 1207);
+            assert_eq!(here.stats().sent, 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn equal_sized_datagrams_of_both_kinds_sent_as_one_are_told_apart() {
+        let here = PortSocket::bind(LOCAL.parse().unwrap()).unwrap();
+        let there = PortSocket::bind(LOCAL.parse().unwrap()).unwrap();
+        let segments = here.max_send_segments().get().min(6);
+        let mut contents = vec![0; segments * 500];
+        for (index, datagram) in contents.chunks_mut(500).enumerate() {
+            datagram.fill(if index % 2 == 0 { 0x40 } else { 0x01 });
+        }
+        here.try_transmit(&Transmit {
+            destination: there.local_addr(),
+            ecn: None,
+            contents: &contents,
+            segment_size: Some(500),
+            src_ip: None,
+        })
+        .unwrap();
+        let mut batch = ReceiveBatch::new();
+        let mut kinds = Vec::new();
+        while kinds.len() < segments {
+            bounded(there.recv(&mut batch)).await.unwrap();
+            for segment in batch.segments() {
+                assert_eq!(segment.bytes.len(), 500);
+                kinds.push(segment.kind);
+            }
+        }
+        for (index, kind) in kinds.iter().enumerate() {
+            let expected = if index % 2 == 0 { DatagramKind::Quic } else { DatagramKind::Control };
+            assert_eq!(*kind, expected, "datagram {index}");
+        }
+    }
+}

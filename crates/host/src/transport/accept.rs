@@ -1,0 +1,57 @@
+//! Connections that peers open.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use super::error::CloseCode;
+use super::gate::{Ticket, Verdict};
+use super::incoming::Caller;
+use super::{Inner, tls};
+
+impl Inner {
+    /// Takes first packets until the endpoint closes.
+    pub(super) async fn accept(self: Arc<Self>, endpoint: noq::Endpoint) {
+        while let Some(incoming) = endpoint.accept().await {
+            let source = incoming.remote_address().ip();
+            match self.gate.knock(source, incoming.remote_address_validated()) {
+                Verdict::Begin(ticket) if self.pool.has_room() => {
+                    tokio::spawn(Arc::clone(&self).handshake(incoming, ticket));
+                }
+                Verdict::Retry => {
+                    self.desk.counters.retried.count();
+                    // Cannot fail: whoever carries a token is proven and gets no such verdict.
+                    let _ = incoming.retry();
+                }
+                Verdict::Begin(_) | Verdict::Refuse => {
+                    self.desk.counters.refused.count();
+                    incoming.refuse();
+                }
+            }
+        }
+    }
+
+    async fn handshake(self: Arc<Self>, incoming: noq::Incoming, ticket: Ticket) {
+        let address = incoming.remote_address();
+        let Ok(Ok(connection)) = timeout(self.config.dial_timeout, incoming).await else {
+            self.desk.counters.refused.count();
+            return;
+        };
+        drop(ticket);
+        let Some(key) = tls::peer_key(&connection) else {
+            self.desk.counters.refused.count();
+            connection.close(CloseCode::NoKey.into(), b"");
+            return;
+        };
+        let Some(place) = self.pool.reserve() else {
+            self.desk.counters.refused.count();
+            connection.close(CloseCode::Full.into(), b"");
+            return;
+        };
+        self.desk.counters.accepted.count();
+        let lease = place.fill(key, connection.clone(), false);
+        let id = lease.id();
+        drop(lease);
+        self.serve(connection, id, Caller { key, address }).await;
+    }
+}

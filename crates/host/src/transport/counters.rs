@@ -1,0 +1,106 @@
+//! What the transport counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What happened since the transport was made, and what is open now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TransportStats {
+    /// Open connections now.
+    pub connections: usize,
+    /// Connections that we dialed.
+    pub dialed: u64,
+    /// Dials that failed.
+    pub dials_failed: u64,
+    /// Connections that peers dialed.
+    pub accepted: u64,
+    /// Connections of peers that were turned away or whose handshake failed.
+    pub refused: u64,
+    /// First packets that were asked to prove their address.
+    pub retried: u64,
+    /// Idle connections closed to make room.
+    pub evicted: u64,
+    /// Calls that we made.
+    pub calls: u64,
+    /// Calls of ours without an answer, for whatever reason.
+    pub failures: u64,
+    /// Calls of ours that found their connection dead and dialed again.
+    pub failovers: u64,
+    /// Requests of peers that were handed over.
+    pub incoming: u64,
+    /// Requests of peers that were refused: too long, too slow, or no room.
+    pub incoming_refused: u64,
+    /// Answers to peers that could not be delivered.
+    pub answers_lost: u64,
+    /// Bytes of requests and answers sent.
+    pub bytes_sent: u64,
+    /// Bytes of requests and answers received.
+    pub bytes_received: u64,
+    /// Received QUIC datagrams dropped because the queue to the endpoint was full.
+    pub queue_dropped: u64,
+    /// Received datagrams that looked like QUIC by their first byte only.
+    pub malformed: u64,
+    /// QUIC datagrams that belong to nothing, received while there was no connection at all.
+    pub stray: u64,
+}
+
+/// The counting side of [`TransportStats`].
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) dialed: Counter,
+    pub(super) dials_failed: Counter,
+    pub(super) accepted: Counter,
+    pub(super) refused: Counter,
+    pub(super) retried: Counter,
+    pub(super) calls: Counter,
+    pub(super) failures: Counter,
+    pub(super) failovers: Counter,
+    pub(super) incoming: Counter,
+    pub(super) incoming_refused: Counter,
+    pub(super) answers_lost: Counter,
+    pub(super) bytes_sent: Counter,
+    pub(super) bytes_received: Counter,
+    pub(super) malformed: Counter,
+    pub(super) stray: Counter,
+}
+
+impl Counters {
+    /// The counts so far; the fields that others know stay zero.
+    pub(super) fn read(&self) -> TransportStats {
+        TransportStats {
+            dialed: self.dialed.get(),
+            dials_failed: self.dials_failed.get(),
+            accepted: self.accepted.get(),
+            refused: self.refused.get(),
+            retried: self.retried.get(),
+            calls: self.calls.get(),
+            failures: self.failures.get(),
+            failovers: self.failovers.get(),
+            incoming: self.incoming.get(),
+            incoming_refused: self.incoming_refused.get(),
+            answers_lost: self.answers_lost.get(),
+            bytes_sent: self.bytes_sent.get(),
+            bytes_received: self.bytes_received.get(),
+            malformed: self.malformed.get(),
+            stray: self.stray.get(),
+            ..TransportStats::default()
+        }
+    }
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn count(&self) {
+        self.add(1);
+    }
+
+    pub(super) fn add(&self, amount: usize) {
+        self.0.fetch_add(amount as u64, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,142 @@
+//! Why a call failed, and the codes that peers tell each other on the wire.
+
+use std::net::SocketAddr;
+
+use noq::{ConnectionError, TransportErrorCode, VarInt};
+use potluck_base::PublicKey;
+
+/// The TLS alert of a server that shares no application protocol with the client (RFC 7301).
+const ALERT_NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// Why a call has no answer.
+///
+/// After [`CallError::Reset`], [`CallError::Timeout`], [`CallError::Closed`] and a
+/// [`CallError::TooLarge`] answer the peer may have acted on the request; after the others it has
+/// not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The address cannot be dialed from this socket: the other address family, port 0, or no
+    /// address at all. Nothing was sent; use another address of the peer.
+    #[error("{0} cannot be dialed from this socket")]
+    Address(SocketAddr),
+    /// The request, or the answer, is longer than
+    /// [`MESSAGE_BYTES_MAX`](super::MESSAGE_BYTES_MAX). It was not carried; send less, ask for
+    /// less, or share a file.
+    #[error("the message is longer than 256 KiB")]
+    TooLarge,
+    /// Nobody completed a handshake in time: the peer is gone, its port is elsewhere, or packets do
+    /// not get through. No request was sent; try another peer, this one later.
+    #[error("nobody completed a handshake in time")]
+    DialTimeout,
+    /// Another node answers at that address. No request was sent; forget the contact.
+    #[error("another node ({found}) answers at that address")]
+    WrongKey {
+        /// Who answers there.
+        found: PublicKey,
+    },
+    /// A node of another network, or another protocol version, answers at that address. No request
+    /// was sent; forget the contact.
+    #[error("a node of another network answers at that address")]
+    WrongNetwork,
+    /// The peer turned the connection or the call away for want of room. It did not act on the
+    /// request; ask another peer, this one later.
+    #[error("the peer has no room for this call")]
+    Refused,
+    /// The peer took the request and gave it up without an answer, it stopped, or the connection
+    /// broke. It may have acted on the request; repeat it only if that does no harm.
+    #[error("the peer gave the call up")]
+    Reset,
+    /// No answer came in time. The peer may have acted on the request and may still do so.
+    #[error("no answer in time")]
+    Timeout,
+    /// Every connection is in use, and none became free in time. Nothing was sent; do fewer calls
+    /// at once.
+    #[error("too many calls at once")]
+    Busy,
+    /// This transport was closed. Whether the request arrived is unknown.
+    #[error("the transport is closed")]
+    Closed,
+}
+
+/// Why a connection was closed, in its close frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum CloseCode {
+    /// The node stops.
+    Shutdown = 1,
+    /// The connection was idle and its place was needed.
+    Evicted = 2,
+    /// There was no place for it.
+    Full = 3,
+    /// The handshake proved no usable key.
+    NoKey = 4,
+}
+
+/// Why a stream was reset or stopped.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum StreamCode {
+    /// Whoever held the request dropped it.
+    Dropped = 1,
+    /// The message is over the limit.
+    TooLarge = 2,
+    /// A queue or budget is full.
+    Busy = 3,
+    /// The sender gave up before it was done.
+    Abandoned = 4,
+}
+
+impl From<CloseCode> for VarInt {
+    fn from(code: CloseCode) -> Self {
+        Self::from_u32(code as u32)
+    }
+}
+
+impl From<StreamCode> for VarInt {
+    fn from(code: StreamCode) -> Self {
+        Self::from_u32(code as u32)
+    }
+}
+
+impl CallError {
+    /// What a stream code of the peer means to the caller.
+    pub(super) fn of_stream_code(code: VarInt) -> Self {
+        const TOO_LARGE: u64 = StreamCode::TooLarge as u64;
+        const BUSY: u64 = StreamCode::Busy as u64;
+        match code.into_inner() {
+            TOO_LARGE => Self::TooLarge,
+            BUSY => Self::Refused,
+            _ => Self::Reset,
+        }
+    }
+
+    /// What the end of a connection means to a call on it.
+    pub(super) fn of_lost(error: &ConnectionError) -> Self {
+        let no_protocol = TransportErrorCode::crypto(ALERT_NO_APPLICATION_PROTOCOL);
+        let turned_away = [VarInt::from(CloseCode::Full), VarInt::from(CloseCode::NoKey)];
+        match error {
+            ConnectionError::LocallyClosed => Self::Closed,
+            ConnectionError::TimedOut => Self::Timeout,
+            ConnectionError::CidsExhausted => Self::Busy,
+            ConnectionError::VersionMismatch => Self::WrongNetwork,
+            ConnectionError::ApplicationClosed(close)
+                if turned_away.contains(&close.error_code) =>
+            {
+                Self::Refused
+            }
+            ConnectionError::ConnectionClosed(close) if close.error_code == no_protocol => {
+                Self::WrongNetwork
+            }
+            ConnectionError::ConnectionClosed(close)
+                if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+            {
+                Self::Refused
+            }
+            ConnectionError::TransportError(error) if error.code == no_protocol => {
+                Self::WrongNetwork
+            }
+            ConnectionError::ApplicationClosed(_)
+            | ConnectionError::TransportError(_)
+            | ConnectionError::ConnectionClosed(_)
+            | ConnectionError::Reset => Self::Reset,
+        }
+    }
+}

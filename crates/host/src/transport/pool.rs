@@ -1,0 +1,326 @@
+//! The open connections: at most so many, one a peer, found by key.
+//!
+//! A connection is used through a [`Lease`]; one without leases is idle, and the idle one that was
+//! unused for longest leaves when a place is needed. Two connections to one peer exist only when
+//! both sides dialed at once or one of them restarted; then new calls go where both sides would
+//! look, and the other one runs dry. Dials to one contact are made once for everybody who asks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use potluck_base::{Contact, PublicKey};
+use tokio::sync::{Notify, Semaphore, watch};
+
+use super::CallError;
+use super::config::CONNECTION_REQUESTS_BYTES;
+use super::error::CloseCode;
+use super::incoming::permits;
+
+/// Two connections that were made within this time are taken for a simultaneous dial.
+const SIMULTANEOUS: Duration = Duration::from_secs(5);
+/// Connections that one peer can have: that many come from a simultaneous dial.
+const CONNECTIONS_PER_PEER: usize = 2;
+/// Dials under way for each place in the pool.
+const DIALS_PER_PLACE: usize = 4;
+
+/// How a dial ended; nothing while it is under way.
+pub(super) type DialResult = Option<Result<Arc<Lease>, CallError>>;
+
+/// The connections of a node.
+#[derive(Debug)]
+pub(super) struct Pool {
+    state: Mutex<State>,
+    freed: Notify,
+    places: usize,
+    own: PublicKey,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    slots: BTreeMap<u64, Slot>,
+    /// Places promised to dials and handshakes.
+    reserved: usize,
+    next_id: u64,
+    clock: u64,
+    evicted: u64,
+    dials: HashMap<Contact, watch::Receiver<DialResult>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    peer: PublicKey,
+    connection: noq::Connection,
+    initiator: PublicKey,
+    established: Instant,
+    leases: usize,
+    used: u64,
+    /// Found dead or displaced: takes no new calls and closes with its last lease.
+    retired: bool,
+    requests: Arc<Semaphore>,
+}
+
+/// What [`Pool::find_or_dial`] found.
+pub(super) enum Found {
+    /// A connection to the peer.
+    Open(Lease),
+    /// Somebody is dialing.
+    Dialing(watch::Receiver<DialResult>),
+    /// The caller must dial, and report to [`Pool::dialed`].
+    Dial(watch::Sender<DialResult>, watch::Receiver<DialResult>),
+    /// Too many are dialing.
+    Crowded,
+}
+
+impl Pool {
+    pub(super) fn new(places: usize, own: PublicKey) -> Arc<Self> {
+        let places = places.max(1);
+        Arc::new(Self { state: Mutex::default(), freed: Notify::new(), places, own })
+    }
+
+    /// A connection to `peer` that stood not before `since`, or the way to one.
+    pub(super) fn find_or_dial(self: &Arc<Self>, peer: &Contact, since: Option<Instant>) -> Found {
+        let mut state = self.lock();
+        if let Some(id) = state.best(&peer.public_key, since)
+            && let Some(lease) = self.lease_in(&mut state, id)
+        {
+            return Found::Open(lease);
+        }
+        if let Some(result) = state.dials.get(peer) {
+            return Found::Dialing(result.clone());
+        }
+        if state.dials.len() >= self.places * DIALS_PER_PLACE {
+            return Found::Crowded;
+        }
+        let (sender, receiver) = watch::channel(None);
+        state.dials.insert(*peer, receiver.clone());
+        Found::Dial(sender, receiver)
+    }
+
+    /// The dial to `peer` is over.
+    pub(super) fn dialed(&self, peer: &Contact) {
+        self.lock().dials.remove(peer);
+    }
+
+    /// A place for one more connection, if there is one or an idle connection can give way.
+    pub(super) fn reserve(self: &Arc<Self>) -> Option<Reservation> {
+        let mut state = self.lock();
+        let mut displaced = None;
+        if state.slots.len() + state.reserved >= self.places {
+            displaced = Some(state.evict()?);
+        }
+        state.reserved += 1;
+        drop(state);
+        if let Some(connection) = displaced {
+            connection.close(CloseCode::Evicted.into(), b"");
+        }
+        Some(Reservation { pool: Arc::clone(self) })
+    }
+
+    /// Waits for a place.
+    pub(super) async fn reserve_soon(self: &Arc<Self>) -> Reservation {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // Listen first, look then: what becomes free in between is not missed.
+            freed.as_mut().enable();
+            if let Some(reservation) = self.reserve() {
+                return reservation;
+            }
+            freed.await;
+        }
+    }
+
+    /// Whether a stranger could get a place now.
+    pub(super) fn has_room(&self) -> bool {
+        let state = self.lock();
+        state.slots.len() + state.reserved < self.places
+            || state.slots.values().any(|slot| slot.leases == 0)
+    }
+
+    /// A lease on the connection `id`, unless it is gone.
+    pub(super) fn lease(self: &Arc<Self>, id: u64) -> Option<Lease> {
+        self.lease_in(&mut self.lock(), id)
+    }
+
+    /// The connection `id` takes no new calls any more.
+    pub(super) fn retire(&self, id: u64) {
+        if let Some(slot) = self.lock().slots.get_mut(&id) {
+            slot.retired = true;
+        }
+    }
+
+    /// The connection `id` is closed.
+    pub(super) fn remove(&self, id: u64) {
+        self.lock().slots.remove(&id);
+        self.freed.notify_waiters();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().slots.len()
+    }
+
+    pub(super) fn evicted(&self) -> u64 {
+        self.lock().evicted
+    }
+
+    /// The budget for large requests on the connection `id`.
+    pub(super) fn requests_budget(&self, id: u64) -> Option<Arc<Semaphore>> {
+        self.lock().slots.get(&id).map(|slot| Arc::clone(&slot.requests))
+    }
+
+    fn lease_in(self: &Arc<Self>, state: &mut State, id: u64) -> Option<Lease> {
+        let slot = state.slots.get_mut(&id)?;
+        slot.leases += 1;
+        let connection = slot.connection.clone();
+        Some(Lease { pool: Arc::clone(self), id, established: slot.established, connection })
+    }
+
+    fn release(&self, id: u64) {
+        let mut state = self.lock();
+        state.clock += 1;
+        let now = state.clock;
+        let Some(slot) = state.slots.get_mut(&id) else { return };
+        slot.leases -= 1;
+        slot.used = now;
+        if slot.leases > 0 {
+            return;
+        }
+        let dry = if slot.retired { state.slots.remove(&id) } else { None };
+        drop(state);
+        if let Some(slot) = dry {
+            slot.connection.close(CloseCode::Evicted.into(), b"");
+        }
+        self.freed.notify_waiters();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code under this lock can leave it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The connection to `peer` that new calls should take.
+    fn best(&self, peer: &PublicKey, since: Option<Instant>) -> Option<u64> {
+        self.slots
+            .iter()
+            .filter(|(_, slot)| slot.peer == *peer && slot.serves(since))
+            .reduce(|one, other| if other.1.is_preferred_to(one.1) { other } else { one })
+            .map(|(id, _)| *id)
+    }
+
+    fn surplus(&mut self, peer: &PublicKey) -> Option<noq::Connection> {
+        let mut of_peer = self.slots.iter().filter(|(_, slot)| slot.peer == *peer);
+        let (&oldest, _) = of_peer.next()?;
+        if of_peer.count() < CONNECTIONS_PER_PEER {
+            return None;
+        }
+        self.slots.remove(&oldest).map(|slot| slot.connection)
+    }
+
+    fn evict(&mut self) -> Option<noq::Connection> {
+        let idle = self.slots.iter().filter(|(_, slot)| slot.leases == 0);
+        let (&id, _) = idle.min_by_key(|(_, slot)| slot.used)?;
+        self.evicted += 1;
+        self.slots.remove(&id).map(|slot| slot.connection)
+    }
+}
+
+impl Slot {
+    fn serves(&self, since: Option<Instant>) -> bool {
+        !self.retired
+            && since.is_none_or(|since| self.established >= since)
+            && self.connection.close_reason().is_none()
+    }
+
+    /// Of a simultaneous pair both sides choose the one that the smaller key began; otherwise the
+    /// newer one is better, since the older may be a dead end.
+    fn is_preferred_to(&self, other: &Self) -> bool {
+        let newer = self.established > other.established;
+        let (early, late) = if newer { (other, self) } else { (self, other) };
+        let apart = late.established.duration_since(early.established);
+        if apart < SIMULTANEOUS && self.initiator != other.initiator {
+            self.initiator < other.initiator
+        } else {
+            newer
+        }
+    }
+}
+
+/// A place that is kept for a connection to come.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    pool: Arc<Pool>,
+}
+
+impl Reservation {
+    /// Puts the connection in its place and gives the first lease on it. Of too many of one peer
+    /// the oldest leaves: it is dead, or the peer makes them for their number.
+    pub(super) fn fill(self, peer: PublicKey, connection: noq::Connection, dialed: bool) -> Lease {
+        let pool = Arc::clone(&self.pool);
+        let mut state = pool.lock();
+        state.next_id += 1;
+        state.clock += 1;
+        let (id, used, established) = (state.next_id, state.clock, Instant::now());
+        let slot = Slot {
+            peer,
+            connection: connection.clone(),
+            initiator: if dialed { pool.own } else { peer },
+            established,
+            leases: 1,
+            used,
+            retired: false,
+            requests: Arc::new(Semaphore::new(permits(CONNECTION_REQUESTS_BYTES) as usize)),
+        };
+        state.slots.insert(id, slot);
+        let surplus = state.surplus(&peer);
+        drop(state);
+        if let Some(surplus) = surplus {
+            surplus.close(CloseCode::Evicted.into(), b"");
+        }
+        Lease { pool, id, established, connection }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.pool.lock().reserved -= 1;
+        self.pool.freed.notify_waiters();
+    }
+}
+
+/// The right to use a connection; it is not idle as long as there is one.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pool: Arc<Pool>,
+    id: u64,
+    established: Instant,
+    connection: noq::Connection,
+}
+
+impl Lease {
+    pub(super) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) const fn connection(&self) -> &noq::Connection {
+        &self.connection
+    }
+
+    /// When the handshake was done.
+    pub(super) const fn established(&self) -> Instant {
+        self.established
+    }
+
+    /// One more lease on the same connection, unless it is gone from the pool.
+    pub(super) fn again(&self) -> Option<Self> {
+        self.pool.lease(self.id)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pool.release(self.id);
+    }
+}

@@ -1,0 +1,114 @@
+//! The transport on real sockets on loopback, each node with a drive task like a real one's.
+
+mod calls;
+mod failures;
+mod limits;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use potluck_base::{Admission, Contact, Identity, NetworkId};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::socket::{DatagramKind, ReceiveBatch};
+
+/// Far longer than anything here takes; a test that waits for it has failed.
+const BOUND: Duration = Duration::from_secs(30);
+
+async fn bounded<T>(future: impl Future<Output = T>) -> T {
+    timeout(BOUND, future).await.expect("in time")
+}
+
+/// Lets the other tasks run until `condition` holds.
+async fn until(condition: impl Fn() -> bool) {
+    bounded(async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// A node's shell, as far as the transport needs one.
+struct Node {
+    contact: Contact,
+    transport: Transport,
+    socket: Arc<PortSocket>,
+    controls: mpsc::UnboundedReceiver<(SocketAddr, Vec<u8>)>,
+    _tasks: JoinSet<()>,
+}
+
+fn network() -> NetworkId {
+    NetworkId::new("test", Admission::Lab, None)
+}
+
+impl Node {
+    fn new(seed: u8) -> Self {
+        Self::with(seed, TransportConfig::default())
+    }
+
+    fn with(seed: u8, config: TransportConfig) -> Self {
+        let socket = PortSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self::on(socket, seed, &network(), config)
+    }
+
+    fn on(socket: PortSocket, seed: u8, network: &NetworkId, config: TransportConfig) -> Self {
+        let identity = Identity::from_seed([seed; 32]);
+        let socket = Arc::new(socket);
+        let transport = Transport::new(&identity, network, Arc::clone(&socket), config);
+        let (sender, controls) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(drive(Arc::clone(&socket), transport.clone(), sender));
+        let contact = Contact { public_key: identity.public_key(), address: socket.local_addr() };
+        Self { contact, transport, socket, controls, _tasks: tasks }
+    }
+
+    /// Answers every request with itself.
+    fn echo(mut self) -> Self {
+        let transport = self.transport.clone();
+        self._tasks.spawn(async move {
+            while let Some(call) = transport.next_incoming().await {
+                call.responder.answer(call.request).unwrap();
+            }
+        });
+        self
+    }
+
+    async fn call(&self, peer: &Self, request: impl Into<Bytes>) -> Result<Bytes, CallError> {
+        bounded(self.transport.call(&peer.contact, request.into())).await
+    }
+
+    async fn incoming(&self) -> IncomingCall {
+        bounded(self.transport.next_incoming()).await.expect("open")
+    }
+
+    fn stats(&self) -> TransportStats {
+        self.transport.stats()
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        &self.transport.handle.inner
+    }
+}
+
+/// The only receiver of a port.
+async fn drive(
+    socket: Arc<PortSocket>,
+    transport: Transport,
+    controls: mpsc::UnboundedSender<(SocketAddr, Vec<u8>)>,
+) {
+    let mut batch = ReceiveBatch::new();
+    while socket.recv(&mut batch).await.is_ok() {
+        for segment in batch.segments() {
+            match segment.kind {
+                DatagramKind::Quic => transport.on_quic(&segment),
+                DatagramKind::Control => {
+                    let _ = controls.send((segment.from, segment.bytes.to_vec()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The four datagrams, byte by byte. Numbers are big-endian. The first byte has its two highest
+//! bits clear, so that QUIC, whose packets have at least one of them set, can share the port.
+//!
+//! ```text
+//! SEALED   [0x01] [version 1] [network tag 8] [sender public key 32] [boot id 16] [counter 8]
+//!          [flags 1: bit 0 = cookie present] [cookie 16, if flagged] [ciphertext] [tag 16]
+//!   inside [kind 1: 1 request, 2 response] [request id 8] [cookie length 1: 0 or 16] [cookie]
+//!          [message length 2] [message] [zero padding]
+//! HELLO    [0x02] [version 1] [network tag 8] [nonce 16] [zero padding to at least 128 in all]
+//! WELCOME  [0x03] [version 1] [network tag 8] [nonce 16, echoed] [public key 32]
+//! RETRY    [0x04] [version 1] [network tag 8] [boot id 16] [counter 8] [cookie 16]
+//! ```
+//!
+//! SEALED is `XChaCha20-Poly1305` with everything before the ciphertext as associated data and
+//! `boot id || counter` as nonce. RETRY echoes boot id and counter of the datagram it refuses.
+//!
+//! **Invariant:** reading never panics and never allocates; a WELCOME is shorter than any HELLO and
+//! a RETRY shorter than any SEALED, so neither can amplify.
+
+use potluck_base::PublicKey;
+use potluck_wire::limits::DATAGRAM_BYTES_MAX;
+
+/// The version of the datagram format.
+pub(crate) const VERSION: u8 = 1;
+
+const SEALED: u8 = 1;
+const HELLO: u8 = 2;
+const WELCOME: u8 = 3;
+const RETRY: u8 = 4;
+
+const REQUEST: u8 = 1;
+const RESPONSE: u8 = 2;
+const FLAG_COOKIE: u8 = 1;
+
+/// Bytes of the seal's authentication tag.
+pub(crate) const SEAL_TAG_BYTES: usize = 16;
+/// Bytes of a cookie.
+pub(crate) const COOKIE_BYTES: usize = 16;
+/// Bytes of a boot id.
+pub(crate) const BOOT_BYTES: usize = 16;
+/// Type, version and network tag.
+const PREFIX_BYTES: usize = 10;
+/// A sealed header without cookie.
+const HEADER_BYTES: usize = PREFIX_BYTES + 32 + BOOT_BYTES + 8 + 1;
+/// What surrounds a message inside the seal, without cookie.
+const INNER_BYTES: usize = 1 + 8 + 1 + 2;
+/// What a response with a cookie adds to its message.
+pub(crate) const ANSWER_OVERHEAD: usize =
+    HEADER_BYTES + INNER_BYTES + COOKIE_BYTES + SEAL_TAG_BYTES;
+/// Shortest HELLO, and shortest request: room for the answer "prove your address", with a cookie.
+pub(crate) const ASKING_BYTES_MIN: usize = 128;
+
+/// The proof that a sender receives at its address.
+pub(crate) type Cookie = [u8; COOKIE_BYTES];
+
+/// Boot id and counter: what makes a datagram of one sender unique.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Serial {
+    /// Random, drawn when the sender started.
+    pub(crate) boot: [u8; BOOT_BYTES],
+    /// One up with every datagram it sealed since.
+    pub(crate) counter: u64,
+}
+
+impl Serial {
+    /// As it stands in headers, which is also the seal's nonce.
+    pub(crate) fn to_bytes(self) -> [u8; BOOT_BYTES + 8] {
+        let mut bytes = [0; BOOT_BYTES + 8];
+        bytes[..BOOT_BYTES].copy_from_slice(&self.boot);
+        bytes[BOOT_BYTES..].copy_from_slice(&self.counter.to_be_bytes());
+        bytes
+    }
+}
+
+/// A datagram, taken apart as far as possible without a key.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Frame<'a> {
+    /// A request or response.
+    Sealed(Sealed<'a>),
+    /// Who are you?
+    Hello { nonce: [u8; 16] },
+    /// I am this one.
+    Welcome { nonce: [u8; 16], public_key: PublicKey },
+    /// Send that again with this cookie.
+    Retry { serial: Serial, cookie: Cookie },
+}
+
+/// A sealed datagram before its seal was checked.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Sealed<'a> {
+    /// Who claims to have sent it.
+    pub(crate) sender: PublicKey,
+    pub(crate) serial: Serial,
+    pub(crate) cookie: Option<Cookie>,
+    /// The associated data.
+    pub(crate) header: &'a [u8],
+    /// Ciphertext and tag.
+    pub(crate) body: &'a [u8],
+}
+
+/// Why bytes are no datagram for this link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FrameError {
+    Malformed,
+    Version,
+    OtherNetwork,
+}
+
+/// Takes the first `N` bytes off.
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*first)
+}
+
+fn take_serial(bytes: &mut &[u8]) -> Option<Serial> {
+    Some(Serial { boot: take(bytes)?, counter: u64::from_be_bytes(take(bytes)?) })
+}
+
+/// Takes a datagram apart.
+pub(crate) fn parse<'a>(bytes: &'a [u8], tag: &[u8; 8]) -> Result<Frame<'a>, FrameError> {
+    if bytes.len() > DATAGRAM_BYTES_MAX {
+        return Err(FrameError::Malformed);
+    }
+    let mut rest = bytes;
+    let [kind, version] = take(&mut rest).ok_or(FrameError::Malformed)?;
+    if !(SEALED..=RETRY).contains(&kind) {
+        return Err(FrameError::Malformed);
+    }
+    if version != VERSION {
+        return Err(FrameError::Version);
+    }
+    if take(&mut rest).ok_or(FrameError::Malformed)? != *tag {
+        return Err(FrameError::OtherNetwork);
+    }
+    parse_kind(kind, bytes, rest).ok_or(FrameError::Malformed)
+}
+
+fn parse_kind<'a>(kind: u8, bytes: &'a [u8], mut rest: &'a [u8]) -> Option<Frame<'a>> {
+    let rest = &mut rest;
+    let frame = match kind {
+        SEALED => return parse_sealed(bytes, rest).map(Frame::Sealed),
+        HELLO if bytes.len() >= ASKING_BYTES_MIN => {
+            return Some(Frame::Hello { nonce: take(rest)? });
+        }
+        WELCOME => {
+            Frame::Welcome { nonce: take(rest)?, public_key: PublicKey::from_bytes(take(rest)?) }
+        }
+        RETRY => Frame::Retry { serial: take_serial(rest)?, cookie: take(rest)? },
+        _ => return None,
+    };
+    rest.is_empty().then_some(frame)
+}
+
+fn parse_sealed<'a>(bytes: &'a [u8], rest: &mut &'a [u8]) -> Option<Sealed<'a>> {
+    let sender = PublicKey::from_bytes(take(rest)?);
+    let serial = take_serial(rest)?;
+    let cookie = match take(rest)? {
+        [0] => None,
+        [FLAG_COOKIE] => Some(take(rest)?),
+        _ => return None,
+    };
+    let body = *rest;
+    let header = &bytes[..bytes.len() - body.len()];
+    (body.len() >= INNER_BYTES + SEAL_TAG_BYTES).then_some(Sealed {
+        sender,
+        serial,
+        cookie,
+        header,
+        body,
+    })
+}
+
+/// Whether a message asks or answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Request,
+    Response,
+}
+
+/// What a seal encloses.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Inner<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) request_id: u64,
+    pub(crate) cookie: Option<Cookie>,
+    pub(crate) message: &'a [u8],
+}
+
+/// Takes an opened seal apart. Padding is skipped.
+pub(crate) fn parse_inner(mut plain: &[u8]) -> Option<Inner<'_>> {
+    let rest = &mut plain;
+    let kind = match take(rest)? {
+        [REQUEST] => Kind::Request,
+        [RESPONSE] => Kind::Response,
+        _ => return None,
+    };
+    let request_id = u64::from_be_bytes(take(rest)?);
+    let cookie = match take(rest)? {
+        [0] => None,
+        [length] if usize::from(length) == COOKIE_BYTES => Some(take(rest)?),
+        _ => return None,
+    };
+    let length = usize::from(u16::from_be_bytes(take(rest)?));
+    let message = rest.get(..length)?;
+    Some(Inner { kind, request_id, cookie, message })
+}
+
+/// A sealed datagram to be written.
+pub(crate) struct Draft<'a> {
+    pub(crate) tag: [u8; 8],
+    pub(crate) sender: PublicKey,
+    pub(crate) serial: Serial,
+    /// In the clear header: proves our address.
+    pub(crate) header_cookie: Option<Cookie>,
+    pub(crate) inner: Inner<'a>,
+    /// Padded to this length in all.
+    pub(crate) bytes_min: usize,
+}
+
+impl Draft<'_> {
+    /// The datagram with its body still in the clear and a zero tag, and where the body begins.
+    pub(crate) fn write(&self) -> (Vec<u8>, usize) {
+        let cookies = [&self.header_cookie, &self.inner.cookie].into_iter().flatten().count();
+        let message = self.inner.message;
+        let length =
+            HEADER_BYTES + INNER_BYTES + SEAL_TAG_BYTES + cookies * COOKIE_BYTES + message.len();
+        let length = length.max(self.bytes_min);
+        let mut bytes = Vec::with_capacity(length);
+        write_prefix(&mut bytes, SEALED, &self.tag);
+        bytes.extend_from_slice(self.sender.as_bytes());
+        bytes.extend_from_slice(&self.serial.to_bytes());
+        bytes.push(if self.header_cookie.is_some() { FLAG_COOKIE } else { 0 });
+        bytes.extend_from_slice(self.header_cookie.as_ref().map_or(&[], |cookie| cookie));
+        let body = bytes.len();
+        bytes.push(match self.inner.kind {
+            Kind::Request => REQUEST,
+            Kind::Response => RESPONSE,
+        });
+        bytes.extend_from_slice(&self.inner.request_id.to_be_bytes());
+        let cookie: &[u8] = self.inner.cookie.as_ref().map_or(&[], |cookie| cookie);
+        bytes.push(cookie.len() as u8);
+        bytes.extend_from_slice(cookie);
+        bytes.extend_from_slice(&(message.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(message);
+        bytes.resize(length, 0);
+        (bytes, body)
+    }
+}
+
+fn write_prefix(bytes: &mut Vec<u8>, kind: u8, tag: &[u8; 8]) {
+    bytes.extend_from_slice(&[kind, VERSION]);
+    bytes.extend_from_slice(tag);
+}
+
+/// A HELLO, padded.
+pub(crate) fn write_hello(tag: &[u8; 8], nonce: &[u8; 16]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(ASKING_BYTES_MIN);
+    write_prefix(&mut bytes, HELLO, tag);
+    bytes.extend_from_slice(nonce);
+    bytes.resize(ASKING_BYTES_MIN, 0);
+    bytes
+}
+
+/// The answer to a HELLO.
+pub(crate) fn write_welcome(tag: &[u8; 8], nonce: &[u8; 16], public_key: &PublicKey) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(PREFIX_BYTES + 16 + 32);
+    write_prefix(&mut bytes, WELCOME, tag);
+    bytes.extend_from_slice(nonce);
+    bytes.extend_from_slice(public_key.as_bytes());
+    bytes
+}
+
+/// The demand for a cookie.
+pub(crate) fn write_retry(tag: &[u8; 8], serial: Serial, cookie: &Cookie) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(PREFIX_BYTES + BOOT_BYTES + 8 + COOKIE_BYTES);
+    write_prefix(&mut bytes, RETRY, tag);
+    bytes.extend_from_slice(&serial.to_bytes());
+    bytes.extend_from_slice(cookie);
+    bytes
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,381 @@
+//! The link itself: wiring and the public verbs.
+
+use std::net::{SocketAddr, SocketAddrV6};
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::{
+    Contact, Deadline, Identity, Instant, KeyError, Machine, NetworkId, PublicKey, Rng,
+};
+use potluck_wire::limits::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX};
+use potluck_wire::{Request, Response, encode_request, encode_response};
+
+use crate::buckets::Gate;
+use crate::config::LinkConfig;
+use crate::cookie::CookieJar;
+use crate::frame::{
+    ANSWER_OVERHEAD, ASKING_BYTES_MIN, BOOT_BYTES, Cookie, Draft, Inner, Kind, Serial, write_hello,
+};
+use crate::hellos::{Due, HELLOS_MAX, Hellos};
+use crate::keys::{KeyMaker, Keys, SealKey};
+use crate::outputs::{Output, Outputs};
+use crate::requests::{Requests, Try};
+use crate::sessions::Sessions;
+use crate::stats::LinkStats;
+
+/// Names a request of this link; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestToken(pub u64);
+
+/// How to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestOptions {
+    /// Datagrams to send before giving up: 1 to 8.
+    pub tries: u8,
+    /// Longest encoded answer to be expected. A peer that may not know our address as proven gets a
+    /// request padded so that this fits within its bytes.
+    pub answer_bytes_max: usize,
+}
+
+impl Default for RequestOptions {
+    fn default() -> Self {
+        Self { tries: 2, answer_bytes_max: MESSAGE_BYTES_MAX }
+    }
+}
+
+/// Why a request was not begun. Nothing was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Too many requests or outputs wait; fetch outputs and try again later.
+    #[error("too many requests under way")]
+    Busy,
+    /// The message does not fit in a datagram; use a call.
+    #[error("the request does not fit in a datagram")]
+    TooLarge,
+    /// The contact's key is no safe curve point, or our own.
+    #[error("the peer's public key cannot be used")]
+    BadKey,
+}
+
+/// Why a response was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RespondError {
+    /// Longer than the `budget` that came with the request.
+    #[error("the response is longer than the sender may get")]
+    TooLarge,
+}
+
+/// Where an answer goes. Good for one response.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReplyTo {
+    pub(crate) to: Contact,
+    pub(crate) request_id: u64,
+    pub(crate) budget: usize,
+    pub(crate) proven: bool,
+    /// Kept here, since strangers have no session.
+    pub(crate) key: SealKey,
+}
+
+/// What can happen to a link.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A datagram came in.
+    Datagram {
+        /// Where it says to come from.
+        from: SocketAddr,
+        /// All of it.
+        bytes: Bytes,
+    },
+    /// The announced deadline has come.
+    Timeout,
+}
+
+/// The way in and out of a node. See the crate for what it promises.
+#[derive(Debug)]
+pub struct Link {
+    pub(crate) tag: [u8; 8],
+    boot: [u8; BOOT_BYTES],
+    counter: u64,
+    pub(crate) config: LinkConfig,
+    rng: Rng,
+    pub(crate) keys: KeyMaker,
+    pub(crate) cookies: CookieJar,
+    pub(crate) sessions: Sessions,
+    pub(crate) requests: Requests,
+    pub(crate) hellos: Hellos,
+    /// Limits for senders that proved nothing.
+    pub(crate) strangers: Gate,
+    /// Limits for senders with a cookie but no session.
+    pub(crate) callers: Gate,
+    outputs: Outputs,
+    /// Where seals are opened.
+    pub(crate) scratch: Vec<u8>,
+    pub(crate) stats: LinkStats,
+}
+
+impl Link {
+    /// A link of `identity` in `network`. Boot id, cookie secret and request ids come from `rng`,
+    /// which a real node must seed from the OS at every start: the same boot id twice would repeat
+    /// nonces.
+    #[must_use]
+    pub fn new(identity: Identity, network: NetworkId, config: LinkConfig, mut rng: Rng) -> Self {
+        Self {
+            tag: network.tag(),
+            boot: rng.bytes(),
+            counter: 0,
+            cookies: CookieJar::new(&mut rng.fork("cookies")),
+            rng,
+            keys: KeyMaker::new(identity, network, config.seal),
+            sessions: Sessions::new(config.sessions_max, config.peer),
+            requests: Requests::default(),
+            hellos: Hellos::default(),
+            strangers: Gate::new(&config),
+            callers: Gate::new(&config),
+            outputs: Outputs::new(config.outputs_max, config.requests_max),
+            scratch: Vec::new(),
+            stats: LinkStats::default(),
+            config,
+        }
+    }
+
+    /// The announced deadline has come: further tries, and failures where none is left.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((token, again)) = self.requests.pop_due(now) {
+            if again {
+                self.stats.retransmissions += 1;
+                self.transmit_try(now, token);
+            } else if let Some(request) = self.requests.finish(token) {
+                self.stats.requests_failed += 1;
+                self.keep_promise(Output::Failed { token, to: request.to });
+            }
+        }
+        while let Some(due) = self.hellos.pop_due(now) {
+            match due {
+                Due::Again(address, nonce) => self.transmit_hello(address, &nonce),
+                Due::Failed(address) => {
+                    self.stats.hellos_failed += 1;
+                    self.keep_promise(Output::NoWelcome { address });
+                }
+            }
+        }
+    }
+
+    /// Asks `to`. Exactly one [`Output::Answered`] or [`Output::Failed`] with the token follows.
+    ///
+    /// If the peer refuses because our address is not proven and sends a cookie along, the request
+    /// is sent again with it at once, and only the second answer is handed on.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub fn request(
+        &mut self,
+        now: Instant,
+        to: Contact,
+        request: &Request,
+        options: RequestOptions,
+    ) -> Result<RequestToken, RequestError> {
+        let waiting = self.requests.len() + self.outputs.promised();
+        if waiting >= self.config.requests_max || self.outputs.is_full() {
+            return Err(RequestError::Busy);
+        }
+        let message = encode_request(request);
+        if message.len() > MESSAGE_BYTES_MAX {
+            return Err(RequestError::TooLarge);
+        }
+        let to = Contact { address: canonical(to.address), ..to };
+        if to.public_key == self.keys.public_key() || self.keys_of(&to.public_key).is_err() {
+            return Err(RequestError::BadKey);
+        }
+        let token = self.requests.start(to, message, options);
+        self.stats.requests_started += 1;
+        self.transmit_try(now, token);
+        Ok(token)
+    }
+
+    /// Answers a request. To be called at most once for each: the budget is for one response.
+    ///
+    /// # Errors
+    /// [`RespondError::TooLarge`] if the response is longer than the request's budget; then nothing
+    /// is sent, and a shorter one (a refusal, so that the asker gets its cookie) still may be.
+    pub fn respond(
+        &mut self,
+        now: Instant,
+        reply_to: &ReplyTo,
+        response: &Response,
+    ) -> Result<(), RespondError> {
+        let message = encode_response(response);
+        if message.len() > reply_to.budget {
+            self.stats.dropped_over_budget += 1;
+            return Err(RespondError::TooLarge);
+        }
+        let Contact { public_key, address } = reply_to.to;
+        let cookie = (!reply_to.proven).then(|| self.cookies.make(now, address, &public_key));
+        let inner = Inner {
+            kind: Kind::Response,
+            request_id: reply_to.request_id,
+            cookie,
+            message: &message,
+        };
+        let (bytes, _) = self.seal(reply_to.key, None, inner, 0);
+        self.stats.responses_out += 1;
+        self.transmit(address, bytes);
+        Ok(())
+    }
+
+    /// Asks who is at `address`: three tries. One [`Output::Greeted`] or [`Output::NoWelcome`] for
+    /// the address follows, however often it was asked meanwhile; the latter at once if 64 greetings
+    /// are under way. The address is given back in its one form, IPv4 never as mapped IPv6.
+    pub fn hello(&mut self, now: Instant, address: SocketAddr) {
+        let address = canonical(address);
+        if self.hellos.contains(address) {
+            return;
+        }
+        let open = self.requests.len() + self.hellos.len();
+        if self.hellos.len() >= HELLOS_MAX || !self.outputs.may_promise(open) {
+            self.stats.hellos_failed += 1;
+            self.push(Output::NoWelcome { address });
+            return;
+        }
+        let nonce = self.rng.bytes();
+        self.hellos.start(now, address, nonce);
+        self.transmit_hello(address, &nonce);
+    }
+
+    /// The smoothed round-trip time of `peer`, if it answered since it is remembered.
+    #[must_use]
+    pub fn rtt(&self, peer: &PublicKey) -> Option<Duration> {
+        self.sessions.peek(peer)?.rtt.smoothed()
+    }
+
+    /// Counters and gauges.
+    #[must_use]
+    pub fn stats(&self) -> LinkStats {
+        LinkStats {
+            sessions: self.sessions.len(),
+            sessions_evicted: self.sessions.evicted(),
+            requests_outstanding: self.requests.len(),
+            hellos_outstanding: self.hellos.len(),
+            limits: self.strangers.len() + self.callers.len(),
+            outputs_queued: self.outputs.len(),
+            ..self.stats.clone()
+        }
+    }
+
+    /// The keys shared with `peer`, from its session, which is made if there is none.
+    fn keys_of(&mut self, peer: &PublicKey) -> Result<Keys, KeyError> {
+        if let Some(session) = self.sessions.get_mut(peer) {
+            return Ok(session.keys);
+        }
+        self.stats.key_agreements += 1;
+        let keys = self.keys.agree(peer)?;
+        self.sessions.get_or_insert(peer, keys);
+        Ok(keys)
+    }
+
+    /// Sends the next datagram of a request.
+    pub(crate) fn transmit_try(&mut self, now: Instant, token: RequestToken) {
+        let Some(request) = self.requests.get(token) else { return };
+        let (to, try_index) = (request.to, u32::from(request.try_index));
+        let (message, answer) = (request.message.clone(), request.answer_bytes_max);
+        let keys = self.keys_of(&to.public_key).expect("the key was good when the request began");
+        let session = self.sessions.get_or_insert(&to.public_key, keys);
+        let cookie = session.cookie(now, to.address);
+        let timeout = session.rtt.timeout(try_index);
+        // A silent peer may have forgotten us, so further tries are padded in any case.
+        let bytes_min = if try_index == 0 && session.is_welcome(now, to.address) {
+            ASKING_BYTES_MIN
+        } else {
+            (ANSWER_OVERHEAD + answer.min(MESSAGE_BYTES_MAX)).max(ASKING_BYTES_MIN)
+        };
+        let id = self.rng.next_u64();
+        let inner = Inner { kind: Kind::Request, request_id: id, cookie: None, message: &message };
+        let (bytes, serial) = self.seal(keys.seal, cookie, inner, bytes_min);
+        let deadline = now + timeout;
+        self.requests.sent(token, Try { id, counter: serial.counter, sent_at: now, deadline });
+        self.transmit(to.address, bytes);
+    }
+
+    fn transmit_hello(&mut self, address: SocketAddr, nonce: &[u8; 16]) {
+        self.transmit(address, write_hello(&self.tag, nonce));
+    }
+
+    /// A sealed datagram under the next serial.
+    fn seal(
+        &mut self,
+        key: SealKey,
+        header_cookie: Option<Cookie>,
+        inner: Inner<'_>,
+        bytes_min: usize,
+    ) -> (Vec<u8>, Serial) {
+        let serial = Serial { boot: self.boot, counter: self.counter };
+        self.counter += 1;
+        let sender = self.keys.public_key();
+        let draft = Draft { tag: self.tag, sender, serial, header_cookie, inner, bytes_min };
+        let (mut bytes, body) = draft.write();
+        key.seal(serial, &mut bytes, body);
+        (bytes, serial)
+    }
+
+    /// Hands a datagram out for sending.
+    pub(crate) fn transmit(&mut self, to: SocketAddr, bytes: Vec<u8>) {
+        debug_assert!(bytes.len() <= DATAGRAM_BYTES_MAX, "a datagram of {} bytes", bytes.len());
+        let length = bytes.len() as u64;
+        if self.push(Output::Transmit { to, bytes: bytes.into() }) {
+            self.stats.datagrams_out += 1;
+            self.stats.bytes_out += length;
+        }
+    }
+
+    /// Hands an output out; counted and false if there is no room.
+    pub(crate) fn push(&mut self, output: Output) -> bool {
+        let pushed = self.outputs.push(output);
+        self.stats.dropped_queue_full += u64::from(!pushed);
+        pushed
+    }
+
+    /// Hands out how a request or greeting ended.
+    pub(crate) fn keep_promise(&mut self, output: Output) {
+        let kept = self.outputs.keep_promise(output);
+        debug_assert!(kept, "a promise was given without room to keep it");
+        self.stats.dropped_queue_full += u64::from(!kept);
+    }
+
+    /// Whether this boot id is that of this link.
+    pub(crate) fn is_own_boot(&self, serial: Serial) -> bool {
+        serial.boot == self.boot
+    }
+}
+
+impl Machine for Link {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Datagram { from, bytes } => self.handle_datagram(now, from, &bytes),
+            Input::Timeout => self.handle_timeout(now),
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        Deadline::earliest([
+            self.requests.next_deadline().map(|at| Deadline::new(at, "request timeout")),
+            self.hellos.next_deadline().map(|at| Deadline::new(at, "hello timeout")),
+        ])
+    }
+}
+
+/// One form for each address: IPv4 also where the OS writes it as mapped IPv6, and no flow label.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match SocketAddr::new(address.ip().to_canonical(), address.port()) {
+        SocketAddr::V6(v6) => {
+            let scope = if let SocketAddr::V6(given) = address { given.scope_id() } else { 0 };
+            SocketAddrV6::new(*v6.ip(), v6.port(), 0, scope).into()
+        }
+        v4 @ SocketAddr::V4(_) => v4,
+    }
+}

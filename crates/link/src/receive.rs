@@ -1,0 +1,290 @@
+//! What comes in: who sent it, what it may cost us, and what it says.
+//!
+//! The order is: form, network, own key, replay, rate, key agreement, seal, content. Nothing is
+//! remembered of a sender before its seal held *and* its address is proven.
+
+use std::net::SocketAddr;
+
+use potluck_base::{Contact, Instant, PublicKey};
+use potluck_wire::limits::MESSAGE_BYTES_MAX;
+use potluck_wire::{Refusal, Response, decode_request, decode_response};
+
+use crate::frame::{
+    ANSWER_OVERHEAD, Cookie, Frame, FrameError, Inner, Kind, Sealed, Serial, parse, parse_inner,
+    write_retry, write_welcome,
+};
+use crate::keys::Keys;
+use crate::link::{Link, ReplyTo, canonical};
+use crate::outputs::Output;
+
+/// What is known of a sender before its seal is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// A peer where it surely is, in the life we know it in.
+    Proven,
+    /// It showed a cookie for this address and key.
+    Caller,
+    /// We asked this peer at this address and wait for the answer.
+    Expected,
+    /// Anything else. The address may be forged.
+    Stranger,
+}
+
+/// An opened datagram's envelope.
+struct Arrival {
+    from: Contact,
+    serial: Serial,
+    standing: Standing,
+    keys: Keys,
+    /// Of the whole datagram.
+    length: usize,
+}
+
+impl Link {
+    /// Takes a datagram in. Whatever is wrong with it is counted and has no other effect.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        let from = canonical(from);
+        self.stats.datagrams_in += 1;
+        self.stats.bytes_in += bytes.len() as u64;
+        match parse(bytes, &self.tag) {
+            Ok(Frame::Sealed(sealed)) => self.on_sealed(now, from, &sealed),
+            Ok(Frame::Hello { nonce }) => self.on_hello(now, from, &nonce),
+            Ok(Frame::Welcome { nonce, public_key }) => self.on_welcome(from, &nonce, public_key),
+            Ok(Frame::Retry { serial, cookie }) => self.on_retry(now, from, serial, cookie),
+            Err(FrameError::Malformed) => self.stats.dropped_malformed += 1,
+            Err(FrameError::Version) => self.stats.dropped_version += 1,
+            Err(FrameError::OtherNetwork) => self.stats.dropped_other_network += 1,
+        }
+    }
+
+    fn on_hello(&mut self, now: Instant, from: SocketAddr, nonce: &[u8; 16]) {
+        if !self.strangers.admit(now, from) {
+            self.stats.dropped_stranger_rate += 1;
+            return;
+        }
+        self.stats.hellos_answered += 1;
+        self.transmit(from, write_welcome(&self.tag, nonce, &self.keys.public_key()));
+    }
+
+    fn on_welcome(&mut self, from: SocketAddr, nonce: &[u8; 16], public_key: PublicKey) {
+        if public_key == self.keys.public_key() {
+            self.stats.dropped_own_key += 1;
+        } else if self.hellos.finish(from, nonce) {
+            self.stats.hellos_greeted += 1;
+            let contact = Contact { public_key, address: from };
+            self.keep_promise(Output::Greeted { address: from, contact });
+        } else {
+            self.stats.dropped_unsolicited += 1;
+        }
+    }
+
+    /// A demand for a cookie is not authenticated, but only who saw the request knows its serial.
+    fn on_retry(&mut self, now: Instant, from: SocketAddr, serial: Serial, cookie: Cookie) {
+        let found = self.requests.find_by_counter(serial.counter);
+        let asked = found.filter(|(_, request)| request.to.address == from);
+        let Some((token, public_key)) =
+            asked.map(|(token, request)| (token, request.to.public_key))
+        else {
+            self.stats.dropped_unsolicited += 1;
+            return;
+        };
+        if !self.is_own_boot(serial) || !self.requests.redirect(token) {
+            self.stats.dropped_unsolicited += 1;
+            return;
+        }
+        if let Some(session) = self.sessions.get_mut(&public_key) {
+            session.set_credit(now, from, Some(cookie));
+        }
+        self.stats.requests_redirected += 1;
+        self.transmit_try(now, token);
+    }
+
+    fn on_sealed(&mut self, now: Instant, from: SocketAddr, sealed: &Sealed<'_>) {
+        if sealed.sender == self.keys.public_key() {
+            self.stats.dropped_own_key += 1;
+            return;
+        }
+        let session = self.sessions.peek(&sealed.sender);
+        if session.is_some_and(|session| session.replay.is_spent(sealed.serial)) {
+            self.stats.dropped_replayed += 1;
+            return;
+        }
+        let standing = self.standing(now, from, sealed);
+        if !self.admit(now, from, standing, &sealed.sender) {
+            return;
+        }
+        let Some(keys) = self.keys_for(now, from, standing, sealed) else { return };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        scratch.extend_from_slice(sealed.body);
+        let length = sealed.header.len() + sealed.body.len();
+        let from = Contact { public_key: sealed.sender, address: from };
+        let arrival = Arrival { from, serial: sealed.serial, standing, keys, length };
+        match keys.open.open(sealed.serial, sealed.header, &mut scratch) {
+            None => self.stats.dropped_unauthentic += 1,
+            Some(plain) => match parse_inner(plain) {
+                None => self.stats.dropped_undecodable += 1,
+                Some(inner) if inner.kind == Kind::Request => {
+                    self.on_request(now, &arrival, &inner);
+                }
+                Some(inner) => self.on_response(now, &arrival, &inner),
+            },
+        }
+        self.scratch = scratch;
+    }
+
+    fn standing(&mut self, now: Instant, from: SocketAddr, sealed: &Sealed<'_>) -> Standing {
+        let session = self.sessions.peek(&sealed.sender);
+        if session.is_some_and(|session| session.is_proven(from, sealed.serial)) {
+            return Standing::Proven;
+        }
+        if let Some(cookie) = &sealed.cookie {
+            if self.cookies.verify(now, from, &sealed.sender, cookie) {
+                return Standing::Caller;
+            }
+            self.stats.cookies_refused += 1;
+        }
+        if self.requests.expects(&sealed.sender, from) {
+            return Standing::Expected;
+        }
+        Standing::Stranger
+    }
+
+    /// Whether a datagram is within the rate limits for its sender's standing.
+    fn admit(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        standing: Standing,
+        sender: &PublicKey,
+    ) -> bool {
+        match standing {
+            Standing::Expected => true,
+            Standing::Proven => {
+                // Charged once the seal held, or a forger could spend what is the peer's.
+                let session = self.sessions.peek(sender);
+                let admitted = session.is_some_and(|session| session.would_admit(now))
+                    || self.requests.expects(sender, from);
+                self.stats.dropped_peer_rate += u64::from(!admitted);
+                admitted
+            }
+            Standing::Caller => {
+                let admitted = self.callers.admit(now, from);
+                self.stats.dropped_caller_rate += u64::from(!admitted);
+                admitted
+            }
+            Standing::Stranger => {
+                let admitted = self.strangers.admit(now, from);
+                self.stats.dropped_stranger_rate += u64::from(!admitted);
+                admitted
+            }
+        }
+    }
+
+    /// The keys shared with the sender: from its session, or agreed on now if the budget allows.
+    fn keys_for(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        standing: Standing,
+        sealed: &Sealed<'_>,
+    ) -> Option<Keys> {
+        if let Some(session) = self.sessions.peek(&sealed.sender) {
+            return Some(session.keys);
+        }
+        let stranger = standing == Standing::Stranger;
+        let gate = if stranger { &mut self.strangers } else { &mut self.callers };
+        if !gate.admit_agreement(now) {
+            if stranger {
+                self.stats.retries_out += 1;
+                let cookie = self.cookies.make(now, from, &sealed.sender);
+                self.transmit(from, write_retry(&self.tag, sealed.serial, &cookie));
+            } else {
+                self.stats.dropped_caller_rate += 1;
+            }
+            return None;
+        }
+        self.stats.key_agreements += 1;
+        let keys = self.keys.agree(&sealed.sender).ok();
+        self.stats.dropped_bad_key += u64::from(keys.is_none());
+        keys
+    }
+
+    fn on_request(&mut self, now: Instant, arrival: &Arrival, inner: &Inner<'_>) {
+        let Arrival { from, standing, keys, length, .. } = *arrival;
+        let Ok(request) = decode_request(inner.message) else {
+            self.stats.dropped_undecodable += 1;
+            return;
+        };
+        let proven = matches!(standing, Standing::Proven | Standing::Caller);
+        // To be expected here was an answer; a question is a stranger's.
+        if standing == Standing::Expected && !self.strangers.admit(now, from.address) {
+            self.stats.dropped_stranger_rate += 1;
+            return;
+        }
+        if !self.remember_asker(now, arrival, proven) {
+            return;
+        }
+        let budget = if proven {
+            MESSAGE_BYTES_MAX
+        } else {
+            length.saturating_sub(ANSWER_OVERHEAD).min(MESSAGE_BYTES_MAX)
+        };
+        let request_id = inner.request_id;
+        let reply_to = ReplyTo { to: from, request_id, budget, proven, key: keys.seal };
+        if self.push(Output::Incoming { from, reply_to, request, proven, budget }) {
+            self.stats.requests_in += 1;
+            self.stats.requests_in_unproven += u64::from(!proven);
+        }
+    }
+
+    /// Enters an authentic request in its sender's session, if it has or deserves one. False if it
+    /// is to be dropped, as a replay or over its rate.
+    fn remember_asker(&mut self, now: Instant, arrival: &Arrival, proven: bool) -> bool {
+        let Arrival { from, serial, standing, keys, .. } = *arrival;
+        let accepted = if standing == Standing::Caller {
+            let session = self.sessions.get_or_insert(&from.public_key, keys);
+            session.prove(from.address);
+            session.replay.accept_fresh(serial).then(|| session.admit(now))
+        } else if let Some(session) = self.sessions.get_mut(&from.public_key) {
+            session.replay.accept(serial).then(|| !proven || session.admit(now))
+        } else {
+            Some(true)
+        };
+        self.stats.dropped_replayed += u64::from(accepted.is_none());
+        self.stats.dropped_peer_rate += u64::from(accepted == Some(false));
+        accepted == Some(true)
+    }
+
+    fn on_response(&mut self, now: Instant, arrival: &Arrival, inner: &Inner<'_>) {
+        let Arrival { from, serial, keys, .. } = *arrival;
+        let found = self.requests.find_by_id(inner.request_id);
+        let Some((token, request)) = found.filter(|(_, request)| request.to == from) else {
+            self.stats.dropped_unsolicited += 1;
+            return;
+        };
+        let sent_at = request.sent_at(inner.request_id).unwrap_or(now);
+        let Ok(response) = decode_response(inner.message) else {
+            self.stats.dropped_undecodable += 1;
+            return;
+        };
+        let session = self.sessions.get_or_insert(&from.public_key, keys);
+        if !session.replay.accept_fresh(serial) {
+            self.stats.dropped_replayed += 1;
+            return;
+        }
+        let rtt = now.since(sent_at);
+        session.rtt.sample(rtt);
+        session.prove(from.address);
+        session.set_credit(now, from.address, inner.cookie);
+        let unproven = matches!(response, Response::Refused { reason: Refusal::Unproven });
+        if unproven && inner.cookie.is_some() && self.requests.redirect(token) {
+            self.stats.requests_redirected += 1;
+            self.transmit_try(now, token);
+            return;
+        }
+        self.requests.finish(token);
+        self.stats.requests_answered += 1;
+        self.keep_promise(Output::Answered { token, from, response, rtt });
+    }
+}

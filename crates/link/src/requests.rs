@@ -1,0 +1,206 @@
+//! Requests under way, found by what an answer, a demand for a cookie or a timer knows of them.
+//!
+//! Every try has an id and a serial of its own, and an answer to any try of a request counts.
+//!
+//! **Invariant:** all indexes hold exactly the tries of the requests in `entries`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use potluck_base::{Contact, Instant, PublicKey};
+
+use crate::link::{RequestOptions, RequestToken};
+
+/// Most tries of one request, whatever was asked for.
+pub(crate) const TRIES_MAX: u8 = 8;
+
+/// One datagram of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Try {
+    pub(crate) id: u64,
+    pub(crate) counter: u64,
+    pub(crate) sent_at: Instant,
+    pub(crate) deadline: Instant,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Outstanding {
+    pub(crate) to: Contact,
+    pub(crate) message: Bytes,
+    pub(crate) answer_bytes_max: usize,
+    /// Timeouts waited for so far.
+    pub(crate) try_index: u8,
+    tries: u8,
+    /// Whether it was resent because of a cookie, which happens once.
+    pub(crate) redirected: bool,
+    sent: Vec<Try>,
+}
+
+impl Outstanding {
+    /// When the try with this id was sent.
+    pub(crate) fn sent_at(&self, id: u64) -> Option<Instant> {
+        self.sent.iter().find(|sent| sent.id == id).map(|sent| sent.sent_at)
+    }
+}
+
+/// All requests under way.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    entries: BTreeMap<RequestToken, Outstanding>,
+    by_id: BTreeMap<u64, RequestToken>,
+    by_counter: BTreeMap<u64, RequestToken>,
+    by_peer: BTreeMap<(PublicKey, SocketAddr), usize>,
+    deadlines: BTreeSet<(Instant, RequestToken)>,
+    started: u64,
+}
+
+impl Requests {
+    /// Enters a request; nothing of it is sent yet.
+    pub(crate) fn start(
+        &mut self,
+        to: Contact,
+        message: Bytes,
+        options: RequestOptions,
+    ) -> RequestToken {
+        let token = RequestToken(self.started);
+        self.started += 1;
+        *self.by_peer.entry((to.public_key, to.address)).or_default() += 1;
+        let outstanding = Outstanding {
+            to,
+            message,
+            answer_bytes_max: options.answer_bytes_max,
+            try_index: 0,
+            tries: options.tries.clamp(1, TRIES_MAX),
+            redirected: false,
+            sent: Vec::with_capacity(1),
+        };
+        self.entries.insert(token, outstanding);
+        token
+    }
+
+    /// Notes that a datagram of `token` was sent; its deadline replaces the last one's.
+    pub(crate) fn sent(&mut self, token: RequestToken, sent: Try) {
+        let Some(entry) = self.entries.get_mut(&token) else { return };
+        if let Some(last) = entry.sent.last() {
+            self.deadlines.remove(&(last.deadline, token));
+        }
+        entry.sent.push(sent);
+        self.by_id.insert(sent.id, token);
+        self.by_counter.insert(sent.counter, token);
+        self.deadlines.insert((sent.deadline, token));
+    }
+
+    /// A request whose deadline has come, with whether it has a try left, which is then used.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(RequestToken, bool)> {
+        let (deadline, token) = *self.deadlines.first()?;
+        if deadline > now {
+            return None;
+        }
+        self.deadlines.pop_first();
+        let entry = self.entries.get_mut(&token)?;
+        entry.try_index += 1;
+        Some((token, entry.try_index < entry.tries))
+    }
+
+    /// The request that the datagram with this id belongs to.
+    pub(crate) fn find_by_id(&self, id: u64) -> Option<(RequestToken, &Outstanding)> {
+        self.find(*self.by_id.get(&id)?)
+    }
+
+    /// The request that the datagram with this counter belongs to.
+    pub(crate) fn find_by_counter(&self, counter: u64) -> Option<(RequestToken, &Outstanding)> {
+        self.find(*self.by_counter.get(&counter)?)
+    }
+
+    fn find(&self, token: RequestToken) -> Option<(RequestToken, &Outstanding)> {
+        self.entries.get(&token).map(|entry| (token, entry))
+    }
+
+    /// The request itself.
+    pub(crate) fn get(&self, token: RequestToken) -> Option<&Outstanding> {
+        self.entries.get(&token)
+    }
+
+    /// Uses up the one resend a request has; false if it was used before.
+    pub(crate) fn redirect(&mut self, token: RequestToken) -> bool {
+        self.entries
+            .get_mut(&token)
+            .is_some_and(|entry| !std::mem::replace(&mut entry.redirected, true))
+    }
+
+    /// Whether anything was asked of this peer at this address.
+    pub(crate) fn expects(&self, peer: &PublicKey, address: SocketAddr) -> bool {
+        self.by_peer.contains_key(&(*peer, address))
+    }
+
+    /// Takes a request out with all that points at it.
+    pub(crate) fn finish(&mut self, token: RequestToken) -> Option<Outstanding> {
+        let entry = self.entries.remove(&token)?;
+        for sent in &entry.sent {
+            self.by_id.remove(&sent.id);
+            self.by_counter.remove(&sent.counter);
+        }
+        if let Some(last) = entry.sent.last() {
+            self.deadlines.remove(&(last.deadline, token));
+        }
+        let peer = (entry.to.public_key, entry.to.address);
+        if let Some(count) = self.by_peer.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_peer.remove(&peer);
+            }
+        }
+        Some(entry)
+    }
+
+    /// When the next request runs out of patience.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// How many are under way.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contact(number: u8) -> Contact {
+        let address = SocketAddr::from(([10, 0, 0, number], 1));
+        Contact { public_key: PublicKey::from_bytes([number; 32]), address }
+    }
+
+    fn sent(id: u64, deadline: u64) -> Try {
+        let deadline = Instant::from_micros(deadline);
+        Try { id, counter: id + 100, sent_at: Instant::ZERO, deadline }
+    }
+
+    #[test]
+    fn a_finished_request_leaves_nothing_behind_whatever_it_went_through() {
+        let mut requests = Requests::default();
+        let options = RequestOptions { tries: 3, answer_bytes_max: 0 };
+        let first = requests.start(contact(1), Bytes::new(), options);
+        let second = requests.start(contact(1), Bytes::new(), options);
+        requests.sent(first, sent(1, 10));
+        requests.sent(second, sent(2, 20));
+        assert_eq!(requests.pop_due(Instant::from_micros(9)), None);
+        assert_eq!(requests.pop_due(Instant::from_micros(10)), Some((first, true)));
+        requests.sent(first, sent(3, 30));
+        requests.sent(first, sent(4, 40));
+        assert!([1, 3, 4].iter().all(|id| requests.find_by_id(*id).is_some()));
+        assert_eq!(requests.find_by_counter(103).map(|(token, _)| token), Some(first));
+        assert_eq!(requests.next_deadline(), Some(Instant::from_micros(20)));
+
+        assert!(requests.finish(first).is_some() && requests.finish(first).is_none());
+        assert!(requests.expects(&contact(1).public_key, contact(1).address));
+        assert!(requests.finish(second).is_some());
+        let Requests { entries, by_id, by_counter, by_peer, deadlines, .. } = requests;
+        assert!(entries.is_empty() && by_id.is_empty() && by_counter.is_empty());
+        assert!(by_peer.is_empty() && deadlines.is_empty());
+    }
+}

@@ -1,0 +1,220 @@
+//! How to start a node.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use potluck_base::{Admission, Contact, Identity};
+use potluck_dht::EntryPoint;
+use potluck_host::{EntryPointError, Keep, Settings, StartError, parse_entry_point};
+use potluck_node::Config;
+
+use crate::{Node, Result};
+
+/// How to start a node; see [`Node::builder`]. A data folder (or [`in_memory`](Self::in_memory))
+/// and, the first time, a network are needed; all else has defaults.
+#[derive(Debug, Clone)]
+#[must_use = "a node runs once it is started"]
+pub struct Builder {
+    folder: Option<PathBuf>,
+    in_memory: bool,
+    network: Option<String>,
+    admission: Option<Admission>,
+    listen: Vec<SocketAddr>,
+    advertise: Option<SocketAddr>,
+    entry_points: std::result::Result<Vec<EntryPoint>, EntryPointError>,
+    config: Config,
+    client: Option<bool>,
+    identity: Option<Identity>,
+    store_memory_bytes: Option<u64>,
+    store_disk_bytes: Option<u64>,
+    sync: bool,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            folder: None,
+            in_memory: false,
+            network: None,
+            admission: None,
+            listen: Vec::new(),
+            advertise: None,
+            entry_points: Ok(Vec::new()),
+            config: Config {
+                link: potluck_link::LinkConfig::default(),
+                dht: potluck_dht::Config::default(),
+                kv: potluck_kv::Config::default(),
+            },
+            client: None,
+            identity: None,
+            store_memory_bytes: None,
+            store_disk_bytes: None,
+            sync: true,
+        }
+    }
+
+    /// The folder for identity and records, made if there is none. It belongs to one network, and
+    /// one node at a time runs on it.
+    pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// Keeps everything in memory and touches no folder: for tests and measurements.
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
+        self
+    }
+
+    /// The network's name. Default: that of the network which the data folder belongs to.
+    pub fn network(mut self, name: impl Into<String>) -> Self {
+        self.network = Some(name.into());
+        self
+    }
+
+    /// Who may come in; two networks of one name with different admissions are different networks.
+    /// Default: as the data folder says, else [`Admission::Invite`]. Only [`Admission::Lab`] exists
+    /// yet.
+    pub fn admission(mut self, admission: Admission) -> Self {
+        self.admission = Some(admission);
+        self
+    }
+
+    /// The UDP address to listen on; port 0 lets the system choose. Default: port 12345 on all IPv4
+    /// addresses. Listening on several is an error in this version.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen.push(address);
+        self
+    }
+
+    /// The address to give to others, where it is not the one listened on. Port 0 means the port
+    /// listened on.
+    pub fn advertise(mut self, address: SocketAddr) -> Self {
+        self.advertise = Some(address);
+        self
+    }
+
+    /// A way into the network; may be called many times. Entry points are tried for ever. A text
+    /// is a contact, `<ip>:<port>` or `<dns name>:<port>`.
+    pub fn entry(mut self, point: impl IntoEntryPoint) -> Self {
+        // The first mistake is reported at the start.
+        if let Ok(points) = &mut self.entry_points {
+            match point.into_entry_point() {
+                Ok(point) => points.push(point),
+                Err(error) => self.entry_points = Err(error),
+            }
+        }
+        self
+    }
+
+    /// Parameters of the protocols.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Whether to take part without serving others, as a node must that nobody can reach.
+    pub fn client(mut self, client: bool) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// Who to be. Default: as the data folder says, else somebody new.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// About how much memory the store may take. Default: 256 MiB.
+    pub fn store_memory_bytes(mut self, bytes: u64) -> Self {
+        self.store_memory_bytes = Some(bytes);
+        self
+    }
+
+    /// How many bytes of records the store may keep. Default: as many as the disk has room for.
+    pub fn store_disk_bytes(mut self, bytes: u64) -> Self {
+        self.store_disk_bytes = Some(bytes);
+        self
+    }
+
+    /// Whether to wait for the disk before a write is acknowledged. Default: true. Without it a
+    /// loss of power can undo what was acknowledged.
+    pub fn sync(mut self, sync: bool) -> Self {
+        self.sync = sync;
+        self
+    }
+
+    /// Starts the node. It is up when this returns, and enters the network in the background; see
+    /// [`Node::ready`]. Must be called in a tokio runtime with I/O and time.
+    ///
+    /// # Errors
+    /// [`Error::Start`](crate::Error::Start) says why not.
+    pub async fn start(self) -> Result<Node> {
+        let keep = match self.folder {
+            _ if self.in_memory => Keep::Memory,
+            Some(folder) => Keep::Folder(folder),
+            None => return Err(StartError::NoFolder.into()),
+        };
+        let mut config = self.config;
+        config.dht.client = self.client.unwrap_or(config.dht.client);
+        let settings = Settings {
+            keep,
+            network: self.network,
+            admission: self.admission,
+            listen: self.listen,
+            advertise: self.advertise,
+            entry_points: self.entry_points.map_err(StartError::from)?,
+            config,
+            identity: self.identity,
+            store_memory_bytes: self.store_memory_bytes,
+            store_disk_bytes: self.store_disk_bytes,
+            sync: self.sync,
+        };
+        Ok(Node::new(potluck_host::start(settings).await?))
+    }
+}
+
+/// What can name an entry point.
+pub trait IntoEntryPoint {
+    /// The entry point.
+    ///
+    /// # Errors
+    /// [`EntryPointError`] if it names none.
+    fn into_entry_point(self) -> std::result::Result<EntryPoint, EntryPointError>;
+}
+
+impl IntoEntryPoint for EntryPoint {
+    fn into_entry_point(self) -> std::result::Result<EntryPoint, EntryPointError> {
+        Ok(self)
+    }
+}
+
+impl IntoEntryPoint for Contact {
+    fn into_entry_point(self) -> std::result::Result<EntryPoint, EntryPointError> {
+        Ok(EntryPoint::Contact(self))
+    }
+}
+
+impl IntoEntryPoint for SocketAddr {
+    fn into_entry_point(self) -> std::result::Result<EntryPoint, EntryPointError> {
+        Ok(EntryPoint::Address(self))
+    }
+}
+
+impl IntoEntryPoint for &str {
+    fn into_entry_point(self) -> std::result::Result<EntryPoint, EntryPointError> {
+        parse_entry_point(self)
+    }
+}
+
+impl IntoEntryPoint for &String {
+    fn into_entry_point(self) -> std::result::Result<EntryPoint, EntryPointError> {
+        parse_entry_point(self)
+    }
+}
+
+impl IntoEntryPoint for String {
+    fn into_entry_point(self) -> std::result::Result<EntryPoint, EntryPointError> {
+        parse_entry_point(&self)
+    }
+}

@@ -1,0 +1,222 @@
+//! Records: writing, reading, deleting.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::Key;
+use potluck_kv::{ReadDone, Written};
+use potluck_node::{Command, Put, Reply, WriteContext};
+use potluck_record::{Context, Kind, Name, NameError, Reading, Space};
+
+use crate::{Error, Node, Read, Result, Siblings};
+
+/// A command under way.
+type Doing<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+/// The records of the network, by way of one node. See [`Node::kv`].
+#[derive(Debug, Clone)]
+pub struct Kv {
+    node: Node,
+}
+
+impl Kv {
+    pub(crate) const fn new(node: Node) -> Self {
+        Self { node }
+    }
+
+    /// Writes `value` under `name`; await it to carry it out.
+    ///
+    /// Unless told otherwise it supersedes what the node reads first, and writes nothing if that is
+    /// several values ([`Error::Conflict`]). In [`Space::Content`] the value makes the key and the
+    /// name does not matter.
+    pub fn put(&self, name: impl Into<String>, value: impl Into<Bytes>) -> PutRequest {
+        PutRequest(Write::new(&self.node, name.into(), Some(value.into())))
+    }
+
+    /// Reads what is under `name`; await it to carry it out. In [`Space::Content`] the name is the
+    /// key in hexadecimal digits.
+    pub fn get(&self, name: impl Into<String>) -> GetRequest {
+        let node = self.node.clone();
+        GetRequest { node, name: name.into(), space: Space::Commons, quorum: None }
+    }
+
+    /// Deletes what is under `name`; await it to carry it out.
+    ///
+    /// Unless told otherwise it supersedes what the node reads first, and deletes nothing if that
+    /// is several values ([`Error::Conflict`]).
+    pub fn delete(&self, name: impl Into<String>) -> DeleteRequest {
+        DeleteRequest(Write::new(&self.node, name.into(), None))
+    }
+}
+
+/// A write or a deletion that is being described.
+#[derive(Debug, Clone)]
+struct Write {
+    node: Node,
+    name: String,
+    put: Put,
+}
+
+impl Write {
+    fn new(node: &Node, name: String, value: Option<Bytes>) -> Self {
+        let put = Put {
+            space: Space::Commons,
+            name: None,
+            kind: None,
+            value,
+            ttl: None,
+            quorum: None,
+            context: WriteContext::Read,
+        };
+        Self { node: node.clone(), name, put }
+    }
+
+    fn command(name: String, mut put: Put) -> std::result::Result<Command, NameError> {
+        if put.space != Space::Content {
+            put.name = Some(Name::new(name)?);
+        }
+        Ok(Command::Put(put))
+    }
+
+    async fn carry_out(self) -> Result<Written> {
+        let command = Self::command(self.name, self.put)?;
+        match self.node.command(command).await? {
+            Reply::Written(written) => Ok(written),
+            Reply::Conflict(read) => Err(Error::Conflict(Siblings::of(read.reading))),
+            other => Err(unexpected(other)),
+        }
+    }
+}
+
+/// The options that writes and deletions share.
+macro_rules! write_options {
+    ($request:ident) => {
+        impl $request {
+            /// Who may write the key. Default: [`Space::Commons`].
+            pub fn space(mut self, space: Space) -> Self {
+                self.0.put.space = space;
+                self
+            }
+
+            /// How many replicas must have it on disk. Default: a majority of those that should.
+            pub fn quorum(mut self, replicas: u16) -> Self {
+                self.0.put.quorum = Some(replicas);
+                self
+            }
+
+            /// Supersedes exactly what this context covers: that of a value or of siblings that
+            /// were read.
+            pub fn context(mut self, context: Context) -> Self {
+                self.0.put.context = WriteContext::Given(context);
+                self
+            }
+
+            /// Supersedes nothing: becomes a sibling of whatever is there.
+            pub fn blind(mut self) -> Self {
+                self.0.put.context = WriteContext::Blind;
+                self
+            }
+        }
+
+        impl IntoFuture for $request {
+            type Output = Result<Written>;
+            type IntoFuture = Doing<Written>;
+
+            fn into_future(self) -> Doing<Written> {
+                Box::pin(self.0.carry_out())
+            }
+        }
+    };
+}
+
+/// A write. Nothing happens until it is awaited.
+#[derive(Debug, Clone)]
+#[must_use = "a write does nothing until it is awaited"]
+pub struct PutRequest(Write);
+
+write_options!(PutRequest);
+
+impl PutRequest {
+    /// How readers fold the value with others. Default: as what is there, else
+    /// [`Kind::Siblings`].
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.0.put.kind = Some(kind);
+        self
+    }
+
+    /// How long the value lives. Default: as configured.
+    pub fn ttl(mut self, life: Duration) -> Self {
+        self.0.put.ttl = Some(life);
+        self
+    }
+}
+
+/// A deletion. Nothing happens until it is awaited.
+#[derive(Debug, Clone)]
+#[must_use = "a deletion does nothing until it is awaited"]
+pub struct DeleteRequest(Write);
+
+write_options!(DeleteRequest);
+
+/// A read. Nothing happens until it is awaited.
+#[derive(Debug, Clone)]
+#[must_use = "a read does nothing until it is awaited"]
+pub struct GetRequest {
+    node: Node,
+    name: String,
+    space: Space,
+    quorum: Option<u16>,
+}
+
+impl GetRequest {
+    /// Where the record lives. Default: [`Space::Commons`].
+    pub fn space(mut self, space: Space) -> Self {
+        self.space = space;
+        self
+    }
+
+    /// How many replicas must agree. Default: as configured.
+    pub fn quorum(mut self, replicas: u16) -> Self {
+        self.quorum = Some(replicas);
+        self
+    }
+
+    /// Carries the read out and gives all there is to know: also what a deleted record was
+    /// superseded by.
+    ///
+    /// # Errors
+    /// As awaiting it.
+    pub async fn reading(self) -> Result<Reading> {
+        let key = self.key()?;
+        let command = Command::Get { key, quorum: self.quorum };
+        match self.node.command(command).await? {
+            Reply::Read(ReadDone { reading, .. }) => Ok(reading),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn key(&self) -> Result<Key> {
+        let name = || Name::new(self.name.as_str());
+        match self.space {
+            Space::Content => Ok(self.name.parse()?),
+            space => Ok(space.key(&name()?).expect("all spaces but content have names")),
+        }
+    }
+}
+
+impl IntoFuture for GetRequest {
+    type Output = Result<Read>;
+    type IntoFuture = Doing<Read>;
+
+    fn into_future(self) -> Doing<Read> {
+        Box::pin(async move { Ok(Read::of(self.reading().await?)) })
+    }
+}
+
+fn unexpected(reply: Reply) -> Error {
+    match reply {
+        Reply::Failed(error) => Error::Command(error),
+        other => Error::Unexpected(format!("{other:?}")),
+    }
+}

@@ -1,0 +1,219 @@
+//! A running node.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use potluck_base::{Contact, NodeId, PublicKey};
+use potluck_host::socket::{PortStats, SocketBuffers};
+use potluck_host::transport::TransportStats;
+use potluck_host::{DriveStats, Events, Handle, HostStats, LeaveReport, NetworkInfo, StoreView};
+use potluck_node::view::{Stats, StatusView};
+use potluck_node::{Command, Event, Reply};
+
+use crate::{Builder, Error, Kv, Result};
+
+/// A running node. Cheap to clone; when the last clone is dropped, the node stops at once, as if its
+/// machine had been switched off. [`leave`](Self::leave) is the polite way.
+#[derive(Debug, Clone)]
+pub struct Node {
+    handle: Handle,
+}
+
+/// A node's condition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// As the node sees itself in the network.
+    pub view: StatusView,
+    /// What it keeps.
+    pub store: StoreView,
+    /// Calls between nodes.
+    pub transport: TransportStats,
+    /// How long it has been running.
+    pub uptime: Duration,
+    /// Bytes of memory resident for the whole process, where the system tells.
+    pub memory_bytes: Option<u64>,
+}
+
+/// All counters and gauges of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeStats {
+    /// Of its core: link, routing and records.
+    pub node: Stats,
+    /// Of its store.
+    pub store: StoreView,
+    /// Of calls between nodes.
+    pub transport: TransportStats,
+    /// Of its UDP port.
+    pub socket: PortStats,
+    /// What the system granted the UDP port as buffers.
+    pub socket_buffers: SocketBuffers,
+    /// Of its drive loop: how late it is, what waits.
+    pub drive: DriveStats,
+    /// How long it has been running.
+    pub uptime: Duration,
+    /// Bytes of memory resident for the whole process, where the system tells.
+    pub memory_bytes: Option<u64>,
+}
+
+impl Node {
+    pub(crate) const fn new(handle: Handle) -> Self {
+        Self { handle }
+    }
+
+    /// Describes a node to start.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// The records of the network.
+    #[must_use]
+    pub fn kv(&self) -> Kv {
+        Kv::new(self.clone())
+    }
+
+    /// Gives a command and waits for its reply: what everything else here is made of. Commands wait
+    /// when there are very many.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]. That a command failed is a reply, not an error.
+    pub async fn command(&self, command: Command) -> Result<Reply> {
+        Ok(self.handle.command(command).await?)
+    }
+
+    /// The node's public key and the address under which others reach it.
+    #[must_use]
+    pub fn contact(&self) -> Contact {
+        self.handle.info().contact
+    }
+
+    /// The node's place in the network.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.handle.info().id
+    }
+
+    /// The key that proves the node, and that its records are signed with.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.contact().public_key
+    }
+
+    /// The network it belongs to.
+    #[must_use]
+    pub fn network(&self) -> &NetworkInfo {
+        &self.handle.info().network
+    }
+
+    /// Where it listens, with the port that the system chose.
+    #[must_use]
+    pub fn local_addresses(&self) -> &[SocketAddr] {
+        &self.handle.info().local_addresses
+    }
+
+    /// Its data folder; an empty path if it keeps everything in memory.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        self.handle.data_dir()
+    }
+
+    /// The node's condition.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]
+    pub async fn status(&self) -> Result<Status> {
+        let view = self.view().await?;
+        let HostStats { store, transport, uptime, .. } = self.handle.stats().await?;
+        let memory_bytes = potluck_host::resident_bytes();
+        Ok(Status { view, store, transport, uptime, memory_bytes })
+    }
+
+    /// All counters and gauges.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]
+    pub async fn stats(&self) -> Result<NodeStats> {
+        let node = match self.command(Command::Stats).await? {
+            Reply::Stats(stats) => *stats,
+            other => return Err(unexpected(other)),
+        };
+        let HostStats { store, transport, socket, socket_buffers, drive, uptime } =
+            self.handle.stats().await?;
+        let memory_bytes = potluck_host::resident_bytes();
+        Ok(NodeStats {
+            node,
+            store,
+            transport,
+            socket,
+            socket_buffers,
+            drive,
+            uptime,
+            memory_bytes,
+        })
+    }
+
+    async fn view(&self) -> Result<StatusView> {
+        match self.command(Command::Status).await? {
+            Reply::Status(view) => Ok(view),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// What happens to the node from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.handle.events()
+    }
+
+    /// Waits until the node has entered its network; returns at once if it has no entry point.
+    /// Entry points are tried for ever, so this may never return: bound it.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]
+    pub async fn ready(&self) -> Result<()> {
+        // Listened to first, so that what happens between the question and the wait is not missed.
+        let mut events = self.events();
+        loop {
+            if self.view().await?.ready {
+                return Ok(());
+            }
+            let missed = events.missed();
+            loop {
+                let event = events.next().await.ok_or(Error::Stopped)?;
+                if event == Event::Joined || events.missed() > missed {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Hands its records to others, says good-bye and stops. Takes some seconds at most.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if it had stopped before.
+    pub async fn leave(&self) -> Result<LeaveReport> {
+        Ok(self.handle.leave().await?)
+    }
+
+    /// Stops at once, without any hand-over: for a node that will be back soon. When this returns,
+    /// the store is closed and the port free.
+    ///
+    /// # Errors
+    /// None in this version; a node that has stopped before does no harm.
+    pub async fn stop(&self) -> Result<()> {
+        self.handle.stop().await;
+        Ok(())
+    }
+
+    /// Waits until the node has stopped, for whatever reason.
+    pub async fn stopped(&self) {
+        self.handle.wait_until_stopped().await;
+    }
+}
+
+fn unexpected(reply: Reply) -> Error {
+    match reply {
+        Reply::Failed(error) => Error::Command(error),
+        other => Error::Unexpected(format!("{other:?}")),
+    }
+}

@@ -1,0 +1,187 @@
+//! What a read finds.
+
+use std::ops::Index;
+
+use bytes::Bytes;
+use potluck_base::{PublicKey, UnixMillis};
+use potluck_record::{Context, Dot, Kind, Reading};
+
+use crate::Result;
+
+/// What a read finds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Read {
+    /// One value.
+    Value(Value),
+    /// Several values that were written at once, none knowing of the others: merge them.
+    Siblings(Siblings),
+    /// Nothing: never written, deleted, or expired.
+    Absent,
+}
+
+impl Read {
+    pub(crate) fn of(reading: Reading) -> Self {
+        let mut siblings = Siblings::of(reading);
+        match siblings.values.len() {
+            0 | 1 => siblings.values.pop().map_or(Self::Absent, Self::Value),
+            _ => Self::Siblings(siblings),
+        }
+    }
+
+    /// The value, if there is exactly one.
+    #[must_use]
+    pub fn value(self) -> Option<Value> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Siblings(_) | Self::Absent => None,
+        }
+    }
+}
+
+/// One value of a record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Value {
+    inner: potluck_record::Value,
+    context: Context,
+}
+
+impl Value {
+    /// The bytes. Cheap: they are shared, not copied.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        self.inner.bytes.clone()
+    }
+
+    /// The bytes as text.
+    ///
+    /// # Errors
+    /// [`Error::Text`](crate::Error::Text) if they are none.
+    pub fn text(&self) -> Result<&str> {
+        Ok(std::str::from_utf8(&self.inner.bytes)?)
+    }
+
+    /// The value's version: greater than all earlier ones of its writer.
+    #[must_use]
+    pub const fn version(&self) -> Dot {
+        self.inner.dot
+    }
+
+    /// What a write must carry to supersede all that this read found.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        self.context.clone()
+    }
+
+    /// How it was meant to be read.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.inner.kind
+    }
+
+    /// Who wrote it.
+    #[must_use]
+    pub const fn writer(&self) -> PublicKey {
+        self.inner.writer
+    }
+
+    /// When it expires.
+    #[must_use]
+    pub const fn expires(&self) -> UnixMillis {
+        self.inner.expires
+    }
+}
+
+/// Values that were written at once; newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Siblings {
+    values: Vec<Value>,
+    context: Context,
+}
+
+impl Siblings {
+    pub(crate) fn of(reading: Reading) -> Self {
+        let Reading { values, context } = reading;
+        let with_context = |inner| Value { inner, context: context.clone() };
+        Self { values: values.into_iter().map(with_context).collect(), context }
+    }
+
+    /// What a write must carry to supersede all of them.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        self.context.clone()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there are none, which a read never gives.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The values, newest first.
+    pub fn iter(&self) -> std::slice::Iter<'_, Value> {
+        self.values.iter()
+    }
+}
+
+impl Index<usize> for Siblings {
+    type Output = Value;
+
+    fn index(&self, index: usize) -> &Value {
+        &self.values[index]
+    }
+}
+
+impl<'a> IntoIterator for &'a Siblings {
+    type Item = &'a Value;
+    type IntoIter = std::slice::Iter<'a, Value>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &'static str) -> potluck_record::Value {
+        potluck_record::Value {
+            bytes: Bytes::from_static(text.as_bytes()),
+            writer: PublicKey::from_bytes([1; 32]),
+            dot: Dot::from_raw(7),
+            kind: Kind::Siblings,
+            expires: UnixMillis(9),
+        }
+    }
+
+    fn reading(texts: &[&'static str]) -> Reading {
+        let context = [(PublicKey::from_bytes([1; 32]), Dot::from_raw(7))].into_iter().collect();
+        Reading { values: texts.iter().map(|text| value(text)).collect(), context }
+    }
+
+    #[test]
+    fn no_value_one_value_and_more_are_told_apart() {
+        assert_eq!(Read::of(reading(&[])), Read::Absent);
+        let Read::Value(one) = Read::of(reading(&["a"])) else { panic!("one value") };
+        assert_eq!((one.text().unwrap(), one.version()), ("a", Dot::from_raw(7)));
+        let Read::Siblings(two) = Read::of(reading(&["a", "b"])) else { panic!("siblings") };
+        assert_eq!(two.iter().map(|v| v.text().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!((two[1].bytes(), two.len()), (Bytes::from_static(b"b"), 2));
+        assert_eq!(two.context(), one.context());
+        assert!(!two.context().is_empty());
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_say_so() {
+        let mut inner = value("");
+        inner.bytes = Bytes::from_static(b"\xff");
+        let value = Value { inner, context: Context::new() };
+        assert!(matches!(value.text(), Err(crate::Error::Text(_))));
+    }
+}

@@ -1,0 +1,90 @@
+//! Durability: an acknowledged write is never lost while one of those who acknowledged it lives.
+//!
+//! A holder that crashed and came back with its disk counts as living: it had promised to have the
+//! write on that disk.
+
+use std::collections::BTreeMap;
+
+use potluck_base::Key;
+use potluck_record::{Place, Reading, State};
+
+use crate::check::Check;
+use crate::check::replication::Census;
+use crate::world::World;
+use crate::workload::{History, Write};
+
+/// What became of the acknowledged writes.
+#[derive(Debug, Clone, Default)]
+pub struct Durability {
+    /// Acknowledged writes.
+    pub acknowledged: usize,
+    /// Of these, at least one of those who acknowledged lives.
+    pub protected: usize,
+    /// Lost although protected.
+    pub lost: Vec<String>,
+    /// Lost, and none of those who acknowledged lives: nobody's promise was broken.
+    pub lost_unprotected: usize,
+}
+
+impl Durability {
+    /// Looks at the disks of the living for every acknowledged write.
+    pub fn of_disks(world: &mut World, history: &History) -> Self {
+        let census = Census::take(world);
+        let mut readings: BTreeMap<Key, Reading> = BTreeMap::new();
+        let mut all = Self::default();
+        let now = world.wall_clock();
+        for write in history.acknowledged() {
+            let reading = readings.entry(write.key).or_insert_with(|| {
+                let mut state = State::new();
+                for node in census.holders(&write.key) {
+                    for envelope in world.disk(node).envelopes(&write.key, Place::Replica) {
+                        state.merge(envelope);
+                    }
+                }
+                Reading::of(&state, now)
+            });
+            let protected = write.holders().iter().any(|node| world.node(*node).is_up());
+            all.note(write, protected, history.is_kept(write, reading));
+        }
+        all
+    }
+
+    /// Judges by what readers saw: one reading a key, `None` where the read failed.
+    #[must_use]
+    pub fn of_readings(
+        world: &World,
+        history: &History,
+        readings: &BTreeMap<Key, Option<Reading>>,
+    ) -> Self {
+        let mut all = Self::default();
+        for write in history.acknowledged() {
+            let Some(reading) = readings.get(&write.key) else { continue };
+            let protected = write.holders().iter().any(|node| world.node(*node).is_up());
+            let kept = reading.as_ref().is_some_and(|reading| history.is_kept(write, reading));
+            all.note(write, protected, kept);
+        }
+        all
+    }
+
+    fn note(&mut self, write: &Write, protected: bool, kept: bool) {
+        self.acknowledged += 1;
+        self.protected += usize::from(protected);
+        match (kept, protected) {
+            (true, _) => {}
+            (false, true) => self.lost.push(format!(
+                "{:?} of {} at {:?}, held by {:?}",
+                write.key,
+                write.node,
+                write.asked,
+                write.holders()
+            )),
+            (false, false) => self.lost_unprotected += 1,
+        }
+    }
+
+    /// The rule.
+    #[must_use]
+    pub fn check(&self, name: &'static str) -> Check {
+        Check::none_of(name, self.protected, &self.lost)
+    }
+}

@@ -1,0 +1,133 @@
+//! Replication: who really holds what, by the disks of the living.
+
+use std::collections::BTreeMap;
+
+use potluck_base::{Key, Peer};
+use potluck_record::StateDigest;
+
+use crate::check::{Check, closest};
+use crate::sim_node::NodeIndex;
+use crate::world::World;
+
+/// Who holds which key, with which state.
+#[derive(Debug, Clone, Default)]
+pub struct Census {
+    holders: BTreeMap<Key, Vec<(NodeIndex, StateDigest)>>,
+    /// The living with their ids.
+    peers: Vec<Peer>,
+    index: BTreeMap<potluck_base::NodeId, NodeIndex>,
+}
+
+/// How well a set of records is replicated.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Replication {
+    /// Records looked at.
+    pub records: usize,
+    /// At least so many replicas as wanted.
+    pub full: usize,
+    /// No replica at all.
+    pub gone: usize,
+    /// Fewest replicas of a record.
+    pub fewest: usize,
+    /// Most.
+    pub most: usize,
+    /// All replicas of all records.
+    pub replicas: usize,
+    /// Pairs of a record and one of its true closest nodes.
+    pub places: usize,
+    /// Of these, filled.
+    pub filled: usize,
+    /// Records whose closest nodes do not all hold the same.
+    pub torn: usize,
+}
+
+impl Census {
+    /// Looks at the disks of all live nodes.
+    pub fn take(world: &mut World) -> Self {
+        let mut census = Self::default();
+        for node in world.live() {
+            let peer = *world.node(node).peer();
+            census.peers.push(peer);
+            census.index.insert(peer.id, node);
+            for (key, digest) in world.disk(node).keys() {
+                census.holders.entry(key).or_default().push((node, digest));
+            }
+        }
+        census
+    }
+
+    /// The living that hold a key.
+    #[must_use]
+    pub fn holders(&self, key: &Key) -> Vec<NodeIndex> {
+        self.entries(key).iter().map(|(node, _)| *node).collect()
+    }
+
+    fn entries(&self, key: &Key) -> &[(NodeIndex, StateDigest)] {
+        self.holders.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The `r` live nodes that should hold a key.
+    #[must_use]
+    pub fn replica_set(&self, key: &Key, r: usize) -> Vec<NodeIndex> {
+        closest(&self.peers, key, r)
+            .iter()
+            .filter_map(|peer| self.index.get(&peer.id).copied())
+            .collect()
+    }
+
+    /// How well `keys` are replicated, `r` being wanted.
+    #[must_use]
+    pub fn replication(&self, keys: &[Key], r: usize) -> Replication {
+        let wanted = r.min(self.peers.len());
+        let mut all = Replication { fewest: usize::MAX, ..Replication::default() };
+        for key in keys {
+            let entries = self.entries(key);
+            all.records += 1;
+            all.full += usize::from(entries.len() >= wanted);
+            all.gone += usize::from(entries.is_empty());
+            all.fewest = all.fewest.min(entries.len());
+            all.most = all.most.max(entries.len());
+            all.replicas += entries.len();
+            let set = self.replica_set(key, r);
+            let states: Vec<StateDigest> = set
+                .iter()
+                .filter_map(|node| entries.iter().find(|(holder, _)| holder == node))
+                .map(|(_, digest)| *digest)
+                .collect();
+            all.places += set.len();
+            all.filled += states.len();
+            let same = states.windows(2).all(|pair| pair[0] == pair[1]);
+            all.torn += usize::from(!same || states.len() < set.len());
+        }
+        all.fewest = if keys.is_empty() { 0 } else { all.fewest };
+        all
+    }
+
+    /// The largest share of `keys` that one node holds.
+    #[must_use]
+    pub fn largest_share(&self, keys: &[Key]) -> f64 {
+        let mut held: BTreeMap<NodeIndex, usize> = BTreeMap::new();
+        for key in keys {
+            self.entries(key).iter().for_each(|(node, _)| *held.entry(*node).or_default() += 1);
+        }
+        held.values().max().copied().unwrap_or(0) as f64 / keys.len().max(1) as f64
+    }
+}
+
+impl Replication {
+    /// Whether every record has its replicas.
+    #[must_use]
+    pub fn check(&self) -> Check {
+        let detail = format!(
+            "{} of {} full; fewest {}, mean {:.2}, most {}; {} of {} places filled",
+            self.full,
+            self.records,
+            self.fewest,
+            self.replicas as f64 / self.records.max(1) as f64,
+            self.most,
+            self.filled,
+            self.places
+        );
+        Check::new("every record has its replicas", self.full == self.records, detail)
+    }
+}

@@ -1,0 +1,328 @@
+//! The network between the nodes: how long a datagram takes, and whether it arrives at all.
+//!
+//! Round-trip times are log-normal over the pairs of endpoints and constant for a pair, as measured
+//! between hosts of the Internet; each datagram adds a jitter of its own. Loss, duplication and
+//! reordering are independent per datagram. Partitions block pairs in one or both directions, clogs
+//! stall one direction of a pair for a while. All decisions come from one seeded generator.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use potluck_base::{Instant, Rng};
+
+use crate::sim_node::NodeIndex;
+
+/// What the network does to datagrams.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkConfig {
+    /// Half of the pairs of nodes have a shorter round trip than this.
+    pub median_rtt: Duration,
+    /// Standard deviation of the logarithm of a pair's round-trip time; 0: all pairs alike.
+    pub rtt_spread: f64,
+    /// A datagram takes up to this fraction longer than its pair's time.
+    pub jitter: f64,
+    /// Share of datagrams lost.
+    pub loss: f64,
+    /// Share of datagrams delivered twice.
+    pub duplicate: f64,
+    /// Share of datagrams held back by up to two round trips, so that later ones overtake them.
+    pub reorder: f64,
+    /// Share of datagrams behind which their direction clogs.
+    pub clog: f64,
+    /// How long a clog holds everything in its direction back at most.
+    pub clog_time: Duration,
+}
+
+impl Default for NetworkConfig {
+    /// The Internet on a good day: 80 ms median, 1 % lost.
+    fn default() -> Self {
+        Self {
+            median_rtt: Duration::from_millis(80),
+            rtt_spread: 0.5,
+            jitter: 0.1,
+            loss: 0.01,
+            duplicate: 0.0,
+            reorder: 0.0,
+            clog: 0.0,
+            clog_time: Duration::from_secs(1),
+        }
+    }
+}
+
+/// One end of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Endpoint {
+    Node(NodeIndex),
+    Stranger(u32),
+}
+
+impl Endpoint {
+    fn number(self) -> u64 {
+        match self {
+            Self::Node(node) => node.get() as u64,
+            Self::Stranger(number) => (1 << 32) | u64::from(number),
+        }
+    }
+}
+
+/// Which way a partition blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocks {
+    /// Nothing passes between the groups.
+    BothWays,
+    /// Nothing passes from the first group to the second; the other way is open.
+    FirstToSecond,
+}
+
+/// Names a partition, to heal it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartitionId(u64);
+
+#[derive(Debug, Clone)]
+struct Partition {
+    id: PartitionId,
+    /// Per node: 0 in neither group, 1 in the first, 2 in the second.
+    side: Vec<u8>,
+    blocks: Blocks,
+}
+
+impl Partition {
+    fn side(&self, end: Endpoint) -> u8 {
+        match end {
+            Endpoint::Node(node) => self.side.get(node.get()).copied().unwrap_or(0),
+            Endpoint::Stranger(_) => 0,
+        }
+    }
+
+    fn blocks(&self, from: Endpoint, to: Endpoint) -> bool {
+        match (self.side(from), self.side(to)) {
+            (1, 2) => true,
+            (2, 1) => self.blocks == Blocks::BothWays,
+            _ => false,
+        }
+    }
+}
+
+/// What the network did so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NetworkStats {
+    /// Datagrams handed to the network.
+    pub sent: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Lost by chance.
+    pub lost: u64,
+    /// Stopped by a partition.
+    pub blocked: u64,
+    /// Delivered a second time.
+    pub duplicated: u64,
+    /// Held back so that others could overtake.
+    pub reordered: u64,
+    /// Times that a direction clogged.
+    pub clogged: u64,
+}
+
+/// When a datagram arrives: never, once or twice.
+pub(crate) type Arrivals = [Option<Duration>; 2];
+
+#[derive(Debug)]
+pub(crate) struct Network {
+    config: NetworkConfig,
+    /// Decides the round-trip times of all pairs without keeping any.
+    geography: u64,
+    partitions: Vec<Partition>,
+    clogs: BTreeMap<(Endpoint, Endpoint), Instant>,
+    next_partition: u64,
+    rng: Rng,
+    pub(crate) stats: NetworkStats,
+}
+
+impl Network {
+    pub(crate) fn new(config: NetworkConfig, mut rng: Rng) -> Self {
+        Self {
+            config,
+            geography: rng.next_u64(),
+            partitions: Vec::new(),
+            clogs: BTreeMap::new(),
+            next_partition: 0,
+            rng,
+            stats: NetworkStats::default(),
+        }
+    }
+
+    pub(crate) const fn config_mut(&mut self) -> &mut NetworkConfig {
+        &mut self.config
+    }
+
+    pub(crate) const fn loss(&self) -> f64 {
+        self.config.loss
+    }
+
+    /// The round-trip time of a pair.
+    pub(crate) fn rtt(&self, a: Endpoint, b: Endpoint) -> Duration {
+        let (low, high) = (a.number().min(b.number()), a.number().max(b.number()));
+        let pair = mix(self.geography ^ mix(low) ^ mix(high).rotate_left(32));
+        let factor = (self.config.rtt_spread * normal(pair)).exp();
+        self.config.median_rtt.mul_f64(factor)
+    }
+
+    pub(crate) fn is_blocked(&self, from: Endpoint, to: Endpoint) -> bool {
+        self.partitions.iter().any(|partition| partition.blocks(from, to))
+    }
+
+    pub(crate) fn partition(
+        &mut self,
+        first: &[NodeIndex],
+        second: &[NodeIndex],
+        blocks: Blocks,
+    ) -> PartitionId {
+        let count = first.iter().chain(second).map(|node| node.get() + 1).max().unwrap_or(0);
+        let mut side = vec![0; count];
+        first.iter().for_each(|node| side[node.get()] = 1);
+        second.iter().for_each(|node| side[node.get()] = 2);
+        let id = PartitionId(self.next_partition);
+        self.next_partition += 1;
+        self.partitions.push(Partition { id, side, blocks });
+        id
+    }
+
+    pub(crate) fn heal(&mut self, id: PartitionId) {
+        self.partitions.retain(|partition| partition.id != id);
+    }
+
+    pub(crate) fn heal_all(&mut self) {
+        self.partitions.clear();
+        self.clogs.clear();
+    }
+
+    /// Holds everything from one end to the other back until `until`.
+    pub(crate) fn clog(&mut self, from: Endpoint, to: Endpoint, until: Instant) {
+        self.stats.clogged += 1;
+        self.clogs.insert((from, to), until);
+    }
+
+    /// Decides what becomes of one datagram.
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        from: Endpoint,
+        to: Endpoint,
+        bytes: usize,
+    ) -> Arrivals {
+        self.stats.sent += 1;
+        self.stats.sent_bytes += bytes as u64;
+        if self.is_blocked(from, to) {
+            self.stats.blocked += 1;
+            return [None, None];
+        }
+        if self.rng.chance(self.config.loss) {
+            self.stats.lost += 1;
+            return [None, None];
+        }
+        if self.config.clog > 0.0 && self.rng.chance(self.config.clog) {
+            let until = now + self.config.clog_time.mul_f64(self.rng.fraction());
+            self.clogs.retain(|_, until| *until > now);
+            self.clog(from, to, until);
+        }
+        let held = self.clogs.get(&(from, to)).map_or(Duration::ZERO, |until| until.since(now));
+        let rtt = self.rtt(from, to);
+        let first = held + self.one_way(rtt);
+        let twice = self.config.duplicate > 0.0 && self.rng.chance(self.config.duplicate);
+        self.stats.duplicated += u64::from(twice);
+        [Some(first), twice.then(|| held + self.one_way(rtt) + self.one_way(rtt))]
+    }
+
+    fn one_way(&mut self, rtt: Duration) -> Duration {
+        let mut delay = rtt.mul_f64(0.5 * (1.0 + self.config.jitter * self.rng.fraction()));
+        if self.config.reorder > 0.0 && self.rng.chance(self.config.reorder) {
+            self.stats.reordered += 1;
+            delay += rtt.mul_f64(2.0 * self.rng.fraction());
+        }
+        delay
+    }
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014): a good hash of one number.
+const fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A standard normal number made of one hash: the sum of twelve uniform ones minus six.
+fn normal(hash: u64) -> f64 {
+    let lanes = [hash, mix(hash), mix(hash ^ 1)];
+    let sum: u64 = lanes
+        .iter()
+        .flat_map(|word| (0..4).map(move |lane| (word >> (16 * lane)) & 0xffff))
+        .sum();
+    sum as f64 / 65_536.0 - 6.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Endpoint = Endpoint::Node(NodeIndex::new(0));
+    const B: Endpoint = Endpoint::Node(NodeIndex::new(1));
+
+    fn network(config: NetworkConfig) -> Network {
+        Network::new(config, Rng::from_number(1))
+    }
+
+    #[test]
+    fn round_trips_are_log_normal_around_the_median_and_the_same_both_ways() {
+        let network = network(NetworkConfig::default());
+        let mut rtts: Vec<Duration> = (0..4000)
+            .map(|i| {
+                let (a, b) = (Endpoint::Node(NodeIndex::new(i)), Endpoint::Stranger(i * 7));
+                assert_eq!(network.rtt(a, b), network.rtt(b, a));
+                network.rtt(a, b)
+            })
+            .collect();
+        rtts.sort_unstable();
+        let at = |share: f64| rtts[(4000.0 * share) as usize].as_secs_f64() * 1000.0;
+        assert!((75.0..85.0).contains(&at(0.5)), "median {} ms", at(0.5));
+        // exp(0.5 * 1.645) = 2.28
+        assert!((165.0..200.0).contains(&at(0.95)), "95th percentile {} ms", at(0.95));
+    }
+
+    #[test]
+    fn loss_and_duplication_have_their_shares() {
+        let config = NetworkConfig { loss: 0.1, duplicate: 0.05, ..NetworkConfig::default() };
+        let mut network = network(config);
+        for _ in 0..10_000 {
+            network.send(Instant::ZERO, A, B, 100);
+        }
+        assert!((900..1100).contains(&network.stats.lost), "{:?}", network.stats);
+        assert!((380..520).contains(&network.stats.duplicated), "{:?}", network.stats);
+        assert_eq!(network.stats.sent_bytes, 1_000_000);
+    }
+
+    #[test]
+    fn partitions_block_the_ways_they_name_until_healed() {
+        let mut network = network(NetworkConfig { loss: 0.0, ..NetworkConfig::default() });
+        let (a, b) = ([NodeIndex::new(0)], [NodeIndex::new(1)]);
+        let id = network.partition(&a, &b, Blocks::FirstToSecond);
+        assert!(network.is_blocked(A, B) && !network.is_blocked(B, A));
+        let both = network.partition(&a, &b, Blocks::BothWays);
+        assert!(network.is_blocked(A, B) && network.is_blocked(B, A));
+        assert_eq!(network.send(Instant::ZERO, A, B, 1), [None, None]);
+        network.heal(both);
+        assert!(!network.is_blocked(B, A));
+        network.heal(id);
+        assert!(!network.is_blocked(A, B));
+        assert!(!network.is_blocked(Endpoint::Stranger(3), B));
+    }
+
+    #[test]
+    fn a_clog_holds_one_direction_back() {
+        let mut network = network(NetworkConfig { loss: 0.0, ..NetworkConfig::default() });
+        network.clog(A, B, Instant::from_micros(5_000_000));
+        let [there, _] = network.send(Instant::ZERO, A, B, 1);
+        let [back, _] = network.send(Instant::ZERO, B, A, 1);
+        assert!(there > Some(Duration::from_secs(5)));
+        assert!(back < Some(Duration::from_secs(1)));
+    }
+}

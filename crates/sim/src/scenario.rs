@@ -1,0 +1,190 @@
+//! Named runs with parameters and a report: what they share.
+
+use std::fmt;
+use std::time::Duration;
+
+use potluck_base::Rng;
+
+use crate::check::{Check, bounds};
+use crate::report::{Report, Value};
+use crate::sim_node::NodeIndex;
+use crate::world::{World, WorldConfig};
+
+/// Between two refreshes of a node's neighbourhood: within a few of these, everything must be as it
+/// should be.
+pub const STABILISATION: Duration = Duration::from_secs(60);
+
+/// How large and how long a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Params {
+    /// Nodes at the start; `None`: as the scenario has it.
+    pub nodes: Option<usize>,
+    /// Makes it repeatable.
+    pub seed: u64,
+    /// Virtual minutes of its main part; `None`: as the scenario has it.
+    pub minutes: Option<u64>,
+}
+
+impl Params {
+    /// The scenario's own size and length.
+    #[must_use]
+    pub const fn seed(seed: u64) -> Self {
+        Self { nodes: None, seed, minutes: None }
+    }
+
+    /// With so many nodes.
+    #[must_use]
+    pub const fn nodes(self, nodes: usize) -> Self {
+        Self { nodes: Some(nodes), ..self }
+    }
+
+    /// With a main part of so many minutes.
+    #[must_use]
+    pub const fn minutes(self, minutes: u64) -> Self {
+        Self { minutes: Some(minutes), ..self }
+    }
+}
+
+/// A scenario.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// What it is called.
+    pub name: &'static str,
+    /// What happens in it, in one line.
+    pub about: &'static str,
+    /// Nodes, if not said otherwise.
+    pub nodes: usize,
+    /// Fewest nodes with which it makes sense.
+    pub nodes_min: usize,
+    /// Minutes of its main part, if not said otherwise.
+    pub minutes: u64,
+    /// Whether it is a canary: something is broken on purpose, and checks must find it.
+    pub must_fail: bool,
+    pub(crate) play: fn(&mut Run) -> World,
+}
+
+/// Why there is no clean report.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ScenarioError {
+    /// There is no scenario of this name.
+    Unknown(String),
+    /// The scenario makes no sense with so few nodes.
+    TooFewNodes {
+        /// The scenario.
+        scenario: &'static str,
+        /// Fewest nodes.
+        least: usize,
+    },
+    /// Checks failed. The report says which, and how to repeat the run.
+    Failed(Box<Report>),
+}
+
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => write!(f, "there is no scenario `{name}`"),
+            Self::TooFewNodes { scenario, least } => {
+                write!(f, "scenario `{scenario}` needs at least {least} nodes")
+            }
+            Self::Failed(report) => {
+                for check in report.failures() {
+                    writeln!(f, "{}: {}: {}", report.scenario, check.name, check.detail)?;
+                }
+                write!(f, "replay: {}", report.replay())
+            }
+        }
+    }
+}
+
+impl std::error::Error for ScenarioError {}
+
+/// One run of a scenario while it goes on: its parameters, and what it has found so far.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) nodes: usize,
+    pub(crate) seed: u64,
+    pub(crate) minutes: u64,
+    pub(crate) rng: Rng,
+    figures: Vec<(String, Value)>,
+    checks: Vec<Check>,
+}
+
+impl Run {
+    /// The default world of this run's seed.
+    pub(crate) fn config(&self) -> WorldConfig {
+        WorldConfig::new(self.seed)
+    }
+
+    /// The main part's length.
+    pub(crate) fn length(&self) -> Duration {
+        Duration::from_secs(60 * self.minutes)
+    }
+
+    pub(crate) fn figure(&mut self, name: impl Into<String>, value: Value) {
+        self.figures.push((name.into(), value));
+    }
+
+    pub(crate) fn check(&mut self, check: Check) {
+        self.checks.push(check);
+    }
+
+    /// Makes the network: all nodes join within some seconds and settle.
+    pub(crate) fn form(&mut self, world: &mut World) -> Vec<NodeIndex> {
+        let stagger = Duration::from_millis(20) * self.nodes as u32;
+        let nodes = world.grow(self.nodes, stagger);
+        world.run_for(stagger);
+        let joined = world.run_until(STABILISATION, |world| world.have_joined(&nodes));
+        let late: Vec<String> = nodes
+            .iter()
+            .filter(|node| !world.have_joined(&[**node]))
+            .map(ToString::to_string)
+            .collect();
+        self.check(Check::none_of("all nodes join within a minute", nodes.len(), &late));
+        if joined {
+            let after = world.now().since(potluck_base::Instant::ZERO).saturating_sub(stagger);
+            self.figure("all joined after the last start", Value::Time(after));
+        }
+        world.run_for(Duration::from_secs(10));
+        nodes
+    }
+}
+
+/// Plays a scenario.
+///
+/// # Errors
+/// [`ScenarioError`]: checks failed, or the scenario cannot be played like this.
+pub(crate) fn play(scenario: &Scenario, params: &Params) -> Result<Report, ScenarioError> {
+    let nodes = params.nodes.unwrap_or(scenario.nodes);
+    if nodes < scenario.nodes_min {
+        let (scenario, least) = (scenario.name, scenario.nodes_min);
+        return Err(ScenarioError::TooFewNodes { scenario, least });
+    }
+    let mut run = Run {
+        nodes,
+        seed: params.seed,
+        minutes: params.minutes.unwrap_or(scenario.minutes),
+        rng: Rng::from_number(params.seed).fork(scenario.name),
+        figures: Vec::new(),
+        checks: Vec::new(),
+    };
+    let mut world = (scenario.play)(&mut run);
+    let stats = bounds::stats(&mut world);
+    run.check(bounds::check(&world, &stats));
+    run.check(Check::none_of("machines keep their contract", 1, world.violations()));
+    let unanswered = world.commands_pending();
+    let detail = format!("{unanswered} without an answer");
+    run.check(Check::new("every command is answered", unanswered == 0, detail));
+    let report = Report {
+        scenario: scenario.name,
+        nodes,
+        seed: run.seed,
+        minutes: run.minutes,
+        figures: run.figures,
+        checks: run.checks,
+        virtual_time: world.now().since(potluck_base::Instant::ZERO),
+        stats: world.stats(),
+        trace: world.trace().hash(),
+        log: world.trace().log().collect(),
+    };
+    if report.passed() { Ok(report) } else { Err(ScenarioError::Failed(Box::new(report))) }
+}

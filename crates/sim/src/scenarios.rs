@@ -1,0 +1,50 @@
+//! All scenarios by name.
+
+mod canary;
+mod churn;
+mod clock_back;
+mod concurrent_writers;
+mod crash_restart;
+mod flood;
+mod join;
+mod leave;
+mod lossy;
+mod mass_failure;
+mod partition;
+mod sick_disks;
+
+use crate::report::Report;
+use crate::scenario::{Params, Scenario, ScenarioError, play};
+
+/// Every scenario there is.
+pub const ALL: &[Scenario] = &[
+    join::JOIN,
+    mass_failure::MASS_FAILURE,
+    mass_failure::MASS_FAILURE_R3,
+    churn::CHURN,
+    leave::LEAVE,
+    partition::PARTITION,
+    crash_restart::CRASH_RESTART,
+    canary::POWER_CUT,
+    sick_disks::SICK_DISKS,
+    lossy::LOSSY,
+    clock_back::CLOCK_BACK,
+    flood::FLOOD,
+    concurrent_writers::CONCURRENT_WRITERS,
+    canary::CANARY,
+];
+
+/// The scenario of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    ALL.iter().find(|scenario| scenario.name == name)
+}
+
+/// Plays the scenario of this name.
+///
+/// # Errors
+/// [`ScenarioError`]: there is none, it needs more nodes, or checks failed.
+pub fn run(name: &str, params: &Params) -> Result<Report, ScenarioError> {
+    let scenario = find(name).ok_or_else(|| ScenarioError::Unknown(name.to_owned()))?;
+    play(scenario, params)
+}

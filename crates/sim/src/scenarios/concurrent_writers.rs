@@ -1,0 +1,89 @@
+//! Several clients write the same key at the same moment, through one node and through several.
+//! Nothing that was acknowledged is lost.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use potluck_base::Key;
+use potluck_node::WriteContext;
+use potluck_record::Kind;
+
+use crate::batch::pick;
+use crate::check::Check;
+use crate::check::convergence::{readers_agree, replicas_agree};
+use crate::check::durability::Durability;
+use crate::report::Value;
+use crate::scenario::{Run, STABILISATION, Scenario};
+use crate::workload::{Draft, Workload, key, reading};
+use crate::world::World;
+
+pub(super) const CONCURRENT_WRITERS: Scenario = Scenario {
+    name: "concurrent-writers",
+    about: "clients of one node and of several write the same keys at once; nothing is lost",
+    nodes: 30,
+    nodes_min: 6,
+    minutes: 1,
+    must_fail: false,
+    play,
+};
+
+const REPLICAS: u16 = 5;
+/// Writes to one key at once: two through one node, two through others.
+const WRITERS: usize = 4;
+
+fn play(run: &mut Run) -> World {
+    let mut world = World::new(run.config().replication(REPLICAS));
+    let nodes = run.form(&mut world);
+    let mut workload = Workload::new(run.rng.fork("workload"), 48);
+    let records = 2 * run.nodes;
+    for number in 0..records {
+        let shared = pick(&mut run.rng, &nodes);
+        let others = [pick(&mut run.rng, &nodes), pick(&mut run.rng, &nodes)];
+        // A third blind, a third that reads first, a third where the last one wins.
+        let (kind, context) = match number % 3 {
+            0 => (None, WriteContext::Blind),
+            1 => (None, WriteContext::Read),
+            _ => (Some(Kind::Lww), WriteContext::Read),
+        };
+        for node in [shared, shared, others[0], others[1]] {
+            let draft =
+                Draft { kind, value: Some(workload.fresh_value()), context: context.clone() };
+            workload.write(&mut world, node, number, draft);
+        }
+        world.run_for(Duration::from_millis(200));
+        workload.collect(&mut world);
+    }
+    workload.finish(&mut world, STABILISATION);
+    let failed: Vec<String> = workload
+        .history
+        .writes()
+        .iter()
+        .filter(|write| write.version().is_none() && write.context == WriteContext::Blind)
+        .map(|write| format!("{}: {:?}", write.node, write.end))
+        .collect();
+    run.check(Check::none_of("blind writes are acknowledged", records / 3 * WRITERS, &failed));
+    let written = workload.history.acknowledged().count();
+    run.figure("writes acknowledged", Value::share(written, workload.history.writes().len()));
+    world.run_for(run.length());
+
+    let keys: Vec<Key> = (0..records).map(key).collect();
+    run.check(replicas_agree(&mut world, &keys, REPLICAS.into()));
+    let agree = readers_agree(&mut world, &mut run.rng, &keys, 3);
+    run.check(agree);
+    let outcomes = workload.read(&mut world, &keys, 50);
+    let readings: BTreeMap<_, _> = (0..records)
+        .filter(|number| number % 3 != 2)
+        .map(|number| (key(number), reading(outcomes[number].as_ref()).cloned()))
+        .collect();
+    let seen = Durability::of_readings(&world, &workload.history, &readings);
+    run.check(seen.check("no acknowledged value is lost"));
+    let several: Vec<String> = (0..records)
+        .filter(|number| number % 3 == 2)
+        .filter_map(|number| {
+            let values = reading(outcomes[number].as_ref()).map(|read| read.values.len());
+            (values != Some(1)).then(|| format!("{:?} has {values:?} values", key(number)))
+        })
+        .collect();
+    run.check(Check::none_of("where the last one wins there is one", records / 3, &several));
+    world
+}

@@ -1,0 +1,156 @@
+//! One simulated computer: a node's process, its disk, its clocks and its place in the network.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use potluck_base::{Contact, Identity, Instant, Peer, UnixMillis};
+use potluck_dht::EntryPoint;
+use potluck_node::{Input, Node};
+
+use crate::disk::Disk;
+
+/// The UDP port of every simulated node.
+const PORT: u16 = 12_345;
+
+/// Which node of a world.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeIndex(u32);
+
+impl NodeIndex {
+    /// The node that was spawned as number `index`, counting from 0.
+    #[must_use]
+    pub const fn new(index: u32) -> Self {
+        Self(index)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The address it gets: 10.x.y.z, the last byte never 0 or 255.
+    pub(crate) fn address(self) -> SocketAddr {
+        let [_, high, middle, low] = (self.0 / 250 * 256 + self.0 % 250 + 1).to_be_bytes();
+        (Ipv4Addr::new(10, high, middle, low), PORT).into()
+    }
+}
+
+impl fmt::Debug for NodeIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {}", self.0)
+    }
+}
+
+impl fmt::Display for NodeIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {}", self.0)
+    }
+}
+
+/// A process that is stopped and does not know it.
+#[derive(Debug)]
+pub(crate) struct Paused {
+    pub(crate) since: Instant,
+    pub(crate) inputs: VecDeque<Input>,
+}
+
+/// A node's process while it runs.
+pub(crate) struct Process {
+    pub(crate) machine: Box<Node>,
+    /// World time at which its own clock showed zero.
+    pub(crate) born: Instant,
+    /// The earliest wake-up that waits in the event queue.
+    pub(crate) wake: Option<Instant>,
+    pub(crate) paused: Option<Paused>,
+    pub(crate) joined: bool,
+}
+
+/// One simulated computer.
+pub struct SimNode {
+    pub(crate) identity: Identity,
+    pub(crate) peer: Peer,
+    pub(crate) process: Option<Process>,
+    /// Counts starts: events for an earlier life are void.
+    pub(crate) life: u32,
+    pub(crate) disk: Disk,
+    /// How far its wall clock is off, in milliseconds.
+    pub(crate) clock_off_ms: i64,
+    /// What it asked to be remembered.
+    pub(crate) saved: Vec<Contact>,
+    pub(crate) entries: Vec<EntryPoint>,
+    pub(crate) left: bool,
+}
+
+impl SimNode {
+    /// Its id and how to reach it.
+    #[must_use]
+    pub const fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Its key pair.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether its process runs, be it paused.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Whether it has entered the network since its last start.
+    #[must_use]
+    pub fn has_joined(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.joined)
+    }
+
+    /// Whether it said good-bye.
+    #[must_use]
+    pub const fn has_left(&self) -> bool {
+        self.left
+    }
+
+    /// What its wall clock shows when an exact one shows `exact`.
+    #[must_use]
+    pub fn wall_clock(&self, exact: UnixMillis) -> UnixMillis {
+        UnixMillis(exact.0.saturating_add_signed(self.clock_off_ms))
+    }
+
+    pub(crate) fn shift_clock(&mut self, by: Duration, back: bool) {
+        let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        let signed = if back { -millis } else { millis };
+        self.clock_off_ms = self.clock_off_ms.saturating_add(signed);
+    }
+}
+
+impl Process {
+    /// World time on the process's own clock.
+    pub(crate) fn local(&self, now: Instant) -> Instant {
+        Instant::ZERO + now.since(self.born)
+    }
+
+    /// The process's own time on the world's clock.
+    pub(crate) fn global(&self, local: Instant) -> Instant {
+        self.born + local.since(Instant::ZERO)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_node_has_an_address_of_its_own() {
+        let addresses: BTreeSet<_> = (0..20_000).map(|i| NodeIndex::new(i).address()).collect();
+        assert_eq!(addresses.len(), 20_000);
+        assert_eq!(NodeIndex::new(0).address().to_string(), "10.0.0.1:12345");
+        assert_eq!(NodeIndex::new(250).address().to_string(), "10.0.1.1:12345");
+    }
+}

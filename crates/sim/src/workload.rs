@@ -1,0 +1,333 @@
+//! Writes and reads with a history of what was asked, when, and what was promised.
+//!
+//! Every value is unique, so that what is read tells which write it came from.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::{Instant, Key, PublicKey, Rng};
+use potluck_node::{Command, CommandError, CommandId, Put, Reply, WriteContext};
+use potluck_record::{Dot, Kind, Name, Reading, Space};
+
+use crate::batch::{Batch, pick};
+use crate::sim_node::NodeIndex;
+use crate::world::{Outcome, World};
+
+/// What became of a write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WriteEnd {
+    /// It has not ended.
+    Pending,
+    /// It was acknowledged.
+    Acknowledged {
+        /// Its version.
+        version: Dot,
+        /// Who acknowledged when the answer was given.
+        holders: Vec<NodeIndex>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// It was answered with an error, or with siblings. It may be there or not.
+    Failed(Option<CommandError>),
+    /// The node died before it answered. It may be there or not.
+    Lost,
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// Through which node.
+    pub node: NodeIndex,
+    /// Its key, which signs.
+    pub writer: PublicKey,
+    /// Under which key.
+    pub key: Key,
+    /// The value; `None` deletes.
+    pub value: Option<Bytes>,
+    /// What it was told to supersede.
+    pub context: WriteContext,
+    /// When it was asked for.
+    pub asked: Instant,
+    /// When it ended, if it has.
+    pub ended: Option<Instant>,
+    /// How.
+    pub end: WriteEnd,
+}
+
+impl Write {
+    /// Its version, if it was acknowledged.
+    #[must_use]
+    pub const fn version(&self) -> Option<Dot> {
+        match &self.end {
+            WriteEnd::Acknowledged { version, .. } => Some(*version),
+            _ => None,
+        }
+    }
+
+    /// Who had acknowledged when it was answered.
+    #[must_use]
+    pub fn holders(&self) -> &[NodeIndex] {
+        match &self.end {
+            WriteEnd::Acknowledged { holders, .. } => holders,
+            _ => &[],
+        }
+    }
+
+    /// Whether `later` may rightly have superseded it: a write that looked at what was there and
+    /// that had not ended when this one began.
+    #[must_use]
+    pub fn may_be_superseded_by(&self, later: &Self) -> bool {
+        let knew = match (&later.context, self.version()) {
+            (WriteContext::Blind, _) => false,
+            (WriteContext::Read, _) => true,
+            (WriteContext::Given(context), version) => {
+                version.is_some_and(|version| context.covers(&self.writer, version))
+            }
+        };
+        knew && self.key == later.key && later.ended.is_none_or(|ended| ended > self.asked)
+    }
+}
+
+/// All writes of a run.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    writes: Vec<Write>,
+    by_key: BTreeMap<Key, Vec<usize>>,
+}
+
+impl History {
+    /// All of them, in the order in which they were asked for.
+    #[must_use]
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// The keys written, ascending.
+    pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        self.by_key.keys().copied()
+    }
+
+    /// The writes under one key.
+    pub fn of(&self, key: &Key) -> impl Iterator<Item = &Write> + use<'_> {
+        self.by_key.get(key).into_iter().flatten().map(|index| &self.writes[*index])
+    }
+
+    /// The acknowledged ones.
+    pub fn acknowledged(&self) -> impl Iterator<Item = &Write> {
+        self.writes.iter().filter(|write| write.version().is_some())
+    }
+
+    /// Whether what `write` promised can be seen in `reading`: its value, or that somebody who
+    /// knew it superseded it.
+    #[must_use]
+    pub fn is_kept(&self, write: &Write, reading: &Reading) -> bool {
+        let Some(version) = write.version() else { return true };
+        let same = |value: &potluck_record::Value| Some(&value.bytes) == write.value.as_ref();
+        if reading.values.iter().any(same) {
+            return true;
+        }
+        let covered = reading.context.covers(&write.writer, version);
+        let explained = write.value.is_none()
+            || self.of(&write.key).any(|other| write.may_be_superseded_by(other) && other != write);
+        covered && explained
+    }
+
+    fn push(&mut self, write: Write) -> usize {
+        let index = self.writes.len();
+        self.by_key.entry(write.key).or_default().push(index);
+        self.writes.push(write);
+        index
+    }
+}
+
+/// The name of record number `number`.
+///
+/// # Panics
+/// Never: such a name keeps every rule.
+#[must_use]
+pub fn name(number: usize) -> Name {
+    Name::new(format!("record {number}")).expect("a short name without control characters")
+}
+
+/// The key of record number `number`.
+///
+/// # Panics
+/// Never: only the space `content` has no key for a name.
+#[must_use]
+pub fn key(number: usize) -> Key {
+    Space::Commons.key(&name(number)).expect("commons makes keys of names")
+}
+
+/// Makes writes and reads, and keeps the history.
+#[derive(Debug)]
+pub struct Workload {
+    /// What was written.
+    pub history: History,
+    rng: Rng,
+    value_bytes: usize,
+    pending: BTreeMap<CommandId, usize>,
+}
+
+impl Workload {
+    /// A workload whose values have this many bytes (at least 16).
+    #[must_use]
+    pub const fn new(rng: Rng, value_bytes: usize) -> Self {
+        Self {
+            history: History { writes: Vec::new(), by_key: BTreeMap::new() },
+            rng,
+            value_bytes,
+            pending: BTreeMap::new(),
+        }
+    }
+
+    /// A value like no other.
+    pub fn fresh_value(&mut self) -> Bytes {
+        let mut value = vec![0x2e; self.value_bytes.max(16)];
+        value[..8].copy_from_slice(&(self.history.writes.len() as u64).to_be_bytes());
+        value[8..16].copy_from_slice(&self.rng.bytes::<8>());
+        value.into()
+    }
+
+    /// Asks a node to write a fresh value to record number `number`.
+    pub fn put(
+        &mut self,
+        world: &mut World,
+        node: NodeIndex,
+        number: usize,
+        context: WriteContext,
+    ) -> usize {
+        let value = Some(self.fresh_value());
+        self.write(world, node, number, Draft { kind: None, value, context })
+    }
+
+    /// Asks a node to write.
+    pub fn write(
+        &mut self,
+        world: &mut World,
+        node: NodeIndex,
+        number: usize,
+        draft: Draft,
+    ) -> usize {
+        let put = Put {
+            space: Space::Commons,
+            name: Some(name(number)),
+            kind: draft.kind,
+            value: draft.value.clone(),
+            ttl: None,
+            quorum: None,
+            context: draft.context.clone(),
+        };
+        let index = self.history.push(Write {
+            node,
+            writer: world.node(node).peer().contact.public_key,
+            key: key(number),
+            value: draft.value,
+            context: draft.context,
+            asked: world.now(),
+            ended: None,
+            end: WriteEnd::Pending,
+        });
+        let id = world.command(node, Command::Put(put));
+        self.pending.insert(id, index);
+        index
+    }
+
+    /// Takes in what has ended since the last time.
+    pub fn collect(&mut self, world: &mut World) {
+        let history = &mut self.history;
+        self.pending.retain(|id, index| {
+            let Some(outcome) = world.outcome(*id) else { return true };
+            let write = &mut history.writes[*index];
+            write.ended = Some(outcome.ended);
+            write.end = end_of(world, &outcome);
+            false
+        });
+    }
+
+    /// Writes under way.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Runs until all writes have ended, at most for `bound`. Says whether they have.
+    pub fn finish(&mut self, world: &mut World, bound: Duration) -> bool {
+        world.run_until(bound, |world| {
+            self.collect(world);
+            self.pending.is_empty()
+        })
+    }
+
+    /// Writes the records `numbers` once each through random live nodes, `in_flight` at once.
+    pub fn fill(&mut self, world: &mut World, numbers: std::ops::Range<usize>, in_flight: usize) {
+        let live = world.live();
+        for number in numbers {
+            let node = pick(&mut self.rng, &live);
+            self.put(world, node, number, WriteContext::Read);
+            while self.pending.len() >= in_flight {
+                world.run_for(Duration::from_millis(10));
+                self.collect(world);
+            }
+        }
+        self.finish(world, Duration::from_secs(60));
+    }
+
+    /// Reads each key once through random live nodes, `in_flight` at once.
+    pub fn read(
+        &mut self,
+        world: &mut World,
+        keys: &[Key],
+        in_flight: usize,
+    ) -> Vec<Option<Outcome>> {
+        let bound = Duration::from_secs(30) + Duration::from_millis(100) * keys.len() as u32;
+        let rng = &mut self.rng;
+        Batch { in_flight, bound }.run(world, keys.len(), |world, index| {
+            let node = pick(rng, &world.live());
+            (node, Command::Get { key: keys[index], quorum: None })
+        })
+    }
+
+    /// How many of these writes were acknowledged, and how long that took.
+    #[must_use]
+    pub fn put_times(&self) -> Vec<Duration> {
+        let took = |write: &Write| match &write.end {
+            WriteEnd::Acknowledged { took, .. } => Some(*took),
+            _ => None,
+        };
+        self.history.writes.iter().filter_map(took).collect()
+    }
+}
+
+/// What is to be written.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// How readers fold it.
+    pub kind: Option<Kind>,
+    /// The value; `None` deletes.
+    pub value: Option<Bytes>,
+    /// What it supersedes.
+    pub context: WriteContext,
+}
+
+fn end_of(world: &World, outcome: &Outcome) -> WriteEnd {
+    match &outcome.reply {
+        None => WriteEnd::Lost,
+        Some(Reply::Written(written)) => WriteEnd::Acknowledged {
+            version: written.version,
+            holders: written.replicas.iter().filter_map(|id| world.find(id)).collect(),
+            took: outcome.took(),
+        },
+        Some(Reply::Failed(error)) => WriteEnd::Failed(Some(error.clone())),
+        Some(_) => WriteEnd::Failed(None),
+    }
+}
+
+/// The reading in the outcome of a read, if there is one.
+#[must_use]
+pub fn reading(outcome: Option<&Outcome>) -> Option<&Reading> {
+    match outcome?.reply.as_ref()? {
+        Reply::Read(done) => Some(&done.reading),
+        _ => None,
+    }
+}

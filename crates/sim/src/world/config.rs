@@ -1,0 +1,60 @@
+//! Parameters of a world.
+
+use std::time::Duration;
+
+use crate::calls::CallConfig;
+use crate::disk::DiskConfig;
+use crate::network::NetworkConfig;
+
+/// See each field. Everything that happens follows from these and from what the world is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorldConfig {
+    /// Makes every run repeatable.
+    pub seed: u64,
+    /// The network between the nodes.
+    pub network: NetworkConfig,
+    /// Their disks.
+    pub disk: DiskConfig,
+    /// Large requests.
+    pub calls: CallConfig,
+    /// The nodes' own parameters.
+    pub node: potluck_node::Config,
+    /// Wall clocks are off by up to this, either way.
+    pub clock_skew: Duration,
+    /// Datagrams that wait for a paused process; more are lost, as in a socket's buffer.
+    pub socket_queue: usize,
+}
+
+impl WorldConfig {
+    /// The defaults: real parameters, the Internet on a good day, datagrams not sealed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            network: NetworkConfig::default(),
+            disk: DiskConfig::default(),
+            calls: CallConfig::default(),
+            node: potluck_node::Config {
+                link: potluck_link::LinkConfig { seal: false, ..Default::default() },
+                dht: potluck_dht::Config::default(),
+                kv: potluck_kv::Config::default(),
+            },
+            clock_skew: Duration::from_millis(500),
+            socket_queue: 512,
+        }
+    }
+
+    /// With datagrams sealed as in the real world, or not, which is several times faster.
+    #[must_use]
+    pub const fn sealed(mut self, seal: bool) -> Self {
+        self.node.link.seal = seal;
+        self
+    }
+
+    /// With this many replicas of a record, and siblings to suit.
+    #[must_use]
+    pub const fn replication(mut self, replicas: u16) -> Self {
+        self.node.kv.replication = replicas;
+        self
+    }
+}

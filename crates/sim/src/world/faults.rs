@@ -1,0 +1,121 @@
+//! What can go wrong with nodes and the network between them.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use potluck_node::{Command, CommandId, Input};
+
+use crate::disk::DiskFault;
+use crate::network::{Blocks, Endpoint, NetworkConfig, PartitionId};
+use crate::sim_node::{NodeIndex, Paused};
+use crate::world::World;
+use crate::world::deliver::Event;
+
+impl World {
+    /// The power of a node goes: its process is gone, and so is what its disk had not synced.
+    pub fn crash(&mut self, node: NodeIndex) {
+        if !self.node(node).is_up() {
+            return;
+        }
+        self.note(format!("{node} crashes"));
+        self.kill(node);
+        self.nodes[node.get()].disk.crash(&mut self.disk_rng);
+    }
+
+    /// A node that is down starts again, with the same identity and what its disk kept.
+    pub fn restart(&mut self, node: NodeIndex) {
+        self.note(format!("{node} restarts"));
+        self.start(node);
+    }
+
+    /// A node's process stands still for a while and then goes on. Its monotonic clock runs on.
+    pub fn pause(&mut self, node: NodeIndex, time: Duration) {
+        let (now, life) = (self.now, (node, self.nodes[node.get()].life));
+        let Some(process) = self.nodes[node.get()].process.as_mut() else { return };
+        if process.paused.is_none() {
+            process.paused = Some(Paused { since: now, inputs: VecDeque::new() });
+            self.queue.push(now + time, Event::Resume(life));
+            self.note(format!("{node} pauses for {time:?}"));
+        }
+    }
+
+    pub(crate) fn resume(&mut self, node: NodeIndex) {
+        let Some(process) = self.nodes[node.get()].process.as_mut() else { return };
+        let Some(Paused { since, inputs }) = process.paused.take() else { return };
+        process.wake = None;
+        self.tell_time(node);
+        self.trace.event(self.now, node.get(), b"resu", &[]);
+        self.feed(node, Input::Resumed { gap: self.now.since(since) });
+        for input in inputs {
+            self.feed(node, input);
+        }
+        self.rearm(node);
+    }
+
+    /// A node is asked to say good-bye; it is down when the command has ended.
+    pub fn leave(&mut self, node: NodeIndex) -> CommandId {
+        self.note(format!("{node} leaves"));
+        self.command(node, Command::Leave)
+    }
+
+    /// A node's wall clock is set forward.
+    pub fn clock_forward(&mut self, node: NodeIndex, by: Duration) {
+        self.set_clock(node, by, false);
+    }
+
+    /// A node's wall clock is set back.
+    pub fn clock_back(&mut self, node: NodeIndex, by: Duration) {
+        self.set_clock(node, by, true);
+    }
+
+    fn set_clock(&mut self, node: NodeIndex, by: Duration, back: bool) {
+        self.note(format!("the clock of {node} goes {} {by:?}", if back { "back" } else { "on" }));
+        self.nodes[node.get()].shift_clock(by, back);
+        self.tell_time(node);
+    }
+
+    /// A node's disk gets a fault, or gets well.
+    pub fn disk_fault(&mut self, node: NodeIndex, fault: Option<DiskFault>) {
+        self.note(format!("the disk of {node}: {fault:?}"));
+        self.nodes[node.get()].disk.set_fault(fault);
+    }
+
+    /// Nothing passes between two groups any more; nodes in neither talk to both.
+    pub fn partition(
+        &mut self,
+        first: &[NodeIndex],
+        second: &[NodeIndex],
+        blocks: Blocks,
+    ) -> PartitionId {
+        self.note(format!("partition of {} and {} nodes, {blocks:?}", first.len(), second.len()));
+        self.network.partition(first, second, blocks)
+    }
+
+    /// Cuts one node off from all others.
+    pub fn isolate(&mut self, node: NodeIndex) -> PartitionId {
+        let others: Vec<NodeIndex> = self.all().filter(|other| *other != node).collect();
+        self.partition(&[node], &others, Blocks::BothWays)
+    }
+
+    /// Ends one partition.
+    pub fn heal(&mut self, id: PartitionId) {
+        self.note("a partition heals");
+        self.network.heal(id);
+    }
+
+    /// Ends all partitions and clogs.
+    pub fn heal_all(&mut self) {
+        self.note("all partitions heal");
+        self.network.heal_all();
+    }
+
+    /// Holds all datagrams from one node to another back for a while.
+    pub fn clog(&mut self, from: NodeIndex, to: NodeIndex, time: Duration) {
+        self.network.clog(Endpoint::Node(from), Endpoint::Node(to), self.now + time);
+    }
+
+    /// Changes how the network behaves from now on.
+    pub fn set_network(&mut self, change: impl FnOnce(&mut NetworkConfig)) {
+        change(self.network.config_mut());
+    }
+}

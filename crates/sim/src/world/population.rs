@@ -1,0 +1,163 @@
+//! Nodes come into the world, start, and stop.
+
+use std::time::Duration;
+
+use potluck_base::{Contact, Identity, Instant, Rng};
+use potluck_dht::EntryPoint;
+use potluck_node::{Command, CommandId, Input, Node, Start};
+
+use crate::disk::Disk;
+use crate::sim_node::{NodeIndex, Process, SimNode};
+use crate::world::World;
+use crate::world::deliver::{CLOCK_TICK, Event};
+
+/// Entry points that a new node is given.
+const ENTRIES: u64 = 3;
+/// Commands of the world itself are numbered from here on.
+const OWN_COMMANDS: u64 = 1 << 63;
+
+impl World {
+    /// Adds a node that starts at once and knows these entry points.
+    pub fn spawn(&mut self, entries: Vec<EntryPoint>) -> NodeIndex {
+        let index = self.add(entries);
+        self.start(index);
+        index
+    }
+
+    /// Adds `count` nodes, one after the other within `time`. Each knows up to three earlier ones,
+    /// every fourth of them only by their addresses.
+    pub fn grow(&mut self, count: usize, time: Duration) -> Vec<NodeIndex> {
+        let mut rng = self.fork_rng("grow");
+        let mut added = Vec::with_capacity(count);
+        for number in 0..count {
+            let entries = self.entry_points(&mut rng);
+            let index = self.add(entries);
+            let after = time.mul_f64(number as f64 / count as f64);
+            self.queue.push(self.now + after, Event::Start(index));
+            added.push(index);
+        }
+        added
+    }
+
+    /// A network of `count` nodes that have all joined, or `None` if they had not within `bound`.
+    pub fn form(&mut self, count: usize, time: Duration, bound: Duration) -> Option<Vec<NodeIndex>> {
+        let added = self.grow(count, time);
+        self.run_for(time);
+        let joined = self.run_until(bound, |world| world.have_joined(&added));
+        joined.then_some(added)
+    }
+
+    /// Whether all of these have entered the network.
+    #[must_use]
+    pub fn have_joined(&self, nodes: &[NodeIndex]) -> bool {
+        // The first node of a network knows nobody whom it could join.
+        nodes.iter().all(|node| self.node(*node).has_joined() || node.get() == 0)
+    }
+
+    fn entry_points(&self, rng: &mut Rng) -> Vec<EntryPoint> {
+        let known = self.nodes.len() as u64;
+        let by_address = rng.chance(0.25);
+        (0..ENTRIES.min(known))
+            .map(|_| self.nodes[rng.below(known) as usize].peer.contact)
+            .map(|contact| match by_address {
+                true => EntryPoint::Address(contact.address),
+                false => EntryPoint::Contact(contact),
+            })
+            .collect()
+    }
+
+    fn add(&mut self, entries: Vec<EntryPoint>) -> NodeIndex {
+        let number = u32::try_from(self.nodes.len()).expect("fewer nodes than addresses");
+        let index = NodeIndex::new(number);
+        let identity = Identity::from_seed(self.rng.bytes());
+        let contact = Contact { public_key: identity.public_key(), address: index.address() };
+        let skew = self.config.clock_skew.as_millis() as i64;
+        let clock_off_ms = self.rng.below(2 * skew as u64 + 1) as i64 - skew;
+        self.directory.insert(contact.address, index);
+        self.nodes.push(SimNode {
+            peer: contact.in_network(&self.network_id),
+            identity,
+            process: None,
+            life: 0,
+            disk: Disk::new(self.config.disk.clone()),
+            clock_off_ms,
+            saved: Vec::new(),
+            entries,
+            left: false,
+        });
+        index
+    }
+
+    /// Starts a node's process: a new life with the old identity, disk and memory of contacts.
+    pub(crate) fn start(&mut self, index: NodeIndex) {
+        if self.nodes[index.get()].is_up() {
+            return;
+        }
+        let seed = self.rng.bytes();
+        let node = &mut self.nodes[index.get()];
+        node.life += 1;
+        node.left = false;
+        let start = Start {
+            identity: node.identity.clone(),
+            network: self.network_id,
+            address: node.peer.contact.address,
+            config: self.config.node.clone(),
+            seed,
+        };
+        let machine = match Node::new(start) {
+            Ok(machine) => Box::new(machine),
+            Err(error) => {
+                self.violated(format!("{index} cannot start: {error}"));
+                return;
+            }
+        };
+        node.process =
+            Some(Process { machine, born: self.now, wake: None, paused: None, joined: false });
+        let (life, contacts) = ((index, node.life), node.saved.clone());
+        self.trace.event(self.now, index.get(), b"born", &life.1.to_le_bytes());
+        self.tell_time(index);
+        if !contacts.is_empty() {
+            self.feed(index, Input::Remembered { contacts });
+        }
+        for point in self.nodes[index.get()].entries.clone() {
+            let id = CommandId(OWN_COMMANDS + self.next_command);
+            self.next_command += 1;
+            self.pending.insert(id, (index, self.now));
+            self.feed(index, Input::Command { id, command: Command::Join(point) });
+        }
+        // Nobody asks for what became of these.
+        self.outcomes.retain(|id, _| id.0 < OWN_COMMANDS);
+        self.queue.push(self.now + CLOCK_TICK, Event::ClockTick(life));
+    }
+
+    /// Ends a node's process without a warning; its commands stay unanswered.
+    pub(crate) fn kill(&mut self, index: NodeIndex) {
+        let node = &mut self.nodes[index.get()];
+        if node.process.take().is_none() {
+            return;
+        }
+        let life = (index, node.life);
+        self.calls.forget(life);
+        let orphans: Vec<CommandId> =
+            self.pending.iter().filter(|(_, (of, _))| *of == index).map(|(id, _)| *id).collect();
+        for id in orphans {
+            self.end_command(id, None);
+        }
+    }
+
+    /// A node has said good-bye: its process ends in order, with all on disk.
+    pub(crate) fn stop_after_leave(&mut self, index: NodeIndex) {
+        let node = &mut self.nodes[index.get()];
+        node.left = true;
+        node.disk.close();
+        self.kill(index);
+        self.trace.note(self.now, format!("{index} left"));
+    }
+
+    /// The virtual age of a node's process; `None` if it is down.
+    #[must_use]
+    pub fn age(&self, index: NodeIndex) -> Option<Duration> {
+        let process = self.nodes[index.get()].process.as_ref()?;
+        Some(process.local(self.now).since(Instant::ZERO))
+    }
+}

@@ -1,0 +1,83 @@
+//! What the record logic needs of a storage engine: an ordered space of byte keys with atomic
+//! batches. Two implementations: [`DiskBackend`](crate::DiskBackend) and
+//! [`MemoryBackend`](crate::MemoryBackend).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+/// The changes of one batch: rows to write, or to delete where there is no value.
+pub type Changes = BTreeMap<Vec<u8>, Option<Bytes>>;
+
+/// Rows in the order of their keys.
+pub type RowIter<'a> = Box<dyn Iterator<Item = Result<(Bytes, Bytes), BackendError>> + 'a>;
+
+/// Why a backend could not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BackendError {
+    /// The bytes read are not those that were written. Other rows may well be fine.
+    #[error("damaged data: {0}")]
+    Corrupt(String),
+    /// Anything else; whether a write happened is unknown and no further one must be tried.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// How far a commit has come when it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Handed to the operating system: outlives the process, not a loss of power.
+    Buffered,
+    /// On the disk.
+    Synced,
+}
+
+/// How much room the disk has left, apart from any limit of the store's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Room {
+    /// Nearly none: only what frees space may be written.
+    None,
+    /// Less than the reserve: nothing may grow.
+    Scarce,
+    /// Enough.
+    Plenty,
+}
+
+/// What a backend occupies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Bytes of disk that its files take.
+    pub disk_bytes: u64,
+    /// Bytes of memory in its cache and write buffers.
+    pub memory_bytes: u64,
+}
+
+/// An ordered space of byte keys with atomic batches. One owner; calls block.
+pub trait Backend: Send {
+    /// The value of one row.
+    ///
+    /// # Errors
+    /// [`BackendError`] if it cannot be read.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, BackendError>;
+
+    /// The rows in `from..=to`, ascending, read as they are asked for.
+    fn range(&self, from: &[u8], to: &[u8]) -> RowIter<'_>;
+
+    /// Applies all changes or none.
+    ///
+    /// # Errors
+    /// [`BackendError`]: whether they were applied is unknown until the backend is opened again.
+    fn commit(&mut self, changes: Changes, durability: Durability) -> Result<(), BackendError>;
+
+    /// Makes every earlier commit durable.
+    ///
+    /// # Errors
+    /// [`BackendError`]: whether they are is unknown.
+    fn sync(&mut self) -> Result<(), BackendError>;
+
+    /// How much room the disk has.
+    fn room(&self) -> Room;
+
+    /// What it occupies, roughly. May look at every file.
+    fn usage(&self) -> Usage;
+}

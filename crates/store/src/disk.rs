@@ -1,0 +1,293 @@
+//! The backend of a real node: one keyspace of an LSM tree (`fjall`).
+//!
+//! What was learned of the engine, from its sources and by test:
+//! - A write error poisons it for good, also for a full disk; so room is checked before a batch
+//!   ([`Room`]) and any error stops the store.
+//! - Its own wait for write buffers does not look whether the thread that empties them has died;
+//!   so we wait before a commit, and look.
+//! - The size of write buffers is fixed when a keyspace is made; so we seal them ourselves.
+//! - It is not safe against a kill while it makes its folder; so that is made aside and renamed.
+//! - It trusts its manifests and deletes what a damaged one does not name; so we check them first.
+//! - It panics on some other damage; so panics are caught and become errors.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fjall::config::{PartitioningPolicy, PinningPolicy};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+
+use crate::backend::{Backend, BackendError, Changes, Durability, Room, RowIter, Usage};
+use crate::config::{Budget, SEALED_MAX, StoreConfig};
+use crate::engine_files;
+use crate::error::OpenError;
+use crate::folder::FolderLock;
+
+/// The engine's folder inside the data folder.
+const RECORDS: &str = "records";
+/// Where it is made; what a kill leaves there is never read.
+const RECORDS_NEW: &str = "records.new";
+const KEYSPACE: &str = "rows";
+
+/// What a row costs in a write buffer besides its bytes: allocations, list node, handles.
+const ROW_OVERHEAD: u64 = 160;
+/// Tables on the first level at which writers wait for compaction; the engine halts at 30.
+const L0_TABLES_MAX: usize = 20;
+/// Most room kept for tables being rewritten, on top of the reserve: a quarter of all tables.
+const REWRITE_RESERVE_MAX: u64 = 1024 * 1024 * 1024;
+/// How often to look whether a wait is over, and how often at most for compaction.
+const POLL: Duration = Duration::from_millis(1);
+const COMPACTION_POLLS_MAX: u32 = 5_000;
+
+/// Rows on disk.
+pub struct DiskBackend {
+    // Dropped in this order: the lock goes last.
+    rows: Keyspace,
+    database: Database,
+    memtable_bytes: u64,
+    /// What the active write buffer holds, roughly.
+    unsealed_bytes: u64,
+    reserve_bytes: u64,
+    lock: FolderLock,
+}
+
+impl DiskBackend {
+    /// Opens the engine in the folder that `lock` holds, making it with `birth` rows if need be.
+    pub(crate) fn open(
+        lock: FolderLock,
+        config: &StoreConfig,
+        birth: &Changes,
+    ) -> Result<Self, OpenError> {
+        let folder = lock.folder().to_owned();
+        let budget = Budget::of(config.memory_bytes);
+        let path = folder.join(RECORDS);
+        if !path.try_exists().map_err(|source| io_error(&folder, source))? {
+            create(&folder, &path, birth)?;
+        }
+        engine_files::check(&path)
+            .map_err(|source| io_error(&folder, source))?
+            .map_err(|detail| OpenError::Damaged { folder: path.clone(), detail })?;
+        let (database, rows) = match caught(|| open_engine(&path, &budget)) {
+            Some(opened) => opened.map_err(|error| refusal(&folder, error))?,
+            None => {
+                let detail = "the storage engine cannot make sense of them".to_owned();
+                return Err(OpenError::Damaged { folder: path, detail });
+            }
+        };
+        let mut backend = Self {
+            unsealed_bytes: database.write_buffer_size(),
+            memtable_bytes: budget.memtable_bytes,
+            reserve_bytes: config.reserve_bytes,
+            rows,
+            database,
+            lock,
+        };
+        backend.seal_if_full().map_err(|error| OpenError::Damaged {
+            folder: folder.join(RECORDS),
+            detail: error.to_string(),
+        })?;
+        Ok(backend)
+    }
+
+    /// Waits until few enough write buffers and tables are unfinished. Bounds memory, and keeps out
+    /// of the engine's own wait, which would not notice that its workers died.
+    fn wait_for_workers(&self) -> Result<(), BackendError> {
+        let mut polls = 0;
+        loop {
+            let flushing = self.rows.sealed_memtable_count() > SEALED_MAX;
+            let compacting = self.rows.l0_table_count() >= L0_TABLES_MAX;
+            if !flushing && (!compacting || polls >= COMPACTION_POLLS_MAX) {
+                return Ok(());
+            }
+            // Fails if a worker died.
+            self.database.persist(PersistMode::Buffer).map_err(translate)?;
+            std::thread::sleep(POLL);
+            polls += 1;
+        }
+    }
+
+    fn seal_if_full(&mut self) -> Result<(), BackendError> {
+        if self.unsealed_bytes >= self.memtable_bytes {
+            guarded(|| self.rows.rotate_memtable().map_err(translate))?;
+            self.unsealed_bytes = 0;
+        }
+        Ok(())
+    }
+}
+
+impl Backend for DiskBackend {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
+        guarded(|| Ok(self.rows.get(key).map_err(translate)?.map(Bytes::from)))
+    }
+
+    fn range(&self, from: &[u8], to: &[u8]) -> RowIter<'_> {
+        let mut rows = match guarded(|| Ok(self.rows.range(from..=to))) {
+            Ok(rows) => rows,
+            Err(error) => return Box::new(std::iter::once(Err(error))),
+        };
+        // After an error the iterator's state is unknown: end there.
+        let mut failed = false;
+        Box::new(std::iter::from_fn(move || {
+            if failed {
+                return None;
+            }
+            let row = guarded(|| {
+                let row = rows.next().map(fjall::Guard::into_inner).transpose();
+                Ok(row.map_err(translate)?.map(|(row, value)| (row.into(), value.into())))
+            });
+            failed = row.is_err();
+            row.transpose()
+        }))
+    }
+
+    fn commit(&mut self, changes: Changes, durability: Durability) -> Result<(), BackendError> {
+        self.wait_for_workers()?;
+        let mode = match durability {
+            Durability::Buffered => PersistMode::Buffer,
+            Durability::Synced => PersistMode::SyncData,
+        };
+        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), changes.len())
+            .durability(Some(mode));
+        for (row, value) in changes {
+            let bytes = row.len() + value.as_ref().map_or(0, Bytes::len);
+            self.unsealed_bytes += bytes as u64 + ROW_OVERHEAD;
+            match value {
+                Some(value) => batch.insert(&self.rows, row, value),
+                None => batch.remove(&self.rows, row),
+            }
+        }
+        guarded(|| batch.commit().map_err(translate))?;
+        self.seal_if_full()
+    }
+
+    fn sync(&mut self) -> Result<(), BackendError> {
+        guarded(|| self.database.persist(PersistMode::SyncData).map_err(translate))
+    }
+
+    fn room(&self) -> Room {
+        // A file system that cannot say is taken to have room: its errors will tell.
+        let free = fs4::available_space(self.lock.folder()).unwrap_or(u64::MAX);
+        let rewriting = (self.rows.disk_space() / 4).min(REWRITE_RESERVE_MAX);
+        let reserve = self.reserve_bytes.saturating_add(rewriting);
+        if free < reserve / 4 {
+            Room::None
+        } else if free < reserve {
+            Room::Scarce
+        } else {
+            Room::Plenty
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            disk_bytes: engine_files::bytes(&self.lock.folder().join(RECORDS)),
+            memory_bytes: self.database.cache_size() + self.database.write_buffer_size(),
+        }
+    }
+}
+
+fn open_engine(path: &Path, budget: &Budget) -> fjall::Result<(Database, Keyspace)> {
+    let database = Database::builder(path)
+        .cache_size(budget.cache_bytes)
+        .worker_threads(budget.workers)
+        .max_cached_files(Some(budget.open_files))
+        .max_journaling_size(128 * 1024 * 1024)
+        .open()?;
+    let options = || {
+        KeyspaceCreateOptions::default()
+            // We seal write buffers ourselves; this is only a net below.
+            .max_memtable_size(64 * 1024 * 1024)
+            // In parts and through the cache, so that its size bounds them too.
+            .filter_block_partitioning_policy(PartitioningPolicy::all(true))
+            .index_block_partitioning_policy(PartitioningPolicy::all(true))
+            .filter_block_pinning_policy(PinningPolicy::all(false))
+            .index_block_pinning_policy(PinningPolicy::all(false))
+    };
+    let rows = database.keyspace(KEYSPACE, options)?;
+    Ok((database, rows))
+}
+
+/// Why the engine did not open, for a person.
+fn refusal(folder: &Path, error: fjall::Error) -> OpenError {
+    use fjall::{Error, LsmError};
+    use std::io::ErrorKind;
+    match error {
+        Error::Locked => OpenError::Locked { folder: folder.to_owned() },
+        Error::Io(source) | Error::Storage(LsmError::Io(source))
+            if !matches!(
+                source.kind(),
+                // What a file that was cut off or went missing gives.
+                ErrorKind::UnexpectedEof | ErrorKind::NotFound | ErrorKind::InvalidInput
+            ) =>
+        {
+            io_error(folder, source)
+        }
+        error => OpenError::Damaged { folder: folder.join(RECORDS), detail: describe(&error) },
+    }
+}
+
+/// Makes the engine's folder aside, complete with its first rows, and puts it in place.
+fn create(folder: &Path, path: &Path, birth: &Changes) -> Result<(), OpenError> {
+    let failed = |source| io_error(folder, source);
+    let aside = folder.join(RECORDS_NEW);
+    match std::fs::remove_dir_all(&aside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    guarded(|| {
+        let (database, rows) = open_engine(&aside, &Budget::of(0)).map_err(translate)?;
+        let mut batch = OwnedWriteBatch::with_capacity(database, birth.len())
+            .durability(Some(PersistMode::SyncAll));
+        for (row, value) in birth {
+            batch.insert(&rows, row.clone(), value.clone().unwrap_or_default());
+        }
+        batch.commit().map_err(translate)
+    })
+    .map_err(|error| failed(std::io::Error::other(error)))?;
+    std::fs::rename(&aside, path).map_err(failed)?;
+    engine_files::sync_folder(folder).map_err(failed)
+}
+
+fn io_error(folder: &Path, source: std::io::Error) -> OpenError {
+    OpenError::Io { folder: folder.to_owned(), source }
+}
+
+/// Runs a call into the engine; a panic in there becomes an error.
+fn guarded<T>(call: impl FnOnce() -> Result<T, BackendError>) -> Result<T, BackendError> {
+    caught(call)
+        .unwrap_or_else(|| Err(BackendError::Broken("the storage engine gave up".to_owned())))
+}
+
+/// Runs a call into the engine; `None` if it panicked. What it leaves half done is never used again:
+/// a store that did not open is dropped, one that broke stops.
+fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(call)).ok()
+}
+
+fn translate(error: fjall::Error) -> BackendError {
+    use fjall::{Error, LsmError};
+    let truncated = |error: &std::io::Error| error.kind() == std::io::ErrorKind::UnexpectedEof;
+    match error {
+        Error::Storage(LsmError::Io(source)) | Error::Io(source) if !truncated(&source) => {
+            BackendError::Broken(source.to_string())
+        }
+        Error::Storage(_)
+        | Error::Io(_)
+        | Error::JournalRecovery(_)
+        | Error::Decompress(_)
+        | Error::InvalidTrailer
+        | Error::InvalidTag(_)
+        | Error::InvalidVersion(_)
+        | Error::Unrecoverable => BackendError::Corrupt(describe(&error)),
+        Error::Poisoned => {
+            BackendError::Broken("the storage engine stopped after a failed write".to_owned())
+        }
+        _ => BackendError::Broken(describe(&error)),
+    }
+}
+
+/// What the engine says, without its prefix, on one line.
+fn describe(error: &fjall::Error) -> String {
+    format!("{error:?}").replace('\n', " ")
+}

@@ -1,0 +1,115 @@
+//! The counters that a store keeps up to date with every change, and writes in the same batch.
+
+use crate::rows::{EXPIRY_ROW_BYTES, OWN_KEY_BYTES, REPLICA_KEY_BYTES, SUMMARY_ROW_BYTES, Summary};
+
+/// Counters and the first expiry. Part of every commit, so that they are right at any crash and
+/// opening a store reads one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ledger {
+    /// Keys held as replica, internal ones not counted.
+    pub(crate) records: u64,
+    /// Internal keys held as replica.
+    pub(crate) internal_records: u64,
+    /// Envelopes held as replica.
+    pub(crate) envelopes: u64,
+    /// Envelopes of this node's own.
+    pub(crate) own: u64,
+    /// Bytes of all envelopes.
+    pub(crate) record_bytes: u64,
+    /// No envelope expires before this; `u64::MAX` if there is none. Expiry looks from here on and
+    /// so never walks over what it deleted before.
+    pub(crate) first_expiry: u64,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            records: 0,
+            internal_records: 0,
+            envelopes: 0,
+            own: 0,
+            record_bytes: 0,
+            first_expiry: u64::MAX,
+        }
+    }
+}
+
+impl Ledger {
+    /// Bytes of all rows, keys included.
+    pub(crate) fn row_bytes(&self) -> u64 {
+        self.record_bytes
+            + self.envelopes * (REPLICA_KEY_BYTES + EXPIRY_ROW_BYTES)
+            + (self.records + self.internal_records) * SUMMARY_ROW_BYTES
+            + self.own * (OWN_KEY_BYTES + EXPIRY_ROW_BYTES)
+    }
+
+    /// Counts a key's summary in.
+    pub(crate) fn add(&mut self, summary: &Summary) {
+        *self.keys(summary.internal) += 1;
+        self.envelopes += u64::from(summary.writers);
+        self.record_bytes += summary.bytes;
+    }
+
+    /// Counts a key's summary out. Saturates: a damaged summary must not stop the store.
+    pub(crate) fn subtract(&mut self, summary: &Summary) {
+        let keys = self.keys(summary.internal);
+        *keys = keys.saturating_sub(1);
+        self.envelopes = self.envelopes.saturating_sub(u64::from(summary.writers));
+        self.record_bytes = self.record_bytes.saturating_sub(summary.bytes);
+    }
+
+    /// Counts an own envelope in.
+    pub(crate) fn add_own(&mut self, bytes: usize) {
+        self.own += 1;
+        self.record_bytes += bytes as u64;
+    }
+
+    /// Counts an own envelope out.
+    pub(crate) fn subtract_own(&mut self, bytes: usize) {
+        self.own = self.own.saturating_sub(1);
+        self.record_bytes = self.record_bytes.saturating_sub(bytes as u64);
+    }
+
+    fn keys(&mut self, internal: bool) -> &mut u64 {
+        if internal { &mut self.internal_records } else { &mut self.records }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        self.fields().into_iter().flat_map(u64::to_be_bytes).collect()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (chunks, rest) = bytes.as_chunks::<8>();
+        if !rest.is_empty() {
+            return None;
+        }
+        let fields: Vec<u64> = chunks.iter().map(|chunk| u64::from_be_bytes(*chunk)).collect();
+        let [records, internal_records, envelopes, own, record_bytes, first_expiry] =
+            fields.try_into().ok()?;
+        Some(Self { records, internal_records, envelopes, own, record_bytes, first_expiry })
+    }
+
+    const fn fields(&self) -> [u64; 6] {
+        [
+            self.records,
+            self.internal_records,
+            self.envelopes,
+            self.own,
+            self.record_bytes,
+            self.first_expiry,
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_round_trips_and_another_length_is_refused() {
+        let ledger = Ledger { records: 1, own: 7, first_expiry: 9, ..Ledger::default() };
+        assert_eq!(Ledger::decode(&ledger.encode()), Some(ledger));
+        assert_eq!(Ledger::decode(&ledger.encode()[1..]), None);
+        assert_eq!(Ledger::decode(&[0; 56]), None);
+    }
+}

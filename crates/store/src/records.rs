@@ -1,0 +1,225 @@
+//! The record logic: what each storage operation does to the rows. Written once for all backends.
+//!
+//! **Invariant:** an operation reads all it needs before it changes the first row, so that one that
+//! fails has changed nothing.
+
+use bytes::Bytes;
+use potluck_base::Key;
+use potluck_record::{
+    Envelope, Merged, Place, SignedHead, StateDigest, StorageFailure, StorageOp, StorageReply,
+    state::supersedes,
+};
+
+use crate::backend::{Backend, Room};
+use crate::expiry::expire;
+use crate::ledger::Ledger;
+use crate::rows::{self, ExpiryEntry, Summary};
+use crate::txn::{Fault, Txn};
+
+/// Most entries of one scan, whatever its limit.
+const SCAN_ENTRIES_MAX: u32 = 65_536;
+
+/// Carries out one operation within a batch.
+pub(crate) fn execute<B: Backend>(
+    txn: &mut Txn<'_, B>,
+    op: &StorageOp,
+) -> Result<StorageReply, Fault> {
+    match op {
+        StorageOp::Merge { envelope, place: Place::Replica, writers_max } => {
+            merge_replica(txn, envelope, *writers_max)
+        }
+        // There is one writer to an own envelope, so no limit to keep.
+        StorageOp::Merge { envelope, place: Place::Own, writers_max: _ } => {
+            merge_own(txn, envelope)
+        }
+        StorageOp::Load { key, place } => load(txn, key, *place),
+        StorageOp::Scan { from, to, limit } => scan(txn, from, to, *limit),
+        StorageOp::Fingerprint { from, to } => fingerprint(txn, from, to),
+        StorageOp::Expire { now, limit } => expire(txn, *now, *limit),
+        StorageOp::Remove { key, place } => remove(txn, key, *place),
+    }
+}
+
+/// The merge rule for one writer's place in a state.
+fn judge(candidate: &SignedHead, held: Option<&SignedHead>) -> Merged {
+    match held {
+        None => Merged::New,
+        Some(held) if held.digest() == candidate.digest() => Merged::Equal,
+        Some(held) if supersedes(candidate, held) => Merged::Newer,
+        Some(_) => Merged::Older,
+    }
+}
+
+fn merge_replica<B: Backend>(
+    txn: &mut Txn<'_, B>,
+    envelope: &Envelope,
+    writers_max: Option<u16>,
+) -> Result<StorageReply, Fault> {
+    let head = envelope.head();
+    let key = head.key();
+    let before = txn.summary(&key)?;
+    let held = match before {
+        Some(_) => txn.envelope(Place::Replica, &key, &head.writer())?,
+        None => None,
+    };
+    let outcome = judge(head, held.as_ref().map(|(held, _)| held.head()));
+    let current = before.unwrap_or_else(|| Summary::empty(head));
+    if !outcome.changed() {
+        return Ok(StorageReply::Merged { outcome, digest: current.digest });
+    }
+    if outcome == Merged::New && current.writers >= writers_max.unwrap_or(u16::MAX) {
+        return Ok(StorageReply::TooManyWriters);
+    }
+    let bytes = envelope.encode();
+    let mut after = current;
+    if let Some((held, held_bytes)) = &held {
+        after = after.without(held.head(), *held_bytes);
+    }
+    let after = after.with(head, bytes.len());
+
+    let mut ledger = txn.ledger;
+    if let Some(before) = &before {
+        ledger.subtract(before);
+    }
+    ledger.add(&after);
+    check_room(txn, &ledger)?;
+
+    if let Some((held, _)) = &held {
+        txn.unindex(&ExpiryEntry::of(Place::Replica, held.head()));
+    }
+    txn.set_summary(&key, before.as_ref(), Some(&after));
+    write(txn, Place::Replica, head, bytes);
+    Ok(StorageReply::Merged { outcome, digest: after.digest })
+}
+
+fn merge_own<B: Backend>(txn: &mut Txn<'_, B>, envelope: &Envelope) -> Result<StorageReply, Fault> {
+    let head = envelope.head();
+    let held = txn.envelope(Place::Own, &head.key(), &head.writer())?;
+    let outcome = judge(head, held.as_ref().map(|(held, _)| held.head()));
+    if !outcome.changed() {
+        let held = held.as_ref().map_or(head, |(held, _)| held.head());
+        return Ok(StorageReply::Merged { outcome, digest: StateDigest::EMPTY.with(held) });
+    }
+    let bytes = envelope.encode();
+    let mut ledger = txn.ledger;
+    if let Some((_, held_bytes)) = &held {
+        ledger.subtract_own(*held_bytes);
+    }
+    ledger.add_own(bytes.len());
+    check_room(txn, &ledger)?;
+
+    if let Some((held, _)) = &held {
+        txn.unindex(&ExpiryEntry::of(Place::Own, held.head()));
+    }
+    txn.ledger = ledger;
+    write(txn, Place::Own, head, bytes);
+    Ok(StorageReply::Merged { outcome, digest: StateDigest::EMPTY.with(head) })
+}
+
+fn write<B: Backend>(txn: &mut Txn<'_, B>, place: Place, head: &SignedHead, bytes: Bytes) {
+    txn.index(&ExpiryEntry::of(place, head));
+    txn.put(rows::envelope_row(place, &head.key(), &head.writer()), bytes);
+}
+
+/// Whether the rows may come to what `after` counts. What shrinks may nearly always: a tombstone
+/// takes less than the value it replaces, and it is how a user makes room.
+fn check_room<B: Backend>(txn: &Txn<'_, B>, after: &Ledger) -> Result<(), Fault> {
+    let grows = after.row_bytes() > txn.ledger.row_bytes();
+    let fits = match txn.room {
+        Room::Plenty => !grows || after.row_bytes() <= txn.disk_bytes,
+        Room::Scarce => !grows,
+        Room::None => false,
+    };
+    if fits { Ok(()) } else { Err(Fault::Failed(StorageFailure::Full)) }
+}
+
+fn load<B: Backend>(txn: &mut Txn<'_, B>, key: &Key, place: Place) -> Result<StorageReply, Fault> {
+    // Most keys asked for are not here; one look at the summary settles that.
+    if place == Place::Replica && txn.summary(key)?.is_none() {
+        return Ok(StorageReply::Loaded { envelopes: Vec::new() });
+    }
+    let mut envelopes = Vec::new();
+    for row in txn.range(rows::envelope_rows(place, key)) {
+        let (row, value) = row?;
+        match decode(&row, place, key, &value) {
+            Some(envelope) => envelopes.push(envelope),
+            None => return Err(Fault::Failed(StorageFailure::Corrupt)),
+        }
+    }
+    Ok(StorageReply::Loaded { envelopes })
+}
+
+fn decode(row: &[u8], place: Place, key: &Key, value: &Bytes) -> Option<Envelope> {
+    rows::decode_envelope(row, place, value).filter(|envelope| envelope.head().key() == *key)
+}
+
+fn scan<B: Backend>(
+    txn: &Txn<'_, B>,
+    from: &Key,
+    to: &Key,
+    limit: u32,
+) -> Result<StorageReply, Fault> {
+    let limit = limit.min(SCAN_ENTRIES_MAX) as usize;
+    let mut entries = Vec::new();
+    for entry in summaries(txn, from, to) {
+        let (key, summary) = entry?;
+        if entries.len() == limit {
+            return Ok(StorageReply::Scanned { entries, more: true });
+        }
+        entries.push((key, summary.digest));
+    }
+    Ok(StorageReply::Scanned { entries, more: false })
+}
+
+fn fingerprint<B: Backend>(txn: &Txn<'_, B>, from: &Key, to: &Key) -> Result<StorageReply, Fault> {
+    let (mut keys, mut sum) = (0, StateDigest::EMPTY);
+    for entry in summaries(txn, from, to) {
+        keys += 1;
+        sum = rows::add_digests(sum, entry?.1.digest);
+    }
+    Ok(StorageReply::Fingerprint { keys, sum })
+}
+
+/// The summaries of `from..=to`; none if that is the wrong way round.
+pub(crate) fn summaries<'a, B: Backend>(
+    txn: &'a Txn<'_, B>,
+    from: &Key,
+    to: &Key,
+) -> impl Iterator<Item = Result<(Key, Summary), Fault>> + 'a {
+    let bounds = (rows::summary_row(from), rows::summary_row(to));
+    (from <= to).then(|| txn.range(bounds)).into_iter().flatten().map(|row| {
+        let (row, value) = row?;
+        let key = rows::summary_key(&row);
+        key.zip(Summary::decode(&value)).ok_or(Fault::Failed(StorageFailure::Corrupt))
+    })
+}
+
+/// Drops all of a key. Damaged rows go too: that is how a node gets rid of them.
+fn remove<B: Backend>(
+    txn: &mut Txn<'_, B>,
+    key: &Key,
+    place: Place,
+) -> Result<StorageReply, Fault> {
+    let found: Vec<(Bytes, Bytes)> =
+        txn.range(rows::envelope_rows(place, key)).collect::<Result<_, _>>()?;
+    if place == Place::Replica {
+        match txn.summary(key) {
+            Ok(None) => {}
+            Ok(summary) => txn.set_summary(key, summary.as_ref(), None),
+            Err(Fault::Failed(StorageFailure::Corrupt)) => txn.set_summary(key, None, None),
+            Err(broken) => return Err(broken),
+        }
+    }
+    for (row, value) in found {
+        if place == Place::Own {
+            txn.ledger.subtract_own(value.len());
+        }
+        match decode(&row, place, key, &value) {
+            Some(envelope) => txn.unindex(&ExpiryEntry::of(place, envelope.head())),
+            // Its place in the expiry index is unknown; expiry will find an entry without a row.
+            None => txn.corrupt_rows += 1,
+        }
+        txn.delete(row.to_vec());
+    }
+    Ok(StorageReply::Removed)
+}

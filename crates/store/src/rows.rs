@@ -1,0 +1,226 @@
+//! How rows are named and encoded. The table is in the head of the crate.
+
+use bytes::Bytes;
+use potluck_base::{Key, PublicKey, UnixMillis};
+use potluck_record::{Envelope, Place, SignedHead, Space, StateDigest};
+
+const TAG_SUMMARY: u8 = b'h';
+const TAG_META: u8 = b'm';
+const TAG_OWN: u8 = b'o';
+const TAG_REPLICA: u8 = b'r';
+const TAG_EXPIRY: u8 = b'x';
+
+const SUMMARY_BYTES: usize = 16 + 2 + 1 + 8;
+const FLAG_INTERNAL: u8 = 1;
+
+/// Bytes of an `r` key.
+pub(crate) const REPLICA_KEY_BYTES: u64 = 1 + 32 + 32;
+/// Bytes of an `o` key.
+pub(crate) const OWN_KEY_BYTES: u64 = 1 + 32;
+/// Bytes of an `x` row.
+pub(crate) const EXPIRY_ROW_BYTES: u64 = 1 + 8 + 1 + 32 + 32;
+/// Bytes of an `h` row with its key.
+pub(crate) const SUMMARY_ROW_BYTES: u64 = 1 + 32 + SUMMARY_BYTES as u64;
+
+/// The row of a named fact about the store.
+pub(crate) fn meta_row(name: &str) -> Vec<u8> {
+    [&[TAG_META], name.as_bytes()].concat()
+}
+
+/// The row of a key's summary.
+pub(crate) fn summary_row(key: &Key) -> Vec<u8> {
+    [&[TAG_SUMMARY], key.as_bytes().as_slice()].concat()
+}
+
+/// The key of a summary's row.
+pub(crate) fn summary_key(row: &[u8]) -> Option<Key> {
+    let (&[tag], rest) = row.split_first_chunk::<1>()?;
+    (tag == TAG_SUMMARY).then_some(())?;
+    Some(Key::from_bytes(rest.try_into().ok()?))
+}
+
+/// The row of an envelope.
+pub(crate) fn envelope_row(place: Place, key: &Key, writer: &PublicKey) -> Vec<u8> {
+    match place {
+        Place::Replica => {
+            [&[TAG_REPLICA], key.as_bytes().as_slice(), writer.as_bytes().as_slice()].concat()
+        }
+        Place::Own => [&[TAG_OWN], key.as_bytes().as_slice()].concat(),
+    }
+}
+
+/// The first and last row that an envelope of `key` in `place` can have.
+pub(crate) fn envelope_rows(place: Place, key: &Key) -> (Vec<u8>, Vec<u8>) {
+    let bound = |fill| envelope_row(place, key, &PublicKey::from_bytes([fill; 32]));
+    (bound(0), bound(0xff))
+}
+
+/// The first and last row of all envelopes of this node's own.
+pub(crate) fn own_rows() -> (Vec<u8>, Vec<u8>) {
+    let bound = |fill| [&[TAG_OWN], [fill; 32].as_slice()].concat();
+    (bound(0), bound(0xff))
+}
+
+/// Reads an envelope and checks that it is in the right row.
+pub(crate) fn decode_envelope(row: &[u8], place: Place, value: &Bytes) -> Option<Envelope> {
+    let envelope = Envelope::decode(value).ok()?;
+    let head = envelope.head();
+    (envelope_row(place, &head.key(), &head.writer()) == row).then_some(envelope)
+}
+
+/// One entry of the expiry index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExpiryEntry {
+    pub(crate) expires: UnixMillis,
+    pub(crate) place: Place,
+    pub(crate) key: Key,
+    pub(crate) writer: PublicKey,
+}
+
+impl ExpiryEntry {
+    pub(crate) fn of(place: Place, head: &SignedHead) -> Self {
+        Self { expires: head.expires(), place, key: head.key(), writer: head.writer() }
+    }
+
+    /// The first and last row that can expire at `from` or later.
+    pub(crate) fn rows_from(from: u64) -> (Vec<u8>, Vec<u8>) {
+        let first = [&[TAG_EXPIRY], from.to_be_bytes().as_slice()].concat();
+        (first, vec![TAG_EXPIRY + 1])
+    }
+
+    pub(crate) fn row(&self) -> Vec<u8> {
+        let place = match self.place {
+            Place::Replica => 0,
+            Place::Own => 1,
+        };
+        [
+            &[TAG_EXPIRY],
+            self.expires.0.to_be_bytes().as_slice(),
+            &[place],
+            self.key.as_bytes(),
+            self.writer.as_bytes(),
+        ]
+        .concat()
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Option<Self> {
+        let (&[tag], rest) = row.split_first_chunk::<1>()?;
+        let (expires, rest) = rest.split_first_chunk::<8>()?;
+        let (&[place], rest) = rest.split_first_chunk::<1>()?;
+        let (key, rest) = rest.split_first_chunk::<32>()?;
+        let place = match (tag, place) {
+            (TAG_EXPIRY, 0) => Place::Replica,
+            (TAG_EXPIRY, 1) => Place::Own,
+            _ => return None,
+        };
+        Some(Self {
+            expires: UnixMillis(u64::from_be_bytes(*expires)),
+            place,
+            key: Key::from_bytes(*key),
+            writer: PublicKey::from_bytes(rest.try_into().ok()?),
+        })
+    }
+}
+
+/// What is known of a key held as replica without reading its envelopes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) digest: StateDigest,
+    pub(crate) writers: u16,
+    pub(crate) internal: bool,
+    pub(crate) bytes: u64,
+}
+
+impl Summary {
+    /// The summary of a key without envelopes yet, whose first will be `head`.
+    pub(crate) fn empty(head: &SignedHead) -> Self {
+        let internal = head.space() == Space::Provider;
+        Self { digest: StateDigest::EMPTY, writers: 0, internal, bytes: 0 }
+    }
+
+    /// This summary with an envelope in it.
+    pub(crate) fn with(mut self, head: &SignedHead, bytes: usize) -> Self {
+        self.digest = self.digest.with(head);
+        self.writers = self.writers.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        self
+    }
+
+    /// This summary with an envelope taken out.
+    pub(crate) fn without(mut self, head: &SignedHead, bytes: usize) -> Self {
+        self.digest = self.digest.without(head);
+        self.writers = self.writers.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes as u64);
+        self
+    }
+
+    pub(crate) fn encode(&self) -> Bytes {
+        let flags = if self.internal { FLAG_INTERNAL } else { 0 };
+        let parts: [&[u8]; 4] = [
+            &self.digest.to_bytes(),
+            &self.writers.to_be_bytes(),
+            &[flags],
+            &self.bytes.to_be_bytes(),
+        ];
+        parts.concat().into()
+    }
+
+    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
+        let (digest, rest) = value.split_first_chunk::<16>()?;
+        let (writers, rest) = rest.split_first_chunk::<2>()?;
+        let (&[flags], rest) = rest.split_first_chunk::<1>()?;
+        let summary = Self {
+            digest: StateDigest::from_bytes(*digest),
+            writers: u16::from_be_bytes(*writers),
+            internal: flags & FLAG_INTERNAL != 0,
+            bytes: u64::from_be_bytes(rest.try_into().ok()?),
+        };
+        (flags <= FLAG_INTERNAL && summary.writers > 0).then_some(summary)
+    }
+}
+
+/// The sum of two digests, as a state's digest is the sum of its envelopes'.
+pub(crate) fn add_digests(left: StateDigest, right: StateDigest) -> StateDigest {
+    let number = |digest: StateDigest| u128::from_be_bytes(digest.to_bytes());
+    StateDigest::from_bytes(number(left).wrapping_add(number(right)).to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiry_rows_round_trip_and_sort_by_time() {
+        let entry = |expires, place| ExpiryEntry {
+            expires: UnixMillis(expires),
+            place,
+            key: Key::from_bytes([7; 32]),
+            writer: PublicKey::from_bytes([9; 32]),
+        };
+        for place in [Place::Replica, Place::Own] {
+            let one = entry(0x0102_0304, place);
+            assert_eq!(ExpiryEntry::decode(&one.row()), Some(one));
+            assert_eq!(one.row().len() as u64, EXPIRY_ROW_BYTES);
+            assert_eq!(ExpiryEntry::decode(&one.row()[1..]), None);
+        }
+        assert!(entry(255, Place::Own).row() < entry(256, Place::Replica).row());
+        let (first, last) = ExpiryEntry::rows_from(256);
+        assert!(first <= entry(256, Place::Replica).row());
+        assert!(entry(u64::MAX, Place::Own).row() <= last);
+        assert!(entry(255, Place::Own).row() < first);
+    }
+
+    #[test]
+    fn summaries_round_trip_and_nonsense_is_refused() {
+        let summary = Summary {
+            digest: StateDigest::from_bytes([5; 16]),
+            writers: 3,
+            internal: true,
+            bytes: 1 << 40,
+        };
+        let bytes = summary.encode();
+        assert_eq!(Summary::decode(&bytes), Some(summary));
+        assert_eq!(Summary::decode(&bytes[..26]), None);
+        assert_eq!(Summary::decode(&[0; 27]), None);
+    }
+}

@@ -1,0 +1,297 @@
+//! The store: executes batches of operations, commits once, answers then.
+
+use std::path::Path;
+
+use potluck_base::{Key, NetworkId, UnixMillis};
+use potluck_record::{StorageFailure, StorageOp, StorageReply};
+
+use crate::backend::{Backend, BackendError, Changes, Durability, Room};
+use crate::config::{StoreConfig, SyncMode};
+use crate::disk::DiskBackend;
+use crate::error::OpenError;
+use crate::folder::FolderLock;
+use crate::ledger::Ledger;
+use crate::memory::MemoryBackend;
+use crate::records::{execute, summaries};
+use crate::rows::{self, ExpiryEntry};
+use crate::txn::{Fault, Txn};
+
+/// The newest format of rows that this version reads and writes.
+const FORMAT: u32 = 1;
+const META_FORMAT: &str = "format";
+const META_NETWORK: &str = "network";
+const META_LEDGER: &str = "ledger";
+
+/// What a store holds and has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreStats {
+    /// Keys held as replica, internal ones not counted.
+    pub records: u64,
+    /// Internal keys held as replica: provider records.
+    pub internal_records: u64,
+    /// Envelopes held as replica.
+    pub envelopes: u64,
+    /// Envelopes of this node's own.
+    pub own: u64,
+    /// Bytes of all envelopes.
+    pub record_bytes: u64,
+    /// Bytes of all rows: what [`StoreConfig::disk_bytes`] limits.
+    pub row_bytes: u64,
+    /// Bytes of disk that the files take.
+    pub disk_bytes: u64,
+    /// Bytes of memory in cache and write buffers.
+    pub memory_bytes: u64,
+    /// Damaged rows met since the start.
+    pub corrupt_rows: u64,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Operations since the start.
+    pub ops: u64,
+}
+
+/// Records of one node, on a backend. One owner; calls block.
+pub struct RecordStore<B> {
+    backend: B,
+    ledger: Ledger,
+    durability: Durability,
+    disk_bytes: u64,
+    stopped: Option<String>,
+    corrupt_rows: u64,
+    commits: u64,
+    ops: u64,
+}
+
+/// A store on disk.
+pub type DiskStore = RecordStore<DiskBackend>;
+/// A store in memory, for the simulator.
+pub type MemoryStore = RecordStore<MemoryBackend>;
+
+impl DiskStore {
+    /// Opens the store in `folder`, making it if there is none, and holds the folder's lock.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why, in a sentence fit for a person.
+    pub fn open(folder: &Path, config: &StoreConfig) -> Result<Self, OpenError> {
+        Self::open_locked(FolderLock::acquire(folder)?, config)
+    }
+
+    /// Opens the store in a folder that is held already.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why, in a sentence fit for a person.
+    pub fn open_locked(lock: FolderLock, config: &StoreConfig) -> Result<Self, OpenError> {
+        let folder = lock.folder().to_owned();
+        let backend = DiskBackend::open(lock, config, &birth_rows(&config.network))?;
+        check_meta(&backend, &folder, &config.network)?;
+        let durability = match config.sync {
+            SyncMode::Data => Durability::Synced,
+            SyncMode::Buffered => Durability::Buffered,
+        };
+        let disk_bytes = config.disk_bytes.unwrap_or(u64::MAX);
+        Self::load(backend, durability, disk_bytes)
+            .map_err(|error| OpenError::Damaged { folder, detail: error.to_string() })
+    }
+}
+
+impl MemoryStore {
+    /// An empty store in memory.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::load(MemoryBackend::new(), Durability::Synced, u64::MAX)
+            .expect("a map in memory cannot fail")
+    }
+
+    /// Loses everything not synced, as a loss of power and the restart after it do.
+    pub fn crash(&mut self) {
+        let mut backend = std::mem::take(&mut self.backend);
+        backend.crash();
+        *self = Self::load(backend, self.durability, self.disk_bytes)
+            .expect("a map in memory cannot fail");
+    }
+}
+
+impl<B: Backend> RecordStore<B> {
+    fn load(backend: B, durability: Durability, disk_bytes: u64) -> Result<Self, BackendError> {
+        let row = backend.get(&rows::meta_row(META_LEDGER))?;
+        let ledger = match row.as_deref().and_then(Ledger::decode) {
+            Some(ledger) => ledger,
+            None => recount(&backend)?,
+        };
+        Ok(Self {
+            backend,
+            ledger,
+            durability,
+            disk_bytes,
+            stopped: None,
+            corrupt_rows: 0,
+            commits: 0,
+            ops: 0,
+        })
+    }
+
+    /// Executes a batch in order, later operations seeing earlier ones, commits it at once and only
+    /// then returns the replies, one for each operation.
+    pub fn apply(&mut self, ops: &[StorageOp]) -> Vec<StorageReply> {
+        self.apply_as(ops, self.durability)
+    }
+
+    /// As [`apply`](Self::apply), but without a sync: what it answers is not durable before
+    /// [`sync`](Self::sync). For whoever syncs several batches at once, or simulates one that does.
+    pub fn apply_unsynced(&mut self, ops: &[StorageOp]) -> Vec<StorageReply> {
+        self.apply_as(ops, Durability::Buffered)
+    }
+
+    fn apply_as(&mut self, ops: &[StorageOp], durability: Durability) -> Vec<StorageReply> {
+        self.ops += ops.len() as u64;
+        match self.try_apply(ops, durability) {
+            Ok(replies) => replies,
+            Err(detail) => {
+                self.stopped.get_or_insert(detail);
+                vec![StorageReply::Failed(StorageFailure::Stopped); ops.len()]
+            }
+        }
+    }
+
+    fn try_apply(
+        &mut self,
+        ops: &[StorageOp],
+        durability: Durability,
+    ) -> Result<Vec<StorageReply>, String> {
+        if let Some(detail) = &self.stopped {
+            return Err(detail.clone());
+        }
+        let merges = ops.iter().any(|op| matches!(op, StorageOp::Merge { .. }));
+        let room = if merges { self.backend.room() } else { Room::Plenty };
+        let mut txn = Txn::new(&self.backend, self.ledger, room, self.disk_bytes);
+        let mut replies = Vec::with_capacity(ops.len());
+        for op in ops {
+            replies.push(match execute(&mut txn, op) {
+                Ok(reply) => reply,
+                Err(Fault::Failed(failure)) => {
+                    txn.corrupt_rows += u64::from(failure == StorageFailure::Corrupt);
+                    StorageReply::Failed(failure)
+                }
+                Err(Fault::Broken(detail)) => return Err(detail),
+            });
+        }
+        self.corrupt_rows += txn.corrupt_rows;
+        let (mut changes, ledger) = txn.finish();
+        if !changes.is_empty() {
+            changes.insert(rows::meta_row(META_LEDGER), Some(ledger.encode().into()));
+            self.backend.commit(changes, durability).map_err(|error| error.to_string())?;
+            self.commits += 1;
+        }
+        self.ledger = ledger;
+        Ok(replies)
+    }
+
+    /// Makes all that was applied durable. Returns whether it is; if not, the store has stopped.
+    pub fn sync(&mut self) -> bool {
+        if self.stopped.is_none()
+            && let Err(error) = self.backend.sync()
+        {
+            self.stopped = Some(error.to_string());
+        }
+        self.stopped.is_none()
+    }
+
+    /// Why the store stopped after a disk error, if it did: it answers nothing any more until it is
+    /// opened again.
+    #[must_use]
+    pub fn stopped(&self) -> Option<&str> {
+        self.stopped.as_deref()
+    }
+
+    /// When to ask for [`StorageOp::Expire`] next: nothing expires before this, something most
+    /// likely then.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<UnixMillis> {
+        (self.ledger.first_expiry != u64::MAX).then_some(UnixMillis(self.ledger.first_expiry))
+    }
+
+    /// Changes how many bytes of rows may be kept. What is over it stays.
+    pub fn set_disk_bytes(&mut self, disk_bytes: Option<u64>) {
+        self.disk_bytes = disk_bytes.unwrap_or(u64::MAX);
+    }
+
+    /// What it holds and has done. Looks at the size of every file.
+    #[must_use]
+    pub fn stats(&self) -> StoreStats {
+        let usage = self.backend.usage();
+        StoreStats {
+            records: self.ledger.records,
+            internal_records: self.ledger.internal_records,
+            envelopes: self.ledger.envelopes,
+            own: self.ledger.own,
+            record_bytes: self.ledger.record_bytes,
+            row_bytes: self.ledger.row_bytes(),
+            disk_bytes: usage.disk_bytes,
+            memory_bytes: usage.memory_bytes,
+            corrupt_rows: self.corrupt_rows,
+            commits: self.commits,
+            ops: self.ops,
+        }
+    }
+
+    /// Counts everything anew and compares with the counters kept: a check for tests and `doctor`
+    /// commands that walks over every row of the index.
+    ///
+    /// # Errors
+    /// [`BackendError`] if a row cannot be read.
+    pub fn counters_hold(&self) -> Result<bool, BackendError> {
+        let counted = recount(&self.backend)?;
+        // The first expiry kept may be early, since it is not looked up again at every change.
+        let first_expiry = self.ledger.first_expiry;
+        Ok(first_expiry <= counted.first_expiry
+            && Ledger { first_expiry, ..counted } == self.ledger)
+    }
+}
+
+/// The ledger from the rows themselves.
+fn recount<B: Backend>(backend: &B) -> Result<Ledger, BackendError> {
+    let failed = |fault| match fault {
+        Fault::Failed(failure) => BackendError::Corrupt(failure.to_string()),
+        Fault::Broken(detail) => BackendError::Broken(detail),
+    };
+    let txn = Txn::new(backend, Ledger::default(), Room::Plenty, u64::MAX);
+    let mut ledger = Ledger::default();
+    let (first, last) = (Key::from_bytes([0; 32]), Key::from_bytes([0xff; 32]));
+    for entry in summaries(&txn, &first, &last) {
+        ledger.add(&entry.map_err(failed)?.1);
+    }
+    for row in txn.range(rows::own_rows()) {
+        ledger.add_own(row.map_err(failed)?.1.len());
+    }
+    let earliest = txn.range(ExpiryEntry::rows_from(0)).next().transpose().map_err(failed)?;
+    if let Some(entry) = earliest.and_then(|(row, _)| ExpiryEntry::decode(&row)) {
+        ledger.first_expiry = entry.expires.0;
+    }
+    Ok(ledger)
+}
+
+/// The rows that every store on disk has from its first moment on.
+fn birth_rows(network: &NetworkId) -> Changes {
+    [(META_FORMAT, FORMAT.to_be_bytes().to_vec()), (META_NETWORK, network.as_bytes().to_vec())]
+        .into_iter()
+        .map(|(name, value)| (rows::meta_row(name), Some(value.into())))
+        .collect()
+}
+
+fn check_meta(backend: &DiskBackend, folder: &Path, network: &NetworkId) -> Result<(), OpenError> {
+    let damaged =
+        |detail: &str| OpenError::Damaged { folder: folder.to_owned(), detail: detail.to_owned() };
+    let read = |name| backend.get(&rows::meta_row(name)).map_err(|e| damaged(&e.to_string()));
+    let format = read(META_FORMAT)?.and_then(|value| Some(value.first_chunk::<4>()?.to_owned()));
+    let found = u32::from_be_bytes(format.ok_or_else(|| damaged("no format row"))?);
+    if found > FORMAT {
+        return Err(OpenError::NewerFormat { found, known: FORMAT });
+    }
+    match read(META_NETWORK)? {
+        None => Err(damaged("no network row")),
+        Some(owner) if owner[..] == network.as_bytes()[..] => Ok(()),
+        Some(_) => Err(OpenError::OtherNetwork { folder: folder.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

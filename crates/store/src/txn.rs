@@ -1,0 +1,164 @@
+//! A batch under way: reads see the backend with the batch's own changes laid over it.
+
+use std::cmp::Ordering;
+use std::collections::btree_map;
+use std::iter::Peekable;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use potluck_base::{Key, PublicKey};
+use potluck_record::{Envelope, Place, StorageFailure};
+
+use crate::backend::{Backend, BackendError, Changes, Room, RowIter};
+use crate::ledger::Ledger;
+use crate::rows::{self, ExpiryEntry, Summary};
+
+/// Why an operation was not done.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// This one failed, others go on.
+    Failed(StorageFailure),
+    /// The backend is unusable.
+    Broken(String),
+}
+
+impl From<BackendError> for Fault {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Corrupt(_) => Self::Failed(StorageFailure::Corrupt),
+            BackendError::Broken(detail) => Self::Broken(detail),
+        }
+    }
+}
+
+const CORRUPT: Fault = Fault::Failed(StorageFailure::Corrupt);
+
+/// The changes of a batch so far.
+pub(crate) struct Txn<'a, B> {
+    backend: &'a B,
+    changes: Changes,
+    /// The counters with the changes so far.
+    pub(crate) ledger: Ledger,
+    /// How much room the disk has.
+    pub(crate) room: Room,
+    /// Most bytes of rows.
+    pub(crate) disk_bytes: u64,
+    /// Rows found damaged and got over; those that fail an operation are counted by the caller.
+    pub(crate) corrupt_rows: u64,
+}
+
+impl<'a, B: Backend> Txn<'a, B> {
+    pub(crate) fn new(backend: &'a B, ledger: Ledger, room: Room, disk_bytes: u64) -> Self {
+        Self { backend, changes: Changes::new(), ledger, room, disk_bytes, corrupt_rows: 0 }
+    }
+
+    /// The changes and the counters with them.
+    pub(crate) fn finish(self) -> (Changes, Ledger) {
+        (self.changes, self.ledger)
+    }
+
+    /// One row.
+    pub(crate) fn get(&self, row: &[u8]) -> Result<Option<Bytes>, Fault> {
+        match self.changes.get(row) {
+            Some(pending) => Ok(pending.clone()),
+            None => Ok(self.backend.get(row)?),
+        }
+    }
+
+    /// The rows in `from..=to`.
+    pub(crate) fn range(&self, (from, to): (Vec<u8>, Vec<u8>)) -> Range<'_> {
+        let stored = self.backend.range(&from, &to).peekable();
+        let bounds = (Bound::Included(from), Bound::Included(to));
+        Range { stored, pending: self.changes.range(bounds).peekable() }
+    }
+
+    pub(crate) fn put(&mut self, row: Vec<u8>, value: Bytes) {
+        self.changes.insert(row, Some(value));
+    }
+
+    pub(crate) fn delete(&mut self, row: Vec<u8>) {
+        self.changes.insert(row, None);
+    }
+
+    /// The summary of a key held as replica.
+    pub(crate) fn summary(&self, key: &Key) -> Result<Option<Summary>, Fault> {
+        let Some(value) = self.get(&rows::summary_row(key))? else {
+            return Ok(None);
+        };
+        Summary::decode(&value).map(Some).ok_or(CORRUPT)
+    }
+
+    /// Replaces the summary of a key, and its share of the counters.
+    pub(crate) fn set_summary(&mut self, key: &Key, old: Option<&Summary>, new: Option<&Summary>) {
+        if let Some(old) = old {
+            self.ledger.subtract(old);
+        }
+        let row = rows::summary_row(key);
+        if let Some(new) = new {
+            self.ledger.add(new);
+            self.put(row, new.encode());
+        } else {
+            self.delete(row);
+        }
+    }
+
+    /// One envelope and its length.
+    pub(crate) fn envelope(
+        &self,
+        place: Place,
+        key: &Key,
+        writer: &PublicKey,
+    ) -> Result<Option<(Envelope, usize)>, Fault> {
+        let row = rows::envelope_row(place, key, writer);
+        let Some(value) = self.get(&row)? else {
+            return Ok(None);
+        };
+        let envelope = match place {
+            Place::Replica => rows::decode_envelope(&row, place, &value),
+            // The row of an own envelope says no writer; any will do.
+            Place::Own => Envelope::decode(&value).ok().filter(|own| own.head().key() == *key),
+        };
+        Ok(Some((envelope.ok_or(CORRUPT)?, value.len())))
+    }
+
+    /// Enters an envelope into the expiry index.
+    pub(crate) fn index(&mut self, entry: &ExpiryEntry) {
+        self.ledger.first_expiry = self.ledger.first_expiry.min(entry.expires.0);
+        self.put(entry.row(), Bytes::new());
+    }
+
+    /// Takes an envelope out of the expiry index.
+    pub(crate) fn unindex(&mut self, entry: &ExpiryEntry) {
+        self.delete(entry.row());
+    }
+}
+
+/// Stored rows with pending changes laid over them, ascending.
+pub(crate) struct Range<'a> {
+    stored: Peekable<RowIter<'a>>,
+    pending: Peekable<btree_map::Range<'a, Vec<u8>, Option<Bytes>>>,
+}
+
+impl Iterator for Range<'_> {
+    type Item = Result<(Bytes, Bytes), Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let order = match (self.stored.peek(), self.pending.peek()) {
+                (Some(Ok((stored, _))), Some((pending, _))) => stored[..].cmp(&pending[..]),
+                (Some(_), _) => Ordering::Less,
+                (None, _) => Ordering::Greater,
+            };
+            if order == Ordering::Less {
+                return self.stored.next().map(|row| row.map_err(Fault::from));
+            }
+            if order == Ordering::Equal {
+                self.stored.next();
+            }
+            let (row, value) = self.pending.next()?;
+            if let Some(value) = value {
+                return Some(Ok((Bytes::copy_from_slice(row), value.clone())));
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The store on both backends answers as a model of a few lines does, whatever is asked.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{Spec, small};
+use potluck_base::{Key, UnixMillis};
+use potluck_record::{
+    Envelope, HasHead, Merged, Place, State, StateDigest, StorageOp, StorageReply,
+    state::supersedes,
+};
+use potluck_store::{Backend, DiskStore, MemoryStore, RecordStore};
+use proptest::prelude::*;
+
+/// What a store is, without rows, batches, indexes and disks.
+#[derive(Default)]
+struct Model {
+    replica: BTreeMap<Key, State>,
+    own: BTreeMap<Key, Envelope>,
+}
+
+impl Model {
+    fn apply(&mut self, op: &StorageOp) -> StorageReply {
+        match op {
+            StorageOp::Merge { envelope, place: Place::Replica, writers_max } => {
+                let state = self.replica.entry(envelope.head().key()).or_default();
+                let new = state.of(&envelope.head().writer()).is_none();
+                if new && writers_max.is_some_and(|max| state.len() >= usize::from(max)) {
+                    return StorageReply::TooManyWriters;
+                }
+                let outcome = state.merge(envelope.clone());
+                StorageReply::Merged { outcome, digest: state.digest() }
+            }
+            StorageOp::Merge { envelope, place: Place::Own, .. } => self.merge_own(envelope),
+            StorageOp::Load { key, place: Place::Replica } => StorageReply::Loaded {
+                envelopes: self
+                    .replica
+                    .get(key)
+                    .into_iter()
+                    .flat_map(State::iter)
+                    .cloned()
+                    .collect(),
+            },
+            StorageOp::Load { key, place: Place::Own } => {
+                StorageReply::Loaded { envelopes: self.own.get(key).cloned().into_iter().collect() }
+            }
+            StorageOp::Scan { from, to, limit } => {
+                let all = self.digests(from, to);
+                let entries: Vec<_> = all.iter().take(*limit as usize).copied().collect();
+                let more = entries.len() < all.len();
+                StorageReply::Scanned { entries, more }
+            }
+            StorageOp::Fingerprint { from, to } => {
+                let all = self.digests(from, to);
+                let sum = all.iter().fold(0u128, |sum, (_, digest)| {
+                    sum.wrapping_add(u128::from_be_bytes(digest.to_bytes()))
+                });
+                let sum = StateDigest::from_bytes(sum.to_be_bytes());
+                StorageReply::Fingerprint { keys: all.len() as u64, sum }
+            }
+            StorageOp::Expire { now, limit } => self.expire(*now, *limit as usize),
+            StorageOp::Remove { key, place } => {
+                match place {
+                    Place::Replica => drop(self.replica.remove(key)),
+                    Place::Own => drop(self.own.remove(key)),
+                }
+                StorageReply::Removed
+            }
+        }
+    }
+
+    fn merge_own(&mut self, envelope: &Envelope) -> StorageReply {
+        let head = envelope.head();
+        let outcome = match self.own.get(&head.key()).map(HasHead::signed_head) {
+            None => Merged::New,
+            Some(held) if held.digest() == head.digest() => Merged::Equal,
+            Some(held) if supersedes(head, held) => Merged::Newer,
+            Some(_) => Merged::Older,
+        };
+        if outcome.changed() {
+            self.own.insert(head.key(), envelope.clone());
+        }
+        let digest = StateDigest::EMPTY.with(self.own[&head.key()].head());
+        StorageReply::Merged { outcome, digest }
+    }
+
+    fn digests(&self, from: &Key, to: &Key) -> Vec<(Key, StateDigest)> {
+        let held = self
+            .replica
+            .iter()
+            .filter(|(key, state)| from <= *key && *key <= to && !state.is_empty());
+        held.map(|(key, state)| (*key, state.digest())).collect()
+    }
+
+    fn expire(&mut self, now: UnixMillis, limit: usize) -> StorageReply {
+        let all = self.replica.values().flat_map(State::iter).map(|held| (Place::Replica, held));
+        let all = all.chain(self.own.values().map(|held| (Place::Own, held)));
+        let mut due: Vec<_> = all
+            .map(|(place, held)| {
+                let head = held.head();
+                (head.expires(), place, head.key(), head.writer())
+            })
+            .filter(|(expires, ..)| *expires <= now)
+            .collect();
+        due.sort();
+        let more = due.len() > limit;
+        due.truncate(limit);
+        for (_, place, key, writer) in &due {
+            match place {
+                Place::Own => drop(self.own.remove(key)),
+                Place::Replica => {
+                    let state = self.replica.remove(key).unwrap_or_default();
+                    let kept = state.iter().filter(|held| held.head().writer() != *writer).cloned();
+                    let kept: State = kept.collect();
+                    self.replica.insert(*key, kept);
+                }
+            }
+        }
+        StorageReply::Expired { dropped: due.len() as u32, more }
+    }
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    prop_oneof![
+        8 => (0u32..5, any::<bool>()).prop_map(|(name, internal)| {
+            Spec { internal, ..Spec::new(name, 0, 1) }.key()
+        }),
+        1 => any::<[u8; 32]>().prop_map(Key::from_bytes),
+    ]
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    prop_oneof![3 => Just(Place::Replica), 1 => Just(Place::Own)]
+}
+
+fn range() -> impl Strategy<Value = (Key, Key)> {
+    prop_oneof![Just((Key::from_bytes([0; 32]), Key::from_bytes([0xff; 32]))), (key(), key()),]
+}
+
+fn op() -> impl Strategy<Value = StorageOp> {
+    let envelope = (0u32..5, any::<bool>(), 1u8..5, 1u64..5, 1u64..6, 0usize..3).prop_map(
+        |(name, internal, writer, dot, life, size)| {
+            let bytes = [0, 100, 5_000][size];
+            Spec { name, internal, writer, dot, expires: life * 100, bytes }.sign()
+        },
+    );
+    prop_oneof![
+        8 => (envelope, place(), prop::option::of(0u16..4)).prop_map(
+            |(envelope, place, writers_max)| StorageOp::Merge { envelope, place, writers_max }
+        ),
+        3 => (key(), place()).prop_map(|(key, place)| StorageOp::Load { key, place }),
+        1 => (range(), 0u32..6).prop_map(|((from, to), limit)| StorageOp::Scan { from, to, limit }),
+        1 => range().prop_map(|(from, to)| StorageOp::Fingerprint { from, to }),
+        1 => (0u64..600, 0u32..6).prop_map(
+            |(now, limit)| StorageOp::Expire { now: UnixMillis(now), limit }
+        ),
+        1 => (key(), place()).prop_map(|(key, place)| StorageOp::Remove { key, place }),
+    ]
+}
+
+/// Applies the batches to both and compares every reply, and the counters after each batch.
+fn compare<B: Backend>(store: &mut RecordStore<B>, model: &mut Model, batches: &[Vec<StorageOp>]) {
+    for batch in batches {
+        let expected: Vec<_> = batch.iter().map(|op| model.apply(op)).collect();
+        assert_eq!(store.apply(batch), expected);
+        assert_eq!(store.counters_hold(), Ok(true));
+        let earliest = model
+            .replica
+            .values()
+            .flat_map(State::iter)
+            .chain(model.own.values())
+            .map(|held| held.head().expires())
+            .min();
+        if let Some(earliest) = earliest {
+            assert!(store.next_expiry().is_some_and(|next| next <= earliest));
+        }
+    }
+    let stats = store.stats();
+    assert_eq!(stats.own, model.own.len() as u64);
+    assert_eq!(
+        stats.envelopes,
+        model.replica.values().map(|state| state.len() as u64).sum::<u64>()
+    );
+    assert_eq!((stats.corrupt_rows, store.stopped()), (0, None));
+}
+
+fn batches() -> impl Strategy<Value = Vec<Vec<StorageOp>>> {
+    prop::collection::vec(prop::collection::vec(op(), 1..12), 1..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    #[test]
+    fn the_memory_store_answers_as_the_model_does(batches in batches()) {
+        compare(&mut MemoryStore::in_memory(), &mut Model::default(), &batches);
+    }
+
+    #[test]
+    fn a_crash_leaves_what_was_synced_and_nothing_else(
+        kept in batches(),
+        lost in batches(),
+        after in batches(),
+    ) {
+        let (mut store, mut model) = (MemoryStore::in_memory(), Model::default());
+        compare(&mut store, &mut model, &kept);
+        for batch in &lost {
+            store.apply_unsynced(batch);
+        }
+        store.crash();
+        compare(&mut store, &mut model, &after);
+        for batch in &lost {
+            store.apply_unsynced(batch);
+            batch.iter().for_each(|op| drop(model.apply(op)));
+        }
+        prop_assert!(store.sync());
+        store.crash();
+        compare(&mut store, &mut model, &after);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+
+    #[test]
+    fn the_disk_store_answers_as_the_model_does_also_after_it_was_closed(
+        before in batches(),
+        after in batches(),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut model = Model::default();
+        let mut store = DiskStore::open(folder.path(), &small()).expect("opens");
+        compare(&mut store, &mut model, &before);
+        drop(store);
+        let mut store = DiskStore::open(folder.path(), &small()).expect("opens again");
+        compare(&mut store, &mut model, &after);
+    }
+}

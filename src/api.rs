@@ -1,0 +1,388 @@
+//! What the HTTP API says, as types: the server writes them, the command line reads them.
+//!
+//! camelCase fields, ids in lower hex, times as RFC 3339, versions as decimal strings.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
+use utoipa::ToSchema;
+
+/// The header with a record's version.
+pub(crate) const VERSION_HEADER: &str = "x-potluck-version";
+/// The header with what a write must carry to supersede what was read.
+pub(crate) const CONTEXT_HEADER: &str = "x-potluck-context";
+/// The header with a record's kind.
+pub(crate) const KIND_HEADER: &str = "x-potluck-kind";
+/// The context of a write that supersedes nothing.
+pub(crate) const BLIND: &str = "none";
+/// The media type of errors.
+pub(crate) const PROBLEM: &str = "application/problem+json";
+
+/// A moment in text.
+pub(crate) fn rfc3339(unix_ms: u64) -> String {
+    let at = UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms)).unwrap_or(UNIX_EPOCH);
+    // The formatter refuses years from 10000 on, which only a hostile clock can bring.
+    let mut text = String::new();
+    match std::fmt::write(&mut text, format_args!("{}", humantime::format_rfc3339_millis(at))) {
+        Ok(()) => text,
+        Err(_) => "9999-12-31T23:59:59.999Z".to_owned(),
+    }
+}
+
+/// A write that enough replicas made durable.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Written {
+    /// The name as it was given; `-` in space `content`.
+    pub(crate) name: String,
+    /// The key, the hash of space and name.
+    pub(crate) key: String,
+    /// The value's version.
+    pub(crate) version: String,
+    /// Replicas that acknowledged.
+    pub(crate) acks: u16,
+    /// Replicas that the record is on its way to.
+    pub(crate) wanted: u16,
+    /// Members known to the node.
+    pub(crate) members: usize,
+    /// When the value expires.
+    pub(crate) expires_at: String,
+    /// Who acknowledged.
+    #[serde(default)]
+    pub(crate) replicas: Vec<String>,
+}
+
+/// One of several values under one name.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Sibling {
+    /// The bytes.
+    pub(crate) value_base64: String,
+    /// Its version.
+    pub(crate) version: String,
+    /// The public key of who wrote it.
+    pub(crate) writer: String,
+    /// When it was written, by the writer's clock.
+    pub(crate) at: String,
+    /// How it was meant to be read.
+    pub(crate) kind: String,
+}
+
+/// All values under a name.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Siblings {
+    /// What a write must carry to supersede them all.
+    pub(crate) context: String,
+    /// The values, newest first.
+    pub(crate) siblings: Vec<Sibling>,
+}
+
+/// An error (RFC 9457).
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct ProblemBody {
+    /// `about:blank`: the status says what kind of problem it is.
+    pub(crate) r#type: String,
+    /// The status in words.
+    pub(crate) title: String,
+    /// The status.
+    pub(crate) status: u16,
+    /// What happened.
+    pub(crate) detail: String,
+    /// One word for programs.
+    pub(crate) code: String,
+    /// What the command line exits with.
+    pub(crate) exit: u8,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hint: Option<String>,
+    /// What a write must carry to supersede what is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) context: Option<String>,
+    /// The values that have to be merged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) siblings: Option<Vec<Sibling>>,
+    /// Replicas that acknowledged or answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) acks: Option<u16>,
+    /// Replicas that had to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) needed: Option<u16>,
+    /// Replicas that were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) wanted: Option<u16>,
+    /// Members known to the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) members: Option<usize>,
+}
+
+/// The node's condition.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Status {
+    /// Where this node stands in the network.
+    pub(crate) node_id: String,
+    /// How others reach it.
+    pub(crate) contact: String,
+    /// The network's name.
+    pub(crate) network: String,
+    /// The program's version.
+    pub(crate) version: String,
+    /// Since the start.
+    pub(crate) uptime_seconds: u64,
+    /// `ok`, `degraded` or `offline`.
+    pub(crate) health: String,
+    /// Why not quite, one sentence each.
+    pub(crate) reasons: Vec<String>,
+    /// Contacts in the routing table.
+    pub(crate) peers: usize,
+    /// Estimated nodes in the network, this one included.
+    pub(crate) network_size_estimate: u64,
+    /// Keys held as a replica.
+    pub(crate) records: u64,
+    /// Their bytes.
+    pub(crate) record_bytes: u64,
+    /// Blobs held.
+    pub(crate) blobs: u64,
+    /// Their bytes.
+    pub(crate) blob_bytes: u64,
+    /// Memory of the process.
+    pub(crate) memory_bytes: u64,
+}
+
+/// A node that this one talks to.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Peer {
+    /// Where it stands in the network.
+    pub(crate) id: String,
+    /// Its UDP address.
+    pub(crate) address: String,
+    /// The last round-trip time.
+    pub(crate) rtt_ms: Option<f64>,
+    /// `alive`, or `suspect` after requests without answer.
+    pub(crate) state: String,
+    /// How long ago it was heard.
+    pub(crate) last_seen_seconds: f64,
+    /// Whether it proved its key at its address; contacts in the table always did.
+    pub(crate) verified: bool,
+    /// Whether it is one of the closest, which are watched.
+    pub(crate) sibling: bool,
+}
+
+/// The nodes that this one talks to.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Peers {
+    /// Closest first.
+    pub(crate) peers: Vec<Peer>,
+}
+
+/// One request of a lookup.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Query {
+    /// Who was asked.
+    pub(crate) id: String,
+    /// At which address.
+    pub(crate) address: String,
+    /// On which path.
+    pub(crate) path: u8,
+    /// How many answers led to this node: 1 if the table had it.
+    pub(crate) hop: u8,
+    /// When, after the lookup's start.
+    pub(crate) after_ms: f64,
+    /// How long the answer took; null if there was none.
+    pub(crate) took_ms: Option<f64>,
+    /// `answered`, `timed out` or `pending` when the lookup ended.
+    pub(crate) outcome: String,
+    /// Contacts in the answer that were news.
+    pub(crate) news: usize,
+}
+
+/// A finished lookup.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Lookup {
+    /// The name looked up, if it was asked for by name.
+    pub(crate) name: Option<String>,
+    /// What it aimed at.
+    pub(crate) key: String,
+    /// What it was for.
+    pub(crate) why: String,
+    /// When it began, in seconds after the node's start.
+    pub(crate) started_seconds: f64,
+    /// How long it took.
+    pub(crate) took_ms: f64,
+    /// How it ended.
+    pub(crate) outcome: String,
+    /// The most answers in a row that led to one of the closest; 0 if nobody had to be asked.
+    pub(crate) hops: u8,
+    /// Disjoint paths.
+    pub(crate) paths: u8,
+    /// Whether a cache spared requests; lookups have none yet.
+    pub(crate) cached: bool,
+    /// Every request, in order.
+    pub(crate) queries: Vec<Query>,
+    /// Ids of the closest that answered, closest first.
+    pub(crate) closest: Vec<String>,
+}
+
+/// The last lookups.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Lookups {
+    /// Newest last.
+    pub(crate) lookups: Vec<Lookup>,
+}
+
+/// One bucket of the routing table.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Bucket {
+    /// Leading bits that its contacts share with this node.
+    pub(crate) index: u8,
+    /// Contacts.
+    pub(crate) contacts: usize,
+    /// Nodes that wait for a place.
+    pub(crate) replacements: usize,
+}
+
+/// A contact of the routing table.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CloseNode {
+    /// Where it stands in the network.
+    pub(crate) id: String,
+    /// Its UDP address.
+    pub(crate) address: String,
+    /// The last round-trip time.
+    pub(crate) rtt_ms: Option<f64>,
+    /// How long ago it was heard.
+    pub(crate) last_seen_seconds: f64,
+    /// Whether it proved its key at its address.
+    pub(crate) verified: bool,
+}
+
+/// The routing table.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RoutingTable {
+    /// Where this node stands in the network.
+    pub(crate) node_id: String,
+    /// Contacts.
+    pub(crate) size: usize,
+    /// Most contacts it may hold.
+    pub(crate) capacity: usize,
+    /// Estimated nodes in the network, this one included.
+    pub(crate) network_size_estimate: u64,
+    /// The buckets that hold somebody.
+    pub(crate) buckets: Vec<Bucket>,
+    /// The contacts, closest first.
+    pub(crate) closest_nodes: Vec<CloseNode>,
+}
+
+/// What one replica holds of a key.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Replica {
+    /// Where it stands in the network.
+    pub(crate) id: String,
+    /// Its UDP address.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) address: Option<String>,
+    /// `equal`, `behind`, `ahead`, `concurrent`, `missing` or `unreachable`.
+    pub(crate) state: String,
+}
+
+/// Where a record is, and what this node holds of it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Data {
+    /// The name, if it was asked for by name.
+    pub(crate) name: Option<String>,
+    /// The key.
+    pub(crate) key: String,
+    /// Whether this node holds anything.
+    pub(crate) present: bool,
+    /// Kind of the newest envelope.
+    pub(crate) kind: Option<String>,
+    /// Bytes of all envelopes.
+    pub(crate) bytes: usize,
+    /// Live values.
+    pub(crate) siblings: usize,
+    /// Per writer, the highest version.
+    pub(crate) version: BTreeMap<String, String>,
+    /// Until the last value expires.
+    pub(crate) expires_in_seconds: Option<u64>,
+    /// Whether this node is one of the closest it knows.
+    pub(crate) responsible: bool,
+    /// The replicas, closest first.
+    pub(crate) replicas: Vec<Replica>,
+}
+
+/// Which version of a record this node holds.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Version {
+    /// The name, if it was asked for by name.
+    pub(crate) name: Option<String>,
+    /// The key.
+    pub(crate) key: String,
+    /// Per writer, the highest version; empty if nothing is held.
+    pub(crate) version: BTreeMap<String, String>,
+    /// Live values.
+    pub(crate) siblings: usize,
+    /// The replicas, closest first, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) replicas: Option<Vec<Replica>>,
+}
+
+/// Entry points to be tried.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct JoinRequest {
+    /// Contacts, `ip:port` or `name:port`.
+    pub(crate) entry: Vec<String>,
+}
+
+/// Entry points that will be tried for ever.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Joining {
+    /// How many were given.
+    pub(crate) entry: Vec<String>,
+}
+
+/// How a node left.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Left {
+    /// Keys that other nodes took over.
+    pub(crate) handed_over: u64,
+    /// How long it took.
+    pub(crate) seconds: f64,
+}
+
+/// Whether the node can be used.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ready {
+    /// Always true; otherwise the answer is a problem.
+    pub(crate) ready: bool,
+    /// Restrictions, one sentence each.
+    pub(crate) reasons: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_whatever_the_clock_says() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        assert!(rfc3339(u64::MAX).ends_with('Z'));
+    }
+}

@@ -1,0 +1,320 @@
+//! The command line: what can be typed, and what `--help` says about it.
+
+mod usage;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::out::Out;
+
+pub(crate) use usage::{OVERVIEW, failure_of};
+
+/// A network with no server: every machine brings a dish.
+#[derive(Debug, Parser)]
+#[command(
+    name = "potluck",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Example: potluck demo"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What goes with every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// The local node's URL [default: what the node left in its data folder, else
+    /// http://127.0.0.1:8080]
+    #[arg(long, global = true, env = "POTLUCK_NODE", value_name = "URL", hide_env_values = true)]
+    pub(crate) node: Option<String>,
+    /// A file with the token that the node asks for
+    #[arg(
+        long,
+        global = true,
+        env = "POTLUCK_TOKEN_FILE",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Answer with one JSON object; errors are one JSON line on stderr
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing but data and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say more on stderr
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+impl Global {
+    /// How to talk.
+    pub(crate) fn out(&self) -> Out {
+        Out { json: self.json, quiet: self.quiet, verbose: self.verbose > 0 }
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node in the foreground, and join a network by any of its nodes
+    #[command(after_help = UP_EXAMPLES)]
+    Up(Box<UpArgs>),
+    /// A real network of processes on this machine, in front of your eyes
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoArgs),
+    /// Store a value under a name
+    #[command(after_help = PUT_EXAMPLES)]
+    Put(PutArgs),
+    /// Print the value under a name
+    #[command(alias = "cat", after_help = GET_EXAMPLES)]
+    Get(GetArgs),
+    /// Settle a conflict: write a value that supersedes all siblings
+    #[command(after_help = MERGE_EXAMPLES)]
+    Merge(MergeArgs),
+    /// Delete a record
+    #[command(alias = "rm", after_help = "Example: potluck del config/greeting")]
+    Del(DelArgs),
+    /// How this node is
+    #[command(after_help = "Example: potluck status --json")]
+    Status,
+    /// Which nodes this node talks to
+    #[command(after_help = "Example: potluck peers")]
+    Peers,
+    /// One lookup, hop by hop
+    #[command(after_help = "Example: potluck trace config/greeting")]
+    Trace(NameArgs),
+    /// Make the running node join by further entry points
+    #[command(after_help = "Example: potluck join 192.168.1.7:12345")]
+    Join(JoinArgs),
+    /// Make the running node hand its records over, leave and stop
+    #[command(after_help = "Example: potluck leave")]
+    Leave,
+    /// Print completions for a shell
+    #[command(after_help = "Example: potluck completions bash > ~/.local/share/bash-completion/completions/potluck")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  potluck up --admission lab
+  potluck up --admission lab --data ./second --listen 0.0.0.0:0 192.168.1.7:12345";
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  potluck demo
+  potluck demo --load src --exit";
+const PUT_EXAMPLES: &str = "\
+Examples:
+  potluck put config/greeting hello
+  potluck put config/motd @motd.txt --ttl 30d
+  date | potluck put last/run -";
+const GET_EXAMPLES: &str = "\
+Examples:
+  potluck get config/greeting
+  potluck get config/greeting --all";
+const MERGE_EXAMPLES: &str = "\
+Examples:
+  potluck merge config/greeting 'hello all'
+  potluck merge config/greeting --pick 0
+  potluck merge shopping-list --with 'sort -u'";
+
+/// `up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Nodes to enter the network by: contacts, ip:port or name:port
+    #[arg(value_name = "CONTACT|IP:PORT|DNS:PORT")]
+    pub(crate) entry: Vec<String>,
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// UDP address to listen on; port 0 lets the system choose [default: 0.0.0.0:12345]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: Vec<String>,
+    /// Address under which others reach this node
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) advertise: Option<String>,
+    /// HTTP address to listen on [default: 127.0.0.1:8080, or the next free up to 8099]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) http: Option<String>,
+    /// Name of the network
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network: Option<String>,
+    /// Who may join the network: only `lab` exists so far
+    #[arg(long, value_name = "invite|open|lab")]
+    pub(crate) admission: Option<String>,
+    /// Use the network without serving it
+    #[arg(long)]
+    pub(crate) client: bool,
+    /// What to do when asked to stop: leave (hand over first) or pause (back soon)
+    #[arg(long, value_name = "leave|pause")]
+    pub(crate) on_term: Option<String>,
+    /// Print the whole effective configuration with a comment a key, and exit
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Stop when stdin is closed: a parent that dies takes this node along
+    #[arg(long, hide = true)]
+    pub(crate) exit_with_stdin: bool,
+}
+
+/// `demo`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArgs {
+    /// Node processes to start
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(4..=64))]
+    pub(crate) nodes: u16,
+    /// Nodes to kill, the first one among them
+    #[arg(long, default_value_t = 4)]
+    pub(crate) kill: u16,
+    /// Made-up records to store
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub(crate) keys: u32,
+    /// Store the files of this folder (up to 64 KiB each) instead of made-up records
+    #[arg(long, value_name = "DIR")]
+    pub(crate) load: Option<PathBuf>,
+    /// End when done instead of keeping the network up until Ctrl-C
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// Makes values and choices repeatable
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+}
+
+/// Which record.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NameArgs {
+    /// The record's name, 1 to 512 bytes; in space `content` its key
+    pub(crate) name: String,
+    /// Who may write it: commons, content, own, own/<public key>
+    #[arg(long, value_name = "SPACE")]
+    pub(crate) space: Option<String>,
+}
+
+/// What goes with every write.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WriteArgs {
+    /// Replicas that must acknowledge [default: a majority]
+    #[arg(short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) w: Option<u16>,
+    /// Supersede exactly what this context of a read covers; `none`: write beside what is there
+    #[arg(long, value_name = "CONTEXT|none")]
+    pub(crate) context: Option<String>,
+}
+
+/// `put`.
+#[derive(Debug, Args)]
+pub(crate) struct PutArgs {
+    /// The record's name, 1 to 512 bytes; `-` in space `content`
+    pub(crate) name: String,
+    /// The value; `-` reads stdin, `@FILE` a file
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) value: String,
+    /// Who may write it: commons, content, own, own/<public key>
+    #[arg(long, value_name = "SPACE")]
+    pub(crate) space: Option<String>,
+    /// How concurrent values are read: siblings (all of them) or lww (the last one)
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<String>,
+    /// How long the value lives, such as 1h or 30d
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) ttl: Option<String>,
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+}
+
+/// `get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    #[command(flatten)]
+    pub(crate) record: NameArgs,
+    /// Print all siblings as JSON
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Replicas that must agree
+    #[arg(short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) r: Option<u16>,
+}
+
+/// `merge`.
+#[derive(Debug, Args)]
+#[group(id = "how", required = true, multiple = false, args = ["value", "pick", "with"])]
+pub(crate) struct MergeArgs {
+    #[command(flatten)]
+    pub(crate) record: NameArgs,
+    /// The merged value; `-` reads stdin, `@FILE` a file
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) value: Option<String>,
+    /// Keep the sibling with this index, as `get` lists them
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) pick: Option<usize>,
+    /// A command that gets one file a sibling and prints the merged value
+    #[arg(long, value_name = "CMD")]
+    pub(crate) with: Option<String>,
+}
+
+/// `del`.
+#[derive(Debug, Args)]
+pub(crate) struct DelArgs {
+    #[command(flatten)]
+    pub(crate) record: NameArgs,
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+}
+
+/// `join`.
+#[derive(Debug, Args)]
+pub(crate) struct JoinArgs {
+    /// Nodes to enter the network by: contacts, ip:port or name:port
+    #[arg(required = true, value_name = "CONTACT|IP:PORT|DNS:PORT")]
+    pub(crate) entry: Vec<String>,
+}
+
+/// An address as it is given on the command line or in the configuration.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("'{text}' is no address of the form ip:port"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_has_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("potluck "), "{} has no example", command.get_name());
+        }
+    }
+
+    #[test]
+    fn the_overview_is_ten_lines_with_the_demo_first() {
+        assert_eq!(OVERVIEW.lines().count(), 10);
+        let demo = OVERVIEW.find("potluck demo").expect("it names the demo");
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            if !["demo", "completions"].contains(&name) {
+                let at = OVERVIEW.find(&format!(" {name}")).unwrap_or_default();
+                assert!(at > demo, "{name} is missing or stands before the demo");
+            }
+        }
+    }
+}

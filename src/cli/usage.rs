@@ -1,0 +1,85 @@
+//! What is said to somebody who typed nothing, or something else than there is.
+
+use clap::error::ErrorKind;
+
+use crate::failure::Failure;
+
+/// Bare `potluck`.
+pub(crate) const OVERVIEW: &str = "\
+Potluck, a network with no server. See it first:
+  potluck demo                        a real network on this machine, in front of your eyes
+Run a node and join others:
+  potluck up --admission lab [CONTACT]     one node; each further one names any of the others
+  potluck join CONTACT, leave         for the node that runs here
+Keep records:
+  potluck put NAME VALUE, get NAME, del NAME
+  potluck merge NAME VALUE            settle a conflict that get has listed
+See what happens (every command has --help):
+  potluck status, peers, trace NAME";
+
+/// One sentence for an error of the command line parser.
+pub(crate) fn failure_of(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    // The parser says: "error: ..", perhaps indented names, perhaps "tip: ..", then the usage.
+    let said: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let mut message = String::new();
+    for line in said {
+        let (line, glue) = match line.strip_prefix("tip: ") {
+            Some(tip) => (tip, "; "),
+            None => (line.strip_prefix("error: ").unwrap_or(line), " "),
+        };
+        if !message.is_empty() {
+            message.push_str(glue);
+        }
+        message.push_str(line);
+    }
+    let hint = match (error.kind(), command_of(&text)) {
+        (ErrorKind::InvalidSubcommand, _) | (_, None) => "see potluck --help".to_owned(),
+        (_, Some(command)) => format!("see potluck {command} --help"),
+    };
+    Failure::usage(message).hint(hint)
+}
+
+/// The command whose usage the error shows.
+fn command_of(text: &str) -> Option<&str> {
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "))?;
+    let word = usage.split_whitespace().nth(1)?;
+    word.chars().all(|letter| letter.is_ascii_lowercase()).then_some(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::Cli;
+    use super::*;
+    use crate::failure::Exit;
+
+    fn said_to(line: &str) -> String {
+        let error = Cli::try_parse_from(line.split_whitespace()).expect_err("it is wrong");
+        let failure = failure_of(&error);
+        assert_eq!(failure.exit, Exit::Usage);
+        failure.to_string()
+    }
+
+    #[test]
+    fn wrong_usage_is_one_line_that_says_where_to_look() {
+        assert_eq!(
+            said_to("potluck demo --node-count 3"),
+            "unexpected argument '--node-count' found; a similar argument exists: '--nodes'; \
+             see potluck demo --help"
+        );
+        assert_eq!(
+            said_to("potluck got x"),
+            "unrecognized subcommand 'got'; a similar subcommand exists: 'get'; see potluck --help"
+        );
+        let missing = said_to("potluck put x");
+        assert_eq!(missing.lines().count(), 1);
+        assert!(missing.contains("<VALUE>") && missing.ends_with("see potluck put --help"));
+    }
+}

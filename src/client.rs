@@ -1,0 +1,195 @@
+//! The command line's way to a node: blocking HTTP, one request at a time.
+
+mod url;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use ureq::Agent;
+use ureq::http::{HeaderMap, Request};
+
+use crate::api::{PROBLEM, ProblemBody};
+use crate::cli::Global;
+use crate::failure::{Exit, Failure};
+use crate::place;
+
+pub(crate) use url::{base_url, encoded, kv_path};
+
+/// Longer than any answer of a node takes.
+const TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Larger than any answer of a node.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// Speaks to one node.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    agent: Agent,
+    base: String,
+    authorization: Option<String>,
+}
+
+/// What a node answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Client {
+    /// The node that the user means.
+    ///
+    /// # Errors
+    /// Wrong usage: a URL or token file that is none.
+    pub(crate) fn of(global: &Global) -> Result<Self, Failure> {
+        let default = || place::local_url().unwrap_or_else(|| "http://127.0.0.1:8080".to_owned());
+        let base = base_url(&global.node.clone().unwrap_or_else(default))?;
+        let token = global.token_file.as_deref().map(read_token).transpose()?;
+        Ok(Self::new(base, token.as_deref()))
+    }
+
+    /// A node at a URL as [`base_url`] makes it.
+    pub(crate) fn new(base: String, token: Option<&str>) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            // A proxy has no business between a user and the local node.
+            .proxy(None)
+            .max_redirects(0)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_global(Some(TIMEOUT))
+            .build();
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        Self { agent: config.into(), base, authorization }
+    }
+
+    /// Where the node is.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// One request, whatever is answered.
+    ///
+    /// # Errors
+    /// There is no node, or it did not answer in time.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Result<Answer, Failure> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let wrong = |error| Failure::usage(format!("this cannot be asked for: {error}"));
+        let response = match body {
+            Some(body) => self.agent.run(request.body(body).map_err(wrong)?),
+            None => self.agent.run(request.body(()).map_err(wrong)?),
+        };
+        let mut response = response.map_err(|error| self.unreachable(&error))?;
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        Ok(Answer {
+            status: response.status().as_u16(),
+            body: body.map_err(|error| self.unreachable(&error))?,
+            headers: response.headers().clone(),
+        })
+    }
+
+    /// A GET whose answer has to be good.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request), or what the node says.
+    pub(crate) fn get(&self, path: &str) -> Result<Answer, Failure> {
+        self.request("GET", path, &[], None)?.good()
+    }
+
+    /// A GET of a JSON object.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), or an answer in another form.
+    pub(crate) fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.get(path)?.json()
+    }
+
+    /// A POST of a JSON object.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request), or what the node says.
+    pub(crate) fn post(&self, path: &str, body: Option<&[u8]>) -> Result<Answer, Failure> {
+        let headers = [("content-type", "application/json")];
+        self.request("POST", path, body.map_or(&[], |_| &headers), body)?.good()
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> Failure {
+        let base = &self.base;
+        if let ureq::Error::Timeout(what) = error
+            && !matches!(what, ureq::Timeout::Connect)
+        {
+            let message = format!("the node at {base} did not answer in time");
+            return Failure::new(Exit::Unavailable, "timeout", message).hint("try again");
+        }
+        Failure::new(Exit::NoNode, "noNode", format!("no node answers at {base}"))
+            .hint("start one with potluck up --admission lab, or name one with --node URL")
+    }
+}
+
+impl Answer {
+    /// The answer if it is a good one, else what the node says about it.
+    pub(crate) fn good(self) -> Result<Self, Failure> {
+        if (200..300).contains(&self.status) { Ok(self) } else { Err(self.failure()) }
+    }
+
+    /// The text of a header; empty if there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The body as an object.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.body).map_err(|_| not_a_node())
+    }
+
+    /// What is wrong, if something is.
+    pub(crate) fn problem(&self) -> Option<ProblemBody> {
+        self.header("content-type").starts_with(PROBLEM).then(|| self.json().ok()).flatten()
+    }
+
+    /// What the node says is wrong.
+    pub(crate) fn failure(&self) -> Failure {
+        let Some(problem) = self.problem() else { return not_a_node() };
+        Failure {
+            exit: Exit::from_number(problem.exit.into()),
+            code: problem.code,
+            message: problem.detail,
+            hint: problem.hint,
+        }
+    }
+}
+
+fn not_a_node() -> Failure {
+    Failure::new(Exit::Failed, "notPotluck", "what answers there is no Potluck node of this version")
+        .hint("check the URL in --node or POTLUCK_NODE")
+}
+
+/// The token in a file.
+///
+/// # Errors
+/// Wrong usage: no such file, or one that holds no token.
+pub(crate) fn read_token(path: &Path) -> Result<String, Failure> {
+    let wrong = |why: &str| {
+        Failure::new(Exit::Usage, "tokenFile", format!("token file {}: {why}", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error.to_string()))?;
+    let token = text.trim();
+    let is_token = |byte: u8| byte.is_ascii_graphic();
+    if token.is_empty() || token.len() > 4096 || !token.bytes().all(is_token) {
+        return Err(wrong("it must hold one word of printable ASCII"));
+    }
+    Ok(token.to_owned())
+}

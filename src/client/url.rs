@@ -1,0 +1,94 @@
+//! URLs of a node and paths in them.
+
+use std::fmt::Write as _;
+
+use potluck_record::{Name, Space};
+
+use crate::failure::{Exit, Failure};
+
+/// The base URL in the form that paths are put behind.
+///
+/// # Errors
+/// Wrong usage: no HTTP URL.
+pub(crate) fn base_url(text: &str) -> Result<String, Failure> {
+    let text = text.trim().trim_end_matches('/');
+    let wrong = || {
+        Failure::usage("--node must be a URL such as http://127.0.0.1:8080").hint("a node prints its URL when it starts")
+    };
+    let host = match text.split_once("://") {
+        None => text,
+        Some(("http", host)) => host,
+        Some(_) => return Err(wrong()),
+    };
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+    if host.is_empty() || !host.chars().all(is_fine) {
+        return Err(wrong());
+    }
+    Ok(format!("http://{host}"))
+}
+
+/// Percent-encodes all but what is the same in every part of a URL, and `/`.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// The path of a record below `prefix`, with a query.
+///
+/// # Errors
+/// Wrong usage: no name.
+pub(crate) fn kv_path(
+    prefix: &str,
+    name: &str,
+    query: &[(&str, Option<String>)],
+) -> Result<String, Failure> {
+    let is_content = query.iter().any(|(key, value)| {
+        *key == "space" && value.as_deref() == Some(Space::Content.to_string().as_str())
+    });
+    if !is_content {
+        Name::new(name).map_err(|error| Failure::new(Exit::Usage, "badName", error))?;
+    }
+    let mut path = format!("{prefix}/{}", encoded(name));
+    let mut glue = '?';
+    for (key, value) in query {
+        if let Some(value) = value {
+            let _ = write!(path, "{glue}{key}={}", encoded(value));
+            glue = '&';
+        }
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_the_way_into_a_path() {
+        let path = kv_path("/v1/kv", "a b/ü?#%", &[("w", Some("2".into())), ("r", None)]);
+        assert_eq!(path.expect("a name"), "/v1/kv/a%20b/%C3%BC%3F%23%25?w=2");
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_refused_before_anybody_is_asked() {
+        for name in ["", "a\nb", &"x".repeat(10 * 1024)] {
+            assert_eq!(kv_path("/v1/kv", name, &[]).expect_err("no name").exit, Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn a_node_is_named_by_url_or_by_host_and_port() {
+        assert_eq!(base_url("127.0.0.1:8081/").expect("good"), "http://127.0.0.1:8081");
+        assert_eq!(base_url("http://[::1]:8080").expect("good"), "http://[::1]:8080");
+        for wrong in ["", "https://x", "http://a/b", "ftp://a", "http://a b"] {
+            assert_eq!(base_url(wrong).expect_err(wrong).exit, Exit::Usage);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The commands that ask a running node.
+
+pub(crate) mod del;
+pub(crate) mod get;
+pub(crate) mod merge;
+pub(crate) mod network;
+pub(crate) mod put;
+mod siblings;
+pub(crate) mod status;
+pub(crate) mod table;
+pub(crate) mod trace;
+mod value;

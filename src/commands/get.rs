@@ -1,0 +1,79 @@
+//! `get`: prints a value.
+
+use std::io::{IsTerminal as _, stdout};
+
+use serde_json::json;
+
+use super::siblings;
+use crate::api::{CONTEXT_HEADER, Siblings, VERSION_HEADER};
+use crate::cli::{GetArgs, Global};
+use crate::client::{Client, kv_path};
+use crate::failure::Failure;
+use crate::out::Out;
+
+/// Runs the command.
+pub(crate) fn run(global: &Global, args: &GetArgs) -> Result<(), Failure> {
+    let out = global.out();
+    let name = &args.record.name;
+    let query = [
+        ("space", args.record.space.clone()),
+        ("r", args.r.map(|r| r.to_string())),
+        ("siblings", args.all.then(|| "all".to_owned())),
+    ];
+    let client = Client::of(global)?;
+    let answer = client.request("GET", &kv_path("/v1/kv", name, &query)?, &[], None)?;
+    if args.all && answer.status == 200 {
+        return print_all(out, name, &answer.json()?);
+    }
+    match answer.status {
+        200 if out.json => {
+            let mut object = json!({
+                "name": name,
+                "version": answer.header(VERSION_HEADER),
+                "context": answer.header(CONTEXT_HEADER),
+                "siblings": [],
+            });
+            let (key, value) = siblings::value_field(&answer.body);
+            object[key] = value;
+            out.line(object);
+            Ok(())
+        }
+        200 => {
+            out.bytes(&answer.body);
+            // A prompt should not stand behind the value; a program gets exactly the bytes.
+            if stdout().is_terminal() && !answer.body.ends_with(b"\n") {
+                out.note("");
+            }
+            Ok(())
+        }
+        409 => {
+            let all = answer.problem().and_then(|problem| problem.siblings).unwrap_or_default();
+            if !out.json {
+                siblings::list(out, &all)?;
+            }
+            let hint = format!("choose with potluck merge {name} --pick INDEX, or see them with --all");
+            Err(answer.failure().hint(hint))
+        }
+        _ => Err(answer.failure()),
+    }
+}
+
+fn print_all(out: Out, name: &str, all: &Siblings) -> Result<(), Failure> {
+    if all.siblings.is_empty() {
+        return Err(super::get::absent(name));
+    }
+    let mut object = siblings::to_json(name, all)?;
+    if let [only] = &all.siblings[..] {
+        let (key, value) = siblings::value_field(&siblings::value_of(only)?);
+        object[key] = value;
+        object["version"] = only.version.as_str().into();
+    }
+    out.line(object);
+    Ok(())
+}
+
+/// There is nothing under this name.
+pub(super) fn absent(name: &str) -> Failure {
+    Failure::new(crate::failure::Exit::Absent, "absent", format!("there is no record {name}"))
+        .hint("store one with potluck put")
+}

@@ -1,0 +1,99 @@
+//! `merge`: settles a conflict with a value that supersedes all siblings it has read.
+
+use std::process::{Command, Stdio};
+
+use super::{get, put, siblings, value};
+use crate::api::Siblings;
+use crate::cli::{Global, MergeArgs};
+use crate::client::{Client, kv_path};
+use crate::failure::Failure;
+use crate::out::Out;
+
+/// Runs the command.
+pub(crate) fn run(global: &Global, args: &MergeArgs) -> Result<(), Failure> {
+    let name = &args.record.name;
+    let space = ("space", args.record.space.clone());
+    let read_path = kv_path("/v1/kv", name, &[space.clone(), ("siblings", Some("all".into()))])?;
+    let typed = args.value.as_deref().map(value::read).transpose()?;
+    let client = Client::of(global)?;
+    let read: Siblings = client.get_json(&read_path)?;
+    if read.siblings.is_empty() {
+        return Err(get::absent(name));
+    }
+    let merged = match (typed, args.pick, &args.with) {
+        (Some(typed), _, _) => typed,
+        (None, Some(index), _) => {
+            let picked = read.siblings.get(index).ok_or_else(|| {
+                Failure::usage(format!("there is no sibling {index}"))
+                    .hint(format!("pick 0 to {}", read.siblings.len() - 1))
+            })?;
+            siblings::value_of(picked)?
+        }
+        (None, None, Some(command)) => run_command(global.out(), command, &read)?,
+        (None, None, None) => return Err(Failure::usage("merge needs a value, --pick or --with")),
+    };
+    value::check(&merged)?;
+    let path = kv_path("/v1/kv", name, &[space])?;
+    let answer = put::write(&client, "PUT", &path, Some(&read.context), Some(&merged))?;
+    let written = put::written(global.out(), name, &answer)?;
+    put::say(global.out(), &written, false);
+    Ok(())
+}
+
+/// Lets a command of the user merge: it gets one file a sibling and prints the value.
+fn run_command(out: Out, command: &str, read: &Siblings) -> Result<Vec<u8>, Failure> {
+    let io = |error: std::io::Error| Failure::failed(format!("cannot run {command}: {error}"));
+    let folder = tempfile::tempdir().map_err(io)?;
+    let mut files = Vec::new();
+    for (index, sibling) in read.siblings.iter().enumerate() {
+        let path = folder.path().join(format!("sibling-{index}"));
+        std::fs::write(&path, siblings::value_of(sibling)?).map_err(io)?;
+        files.push(path);
+    }
+    let mut process = if cfg!(windows) {
+        let mut process = Command::new("cmd");
+        process.arg("/C").arg(command);
+        process
+    } else {
+        let mut process = Command::new("sh");
+        process.arg("-c").arg(format!("{command} \"$@\"")).arg("sh");
+        process
+    };
+    let output =
+        process.args(&files).stdin(Stdio::null()).stderr(Stdio::inherit()).output().map_err(io)?;
+    if !output.status.success() {
+        return Err(Failure::failed(format!("{command} ended with {}", output.status))
+            .hint("nothing was written"));
+    }
+    out.detail(format!("{command} made {} bytes of {} siblings", output.stdout.len(), files.len()));
+    Ok(output.stdout)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::api::Sibling;
+
+    fn siblings(values: &[&str]) -> Siblings {
+        let sibling = |value: &&str| Sibling {
+            value_base64: data_encoding::BASE64.encode(value.as_bytes()),
+            version: "1".into(),
+            writer: "00".into(),
+            at: String::new(),
+            kind: "siblings".into(),
+        };
+        Siblings { context: "c".into(), siblings: values.iter().map(sibling).collect() }
+    }
+
+    #[test]
+    fn a_command_gets_one_file_a_sibling_and_its_output_is_the_value() {
+        let read = siblings(&["b\na\n", "c\na\n"]);
+        assert_eq!(run_command(Out::default(), "sort -u", &read).expect("runs"), b"a\nb\nc\n");
+    }
+
+    #[test]
+    fn a_command_that_fails_writes_nothing() {
+        let failure = run_command(Out::default(), "false", &siblings(&["a"])).expect_err("fails");
+        assert_eq!(failure.hint.as_deref(), Some("nothing was written"));
+    }
+}

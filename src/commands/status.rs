@@ -1,0 +1,62 @@
+//! `status` and `peers`: a page each.
+
+use serde_json::Value;
+
+use super::table::{bytes, millis, short, span, table};
+use crate::api::{Peers, Status};
+use crate::cli::Global;
+use crate::client::Client;
+use crate::failure::Failure;
+
+/// Runs `status`.
+pub(crate) fn status(global: &Global) -> Result<(), Failure> {
+    let out = global.out();
+    let answer = Client::of(global)?.get("/v1/status")?;
+    if out.json {
+        out.line(answer.json::<Value>()?);
+        return Ok(());
+    }
+    let status: Status = answer.json()?;
+    let others = status.network_size_estimate.saturating_sub(1);
+    let rows = [
+        ["health", &status.health],
+        ["network", &status.network],
+        ["node", &status.node_id],
+        ["contact", &status.contact],
+        ["running", &format!("version {} for {}", status.version, span(status.uptime_seconds))],
+        ["knows", &format!("{} nodes; the network has about {others} others", status.peers)],
+        ["holds", &format!("{} records, {}", status.records, bytes(status.record_bytes))],
+        ["memory", &bytes(status.memory_bytes)],
+    ];
+    out.bytes(table(&rows.map(|row| row.map(ToString::to_string))).as_bytes());
+    for reason in &status.reasons {
+        out.line(format!("note     {reason}"));
+    }
+    Ok(())
+}
+
+/// Runs `peers`.
+pub(crate) fn peers(global: &Global) -> Result<(), Failure> {
+    let out = global.out();
+    let answer = Client::of(global)?.get("/v1/peers")?;
+    if out.json {
+        out.line(answer.json::<Value>()?);
+        return Ok(());
+    }
+    let peers = answer.json::<Peers>()?.peers;
+    let mut rows = vec![["node", "address", "state", "round trip", "heard"].map(str::to_owned)];
+    rows.extend(peers.iter().map(|peer| {
+        [
+            short(&peer.id).to_owned(),
+            peer.address.clone(),
+            peer.state.clone(),
+            millis(peer.rtt_ms),
+            format!("{:.1} s ago", peer.last_seen_seconds),
+        ]
+    }));
+    out.bytes(table(&rows).as_bytes());
+    if peers.is_empty() {
+        out.note("this node knows nobody yet; give it an entry point with potluck join CONTACT");
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! The configuration of a node: flags over environment over file over defaults.
+//!
+//! One table ([`keys::KEYS`]) says for every key what it means, how it is read and how it is
+//! shown; everything else goes through it. So a key that is in the table works in the file, in the
+//! environment and in `--print-config` alike, and one that is not is refused everywhere.
+
+mod input;
+mod keys;
+mod load;
+mod print;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use potluck_base::Admission;
+
+pub(crate) use input::Input;
+pub(crate) use load::{Flag, load};
+pub(crate) use print::{to_json, to_toml};
+
+use crate::failure::Failure;
+use crate::place;
+
+/// The UDP port of a node, if nothing else is said.
+pub(crate) const UDP_PORT: u16 = 12345;
+/// The HTTP port of a node, if nothing else is said.
+pub(crate) const HTTP_PORT: u16 = 8080;
+
+/// What a node does when it is asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnTerm {
+    /// Hand records over and say good-bye.
+    Leave,
+    /// Stop at once: it will be back soon.
+    Pause,
+}
+
+/// A part of the HTTP API that may need no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenPart {
+    /// `/healthz`, `/readyz`.
+    Health,
+    /// `/metrics`.
+    Metrics,
+    /// `/debug/..`.
+    Debug,
+}
+
+/// `[node]`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NodePart {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) advertise: Option<SocketAddr>,
+    pub(crate) client: bool,
+    pub(crate) on_term: OnTerm,
+}
+
+/// `[network]`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NetworkPart {
+    pub(crate) name: String,
+    pub(crate) admission: Admission,
+    pub(crate) entry: Vec<String>,
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StorePart {
+    pub(crate) memory_bytes: u64,
+    pub(crate) disk_bytes: Option<u64>,
+    pub(crate) sync: bool,
+}
+
+/// `[http]`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct HttpPart {
+    /// `None`: 8080 on loopback, or the next free up to 8099.
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) open: Vec<OpenPart>,
+    pub(crate) hosts: Vec<String>,
+}
+
+/// `[limits]`, as far as they are the application's.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LimitsPart {
+    pub(crate) http_connections: usize,
+    pub(crate) http_requests: usize,
+}
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) node: NodePart,
+    pub(crate) network: NetworkPart,
+    /// `[dht]`, `[kv]` and the protocol's part of `[limits]`.
+    pub(crate) protocol: potluck_node::Config,
+    pub(crate) store: StorePart,
+    pub(crate) http: HttpPart,
+    pub(crate) limits: LimitsPart,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            node: NodePart {
+                data_dir: place::default_data_dir(),
+                listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), UDP_PORT)],
+                advertise: None,
+                client: false,
+                on_term: OnTerm::Leave,
+            },
+            network: NetworkPart {
+                name: "potluck".to_owned(),
+                admission: Admission::Invite,
+                entry: Vec::new(),
+            },
+            protocol: potluck_node::Config {
+                link: Default::default(),
+                dht: Default::default(),
+                kv: Default::default(),
+            },
+            store: StorePart { memory_bytes: 256 << 20, disk_bytes: None, sync: true },
+            http: HttpPart {
+                listen: None,
+                token_file: None,
+                open: vec![OpenPart::Health],
+                hosts: Vec::new(),
+            },
+            limits: LimitsPart { http_connections: 256, http_requests: 128 },
+        }
+    }
+}
+
+impl Settings {
+    /// Where HTTP listens, unless the port is taken and was not asked for.
+    pub(crate) fn http_address(&self) -> SocketAddr {
+        let default = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), HTTP_PORT);
+        self.http.listen.unwrap_or(default)
+    }
+
+    /// Refuses what contradicts itself.
+    pub(crate) fn validate(&self) -> Result<(), Failure> {
+        let wrong = |message: String| Err(Failure::new(crate::failure::Exit::Usage, "config", message));
+        if let Err(error) = self.protocol.validate() {
+            return wrong(format!("the configuration contradicts itself: {error}"));
+        }
+        if self.limits.http_requests == 0 || self.limits.http_connections == 0 {
+            return wrong("[limits] http_requests and http_connections must be at least 1".into());
+        }
+        if self.store.memory_bytes < 1 << 20 {
+            return wrong("[store] memory_bytes must be at least 1 MiB".into());
+        }
+        let address = self.http_address();
+        if !address.ip().is_loopback() && self.http.token_file.is_none() {
+            return Err(Failure::new(
+                crate::failure::Exit::Usage,
+                "tokenNeeded",
+                format!("HTTP on {address} can be reached from other machines"),
+            )
+            .hint("name a file with a secret in [http] token_file, or listen on 127.0.0.1"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_do_not_contradict_themselves() {
+        Settings::default().validate().expect("valid");
+    }
+
+    #[test]
+    fn http_for_other_machines_needs_a_token() {
+        let mut settings = Settings::default();
+        settings.http.listen = Some("0.0.0.0:8080".parse().expect("address"));
+        assert_eq!(settings.validate().expect_err("no token").code, "tokenNeeded");
+        settings.http.token_file = Some("token".into());
+        settings.validate().expect("valid with a token");
+    }
+
+    #[test]
+    fn holders_that_could_not_know_each_other_are_refused() {
+        let mut settings = Settings::default();
+        settings.protocol.kv.replication = 17;
+        assert!(settings.validate().expect_err("17 * 3 > 48").message.contains("siblings"));
+    }
+}

@@ -1,0 +1,373 @@
+//! The table of all keys: what each means, how it is read, how it is shown.
+
+use std::time::Duration;
+
+use toml::Value;
+
+use super::input::{Input, Wrong};
+use super::{OnTerm, OpenPart, Settings};
+
+/// A value as it is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Shown {
+    /// It is set, or has a fixed default.
+    Set(Value),
+    /// It is not set; this is what it could be.
+    Unset(Value),
+}
+
+/// One key.
+pub(crate) struct Key {
+    pub(crate) section: &'static str,
+    pub(crate) name: &'static str,
+    /// What it means, for the printed file.
+    pub(crate) about: &'static str,
+    pub(crate) set: fn(&mut Settings, &Input<'_>) -> Result<(), Wrong>,
+    pub(crate) get: fn(&Settings) -> Shown,
+}
+
+impl Key {
+    /// The name of its environment variable.
+    pub(crate) fn variable(&self) -> String {
+        format!("POTLUCK_{}_{}", self.section, self.name).to_ascii_uppercase()
+    }
+}
+
+fn number(value: u64) -> Shown {
+    Shown::Set(Value::Integer(i64::try_from(value).unwrap_or(i64::MAX)))
+}
+
+fn count(value: usize) -> Shown {
+    number(value as u64)
+}
+
+fn text(value: impl ToString) -> Shown {
+    Shown::Set(Value::String(value.to_string()))
+}
+
+fn unset(example: &str) -> Shown {
+    Shown::Unset(Value::String(example.to_owned()))
+}
+
+/// In the largest unit that gives a whole number: `365d`, not the months and days of a calendar.
+fn duration(value: Duration) -> Shown {
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+    let millis = value.as_millis();
+    let whole = units.into_iter().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit));
+    let (name, unit) = whole.unwrap_or(("ms", 1));
+    text(format!("{}{name}", millis / unit))
+}
+
+fn list(items: impl IntoIterator<Item = String>) -> Shown {
+    Shown::Set(Value::Array(items.into_iter().map(Value::String).collect()))
+}
+
+fn size(input: &Input<'_>, min: u64, max: u64) -> Result<usize, Wrong> {
+    input.whole(min, max).map(|number| number as usize)
+}
+
+fn small(input: &Input<'_>) -> Result<u16, Wrong> {
+    input.whole(1, 32).map(|number| number as u16)
+}
+
+macro_rules! key {
+    ($section:literal, $name:literal, $about:literal, $set:expr, $get:expr $(,)?) => {
+        Key { section: $section, name: $name, about: $about, set: $set, get: $get }
+    };
+}
+
+/// All keys, by section.
+pub(crate) const KEYS: &[&[Key]] = &[NODE, NETWORK, DHT, KV, STORE, HTTP, LIMITS];
+
+const ADDRESSES: &str = "addresses of the form ip:port";
+
+const NODE: &[Key] = &[
+    key!(
+        "node",
+        "data_dir",
+        "Folder for the node's identity, records and known contacts. One network each.",
+        |s, i| {
+            let path = i.text()?;
+            if path.is_empty() {
+                return Err("must not be empty".into());
+            }
+            s.node.data_dir = path.into();
+            Ok(())
+        },
+        |s| text(s.node.data_dir.display()),
+    ),
+    key!(
+        "node",
+        "listen",
+        "UDP addresses to listen on; port 0 lets the system choose.",
+        |s, i| {
+            s.node.listen = i.parsed_list(ADDRESSES)?;
+            if s.node.listen.is_empty() { Err("must name an address".into()) } else { Ok(()) }
+        },
+        |s| list(s.node.listen.iter().map(ToString::to_string)),
+    ),
+    key!(
+        "node",
+        "advertise",
+        "Address under which others reach this node, if it is not the one it listens on.",
+        |s, i| i.parsed("an address of the form ip:port").map(|it| s.node.advertise = Some(it)),
+        |s| s.node.advertise.map_or_else(|| unset("203.0.113.7:12345"), text),
+    ),
+    key!(
+        "node",
+        "client",
+        "Use the network without serving it, for machines that nobody can reach.",
+        |s, i| i.boolean().map(|it| s.node.client = it),
+        |s| Shown::Set(Value::Boolean(s.node.client)),
+    ),
+    key!(
+        "node",
+        "on_term",
+        "When asked to stop: leave (hand records over first) or pause (back soon, no hand-over).",
+        |s, i| {
+            s.node.on_term = match i.text()?.as_str() {
+                "leave" => OnTerm::Leave,
+                "pause" => OnTerm::Pause,
+                _ => return Err("must be leave or pause".into()),
+            };
+            Ok(())
+        },
+        |s| text(match s.node.on_term {
+            OnTerm::Leave => "leave",
+            OnTerm::Pause => "pause",
+        }),
+    ),
+];
+
+const NETWORK: &[Key] = &[
+    key!(
+        "network",
+        "name",
+        "Name of the network; networks with different names never mix.",
+        |s, i| {
+            let name = i.text()?;
+            if name.is_empty() || name.len() > potluck_base::network::NETWORK_NAME_BYTES_MAX {
+                return Err("must have 1 to 64 bytes".into());
+            }
+            s.network.name = name;
+            Ok(())
+        },
+        |s| text(&s.network.name),
+    ),
+    key!(
+        "network",
+        "admission",
+        "Who may join: invite, open or lab. Only lab (no admission control) exists so far.",
+        |s, i| i.parsed("invite, open or lab").map(|it| s.network.admission = it),
+        |s| text(s.network.admission),
+    ),
+    key!(
+        "network",
+        "entry",
+        "Nodes to enter by: contacts, ip:port or DNS names. Tried for ever.",
+        |s, i| {
+            let entries = i.list()?;
+            for entry in &entries {
+                potluck_host::parse_entry_point(entry).map_err(|wrong| format!("is wrong: {wrong}"))?;
+            }
+            s.network.entry = entries;
+            Ok(())
+        },
+        |s| list(s.network.entry.iter().cloned()),
+    ),
+];
+
+const DHT: &[Key] = &[
+    key!(
+        "dht",
+        "k",
+        "Contacts in a bucket, and how many closest nodes a lookup finds.",
+        |s, i| size(i, 2, 32).map(|it| s.protocol.dht.k = it),
+        |s| count(s.protocol.dht.k),
+    ),
+    key!(
+        "dht",
+        "alpha",
+        "Requests in flight in one lookup.",
+        |s, i| size(i, 1, 32).map(|it| s.protocol.dht.alpha = it),
+        |s| count(s.protocol.dht.alpha),
+    ),
+    key!(
+        "dht",
+        "siblings",
+        "Closest nodes that are watched; at least three times [kv] replication.",
+        |s, i| size(i, 1, 512).map(|it| s.protocol.dht.siblings = it),
+        |s| count(s.protocol.dht.siblings),
+    ),
+    key!(
+        "dht",
+        "table_capacity",
+        "Most contacts in the routing table, whatever happens.",
+        |s, i| size(i, 1, 100_000).map(|it| s.protocol.dht.table_capacity = it),
+        |s| count(s.protocol.dht.table_capacity),
+    ),
+    key!(
+        "dht",
+        "refresh_interval",
+        "How often the own neighbourhood and one quiet bucket are looked up.",
+        |s, i| i.duration().map(|it| s.protocol.dht.refresh_interval = it),
+        |s| duration(s.protocol.dht.refresh_interval),
+    ),
+    key!(
+        "dht",
+        "heartbeat_interval",
+        "A sibling that was silent for so long is asked whether it is there.",
+        |s, i| i.duration().map(|it| s.protocol.dht.heartbeat_interval = it),
+        |s| duration(s.protocol.dht.heartbeat_interval),
+    ),
+];
+
+const KV: &[Key] = &[
+    key!(
+        "kv",
+        "replication",
+        "Replicas of a record; the same on all nodes of a network.",
+        |s, i| small(i).map(|it| s.protocol.kv.replication = it),
+        |s| number(s.protocol.kv.replication.into()),
+    ),
+    key!(
+        "kv",
+        "write_quorum",
+        "Replicas that must acknowledge a write: a number, or majority.",
+        |s, i| {
+            let is_majority = i.text().is_ok_and(|word| word == "majority");
+            s.protocol.kv.write_quorum = if is_majority { None } else { Some(small(i)?) };
+            Ok(())
+        },
+        |s| s.protocol.kv.write_quorum.map_or_else(|| text("majority"), |w| number(w.into())),
+    ),
+    key!(
+        "kv",
+        "read_quorum",
+        "Replicas that must agree on a read; fewer if the network has fewer.",
+        |s, i| small(i).map(|it| s.protocol.kv.read_quorum = it),
+        |s| number(s.protocol.kv.read_quorum.into()),
+    ),
+    key!(
+        "kv",
+        "default_ttl",
+        "How long a record lives if the writer does not say.",
+        |s, i| i.duration().map(|it| s.protocol.kv.life_default = it),
+        |s| duration(s.protocol.kv.life_default),
+    ),
+    key!(
+        "kv",
+        "max_value_bytes",
+        "Largest value, at most 64KiB.",
+        |s, i| i.bytes().map(|it| s.protocol.kv.value_bytes_max = usize::try_from(it).unwrap_or(usize::MAX)),
+        |s| count(s.protocol.kv.value_bytes_max),
+    ),
+];
+
+const STORE: &[Key] = &[
+    key!(
+        "store",
+        "memory_bytes",
+        "Memory for cached blocks and write buffers.",
+        |s, i| i.bytes().map(|it| s.store.memory_bytes = it),
+        |s| number(s.store.memory_bytes),
+    ),
+    key!(
+        "store",
+        "disk_bytes",
+        "Most bytes of records to keep; not set: as the disk allows.",
+        |s, i| i.bytes().map(|it| s.store.disk_bytes = Some(it)),
+        |s| s.store.disk_bytes.map_or_else(|| unset("10GiB"), number),
+    ),
+    key!(
+        "store",
+        "sync",
+        "Acknowledge only what is on the disk; false trusts the operating system with it.",
+        |s, i| i.boolean().map(|it| s.store.sync = it),
+        |s| Shown::Set(Value::Boolean(s.store.sync)),
+    ),
+];
+
+const HTTP: &[Key] = &[
+    key!(
+        "http",
+        "listen",
+        "HTTP address; not set: 127.0.0.1:8080, or the next free port up to 8099.",
+        |s, i| i.parsed("an address of the form ip:port").map(|it| s.http.listen = Some(it)),
+        |s| s.http.listen.map_or_else(|| unset("127.0.0.1:8080"), text),
+    ),
+    key!(
+        "http",
+        "token_file",
+        "File with the token (bearer) that requests need; a must unless on loopback.",
+        |s, i| i.text().map(|it| s.http.token_file = Some(it.into()).filter(|_| !it.is_empty())),
+        |s| {
+            s.http.token_file.as_ref().map_or_else(|| unset("/etc/potluck/token"), |it| text(it.display()))
+        },
+    ),
+    key!(
+        "http",
+        "open",
+        "What needs no token although there is one: health, metrics, debug.",
+        |s, i| {
+            let part = |word: String| match word.as_str() {
+                "health" => Ok(OpenPart::Health),
+                "metrics" => Ok(OpenPart::Metrics),
+                "debug" => Ok(OpenPart::Debug),
+                _ => Err("must be of health, metrics, debug".to_owned()),
+            };
+            s.http.open = i.list()?.into_iter().map(part).collect::<Result<_, _>>()?;
+            Ok(())
+        },
+        |s| list(s.http.open.iter().map(|part| match part {
+            OpenPart::Health => "health".to_owned(),
+            OpenPart::Metrics => "metrics".to_owned(),
+            OpenPart::Debug => "debug".to_owned(),
+        })),
+    ),
+    key!(
+        "http",
+        "hosts",
+        "Names under which this API may be called, beside IP addresses and localhost.",
+        |s, i| i.list().map(|it| s.http.hosts = it),
+        |s| list(s.http.hosts.iter().cloned()),
+    ),
+];
+
+const LIMITS: &[Key] = &[
+    key!(
+        "limits",
+        "http_connections",
+        "HTTP connections at once; more wait.",
+        |s, i| size(i, 1, 65_536).map(|it| s.limits.http_connections = it),
+        |s| count(s.limits.http_connections),
+    ),
+    key!(
+        "limits",
+        "http_requests",
+        "HTTP requests under way at once; more are answered 503.",
+        |s, i| size(i, 1, 65_536).map(|it| s.limits.http_requests = it),
+        |s| count(s.limits.http_requests),
+    ),
+    key!(
+        "limits",
+        "commands",
+        "Reads and writes of this node's users under way at once; more are answered busy.",
+        |s, i| size(i, 1, 1_000_000).map(|it| s.protocol.kv.commands_max = it),
+        |s| count(s.protocol.kv.commands_max),
+    ),
+    key!(
+        "limits",
+        "requests",
+        "Requests of other nodes under way at once; more are refused as busy.",
+        |s, i| size(i, 1, 1_000_000).map(|it| s.protocol.kv.requests_max = it),
+        |s| count(s.protocol.kv.requests_max),
+    ),
+    key!(
+        "limits",
+        "lookups",
+        "Lookups at once; more are refused as busy.",
+        |s, i| size(i, 1, 1_000_000).map(|it| s.protocol.dht.lookups_max = it),
+        |s| count(s.protocol.dht.lookups_max),
+    ),
+];

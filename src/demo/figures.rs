@@ -1,0 +1,193 @@
+//! What a demo measured, as a table and as one object.
+
+use serde_json::{Value, json};
+
+use super::crowd::{Pace, round};
+use super::detection::Detection;
+use crate::commands::table::table;
+
+/// The figures of one run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Figures {
+    pub(super) nodes: usize,
+    pub(super) join_seconds: f64,
+    pub(super) records: usize,
+    pub(super) written: usize,
+    pub(super) read_back: usize,
+    pub(super) after_kill: usize,
+    pub(super) conflicts_made: usize,
+    pub(super) conflicts_merged: usize,
+    pub(super) put: Pace,
+    pub(super) get: Pace,
+    pub(super) hops: Hops,
+    pub(super) killed: usize,
+    pub(super) detection: Detection,
+    pub(super) memory_mib: f64,
+    /// The largest share of the records that one node held as a replica.
+    pub(super) largest_share: f64,
+}
+
+/// How far lookups went.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hops {
+    pub(super) mean: f64,
+    pub(super) max: u8,
+    pub(super) lookups: usize,
+}
+
+/// A node may not hold more of the records than this.
+pub(super) const SHARE_MAX: f64 = 0.7;
+
+impl Figures {
+    /// What was not as it should be, one sentence each.
+    pub(super) fn shortcomings(&self) -> Vec<String> {
+        let mut list = Vec::new();
+        let mut need = |good: bool, what: String| {
+            if !good {
+                list.push(what);
+            }
+        };
+        let all = self.records;
+        need(self.written == all, format!("only {} of {all} records were written", self.written));
+        need(self.read_back == all, format!("only {} of {all} records were read back", self.read_back));
+        need(
+            self.after_kill == all,
+            format!("only {} of {all} records were read after the kills", self.after_kill),
+        );
+        need(
+            self.conflicts_made > 0 && self.conflicts_merged == self.conflicts_made,
+            format!("{} of {} conflicts were merged", self.conflicts_merged, self.conflicts_made),
+        );
+        need(
+            self.detection.missed == 0 && self.detection.noticed > 0,
+            format!("{} deaths were not noticed in time", self.detection.missed),
+        );
+        need(self.hops.max > 0, "no lookup had to ask anybody".to_owned());
+        need(
+            self.largest_share <= SHARE_MAX,
+            format!("a node held {:.0} % of the records", self.largest_share * 100.0),
+        );
+        list
+    }
+
+    /// For people.
+    pub(super) fn to_table(&self) -> String {
+        let pace = |pace: &Pace| {
+            format!(
+                "{:.0} a second, p50 {:.1} ms, p99 {:.1} ms",
+                pace.per_second, pace.p50_ms, pace.p99_ms
+            )
+        };
+        let rows = [
+            ["measured in this run", ""],
+            ["nodes joined", &format!("{} in {:.1} s", self.nodes, self.join_seconds)],
+            ["records written", &format!("{} of {}", self.written, self.records)],
+            ["read back, all nodes alive", &format!("{} of {}", self.read_back, self.records)],
+            [
+                &format!("read back, {} nodes killed", self.killed),
+                &format!("{} of {}", self.after_kill, self.records),
+            ],
+            [
+                "conflicts merged",
+                &format!("{} of {}", self.conflicts_merged, self.conflicts_made),
+            ],
+            ["puts", &pace(&self.put)],
+            ["gets", &pace(&self.get)],
+            [
+                "hops of a lookup",
+                &format!("mean {:.2}, at most {} ({} lookups)", self.hops.mean, self.hops.max, self.hops.lookups),
+            ],
+            [
+                "a death noticed after",
+                &format!(
+                    "median {:.1} s, at most {:.1} s",
+                    self.detection.median_seconds, self.detection.max_seconds
+                ),
+            ],
+            ["most records on one node", &format!("{:.0} %", self.largest_share * 100.0)],
+            ["memory a node", &format!("{:.1} MiB", self.memory_mib)],
+        ];
+        table(&rows.map(|row| row.map(ToString::to_string)))
+    }
+
+    /// For programs.
+    pub(super) fn to_json(&self) -> Value {
+        let mut get = self.get.to_json();
+        get["hops"] = json!({"mean": round(self.hops.mean, 2), "max": self.hops.max});
+        json!({
+            "nodes": self.nodes,
+            "joinSeconds": round(self.join_seconds, 2),
+            "records": {
+                "written": self.written,
+                "readBack": self.read_back,
+                "afterKill": self.after_kill,
+            },
+            "conflicts": {"made": self.conflicts_made, "merged": self.conflicts_merged},
+            "put": self.put.to_json(),
+            "get": get,
+            "file": null,
+            "killed": self.killed,
+            "detectionSeconds": {
+                "median": round(self.detection.median_seconds, 2),
+                "max": round(self.detection.max_seconds, 2),
+            },
+            "memoryMiBPerNode": round(self.memory_mib, 1),
+            "ok": self.shortcomings().is_empty(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Figures {
+        Figures {
+            records: 2,
+            written: 2,
+            read_back: 2,
+            after_kill: 2,
+            conflicts_made: 1,
+            conflicts_merged: 1,
+            hops: Hops { mean: 1.0, max: 1, lookups: 1 },
+            detection: Detection { noticed: 1, ..Detection::default() },
+            largest_share: 0.5,
+            ..Figures::default()
+        }
+    }
+
+    #[test]
+    fn a_run_is_only_good_when_nothing_is_missing() {
+        assert_eq!(good().shortcomings(), Vec::<String>::new());
+        let spoiled: [fn(&mut Figures); 8] = [
+            |it| it.written = 1,
+            |it| it.read_back = 1,
+            |it| it.after_kill = 1,
+            |it| it.conflicts_merged = 0,
+            |it| it.conflicts_made = 0,
+            |it| it.detection.missed = 1,
+            |it| it.hops.max = 0,
+            |it| it.largest_share = 0.71,
+        ];
+        for spoil in spoiled {
+            let mut figures = good();
+            spoil(&mut figures);
+            assert_eq!(figures.shortcomings().len(), 1, "{figures:?}");
+            assert_eq!(figures.to_json()["ok"], false);
+        }
+    }
+
+    #[test]
+    fn the_object_has_the_fields_that_scripts_rely_on() {
+        let object = good().to_json();
+        for path in [
+            "/nodes", "/joinSeconds", "/records/written", "/records/readBack", "/records/afterKill",
+            "/conflicts/made", "/conflicts/merged", "/put/perSecond", "/put/p50Ms", "/put/p99Ms",
+            "/get/perSecond", "/get/p50Ms", "/get/p99Ms", "/get/hops/mean", "/get/hops/max", "/file",
+            "/killed", "/detectionSeconds/median", "/detectionSeconds/max", "/memoryMiBPerNode", "/ok",
+        ] {
+            assert!(object.pointer(path).is_some(), "{path}");
+        }
+        assert!(object["file"].is_null());
+    }
+}

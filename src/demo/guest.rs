@@ -1,0 +1,149 @@
+//! One node process of the demo.
+
+use std::env;
+use std::io::{BufRead as _, BufReader};
+use std::process::{ChildStdout, Command};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::kitchen::Kitchen;
+use super::plan::Plan;
+use crate::api::{Peers, Status};
+use crate::client::Client;
+use crate::failure::{Exit, Failure};
+
+/// Memory for the store of one node: many of them share this machine.
+const STORE_MEMORY: &str = "16MiB";
+
+/// A process that was started and has not said yet where it is.
+#[derive(Debug)]
+pub(super) struct Starting {
+    process: usize,
+    log: String,
+    lines: Receiver<String>,
+}
+
+/// A node process that serves.
+#[derive(Debug, Clone)]
+pub(super) struct Guest {
+    pub(super) process: usize,
+    pub(super) id: String,
+    pub(super) contact: String,
+    pub(super) client: Client,
+}
+
+/// Starts a node that enters by `entry`.
+pub(super) fn start(
+    kitchen: &Kitchen,
+    plan: &Plan,
+    number: usize,
+    entry: Option<&str>,
+) -> Result<Starting, Failure> {
+    let program = env::current_exe()
+        .map_err(|error| Failure::failed(format!("cannot find this program: {error}")))?;
+    let mut command = Command::new(program);
+    for (variable, _) in env::vars_os() {
+        if variable.to_string_lossy().starts_with("POTLUCK_") {
+            command.env_remove(variable);
+        }
+    }
+    command
+        .env("POTLUCK_KV_REPLICATION", plan.replication.to_string())
+        .env("POTLUCK_STORE_MEMORY_BYTES", STORE_MEMORY)
+        .args(["up", "--admission", "lab", "--network"])
+        .arg(network(plan))
+        .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--exit-with-stdin"])
+        .arg("--data")
+        .arg(kitchen.path(&format!("node-{number}")))
+        .args(entry);
+    let log = format!("node-{number}.log");
+    let (process, stdout) = kitchen.spawn(&mut command, &log)?;
+    Ok(Starting { process, log, lines: lines_of(stdout) })
+}
+
+/// Other demos that run at the same time are other networks.
+pub(super) fn network(plan: &Plan) -> String {
+    format!("demo-{}-{}", std::process::id(), plan.seed)
+}
+
+/// The lines of a pipe, so that waiting for one can be bounded.
+fn lines_of(stdout: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+impl Starting {
+    /// Waits until the node says where it is.
+    pub(super) fn located(&self, kitchen: &Kitchen, deadline: Instant) -> Result<Guest, Failure> {
+        let contact = self.line(kitchen, "contact ", deadline)?;
+        let url = self.line(kitchen, "http ", deadline)?;
+        let client = Client::new(url, None);
+        let status: Status = client.get_json("/v1/status")?;
+        Ok(Guest { process: self.process, id: status.node_id, contact, client })
+    }
+
+    /// Waits until the node has entered the network.
+    pub(super) fn ready(&self, kitchen: &Kitchen, deadline: Instant) -> Result<(), Failure> {
+        self.line(kitchen, "ready", deadline).map(drop)
+    }
+
+    fn line(&self, kitchen: &Kitchen, begin: &str, deadline: Instant) -> Result<String, Failure> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    if let Some(rest) = line.strip_prefix(begin) {
+                        return Ok(rest.to_owned());
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let message = format!("a node did not get ready in time ({begin})");
+                    return Err(Failure::new(Exit::Unavailable, "timeout", message)
+                        .hint("the machine may be too busy for so many nodes"));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let words = kitchen.last_words(&self.log);
+                    return Err(Failure::failed(format!("a node ended early: {words}")));
+                }
+            }
+        }
+    }
+}
+
+impl Guest {
+    /// Whom this node knows.
+    pub(super) fn peers(&self) -> Result<Vec<String>, Failure> {
+        let peers: Peers = self.client.get_json("/v1/peers")?;
+        Ok(peers.peers.into_iter().map(|peer| peer.id).collect())
+    }
+
+    /// How this node is.
+    pub(super) fn status(&self) -> Result<Status, Failure> {
+        self.client.get_json("/v1/status")
+    }
+}
+
+/// Asks until it is so, or the time is over.
+pub(super) fn wait_until(
+    deadline: Instant,
+    pause: Duration,
+    mut is_so: impl FnMut() -> Result<bool, Failure>,
+) -> Result<bool, Failure> {
+    loop {
+        if is_so()? {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        thread::sleep(pause);
+    }
+}

@@ -1,0 +1,85 @@
+//! What a demo is to show, and whether it can.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::cli::DemoArgs;
+use crate::failure::Failure;
+
+/// Replicas of a record in a demo of the usual size: five of twelve nodes.
+const REPLICATION: u16 = 5;
+
+/// What a demo does.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) nodes: usize,
+    pub(super) kill: usize,
+    pub(super) keys: usize,
+    pub(super) load: Option<PathBuf>,
+    pub(super) replication: u16,
+    pub(super) seed: u64,
+}
+
+impl Plan {
+    /// The plan that was asked for.
+    ///
+    /// # Errors
+    /// Wrong usage: it could not show what it should.
+    pub(super) fn of(args: &DemoArgs) -> Result<Self, Failure> {
+        let DemoArgs { nodes, kill, keys, load, seed, .. } = args;
+        if *kill == 0 || kill >= nodes {
+            return Err(Failure::usage("--kill must be at least 1 and leave a node alive")
+                .hint("leave it out to kill a third"));
+        }
+        let replication = replication(*nodes, *kill).ok_or_else(|| {
+            Failure::usage(format!(
+                "{nodes} nodes are too few to survive {kill} kills without that every node holds \
+                 everything"
+            ))
+            .hint(format!("use --nodes {} or more, or kill fewer", 2 * (kill + 1)))
+        })?;
+        if let Some(folder) = load
+            && !folder.is_dir()
+        {
+            return Err(Failure::usage(format!("--load {} is no folder", folder.display())));
+        }
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH);
+        let clock = clock.map_or(0, |since| since.as_millis() as u64 % 1_000_000);
+        Ok(Self {
+            nodes: (*nodes).into(),
+            kill: (*kill).into(),
+            keys: *keys as usize,
+            load: load.clone(),
+            replication,
+            seed: seed.unwrap_or(clock),
+        })
+    }
+}
+
+/// Replicas that survive `kill` kills at once and still leave nobody with everything.
+fn replication(nodes: u16, kill: u16) -> Option<u16> {
+    let usual = (nodes * REPLICATION / 12).clamp(2, REPLICATION);
+    let needed = usual.max(kill + 1);
+    (needed * 2 <= nodes).then_some(needed).filter(|needed| *needed <= 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_outlives_the_kills_and_nobody_holds_them_all() {
+        assert_eq!(replication(12, 4), Some(5));
+        assert_eq!(replication(5, 1), Some(2));
+        assert_eq!(replication(64, 4), Some(5));
+        assert_eq!(replication(20, 6), Some(7));
+        assert_eq!(replication(5, 3), None);
+        for nodes in 4..=64 {
+            for kill in 1..nodes {
+                if let Some(replication) = replication(nodes, kill) {
+                    assert!(replication > kill && replication * 2 <= nodes);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! How a command fails: one sentence that says what to do next, and an exit code that scripts can
+//! rely on.
+
+use std::fmt;
+
+use serde_json::json;
+
+/// The exit codes. Their numbers are fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Something else went wrong.
+    Failed = 1,
+    /// Wrong usage: also a bad name, contact or configuration, or a value over the limit.
+    Usage = 2,
+    /// The record is absent.
+    Absent = 3,
+    /// Siblings have to be merged first.
+    Conflict = 4,
+    /// No quorum, a timeout, or too much to do.
+    Unavailable = 5,
+    /// Admission, permission or quota.
+    Refused = 6,
+    /// Bytes are not what they should be.
+    Verification = 7,
+    /// There is no local node.
+    NoNode = 8,
+    /// No space left, or the store stopped.
+    NoSpace = 9,
+}
+
+impl Exit {
+    /// The number.
+    pub(crate) const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The code with this number; anything unknown is a failure.
+    pub(crate) fn from_number(number: u64) -> Self {
+        match number {
+            2 => Self::Usage,
+            3 => Self::Absent,
+            4 => Self::Conflict,
+            5 => Self::Unavailable,
+            6 => Self::Refused,
+            7 => Self::Verification,
+            8 => Self::NoNode,
+            9 => Self::NoSpace,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// Why a command was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What the process exits with.
+    pub(crate) exit: Exit,
+    /// One word for programs.
+    pub(crate) code: String,
+    /// What happened.
+    pub(crate) message: String,
+    /// What to do next.
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a hint.
+    pub(crate) fn new(exit: Exit, code: &str, message: impl fmt::Display) -> Self {
+        Self { exit, code: code.to_owned(), message: message.to_string(), hint: None }
+    }
+
+    /// Wrong usage.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, "usage", message)
+    }
+
+    /// Something that has no exit code of its own.
+    pub(crate) fn failed(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Failed, "failed", message)
+    }
+
+    /// This failure with what to do next.
+    pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// The one line for programs.
+    pub(crate) fn to_json(&self) -> String {
+        json!({"error": {
+            "code": self.code,
+            "exit": self.exit.number(),
+            "message": self.message,
+            "hint": self.hint,
+        }})
+        .to_string()
+    }
+}
+
+/// The one sentence for people.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_exit_codes_survive_the_way_over_http() {
+        for number in 1..=9 {
+            assert_eq!(u64::from(Exit::from_number(number).number()), number);
+        }
+        assert_eq!(Exit::from_number(0), Exit::Failed);
+    }
+
+    #[test]
+    fn a_failure_is_one_line_in_both_forms() {
+        let failure = Failure::usage("a name has at least one byte").hint("type one");
+        assert_eq!(failure.to_string(), "a name has at least one byte; type one");
+        assert_eq!(
+            failure.to_json(),
+            r#"{"error":{"code":"usage","exit":2,"hint":"type one","message":"a name has at least one byte"}}"#
+        );
+    }
+}

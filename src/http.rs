@@ -1,0 +1,25 @@
+//! The HTTP API of a node.
+//!
+//! Whoever can reach the port is not trusted: `guard` decides who may ask, `server` bounds how
+//! many may ask at once and for how long, and every body has a limit. Errors are problem details
+//! (RFC 9457) that carry the exit code of the command line.
+
+mod admin;
+mod app;
+mod debug;
+mod extract;
+mod guard;
+mod health;
+mod inspect;
+mod kv;
+mod listener;
+mod metrics;
+mod problem;
+mod reply;
+mod server;
+mod views;
+
+pub(crate) use app::{App, StopReason};
+pub(crate) use guard::Rules;
+pub(crate) use listener::bind;
+pub(crate) use server::{Server, serve};

@@ -1,0 +1,170 @@
+//! The API as a whole: what handlers share, and which path belongs to whom.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use potluck::Node;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::guard::Rules;
+use super::metrics::HttpCounters;
+use super::problem::Problem;
+use super::{admin, debug, health, inspect, kv, metrics, reply};
+use crate::config::Settings;
+use crate::failure::Exit;
+
+/// Longer than any command of the core takes, and shorter than a client's patience.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a running node is asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StopReason {
+    /// It has left already, as somebody asked for over HTTP.
+    Left,
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+pub(crate) struct App {
+    node: Node,
+    settings: Settings,
+    rules: Rules,
+    permits: Semaphore,
+    stop: watch::Sender<Option<StopReason>>,
+    counters: HttpCounters,
+}
+
+impl App {
+    /// The API of `node`. Whoever holds the other end of `stop` ends the program when told so.
+    pub(crate) fn new(
+        node: Node,
+        settings: Settings,
+        rules: Rules,
+        stop: watch::Sender<Option<StopReason>>,
+    ) -> Self {
+        let permits = Semaphore::new(settings.limits.http_requests);
+        Self { node, settings, rules, permits, stop, counters: HttpCounters::default() }
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn counters(&self) -> &HttpCounters {
+        &self.counters
+    }
+
+    pub(super) fn value_bytes_max(&self) -> usize {
+        self.settings.protocol.kv.value_bytes_max
+    }
+
+    pub(super) fn tell_to_stop(&self) {
+        self.stop.send_replace(Some(StopReason::Left));
+    }
+}
+
+/// All paths, and their description.
+pub(super) fn router(app: Arc<App>) -> Router {
+    let (router, api) = OpenApiRouter::new()
+        .routes(routes!(kv::get, kv::put, kv::delete))
+        .routes(routes!(inspect::status))
+        .routes(routes!(inspect::peers))
+        .routes(routes!(inspect::lookup))
+        .routes(routes!(inspect::config))
+        .routes(routes!(admin::join))
+        .routes(routes!(admin::leave))
+        .routes(routes!(debug::routing_table))
+        .routes(routes!(debug::data))
+        .routes(routes!(debug::version))
+        .routes(routes!(debug::lookups))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .split_for_parts();
+    let api = described(api);
+    router
+        .route("/openapi.json", axum::routing::get(async move || reply::json(&api)))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(Arc::clone(&app), pass))
+        .with_state(app)
+}
+
+/// The description with a title, and with the paths as OpenAPI writes them.
+fn described(mut api: OpenApi) -> OpenApi {
+    let paths = std::mem::take(&mut api.paths.paths);
+    api.paths.paths =
+        paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    let license = LicenseBuilder::new().name("MIT OR Apache-2.0").build();
+    let info = InfoBuilder::new()
+        .title("Potluck")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("The HTTP API of a Potluck node. Errors are problem details (RFC 9457)."))
+        .license(Some(license))
+        .build();
+    OpenApiBuilder::from(api).info(info).build()
+}
+
+async fn no_such_path() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, Exit::Usage, "noSuchPath", "there is nothing at this path")
+        .hint("see /openapi.json")
+}
+
+async fn no_such_method() -> Problem {
+    let detail = "this path has no such method";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, Exit::Usage, "noSuchMethod", detail)
+        .hint("see /openapi.json")
+}
+
+/// What every request goes through: the rules, a place, and a time limit.
+async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let response = match admit(&app, &request) {
+        Err(problem) => problem.into_response(),
+        Ok(_permit) => match timeout(REQUEST_TIMEOUT, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Problem::unavailable("timeout", "the node did not answer in time")
+                .hint("try again")
+                .into_response(),
+        },
+    };
+    app.counters.count(response.status());
+    finished(response)
+}
+
+/// A place among the requests under way; health is answered however full it is.
+fn admit<'a>(
+    app: &'a App,
+    request: &Request,
+) -> Result<Option<tokio::sync::SemaphorePermit<'a>>, Problem> {
+    let path = request.uri().path();
+    app.rules.check(request.method(), path, request.headers())?;
+    if request.method() == Method::GET && matches!(path, "/healthz" | "/readyz") {
+        return Ok(None);
+    }
+    let full = |_| {
+        Problem::unavailable("busy", "too many requests are under way").hint("try again")
+    };
+    app.permits.try_acquire().map(Some).map_err(full)
+}
+
+/// Nothing of this API is a document, and nothing of it may be cached without asking.
+fn finished(mut response: Response) -> Response {
+    use axum::http::{HeaderValue, header};
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+    response
+}

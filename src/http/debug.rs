@@ -1,0 +1,148 @@
+//! `/debug/..`: why a record is where it is, and how it was looked for.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use potluck_base::{Key, Peer};
+use potluck_kv::{Held, ReplicaState};
+use potluck_node::{Command, Reply};
+use serde::Deserialize;
+
+use super::app::App;
+use super::extract::{Asked, Target};
+use super::problem::Problem;
+use super::reply::{ask, json};
+use super::views;
+use crate::api::{Data, Lookups, ProblemBody, Replica, RoutingTable, Version};
+
+/// Which record is inspected.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RecordQuery {
+    key: Option<String>,
+    space: Option<String>,
+    id: Option<String>,
+    replicas: Option<bool>,
+}
+
+impl RecordQuery {
+    /// The key, and the name if it was asked for by name.
+    fn target(&self, app: &App) -> Result<(Key, Option<String>), Problem> {
+        match (&self.key, &self.id) {
+            (Some(name), None) => {
+                let me = app.node().public_key();
+                let target = Target::new(name, self.space.as_deref(), &me)?;
+                Ok((target.key(name)?, Some(name.clone())))
+            }
+            (None, Some(id)) => {
+                Ok((id.parse().map_err(|error| Problem::bad("badId", error))?, None))
+            }
+            _ => Err(Problem::bad("badQuery", "name the record with either ?key=NAME or ?id=HEX")),
+        }
+    }
+}
+
+/// The routing table.
+#[utoipa::path(get, path = "/debug/routingtable", responses((status = 200, body = RoutingTable)))]
+pub(super) async fn routing_table(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let Reply::Table(table) = ask(app.node(), Command::Table).await? else {
+        return Err(Problem::unexpected());
+    };
+    Ok(json(&views::routing_table(app.node().node_id().to_string(), &table)))
+}
+
+/// What this node holds of a record, and which replicas hold what.
+#[utoipa::path(get, path = "/debug/data",
+    params(
+        ("key" = Option<String>, Query, description = "the record's name"),
+        ("space" = Option<String>, Query),
+        ("id" = Option<String>, Query, description = "or its key in hex"),
+    ),
+    responses(
+        (status = 200, body = Data),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn data(
+    State(app): State<Arc<App>>,
+    Asked(query): Asked<RecordQuery>,
+) -> Result<Response, Problem> {
+    let (key, name) = query.target(&app)?;
+    let held = held(&app, key).await?;
+    let replicas = replicas(&app, key).await?;
+    Ok(json(&Data {
+        name,
+        key: key.to_string(),
+        present: held.present,
+        kind: held.kind.map(|kind| kind.to_string()),
+        bytes: held.bytes,
+        siblings: held.siblings,
+        version: views::version(&held.version),
+        expires_in_seconds: held.expires.map(|at| at.since(views::now()).as_secs()),
+        responsible: held.responsible,
+        replicas: replicas.iter().map(|replica| shown(replica, true)).collect(),
+    }))
+}
+
+/// Which version of a record this node holds, and how the replicas compare.
+#[utoipa::path(get, path = "/debug/version",
+    params(
+        ("key" = Option<String>, Query, description = "the record's name"),
+        ("space" = Option<String>, Query),
+        ("id" = Option<String>, Query, description = "or its key in hex"),
+        ("replicas" = Option<bool>, Query, description = "ask the replicas too"),
+    ),
+    responses(
+        (status = 200, body = Version),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn version(
+    State(app): State<Arc<App>>,
+    Asked(query): Asked<RecordQuery>,
+) -> Result<Response, Problem> {
+    let (key, name) = query.target(&app)?;
+    let held = held(&app, key).await?;
+    let replicas = match query.replicas {
+        Some(true) => Some(replicas(&app, key).await?),
+        _ => None,
+    };
+    Ok(json(&Version {
+        name,
+        key: key.to_string(),
+        version: views::version(&held.version),
+        siblings: held.siblings,
+        replicas: replicas.map(|all| all.iter().map(|replica| shown(replica, false)).collect()),
+    }))
+}
+
+/// The last 100 lookups.
+#[utoipa::path(get, path = "/debug/lookups", responses((status = 200, body = Lookups)))]
+pub(super) async fn lookups(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let Reply::Lookups(traces) = ask(app.node(), Command::Lookups).await? else {
+        return Err(Problem::unexpected());
+    };
+    let lookups = traces.iter().map(|trace| views::lookup(None, trace)).collect();
+    Ok(json(&Lookups { lookups }))
+}
+
+async fn held(app: &App, key: Key) -> Result<Held, Problem> {
+    match ask(app.node(), Command::Local { key }).await? {
+        Reply::Local(held) => Ok(held),
+        _ => Err(Problem::unexpected()),
+    }
+}
+
+async fn replicas(app: &App, key: Key) -> Result<Vec<(Peer, ReplicaState)>, Problem> {
+    match ask(app.node(), Command::Replicas { key }).await? {
+        Reply::Replicas(replicas) => Ok(replicas),
+        _ => Err(Problem::unexpected()),
+    }
+}
+
+fn shown((peer, state): &(Peer, ReplicaState), with_address: bool) -> Replica {
+    Replica {
+        id: peer.id.to_string(),
+        address: with_address.then(|| peer.contact.address.to_string()),
+        state: state.as_str().to_owned(),
+    }
+}

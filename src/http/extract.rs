@@ -1,0 +1,124 @@
+//! Parts of requests, with problem details for those that cannot be read.
+
+use std::str::FromStr as _;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::request::Parts;
+use http_body_util::BodyExt as _;
+use potluck_base::{Key, PublicKey};
+use potluck_record::{Name, Space};
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+
+/// The query of a request.
+#[derive(Debug)]
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::try_from_uri(&parts.uri)
+            .map_err(|error| Problem::bad("badQuery", error.body_text()))?;
+        Ok(Self(query))
+    }
+}
+
+/// The name at the end of a path, as it was typed.
+#[derive(Debug)]
+pub(super) struct Named(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(name) = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|error| Problem::bad("badName", error.body_text()))?;
+        Ok(Self(name))
+    }
+}
+
+/// Which record is meant.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) space: Space,
+    /// `None` in space `content`.
+    pub(super) name: Option<Name>,
+}
+
+impl Target {
+    /// The record `name` in `space`.
+    pub(super) fn new(name: &str, space: Option<&str>, me: &PublicKey) -> Result<Self, Problem> {
+        let space = Space::parse(space.unwrap_or("commons"), me)
+            .map_err(|error| Problem::bad("badSpace", error))?;
+        let name = match space {
+            Space::Content => None,
+            _ => Some(Name::new(name).map_err(|error| Problem::bad("badName", error))?),
+        };
+        Ok(Self { space, name })
+    }
+
+    /// Its key, where in space `content` the key itself was typed as name.
+    pub(super) fn key(&self, typed: &str) -> Result<Key, Problem> {
+        match self.name.as_ref().and_then(|name| self.space.key(name)) {
+            Some(key) => Ok(key),
+            None => Key::from_str(typed).map_err(|error| {
+                Problem::bad("badName", error).hint("in space content a record is named by its key")
+            }),
+        }
+    }
+}
+
+/// A whole body of at most `limit` bytes; a longer one is refused as soon as that is known.
+pub(super) async fn body(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|announced| announced > limit as u64) {
+        return Err(Problem::too_large(limit));
+    }
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::bad("badBody", "the body broke off"))?;
+        if let Ok(data) = frame.into_data() {
+            if bytes.len() + data.len() > limit {
+                return Err(Problem::too_large(limit));
+            }
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_base::Identity;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_named_by_text_and_in_content_by_its_key() {
+        let me = Identity::from_seed([1; 32]).public_key();
+        let named = Target::new("a/b", None, &me).expect("a name");
+        assert_eq!(named.key("a/b").ok(), Space::Commons.key(&Name::new("a/b").expect("name")));
+        let hex = "ab".repeat(32);
+        let content = Target::new(&hex, Some("content"), &me).expect("a key");
+        assert_eq!(content.key(&hex).expect("a key").to_string(), hex);
+        assert!(content.key("-").is_err());
+        assert!(Target::new("", None, &me).is_err());
+        assert!(Target::new("a", Some("nowhere"), &me).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_refused() {
+        let none = HeaderMap::new();
+        assert_eq!(body(&none, Body::from("1234"), 4).await.expect("fits"), "1234");
+        assert!(body(&none, Body::from("12345"), 4).await.is_err());
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, 5.into());
+        assert!(body(&headers, Body::empty(), 4).await.is_err());
+    }
+}

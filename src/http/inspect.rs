@@ -1,0 +1,84 @@
+//! `/v1/status`, `/v1/peers`, `/v1/lookup/..`, `/v1/config`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use potluck_node::{Command, Reply};
+use serde::Deserialize;
+
+use super::app::App;
+use super::extract::{Asked, Named, Target};
+use super::problem::Problem;
+use super::reply::{ask, json};
+use super::views;
+use crate::api::{Lookup, Peers, ProblemBody, Status};
+use crate::config;
+
+/// The query of a lookup.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SpaceQuery {
+    space: Option<String>,
+}
+
+/// The node's condition.
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
+pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let status = app.node().status().await.map_err(|_| Problem::stopped())?;
+    Ok(json(&Status {
+        node_id: app.node().node_id().to_string(),
+        contact: status.view.contact.to_string(),
+        network: app.node().network().name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_seconds: status.uptime.as_secs(),
+        health: status.view.health.as_str().to_owned(),
+        reasons: status.view.reasons,
+        peers: status.view.peers,
+        network_size_estimate: status.view.network_size_estimate,
+        records: status.store.stats.records,
+        record_bytes: status.store.stats.record_bytes,
+        blobs: 0,
+        blob_bytes: 0,
+        memory_bytes: status.memory_bytes.unwrap_or(0),
+    }))
+}
+
+/// The nodes that this one talks to.
+#[utoipa::path(get, path = "/v1/peers", responses((status = 200, body = Peers)))]
+pub(super) async fn peers(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let Reply::Table(table) = ask(app.node(), Command::Table).await? else {
+        return Err(Problem::unexpected());
+    };
+    Ok(json(&Peers { peers: table.contacts.iter().map(views::peer).collect() }))
+}
+
+/// One lookup, hop by hop.
+#[utoipa::path(get, path = "/v1/lookup/{*name}",
+    params(
+        ("name" = String, Path, description = "the record's name; its key in space `content`"),
+        ("space" = Option<String>, Query),
+    ),
+    responses(
+        (status = 200, body = Lookup),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn lookup(
+    State(app): State<Arc<App>>,
+    Named(name): Named,
+    Asked(query): Asked<SpaceQuery>,
+) -> Result<Response, Problem> {
+    let me = app.node().public_key();
+    let key = Target::new(&name, query.space.as_deref(), &me)?.key(&name)?;
+    let Reply::Traced { trace, .. } = ask(app.node(), Command::Trace { key }).await? else {
+        return Err(Problem::unexpected());
+    };
+    Ok(json(&views::lookup(Some(name), &trace)))
+}
+
+/// The whole effective configuration.
+#[utoipa::path(get, path = "/v1/config",
+    responses((status = 200, description = "sections with their keys; null where nothing is set")))]
+pub(super) async fn config(State(app): State<Arc<App>>) -> Response {
+    json(&config::to_json(app.settings()))
+}

@@ -1,0 +1,269 @@
+//! `/v1/kv/..`: records.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use potluck_node::{Command, Put, Reply, WriteContext};
+use potluck_record::{Kind, Space};
+use serde::Deserialize;
+
+use super::app::App;
+use super::extract::{Asked, Named, Target, body};
+use super::problem::Problem;
+use super::reply::{absent, ask, conflict, json, siblings};
+use crate::api::{
+    BLIND, CONTEXT_HEADER, KIND_HEADER, ProblemBody, Siblings, VERSION_HEADER, Written, rfc3339,
+};
+
+/// The query of a write.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WriteQuery {
+    space: Option<String>,
+    kind: Option<String>,
+    ttl: Option<String>,
+    w: Option<u16>,
+}
+
+/// The query of a read.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReadQuery {
+    space: Option<String>,
+    r: Option<u16>,
+    siblings: Option<String>,
+}
+
+/// Store a value.
+#[utoipa::path(put, path = "/v1/kv/{*name}",
+    params(
+        ("name" = String, Path, description = "the record's name; `-` in space `content`"),
+        ("space" = Option<String>, Query, description = "commons (default), content, own, own/<public key>"),
+        ("kind" = Option<String>, Query, description = "siblings or lww; default: as what is there"),
+        ("ttl" = Option<String>, Query, description = "how long it lives, such as 1h"),
+        ("w" = Option<u16>, Query, description = "replicas that must acknowledge; default: a majority"),
+        ("X-Potluck-Context" = Option<String>, Header, description = "what to supersede: a context that a read returned, or `none`"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, body = Written),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "siblings are there; nothing was written"),
+        (status = 413, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "fewer than `w` acknowledged"),
+    ))]
+pub(super) async fn put(
+    State(app): State<Arc<App>>,
+    Named(name): Named,
+    Asked(query): Asked<WriteQuery>,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, Problem> {
+    let bytes = body(&headers, content, app.value_bytes_max()).await?;
+    write(&app, &name, query, &headers, Some(bytes)).await
+}
+
+/// Delete a record.
+#[utoipa::path(delete, path = "/v1/kv/{*name}",
+    params(
+        ("name" = String, Path, description = "the record's name"),
+        ("space" = Option<String>, Query),
+        ("w" = Option<u16>, Query, description = "replicas that must acknowledge"),
+        ("X-Potluck-Context" = Option<String>, Header, description = "what to supersede"),
+    ),
+    responses(
+        (status = 200, body = Written),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    Named(name): Named,
+    Asked(query): Asked<WriteQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    write(&app, &name, query, &headers, None).await
+}
+
+async fn write(
+    app: &App,
+    name: &str,
+    query: WriteQuery,
+    headers: &HeaderMap,
+    value: Option<Bytes>,
+) -> Result<Response, Problem> {
+    let put = put_of(app, name, query, headers, value)?;
+    match ask(app.node(), Command::Put(put)).await? {
+        Reply::Written(written) => Ok(json(&Written {
+            name: name.to_owned(),
+            key: written.key.to_string(),
+            version: written.version.to_string(),
+            acks: written.acks,
+            wanted: written.wanted,
+            members: written.members,
+            expires_at: rfc3339(written.expires.0),
+            replicas: written.replicas.iter().map(ToString::to_string).collect(),
+        })),
+        Reply::Conflict(done) => {
+            let count = done.reading.values.len();
+            Ok(conflict(&done.reading, format!("{count} siblings are there; nothing was written")))
+        }
+        _ => Err(Problem::unexpected()),
+    }
+}
+
+fn put_of(
+    app: &App,
+    name: &str,
+    query: WriteQuery,
+    headers: &HeaderMap,
+    value: Option<Bytes>,
+) -> Result<Put, Problem> {
+    let me = app.node().public_key();
+    let target = Target::new(name, query.space.as_deref(), &me)?;
+    if target.space == Space::Content && name != "-" {
+        return Err(Problem::bad("badName", "in space content the value makes the key")
+            .hint("give - as the name"));
+    }
+    if !target.space.admits(&me) {
+        return Err(Problem::forbidden("notOwner", "only its owner writes in that space"));
+    }
+    let kind = query.kind.map(|kind| kind.parse::<Kind>()).transpose();
+    let ttl = query.ttl.map(|ttl| humantime::parse_duration(&ttl)).transpose();
+    if query.w == Some(0) {
+        return Err(Problem::bad("badQuery", "w is at least 1"));
+    }
+    Ok(Put {
+        space: target.space,
+        name: target.name,
+        kind: kind.map_err(|error| Problem::bad("badKind", error))?,
+        value,
+        ttl: ttl.map_err(|_| Problem::bad("badTtl", "ttl is a span of time such as 1h or 30d"))?,
+        quorum: query.w,
+        context: context_of(headers)?,
+    })
+}
+
+fn context_of(headers: &HeaderMap) -> Result<WriteContext, Problem> {
+    let Some(value) = headers.get(CONTEXT_HEADER) else { return Ok(WriteContext::Read) };
+    match value.to_str().unwrap_or_default().trim() {
+        BLIND => Ok(WriteContext::Blind),
+        text => {
+            let context = text.parse().map_err(|error| Problem::bad("badContext", error))?;
+            Ok(WriteContext::Given(context))
+        }
+    }
+}
+
+/// Read a record.
+#[utoipa::path(get, path = "/v1/kv/{*name}",
+    params(
+        ("name" = String, Path, description = "the record's name; its key in space `content`"),
+        ("space" = Option<String>, Query),
+        ("r" = Option<u16>, Query, description = "replicas that must agree"),
+        ("siblings" = Option<String>, Query, description = "`all`: JSON with all values, whatever their number"),
+        ("If-None-Match" = Option<String>, Header),
+    ),
+    responses(
+        (status = 200, body = Vec<u8>, content_type = "application/octet-stream", description = "the value; with `siblings=all` an object as of 409",
+            headers(
+                ("X-Potluck-Version" = String), ("X-Potluck-Context" = String),
+                ("X-Potluck-Kind" = String), ("ETag" = String),
+            )),
+        (status = 304, description = "as in If-None-Match"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "several values, to be merged"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "too few replicas answered to tell"),
+    ))]
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    Named(name): Named,
+    Asked(query): Asked<ReadQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let all = match query.siblings.as_deref() {
+        None => false,
+        Some("all") => true,
+        Some(_) => return Err(Problem::bad("badQuery", "siblings is `all` or absent")),
+    };
+    if query.r == Some(0) {
+        return Err(Problem::bad("badQuery", "r is at least 1"));
+    }
+    let me = app.node().public_key();
+    let key = Target::new(&name, query.space.as_deref(), &me)?.key(&name)?;
+    let reply = ask(app.node(), Command::Get { key, quorum: query.r }).await?;
+    let Reply::Read(done) = reply else { return Err(Problem::unexpected()) };
+    let reading = &done.reading;
+    // A value that expires changes the reading, but not the state that the digest is of.
+    let tag = format!("\"{}-{}\"", hex(&done.digest.to_bytes()), reading.values.len());
+    if all {
+        let all: Siblings = siblings(reading);
+        return Ok(([(CONTEXT_HEADER, all.context.clone()), ("etag", tag)], json(&all)).into_response());
+    }
+    match &reading.values[..] {
+        [] => Ok(absent(reading)),
+        [_] if matches(&headers, &tag) => {
+            Ok((StatusCode::NOT_MODIFIED, [("etag", tag)]).into_response())
+        }
+        [value] => {
+            let mut response = Body::from(value.bytes.clone()).into_response();
+            let fields = [
+                (VERSION_HEADER, value.dot.to_string()),
+                (CONTEXT_HEADER, reading.context.to_string()),
+                (KIND_HEADER, value.kind.to_string()),
+                ("etag", tag),
+                ("content-type", "application/octet-stream".to_owned()),
+            ];
+            for (name, text) in fields {
+                let text = HeaderValue::from_str(&text).map_err(|_| Problem::unexpected())?;
+                response.headers_mut().insert(name, text);
+            }
+            Ok(response)
+        }
+        values => Ok(conflict(reading, format!("there are {} siblings to merge", values.len()))),
+    }
+}
+
+/// Whether the asker has the answer with this tag already.
+fn matches(headers: &HeaderMap, tag: &str) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|item| item.trim().trim_start_matches("W/"))
+        .any(|item| item == tag || item == "*")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_matches_in_a_list_and_weakly() {
+        let mut headers = HeaderMap::new();
+        assert!(!matches(&headers, "\"a\""));
+        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"b\", W/\"a\""));
+        assert!(matches(&headers, "\"a\""));
+        assert!(!matches(&headers, "\"c\""));
+    }
+
+    #[test]
+    fn a_context_is_absent_none_or_one_that_a_read_returned() {
+        let with = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTEXT_HEADER, HeaderValue::from_static(text));
+            context_of(&headers)
+        };
+        assert_eq!(context_of(&HeaderMap::new()).ok(), Some(WriteContext::Read));
+        assert_eq!(with("none").ok(), Some(WriteContext::Blind));
+        assert!(with("garbage!").is_err());
+    }
+}

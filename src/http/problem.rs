@@ -1,0 +1,222 @@
+//! Errors as the HTTP API tells them: problem details with the exit code of the command line.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use potluck_node::CommandError;
+use potluck_record::{DraftError, StorageFailure};
+use potluck_wire::Refusal;
+
+use crate::api::{PROBLEM, ProblemBody};
+use crate::failure::Exit;
+
+/// An error on its way out.
+#[derive(Debug)]
+pub(super) struct Problem(Box<ProblemBody>);
+
+impl Problem {
+    pub(super) fn new(
+        status: StatusCode,
+        exit: Exit,
+        code: &str,
+        detail: impl ToString,
+    ) -> Self {
+        Self(Box::new(ProblemBody {
+            r#type: "about:blank".to_owned(),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            detail: detail.to_string(),
+            code: code.to_owned(),
+            exit: exit.number(),
+            ..ProblemBody::default()
+        }))
+    }
+
+    /// The request is wrong.
+    pub(super) fn bad(code: &str, detail: impl ToString) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Exit::Usage, code, detail)
+    }
+
+    /// There is no such record.
+    pub(super) fn absent(detail: impl ToString) -> Self {
+        Self::new(StatusCode::NOT_FOUND, Exit::Absent, "absent", detail)
+    }
+
+    /// Whoever asks may not.
+    pub(super) fn forbidden(code: &str, detail: impl ToString) -> Self {
+        Self::new(StatusCode::FORBIDDEN, Exit::Refused, code, detail)
+    }
+
+    /// Not now.
+    pub(super) fn unavailable(code: &str, detail: impl ToString) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, Exit::Unavailable, code, detail)
+    }
+
+    /// The body is over the limit.
+    pub(super) fn too_large(limit: usize) -> Self {
+        let detail = format!("a value has at most {limit} bytes here");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, Exit::Usage, "tooLarge", detail)
+            .hint("split it over several names")
+    }
+
+    /// The node has stopped.
+    pub(super) fn stopped() -> Self {
+        Self::unavailable("stopped", "the node has stopped").hint("start it again with potluck up")
+    }
+
+    /// An answer of the core that does not belong to what was asked.
+    pub(super) fn unexpected() -> Self {
+        let detail = "the node gave an answer to another question";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, Exit::Failed, "internal", detail)
+            .hint("report this as a bug")
+    }
+
+    /// With what to do next.
+    pub(super) fn hint(mut self, hint: impl ToString) -> Self {
+        self.0.hint = Some(hint.to_string());
+        self
+    }
+
+    /// With further members.
+    pub(super) fn with(mut self, set: impl FnOnce(&mut ProblemBody)) -> Self {
+        set(&mut self.0);
+        self
+    }
+
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
+        if self.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CommandError::Busy => Self::unavailable("busy", detail),
+            CommandError::TooFewAcks { acks, needed, wanted, members } => {
+                Self::unavailable("tooFewAcks", detail)
+                    .hint("the value may still spread; write it again, or ask for fewer with -w")
+                    .with(|body| {
+                        body.acks = Some(acks);
+                        body.needed = Some(needed);
+                        body.wanted = Some(wanted);
+                        body.members = Some(members);
+                    })
+            }
+            CommandError::TooFewAnswers { answers, needed } => {
+                Self::unavailable("tooFewAnswers", detail).hint("try again").with(|body| {
+                    body.acks = Some(answers);
+                    body.needed = Some(needed);
+                })
+            }
+            CommandError::Absent => Self::absent(detail),
+            CommandError::Draft(error) => of_draft(&error, detail),
+            CommandError::BadContext => Self::bad("badContext", detail),
+            CommandError::TooLong(_) => Self::bad("tooLong", detail),
+            CommandError::Refused(refusal) => of_refusal(refusal, detail),
+            CommandError::Storage(failure) => of_storage(failure, detail),
+            CommandError::Leaving => Self::unavailable("leaving", detail),
+        }
+    }
+}
+
+fn of_draft(error: &DraftError, detail: String) -> Problem {
+    match error {
+        DraftError::ValueTooLarge(_) => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Exit::Usage,
+            "tooLarge",
+            detail,
+        ),
+        DraftError::TooManyValues(_) => {
+            Problem::new(StatusCode::CONFLICT, Exit::Conflict, "tooManyValues", detail)
+        }
+        DraftError::TooManyWriters => Problem::forbidden("tooManyWriters", detail),
+        DraftError::Rule(_) => Problem::bad("rule", detail),
+    }
+}
+
+fn of_refusal(refusal: Refusal, detail: String) -> Problem {
+    match refusal {
+        Refusal::Full => no_space(detail),
+        Refusal::BadEnvelope | Refusal::Ahead | Refusal::Life | Refusal::TooManyWriters => {
+            Problem::forbidden("refused", detail)
+                .hint("check this machine's clock and the limits of the network")
+        }
+        _ => Problem::unavailable("refused", detail).hint("try again"),
+    }
+}
+
+fn of_storage(failure: StorageFailure, detail: String) -> Problem {
+    match failure {
+        StorageFailure::Full => no_space(detail),
+        StorageFailure::Stopped => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, Exit::NoSpace, "storeStopped", detail)
+                .hint("look after the disk, then restart the node")
+        }
+        StorageFailure::Corrupt => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Exit::Verification,
+            "damaged",
+            detail,
+        ),
+    }
+}
+
+fn no_space(detail: String) -> Problem {
+    Problem::new(StatusCode::INSUFFICIENT_STORAGE, Exit::NoSpace, "noSpace", detail)
+        .hint("make room on the disk or raise [store] disk_bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_of_a_command_has_its_status_and_exit_code() {
+        let cases = [
+            (CommandError::Busy, 503, 5),
+            (CommandError::TooFewAnswers { answers: 1, needed: 3 }, 503, 5),
+            (CommandError::Absent, 404, 3),
+            (CommandError::Draft(DraftError::ValueTooLarge(70_000)), 413, 2),
+            (CommandError::Draft(DraftError::TooManyValues(8)), 409, 4),
+            (CommandError::BadContext, 400, 2),
+            (CommandError::Storage(StorageFailure::Full), 507, 9),
+            (CommandError::Storage(StorageFailure::Stopped), 503, 9),
+            (CommandError::Storage(StorageFailure::Corrupt), 500, 7),
+        ];
+        for (error, status, exit) in cases {
+            let body = Problem::from(error).0;
+            assert_eq!((body.status, body.exit), (status, exit), "{}", body.detail);
+            assert!(!body.code.is_empty() && !body.detail.is_empty());
+        }
+    }
+
+    #[test]
+    fn too_few_acknowledgements_say_how_many_there_were() {
+        let error = CommandError::TooFewAcks { acks: 1, needed: 3, wanted: 5, members: 12 };
+        let body = Problem::from(error).0;
+        assert_eq!((body.acks, body.needed, body.wanted, body.members), (Some(1), Some(3), Some(5), Some(12)));
+    }
+
+    #[test]
+    fn a_problem_is_told_as_problem_json() {
+        let response = Problem::absent("nothing").into_response();
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM);
+    }
+}

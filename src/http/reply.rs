@@ -1,0 +1,71 @@
+//! Asking the core, and its answers as they are shown.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use data_encoding::BASE64;
+use potluck::Node;
+use potluck_node::{Command, Reply};
+use potluck_record::{Reading, Value};
+
+use super::problem::Problem;
+use crate::api::{CONTEXT_HEADER, Sibling, Siblings, rfc3339};
+use crate::failure::Exit;
+
+/// Gives the core a command; what it could not do becomes a problem.
+pub(super) async fn ask(node: &Node, command: Command) -> Result<Reply, Problem> {
+    match node.command(command).await {
+        Ok(Reply::Failed(error)) => Err(error.into()),
+        Ok(reply) => Ok(reply),
+        Err(_) => Err(Problem::stopped()),
+    }
+}
+
+/// A value as one of several.
+fn sibling(value: &Value) -> Sibling {
+    Sibling {
+        value_base64: BASE64.encode(&value.bytes),
+        version: value.dot.to_string(),
+        writer: value.writer.to_string(),
+        at: rfc3339(value.dot.millis().0),
+        kind: value.kind.to_string(),
+    }
+}
+
+/// All values of a reading.
+pub(super) fn siblings(reading: &Reading) -> Siblings {
+    Siblings {
+        context: reading.context.to_string(),
+        siblings: reading.values.iter().map(sibling).collect(),
+    }
+}
+
+/// Several values, where one was expected.
+pub(super) fn conflict(reading: &Reading, detail: String) -> Response {
+    let Siblings { context, siblings } = siblings(reading);
+    let problem = Problem::new(StatusCode::CONFLICT, Exit::Conflict, "conflict", detail)
+        .hint("write a merged value with the context of this answer")
+        .with(|body| {
+            body.context = Some(context.clone());
+            body.siblings = Some(siblings);
+        });
+    ([(CONTEXT_HEADER, context)], problem).into_response()
+}
+
+/// No value, with the context of what was deleted.
+pub(super) fn absent(reading: &Reading) -> Response {
+    let problem = Problem::absent("there is no such record");
+    if reading.context.is_empty() {
+        return problem.into_response();
+    }
+    let context = reading.context.to_string();
+    let problem = problem.with(|body| body.context = Some(context.clone()));
+    ([(CONTEXT_HEADER, context)], problem).into_response()
+}
+
+/// An object.
+pub(super) fn json<T: serde::Serialize>(object: &T) -> Response {
+    match serde_json::to_vec(object) {
+        Ok(bytes) => ([("content-type", "application/json")], bytes).into_response(),
+        Err(_) => Problem::unexpected().into_response(),
+    }
+}

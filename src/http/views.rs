@@ -1,0 +1,100 @@
+//! What the core says, as the API shows it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use potluck_base::UnixMillis;
+use potluck_dht::{LookupTrace, PeerView, QueryOutcome, QueryTrace, TableView};
+use potluck_record::Context;
+
+use crate::api::{Bucket, CloseNode, Lookup, Peer, Query, RoutingTable};
+
+/// Milliseconds with the microseconds behind the point.
+pub(super) fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+/// Seconds with the milliseconds behind the point.
+pub(super) fn seconds(duration: Duration) -> f64 {
+    duration.as_millis() as f64 / 1000.0
+}
+
+/// The wall clock.
+pub(super) fn now() -> UnixMillis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    UnixMillis(since.map_or(0, |since| since.as_millis() as u64))
+}
+
+pub(super) fn peer(view: &PeerView) -> Peer {
+    Peer {
+        id: view.peer.id.to_string(),
+        address: view.peer.contact.address.to_string(),
+        rtt_ms: view.rtt.map(millis),
+        state: if view.failures == 0 { "alive" } else { "suspect" }.to_owned(),
+        last_seen_seconds: seconds(view.last_heard),
+        verified: true,
+        sibling: view.sibling,
+    }
+}
+
+pub(super) fn routing_table(node_id: String, table: &TableView) -> RoutingTable {
+    let bucket = |(index, contacts, replacements): &(u8, usize, usize)| Bucket {
+        index: *index,
+        contacts: *contacts,
+        replacements: *replacements,
+    };
+    let close = |view: &PeerView| CloseNode {
+        id: view.peer.id.to_string(),
+        address: view.peer.contact.address.to_string(),
+        rtt_ms: view.rtt.map(millis),
+        last_seen_seconds: seconds(view.last_heard),
+        verified: true,
+    };
+    RoutingTable {
+        node_id,
+        size: table.size,
+        capacity: table.capacity,
+        network_size_estimate: table.network_size_estimate,
+        buckets: table.buckets.iter().map(bucket).collect(),
+        closest_nodes: table.contacts.iter().map(close).collect(),
+    }
+}
+
+pub(super) fn lookup(name: Option<String>, trace: &LookupTrace) -> Lookup {
+    Lookup {
+        name,
+        key: trace.target.to_string(),
+        why: trace.why.to_owned(),
+        started_seconds: trace.started.as_micros() as f64 / 1e6,
+        took_ms: millis(trace.took),
+        outcome: trace.outcome.as_str().to_owned(),
+        hops: trace.hops,
+        paths: trace.queries.iter().map(|query| query.path).max().map_or(0, |path| path + 1),
+        cached: false,
+        queries: trace.queries.iter().map(query).collect(),
+        closest: trace.closest.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn query(query: &QueryTrace) -> Query {
+    let (outcome, news) = match query.outcome {
+        QueryOutcome::Pending => ("pending", 0),
+        QueryOutcome::Answered { news } => ("answered", news),
+        QueryOutcome::TimedOut => ("timed out", 0),
+    };
+    Query {
+        id: query.peer.id.to_string(),
+        address: query.peer.contact.address.to_string(),
+        path: query.path,
+        hop: query.hop,
+        after_ms: millis(query.after),
+        took_ms: query.took.map(millis),
+        outcome: outcome.to_owned(),
+        news,
+    }
+}
+
+/// Per writer, the highest version.
+pub(super) fn version(context: &Context) -> BTreeMap<String, String> {
+    context.iter().map(|(writer, dot)| (writer.to_string(), dot.to_string())).collect()
+}

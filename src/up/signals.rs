@@ -1,0 +1,63 @@
+//! What asks a running program to stop.
+
+use std::io;
+
+/// Completes when the system asks the program to stop.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    #[cfg(unix)]
+    streams: [tokio::signal::unix::Signal; 3],
+}
+
+impl Signals {
+    /// Takes signals over from now on.
+    ///
+    /// # Errors
+    /// The system does not let the program.
+    #[cfg(unix)]
+    pub(crate) fn take() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let streams = [
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        ];
+        Ok(Self { streams })
+    }
+
+    /// Takes signals over from now on.
+    ///
+    /// # Errors
+    /// Never here.
+    #[cfg(not(unix))]
+    pub(crate) fn take() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// The next request to stop.
+    #[cfg(unix)]
+    pub(crate) async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.streams;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+
+    /// The next request to stop.
+    #[cfg(not(unix))]
+    pub(crate) async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Completes when stdin is closed: whoever held its other end is gone.
+pub(crate) async fn stdin_closed() {
+    use tokio::io::AsyncReadExt as _;
+    let mut stdin = tokio::io::stdin();
+    let mut ignored = [0; 64];
+    while matches!(stdin.read(&mut ignored).await, Ok(1..)) {}
+}
