@@ -1,0 +1,144 @@
+//! Well-formed input to begin with.
+
+use bytes::Bytes;
+use potluck_base::machine::drain;
+use potluck_base::{Admission, Contact, Identity, Instant, Key, Machine, NetworkId, UnixMillis};
+use potluck_dht::EntryPoint;
+use potluck_node::{Command, CommandId, Config, Input, Node, Output, Start};
+use potluck_record::{Context, Dot, Draft, Envelope, Kind, Name, Space, StateDigest};
+use potluck_wire::{
+    Found, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request, Response, StoreOutcome, Want,
+    encode_request, encode_response,
+};
+
+fn network() -> NetworkId {
+    NetworkId::new("fuzz", Admission::Lab, None)
+}
+
+pub(crate) fn identity(number: u8) -> Identity {
+    Identity::from_seed([number; 32])
+}
+
+fn contact(number: u8) -> Contact {
+    let address = ([127, 0, 0, number], 4000).into();
+    Contact { public_key: identity(number).public_key(), address }
+}
+
+/// A node that keeps records and knows nobody.
+pub(crate) fn node(number: u8) -> Node {
+    let start = Start {
+        identity: identity(number),
+        network: network(),
+        address: contact(number).address,
+        config: Config {
+            link: potluck_link::LinkConfig { lab: true, ..Default::default() },
+            dht: potluck_dht::Config::default(),
+            kv: potluck_kv::Config::default(),
+        },
+        seed: [number; 32],
+    };
+    let mut node = Node::new(start).expect("the default configuration is valid");
+    node.handle(Instant::ZERO, Input::WallClock { now: UnixMillis(1_800_000_000_000) });
+    node
+}
+
+fn envelope(values: &[&'static str], context: Context) -> Envelope {
+    let (now, end) = (1_800_000_000_000_u64 << 16, UnixMillis(1_800_000_900_000));
+    let dot = |index: usize| Dot::from_raw(now + index as u64 + 1);
+    let draft = Draft {
+        space: Space::Commons,
+        name: Some(Name::new("config/greeting").expect("a good name")),
+        kind: Kind::Siblings,
+        values: values
+            .iter()
+            .enumerate()
+            .map(|(index, value)| (dot(index), end, Bytes::from_static(value.as_bytes())))
+            .collect(),
+        dot: dot(values.len()),
+        context,
+        expires: end,
+    };
+    Envelope::sign(&identity(3), &network(), draft).expect("a good draft")
+}
+
+fn some_envelopes() -> Vec<Envelope> {
+    let context: Context = [(identity(4).public_key(), Dot::from_raw(77))].into_iter().collect();
+    vec![
+        envelope(&["hello"], Context::new()),
+        envelope(&["one", "two", ""], context.clone()),
+        envelope(&[], context),
+    ]
+}
+
+pub(crate) fn envelopes() -> Vec<Vec<u8>> {
+    some_envelopes()
+        .iter()
+        .flat_map(|envelope| [envelope.encode().to_vec(), envelope.head().encode().to_vec()])
+        .collect()
+}
+
+pub(crate) fn requests() -> Vec<Vec<u8>> {
+    let key = Key::from_bytes([5; 32]);
+    let digest = StateDigest::from_bytes([6; 16]);
+    let envelopes = some_envelopes().iter().map(Envelope::encode).collect();
+    [
+        Request::Ping,
+        Request::FindNode { target: key, count: 16, want: Want::Values },
+        Request::Store { envelopes },
+        Request::Offer { entries: vec![OfferEntry { key, digest }; 3] },
+        Request::Load(Load { keys: vec![key; 3], after: Some([9; 32]) }),
+        Request::Leave,
+    ]
+    .iter()
+    .map(|request| encode_request(request).to_vec())
+    .collect()
+}
+
+pub(crate) fn responses() -> Vec<Vec<u8>> {
+    let digest = StateDigest::from_bytes([6; 16]);
+    let parts = some_envelopes().iter().map(|envelope| envelope.head().encode()).collect();
+    let record = Some(RecordAnswer { digest, parts, complete: true });
+    let envelopes = some_envelopes().iter().map(Envelope::encode).collect();
+    let outcome = StoreOutcome { digest: Some(digest), refused: None };
+    [
+        Response::Pong,
+        Response::Found(Found { contacts: vec![contact(1), contact(2)], record }),
+        Response::Stored { outcomes: vec![outcome] },
+        Response::Offered { wanted: 4 },
+        Response::Loaded(Loaded { envelopes, keys_done: 1 }),
+        Response::Refused { reason: Refusal::Busy },
+        Response::Left,
+    ]
+    .iter()
+    .map(|response| encode_response(response).to_vec())
+    .collect()
+}
+
+pub(crate) fn texts() -> Vec<Vec<u8>> {
+    let context = some_envelopes()[1].head().context().to_string();
+    let contact = contact(1).to_string();
+    let key = identity(1).public_key().to_string();
+    [context, contact, key].into_iter().map(String::into_bytes).collect()
+}
+
+/// What another node sends to node 1 when it enters the network through it.
+pub(crate) fn datagrams() -> Vec<Vec<u8>> {
+    let mut stranger = node(2);
+    for (number, entry) in
+        [EntryPoint::Contact(contact(1)), EntryPoint::Address(contact(1).address)]
+            .into_iter()
+            .enumerate()
+    {
+        let id = CommandId(number as u64);
+        stranger.handle(Instant::ZERO, Input::Command { id, command: Command::Join(entry) });
+    }
+    let mut sent = Vec::new();
+    for tenth in 0..50 {
+        stranger.handle(Instant::from_micros(tenth * 100_000), Input::Timeout);
+        sent.extend(drain(&mut stranger).into_iter().filter_map(|output| match output {
+            Output::Transmit { bytes, .. } => Some(bytes.to_vec()),
+            _ => None,
+        }));
+    }
+    sent
+}
