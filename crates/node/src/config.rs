@@ -1,7 +1,7 @@
 //! Parameters of a node: those of its parts, checked together.
 
 /// The parameters of all parts.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     /// Of the link.
     pub link: potluck_link::LinkConfig,

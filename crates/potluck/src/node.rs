@@ -191,7 +191,15 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::Stopped`] if it had stopped before.
-    pub async fn leave(&self) -> Result<LeaveReport> {
+    pub async fn leave(&self) -> Result<()> {
+        self.hand_over().await.map(|_| ())
+    }
+
+    /// As [`leave`](Self::leave), with an account of what others took over.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if it had stopped before.
+    pub async fn hand_over(&self) -> Result<LeaveReport> {
         Ok(self.handle.leave().await?)
     }
 

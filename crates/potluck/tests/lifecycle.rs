@@ -161,7 +161,7 @@ async fn a_leaving_node_hands_its_records_over() {
         nodes[1].kv().put(format!("k{number}"), "x").await.unwrap();
     }
     let leaving = nodes.remove(1);
-    let report = bounded(leaving.leave()).await.unwrap();
+    let report = bounded(leaving.hand_over()).await.unwrap();
     assert!(report.finished, "{report:?}");
     for number in 0..20 {
         let read = bounded(nodes[0].kv().get(format!("k{number}")).into_future()).await.unwrap();

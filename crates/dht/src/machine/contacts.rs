@@ -1,0 +1,209 @@
+//! Contacts: who gets into the table, who is checked, who is dropped, and when.
+
+use std::time::Duration;
+
+use potluck_base::{Contact, Instant, Key, NodeId, Peer};
+
+use super::{Dht, FAILURES_MAX, Joining, Output, SAVED_MAX};
+use crate::entry_points::EntryPoint;
+use crate::lookup::LookupId;
+use crate::probes::Reason;
+use crate::routing_table::SiblingChange;
+
+impl Dht {
+    /// A request to `id` got no answer: leave it out of answers and lookups, and check it at once.
+    pub(super) fn suspect(&mut self, now: Instant, id: &NodeId) {
+        if let Some(entry) = self.table.entry_mut(id) {
+            entry.failures = entry.failures.max(1);
+            entry.check_at = now;
+        }
+    }
+
+    /// A heartbeat or check with all its tries got no answer.
+    pub(super) fn on_silence(&mut self, now: Instant, id: &NodeId) {
+        let offline = self.is_offline(now);
+        let Some(entry) = self.table.entry_mut(id) else { return };
+        entry.failures = entry.failures.saturating_add(1);
+        entry.check_at = now + self.config.heartbeat_interval;
+        if offline && entry.failures < FAILURES_MAX {
+            return;
+        }
+        self.stats.contacts_dropped += 1;
+        self.drop_contact(now, id);
+    }
+
+    pub(super) fn drop_contact(&mut self, now: Instant, id: &NodeId) {
+        let (change, candidate) = self.table.remove(id);
+        for lookup in self.lookups.ids() {
+            if let Some(running) = self.lookups.get_mut(lookup) {
+                running.lookup.on_failure(now, id);
+            }
+            self.drive_lookup(now, lookup);
+        }
+        self.unsaved = true;
+        self.announce(change);
+        if let Some(candidate) = candidate {
+            self.probes.enqueue(candidate);
+            self.prove_waiting();
+        }
+        if self.table.is_empty() {
+            self.joining = Joining::Alone;
+        }
+    }
+
+    pub(super) fn announce(&mut self, change: SiblingChange) {
+        if !change.is_empty() {
+            self.outbox.push_back(Output::Siblings(change));
+        }
+    }
+
+    /// A contact has proved itself to us.
+    pub(super) fn admit(&mut self, now: Instant, peer: Peer, rtt: Option<Duration>) {
+        self.last_heard = now;
+        if peer.id == self.me.id || !self.is_acceptable(&peer.contact) {
+            return;
+        }
+        let was_known = self.table.entry(&peer.id).is_some();
+        let change = self.table.admit(now, peer, rtt);
+        self.schedule_check(now, &peer.id);
+        if was_known {
+            return;
+        }
+        self.unsaved = true;
+        self.announce(change);
+        if self.joining == Joining::Alone && !self.table.is_empty() {
+            let target = self.me.id.into();
+            // The id is set first, since a lookup that cannot ask anybody ends at once.
+            self.joining = Joining::Looking(LookupId(self.next_own_lookup + 1));
+            self.own_lookup(now, target, "join");
+        }
+    }
+
+    pub(super) fn schedule_check(&mut self, now: Instant, id: &NodeId) {
+        let interval = if self.table.is_sibling(id) {
+            self.config.heartbeat_interval
+        } else {
+            self.config.contact_check_interval
+        };
+        let pause = self.rng.jitter(interval, 0.25);
+        if let Some(entry) = self.table.entry_mut(id) {
+            entry.check_at = now + pause;
+        }
+    }
+
+    /// Authenticated traffic from `contact`: a heartbeat if it is known, else a newcomer that has
+    /// to prove itself before it gets a place.
+    pub(super) fn on_heard(&mut self, now: Instant, contact: Contact) {
+        self.last_heard = now;
+        let peer = contact.in_network(&self.network);
+        if peer.id == self.me.id || !self.is_acceptable(&contact) {
+            return;
+        }
+        match self.table.entry(&peer.id) {
+            Some(entry) if entry.peer.contact == contact => {
+                if let Some(entry) = self.table.entry_mut(&peer.id) {
+                    entry.last_heard = now;
+                    entry.failures = 0;
+                }
+                self.schedule_check(now, &peer.id);
+            }
+            // Known elsewhere: it may have moved, which it has to prove like a newcomer.
+            Some(_) => self.probes.enqueue(peer),
+            None if self.table.would_admit(&peer.id) => self.probes.enqueue(peer),
+            None => {}
+        }
+        self.prove_waiting();
+    }
+
+    /// After a pause nobody is to blame for silence: everybody is checked, spread over one
+    /// heartbeat interval.
+    pub(super) fn on_resumed(&mut self, now: Instant) {
+        self.last_heard = now;
+        let ids: Vec<NodeId> = self.table.entries().map(|entry| entry.peer.id).collect();
+        for id in ids {
+            let pause = self.config.heartbeat_interval.mul_f64(self.rng.fraction());
+            if let Some(entry) = self.table.entry_mut(&id) {
+                entry.check_at = now + pause;
+            }
+        }
+    }
+
+    pub(super) fn prove_waiting(&mut self) {
+        while let Some(peer) = self.probes.next_proof() {
+            self.ping(peer, Reason::Proof);
+        }
+    }
+
+    pub(super) fn enter(&mut self, contact: Contact) {
+        if contact.public_key == self.me.contact.public_key {
+            self.entries.drop_self(&contact.public_key, Some(contact.address));
+            return;
+        }
+        let peer = contact.in_network(&self.network);
+        let known = self.table.entry(&peer.id).is_some_and(|entry| entry.peer == peer);
+        if !known && !self.probes.is_active(&peer.id) {
+            self.ping(peer, Reason::Entry);
+        }
+    }
+
+    pub(super) fn on_timeout(&mut self, now: Instant) {
+        for point in self.entries.due(now, &self.network, &self.table) {
+            match point {
+                EntryPoint::Contact(contact) => self.enter(contact),
+                EntryPoint::Address(address) => self.outbox.push_back(Output::Hello(address)),
+                EntryPoint::Name(name) => self.outbox.push_back(Output::Resolve(name)),
+            }
+        }
+        let due: Vec<Peer> = self
+            .table
+            .entries()
+            .filter(|entry| entry.check_at <= now)
+            .map(|entry| entry.peer)
+            .collect();
+        for peer in due {
+            // The check ends with an answer or a failure; both set the next one.
+            if let Some(entry) = self.table.entry_mut(&peer.id) {
+                entry.check_at = now + self.config.contact_check_interval;
+            }
+            if !self.probes.is_active(&peer.id) {
+                self.ping(peer, Reason::Check);
+            }
+        }
+        for id in self.lookups.due(now) {
+            self.drive_lookup(now, id);
+        }
+        if now >= self.refresh_at {
+            self.refresh(now);
+        }
+        if now >= self.save_at {
+            self.save_at = now + self.config.save_interval;
+            if std::mem::take(&mut self.unsaved) {
+                let closest = self.table.closest_responsive(&self.me.id.into(), SAVED_MAX);
+                let contacts = closest.iter().map(|peer| peer.contact).collect();
+                self.outbox.push_back(Output::Save(contacts));
+            }
+        }
+    }
+
+    /// Looks up the own neighbourhood and one bucket in turn (Kademlia section 2.3, spread out).
+    pub(super) fn refresh(&mut self, now: Instant) {
+        self.refresh_at = now + self.rng.jitter(self.config.refresh_interval, 0.25);
+        if self.table.is_empty() {
+            return;
+        }
+        let me = Key::from(self.me.id);
+        self.own_lookup(now, me, "refresh self");
+        let depth = self.table.depth();
+        self.refresh_bucket = if self.refresh_bucket > depth { 0 } else { self.refresh_bucket };
+        let random = Key::from_bytes(self.rng.bytes());
+        let bit = u32::from(self.refresh_bucket);
+        // A random point that shares exactly `bit` leading bits with this node.
+        let prefix = me.flip(bit).prefix_bound(bit + 1, false);
+        let mask = Key::from_bytes([0; 32]).prefix_bound(bit + 1, true);
+        let target = Key::from_bytes(std::array::from_fn(|index| {
+            prefix.as_bytes()[index] | (random.as_bytes()[index] & mask.as_bytes()[index])
+        }));
+        self.refresh_bucket = self.refresh_bucket.wrapping_add(1);
+        self.own_lookup(now, target, "refresh bucket");
+    }
+}

@@ -1,0 +1,153 @@
+//! The lookups under way: starting them, feeding them answers, ending them.
+
+use std::time::Duration;
+
+use potluck_base::{Instant, Key, NodeId, Peer};
+use potluck_wire::Want;
+
+use super::{Answer, Asked, Dht, Joining, OWN_LOOKUPS, Output, Purpose};
+use crate::lookup::{Limits, Lookup, LookupId};
+use crate::lookups::Running;
+use crate::machine::QueryId;
+use crate::probes::Reason;
+use crate::trace::LookupOutcome;
+
+impl Dht {
+    pub(super) fn start_lookup(&mut self, now: Instant, id: LookupId, asked: Asked) {
+        if self.lookups.len() >= self.config.lookups_max || self.lookups.contains(id) {
+            self.stats.lookups_refused += 1;
+            if id.0 < OWN_LOOKUPS {
+                self.outbox.push_back(Output::Refused(id));
+            }
+            return;
+        }
+        self.stats.lookups_started += 1;
+        let limits = Limits {
+            goal: asked.goal.max(1),
+            alpha: self.config.alpha,
+            requests_max: self.config.lookup_requests_max,
+            deadline: self.config.lookup_deadline,
+        };
+        let mut lookup = Lookup::new(now, asked.target, asked.why, limits);
+        let seeds = limits.goal + self.config.k;
+        lookup.seed(self.table.closest_responsive(&asked.target, seeds));
+        let count = u8::try_from(self.config.k.min(asked.goal.max(8))).unwrap_or(u8::MAX);
+        let asked_for = id.0 < OWN_LOOKUPS;
+        let wake = lookup.deadline();
+        self.lookups.insert(id, Running { lookup, want: asked.want, count, wake, asked_for });
+        self.drive_lookup(now, id);
+    }
+
+    pub(super) fn own_lookup(&mut self, now: Instant, target: Key, why: &'static str) -> LookupId {
+        self.next_own_lookup += 1;
+        let id = LookupId(self.next_own_lookup);
+        let goal = self.config.k;
+        self.start_lookup(now, id, Asked { target, want: Want::Nothing, goal, why });
+        id
+    }
+
+    /// Sends what a lookup may send now, and ends it when it is over.
+    pub(super) fn drive_lookup(&mut self, now: Instant, id: LookupId) {
+        let patience = self.patience();
+        loop {
+            let Some(running) = self.lookups.get_mut(id) else { return };
+            if let Some(outcome) = running.lookup.finished(now) {
+                self.finish_lookup(now, id, outcome);
+                return;
+            }
+            let Some(peer) = running.lookup.next(now, patience) else {
+                let end = running.lookup.deadline();
+                let overdue = running.lookup.patience_ends(now, patience);
+                running.wake = overdue.map_or(end, |overdue| overdue.min(end));
+                return;
+            };
+            let purpose = Purpose::Find {
+                lookup: id,
+                target: running.lookup.target(),
+                count: running.count,
+                want: running.want,
+            };
+            let query = self.query_id();
+            self.lookups.sent(query, id, peer);
+            self.stats.queries_sent += 1;
+            let tries = self.config.lookup_tries;
+            self.outbox.push_back(Output::Query { query, to: peer.contact, purpose, tries });
+        }
+    }
+
+    pub(super) fn finish_lookup(&mut self, now: Instant, id: LookupId, outcome: LookupOutcome) {
+        let Some((running, trace)) = self.lookups.finish(now, id, outcome) else { return };
+        match outcome {
+            LookupOutcome::Converged | LookupOutcome::Satisfied => {
+                self.stats.lookups_succeeded += 1;
+            }
+            LookupOutcome::Exhausted | LookupOutcome::OutOfBudget => self.stats.lookups_failed += 1,
+        }
+        if running.asked_for {
+            let closest = running.lookup.answered().collect();
+            self.outbox.push_back(Output::Finished { lookup: id, closest, trace });
+        }
+        if self.joining == Joining::Looking(id) {
+            if self.table.is_empty() {
+                self.joining = Joining::Alone;
+            } else {
+                self.joining = Joining::Joined;
+                self.refresh_at = now + Duration::from_secs(1);
+                self.outbox.push_back(Output::Joined);
+            }
+        }
+    }
+
+    pub(super) fn on_answered(&mut self, now: Instant, answer: Answer) {
+        let Answer { query, from, contacts, rtt } = answer;
+        self.note_answer_time(rtt);
+        let peer = from.in_network(&self.network);
+        if let Some((asked, reason)) = self.probes.take(query) {
+            if reason == Reason::Entry {
+                self.entries.learned(asked.contact.address, from);
+            }
+            self.admit(now, peer, Some(rtt));
+            return;
+        }
+        let Some((id, asked)) = self.lookups.take_query(query) else {
+            self.admit(now, peer, Some(rtt));
+            return;
+        };
+        self.admit(now, peer, Some(rtt));
+        let offered = contacts.len();
+        let news: Vec<Peer> = contacts
+            .into_iter()
+            .filter(|contact| self.is_acceptable(contact))
+            .map(|contact| contact.in_network(&self.network))
+            .filter(|news| news.id != self.me.id)
+            .collect();
+        self.stats.contacts_refused += (offered - news.len()) as u64;
+        let suspects: Vec<NodeId> =
+            news.iter().map(|peer| peer.id).filter(|id| self.is_suspect(id)).collect();
+        if let Some(running) = self.lookups.get_mut(id) {
+            running.lookup.on_answer(now, &asked.id, news);
+            // Who just failed us is not asked again on somebody's word.
+            for suspect in suspects {
+                running.lookup.on_failure(now, &suspect);
+            }
+            self.drive_lookup(now, id);
+        }
+    }
+
+    pub(super) fn on_failed(&mut self, now: Instant, query: QueryId) {
+        if let Some((peer, reason)) = self.probes.take(query) {
+            self.stats.probes_failed += 1;
+            if reason == Reason::Check {
+                self.on_silence(now, &peer.id);
+            }
+            return;
+        }
+        let Some((id, peer)) = self.lookups.take_query(query) else { return };
+        self.stats.queries_timed_out += 1;
+        if let Some(running) = self.lookups.get_mut(id) {
+            running.lookup.on_failure(now, &peer.id);
+        }
+        self.suspect(now, &peer.id);
+        self.drive_lookup(now, id);
+    }
+}
