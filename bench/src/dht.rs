@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, ValueEnum};
 use potluck::{Admission, Node, Read};
 
 use crate::process::resident_kb;
@@ -22,7 +22,7 @@ pub enum Store {
 }
 
 /// Many nodes in one process on loopback.
-#[derive(Debug, Parser)]
+#[derive(Debug, Args)]
 pub struct Options {
     /// Nodes.
     #[arg(long, default_value_t = 100)]

@@ -1,13 +1,29 @@
-//! Potluck measured as its peers were: many nodes in one process on loopback.
+//! Potluck measured: throughput and latency as its peers were measured, and behaviour under a
+//! flood.
 
 mod dht;
+mod flood;
 mod process;
 mod summary;
 
 use clap::Parser;
 
+/// Measurements of Potluck on this machine, over loopback only.
+#[derive(Debug, Parser)]
+enum Measurement {
+    /// Puts and gets over many nodes in one process.
+    Dht(dht::Options),
+    /// Hostile datagrams against one node that goes on serving.
+    Flood(flood::Options),
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let options = dht::Options::parse();
+    let measurement = Measurement::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(dht::run(&options))
+    runtime.block_on(async {
+        match measurement {
+            Measurement::Dht(options) => dht::run(&options).await,
+            Measurement::Flood(options) => flood::run(&options).await,
+        }
+    })
 }

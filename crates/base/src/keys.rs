@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
-use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer, SigningKey, Verifier, VerifyingKey};
 
 use crate::{NetworkId, NodeId};
 
@@ -59,14 +59,18 @@ impl PublicKey {
         NodeId::from_bytes(*hasher.finalize().as_bytes())
     }
 
-    /// Checks a signature over `message`, strictly (RFC 8032 with small-order keys refused).
+    /// Checks a signature over `message` (RFC 8032 without cofactor; weak keys are refused, since a
+    /// signature under one would hold for several messages).
     ///
     /// # Errors
     /// [`KeyError::Point`] if this is no curve point, [`KeyError::Signature`] if it does not match.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), KeyError> {
         let key = VerifyingKey::from_bytes(&self.0).map_err(|_| KeyError::Point)?;
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        key.verify_strict(message, &signature).map_err(|_| KeyError::Signature)
+        if key.is_weak() {
+            return Err(KeyError::Point);
+        }
+        key.verify(message, &signature).map_err(|_| KeyError::Signature)
     }
 }
 
@@ -226,6 +230,17 @@ mod tests {
         assert_eq!(key.verify(b"dish", &signature), Ok(()));
         assert_eq!(key.verify(b"fish", &signature), Err(KeyError::Signature));
         assert_eq!(identity(2).public_key().verify(b"dish", &signature), Err(KeyError::Signature));
+    }
+
+    #[test]
+    fn nothing_is_signed_by_a_weak_key() {
+        // Under the neutral element the all-neutral signature holds for every message.
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        let mut forged = [0; 64];
+        forged[0] = 1;
+        let result = PublicKey(neutral).verify(b"anything", &Signature(forged));
+        assert_eq!(result, Err(KeyError::Point));
     }
 
     #[test]

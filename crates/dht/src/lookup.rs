@@ -29,10 +29,37 @@ enum Progress {
 #[derive(Debug, Clone)]
 struct Candidate {
     peer: Peer,
+    /// The same node at another address, as somebody else has it: tried when the first fails, so
+    /// that one wrong address early on does not hide a node.
+    elsewhere: Option<Peer>,
     progress: Progress,
     hop: u8,
     /// Index of its request in the trace.
     query: usize,
+}
+
+impl Candidate {
+    /// Somebody names this node at another address.
+    fn hear_of(&mut self, peer: Peer) {
+        if peer == self.peer || self.elsewhere.is_some() || self.progress == Progress::Answered {
+            return;
+        }
+        self.elsewhere = Some(peer);
+        if self.progress == Progress::Failed {
+            self.fail();
+        }
+    }
+
+    /// It does not answer where it was asked.
+    fn fail(&mut self) {
+        match self.elsewhere.take() {
+            Some(peer) => {
+                self.peer = peer;
+                self.progress = Progress::Fresh;
+            }
+            None => self.progress = Progress::Failed,
+        }
+    }
 }
 
 /// The state of one lookup.
@@ -76,10 +103,12 @@ impl Lookup {
 
     fn insert(&mut self, peer: Peer, hop: u8) -> bool {
         let distance = peer.distance(&self.target);
-        if self.shortlist.contains_key(&distance) {
+        if let Some(known) = self.shortlist.get_mut(&distance) {
+            known.hear_of(peer);
             return false;
         }
-        let candidate = Candidate { peer, progress: Progress::Fresh, hop, query: 0 };
+        let progress = Progress::Fresh;
+        let candidate = Candidate { peer, elsewhere: None, progress, hop, query: 0 };
         self.shortlist.insert(distance, candidate);
         if self.shortlist.len() > SHORTLIST_MAX
             && let Some(farthest) = self
@@ -180,8 +209,9 @@ impl Lookup {
         if candidate.progress == Progress::Answered {
             return;
         }
-        candidate.progress = Progress::Failed;
-        if let Some(query) = self.queries.get_mut(candidate.query)
+        let query = candidate.query;
+        candidate.fail();
+        if let Some(query) = self.queries.get_mut(query)
             && query.peer.id == *from
         {
             query.took = Some(now.since(self.started + query.after));

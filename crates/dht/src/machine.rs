@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::entry_points::{EntryPoint, EntryPoints};
 use crate::lookup::LookupId;
 use crate::lookups::Lookups;
-use crate::probes::{Probes, Reason};
+use crate::probes::{Probe, Probes, Reason};
 use crate::routing_table::{RoutingTable, SiblingChange, TableView};
 use crate::stats::Stats;
 use crate::trace::{LookupOutcome, LookupTrace};
@@ -78,6 +78,8 @@ pub enum Input {
     },
     /// A request got no answer after all its tries.
     Failed(QueryId),
+    /// A request could not be sent: this node is too busy. Says nothing about the other node.
+    Unsent(QueryId),
     /// Authenticated traffic that nobody here asked for.
     Heard(Contact),
     /// A node said that it leaves.
@@ -319,9 +321,9 @@ impl Dht {
         QueryId(self.next_query)
     }
 
-    fn ping(&mut self, peer: Peer, reason: Reason) {
+    fn ping(&mut self, now: Instant, peer: Peer, reason: Reason) {
         let query = self.query_id();
-        self.probes.sent(query, peer, reason);
+        self.probes.sent(query, Probe { peer, reason, sent: now });
         self.stats.probes_sent += 1;
         let tries = self.config.heartbeat_tries;
         self.outbox.push_back(Output::Query {
@@ -386,6 +388,7 @@ impl Machine for Dht {
                 self.on_answered(now, Answer { query, from, contacts, rtt });
             }
             Input::Failed(query) => self.on_failed(now, query),
+            Input::Unsent(query) => self.on_unsent(now, query),
             Input::Heard(contact) => self.on_heard(now, contact),
             Input::Left(key) => {
                 let id = key.node_id(&self.network);
@@ -395,7 +398,7 @@ impl Machine for Dht {
             }
             Input::Greeted { address, contact } => {
                 self.entries.learned(address, contact);
-                self.enter(contact);
+                self.enter(now, contact);
             }
             Input::Resolved(addresses) => {
                 for address in addresses.into_iter().take(8) {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use potluck_base::{BoundedQueue, NodeId, Peer};
+use potluck_base::{BoundedQueue, Instant, NodeId, Peer};
 
 use crate::machine::QueryId;
 
@@ -25,10 +25,18 @@ pub(crate) enum Reason {
     Entry,
 }
 
+/// One ping under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Probe {
+    pub(crate) peer: Peer,
+    pub(crate) reason: Reason,
+    pub(crate) sent: Instant,
+}
+
 /// Pings under way and newcomers in line.
 #[derive(Debug, Clone)]
 pub(crate) struct Probes {
-    active: BTreeMap<QueryId, (Peer, Reason)>,
+    active: BTreeMap<QueryId, Probe>,
     waiting: BoundedQueue<Peer>,
 }
 
@@ -37,16 +45,16 @@ impl Probes {
         Self { active: BTreeMap::new(), waiting: BoundedQueue::new(PROOFS_WAITING_MAX) }
     }
 
-    pub(crate) fn sent(&mut self, query: QueryId, peer: Peer, reason: Reason) {
-        self.active.insert(query, (peer, reason));
+    pub(crate) fn sent(&mut self, query: QueryId, probe: Probe) {
+        self.active.insert(query, probe);
     }
 
-    pub(crate) fn take(&mut self, query: QueryId) -> Option<(Peer, Reason)> {
+    pub(crate) fn take(&mut self, query: QueryId) -> Option<Probe> {
         self.active.remove(&query)
     }
 
     pub(crate) fn is_active(&self, id: &NodeId) -> bool {
-        self.active.values().any(|(peer, _)| peer.id == *id)
+        self.active.values().any(|probe| probe.peer.id == *id)
     }
 
     /// Puts a newcomer in line, once.
@@ -60,7 +68,7 @@ impl Probes {
 
     /// The next newcomer to ping, while few enough proofs are under way.
     pub(crate) fn next_proof(&mut self) -> Option<Peer> {
-        let proofs = self.active.values().filter(|(_, reason)| *reason == Reason::Proof).count();
+        let proofs = self.active.values().filter(|probe| probe.reason == Reason::Proof).count();
         if proofs >= PROOFS_ACTIVE_MAX {
             return None;
         }

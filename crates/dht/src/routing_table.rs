@@ -124,11 +124,18 @@ impl RoutingTable {
     pub fn admit(&mut self, now: Instant, peer: Peer, rtt: Option<Duration>) -> SiblingChange {
         if let Some(entry) = self.entries.get_mut(&peer.id) {
             // The proof was made at this address, so a contact that moved is followed.
-            entry.peer = peer;
+            let old = std::mem::replace(&mut entry.peer, peer);
             entry.last_heard = now;
             entry.failures = 0;
             entry.rtt = rtt.or(entry.rtt);
-            return SiblingChange::default();
+            let distance = self.distance_to(&peer.id);
+            let mut change = SiblingChange::default();
+            if old != peer && self.siblings.contains_key(&distance) {
+                self.siblings.insert(distance, peer);
+                change.joined.push(peer);
+                change.left.push(old);
+            }
+            return change;
         }
         let Some(index) = self.bucket_index(&peer.id) else { return SiblingChange::default() };
         let placed = self.buckets.entry(index).or_default().place(peer, self.k);

@@ -191,35 +191,43 @@ impl Drive {
     fn carry_out(&mut self) {
         self.work += 1;
         self.stats.inputs += 1;
-        while let Some(output) = self.node.poll_output() {
-            match output {
-                Output::Transmit { to, bytes } => {
-                    // Full or unreachable: a loss like any other, and counted by the socket.
-                    let _ = self.socket.try_send(to, &bytes);
+        loop {
+            while let Some(output) = self.node.poll_output() {
+                self.carry_out_one(output);
+            }
+            let Some((id, reply)) = self.disk.pop_done() else { return };
+            self.node.handle(self.clock.now(), Input::Stored { id, reply });
+        }
+    }
+
+    fn carry_out_one(&mut self, output: Output) {
+        match output {
+            Output::Transmit { to, bytes } => {
+                // Full or unreachable: a loss like any other, and counted by the socket.
+                let _ = self.socket.try_send(to, &bytes);
+            }
+            Output::Storage { id, op } => self.disk.submit(id, op),
+            Output::Call { id, to, bytes } => self.tasks.call(&self.transport, id, to, bytes),
+            Output::AnswerCall { inbound, bytes } => {
+                if let Some(responder) = self.inbound.take(inbound) {
+                    // What could not be sent is counted by the transport.
+                    let _ = responder.answer(bytes);
                 }
-                Output::Storage { id, op } => self.disk.submit(id, op),
-                Output::Call { id, to, bytes } => self.tasks.call(&self.transport, id, to, bytes),
-                Output::AnswerCall { inbound, bytes } => {
-                    if let Some(responder) = self.inbound.take(inbound) {
-                        // What could not be sent is counted by the transport.
-                        let _ = responder.answer(bytes);
-                    }
+            }
+            Output::Resolve { name } => {
+                self.tasks.resolve(name, self.socket.local_addr().is_ipv6());
+            }
+            Output::SaveContacts { contacts } => self.saver.save(contacts),
+            Output::Reply { id, reply } => {
+                if let Some(waiting) = self.commands.remove(&id) {
+                    // Whoever asked may have lost interest.
+                    let _ = waiting.send(reply);
                 }
-                Output::Resolve { name } => {
-                    self.tasks.resolve(name, self.socket.local_addr().is_ipv6());
-                }
-                Output::SaveContacts { contacts } => self.saver.save(contacts),
-                Output::Reply { id, reply } => {
-                    if let Some(waiting) = self.commands.remove(&id) {
-                        // Whoever asked may have lost interest.
-                        let _ = waiting.send(reply);
-                    }
-                }
-                Output::Event(event) => {
-                    tracing::debug!(?event);
-                    // Nobody may be listening.
-                    let _ = self.events.send(event);
-                }
+            }
+            Output::Event(event) => {
+                tracing::debug!(?event);
+                // Nobody may be listening.
+                let _ = self.events.send(event);
             }
         }
     }

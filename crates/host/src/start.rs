@@ -131,7 +131,7 @@ fn run(
         Transport::new(&identity, &network.id, Arc::clone(&socket), TransportConfig::default());
     let disk = match store {
         Store::Disk(store) => Disk::start(*store),
-        Store::Memory(store) => Disk::start(store),
+        Store::Memory(store) => Disk::start_in_memory(store),
     };
     let disk = disk.map_err(StartError::Thread)?;
     let contact = Contact { public_key: identity.public_key(), address };

@@ -205,6 +205,15 @@ pub enum CommandError {
     /// The life asked for is longer than this network allows. Nothing changed.
     #[error("a record lives at most {} days here", .0.as_secs() / 86_400)]
     TooLong(Duration),
+    /// Records that this node or several others hold are dated minutes ahead of this node's clock,
+    /// or the clock is minutes behind what was written here last. Nothing changed.
+    #[error("this node's clock is minutes behind the records that are kept; set the clock")]
+    Clock,
+    /// Replicas hold unmerged values of this writer that its own store has lost. Nothing changed.
+    #[error(
+        "this node has lost values of its own that the network still holds; read them and merge"
+    )]
+    LostOwn,
     /// Replicas refused. This node keeps the value, but it is not where readers look.
     #[error("the replicas refused: {0}")]
     Refused(Refusal),

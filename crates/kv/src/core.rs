@@ -24,11 +24,11 @@ pub(crate) enum AskFor {
     /// A replica was asked to store what this command writes.
     PutStore(CommandId, NodeId),
     /// A replica's envelopes are fetched whole for this command.
-    Load(CommandId, Peer),
+    Load(CommandId, NodeId),
     /// A stale replica was sent what it lacks; nobody waits.
     ReadRepair,
-    /// A newcomer was offered keys.
-    Offer(NodeId),
+    /// A newcomer was offered keys, in this generation of offers.
+    Offer(NodeId, u64),
     /// An offerer was asked for keys.
     Pull(NodeId),
 }
@@ -48,8 +48,8 @@ pub(crate) enum OpFor {
     Serve(ServeId, usize),
     /// A pulled envelope.
     Pulled(Key),
-    /// A page of keys for the repair under way.
-    RepairScan,
+    /// A page of keys for the repair run of this generation.
+    RepairScan(u64),
     /// The sweep of expired envelopes.
     Expire,
 }
@@ -134,6 +134,17 @@ impl Core {
         self.serves && self.replica_set(key).iter().any(|peer| peer.id == self.me.id)
     }
 
+    /// Whether this node may become a replica of `key` when few others leave: it takes offers of
+    /// such keys only.
+    pub(crate) fn is_near(&self, key: &Key) -> bool {
+        self.serves
+            && self
+                .around
+                .replica_set(key, self.replication() * 2)
+                .iter()
+                .any(|peer| peer.id == self.me.id)
+    }
+
     pub(crate) fn storage(&mut self, op: StorageOp, purpose: OpFor) {
         let id = OpId(self.fresh_id());
         self.ops.insert(id, purpose);
@@ -192,6 +203,17 @@ impl Core {
             }
         }
         self.outbox.push_back(Output::Reply { id, reply });
+    }
+
+    /// Answers that a read needs if nobody says otherwise.
+    pub(crate) fn read_quorum(&self) -> u16 {
+        let members = u16::try_from(self.members.max(1)).unwrap_or(u16::MAX);
+        self.config.read_quorum.min(members)
+    }
+
+    /// How long the reading part of an operation may take.
+    pub(crate) fn read_patience(&self) -> std::time::Duration {
+        self.config.put_deadline / 2
     }
 
     pub(crate) fn respond(&mut self, serve: ServeId, response: Response) {

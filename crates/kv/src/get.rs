@@ -1,17 +1,24 @@
 //! One read: merge what replicas hold until enough of them agree, then bring the stale up to date.
 //!
 //! Integrity comes from signatures, so one honest holder is enough for a genuine value; agreement
-//! of R replicas buys freshness. A record counts as absent only if R of the closest said so.
+//! of R replicas buys freshness. A record counts as absent only if R of the r closest said so and
+//! nobody claimed to hold something that could not be read.
 
 use std::collections::BTreeMap;
 
-use potluck_base::{Instant, Key, NodeId, Peer};
+use potluck_base::{Deadline, Instant, Key, NodeId, Peer};
+use potluck_record::limits::WRITERS_MAX;
 use potluck_record::{Envelope, Place, Reading, State, StateDigest, StorageOp, StorageReply};
-use potluck_wire::{Load, RecordAnswer, Request, Want};
+use potluck_wire::{Loaded, RecordAnswer, Request, Want};
 
-use crate::answer;
+use crate::answer::{self, Held};
 use crate::command::{CommandError, CommandId, ReadDone, Reply};
 use crate::core::{AskFor, Core, OpFor, Way};
+use crate::gather::Gathering;
+
+/// Replicas that hold something dated ahead before this node takes its own clock for wrong: honest
+/// ones refuse such envelopes, and one alone may lie.
+pub(crate) const CLOCK_WITNESSES: u16 = 2;
 
 /// Whether an operation goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,22 +46,25 @@ pub(crate) struct Get {
     key: Key,
     quorum: Option<u16>,
     purpose: Purpose,
+    deadline: Instant,
     state: State<Envelope>,
     /// Who said what it holds, by digest.
     answers: BTreeMap<NodeId, (Peer, StateDigest)>,
+    /// Nodes that hold something dated ahead of this node's clock.
+    ahead: u16,
     closest: Option<Vec<Peer>>,
     local_waiting: u8,
-    loads_waiting: u8,
+    gathering: Gathering,
 }
 
 impl Get {
     pub(crate) fn start(
         core: &mut Core,
+        now: Instant,
         id: CommandId,
-        key: Key,
-        quorum: Option<u16>,
-        purpose: Purpose,
+        asked: (Key, Option<u16>, Purpose),
     ) -> Self {
+        let (key, quorum, purpose) = asked;
         for place in [Place::Replica, Place::Own] {
             core.storage(StorageOp::Load { key, place }, OpFor::CommandLoad(id));
         }
@@ -64,12 +74,18 @@ impl Get {
             key,
             quorum,
             purpose,
+            deadline: now + core.read_patience(),
             state: State::new(),
             answers: BTreeMap::new(),
+            ahead: 0,
             closest: None,
             local_waiting: 2,
-            loads_waiting: 0,
+            gathering: Gathering::new(id, key),
         }
+    }
+
+    pub(crate) const fn deadline(&self) -> Deadline {
+        Deadline::new(self.deadline, "get")
     }
 
     /// What this node holds itself. The first answer is its replica, the second its own envelope,
@@ -81,15 +97,14 @@ impl Get {
         reply: StorageReply,
     ) -> Progress {
         let is_replica = self.local_waiting == 2;
-        self.local_waiting -= 1;
+        self.local_waiting = self.local_waiting.saturating_sub(1);
         if let StorageReply::Loaded { envelopes } = reply {
-            let held: State = envelopes.iter().cloned().collect();
-            if is_replica && (!held.is_empty() || core.is_responsible(&self.key)) {
-                self.answers.insert(core.me.id, (core.me, held.digest()));
-            }
-            for envelope in envelopes {
-                self.state.merge(envelope);
-            }
+            let held = Held::local(envelopes, core.wall(now));
+            let counts = is_replica && (!held.state.is_empty() || core.is_responsible(&self.key));
+            let holders = [core.me];
+            // Two, since it is certain: this node's own store is no liar.
+            self.ahead += u16::from(held.ahead) * CLOCK_WITNESSES;
+            self.take(if counts { &holders } else { &[] }, &held.state);
         }
         self.settle(core, now)
     }
@@ -106,35 +121,38 @@ impl Get {
         if known {
             self.answers.insert(from.id, (from, record.digest));
         } else if record.complete {
-            if let Some(held) = answer::envelopes(core, &self.key, &record.parts) {
-                self.take(from, &held);
+            let wall = core.wall(now);
+            if let Some(held) = answer::envelopes(core, wall, &self.key, &record.parts) {
+                self.ahead += u16::from(held.ahead);
+                self.take(&[from], &held.state);
             }
         } else {
-            self.loads_waiting += 1;
-            let load = Load { keys: vec![self.key], after: None };
-            core.ask(from, Request::Load(load), Way::Call, AskFor::Load(self.id, from));
+            self.gathering.start(core, from, record.digest);
         }
         self.settle(core, now)
     }
 
-    fn take(&mut self, from: Peer, held: &State<Envelope>) {
-        self.answers.insert(from.id, (from, held.digest()));
+    fn take(&mut self, holders: &[Peer], held: &State<Envelope>) {
+        for holder in holders {
+            self.answers.insert(holder.id, (*holder, held.digest()));
+        }
         for envelope in held.iter() {
             self.state.merge(envelope.clone());
         }
     }
 
-    /// The whole of what a replica holds, or `None` if it could not be fetched.
+    /// A page of what a replica holds, or `None` if it could not be fetched.
     pub(crate) fn on_load(
         &mut self,
         core: &mut Core,
         now: Instant,
-        from: Peer,
-        envelopes: Option<&[bytes::Bytes]>,
+        from: NodeId,
+        loaded: Option<Loaded>,
     ) -> Progress {
-        self.loads_waiting -= 1;
-        if let Some(held) = envelopes.and_then(|parts| answer::envelopes(core, &self.key, parts)) {
-            self.take(from, &held);
+        let wall = core.wall(now);
+        if let Some(gathered) = self.gathering.on_loaded(core, wall, from, loaded) {
+            self.ahead += u16::from(gathered.held.ahead) * gathered.holders.len() as u16;
+            self.take(&gathered.holders, &gathered.held.state);
         }
         self.settle(core, now)
     }
@@ -149,48 +167,59 @@ impl Get {
         self.settle(core, now)
     }
 
+    /// Reading has taken long enough: decide with what has come.
+    pub(crate) fn on_deadline(&mut self, core: &mut Core, now: Instant) -> Progress {
+        core.stop_lookup(self.id);
+        self.gathering.abandon();
+        self.local_waiting = 0;
+        self.closest.get_or_insert_default();
+        self.settle(core, now)
+    }
+
     fn agreeing(&self) -> u16 {
         let digest = self.state.digest();
         self.answers.values().filter(|(_, held)| *held == digest).count() as u16
     }
 
-    /// Answers that count for absence: those of the r closest.
-    fn absent(&self, core: &Core) -> u16 {
-        let Some(closest) = &self.closest else { return 0 };
-        let mut nearest: Vec<Peer> = closest.clone();
+    /// Answers of the r closest: only they are where a write goes.
+    fn nearest_answers(&self, core: &Core) -> Vec<StateDigest> {
+        let mut nearest: Vec<Peer> = self.closest.clone().unwrap_or_default();
         nearest.extend(core.serves.then_some(core.me));
         nearest.sort_by_key(|peer| peer.distance(&self.key));
         nearest
             .iter()
             .take(core.replication())
-            .filter(|peer| {
-                self.answers.get(&peer.id).is_some_and(|(_, held)| *held == StateDigest::EMPTY)
-            })
-            .count() as u16
+            .filter_map(|peer| self.answers.get(&peer.id).map(|(_, held)| *held))
+            .collect()
     }
 
     fn settle(&mut self, core: &mut Core, now: Instant) -> Progress {
         if self.local_waiting > 0 {
             return Progress::Waiting;
         }
-        let usual = core.config.read_quorum.min(core.members as u16);
-        let needed = self.quorum.unwrap_or(usual);
+        if self.ahead >= CLOCK_WITNESSES {
+            core.stop_lookup(self.id);
+            core.reply(self.id, Reply::Failed(CommandError::Clock));
+            return Progress::Done;
+        }
+        let needed = self.quorum.unwrap_or_else(|| core.read_quorum());
         if !self.state.is_empty() && self.agreeing() >= needed {
             self.finish(core, now);
             return Progress::Done;
         }
-        if self.closest.is_none() || self.loads_waiting > 0 {
+        if self.closest.is_none() || self.gathering.is_waiting() {
             return Progress::Waiting;
         }
-        let answers = self.answers.len() as u16;
+        let nearest = self.nearest_answers(core);
+        let absent = nearest.iter().filter(|held| **held == StateDigest::EMPTY).count() as u16;
         let enough = match self.quorum {
-            Some(strict) => answers >= strict,
-            None => !self.state.is_empty() || self.absent(core) >= needed,
+            Some(strict) => nearest.len() as u16 >= strict,
+            None => !self.state.is_empty() || absent >= needed && self.gathering.unread() == 0,
         };
         if enough {
             self.finish(core, now);
         } else {
-            let error = CommandError::TooFewAnswers { answers, needed };
+            let error = CommandError::TooFewAnswers { answers: nearest.len() as u16, needed };
             core.reply(self.id, Reply::Failed(error));
         }
         Progress::Done
@@ -240,8 +269,7 @@ impl Get {
             .collect();
         for peer in stale {
             core.stats.read_repairs += 1;
-            for envelope in self.state.iter() {
-                let request = Request::Store { envelopes: vec![envelope.encode()] };
+            for request in stores(&self.state) {
                 core.ask(peer, request, Way::Fitting, AskFor::ReadRepair);
             }
         }
@@ -258,3 +286,23 @@ impl Get {
         }
     }
 }
+
+/// A state as requests to store it, each within the size of a call.
+fn stores(state: &State<Envelope>) -> Vec<Request> {
+    let mut requests = Vec::new();
+    let (mut envelopes, mut size) = (Vec::new(), 0);
+    for envelope in state.iter().take(usize::from(WRITERS_MAX)) {
+        let bytes = envelope.encode();
+        if size + bytes.len() > STORE_BYTES_MAX && !envelopes.is_empty() {
+            requests.push(Request::Store { envelopes: std::mem::take(&mut envelopes) });
+            size = 0;
+        }
+        size += bytes.len() + 5;
+        envelopes.push(bytes);
+    }
+    requests.extend((!envelopes.is_empty()).then_some(Request::Store { envelopes }));
+    requests
+}
+
+/// Most bytes of envelopes in one store: what a call carries, with room for framing.
+const STORE_BYTES_MAX: usize = potluck_wire::limits::CALL_BYTES_MAX - 1024;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use potluck_base::{Key, NodeId, Peer};
+use potluck_base::{Deadline, Instant, Key, NodeId, Peer};
 use potluck_record::{Context, HasHead, Place, SignedHead, State, StorageOp, StorageReply};
-use potluck_wire::{RecordAnswer, Want};
+use potluck_wire::{Loaded, RecordAnswer, Want};
 
 use crate::answer;
 use crate::command::{CommandId, ReplicaState, Reply};
 use crate::core::{Core, OpFor};
+use crate::gather::{Gathering, heads_of};
 use crate::get::Progress;
 
 /// One question to all replicas under way.
@@ -19,13 +20,36 @@ pub(crate) struct Inspect {
     held: BTreeMap<NodeId, State<SignedHead>>,
     closest: Option<Vec<Peer>>,
     local_waiting: bool,
+    gathering: Gathering,
+    deadline: Instant,
 }
 
 impl Inspect {
-    pub(crate) fn start(core: &mut Core, id: CommandId, key: Key) -> Self {
+    pub(crate) fn start(core: &mut Core, now: Instant, id: CommandId, key: Key) -> Self {
         core.storage(StorageOp::Load { key, place: Place::Replica }, OpFor::CommandLoad(id));
         core.lookup(id, key, Want::Heads, "replicas");
-        Self { id, key, held: BTreeMap::new(), closest: None, local_waiting: true }
+        Self {
+            id,
+            key,
+            held: BTreeMap::new(),
+            closest: None,
+            local_waiting: true,
+            gathering: Gathering::new(id, key),
+            deadline: now + core.read_patience(),
+        }
+    }
+
+    pub(crate) const fn deadline(&self) -> Deadline {
+        Deadline::new(self.deadline, "replicas")
+    }
+
+    /// Asking has taken long enough: show what has come.
+    pub(crate) fn on_deadline(&mut self, core: &mut Core) -> Progress {
+        core.stop_lookup(self.id);
+        self.gathering.abandon();
+        self.local_waiting = false;
+        self.closest.get_or_insert_default();
+        self.settle(core)
     }
 
     pub(crate) fn on_local(&mut self, core: &mut Core, reply: StorageReply) -> Progress {
@@ -37,10 +61,35 @@ impl Inspect {
         self.settle(core)
     }
 
-    pub(crate) fn on_found(&mut self, core: &mut Core, from: Peer, record: &RecordAnswer) {
-        if let Some(held) = answer::heads(core, &self.key, &record.parts) {
-            self.held.insert(from.id, held);
+    pub(crate) fn on_found(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        from: Peer,
+        record: &RecordAnswer,
+    ) {
+        let wall = core.wall(now);
+        if !record.complete {
+            self.gathering.start(core, from, record.digest);
+        } else if let Some(held) = answer::heads(core, wall, &self.key, &record.parts) {
+            self.held.insert(from.id, held.state);
         }
+    }
+
+    pub(crate) fn on_load(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        from: NodeId,
+        loaded: Option<Loaded>,
+    ) -> Progress {
+        let wall = core.wall(now);
+        if let Some(gathered) = self.gathering.on_loaded(core, wall, from, loaded) {
+            for holder in &gathered.holders {
+                self.held.insert(holder.id, heads_of(&gathered.held.state).collect());
+            }
+        }
+        self.settle(core)
     }
 
     pub(crate) fn on_lookup_done(&mut self, core: &mut Core, closest: Vec<Peer>) -> Progress {
@@ -49,7 +98,8 @@ impl Inspect {
     }
 
     fn settle(&mut self, core: &mut Core) -> Progress {
-        let Some(closest) = self.closest.clone().filter(|_| !self.local_waiting) else {
+        let waiting = self.local_waiting || self.gathering.is_waiting();
+        let Some(closest) = self.closest.clone().filter(|_| !waiting) else {
             return Progress::Waiting;
         };
         let mut nearest = closest;

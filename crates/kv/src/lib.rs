@@ -16,6 +16,7 @@ mod answer;
 pub mod command;
 pub mod config;
 mod core;
+mod gather;
 mod get;
 mod inspect;
 pub mod machine;

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, Peer, UnixMillis};
+use potluck_base::{
+    Deadline, Identity, Instant, Key, Machine, NetworkId, NodeId, Peer, UnixMillis,
+};
 use potluck_record::{OpId, Place, Reading, State, StorageOp, StorageReply};
-use potluck_wire::{RecordAnswer, Request, Response, Want};
+use potluck_wire::{Loaded, RecordAnswer, Request, Response, Want};
 
 use crate::command::{Command, CommandError, CommandId, Held, Reply};
 use crate::config::Config;
@@ -161,6 +163,25 @@ enum Operation {
     Local(Key),
 }
 
+impl Operation {
+    fn deadline(&self) -> Option<Deadline> {
+        match self {
+            Self::Get(get) => Some(get.deadline()),
+            Self::Put(put) => Some(put.deadline()),
+            Self::Inspect(inspect) => Some(inspect.deadline()),
+            Self::Local(_) => None,
+        }
+    }
+}
+
+/// The page in an answer, if it is one.
+fn loaded(response: Option<Response>) -> Option<Loaded> {
+    match response {
+        Some(Response::Loaded(loaded)) => Some(loaded),
+        Some(_) | None => None,
+    }
+}
+
 /// Writes of this node to one key that wait for their turn.
 const TURNS_MAX: usize = 64;
 /// Envelopes dropped in one sweep.
@@ -240,9 +261,9 @@ impl Kv {
             }
             Command::Get { key, quorum } => {
                 core.stats.gets += 1;
-                Operation::Get(Get::start(core, id, key, quorum, Purpose::Read))
+                Operation::Get(Get::start(core, now, id, (key, quorum, Purpose::Read)))
             }
-            Command::Replicas { key } => Operation::Inspect(Inspect::start(core, id, key)),
+            Command::Replicas { key } => Operation::Inspect(Inspect::start(core, now, id, key)),
             Command::Local { key } => {
                 let op = StorageOp::Load { key, place: Place::Replica };
                 core.storage(op, OpFor::CommandLoad(id));
@@ -267,7 +288,12 @@ impl Kv {
         }
     }
 
-    fn with_put(&mut self, id: CommandId, feed: impl FnOnce(&mut PutOp, &mut Core) -> Step) {
+    fn with_put(
+        &mut self,
+        now: Instant,
+        id: CommandId,
+        feed: impl FnOnce(&mut PutOp, &mut Core) -> Step,
+    ) {
         let Some(Operation::Put(put)) = self.operations.get_mut(&id) else { return };
         let key = put.key();
         let step = feed(put, &mut self.core);
@@ -282,7 +308,8 @@ impl Kv {
                 }
             }
             Step::Conflict => {
-                let get = Get::start(&mut self.core, id, key, None, Purpose::Conflict);
+                let asked = (key, None, Purpose::Conflict);
+                let get = Get::start(&mut self.core, now, id, asked);
                 self.operations.insert(id, Operation::Get(get));
             }
             Step::Done => {
@@ -327,8 +354,10 @@ impl Kv {
             Some(Operation::Get(_)) => {
                 self.with_get(id, |get, core| get.on_found(core, now, from, record));
             }
-            Some(Operation::Put(put)) => put.on_found(&mut self.core, from, record),
-            Some(Operation::Inspect(inspect)) => inspect.on_found(&mut self.core, from, record),
+            Some(Operation::Put(put)) => put.on_found(&mut self.core, now, from, record),
+            Some(Operation::Inspect(inspect)) => {
+                inspect.on_found(&mut self.core, now, from, record);
+            }
             Some(Operation::Local(_)) | None => {}
         }
     }
@@ -340,7 +369,7 @@ impl Kv {
                 self.with_get(id, |get, core| get.on_lookup_done(core, now, closest));
             }
             Some(Operation::Put(_)) => {
-                self.with_put(id, |put, core| put.on_lookup_done(core, now, closest));
+                self.with_put(now, id, |put, core| put.on_lookup_done(core, now, closest));
             }
             Some(Operation::Inspect(inspect)) => {
                 let progress = inspect.on_lookup_done(&mut self.core, closest);
@@ -354,32 +383,36 @@ impl Kv {
         let Some(purpose) = self.core.take_ask(ask) else { return };
         match purpose {
             AskFor::PutStore(id, from) => {
-                self.with_put(id, |put, core| put.on_stored(core, from, response.as_ref()));
+                self.with_put(now, id, |put, core| put.on_stored(core, from, response.as_ref()));
             }
-            AskFor::Load(id, from) => {
-                let loaded = match response {
-                    Some(Response::Loaded(loaded)) => Some(loaded.envelopes),
-                    Some(_) | None => None,
-                };
-                let parts = loaded.as_deref();
-                self.with_get(id, |get, core| get.on_load(core, now, from, parts));
-                self.with_put(id, |put, core| put.on_load(core, now, parts));
-            }
+            AskFor::Load(id, from) => self.on_load(now, id, from, loaded(response)),
             AskFor::ReadRepair => {}
-            AskFor::Offer(id) => {
+            AskFor::Offer(id, generation) => {
                 let wanted = match response {
                     Some(Response::Offered { wanted }) => Some(wanted),
                     Some(_) | None => None,
                 };
-                self.repair.on_offered(&mut self.core, now, id, wanted);
+                self.repair.on_offered(&mut self.core, now, (id, generation), wanted);
             }
             AskFor::Pull(from) => {
-                let loaded = match response {
-                    Some(Response::Loaded(loaded)) => Some(loaded),
-                    Some(_) | None => None,
-                };
-                self.pulls.on_loaded(&mut self.core, now, from, loaded);
+                self.pulls.on_loaded(&mut self.core, now, from, loaded(response));
             }
+        }
+    }
+
+    fn on_load(&mut self, now: Instant, id: CommandId, from: NodeId, page: Option<Loaded>) {
+        match self.operations.get_mut(&id) {
+            Some(Operation::Get(_)) => {
+                self.with_get(id, |get, core| get.on_load(core, now, from, page));
+            }
+            Some(Operation::Put(_)) => {
+                self.with_put(now, id, |put, core| put.on_load(core, now, from, page));
+            }
+            Some(Operation::Inspect(inspect)) => {
+                let progress = inspect.on_load(&mut self.core, now, from, page);
+                self.end_if_done(id, progress);
+            }
+            Some(Operation::Local(_)) | None => {}
         }
     }
 
@@ -388,13 +421,13 @@ impl Kv {
         match purpose {
             OpFor::CommandLoad(id) => self.on_command_load(now, id, reply),
             OpFor::PutTurn(id) => {
-                self.with_put(id, |put, core| put.on_own(core, now, reply));
+                self.with_put(now, id, |put, core| put.on_own(core, now, reply));
             }
             OpFor::PutOwn(id) => {
-                self.with_put(id, |put, core| put.on_own_merged(core, &reply));
+                self.with_put(now, id, |put, core| put.on_own_merged(core, &reply));
             }
             OpFor::PutReplica(id) => {
-                self.with_put(id, |put, core| put.on_replica_merged(core, &reply));
+                self.with_put(now, id, |put, core| put.on_replica_merged(core, &reply));
             }
             OpFor::Serve(id, index) => {
                 if let Some(wanted) = self.serves.on_stored(&mut self.core, id, index, reply) {
@@ -402,7 +435,7 @@ impl Kv {
                 }
             }
             OpFor::Pulled(_) => {}
-            OpFor::RepairScan => self.repair.on_scanned(&mut self.core, now, reply),
+            OpFor::RepairScan(run) => self.repair.on_scanned(&mut self.core, now, run, reply),
             OpFor::Expire => {
                 if let StorageReply::Expired { dropped, more } = reply {
                     self.core.stats.expired += u64::from(dropped);
@@ -420,7 +453,7 @@ impl Kv {
                 self.with_get(id, |get, core| get.on_local(core, now, reply));
             }
             Some(Operation::Put(_)) => {
-                self.with_put(id, |put, core| put.on_local(core, now, reply));
+                self.with_put(now, id, |put, core| put.on_local(core, now, reply));
             }
             Some(Operation::Inspect(inspect)) => {
                 let progress = inspect.on_local(&mut self.core, reply);
@@ -464,6 +497,13 @@ impl Kv {
                 return;
             }
         }
+        if let Request::Offer { entries } = &asked.request
+            && !self.pulls.has_room(&asked.from.id, entries.len())
+        {
+            let reason = potluck_wire::Refusal::Busy;
+            self.core.respond(serve, Response::Refused { reason });
+            return;
+        }
         self.serves.start(&mut self.core, now, serve, asked);
     }
 
@@ -505,22 +545,39 @@ impl Kv {
         let late: Vec<CommandId> = self
             .operations
             .iter()
-            .filter(|(_, operation)| match operation {
-                Operation::Put(put) => put.deadline().at <= now,
-                Operation::Get(_) | Operation::Inspect(_) | Operation::Local(_) => false,
-            })
+            .filter(|(_, operation)| operation.deadline().is_some_and(|due| due.at <= now))
             .map(|(id, _)| *id)
             .collect();
         for id in late {
-            if let Some(Operation::Put(mut put)) = self.operations.remove(&id) {
-                put.on_deadline(&mut self.core);
-                self.forget_turn(id, put.key());
-            }
+            self.on_late(now, id);
         }
         self.repair.on_timeout(&mut self.core, now);
         if now >= self.expire_at {
             self.expire_at = now + self.core.config.expire_interval;
             self.sweep(now);
+        }
+    }
+
+    /// An operation has taken long enough.
+    fn on_late(&mut self, now: Instant, id: CommandId) {
+        match self.operations.get_mut(&id) {
+            Some(Operation::Get(_)) => {
+                self.with_get(id, |get, core| get.on_deadline(core, now));
+            }
+            Some(Operation::Inspect(inspect)) => {
+                let progress = inspect.on_deadline(&mut self.core);
+                self.end_if_done(id, progress);
+            }
+            Some(Operation::Put(put)) if put.reads_too_long(now) => {
+                self.with_put(now, id, |put, core| put.on_read_deadline(core, now));
+            }
+            Some(Operation::Put(put)) => {
+                put.on_deadline(&mut self.core);
+                let key = put.key();
+                self.operations.remove(&id);
+                self.forget_turn(id, key);
+            }
+            Some(Operation::Local(_)) | None => {}
         }
     }
 
@@ -573,12 +630,13 @@ impl Machine for Kv {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        let put = self.operations.values().filter_map(|operation| match operation {
-            Operation::Put(put) => Some(put.deadline()),
-            Operation::Get(_) | Operation::Inspect(_) | Operation::Local(_) => None,
-        });
+        let operation = self
+            .operations
+            .values()
+            .filter_map(Operation::deadline)
+            .min_by_key(|deadline| deadline.at);
         Deadline::earliest([
-            put.min_by_key(|deadline| deadline.at),
+            operation,
             self.repair.deadline(),
             Some(Deadline::new(self.expire_at, "expire")),
             self.leave_by.filter(|_| !self.left).map(|at| Deadline::new(at, "leave")),

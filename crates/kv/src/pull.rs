@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, VecDeque};
 
 use potluck_base::{Instant, Key, NodeId, Peer};
 use potluck_record::{Envelope, Place, StateDigest, StorageOp};
-use potluck_wire::limits::LOAD_KEYS_DATAGRAM;
+use potluck_wire::limits::{LOAD_KEYS_DATAGRAM, OFFER_ENTRIES_MAX};
 use potluck_wire::{Load, Loaded, Request};
 
 use crate::core::{AskFor, Core, OpFor, Way};
-use crate::serve::{Wanted, is_alive};
+use crate::serve::{Wanted, is_admissible};
 
 /// Keys waiting to be pulled, over all sources. A guess: five megabytes of memory.
 const PULLS_MAX: usize = 65_536;
+/// Keys waiting to be pulled from one source, so that one cannot take all the room: two full offers.
+const PULLS_PER_SOURCE: usize = 2 * OFFER_ENTRIES_MAX;
 /// Keys asked for in one call.
 const KEYS_PER_CALL: usize = 64;
 /// Failures in a row after which a source is given up; another holder offers the same keys.
@@ -37,17 +39,22 @@ pub(crate) struct Pulls {
 }
 
 impl Pulls {
+    /// Whether an offer of `keys` keys by `from` finds room.
+    pub(crate) fn has_room(&self, from: &NodeId, keys: usize) -> bool {
+        let of_source = self.sources.get(from).map_or(0, |source| source.keys.len());
+        of_source + keys <= PULLS_PER_SOURCE && self.waiting() + keys <= PULLS_MAX
+    }
+
     pub(crate) fn waiting(&self) -> usize {
         self.sources.values().map(|source| source.keys.len()).sum()
     }
 
     /// Takes over what an offer brought.
     pub(crate) fn add(&mut self, core: &mut Core, wanted: Wanted) {
-        let room = PULLS_MAX.saturating_sub(self.waiting());
-        if wanted.keys.is_empty() || room == 0 {
+        if wanted.keys.is_empty() {
             return;
         }
-        let keys = wanted.keys.into_iter().take(room).map(|(key, _): (Key, StateDigest)| key);
+        let keys = wanted.keys.into_iter().map(|(key, _): (Key, StateDigest)| key);
         let source = self.sources.entry(wanted.from.id).or_insert_with(|| Source {
             peer: wanted.from,
             keys: VecDeque::new(),
@@ -110,8 +117,16 @@ impl Source {
                 self.failures += 1;
                 return;
             };
-            last_writer = Some(*envelope.head().writer().as_bytes());
-            if is_alive(core, envelope.head(), wall) {
+            let writer = *envelope.head().writer().as_bytes();
+            let goes_on = envelope.head().key() == asked[0]
+                && last_writer.or(self.after).is_none_or(|last| writer > last);
+            if loaded.keys_done == 0 && !goes_on {
+                core.stats.answers_bad += 1;
+                self.failures += 1;
+                return;
+            }
+            last_writer = Some(writer);
+            if is_admissible(core, envelope.head(), wall) {
                 let key = envelope.head().key();
                 let op = StorageOp::Merge { envelope, place: Place::Replica, writers_max: None };
                 core.storage(op, OpFor::Pulled(key));

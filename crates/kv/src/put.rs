@@ -8,17 +8,20 @@
 
 use std::collections::VecDeque;
 
-use potluck_base::{Deadline, Instant, Key, NodeId, Peer};
+use potluck_base::{Deadline, Instant, Key, NodeId, Peer, UnixMillis};
 use potluck_record::limits::{CLOCK_AHEAD_MAX, PROVIDER_LIFE};
 use potluck_record::{
-    Context, Dot, Draft, DraftError, Envelope, Kind, Place, SignedHead, Space, State, StateDigest,
+    Context, Dot, Draft, DraftError, Envelope, Kind, Place, SignedHead, Space, State,
     StorageFailure, StorageOp, StorageReply,
 };
-use potluck_wire::{Load, RecordAnswer, Refusal, Request, Response, Want};
+use potluck_wire::{Loaded, RecordAnswer, Refusal, Request, Response, Want};
 
-use crate::answer;
+use crate::answer::{self, Held};
 use crate::command::{CommandError, CommandId, Put, Reply, WriteContext, Written};
 use crate::core::{AskFor, Core, OpFor, Way};
+use crate::gather::{Gathering, heads_of};
+use crate::get::CLOCK_WITNESSES;
+use crate::serve::is_admissible;
 
 /// What a write wants its keeper to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,8 +48,15 @@ pub(crate) struct PutOp {
     deadline: Instant,
     heads: State<SignedHead>,
     closest: Option<Vec<Peer>>,
+    has_read: bool,
     local_waiting: u8,
-    loads_waiting: u8,
+    gathering: Gathering,
+    /// Nodes that said what they hold, this one included.
+    answers: u16,
+    /// Nodes that hold something dated ahead of this node's clock.
+    ahead: u16,
+    /// When reading has taken long enough.
+    read_by: Instant,
     context: Context,
     envelope: Option<Envelope>,
     /// Nodes to turn to when one of the closest does not store.
@@ -78,8 +88,12 @@ impl PutOp {
             deadline: now + core.config.put_deadline,
             heads: State::new(),
             closest: None,
+            has_read: false,
             local_waiting: 2,
-            loads_waiting: 0,
+            gathering: Gathering::new(id, key),
+            answers: u16::from(core.serves),
+            ahead: 0,
+            read_by: now + core.read_patience(),
             context: Context::new(),
             envelope: None,
             candidates: VecDeque::new(),
@@ -95,19 +109,30 @@ impl PutOp {
         self.key
     }
 
-    pub(crate) const fn deadline(&self) -> Deadline {
-        Deadline::new(self.deadline, "put")
+    /// When it needs a look: its reading, or all of it, has taken long enough.
+    pub(crate) fn deadline(&self) -> Deadline {
+        if self.is_reading() {
+            Deadline::new(self.read_by, "put reads")
+        } else {
+            Deadline::new(self.deadline, "put")
+        }
+    }
+
+    const fn is_reading(&self) -> bool {
+        !self.has_read
     }
 
     // --- reading ---
 
     pub(crate) fn on_local(&mut self, core: &mut Core, now: Instant, reply: StorageReply) -> Step {
-        self.local_waiting -= 1;
+        self.local_waiting = self.local_waiting.saturating_sub(1);
         match reply {
             StorageReply::Loaded { envelopes } => {
-                for envelope in envelopes {
-                    self.heads.merge(envelope.head().clone());
-                }
+                let held = Held::local(envelopes, core.wall(now));
+                self.ahead += u16::from(held.ahead) * CLOCK_WITNESSES;
+                heads_of(&held.state).for_each(|head| {
+                    self.heads.merge(head);
+                });
             }
             StorageReply::Failed(failure @ StorageFailure::Stopped) => {
                 return self.fail(core, failure.into());
@@ -117,17 +142,26 @@ impl PutOp {
         self.after_reading(core, now)
     }
 
-    pub(crate) fn on_found(&mut self, core: &mut Core, from: Peer, record: &RecordAnswer) {
+    pub(crate) fn on_found(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        from: Peer,
+        record: &RecordAnswer,
+    ) {
         if record.complete {
-            if let Some(held) = answer::heads(core, &self.key, &record.parts) {
-                held.iter().for_each(|head| {
+            let wall = core.wall(now);
+            if let Some(held) = answer::heads(core, wall, &self.key, &record.parts) {
+                self.answers += 1;
+                self.ahead += u16::from(held.ahead);
+                held.state.iter().for_each(|head| {
                     self.heads.merge(head.clone());
                 });
             }
-        } else if record.digest != StateDigest::EMPTY && record.digest != self.heads.digest() {
-            self.loads_waiting += 1;
-            let load = Load { keys: vec![self.key], after: None };
-            core.ask(from, Request::Load(load), Way::Call, AskFor::Load(self.id, from));
+        } else if record.digest == self.heads.digest() {
+            self.answers += 1;
+        } else {
+            self.gathering.start(core, from, record.digest);
         }
     }
 
@@ -135,12 +169,15 @@ impl PutOp {
         &mut self,
         core: &mut Core,
         now: Instant,
-        envelopes: Option<&[bytes::Bytes]>,
+        from: NodeId,
+        loaded: Option<Loaded>,
     ) -> Step {
-        self.loads_waiting -= 1;
-        if let Some(held) = envelopes.and_then(|parts| answer::envelopes(core, &self.key, parts)) {
-            held.iter().for_each(|envelope| {
-                self.heads.merge(envelope.head().clone());
+        let wall = core.wall(now);
+        if let Some(gathered) = self.gathering.on_loaded(core, wall, from, loaded) {
+            self.answers += gathered.holders.len() as u16;
+            self.ahead += u16::from(gathered.held.ahead) * gathered.holders.len() as u16;
+            heads_of(&gathered.held.state).for_each(|head| {
+                self.heads.merge(head);
             });
         }
         self.after_reading(core, now)
@@ -157,8 +194,20 @@ impl PutOp {
     }
 
     fn after_reading(&mut self, core: &mut Core, now: Instant) -> Step {
-        if self.closest.is_none() || self.local_waiting > 0 || self.loads_waiting > 0 {
+        let waiting = self.local_waiting > 0 || self.gathering.is_waiting();
+        if self.has_read || self.closest.is_none() || waiting {
             return Step::Wait;
+        }
+        self.has_read = true;
+        if self.ahead >= CLOCK_WITNESSES {
+            return self.fail(core, CommandError::Clock);
+        }
+        let needed = core.read_quorum();
+        let blind = self.is_unconditional() || self.put.context == WriteContext::Blind;
+        let unsure = self.answers < needed || self.gathering.unread() > 0;
+        if !blind && self.heads.is_empty() && unsure {
+            let answers = self.answers;
+            return self.fail(core, CommandError::TooFewAnswers { answers, needed });
         }
         let live = self.heads.live(core.wall(now));
         let kinds = |kind: Kind| {
@@ -214,9 +263,14 @@ impl PutOp {
             }
             _ => None,
         };
-        match self.draft(core, now, own.as_ref()).and_then(|draft| {
-            Envelope::sign(&core.identity, &core.network, draft).map_err(CommandError::from)
-        }) {
+        let signed = self
+            .draft(core, now, own.as_ref())
+            .and_then(|draft| Ok(Envelope::sign(&core.identity, &core.network, draft)?));
+        match signed {
+            // What every replica would refuse must not become this writer's own state.
+            Ok(envelope) if !is_admissible(core, envelope.head(), core.wall(now)) => {
+                self.fail_in_turn(core, CommandError::Clock)
+            }
             Ok(envelope) => {
                 core.trust_own(envelope.head());
                 self.envelope = Some(envelope.clone());
@@ -237,14 +291,14 @@ impl PutOp {
     ) -> Result<Draft, CommandError> {
         let wall = core.wall(now);
         let me = core.identity.public_key();
-        let last = own.map(|own| own.head().dot()).unwrap_or_default();
+        let own_dot = own.map(|own| own.head().dot()).unwrap_or_default();
+        // Replicas may remember more of this writer than its own store: an own envelope expired, or
+        // an older data folder was put back.
+        let told = self.heads.of(&me).map(SignedHead::dot).unwrap_or_default();
+        let seen = self.heads.context().dot_of(&me);
+        let last = own_dot.max(told).max(seen);
         let dot = Dot::next(last, wall);
-        let mut context: Context = self
-            .context
-            .iter()
-            .map(|(writer, seen)| (*writer, if *writer == me { seen.min(last) } else { seen }))
-            .filter(|(_, seen)| *seen > Dot::ZERO)
-            .collect();
+        let mut context = self.superseded(core, wall, last);
         let mut values = Vec::new();
         if let Some(own) = own
             && self.put.space != Space::Content
@@ -261,28 +315,63 @@ impl PutOp {
                     .map(|(entry, bytes)| (entry.dot(), entry.expires(), bytes)),
             );
         }
+        if told > own_dot && !context.covers(&me, told) {
+            return Err(CommandError::LostOwn);
+        }
+        let kind = self.kind();
+        let changes_kind = own.is_some_and(|own| own.head().kind() != kind);
+        if changes_kind && !values.is_empty() {
+            let rule = "one writer's unmerged values are of one kind; merge them first";
+            return Err(DraftError::Rule(rule).into());
+        }
         let life = self.put.ttl.unwrap_or(match self.put.space {
             Space::Provider => PROVIDER_LIFE,
             _ => core.config.life_default,
         });
         let end = wall.plus(life);
         values.extend(self.put.value.clone().map(|value| (dot, end, value)));
-        // What supersedes must outlive what it supersedes, or that would come back.
-        let superseded = if context.is_empty() { end } else { self.heads.last_expiry().max(end) };
-        let expires = values.iter().map(|value| value.1).max().unwrap_or(end).max(superseded);
-        Ok(Draft {
-            space: self.put.space,
-            name: self.put.name.clone(),
-            kind: match self.put.space {
-                Space::Provider => Kind::PerWriter,
-                Space::Content => Kind::Lww,
-                Space::Own(_) | Space::Commons => self.put.kind.unwrap_or_default(),
-            },
-            values,
-            dot,
-            context,
-            expires,
-        })
+        let expires = values
+            .iter()
+            .map(|value| value.1)
+            .chain([end, self.superseded_until(core, wall, &context)])
+            .chain(own.map(|own| own.head().expires()).filter(|_| !self.is_unconditional()))
+            .max()
+            .unwrap_or(end);
+        let (space, name) = (self.put.space, self.put.name.clone());
+        Ok(Draft { space, name, kind, values, dot, context, expires })
+    }
+
+    /// What this write supersedes, cut to dots of this writer that exist and to what can still be
+    /// alive anywhere: an older entry covers nothing any more.
+    fn superseded(&self, core: &Core, wall: UnixMillis, last: Dot) -> Context {
+        let me = core.identity.public_key();
+        let forgotten = core.config.life_max + CLOCK_AHEAD_MAX * 2;
+        self.context
+            .iter()
+            .map(|(writer, seen)| (*writer, if *writer == me { seen.min(last) } else { seen }))
+            .filter(|(_, seen)| *seen > Dot::ZERO && seen.millis().plus(forgotten) > wall)
+            .collect()
+    }
+
+    /// Until when something superseded may live: as long its successor must, or it would come back.
+    fn superseded_until(&self, core: &Core, wall: UnixMillis, context: &Context) -> UnixMillis {
+        if context.is_empty() {
+            return UnixMillis(0);
+        }
+        let all_read = context.iter().all(|(writer, dot)| {
+            self.heads.of(writer).is_some_and(|head| dot <= head.dot())
+                || self.heads.context().covers(writer, dot)
+        });
+        let read = self.heads.last_expiry();
+        if all_read { read } else { read.max(wall.plus(core.config.life_max)) }
+    }
+
+    fn kind(&self) -> Kind {
+        match self.put.space {
+            Space::Provider => Kind::PerWriter,
+            Space::Content => Kind::Lww,
+            Space::Own(_) | Space::Commons => self.put.kind.unwrap_or_default(),
+        }
     }
 
     /// The own envelope is durable: send it to the replicas.
@@ -363,7 +452,18 @@ impl PutOp {
     fn on_refusal(&mut self, core: &mut Core, reason: Option<Refusal>) -> Step {
         self.in_flight -= 1;
         self.refused = reason.or(self.refused);
-        self.store_at_next(core);
+        // A node that cannot store is passed over. One that judged the envelope speaks for all:
+        // farther nodes may know less of the key, and readers do not look there.
+        let cannot = match reason {
+            None => true,
+            Some(reason) => matches!(
+                reason,
+                Refusal::Busy | Refusal::Stopped | Refusal::NotServing | Refusal::Unproven
+            ),
+        };
+        if cannot {
+            self.store_at_next(core);
+        }
         self.conclude(core)
     }
 
@@ -407,7 +507,7 @@ impl PutOp {
             expires: match (value, head) {
                 (Some(value), _) => value.expires(),
                 (None, Some(head)) => head.expires(),
-                (None, None) => potluck_base::UnixMillis(0),
+                (None, None) => UnixMillis(0),
             },
             replicas: self.acks.clone(),
         }
@@ -420,6 +520,20 @@ impl PutOp {
             wanted: self.wanted,
             members: core.members,
         }
+    }
+
+    /// Reading has taken long enough: go on with what has come.
+    pub(crate) fn on_read_deadline(&mut self, core: &mut Core, now: Instant) -> Step {
+        core.stop_lookup(self.id);
+        self.gathering.abandon();
+        self.local_waiting = 0;
+        self.closest.get_or_insert_default();
+        self.after_reading(core, now)
+    }
+
+    /// Whether it is the reading that has taken long enough.
+    pub(crate) fn reads_too_long(&self, now: Instant) -> bool {
+        self.is_reading() && self.read_by <= now
     }
 
     /// Its time is over. Whatever is still under way is left to itself.

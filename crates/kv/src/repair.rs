@@ -26,7 +26,9 @@ const OFFERS_MAX: usize = 16_384;
 const SECOND_OFFER_DELAY: Duration = Duration::from_secs(3);
 /// Pause before an offer that got no answer is made again.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
-/// Offers to one node that got no answer before it is left to its next appearance.
+/// Pause before a node that could not be offered anything is treated as a newcomer again.
+const GIVEN_UP_DELAY: Duration = Duration::from_secs(60);
+/// Offers to one node that got no answer before it is given up for a while.
 const TRIES_MAX: u8 = 5;
 
 /// What is to be offered to one node.
@@ -36,6 +38,8 @@ struct Offers {
     /// By key, with the instant from which on it may be offered.
     entries: BTreeMap<Key, (StateDigest, Instant)>,
     in_flight: Vec<Key>,
+    /// Which offer the answer awaited belongs to.
+    generation: u64,
     next: Instant,
     tries: u8,
 }
@@ -47,6 +51,7 @@ struct Run {
     after: Neighbourhood,
     ranges: VecDeque<(Key, Key)>,
     scanning: bool,
+    generation: u64,
 }
 
 /// All repair of one node.
@@ -93,7 +98,9 @@ impl Repair {
         let all = (Key::from_bytes([0; 32]), Key::from_bytes([0xff; 32]));
         let before = core.around.clone();
         let after = before.without(&core.me.id);
-        self.run = Some(Run { before, after, ranges: [all].into(), scanning: false });
+        let generation = core.fresh_id();
+        let ranges = [all].into();
+        self.run = Some(Run { before, after, ranges, scanning: false, generation });
         self.scan(core);
     }
 
@@ -149,7 +156,8 @@ impl Repair {
         self.settled = after.clone();
         let ranges = merged(ranges);
         if !ranges.is_empty() {
-            self.run = Some(Run { before, after, ranges, scanning: false });
+            let generation = core.fresh_id();
+            self.run = Some(Run { before, after, ranges, scanning: false, generation });
             self.scan(core);
         }
     }
@@ -162,19 +170,30 @@ impl Repair {
         }
         if let Some((from, to)) = run.ranges.front().copied() {
             run.scanning = true;
-            core.storage(StorageOp::Scan { from, to, limit: PAGE }, OpFor::RepairScan);
+            core.storage(
+                StorageOp::Scan { from, to, limit: PAGE },
+                OpFor::RepairScan(run.generation),
+            );
         } else {
             self.run = None;
         }
     }
 
-    /// A page of keys came.
-    pub(crate) fn on_scanned(&mut self, core: &mut Core, now: Instant, reply: StorageReply) {
-        let Some(mut run) = self.run.take() else { return };
+    /// A page of keys came, for the run of this generation.
+    pub(crate) fn on_scanned(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        generation: u64,
+        reply: StorageReply,
+    ) {
+        let Some(mut run) = self.run.take_if(|run| run.generation == generation) else { return };
         run.scanning = false;
-        let (entries, more) = match reply {
-            StorageReply::Scanned { entries, more } => (entries, more),
-            _ => (Vec::new(), false),
+        let StorageReply::Scanned { entries, more } = reply else {
+            // Unreadable now: as if the change had not been looked at yet.
+            self.settled = run.before;
+            self.due.get_or_insert(now + GIVEN_UP_DELAY);
+            return;
         };
         for (key, digest) in &entries {
             self.consider(core, now, &run, *key, *digest);
@@ -236,6 +255,7 @@ impl Repair {
             peer,
             entries: BTreeMap::new(),
             in_flight: Vec::new(),
+            generation: 0,
             next: from,
             tries: 0,
         });
@@ -271,9 +291,15 @@ impl Repair {
             .map(|(key, (digest, _))| OfferEntry { key: *key, digest: *digest })
             .collect();
         offers.in_flight = entries.iter().map(|entry| entry.key).collect();
+        offers.generation = core.fresh_id();
         core.stats.keys_offered += entries.len() as u64;
         let way = if by_call { Way::Call } else { Way::Fitting };
-        core.ask(offers.peer, Request::Offer { entries }, way, AskFor::Offer(*id));
+        core.ask(
+            offers.peer,
+            Request::Offer { entries },
+            way,
+            AskFor::Offer(*id, offers.generation),
+        );
     }
 
     /// A node answered an offer with how much it will pull, or did not answer (`None`).
@@ -281,11 +307,12 @@ impl Repair {
         &mut self,
         core: &mut Core,
         now: Instant,
-        id: NodeId,
+        (id, generation): (NodeId, u64),
         wanted: Option<u32>,
     ) {
         let known = core.around.contains(&id);
-        let Some(offers) = self.offers.get_mut(&id) else { return };
+        let found = self.offers.get_mut(&id).filter(|offers| offers.generation == generation);
+        let Some(offers) = found else { return };
         let asked = std::mem::take(&mut offers.in_flight);
         match wanted {
             Some(wanted) => {
@@ -300,8 +327,14 @@ impl Repair {
             None => {
                 offers.tries += 1;
                 offers.next = now + RETRY_DELAY;
-                if offers.tries >= TRIES_MAX || !known || self.leaving {
+                let given_up = offers.tries >= TRIES_MAX;
+                if given_up || !known {
                     self.offers.remove(&id);
+                }
+                if given_up && known && !self.leaving {
+                    // It is still there: treat it as a newcomer again later.
+                    self.settled = self.settled.without(&id);
+                    self.due.get_or_insert(now + GIVEN_UP_DELAY);
                 }
             }
         }

@@ -22,6 +22,10 @@ const KEYS_AT_ONCE: usize = 64;
 const FRAME_BYTES: usize = 64;
 /// A contact in an answer, at its longest.
 const CONTACT_BYTES: usize = 56;
+/// Contacts that an answer keeps room for beside a record.
+const CONTACTS_MIN: usize = 6;
+/// What a signature and framing add to a head.
+const HEAD_FRAME_BYTES: usize = 80;
 
 /// A request of another node, as the node machine hands it over.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,11 +64,14 @@ struct OfferCheck {
     wanted: Vec<(Key, StateDigest)>,
 }
 
+/// A load under way: keys are read one after another until the answer is full, so that it never
+/// holds more than one answer and one record.
 #[derive(Debug, Clone)]
 struct LoadRead {
-    load: Load,
-    budget: usize,
-    read: Vec<Option<Vec<Envelope>>>,
+    keys: VecDeque<Key>,
+    after: Option<[u8; 32]>,
+    room: usize,
+    loaded: Loaded,
 }
 
 /// All requests of others under way.
@@ -151,16 +158,19 @@ impl Serves {
 
     fn start_load(&mut self, core: &mut Core, id: ServeId, mut load: Load, budget: usize) {
         load.keys.truncate(KEYS_AT_ONCE);
-        if load.keys.is_empty() {
+        let Some(first) = load.keys.first().copied() else {
             core.respond(id, Response::Loaded(Loaded::default()));
             return;
-        }
-        for (index, key) in load.keys.iter().enumerate() {
-            let op = StorageOp::Load { key: *key, place: Place::Replica };
-            core.storage(op, OpFor::Serve(id, index));
-        }
-        let read = vec![None; load.keys.len()];
-        self.active.insert(id, Serving::Load(LoadRead { load, budget, read }));
+        };
+        let read = LoadRead {
+            keys: load.keys.into(),
+            after: load.after,
+            room: budget.saturating_sub(FRAME_BYTES),
+            loaded: Loaded::default(),
+        };
+        self.active.insert(id, Serving::Load(read));
+        let op = StorageOp::Load { key: first, place: Place::Replica };
+        core.storage(op, OpFor::Serve(id, 0));
     }
 
     /// A storage operation for part `index` of a request was carried out. Gives the keys that an
@@ -203,7 +213,7 @@ impl Serves {
                         // Without a store nothing can be taken in either.
                         _ => entry.digest,
                     };
-                    if held != entry.digest {
+                    if held != entry.digest && core.is_near(&entry.key) {
                         check.wanted.push((entry.key, entry.digest));
                     }
                 }
@@ -214,11 +224,11 @@ impl Serves {
                     StorageReply::Loaded { envelopes } => envelopes,
                     _ => Vec::new(),
                 };
-                if let Some(slot) = read.read.get_mut(index) {
-                    *slot = Some(envelopes);
-                }
-                if read.read.iter().all(Option::is_some) {
-                    let loaded = pack(read);
+                if let Some(next) = read.take(&envelopes) {
+                    let op = StorageOp::Load { key: next, place: Place::Replica };
+                    core.storage(op, OpFor::Serve(id, 0));
+                } else {
+                    let loaded = std::mem::take(&mut read.loaded);
                     core.stats.keys_served += u64::from(loaded.keys_done);
                     self.active.remove(&id);
                     core.respond(id, Response::Loaded(loaded));
@@ -254,8 +264,7 @@ pub(crate) fn admit(core: &mut Core, now: Instant, part: &Bytes) -> Result<Envel
     let envelope = Envelope::decode(part).map_err(|_| Refusal::BadEnvelope)?;
     let wall = core.wall(now);
     let head = envelope.head();
-    let latest = wall.plus(CLOCK_AHEAD_MAX);
-    if head.dot().millis() > latest || head.context().highest().millis() > latest {
+    if is_ahead(head, wall) {
         return Err(Refusal::Ahead);
     }
     if !is_alive(core, head, wall) {
@@ -267,8 +276,19 @@ pub(crate) fn admit(core: &mut Core, now: Instant, part: &Bytes) -> Result<Envel
     Ok(envelope)
 }
 
+/// Whether an envelope's dot or context lies further ahead than clocks may differ.
+pub(crate) fn is_ahead(head: &SignedHead, wall: UnixMillis) -> bool {
+    let latest = wall.plus(CLOCK_AHEAD_MAX);
+    head.dot().millis() > latest || head.context().highest().millis() > latest
+}
+
+/// Whether an envelope may enter this node from wherever it comes, its signature aside.
+pub(crate) fn is_admissible(core: &Core, head: &SignedHead, wall: UnixMillis) -> bool {
+    !is_ahead(head, wall) && is_alive(core, head, wall)
+}
+
 /// Whether an envelope's life is neither over nor longer than allowed here.
-pub(crate) fn is_alive(core: &Core, head: &SignedHead, wall: UnixMillis) -> bool {
+fn is_alive(core: &Core, head: &SignedHead, wall: UnixMillis) -> bool {
     let longest =
         if head.space() == Space::Provider { PROVIDER_LIFE } else { core.config.life_max };
     head.expires() > wall && head.expires() <= wall.plus(longest + CLOCK_AHEAD_MAX)
@@ -284,53 +304,60 @@ fn store_outcome(reply: StorageReply) -> StoreOutcome {
     }
 }
 
-/// What this node holds, as far as it fits beside the contacts.
-fn find_answer(contacts: Contacts, want: Want, budget: usize, reply: StorageReply) -> Found {
+/// What this node holds, if it fits beside a few contacts; the record comes first, since whoever
+/// holds it stands near the target already.
+fn find_answer(mut contacts: Contacts, want: Want, budget: usize, reply: StorageReply) -> Found {
     let StorageReply::Loaded { envelopes } = reply else {
         return Found { contacts, record: None };
     };
     let digest = envelopes.iter().cloned().collect::<State>().digest();
-    let parts: Vec<Bytes> = match want {
+    let size: usize = match want {
+        Want::Nothing => 0,
+        Want::Heads => envelopes.iter().map(|e| e.head().bytes().len() + HEAD_FRAME_BYTES).sum(),
+        Want::Values => envelopes.iter().map(|e| e.encoded_len() + 3).sum(),
+    };
+    let room = budget.saturating_sub(FRAME_BYTES);
+    let fewest = contacts.len().min(CONTACTS_MIN) * CONTACT_BYTES;
+    let complete = size + fewest <= room;
+    let left = if complete { room - size } else { room };
+    contacts.truncate(left / CONTACT_BYTES);
+    let parts = match want {
+        _ if !complete => Vec::new(),
         Want::Nothing => Vec::new(),
         Want::Heads => envelopes.iter().map(|envelope| envelope.head().encode()).collect(),
         Want::Values => envelopes.iter().map(Envelope::encode).collect(),
     };
-    let room = budget.saturating_sub(FRAME_BYTES + contacts.len() * CONTACT_BYTES);
-    let complete = parts.iter().map(|part| part.len() + 3).sum::<usize>() <= room;
-    let parts = if complete { parts } else { Vec::new() };
     Found { contacts, record: Some(RecordAnswer { digest, parts, complete }) }
 }
 
-/// As many whole records as fit; of a first one that does not fit, as many writers as fit.
-fn pack(read: &LoadRead) -> Loaded {
-    let mut room = read.budget.saturating_sub(FRAME_BYTES);
-    let mut loaded = Loaded::default();
-    for (index, envelopes) in read.read.iter().flatten().enumerate() {
-        let after = read.load.after.filter(|_| index == 0);
-        let parts: Vec<Bytes> = envelopes
+impl LoadRead {
+    /// Packs the record of the first key: whole if it fits, else, if it is the first of all, as many
+    /// writers as fit. Gives the next key to read, if the answer has room for more.
+    fn take(&mut self, envelopes: &[Envelope]) -> Option<Key> {
+        let first = self.loaded.keys_done == 0;
+        let after = self.after.filter(|_| first);
+        let parts: Vec<&Envelope> = envelopes
             .iter()
-            .filter(|envelope| {
-                after.is_none_or(|after| *envelope.head().writer().as_bytes() > after)
-            })
-            .map(Envelope::encode)
+            .filter(|e| after.is_none_or(|after| *e.head().writer().as_bytes() > after))
             .collect();
-        let size: usize = parts.iter().map(|part| part.len() + 5).sum();
-        if size <= room {
-            room -= size;
-            loaded.envelopes.extend(parts);
-            loaded.keys_done += 1;
-            continue;
+        let size: usize = parts.iter().map(|part| part.encoded_len() + 5).sum();
+        let whole = size <= self.room;
+        if !whole && !first {
+            return None;
         }
-        if index == 0 {
-            for part in parts {
-                if part.len() + 5 > room {
-                    break;
-                }
-                room -= part.len() + 5;
-                loaded.envelopes.push(part);
+        for part in parts {
+            let size = part.encoded_len() + 5;
+            if size > self.room {
+                break;
             }
+            self.room -= size;
+            self.loaded.envelopes.push(part.encode());
         }
-        break;
+        self.keys.pop_front();
+        if !whole {
+            return None;
+        }
+        self.loaded.keys_done += 1;
+        self.keys.front().copied()
     }
-    loaded
 }

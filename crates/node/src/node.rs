@@ -10,7 +10,7 @@ use potluck_kv::{AskId, Kv, ServeId, Way};
 use potluck_link::{Link, ReplyTo, RequestOptions, RequestToken};
 use potluck_wire::limits::{CALL_BYTES_MAX, CONTACTS_MAX, MESSAGE_BYTES_MAX};
 use potluck_wire::{
-    Found, Request, Response, Want, decode_request, decode_response, encode_request,
+    Found, Refusal, Request, Response, Want, decode_request, decode_response, encode_request,
     encode_response,
 };
 
@@ -73,6 +73,7 @@ pub struct Node {
     serves: BTreeMap<ServeId, Return>,
     traces: BTreeMap<LookupId, CommandId>,
     leaving: Option<(CommandId, Instant)>,
+    serves_others: bool,
     next_id: u64,
     members: usize,
     busy: u64,
@@ -103,6 +104,7 @@ impl Node {
             serves: BTreeMap::new(),
             traces: BTreeMap::new(),
             leaving: None,
+            serves_others: serves,
             next_id: 0,
             members: 1,
             busy: 0,
@@ -130,13 +132,18 @@ impl Node {
                 self.on_dht(now, output);
             } else if let Some(output) = self.link.poll_output() {
                 self.on_link(now, output);
-            } else if self.members != self.dht.members_known() {
-                self.members = self.dht.members_known();
+            } else if self.members != self.members_known() {
+                self.members = self.members_known();
                 self.kv.handle(now, potluck_kv::Input::Members(self.members));
             } else {
                 return;
             }
         }
+    }
+
+    /// Members that can keep records, as far as this node knows.
+    fn members_known(&self) -> usize {
+        self.dht.members_known() - usize::from(!self.serves_others)
     }
 
     // --- link ---
@@ -194,6 +201,10 @@ impl Node {
         let Answer { query, lookup, from, response, rtt } = answer;
         let (contacts, record) = match response {
             Response::Found(Found { contacts, record }) => (contacts, record),
+            // Who serves nobody has no place in tables and replica sets.
+            Response::Refused { reason: Refusal::NotServing } => {
+                return self.dht.handle(now, potluck_dht::Input::Failed(query));
+            }
             _ => (Vec::new(), None),
         };
         if let Some(lookup) = lookup.filter(|lookup| lookup.0 < TRACES) {
@@ -211,8 +222,17 @@ impl Node {
 
     fn on_request(&mut self, now: Instant, came: Came, request: Request) {
         let from = came.from.in_network(&self.network);
+        if !self.serves_others {
+            let reason = Refusal::NotServing;
+            return self.answer(now, came.way, &Response::Refused { reason });
+        }
         match request {
             Request::Ping => self.answer(now, came.way, &Response::Pong),
+            // Whoever recorded a good-bye must not be able to say it again from elsewhere.
+            Request::Leave if !came.proven => {
+                let reason = Refusal::Unproven;
+                self.answer(now, came.way, &Response::Refused { reason });
+            }
             Request::Leave => {
                 self.dht.handle(now, potluck_dht::Input::Left(came.from.public_key));
                 self.answer(now, came.way, &Response::Left);
@@ -309,9 +329,12 @@ impl Node {
             Ok(token) => {
                 self.requests.insert(token, Waiting::Dht(query, lookup));
             }
+            Err(potluck_link::RequestError::BadKey) => {
+                self.dht.handle(now, potluck_dht::Input::Failed(query));
+            }
             Err(_) => {
                 self.busy += 1;
-                self.dht.handle(now, potluck_dht::Input::Failed(query));
+                self.dht.handle(now, potluck_dht::Input::Unsent(query));
             }
         }
     }
@@ -389,7 +412,7 @@ impl Node {
                 self.on_request(now, came, request);
             }
             Err(_) => {
-                let reason = potluck_wire::Refusal::Unsupported;
+                let reason = Refusal::Unsupported;
                 self.answer(now, way, &Response::Refused { reason });
             }
         }

@@ -37,6 +37,12 @@ impl Context {
         self.0.get(writer).is_some_and(|covered| dot <= *covered)
     }
 
+    /// The highest dot of `writer` that is covered; zero if none is.
+    #[must_use]
+    pub fn dot_of(&self, writer: &PublicKey) -> Dot {
+        self.0.get(writer).copied().unwrap_or_default()
+    }
+
     /// Covers `dot` of `writer` and all of that writer's before it.
     pub fn cover(&mut self, writer: PublicKey, dot: Dot) {
         let covered = self.0.entry(writer).or_insert(dot);

@@ -7,29 +7,56 @@ use potluck_base::{Contact, Instant, Key, NodeId, Peer};
 use super::{Dht, FAILURES_MAX, Joining, Output, SAVED_MAX};
 use crate::entry_points::EntryPoint;
 use crate::lookup::LookupId;
-use crate::probes::Reason;
+use crate::probes::{Probe, Reason};
 use crate::routing_table::SiblingChange;
+
+/// Pause before a silent contact is checked again when nobody else was heard either.
+const RECHECK_DELAY: Duration = Duration::from_millis(500);
+/// Others that are asked whether anybody can be heard at all.
+const WITNESSES: usize = 3;
 
 impl Dht {
     /// A request to `id` got no answer: leave it out of answers and lookups, and check it at once.
     pub(super) fn suspect(&mut self, now: Instant, id: &NodeId) {
         if let Some(entry) = self.table.entry_mut(id) {
             entry.failures = entry.failures.max(1);
-            entry.check_at = now;
+            // Not at once: this may be a timer's doing, and the next deadline lies behind it.
+            entry.check_at = now + Duration::from_millis(1);
         }
     }
 
     /// A heartbeat or check with all its tries got no answer.
-    pub(super) fn on_silence(&mut self, now: Instant, id: &NodeId) {
-        let offline = self.is_offline(now);
-        let Some(entry) = self.table.entry_mut(id) else { return };
+    pub(super) fn on_silence(&mut self, now: Instant, probe: &Probe) {
+        // If nobody at all was heard since the check began, it is us who are cut off.
+        let cut_off = self.last_heard <= probe.sent;
+        let Some(entry) = self.table.entry_mut(&probe.peer.id) else { return };
+        if entry.last_heard > probe.sent {
+            return;
+        }
         entry.failures = entry.failures.saturating_add(1);
-        entry.check_at = now + self.config.heartbeat_interval;
-        if offline && entry.failures < FAILURES_MAX {
+        entry.check_at = now + RECHECK_DELAY;
+        if cut_off && entry.failures < FAILURES_MAX {
+            self.ask_around(now, &probe.peer.id);
             return;
         }
         self.stats.contacts_dropped += 1;
-        self.drop_contact(now, id);
+        self.drop_contact(now, &probe.peer.id);
+    }
+
+    /// Checks a few others, to learn whether it is one node that is silent or all.
+    fn ask_around(&mut self, now: Instant, silent: &NodeId) {
+        let others: Vec<NodeId> = self
+            .table
+            .entries()
+            .filter(|entry| entry.failures == 0 && entry.peer.id != *silent)
+            .map(|entry| entry.peer.id)
+            .take(WITNESSES)
+            .collect();
+        for id in others {
+            if let Some(entry) = self.table.entry_mut(&id) {
+                entry.check_at = entry.check_at.min(now + Duration::from_millis(1));
+            }
+        }
     }
 
     pub(super) fn drop_contact(&mut self, now: Instant, id: &NodeId) {
@@ -44,7 +71,7 @@ impl Dht {
         self.announce(change);
         if let Some(candidate) = candidate {
             self.probes.enqueue(candidate);
-            self.prove_waiting();
+            self.prove_waiting(now);
         }
         if self.table.is_empty() {
             self.joining = Joining::Alone;
@@ -66,11 +93,11 @@ impl Dht {
         let was_known = self.table.entry(&peer.id).is_some();
         let change = self.table.admit(now, peer, rtt);
         self.schedule_check(now, &peer.id);
+        self.announce(change);
         if was_known {
             return;
         }
         self.unsaved = true;
-        self.announce(change);
         if self.joining == Joining::Alone && !self.table.is_empty() {
             let target = self.me.id.into();
             // The id is set first, since a lookup that cannot ask anybody ends at once.
@@ -112,7 +139,7 @@ impl Dht {
             None if self.table.would_admit(&peer.id) => self.probes.enqueue(peer),
             None => {}
         }
-        self.prove_waiting();
+        self.prove_waiting(now);
     }
 
     /// After a pause nobody is to blame for silence: everybody is checked, spread over one
@@ -128,13 +155,13 @@ impl Dht {
         }
     }
 
-    pub(super) fn prove_waiting(&mut self) {
+    pub(super) fn prove_waiting(&mut self, now: Instant) {
         while let Some(peer) = self.probes.next_proof() {
-            self.ping(peer, Reason::Proof);
+            self.ping(now, peer, Reason::Proof);
         }
     }
 
-    pub(super) fn enter(&mut self, contact: Contact) {
+    pub(super) fn enter(&mut self, now: Instant, contact: Contact) {
         if contact.public_key == self.me.contact.public_key {
             self.entries.drop_self(&contact.public_key, Some(contact.address));
             return;
@@ -142,14 +169,14 @@ impl Dht {
         let peer = contact.in_network(&self.network);
         let known = self.table.entry(&peer.id).is_some_and(|entry| entry.peer == peer);
         if !known && !self.probes.is_active(&peer.id) {
-            self.ping(peer, Reason::Entry);
+            self.ping(now, peer, Reason::Entry);
         }
     }
 
     pub(super) fn on_timeout(&mut self, now: Instant) {
         for point in self.entries.due(now, &self.network, &self.table) {
             match point {
-                EntryPoint::Contact(contact) => self.enter(contact),
+                EntryPoint::Contact(contact) => self.enter(now, contact),
                 EntryPoint::Address(address) => self.outbox.push_back(Output::Hello(address)),
                 EntryPoint::Name(name) => self.outbox.push_back(Output::Resolve(name)),
             }
@@ -166,7 +193,7 @@ impl Dht {
                 entry.check_at = now + self.config.contact_check_interval;
             }
             if !self.probes.is_active(&peer.id) {
-                self.ping(peer, Reason::Check);
+                self.ping(now, peer, Reason::Check);
             }
         }
         for id in self.lookups.due(now) {

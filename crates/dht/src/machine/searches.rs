@@ -19,6 +19,10 @@ impl Dht {
             if id.0 < OWN_LOOKUPS {
                 self.outbox.push_back(Output::Refused(id));
             }
+            if self.joining == Joining::Looking(id) {
+                // The next contact that proves itself begins again.
+                self.joining = Joining::Alone;
+            }
             return;
         }
         self.stats.lookups_started += 1;
@@ -102,11 +106,12 @@ impl Dht {
         let Answer { query, from, contacts, rtt } = answer;
         self.note_answer_time(rtt);
         let peer = from.in_network(&self.network);
-        if let Some((asked, reason)) = self.probes.take(query) {
-            if reason == Reason::Entry {
-                self.entries.learned(asked.contact.address, from);
+        if let Some(probe) = self.probes.take(query) {
+            if probe.reason == Reason::Entry {
+                self.entries.learned(probe.peer.contact.address, from);
             }
             self.admit(now, peer, Some(rtt));
+            self.prove_waiting(now);
             return;
         }
         let Some((id, asked)) = self.lookups.take_query(query) else {
@@ -115,8 +120,10 @@ impl Dht {
         };
         self.admit(now, peer, Some(rtt));
         let offered = contacts.len();
+        let count = self.lookups.get_mut(id).map_or(0, |running| usize::from(running.count));
         let news: Vec<Peer> = contacts
             .into_iter()
+            .take(count)
             .filter(|contact| self.is_acceptable(contact))
             .map(|contact| contact.in_network(&self.network))
             .filter(|news| news.id != self.me.id)
@@ -135,11 +142,12 @@ impl Dht {
     }
 
     pub(super) fn on_failed(&mut self, now: Instant, query: QueryId) {
-        if let Some((peer, reason)) = self.probes.take(query) {
+        if let Some(probe) = self.probes.take(query) {
             self.stats.probes_failed += 1;
-            if reason == Reason::Check {
-                self.on_silence(now, &peer.id);
+            if probe.reason == Reason::Check {
+                self.on_silence(now, &probe);
             }
+            self.prove_waiting(now);
             return;
         }
         let Some((id, peer)) = self.lookups.take_query(query) else { return };
@@ -147,7 +155,24 @@ impl Dht {
         if let Some(running) = self.lookups.get_mut(id) {
             running.lookup.on_failure(now, &peer.id);
         }
-        self.suspect(now, &peer.id);
+        // Somebody else's word on where a node is says nothing about the node we know.
+        if self.table.entry(&peer.id).is_some_and(|entry| entry.peer == peer) {
+            self.suspect(now, &peer.id);
+        }
         self.drive_lookup(now, id);
+    }
+
+    /// A request could not be sent. The lookup goes on without it; the contact is checked later.
+    pub(super) fn on_unsent(&mut self, now: Instant, query: QueryId) {
+        if let Some(probe) = self.probes.take(query) {
+            if let Some(entry) = self.table.entry_mut(&probe.peer.id) {
+                entry.check_at = now + Duration::from_secs(1);
+            }
+        } else if let Some((id, peer)) = self.lookups.take_query(query) {
+            if let Some(running) = self.lookups.get_mut(id) {
+                running.lookup.on_failure(now, &peer.id);
+            }
+            self.drive_lookup(now, id);
+        }
     }
 }

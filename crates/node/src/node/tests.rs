@@ -286,6 +286,56 @@ fn a_strict_quorum_that_cannot_be_met_is_an_error_that_says_so() {
 }
 
 #[test]
+fn a_record_larger_than_a_call_is_read_whole() {
+    let mut table = Table::joined(9);
+    for writer in 0..7 {
+        let large = format!("{writer}").repeat(60_000);
+        let reply = table.command(writer, Command::Put(put("a", &large)));
+        assert!(matches!(reply, Reply::Written(_)), "{reply:?}");
+    }
+    for reader in 0..9 {
+        assert_eq!(values(&table.command(reader, get("a"))), ["6".repeat(60_000)]);
+    }
+}
+
+#[test]
+fn a_client_uses_the_network_and_keeps_nothing() {
+    let mut table = Table::joined(4);
+    let client = table.join_as_client();
+    table.run(Duration::from_secs(10));
+    let Reply::Written(written) = table.command(client, Command::Put(put("a", "x"))) else {
+        panic!("a client can write");
+    };
+    assert_eq!((written.wanted, written.members), (4, 4));
+    assert_eq!(values(&table.command(2, get("a"))), ["x"]);
+    assert_eq!(values(&table.command(client, get("a"))), ["x"]);
+    assert!(!table.holders(&key("a")).contains(&client));
+}
+
+#[test]
+fn what_a_liar_dated_ahead_neither_locks_a_key_nor_hides_a_value() {
+    let mut table = Table::joined(6);
+    let victim = table.contact(0).public_key;
+    let liar = Identity::from_seed([99; 32]);
+    let cover: Context = [(victim, potluck_record::Dot::from_raw(u64::MAX))].into_iter().collect();
+    let draft = potluck_record::Draft {
+        space: Space::Commons,
+        name: Some(name("a")),
+        kind: Kind::Siblings,
+        values: Vec::new(),
+        dot: potluck_record::Dot::from_raw(u64::MAX),
+        context: cover,
+        expires: UnixMillis(u64::MAX),
+    };
+    let lie = potluck_record::Envelope::sign(&liar, &table::network(), draft).expect("it signs");
+    table.plant(2, lie);
+    assert!(matches!(table.command(0, Command::Put(put("a", "x"))), Reply::Written(_)));
+    assert_eq!(values(&table.command(3, get("a"))), ["x"]);
+    assert!(matches!(table.command(0, Command::Put(put("a", "y"))), Reply::Written(_)));
+    assert_eq!(values(&table.command(4, get("a"))), ["y"]);
+}
+
+#[test]
 fn deadlines_keep_the_timer_contract() {
     let mut table = Table::joined(3);
     table.command(0, Command::Put(put("a", "x")));

@@ -35,7 +35,7 @@ pub(super) struct Table {
     pub(super) calls: u64,
 }
 
-fn network() -> NetworkId {
+pub(super) fn network() -> NetworkId {
     NetworkId::new("test", Admission::Lab, None)
 }
 
@@ -59,6 +59,21 @@ impl Table {
 
     /// One more node, which enters through the first.
     pub(super) fn join(&mut self) -> usize {
+        self.enter(false)
+    }
+
+    /// One more node that keeps nothing for others.
+    pub(super) fn join_as_client(&mut self) -> usize {
+        self.enter(true)
+    }
+
+    /// Puts an envelope into a node's store behind its back.
+    pub(super) fn plant(&mut self, index: usize, envelope: Envelope) {
+        let key = envelope.head().key();
+        self.seats[index].records.entry((Place::Replica, key)).or_default().merge(envelope);
+    }
+
+    fn enter(&mut self, client: bool) -> usize {
         let index = self.seats.len();
         let identity = Identity::from_seed([index as u8 + 1; 32]);
         let address = SocketAddr::from(([10, 0, 0, index as u8 + 1], 4000));
@@ -69,6 +84,7 @@ impl Table {
             kv: potluck_kv::Config::default(),
         };
         config.kv.replication = super::REPLICATION;
+        config.dht.client = client;
         let seed = [index as u8; 32];
         let start = Start { identity, network: network(), address, config, seed };
         let node = Node::new(start).expect("a good configuration");
