@@ -2,7 +2,6 @@
 
 mod usage;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -98,7 +97,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example: potluck leave")]
     Leave,
     /// Print completions for a shell
-    #[command(after_help = "Example: potluck completions bash > ~/.local/share/bash-completion/completions/potluck")]
+    #[command(
+        after_help = "Example: potluck completions bash > ~/.local/share/bash-completion/completions/potluck"
+    )]
     Completions {
         /// The shell
         shell: Shell,
@@ -167,6 +168,9 @@ pub(crate) struct UpArgs {
     /// Stop when stdin is closed: a parent that dies takes this node along
     #[arg(long, hide = true)]
     pub(crate) exit_with_stdin: bool,
+    /// Remove this folder of a demo, too, when stdin is closed
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub(crate) scrap: Option<PathBuf>,
 }
 
 /// `demo`.
@@ -279,11 +283,6 @@ pub(crate) struct JoinArgs {
     /// Nodes to enter the network by: contacts, ip:port or name:port
     #[arg(required = true, value_name = "CONTACT|IP:PORT|DNS:PORT")]
     pub(crate) entry: Vec<String>,
-}
-
-/// An address as it is given on the command line or in the configuration.
-pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("'{text}' is no address of the form ip:port"))
 }
 
 #[cfg(test)]

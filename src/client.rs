@@ -14,7 +14,7 @@ use crate::cli::Global;
 use crate::failure::{Exit, Failure};
 use crate::place;
 
-pub(crate) use url::{base_url, encoded, kv_path};
+pub(crate) use url::{base_url, kv_path};
 
 /// Longer than any answer of a node takes.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -90,6 +90,8 @@ impl Client {
         let wrong = |error| Failure::usage(format!("this cannot be asked for: {error}"));
         let response = match body {
             Some(body) => self.agent.run(request.body(body).map_err(wrong)?),
+            // A length of zero: a POST without any would be sent in chunks.
+            None if method == "POST" => self.agent.run(request.body(&[][..]).map_err(wrong)?),
             None => self.agent.run(request.body(()).map_err(wrong)?),
         };
         let mut response = response.map_err(|error| self.unreachable(&error))?;
@@ -173,8 +175,12 @@ impl Answer {
 }
 
 fn not_a_node() -> Failure {
-    Failure::new(Exit::Failed, "notPotluck", "what answers there is no Potluck node of this version")
-        .hint("check the URL in --node or POTLUCK_NODE")
+    Failure::new(
+        Exit::Failed,
+        "notPotluck",
+        "what answers there is no Potluck node of this version",
+    )
+    .hint("check the URL in --node or POTLUCK_NODE")
 }
 
 /// The token in a file.

@@ -142,7 +142,8 @@ impl Settings {
 
     /// Refuses what contradicts itself.
     pub(crate) fn validate(&self) -> Result<(), Failure> {
-        let wrong = |message: String| Err(Failure::new(crate::failure::Exit::Usage, "config", message));
+        let wrong =
+            |message: String| Err(Failure::new(crate::failure::Exit::Usage, "config", message));
         if let Err(error) = self.protocol.validate() {
             return wrong(format!("the configuration contradicts itself: {error}"));
         }

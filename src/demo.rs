@@ -4,7 +4,7 @@
 //! What is printed at the end was measured in that run.
 //!
 //! **Invariant:** however the demo ends, its processes and its folder are gone: [`Kitchen`] kills
-//! and removes on every way out, and nodes stop by themselves when their stdin closes, which is
+//! and removes on every way out, and nodes do it by themselves when their stdin closes, which is
 //! what happens when the demo is killed.
 
 mod course;
@@ -26,6 +26,8 @@ use crate::cli::DemoArgs;
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
 use crate::up::Signals;
+pub(crate) use kitchen::FOLDER_PREFIX;
+
 use course::Course;
 use kitchen::Kitchen;
 use plan::Plan;
@@ -64,12 +66,10 @@ pub(crate) fn run(out: Out, args: &DemoArgs) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Ok(End::Over(Ok(false))) => Err(Failure::new(
-            Exit::Failed,
-            "demoFailed",
-            "the demo did not show what it should",
-        )
-        .hint("the lines above say what was missing")),
+        Ok(End::Over(Ok(false))) => {
+            Err(Failure::new(Exit::Failed, "demoFailed", "the demo did not show what it should")
+                .hint("the lines above say what was missing"))
+        }
         Ok(End::Over(Err(failure))) => Err(failure),
         Ok(End::Interrupted) | Err(_) => {
             Err(Failure::new(Exit::Failed, "interrupted", "the demo was interrupted"))

@@ -22,4 +22,4 @@ mod views;
 pub(crate) use app::{App, StopReason};
 pub(crate) use guard::Rules;
 pub(crate) use listener::bind;
-pub(crate) use server::{Server, serve};
+pub(crate) use server::serve;

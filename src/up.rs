@@ -5,8 +5,10 @@
 
 mod run;
 mod signals;
+mod start;
 
 use std::env;
+use std::path::PathBuf;
 
 use potluck_base::Admission;
 
@@ -36,15 +38,25 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Usage, "admission", message).hint("add --admission lab"));
     }
     let token = settings.http.token_file.as_deref().map(read_token).transpose()?;
+    let with_parent = WithParent { exits: args.exit_with_stdin, scrap: args.scrap.clone() };
     log(global.verbose);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
-    let result = runtime.block_on(run::run(out, settings, token, args.exit_with_stdin));
+    let result = runtime.block_on(run::run(out, settings, token, &with_parent));
     // A thread may still wait for a line on stdin that never comes.
     runtime.shutdown_background();
     result
+}
+
+/// What a node does when whoever started it is gone.
+#[derive(Debug)]
+struct WithParent {
+    /// It ends.
+    exits: bool,
+    /// And removes this folder, if it is a demo's.
+    scrap: Option<PathBuf>,
 }
 
 /// The settings that flags, environment and file make together.

@@ -70,8 +70,8 @@ mod tests {
     #[test]
     fn wrong_usage_is_one_line_that_says_where_to_look() {
         assert_eq!(
-            said_to("potluck demo --node-count 3"),
-            "unexpected argument '--node-count' found; a similar argument exists: '--nodes'; \
+            said_to("potluck demo --keyz 3"),
+            "unexpected argument '--keyz' found; a similar argument exists: '--keys'; \
              see potluck demo --help"
         );
         assert_eq!(

@@ -13,7 +13,8 @@ use crate::failure::{Exit, Failure};
 pub(crate) fn base_url(text: &str) -> Result<String, Failure> {
     let text = text.trim().trim_end_matches('/');
     let wrong = || {
-        Failure::usage("--node must be a URL such as http://127.0.0.1:8080").hint("a node prints its URL when it starts")
+        Failure::usage("--node must be a URL such as http://127.0.0.1:8080")
+            .hint("a node prints its URL when it starts")
     };
     let host = match text.split_once("://") {
         None => text,
@@ -28,7 +29,7 @@ pub(crate) fn base_url(text: &str) -> Result<String, Failure> {
 }
 
 /// Percent-encodes all but what is the same in every part of a URL, and `/`.
-pub(crate) fn encoded(text: &str) -> String {
+fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {

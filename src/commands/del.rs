@@ -8,8 +8,7 @@ use crate::failure::Failure;
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &DelArgs) -> Result<(), Failure> {
     let name = &args.record.name;
-    let query =
-        [("space", args.record.space.clone()), ("w", args.write.w.map(|w| w.to_string()))];
+    let query = [("space", args.record.space.clone()), ("w", args.write.w.map(|w| w.to_string()))];
     let path = kv_path("/v1/kv", name, &query)?;
     let client = Client::of(global)?;
     let answer = put::write(&client, "DELETE", &path, args.write.context.as_deref(), None)?;

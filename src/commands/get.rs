@@ -8,7 +8,7 @@ use super::siblings;
 use crate::api::{CONTEXT_HEADER, Siblings, VERSION_HEADER};
 use crate::cli::{GetArgs, Global};
 use crate::client::{Client, kv_path};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::out::Out;
 
 /// Runs the command.
@@ -51,7 +51,8 @@ pub(crate) fn run(global: &Global, args: &GetArgs) -> Result<(), Failure> {
             if !out.json {
                 siblings::list(out, &all)?;
             }
-            let hint = format!("choose with potluck merge {name} --pick INDEX, or see them with --all");
+            let hint =
+                format!("choose with potluck merge {name} --pick INDEX, or see them with --all");
             Err(answer.failure().hint(hint))
         }
         _ => Err(answer.failure()),
@@ -60,7 +61,7 @@ pub(crate) fn run(global: &Global, args: &GetArgs) -> Result<(), Failure> {
 
 fn print_all(out: Out, name: &str, all: &Siblings) -> Result<(), Failure> {
     if all.siblings.is_empty() {
-        return Err(super::get::absent(name));
+        return Err(absent(name));
     }
     let mut object = siblings::to_json(name, all)?;
     if let [only] = &all.siblings[..] {
@@ -74,6 +75,6 @@ fn print_all(out: Out, name: &str, all: &Siblings) -> Result<(), Failure> {
 
 /// There is nothing under this name.
 pub(super) fn absent(name: &str) -> Failure {
-    Failure::new(crate::failure::Exit::Absent, "absent", format!("there is no record {name}"))
+    Failure::new(Exit::Absent, "absent", format!("there is no record {name}"))
         .hint("store one with potluck put")
 }

@@ -38,7 +38,10 @@ pub(crate) fn leave(global: &Global) -> Result<(), Failure> {
         out.line(answer.json::<Value>()?);
     } else {
         let left: Left = answer.json()?;
-        out.line(format!("left after {:.1} s, {} records handed over", left.seconds, left.handed_over));
+        out.line(format!(
+            "left after {:.1} s, {} records handed over",
+            left.seconds, left.handed_over
+        ));
     }
     Ok(())
 }

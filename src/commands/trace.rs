@@ -19,8 +19,9 @@ pub(crate) fn run(global: &Global, args: &NameArgs) -> Result<(), Failure> {
     }
     let lookup: Lookup = answer.json()?;
     out.line(format!("{} is key {}", args.name, lookup.key));
-    let mut rows =
-        vec![["hop", "path", "asked at", "node", "address", "took", "came back"].map(str::to_owned)];
+    let mut rows = vec![
+        ["hop", "path", "asked at", "node", "address", "took", "came back"].map(str::to_owned),
+    ];
     let mut queries: Vec<_> = lookup.queries.iter().collect();
     queries.sort_by(|a, b| a.hop.cmp(&b.hop).then(a.after_ms.total_cmp(&b.after_ms)));
     rows.extend(queries.into_iter().map(|query| {

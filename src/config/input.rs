@@ -114,7 +114,8 @@ impl Input<'_> {
 
 /// A text as it is repeated in an error: never longer than a line.
 pub(crate) fn shown(text: &str) -> String {
-    let mut short: String = text.chars().take(60).map(|c| if c.is_control() { '?' } else { c }).collect();
+    let mut short: String =
+        text.chars().take(60).map(|c| if c.is_control() { '?' } else { c }).collect();
     if short.len() < text.len() {
         short.push_str("..");
     }

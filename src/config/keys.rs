@@ -168,7 +168,8 @@ const NETWORK: &[Key] = &[
         |s, i| {
             let entries = i.list()?;
             for entry in &entries {
-                potluck_host::parse_entry_point(entry).map_err(|wrong| format!("is wrong: {wrong}"))?;
+                potluck_host::parse_entry_point(entry)
+                    .map_err(|wrong| format!("is wrong: {wrong}"))?;
             }
             s.network.entry = entries;
             Ok(())
@@ -259,7 +260,9 @@ const KV: &[Key] = &[
         "kv",
         "max_value_bytes",
         "Largest value, at most 64KiB.",
-        |s, i| i.bytes().map(|it| s.protocol.kv.value_bytes_max = usize::try_from(it).unwrap_or(usize::MAX)),
+        |s, i| i
+            .bytes()
+            .map(|it| s.protocol.kv.value_bytes_max = usize::try_from(it).unwrap_or(usize::MAX)),
         |s| count(s.protocol.kv.value_bytes_max),
     ),
 ];
@@ -300,9 +303,12 @@ const HTTP: &[Key] = &[
         "http",
         "token_file",
         "File with the token (bearer) that requests need; a must unless on loopback.",
-        |s, i| i.text().map(|it| s.http.token_file = Some(it.into()).filter(|_| !it.is_empty())),
+        |s, i| i.text().map(|it| s.http.token_file = (!it.is_empty()).then(|| it.into())),
         |s| {
-            s.http.token_file.as_ref().map_or_else(|| unset("/etc/potluck/token"), |it| text(it.display()))
+            s.http
+                .token_file
+                .as_ref()
+                .map_or_else(|| unset("/etc/potluck/token"), |it| text(it.display()))
         },
     ),
     key!(

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use super::Settings;
 use super::input::{Input, shown};
 use super::keys::{KEYS, Key};
-use super::Settings;
 use crate::failure::{Exit, Failure};
 
 /// Variables that are no configuration keys.
@@ -90,7 +90,8 @@ fn apply_file(settings: &mut Settings, path: &Path) -> Result<(), Failure> {
         for (name, value) in values {
             let key = find(section, name).ok_or_else(|| unknown_key(path, section, name))?;
             let origin = format!("[{section}] {name} in {at}");
-            (key.set)(settings, &Input::Toml(value)).map_err(|wrong| wrong_value(&origin, &wrong))?;
+            (key.set)(settings, &Input::Toml(value))
+                .map_err(|wrong| wrong_value(&origin, &wrong))?;
         }
     }
     Ok(())
@@ -101,7 +102,11 @@ fn unknown_section(path: &Path, section: &str) -> Failure {
     Failure::new(
         Exit::Usage,
         "unknownKey",
-        format!("there is no section [{}] in a configuration file ({})", shown(section), path.display()),
+        format!(
+            "there is no section [{}] in a configuration file ({})",
+            shown(section),
+            path.display()
+        ),
     )
     .hint(format!("the nearest is [{nearest}]"))
 }
@@ -109,7 +114,8 @@ fn unknown_section(path: &Path, section: &str) -> Failure {
 fn unknown_key(path: &Path, section: &str, name: &str) -> Failure {
     // A key that stands in the wrong section is nearer than a similar one in the right section.
     let elsewhere = keys().find(|key| key.name == name);
-    let here = nearest(name, keys().filter(|key| key.section == section).map(|key| key.name.to_owned()));
+    let here =
+        nearest(name, keys().filter(|key| key.section == section).map(|key| key.name.to_owned()));
     let hint = match (elsewhere, here) {
         (Some(key), _) => format!("[{}] {}", key.section, key.name),
         (None, here) => format!("[{section}] {}", here.unwrap_or_default()),
@@ -133,7 +139,8 @@ fn apply_variable(settings: &mut Settings, variable: &str, value: &str) -> Resul
         return Ok(());
     }
     if let Some(key) = keys().find(|key| key.variable() == variable) {
-        return (key.set)(settings, &Input::Text(value)).map_err(|wrong| wrong_value(variable, &wrong));
+        return (key.set)(settings, &Input::Text(value))
+            .map_err(|wrong| wrong_value(variable, &wrong));
     }
     let in_section = keys().any(|key| {
         rest.strip_prefix(&key.section.to_uppercase()).is_some_and(|rest| rest.starts_with('_'))
@@ -180,9 +187,13 @@ mod tests {
     fn flags_win_over_environment_over_file_over_defaults() {
         let (_folder, path) = file("[kv]\nreplication = 3\nread_quorum = 2\n[dht]\nk = 8\n");
         let flag = Flag { flag: "--k", key: ("dht", "k"), input: Input::Text("10") };
-        let environment =
-            [("POTLUCK_KV_REPLICATION", "5"), ("POTLUCK_DHT_K", "9"), ("HOME", "/"), ("POTLUCK_NODE", "x")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let environment = [
+            ("POTLUCK_KV_REPLICATION", "5"),
+            ("POTLUCK_DHT_K", "9"),
+            ("HOME", "/"),
+            ("POTLUCK_NODE", "x"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let settings = load(Some(&path), environment, &[flag]).expect("valid");
         assert_eq!(settings.protocol.dht.k, 10);
         assert_eq!(settings.protocol.kv.replication, 5);
@@ -226,7 +237,8 @@ mod tests {
     #[test]
     fn lists_in_the_environment_are_comma_separated() {
         let settings =
-            load(None, variable("POTLUCK_NETWORK_ENTRY", "127.0.0.1:1, host.example:2"), &[]).expect("valid");
+            load(None, variable("POTLUCK_NETWORK_ENTRY", "127.0.0.1:1, host.example:2"), &[])
+                .expect("valid");
         assert_eq!(settings.network.entry, ["127.0.0.1:1", "host.example:2"]);
     }
 }

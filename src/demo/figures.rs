@@ -49,7 +49,10 @@ impl Figures {
         };
         let all = self.records;
         need(self.written == all, format!("only {} of {all} records were written", self.written));
-        need(self.read_back == all, format!("only {} of {all} records were read back", self.read_back));
+        need(
+            self.read_back == all,
+            format!("only {} of {all} records were read back", self.read_back),
+        );
         need(
             self.after_kill == all,
             format!("only {} of {all} records were read after the kills", self.after_kill),
@@ -87,15 +90,15 @@ impl Figures {
                 &format!("read back, {} nodes killed", self.killed),
                 &format!("{} of {}", self.after_kill, self.records),
             ],
-            [
-                "conflicts merged",
-                &format!("{} of {}", self.conflicts_merged, self.conflicts_made),
-            ],
+            ["conflicts merged", &format!("{} of {}", self.conflicts_merged, self.conflicts_made)],
             ["puts", &pace(&self.put)],
             ["gets", &pace(&self.get)],
             [
                 "hops of a lookup",
-                &format!("mean {:.2}, at most {} ({} lookups)", self.hops.mean, self.hops.max, self.hops.lookups),
+                &format!(
+                    "mean {:.2}, at most {} ({} lookups)",
+                    self.hops.mean, self.hops.max, self.hops.lookups
+                ),
             ],
             [
                 "a death noticed after",
@@ -181,10 +184,27 @@ mod tests {
     fn the_object_has_the_fields_that_scripts_rely_on() {
         let object = good().to_json();
         for path in [
-            "/nodes", "/joinSeconds", "/records/written", "/records/readBack", "/records/afterKill",
-            "/conflicts/made", "/conflicts/merged", "/put/perSecond", "/put/p50Ms", "/put/p99Ms",
-            "/get/perSecond", "/get/p50Ms", "/get/p99Ms", "/get/hops/mean", "/get/hops/max", "/file",
-            "/killed", "/detectionSeconds/median", "/detectionSeconds/max", "/memoryMiBPerNode", "/ok",
+            "/nodes",
+            "/joinSeconds",
+            "/records/written",
+            "/records/readBack",
+            "/records/afterKill",
+            "/conflicts/made",
+            "/conflicts/merged",
+            "/put/perSecond",
+            "/put/p50Ms",
+            "/put/p99Ms",
+            "/get/perSecond",
+            "/get/p50Ms",
+            "/get/p99Ms",
+            "/get/hops/mean",
+            "/get/hops/max",
+            "/file",
+            "/killed",
+            "/detectionSeconds/median",
+            "/detectionSeconds/max",
+            "/memoryMiBPerNode",
+            "/ok",
         ] {
             assert!(object.pointer(path).is_some(), "{path}");
         }

@@ -54,6 +54,8 @@ pub(super) fn start(
         .args(["up", "--admission", "lab", "--network"])
         .arg(network(plan))
         .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--exit-with-stdin"])
+        .arg("--scrap")
+        .arg(kitchen.path(""))
         .arg("--data")
         .arg(kitchen.path(&format!("node-{number}")))
         .args(entry);

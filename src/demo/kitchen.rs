@@ -9,6 +9,9 @@ use tempfile::TempDir;
 
 use crate::failure::Failure;
 
+/// What the names of demo folders begin with.
+pub(crate) const FOLDER_PREFIX: &str = "potluck-demo-";
+
 /// Holds what must not outlive the demo.
 #[derive(Debug)]
 pub(super) struct Kitchen {
@@ -27,7 +30,7 @@ impl Kitchen {
     /// An empty kitchen in a new folder.
     pub(super) fn open() -> Result<Arc<Self>, Failure> {
         let folder = tempfile::Builder::new()
-            .prefix("potluck-demo-")
+            .prefix(FOLDER_PREFIX)
             .tempdir()
             .map_err(|error| Failure::failed(format!("cannot make a temporary folder: {error}")))?;
         let path = folder.path().to_owned();
@@ -62,6 +65,11 @@ impl Kitchen {
         inner.children.push(child);
         let stdout = stdout.ok_or_else(|| Failure::failed("a node process has no stdout"))?;
         Ok((inner.children.len() - 1, stdout))
+    }
+
+    /// The number by which the system knows a process.
+    pub(super) fn process_id(&self, index: usize) -> u32 {
+        self.lock().children.get(index).map_or(0, Child::id)
     }
 
     /// Kills a process (SIGKILL where there are signals).

@@ -60,10 +60,8 @@ fn made_up(plan: &Plan) -> Vec<Dish> {
         .map(|number| {
             let most = if rng.chance(0.2) { 8192 } else { 512 };
             let length = 1 + rng.below(most) as usize;
-            let bytes: Vec<u8> = std::iter::repeat_with(|| rng.bytes::<32>())
-                .flatten()
-                .take(length)
-                .collect();
+            let bytes: Vec<u8> =
+                std::iter::repeat_with(|| rng.bytes::<32>()).flatten().take(length).collect();
             Dish { name: format!("demo/dish-{number:05}"), bytes: bytes.into() }
         })
         .collect()

@@ -51,7 +51,7 @@ pub(super) async fn join(
 pub(super) async fn leave(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     // Goes on when whoever asked hangs up: a node that has begun to leave has to stop.
     let leaving = tokio::spawn(async move {
-        let report = app.node().leave().await;
+        let report = app.node().hand_over().await;
         app.tell_to_stop();
         report
     });

@@ -154,9 +154,8 @@ fn admit<'a>(
     if request.method() == Method::GET && matches!(path, "/healthz" | "/readyz") {
         return Ok(None);
     }
-    let full = |_| {
-        Problem::unavailable("busy", "too many requests are under way").hint("try again")
-    };
+    let full =
+        |_| Problem::unavailable("busy", "too many requests are under way").hint("try again");
     app.permits.try_acquire().map(Some).map_err(full)
 }
 

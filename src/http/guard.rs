@@ -96,9 +96,8 @@ fn name_of(host: &str) -> &str {
 }
 
 fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
-    let refused = || {
-        Problem::forbidden("foreignOrigin", "pages of other sites may not use this API")
-    };
+    let refused =
+        || Problem::forbidden("foreignOrigin", "pages of other sites may not use this API");
     let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
     if site == Some("cross-site") {
         return Err(refused());
@@ -107,7 +106,11 @@ fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
         None => Ok(()),
         Some(origin) => {
             let own = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
-            if own.is_some_and(|own| own.eq_ignore_ascii_case(host)) { Ok(()) } else { Err(refused()) }
+            if own.is_some_and(|own| own.eq_ignore_ascii_case(host)) {
+                Ok(())
+            } else {
+                Err(refused())
+            }
         }
     }
 }
@@ -174,10 +177,20 @@ mod tests {
     #[test]
     fn only_addresses_localhost_and_configured_names_are_hosts() {
         let ask = |host| status(&rules(None), Method::GET, "/v1/status", &[("host", host)]);
-        for host in ["127.0.0.1:8080", "[::1]:8080", "[::1]", "localhost", "LOCALHOST:1", "node.example:8080", "10.1.2.3"] {
+        for host in [
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "[::1]",
+            "localhost",
+            "LOCALHOST:1",
+            "node.example:8080",
+            "10.1.2.3",
+        ] {
             assert_eq!(ask(host), 200, "{host}");
         }
-        for host in ["evil.example", "evil.example:8080", "", "localhost.evil.example", "127.0.0.1.nip.io"] {
+        for host in
+            ["evil.example", "evil.example:8080", "", "localhost.evil.example", "127.0.0.1.nip.io"]
+        {
             assert_eq!(ask(host), 403, "{host}");
         }
         let none = status(&rules(None), Method::GET, "/", &[]);
@@ -188,13 +201,16 @@ mod tests {
     #[test]
     fn pages_of_other_sites_are_refused() {
         let put = |name, value| {
-            let headers = [("host", "localhost:8080"), ("content-type", "application/json"), (name, value)];
+            let headers =
+                [("host", "localhost:8080"), ("content-type", "application/json"), (name, value)];
             status(&rules(None), Method::PUT, "/v1/kv/a", &headers)
         };
         assert_eq!(put("origin", "http://localhost:8080"), 200);
         assert_eq!(put("sec-fetch-site", "same-origin"), 200);
         assert_eq!(put("sec-fetch-site", "cross-site"), 403);
-        for origin in ["http://evil.example", "null", "https://localhost:8080", "http://localhost:3000"] {
+        for origin in
+            ["http://evil.example", "null", "https://localhost:8080", "http://localhost:3000"]
+        {
             assert_eq!(put("origin", origin), 403, "{origin}");
         }
     }
@@ -228,7 +244,10 @@ mod tests {
         for wrong in ["Bearer secre", "Bearer secrets", "Basic secret", "secret", "Bearer "] {
             assert_eq!(ask("/v1/status", &[("authorization", wrong)]), 401, "{wrong}");
         }
-        assert_eq!((ask("/healthz", &[]), ask("/metrics", &[]), ask("/debug/lookups", &[])), (200, 401, 401));
+        assert_eq!(
+            (ask("/healthz", &[]), ask("/metrics", &[]), ask("/debug/lookups", &[])),
+            (200, 401, 401)
+        );
         assert_eq!(ask("/healthz/../v1/status", &[]), 401);
     }
 }

@@ -28,8 +28,13 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Prob
     let status = app.node().status().await.map_err(|_| Problem::stopped())?;
     if let Some(why) = status.store.stopped {
         let detail = format!("the store stopped: {why}");
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, Exit::NoSpace, "storeStopped", detail)
-            .hint("look after the disk, then restart the node"));
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Exit::NoSpace,
+            "storeStopped",
+            detail,
+        )
+        .hint("look after the disk, then restart the node"));
     }
     if !status.view.ready {
         return Err(Problem::unavailable("notJoined", "this node has not joined the network yet")

@@ -201,7 +201,9 @@ pub(super) async fn get(
     let tag = format!("\"{}-{}\"", hex(&done.digest.to_bytes()), reading.values.len());
     if all {
         let all: Siblings = siblings(reading);
-        return Ok(([(CONTEXT_HEADER, all.context.clone()), ("etag", tag)], json(&all)).into_response());
+        return Ok(
+            ([(CONTEXT_HEADER, all.context.clone()), ("etag", tag)], json(&all)).into_response()
+        );
     }
     match &reading.values[..] {
         [] => Ok(absent(reading)),

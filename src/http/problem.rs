@@ -15,12 +15,7 @@ use crate::failure::Exit;
 pub(super) struct Problem(Box<ProblemBody>);
 
 impl Problem {
-    pub(super) fn new(
-        status: StatusCode,
-        exit: Exit,
-        code: &str,
-        detail: impl ToString,
-    ) -> Self {
+    pub(super) fn new(status: StatusCode, exit: Exit, code: &str, detail: impl ToString) -> Self {
         Self(Box::new(ProblemBody {
             r#type: "about:blank".to_owned(),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
@@ -123,10 +118,14 @@ impl From<CommandError> for Problem {
                     body.needed = Some(needed);
                 })
             }
-            CommandError::Absent => Self::absent(detail),
+            CommandError::Absent => Self::absent(detail).hint("check its name and space"),
             CommandError::Draft(error) => of_draft(&error, detail),
             CommandError::BadContext => Self::bad("badContext", detail),
             CommandError::TooLong(_) => Self::bad("tooLong", detail),
+            CommandError::Clock => Self::unavailable("clock", detail),
+            CommandError::LostOwn => {
+                Self::new(StatusCode::CONFLICT, Exit::Conflict, "lostOwn", detail)
+            }
             CommandError::Refused(refusal) => of_refusal(refusal, detail),
             CommandError::Storage(failure) => of_storage(failure, detail),
             CommandError::Leaving => Self::unavailable("leaving", detail),
@@ -136,12 +135,9 @@ impl From<CommandError> for Problem {
 
 fn of_draft(error: &DraftError, detail: String) -> Problem {
     match error {
-        DraftError::ValueTooLarge(_) => Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            Exit::Usage,
-            "tooLarge",
-            detail,
-        ),
+        DraftError::ValueTooLarge(_) => {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Exit::Usage, "tooLarge", detail)
+        }
         DraftError::TooManyValues(_) => {
             Problem::new(StatusCode::CONFLICT, Exit::Conflict, "tooManyValues", detail)
         }
@@ -168,12 +164,9 @@ fn of_storage(failure: StorageFailure, detail: String) -> Problem {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, Exit::NoSpace, "storeStopped", detail)
                 .hint("look after the disk, then restart the node")
         }
-        StorageFailure::Corrupt => Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            Exit::Verification,
-            "damaged",
-            detail,
-        ),
+        StorageFailure::Corrupt => {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Exit::Verification, "damaged", detail)
+        }
     }
 }
 
@@ -195,6 +188,8 @@ mod tests {
             (CommandError::Draft(DraftError::ValueTooLarge(70_000)), 413, 2),
             (CommandError::Draft(DraftError::TooManyValues(8)), 409, 4),
             (CommandError::BadContext, 400, 2),
+            (CommandError::Clock, 503, 5),
+            (CommandError::LostOwn, 409, 4),
             (CommandError::Storage(StorageFailure::Full), 507, 9),
             (CommandError::Storage(StorageFailure::Stopped), 503, 9),
             (CommandError::Storage(StorageFailure::Corrupt), 500, 7),
@@ -210,7 +205,10 @@ mod tests {
     fn too_few_acknowledgements_say_how_many_there_were() {
         let error = CommandError::TooFewAcks { acks: 1, needed: 3, wanted: 5, members: 12 };
         let body = Problem::from(error).0;
-        assert_eq!((body.acks, body.needed, body.wanted, body.members), (Some(1), Some(3), Some(5), Some(12)));
+        assert_eq!(
+            (body.acks, body.needed, body.wanted, body.members),
+            (Some(1), Some(3), Some(5), Some(12))
+        );
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(super) fn conflict(reading: &Reading, detail: String) -> Response {
 
 /// No value, with the context of what was deleted.
 pub(super) fn absent(reading: &Reading) -> Response {
-    let problem = Problem::absent("there is no such record");
+    let problem = Problem::absent("there is no such record").hint("check its name and space");
     if reading.context.is_empty() {
         return problem.into_response();
     }

@@ -1,18 +1,27 @@
 //! The life of a node process: start, serve, stop.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use potluck::Node;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
+use super::WithParent;
 use super::signals::{Signals, stdin_closed};
+use super::start::start;
 use crate::config::{OnTerm, Settings};
-use crate::failure::{Exit, Failure};
+use crate::demo::FOLDER_PREFIX;
+use crate::failure::Failure;
 use crate::http::{self, App, Rules, StopReason};
 use crate::out::Out;
 use crate::place::url_file;
+
+/// How long after a node's end its leaving over HTTP may still be reported.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Why a node stops.
 enum Stop {
@@ -22,6 +31,8 @@ enum Stop {
     Orphaned,
     /// It has left the network over HTTP.
     Left,
+    /// It has stopped by itself.
+    Ended,
 }
 
 /// Runs a node until it is asked to stop.
@@ -29,7 +40,7 @@ pub(super) async fn run(
     out: Out,
     settings: Settings,
     token: Option<String>,
-    exit_with_stdin: bool,
+    parent: &WithParent,
 ) -> Result<(), Failure> {
     let mut signals = Signals::take()
         .map_err(|error| Failure::failed(format!("cannot take signals: {error}")))?;
@@ -38,9 +49,11 @@ pub(super) async fn run(
     let node = start(&settings).await?;
     let url_file = url_file(node.data_dir());
     if let Err(error) = std::fs::write(&url_file, format!("{url}\n")) {
-        node.stop().await.map_err(Failure::failed)?;
-        let message = format!("cannot write {}: {error}", url_file.display());
-        return Err(Failure::failed(message).hint("choose another folder with --data"));
+        // The node works without, and a full disk may have room again later.
+        out.note(format!(
+            "clients need --node {url}: cannot write {}: {error}",
+            url_file.display()
+        ));
     }
     out.line(format!("contact {}", node.contact()));
     let (stop, mut stopping) = watch::channel(None);
@@ -51,60 +64,33 @@ pub(super) async fn run(
     out.line(format!("http {url}"));
 
     let reason = tokio::select! {
-        reason = wait_for_stop(&mut signals, &mut stopping, exit_with_stdin) => reason,
+        reason = wait_for_stop(&node, &mut signals, &mut stopping, parent.exits) => reason,
         never = say_when_ready(out, &node) => never,
     };
-    let ending = end(out, &node, on_term, &reason);
-    tokio::pin!(ending);
     let result = tokio::select! {
-        result = ending.as_mut() => result,
+        result = end(out, &node, on_term, &reason) => result,
         () = signals.next() => {
             out.note("stopping at once");
-            node.stop().await.map_err(Failure::failed)
+            stop_at_once(&node).await
         }
     };
     server.stop().await;
     forget_url(&url_file, &url);
+    if let (Stop::Orphaned, Some(folder)) = (&reason, &parent.scrap) {
+        scrap(folder, node.data_dir());
+    }
     result
 }
 
+/// The URL that reaches a listener from this machine.
 fn url_of(listener: &TcpListener) -> Result<String, Failure> {
     let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
-    let ip = address.ip();
-    // 0.0.0.0 is no address to call.
-    let ip = if ip.is_unspecified() {
-        match ip {
-            std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        }
-    } else {
-        ip
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
     };
-    Ok(format!("http://{}", std::net::SocketAddr::new(ip, address.port())))
-}
-
-async fn start(settings: &Settings) -> Result<Node, Failure> {
-    let mut builder = Node::builder()
-        .data_dir(&settings.node.data_dir)
-        .network(&settings.network.name)
-        .admission(settings.network.admission)
-        .config(settings.protocol.clone())
-        .store_memory_bytes(settings.store.memory_bytes)
-        .sync(settings.store.sync)
-        .client(settings.node.client);
-    for address in &settings.node.listen {
-        builder = builder.listen(*address);
-    }
-    if let Some(address) = settings.node.advertise {
-        builder = builder.advertise(address);
-    }
-    if let Some(bytes) = settings.store.disk_bytes {
-        builder = builder.store_disk_bytes(bytes);
-    }
-    for entry in &settings.network.entry {
-        builder = builder.entry(entry.as_str());
-    }
-    builder.start().await.map_err(|error| Failure::new(Exit::Failed, "start", error))
+    Ok(format!("http://{}", SocketAddr::new(ip, address.port())))
 }
 
 /// Says that the network has been entered; never ends by itself.
@@ -116,35 +102,47 @@ async fn say_when_ready(out: Out, node: &Node) -> Stop {
 }
 
 async fn wait_for_stop(
+    node: &Node,
     signals: &mut Signals,
     stopping: &mut watch::Receiver<Option<StopReason>>,
     exit_with_stdin: bool,
 ) -> Stop {
-    let orphaned = async {
-        if exit_with_stdin { stdin_closed().await } else { std::future::pending().await }
-    };
+    let orphaned =
+        async { if exit_with_stdin { stdin_closed().await } else { std::future::pending().await } };
     tokio::select! {
-        () = signals.next() => Stop::Asked,
-        () = orphaned => Stop::Orphaned,
+        () = signals.next() => return Stop::Asked,
+        () = orphaned => return Stop::Orphaned,
         // The sender lives in the server, which outlives this.
-        _ = stopping.wait_for(Option::is_some) => Stop::Left,
+        _ = stopping.wait_for(Option::is_some) => return Stop::Left,
+        () = node.stopped() => {}
+    }
+    match timeout(LAST_WORD, stopping.wait_for(Option::is_some)).await {
+        Ok(_) => Stop::Left,
+        Err(_) => Stop::Ended,
     }
 }
 
 async fn end(out: Out, node: &Node, on_term: OnTerm, reason: &Stop) -> Result<(), Failure> {
     match (reason, on_term) {
         (Stop::Left, _) => Ok(()),
+        (Stop::Ended, _) => {
+            Err(Failure::failed("the node stopped by itself").hint("start it again"))
+        }
         (Stop::Asked, OnTerm::Leave) => {
             out.note("leaving; once more to stop at once");
-            let report = node.leave().await.map_err(Failure::failed)?;
-            let records = report.handed_over;
-            out.note(format!("left after {:.1} s, {records} records handed over", report.took.as_secs_f64()));
+            // It may have been told to leave over HTTP at the same time, and be gone already.
+            if let Ok(report) = node.hand_over().await {
+                let (records, took) = (report.handed_over, report.took.as_secs_f64());
+                out.note(format!("left after {took:.1} s, {records} records handed over"));
+            }
             Ok(())
         }
-        (Stop::Asked, OnTerm::Pause) | (Stop::Orphaned, _) => {
-            node.stop().await.map_err(Failure::failed)
-        }
+        (Stop::Asked, OnTerm::Pause) | (Stop::Orphaned, _) => stop_at_once(node).await,
     }
+}
+
+async fn stop_at_once(node: &Node) -> Result<(), Failure> {
+    node.stop().await.map_err(Failure::failed)
 }
 
 /// Removes the URL file, unless another node has written its own since.
@@ -152,5 +150,15 @@ fn forget_url(path: &Path, url: &str) {
     if std::fs::read_to_string(path).is_ok_and(|text| text.trim() == url) {
         // A file that stays only costs the next client a moment.
         let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Removes the folder of a demo that was killed. All its nodes do so; the last one finishes it.
+fn scrap(folder: &Path, data_dir: &Path) {
+    let is_demo =
+        folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FOLDER_PREFIX));
+    if is_demo && data_dir.starts_with(folder) {
+        // What another node of the demo removes at the same time is gone as well.
+        let _ = std::fs::remove_dir_all(folder);
     }
 }

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 /// At most `capacity` entries; inserting into a full map evicts the least recently used one.
 /// Ordered by key, so that iterating gives the same order in every run.
+///
+/// A use only notes its time in the entry. The order of uses is put right when somebody has to
+/// leave, so that the common case costs one search.
 #[derive(Debug, Clone)]
 pub struct LruMap<K, V> {
     entries: BTreeMap<K, (u64, V)>,
+    /// When each entry was used, as of the last time its place was looked at: never too late.
     by_use: BTreeMap<u64, K>,
     capacity: usize,
     clock: u64,
@@ -26,11 +30,10 @@ impl<K: Ord + Clone, V> LruMap<K, V> {
 
     /// Puts a value in and gives back what had to leave: the key's old value or the evicted entry.
     pub fn insert(&mut self, key: K, value: V) -> Option<(K, V)> {
-        let left = match self.remove(&key) {
-            Some(old) => Some((key.clone(), old)),
-            None if self.entries.len() >= self.capacity => self.evict(),
-            None => None,
-        };
+        if let Some(old) = self.get_mut(&key) {
+            return Some((key, std::mem::replace(old, value)));
+        }
+        let left = if self.entries.len() >= self.capacity { self.evict() } else { None };
         self.clock += 1;
         self.by_use.insert(self.clock, key.clone());
         self.entries.insert(key, (self.clock, value));
@@ -38,18 +41,26 @@ impl<K: Ord + Clone, V> LruMap<K, V> {
     }
 
     fn evict(&mut self) -> Option<(K, V)> {
-        let (_, oldest) = self.by_use.pop_first()?;
-        self.evicted += 1;
-        self.entries.remove(&oldest).map(|(_, value)| (oldest, value))
+        loop {
+            let (noted, key) = self.by_use.pop_first()?;
+            match self.entries.get(&key).map(|(used, _)| *used) {
+                Some(used) if used == noted => {
+                    self.evicted += 1;
+                    return self.entries.remove(&key).map(|(_, value)| (key, value));
+                }
+                // Used since: its place is further back.
+                Some(used) => {
+                    self.by_use.insert(used, key);
+                }
+                None => {}
+            }
+        }
     }
 
     /// The value of `key`, which counts as a use.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let (used, value) = self.entries.get_mut(key)?;
         self.clock += 1;
-        if let Some(owned) = self.by_use.remove(used) {
-            self.by_use.insert(self.clock, owned);
-        }
         *used = self.clock;
         Some(value)
     }
@@ -62,8 +73,12 @@ impl<K: Ord + Clone, V> LruMap<K, V> {
 
     /// Takes an entry out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        let (used, value) = self.entries.remove(key)?;
-        self.by_use.remove(&used);
+        let (_, value) = self.entries.remove(key)?;
+        // Its note stays until it comes to the front or there are too many such.
+        if self.by_use.len() > 2 * self.capacity {
+            let entries = &self.entries;
+            self.by_use.retain(|_, noted| entries.contains_key(noted));
+        }
         Some(value)
     }
 
@@ -103,6 +118,23 @@ mod tests {
         assert_eq!(map.get_mut(&"a"), Some(&mut 1));
         assert_eq!(map.insert("c", 3), Some(("b", 2)));
         assert_eq!((map.len(), map.evicted(), map.peek(&"b")), (2, 1, None));
+    }
+
+    #[test]
+    fn coming_and_going_keeps_no_traces() {
+        let mut map = LruMap::new(4);
+        for number in 0..1000 {
+            map.insert(number, number);
+            map.remove(&number);
+        }
+        assert!(map.is_empty() && map.by_use.len() <= 9);
+        map.insert(1, 1);
+        map.remove(&1);
+        map.insert(1, 2);
+        (2..6).for_each(|number| {
+            map.insert(number, number);
+        });
+        assert_eq!((map.len(), map.peek(&1), map.peek(&5)), (4, None, Some(&5)));
     }
 
     #[test]

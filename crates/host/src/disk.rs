@@ -49,7 +49,6 @@ enum Work {
 }
 
 /// The drive loop's end.
-#[derive(Debug)]
 pub(crate) struct Disk {
     work: mpsc::Sender<Work>,
     replies: mpsc::Receiver<Replies>,

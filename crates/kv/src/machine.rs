@@ -519,7 +519,7 @@ impl Kv {
         self.leave_by = Some(now + self.core.config.leave_deadline);
         self.served_before = self.core.stats.keys_served;
         if self.core.serves {
-            self.repair.leave(&mut self.core);
+            self.repair.leave(&mut self.core, now);
         }
         self.check_left(now);
     }

@@ -90,14 +90,18 @@ impl Repair {
         }
     }
 
-    /// This node leaves: offer its keys to those who take its places.
-    pub(crate) fn leave(&mut self, core: &mut Core) {
+    /// This node leaves: offer its keys to those who take its places, and to newcomers that replicas
+    /// had not been repaired for yet.
+    pub(crate) fn leave(&mut self, core: &mut Core, now: Instant) {
         self.leaving = true;
         self.due = None;
-        self.offers.clear();
+        for offers in self.offers.values_mut() {
+            offers.next = now;
+            offers.entries.values_mut().for_each(|(_, from)| *from = now);
+        }
         let all = (Key::from_bytes([0; 32]), Key::from_bytes([0xff; 32]));
-        let before = core.around.clone();
-        let after = before.without(&core.me.id);
+        let before = self.run.take().map_or_else(|| self.settled.clone(), |run| run.before);
+        let after = core.around.without(&core.me.id);
         let generation = core.fresh_id();
         let ranges = [all].into();
         self.run = Some(Run { before, after, ranges, scanning: false, generation });

@@ -54,9 +54,17 @@ fn process(to: &mut Vec<Sample>, stats: &NodeStats) {
     let drive = &stats.drive;
     to.extend([
         gauge("uptime_seconds", "Since the start", stats.uptime.as_secs_f64()),
-        gauge("memory_bytes", "Resident memory of the process", stats.memory_bytes.unwrap_or(0) as f64),
+        gauge(
+            "memory_bytes",
+            "Resident memory of the process",
+            stats.memory_bytes.unwrap_or(0) as f64,
+        ),
         gauge("loop_lag_seconds", "How late the last timer was handled", drive.lag.as_secs_f64()),
-        gauge("loop_lag_max_seconds", "The latest timer of the last minutes", drive.lag_max.as_secs_f64()),
+        gauge(
+            "loop_lag_max_seconds",
+            "The latest timer of the last minutes",
+            drive.lag_max.as_secs_f64(),
+        ),
     ]);
     counters!(to, stats.node, "node",
         busy: "Inputs refused because a bounded queue was full",

@@ -181,10 +181,13 @@ impl Dht {
                 EntryPoint::Name(name) => self.outbox.push_back(Output::Resolve(name)),
             }
         }
+        // Who wakes up for one takes along those who are due soon.
+        let any_due = self.table.entries().any(|entry| entry.check_at <= now);
+        let soon = now + self.config.heartbeat_interval / 5;
         let due: Vec<Peer> = self
             .table
             .entries()
-            .filter(|entry| entry.check_at <= now)
+            .filter(|entry| any_due && entry.check_at <= soon)
             .map(|entry| entry.peer)
             .collect();
         for peer in due {

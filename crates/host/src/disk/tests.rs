@@ -119,12 +119,37 @@ async fn a_view_shows_what_the_store_holds() {
 }
 
 #[tokio::test]
+async fn a_read_does_not_overtake_a_change_and_needs_no_thread_when_none_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { sync: SyncMode::Buffered, ..StoreConfig::new(network()) };
+    let mut disk = Disk::start(DiskStore::open(folder.path(), &config).unwrap()).unwrap();
+    disk.submit(OpId(1), load(1));
+    assert!(matches!(disk.pop_done(), Some((OpId(1), StorageReply::Loaded { .. }))));
+    disk.submit(OpId(2), merge(1));
+    disk.submit(OpId(3), load(1));
+    assert_eq!(disk.pop_done(), None);
+    let answers = answers(&mut disk, 2).await;
+    let StorageReply::Loaded { envelopes } = &answers[1].1 else { panic!("{answers:?}") };
+    assert_eq!(envelopes.len(), 1);
+}
+
+#[tokio::test]
 async fn without_its_thread_every_operation_fails_instead_of_waiting() {
     let (work, queue) = mpsc::channel(1);
     let (_answers, replies) = mpsc::channel(1);
     let (_end, ended) = oneshot::channel();
-    let mut disk = Disk { work, replies, kept_back: VecDeque::new(), failed: Vec::new(), ended };
-    disk.submit(OpId(1), load(1));
+    let owner = Owner { store: MemoryStore::in_memory(), broken: false };
+    let mut disk = Disk {
+        work,
+        replies,
+        kept_back: VecDeque::new(),
+        done: VecDeque::new(),
+        unanswered: 0,
+        owner: Arc::new(Mutex::new(owner)),
+        in_memory: false,
+        ended,
+    };
+    disk.submit(OpId(1), merge(1));
     disk.submit(OpId(2), load(2));
     assert!(disk.is_full());
     drop(queue);

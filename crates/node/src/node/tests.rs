@@ -239,6 +239,18 @@ fn who_leaves_hands_its_records_over() {
 }
 
 #[test]
+fn who_leaves_right_after_another_came_hands_over_all_the_same() {
+    let mut table = Table::joined(1);
+    table.command(0, Command::Put(put("a", "x")));
+    // Within the delay that a change of neighbours settles for.
+    let newcomer = table.join();
+    assert!(matches!(table.command(0, Command::Leave), Reply::Left { .. }));
+    table.kill(0);
+    table.run(Duration::from_millis(5));
+    assert_eq!(table.holders(&key("a")), [newcomer]);
+}
+
+#[test]
 fn replicas_tell_who_is_behind() {
     let mut table = Table::joined(12);
     table.command(0, Command::Put(put("a", "x")));

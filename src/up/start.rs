@@ -1,0 +1,105 @@
+//! Starting the node, and which exit code belongs to what keeps it from starting.
+
+use std::io;
+
+use potluck::{BindError, Node, StartError};
+use potluck_store::OpenError;
+
+use crate::config::Settings;
+use crate::failure::{Exit, Failure};
+
+/// Starts a node with these settings.
+///
+/// # Errors
+/// One sentence that says what to do next.
+pub(super) async fn start(settings: &Settings) -> Result<Node, Failure> {
+    let mut builder = Node::builder()
+        .data_dir(&settings.node.data_dir)
+        .network(&settings.network.name)
+        .admission(settings.network.admission)
+        .config(settings.protocol.clone())
+        .store_memory_bytes(settings.store.memory_bytes)
+        .sync(settings.store.sync)
+        .client(settings.node.client);
+    for address in &settings.node.listen {
+        builder = builder.listen(*address);
+    }
+    if let Some(address) = settings.node.advertise {
+        builder = builder.advertise(address);
+    }
+    if let Some(bytes) = settings.store.disk_bytes {
+        builder = builder.store_disk_bytes(bytes);
+    }
+    for entry in &settings.network.entry {
+        builder = builder.entry(entry.as_str());
+    }
+    builder.start().await.map_err(|error| failure_of(&error))
+}
+
+fn failure_of(error: &potluck::Error) -> Failure {
+    let (exit, code) = match error {
+        potluck::Error::Start(error) => kind_of(error),
+        _ => (Exit::Failed, "start"),
+    };
+    Failure::new(exit, code, error)
+}
+
+fn kind_of(error: &StartError) -> (Exit, &'static str) {
+    match error {
+        StartError::Store(error) => kind_of_open(error),
+        StartError::File { source, .. } => kind_of_io(source),
+        StartError::IdentityDamaged { .. } | StartError::NetworkDamaged { .. } => {
+            (Exit::Verification, "damaged")
+        }
+        StartError::IdentityExposed { .. } => (Exit::Refused, "identityExposed"),
+        StartError::OtherNetwork { .. } | StartError::OtherIdentity { .. } => {
+            (Exit::Usage, "otherNode")
+        }
+        StartError::Bind(BindError::InUse { .. }) => (Exit::Failed, "portInUse"),
+        StartError::NoFolder
+        | StartError::NoNetwork
+        | StartError::NetworkName
+        | StartError::Admission(_)
+        | StartError::PublicLab(_)
+        | StartError::Advertise(_)
+        | StartError::EntryPoint(_)
+        | StartError::SeveralListen
+        | StartError::Config(_) => (Exit::Usage, "config"),
+        _ => (Exit::Failed, "start"),
+    }
+}
+
+fn kind_of_open(error: &OpenError) -> (Exit, &'static str) {
+    match error {
+        OpenError::Locked { .. } => (Exit::Failed, "folderInUse"),
+        OpenError::OtherNetwork { .. } => (Exit::Usage, "otherNode"),
+        OpenError::Damaged { .. } => (Exit::Verification, "damaged"),
+        OpenError::Io { source, .. } => kind_of_io(source),
+        _ => (Exit::Failed, "start"),
+    }
+}
+
+fn kind_of_io(error: &io::Error) -> (Exit, &'static str) {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (Exit::NoSpace, "noSpace"),
+        _ => (Exit::Failed, "start"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_lack_of_room_and_wrong_usage_have_their_exit_codes() {
+        let file = |source| StartError::File { path: "x".into(), source };
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(kind_of(&file(full)).0, Exit::NoSpace);
+        assert_eq!(kind_of(&file(io::ErrorKind::NotFound.into())).0, Exit::Failed);
+        let damaged = OpenError::Damaged { folder: "x".into(), detail: String::new() };
+        assert_eq!(kind_of(&StartError::Store(damaged)).0, Exit::Verification);
+        let locked = OpenError::Locked { folder: "x".into() };
+        assert_eq!(kind_of(&StartError::Store(locked)).0, Exit::Failed);
+        assert_eq!(kind_of(&StartError::SeveralListen).0, Exit::Usage);
+    }
+}

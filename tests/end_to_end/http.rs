@@ -1,0 +1,177 @@
+//! The HTTP API over real sockets.
+
+use std::fs;
+
+use serde_json::Value;
+use ureq::http::Request;
+use ureq::{Agent, Body};
+
+use crate::process::Node;
+
+type Response = ureq::http::Response<Body>;
+
+fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+    let config = Agent::config_builder().http_status_as_error(false).proxy(None).build();
+    let mut request = Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let agent = Agent::from(config);
+    let response = match method {
+        "GET" | "HEAD" | "DELETE" => agent.run(request.body(()).expect("a request")),
+        _ => agent.run(request.body(body).expect("a request")),
+    };
+    response.expect("an answer")
+}
+
+fn get(node: &Node, path: &str) -> Response {
+    ask("GET", &format!("{}{path}", node.url), &[], b"")
+}
+
+fn put(node: &Node, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+    let headers = [&[("content-type", "application/octet-stream")], headers].concat();
+    ask("PUT", &format!("{}{path}", node.url), &headers, body)
+}
+
+fn json(mut response: Response) -> Value {
+    serde_json::from_slice(&response.body_mut().read_to_vec().expect("a body")).expect("JSON")
+}
+
+fn header(response: &Response, name: &str) -> String {
+    response.headers().get(name).map_or("", |value| value.to_str().expect("text")).to_owned()
+}
+
+fn problem(response: Response, status: u16, exit: u64) {
+    assert_eq!(response.status(), status);
+    assert_eq!(header(&response, "content-type"), "application/problem+json");
+    let body = json(response);
+    assert_eq!((&body["status"], &body["exit"]), (&status.into(), &exit.into()), "{body}");
+    assert!(body["code"].is_string() && body["detail"].is_string(), "{body}");
+}
+
+#[test]
+fn a_record_goes_in_and_comes_out() {
+    let node = Node::start(&[]);
+    for path in ["/v1/kv/a", "/v1/kv//slashes//inside/", "/v1/kv/%C3%BC%20%3F%2F"] {
+        let written = json(put(&node, path, &[], b"value"));
+        assert_eq!(written["acks"], 1, "{path}");
+        assert_eq!(written["replicas"].as_array().map(Vec::len), Some(1));
+        let mut read = get(&node, path);
+        assert_eq!(header(&read, "x-potluck-version"), written["version"].as_str().expect("text"));
+        assert_eq!(header(&read, "x-potluck-kind"), "siblings");
+        assert!(!header(&read, "x-potluck-context").is_empty());
+        assert_eq!(read.body_mut().read_to_string().expect("a body"), "value");
+    }
+    let url = format!("{}/v1/kv/a", node.url);
+    let tag = header(&get(&node, "/v1/kv/a"), "etag");
+    assert_eq!(ask("GET", &url, &[("if-none-match", &tag)], b"").status(), 304);
+    let head = ask("HEAD", &url, &[], b"");
+    assert_eq!((head.status().as_u16(), header(&head, "content-length")), (200, "5".into()));
+    assert_eq!(ask("DELETE", &url, &[], b"").status(), 200);
+    let gone = get(&node, "/v1/kv/a");
+    assert!(!header(&gone, "x-potluck-context").is_empty());
+    problem(gone, 404, 3);
+}
+
+#[test]
+fn siblings_are_a_conflict_with_all_that_a_merge_needs() {
+    let node = Node::start(&[]);
+    for value in ["soup", "salad"] {
+        put(&node, "/v1/kv/menu", &[("x-potluck-context", "none")], value.as_bytes());
+    }
+    problem(get(&node, "/v1/kv/menu"), 409, 4);
+    problem(put(&node, "/v1/kv/menu", &[], b"cake"), 409, 4);
+    let conflict = json(get(&node, "/v1/kv/menu"));
+    for sibling in conflict["siblings"].as_array().expect("a list") {
+        for field in ["valueBase64", "version", "writer", "at"] {
+            assert!(sibling[field].is_string(), "{field}");
+        }
+    }
+    let all = get(&node, "/v1/kv/menu?siblings=all");
+    assert_eq!(all.status(), 200);
+    let context = json(all)["context"].as_str().expect("text").to_owned();
+    put(&node, "/v1/kv/menu", &[("x-potluck-context", &context)], b"both");
+    let all = json(get(&node, "/v1/kv/menu?siblings=all"));
+    assert_eq!(all["siblings"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn what_is_wrong_with_a_request_is_told_as_a_problem() {
+    let node = Node::start(&[]);
+    problem(get(&node, "/nowhere"), 404, 2);
+    problem(get(&node, "/v1/kv/a?frobnicate=1"), 400, 2);
+    problem(get(&node, "/v1/kv/a?space=nowhere"), 400, 2);
+    problem(get(&node, &format!("/v1/kv/{}", "x".repeat(10 * 1024))), 400, 2);
+    problem(put(&node, "/v1/kv/a", &[], &vec![0; 64 * 1024 + 1]), 413, 2);
+    problem(put(&node, "/v1/kv/a", &[("x-potluck-context", "garbage")], b""), 400, 2);
+    problem(put(&node, "/v1/kv/b?w=3", &[], b""), 503, 5);
+    problem(put(&node, "/v1/status", &[], b""), 405, 2);
+    let url = format!("{}/v1/kv/a", node.url);
+    problem(ask("PUT", &url, &[("content-type", "text/plain")], b"x"), 415, 2);
+    problem(ask("GET", &url, &[("host", "evil.example")], b""), 403, 6);
+    problem(put(&node, "/v1/kv/a", &[("origin", "http://evil.example")], b""), 403, 6);
+    problem(put(&node, "/v1/kv/a", &[("sec-fetch-site", "cross-site")], b""), 403, 6);
+    let join = format!("{}/v1/join", node.url);
+    let kind = [("content-type", "application/json")];
+    problem(ask("POST", &join, &kind, br#"{"entry":["garbage@x"]}"#), 400, 2);
+    problem(ask("POST", &join, &kind, b"garbage"), 400, 2);
+    problem(get(&node, "/v1/kv/a"), 404, 3);
+}
+
+#[test]
+fn a_token_file_closes_the_api_but_for_its_open_parts() {
+    let folder = tempfile::tempdir().expect("folder");
+    let token = folder.path().join("token");
+    fs::write(&token, "secret\n").expect("written");
+    let config = folder.path().join("potluck.toml");
+    let token_path = token.to_string_lossy();
+    let text = format!("[http]\ntoken_file = '{token_path}'\nopen = [\"metrics\"]\n");
+    fs::write(&config, text).expect("written");
+    let node = Node::start(&["--config", &config.to_string_lossy()]);
+    problem(get(&node, "/v1/status"), 401, 6);
+    problem(get(&node, "/healthz"), 401, 6);
+    assert_eq!(get(&node, "/metrics").status(), 200);
+    assert_eq!(node.run(&["status"]).code, 6);
+    assert_eq!(node.run(&["--token-file", &token_path, "status"]).code, 0);
+}
+
+#[test]
+fn a_node_shows_what_it_does() {
+    let first = Node::start(&[]);
+    let second = Node::start(&[&first.contact]);
+    put(&first, "/v1/kv/a", &[], b"value");
+    let peers = json(get(&second, "/v1/peers"));
+    for field in ["id", "address", "rttMs", "state", "lastSeenSeconds", "verified"] {
+        assert!(!peers["peers"][0][field].is_null(), "{field}");
+    }
+    let table = json(get(&second, "/debug/routingtable"));
+    for field in ["nodeId", "size", "capacity", "networkSizeEstimate", "buckets", "closestNodes"] {
+        assert!(!table[field].is_null(), "{field}");
+    }
+    let data = json(get(&second, "/debug/data?key=a"));
+    assert_eq!((&data["present"], &data["kind"]), (&true.into(), &"siblings".into()), "{data}");
+    assert_eq!(data["replicas"].as_array().map(Vec::len), Some(2), "{data}");
+    let key = data["key"].as_str().expect("text");
+    let version = json(get(&second, &format!("/debug/version?id={key}&replicas=true")));
+    assert_eq!(version["version"].as_object().map(serde_json::Map::len), Some(1), "{version}");
+    assert!(
+        version["replicas"].as_array().expect("a list").iter().all(|it| it["state"] == "equal")
+    );
+    let absent = json(get(&second, "/debug/version?key=nothing"));
+    assert_eq!(absent["version"].as_object().map(serde_json::Map::len), Some(0));
+    let lookup = json(get(&second, "/v1/lookup/a"));
+    assert!(lookup["hops"].as_u64() > Some(0), "{lookup}");
+    assert!(
+        !json(get(&second, "/debug/lookups"))["lookups"].as_array().expect("a list").is_empty()
+    );
+    assert_eq!(json(get(&second, "/v1/config"))["kv"]["replication"], 16);
+    assert_eq!(json(get(&second, "/readyz"))["ready"], true);
+    assert_eq!(get(&second, "/healthz").status(), 200);
+    let metrics = get(&second, "/metrics").body_mut().read_to_string().expect("text");
+    assert!(metrics.contains("potluck_dht_contacts 1.0"), "{metrics}");
+    let api = json(get(&second, "/openapi.json"));
+    assert_eq!(api["openapi"], "3.1.0");
+    for path in ["/v1/kv/{name}", "/v1/status", "/debug/data", "/metrics", "/v1/leave"] {
+        assert!(api["paths"][path].is_object(), "{path}");
+    }
+}

@@ -1,0 +1,10 @@
+//! Real processes on loopback: the program as people and scripts use it.
+//!
+//! Ports come from the system, every wait is for a condition and has a bound.
+
+mod bad_input;
+mod demo;
+mod http;
+mod process;
+mod records;
+mod up;

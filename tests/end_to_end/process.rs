@@ -1,0 +1,178 @@
+//! Running the program, and nodes that end with their test.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Longer than anything here takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a command said, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// The program without anything of the tester's environment.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_potluck"));
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("POTLUCK_") {
+            command.env_remove(variable);
+        }
+    }
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command, stdin: &[u8]) -> Run {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut pipe = child.stdin.take().expect("piped");
+    // A command that does not read its stdin may be gone before it is written.
+    let _ = pipe.write_all(stdin);
+    drop(pipe);
+    let (sender, receiver) = channel();
+    let id = child.id();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    let output = receiver
+        .recv_timeout(PATIENCE)
+        .unwrap_or_else(|_| panic!("process {id} does not end"))
+        .expect("its output can be read");
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// A node process. It is killed with the test.
+pub(crate) struct Node {
+    child: Child,
+    lines: Receiver<String>,
+    pub(crate) contact: String,
+    pub(crate) url: String,
+    pub(crate) data: PathBuf,
+    _folder: Option<TempDir>,
+}
+
+impl Node {
+    /// A node of network `test` with these arguments, once it is ready.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut node = Self::start_in(folder.path(), arguments);
+        node._folder = Some(folder);
+        node
+    }
+
+    /// The same, on a data folder that stays.
+    pub(crate) fn start_in(data: &Path, arguments: &[&str]) -> Self {
+        let mut child = up(data)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        let mut node = Self {
+            child,
+            lines,
+            contact: String::new(),
+            url: String::new(),
+            data: data.to_owned(),
+            _folder: None,
+        };
+        node.contact = node.next_line("contact ");
+        node.url = node.next_line("http ");
+        assert_eq!(node.next_line("ready"), "");
+        node
+    }
+
+    /// The rest of the next line, which has to begin so.
+    fn next_line(&self, begin: &str) -> String {
+        let line = self.lines.recv_timeout(PATIENCE).expect("a line in time");
+        line.strip_prefix(begin).unwrap_or_else(|| panic!("{line} is no {begin}line")).to_owned()
+    }
+
+    /// Runs a command of the program against this node.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        self.run_with(arguments, b"")
+    }
+
+    /// The same with something on stdin.
+    pub(crate) fn run_with(&self, arguments: &[&str], stdin: &[u8]) -> Run {
+        run(program().args(["--node", &self.url]).args(arguments), stdin)
+    }
+
+    /// Runs a command that has to succeed, and gives what it printed.
+    pub(crate) fn good(&self, arguments: &[&str]) -> String {
+        let run = self.run(arguments);
+        assert_eq!(run.code, 0, "{arguments:?}: {}", run.stderr);
+        run.stdout
+    }
+
+    /// Sends SIGTERM.
+    #[cfg(unix)]
+    pub(crate) fn terminate(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(status.expect("there is a kill command").success());
+    }
+
+    /// Closes the node's stdin.
+    pub(crate) fn close_stdin(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the node ends", || {
+            status = self.child.try_wait().expect("it can be asked");
+            status.is_some()
+        });
+        status.expect("it has ended")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `up` on loopback with ports by the system; ends when its stdin closes.
+pub(crate) fn up(data: &Path) -> Command {
+    let mut command = program();
+    command
+        .args(["up", "--network", "test", "--admission", "lab", "--exit-with-stdin", "--data"])
+        .arg(data)
+        .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    command
+}
+
+/// Asks until it is so.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not in time");
+        thread::yield_now();
+        thread::park_timeout(Duration::from_millis(10));
+    }
+}
