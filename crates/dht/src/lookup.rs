@@ -222,15 +222,12 @@ impl Lookup {
     /// Whether and how the lookup is over.
     #[must_use]
     pub fn finished(&self, now: Instant) -> Option<LookupOutcome> {
-        let mut alive =
+        let mut asked =
             self.shortlist.values().filter(|candidate| candidate.progress != Progress::Failed);
-        let closest_answered = alive
-            .by_ref()
-            .take(self.goal)
-            .all(|candidate| candidate.progress == Progress::Answered);
-        let enough = self.answered().take(self.goal).count() == self.goal;
-        if closest_answered {
-            return Some(if enough { LookupOutcome::Converged } else { LookupOutcome::Exhausted });
+        if asked.by_ref().take(self.goal).all(|each| each.progress == Progress::Answered) {
+            // Fewer than wanted are all there are, unless nobody answered.
+            let any = self.answered().next().is_some();
+            return Some(if any { LookupOutcome::Converged } else { LookupOutcome::Exhausted });
         }
         let spent = self.queries.len() >= self.requests_max && self.in_flight().next().is_none();
         (spent || now >= self.deadline).then_some(LookupOutcome::OutOfBudget)

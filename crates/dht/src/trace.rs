@@ -38,11 +38,11 @@ pub struct QueryTrace {
 /// How a lookup ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookupOutcome {
-    /// The closest nodes wanted have all answered.
+    /// The closest nodes wanted have all answered, or all that are known.
     Converged,
     /// Whoever asked had enough.
     Satisfied,
-    /// There was nobody left to ask.
+    /// Nobody answered.
     Exhausted,
     /// Its requests or its time ran out.
     OutOfBudget,

@@ -32,7 +32,7 @@ impl Check {
     /// A check that holds if nothing broke the rule; names the first few breaches.
     #[must_use]
     pub fn none_of(name: &'static str, of: usize, breaches: &[String]) -> Self {
-        let shown: Vec<&str> = breaches.iter().take(5).map(String::as_str).collect();
+        let shown: Vec<&str> = breaches.iter().take(4).map(String::as_str).collect();
         let detail = match breaches.len() {
             0 => format!("{of} checked"),
             count => format!("{count} of {of} broke it: {}", shown.join("; ")),

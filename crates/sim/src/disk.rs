@@ -8,9 +8,7 @@
 use std::time::Duration;
 
 use potluck_base::{Key, Rng};
-use potluck_record::{
-    Envelope, OpId, Place, StateDigest, StorageFailure, StorageOp, StorageReply,
-};
+use potluck_record::{Envelope, OpId, Place, StateDigest, StorageFailure, StorageOp, StorageReply};
 use potluck_store::{MemoryStore, StoreStats};
 
 /// How fast disks are.
@@ -120,7 +118,9 @@ impl Disk {
     pub fn digest(&mut self, key: &Key) -> Option<StateDigest> {
         let scan = StorageOp::Scan { from: *key, to: *key, limit: 1 };
         match self.store.apply(&[scan]).pop() {
-            Some(StorageReply::Scanned { entries, .. }) => entries.first().map(|(_, digest)| *digest),
+            Some(StorageReply::Scanned { entries, .. }) => {
+                entries.first().map(|(_, digest)| *digest)
+            }
             _ => None,
         }
     }

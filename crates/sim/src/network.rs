@@ -253,10 +253,8 @@ const fn mix(number: u64) -> u64 {
 /// A standard normal number made of one hash: the sum of twelve uniform ones minus six.
 fn normal(hash: u64) -> f64 {
     let lanes = [hash, mix(hash), mix(hash ^ 1)];
-    let sum: u64 = lanes
-        .iter()
-        .flat_map(|word| (0..4).map(move |lane| (word >> (16 * lane)) & 0xffff))
-        .sum();
+    let sum: u64 =
+        lanes.iter().flat_map(|word| (0..4).map(move |lane| (word >> (16 * lane)) & 0xffff)).sum();
     sum as f64 / 65_536.0 - 6.0
 }
 

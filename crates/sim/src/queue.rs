@@ -74,8 +74,7 @@ mod tests {
         }
         assert_eq!(queue.pop().map(|(_, event)| event), Some('a'));
         queue.push(Instant::from_micros(1), 'x');
-        let rest: String =
-            std::iter::from_fn(|| queue.pop()).map(|(_, event)| event).collect();
+        let rest: String = std::iter::from_fn(|| queue.pop()).map(|(_, event)| event).collect();
         assert_eq!(rest, "bxcde");
         assert_eq!(queue.len(), 0);
     }

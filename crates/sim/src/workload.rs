@@ -108,6 +108,13 @@ impl History {
         self.by_key.keys().copied()
     }
 
+    /// The keys with at least one acknowledged write, ascending: those that somebody was promised.
+    #[must_use]
+    pub fn promised(&self) -> Vec<Key> {
+        let promised = |key: &Key| self.of(key).any(|write| write.version().is_some());
+        self.keys().filter(promised).collect()
+    }
+
     /// The writes under one key.
     pub fn of(&self, key: &Key) -> impl Iterator<Item = &Write> + use<'_> {
         self.by_key.get(key).into_iter().flatten().map(|index| &self.writes[*index])
@@ -280,15 +287,26 @@ impl Workload {
         keys: &[Key],
         in_flight: usize,
     ) -> Vec<Option<Outcome>> {
+        let live = world.live();
+        self.read_through(world, keys, &live, in_flight)
+    }
+
+    /// Reads each key once through one of these nodes.
+    pub fn read_through(
+        &mut self,
+        world: &mut World,
+        keys: &[Key],
+        nodes: &[NodeIndex],
+        in_flight: usize,
+    ) -> Vec<Option<Outcome>> {
         let bound = Duration::from_secs(30) + Duration::from_millis(100) * keys.len() as u32;
         let rng = &mut self.rng;
-        Batch { in_flight, bound }.run(world, keys.len(), |world, index| {
-            let node = pick(rng, &world.live());
-            (node, Command::Get { key: keys[index], quorum: None })
+        Batch { in_flight, bound }.run(world, keys.len(), |_, index| {
+            (pick(rng, nodes), Command::Get { key: keys[index], quorum: None })
         })
     }
 
-    /// How many of these writes were acknowledged, and how long that took.
+    /// How long each acknowledged write took.
     #[must_use]
     pub fn put_times(&self) -> Vec<Duration> {
         let took = |write: &Write| match &write.end {

@@ -84,7 +84,7 @@ fn the_dead_are_passed_over() {
 }
 
 #[test]
-fn with_nobody_left_to_ask_it_is_exhausted() {
+fn fewer_than_wanted_are_enough_if_there_are_no_more_and_nobody_is_too_few() {
     let mut lookup = lookup();
     assert_eq!(lookup.finished(Instant::ZERO), Some(LookupOutcome::Exhausted));
     lookup.seed(peers(5, 2));
@@ -92,7 +92,7 @@ fn with_nobody_left_to_ask_it_is_exhausted() {
     for peer in ask_all(&mut lookup, Instant::ZERO) {
         lookup.on_answer(Instant::ZERO, &peer.id, []);
     }
-    assert_eq!(lookup.finished(Instant::ZERO), Some(LookupOutcome::Exhausted));
+    assert_eq!(lookup.finished(Instant::ZERO), Some(LookupOutcome::Converged));
 }
 
 #[test]

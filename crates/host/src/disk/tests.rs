@@ -38,6 +38,10 @@ fn load(name: u64) -> StorageOp {
     StorageOp::Load { key: key(name), place: Place::Replica }
 }
 
+fn remove(name: u64) -> StorageOp {
+    StorageOp::Remove { key: key(name), place: Place::Replica }
+}
+
 fn key(name: u64) -> Key {
     Space::Commons.key(&Name::new(name.to_string()).unwrap()).unwrap()
 }
@@ -76,7 +80,9 @@ async fn operations_are_carried_out_in_order_and_answered_by_name() {
 #[tokio::test]
 async fn what_finds_no_room_is_kept_back_and_answered_in_order() {
     let mut disk = Disk::start(MemoryStore::in_memory()).unwrap();
-    for id in 0..MANY {
+    // A change in front, behind which reads have to wait.
+    disk.submit(OpId(0), remove(0));
+    for id in 1..MANY {
         disk.submit(OpId(id), load(id));
     }
     assert!(disk.is_full() && disk.kept_back() > 0);
@@ -95,7 +101,8 @@ async fn closing_carries_out_all_that_was_asked_for_and_frees_the_folder() {
         ..StoreConfig::new(network())
     };
     let mut disk = Disk::start(DiskStore::open(folder.path(), &config).unwrap()).unwrap();
-    for id in 0..MANY - 3 {
+    disk.submit(OpId(0), remove(0));
+    for id in 1..MANY - 3 {
         disk.submit(OpId(id), load(id));
     }
     for id in MANY - 3..MANY {

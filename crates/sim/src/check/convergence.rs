@@ -7,7 +7,7 @@ use potluck_node::{Command, Reply};
 
 use crate::batch::{Batch, pick};
 use crate::check::Check;
-use crate::check::replication::Census;
+use crate::check::replication::{Census, dossier};
 use crate::world::World;
 
 /// Whether the replicas of every key agree.
@@ -17,12 +17,7 @@ pub fn replicas_agree(world: &mut World, keys: &[Key], r: usize) -> Check {
     let torn: Vec<String> = keys
         .iter()
         .filter(|key| census.replication(&[**key], r).torn > 0)
-        .map(|key| {
-            let set = census.replica_set(key, r);
-            let holders = census.holders(key);
-            let missing: Vec<_> = set.iter().filter(|node| !holders.contains(node)).collect();
-            format!("{key:?} ({} holders, missing at {missing:?})", holders.len())
-        })
+        .map(|key| format!("{key:?}: {}", dossier(world, key, r)))
         .collect();
     Check::none_of("all replicas of a key agree", keys.len(), &torn)
 }
@@ -32,10 +27,9 @@ pub fn replicas_agree(world: &mut World, keys: &[Key], r: usize) -> Check {
 pub fn readers_agree(world: &mut World, rng: &mut Rng, keys: &[Key], readers: usize) -> Check {
     let live = world.live();
     let bound = Duration::from_secs(60) + Duration::from_millis(100) * keys.len() as u32;
-    let outcomes =
-        Batch { in_flight: 50, bound }.run(world, keys.len() * readers, |_, index| {
-            (pick(rng, &live), Command::Get { key: keys[index / readers], quorum: None })
-        });
+    let outcomes = Batch { in_flight: 50, bound }.run(world, keys.len() * readers, |_, index| {
+        (pick(rng, &live), Command::Get { key: keys[index / readers], quorum: None })
+    });
     let mut torn = Vec::new();
     for (key, answers) in keys.iter().zip(outcomes.chunks(readers)) {
         let seen: Vec<_> = answers

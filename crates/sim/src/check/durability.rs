@@ -9,9 +9,12 @@ use potluck_base::Key;
 use potluck_record::{Place, Reading, State};
 
 use crate::check::Check;
-use crate::check::replication::Census;
-use crate::world::World;
+use crate::check::replication::{Census, dossier};
 use crate::workload::{History, Write};
+use crate::world::World;
+
+/// Losses told at length.
+const SHOWN_MAX: usize = 3;
 
 /// What became of the acknowledged writes.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +55,7 @@ impl Durability {
     /// Judges by what readers saw: one reading a key, `None` where the read failed.
     #[must_use]
     pub fn of_readings(
-        world: &World,
+        world: &mut World,
         history: &History,
         readings: &BTreeMap<Key, Option<Reading>>,
     ) -> Self {
@@ -62,6 +65,11 @@ impl Durability {
             let protected = write.holders().iter().any(|node| world.node(*node).is_up());
             let kept = reading.as_ref().is_some_and(|reading| history.is_kept(write, reading));
             all.note(write, protected, kept);
+            if !kept && protected && all.lost.len() <= SHOWN_MAX {
+                let seen = reading.as_ref().map(|reading| reading.values.len());
+                let held = dossier(world, &write.key, 12);
+                all.lost.push(format!("a reader saw {seen:?} values of it; on disk: {held}"));
+            }
         }
         all
     }
@@ -72,10 +80,11 @@ impl Durability {
         match (kept, protected) {
             (true, _) => {}
             (false, true) => self.lost.push(format!(
-                "{:?} of {} at {:?}, held by {:?}",
+                "{:?} of {} at {:?} as {:?}, held by {:?}",
                 write.key,
                 write.node,
                 write.asked,
+                write.version(),
                 write.holders()
             )),
             (false, false) => self.lost_unprotected += 1,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use potluck_base::{Key, Peer};
-use potluck_record::StateDigest;
+use potluck_record::{Place, StateDigest};
 
 use crate::check::{Check, closest};
 use crate::sim_node::NodeIndex;
@@ -112,6 +112,30 @@ impl Census {
         }
         held.values().max().copied().unwrap_or(0) as f64 / keys.len().max(1) as f64
     }
+}
+
+/// Who holds what of a key, closest first, for whoever has to find out what went wrong: per node
+/// its writers with the times of their dots, and how many values each has.
+#[must_use]
+pub fn dossier(world: &mut World, key: &Key, count: usize) -> String {
+    let live = world.live();
+    let peers = closest(&world.peers(&live), key, count);
+    let mut lines = Vec::new();
+    for peer in peers {
+        let Some(node) = world.find(&peer.id) else { continue };
+        let held = world.disk(node).envelopes(key, Place::Replica);
+        let entries: Vec<String> = held
+            .iter()
+            .map(|envelope| {
+                let writer = envelope.head().writer().node_id(world.network_id());
+                let name = world.find(&writer).map_or_else(String::new, |node| node.to_string());
+                let values = envelope.head().values().len();
+                format!("{name} {:?} x{values}", envelope.head().dot())
+            })
+            .collect();
+        lines.push(format!("{node} [{}]", entries.join(", ")));
+    }
+    lines.join(" ")
 }
 
 impl Replication {

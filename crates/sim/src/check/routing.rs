@@ -39,9 +39,8 @@ impl Routing {
         let peers = world.peers(&live);
         let keys: Vec<Key> = (0..count).map(|_| Key::from_bytes(rng.bytes())).collect();
         let batch = Batch { in_flight: 50, bound: Duration::from_secs(30 + count as u64) };
-        let outcomes = batch.run(world, count, |_, index| {
-            (pick(rng, &live), Command::Trace { key: keys[index] })
-        });
+        let outcomes = batch
+            .run(world, count, |_, index| (pick(rng, &live), Command::Trace { key: keys[index] }));
         let k = world.config().node.dht.k;
         let mut routing = Self { asked: count, ..Self::default() };
         for (key, outcome) in keys.iter().zip(outcomes) {

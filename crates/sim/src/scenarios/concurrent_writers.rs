@@ -75,7 +75,7 @@ fn play(run: &mut Run) -> World {
         .filter(|number| number % 3 != 2)
         .map(|number| (key(number), reading(outcomes[number].as_ref()).cloned()))
         .collect();
-    let seen = Durability::of_readings(&world, &workload.history, &readings);
+    let seen = Durability::of_readings(&mut world, &workload.history, &readings);
     run.check(seen.check("no acknowledged value is lost"));
     let several: Vec<String> = (0..records)
         .filter(|number| number % 3 == 2)

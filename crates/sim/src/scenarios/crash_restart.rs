@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use potluck_base::Key;
 use potluck_node::WriteContext;
 
 use crate::batch::pick;
@@ -69,7 +68,7 @@ fn judge(run: &mut Run, world: &mut World, workload: &mut Workload) {
     world.run_for(3 * STABILISATION);
     let late = Durability::of_disks(world, &workload.history);
     run.check(late.check("they still are after three intervals"));
-    let keys: Vec<Key> = workload.history.keys().collect();
+    let keys = workload.history.promised();
     let replication = Census::take(world).replication(&keys, REPLICAS.into());
     run.check(replication.check());
     let outcomes = workload.read(world, &keys, 50);

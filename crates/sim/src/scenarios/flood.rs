@@ -51,7 +51,10 @@ fn play(run: &mut Run) -> World {
         workload.collect(&mut world);
     }
     let stats = bounds::stats(&mut world);
-    run.check(Check { name: "tables stay bounded under the flood", ..bounds::check(&world, &stats) });
+    run.check(Check {
+        name: "tables stay bounded under the flood",
+        ..bounds::check(&world, &stats)
+    });
     workload.finish(&mut world, STABILISATION);
     let asked = workload.history.writes().len();
     let written = workload.history.acknowledged().count();
@@ -93,7 +96,10 @@ fn no_amplification(run: &mut Run, world: &World) {
             ));
         }
     }
-    run.figure("bytes back to the hostile machine", Value::Share { part: bytes_out, whole: bytes_in });
+    run.figure(
+        "bytes back to the hostile machine",
+        Value::Share { part: bytes_out, whole: bytes_in },
+    );
     run.check(Check::none_of("nobody gets more bytes than it sent", STRANGERS.into(), &amplified));
 }
 

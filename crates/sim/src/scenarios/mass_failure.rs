@@ -64,19 +64,16 @@ fn play(run: &mut Run, r: u16) -> World {
     run.figure("expected share lost, 0.3^r", Value::Number(0.3_f64.powi(i32::from(r))));
     read_all(run, &mut world, &mut workload, &alive, "read at once");
 
-    let mut full = alive.is_empty();
     for interval in 1..=run.minutes.max(3) {
         world.run_for(STABILISATION);
         let replication = Census::take(&mut world).replication(&alive, replicas);
         let name = format!("records with all replicas after {interval} intervals");
         run.figure(name, Value::share(replication.full, replication.records));
         if interval == 3 {
-            full = replication.full == replication.records;
             let check = replication.check();
             run.check(Check { name: "all replicas are back after three intervals", ..check });
         }
     }
-    let _ = full;
     read_all(run, &mut world, &mut workload, &alive, "read in the end");
     let routing = Routing::sample(&mut world, &mut run.rng, 100);
     run.figure("lookups exact in the end", Value::share(routing.exact, routing.asked));

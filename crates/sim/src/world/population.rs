@@ -40,7 +40,12 @@ impl World {
     }
 
     /// A network of `count` nodes that have all joined, or `None` if they had not within `bound`.
-    pub fn form(&mut self, count: usize, time: Duration, bound: Duration) -> Option<Vec<NodeIndex>> {
+    pub fn form(
+        &mut self,
+        count: usize,
+        time: Duration,
+        bound: Duration,
+    ) -> Option<Vec<NodeIndex>> {
         let added = self.grow(count, time);
         self.run_for(time);
         let joined = self.run_until(bound, |world| world.have_joined(&added));

@@ -1,0 +1,132 @@
+//! Every scenario, small, with fixed seeds. A failure prints the line that repeats it.
+
+use potluck_sim::{Params, Report, ScenarioError, run, scenarios};
+
+fn passes(name: &str, nodes: usize, seeds: &[u64]) {
+    for seed in seeds {
+        if let Err(error) = run(name, &Params::seed(*seed).nodes(nodes).minutes(1)) {
+            panic!("{error}");
+        }
+    }
+}
+
+/// The report of a run, whether its checks passed or not.
+fn report_of(result: Result<Report, ScenarioError>) -> Report {
+    match result {
+        Ok(report) => report,
+        Err(ScenarioError::Failed(report)) => *report,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn nodes_that_join_find_the_true_closest_over_sealed_links() {
+    passes("join", 40, &[1, 2]);
+}
+
+#[test]
+fn lookups_take_few_hops_in_a_larger_network() {
+    passes("join", 150, &[1]);
+}
+
+#[test]
+fn records_survive_when_a_third_of_the_nodes_vanishes() {
+    passes("mass-failure", 60, &[1, 2]);
+}
+
+#[test]
+fn with_three_replicas_what_has_a_surviving_holder_stays_readable() {
+    passes("mass-failure-r3", 60, &[1, 2]);
+}
+
+#[test]
+fn records_outlive_the_nodes_that_came_and_went() {
+    passes("churn", 40, &[1, 2]);
+}
+
+#[test]
+fn nodes_that_leave_in_order_lose_nothing() {
+    passes("leave", 40, &[1, 2, 3]);
+}
+
+#[test]
+fn after_a_partition_all_agree_and_both_sides_are_kept() {
+    passes("partition", 40, &[1, 2]);
+}
+
+#[test]
+fn acknowledged_writes_survive_random_crashes() {
+    passes("crash-restart", 24, &[1, 2]);
+}
+
+#[test]
+fn acknowledged_writes_survive_a_power_cut() {
+    passes("power-cut", 30, &[1, 2]);
+}
+
+#[test]
+fn sick_disks_acknowledge_nothing_and_others_take_over() {
+    passes("sick-disks", 30, &[1, 2]);
+}
+
+#[test]
+fn a_bad_network_is_slow_but_loses_nothing() {
+    passes("lossy", 40, &[1]);
+}
+
+#[test]
+fn a_clock_that_goes_back_makes_no_write_older() {
+    passes("clock-back", 24, &[1, 2]);
+}
+
+#[test]
+fn a_flood_of_garbage_and_forgeries_stops_nothing() {
+    passes("flood", 16, &[1]);
+}
+
+#[test]
+fn clients_that_write_at_once_lose_nothing() {
+    passes("concurrent-writers", 30, &[1, 2]);
+}
+
+#[test]
+fn the_canary_is_found_dead_by_the_durability_check_and_by_no_other() {
+    let error = run("canary", &Params::seed(1).nodes(20)).expect_err("the disks lie");
+    let text = error.to_string();
+    let replay = "replay: cargo xtask sim canary --nodes 20 --seed 1 --minutes 1";
+    assert!(text.lines().last() == Some(replay), "{text}");
+    let ScenarioError::Failed(report) = error else { panic!("{text}") };
+    let failed: Vec<&str> = report.failures().map(|check| check.name).collect();
+    assert_eq!(failed, ["acknowledged writes survive a power cut"]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_another_seed_another() {
+    let play = |seed| report_of(run("crash-restart", &Params::seed(seed).nodes(12).minutes(1)));
+    let (first, again, other) = (play(7), play(7), play(8));
+    assert_eq!(first, again);
+    assert_ne!(first.trace, other.trace);
+}
+
+#[test]
+fn sealed_runs_repeat_too() {
+    let play = || report_of(run("join", &Params::seed(3).nodes(12).minutes(1)));
+    assert_eq!(play().trace, play().trace);
+}
+
+#[test]
+fn what_cannot_be_played_says_why() {
+    let unknown = run("nonsense", &Params::seed(1));
+    assert_eq!(unknown, Err(ScenarioError::Unknown("nonsense".into())));
+    let few = run("partition", &Params::seed(1).nodes(3)).expect_err("three nodes");
+    assert_eq!(few.to_string(), "scenario `partition` needs at least 10 nodes");
+}
+
+#[test]
+fn names_are_unique_and_only_canaries_must_fail() {
+    for (index, scenario) in scenarios::ALL.iter().enumerate() {
+        assert!(scenarios::ALL[index + 1..].iter().all(|other| other.name != scenario.name));
+        assert!(scenario.nodes >= scenario.nodes_min && !scenario.about.is_empty());
+        assert_eq!(scenario.must_fail, scenario.name == "canary");
+    }
+}
