@@ -128,6 +128,9 @@ impl From<CommandError> for Problem {
             }
             CommandError::Refused(refusal) => of_refusal(refusal, detail),
             CommandError::Storage(failure) => of_storage(failure, detail),
+            CommandError::NotJoined => {
+                Self::unavailable("notJoined", detail).hint("wait, or see potluck status")
+            }
             CommandError::Leaving => Self::unavailable("leaving", detail),
         }
     }

@@ -24,7 +24,8 @@ pub struct Config {
     pub contact_check_interval: Duration,
     /// Tries of a heartbeat before the contact counts as failed.
     pub heartbeat_tries: u8,
-    /// Tries of a lookup's request: one retransmission.
+    /// Tries of a lookup's request. With two, 2 % loss makes 0.16 % of the requests fail, and 2 % of
+    /// the lookups miss one of 16 live nodes.
     pub lookup_tries: u8,
     /// Requests one lookup may send; bounds its cost and what it can be abused for.
     pub lookup_requests_max: usize,
@@ -55,7 +56,7 @@ impl Default for Config {
             heartbeat_interval: Duration::from_secs(5),
             contact_check_interval: Duration::from_secs(120),
             heartbeat_tries: 3,
-            lookup_tries: 2,
+            lookup_tries: 3,
             lookup_requests_max: 96,
             lookup_deadline: Duration::from_secs(5),
             lookups_max: 256,

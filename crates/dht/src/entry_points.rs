@@ -69,6 +69,11 @@ impl EntryPoints {
         self.attempts.iter().any(|attempt| !attempt.remembered)
     }
 
+    /// Whether there is any, named or remembered.
+    pub(crate) fn any(&self) -> bool {
+        !self.attempts.is_empty()
+    }
+
     /// Notes who answered at an address, so that it is left alone while it is in the table.
     pub(crate) fn learned(&mut self, address: SocketAddr, contact: Contact) {
         for attempt in &mut self.attempts {

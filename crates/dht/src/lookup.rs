@@ -139,7 +139,7 @@ impl Lookup {
     /// alpha requests are in flight that are younger than `patience`.
     pub fn next(&mut self, now: Instant, patience: Duration) -> Option<Peer> {
         if self.queries.len() >= self.requests_max
-            || self.fresh_in_flight(now, patience) >= self.alpha
+            || self.fresh_in_flight(now, patience) >= self.parallelism()
         {
             return None;
         }
@@ -164,6 +164,18 @@ impl Lookup {
             outcome: QueryOutcome::Pending,
         });
         Some(peer)
+    }
+
+    /// Requests that may be in flight: alpha while answers bring closer nodes, and once the closest
+    /// have answered all the rest at once (Kademlia section 2.3).
+    fn parallelism(&self) -> usize {
+        let closest_answered = self
+            .shortlist
+            .values()
+            .filter(|candidate| candidate.progress != Progress::Failed)
+            .take(self.alpha)
+            .all(|candidate| candidate.progress == Progress::Answered);
+        if closest_answered { self.goal.max(self.alpha) } else { self.alpha }
     }
 
     fn fresh_in_flight(&self, now: Instant, patience: Duration) -> usize {

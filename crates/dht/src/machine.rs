@@ -140,6 +140,9 @@ pub enum Output {
 
 /// Own lookups have ids from here on.
 const OWN_LOOKUPS: u64 = 1 << 63;
+/// How long a node that knows others from its last run takes itself for one of many; then it may be
+/// the only one left.
+const REMEMBERED_PATIENCE: Duration = Duration::from_secs(30);
 /// Contacts remembered for a restart.
 const SAVED_MAX: usize = 128;
 /// Without any traffic for so long a node takes itself for offline and drops nobody.
@@ -166,6 +169,7 @@ pub struct Dht {
     answer_time: (Duration, Duration),
     last_heard: Instant,
     joining: Joining,
+    ever_joined: bool,
     refresh_at: Instant,
     refresh_bucket: u8,
     save_at: Instant,
@@ -206,6 +210,7 @@ impl Dht {
             answer_time: (Duration::from_millis(100), Duration::from_millis(50)),
             last_heard: Instant::ZERO,
             joining: Joining::Alone,
+            ever_joined: false,
             refresh_bucket: 0,
             unsaved: false,
         }
@@ -264,6 +269,20 @@ impl Dht {
     #[must_use]
     pub fn is_joined(&self) -> bool {
         self.joining == Joining::Joined
+    }
+
+    /// Whether it had been entered at any time since the start.
+    #[must_use]
+    pub const fn has_joined(&self) -> bool {
+        self.ever_joined
+    }
+
+    /// Whether there must be others: an entry point that a user named, or, for a while after the
+    /// start, contacts of the last run.
+    #[must_use]
+    pub fn expects_others(&self, now: Instant) -> bool {
+        let waits = now.since(Instant::ZERO) < REMEMBERED_PATIENCE;
+        self.entries.any_configured() || (waits && self.entries.any())
     }
 
     /// Whether there is an entry point that a user named: without one, a node alone is complete.

@@ -220,6 +220,9 @@ pub enum CommandError {
     /// This node's own store did not take it. Nothing changed.
     #[error(transparent)]
     Storage(#[from] StorageFailure),
+    /// The node has not entered its network yet: it cannot tell where records are. Nothing changed.
+    #[error("this node has not entered its network yet; no entry point has answered")]
+    NotJoined,
     /// The node is leaving.
     #[error("this node is leaving the network")]
     Leaving,

@@ -10,6 +10,8 @@ pub struct Config {
     /// Replicas of a record (r). 16 since 30 % of the nodes gone at once then loses 0.3^16 of the
     /// records, 0.04 of ten million; 5 loses 24,300 of them.
     pub replication: u16,
+    /// Siblings that the routing table keeps: within them replica sets are known without a lookup.
+    pub siblings: usize,
     /// Replicas that must agree on a read (R), fewer if the network has fewer.
     pub read_quorum: u16,
     /// Replicas that must acknowledge a write (W); `None`: a majority of the replica set.
@@ -41,6 +43,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             replication: 16,
+            siblings: 48,
             read_quorum: 3,
             write_quorum: None,
             life_default: LIFE_DEFAULT,

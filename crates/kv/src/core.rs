@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::machine::LookupId;
 use potluck_base::{Identity, Instant, Key, LruMap, NetworkId, NodeId, Peer, UnixMillis};
-use potluck_record::{OpId, SignedHead, StorageOp};
+use potluck_record::{OpId, Place, SignedHead, StorageOp};
 use potluck_wire::{Request, Response, Want};
 
 use crate::command::{CommandId, Reply};
@@ -69,6 +69,8 @@ pub(crate) struct Core {
     pub(crate) outbox: VecDeque<Output>,
     asks: BTreeMap<AskId, AskFor>,
     ops: BTreeMap<OpId, OpFor>,
+    /// Keys of the replica merges under way.
+    merging: BTreeMap<OpId, Key>,
     lookups: BTreeMap<LookupId, CommandId>,
     next_id: u64,
     wall: (Instant, UnixMillis),
@@ -95,6 +97,7 @@ impl Core {
             outbox: VecDeque::new(),
             asks: BTreeMap::new(),
             ops: BTreeMap::new(),
+            merging: BTreeMap::new(),
             lookups: BTreeMap::new(),
             next_id: 0,
             wall: (Instant::ZERO, UnixMillis(0)),
@@ -134,10 +137,17 @@ impl Core {
         self.serves && self.replica_set(key).iter().any(|peer| peer.id == self.me.id)
     }
 
+    /// Whether the siblings show the replica set of `key`. Far from a key they do not: who guessed
+    /// there would spread records over the wrong nodes.
+    pub(crate) fn sees_replicas(&self, key: &Key) -> bool {
+        self.around.surrounds(&self.me.id, key, self.config.siblings)
+    }
+
     /// Whether this node may become a replica of `key` when few others leave: it takes offers of
     /// such keys only.
     pub(crate) fn is_near(&self, key: &Key) -> bool {
         self.serves
+            && self.sees_replicas(key)
             && self
                 .around
                 .replica_set(key, self.replication() * 2)
@@ -148,7 +158,15 @@ impl Core {
     pub(crate) fn storage(&mut self, op: StorageOp, purpose: OpFor) {
         let id = OpId(self.fresh_id());
         self.ops.insert(id, purpose);
+        if let StorageOp::Merge { envelope, place: Place::Replica, .. } = &op {
+            self.merging.insert(id, envelope.head().key());
+        }
         self.outbox.push_back(Output::Storage { id, op });
+    }
+
+    /// The key of a replica merge that has been carried out.
+    pub(crate) fn take_merging(&mut self, id: OpId) -> Option<Key> {
+        self.merging.remove(&id)
     }
 
     pub(crate) fn take_op(&mut self, id: OpId) -> Option<OpFor> {
@@ -174,7 +192,13 @@ impl Core {
     ) {
         let id = LookupId(self.fresh_id());
         self.lookups.insert(id, command);
-        let goal = self.replication();
+        // A write needs stand-ins for replicas that cannot store.
+        let spare = match (why, self.replication()) {
+            ("put", ..8) => 3,
+            ("put", _) => 1,
+            _ => 0,
+        };
+        let goal = self.replication() + spare;
         self.outbox.push_back(Output::Lookup { id, target, want, goal, why });
     }
 

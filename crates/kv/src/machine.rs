@@ -417,6 +417,12 @@ impl Kv {
     }
 
     fn on_stored(&mut self, now: Instant, id: OpId, reply: StorageReply) {
+        if let Some(key) = self.core.take_merging(id)
+            && let StorageReply::Merged { outcome, digest } = &reply
+            && outcome.changed()
+        {
+            self.repair.on_changed(&self.core, now, key, *digest);
+        }
         let Some(purpose) = self.core.take_op(id) else { return };
         match purpose {
             OpFor::CommandLoad(id) => self.on_command_load(now, id, reply),

@@ -38,6 +38,17 @@ impl Neighbourhood {
         all.into_iter().take(r).map(|(_, peer)| peer).collect()
     }
 
+    /// Whether all nodes that share as many leading bits with `me` as `key` does are in here, so
+    /// that the replica set of `key` can be told: the farthest of the `siblings_max` closest nodes
+    /// must lie outside of that subtree, or there are no more nodes than these.
+    #[must_use]
+    pub fn surrounds(&self, me: &NodeId, key: &Key, siblings_max: usize) -> bool {
+        let place = Key::from(*me);
+        let shared = place.common_prefix(key);
+        self.nodes.len() <= siblings_max
+            || self.nodes.iter().any(|peer| place.common_prefix(&peer.id.into()) < shared)
+    }
+
     /// Who is in `self` but not in `other`.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Vec<Peer> {
@@ -97,6 +108,29 @@ mod tests {
             }
         }
         assert!(concerned > 0, "the test must have met keys that concern the node");
+    }
+
+    #[test]
+    fn what_a_node_surrounds_it_places_as_the_whole_network_does() {
+        let peers = peers(300);
+        let all = Neighbourhood::new(peers[0], peers[1..].iter().copied());
+        let mut others = peers[1..].to_vec();
+        others.sort_by_key(|peer| peer.distance(&peers[0].id.into()));
+        let around = Neighbourhood::new(peers[0], others[..48].iter().copied());
+        let mut rng = Rng::from_number(9);
+        let (mut near, mut far) = (0, 0);
+        for _ in 0..3000 {
+            let key = Key::from_bytes(rng.bytes());
+            if around.surrounds(&peers[0].id, &key, 48) {
+                near += 1;
+                let mine = all.replica_set(&key, 5).contains(&peers[0]);
+                assert_eq!(around.replica_set(&key, 5).contains(&peers[0]), mine);
+            } else {
+                far += 1;
+                assert!(!all.replica_set(&key, 5).contains(&peers[0]));
+            }
+        }
+        assert!(near > 100 && far > 100, "{near} near, {far} far");
     }
 
     #[test]

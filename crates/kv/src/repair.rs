@@ -5,6 +5,10 @@
 //! Of the surviving holders the closest offers at once and the next one a little later, in case
 //! the first is gone too without anybody knowing yet. When one of those two has died, the two that
 //! now stand first offer to the whole set, since the dead one may have owed an offer.
+//!
+//! The same two, and any holder outside of the set, also pass on every change of a record to the
+//! whole set a little later: a store that got lost, a replica that was away, and the two sides of a
+//! healed split converge without waiting for a reader.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -24,6 +28,11 @@ const OFFERS_MAX: usize = 16_384;
 /// How much later than the first the second holder offers. A guess: longer than the first's offer
 /// and the pull take, shorter than a failure detection.
 const SECOND_OFFER_DELAY: Duration = Duration::from_secs(3);
+/// How long after a change it is passed on: long enough for the writer's own stores to arrive, so
+/// that as a rule the offer finds nothing to do, and for many keys to share one offer.
+const CHANGE_DELAY: Duration = Duration::from_secs(2);
+/// How long after a change the second holder passes it on.
+const SECOND_CHANGE_DELAY: Duration = Duration::from_secs(7);
 /// Pause before an offer that got no answer is made again.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Pause before a node that could not be offered anything is treated as a newcomer again.
@@ -37,7 +46,7 @@ struct Offers {
     peer: Peer,
     /// By key, with the instant from which on it may be offered.
     entries: BTreeMap<Key, (StateDigest, Instant)>,
-    in_flight: Vec<Key>,
+    in_flight: Vec<(Key, StateDigest)>,
     /// Which offer the answer awaited belongs to.
     generation: u64,
     next: Instant,
@@ -87,6 +96,24 @@ impl Repair {
     pub(crate) fn on_change(&mut self, core: &Core, now: Instant) {
         if core.serves && !self.leaving {
             self.due.get_or_insert(now + core.config.repair_delay);
+        }
+    }
+
+    /// A replica here changed: the closest holder, the next one later, and any holder that does not
+    /// belong to the replica set pass it on to the set.
+    pub(crate) fn on_changed(&mut self, core: &Core, now: Instant, key: Key, digest: StateDigest) {
+        if !core.serves || self.leaving || self.waiting() >= OFFERS_MAX || !core.sees_replicas(&key)
+        {
+            return;
+        }
+        let set = core.replica_set(&key);
+        let delay = match set.iter().position(|peer| peer.id == core.me.id) {
+            Some(0) | None => CHANGE_DELAY,
+            Some(1) => SECOND_CHANGE_DELAY,
+            Some(_) => return,
+        };
+        for peer in set.into_iter().filter(|peer| peer.id != core.me.id) {
+            self.enqueue(peer, key, digest, now + delay);
         }
     }
 
@@ -241,7 +268,7 @@ impl Repair {
             Some(0) => Duration::ZERO,
             Some(1) => SECOND_OFFER_DELAY,
             // Nobody who should hold it is left, so whoever does hold it offers.
-            None if survivors.is_empty() => Duration::ZERO,
+            None if survivors.is_empty() && core.sees_replicas(&key) => Duration::ZERO,
             Some(_) | None => return,
         };
         let lost_offerer = old.iter().take(2).any(|peer| !run.after.contains(&peer.id));
@@ -265,7 +292,7 @@ impl Repair {
         });
         offers.next = offers.next.min(from);
         let entry = offers.entries.entry(key).or_insert((digest, from));
-        *entry = (digest, from.min(entry.1));
+        *entry = if entry.0 == digest { (digest, from.min(entry.1)) } else { (digest, from) };
     }
 
     /// Offers what is due to one node, in a datagram or, if it is much, in a call.
@@ -294,7 +321,7 @@ impl Repair {
             .take(most)
             .map(|(key, (digest, _))| OfferEntry { key: *key, digest: *digest })
             .collect();
-        offers.in_flight = entries.iter().map(|entry| entry.key).collect();
+        offers.in_flight = entries.iter().map(|entry| (entry.key, entry.digest)).collect();
         offers.generation = core.fresh_id();
         core.stats.keys_offered += entries.len() as u64;
         let way = if by_call { Way::Call } else { Way::Fitting };
@@ -323,9 +350,12 @@ impl Repair {
                 self.promised += u64::from(wanted);
                 offers.tries = 0;
                 offers.next = now;
-                asked.iter().for_each(|key| {
-                    offers.entries.remove(key);
-                });
+                for (key, digest) in &asked {
+                    // What has changed meanwhile is offered again.
+                    if offers.entries.get(key).is_some_and(|entry| entry.0 == *digest) {
+                        offers.entries.remove(key);
+                    }
+                }
                 self.offer(core, now, &id);
             }
             None => {

@@ -86,8 +86,9 @@ impl Node {
     /// # Errors
     /// If its parameters contradict each other.
     pub fn new(start: Start) -> Result<Self, ConfigError> {
-        let Start { identity, network, address, config, seed } = start;
+        let Start { identity, network, address, mut config, seed } = start;
         config.validate()?;
+        config.kv.siblings = config.dht.siblings;
         let mut rng = Rng::from_seed(seed);
         let contact = Contact { public_key: identity.public_key(), address };
         let serves = !config.dht.client;
@@ -425,6 +426,11 @@ impl Node {
     }
 
     fn on_command(&mut self, now: Instant, id: CommandId, command: Command) {
+        let needs_others =
+            matches!(command, Command::Put(_) | Command::Get { .. } | Command::Replicas { .. });
+        if needs_others && !self.is_ready(now) && !self.dht.has_joined() {
+            return self.reply(id, Reply::Failed(CommandError::NotJoined));
+        }
         let kv = |command| potluck_kv::Input::Command { id, command };
         match command {
             Command::Put(put) => self.kv.handle(now, kv(potluck_kv::Command::Put(put))),
@@ -515,7 +521,7 @@ impl Node {
             contact: self.dht.me().contact,
             health,
             reasons,
-            ready: self.is_ready(),
+            ready: self.is_ready(now),
             peers: self.dht.members_known() - 1,
             network_size_estimate: self.dht.network_size_estimate(),
         }
@@ -523,8 +529,8 @@ impl Node {
 
     /// Whether the network has been entered, or there is none to enter.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.dht.is_joined() || !self.dht.has_entry_points()
+    pub fn is_ready(&self, now: Instant) -> bool {
+        self.dht.is_joined() || !self.dht.expects_others(now)
     }
 
     /// All counters and gauges.

@@ -96,6 +96,7 @@ impl Dht {
                 self.joining = Joining::Alone;
             } else {
                 self.joining = Joining::Joined;
+                self.ever_joined = true;
                 self.refresh_at = now + Duration::from_secs(1);
                 self.outbox.push_back(Output::Joined);
             }
