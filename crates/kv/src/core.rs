@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::machine::LookupId;
 use potluck_base::{Identity, Instant, Key, LruMap, NetworkId, NodeId, Peer, UnixMillis};
-use potluck_record::{OpId, Place, SignedHead, StorageOp};
+use potluck_record::{OpId, Place, SignedHead, StateDigest, StorageOp};
 use potluck_wire::{Request, Response, Want};
 
 use crate::command::{CommandId, Reply};
@@ -33,6 +33,13 @@ pub(crate) enum AskFor {
     Pull(NodeId),
 }
 
+/// Who offered a key, and at which digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Offered {
+    pub(crate) by: Peer,
+    pub(crate) digest: StateDigest,
+}
+
 /// What the result of a storage operation is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OpFor {
@@ -46,8 +53,8 @@ pub(crate) enum OpFor {
     PutReplica(CommandId),
     /// One part of what another node asked.
     Serve(ServeId, usize),
-    /// A pulled envelope.
-    Pulled(Key),
+    /// A pulled envelope, with who offered the key at which digest.
+    Pulled(Key, Option<Offered>),
     /// A page of keys for the repair run of this generation.
     RepairScan(u64),
     /// The sweep of expired envelopes.

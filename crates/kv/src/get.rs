@@ -281,7 +281,7 @@ impl Get {
                     place: Place::Replica,
                     writers_max: None,
                 };
-                core.storage(op, OpFor::Pulled(self.key));
+                core.storage(op, OpFor::Pulled(self.key, None));
             }
         }
     }

@@ -440,7 +440,11 @@ impl Kv {
                     self.pulls.add(&mut self.core, wanted);
                 }
             }
-            OpFor::Pulled(_) => {}
+            OpFor::Pulled(key, offered) => {
+                if let (Some(offered), StorageReply::Merged { digest, .. }) = (offered, &reply) {
+                    self.repair.on_pulled(&self.core, now, key, offered, *digest);
+                }
+            }
             OpFor::RepairScan(run) => self.repair.on_scanned(&mut self.core, now, run, reply),
             OpFor::Expire => {
                 if let StorageReply::Expired { dropped, more } = reply {
@@ -574,7 +578,7 @@ impl Kv {
                 let progress = inspect.on_deadline(&mut self.core);
                 self.end_if_done(id, progress);
             }
-            Some(Operation::Put(put)) if put.reads_too_long(now) => {
+            Some(Operation::Put(put)) if put.only_reads_too_long(now) => {
                 self.with_put(now, id, |put, core| put.on_read_deadline(core, now));
             }
             Some(Operation::Put(put)) => {

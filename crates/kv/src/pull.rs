@@ -9,7 +9,7 @@ use potluck_record::{Envelope, Place, StateDigest, StorageOp};
 use potluck_wire::limits::{LOAD_KEYS_DATAGRAM, OFFER_ENTRIES_MAX};
 use potluck_wire::{Load, Loaded, Request};
 
-use crate::core::{AskFor, Core, OpFor, Way};
+use crate::core::{AskFor, Core, Offered, OpFor, Way};
 use crate::serve::{Wanted, is_admissible};
 
 /// Keys waiting to be pulled, over all sources. A guess: five megabytes of memory.
@@ -24,7 +24,7 @@ const FAILURES_MAX: u8 = 3;
 #[derive(Debug, Clone)]
 struct Source {
     peer: Peer,
-    keys: VecDeque<Key>,
+    keys: VecDeque<(Key, StateDigest)>,
     asked: usize,
     /// How far the first key has been pulled, if it is larger than one answer.
     after: Option<[u8; 32]>,
@@ -54,7 +54,6 @@ impl Pulls {
         if wanted.keys.is_empty() {
             return;
         }
-        let keys = wanted.keys.into_iter().map(|(key, _): (Key, StateDigest)| key);
         let source = self.sources.entry(wanted.from.id).or_insert_with(|| Source {
             peer: wanted.from,
             keys: VecDeque::new(),
@@ -63,7 +62,7 @@ impl Pulls {
             by_call: false,
             failures: 0,
         });
-        source.keys.extend(keys);
+        source.keys.extend(wanted.keys);
         if source.asked == 0 {
             source.ask(core);
         }
@@ -96,7 +95,7 @@ impl Source {
         let many = self.keys.len() > 2 * LOAD_KEYS_DATAGRAM;
         let call = self.by_call || self.after.is_some() || many || self.failures > 0;
         let most = if call { KEYS_PER_CALL } else { LOAD_KEYS_DATAGRAM };
-        let keys: Vec<Key> = self.keys.iter().take(most).copied().collect();
+        let keys: Vec<Key> = self.keys.iter().take(most).map(|(key, _)| *key).collect();
         self.asked = keys.len();
         let request = Request::Load(Load { keys, after: self.after });
         let way = if call { Way::Call } else { Way::Fitting };
@@ -105,12 +104,14 @@ impl Source {
     }
 
     fn take(&mut self, core: &mut Core, now: Instant, loaded: &Loaded) {
-        let asked: Vec<Key> = self.keys.iter().take(self.asked).copied().collect();
+        let asked: BTreeMap<Key, StateDigest> =
+            self.keys.iter().take(self.asked).copied().collect();
+        let first = self.keys.front().map(|(key, _)| *key);
         let wall = core.wall(now);
         let mut last_writer = None;
         for part in &loaded.envelopes {
             let genuine = Envelope::decode(part).ok().filter(|envelope| {
-                asked.contains(&envelope.head().key()) && core.is_genuine(envelope.head())
+                asked.contains_key(&envelope.head().key()) && core.is_genuine(envelope.head())
             });
             let Some(envelope) = genuine else {
                 core.stats.answers_bad += 1;
@@ -118,7 +119,7 @@ impl Source {
                 return;
             };
             let writer = *envelope.head().writer().as_bytes();
-            let goes_on = envelope.head().key() == asked[0]
+            let goes_on = Some(envelope.head().key()) == first
                 && last_writer.or(self.after).is_none_or(|last| writer > last);
             if loaded.keys_done == 0 && !goes_on {
                 core.stats.answers_bad += 1;
@@ -129,7 +130,9 @@ impl Source {
             if is_admissible(core, envelope.head(), wall) {
                 let key = envelope.head().key();
                 let op = StorageOp::Merge { envelope, place: Place::Replica, writers_max: None };
-                core.storage(op, OpFor::Pulled(key));
+                let by = self.peer;
+                let offered = asked.get(&key).map(|digest| Offered { by, digest: *digest });
+                core.storage(op, OpFor::Pulled(key, offered));
             }
         }
         self.failures = 0;

@@ -531,9 +531,9 @@ impl PutOp {
         self.after_reading(core, now)
     }
 
-    /// Whether it is the reading that has taken long enough.
-    pub(crate) fn reads_too_long(&self, now: Instant) -> bool {
-        self.is_reading() && self.read_by <= now
+    /// Whether it is the reading that has taken long enough, and not the whole.
+    pub(crate) fn only_reads_too_long(&self, now: Instant) -> bool {
+        self.is_reading() && self.read_by <= now && now < self.deadline
     }
 
     /// Its time is over. Whatever is still under way is left to itself.

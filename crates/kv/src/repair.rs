@@ -8,17 +8,18 @@
 //!
 //! The same two, and any holder outside of the set, also pass on every change of a record to the
 //! whole set a little later: a store that got lost, a replica that was away, and the two sides of a
-//! healed split converge without waiting for a reader.
+//! healed split converge without waiting for a reader. Whoever pulls what was offered and then holds
+//! more than the offerer offers it back, once for each state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use potluck_base::{Deadline, Instant, Key, NodeId, Peer};
+use potluck_base::{Deadline, Instant, Key, LruMap, NodeId, Peer};
 use potluck_record::{StateDigest, StorageOp, StorageReply};
 use potluck_wire::limits::{OFFER_ENTRIES_DATAGRAM, OFFER_ENTRIES_MAX};
 use potluck_wire::{OfferEntry, Request};
 
-use crate::core::{AskFor, Core, OpFor, Way};
+use crate::core::{AskFor, Core, Offered, OpFor, Way};
 use crate::placement::Neighbourhood;
 
 /// Keys per page of a scan.
@@ -33,6 +34,10 @@ const SECOND_OFFER_DELAY: Duration = Duration::from_secs(3);
 const CHANGE_DELAY: Duration = Duration::from_secs(2);
 /// How long after a change the second holder passes it on.
 const SECOND_CHANGE_DELAY: Duration = Duration::from_secs(7);
+/// How long after a pull what is held beyond it is offered back.
+const OFFER_BACK_DELAY: Duration = Duration::from_secs(1);
+/// Offers back that are remembered.
+const OFFERED_BACK_MAX: usize = 4096;
 /// Pause before an offer that got no answer is made again.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Pause before a node that could not be offered anything is treated as a newcomer again.
@@ -72,6 +77,9 @@ pub(crate) struct Repair {
     run: Option<Run>,
     offers: BTreeMap<NodeId, Offers>,
     leaving: bool,
+    /// What was offered back last, so that two who can never agree (an envelope is too old for one
+    /// of them) do not go on for ever.
+    offered_back: LruMap<(NodeId, Key), StateDigest>,
     /// Keys that others said they will pull from a leaving node.
     pub(crate) promised: u64,
 }
@@ -84,6 +92,7 @@ impl Repair {
             run: None,
             offers: BTreeMap::new(),
             leaving: false,
+            offered_back: LruMap::new(OFFERED_BACK_MAX),
             promised: 0,
         }
     }
@@ -115,6 +124,31 @@ impl Repair {
         for peer in set.into_iter().filter(|peer| peer.id != core.me.id) {
             self.enqueue(peer, key, digest, now + delay);
         }
+    }
+
+    /// A pulled envelope is in: if this node now holds more than the offerer did, it offers that
+    /// back. Later envelopes of the same pull correct the digest before the offer is made.
+    pub(crate) fn on_pulled(
+        &mut self,
+        core: &Core,
+        now: Instant,
+        key: Key,
+        offered: Offered,
+        digest: StateDigest,
+    ) {
+        let place = (offered.by.id, key);
+        if digest == offered.digest {
+            if let Some(offers) = self.offers.get_mut(&offered.by.id) {
+                offers.entries.remove(&key);
+            }
+            return;
+        }
+        let told = self.offered_back.peek(&place) == Some(&digest);
+        if told || self.leaving || !core.around.contains(&offered.by.id) {
+            return;
+        }
+        self.offered_back.insert(place, digest);
+        self.enqueue(offered.by, key, digest, now + OFFER_BACK_DELAY);
     }
 
     /// This node leaves: offer its keys to those who take its places, and to newcomers that replicas

@@ -60,7 +60,9 @@ fn play(run: &mut Run) -> World {
         for (outcome, written) in outcomes.iter().zip(before) {
             // A reader that dies or leaves learns nothing, and that is nobody's failure.
             let answer = outcome.as_ref().and_then(|outcome| outcome.reply.as_ref());
-            let was_up = answer != Some(&Reply::Failed(CommandError::Leaving));
+            // One that has not entered yet says so instead of guessing.
+            let was_up = answer != Some(&Reply::Failed(CommandError::Leaving))
+                && answer != Some(&Reply::Failed(CommandError::NotJoined));
             if answer.is_some() && was_up && written {
                 reads += 1;
                 let found = reading(outcome.as_ref()).is_some_and(|read| !read.values.is_empty());
