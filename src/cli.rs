@@ -96,6 +96,9 @@ pub(crate) enum Command {
     /// Make the running node hand its records over, leave and stop
     #[command(after_help = "Example: potluck leave")]
     Leave,
+    /// Play a scenario of the simulator: the same protocol code in virtual time
+    #[command(after_help = "Example: potluck sim partition --nodes 60 --seed 7")]
+    Sim(SimArgs),
     /// Print completions for a shell
     #[command(
         after_help = "Example: potluck completions bash > ~/.local/share/bash-completion/completions/potluck"
@@ -283,6 +286,25 @@ pub(crate) struct JoinArgs {
     /// Nodes to enter the network by: contacts, ip:port or name:port
     #[arg(required = true, value_name = "CONTACT|IP:PORT|DNS:PORT")]
     pub(crate) entry: Vec<String>,
+}
+
+/// Arguments of `sim`.
+#[derive(Debug, Args)]
+pub(crate) struct SimArgs {
+    /// The scenario; none: lists them
+    pub(crate) scenario: Option<String>,
+    /// Nodes at the start
+    #[arg(long, value_name = "N")]
+    pub(crate) nodes: Option<usize>,
+    /// The same seed gives the same run
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Virtual minutes of the main part
+    #[arg(long, value_name = "M")]
+    pub(crate) minutes: Option<u64>,
+    /// List the scenarios
+    #[arg(long)]
+    pub(crate) list: bool,
 }
 
 #[cfg(test)]

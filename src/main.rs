@@ -1,6 +1,6 @@
 //! `potluck`: the command line, the HTTP API and the demo around the facade crate.
 //!
-//! Commands other than `up` and `demo` are clients of a running node and speak HTTP to it.
+//! Commands other than `up`, `demo` and `sim` are clients of a running node and speak HTTP to it.
 //!
 //! **Invariant:** data goes to stdout, everything else to stderr; a command that fails prints one
 //! sentence and exits with a code of `failure::Exit`.
@@ -60,6 +60,7 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
         Command::Trace(args) => commands::trace::run(global, args),
         Command::Join(args) => commands::network::join(global, args),
         Command::Leave => commands::network::leave(global),
+        Command::Sim(args) => commands::sim::run(global, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "potluck", &mut script);

@@ -15,7 +15,7 @@ Keep records:
   potluck put NAME VALUE, get NAME, del NAME
   potluck merge NAME VALUE            settle a conflict that get has listed
 See what happens (every command has --help):
-  potluck status, peers, trace NAME";
+  potluck status, peers, trace NAME, sim SCENARIO";
 
 /// One sentence for an error of the command line parser.
 pub(crate) fn failure_of(error: &clap::Error) -> Failure {

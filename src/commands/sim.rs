@@ -1,0 +1,70 @@
+//! `sim`: plays a scenario of the simulator and prints what it measured and checked.
+
+use potluck_sim::scenarios::{self, ALL};
+use potluck_sim::{Params, Report, ScenarioError};
+use serde_json::{Map, Value, json};
+
+use crate::cli::{Global, SimArgs};
+use crate::failure::Failure;
+
+/// Runs the command. A canary is broken on purpose: for it a finding is success.
+pub(crate) fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
+    let out = global.out();
+    let Some(name) = args.scenario.as_deref().filter(|_| !args.list) else {
+        for scenario in ALL {
+            out.line(format_args!("{:<20} {}", scenario.name, scenario.about));
+        }
+        return Ok(());
+    };
+    let params = Params { nodes: args.nodes, seed: args.seed, minutes: args.minutes };
+    let must_fail = scenarios::find(name).is_some_and(|scenario| scenario.must_fail);
+    match scenarios::run(name, &params) {
+        Ok(report) => {
+            print(global, &report);
+            if must_fail {
+                return Err(Failure::failed("the checkers missed what is broken in the canary"));
+            }
+            Ok(())
+        }
+        Err(ScenarioError::Failed(report)) => {
+            print(global, &report);
+            if must_fail {
+                return Ok(());
+            }
+            let failed = report.failures().count();
+            Err(Failure::failed(format_args!("{failed} checks failed")).hint(report.replay()))
+        }
+        Err(error) => Err(Failure::usage(error).hint("potluck sim --list names them")),
+    }
+}
+
+fn print(global: &Global, report: &Report) {
+    if global.json {
+        global.out().line(json(report));
+    } else {
+        global.out().bytes(report.to_string().as_bytes());
+    }
+}
+
+fn json(report: &Report) -> Value {
+    let figures: Map<String, Value> = report
+        .figures
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::String(value.to_string())))
+        .collect();
+    let checks: Vec<Value> = report
+        .checks
+        .iter()
+        .map(|check| json!({ "name": check.name, "passed": check.passed }))
+        .collect();
+    json!({
+        "scenario": report.scenario,
+        "nodes": report.nodes,
+        "seed": report.seed,
+        "virtualSeconds": report.virtual_time.as_secs_f64(),
+        "trace": report.trace.to_string(),
+        "figures": figures,
+        "checks": checks,
+        "ok": report.passed(),
+    })
+}
