@@ -63,12 +63,14 @@ pub async fn run(options: &Options) -> Result<()> {
         summary.cpu_seconds,
         resident_kb() / options.nodes as u64
     );
-    idle().await;
+    idle(Duration::from_secs(5), "idle").await;
     let nodes = Arc::new(nodes);
     puts(options, &nodes, 1, 300, "one").await.print("put, 1 in flight");
     gets(&nodes, 1, 300, "one").await.print("get, 1 in flight");
     let many = (options.concurrency, options.operations);
     puts(options, &nodes, many.0, many.1, "many").await.print("put");
+    gets(&nodes, many.0, many.1, "many").await.print("get, right behind the puts");
+    idle(Duration::from_secs(15), "afterwards").await;
     gets(&nodes, many.0, many.1, "many").await.print("get");
     println!("memory                       {} kB a node", resident_kb() / options.nodes as u64);
     stop_some(options, nodes).await
@@ -101,12 +103,12 @@ async fn start(options: &Options, folder: &std::path::Path) -> Result<Vec<Node>>
     Ok(nodes)
 }
 
-/// Lets the tables settle: every node has looked itself up again after all had joined.
-async fn idle() {
+/// Lets the tables settle, or the replica sets: changes are passed on for some seconds.
+async fn idle(time: Duration, what: &str) {
     let phase = Phase::begin();
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(time).await;
     let summary = phase.end(vec![Duration::ZERO], 0);
-    println!("idle                         {:.3} CPU s a second", summary.cpu_seconds / summary.seconds);
+    println!("{what:<28} {:.3} CPU s a second", summary.cpu_seconds / summary.seconds);
 }
 
 /// Runs `operations` with `concurrency` in flight; each worker takes the next number.

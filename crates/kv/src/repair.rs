@@ -34,6 +34,8 @@ const SECOND_OFFER_DELAY: Duration = Duration::from_secs(3);
 const CHANGE_DELAY: Duration = Duration::from_secs(2);
 /// How long after a change the second holder passes it on.
 const SECOND_CHANGE_DELAY: Duration = Duration::from_secs(7);
+/// Keys that become due within this of each other share an offer.
+const OFFER_TOGETHER: Duration = Duration::from_secs(1);
 /// How long after a pull what is held beyond it is offered back.
 const OFFER_BACK_DELAY: Duration = Duration::from_secs(1);
 /// Offers back that are remembered.
@@ -346,12 +348,15 @@ impl Repair {
             }
             return;
         }
-        let by_call = due > 2 * OFFER_ENTRIES_DATAGRAM;
+        // What is due soon goes along: keys change one by one, and each offer costs a round trip.
+        let soon = now + OFFER_TOGETHER;
+        let together = offers.entries.values().filter(|(_, from)| *from <= soon).count();
+        let by_call = together > 4 * OFFER_ENTRIES_DATAGRAM;
         let most = if by_call { OFFER_ENTRIES_MAX } else { OFFER_ENTRIES_DATAGRAM };
         let entries: Vec<OfferEntry> = offers
             .entries
             .iter()
-            .filter(|(_, (_, from))| *from <= now)
+            .filter(|(_, (_, from))| *from <= soon)
             .take(most)
             .map(|(key, (digest, _))| OfferEntry { key: *key, digest: *digest })
             .collect();
