@@ -260,6 +260,30 @@ fn a_node_that_hears_nobody_drops_nobody_at_once() {
 }
 
 #[test]
+fn what_this_node_could_not_send_is_nobodys_silence() {
+    let all = peers(8, 2);
+    let mut node = dht(all[0], 1);
+    node.handle(Instant::ZERO, Input::Heard(all[1].contact));
+    let (query, to) = pings(&drain(&mut node))[0];
+    node.handle(Instant::ZERO, answer(query, to, Vec::new()));
+    drain(&mut node);
+    let mut now = Instant::ZERO;
+    let mut unsent = 0;
+    while unsent < 20 {
+        now = now.max(node.poll_timeout().expect("armed").at);
+        node.handle(now, Input::Timeout);
+        for output in drain(&mut node) {
+            if let Output::Query { query, .. } = output {
+                node.handle(now, Input::Unsent(query));
+                unsent += 1;
+            }
+        }
+    }
+    assert_eq!(node.members_known(), 2);
+    assert!(!node.is_suspect(&all[1].id));
+}
+
+#[test]
 fn private_addresses_are_refused_outside_a_lab() {
     let all = peers(6, 3);
     let config = Config { private_addresses: false, ..Config::default() };
