@@ -197,14 +197,20 @@ impl Core {
         want: Want,
         why: &'static str,
     ) {
+        self.lookup_wider(command, target, want, why, 0);
+    }
+
+    /// A lookup that finds `spare` nodes more than there are replicas.
+    pub(crate) fn lookup_wider(
+        &mut self,
+        command: CommandId,
+        target: Key,
+        want: Want,
+        why: &'static str,
+        spare: usize,
+    ) {
         let id = LookupId(self.fresh_id());
         self.lookups.insert(id, command);
-        // A write needs stand-ins for replicas that cannot store.
-        let spare = match (why, self.replication()) {
-            ("put", ..8) => 3,
-            ("put", _) => 1,
-            _ => 0,
-        };
         let goal = self.replication() + spare;
         self.outbox.push_back(Output::Lookup { id, target, want, goal, why });
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use potluck_base::{PublicKey, UnixMillis};
 
+use crate::limits::PROVIDERS_MAX;
 use crate::{Context, Dot, Envelope, Kind, Space, State};
 
 /// One value that a reader sees.
@@ -34,7 +35,7 @@ impl Reading {
     ///
     /// Kinds fold apart: last-write-wins values to the highest (dot, writer), siblings not at all.
     /// Mixed kinds under one key come back together, with their kinds. Equal content written by
-    /// several writers is one value.
+    /// several writers is one value. Of provider records the newest [`PROVIDERS_MAX`] are read.
     #[must_use]
     pub fn of(state: &State<Envelope>, now: UnixMillis) -> Self {
         let mut values: Vec<Value> = state
@@ -57,7 +58,12 @@ impl Reading {
         let is_content =
             state.iter().next().is_some_and(|any| any.head().space() == Space::Content);
         let mut lww_seen = false;
+        let mut providers = 0;
         values.retain(|value| {
+            providers += usize::from(value.kind == Kind::PerWriter);
+            if value.kind == Kind::PerWriter && providers > PROVIDERS_MAX {
+                return false;
+            }
             let folds = is_content || value.kind == Kind::Lww;
             let keep = !folds || !lww_seen;
             lww_seen |= folds;

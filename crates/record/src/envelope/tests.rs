@@ -147,6 +147,22 @@ fn last_write_wins_folds_to_one_and_mixed_kinds_come_back_together() {
     assert_eq!(read(&state), [b"b".to_vec(), b"c".to_vec()]);
 }
 
+#[test]
+fn of_many_providers_the_newest_are_read() {
+    let most = crate::limits::PROVIDERS_MAX as u64;
+    let state: State = (1..=most + 5)
+        .map(|number| {
+            let mut provider = draft(&[(number, b"here")], number, Context::new());
+            provider.space = Space::Provider;
+            provider.kind = Kind::PerWriter;
+            signed(number as u8, provider)
+        })
+        .collect();
+    let read = Reading::of(&state, UnixMillis(1)).values;
+    assert_eq!(read.len() as u64, most);
+    assert_eq!(read.last().map(|value| value.dot), Some(Dot::from_raw(6)));
+}
+
 /// A pool of envelopes by few writers with overlapping contexts, equal dots included.
 fn pool() -> Vec<Envelope> {
     let mut pool = Vec::new();
