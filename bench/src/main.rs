@@ -8,6 +8,10 @@ mod summary;
 
 use clap::Parser;
 
+/// The allocator of the `potluck` program, so that what is measured is what people run.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measurements of Potluck on this machine, over loopback only.
 #[derive(Debug, Parser)]
 enum Measurement {

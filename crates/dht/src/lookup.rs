@@ -71,6 +71,7 @@ pub struct Lookup {
     goal: usize,
     alpha: usize,
     requests_max: usize,
+    patiences: Option<u32>,
     started: Instant,
     deadline: Instant,
     shortlist: BTreeMap<Distance, Candidate>,
@@ -87,6 +88,7 @@ impl Lookup {
             goal: limits.goal,
             alpha: limits.alpha,
             requests_max: limits.requests_max,
+            patiences: limits.patiences,
             started: now,
             deadline: now + limits.deadline,
             shortlist: BTreeMap::new(),
@@ -189,13 +191,30 @@ impl Lookup {
             .filter_map(|candidate| self.queries.get(candidate.query))
     }
 
-    /// When the oldest request that still counts against alpha stops counting.
+    /// When the next request in flight stops counting against alpha, or stops holding up the end.
     #[must_use]
     pub fn patience_ends(&self, now: Instant, patience: Duration) -> Option<Instant> {
+        let given_up = self.patiences.map(|patiences| patience.saturating_mul(patiences));
         self.in_flight()
-            .map(|query| self.started + query.after + patience)
+            .flat_map(|query| {
+                let sent = self.started + query.after;
+                [Some(patience), given_up].into_iter().flatten().map(move |after| sent + after)
+            })
             .filter(|ends| *ends > now)
             .min()
+    }
+
+    /// Whether the end need not wait for this candidate.
+    fn is_given_up(&self, candidate: &Candidate, now: Instant, patience: Duration) -> bool {
+        let overdue = |patiences| {
+            let sent = self.queries.get(candidate.query).map(|query| self.started + query.after);
+            sent.is_some_and(|sent| now.since(sent) >= patience.saturating_mul(patiences))
+        };
+        match candidate.progress {
+            Progress::Failed => true,
+            Progress::InFlight => self.patiences.is_some_and(overdue),
+            Progress::Fresh | Progress::Answered => false,
+        }
     }
 
     /// Notes an answer and the contacts in it.
@@ -233,9 +252,9 @@ impl Lookup {
 
     /// Whether and how the lookup is over.
     #[must_use]
-    pub fn finished(&self, now: Instant) -> Option<LookupOutcome> {
+    pub fn finished(&self, now: Instant, patience: Duration) -> Option<LookupOutcome> {
         let mut asked =
-            self.shortlist.values().filter(|candidate| candidate.progress != Progress::Failed);
+            self.shortlist.values().filter(|candidate| !self.is_given_up(candidate, now, patience));
         if asked.by_ref().take(self.goal).all(|each| each.progress == Progress::Answered) {
             // Fewer than wanted are all there are, unless nobody answered.
             let any = self.answered().next().is_some();
@@ -284,6 +303,9 @@ pub struct Limits {
     pub alpha: usize,
     /// Requests in all.
     pub requests_max: usize,
+    /// After how many times the usual wait for an answer a request no longer holds up the end;
+    /// `None` waits for every answer or failure.
+    pub patiences: Option<u32>,
     /// Time in all.
     pub deadline: Duration,
 }

@@ -272,7 +272,7 @@ impl<B: Backend> Thread<B> {
 
 impl<B: Backend> Owner<B> {
     fn apply(&mut self, ops: &[StorageOp]) -> Vec<StorageReply> {
-        let was_stopped = self.broken || self.store.stopped().is_some();
+        let was_stopped = self.stopped().is_some();
         let stopped = || vec![StorageReply::Failed(StorageFailure::Stopped); ops.len()];
         if self.broken {
             return stopped();
@@ -283,18 +283,23 @@ impl<B: Backend> Owner<B> {
             self.broken = true;
             stopped()
         });
-        if !was_stopped && let Some(reason) = self.view().stopped {
+        if !was_stopped && let Some(reason) = self.stopped() {
             tracing::error!(reason, "the store stopped: nothing is acknowledged until a restart");
         }
         replies
     }
 
+    /// Why the store takes no more work, if it does not. Asked around every operation, so it must
+    /// not look at files.
+    fn stopped(&self) -> Option<&str> {
+        if self.broken { Some("the store ended in a bug") } else { self.store.stopped() }
+    }
+
+    /// Looks at the size of every file.
     fn view(&self) -> StoreView {
-        if self.broken {
-            let stopped = Some("the store ended in a bug".to_owned());
-            return StoreView { stats: StoreStats::default(), stopped };
-        }
-        StoreView { stats: self.store.stats(), stopped: self.store.stopped().map(str::to_owned) }
+        // A store that panicked is never asked again.
+        let stats = if self.broken { StoreStats::default() } else { self.store.stats() };
+        StoreView { stats, stopped: self.stopped().map(str::to_owned) }
     }
 }
 

@@ -1,8 +1,13 @@
 use super::*;
 use crate::testing::{closest, peers};
 
-const LIMITS: Limits =
-    Limits { goal: 8, alpha: 3, requests_max: 64, deadline: Duration::from_secs(5) };
+const LIMITS: Limits = Limits {
+    goal: 8,
+    alpha: 3,
+    requests_max: 64,
+    patiences: None,
+    deadline: Duration::from_secs(5),
+};
 const PATIENCE: Duration = Duration::from_millis(100);
 
 fn lookup() -> Lookup {
@@ -29,7 +34,7 @@ fn it_ends_when_the_closest_have_all_answered() {
     let target = lookup.target();
     lookup.seed(all[..5].to_vec());
     let mut now = Instant::ZERO;
-    while lookup.finished(now).is_none() {
+    while lookup.finished(now, PATIENCE).is_none() {
         for peer in ask_all(&mut lookup, now) {
             // Everybody knows the nodes closest to the target among a third of the network.
             let part: Vec<Peer> = all
@@ -41,7 +46,7 @@ fn it_ends_when_the_closest_have_all_answered() {
             lookup.on_answer(now, &peer.id, closest(&part, &target, 8));
         }
     }
-    assert_eq!(lookup.finished(now), Some(LookupOutcome::Converged));
+    assert_eq!(lookup.finished(now, PATIENCE), Some(LookupOutcome::Converged));
     let found: Vec<Peer> = lookup.answered().take(8).collect();
     assert_eq!(found, closest(&all, &target, 8));
     let trace = lookup.into_trace(now, LookupOutcome::Converged);
@@ -62,13 +67,39 @@ fn an_overdue_answer_stops_counting_against_alpha() {
 }
 
 #[test]
+fn a_read_does_not_wait_for_the_last_try_to_the_dead() {
+    let all = peers(6, 8);
+    let limits = Limits { patiences: Some(4), ..LIMITS };
+    let key = Key::from_bytes([0x42; 32]);
+    let mut read = Lookup::new(Instant::ZERO, key, "test", limits);
+    let mut write = Lookup::new(Instant::ZERO, key, "test", LIMITS);
+    let dead = closest(&all, &key, 1)[0];
+    for lookup in [&mut read, &mut write] {
+        lookup.seed(all.clone());
+        for step in 0..4 {
+            let now = Instant::ZERO + PATIENCE * step;
+            for peer in ask_all(lookup, now) {
+                if peer != dead {
+                    lookup.on_answer(now, &peer.id, []);
+                }
+            }
+            assert_eq!(lookup.finished(now, PATIENCE), None);
+        }
+    }
+    let given_up = Instant::ZERO + PATIENCE * 4;
+    assert_eq!(read.patience_ends(Instant::ZERO + PATIENCE, PATIENCE), Some(given_up));
+    assert_eq!(read.finished(given_up, PATIENCE), Some(LookupOutcome::Converged));
+    assert_eq!(write.finished(given_up, PATIENCE), None);
+}
+
+#[test]
 fn the_dead_are_passed_over() {
     let all = peers(4, 20);
     let mut lookup = lookup();
     lookup.seed(all.clone());
     let target = lookup.target();
     let sorted = closest(&all, &target, 20);
-    while lookup.finished(Instant::ZERO).is_none() {
+    while lookup.finished(Instant::ZERO, PATIENCE).is_none() {
         for peer in ask_all(&mut lookup, Instant::ZERO) {
             let rank = sorted.iter().position(|other| *other == peer).expect("known");
             if rank % 2 == 0 {
@@ -86,13 +117,13 @@ fn the_dead_are_passed_over() {
 #[test]
 fn fewer_than_wanted_are_enough_if_there_are_no_more_and_nobody_is_too_few() {
     let mut lookup = lookup();
-    assert_eq!(lookup.finished(Instant::ZERO), Some(LookupOutcome::Exhausted));
+    assert_eq!(lookup.finished(Instant::ZERO, PATIENCE), Some(LookupOutcome::Exhausted));
     lookup.seed(peers(5, 2));
-    assert_eq!(lookup.finished(Instant::ZERO), None);
+    assert_eq!(lookup.finished(Instant::ZERO, PATIENCE), None);
     for peer in ask_all(&mut lookup, Instant::ZERO) {
         lookup.on_answer(Instant::ZERO, &peer.id, []);
     }
-    assert_eq!(lookup.finished(Instant::ZERO), Some(LookupOutcome::Converged));
+    assert_eq!(lookup.finished(Instant::ZERO, PATIENCE), Some(LookupOutcome::Converged));
 }
 
 #[test]
@@ -106,7 +137,7 @@ fn requests_and_time_are_bounded_whatever_answers_say() {
     lookup.seed(farthest_first[..3].to_vec());
     let mut known = 3;
     let mut requests = 0;
-    while lookup.finished(Instant::ZERO).is_none() {
+    while lookup.finished(Instant::ZERO, PATIENCE).is_none() {
         for peer in ask_all(&mut lookup, Instant::ZERO) {
             requests += 1;
             let news = farthest_first[known..(known + 8).min(2000)].to_vec();
@@ -114,12 +145,15 @@ fn requests_and_time_are_bounded_whatever_answers_say() {
             lookup.on_answer(Instant::ZERO, &peer.id, news);
         }
     }
-    assert_eq!(lookup.finished(Instant::ZERO), Some(LookupOutcome::OutOfBudget));
+    assert_eq!(lookup.finished(Instant::ZERO, PATIENCE), Some(LookupOutcome::OutOfBudget));
     assert_eq!(requests, LIMITS.requests_max);
     assert!(lookup.shortlist.len() <= SHORTLIST_MAX);
     let mut slow = Lookup::new(Instant::ZERO, target, "test", LIMITS);
     slow.seed(liars);
-    assert_eq!(slow.finished(Instant::ZERO + LIMITS.deadline), Some(LookupOutcome::OutOfBudget));
+    assert_eq!(
+        slow.finished(Instant::ZERO + LIMITS.deadline, PATIENCE),
+        Some(LookupOutcome::OutOfBudget)
+    );
 }
 
 #[test]

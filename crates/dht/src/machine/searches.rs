@@ -12,6 +12,11 @@ use crate::machine::QueryId;
 use crate::probes::Reason;
 use crate::trace::LookupOutcome;
 
+/// What a read waits for an answer, in usual waits: enough for a second try over a slow link, and
+/// much less than the three tries to a dead node. A read has its values from those who answered; a
+/// write must know the closest for certain. A guess between the two.
+const READ_PATIENCES: u32 = 4;
+
 impl Dht {
     pub(super) fn start_lookup(&mut self, now: Instant, id: LookupId, asked: Asked) {
         if self.lookups.len() >= self.config.lookups_max || self.lookups.contains(id) {
@@ -30,6 +35,7 @@ impl Dht {
             goal: asked.goal.max(1),
             alpha: self.config.alpha,
             requests_max: self.config.lookup_requests_max,
+            patiences: (asked.want == Want::Values).then_some(READ_PATIENCES),
             deadline: self.config.lookup_deadline,
         };
         let mut lookup = Lookup::new(now, asked.target, asked.why, limits);
@@ -55,7 +61,7 @@ impl Dht {
         let patience = self.patience();
         loop {
             let Some(running) = self.lookups.get_mut(id) else { return };
-            if let Some(outcome) = running.lookup.finished(now) {
+            if let Some(outcome) = running.lookup.finished(now, patience) {
                 self.finish_lookup(now, id, outcome);
                 return;
             }
