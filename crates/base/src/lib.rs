@@ -6,8 +6,10 @@
 //!
 //! **Invariant:** nothing here reads a clock, a socket, a file or a global random source.
 
+pub mod blob;
 pub mod bounded;
 pub mod contact;
+pub mod granules;
 pub mod id;
 pub mod keys;
 pub mod lru;
@@ -17,8 +19,10 @@ pub mod rng;
 pub mod time;
 pub mod token_bucket;
 
+pub use blob::{BlobId, Division, GROUP_BYTES};
 pub use bounded::BoundedQueue;
 pub use contact::{Contact, ContactError, Peer};
+pub use granules::GranuleSet;
 pub use id::{BucketIndex, Distance, IdError, Key, NodeId};
 pub use keys::{Identity, KeyError, PublicKey, SharedSecret, Signature};
 pub use lru::LruMap;
