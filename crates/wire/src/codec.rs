@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use minicbor::{Decoder, Encoder};
 
-use crate::limits::{CONTACTS_MAX, ENVELOPES_MAX, LOAD_KEYS_MAX, OFFER_ENTRIES_MAX, VERSION};
+use crate::limits::{
+    CONTACTS_MAX, ENVELOPES_MAX, LOAD_KEYS_MAX, NEIGHBOURS_MAX, OFFER_ENTRIES_MAX, VERSION,
+};
 use crate::{Load, Request, Response};
 
 /// Why bytes are no message. Drop them and count it.
@@ -32,7 +34,7 @@ pub fn encode_response(response: &Response) -> Bytes {
     encode(response)
 }
 
-fn encode<T: minicbor::Encode<()>>(message: &T) -> Bytes {
+pub(crate) fn encode<T: minicbor::Encode<()>>(message: &T) -> Bytes {
     let mut out = Vec::with_capacity(128);
     let mut encoder = Encoder::new(&mut out);
     encoder
@@ -63,7 +65,8 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
         | Request::Store { .. }
         | Request::Offer { .. }
         | Request::Load(_)
-        | Request::Leave => Ok(request),
+        | Request::Leave
+        | Request::Have { .. } => Ok(request),
     }
 }
 
@@ -88,17 +91,21 @@ pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
         Response::Stored { outcomes } if outcomes.len() > ENVELOPES_MAX => {
             Err(DecodeError::Limit("outcomes"))
         }
+        Response::Holding(holding) if holding.neighbours.len() > NEIGHBOURS_MAX => {
+            Err(DecodeError::Limit("neighbours"))
+        }
         Response::Pong
         | Response::Found(_)
         | Response::Stored { .. }
         | Response::Offered { .. }
         | Response::Loaded(_)
         | Response::Refused { .. }
-        | Response::Left => Ok(response),
+        | Response::Left
+        | Response::Holding(_) => Ok(response),
     }
 }
 
-fn decode<T: for<'b> minicbor::Decode<'b, ()>>(bytes: &[u8]) -> Result<T, DecodeError> {
+pub(crate) fn decode<T: for<'b> minicbor::Decode<'b, ()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     let mut decoder = Decoder::new(bytes);
     let version = decoder.u8().map_err(|_| DecodeError::Malformed)?;
     if version != VERSION {
@@ -143,6 +150,64 @@ pub(crate) mod cbor_key {
         _: &mut C,
     ) -> Result<Key, minicbor::decode::Error> {
         fixed(d).map(Key::from_bytes)
+    }
+}
+
+pub(crate) mod cbor_blob {
+    //! A blob's name as a byte string.
+    use super::{Decoder, Encoder, Written, fixed};
+    use minicbor::encode::Write;
+    use potluck_base::BlobId;
+
+    pub(crate) fn encode<C, W: Write>(id: &BlobId, e: &mut Encoder<W>, _: &mut C) -> Written<W> {
+        e.bytes(id.as_bytes())?;
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<BlobId, minicbor::decode::Error> {
+        fixed(d).map(BlobId::from_bytes)
+    }
+}
+
+pub(crate) mod cbor_byte_string {
+    //! A byte string or null.
+    use super::{Decoder, Encoder, Written};
+    use bytes::Bytes;
+    use minicbor::data::Type;
+    use minicbor::encode::Write;
+
+    pub(crate) fn encode<C, W: Write>(
+        bytes: &Option<Bytes>,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        match bytes {
+            Some(bytes) => e.bytes(bytes)?,
+            None => e.null()?,
+        };
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Option<Bytes>, minicbor::decode::Error> {
+        if d.datatype()? == Type::Null {
+            d.skip()?;
+            return Ok(None);
+        }
+        Ok(Some(Bytes::copy_from_slice(d.bytes()?)))
+    }
+
+    pub(crate) fn nil() -> Option<Option<Bytes>> {
+        Some(None)
+    }
+
+    pub(crate) fn is_nil(bytes: &Option<Bytes>) -> bool {
+        bytes.is_none()
     }
 }
 

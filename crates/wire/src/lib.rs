@@ -10,9 +10,11 @@
 mod codec;
 pub mod limits;
 pub mod message;
+pub mod swarm;
 
 pub use codec::{DecodeError, decode_request, decode_response, encode_request, encode_response};
 pub use message::{
-    Contacts, Found, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request, Response,
+    Contacts, Found, Holding, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request, Response,
     StoreOutcome, Want,
 };
+pub use swarm::{FetchRequest, Provider, Run};

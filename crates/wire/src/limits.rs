@@ -21,3 +21,7 @@ pub const OFFER_ENTRIES_DATAGRAM: usize = 18;
 pub const LOAD_KEYS_MAX: usize = 4096;
 /// Most keys of a load that fits in a datagram.
 pub const LOAD_KEYS_DATAGRAM: usize = 28;
+/// Most neighbours in one [`crate::Holding`].
+pub const NEIGHBOURS_MAX: usize = 8;
+/// Most runs of granules in one request of a fetch.
+pub const FETCH_RUNS_MAX: usize = 1024;

@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
-use potluck_base::{Contact, Key};
+use potluck_base::{BlobId, Contact, Key};
 use potluck_record::StateDigest;
 
-use crate::codec::{cbor_bytes, cbor_contacts, cbor_digest, cbor_key, cbor_keys, cbor_writer};
+use crate::codec::{
+    cbor_blob, cbor_byte_string, cbor_bytes, cbor_contacts, cbor_digest, cbor_key, cbor_keys,
+    cbor_writer,
+};
 
 /// Contacts in an answer.
 pub type Contacts = Vec<Contact>;
@@ -64,6 +67,13 @@ pub enum Request {
     /// I leave: drop me, and expect no answer from me.
     #[n(5)]
     Leave,
+    /// Which granules of this blob do you have?
+    #[n(6)]
+    Have {
+        /// The blob.
+        #[cbor(n(0), with = "cbor_blob")]
+        blob: BlobId,
+    },
 }
 
 /// A pull of records by key.
@@ -125,6 +135,24 @@ pub enum Response {
     /// Good-bye.
     #[n(6)]
     Left,
+    /// What the answerer has of a blob.
+    #[n(7)]
+    Holding(#[n(0)] Holding),
+}
+
+/// The answer to [`Request::Have`].
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Holding {
+    /// Bytes in the blob, as far as the answerer knows: proven by whoever verifies its end.
+    #[n(0)]
+    pub size: u64,
+    /// The granules it has, a bit each, lowest bit of the first byte first; `None`: all.
+    #[cbor(n(1), with = "cbor_byte_string", has_nil)]
+    pub granules: Option<Bytes>,
+    /// Others that have some of it or fetch it, at most [`crate::limits::NEIGHBOURS_MAX`].
+    #[cbor(n(2), with = "cbor_contacts")]
+    pub neighbours: Contacts,
 }
 
 /// The answer to [`Request::FindNode`].
@@ -221,4 +249,8 @@ pub enum Refusal {
     #[n(9)]
     #[error("not serving")]
     NotServing,
+    /// The refuser has nothing of the blob.
+    #[n(10)]
+    #[error("not held")]
+    NotHeld,
 }

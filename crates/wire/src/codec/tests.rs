@@ -1,10 +1,10 @@
-use potluck_base::{Contact, Key, PublicKey};
+use potluck_base::{BlobId, Contact, Key, PublicKey};
 use potluck_record::StateDigest;
 use proptest::prelude::*;
 
 use super::*;
 use crate::limits::{LOAD_KEYS_DATAGRAM, MESSAGE_BYTES_MAX, OFFER_ENTRIES_DATAGRAM};
-use crate::{Found, Loaded, OfferEntry, RecordAnswer, Refusal, StoreOutcome, Want};
+use crate::{Found, Holding, Loaded, OfferEntry, RecordAnswer, Refusal, StoreOutcome, Want};
 
 fn key() -> impl Strategy<Value = Key> {
     any::<[u8; 32]>().prop_map(Key::from_bytes)
@@ -39,6 +39,7 @@ fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         Just(Request::Ping),
         Just(Request::Leave),
+        any::<[u8; 32]>().prop_map(|id| Request::Have { blob: BlobId::from_bytes(id) }),
         (key(), any::<u8>(), want).prop_map(|(target, count, want)| Request::FindNode {
             target,
             count,
@@ -67,6 +68,11 @@ fn response() -> impl Strategy<Value = Response> {
             Response::Loaded(Loaded { envelopes, keys_done })
         }),
         refusal().prop_map(|reason| Response::Refused { reason }),
+        (any::<u64>(), prop::option::of(any::<[u8; 9]>()), prop::collection::vec(contact(), 0..8))
+            .prop_map(|(size, granules, neighbours)| {
+                let granules = granules.map(|bytes| Bytes::copy_from_slice(&bytes));
+                Response::Holding(Holding { size, granules, neighbours })
+            }),
     ]
 }
 
@@ -163,6 +169,7 @@ fn the_bytes_of_each_message_are_frozen() {
         ),
         (Request::Load(Load { keys: vec![key], after: None }), format!("01820481a10081{k}")),
         (Request::Leave, "01820580".to_owned()),
+        (Request::Have { blob: BlobId::from_bytes([0x11; 32]) }, format!("01820681{k}")),
     ];
     for (request, expected) in requests {
         assert_eq!(hex(&encode_request(&request)), expected, "{request:?}");
@@ -191,6 +198,14 @@ fn the_bytes_of_each_message_are_frozen() {
         ),
         (Response::Refused { reason: Refusal::Busy }, "0182058100".to_owned()),
         (Response::Left, "01820680".to_owned()),
+        (
+            Response::Holding(Holding {
+                size: 9,
+                granules: Some(Bytes::from_static(&[3])),
+                neighbours: vec![contact],
+            }),
+            format!("01820781a300090141030281 82{k}46010203040102").replace(' ', ""),
+        ),
     ];
     for (response, expected) in responses {
         assert_eq!(hex(&encode_response(&response)), expected, "{response:?}");

@@ -1,0 +1,310 @@
+//! What the machine is told and what it wants done.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use potluck_base::{BlobId, Contact, GranuleSet, PublicKey};
+use potluck_wire::{Holding, Refusal};
+
+/// Names a fetch; chosen by whoever begins it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FetchId(pub u64);
+
+/// Names one stream of granules from one source; chosen here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransferId(pub u64);
+
+/// Names a question to another node; chosen here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// Names another node's question or stream; chosen by whoever passes it in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServeId(pub u64);
+
+/// A fetch as it begins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Begin {
+    /// Its name.
+    pub fetch: FetchId,
+    /// What to fetch.
+    pub blob: BlobId,
+    /// Under which name providers are found: the blob's own, or that of the manifest whose data the
+    /// blob is.
+    pub root: BlobId,
+    /// Nodes that are known to have it.
+    pub sources: Vec<Contact>,
+    /// What is here already, of a blob whose size is proven: a fetch that goes on.
+    pub resumed: Option<(u64, GranuleSet)>,
+}
+
+/// How a stream of granules ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferEnd {
+    /// All granules came.
+    Done,
+    /// A granule did not verify. Nothing of it was kept.
+    Corrupt,
+    /// The source has too much to do.
+    Busy,
+    /// The source does not have what was asked for.
+    NotHeld,
+    /// The connection broke or could not be made, or nothing came for too long.
+    Lost,
+}
+
+/// An input.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// This node has all of a blob and may serve it.
+    Held {
+        /// The blob.
+        blob: BlobId,
+        /// Its size.
+        size: u64,
+        /// Whether to tell the network.
+        announce: bool,
+    },
+    /// This node no longer serves a blob.
+    Released {
+        /// The blob.
+        blob: BlobId,
+    },
+    /// Fetch a blob.
+    Begin(Begin),
+    /// There is a place for the blob; this much of it is there already.
+    Opened {
+        /// Which.
+        fetch: FetchId,
+        /// What is there.
+        have: GranuleSet,
+    },
+    /// There is no place for a blob of this size.
+    NoPlace {
+        /// Which.
+        fetch: FetchId,
+    },
+    /// Somebody waits to read these granules: they come first.
+    Wanted {
+        /// Which.
+        fetch: FetchId,
+        /// The granules.
+        granules: Range<u32>,
+    },
+    /// Give a fetch up.
+    Cancel {
+        /// Which.
+        fetch: FetchId,
+    },
+    /// Nodes that provide the root.
+    Providers {
+        /// For this fetch.
+        fetch: FetchId,
+        /// The providers; none if none was found or it could not be looked up.
+        contacts: Vec<Contact>,
+    },
+    /// An announcement is with the replicas, or could not be made.
+    Announced {
+        /// What was announced.
+        root: BlobId,
+        /// Whether it was.
+        done: bool,
+    },
+    /// A source said what it has, or `None` that it has nothing.
+    Holds {
+        /// Which question.
+        ask: AskId,
+        /// The answer.
+        holding: Option<Holding>,
+        /// How long the answer took, if that says something of the path.
+        round_trip: Option<Duration>,
+    },
+    /// A source did not answer.
+    AskFailed {
+        /// Which question.
+        ask: AskId,
+    },
+    /// Some bytes of a transfer came. At least every half second while they do.
+    Moved {
+        /// Which.
+        transfer: TransferId,
+    },
+    /// A granule came, was verified and is in its place.
+    Granule {
+        /// In this transfer.
+        transfer: TransferId,
+        /// Which.
+        granule: u32,
+    },
+    /// A transfer is over.
+    Ended {
+        /// Which.
+        transfer: TransferId,
+        /// How.
+        end: TransferEnd,
+    },
+    /// Another node asks what this one has.
+    AskedHave {
+        /// To be named in the answer.
+        serve: ServeId,
+        /// Who asks.
+        from: Contact,
+        /// Of what.
+        blob: BlobId,
+        /// How many bytes the answer may have.
+        budget: usize,
+    },
+    /// Another node opened a stream for granules.
+    AskedFetch {
+        /// To be named in the answer.
+        serve: ServeId,
+        /// Who asks.
+        from: PublicKey,
+        /// Of what.
+        blob: BlobId,
+    },
+    /// A stream that was served or waited is over.
+    Served {
+        /// Which.
+        serve: ServeId,
+    },
+    /// The announced deadline came.
+    Timeout,
+}
+
+/// Why a fetch failed. What came is kept; a new fetch goes on from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// Nobody that has it could be found, or those who had it are gone.
+    #[error("no node that has it could be reached")]
+    NoSource,
+    /// There is no room for it.
+    #[error("there is no room for it")]
+    NoPlace,
+    /// Too many fetches at once.
+    #[error("too many fetches are under way")]
+    Busy,
+    /// Somebody gave it up.
+    #[error("the fetch was given up")]
+    Cancelled,
+}
+
+/// What a fetch did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FetchReport {
+    /// Verified bytes from each source that gave any.
+    pub sources: Vec<(Contact, u64)>,
+    /// Bytes that came twice.
+    pub duplicate_bytes: u64,
+    /// Sources that sent something that did not verify.
+    pub corrupt_sources: usize,
+}
+
+/// A fetch as it stands.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FetchView {
+    /// Bytes of the blob, once known.
+    pub size: Option<u64>,
+    /// Bytes that are here.
+    pub bytes: u64,
+    /// Sources known, and of these, sources that send now.
+    pub sources: (usize, usize),
+    /// What it did so far.
+    pub report: FetchReport,
+}
+
+/// An output.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Find nodes that provide `root`; answer with [`Input::Providers`].
+    FindProviders {
+        /// For this fetch.
+        fetch: FetchId,
+        /// Of what.
+        root: BlobId,
+    },
+    /// Tell the network that this node provides `root`; answer with [`Input::Announced`].
+    Announce {
+        /// What.
+        root: BlobId,
+        /// Whether all of it is here.
+        complete: bool,
+    },
+    /// Ask a node what it has of a blob; answer with [`Input::Holds`] or [`Input::AskFailed`].
+    AskHave {
+        /// To be named in the answer.
+        ask: AskId,
+        /// Whom.
+        to: Contact,
+        /// Of what.
+        blob: BlobId,
+        /// Whether the answer does not fit in a datagram.
+        large: bool,
+    },
+    /// Make a place for a blob of this size; answer with [`Input::Opened`] or [`Input::NoPlace`].
+    /// May come again with another size while nothing has been verified.
+    Open {
+        /// For this fetch.
+        fetch: FetchId,
+        /// The blob.
+        blob: BlobId,
+        /// Its size, as a source says.
+        size: u64,
+    },
+    /// Get granules from a source, verify each and put it in its place; tell with
+    /// [`Input::Granule`] and [`Input::Ended`].
+    Transfer {
+        /// To be named in the inputs.
+        transfer: TransferId,
+        /// For this fetch.
+        fetch: FetchId,
+        /// From whom.
+        from: Contact,
+        /// Of what.
+        blob: BlobId,
+        /// Its size.
+        size: u64,
+        /// Which, in this order.
+        granules: Vec<u32>,
+    },
+    /// A transfer is not wanted any more. Nothing more is to be said of it.
+    CancelTransfer {
+        /// Which.
+        transfer: TransferId,
+    },
+    /// All granules are here.
+    Completed {
+        /// Which fetch.
+        fetch: FetchId,
+        /// What it did.
+        report: FetchReport,
+    },
+    /// A fetch ended without all of it.
+    Failed {
+        /// Which fetch.
+        fetch: FetchId,
+        /// Why.
+        error: FetchError,
+        /// What it did.
+        report: FetchReport,
+    },
+    /// Answer to [`Input::AskedHave`].
+    Holding {
+        /// Which question.
+        serve: ServeId,
+        /// What is here.
+        answer: Result<Holding, Refusal>,
+    },
+    /// Send what was asked for in this stream, then say [`Input::Served`].
+    Serve {
+        /// Which.
+        serve: ServeId,
+    },
+    /// End this stream unserved.
+    Refuse {
+        /// Which.
+        serve: ServeId,
+        /// Why.
+        reason: Refusal,
+    },
+}

@@ -1,0 +1,591 @@
+//! One fetch: finding sources, asking what they have, and asking each for as much as it can send.
+//!
+//! The size of a blob is what a source claims until its last granule has been verified, which
+//! proves it (the shape of the hash tree follows from the size). So the last granule is asked for
+//! first, and a source whose claim fails is banned with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::time::Duration;
+
+use potluck_base::{BlobId, Contact, Division, GranuleSet, Instant, PublicKey};
+use potluck_wire::Holding;
+
+use crate::command::{
+    AskId, Begin, FetchError, FetchId, FetchReport, FetchView, Output, TransferEnd, TransferId,
+};
+use crate::config::Config;
+use crate::pick::{self, Choice};
+use crate::source::{Source, Transfer, length};
+
+/// Most streams from one source.
+const TRANSFERS_MAX: usize = 4;
+/// Most granules in one stream.
+const GRANULES_MAX: usize = 512;
+/// Most places that readers wait at.
+const WINDOWS_MAX: usize = 32;
+/// A granule is asked for a second time if that would bring it in this share of the time.
+const HEDGE: f64 = 0.95;
+/// Longest bitmap asked for by datagram, in bytes.
+const BITMAP_DATAGRAM: u32 = 512;
+/// Longest pause between two looks for providers, in first pauses.
+const FIND_PAUSES_MAX: u32 = 30;
+/// How much longer a fetch that has got something waits for a source.
+const PATIENCE_BEGUN: u32 = 4;
+
+/// Where the blob is put.
+#[derive(Debug, Clone, PartialEq)]
+enum Place {
+    /// No size is known.
+    None,
+    /// A place of this size is being made.
+    Asked(u64),
+    /// There.
+    Open(Division),
+}
+
+/// Numbers that name transfers and questions, over all fetches.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+}
+
+/// One fetch.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    pub(crate) id: FetchId,
+    pub(crate) blob: BlobId,
+    pub(crate) root: BlobId,
+    place: Place,
+    /// Whether a verified granule has proven the size.
+    proven: bool,
+    pub(crate) have: GranuleSet,
+    sources: BTreeMap<PublicKey, Source>,
+    /// Sizes that there is no place for.
+    refused: BTreeSet<u64>,
+    availability: Option<Vec<u16>>,
+    windows: Vec<Range<u32>>,
+    salt: u64,
+    finding: bool,
+    find_at: Instant,
+    find_pause: Duration,
+    /// When it last had a source that may give something.
+    promising: Instant,
+    /// When it was driven last.
+    driven: Instant,
+    report: FetchReport,
+}
+
+/// What drives a fetch beside its own state.
+pub(crate) struct World<'a> {
+    pub(crate) now: Instant,
+    pub(crate) config: &'a Config,
+    pub(crate) me: PublicKey,
+    pub(crate) numbers: &'a mut Numbers,
+    pub(crate) out: &'a mut Vec<Output>,
+}
+
+impl Fetch {
+    pub(crate) fn new(now: Instant, config: &Config, begin: Begin, salt: u64) -> Self {
+        let division = begin.resumed.as_ref().and_then(|(size, _)| Division::of(*size));
+        let proven = begin.resumed.as_ref().is_some_and(|(_, have)| !have.is_empty());
+        let have = begin.resumed.map(|(_, have)| have).unwrap_or_default();
+        Self {
+            id: begin.fetch,
+            blob: begin.blob,
+            root: begin.root,
+            place: division.map_or(Place::None, Place::Open),
+            proven,
+            have,
+            sources: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            availability: None,
+            windows: Vec::new(),
+            salt,
+            finding: false,
+            find_at: now,
+            find_pause: config.find_interval,
+            promising: now,
+            driven: now,
+            report: FetchReport::default(),
+        }
+    }
+
+    fn division(&self) -> Option<Division> {
+        match self.place {
+            Place::Open(division) => Some(division),
+            Place::None | Place::Asked(_) => None,
+        }
+    }
+
+    /// The proven size.
+    pub(crate) fn size(&self) -> Option<u64> {
+        self.division().filter(|_| self.proven).map(|division| division.size())
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.division().is_some() && self.have.is_full()
+    }
+
+    pub(crate) fn view(&self) -> FetchView {
+        let sending = |source: &&Source| !source.transfers.is_empty();
+        FetchView {
+            size: self.division().map(|division| division.size()),
+            bytes: self.division().map_or(0, |division| division.bytes_in(&self.have)),
+            sources: (self.sources.len(), self.sources.values().filter(sending).count()),
+            report: self.report(),
+        }
+    }
+
+    pub(crate) fn report(&self) -> FetchReport {
+        let mut sources: Vec<(Contact, u64)> = self
+            .sources
+            .values()
+            .filter(|source| source.bytes > 0)
+            .map(|source| (source.contact, source.bytes))
+            .collect();
+        sources.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        FetchReport { sources, ..self.report.clone() }
+    }
+
+    /// Sources that others may ask too.
+    pub(crate) fn neighbours(&self) -> impl Iterator<Item = Contact> {
+        let known = |source: &&Source| source.have.is_some() && source.is_hopeful();
+        self.sources.values().filter(known).map(|source| source.contact)
+    }
+
+    // --- what happens ---
+
+    /// Somebody may have it.
+    pub(crate) fn hear_of(&mut self, world: &World<'_>, contact: Contact) {
+        if contact.public_key == world.me {
+            return;
+        }
+        if let Some(known) = self.sources.get_mut(&contact.public_key) {
+            return known.hear_of(world.now, contact);
+        }
+        if self.sources.len() >= world.config.sources_max {
+            let spent = |source: &Source| !source.is_hopeful() && source.transfers.is_empty();
+            let Some(key) = self
+                .sources
+                .iter()
+                .find(|(_, source)| spent(source) && source.bytes == 0 && !source.banned)
+                .map(|(key, _)| *key)
+            else {
+                return;
+            };
+            self.sources.remove(&key);
+        }
+        self.sources.insert(contact.public_key, Source::new(world.now, contact));
+    }
+
+    pub(crate) fn on_providers(&mut self, world: &World<'_>, contacts: Vec<Contact>) {
+        self.finding = false;
+        self.find_at = world.now + self.find_pause;
+        let longest = world.config.find_interval * FIND_PAUSES_MAX;
+        self.find_pause = (self.find_pause * 2).min(longest);
+        contacts.into_iter().for_each(|contact| self.hear_of(world, contact));
+    }
+
+    pub(crate) fn on_opened(&mut self, have: GranuleSet) {
+        let Place::Asked(size) = self.place else { return };
+        let Some(division) =
+            Division::of(size).filter(|division| division.count() == have.length())
+        else {
+            return;
+        };
+        self.proven = !have.is_empty();
+        self.have = have;
+        self.place = Place::Open(division);
+    }
+
+    /// There is no place for the size asked for. Returns whether the fetch is over.
+    pub(crate) fn on_no_place(&mut self) -> bool {
+        let Place::Asked(size) = self.place else { return false };
+        self.refused.insert(size);
+        self.place = Place::None;
+        self.claimed_size().is_none()
+    }
+
+    pub(crate) fn want(&mut self, granules: Range<u32>) {
+        self.windows.retain(|window| *window != granules);
+        if self.windows.len() >= WINDOWS_MAX {
+            self.windows.remove(0);
+        }
+        self.windows.push(granules);
+    }
+
+    /// Whether it waits for the answer to this question.
+    pub(crate) fn awaits(&self, ask: AskId) -> bool {
+        self.sources.values().any(|source| source.ask == Some(ask))
+    }
+
+    fn asked(&mut self, ask: AskId) -> Option<&mut Source> {
+        let source = self.sources.values_mut().find(|source| source.ask == Some(ask))?;
+        source.ask = None;
+        Some(source)
+    }
+
+    /// A source said what it has.
+    pub(crate) fn on_holds(
+        &mut self,
+        world: &World<'_>,
+        ask: AskId,
+        holding: Option<Holding>,
+        round_trip: Option<Duration>,
+    ) {
+        let now = world.now;
+        let proven = self.size();
+        // Many that have only part are asked less often, so that asking stays cheap.
+        let pause = world.config.have_interval * (1 + self.sources.len() as u32 / 8);
+        let Some(source) = self.asked(ask) else { return };
+        if let Some(round_trip) = round_trip {
+            source.note_round_trip(round_trip);
+        }
+        let Some(holding) = holding else {
+            source.have = None;
+            source.on_failure(now);
+            self.availability = None;
+            return;
+        };
+        source.ask_at = now + pause;
+        let division = Division::of(holding.size);
+        if division.is_none() || proven.is_some_and(|size| size != holding.size) {
+            source.banned = true;
+            source.have = None;
+        } else if let Some(division) = division {
+            let count = division.count();
+            source.size = Some(holding.size);
+            source.have = match &holding.granules {
+                None => Some(GranuleSet::full(count)),
+                // None yet, or too many for a datagram: asked again by call.
+                Some(bytes) => {
+                    Some(GranuleSet::from_bytes(count, bytes).unwrap_or(GranuleSet::empty(count)))
+                }
+            };
+        }
+        self.availability = None;
+        holding.neighbours.into_iter().for_each(|contact| self.hear_of(world, contact));
+    }
+
+    pub(crate) fn on_ask_failed(&mut self, now: Instant, ask: AskId) {
+        if let Some(source) = self.asked(ask) {
+            source.on_failure(now);
+        }
+    }
+
+    fn source_of(&mut self, transfer: TransferId) -> Option<&mut Source> {
+        self.sources
+            .values_mut()
+            .find(|source| source.transfers.iter().any(|open| open.id == transfer))
+    }
+
+    pub(crate) fn on_moved(&mut self, now: Instant, transfer: TransferId) {
+        if let Some(source) = self.source_of(transfer) {
+            source.on_moved(now);
+        }
+    }
+
+    /// A granule is here. Returns whether it is the first.
+    pub(crate) fn on_granule(
+        &mut self,
+        world: &mut World<'_>,
+        transfer: TransferId,
+        granule: u32,
+    ) -> bool {
+        let Some(division) = self.division() else { return false };
+        if let Some(source) = self.source_of(transfer) {
+            source.on_granule(world.now, &division, transfer, granule);
+        }
+        if !self.have.insert(granule) {
+            self.report.duplicate_bytes += length(&division, granule);
+            return false;
+        }
+        if granule + 1 == division.count() {
+            self.proven = true;
+        }
+        self.windows.retain(|window| window.clone().any(|granule| !self.have.contains(granule)));
+        self.drop_copies(world);
+        self.have.count() == 1
+    }
+
+    /// Ends transfers that have nothing more to bring.
+    fn drop_copies(&mut self, world: &mut World<'_>) {
+        let have = &self.have;
+        for source in self.sources.values_mut() {
+            source.transfers.retain(|transfer| {
+                let useful = transfer.waiting.is_empty()
+                    || transfer.waiting.iter().any(|granule| !have.contains(*granule));
+                if !useful {
+                    world.out.push(Output::CancelTransfer { transfer: transfer.id });
+                }
+                useful
+            });
+        }
+    }
+
+    pub(crate) fn on_ended(
+        &mut self,
+        world: &mut World<'_>,
+        transfer: TransferId,
+        end: TransferEnd,
+    ) {
+        let now = world.now;
+        let Some(source) = self.source_of(transfer) else { return };
+        let left = source
+            .transfers
+            .iter()
+            .position(|open| open.id == transfer)
+            .map(|place| source.transfers.remove(place).waiting.len());
+        match end {
+            TransferEnd::Done if left == Some(0) => {}
+            TransferEnd::Busy => source.on_busy(now),
+            TransferEnd::Done | TransferEnd::Lost | TransferEnd::NotHeld => {
+                source.have = None;
+                source.on_failure(now);
+                self.availability = None;
+            }
+            TransferEnd::Corrupt => {
+                source.banned = true;
+                source.have = None;
+                for open in source.transfers.drain(..) {
+                    world.out.push(Output::CancelTransfer { transfer: open.id });
+                }
+                self.report.corrupt_sources += 1;
+                self.availability = None;
+                if !self.proven {
+                    // Its word on the size is worth nothing either.
+                    self.place = Place::None;
+                }
+            }
+        }
+    }
+
+    /// Ends everything under way.
+    pub(crate) fn stop(&mut self, out: &mut Vec<Output>) {
+        for source in self.sources.values_mut() {
+            for open in source.transfers.drain(..) {
+                out.push(Output::CancelTransfer { transfer: open.id });
+            }
+        }
+    }
+
+    // --- what to do ---
+
+    /// Does what can be done now. Returns why the fetch is over, if it failed.
+    pub(crate) fn drive(&mut self, world: &mut World<'_>) -> Option<FetchError> {
+        let now = world.now;
+        self.drop_stalled(world);
+        self.driven = now;
+        if self.sources.values().any(Source::is_promising) {
+            self.promising = now;
+        }
+        if !self.finding && now >= self.find_at {
+            self.finding = true;
+            world.out.push(Output::FindProviders { fetch: self.id, root: self.root });
+        }
+        self.ask_haves(world);
+        self.open(world);
+        self.ask_granules(world);
+        (now >= self.gives_up_at(world.config)).then_some(FetchError::NoSource)
+    }
+
+    fn gives_up_at(&self, config: &Config) -> Instant {
+        let begun = if self.have.is_empty() { 1 } else { PATIENCE_BEGUN };
+        self.promising + config.patience * begun
+    }
+
+    fn drop_stalled(&mut self, world: &mut World<'_>) {
+        for source in self.sources.values_mut().filter(|source| source.is_stalled(world.now)) {
+            for open in source.transfers.drain(..) {
+                world.out.push(Output::CancelTransfer { transfer: open.id });
+            }
+            // Asked again what it has before it is asked for any of it.
+            source.have = None;
+            source.on_failure(world.now);
+            self.availability = None;
+        }
+    }
+
+    fn ask_haves(&mut self, world: &mut World<'_>) {
+        let blob = self.blob;
+        for source in self.sources.values_mut() {
+            if !source.is_due(world.now) {
+                continue;
+            }
+            let ask = AskId(world.numbers.next());
+            source.ask = Some(ask);
+            let large = source.have.as_ref().is_some_and(|set| set.length() / 8 > BITMAP_DATAGRAM);
+            world.out.push(Output::AskHave { ask, to: source.contact, blob, large });
+        }
+    }
+
+    /// The size that most sources claim who could prove it.
+    fn claimed_size(&self) -> Option<u64> {
+        let mut claims: BTreeMap<u64, usize> = BTreeMap::new();
+        for source in self.sources.values() {
+            if let Some(size) = source.provable_size().filter(|size| !self.refused.contains(size)) {
+                *claims.entry(size).or_default() += 1;
+            }
+        }
+        claims.into_iter().max_by_key(|(_, count)| *count).map(|(size, _)| size)
+    }
+
+    fn open(&mut self, world: &mut World<'_>) {
+        if let Place::Open(division) = self.place
+            && !self.proven
+            && !self.sources.values().any(|one| one.provable_size() == Some(division.size()))
+            && self.claimed_size().is_some()
+        {
+            // Nobody is left to prove this size, and somebody claims another.
+            self.place = Place::None;
+        }
+        if self.place == Place::None
+            && let Some(size) = self.claimed_size()
+        {
+            self.place = Place::Asked(size);
+            world.out.push(Output::Open { fetch: self.id, blob: self.blob, size });
+        }
+    }
+
+    fn ask_granules(&mut self, world: &mut World<'_>) {
+        let Some(division) = self.division() else { return };
+        if self.have.is_full() {
+            return;
+        }
+        if !self.proven {
+            return self.ask_last(world, &division);
+        }
+        let mut busy = self.sources.values().filter(|source| !source.transfers.is_empty()).count();
+        let mut keys: Vec<(std::cmp::Reverse<u64>, PublicKey)> = self
+            .sources
+            .iter()
+            .filter(|(_, source)| {
+                source.is_useful(world.now) && source.size == Some(division.size())
+            })
+            .map(|(key, source)| (std::cmp::Reverse(source.rate() as u64), *key))
+            .collect();
+        keys.sort_unstable();
+        for (_, key) in keys {
+            let Some(source) = self.sources.get(&key) else { continue };
+            let fresh = source.transfers.is_empty();
+            if fresh && busy >= world.config.active_max {
+                continue;
+            }
+            if self.ask_one(world, &division, key) && fresh {
+                busy += 1;
+            }
+        }
+    }
+
+    /// Asks for the granule that proves the size.
+    fn ask_last(&mut self, world: &mut World<'_>, division: &Division) {
+        if self.sources.values().any(|source| !source.transfers.is_empty()) {
+            return;
+        }
+        let last = division.count() - 1;
+        let candidate = self.sources.values_mut().find(|source| {
+            source.is_useful(world.now)
+                && source.size == Some(division.size())
+                && source.have.as_ref().is_some_and(|have| have.contains(last))
+        });
+        if let Some(source) = candidate {
+            send(world, (self.id, self.blob), division, source, vec![last]);
+        }
+    }
+
+    /// Asks a source for what it should have under way. Returns whether it was asked.
+    fn ask_one(&mut self, world: &mut World<'_>, division: &Division, key: PublicKey) -> bool {
+        let Some(source) = self.sources.get(&key) else { return false };
+        let Some(theirs) = &source.have else { return false };
+        let depth = source.depth(division, world.config.outstanding_bytes_max);
+        let outstanding = source.outstanding(division);
+        if outstanding > depth / 2 || source.transfers.len() >= TRANSFERS_MAX {
+            return false;
+        }
+        let count = (depth - outstanding).div_ceil(division.granule_bytes()) as usize;
+        let availability = self.availability.get_or_insert_with(|| {
+            let sets = self.sources.values().filter_map(|source| source.have.as_ref());
+            pick::availability(division.count(), sets)
+        });
+        let under_way: BTreeSet<u32> = self.sources.values().flat_map(Source::waiting).collect();
+        let choice = Choice {
+            have: &self.have,
+            theirs,
+            under_way: &under_way,
+            availability,
+            windows: &self.windows,
+            salt: self.salt,
+        };
+        let mut granules = choice.best(count.min(GRANULES_MAX));
+        if granules.is_empty() && source.transfers.is_empty() {
+            granules.extend(self.hedge(world.now, division, key));
+        }
+        let Some(source) = self.sources.get_mut(&key).filter(|_| !granules.is_empty()) else {
+            return false;
+        };
+        send(world, (self.id, self.blob), division, source, granules);
+        true
+    }
+
+    /// Everything is on its way: the granule that this idle source would bring soonest before the
+    /// one it is asked of.
+    fn hedge(&self, now: Instant, division: &Division, key: PublicKey) -> Option<u32> {
+        let idle = self.sources.get(&key)?;
+        let theirs = idle.have.as_ref()?;
+        let rate = idle.rate().max(1.0);
+        let copies = pick::copies(self.sources.values().flat_map(Source::waiting));
+        let mut best: Option<(Instant, u32)> = None;
+        for source in self.sources.values() {
+            for granule in source.waiting() {
+                let open = !self.have.contains(granule) && theirs.contains(granule);
+                if !open || copies.get(&granule).is_none_or(|copies| *copies > 1) {
+                    continue;
+                }
+                let mine = length(division, granule) as f64 / rate;
+                let there = source.expected(now, division, granule).unwrap_or(source.stalls_at());
+                let wins = mine < there.since(now).as_secs_f64() * HEDGE;
+                if wins && best.is_none_or(|(latest, _)| there > latest) {
+                    best = Some((there, granule));
+                }
+            }
+        }
+        best.map(|(_, granule)| granule)
+    }
+
+    /// When something has to be done next, if nothing happens before.
+    pub(crate) fn wake(&self, config: &Config) -> Option<Instant> {
+        let find = (!self.finding).then_some(self.find_at);
+        // As long as somebody may give something, the end moves on.
+        let alone = !self.sources.values().any(Source::is_promising);
+        let end = alone.then(|| self.gives_up_at(config));
+        let sources =
+            self.sources.values().flat_map(|source| [source.wake(), source.rested(self.driven)]);
+        sources.chain([find, end]).flatten().min()
+    }
+}
+
+fn send(
+    world: &mut World<'_>,
+    (fetch, blob): (FetchId, BlobId),
+    division: &Division,
+    source: &mut Source,
+    granules: Vec<u32>,
+) {
+    let transfer = TransferId(world.numbers.next());
+    let waiting = granules.iter().copied().collect();
+    source.asked(world.now, Transfer { id: transfer, waiting, started: world.now });
+    world.out.push(Output::Transfer {
+        transfer,
+        fetch,
+        from: source.contact,
+        blob,
+        size: division.size(),
+        granules,
+    });
+}

@@ -1,0 +1,37 @@
+//! Which granule from whom: links, manifests of folders, and the machine that fetches and serves
+//! blobs.
+//!
+//! The machine never sees a byte of a blob. It finds nodes that have one, asks them what they have,
+//! decides which granules to ask of whom and when, and is told of each granule once it has been
+//! verified and put in its place. Others' streams wait here for their turn.
+//!
+//! Where we differ from BitTorrent (Cohen, "Incentives Build Robustness in BitTorrent", 2003): who
+//! fetches asks its neighbours what they have, at its own pace, instead of being told of every
+//! piece, so that nobody can flood it with news; and granules are verified in groups of 64 KiB
+//! against one hash tree, so that their size is a matter of scheduling alone.
+//!
+//! **Invariants:** a granule counts as here only when the shell says that it was verified; a size
+//! counts as known only when the last granule was; a source that sent something false is never
+//! asked again in the same fetch; every list has a limit.
+
+mod command;
+mod config;
+mod fetch;
+mod holdings;
+pub mod link;
+mod machine;
+pub mod manifest;
+pub mod path;
+mod pick;
+mod source;
+#[cfg(test)]
+mod testing;
+
+pub use command::{
+    AskId, Begin, FetchError, FetchId, FetchReport, FetchView, Input, Output, ServeId, TransferEnd,
+    TransferId,
+};
+pub use config::Config;
+pub use link::{FileLink, LinkError, LinkKind};
+pub use machine::{Stats, Swarm};
+pub use manifest::{Manifest, ManifestError, ManifestFile};

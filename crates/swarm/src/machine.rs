@@ -1,0 +1,392 @@
+//! The machine: fetches under way, what is served, what is announced.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use potluck_base::{BlobId, Contact, Deadline, Instant, Machine, PublicKey, Rng};
+use potluck_wire::limits::NEIGHBOURS_MAX;
+use potluck_wire::{Holding, Refusal};
+
+use crate::command::{
+    Begin, FetchError, FetchId, FetchReport, FetchView, Input, Output, ServeId, TransferId,
+};
+use crate::config::Config;
+use crate::fetch::{Fetch, Numbers, World};
+use crate::holdings::{Announcements, Askers, Serves};
+
+/// A contact in an answer, at its longest, and what frames the rest of it.
+const CONTACT_BYTES: usize = 56;
+const FRAME_BYTES: usize = 64;
+
+/// Gauges and counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Fetches under way.
+    pub fetches: usize,
+    /// Blobs served whole.
+    pub holdings: usize,
+    /// Streams served now.
+    pub serving: usize,
+    /// Streams that wait for their turn.
+    pub waiting: usize,
+    /// Fetches completed.
+    pub completed: u64,
+    /// Fetches that failed.
+    pub failed: u64,
+    /// Granules that came and verified.
+    pub granules: u64,
+    /// Bytes that came twice.
+    pub duplicate_bytes: u64,
+    /// Sources that sent something that did not verify.
+    pub corrupt_sources: u64,
+    /// Questions and streams of others refused.
+    pub refused: u64,
+}
+
+/// Fetching and serving of one node. See [`crate`].
+#[derive(Debug)]
+pub struct Swarm {
+    me: PublicKey,
+    config: Config,
+    rng: Rng,
+    numbers: Numbers,
+    fetches: BTreeMap<FetchId, Fetch>,
+    transfers: BTreeMap<TransferId, FetchId>,
+    holdings: BTreeMap<BlobId, u64>,
+    askers: Askers,
+    serves: Serves,
+    announcements: Announcements,
+    stats: Stats,
+    outbox: VecDeque<Output>,
+}
+
+impl Swarm {
+    /// A node that has nothing.
+    #[must_use]
+    pub fn new(me: PublicKey, config: Config, rng: Rng) -> Self {
+        Self {
+            me,
+            config,
+            rng,
+            numbers: Numbers::default(),
+            fetches: BTreeMap::new(),
+            transfers: BTreeMap::new(),
+            holdings: BTreeMap::new(),
+            askers: Askers::default(),
+            serves: Serves::default(),
+            announcements: Announcements::default(),
+            stats: Stats::default(),
+            outbox: VecDeque::new(),
+        }
+    }
+
+    /// Gauges and counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            fetches: self.fetches.len(),
+            holdings: self.holdings.len(),
+            serving: self.serves.active(),
+            waiting: self.serves.waiting(),
+            ..self.stats
+        }
+    }
+
+    /// A fetch under way, as it stands.
+    #[must_use]
+    pub fn fetch_view(&self, fetch: FetchId) -> Option<FetchView> {
+        self.fetches.get(&fetch).map(Fetch::view)
+    }
+
+    // --- fetching ---
+
+    fn begin(&mut self, now: Instant, begin: Begin) {
+        let fetch = begin.fetch;
+        if self.fetches.len() >= self.config.fetches_max || self.fetches.contains_key(&fetch) {
+            let (error, report) = (FetchError::Busy, FetchReport::default());
+            self.stats.failed += 1;
+            self.outbox.push_back(Output::Failed { fetch, error, report });
+            return;
+        }
+        let sources = begin.sources.clone();
+        let salt = self.rng.next_u64();
+        self.fetches.insert(fetch, Fetch::new(now, &self.config, begin, salt));
+        self.with(now, fetch, |fetch, world| {
+            sources.into_iter().for_each(|contact| fetch.hear_of(world, contact));
+        });
+    }
+
+    /// Tells a fetch something, and lets it do what follows.
+    fn with(&mut self, now: Instant, id: FetchId, tell: impl FnOnce(&mut Fetch, &mut World<'_>)) {
+        let Some(fetch) = self.fetches.get_mut(&id) else { return };
+        let mut out = Vec::new();
+        let mut world = World {
+            now,
+            config: &self.config,
+            me: self.me,
+            numbers: &mut self.numbers,
+            out: &mut out,
+        };
+        tell(fetch, &mut world);
+        let complete = fetch.is_complete();
+        let failed = if complete { None } else { fetch.drive(&mut world) };
+        let (root, begun) = (fetch.root, !fetch.have.is_empty());
+        if complete || failed.is_some() {
+            fetch.stop(&mut out);
+        }
+        self.note(id, out);
+        if complete {
+            self.complete(now, id);
+        } else if let Some(error) = failed {
+            self.fail(id, error);
+        } else if begun && !self.announcements.contains(&root) {
+            self.announcements.set(root, now);
+        }
+    }
+
+    fn note(&mut self, fetch: FetchId, out: Vec<Output>) {
+        for output in out {
+            match &output {
+                Output::Transfer { transfer, .. } => {
+                    self.transfers.insert(*transfer, fetch);
+                }
+                Output::CancelTransfer { transfer } => {
+                    self.transfers.remove(transfer);
+                }
+                _ => {}
+            }
+            self.outbox.push_back(output);
+        }
+    }
+
+    fn complete(&mut self, now: Instant, id: FetchId) {
+        let Some(fetch) = self.fetches.remove(&id) else { return };
+        self.count(&fetch);
+        self.stats.completed += 1;
+        // The announcement says from now on that all of it is here.
+        self.announcements.set(fetch.root, now);
+        if let Some(size) = fetch.view().size
+            && self.holdings.len() < self.config.holdings_max
+        {
+            self.holdings.insert(fetch.blob, size);
+        }
+        self.outbox.push_back(Output::Completed { fetch: id, report: fetch.report() });
+    }
+
+    fn fail(&mut self, id: FetchId, error: FetchError) {
+        let Some(fetch) = self.fetches.remove(&id) else { return };
+        self.count(&fetch);
+        self.stats.failed += 1;
+        if !self.is_provided(&fetch.root) {
+            self.announcements.remove(&fetch.root);
+        }
+        self.outbox.push_back(Output::Failed { fetch: id, error, report: fetch.report() });
+    }
+
+    fn is_provided(&self, root: &BlobId) -> bool {
+        self.holdings.contains_key(root) || self.fetches.values().any(|fetch| fetch.root == *root)
+    }
+
+    fn count(&mut self, fetch: &Fetch) {
+        let report = fetch.report();
+        self.stats.duplicate_bytes += report.duplicate_bytes;
+        self.stats.corrupt_sources += report.corrupt_sources as u64;
+    }
+
+    fn on_transfer(&mut self, now: Instant, input: Input) {
+        let (Input::Moved { transfer }
+        | Input::Granule { transfer, .. }
+        | Input::Ended { transfer, .. }) = input
+        else {
+            return;
+        };
+        let Some(fetch) = self.transfers.get(&transfer).copied() else { return };
+        match input {
+            Input::Granule { granule, .. } => {
+                self.stats.granules += 1;
+                self.with(now, fetch, |fetch, world| {
+                    fetch.on_granule(world, transfer, granule);
+                });
+            }
+            Input::Ended { end, .. } => {
+                self.transfers.remove(&transfer);
+                self.with(now, fetch, |fetch, world| fetch.on_ended(world, transfer, end));
+            }
+            _ => {
+                if let Some(fetch) = self.fetches.get_mut(&fetch) {
+                    fetch.on_moved(now, transfer);
+                }
+            }
+        }
+    }
+
+    fn on_ask(&mut self, now: Instant, input: Input) {
+        let (Input::Holds { ask, .. } | Input::AskFailed { ask }) = input else { return };
+        let Some(id) = self.fetches.values().find(|fetch| fetch.awaits(ask)).map(|fetch| fetch.id)
+        else {
+            return;
+        };
+        self.with(now, id, |fetch, world| match input {
+            Input::Holds { holding, round_trip, .. } => {
+                fetch.on_holds(world, ask, holding, round_trip);
+            }
+            _ => fetch.on_ask_failed(now, ask),
+        });
+    }
+
+    // --- giving ---
+
+    fn on_asked_have(
+        &mut self,
+        now: Instant,
+        from: Contact,
+        blob: BlobId,
+        budget: usize,
+    ) -> Result<Holding, Refusal> {
+        let room = budget.saturating_sub(FRAME_BYTES);
+        let mut neighbours = self.askers.of(now, &blob, &from.public_key);
+        if let Some(size) = self.holdings.get(&blob) {
+            self.askers.note(now, blob, from);
+            neighbours.truncate(room / CONTACT_BYTES);
+            return Ok(Holding { size: *size, granules: None, neighbours });
+        }
+        let fetch =
+            self.fetches.values().find(|fetch| fetch.blob == blob && fetch.size().is_some());
+        let Some((fetch, size)) = fetch.and_then(|fetch| Some((fetch, fetch.size()?))) else {
+            self.stats.refused += 1;
+            return Err(Refusal::NotHeld);
+        };
+        let id = fetch.id;
+        let granules = fetch.have.to_bytes();
+        // What does not fit is left out: the asker asks again by call.
+        let granules = if granules.len() <= room { granules } else { Bytes::new() };
+        neighbours
+            .extend(fetch.neighbours().filter(|contact| contact.public_key != from.public_key));
+        neighbours.truncate(NEIGHBOURS_MAX.min((room - granules.len()) / CONTACT_BYTES));
+        self.askers.note(now, blob, from);
+        // Who asks has part of it too, or will.
+        self.with(now, id, |fetch, world| fetch.hear_of(world, from));
+        Ok(Holding { size, granules: Some(granules), neighbours })
+    }
+
+    fn gives(&self, blob: &BlobId) -> bool {
+        self.holdings.contains_key(blob)
+            || self.fetches.values().any(|fetch| fetch.blob == *blob && !fetch.have.is_empty())
+    }
+
+    fn on_asked_fetch(&mut self, serve: ServeId, from: PublicKey, blob: &BlobId) {
+        let mut out = Vec::new();
+        if self.gives(blob) {
+            self.serves.add(&self.config, serve, from, &mut out);
+        } else {
+            out.push(Output::Refuse { serve, reason: Refusal::NotHeld });
+        }
+        let refused = |output: &&Output| matches!(output, Output::Refuse { .. });
+        self.stats.refused += out.iter().filter(refused).count() as u64;
+        self.outbox.extend(out);
+    }
+
+    fn announce(&mut self, now: Instant) {
+        while let Some(root) = self.announcements.take(now) {
+            let complete = !self.fetches.values().any(|fetch| fetch.root == root);
+            self.outbox.push_back(Output::Announce { root, complete });
+        }
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        let due: Vec<FetchId> = self
+            .fetches
+            .values()
+            .filter(|fetch| fetch.wake(&self.config).is_some_and(|at| at <= now))
+            .map(|fetch| fetch.id)
+            .collect();
+        for id in due {
+            self.with(now, id, |_, _| {});
+        }
+    }
+}
+
+impl Machine for Swarm {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Held { blob, size, announce } => {
+                if self.holdings.len() < self.config.holdings_max {
+                    self.holdings.insert(blob, size);
+                    if announce && !self.announcements.contains(&blob) {
+                        self.announcements.set(blob, now);
+                    }
+                }
+            }
+            Input::Released { blob } => {
+                self.holdings.remove(&blob);
+                if !self.is_provided(&blob) {
+                    self.announcements.remove(&blob);
+                }
+            }
+            Input::Begin(begin) => self.begin(now, begin),
+            Input::Opened { fetch, have } => {
+                self.with(now, fetch, |fetch, _| fetch.on_opened(have));
+            }
+            Input::NoPlace { fetch } => {
+                let over = self.fetches.get_mut(&fetch).is_some_and(Fetch::on_no_place);
+                if over {
+                    self.fail(fetch, FetchError::NoPlace);
+                } else {
+                    self.with(now, fetch, |_, _| {});
+                }
+            }
+            Input::Wanted { fetch, granules } => {
+                self.with(now, fetch, |fetch, _| fetch.want(granules));
+            }
+            Input::Cancel { fetch: id } => {
+                if let Some(fetch) = self.fetches.get_mut(&id) {
+                    let mut out = Vec::new();
+                    fetch.stop(&mut out);
+                    self.note(id, out);
+                    self.fail(id, FetchError::Cancelled);
+                }
+            }
+            Input::Providers { fetch, contacts } => {
+                self.with(now, fetch, |fetch, world| fetch.on_providers(world, contacts));
+            }
+            Input::Announced { root, done } => {
+                let pause = self.rng.jitter(self.config.announce_interval, 0.2);
+                self.announcements.on_announced(now, root, done, pause);
+            }
+            input @ (Input::Holds { .. } | Input::AskFailed { .. }) => self.on_ask(now, input),
+            input @ (Input::Moved { .. } | Input::Granule { .. } | Input::Ended { .. }) => {
+                self.on_transfer(now, input);
+            }
+            Input::AskedHave { serve, from, blob, budget } => {
+                let answer = self.on_asked_have(now, from, blob, budget);
+                self.outbox.push_back(Output::Holding { serve, answer });
+            }
+            Input::AskedFetch { serve, from, blob } => self.on_asked_fetch(serve, from, &blob),
+            Input::Served { serve } => {
+                let mut out = Vec::new();
+                self.serves.over(&self.config, serve, &mut out);
+                self.outbox.extend(out);
+            }
+            Input::Timeout => self.on_timeout(now),
+        }
+        self.announce(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        let fetches = self.fetches.values().filter_map(|fetch| fetch.wake(&self.config)).min();
+        Deadline::earliest([
+            fetches.map(|at| Deadline::new(at, "fetch")),
+            self.announcements.wake().map(|at| Deadline::new(at, "announce")),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests;

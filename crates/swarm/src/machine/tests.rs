@@ -1,0 +1,371 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use potluck_base::machine::check_timer_contract;
+use potluck_base::{Division, GranuleSet};
+
+use super::*;
+use crate::command::TransferEnd;
+use crate::testing::contact;
+
+const ME: u16 = 999;
+const FETCH: FetchId = FetchId(1);
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A node that has the blob, as a pipe.
+#[derive(Debug, Clone)]
+struct Peer {
+    rate: f64,
+    have: GranuleSet,
+    size: u64,
+    /// Every so many granules one is false.
+    corrupt_every: Option<u32>,
+    /// From then on it says nothing.
+    dead_from: Option<Instant>,
+    sent: u64,
+}
+
+struct Pipe {
+    from: u16,
+    granules: VecDeque<u32>,
+    next: Instant,
+}
+
+/// A network around one machine.
+struct Net {
+    now: Instant,
+    swarm: Swarm,
+    division: Division,
+    peers: BTreeMap<u16, Peer>,
+    pipes: BTreeMap<TransferId, Pipe>,
+    /// When each peer's line is free.
+    lines: BTreeMap<u16, Instant>,
+    have: GranuleSet,
+    ended: Option<Result<FetchReport, FetchError>>,
+    announced: usize,
+    places: Vec<u64>,
+    order: Vec<u32>,
+}
+
+fn number_of(contact: &Contact) -> u16 {
+    let key = contact.public_key.as_bytes();
+    u16::from_be_bytes([key[0], key[1]])
+}
+
+impl Net {
+    fn new(size: u64) -> Self {
+        let division = Division::of(size).unwrap();
+        Self {
+            now: Instant::ZERO,
+            swarm: Swarm::new(contact(ME).public_key, Config::default(), Rng::from_number(7)),
+            division,
+            peers: BTreeMap::new(),
+            pipes: BTreeMap::new(),
+            lines: BTreeMap::new(),
+            have: GranuleSet::empty(division.count()),
+            ended: None,
+            announced: 0,
+            places: Vec::new(),
+            order: Vec::new(),
+        }
+    }
+
+    fn peer(&mut self, number: u16, rate: f64) -> &mut Peer {
+        let have = GranuleSet::full(self.division.count());
+        let size = self.division.size();
+        let peer = Peer { rate, have, size, corrupt_every: None, dead_from: None, sent: 0 };
+        self.peers.insert(number, peer);
+        self.peers.get_mut(&number).unwrap()
+    }
+
+    fn begin(&mut self) {
+        let blob = BlobId::of(b"blob");
+        let begin = Begin { fetch: FETCH, blob, root: blob, sources: Vec::new(), resumed: None };
+        self.input(Input::Begin(begin));
+    }
+
+    fn input(&mut self, input: Input) {
+        self.swarm.handle(self.now, input);
+        while let Some(output) = self.swarm.poll_output() {
+            self.output(output);
+        }
+    }
+
+    fn output(&mut self, output: Output) {
+        match output {
+            Output::FindProviders { fetch, .. } => {
+                let contacts = self.peers.keys().map(|number| contact(*number)).collect();
+                self.input(Input::Providers { fetch, contacts });
+            }
+            Output::AskHave { ask, to, .. } => {
+                let peer = &self.peers[&number_of(&to)];
+                if peer.dead_from.is_some_and(|at| at <= self.now) {
+                    return self.input(Input::AskFailed { ask });
+                }
+                let granules = Some(peer.have.to_bytes());
+                let holding = Holding { size: peer.size, granules, neighbours: Vec::new() };
+                let round_trip = Some(ms(10));
+                self.input(Input::Holds { ask, holding: Some(holding), round_trip });
+            }
+            Output::Open { fetch, size, .. } => {
+                self.places.push(size);
+                match Division::of(size).filter(|_| size < 1 << 40) {
+                    Some(division) => {
+                        let have = GranuleSet::empty(division.count());
+                        self.input(Input::Opened { fetch, have });
+                    }
+                    None => self.input(Input::NoPlace { fetch }),
+                }
+            }
+            Output::Transfer { transfer, from, granules, .. } => {
+                let next = self.now + ms(10);
+                let granules = granules.into();
+                self.pipes.insert(transfer, Pipe { from: number_of(&from), granules, next });
+            }
+            Output::CancelTransfer { transfer } => {
+                self.pipes.remove(&transfer);
+            }
+            Output::Completed { report, .. } => self.ended = Some(Ok(report)),
+            Output::Failed { error, .. } => self.ended = Some(Err(error)),
+            Output::Announce { root, .. } => {
+                self.announced += 1;
+                self.input(Input::Announced { root, done: true });
+            }
+            Output::Holding { .. } | Output::Serve { .. } | Output::Refuse { .. } => {}
+        }
+    }
+
+    /// The pipe whose next granule comes first, and when.
+    fn next_arrival(&self) -> Option<(Instant, TransferId)> {
+        let arrival = |(id, pipe): (&TransferId, &Pipe)| {
+            let peer = &self.peers[&pipe.from];
+            let granule = *pipe.granules.front()?;
+            let bytes = self.division.bytes(granule);
+            let took = Duration::from_secs_f64((bytes.end - bytes.start) as f64 / peer.rate);
+            let free = self.lines.get(&pipe.from).copied().unwrap_or(Instant::ZERO);
+            let at = pipe.next.max(free) + took;
+            peer.dead_from.is_none_or(|dead| at < dead).then_some((at, *id))
+        };
+        self.pipes.iter().filter_map(arrival).min()
+    }
+
+    fn arrive(&mut self, at: Instant, transfer: TransferId) {
+        self.now = at;
+        let Some(pipe) = self.pipes.get_mut(&transfer) else { return };
+        let from = pipe.from;
+        let Some(granule) = pipe.granules.pop_front() else { return };
+        self.lines.insert(from, at);
+        let over = pipe.granules.is_empty();
+        let peer = self.peers.get_mut(&from).unwrap();
+        peer.sent += 1;
+        let lies = peer.size != self.division.size()
+            || peer.corrupt_every.is_some_and(|every| peer.sent.is_multiple_of(u64::from(every)));
+        if lies {
+            self.pipes.remove(&transfer);
+            return self.input(Input::Ended { transfer, end: TransferEnd::Corrupt });
+        }
+        if self.have.insert(granule) {
+            self.order.push(granule);
+        }
+        self.input(Input::Granule { transfer, granule });
+        if over && self.pipes.remove(&transfer).is_some() {
+            self.input(Input::Ended { transfer, end: TransferEnd::Done });
+        }
+    }
+
+    /// Runs until the fetch is over or `limit` has passed; gives the seconds it took.
+    fn run(&mut self, limit: Duration) -> f64 {
+        let end = self.now + limit;
+        while self.ended.is_none() && self.now < end {
+            let deadline = self.swarm.poll_timeout().map(|deadline| deadline.at);
+            match (self.next_arrival(), deadline) {
+                (Some((at, transfer)), deadline) if deadline.is_none_or(|due| at <= due) => {
+                    self.arrive(at, transfer);
+                }
+                (_, Some(due)) => {
+                    self.now = self.now.max(due);
+                    self.input(Input::Timeout);
+                }
+                (_, None) => break,
+            }
+        }
+        self.now.since(Instant::ZERO).as_secs_f64()
+    }
+
+    fn report(&self) -> &FetchReport {
+        self.ended.as_ref().expect("over").as_ref().expect("completed")
+    }
+}
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+#[test]
+fn four_equal_sources_bring_four_times_the_rate() {
+    let mut net = Net::new(256 << 20);
+    (1..=4).for_each(|number| {
+        net.peer(number, 12.5 * MIB);
+    });
+    net.begin();
+    let seconds = net.run(ms(60_000));
+    assert!(net.have.is_full());
+    assert!(seconds < 256.0 / 50.0 * 1.05, "{seconds} s");
+    let report = net.report();
+    assert_eq!(report.sources.len(), 4);
+    assert!(report.sources.iter().all(|(_, bytes)| *bytes > 50 << 20), "{report:?}");
+    assert!(report.duplicate_bytes < 2 << 20, "{report:?}");
+    assert!(net.announced >= 1, "whoever has part of it says so");
+    assert_eq!(net.order[0], net.division.count() - 1, "the last granule proves the size");
+}
+
+#[test]
+fn a_slow_source_does_not_hold_up_the_end() {
+    let mut net = Net::new(64 << 20);
+    net.peer(1, 20.0 * MIB);
+    net.peer(2, 0.2 * MIB);
+    net.begin();
+    let seconds = net.run(ms(60_000));
+    assert!(seconds < 64.0 / 20.0 * 1.3, "{seconds} s");
+    assert!(net.report().duplicate_bytes < 2 << 20);
+}
+
+#[test]
+fn a_liar_is_dropped_and_the_result_is_right() {
+    let mut net = Net::new(64 << 20);
+    net.peer(1, 10.0 * MIB);
+    net.peer(2, 10.0 * MIB).corrupt_every = Some(100);
+    net.begin();
+    net.run(ms(60_000));
+    assert!(net.have.is_full());
+    assert_eq!(net.report().corrupt_sources, 1);
+    assert_eq!(net.peers[&2].sent, 100, "nothing is asked of it any more");
+}
+
+#[test]
+fn a_wrong_size_is_found_out_with_the_last_granule() {
+    let mut net = Net::new(64 << 20);
+    for (number, size) in [(1, (64 << 20) + 1), (2, 1 << 41), (4, (64 << 20) - 1)] {
+        let peer = net.peer(number, 10.0 * MIB);
+        peer.size = size;
+        peer.have = GranuleSet::full(Division::of(size).unwrap().count());
+    }
+    // This one cannot prove what it claims.
+    net.peer(5, 10.0 * MIB).size = 1 << 30;
+    net.peer(3, 10.0 * MIB);
+    net.begin();
+    net.run(ms(60_000));
+    assert!(net.have.is_full() && net.places.contains(&(64 << 20)), "{:?}", net.places);
+}
+
+#[test]
+fn sources_may_die_as_long_as_one_is_left() {
+    let mut net = Net::new(64 << 20);
+    for number in 1..=4 {
+        let dead_from = Some(Instant::ZERO + ms(200 * u64::from(number)));
+        net.peer(number, 5.0 * MIB).dead_from = dead_from;
+    }
+    net.peer(5, 5.0 * MIB);
+    net.begin();
+    let seconds = net.run(ms(120_000));
+    assert!(net.have.is_full() && seconds < 20.0, "{seconds} s");
+}
+
+#[test]
+fn without_any_source_a_fetch_fails_in_its_time() {
+    let mut net = Net::new(64 << 20);
+    net.begin();
+    let seconds = net.run(ms(120_000));
+    assert_eq!(net.ended, Some(Err(FetchError::NoSource)));
+    assert!((14.0..20.0).contains(&seconds), "{seconds} s");
+    let mut net = Net::new(64 << 20);
+    net.peer(1, 5.0 * MIB).dead_from = Some(Instant::ZERO + ms(2000));
+    net.begin();
+    let seconds = net.run(ms(300_000));
+    assert_eq!(net.ended, Some(Err(FetchError::NoSource)));
+    assert!((60.0..100.0).contains(&seconds), "{seconds} s");
+}
+
+#[test]
+fn what_a_reader_waits_for_comes_first() {
+    let mut net = Net::new(256 << 20);
+    net.peer(1, 10.0 * MIB);
+    net.begin();
+    net.run(ms(1000));
+    let before = net.order.len();
+    net.input(Input::Wanted { fetch: FETCH, granules: 500..504 });
+    net.run(ms(2000));
+    let place = net.order.iter().position(|granule| *granule == 500).expect("came");
+    let granules_in_flight = (16 << 20) / net.division.granule_bytes() as usize;
+    assert!(place - before <= granules_in_flight, "{place} {before}");
+    assert!(net.order[place..place + 4].iter().all(|granule| (500..504).contains(granule)));
+}
+
+#[test]
+fn partial_sources_are_asked_again_for_what_they_have_by_then() {
+    let mut net = Net::new(64 << 20);
+    let count = net.division.count();
+    net.peer(1, 2.0 * MIB);
+    net.peer(2, 50.0 * MIB).have = GranuleSet::empty(count);
+    net.begin();
+    net.run(ms(2000));
+    net.peers.get_mut(&2).unwrap().have = GranuleSet::full(count);
+    let seconds = net.run(ms(60_000));
+    assert!(seconds < 5.0, "{seconds} s");
+}
+
+#[test]
+fn a_fetch_that_is_given_up_says_so_and_stops_its_streams() {
+    let mut net = Net::new(64 << 20);
+    net.peer(1, 2.0 * MIB);
+    net.begin();
+    net.run(ms(500));
+    assert!(!net.pipes.is_empty());
+    net.input(Input::Cancel { fetch: FETCH });
+    assert_eq!(net.ended, Some(Err(FetchError::Cancelled)));
+    assert!(net.pipes.is_empty() && net.swarm.transfers.is_empty());
+}
+
+#[test]
+fn whoever_fetches_gives_what_it_has() {
+    let mut net = Net::new(64 << 20);
+    net.peer(1, 5.0 * MIB);
+    net.begin();
+    net.run(ms(2000));
+    let (blob, from) = (BlobId::of(b"blob"), contact(5));
+    let (serve, budget) = (ServeId(1), 1000);
+    net.swarm.handle(net.now, Input::AskedHave { serve, from, blob, budget });
+    let answer = std::iter::from_fn(|| net.swarm.poll_output()).find_map(|output| match output {
+        Output::Holding { answer, .. } => Some(answer),
+        _ => None,
+    });
+    let holding = answer.expect("answered").expect("held");
+    let granules = GranuleSet::from_bytes(net.division.count(), &holding.granules.unwrap());
+    assert_eq!(granules, Some(net.have.clone()));
+    assert_eq!(holding.neighbours, [contact(1)]);
+    let strange = Input::AskedHave { serve, from, blob: BlobId::of(b"other"), budget };
+    net.swarm.handle(net.now, strange);
+    let refused = Output::Holding { serve, answer: Err(Refusal::NotHeld) };
+    assert!(std::iter::from_fn(|| net.swarm.poll_output()).any(|output| output == refused));
+}
+
+#[test]
+fn deadlines_keep_the_timer_contract() {
+    let mut net = Net::new(64 << 20);
+    net.peer(1, 1.0 * MIB).dead_from = Some(Instant::ZERO + ms(700));
+    net.begin();
+    net.run(ms(600));
+    let mut now = net.now;
+    let mut woken = 0;
+    while let Some((at, did)) = check_timer_contract(&mut net.swarm, now, || Input::Timeout) {
+        now = at;
+        net.now = at;
+        did.into_iter().for_each(|output| net.output(output));
+        woken += 1;
+        if net.ended.is_some() || woken > 500 {
+            break;
+        }
+    }
+    assert!(woken > 5 && net.ended.is_some(), "{woken}");
+}

@@ -1,0 +1,321 @@
+//! One node that a fetch takes data from: what it has, how fast it is, what it was asked for.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use potluck_base::{Contact, Division, GranuleSet, Instant};
+
+use crate::command::{AskId, TransferId};
+
+/// Weight of a new sample of the rate.
+const RATE_WEIGHT: f64 = 0.25;
+/// What a source may have under way beyond a round trip: hides the gaps between requests.
+const SLACK: Duration = Duration::from_millis(150);
+/// Shortest silence that counts as a stall, and in round trips.
+const STALL_MIN: Duration = Duration::from_secs(2);
+const STALL_ROUND_TRIPS: u32 = 4;
+/// How long a source that failed rests at first; doubled with each failure in a row.
+const REST: Duration = Duration::from_millis(500);
+/// Failures in a row after which a source is left alone.
+const FAILURES_MAX: u32 = 4;
+
+/// Granules asked of a source in one stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Transfer {
+    pub(crate) id: TransferId,
+    /// Not here yet, in the order in which they will come.
+    pub(crate) waiting: VecDeque<u32>,
+    pub(crate) started: Instant,
+}
+
+/// A source.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) contact: Contact,
+    /// What it has; `None` until it has said so.
+    pub(crate) have: Option<GranuleSet>,
+    /// The size it gave.
+    pub(crate) size: Option<u64>,
+    pub(crate) ask: Option<AskId>,
+    pub(crate) ask_at: Instant,
+    pub(crate) transfers: Vec<Transfer>,
+    /// Bytes a second, once measured.
+    rate: Option<f64>,
+    round_trip: Option<Duration>,
+    /// When a granule came last, or was asked for after a pause.
+    last: Instant,
+    /// When bytes came last, of granules or of parts of them.
+    moved: Instant,
+    rests_until: Instant,
+    failures: u32,
+    /// It sent a range that does not verify, or claims a wrong size.
+    pub(crate) banned: bool,
+    /// Verified bytes that came from it.
+    pub(crate) bytes: u64,
+}
+
+impl Source {
+    pub(crate) fn new(now: Instant, contact: Contact) -> Self {
+        Self {
+            contact,
+            have: None,
+            size: None,
+            ask: None,
+            ask_at: now,
+            transfers: Vec::new(),
+            rate: None,
+            round_trip: None,
+            last: now,
+            moved: now,
+            rests_until: now,
+            failures: 0,
+            banned: false,
+            bytes: 0,
+        }
+    }
+
+    /// Granules asked for and not here yet.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = u32> {
+        self.transfers.iter().flat_map(|transfer| transfer.waiting.iter().copied())
+    }
+
+    pub(crate) fn outstanding(&self, division: &Division) -> u64 {
+        self.waiting().map(|granule| length(division, granule)).sum()
+    }
+
+    /// Whether it can be asked for data now.
+    pub(crate) fn is_useful(&self, now: Instant) -> bool {
+        !self.banned && self.have.is_some() && now >= self.rests_until
+    }
+
+    /// Whether it may still become useful.
+    pub(crate) fn is_hopeful(&self) -> bool {
+        !self.banned && self.failures < FAILURES_MAX
+    }
+
+    /// The size it claims, if it has the last granule of a blob of that size.
+    pub(crate) fn provable_size(&self) -> Option<u64> {
+        let have = self.have.as_ref().filter(|_| self.is_hopeful())?;
+        self.size.filter(|_| have.length() > 0 && have.contains(have.length() - 1))
+    }
+
+    /// Whether it has something, or was not asked in vain yet.
+    pub(crate) fn is_promising(&self) -> bool {
+        !self.banned && (self.have.is_some() || self.failures == 0)
+    }
+
+    /// When its rest ends, if that is after `driven`.
+    pub(crate) fn rested(&self, driven: Instant) -> Option<Instant> {
+        let rests = !self.banned && self.have.is_some() && self.rests_until > driven;
+        rests.then_some(self.rests_until)
+    }
+
+    /// Somebody names it again: one more chance, perhaps elsewhere, for who was given up.
+    pub(crate) fn hear_of(&mut self, now: Instant, contact: Contact) {
+        if !self.banned && !self.is_hopeful() {
+            self.contact = contact;
+            self.failures = FAILURES_MAX - 1;
+            self.ask_at = now;
+        }
+    }
+
+    /// Whether it should be asked what it has: nothing is known, or it had only part.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.wants_asking() && now >= self.ask_at
+    }
+
+    fn wants_asking(&self) -> bool {
+        let settled = self.have.as_ref().is_some_and(GranuleSet::is_full);
+        self.ask.is_none() && !settled && self.is_hopeful()
+    }
+
+    /// When something of it has to be looked after.
+    pub(crate) fn wake(&self) -> Option<Instant> {
+        let ask = self.wants_asking().then_some(self.ask_at);
+        let stall = (!self.transfers.is_empty()).then(|| self.stalls_at());
+        ask.into_iter().chain(stall).min()
+    }
+
+    /// Bytes of it came.
+    pub(crate) fn on_moved(&mut self, now: Instant) {
+        self.moved = now;
+    }
+
+    /// Bytes a second, as far as is known.
+    pub(crate) fn rate(&self) -> f64 {
+        self.rate.unwrap_or(0.0)
+    }
+
+    /// How many bytes it should have under way: what it sends in a round trip and a little more, so
+    /// that it never waits for us, and no more, so that it can be dropped or outrun at small cost.
+    pub(crate) fn depth(&self, division: &Division, most: u64) -> u64 {
+        let round_trip = self.round_trip.unwrap_or_default() + SLACK;
+        let flow = self.rate() * round_trip.as_secs_f64() * 1.5;
+        let least = 2 * division.granule_bytes();
+        (flow as u64).clamp(least, most.max(least))
+    }
+
+    /// Whether it has been silent for too long while something is under way.
+    pub(crate) fn is_stalled(&self, now: Instant) -> bool {
+        !self.transfers.is_empty() && now >= self.stalls_at()
+    }
+
+    /// When it will have been silent for too long.
+    pub(crate) fn stalls_at(&self) -> Instant {
+        let round_trips = self.round_trip.unwrap_or_default() * STALL_ROUND_TRIPS;
+        self.last.max(self.moved) + STALL_MIN.max(round_trips)
+    }
+
+    /// When `granule` will be here, at the measured rate.
+    pub(crate) fn expected(
+        &self,
+        now: Instant,
+        division: &Division,
+        granule: u32,
+    ) -> Option<Instant> {
+        let before: u64 = self
+            .transfers
+            .iter()
+            .find(|transfer| transfer.waiting.contains(&granule))?
+            .waiting
+            .iter()
+            .take_while(|other| **other != granule)
+            .map(|other| length(division, *other))
+            .sum();
+        let bytes = before + length(division, granule);
+        let rate = self.rate.filter(|rate| *rate > 1.0)?;
+        Some(now + Duration::from_secs_f64((bytes as f64 / rate).min(1e6)))
+    }
+
+    pub(crate) fn asked(&mut self, now: Instant, transfer: Transfer) {
+        if self.transfers.is_empty() {
+            self.last = now;
+        }
+        self.transfers.push(transfer);
+    }
+
+    /// A granule of a transfer is here and verified. Returns whether it was asked for.
+    pub(crate) fn on_granule(
+        &mut self,
+        now: Instant,
+        division: &Division,
+        transfer: TransferId,
+        granule: u32,
+    ) -> bool {
+        let Some(open) = self.transfers.iter_mut().find(|open| open.id == transfer) else {
+            return false;
+        };
+        let Some(place) = open.waiting.iter().position(|waiting| *waiting == granule) else {
+            return false;
+        };
+        open.waiting.remove(place);
+        let bytes = length(division, granule);
+        // The first bytes after a pause took a round trip that says nothing of the rate.
+        let took = now.since(self.last.max(open.started));
+        let pause = if self.last == open.started {
+            self.round_trip.unwrap_or_default()
+        } else {
+            Duration::ZERO
+        };
+        let seconds = took.saturating_sub(pause.min(took / 2)).as_secs_f64().max(1e-6);
+        let sample = bytes as f64 / seconds;
+        self.rate = Some(self.rate.map_or(sample, |rate| rate + RATE_WEIGHT * (sample - rate)));
+        self.last = now;
+        self.failures = 0;
+        self.bytes += bytes;
+        true
+    }
+
+    pub(crate) fn note_round_trip(&mut self, round_trip: Duration) {
+        self.round_trip = Some(match self.round_trip {
+            None => round_trip,
+            Some(known) => (known * 7 + round_trip) / 8,
+        });
+    }
+
+    /// A transfer or question failed: it rests, longer each time.
+    pub(crate) fn on_failure(&mut self, now: Instant) {
+        self.failures += 1;
+        self.rests_until = now + REST * (1 << self.failures.min(6));
+        self.ask_at = self.ask_at.max(self.rests_until);
+        self.rate = self.rate.map(|rate| rate / 2.0);
+    }
+
+    /// It is busy: it rests for a moment without losing its name.
+    pub(crate) fn on_busy(&mut self, now: Instant) {
+        self.rests_until = now + REST;
+    }
+}
+
+/// Bytes in a granule.
+pub(crate) fn length(division: &Division, granule: u32) -> u64 {
+    let bytes = division.bytes(granule);
+    bytes.end - bytes.start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::contact;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn transfer(granules: &[u32], started: Instant) -> Transfer {
+        Transfer { id: TransferId(1), waiting: granules.iter().copied().collect(), started }
+    }
+
+    #[test]
+    fn depth_follows_the_rate_and_the_round_trip() {
+        let division = Division::of(1 << 30).unwrap();
+        let mut source = Source::new(Instant::ZERO, contact(1));
+        assert_eq!(source.depth(&division, 16 << 20), 2 << 20);
+        source.note_round_trip(ms(100));
+        source.asked(Instant::ZERO, transfer(&[0, 1, 2, 3], Instant::ZERO));
+        let mut now = Instant::ZERO;
+        for granule in 0..4 {
+            now += ms(100);
+            assert!(source.on_granule(now, &division, TransferId(1), granule));
+        }
+        // Ten MiB a second: a quarter of a second of them, and half as much again.
+        let rate = source.rate() / (1 << 20) as f64;
+        assert!((9.0..16.0).contains(&rate), "{rate}");
+        let depth = source.depth(&division, 16 << 20) >> 20;
+        assert!((3..=6).contains(&depth), "{depth}");
+        assert!(!source.on_granule(now, &division, TransferId(1), 3));
+        assert_eq!(source.bytes, 4 << 20);
+    }
+
+    #[test]
+    fn silence_is_a_stall_only_while_something_is_under_way() {
+        let mut source = Source::new(Instant::ZERO, contact(1));
+        let late = Instant::ZERO + ms(10_000);
+        assert!(!source.is_stalled(late));
+        source.asked(late, transfer(&[0], late));
+        assert!(!source.is_stalled(late + ms(1999)));
+        assert!(source.is_stalled(late + ms(2000)));
+        source.note_round_trip(ms(1000));
+        assert!(!source.is_stalled(late + ms(3999)));
+    }
+
+    #[test]
+    fn failures_rest_longer_each_time_and_end_in_being_left_alone() {
+        let mut source = Source::new(Instant::ZERO, contact(1));
+        source.have = Some(GranuleSet::full(1));
+        source.on_failure(Instant::ZERO);
+        assert!(
+            !source.is_useful(Instant::ZERO + ms(999))
+                && source.is_useful(Instant::ZERO + ms(1000))
+        );
+        source.on_failure(Instant::ZERO);
+        assert!(!source.is_useful(Instant::ZERO + ms(1999)));
+        for _ in 0..2 {
+            assert!(source.is_hopeful());
+            source.on_failure(Instant::ZERO);
+        }
+        assert!(!source.is_hopeful());
+        source.hear_of(Instant::ZERO, contact(1));
+        assert!(source.is_hopeful());
+    }
+}
