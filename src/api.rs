@@ -2,10 +2,17 @@
 //!
 //! camelCase fields, ids in lower hex, times as RFC 3339, versions as decimal strings.
 
+mod files;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 use utoipa::ToSchema;
+
+pub(crate) use files::{
+    FetchRequest, FetchedFile, FileEntry, Files, Gc, GcEntry, Job, JobState, Jobs, Pin, ShareRequest,
+    SharedFile, Shares, Skipped, Source, Unshared,
+};
 
 /// The header with a record's version.
 pub(crate) const VERSION_HEADER: &str = "x-potluck-version";

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what `--help` says about it.
 
+mod files;
 mod usage;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap_complete::Shell;
 
 use crate::out::Out;
 
+pub(crate) use files::{FetchArgs, FileArgs, GcArgs, ShareArgs};
 pub(crate) use usage::{OVERVIEW, failure_of};
 
 /// A network with no server: every machine brings a dish.
@@ -81,6 +83,27 @@ pub(crate) enum Command {
     /// Delete a record
     #[command(alias = "rm", after_help = "Example: potluck del config/greeting")]
     Del(DelArgs),
+    /// Offer a file or folder to the network, and print its link
+    #[command(after_help = files::SHARE_EXAMPLES)]
+    Share(ShareArgs),
+    /// Bring a shared file or folder here, from everybody who has it
+    #[command(after_help = files::FETCH_EXAMPLES)]
+    Fetch(FetchArgs),
+    /// What this node has of files, and why
+    #[command(after_help = "Example: potluck files")]
+    Files,
+    /// Offer a file no longer
+    #[command(after_help = "Example: potluck unshare 9f86d081884c")]
+    Unshare(FileArgs),
+    /// Keep a file until it is unpinned
+    #[command(after_help = "Example: potluck pin 9f86d081884c")]
+    Pin(FileArgs),
+    /// Let a file go when its room is needed
+    #[command(after_help = "Example: potluck unpin 9f86d081884c")]
+    Unpin(FileArgs),
+    /// Make room: remove the fetched files that were used least recently
+    #[command(after_help = "Example: potluck gc --dry-run")]
+    Gc(GcArgs),
     /// How this node is
     #[command(after_help = "Example: potluck status --json")]
     Status,
@@ -191,6 +214,9 @@ pub(crate) struct DemoArgs {
     /// Store the files of this folder (up to 64 KiB each) instead of made-up records
     #[arg(long, value_name = "DIR")]
     pub(crate) load: Option<PathBuf>,
+    /// Share and fetch this file [default: this program]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) file: Option<PathBuf>,
     /// End when done instead of keeping the network up until Ctrl-C
     #[arg(long)]
     pub(crate) exit: bool,

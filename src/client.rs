@@ -1,23 +1,27 @@
 //! The command line's way to a node: blocking HTTP, one request at a time.
 
+mod transfer;
 mod url;
 
 use std::path::Path;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use ureq::Agent;
-use ureq::http::{HeaderMap, Request};
+use ureq::http::{HeaderMap, Request, Response, request};
+use ureq::{Agent, Body};
 
 use crate::api::{PROBLEM, ProblemBody};
 use crate::cli::Global;
 use crate::failure::{Exit, Failure};
 use crate::place;
 
-pub(crate) use url::{base_url, kv_path};
+pub(crate) use transfer::not_written;
+pub(crate) use url::{base_url, is_loopback, kv_path, with_query};
 
 /// Longer than any answer of a node takes.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Longer than it takes to read or send the largest files that are shared.
+const LONG_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Larger than any answer of a node.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
@@ -26,6 +30,8 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     agent: Agent,
+    /// For what takes as long as a file is large.
+    patient: Agent,
     base: String,
     authorization: Option<String>,
 }
@@ -52,16 +58,19 @@ impl Client {
 
     /// A node at a URL as [`base_url`] makes it.
     pub(crate) fn new(base: String, token: Option<&str>) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            // A proxy has no business between a user and the local node.
-            .proxy(None)
-            .max_redirects(0)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_global(Some(TIMEOUT))
-            .build();
+        let agent = |timeout| {
+            let config = Agent::config_builder()
+                .http_status_as_error(false)
+                // A proxy has no business between a user and the local node.
+                .proxy(None)
+                .max_redirects(0)
+                .timeout_connect(Some(CONNECT_TIMEOUT))
+                .timeout_global(Some(timeout))
+                .build();
+            Agent::from(config)
+        };
         let authorization = token.map(|token| format!("Bearer {token}"));
-        Self { agent: config.into(), base, authorization }
+        Self { agent: agent(TIMEOUT), patient: agent(LONG_TIMEOUT), base, authorization }
     }
 
     /// Where the node is.
@@ -80,6 +89,18 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Result<Answer, Failure> {
+        let request = self.head(method, path, headers);
+        let response = match body {
+            Some(body) => self.agent.run(request.body(body).map_err(wrong)?),
+            // A length of zero: a POST without any would be sent in chunks.
+            None if method == "POST" => self.agent.run(request.body(&[][..]).map_err(wrong)?),
+            None => self.agent.run(request.body(()).map_err(wrong)?),
+        };
+        self.answer(response)
+    }
+
+    /// The head of a request.
+    fn head(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> request::Builder {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -87,13 +108,14 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
-        let wrong = |error| Failure::usage(format!("this cannot be asked for: {error}"));
-        let response = match body {
-            Some(body) => self.agent.run(request.body(body).map_err(wrong)?),
-            // A length of zero: a POST without any would be sent in chunks.
-            None if method == "POST" => self.agent.run(request.body(&[][..]).map_err(wrong)?),
-            None => self.agent.run(request.body(()).map_err(wrong)?),
-        };
+        request
+    }
+
+    /// A whole answer.
+    fn answer(
+        &self,
+        response: std::result::Result<Response<Body>, ureq::Error>,
+    ) -> Result<Answer, Failure> {
         let mut response = response.map_err(|error| self.unreachable(&error))?;
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         Ok(Answer {
@@ -164,14 +186,12 @@ impl Answer {
 
     /// What the node says is wrong.
     pub(crate) fn failure(&self) -> Failure {
-        let Some(problem) = self.problem() else { return not_a_node() };
-        Failure {
-            exit: Exit::from_number(problem.exit.into()),
-            code: problem.code,
-            message: problem.detail,
-            hint: problem.hint,
-        }
+        self.problem().map_or_else(not_a_node, Failure::from)
     }
+}
+
+fn wrong(error: ureq::http::Error) -> Failure {
+    Failure::usage(format!("this cannot be asked for: {error}"))
 }
 
 fn not_a_node() -> Failure {

@@ -1,10 +1,14 @@
 //! The commands that ask a running node, and the simulator.
 
 pub(crate) mod del;
+pub(crate) mod fetch;
+pub(crate) mod files;
 pub(crate) mod get;
 pub(crate) mod merge;
 pub(crate) mod network;
+mod progress;
 pub(crate) mod put;
+pub(crate) mod share;
 mod siblings;
 pub(crate) mod sim;
 pub(crate) mod status;

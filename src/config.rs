@@ -26,6 +26,9 @@ pub(crate) const UDP_PORT: u16 = 12345;
 /// The HTTP port of a node, if nothing else is said.
 pub(crate) const HTTP_PORT: u16 = 8080;
 
+/// Room for fetched files that nobody asked to keep, if nothing else is said.
+const CACHE_BYTES: u64 = 10 << 30;
+
 /// What a node does when it is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnTerm {
@@ -72,6 +75,18 @@ pub(crate) struct StorePart {
     pub(crate) sync: bool,
 }
 
+/// `[files]`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FilesPart {
+    /// `None`: see [`Settings::file_paths`].
+    pub(crate) paths: Option<Vec<PathBuf>>,
+    pub(crate) cache_bytes: u64,
+    /// Bytes a second.
+    pub(crate) upload_rate: Option<u64>,
+    /// Bytes a second.
+    pub(crate) download_rate: Option<u64>,
+}
+
 /// `[http]`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct HttpPart {
@@ -96,6 +111,7 @@ pub(crate) struct Settings {
     pub(crate) network: NetworkPart,
     /// `[dht]`, `[kv]` and the protocol's part of `[limits]`.
     pub(crate) protocol: potluck_node::Config,
+    pub(crate) files: FilesPart,
     pub(crate) store: StorePart,
     pub(crate) http: HttpPart,
     pub(crate) limits: LimitsPart,
@@ -120,6 +136,13 @@ impl Default for Settings {
                 link: Default::default(),
                 dht: Default::default(),
                 kv: Default::default(),
+                swarm: Default::default(),
+            },
+            files: FilesPart {
+                paths: None,
+                cache_bytes: CACHE_BYTES,
+                upload_rate: None,
+                download_rate: None,
             },
             store: StorePart { memory_bytes: 256 << 20, disk_bytes: None, sync: true },
             http: HttpPart {
@@ -138,6 +161,18 @@ impl Settings {
     pub(crate) fn http_address(&self) -> SocketAddr {
         let default = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), HTTP_PORT);
         self.http.listen.unwrap_or(default)
+    }
+
+    /// The folders within which callers of the API may name files and folders of this machine. By
+    /// default the user's home and the data folder, but nothing where other machines may call.
+    pub(crate) fn file_paths(&self) -> Vec<PathBuf> {
+        match &self.files.paths {
+            Some(paths) => paths.clone(),
+            None if self.http_address().ip().is_loopback() => {
+                place::home_dir().into_iter().chain([self.node.data_dir.clone()]).collect()
+            }
+            None => Vec::new(),
+        }
     }
 
     /// Refuses what contradicts itself.
@@ -182,6 +217,16 @@ mod tests {
         assert_eq!(settings.validate().expect_err("no token").code, "tokenNeeded");
         settings.http.token_file = Some("token".into());
         settings.validate().expect("valid with a token");
+    }
+
+    #[test]
+    fn paths_may_be_named_by_default_only_where_nobody_else_can_call() {
+        let mut settings = Settings::default();
+        assert!(settings.file_paths().contains(&settings.node.data_dir));
+        settings.http.listen = Some("0.0.0.0:8080".parse().expect("address"));
+        assert_eq!(settings.file_paths(), Vec::<PathBuf>::new());
+        settings.files.paths = Some(vec!["/srv".into()]);
+        assert_eq!(settings.file_paths(), [PathBuf::from("/srv")]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::thread;
 use crate::cli::DemoArgs;
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
-use crate::up::Signals;
+use crate::up::on_first_signal;
 pub(crate) use kitchen::FOLDER_PREFIX;
 
 use course::Course;
@@ -48,7 +48,11 @@ pub(crate) fn run(out: Out, args: &DemoArgs) -> Result<(), Failure> {
     stage.opening(&plan);
     let menu = menu::of(&plan, &stage)?;
     let (ended, end) = mpsc::channel();
-    watch_signals(ended.clone())?;
+    let interrupted = ended.clone();
+    on_first_signal(move || {
+        // Nobody listens any more if the demo is over.
+        let _ = interrupted.send(End::Interrupted);
+    })?;
     let kitchen = Kitchen::open()?;
     let stays = !args.exit && stdout().is_terminal();
     let course = Course::new(plan, menu, stage, Arc::clone(&kitchen), stays);
@@ -77,22 +81,4 @@ pub(crate) fn run(out: Out, args: &DemoArgs) -> Result<(), Failure> {
     };
     kitchen.close();
     result
-}
-
-/// Tells of the first signal from now on, from a thread of its own.
-fn watch_signals(ended: mpsc::Sender<End>) -> Result<(), Failure> {
-    let cannot = |error: std::io::Error| Failure::failed(format!("cannot take signals: {error}"));
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
-    let mut signals = {
-        let _entered = runtime.enter();
-        Signals::take().map_err(cannot)?
-    };
-    let watch = move || {
-        runtime.block_on(signals.next());
-        // Nobody listens any more if the demo is over.
-        let _ = ended.send(End::Interrupted);
-    };
-    thread::Builder::new().name("signals".into()).spawn(watch).map_err(cannot)?;
-    Ok(())
 }

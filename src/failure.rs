@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde_json::json;
 
+use crate::api::ProblemBody;
+
 /// The exit codes. Their numbers are fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -94,6 +96,18 @@ impl Failure {
             "hint": self.hint,
         }})
         .to_string()
+    }
+}
+
+/// What a node says is wrong.
+impl From<ProblemBody> for Failure {
+    fn from(problem: ProblemBody) -> Self {
+        Self {
+            exit: Exit::from_number(problem.exit.into()),
+            code: problem.code,
+            message: problem.detail,
+            hint: problem.hint,
+        }
     }
 }
 

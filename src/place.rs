@@ -20,6 +20,12 @@ pub(crate) fn default_data_dir() -> PathBuf {
     base.unwrap_or_default().join("potluck")
 }
 
+/// The home folder of the user, if the environment says where it is.
+pub(crate) fn home_dir() -> Option<PathBuf> {
+    let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
 /// The data folder of the local node as far as a client can know it.
 fn client_data_dir() -> PathBuf {
     env::var_os(DATA_DIR_VARIABLE).map_or_else(default_data_dir, PathBuf::from)

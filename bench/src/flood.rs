@@ -71,7 +71,10 @@ pub async fn run(options: &Options) -> Result<()> {
         report(&target, what).await?;
     }
     friend.kv().put("after", "the flood").await?;
-    println!("after the flood a put and a get work: {}", matches!(target.kv().get("after").await?, Read::Value(_)));
+    println!(
+        "after the flood a put and a get work: {}",
+        matches!(target.kv().get("after").await?, Read::Value(_))
+    );
     Ok(())
 }
 

@@ -1,7 +1,9 @@
 //! Potluck measured: throughput and latency as its peers were measured, and behaviour under a
 //! flood.
 
+mod bare;
 mod dht;
+mod files;
 mod flood;
 mod process;
 mod summary;
@@ -17,6 +19,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 enum Measurement {
     /// Puts and gets over many nodes in one process.
     Dht(dht::Options),
+    /// A file from node to node, beside a bare QUIC stream.
+    Files(files::Options),
     /// Hostile datagrams against one node that goes on serving.
     Flood(flood::Options),
 }
@@ -27,6 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     runtime.block_on(async {
         match measurement {
             Measurement::Dht(options) => dht::run(&options).await,
+            Measurement::Files(options) => files::run(&options).await,
             Measurement::Flood(options) => flood::run(&options).await,
         }
     })

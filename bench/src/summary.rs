@@ -30,7 +30,8 @@ impl Phase {
         let seconds = self.started.elapsed().as_secs_f64();
         latencies.sort();
         let at = |share: f64| {
-            let index = ((latencies.len() as f64 * share) as usize).min(latencies.len().saturating_sub(1));
+            let index =
+                ((latencies.len() as f64 * share) as usize).min(latencies.len().saturating_sub(1));
             latencies.get(index).copied().unwrap_or_default()
         };
         Summary {

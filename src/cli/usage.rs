@@ -9,11 +9,11 @@ pub(crate) const OVERVIEW: &str = "\
 Potluck, a network with no server. See it first:
   potluck demo                        a real network on this machine, in front of your eyes
 Run a node and join others:
-  potluck up --admission lab [CONTACT]     one node; each further one names any of the others
-  potluck join CONTACT, leave         for the node that runs here
+  potluck up --admission lab [CONTACT], join CONTACT, leave
 Keep records:
-  potluck put NAME VALUE, get NAME, del NAME
-  potluck merge NAME VALUE            settle a conflict that get has listed
+  potluck put NAME VALUE, get NAME, del NAME, merge NAME VALUE
+Hand files around:
+  potluck share PATH, fetch LINK, files, unshare ID, pin ID, unpin ID, gc
 See what happens (every command has --help):
   potluck status, peers, trace NAME, sim SCENARIO";
 

@@ -1,6 +1,7 @@
 //! URLs of a node and paths in them.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use potluck_record::{Name, Space};
 
@@ -26,6 +27,17 @@ pub(crate) fn base_url(text: &str) -> Result<String, Failure> {
         return Err(wrong());
     }
     Ok(format!("http://{host}"))
+}
+
+/// Whether a base URL leads to this machine.
+pub(crate) fn is_loopback(base: &str) -> bool {
+    let host = base.trim_start_matches("http://");
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Percent-encodes all but what is the same in every part of a URL, and `/`.
@@ -56,7 +68,12 @@ pub(crate) fn kv_path(
     if !is_content {
         Name::new(name).map_err(|error| Failure::new(Exit::Usage, "badName", error))?;
     }
-    let mut path = format!("{prefix}/{}", encoded(name));
+    Ok(with_query(&format!("{prefix}/{}", encoded(name)), query))
+}
+
+/// A path with those parts of a query that have a value.
+pub(crate) fn with_query(path: &str, query: &[(&str, Option<String>)]) -> String {
+    let mut path = path.to_owned();
     let mut glue = '?';
     for (key, value) in query {
         if let Some(value) = value {
@@ -64,7 +81,7 @@ pub(crate) fn kv_path(
             glue = '&';
         }
     }
-    Ok(path)
+    path
 }
 
 #[cfg(test)]
@@ -81,6 +98,16 @@ mod tests {
     fn a_name_that_is_none_is_refused_before_anybody_is_asked() {
         for name in ["", "a\nb", &"x".repeat(10 * 1024)] {
             assert_eq!(kv_path("/v1/kv", name, &[]).expect_err("no name").exit, Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn only_a_node_of_this_machine_is_given_paths_of_it() {
+        for near in ["http://127.0.0.1:8080", "http://[::1]:8080", "http://[::1]", "http://localhost"] {
+            assert!(is_loopback(near), "{near}");
+        }
+        for far in ["http://10.0.0.1:8080", "http://[2001:db8::1]:8080", "http://host.example"] {
+            assert!(!is_loopback(far), "{far}");
         }
     }
 

@@ -70,14 +70,25 @@ fn small(input: &Input<'_>) -> Result<u16, Wrong> {
     input.whole(1, 32).map(|number| number as u16)
 }
 
+/// A list that is not set, with what it is then.
+fn unset_list(items: impl IntoIterator<Item = String>) -> Shown {
+    Shown::Unset(Value::Array(items.into_iter().map(Value::String).collect()))
+}
+
 macro_rules! key {
     ($section:literal, $name:literal, $about:literal, $set:expr, $get:expr $(,)?) => {
         Key { section: $section, name: $name, about: $about, set: $set, get: $get }
     };
 }
 
+mod files;
+mod limits;
+
+use files::FILES;
+use limits::LIMITS;
+
 /// All keys, by section.
-pub(crate) const KEYS: &[&[Key]] = &[NODE, NETWORK, DHT, KV, STORE, HTTP, LIMITS];
+pub(crate) const KEYS: &[&[Key]] = &[NODE, NETWORK, DHT, KV, FILES, STORE, HTTP, LIMITS];
 
 const ADDRESSES: &str = "addresses of the form ip:port";
 
@@ -337,43 +348,5 @@ const HTTP: &[Key] = &[
         "Names under which this API may be called, beside IP addresses and localhost.",
         |s, i| i.list().map(|it| s.http.hosts = it),
         |s| list(s.http.hosts.iter().cloned()),
-    ),
-];
-
-const LIMITS: &[Key] = &[
-    key!(
-        "limits",
-        "http_connections",
-        "HTTP connections at once; more wait.",
-        |s, i| size(i, 1, 65_536).map(|it| s.limits.http_connections = it),
-        |s| count(s.limits.http_connections),
-    ),
-    key!(
-        "limits",
-        "http_requests",
-        "HTTP requests under way at once; more are answered 503.",
-        |s, i| size(i, 1, 65_536).map(|it| s.limits.http_requests = it),
-        |s| count(s.limits.http_requests),
-    ),
-    key!(
-        "limits",
-        "commands",
-        "Reads and writes of this node's users under way at once; more are answered busy.",
-        |s, i| size(i, 1, 1_000_000).map(|it| s.protocol.kv.commands_max = it),
-        |s| count(s.protocol.kv.commands_max),
-    ),
-    key!(
-        "limits",
-        "requests",
-        "Requests of other nodes under way at once; more are refused as busy.",
-        |s, i| size(i, 1, 1_000_000).map(|it| s.protocol.kv.requests_max = it),
-        |s| count(s.protocol.kv.requests_max),
-    ),
-    key!(
-        "limits",
-        "lookups",
-        "Lookups at once; more are refused as busy.",
-        |s, i| size(i, 1, 1_000_000).map(|it| s.protocol.dht.lookups_max = it),
-        |s| count(s.protocol.dht.lookups_max),
     ),
 ];

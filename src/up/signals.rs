@@ -1,6 +1,9 @@
 //! What asks a running program to stop.
 
 use std::io;
+use std::thread;
+
+use crate::failure::Failure;
 
 /// Completes when the system asks the program to stop.
 #[derive(Debug)]
@@ -52,6 +55,26 @@ impl Signals {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Calls `tell` at the first signal from now on, from a thread of its own.
+///
+/// # Errors
+/// The system does not let the program.
+pub(crate) fn on_first_signal(tell: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let cannot = |error: io::Error| Failure::failed(format!("cannot take signals: {error}"));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+    let mut signals = {
+        let _entered = runtime.enter();
+        Signals::take().map_err(cannot)?
+    };
+    let watch = move || {
+        runtime.block_on(signals.next());
+        tell();
+    };
+    thread::Builder::new().name("signals".into()).spawn(watch).map_err(cannot)?;
+    Ok(())
 }
 
 /// Completes when stdin is closed: whoever held its other end is gone.

@@ -18,6 +18,9 @@ pub(super) async fn start(settings: &Settings) -> Result<Node, Failure> {
         .network(&settings.network.name)
         .admission(settings.network.admission)
         .config(settings.protocol.clone())
+        .cache_bytes(settings.files.cache_bytes)
+        .upload_rate(settings.files.upload_rate)
+        .download_rate(settings.files.download_rate)
         .store_memory_bytes(settings.store.memory_bytes)
         .sync(settings.store.sync)
         .client(settings.node.client);

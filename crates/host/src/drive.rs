@@ -30,10 +30,11 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::clock::{Clock, SleepWatch};
 use crate::disk::{Disk, Replies};
+use crate::files::Files;
 use crate::folder::DataFolder;
 use crate::handle::{Observation, Observe, Request};
 use crate::socket::{DatagramKind, PortSocket, ReceiveBatch};
-use crate::transport::{IncomingCall, Responder, Transport};
+use crate::transport::{IncomingCall, IncomingFetch, Responder, Transport};
 use inbound::Inbound;
 use lag::LagGauge;
 use saver::Saver;
@@ -90,6 +91,7 @@ pub(crate) struct Parts {
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) remembered: Vec<Contact>,
     pub(crate) entry_points: Vec<EntryPoint>,
+    pub(crate) files: Option<Files>,
 }
 
 /// A drive loop.
@@ -99,6 +101,7 @@ pub(crate) struct Drive {
     socket: Arc<PortSocket>,
     transport: Transport,
     disk: Disk,
+    files: Option<Files>,
     requests: mpsc::Receiver<Request>,
     events: broadcast::Sender<Event>,
     tasks: Tasks,
@@ -125,6 +128,7 @@ impl Drive {
             socket: parts.socket,
             transport: parts.transport,
             disk: parts.disk,
+            files: parts.files,
             requests: parts.requests,
             events: parts.events,
             tasks: Tasks::default(),
@@ -143,6 +147,8 @@ impl Drive {
         if !parts.remembered.is_empty() {
             drive.input(Input::Remembered { contacts: parts.remembered });
         }
+        let held = drive.files.as_ref().map(Files::held).unwrap_or_default();
+        held.into_iter().for_each(|held| drive.input(Input::Swarm(held)));
         for point in parts.entry_points {
             let id = drive.command_id();
             drive.input(Input::Command { id, command: Command::Join(point) });
@@ -168,6 +174,7 @@ impl Drive {
                     self.input(input);
                 }
                 Some(call) = self.transport.next_incoming(), if open => self.on_call(call),
+                Some(fetch) = self.transport.next_incoming_fetch(), if open => self.on_fetch(fetch),
                 () = self.timer.fired(), if open && self.timer.is_set() => {
                     self.on_timer(&mut batch).await;
                 }
@@ -218,6 +225,11 @@ impl Drive {
                 self.tasks.resolve(name, self.socket.local_addr().is_ipv6());
             }
             Output::SaveContacts { contacts } => self.saver.save(contacts),
+            Output::Swarm(output) => {
+                if let Some(files) = &self.files {
+                    files.carry_out(output);
+                }
+            }
             Output::Reply { id, reply } => {
                 if let Some(waiting) = self.commands.remove(&id) {
                     // Whoever asked may have lost interest.
@@ -271,6 +283,7 @@ impl Drive {
                 let _ = reply.send(Reply::Failed(CommandError::Busy));
             }
             Request::Observe(observe) => self.on_observe(observe),
+            Request::Files(input) => self.input(Input::Swarm(input)),
         }
     }
 
@@ -292,6 +305,13 @@ impl Drive {
                 ..self.stats
             },
         });
+    }
+
+    /// A peer wants granules. Without files the stream is dropped, which refuses it.
+    fn on_fetch(&mut self, fetch: IncomingFetch) {
+        if let Some(input) = self.files.as_ref().and_then(|files| files.on_incoming(fetch)) {
+            self.input(Input::Swarm(input));
+        }
     }
 
     fn on_call(&mut self, call: IncomingCall) {
@@ -352,9 +372,14 @@ impl Drive {
 
     /// Ends everything: connections, tasks, the store, and last the use of the socket.
     async fn shut(self) {
-        let Self { socket, transport, disk, tasks, inbound, commands, saver, requests, .. } = self;
+        let Self {
+            socket, transport, disk, tasks, inbound, commands, saver, requests, files, ..
+        } = self;
         // Whoever waits for a reply learns that none will come.
         drop((requests, commands, tasks, inbound));
+        if let Some(files) = files {
+            files.stop();
+        }
         tokio::join!(transport.close(), disk.close(), saver.finish());
         drop(transport);
         released(socket).await;

@@ -17,6 +17,9 @@ pub enum StartError {
     /// The data folder, or the records in it, cannot be used.
     #[error(transparent)]
     Store(#[from] potluck_store::OpenError),
+    /// The files that are shared from it cannot be used.
+    #[error(transparent)]
+    Files(#[from] crate::files::FilesError),
     /// A file of the data folder cannot be read or written.
     #[error("cannot use {}: {source}", path.display())]
     File {

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::clock::Clock;
 use crate::disk::StoreView;
 use crate::drive::DriveStats;
+use crate::files::{Files, FilesError};
 use crate::folder::NetworkInfo;
 use crate::socket::{PortStats, SocketBuffers};
 use crate::transport::TransportStats;
@@ -94,8 +95,13 @@ pub(crate) struct Observe {
 /// What the drive loop is asked for.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Command { command: Command, reply: oneshot::Sender<Reply> },
+    Command {
+        command: Command,
+        reply: oneshot::Sender<Reply>,
+    },
     Observe(Observe),
+    /// Something about files for the core.
+    Files(potluck_swarm::Input),
 }
 
 /// A running node. Cheap to clone; when the last clone is dropped, the node stops at once.
@@ -113,6 +119,7 @@ struct Shared {
     done: watch::Receiver<bool>,
     /// Never read; others are made from it.
     events: broadcast::Receiver<Event>,
+    files: Option<Files>,
     /// The last view of the store, for when it is too busy to give one.
     store: Mutex<StoreView>,
 }
@@ -127,13 +134,19 @@ pub(crate) struct Wires {
 }
 
 impl Handle {
-    pub(crate) fn new(info: NodeInfo, clock: Clock) -> (Self, Wires) {
+    /// `files` makes the files of the node, from the end that requests are sent into.
+    pub(crate) fn new(
+        info: NodeInfo,
+        clock: Clock,
+        files: impl FnOnce(mpsc::Sender<Request>) -> Option<Files>,
+    ) -> (Self, Wires) {
         let (requests, requests_end) = mpsc::channel(REQUESTS_MAX);
         let (events_end, events) = broadcast::channel(EVENTS_MAX);
         let (stop, stop_end) = watch::channel(false);
         let (done_end, done) = watch::channel(false);
+        let files = files(requests.clone());
         let store = Mutex::default();
-        let shared = Shared { info, clock, requests, stop, done, events, store };
+        let shared = Shared { info, clock, requests, stop, done, events, files, store };
         let wires =
             Wires { requests: requests_end, events: events_end, stop: stop_end, done: done_end };
         (Self { shared: Arc::new(shared) }, wires)
@@ -149,6 +162,14 @@ impl Handle {
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         self.shared.info.folder.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// The node's files.
+    ///
+    /// # Errors
+    /// [`FilesError::NoFolder`] if it keeps everything in memory.
+    pub fn files(&self) -> Result<&Files, FilesError> {
+        self.shared.files.as_ref().ok_or(FilesError::NoFolder)
     }
 
     /// Gives a command and waits for its reply. If the future is dropped, the command may or may

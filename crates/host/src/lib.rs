@@ -9,6 +9,7 @@ mod clock;
 mod disk;
 mod drive;
 mod error;
+pub mod files;
 mod folder;
 mod handle;
 mod memory;

@@ -10,11 +10,15 @@
 //! hand over several datagrams of one sender as one buffer (GRO) and mixes both kinds when they have
 //! the same length, so the choice is made for each datagram, never for a buffer.
 //!
+//! A node may cap its rates ([`PortSocket::set_rates`]): QUIC waits for its turn before it sends,
+//! control datagrams never do, and both are counted.
+//!
 //! **Invariant:** nothing here grows with traffic: the batch has a fixed size that is only touched
 //! as far as it is filled, the queue has a byte limit, and what does not fit is dropped and counted,
 //! as a router would.
 
 mod batch;
+mod bucket;
 mod port;
 mod quic_side;
 
@@ -23,3 +27,4 @@ pub use port::{BindError, PortSocket, PortStats, SOCKET_BUFFER_BYTES, SocketBuff
 pub use quic_side::{QUIC_QUEUE_BYTES, QuicDatagrams, QuicSide};
 
 pub(crate) use batch::ecn_of_bits;
+pub(crate) use bucket::{Bucket, Pass, RECHECK};

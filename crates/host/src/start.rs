@@ -7,6 +7,7 @@ use std::sync::Arc;
 use potluck_base::{Admission, Contact, Identity};
 use potluck_dht::EntryPoint;
 use potluck_node::{Config, Node, Start};
+use potluck_store::blobs::BlobStore;
 use potluck_store::{DiskStore, FolderLock, MemoryStore, StoreConfig, SyncMode};
 
 use crate::addresses;
@@ -14,6 +15,7 @@ use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::drive::{Drive, Parts};
 use crate::error::StartError;
+use crate::files::Files;
 use crate::folder::{DataFolder, NetworkInfo, random, random_bytes};
 use crate::handle::{Handle, NodeInfo};
 use crate::resolve::DEFAULT_PORT;
@@ -60,6 +62,12 @@ pub struct Settings {
     /// Whether to wait for the disk before acknowledging. Without it a loss of power can undo what
     /// was acknowledged: for tests and benchmarks.
     pub sync: bool,
+    /// Bytes a second to send at most, of everything over QUIC; `None`: as fast as it goes.
+    pub upload_rate: Option<u64>,
+    /// Bytes a second of files to take at most.
+    pub download_rate: Option<u64>,
+    /// Bytes of files fetched for readers to keep.
+    pub cache_bytes: u64,
 }
 
 /// What was found or made in the data folder, or in memory in its place.
@@ -68,6 +76,7 @@ struct Kept {
     network: NetworkInfo,
     remembered: Vec<Contact>,
     store: Store,
+    blobs: Option<BlobStore>,
 }
 
 /// Either of the stores.
@@ -110,10 +119,10 @@ pub async fn start(settings: Settings) -> Result<Handle, StartError> {
         identity: kept.identity.clone(),
         network: kept.network.id,
         address,
-        config: settings.config,
+        config: settings.config.clone(),
         seed: random_bytes()?,
     })?;
-    run(node, kept, socket, address, folder, settings.entry_points)
+    run(node, kept, socket, address, folder, &settings)
 }
 
 /// Sets the node going.
@@ -123,12 +132,14 @@ fn run(
     socket: PortSocket,
     address: SocketAddr,
     folder: Option<DataFolder>,
-    entry_points: Vec<EntryPoint>,
+    settings: &Settings,
 ) -> Result<Handle, StartError> {
-    let Kept { identity, network, remembered, store } = kept;
+    let Kept { identity, network, remembered, store, blobs } = kept;
     let socket = Arc::new(socket);
     let transport =
         Transport::new(&identity, &network.id, Arc::clone(&socket), TransportConfig::default());
+    transport.set_rates(settings.upload_rate, settings.download_rate);
+    let network_id = network.id;
     let disk = match store {
         Store::Disk(store) => Disk::start(*store),
         Store::Memory(store) => Disk::start_in_memory(store),
@@ -143,7 +154,10 @@ fn run(
         folder: folder.as_ref().map(|folder| folder.path().to_owned()),
     };
     let clock = Clock::start();
-    let (handle, wires) = Handle::new(info, clock);
+    let (handle, wires) = Handle::new(info, clock, |requests| {
+        blobs.map(|blobs| Files::new(network_id, blobs, transport.clone(), requests))
+    });
+    let files = handle.files().ok().cloned();
     let drive = Drive::new(Parts {
         node,
         clock,
@@ -154,7 +168,8 @@ fn run(
         requests: wires.requests,
         events: wires.events,
         remembered,
-        entry_points,
+        entry_points: settings.entry_points.clone(),
+        files,
     });
     tokio::spawn(async move {
         drive.run(wires.stop).await;
@@ -171,7 +186,7 @@ fn open_memory(settings: &Settings) -> Result<Kept, StartError> {
     };
     let mut store = MemoryStore::in_memory();
     store.set_disk_bytes(settings.store_disk_bytes);
-    Ok(Kept { identity, network, remembered: Vec::new(), store: Store::Memory(store) })
+    Ok(Kept { identity, network, remembered: Vec::new(), store: Store::Memory(store), blobs: None })
 }
 
 fn open_folder(
@@ -192,7 +207,8 @@ fn open_folder(
     config.disk_bytes = settings.store_disk_bytes;
     let store = DiskStore::open_locked(lock, &config)?;
     let remembered = folder.contacts();
-    Ok(Kept { identity, network, remembered, store: Store::Disk(Box::new(store)) })
+    let blobs = Some(Files::open(folder.path(), settings.cache_bytes)?);
+    Ok(Kept { identity, network, remembered, store: Store::Disk(Box::new(store)), blobs })
 }
 
 fn choose_network(

@@ -1,27 +1,40 @@
-//! Calls between nodes: one request, one answer, over QUIC on the shared UDP port.
+//! Calls and fetches between nodes, over QUIC on the shared UDP port. A call is one request and one
+//! answer; a fetch is one request and any number of frames.
 //!
 //! A [`Transport`] keeps a bounded pool of connections, one a peer, in which both sides prove their
-//! node key; a call is one bidirectional stream on it. The QUIC library is an implementation detail:
-//! nothing of it shows here, so that another one can take its place.
+//! node key; a call or a fetch is one bidirectional stream on it, and calls go first. The QUIC
+//! library is an implementation detail: nothing of it shows here, so that another one can take its
+//! place.
+//!
+//! On the wire a stream's first byte tells what it is: a call's request begins with its message's
+//! version, a fetch's with [`FETCH_BYTE`]. The frames of a fetch are a length (four bytes, big
+//! endian) and that many bytes each; the end of the stream is the end of the fetch, a reset says why
+//! there is none.
 //!
 //! What costs memory is bounded: connections, streams, handshakes, windows, queues, half-read
-//! requests, unread answers (see [`TransportConfig`] and the constants beside it). An endpoint is
-//! made on the first call or the first packet that could begin a connection.
+//! requests, unread answers and frames (see [`TransportConfig`] and the constants beside it). An
+//! endpoint is made on the first call or the first packet that could begin a connection.
 //!
 //! **Invariants:** a request is sent only to the key it is meant for; an answer comes only from it;
-//! a stream that breaks off is never taken for a complete message. A call that finds its connection
-//! dead is made again on a fresh one, once: a request may arrive twice.
+//! a stream that breaks off is never taken for a complete message. A call or fetch that finds its
+//! connection dead is made again on a fresh one, once: a request may arrive twice. Calls have
+//! streams, windows and budgets that no number of fetches can use up.
 
 mod accept;
+mod allowance;
 mod call;
 mod config;
 mod counters;
 mod endpoint;
 mod error;
+mod fetch;
 mod gate;
 mod incoming;
 mod pool;
+mod port;
+mod reach;
 mod screen;
+mod serving;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -35,14 +48,19 @@ use potluck_base::{Contact, Identity, NetworkId};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-pub use config::{MESSAGE_BYTES_MAX, TransportConfig};
+pub use config::{
+    FETCH_BYTE, FETCH_REQUEST_BYTES_MAX, FETCH_WINDOW_BYTES_MAX, FRAME_BYTES_MAX,
+    MESSAGE_BYTES_MAX, TransportConfig,
+};
 pub use counters::TransportStats;
-pub use error::CallError;
+pub use error::{CallError, FetchError, FetchRefusal};
+pub use fetch::{FetchStream, Received};
 pub use incoming::{IncomingCall, Responder};
+pub use serving::{FrameSender, IncomingFetch};
 
 use crate::socket::{PortSocket, QuicSide, Segment};
 use counters::Counters;
-use endpoint::{EndpointState, LastingKeys, quic_config};
+use endpoint::{EndpointState, LastingKeys, QuicConfigs};
 use error::CloseCode;
 use gate::Gate;
 use incoming::{Desk, permits};
@@ -53,7 +71,7 @@ use tls::Tls;
 /// How long closing may take to tell every peer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The calls of one node on one UDP port. Cheap to clone; when the last clone is dropped, all
+/// The calls and fetches of one node on one UDP port. Cheap to clone; when the last clone is dropped, all
 /// connections close.
 #[derive(Debug, Clone)]
 pub struct Transport {
@@ -65,6 +83,7 @@ pub struct Transport {
 struct Handle {
     inner: Arc<Inner>,
     requests: tokio::sync::Mutex<mpsc::Receiver<IncomingCall>>,
+    fetches: tokio::sync::Mutex<mpsc::Receiver<IncomingFetch>>,
 }
 
 impl Drop for Handle {
@@ -82,13 +101,16 @@ struct Inner {
     screen: Screen,
     tls: Tls,
     keys: LastingKeys,
-    quic_config: Arc<noq::TransportConfig>,
+    quic_configs: QuicConfigs,
     endpoint: Mutex<EndpointState>,
     pool: Arc<Pool>,
     gate: Arc<Gate>,
     desk: Arc<Desk>,
     requests: Arc<Semaphore>,
+    fetch_requests: Arc<Semaphore>,
+    served: Arc<Semaphore>,
     incoming: mpsc::Sender<IncomingCall>,
+    incoming_fetches: mpsc::Sender<IncomingFetch>,
     closed: watch::Sender<bool>,
 }
 
@@ -105,9 +127,11 @@ impl Transport {
     ) -> Self {
         let keys = LastingKeys::new(&identity.seed());
         let (incoming, requests) = mpsc::channel(config.incoming_queue.max(1));
+        let (incoming_fetches, fetches) = mpsc::channel(config.incoming_queue.max(1));
+        let budget = |bytes| Arc::new(Semaphore::new(permits(bytes) as usize));
         let desk = Desk {
             counters: Arc::new(Counters::default()),
-            answers: Arc::new(Semaphore::new(permits(config::ANSWERS_BYTES) as usize)),
+            answers: budget(config::ANSWERS_BYTES),
             timeout: config.call_timeout,
         };
         let inner = Inner {
@@ -116,37 +140,37 @@ impl Transport {
             screen: Screen::new(keys.ids()),
             tls: Tls::new(identity, network),
             keys,
-            quic_config: quic_config(&config),
+            quic_configs: QuicConfigs::new(&config),
             endpoint: Mutex::new(EndpointState::None),
-            pool: Pool::new(config.connections, identity.public_key()),
+            pool: Pool::new(&config, identity.public_key()),
             gate: Gate::new(config.handshakes, config.handshakes_per_source),
             desk: Arc::new(desk),
-            requests: Arc::new(Semaphore::new(permits(config::REQUESTS_BYTES) as usize)),
+            requests: budget(config::REQUESTS_BYTES),
+            fetch_requests: budget(config::FETCH_REQUESTS_BYTES),
+            served: Arc::new(Semaphore::new(config.fetches_served)),
             incoming,
+            incoming_fetches,
             closed: watch::Sender::new(false),
             config,
         };
         let requests = tokio::sync::Mutex::new(requests);
-        Self { handle: Arc::new(Handle { inner: Arc::new(inner), requests }) }
+        let fetches = tokio::sync::Mutex::new(fetches);
+        Self { handle: Arc::new(Handle { inner: Arc::new(inner), requests, fetches }) }
     }
 
     /// Asks `peer` and waits for its answer, at most for the call timeout. Dropping the future
     /// gives the call up. A connection to the peer's key is used wherever it leads to; only if
-    /// there is none, or it is dead, the contact's address is dialed.
+    /// there is none, or it is dead, the contact's address is dialed. A request must not begin with
+    /// [`FETCH_BYTE`].
     ///
     /// # Errors
     /// [`CallError`], each kind of which says what the peer may have done and what to do.
     pub async fn call(&self, peer: &Contact, request: Bytes) -> Result<Bytes, CallError> {
         let inner = &self.handle.inner;
         inner.desk.counters.calls.count();
-        let mut closed = inner.closed.subscribe();
-        let closing = async {
-            // Also when the sender is gone, which is the same.
-            let _ = closed.wait_for(|closed| *closed).await;
-        };
         let result = tokio::select! {
             biased;
-            () = closing => Err(CallError::Closed),
+            () = inner.closing() => Err(CallError::Closed),
             result = inner.call(peer, request) => result,
         };
         if result.is_err() {
@@ -158,16 +182,51 @@ impl Transport {
     /// The next request of a peer, or `None` once the transport is closed. Nothing is lost when
     /// the future is dropped.
     pub async fn next_incoming(&self) -> Option<IncomingCall> {
-        let mut closed = self.handle.inner.closed.subscribe();
-        let closing = async {
-            let _ = closed.wait_for(|closed| *closed).await;
-        };
         let next = async { self.handle.requests.lock().await.recv().await };
         tokio::select! {
             biased;
-            () = closing => None,
+            () = self.handle.inner.closing() => None,
             call = next => call,
         }
+    }
+
+    /// Asks `peer` for frames. Comes back when the request is on its way, and on an old connection
+    /// when the peer is known to live; takes at most the call timeout. A connection is found or
+    /// made as for [`Transport::call`].
+    ///
+    /// # Errors
+    /// [`CallError`] if there is no connection or no room on it, and
+    /// [`CallError::TooLarge`] if the request is longer than [`FETCH_REQUEST_BYTES_MAX`]. What
+    /// happens later is a [`FetchError`] of the stream.
+    pub async fn fetch(&self, peer: &Contact, request: Bytes) -> Result<FetchStream, CallError> {
+        let inner = &self.handle.inner;
+        let result = tokio::select! {
+            biased;
+            () = inner.closing() => Err(CallError::Closed),
+            result = inner.fetch(peer, request) => result,
+        };
+        match &result {
+            Ok(_) => inner.desk.counters.fetches.count(),
+            Err(_) => inner.desk.counters.fetches_failed.count(),
+        }
+        result
+    }
+
+    /// The next fetch of a peer, or `None` once the transport is closed. Nothing is lost when the
+    /// future is dropped.
+    pub async fn next_incoming_fetch(&self) -> Option<IncomingFetch> {
+        let next = async { self.handle.fetches.lock().await.recv().await };
+        tokio::select! {
+            biased;
+            () = self.handle.inner.closing() => None,
+            fetch = next => fetch,
+        }
+    }
+
+    /// Caps what the node sends and how fast it reads what it fetches, see
+    /// [`PortSocket::set_rates`].
+    pub fn set_rates(&self, upload: Option<u64>, download: Option<u64>) {
+        self.handle.inner.socket.set_rates(upload, download);
     }
 
     /// Takes QUIC datagrams that the socket received. Never waits; what cannot be used or kept is
@@ -216,6 +275,12 @@ impl Transport {
 impl Inner {
     fn is_closed(&self) -> bool {
         *self.closed.borrow()
+    }
+
+    /// Ends when the transport is closed.
+    async fn closing(&self) {
+        // Also when the sender is gone, which is the same.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
     }
 
     /// Whether a datagram is worth giving to the endpoint; the endpoint exists after a yes.

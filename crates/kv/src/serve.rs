@@ -117,7 +117,7 @@ impl Serves {
                 self.check_offer(core, id);
             }
             Request::Load(load) => self.start_load(core, id, load, asked.budget),
-            Request::Ping | Request::Leave => {
+            Request::Ping | Request::Leave | Request::Have { .. } => {
                 core.respond(id, Response::Refused { reason: Refusal::Unsupported });
             }
         }

@@ -40,6 +40,8 @@ pub enum Command {
     Lookups,
     /// The routing table.
     Table,
+    /// How a fetch of a file stands.
+    Fetch(potluck_swarm::FetchId),
     /// The node's condition.
     Status,
     /// All counters and gauges.
@@ -74,6 +76,8 @@ pub enum Reply {
     Lookups(Vec<LookupTrace>),
     /// The routing table.
     Table(Box<TableView>),
+    /// How a fetch of a file stands; `None` if there is none of this name.
+    Fetch(Option<Box<potluck_swarm::FetchView>>),
     /// The node's condition.
     Status(StatusView),
     /// All counters and gauges.

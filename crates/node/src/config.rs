@@ -9,6 +9,8 @@ pub struct Config {
     pub dht: potluck_dht::Config,
     /// Of record keeping.
     pub kv: potluck_kv::Config,
+    /// Of fetching and serving files.
+    pub swarm: potluck_swarm::Config,
 }
 
 /// Which parameters contradict each other.

@@ -93,4 +93,6 @@ pub enum Input {
         /// The contacts.
         contacts: Vec<Contact>,
     },
+    /// Something concerning files: shares, fetches, streams.
+    Swarm(potluck_swarm::Input),
 }

@@ -1,4 +1,6 @@
-//! The node: wiring of link, dht and kv. It routes and translates; it decides nothing.
+//! The node: wiring of link, dht, kv and swarm. It routes and translates; it decides nothing.
+
+mod files;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -8,6 +10,7 @@ use potluck_base::{Contact, Deadline, Identity, Instant, Machine, NetworkId, Pee
 use potluck_dht::{Dht, LookupId, Purpose, QueryId};
 use potluck_kv::{AskId, Kv, ServeId, Way};
 use potluck_link::{Link, ReplyTo, RequestOptions, RequestToken};
+use potluck_swarm::Swarm;
 use potluck_wire::limits::{CALL_BYTES_MAX, CONTACTS_MAX, MESSAGE_BYTES_MAX};
 use potluck_wire::{
     Found, Refusal, Request, Response, Want, decode_request, decode_response, encode_request,
@@ -51,6 +54,7 @@ const CONTACT_BYTES: usize = 56;
 enum Waiting {
     Dht(QueryId, Option<LookupId>),
     Kv(AskId),
+    Swarm(potluck_swarm::AskId),
     Nobody,
 }
 
@@ -68,8 +72,10 @@ pub struct Node {
     link: Link,
     dht: Dht,
     kv: Kv,
+    swarm: Swarm,
+    files: files::Pending,
     requests: BTreeMap<RequestToken, Waiting>,
-    calls: BTreeMap<CallId, (AskId, Contact)>,
+    calls: BTreeMap<CallId, (Waiting, Contact)>,
     serves: BTreeMap<ServeId, Return>,
     traces: BTreeMap<LookupId, CommandId>,
     leaving: Option<(CommandId, Instant)>,
@@ -95,11 +101,14 @@ impl Node {
         let link = Link::new(identity.clone(), network, config.link, rng.fork("link"));
         let dht = Dht::new(network, contact, config.dht, rng.fork("dht"));
         let kv = Kv::new(identity, network, *dht.me(), serves, config.kv);
+        let swarm = Swarm::new(contact.public_key, config.swarm, rng.fork("swarm"));
         Ok(Self {
             network,
             link,
             dht,
             kv,
+            swarm,
+            files: files::Pending::default(),
             requests: BTreeMap::new(),
             calls: BTreeMap::new(),
             serves: BTreeMap::new(),
@@ -133,6 +142,8 @@ impl Node {
                 self.on_dht(now, output);
             } else if let Some(output) = self.link.poll_output() {
                 self.on_link(now, output);
+            } else if let Some(output) = self.swarm.poll_output() {
+                self.on_swarm(now, output);
             } else if self.members != self.members_known() {
                 self.members = self.members_known();
                 self.kv.handle(now, potluck_kv::Input::Members(self.members));
@@ -170,10 +181,16 @@ impl Node {
                         self.dht.handle(now, potluck_dht::Input::Heard(from));
                         self.kv.handle(now, potluck_kv::Input::Answered { ask, response });
                     }
+                    Waiting::Swarm(ask) => {
+                        self.dht.handle(now, potluck_dht::Input::Heard(from));
+                        let round_trip = self.round_trip(now, token);
+                        self.on_have_answered(now, ask, response, round_trip);
+                    }
                     Waiting::Nobody => {}
                 }
             }
             Link::Failed { token, to } => {
+                self.round_trip(now, token);
                 let Some(waiting) = self.requests.remove(&token) else { return };
                 self.on_failed(now, waiting, &to);
             }
@@ -191,6 +208,11 @@ impl Node {
                 let id = to.public_key.node_id(&self.network);
                 self.dht.handle(now, potluck_dht::Input::Suspect(id));
                 self.kv.handle(now, potluck_kv::Input::Failed { ask });
+            }
+            Waiting::Swarm(ask) => {
+                let id = to.public_key.node_id(&self.network);
+                self.dht.handle(now, potluck_dht::Input::Suspect(id));
+                self.swarm.handle(now, potluck_swarm::Input::AskFailed { ask });
             }
             Waiting::Nobody => {}
         }
@@ -250,6 +272,7 @@ impl Node {
                 let request = Request::FindNode { target, count, want };
                 self.ask_kv(now, came, Question { from, request, contacts });
             }
+            Request::Have { blob } => self.on_asked_have(now, came, blob),
             request @ (Request::Store { .. } | Request::Offer { .. } | Request::Load(_)) => {
                 self.ask_kv(now, came, Question { from, request, contacts: Vec::new() });
             }
@@ -359,7 +382,11 @@ impl Node {
                     self.answer(now, way, &response);
                 }
             }
-            Kv::Reply { id, reply } => self.reply(id, reply.into()),
+            Kv::Reply { id, reply } => {
+                if !self.on_own_reply(now, id, &reply) {
+                    self.reply(id, reply.into());
+                }
+            }
             Kv::HandedOver { keys } => self.on_handed_over(now, keys),
         }
     }
@@ -389,18 +416,25 @@ impl Node {
             return self.kv.handle(now, potluck_kv::Input::Failed { ask });
         }
         let id = CallId(self.fresh_id());
-        self.calls.insert(id, (ask, to));
+        self.calls.insert(id, (Waiting::Kv(ask), to));
         self.outbox.push_back(Output::Call { id, to, bytes });
     }
 
     fn on_call_answered(&mut self, now: Instant, call: CallId, bytes: Option<&Bytes>) {
-        let Some((ask, to)) = self.calls.remove(&call) else { return };
-        match bytes.map(|bytes| decode_response(bytes)) {
-            Some(Ok(response)) => {
+        let Some((waiting, to)) = self.calls.remove(&call) else { return };
+        match (bytes.map(|bytes| decode_response(bytes)), waiting) {
+            (Some(Ok(response)), Waiting::Kv(ask)) => {
                 self.kv.handle(now, potluck_kv::Input::Answered { ask, response });
             }
-            Some(Err(_)) => self.kv.handle(now, potluck_kv::Input::Failed { ask }),
-            None => self.on_failed(now, Waiting::Kv(ask), &to),
+            (Some(Ok(response)), Waiting::Swarm(ask)) => {
+                self.on_have_answered(now, ask, response, None);
+            }
+            (Some(Ok(_)), Waiting::Dht(..) | Waiting::Nobody) => {}
+            // It lives, but what it says is nothing.
+            (Some(Err(_)), Waiting::Kv(ask)) => {
+                self.kv.handle(now, potluck_kv::Input::Failed { ask });
+            }
+            (Some(Err(_)) | None, waiting) => self.on_failed(now, waiting, &to),
         }
     }
 
@@ -459,6 +493,10 @@ impl Node {
             Command::Table => {
                 let table = Box::new(self.dht.table_view(now));
                 self.reply(id, Reply::Table(table));
+            }
+            Command::Fetch(fetch) => {
+                let view = self.swarm.fetch_view(fetch).map(Box::new);
+                self.reply(id, Reply::Fetch(view));
             }
             Command::Status => {
                 let status = self.status(now);
@@ -540,6 +578,7 @@ impl Node {
             link: self.link.stats(),
             dht: self.dht.stats(),
             kv: self.kv.stats(),
+            swarm: self.swarm.stats(),
             busy: self.busy,
         }
     }
@@ -591,6 +630,10 @@ impl Machine for Node {
                 }
                 if due(self.kv.poll_timeout()) {
                     self.kv.handle(now, potluck_kv::Input::Timeout);
+                    self.pump(now);
+                }
+                if due(self.swarm.poll_timeout()) {
+                    self.swarm.handle(now, potluck_swarm::Input::Timeout);
                 }
             }
             Input::Command { id, command } => self.on_command(now, id, command),
@@ -614,6 +657,7 @@ impl Machine for Node {
             Input::Resolved { addresses, .. } => {
                 self.dht.handle(now, potluck_dht::Input::Resolved(addresses));
             }
+            Input::Swarm(input) => self.swarm.handle(now, input),
             Input::Remembered { contacts } => {
                 self.dht.handle(now, potluck_dht::Input::Remembered(contacts));
             }
@@ -630,6 +674,7 @@ impl Machine for Node {
             self.link.poll_timeout(),
             self.dht.poll_timeout(),
             self.kv.poll_timeout(),
+            self.swarm.poll_timeout(),
         ])
     }
 }

@@ -59,6 +59,9 @@ pub enum Output {
         /// With what.
         reply: Reply,
     },
+    /// Something concerning files: a place, a stream, the end of a fetch. Only those outputs of the
+    /// swarm come here that are for the shell.
+    Swarm(potluck_swarm::Output),
     /// Something happened that people may want to know.
     Event(Event),
 }

@@ -51,6 +51,8 @@ pub struct Stats {
     pub dht: potluck_dht::Stats,
     /// Of record keeping.
     pub kv: potluck_kv::Stats,
+    /// Of fetching and serving files.
+    pub swarm: potluck_swarm::Stats,
     /// Inputs refused because a bounded queue was full.
     pub busy: u64,
 }

@@ -28,6 +28,9 @@ pub struct Builder {
     store_memory_bytes: Option<u64>,
     store_disk_bytes: Option<u64>,
     sync: bool,
+    upload_rate: Option<u64>,
+    download_rate: Option<u64>,
+    cache_bytes: u64,
 }
 
 impl Builder {
@@ -44,13 +47,36 @@ impl Builder {
                 link: potluck_link::LinkConfig::default(),
                 dht: potluck_dht::Config::default(),
                 kv: potluck_kv::Config::default(),
+                swarm: potluck_swarm::Config::default(),
             },
             client: None,
             identity: None,
             store_memory_bytes: None,
             store_disk_bytes: None,
             sync: true,
+            upload_rate: None,
+            download_rate: None,
+            cache_bytes: potluck_host::files::CACHE_BYTES_DEFAULT,
         }
+    }
+
+    /// Bytes a second to send at most, of files and large records together; control datagrams are
+    /// counted and go first. Default: no limit.
+    pub const fn upload_rate(mut self, bytes_per_second: Option<u64>) -> Self {
+        self.upload_rate = bytes_per_second;
+        self
+    }
+
+    /// Bytes a second of files to take at most. Default: no limit.
+    pub const fn download_rate(mut self, bytes_per_second: Option<u64>) -> Self {
+        self.download_rate = bytes_per_second;
+        self
+    }
+
+    /// Bytes of files fetched for readers that are kept. Default: 10 GiB.
+    pub const fn cache_bytes(mut self, bytes: u64) -> Self {
+        self.cache_bytes = bytes;
+        self
     }
 
     /// The folder for identity and records, made if there is none. It belongs to one network, and
@@ -169,6 +195,9 @@ impl Builder {
             store_memory_bytes: self.store_memory_bytes,
             store_disk_bytes: self.store_disk_bytes,
             sync: self.sync,
+            upload_rate: self.upload_rate,
+            download_rate: self.download_rate,
+            cache_bytes: self.cache_bytes,
         };
         Ok(Node::new(potluck_host::start(settings).await?))
     }

@@ -32,6 +32,9 @@ pub enum Error {
     /// In the `content` space a record is named by its key.
     #[error("a record in the `content` space is read by its key, 64 hexadecimal digits")]
     ContentKey(#[from] IdError),
+    /// Files.
+    #[error(transparent)]
+    Files(#[from] potluck_host::files::FilesError),
     /// The value is no text.
     #[error("the value is no UTF-8 text")]
     Text(#[from] std::str::Utf8Error),

@@ -20,6 +20,9 @@
 //!     }
 //!     Read::Absent => {}
 //! }
+//! let link = node.files().share("./weights").await?;
+//! let got = node.files().fetch(&link).to("/models").await?;
+//! println!("{} from {} peers", got.path.display(), got.sources.len());
 //! node.leave().await?;
 //! # Ok(())
 //! # }
@@ -32,21 +35,27 @@
 
 mod builder;
 mod error;
+mod files;
 mod kv;
 mod node;
 mod read;
 
 pub use builder::{Builder, IntoEntryPoint};
 pub use error::{Error, Result};
+pub use files::{Fetch, Files, Share};
 pub use kv::{DeleteRequest, GetRequest, Kv, PutRequest};
 pub use node::{Node, NodeStats, Status};
 pub use read::{Read, Siblings, Value};
 
 pub use potluck_base::{
-    Admission, Contact, Identity, Key, NetworkId, NodeId, Peer, PublicKey, UnixMillis,
+    Admission, BlobId, Contact, Identity, Key, NetworkId, NodeId, Peer, PublicKey, UnixMillis,
 };
 pub use potluck_dht::{
     EntryPoint, LookupOutcome, LookupTrace, PeerView, QueryOutcome, QueryTrace, TableView,
+};
+pub use potluck_host::files::{
+    CACHE_BYTES_DEFAULT, FetchJob, FetchProgress, Fetched, FetchedFrom, FileEntry, FileState,
+    FilesError, FilesErrorKind, Reader, Shared,
 };
 pub use potluck_host::socket::{BindError, PortStats, SocketBuffers};
 pub use potluck_host::transport::TransportStats;
@@ -64,3 +73,5 @@ pub use potluck_record::{
     Context, Dot, DraftError, Kind, Name, NameError, Reading, Space, StorageFailure, limits,
 };
 pub use potluck_store::StoreStats;
+pub use potluck_store::blobs::{GcEntry, GcReason, GcReport};
+pub use potluck_swarm::{FileLink, LinkError, LinkKind};

@@ -11,7 +11,7 @@ use potluck_host::{DriveStats, Events, Handle, HostStats, LeaveReport, NetworkIn
 use potluck_node::view::{Stats, StatusView};
 use potluck_node::{Command, Event, Reply};
 
-use crate::{Builder, Error, Kv, Result};
+use crate::{Builder, Error, Files, Kv, Result};
 
 /// A running node. Cheap to clone; when the last clone is dropped, the node stops at once, as if its
 /// machine had been switched off. [`leave`](Self::leave) is the polite way.
@@ -70,6 +70,12 @@ impl Node {
     #[must_use]
     pub fn kv(&self) -> Kv {
         Kv::new(self.clone())
+    }
+
+    /// The files of this node.
+    #[must_use]
+    pub fn files(&self) -> Files {
+        Files::new(self.handle.clone())
     }
 
     /// Gives a command and waits for its reply: what everything else here is made of. Commands wait

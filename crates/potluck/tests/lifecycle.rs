@@ -122,6 +122,7 @@ fn default_config() -> potluck::Config {
         link: potluck::LinkConfig::default(),
         dht: potluck_dht::Config::default(),
         kv: potluck_kv::Config::default(),
+        swarm: potluck_swarm::Config::default(),
     }
 }
 

@@ -44,4 +44,4 @@ pub use scenarios::run;
 pub use sim_node::{NodeIndex, SimNode};
 pub use torment::{Torment, Tormentor};
 pub use trace::{Trace, TraceHash};
-pub use world::{Outcome, Seen, StrangerStats, World, WorldConfig, WorldStats};
+pub use world::{FetchEnd, Line, Outcome, Seen, StrangerStats, World, WorldConfig, WorldStats};

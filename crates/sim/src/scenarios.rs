@@ -5,6 +5,7 @@ mod churn;
 mod clock_back;
 mod concurrent_writers;
 mod crash_restart;
+mod files;
 mod flood;
 mod join;
 mod leave;
@@ -30,6 +31,8 @@ pub const ALL: &[Scenario] = &[
     lossy::LOSSY,
     clock_back::CLOCK_BACK,
     flood::FLOOD,
+    files::FILES,
+    files::FILES_CLEAN,
     concurrent_writers::CONCURRENT_WRITERS,
     canary::CANARY,
 ];

@@ -10,6 +10,7 @@ use potluck_dht::EntryPoint;
 use potluck_node::{Input, Node};
 
 use crate::disk::Disk;
+use crate::world::NodeFiles;
 
 /// The UDP port of every simulated node.
 const PORT: u16 = 12_345;
@@ -82,6 +83,8 @@ pub struct SimNode {
     pub(crate) saved: Vec<Contact>,
     pub(crate) entries: Vec<EntryPoint>,
     pub(crate) left: bool,
+    /// Files it holds and fetches.
+    pub(crate) files: NodeFiles,
 }
 
 impl SimNode {

@@ -9,6 +9,7 @@
 mod config;
 mod deliver;
 mod faults;
+mod files;
 mod outputs;
 mod population;
 mod strangers;
@@ -27,6 +28,8 @@ use crate::sim_node::{NodeIndex, SimNode};
 use crate::trace::Trace;
 
 pub use config::WorldConfig;
+pub(crate) use files::NodeFiles;
+pub use files::{FetchEnd, Line};
 pub use strangers::{Seen, StrangerStats};
 
 use deliver::Event;
@@ -89,6 +92,7 @@ pub struct World {
     directory: BTreeMap<SocketAddr, NodeIndex>,
     network: Network,
     calls: Calls,
+    pipes: files::Pipes,
     strangers: Strangers,
     tap: Tap,
     rng: Rng,
@@ -112,6 +116,7 @@ impl World {
         Self {
             network: Network::new(config.network.clone(), rng.fork("network")),
             calls: Calls::new(config.calls.clone(), rng.fork("calls")),
+            pipes: files::Pipes::default(),
             disk_rng: rng.fork("disks"),
             trace: Trace::new(config.seed),
             tap: Tap::new(rng.fork("tap")),

@@ -130,3 +130,13 @@ fn names_are_unique_and_only_canaries_must_fail() {
         assert_eq!(scenario.must_fail, scenario.name == "canary");
     }
 }
+
+#[test]
+fn many_that_fetch_one_file_share_their_uplinks() {
+    passes("files-clean", 24, &[1]);
+}
+
+#[test]
+fn a_file_arrives_in_bad_company() {
+    passes("files", 24, &[1, 2]);
+}

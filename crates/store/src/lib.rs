@@ -23,6 +23,7 @@
 //! is on disk makes this panic; after a disk error nothing is acknowledged any more.
 
 mod backend;
+pub mod blobs;
 mod config;
 mod disk;
 mod engine_files;

@@ -87,6 +87,12 @@ impl FileLink {
     }
 }
 
+impl AsRef<Self> for FileLink {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 fn is_link_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "._~-".contains(c)
 }

@@ -4,6 +4,7 @@ use potluck::NodeStats;
 use potluck_dht::Stats as DhtStats;
 use potluck_kv::Stats as KvStats;
 use potluck_link::LinkStats;
+use potluck_swarm::Stats as SwarmStats;
 
 use super::{HttpCounters, Number, Sample};
 
@@ -36,6 +37,7 @@ pub(super) fn samples(stats: &NodeStats, http: &HttpCounters) -> Vec<Sample> {
     dropped(&mut all, &stats.node.link);
     dht(&mut all, &stats.node.dht);
     kv(&mut all, &stats.node.kv);
+    files(&mut all, &stats.node.swarm);
     store(&mut all, stats);
     host(&mut all, stats);
     transport(&mut all, stats);
@@ -168,6 +170,23 @@ fn kv(to: &mut Vec<Sample>, kv: &KvStats) {
         keys_offered: "Keys offered to nodes that newly belong to their replicas",
         keys_pulled: "Keys pulled because of an offer",
         expired: "Expired envelopes dropped",
+    );
+}
+
+fn files(to: &mut Vec<Sample>, swarm: &SwarmStats) {
+    gauges!(to, swarm, "files",
+        fetches: "Fetches under way",
+        holdings: "Files and manifests offered whole",
+        serving: "Streams sent to others now",
+        waiting: "Streams of others that wait for their turn",
+    );
+    counters!(to, swarm, "files",
+        completed: "Fetches completed",
+        failed: "Fetches that failed",
+        granules: "Granules that came and were verified",
+        duplicate_bytes: "Bytes that came twice",
+        corrupt_sources: "Sources that sent something that was not verified",
+        refused: "Questions and streams of others refused",
     );
 }
 

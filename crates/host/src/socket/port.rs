@@ -7,11 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use noq_udp::{Transmit, UdpSocketState};
 use tokio::io::Interest;
 
-use super::ReceiveBatch;
+use super::{Bucket, ReceiveBatch};
+
+#[cfg(test)]
+mod tests;
 
 /// What is asked for as the kernel's send and receive buffers. The defaults (some 200 KiB) lose
 /// datagrams as soon as a node is busy for a millisecond.
-pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+pub const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+/// The most bytes that one send may carry, however many datagrams they are: the length of a UDP
+/// packet over IPv4, which holds for a run that the system cuts as well.
+const SEND_BYTES_MAX: usize = 65_507;
 
 /// Why a port could not be had. Nothing was bound.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +109,8 @@ pub struct PortSocket {
     address: SocketAddr,
     buffers: SocketBuffers,
     counters: Counters,
+    upload: Bucket,
+    download: Bucket,
 }
 
 impl PortSocket {
@@ -133,7 +141,27 @@ impl PortSocket {
         socket.set_nonblocking(true).map_err(failed)?;
         let io = tokio::net::UdpSocket::from_std(socket.into()).map_err(failed)?;
         let address = io.local_addr().map_err(failed)?;
-        Ok(Self { io, state, address, buffers, counters: Counters::default() })
+        let (upload, download) = (Bucket::new(), Bucket::new());
+        Ok(Self { io, state, address, buffers, counters: Counters::default(), upload, download })
+    }
+
+    /// Caps what the node sends and how fast it takes what it fetches, in bytes of UDP payload a
+    /// second; `None` is no cap. Holds from now on, also for transfers under way.
+    ///
+    /// Control datagrams are never held back, but what they take is not left for QUIC.
+    pub fn set_rates(&self, upload: Option<u64>, download: Option<u64>) {
+        self.upload.set_rate(upload);
+        self.download.set_rate(download);
+    }
+
+    /// What paces QUIC on its way out.
+    pub(crate) const fn upload(&self) -> &Bucket {
+        &self.upload
+    }
+
+    /// What paces the reading of fetched frames.
+    pub(crate) const fn download(&self) -> &Bucket {
+        &self.download
     }
 
     /// The address that was bound, with the port the system chose.
@@ -203,8 +231,12 @@ impl PortSocket {
             segment_size: None,
             src_ip: None,
         });
-        if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-            add(&self.counters.send_full, 1);
+        match &sent {
+            Ok(()) => self.upload.charge(bytes.len()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                add(&self.counters.send_full, 1);
+            }
+            Err(_) => {}
         }
         sent
     }
@@ -224,8 +256,41 @@ impl PortSocket {
         loop {
             match self.try_transmit(&transmit) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
-                sent => return sent,
+                Ok(()) => {
+                    self.upload.charge(bytes.len());
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Sends datagrams from byte `begin` of `transmit` on, in as few system calls as they take, and
+    /// says where the next one must begin. What the system refuses for another reason than a full
+    /// buffer is a loss like any other, and counted.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing more could be sent; `begin` is then still right.
+    pub(crate) fn try_transmit_from(
+        &self,
+        transmit: &Transmit<'_>,
+        begin: usize,
+    ) -> io::Result<usize> {
+        let stride = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        let run = (SEND_BYTES_MAX / stride).clamp(1, self.max_send_segments().get()) * stride;
+        let end = (begin + run).min(transmit.contents.len());
+        let contents = &transmit.contents[begin..end];
+        let segment_size = transmit.segment_size.filter(|size| *size < contents.len());
+        let part = Transmit {
+            destination: transmit.destination,
+            ecn: transmit.ecn,
+            contents,
+            segment_size,
+            src_ip: transmit.src_ip,
+        };
+        match self.try_transmit(&part) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
+            Ok(()) | Err(_) => Ok(end),
         }
     }
 
@@ -261,11 +326,6 @@ impl PortSocket {
         self.state.max_gso_segments()
     }
 
-    /// The most datagrams that one received buffer may carry.
-    pub(crate) fn max_receive_segments(&self) -> std::num::NonZeroUsize {
-        self.state.gro_segments()
-    }
-
     /// Whether the system may cut datagrams into fragments, which rules out probing for larger
     /// packets.
     pub(crate) fn may_fragment(&self) -> bool {
@@ -291,100 +351,4 @@ fn is_notice(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::Interrupted
     ) || noq_udp::is_msg_size_err(error)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::super::DatagramKind;
-    use super::*;
-
-    const LOCAL: &str = "127.0.0.1:0";
-
-    async fn bounded<T>(future: impl Future<Output = T>) -> T {
-        tokio::time::timeout(Duration::from_secs(20), future).await.expect("in time")
-    }
-
-    #[tokio::test]
-    async fn a_port_that_is_taken_is_named_in_the_error() {
-        let first = PortSocket::bind(LOCAL.parse().unwrap()).unwrap();
-        let error = PortSocket::bind(first.local_addr()).unwrap_err();
-        assert!(matches!(error, BindError::InUse { address } if address == first.local_addr()));
-        assert!(error.to_string().contains(&first.local_addr().to_string()), "{error}");
-    }
-
-    #[tokio::test]
-    async fn an_address_of_another_machine_is_named_in_the_error() {
-        let error = PortSocket::bind("192.0.2.1:0".parse().unwrap()).unwrap_err();
-        assert!(matches!(error, BindError::NoSuchAddress { .. }), "{error}");
-    }
-
-    #[tokio::test]
-    async fn the_granted_buffers_are_reported() {
-        let buffers = PortSocket::bind(LOCAL.parse().unwrap()).unwrap().buffers();
-        assert!((4096..=2 * SOCKET_BUFFER_BYTES).contains(&buffers.receive_bytes), "{buffers:?}");
-        assert!((4096..=2 * SOCKET_BUFFER_BYTES).contains(&buffers.send_bytes), "{buffers:?}");
-    }
-
-    #[tokio::test]
-    async fn datagrams_arrive_with_their_sender_and_kind_in_both_families() {
-        for address in [LOCAL, "[::1]:0"] {
-            let (here, there) = match PortSocket::bind(address.parse().unwrap()) {
-                Ok(here) => (here, PortSocket::bind(address.parse().unwrap()).unwrap()),
-                // A machine without IPv6 cannot show anything about it.
-                Err(BindError::NoSuchAddress { .. } | BindError::Io { .. }) if address != LOCAL => {
-                    continue;
-                }
-                Err(error) => panic!("{error}"),
-            };
-            here.try_send(there.local_addr(), &[0x01; 1200]).unwrap();
-            bounded(here.send(there.local_addr(), &[0x42; 7])).await.unwrap();
-            let mut batch = ReceiveBatch::new();
-            let mut seen = Vec::new();
-            while seen.len() < 2 {
-                bounded(there.recv(&mut batch)).await.unwrap();
-                for segment in batch.segments() {
-                    assert_eq!(segment.from, here.local_addr());
-                    assert_eq!(segment.local, Some(there.local_addr().ip()));
-                    seen.push((segment.kind, segment.bytes.len()));
-                }
-            }
-            assert_eq!(seen, [(DatagramKind::Control, 1200), (DatagramKind::Quic, 7)]);
-            assert_eq!(there.stats().received_bytes, 1207);
-            assert_eq!(here.stats().sent, 2);
-        }
-    }
-
-    #[tokio::test]
-    async fn equal_sized_datagrams_of_both_kinds_sent_as_one_are_told_apart() {
-        let here = PortSocket::bind(LOCAL.parse().unwrap()).unwrap();
-        let there = PortSocket::bind(LOCAL.parse().unwrap()).unwrap();
-        let segments = here.max_send_segments().get().min(6);
-        let mut contents = vec![0; segments * 500];
-        for (index, datagram) in contents.chunks_mut(500).enumerate() {
-            datagram.fill(if index % 2 == 0 { 0x40 } else { 0x01 });
-        }
-        here.try_transmit(&Transmit {
-            destination: there.local_addr(),
-            ecn: None,
-            contents: &contents,
-            segment_size: Some(500),
-            src_ip: None,
-        })
-        .unwrap();
-        let mut batch = ReceiveBatch::new();
-        let mut kinds = Vec::new();
-        while kinds.len() < segments {
-            bounded(there.recv(&mut batch)).await.unwrap();
-            for segment in batch.segments() {
-                assert_eq!(segment.bytes.len(), 500);
-                kinds.push(segment.kind);
-            }
-        }
-        for (index, kind) in kinds.iter().enumerate() {
-            let expected = if index % 2 == 0 { DatagramKind::Quic } else { DatagramKind::Control };
-            assert_eq!(*kind, expected, "datagram {index}");
-        }
-    }
 }

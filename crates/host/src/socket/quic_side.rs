@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::{Ecn, Segment};
 
-/// Default limit of a [`QuicSide`]: what a 4 MiB socket buffer can bring in one go.
-pub const QUIC_QUEUE_BYTES: usize = 4 * 1024 * 1024;
+/// Default limit of a [`QuicSide`]: two full socket buffers, or two full windows of a fetch. What is
+/// lost here costs the sender its speed, so it holds more than a healthy node ever leaves in it.
+pub const QUIC_QUEUE_BYTES: usize = 16 * 1024 * 1024;
 
 /// What a queued run is counted with on top of its bytes, so that many tiny ones are bounded too.
 const ENTRY_BYTES: usize = 128;

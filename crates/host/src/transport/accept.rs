@@ -7,16 +7,21 @@ use tokio::time::timeout;
 use super::error::CloseCode;
 use super::gate::{Ticket, Verdict};
 use super::incoming::Caller;
+use super::reach::Reach;
 use super::{Inner, tls};
+
+/// What the endpoint shows to strangers, by how far they are.
+pub(super) type Servers = [Arc<noq::ServerConfig>; Reach::ALL.len()];
 
 impl Inner {
     /// Takes first packets until the endpoint closes.
-    pub(super) async fn accept(self: Arc<Self>, endpoint: noq::Endpoint) {
+    pub(super) async fn accept(self: Arc<Self>, endpoint: noq::Endpoint, servers: Servers) {
         while let Some(incoming) = endpoint.accept().await {
             let source = incoming.remote_address().ip();
             match self.gate.knock(source, incoming.remote_address_validated()) {
                 Verdict::Begin(ticket) if self.pool.has_room() => {
-                    tokio::spawn(Arc::clone(&self).handshake(incoming, ticket));
+                    let server = Arc::clone(&servers[Reach::of(source) as usize]);
+                    tokio::spawn(Arc::clone(&self).handshake(incoming, server, ticket));
                 }
                 Verdict::Retry => {
                     self.desk.counters.retried.count();
@@ -31,9 +36,15 @@ impl Inner {
         }
     }
 
-    async fn handshake(self: Arc<Self>, incoming: noq::Incoming, ticket: Ticket) {
+    async fn handshake(
+        self: Arc<Self>,
+        incoming: noq::Incoming,
+        server: Arc<noq::ServerConfig>,
+        ticket: Ticket,
+    ) {
         let address = incoming.remote_address();
-        let Ok(Ok(connection)) = timeout(self.config.dial_timeout, incoming).await else {
+        let handshake = async { incoming.accept_with(server)?.await };
+        let Ok(Ok(connection)) = timeout(self.config.dial_timeout, handshake).await else {
             self.desk.counters.refused.count();
             return;
         };

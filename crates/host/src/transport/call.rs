@@ -9,7 +9,7 @@ use potluck_base::{Contact, PublicKey};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::config::MESSAGE_BYTES_MAX;
+use super::config::{FETCH_BYTE, MESSAGE_BYTES_MAX};
 use super::error::{CallError, CloseCode};
 use super::incoming::Caller;
 use super::pool::{DialResult, Found, Lease};
@@ -17,7 +17,7 @@ use super::stream::Outgoing;
 use super::{Inner, tls};
 
 /// Why an exchange on one connection has no answer.
-enum Failure {
+pub(super) enum Failure {
     /// The connection is dead: another one may do.
     Lost(CallError),
     /// The call is over.
@@ -25,7 +25,7 @@ enum Failure {
 }
 
 impl Failure {
-    fn error(self) -> CallError {
+    pub(super) fn error(self) -> CallError {
         match self {
             Self::Lost(error) | Self::Over(error) => error,
         }
@@ -74,6 +74,7 @@ impl Inner {
         if request.len() > MESSAGE_BYTES_MAX {
             return Err(CallError::TooLarge);
         }
+        debug_assert_ne!(request.first(), Some(&FETCH_BYTE), "it would pass for a fetch");
         if address.is_ipv6() != self.socket.local_addr().is_ipv6() {
             return Err(CallError::Address(address));
         }
@@ -124,7 +125,7 @@ impl Inner {
     }
 
     /// A connection to `peer`, from the pool if there is one from after `since`.
-    async fn connection_to(
+    pub(super) async fn connection_to(
         self: &Arc<Self>,
         peer: &Contact,
         since: Option<Instant>,
@@ -163,7 +164,7 @@ impl Inner {
             .await
             .map_err(|_| CallError::Busy)?;
         let endpoint = self.endpoint().ok_or(CallError::Closed)?;
-        let (config, other_key) = self.client_config(peer.public_key);
+        let (config, other_key) = self.client_config(peer);
         let connecting = endpoint
             .connect_with(config, peer.address, tls::SERVER_NAME)
             .map_err(|error| connect_error(&error, peer))?;
@@ -189,7 +190,7 @@ const SILENCE_TICKS: u32 = 4;
 /// Ends when something of ours has waited for an acknowledgement for `limit` without a packet from
 /// the peer. A peer that only thinks for long has acknowledged the request within milliseconds, and
 /// nothing is under way while it does.
-async fn silence(connection: &noq::Connection, limit: Duration) {
+pub(super) async fn silence(connection: &noq::Connection, limit: Duration) {
     let Some(mut before) = connection.path_stats(noq::PathId::ZERO) else {
         // Closed: the call hears it from its stream.
         return std::future::pending().await;

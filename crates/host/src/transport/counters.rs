@@ -31,6 +31,18 @@ pub struct TransportStats {
     pub incoming_refused: u64,
     /// Answers to peers that could not be delivered.
     pub answers_lost: u64,
+    /// Fetches of ours that were opened.
+    pub fetches: u64,
+    /// Fetches of ours that could not be opened.
+    pub fetches_failed: u64,
+    /// Fetches of peers that were handed over.
+    pub fetches_served: u64,
+    /// Fetches of peers that were refused here for want of room, or whose request was none.
+    pub fetches_refused: u64,
+    /// Bytes of frames sent.
+    pub frame_bytes_sent: u64,
+    /// Bytes of frames received.
+    pub frame_bytes_received: u64,
     /// Bytes of requests and answers sent.
     pub bytes_sent: u64,
     /// Bytes of requests and answers received.
@@ -57,6 +69,12 @@ pub(super) struct Counters {
     pub(super) incoming: Counter,
     pub(super) incoming_refused: Counter,
     pub(super) answers_lost: Counter,
+    pub(super) fetches: Counter,
+    pub(super) fetches_failed: Counter,
+    pub(super) fetches_served: Counter,
+    pub(super) fetches_refused: Counter,
+    pub(super) frame_bytes_sent: Counter,
+    pub(super) frame_bytes_received: Counter,
     pub(super) bytes_sent: Counter,
     pub(super) bytes_received: Counter,
     pub(super) malformed: Counter,
@@ -78,6 +96,12 @@ impl Counters {
             incoming: self.incoming.get(),
             incoming_refused: self.incoming_refused.get(),
             answers_lost: self.answers_lost.get(),
+            fetches: self.fetches.get(),
+            fetches_failed: self.fetches_failed.get(),
+            fetches_served: self.fetches_served.get(),
+            fetches_refused: self.fetches_refused.get(),
+            frame_bytes_sent: self.frame_bytes_sent.get(),
+            frame_bytes_received: self.frame_bytes_received.get(),
             bytes_sent: self.bytes_sent.get(),
             bytes_received: self.bytes_received.get(),
             malformed: self.malformed.get(),

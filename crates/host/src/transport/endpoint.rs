@@ -1,26 +1,19 @@
 //! The QUIC endpoint: its configuration, and the shared UDP port as its socket.
 
-use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
-use std::num::NonZeroUsize;
-use std::pin::Pin;
+use std::io;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 
+use noq::VarInt;
 use noq::crypto::{CryptoError, HmacKey};
-use noq::{AsyncUdpSocket, UdpSender, VarInt};
 use noq_proto::HashedConnectionIdGenerator;
-use noq_udp::{RecvMeta, Transmit};
-use potluck_base::PublicKey;
+use potluck_base::{Contact, PublicKey};
 
-use super::config::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use super::config::{CONNECTION_WINDOW_BYTES, DATAGRAM_BYTES_MAX, FETCH_WINDOW_BYTES_MAX};
+use super::port::SharedPort;
+use super::reach::Reach;
 use super::screen::QUIC_V1;
 use super::{Inner, TransportConfig};
-use crate::socket::{PortSocket, QuicSide, ecn_of_bits};
 
-/// Buffers handed to the endpoint at once. It offers more, but each of them is 94 KB of memory once
-/// it was touched.
-const BUFFERS_AT_ONCE: usize = 8;
 /// Memory for packets of handshakes that wait to be taken.
 const INCOMING_BUFFER_BYTES: u64 = 16 * 1024;
 
@@ -75,8 +68,14 @@ impl Inner {
     pub(super) fn endpoint(self: &Arc<Self>) -> Option<noq::Endpoint> {
         let mut state = self.lock_endpoint();
         if let EndpointState::None = *state {
-            let endpoint = self.open_endpoint().ok()?;
-            tokio::spawn(Arc::clone(self).accept(endpoint.clone()));
+            let server = self.server_config();
+            let endpoint = self.open_endpoint(server.clone()).ok()?;
+            let servers = Reach::ALL.map(|reach| {
+                let mut server = server.clone();
+                server.transport_config(self.quic_configs.of(reach));
+                Arc::new(server)
+            });
+            tokio::spawn(Arc::clone(self).accept(endpoint.clone(), servers));
             *state = EndpointState::Open(endpoint);
         }
         match &*state {
@@ -85,37 +84,41 @@ impl Inner {
         }
     }
 
-    fn open_endpoint(&self) -> io::Result<noq::Endpoint> {
+    fn server_config(&self) -> noq::ServerConfig {
         let mut server = noq::ServerConfig::with_crypto(self.tls.server());
         server
-            .transport_config(Arc::clone(&self.quic_config))
+            .transport_config(self.quic_configs.of(Reach::Internet))
             .max_incoming(self.config.handshakes)
             .incoming_buffer_size(INCOMING_BUFFER_BYTES)
             .incoming_buffer_size_total(INCOMING_BUFFER_BYTES * self.config.handshakes as u64)
             // A peer whose address changed dials again: one way less to send us elsewhere.
             .migration(false);
+        server
+    }
+
+    fn open_endpoint(&self, server: noq::ServerConfig) -> io::Result<noq::Endpoint> {
         let keys = self.keys.clone();
         let mut endpoint = noq::EndpointConfig::new(Arc::new(ResetKey(keys.reset)));
         endpoint.grease_quic_bit(false).supported_versions(vec![QUIC_V1]).cid_generator(Arc::new(
             move || Box::new(HashedConnectionIdGenerator::from_key(keys.ids)),
         ));
-        let socket = Box::new(SharedPort {
-            socket: Arc::clone(&self.socket),
-            received: Arc::clone(&self.quic),
-        });
+        endpoint
+            .max_udp_payload_size(DATAGRAM_BYTES_MAX)
+            .expect("the constant is within QUIC's bounds");
+        let socket = Box::new(SharedPort::new(Arc::clone(&self.socket), Arc::clone(&self.quic)));
         let runtime = Arc::new(noq::TokioRuntime);
         noq::Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime)
     }
 
-    /// A configuration that accepts `expected` only, and where to read which other key was shown.
+    /// A configuration that accepts `peer` only, and where to read which other key was shown.
     pub(super) fn client_config(
         &self,
-        expected: PublicKey,
+        peer: &Contact,
     ) -> (noq::ClientConfig, Arc<OnceLock<PublicKey>>) {
-        let (crypto, other) = self.tls.client(expected);
+        let (crypto, other) = self.tls.client(peer.public_key);
         let mut config = noq::ClientConfig::new(crypto);
         config
-            .transport_config(Arc::clone(&self.quic_config))
+            .transport_config(self.quic_configs.of(Reach::of(peer.address.ip())))
             .token_store(Arc::new(noq::NoneTokenStore));
         (config, other)
     }
@@ -132,122 +135,49 @@ pub(super) enum EndpointState {
     Closed,
 }
 
-/// What both sides of every connection keep to.
-pub(super) fn quic_config(config: &TransportConfig) -> Arc<noq::TransportConfig> {
+/// What both sides of every connection keep to, by how far they are apart.
+#[derive(Debug)]
+pub(super) struct QuicConfigs([Arc<noq::TransportConfig>; Reach::ALL.len()]);
+
+impl QuicConfigs {
+    pub(super) fn new(config: &TransportConfig) -> Self {
+        Self(Reach::ALL.map(|reach| Arc::new(quic_config(config, reach))))
+    }
+
+    fn of(&self, reach: Reach) -> Arc<noq::TransportConfig> {
+        Arc::clone(&self.0[reach as usize])
+    }
+}
+
+fn quic_config(config: &TransportConfig, reach: Reach) -> noq::TransportConfig {
     let mut quic = noq::TransportConfig::default();
     let idle_ms = u32::try_from(config.idle_timeout.as_millis()).unwrap_or(u32::MAX);
-    quic.max_concurrent_bidi_streams(config.streams_per_connection.into())
+    let streams = config.streams_per_connection.saturating_add(config.fetches_per_connection);
+    let mut discovery = noq::MtuDiscoveryConfig::default();
+    discovery.upper_bound(reach.datagram_bytes().min(config.datagram_bytes));
+    let mut congestion = noq::congestion::CubicConfig::default();
+    if let Some(window) = reach.initial_window() {
+        congestion.initial_window(window);
+    }
+    quic.max_concurrent_bidi_streams(streams.into())
         .max_concurrent_uni_streams(0u32.into())
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(Some(VarInt::from_u32(idle_ms).into()))
         .keep_alive_interval(None)
-        .stream_receive_window(STREAM_WINDOW_BYTES.into())
+        .stream_receive_window(config.fetch_window_bytes.min(FETCH_WINDOW_BYTES_MAX).into())
+        // Both grow with the fetches under way, see `Allowance`.
         .receive_window(CONNECTION_WINDOW_BYTES.into())
         .send_window(CONNECTION_WINDOW_BYTES.into())
         // From 1200 bytes up, by probing.
         .initial_mtu(1200)
-        .mtu_discovery_config(Some(noq::MtuDiscoveryConfig::default()))
+        .mtu_discovery_config(Some(discovery))
+        .congestion_controller_factory(Arc::new(congestion))
         // The extensions we do not use: multipath, NAT traversal, address reports.
         .max_concurrent_multipath_paths(0)
         .max_remote_nat_traversal_addresses(0)
         .send_observed_address_reports(false)
         .receive_observed_address_reports(false);
-    Arc::new(quic)
-}
-
-/// The shared port as the endpoint sees it: packets come out of the queue that the drive task
-/// fills, and go out through the socket.
-#[derive(Debug)]
-struct SharedPort {
-    socket: Arc<PortSocket>,
-    received: Arc<QuicSide>,
-}
-
-impl AsyncUdpSocket for SharedPort {
-    fn create_sender(&self) -> Pin<Box<dyn UdpSender>> {
-        Box::pin(Sender { socket: Arc::clone(&self.socket), writable: None })
-    }
-
-    fn poll_recv(
-        &mut self,
-        cx: &mut Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-        meta: &mut [RecvMeta],
-    ) -> Poll<io::Result<usize>> {
-        let mut filled = 0;
-        for (buffer, meta) in bufs.iter_mut().zip(meta).take(BUFFERS_AT_ONCE) {
-            let datagrams = if filled == 0 {
-                ready!(self.received.poll_pop(cx, buffer.len()))
-            } else if let Some(datagrams) = self.received.pop(buffer.len()) {
-                datagrams
-            } else {
-                break;
-            };
-            buffer[..datagrams.bytes.len()].copy_from_slice(&datagrams.bytes);
-            *meta = RecvMeta::default();
-            meta.addr = datagrams.from;
-            meta.len = datagrams.bytes.len();
-            meta.stride = datagrams.stride;
-            meta.ecn = datagrams.ecn.and_then(ecn_of_bits);
-            meta.dst_ip = datagrams.local;
-            filled += 1;
-        }
-        Poll::Ready(Ok(filled))
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.socket.local_addr())
-    }
-
-    fn max_receive_segments(&self) -> NonZeroUsize {
-        self.socket.max_receive_segments()
-    }
-
-    fn may_fragment(&self) -> bool {
-        self.socket.may_fragment()
-    }
-}
-
-type Writable = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
-
-/// Sends for one connection, and waits for room on its own account.
-struct Sender {
-    socket: Arc<PortSocket>,
-    writable: Option<Writable>,
-}
-
-impl std::fmt::Debug for Sender {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sender").field("waiting", &self.writable.is_some()).finish_non_exhaustive()
-    }
-}
-
-impl UdpSender for Sender {
-    fn poll_send(
-        mut self: Pin<&mut Self>,
-        transmit: &Transmit<'_>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            if let Some(writable) = &mut self.writable {
-                let result = ready!(writable.as_mut().poll(cx));
-                self.writable = None;
-                result?;
-            }
-            match self.socket.try_transmit(transmit) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let socket = Arc::clone(&self.socket);
-                    self.writable = Some(Box::pin(async move { socket.writable().await }));
-                }
-                // Anything else is a loss like any other, and counted by the socket.
-                Ok(()) | Err(_) => return Poll::Ready(Ok(())),
-            }
-        }
-    }
-
-    fn max_transmit_segments(&self) -> NonZeroUsize {
-        self.socket.max_send_segments()
-    }
+    quic
 }
 
 #[cfg(test)]

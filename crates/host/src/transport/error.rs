@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use noq::{ConnectionError, TransportErrorCode, VarInt};
+use noq::{ConnectionError, ReadError, TransportErrorCode, VarInt, WriteError};
 use potluck_base::PublicKey;
 
 /// The TLS alert of a server that shares no application protocol with the client (RFC 7301).
@@ -82,6 +82,98 @@ pub(super) enum StreamCode {
     Busy = 3,
     /// The sender gave up before it was done.
     Abandoned = 4,
+    /// What a fetch asks for is not here.
+    NotHeld = 5,
+    /// What a fetch asks for, or how, makes no sense, or cannot be read here.
+    Broken = 6,
+    /// One side of a fetch lost interest.
+    Cancelled = 7,
+}
+
+/// Why a fetch ended before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// The peer serves as many as it can. Ask another one, this one later.
+    #[error("the peer has no room for this fetch")]
+    Busy,
+    /// The peer does not have what was asked for (any more).
+    #[error("the peer does not hold this")]
+    NotHeld,
+    /// The request made no sense to the peer, it cannot read what it holds, or its frames made no
+    /// sense to us.
+    #[error("the fetch broke off")]
+    Broken,
+    /// The other side lost interest.
+    #[error("the other side cancelled the fetch")]
+    Cancelled,
+    /// The connection broke, or this transport was closed. Frames that arrived are whole.
+    #[error("the connection was lost")]
+    Lost,
+    /// Nothing moved for too long (see
+    /// [`TransportConfig::fetch_silence`](super::TransportConfig::fetch_silence)).
+    #[error("nothing moved for too long")]
+    Silent,
+    /// A frame is longer than [`FRAME_BYTES_MAX`](super::FRAME_BYTES_MAX).
+    #[error("a frame is too long")]
+    TooLarge,
+}
+
+/// Why a fetch of a peer is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchRefusal {
+    /// There is no room now.
+    Busy,
+    /// What is asked for is not here.
+    NotHeld,
+    /// The request makes no sense, or what it asks for cannot be read.
+    Broken,
+}
+
+impl From<FetchRefusal> for StreamCode {
+    fn from(refusal: FetchRefusal) -> Self {
+        match refusal {
+            FetchRefusal::Busy => Self::Busy,
+            FetchRefusal::NotHeld => Self::NotHeld,
+            FetchRefusal::Broken => Self::Broken,
+        }
+    }
+}
+
+impl FetchError {
+    /// What a stream code of the other side means.
+    pub(super) fn of_stream_code(code: VarInt) -> Self {
+        const TOO_LARGE: u64 = StreamCode::TooLarge as u64;
+        const BUSY: u64 = StreamCode::Busy as u64;
+        const NOT_HELD: u64 = StreamCode::NotHeld as u64;
+        const BROKEN: u64 = StreamCode::Broken as u64;
+        match code.into_inner() {
+            TOO_LARGE => Self::TooLarge,
+            BUSY => Self::Busy,
+            NOT_HELD => Self::NotHeld,
+            BROKEN => Self::Broken,
+            _ => Self::Cancelled,
+        }
+    }
+}
+
+impl From<ReadError> for FetchError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Reset(code) => Self::of_stream_code(code),
+            ReadError::ConnectionLost(_) => Self::Lost,
+            ReadError::ClosedStream | ReadError::ZeroRttRejected => Self::Cancelled,
+        }
+    }
+}
+
+impl From<WriteError> for FetchError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Stopped(code) => Self::of_stream_code(code),
+            WriteError::ConnectionLost(_) => Self::Lost,
+            WriteError::ClosedStream | WriteError::ZeroRttRejected => Self::Cancelled,
+        }
+    }
 }
 
 impl From<CloseCode> for VarInt {

@@ -1,17 +1,17 @@
-//! Calls of peers: reading requests, handing them over, sending answers.
+//! What peers ask: telling calls from fetches, reading requests, handing calls over, sending answers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use noq::{RecvStream, SendStream};
+use noq::RecvStream;
 use potluck_base::PublicKey;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::config::{MESSAGE_BYTES_MAX, SMALL_REQUEST_BYTES};
+use super::config::{FETCH_BYTE, MESSAGE_BYTES_MAX, SMALL_REQUEST_BYTES};
 use super::counters::Counters;
 use super::error::StreamCode;
 use super::pool::Lease;
@@ -49,6 +49,8 @@ pub struct Responder {
     lease: Lease,
     /// What the request takes of the budgets, given back with the answer.
     hold: Option<Hold>,
+    /// One of the calls that the peer may have under way.
+    turn: OwnedSemaphorePermit,
     desk: Arc<Desk>,
 }
 
@@ -69,7 +71,7 @@ impl Responder {
     /// [`CallError::Busy`] if too many answers wait for slow peers; the caller gets
     /// [`CallError::Reset`].
     pub fn answer(self, answer: Bytes) -> Result<(), CallError> {
-        let Self { mut stream, lease, hold, desk } = self;
+        let Self { mut stream, lease, hold, turn, desk } = self;
         if answer.len() > MESSAGE_BYTES_MAX {
             desk.counters.answers_lost.count();
             stream.abort(StreamCode::TooLarge);
@@ -93,7 +95,7 @@ impl Responder {
             } else {
                 desk.counters.answers_lost.count();
             }
-            drop((stream, place, lease));
+            drop((stream, place, turn, lease));
         });
         Ok(())
     }
@@ -107,19 +109,19 @@ impl Responder {
 
 /// A share of the budgets for large requests.
 #[derive(Debug)]
-struct Hold {
+pub(super) struct Hold {
     parts: [OwnedSemaphorePermit; 2],
 }
 
 impl Hold {
     /// Takes as much as the longest request may need: with less, many half-read requests could
     /// wait for each other.
-    async fn take(budgets: &[Arc<Semaphore>; 2]) -> Option<Self> {
-        let most = permits(MESSAGE_BYTES_MAX);
+    async fn take(limits: &RequestLimits) -> Option<Self> {
+        let most = permits(limits.longest);
         let take = |budget: &Arc<Semaphore>| Arc::clone(budget).acquire_many_owned(most);
         // The connection's own share first, so that a peer waits for itself before others do.
-        let own = take(&budgets[0]).await.ok()?;
-        let all = take(&budgets[1]).await.ok()?;
+        let own = take(&limits.budgets[0]).await.ok()?;
+        let all = take(&limits.budgets[1]).await.ok()?;
         Some(Self { parts: [own, all] })
     }
 
@@ -131,31 +133,26 @@ impl Hold {
     }
 }
 
-enum ReadFailure {
+/// How long a request may be, and of what it takes when it is not small: the connection's budget and
+/// the node's.
+pub(super) struct RequestLimits {
+    pub(super) longest: usize,
+    pub(super) budgets: [Arc<Semaphore>; 2],
+}
+
+/// Why a request could not be read.
+pub(super) enum ReadFailure {
     TooLarge,
     Gone,
 }
 
-async fn read_request(
-    stream: &mut RecvStream,
-    budgets: &[Arc<Semaphore>; 2],
-) -> Result<(Bytes, Option<Hold>), ReadFailure> {
-    let mut request = BytesMut::new();
-    let mut hold = None;
-    while let Some(chunk) = stream.read_chunk(READ_BYTES).await.map_err(|_| ReadFailure::Gone)? {
-        let length = request.len() + chunk.len();
-        if length > MESSAGE_BYTES_MAX {
-            return Err(ReadFailure::TooLarge);
+impl ReadFailure {
+    pub(super) const fn code(&self) -> StreamCode {
+        match self {
+            Self::TooLarge => StreamCode::TooLarge,
+            Self::Gone => StreamCode::Dropped,
         }
-        if length > SMALL_REQUEST_BYTES && hold.is_none() {
-            hold = Some(Hold::take(budgets).await.ok_or(ReadFailure::Gone)?);
-        }
-        request.extend_from_slice(&chunk);
     }
-    if let Some(hold) = &mut hold {
-        hold.shrink(request.len());
-    }
-    Ok((request.freeze(), hold))
 }
 
 /// The peer at the other end of a connection, once it is established.
@@ -165,39 +162,107 @@ pub(super) struct Caller {
     pub(super) address: SocketAddr,
 }
 
+/// A stream that a peer has opened, with what was read of it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) answer: Outgoing,
+    pub(super) lease: Lease,
+    pub(super) caller: Caller,
+    request: RecvStream,
+    first: Bytes,
+}
+
+impl Asked {
+    /// Reads the rest of the request.
+    pub(super) async fn read(
+        &mut self,
+        limits: &RequestLimits,
+    ) -> Result<(Bytes, Option<Hold>), ReadFailure> {
+        let mut request = BytesMut::new();
+        let mut hold = None;
+        let mut chunk = std::mem::take(&mut self.first);
+        loop {
+            let length = request.len() + chunk.len();
+            if length > limits.longest {
+                return Err(ReadFailure::TooLarge);
+            }
+            if length > SMALL_REQUEST_BYTES && hold.is_none() {
+                hold = Some(Hold::take(limits).await.ok_or(ReadFailure::Gone)?);
+            }
+            request.extend_from_slice(&chunk);
+            let next = self.request.read_chunk(READ_BYTES).await;
+            match next.map_err(|_| ReadFailure::Gone)? {
+                Some(next) => chunk = next,
+                None => break,
+            }
+        }
+        if let Some(hold) = &mut hold {
+            hold.shrink(request.len());
+        }
+        Ok((request.freeze(), hold))
+    }
+
+    /// Turns the peer away.
+    pub(super) fn refuse(mut self, code: StreamCode) {
+        let _ = self.request.stop(code.into());
+        self.answer.abort(code);
+    }
+}
+
 impl Inner {
-    /// Takes the calls that come in on a connection until it closes.
+    /// Takes what comes in on a connection until it closes.
     pub(super) async fn serve(
         self: Arc<Self>,
         connection: noq::Connection,
         id: u64,
         caller: Caller,
     ) {
-        while let Ok((send, recv)) = connection.accept_bi().await {
-            let (Some(lease), Some(budget)) = (self.pool.lease(id), self.pool.requests_budget(id))
-            else {
-                break;
-            };
-            let budgets = [budget, Arc::clone(&self.requests)];
+        while let Ok((send, request)) = connection.accept_bi().await {
+            let Some(lease) = self.pool.lease(id) else { break };
+            let answer = Outgoing::new(send);
+            let asked = Asked { answer, lease, caller, request, first: Bytes::new() };
             // As many tasks as the peer may have streams.
-            tokio::spawn(Arc::clone(&self).take_call(send, recv, lease, budgets, caller));
+            tokio::spawn(Arc::clone(&self).take_stream(asked));
         }
         self.pool.remove(id);
     }
 
-    async fn take_call(
-        self: Arc<Self>,
-        send: SendStream,
-        mut recv: RecvStream,
-        lease: Lease,
-        budgets: [Arc<Semaphore>; 2],
-        caller: Caller,
-    ) {
-        let stream = Outgoing::new(send);
-        let read = timeout(self.config.call_timeout, read_request(&mut recv, &budgets)).await;
-        let refusal = match read {
-            Ok(Ok((request, hold))) => {
-                let responder = Responder { stream, lease, hold, desk: Arc::clone(&self.desk) };
+    /// The first byte says what the stream is for.
+    async fn take_stream(self: Arc<Self>, mut asked: Asked) {
+        let first = asked.request.read_chunk(SMALL_REQUEST_BYTES);
+        let refusal = match timeout(self.config.call_timeout, first).await {
+            Ok(Ok(Some(mut first))) if first.first() == Some(&FETCH_BYTE) => {
+                asked.first = first.split_off(1);
+                return self.take_fetch(asked).await;
+            }
+            Ok(Ok(first)) => {
+                asked.first = first.unwrap_or_default();
+                return self.take_call(asked).await;
+            }
+            Ok(Err(_)) => StreamCode::Dropped,
+            Err(_) => StreamCode::Abandoned,
+        };
+        self.desk.counters.incoming_refused.count();
+        asked.refuse(refusal);
+    }
+
+    async fn take_call(&self, mut asked: Asked) {
+        let allowance = asked.lease.allowance();
+        let turns = Arc::clone(&allowance.calls);
+        let limits = RequestLimits {
+            longest: MESSAGE_BYTES_MAX,
+            budgets: [Arc::clone(&allowance.requests), Arc::clone(&self.requests)],
+        };
+        let read = async {
+            let turn = turns.acquire_owned().await.map_err(|_| ReadFailure::Gone)?;
+            let (request, hold) = asked.read(&limits).await?;
+            Ok((request, hold, turn))
+        };
+        let refusal = match timeout(self.config.call_timeout, read).await {
+            Ok(Ok((request, hold, turn))) => {
+                let Asked { answer: stream, lease, caller, .. } = asked;
+                let desk = Arc::clone(&self.desk);
+                let responder = Responder { stream, lease, hold, turn, desk };
                 self.hand_over(IncomingCall {
                     from: caller.key,
                     address: caller.address,
@@ -206,13 +271,11 @@ impl Inner {
                 });
                 return;
             }
-            Ok(Err(ReadFailure::TooLarge)) => StreamCode::TooLarge,
-            Ok(Err(ReadFailure::Gone)) => StreamCode::Dropped,
+            Ok(Err(failure)) => ReadFailure::code(&failure),
             Err(_) => StreamCode::Abandoned,
         };
         self.desk.counters.incoming_refused.count();
-        let _ = recv.stop(refusal.into());
-        stream.abort(refusal);
+        asked.refuse(refusal);
     }
 
     fn hand_over(&self, call: IncomingCall) {

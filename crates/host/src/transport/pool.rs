@@ -10,12 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use potluck_base::{Contact, PublicKey};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
-use super::CallError;
-use super::config::CONNECTION_REQUESTS_BYTES;
+use super::allowance::{Allowance, Limits};
 use super::error::CloseCode;
-use super::incoming::permits;
+use super::{CallError, TransportConfig};
 
 /// Two connections that were made within this time are taken for a simultaneous dial.
 const SIMULTANEOUS: Duration = Duration::from_secs(5);
@@ -34,6 +33,9 @@ pub(super) struct Pool {
     freed: Notify,
     places: usize,
     own: PublicKey,
+    limits: Limits,
+    /// Windows for fetches of ours, on all connections.
+    windows: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +59,7 @@ struct Slot {
     used: u64,
     /// Found dead or displaced: takes no new calls and closes with its last lease.
     retired: bool,
-    requests: Arc<Semaphore>,
+    allowance: Arc<Allowance>,
 }
 
 /// What [`Pool::find_or_dial`] found.
@@ -73,9 +75,15 @@ pub(super) enum Found {
 }
 
 impl Pool {
-    pub(super) fn new(places: usize, own: PublicKey) -> Arc<Self> {
-        let places = places.max(1);
-        Arc::new(Self { state: Mutex::default(), freed: Notify::new(), places, own })
+    pub(super) fn new(config: &TransportConfig, own: PublicKey) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            freed: Notify::new(),
+            places: config.connections.max(1),
+            own,
+            limits: Limits::new(config),
+            windows: Arc::new(Semaphore::new(config.fetches.max(1))),
+        })
     }
 
     /// A connection to `peer` that stood not before `since`, or the way to one.
@@ -107,7 +115,7 @@ impl Pool {
         let mut state = self.lock();
         let mut displaced = None;
         if state.slots.len() + state.reserved >= self.places {
-            displaced = Some(state.evict()?);
+            displaced = Some(state.evict(|_| true)?);
         }
         state.reserved += 1;
         drop(state);
@@ -164,16 +172,59 @@ impl Pool {
         self.lock().evicted
     }
 
-    /// The budget for large requests on the connection `id`.
-    pub(super) fn requests_budget(&self, id: u64) -> Option<Arc<Semaphore>> {
-        self.lock().slots.get(&id).map(|slot| Arc::clone(&slot.requests))
+    /// Waits for a window for one more fetch of ours on the connection of `lease`, whose `turn` it
+    /// is.
+    pub(super) async fn window(
+        self: &Arc<Self>,
+        lease: &Lease,
+        turn: OwnedSemaphorePermit,
+    ) -> Window {
+        let allowance = Arc::clone(&lease.allowance);
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // Listen first, look then: what becomes free in between is not missed.
+            freed.as_mut().enable();
+            if allowance.reuse() {
+                break;
+            }
+            if let Ok(permit) = Arc::clone(&self.windows).try_acquire_owned() {
+                allowance.grow(permit);
+                break;
+            }
+            if self.evict_grown() {
+                continue;
+            }
+            tokio::select! {
+                () = freed => {}
+                permit = Arc::clone(&self.windows).acquire_owned() => {
+                    allowance.grow(permit.expect("nobody closes the semaphore"));
+                    break;
+                }
+            }
+        }
+        Window { pool: Arc::clone(self), allowance, _turn: turn }
+    }
+
+    /// Closes the idle connection that was unused for longest of those that hold windows.
+    fn evict_grown(&self) -> bool {
+        let evicted = self.lock().evict(|slot| slot.allowance.has_grown());
+        let Some(connection) = evicted else { return false };
+        connection.close(CloseCode::Evicted.into(), b"");
+        self.freed.notify_waiters();
+        true
     }
 
     fn lease_in(self: &Arc<Self>, state: &mut State, id: u64) -> Option<Lease> {
         let slot = state.slots.get_mut(&id)?;
         slot.leases += 1;
-        let connection = slot.connection.clone();
-        Some(Lease { pool: Arc::clone(self), id, established: slot.established, connection })
+        Some(Lease {
+            pool: Arc::clone(self),
+            id,
+            established: slot.established,
+            connection: slot.connection.clone(),
+            allowance: Arc::clone(&slot.allowance),
+        })
     }
 
     fn release(&self, id: u64) {
@@ -219,8 +270,9 @@ impl State {
         self.slots.remove(&oldest).map(|slot| slot.connection)
     }
 
-    fn evict(&mut self) -> Option<noq::Connection> {
-        let idle = self.slots.iter().filter(|(_, slot)| slot.leases == 0);
+    /// Takes out the idle connection that was unused for longest of those that may go.
+    fn evict(&mut self, may_go: impl Fn(&Slot) -> bool) -> Option<noq::Connection> {
+        let idle = self.slots.iter().filter(|(_, slot)| slot.leases == 0 && may_go(slot));
         let (&id, _) = idle.min_by_key(|(_, slot)| slot.used)?;
         self.evicted += 1;
         self.slots.remove(&id).map(|slot| slot.connection)
@@ -263,6 +315,7 @@ impl Reservation {
         state.next_id += 1;
         state.clock += 1;
         let (id, used, established) = (state.next_id, state.clock, Instant::now());
+        let allowance = Allowance::new(connection.clone(), &pool.limits);
         let slot = Slot {
             peer,
             connection: connection.clone(),
@@ -271,7 +324,7 @@ impl Reservation {
             leases: 1,
             used,
             retired: false,
-            requests: Arc::new(Semaphore::new(permits(CONNECTION_REQUESTS_BYTES) as usize)),
+            allowance: Arc::clone(&allowance),
         };
         state.slots.insert(id, slot);
         let surplus = state.surplus(&peer);
@@ -279,7 +332,7 @@ impl Reservation {
         if let Some(surplus) = surplus {
             surplus.close(CloseCode::Evicted.into(), b"");
         }
-        Lease { pool, id, established, connection }
+        Lease { pool, id, established, connection, allowance }
     }
 }
 
@@ -297,6 +350,7 @@ pub(super) struct Lease {
     id: u64,
     established: Instant,
     connection: noq::Connection,
+    allowance: Arc<Allowance>,
 }
 
 impl Lease {
@@ -306,6 +360,11 @@ impl Lease {
 
     pub(super) const fn connection(&self) -> &noq::Connection {
         &self.connection
+    }
+
+    /// What the connection may use.
+    pub(super) const fn allowance(&self) -> &Arc<Allowance> {
+        &self.allowance
     }
 
     /// When the handshake was done.
@@ -322,5 +381,20 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.pool.release(self.id);
+    }
+}
+
+/// The window of one fetch of ours.
+#[derive(Debug)]
+pub(super) struct Window {
+    pool: Arc<Pool>,
+    allowance: Arc<Allowance>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        self.allowance.give_back();
+        self.pool.freed.notify_waiters();
     }
 }

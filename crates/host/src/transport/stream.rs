@@ -1,4 +1,4 @@
-//! The sending half of a call's stream, which never ends by accident.
+//! The sending half of a stream, which never ends by accident.
 
 use bytes::Bytes;
 use noq::{SendStream, WriteError};
@@ -22,9 +22,39 @@ impl Outgoing {
         if !message.is_empty() {
             self.stream.write_chunk(message).await?;
         }
+        self.finish()
+    }
+
+    /// Sends one message in parts and then the end of the stream.
+    pub(super) async fn send_all(&mut self, parts: &mut [Bytes]) -> Result<(), WriteError> {
+        self.stream.write_all_chunks(parts).await?;
+        self.finish()
+    }
+
+    /// Sends as much of `parts` as there is room for; `parts` is then the rest.
+    pub(super) async fn send_some(&mut self, parts: &mut &mut [Bytes]) -> Result<(), WriteError> {
+        self.stream.write_many_chunks(parts).await?;
+        Ok(())
+    }
+
+    /// Ends the stream in good order.
+    pub(super) fn finish(&mut self) -> Result<(), WriteError> {
         self.stream.finish()?;
         self.finished = true;
         Ok(())
+    }
+
+    /// Lets everything else on the connection go first.
+    pub(super) fn step_back(&self) {
+        // Fails only if the stream is over already.
+        let _ = self.stream.set_priority(-1);
+    }
+
+    /// The peer's code, once it stops the stream; `None` if the connection breaks or the peer has
+    /// everything.
+    pub(super) fn stopped(&self) -> impl Future<Output = Option<noq::VarInt>> + Send + use<> {
+        let stopped = self.stream.stopped();
+        async move { stopped.await.ok().flatten() }
     }
 
     /// Waits until the peer has everything, or does not want it.
@@ -37,7 +67,8 @@ impl Outgoing {
         self.reset(code);
     }
 
-    fn reset(&mut self, code: StreamCode) {
+    /// Like [`Outgoing::abort`], for who has the stream only by reference.
+    pub(super) fn reset(&mut self, code: StreamCode) {
         if !self.finished {
             self.finished = true;
             // Fails only if the stream is over already.

@@ -38,6 +38,7 @@ impl WorldConfig {
                 link: potluck_link::LinkConfig { seal: false, ..Default::default() },
                 dht: potluck_dht::Config::default(),
                 kv: potluck_kv::Config::default(),
+                swarm: potluck_swarm::Config::default(),
             },
             clock_skew: Duration::from_millis(500),
             socket_queue: 512,

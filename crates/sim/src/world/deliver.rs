@@ -9,6 +9,7 @@ use potluck_node::Input;
 use crate::calls::{CallKey, Life};
 use crate::sim_node::NodeIndex;
 use crate::world::World;
+use crate::world::files::PipeEvent;
 use crate::world::strangers::StrangerId;
 
 /// How often a node is told what its wall clock shows.
@@ -35,6 +36,8 @@ pub(crate) enum Event {
     ClockTick(Life),
     /// A paused process goes on.
     Resume(Life),
+    /// Something about a stream of granules.
+    Pipe(PipeEvent),
     /// A name was not found: there is no DNS here.
     Unresolved { life: Life, name: String },
 }
@@ -71,6 +74,7 @@ impl World {
                     self.resume(life.0);
                 }
             }
+            Event::Pipe(event) => self.on_pipe(event),
             Event::Unresolved { life, name } => {
                 if self.is_life(life) {
                     self.feed(life.0, Input::Resolved { name, addresses: Vec::new() });

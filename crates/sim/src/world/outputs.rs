@@ -39,6 +39,7 @@ impl World {
                     self.stop_after_leave(life.0);
                 }
             }
+            Output::Swarm(wanted) => self.on_files(life, wanted),
             Output::Event(event) => self.on_event(life, &event),
         }
     }

@@ -8,8 +8,9 @@ use potluck_node::{Command, CommandId, Input, Node, Start};
 
 use crate::disk::Disk;
 use crate::sim_node::{NodeIndex, Process, SimNode};
-use crate::world::World;
+
 use crate::world::deliver::{CLOCK_TICK, Event};
+use crate::world::{NodeFiles, World};
 
 /// Entry points that a new node is given.
 const ENTRIES: u64 = 3;
@@ -89,6 +90,7 @@ impl World {
             saved: Vec::new(),
             entries,
             left: false,
+            files: NodeFiles::default(),
         });
         index
     }

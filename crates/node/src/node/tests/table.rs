@@ -22,6 +22,7 @@ struct Seat {
     alive: bool,
     records: BTreeMap<(Place, Key), State<Envelope>>,
     replies: BTreeMap<CommandId, Reply>,
+    files: Vec<potluck_swarm::Output>,
 }
 
 pub(super) struct Table {
@@ -82,6 +83,7 @@ impl Table {
             link: potluck_link::LinkConfig { lab: true, ..Default::default() },
             dht: potluck_dht::Config::default(),
             kv: potluck_kv::Config::default(),
+            swarm: potluck_swarm::Config::default(),
         };
         config.kv.replication = super::REPLICATION;
         config.dht.client = client;
@@ -89,7 +91,7 @@ impl Table {
         let start = Start { identity, network: network(), address, config, seed };
         let node = Node::new(start).expect("a good configuration");
         let (records, replies) = (BTreeMap::new(), BTreeMap::new());
-        self.seats.push(Seat { node, contact, alive: true, records, replies });
+        self.seats.push(Seat { node, contact, alive: true, records, replies, files: Vec::new() });
         self.input(index, Input::WallClock { now: self.wall() });
         if index > 0 {
             let entry = EntryPoint::Contact(self.seats[0].contact);
@@ -113,6 +115,16 @@ impl Table {
 
     pub(super) fn node(&mut self, index: usize) -> &mut Node {
         &mut self.seats[index].node
+    }
+
+    /// Tells a node something of files.
+    pub(super) fn tell(&mut self, index: usize, input: potluck_swarm::Input) {
+        self.input(index, Input::Swarm(input));
+    }
+
+    /// What a node wants done with files, since this was asked last.
+    pub(super) fn files(&mut self, index: usize) -> Vec<potluck_swarm::Output> {
+        std::mem::take(&mut self.seats[index].files)
     }
 
     pub(super) fn kill(&mut self, index: usize) {
@@ -234,6 +246,7 @@ impl Table {
             Output::Reply { id, reply } => {
                 self.seats[index].replies.insert(id, reply);
             }
+            Output::Swarm(output) => self.seats[index].files.push(output),
             Output::Resolve { .. } | Output::SaveContacts { .. } | Output::Event(_) => {}
         }
         None

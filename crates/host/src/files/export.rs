@@ -1,0 +1,81 @@
+//! Putting what was fetched in its place: a rename if it was fetched for this, a copy if it lies
+//! elsewhere on this node.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
+use potluck_base::BlobId;
+use potluck_store::blobs::{Blob, BlobError, BlobPlace, BlobState, READ_BYTES_MAX};
+use potluck_swarm::Manifest;
+
+use super::fetch::Way;
+use super::{Files, FilesError};
+
+impl Files {
+    /// Whether a complete and unchanged blob lies just there.
+    pub(super) fn is_at(&self, id: &BlobId, there: &Path) -> bool {
+        self.view(id).is_some_and(|view| {
+            let lies = matches!(&view.place, BlobPlace::Outside { path, .. } if path == there);
+            lies && view.state == BlobState::Complete && there.symlink_metadata().is_ok()
+        })
+    }
+
+    /// Moves or copies a complete blob to where it belongs.
+    pub(super) fn put_in_place(
+        &self,
+        blob: &Blob,
+        way: &Way,
+        folder: Option<&Manifest>,
+    ) -> Result<(), FilesError> {
+        let view = self.view(&blob.id()).ok_or(FilesError::Unknown)?;
+        let aside =
+            matches!(&view.place, BlobPlace::Outside { path, .. } if path.starts_with(&way.aside));
+        if aside {
+            return Ok(blob.move_to(&way.aside, &way.there)?);
+        }
+        let io = |source| BlobError::Io { path: way.aside.clone(), source };
+        // What an earlier copy left when it was interrupted.
+        if way.aside.is_dir() {
+            std::fs::remove_dir_all(&way.aside).map_err(io)?;
+        }
+        match folder {
+            None => copy(blob, 0..blob.division().size(), &way.aside)?,
+            Some(manifest) => copy_folder(blob, manifest, &way.aside)?,
+        }
+        Ok(std::fs::rename(&way.aside, &way.there).map_err(io)?)
+    }
+}
+
+fn copy_folder(blob: &Blob, manifest: &Manifest, to: &Path) -> Result<(), FilesError> {
+    let mut begin = 0;
+    for file in manifest.files() {
+        let path = to.join(&file.path);
+        let io = |source| BlobError::Io { path: path.clone(), source };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(io)?;
+        }
+        copy(blob, begin..begin + file.bytes, &path)?;
+        begin += file.bytes;
+        #[cfg(unix)]
+        if file.executable {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = std::fs::metadata(&path).map_err(io)?.permissions().mode();
+            let permissions = std::fs::Permissions::from_mode(mode | (mode & 0o444) >> 2);
+            std::fs::set_permissions(&path, permissions).map_err(io)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy(blob: &Blob, range: std::ops::Range<u64>, to: &Path) -> Result<(), FilesError> {
+    let io = |source| BlobError::Io { path: to.to_owned(), source };
+    let mut file = File::create(to).map_err(io)?;
+    let mut begin = range.start;
+    while begin < range.end {
+        let end = range.end.min(begin + READ_BYTES_MAX);
+        file.write_all(&blob.read(begin..end)?).map_err(io)?;
+        begin = end;
+    }
+    Ok(file.sync_data().map_err(io)?)
+}

@@ -1,0 +1,555 @@
+//! Fetching: a job that brings a file or folder to where it belongs.
+//!
+//! What is fetched lies beside its place under a hidden name until all of it is there; then one
+//! rename puts it in place, and others are given it from there.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use potluck_base::{BlobId, Contact, NodeId};
+use potluck_node::{Command, Reply};
+use potluck_store::blobs::{Blob, BlobError, Place, SegmentTarget};
+use potluck_swarm::{Begin, FetchError, FetchId, FetchReport, FileLink, Input, LinkKind};
+use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
+
+use super::{Files, FilesError, blocking, lock, share};
+use crate::handle::Request;
+
+/// How often a job looks how it stands, and writes are made safe from a loss of power.
+const LOOK: Duration = Duration::from_millis(500);
+const COMMIT: Duration = Duration::from_secs(2);
+
+/// Where the bytes of a blob are to go.
+#[derive(Debug, Clone)]
+pub(super) enum Target {
+    /// Into the node's own folder.
+    Inside,
+    /// Into one file.
+    File(PathBuf),
+    /// Into many.
+    Files(Vec<SegmentTarget>),
+}
+
+impl Target {
+    fn place(self, size: u64) -> Place {
+        match self {
+            Self::Inside => Place::Inside,
+            Self::File(path) => {
+                Place::Segments(vec![SegmentTarget { path, bytes: size, executable: false }])
+            }
+            Self::Files(segments) => Place::Segments(segments),
+        }
+    }
+}
+
+/// What a fetch brought.
+#[derive(Debug, Clone)]
+pub(super) struct Done {
+    pub(super) blob: Arc<Blob>,
+    pub(super) report: FetchReport,
+    pub(super) resumed: u64,
+}
+
+/// A fetch that the core knows of.
+#[derive(Debug)]
+pub(super) struct Active {
+    id: BlobId,
+    name: String,
+    target: Target,
+    blob: Option<Arc<Blob>>,
+    resumed: u64,
+    /// Why it ends, if the shell knows better than the core.
+    error: Option<FilesError>,
+    done: Option<oneshot::Sender<Result<Done, FilesError>>>,
+    progress: watch::Sender<u64>,
+}
+
+impl Active {
+    pub(super) fn blob(&self) -> Option<Arc<Blob>> {
+        self.blob.clone()
+    }
+
+    /// Where its bytes go, for people.
+    pub(super) fn path(&self) -> PathBuf {
+        match &self.target {
+            Target::Inside => PathBuf::new(),
+            Target::File(path) => path.clone(),
+            Target::Files(files) => files.first().map(|file| file.path.clone()).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn end(mut self, result: Result<Done, FilesError>) {
+        if let Some(done) = self.done.take() {
+            // Whoever waited may have gone.
+            let _ = done.send(result);
+        }
+    }
+}
+
+/// What a reader needs of a fetch under way.
+pub(super) struct Watched {
+    pub(super) fetch: FetchId,
+    pub(super) blob: Option<Arc<Blob>>,
+    pub(super) progress: watch::Receiver<u64>,
+}
+
+/// Cancels a fetch when nobody waits for it any more.
+struct Guard {
+    files: Files,
+    fetch: FetchId,
+    over: bool,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.over {
+            let (files, fetch) = (self.files.clone(), self.fetch);
+            tokio::spawn(async move {
+                // Fails only when the node stops.
+                let _ = files.tell(Input::Cancel { fetch }).await;
+            });
+        }
+    }
+}
+
+impl Files {
+    pub(super) fn watched(&self, id: &BlobId) -> Option<Watched> {
+        let active = lock(&self.inner.active);
+        active.iter().find(|(_, active)| active.id == *id).map(|(fetch, active)| Watched {
+            fetch: *fetch,
+            blob: active.blob.clone(),
+            progress: active.progress.subscribe(),
+        })
+    }
+
+    pub(super) fn note_progress(&self, fetch: FetchId) {
+        if let Some(active) = lock(&self.inner.active).get(&fetch) {
+            active.progress.send_modify(|count| *count += 1);
+        }
+    }
+
+    pub(super) fn open_place(&self, fetch: FetchId, id: BlobId, size: u64) {
+        let files = self.clone();
+        let target = {
+            let mut active = lock(&self.inner.active);
+            let Some(active) = active.get_mut(&fetch) else { return };
+            // A place of another size may have been made before.
+            active.blob = None;
+            (active.target.clone().place(size), active.name.clone())
+        };
+        tokio::spawn(async move {
+            let (place, name) = target;
+            let opening = files.clone();
+            let begun = blocking(move || {
+                let blob = opening.store()?.begin(id, size, place, &name)?;
+                let have = blob.have();
+                Ok((blob, have))
+            });
+            let input = match begun.await {
+                Ok((blob, have)) => {
+                    if let Some(active) = lock(&files.inner.active).get_mut(&fetch) {
+                        active.resumed = blob.have_bytes();
+                        active.blob = Some(blob);
+                        active.error = None;
+                        active.progress.send_modify(|count| *count += 1);
+                    }
+                    Input::Opened { fetch, have }
+                }
+                Err(error) => {
+                    if let Some(active) = lock(&files.inner.active).get_mut(&fetch) {
+                        active.error = Some(error);
+                    }
+                    Input::NoPlace { fetch }
+                }
+            };
+            // Fails only when the node stops.
+            let _ = files.tell(input).await;
+        });
+    }
+
+    pub(super) fn on_completed(&self, fetch: FetchId, report: FetchReport) {
+        let Some(active) = lock(&self.inner.active).remove(&fetch) else { return };
+        tokio::spawn(async move {
+            let result = match active.blob.clone() {
+                None => Err(FilesError::Stopped),
+                Some(blob) => {
+                    let resumed = active.resumed;
+                    blocking(move || {
+                        blob.finish()?;
+                        Ok(Done { blob, report, resumed })
+                    })
+                    .await
+                }
+            };
+            active.progress.send_modify(|count| *count += 1);
+            active.end(result);
+        });
+    }
+
+    pub(super) fn on_failed(&self, fetch: FetchId, error: FetchError, report: &FetchReport) {
+        let Some(mut active) = lock(&self.inner.active).remove(&fetch) else { return };
+        tracing::debug!(?fetch, %error, ?report, "a fetch failed");
+        let error = active.error.take().unwrap_or(FilesError::Fetch(error));
+        active.end(Err(error));
+    }
+
+    /// Ends a fetch for a reason that the core does not know.
+    pub(super) async fn end_with(&self, fetch: FetchId, error: FilesError) {
+        if let Some(active) = lock(&self.inner.active).get_mut(&fetch) {
+            active.error.get_or_insert(error);
+        }
+        // Fails only when the node stops.
+        let _ = self.tell(Input::Cancel { fetch }).await;
+    }
+
+    /// Fetches one blob, or gives it if it is here. Dropping the future gives the fetch up.
+    pub(super) async fn fetch_blob(
+        &self,
+        wanted: WantedBlob,
+        hear: &(dyn Fn(FetchProgress) + Send + Sync),
+    ) -> Result<Done, FilesError> {
+        let store = self.store()?;
+        let id = wanted.id;
+        let here = blocking(move || Ok(store.get(&id)?.filter(|blob| blob.is_complete()))).await?;
+        if let Some(blob) = here {
+            return Ok(Done { blob, report: FetchReport::default(), resumed: 0 });
+        }
+        let fetch = self.fetch_id();
+        let (done, mut ended) = oneshot::channel();
+        let active = Active {
+            id,
+            name: wanted.name,
+            target: wanted.target,
+            blob: None,
+            resumed: 0,
+            error: None,
+            done: Some(done),
+            progress: watch::Sender::new(0),
+        };
+        lock(&self.inner.active).insert(fetch, active);
+        let mut guard = Guard { files: self.clone(), fetch, over: false };
+        let WantedBlob { root, sources, .. } = wanted;
+        let begin = Begin { fetch, blob: id, root, sources, resumed: None };
+        self.tell(Input::Begin(begin)).await?;
+        let mut look = tokio::time::interval(LOOK);
+        let mut commit = tokio::time::interval(COMMIT);
+        let result = loop {
+            tokio::select! {
+                result = &mut ended => break result.unwrap_or(Err(FilesError::Stopped)),
+                _ = look.tick() => {
+                    if let Some(progress) = self.look(fetch).await {
+                        hear(progress);
+                    }
+                }
+                _ = commit.tick() => {
+                    let blob = lock(&self.inner.active).get(&fetch).and_then(Active::blob);
+                    if let Some(blob) = blob.filter(|blob| blob.unsynced_bytes() > 0) {
+                        self.commit(fetch, blob).await;
+                    }
+                }
+            }
+        };
+        guard.over = true;
+        result
+    }
+
+    async fn look(&self, fetch: FetchId) -> Option<FetchProgress> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Command { command: Command::Fetch(fetch), reply };
+        self.inner.requests.send(request).await.ok()?;
+        let Reply::Fetch(Some(view)) = answer.await.ok()? else { return None };
+        let (sources, active) = view.sources;
+        Some(FetchProgress {
+            bytes_total: view.size,
+            bytes: view.bytes,
+            sources,
+            active,
+            finished: false,
+        })
+    }
+}
+
+/// A blob to fetch.
+pub(super) struct WantedBlob {
+    pub(super) id: BlobId,
+    pub(super) root: BlobId,
+    pub(super) name: String,
+    pub(super) target: Target,
+    pub(super) sources: Vec<Contact>,
+}
+
+/// How far a fetch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FetchProgress {
+    /// Bytes in all, once known.
+    pub bytes_total: Option<u64>,
+    /// Bytes that are here and verified.
+    pub bytes: u64,
+    /// Sources known.
+    pub sources: usize,
+    /// Sources that send now.
+    pub active: usize,
+    /// Whether it is over, well or not.
+    pub finished: bool,
+}
+
+/// What a source gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchedFrom {
+    /// The node.
+    pub id: NodeId,
+    /// Verified bytes that came from it.
+    pub bytes: u64,
+}
+
+/// A fetch that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub bytes: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// Who gave it, the most generous first; nobody if it was here already.
+    pub sources: Vec<FetchedFrom>,
+    /// Bytes that came twice.
+    pub duplicate_bytes: u64,
+    /// Bytes that an earlier, interrupted fetch had brought.
+    pub resumed_bytes: u64,
+    /// Whether every byte was checked against the link. Always; said so that scripts can ask.
+    pub verified: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct JobState {
+    progress: FetchProgress,
+    result: Option<Result<Fetched, FilesError>>,
+}
+
+/// A fetch under way or over. Cheap to clone; goes on until it is over or cancelled, also when
+/// nobody looks at it.
+#[derive(Debug, Clone)]
+pub struct FetchJob {
+    state: watch::Receiver<JobState>,
+    task: AbortHandle,
+}
+
+impl FetchJob {
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> FetchProgress {
+        self.state.borrow().progress
+    }
+
+    /// Waits for the next change of [`progress`](Self::progress); at once if it is over.
+    pub async fn changed(&mut self) {
+        if !self.state.borrow().progress.finished {
+            // An error means that the task is gone; `result` will say so.
+            let _ = self.state.changed().await;
+        }
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn result(&self) -> Option<Result<Fetched, FilesError>> {
+        let state = self.state.borrow();
+        let gone =
+            || self.task.is_finished().then_some(Err(FilesError::Fetch(FetchError::Cancelled)));
+        state.result.clone().or_else(gone)
+    }
+
+    /// Waits until it is over.
+    ///
+    /// # Errors
+    /// Why it failed. What came is kept: the same fetch again goes on from there.
+    pub async fn wait(&mut self) -> Result<Fetched, FilesError> {
+        let over = self.state.wait_for(|state| state.result.is_some()).await;
+        let result = over.ok().and_then(|state| state.result.clone());
+        result.unwrap_or(Err(FilesError::Fetch(FetchError::Cancelled)))
+    }
+
+    /// Gives it up. What came is kept.
+    pub fn cancel(&self) {
+        self.task.abort();
+    }
+}
+
+impl Files {
+    /// Begins to fetch what a link leads to into the folder `to`, which is made if it is not there.
+    /// Must be called in the tokio runtime.
+    #[must_use]
+    pub fn begin_fetch(&self, link: FileLink, to: PathBuf) -> FetchJob {
+        let (sender, state) = watch::channel(JobState::default());
+        let files = self.clone();
+        let task = tokio::spawn(async move {
+            let hear =
+                |progress| sender.send_modify(|state: &mut JobState| state.progress = progress);
+            let result = files.fetch_link(&link, &to, &hear).await;
+            sender.send_modify(|state| {
+                state.progress.finished = true;
+                state.result = Some(result);
+            });
+        });
+        FetchJob { state, task: task.abort_handle() }
+    }
+
+    async fn fetch_link(
+        &self,
+        link: &FileLink,
+        to: &Path,
+        hear: &(dyn Fn(FetchProgress) + Send + Sync),
+    ) -> Result<Fetched, FilesError> {
+        let began = Instant::now();
+        let way = Way::new(link, to)?;
+        let (done, extra) = match link.kind {
+            LinkKind::File => (self.fetch_file(link.id, &way, hear).await?, None),
+            LinkKind::Folder => self.fetch_folder(link.id, &way, hear).await?,
+        };
+        let bytes = done.iter().map(|done| done.blob.division().size()).sum();
+        let all = || done.iter().chain(&extra);
+        let mut sources: Vec<FetchedFrom> = Vec::new();
+        for (contact, bytes) in all().flat_map(|done| &done.report.sources) {
+            let id = contact.in_network(&self.inner.network).id;
+            match sources.iter_mut().find(|from| from.id == id) {
+                Some(from) => from.bytes += bytes,
+                None => sources.push(FetchedFrom { id, bytes: *bytes }),
+            }
+        }
+        sources.sort_by_key(|from| std::cmp::Reverse(from.bytes));
+        hear(FetchProgress {
+            bytes_total: Some(bytes),
+            bytes,
+            sources: sources.len(),
+            active: 0,
+            finished: false,
+        });
+        Ok(Fetched {
+            path: way.there,
+            bytes,
+            took: began.elapsed(),
+            sources,
+            duplicate_bytes: all().map(|done| done.report.duplicate_bytes).sum(),
+            resumed_bytes: all().map(|done| done.resumed).sum(),
+            verified: true,
+        })
+    }
+
+    async fn fetch_file(
+        &self,
+        id: BlobId,
+        way: &Way,
+        hear: &(dyn Fn(FetchProgress) + Send + Sync),
+    ) -> Result<Option<Done>, FilesError> {
+        let name = share::stored_name(LinkKind::File, &way.name);
+        if self.is_at(&id, &way.there) {
+            let files = self.clone();
+            let blob = blocking(move || files.blob(&id)).await?;
+            return Ok(Some(Done { blob, report: FetchReport::default(), resumed: 0 }));
+        }
+        way.check_free()?;
+        let target = Target::File(way.aside.clone());
+        let wanted = WantedBlob { id, root: id, name: name.clone(), target, sources: Vec::new() };
+        let done = self.fetch_blob(wanted, hear).await?;
+        let (files, way, blob) = (self.clone(), way.clone(), Arc::clone(&done.blob));
+        blocking(move || {
+            files.put_in_place(&blob, &way, None)?;
+            Ok(files.store()?.set_shared(&id, true, None)?)
+        })
+        .await?;
+        Ok(Some(done))
+    }
+
+    /// The data, if there is any, and the manifest.
+    async fn fetch_folder(
+        &self,
+        id: BlobId,
+        way: &Way,
+        hear: &(dyn Fn(FetchProgress) + Send + Sync),
+    ) -> Result<(Option<Done>, Option<Done>), FilesError> {
+        let name = share::stored_name(LinkKind::Folder, &way.name);
+        let target = Target::Inside;
+        let wanted = WantedBlob { id, root: id, name, target, sources: Vec::new() };
+        // Its bytes are not what people wait for.
+        let listed = self.fetch_blob(wanted, &|_| {}).await?;
+        let files = self.clone();
+        let manifest = blocking(move || files.manifest(&id)).await?;
+        let data = manifest.data();
+        if self.is_at(&data, &way.there) {
+            let files = self.clone();
+            let blob = blocking(move || files.blob(&data)).await?;
+            let here = Done { blob, report: FetchReport::default(), resumed: 0 };
+            return Ok((Some(here), Some(listed)));
+        }
+        way.check_free()?;
+        let segments = manifest.files().iter().map(|file| SegmentTarget {
+            path: way.aside.join(&file.path),
+            bytes: file.bytes,
+            executable: file.executable,
+        });
+        let segments: Vec<SegmentTarget> = segments.collect();
+        if manifest.bytes() == 0 {
+            let way = way.clone();
+            blocking(move || way.make_empty(&segments)).await?;
+            return Ok((None, Some(listed)));
+        }
+        let sources = listed.report.sources.iter().map(|(contact, _)| *contact).collect();
+        let name = share::data_name().to_owned();
+        let target = Target::Files(segments);
+        let wanted = WantedBlob { id: data, root: id, name, target, sources };
+        let done = self.fetch_blob(wanted, hear).await?;
+        let (files, way, blob) = (self.clone(), way.clone(), Arc::clone(&done.blob));
+        blocking(move || {
+            files.put_in_place(&blob, &way, Some(&manifest))?;
+            let store = files.store()?;
+            store.set_shared(&data, true, None)?;
+            Ok(store.set_shared(&id, true, None)?)
+        })
+        .await?;
+        Ok((Some(done), Some(listed)))
+    }
+}
+
+/// Where a fetch brings what it fetches.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    name: String,
+    /// Where it lies while it is not complete.
+    pub(super) aside: PathBuf,
+    /// Where it belongs.
+    pub(super) there: PathBuf,
+}
+
+impl Way {
+    fn new(link: &FileLink, to: &Path) -> Result<Self, FilesError> {
+        let io = |source| BlobError::Io { path: to.to_owned(), source };
+        let to = std::path::absolute(to).map_err(io)?;
+        std::fs::create_dir_all(&to).map_err(io)?;
+        let name = link.file_name();
+        let mark = &link.id.to_string()[..8];
+        Ok(Self { aside: to.join(format!(".{name}.{mark}.potluck")), there: to.join(&name), name })
+    }
+
+    fn check_free(&self) -> Result<(), FilesError> {
+        // A dangling link counts as well: nothing is written through it.
+        match self.there.symlink_metadata() {
+            Ok(_) => Err(FilesError::Exists(self.there.clone())),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Makes a folder of empty files.
+    fn make_empty(&self, files: &[SegmentTarget]) -> Result<(), FilesError> {
+        let io = |source| BlobError::Io { path: self.aside.clone(), source };
+        std::fs::create_dir_all(&self.aside).map_err(io)?;
+        for file in files {
+            if let Some(folder) = file.path.parent() {
+                std::fs::create_dir_all(folder).map_err(io)?;
+            }
+            std::fs::File::create(&file.path).map_err(io)?;
+        }
+        Ok(std::fs::rename(&self.aside, &self.there).map_err(io)?)
+    }
+}

@@ -1,0 +1,160 @@
+//! Reading: the bytes of a file for somebody who wants them now, from here or while they come.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::BlobId;
+use potluck_store::blobs::{Blob, READ_BYTES_MAX, ReadError};
+use potluck_swarm::{FetchError, FetchId, Input};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::fetch::{Target, WantedBlob};
+use super::{Files, FilesError, blocking, share};
+
+/// What is asked for ahead of a reader.
+const AHEAD_BYTES: u64 = 8 * 1024 * 1024;
+/// How long a reader waits for bytes at most.
+const WAIT: Duration = Duration::from_secs(60);
+/// How often it looks whether the fetch has begun.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A file to read from.
+#[derive(Debug)]
+pub struct Reader {
+    files: Files,
+    blob: Arc<Blob>,
+    name: String,
+    /// Where the file lies in the blob.
+    range: Range<u64>,
+    fetch: Option<(FetchId, watch::Receiver<u64>)>,
+}
+
+impl Files {
+    /// Opens a file for reading: one that is here, that is being fetched, or that is fetched now into
+    /// the node's cache. `path` names a file inside a folder.
+    ///
+    /// # Errors
+    /// [`FilesError::IsFolder`] without a path for a folder; [`FilesError::NoSuchPath`]; that nobody
+    /// has it.
+    pub async fn open_file(&self, id: BlobId, path: Option<&str>) -> Result<Reader, FilesError> {
+        let view = self.view(&id);
+        let folder = view.as_ref().is_some_and(|view| share::is_manifest(&view.name));
+        let Some(path) = path else {
+            if folder {
+                return Err(FilesError::IsFolder);
+            }
+            let name = view.map_or_else(String::new, |view| view.name);
+            let reader = self.open_blob(id, id, "unnamed").await?;
+            return Ok(Reader { name, ..reader });
+        };
+        let manifest_name = share::stored_name(potluck_swarm::LinkKind::Folder, "unnamed");
+        let target = Target::Inside;
+        let wanted = WantedBlob { id, root: id, name: manifest_name, target, sources: Vec::new() };
+        self.fetch_blob(wanted, &|_| {}).await?;
+        let files = self.clone();
+        let manifest = blocking(move || files.manifest(&id)).await?;
+        let range =
+            manifest.range_of(path).ok_or_else(|| FilesError::NoSuchPath(path.to_owned()))?;
+        let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+        let reader = self.open_blob(manifest.data(), id, share::data_name()).await?;
+        Ok(Reader { name, range, ..reader })
+    }
+
+    /// Opens a whole blob; begins to fetch it if it is not here.
+    async fn open_blob(&self, id: BlobId, root: BlobId, name: &str) -> Result<Reader, FilesError> {
+        let files = self.clone();
+        let here = blocking(move || Ok(files.store()?.get(&id)?)).await?;
+        if let Some(blob) = here.filter(|blob| blob.is_complete()) {
+            return Ok(self.reader(blob, None));
+        }
+        let mut failed = None;
+        if self.watched(&id).is_none() {
+            let (files, name) = (self.clone(), name.to_owned());
+            let target = Target::Inside;
+            let wanted = WantedBlob { id, root, name, target, sources: Vec::new() };
+            let task = tokio::spawn(async move {
+                let done = files.fetch_blob(wanted, &|_| {}).await;
+                done.map(|_| ())
+            });
+            failed = Some(task);
+        }
+        loop {
+            if let Some(watched) = self.watched(&id) {
+                // A size that nothing has proven is not told to anybody.
+                if let Some(blob) = watched.blob.filter(|blob| blob.have_bytes() > 0) {
+                    return Ok(self.reader(blob, Some((watched.fetch, watched.progress))));
+                }
+            } else if let Some(task) = failed.take_if(|task| task.is_finished()) {
+                task.await.unwrap_or(Err(FilesError::Stopped))?;
+                let files = self.clone();
+                let blob = blocking(move || files.blob(&id)).await?;
+                return Ok(self.reader(blob, None));
+            } else if failed.is_none() {
+                return Err(FilesError::Fetch(FetchError::NoSource));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn reader(&self, blob: Arc<Blob>, fetch: Option<(FetchId, watch::Receiver<u64>)>) -> Reader {
+        let range = 0..blob.division().size();
+        Reader { files: self.clone(), blob, name: String::new(), range, fetch }
+    }
+}
+
+impl Reader {
+    /// What the file is called; empty if that is not known.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Bytes in the file.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// Some bytes, from the beginning of `range` on, at least one and at most 256 KiB; none at the
+    /// end of the file. Waits until they are here, and lets them come before others.
+    ///
+    /// # Errors
+    /// The fetch failed or nothing came for a minute; the file changed on disk.
+    pub async fn read(&mut self, range: Range<u64>) -> Result<Bytes, FilesError> {
+        let begin = self.range.start.saturating_add(range.start).min(self.range.end);
+        let end = self.range.start.saturating_add(range.end).min(self.range.end);
+        let end = end.min(begin + READ_BYTES_MAX.min(256 * 1024));
+        if begin >= end {
+            return Ok(Bytes::new());
+        }
+        loop {
+            if let Some((_, progress)) = &mut self.fetch {
+                progress.mark_unchanged();
+            }
+            let blob = Arc::clone(&self.blob);
+            let read = tokio::task::spawn_blocking(move || blob.read(begin..end)).await;
+            match read {
+                Ok(Err(ReadError::Missing)) => self.wait_for(begin..end).await?,
+                Ok(read) => return Ok(read?),
+                Err(_) => return Err(FilesError::Stopped),
+            }
+        }
+    }
+
+    async fn wait_for(&mut self, range: Range<u64>) -> Result<(), FilesError> {
+        let gone = FilesError::Fetch(FetchError::NoSource);
+        let Some((fetch, progress)) = &mut self.fetch else { return Err(gone) };
+        let ahead = range.start..range.end.saturating_add(AHEAD_BYTES);
+        let granules = self.blob.division().covering(&ahead);
+        self.files.tell(Input::Wanted { fetch: *fetch, granules }).await?;
+        match timeout(WAIT, progress.changed()).await {
+            Ok(Ok(())) => Ok(()),
+            // The fetch is over; if well, all of it is here now.
+            Ok(Err(_)) if self.blob.is_complete() => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(gone),
+        }
+    }
+}

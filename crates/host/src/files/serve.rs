@@ -1,0 +1,141 @@
+//! Giving: streams that peers open, in the order in which the core lets them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use potluck_base::BlobId;
+use potluck_store::blobs::ReadError;
+use potluck_swarm::{Input, ServeId};
+use potluck_wire::{FetchRequest, Refusal};
+
+use super::{Files, FilesError, blocking, lock};
+use crate::transport::{FetchRefusal, FrameSender, IncomingFetch};
+
+/// Streams that wait for the core at once; the core's own limit is lower.
+const WAITING_MAX: usize = 2048;
+/// Most granules in one stream.
+const GRANULES_MAX: usize = 4096;
+
+impl Files {
+    /// A peer opened a stream. What the core is to be told of it.
+    pub(crate) fn on_incoming(&self, incoming: IncomingFetch) -> Option<Input> {
+        let Ok(request) = FetchRequest::from_bytes(&incoming.request) else {
+            incoming.sender.refuse(FetchRefusal::Broken);
+            return None;
+        };
+        let serve = ServeId(self.inner.next_serve.fetch_add(1, Ordering::Relaxed));
+        let from = incoming.from;
+        let mut waiting = lock(&self.inner.waiting);
+        if waiting.len() >= WAITING_MAX {
+            drop(waiting);
+            incoming.sender.refuse(FetchRefusal::Busy);
+            return None;
+        }
+        let gone = incoming.sender.cancelled();
+        waiting.insert(serve, incoming);
+        drop(waiting);
+        let files = self.clone();
+        tokio::spawn(async move {
+            gone.await;
+            // Whoever left while it waited gives its place away.
+            if lock(&files.inner.waiting).remove(&serve).is_some() {
+                let _ = files.tell(Input::Served { serve }).await;
+            }
+        });
+        Some(Input::AskedFetch { serve, from, blob: request.blob })
+    }
+
+    pub(super) fn refuse(&self, serve: ServeId, reason: Refusal) {
+        if let Some(incoming) = lock(&self.inner.waiting).remove(&serve) {
+            incoming.sender.refuse(match reason {
+                Refusal::Busy => FetchRefusal::Busy,
+                _ => FetchRefusal::NotHeld,
+            });
+        }
+    }
+
+    pub(super) fn serve(&self, serve: ServeId) {
+        let Some(incoming) = lock(&self.inner.waiting).remove(&serve) else { return };
+        let files = self.clone();
+        tokio::spawn(async move {
+            files.send_granules(incoming).await;
+            // Fails only when the node stops.
+            let _ = files.tell(Input::Served { serve }).await;
+        });
+    }
+
+    async fn send_granules(&self, incoming: IncomingFetch) {
+        let IncomingFetch { request, mut sender, .. } = incoming;
+        let Ok(request) = FetchRequest::from_bytes(&request) else { return };
+        let blob = request.blob;
+        match self.send_all(&request, &mut sender).await {
+            Ok(()) => sender.finish(),
+            Err(Stop::Gone) => {}
+            Err(Stop::Missing) => sender.refuse(FetchRefusal::NotHeld),
+            Err(Stop::Changed) => {
+                sender.refuse(FetchRefusal::NotHeld);
+                self.withdraw(blob).await;
+            }
+            Err(Stop::Broken) => sender.refuse(FetchRefusal::Broken),
+        }
+    }
+
+    async fn send_all(&self, request: &FetchRequest, sender: &mut FrameSender) -> Result<(), Stop> {
+        let files = self.clone();
+        let id = request.blob;
+        let blob = blocking(move || files.blob(&id)).await.map_err(|_| Stop::Missing)?;
+        if blob.division().size() != request.size {
+            return Err(Stop::Missing);
+        }
+        for granule in request.granules(GRANULES_MAX) {
+            let blob = Arc::clone(&blob);
+            let read = tokio::task::spawn_blocking(move || {
+                let mut frame = Vec::new();
+                blob.encode(granule, &mut frame).map(|()| frame)
+            });
+            let frame = match read.await {
+                Ok(Ok(frame)) => frame,
+                Ok(Err(ReadError::Missing)) => return Err(Stop::Missing),
+                Ok(Err(ReadError::Changed)) => return Err(Stop::Changed),
+                Ok(Err(ReadError::Io(error))) => {
+                    tracing::warn!(%error, "a shared file cannot be read");
+                    return Err(Stop::Broken);
+                }
+                Err(_) => return Err(Stop::Broken),
+            };
+            sender.send(Bytes::from(frame)).await.map_err(|_| Stop::Gone)?;
+        }
+        Ok(())
+    }
+
+    /// A file is not what it was: nobody gets it any more.
+    pub(super) async fn withdraw(&self, blob: BlobId) {
+        tracing::warn!(%blob, "a shared file changed on disk and is withdrawn");
+        // Fails only when the node stops.
+        let _ = self.tell(Input::Released { blob }).await;
+        let files = self.clone();
+        let owners = blocking(move || {
+            let manifests = files.store()?.list().into_iter().filter(|view| {
+                super::share::is_manifest(&view.name)
+                    && files.manifest(&view.id).is_ok_and(|manifest| manifest.data() == blob)
+            });
+            Ok::<_, FilesError>(manifests.map(|view| view.id).collect::<Vec<_>>())
+        });
+        for blob in owners.await.unwrap_or_default() {
+            let _ = self.tell(Input::Released { blob }).await;
+        }
+    }
+}
+
+/// Why a stream ends before its time.
+enum Stop {
+    /// The peer does not want it any more, or is gone.
+    Gone,
+    /// It is not here.
+    Missing,
+    /// It is not what it was.
+    Changed,
+    /// It cannot be read.
+    Broken,
+}

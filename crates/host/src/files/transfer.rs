@@ -1,0 +1,160 @@
+//! Taking: one stream of granules from a peer, each verified and written before the next is read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::{BlobId, Contact};
+use potluck_store::blobs::{Blob, BlobError, WriteError};
+use potluck_swarm::{FetchId, Input, TransferEnd, TransferId};
+use potluck_wire::FetchRequest;
+
+use super::fetch::Active;
+use super::{Files, FilesError, lock};
+use crate::transport::{CallError, FetchError, FetchStream};
+
+/// How often the core hears of parts of a granule.
+const MOVED: Duration = Duration::from_millis(500);
+/// Written bytes after which they are synced at once instead of in time.
+const COMMIT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A transfer that the core wants.
+pub(super) struct Wanted {
+    pub(super) transfer: TransferId,
+    pub(super) fetch: FetchId,
+    pub(super) from: Contact,
+    pub(super) blob: BlobId,
+    pub(super) size: u64,
+    pub(super) granules: Vec<u32>,
+}
+
+impl Files {
+    pub(super) fn begin_transfer(&self, wanted: Wanted) {
+        let (files, transfer) = (self.clone(), wanted.transfer);
+        // Held until the task is in the table, so that it cannot leave it before.
+        let mut transfers = lock(&self.inner.transfers);
+        let task = tokio::spawn(async move {
+            let end = files.transfer(&wanted).await;
+            lock(&files.inner.transfers).remove(&transfer);
+            // Fails only when the node stops.
+            let _ = files.tell(Input::Ended { transfer, end }).await;
+        });
+        transfers.insert(transfer, task.abort_handle());
+    }
+
+    async fn transfer(&self, wanted: &Wanted) -> TransferEnd {
+        let blob = lock(&self.inner.active).get(&wanted.fetch).and_then(Active::blob);
+        let Some(blob) = blob else { return TransferEnd::Lost };
+        let request = FetchRequest::new(wanted.blob, wanted.size, &wanted.granules).to_bytes();
+        let Some(transport) = self.transport() else { return TransferEnd::Lost };
+        let mut stream = match transport.fetch(&wanted.from, request).await {
+            Ok(stream) => stream,
+            Err(CallError::Busy) => return TransferEnd::Busy,
+            Err(error) => {
+                tracing::debug!(peer = %wanted.from, %error, "no stream");
+                return TransferEnd::Lost;
+            }
+        };
+        for granule in &wanted.granules {
+            let frame = match self.next_frame(wanted, &mut stream).await {
+                Ok(Some(frame)) => frame,
+                Ok(None) | Err(FetchError::NotHeld) => return TransferEnd::NotHeld,
+                Err(FetchError::Busy) => return TransferEnd::Busy,
+                Err(FetchError::TooLarge) => return TransferEnd::Corrupt,
+                Err(error) => {
+                    tracing::debug!(peer = %wanted.from, %error, "stream lost");
+                    return TransferEnd::Lost;
+                }
+            };
+            match self.keep(wanted, &blob, *granule, frame).await {
+                Ok(()) => {}
+                Err(Some(end)) => return end,
+                // The fetch is over; so is this.
+                Err(None) => return TransferEnd::Lost,
+            }
+        }
+        TransferEnd::Done
+    }
+
+    /// The next frame; meanwhile the core hears that bytes come.
+    async fn next_frame(
+        &self,
+        wanted: &Wanted,
+        stream: &mut FetchStream,
+    ) -> Result<Option<Bytes>, FetchError> {
+        let received = stream.received();
+        let mut before = received.get();
+        let mut tick = tokio::time::interval(MOVED);
+        tick.reset();
+        let next = stream.next();
+        tokio::pin!(next);
+        loop {
+            tokio::select! {
+                frame = &mut next => return frame,
+                _ = tick.tick() => {
+                    let now = received.get();
+                    if now != before {
+                        before = now;
+                        // Fails only when the node stops.
+                        let _ = self.tell(Input::Moved { transfer: wanted.transfer }).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Verifies and writes a granule.
+    async fn keep(
+        &self,
+        wanted: &Wanted,
+        blob: &Arc<Blob>,
+        granule: u32,
+        frame: Bytes,
+    ) -> Result<(), Option<TransferEnd>> {
+        let writing = Arc::clone(blob);
+        let written = tokio::task::spawn_blocking(move || writing.write(granule, &frame));
+        match written.await {
+            Ok(Ok(_)) => {}
+            Ok(Err(WriteError::Corrupt)) => {
+                tracing::warn!(peer = %wanted.from, granule, "a granule does not verify");
+                return Err(Some(TransferEnd::Corrupt));
+            }
+            Ok(Err(error)) => {
+                self.give_up(wanted.fetch, error).await;
+                return Err(None);
+            }
+            Err(_) => return Err(None),
+        }
+        let transfer = wanted.transfer;
+        if self.tell(Input::Granule { transfer, granule }).await.is_err() {
+            return Err(None);
+        }
+        self.note_progress(wanted.fetch);
+        if blob.unsynced_bytes() >= COMMIT_BYTES {
+            self.commit(wanted.fetch, Arc::clone(blob)).await;
+        }
+        Ok(())
+    }
+
+    /// Makes what was written safe from a loss of power.
+    pub(super) async fn commit(&self, fetch: FetchId, blob: Arc<Blob>) {
+        let committed = tokio::task::spawn_blocking(move || blob.commit()).await;
+        if let Ok(Err(error)) = committed {
+            self.end_with(fetch, error.into()).await;
+        }
+    }
+
+    async fn give_up(&self, fetch: FetchId, error: WriteError) {
+        let error = match error {
+            WriteError::NoSpace => BlobError::NoSpace { needed: 0, free: 0 }.into(),
+            WriteError::Io(source) => {
+                let path = lock(&self.inner.active)
+                    .get(&fetch)
+                    .map_or_else(Default::default, Active::path);
+                FilesError::from(BlobError::Io { path, source })
+            }
+            WriteError::Corrupt => FilesError::Fetch(potluck_swarm::FetchError::NoSource),
+        };
+        self.end_with(fetch, error).await;
+    }
+}

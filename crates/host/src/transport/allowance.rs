@@ -1,0 +1,141 @@
+//! What one connection may use: the streams and request budgets of either side, and the windows that
+//! grow with the fetches on it.
+//!
+//! Calls have a fixed window of their own. Every fetch of ours adds a whole stream's window to what
+//! the peer may send on the connection, so that fetches whose reader stands still can never use up
+//! what calls need. Credit that was given cannot be taken back in QUIC, so a connection keeps the
+//! windows of as many fetches as it ever had at once, and the node's budget is given back when the
+//! connection closes; if the budget is used up, an idle connection that holds some of it is closed.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::TransportConfig;
+use super::config::{
+    CONNECTION_FETCH_REQUESTS_BYTES, CONNECTION_REQUESTS_BYTES, CONNECTION_WINDOW_BYTES,
+};
+use super::incoming::permits;
+
+/// How much each connection may use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    calls: usize,
+    fetches: usize,
+    fetch_window_bytes: u64,
+}
+
+impl Limits {
+    pub(super) fn new(config: &TransportConfig) -> Self {
+        Self {
+            calls: config.streams_per_connection as usize,
+            fetches: config.fetches_per_connection as usize,
+            fetch_window_bytes: config.fetch_window_bytes.into(),
+        }
+    }
+}
+
+/// What one connection may use, and uses.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    connection: noq::Connection,
+    fetch_window_bytes: u64,
+    windows: Mutex<Windows>,
+    /// Calls of the peer under way.
+    pub(super) calls: Arc<Semaphore>,
+    /// Bytes of its large requests.
+    pub(super) requests: Arc<Semaphore>,
+    /// Fetches of the peer under way.
+    pub(super) served: Arc<Semaphore>,
+    /// Bytes of its large requests for fetches.
+    pub(super) fetch_requests: Arc<Semaphore>,
+    /// Fetches of ours under way.
+    pub(super) fetches: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Windows {
+    /// Fetches of ours under way.
+    receiving: usize,
+    /// What was granted for them: the most that there were at once.
+    granted: Vec<OwnedSemaphorePermit>,
+    /// Fetches of the peer under way.
+    sending: usize,
+}
+
+impl Allowance {
+    pub(super) fn new(connection: noq::Connection, limits: &Limits) -> Arc<Self> {
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits));
+        Arc::new(Self {
+            connection,
+            fetch_window_bytes: limits.fetch_window_bytes,
+            windows: Mutex::default(),
+            calls: semaphore(limits.calls),
+            requests: semaphore(permits(CONNECTION_REQUESTS_BYTES) as usize),
+            served: semaphore(limits.fetches),
+            fetch_requests: semaphore(permits(CONNECTION_FETCH_REQUESTS_BYTES) as usize),
+            fetches: semaphore(limits.fetches),
+        })
+    }
+
+    /// Takes a window that was granted before, if one is free.
+    pub(super) fn reuse(&self) -> bool {
+        let mut windows = self.lock();
+        let free = windows.receiving < windows.granted.len();
+        windows.receiving += usize::from(free);
+        free
+    }
+
+    /// Takes one more window.
+    pub(super) fn grow(&self, permit: OwnedSemaphorePermit) {
+        let mut windows = self.lock();
+        windows.receiving += 1;
+        windows.granted.push(permit);
+        let bytes = self.window_bytes(windows.granted.len());
+        // Far below the most that QUIC can count.
+        self.connection
+            .set_receive_window(noq::VarInt::from_u64(bytes).unwrap_or(noq::VarInt::MAX));
+    }
+
+    /// A window is free again.
+    pub(super) fn give_back(&self) {
+        self.lock().receiving -= 1;
+    }
+
+    /// Whether any window was granted.
+    pub(super) fn has_grown(&self) -> bool {
+        !self.lock().granted.is_empty()
+    }
+
+    /// Makes room for the unacknowledged frames of one more fetch of the peer, while the answer
+    /// lives.
+    pub(super) fn sending(self: &Arc<Self>) -> Sending {
+        self.send_to(1);
+        Sending(Arc::clone(self))
+    }
+
+    fn send_to(&self, change: isize) {
+        let mut windows = self.lock();
+        windows.sending = windows.sending.saturating_add_signed(change);
+        self.connection.set_send_window(self.window_bytes(windows.sending));
+    }
+
+    fn window_bytes(&self, fetches: usize) -> u64 {
+        u64::from(CONNECTION_WINDOW_BYTES) + self.fetch_window_bytes * fetches as u64
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Windows> {
+        // No code under this lock can leave it half changed.
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room for the frames of one fetch of the peer.
+#[derive(Debug)]
+pub(super) struct Sending(Arc<Allowance>);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.send_to(-1);
+    }
+}

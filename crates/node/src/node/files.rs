@@ -1,0 +1,196 @@
+//! The files part of the wiring: swarm's questions go out over the link or as calls, its provider
+//! records through kv, and what concerns bytes goes to the shell.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::{BlobId, Contact, Instant, Machine as _};
+use potluck_kv::{CommandId, Put, WriteContext};
+use potluck_link::{RequestOptions, RequestToken};
+use potluck_record::limits::PROVIDER_LIFE;
+use potluck_record::{Name, Reading, Space};
+use potluck_swarm::{AskId, FetchId, ServeId};
+use potluck_wire::limits::MESSAGE_BYTES_MAX;
+use potluck_wire::{Holding, Provider, Request, Response, encode_request};
+
+use super::{ASK_TRIES, CALLS_MAX, Came, Node, Return, Waiting};
+use crate::input::CallId;
+use crate::output::Output;
+
+/// Commands to kv have ids from here on if they are swarm's own.
+const OWN_COMMANDS: u64 = 1 << 62;
+
+/// What swarm waits for from the other parts.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    finds: BTreeMap<CommandId, FetchId>,
+    announcements: BTreeMap<CommandId, BlobId>,
+    asked: BTreeMap<ServeId, Return>,
+    /// When each question went out by datagram.
+    sent: BTreeMap<RequestToken, Instant>,
+}
+
+/// The name under which providers of a blob are recorded.
+fn provider_name(root: &BlobId) -> Name {
+    Name::new(root.to_string()).expect("64 hexadecimal digits are a name")
+}
+
+impl Node {
+    pub(super) fn on_swarm(&mut self, now: Instant, output: potluck_swarm::Output) {
+        use potluck_swarm::Output as Swarm;
+        match output {
+            Swarm::FindProviders { fetch, root } => self.find_providers(now, fetch, &root),
+            Swarm::Announce { root, complete } => self.announce(now, root, complete),
+            Swarm::AskHave { ask, to, blob, large } => self.ask_have(now, ask, to, blob, large),
+            Swarm::Holding { serve, answer } => {
+                if let Some(way) = self.files.asked.remove(&serve) {
+                    let response = match answer {
+                        Ok(holding) => Response::Holding(holding),
+                        Err(reason) => Response::Refused { reason },
+                    };
+                    self.answer(now, way, &response);
+                }
+            }
+            output @ (Swarm::Open { .. }
+            | Swarm::Transfer { .. }
+            | Swarm::CancelTransfer { .. }
+            | Swarm::Completed { .. }
+            | Swarm::Failed { .. }
+            | Swarm::Serve { .. }
+            | Swarm::Refuse { .. }) => self.outbox.push_back(Output::Swarm(output)),
+        }
+    }
+
+    fn own_command(&mut self) -> CommandId {
+        CommandId(OWN_COMMANDS + self.fresh_id())
+    }
+
+    /// Whether records can be found: a node that has entered no network must not take its own
+    /// ignorance for an answer.
+    fn can_look(&self, now: Instant) -> bool {
+        self.is_ready(now) || self.dht.has_joined()
+    }
+
+    fn find_providers(&mut self, now: Instant, fetch: FetchId, root: &BlobId) {
+        if !self.can_look(now) {
+            let contacts = Vec::new();
+            return self.swarm.handle(now, potluck_swarm::Input::Providers { fetch, contacts });
+        }
+        let name = provider_name(root);
+        let key = Space::Provider.key(&name).expect("only content has no key of its name");
+        let id = self.own_command();
+        self.files.finds.insert(id, fetch);
+        let command = potluck_kv::Command::Get { key, quorum: None };
+        self.kv.handle(now, potluck_kv::Input::Command { id, command });
+    }
+
+    fn announce(&mut self, now: Instant, root: BlobId, complete: bool) {
+        if !self.can_look(now) || !self.serves_others {
+            let done = false;
+            return self.swarm.handle(now, potluck_swarm::Input::Announced { root, done });
+        }
+        let id = self.own_command();
+        self.files.announcements.insert(id, root);
+        let provider = Provider::new(self.dht.me().contact, complete);
+        let put = Put {
+            space: Space::Provider,
+            name: Some(provider_name(&root)),
+            kind: None,
+            value: Some(provider.to_bytes()),
+            ttl: Some(PROVIDER_LIFE),
+            quorum: None,
+            context: WriteContext::Blind,
+        };
+        let command = potluck_kv::Command::Put(put);
+        self.kv.handle(now, potluck_kv::Input::Command { id, command });
+    }
+
+    /// Whether a reply of kv is to swarm; then it has been passed on.
+    pub(super) fn on_own_reply(
+        &mut self,
+        now: Instant,
+        id: CommandId,
+        reply: &potluck_kv::Reply,
+    ) -> bool {
+        use potluck_kv::Reply;
+        if let Some(fetch) = self.files.finds.remove(&id) {
+            let contacts = match reply {
+                Reply::Read(done) => providers(&done.reading),
+                _ => Vec::new(),
+            };
+            self.swarm.handle(now, potluck_swarm::Input::Providers { fetch, contacts });
+            return true;
+        }
+        let Some(root) = self.files.announcements.remove(&id) else { return false };
+        let done = matches!(reply, Reply::Written(_));
+        self.swarm.handle(now, potluck_swarm::Input::Announced { root, done });
+        true
+    }
+
+    fn ask_have(&mut self, now: Instant, ask: AskId, to: Contact, blob: BlobId, large: bool) {
+        let request = Request::Have { blob };
+        if !large {
+            let options = RequestOptions { tries: ASK_TRIES, answer_bytes_max: MESSAGE_BYTES_MAX };
+            match self.link.request(now, to, &request, options) {
+                Ok(token) => {
+                    self.requests.insert(token, Waiting::Swarm(ask));
+                    self.files.sent.insert(token, now);
+                }
+                Err(_) => {
+                    self.busy += 1;
+                    self.swarm.handle(now, potluck_swarm::Input::AskFailed { ask });
+                }
+            }
+            return;
+        }
+        if self.calls.len() >= CALLS_MAX {
+            self.busy += 1;
+            return self.swarm.handle(now, potluck_swarm::Input::AskFailed { ask });
+        }
+        let id = CallId(self.fresh_id());
+        self.calls.insert(id, (Waiting::Swarm(ask), to));
+        self.outbox.push_back(Output::Call { id, to, bytes: encode_request(&request) });
+    }
+
+    /// A question of swarm was answered.
+    pub(super) fn on_have_answered(
+        &mut self,
+        now: Instant,
+        ask: AskId,
+        response: Response,
+        round_trip: Option<Duration>,
+    ) {
+        let holding: Option<Holding> = match response {
+            Response::Holding(holding) => Some(holding),
+            _ => None,
+        };
+        let input = potluck_swarm::Input::Holds { ask, holding, round_trip };
+        self.swarm.handle(now, input);
+    }
+
+    /// Another node asks what this one has.
+    pub(super) fn on_asked_have(&mut self, now: Instant, came: Came, blob: BlobId) {
+        let serve = ServeId(self.fresh_id());
+        let Came { from, budget, way, .. } = came;
+        self.files.asked.insert(serve, way);
+        self.swarm.handle(now, potluck_swarm::Input::AskedHave { serve, from, blob, budget });
+    }
+
+    /// How long ago a datagram of swarm went out; asked once.
+    pub(super) fn round_trip(&mut self, now: Instant, token: RequestToken) -> Option<Duration> {
+        self.files.sent.remove(&token).map(|sent| now.since(sent))
+    }
+}
+
+/// The nodes that a reading of provider records names. Each may speak for itself only.
+fn providers(reading: &Reading) -> Vec<Contact> {
+    let provider = |bytes: &Bytes| Provider::from_bytes(bytes).ok();
+    reading
+        .values
+        .iter()
+        .filter_map(|value| Some((value.writer, provider(&value.bytes)?.contact())))
+        .filter(|(writer, contact)| contact.public_key == *writer)
+        .map(|(_, contact)| contact)
+        .collect()
+}

@@ -1,0 +1,184 @@
+//! Files: sharing what is on disk, and fetching what others share.
+
+use std::future::{Future, IntoFuture};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use potluck_base::BlobId;
+use potluck_host::files::{FetchJob, Fetched, FileEntry, FilesError, Reader, ShareOptions, Shared};
+use potluck_host::{Handle, files};
+use potluck_store::blobs::GcReport;
+use potluck_swarm::FileLink;
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The files of a node: what it shares, fetches and keeps.
+///
+/// Every method fails with [`FilesError::NoFolder`] on a node that keeps everything in memory.
+#[derive(Debug, Clone)]
+pub struct Files {
+    handle: Handle,
+}
+
+impl Files {
+    pub(crate) const fn new(handle: Handle) -> Self {
+        Self { handle }
+    }
+
+    fn inner(&self) -> Result<&files::Files, FilesError> {
+        self.handle.files()
+    }
+
+    /// Shares a file or folder: hashes it once and tells the network. Its bytes are read where they
+    /// are, also later; a file that changes is withdrawn.
+    ///
+    /// # Errors
+    /// When awaited: there is no such file, it cannot be read, or there is no room.
+    #[must_use = "nothing is shared before it is awaited"]
+    pub fn share(&self, path: impl Into<PathBuf>) -> Share {
+        Share { files: self.clone(), path: path.into(), options: ShareOptions::default() }
+    }
+
+    /// Fetches what a link leads to, from as many nodes as have it. Every byte is checked against the
+    /// link before it is written or given on.
+    ///
+    /// # Errors
+    /// When awaited: nobody has it, something is in the way, or there is no room.
+    #[must_use = "nothing is fetched before it is awaited or started"]
+    pub fn fetch(&self, link: impl AsRef<FileLink>) -> Fetch {
+        Fetch { files: self.clone(), link: link.as_ref().clone(), to: PathBuf::from(".") }
+    }
+
+    /// What this node has.
+    ///
+    /// # Errors
+    /// [`FilesError`]
+    pub async fn list(&self) -> Result<Vec<FileEntry>, FilesError> {
+        self.inner()?.list().await
+    }
+
+    /// Gives a file or folder to nobody any more and forgets it. Files outside the node's folder stay.
+    ///
+    /// # Errors
+    /// [`FilesError::Unknown`]
+    pub async fn unshare(&self, id: BlobId) -> Result<(), FilesError> {
+        self.inner()?.unshare(id).await
+    }
+
+    /// Keeps a file or folder until it is unpinned.
+    ///
+    /// # Errors
+    /// [`FilesError::Unknown`]
+    pub async fn pin(&self, id: BlobId) -> Result<(), FilesError> {
+        self.inner()?.pin(id).await
+    }
+
+    /// Lets a file or folder go when its room is needed.
+    ///
+    /// # Errors
+    /// [`FilesError::Unknown`]
+    pub async fn unpin(&self, id: BlobId) -> Result<(), FilesError> {
+        self.inner()?.unpin(id).await
+    }
+
+    /// Makes room in the cache of files fetched for readers, or only says what it would do.
+    ///
+    /// # Errors
+    /// [`FilesError`]
+    pub async fn gc(&self, dry_run: bool) -> Result<GcReport, FilesError> {
+        self.inner()?.gc(dry_run).await
+    }
+
+    /// Opens a file for reading: one that is here, is being fetched, or is fetched now into the
+    /// node's cache. `path` names a file inside a folder.
+    ///
+    /// # Errors
+    /// [`FilesError::IsFolder`], [`FilesError::NoSuchPath`], or nobody has it.
+    pub async fn open(&self, id: BlobId, path: Option<&str>) -> Result<Reader, FilesError> {
+        self.inner()?.open_file(id, path).await
+    }
+}
+
+/// A share that is about to begin.
+#[derive(Debug, Clone)]
+pub struct Share {
+    files: Files,
+    path: PathBuf,
+    options: ShareOptions,
+}
+
+impl Share {
+    /// Keeps a copy in the node's folder, so that the original may change or go.
+    pub const fn copy(mut self, copy: bool) -> Self {
+        self.options.copy = copy;
+        self
+    }
+
+    /// What to call it. Default: as the file is called.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.options.name = Some(name.into());
+        self
+    }
+
+    /// Hears of bytes hashed, of so many in all, from several threads.
+    pub fn progress(mut self, hear: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
+        self.options.progress = Some(Arc::new(hear));
+        self
+    }
+}
+
+impl IntoFuture for Share {
+    type Output = Result<Shared, FilesError>;
+    type IntoFuture = Boxed<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.files.inner()?.share(self.path, self.options).await })
+    }
+}
+
+/// A fetch that is about to begin.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    files: Files,
+    link: FileLink,
+    to: PathBuf,
+}
+
+impl Fetch {
+    /// The folder to put it into, made if it is not there. Default: the current one.
+    pub fn to(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.to = folder.into();
+        self
+    }
+
+    /// Begins it and gives a job to look at. It goes on until it is over or cancelled. Must be called
+    /// in the tokio runtime.
+    ///
+    /// # Errors
+    /// [`FilesError::NoFolder`]
+    pub fn start(self) -> Result<FetchJob, FilesError> {
+        Ok(self.files.inner()?.begin_fetch(self.link, self.to))
+    }
+}
+
+/// Cancels a job with the future that waits for it.
+struct Cancels(FetchJob);
+
+impl Drop for Cancels {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl IntoFuture for Fetch {
+    type Output = Result<Fetched, FilesError>;
+    type IntoFuture = Boxed<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let mut job = Cancels(self.start()?);
+            job.0.wait().await
+        })
+    }
+}

@@ -1,0 +1,358 @@
+//! Files between simulated nodes: what each holds, and streams of granules as pipes with a rate.
+//!
+//! The uplink of a node sends one granule after the other, in turn over its streams, and the
+//! downlink of the receiver takes them one after the other. A granule that came is there: nothing
+//! is hashed here, a liar's granules are false because it was told to lie.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use potluck_base::{BlobId, Division, GranuleSet, Instant};
+use potluck_node::Input;
+use potluck_swarm::{
+    Begin, FetchError, FetchId, FetchReport, Input as Told, Output as Wanted, ServeId, TransferEnd,
+    TransferId,
+};
+use potluck_wire::Refusal;
+
+use crate::calls::Life;
+use crate::network::Endpoint;
+use crate::sim_node::NodeIndex;
+use crate::world::World;
+use crate::world::deliver::Event;
+
+/// How long a stream to nobody takes to fail.
+const LOST: Duration = Duration::from_secs(5);
+/// How often a receiver hears of parts of a granule.
+const MOVED: Duration = Duration::from_millis(500);
+/// Such parts of one granule, at most.
+const PARTS_MAX: u32 = 240;
+
+/// How a node gives and takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Line {
+    /// Bytes a second that it sends.
+    pub up: f64,
+    /// Bytes a second that it takes.
+    pub down: f64,
+    /// Every so many granules it sends, one is false.
+    pub false_every: Option<u64>,
+    /// It takes streams and says nothing in them.
+    pub mute: bool,
+}
+
+impl Default for Line {
+    /// An honest node at 100 Mbit/s each way.
+    fn default() -> Self {
+        Self { up: 12_500_000.0, down: 12_500_000.0, false_every: None, mute: false }
+    }
+}
+
+/// How a fetch ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FetchEnd {
+    /// When it began and ended.
+    pub times: (Instant, Instant),
+    /// Why it failed, if it did.
+    pub error: Option<FetchError>,
+    /// What it did.
+    pub report: FetchReport,
+}
+
+/// Files of one simulated computer.
+#[derive(Debug, Default)]
+pub(crate) struct NodeFiles {
+    line: Line,
+    up_free: Instant,
+    down_free: Instant,
+    sent: u64,
+    held: BTreeMap<BlobId, (u64, GranuleSet)>,
+    fetches: BTreeMap<FetchId, (BlobId, Instant)>,
+    ended: BTreeMap<BlobId, FetchEnd>,
+    next: u64,
+}
+
+/// One stream.
+#[derive(Debug)]
+struct Pipe {
+    to: Life,
+    from: Life,
+    transfer: TransferId,
+    serve: ServeId,
+    blob: BlobId,
+    division: Division,
+    granules: VecDeque<u32>,
+}
+
+/// All streams.
+#[derive(Debug, Default)]
+pub(crate) struct Pipes {
+    open: BTreeMap<u64, Pipe>,
+    next: u64,
+}
+
+/// Something about a stream is due.
+#[derive(Debug)]
+pub(crate) enum PipeEvent {
+    /// The request arrives.
+    Asked(u64),
+    /// A granule has left the sender.
+    Sent(u64),
+    /// It has arrived.
+    Arrived(u64, u32),
+    /// A part of it has.
+    Moved(u64),
+    /// The receiver learns that the stream is over.
+    Ended(u64, TransferEnd),
+}
+
+impl World {
+    /// Sets how a node gives and takes.
+    pub fn set_line(&mut self, node: NodeIndex, line: Line) {
+        self.nodes[node.get()].files.line = line;
+    }
+
+    /// A node shares a blob of this size.
+    pub fn share(&mut self, node: NodeIndex, blob: BlobId, size: u64) {
+        let Some(division) = Division::of(size) else { return };
+        let full = GranuleSet::full(division.count());
+        self.nodes[node.get()].files.held.insert(blob, (size, full));
+        self.feed(node, Input::Swarm(Told::Held { blob, size, announce: true }));
+    }
+
+    /// A node begins to fetch a blob.
+    pub fn fetch(&mut self, node: NodeIndex, blob: BlobId) {
+        let (now, files) = (self.now, &mut self.nodes[node.get()].files);
+        files.next += 1;
+        let fetch = FetchId(files.next);
+        files.fetches.insert(fetch, (blob, now));
+        let begin = Begin { fetch, blob, root: blob, sources: Vec::new(), resumed: None };
+        self.feed(node, Input::Swarm(Told::Begin(begin)));
+    }
+
+    /// How a node's fetch of a blob ended, if it has.
+    #[must_use]
+    pub fn fetched(&self, node: NodeIndex, blob: &BlobId) -> Option<&FetchEnd> {
+        self.nodes[node.get()].files.ended.get(blob)
+    }
+
+    /// Bytes of a blob that a node holds.
+    #[must_use]
+    pub fn held_bytes(&self, node: NodeIndex, blob: &BlobId) -> u64 {
+        let held = self.nodes[node.get()].files.held.get(blob);
+        held.and_then(|(size, set)| Some(Division::of(*size)?.bytes_in(set))).unwrap_or(0)
+    }
+
+    fn tell(&mut self, life: Life, told: Told) {
+        if self.is_life(life) {
+            self.trace.event(self.now, life.0.get(), b"file", format!("{told:?}").as_bytes());
+            self.feed(life.0, Input::Swarm(told));
+        }
+    }
+
+    pub(crate) fn on_files(&mut self, life: Life, wanted: Wanted) {
+        match wanted {
+            Wanted::Open { fetch, blob, size } => {
+                let Some(division) = Division::of(size) else {
+                    return self.tell(life, Told::NoPlace { fetch });
+                };
+                let held = &mut self.nodes[life.0.get()].files.held;
+                let empty = (size, GranuleSet::empty(division.count()));
+                let entry = held.entry(blob).or_insert_with(|| empty.clone());
+                if entry.0 != size {
+                    *entry = empty;
+                }
+                let have = entry.1.clone();
+                self.tell(life, Told::Opened { fetch, have });
+            }
+            Wanted::Transfer { transfer, from, blob, size, granules, .. } => {
+                let Some(division) = Division::of(size) else { return };
+                let to = (life, from.address);
+                self.open_pipe(to, transfer, blob, division, granules.into());
+            }
+            Wanted::CancelTransfer { transfer } => {
+                let open = &self.pipes.open;
+                let id = open.iter().find(|(_, pipe)| pipe.to == life && pipe.transfer == transfer);
+                if let Some(id) = id.map(|(id, _)| *id) {
+                    self.close_pipe(id);
+                }
+            }
+            Wanted::Serve { serve } => {
+                if let Some(id) = self.pipe_served(life, serve) {
+                    self.send_next(id);
+                }
+            }
+            Wanted::Refuse { serve, reason } => {
+                let end =
+                    if reason == Refusal::Busy { TransferEnd::Busy } else { TransferEnd::NotHeld };
+                if let Some(id) = self.pipe_served(life, serve) {
+                    self.end_pipe(id, end);
+                }
+            }
+            Wanted::Completed { fetch, report } => self.end_fetch(life, fetch, None, report),
+            Wanted::Failed { fetch, error, report } => {
+                self.end_fetch(life, fetch, Some(error), report);
+            }
+            Wanted::FindProviders { .. }
+            | Wanted::Announce { .. }
+            | Wanted::AskHave { .. }
+            | Wanted::Holding { .. } => self.violated("a question of files left its node".into()),
+        }
+    }
+
+    fn end_fetch(
+        &mut self,
+        life: Life,
+        fetch: FetchId,
+        error: Option<FetchError>,
+        report: FetchReport,
+    ) {
+        let now = self.now;
+        let files = &mut self.nodes[life.0.get()].files;
+        if let Some((blob, began)) = files.fetches.remove(&fetch) {
+            files.ended.insert(blob, FetchEnd { times: (began, now), error, report });
+        }
+    }
+
+    fn pipe_served(&self, from: Life, serve: ServeId) -> Option<u64> {
+        let mut open = self.pipes.open.iter();
+        open.find(|(_, pipe)| pipe.from == from && pipe.serve == serve).map(|(id, _)| *id)
+    }
+
+    fn open_pipe(
+        &mut self,
+        (to, address): (Life, std::net::SocketAddr),
+        transfer: TransferId,
+        blob: BlobId,
+        division: Division,
+        granules: VecDeque<u32>,
+    ) {
+        let node = self.directory.get(&address).copied();
+        let from = node.map_or((to.0, u32::MAX), |node| (node, self.nodes[node.get()].life));
+        self.pipes.next += 1;
+        let id = self.pipes.next;
+        let serve = ServeId(id);
+        let pipe = Pipe { to, from, transfer, serve, blob, division, granules };
+        self.pipes.open.insert(id, pipe);
+        let one_way = self.one_way(id);
+        self.queue.push(self.now + one_way, Event::Pipe(PipeEvent::Asked(id)));
+    }
+
+    fn one_way(&self, id: u64) -> Duration {
+        let Some(pipe) = self.pipes.open.get(&id) else { return Duration::ZERO };
+        let ends = (Endpoint::Node(pipe.from.0), Endpoint::Node(pipe.to.0));
+        self.network.rtt(ends.0, ends.1) / 2
+    }
+
+    fn is_cut(&self, pipe: &Pipe) -> bool {
+        let ends = (Endpoint::Node(pipe.from.0), Endpoint::Node(pipe.to.0));
+        !self.is_life(pipe.from)
+            || self.network.is_blocked(ends.0, ends.1)
+            || self.network.is_blocked(ends.1, ends.0)
+    }
+
+    pub(crate) fn on_pipe(&mut self, event: PipeEvent) {
+        match event {
+            PipeEvent::Asked(id) => {
+                let Some(pipe) = self.pipes.open.get(&id) else { return };
+                if self.is_cut(pipe) {
+                    self.queue.push(
+                        self.now + LOST,
+                        Event::Pipe(PipeEvent::Ended(id, TransferEnd::Lost)),
+                    );
+                    return;
+                }
+                let (server, serve, blob) = (pipe.from, pipe.serve, pipe.blob);
+                let from = self.nodes[pipe.to.0.get()].peer.contact.public_key;
+                self.tell(server, Told::AskedFetch { serve, from, blob });
+            }
+            PipeEvent::Sent(id) => self.on_sent(id),
+            PipeEvent::Arrived(id, granule) => self.on_arrived(id, granule),
+            PipeEvent::Moved(id) => {
+                let receiver = self.pipes.open.get(&id).map(|pipe| (pipe.to, pipe.transfer));
+                if let Some((to, transfer)) = receiver {
+                    self.tell(to, Told::Moved { transfer });
+                }
+            }
+            PipeEvent::Ended(id, end) => {
+                let receiver = self.pipes.open.get(&id).map(|pipe| (pipe.to, pipe.transfer));
+                self.close_pipe(id);
+                if let Some((to, transfer)) = receiver {
+                    self.tell(to, Told::Ended { transfer, end });
+                }
+            }
+        }
+    }
+
+    /// The next granule of a stream takes its turn on the uplink.
+    fn send_next(&mut self, id: u64) {
+        let Some(pipe) = self.pipes.open.get(&id) else { return };
+        let files = &mut self.nodes[pipe.from.0.get()].files;
+        let Some(granule) = pipe.granules.front().copied().filter(|_| !files.line.mute) else {
+            return;
+        };
+        let has = files.held.get(&pipe.blob).is_some_and(|(_, set)| set.contains(granule));
+        if !has {
+            return self.end_pipe(id, TransferEnd::NotHeld);
+        }
+        let bytes = pipe.division.bytes(granule);
+        let took = Duration::from_secs_f64((bytes.end - bytes.start) as f64 / files.line.up);
+        let begins = files.up_free.max(self.now);
+        files.up_free = begins + took;
+        self.queue.push(begins + took, Event::Pipe(PipeEvent::Sent(id)));
+        let parts = (took.as_micros() / MOVED.as_micros()) as u32;
+        for part in 1..=parts.min(PARTS_MAX) {
+            self.queue.push(begins + MOVED * part, Event::Pipe(PipeEvent::Moved(id)));
+        }
+    }
+
+    fn on_sent(&mut self, id: u64) {
+        let one_way = self.one_way(id);
+        let Some(pipe) = self.pipes.open.get(&id) else { return };
+        if self.is_cut(pipe) {
+            let lost = Event::Pipe(PipeEvent::Ended(id, TransferEnd::Lost));
+            self.queue.push(self.now + 2 * LOST, lost);
+            return;
+        }
+        let (now, to) = (self.now, pipe.to.0.get());
+        let Some(pipe) = self.pipes.open.get_mut(&id) else { return };
+        let Some(granule) = pipe.granules.pop_front() else { return };
+        let bytes = pipe.division.bytes(granule);
+        let files = &mut self.nodes[to].files;
+        let took = Duration::from_secs_f64((bytes.end - bytes.start) as f64 / files.line.down);
+        files.down_free = files.down_free.max(now) + took;
+        let arrives = (now + one_way).max(files.down_free);
+        self.queue.push(arrives, Event::Pipe(PipeEvent::Arrived(id, granule)));
+        self.send_next(id);
+    }
+
+    fn on_arrived(&mut self, id: u64, granule: u32) {
+        let Some(pipe) = self.pipes.open.get(&id) else { return };
+        let (to, transfer, blob) = (pipe.to, pipe.transfer, pipe.blob);
+        let over = pipe.granules.is_empty();
+        let server = &mut self.nodes[pipe.from.0.get()].files;
+        server.sent += 1;
+        if server.line.false_every.is_some_and(|every| server.sent.is_multiple_of(every)) {
+            return self.on_pipe(PipeEvent::Ended(id, TransferEnd::Corrupt));
+        }
+        if let Some((_, set)) = self.nodes[to.0.get()].files.held.get_mut(&blob) {
+            set.insert(granule);
+        }
+        self.tell(to, Told::Granule { transfer, granule });
+        if over {
+            self.on_pipe(PipeEvent::Ended(id, TransferEnd::Done));
+        }
+    }
+
+    /// The server ends a stream; the receiver learns it later.
+    fn end_pipe(&mut self, id: u64, end: TransferEnd) {
+        let one_way = self.one_way(id);
+        self.queue.push(self.now + one_way, Event::Pipe(PipeEvent::Ended(id, end)));
+    }
+
+    fn close_pipe(&mut self, id: u64) {
+        if let Some(pipe) = self.pipes.open.remove(&id) {
+            self.tell(pipe.from, Told::Served { serve: pipe.serve });
+        }
+    }
+}

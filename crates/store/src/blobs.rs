@@ -1,0 +1,58 @@
+//! Blobs on disk: byte sequences named by their BLAKE3 hash, whole or partly fetched.
+//!
+//! A [`BlobStore`] holds one folder a blob under `blobs/` in the data folder. The bytes of a blob lie
+//! in its *place*: the file `data` in that folder, or *segments*, files elsewhere whose concatenation
+//! is the blob. A [`Blob`] is a lease on one of them: while it lives the blob stays.
+//!
+//! | file | what |
+//! |---|---|
+//! | `meta` | name, size, state, pins; its time of change is the last use |
+//! | `place` | the segments, if the bytes lie elsewhere |
+//! | `outboard` | the inner nodes of the hash tree in pre-order, if there is more than one group |
+//! | `have` | while partly fetched: a journal of the granules that are there |
+//! | `data` | the bytes, if they lie here |
+//!
+//! Calls block; they are meant for threads that may.
+//!
+//! **Invariants:** no byte is written or handed out whose hash was not compared with the blob's name;
+//! what is in the journal survives a killed process, what was committed survives a loss of power;
+//! files of others are never written, changed or deleted; nothing on disk makes this panic.
+
+mod blob;
+mod entry;
+mod error;
+mod files;
+mod finish;
+mod folder;
+mod gc;
+mod hash;
+mod import;
+mod journal;
+mod meta;
+mod place;
+mod read;
+mod space;
+mod store;
+mod sync;
+mod tree;
+mod walk;
+mod write;
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;
+
+pub use blob::Blob;
+pub use entry::{BlobPlace, BlobState, BlobView};
+pub use error::{BlobError, ReadError, WriteError};
+pub use gc::{GcEntry, GcReason, GcReport};
+pub use import::{ImportHow, Imported};
+pub use place::SegmentTarget;
+pub use read::READ_BYTES_MAX;
+pub use store::{BlobLimits, BlobStore, Keep, Place};
+pub use walk::{SkipReason, Walk, WalkLimits, WalkedFile, walk};
+
+/// Most segments in a blob.
+pub const SEGMENTS_MAX: usize = 1 << 20;
+/// Files held open for one blob at once.
+const OPEN_FILES_MAX: usize = 64;

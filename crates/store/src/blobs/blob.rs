@@ -1,0 +1,234 @@
+//! A lease on one blob: its files, and how much of it is there.
+//!
+//! **Invariant:** a granule is in the set only after its bytes and nodes were written and it was noted
+//! in the journal.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{File, OpenOptions};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
+
+use potluck_base::{BlobId, Division, GranuleSet, LruMap};
+
+use super::entry::{DATA, Entry, HAVE, OUTBOARD, PLACE, lock};
+use super::journal::Journal;
+use super::meta::Phase;
+use super::place::Segments;
+use super::{BlobError, OPEN_FILES_MAX, SEGMENTS_MAX, files, tree};
+
+/// Most bytes of a `place` file: a KiB a segment.
+const PLACE_BYTES_MAX: u64 = SEGMENTS_MAX as u64 * 1024;
+
+/// A blob held by somebody. While one lives, the store keeps the blob, and no other store can open the
+/// folder.
+#[derive(Debug)]
+pub struct Blob {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) division: Division,
+    /// Held for writing only while files move.
+    pub(crate) segments: RwLock<Segments>,
+    pub(crate) handles: Mutex<LruMap<usize, Handle>>,
+    pub(crate) outboard: Option<File>,
+    pub(crate) progress: Mutex<Progress>,
+    /// A granule that somebody was writing is written, or not.
+    pub(crate) resolved: Condvar,
+    /// Commits and what else must not run twice at once.
+    pub(crate) committing: Mutex<()>,
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) file: Arc<File>,
+    /// When it was last seen to be the file that was stamped.
+    pub(crate) checked: Instant,
+}
+
+/// How far a blob is.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) phase: Phase,
+    /// Granules that are there; used while partial only.
+    pub(crate) have: GranuleSet,
+    /// Granules that somebody is writing.
+    pub(crate) claimed: HashSet<u32>,
+    pub(crate) journal: Option<Journal>,
+    /// Nodes above granules that were written since the blob was opened: at most one a granule.
+    pub(crate) saved_nodes: HashSet<u64>,
+    /// Segments written since the last commit.
+    pub(crate) touched: BTreeSet<usize>,
+    pub(crate) unsynced_bytes: u64,
+    /// The disk did not take something and will not say so again: no more commits until reopened.
+    pub(crate) sync_failed: bool,
+}
+
+impl Blob {
+    /// Opens the blob of an entry. What a partial one got after its last commit is hashed again.
+    pub(crate) fn open(entry: Arc<Entry>) -> Result<Self, BlobError> {
+        let phase = entry.phase();
+        let division = Division::of(entry.size).ok_or(BlobError::TooLarge { size: entry.size })?;
+        let mut segments = read_segments(&entry)?;
+        if phase == Phase::Partial {
+            // A finish that did not come to its end may have stamped files that change still.
+            segments = segments.unstamped();
+        }
+        if segments.bytes() != entry.size {
+            return Err(BlobError::Damaged);
+        }
+        let outboard = open_outboard(&entry, phase)?;
+        let progress = Progress {
+            phase,
+            have: GranuleSet::empty(division.count()),
+            claimed: HashSet::new(),
+            journal: None,
+            saved_nodes: HashSet::new(),
+            touched: BTreeSet::new(),
+            unsynced_bytes: 0,
+            sync_failed: false,
+        };
+        let blob = Self {
+            division,
+            segments: RwLock::new(segments),
+            handles: Mutex::new(LruMap::new(OPEN_FILES_MAX)),
+            outboard,
+            progress: Mutex::new(progress),
+            resolved: Condvar::new(),
+            committing: Mutex::new(()),
+            entry,
+        };
+        if phase == Phase::Partial {
+            blob.recover()?;
+        }
+        Ok(blob)
+    }
+
+    fn recover(&self) -> Result<(), BlobError> {
+        let path = self.entry.file(HAVE);
+        let (mut journal, recovered) = Journal::open(&path, &self.entry.id, self.division.count())
+            .map_err(BlobError::at(&path))?;
+        let mut scratch = Vec::new();
+        let (right, wrong): (Vec<u32>, Vec<u32>) = recovered.unsynced.iter().partition(|granule| {
+            scratch.clear();
+            self.collect(&self.groups(*granule), true, &mut scratch).is_ok()
+        });
+        journal.lost(wrong).map_err(BlobError::at(&path))?;
+        let mut progress = lock(&self.progress);
+        progress.have = recovered.synced;
+        for granule in right {
+            progress.have.insert(granule);
+            let bytes = self.division.bytes(granule);
+            progress.unsynced_bytes += bytes.end - bytes.start;
+            progress.touched.extend(self.segments().pieces(bytes).map(|piece| piece.segment));
+        }
+        progress.journal = Some(journal);
+        self.note_have_bytes(&progress);
+        Ok(())
+    }
+
+    /// The blob's name.
+    #[must_use]
+    pub fn id(&self) -> BlobId {
+        self.entry.id
+    }
+
+    /// How it is divided into granules.
+    #[must_use]
+    pub const fn division(&self) -> Division {
+        self.division
+    }
+
+    /// The granules that are there and may be handed out.
+    #[must_use]
+    pub fn have(&self) -> GranuleSet {
+        let progress = lock(&self.progress);
+        match progress.phase {
+            Phase::Partial => progress.have.clone(),
+            Phase::Complete => GranuleSet::full(self.division.count()),
+            Phase::Changed => GranuleSet::empty(self.division.count()),
+        }
+    }
+
+    /// Whether a granule is there and may be handed out.
+    #[must_use]
+    pub fn has(&self, granule: u32) -> bool {
+        let progress = lock(&self.progress);
+        match progress.phase {
+            Phase::Partial => progress.have.contains(granule),
+            Phase::Complete => granule < self.division.count(),
+            Phase::Changed => false,
+        }
+    }
+
+    /// Bytes that are there and may be handed out.
+    #[must_use]
+    pub fn have_bytes(&self) -> u64 {
+        let progress = lock(&self.progress);
+        match progress.phase {
+            Phase::Partial => self.division.bytes_in(&progress.have),
+            Phase::Complete => self.division.size(),
+            Phase::Changed => 0,
+        }
+    }
+
+    /// Whether all of it is there and was finished.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        lock(&self.progress).phase == Phase::Complete
+    }
+
+    /// Whether its files were found to be not what they were.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        lock(&self.progress).phase == Phase::Changed
+    }
+
+    /// Bytes written since the last commit.
+    #[must_use]
+    pub fn unsynced_bytes(&self) -> u64 {
+        lock(&self.progress).unsynced_bytes
+    }
+
+    pub(crate) fn segments(&self) -> RwLockReadGuard<'_, Segments> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The groups of a granule.
+    pub(crate) fn groups(&self, granule: u32) -> std::ops::Range<u64> {
+        tree::groups_of(&self.division.bytes(granule))
+    }
+
+    pub(crate) fn close_files(&self) {
+        *lock(&self.handles) = LruMap::new(OPEN_FILES_MAX);
+    }
+
+    pub(crate) fn note_have_bytes(&self, progress: &Progress) {
+        let bytes = self.division.bytes_in(&progress.have);
+        self.entry.have_bytes.store(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Where the bytes of an entry's blob lie.
+pub(crate) fn read_segments(entry: &Entry) -> Result<Segments, BlobError> {
+    if entry.meta().outside.is_none() {
+        return Ok(Segments::inside(&entry.file(DATA), entry.size));
+    }
+    let path = entry.file(PLACE);
+    let bytes = files::read_sealed(&path, PLACE_BYTES_MAX).map_err(BlobError::at(&path))?;
+    bytes.and_then(|bytes| Segments::decode(&bytes)).ok_or(BlobError::Damaged)
+}
+
+fn open_outboard(entry: &Entry, phase: Phase) -> Result<Option<File>, BlobError> {
+    let bytes = tree::outboard_bytes(entry.size);
+    if bytes == 0 || phase == Phase::Changed {
+        return Ok(None);
+    }
+    let path = entry.file(OUTBOARD);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(phase == Phase::Partial)
+        .open(&path)
+        .map_err(BlobError::at(&path))?;
+    let length = file.metadata().map_err(BlobError::at(&path))?.len();
+    if length == bytes { Ok(Some(file)) } else { Err(BlobError::Damaged) }
+}

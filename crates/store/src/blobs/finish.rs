@@ -1,0 +1,191 @@
+//! The end of a fetch, and the way of its files to where they belong.
+//!
+//! **Invariant:** a crash at any moment leaves the blob partial or complete, before or after its move,
+//! never between.
+
+use std::io;
+use std::path::Path;
+use std::sync::PoisonError;
+
+use super::blob::{Blob, read_segments};
+use super::entry::{Entry, HAVE, PLACE, lock};
+use super::meta::{Move, Phase};
+use super::place::{Segments, Stamp};
+use super::{BlobError, files};
+
+impl Blob {
+    /// Ends a fetch: commits, makes the empty segments, marks executables and makes the blob complete.
+    /// Does nothing if it is.
+    ///
+    /// # Errors
+    /// [`BlobError::Incomplete`] if granules are missing, also those of files that somebody removed or
+    /// cut meanwhile: they are to be fetched again.
+    pub fn finish(&self) -> Result<(), BlobError> {
+        let _one = lock(&self.committing);
+        {
+            let progress = lock(&self.progress);
+            match progress.phase {
+                Phase::Complete => return Ok(()),
+                Phase::Changed => return Err(BlobError::Damaged),
+                Phase::Partial => {}
+            }
+            let granules = progress.have.length() - progress.have.count();
+            if granules > 0 {
+                return Err(BlobError::Incomplete { granules });
+            }
+        }
+        self.make_empty_segments()?;
+        self.commit_alone()?;
+        let stamped = {
+            let segments = self.segments();
+            let stamps = self.stamps(&segments)?;
+            self.entry.meta().outside.is_some().then(|| segments.stamped(stamps))
+        };
+        if let Some(segments) = &stamped {
+            save_segments(&self.entry, segments)?;
+        }
+        self.entry.change(|meta| meta.phase = Phase::Complete)?;
+        if let Some(segments) = stamped {
+            *self.segments.write().unwrap_or_else(PoisonError::into_inner) = segments;
+        }
+        let mut progress = lock(&self.progress);
+        progress.phase = Phase::Complete;
+        progress.journal = None;
+        progress.saved_nodes.clear();
+        drop(progress);
+        self.close_files();
+        let journal = self.entry.file(HAVE);
+        files::remove_if_there(&journal).map_err(BlobError::at(&journal))
+    }
+
+    /// Moves the files of a complete blob, all below `from` (or the one that `from` is), by renaming
+    /// `from` to `to`, and notes it so that no crash can lose them. The folder above `to` is made.
+    ///
+    /// # Errors
+    /// [`BlobError::Exists`] if something is at `to`; what the operating system says if both are not
+    /// on one file system. Then nothing changed.
+    pub fn move_to(&self, from: &Path, to: &Path) -> Result<(), BlobError> {
+        let _one = lock(&self.committing);
+        if !self.is_complete() || self.entry.meta().outside.is_none() {
+            return Err(BlobError::WrongSegments);
+        }
+        let from = std::path::absolute(from).map_err(BlobError::at(from))?;
+        let to = std::path::absolute(to).map_err(BlobError::at(to))?;
+        // No reader looks at the files while they are on their way.
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let moved = segments.moved(&from, &to).ok_or(BlobError::WrongSegments)?;
+        if let Some(folder) = to.parent() {
+            std::fs::create_dir_all(folder).map_err(BlobError::at(folder))?;
+        }
+        if to.symlink_metadata().is_ok() {
+            return Err(BlobError::Exists(to));
+        }
+        self.close_files();
+        self.entry.change(|meta| {
+            meta.moving = Some(Move { from: from.clone(), to: to.clone() });
+        })?;
+        if let Err(source) = std::fs::rename(&from, &to) {
+            self.entry.change(|meta| meta.moving = None)?;
+            return Err(BlobError::Io { path: to, source });
+        }
+        *segments = moved;
+        let folders = [from.parent(), to.parent()];
+        for folder in folders.into_iter().flatten() {
+            files::sync_folder(folder).map_err(BlobError::at(folder))?;
+        }
+        end_move(&self.entry, &segments)
+    }
+
+    fn make_empty_segments(&self) -> Result<(), BlobError> {
+        let segments = self.segments();
+        let mut made = Vec::new();
+        for (number, segment) in segments.iter().enumerate() {
+            if segment.bytes == 0 {
+                let path = segments.path(number);
+                files::open_for_writing(&path).map_err(BlobError::at(&path))?;
+                made.push(number);
+            }
+        }
+        lock(&self.progress).touched.extend(made);
+        Ok(())
+    }
+
+    /// What the files look like, now that all of them are right. Granules of others are lost.
+    fn stamps(&self, segments: &Segments) -> Result<Vec<Stamp>, BlobError> {
+        let mut stamps = Vec::with_capacity(segments.len());
+        let mut lost = 0;
+        for (number, segment) in segments.iter().enumerate() {
+            let path = segments.path(number);
+            match stamp(&path, segment.bytes, segment.executable) {
+                Ok(stamp) => stamps.push(stamp),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let mut progress = lock(&self.progress);
+                    let held = progress.have.count();
+                    let range = segments.range(number);
+                    self.lose(&mut progress, self.division.covering(&range));
+                    lost += held - progress.have.count();
+                }
+                Err(source) => return Err(BlobError::Io { path, source }),
+            }
+        }
+        if stamps.len() == segments.len() {
+            return Ok(stamps);
+        }
+        self.close_files();
+        Err(BlobError::Incomplete { granules: lost })
+    }
+}
+
+/// Marks a file executable if asked and says what it looks like. One that is too short counts as not
+/// found, what is too much is cut off: until now the file is ours.
+fn stamp(path: &Path, bytes: u64, executable: bool) -> io::Result<Stamp> {
+    let mut metadata = path.symlink_metadata()?;
+    if !metadata.is_file() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    if metadata.len() < bytes {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    if metadata.len() > bytes {
+        files::open_for_writing(path)?.set_len(bytes)?;
+        metadata = path.symlink_metadata()?;
+    }
+    #[cfg(unix)]
+    if executable {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = metadata.permissions().mode();
+        // Whoever may read it may run it.
+        let runnable = std::fs::Permissions::from_mode(mode | (mode & 0o444) >> 2);
+        std::fs::set_permissions(path, runnable)?;
+    }
+    #[cfg(not(unix))]
+    let _ = executable;
+    Ok(Stamp::of(&metadata))
+}
+
+/// Notes where the bytes of a blob lie.
+pub(crate) fn save_segments(entry: &Entry, segments: &Segments) -> Result<(), BlobError> {
+    let path = entry.file(PLACE);
+    let bytes = segments.encode().ok_or(BlobError::WrongSegments)?;
+    files::write_sealed(&path, &bytes).map_err(BlobError::at(&path))
+}
+
+fn end_move(entry: &Entry, segments: &Segments) -> Result<(), BlobError> {
+    save_segments(entry, segments)?;
+    entry.change(|meta| {
+        meta.moving = None;
+        meta.outside = Some((segments.base().to_owned(), segments.len() as u32));
+    })
+}
+
+/// Finds out how a move ended that a crash interrupted.
+pub(crate) fn recover_move(entry: &Entry) -> Result<(), BlobError> {
+    let Some(Move { from, to }) = entry.meta().moving else { return Ok(()) };
+    let segments = read_segments(entry)?;
+    let arrived = from.symlink_metadata().is_err() && to.symlink_metadata().is_ok();
+    match segments.moved(&from, &to) {
+        Some(moved) if arrived => end_move(entry, &moved),
+        // Not begun, or noted already.
+        _ => end_move(entry, &segments),
+    }
+}

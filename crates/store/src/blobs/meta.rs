@@ -1,0 +1,144 @@
+//! What is noted about a blob in its folder.
+
+use std::path::{Path, PathBuf};
+
+use minicbor::bytes::{ByteArray, ByteVec};
+use minicbor::{Decode, Encode};
+use potluck_base::BlobId;
+
+use super::place::{path_bytes, path_of};
+
+const VERSION: u32 = 1;
+/// Most bytes of a `meta` file: names and paths are far shorter.
+pub(crate) const META_BYTES_MAX: u64 = 64 * 1024;
+/// Most bytes of a name; what is longer is cut.
+const NAME_BYTES_MAX: usize = 1024;
+
+/// How far a blob is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum Phase {
+    #[n(0)]
+    Partial,
+    #[n(1)]
+    Complete,
+    #[n(2)]
+    Changed,
+}
+
+/// A folder or file on its way from one path to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Move {
+    pub(crate) from: PathBuf,
+    pub(crate) to: PathBuf,
+}
+
+/// What is noted about a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) id: BlobId,
+    pub(crate) size: u64,
+    pub(crate) name: String,
+    pub(crate) phase: Phase,
+    pub(crate) pinned: bool,
+    pub(crate) shared: bool,
+    /// The one file elsewhere or the folder above them, and how many there are.
+    pub(crate) outside: Option<(PathBuf, u32)>,
+    /// Begun and perhaps not ended.
+    pub(crate) moving: Option<Move>,
+}
+
+impl Meta {
+    pub(crate) fn set_name(&mut self, name: &str) {
+        self.name = name[..name.floor_char_boundary(NAME_BYTES_MAX)].to_owned();
+    }
+
+    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
+        let bytes = |path: &Path| path_bytes(path).map(ByteVec::from);
+        let outside = match &self.outside {
+            Some((path, segments)) => Some(OutsideRow { path: bytes(path)?, segments: *segments }),
+            None => None,
+        };
+        let moving = match &self.moving {
+            Some(Move { from, to }) => Some(MoveRow { from: bytes(from)?, to: bytes(to)? }),
+            None => None,
+        };
+        let row = MetaRow {
+            version: VERSION,
+            id: (*self.id.as_bytes()).into(),
+            size: self.size,
+            name: self.name.clone(),
+            phase: self.phase,
+            pinned: self.pinned,
+            shared: self.shared,
+            outside,
+            moving,
+        };
+        let bytes = minicbor::to_vec(row).ok()?;
+        (bytes.len() as u64 <= META_BYTES_MAX).then_some(bytes)
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let row: MetaRow = minicbor::decode(bytes).ok()?;
+        if row.version != VERSION {
+            return None;
+        }
+        let outside = match row.outside {
+            Some(outside) => Some((path_of(outside.path.into())?, outside.segments)),
+            None => None,
+        };
+        let moving = match row.moving {
+            Some(MoveRow { from, to }) => {
+                Some(Move { from: path_of(from.into())?, to: path_of(to.into())? })
+            }
+            None => None,
+        };
+        Some(Self {
+            id: BlobId::from_bytes(row.id.into()),
+            size: row.size,
+            name: row.name,
+            phase: row.phase,
+            pinned: row.pinned,
+            shared: row.shared,
+            outside,
+            moving,
+        })
+    }
+}
+
+#[derive(Encode, Decode)]
+struct MetaRow {
+    #[n(0)]
+    version: u32,
+    #[n(1)]
+    id: ByteArray<32>,
+    #[n(2)]
+    size: u64,
+    #[n(3)]
+    name: String,
+    #[n(4)]
+    phase: Phase,
+    #[n(5)]
+    pinned: bool,
+    #[n(6)]
+    shared: bool,
+    #[n(7)]
+    outside: Option<OutsideRow>,
+    #[n(8)]
+    moving: Option<MoveRow>,
+}
+
+#[derive(Encode, Decode)]
+struct OutsideRow {
+    #[n(0)]
+    path: ByteVec,
+    #[n(1)]
+    segments: u32,
+}
+
+#[derive(Encode, Decode)]
+struct MoveRow {
+    #[n(0)]
+    from: ByteVec,
+    #[n(1)]
+    to: ByteVec,
+}

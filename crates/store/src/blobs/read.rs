@@ -1,0 +1,226 @@
+//! Handing out what is there, compared with the blob's name first.
+//!
+//! **Invariant:** what comes out is right; files that are not what they were make the blob `Changed`
+//! (or, while it is partial, a granule lost), for good.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use potluck_base::GROUP_BYTES;
+
+use super::blob::{Blob, Handle};
+use super::entry::{lock, unix_ms};
+use super::meta::Phase;
+use super::place::{Piece, Segments, Stamp};
+use super::tree::{self, EncodeError, NODE_BYTES, Plan};
+use super::{ReadError, files};
+
+/// Most bytes that one [`Blob::read`] gives.
+pub const READ_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// How long a file that was seen to be the right one is believed to be it.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+impl Blob {
+    /// Appends the verified encoding of a granule to `out`, as a [`Blob::write`] of another node takes
+    /// it. `out` is as before after an error.
+    ///
+    /// # Errors
+    /// [`ReadError`]; none of them leaves a doubt about other granules of a partial blob.
+    pub fn encode(&self, granule: u32, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        if !self.has(granule) {
+            return Err(self.absent());
+        }
+        self.entry.used(unix_ms());
+        let bytes = self.division.bytes(granule);
+        self.verified(&bytes, true, out)
+    }
+
+    /// The bytes of a range, at most [`READ_BYTES_MAX`] from its beginning on, and none behind the end
+    /// of the blob.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`] if one of its granules is not there.
+    pub fn read(&self, range: Range<u64>) -> Result<Bytes, ReadError> {
+        let size = self.division.size();
+        let begin = range.start.min(size);
+        let end = range.end.min(size).min(begin.saturating_add(READ_BYTES_MAX)).max(begin);
+        let bytes = begin..end;
+        if !self.division.covering(&bytes).all(|granule| self.has(granule)) {
+            return Err(self.absent());
+        }
+        if bytes.is_empty() {
+            return Ok(Bytes::new());
+        }
+        self.entry.used(unix_ms());
+        let mut out = Vec::with_capacity((end - begin + 2 * GROUP_BYTES) as usize);
+        self.verified(&bytes, false, &mut out)?;
+        let skipped = (begin % GROUP_BYTES) as usize;
+        Ok(Bytes::from(out).slice(skipped..skipped + (end - begin) as usize))
+    }
+
+    /// All bytes of a blob that has at most `bytes_max`, such as a manifest.
+    ///
+    /// # Errors
+    /// [`ReadError::Missing`] also if it is larger.
+    pub fn read_all(&self, bytes_max: u64) -> Result<Bytes, ReadError> {
+        let size = self.division.size();
+        if size > bytes_max {
+            return Err(ReadError::Missing);
+        }
+        let mut out = Vec::with_capacity(size as usize);
+        while (out.len() as u64) < size {
+            out.extend_from_slice(&self.read(out.len() as u64..size)?);
+        }
+        if size == 0 && !self.has(0) {
+            return Err(self.absent());
+        }
+        Ok(out.into())
+    }
+
+    /// Looks at all files of a complete blob: whether size, time of change and identity are what they
+    /// were. Does not read them.
+    ///
+    /// # Errors
+    /// [`ReadError::Changed`] if not; then the blob is not handed out any more.
+    pub fn check_files(&self) -> Result<(), ReadError> {
+        let segments = self.segments();
+        for (number, segment) in segments.iter().enumerate() {
+            let Some(stamp) = segment.stamp else { continue };
+            let seen = std::fs::metadata(segments.path(number)).and_then(|seen| same(&seen, stamp));
+            if let Err(error) = seen {
+                return Err(self.refused(EncodeError::Io(error), &(0..0)));
+            }
+        }
+        Ok(())
+    }
+
+    fn absent(&self) -> ReadError {
+        if self.is_changed() { ReadError::Changed } else { ReadError::Missing }
+    }
+
+    fn verified(
+        &self,
+        bytes: &Range<u64>,
+        with_nodes: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ReadError> {
+        let length = out.len();
+        self.collect(&tree::groups_of(bytes), with_nodes, out).map_err(|error| {
+            out.truncate(length);
+            self.refused(error, bytes)
+        })
+    }
+
+    /// Appends groups, with the nodes that lead to them if asked. Says no more than that something is
+    /// wrong.
+    pub(crate) fn collect(
+        &self,
+        groups: &Range<u64>,
+        with_nodes: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let plan = Plan::of(self.division.size(), groups);
+        let nodes = self.read_nodes(&plan).map_err(EncodeError::Io)?;
+        let segments = self.segments();
+        let read = |begin: u64, buffer: &mut [u8]| self.fill(&segments, begin, buffer);
+        tree::encode(self.entry.id.as_bytes(), &plan, &nodes, read, with_nodes, out)
+    }
+
+    fn read_nodes(&self, plan: &Plan) -> io::Result<Vec<u8>> {
+        let mut nodes = vec![0; plan.steps.len() * NODE_BYTES];
+        let mut end = 0;
+        if let Some(outboard) = &self.outboard {
+            for run in plan.node_runs() {
+                let bytes = (run.end - run.start) as usize * NODE_BYTES;
+                let offset = run.start * NODE_BYTES as u64;
+                files::read_at(outboard, &mut nodes[end..end + bytes], offset)?;
+                end += bytes;
+            }
+        }
+        nodes.truncate(end);
+        Ok(nodes)
+    }
+
+    fn fill(&self, segments: &Segments, begin: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let mut rest = buffer;
+        for piece in segments.pieces(begin..begin + rest.len() as u64) {
+            let (part, after) = std::mem::take(&mut rest)
+                .split_at_mut((piece.range.end - piece.range.start) as usize);
+            rest = after;
+            files::read_at(&*self.reader(segments, &piece)?, part, piece.offset)?;
+        }
+        Ok(())
+    }
+
+    /// The file to read a piece from. Small files are opened for one read, others stay open.
+    fn reader(&self, segments: &Segments, piece: &Piece) -> io::Result<Arc<File>> {
+        let number = piece.segment;
+        let stamp = segments.get(number).stamp;
+        if piece.whole {
+            return open_stamped(segments, number).map(Arc::new);
+        }
+        let mut handles = lock(&self.handles);
+        if let Some(handle) = handles.get_mut(&number) {
+            if let Some(stamp) = stamp
+                && handle.checked.elapsed() >= CHECK_EVERY
+            {
+                same(&std::fs::metadata(segments.path(number))?, stamp)?;
+                handle.checked = Instant::now();
+            }
+            return Ok(handle.file.clone());
+        }
+        let partial = lock(&self.progress).phase == Phase::Partial;
+        let file = Arc::new(if partial {
+            files::open_for_writing(&segments.path(number))?
+        } else {
+            open_stamped(segments, number)?
+        });
+        handles.insert(number, Handle { file: file.clone(), checked: Instant::now() });
+        Ok(file)
+    }
+
+    /// Draws the consequences of bytes that are not what they should be.
+    fn refused(&self, error: EncodeError, bytes: &Range<u64>) -> ReadError {
+        match error {
+            EncodeError::Io(error) if !is_change(&error) => return ReadError::Io(error),
+            _ => {}
+        }
+        let mut progress = lock(&self.progress);
+        match progress.phase {
+            Phase::Partial => {
+                let granules = self.division.covering(bytes);
+                self.lose(&mut progress, granules);
+                ReadError::Missing
+            }
+            _ => {
+                progress.phase = Phase::Changed;
+                drop(progress);
+                self.close_files();
+                self.entry.set_changed();
+                ReadError::Changed
+            }
+        }
+    }
+}
+
+fn open_stamped(segments: &Segments, number: usize) -> io::Result<File> {
+    let file = File::open(segments.path(number))?;
+    if let Some(stamp) = segments.get(number).stamp {
+        same(&file.metadata()?, stamp)?;
+    }
+    Ok(file)
+}
+
+fn same(seen: &std::fs::Metadata, stamp: Stamp) -> io::Result<()> {
+    if Stamp::of(seen) == stamp { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// Whether an error means that the file is not what it was.
+fn is_change(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound, UnexpectedEof};
+    matches!(error.kind(), InvalidData | IsADirectory | NotADirectory | NotFound | UnexpectedEof)
+}

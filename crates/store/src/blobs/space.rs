@@ -1,0 +1,23 @@
+//! Whether the disk has room.
+
+use std::io;
+use std::path::Path;
+
+use super::BlobError;
+
+/// Left free on every disk, for the system and for what is noted beside blobs.
+const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Whether `needed` bytes may be written below `path`, which need not exist yet.
+pub(crate) fn check(path: &Path, needed: u64) -> Result<(), BlobError> {
+    let there = path.ancestors().find(|folder| folder.is_dir()).unwrap_or(path);
+    match fs4::available_space(there) {
+        Ok(free) if free < needed.saturating_add(RESERVE_BYTES) && needed > 0 => {
+            Err(BlobError::NoSpace { needed, free })
+        }
+        Ok(_) => Ok(()),
+        // A disk that cannot say is not full.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        Err(source) => Err(BlobError::Io { path: there.to_owned(), source }),
+    }
+}

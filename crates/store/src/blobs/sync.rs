@@ -1,0 +1,116 @@
+//! Making what was written durable.
+//!
+//! **Invariant:** the journal says that granules are on the disk only after data and nodes of all
+//! of them were synced without an error.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+
+use super::blob::Blob;
+use super::entry::{HAVE, OUTBOARD, lock};
+use super::place::Segments;
+use super::{BlobError, OPEN_FILES_MAX, files};
+
+impl Blob {
+    /// Puts on the disk what was written so far, so that a loss of power does not undo it.
+    ///
+    /// # Errors
+    /// The disk refused. Then it does not count as there for good, whatever later commits say: the
+    /// blob must be let go and opened anew, which hashes it again.
+    pub fn commit(&self) -> Result<(), BlobError> {
+        let _one = lock(&self.committing);
+        self.commit_alone()
+    }
+
+    pub(crate) fn commit_alone(&self) -> Result<(), BlobError> {
+        let mut progress = lock(&self.progress);
+        if progress.sync_failed {
+            let source = io::Error::other("an earlier sync failed");
+            return Err(BlobError::Io { path: self.entry.folder.clone(), source });
+        }
+        let Some(journal) = &progress.journal else { return Ok(()) };
+        let records = journal.records();
+        if progress.unsynced_bytes == 0 && progress.touched.is_empty() {
+            return Ok(());
+        }
+        let bytes = progress.unsynced_bytes;
+        let touched = std::mem::take(&mut progress.touched);
+        drop(progress);
+        let synced = self.sync_files(&touched).and_then(|()| self.mark(records));
+        let mut progress = lock(&self.progress);
+        if synced.is_ok() {
+            progress.unsynced_bytes = progress.unsynced_bytes.saturating_sub(bytes);
+        } else {
+            progress.sync_failed = true;
+        }
+        synced
+    }
+
+    fn mark(&self, records: u32) -> Result<(), BlobError> {
+        let path = self.entry.file(HAVE);
+        let file = match &mut lock(&self.progress).journal {
+            Some(journal) => journal.synced(records).map_err(BlobError::at(&path))?,
+            None => return Ok(()),
+        };
+        file.sync_data().map_err(BlobError::at(&path))
+    }
+
+    fn sync_files(&self, touched: &BTreeSet<usize>) -> Result<(), BlobError> {
+        let segments = self.segments();
+        let folders =
+            sync_segments(&segments, touched, |number| match lock(&self.handles).peek(&number) {
+                Some(handle) => Ok(handle.file.clone()),
+                None => files::open_for_writing(&segments.path(number)).map(Into::into),
+            });
+        folders.map_err(BlobError::at(segments.base()))?;
+        if let Some(outboard) = &self.outboard {
+            outboard.sync_data().map_err(BlobError::at(&self.entry.file(OUTBOARD)))?;
+        }
+        Ok(())
+    }
+}
+
+/// Syncs the data of segments and that they are in their folders.
+fn sync_segments(
+    segments: &Segments,
+    touched: &BTreeSet<usize>,
+    open: impl Fn(usize) -> io::Result<std::sync::Arc<std::fs::File>>,
+) -> io::Result<()> {
+    let mut folders = BTreeSet::new();
+    for number in touched {
+        if let Some(folder) = segments.path(*number).parent()
+            && !folders.contains(folder)
+        {
+            folders.insert(folder.to_owned());
+        }
+    }
+    if touched.len() > OPEN_FILES_MAX && sync_file_systems(&folders)? {
+        return Ok(());
+    }
+    for number in touched {
+        open(*number)?.sync_data()?;
+    }
+    folders.iter().try_for_each(|folder| files::sync_folder(folder))
+}
+
+/// Syncs all that is written to the file systems of these folders, which beats a sync a file by far
+/// when there are many. Returns whether this system can.
+#[cfg(target_os = "linux")]
+fn sync_file_systems(folders: &BTreeSet<PathBuf>) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let mut devices = BTreeSet::new();
+    for folder in folders {
+        let folder = std::fs::File::open(folder)?;
+        if devices.insert(folder.metadata()?.dev()) {
+            rustix::fs::syncfs(&folder)?;
+        }
+    }
+    Ok(true)
+}
+
+/// Syncs all that is written to the file systems of these folders. Returns whether this system can.
+#[cfg(not(target_os = "linux"))]
+fn sync_file_systems(_: &BTreeSet<PathBuf>) -> io::Result<bool> {
+    Ok(false)
+}

@@ -1,0 +1,161 @@
+//! The files below a folder, in the order in which they are laid end to end.
+//!
+//! **Invariant:** the same files give the same list on every system; nothing but plain files gets in.
+
+use std::fmt;
+use std::fs::{DirEntry, FileType, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{BlobError, SEGMENTS_MAX};
+
+/// How much a walk may find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalkLimits {
+    /// Most files, and most names left out.
+    pub files_max: usize,
+    /// Most folders within folders.
+    pub depth_max: usize,
+}
+
+impl Default for WalkLimits {
+    fn default() -> Self {
+        Self { files_max: SEGMENTS_MAX, depth_max: 128 }
+    }
+}
+
+/// A file that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WalkedFile {
+    /// Its path below the folder, with `/` between names.
+    pub relative: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Whether its owner may run it.
+    pub executable: bool,
+}
+
+/// Why something was left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SkipReason {
+    /// A symbolic link.
+    Link,
+    /// A device, socket or pipe.
+    Special,
+    /// Its name is no text, or has characters that other systems do not allow in names.
+    Name,
+    /// The folders are too deep.
+    Depth,
+    /// It could not be read.
+    Unreadable(io::ErrorKind),
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link => f.write_str("a symbolic link"),
+            Self::Special => f.write_str("not a plain file"),
+            Self::Name => f.write_str("its name cannot be had on other systems"),
+            Self::Depth => f.write_str("too deep"),
+            Self::Unreadable(kind) => write!(f, "{kind}"),
+        }
+    }
+}
+
+/// What a walk found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Walk {
+    /// The files, by the bytes of their relative paths.
+    pub files: Vec<WalkedFile>,
+    /// What was left out and why, likewise; names that are no text as well as they can be shown.
+    pub skipped: Vec<(String, SkipReason)>,
+}
+
+/// Finds the files below a folder. Links are not followed, save that `folder` may be one.
+///
+/// # Errors
+/// The folder itself cannot be read, or has more files than `limits` allow.
+pub fn walk(folder: &Path, limits: WalkLimits) -> Result<Walk, BlobError> {
+    let mut walk = Walk::default();
+    let mut folders = vec![(folder.to_owned(), String::new(), 0)];
+    while let Some((path, prefix, depth)) = folders.pop() {
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(source) if depth == 0 => return Err(BlobError::Io { path, source }),
+            Err(error) => {
+                walk.skip(prefix.trim_end_matches('/'), SkipReason::Unreadable(error.kind()));
+                continue;
+            }
+        };
+        for entry in entries {
+            let entry = entry.map_err(BlobError::at(&path))?;
+            match look(&entry, &prefix) {
+                Ok((relative, Found::Folder)) if depth < limits.depth_max => {
+                    folders.push((entry.path(), format!("{relative}/"), depth + 1));
+                }
+                Ok((relative, Found::Folder)) => walk.skip(&relative, SkipReason::Depth),
+                Ok((relative, Found::File(metadata))) => walk.files.push(WalkedFile {
+                    relative,
+                    path: entry.path(),
+                    bytes: metadata.len(),
+                    executable: is_executable(&metadata),
+                }),
+                Err(reason) => {
+                    let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+                    walk.skip(&name, reason);
+                }
+            }
+            let waiting = folders.len() + walk.files.len();
+            if waiting > limits.files_max || walk.skipped.len() > limits.files_max {
+                return Err(BlobError::TooManyFiles { max: limits.files_max });
+            }
+        }
+    }
+    walk.files.sort_unstable_by(|a, b| a.relative.as_bytes().cmp(b.relative.as_bytes()));
+    walk.skipped.sort_unstable_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
+    Ok(walk)
+}
+
+impl Walk {
+    fn skip(&mut self, relative: &str, reason: SkipReason) {
+        self.skipped.push((relative.to_owned(), reason));
+    }
+}
+
+enum Found {
+    Folder,
+    File(Metadata),
+}
+
+fn look(entry: &DirEntry, prefix: &str) -> Result<(String, Found), SkipReason> {
+    let unreadable = |error: io::Error| SkipReason::Unreadable(error.kind());
+    let name = entry.file_name().into_string().map_err(|_| SkipReason::Name)?;
+    // A backslash parts names elsewhere, and a control character may not be in one.
+    if name.chars().any(|c| c == '\\' || c.is_control()) {
+        return Err(SkipReason::Name);
+    }
+    let relative = format!("{prefix}{name}");
+    let kind: FileType = entry.file_type().map_err(unreadable)?;
+    if kind.is_dir() {
+        Ok((relative, Found::Folder))
+    } else if kind.is_file() {
+        Ok((relative, Found::File(entry.metadata().map_err(unreadable)?)))
+    } else if kind.is_symlink() {
+        Err(SkipReason::Link)
+    } else {
+        Err(SkipReason::Special)
+    }
+}
+
+#[cfg(unix)]
+fn is_executable(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.permissions().mode() & 0o100 != 0
+}
+
+#[cfg(not(unix))]
+fn is_executable(_: &Metadata) -> bool {
+    false
+}

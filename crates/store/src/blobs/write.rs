@@ -1,0 +1,161 @@
+//! Taking granules in: verified as a whole, then written, then noted.
+//!
+//! **Invariants:** a corrupt granule changes nothing; each byte is written once, however many threads
+//! bring the same granule.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use potluck_base::GROUP_BYTES;
+
+use super::blob::{Blob, Handle, Progress};
+use super::entry::lock;
+use super::meta::Phase;
+use super::place::{Piece, Segments};
+use super::tree::{self, Decoded, NODE_BYTES, Plan};
+use super::{WriteError, files};
+
+/// A granule that this thread alone writes.
+struct Claim<'a> {
+    blob: &'a Blob,
+    granule: u32,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        lock(&self.blob.progress).claimed.remove(&self.granule);
+        self.blob.resolved.notify_all();
+    }
+}
+
+impl Blob {
+    /// Verifies the encoding of a granule and writes it. Returns whether it was new: one that is there
+    /// already is not looked at. If another thread is writing the same granule, waits for it.
+    ///
+    /// It is safe from a killed process then, and from a loss of power after the next
+    /// [`Blob::commit`].
+    ///
+    /// # Errors
+    /// [`WriteError::Corrupt`], and nothing was written; or the disk refused.
+    pub fn write(&self, granule: u32, encoded: &[u8]) -> Result<bool, WriteError> {
+        if granule >= self.division.count() || self.is_changed() {
+            return Err(WriteError::Corrupt);
+        }
+        if self.has(granule) {
+            return Ok(false);
+        }
+        let plan = Plan::of(self.division.size(), &self.groups(granule));
+        let decoded =
+            tree::decode(self.entry.id.as_bytes(), &plan, encoded).ok_or(WriteError::Corrupt)?;
+        let Some(claim) = self.claim(granule) else { return Ok(false) };
+        let bytes = self.division.bytes(granule);
+        let segments = self.segments();
+        for piece in segments.pieces(bytes.clone()) {
+            self.write_piece(&segments, &piece, &decoded)?;
+        }
+        let above = self.write_nodes(&decoded)?;
+        let mut progress = lock(&self.progress);
+        let journal = progress.journal.as_mut().ok_or(WriteError::Corrupt)?;
+        journal.have(granule)?;
+        progress.have.insert(granule);
+        progress.saved_nodes.extend(above);
+        progress.unsynced_bytes += bytes.end - bytes.start;
+        progress.touched.extend(segments.pieces(bytes).map(|piece| piece.segment));
+        self.note_have_bytes(&progress);
+        drop(progress);
+        drop(claim);
+        Ok(true)
+    }
+
+    /// Takes a granule for this thread; `None` if it is there.
+    fn claim(&self, granule: u32) -> Option<Claim<'_>> {
+        let mut progress = lock(&self.progress);
+        loop {
+            if progress.phase != Phase::Partial || progress.have.contains(granule) {
+                return None;
+            }
+            if progress.claimed.insert(granule) {
+                return Some(Claim { blob: self, granule });
+            }
+            progress = self.resolved.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn write_piece(
+        &self,
+        segments: &Segments,
+        piece: &Piece,
+        decoded: &Decoded<'_>,
+    ) -> io::Result<()> {
+        let file = self.writer(segments, piece)?;
+        let mut offset = piece.offset;
+        for part in slices(decoded, &piece.range) {
+            files::write_at(&file, part, offset)?;
+            offset += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// The file to write a piece to. One that is written at once is closed again, others stay open.
+    pub(crate) fn writer(&self, segments: &Segments, piece: &Piece) -> io::Result<Arc<File>> {
+        let path = segments.path(piece.segment);
+        if piece.whole {
+            return files::open_for_writing(&path).map(Arc::new);
+        }
+        let mut handles = lock(&self.handles);
+        if let Some(handle) = handles.get_mut(&piece.segment) {
+            return Ok(handle.file.clone());
+        }
+        let file = Arc::new(files::open_for_writing(&path)?);
+        handles.insert(piece.segment, Handle { file: file.clone(), checked: Instant::now() });
+        Ok(file)
+    }
+
+    /// Writes the nodes that are not there yet. Returns those above the granule, which others need too.
+    fn write_nodes(&self, decoded: &Decoded<'_>) -> io::Result<Vec<u64>> {
+        let Some(outboard) = &self.outboard else { return Ok(Vec::new()) };
+        let below = decoded.groups.len().saturating_sub(1);
+        let (above, own) = decoded.nodes.split_at(decoded.nodes.len().saturating_sub(below));
+        let saved = |index: &u64| lock(&self.progress).saved_nodes.contains(index);
+        let above: Vec<_> = above.iter().filter(|(index, _)| !saved(index)).copied().collect();
+        let mut run = Vec::new();
+        let mut first = 0;
+        for (index, node) in above.iter().chain(own).copied() {
+            if first + (run.len() / NODE_BYTES) as u64 != index {
+                files::write_at(outboard, &run, first * NODE_BYTES as u64)?;
+                run.clear();
+                first = index;
+            }
+            run.extend_from_slice(node);
+        }
+        files::write_at(outboard, &run, first * NODE_BYTES as u64)?;
+        Ok(above.iter().map(|(index, _)| *index).collect())
+    }
+
+    /// Notes that granules are not there after all, so that they are fetched again.
+    pub(crate) fn lose(&self, progress: &mut Progress, granules: Range<u32>) {
+        let lost: Vec<u32> = granules.filter(|granule| progress.have.remove(*granule)).collect();
+        // Should this fail, they are found to be bad again when they are read the next time.
+        if let Some(journal) = &mut progress.journal {
+            let _ = journal.lost(lost);
+        }
+        // Perhaps the nodes were what was bad.
+        progress.saved_nodes.clear();
+        self.note_have_bytes(progress);
+    }
+}
+
+/// The parts of a verified encoding that make up some bytes of the blob.
+fn slices<'a>(decoded: &Decoded<'a>, range: &Range<u64>) -> impl Iterator<Item = &'a [u8]> {
+    let begin = decoded.groups.first().map_or(0, |(begin, _)| *begin);
+    let first = (range.start.saturating_sub(begin) / GROUP_BYTES) as usize;
+    let after = (range.end.saturating_sub(begin).div_ceil(GROUP_BYTES) as usize).max(first);
+    decoded.groups[first..after].iter().map(|(begin, data)| {
+        let from = range.start.saturating_sub(*begin) as usize;
+        let to = ((range.end - begin) as usize).min(data.len());
+        &data[from..to]
+    })
+}

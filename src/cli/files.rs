@@ -1,0 +1,54 @@
+//! The arguments of commands about files.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+pub(super) const SHARE_EXAMPLES: &str = "\
+Examples:
+  potluck share ./weights.bin
+  potluck share ./site --as site/latest";
+pub(super) const FETCH_EXAMPLES: &str = "\
+Examples:
+  potluck fetch potluck:3tn3wqi6xk54c2hqajynnbzjrpayujq7oaqpo2rkgnhkkdxcbhxa/weights.bin -o models
+  potluck fetch site/latest -o www
+  POTLUCK_LINK=potluck:.. potluck fetch";
+
+/// `share`.
+#[derive(Debug, Args)]
+pub(crate) struct ShareArgs {
+    /// The file or folder
+    pub(crate) path: PathBuf,
+    /// Also point this record at it, so that others can fetch it by name
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) record: Option<String>,
+    /// Keep a copy of the bytes, whatever becomes of the file
+    #[arg(long)]
+    pub(crate) copy: bool,
+}
+
+/// `fetch`.
+#[derive(Debug, Args)]
+pub(crate) struct FetchArgs {
+    /// What share printed, or the name of a record that holds it; `-` reads stdin
+    #[arg(value_name = "LINK|NAME", env = "POTLUCK_LINK", hide_env_values = true)]
+    pub(crate) link: String,
+    /// The folder to put it into, made if there is none
+    #[arg(short, long = "output", value_name = "DIR", default_value = ".")]
+    pub(crate) output: PathBuf,
+}
+
+/// Which file.
+#[derive(Debug, Args)]
+pub(crate) struct FileArgs {
+    /// Its id as files shows it, the beginning of one, or its link
+    pub(crate) id: String,
+}
+
+/// `gc`.
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// Only say what would go and why
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}

@@ -1,0 +1,113 @@
+//! Bodies as large as files, on their way to a node and from it.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+use ureq::SendBody;
+
+use super::{Answer, Client, wrong};
+use crate::failure::{Exit, Failure};
+
+/// Bytes that are read at once.
+const PIECE: usize = 256 * 1024;
+
+impl Client {
+    /// A POST of a JSON object that takes as long as the files which it is about are large.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request). What the node says may be bad.
+    pub(crate) fn post_patiently(&self, path: &str, body: &[u8]) -> Result<Answer, Failure> {
+        let request = self.head("POST", path, &[("content-type", "application/json")]);
+        self.answer(self.patient.run(request.body(body).map_err(wrong)?))
+    }
+
+    /// A POST of a whole file; `passed` is told of every piece that was read of it.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request), or what the node says.
+    pub(crate) fn upload(
+        &self,
+        path: &str,
+        file: File,
+        passed: impl FnMut(u64),
+    ) -> Result<Answer, Failure> {
+        let length = file.metadata().map_err(Failure::failed)?.len().to_string();
+        let headers = [
+            ("content-type", "application/octet-stream"),
+            ("content-length", length.as_str()),
+            // A node that does not want it says so before it is sent.
+            ("expect", "100-continue"),
+        ];
+        let mut body = Counted { inner: file, passed };
+        let request = self.head("POST", path, &headers);
+        let request = request.body(SendBody::from_reader(&mut body)).map_err(wrong)?;
+        self.answer(self.patient.run(request))?.good()
+    }
+
+    /// A GET whose body goes to `to`; `passed` is told of every piece.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request), what the node says, or what keeps the bytes from being
+    /// written.
+    pub(crate) fn download(
+        &self,
+        path: &str,
+        mut to: impl Write,
+        mut passed: impl FnMut(u64, Option<u64>),
+    ) -> Result<u64, Failure> {
+        let request = self.head("GET", path, &[]).body(()).map_err(wrong)?;
+        let response = self.patient.run(request).map_err(|error| self.unreachable(&error))?;
+        if !response.status().is_success() {
+            return Err(self.answer(Ok(response))?.failure());
+        }
+        let total = response.body().content_length();
+        let mut from = response.into_body().into_with_config().limit(u64::MAX).reader();
+        let mut buffer = vec![0; PIECE];
+        let mut bytes = 0;
+        loop {
+            let read = match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(broke_off(&error)),
+            };
+            to.write_all(&buffer[..read]).map_err(|error| not_written(&error))?;
+            bytes += read as u64;
+            passed(read as u64, total);
+        }
+        to.flush().map_err(|error| not_written(&error))?;
+        Ok(bytes)
+    }
+}
+
+fn broke_off(error: &io::Error) -> Failure {
+    let message = format!("the node broke off in the middle of the file: {error}");
+    Failure::new(Exit::Unavailable, "brokeOff", message).hint("try again")
+}
+
+/// What keeps a file from being written.
+pub(crate) fn not_written(error: &io::Error) -> Failure {
+    let (exit, code) = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (Exit::NoSpace, "noSpace"),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            (Exit::Refused, "unwritable")
+        }
+        io::ErrorKind::AlreadyExists => (Exit::Refused, "exists"),
+        _ => (Exit::Failed, "failed"),
+    };
+    Failure::new(exit, code, format!("cannot write the file: {error}"))
+}
+
+/// A reader that tells how much was read.
+struct Counted<R, F> {
+    inner: R,
+    passed: F,
+}
+
+impl<R: Read, F: FnMut(u64)> Read for Counted<R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        (self.passed)(read as u64);
+        Ok(read)
+    }
+}

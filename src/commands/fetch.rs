@@ -1,0 +1,245 @@
+//! `fetch`: brings a file or folder here from everybody who has it.
+
+use std::io::{self, BufRead as _, Read as _, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use potluck::{FileLink, LinkKind};
+
+use super::progress::Progress;
+use super::share::{absolute, told};
+use super::table::bytes;
+use crate::api::{FetchRequest, FetchedFile, Job, JobState};
+use crate::cli::{FetchArgs, Global};
+use crate::client::{Client, is_loopback, kv_path, not_written};
+use crate::failure::{Exit, Failure};
+use crate::out::Out;
+use crate::up::on_first_signal;
+
+/// How long to wait before a node is asked how far it is: at first, and at most.
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// More than a link has.
+const LINE_BYTES_MAX: u64 = 4096;
+/// Answers of a node that cannot write where this program can.
+const OUT_OF_REACH: [&str; 2] = ["outsidePaths", "unwritable"];
+
+/// Runs the command.
+pub(crate) fn run(global: &Global, args: &FetchArgs) -> Result<(), Failure> {
+    let out = global.out();
+    let typed = if args.link == "-" { line_of_stdin()? } else { args.link.clone() };
+    let to = absolute(&args.output)?;
+    let known = typed.starts_with("potluck:").then(|| parsed(&typed)).transpose()?;
+    let client = Client::of(global)?;
+    let link = match known {
+        Some(link) => link,
+        None => of_record(&client, &typed)?,
+    };
+    let progress = Progress::new(out, &link.file_name());
+    let job = if is_loopback(client.base()) {
+        begin(&client, &link, &to)?
+    } else {
+        Err("the node runs on another machine".to_owned())
+    };
+    let fetched = match job {
+        Ok(job) => follow(&client, job, &progress),
+        Err(why) => download(out, &client, &link, &to, &why, &progress),
+    };
+    progress.end();
+    say(out, &fetched?)
+}
+
+fn line_of_stdin() -> Result<String, Failure> {
+    let mut line = String::new();
+    let read = io::stdin().lock().take(LINE_BYTES_MAX).read_line(&mut line);
+    read.map_err(|error| Failure::failed(format!("cannot read stdin: {error}")))?;
+    let line = line.trim();
+    if line.is_empty() { Err(Failure::usage("stdin holds no link")) } else { Ok(line.to_owned()) }
+}
+
+fn parsed(text: &str) -> Result<FileLink, Failure> {
+    text.parse().map_err(|error| {
+        Failure::new(Exit::Usage, "badLink", error).hint("copy the whole line that share printed")
+    })
+}
+
+/// The link that a record holds.
+fn of_record(client: &Client, name: &str) -> Result<FileLink, Failure> {
+    let answer = client.request("GET", &kv_path("/v1/kv", name, &[])?, &[], None)?;
+    if answer.status == 409 {
+        return Err(answer.failure().hint(format!("see them with potluck get {name} --all")));
+    }
+    let body = answer.good()?.body;
+    let text = std::str::from_utf8(&body).unwrap_or_default().trim();
+    text.parse().map_err(|_| {
+        Failure::new(Exit::Usage, "badLink", format!("the record {name} holds no link"))
+            .hint("potluck share PATH --as NAME makes one that does")
+    })
+}
+
+/// Lets the node fetch into the folder; if it cannot, says why.
+fn begin(client: &Client, link: &FileLink, to: &Path) -> Result<Result<Job, String>, Failure> {
+    let request = FetchRequest { link: link.to_string(), to: told(to)?.to_owned() };
+    let body = serde_json::to_vec(&request).map_err(Failure::failed)?;
+    let headers = [("content-type", "application/json")];
+    let answer = client.request("POST", "/v1/fetches", &headers, Some(&body))?;
+    match answer.problem() {
+        Some(problem) if OUT_OF_REACH.contains(&problem.code.as_str()) => Ok(Err(problem.detail)),
+        _ => answer.good()?.json().map(Ok),
+    }
+}
+
+/// Asks how far the fetch is until it has ended. Ctrl-C calls it off.
+fn follow(client: &Client, mut job: Job, progress: &Progress) -> Result<FetchedFile, Failure> {
+    let path = format!("/v1/fetches/{}", job.id);
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    on_first_signal(move || flag.store(true, Ordering::Relaxed))?;
+    let mut pause = PAUSE;
+    loop {
+        match (job.state, job.result.take(), job.error.take()) {
+            (JobState::Done, Some(result), _) => return Ok(result),
+            (JobState::Failed, _, Some(problem)) => return Err(problem.into()),
+            (JobState::Cancelled, ..) => {
+                return Err(Failure::failed("the fetch was called off").hint(RESUME));
+            }
+            (JobState::Running, ..) => {}
+            _ => return Err(Failure::failed("the node does not say what came of the fetch")),
+        }
+        let from = format!("from {} of {} nodes", job.active, job.sources);
+        progress.at(job.bytes, job.bytes_total, from);
+        if interrupted.load(Ordering::Relaxed) {
+            client.request("DELETE", &path, &[], None)?.good()?;
+            return Err(Failure::new(Exit::Failed, "interrupted", "interrupted").hint(RESUME));
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE_MAX);
+        job = client.get_json(&path)?;
+    }
+}
+
+const RESUME: &str = "the same command goes on where it ended";
+
+/// Gets the bytes through the node, where it cannot write them by itself.
+fn download(
+    out: Out,
+    client: &Client,
+    link: &FileLink,
+    to: &Path,
+    why: &str,
+    progress: &Progress,
+) -> Result<FetchedFile, Failure> {
+    if link.kind == LinkKind::Folder {
+        let message = format!("{why}, and a folder cannot be streamed");
+        return Err(Failure::new(Exit::Refused, "outOfReach", message)
+            .hint("add the place to [files] paths of the node"));
+    }
+    out.note(format!("{why}; streaming the file instead"));
+    let path = to.join(link.file_name());
+    if path.symlink_metadata().is_ok() {
+        return Err(exists(&path));
+    }
+    let start = Instant::now();
+    std::fs::create_dir_all(to).map_err(|error| not_written(&error))?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".potluck-")
+        .tempfile_in(to)
+        .map_err(|error| not_written(&error))?;
+    let mut hasher = blake3::Hasher::new();
+    let mut done = 0;
+    let tee = Tee { file: file.as_file_mut(), hasher: &mut hasher };
+    let bytes = client.download(&format!("/v1/files/{}", link.id), tee, |more, total| {
+        done += more;
+        progress.at(done, total, "through the node".to_owned());
+    })?;
+    if hasher.finalize().as_bytes() != link.id.as_bytes() {
+        let message = "the node sent other bytes than the link names";
+        return Err(Failure::new(Exit::Verification, "damaged", message).hint("try again"));
+    }
+    file.as_file().sync_all().map_err(|error| not_written(&error))?;
+    readable(file.as_file()).map_err(|error| not_written(&error))?;
+    file.persist_noclobber(&path).map_err(|error| match error.error.kind() {
+        io::ErrorKind::AlreadyExists => exists(&path),
+        _ => not_written(&error.error),
+    })?;
+    Ok(FetchedFile {
+        path: path.display().to_string(),
+        bytes,
+        seconds: start.elapsed().as_secs_f64(),
+        sources: Vec::new(),
+        duplicate_bytes: 0,
+        resumed_bytes: 0,
+        verified: true,
+    })
+}
+
+/// Gives a file that was temporary the rights of any other.
+#[cfg(unix)]
+fn readable(file: &std::fs::File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn readable(_: &std::fs::File) -> io::Result<()> {
+    Ok(())
+}
+
+fn exists(path: &Path) -> Failure {
+    Failure::new(Exit::Refused, "exists", format!("{} is there already", path.display()))
+        .hint("move it away, or choose another folder with -o")
+}
+
+/// Hashes what is written.
+struct Tee<'a> {
+    file: &'a mut std::fs::File,
+    hasher: &'a mut blake3::Hasher,
+}
+
+impl Write for Tee<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn say(out: Out, fetched: &FetchedFile) -> Result<(), Failure> {
+    if out.json {
+        out.line(serde_json::to_string(fetched).map_err(Failure::failed)?);
+        return Ok(());
+    }
+    out.line(&fetched.path);
+    let new = fetched.bytes.saturating_sub(fetched.resumed_bytes);
+    let rate = bytes((new as f64 / fetched.seconds.max(0.001)) as u64);
+    let mut line = format!("{} in {:.1} s, {rate} a second", bytes(fetched.bytes), fetched.seconds);
+    match fetched.sources.len() {
+        0 => {}
+        1 => line.push_str(", from 1 node"),
+        several => line.push_str(&format!(", from {several} nodes")),
+    }
+    if fetched.resumed_bytes > 0 {
+        line.push_str(&format!("; {} were there before", bytes(fetched.resumed_bytes)));
+    }
+    out.note(line);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_link_is_wrong_usage() {
+        for text in ["potluck:", "potluck:abc", "potluck:nonsense/name"] {
+            assert_eq!(parsed(text).expect_err(text).exit, Exit::Usage);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `files`, `unshare`, `pin`, `unpin`, `gc`: what this node has and why.
+
+use potluck::{BlobId, FileLink};
+use serde_json::Value;
+
+use super::table::{bytes, short, table};
+use crate::api::{FileEntry, Files, Gc};
+use crate::cli::{FileArgs, GcArgs, Global};
+use crate::client::Client;
+use crate::failure::{Exit, Failure};
+use crate::out::Out;
+
+/// Fewer digits of an id name too many things by chance.
+const DIGITS_MIN: usize = 6;
+
+/// Runs `files`.
+pub(crate) fn list(global: &Global) -> Result<(), Failure> {
+    let out = global.out();
+    let answer = Client::of(global)?.get("/v1/files")?;
+    if out.json {
+        out.line(answer.json::<Value>()?);
+        return Ok(());
+    }
+    let Files { files } = answer.json()?;
+    if files.is_empty() {
+        out.note("this node has no files yet; offer one with potluck share PATH");
+        return Ok(());
+    }
+    let mut rows = vec![["id", "bytes", "state", "why", "name", "path"].map(str::to_owned)];
+    rows.extend(files.iter().map(row));
+    out.bytes(table(&rows).as_bytes());
+    Ok(())
+}
+
+fn row(file: &FileEntry) -> [String; 6] {
+    let state = match (file.state.as_str(), file.bytes) {
+        ("partial", 1..) => {
+            format!("{:.0} %", file.have_bytes as f64 / file.bytes as f64 * 100.0)
+        }
+        (state, _) => state.to_owned(),
+    };
+    let why = [(file.shared, "shared"), (file.pinned, "pinned"), (file.in_use, "in use")];
+    let why: Vec<&str> = why.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
+    [
+        short(&file.id).to_owned(),
+        bytes(file.bytes),
+        state,
+        if why.is_empty() { "cached".to_owned() } else { why.join(", ") },
+        printable(&file.name),
+        file.path.as_deref().map_or_else(|| "-".to_owned(), printable),
+    ]
+}
+
+/// A name of others, fit for a terminal.
+pub(super) fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// Runs `unshare`.
+pub(crate) fn unshare(global: &Global, args: &FileArgs) -> Result<(), Failure> {
+    let client = Client::of(global)?;
+    let id = id_of(&client, &args.id)?;
+    let answer = client.request("DELETE", &format!("/v1/files/{id}"), &[], None)?.good()?;
+    say(global.out(), &answer.json()?, "no longer offered: ", &id);
+    Ok(())
+}
+
+/// Runs `pin` and `unpin`.
+pub(crate) fn pin(global: &Global, args: &FileArgs, pinned: bool) -> Result<(), Failure> {
+    let client = Client::of(global)?;
+    let id = id_of(&client, &args.id)?;
+    let headers = [("content-type", "application/json")];
+    let path = format!("/v1/pins/{id}");
+    let answer = if pinned {
+        client.request("PUT", &path, &headers, Some(b""))?
+    } else {
+        client.request("DELETE", &path, &[], None)?
+    };
+    say(global.out(), &answer.good()?.json()?, if pinned { "pinned: " } else { "unpinned: " }, &id);
+    Ok(())
+}
+
+fn say(out: Out, object: &Value, done: &str, id: &BlobId) {
+    if out.json { out.line(object) } else { out.line(format_args!("{done}{id}")) }
+}
+
+/// The file that is meant: by its id, by its link, or by the beginning of the id of one that the
+/// node has.
+fn id_of(client: &Client, typed: &str) -> Result<BlobId, Failure> {
+    if let Ok(id) = typed.parse() {
+        return Ok(id);
+    }
+    if typed.starts_with("potluck:") {
+        let link = typed.parse::<FileLink>();
+        return link.map(|link| link.id).map_err(|error| Failure::new(Exit::Usage, "badLink", error));
+    }
+    let digits = typed.len() >= DIGITS_MIN && typed.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !digits {
+        let message = "an id is 64 hexadecimal digits, or at least 6 of its first ones";
+        return Err(Failure::new(Exit::Usage, "badId", message).hint("see potluck files"));
+    }
+    let typed = typed.to_ascii_lowercase();
+    let Files { files } = client.get_json("/v1/files")?;
+    let mut matching = files.iter().filter(|file| file.id.starts_with(&typed));
+    match (matching.next(), matching.next()) {
+        (Some(only), None) => {
+            only.id.parse().map_err(|_| Failure::failed("the node sent an id that is none"))
+        }
+        (None, _) => {
+            let message = format!("this node has no file whose id begins with {typed}");
+            Err(Failure::new(Exit::Absent, "absent", message).hint("see potluck files"))
+        }
+        (Some(_), Some(_)) => {
+            let message = format!("several files have ids that begin with {typed}");
+            Err(Failure::new(Exit::Usage, "badId", message).hint("give more of its digits"))
+        }
+    }
+}
+
+/// Runs `gc`.
+pub(crate) fn gc(global: &Global, args: &GcArgs) -> Result<(), Failure> {
+    let out = global.out();
+    let path = format!("/v1/gc?dryRun={}", args.dry_run);
+    let answer = Client::of(global)?.post(&path, None)?;
+    if out.json {
+        out.line(answer.json::<Value>()?);
+        return Ok(());
+    }
+    let gc: Gc = answer.json()?;
+    let mut rows = vec![["id", "bytes", "what", "why"].map(str::to_owned)];
+    let goes = if gc.dry_run { "would go" } else { "removed" };
+    for (what, entries) in [(goes, &gc.removed), ("stays", &gc.kept)] {
+        rows.extend(entries.iter().map(|entry| {
+            [
+                short(&entry.id).to_owned(),
+                bytes(entry.bytes),
+                what.to_owned(),
+                printable(&entry.reason),
+            ]
+        }));
+    }
+    if rows.len() > 1 {
+        out.bytes(table(&rows).as_bytes());
+    }
+    out.line(format!(
+        "{} {} ({}); {} stay in the cache",
+        gc.removed.len(),
+        goes,
+        bytes(gc.freed_bytes),
+        bytes(gc.cached_bytes)
+    ));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> FileEntry {
+        FileEntry {
+            id: "ab".repeat(32),
+            link: None,
+            name: "a\x1b[2J".into(),
+            bytes: 200,
+            have_bytes: 50,
+            files: None,
+            path: None,
+            state: "partial".into(),
+            shared: false,
+            pinned: false,
+            in_use: false,
+        }
+    }
+
+    #[test]
+    fn a_file_says_how_far_it_is_and_why_it_is_here() {
+        let cells = row(&entry());
+        assert_eq!(cells, ["abababababab", "200 bytes", "25 %", "cached", "a?[2J", "-"]);
+        let kept = FileEntry { shared: true, pinned: true, state: "complete".into(), ..entry() };
+        assert_eq!(row(&kept)[2..4], ["complete", "shared, pinned"]);
+    }
+
+    #[test]
+    fn what_is_neither_id_nor_link_is_refused_before_anybody_is_asked() {
+        let nobody = Client::new("http://127.0.0.1:1".into(), None);
+        for wrong in ["", "abc", "not-hex-at-all", "potluck:nonsense"] {
+            assert_eq!(id_of(&nobody, wrong).expect_err(wrong).exit, Exit::Usage);
+        }
+        let id = id_of(&nobody, &"ab".repeat(32)).expect("an id");
+        assert_eq!(id.to_string(), "ab".repeat(32));
+    }
+}

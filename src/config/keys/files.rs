@@ -1,0 +1,54 @@
+//! `[files]`.
+
+use std::path::PathBuf;
+
+use super::{Input, Key, Wrong, list, number, unset, unset_list};
+
+/// Slower than this, nothing would arrive before somebody gives up.
+const RATE_MIN: u64 = 16 * 1024;
+
+pub(super) const FILES: &[Key] = &[
+    key!(
+        "files",
+        "paths",
+        "Folders within which callers of the API may name files; not set: home and data_dir.",
+        |s, i| {
+            let paths: Vec<PathBuf> = i.list()?.into_iter().map(PathBuf::from).collect();
+            if paths.iter().any(|path| !path.is_absolute()) {
+                return Err("must be absolute paths".into());
+            }
+            s.files.paths = Some(paths);
+            Ok(())
+        },
+        |s| {
+            let paths = s.file_paths().into_iter().map(|path| path.display().to_string());
+            if s.files.paths.is_some() { list(paths) } else { unset_list(paths) }
+        },
+    ),
+    key!(
+        "files",
+        "cache_bytes",
+        "Most bytes of fetched files in the data folder that nobody pinned or shares.",
+        |s, i| i.bytes().map(|it| s.files.cache_bytes = it),
+        |s| number(s.files.cache_bytes),
+    ),
+    key!(
+        "files",
+        "upload_rate",
+        "Most bytes a second to send to others, over all files; not set: no limit.",
+        |s, i| rate(i).map(|it| s.files.upload_rate = Some(it)),
+        |s| s.files.upload_rate.map_or_else(|| unset("10MiB"), number),
+    ),
+    key!(
+        "files",
+        "download_rate",
+        "Most bytes a second to fetch from others, over all files; not set: no limit.",
+        |s, i| rate(i).map(|it| s.files.download_rate = Some(it)),
+        |s| s.files.download_rate.map_or_else(|| unset("10MiB"), number),
+    ),
+];
+
+fn rate(input: &Input<'_>) -> Result<u64, Wrong> {
+    let rate = input.bytes()?;
+    if rate < RATE_MIN { Err("must be at least 16KiB".into()) } else { Ok(rate) }
+}

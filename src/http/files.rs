@@ -1,0 +1,253 @@
+//! `/v1/files`, `/v1/shares`, `/v1/pins/..`, `/v1/gc`: what this node has and offers.
+
+mod conditional;
+mod content;
+mod fetches;
+mod jobs;
+mod media;
+mod places;
+mod stream;
+mod upload;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use potluck::{BlobId, FilesError, FilesErrorKind, GcReport, Shared};
+use potluck_node::{Command, Put, Reply, WriteContext};
+use potluck_record::{Name, Space};
+use serde::Deserialize;
+
+use super::app::App;
+use super::extract::{Asked, Named, json_body};
+use super::problem::Problem;
+use super::reply::{ask, conflict, json};
+use crate::api::{
+    FileEntry, Files, Gc, GcEntry, Pin, ProblemBody, ShareRequest, SharedFile, Shares, Skipped,
+    Unshared,
+};
+use crate::failure::Exit;
+
+pub(super) use content::{__path_get, __path_get_inside, get, get_inside};
+pub(super) use fetches::{
+    __path_begin, __path_cancel, __path_events, __path_list as __path_list_fetches, __path_one,
+    begin, cancel, events, list as list_fetches, one,
+};
+pub(super) use jobs::JobTable;
+pub(super) use places::Places;
+pub(super) use upload::{__path_upload, upload};
+pub(crate) use upload::clear as clear_uploads;
+
+/// Enough for a path and a name.
+const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// The query of a collection.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct GcQuery {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+impl From<FilesError> for Problem {
+    fn from(error: FilesError) -> Self {
+        let detail = error.to_string();
+        match error.kind() {
+            FilesErrorKind::Usage => Self::bad("badFile", detail),
+            FilesErrorKind::Absent => Self::absent(detail).hint("see potluck files"),
+            FilesErrorKind::Unavailable => Self::unavailable("unavailable", detail)
+                .hint("try again; whoever has it may come back"),
+            FilesErrorKind::Refused => Self::forbidden("refused", detail),
+            FilesErrorKind::Verification => {
+                Self::new(StatusCode::BAD_GATEWAY, Exit::Verification, "damaged", detail)
+            }
+            FilesErrorKind::NoSpace => Self::no_space(detail),
+            FilesErrorKind::Failed => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, Exit::Failed, "failed", detail)
+            }
+        }
+    }
+}
+
+/// The id in a path.
+fn id_of(typed: &str) -> Result<BlobId, Problem> {
+    typed.parse().map_err(|error| Problem::bad("badId", error).hint("see GET /v1/files"))
+}
+
+/// What was shared, as it is told.
+fn shared_file(shared: &Shared) -> SharedFile {
+    let skipped = |(path, reason): &(String, String)| Skipped {
+        path: path.clone(),
+        reason: reason.clone(),
+    };
+    SharedFile {
+        link: shared.link.to_string(),
+        id: shared.id.to_string(),
+        bytes: shared.bytes,
+        files: shared.files,
+        skipped: shared.skipped.iter().map(skipped).collect(),
+    }
+}
+
+fn entry(entry: &potluck::FileEntry) -> FileEntry {
+    FileEntry {
+        id: entry.id.to_string(),
+        link: entry.link.as_ref().map(ToString::to_string),
+        name: entry.name.clone(),
+        bytes: entry.bytes,
+        have_bytes: entry.have_bytes,
+        files: entry.files,
+        path: entry.path.as_ref().map(|path| path.display().to_string()),
+        state: entry.state.as_str().to_owned(),
+        shared: entry.shared,
+        pinned: entry.pinned,
+        in_use: entry.in_use,
+    }
+}
+
+fn created<T: serde::Serialize>(status: StatusCode, object: &T) -> Response {
+    (status, json(object)).into_response()
+}
+
+/// Offer a file or folder of this machine.
+#[utoipa::path(post, path = "/v1/shares",
+    request_body = ShareRequest,
+    responses(
+        (status = 201, body = SharedFile),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "outside of [files] paths, or not readable"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "it is offered, but the record has siblings"),
+        (status = 507, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn share(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, Problem> {
+    let hint = r#"send {"path":"/where/it/is"}"#;
+    let request: ShareRequest = json_body(&headers, content, REQUEST_BYTES_MAX, hint).await?;
+    let record = request.record.as_deref().map(Name::new).transpose();
+    let record = record.map_err(|error| Problem::bad("badName", error))?;
+    let path = app.places().to_read(&request.path).await?;
+    let mut share = app.node().files().share(path).copy(request.copy);
+    if let Some(name) = &request.name {
+        share = share.name(name.as_str());
+    }
+    let shared = shared_file(&share.await?);
+    if let Some(name) = record
+        && let Some(response) = point(&app, name, &shared.link).await?
+    {
+        return Ok(response);
+    }
+    Ok(created(StatusCode::CREATED, &shared))
+}
+
+/// Points a record at a link; an answer if siblings are in the way.
+async fn point(app: &App, name: Name, link: &str) -> Result<Option<Response>, Problem> {
+    let put = Put {
+        space: Space::Commons,
+        name: Some(name),
+        kind: None,
+        value: Some(link.to_owned().into()),
+        ttl: None,
+        quorum: None,
+        context: WriteContext::Read,
+    };
+    match ask(app.node(), Command::Put(put)).await? {
+        Reply::Written(_) => Ok(None),
+        Reply::Conflict(done) => {
+            let detail = format!("it is shared as {link}, but the record has siblings");
+            Ok(Some(conflict(&done.reading, detail)))
+        }
+        _ => Err(Problem::unexpected()),
+    }
+}
+
+/// What this node has.
+#[utoipa::path(get, path = "/v1/files", responses((status = 200, body = Files)))]
+pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let files = app.node().files().list().await?;
+    Ok(json(&Files { files: files.iter().map(entry).collect() }))
+}
+
+/// What this node offers.
+#[utoipa::path(get, path = "/v1/shares", responses((status = 200, body = Shares)))]
+pub(super) async fn list_shares(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let files = app.node().files().list().await?;
+    let shares = files.iter().filter(|file| file.shared).map(entry).collect();
+    Ok(json(&Shares { shares }))
+}
+
+/// Offer a file no longer, and forget it.
+#[utoipa::path(delete, path = "/v1/files/{id}",
+    params(("id" = String, Path, description = "as in the list of files")),
+    responses(
+        (status = 200, body = Unshared),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn unshare(
+    State(app): State<Arc<App>>,
+    Named(id): Named,
+) -> Result<Response, Problem> {
+    let id = id_of(&id)?;
+    app.node().files().unshare(id).await?;
+    Ok(json(&Unshared { id: id.to_string(), shared: false }))
+}
+
+/// Keep a file until it is unpinned.
+#[utoipa::path(put, path = "/v1/pins/{id}",
+    params(("id" = String, Path, description = "as in the list of files")),
+    responses(
+        (status = 200, body = Pin),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn pin(
+    State(app): State<Arc<App>>,
+    Named(id): Named,
+) -> Result<Response, Problem> {
+    let id = id_of(&id)?;
+    app.node().files().pin(id).await?;
+    Ok(json(&Pin { id: id.to_string(), pinned: true }))
+}
+
+/// Let a file go when its room is needed.
+#[utoipa::path(delete, path = "/v1/pins/{id}",
+    params(("id" = String, Path, description = "as in the list of files")),
+    responses(
+        (status = 200, body = Pin),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn unpin(
+    State(app): State<Arc<App>>,
+    Named(id): Named,
+) -> Result<Response, Problem> {
+    let id = id_of(&id)?;
+    app.node().files().unpin(id).await?;
+    Ok(json(&Pin { id: id.to_string(), pinned: false }))
+}
+
+/// Make room in the cache, or say what would go and why the rest stays.
+#[utoipa::path(post, path = "/v1/gc",
+    params(("dryRun" = Option<bool>, Query, description = "only say it")),
+    responses((status = 200, body = Gc)))]
+pub(super) async fn gc(
+    State(app): State<Arc<App>>,
+    Asked(query): Asked<GcQuery>,
+) -> Result<Response, Problem> {
+    let GcReport { removed, kept, freed_bytes, cached_bytes } =
+        app.node().files().gc(query.dry_run).await?;
+    let entry = |entry: &potluck::GcEntry| GcEntry {
+        id: entry.id.to_string(),
+        bytes: entry.bytes,
+        reason: entry.reason.to_string(),
+    };
+    Ok(json(&Gc {
+        dry_run: query.dry_run,
+        removed: removed.iter().map(entry).collect(),
+        kept: kept.iter().map(entry).collect(),
+        freed_bytes,
+        cached_bytes,
+    }))
+}

@@ -1,0 +1,184 @@
+//! `GET /v1/files/{id}`: the bytes of a file, from here or while they are fetched.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use potluck::{BlobId, Reader};
+use tokio::time::timeout;
+
+use super::conditional::{Wanted, wanted};
+use super::id_of;
+use super::media::{POLICY, content_type, disposition};
+use super::stream::{Pieces, stream};
+use crate::api::ProblemBody;
+use crate::failure::Exit;
+use crate::http::app::App;
+use crate::http::extract::{InFolder, Named};
+use crate::http::problem::Problem;
+use crate::http::reply::matches;
+
+/// Bytes that are read at once.
+const PIECE: u64 = 256 * 1024;
+/// Whoever takes nothing for so long gets no more.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// The content of an id is always the same.
+const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+
+/// The bytes of a file; it is fetched from others meanwhile if it is not here.
+#[utoipa::path(method(get, head), path = "/v1/files/{id}",
+    params(
+        ("id" = String, Path, description = "the hash of its content"),
+        ("Range" = Option<String>, Header, description = "one range of bytes"),
+        ("If-None-Match" = Option<String>, Header),
+    ),
+    responses(
+        (status = 200, body = Vec<u8>, content_type = "application/octet-stream",
+            headers(("ETag" = String), ("Accept-Ranges" = String), ("Content-Disposition" = String))),
+        (status = 206, body = Vec<u8>, content_type = "application/octet-stream", headers(("Content-Range" = String))),
+        (status = 304, description = "as in If-None-Match"),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json", description = "a folder"),
+        (status = 416, body = ProblemBody, content_type = "application/problem+json", description = "it does not have these bytes"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "nobody who has it could be reached"),
+    ))]
+pub(in crate::http) async fn get(
+    State(app): State<Arc<App>>,
+    Named(id): Named,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    send(&app, id_of(&id)?, None, &method, &headers).await
+}
+
+/// The bytes of a file in a folder.
+#[utoipa::path(method(get, head), path = "/v1/files/{id}/{*path}",
+    params(
+        ("id" = String, Path, description = "the id of the folder"),
+        ("path" = String, Path, description = "where the file is in it"),
+        ("Range" = Option<String>, Header, description = "one range of bytes"),
+        ("If-None-Match" = Option<String>, Header),
+    ),
+    responses(
+        (status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 304, description = "as in If-None-Match"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "the folder has no such file"),
+        (status = 416, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(in crate::http) async fn get_inside(
+    State(app): State<Arc<App>>,
+    InFolder { id, path }: InFolder,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    send(&app, id_of(&id)?, Some(&path), &method, &headers).await
+}
+
+/// The tag of a file: what its bytes are a function of.
+fn tag_of(id: &BlobId, path: Option<&str>) -> String {
+    match path {
+        None => format!("\"{id}\""),
+        Some(path) => format!("\"{id}-{}\"", &blake3::hash(path.as_bytes()).to_hex()[..16]),
+    }
+}
+
+async fn send(
+    app: &App,
+    id: BlobId,
+    path: Option<&str>,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let tag = tag_of(&id, path);
+    if matches(headers, &tag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    let reader = app.node().files().open(id, path).await?;
+    let (bytes, name) = (reader.bytes(), name_of(&reader, &id));
+    // A range only makes sense of a GET.
+    let asked = if *method == Method::GET { wanted(headers, bytes, &tag) } else { Wanted::Whole };
+    let (status, range) = match asked {
+        Wanted::Whole => (StatusCode::OK, 0..bytes),
+        Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+        Wanted::Nothing => return Ok(not_there(bytes)),
+    };
+    let head = [
+        (header::CONTENT_TYPE, content_type(&name)),
+        (header::CONTENT_DISPOSITION, disposition(&name)),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::ACCEPT_RANGES, HeaderValue::from_static("bytes")),
+        (header::CACHE_CONTROL, FOR_EVER),
+        (header::CONTENT_LENGTH, (range.end - range.start).into()),
+        (header::ETAG, HeaderValue::from_str(&tag).map_err(|_| Problem::unexpected())?),
+    ];
+    let content_range = (status == StatusCode::PARTIAL_CONTENT)
+        .then(|| format!("bytes {}-{}/{bytes}", range.start, range.end.saturating_sub(1)));
+    let body = if *method == Method::HEAD { Body::empty() } else { bytes_of(reader, range) };
+    let mut response = (status, head, body).into_response();
+    if let Some(Ok(text)) = content_range.map(|text| HeaderValue::from_str(&text)) {
+        response.headers_mut().insert(header::CONTENT_RANGE, text);
+    }
+    Ok(response)
+}
+
+/// What it is called; a file that is only known by its id is called so.
+fn name_of(reader: &Reader, id: &BlobId) -> String {
+    let name = reader.name();
+    if name.is_empty() { id.to_string() } else { name.to_owned() }
+}
+
+fn not_there(bytes: u64) -> Response {
+    let detail = format!("the file has {bytes} bytes and not those");
+    let problem =
+        Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, Exit::Usage, "badRange", detail);
+    ([(header::CONTENT_RANGE, format!("bytes */{bytes}"))], problem).into_response()
+}
+
+/// A body that is read while it is sent.
+fn bytes_of(reader: Reader, range: Range<u64>) -> Body {
+    let (pieces, body) = stream();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = pieces.closed() => {}
+            () = pour(reader, range, &pieces) => {}
+        }
+    });
+    body
+}
+
+async fn pour(mut reader: Reader, range: Range<u64>, pieces: &Pieces) {
+    let mut at = range.start;
+    while at < range.end {
+        let end = (at + PIECE).min(range.end);
+        let piece = reader.read(at..end).await;
+        let piece = piece.map_err(|error| io::Error::other(error.to_string()));
+        let failed = piece.is_err();
+        // Whoever hung up or takes nothing needs no more.
+        let sent = timeout(SEND_TIMEOUT, pieces.send(piece)).await;
+        if failed || !matches!(sent, Ok(Ok(()))) {
+            return;
+        }
+        at = end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_a_folder_have_tags_of_their_own_that_fit_a_header() {
+        let id = BlobId::from_bytes([7; 32]);
+        let tags = [tag_of(&id, None), tag_of(&id, Some("a")), tag_of(&id, Some("ü\"\n"))];
+        for (index, tag) in tags.iter().enumerate() {
+            assert!(HeaderValue::from_str(tag).is_ok(), "{tag}");
+            assert!(!tags[..index].contains(tag));
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! A body that is made while it is sent.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use hyper::body::Frame;
+use tokio::sync::mpsc;
+
+/// Pieces that are made before they are sent.
+const AHEAD: usize = 4;
+
+/// Where pieces go in; an error cuts the answer off.
+pub(super) type Pieces = mpsc::Sender<io::Result<Bytes>>;
+
+/// A body, and where its pieces go in. It ends when that is dropped.
+pub(super) fn stream() -> (Pieces, Body) {
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    (sender, Body::new(Stream(receiver)))
+}
+
+struct Stream(mpsc::Receiver<io::Result<Bytes>>);
+
+impl hyper::body::Body for Stream {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pieces_come_out_in_order_and_the_body_ends_with_them() {
+        let (pieces, body) = stream();
+        tokio::spawn(async move {
+            for number in 0..20u8 {
+                pieces.send(Ok(vec![number].into())).await.expect("somebody reads");
+            }
+        });
+        let all = body.collect().await.expect("whole").to_bytes();
+        assert_eq!(all.to_vec(), (0..20).collect::<Vec<u8>>());
+    }
+}

@@ -1,0 +1,190 @@
+//! `POST /v1/files`: a file that comes as the body of a request.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use http_body_util::BodyExt as _;
+use serde::Deserialize;
+use tempfile::NamedTempFile;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
+
+use super::{created, shared_file};
+use crate::api::{ProblemBody, SharedFile};
+use crate::http::app::App;
+use crate::http::extract::Asked;
+use crate::http::problem::Problem;
+
+/// Where uploads lie until they are whole, in the data folder.
+pub(super) const FOLDER: &str = "uploads";
+/// Whoever sends nothing for so long is not waited for.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Left free on the disk.
+const RESERVE_BYTES: u64 = 64 << 20;
+/// How often it is looked whether there still is room.
+const LOOK_EVERY: u64 = 16 << 20;
+/// Longest name of a file.
+const NAME_BYTES_MAX: usize = 255;
+
+/// The query of an upload.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct UploadQuery {
+    name: Option<String>,
+}
+
+/// Removes what a node that was killed had not whole.
+pub(crate) fn clear(data_dir: &Path) {
+    // What cannot be removed now only takes room, and is tried again at the next start.
+    let _ = std::fs::remove_dir_all(data_dir.join(FOLDER));
+}
+
+/// Keep and offer the body as a file.
+#[utoipa::path(post, path = "/v1/files",
+    params(("name" = Option<String>, Query, description = "what to call it")),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 201, body = SharedFile),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 507, body = ProblemBody, content_type = "application/problem+json", description = "the disk has no room for it"),
+    ))]
+pub(in crate::http) async fn upload(
+    State(app): State<Arc<App>>,
+    Asked(query): Asked<UploadQuery>,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, Problem> {
+    let name = query.name.unwrap_or_else(|| "upload".to_owned());
+    check_name(&name)?;
+    let folder = app.node().data_dir().join(FOLDER);
+    let announced = headers.get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let file = receive(content, folder, announced.unwrap_or(0)).await?;
+    let share = app.node().files().share(file.path()).copy(true).name(name.as_str());
+    Ok(created(StatusCode::CREATED, &shared_file(&share.await?)))
+}
+
+fn check_name(name: &str) -> Result<(), Problem> {
+    let bad = name.is_empty()
+        || name.len() > NAME_BYTES_MAX
+        || matches!(name, "." | "..")
+        || name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\'));
+    if bad {
+        let detail = "a file name has 1 to 255 bytes, no slashes and no control characters";
+        return Err(Problem::bad("badName", detail));
+    }
+    Ok(())
+}
+
+/// The whole body in a temporary file, which goes when it is dropped.
+async fn receive(
+    mut body: Body,
+    folder: PathBuf,
+    announced: u64,
+) -> Result<NamedTempFile, Problem> {
+    let (file, mut room) = open(folder.clone()).await?;
+    if announced > room {
+        return Err(full(announced));
+    }
+    let writer = file.reopen().map_err(|error| not_kept(&error))?;
+    let mut writer = tokio::fs::File::from_std(writer);
+    writer.set_max_buf_size(1 << 20);
+    let (mut written, mut look_at) = (0, LOOK_EVERY);
+    loop {
+        let frame = timeout(RECEIVE_TIMEOUT, body.frame()).await.map_err(|_| {
+            Problem::unavailable("timeout", "the body did not go on").hint("try again")
+        })?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|_| Problem::bad("badBody", "the body broke off"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() as u64 > room {
+            return Err(full(written));
+        }
+        writer.write_all(&data).await.map_err(|error| not_kept(&error))?;
+        written += data.len() as u64;
+        room -= data.len() as u64;
+        if written >= look_at {
+            look_at = written + LOOK_EVERY;
+            room = room_in(folder.clone()).await?;
+        }
+    }
+    writer.flush().await.map_err(|error| not_kept(&error))?;
+    Ok(file)
+}
+
+/// A new temporary file, and how many bytes may go into it.
+async fn open(folder: PathBuf) -> Result<(NamedTempFile, u64), Problem> {
+    let made = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&folder)?;
+        let file = tempfile::Builder::new().prefix("upload-").tempfile_in(&folder)?;
+        Ok((file, free(&folder)))
+    });
+    made.await.map_err(|_| Problem::unexpected())?.map_err(|error: io::Error| not_kept(&error))
+}
+
+async fn room_in(folder: PathBuf) -> Result<u64, Problem> {
+    let look = tokio::task::spawn_blocking(move || free(&folder));
+    look.await.map_err(|_| Problem::unexpected())
+}
+
+/// Bytes that may be written. A disk that cannot say is not full.
+fn free(folder: &Path) -> u64 {
+    fs4::available_space(folder).unwrap_or(u64::MAX).saturating_sub(RESERVE_BYTES)
+}
+
+fn full(bytes: u64) -> Problem {
+    Problem::no_space(format!("the node's disk has no room for {bytes} bytes and what it needs"))
+}
+
+fn not_kept(error: &io::Error) -> Problem {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Problem::no_space("the node's disk is full".to_owned())
+        }
+        _ => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            let detail = format!("the upload cannot be kept: {error}");
+            Problem::new(status, crate::failure::Exit::Failed, "failed", detail)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_becomes_a_file_that_goes_when_nobody_needs_it() {
+        let folder = tempfile::tempdir().expect("folder");
+        let file = receive(Body::from("abc"), folder.path().join("x"), 3).await.expect("kept");
+        assert_eq!(std::fs::read(file.path()).expect("readable"), b"abc");
+        let path = file.path().to_owned();
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn more_than_the_disk_has_room_for_is_refused_before_it_comes() {
+        let folder = tempfile::tempdir().expect("folder");
+        let place = folder.path().join("x");
+        assert!(receive(Body::from("abc"), place.clone(), u64::MAX).await.is_err());
+        let left = std::fs::read_dir(place).expect("readable").count();
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn a_name_is_one_part_of_a_path() {
+        for good in ["a", "a b.txt", "ü"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a\\b", "a\nb", &"x".repeat(256)] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+}
