@@ -10,6 +10,8 @@ use potluck_base::machine::drain;
 use potluck_base::{Contact, Instant, Machine, PublicKey, Rng};
 use potluck_node::{InboundId, Input, Node};
 use potluck_record::{Context, Envelope, SignedHead};
+use potluck_swarm::{FileLink, Manifest};
+use potluck_wire::{FetchRequest, Provider};
 
 /// One decoder or machine under attack.
 pub struct Target {
@@ -28,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "response", samples: samples::responses, start: || Box::new(response) },
     Target { name: "envelope", samples: samples::envelopes, start: || Box::new(envelope) },
     Target { name: "text", samples: samples::texts, start: || Box::new(text) },
+    Target { name: "files", samples: samples::files, start: || Box::new(files) },
     Target { name: "datagram", samples: samples::datagrams, start: datagram },
     Target { name: "call", samples: samples::requests, start: call },
 ];
@@ -96,6 +99,23 @@ fn text(bytes: &[u8]) -> bool {
         true
     });
     contact || key || context
+}
+
+fn files(bytes: &[u8]) -> bool {
+    let manifest = Manifest::from_bytes(bytes).is_ok_and(|manifest| {
+        assert_eq!(Manifest::from_bytes(&manifest.to_bytes()).as_ref(), Ok(&manifest));
+        true
+    });
+    let request = FetchRequest::from_bytes(bytes).is_ok_and(|request| {
+        assert!(request.granules(100).len() <= 100);
+        true
+    });
+    let provider = Provider::from_bytes(bytes).is_ok();
+    let link = String::from_utf8_lossy(bytes).parse::<FileLink>().is_ok_and(|link| {
+        assert_eq!(link.to_string().parse(), Ok(link));
+        true
+    });
+    manifest || request || provider || link
 }
 
 fn datagram() -> Box<Feed> {

@@ -2,13 +2,16 @@
 
 use bytes::Bytes;
 use potluck_base::machine::drain;
-use potluck_base::{Admission, Contact, Identity, Instant, Key, Machine, NetworkId, UnixMillis};
+use potluck_base::{
+    Admission, BlobId, Contact, Identity, Instant, Key, Machine, NetworkId, UnixMillis,
+};
 use potluck_dht::EntryPoint;
 use potluck_node::{Command, CommandId, Config, Input, Node, Output, Start};
 use potluck_record::{Context, Dot, Draft, Envelope, Kind, Name, Space, StateDigest};
+use potluck_swarm::{FileLink, LinkKind, Manifest, ManifestFile};
 use potluck_wire::{
-    Found, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request, Response, StoreOutcome, Want,
-    encode_request, encode_response,
+    FetchRequest, Found, Holding, Load, Loaded, OfferEntry, Provider, RecordAnswer, Refusal,
+    Request, Response, StoreOutcome, Want, encode_request, encode_response,
 };
 
 fn network() -> NetworkId {
@@ -34,6 +37,7 @@ pub(crate) fn node(number: u8) -> Node {
             link: potluck_link::LinkConfig { lab: true, ..Default::default() },
             dht: potluck_dht::Config::default(),
             kv: potluck_kv::Config::default(),
+            swarm: potluck_swarm::Config::default(),
         },
         seed: [number; 32],
     };
@@ -88,10 +92,25 @@ pub(crate) fn requests() -> Vec<Vec<u8>> {
         Request::Offer { entries: vec![OfferEntry { key, digest }; 3] },
         Request::Load(Load { keys: vec![key; 3], after: Some([9; 32]) }),
         Request::Leave,
+        Request::Have { blob: BlobId::from_bytes([7; 32]) },
     ]
     .iter()
     .map(|request| encode_request(request).to_vec())
     .collect()
+}
+
+/// What travels outside of requests and responses for files.
+pub(crate) fn files() -> Vec<Vec<u8>> {
+    let blob = BlobId::from_bytes([7; 32]);
+    let file = |path: &str, bytes| ManifestFile { path: path.to_owned(), bytes, executable: true };
+    let files = vec![file("a", 1), file("deep/b.txt", 70_000), file("deep/c", 0)];
+    let manifest = Manifest::new(blob, files).expect("harmless paths");
+    vec![
+        manifest.to_bytes().to_vec(),
+        FetchRequest::new(blob, 1 << 30, &[0, 1, 2, 900]).to_bytes().to_vec(),
+        Provider::new(contact(1), true).to_bytes().to_vec(),
+        FileLink::new(LinkKind::Folder, blob, "weights").to_string().into_bytes(),
+    ]
 }
 
 pub(crate) fn responses() -> Vec<Vec<u8>> {
@@ -107,6 +126,11 @@ pub(crate) fn responses() -> Vec<Vec<u8>> {
         Response::Offered { wanted: 4 },
         Response::Loaded(Loaded { envelopes, keys_done: 1 }),
         Response::Refused { reason: Refusal::Busy },
+        Response::Holding(Holding {
+            size: 200_000,
+            granules: Some(Bytes::from_static(&[5])),
+            neighbours: vec![contact(3)],
+        }),
         Response::Left,
     ]
     .iter()
