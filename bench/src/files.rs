@@ -66,7 +66,7 @@ fn print(what: &str, bytes: u64, (took, cpu): (Duration, f64)) {
 }
 
 /// A file of noise: nothing on the way can compress it.
-fn make_file(path: &Path, bytes: u64) -> Result<()> {
+pub fn make_file(path: &Path, bytes: u64) -> Result<()> {
     let mut noise = std::fs::File::open("/dev/urandom")?.take(bytes);
     let mut file = std::fs::File::create(path)?;
     std::io::copy(&mut noise, &mut file)?;

@@ -5,7 +5,9 @@ mod bare;
 mod dht;
 mod files;
 mod flood;
+mod kills;
 mod process;
+mod serve;
 mod summary;
 
 use clap::Parser;
@@ -21,6 +23,10 @@ enum Measurement {
     Dht(dht::Options),
     /// A file from node to node, beside a bare QUIC stream.
     Files(files::Options),
+    /// A fetching node killed again and again.
+    Kills(kills::Options),
+    /// Memory of a node that gives much to many.
+    Serve(serve::Options),
     /// Hostile datagrams against one node that goes on serving.
     Flood(flood::Options),
 }
@@ -32,6 +38,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match measurement {
             Measurement::Dht(options) => dht::run(&options).await,
             Measurement::Files(options) => files::run(&options).await,
+            Measurement::Kills(options) => kills::run(&options).await,
+            Measurement::Serve(options) => serve::run(&options).await,
             Measurement::Flood(options) => flood::run(&options).await,
         }
     })

@@ -1,12 +1,20 @@
-//! Records on disk: crash-safe and bounded.
+//! Records and blobs on disk: crash-safe and bounded.
 //!
 //! [`RecordStore`] carries out the core's [`StorageOp`](potluck_record::StorageOp)s in batches: one
 //! atomic commit and one sync a batch, and only then the replies. The record logic is written once
 //! on top of a small [`Backend`]; [`DiskStore`] runs it on an LSM tree ([`DiskBackend`]),
 //! [`MemoryStore`] on a map ([`MemoryBackend`]) that can lose its unsynced writes as a crash does.
 //!
+//! [`BlobStore`](blobs::BlobStore) keeps the bytes that records are too small for: files as they are
+//! imported, fetched granule by granule and handed out, each byte verified against the blob's name.
+//! Its files are described in [`blobs`].
+//!
 //! # Layout
-//! One ordered space of byte keys; the first byte says what a row is. Numbers are big endian.
+//! A data folder holds `lock` (held while the record store is open), `records/` (the engine's files)
+//! and `blobs/` (a folder a blob, and a `lock` of the blob store).
+//!
+//! Records are one ordered space of byte keys; the first byte says what a row is. Numbers are big
+//! endian.
 //!
 //! | row | value |
 //! |---|---|
@@ -16,11 +24,10 @@
 //! | `r` key writer | one writer's envelope, held as replica |
 //! | `x` expiry (u64) place key writer | nothing: the envelopes in order of their end of life |
 //!
-//! A data folder holds `lock` (held while the store is open) and `records/` (the engine's files).
-//!
-//! **Invariants:** an answer to a change means that it is durable; `h`, `x` and the ledger change
-//! in the same batch as the envelopes they describe; a folder belongs to one network; nothing that
-//! is on disk makes this panic; after a disk error nothing is acknowledged any more.
+//! **Invariants:** an answer to a change of records means that it is durable; `h`, `x` and the ledger
+//! change in the same batch as the envelopes they describe; a folder belongs to one network; no byte of
+//! a blob is handed out unverified; nothing that is on disk makes this panic; after a disk error no
+//! change of records is acknowledged any more.
 
 mod backend;
 pub mod blobs;

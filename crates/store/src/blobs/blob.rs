@@ -107,10 +107,8 @@ impl Blob {
         let path = self.entry.file(HAVE);
         let (mut journal, recovered) = Journal::open(&path, &self.entry.id, self.division.count())
             .map_err(BlobError::at(&path))?;
-        let mut scratch = Vec::new();
         let (right, wrong): (Vec<u32>, Vec<u32>) = recovered.unsynced.iter().partition(|granule| {
-            scratch.clear();
-            self.collect(&self.groups(*granule), true, &mut scratch).is_ok()
+            self.verify(&self.division.bytes(*granule), None, std::io::sink()).is_ok()
         });
         journal.lost(wrong).map_err(BlobError::at(&path))?;
         let mut progress = lock(&self.progress);
@@ -193,11 +191,6 @@ impl Blob {
         self.segments.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The groups of a granule.
-    pub(crate) fn groups(&self, granule: u32) -> std::ops::Range<u64> {
-        tree::groups_of(&self.division.bytes(granule))
-    }
-
     pub(crate) fn close_files(&self) {
         *lock(&self.handles) = LruMap::new(OPEN_FILES_MAX);
     }
@@ -219,7 +212,7 @@ pub(crate) fn read_segments(entry: &Entry) -> Result<Segments, BlobError> {
 }
 
 fn open_outboard(entry: &Entry, phase: Phase) -> Result<Option<File>, BlobError> {
-    let bytes = tree::outboard_bytes(entry.size);
+    let bytes = tree::of(entry.size).outboard_size();
     if bytes == 0 || phase == Phase::Changed {
         return Ok(None);
     }

@@ -79,7 +79,7 @@ pub(crate) fn fill_folder(
 ) -> Result<(), BlobError> {
     let journal = folder.join(HAVE);
     Journal::create(&journal, &meta.id).map_err(BlobError::at(&journal))?;
-    let nodes = tree::outboard_bytes(meta.size);
+    let nodes = tree::of(meta.size).outboard_size();
     if nodes > 0 {
         let path = folder.join(OUTBOARD);
         File::create(&path)

@@ -11,17 +11,20 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use potluck_base::GROUP_BYTES;
+use bao_tree::io::outboard::{EmptyOutboard, PreOrderMemOutboard, PreOrderOutboard};
+use bao_tree::{BaoTree, BlockSize};
+use blake3::Hash;
+use potluck_base::{BlobId, GROUP_BYTES};
 
 use super::entry::{OUTBOARD, lock};
 use super::place::Segments;
-use super::tree::{self, Hash, NODE_BYTES};
+use super::tree::{self, NODE_BYTES};
 use super::{BlobError, files};
 
-/// Groups that a thread hashes at a time: a power of two. A blob of any size has at most a million of
-/// such spans.
-const SPAN_GROUPS: u64 = 64;
-const SPAN_BYTES: u64 = SPAN_GROUPS * GROUP_BYTES;
+/// What a thread hashes at a time. A blob of any size has at most a million of such spans.
+const SPAN: BlockSize = BlockSize::from_chunk_log(12);
+const SPAN_BYTES: u64 = SPAN.bytes() as u64;
+const NO_HASH: Hash = Hash::from_bytes([0; 32]);
 /// Bytes read at once: few enough to stay in the cache until they are hashed.
 const READ_BYTES: u64 = 4 * GROUP_BYTES;
 /// More threads would only wait for the disk.
@@ -30,22 +33,26 @@ const THREADS_MAX: usize = 8;
 /// Hears how many bytes were hashed, and may stop it.
 pub(crate) type Progress<'a> = &'a (dyn Fn(u64) -> ControlFlow<()> + Sync);
 
-/// Hashes files laid end to end, writes the nodes to `outboard` in `folder` and the bytes to `copy`.
+/// Names files laid end to end by their hash, writes the nodes to `outboard` in `folder` and the bytes
+/// to `copy`.
 pub(crate) fn hash(
     source: &Segments,
     folder: &Path,
     copy: Option<&File>,
     progress: Progress<'_>,
-) -> Result<Hash, BlobError> {
+) -> Result<BlobId, BlobError> {
     let size = source.bytes();
     let path = folder.join(OUTBOARD);
-    let outboard = match tree::outboard_bytes(size) {
+    let tree = tree::of(size);
+    let outboard = match tree.outboard_size() {
         0 => None,
         _ => Some(File::create(&path).map_err(BlobError::at(&path))?),
     };
-    let spans = tree::groups(size).div_ceil(SPAN_GROUPS);
+    let above = BaoTree::new(size, SPAN);
+    let spans = above.blocks();
     let work = Work {
         source,
+        tree,
         copy,
         outboard: outboard.as_ref(),
         folder,
@@ -54,7 +61,7 @@ pub(crate) fn hash(
         next: AtomicU64::new(0),
         done_bytes: AtomicU64::new(0),
         stopped: AtomicBool::new(false),
-        outcome: Mutex::new(Ok(vec![[0; 32]; spans as usize])),
+        outcome: Mutex::new(Ok(vec![NO_HASH; spans as usize])),
     };
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let threads = cores.min(THREADS_MAX).min(spans as usize);
@@ -65,21 +72,21 @@ pub(crate) fn hash(
         work.run();
     });
     let parts = work.outcome.into_inner().unwrap_or_else(PoisonError::into_inner)?;
-    let mut save = |index: u64, node: &tree::Node| match &outboard {
-        Some(outboard) => files::write_at(outboard, node, index * NODE_BYTES as u64),
-        None => Ok(()),
+    let built = match outboard {
+        None => tree::build(above, &parts, true, EmptyOutboard { tree, root: NO_HASH }),
+        Some(data) => {
+            let mut outboard = PreOrderOutboard { tree, root: NO_HASH, data };
+            tree::build(above, &parts, true, &mut outboard)
+                .and_then(|root| outboard.data.sync_all().map(|()| root))
+        }
     };
-    let root =
-        tree::build(&parts, SPAN_GROUPS, 0, true, &mut save).map_err(BlobError::at(&path))?;
-    if let Some(outboard) = &outboard {
-        outboard.sync_all().map_err(BlobError::at(&path))?;
-    }
-    Ok(root)
+    built.map(|root| BlobId::from_bytes(root.into())).map_err(BlobError::at(&path))
 }
 
 /// What the threads of one import share.
 struct Work<'a> {
     source: &'a Segments,
+    tree: BaoTree,
     copy: Option<&'a File>,
     outboard: Option<&'a File>,
     folder: &'a Path,
@@ -125,11 +132,10 @@ impl Work<'_> {
         reader: &mut Reader<'_>,
         buffer: &mut [u8],
     ) -> Result<Hash, BlobError> {
-        let size = self.source.bytes();
-        let groups = tree::groups(size);
+        let size = self.tree.size();
         let begin = span * SPAN_BYTES;
         let end = (begin + SPAN_BYTES).min(size);
-        let mut hashes = Vec::with_capacity(SPAN_GROUPS as usize);
+        let mut hashes = Vec::with_capacity((SPAN_BYTES / GROUP_BYTES) as usize);
         let mut at = begin;
         loop {
             let part = &mut buffer[..READ_BYTES.min(end - at) as usize];
@@ -139,7 +145,7 @@ impl Work<'_> {
             }
             for (number, group) in part.chunks(GROUP_BYTES as usize).enumerate() {
                 let offset = at + number as u64 * GROUP_BYTES;
-                hashes.push(tree::hash_group(offset, group, groups == 1));
+                hashes.push(tree::hash_group(offset, group, self.tree.blocks() == 1));
             }
             at += part.len() as u64;
             if at >= end {
@@ -153,22 +159,19 @@ impl Work<'_> {
         if (self.progress)(done).is_break() {
             return Err(BlobError::Cancelled);
         }
-        self.join(span, &hashes).map_err(BlobError::at(self.folder))
+        self.join(&(begin..end), &hashes).map_err(BlobError::at(self.folder))
     }
 
     /// Builds and writes the tree over the groups of one span, whose nodes lie together.
-    fn join(&self, span: u64, hashes: &[Hash]) -> io::Result<Hash> {
-        let mut nodes = vec![0; (hashes.len() - 1) * NODE_BYTES];
-        let mut save = |index: u64, node: &tree::Node| {
-            let at = index as usize * NODE_BYTES;
-            nodes[at..at + NODE_BYTES].copy_from_slice(node);
-            Ok(())
-        };
-        let hash = tree::build(hashes, 1, 0, self.spans == 1, &mut save)?;
-        if let Some(outboard) = self.outboard {
-            let first =
-                tree::index_of(tree::groups(self.source.bytes()), span * SPAN_GROUPS, SPAN_GROUPS);
-            files::write_at(outboard, &nodes, first * NODE_BYTES as u64)?;
+    fn join(&self, span: &Range<u64>, hashes: &[Hash]) -> io::Result<Hash> {
+        let tree = tree::of(span.end - span.start);
+        let data = vec![0; tree.outboard_size() as usize];
+        let mut nodes = PreOrderMemOutboard { tree, root: NO_HASH, data };
+        let hash = tree::build(tree, hashes, self.spans == 1, &mut nodes)?;
+        if let Some(outboard) = self.outboard
+            && let Some(first) = tree::first_node(self.tree, span)
+        {
+            files::write_at(outboard, &nodes.data, first * NODE_BYTES as u64)?;
         }
         Ok(hash)
     }

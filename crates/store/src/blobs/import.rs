@@ -60,8 +60,8 @@ impl BlobStore {
                 })
                 .map_err(BlobError::at(&data))?;
             let source = Segments::inside(&data, size);
-            let root = hash(&source, &folder, None, &|_| ControlFlow::Continue(()))?;
-            let imported = Imported { id: BlobId::from_bytes(root), bytes: size, known: false };
+            let id = hash(&source, &folder, None, &|_| ControlFlow::Continue(()))?;
+            let imported = Imported { id, bytes: size, known: false };
             self.adopt(&folder, imported, name, keep, None)
         })();
         discard_unless(added, &folder).map(|imported| imported.id)
@@ -207,6 +207,6 @@ fn read(
     copy: Option<&File>,
     progress: Progress<'_>,
 ) -> Result<Imported, BlobError> {
-    let root = hash(source, folder, copy, progress)?;
-    Ok(Imported { id: BlobId::from_bytes(root), bytes: source.bytes(), known: false })
+    let id = hash(source, folder, copy, progress)?;
+    Ok(Imported { id, bytes: source.bytes(), known: false })
 }

@@ -3,12 +3,16 @@
 //! **Invariant:** what comes out is right; files that are not what they were make the blob `Changed`
 //! (or, while it is partial, a granule lost), for good.
 
+use std::cell::RefCell;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
+use bao_tree::io::EncodeError;
+use bao_tree::io::outboard::PreOrderOutboard;
+use bao_tree::io::sync::{ReadAt, encode_ranges_validated};
 use bytes::Bytes;
 use potluck_base::GROUP_BYTES;
 
@@ -16,13 +20,15 @@ use super::blob::{Blob, Handle};
 use super::entry::{lock, unix_ms};
 use super::meta::Phase;
 use super::place::{Piece, Segments, Stamp};
-use super::tree::{self, EncodeError, NODE_BYTES, Plan};
+use super::tree::{self, NODE_BYTES};
 use super::{ReadError, files};
 
 /// Most bytes that one [`Blob::read`] gives.
 pub const READ_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How long a file that was seen to be the right one is believed to be it.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// The outboard of a blob of one group.
+const NO_NODES: &[u8] = &[];
 
 impl Blob {
     /// Appends the verified encoding of a granule to `out`, as a [`Blob::write`] of another node takes
@@ -36,7 +42,12 @@ impl Blob {
         }
         self.entry.used(unix_ms());
         let bytes = self.division.bytes(granule);
-        self.verified(&bytes, true, out)
+        let length = out.len();
+        out.reserve(encoded_bytes_most(&bytes));
+        self.verify(&bytes, None, &mut *out).map_err(|error| {
+            out.truncate(length);
+            self.refused(error, &bytes)
+        })
     }
 
     /// The bytes of a range, at most [`READ_BYTES_MAX`] from its beginning on, and none behind the end
@@ -57,7 +68,8 @@ impl Blob {
         }
         self.entry.used(unix_ms());
         let mut out = Vec::with_capacity((end - begin + 2 * GROUP_BYTES) as usize);
-        self.verified(&bytes, false, &mut out)?;
+        self.verify(&bytes, Some(&mut out), io::sink())
+            .map_err(|error| self.refused(error, &bytes))?;
         let skipped = (begin % GROUP_BYTES) as usize;
         Ok(Bytes::from(out).slice(skipped..skipped + (end - begin) as usize))
     }
@@ -102,47 +114,26 @@ impl Blob {
         if self.is_changed() { ReadError::Changed } else { ReadError::Missing }
     }
 
-    fn verified(
+    /// Compares the groups that hold some bytes with the root. Appends them to `groups`, and gives the
+    /// encoding of them to `encoded`; what was given before an error must not be used. Says no more
+    /// than that something is wrong.
+    pub(crate) fn verify(
         &self,
         bytes: &Range<u64>,
-        with_nodes: bool,
-        out: &mut Vec<u8>,
-    ) -> Result<(), ReadError> {
-        let length = out.len();
-        self.collect(&tree::groups_of(bytes), with_nodes, out).map_err(|error| {
-            out.truncate(length);
-            self.refused(error, bytes)
-        })
-    }
-
-    /// Appends groups, with the nodes that lead to them if asked. Says no more than that something is
-    /// wrong.
-    pub(crate) fn collect(
-        &self,
-        groups: &Range<u64>,
-        with_nodes: bool,
-        out: &mut Vec<u8>,
+        groups: Option<&mut Vec<u8>>,
+        encoded: impl Write,
     ) -> Result<(), EncodeError> {
-        let plan = Plan::of(self.division.size(), groups);
-        let nodes = self.read_nodes(&plan).map_err(EncodeError::Io)?;
-        let segments = self.segments();
-        let read = |begin: u64, buffer: &mut [u8]| self.fill(&segments, begin, buffer);
-        tree::encode(self.entry.id.as_bytes(), &plan, &nodes, read, with_nodes, out)
-    }
-
-    fn read_nodes(&self, plan: &Plan) -> io::Result<Vec<u8>> {
-        let mut nodes = vec![0; plan.steps.len() * NODE_BYTES];
-        let mut end = 0;
-        if let Some(outboard) = &self.outboard {
-            for run in plan.node_runs() {
-                let bytes = (run.end - run.start) as usize * NODE_BYTES;
-                let offset = run.start * NODE_BYTES as u64;
-                files::read_at(outboard, &mut nodes[end..end + bytes], offset)?;
-                end += bytes;
-            }
-        }
-        nodes.truncate(end);
-        Ok(nodes)
+        let nodes: &dyn ReadAt = match &self.outboard {
+            Some(outboard) => outboard,
+            None => &NO_NODES,
+        };
+        let outboard = PreOrderOutboard {
+            root: (*self.entry.id.as_bytes()).into(),
+            tree: tree::of(self.division.size()),
+            data: nodes,
+        };
+        let data = Data { blob: self, segments: self.segments(), seen: groups.map(RefCell::new) };
+        encode_ranges_validated(data, outboard, &tree::groups_of(bytes), encoded)
     }
 
     fn fill(&self, segments: &Segments, begin: u64, buffer: &mut [u8]) -> io::Result<()> {
@@ -204,6 +195,30 @@ impl Blob {
                 ReadError::Changed
             }
         }
+    }
+}
+
+/// No encoding of these bytes is longer: a node a group, and those on the way to it.
+const fn encoded_bytes_most(bytes: &Range<u64>) -> usize {
+    let nodes = (bytes.end - bytes.start) / GROUP_BYTES + u64::BITS as u64;
+    (bytes.end - bytes.start + nodes * NODE_BYTES as u64) as usize
+}
+
+/// The bytes of a blob, wherever they lie.
+struct Data<'a> {
+    blob: &'a Blob,
+    segments: RwLockReadGuard<'a, Segments>,
+    /// Takes all that is read.
+    seen: Option<RefCell<&'a mut Vec<u8>>>,
+}
+
+impl ReadAt for Data<'_> {
+    fn read_at(&self, begin: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.blob.fill(&self.segments, begin, buffer)?;
+        if let Some(seen) = &self.seen {
+            seen.borrow_mut().extend_from_slice(buffer);
+        }
+        Ok(buffer.len())
     }
 }
 

@@ -15,7 +15,7 @@ use super::blob::{Blob, Handle, Progress};
 use super::entry::lock;
 use super::meta::Phase;
 use super::place::{Piece, Segments};
-use super::tree::{self, Decoded, NODE_BYTES, Plan};
+use super::tree::{self, Decoded, NODE_BYTES};
 use super::{WriteError, files};
 
 /// A granule that this thread alone writes.
@@ -47,11 +47,12 @@ impl Blob {
         if self.has(granule) {
             return Ok(false);
         }
-        let plan = Plan::of(self.division.size(), &self.groups(granule));
-        let decoded =
-            tree::decode(self.entry.id.as_bytes(), &plan, encoded).ok_or(WriteError::Corrupt)?;
-        let Some(claim) = self.claim(granule) else { return Ok(false) };
         let bytes = self.division.bytes(granule);
+        let root = (*self.entry.id.as_bytes()).into();
+        let tree = tree::of(self.division.size());
+        let decoded = tree::decode(root, tree, &tree::groups_of(&bytes), encoded)
+            .ok_or(WriteError::Corrupt)?;
+        let Some(claim) = self.claim(granule) else { return Ok(false) };
         let segments = self.segments();
         for piece in segments.pieces(bytes.clone()) {
             self.write_piece(&segments, &piece, &decoded)?;
