@@ -10,8 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use utoipa::ToSchema;
 
 pub(crate) use files::{
-    FetchRequest, FetchedFile, FileEntry, Files, Gc, GcEntry, Job, JobState, Jobs, Pin, ShareRequest,
-    SharedFile, Shares, Skipped, Source, Unshared,
+    FetchRequest, FetchedFile, FileEntry, Files, Gc, GcEntry, Job, JobState, Jobs, Pin,
+    ShareRequest, SharedFile, Shares, Skipped, Source, Unshared,
 };
 
 /// The header with a record's version.

@@ -112,10 +112,7 @@ impl Client {
     }
 
     /// A whole answer.
-    fn answer(
-        &self,
-        response: std::result::Result<Response<Body>, ureq::Error>,
-    ) -> Result<Answer, Failure> {
+    fn answer(&self, response: Result<Response<Body>, ureq::Error>) -> Result<Answer, Failure> {
         let mut response = response.map_err(|error| self.unreachable(&error))?;
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         Ok(Answer {

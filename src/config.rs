@@ -26,9 +26,6 @@ pub(crate) const UDP_PORT: u16 = 12345;
 /// The HTTP port of a node, if nothing else is said.
 pub(crate) const HTTP_PORT: u16 = 8080;
 
-/// Room for fetched files that nobody asked to keep, if nothing else is said.
-const CACHE_BYTES: u64 = 10 << 30;
-
 /// What a node does when it is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnTerm {
@@ -140,7 +137,7 @@ impl Default for Settings {
             },
             files: FilesPart {
                 paths: None,
-                cache_bytes: CACHE_BYTES,
+                cache_bytes: potluck::CACHE_BYTES_DEFAULT,
                 upload_rate: None,
                 download_rate: None,
             },

@@ -11,6 +11,7 @@ mod course;
 mod crowd;
 mod detection;
 mod figures;
+mod files;
 mod guest;
 mod kitchen;
 mod menu;

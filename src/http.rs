@@ -8,6 +8,7 @@ mod admin;
 mod app;
 mod debug;
 mod extract;
+mod files;
 mod guard;
 mod health;
 mod inspect;
@@ -20,6 +21,7 @@ mod server;
 mod views;
 
 pub(crate) use app::{App, StopReason};
+pub(crate) use files::clear_uploads;
 pub(crate) use guard::Rules;
 pub(crate) use listener::bind;
 pub(crate) use server::serve;

@@ -18,7 +18,7 @@ use crate::commands::network::check_entries;
 use crate::config::{self, Flag, Input, Settings};
 use crate::failure::{Exit, Failure};
 
-pub(crate) use signals::{Signals, on_first_signal};
+pub(crate) use signals::on_first_signal;
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &UpArgs) -> Result<(), Failure> {

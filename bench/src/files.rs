@@ -83,21 +83,24 @@ async fn bare_copy(from: &Path, to: &Path) -> Result<(Duration, f64)> {
     Ok(figures)
 }
 
-async fn start(folder: &Path) -> Result<Node> {
-    let builder = Node::builder().data_dir(folder).network("bench").admission(Admission::Lab);
-    Ok(builder.listen(([127, 0, 0, 1], 0).into()).start().await?)
+/// A node on loopback, in the network of `entry` if there is one.
+pub async fn start(folder: &Path, entry: Option<&Node>) -> Result<Node> {
+    let mut builder = Node::builder()
+        .data_dir(folder)
+        .network("bench")
+        .admission(Admission::Lab)
+        .listen(([127, 0, 0, 1], 0).into());
+    if let Some(entry) = entry {
+        builder = builder.entry(entry.contact());
+    }
+    let node = builder.start().await?;
+    node.ready().await?;
+    Ok(node)
 }
 
 async fn fetch(path: &Path, folder: &Path, bytes: u64) -> Result<(Duration, f64)> {
-    let sharer = start(&folder.join("sharer")).await?;
-    let fetcher = Node::builder()
-        .data_dir(folder.join("fetcher"))
-        .network("bench")
-        .admission(Admission::Lab)
-        .listen(([127, 0, 0, 1], 0).into())
-        .entry(sharer.contact());
-    let fetcher = fetcher.start().await?;
-    fetcher.ready().await?;
+    let sharer = start(&folder.join("sharer"), None).await?;
+    let fetcher = start(&folder.join("fetcher"), Some(&sharer)).await?;
     let (began, cpu) = (Instant::now(), cpu_seconds());
     let shared = sharer.files().share(path).await?;
     print("share", bytes, (began.elapsed(), cpu_seconds() - cpu));

@@ -9,6 +9,7 @@ mod kills;
 mod process;
 mod serve;
 mod summary;
+mod tree;
 
 use clap::Parser;
 
@@ -23,6 +24,8 @@ enum Measurement {
     Dht(dht::Options),
     /// A file from node to node, beside a bare QUIC stream.
     Files(files::Options),
+    /// A folder of very many small files.
+    Tree(tree::Options),
     /// A fetching node killed again and again.
     Kills(kills::Options),
     /// Memory of a node that gives much to many.
@@ -38,6 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match measurement {
             Measurement::Dht(options) => dht::run(&options).await,
             Measurement::Files(options) => files::run(&options).await,
+            Measurement::Tree(options) => tree::run(&options).await,
             Measurement::Kills(options) => kills::run(&options).await,
             Measurement::Serve(options) => serve::run(&options).await,
             Measurement::Flood(options) => flood::run(&options).await,

@@ -103,7 +103,9 @@ mod tests {
 
     #[test]
     fn only_a_node_of_this_machine_is_given_paths_of_it() {
-        for near in ["http://127.0.0.1:8080", "http://[::1]:8080", "http://[::1]", "http://localhost"] {
+        for near in
+            ["http://127.0.0.1:8080", "http://[::1]:8080", "http://[::1]", "http://localhost"]
+        {
             assert!(is_loopback(near), "{near}");
         }
         for far in ["http://10.0.0.1:8080", "http://[2001:db8::1]:8080", "http://host.example"] {

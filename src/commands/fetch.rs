@@ -110,7 +110,7 @@ fn follow(client: &Client, mut job: Job, progress: &Progress) -> Result<FetchedF
             _ => return Err(Failure::failed("the node does not say what came of the fetch")),
         }
         let from = format!("from {} of {} nodes", job.active, job.sources);
-        progress.at(job.bytes, job.bytes_total, from);
+        progress.at(job.bytes, job.bytes_total, &from);
         if interrupted.load(Ordering::Relaxed) {
             client.request("DELETE", &path, &[], None)?.good()?;
             return Err(Failure::new(Exit::Failed, "interrupted", "interrupted").hint(RESUME));
@@ -153,7 +153,7 @@ fn download(
     let tee = Tee { file: file.as_file_mut(), hasher: &mut hasher };
     let bytes = client.download(&format!("/v1/files/{}", link.id), tee, |more, total| {
         done += more;
-        progress.at(done, total, "through the node".to_owned());
+        progress.at(done, total, "through the node");
     })?;
     if hasher.finalize().as_bytes() != link.id.as_bytes() {
         let message = "the node sent other bytes than the link names";

@@ -92,7 +92,9 @@ fn id_of(client: &Client, typed: &str) -> Result<BlobId, Failure> {
     }
     if typed.starts_with("potluck:") {
         let link = typed.parse::<FileLink>();
-        return link.map(|link| link.id).map_err(|error| Failure::new(Exit::Usage, "badLink", error));
+        return link
+            .map(|link| link.id)
+            .map_err(|error| Failure::new(Exit::Usage, "badLink", error));
     }
     let digits = typed.len() >= DIGITS_MIN && typed.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !digits {

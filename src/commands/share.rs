@@ -118,9 +118,13 @@ fn upload(
     let cannot = |error| Failure::usage(format!("cannot read {}: {error}", path.display()));
     let file = File::open(path).map_err(cannot)?;
     let total = file.metadata().map_err(cannot)?.len();
-    progress.at(0, Some(total), "to the node".to_owned());
+    let mut done = 0;
     let target = with_query("/v1/files", &[("name", Some(name_of(path)?))]);
-    client.upload(&target, file, |bytes| progress.more(bytes))?.json()
+    let passed = |bytes| {
+        done += bytes;
+        progress.at(done, Some(total), "to the node");
+    };
+    client.upload(&target, file, passed)?.json()
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
         ["running", &format!("version {} for {}", status.version, span(status.uptime_seconds))],
         ["knows", &format!("{} nodes; the network has about {others} others", status.peers)],
         ["holds", &format!("{} records, {}", status.records, bytes(status.record_bytes))],
+        ["files", &format!("{}, {}", status.blobs, bytes(status.blob_bytes))],
         ["memory", &bytes(status.memory_bytes)],
     ];
     out.bytes(table(&rows.map(|row| row.map(ToString::to_string))).as_bytes());

@@ -11,6 +11,7 @@ use potluck_base::Rng;
 use super::crowd::work;
 use super::detection::Watch;
 use super::figures::{Figures, Hops};
+use super::files;
 use super::guest::{self, Guest, wait_until};
 use super::kitchen::Kitchen;
 use super::menu::Dish;
@@ -63,8 +64,17 @@ impl Course {
         self.rng.shuffle(&mut guests);
         let survivors = guests.split_off(self.plan.kill - 1);
         guests.insert(0, first);
+        // The last of the doomed: the first node itself, if it is the only one.
+        let sharer = &guests[guests.len() - 1];
+        let (fetchers, others) = survivors.split_at(self.plan.fetchers());
+        let parcel =
+            files::share_and_fetch(&self.plan, &self.kitchen, &self.stage, sharer, fetchers)?;
         self.kill(&guests, &survivors)?;
         self.figures.after_kill = self.read(&survivors, false);
+        let Self { kitchen, stage, .. } = &self;
+        let (holders, late) = (fetchers.len(), &others[0]);
+        let delivery = files::fetch_from_survivors(kitchen, stage, &parcel, holders, late)?;
+        self.figures.file = Some(delivery);
         Ok(self.finale(&survivors))
     }
 
@@ -243,7 +253,7 @@ impl Course {
         let pids: Vec<String> =
             doomed.iter().map(|guest| self.kitchen.process_id(guest.process).to_string()).collect();
         self.stage.step(
-            format!("kill {} nodes at once, the one that all entered by among them", doomed.len()),
+            format!("kill {} nodes at once, among them the one that all entered by and the one that shared", doomed.len()),
             format!("kill -9 {}", pids.join(" ")),
         );
         let watch = Watch::begin(survivors, doomed)?;

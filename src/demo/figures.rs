@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::crowd::{Pace, round};
 use super::detection::Detection;
+use super::files::Delivery;
 use crate::commands::table::table;
 
 /// The figures of one run.
@@ -20,6 +21,7 @@ pub(super) struct Figures {
     pub(super) put: Pace,
     pub(super) get: Pace,
     pub(super) hops: Hops,
+    pub(super) file: Option<Delivery>,
     pub(super) killed: usize,
     pub(super) detection: Detection,
     pub(super) memory_mib: f64,
@@ -34,6 +36,9 @@ pub(super) struct Hops {
     pub(super) max: u8,
     pub(super) lookups: usize,
 }
+
+/// A file of fewer bytes may well come from one node alone.
+const SMALL_BYTES: u64 = 16 << 20;
 
 /// A node may not hold more of the records than this.
 pub(super) const SHARE_MAX: f64 = 0.7;
@@ -64,6 +69,12 @@ impl Figures {
         need(
             self.detection.missed == 0 && self.detection.noticed > 0,
             format!("{} deaths were not noticed in time", self.detection.missed),
+        );
+        let file = self.file.unwrap_or_default();
+        need(file.verified, "the file did not come through as it was".to_owned());
+        need(
+            file.sources > 1 || file.holders < 2 || file.bytes < SMALL_BYTES,
+            format!("the file came from {} node, though {} had it", file.sources, file.holders),
         );
         need(self.hops.max > 0, "no lookup had to ask anybody".to_owned());
         need(
@@ -100,6 +111,11 @@ impl Figures {
                     self.hops.mean, self.hops.max, self.hops.lookups
                 ),
             ],
+            ["file from one node", &file_pace(self.file.map(|it| (it.bytes, it.first_seconds)))],
+            [
+                &format!("file from {} nodes", self.file.map_or(0, |file| file.sources)),
+                &file_pace(self.file.map(|file| (file.bytes, file.seconds))),
+            ],
             [
                 "a death noticed after",
                 &format!(
@@ -128,7 +144,12 @@ impl Figures {
             "conflicts": {"made": self.conflicts_made, "merged": self.conflicts_merged},
             "put": self.put.to_json(),
             "get": get,
-            "file": null,
+            "file": self.file.map(|file| json!({
+                "bytes": file.bytes,
+                "seconds": round(file.seconds, 2),
+                "sources": file.sources,
+                "verified": file.verified,
+            })),
             "killed": self.killed,
             "detectionSeconds": {
                 "median": round(self.detection.median_seconds, 2),
@@ -138,6 +159,14 @@ impl Figures {
             "ok": self.shortcomings().is_empty(),
         })
     }
+}
+
+/// How fast so many bytes came in so many seconds.
+fn file_pace(came: Option<(u64, f64)>) -> String {
+    let Some((bytes, seconds)) = came else { return "not run".to_owned() };
+    let megabytes = bytes as f64 / 1e6;
+    let rate = megabytes / seconds.max(0.001);
+    format!("{megabytes:.1} MB in {seconds:.1} s, {rate:.1} MB a second")
 }
 
 #[cfg(test)]
@@ -155,6 +184,14 @@ mod tests {
             hops: Hops { mean: 1.0, max: 1, lookups: 1 },
             detection: Detection { noticed: 1, ..Detection::default() },
             largest_share: 0.5,
+            file: Some(Delivery {
+                bytes: 1 << 30,
+                seconds: 1.0,
+                sources: 4,
+                holders: 4,
+                first_seconds: 4.0,
+                verified: true,
+            }),
             ..Figures::default()
         }
     }
@@ -162,7 +199,7 @@ mod tests {
     #[test]
     fn a_run_is_only_good_when_nothing_is_missing() {
         assert_eq!(good().shortcomings(), Vec::<String>::new());
-        let spoiled: [fn(&mut Figures); 8] = [
+        let spoiled: [fn(&mut Figures); 10] = [
             |it| it.written = 1,
             |it| it.read_back = 1,
             |it| it.after_kill = 1,
@@ -171,6 +208,8 @@ mod tests {
             |it| it.detection.missed = 1,
             |it| it.hops.max = 0,
             |it| it.largest_share = 0.71,
+            |it| it.file = it.file.map(|file| Delivery { verified: false, ..file }),
+            |it| it.file = it.file.map(|file| Delivery { sources: 1, ..file }),
         ];
         for spoil in spoiled {
             let mut figures = good();
@@ -199,7 +238,10 @@ mod tests {
             "/get/p99Ms",
             "/get/hops/mean",
             "/get/hops/max",
-            "/file",
+            "/file/bytes",
+            "/file/seconds",
+            "/file/sources",
+            "/file/verified",
             "/killed",
             "/detectionSeconds/median",
             "/detectionSeconds/max",
@@ -208,6 +250,6 @@ mod tests {
         ] {
             assert!(object.pointer(path).is_some(), "{path}");
         }
-        assert!(object["file"].is_null());
+        assert!(Figures::default().to_json()["file"].is_null());
     }
 }

@@ -2,11 +2,13 @@
 
 use std::env;
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{ChildStdout, Command};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::files::UPLOAD_RATE;
 use super::kitchen::Kitchen;
 use super::plan::Plan;
 use crate::api::{Peers, Status};
@@ -19,6 +21,7 @@ const STORE_MEMORY: &str = "16MiB";
 /// A process that was started and has not said yet where it is.
 #[derive(Debug)]
 pub(super) struct Starting {
+    number: usize,
     process: usize,
     log: String,
     lines: Receiver<String>,
@@ -27,6 +30,7 @@ pub(super) struct Starting {
 /// A node process that serves.
 #[derive(Debug, Clone)]
 pub(super) struct Guest {
+    pub(super) number: usize,
     pub(super) process: usize,
     pub(super) id: String,
     pub(super) contact: String,
@@ -42,6 +46,9 @@ pub(super) fn start(
 ) -> Result<Starting, Failure> {
     let program = env::current_exe()
         .map_err(|error| Failure::failed(format!("cannot find this program: {error}")))?;
+    let config = kitchen.path("demo.toml");
+    write_config(&config, kitchen, plan)
+        .map_err(|error| Failure::failed(format!("cannot write {}: {error}", config.display())))?;
     let mut command = Command::new(program);
     for (variable, _) in env::vars_os() {
         if variable.to_string_lossy().starts_with("POTLUCK_") {
@@ -51,17 +58,27 @@ pub(super) fn start(
     command
         .env("POTLUCK_KV_REPLICATION", plan.replication.to_string())
         .env("POTLUCK_STORE_MEMORY_BYTES", STORE_MEMORY)
+        .env("POTLUCK_FILES_UPLOAD_RATE", UPLOAD_RATE.to_string())
         .args(["up", "--admission", "lab", "--network"])
         .arg(network(plan))
         .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--exit-with-stdin"])
         .arg("--scrap")
         .arg(kitchen.path(""))
+        .arg("--config")
+        .arg(config)
         .arg("--data")
-        .arg(kitchen.path(&format!("node-{number}")))
+        .arg(kitchen.data_dir(number))
         .args(entry);
     let log = format!("node-{number}.log");
     let (process, stdout) = kitchen.spawn(&mut command, &log)?;
-    Ok(Starting { process, log, lines: lines_of(stdout) })
+    Ok(Starting { number, process, log, lines: lines_of(stdout) })
+}
+
+/// Nodes may touch their own folders and the file that is shared.
+fn write_config(at: &Path, kitchen: &Kitchen, plan: &Plan) -> std::io::Result<()> {
+    let paths = [kitchen.path(""), plan.file.clone()];
+    let paths = paths.map(|path| toml::Value::String(path.to_string_lossy().into_owned()));
+    std::fs::write(at, format!("[files]\npaths = {}\n", toml::Value::Array(paths.into())))
 }
 
 /// Other demos that run at the same time are other networks.
@@ -89,7 +106,13 @@ impl Starting {
         let url = self.line(kitchen, "http ", deadline)?;
         let client = Client::new(url, None);
         let status: Status = client.get_json("/v1/status")?;
-        Ok(Guest { process: self.process, id: status.node_id, contact, client })
+        Ok(Guest {
+            number: self.number,
+            process: self.process,
+            id: status.node_id,
+            contact,
+            client,
+        })
     }
 
     /// Waits until the node has entered the network.

@@ -43,6 +43,11 @@ impl Kitchen {
         self.path.join(name)
     }
 
+    /// The data folder of a node.
+    pub(super) fn data_dir(&self, number: usize) -> PathBuf {
+        self.path(&format!("node-{number}"))
+    }
+
     /// Starts a process that ends with the demo, its stderr kept in a file called `name`.
     pub(super) fn spawn(
         &self,

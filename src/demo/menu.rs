@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn plan(seed: u64) -> Plan {
-        Plan { nodes: 12, kill: 4, keys: 50, load: None, replication: 5, seed }
+        Plan { nodes: 12, kill: 4, keys: 50, load: None, file: "x".into(), replication: 5, seed }
     }
 
     #[test]

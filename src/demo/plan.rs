@@ -1,6 +1,6 @@
 //! What a demo is to show, and whether it can.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::DemoArgs;
@@ -16,17 +16,28 @@ pub(super) struct Plan {
     pub(super) kill: usize,
     pub(super) keys: usize,
     pub(super) load: Option<PathBuf>,
+    /// The real path of the file to share.
+    pub(super) file: PathBuf,
     pub(super) replication: u16,
     pub(super) seed: u64,
 }
 
+/// Nodes that fetch the file before its sharer is killed, if there are so many.
+const FETCHERS: usize = 4;
+
 impl Plan {
+    /// Nodes that fetch the file before its sharer is killed. One of the survivors is left to do so
+    /// afterwards.
+    pub(super) fn fetchers(&self) -> usize {
+        FETCHERS.min(self.nodes - self.kill - 1)
+    }
+
     /// The plan that was asked for.
     ///
     /// # Errors
     /// Wrong usage: it could not show what it should.
     pub(super) fn of(args: &DemoArgs) -> Result<Self, Failure> {
-        let DemoArgs { nodes, kill, keys, load, seed, .. } = args;
+        let DemoArgs { nodes, kill, keys, load, file, seed, .. } = args;
         if *kill == 0 || kill >= nodes {
             return Err(Failure::usage("--kill must be at least 1 and leave a node alive")
                 .hint("leave it out to kill a third"));
@@ -50,10 +61,27 @@ impl Plan {
             kill: (*kill).into(),
             keys: *keys as usize,
             load: load.clone(),
+            file: file_of(file.as_deref())?,
             replication,
             seed: seed.unwrap_or(clock),
         })
     }
+}
+
+/// The file that was asked for, or this program.
+fn file_of(asked: Option<&Path>) -> Result<PathBuf, Failure> {
+    let path = match asked {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe()
+            .map_err(|error| Failure::failed(format!("cannot find this program: {error}")))?,
+    };
+    let wrong = |why: &str| Failure::usage(format!("--file {} {why}", path.display()));
+    let about = path.metadata().map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+    if !about.is_file() || about.len() == 0 {
+        return Err(wrong("is no file with bytes in it"));
+    }
+    let real = path.canonicalize().map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+    if real.to_str().is_none() { Err(wrong("has a path that is no UTF-8")) } else { Ok(real) }
 }
 
 /// Replicas that survive `kill` kills at once and still leave nobody with everything.

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::time::Instant;
 
+use super::files::UPLOAD_RATE;
 use super::plan::Plan;
 use crate::out::Out;
 
@@ -27,6 +28,10 @@ impl Stage {
         self.print(format!(
             "Potluck demo: {} node processes on this machine, each record on {} of them (seed {})",
             plan.nodes, plan.replication, plan.seed
+        ));
+        self.print(format!(
+            "Each node sends at most {} MB of files a second, so that more sources are faster",
+            UPLOAD_RATE / 1_000_000
         ));
     }
 

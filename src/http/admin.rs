@@ -9,7 +9,7 @@ use axum::response::Response;
 use potluck_node::{Command, Reply};
 
 use super::app::App;
-use super::extract::body;
+use super::extract::json_body;
 use super::problem::Problem;
 use super::reply::{ask, json};
 use crate::api::{JoinRequest, Joining, Left, ProblemBody};
@@ -29,10 +29,8 @@ pub(super) async fn join(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, Problem> {
-    let bytes = body(&headers, content, JOIN_BYTES_MAX).await?;
-    let request: JoinRequest = serde_json::from_slice(&bytes).map_err(|error| {
-        Problem::bad("badBody", error).hint(r#"send {"entry":["127.0.0.1:12345"]}"#)
-    })?;
+    let hint = r#"send {"entry":["127.0.0.1:12345"]}"#;
+    let request: JoinRequest = json_body(&headers, content, JOIN_BYTES_MAX, hint).await?;
     let mut points = Vec::new();
     for entry in &request.entry {
         let point = potluck_host::parse_entry_point(entry);

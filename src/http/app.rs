@@ -15,6 +15,7 @@ use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::files::{self, JobTable, Places};
 use super::guard::Rules;
 use super::metrics::HttpCounters;
 use super::problem::Problem;
@@ -38,6 +39,8 @@ pub(crate) struct App {
     node: Node,
     settings: Settings,
     rules: Rules,
+    places: Places,
+    jobs: JobTable,
     permits: Semaphore,
     stop: watch::Sender<Option<StopReason>>,
     counters: HttpCounters,
@@ -52,7 +55,9 @@ impl App {
         stop: watch::Sender<Option<StopReason>>,
     ) -> Self {
         let permits = Semaphore::new(settings.limits.http_requests);
-        Self { node, settings, rules, permits, stop, counters: HttpCounters::default() }
+        let places = Places::new(&settings, node.data_dir());
+        let (jobs, counters) = (JobTable::default(), HttpCounters::default());
+        Self { node, settings, rules, places, jobs, permits, stop, counters }
     }
 
     pub(super) fn node(&self) -> &Node {
@@ -61,6 +66,14 @@ impl App {
 
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    pub(super) fn jobs(&self) -> &JobTable {
+        &self.jobs
     }
 
     pub(super) fn counters(&self) -> &HttpCounters {
@@ -80,6 +93,15 @@ impl App {
 pub(super) fn router(app: Arc<App>) -> Router {
     let (router, api) = OpenApiRouter::new()
         .routes(routes!(kv::get, kv::put, kv::delete))
+        .routes(routes!(files::list, files::upload::upload))
+        .routes(routes!(files::content::get, files::unshare))
+        .routes(routes!(files::content::get_inside))
+        .routes(routes!(files::list_shares, files::share))
+        .routes(routes!(files::pin, files::unpin))
+        .routes(routes!(files::gc))
+        .routes(routes!(files::fetches::list, files::fetches::begin))
+        .routes(routes!(files::fetches::one, files::fetches::cancel))
+        .routes(routes!(files::fetches::events))
         .routes(routes!(inspect::status))
         .routes(routes!(inspect::peers))
         .routes(routes!(inspect::lookup))
@@ -133,6 +155,8 @@ async fn no_such_method() -> Problem {
 async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let response = match admit(&app, &request) {
         Err(problem) => problem.into_response(),
+        // As long as the files are large; that they go on is watched elsewhere.
+        Ok(_permit) if takes_files(&request) => next.run(request).await,
         Ok(_permit) => match timeout(REQUEST_TIMEOUT, next.run(request)).await {
             Ok(response) => response,
             Err(_) => Problem::unavailable("timeout", "the node did not answer in time")
@@ -142,6 +166,11 @@ async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Resp
     };
     app.counters.count(response.status());
     finished(response)
+}
+
+/// Whether it is about reading or receiving whole files.
+fn takes_files(request: &Request) -> bool {
+    request.method() == Method::POST && matches!(request.uri().path(), "/v1/files" | "/v1/shares")
 }
 
 /// A place among the requests under way; health is answered however full it is.

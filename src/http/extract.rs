@@ -43,6 +43,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     }
 }
 
+/// A file in a folder, at the end of a path.
+#[derive(Debug)]
+pub(super) struct InFolder {
+    pub(super) id: String,
+    pub(super) path: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for InFolder {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path((id, path)) = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|error| Problem::bad("badName", error.body_text()))?;
+        Ok(Self { id, path })
+    }
+}
+
 /// Which record is meant.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -72,6 +90,17 @@ impl Target {
             }),
         }
     }
+}
+
+/// A whole body as an object; `hint` shows one.
+pub(super) async fn json_body<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    content: Body,
+    limit: usize,
+    hint: &str,
+) -> Result<T, Problem> {
+    let bytes = body(headers, content, limit).await?;
+    serde_json::from_slice(&bytes).map_err(|error| Problem::bad("badBody", error).hint(hint))
 }
 
 /// A whole body of at most `limit` bytes; a longer one is refused as soon as that is known.

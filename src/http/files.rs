@@ -1,13 +1,13 @@
 //! `/v1/files`, `/v1/shares`, `/v1/pins/..`, `/v1/gc`: what this node has and offers.
 
 mod conditional;
-mod content;
-mod fetches;
+pub(super) mod content;
+pub(super) mod fetches;
 mod jobs;
 mod media;
 mod places;
 mod stream;
-mod upload;
+pub(super) mod upload;
 
 use std::sync::Arc;
 
@@ -30,14 +30,8 @@ use crate::api::{
 };
 use crate::failure::Exit;
 
-pub(super) use content::{__path_get, __path_get_inside, get, get_inside};
-pub(super) use fetches::{
-    __path_begin, __path_cancel, __path_events, __path_list as __path_list_fetches, __path_one,
-    begin, cancel, events, list as list_fetches, one,
-};
 pub(super) use jobs::JobTable;
 pub(super) use places::Places;
-pub(super) use upload::{__path_upload, upload};
 pub(crate) use upload::clear as clear_uploads;
 
 /// Enough for a path and a name.
@@ -78,10 +72,8 @@ fn id_of(typed: &str) -> Result<BlobId, Problem> {
 
 /// What was shared, as it is told.
 fn shared_file(shared: &Shared) -> SharedFile {
-    let skipped = |(path, reason): &(String, String)| Skipped {
-        path: path.clone(),
-        reason: reason.clone(),
-    };
+    let skipped =
+        |(path, reason): &(String, String)| Skipped { path: path.clone(), reason: reason.clone() };
     SharedFile {
         link: shared.link.to_string(),
         id: shared.id.to_string(),

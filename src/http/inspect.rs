@@ -26,6 +26,8 @@ pub(super) struct SpaceQuery {
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
 pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let status = app.node().status().await.map_err(|_| Problem::stopped())?;
+    // A node that cannot say has none.
+    let files = app.node().files().list().await.unwrap_or_default();
     Ok(json(&Status {
         node_id: app.node().node_id().to_string(),
         contact: status.view.contact.to_string(),
@@ -38,8 +40,8 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Response, Prob
         network_size_estimate: status.view.network_size_estimate,
         records: status.store.stats.records,
         record_bytes: status.store.stats.record_bytes,
-        blobs: 0,
-        blob_bytes: 0,
+        blobs: files.len() as u64,
+        blob_bytes: files.iter().map(|file| file.have_bytes).sum(),
         memory_bytes: status.memory_bytes.unwrap_or(0),
     }))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use potluck_node::{Command, Put, Reply, WriteContext};
 use potluck_record::{Kind, Space};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::app::App;
 use super::extract::{Asked, Named, Target, body};
 use super::problem::Problem;
-use super::reply::{absent, ask, conflict, json, siblings};
+use super::reply::{absent, ask, conflict, json, matches, siblings};
 use crate::api::{
     BLIND, CONTEXT_HEADER, KIND_HEADER, ProblemBody, Siblings, VERSION_HEADER, Written, rfc3339,
 };
@@ -229,17 +229,6 @@ pub(super) async fn get(
     }
 }
 
-/// Whether the asker has the answer with this tag already.
-fn matches(headers: &HeaderMap, tag: &str) -> bool {
-    headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|item| item.trim().trim_start_matches("W/"))
-        .any(|item| item == tag || item == "*")
-}
-
 fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
@@ -247,15 +236,6 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_tag_matches_in_a_list_and_weakly() {
-        let mut headers = HeaderMap::new();
-        assert!(!matches(&headers, "\"a\""));
-        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"b\", W/\"a\""));
-        assert!(matches(&headers, "\"a\""));
-        assert!(!matches(&headers, "\"c\""));
-    }
 
     #[test]
     fn a_context_is_absent_none_or_one_that_a_read_returned() {

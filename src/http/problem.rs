@@ -54,6 +54,12 @@ impl Problem {
             .hint("split it over several names")
     }
 
+    /// There is no room.
+    pub(super) fn no_space(detail: impl ToString) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, Exit::NoSpace, "noSpace", detail)
+            .hint("make room on the disk")
+    }
+
     /// The node has stopped.
     pub(super) fn stopped() -> Self {
         Self::unavailable("stopped", "the node has stopped").hint("start it again with potluck up")
@@ -76,6 +82,11 @@ impl Problem {
     pub(super) fn with(mut self, set: impl FnOnce(&mut ProblemBody)) -> Self {
         set(&mut self.0);
         self
+    }
+
+    /// What is told.
+    pub(super) fn into_body(self) -> ProblemBody {
+        *self.0
     }
 
     fn status(&self) -> StatusCode {
@@ -174,8 +185,7 @@ fn of_storage(failure: StorageFailure, detail: String) -> Problem {
 }
 
 fn no_space(detail: String) -> Problem {
-    Problem::new(StatusCode::INSUFFICIENT_STORAGE, Exit::NoSpace, "noSpace", detail)
-        .hint("make room on the disk or raise [store] disk_bytes")
+    Problem::no_space(detail).hint("make room on the disk or raise [store] disk_bytes")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Asking the core, and its answers as they are shown.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
 use potluck::Node;
@@ -67,5 +67,32 @@ pub(super) fn json<T: serde::Serialize>(object: &T) -> Response {
     match serde_json::to_vec(object) {
         Ok(bytes) => ([("content-type", "application/json")], bytes).into_response(),
         Err(_) => Problem::unexpected().into_response(),
+    }
+}
+
+/// Whether the asker has the answer with this tag already.
+pub(super) fn matches(headers: &HeaderMap, tag: &str) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|item| item.trim().trim_start_matches("W/"))
+        .any(|item| item == tag || item == "*")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_tag_matches_in_a_list_and_weakly() {
+        let mut headers = HeaderMap::new();
+        assert!(!matches(&headers, "\"a\""));
+        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"b\", W/\"a\""));
+        assert!(matches(&headers, "\"a\""));
+        assert!(!matches(&headers, "\"c\""));
     }
 }

@@ -47,6 +47,7 @@ pub(super) async fn run(
     let listener = http::bind(&settings).await?;
     let url = url_of(&listener)?;
     let node = start(&settings).await?;
+    http::clear_uploads(node.data_dir());
     let url_file = url_file(node.data_dir());
     if let Err(error) = std::fs::write(&url_file, format!("{url}\n")) {
         // The node works without, and a full disk may have room again later.

@@ -40,6 +40,13 @@ fn wrong_usage_is_refused_without_any_node() {
         (&["up"], "--admission lab"),
         (&["up", "--admission", "lab", "--http", "0.0.0.0:0"], "token_file"),
         (&["demo", "--nodes", "5", "--kill", "4"], "--nodes"),
+        (&["demo", "--file", "/nowhere/at/all"], "/nowhere/at/all"),
+        (&["share", "/nowhere/at/all"], "/nowhere/at/all"),
+        (&["share", "/", "--as", &long], "512"),
+        (&["fetch"], "LINK"),
+        (&["fetch", "potluck:nonsense"], "damaged"),
+        (&["fetch", &long], "512"),
+        (&["unshare", "nonsense"], "64 hexadecimal digits"),
         (&["demo", "--load", "/nowhere/at/all"], "/nowhere/at/all"),
     ];
     for (arguments, about) in cases {
@@ -72,6 +79,8 @@ fn unknown_and_contradictory_configuration_is_refused() {
         ("[kw]\nreplication = 3\n", "[kv]"),
         ("[kv]\nreplication = \"three\"\n", "whole number"),
         ("[kv]\nreplication = 20\n", "siblings"),
+        ("[files]\npaths = [\"here\"]\n", "absolute"),
+        ("[files]\nupload_rate = 1\n", "16KiB"),
         ("[kv]\nreplication = 3\nwrite_quorum = 4\n", "quorum"),
         ("this is no TOML", "line 1"),
     ];

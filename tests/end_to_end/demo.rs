@@ -8,7 +8,9 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::process::{PATIENCE, program, run, wait_until};
+use crate::process::{PATIENCE, noise, program, run, wait_until};
+
+const FILE_BYTES: usize = 20 << 20;
 
 /// A demo that makes its folder in `folder`.
 fn demo_in(folder: &Path) -> Command {
@@ -37,8 +39,12 @@ fn under_way(folder: &Path) -> Child {
 #[test]
 fn a_small_demo_loses_nothing_and_says_what_it_measured() {
     let folder = tempfile::tempdir().expect("folder");
+    let outside = tempfile::tempdir().expect("folder");
+    let file = outside.path().join("a file, with a comma");
+    std::fs::write(&file, noise(1, FILE_BYTES)).expect("written");
     let mut command = demo_in(folder.path());
-    let demo = run(command.args(["--keys", "120", "--seed", "7", "--exit", "--json"]), b"");
+    command.args(["--keys", "120", "--seed", "7", "--exit", "--json", "--file"]).arg(&file);
+    let demo = run(&mut command, b"");
     assert_eq!(demo.code, 0, "{}", demo.stderr);
     assert_eq!(demo.stdout.lines().count(), 1);
     let figures: Value = serde_json::from_str(&demo.stdout).expect("one object");
@@ -48,6 +54,11 @@ fn a_small_demo_loses_nothing_and_says_what_it_measured() {
     for count in ["written", "readBack", "afterKill"] {
         assert_eq!(figures["records"][count], 120, "{count}");
     }
+    let file = &figures["file"];
+    assert_eq!(file["bytes"], FILE_BYTES);
+    assert_eq!(file["verified"], true);
+    assert!(file["seconds"].as_f64() > Some(0.0), "{file}");
+    assert!(file["sources"].as_u64() >= Some(1), "{file}");
     assert_eq!(figures["conflicts"]["made"], figures["conflicts"]["merged"]);
     assert!(figures["get"]["hops"]["max"].as_u64() > Some(0));
     assert!(figures["detectionSeconds"]["max"].as_f64() > Some(0.0));
@@ -58,7 +69,9 @@ fn a_small_demo_loses_nothing_and_says_what_it_measured() {
 fn files_of_a_folder_come_back_byte_for_byte() {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
     let mut command = program();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     command.args(["demo", "--nodes", "5", "--kill", "1", "--exit", "--json", "--load", source]);
+    command.args(["--file", file]);
     let demo = run(&mut command, b"");
     assert_eq!(demo.code, 0, "{}", demo.stderr);
     let figures: Value = serde_json::from_str(&demo.stdout).expect("one object");

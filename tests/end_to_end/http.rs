@@ -8,9 +8,9 @@ use ureq::{Agent, Body};
 
 use crate::process::Node;
 
-type Response = ureq::http::Response<Body>;
+pub(crate) type Response = ureq::http::Response<Body>;
 
-fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+pub(crate) fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
     let config = Agent::config_builder().http_status_as_error(false).proxy(None).build();
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in headers {
@@ -24,7 +24,7 @@ fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Respon
     response.expect("an answer")
 }
 
-fn get(node: &Node, path: &str) -> Response {
+pub(crate) fn get(node: &Node, path: &str) -> Response {
     ask("GET", &format!("{}{path}", node.url), &[], b"")
 }
 
@@ -33,15 +33,15 @@ fn put(node: &Node, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Respon
     ask("PUT", &format!("{}{path}", node.url), &headers, body)
 }
 
-fn json(mut response: Response) -> Value {
+pub(crate) fn json(mut response: Response) -> Value {
     serde_json::from_slice(&response.body_mut().read_to_vec().expect("a body")).expect("JSON")
 }
 
-fn header(response: &Response, name: &str) -> String {
+pub(crate) fn header(response: &Response, name: &str) -> String {
     response.headers().get(name).map_or("", |value| value.to_str().expect("text")).to_owned()
 }
 
-fn problem(response: Response, status: u16, exit: u64) {
+pub(crate) fn problem(response: Response, status: u16, exit: u64) {
     assert_eq!(response.status(), status);
     assert_eq!(header(&response, "content-type"), "application/problem+json");
     let body = json(response);
@@ -168,10 +168,19 @@ fn a_node_shows_what_it_does() {
     assert_eq!(json(get(&second, "/readyz"))["ready"], true);
     assert_eq!(get(&second, "/healthz").status(), 200);
     let metrics = get(&second, "/metrics").body_mut().read_to_string().expect("text");
-    assert!(metrics.contains("potluck_dht_contacts 1.0"), "{metrics}");
+    for line in ["potluck_dht_contacts 1.0", "potluck_files_completed_total 0"] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
     let api = json(get(&second, "/openapi.json"));
     assert_eq!(api["openapi"], "3.1.0");
-    for path in ["/v1/kv/{name}", "/v1/status", "/debug/data", "/metrics", "/v1/leave"] {
+    for path in [
+        "/v1/kv/{name}",
+        "/v1/status",
+        "/v1/files/{id}/{path}",
+        "/debug/data",
+        "/metrics",
+        "/v1/leave",
+    ] {
         assert!(api["paths"][path].is_object(), "{path}");
     }
 }

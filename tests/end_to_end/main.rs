@@ -4,6 +4,9 @@
 
 mod bad_input;
 mod demo;
+mod files;
+mod files_http;
+mod files_lasting;
 mod http;
 mod process;
 mod records;

@@ -133,6 +133,12 @@ impl Node {
         assert!(status.expect("there is a kill command").success());
     }
 
+    /// Kills the process, as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ended");
+    }
+
     /// Closes the node's stdin.
     pub(crate) fn close_stdin(&mut self) {
         drop(self.child.stdin.take());
@@ -161,6 +167,8 @@ impl Drop for Node {
 pub(crate) fn up(data: &Path) -> Command {
     let mut command = program();
     command
+        // Whoever calls a node may name files in the user's home: here that is the data folder.
+        .env("HOME", data)
         .args(["up", "--network", "test", "--admission", "lab", "--exit-with-stdin", "--data"])
         .arg(data)
         .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
@@ -175,4 +183,18 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         thread::yield_now();
         thread::park_timeout(Duration::from_millis(10));
     }
+}
+
+/// Bytes without a pattern, the same for the same seed.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    // SplitMix64.
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = state;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    };
+    std::iter::repeat_with(next).flat_map(u64::to_le_bytes).take(length).collect()
 }

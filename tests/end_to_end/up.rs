@@ -71,11 +71,15 @@ fn the_printed_configuration_is_whole_and_loads_again() {
     let mut command = up(folder.path());
     let printed = run(command.env("POTLUCK_KV_REPLICATION", "5").arg("--print-config"), b"");
     assert_eq!(printed.code, 0, "{}", printed.stderr);
-    for line in ["[dht]", "replication = 5", "admission = \"lab\"", "# Replicas of a record"] {
+    for line in
+        ["[dht]", "[files]", "replication = 5", "admission = \"lab\"", "# Replicas of a record"]
+    {
         assert!(printed.stdout.contains(line), "{line} is missing");
     }
     let file = folder.path().join("potluck.toml");
     fs::write(&file, &printed.stdout).expect("written");
-    let again = run(program().args(["up", "--print-config", "--config"]).arg(&file), b"");
+    let mut command = program();
+    command.env("HOME", folder.path()).args(["up", "--print-config", "--config"]).arg(&file);
+    let again = run(&mut command, b"");
     assert_eq!(again.stdout, printed.stdout, "{}", again.stderr);
 }

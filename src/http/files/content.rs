@@ -135,8 +135,7 @@ fn name_of(reader: &Reader, id: &BlobId) -> String {
 
 fn not_there(bytes: u64) -> Response {
     let detail = format!("the file has {bytes} bytes and not those");
-    let problem =
-        Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, Exit::Usage, "badRange", detail);
+    let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, Exit::Usage, "badRange", detail);
     ([(header::CONTENT_RANGE, format!("bytes */{bytes}"))], problem).into_response()
 }
 
@@ -155,16 +154,18 @@ fn bytes_of(reader: Reader, range: Range<u64>) -> Body {
 async fn pour(mut reader: Reader, range: Range<u64>, pieces: &Pieces) {
     let mut at = range.start;
     while at < range.end {
-        let end = (at + PIECE).min(range.end);
-        let piece = reader.read(at..end).await;
-        let piece = piece.map_err(|error| io::Error::other(error.to_string()));
-        let failed = piece.is_err();
+        let piece = match reader.read(at..(at + PIECE).min(range.end)).await {
+            Ok(piece) if piece.is_empty() => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            Ok(piece) => Ok(piece),
+            Err(error) => Err(io::Error::other(error.to_string())),
+        };
+        let read = piece.as_ref().map_or(0, |piece| piece.len() as u64);
         // Whoever hung up or takes nothing needs no more.
         let sent = timeout(SEND_TIMEOUT, pieces.send(piece)).await;
-        if failed || !matches!(sent, Ok(Ok(()))) {
+        if read == 0 || !matches!(sent, Ok(Ok(()))) {
             return;
         }
-        at = end;
+        at += read;
     }
 }
 

@@ -118,9 +118,6 @@ mod tests {
     #[test]
     fn a_name_cannot_end_its_header() {
         let text = disposition("ü\"\r\nx.png");
-        assert_eq!(
-            text,
-            "inline; filename=\"____x.png\"; filename*=UTF-8''%C3%BC%22%0D%0Ax.png"
-        );
+        assert_eq!(text, "inline; filename=\"____x.png\"; filename*=UTF-8''%C3%BC%22%0D%0Ax.png");
     }
 }

@@ -57,14 +57,24 @@ fn copy_folder(blob: &Blob, manifest: &Manifest, to: &Path) -> Result<(), FilesE
         }
         copy(blob, begin..begin + file.bytes, &path)?;
         begin += file.bytes;
-        #[cfg(unix)]
         if file.executable {
-            use std::os::unix::fs::PermissionsExt as _;
-            let mode = std::fs::metadata(&path).map_err(io)?.permissions().mode();
-            let permissions = std::fs::Permissions::from_mode(mode | (mode & 0o444) >> 2);
-            std::fs::set_permissions(&path, permissions).map_err(io)?;
+            make_executable(&path).map_err(io)?;
         }
     }
+    Ok(())
+}
+
+/// Lets everybody execute a file who may read it, where the system knows such a thing.
+pub(super) fn make_executable(path: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(path)?.permissions().mode();
+        let permissions = std::fs::Permissions::from_mode(mode | (mode & 0o444) >> 2);
+        std::fs::set_permissions(path, permissions)?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use potluck_swarm::{Begin, FetchError, FetchId, FetchReport, FileLink, Input, Li
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::{Files, FilesError, blocking, lock, share};
+use super::{Files, FilesError, blocking, export, lock, share};
 use crate::handle::Request;
 
 /// How often a job looks how it stands, and writes are made safe from a loss of power.
@@ -210,10 +210,8 @@ impl Files {
         wanted: WantedBlob,
         hear: &(dyn Fn(FetchProgress) + Send + Sync),
     ) -> Result<Done, FilesError> {
-        let store = self.store()?;
         let id = wanted.id;
-        let here = blocking(move || Ok(store.get(&id)?.filter(|blob| blob.is_complete()))).await?;
-        if let Some(blob) = here {
+        if let Some(blob) = self.intact(id).await? {
             return Ok(Done { blob, report: FetchReport::default(), resumed: 0 });
         }
         let fetch = self.fetch_id();
@@ -253,6 +251,26 @@ impl Files {
         };
         guard.over = true;
         result
+    }
+
+    /// A blob that is here whole and as it was. One whose files somebody changed or removed is not
+    /// given to others any more and may be fetched anew.
+    pub(super) async fn intact(&self, id: BlobId) -> Result<Option<Arc<Blob>>, FilesError> {
+        let store = self.store()?;
+        let looked = blocking(move || {
+            let whole = store.get(&id)?.filter(|blob| blob.is_complete());
+            Ok(whole.map(|blob| (blob.check_files().is_ok(), blob)))
+        });
+        match looked.await? {
+            Some((true, blob)) => Ok(Some(blob)),
+            Some((false, blob)) => {
+                // Whoever holds a blob keeps it from being replaced.
+                drop(blob);
+                self.tell(Input::Released { blob: id }).await?;
+                Ok(None)
+            }
+            None => Ok(None),
+        }
     }
 
     async fn look(&self, fetch: FetchId) -> Option<FetchProgress> {
@@ -444,10 +462,8 @@ impl Files {
         hear: &(dyn Fn(FetchProgress) + Send + Sync),
     ) -> Result<Option<Done>, FilesError> {
         let name = share::stored_name(LinkKind::File, &way.name);
-        if self.is_at(&id, &way.there) {
-            let files = self.clone();
-            let blob = blocking(move || files.blob(&id)).await?;
-            return Ok(Some(Done { blob, report: FetchReport::default(), resumed: 0 }));
+        if let Some(here) = self.already_at(id, &way.there).await? {
+            return Ok(Some(here));
         }
         way.check_free()?;
         let target = Target::File(way.aside.clone());
@@ -460,6 +476,15 @@ impl Files {
         })
         .await?;
         Ok(Some(done))
+    }
+
+    /// A blob that lies whole and unchanged where it is to go.
+    async fn already_at(&self, id: BlobId, there: &Path) -> Result<Option<Done>, FilesError> {
+        if !self.is_at(&id, there) {
+            return Ok(None);
+        }
+        let whole = self.intact(id).await?;
+        Ok(whole.map(|blob| Done { blob, report: FetchReport::default(), resumed: 0 }))
     }
 
     /// The data, if there is any, and the manifest.
@@ -477,10 +502,7 @@ impl Files {
         let files = self.clone();
         let manifest = blocking(move || files.manifest(&id)).await?;
         let data = manifest.data();
-        if self.is_at(&data, &way.there) {
-            let files = self.clone();
-            let blob = blocking(move || files.blob(&data)).await?;
-            let here = Done { blob, report: FetchReport::default(), resumed: 0 };
+        if let Some(here) = self.already_at(data, &way.there).await? {
             return Ok((Some(here), Some(listed)));
         }
         way.check_free()?;
@@ -549,6 +571,9 @@ impl Way {
                 std::fs::create_dir_all(folder).map_err(io)?;
             }
             std::fs::File::create(&file.path).map_err(io)?;
+            if file.executable {
+                export::make_executable(&file.path).map_err(io)?;
+            }
         }
         Ok(std::fs::rename(&self.aside, &self.there).map_err(io)?)
     }

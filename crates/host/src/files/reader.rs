@@ -65,9 +65,7 @@ impl Files {
 
     /// Opens a whole blob; begins to fetch it if it is not here.
     async fn open_blob(&self, id: BlobId, root: BlobId, name: &str) -> Result<Reader, FilesError> {
-        let files = self.clone();
-        let here = blocking(move || Ok(files.store()?.get(&id)?)).await?;
-        if let Some(blob) = here.filter(|blob| blob.is_complete()) {
+        if let Some(blob) = self.intact(id).await? {
             return Ok(self.reader(blob, None));
         }
         let mut failed = None;

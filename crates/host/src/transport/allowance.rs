@@ -3,7 +3,8 @@
 //!
 //! Calls have a fixed window of their own. Every fetch of ours adds a whole stream's window to what
 //! the peer may send on the connection, so that fetches whose reader stands still can never use up
-//! what calls need. Credit that was given cannot be taken back in QUIC, so a connection keeps the
+//! what calls need; since the library tells the peer of what was read only when it is an eighth of
+//! the whole window, the window is larger by that much. Credit that was given cannot be taken back in QUIC, so a connection keeps the
 //! windows of as many fetches as it ever had at once, and the node's budget is given back when the
 //! connection closes; if the budget is used up, an idle connection that holds some of it is closed.
 
@@ -91,7 +92,7 @@ impl Allowance {
         let mut windows = self.lock();
         windows.receiving += 1;
         windows.granted.push(permit);
-        let bytes = self.window_bytes(windows.granted.len());
+        let bytes = self.window_bytes(windows.granted.len()) * 8 / 7;
         // Far below the most that QUIC can count.
         self.connection
             .set_receive_window(noq::VarInt::from_u64(bytes).unwrap_or(noq::VarInt::MAX));

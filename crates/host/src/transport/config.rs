@@ -17,10 +17,10 @@ pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024 + 64 * 1024;
 /// stream apart until it is read, and closes the whole connection when that makes 2048 pieces: a
 /// reader that stands still for a moment must never let it come so far. The shortest packets, 1200
 /// bytes, hold no less than 968 bytes of a stream where they count as one piece.
-pub const FETCH_WINDOW_BYTES_MAX: u32 = 2048 * 960;
+pub const FETCH_WINDOW_BYTES_MAX: u32 = 8 << 20;
 
 /// Longest datagram that we receive and send: four of them fill what one system call carries.
-pub(super) const DATAGRAM_BYTES_MAX: u16 = 16_376;
+pub(super) const DATAGRAM_BYTES_MAX: u16 = 16_368;
 
 /// The first byte of a fetch's request, by which its stream is told from a call's.
 pub const FETCH_BYTE: u8 = b'F';

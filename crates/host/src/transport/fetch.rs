@@ -88,11 +88,11 @@ impl FetchStream {
 
     async fn read_frame(&mut self) -> Result<Option<Bytes>, FetchError> {
         let mut length = [0; LENGTH_BYTES];
-        for index in 0..LENGTH_BYTES {
+        for (index, byte) in length.iter_mut().enumerate() {
             if self.unused.is_empty() && self.fill().await? == 0 {
                 return if index == 0 { Ok(None) } else { Err(FetchError::Broken) };
             }
-            length[index] = self.take(1)[0];
+            *byte = self.take(1)[0];
         }
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if length > FRAME_BYTES_MAX {
@@ -215,9 +215,9 @@ impl Inner {
         lease: Lease,
         request: Bytes,
     ) -> Result<(FetchStream, impl Future<Output = Option<noq::VarInt>> + use<>), Failure> {
-        let turns = Arc::clone(&lease.allowance().fetches);
-        let turn = turns.acquire_owned().await.map_err(|_| Failure::Over(CallError::Closed))?;
-        let window = self.pool.window(&lease, turn).await;
+        let window = timeout(self.config.dial_timeout, self.pool.window(&lease))
+            .await
+            .map_err(|_| Failure::Over(CallError::Busy))?;
         let (send, stream) = lease.connection().open_bi().await?;
         let mut outgoing = Outgoing::new(send);
         let mut stream = FetchStream {

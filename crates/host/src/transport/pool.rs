@@ -168,18 +168,21 @@ impl Pool {
         self.lock().slots.len()
     }
 
+    /// Connections that nobody uses.
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        self.lock().slots.values().filter(|slot| slot.leases == 0).count()
+    }
+
     pub(super) fn evicted(&self) -> u64 {
         self.lock().evicted
     }
 
-    /// Waits for a window for one more fetch of ours on the connection of `lease`, whose `turn` it
-    /// is.
-    pub(super) async fn window(
-        self: &Arc<Self>,
-        lease: &Lease,
-        turn: OwnedSemaphorePermit,
-    ) -> Window {
+    /// Waits until the connection of `lease` may have one more fetch of ours, and for its window.
+    pub(super) async fn window(self: &Arc<Self>, lease: &Lease) -> Window {
         let allowance = Arc::clone(&lease.allowance);
+        let turns = Arc::clone(&allowance.fetches);
+        let turn = turns.acquire_owned().await.expect("nobody closes the semaphore");
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);

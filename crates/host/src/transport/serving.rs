@@ -81,6 +81,13 @@ impl FrameSender {
         Ok(())
     }
 
+    /// Sends what need not be a frame.
+    #[cfg(test)]
+    pub(super) async fn send_raw(&mut self, bytes: &'static [u8]) {
+        let mut parts = [Bytes::from_static(bytes)];
+        self.stream.send_some(&mut &mut parts[..]).await.expect("the stream is open");
+    }
+
     /// Says that there are no more frames. What was sent still goes out in the background. Must be called in the tokio runtime.
     pub fn finish(self) {
         let Self { mut stream, stall, rest, .. } = self;

@@ -2,6 +2,8 @@
 
 mod calls;
 mod failures;
+mod fetch_limits;
+mod fetches;
 mod limits;
 
 use std::net::SocketAddr;
@@ -85,6 +87,45 @@ impl Node {
         bounded(self.transport.next_incoming()).await.expect("open")
     }
 
+    async fn fetch(
+        &self,
+        peer: &Self,
+        request: impl Into<Bytes>,
+    ) -> Result<FetchStream, CallError> {
+        bounded(self.transport.fetch(&peer.contact, request.into())).await
+    }
+
+    async fn incoming_fetch(&self) -> IncomingFetch {
+        bounded(self.transport.next_incoming_fetch()).await.expect("open")
+    }
+
+    /// Opens a fetch and gives both ends of it.
+    async fn fetch_both(&self, peer: &Self) -> (FetchStream, FrameSender) {
+        let (stream, fetch) = tokio::join!(self.fetch(peer, "some"), peer.incoming_fetch());
+        (stream.unwrap(), fetch.sender)
+    }
+
+    /// Serves every fetch with `frames` frames of `length` bytes each.
+    fn serve(mut self, frames: usize, length: usize) -> Self {
+        let transport = self.transport.clone();
+        let frame = Bytes::from(vec![5; length]);
+        self._tasks.spawn(async move {
+            let mut servings = JoinSet::new();
+            while let Some(mut fetch) = transport.next_incoming_fetch().await {
+                let frame = frame.clone();
+                servings.spawn(async move {
+                    for _ in 0..frames {
+                        if fetch.sender.send(frame.clone()).await.is_err() {
+                            return;
+                        }
+                    }
+                    fetch.sender.finish();
+                });
+            }
+        });
+        self
+    }
+
     fn stats(&self) -> TransportStats {
         self.transport.stats()
     }
@@ -111,4 +152,14 @@ async fn drive(
             }
         }
     }
+}
+
+/// Reads to the end; how many frames and bytes there were.
+async fn read_all(stream: &mut FetchStream) -> Result<(usize, usize), FetchError> {
+    let (mut frames, mut bytes) = (0, 0);
+    while let Some(frame) = bounded(stream.next()).await? {
+        frames += 1;
+        bytes += frame.len();
+    }
+    Ok((frames, bytes))
 }

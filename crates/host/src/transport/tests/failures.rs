@@ -80,12 +80,12 @@ async fn a_stream_that_breaks_off_is_not_taken_for_a_request() {
 }
 
 /// A node in a runtime of its own, whose end sends nobody a word, like that of a killed process.
-struct Process {
+pub(super) struct Process {
     runtime: tokio::runtime::Runtime,
 }
 
 impl Process {
-    fn start(seed: u8, address: SocketAddr) -> (Self, Contact) {
+    pub(super) fn start(seed: u8, address: SocketAddr) -> (Self, Contact) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -103,7 +103,7 @@ impl Process {
         (Self { runtime }, contact)
     }
 
-    async fn kill(self) {
+    pub(super) async fn kill(self) {
         let stop = move || self.runtime.shutdown_timeout(BOUND);
         tokio::task::spawn_blocking(stop).await.unwrap();
     }

@@ -1,0 +1,156 @@
+//! `/v1/fetches`: bringing files and folders to this machine.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use potluck::FileLink;
+use tokio::time::{sleep, timeout};
+
+use super::jobs::Job;
+use super::stream::{Pieces, stream};
+use super::{REQUEST_BYTES_MAX, created};
+use crate::api::{FetchRequest, Job as JobView, JobState, Jobs, ProblemBody};
+use crate::http::app::App;
+use crate::http::extract::{Named, json_body};
+use crate::http::problem::Problem;
+use crate::http::reply::json;
+
+/// Between two events.
+const EVENT_PAUSE: Duration = Duration::from_millis(500);
+/// After so long without news something is sent all the same, to see whether anybody listens.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// Whoever takes nothing for so long gets no more.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Begin to fetch a file or folder into a folder of this machine. If the same is being fetched
+/// already, that fetch is the answer.
+#[utoipa::path(post, path = "/v1/fetches",
+    request_body = FetchRequest,
+    responses(
+        (status = 202, body = JobView),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "outside of [files] paths, or not writable"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(in crate::http) async fn begin(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, Problem> {
+    let hint = r#"send {"link":"potluck:..","to":"/a/folder"}"#;
+    let request: FetchRequest = json_body(&headers, content, REQUEST_BYTES_MAX, hint).await?;
+    let link: FileLink = request.link.parse().map_err(|error| Problem::bad("badLink", error))?;
+    let to = app.places().to_write(&request.to).await?;
+    let files = app.node().files();
+    let start = || files.fetch(&link).to(&to).start();
+    let job = app.jobs().begin(link.clone(), to.clone(), start)?;
+    Ok(created(StatusCode::ACCEPTED, &job.view()))
+}
+
+/// The fetches of this node.
+#[utoipa::path(get, path = "/v1/fetches", responses((status = 200, body = Jobs)))]
+pub(in crate::http) async fn list(State(app): State<Arc<App>>) -> Response {
+    json(&Jobs { fetches: app.jobs().all().iter().map(Job::view).collect() })
+}
+
+/// How far a fetch is.
+#[utoipa::path(get, path = "/v1/fetches/{job}",
+    params(("job" = String, Path, description = "its id")),
+    responses(
+        (status = 200, body = JobView),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(in crate::http) async fn one(
+    State(app): State<Arc<App>>,
+    Named(job): Named,
+) -> Result<Response, Problem> {
+    Ok(json(&app.jobs().find(&job)?.view()))
+}
+
+/// Call a fetch off. What came is kept, and the same fetch goes on from there.
+#[utoipa::path(delete, path = "/v1/fetches/{job}",
+    params(("job" = String, Path, description = "its id")),
+    responses(
+        (status = 200, body = JobView),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(in crate::http) async fn cancel(
+    State(app): State<Arc<App>>,
+    Named(job): Named,
+) -> Result<Response, Problem> {
+    let job = app.jobs().find(&job)?;
+    job.cancel();
+    Ok(json(&job.view()))
+}
+
+/// How far a fetch is, again and again: `progress` at most twice a second, at last `done`, `failed`
+/// or `cancelled`. The data of each is the fetch.
+#[utoipa::path(get, path = "/v1/fetches/{job}/events",
+    params(("job" = String, Path, description = "its id")),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(in crate::http) async fn events(
+    State(app): State<Arc<App>>,
+    Named(job): Named,
+) -> Result<Response, Problem> {
+    let job = app.jobs().find(&job)?;
+    let (pieces, body) = stream();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = pieces.closed() => {}
+            () = tell(job, &pieces) => {}
+        }
+    });
+    Ok(([(header::CONTENT_TYPE, "text/event-stream")], body).into_response())
+}
+
+/// Tells of a fetch until it has ended or nobody listens.
+async fn tell(job: Job, pieces: &Pieces) {
+    let mut fetch = job.fetch.clone();
+    let mut over = job.fetch.clone();
+    loop {
+        let view = job.view();
+        let ended = view.state != JobState::Running;
+        if !send(pieces, event(&view)).await || ended {
+            return;
+        }
+        let news = async {
+            fetch.changed().await;
+            sleep(EVENT_PAUSE).await;
+        };
+        let next = async {
+            tokio::select! {
+                () = news => {}
+                _ = over.wait() => {}
+            }
+        };
+        if timeout(SILENCE_MAX, next).await.is_err() && !send(pieces, ":\n\n".to_owned()).await {
+            return;
+        }
+    }
+}
+
+async fn send(pieces: &Pieces, text: String) -> bool {
+    matches!(timeout(SEND_TIMEOUT, pieces.send(Ok(text.into()))).await, Ok(Ok(())))
+}
+
+/// One server-sent event.
+fn event(view: &JobView) -> String {
+    let name = match view.state {
+        JobState::Running => "progress",
+        JobState::Done => "done",
+        JobState::Failed => "failed",
+        JobState::Cancelled => "cancelled",
+    };
+    let mut text = format!("event: {name}\n");
+    // What can be told of a fetch can be written as JSON, and JSON has no line breaks.
+    let _ = write!(text, "data: {}\n\n", serde_json::to_string(view).unwrap_or_default());
+    text
+}
