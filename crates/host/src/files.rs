@@ -14,6 +14,8 @@ mod fetch;
 mod reader;
 mod serve;
 mod share;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use std::collections::HashMap;
@@ -108,6 +110,11 @@ struct Inner {
     active: Mutex<HashMap<FetchId, Active>>,
     transfers: Mutex<HashMap<TransferId, AbortHandle>>,
     waiting: Mutex<HashMap<ServeId, IncomingFetch>>,
+    /// Every so many granules this node sends a false one; never, if zero.
+    #[cfg(test)]
+    lies_every: AtomicU64,
+    #[cfg(test)]
+    sent: AtomicU64,
 }
 
 /// What is let go when the node stops.
@@ -152,6 +159,10 @@ impl Files {
                 active: Mutex::default(),
                 transfers: Mutex::default(),
                 waiting: Mutex::default(),
+                #[cfg(test)]
+                lies_every: AtomicU64::new(0),
+                #[cfg(test)]
+                sent: AtomicU64::new(0),
             }),
         }
     }

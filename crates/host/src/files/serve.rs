@@ -94,7 +94,8 @@ impl Files {
                 let mut frame = Vec::new();
                 blob.encode(granule, &mut frame).map(|()| frame)
             });
-            let frame = match read.await {
+            #[cfg_attr(not(test), expect(unused_mut, reason = "only tests lie"))]
+            let mut frame = match read.await {
                 Ok(Ok(frame)) => frame,
                 Ok(Err(ReadError::Missing)) => return Err(Stop::Missing),
                 Ok(Err(ReadError::Changed)) => return Err(Stop::Changed),
@@ -104,9 +105,24 @@ impl Files {
                 }
                 Err(_) => return Err(Stop::Broken),
             };
+            #[cfg(test)]
+            self.lie(&mut frame);
             sender.send(Bytes::from(frame)).await.map_err(|_| Stop::Gone)?;
         }
         Ok(())
+    }
+
+    /// Falsifies a granule now and then, if this node was told to.
+    #[cfg(test)]
+    fn lie(&self, frame: &mut [u8]) {
+        let every = self.inner.lies_every.load(Ordering::Relaxed);
+        let sent = 1 + self.inner.sent.fetch_add(1, Ordering::Relaxed);
+        if every > 0
+            && sent.is_multiple_of(every)
+            && let Some(byte) = frame.last_mut()
+        {
+            *byte ^= 1;
+        }
     }
 
     /// A file is not what it was: nobody gets it any more.

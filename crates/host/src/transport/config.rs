@@ -17,7 +17,7 @@ pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024 + 64 * 1024;
 /// stream apart until it is read, and closes the whole connection when that makes 2048 pieces: a
 /// reader that stands still for a moment must never let it come so far. The shortest packets, 1200
 /// bytes, hold no less than 968 bytes of a stream where they count as one piece.
-pub const FETCH_WINDOW_BYTES_MAX: u32 = 8 << 20;
+pub const FETCH_WINDOW_BYTES_MAX: u32 = 2048 * 960;
 
 /// Longest datagram that we receive and send: four of them fill what one system call carries.
 pub(super) const DATAGRAM_BYTES_MAX: u16 = 16_368;
@@ -64,7 +64,7 @@ pub struct TransportConfig {
     /// What the other side of a fetch may send before this one reads, on top of what calls have: a
     /// stalled fetch never holds a call up. At most [`FETCH_WINDOW_BYTES_MAX`], the default: it
     /// carries 19 MB/s at 100 ms on one stream, so that a far peer wants several at once. With 64
-    /// fetches that is at most 120 MiB each way, and only if all are stalled at once.
+    /// fetches that is at most 137 MiB in and 120 MiB out, and only if all are stalled at once.
     pub fetch_window_bytes: u32,
     /// Longest datagrams that are tried; how long they get is found by probing. More than 1452 is
     /// tried in private networks only, more than 8952 on loopback only.

@@ -5,16 +5,19 @@
 //! both sides dialed at once or one of them restarted; then new calls go where both sides would
 //! look, and the other one runs dry. Dials to one contact are made once for everybody who asks.
 
+mod window;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use potluck_base::{Contact, PublicKey};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::allowance::{Allowance, Limits};
 use super::error::CloseCode;
 use super::{CallError, TransportConfig};
+pub(super) use window::Window;
 
 /// Two connections that were made within this time are taken for a simultaneous dial.
 const SIMULTANEOUS: Duration = Duration::from_secs(5);
@@ -176,46 +179,6 @@ impl Pool {
 
     pub(super) fn evicted(&self) -> u64 {
         self.lock().evicted
-    }
-
-    /// Waits until the connection of `lease` may have one more fetch of ours, and for its window.
-    pub(super) async fn window(self: &Arc<Self>, lease: &Lease) -> Window {
-        let allowance = Arc::clone(&lease.allowance);
-        let turns = Arc::clone(&allowance.fetches);
-        let turn = turns.acquire_owned().await.expect("nobody closes the semaphore");
-        loop {
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
-            // Listen first, look then: what becomes free in between is not missed.
-            freed.as_mut().enable();
-            if allowance.reuse() {
-                break;
-            }
-            if let Ok(permit) = Arc::clone(&self.windows).try_acquire_owned() {
-                allowance.grow(permit);
-                break;
-            }
-            if self.evict_grown() {
-                continue;
-            }
-            tokio::select! {
-                () = freed => {}
-                permit = Arc::clone(&self.windows).acquire_owned() => {
-                    allowance.grow(permit.expect("nobody closes the semaphore"));
-                    break;
-                }
-            }
-        }
-        Window { pool: Arc::clone(self), allowance, _turn: turn }
-    }
-
-    /// Closes the idle connection that was unused for longest of those that hold windows.
-    fn evict_grown(&self) -> bool {
-        let evicted = self.lock().evict(|slot| slot.allowance.has_grown());
-        let Some(connection) = evicted else { return false };
-        connection.close(CloseCode::Evicted.into(), b"");
-        self.freed.notify_waiters();
-        true
     }
 
     fn lease_in(self: &Arc<Self>, state: &mut State, id: u64) -> Option<Lease> {
@@ -384,20 +347,5 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.pool.release(self.id);
-    }
-}
-
-/// The window of one fetch of ours.
-#[derive(Debug)]
-pub(super) struct Window {
-    pool: Arc<Pool>,
-    allowance: Arc<Allowance>,
-    _turn: OwnedSemaphorePermit,
-}
-
-impl Drop for Window {
-    fn drop(&mut self) {
-        self.allowance.give_back();
-        self.pool.freed.notify_waiters();
     }
 }

@@ -143,23 +143,28 @@ fn least(bytes: usize, rate: u64) -> Duration {
 #[tokio::test]
 async fn an_upload_cap_holds_while_it_is_set() {
     const RATE: u64 = 8_000_000;
-    let (a, mut b) = (Node::new(1), Node::new(2).serve(4, 1 << 20));
+    let (mut a, b) = (Node::new(1), Node::new(2).serve(4, 1 << 20));
     b.transport.set_rates(Some(RATE), None);
     let start = Instant::now();
     let mut stream = a.fetch(&b, "go").await.unwrap();
     assert_eq!(read_all(&mut stream).await, Ok((4, 4 << 20)));
     let elapsed = start.elapsed();
     assert!(elapsed >= least(4 << 20, RATE), "{elapsed:?}");
-    // Almost nothing may go now, but for control datagrams, until the cap is lifted.
-    b.transport.set_rates(Some(1), None);
+    // Slow enough that the first frame cannot be through before the cap is lower still: then almost
+    // nothing may go, but for control datagrams, until it is lifted.
+    b.transport.set_rates(Some(500_000), None);
     let mut stream = a.fetch(&b, "go").await.unwrap();
-    a.socket.try_send(b.contact.address, &[0x01; 1200]).unwrap();
-    bounded(b.controls.recv()).await.expect("driven");
+    b.transport.set_rates(Some(1), None);
     b.socket.try_send(a.contact.address, &[0x01; 1200]).unwrap();
-    assert!(timeout(Duration::from_millis(200), stream.next()).await.is_err());
-    b.transport.set_rates(None, None);
-    let rest = async { while bounded(stream.next()).await.is_ok_and(|frame| frame.is_some()) {} };
-    bounded(rest).await;
+    bounded(a.controls.recv()).await.expect("driven");
+    {
+        let frame = stream.next();
+        tokio::pin!(frame);
+        assert!(timeout(Duration::from_millis(200), &mut frame).await.is_err());
+        b.transport.set_rates(None, None);
+        assert!(bounded(frame).await.unwrap().is_some());
+    }
+    assert_eq!(read_all(&mut stream).await, Ok((3, 3 << 20)));
 }
 
 #[tokio::test]

@@ -1,0 +1,105 @@
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use potluck_base::Admission;
+use potluck_dht::EntryPoint;
+use potluck_node::{Command, Config, Reply};
+use tokio::time::timeout;
+
+use super::{CACHE_BYTES_DEFAULT, FilesError, ShareOptions};
+use crate::{Handle, Keep, Settings, start};
+
+const BOUND: Duration = Duration::from_secs(60);
+
+async fn node(folder: &Path, entry: Option<&Handle>) -> Handle {
+    let settings = Settings {
+        keep: Keep::Folder(folder.to_owned()),
+        network: Some("tests".to_owned()),
+        admission: Some(Admission::Lab),
+        listen: vec![([127, 0, 0, 1], 0).into()],
+        advertise: None,
+        entry_points: entry.iter().map(|node| EntryPoint::Contact(node.info().contact)).collect(),
+        config: Config {
+            link: potluck_link::LinkConfig { lab: true, ..Default::default() },
+            dht: potluck_dht::Config::default(),
+            kv: potluck_kv::Config::default(),
+            swarm: potluck_swarm::Config::default(),
+        },
+        identity: None,
+        store_memory_bytes: Some(4 << 20),
+        store_disk_bytes: None,
+        sync: false,
+        upload_rate: Some(20_000_000),
+        download_rate: None,
+        cache_bytes: CACHE_BYTES_DEFAULT,
+    };
+    let node = timeout(BOUND, start(settings)).await.unwrap().unwrap();
+    let ready = async {
+        loop {
+            let Ok(Reply::Status(status)) = node.command(Command::Status).await else {
+                panic!("no status");
+            };
+            if status.ready && (entry.is_none() || status.peers > 0) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(BOUND, ready).await.unwrap();
+    node
+}
+
+async fn corrupt_sources(node: &Handle) -> u64 {
+    match node.command(Command::Stats).await {
+        Ok(Reply::Stats(stats)) => stats.swarm.corrupt_sources,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_gives_one_false_granule_in_a_hundred_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dish");
+    let bytes: Vec<u8> =
+        (0..48_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    std::fs::write(&path, &bytes).unwrap();
+    let mut nodes = vec![node(&folder.path().join("0"), None).await];
+    for number in 1..4 {
+        let next = node(&folder.path().join(number.to_string()), Some(&nodes[0])).await;
+        nodes.push(next);
+    }
+    let liar = nodes[1].files().unwrap();
+    liar.inner.lies_every.store(100, Ordering::Relaxed);
+    let mut link = None;
+    for sharer in &nodes[..3] {
+        let shared = sharer.files().unwrap().share(path.clone(), ShareOptions::default());
+        link = Some(timeout(BOUND, shared).await.unwrap().unwrap().link);
+    }
+    let to = folder.path().join("to");
+    let mut job = nodes[3].files().unwrap().begin_fetch(link.unwrap(), to);
+    let got = timeout(BOUND, job.wait()).await.unwrap().unwrap();
+    assert!(std::fs::read(&got.path).unwrap() == bytes, "the result is right");
+    assert_eq!(corrupt_sources(&nodes[3]).await, 1);
+    let sent = liar.inner.sent.load(Ordering::Relaxed);
+    assert!((100..150).contains(&sent), "the liar was asked for {sent} granules");
+    let from_liar = got.sources.iter().find(|from| from.id == nodes[1].info().id);
+    assert!(from_liar.is_some_and(|from| from.bytes < got.bytes / 3), "{got:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_only_known_to_liars_does_not_arrive() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dish");
+    std::fs::write(&path, [7; 500_000]).unwrap();
+    let liar = node(&folder.path().join("0"), None).await;
+    let fetcher = node(&folder.path().join("1"), Some(&liar)).await;
+    liar.files().unwrap().inner.lies_every.store(1, Ordering::Relaxed);
+    let shared = liar.files().unwrap().share(path, ShareOptions::default());
+    let link = timeout(BOUND, shared).await.unwrap().unwrap().link;
+    let to = folder.path().join("to");
+    let mut job = fetcher.files().unwrap().begin_fetch(link, to.clone());
+    let failed = timeout(BOUND, job.wait()).await.unwrap();
+    assert!(matches!(failed, Err(FilesError::Fetch(_))), "{failed:?}");
+    assert!(!to.join("dish").exists());
+}

@@ -1,0 +1,66 @@
+//! Who may fetch now: a turn on the connection, and a window of those that the node has.
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::super::allowance::Allowance;
+use super::super::error::CloseCode;
+use super::{Lease, Pool};
+
+impl Pool {
+    /// Waits until the connection of `lease` may have one more fetch of ours, and for its window.
+    pub(in super::super) async fn window(self: &Arc<Self>, lease: &Lease) -> Window {
+        let allowance = Arc::clone(&lease.allowance);
+        let turns = Arc::clone(&allowance.fetches);
+        let turn = turns.acquire_owned().await.expect("nobody closes the semaphore");
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // Listen first, look then: what becomes free in between is not missed.
+            freed.as_mut().enable();
+            if allowance.reuse() {
+                break;
+            }
+            if let Ok(permit) = Arc::clone(&self.windows).try_acquire_owned() {
+                allowance.grow(permit);
+                break;
+            }
+            if self.evict_grown() {
+                continue;
+            }
+            tokio::select! {
+                () = freed => {}
+                permit = Arc::clone(&self.windows).acquire_owned() => {
+                    allowance.grow(permit.expect("nobody closes the semaphore"));
+                    break;
+                }
+            }
+        }
+        Window { pool: Arc::clone(self), allowance, _turn: turn }
+    }
+
+    /// Closes the idle connection that was unused for longest of those that hold windows.
+    fn evict_grown(&self) -> bool {
+        let evicted = self.lock().evict(|slot| slot.allowance.has_grown());
+        let Some(connection) = evicted else { return false };
+        connection.close(CloseCode::Evicted.into(), b"");
+        self.freed.notify_waiters();
+        true
+    }
+}
+
+/// The window of one fetch of ours.
+#[derive(Debug)]
+pub(in super::super) struct Window {
+    pool: Arc<Pool>,
+    allowance: Arc<Allowance>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        self.allowance.give_back();
+        self.pool.freed.notify_waiters();
+    }
+}
