@@ -25,7 +25,8 @@ pub struct Config {
     /// How often a source that has only part of a blob is asked what it has by now. A guess: a
     /// granule takes 20 ms to 1 s on common links.
     pub have_interval: Duration,
-    /// How often providers are looked up: the first pause, doubled up to thirty times.
+    /// How often providers are looked up: the first pause, doubled up to 120 times of it. Short at first,
+    /// since what was shared a moment ago is announced a moment later.
     pub find_interval: Duration,
     /// How long a fetch goes on without any source.
     pub patience: Duration,
@@ -45,7 +46,7 @@ impl Default for Config {
             serves_per_peer: 8,
             queue_max: 512,
             have_interval: Duration::from_millis(250),
-            find_interval: Duration::from_secs(1),
+            find_interval: Duration::from_millis(250),
             patience: Duration::from_secs(15),
             announce_interval: Duration::from_secs(20 * 60),
         }

@@ -29,7 +29,7 @@ const HEDGE: f64 = 0.95;
 /// Longest bitmap asked for by datagram, in bytes.
 const BITMAP_DATAGRAM: u32 = 512;
 /// Longest pause between two looks for providers, in first pauses.
-const FIND_PAUSES_MAX: u32 = 30;
+const FIND_PAUSES_MAX: u32 = 120;
 /// How much longer a fetch that has got something waits for a source.
 const PATIENCE_BEGUN: u32 = 4;
 

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use potluck_base::BlobId;
-use potluck_store::blobs::ReadError;
+use potluck_store::blobs::{Blob, ReadError};
 use potluck_swarm::{Input, ServeId};
 use potluck_wire::{FetchRequest, Refusal};
+use tokio::task::JoinHandle;
 
 use super::{Files, FilesError, blocking, lock};
 use crate::transport::{FetchRefusal, FrameSender, IncomingFetch};
@@ -88,28 +89,35 @@ impl Files {
         if blob.division().size() != request.size {
             return Err(Stop::Missing);
         }
+        // One granule is read and verified while the one before goes out.
+        let mut reading: Option<Reading> = None;
         for granule in request.granules(GRANULES_MAX) {
-            let blob = Arc::clone(&blob);
-            let read = tokio::task::spawn_blocking(move || {
-                let mut frame = Vec::new();
-                blob.encode(granule, &mut frame).map(|()| frame)
-            });
-            #[cfg_attr(not(test), expect(unused_mut, reason = "only tests lie"))]
-            let mut frame = match read.await {
-                Ok(Ok(frame)) => frame,
-                Ok(Err(ReadError::Missing)) => return Err(Stop::Missing),
-                Ok(Err(ReadError::Changed)) => return Err(Stop::Changed),
-                Ok(Err(ReadError::Io(error))) => {
-                    tracing::warn!(%error, "a shared file cannot be read");
-                    return Err(Stop::Broken);
-                }
-                Err(_) => return Err(Stop::Broken),
-            };
-            #[cfg(test)]
-            self.lie(&mut frame);
-            sender.send(Bytes::from(frame)).await.map_err(|_| Stop::Gone)?;
+            let next = Reading::begin(&blob, granule);
+            if let Some(reading) = reading.replace(next) {
+                self.send_one(reading, sender).await?;
+            }
         }
-        Ok(())
+        match reading {
+            Some(reading) => self.send_one(reading, sender).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send_one(&self, reading: Reading, sender: &mut FrameSender) -> Result<(), Stop> {
+        #[cfg_attr(not(test), expect(unused_mut, reason = "only tests lie"))]
+        let mut frame = match reading.0.await {
+            Ok(Ok(frame)) => frame,
+            Ok(Err(ReadError::Missing)) => return Err(Stop::Missing),
+            Ok(Err(ReadError::Changed)) => return Err(Stop::Changed),
+            Ok(Err(ReadError::Io(error))) => {
+                tracing::warn!(%error, "a shared file cannot be read");
+                return Err(Stop::Broken);
+            }
+            Err(_) => return Err(Stop::Broken),
+        };
+        #[cfg(test)]
+        self.lie(&mut frame);
+        sender.send(Bytes::from(frame)).await.map_err(|_| Stop::Gone)
     }
 
     /// Falsifies a granule now and then, if this node was told to.
@@ -141,6 +149,19 @@ impl Files {
         for blob in owners.await.unwrap_or_default() {
             let _ = self.tell(Input::Released { blob }).await;
         }
+    }
+}
+
+/// A granule on its way from the disk.
+struct Reading(JoinHandle<Result<Vec<u8>, ReadError>>);
+
+impl Reading {
+    fn begin(blob: &Arc<Blob>, granule: u32) -> Self {
+        let blob = Arc::clone(blob);
+        Self(tokio::task::spawn_blocking(move || {
+            let mut frame = Vec::new();
+            blob.encode(granule, &mut frame).map(|()| frame)
+        }))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Taking: one stream of granules from a peer, each verified and written before the next is read.
+//! Taking: one stream of granules from a peer, each verified and written while the next one comes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use potluck_base::{BlobId, Contact};
 use potluck_store::blobs::{Blob, BlobError, WriteError};
 use potluck_swarm::{FetchId, Input, TransferEnd, TransferId};
 use potluck_wire::FetchRequest;
+use tokio::task::JoinHandle;
 
 use super::fetch::Active;
 use super::{Files, FilesError, lock};
@@ -26,6 +27,20 @@ pub(super) struct Wanted {
     pub(super) blob: BlobId,
     pub(super) size: u64,
     pub(super) granules: Vec<u32>,
+}
+
+/// A granule on its way to the disk.
+struct Writing {
+    granule: u32,
+    task: JoinHandle<Result<bool, WriteError>>,
+}
+
+impl Writing {
+    fn begin(blob: &Arc<Blob>, granule: u32, frame: Bytes) -> Self {
+        let blob = Arc::clone(blob);
+        let task = tokio::task::spawn_blocking(move || blob.write(granule, &frame));
+        Self { granule, task }
+    }
 }
 
 impl Files {
@@ -55,9 +70,17 @@ impl Files {
                 return TransferEnd::Lost;
             }
         };
+        // One granule is written while the next one comes.
+        let mut writing: Option<Writing> = None;
         for granule in &wanted.granules {
-            let frame = match self.next_frame(wanted, &mut stream).await {
-                Ok(Some(frame)) => frame,
+            let frame = self.next_frame(wanted, &mut stream).await;
+            if let Some(writing) = writing.take()
+                && let Err(end) = self.kept(wanted, &blob, writing).await
+            {
+                return end;
+            }
+            match frame {
+                Ok(Some(frame)) => writing = Some(Writing::begin(&blob, *granule, frame)),
                 Ok(None) | Err(FetchError::NotHeld) => return TransferEnd::NotHeld,
                 Err(FetchError::Busy) => return TransferEnd::Busy,
                 Err(FetchError::TooLarge) => return TransferEnd::Corrupt,
@@ -65,15 +88,15 @@ impl Files {
                     tracing::debug!(peer = %wanted.from, %error, "stream lost");
                     return TransferEnd::Lost;
                 }
-            };
-            match self.keep(wanted, &blob, *granule, frame).await {
-                Ok(()) => {}
-                Err(Some(end)) => return end,
-                // The fetch is over; so is this.
-                Err(None) => return TransferEnd::Lost,
             }
         }
-        TransferEnd::Done
+        match writing {
+            Some(writing) => {
+                let kept = self.kept(wanted, &blob, writing).await;
+                kept.err().unwrap_or(TransferEnd::Done)
+            }
+            None => TransferEnd::Done,
+        }
     }
 
     /// The next frame; meanwhile the core hears that bytes come.
@@ -103,31 +126,30 @@ impl Files {
         }
     }
 
-    /// Verifies and writes a granule.
-    async fn keep(
+    /// Waits until a granule is verified and written, and says so.
+    async fn kept(
         &self,
         wanted: &Wanted,
         blob: &Arc<Blob>,
-        granule: u32,
-        frame: Bytes,
-    ) -> Result<(), Option<TransferEnd>> {
-        let writing = Arc::clone(blob);
-        let written = tokio::task::spawn_blocking(move || writing.write(granule, &frame));
-        match written.await {
+        writing: Writing,
+    ) -> Result<(), TransferEnd> {
+        let Writing { granule, task } = writing;
+        match task.await {
             Ok(Ok(_)) => {}
             Ok(Err(WriteError::Corrupt)) => {
                 tracing::warn!(peer = %wanted.from, granule, "a granule does not verify");
-                return Err(Some(TransferEnd::Corrupt));
+                return Err(TransferEnd::Corrupt);
             }
             Ok(Err(error)) => {
+                // The fetch is over; so is this.
                 self.give_up(wanted.fetch, error).await;
-                return Err(None);
+                return Err(TransferEnd::Lost);
             }
-            Err(_) => return Err(None),
+            Err(_) => return Err(TransferEnd::Lost),
         }
         let transfer = wanted.transfer;
         if self.tell(Input::Granule { transfer, granule }).await.is_err() {
-            return Err(None);
+            return Err(TransferEnd::Lost);
         }
         self.note_progress(wanted.fetch);
         if blob.unsynced_bytes() >= COMMIT_BYTES {
