@@ -46,7 +46,8 @@ pub(super) fn start(
 ) -> Result<Starting, Failure> {
     let program = env::current_exe()
         .map_err(|error| Failure::failed(format!("cannot find this program: {error}")))?;
-    let config = kitchen.path("demo.toml");
+    // One a node: nodes start at the same time, and none may read what is being written for another.
+    let config = kitchen.path(&format!("node-{number}.toml"));
     write_config(&config, kitchen, plan)
         .map_err(|error| Failure::failed(format!("cannot write {}: {error}", config.display())))?;
     let mut command = Command::new(program);

@@ -84,7 +84,9 @@ impl Places {
             return Err(Problem::bad("badPath", detail).hint("give the whole path"));
         }
         let path = real(typed);
-        if self.roots.iter().any(|root| path.starts_with(real(root))) {
+        // A place that leads nowhere would hold every path.
+        let mut roots = self.roots.iter().map(|root| real(root));
+        if roots.any(|root| root.is_absolute() && path.starts_with(root)) {
             return Ok(path);
         }
         let detail = format!("{} is outside of what this node may touch", typed.display());
@@ -171,6 +173,17 @@ mod tests {
         assert_eq!(read("open/nothing"), StatusCode::BAD_REQUEST);
         assert_eq!(read("open/../closed/file"), StatusCode::BAD_REQUEST);
         assert_eq!(status(places.readable(Path::new("open/file"))), StatusCode::BAD_REQUEST);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_place_that_leads_nowhere_opens_nothing() {
+        let (folder, places) = house();
+        let nowhere = folder.path().join("nowhere");
+        std::os::unix::fs::symlink(folder.path().join("gone"), &nowhere).expect("link");
+        let places = Places { roots: vec![nowhere], ..places };
+        let closed = places.readable(&folder.path().join("closed/file"));
+        assert_eq!(status(closed), StatusCode::FORBIDDEN);
     }
 
     #[test]
