@@ -20,7 +20,8 @@ const ASKER_LIFE: Duration = Duration::from_secs(60);
 /// Pause between two announcements: a node that shares much must not flood the network when it
 /// starts.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(50);
-/// When an announcement that failed is tried again.
+/// When an announcement that failed is tried again at first; doubled with each failure in a row, up
+/// to the pause between two that succeed.
 const ANNOUNCE_RETRY: Duration = Duration::from_secs(5);
 
 /// Nodes that lately asked for blobs: they fetch them, so they have part of them by now.
@@ -118,7 +119,8 @@ impl Serves {
 #[derive(Debug, Default)]
 pub(crate) struct Announcements {
     due: BTreeSet<(Instant, BlobId)>,
-    roots: BTreeMap<BlobId, Instant>,
+    /// When each is due, and how often it failed in a row.
+    roots: BTreeMap<BlobId, (Instant, u32)>,
     under_way: Option<BlobId>,
     next: Instant,
 }
@@ -126,13 +128,17 @@ pub(crate) struct Announcements {
 impl Announcements {
     /// Announce `root` at `at`.
     pub(crate) fn set(&mut self, root: BlobId, at: Instant) {
+        self.set_after(root, at, 0);
+    }
+
+    fn set_after(&mut self, root: BlobId, at: Instant, failures: u32) {
         self.remove(&root);
         self.due.insert((at, root));
-        self.roots.insert(root, at);
+        self.roots.insert(root, (at, failures));
     }
 
     pub(crate) fn remove(&mut self, root: &BlobId) {
-        if let Some(at) = self.roots.remove(root) {
+        if let Some((at, _)) = self.roots.remove(root) {
             self.due.remove(&(at, *root));
         }
     }
@@ -156,8 +162,14 @@ impl Announcements {
             self.under_way = None;
             self.next = now + ANNOUNCE_PAUSE;
         }
-        if self.contains(&root) {
-            self.set(root, now + if done { pause } else { ANNOUNCE_RETRY });
+        match self.roots.get(&root) {
+            Some(_) if done => self.set(root, now + pause),
+            Some((_, failures)) => {
+                let failures = failures + 1;
+                let retry = ANNOUNCE_RETRY * (1 << (failures - 1).min(10));
+                self.set_after(root, now + retry.min(pause), failures);
+            }
+            None => {}
         }
     }
 
@@ -232,5 +244,22 @@ mod tests {
         due.remove(&other);
         due.on_announced(Instant::ZERO + ANNOUNCE_PAUSE, other, false, hour);
         assert_eq!(due.wake(), Some(Instant::ZERO + hour));
+    }
+
+    #[test]
+    fn an_announcement_that_fails_is_tried_again_ever_more_seldom() {
+        let (mut due, root) = (Announcements::default(), BlobId::of(b"1"));
+        let hour = Duration::from_secs(3600);
+        let mut now = Instant::ZERO;
+        due.set(root, now);
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            assert_eq!(due.take(now), Some(root));
+            due.on_announced(now, root, false, hour);
+            let next = due.wake().expect("tried again");
+            pauses.push(next.since(now).as_secs());
+            now = next;
+        }
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]);
     }
 }

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{Input, Key, Wrong, list, number, unset, unset_list};
+use super::{Input, Key, Wrong, count, list, number, size, unset, unset_list};
 
 /// Slower than this, nothing would arrive before somebody gives up.
 const RATE_MIN: u64 = 16 * 1024;
+/// What a transport serves at once.
+const SLOTS_MAX: u64 = 64;
 
 pub(super) const FILES: &[Key] = &[
     key!(
@@ -45,6 +47,13 @@ pub(super) const FILES: &[Key] = &[
         "Most bytes a second to fetch from others, over all files; not set: no limit.",
         |s, i| rate(i).map(|it| s.files.download_rate = Some(it)),
         |s| s.files.download_rate.map_or_else(|| unset("10MiB"), number),
+    ),
+    key!(
+        "files",
+        "upload_slots",
+        "Streams of files sent to others at once; further ones wait for their turn.",
+        |s, i| size(i, 1, SLOTS_MAX).map(|it| s.protocol.swarm.serves_max = it),
+        |s| count(s.protocol.swarm.serves_max),
     ),
 ];
 
