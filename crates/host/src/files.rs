@@ -17,6 +17,7 @@ mod share;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod watch;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

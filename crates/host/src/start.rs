@@ -158,6 +158,7 @@ fn run(
         blobs.map(|blobs| Files::new(network_id, blobs, transport.clone(), requests))
     });
     let files = handle.files().ok().cloned();
+    files.iter().for_each(Files::watch);
     let drive = Drive::new(Parts {
         node,
         clock,

@@ -170,9 +170,11 @@ impl Files {
     }
 
     pub(super) fn on_completed(&self, fetch: FetchId, report: FetchReport) {
-        let Some(active) = lock(&self.inner.active).remove(&fetch) else { return };
+        let Some(mut active) = lock(&self.inner.active).remove(&fetch) else { return };
+        let files = self.clone();
         tokio::spawn(async move {
-            let result = match active.blob.clone() {
+            let cached = matches!(active.target, Target::Inside);
+            let result = match active.blob.take() {
                 None => Err(FilesError::Stopped),
                 Some(blob) => {
                     let resumed = active.resumed;
@@ -185,6 +187,9 @@ impl Files {
             };
             active.progress.send_modify(|count| *count += 1);
             active.end(result);
+            if cached && let Err(error) = files.gc(false).await {
+                tracing::warn!(%error, "the cache of files could not be brought to its size");
+            }
         });
     }
 

@@ -7,12 +7,16 @@ use potluck_dht::EntryPoint;
 use potluck_node::{Command, Config, Reply};
 use tokio::time::timeout;
 
-use super::{CACHE_BYTES_DEFAULT, FilesError, ShareOptions};
+use super::{CACHE_BYTES_DEFAULT, FileState, FilesError, ShareOptions};
 use crate::{Handle, Keep, Settings, start};
 
 const BOUND: Duration = Duration::from_secs(60);
 
 async fn node(folder: &Path, entry: Option<&Handle>) -> Handle {
+    node_with(folder, entry, CACHE_BYTES_DEFAULT).await
+}
+
+async fn node_with(folder: &Path, entry: Option<&Handle>, cache_bytes: u64) -> Handle {
     let settings = Settings {
         keep: Keep::Folder(folder.to_owned()),
         network: Some("tests".to_owned()),
@@ -32,7 +36,7 @@ async fn node(folder: &Path, entry: Option<&Handle>) -> Handle {
         sync: false,
         upload_rate: Some(20_000_000),
         download_rate: None,
-        cache_bytes: CACHE_BYTES_DEFAULT,
+        cache_bytes,
     };
     let node = timeout(BOUND, start(settings)).await.unwrap().unwrap();
     let ready = async {
@@ -102,4 +106,52 @@ async fn a_file_that_is_only_known_to_liars_does_not_arrive() {
     let failed = timeout(BOUND, job.wait()).await.unwrap();
     assert!(matches!(failed, Err(FilesError::Fetch(_))), "{failed:?}");
     assert!(!to.join("dish").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shared_file_that_changed_is_noticed_without_anybody_asking_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dish");
+    std::fs::write(&path, [7; 500_000]).unwrap();
+    let sharer = node(&folder.path().join("0"), None).await;
+    let files = sharer.files().unwrap();
+    let shared = files.share(path.clone(), ShareOptions::default());
+    timeout(BOUND, shared).await.unwrap().unwrap();
+    files.look_at_shared().await.unwrap();
+    assert_eq!(files.list().await.unwrap()[0].state, FileState::Complete);
+    std::fs::write(&path, [8; 500_001]).unwrap();
+    files.look_at_shared().await.unwrap();
+    assert_eq!(files.list().await.unwrap()[0].state, FileState::Changed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_fetched_for_readers_keeps_to_the_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let sharer = node(&folder.path().join("0"), None).await;
+    let mut ids = Vec::new();
+    for number in 0..4_u8 {
+        let path = folder.path().join(number.to_string() + ".dish");
+        std::fs::write(&path, [number; 400_000]).unwrap();
+        let shared = sharer.files().unwrap().share(path, ShareOptions::default());
+        ids.push(timeout(BOUND, shared).await.unwrap().unwrap().id);
+    }
+    let small = node_with(&folder.path().join("1"), Some(&sharer), 1_000_000).await;
+    for (number, id) in ids.iter().enumerate() {
+        let mut reader =
+            timeout(BOUND, small.files().unwrap().open_file(*id, None)).await.unwrap().unwrap();
+        let bytes = timeout(BOUND, reader.read(0..1000)).await.unwrap().unwrap();
+        assert!(bytes.iter().all(|byte| usize::from(*byte) == number) && !bytes.is_empty());
+    }
+    let kept = async {
+        loop {
+            let listed = small.files().unwrap().list().await.unwrap();
+            let whole = listed.iter().all(|entry| entry.state == FileState::Complete);
+            let bytes: u64 = listed.iter().map(|entry| entry.have_bytes).sum();
+            if whole && bytes <= 1_000_000 {
+                return bytes;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(timeout(BOUND, kept).await.unwrap() >= 400_000);
 }

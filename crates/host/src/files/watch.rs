@@ -1,0 +1,53 @@
+//! Looking after what is shared where it lies: files that changed are withdrawn also if nobody asks for
+//! them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use potluck_base::BlobId;
+use potluck_store::blobs::{BlobPlace, BlobState, ReadError};
+
+use super::{Files, blocking};
+
+/// How often all shared files are looked at. Looking at 100,000 takes some tenths of a second.
+const EVERY: Duration = Duration::from_secs(60);
+
+impl Files {
+    /// Looks at all shared files now and once a minute, for as long as anybody has these files.
+    pub(crate) fn watch(&self) {
+        // A strong handle would keep the store open after the node.
+        let inner = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(EVERY);
+            loop {
+                tick.tick().await;
+                let Some(inner) = inner.upgrade() else { return };
+                if (Self { inner }).look_at_shared().await.is_none() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Withdraws what changed; `None` if the node has stopped.
+    pub(super) async fn look_at_shared(&self) -> Option<()> {
+        let store = self.store().ok()?;
+        let views = store.list().into_iter().filter(|view| {
+            let outside = matches!(view.place, BlobPlace::Outside { .. });
+            view.shared && outside && view.state == BlobState::Complete
+        });
+        let shared: Vec<BlobId> = views.map(|view| view.id).collect();
+        drop(store);
+        for id in shared {
+            let files = self.clone();
+            let changed = blocking(move || {
+                let looked = files.blob(&id)?.check_files();
+                Ok(matches!(looked, Err(ReadError::Changed)))
+            });
+            if matches!(changed.await, Ok(true)) {
+                self.withdraw(id).await;
+            }
+        }
+        self.store().ok().map(|_| ())
+    }
+}
