@@ -117,10 +117,10 @@ async fn a_shared_file_that_changed_is_noticed_without_anybody_asking_for_it() {
     let files = sharer.files().unwrap();
     let shared = files.share(path.clone(), ShareOptions::default());
     timeout(BOUND, shared).await.unwrap().unwrap();
-    files.look_at_shared().await.unwrap();
+    files.look_after().await.unwrap();
     assert_eq!(files.list().await.unwrap()[0].state, FileState::Complete);
     std::fs::write(&path, [8; 500_001]).unwrap();
-    files.look_at_shared().await.unwrap();
+    files.look_after().await.unwrap();
     assert_eq!(files.list().await.unwrap()[0].state, FileState::Changed);
 }
 
@@ -150,7 +150,7 @@ async fn what_is_fetched_for_readers_keeps_to_the_cache() {
             if whole && bytes <= 1_000_000 {
                 return bytes;
             }
-            tokio::task::yield_now().await;
+            small.files().unwrap().look_after().await.unwrap();
         }
     };
     assert!(timeout(BOUND, kept).await.unwrap() >= 400_000);

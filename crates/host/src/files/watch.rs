@@ -1,5 +1,5 @@
-//! Looking after what is shared where it lies: files that changed are withdrawn also if nobody asks for
-//! them.
+//! Looking after the files: what is shared and changed on disk is withdrawn also if nobody asks for it,
+//! and the cache is brought to its size when what was in use is not any more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{Files, blocking};
 const EVERY: Duration = Duration::from_secs(60);
 
 impl Files {
-    /// Looks at all shared files now and once a minute, for as long as anybody has these files.
+    /// Looks after all files now and once a minute, for as long as anybody has these files.
     pub(crate) fn watch(&self) {
         // A strong handle would keep the store open after the node.
         let inner = Arc::downgrade(&self.inner);
@@ -22,15 +22,15 @@ impl Files {
             loop {
                 tick.tick().await;
                 let Some(inner) = inner.upgrade() else { return };
-                if (Self { inner }).look_at_shared().await.is_none() {
+                if (Self { inner }).look_after().await.is_none() {
                     return;
                 }
             }
         });
     }
 
-    /// Withdraws what changed; `None` if the node has stopped.
-    pub(super) async fn look_at_shared(&self) -> Option<()> {
+    /// Withdraws what changed and makes room; `None` if the node has stopped.
+    pub(super) async fn look_after(&self) -> Option<()> {
         let store = self.store().ok()?;
         let views = store.list().into_iter().filter(|view| {
             let outside = matches!(view.place, BlobPlace::Outside { .. });
@@ -47,6 +47,9 @@ impl Files {
             if matches!(changed.await, Ok(true)) {
                 self.withdraw(id).await;
             }
+        }
+        if let Err(error) = self.gc(false).await {
+            tracing::warn!(%error, "the cache of files could not be brought to its size");
         }
         self.store().ok().map(|_| ())
     }
