@@ -1,5 +1,6 @@
 //! The node: wiring of link, dht, kv and swarm. It routes and translates; it decides nothing.
 
+mod commands;
 mod files;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,11 +18,11 @@ use potluck_wire::{
     encode_response,
 };
 
-use crate::command::{Command, CommandError, CommandId, Reply};
+use crate::command::{CommandError, CommandId, Reply};
 use crate::config::{Config, ConfigError};
 use crate::input::{CallId, InboundId, Input};
 use crate::output::{Event, Output};
-use crate::view::{Health, Stats, StatusView};
+use crate::view::Stats;
 
 /// What a node starts with. Everything random or secret comes in here.
 #[derive(Debug, Clone)]
@@ -453,118 +454,6 @@ impl Node {
         }
     }
 
-    // --- commands ---
-
-    fn reply(&mut self, id: CommandId, reply: Reply) {
-        self.outbox.push_back(Output::Reply { id, reply });
-    }
-
-    fn on_command(&mut self, now: Instant, id: CommandId, command: Command) {
-        let needs_others =
-            matches!(command, Command::Put(_) | Command::Get { .. } | Command::Replicas { .. });
-        if needs_others && !self.is_ready(now) && !self.dht.has_joined() {
-            return self.reply(id, Reply::Failed(CommandError::NotJoined));
-        }
-        let kv = |command| potluck_kv::Input::Command { id, command };
-        match command {
-            Command::Put(put) => self.kv.handle(now, kv(potluck_kv::Command::Put(put))),
-            Command::Get { key, quorum } => {
-                self.kv.handle(now, kv(potluck_kv::Command::Get { key, quorum }));
-            }
-            Command::Replicas { key } => {
-                self.kv.handle(now, kv(potluck_kv::Command::Replicas { key }));
-            }
-            Command::Local { key } => self.kv.handle(now, kv(potluck_kv::Command::Local { key })),
-            Command::Trace { key } => {
-                let lookup = LookupId(TRACES + self.fresh_id());
-                self.traces.insert(lookup, id);
-                let want = Want::Heads;
-                let goal = self.dht.k();
-                let why = "trace";
-                self.dht.handle(
-                    now,
-                    potluck_dht::Input::Lookup { id: lookup, target: key, want, goal, why },
-                );
-            }
-            Command::Lookups => {
-                let lookups = self.dht.traces().cloned().collect();
-                self.reply(id, Reply::Lookups(lookups));
-            }
-            Command::Table => {
-                let table = Box::new(self.dht.table_view(now));
-                self.reply(id, Reply::Table(table));
-            }
-            Command::Fetch(fetch) => {
-                let view = self.swarm.fetch_view(fetch).map(Box::new);
-                self.reply(id, Reply::Fetch(view));
-            }
-            Command::Status => {
-                let status = self.status(now);
-                self.reply(id, Reply::Status(status));
-            }
-            Command::Stats => {
-                let stats = Box::new(self.stats());
-                self.reply(id, Reply::Stats(stats));
-            }
-            Command::Join(point) => {
-                self.dht.handle(now, potluck_dht::Input::Join(point));
-                self.reply(id, Reply::Joining);
-            }
-            Command::Leave => {
-                if self.leaving.is_some() {
-                    return self.reply(id, Reply::Failed(CommandError::Leaving));
-                }
-                self.leaving = Some((id, now));
-                self.kv.handle(now, potluck_kv::Input::Leave);
-            }
-        }
-    }
-
-    /// The records are in other hands: say good-bye to the siblings.
-    fn on_handed_over(&mut self, now: Instant, keys: u64) {
-        let siblings: Vec<Contact> = self.dht.siblings().map(|peer| peer.contact).collect();
-        for contact in siblings {
-            let options = RequestOptions { tries: 1, answer_bytes_max: SHORT_ANSWER };
-            if let Ok(token) = self.link.request(now, contact, &Request::Leave, options) {
-                self.requests.insert(token, Waiting::Nobody);
-            }
-        }
-        while let Some(output) = self.link.poll_output() {
-            self.on_link(now, output);
-        }
-        if let Some((id, began)) = self.leaving {
-            self.reply(id, Reply::Left { handed_over: keys, took: now.since(began) });
-        }
-    }
-
-    fn status(&self, now: Instant) -> StatusView {
-        let mut reasons = Vec::new();
-        let offline = self.dht.is_offline(now);
-        let alone = self.dht.members_known() == 1 && self.dht.has_entry_points();
-        if offline {
-            reasons.push("no other node has been heard lately".to_owned());
-        }
-        if alone {
-            reasons.push("no entry point has answered yet".to_owned());
-        }
-        if self.leaving.is_some() {
-            reasons.push("this node is leaving".to_owned());
-        }
-        let health = match (offline || alone, reasons.is_empty()) {
-            (true, _) => Health::Offline,
-            (false, false) => Health::Degraded,
-            (false, true) => Health::Ok,
-        };
-        StatusView {
-            contact: self.dht.me().contact,
-            health,
-            reasons,
-            ready: self.is_ready(now),
-            peers: self.dht.members_known() - 1,
-            network_size_estimate: self.dht.network_size_estimate(),
-        }
-    }
-
     /// Whether the network has been entered, or there is none to enter.
     #[must_use]
     pub fn is_ready(&self, now: Instant) -> bool {
@@ -676,19 +565,6 @@ impl Machine for Node {
             self.kv.poll_timeout(),
             self.swarm.poll_timeout(),
         ])
-    }
-}
-
-impl From<potluck_kv::Reply> for Reply {
-    fn from(reply: potluck_kv::Reply) -> Self {
-        match reply {
-            potluck_kv::Reply::Written(written) => Self::Written(written),
-            potluck_kv::Reply::Conflict(read) => Self::Conflict(read),
-            potluck_kv::Reply::Read(read) => Self::Read(read),
-            potluck_kv::Reply::Replicas(replicas) => Self::Replicas(replicas),
-            potluck_kv::Reply::Local(held) => Self::Local(held),
-            potluck_kv::Reply::Failed(error) => Self::Failed(error),
-        }
     }
 }
 

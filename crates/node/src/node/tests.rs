@@ -13,6 +13,7 @@ use potluck_record::{Context, Kind, Name, Space};
 use table::Table;
 
 use super::*;
+use crate::command::Command;
 
 const REPLICATION: u16 = 5;
 
