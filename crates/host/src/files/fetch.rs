@@ -104,9 +104,12 @@ struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if !self.over {
+        // Without a runtime the node is gone, and the fetch with it.
+        if !self.over
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
             let (files, fetch) = (self.files.clone(), self.fetch);
-            tokio::spawn(async move {
+            runtime.spawn(async move {
                 // Fails only when the node stops.
                 let _ = files.tell(Input::Cancel { fetch }).await;
             });
