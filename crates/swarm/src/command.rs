@@ -34,8 +34,6 @@ pub struct Begin {
     pub root: BlobId,
     /// Nodes that are known to have it.
     pub sources: Vec<Contact>,
-    /// What is here already, of a blob whose size is proven: a fetch that goes on.
-    pub resumed: Option<(u64, GranuleSet)>,
 }
 
 /// How a stream of granules ended.

@@ -91,17 +91,14 @@ pub(crate) struct World<'a> {
 }
 
 impl Fetch {
-    pub(crate) fn new(now: Instant, config: &Config, begin: Begin, salt: u64) -> Self {
-        let division = begin.resumed.as_ref().and_then(|(size, _)| Division::of(*size));
-        let proven = begin.resumed.as_ref().is_some_and(|(_, have)| !have.is_empty());
-        let have = begin.resumed.map(|(_, have)| have).unwrap_or_default();
+    pub(crate) fn new(now: Instant, config: &Config, begin: &Begin, salt: u64) -> Self {
         Self {
             id: begin.fetch,
             blob: begin.blob,
             root: begin.root,
-            place: division.map_or(Place::None, Place::Open),
-            proven,
-            have,
+            place: Place::None,
+            proven: false,
+            have: GranuleSet::default(),
             sources: BTreeMap::new(),
             refused: BTreeSet::new(),
             availability: None,
@@ -291,27 +288,21 @@ impl Fetch {
         }
     }
 
-    /// A granule is here. Returns whether it is the first.
-    pub(crate) fn on_granule(
-        &mut self,
-        world: &mut World<'_>,
-        transfer: TransferId,
-        granule: u32,
-    ) -> bool {
-        let Some(division) = self.division() else { return false };
+    /// A granule is here.
+    pub(crate) fn on_granule(&mut self, world: &mut World<'_>, transfer: TransferId, granule: u32) {
+        let Some(division) = self.division() else { return };
         if let Some(source) = self.source_of(transfer) {
             source.on_granule(world.now, &division, transfer, granule);
         }
         if !self.have.insert(granule) {
             self.report.duplicate_bytes += length(&division, granule);
-            return false;
+            return;
         }
         if granule + 1 == division.count() {
             self.proven = true;
         }
         self.windows.retain(|window| window.clone().any(|granule| !self.have.contains(granule)));
         self.drop_copies(world);
-        self.have.count() == 1
     }
 
     /// Ends transfers that have nothing more to bring.
@@ -353,9 +344,7 @@ impl Fetch {
             TransferEnd::Corrupt => {
                 source.banned = true;
                 source.have = None;
-                for open in source.transfers.drain(..) {
-                    world.out.push(Output::CancelTransfer { transfer: open.id });
-                }
+                source.cancel(world.out);
                 self.report.corrupt_sources += 1;
                 self.availability = None;
                 if !self.proven {
@@ -368,11 +357,7 @@ impl Fetch {
 
     /// Ends everything under way.
     pub(crate) fn stop(&mut self, out: &mut Vec<Output>) {
-        for source in self.sources.values_mut() {
-            for open in source.transfers.drain(..) {
-                out.push(Output::CancelTransfer { transfer: open.id });
-            }
-        }
+        self.sources.values_mut().for_each(|source| source.cancel(out));
     }
 
     // --- what to do ---
@@ -402,9 +387,7 @@ impl Fetch {
 
     fn drop_stalled(&mut self, world: &mut World<'_>) {
         for source in self.sources.values_mut().filter(|source| source.is_stalled(world.now)) {
-            for open in source.transfers.drain(..) {
-                world.out.push(Output::CancelTransfer { transfer: open.id });
-            }
+            source.cancel(world.out);
             // Asked again what it has before it is asked for any of it.
             source.have = None;
             source.on_failure(world.now);

@@ -108,11 +108,10 @@ impl Swarm {
             self.outbox.push_back(Output::Failed { fetch, error, report });
             return;
         }
-        let sources = begin.sources.clone();
         let salt = self.rng.next_u64();
-        self.fetches.insert(fetch, Fetch::new(now, &self.config, begin, salt));
+        self.fetches.insert(fetch, Fetch::new(now, &self.config, &begin, salt));
         self.with(now, fetch, |fetch, world| {
-            sources.into_iter().for_each(|contact| fetch.hear_of(world, contact));
+            begin.sources.into_iter().for_each(|contact| fetch.hear_of(world, contact));
         });
     }
 
@@ -204,9 +203,7 @@ impl Swarm {
         match input {
             Input::Granule { granule, .. } => {
                 self.stats.granules += 1;
-                self.with(now, fetch, |fetch, world| {
-                    fetch.on_granule(world, transfer, granule);
-                });
+                self.with(now, fetch, |fetch, world| fetch.on_granule(world, transfer, granule));
             }
             Input::Ended { end, .. } => {
                 self.transfers.remove(&transfer);

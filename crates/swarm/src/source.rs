@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use potluck_base::{Contact, Division, GranuleSet, Instant};
 
-use crate::command::{AskId, TransferId};
+use crate::command::{AskId, Output, TransferId};
 
 /// Weight of a new sample of the rate.
 const RATE_WEIGHT: f64 = 0.25;
@@ -134,6 +134,12 @@ impl Source {
         let ask = self.wants_asking().then_some(self.ask_at);
         let stall = (!self.transfers.is_empty()).then(|| self.stalls_at());
         ask.into_iter().chain(stall).min()
+    }
+
+    /// Gives up what it was asked for.
+    pub(crate) fn cancel(&mut self, out: &mut Vec<Output>) {
+        let open = self.transfers.drain(..);
+        out.extend(open.map(|open| Output::CancelTransfer { transfer: open.id }));
     }
 
     /// Bytes of it came.

@@ -237,7 +237,7 @@ impl Files {
         lock(&self.inner.active).insert(fetch, active);
         let mut guard = Guard { files: self.clone(), fetch, over: false };
         let WantedBlob { root, sources, .. } = wanted;
-        let begin = Begin { fetch, blob: id, root, sources, resumed: None };
+        let begin = Begin { fetch, blob: id, root, sources };
         self.tell(Input::Begin(begin)).await?;
         let mut look = tokio::time::interval(LOOK);
         let mut commit = tokio::time::interval(COMMIT);

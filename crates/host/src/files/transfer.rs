@@ -168,7 +168,7 @@ impl Files {
 
     async fn give_up(&self, fetch: FetchId, error: WriteError) {
         let error = match error {
-            WriteError::NoSpace => BlobError::NoSpace { needed: 0, free: 0 }.into(),
+            WriteError::NoSpace => FilesError::Fetch(potluck_swarm::FetchError::NoPlace),
             WriteError::Io(source) => {
                 let path = lock(&self.inner.active)
                     .get(&fetch)

@@ -126,7 +126,7 @@ impl World {
         files.next += 1;
         let fetch = FetchId(files.next);
         files.fetches.insert(fetch, (blob, now));
-        let begin = Begin { fetch, blob, root: blob, sources: Vec::new(), resumed: None };
+        let begin = Begin { fetch, blob, root: blob, sources: Vec::new() };
         self.feed(node, Input::Swarm(Told::Begin(begin)));
     }
 

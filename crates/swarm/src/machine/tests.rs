@@ -83,7 +83,7 @@ impl Net {
 
     fn begin(&mut self) {
         let blob = BlobId::of(b"blob");
-        let begin = Begin { fetch: FETCH, blob, root: blob, sources: Vec::new(), resumed: None };
+        let begin = Begin { fetch: FETCH, blob, root: blob, sources: Vec::new() };
         self.input(Input::Begin(begin));
     }
 
