@@ -2,16 +2,25 @@
 //!
 //! camelCase fields, ids in lower hex, times as RFC 3339, versions as decimal strings.
 
+mod admission;
 mod files;
+mod gossip;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 use utoipa::ToSchema;
 
+pub(crate) use admission::{
+    Invite, InviteEntry, InviteRequest, Invites, KeyRequest, NetworkView, RevokeRequest, Revoked,
+};
 pub(crate) use files::{
     FetchRequest, FetchedFile, FileEntry, Files, Gc, GcEntry, Job, JobState, Jobs, Pin,
     ShareRequest, SharedFile, Shares, Skipped, Source, Unshared,
+};
+pub(crate) use gossip::{
+    FoundFile, GossipStats, InOut, Lagged, Member, MemberCounts, Members, Published,
+    PublishedLines, Search, Suspicions, ViewSizes,
 };
 
 /// The header with a record's version.

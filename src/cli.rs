@@ -1,6 +1,8 @@
 //! The command line: what can be typed, and what `--help` says about it.
 
+mod admission;
 mod files;
+mod gossip;
 mod usage;
 
 use std::path::PathBuf;
@@ -10,7 +12,9 @@ use clap_complete::Shell;
 
 use crate::out::Out;
 
+pub(crate) use admission::{InviteArgs, KeyCommand, NetworkArgs, NetworkCommand, RevokeArgs};
 pub(crate) use files::{FetchArgs, FileArgs, GcArgs, ShareArgs};
+pub(crate) use gossip::{PubArgs, SearchArgs, SubArgs};
 pub(crate) use usage::{OVERVIEW, failure_of};
 
 /// A network with no server: every machine brings a dish.
@@ -104,15 +108,36 @@ pub(crate) enum Command {
     /// Make room: remove the fetched files that were used least recently
     #[command(after_help = "Example: potluck gc --dry-run")]
     Gc(GcArgs),
+    /// Shared files by the words in their names
+    #[command(after_help = "Example: potluck search weights bin")]
+    Search(SearchArgs),
+    /// Send a message to whoever listens to a topic
+    #[command(after_help = gossip::PUB_EXAMPLES)]
+    Pub(PubArgs),
+    /// Print the messages of a topic as they come
+    #[command(after_help = gossip::SUB_EXAMPLES)]
+    Sub(SubArgs),
     /// How this node is
     #[command(after_help = "Example: potluck status --json")]
     Status,
     /// Which nodes this node talks to
     #[command(after_help = "Example: potluck peers")]
     Peers,
+    /// Who belongs to the network, and who of them is there
+    #[command(after_help = "Example: potluck members --json")]
+    Members,
     /// One lookup, hop by hop
     #[command(after_help = "Example: potluck trace config/greeting")]
     Trace(NameArgs),
+    /// Make a ticket that lets a machine into this network
+    #[command(after_help = admission::INVITE_EXAMPLES)]
+    Invite(InviteArgs),
+    /// Put a member out of this network
+    #[command(after_help = "Example: potluck revoke 3f2a9c01")]
+    Revoke(RevokeArgs),
+    /// What network this is, and its authority key
+    #[command(after_help = admission::NETWORK_EXAMPLES)]
+    Network(NetworkArgs),
     /// Make the running node join by further entry points
     #[command(after_help = "Example: potluck join 192.168.1.7:12345")]
     Join(JoinArgs),
@@ -134,6 +159,8 @@ pub(crate) enum Command {
 
 const UP_EXAMPLES: &str = "\
 Examples:
+  potluck up
+  potluck up potluck-ticket:...
   potluck up --admission lab
   potluck up --admission lab --data ./second --listen 0.0.0.0:0 192.168.1.7:12345";
 const DEMO_EXAMPLES: &str = "\
@@ -158,9 +185,13 @@ Examples:
 /// `up`.
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
-    /// Nodes to enter the network by: contacts, ip:port or name:port
-    #[arg(value_name = "CONTACT|IP:PORT|DNS:PORT")]
+    /// A ticket of `potluck invite` (`-` reads it from stdin), or nodes to enter a lab network by:
+    /// contacts, ip:port or name:port
+    #[arg(value_name = "TICKET|CONTACT|IP:PORT|DNS:PORT")]
     pub(crate) entry: Vec<String>,
+    /// A file with a ticket; POTLUCK_TICKET may hold one, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ticket_file: Option<PathBuf>,
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -179,9 +210,12 @@ pub(crate) struct UpArgs {
     /// Name of the network
     #[arg(long, value_name = "NAME")]
     pub(crate) network: Option<String>,
-    /// Who may join the network: only `lab` exists so far
+    /// Who may join the network: `invite` (who has a ticket) or `lab` (anybody; for trying things)
     #[arg(long, value_name = "invite|open|lab")]
     pub(crate) admission: Option<String>,
+    /// What to call this node, for every member to see; may be given several times
+    #[arg(long, value_name = "K=V")]
+    pub(crate) label: Vec<String>,
     /// Use the network without serving it
     #[arg(long)]
     pub(crate) client: bool,
@@ -309,8 +343,8 @@ pub(crate) struct DelArgs {
 /// `join`.
 #[derive(Debug, Args)]
 pub(crate) struct JoinArgs {
-    /// Nodes to enter the network by: contacts, ip:port or name:port
-    #[arg(required = true, value_name = "CONTACT|IP:PORT|DNS:PORT")]
+    /// Nodes to enter the network by: contacts, ip:port or name:port, or a ticket with such
+    #[arg(required = true, value_name = "TICKET|CONTACT|IP:PORT|DNS:PORT")]
     pub(crate) entry: Vec<String>,
 }
 

@@ -1,5 +1,6 @@
 //! The command line's way to a node: blocking HTTP, one request at a time.
 
+mod stream;
 mod transfer;
 mod url;
 
@@ -15,8 +16,9 @@ use crate::cli::Global;
 use crate::failure::{Exit, Failure};
 use crate::place;
 
+pub(crate) use stream::ServerEvent;
 pub(crate) use transfer::not_written;
-pub(crate) use url::{base_url, is_loopback, kv_path, with_query};
+pub(crate) use url::{base_url, is_loopback, kv_path, topic_path, with_query};
 
 /// Longer than any answer of a node takes.
 const TIMEOUT: Duration = Duration::from_secs(60);

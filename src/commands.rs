@@ -1,17 +1,22 @@
 //! The commands that ask a running node, and the simulator.
 
+pub(crate) mod admission;
 pub(crate) mod del;
 pub(crate) mod fetch;
 pub(crate) mod files;
 pub(crate) mod get;
+pub(crate) mod members;
 pub(crate) mod merge;
 pub(crate) mod network;
 mod progress;
+pub(crate) mod publish;
 pub(crate) mod put;
+pub(crate) mod search;
 pub(crate) mod share;
 mod siblings;
 pub(crate) mod sim;
 pub(crate) mod status;
+pub(crate) mod subscribe;
 pub(crate) mod table;
 pub(crate) mod trace;
 mod value;

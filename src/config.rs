@@ -52,6 +52,7 @@ pub(crate) struct NodePart {
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) advertise: Option<SocketAddr>,
+    pub(crate) labels: Vec<(String, String)>,
     pub(crate) client: bool,
     pub(crate) on_term: OnTerm,
 }
@@ -59,8 +60,10 @@ pub(crate) struct NodePart {
 /// `[network]`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NetworkPart {
-    pub(crate) name: String,
-    pub(crate) admission: Admission,
+    /// `None`: what the data folder says, else a new one.
+    pub(crate) name: Option<String>,
+    /// `None`: what the data folder says, else invite.
+    pub(crate) admission: Option<Admission>,
     pub(crate) entry: Vec<String>,
 }
 
@@ -121,20 +124,12 @@ impl Default for Settings {
                 data_dir: place::default_data_dir(),
                 listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), UDP_PORT)],
                 advertise: None,
+                labels: Vec::new(),
                 client: false,
                 on_term: OnTerm::Leave,
             },
-            network: NetworkPart {
-                name: "potluck".to_owned(),
-                admission: Admission::Invite,
-                entry: Vec::new(),
-            },
-            protocol: potluck_node::Config {
-                link: Default::default(),
-                dht: Default::default(),
-                kv: Default::default(),
-                swarm: Default::default(),
-            },
+            network: NetworkPart { name: None, admission: None, entry: Vec::new() },
+            protocol: potluck_node::Config::default(),
             files: FilesPart {
                 paths: None,
                 cache_bytes: potluck::CACHE_BYTES_DEFAULT,

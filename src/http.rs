@@ -5,23 +5,31 @@
 //! (RFC 9457) that carry the exit code of the command line.
 
 mod admin;
+mod admission;
 mod app;
 mod debug;
+mod events;
 mod extract;
 mod files;
+mod gossip;
 mod guard;
 mod health;
 mod inspect;
 mod kv;
 mod listener;
+mod members;
 mod metrics;
 mod problem;
 mod reply;
+mod search;
 mod server;
+mod sse;
+mod topics;
 mod views;
 
 pub(crate) use app::{App, StopReason};
 pub(crate) use files::clear_uploads;
 pub(crate) use guard::Rules;
 pub(crate) use listener::bind;
+pub(crate) use search::words as search_words;
 pub(crate) use server::serve;

@@ -6,6 +6,7 @@
 mod run;
 mod signals;
 mod start;
+mod ticket;
 
 use std::env;
 use std::path::PathBuf;
@@ -28,15 +29,8 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> Result<(), Failure> {
         out.bytes(config::to_toml(&settings).as_bytes());
         return Ok(());
     }
-    check_entries(&args.entry)?;
-    if settings.network.admission != Admission::Lab {
-        let message = format!(
-            "networks with admission {} do not exist yet, only lab (no admission control, \
-             loopback and private addresses)",
-            settings.network.admission
-        );
-        return Err(Failure::new(Exit::Usage, "admission", message).hint("add --admission lab"));
-    }
+    let ticket = ticket::of(args)?;
+    refuse(&settings, ticket.is_some())?;
     let token = settings.http.token_file.as_deref().map(read_token).transpose()?;
     let with_parent = WithParent { exits: args.exit_with_stdin, scrap: args.scrap.clone() };
     log(global.verbose);
@@ -44,10 +38,27 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
-    let result = runtime.block_on(run::run(out, settings, token, &with_parent));
+    let result = runtime.block_on(run::run(out, settings, ticket, token, &with_parent));
     // A thread may still wait for a line on stdin that never comes.
     runtime.shutdown_background();
     result
+}
+
+/// Refuses what cannot become a node, before anything is touched.
+fn refuse(settings: &Settings, has_ticket: bool) -> Result<(), Failure> {
+    let network = &settings.network;
+    if network.admission == Some(Admission::Open) {
+        let message = "networks with admission open do not exist yet, only invite and lab";
+        return Err(Failure::new(Exit::Usage, "admission", message)
+            .hint("leave --admission out, or add --admission lab"));
+    }
+    let lab = network.admission == Some(Admission::Lab);
+    let is_new = start::is_new(settings);
+    if is_new && !has_ticket && !lab && !network.entry.is_empty() {
+        let error = potluck::StartError::NoTicket;
+        return Err(Failure::new(Exit::Usage, "ticketNeeded", error));
+    }
+    Ok(())
 }
 
 /// What a node does when whoever started it is gone.
@@ -78,9 +89,14 @@ fn settings(args: &UpArgs) -> Result<Settings, Failure> {
     if !args.listen.is_empty() {
         flags.push(("--listen", ("node", "listen"), args.listen.clone()));
     }
-    if !args.entry.is_empty() {
-        check_entries(&args.entry)?;
-        flags.push(("the entry points", ("network", "entry"), args.entry.clone()));
+    if !args.label.is_empty() {
+        flags.push(("--label", ("node", "labels"), args.label.clone()));
+    }
+    let entry: Vec<String> =
+        args.entry.iter().filter(|entry| !ticket::is_ticket(entry)).cloned().collect();
+    if !entry.is_empty() {
+        check_entries(&entry)?;
+        flags.push(("the entry points", ("network", "entry"), entry));
     }
     let flags: Vec<Flag<'_>> = flags
         .iter()

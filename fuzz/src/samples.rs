@@ -9,6 +9,10 @@ use potluck_dht::EntryPoint;
 use potluck_node::{Command, CommandId, Config, Input, Node, Output, Start};
 use potluck_record::{Context, Dot, Draft, Envelope, Kind, Name, Space, StateDigest};
 use potluck_swarm::{FileLink, LinkKind, Manifest, ManifestFile};
+use potluck_wire::search::{Hit, QueryId, SearchRequest};
+use potluck_wire::spread::{
+    IdRun, PartCause, SignedMessage, Spread, SpreadAct, SpreadAnswer, TopicId,
+};
 use potluck_wire::{
     FetchRequest, Found, Holding, Load, Loaded, OfferEntry, Provider, RecordAnswer, Refusal,
     Request, Response, StoreOutcome, Want, encode_request, encode_response,
@@ -33,11 +37,14 @@ pub(crate) fn node(number: u8) -> Node {
         identity: identity(number),
         network: network(),
         address: contact(number).address,
+        incarnation: 1,
+        labels: Vec::new(),
         config: Config {
             link: potluck_link::LinkConfig { lab: true, ..Default::default() },
             dht: potluck_dht::Config::default(),
             kv: potluck_kv::Config::default(),
             swarm: potluck_swarm::Config::default(),
+            ..Config::default()
         },
         seed: [number; 32],
     };
@@ -94,9 +101,50 @@ pub(crate) fn requests() -> Vec<Vec<u8>> {
         Request::Leave,
         Request::Have { blob: BlobId::from_bytes([7; 32]) },
     ]
-    .iter()
-    .map(|request| encode_request(request).to_vec())
+    .into_iter()
+    .chain(searches().map(Request::Search))
+    .chain(spreads().map(Request::Spread))
+    .map(|request| encode_request(&request).to_vec())
     .collect()
+}
+
+fn spreads() -> [Spread; 9] {
+    let topic = TopicId([4; 16]);
+    let publisher = identity(6).public_key();
+    let runs = || vec![IdRun { publisher, incarnation: 1 << 40, first: 7, count: 64 }; 3];
+    let payload = Bytes::from_static(b"hello");
+    let signed = SignedMessage::sign(&identity(6), (&network(), topic), (1 << 40, 7), payload);
+    let (origin, contacts) = (contact(1), vec![contact(2), contact(3)]);
+    [
+        SpreadAct::Neighbour { urgent: true, age_ms: 70_000 },
+        SpreadAct::Part { cause: PartCause::Room, others: contacts.clone() },
+        SpreadAct::Walk { joiner: origin, hops: 6 },
+        SpreadAct::Shuffle { origin, nonce: 9, hops: 6, contacts: contacts.clone() },
+        SpreadAct::Shuffled { nonce: 9, contacts },
+        SpreadAct::Probe,
+        SpreadAct::Push { messages: vec![signed.encode(); 2] },
+        SpreadAct::Have { runs: runs() },
+        SpreadAct::Graft { runs: runs(), eager: true },
+    ]
+    .map(|act| Spread { topic, act })
+}
+
+fn searches() -> [SearchRequest; 4] {
+    let query = QueryId([8; 16]);
+    let words = || vec!["weights".to_owned(), "7b".to_owned()];
+    let hit = |name: &str| Hit {
+        name: name.to_owned(),
+        root: BlobId::from_bytes([7; 32]),
+        bytes: 70_000,
+        folder: true,
+        holder: identity(5).public_key(),
+    };
+    [
+        SearchRequest::Keywords { filter: vec![0x5a; 64].into() },
+        SearchRequest::Query { query, words: words(), ring: 4, hops: 3 },
+        SearchRequest::Walk { query, words: words(), walkers: 24, steps: 9 },
+        SearchRequest::Hits { query, hits: vec![hit("Weights 7B"), hit("weights-7b.tar")] },
+    ]
 }
 
 /// What travels outside of requests and responses for files.
@@ -132,6 +180,12 @@ pub(crate) fn responses() -> Vec<Vec<u8>> {
             neighbours: vec![contact(3)],
         }),
         Response::Left,
+        Response::Spread(SpreadAnswer::Taken),
+        Response::Spread(SpreadAnswer::Accepted { age_ms: 70_000 }),
+        Response::Spread(SpreadAnswer::Declined { others: vec![contact(4)] }),
+        Response::Spread(SpreadAnswer::Pushed { prune: true, busy: false }),
+        Response::Spread(SpreadAnswer::Grafted { lacking: 2 }),
+        Response::Spread(SpreadAnswer::NotNeighbour),
     ]
     .iter()
     .map(|response| encode_response(response).to_vec())

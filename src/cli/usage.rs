@@ -9,13 +9,13 @@ pub(crate) const OVERVIEW: &str = "\
 Potluck, a network with no server. See it first:
   potluck demo                        a real network on this machine, in front of your eyes
 Run a node and join others:
-  potluck up --admission lab [CONTACT], join CONTACT, leave
-Keep records:
-  potluck put NAME VALUE, get NAME, del NAME, merge NAME VALUE
+  potluck up [TICKET], invite, revoke ID, network show, join CONTACT, leave
+Keep records, pass messages:
+  potluck put NAME VALUE, get NAME, del NAME, merge NAME VALUE, pub TOPIC MESSAGE, sub TOPIC
 Hand files around:
-  potluck share PATH, fetch LINK, files, unshare ID, pin ID, unpin ID, gc
+  potluck share PATH, fetch LINK, search WORDS, files, unshare ID, pin ID, unpin ID, gc
 See what happens (every command has --help):
-  potluck status, peers, trace NAME, sim SCENARIO";
+  potluck status, members, peers, trace NAME, sim SCENARIO";
 
 /// One sentence for an error of the command line parser.
 pub(crate) fn failure_of(error: &clap::Error) -> Failure {

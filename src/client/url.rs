@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use potluck::TopicName;
 use potluck_record::{Name, Space};
 
 use crate::failure::{Exit, Failure};
@@ -69,6 +70,11 @@ pub(crate) fn kv_path(
         Name::new(name).map_err(|error| Failure::new(Exit::Usage, "badName", error))?;
     }
     Ok(with_query(&format!("{prefix}/{}", encoded(name)), query))
+}
+
+/// The path of a topic.
+pub(crate) fn topic_path(topic: &TopicName) -> String {
+    format!("/v1/topics/{}", encoded(topic.as_str()))
 }
 
 /// A path with those parts of a query that have a value.

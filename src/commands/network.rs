@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::api::{JoinRequest, Left};
+use potluck::{Ticket, TicketError};
+use potluck_wire::admission::TICKET_SCHEME;
+
+use crate::api::{JoinRequest, Left, NetworkView};
 use crate::cli::{Global, JoinArgs};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
@@ -17,17 +20,39 @@ pub(crate) fn check_entries(entries: &[String]) -> Result<(), Failure> {
 
 /// Runs `join`.
 pub(crate) fn join(global: &Global, args: &JoinArgs) -> Result<(), Failure> {
-    check_entries(&args.entry)?;
+    let client = Client::of(global)?;
+    let mut entry = Vec::new();
+    for word in &args.entry {
+        if word.starts_with(TICKET_SCHEME) {
+            entry.extend(contacts_of(&client, word)?);
+        } else {
+            entry.push(word.clone());
+        }
+    }
+    check_entries(&entry)?;
     let out = global.out();
-    let request = JoinRequest { entry: args.entry.clone() };
+    let request = JoinRequest { entry: entry.clone() };
     let body = serde_json::to_vec(&request).map_err(Failure::failed)?;
-    let answer = Client::of(global)?.post("/v1/join", Some(&body))?;
+    let answer = client.post("/v1/join", Some(&body))?;
     if out.json {
         out.line(answer.json::<Value>()?);
     } else {
-        out.line(format!("trying {}; see potluck peers", args.entry.join(", ")));
+        out.line(format!("trying {}; see potluck peers", entry.join(", ")));
     }
     Ok(())
+}
+
+/// The nodes that a ticket names, if it is for the network that the node is in.
+fn contacts_of(client: &Client, text: &str) -> Result<Vec<String>, Failure> {
+    let wrong = |why: String| Failure::new(Exit::Usage, "badTicket", why);
+    let ticket: Ticket = text.parse().map_err(|error: TicketError| wrong(error.to_string()))?;
+    let network: NetworkView = client.get_json("/v1/network")?;
+    if network.authority != Some(ticket.authority.to_string()) || network.name != ticket.network {
+        let why =
+            format!("this node is in the network {}, the ticket is for another", network.name);
+        return Err(wrong(why).hint("run potluck up TICKET with another data folder"));
+    }
+    Ok(ticket.contacts.iter().map(ToString::to_string).collect())
 }
 
 /// Runs `leave`.

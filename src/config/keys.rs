@@ -82,13 +82,15 @@ macro_rules! key {
 }
 
 mod files;
+mod gossip;
 mod limits;
 
 use files::FILES;
+use gossip::{GOSSIP, labels};
 use limits::LIMITS;
 
 /// All keys, by section.
-pub(crate) const KEYS: &[&[Key]] = &[NODE, NETWORK, DHT, KV, FILES, STORE, HTTP, LIMITS];
+pub(crate) const KEYS: &[&[Key]] = &[NODE, NETWORK, DHT, KV, GOSSIP, FILES, STORE, HTTP, LIMITS];
 
 const ADDRESSES: &str = "addresses of the form ip:port";
 
@@ -126,6 +128,16 @@ const NODE: &[Key] = &[
     ),
     key!(
         "node",
+        "labels",
+        "What the owner calls this node, as key=value; every member sees it.",
+        |s, i| {
+            s.node.labels = labels(&i.list()?)?;
+            Ok(())
+        },
+        |s| list(s.node.labels.iter().map(|(key, value)| format!("{key}={value}"))),
+    ),
+    key!(
+        "node",
         "client",
         "Use the network without serving it, for machines that nobody can reach.",
         |s, i| i.boolean().map(|it| s.node.client = it),
@@ -160,17 +172,17 @@ const NETWORK: &[Key] = &[
             if name.is_empty() || name.len() > potluck_base::network::NETWORK_NAME_BYTES_MAX {
                 return Err("must have 1 to 64 bytes".into());
             }
-            s.network.name = name;
+            s.network.name = Some(name);
             Ok(())
         },
-        |s| text(&s.network.name),
+        |s| s.network.name.as_ref().map_or_else(|| unset("home"), text),
     ),
     key!(
         "network",
         "admission",
-        "Who may join: invite, open or lab. Only lab (no admission control) exists so far.",
-        |s, i| i.parsed("invite, open or lab").map(|it| s.network.admission = it),
-        |s| text(s.network.admission),
+        "Who may join: invite (who has a ticket) or lab (anybody, private addresses only).",
+        |s, i| i.parsed("invite, open or lab").map(|it| s.network.admission = Some(it)),
+        |s| s.network.admission.map_or_else(|| unset("invite"), text),
     ),
     key!(
         "network",

@@ -65,7 +65,7 @@ mod tests {
         let mut settings = Settings::default();
         settings.protocol.kv.write_quorum = Some(2);
         settings.http.listen = Some("127.0.0.1:8090".parse().expect("address"));
-        settings.network.name = "a \"quoted\" name".into();
+        settings.network.name = Some("a \"quoted\" name".into());
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("potluck.toml");
         for settings in [Settings::default(), settings] {

@@ -263,8 +263,8 @@ impl Course {
         }
         self.figures.killed = doomed.len();
         self.stage.step(
-            "wait until the survivors have noticed",
-            format!("potluck peers --node {}", survivors[0].client.base()),
+            "wait until each survivor holds each of them for dead",
+            format!("potluck members --node {}", survivors[0].client.base()),
         );
         let detection = watch.run(survivors, killed_at, DETECTION_PATIENCE)?;
         self.figures.detection = detection;

@@ -3,13 +3,17 @@
 use std::time::{Duration, Instant};
 
 use super::crowd::quantile;
-use super::guest::Guest;
-use crate::failure::Failure;
+use super::guest::{Guest, wait_until};
+use crate::api::Member;
+use crate::failure::{Exit, Failure};
 
 /// How often survivors are asked: the figures are this exact.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Who knew of whom before the kills.
+/// How long survivors may take to get to know of those that are about to be killed.
+const ACQUAINTANCE: Duration = Duration::from_secs(20);
+
+/// Who has yet to notice whose death.
 #[derive(Debug)]
 pub(super) struct Watch {
     /// Pairs of a survivor and one of the killed that it knew.
@@ -29,18 +33,27 @@ pub(super) struct Detection {
 }
 
 impl Watch {
-    /// Notes which survivors know which of those that are about to be killed.
+    /// Waits until every survivor knows everybody who is about to be killed as a member.
     pub(super) fn begin(survivors: &[Guest], doomed: &[Guest]) -> Result<Self, Failure> {
-        let mut open = Vec::new();
-        for (index, survivor) in survivors.iter().enumerate() {
-            let peers = survivor.peers()?;
-            let known = doomed.iter().filter(|guest| peers.contains(&guest.id));
-            open.extend(known.map(|guest| (index, guest.id.clone())));
+        let deadline = Instant::now() + ACQUAINTANCE;
+        for survivor in survivors {
+            let knows_all = || {
+                let members = survivor.members()?;
+                let is_known = |guest: &Guest| members.iter().any(|it| it.id == guest.id);
+                Ok(doomed.iter().all(is_known))
+            };
+            if !wait_until(deadline, PAUSE, knows_all)? {
+                let message = "a node did not get to know all members in time";
+                return Err(Failure::new(Exit::Unavailable, "timeout", message)
+                    .hint("the machine may be too busy for so many nodes"));
+            }
         }
-        Ok(Self { open, noticed: Vec::new() })
+        let pairs = (0..survivors.len())
+            .flat_map(|index| doomed.iter().map(move |guest| (index, guest.id.clone())));
+        Ok(Self { open: pairs.collect(), noticed: Vec::new() })
     }
 
-    /// Asks the survivors until each has noticed every death it could notice, or time is over.
+    /// Asks the survivors until each holds every one of the killed for dead, or time is over.
     pub(super) fn run(
         mut self,
         survivors: &[Guest],
@@ -50,8 +63,8 @@ impl Watch {
         while !self.open.is_empty() && killed_at.elapsed() < patience {
             for (index, survivor) in survivors.iter().enumerate() {
                 if self.open.iter().any(|(watcher, _)| *watcher == index) {
-                    let peers = survivor.peers()?;
-                    self.note(index, &peers, killed_at.elapsed());
+                    let members = survivor.members()?;
+                    self.note(index, &members, killed_at.elapsed());
                 }
             }
             std::thread::sleep(PAUSE);
@@ -59,10 +72,11 @@ impl Watch {
         Ok(self.result())
     }
 
-    fn note(&mut self, survivor: usize, peers: &[String], after: Duration) {
+    fn note(&mut self, survivor: usize, members: &[Member], after: Duration) {
         let noticed = &mut self.noticed;
-        self.open.retain(|(watcher, dead)| {
-            let still_open = *watcher != survivor || peers.contains(dead);
+        let is_dead = |id: &str| members.iter().any(|it| it.id == id && it.state == "dead");
+        self.open.retain(|(watcher, killed)| {
+            let still_open = *watcher != survivor || !is_dead(killed);
             if !still_open {
                 noticed.push(after.as_secs_f64());
             }
@@ -85,13 +99,24 @@ impl Watch {
 mod tests {
     use super::*;
 
+    fn member(id: &str, state: &str) -> Member {
+        Member {
+            id: id.to_owned(),
+            address: String::new(),
+            state: state.to_owned(),
+            incarnation: 1,
+            labels: Default::default(),
+        }
+    }
+
     #[test]
-    fn a_death_is_noticed_when_the_peer_is_gone_from_the_list() {
+    fn a_death_is_noticed_when_the_member_is_held_for_dead() {
         let pair = |watcher: usize, dead: &str| (watcher, dead.to_owned());
         let mut watch =
             Watch { open: vec![pair(0, "a"), pair(1, "a"), pair(1, "b")], noticed: Vec::new() };
-        watch.note(1, &["b".to_owned(), "c".to_owned()], Duration::from_secs(2));
-        watch.note(0, &["c".to_owned()], Duration::from_secs(4));
+        let seen = [member("a", "dead"), member("b", "suspect"), member("c", "alive")];
+        watch.note(1, &seen, Duration::from_secs(2));
+        watch.note(0, &[member("a", "dead")], Duration::from_secs(4));
         let detection = watch.result();
         assert_eq!((detection.noticed, detection.missed), (2, 1));
         assert_eq!((detection.median_seconds, detection.max_seconds), (2.0, 4.0));

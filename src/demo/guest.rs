@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::files::UPLOAD_RATE;
 use super::kitchen::Kitchen;
 use super::plan::Plan;
-use crate::api::{Peers, Status};
+use crate::api::{Member, Members, Peers, Status};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 
@@ -149,6 +149,12 @@ impl Guest {
     pub(super) fn peers(&self) -> Result<Vec<String>, Failure> {
         let peers: Peers = self.client.get_json("/v1/peers")?;
         Ok(peers.peers.into_iter().map(|peer| peer.id).collect())
+    }
+
+    /// The members it knows, and what it thinks of each.
+    pub(super) fn members(&self) -> Result<Vec<Member>, Failure> {
+        let members: Members = self.client.get_json("/v1/members")?;
+        Ok(members.members)
     }
 
     /// How this node is.

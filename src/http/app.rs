@@ -16,10 +16,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::files::{self, JobTable, Places};
+use super::gossip::Rates;
 use super::guard::Rules;
 use super::metrics::HttpCounters;
 use super::problem::Problem;
-use super::{admin, debug, health, inspect, kv, metrics, reply};
+use super::{
+    admin, admission, debug, events, gossip, health, inspect, kv, members, metrics, reply, search,
+    topics,
+};
 use crate::config::Settings;
 use crate::failure::Exit;
 
@@ -41,6 +45,7 @@ pub(crate) struct App {
     rules: Rules,
     places: Places,
     jobs: JobTable,
+    rates: Rates,
     permits: Semaphore,
     stop: watch::Sender<Option<StopReason>>,
     counters: HttpCounters,
@@ -57,7 +62,8 @@ impl App {
         let permits = Semaphore::new(settings.limits.http_requests);
         let places = Places::new(&settings, node.data_dir());
         let (jobs, counters) = (JobTable::default(), HttpCounters::default());
-        Self { node, settings, rules, places, jobs, permits, stop, counters }
+        let rates = Rates::default();
+        Self { node, settings, rules, places, jobs, rates, permits, stop, counters }
     }
 
     pub(super) fn node(&self) -> &Node {
@@ -74,6 +80,10 @@ impl App {
 
     pub(super) fn jobs(&self) -> &JobTable {
         &self.jobs
+    }
+
+    pub(super) fn rates(&self) -> &Rates {
+        &self.rates
     }
 
     pub(super) fn counters(&self) -> &HttpCounters {
@@ -104,14 +114,24 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .routes(routes!(files::fetches::events))
         .routes(routes!(inspect::status))
         .routes(routes!(inspect::peers))
+        .routes(routes!(members::members))
+        .routes(routes!(topics::subscribe, topics::publish))
+        .routes(routes!(search::search))
+        .routes(routes!(events::events))
         .routes(routes!(inspect::lookup))
         .routes(routes!(inspect::config))
+        .routes(routes!(admission::list, admission::invite))
+        .routes(routes!(admission::revoke))
+        .routes(routes!(admission::network))
+        .routes(routes!(admission::export_key))
+        .routes(routes!(admission::import_key))
         .routes(routes!(admin::join))
         .routes(routes!(admin::leave))
         .routes(routes!(debug::routing_table))
         .routes(routes!(debug::data))
         .routes(routes!(debug::version))
         .routes(routes!(debug::lookups))
+        .routes(routes!(gossip::stats))
         .routes(routes!(metrics::metrics))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
@@ -155,8 +175,8 @@ async fn no_such_method() -> Problem {
 async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let response = match admit(&app, &request) {
         Err(problem) => problem.into_response(),
-        // As long as the files are large; that they go on is watched elsewhere.
-        Ok(_permit) if takes_files(&request) => next.run(request).await,
+        // As long as the files are large or messages come; that they go on is watched elsewhere.
+        Ok(_permit) if takes_its_time(&request) => next.run(request).await,
         Ok(_permit) => match timeout(REQUEST_TIMEOUT, next.run(request)).await {
             Ok(response) => response,
             Err(_) => Problem::unavailable("timeout", "the node did not answer in time")
@@ -168,9 +188,11 @@ async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Resp
     finished(response)
 }
 
-/// Whether it is about reading or receiving whole files.
-fn takes_files(request: &Request) -> bool {
-    request.method() == Method::POST && matches!(request.uri().path(), "/v1/files" | "/v1/shares")
+/// Whether it is about reading or receiving whole files, or lines for as long as there are some.
+fn takes_its_time(request: &Request) -> bool {
+    let path = request.uri().path();
+    request.method() == Method::POST
+        && (matches!(path, "/v1/files" | "/v1/shares") || path.starts_with("/v1/topics/"))
 }
 
 /// A place among the requests under way; health is answered however full it is.

@@ -6,7 +6,7 @@ pub(super) mod fetches;
 mod jobs;
 mod media;
 mod places;
-mod stream;
+pub(super) mod stream;
 pub(super) mod upload;
 
 use std::sync::Arc;

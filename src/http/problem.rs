@@ -3,6 +3,8 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use potluck_gossip::search::SearchError;
+use potluck_gossip::topics::TopicRefusal;
 use potluck_node::CommandError;
 use potluck_record::{DraftError, StorageFailure};
 use potluck_wire::Refusal;
@@ -52,6 +54,17 @@ impl Problem {
         let detail = format!("a value has at most {limit} bytes here");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Exit::Usage, "tooLarge", detail)
             .hint("split it over several names")
+    }
+
+    /// Whether the body is over the limit.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.status() == StatusCode::PAYLOAD_TOO_LARGE
+    }
+
+    /// What went wrong in the middle of many messages.
+    pub(super) fn after_messages(mut self, published: u64) -> Self {
+        self.0.detail.push_str(&format!("; {published} messages were published before"));
+        self
     }
 
     /// There is no room.
@@ -143,6 +156,33 @@ impl From<CommandError> for Problem {
                 Self::unavailable("notJoined", detail).hint("wait, or see potluck status")
             }
             CommandError::Leaving => Self::unavailable("leaving", detail),
+        }
+    }
+}
+
+impl From<TopicRefusal> for Problem {
+    fn from(refusal: TopicRefusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            TopicRefusal::Busy => Self::unavailable("busy", detail).hint("try again"),
+            TopicRefusal::TooManyTopics => {
+                Self::unavailable("tooManyTopics", detail).hint("end another subscription")
+            }
+            TopicRefusal::TooLong => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, Exit::Usage, "tooLarge", detail)
+                    .hint("share a file and publish its link")
+            }
+            TopicRefusal::Reserved => Self::bad("badTopic", detail).hint("choose another name"),
+        }
+    }
+}
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SearchError::Busy => Self::unavailable("busy", detail).hint("try again in a moment"),
+            SearchError::Words => Self::bad("badSearch", detail),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::failure::Exit;
 pub(super) async fn ask(node: &Node, command: Command) -> Result<Reply, Problem> {
     match node.command(command).await {
         Ok(Reply::Failed(error)) => Err(error.into()),
+        Ok(Reply::SearchRefused(error)) => Err(error.into()),
         Ok(reply) => Ok(reply),
         Err(_) => Err(Problem::stopped()),
     }

@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck::Node;
+use potluck::{InviteTerms, Membership, Node, Ticket};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::WithParent;
 use super::signals::{Signals, stdin_closed};
-use super::start::start;
+use super::start::{is_new, start};
+use crate::commands::admission::next_machine;
 use crate::config::{OnTerm, Settings};
 use crate::demo::FOLDER_PREFIX;
 use crate::failure::Failure;
@@ -39,6 +40,7 @@ enum Stop {
 pub(super) async fn run(
     out: Out,
     settings: Settings,
+    ticket: Option<Ticket>,
     token: Option<String>,
     parent: &WithParent,
 ) -> Result<(), Failure> {
@@ -46,7 +48,23 @@ pub(super) async fn run(
         .map_err(|error| Failure::failed(format!("cannot take signals: {error}")))?;
     let listener = http::bind(&settings).await?;
     let url = url_of(&listener)?;
-    let node = start(&settings).await?;
+    if let Some(ticket) = &ticket {
+        let contacts: Vec<String> = ticket.contacts.iter().map(|c| c.address.to_string()).collect();
+        out.detail(format!(
+            "asking {} to let this node into {}",
+            contacts.join(", "),
+            ticket.network
+        ));
+    }
+    let is_new = is_new(&settings);
+    // Being let in may take for ever.
+    let node = tokio::select! {
+        node = start(&settings, ticket) => node?,
+        () = signals.next() => return Ok(()),
+    };
+    if is_new {
+        say_how_to_join(out, &node).await;
+    }
     http::clear_uploads(node.data_dir());
     let url_file = url_file(node.data_dir());
     if let Err(error) = std::fs::write(&url_file, format!("{url}\n")) {
@@ -81,6 +99,16 @@ pub(super) async fn run(
         scrap(folder, node.data_dir());
     }
     result
+}
+
+/// In a network that this node has just made: what to type on the next machine.
+async fn say_how_to_join(out: Out, node: &Node) {
+    if node.membership().is_ok_and(Membership::is_issuer) {
+        match node.invite(InviteTerms::default()).await {
+            Ok(ticket) => out.note(next_machine(&ticket.to_string())),
+            Err(error) => out.note(format!("cannot make a ticket: {error}")),
+        }
+    }
 }
 
 /// The URL that reaches a listener from this machine.

@@ -2,21 +2,28 @@
 
 use std::io;
 
-use potluck::{BindError, Node, StartError};
+use potluck::{Admission, BindError, Node, StartError, Ticket};
 use potluck_store::OpenError;
 
-use crate::config::Settings;
+use crate::config::{NetworkPart as SettingsNetwork, Settings};
 use crate::failure::{Exit, Failure};
+
+/// Name of a `lab` network that nobody chose a name for: the same everywhere, so that its nodes
+/// find together.
+const LAB_NAME: &str = "potluck";
+
+/// Whether the data folder belongs to no network yet.
+pub(super) fn is_new(settings: &Settings) -> bool {
+    !settings.node.data_dir.join("network").exists()
+}
 
 /// Starts a node with these settings.
 ///
 /// # Errors
 /// One sentence that says what to do next.
-pub(super) async fn start(settings: &Settings) -> Result<Node, Failure> {
+pub(super) async fn start(settings: &Settings, ticket: Option<Ticket>) -> Result<Node, Failure> {
     let mut builder = Node::builder()
         .data_dir(&settings.node.data_dir)
-        .network(&settings.network.name)
-        .admission(settings.network.admission)
         .config(settings.protocol.clone())
         .cache_bytes(settings.files.cache_bytes)
         .upload_rate(settings.files.upload_rate)
@@ -24,8 +31,22 @@ pub(super) async fn start(settings: &Settings) -> Result<Node, Failure> {
         .store_memory_bytes(settings.store.memory_bytes)
         .sync(settings.store.sync)
         .client(settings.node.client);
+    let SettingsNetwork { name, admission, .. } = &settings.network;
+    let default = (*admission == Some(Admission::Lab) && is_new(settings)).then_some(LAB_NAME);
+    if let Some(name) = name.as_deref().or(default) {
+        builder = builder.network(name);
+    }
+    if let Some(admission) = admission {
+        builder = builder.admission(*admission);
+    }
+    if let Some(ticket) = ticket {
+        builder = builder.ticket(ticket);
+    }
     for address in &settings.node.listen {
         builder = builder.listen(*address);
+    }
+    for (name, value) in &settings.node.labels {
+        builder = builder.label(name, value);
     }
     if let Some(address) = settings.node.advertise {
         builder = builder.advertise(address);
@@ -55,6 +76,11 @@ fn kind_of(error: &StartError) -> (Exit, &'static str) {
             (Exit::Verification, "damaged")
         }
         StartError::IdentityExposed { .. } => (Exit::Refused, "identityExposed"),
+        StartError::TicketVoid => (Exit::Refused, "ticketVoid"),
+        StartError::NoCertificate { .. } => (Exit::Refused, "notAdmitted"),
+        StartError::NoTicket => (Exit::Usage, "ticketNeeded"),
+        StartError::Ticket(_) | StartError::OtherTicket { .. } => (Exit::Usage, "badTicket"),
+        StartError::AuthorityFile { .. } => (Exit::Refused, "authorityKey"),
         StartError::OtherNetwork { .. } | StartError::OtherIdentity { .. } => {
             (Exit::Usage, "otherNode")
         }
@@ -65,6 +91,7 @@ fn kind_of(error: &StartError) -> (Exit, &'static str) {
         | StartError::Admission(_)
         | StartError::PublicLab(_)
         | StartError::Advertise(_)
+        | StartError::Labels
         | StartError::EntryPoint(_)
         | StartError::SeveralListen
         | StartError::Config(_) => (Exit::Usage, "config"),

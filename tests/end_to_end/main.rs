@@ -2,11 +2,13 @@
 //!
 //! Ports come from the system, every wait is for a condition and has a bound.
 
+mod admission;
 mod bad_input;
 mod demo;
 mod files;
 mod files_http;
 mod files_lasting;
+mod gossip;
 mod http;
 mod process;
 mod records;

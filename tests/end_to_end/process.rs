@@ -78,8 +78,12 @@ impl Node {
 
     /// The same, on a data folder that stays.
     pub(crate) fn start_in(data: &Path, arguments: &[&str]) -> Self {
-        let mut child = up(data)
-            .args(arguments)
+        Self::start_as(data, up(data).args(arguments))
+    }
+
+    /// The same by a command that is all typed.
+    pub(crate) fn start_as(data: &Path, command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -95,6 +95,8 @@ pub enum Input {
     Resolved(Vec<SocketAddr>),
     /// A request by another part of the node to this peer got no answer: check it soon.
     Suspect(NodeId),
+    /// The failure detector doubts it: leave it out of answers and lookups until it is heard.
+    Doubted(NodeId),
     /// The machine slept, or its address changed: check everybody.
     Resumed,
     /// The announced deadline came.
@@ -170,6 +172,8 @@ pub struct Dht {
     last_heard: Instant,
     joining: Joining,
     ever_joined: bool,
+    /// Whether somebody else watches the siblings, so that they need no heartbeats.
+    watched: bool,
     refresh_at: Instant,
     refresh_bucket: u8,
     save_at: Instant,
@@ -211,6 +215,7 @@ impl Dht {
             last_heard: Instant::ZERO,
             joining: Joining::Alone,
             ever_joined: false,
+            watched: false,
             refresh_bucket: 0,
             unsaved: false,
         }
@@ -220,6 +225,12 @@ impl Dht {
     #[must_use]
     pub const fn me(&self) -> &Peer {
         &self.me
+    }
+
+    /// From now on somebody else watches the siblings: they are checked no oftener than other
+    /// contacts, and [`Input::Left`] says who is gone.
+    pub const fn without_heartbeats(&mut self) {
+        self.watched = true;
     }
 
     /// Sets the address under which others reach this node.
@@ -427,6 +438,11 @@ impl Machine for Dht {
                 }
             }
             Input::Suspect(id) => self.suspect(now, &id),
+            Input::Doubted(id) => {
+                if let Some(entry) = self.table.entry_mut(&id) {
+                    entry.failures = entry.failures.max(1);
+                }
+            }
             Input::Resumed => self.on_resumed(now),
             Input::Timeout => self.on_timeout(now),
         }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use potluck_base::{Contact, Machine};
 use potluck_dht::EntryPoint;
 use potluck_node::{Command, CommandError, CommandId, Event, Input, Node, Output, Reply};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::clock::{Clock, SleepWatch};
@@ -33,7 +33,9 @@ use crate::disk::{Disk, Replies};
 use crate::files::Files;
 use crate::folder::DataFolder;
 use crate::handle::{Observation, Observe, Request};
+use crate::membership::Membership;
 use crate::socket::{DatagramKind, PortSocket, ReceiveBatch};
+use crate::topics::{Pending, Topics};
 use crate::transport::{IncomingCall, IncomingFetch, Responder, Transport};
 use inbound::Inbound;
 use lag::LagGauge;
@@ -77,6 +79,20 @@ pub struct DriveStats {
     pub inbound_refused: u64,
     /// Storage operations that the disk has no room for now.
     pub storage_kept_back: usize,
+    /// Subscriptions of topics.
+    pub subscriptions: usize,
+    /// Messages put into the queues of subscriptions.
+    pub messages_delivered: u64,
+    /// Messages that had no room in the queue of a subscription.
+    pub messages_missed: u64,
+}
+
+/// Who waits for the reply to a command.
+enum Waiting {
+    Caller(oneshot::Sender<Reply>),
+    /// Gives the place back when it is done, whether or not the publisher still waits.
+    Publisher(oneshot::Sender<Reply>, OwnedSemaphorePermit),
+    Subscriber(Pending),
 }
 
 /// What a drive loop is made of.
@@ -92,6 +108,7 @@ pub(crate) struct Parts {
     pub(crate) remembered: Vec<Contact>,
     pub(crate) entry_points: Vec<EntryPoint>,
     pub(crate) files: Option<Files>,
+    pub(crate) membership: Option<Membership>,
 }
 
 /// A drive loop.
@@ -102,11 +119,13 @@ pub(crate) struct Drive {
     transport: Transport,
     disk: Disk,
     files: Option<Files>,
+    membership: Option<Membership>,
     requests: mpsc::Receiver<Request>,
     events: broadcast::Sender<Event>,
     tasks: Tasks,
     inbound: Inbound<Responder>,
-    commands: HashMap<CommandId, oneshot::Sender<Reply>>,
+    commands: HashMap<CommandId, Waiting>,
+    topics: Topics,
     next_command: u64,
     saver: Saver,
     timer: Timer,
@@ -129,11 +148,13 @@ impl Drive {
             transport: parts.transport,
             disk: parts.disk,
             files: parts.files,
+            membership: parts.membership,
             requests: parts.requests,
             events: parts.events,
             tasks: Tasks::default(),
             inbound: Inbound::new(),
             commands: HashMap::new(),
+            topics: Topics::default(),
             next_command: 0,
             saver: Saver::new(parts.folder),
             timer: Timer::new(),
@@ -178,6 +199,7 @@ impl Drive {
                 () = self.timer.fired(), if open && self.timer.is_set() => {
                     self.on_timer(&mut batch).await;
                 }
+                () = self.topics.dropped(), if open => self.sweep_topics(),
                 _ = tick.tick(), if open => self.on_tick(),
             }
             if self.work >= WORK_BUDGET {
@@ -225,17 +247,32 @@ impl Drive {
                 self.tasks.resolve(name, self.socket.local_addr().is_ipv6());
             }
             Output::SaveContacts { contacts } => self.saver.save(contacts),
+            output @ (Output::Admitted { .. }
+            | Output::Expelled { .. }
+            | Output::Enroll { .. }
+            | Output::Renewed { .. }
+            | Output::SaveRevocations { .. }) => {
+                if let Some(membership) = &self.membership {
+                    membership.carry_out(output);
+                }
+            }
             Output::Swarm(output) => {
                 if let Some(files) = &self.files {
                     files.carry_out(output);
                 }
             }
-            Output::Reply { id, reply } => {
-                if let Some(waiting) = self.commands.remove(&id) {
+            Output::Reply { id, reply } => match self.commands.remove(&id) {
+                Some(Waiting::Caller(caller)) => {
                     // Whoever asked may have lost interest.
-                    let _ = waiting.send(reply);
+                    let _ = caller.send(reply);
                 }
-            }
+                Some(Waiting::Publisher(publisher, _place)) => {
+                    let _ = publisher.send(reply);
+                }
+                Some(Waiting::Subscriber(pending)) => self.topics.answered(pending, reply),
+                None => {}
+            },
+            Output::Message(message) => self.topics.deliver(&message),
             Output::Event(event) => {
                 tracing::debug!(?event);
                 // Nobody may be listening.
@@ -276,7 +313,7 @@ impl Drive {
         match request {
             Request::Command { command, reply } if self.commands.len() < COMMANDS_MAX => {
                 let id = self.command_id();
-                self.commands.insert(id, reply);
+                self.commands.insert(id, Waiting::Caller(reply));
                 self.input(Input::Command { id, command });
             }
             Request::Command { reply, .. } => {
@@ -284,11 +321,34 @@ impl Drive {
             }
             Request::Observe(observe) => self.on_observe(observe),
             Request::Files(input) => self.input(Input::Swarm(input)),
+            Request::Admission(input) => self.input(input),
+            Request::SharedNames(names) => self.input(Input::SharedNames(names)),
+            Request::Publish { topic, payload, reply, place } => {
+                let id = self.command_id();
+                self.commands.insert(id, Waiting::Publisher(reply, place));
+                self.input(Input::Command { id, command: Command::Publish { topic, payload } });
+            }
+            Request::Subscribe(request) => {
+                if let Some((command, pending)) = self.topics.begin(request) {
+                    let id = self.command_id();
+                    self.commands.insert(id, Waiting::Subscriber(pending));
+                    self.input(Input::Command { id, command });
+                }
+            }
+        }
+    }
+
+    /// Tells the core of topics that nobody listens to any more.
+    fn sweep_topics(&mut self) {
+        for topic in self.topics.sweep(self.clock.now()) {
+            let id = self.command_id();
+            self.input(Input::Command { id, command: Command::Unsubscribe { topic } });
         }
     }
 
     fn on_observe(&mut self, observe: Observe) {
         self.disk.view(observe.store);
+        let topics = self.topics.counts();
         let _ = observe.rest.send(Observation {
             transport: self.transport.stats(),
             socket: self.socket.stats(),
@@ -302,6 +362,9 @@ impl Drive {
                 inbound_active: self.inbound.len(),
                 inbound_refused: self.inbound.refused(),
                 storage_kept_back: self.disk.kept_back(),
+                subscriptions: topics.subscriptions,
+                messages_delivered: topics.delivered,
+                messages_missed: topics.missed,
                 ..self.stats
             },
         });
@@ -353,12 +416,16 @@ impl Drive {
         let now = self.clock.now();
         self.inbound.expire(now);
         self.lag.roll(now);
+        self.sweep_topics();
         self.saver.proceed();
     }
 
     fn tell_time(&mut self) {
         let (now, wall) = (self.clock.now(), self.clock.wall());
         self.input(Input::WallClock { now: wall });
+        if let Some(membership) = &self.membership {
+            membership.tick(wall);
+        }
         if let Some(gap) = self.sleep_watch.look(now, wall) {
             tracing::info!(?gap, "the clocks leapt: this machine slept");
             self.input(Input::Resumed { gap });
@@ -373,10 +440,20 @@ impl Drive {
     /// Ends everything: connections, tasks, the store, and last the use of the socket.
     async fn shut(self) {
         let Self {
-            socket, transport, disk, tasks, inbound, commands, saver, requests, files, ..
+            socket,
+            transport,
+            disk,
+            tasks,
+            inbound,
+            commands,
+            saver,
+            requests,
+            files,
+            topics,
+            ..
         } = self;
-        // Whoever waits for a reply learns that none will come.
-        drop((requests, commands, tasks, inbound));
+        // Whoever waits for a reply or a message learns that none will come.
+        drop((requests, commands, topics, tasks, inbound));
         if let Some(files) = files {
             files.stop();
         }

@@ -11,6 +11,13 @@ use crate::socket::BindError;
 /// Why a node did not start. Nothing of it is left running.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The labels are too many, too long or no names.
+    #[error(
+        "labels are at most {} pairs of a name and a value, each pair at most {} bytes, every name once",
+        potluck_wire::limits::LABELS_MAX,
+        potluck_wire::limits::LABEL_BYTES_MAX
+    )]
+    Labels,
     /// Neither a data folder nor memory was chosen.
     #[error("a node needs a data folder, or to be told to keep everything in memory")]
     NoFolder,
@@ -63,6 +70,47 @@ pub enum StartError {
         /// The network file.
         path: PathBuf,
     },
+    /// The authority key cannot be used.
+    #[error("cannot use the authority key {}: {why}", path.display())]
+    AuthorityFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
+    /// An `invite` network is entered by a ticket.
+    #[error(
+        "an `invite` network is entered with a ticket: run `potluck invite` on one of its nodes and \
+         `potluck up TICKET` here; for a network without admission control add `--admission lab`"
+    )]
+    NoTicket,
+    /// The ticket is another network's.
+    #[error("the ticket is for the `invite` network `{name}`, not for the one that was asked for")]
+    OtherTicket {
+        /// The name of its network.
+        name: String,
+    },
+    /// A ticket is none.
+    #[error(transparent)]
+    Ticket(#[from] potluck_wire::TicketError),
+    /// Nobody will let the node in with this ticket.
+    #[error(
+        "the ticket has expired, was used up, or this node was put out; ask for a new one: \
+         `potluck invite`"
+    )]
+    TicketVoid,
+    /// The data folder belongs to an `invite` network, but has no certificate that holds.
+    #[error(
+        "this node has no certificate of the network `{network}` that holds; ask for a ticket \
+         (`potluck invite`) and run `potluck up TICKET`"
+    )]
+    NoCertificate {
+        /// The network's name.
+        network: String,
+    },
+    /// The own certificate could not be signed, or the book of certificates not be written.
+    #[error(transparent)]
+    Membership(#[from] crate::membership::MembershipError),
     /// A new data folder must be told its network.
     #[error("this data folder belongs to no network yet; name the one to be in")]
     NoNetwork,
@@ -83,7 +131,7 @@ pub enum StartError {
         admission: Admission,
     },
     /// That way of admission does not exist yet.
-    #[error("of the ways of admission only `lab` exists yet, not `{0}`; choose `lab`")]
+    #[error("of the ways of admission `invite` and `lab` exist yet, not `{0}`; choose one of them")]
     Admission(Admission),
     /// A network without admission control would be open to the Internet.
     #[error(

@@ -11,6 +11,7 @@
 mod error;
 mod export;
 mod fetch;
+mod names;
 mod reader;
 mod serve;
 mod share;
@@ -27,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use potluck_base::{BlobId, NetworkId};
 use potluck_store::blobs::{Blob, BlobLimits, BlobPlace, BlobState, BlobStore, BlobView, GcReport};
 use potluck_swarm::{FetchId, FileLink, Input, LinkKind, Manifest, Output, ServeId, TransferId};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
 use crate::handle::Request;
@@ -111,6 +112,8 @@ struct Inner {
     active: Mutex<HashMap<FetchId, Active>>,
     transfers: Mutex<HashMap<TransferId, AbortHandle>>,
     waiting: Mutex<HashMap<ServeId, IncomingFetch>>,
+    /// Told when what is shared changes.
+    names: Arc<Notify>,
     /// Every so many granules this node sends a false one; never, if zero.
     #[cfg(test)]
     lies_every: AtomicU64,
@@ -160,6 +163,7 @@ impl Files {
                 active: Mutex::default(),
                 transfers: Mutex::default(),
                 waiting: Mutex::default(),
+                names: Arc::default(),
                 #[cfg(test)]
                 lies_every: AtomicU64::new(0),
                 #[cfg(test)]
@@ -224,6 +228,7 @@ impl Files {
         }
         lock(&self.inner.waiting).clear();
         lock(&self.inner.open).take();
+        self.names_changed();
     }
 
     fn store(&self) -> Result<Arc<BlobStore>, FilesError> {
@@ -333,6 +338,7 @@ impl Files {
             })
             .await?;
         }
+        self.names_changed();
         Ok(())
     }
 
@@ -372,6 +378,9 @@ impl Files {
         if !dry_run {
             for entry in &report.removed {
                 self.tell(Input::Released { blob: entry.id }).await?;
+            }
+            if !report.removed.is_empty() {
+                self.names_changed();
             }
         }
         Ok(report)

@@ -6,26 +6,37 @@
 //! | `identity` | the node's key pair, for its owner's eyes only |
 //! | `network` | the network that the folder belongs to |
 //! | `peers` | contacts of the last run |
+//! | `certificate` | what the network's authority signed for the node, in an `invite` network |
+//! | `issuers` | nodes that may sign the next one |
+//! | `revoked` | whom the authority has put out |
+//! | `authority` | the network's authority key, for its owner's eyes only, where certificates are signed |
+//! | `issued` | which tickets and certificates were made there |
 //! | `records/` | the records |
 //!
 //! **Invariants:** one node at a time has a folder; a folder belongs to one network and one
 //! identity; every small file has its old or its new content, also after a crash.
 
+mod authority;
 mod file;
 mod identity;
+mod names;
 mod network;
 mod peers;
+mod proofs;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use potluck_base::{Contact, Identity};
 use potluck_store::FolderLock;
 
 use crate::StartError;
 
+pub(crate) use file::{Readers, append_to, read as read_text, replace};
 pub(crate) use identity::{random, random_bytes};
 pub use network::NetworkInfo;
+pub(crate) use network::{Choice, Wish};
 
 /// A data folder that this node holds the lock of.
 #[derive(Debug, Clone)]
@@ -64,6 +75,65 @@ impl DataFolder {
         network::save(&self.path.join("network"), network)
     }
 
+    /// The node's certificate, if it has one.
+    pub(crate) fn certificate(&self) -> Option<Bytes> {
+        proofs::load(&self.path.join("certificate")).into_iter().next()
+    }
+
+    /// Keeps the node's certificate.
+    pub(crate) fn save_certificate(&self, certificate: &Bytes) -> io::Result<()> {
+        proofs::save(&self.path.join("certificate"), std::slice::from_ref(certificate))
+    }
+
+    /// The revocations known in the last run.
+    pub(crate) fn revocations(&self) -> Vec<Bytes> {
+        proofs::load(&self.path.join("revoked"))
+    }
+
+    /// Keeps the revocations.
+    pub(crate) fn save_revocations(&self, revocations: &[Bytes]) -> io::Result<()> {
+        proofs::save(&self.path.join("revoked"), revocations)
+    }
+
+    /// The authority key of `network`, if this node holds it.
+    pub(crate) fn authority(&self, network: &NetworkInfo) -> Result<Option<Identity>, StartError> {
+        let path = self.path.join("authority");
+        match authority::load(&path)? {
+            Some((_, key)) if Some(key.public_key()) == network.authority => Ok(Some(key)),
+            Some(_) => Err(StartError::AuthorityFile { path, why: "it is another network's" }),
+            None => Ok(None),
+        }
+    }
+
+    /// The authority key in a folder that belongs to no network yet.
+    pub(crate) fn orphaned_authority(&self) -> Result<Option<(String, Identity)>, StartError> {
+        authority::load(&self.path.join("authority"))
+    }
+
+    /// Keeps the authority key; nothing may be there yet.
+    pub(crate) fn save_authority(
+        &self,
+        network: &NetworkInfo,
+        key: &Identity,
+    ) -> Result<(), StartError> {
+        authority::save(&self.path.join("authority"), &network.name, key)
+    }
+
+    /// Where the issuer's book is.
+    pub(crate) fn issued_path(&self) -> PathBuf {
+        self.path.join("issued")
+    }
+
+    /// Nodes that may sign the next certificate.
+    pub(crate) fn issuers(&self) -> Vec<Contact> {
+        peers::load(&self.path.join("issuers"))
+    }
+
+    /// Keeps nodes that may sign the next certificate.
+    pub(crate) fn save_issuers(&self, contacts: &[Contact]) -> io::Result<()> {
+        peers::save(&self.path.join("issuers"), contacts)
+    }
+
     /// The contacts of the last run.
     pub(crate) fn contacts(&self) -> Vec<Contact> {
         peers::load(&self.path.join("peers"))
@@ -73,6 +143,17 @@ impl DataFolder {
     pub(crate) fn save_contacts(&self, contacts: &[Contact]) -> io::Result<()> {
         peers::save(&self.path.join("peers"), contacts)
     }
+}
+
+/// The authority key in a file that its owner keeps, with the name of its network.
+pub(crate) fn read_authority(path: &Path) -> Result<(String, Identity), StartError> {
+    let missing = || StartError::AuthorityFile { path: path.to_owned(), why: "there is none" };
+    authority::load(path)?.ok_or_else(missing)
+}
+
+/// Writes an authority key to a new file for its owner's eyes only.
+pub(crate) fn write_authority(path: &Path, name: &str, key: &Identity) -> Result<(), StartError> {
+    authority::save(path, name, key)
 }
 
 #[cfg(unix)]

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use potluck_base::{Contact, NodeId};
+use bytes::Bytes;
+use potluck_base::{Contact, NodeId, PublicKey};
+use potluck_gossip::{FoundFile, MessageId, TopicName};
 use potluck_node::{Command, CommandError, Event, Reply};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
@@ -15,7 +17,9 @@ use crate::disk::StoreView;
 use crate::drive::DriveStats;
 use crate::files::{Files, FilesError};
 use crate::folder::NetworkInfo;
+use crate::membership::{Membership, MembershipError};
 use crate::socket::{PortStats, SocketBuffers};
+use crate::topics::{PUBLISHES_MAX, Publishing, Subscribe, SubscribeError, Subscription};
 use crate::transport::TransportStats;
 
 /// Requests that wait for the drive loop; further ones wait with whoever makes them.
@@ -100,8 +104,20 @@ pub(crate) enum Request {
         reply: oneshot::Sender<Reply>,
     },
     Observe(Observe),
+    /// Something about admission for the core.
+    Admission(potluck_node::Input),
     /// Something about files for the core.
     Files(potluck_swarm::Input),
+    /// The names of all files that are shared.
+    SharedNames(Vec<FoundFile>),
+    Publish {
+        topic: TopicName,
+        payload: Bytes,
+        reply: oneshot::Sender<Reply>,
+        /// Given back with the reply.
+        place: OwnedSemaphorePermit,
+    },
+    Subscribe(Subscribe),
 }
 
 /// A running node. Cheap to clone; when the last clone is dropped, the node stops at once.
@@ -115,11 +131,14 @@ struct Shared {
     info: NodeInfo,
     clock: Clock,
     requests: mpsc::Sender<Request>,
+    /// Places for messages that are handed over and not on their way yet.
+    publishes: Arc<Semaphore>,
     stop: watch::Sender<bool>,
     done: watch::Receiver<bool>,
     /// Never read; others are made from it.
     events: broadcast::Receiver<Event>,
     files: Option<Files>,
+    membership: Option<Membership>,
     /// The last view of the store, for when it is too busy to give one.
     store: Mutex<StoreView>,
 }
@@ -138,15 +157,27 @@ impl Handle {
     pub(crate) fn new(
         info: NodeInfo,
         clock: Clock,
-        files: impl FnOnce(mpsc::Sender<Request>) -> Option<Files>,
+        parts: impl FnOnce(mpsc::Sender<Request>) -> (Option<Files>, Option<Membership>),
     ) -> (Self, Wires) {
         let (requests, requests_end) = mpsc::channel(REQUESTS_MAX);
         let (events_end, events) = broadcast::channel(EVENTS_MAX);
         let (stop, stop_end) = watch::channel(false);
         let (done_end, done) = watch::channel(false);
-        let files = files(requests.clone());
+        let (files, membership) = parts(requests.clone());
         let store = Mutex::default();
-        let shared = Shared { info, clock, requests, stop, done, events, files, store };
+        let publishes = Arc::new(Semaphore::new(PUBLISHES_MAX));
+        let shared = Shared {
+            info,
+            clock,
+            requests,
+            publishes,
+            stop,
+            done,
+            events,
+            files,
+            membership,
+            store,
+        };
         let wires =
             Wires { requests: requests_end, events: events_end, stop: stop_end, done: done_end };
         (Self { shared: Arc::new(shared) }, wires)
@@ -172,6 +203,33 @@ impl Handle {
         self.shared.files.as_ref().ok_or(FilesError::NoFolder)
     }
 
+    /// The node's membership: tickets, certificates, the authority key.
+    ///
+    /// # Errors
+    /// [`MembershipError::NotInvite`] if the network lets everybody in.
+    pub fn membership(&self) -> Result<&Membership, MembershipError> {
+        self.shared.membership.as_ref().ok_or(MembershipError::NotInvite)
+    }
+
+    /// Puts a member out: the one whose node id or public key is, or begins with, `who`. Needs the
+    /// authority key. Gives its public key.
+    ///
+    /// # Errors
+    /// [`MembershipError`]
+    pub async fn revoke(&self, who: &str) -> Result<PublicKey, MembershipError> {
+        let known = match self.command(Command::Table).await {
+            Ok(Reply::Table(table)) => {
+                table.contacts.iter().map(|view| view.peer.contact.public_key).collect()
+            }
+            _ => Vec::new(),
+        };
+        let (subject, revocation) = self.membership()?.revocation(who, known).await?;
+        match self.command(Command::Revoke(revocation)).await {
+            Ok(Reply::Revoked(revoked)) => Ok(revoked.map(|_| subject)?),
+            _ => Err(MembershipError::Stopped),
+        }
+    }
+
     /// Gives a command and waits for its reply. If the future is dropped, the command may or may
     /// not be carried out.
     ///
@@ -182,6 +240,38 @@ impl Handle {
         let request = Request::Command { command, reply };
         self.shared.requests.send(request).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
+    }
+
+    /// Subscribes to a topic: to its messages from now on, or, with `after`, also to those that the
+    /// node still keeps from the time behind that message.
+    ///
+    /// # Errors
+    /// [`Stopped`]; inside, why the node does not subscribe.
+    pub async fn subscribe(
+        &self,
+        topic: TopicName,
+        after: Option<MessageId>,
+    ) -> Result<Result<Subscription, SubscribeError>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Subscribe(Subscribe { topic, after, reply });
+        self.shared.requests.send(request).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Hands a message over to be published, which takes as long as the node has much to do. What
+    /// it gives completes when the message is on its way. Messages handed over one after the other
+    /// are published in that order, also if nobody waits in between.
+    ///
+    /// # Errors
+    /// [`Stopped`]
+    pub async fn publish(&self, topic: TopicName, payload: Bytes) -> Result<Publishing, Stopped> {
+        // First come, first served; and never closed.
+        let place = Arc::clone(&self.shared.publishes).acquire_owned().await;
+        let place = place.map_err(|_| Stopped)?;
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Publish { topic, payload, reply, place };
+        self.shared.requests.send(request).await.map_err(|_| Stopped)?;
+        Ok(Publishing(answer))
     }
 
     /// What the shell has counted. The store's share may be some time old while the disk is slow.

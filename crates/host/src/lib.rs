@@ -12,10 +12,13 @@ mod error;
 pub mod files;
 mod folder;
 mod handle;
+mod labels;
+pub mod membership;
 mod memory;
 mod resolve;
 pub mod socket;
 mod start;
+mod topics;
 pub mod transport;
 
 pub use clock::Clock;
@@ -24,6 +27,11 @@ pub use drive::DriveStats;
 pub use error::StartError;
 pub use folder::NetworkInfo;
 pub use handle::{Events, Handle, HostStats, LeaveReport, NodeInfo, Stopped};
+pub use membership::{InviteTerms, Membership, MembershipError, TicketView};
 pub use memory::resident_bytes;
 pub use resolve::{DEFAULT_PORT, EntryPointError, parse_entry_point};
 pub use start::{DEFAULT_LISTEN, Keep, Settings, start};
+pub use topics::{
+    Delivery, Publishing, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, SUBSCRIPTIONS_MAX, SubscribeError,
+    Subscription,
+};

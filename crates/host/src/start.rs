@@ -4,23 +4,27 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use potluck_base::{Admission, Contact, Identity};
 use potluck_dht::EntryPoint;
+use potluck_link::Gatekeeper;
 use potluck_node::{Config, Node, Start};
 use potluck_store::blobs::BlobStore;
 use potluck_store::{DiskStore, FolderLock, MemoryStore, StoreConfig, SyncMode};
+use potluck_wire::Ticket;
 
-use crate::addresses;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::drive::{Drive, Parts};
 use crate::error::StartError;
 use crate::files::Files;
-use crate::folder::{DataFolder, NetworkInfo, random, random_bytes};
+use crate::folder::{Choice, DataFolder, NetworkInfo, Wish, random, random_bytes};
 use crate::handle::{Handle, NodeInfo};
+use crate::membership::{self, Admitted, Authority, Enrolment, Membership};
 use crate::resolve::DEFAULT_PORT;
 use crate::socket::PortSocket;
-use crate::transport::{Transport, TransportConfig};
+use crate::transport::{Door, Transport, TransportConfig};
+use crate::{addresses, labels};
 
 /// Where a node listens if nothing else is said.
 pub const DEFAULT_LISTEN: SocketAddr =
@@ -40,10 +44,14 @@ pub enum Keep {
 pub struct Settings {
     /// Where it keeps its things.
     pub keep: Keep,
-    /// The network to be in; `None`: the one that the data folder belongs to.
+    /// The network to be in; `None`: the one that the data folder belongs to, that of the ticket, or a
+    /// new one.
     pub network: Option<String>,
-    /// The network's way of admission; `None`: that of the data folder's network.
+    /// The network's way of admission; `None`: that of the data folder's network, else `invite`.
     pub admission: Option<Admission>,
+    /// The right to get in, for a node that has no certificate yet. The start then takes until one of
+    /// the ticket's nodes has given one.
+    pub ticket: Option<Ticket>,
     /// The UDP addresses to listen on, one in this version; none: [`DEFAULT_LISTEN`].
     pub listen: Vec<SocketAddr>,
     /// The address to give to others, if it is not the one listened on. Port 0 means the port
@@ -51,6 +59,8 @@ pub struct Settings {
     pub advertise: Option<SocketAddr>,
     /// Where to enter the network.
     pub entry_points: Vec<EntryPoint>,
+    /// What its owner calls it, in the order of names.
+    pub labels: Vec<(String, String)>,
     /// Parameters of the core.
     pub config: Config,
     /// Who to be; `None`: as the data folder says, or anybody.
@@ -74,9 +84,19 @@ pub struct Settings {
 struct Kept {
     identity: Identity,
     network: NetworkInfo,
+    /// In `invite` networks.
+    papers: Option<Papers>,
     remembered: Vec<Contact>,
     store: Store,
     blobs: Option<BlobStore>,
+}
+
+/// What a data folder holds of the admission to an `invite` network.
+struct Papers {
+    certificate: Option<Bytes>,
+    revocations: Vec<Bytes>,
+    issuers: Vec<Contact>,
+    authority: Option<Authority>,
 }
 
 /// Either of the stores.
@@ -91,6 +111,7 @@ enum Store {
 /// [`StartError`], a sentence fit for a person.
 pub async fn start(settings: Settings) -> Result<Handle, StartError> {
     settings.config.validate()?;
+    let labels = labels::in_order(&settings.labels)?;
     let listen = match settings.listen[..] {
         [] => DEFAULT_LISTEN,
         [listen] => listen,
@@ -104,37 +125,106 @@ pub async fn start(settings: Settings) -> Result<Handle, StartError> {
     };
     let socket = PortSocket::bind(listen)?;
     let address = own_address(socket.local_addr(), settings.advertise)?;
+    let clock = Clock::start();
     let folder = held.as_ref().map(|(folder, _)| folder.clone());
     // Opening a large store takes its time.
     let opening = tokio::task::spawn_blocking(move || {
         let kept = match held {
-            Some((folder, lock)) => open_folder(&folder, lock, &settings),
-            None => open_memory(&settings),
+            Some((folder, lock)) => open_folder(&folder, lock, &settings, &clock),
+            None => open_memory(&settings, &clock),
         };
         (settings, kept)
     });
     let (settings, kept) = opening.await.map_err(|_| StartError::BrokenOff)?;
-    let kept = kept?;
+    let mut kept = kept?;
+    refuse_public_lab(&kept.network, address, socket.local_addr())?;
+    let admitted = match kept.papers.take() {
+        None => None,
+        Some(papers) => Some(admit(&kept, papers, &socket, folder.as_ref(), &settings).await?),
+    };
     let node = Node::new(Start {
         identity: kept.identity.clone(),
         network: kept.network.id,
         address,
+        // Seconds since 1970 above, so that a lost data folder or a restart of everything at once
+        // still makes every word younger than those before.
+        incarnation: (Clock::start().wall().0 / 1000) << 16,
+        labels,
         config: settings.config.clone(),
         seed: random_bytes()?,
     })?;
-    run(node, kept, socket, address, folder, &settings)
+    run(node, kept, admitted, Places { socket, address, folder, clock }, &settings)
+}
+
+/// Where a node is.
+struct Places {
+    socket: PortSocket,
+    address: SocketAddr,
+    folder: Option<DataFolder>,
+    clock: Clock,
+}
+
+/// Gets what makes a node a member: the certificate that is there, or one that this node signs
+/// itself, or one by the ticket.
+async fn admit(
+    kept: &Kept,
+    papers: Papers,
+    socket: &PortSocket,
+    folder: Option<&DataFolder>,
+    settings: &Settings,
+) -> Result<Admitted, StartError> {
+    let Papers { certificate, revocations, mut issuers, mut authority } = papers;
+    let own = kept.identity.public_key();
+    let now = Clock::start().wall();
+    let good = |certificate: &Bytes| membership::holds(certificate, &own, &kept.network, now);
+    let certificate = match (certificate.filter(good), &mut authority, &settings.ticket) {
+        (Some(certificate), _, _) => certificate,
+        (None, Some(authority), _) => keep(folder, authority.certify_own(now, own)?)?,
+        (None, None, Some(ticket)) => {
+            let (identity, network) = (&kept.identity, &kept.network);
+            let certificate = Enrolment { socket, identity, network, ticket }.run().await?;
+            if let Some(folder) = folder {
+                let saved = folder.save_issuers(&ticket.contacts);
+                saved.map_err(|source| file_error(folder, source))?;
+            }
+            issuers.clone_from(&ticket.contacts);
+            keep(folder, certificate)?
+        }
+        (None, None, None) => {
+            return Err(StartError::NoCertificate { network: kept.network.name.clone() });
+        }
+    };
+    Ok(Admitted { certificate, revocations, issuers, authority })
+}
+
+fn keep(folder: Option<&DataFolder>, certificate: Bytes) -> Result<Bytes, StartError> {
+    if let Some(folder) = folder {
+        folder.save_certificate(&certificate).map_err(|source| file_error(folder, source))?;
+    }
+    Ok(certificate)
+}
+
+fn file_error(folder: &DataFolder, source: std::io::Error) -> StartError {
+    StartError::File { path: folder.path().to_owned(), source }
 }
 
 /// Sets the node going.
 fn run(
-    node: Node,
+    mut node: Node,
     kept: Kept,
-    socket: PortSocket,
-    address: SocketAddr,
-    folder: Option<DataFolder>,
+    admitted: Option<Admitted>,
+    places: Places,
     settings: &Settings,
 ) -> Result<Handle, StartError> {
-    let Kept { identity, network, remembered, store, blobs } = kept;
+    let Places { socket, address, folder, clock } = places;
+    let Kept { identity, network, remembered, store, blobs, .. } = kept;
+    let mut entry_points = settings.entry_points.clone();
+    if let (Some(admitted), Some(authority)) = (&admitted, network.authority) {
+        let shown = Some(admitted.certificate.clone());
+        let revocations = admitted.revocations.clone();
+        node = node.with_gatekeeper(Gatekeeper::new(network.id, authority, shown, revocations));
+        entry_points.extend(admitted.issuers.iter().copied().map(EntryPoint::Contact));
+    }
     let socket = Arc::new(socket);
     let transport =
         Transport::new(&identity, &network.id, Arc::clone(&socket), TransportConfig::default());
@@ -149,16 +239,24 @@ fn run(
     let info = NodeInfo {
         contact,
         id: contact.in_network(&network.id).id,
-        network,
+        network: network.clone(),
         local_addresses: vec![socket.local_addr()],
         folder: folder.as_ref().map(|folder| folder.path().to_owned()),
     };
-    let clock = Clock::start();
     let (handle, wires) = Handle::new(info, clock, |requests| {
-        blobs.map(|blobs| Files::new(network_id, blobs, transport.clone(), requests))
+        let membership = admitted.map(|admitted| {
+            let door = Door::new(requests.clone());
+            transport.set_door(&door);
+            let folder = folder.clone();
+            Membership::new(contact, network, folder, clock, admitted, door, requests.clone())
+        });
+        let files = blobs.map(|blobs| Files::new(network_id, blobs, transport.clone(), requests));
+        (files, membership)
     });
+    let membership = handle.membership().ok().cloned();
     let files = handle.files().ok().cloned();
     files.iter().for_each(Files::watch);
+    files.iter().for_each(Files::tell_names);
     let drive = Drive::new(Parts {
         node,
         clock,
@@ -169,8 +267,9 @@ fn run(
         requests: wires.requests,
         events: wires.events,
         remembered,
-        entry_points: settings.entry_points.clone(),
+        entry_points,
         files,
+        membership,
     });
     tokio::spawn(async move {
         drive.run(wires.stop).await;
@@ -179,29 +278,58 @@ fn run(
     Ok(handle)
 }
 
-fn open_memory(settings: &Settings) -> Result<Kept, StartError> {
-    let network = choose_network(Path::new(""), None, settings)?;
+fn open_memory(settings: &Settings, clock: &Clock) -> Result<Kept, StartError> {
+    if settings.network.is_none() && settings.ticket.is_none() {
+        return Err(StartError::NoNetwork);
+    }
+    let (network, key) = match choose_network(Path::new(""), None, settings)? {
+        Choice::In(network) => (network, None),
+        Choice::Join(ticket) => (NetworkInfo::invite(ticket.network, ticket.authority), None),
+        Choice::Create(name) => {
+            let key: Identity = random()?;
+            (NetworkInfo::invite(name, key.public_key()), Some(key))
+        }
+    };
+    let open = |key| Authority::open(key, &network, None, clock.wall());
+    let authority = key.map(open).transpose()?;
+    let papers = network.authority.map(|_| Papers {
+        certificate: None,
+        revocations: Vec::new(),
+        issuers: Vec::new(),
+        authority,
+    });
     let identity = match &settings.identity {
         Some(identity) => identity.clone(),
         None => random()?,
     };
     let mut store = MemoryStore::in_memory();
     store.set_disk_bytes(settings.store_disk_bytes);
-    Ok(Kept { identity, network, remembered: Vec::new(), store: Store::Memory(store), blobs: None })
+    let store = Store::Memory(store);
+    Ok(Kept { identity, network, papers, remembered: Vec::new(), store, blobs: None })
 }
 
 fn open_folder(
     folder: &DataFolder,
     lock: FolderLock,
     settings: &Settings,
+    clock: &Clock,
 ) -> Result<Kept, StartError> {
     let remembered = folder.network()?;
     let known = remembered.is_some();
-    let network = choose_network(folder.path(), remembered, settings)?;
+    let choice = choose_network(folder.path(), remembered, settings)?;
     let identity = folder.identity(settings.identity.as_ref())?;
+    let network = match choice {
+        Choice::In(network) => network,
+        Choice::Join(ticket) => NetworkInfo::invite(ticket.network, ticket.authority),
+        Choice::Create(name) => create_network(folder, name)?,
+    };
     if !known {
         folder.set_network(&network)?;
     }
+    let papers = match network.authority {
+        Some(_) => Some(read_papers(folder, &network, clock)?),
+        None => None,
+    };
     let mut config = StoreConfig::new(network.id);
     config.sync = if settings.sync { SyncMode::Data } else { SyncMode::Buffered };
     config.memory_bytes = settings.store_memory_bytes.unwrap_or(config.memory_bytes);
@@ -209,15 +337,48 @@ fn open_folder(
     let store = DiskStore::open_locked(lock, &config)?;
     let remembered = folder.contacts();
     let blobs = Some(Files::open(folder.path(), settings.cache_bytes)?);
-    Ok(Kept { identity, network, remembered, store: Store::Disk(Box::new(store)), blobs })
+    let store = Store::Disk(Box::new(store));
+    Ok(Kept { identity, network, papers, remembered, store, blobs })
+}
+
+/// Makes the authority key of a new network. One that a start which was broken off left behind is
+/// used: nobody knows it but this folder.
+fn create_network(folder: &DataFolder, name: String) -> Result<NetworkInfo, StartError> {
+    if let Some((name, key)) = folder.orphaned_authority()? {
+        return Ok(NetworkInfo::invite(name, key.public_key()));
+    }
+    let key = random()?;
+    let network = NetworkInfo::invite(name, key.public_key());
+    folder.save_authority(&network, &key)?;
+    Ok(network)
+}
+
+fn read_papers(
+    folder: &DataFolder,
+    network: &NetworkInfo,
+    clock: &Clock,
+) -> Result<Papers, StartError> {
+    let open = |key| Authority::open(key, network, Some(folder), clock.wall());
+    Ok(Papers {
+        certificate: folder.certificate(),
+        revocations: folder.revocations(),
+        issuers: folder.issuers(),
+        authority: folder.authority(network)?.map(open).transpose()?,
+    })
 }
 
 fn choose_network(
     folder: &Path,
     remembered: Option<NetworkInfo>,
     settings: &Settings,
-) -> Result<NetworkInfo, StartError> {
-    NetworkInfo::choose(folder, remembered, settings.network.as_deref(), settings.admission)
+) -> Result<Choice, StartError> {
+    let wish = Wish {
+        name: settings.network.as_deref(),
+        admission: settings.admission,
+        ticket: settings.ticket.as_ref(),
+        has_entry_points: !settings.entry_points.is_empty(),
+    };
+    NetworkInfo::choose(folder, remembered, wish)
 }
 
 /// The address to give to others.
@@ -231,11 +392,20 @@ fn own_address(bound: SocketAddr, advertise: Option<SocketAddr>) -> Result<Socke
     if ip.is_unspecified() || ip.is_multicast() {
         return Err(StartError::Advertise(address));
     }
-    // `lab` is the only way of admission so far.
-    if addresses::is_public(ip) || addresses::is_public(bound.ip()) {
+    Ok(address)
+}
+
+/// A network without admission control is for private addresses.
+fn refuse_public_lab(
+    network: &NetworkInfo,
+    address: SocketAddr,
+    bound: SocketAddr,
+) -> Result<(), StartError> {
+    let public = addresses::is_public(address.ip()) || addresses::is_public(bound.ip());
+    if public && network.admission != Admission::Invite {
         return Err(StartError::PublicLab(address));
     }
-    Ok(address)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -257,10 +427,21 @@ mod tests {
     }
 
     #[test]
-    fn a_lab_network_keeps_off_the_internet() {
+    fn a_lab_network_keeps_off_the_internet_and_an_invite_network_need_not() {
         let bound = address("127.0.0.1:7");
-        let public = own_address(bound, Some(address("8.8.8.8:7"))).unwrap_err();
+        let network = |admission| {
+            let wish = Wish { name: Some("a"), admission: Some(admission), ..Wish::default() };
+            match NetworkInfo::choose(Path::new(""), None, wish).unwrap() {
+                Choice::In(network) => network,
+                _ => NetworkInfo::invite("a".into(), Identity::from_seed([1; 32]).public_key()),
+            }
+        };
+        let outside = own_address(bound, Some(address("8.8.8.8:7"))).unwrap();
+        let public = refuse_public_lab(&network(Admission::Lab), outside, bound).unwrap_err();
         assert!(public.to_string().contains("open to everybody"), "{public}");
+        refuse_public_lab(&network(Admission::Lab), bound, outside).unwrap_err();
+        refuse_public_lab(&network(Admission::Lab), bound, bound).unwrap();
+        refuse_public_lab(&network(Admission::Invite), outside, bound).unwrap();
         for useless in ["0.0.0.0:7", "[::]:7", "224.0.0.1:7"] {
             let error = own_address(bound, Some(address(useless))).unwrap_err();
             assert!(matches!(error, StartError::Advertise(_)), "{error}");

@@ -25,6 +25,7 @@ mod allowance;
 mod call;
 mod config;
 mod counters;
+mod door;
 mod endpoint;
 mod error;
 mod fetch;
@@ -40,7 +41,7 @@ mod stream;
 mod tests;
 mod tls;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,6 +54,7 @@ pub use config::{
     MESSAGE_BYTES_MAX, TransportConfig,
 };
 pub use counters::TransportStats;
+pub use door::Door;
 pub use error::{CallError, FetchError, FetchRefusal};
 pub use fetch::{FetchStream, Received};
 pub use incoming::{IncomingCall, Responder};
@@ -112,6 +114,8 @@ struct Inner {
     incoming: mpsc::Sender<IncomingCall>,
     incoming_fetches: mpsc::Sender<IncomingFetch>,
     closed: watch::Sender<bool>,
+    /// In `invite` networks.
+    door: OnceLock<Arc<Door>>,
 }
 
 impl Transport {
@@ -151,11 +155,20 @@ impl Transport {
             incoming,
             incoming_fetches,
             closed: watch::Sender::new(false),
+            door: OnceLock::new(),
             config,
         };
         let requests = tokio::sync::Mutex::new(requests);
         let fetches = tokio::sync::Mutex::new(fetches);
         Self { handle: Arc::new(Handle { inner: Arc::new(inner), requests, fetches }) }
+    }
+
+    /// Puts a door in: from now on packets and connections of admitted peers only are taken. For a
+    /// new transport; a second door is ignored.
+    pub fn set_door(&self, door: &Arc<Door>) {
+        let inner = &self.handle.inner;
+        door.guard(Arc::downgrade(inner));
+        let _ = inner.door.set(Arc::clone(door));
     }
 
     /// Asks `peer` and waits for its answer, at most for the call timeout. Dropping the future
@@ -236,6 +249,10 @@ impl Transport {
         if inner.is_closed() {
             return;
         }
+        if inner.door.get().is_some_and(|door| !door.knows_address(segment.from)) {
+            inner.desk.counters.strangers.add(segment.datagrams());
+            return;
+        }
         let mut begin = 0;
         let mut end = 0;
         for datagram in segment.bytes.chunks(segment.stride.max(1)) {
@@ -281,6 +298,11 @@ impl Inner {
     async fn closing(&self) {
         // Also when the sender is gone, which is the same.
         let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
+    /// Whether the holder of this key may use a connection now.
+    fn lets_in(&self, key: &potluck_base::PublicKey) -> bool {
+        self.door.get().is_none_or(|door| door.admits(key))
     }
 
     /// Whether a datagram is worth giving to the endpoint; the endpoint exists after a yes.

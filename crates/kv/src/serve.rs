@@ -117,7 +117,13 @@ impl Serves {
                 self.check_offer(core, id);
             }
             Request::Load(load) => self.start_load(core, id, load, asked.budget),
-            Request::Ping | Request::Leave | Request::Have { .. } => {
+            Request::Ping
+            | Request::Leave
+            | Request::Have { .. }
+            | Request::Member(_)
+            | Request::Spread(_)
+            | Request::Search(_)
+            | Request::Enroll(_) => {
                 core.respond(id, Response::Refused { reason: Refusal::Unsupported });
             }
         }

@@ -60,7 +60,7 @@ fn main() {
 /// Bytes of the request, and the best run's time for each step.
 fn measure(seal: bool) -> (usize, [u128; STEPS.len()]) {
     let ((mut asker, asker_is), (mut answerer, answerer_is)) = (link(1, seal), link(2, seal));
-    let options = RequestOptions { tries: 1, answer_bytes_max: 100 };
+    let options = RequestOptions { tries: 1, answer_bytes_max: 100, ..RequestOptions::default() };
     let request = Request::Store { envelopes: vec![Bytes::from(vec![7; 95])] };
     let (mut best, mut bytes) = ([u128::MAX; STEPS.len()], 0);
     for run in 0..RUNS {

@@ -4,21 +4,24 @@
 //! ```text
 //! SEALED   [0x01] [version 1] [network tag 8] [sender public key 32] [boot id 16] [counter 8]
 //!          [flags 1: bit 0 = cookie present] [cookie 16, if flagged] [ciphertext] [tag 16]
-//!   inside [kind 1: 1 request, 2 response] [request id 8] [cookie length 1: 0 or 16] [cookie]
+//!   inside [kind 1: 1 request, 2 response; +16 with certificate] [request id 8]
+//!          [cookie length 1: 0 or 16] [cookie] ([certificate length 2] [certificate])
 //!          [message length 2] [message] [zero padding]
-//! HELLO    [0x02] [version 1] [network tag 8] [nonce 16] [zero padding to at least 128 in all]
+//! HELLO    [0x02] [version 1] [network tag 8] [nonce 16] [mark 16]
+//!          [zero padding to at least 128 in all]
 //! WELCOME  [0x03] [version 1] [network tag 8] [nonce 16, echoed] [public key 32]
 //! RETRY    [0x04] [version 1] [network tag 8] [boot id 16] [counter 8] [cookie 16]
 //! ```
 //!
 //! SEALED is `XChaCha20-Poly1305` with everything before the ciphertext as associated data and
-//! `boot id || counter` as nonce. RETRY echoes boot id and counter of the datagram it refuses.
+//! `boot id || counter` as nonce. RETRY echoes boot id and counter of the datagram it refuses. For
+//! the marks in boot ids and HELLO see `marks`.
 //!
 //! **Invariant:** reading never panics and never allocates; a WELCOME is shorter than any HELLO and
 //! a RETRY shorter than any SEALED, so neither can amplify.
 
 use potluck_base::PublicKey;
-use potluck_wire::limits::DATAGRAM_BYTES_MAX;
+use potluck_wire::limits::{CERTIFICATE_BYTES_MAX, DATAGRAM_BYTES_MAX};
 
 /// The version of the datagram format.
 pub(crate) const VERSION: u8 = 1;
@@ -30,12 +33,16 @@ const RETRY: u8 = 4;
 
 const REQUEST: u8 = 1;
 const RESPONSE: u8 = 2;
+/// Added to the kind where a certificate is shown.
+const WITH_CERTIFICATE: u8 = 16;
 const FLAG_COOKIE: u8 = 1;
 
 /// Bytes of the seal's authentication tag.
 pub(crate) const SEAL_TAG_BYTES: usize = 16;
 /// Bytes of a cookie.
 pub(crate) const COOKIE_BYTES: usize = 16;
+/// Bytes of the mark in a HELLO.
+pub(crate) const HELLO_MARK_BYTES: usize = 16;
 /// Bytes of a boot id.
 pub(crate) const BOOT_BYTES: usize = 16;
 /// Type, version and network tag.
@@ -47,11 +54,18 @@ const INNER_BYTES: usize = 1 + 8 + 1 + 2;
 /// What a response with a cookie adds to its message.
 pub(crate) const ANSWER_OVERHEAD: usize =
     HEADER_BYTES + INNER_BYTES + COOKIE_BYTES + SEAL_TAG_BYTES;
+/// What a certificate of this length adds to a datagram.
+pub(crate) const fn certificate_overhead(length: usize) -> usize {
+    2 + length
+}
 /// Shortest HELLO, and shortest request: room for the answer "prove your address", with a cookie.
 pub(crate) const ASKING_BYTES_MIN: usize = 128;
 
 /// The proof that a sender receives at its address.
 pub(crate) type Cookie = [u8; COOKIE_BYTES];
+
+/// The proof that the sender of a HELLO knows the network.
+pub(crate) type HelloMark = [u8; HELLO_MARK_BYTES];
 
 /// Boot id and counter: what makes a datagram of one sender unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +92,7 @@ pub(crate) enum Frame<'a> {
     /// A request or response.
     Sealed(Sealed<'a>),
     /// Who are you?
-    Hello { nonce: [u8; 16] },
+    Hello { nonce: [u8; 16], mark: HelloMark, padding: &'a [u8] },
     /// I am this one.
     Welcome { nonce: [u8; 16], public_key: PublicKey },
     /// Send that again with this cookie.
@@ -113,6 +127,14 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     Some(*first)
 }
 
+/// Takes a length and so many bytes off.
+fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::from(u16::from_be_bytes(take(bytes)?));
+    let (taken, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(taken)
+}
+
 fn take_serial(bytes: &mut &[u8]) -> Option<Serial> {
     Some(Serial { boot: take(bytes)?, counter: u64::from_be_bytes(take(bytes)?) })
 }
@@ -141,7 +163,8 @@ fn parse_kind<'a>(kind: u8, bytes: &'a [u8], mut rest: &'a [u8]) -> Option<Frame
     let frame = match kind {
         SEALED => return parse_sealed(bytes, rest).map(Frame::Sealed),
         HELLO if bytes.len() >= ASKING_BYTES_MIN => {
-            return Some(Frame::Hello { nonce: take(rest)? });
+            let (nonce, mark) = (take(rest)?, take(rest)?);
+            return Some(Frame::Hello { nonce, mark, padding: rest });
         }
         WELCOME => {
             Frame::Welcome { nonce: take(rest)?, public_key: PublicKey::from_bytes(take(rest)?) }
@@ -179,20 +202,24 @@ pub(crate) enum Kind {
 }
 
 /// What a seal encloses.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Inner<'a> {
     pub(crate) kind: Kind,
     pub(crate) request_id: u64,
     pub(crate) cookie: Option<Cookie>,
+    /// The sender's, if it shows it.
+    pub(crate) certificate: Option<&'a [u8]>,
     pub(crate) message: &'a [u8],
 }
 
 /// Takes an opened seal apart. Padding is skipped.
 pub(crate) fn parse_inner(mut plain: &[u8]) -> Option<Inner<'_>> {
     let rest = &mut plain;
-    let kind = match take(rest)? {
-        [REQUEST] => Kind::Request,
-        [RESPONSE] => Kind::Response,
+    let [kind] = take(rest)?;
+    let with_certificate = kind & WITH_CERTIFICATE != 0;
+    let kind = match kind & !WITH_CERTIFICATE {
+        REQUEST => Kind::Request,
+        RESPONSE => Kind::Response,
         _ => return None,
     };
     let request_id = u64::from_be_bytes(take(rest)?);
@@ -201,9 +228,15 @@ pub(crate) fn parse_inner(mut plain: &[u8]) -> Option<Inner<'_>> {
         [length] if usize::from(length) == COOKIE_BYTES => Some(take(rest)?),
         _ => return None,
     };
-    let length = usize::from(u16::from_be_bytes(take(rest)?));
-    let message = rest.get(..length)?;
-    Some(Inner { kind, request_id, cookie, message })
+    let certificate = if with_certificate {
+        let certificate = take_bytes(rest)?;
+        (certificate.len() <= CERTIFICATE_BYTES_MAX).then_some(certificate)?;
+        Some(certificate)
+    } else {
+        None
+    };
+    let message = take_bytes(rest)?;
+    Some(Inner { kind, request_id, cookie, certificate, message })
 }
 
 /// A sealed datagram to be written.
@@ -219,13 +252,23 @@ pub(crate) struct Draft<'a> {
 }
 
 impl Draft<'_> {
+    /// How long the datagram will be, before padding.
+    pub(crate) fn bytes(&self) -> usize {
+        let cookies = [&self.header_cookie, &self.inner.cookie].into_iter().flatten().count();
+        let certificate =
+            self.inner.certificate.map_or(0, |shown| certificate_overhead(shown.len()));
+        HEADER_BYTES
+            + INNER_BYTES
+            + SEAL_TAG_BYTES
+            + cookies * COOKIE_BYTES
+            + certificate
+            + self.inner.message.len()
+    }
+
     /// The datagram with its body still in the clear and a zero tag, and where the body begins.
     pub(crate) fn write(&self) -> (Vec<u8>, usize) {
-        let cookies = [&self.header_cookie, &self.inner.cookie].into_iter().flatten().count();
         let message = self.inner.message;
-        let length =
-            HEADER_BYTES + INNER_BYTES + SEAL_TAG_BYTES + cookies * COOKIE_BYTES + message.len();
-        let length = length.max(self.bytes_min);
+        let length = self.bytes().max(self.bytes_min);
         let mut bytes = Vec::with_capacity(length);
         write_prefix(&mut bytes, SEALED, &self.tag);
         bytes.extend_from_slice(self.sender.as_bytes());
@@ -233,16 +276,19 @@ impl Draft<'_> {
         bytes.push(if self.header_cookie.is_some() { FLAG_COOKIE } else { 0 });
         bytes.extend_from_slice(self.header_cookie.as_ref().map_or(&[], |cookie| cookie));
         let body = bytes.len();
-        bytes.push(match self.inner.kind {
+        let kind = match self.inner.kind {
             Kind::Request => REQUEST,
             Kind::Response => RESPONSE,
-        });
+        };
+        bytes.push(kind | self.inner.certificate.map_or(0, |_| WITH_CERTIFICATE));
         bytes.extend_from_slice(&self.inner.request_id.to_be_bytes());
         let cookie: &[u8] = self.inner.cookie.as_ref().map_or(&[], |cookie| cookie);
         bytes.push(cookie.len() as u8);
         bytes.extend_from_slice(cookie);
-        bytes.extend_from_slice(&(message.len() as u16).to_be_bytes());
-        bytes.extend_from_slice(message);
+        for part in self.inner.certificate.into_iter().chain([message]) {
+            bytes.extend_from_slice(&(part.len() as u16).to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
         bytes.resize(length, 0);
         (bytes, body)
     }
@@ -253,12 +299,17 @@ fn write_prefix(bytes: &mut Vec<u8>, kind: u8, tag: &[u8; 8]) {
     bytes.extend_from_slice(tag);
 }
 
-/// A HELLO, padded.
-pub(crate) fn write_hello(tag: &[u8; 8], nonce: &[u8; 16]) -> Vec<u8> {
+/// Padding of our HELLOs.
+pub(crate) const HELLO_PADDING: &[u8] =
+    &[0; ASKING_BYTES_MIN - PREFIX_BYTES - 16 - HELLO_MARK_BYTES];
+
+/// A HELLO, padded with [`HELLO_PADDING`].
+pub(crate) fn write_hello(tag: &[u8; 8], nonce: &[u8; 16], mark: &HelloMark) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(ASKING_BYTES_MIN);
     write_prefix(&mut bytes, HELLO, tag);
     bytes.extend_from_slice(nonce);
-    bytes.resize(ASKING_BYTES_MIN, 0);
+    bytes.extend_from_slice(mark);
+    bytes.extend_from_slice(HELLO_PADDING);
     bytes
 }
 

@@ -12,17 +12,27 @@
 //!   bytes, and the answer brings the cookie that proves the asker's address from then on.
 //! - A restart of either side heals by itself: who is forgotten gets a cookie again.
 //!
+//! With a [`Gatekeeper`], in an `invite` network, further:
+//!
+//! - A request is handed on only from a key with a certificate of the network's authority that holds
+//!   now, and nobody else gets a byte back; but for a request to enroll that proves a ticket.
+//! - An answer counts only from such a key. Certificates travel inside the seal: with requests to
+//!   who may not know us, and with the answers to these.
+//!
 //! What it does not: forward secrecy, order, delivery. A request may be handled twice (a stranger's
 //! datagram that was recorded can be replayed; a try whose answer was lost is repeated under a new
 //! id), so handling must be idempotent.
 
+mod admission;
 mod buckets;
 mod config;
 mod cookie;
 mod frame;
+mod gatekeeper;
 mod hellos;
 mod keys;
 mod link;
+mod marks;
 mod outputs;
 mod receive;
 mod replay;
@@ -32,6 +42,7 @@ mod sessions;
 mod stats;
 
 pub use config::{LinkConfig, Rate};
+pub use gatekeeper::{Gatekeeper, REVOCATIONS_MAX, RevocationError};
 pub use link::{Input, Link, ReplyTo, RequestError, RequestOptions, RequestToken, RespondError};
 pub use outputs::Output;
 pub use stats::LinkStats;

@@ -14,10 +14,13 @@ use crate::buckets::Gate;
 use crate::config::LinkConfig;
 use crate::cookie::CookieJar;
 use crate::frame::{
-    ANSWER_OVERHEAD, ASKING_BYTES_MIN, BOOT_BYTES, Cookie, Draft, Inner, Kind, Serial, write_hello,
+    ANSWER_OVERHEAD, ASKING_BYTES_MIN, BOOT_BYTES, Cookie, Draft, HELLO_PADDING, Inner, Kind,
+    Serial, write_hello,
 };
+use crate::gatekeeper::Gatekeeper;
 use crate::hellos::{Due, HELLOS_MAX, Hellos};
 use crate::keys::{KeyMaker, Keys, SealKey};
+use crate::marks::Marks;
 use crate::outputs::{Output, Outputs};
 use crate::requests::{Requests, Try};
 use crate::sessions::Sessions;
@@ -35,11 +38,14 @@ pub struct RequestOptions {
     /// Longest encoded answer to be expected. A peer that may not know our address as proven gets a
     /// request padded so that this fits within its bytes.
     pub answer_bytes_max: usize,
+    /// How long the peer may take for the answer, on top of the way: for requests that make it ask
+    /// others first.
+    pub patience: Duration,
 }
 
 impl Default for RequestOptions {
     fn default() -> Self {
-        Self { tries: 2, answer_bytes_max: MESSAGE_BYTES_MAX }
+        Self { tries: 2, answer_bytes_max: MESSAGE_BYTES_MAX, patience: Duration::ZERO }
     }
 }
 
@@ -72,6 +78,8 @@ pub struct ReplyTo {
     pub(crate) request_id: u64,
     pub(crate) budget: usize,
     pub(crate) proven: bool,
+    /// Whether the asker gets our certificate along.
+    pub(crate) shows: bool,
     /// Kept here, since strangers have no session.
     pub(crate) key: SealKey,
 }
@@ -103,6 +111,10 @@ pub struct Link {
     pub(crate) sessions: Sessions,
     pub(crate) requests: Requests,
     pub(crate) hellos: Hellos,
+    pub(crate) marks: Marks,
+    pub(crate) gatekeeper: Option<Gatekeeper>,
+    /// One up with every own certificate.
+    pub(crate) certificate_number: u64,
     /// Limits for senders that proved nothing.
     pub(crate) strangers: Gate,
     /// Limits for senders with a cookie but no session.
@@ -119,9 +131,13 @@ impl Link {
     /// nonces.
     #[must_use]
     pub fn new(identity: Identity, network: NetworkId, config: LinkConfig, mut rng: Rng) -> Self {
+        let marks = Marks::new(&network);
         Self {
             tag: network.tag(),
-            boot: rng.bytes(),
+            boot: marks.boot(&identity.public_key(), rng.bytes()),
+            marks,
+            gatekeeper: None,
+            certificate_number: 0,
             counter: 0,
             cookies: CookieJar::new(&mut rng.fork("cookies")),
             rng,
@@ -141,6 +157,9 @@ impl Link {
     /// The announced deadline has come: further tries, and failures where none is left.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((token, again)) = self.requests.pop_due(now) {
+            if let Some(peer) = self.requests.get(token).map(|request| request.to.public_key) {
+                self.note_silence(&peer);
+            }
             if again {
                 self.stats.retransmissions += 1;
                 self.transmit_try(now, token);
@@ -210,10 +229,12 @@ impl Link {
         }
         let Contact { public_key, address } = reply_to.to;
         let cookie = (!reply_to.proven).then(|| self.cookies.make(now, address, &public_key));
+        let shown = self.shown_in_answer(reply_to.shows);
         let inner = Inner {
             kind: Kind::Response,
             request_id: reply_to.request_id,
             cookie,
+            certificate: shown.as_deref(),
             message: &message,
         };
         let (bytes, _) = self.seal(reply_to.key, None, inner, 0);
@@ -241,6 +262,11 @@ impl Link {
         self.transmit_hello(address, &nonce);
     }
 
+    /// The peer is dead: what it was asked fails at the next timeout, which is due at once.
+    pub fn give_up(&mut self, now: Instant, peer: &PublicKey) {
+        self.requests.give_up(now, peer);
+    }
+
     /// The smoothed round-trip time of `peer`, if it answered since it is remembered.
     #[must_use]
     pub fn rtt(&self, peer: &PublicKey) -> Option<Duration> {
@@ -256,6 +282,7 @@ impl Link {
             requests_outstanding: self.requests.len(),
             hellos_outstanding: self.hellos.len(),
             limits: self.strangers.len() + self.callers.len(),
+            revocations: self.gatekeeper.as_ref().map_or(0, Gatekeeper::revocations_len),
             outputs_queued: self.outputs.len(),
             ..self.stats.clone()
         }
@@ -272,34 +299,66 @@ impl Link {
         Ok(keys)
     }
 
-    /// Sends the next datagram of a request.
+    /// Sends the next datagram of a request: the request itself, or, where our certificate has to be
+    /// shown and does not fit beside it, the certificate with a ping.
     pub(crate) fn transmit_try(&mut self, now: Instant, token: RequestToken) {
         let Some(request) = self.requests.get(token) else { return };
         let (to, try_index) = (request.to, u32::from(request.try_index));
         let (message, answer) = (request.message.clone(), request.answer_bytes_max);
+        let patience = request.patience;
         let keys = self.keys_of(&to.public_key).expect("the key was good when the request began");
         let session = self.sessions.get_or_insert(&to.public_key, keys);
         let cookie = session.cookie(now, to.address);
-        let timeout = session.rtt.timeout(try_index);
+        let timeout = session.rtt.timeout(try_index) + patience;
+        let welcome = try_index == 0 && session.is_welcome(now, to.address);
+        let (shown, room) = self.to_show(&to.public_key);
         // A silent peer may have forgotten us, so further tries are padded in any case.
-        let bytes_min = if try_index == 0 && session.is_welcome(now, to.address) {
+        let bytes_min = if welcome && room == 0 {
             ASKING_BYTES_MIN
         } else {
-            (ANSWER_OVERHEAD + answer.min(MESSAGE_BYTES_MAX)).max(ASKING_BYTES_MIN)
+            let wanted = ANSWER_OVERHEAD + room + answer.min(MESSAGE_BYTES_MAX);
+            wanted.clamp(ASKING_BYTES_MIN, DATAGRAM_BYTES_MAX)
         };
         let id = self.rng.next_u64();
-        let inner = Inner { kind: Kind::Request, request_id: id, cookie: None, message: &message };
+        let certificate = shown.as_deref();
+        let mut inner = Inner {
+            kind: Kind::Request,
+            request_id: id,
+            cookie: None,
+            certificate,
+            message: &message,
+        };
+        let ping;
+        let introduces = self.draft(cookie, inner, bytes_min).bytes() > DATAGRAM_BYTES_MAX;
+        if introduces {
+            ping = encode_request(&Request::Ping);
+            inner.message = &ping;
+            self.stats.introductions += 1;
+        }
         let (bytes, serial) = self.seal(keys.seal, cookie, inner, bytes_min);
-        let deadline = now + timeout;
-        self.requests.sent(token, Try { id, counter: serial.counter, sent_at: now, deadline });
+        let (counter, deadline) = (serial.counter, now + timeout);
+        self.requests.sent(token, Try { id, counter, sent_at: now, deadline, introduces });
         self.transmit(to.address, bytes);
     }
 
     fn transmit_hello(&mut self, address: SocketAddr, nonce: &[u8; 16]) {
-        self.transmit(address, write_hello(&self.tag, nonce));
+        let mark = self.marks.hello(nonce, HELLO_PADDING);
+        self.transmit(address, write_hello(&self.tag, nonce, &mark));
     }
 
-    /// A sealed datagram under the next serial.
+    /// A datagram to be sealed, under the next serial.
+    fn draft<'a>(
+        &self,
+        header_cookie: Option<Cookie>,
+        inner: Inner<'a>,
+        bytes_min: usize,
+    ) -> Draft<'a> {
+        let serial = Serial { boot: self.boot, counter: self.counter };
+        let sender = self.keys.public_key();
+        Draft { tag: self.tag, sender, serial, header_cookie, inner, bytes_min }
+    }
+
+    /// A sealed datagram, which uses the serial up.
     fn seal(
         &mut self,
         key: SealKey,
@@ -307,11 +366,10 @@ impl Link {
         inner: Inner<'_>,
         bytes_min: usize,
     ) -> (Vec<u8>, Serial) {
-        let serial = Serial { boot: self.boot, counter: self.counter };
-        self.counter += 1;
-        let sender = self.keys.public_key();
-        let draft = Draft { tag: self.tag, sender, serial, header_cookie, inner, bytes_min };
+        let draft = self.draft(header_cookie, inner, bytes_min);
+        let serial = draft.serial;
         let (mut bytes, body) = draft.write();
+        self.counter += 1;
         key.seal(serial, &mut bytes, body);
         (bytes, serial)
     }

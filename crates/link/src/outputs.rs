@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{BoundedQueue, Contact};
+use potluck_base::{BoundedQueue, Contact, UnixMillis};
 use potluck_wire::{Request, Response};
 
 use crate::hellos::HELLOS_MAX;
@@ -50,6 +50,14 @@ pub enum Output {
         token: RequestToken,
         /// Who was asked.
         to: Contact,
+    },
+    /// In an `invite` network: this peer showed its certificate and surely is at that address. Said
+    /// again when the address or the certificate is another.
+    Admitted {
+        /// Who, and where.
+        contact: Contact,
+        /// When its certificate expires.
+        until: UnixMillis,
     },
     /// A greeting was answered.
     Greeted {

@@ -1,20 +1,24 @@
 //! What comes in: who sent it, what it may cost us, and what it says.
 //!
-//! The order is: form, network, own key, replay, rate, key agreement, seal, content. Nothing is
-//! remembered of a sender before its seal held *and* its address is proven.
+//! The order is: form, network, own key, replay, mark, rate, key agreement, seal, content,
+//! certificate. Nothing is remembered of a sender before its seal held *and* its address is proven
+//! *and* it is admitted. An answer is given to who may be heard only: what is not goes without a
+//! byte, also where others would get a demand for a cookie.
 
 use std::net::SocketAddr;
 
 use potluck_base::{Contact, Instant, PublicKey};
-use potluck_wire::limits::MESSAGE_BYTES_MAX;
+use potluck_wire::limits::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX};
 use potluck_wire::{Refusal, Response, decode_request, decode_response};
 
+use crate::admission::Entry;
 use crate::frame::{
-    ANSWER_OVERHEAD, Cookie, Frame, FrameError, Inner, Kind, Sealed, Serial, parse, parse_inner,
-    write_retry, write_welcome,
+    ANSWER_OVERHEAD, Cookie, Frame, FrameError, Inner, Kind, Sealed, Serial, certificate_overhead,
+    parse, parse_inner, write_retry, write_welcome,
 };
+use crate::gatekeeper::Pass;
 use crate::keys::Keys;
-use crate::link::{Link, ReplyTo, canonical};
+use crate::link::{Link, ReplyTo, RequestToken, canonical};
 use crate::outputs::Output;
 
 /// What is known of a sender before its seal is checked.
@@ -48,7 +52,13 @@ impl Link {
         self.stats.bytes_in += bytes.len() as u64;
         match parse(bytes, &self.tag) {
             Ok(Frame::Sealed(sealed)) => self.on_sealed(now, from, &sealed),
-            Ok(Frame::Hello { nonce }) => self.on_hello(now, from, &nonce),
+            Ok(Frame::Hello { nonce, mark, padding }) => {
+                if self.marks.is_hello(&nonce, &mark, padding) {
+                    self.on_hello(now, from, &nonce);
+                } else {
+                    self.stats.dropped_unmarked += 1;
+                }
+            }
             Ok(Frame::Welcome { nonce, public_key }) => self.on_welcome(from, &nonce, public_key),
             Ok(Frame::Retry { serial, cookie }) => self.on_retry(now, from, serial, cookie),
             Err(FrameError::Malformed) => self.stats.dropped_malformed += 1,
@@ -107,6 +117,11 @@ impl Link {
         let session = self.sessions.peek(&sealed.sender);
         if session.is_some_and(|session| session.replay.is_spent(sealed.serial)) {
             self.stats.dropped_replayed += 1;
+            return;
+        }
+        // Before the rate limits: who does not know the network must not use up what newcomers need.
+        if session.is_none() && !self.is_marked(&sealed.sender, &sealed.serial.boot) {
+            self.stats.dropped_unmarked += 1;
             return;
         }
         let standing = self.standing(now, from, sealed);
@@ -222,25 +237,49 @@ impl Link {
             self.stats.dropped_stranger_rate += 1;
             return;
         }
-        if !self.remember_asker(now, arrival, proven) {
+        let entry = self.entry(&from.public_key, inner.certificate, Some(&request));
+        let pass = match entry {
+            Entry::Open => None,
+            Entry::Admitted(pass) => Some(pass),
+            Entry::Enrolling => None,
+            Entry::Refused | Entry::Unknown => {
+                self.stats.dropped_not_admitted += 1;
+                return;
+            }
+        };
+        let enrolling = entry == Entry::Enrolling;
+        self.stats.enrolments_in += u64::from(enrolling);
+        // Who has only a ticket leaves nothing behind either.
+        if !enrolling && !self.remember_asker(now, arrival, proven, pass) {
             return;
         }
-        let budget = if proven {
-            MESSAGE_BYTES_MAX
-        } else {
-            length.saturating_sub(ANSWER_OVERHEAD).min(MESSAGE_BYTES_MAX)
-        };
+        let shows = inner.certificate.is_some() || enrolling;
+        let budget = self.budget(proven, length, shows);
         let request_id = inner.request_id;
-        let reply_to = ReplyTo { to: from, request_id, budget, proven, key: keys.seal };
+        let reply_to = ReplyTo { to: from, request_id, budget, proven, shows, key: keys.seal };
         if self.push(Output::Incoming { from, reply_to, request, proven, budget }) {
             self.stats.requests_in += 1;
             self.stats.requests_in_unproven += u64::from(!proven);
         }
     }
 
+    /// The longest message that may answer a request of this length.
+    fn budget(&self, proven: bool, length: usize, shows: bool) -> usize {
+        let shown = self.shown_in_answer(shows);
+        let overhead = ANSWER_OVERHEAD + shown.map_or(0, |shown| certificate_overhead(shown.len()));
+        let most = if proven { DATAGRAM_BYTES_MAX } else { length };
+        most.saturating_sub(overhead).min(MESSAGE_BYTES_MAX)
+    }
+
     /// Enters an authentic request in its sender's session, if it has or deserves one. False if it
     /// is to be dropped, as a replay or over its rate.
-    fn remember_asker(&mut self, now: Instant, arrival: &Arrival, proven: bool) -> bool {
+    fn remember_asker(
+        &mut self,
+        now: Instant,
+        arrival: &Arrival,
+        proven: bool,
+        pass: Option<Pass>,
+    ) -> bool {
         let Arrival { from, serial, standing, keys, .. } = *arrival;
         let accepted = if standing == Standing::Caller {
             let session = self.sessions.get_or_insert(&from.public_key, keys);
@@ -253,6 +292,9 @@ impl Link {
         };
         self.stats.dropped_replayed += u64::from(accepted.is_none());
         self.stats.dropped_peer_rate += u64::from(accepted == Some(false));
+        if let Some(pass) = pass.filter(|_| accepted == Some(true) && proven) {
+            self.note_admitted(from, pass);
+        }
         accepted == Some(true)
     }
 
@@ -263,11 +305,19 @@ impl Link {
             self.stats.dropped_unsolicited += 1;
             return;
         };
-        let sent_at = request.sent_at(inner.request_id).unwrap_or(now);
+        let sent = request.sent(inner.request_id);
+        let sent_at = sent.map_or(now, |sent| sent.sent_at);
+        let introduces = sent.is_some_and(|sent| sent.introduces);
         let Ok(response) = decode_response(inner.message) else {
             self.stats.dropped_undecodable += 1;
             return;
         };
+        let pass = match self.entry(&from.public_key, inner.certificate, None) {
+            Entry::Open => None,
+            Entry::Admitted(pass) => Some(pass),
+            entry => return self.on_answer_of_nobody(token, entry),
+        };
+        let number = self.certificate_number;
         let session = self.sessions.get_or_insert(&from.public_key, keys);
         if !session.replay.accept_fresh(serial) {
             self.stats.dropped_replayed += 1;
@@ -277,6 +327,14 @@ impl Link {
         session.rtt.sample(rtt);
         session.prove(from.address);
         session.set_credit(now, from.address, inner.cookie);
+        // Only who wants no cookie of us has a session for us, and in it our certificate.
+        session.introduced = inner.cookie.is_none().then_some(number);
+        if let Some(pass) = pass {
+            self.note_admitted(from, pass);
+        }
+        if introduces {
+            return self.go_on_after_introduction(now, token);
+        }
         let unproven = matches!(response, Response::Refused { reason: Refusal::Unproven });
         if unproven && inner.cookie.is_some() && self.requests.redirect(token) {
             self.stats.requests_redirected += 1;
@@ -286,5 +344,17 @@ impl Link {
         self.requests.finish(token);
         self.stats.requests_answered += 1;
         self.keep_promise(Output::Answered { token, from, response, rtt });
+    }
+
+    /// The answer is of who was asked, but that is no member. With a certificate that does not hold
+    /// the request is over, so that it costs no more than one check.
+    fn on_answer_of_nobody(&mut self, token: RequestToken, entry: Entry) {
+        self.stats.dropped_not_admitted += 1;
+        if entry == Entry::Refused
+            && let Some(request) = self.requests.finish(token)
+        {
+            self.stats.requests_failed += 1;
+            self.keep_promise(Output::Failed { token, to: request.to });
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Contact, Instant, PublicKey};
@@ -15,6 +16,10 @@ use crate::link::{RequestOptions, RequestToken};
 /// Most tries of one request, whatever was asked for.
 pub(crate) const TRIES_MAX: u8 = 8;
 
+/// Answers to introductions after which a request is sent again at once: one that brings a cookie,
+/// one that brings none, and these once more for a peer that forgot us in between.
+const INTRODUCTIONS_MAX: u8 = 4;
+
 /// One datagram of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Try {
@@ -22,6 +27,8 @@ pub(crate) struct Try {
     pub(crate) counter: u64,
     pub(crate) sent_at: Instant,
     pub(crate) deadline: Instant,
+    /// Whether it carried our certificate and a ping in place of the request.
+    pub(crate) introduces: bool,
 }
 
 /// A request that waits for its answer.
@@ -30,18 +37,22 @@ pub(crate) struct Outstanding {
     pub(crate) to: Contact,
     pub(crate) message: Bytes,
     pub(crate) answer_bytes_max: usize,
+    /// Added to each timeout.
+    pub(crate) patience: Duration,
     /// Timeouts waited for so far.
     pub(crate) try_index: u8,
     tries: u8,
     /// Whether it was resent because of a cookie, which happens once.
     pub(crate) redirected: bool,
+    /// Answers to introductions so far.
+    introductions: u8,
     sent: Vec<Try>,
 }
 
 impl Outstanding {
-    /// When the try with this id was sent.
-    pub(crate) fn sent_at(&self, id: u64) -> Option<Instant> {
-        self.sent.iter().find(|sent| sent.id == id).map(|sent| sent.sent_at)
+    /// The try with this id.
+    pub(crate) fn sent(&self, id: u64) -> Option<&Try> {
+        self.sent.iter().find(|sent| sent.id == id)
     }
 }
 
@@ -71,9 +82,11 @@ impl Requests {
             to,
             message,
             answer_bytes_max: options.answer_bytes_max,
+            patience: options.patience,
             try_index: 0,
             tries: options.tries.clamp(1, TRIES_MAX),
             redirected: false,
+            introductions: 0,
             sent: Vec::with_capacity(1),
         };
         self.entries.insert(token, outstanding);
@@ -90,6 +103,22 @@ impl Requests {
         self.by_id.insert(sent.id, token);
         self.by_counter.insert(sent.counter, token);
         self.deadlines.insert((sent.deadline, token));
+    }
+
+    /// Takes all tries that are left from the requests to `peer`: their deadline is now.
+    pub(crate) fn give_up(&mut self, now: Instant, peer: &PublicKey) {
+        for (token, entry) in &mut self.entries {
+            if entry.to.public_key != *peer {
+                continue;
+            }
+            entry.tries = 0;
+            if let Some(last) = entry.sent.last_mut()
+                && self.deadlines.remove(&(last.deadline, *token))
+            {
+                last.deadline = last.deadline.min(now);
+                self.deadlines.insert((last.deadline, *token));
+            }
+        }
     }
 
     /// A request whose deadline has come, with whether it has a try left, which is then used.
@@ -128,6 +157,13 @@ impl Requests {
         self.entries
             .get_mut(&token)
             .is_some_and(|entry| !std::mem::replace(&mut entry.redirected, true))
+    }
+
+    /// Notes that an introduction was answered; false if that happened more often than it takes.
+    pub(crate) fn introduced(&mut self, token: RequestToken) -> bool {
+        let Some(entry) = self.entries.get_mut(&token) else { return false };
+        entry.introductions = entry.introductions.saturating_add(1);
+        entry.introductions <= INTRODUCTIONS_MAX
     }
 
     /// Whether anything was asked of this peer at this address.
@@ -177,13 +213,13 @@ mod tests {
 
     fn sent(id: u64, deadline: u64) -> Try {
         let deadline = Instant::from_micros(deadline);
-        Try { id, counter: id + 100, sent_at: Instant::ZERO, deadline }
+        Try { id, counter: id + 100, sent_at: Instant::ZERO, deadline, introduces: false }
     }
 
     #[test]
     fn a_finished_request_leaves_nothing_behind_whatever_it_went_through() {
         let mut requests = Requests::default();
-        let options = RequestOptions { tries: 3, answer_bytes_max: 0 };
+        let options = RequestOptions { tries: 3, answer_bytes_max: 0, ..RequestOptions::default() };
         let first = requests.start(contact(1), Bytes::new(), options);
         let second = requests.start(contact(1), Bytes::new(), options);
         requests.sent(first, sent(1, 10));

@@ -7,12 +7,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use potluck_base::{Instant, LruMap, PublicKey, TokenBucket};
+use potluck_base::{Instant, LruMap, PublicKey, TokenBucket, UnixMillis};
 
 use crate::buckets::bucket;
 use crate::config::Rate;
 use crate::cookie::EPOCH_SECONDS;
 use crate::frame::{Cookie, Serial};
+use crate::gatekeeper::Pass;
 use crate::keys::Keys;
 use crate::replay::ReplayGuard;
 use crate::rtt::RoundTrip;
@@ -43,6 +44,12 @@ pub(crate) struct Session {
     /// Where the peer surely is, last proven first.
     proven: [Option<SocketAddr>; ADDRESSES],
     credit: Option<(SocketAddr, Credit)>,
+    /// The certificate it showed, where one is needed.
+    pub(crate) pass: Option<Pass>,
+    /// Which of our certificates it surely remembers.
+    pub(crate) introduced: Option<u64>,
+    /// Where and until when it was last told to be admitted.
+    pub(crate) announced: Option<(SocketAddr, UnixMillis)>,
 }
 
 impl Session {
@@ -54,6 +61,9 @@ impl Session {
             bucket: bucket(rate),
             proven: [None; ADDRESSES],
             credit: None,
+            pass: None,
+            introduced: None,
+            announced: None,
         }
     }
 
@@ -61,6 +71,11 @@ impl Session {
     /// nothing of whether its seal holds.
     pub(crate) fn is_proven(&self, address: SocketAddr, serial: Serial) -> bool {
         self.proven.contains(&Some(address)) && self.replay.knows(serial)
+    }
+
+    /// Whether the peer proved that it receives at `address`.
+    pub(crate) fn is_at(&self, address: SocketAddr) -> bool {
+        self.proven.contains(&Some(address))
     }
 
     /// The peer proved that it receives at `address`.
@@ -134,6 +149,11 @@ impl Sessions {
             self.sessions.insert(*peer, Box::new(Session::new(keys, self.rate)));
         }
         self.get_mut(peer).expect("it was there or just put there")
+    }
+
+    /// Forgets `peer`.
+    pub(crate) fn remove(&mut self, peer: &PublicKey) {
+        self.sessions.remove(peer);
     }
 
     /// How many there are.

@@ -14,6 +14,8 @@ pub struct LinkStats {
     pub hellos_outstanding: usize,
     /// Gauge: subnets and addresses whose rates are remembered.
     pub limits: usize,
+    /// Gauge: revocations kept.
+    pub revocations: usize,
     /// Gauge: outputs waiting to be fetched.
     pub outputs_queued: usize,
 
@@ -64,6 +66,17 @@ pub struct LinkStats {
     pub dropped_other_network: u64,
     /// Dropped: names our own key as its sender.
     pub dropped_own_key: u64,
+    /// Certificates whose signature was checked.
+    pub certificates_checked: u64,
+    /// Certificates sent ahead of a request that they did not fit beside.
+    pub introductions: u64,
+    /// Requests to enroll by a ticket that may hold, handed on.
+    pub enrolments_in: u64,
+
+    /// Dropped: without the mark of who knows the network.
+    pub dropped_unmarked: u64,
+    /// Dropped: sealed well, but of nobody with a certificate that holds.
+    pub dropped_not_admitted: u64,
     /// Dropped: over a rate limit for strangers.
     pub dropped_stranger_rate: u64,
     /// Dropped: over a rate limit for senders with a cookie but no session.

@@ -43,14 +43,17 @@ fn a_flood_never_gets_more_bytes_out_than_it_brings_in_and_leaves_nothing_behind
     let public = LinkConfig { limits_max: 512, ..LinkConfig::default() };
     let mut server = Node::new(2, public);
     let mut rng = Rng::from_number(7);
-    // A few strangers know how to seal as well.
+    // A few strangers know how to seal as well, and how to greet.
     let mut sealed = Vec::new();
+    let mut greetings = Vec::new();
     for seed in 0..64 {
         let mut stranger = Node::new(1_000 + seed, config());
         let answer_bytes_max = rng.below(1_060) as usize;
-        let asked = RequestOptions { tries: 1, answer_bytes_max };
+        let asked = RequestOptions { tries: 1, answer_bytes_max, ..RequestOptions::default() };
         stranger.link.request(at(0), server.contact, &Request::Ping, asked).expect("room");
         sealed.push(stranger.sent_one());
+        stranger.link.hello(at(0), server.address());
+        greetings.push(stranger.sent_one());
     }
     let (mut bytes_in, mut bytes_out) = (0, 0);
     let mut answered: BTreeMap<u8, u32> = BTreeMap::new();
@@ -58,6 +61,7 @@ fn a_flood_never_gets_more_bytes_out_than_it_brings_in_and_leaves_nothing_behind
         let now = at(round / 20);
         let bytes = match rng.below(20) {
             0 => sealed[rng.below(64) as usize].to_vec(),
+            1 => greetings[rng.below(64) as usize].to_vec(),
             _ => forged(&mut rng),
         };
         let answer = server.serve(now, public_address(&mut rng), &bytes);
@@ -77,6 +81,7 @@ fn a_flood_never_gets_more_bytes_out_than_it_brings_in_and_leaves_nothing_behind
     assert_eq!(answered.keys().copied().collect::<Vec<_>>(), [1, 3, 4], "{answered:?}");
     let dropped = [stats.dropped_malformed, stats.dropped_bad_key, stats.dropped_unauthentic];
     assert!(dropped.iter().all(|count| *count > 100), "{stats:?}");
+    assert!(stats.dropped_unmarked > 100, "{stats:?}");
 }
 
 #[test]

@@ -63,7 +63,11 @@ fn a_peer_that_answered_us_is_proven_without_a_cookie() {
 #[test]
 fn an_unproven_asker_never_gets_more_than_its_budget_and_the_attempt_is_counted() {
     let (mut a, mut b) = (Node::new(1, config()), Node::new(2, config()));
-    let short = potluck_link::RequestOptions { tries: 1, answer_bytes_max: 50 };
+    let short = potluck_link::RequestOptions {
+        tries: 1,
+        answer_bytes_max: 50,
+        ..potluck_link::RequestOptions::default()
+    };
     a.link.request(at(0), b.contact, &Request::Ping, short).expect("room");
     let request = a.sent_one();
     b.link.handle_datagram(at(0), a.address(), &request);

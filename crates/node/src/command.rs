@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use potluck_base::{Key, Peer};
+use bytes::Bytes;
+use potluck_base::{Contact, Key, Peer, PublicKey};
 use potluck_dht::{EntryPoint, LookupTrace, TableView};
+use potluck_gossip::{FoundFile, MembersView, MessageId, TopicName};
 pub use potluck_kv::{CommandError, CommandId, Put, WriteContext};
 use potluck_kv::{Held, ReadDone, ReplicaState, Written};
+use potluck_link::RevocationError;
 
 use crate::view::{Stats, StatusView};
 
@@ -46,8 +49,41 @@ pub enum Command {
     Status,
     /// All counters and gauges.
     Stats,
+    /// The members this node knows.
+    Members,
+    /// Publish a message. Answered when it is on its way; while the links are full that takes its
+    /// time, so that a publisher is slowed and nothing dropped.
+    Publish {
+        /// The topic.
+        topic: TopicName,
+        /// At most [`potluck_gossip::message::PAYLOAD_BYTES_MAX`].
+        payload: Bytes,
+    },
+    /// Messages of this topic come as `Output::Message` from now on, once each however often it is
+    /// subscribed to.
+    Subscribe {
+        /// The topic.
+        topic: TopicName,
+        /// Further ones that this node still keeps from the time behind this one, which it has seen;
+        /// they come with the reply, oldest first.
+        after: Option<MessageId>,
+    },
+    /// Ends a subscription.
+    Unsubscribe {
+        /// The topic.
+        topic: TopicName,
+    },
+    /// Look for shared files in whose name all these words are.
+    Search {
+        /// One to eight words of 2 to 32 characters.
+        words: Vec<String>,
+    },
     /// Adds an entry point, to be tried for ever.
     Join(EntryPoint),
+    /// Take this revocation of a member over, and spread it.
+    Revoke(Bytes),
+    /// Make sure that this peer knows us as a member, so that it answers a connection.
+    Introduce(Contact),
     /// Hands records over and says good-bye; answered when done. Later commands fail.
     Leave,
 }
@@ -82,8 +118,36 @@ pub enum Reply {
     Status(StatusView),
     /// All counters and gauges.
     Stats(Box<Stats>),
+    /// The members this node knows.
+    Members(Box<MembersView>),
+    /// The message is on its way.
+    Published(MessageId),
+    /// Messages will come.
+    Subscribed {
+        /// What is kept from the time behind the message that was named, oldest first.
+        backlog: Vec<potluck_gossip::Message>,
+        /// Whether that is surely all.
+        complete: bool,
+    },
+    /// No more will come.
+    Unsubscribed,
+    /// What a search found, and whether the search went as far as it may.
+    Found {
+        /// The files.
+        files: Vec<FoundFile>,
+        /// Nodes that took part, as far as is known.
+        rings: u8,
+    },
+    /// A topic cannot be used; nothing changed.
+    TopicRefused(potluck_gossip::topics::TopicRefusal),
+    /// A search was not begun.
+    SearchRefused(potluck_gossip::search::SearchError),
     /// The entry point will be tried.
     Joining,
+    /// Who is out by the revocation now; `None`: it was known.
+    Revoked(Result<Option<PublicKey>, RevocationError>),
+    /// Whether the peer answered and knows us.
+    Introduced(bool),
     /// The node has left.
     Left {
         /// Keys that other nodes took over.

@@ -11,6 +11,10 @@ pub struct Config {
     pub kv: potluck_kv::Config,
     /// Of fetching and serving files.
     pub swarm: potluck_swarm::Config,
+    /// Of the failure detector and the list of members.
+    pub members: potluck_gossip::members::MembersConfig,
+    /// Of messages.
+    pub topics: potluck_gossip::topics::TopicsConfig,
 }
 
 /// Which parameters contradict each other.
@@ -22,6 +26,9 @@ pub enum ConfigError {
     /// Within record keeping.
     #[error(transparent)]
     Kv(#[from] potluck_kv::ConfigError),
+    /// Within the failure detector.
+    #[error(transparent)]
+    Members(#[from] potluck_gossip::members::MembersConfigError),
     /// Holders of a key could not know each other.
     #[error("[dht] siblings must be at least three times [kv] replication")]
     Siblings,
@@ -35,6 +42,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.dht.validate()?;
         self.kv.validate()?;
+        self.members.validate()?;
         if self.dht.siblings < usize::from(self.kv.replication) * 3 {
             return Err(ConfigError::Siblings);
         }

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use potluck_base::{Contact, PublicKey, UnixMillis};
 use potluck_record::{OpId, StorageReply};
 
+use potluck_wire::Refusal;
+
 use crate::command::{Command, CommandId};
+use crate::node::EnrolmentId;
 
 /// Names a call that this node makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +84,23 @@ pub enum Input {
         /// The address.
         address: SocketAddr,
     },
+    /// The shell decided an enrolment of `Output::Enroll`; the certificate is durable in its book.
+    Enrolled {
+        /// Which.
+        id: EnrolmentId,
+        /// The signed certificate, or why there is none.
+        result: Result<Bytes, Refusal>,
+    },
+    /// The own certificate will expire: ask for a new one, of these first.
+    Renew {
+        /// Nodes that may hold the authority key.
+        contacts: Vec<Contact>,
+    },
+    /// The own certificate from now on.
+    Certificate {
+        /// Its signed bytes.
+        certificate: Bytes,
+    },
     /// A DNS name was resolved; no address means it was not.
     Resolved {
         /// The name as it was asked for, `name:port`.
@@ -93,6 +113,8 @@ pub enum Input {
         /// The contacts.
         contacts: Vec<Contact>,
     },
+    /// The names of the files that this node shares and search may find; all of them.
+    SharedNames(Vec<potluck_gossip::FoundFile>),
     /// Something concerning files: shares, fetches, streams.
     Swarm(potluck_swarm::Input),
 }

@@ -13,5 +13,5 @@ pub mod view;
 pub use command::{Command, CommandError, CommandId, Put, Reply, WriteContext};
 pub use config::{Config, ConfigError};
 pub use input::{CallId, InboundId, Input};
-pub use node::{Node, Start};
+pub use node::{EnrolmentId, Node, Start};
 pub use output::{Event, Output};

@@ -1,7 +1,9 @@
 //! The node: wiring of link, dht, kv and swarm. It routes and translates; it decides nothing.
 
+mod admission;
 mod commands;
 mod files;
+mod gossip;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -9,6 +11,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use potluck_base::{Contact, Deadline, Identity, Instant, Machine, NetworkId, Peer, Rng};
 use potluck_dht::{Dht, LookupId, Purpose, QueryId};
+use potluck_gossip::members;
 use potluck_kv::{AskId, Kv, ServeId, Way};
 use potluck_link::{Link, ReplyTo, RequestOptions, RequestToken};
 use potluck_swarm::Swarm;
@@ -22,7 +25,10 @@ use crate::command::{CommandError, CommandId, Reply};
 use crate::config::{Config, ConfigError};
 use crate::input::{CallId, InboundId, Input};
 use crate::output::{Event, Output};
+pub use admission::EnrolmentId;
+
 use crate::view::Stats;
+use gossip::GossipRequest;
 
 /// What a node starts with. Everything random or secret comes in here.
 #[derive(Debug, Clone)]
@@ -33,6 +39,10 @@ pub struct Start {
     pub network: NetworkId,
     /// The address under which others reach it, as far as is known.
     pub address: SocketAddr,
+    /// Higher than in any earlier run of this identity: it orders what the node says of itself.
+    pub incarnation: u64,
+    /// What its owner calls it, in the order of names.
+    pub labels: Vec<(String, String)>,
     /// Its parameters.
     pub config: Config,
     /// Seed of all randomness: from the OS in the real world, from a number in the simulator.
@@ -56,6 +66,9 @@ enum Waiting {
     Dht(QueryId, Option<LookupId>),
     Kv(AskId),
     Swarm(potluck_swarm::AskId),
+    Members(members::AskId),
+    Topics(potluck_gossip::topics::SpreadAskId),
+    Search(potluck_gossip::search::AskId),
     Nobody,
 }
 
@@ -75,10 +88,12 @@ pub struct Node {
     kv: Kv,
     swarm: Swarm,
     files: files::Pending,
+    gossip: gossip::Gossip,
     requests: BTreeMap<RequestToken, Waiting>,
     calls: BTreeMap<CallId, (Waiting, Contact)>,
     serves: BTreeMap<ServeId, Return>,
     traces: BTreeMap<LookupId, CommandId>,
+    admission: admission::Doings,
     leaving: Option<(CommandId, Instant)>,
     serves_others: bool,
     next_id: u64,
@@ -93,14 +108,25 @@ impl Node {
     /// # Errors
     /// If its parameters contradict each other.
     pub fn new(start: Start) -> Result<Self, ConfigError> {
-        let Start { identity, network, address, mut config, seed } = start;
+        let Start { identity, network, address, incarnation, labels, mut config, seed } = start;
         config.validate()?;
         config.kv.siblings = config.dht.siblings;
         let mut rng = Rng::from_seed(seed);
         let contact = Contact { public_key: identity.public_key(), address };
         let serves = !config.dht.client;
         let link = Link::new(identity.clone(), network, config.link, rng.fork("link"));
-        let dht = Dht::new(network, contact, config.dht, rng.fork("dht"));
+        let client = !serves;
+        let who = gossip::Who {
+            identity: identity.clone(),
+            network,
+            contact,
+            incarnation,
+            labels,
+            client,
+        };
+        let gossip = gossip::Gossip::new(who, &config, &mut rng);
+        let mut dht = Dht::new(network, contact, config.dht, rng.fork("dht"));
+        dht.without_heartbeats();
         let kv = Kv::new(identity, network, *dht.me(), serves, config.kv);
         let swarm = Swarm::new(contact.public_key, config.swarm, rng.fork("swarm"));
         Ok(Self {
@@ -110,10 +136,12 @@ impl Node {
             kv,
             swarm,
             files: files::Pending::default(),
+            gossip,
             requests: BTreeMap::new(),
             calls: BTreeMap::new(),
             serves: BTreeMap::new(),
             traces: BTreeMap::new(),
+            admission: admission::Doings::default(),
             leaving: None,
             serves_others: serves,
             next_id: 0,
@@ -145,6 +173,7 @@ impl Node {
                 self.on_link(now, output);
             } else if let Some(output) = self.swarm.poll_output() {
                 self.on_swarm(now, output);
+            } else if self.pump_gossip(now) {
             } else if self.members != self.members_known() {
                 self.members = self.members_known();
                 self.kv.handle(now, potluck_kv::Input::Members(self.members));
@@ -166,31 +195,42 @@ impl Node {
         match output {
             Link::Transmit { to, bytes } => self.outbox.push_back(Output::Transmit { to, bytes }),
             Link::Incoming { from, reply_to, request, proven, budget } => {
-                if proven {
-                    self.dht.handle(now, potluck_dht::Input::Heard(from));
+                // Who only enrolls is no member yet.
+                if proven && !matches!(request, Request::Enroll(_)) {
+                    self.hear(now, from);
                 }
                 let came = Came { from, proven, budget, way: Return::Datagram(reply_to) };
                 self.on_request(now, came, request);
             }
             Link::Answered { token, from, response, rtt } => {
+                if self.on_admission_answered(now, token, from, &response) {
+                    return;
+                }
                 let Some(waiting) = self.requests.remove(&token) else { return };
                 match waiting {
                     Waiting::Dht(query, lookup) => {
                         self.on_found(now, Answer { query, lookup, from, response, rtt });
                     }
                     Waiting::Kv(ask) => {
-                        self.dht.handle(now, potluck_dht::Input::Heard(from));
+                        self.hear(now, from);
                         self.kv.handle(now, potluck_kv::Input::Answered { ask, response });
                     }
                     Waiting::Swarm(ask) => {
-                        self.dht.handle(now, potluck_dht::Input::Heard(from));
+                        self.hear(now, from);
                         let round_trip = self.round_trip(now, token);
                         self.on_have_answered(now, ask, response, round_trip);
+                    }
+                    waiting @ (Waiting::Members(_) | Waiting::Topics(_) | Waiting::Search(_)) => {
+                        self.hear(now, from);
+                        self.on_gossip_answered(now, waiting, Some(response), Some(rtt));
                     }
                     Waiting::Nobody => {}
                 }
             }
             Link::Failed { token, to } => {
+                if self.on_admission_failed(token) {
+                    return;
+                }
                 self.round_trip(now, token);
                 let Some(waiting) = self.requests.remove(&token) else { return };
                 self.on_failed(now, waiting, &to);
@@ -199,6 +239,7 @@ impl Node {
                 self.dht.handle(now, potluck_dht::Input::Greeted { address, contact });
             }
             Link::NoWelcome { .. } => {}
+            Link::Admitted { contact, until } => self.on_admitted(contact, until),
         }
     }
 
@@ -208,12 +249,21 @@ impl Node {
             Waiting::Kv(ask) => {
                 let id = to.public_key.node_id(&self.network);
                 self.dht.handle(now, potluck_dht::Input::Suspect(id));
+                self.gossip.members.handle(now, unanswered(to));
                 self.kv.handle(now, potluck_kv::Input::Failed { ask });
             }
             Waiting::Swarm(ask) => {
                 let id = to.public_key.node_id(&self.network);
                 self.dht.handle(now, potluck_dht::Input::Suspect(id));
+                self.gossip.members.handle(now, unanswered(to));
                 self.swarm.handle(now, potluck_swarm::Input::AskFailed { ask });
+            }
+            Waiting::Topics(_) => {
+                self.gossip.members.handle(now, unanswered(to));
+                self.on_gossip_answered(now, waiting, None, None);
+            }
+            Waiting::Members(_) | Waiting::Search(_) => {
+                self.on_gossip_answered(now, waiting, None, None);
             }
             Waiting::Nobody => {}
         }
@@ -239,6 +289,7 @@ impl Node {
                 self.on_kv(now, output);
             }
         }
+        self.gossip.members.handle(now, members::Input::Proved(from));
         self.dht.handle(now, potluck_dht::Input::Answered { query, from, contacts, rtt });
     }
 
@@ -246,6 +297,18 @@ impl Node {
 
     fn on_request(&mut self, now: Instant, came: Came, request: Request) {
         let from = came.from.in_network(&self.network);
+        let request = match request {
+            Request::Member(request) => {
+                return self.on_gossip_request(now, came, GossipRequest::Member(request));
+            }
+            Request::Spread(spread) => {
+                return self.on_gossip_request(now, came, GossipRequest::Spread(spread));
+            }
+            Request::Search(request) => {
+                return self.on_gossip_request(now, came, GossipRequest::Search(request));
+            }
+            request => request,
+        };
         if !self.serves_others {
             let reason = Refusal::NotServing;
             return self.answer(now, came.way, &Response::Refused { reason });
@@ -274,6 +337,8 @@ impl Node {
                 self.ask_kv(now, came, Question { from, request, contacts });
             }
             Request::Have { blob } => self.on_asked_have(now, came, blob),
+            Request::Member(_) | Request::Spread(_) | Request::Search(_) => {}
+            Request::Enroll(enroll) => self.on_enroll(now, came, enroll),
             request @ (Request::Store { .. } | Request::Offer { .. } | Request::Load(_)) => {
                 self.ask_kv(now, came, Question { from, request, contacts: Vec::new() });
             }
@@ -332,6 +397,8 @@ impl Node {
             }
             Dht::Siblings(change) => {
                 let siblings: Vec<Peer> = self.dht.siblings().copied().collect();
+                let contacts = siblings.iter().map(|peer| peer.contact).collect();
+                self.gossip.members.handle(now, members::Input::Siblings(contacts));
                 self.kv.handle(now, potluck_kv::Input::Siblings(siblings));
                 let joined = change.joined.into_iter().map(Event::SiblingJoined);
                 let left = change.left.into_iter().map(Event::SiblingLeft);
@@ -349,7 +416,7 @@ impl Node {
                 (Request::FindNode { target, count, want }, Some(lookup), MESSAGE_BYTES_MAX)
             }
         };
-        let options = RequestOptions { tries, answer_bytes_max };
+        let options = RequestOptions { tries, answer_bytes_max, ..RequestOptions::default() };
         match self.link.request(now, to, &request, options) {
             Ok(token) => {
                 self.requests.insert(token, Waiting::Dht(query, lookup));
@@ -384,7 +451,7 @@ impl Node {
                 }
             }
             Kv::Reply { id, reply } => {
-                if !self.on_own_reply(now, id, &reply) {
+                if !self.on_own_reply(now, id, &reply) && !self.on_topic_reply(now, id, &reply) {
                     self.reply(id, reply.into());
                 }
             }
@@ -398,7 +465,8 @@ impl Node {
                 Request::Load(_) => MESSAGE_BYTES_MAX,
                 _ => SHORT_ANSWER,
             };
-            let options = RequestOptions { tries: ASK_TRIES, answer_bytes_max };
+            let options =
+                RequestOptions { tries: ASK_TRIES, answer_bytes_max, ..RequestOptions::default() };
             match self.link.request(now, to, request, options) {
                 Ok(token) => {
                     self.requests.insert(token, Waiting::Kv(ask));
@@ -430,6 +498,9 @@ impl Node {
             (Some(Ok(response)), Waiting::Swarm(ask)) => {
                 self.on_have_answered(now, ask, response, None);
             }
+            (Some(Ok(response)), Waiting::Members(_) | Waiting::Topics(_) | Waiting::Search(_)) => {
+                self.on_gossip_answered(now, waiting, Some(response), None);
+            }
             (Some(Ok(_)), Waiting::Dht(..) | Waiting::Nobody) => {}
             // It lives, but what it says is nothing.
             (Some(Err(_)), Waiting::Kv(ask)) => {
@@ -441,7 +512,7 @@ impl Node {
 
     fn on_called(&mut self, now: Instant, from: Contact, inbound: InboundId, bytes: &Bytes) {
         let way = Return::Call(inbound);
-        self.dht.handle(now, potluck_dht::Input::Heard(from));
+        self.hear(now, from);
         match decode_request(bytes) {
             Ok(request) => {
                 let came = Came { from, proven: true, budget: CALL_BYTES_MAX, way };
@@ -468,8 +539,21 @@ impl Node {
             dht: self.dht.stats(),
             kv: self.kv.stats(),
             swarm: self.swarm.stats(),
+            gossip: self.gossip.stats(),
             busy: self.busy,
         }
+    }
+
+    /// The members, for checkers.
+    #[must_use]
+    pub const fn members(&self) -> &members::Members {
+        &self.gossip.members
+    }
+
+    /// Topics and their overlays, for checkers.
+    #[must_use]
+    pub const fn topics(&self) -> &potluck_gossip::Topics {
+        &self.gossip.topics
     }
 
     /// The table and lookups, for checkers.
@@ -477,6 +561,11 @@ impl Node {
     pub const fn dht(&self) -> &Dht {
         &self.dht
     }
+}
+
+/// A node that gave no answer, for the failure detector.
+const fn unanswered(to: &Contact) -> members::Input {
+    members::Input::Unanswered(to.public_key)
 }
 
 struct Came {
@@ -523,7 +612,9 @@ impl Machine for Node {
                 }
                 if due(self.swarm.poll_timeout()) {
                     self.swarm.handle(now, potluck_swarm::Input::Timeout);
+                    self.pump(now);
                 }
+                self.on_gossip_timeout(now);
             }
             Input::Command { id, command } => self.on_command(now, id, command),
             Input::Stored { id, reply } => {
@@ -535,16 +626,32 @@ impl Machine for Node {
                 let from = Contact { public_key: from, address };
                 self.on_called(now, from, inbound, &bytes);
             }
-            Input::WallClock { now: wall } => {
-                self.kv.handle(now, potluck_kv::Input::WallClock(wall));
+            Input::Enrolled { id, result } => self.on_enrolled(now, id, result),
+            Input::Renew { contacts } => self.on_renew(now, &contacts),
+            Input::Certificate { certificate } => {
+                self.link.set_certificate(certificate.clone());
+                self.gossip.members.handle(now, members::Input::Certificate(certificate));
             }
-            Input::Resumed { .. } => self.dht.handle(now, potluck_dht::Input::Resumed),
+            Input::WallClock { now: wall } => {
+                self.link.set_wall_clock(wall);
+                self.kv.handle(now, potluck_kv::Input::WallClock(wall));
+                self.gossip.members.handle(now, members::Input::WallClock(wall));
+                self.tell_size(now);
+            }
+            Input::Resumed { .. } => {
+                self.on_slept(now);
+                self.dht.handle(now, potluck_dht::Input::Resumed);
+            }
             Input::AddressChanged { address } => {
                 self.dht.set_address(address);
+                self.on_moved(now, address);
                 self.dht.handle(now, potluck_dht::Input::Resumed);
             }
             Input::Resolved { addresses, .. } => {
                 self.dht.handle(now, potluck_dht::Input::Resolved(addresses));
+            }
+            Input::SharedNames(names) => {
+                self.gossip.search.handle(now, potluck_gossip::search::Input::Names(names));
             }
             Input::Swarm(input) => self.swarm.handle(now, input),
             Input::Remembered { contacts } => {
@@ -564,6 +671,7 @@ impl Machine for Node {
             self.dht.poll_timeout(),
             self.kv.poll_timeout(),
             self.swarm.poll_timeout(),
+            self.gossip.poll_timeout(),
         ])
     }
 }

@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use potluck_base::{Contact, Peer};
+use potluck_base::{Contact, Peer, PublicKey, UnixMillis};
 use potluck_record::{OpId, StorageOp};
+
+use potluck_wire::Enroll;
 
 use crate::command::{CommandId, Reply};
 use crate::input::{CallId, InboundId};
+use crate::node::EnrolmentId;
 
 /// An output of the node machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,9 +62,45 @@ pub enum Output {
         /// With what.
         reply: Reply,
     },
+    /// In an `invite` network: this peer is admitted, and surely is at that address.
+    Admitted {
+        /// Who.
+        public_key: PublicKey,
+        /// Where.
+        address: SocketAddr,
+        /// When its certificate expires.
+        until: UnixMillis,
+    },
+    /// This peer is not admitted any more: end everything with it.
+    Expelled {
+        /// Who.
+        public_key: PublicKey,
+    },
+    /// Somebody wants a certificate; answer with `Input::Enrolled`.
+    Enroll {
+        /// To be named in the answer.
+        id: EnrolmentId,
+        /// Who, proven by the link.
+        from: PublicKey,
+        /// By what right; not checked for good yet.
+        enroll: Enroll,
+    },
+    /// The authority's node signed this new certificate, so it says: check it, keep it, and tell
+    /// with `Input::Certificate`.
+    Renewed {
+        /// The bytes.
+        certificate: Bytes,
+    },
+    /// These are all revocations that hold: keep them for the next run.
+    SaveRevocations {
+        /// Signed bytes.
+        revocations: Vec<Bytes>,
+    },
     /// Something concerning files: a place, a stream, the end of a fetch. Only those outputs of the
     /// swarm come here that are for the shell.
     Swarm(potluck_swarm::Output),
+    /// A message of a topic that is subscribed to.
+    Message(potluck_gossip::Message),
     /// Something happened that people may want to know.
     Event(Event),
 }
@@ -75,4 +114,15 @@ pub enum Event {
     SiblingJoined(Peer),
     /// A node left the circle of this node's siblings: gone, or closer ones came.
     SiblingLeft(Peer),
+    /// Something happened to a member.
+    Member(potluck_gossip::MemberEvent),
+    /// A neighbour of the overlay of all nodes came.
+    NeighbourUp(Peer),
+    /// A neighbour of the overlay of all nodes went.
+    NeighbourDown(Peer, potluck_gossip::Cause),
+    /// So many members vanished at once, or the machine slept, that the fault must be here: no
+    /// verdicts until others are heard.
+    Isolated,
+    /// Others are heard again.
+    Reunited,
 }

@@ -53,6 +53,21 @@ pub struct Stats {
     pub kv: potluck_kv::Stats,
     /// Of fetching and serving files.
     pub swarm: potluck_swarm::Stats,
+    /// Of members, messages and search.
+    pub gossip: GossipStats,
     /// Inputs refused because a bounded queue was full.
     pub busy: u64,
+}
+
+/// Counters and gauges of gossip.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GossipStats {
+    /// Of the failure detector and the list of members.
+    pub members: potluck_gossip::members::MembersStats,
+    /// Of messages and overlays.
+    pub topics: potluck_gossip::topics::TopicsStats,
+    /// Of search.
+    pub search: potluck_gossip::search::Stats,
+    /// How much of the network this node knows.
+    pub mode: potluck_gossip::Mode,
 }

@@ -1,5 +1,6 @@
 //! How to start a node.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,6 +8,7 @@ use potluck_base::{Admission, Contact, Identity};
 use potluck_dht::EntryPoint;
 use potluck_host::{EntryPointError, Keep, Settings, StartError, parse_entry_point};
 use potluck_node::Config;
+use potluck_wire::{Ticket, TicketError};
 
 use crate::{Node, Result};
 
@@ -19,6 +21,7 @@ pub struct Builder {
     in_memory: bool,
     network: Option<String>,
     admission: Option<Admission>,
+    ticket: std::result::Result<Option<Ticket>, TicketError>,
     listen: Vec<SocketAddr>,
     advertise: Option<SocketAddr>,
     entry_points: std::result::Result<Vec<EntryPoint>, EntryPointError>,
@@ -31,6 +34,7 @@ pub struct Builder {
     upload_rate: Option<u64>,
     download_rate: Option<u64>,
     cache_bytes: u64,
+    labels: BTreeMap<String, String>,
 }
 
 impl Builder {
@@ -40,15 +44,11 @@ impl Builder {
             in_memory: false,
             network: None,
             admission: None,
+            ticket: Ok(None),
             listen: Vec::new(),
             advertise: None,
             entry_points: Ok(Vec::new()),
-            config: Config {
-                link: potluck_link::LinkConfig::default(),
-                dht: potluck_dht::Config::default(),
-                kv: potluck_kv::Config::default(),
-                swarm: potluck_swarm::Config::default(),
-            },
+            config: Config::default(),
             client: None,
             identity: None,
             store_memory_bytes: None,
@@ -57,6 +57,7 @@ impl Builder {
             upload_rate: None,
             download_rate: None,
             cache_bytes: potluck_host::files::CACHE_BYTES_DEFAULT,
+            labels: BTreeMap::new(),
         }
     }
 
@@ -76,6 +77,13 @@ impl Builder {
     /// Bytes of files fetched for readers that are kept. Default: 10 GiB.
     pub const fn cache_bytes(mut self, bytes: u64) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// A label that other members see; a second one of the same name replaces the first. At most
+    /// eight of 64 bytes.
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
         self
     }
 
@@ -99,11 +107,32 @@ impl Builder {
     }
 
     /// Who may come in; two networks of one name with different admissions are different networks.
-    /// Default: as the data folder says, else [`Admission::Invite`]. Only [`Admission::Lab`] exists
-    /// yet.
+    /// Default: as the data folder says, else [`Admission::Invite`]. A new `invite` network has a
+    /// fresh authority key, which is kept in this node's data folder; every other node enters with a
+    /// [`ticket`](Self::ticket). [`Admission::Open`] does not exist yet.
     pub fn admission(mut self, admission: Admission) -> Self {
         self.admission = Some(admission);
         self
+    }
+
+    /// A ticket of [`Node::invite`](crate::Node::invite), or its text: the right to enter an `invite`
+    /// network, with its name and the ways in. Needed until the data folder has a certificate.
+    /// [`start`](Self::start) then takes until one of the ticket's nodes has answered: bound it.
+    pub fn ticket(mut self, ticket: impl IntoTicket) -> Self {
+        // The first mistake is reported at the start.
+        if self.ticket.is_ok() {
+            self.ticket = ticket.into_ticket().map(Some);
+        }
+        self
+    }
+
+    /// As [`ticket`](Self::ticket), from an environment variable. Without it, or if it is empty,
+    /// there is none.
+    pub fn ticket_env(self, variable: &str) -> Self {
+        match std::env::var(variable) {
+            Ok(text) if !text.trim().is_empty() => self.ticket(text),
+            _ => self,
+        }
     }
 
     /// The UDP address to listen on; port 0 lets the system choose. Default: port 12345 on all IPv4
@@ -187,9 +216,11 @@ impl Builder {
             keep,
             network: self.network,
             admission: self.admission,
+            ticket: self.ticket.map_err(StartError::from)?,
             listen: self.listen,
             advertise: self.advertise,
             entry_points: self.entry_points.map_err(StartError::from)?,
+            labels: self.labels.into_iter().collect(),
             config,
             identity: self.identity,
             store_memory_bytes: self.store_memory_bytes,
@@ -200,6 +231,33 @@ impl Builder {
             cache_bytes: self.cache_bytes,
         };
         Ok(Node::new(potluck_host::start(settings).await?))
+    }
+}
+
+/// What can be a ticket.
+pub trait IntoTicket {
+    /// The ticket.
+    ///
+    /// # Errors
+    /// [`TicketError`] if it is none.
+    fn into_ticket(self) -> std::result::Result<Ticket, TicketError>;
+}
+
+impl IntoTicket for Ticket {
+    fn into_ticket(self) -> std::result::Result<Ticket, TicketError> {
+        Ok(self)
+    }
+}
+
+impl IntoTicket for &str {
+    fn into_ticket(self) -> std::result::Result<Ticket, TicketError> {
+        self.parse()
+    }
+}
+
+impl IntoTicket for String {
+    fn into_ticket(self) -> std::result::Result<Ticket, TicketError> {
+        self.parse()
     }
 }
 

@@ -32,6 +32,21 @@ pub enum Error {
     /// In the `content` space a record is named by its key.
     #[error("a record in the `content` space is read by its key, 64 hexadecimal digits")]
     ContentKey(#[from] IdError),
+    /// The name of the topic breaks a rule.
+    #[error(transparent)]
+    Topic(#[from] potluck_gossip::TopicError),
+    /// The node does not let the topic be used.
+    #[error(transparent)]
+    TopicRefused(#[from] potluck_gossip::topics::TopicRefusal),
+    /// There is no subscription.
+    #[error(transparent)]
+    Subscribe(potluck_host::SubscribeError),
+    /// The search was not begun.
+    #[error(transparent)]
+    SearchRefused(#[from] potluck_gossip::search::SearchError),
+    /// Tickets, revocations, the authority key.
+    #[error(transparent)]
+    Membership(#[from] potluck_host::MembershipError),
     /// Files.
     #[error(transparent)]
     Files(#[from] potluck_host::files::FilesError),
@@ -46,5 +61,14 @@ pub enum Error {
 impl From<Stopped> for Error {
     fn from(Stopped: Stopped) -> Self {
         Self::Stopped
+    }
+}
+
+impl From<potluck_host::SubscribeError> for Error {
+    fn from(error: potluck_host::SubscribeError) -> Self {
+        match error {
+            potluck_host::SubscribeError::Refused(refusal) => Self::TopicRefused(refusal),
+            other => Self::Subscribe(other),
+        }
     }
 }

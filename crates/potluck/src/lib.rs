@@ -39,19 +39,27 @@ mod files;
 mod kv;
 mod node;
 mod read;
+mod topics;
 
-pub use builder::{Builder, IntoEntryPoint};
+pub use builder::{Builder, IntoEntryPoint, IntoTicket};
 pub use error::{Error, Result};
 pub use files::{Fetch, Files, Share};
 pub use kv::{DeleteRequest, GetRequest, Kv, PutRequest};
-pub use node::{Node, NodeStats, Status};
+pub use node::{Found, Node, NodeStats, Status};
 pub use read::{Read, Siblings, Value};
+pub use topics::{Publishing, SubscribeRequest, Topics};
 
 pub use potluck_base::{
     Admission, BlobId, Contact, Identity, Key, NetworkId, NodeId, Peer, PublicKey, UnixMillis,
 };
 pub use potluck_dht::{
     EntryPoint, LookupOutcome, LookupTrace, PeerView, QueryOutcome, QueryTrace, TableView,
+};
+pub use potluck_gossip::search::SearchError;
+pub use potluck_gossip::topics::TopicRefusal;
+pub use potluck_gossip::{
+    Cause, Change, FoundFile, MemberEvent, MemberState, MemberView, MembersView, Message,
+    MessageId, Mode, TopicError, TopicName,
 };
 pub use potluck_host::files::{
     CACHE_BYTES_DEFAULT, FetchJob, FetchProgress, Fetched, FetchedFrom, FileEntry, FileState,
@@ -60,8 +68,9 @@ pub use potluck_host::files::{
 pub use potluck_host::socket::{BindError, PortStats, SocketBuffers};
 pub use potluck_host::transport::TransportStats;
 pub use potluck_host::{
-    DEFAULT_LISTEN, DEFAULT_PORT, DriveStats, EntryPointError, Events, HostStats, LeaveReport,
-    NetworkInfo, StartError, StoreView, parse_entry_point,
+    DEFAULT_LISTEN, DEFAULT_PORT, Delivery, DriveStats, EntryPointError, Events, HostStats,
+    InviteTerms, LeaveReport, Membership, MembershipError, NetworkInfo, StartError, StoreView,
+    SubscribeError, Subscription, TicketView, parse_entry_point,
 };
 pub use potluck_kv::{Held, ReadDone, ReplicaState, Written};
 pub use potluck_link::LinkConfig;
@@ -75,3 +84,4 @@ pub use potluck_record::{
 pub use potluck_store::StoreStats;
 pub use potluck_store::blobs::{GcEntry, GcReason, GcReport};
 pub use potluck_swarm::{FileLink, LinkError, LinkKind};
+pub use potluck_wire::{Ticket, TicketError};

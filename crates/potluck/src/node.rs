@@ -5,13 +5,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use potluck_base::{Contact, NodeId, PublicKey};
+use potluck_gossip::{FoundFile, MembersView};
 use potluck_host::socket::{PortStats, SocketBuffers};
 use potluck_host::transport::TransportStats;
-use potluck_host::{DriveStats, Events, Handle, HostStats, LeaveReport, NetworkInfo, StoreView};
+use potluck_host::{
+    DriveStats, Events, Handle, HostStats, InviteTerms, LeaveReport, Membership, NetworkInfo,
+    StoreView,
+};
 use potluck_node::view::{Stats, StatusView};
 use potluck_node::{Command, Event, Reply};
+use potluck_wire::Ticket;
 
-use crate::{Builder, Error, Files, Kv, Result};
+use crate::{Builder, Error, Files, Kv, Result, Topics};
 
 /// A running node. Cheap to clone; when the last clone is dropped, the node stops at once, as if its
 /// machine had been switched off. [`leave`](Self::leave) is the polite way.
@@ -33,6 +38,15 @@ pub struct Status {
     pub uptime: Duration,
     /// Bytes of memory resident for the whole process, where the system tells.
     pub memory_bytes: Option<u64>,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The files, this node's own among them.
+    pub files: Vec<FoundFile>,
+    /// How many steps of the overlay the search went from this node.
+    pub rings: u8,
 }
 
 /// All counters and gauges of a node.
@@ -76,6 +90,40 @@ impl Node {
     #[must_use]
     pub fn files(&self) -> Files {
         Files::new(self.handle.clone())
+    }
+
+    /// The topics of the network.
+    #[must_use]
+    pub fn topics(&self) -> Topics {
+        Topics::new(self.handle.clone())
+    }
+
+    /// The members that this node knows, itself included, and what it thinks of each.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]
+    pub async fn members(&self) -> Result<MembersView> {
+        match self.command(Command::Members).await? {
+            Reply::Members(view) => Ok(*view),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Looks through the network for shared files in whose names all these words are: one to eight
+    /// of at most 32 letters. From three letters on a word also finds longer ones that begin so.
+    ///
+    /// # Errors
+    /// [`Error::SearchRefused`] for words that are none, or for more than one search in five seconds
+    /// (five at once).
+    pub async fn search(
+        &self,
+        words: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Found> {
+        let words = words.into_iter().map(Into::into).collect();
+        match self.command(Command::Search { words }).await? {
+            Reply::Found { files, rings } => Ok(Found { files, rings }),
+            other => Err(unexpected(other)),
+        }
     }
 
     /// Gives a command and waits for its reply: what everything else here is made of. Commands wait
@@ -158,14 +206,18 @@ impl Node {
         })
     }
 
-    async fn view(&self) -> Result<StatusView> {
+    /// How the node sees itself in the network: cheaper than [`status`](Self::status).
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]
+    pub async fn view(&self) -> Result<StatusView> {
         match self.command(Command::Status).await? {
             Reply::Status(view) => Ok(view),
             other => Err(unexpected(other)),
         }
     }
 
-    /// What happens to the node from now on.
+    /// What happens to the node, and to the members and neighbours it knows, from now on.
     #[must_use]
     pub fn events(&self) -> Events {
         self.handle.events()
@@ -191,6 +243,32 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Makes a ticket that lets others into this `invite` network. Needs the authority key, which the
+    /// node that made the network has.
+    ///
+    /// # Errors
+    /// [`Error::Membership`]
+    pub async fn invite(&self, terms: InviteTerms) -> Result<Ticket> {
+        Ok(self.membership()?.invite(terms).await?)
+    }
+
+    /// Puts a member out: the one whose node id or public key is, or begins with, `who` (at least 8
+    /// digits). Needs the authority key. Gives the public key of who is out.
+    ///
+    /// # Errors
+    /// [`Error::Membership`]
+    pub async fn revoke(&self, who: &str) -> Result<PublicKey> {
+        Ok(self.handle.revoke(who).await?)
+    }
+
+    /// The node's membership of an `invite` network: tickets, certificate, authority key.
+    ///
+    /// # Errors
+    /// [`Error::Membership`] if the network lets everybody in.
+    pub fn membership(&self) -> Result<&Membership> {
+        Ok(self.handle.membership()?)
     }
 
     /// Hands its records to others, says good-bye and stops. Takes some seconds at most.
@@ -225,9 +303,11 @@ impl Node {
     }
 }
 
-fn unexpected(reply: Reply) -> Error {
+pub(crate) fn unexpected(reply: Reply) -> Error {
     match reply {
         Reply::Failed(error) => Error::Command(error),
+        Reply::TopicRefused(refusal) => Error::TopicRefused(refusal),
+        Reply::SearchRefused(error) => Error::SearchRefused(error),
         other => Error::Unexpected(format!("{other:?}")),
     }
 }

@@ -69,10 +69,10 @@ async fn what_cannot_be_is_refused_in_a_sentence() {
     let bare = || Node::builder().listen(([127, 0, 0, 1], 0).into());
     let without_folder = refusal(bare().network("t").admission(Admission::Lab)).await;
     assert!(matches!(without_folder, StartError::NoFolder), "{without_folder}");
-    for admission in [Admission::Invite, Admission::Open] {
-        let error = refusal(node().admission(admission)).await;
-        assert!(error.to_string().contains("only `lab` exists yet"), "{error}");
-    }
+    let open = refusal(node().admission(Admission::Open)).await;
+    assert!(open.to_string().contains("`invite` and `lab` exist yet"), "{open}");
+    let ticket = refusal(node().ticket("potluck-ticket:nonsense")).await;
+    assert!(ticket.to_string().contains("copy it again"), "{ticket}");
     let several = refusal(node().listen(([127, 0, 0, 1], 0).into())).await;
     assert!(matches!(several, StartError::SeveralListen), "{several}");
     let entry = refusal(node().entry("nonsense here").entry("10.0.0.1:7")).await;
@@ -123,6 +123,7 @@ fn default_config() -> potluck::Config {
         dht: potluck_dht::Config::default(),
         kv: potluck_kv::Config::default(),
         swarm: potluck_swarm::Config::default(),
+        ..potluck::Config::default()
     }
 }
 

@@ -136,6 +136,12 @@ impl Calls {
         })
     }
 
+    /// A call from outside the network arrives: names it at the callee. Its answer is for nobody.
+    pub(crate) const fn foreign(&mut self) -> InboundId {
+        self.next_inbound += 1;
+        InboundId(self.next_inbound - 1)
+    }
+
     /// The callee answers: who made the call.
     pub(crate) fn answered(&mut self, inbound: InboundId) -> Option<CallKey> {
         self.inbound.remove(&inbound).filter(|key| self.open.contains_key(key))

@@ -17,6 +17,25 @@
 //! assert!(matches!(status, Some(Reply::Status(status)) if status.ready));
 //! ```
 //!
+//! What a story about members, messages and search has at hand:
+//!
+//! - **What nodes said.** [`World::messages`] and [`World::member_events`] keep, with virtual times
+//!   and over all lives of a node, what it handed to its subscribers and what it said about members,
+//!   neighbours and its own isolation. [`World::share_names`] gives it names that search finds.
+//! - **What it costs.** [`World::traffic`] counts each node's datagrams and bytes, headers included;
+//!   taken twice, [`Traffic::since`] gives what happened in between, as scenario `idle` does.
+//! - **Bad lines.** [`World::link_fault`] makes a node lose a share of everything, or be heard by
+//!   nobody, or hear nobody; [`World::pair_loss`] spoils one direction of one pair; a partition with
+//!   [`Blocks::FirstToSecond`] cuts one way between groups. A story flips them as it likes.
+//! - **No processor time.** [`World::pause`] is sleep: the process is told afterwards.
+//!   [`World::stall`] and [`World::starve`] are not: it stands still without knowing, and what came
+//!   meanwhile comes in one burst.
+//! - **Another address.** [`World::change_address`] moves a node at once; its old address is dead.
+//! - **Members that lie.** [`World::hostile`] adds somebody with a valid key and a real link who says
+//!   only what the story builds, in datagrams ([`World::hostile_ask`]) or calls
+//!   ([`World::hostile_call`]); it keeps what it hears ([`World::hostile_came`],
+//!   [`World::hostile_answers`]), to be replayed, and answers as [`World::hostile_manners`] say.
+//!
 //! **Invariants:** no OS clock, no thread, no hash map: the same seed gives the same
 //! [`Trace`], event by event, and a failing run prints the line that repeats it.
 
@@ -37,11 +56,14 @@ mod world;
 
 pub use calls::{CallConfig, CallStats};
 pub use disk::{Disk, DiskConfig, DiskFault};
-pub use network::{Blocks, NetworkConfig, NetworkStats, PartitionId};
+pub use network::{Blocks, LinkFault, NetworkConfig, NetworkStats, PartitionId};
 pub use report::{Report, Value};
 pub use scenario::{Params, STABILISATION, Scenario, ScenarioError};
 pub use scenarios::run;
 pub use sim_node::{NodeIndex, SimNode};
 pub use torment::{Torment, Tormentor};
 pub use trace::{Trace, TraceHash};
-pub use world::{FetchEnd, Line, Outcome, Seen, StrangerStats, World, WorldConfig, WorldStats};
+pub use world::{
+    FetchEnd, HostileIndex, HostileStats, Line, Manners, Outcome, Seen, StrangerStats, Traffic,
+    World, WorldConfig, WorldStats,
+};

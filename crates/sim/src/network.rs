@@ -74,6 +74,19 @@ pub enum Blocks {
     FirstToSecond,
 }
 
+/// What is wrong with one node's own line to the network, for datagrams; calls feel its loss as
+/// delay, and fail where one way is cut.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LinkFault {
+    /// So large a share of what it sends, and as large a share of what is sent to it, is lost, on
+    /// top of what the network loses.
+    Loss(f64),
+    /// What it sends is lost; it hears all.
+    Mute,
+    /// What is sent to it is lost; all hear it.
+    Deaf,
+}
+
 /// Names a partition, to heal it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PartitionId(u64);
@@ -132,6 +145,10 @@ pub(crate) struct Network {
     geography: u64,
     partitions: Vec<Partition>,
     clogs: BTreeMap<(Endpoint, Endpoint), Instant>,
+    /// Nodes whose own line is bad.
+    faults: BTreeMap<Endpoint, LinkFault>,
+    /// The share lost on top from one end to another.
+    pair_loss: BTreeMap<(Endpoint, Endpoint), f64>,
     next_partition: u64,
     rng: Rng,
     pub(crate) stats: NetworkStats,
@@ -144,6 +161,8 @@ impl Network {
             geography: rng.next_u64(),
             partitions: Vec::new(),
             clogs: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            pair_loss: BTreeMap::new(),
             next_partition: 0,
             rng,
             stats: NetworkStats::default(),
@@ -154,8 +173,33 @@ impl Network {
         &mut self.config
     }
 
-    pub(crate) const fn loss(&self) -> f64 {
-        self.config.loss
+    /// The share of what goes from one end to the other that is lost, besides what is blocked.
+    pub(crate) fn loss_between(&self, from: Endpoint, to: Endpoint) -> f64 {
+        if self.faults.is_empty() && self.pair_loss.is_empty() {
+            return self.config.loss;
+        }
+        let line = |end| match self.faults.get(&end) {
+            Some(LinkFault::Loss(share)) => *share,
+            Some(LinkFault::Mute | LinkFault::Deaf) | None => 0.0,
+        };
+        let pair = self.pair_loss.get(&(from, to)).copied().unwrap_or(0.0);
+        let arrives = [self.config.loss, line(from), line(to), pair];
+        1.0 - arrives.iter().map(|loss| 1.0 - loss).product::<f64>()
+    }
+
+    pub(crate) fn set_fault(&mut self, end: Endpoint, fault: Option<LinkFault>) {
+        match fault {
+            Some(fault) => self.faults.insert(end, fault),
+            None => self.faults.remove(&end),
+        };
+    }
+
+    pub(crate) fn set_pair_loss(&mut self, from: Endpoint, to: Endpoint, share: f64) {
+        if share > 0.0 {
+            self.pair_loss.insert((from, to), share);
+        } else {
+            self.pair_loss.remove(&(from, to));
+        }
     }
 
     /// The round-trip time of a pair.
@@ -168,6 +212,9 @@ impl Network {
 
     pub(crate) fn is_blocked(&self, from: Endpoint, to: Endpoint) -> bool {
         self.partitions.iter().any(|partition| partition.blocks(from, to))
+            || !self.faults.is_empty()
+                && (self.faults.get(&from) == Some(&LinkFault::Mute)
+                    || self.faults.get(&to) == Some(&LinkFault::Deaf))
     }
 
     pub(crate) fn partition(
@@ -215,7 +262,8 @@ impl Network {
             self.stats.blocked += 1;
             return [None, None];
         }
-        if self.rng.chance(self.config.loss) {
+        let loss = self.loss_between(from, to);
+        if self.rng.chance(loss) {
             self.stats.lost += 1;
             return [None, None];
         }
@@ -312,6 +360,30 @@ mod tests {
         network.heal(id);
         assert!(!network.is_blocked(A, B));
         assert!(!network.is_blocked(Endpoint::Stranger(3), B));
+    }
+
+    #[test]
+    fn a_bad_line_loses_both_ways_or_one_and_a_bad_pair_only_its_own() {
+        const C: Endpoint = Endpoint::Node(NodeIndex::new(2));
+        let mut network = network(NetworkConfig { loss: 0.0, ..NetworkConfig::default() });
+        let lost = |network: &mut Network, from, to| {
+            let came = (0..1000).filter(|_| network.send(Instant::ZERO, from, to, 1)[0].is_some());
+            1000 - came.count()
+        };
+        network.set_fault(A, Some(LinkFault::Loss(0.8)));
+        for (from, to, range) in [(A, B, 750..850), (B, A, 750..850), (B, C, 0..1)] {
+            assert!(range.contains(&lost(&mut network, from, to)), "{from:?} to {to:?}");
+        }
+        for (fault, out, back) in [(LinkFault::Mute, 1000, 0), (LinkFault::Deaf, 0, 1000)] {
+            network.set_fault(A, Some(fault));
+            assert_eq!((lost(&mut network, A, B), lost(&mut network, B, A)), (out, back));
+        }
+        network.set_fault(A, None);
+        network.set_pair_loss(A, B, 0.5);
+        assert!((450..550).contains(&lost(&mut network, A, B)));
+        assert_eq!((lost(&mut network, B, A), lost(&mut network, A, C)), (0, 0));
+        network.set_pair_loss(A, B, 0.0);
+        assert_eq!(lost(&mut network, A, B), 0);
     }
 
     #[test]

@@ -5,12 +5,15 @@ mod churn;
 mod clock_back;
 mod concurrent_writers;
 mod crash_restart;
+mod detect;
 mod files;
 mod flood;
+mod idle;
 mod join;
 mod leave;
 mod lossy;
 mod mass_failure;
+mod members;
 mod partition;
 mod sick_disks;
 
@@ -31,6 +34,12 @@ pub const ALL: &[Scenario] = &[
     lossy::LOSSY,
     clock_back::CLOCK_BACK,
     flood::FLOOD,
+    idle::IDLE,
+    detect::DETECT,
+    members::MEMBERS_LOSSY,
+    members::MEMBERS_STARVED,
+    members::MEMBERS_BAD_LINES,
+    members::MEMBERS_FORGED,
     files::FILES,
     files::FILES_CLEAN,
     concurrent_writers::CONCURRENT_WRITERS,

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use potluck_base::{Contact, Identity, Instant, Peer, UnixMillis};
 use potluck_dht::EntryPoint;
+use potluck_gossip::FoundFile;
 use potluck_node::{Input, Node};
 
 use crate::disk::Disk;
-use crate::world::NodeFiles;
+use crate::world::{NodeFiles, Told, Traffic};
 
 /// The UDP port of every simulated node.
 const PORT: u16 = 12_345;
@@ -30,6 +31,12 @@ impl NodeIndex {
     #[must_use]
     pub const fn get(self) -> usize {
         self.0 as usize
+    }
+
+    /// The address of the node that moves as number `moves`: 100.64.0.0/10, the last byte never 0.
+    pub(crate) fn moved_address(moves: u32) -> SocketAddr {
+        let [_, high, middle, low] = (moves / 250 * 256 + moves % 250 + 1).to_be_bytes();
+        (Ipv4Addr::new(100, 64 + high % 64, middle, low), PORT).into()
     }
 
     /// The address it gets: 10.x.y.z, the last byte never 0 or 255.
@@ -55,6 +62,8 @@ impl fmt::Display for NodeIndex {
 #[derive(Debug)]
 pub(crate) struct Paused {
     pub(crate) since: Instant,
+    /// Whether it will be told: after sleep it is, after a lack of processor time it is not.
+    pub(crate) told: bool,
     pub(crate) inputs: VecDeque<Input>,
 }
 
@@ -85,6 +94,11 @@ pub struct SimNode {
     pub(crate) left: bool,
     /// Files it holds and fetches.
     pub(crate) files: NodeFiles,
+    /// Names it shares.
+    pub(crate) shared_names: Vec<FoundFile>,
+    /// What it told its user.
+    pub(crate) told: Told,
+    pub(crate) traffic: Traffic,
 }
 
 impl SimNode {
@@ -98,6 +112,12 @@ impl SimNode {
     #[must_use]
     pub const fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The machine of its process, if it runs.
+    #[must_use]
+    pub fn machine(&self) -> Option<&Node> {
+        self.process.as_ref().map(|process| &*process.machine)
     }
 
     /// Whether its process runs, be it paused.

@@ -10,8 +10,10 @@ mod config;
 mod deliver;
 mod faults;
 mod files;
+mod hostile;
 mod outputs;
 mod population;
+mod records;
 mod strangers;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,9 @@ use crate::trace::Trace;
 pub use config::WorldConfig;
 pub(crate) use files::NodeFiles;
 pub use files::{FetchEnd, Line};
+pub use hostile::{HostileIndex, HostileStats, Manners};
+pub(crate) use records::Told;
+pub use records::Traffic;
 pub use strangers::{Seen, StrangerStats};
 
 use deliver::Event;
@@ -95,6 +100,11 @@ pub struct World {
     pipes: files::Pipes,
     strangers: Strangers,
     tap: Tap,
+    hostiles: Vec<hostile::Hostile>,
+    hostile_addresses: BTreeMap<SocketAddr, HostileIndex>,
+    hostile_rng: Rng,
+    /// Times that a node changed its address: no address is used twice.
+    moves: u32,
     rng: Rng,
     disk_rng: Rng,
     trace: Trace,
@@ -120,6 +130,11 @@ impl World {
             disk_rng: rng.fork("disks"),
             trace: Trace::new(config.seed),
             tap: Tap::new(rng.fork("tap")),
+            // Not forked from the world's own generator, whose numbers recorded seeds stand for.
+            hostile_rng: Rng::from_number(config.seed ^ 0x686f_7374_696c_6521),
+            hostiles: Vec::new(),
+            hostile_addresses: BTreeMap::new(),
+            moves: 0,
             config,
             network_id,
             now: Instant::ZERO,

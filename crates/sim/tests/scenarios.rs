@@ -140,3 +140,8 @@ fn many_that_fetch_one_file_share_their_uplinks() {
 fn a_file_arrives_in_bad_company() {
     passes("files", 24, &[1, 2]);
 }
+
+#[test]
+fn an_idle_node_costs_little() {
+    passes("idle", 60, &[1]);
+}

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::Rng;
+use potluck_base::{BlobId, Rng};
+use potluck_dht::EntryPoint;
+use potluck_gossip::FoundFile;
 use potluck_node::{Command, Reply, WriteContext};
 use potluck_sim::workload::{Workload, WriteEnd, key, reading};
-use potluck_sim::{Blocks, NodeIndex, World, WorldConfig};
+use potluck_sim::{Blocks, LinkFault, NodeIndex, Traffic, World, WorldConfig};
+use potluck_wire::{Request, Response};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -123,4 +126,112 @@ fn the_log_tells_what_happened_and_when() {
     let log: Vec<String> = world.trace().log().collect();
     assert!(log.iter().any(|line| line.ends_with("node 1 crashes")), "{log:?}");
     assert!(log.last().is_some_and(|line| line.ends_with("node 1 restarts")), "{log:?}");
+}
+
+#[test]
+fn a_stalled_node_is_not_told_and_a_sleeping_one_is() {
+    let (mut world, nodes) = network(6);
+    world.starve(nodes[4], Duration::from_millis(900), SECOND, 10 * SECOND);
+    let id = world.command(nodes[4], Command::Status);
+    world.run_for(Duration::from_millis(800));
+    assert!(world.outcome(id).is_none(), "a starved process answers nothing");
+    world.run_for(Duration::from_millis(150));
+    assert!(world.outcome(id).is_some(), "and then in a burst");
+    world.run_for(12 * SECOND);
+    assert_eq!(contacts(&mut world, nodes[4]), 5);
+    let quick = world.command(nodes[4], Command::Status);
+    world.run_for(Duration::from_millis(1));
+    assert!(world.outcome(quick).is_some(), "and no longer than it was to be");
+    assert!(!world.trace().log().any(|line| line.contains("pauses")));
+}
+
+#[test]
+fn a_node_that_moves_is_reached_at_its_new_address_only() {
+    let (mut world, nodes) = network(6);
+    let old = world.node(nodes[2]).peer().contact.address;
+    let before = world.traffic(nodes[2]);
+    let new = world.change_address(nodes[2]);
+    assert_ne!(old, new);
+    world.run_for(120 * SECOND);
+    assert!(world.traffic(nodes[2]).since(&before).datagrams_in > 10);
+    assert_eq!(world.node(nodes[2]).peer().contact.address, new);
+    assert_eq!(world.find(&world.node(nodes[2]).peer().id), Some(nodes[2]));
+    let lost = world.stranger_stats(old).received;
+    world.ask(nodes[0], Command::Join(EntryPoint::Address(old)), SECOND);
+    world.run_for(SECOND);
+    assert!(world.stranger_stats(old).received > lost, "nobody is at the old address");
+    assert_eq!(contacts(&mut world, nodes[2]), 5);
+}
+
+#[test]
+fn traffic_is_counted_with_headers_and_adds_up() {
+    let (mut world, nodes) = network(6);
+    world.run_for(30 * SECOND);
+    let all: Vec<_> = nodes.iter().map(|node| world.traffic(*node)).collect();
+    let sent: u64 = all.iter().map(|traffic| traffic.datagrams_out).sum();
+    let bytes: u64 = all.iter().map(|traffic| traffic.bytes_out).sum();
+    let stats = world.stats();
+    assert_eq!((sent, bytes), (stats.network.sent, stats.network.sent_bytes + 28 * sent));
+    let came: u64 = all.iter().map(|traffic| traffic.datagrams_in).sum();
+    assert_eq!(came, stats.delivered);
+    assert_eq!(all[0].since(&all[0]), Traffic::default());
+}
+
+#[test]
+fn a_hostile_member_is_answered_like_any_other_and_keeps_what_it_hears() {
+    let (mut world, nodes) = network(6);
+    let hostile = world.hostile();
+    assert!(world.hostile_ask(hostile, nodes[0], &Request::Ping));
+    world.run_for(SECOND);
+    let stats = world.hostile_stats(hostile);
+    assert_eq!((stats.asked, stats.answered, stats.failed), (1, 1, 0));
+    let answers: Vec<_> = world.hostile_answers(hostile).collect();
+    assert_eq!(answers[0].1, (world.node(nodes[0]).peer().contact, Response::Pong));
+    // With its address proved by the cookie of that answer, it is checked like any other contact.
+    world.hostile_ask(hostile, nodes[0], &Request::Ping);
+    world.run_for(60 * SECOND);
+    assert!(world.hostile_came(hostile).count() > 0);
+    let (before, here) = (world.traffic(nodes[1]), world.hostile_contact(hostile));
+    for _ in 0..1000 {
+        world.hostile_ask(hostile, nodes[1], &Request::Ping);
+    }
+    world.hostile_call(hostile, nodes[1], &Request::Ping);
+    world.run_for(10 * SECOND);
+    assert!(world.traffic(nodes[1]).since(&before).datagrams_in >= 1000);
+    assert_eq!(world.hostile_identity(hostile).public_key(), here.public_key);
+    assert!(world.violations().is_empty(), "{:?}", world.violations());
+}
+
+#[test]
+fn a_node_that_nobody_hears_is_dropped_and_comes_back() {
+    let (mut world, nodes) = network(6);
+    world.link_fault(nodes[5], Some(LinkFault::Mute));
+    world.run_for(120 * SECOND);
+    assert_eq!(contacts(&mut world, nodes[0]), 4);
+    world.link_fault(nodes[5], None);
+    world.run_for(60 * SECOND);
+    assert_eq!(contacts(&mut world, nodes[0]), 5);
+}
+
+#[test]
+fn a_shared_name_is_found_from_another_node() {
+    let (mut world, nodes) = network(12);
+    let name = "Holiday in Rome.jpg".to_owned();
+    let file = FoundFile { name, root: BlobId::of(b"rome"), bytes: 5, folder: false, holder: None };
+    world.share_names(nodes[7], vec![file.clone()]);
+    world.run_for(60 * SECOND);
+    let holder = Some(world.node(nodes[7]).peer().contact.public_key);
+    let search = |world: &mut World, from| {
+        let words = vec!["holi".to_owned(), "ROME".to_owned()];
+        match world.ask(from, Command::Search { words }, 10 * SECOND) {
+            Some(Reply::Found { files, .. }) => files,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(search(&mut world, nodes[2]), [FoundFile { holder, ..file.clone() }]);
+    // Also after a restart of the holder, which shares it again.
+    world.crash(nodes[7]);
+    world.restart(nodes[7]);
+    world.run_for(120 * SECOND);
+    assert_eq!(search(&mut world, nodes[3]), [FoundFile { holder, ..file }]);
 }

@@ -141,6 +141,8 @@ pub enum Input {
         /// How.
         end: TransferEnd,
     },
+    /// The failure detector says that this node is gone: what it was sending will not come.
+    PeerGone(potluck_base::PublicKey),
     /// Another node asks what this one has.
     AskedHave {
         /// To be named in the answer.

@@ -355,6 +355,16 @@ impl Fetch {
         }
     }
 
+    /// A source is gone. What it was to send is asked of others at once.
+    pub(crate) fn on_gone(&mut self, world: &mut World<'_>, key: &PublicKey) {
+        if let Some(source) = self.sources.get_mut(key) {
+            source.cancel(world.out);
+            source.have = None;
+            source.on_failure(world.now);
+            self.availability = None;
+        }
+    }
+
     /// Ends everything under way.
     pub(crate) fn stop(&mut self, out: &mut Vec<Output>) {
         self.sources.values_mut().for_each(|source| source.cancel(out));

@@ -357,6 +357,12 @@ impl Machine for Swarm {
             input @ (Input::Moved { .. } | Input::Granule { .. } | Input::Ended { .. }) => {
                 self.on_transfer(now, input);
             }
+            Input::PeerGone(key) => {
+                let fetches: Vec<FetchId> = self.fetches.keys().copied().collect();
+                for fetch in fetches {
+                    self.with(now, fetch, |fetch, world| fetch.on_gone(world, &key));
+                }
+            }
             Input::AskedHave { serve, from, blob, budget } => {
                 let answer = self.on_asked_have(now, from, blob, budget);
                 self.outbox.push_back(Output::Holding { serve, answer });

@@ -60,13 +60,20 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
         Request::Load(Load { keys, .. }) if keys.len() > LOAD_KEYS_MAX => {
             Err(DecodeError::Limit("load keys"))
         }
+        Request::Search(search) if !search.is_within_limits() => {
+            Err(DecodeError::Limit("reach of a search"))
+        }
         Request::Ping
         | Request::FindNode { .. }
         | Request::Store { .. }
         | Request::Offer { .. }
         | Request::Load(_)
         | Request::Leave
-        | Request::Have { .. } => Ok(request),
+        | Request::Have { .. }
+        | Request::Member(_)
+        | Request::Spread(_)
+        | Request::Search(_)
+        | Request::Enroll(_) => Ok(request),
     }
 }
 
@@ -101,7 +108,11 @@ pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
         | Response::Loaded(_)
         | Response::Refused { .. }
         | Response::Left
-        | Response::Holding(_) => Ok(response),
+        | Response::Holding(_)
+        | Response::Member(_)
+        | Response::Spread(_)
+        | Response::Taken
+        | Response::Enrolled { .. } => Ok(response),
     }
 }
 
@@ -115,12 +126,14 @@ pub(crate) fn decode<T: for<'b> minicbor::Decode<'b, ()>>(bytes: &[u8]) -> Resul
     if decoder.position() == bytes.len() { Ok(message) } else { Err(DecodeError::Malformed) }
 }
 
-fn fixed<const N: usize>(d: &mut Decoder<'_>) -> Result<[u8; N], minicbor::decode::Error> {
+pub(crate) fn fixed<const N: usize>(
+    d: &mut Decoder<'_>,
+) -> Result<[u8; N], minicbor::decode::Error> {
     d.bytes()?.try_into().map_err(|_| minicbor::decode::Error::message("byte string length"))
 }
 
 /// Elements of an array of known length, at most `max`.
-fn elements<'b, T>(
+pub(crate) fn elements<'b, T>(
     d: &mut Decoder<'b>,
     max: usize,
     mut element: impl FnMut(&mut Decoder<'b>) -> Result<T, minicbor::decode::Error>,
@@ -132,7 +145,8 @@ fn elements<'b, T>(
     (0..length).map(|_| element(d)).collect()
 }
 
-type Written<W> = Result<(), minicbor::encode::Error<<W as minicbor::encode::Write>::Error>>;
+pub(crate) type Written<W> =
+    Result<(), minicbor::encode::Error<<W as minicbor::encode::Write>::Error>>;
 
 pub(crate) mod cbor_key {
     //! A key as a byte string.
@@ -359,6 +373,74 @@ pub(crate) mod cbor_bytes {
     }
 }
 
+pub(crate) mod cbor_contact {
+    //! One contact, as an element of [`super::cbor_contacts`].
+    use super::{Decoder, Encoder, Written};
+    use minicbor::encode::Write;
+    use potluck_base::Contact;
+
+    pub(crate) fn encode<C, W: Write>(
+        contact: &Contact,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        super::cbor_contacts::one(contact, e)
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Contact, minicbor::decode::Error> {
+        super::cbor_contacts::contact(d)
+    }
+}
+
+pub(crate) mod cbor_public_key {
+    //! A public key as a byte string.
+    use super::{Decoder, Encoder, Written, fixed};
+    use minicbor::encode::Write;
+    use potluck_base::PublicKey;
+
+    pub(crate) fn encode<C, W: Write>(
+        key: &PublicKey,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        e.bytes(key.as_bytes())?;
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<PublicKey, minicbor::decode::Error> {
+        fixed(d).map(PublicKey::from_bytes)
+    }
+}
+
+pub(crate) mod cbor_signature {
+    //! A signature as a byte string.
+    use super::{Decoder, Encoder, Written, fixed};
+    use minicbor::encode::Write;
+    use potluck_base::Signature;
+
+    pub(crate) fn encode<C, W: Write>(
+        signature: &Signature,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        e.bytes(signature.as_bytes())?;
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Signature, minicbor::decode::Error> {
+        fixed(d).map(Signature::from_bytes)
+    }
+}
+
 pub(crate) mod cbor_contacts {
     //! Contacts as an array of arrays, each `[key, ip and port]` so far; further elements (a
     //! certificate, a second address) are reserved and skipped.
@@ -376,14 +458,16 @@ pub(crate) mod cbor_contacts {
         _: &mut C,
     ) -> Written<W> {
         e.array(contacts.len() as u64)?;
-        for contact in contacts {
-            let port = contact.address.port().to_be_bytes();
-            e.array(2)?.bytes(contact.public_key.as_bytes())?;
-            match contact.address.ip() {
-                IpAddr::V4(ip) => e.bytes(&[&ip.octets()[..], &port].concat())?,
-                IpAddr::V6(ip) => e.bytes(&[&ip.octets()[..], &port].concat())?,
-            };
-        }
+        contacts.iter().try_for_each(|contact| one(contact, e))
+    }
+
+    pub(crate) fn one<W: Write>(contact: &Contact, e: &mut Encoder<W>) -> Written<W> {
+        let port = contact.address.port().to_be_bytes();
+        e.array(2)?.bytes(contact.public_key.as_bytes())?;
+        match contact.address.ip() {
+            IpAddr::V4(ip) => e.bytes(&[&ip.octets()[..], &port].concat())?,
+            IpAddr::V6(ip) => e.bytes(&[&ip.octets()[..], &port].concat())?,
+        };
         Ok(())
     }
 
@@ -394,7 +478,7 @@ pub(crate) mod cbor_contacts {
         elements(d, CONTACTS_MAX, contact)
     }
 
-    fn contact(d: &mut Decoder<'_>) -> Result<Contact, minicbor::decode::Error> {
+    pub(crate) fn contact(d: &mut Decoder<'_>) -> Result<Contact, minicbor::decode::Error> {
         let wrong = || minicbor::decode::Error::message("contact");
         let elements = d.array()?.filter(|length| (2..=2 + RESERVED_MAX).contains(length));
         let reserved = elements.ok_or_else(wrong)? - 2;

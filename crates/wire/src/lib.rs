@@ -7,14 +7,26 @@
 //! **Invariant:** decoding never panics, allocates in proportion to the bytes it was given, and
 //! yields only messages within [`limits`].
 
+pub mod admission;
 mod codec;
 pub mod limits;
+pub mod member;
 pub mod message;
+pub mod search;
+pub mod spread;
 pub mod swarm;
 
+pub use admission::{Certificate, Enroll, Grant, GrantTerms, Revocation, Ticket, TicketError};
 pub use codec::{DecodeError, decode_request, decode_response, encode_request, encode_response};
+pub use member::{
+    Announcement, Claim, MemberRecord, MemberRequest, MemberResponse, Proof, RecordError, Vitals,
+};
 pub use message::{
     Contacts, Found, Holding, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request, Response,
     StoreOutcome, Want,
+};
+pub use search::{Hit, SearchRequest};
+pub use spread::{
+    IdRun, PartCause, SignedMessage, SignedMessageError, Spread, SpreadAct, SpreadAnswer, TopicId,
 };
 pub use swarm::{FetchRequest, Provider, Run};

@@ -25,3 +25,25 @@ pub const LOAD_KEYS_DATAGRAM: usize = 28;
 pub const NEIGHBOURS_MAX: usize = 8;
 /// Most runs of granules in one request of a fetch.
 pub const FETCH_RUNS_MAX: usize = 1024;
+/// Most labels of a member.
+pub const LABELS_MAX: usize = 8;
+/// Longest label of a member, name and value together.
+pub const LABEL_BYTES_MAX: usize = 64;
+/// Longest signed record of a member, certificate included: two fit in a datagram at the worst, six
+/// as they usually are.
+pub const MEMBER_RECORD_BYTES_MAX: usize = 1000;
+/// Most records, short ids or entries of a comparison in one message about members.
+pub const RECORDS_MAX: usize = 2048;
+/// Most claims in one message.
+pub const CLAIMS_MAX: usize = 16;
+/// Longest certificate, grant or revocation, signature included: a certificate leaves room for a
+/// request of over 600 bytes in the datagram that it is shown in.
+pub const CERTIFICATE_BYTES_MAX: usize = 400;
+/// Longest life of a certificate: a year, and a day for clocks. A revocation is kept for so long.
+pub const CERTIFICATE_LIFE_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
+/// Most entry points in a ticket.
+pub const TICKET_CONTACTS_MAX: usize = 4;
+/// Longest payload of a topic's message.
+pub const SPREAD_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// Most runs of message names in one request about a topic.
+pub const ID_RUNS_MAX: usize = 1024;

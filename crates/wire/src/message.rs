@@ -5,6 +5,11 @@ use minicbor::{Decode, Encode};
 use potluck_base::{BlobId, Contact, Key};
 use potluck_record::StateDigest;
 
+use crate::admission::{Enroll, cbor_proof};
+use crate::member::{MemberRequest, MemberResponse};
+use crate::search::SearchRequest;
+use crate::spread::{Spread, SpreadAnswer};
+
 use crate::codec::{
     cbor_blob, cbor_byte_string, cbor_bytes, cbor_contacts, cbor_digest, cbor_key, cbor_keys,
     cbor_writer,
@@ -74,6 +79,18 @@ pub enum Request {
         #[cbor(n(0), with = "cbor_blob")]
         blob: BlobId,
     },
+    /// About members: probes, claims, records.
+    #[n(7)]
+    Member(#[n(0)] MemberRequest),
+    /// About a topic's overlay and its messages.
+    #[n(8)]
+    Spread(#[n(0)] Spread),
+    /// A search on its way out, or hits on their way back.
+    #[n(9)]
+    Search(#[n(0)] SearchRequest),
+    /// Sign a certificate for me.
+    #[n(10)]
+    Enroll(#[n(0)] Enroll),
 }
 
 /// A pull of records by key.
@@ -138,6 +155,22 @@ pub enum Response {
     /// What the answerer has of a blob.
     #[n(7)]
     Holding(#[n(0)] Holding),
+    /// About members.
+    #[n(8)]
+    Member(#[n(0)] MemberResponse),
+    /// About a topic.
+    #[n(9)]
+    Spread(#[n(0)] SpreadAnswer),
+    /// Taken; there is no more to say.
+    #[n(10)]
+    Taken,
+    /// The asker's new certificate.
+    #[n(11)]
+    Enrolled {
+        /// Signed bytes of a [`crate::Certificate`].
+        #[cbor(n(0), with = "cbor_proof")]
+        certificate: Bytes,
+    },
 }
 
 /// The answer to [`Request::Have`].
@@ -253,4 +286,16 @@ pub enum Refusal {
     #[n(10)]
     #[error("not held")]
     NotHeld,
+    /// The node that was to be probed gave no answer.
+    #[n(11)]
+    #[error("not reached")]
+    NotReached,
+    /// The refuser does not hold the network's authority key; ask another node.
+    #[n(12)]
+    #[error("not an issuer")]
+    NotIssuer,
+    /// The ticket has expired, was used up, or its holder was revoked.
+    #[n(13)]
+    #[error("the ticket is void")]
+    TicketVoid,
 }

@@ -1,13 +1,12 @@
 //! `/v1/fetches`: bringing files and folders to this machine.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use potluck::FileLink;
 use tokio::time::{sleep, timeout};
 
@@ -19,13 +18,10 @@ use crate::http::app::App;
 use crate::http::extract::{Named, json_body};
 use crate::http::problem::Problem;
 use crate::http::reply::json;
+use crate::http::sse;
 
 /// Between two events.
 const EVENT_PAUSE: Duration = Duration::from_millis(500);
-/// After so long without news something is sent all the same, to see whether anybody listens.
-const SILENCE_MAX: Duration = Duration::from_secs(15);
-/// Whoever takes nothing for so long gets no more.
-const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Begin to fetch a file or folder into a folder of this machine. If the same is being fetched
 /// already, that fetch is the answer.
@@ -55,7 +51,7 @@ pub(in crate::http) async fn begin(
 /// The fetches of this node.
 #[utoipa::path(get, path = "/v1/fetches", responses((status = 200, body = Jobs)))]
 pub(in crate::http) async fn list(State(app): State<Arc<App>>) -> Response {
-    json(&Jobs { fetches: app.jobs().all().iter().map(Job::view).collect() })
+    json(&Jobs { fetches: app.jobs().views() })
 }
 
 /// How far a fetch is.
@@ -108,7 +104,7 @@ pub(in crate::http) async fn events(
             () = tell(job, &pieces) => {}
         }
     });
-    Ok(([(header::CONTENT_TYPE, "text/event-stream")], body).into_response())
+    Ok(sse::respond(body))
 }
 
 /// Tells of a fetch until it has ended or nobody listens.
@@ -118,7 +114,7 @@ async fn tell(job: Job, pieces: &Pieces) {
     loop {
         let view = job.view();
         let ended = view.state != JobState::Running;
-        if !send(pieces, event(&view)).await || ended {
+        if !sse::send(pieces, event(&view)).await || ended {
             return;
         }
         let news = async {
@@ -131,14 +127,11 @@ async fn tell(job: Job, pieces: &Pieces) {
                 _ = over.wait() => {}
             }
         };
-        if timeout(SILENCE_MAX, next).await.is_err() && !send(pieces, ":\n\n".to_owned()).await {
+        let silent = timeout(sse::SILENCE_MAX, next).await.is_err();
+        if silent && !sse::send(pieces, sse::HEARTBEAT.to_owned()).await {
             return;
         }
     }
-}
-
-async fn send(pieces: &Pieces, text: String) -> bool {
-    matches!(timeout(SEND_TIMEOUT, pieces.send(Ok(text.into()))).await, Ok(Ok(())))
 }
 
 /// One server-sent event.
@@ -149,8 +142,8 @@ fn event(view: &JobView) -> String {
         JobState::Failed => "failed",
         JobState::Cancelled => "cancelled",
     };
-    let mut text = format!("event: {name}\n");
+    let mut text = String::new();
     // What can be told of a fetch can be written as JSON, and JSON has no line breaks.
-    let _ = write!(text, "data: {}\n\n", serde_json::to_string(view).unwrap_or_default());
+    sse::append(&mut text, Some(name), None, &serde_json::to_string(view).unwrap_or_default());
     text
 }

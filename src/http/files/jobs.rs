@@ -89,6 +89,11 @@ impl JobTable {
         self.lock().jobs.values().cloned().collect()
     }
 
+    /// All of them as they are told, oldest first.
+    pub(in crate::http) fn views(&self) -> Vec<JobView> {
+        self.all().iter().map(Job::view).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // No panic can leave this half changed.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

@@ -19,8 +19,21 @@ pub(in crate::http) struct Places {
 }
 
 /// What a node keeps for itself in its data folder.
-const OWN: [&str; 8] =
-    ["identity", "network", "peers", "lock", "http", "records", "blobs", super::upload::FOLDER];
+const OWN: [&str; 13] = [
+    "identity",
+    "network",
+    "peers",
+    "lock",
+    "http",
+    "certificate",
+    "issuers",
+    "revoked",
+    "authority",
+    "issued",
+    "records",
+    "blobs",
+    super::upload::FOLDER,
+];
 
 impl Places {
     /// As the settings say.
@@ -31,13 +44,13 @@ impl Places {
     }
 
     /// The real form of a path that is to be read.
-    pub(super) async fn to_read(&self, typed: &str) -> Result<PathBuf, Problem> {
+    pub(in crate::http) async fn to_read(&self, typed: &str) -> Result<PathBuf, Problem> {
         let (places, typed) = (self.clone(), PathBuf::from(typed));
         on_thread(move || places.readable(&typed)).await
     }
 
     /// The real form of a folder that is to be written into, which is made if there is none.
-    pub(super) async fn to_write(&self, typed: &str) -> Result<PathBuf, Problem> {
+    pub(in crate::http) async fn to_write(&self, typed: &str) -> Result<PathBuf, Problem> {
         let (places, typed) = (self.clone(), PathBuf::from(typed));
         on_thread(move || places.writable(&typed)).await
     }

@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 const AHEAD: usize = 4;
 
 /// Where pieces go in; an error cuts the answer off.
-pub(super) type Pieces = mpsc::Sender<io::Result<Bytes>>;
+pub(in crate::http) type Pieces = mpsc::Sender<io::Result<Bytes>>;
 
 /// A body, and where its pieces go in. It ends when that is dropped.
-pub(super) fn stream() -> (Pieces, Body) {
+pub(in crate::http) fn stream() -> (Pieces, Body) {
     let (sender, receiver) = mpsc::channel(AHEAD);
     (sender, Body::new(Stream(receiver)))
 }

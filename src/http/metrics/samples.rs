@@ -29,15 +29,20 @@ macro_rules! gauges {
     };
 }
 
+mod gossip;
+
 /// All numbers of a node.
 pub(super) fn samples(stats: &NodeStats, http: &HttpCounters) -> Vec<Sample> {
-    let mut all = Vec::with_capacity(128);
+    let mut all = Vec::with_capacity(256);
     process(&mut all, stats);
     link(&mut all, &stats.node.link);
     dropped(&mut all, &stats.node.link);
     dht(&mut all, &stats.node.dht);
     kv(&mut all, &stats.node.kv);
     files(&mut all, &stats.node.swarm);
+    gossip::members(&mut all, &stats.node.gossip.members);
+    gossip::topics(&mut all, &stats.node.gossip.topics, &stats.drive);
+    gossip::search(&mut all, &stats.node.gossip.search);
     store(&mut all, stats);
     host(&mut all, stats);
     transport(&mut all, stats);
@@ -79,6 +84,7 @@ fn link(to: &mut Vec<Sample>, link: &LinkStats) {
         requests_outstanding: "Requests under way",
         hellos_outstanding: "Greetings under way",
         limits: "Subnets and addresses whose rates are remembered",
+        revocations: "Revocations kept",
         outputs_queued: "Outputs waiting to be fetched",
     );
     counters!(to, link, "link",
@@ -101,6 +107,9 @@ fn link(to: &mut Vec<Sample>, link: &LinkStats) {
         hellos_failed: "Own greetings that ran out of tries",
         key_agreements: "Key agreements computed",
         cookies_refused: "Cookies that were forged or expired",
+        certificates_checked: "Certificates whose signature was checked",
+        introductions: "Certificates sent ahead of a request",
+        enrolments_in: "Requests to enroll by a ticket",
     );
 }
 
@@ -110,6 +119,8 @@ fn dropped(to: &mut Vec<Sample>, link: &LinkStats) {
         dropped_version: "Dropped: another format version",
         dropped_other_network: "Dropped: another network",
         dropped_own_key: "Dropped: names our own key as sender",
+        dropped_unmarked: "Dropped: of somebody who does not know the network",
+        dropped_not_admitted: "Dropped: of nobody with a certificate that holds",
         dropped_stranger_rate: "Dropped: over a rate limit for strangers",
         dropped_caller_rate: "Dropped: over a rate limit for callers without session",
         dropped_peer_rate: "Dropped: over the rate limit of a peer",
@@ -259,6 +270,7 @@ fn transport(to: &mut Vec<Sample>, stats: &NodeStats) {
         bytes_received: "Bytes of requests and answers received",
         queue_dropped: "Datagrams dropped because a queue was full",
         malformed: "Datagrams that only looked like QUIC",
+        strangers: "Datagrams from where nobody is who was admitted",
         stray: "Datagrams of no connection",
     );
 }

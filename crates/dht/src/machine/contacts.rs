@@ -107,7 +107,7 @@ impl Dht {
     }
 
     pub(super) fn schedule_check(&mut self, now: Instant, id: &NodeId) {
-        let interval = if self.table.is_sibling(id) {
+        let interval = if self.table.is_sibling(id) && !self.watched {
             self.config.heartbeat_interval
         } else {
             self.config.contact_check_interval

@@ -414,6 +414,7 @@ impl Files {
             let hear =
                 |progress| sender.send_modify(|state: &mut JobState| state.progress = progress);
             let result = files.fetch_link(&link, &to, &hear).await;
+            files.names_changed();
             sender.send_modify(|state| {
                 state.progress.finished = true;
                 state.result = Some(result);

@@ -149,6 +149,7 @@ impl Files {
         for blob in owners.await.unwrap_or_default() {
             let _ = self.tell(Input::Released { blob }).await;
         }
+        self.names_changed();
     }
 }
 

@@ -119,6 +119,7 @@ impl Files {
             let announce = blob == shared.id;
             self.tell(Input::Held { blob, size, announce }).await?;
         }
+        self.names_changed();
         Ok(shared)
     }
 

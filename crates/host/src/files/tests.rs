@@ -21,14 +21,17 @@ async fn node_with(folder: &Path, entry: Option<&Handle>, cache_bytes: u64) -> H
         keep: Keep::Folder(folder.to_owned()),
         network: Some("tests".to_owned()),
         admission: Some(Admission::Lab),
+        ticket: None,
         listen: vec![([127, 0, 0, 1], 0).into()],
         advertise: None,
         entry_points: entry.iter().map(|node| EntryPoint::Contact(node.info().contact)).collect(),
+        labels: Vec::new(),
         config: Config {
             link: potluck_link::LinkConfig { lab: true, ..Default::default() },
             dht: potluck_dht::Config::default(),
             kv: potluck_kv::Config::default(),
             swarm: potluck_swarm::Config::default(),
+            ..Config::default()
         },
         identity: None,
         store_memory_bytes: Some(4 << 20),
@@ -154,4 +157,35 @@ async fn what_is_fetched_for_readers_keeps_to_the_cache() {
         }
     };
     assert!(timeout(BOUND, kept).await.unwrap() >= 400_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_shared_is_told_under_its_name_as_long_as_it_is_what_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("kitchen");
+    std::fs::create_dir(&inside).unwrap();
+    std::fs::write(inside.join("soup"), [1; 100_000]).unwrap();
+    std::fs::write(inside.join("salad"), [2; 50_000]).unwrap();
+    std::fs::write(folder.path().join("dish"), [7; 1000]).unwrap();
+    let node = node(&folder.path().join("0"), None).await;
+    let files = node.files().unwrap();
+    let share = async |path| files.share(path, ShareOptions::default()).await.unwrap();
+    let dish = share(folder.path().join("dish")).await;
+    let kitchen = share(inside.clone()).await;
+    let named = || files.named(&Default::default()).unwrap().0;
+    let found = |name: &str, shared: &super::Shared, folder| potluck_gossip::FoundFile {
+        name: name.to_owned(),
+        root: shared.id,
+        bytes: shared.bytes,
+        folder,
+        holder: None,
+    };
+    assert_eq!(named(), [found("dish", &dish, false), found("kitchen", &kitchen, true)]);
+    assert_eq!(kitchen.bytes, 150_000);
+    // The data of the folder changes, not the list of its files.
+    std::fs::write(inside.join("soup"), [3; 100_001]).unwrap();
+    files.look_after().await.unwrap();
+    assert_eq!(named(), [found("dish", &dish, false)]);
+    files.unshare(dish.id).await.unwrap();
+    assert_eq!(named(), []);
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Readers {
+pub(crate) enum Readers {
     /// Whoever the system's defaults let.
     Usual,
     /// Its owner only (where the system knows such a thing).
@@ -15,7 +15,7 @@ pub(super) enum Readers {
 
 /// Makes `bytes` the content of `path`: after a crash it has the old content or the new one.
 /// `synced` makes it last through a loss of power too.
-pub(super) fn replace(path: &Path, bytes: &[u8], readers: Readers, synced: bool) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8], readers: Readers, synced: bool) -> io::Result<()> {
     let aside = path.with_extension("new");
     // Left by a crash. Not opened, since it may have other readers.
     match std::fs::remove_file(&aside) {
@@ -36,7 +36,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8], readers: Readers, synced: bool)
 }
 
 /// The content of a text file of at most `limit` bytes; `None` if there is no such file.
-pub(super) fn read(path: &Path, limit: u64) -> io::Result<Option<String>> {
+pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Option<String>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
@@ -48,6 +48,11 @@ pub(super) fn read(path: &Path, limit: u64) -> io::Result<Option<String>> {
     }
     let text = String::from_utf8(bytes);
     text.map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// The file at `path`, to write behind its end.
+pub(crate) fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).open(path)
 }
 
 fn create(path: &Path, readers: Readers) -> io::Result<File> {

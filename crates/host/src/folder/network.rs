@@ -4,9 +4,12 @@ use std::path::Path;
 
 use data_encoding::HEXLOWER;
 use potluck_base::network::NETWORK_NAME_BYTES_MAX;
-use potluck_base::{Admission, NetworkId};
+use potluck_base::{Admission, NetworkId, PublicKey};
+use potluck_wire::Ticket;
 
 use super::file::{self, Readers};
+use super::identity::random_bytes;
+use super::names;
 use crate::StartError;
 
 const HEAD: &str = "potluck network 1";
@@ -19,14 +22,45 @@ pub struct NetworkInfo {
     pub name: String,
     /// Who may come in.
     pub admission: Admission,
+    /// Whose signature lets somebody in; in `invite` networks only.
+    pub authority: Option<PublicKey>,
     /// Its id, the hash of the others.
     pub id: NetworkId,
 }
 
+/// Which network a node is to be in.
+#[derive(Debug)]
+pub(crate) enum Choice {
+    /// This one: the folder belongs to it, or it needs no admission.
+    In(NetworkInfo),
+    /// A new one of this name, whose authority is to be made.
+    Create(String),
+    /// That of this ticket.
+    Join(Ticket),
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wish<'a> {
+    pub(crate) name: Option<&'a str>,
+    pub(crate) admission: Option<Admission>,
+    pub(crate) ticket: Option<&'a Ticket>,
+    /// Whether entry points were named: then there is a network already, somewhere.
+    pub(crate) has_entry_points: bool,
+}
+
 impl NetworkInfo {
+    /// A network without authority.
     fn new(name: String, admission: Admission) -> Self {
         let id = NetworkId::new(&name, admission, None);
-        Self { name, admission, id }
+        Self { name, admission, authority: None, id }
+    }
+
+    /// The `invite` network of this name and authority.
+    #[must_use]
+    pub fn invite(name: String, authority: PublicKey) -> Self {
+        let id = NetworkId::new(&name, Admission::Invite, Some(&authority));
+        Self { name, admission: Admission::Invite, authority: Some(authority), id }
     }
 
     /// The network to be in: the remembered one, which what was asked for must not contradict; or
@@ -34,33 +68,38 @@ impl NetworkInfo {
     pub(crate) fn choose(
         folder: &Path,
         remembered: Option<Self>,
-        name: Option<&str>,
-        admission: Option<Admission>,
-    ) -> Result<Self, StartError> {
-        if let Some(name) = name {
+        wish: Wish<'_>,
+    ) -> Result<Choice, StartError> {
+        if let Some(name) = wish.name {
             check_name(name)?;
         }
-        let chosen = match (remembered, name) {
-            (Some(kept), _) => {
-                let same_name = name.is_none_or(|name| name == kept.name);
-                if !same_name || admission.is_some_and(|admission| admission != kept.admission) {
-                    return Err(StartError::OtherNetwork {
-                        folder: folder.to_owned(),
-                        name: kept.name,
-                        admission: kept.admission,
-                    });
-                }
-                kept
+        // The network that a ticket is of must be the one asked for, too.
+        if let Some(ticket) = wish.ticket {
+            let named = wish.name.is_none_or(|name| name == ticket.network);
+            if !named || wish.admission.is_some_and(|admission| admission != Admission::Invite) {
+                return Err(StartError::OtherTicket { name: ticket.network.clone() });
             }
-            // Permissioned is what a new network is if nothing else is said.
-            (None, Some(name)) => {
-                Self::new(name.to_owned(), admission.unwrap_or(Admission::Invite))
+        }
+        if let Some(kept) = remembered {
+            let same = wish.name.is_none_or(|name| name == kept.name)
+                && wish.admission.is_none_or(|admission| admission == kept.admission)
+                && wish.ticket.is_none_or(|ticket| ticket.network_id() == kept.id);
+            if same {
+                return Ok(Choice::In(kept));
             }
-            (None, None) => return Err(StartError::NoNetwork),
-        };
-        match chosen.admission {
-            Admission::Lab => Ok(chosen),
-            Admission::Invite | Admission::Open => Err(StartError::Admission(chosen.admission)),
+            let Self { name, admission, .. } = kept;
+            return Err(StartError::OtherNetwork { folder: folder.to_owned(), name, admission });
+        }
+        match (wish.ticket, wish.admission.unwrap_or(Admission::Invite), wish.name) {
+            (Some(ticket), _, _) => Ok(Choice::Join(ticket.clone())),
+            (None, Admission::Open, _) => Err(StartError::Admission(Admission::Open)),
+            (None, Admission::Lab, Some(name)) => {
+                Ok(Choice::In(Self::new(name.to_owned(), Admission::Lab)))
+            }
+            (None, Admission::Lab, None) => Err(StartError::NoNetwork),
+            (None, Admission::Invite, _) if wish.has_entry_points => Err(StartError::NoTicket),
+            (None, Admission::Invite, Some(name)) => Ok(Choice::Create(name.to_owned())),
+            (None, Admission::Invite, None) => Ok(Choice::Create(names::name(random_bytes()?))),
         }
     }
 }
@@ -92,7 +131,8 @@ pub(super) fn save(path: &Path, network: &NetworkInfo) -> Result<(), StartError>
 
 fn encode(network: &NetworkInfo) -> String {
     let id = HEXLOWER.encode(network.id.as_bytes());
-    format!("{HEAD}\nname {}\nadmission {}\nid {id}\n", network.name, network.admission)
+    let authority = network.authority.map_or_else(String::new, |key| format!("authority {key}\n"));
+    format!("{HEAD}\nname {}\nadmission {}\n{authority}id {id}\n", network.name, network.admission)
 }
 
 fn decode(text: &str) -> Option<NetworkInfo> {
@@ -102,66 +142,122 @@ fn decode(text: &str) -> Option<NetworkInfo> {
     }
     let name = lines.next()?.strip_prefix("name ")?;
     let admission = lines.next()?.strip_prefix("admission ")?.parse().ok()?;
-    let network = NetworkInfo::new(name.to_owned(), admission);
+    let network = match admission {
+        Admission::Invite => {
+            let authority = lines.next()?.strip_prefix("authority ")?.parse().ok()?;
+            NetworkInfo::invite(name.to_owned(), authority)
+        }
+        Admission::Open | Admission::Lab => NetworkInfo::new(name.to_owned(), admission),
+    };
     let id = lines.next()?.strip_prefix("id ")?;
     (id == HEXLOWER.encode(network.id.as_bytes()) && lines.next().is_none()).then_some(network)
 }
 
 #[cfg(test)]
 mod tests {
+    use potluck_base::{Identity, UnixMillis};
+    use potluck_wire::GrantTerms;
+
     use super::*;
 
     fn lab(name: &str) -> NetworkInfo {
         NetworkInfo::new(name.to_owned(), Admission::Lab)
     }
 
-    fn choose(
-        remembered: Option<NetworkInfo>,
-        name: Option<&str>,
-        admission: Option<Admission>,
-    ) -> Result<NetworkInfo, StartError> {
-        NetworkInfo::choose(Path::new("folder"), remembered, name, admission)
+    fn choose(remembered: Option<NetworkInfo>, wish: Wish<'_>) -> Result<Choice, StartError> {
+        NetworkInfo::choose(Path::new("folder"), remembered, wish)
+    }
+
+    fn wish(name: Option<&str>, admission: Option<Admission>) -> Wish<'_> {
+        Wish { name, admission, ..Wish::default() }
+    }
+
+    fn ticket() -> Ticket {
+        let terms = GrantTerms {
+            uses: None,
+            issued: UnixMillis(0),
+            expires: UnixMillis(1),
+            labels: Vec::new(),
+            ephemeral: false,
+        };
+        Ticket::issue("home", &Identity::from_seed([1; 32]), [2; 32], terms, &[]).unwrap()
+    }
+
+    fn home() -> NetworkInfo {
+        NetworkInfo::invite("home".to_owned(), Identity::from_seed([1; 32]).public_key())
     }
 
     #[test]
     fn a_network_survives_its_file_and_a_damaged_file_is_noticed() {
-        let network = lab("größer");
-        let text = encode(&network);
-        assert_eq!(decode(&text), Some(network));
-        for at in 0..text.len() {
-            let mut bad = text.clone().into_bytes();
-            bad[at] ^= 0x01;
-            assert!(decode(&String::from_utf8_lossy(&bad)).is_none(), "byte {at}");
+        for network in [lab("größer"), home()] {
+            let text = encode(&network);
+            assert_eq!(decode(&text), Some(network));
+            for at in 0..text.len() {
+                let mut bad = text.clone().into_bytes();
+                bad[at] ^= 0x01;
+                assert!(decode(&String::from_utf8_lossy(&bad)).is_none(), "byte {at}");
+            }
         }
     }
 
     #[test]
     fn the_remembered_network_needs_not_be_named_and_cannot_be_changed() {
-        assert_eq!(choose(Some(lab("a")), None, None).unwrap(), lab("a"));
-        assert_eq!(choose(Some(lab("a")), Some("a"), Some(Admission::Lab)).unwrap(), lab("a"));
-        for (name, admission) in [(Some("b"), None), (None, Some(Admission::Open))] {
-            let error = choose(Some(lab("a")), name, admission).unwrap_err();
+        for asked in [wish(None, None), wish(Some("a"), Some(Admission::Lab))] {
+            let Choice::In(network) = choose(Some(lab("a")), asked).unwrap() else { panic!() };
+            assert_eq!(network, lab("a"));
+        }
+        let ticket = ticket();
+        let with_ticket = Wish { ticket: Some(&ticket), ..Wish::default() };
+        for asked in [wish(Some("b"), None), wish(None, Some(Admission::Open)), with_ticket] {
+            let error = choose(Some(lab("a")), asked).unwrap_err();
             assert!(matches!(error, StartError::OtherNetwork { .. }), "{error}");
             assert!(error.to_string().contains("`a`"), "{error}");
         }
+        let Choice::In(network) = choose(Some(home()), with_ticket).unwrap() else { panic!() };
+        assert_eq!(network, home());
+        let foreign = NetworkInfo::invite("home".to_owned(), PublicKey::from_bytes([3; 32]));
+        assert!(choose(Some(foreign), with_ticket).is_err(), "the same name is not enough");
     }
 
     #[test]
-    fn only_lab_exists_yet_and_has_to_be_asked_for() {
-        assert_eq!(choose(None, Some("a"), Some(Admission::Lab)).unwrap(), lab("a"));
-        for admission in [None, Some(Admission::Invite), Some(Admission::Open)] {
-            let error = choose(None, Some("a"), admission).unwrap_err();
-            assert!(error.to_string().contains("only `lab` exists yet"), "{error}");
+    fn a_new_network_is_invite_unless_something_else_is_asked_for() {
+        let created = |asked| match choose(None, asked) {
+            Ok(Choice::Create(name)) => name,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(created(wish(Some("a"), None)), "a");
+        assert_eq!(created(wish(Some("a"), Some(Admission::Invite))), "a");
+        assert!(created(Wish::default()).contains('-'), "two words");
+        let asked = wish(Some("a"), Some(Admission::Lab));
+        assert!(matches!(choose(None, asked), Ok(Choice::In(network)) if network == lab("a")));
+        let error = choose(None, wish(Some("a"), Some(Admission::Open))).unwrap_err();
+        assert!(error.to_string().contains("not `open`"), "{error}");
+        let nameless = choose(None, wish(None, Some(Admission::Lab)));
+        assert!(matches!(nameless, Err(StartError::NoNetwork)));
+    }
+
+    #[test]
+    fn an_invite_network_is_entered_by_a_ticket_only() {
+        let entry = Wish { has_entry_points: true, ..Wish::default() };
+        assert!(matches!(choose(None, entry), Err(StartError::NoTicket)));
+        let ticket = ticket();
+        let asked = Wish { ticket: Some(&ticket), ..entry };
+        assert!(matches!(choose(None, asked), Ok(Choice::Join(joined)) if joined == ticket));
+        for wrong in [
+            Wish { name: Some("other"), ..asked },
+            Wish { admission: Some(Admission::Lab), ..asked },
+        ] {
+            assert!(matches!(choose(None, wrong), Err(StartError::OtherTicket { .. })));
         }
-        assert!(matches!(choose(None, None, None), Err(StartError::NoNetwork)));
     }
 
     #[test]
     fn a_name_fits_on_a_line() {
         for name in ["", " ", "a\nb", " a", &"x".repeat(65)] {
-            let error = choose(None, Some(name), Some(Admission::Lab)).unwrap_err();
+            let error = choose(None, wish(Some(name), Some(Admission::Lab))).unwrap_err();
             assert!(matches!(error, StartError::NetworkName), "{name:?}: {error}");
         }
-        assert!(choose(None, Some(&"x".repeat(64)), Some(Admission::Lab)).is_ok());
+        let longest = "x".repeat(64);
+        assert!(choose(None, wish(Some(&longest), Some(Admission::Lab))).is_ok());
     }
 }

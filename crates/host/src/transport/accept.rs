@@ -54,6 +54,11 @@ impl Inner {
             connection.close(CloseCode::NoKey.into(), b"");
             return;
         };
+        if !self.lets_in(&key) {
+            self.desk.counters.refused.count();
+            connection.close(CloseCode::NotAdmitted.into(), b"");
+            return;
+        }
         let Some(place) = self.pool.reserve() else {
             self.desk.counters.refused.count();
             connection.close(CloseCode::Full.into(), b"");

@@ -160,6 +160,12 @@ impl Inner {
     }
 
     async fn dial_once(self: &Arc<Self>, peer: &Contact) -> Result<Lease, CallError> {
+        // A peer that does not know us, or has forgotten us, would not answer a packet.
+        if let Some(door) = self.door.get()
+            && !timeout(self.config.dial_timeout, door.introduce(peer)).await.unwrap_or(false)
+        {
+            return Err(CallError::DialTimeout);
+        }
         let place = timeout(self.config.dial_timeout, self.pool.reserve_soon())
             .await
             .map_err(|_| CallError::Busy)?;

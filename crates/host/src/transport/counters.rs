@@ -51,6 +51,8 @@ pub struct TransportStats {
     pub queue_dropped: u64,
     /// Received datagrams that looked like QUIC by their first byte only.
     pub malformed: u64,
+    /// QUIC datagrams from addresses where nobody is who was admitted.
+    pub strangers: u64,
     /// QUIC datagrams that belong to nothing, received while there was no connection at all.
     pub stray: u64,
 }
@@ -78,6 +80,7 @@ pub(super) struct Counters {
     pub(super) bytes_sent: Counter,
     pub(super) bytes_received: Counter,
     pub(super) malformed: Counter,
+    pub(super) strangers: Counter,
     pub(super) stray: Counter,
 }
 
@@ -105,6 +108,7 @@ impl Counters {
             bytes_sent: self.bytes_sent.get(),
             bytes_received: self.bytes_received.get(),
             malformed: self.malformed.get(),
+            strangers: self.strangers.get(),
             stray: self.stray.get(),
             ..TransportStats::default()
         }

@@ -69,6 +69,8 @@ pub(super) enum CloseCode {
     Full = 3,
     /// The handshake proved no usable key.
     NoKey = 4,
+    /// The key is of nobody who is admitted (any more).
+    NotAdmitted = 5,
 }
 
 /// Why a stream was reset or stopped.

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::config::{FETCH_BYTE, MESSAGE_BYTES_MAX, SMALL_REQUEST_BYTES};
 use super::counters::Counters;
-use super::error::StreamCode;
+use super::error::{CloseCode, StreamCode};
 use super::pool::Lease;
 use super::stream::Outgoing;
 use super::{CallError, Inner};
@@ -218,6 +218,11 @@ impl Inner {
         caller: Caller,
     ) {
         while let Ok((send, request)) = connection.accept_bi().await {
+            if !self.lets_in(&caller.key) {
+                self.desk.counters.incoming_refused.count();
+                connection.close(CloseCode::NotAdmitted.into(), b"");
+                break;
+            }
             let Some(lease) = self.pool.lease(id) else { break };
             let answer = Outgoing::new(send);
             let asked = Asked { answer, lease, caller, request, first: Bytes::new() };

@@ -167,6 +167,19 @@ impl Pool {
         self.freed.notify_waiters();
     }
 
+    /// Ends all connections with `peer`.
+    pub(super) fn close_peer(&self, peer: &PublicKey) {
+        let mut state = self.lock();
+        let of_peer = state.slots.iter().filter(|(_, slot)| slot.peer == *peer);
+        let ids: Vec<u64> = of_peer.map(|(id, _)| *id).collect();
+        let closed: Vec<Slot> = ids.iter().filter_map(|id| state.slots.remove(id)).collect();
+        drop(state);
+        for slot in closed {
+            slot.connection.close(CloseCode::NotAdmitted.into(), b"");
+        }
+        self.freed.notify_waiters();
+    }
+
     pub(super) fn len(&self) -> usize {
         self.lock().slots.len()
     }

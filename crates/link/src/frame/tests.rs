@@ -12,7 +12,13 @@ fn key() -> PublicKey {
 }
 
 fn draft<'a>(cookies: [Option<Cookie>; 2], message: &'a [u8], bytes_min: usize) -> Draft<'a> {
-    let inner = Inner { kind: Kind::Request, request_id: 9, cookie: cookies[1], message };
+    let inner = Inner {
+        kind: Kind::Request,
+        request_id: 9,
+        cookie: cookies[1],
+        certificate: None,
+        message,
+    };
     Draft { tag: TAG, sender: key(), serial: SERIAL, header_cookie: cookies[0], inner, bytes_min }
 }
 
@@ -41,7 +47,7 @@ fn a_sealed_datagram_is_laid_out_as_the_module_says() {
 fn no_answer_to_a_stranger_is_longer_than_what_it_sends() {
     let (shortest, _) = draft([None, None], b"", 0).write();
     assert!(write_retry(&TAG, SERIAL, &[4; 16]).len() < shortest.len());
-    let hello = write_hello(&TAG, &[6; 16]);
+    let hello = write_hello(&TAG, &[6; 16], &[7; 16]);
     assert!(write_welcome(&TAG, &[6; 16], &key()).len() < hello.len());
     // A response with a cookie and this message is exactly what the budget says.
     let (response, _) = draft([None, Some([5; 16])], b"hello", 0).write();
@@ -53,7 +59,9 @@ fn the_small_datagrams_are_read_as_written_and_at_their_length_only() {
     let nonce = [6; 16];
     let welcome = write_welcome(&TAG, &nonce, &key());
     let retry = write_retry(&TAG, SERIAL, &[4; 16]);
-    assert_eq!(parse(&write_hello(&TAG, &nonce), &TAG), Ok(Frame::Hello { nonce }));
+    let hello = Frame::Hello { nonce, mark: [7; 16], padding: HELLO_PADDING };
+    let written = write_hello(&TAG, &nonce, &[7; 16]);
+    assert_eq!((written.len(), parse(&written, &TAG)), (ASKING_BYTES_MIN, Ok(hello)));
     let welcomed = Frame::Welcome { nonce, public_key: key() };
     assert_eq!(parse(&welcome, &TAG), Ok(welcomed));
     assert_eq!(parse(&retry, &TAG), Ok(Frame::Retry { serial: SERIAL, cookie: [4; 16] }));
@@ -81,15 +89,32 @@ fn each_reason_to_refuse_a_datagram_is_told_apart() {
     assert_eq!(parse(&[1; 1201], &[1; 8]), Err(FrameError::Malformed));
 }
 
+#[test]
+fn a_certificate_stands_before_the_message_and_is_bounded() {
+    let mut draft = draft([None, None], b"hi", 0);
+    draft.inner.certificate = Some(b"shown");
+    let (bytes, body) = draft.write();
+    assert_eq!(bytes.len(), draft.bytes());
+    let inside = [&[17, 0, 0, 0, 0, 0, 0, 0, 9, 0][..], &[0, 5], b"shown", &[0, 2], b"hi"].concat();
+    assert_eq!(bytes[body..bytes.len() - SEAL_TAG_BYTES], inside);
+    assert_eq!(parse_inner(&inside), Some(draft.inner));
+    let long = [7; CERTIFICATE_BYTES_MAX + 1];
+    draft.inner.certificate = Some(&long);
+    let (bytes, body) = draft.write();
+    assert_eq!(parse_inner(&bytes[body..]), None);
+}
+
 proptest! {
     #[test]
     fn what_was_written_is_read_again(
         header_cookie in any::<Option<Cookie>>(),
         cookie in any::<Option<Cookie>>(),
-        message in prop::collection::vec(any::<u8>(), 0..1_000),
+        message in prop::collection::vec(any::<u8>(), 0..600),
+        shown in prop::option::of(prop::collection::vec(any::<u8>(), 0..400)),
         bytes_min in 0..1_200_usize,
     ) {
-        let draft = draft([header_cookie, cookie], &message, bytes_min);
+        let mut draft = draft([header_cookie, cookie], &message, bytes_min);
+        draft.inner.certificate = shown.as_deref();
         let (bytes, body) = draft.write();
         prop_assert!(bytes.len() >= bytes_min);
         let Ok(Frame::Sealed(sealed)) = parse(&bytes, &TAG) else {

@@ -29,7 +29,7 @@ pub(crate) fn config() -> LinkConfig {
 }
 
 pub(crate) fn options() -> RequestOptions {
-    RequestOptions { tries: 2, answer_bytes_max: ANSWER_MAX }
+    RequestOptions { tries: 2, answer_bytes_max: ANSWER_MAX, ..RequestOptions::default() }
 }
 
 pub(crate) fn identity(seed: u64) -> Identity {

@@ -62,10 +62,17 @@ impl Node {
                 let stats = Box::new(self.stats());
                 self.reply(id, Reply::Stats(stats));
             }
+            command @ (Command::Members
+            | Command::Publish { .. }
+            | Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Search { .. }) => self.on_gossip_command(now, id, command),
             Command::Join(point) => {
                 self.dht.handle(now, potluck_dht::Input::Join(point));
                 self.reply(id, Reply::Joining);
             }
+            Command::Revoke(bytes) => self.on_revoke(now, id, &bytes),
+            Command::Introduce(to) => self.on_introduce(now, id, to),
             Command::Leave => {
                 if self.leaving.is_some() {
                     return self.reply(id, Reply::Failed(CommandError::Leaving));
@@ -78,9 +85,14 @@ impl Node {
 
     /// The records are in other hands: say good-bye to the siblings.
     pub(super) fn on_handed_over(&mut self, now: Instant, keys: u64) {
+        self.leave_gossip(now);
         let siblings: Vec<Contact> = self.dht.siblings().map(|peer| peer.contact).collect();
         for contact in siblings {
-            let options = RequestOptions { tries: 1, answer_bytes_max: SHORT_ANSWER };
+            let options = RequestOptions {
+                tries: 1,
+                answer_bytes_max: SHORT_ANSWER,
+                ..RequestOptions::default()
+            };
             if let Ok(token) = self.link.request(now, contact, &Request::Leave, options) {
                 self.requests.insert(token, Waiting::Nobody);
             }
@@ -102,6 +114,11 @@ impl Node {
         }
         if alone {
             reasons.push("no entry point has answered yet".to_owned());
+        }
+        if let Some(trouble) =
+            self.link.gatekeeper().and_then(potluck_link::Gatekeeper::own_trouble)
+        {
+            reasons.push(trouble.to_owned());
         }
         if self.leaving.is_some() {
             reasons.push("this node is leaving".to_owned());

@@ -62,13 +62,13 @@ impl Node {
         }
     }
 
-    fn own_command(&mut self) -> CommandId {
+    pub(super) fn own_command(&mut self) -> CommandId {
         CommandId(OWN_COMMANDS + self.fresh_id())
     }
 
     /// Whether records can be found: a node that has entered no network must not take its own
     /// ignorance for an answer.
-    fn can_look(&self, now: Instant) -> bool {
+    pub(super) fn can_look(&self, now: Instant) -> bool {
         self.is_ready(now) || self.dht.has_joined()
     }
 
@@ -131,7 +131,11 @@ impl Node {
     fn ask_have(&mut self, now: Instant, ask: AskId, to: Contact, blob: BlobId, large: bool) {
         let request = Request::Have { blob };
         if !large {
-            let options = RequestOptions { tries: ASK_TRIES, answer_bytes_max: MESSAGE_BYTES_MAX };
+            let options = RequestOptions {
+                tries: ASK_TRIES,
+                answer_bytes_max: MESSAGE_BYTES_MAX,
+                ..RequestOptions::default()
+            };
             match self.link.request(now, to, &request, options) {
                 Ok(token) => {
                     self.requests.insert(token, Waiting::Swarm(ask));
@@ -184,7 +188,7 @@ impl Node {
 }
 
 /// The nodes that a reading of provider records names. Each may speak for itself only.
-fn providers(reading: &Reading) -> Vec<Contact> {
+pub(super) fn providers(reading: &Reading) -> Vec<Contact> {
     let provider = |bytes: &Bytes| Provider::from_bytes(bytes).ok();
     reading
         .values

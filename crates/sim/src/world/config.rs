@@ -39,6 +39,7 @@ impl WorldConfig {
                 dht: potluck_dht::Config::default(),
                 kv: potluck_kv::Config::default(),
                 swarm: potluck_swarm::Config::default(),
+                ..Default::default()
             },
             clock_skew: Duration::from_millis(500),
             socket_queue: 512,

@@ -1,19 +1,22 @@
 //! Events and what they do when their time has come.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Instant, Machine};
 use potluck_node::Input;
 
 use crate::calls::{CallKey, Life};
+use crate::network::Endpoint;
 use crate::sim_node::NodeIndex;
+use crate::world::HostileIndex;
 use crate::world::World;
 use crate::world::files::PipeEvent;
 use crate::world::strangers::StrangerId;
 
 /// How often a node is told what its wall clock shows.
-pub(crate) const CLOCK_TICK: std::time::Duration = std::time::Duration::from_secs(1);
+pub(crate) const CLOCK_TICK: Duration = Duration::from_secs(1);
 
 /// What can be due in a world.
 #[derive(Debug)]
@@ -36,6 +39,10 @@ pub(crate) enum Event {
     ClockTick(Life),
     /// A paused process goes on.
     Resume(Life),
+    /// A process gets no processor time for `stall`, each `every`, until a time.
+    Starve { life: Life, stall: Duration, every: Duration, until: Instant },
+    /// The link of a hostile member announced a deadline.
+    WakeHostile(HostileIndex),
     /// Something about a stream of granules.
     Pipe(PipeEvent),
     /// A name was not found: there is no DNS here.
@@ -53,6 +60,7 @@ impl World {
             Event::Answered { key, bytes } => {
                 if self.is_life(key.caller) && self.calls.end(key, false) {
                     let node = key.caller.0;
+                    self.nodes[node.get()].traffic.call_bytes_in += bytes.len() as u64;
                     self.trace.event(self.now, node.get(), b"answ", &bytes);
                     self.feed(node, Input::Answered { call: key.call, bytes });
                 }
@@ -74,6 +82,12 @@ impl World {
                     self.resume(life.0);
                 }
             }
+            Event::Starve { life, stall, every, until } => {
+                if self.is_life(life) {
+                    self.starve_on(life, stall, every, until);
+                }
+            }
+            Event::WakeHostile(index) => self.wake_hostile(index),
             Event::Pipe(event) => self.on_pipe(event),
             Event::Unresolved { life, name } => {
                 if self.is_life(life) {
@@ -127,8 +141,8 @@ impl World {
         let stuck = process.machine.poll_timeout().filter(|next| next.at <= local);
         if let Some(next) = stuck {
             // Virtual time must go on whatever the machine does.
-            process.wake = Some(self.now + std::time::Duration::from_millis(1));
-            self.queue.push(self.now + std::time::Duration::from_millis(1), Event::Wake(life));
+            process.wake = Some(self.now + Duration::from_millis(1));
+            self.queue.push(self.now + Duration::from_millis(1), Event::Wake(life));
             self.violated(format!(
                 "{} was woken for '{was}' at {local:?} and still wants to be, for '{}' at {:?}",
                 life.0, next.why, next.at
@@ -140,10 +154,14 @@ impl World {
         if let Some(node) = self.directory.get(&to).copied() {
             if self.nodes[node.get()].is_up() {
                 self.stats.delivered += 1;
+                self.nodes[node.get()].traffic.came(bytes.len());
                 self.trace.event(self.now, node.get(), b"data", &bytes);
                 self.tap.see(to, from, &bytes);
                 self.feed(node, Input::Datagram { from, bytes });
             }
+        } else if let Some(hostile) = self.hostile_addresses.get(&to).copied() {
+            self.trace.event(self.now, usize::MAX, b"host", &bytes);
+            self.hostile_datagram(hostile, from, &bytes);
         } else {
             self.strangers.receive(to, &bytes);
         }
@@ -174,6 +192,7 @@ impl World {
             return;
         }
         let Some(inbound) = self.calls.arrive(key) else { return };
+        self.nodes[callee.0.get()].traffic.call_bytes_in += bytes.len() as u64;
         let caller = &self.nodes[key.caller.0.get()].peer.contact;
         let (from, address) = (caller.public_key, caller.address);
         self.trace.event(self.now, callee.0.get(), b"call", &bytes);
@@ -225,12 +244,12 @@ impl World {
     }
 
     /// Names who is behind an address, as the network sees it.
-    pub(crate) fn endpoint(&mut self, address: SocketAddr) -> crate::network::Endpoint {
+    pub(crate) fn endpoint(&mut self, address: SocketAddr) -> Endpoint {
         match self.directory.get(&address) {
-            Some(node) => crate::network::Endpoint::Node(*node),
+            Some(node) => Endpoint::Node(*node),
             None => {
                 let StrangerId(number) = self.strangers.at(address);
-                crate::network::Endpoint::Stranger(number)
+                Endpoint::Stranger(number)
             }
         }
     }
@@ -238,6 +257,9 @@ impl World {
     /// Hands a datagram to the network.
     pub(crate) fn transmit(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         let ends = (self.endpoint(from), self.endpoint(to));
+        if let Endpoint::Node(node) = ends.0 {
+            self.nodes[node.get()].traffic.sent(bytes.len());
+        }
         let arrivals = self.network.send(self.now, ends.0, ends.1, bytes.len());
         for delay in arrivals.into_iter().flatten() {
             let bytes = bytes.clone();

@@ -1,12 +1,15 @@
 //! What can go wrong with nodes and the network between them.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use potluck_base::Instant;
 use potluck_node::{Command, CommandId, Input};
 
+use crate::calls::Life;
 use crate::disk::DiskFault;
-use crate::network::{Blocks, Endpoint, NetworkConfig, PartitionId};
+use crate::network::{Blocks, Endpoint, LinkFault, NetworkConfig, PartitionId};
 use crate::sim_node::{NodeIndex, Paused};
 use crate::world::World;
 use crate::world::deliver::Event;
@@ -28,24 +31,60 @@ impl World {
         self.start(node);
     }
 
-    /// A node's process stands still for a while and then goes on. Its monotonic clock runs on.
+    /// A node's machine sleeps for a while and then goes on. Its monotonic clock runs on, and the
+    /// process is told that it slept (`Input::Resumed`).
     pub fn pause(&mut self, node: NodeIndex, time: Duration) {
+        self.stand_still(node, time, true);
+    }
+
+    /// A node's process gets no processor time for a while and then goes on, without being told:
+    /// all that came meanwhile comes in one burst. Its monotonic clock runs on.
+    pub fn stall(&mut self, node: NodeIndex, time: Duration) {
+        self.stand_still(node, time, false);
+    }
+
+    /// For `time` a node's process gets no processor time but for a moment each `every`: it stands
+    /// still for `stall` each, and handles what came in between in bursts.
+    pub fn starve(&mut self, node: NodeIndex, stall: Duration, every: Duration, time: Duration) {
+        let life = (node, self.nodes[node.get()].life);
+        self.note(format!("{node} is starved for {time:?}: {stall:?} each {every:?}"));
+        self.starve_on(life, stall, every.max(Duration::from_millis(1)), self.now + time);
+    }
+
+    pub(crate) fn starve_on(
+        &mut self,
+        life: Life,
+        stall: Duration,
+        every: Duration,
+        until: Instant,
+    ) {
+        if self.now < until {
+            self.stand_still(life.0, stall.min(until.since(self.now)), false);
+            self.queue.push(self.now + every, Event::Starve { life, stall, every, until });
+        }
+    }
+
+    fn stand_still(&mut self, node: NodeIndex, time: Duration, told: bool) {
         let (now, life) = (self.now, (node, self.nodes[node.get()].life));
         let Some(process) = self.nodes[node.get()].process.as_mut() else { return };
         if process.paused.is_none() {
-            process.paused = Some(Paused { since: now, inputs: VecDeque::new() });
+            process.paused = Some(Paused { since: now, told, inputs: VecDeque::new() });
             self.queue.push(now + time, Event::Resume(life));
-            self.note(format!("{node} pauses for {time:?}"));
+            if told {
+                self.note(format!("{node} pauses for {time:?}"));
+            }
         }
     }
 
     pub(crate) fn resume(&mut self, node: NodeIndex) {
         let Some(process) = self.nodes[node.get()].process.as_mut() else { return };
-        let Some(Paused { since, inputs }) = process.paused.take() else { return };
+        let Some(Paused { since, told, inputs }) = process.paused.take() else { return };
         process.wake = None;
         self.tell_time(node);
         self.trace.event(self.now, node.get(), b"resu", &[]);
-        self.feed(node, Input::Resumed { gap: self.now.since(since) });
+        if told {
+            self.feed(node, Input::Resumed { gap: self.now.since(since) });
+        }
         for input in inputs {
             self.feed(node, input);
         }
@@ -78,6 +117,30 @@ impl World {
     pub fn disk_fault(&mut self, node: NodeIndex, fault: Option<DiskFault>) {
         self.note(format!("the disk of {node}: {fault:?}"));
         self.nodes[node.get()].disk.set_fault(fault);
+    }
+
+    /// A node gets another address at once, and is told. Nothing that goes to the old one arrives.
+    pub fn change_address(&mut self, node: NodeIndex) -> SocketAddr {
+        let address = NodeIndex::moved_address(self.moves);
+        self.moves += 1;
+        self.note(format!("{node} moves to {address}"));
+        let contact = &mut self.nodes[node.get()].peer.contact;
+        self.directory.remove(&contact.address);
+        contact.address = address;
+        self.directory.insert(address, node);
+        self.feed(node, Input::AddressChanged { address });
+        address
+    }
+
+    /// A node's own line to the network gets a fault, or gets well.
+    pub fn link_fault(&mut self, node: NodeIndex, fault: Option<LinkFault>) {
+        self.note(format!("the line of {node}: {fault:?}"));
+        self.network.set_fault(Endpoint::Node(node), fault);
+    }
+
+    /// This share of the datagrams from one node to another is lost on top of all others; 0: none.
+    pub fn pair_loss(&mut self, from: NodeIndex, to: NodeIndex, share: f64) {
+        self.network.set_pair_loss(Endpoint::Node(from), Endpoint::Node(to), share);
     }
 
     /// Nothing passes between two groups any more; nodes in neither talk to both.

@@ -40,11 +40,18 @@ impl World {
                 }
             }
             Output::Swarm(wanted) => self.on_files(life, wanted),
-            Output::Event(event) => self.on_event(life, &event),
+            Output::Message(message) => self.on_message(life.0, message),
+            // The simulated networks are `lab` ones, which know no admission.
+            Output::Admitted { .. }
+            | Output::Expelled { .. }
+            | Output::Enroll { .. }
+            | Output::Renewed { .. }
+            | Output::SaveRevocations { .. } => {}
+            Output::Event(event) => self.on_event(life, event),
         }
     }
 
-    fn on_event(&mut self, life: Life, event: &NodeEvent) {
+    fn on_event(&mut self, life: Life, event: NodeEvent) {
         match event {
             NodeEvent::Joined => {
                 if let Some(process) = self.nodes[life.0.get()].process.as_mut() {
@@ -52,12 +59,18 @@ impl World {
                 }
                 self.trace.event(self.now, life.0.get(), b"join", &[]);
             }
+            NodeEvent::Member(_)
+            | NodeEvent::NeighbourUp(_)
+            | NodeEvent::NeighbourDown(..)
+            | NodeEvent::Isolated
+            | NodeEvent::Reunited => self.on_member_event(life.0, event),
             NodeEvent::SiblingJoined(_) | NodeEvent::SiblingLeft(_) => {}
         }
     }
 
     fn call(&mut self, caller: Life, call: CallId, to: Contact, bytes: Bytes) {
         let key = CallKey { caller, call };
+        self.nodes[caller.0.get()].traffic.call_bytes_out += bytes.len() as u64;
         let ends = (Endpoint::Node(caller.0), self.directory.get(&to.address).copied());
         let reachable = ends.1.filter(|callee| {
             let node = &self.nodes[callee.get()];
@@ -85,13 +98,15 @@ impl World {
         if self.network.is_blocked(ends.0, ends.1) || self.network.is_blocked(ends.1, ends.0) {
             return; // The caller's time-out will tell it.
         }
+        self.nodes[callee.0.get()].traffic.call_bytes_out += bytes.len() as u64;
         let leg = self.leg(key, callee, bytes.len());
         let arrives = self.calls.one_way(&leg);
         self.queue.push(self.now + arrives, Event::Answered { key, bytes });
     }
 
     fn leg(&self, key: CallKey, callee: Life, bytes: usize) -> Leg {
-        let rtt = self.network.rtt(Endpoint::Node(key.caller.0), Endpoint::Node(callee.0));
-        Leg { rtt, loss: self.network.loss(), bytes }
+        let ends = (Endpoint::Node(key.caller.0), Endpoint::Node(callee.0));
+        let loss = self.network.loss_between(ends.0, ends.1);
+        Leg { rtt: self.network.rtt(ends.0, ends.1), loss, bytes }
     }
 }

@@ -91,6 +91,9 @@ impl World {
             entries,
             left: false,
             files: NodeFiles::default(),
+            shared_names: Vec::new(),
+            told: crate::world::Told::default(),
+            traffic: crate::world::Traffic::default(),
         });
         index
     }
@@ -108,6 +111,8 @@ impl World {
             identity: node.identity.clone(),
             network: self.network_id,
             address: node.peer.contact.address,
+            incarnation: u64::from(node.life),
+            labels: Vec::new(),
             config: self.config.node.clone(),
             seed,
         };
@@ -125,6 +130,10 @@ impl World {
         self.tell_time(index);
         if !contacts.is_empty() {
             self.feed(index, Input::Remembered { contacts });
+        }
+        let names = self.nodes[index.get()].shared_names.clone();
+        if !names.is_empty() {
+            self.feed(index, Input::SharedNames(names));
         }
         for point in self.nodes[index.get()].entries.clone() {
             let id = CommandId(OWN_COMMANDS + self.next_command);

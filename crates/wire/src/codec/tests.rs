@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::{LOAD_KEYS_DATAGRAM, MESSAGE_BYTES_MAX, OFFER_ENTRIES_DATAGRAM};
+use crate::search::{Hit, QueryId, SearchRequest};
+use crate::spread::{IdRun, PartCause, Spread, SpreadAct, SpreadAnswer, TopicId};
 use crate::{Found, Holding, Loaded, OfferEntry, RecordAnswer, Refusal, StoreOutcome, Want};
 
 fn key() -> impl Strategy<Value = Key> {
@@ -33,12 +35,85 @@ fn refusal() -> impl Strategy<Value = Refusal> {
     prop::sample::select(vec![Refusal::Busy, Refusal::Ahead, Refusal::Full, Refusal::NotServing])
 }
 
+fn search() -> impl Strategy<Value = SearchRequest> {
+    let query = || any::<[u8; 16]>().prop_map(QueryId);
+    let words = || prop::collection::vec("[a-zé]{1,20}", 1..8);
+    let hit = ("[^\\p{Cc}]{1,60}", any::<[u8; 32]>(), any::<u64>(), any::<bool>()).prop_map(
+        |(name, id, bytes, folder)| Hit {
+            name,
+            root: BlobId::from_bytes(id),
+            bytes,
+            folder,
+            holder: PublicKey::from_bytes(id),
+        },
+    );
+    let filter = prop::sample::select(vec![0, 64, 128, 256, 512, 1024]);
+    prop_oneof![
+        (filter, any::<u8>())
+            .prop_map(|(size, byte)| SearchRequest::Keywords { filter: vec![byte; size].into() }),
+        (query(), words(), 1..=4u8, any::<u8>()).prop_map(|(query, words, ring, hops)| {
+            SearchRequest::Query { query, words, ring, hops: hops % ring }
+        }),
+        (query(), words(), 1..=192u8, 0..16u8).prop_map(|(query, words, walkers, steps)| {
+            SearchRequest::Walk { query, words, walkers, steps }
+        }),
+        (query(), prop::collection::vec(hit, 0..5))
+            .prop_map(|(query, hits)| SearchRequest::Hits { query, hits }),
+    ]
+}
+
+fn spread() -> impl Strategy<Value = Spread> {
+    let contacts = || prop::collection::vec(contact(), 0..8);
+    let cause = prop::sample::select(vec![PartCause::Left, PartCause::Room, PartCause::Misbehaved]);
+    let runs = || {
+        let run = (any::<[u8; 32]>(), any::<u64>(), any::<u64>(), any::<u32>()).prop_map(
+            |(key, incarnation, first, count)| IdRun {
+                publisher: PublicKey::from_bytes(key),
+                incarnation,
+                first,
+                count,
+            },
+        );
+        prop::collection::vec(run, 0..20)
+    };
+    let act = prop_oneof![
+        (any::<bool>(), any::<u64>())
+            .prop_map(|(urgent, age_ms)| SpreadAct::Neighbour { urgent, age_ms }),
+        (cause, contacts()).prop_map(|(cause, others)| SpreadAct::Part { cause, others }),
+        (contact(), any::<u8>()).prop_map(|(joiner, hops)| SpreadAct::Walk { joiner, hops }),
+        (contact(), any::<u64>(), any::<u8>(), contacts()).prop_map(
+            |(origin, nonce, hops, contacts)| SpreadAct::Shuffle { origin, nonce, hops, contacts }
+        ),
+        (any::<u64>(), contacts())
+            .prop_map(|(nonce, contacts)| SpreadAct::Shuffled { nonce, contacts }),
+        Just(SpreadAct::Probe),
+        blobs().prop_map(|messages| SpreadAct::Push { messages }),
+        runs().prop_map(|runs| SpreadAct::Have { runs }),
+        (runs(), any::<bool>()).prop_map(|(runs, eager)| SpreadAct::Graft { runs, eager }),
+    ];
+    (any::<[u8; 16]>(), act).prop_map(|(topic, act)| Spread { topic: TopicId(topic), act })
+}
+
+fn spread_answer() -> impl Strategy<Value = SpreadAnswer> {
+    prop_oneof![
+        Just(SpreadAnswer::Taken),
+        Just(SpreadAnswer::NotNeighbour),
+        any::<u64>().prop_map(|age_ms| SpreadAnswer::Accepted { age_ms }),
+        prop::collection::vec(contact(), 0..5).prop_map(|others| SpreadAnswer::Declined { others }),
+        (any::<bool>(), any::<bool>())
+            .prop_map(|(prune, busy)| SpreadAnswer::Pushed { prune, busy }),
+        any::<u32>().prop_map(|lacking| SpreadAnswer::Grafted { lacking }),
+    ]
+}
+
 fn request() -> impl Strategy<Value = Request> {
     let want = prop::sample::select(vec![Want::Nothing, Want::Heads, Want::Values]);
     let entry = (key(), digest()).prop_map(|(key, digest)| OfferEntry { key, digest });
     prop_oneof![
         Just(Request::Ping),
         Just(Request::Leave),
+        search().prop_map(Request::Search),
+        spread().prop_map(Request::Spread),
         any::<[u8; 32]>().prop_map(|id| Request::Have { blob: BlobId::from_bytes(id) }),
         (key(), any::<u8>(), want).prop_map(|(target, count, want)| Request::FindNode {
             target,
@@ -60,6 +135,7 @@ fn response() -> impl Strategy<Value = Response> {
     prop_oneof![
         Just(Response::Pong),
         Just(Response::Left),
+        spread_answer().prop_map(Response::Spread),
         (prop::collection::vec(contact(), 0..20), prop::option::of(record))
             .prop_map(|(contacts, record)| Response::Found(Found { contacts, record })),
         prop::collection::vec(outcome, 0..4).prop_map(|outcomes| Response::Stored { outcomes }),
@@ -140,6 +216,111 @@ fn full_datagram_messages_stay_within_their_limit() {
     };
     let found = Found { contacts: vec![contact; 16], record: None };
     assert!(encode_response(&Response::Found(found)).len() <= MESSAGE_BYTES_MAX);
+}
+
+/// Frozen bytes: a change here is a new version of the protocol (docs/protocol.md).
+#[test]
+fn the_bytes_of_a_search_are_frozen() {
+    let query = QueryId([0x33; 16]);
+    let (q, k) = (format!("50{}", "33".repeat(16)), format!("5820{}", "11".repeat(32)));
+    let words = || vec!["abc".to_owned(), "v2".to_owned()];
+    let hit = Hit {
+        name: "a.b".to_owned(),
+        root: BlobId::from_bytes([0x11; 32]),
+        bytes: 256,
+        folder: true,
+        holder: PublicKey::from_bytes([0x11; 32]),
+    };
+    let samples = [
+        (SearchRequest::Keywords { filter: Bytes::new() }, "01820981 82008140".to_owned()),
+        (
+            SearchRequest::Query { query, words: words(), ring: 4, hops: 3 },
+            format!("01820981 820184 {q} 82 63616263 627632 04 03"),
+        ),
+        (
+            SearchRequest::Walk { query, words: words(), walkers: 24, steps: 9 },
+            format!("01820981 820284 {q} 82 63616263 627632 1818 09"),
+        ),
+        (
+            SearchRequest::Hits { query, hits: vec![hit] },
+            format!("01820981 820382 {q} 81 85 63612e62 {k} 190100 f5 {k}"),
+        ),
+    ];
+    for (search, expected) in samples {
+        let request = Request::Search(search);
+        assert_eq!(hex(&encode_request(&request)), expected.replace(' ', ""), "{request:?}");
+    }
+}
+
+/// Frozen bytes: a change here is a new version of the protocol (docs/protocol.md).
+#[test]
+fn the_bytes_of_topics_are_frozen() {
+    let public_key = PublicKey::from_bytes([0x11; 32]);
+    let contact = Contact { public_key, address: "1.2.3.4:258".parse().expect("address") };
+    let contacts = || vec![contact];
+    let run = IdRun { publisher: public_key, incarnation: 256, first: 9, count: 3 };
+    let k = format!("5820{}", "11".repeat(32));
+    let (c, r) = (format!("82 {k} 46010203040102"), format!("84 {k} 190100 09 03"));
+    let messages = vec![Bytes::from_static(b"m")];
+    let acts = [
+        (SpreadAct::Neighbour { urgent: true, age_ms: 7 }, "8200 82 f5 07".to_owned()),
+        (
+            SpreadAct::Part { cause: PartCause::Room, others: contacts() },
+            format!("8201 82 01 81 {c}"),
+        ),
+        (SpreadAct::Walk { joiner: contact, hops: 6 }, format!("8202 82 {c} 06")),
+        (
+            SpreadAct::Shuffle { origin: contact, nonce: 5, hops: 6, contacts: contacts() },
+            format!("8203 84 {c} 05 06 81 {c}"),
+        ),
+        (SpreadAct::Shuffled { nonce: 5, contacts: contacts() }, format!("8204 82 05 81 {c}")),
+        (SpreadAct::Probe, "8205 80".to_owned()),
+        (SpreadAct::Push { messages }, "8206 81 81 416d".to_owned()),
+        (SpreadAct::Have { runs: vec![run] }, format!("8207 81 81 {r}")),
+        (SpreadAct::Graft { runs: vec![run], eager: true }, format!("8208 82 81 {r} f5")),
+    ];
+    for (act, expected) in acts {
+        let expected = format!("01 8208 81 82 50{} {expected}", "44".repeat(16));
+        let request = Request::Spread(Spread { topic: TopicId([0x44; 16]), act });
+        assert_eq!(hex(&encode_request(&request)), expected.replace(' ', ""), "{request:?}");
+    }
+    let answers = [
+        (SpreadAnswer::Taken, "8200 80".to_owned()),
+        (SpreadAnswer::Accepted { age_ms: 7 }, "8201 81 07".to_owned()),
+        (SpreadAnswer::Declined { others: contacts() }, format!("8202 81 81 {c}")),
+        (SpreadAnswer::Pushed { prune: true, busy: false }, "8203 82 f5 f4".to_owned()),
+        (SpreadAnswer::Grafted { lacking: 3 }, "8204 81 03".to_owned()),
+        (SpreadAnswer::NotNeighbour, "8205 80".to_owned()),
+    ];
+    for (answer, expected) in answers {
+        let expected = format!("01 8209 81 {expected}").replace(' ', "");
+        let response = Response::Spread(answer);
+        assert_eq!(hex(&encode_response(&response)), expected, "{response:?}");
+    }
+}
+
+#[test]
+fn a_shuffle_and_a_request_for_names_fit_in_a_datagram() {
+    let contact = Contact {
+        public_key: PublicKey::from_bytes([255; 32]),
+        address: "[ffff::ffff]:65535".parse().expect("address"),
+    };
+    let run = IdRun {
+        publisher: contact.public_key,
+        incarnation: u64::MAX,
+        first: u64::MAX,
+        count: u32::MAX,
+    };
+    let nonce = u64::MAX;
+    let acts = [
+        SpreadAct::Shuffle { origin: contact, nonce, hops: 6, contacts: vec![contact; 6] },
+        SpreadAct::Graft { runs: vec![run; 16], eager: true },
+    ];
+    for act in acts {
+        let request = Request::Spread(Spread { topic: TopicId([255; 16]), act });
+        let length = encode_request(&request).len();
+        assert!(length <= MESSAGE_BYTES_MAX, "{length}");
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -84,11 +84,20 @@ impl Table {
             dht: potluck_dht::Config::default(),
             kv: potluck_kv::Config::default(),
             swarm: potluck_swarm::Config::default(),
+            ..Config::default()
         };
         config.kv.replication = super::REPLICATION;
         config.dht.client = client;
         let seed = [index as u8; 32];
-        let start = Start { identity, network: network(), address, config, seed };
+        let start = Start {
+            identity,
+            network: network(),
+            address,
+            incarnation: 1,
+            labels: Vec::new(),
+            config,
+            seed,
+        };
         let node = Node::new(start).expect("a good configuration");
         let (records, replies) = (BTreeMap::new(), BTreeMap::new());
         self.seats.push(Seat { node, contact, alive: true, records, replies, files: Vec::new() });
@@ -247,7 +256,15 @@ impl Table {
                 self.seats[index].replies.insert(id, reply);
             }
             Output::Swarm(output) => self.seats[index].files.push(output),
-            Output::Resolve { .. } | Output::SaveContacts { .. } | Output::Event(_) => {}
+            Output::Resolve { .. }
+            | Output::SaveContacts { .. }
+            | Output::Admitted { .. }
+            | Output::Expelled { .. }
+            | Output::Enroll { .. }
+            | Output::Renewed { .. }
+            | Output::SaveRevocations { .. }
+            | Output::Message(_)
+            | Output::Event(_) => {}
         }
         None
     }

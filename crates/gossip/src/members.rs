@@ -1,0 +1,553 @@
+//! Who is there: the failure detector and the list of members.
+//!
+//! SWIM (Das, Gupta, Motivala 2002) probes one member an interval in shuffled turns; who does not
+//! answer is tried through others and then suspected for a while, in which it may refute. Lifeguard
+//! stretches times while this node itself is doing badly. Where we differ, since anybody may lie:
+//!
+//! - **No message from others evicts anybody.** SWIM's "dead" messages do not exist. A doubt of
+//!   others makes this node probe sooner and shortens a suspicion of its own; each verdict follows
+//!   from its own failed probes, the last of them right before it.
+//! - Only the subject speaks for itself: records, refutations and good-byes are signed by it and
+//!   ordered by its own incarnation and beat. A doubt about a word that the subject never signed is
+//!   nothing.
+//! - Updates travel over the broadcast tree, once to each, not piggybacked tens of times; lists are
+//!   compared by digests, never sent whole but to newcomers.
+//! - The [isolation guard](isolation): a node that hears nobody buries nobody.
+//!
+//! **Modes.** In a *fleet* every node knows and watches all. In an *open* network it watches its
+//! neighbours in the overlay and its siblings in the DHT, and tells a doubt to those who watch the
+//! same member.
+//!
+//! **Invariant:** tables, queues and everything others can cause are bounded; see [`MembersStats`].
+
+mod compare;
+mod config;
+mod detect;
+mod heal;
+mod health;
+mod isolation;
+mod records;
+mod serve;
+mod stats;
+mod suspicion;
+mod table;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::{
+    Contact, Deadline, Identity, Instant, LruMap, Machine, NetworkId, PublicKey, Rng, TokenBucket,
+    UnixMillis,
+};
+use potluck_wire::{MemberRecord, MemberRequest, Response, Vitals};
+
+use crate::view::{MemberEvent, MemberView, MembersView, Mode};
+
+pub use config::{MembersConfig, MembersConfigError, ModeChoice};
+pub use stats::MembersStats;
+
+use health::LocalHealth;
+use isolation::Isolation;
+use table::Table;
+
+/// Names a question to whoever carries it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AskId(pub u64);
+
+/// Names another node's question to whoever brought it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServeId(pub u64);
+
+/// What can happen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// Authenticated traffic of a proved address.
+    Heard(Contact),
+    /// A node was proved by a question of this node's own and answered; it may be unknown.
+    Proved(Contact),
+    /// Another node asks.
+    Asked {
+        /// To be named in the answer.
+        serve: ServeId,
+        /// Who.
+        from: Contact,
+        /// What.
+        request: MemberRequest,
+        /// Longest answer in bytes.
+        budget: usize,
+    },
+    /// A question was answered.
+    Answered {
+        /// Which.
+        ask: AskId,
+        /// With what.
+        response: Response,
+        /// How long it took, if it is known.
+        rtt: Option<Duration>,
+    },
+    /// A question got no answer.
+    Failed {
+        /// Which.
+        ask: AskId,
+    },
+    /// A question could not be sent: this node is too busy.
+    Unsent {
+        /// Which.
+        ask: AskId,
+    },
+    /// Somebody told all members something.
+    Announced {
+        /// Who published it.
+        from: PublicKey,
+        /// An encoded [`potluck_wire::Announcement`].
+        payload: Bytes,
+    },
+    /// The links of the overlay of all nodes are these.
+    Neighbours(Vec<Contact>),
+    /// The closest nodes in the DHT are these.
+    Siblings(Vec<Contact>),
+    /// Another part of the node got no answer from this one: probe it soon.
+    Unanswered(PublicKey),
+    /// About so many nodes are in the network.
+    NetworkSize(u64),
+    /// The network's authority has shut this one out, by certificates issued up to then.
+    Revoked(PublicKey, UnixMillis),
+    /// The certificate to be shown.
+    Certificate(Bytes),
+    /// The wall clock shows this.
+    WallClock(UnixMillis),
+    /// The machine slept.
+    Resumed,
+    /// Others reach this node here now.
+    AddressChanged(std::net::SocketAddr),
+    /// Say good-bye.
+    Leave,
+    /// The announced deadline came.
+    Timeout,
+}
+
+/// What this node thinks of a member now; the other parts act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is there (again).
+    Here,
+    /// It does not answer.
+    Doubted,
+    /// It is dead.
+    Dead,
+    /// It has left.
+    Left,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Ask a node.
+    Ask {
+        /// To be named in the answer.
+        ask: AskId,
+        /// Whom.
+        to: Contact,
+        /// What.
+        request: MemberRequest,
+        /// Tries.
+        tries: u8,
+        /// How long the other may take, on top of the way.
+        patience: Duration,
+        /// Whether the answer may be longer than a datagram, so that a call is needed.
+        large: bool,
+    },
+    /// Answer a question.
+    Answer {
+        /// Which.
+        serve: ServeId,
+        /// With what.
+        response: Response,
+    },
+    /// Tell all members: an encoded [`potluck_wire::Announcement`].
+    Announce(Bytes),
+    /// This node thinks otherwise of a member.
+    Verdict(Contact, Verdict),
+    /// Something happened to a member.
+    Event(MemberEvent),
+    /// So many vanished at once that the fault must be here: nobody is judged, the network is to be
+    /// entered anew.
+    Isolated,
+    /// Others are heard again.
+    Reunited,
+    /// Members that links of the overlay can be made to.
+    Candidates(Vec<Contact>),
+    /// The mode is this now.
+    Mode(Mode),
+    /// Somebody brought revocations along.
+    Revocations(Vec<Bytes>),
+}
+
+/// What a [`Members`] starts with.
+#[derive(Debug, Clone)]
+pub struct MembersStart {
+    /// This node's keys.
+    pub identity: Identity,
+    /// The network.
+    pub network: NetworkId,
+    /// Key and address.
+    pub contact: Contact,
+    /// Higher than in any earlier run.
+    pub incarnation: u64,
+    /// What the owner calls this node.
+    pub labels: Vec<(String, String)>,
+    /// Whether it serves nobody: then it is neither listed nor probed by others.
+    pub client: bool,
+}
+
+/// What a round trip is taken for before any was measured.
+const TYPICAL: Duration = Duration::from_millis(100);
+/// Most questions under way at once.
+const ASKS_MAX: usize = 256;
+/// Revocations remembered: as many as the link's gatekeeper keeps.
+const REVOKED_MAX: usize = 4096;
+/// Peers whose rates are remembered.
+const RATES_MAX: usize = 4096;
+
+/// What a question is for.
+#[derive(Debug, Clone, PartialEq)]
+enum Errand {
+    /// A probe, first tries.
+    Probe(PublicKey),
+    /// The same, once more, while others try it too.
+    Again(PublicKey),
+    /// Somebody tries it for this node.
+    Help { subject: PublicKey, nonce: u64 },
+    /// This node tries it for somebody.
+    Prove { serve: ServeId },
+    /// All records behind a key.
+    Page(Contact),
+    /// Where lists differ; in full or as much as fits in a datagram.
+    Compare { with: Contact, whole: bool },
+    /// Records that differ.
+    Load(Contact),
+    /// Nothing depends on the answer.
+    Tell,
+}
+
+/// The members machine. See the module.
+#[derive(Debug)]
+pub struct Members {
+    identity: Identity,
+    network: NetworkId,
+    authority: Option<PublicKey>,
+    revoked: BTreeMap<PublicKey, UnixMillis>,
+    config: MembersConfig,
+    me: MemberRecord,
+    my_record: Bytes,
+    table: Table,
+    mode: Mode,
+    rng: Rng,
+    health: LocalHealth,
+    isolation: Isolation,
+    detector: detect::Detector,
+    rumours: records::Rumours,
+    comparing: compare::Comparing,
+    neighbours: BTreeSet<PublicKey>,
+    siblings: BTreeSet<PublicKey>,
+    rates: LruMap<PublicKey, TokenBucket>,
+    asks: BTreeMap<AskId, Errand>,
+    next_ask: u64,
+    heal_at: Instant,
+    wall: Option<UnixMillis>,
+    /// Smoothed round trip of probes, over all members.
+    typical: Duration,
+    leaving: bool,
+    outbox: VecDeque<Output>,
+    stats: MembersStats,
+}
+
+impl Members {
+    /// A node that knows nobody.
+    #[must_use]
+    pub fn new(start: MembersStart, config: MembersConfig, mut rng: Rng) -> Self {
+        let MembersStart { identity, network, contact, incarnation, labels, .. } = start;
+        let me = MemberRecord {
+            contact,
+            vitals: Vitals { incarnation, beat: 0 },
+            left: false,
+            client: start.client,
+            labels,
+            certificate: None,
+        };
+        let my_record = me.sign(&identity, &network);
+        let mode = match config.mode {
+            ModeChoice::Open => Mode::Open,
+            ModeChoice::Auto | ModeChoice::Fleet => Mode::Fleet,
+        };
+        let here_max = if mode == Mode::Fleet { config.fleet_max } else { config.open_max };
+        Self {
+            table: Table::new(here_max, config.gone_max),
+            detector: detect::Detector::new(&config, &mut rng),
+            rumours: records::Rumours::default(),
+            comparing: compare::Comparing::new(&config, &mut rng),
+            heal_at: Instant::ZERO + rng.jitter(config.heal_interval, 0.5),
+            identity,
+            network,
+            authority: None,
+            revoked: BTreeMap::new(),
+            config,
+            me,
+            my_record,
+            mode,
+            rng,
+            health: LocalHealth::default(),
+            isolation: Isolation::default(),
+            neighbours: BTreeSet::new(),
+            siblings: BTreeSet::new(),
+            rates: LruMap::new(RATES_MAX),
+            asks: BTreeMap::new(),
+            next_ask: 0,
+            wall: None,
+            typical: TYPICAL,
+            leaving: false,
+            outbox: VecDeque::new(),
+            stats: MembersStats::default(),
+        }
+    }
+
+    /// From now on records must carry a certificate of `authority`, as this node's does.
+    pub fn require_certificates(&mut self, authority: PublicKey, own: Option<Bytes>) {
+        self.authority = Some(authority);
+        self.me.certificate = own;
+        self.my_record = self.me.sign(&self.identity, &self.network);
+    }
+
+    /// How much of the network this node knows.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Whether verdicts are frozen because this node itself seems to be cut off.
+    #[must_use]
+    pub const fn is_isolated(&self) -> bool {
+        self.isolation.is_up()
+    }
+
+    /// The members, this node included, in the order of their ids.
+    #[must_use]
+    pub fn view(&self) -> MembersView {
+        let mut members: Vec<MemberView> = self.table.iter().map(records::view_of).collect();
+        if !self.me.client {
+            members.push(MemberView {
+                peer: self.me.contact.in_network(&self.network),
+                state: crate::view::MemberState::Alive,
+                incarnation: self.me.vitals.incarnation,
+                labels: self.me.labels.clone(),
+            });
+        }
+        members.sort_by_key(|member| member.peer.id);
+        MembersView { mode: self.mode, members }
+    }
+
+    /// What this node thinks of the member with this key, if it knows it.
+    #[must_use]
+    pub fn state(&self, key: &PublicKey) -> Option<crate::view::MemberState> {
+        self.table.get(key).map(|member| member.state.shown())
+    }
+
+    /// The signed record of the member with this key, if it is known.
+    #[must_use]
+    pub fn record(&self, key: &PublicKey) -> Option<Bytes> {
+        self.table.get(key).map(|member| member.record.clone())
+    }
+
+    /// Counters and gauges.
+    #[must_use]
+    pub fn stats(&self) -> MembersStats {
+        let [alive, suspect, dead, left] = self.table.counts();
+        MembersStats {
+            alive,
+            suspect,
+            dead,
+            left,
+            asks: self.asks.len(),
+            probing: self.detector.probing(),
+            hurried: self.detector.hurried(),
+            rumours: self.rumours.len(),
+            rates: self.rates.len(),
+            health: self.health.get(),
+            isolated: self.isolation.is_up(),
+            ..self.stats.clone()
+        }
+    }
+
+    fn ask(
+        &mut self,
+        to: Contact,
+        request: MemberRequest,
+        errand: Errand,
+        how: How,
+    ) -> Option<AskId> {
+        if self.asks.len() >= ASKS_MAX {
+            self.stats.asks_refused += 1;
+            return None;
+        }
+        let ask = AskId(self.next_ask);
+        self.next_ask += 1;
+        self.asks.insert(ask, errand);
+        let How { tries, patience, large } = how;
+        self.outbox.push_back(Output::Ask { ask, to, request, tries, patience, large });
+        Some(ask)
+    }
+
+    fn on_answered(&mut self, now: Instant, ask: AskId, response: Response, rtt: Option<Duration>) {
+        let Some(errand) = self.asks.remove(&ask) else { return };
+        match errand {
+            Errand::Probe(subject) | Errand::Again(subject) => {
+                self.on_probe_answered(now, &subject, &response, rtt);
+            }
+            Errand::Help { subject, nonce } => {
+                self.on_helped(now, &subject, nonce, Some(&response));
+            }
+            Errand::Prove { serve } => self.on_proved(serve, Some(response)),
+            Errand::Page(with) => self.on_page(now, with, response),
+            Errand::Compare { with, whole } => self.on_compared(now, with, whole, response),
+            Errand::Load(with) => self.on_loaded(now, with, response),
+            Errand::Tell => {}
+        }
+    }
+
+    fn on_failed(&mut self, now: Instant, ask: AskId) {
+        let Some(errand) = self.asks.remove(&ask) else { return };
+        match errand {
+            Errand::Probe(subject) => self.on_probe_failed(now, &subject),
+            Errand::Again(subject) => self.on_deep_end(now, &subject, false),
+            Errand::Help { subject, nonce } => self.on_helped(now, &subject, nonce, None),
+            Errand::Prove { serve } => self.on_proved(serve, None),
+            Errand::Page(with) | Errand::Compare { with, .. } | Errand::Load(with) => {
+                self.comparing.ended();
+                self.hurry(now, &with.public_key, Duration::ZERO);
+            }
+            Errand::Tell => {}
+        }
+    }
+
+    /// A question that was never sent says nothing about anybody.
+    fn on_unsent(&mut self, now: Instant, ask: AskId) {
+        let Some(errand) = self.asks.remove(&ask) else { return };
+        self.stats.asks_refused += 1;
+        match errand {
+            Errand::Probe(subject) | Errand::Again(subject) | Errand::Help { subject, .. } => {
+                self.health.on_bad();
+                self.detector.forget(&subject);
+                // A suspicion whose end came is looked at again.
+                self.postpone(now, &subject);
+            }
+            Errand::Prove { serve } => self.on_proved(serve, None),
+            Errand::Page(_) | Errand::Compare { .. } | Errand::Load(_) => self.comparing.ended(),
+            Errand::Tell => {}
+        }
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        self.on_suspicions_due(now);
+        self.probe_due(now);
+        self.announce_due(now);
+        self.compare_due(now);
+        if now >= self.heal_at {
+            self.heal(now);
+        }
+        self.turn(now, |guard| guard.judge(now));
+    }
+
+    /// What concerns this node itself.
+    fn on_own(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Resumed => self.on_disturbed(now),
+            Input::AddressChanged(address) => {
+                if self.me.contact.address != address {
+                    self.me.contact.address = address;
+                    self.speak_up(now);
+                    self.on_disturbed(now);
+                }
+            }
+            Input::Certificate(certificate) => {
+                self.me.certificate = Some(certificate);
+                self.speak_up(now);
+            }
+            Input::WallClock(wall) => self.wall = Some(wall),
+            Input::NetworkSize(size) => self.on_network_size(size),
+            Input::Leave => self.leave(now),
+            _ => {}
+        }
+    }
+}
+
+/// How to ask.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    tries: u8,
+    patience: Duration,
+    large: bool,
+}
+
+impl How {
+    /// So many tries, at once, in datagrams.
+    const fn tries(tries: u8) -> Self {
+        Self { tries, patience: Duration::ZERO, large: false }
+    }
+}
+
+impl Machine for Members {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        self.notice_lag(now);
+        match input {
+            Input::Heard(contact) => self.on_heard(now, contact),
+            Input::Proved(contact) => self.on_proven(now, contact),
+            Input::Asked { serve, from, request, budget } => {
+                self.on_asked(now, serve, from, request, budget);
+            }
+            Input::Answered { ask, response, rtt } => self.on_answered(now, ask, response, rtt),
+            Input::Failed { ask } => self.on_failed(now, ask),
+            Input::Unsent { ask } => self.on_unsent(now, ask),
+            Input::Announced { from, payload } => self.on_announced(now, from, &payload),
+            Input::Neighbours(contacts) => {
+                let first = self.neighbours.is_empty() && !contacts.is_empty();
+                self.neighbours = contacts.iter().map(|contact| contact.public_key).collect();
+                if first {
+                    // Only now is there anybody to pass this node's word on.
+                    self.tell_mine(now);
+                }
+                contacts.into_iter().for_each(|contact| self.watch(now, contact));
+            }
+            Input::Siblings(contacts) => {
+                self.siblings = contacts.iter().map(|contact| contact.public_key).collect();
+                contacts.into_iter().for_each(|contact| self.watch(now, contact));
+            }
+            Input::Unanswered(key) => self.hurry(now, &key, Duration::ZERO),
+            Input::Revoked(key, at) => self.on_revoked(now, &key, at),
+            Input::Timeout => self.on_timeout(now),
+            own => self.on_own(now, own),
+        }
+        self.begin_paging();
+        self.arm_rumours(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        Deadline::earliest([
+            self.detector.deadline(),
+            self.rumours.deadline(),
+            self.comparing.deadline(),
+            Some(Deadline::new(self.heal_at, "heal")),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests;

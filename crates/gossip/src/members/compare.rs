@@ -1,0 +1,336 @@
+//! Comparing lists: what the tree missed is found by digests, whatever the reason.
+//!
+//! The list is divided into 64 buckets by the first bits of keys; a comparison sends eight bytes a
+//! bucket and gets the short ids of those that differ. Newcomers page through a whole list once.
+//! memberlist sends its whole state every 30 s instead; chitchat a digest of each node, which at 500
+//! nodes is longer than a datagram.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::{Contact, Deadline, Instant, PublicKey, Rng};
+use potluck_wire::{MemberRequest, MemberResponse, Response, Vitals};
+
+use super::table::{State, short_id};
+use super::{Errand, How, Members, MembersConfig};
+use crate::view::Mode;
+
+/// Buckets of a comparison.
+const BUCKETS: usize = 64;
+/// Bytes of one bucket's digest.
+const DIGEST_BYTES: usize = 8;
+/// Rounds with one partner before the next pause.
+const ROUNDS: u8 = 4;
+/// Between two rounds, and before one that is wanted soon.
+const SOON: Duration = Duration::from_millis(500);
+/// Records in one telling: two of the longest fit in a datagram, more go as a call.
+const TOLD_AT_ONCE: usize = 256;
+
+/// What a record is compared by: a short digest of its subject's last word.
+fn fingerprint(key: &PublicKey, vitals: Vitals) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(key.as_bytes());
+    hasher.update(&vitals.incarnation.to_be_bytes());
+    hasher.update(&vitals.beat.to_be_bytes());
+    let mut bytes = [0; DIGEST_BYTES];
+    hasher.finalize_xof().fill(&mut bytes);
+    u64::from_be_bytes(bytes)
+}
+
+const fn bucket_of(short: u64) -> usize {
+    (short >> 58) as usize
+}
+
+/// When to compare with whom.
+#[derive(Debug)]
+pub(super) struct Comparing {
+    at: Instant,
+    busy: bool,
+    /// Whom to compare with next; otherwise anybody.
+    with: Option<Contact>,
+    page_from: Option<Contact>,
+    rounds: u8,
+}
+
+impl Comparing {
+    pub(super) fn new(config: &MembersConfig, rng: &mut Rng) -> Self {
+        let at = Instant::ZERO + config.compare_interval.mul_f64(0.1 + 0.9 * rng.fraction());
+        Self { at, busy: false, with: None, page_from: None, rounds: 0 }
+    }
+
+    /// The exchange ended, one way or the other.
+    pub(super) fn ended(&mut self) {
+        self.busy = false;
+    }
+
+    /// Differences are likely.
+    pub(super) fn soon(&mut self, now: Instant) {
+        self.at = self.at.min(now + SOON);
+    }
+
+    /// With this one.
+    pub(super) fn soon_with(&mut self, now: Instant, contact: Contact) {
+        self.with = Some(contact);
+        self.soon(now);
+    }
+
+    /// The whole list is to be had from this one.
+    pub(super) fn page_from(&mut self, contact: Contact) {
+        if self.page_from.is_none() {
+            self.page_from = Some(contact);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        Some(Deadline::new(self.at, "compare lists"))
+    }
+}
+
+impl Members {
+    /// Begins what is due.
+    pub(super) fn compare_due(&mut self, now: Instant) {
+        if now < self.comparing.at {
+            return;
+        }
+        self.comparing.at = now + self.rng.jitter(self.config.compare_interval, 0.2);
+        self.comparing.rounds = 0;
+        if self.mode == Mode::Fleet && !self.comparing.busy {
+            let with = self.comparing.with.take().or_else(|| self.anybody());
+            if let Some(with) = with {
+                self.compare(with, false);
+            }
+        }
+    }
+
+    /// Begins to page if it is wanted: a newcomer cannot wait for its turn.
+    pub(super) fn begin_paging(&mut self) {
+        if self.comparing.busy || self.mode == Mode::Open {
+            return;
+        }
+        if let Some(from) = self.comparing.page_from.take() {
+            self.page(from, PublicKey::from_bytes([0; 32]), false);
+        }
+    }
+
+    fn anybody(&mut self) -> Option<Contact> {
+        let here: Vec<Contact> = self
+            .table
+            .iter()
+            .filter(|member| member.state == State::Alive)
+            .map(|member| member.peer.contact)
+            .collect();
+        let count = here.len() as u64;
+        (count > 0).then(|| here[self.rng.below(count) as usize])
+    }
+
+    fn compare(&mut self, with: Contact, whole: bool) {
+        let digests = self.digests().iter().flat_map(|digest| digest.to_be_bytes()).collect();
+        let how = How { large: whole, ..How::tries(3) };
+        let request = MemberRequest::Compare { digests };
+        let errand = Errand::Compare { with, whole };
+        self.comparing.busy = self.ask(with, request, errand, how).is_some();
+        self.stats.comparisons += 1;
+    }
+
+    fn page(&mut self, from: Contact, after: PublicKey, large: bool) {
+        let how = How { large, ..How::tries(3) };
+        let request = MemberRequest::Page { after };
+        self.comparing.busy = self.ask(from, request, Errand::Page(from), how).is_some();
+    }
+
+    /// Those whose word is compared: who is taken to be there, and this node.
+    fn compared(&self) -> impl Iterator<Item = (PublicKey, Vitals)> + '_ {
+        let me = (!self.me.client).then_some((self.me.contact.public_key, self.me.vitals));
+        let others =
+            self.table.iter().filter(|member| member.is_here() && !member.record.is_empty());
+        me.into_iter().chain(others.map(|member| (member.peer.contact.public_key, member.vitals)))
+    }
+
+    fn digests(&self) -> [u64; BUCKETS] {
+        let mut digests = [0; BUCKETS];
+        for (key, vitals) in self.compared() {
+            digests[bucket_of(short_id(&key))] ^= fingerprint(&key, vitals);
+        }
+        digests
+    }
+
+    /// Where another's list differs from this one, as much as fits.
+    pub(super) fn differing(&self, theirs: &[u8], budget: usize) -> Option<Response> {
+        if theirs.len() != BUCKETS * DIGEST_BYTES {
+            return None;
+        }
+        let mine = self.digests();
+        let mut per_bucket: BTreeMap<usize, Vec<(u64, u32)>> = BTreeMap::new();
+        for (bucket, (mine, theirs)) in mine.iter().zip(theirs.chunks(DIGEST_BYTES)).enumerate() {
+            if mine.to_be_bytes() != theirs {
+                per_bucket.insert(bucket, Vec::new());
+            }
+        }
+        for (key, vitals) in self.compared() {
+            let short = short_id(&key);
+            if let Some(entries) = per_bucket.get_mut(&bucket_of(short)) {
+                entries.push((short, fingerprint(&key, vitals) as u32));
+            }
+        }
+        let room = (budget.saturating_sub(32) / 16).min(potluck_wire::limits::RECORDS_MAX);
+        let (mut entries, mut buckets) = (Vec::new(), 0u64);
+        for (bucket, of_bucket) in per_bucket {
+            if entries.len() + of_bucket.len() <= room {
+                entries.extend(of_bucket);
+                buckets |= 1 << bucket;
+            }
+        }
+        Some(Response::Member(MemberResponse::Differing { entries, buckets }))
+    }
+
+    /// The other said where lists differ: records go both ways.
+    pub(super) fn on_compared(
+        &mut self,
+        now: Instant,
+        with: Contact,
+        whole: bool,
+        response: Response,
+    ) {
+        self.comparing.ended();
+        let Response::Member(MemberResponse::Differing { entries, buckets }) = response else {
+            return;
+        };
+        let mut theirs: BTreeMap<u64, u32> = entries.into_iter().collect();
+        let mut told = Vec::new();
+        let mut wanted = Vec::new();
+        for (key, vitals) in self.compared() {
+            let short = short_id(&key);
+            if buckets & (1 << bucket_of(short)) == 0 {
+                continue;
+            }
+            let same = Some(fingerprint(&key, vitals) as u32);
+            let other = theirs.remove(&short);
+            if other == same {
+                continue;
+            }
+            if other.is_some() {
+                wanted.push(short);
+            }
+            told.push(key);
+        }
+        let mut doubtful = Vec::new();
+        for (short, other) in theirs {
+            match self.table.with_short_id(short) {
+                // Dead or left for this node, and there for the other, by the same word.
+                Some(gone) => {
+                    let key = gone.peer.contact.public_key;
+                    if fingerprint(&key, gone.vitals) as u32 == other {
+                        if gone.state == State::Dead {
+                            doubtful.push(key);
+                        } else if gone.state == State::Left {
+                            told.push(key);
+                        }
+                    } else {
+                        wanted.push(short);
+                    }
+                }
+                None => wanted.push(short),
+            }
+        }
+        for key in doubtful {
+            self.hurry(now, &key, Duration::ZERO);
+        }
+        self.exchange(with, &told, wanted);
+        let differs = buckets != 0;
+        if differs && self.comparing.rounds < ROUNDS {
+            self.comparing.rounds += 1;
+            self.comparing.soon_with(now, with);
+            // In calls from the second round on: there is more than fits in a datagram.
+            if whole || self.comparing.rounds > 1 {
+                self.compare(with, true);
+            }
+        }
+    }
+
+    fn exchange(&mut self, with: Contact, told: &[PublicKey], wanted: Vec<u64>) {
+        let records: Vec<Bytes> = told
+            .iter()
+            .take(TOLD_AT_ONCE)
+            .filter_map(|key| {
+                if *key == self.me.contact.public_key {
+                    return Some(self.my_record.clone());
+                }
+                self.table.get(key).map(|member| member.record.clone())
+            })
+            .filter(|record| !record.is_empty())
+            .collect();
+        if !records.is_empty() {
+            let request = MemberRequest::Tell { records };
+            self.ask(with, request, Errand::Tell, How::tries(3));
+        }
+        if !wanted.is_empty() {
+            let large = wanted.len() > 4;
+            let members = wanted.into_iter().take(potluck_wire::limits::RECORDS_MAX).collect();
+            let how = How { large, ..How::tries(3) };
+            self.ask(with, MemberRequest::Load { members }, Errand::Load(with), how);
+        }
+    }
+
+    /// A page of somebody's list came.
+    pub(super) fn on_page(&mut self, now: Instant, with: Contact, response: Response) {
+        self.comparing.ended();
+        let Response::Member(MemberResponse::Records { records, more }) = response else { return };
+        let mut last = None;
+        for record in &records {
+            self.take_record(now, record, false);
+            last = potluck_wire::MemberRecord::read(record)
+                .ok()
+                .map(|read| last.unwrap_or(read.contact.public_key).max(read.contact.public_key));
+        }
+        match last {
+            Some(last) if more => self.page(with, last, true),
+            _ => self.comparing.soon_with(now, with),
+        }
+    }
+
+    /// Single records came.
+    pub(super) fn on_loaded(&mut self, now: Instant, _with: Contact, response: Response) {
+        if let Response::Member(MemberResponse::Records { records, .. }) = response {
+            for record in &records {
+                self.take_record(now, record, true);
+            }
+        }
+    }
+
+    /// The records with these short ids, as many as fit.
+    pub(super) fn load(&self, wanted: &[u64], budget: usize) -> Response {
+        let mine = short_id(&self.me.contact.public_key);
+        let records = wanted.iter().filter_map(|short| {
+            if *short == mine && !self.me.client {
+                return Some(&self.my_record);
+            }
+            self.table.with_short_id(*short).map(|member| &member.record)
+        });
+        fit(records, budget)
+    }
+
+    /// All records behind a key, as many as fit; this node's own comes first of all.
+    pub(super) fn page_behind(&self, after: &PublicKey, budget: usize) -> Response {
+        let first = *after == PublicKey::from_bytes([0; 32]) && !self.me.client;
+        let mine = first.then_some(&self.my_record);
+        let others = self.table.behind(after).filter(|member| member.is_here());
+        fit(mine.into_iter().chain(others.map(|member| &member.record)), budget)
+    }
+}
+
+/// Records up to `budget` bytes, at least the first.
+fn fit<'a>(records: impl Iterator<Item = &'a Bytes>, budget: usize) -> Response {
+    let mut room = budget.saturating_sub(32);
+    let (mut fitting, mut more) = (Vec::new(), false);
+    for record in records.filter(|record| !record.is_empty()) {
+        let needed = record.len() + 3;
+        if needed > room || fitting.len() >= potluck_wire::limits::RECORDS_MAX {
+            more = true;
+            break;
+        }
+        room -= needed;
+        fitting.push(record.clone());
+    }
+    Response::Member(MemberResponse::Records { records: fitting, more })
+}

@@ -1,0 +1,445 @@
+//! Probing: one member an interval in shuffled turns, and sooner where somebody has doubts.
+//!
+//! A member that does not answer two tries is asked once more while three others try it, too; they
+//! bring its signature over a nonce, so they cannot lie that it lives, and if they lie that it does
+//! not, this node's own tries have failed as well. A probe that somebody's doubt caused has three
+//! tries of its own and no helpers: whoever doubted was one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use potluck_base::{Contact, Deadline, Instant, PublicKey, Rng};
+use potluck_wire::{MemberRequest, MemberResponse, Proof, Response};
+
+use super::isolation::{Isolation, Turn};
+use super::table::State;
+use super::{Errand, How, Members, MembersConfig, Output};
+use crate::view::Mode;
+
+/// Tries before others are asked to help.
+const TRIES: u8 = 2;
+/// Tries where no others are asked.
+const TRIES_ALONE: u8 = 3;
+/// Others that are asked: SWIM's 3.
+const HELPERS: usize = 3;
+/// How long a helper may take: its one try to a peer whose round trip it does not know.
+const HELP_PATIENCE: Duration = Duration::from_millis(500);
+/// Probes under way at once, those caused by doubts included.
+const PROBING_MAX: usize = 64;
+/// Members in line to be probed because of a doubt.
+const HURRIED_MAX: usize = 1024;
+/// Of those, so many may start in one second; the others wait.
+const HURRIED_PER_INTERVAL: usize = 40;
+/// A doubt makes this node probe the same member again only after so long.
+pub(super) const HURRY_PAUSE: Duration = Duration::from_secs(5);
+/// Probes caused by one doubt are spread over so long for each member there is: a healthy member
+/// must survive the curiosity of all others.
+pub(super) const HURRY_SPREAD: Duration = Duration::from_millis(1);
+/// Longest spread.
+pub(super) const HURRY_SPREAD_MAX: Duration = Duration::from_secs(10);
+/// Later than this for a timer of its own, this node was starved.
+const LAG: Duration = Duration::from_millis(100);
+/// Later than this it slept, or was stopped: what it did not hear meanwhile means nothing.
+const SLEPT: Duration = Duration::from_secs(2);
+
+/// Why a member is probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Its turn.
+    Turn,
+    /// Somebody doubts it.
+    Doubt,
+    /// The end of its suspicion.
+    Verdict,
+    /// It is dead, and perhaps no more.
+    Heal,
+}
+
+#[derive(Debug, Clone)]
+struct Probing {
+    why: Why,
+    began: Instant,
+    /// Answers of the second stage that are still out.
+    open: usize,
+    /// Helpers that gave no answer at all: then the fault may be here.
+    silent: usize,
+}
+
+/// Whom to probe when.
+#[derive(Debug, Clone)]
+pub(super) struct Detector {
+    tick_at: Instant,
+    /// When the tick was due that this node waits for: how late it is.
+    round: Vec<PublicKey>,
+    cursor: usize,
+    probing: BTreeMap<PublicKey, Probing>,
+    hurried: BTreeSet<(Instant, PublicKey)>,
+    hurried_budget: (Instant, usize),
+    /// Ends of suspicions.
+    suspicions: BTreeSet<(Instant, PublicKey)>,
+}
+
+impl Detector {
+    pub(super) fn new(config: &MembersConfig, rng: &mut Rng) -> Self {
+        Self {
+            tick_at: Instant::ZERO + config.interval.mul_f64(rng.fraction()),
+            round: Vec::new(),
+            cursor: 0,
+            probing: BTreeMap::new(),
+            hurried: BTreeSet::new(),
+            hurried_budget: (Instant::ZERO, 0),
+            suspicions: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn probing(&self) -> usize {
+        self.probing.len()
+    }
+
+    pub(super) fn hurried(&self) -> usize {
+        self.hurried.len()
+    }
+
+    /// Whatever was under way with this member counts no more.
+    pub(super) fn forget(&mut self, key: &PublicKey) {
+        self.probing.remove(key);
+    }
+
+    pub(super) fn is_probing(&self, key: &PublicKey) -> bool {
+        self.probing.contains_key(key)
+    }
+
+    pub(super) fn expect_verdict(&mut self, at: Instant, key: PublicKey) {
+        self.suspicions.insert((at, key));
+    }
+
+    /// The next suspicion whose end has come.
+    pub(super) fn pop_verdict(&mut self, now: Instant) -> Option<PublicKey> {
+        let first = *self.suspicions.first()?;
+        if first.0 > now {
+            return None;
+        }
+        self.suspicions.pop_first();
+        Some(first.1)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        // A doubt that has to wait for the budget waits for the next tick.
+        let spent = self.hurried_budget.1 >= HURRIED_PER_INTERVAL;
+        let hurried = self.hurried.first().filter(|_| !spent).map(|(at, _)| *at);
+        Deadline::earliest([
+            Some(Deadline::new(self.tick_at, "probe")),
+            hurried.map(|at| Deadline::new(at, "doubt")),
+            self.suspicions.first().map(|(at, _)| Deadline::new(*at, "suspicion")),
+        ])
+    }
+}
+
+impl Members {
+    /// Whether this node was late for its own tick: starved, or asleep.
+    pub(super) fn notice_lag(&mut self, now: Instant) {
+        let late = now.since(self.detector.tick_at);
+        if late <= LAG {
+            return;
+        }
+        self.stats.lags += 1;
+        self.health.on_bad();
+        // Counted once, whatever comes in before the tick is handled.
+        self.detector.tick_at = now;
+        if late > SLEPT {
+            self.on_disturbed(now);
+        }
+    }
+
+    /// What this node did not hear lately says nothing about others.
+    pub(super) fn on_disturbed(&mut self, now: Instant) {
+        self.detector.probing.clear();
+        self.turn(now, |guard| guard.on_disturbed(now));
+        let watched: Vec<PublicKey> = self.watched();
+        let spread = self.config.interval;
+        for key in watched.into_iter().take(PROBING_MAX / 2) {
+            let pause = spread.mul_f64(self.rng.fraction());
+            self.hurry(now, &key, pause);
+        }
+    }
+
+    /// Lets the guard act, and tells others what it did.
+    pub(super) fn turn(&mut self, now: Instant, act: impl FnOnce(&mut Isolation) -> Option<Turn>) {
+        match act(&mut self.isolation) {
+            None => {}
+            Some(Turn::Up) => {
+                self.stats.freezes += 1;
+                self.outbox.push_back(Output::Isolated);
+            }
+            Some(Turn::Down) => {
+                self.outbox.push_back(Output::Reunited);
+                self.restart_suspicions(now);
+                self.comparing.soon(now);
+            }
+        }
+    }
+
+    /// Whom this node watches: in a fleet all, otherwise its neighbours and siblings.
+    pub(super) fn watched(&self) -> Vec<PublicKey> {
+        let watches = |key: &PublicKey| {
+            self.mode == Mode::Fleet || self.neighbours.contains(key) || self.siblings.contains(key)
+        };
+        self.table
+            .iter()
+            .filter(|member| member.is_here())
+            .map(|member| member.peer.contact.public_key)
+            .filter(watches)
+            .collect()
+    }
+
+    /// Somebody to be watched, perhaps unknown so far.
+    pub(super) fn watch(&mut self, now: Instant, contact: Contact) {
+        if self.table.get(&contact.public_key).is_none() {
+            self.on_proven(now, contact);
+        }
+    }
+
+    /// Probes whom it is time for.
+    pub(super) fn probe_due(&mut self, now: Instant) {
+        if now >= self.detector.tick_at {
+            let pause = self.health.stretch(self.config.interval);
+            self.detector.tick_at = now + self.rng.jitter(pause, 0.2);
+            self.detector.hurried_budget = (now, 0);
+            if let Some(key) = self.next_in_turn(now) {
+                self.probe(now, &key, Why::Turn);
+            }
+        }
+        while self.detector.hurried_budget.1 < HURRIED_PER_INTERVAL {
+            let Some((at, key)) = self.detector.hurried.first().copied() else { return };
+            if at > now {
+                return;
+            }
+            self.detector.hurried.pop_first();
+            self.detector.hurried_budget.1 += 1;
+            let Some(member) = self.table.get(&key) else { continue };
+            let why = match (member.is_here(), member.doubters.is_empty()) {
+                (false, _) => Why::Heal,
+                // The doubt was this node's own: nobody else has tried yet.
+                (true, true) => Why::Turn,
+                (true, false) => Why::Doubt,
+            };
+            self.probe(now, &key, why);
+        }
+    }
+
+    /// The next member to be probed: in shuffled turns, so that each is probed within two rounds
+    /// (SWIM section 4.3). Who was just heard needs no probe.
+    fn next_in_turn(&mut self, now: Instant) -> Option<PublicKey> {
+        let mut looked = 0;
+        loop {
+            if self.detector.cursor >= self.detector.round.len() {
+                let mut round = self.watched();
+                self.rng.shuffle(&mut round);
+                self.detector.round = round;
+                self.detector.cursor = 0;
+            }
+            let key = *self.detector.round.get(self.detector.cursor)?;
+            self.detector.cursor += 1;
+            looked += 1;
+            let member = self.table.get(&key).filter(|member| member.is_here());
+            let fresh = member.is_some_and(|member| {
+                member.state == State::Alive && now.since(member.heard) < self.config.interval
+            });
+            if member.is_some() && !fresh && !self.detector.is_probing(&key) {
+                return Some(key);
+            }
+            self.stats.probes_spared += u64::from(fresh);
+            if looked > self.detector.round.len() || looked > 64 {
+                return None;
+            }
+        }
+    }
+
+    /// Has a member probed in `pause`, unless that was done a moment ago.
+    pub(super) fn hurry(&mut self, now: Instant, key: &PublicKey, pause: Duration) {
+        let full = self.detector.hurried.len() >= HURRIED_MAX;
+        let Some(member) = self.table.get_mut(key) else { return };
+        let lately = member.hurried > Instant::ZERO && now.since(member.hurried) < HURRY_PAUSE;
+        if full || lately || self.detector.is_probing(key) {
+            return;
+        }
+        member.hurried = now;
+        self.detector.hurried.insert((now + pause, *key));
+    }
+
+    /// Begins a probe.
+    pub(super) fn probe(&mut self, now: Instant, key: &PublicKey, why: Why) {
+        let Some(member) = self.table.get(key) else { return };
+        if self.detector.probing.len() >= PROBING_MAX {
+            return self.postpone(now, key);
+        }
+        let doubted = (member.state != State::Alive).then_some(member.vitals);
+        let to = member.peer.contact;
+        if let Some(running) = self.detector.probing.get_mut(key) {
+            // One that waits for a verdict decides when it fails.
+            if why == Why::Verdict {
+                running.why = why;
+            }
+            return;
+        }
+        let tries = if why == Why::Doubt { TRIES_ALONE } else { TRIES };
+        let request = MemberRequest::Probe { mine: self.me.vitals, doubted };
+        if self.ask(to, request, Errand::Probe(*key), How::tries(tries)).is_none() {
+            return self.postpone(now, key);
+        }
+        self.stats.probes += 1;
+        let probing = Probing { why, began: now, open: 0, silent: 0 };
+        self.detector.probing.insert(*key, probing);
+    }
+
+    /// The first stage failed.
+    pub(super) fn on_probe_failed(&mut self, now: Instant, key: &PublicKey) {
+        let Some(probing) = self.detector.probing.get(key).cloned() else { return };
+        let heard = self.table.get(key).map_or(Instant::ZERO, |member| member.heard);
+        if heard > probing.began {
+            self.detector.forget(key);
+            return self.postpone(now, key);
+        }
+        let through_others = self.table.get(key).is_some_and(|member| member.through_others);
+        match probing.why {
+            Why::Heal => self.detector.forget(key),
+            Why::Turn if !self.isolation.is_up() => self.go_deep(now, key),
+            Why::Doubt | Why::Verdict if through_others => self.go_deep(now, key),
+            Why::Turn | Why::Doubt | Why::Verdict => self.on_unreached(now, key),
+        }
+    }
+
+    /// Once more, and through others.
+    fn go_deep(&mut self, now: Instant, key: &PublicKey) {
+        let Some(subject) = self.table.get(key).map(|member| member.peer) else { return };
+        let nonce = self.rng.next_u64();
+        let mut open = 0;
+        for helper in self.pick_helpers(key) {
+            let request = MemberRequest::ProbeFor { subject: subject.contact, nonce };
+            let how = How { tries: 2, patience: HELP_PATIENCE, large: false };
+            let errand = Errand::Help { subject: *key, nonce };
+            open += usize::from(self.ask(helper, request, errand, how).is_some());
+        }
+        let doubted = self.table.get(key).map(|member| member.vitals);
+        let request = MemberRequest::Probe { mine: self.me.vitals, doubted };
+        let how = How { tries: 1, patience: HELP_PATIENCE / 2, large: false };
+        open += usize::from(self.ask(subject.contact, request, Errand::Again(*key), how).is_some());
+        if let Some(probing) = self.detector.probing.get_mut(key) {
+            probing.open = open;
+        }
+        if open == 0 {
+            self.on_unreached(now, key);
+        }
+    }
+
+    /// Members that may reach it when this node does not: some that watch it as well.
+    fn pick_helpers(&mut self, key: &PublicKey) -> Vec<Contact> {
+        let watched = self.watched();
+        let mut helpers = Vec::with_capacity(HELPERS);
+        for _ in 0..HELPERS * 4 {
+            if watched.is_empty() || helpers.len() == HELPERS {
+                break;
+            }
+            let other = watched[self.rng.below(watched.len() as u64) as usize];
+            let member = self.table.get(&other).filter(|member| member.state == State::Alive);
+            let Some(contact) = member.map(|member| member.peer.contact) else { continue };
+            if other != *key && !helpers.contains(&contact) {
+                helpers.push(contact);
+            }
+        }
+        helpers
+    }
+
+    /// A helper is done: with the subject's signature, with a nack, or it was silent itself.
+    pub(super) fn on_helped(
+        &mut self,
+        now: Instant,
+        key: &PublicKey,
+        nonce: u64,
+        response: Option<&Response>,
+    ) {
+        match response {
+            Some(Response::Member(MemberResponse::Proof { vitals, signature })) => {
+                let proof = Proof { vitals: *vitals, signature: *signature };
+                let asker = self.me.contact.public_key;
+                if proof.verify(key, &self.network, &asker, nonce) {
+                    self.stats.probes_helped += 1;
+                    if let Some(member) = self.table.get_mut(key) {
+                        member.through_others = true;
+                    }
+                    return self.on_life(now, key);
+                }
+            }
+            Some(_) => self.stats.nacks += 1,
+            None => {
+                if let Some(probing) = self.detector.probing.get_mut(key) {
+                    probing.silent += 1;
+                }
+            }
+        }
+        self.on_deep_end(now, key, true);
+    }
+
+    /// One part of the second stage is over without a sign of life.
+    pub(super) fn on_deep_end(&mut self, now: Instant, key: &PublicKey, _helper: bool) {
+        let Some(probing) = self.detector.probing.get_mut(key) else { return };
+        probing.open = probing.open.saturating_sub(1);
+        if probing.open > 0 {
+            return;
+        }
+        let heard = self.table.get(key).map_or(Instant::ZERO, |member| member.heard);
+        if heard > probing.began {
+            return self.detector.forget(key);
+        }
+        if probing.silent > 0 {
+            self.health.on_bad();
+        }
+        self.on_unreached(now, key);
+    }
+
+    /// Nobody this node asked could reach the member.
+    fn on_unreached(&mut self, now: Instant, key: &PublicKey) {
+        let why = self.detector.probing.remove(key).map(|probing| probing.why);
+        self.stats.probes_failed += 1;
+        self.turn(now, |guard| guard.on_result(now, *key, false));
+        if why == Some(Why::Verdict) {
+            self.bury(now, key);
+        } else {
+            self.suspect(now, key, why == Some(Why::Turn));
+        }
+    }
+
+    /// A probe was answered.
+    pub(super) fn on_probe_answered(
+        &mut self,
+        now: Instant,
+        key: &PublicKey,
+        response: &Response,
+        rtt: Option<Duration>,
+    ) {
+        if let Some(rtt) = rtt {
+            self.stats.round_trips += rtt;
+            self.typical = (self.typical * 7 + rtt) / 8;
+            if let Some(member) = self.table.get_mut(key) {
+                member.near = Some(rtt < self.config.near);
+                member.through_others = false;
+            }
+        }
+        self.stats.probes_answered += 1;
+        self.health.on_good();
+        self.on_life(now, key);
+        if let Response::Member(MemberResponse::Alive { mine }) = response {
+            self.on_word(now, key, *mine);
+        }
+    }
+
+    /// It answered, directly or through others.
+    fn on_life(&mut self, now: Instant, key: &PublicKey) {
+        self.detector.forget(key);
+        self.turn(now, |guard| guard.on_result(now, *key, true));
+        let contact = self.table.get(key).map(|member| member.peer.contact);
+        if let Some(contact) = contact {
+            self.on_heard(now, contact);
+        }
+    }
+}

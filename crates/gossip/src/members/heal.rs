@@ -1,0 +1,47 @@
+//! Healing: the dead are tried again, for as long as they are remembered.
+//!
+//! Serf tries one failed member every 30 s with the probability of failed to alive, and forgets them
+//! after a day, so a split of two days never heals there. Here a week is remembered, and whoever is
+//! almost alone tries far more often. One member that is back brings its whole side: lists are
+//! compared with it at once.
+
+use std::time::Duration;
+
+use potluck_base::{Instant, PublicKey};
+
+use super::Members;
+use super::detect::Why;
+use super::table::State;
+
+/// With fewer that are here than this, the dead are tried more often.
+const FEW: usize = 3;
+/// How often then.
+const FEW_INTERVAL: Duration = Duration::from_secs(5);
+/// Tried at once.
+const TRIED: usize = 3;
+
+impl Members {
+    /// Tries some of the dead, and forgets those who have been gone for too long.
+    pub(super) fn heal(&mut self, now: Instant) {
+        let [alive, _, dead, _] = self.table.counts();
+        let few = alive < FEW;
+        let pause = if few { FEW_INTERVAL } else { self.config.heal_interval };
+        self.heal_at = now + self.rng.jitter(pause, 0.3);
+        self.table.forget_old(now, self.config.gone_keep);
+        let chance = if few { 1.0 } else { (dead as f64 / alive.max(1) as f64).min(1.0) };
+        if dead == 0 || !self.rng.chance(chance.max(0.05)) {
+            return;
+        }
+        let keys: Vec<PublicKey> = self
+            .table
+            .iter()
+            .filter(|member| member.state == State::Dead)
+            .map(|member| member.peer.contact.public_key)
+            .collect();
+        for _ in 0..TRIED.min(keys.len()) {
+            let key = keys[self.rng.below(keys.len() as u64) as usize];
+            self.stats.healing_probes += 1;
+            self.probe(now, &key, Why::Heal);
+        }
+    }
+}

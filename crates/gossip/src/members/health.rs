@@ -1,0 +1,56 @@
+//! How well this node itself is doing: Lifeguard's local health multiplier (arXiv:1707.00788).
+//!
+//! A node that is starved sees everybody as slow. The worse its own probes go, the seldomer it
+//! probes and the longer it waits before it believes that somebody is gone. Unlike memberlist we
+//! stretch suspicions too, not only the interval, as the paper has it.
+
+use std::time::Duration;
+
+/// The worst: intervals and suspicions nine times as long.
+const WORST: u8 = 8;
+
+/// 0 is well, 8 is the worst.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LocalHealth(u8);
+
+impl LocalHealth {
+    /// A probe was answered.
+    pub(crate) fn on_good(&mut self) {
+        self.0 = self.0.saturating_sub(1);
+    }
+
+    /// Something went wrong that may be this node's own fault.
+    pub(crate) fn on_bad(&mut self) {
+        self.0 = (self.0 + 1).min(WORST);
+    }
+
+    /// How bad it is.
+    pub(crate) const fn get(self) -> u8 {
+        self.0
+    }
+
+    /// `time`, stretched.
+    pub(crate) fn stretch(self, time: Duration) -> Duration {
+        time * (u32::from(self.0) + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_luck_stretches_up_to_ninefold_and_good_luck_undoes_it() {
+        let second = Duration::from_secs(1);
+        let mut health = LocalHealth::default();
+        assert_eq!(health.stretch(second), second);
+        for _ in 0..20 {
+            health.on_bad();
+        }
+        assert_eq!(health.stretch(second), second * 9);
+        for _ in 0..8 {
+            health.on_good();
+        }
+        assert_eq!((health.get(), health.stretch(second)), (0, second));
+    }
+}

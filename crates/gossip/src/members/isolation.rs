@@ -1,0 +1,154 @@
+//! The isolation guard: when half of those probed vanish at once, the fault is here.
+//!
+//! While the guard is up nobody is suspected and no suspicion ends. It comes down when most probes
+//! are answered again; or, since half of a network can really die, when some are answered and have
+//! been for a while. As long as nobody answers it stays up: a node without a network buries nobody.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use potluck_base::{Instant, PublicKey};
+
+/// Results that are this young count.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Members probed in the window without which nothing can be said. A guess: below, one death is half
+/// of the neighbours.
+const PROBED_MIN: usize = 5;
+/// Results kept.
+const RESULTS_MAX: usize = 64;
+/// So long after the guard went up, deaths are believed again if somebody answers.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// So long after that it does not go up again for failed probes: the deaths are being counted.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// What the guard did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It went up.
+    Up,
+    /// It came down.
+    Down,
+}
+
+/// The guard.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Isolation {
+    results: VecDeque<(Instant, PublicKey, bool)>,
+    up_since: Option<Instant>,
+    not_before: Instant,
+}
+
+impl Isolation {
+    /// Whether verdicts are frozen.
+    pub(crate) const fn is_up(&self) -> bool {
+        self.up_since.is_some()
+    }
+
+    /// A member answered a probe, or did not.
+    pub(crate) fn on_result(&mut self, now: Instant, who: PublicKey, good: bool) -> Option<Turn> {
+        // One result a member: the newest.
+        self.results.retain(|(_, other, _)| *other != who);
+        if self.results.len() == RESULTS_MAX {
+            self.results.pop_front();
+        }
+        self.results.push_back((now, who, good));
+        self.judge(now)
+    }
+
+    /// The machine slept, or its address changed.
+    pub(crate) fn on_disturbed(&mut self, now: Instant) -> Option<Turn> {
+        self.results.clear();
+        let was_up = self.up_since.replace(now).is_some();
+        (!was_up).then_some(Turn::Up)
+    }
+
+    /// Time passed.
+    pub(crate) fn judge(&mut self, now: Instant) -> Option<Turn> {
+        while self.results.front().is_some_and(|(at, ..)| now.since(*at) > WINDOW) {
+            self.results.pop_front();
+        }
+        let probed = self.results.len();
+        let good = self.results.iter().filter(|(_, _, good)| *good).count();
+        let Some(since) = self.up_since else {
+            let half_gone = probed >= PROBED_MIN && good * 2 <= probed;
+            if !half_gone || now < self.not_before {
+                return None;
+            }
+            self.up_since = Some(now);
+            return Some(Turn::Up);
+        };
+        let most_are_here = good > 0 && good * 2 > probed;
+        let some_are_here = good > 0 && now.since(since) >= PATIENCE;
+        if !most_are_here && !some_are_here {
+            return None;
+        }
+        self.up_since = None;
+        self.not_before = if most_are_here { now } else { now + PAUSE };
+        Some(Turn::Down)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    fn key(number: u8) -> PublicKey {
+        PublicKey::from_bytes([number; 32])
+    }
+
+    fn probe(guard: &mut Isolation, second: u64, results: &[bool]) -> Vec<Turn> {
+        results
+            .iter()
+            .enumerate()
+            .filter_map(|(index, good)| guard.on_result(at(second), key(index as u8), *good))
+            .collect()
+    }
+
+    #[test]
+    fn half_of_many_gone_at_once_is_my_own_fault() {
+        let mut guard = Isolation::default();
+        assert!(probe(&mut guard, 1, &[true, true, true, false, false]).is_empty());
+        assert_eq!(probe(&mut guard, 2, &[true, false, true, false, false]), [Turn::Up]);
+        assert_eq!(guard.on_result(at(3), key(1), true), Some(Turn::Down));
+    }
+
+    #[test]
+    fn a_few_members_cannot_raise_it() {
+        let mut guard = Isolation::default();
+        assert!(probe(&mut guard, 1, &[false, false, false, false]).is_empty());
+        assert!(!guard.is_up());
+    }
+
+    #[test]
+    fn a_mass_death_is_believed_when_survivors_keep_answering() {
+        let mut guard = Isolation::default();
+        assert_eq!(probe(&mut guard, 1, &[false; 5]), [Turn::Up]);
+        assert_eq!(probe(&mut guard, 9, &[true, false, false, false, false]), []);
+        assert_eq!(guard.judge(at(12)), Some(Turn::Down));
+        assert!(probe(&mut guard, 13, &[true, false, false, false, false]).is_empty());
+        assert!(!guard.is_up(), "the deaths are being counted");
+    }
+
+    #[test]
+    fn without_any_answer_it_stays_up_for_ever() {
+        let mut guard = Isolation::default();
+        probe(&mut guard, 1, &[false; 8]);
+        for hour in 0..48 {
+            assert_eq!(guard.judge(at(hour * 3600 + 20)), None);
+            assert!(guard.is_up());
+        }
+    }
+
+    #[test]
+    fn sleep_raises_it_until_somebody_answers() {
+        let mut guard = Isolation::default();
+        assert_eq!(guard.on_disturbed(at(600)), Some(Turn::Up));
+        assert_eq!(guard.on_result(at(601), key(1), false), None);
+        assert_eq!(guard.on_result(at(602), key(2), true), None);
+        assert_eq!(guard.on_result(at(602), key(3), true), Some(Turn::Down));
+    }
+}

@@ -1,0 +1,488 @@
+//! Records: this node's own word, the words of others, and what is told to all.
+//!
+//! A record is news only if it is younger than the one known. News that came from one node is told to
+//! all; what came over the tree everybody has. An own word is renewed only when something changed or
+//! somebody doubts this node, so the lists of an idle network are equal and comparing them is cheap.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::{Contact, Deadline, Instant, LruMap, PublicKey, TokenBucket};
+use potluck_wire::member::is_usable;
+use potluck_wire::{Announcement, Certificate, Claim, MemberRecord, MemberRequest, Vitals};
+
+use super::table::{Member, State, short_id};
+use super::{Errand, How, Members, ModeChoice, Output};
+use crate::view::{Change, MemberEvent, MemberView, Mode};
+
+/// What is to be told waits so long for company.
+const BATCH_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes of one announcement: with what signs and frames it, it fits in a datagram.
+const ANNOUNCEMENT_BYTES: usize = 760;
+/// Announcements at once; the rest waits for the next pause.
+const ANNOUNCEMENTS: usize = 4;
+/// Records and claims that wait at most. What is dropped is found by comparing lists.
+const RECORDS_MAX: usize = 512;
+const CLAIMS_MAX: usize = 64;
+/// Revocations that wait at most.
+const REVOCATIONS_MAX: usize = 256;
+/// Strangers whose records were asked for lately.
+const GREETED_MAX: usize = 1024;
+/// A stranger is asked again only after this.
+const GREET_PAUSE: Duration = Duration::from_secs(60);
+/// News from one node waits so long before it is told to all: its subject, or somebody else, will
+/// mostly have done so by then.
+const LATER: Duration = Duration::from_secs(2);
+/// And so much longer for each member, at random, so that of many who have the same news one tells.
+const LATER_SPREAD: Duration = Duration::from_millis(20);
+/// Bytes of a claim, with its frame.
+const CLAIM_BYTES: usize = 52;
+
+/// What waits to be told to all.
+#[derive(Debug)]
+pub(super) struct Rumours {
+    records: VecDeque<(PublicKey, Bytes)>,
+    /// News that is told unless somebody else does.
+    later: BTreeMap<(Instant, PublicKey), Bytes>,
+    claims: VecDeque<Claim>,
+    revocations: VecDeque<Bytes>,
+    flush_at: Option<Instant>,
+    greeted: LruMap<PublicKey, Instant>,
+    refutations: TokenBucket,
+}
+
+impl Default for Rumours {
+    fn default() -> Self {
+        Self {
+            records: VecDeque::new(),
+            later: BTreeMap::new(),
+            claims: VecDeque::new(),
+            revocations: VecDeque::new(),
+            flush_at: None,
+            greeted: LruMap::new(GREETED_MAX),
+            // Whoever doubts this node again and again must not make it shout without end.
+            refutations: TokenBucket::new(1, 5),
+        }
+    }
+}
+
+impl Rumours {
+    pub(super) fn len(&self) -> usize {
+        self.records.len() + self.later.len() + self.claims.len() + self.revocations.len()
+    }
+
+    /// Whether anything is to go out with the next announcement.
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.claims.is_empty() && self.revocations.is_empty()
+    }
+
+    /// News that is to be told at `at` unless somebody else has told it by then.
+    fn add_later(&mut self, at: Instant, key: PublicKey, record: Bytes) {
+        self.told(&key);
+        if self.later.len() < RECORDS_MAX {
+            self.later.insert((at, key), record);
+        }
+    }
+
+    /// Somebody told all of this member.
+    fn told(&mut self, key: &PublicKey) {
+        self.later.retain(|(_, other), _| other != key);
+    }
+
+    /// What nobody else has told in time.
+    fn ripen(&mut self, now: Instant) {
+        while let Some(first) = self.later.first_entry() {
+            let (at, key) = *first.key();
+            if at > now {
+                return;
+            }
+            let record = first.remove();
+            self.add_record(key, record);
+        }
+    }
+
+    pub(super) fn add_record(&mut self, key: PublicKey, record: Bytes) {
+        self.records.retain(|(other, _)| *other != key);
+        if self.records.len() < RECORDS_MAX {
+            self.records.push_back((key, record));
+        }
+    }
+
+    pub(super) fn add_claim(&mut self, claim: Claim) {
+        self.claims.retain(|other| other.subject != claim.subject);
+        if self.claims.len() < CLAIMS_MAX {
+            self.claims.push_back(claim);
+        }
+    }
+
+    pub(super) fn add_revocation(&mut self, revocation: Bytes) {
+        if self.revocations.len() < REVOCATIONS_MAX && !self.revocations.contains(&revocation) {
+            self.revocations.push_back(revocation);
+        }
+    }
+
+    pub(super) fn forget(&mut self, key: &PublicKey) {
+        self.told(key);
+        self.records.retain(|(other, _)| other != key);
+        self.claims.retain(|claim| claim.subject != *key);
+    }
+
+    /// Something waits: when it is to go out. Armed by whoever handles the input, at its time.
+    fn arm(&mut self, now: Instant) {
+        if self.flush_at.is_none() && !self.is_empty() {
+            self.flush_at = Some(now + BATCH_PAUSE);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        let later = self.later.first_key_value().map(|((at, _), _)| *at);
+        Deadline::earliest([
+            self.flush_at.map(|at| Deadline::new(at, "announce")),
+            later.map(|at| Deadline::new(at, "news")),
+        ])
+    }
+
+    /// As much as fits into one announcement.
+    fn take(&mut self) -> Option<Announcement> {
+        let mut announcement = Announcement::default();
+        let mut room = ANNOUNCEMENT_BYTES;
+        while room >= CLAIM_BYTES
+            && announcement.claims.len() < potluck_wire::limits::CLAIMS_MAX
+            && let Some(claim) = self.claims.pop_front()
+        {
+            room -= CLAIM_BYTES;
+            announcement.claims.push(claim);
+        }
+        // The first always fits: a record alone may be longer, and is sent as a larger message.
+        while self.revocations.front().is_some_and(|bytes| bytes.len() + 3 <= room) {
+            let Some(bytes) = self.revocations.pop_front() else { break };
+            room -= bytes.len() + 3;
+            announcement.revocations.push(bytes);
+        }
+        let empty = |announcement: &Announcement| {
+            announcement.claims.is_empty()
+                && announcement.records.is_empty()
+                && announcement.revocations.is_empty()
+        };
+        while let Some((_, bytes)) = self.records.front() {
+            let needed = bytes.len() + 3;
+            if needed > room && !empty(&announcement) {
+                break;
+            }
+            room = room.saturating_sub(needed);
+            let Some((_, bytes)) = self.records.pop_front() else { break };
+            announcement.records.push(bytes);
+        }
+        (!empty(&announcement)).then_some(announcement)
+    }
+}
+
+/// A member as shown.
+pub(super) fn view_of(member: &Member) -> MemberView {
+    let record = MemberRecord::read(&member.record).ok();
+    MemberView {
+        peer: member.peer,
+        state: member.state.shown(),
+        incarnation: member.vitals.incarnation,
+        labels: record.map(|record| record.labels).unwrap_or_default(),
+    }
+}
+
+impl Members {
+    /// Tells all what waits, if it is time.
+    pub(super) fn announce_due(&mut self, now: Instant) {
+        self.rumours.ripen(now);
+        if self.rumours.flush_at.is_some_and(|at| at <= now) {
+            self.flush(now);
+        }
+    }
+
+    fn flush(&mut self, now: Instant) {
+        self.rumours.flush_at = None;
+        for _ in 0..ANNOUNCEMENTS {
+            let Some(announcement) = self.rumours.take() else { return };
+            self.stats.announcements += 1;
+            self.outbox.push_back(Output::Announce(announcement.to_bytes()));
+        }
+        self.rumours.arm(now);
+    }
+
+    /// Arms the next announcement for what was added while an input was handled.
+    pub(super) fn arm_rumours(&mut self, now: Instant) {
+        self.rumours.arm(now);
+    }
+
+    /// A new word of this node, to all.
+    pub(super) fn speak_up(&mut self, now: Instant) {
+        self.me.vitals.beat = self.me.vitals.beat.saturating_add(1);
+        self.my_record = self.me.sign(&self.identity, &self.network);
+        self.tell_mine(now);
+    }
+
+    /// This node's word to all: over the tree, and to those who watch it.
+    pub(super) fn tell_mine(&mut self, now: Instant) {
+        if self.me.client {
+            return;
+        }
+        let key = self.me.contact.public_key;
+        self.rumours.add_record(key, self.my_record.clone());
+        self.rumours.arm(now);
+        let direct = if self.mode == Mode::Open || self.me.left { 64 } else { 0 };
+        let watchers: Vec<Contact> = self
+            .neighbours
+            .iter()
+            .chain(&self.siblings)
+            .filter_map(|key| self.table.get(key))
+            .filter(|member| member.is_here())
+            .map(|member| member.peer.contact)
+            .take(direct)
+            .collect();
+        for contact in watchers {
+            self.tell_records(contact, vec![self.my_record.clone()]);
+        }
+    }
+
+    pub(super) fn tell_records(&mut self, to: Contact, records: Vec<Bytes>) {
+        let request = MemberRequest::Tell { records };
+        self.ask(to, request, Errand::Tell, How::tries(2));
+    }
+
+    /// Somebody doubts this node's last word: it speaks again. A doubt about another word is stale,
+    /// or invented.
+    pub(super) fn on_doubted_myself(&mut self, now: Instant, claim: Claim) {
+        if claim.vitals != self.me.vitals || self.leaving {
+            self.stats.doubts_dropped += 1;
+            return;
+        }
+        if self.rumours.refutations.take(now, 1) {
+            self.stats.self_refuted += 1;
+            self.health.on_bad();
+            self.speak_up(now);
+        }
+    }
+
+    /// Says good-bye: the last word of this incarnation.
+    pub(super) fn leave(&mut self, now: Instant) {
+        self.leaving = true;
+        self.me.left = true;
+        self.speak_up(now);
+        self.flush(now);
+    }
+
+    /// What somebody told all members.
+    pub(super) fn on_announced(&mut self, now: Instant, from: PublicKey, payload: &[u8]) {
+        let Ok(announcement) = Announcement::from_bytes(payload) else {
+            self.stats.records_bad += 1;
+            return;
+        };
+        for record in announcement.records {
+            self.take_record(now, &record, false);
+            if let Ok(read) = MemberRecord::read(&record) {
+                self.rumours.told(&read.contact.public_key);
+            }
+        }
+        for claim in announcement.claims {
+            self.on_doubt(now, from, claim);
+        }
+        if !announcement.revocations.is_empty() {
+            self.outbox.push_back(Output::Revocations(announcement.revocations));
+        }
+    }
+
+    /// A revocation that is to be told to all.
+    pub fn spread_revocation(&mut self, now: Instant, revocation: Bytes) {
+        self.rumours.add_revocation(revocation);
+        self.rumours.arm(now);
+    }
+
+    /// Takes a record in; `pass_on` if not everybody has got it. False if it is bad.
+    pub(super) fn take_record(&mut self, now: Instant, bytes: &Bytes, pass_on: bool) -> bool {
+        let Ok(record) = MemberRecord::read(bytes) else {
+            self.stats.records_bad += 1;
+            return false;
+        };
+        let key = record.contact.public_key;
+        if key == self.me.contact.public_key {
+            return self.on_own_record(now, &record, bytes);
+        }
+        let known = self.table.get(&key);
+        if known.is_some_and(|known| known.vitals >= record.vitals && !known.record.is_empty()) {
+            self.stats.records_stale += 1;
+            return true;
+        }
+        let good = is_usable(&record.contact.address)
+            && !record.client
+            && self.certificate_holds(&record)
+            && (!self.config.verify || record.verify(bytes, &self.network).is_ok());
+        if !good {
+            self.stats.records_bad += 1;
+            return false;
+        }
+        if known.is_none() && self.mode == Mode::Open && !self.is_watched_key(&key) {
+            // Not this node's business, but perhaps a link some day.
+            self.outbox.push_back(Output::Candidates(vec![record.contact]));
+            return true;
+        }
+        self.stats.records += 1;
+        let news = self.apply_record(now, record, bytes.clone());
+        if news && pass_on && self.mode == Mode::Fleet {
+            let spread = LATER_SPREAD * self.table.here() as u32;
+            let pause = LATER + spread.mul_f64(self.rng.fraction());
+            self.rumours.add_later(now + pause, key, bytes.clone());
+        }
+        true
+    }
+
+    fn is_watched_key(&self, key: &PublicKey) -> bool {
+        self.neighbours.contains(key) || self.siblings.contains(key)
+    }
+
+    /// Whether a record's subject was let in. Outside `invite` networks everybody is.
+    fn certificate_holds(&self, record: &MemberRecord) -> bool {
+        let Some(authority) = &self.authority else { return true };
+        let Some(bytes) = &record.certificate else { return false };
+        let Ok(certificate) = Certificate::read(bytes, authority, &self.network) else {
+            return false;
+        };
+        let subject = record.contact.public_key;
+        let expired = self.wall.is_some_and(|now| certificate.expires <= now);
+        let revoked = self.revoked.get(&subject).is_some_and(|at| certificate.issued <= *at);
+        certificate.subject == subject && !expired && !revoked
+    }
+
+    /// A record of this node that is younger than its own word is of an earlier run under a clock
+    /// that was ahead: what it says now must be younger still.
+    fn on_own_record(&mut self, now: Instant, record: &MemberRecord, bytes: &Bytes) -> bool {
+        if record.vitals <= self.me.vitals {
+            return true;
+        }
+        if record.verify(bytes, &self.network).is_err() {
+            self.stats.records_bad += 1;
+            return false;
+        }
+        self.me.vitals = Vitals { incarnation: record.vitals.incarnation + 1, beat: 0 };
+        self.speak_up(now);
+        true
+    }
+
+    /// Enters a good and younger record. False if there was no room.
+    fn apply_record(&mut self, now: Instant, record: MemberRecord, bytes: Bytes) -> bool {
+        let key = record.contact.public_key;
+        let Some(member) = self.table.get_mut(&key) else {
+            return self.enter(now, &record, bytes);
+        };
+        let restarted = record.vitals.incarnation > member.vitals.incarnation;
+        member.record = bytes;
+        member.vitals = record.vitals;
+        member.peer.contact.address = record.contact.address;
+        let held = now < member.held_until();
+        match (&member.state, record.left) {
+            (State::Alive | State::Suspect(_), true) => self.on_left(now, &key),
+            (State::Suspect(_), false) => self.refuted(now, &key),
+            (State::Left, false) if restarted => self.revive(now, &key),
+            (State::Dead, false) if !held => self.revive(now, &key),
+            (State::Dead, true) => self.table.set_state(now, &key, State::Left),
+            (State::Alive | State::Left, _) | (State::Dead, false) => {}
+        }
+        true
+    }
+
+    fn enter(&mut self, now: Instant, record: &MemberRecord, bytes: Bytes) -> bool {
+        let peer = record.contact.in_network(&self.network);
+        let member = Member {
+            peer,
+            record: bytes,
+            vitals: record.vitals,
+            state: if record.left { State::Left } else { State::Alive },
+            since: now,
+            heard: now,
+            hurried: Instant::ZERO,
+            near: None,
+            through_others: false,
+            doubters: Vec::new(),
+            flaps: 0,
+        };
+        if !self.table.insert(member) {
+            self.stats.records_refused += 1;
+            return false;
+        }
+        if !record.left {
+            let change = Change::Joined;
+            self.outbox.push_back(Output::Event(MemberEvent { peer, change }));
+            self.outbox.push_back(Output::Candidates(vec![record.contact]));
+        }
+        true
+    }
+
+    /// A member named its last word itself.
+    pub(super) fn on_word(&mut self, now: Instant, key: &PublicKey, word: Vitals) {
+        let Some(member) = self.table.get(key) else { return };
+        let (contact, known, record) = (member.peer.contact, member.vitals, member.record.clone());
+        if word > known || record.is_empty() {
+            self.greet(now, contact);
+        } else if word < known && !record.is_empty() {
+            // It lost its own last word; it is to say a younger one.
+            self.tell_records(contact, vec![record]);
+        }
+    }
+
+    /// A node has been proved, known or not: strangers are asked for their record and told of this
+    /// node, which also joins two halves that did not know of each other.
+    pub(super) fn on_proven(&mut self, now: Instant, contact: Contact) {
+        self.on_heard(now, contact);
+        let key = contact.public_key;
+        if key == self.me.contact.public_key || !is_usable(&contact.address) {
+            return;
+        }
+        if self.table.get(&key).is_some_and(|member| !member.record.is_empty()) {
+            return;
+        }
+        self.outbox.push_back(Output::Candidates(vec![contact]));
+        let wanted = self.mode == Mode::Fleet || self.is_watched_key(&key);
+        if !wanted {
+            return;
+        }
+        if self.mode == Mode::Fleet && self.table.here() == 0 {
+            self.comparing.page_from(contact);
+        }
+        self.greet(now, contact);
+    }
+
+    /// Asks a node for its own record and gives it this one's.
+    fn greet(&mut self, now: Instant, contact: Contact) {
+        let key = contact.public_key;
+        let lately = self.rumours.greeted.peek(&key);
+        if lately.is_some_and(|at| now.since(*at) < GREET_PAUSE) {
+            return;
+        }
+        let request = MemberRequest::Load { members: vec![short_id(&key)] };
+        if self.ask(contact, request, Errand::Load(contact), How::tries(2)).is_none() {
+            return;
+        }
+        self.rumours.greeted.insert(key, now);
+        if !self.me.client {
+            self.tell_records(contact, vec![self.my_record.clone()]);
+        }
+    }
+
+    /// The network is about so large: the full list, or bounded views.
+    pub(super) fn on_network_size(&mut self, size: u64) {
+        if self.config.mode != ModeChoice::Auto {
+            return;
+        }
+        let max = self.config.fleet_max as u64;
+        let mode = match self.mode {
+            Mode::Fleet if size > max => Mode::Open,
+            Mode::Open if size < max * 2 / 3 => Mode::Fleet,
+            mode => mode,
+        };
+        if mode != self.mode {
+            self.mode = mode;
+            let fleet = mode == Mode::Fleet;
+            let room = if fleet { self.config.fleet_max } else { self.config.open_max };
+            self.table.set_room(room);
+            self.outbox.push_back(Output::Mode(mode));
+        }
+    }
+}

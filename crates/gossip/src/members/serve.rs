@@ -1,0 +1,139 @@
+//! Answering others. Each kind of question has a price, and each peer an income: who asks too much is
+//! told to come later, before anything is signed, checked or looked up.
+
+use potluck_base::{Contact, Instant, PublicKey, TokenBucket};
+use potluck_wire::{Claim, MemberRequest, MemberResponse, Proof, Refusal, Response};
+
+use super::{Errand, How, Members, Output, ServeId};
+
+/// Income of a peer: a probe costs 1. A healthy peer sends about one probe a second.
+const INCOME: u32 = 20;
+/// Savings of a peer: what a newcomer that pages through a list spends at once.
+const SAVINGS: u32 = 200;
+/// The price of a record that is bad: whoever sends such is soon not heard any more.
+const BAD_RECORD: u32 = 20;
+
+fn price(request: &MemberRequest) -> u32 {
+    match request {
+        MemberRequest::Probe { .. } => 1,
+        MemberRequest::ProbeFor { .. } | MemberRequest::Prove { .. } => 4,
+        MemberRequest::Doubt { claims } => 2 + claims.len() as u32,
+        MemberRequest::Tell { records } => 1 + records.len() as u32 / 4,
+        MemberRequest::Load { .. } => 4,
+        MemberRequest::Compare { .. } | MemberRequest::Page { .. } => 8,
+    }
+}
+
+impl Members {
+    /// Another node asks.
+    pub(super) fn on_asked(
+        &mut self,
+        now: Instant,
+        serve: ServeId,
+        from: Contact,
+        request: MemberRequest,
+        budget: usize,
+    ) {
+        self.stats.asked += 1;
+        if !self.charge(now, &from.public_key, price(&request)) {
+            self.stats.over_rate += 1;
+            let response = Response::Refused { reason: Refusal::Busy };
+            return self.outbox.push_back(Output::Answer { serve, response });
+        }
+        if let Some(response) = self.answer_to(now, serve, from, request, budget) {
+            self.outbox.push_back(Output::Answer { serve, response });
+        }
+    }
+
+    fn charge(&mut self, now: Instant, peer: &PublicKey, tokens: u32) -> bool {
+        if let Some(bucket) = self.rates.get_mut(peer) {
+            return bucket.take(now, tokens);
+        }
+        let mut bucket = TokenBucket::new(INCOME, SAVINGS);
+        let paid = bucket.take(now, tokens);
+        self.rates.insert(*peer, bucket);
+        paid
+    }
+
+    /// The answer; `None` if it comes later.
+    fn answer_to(
+        &mut self,
+        now: Instant,
+        serve: ServeId,
+        from: Contact,
+        request: MemberRequest,
+        budget: usize,
+    ) -> Option<Response> {
+        match request {
+            MemberRequest::Probe { mine, doubted } => {
+                self.on_word(now, &from.public_key, mine);
+                if let Some(vitals) = doubted {
+                    let subject = self.me.contact.public_key;
+                    self.on_doubted_myself(now, Claim { subject, vitals });
+                }
+                let mine = self.me.vitals;
+                Some(Response::Member(MemberResponse::Alive { mine }))
+            }
+            MemberRequest::ProbeFor { subject, nonce } => self.help(serve, from, subject, nonce),
+            MemberRequest::Prove { asker, nonce } => Some(self.prove(&asker, nonce)),
+            MemberRequest::Doubt { claims } => {
+                for claim in claims {
+                    self.on_doubt(now, from.public_key, claim);
+                }
+                Some(Response::Taken)
+            }
+            MemberRequest::Tell { records } => {
+                for record in &records {
+                    let good = self.take_record(now, record, true);
+                    if !good && !self.charge(now, &from.public_key, BAD_RECORD) {
+                        break;
+                    }
+                }
+                Some(Response::Taken)
+            }
+            MemberRequest::Compare { digests } => {
+                let refused = Response::Refused { reason: Refusal::Unsupported };
+                Some(self.differing(&digests, budget).unwrap_or(refused))
+            }
+            MemberRequest::Load { members } => Some(self.load(&members, budget)),
+            MemberRequest::Page { after } => Some(self.page_behind(&after, budget)),
+        }
+    }
+
+    fn prove(&self, asker: &PublicKey, nonce: u64) -> Response {
+        let proof = Proof::sign(&self.identity, &self.network, asker, nonce, self.me.vitals);
+        let Proof { vitals, signature } = proof;
+        Response::Member(MemberResponse::Proof { vitals, signature })
+    }
+
+    /// Tries a member for another. Only members known here, at the address known here: nobody can
+    /// point this node at an address of his choice.
+    fn help(
+        &mut self,
+        serve: ServeId,
+        from: Contact,
+        subject: Contact,
+        nonce: u64,
+    ) -> Option<Response> {
+        let not_reached = Some(Response::Refused { reason: Refusal::NotReached });
+        if subject.public_key == self.me.contact.public_key {
+            return Some(self.prove(&from.public_key, nonce));
+        }
+        let known = self.table.get(&subject.public_key).filter(|member| member.is_here());
+        let Some(to) = known.map(|member| member.peer.contact) else { return not_reached };
+        let request = MemberRequest::Prove { asker: from.public_key, nonce };
+        match self.ask(to, request, Errand::Prove { serve }, How::tries(1)) {
+            Some(_) => None,
+            None => not_reached,
+        }
+    }
+
+    /// The member that was tried for another answered, or did not.
+    pub(super) fn on_proved(&mut self, serve: ServeId, response: Option<Response>) {
+        let response = match response {
+            Some(proof @ Response::Member(MemberResponse::Proof { .. })) => proof,
+            _ => Response::Refused { reason: Refusal::NotReached },
+        };
+        self.outbox.push_back(Output::Answer { serve, response });
+    }
+}

@@ -1,0 +1,100 @@
+//! One suspicion: how long a member has to be heard.
+//!
+//! The time shrinks with each member that could not reach the suspect either, as Lifeguard has it:
+//! `max - (max - min) * ln(c + 1) / ln(k + 1)`. It never goes below the minimum, whatever anybody
+//! claims: others can make this node decide sooner, not what it decides.
+
+use std::time::Duration;
+
+use potluck_base::{Instant, PublicKey};
+
+/// Others whose word shortens a suspicion; further ones change nothing.
+pub(crate) const CONFIRMATIONS: usize = 3;
+
+/// A suspicion.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Suspicion {
+    began: Instant,
+    min: Duration,
+    max: Duration,
+    /// How many could confirm at most.
+    wanted: usize,
+    confirmed: Vec<PublicKey>,
+}
+
+impl Suspicion {
+    /// A suspicion that began now. `others` is how many members there are to confirm it.
+    pub(crate) fn new(began: Instant, min: Duration, factor: u32, others: usize) -> Self {
+        let wanted = others.min(CONFIRMATIONS);
+        Self { began, min, max: min * factor.max(1), wanted, confirmed: Vec::new() }
+    }
+
+    /// Somebody could not reach it either. Says whether that was news.
+    pub(crate) fn confirm(&mut self, from: PublicKey) -> bool {
+        if self.confirmed.len() >= self.wanted || self.confirmed.contains(&from) {
+            return false;
+        }
+        self.confirmed.push(from);
+        true
+    }
+
+    /// When it began.
+    pub(crate) const fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// When it ends.
+    pub(crate) fn ends(&self) -> Instant {
+        if self.wanted == 0 {
+            return self.began + self.min;
+        }
+        let share = ((self.confirmed.len() + 1) as f64).ln() / ((self.wanted + 1) as f64).ln();
+        self.began + (self.max - (self.max - self.min).mul_f64(share.min(1.0)))
+    }
+
+    /// Begins anew: the time so far proves nothing, since this node was cut off.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        self.began = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIN: Duration = Duration::from_secs(5);
+
+    fn key(number: u8) -> PublicKey {
+        PublicKey::from_bytes([number; 32])
+    }
+
+    #[test]
+    fn each_confirmation_shortens_it_down_to_the_minimum_and_none_below() {
+        let mut suspicion = Suspicion::new(Instant::ZERO, MIN, 6, 50);
+        let mut last = suspicion.ends();
+        assert_eq!(last, Instant::ZERO + MIN * 6);
+        for number in 1..=3 {
+            assert!(suspicion.confirm(key(number)));
+            assert!(suspicion.ends() < last);
+            last = suspicion.ends();
+        }
+        assert_eq!(last, Instant::ZERO + MIN);
+        assert!(!suspicion.confirm(key(9)), "a fourth is no news");
+        assert_eq!(suspicion.ends(), last);
+    }
+
+    #[test]
+    fn one_voice_counts_once() {
+        let mut suspicion = Suspicion::new(Instant::ZERO, MIN, 6, 50);
+        assert!(suspicion.confirm(key(1)));
+        let ends = suspicion.ends();
+        assert!(!suspicion.confirm(key(1)));
+        assert_eq!(suspicion.ends(), ends);
+    }
+
+    #[test]
+    fn where_nobody_can_confirm_the_minimum_holds() {
+        let suspicion = Suspicion::new(Instant::ZERO, MIN, 6, 0);
+        assert_eq!(suspicion.ends(), Instant::ZERO + MIN);
+    }
+}

@@ -1,0 +1,242 @@
+//! The members this node knows, and what it thinks of each.
+//!
+//! **Invariants:** at most [`Table::new`]'s number of members and of dead and left ones; a record is
+//! replaced only by a younger one of the same subject; of two states the caller decides, never a
+//! record's arrival alone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::{Instant, Peer, PublicKey};
+use potluck_wire::Vitals;
+
+use super::suspicion::Suspicion;
+use crate::view::MemberState;
+
+/// What this node thinks of a member.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum State {
+    Alive,
+    Suspect(Box<Suspicion>),
+    Dead,
+    Left,
+}
+
+impl State {
+    /// As shown.
+    pub(crate) const fn shown(&self) -> MemberState {
+        match self {
+            Self::Alive => MemberState::Alive,
+            Self::Suspect(_) => MemberState::Suspect,
+            Self::Dead => MemberState::Dead,
+            Self::Left => MemberState::Left,
+        }
+    }
+}
+
+/// Somebody who could not reach a member, and when it said so.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Doubter {
+    pub(crate) who: PublicKey,
+    pub(crate) at: Instant,
+}
+
+/// One member.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    /// Its id, key, and the address it was last proved at.
+    pub(crate) peer: Peer,
+    /// Its own word, as signed; empty if only its traffic is known.
+    pub(crate) record: Bytes,
+    /// How young that is.
+    pub(crate) vitals: Vitals,
+    pub(crate) state: State,
+    /// When it came into this state.
+    pub(crate) since: Instant,
+    /// When it was last heard.
+    pub(crate) heard: Instant,
+    /// When a claim last made this node probe it.
+    pub(crate) hurried: Instant,
+    /// Whether its last round trip was short, if there was one.
+    pub(crate) near: Option<bool>,
+    /// Whether only others could reach it last time: then they are asked before every verdict.
+    pub(crate) through_others: bool,
+    /// Who doubted it lately.
+    pub(crate) doubters: Vec<Doubter>,
+    /// How often it died lately: who comes and goes is believed ever more slowly.
+    pub(crate) flaps: u8,
+}
+
+impl Member {
+    /// Whether it is taken to be there.
+    pub(crate) const fn is_here(&self) -> bool {
+        matches!(self.state, State::Alive | State::Suspect(_))
+    }
+
+    /// Until when a member that died is not believed to be back: at once after its first death, then
+    /// one minute, doubled each time, ten at most.
+    pub(crate) fn held_until(&self) -> Instant {
+        match self.flaps {
+            0 | 1 => self.since,
+            flaps => {
+                let minutes = 1u64 << u32::from(flaps - 2).min(4);
+                self.since + Duration::from_secs(60 * minutes.min(10))
+            }
+        }
+    }
+}
+
+/// The members.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    members: BTreeMap<PublicKey, Member>,
+    here_max: usize,
+    gone_max: usize,
+    /// The dead and left, in the order in which they went; entries of those who returned are stale.
+    gone: VecDeque<(Instant, PublicKey)>,
+    counts: [usize; 4],
+}
+
+const fn slot(state: &State) -> usize {
+    match state {
+        State::Alive => 0,
+        State::Suspect(_) => 1,
+        State::Dead => 2,
+        State::Left => 3,
+    }
+}
+
+impl Table {
+    /// Room for so many that are here and so many that are gone.
+    pub(crate) const fn new(here_max: usize, gone_max: usize) -> Self {
+        Self { members: BTreeMap::new(), here_max, gone_max, gone: VecDeque::new(), counts: [0; 4] }
+    }
+
+    pub(crate) fn get(&self, key: &PublicKey) -> Option<&Member> {
+        self.members.get(key)
+    }
+
+    /// For all but the state, which [`Table::set_state`] changes.
+    pub(crate) fn get_mut(&mut self, key: &PublicKey) -> Option<&mut Member> {
+        self.members.get_mut(key)
+    }
+
+    /// All, in the order of keys.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    /// All behind a key, in the order of keys.
+    pub(crate) fn behind(&self, key: &PublicKey) -> impl Iterator<Item = &Member> {
+        use std::ops::Bound;
+        self.members.range((Bound::Excluded(*key), Bound::Unbounded)).map(|(_, member)| member)
+    }
+
+    /// Those with this short id: usually one.
+    pub(crate) fn with_short_id(&self, short: u64) -> Option<&Member> {
+        let mut first = [0; 32];
+        first[..8].copy_from_slice(&short.to_be_bytes());
+        let member = self.members.range(PublicKey::from_bytes(first)..).next()?.1;
+        (short_id(&member.peer.contact.public_key) == short).then_some(member)
+    }
+
+    /// Alive, suspect, dead, left.
+    pub(crate) const fn counts(&self) -> [usize; 4] {
+        self.counts
+    }
+
+    /// How many are here, in this node's judgement.
+    pub(crate) const fn here(&self) -> usize {
+        self.counts[0] + self.counts[1]
+    }
+
+    /// Changes how many may be here; nobody is dropped.
+    pub(crate) const fn set_room(&mut self, here_max: usize) {
+        self.here_max = here_max;
+    }
+
+    /// Whether another one has room.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.here() < self.here_max
+    }
+
+    /// Puts a new member in; false if there is no room.
+    pub(crate) fn insert(&mut self, member: Member) -> bool {
+        let key = member.peer.contact.public_key;
+        if member.is_here() && !self.has_room() {
+            return false;
+        }
+        self.counts[slot(&member.state)] += 1;
+        let gone = !member.is_here();
+        let since = member.since;
+        if let Some(old) = self.members.insert(key, member) {
+            self.counts[slot(&old.state)] -= 1;
+        }
+        if gone {
+            self.gone.push_back((since, key));
+            self.forget_surplus();
+        }
+        true
+    }
+
+    /// Changes what is thought of a member.
+    pub(crate) fn set_state(&mut self, now: Instant, key: &PublicKey, state: State) {
+        let Some(member) = self.members.get_mut(key) else { return };
+        self.counts[slot(&member.state)] -= 1;
+        self.counts[slot(&state)] += 1;
+        member.state = state;
+        member.since = now;
+        if !member.is_here() {
+            self.gone.push_back((now, *key));
+            self.forget_surplus();
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: &PublicKey) {
+        if let Some(member) = self.members.remove(key) {
+            self.counts[slot(&member.state)] -= 1;
+        }
+    }
+
+    /// Forgets who has been gone for longer than `keep`.
+    pub(crate) fn forget_old(&mut self, now: Instant, keep: Duration) {
+        while let Some((at, key)) = self.gone.front().copied() {
+            let current = self.is_gone_since(&key, at);
+            if current && now.since(at) <= keep {
+                return;
+            }
+            self.gone.pop_front();
+            if current {
+                self.remove(&key);
+            }
+        }
+    }
+
+    fn forget_surplus(&mut self) {
+        while self.counts[2] + self.counts[3] > self.gone_max {
+            let Some((at, key)) = self.gone.pop_front() else { return };
+            if self.is_gone_since(&key, at) {
+                self.remove(&key);
+            }
+        }
+        // Stale entries are bounded by this, whatever comes and goes.
+        while self.gone.len() > 4 * self.gone_max {
+            let Some((at, key)) = self.gone.pop_front() else { return };
+            if self.is_gone_since(&key, at) {
+                self.gone.push_back((at, key));
+                return;
+            }
+        }
+    }
+
+    fn is_gone_since(&self, key: &PublicKey, at: Instant) -> bool {
+        self.members.get(key).is_some_and(|member| !member.is_here() && member.since == at)
+    }
+}
+
+/// The first eight bytes of a key.
+pub(crate) fn short_id(key: &PublicKey) -> u64 {
+    let bytes = key.as_bytes();
+    u64::from_be_bytes(std::array::from_fn(|index| bytes[index]))
+}

@@ -1,0 +1,264 @@
+//! Members among each other.
+
+mod town;
+
+use std::time::Duration;
+
+use potluck_base::Identity;
+use potluck_wire::{Announcement, Claim, Proof};
+
+use super::*;
+use crate::view::{Change, MemberState};
+use town::Town;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn newcomers_learn_the_whole_list_and_all_learn_of_them() {
+    let town = Town::of(40);
+    for seat in &town.seats {
+        let view = seat.members.view();
+        assert_eq!(view.members.len(), 40);
+        assert!(view.members.iter().all(|member| member.state == MemberState::Alive));
+    }
+    assert_eq!(town.count(Change::Suspected), 0);
+}
+
+#[test]
+fn a_crash_is_known_to_all_within_seconds_and_nobody_else_is_suspected() {
+    let mut town = Town::of(40);
+    town.kill(7);
+    let took = town
+        .run_until(20 * SECOND, |town| town.who_think(7, MemberState::Dead) == 39)
+        .expect("all know it");
+    assert!(took < 6 * SECOND, "{took:?}");
+    assert_eq!(town.count(Change::Suspected), 39);
+    assert_eq!(town.count(Change::Died), 39);
+}
+
+#[test]
+fn lossy_links_evict_nobody() {
+    let mut town = Town::of(40);
+    town.loss = 0.1;
+    town.run(600 * SECOND);
+    assert_eq!(town.count(Change::Died), 0);
+}
+
+#[test]
+fn a_good_bye_is_final_for_its_incarnation() {
+    let mut town = Town::of(20);
+    let stale = town.seats[3].members.my_record.clone();
+    town.feed(3, Input::Leave);
+    town.run(SECOND);
+    town.kill(3);
+    assert_eq!(town.who_think(3, MemberState::Left), 19);
+    let again = Announcement { records: vec![stale], ..Announcement::default() };
+    let from = town.key(5);
+    town.feed(8, Input::Announced { from, payload: again.to_bytes() });
+    town.run(30 * SECOND);
+    assert_eq!(town.who_think(3, MemberState::Left), 19);
+    town.restart(3, (1 << 20) + 1);
+    town.run(5 * SECOND);
+    assert_eq!(town.who_think(3, MemberState::Alive), 19);
+}
+
+#[test]
+fn doubts_about_other_words_than_the_last_are_nothing() {
+    let mut town = Town::of(10);
+    let before = town.seats[4].members.me.vitals;
+    let from = town.key(9);
+    for (incarnation, beat) in [(0, 0), (before.incarnation, before.beat + 1), (u64::MAX, u32::MAX)]
+    {
+        let claim = Claim { subject: town.key(4), vitals: Vitals { incarnation, beat } };
+        let payload = Announcement { claims: vec![claim], ..Announcement::default() }.to_bytes();
+        for at in 0..10 {
+            town.feed(at, Input::Announced { from, payload: payload.clone() });
+        }
+    }
+    town.run(10 * SECOND);
+    assert_eq!(town.seats[4].members.me.vitals, before, "nobody can push an incarnation");
+    assert_eq!(town.count(Change::Suspected), 0);
+}
+
+#[test]
+fn any_number_of_doubts_by_many_liars_evicts_nobody() {
+    let mut town = Town::of(30);
+    for round in 0..200 {
+        let vitals = town.seats[4].members.me.vitals;
+        let claim = Claim { subject: town.key(4), vitals };
+        let payload = Announcement { claims: vec![claim], ..Announcement::default() }.to_bytes();
+        for at in 0..30 {
+            let from = Identity::from_seed([100 + (round % 20) as u8; 32]).public_key();
+            town.feed(at, Input::Announced { from, payload: payload.clone() });
+        }
+        town.run(SECOND / 4);
+    }
+    assert_eq!(town.count(Change::Died), 0);
+    assert_eq!(town.count(Change::Suspected), 0);
+    let beat = town.seats[4].members.me.vitals.beat;
+    assert!(beat < 70, "{beat} new words for 200 doubts in 50 seconds");
+}
+
+#[test]
+fn a_member_that_some_cannot_reach_is_proved_by_others() {
+    let mut town = Town::of(20);
+    // Seat 2 cannot reach seat 5, nor is it heard from there.
+    town.cuts = vec![(2, 5), (5, 2)];
+    town.run(300 * SECOND);
+    assert_eq!(town.count(Change::Died), 0);
+    assert!(town.seats[2].members.stats().probes_helped > 0);
+}
+
+#[test]
+fn a_proof_holds_for_its_subject_asker_and_nonce_only() {
+    let network = potluck_base::NetworkId::new("a", potluck_base::Admission::Lab, None);
+    let (subject, asker) = (Identity::from_seed([1; 32]), Identity::from_seed([2; 32]));
+    let vitals = Vitals { incarnation: 3, beat: 4 };
+    let proof = Proof::sign(&subject, &network, &asker.public_key(), 9, vitals);
+    let holds = |subject: &Identity, asker: &Identity, nonce| {
+        proof.verify(&subject.public_key(), &network, &asker.public_key(), nonce)
+    };
+    assert!(holds(&subject, &asker, 9));
+    assert!(!holds(&subject, &asker, 10));
+    assert!(!holds(&subject, &subject, 9));
+    assert!(!holds(&asker, &asker, 9));
+}
+
+#[test]
+fn a_node_that_stood_still_buries_nobody_and_comes_back() {
+    let mut town = Town::of(30);
+    town.pause(6);
+    town.run(30 * SECOND);
+    assert_eq!(town.who_think(6, MemberState::Dead), 29);
+    let before = town.count(Change::Died);
+    town.resume(6);
+    let back = town.run_until(20 * SECOND, |town| town.who_think(6, MemberState::Alive) == 29);
+    assert!(back.is_some_and(|took| took < 8 * SECOND), "{back:?}");
+    town.run(60 * SECOND);
+    assert_eq!(town.count(Change::Died), before, "it buried nobody");
+    assert_eq!(town.who_think(6, MemberState::Alive), 29);
+}
+
+#[test]
+fn a_node_without_a_network_buries_nobody() {
+    let mut town = Town::of(20);
+    town.cuts = (1..20).flat_map(|other| [(0, other), (other, 0)]).collect();
+    town.run(600 * SECOND);
+    let died = town.seats[0].events.iter().filter(|(_, event)| event.change == Change::Died);
+    assert_eq!(died.count(), 0);
+    assert!(town.seats[0].members.is_isolated());
+    assert_eq!(town.who_think(0, MemberState::Dead), 19, "the others know that it is gone");
+    town.cuts.clear();
+    let healed = town.run_until(120 * SECOND, |town| {
+        town.who_think(0, MemberState::Alive) == 19 && !town.seats[0].members.is_isolated()
+    });
+    assert!(healed.is_some(), "it comes back");
+}
+
+#[test]
+fn a_mass_death_is_believed_all_the_same() {
+    let mut town = Town::of(20);
+    (0..16).for_each(|index| town.kill(index));
+    let all = |town: &Town| (0..16).all(|dead| town.who_think(dead, MemberState::Dead) == 4);
+    assert!(town.run_until(180 * SECOND, all).is_some());
+    for live in 16..20 {
+        assert_eq!(town.who_think(live, MemberState::Alive), 3);
+    }
+}
+
+#[test]
+fn a_split_of_days_heals_within_two_minutes() {
+    let mut town = Town::of(24);
+    town.split = Some(12);
+    town.run(48 * 3600 * SECOND);
+    assert_eq!(town.who_think(3, MemberState::Dead), 12);
+    town.split = None;
+    let whole = |town: &Town| (0..24).all(|index| town.who_think(index, MemberState::Alive) == 23);
+    let took = town.run_until(600 * SECOND, whole).expect("it heals");
+    assert!(took <= 120 * SECOND, "{took:?}");
+}
+
+#[test]
+fn what_the_tree_misses_is_found_by_comparing_lists() {
+    let mut town = Town::of(20);
+    town.mute = true;
+    let late = town.add();
+    let known = town.run_until(600 * SECOND, |town| town.who_think(late, MemberState::Alive) == 20);
+    assert!(known.is_some());
+}
+
+#[test]
+fn a_clock_that_went_back_does_not_mute_a_node() {
+    let mut town = Town::of(10);
+    town.kill(2);
+    town.run(20 * SECOND);
+    town.restart(2, 5);
+    let heard = town.run_until(30 * SECOND, |town| town.who_think(2, MemberState::Alive) == 9);
+    assert!(heard.is_some());
+    assert!(town.seats[2].members.me.vitals.incarnation > 1 << 20);
+}
+
+#[test]
+fn who_comes_and_goes_is_believed_ever_more_slowly() {
+    let mut town = Town::of(12);
+    for _ in 0..20 {
+        town.pause(3);
+        town.run(25 * SECOND);
+        town.resume(3);
+        town.run(5 * SECOND);
+    }
+    // Ten minutes; without a pause it would have died twenty times.
+    let deaths = town.seats[0].events.iter().filter(|(_, event)| {
+        event.change == Change::Died && event.peer.contact == town.seats[3].contact
+    });
+    let deaths = deaths.count();
+    assert!((2..=6).contains(&deaths), "{deaths}");
+}
+
+#[test]
+fn a_changed_address_is_told_and_nobody_dies_of_it() {
+    let mut town = Town::of(12);
+    let address = ([10, 9, 9, 9], 7).into();
+    town.seats[4].contact.address = address;
+    town.feed(4, Input::AddressChanged(address));
+    town.run(60 * SECOND);
+    assert_eq!(town.count(Change::Died), 0);
+    for seat in (0..12).filter(|index| *index != 4) {
+        let member =
+            town.seats[seat].members.table.get(&town.key(4)).map(|m| m.peer.contact.address);
+        assert_eq!(member, Some(address));
+    }
+}
+
+#[test]
+fn a_greedy_peer_is_told_to_come_later_and_nothing_grows() {
+    let mut town = Town::of(5);
+    let from = town.seats[1].contact;
+    for number in 0..100_000u64 {
+        let nonce = number;
+        let asker = from.public_key;
+        let request = MemberRequest::Prove { asker, nonce };
+        let serve = ServeId(1 << 40 | number);
+        let now = town.now;
+        let members = &mut town.seats[0].members;
+        members.handle(now, Input::Asked { serve, from, request, budget: 1000 });
+        while members.poll_output().is_some() {}
+    }
+    let stats = town.seats[0].members.stats();
+    assert!(stats.over_rate > 99_900, "{stats:?}");
+    assert_eq!(stats.asks, town.seats[0].members.asks.len());
+}
+
+#[test]
+fn the_timer_contract_holds() {
+    let mut town = Town::of(8);
+    town.kill(3);
+    for _ in 0..200 {
+        let members = &mut town.seats[0].members;
+        let deadline = members.poll_timeout().expect("there is always one");
+        members.handle(deadline.at, Input::Timeout);
+        while members.poll_output().is_some() {}
+        let next = members.poll_timeout().expect("there is always one");
+        assert!(next.at > deadline.at, "{deadline:?} {next:?}");
+    }
+}

@@ -1,0 +1,330 @@
+//! A town of members in virtual time: what the link and the tree do is done here, plainly.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::{Admission, Contact, Identity, Instant, Machine, NetworkId, PublicKey, Rng};
+use potluck_wire::Response;
+
+use super::super::*;
+use crate::view::{Change, MemberEvent, MemberState};
+
+const LATENCY: Duration = Duration::from_millis(10);
+const TRY: Duration = Duration::from_millis(60);
+
+#[derive(Debug, Clone)]
+enum Post {
+    Feed(usize, u32, Box<Input>),
+    Wake(usize, u32),
+    /// The announcement of one seat, at another.
+    Heard(usize, usize, Bytes),
+}
+
+pub(super) struct Seat {
+    pub(super) members: Members,
+    pub(super) contact: Contact,
+    pub(super) up: bool,
+    life: u32,
+    pub(super) events: Vec<(Instant, MemberEvent)>,
+    pub(super) verdicts: Vec<(Instant, Contact, Verdict)>,
+    asked: BTreeMap<ServeId, (usize, u32, AskId)>,
+    next_serve: u64,
+    wake_at: Option<Instant>,
+}
+
+/// The town.
+pub(super) struct Town {
+    pub(super) now: Instant,
+    pub(super) seats: Vec<Seat>,
+    pub(super) loss: f64,
+    /// From one seat to another nothing comes through.
+    pub(super) cuts: Vec<(usize, usize)>,
+    /// Seats on the other side of a split.
+    pub(super) split: Option<usize>,
+    /// Whether announcements are lost altogether.
+    pub(super) mute: bool,
+    network: NetworkId,
+    config: MembersConfig,
+    posts: BinaryHeap<Reverse<(Instant, u64)>>,
+    letters: BTreeMap<u64, Post>,
+    next_post: u64,
+    rng: Rng,
+}
+
+impl Town {
+    pub(super) fn new(config: MembersConfig) -> Self {
+        Self {
+            now: Instant::ZERO,
+            seats: Vec::new(),
+            loss: 0.0,
+            cuts: Vec::new(),
+            split: None,
+            mute: false,
+            network: NetworkId::new("town", Admission::Lab, None),
+            config,
+            posts: BinaryHeap::new(),
+            letters: BTreeMap::new(),
+            next_post: 0,
+            rng: Rng::from_number(7),
+        }
+    }
+
+    /// A town of so many that all know each other.
+    pub(super) fn of(count: usize) -> Self {
+        let mut town = Self::new(MembersConfig::default());
+        for _ in 0..count {
+            town.add();
+        }
+        town.run(Duration::from_secs(20));
+        town
+    }
+
+    pub(super) fn add(&mut self) -> usize {
+        let index = self.seats.len();
+        let seat = self.seat(index, 1 << 20, 0);
+        self.seats.push(seat);
+        self.carry_out(index);
+        if index > 0 {
+            let first = self.seats[0].contact;
+            self.feed(index, Input::Proved(first));
+            self.feed(index, Input::Neighbours(vec![first]));
+        }
+        index
+    }
+
+    fn seat(&mut self, index: usize, incarnation: u64, life: u32) -> Seat {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&(index as u64 + 1).to_be_bytes());
+        let identity = Identity::from_seed(seed);
+        let address = ([10, 0, (index / 250) as u8, (index % 250) as u8 + 1], 7).into();
+        let contact = Contact { public_key: identity.public_key(), address };
+        let start = MembersStart {
+            identity,
+            network: self.network,
+            contact,
+            incarnation,
+            labels: vec![("rack".to_owned(), index.to_string())],
+            client: false,
+        };
+        let rng = Rng::from_number(index as u64 + 1000 * u64::from(life));
+        Seat {
+            members: Members::new(start, self.config.clone(), rng),
+            contact,
+            up: true,
+            life,
+            events: Vec::new(),
+            verdicts: Vec::new(),
+            asked: BTreeMap::new(),
+            next_serve: 0,
+            wake_at: None,
+        }
+    }
+
+    /// The process ends without a word.
+    pub(super) fn kill(&mut self, index: usize) {
+        self.seats[index].up = false;
+        self.seats[index].life += 1;
+    }
+
+    /// It starts anew.
+    pub(super) fn restart(&mut self, index: usize, incarnation: u64) {
+        let life = self.seats[index].life + 1;
+        let mut seat = self.seat(index, incarnation, life);
+        std::mem::swap(&mut seat.events, &mut self.seats[index].events);
+        self.seats[index] = seat;
+        self.carry_out(index);
+        let other = self.seats[usize::from(index == 0)].contact;
+        self.feed(index, Input::Proved(other));
+        self.feed(index, Input::Neighbours(vec![other]));
+    }
+
+    /// The process stands still: nothing is handled until it goes on.
+    pub(super) fn pause(&mut self, index: usize) {
+        self.seats[index].up = false;
+    }
+
+    /// It goes on, and notices only by the clock.
+    pub(super) fn resume(&mut self, index: usize) {
+        self.seats[index].up = true;
+        // What it had asked has timed out meanwhile: the link says so before anything else.
+        let asks: Vec<AskId> = self.seats[index].members.asks.keys().copied().collect();
+        for ask in asks {
+            self.feed(index, Input::Failed { ask });
+        }
+        self.feed(index, Input::Timeout);
+    }
+
+    pub(super) fn key(&self, index: usize) -> PublicKey {
+        self.seats[index].contact.public_key
+    }
+
+    pub(super) fn state(&self, of: usize, at: usize) -> Option<MemberState> {
+        self.seats[at].members.state(&self.key(of))
+    }
+
+    /// Who thinks so of a seat.
+    pub(super) fn who_think(&self, of: usize, state: MemberState) -> usize {
+        let others = (0..self.seats.len()).filter(|at| *at != of && self.seats[*at].up);
+        others.filter(|at| self.state(of, *at) == Some(state)).count()
+    }
+
+    pub(super) fn count(&self, change: Change) -> usize {
+        let events = self.seats.iter().flat_map(|seat| &seat.events);
+        events.filter(|(_, event)| event.change == change).count()
+    }
+
+    fn post(&mut self, at: Instant, post: Post) {
+        self.next_post += 1;
+        self.posts.push(Reverse((at, self.next_post)));
+        self.letters.insert(self.next_post, post);
+    }
+
+    fn passes(&mut self, from: usize, to: usize) -> bool {
+        let cut = self.cuts.contains(&(from, to));
+        let split = self.split.is_some_and(|border| (from < border) != (to < border));
+        !cut && !split && !self.rng.chance(self.loss)
+    }
+
+    pub(super) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(Reverse((at, id))) = self.posts.peek().copied() {
+            if at > end {
+                break;
+            }
+            self.posts.pop();
+            self.now = self.now.max(at);
+            if let Some(post) = self.letters.remove(&id) {
+                self.deliver(post);
+            }
+        }
+        self.now = end;
+    }
+
+    /// Until it is so; the time it took.
+    pub(super) fn run_until(
+        &mut self,
+        bound: Duration,
+        mut done: impl FnMut(&Self) -> bool,
+    ) -> Option<Duration> {
+        let start = self.now;
+        while self.now.since(start) < bound {
+            if done(self) {
+                return Some(self.now.since(start));
+            }
+            self.run(Duration::from_millis(50));
+        }
+        None
+    }
+
+    fn deliver(&mut self, post: Post) {
+        match post {
+            Post::Feed(to, life, input) => {
+                if self.seats[to].life == life && self.seats[to].up {
+                    self.feed(to, *input);
+                }
+            }
+            Post::Wake(to, life) => {
+                let seat = &mut self.seats[to];
+                if seat.life == life && seat.up && seat.wake_at.is_some_and(|at| at <= self.now) {
+                    seat.wake_at = None;
+                    self.feed(to, Input::Timeout);
+                }
+            }
+            Post::Heard(to, from, payload) => {
+                if self.seats[to].up {
+                    let from = self.key(from);
+                    self.feed(to, Input::Announced { from, payload });
+                }
+            }
+        }
+    }
+
+    pub(super) fn feed(&mut self, index: usize, input: Input) {
+        self.seats[index].members.handle(self.now, input);
+        self.carry_out(index);
+    }
+
+    fn carry_out(&mut self, index: usize) {
+        while let Some(output) = self.seats[index].members.poll_output() {
+            match output {
+                Output::Ask { ask, to, request, tries, patience, large } => {
+                    let how = How { tries, patience, large };
+                    self.carry_ask(index, ask, to, request, how);
+                }
+                Output::Answer { serve, response } => self.carry_answer(index, serve, response),
+                Output::Announce(payload) => self.carry_announcement(index, &payload),
+                Output::Event(event) => self.seats[index].events.push((self.now, event)),
+                Output::Verdict(contact, verdict) => {
+                    self.seats[index].verdicts.push((self.now, contact, verdict));
+                }
+                _ => {}
+            }
+        }
+        let deadline = self.seats[index].members.poll_timeout().expect("there is always one").at;
+        let seat = &mut self.seats[index];
+        if seat.wake_at.is_none_or(|at| deadline < at) {
+            seat.wake_at = Some(deadline);
+            let life = seat.life;
+            self.post(deadline.max(self.now), Post::Wake(index, life));
+        }
+    }
+
+    fn carry_ask(
+        &mut self,
+        from: usize,
+        ask: AskId,
+        to: Contact,
+        request: MemberRequest,
+        how: How,
+    ) {
+        let life = self.seats[from].life;
+        let target = self.seats.iter().position(|seat| seat.contact == to);
+        let mut patience = Duration::ZERO;
+        for attempt in 0..how.tries {
+            let sent = self.now + patience;
+            if let Some(to) = target
+                && self.seats[to].up
+                && self.passes(from, to)
+            {
+                let seat = &mut self.seats[to];
+                seat.next_serve += 1;
+                let serve = ServeId(seat.next_serve);
+                seat.asked.insert(serve, (from, life, ask));
+                let budget = if how.large { 256 * 1024 } else { 1060 };
+                let contact = self.seats[from].contact;
+                let to_life = self.seats[to].life;
+                let input = Input::Asked { serve, from: contact, request: request.clone(), budget };
+                self.post(sent + LATENCY, Post::Feed(to, to_life, Box::new(Input::Heard(contact))));
+                self.post(sent + LATENCY, Post::Feed(to, to_life, Box::new(input)));
+            }
+            patience += TRY * (1 << attempt) + how.patience;
+        }
+        let failed = Box::new(Input::Failed { ask });
+        self.post(self.now + patience, Post::Feed(from, life, failed));
+    }
+
+    fn carry_answer(&mut self, from: usize, serve: ServeId, response: Response) {
+        let Some((to, life, ask)) = self.seats[from].asked.remove(&serve) else { return };
+        if !self.passes(from, to) {
+            return;
+        }
+        let contact = self.seats[from].contact;
+        let rtt = Some(LATENCY * 2);
+        let heard = Post::Feed(to, life, Box::new(Input::Heard(contact)));
+        self.post(self.now + LATENCY, heard);
+        let answered = Input::Answered { ask, response, rtt };
+        self.post(self.now + LATENCY, Post::Feed(to, life, Box::new(answered)));
+    }
+
+    fn carry_announcement(&mut self, from: usize, payload: &Bytes) {
+        for to in 0..self.seats.len() {
+            let split = self.split.is_some_and(|border| (from < border) != (to < border));
+            let cut = split || self.cuts.contains(&(from, to));
+            if to != from && self.seats[to].up && !cut && !self.mute {
+                self.post(self.now + LATENCY * 3, Post::Heard(to, from, payload.clone()));
+            }
+        }
+    }
+}

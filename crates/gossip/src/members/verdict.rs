@@ -1,0 +1,266 @@
+//! What this node thinks of a member, and how it changes its mind.
+
+use std::time::Duration;
+
+use potluck_base::{Contact, Instant, PublicKey, UnixMillis};
+use potluck_wire::{Claim, MemberRequest};
+
+use super::detect::{HURRY_SPREAD, HURRY_SPREAD_MAX, Why};
+use super::suspicion::{CONFIRMATIONS, Suspicion};
+use super::table::{Doubter, Member, State};
+use super::{Errand, How, Members, Output, REVOKED_MAX, Verdict};
+use crate::view::{Change, MemberEvent, Mode};
+
+/// A doubt that is older says nothing about now.
+const DOUBT_LIFE: Duration = Duration::from_secs(30);
+/// Of all members of a fleet that find a doubt confirmed, about so many say so: enough for
+/// [`CONFIRMATIONS`], and not as many messages as there are members.
+const CONFIRMERS: f64 = 6.0;
+/// In an open network a doubt is told to so many that watch the same member.
+const TOLD: usize = 24;
+/// A suspicion that could not be decided is looked at again after this.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Alive for so long, a member's deaths are forgotten.
+const FLAPS_KEEP: Duration = Duration::from_secs(600);
+
+impl Members {
+    /// Tells people and the other parts.
+    fn tell(&mut self, contact: Contact, change: Change, verdict: Option<Verdict>) {
+        let peer = contact.in_network(&self.network);
+        self.outbox.push_back(Output::Event(MemberEvent { peer, change }));
+        if let Some(verdict) = verdict {
+            self.outbox.push_back(Output::Verdict(contact, verdict));
+        }
+    }
+
+    /// Authenticated traffic of a member: whatever was thought, it lives.
+    pub(super) fn on_heard(&mut self, now: Instant, contact: Contact) {
+        let key = contact.public_key;
+        let Some(member) = self.table.get_mut(&key) else { return };
+        member.heard = now;
+        member.peer.contact.address = contact.address;
+        match member.state {
+            State::Alive => {
+                if member.flaps > 0 && now.since(member.since) > FLAPS_KEEP {
+                    member.flaps = 0;
+                }
+            }
+            State::Suspect(_) => self.refuted(now, &key),
+            State::Dead if now < member.held_until() => {}
+            State::Dead => {
+                self.stats.false_deaths += 1;
+                self.revive(now, &key);
+                // It is to say so itself, to all: they cannot take this node's word for it.
+                self.probe_doubting(&key);
+            }
+            // A good-bye is final for its incarnation; a new one brings a new record.
+            State::Left => {}
+        }
+    }
+
+    fn probe_doubting(&mut self, key: &PublicKey) {
+        let Some(member) = self.table.get(key) else { return };
+        let (to, doubted) = (member.peer.contact, Some(member.vitals));
+        let request = MemberRequest::Probe { mine: self.me.vitals, doubted };
+        self.ask(to, request, Errand::Tell, How::tries(2));
+    }
+
+    /// A suspect has been heard, or has spoken.
+    pub(super) fn refuted(&mut self, now: Instant, key: &PublicKey) {
+        let Some(contact) = self.table.get(key).map(|member| member.peer.contact) else { return };
+        self.table.set_state(now, key, State::Alive);
+        if let Some(member) = self.table.get_mut(key) {
+            member.doubters.clear();
+        }
+        self.stats.refuted += 1;
+        self.tell(contact, Change::Refuted, Some(Verdict::Here));
+    }
+
+    /// A dead one, or one that left, is back.
+    pub(super) fn revive(&mut self, now: Instant, key: &PublicKey) {
+        if !self.table.has_room() {
+            self.stats.records_refused += 1;
+            return;
+        }
+        let Some(contact) = self.table.get(key).map(|member| member.peer.contact) else { return };
+        self.table.set_state(now, key, State::Alive);
+        if let Some(member) = self.table.get_mut(key) {
+            member.doubters.clear();
+            member.heard = now;
+        }
+        self.stats.returned += 1;
+        self.tell(contact, Change::Returned, Some(Verdict::Here));
+        self.outbox.push_back(Output::Candidates(vec![contact]));
+        // Where one was lost, others may have been.
+        self.comparing.soon_with(now, contact);
+    }
+
+    /// The shortest suspicion of a member: by its distance, and longer for who comes and goes.
+    fn patience(&self, member: &Member) -> Duration {
+        // Of a member that was never probed from here, what the others are like has to do.
+        let near = member.near.unwrap_or(self.typical < self.config.near);
+        let shortest = if near { self.config.suspicion_near } else { self.config.suspicion_far };
+        let flaps = 1 + u32::from(member.flaps.min(3));
+        self.health.stretch(shortest) * flaps
+    }
+
+    /// A member could not be reached. `first` if no doubt of others led to the probe.
+    pub(super) fn suspect(&mut self, now: Instant, key: &PublicKey, first: bool) {
+        if self.isolation.is_up() {
+            return;
+        }
+        let Some(member) = self.table.get(key).filter(|member| member.state == State::Alive) else {
+            return;
+        };
+        let (contact, vitals) = (member.peer.contact, member.vitals);
+        let others = self.table.counts()[0].saturating_sub(1);
+        let min = self.patience(member);
+        let factor = self.config.suspicion_factor;
+        let mut suspicion = Suspicion::new(now, min, factor, others);
+        let doubters: Vec<PublicKey> = member
+            .doubters
+            .iter()
+            .filter(|doubter| now.since(doubter.at) < DOUBT_LIFE)
+            .map(|doubter| doubter.who)
+            .collect();
+        let doubted = doubters.len();
+        for doubter in doubters {
+            suspicion.confirm(doubter);
+        }
+        self.detector.expect_verdict(suspicion.ends(), *key);
+        self.table.set_state(now, key, State::Suspect(Box::new(suspicion)));
+        self.stats.raised += 1;
+        self.tell(contact, Change::Suspected, Some(Verdict::Doubted));
+        let chance = CONFIRMERS / (others.max(1) as f64);
+        if doubted < CONFIRMATIONS && (first || self.rng.chance(chance)) {
+            self.spread_doubt(Claim { subject: *key, vitals }, first);
+        }
+    }
+
+    fn spread_doubt(&mut self, claim: Claim, first: bool) {
+        if self.mode == Mode::Fleet {
+            return self.rumours.add_claim(claim);
+        }
+        // Those closest to it watch it as their sibling.
+        let subject = claim.subject.node_id(&self.network);
+        let mut watchers: Vec<_> = self
+            .table
+            .iter()
+            .filter(|member| member.state == State::Alive)
+            .map(|member| member.peer)
+            .collect();
+        watchers.sort_by_key(|peer| peer.id.distance(&subject.into()));
+        let told = if first { TOLD } else { TOLD / 4 };
+        for peer in watchers.into_iter().take(told) {
+            let request = MemberRequest::Doubt { claims: vec![claim] };
+            self.ask(peer.contact, request, Errand::Tell, How::tries(2));
+        }
+    }
+
+    /// Somebody says that it could not reach a member.
+    pub(super) fn on_doubt(&mut self, now: Instant, from: PublicKey, claim: Claim) {
+        if claim.subject == self.me.contact.public_key {
+            return self.on_doubted_myself(now, claim);
+        }
+        let spread = (HURRY_SPREAD * self.table.here() as u32).min(HURRY_SPREAD_MAX);
+        let pause = spread.mul_f64(self.rng.fraction());
+        let Some(member) = self.table.get_mut(&claim.subject) else { return };
+        if from == claim.subject || claim.vitals != member.vitals {
+            self.stats.doubts_dropped += 1;
+            return;
+        }
+        self.stats.doubts += 1;
+        member.doubters.retain(|doubter| doubter.who != from && now.since(doubter.at) < DOUBT_LIFE);
+        if member.doubters.len() < CONFIRMATIONS {
+            member.doubters.push(Doubter { who: from, at: now });
+        }
+        if let State::Suspect(suspicion) = &mut member.state {
+            if suspicion.confirm(from) {
+                let ends = suspicion.ends();
+                self.detector.expect_verdict(ends, claim.subject);
+            }
+        } else if member.is_here() {
+            self.hurry(now, &claim.subject, pause);
+        }
+    }
+
+    /// Suspicions whose end has come, by the clock; each is decided by one more probe.
+    pub(super) fn on_suspicions_due(&mut self, now: Instant) {
+        while let Some(key) = self.detector.pop_verdict(now) {
+            let Some(member) = self.table.get(&key) else { continue };
+            // An entry of an earlier time means nothing: a later one stands for it.
+            let State::Suspect(suspicion) = &member.state else { continue };
+            if suspicion.ends() > now {
+                continue;
+            }
+            if self.isolation.is_up() {
+                self.postpone(now, &key);
+            } else {
+                self.probe(now, &key, Why::Verdict);
+            }
+        }
+    }
+
+    /// The verdict on a suspect has to wait.
+    pub(super) fn postpone(&mut self, now: Instant, key: &PublicKey) {
+        let member = self.table.get(key);
+        if member.is_some_and(|member| matches!(member.state, State::Suspect(_))) {
+            self.detector.expect_verdict(now + AGAIN, *key);
+        }
+    }
+
+    /// After this node was cut off, what it did not hear meanwhile proves nothing.
+    pub(super) fn restart_suspicions(&mut self, now: Instant) {
+        let suspects: Vec<PublicKey> = self
+            .table
+            .iter()
+            .filter(|member| matches!(member.state, State::Suspect(_)))
+            .map(|member| member.peer.contact.public_key)
+            .collect();
+        for key in suspects {
+            if let Some(Member { state: State::Suspect(suspicion), .. }) = self.table.get_mut(&key)
+            {
+                suspicion.restart(now);
+                let ends = suspicion.ends();
+                self.detector.expect_verdict(ends, key);
+            }
+        }
+    }
+
+    /// The last probe failed as well.
+    pub(super) fn bury(&mut self, now: Instant, key: &PublicKey) {
+        let Some(member) = self.table.get_mut(key) else { return };
+        let State::Suspect(suspicion) = &member.state else { return };
+        if suspicion.ends() > now || self.isolation.is_up() {
+            return self.postpone(now, key);
+        }
+        self.stats.last_detection = now.since(suspicion.began());
+        member.flaps = member.flaps.saturating_add(1);
+        let contact = member.peer.contact;
+        self.table.set_state(now, key, State::Dead);
+        self.stats.confirmed += 1;
+        self.tell(contact, Change::Died, Some(Verdict::Dead));
+    }
+
+    /// It said good-bye, and signed it.
+    pub(super) fn on_left(&mut self, now: Instant, key: &PublicKey) {
+        let Some(member) = self.table.get(key).filter(|member| member.is_here()) else { return };
+        let contact = member.peer.contact;
+        self.detector.forget(key);
+        self.table.set_state(now, key, State::Left);
+        self.tell(contact, Change::Left, Some(Verdict::Left));
+    }
+
+    /// The network's authority has shut it out.
+    pub(super) fn on_revoked(&mut self, now: Instant, key: &PublicKey, at: UnixMillis) {
+        if self.revoked.len() < REVOKED_MAX {
+            self.revoked.insert(*key, at);
+        }
+        self.rumours.forget(key);
+        let Some(contact) = self.table.get(key).map(|member| member.peer.contact) else { return };
+        self.detector.forget(key);
+        self.table.set_state(now, key, State::Left);
+        self.table.remove(key);
+        self.tell(contact, Change::Revoked, Some(Verdict::Left));
+    }
+}

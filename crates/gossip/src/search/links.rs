@@ -1,0 +1,168 @@
+//! The neighbours: what they share, what they may ask, when they are told of our words.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use potluck_base::{Contact, Instant, LruMap, PublicKey, Rng, TokenBucket};
+
+use super::filter::Filter;
+
+/// Neighbours used; others are as good as none.
+pub const LINKS_MAX: usize = 16;
+/// Quotas remembered: also those of neighbours that went, or coming back would renew them.
+const QUOTAS_MAX: usize = 64;
+/// How often a neighbour is told our words even if they did not change.
+const TELL_EVERY: Duration = Duration::from_secs(300);
+/// Shortest time between two tellings.
+const TELL_PAUSE: Duration = Duration::from_secs(15);
+/// When a telling that failed is tried again.
+const TELL_AGAIN: Duration = Duration::from_secs(5);
+
+/// Names a neighbour for as long as it is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LinkId(u32);
+
+/// What a neighbour may cost. Refills are a second's worth each.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quota {
+    /// Searches it may send.
+    pub(super) searches: TokenBucket,
+    /// Searches of it that are passed on: at most half of what our other neighbours take from us, or
+    /// one that floods us would use up what they take.
+    pub(super) passed: TokenBucket,
+    /// Messages it may cause elsewhere, in eights: see `super::relay`.
+    pub(super) reach: TokenBucket,
+    /// Messages with hits.
+    pub(super) hits: TokenBucket,
+    /// Filters, each ten tokens.
+    pub(super) filters: TokenBucket,
+}
+
+impl Quota {
+    fn new() -> Self {
+        Self {
+            searches: TokenBucket::new(10, 40),
+            passed: TokenBucket::new(4, 20),
+            // A whole search costs its first neighbours about 70 each: five at once and one in
+            // three seconds.
+            reach: TokenBucket::new(20, 400),
+            hits: TokenBucket::new(100, 400),
+            filters: TokenBucket::new(1, 40),
+        }
+    }
+}
+
+/// A neighbour.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) contact: Contact,
+    /// `None`: not heard yet, so it may have anything.
+    pub(super) filter: Option<Filter>,
+    told: Option<Instant>,
+    tell_at: Instant,
+    /// Under its quota of us, so that it need not refuse.
+    outbound: TokenBucket,
+}
+
+/// All neighbours.
+#[derive(Debug, Clone)]
+pub(super) struct Links {
+    links: BTreeMap<LinkId, Link>,
+    quotas: LruMap<PublicKey, Quota>,
+    next: u32,
+}
+
+impl Links {
+    pub(super) fn new() -> Self {
+        Self { links: BTreeMap::new(), quotas: LruMap::new(QUOTAS_MAX), next: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    pub(super) fn filters(&self) -> usize {
+        self.links.values().filter(|link| link.filter.is_some()).count()
+    }
+
+    /// These are the neighbours now, in place of those before.
+    pub(super) fn set(&mut self, now: Instant, mut contacts: Vec<Contact>) {
+        contacts.truncate(LINKS_MAX);
+        self.links.retain(|_, link| {
+            let still = contacts.iter().find(|to| to.public_key == link.contact.public_key);
+            still.is_some_and(|contact| {
+                link.contact = *contact;
+                true
+            })
+        });
+        for contact in contacts {
+            if self.find(&contact.public_key).is_some() {
+                continue;
+            }
+            self.next += 1;
+            let outbound = TokenBucket::new(8, 32);
+            let link = Link { contact, filter: None, told: None, tell_at: now, outbound };
+            self.links.insert(LinkId(self.next), link);
+            if self.quotas.get_mut(&contact.public_key).is_none() {
+                self.quotas.insert(contact.public_key, Quota::new());
+            }
+        }
+    }
+
+    pub(super) fn find(&self, key: &PublicKey) -> Option<LinkId> {
+        self.links.iter().find(|(_, link)| link.contact.public_key == *key).map(|(id, _)| *id)
+    }
+
+    pub(super) fn get(&self, id: LinkId) -> Option<&Link> {
+        self.links.get(&id)
+    }
+
+    pub(super) fn ids(&self) -> Vec<LinkId> {
+        self.links.keys().copied().collect()
+    }
+
+    pub(super) fn quota(&mut self, id: LinkId) -> Option<&mut Quota> {
+        self.quotas.get_mut(&self.links.get(&id)?.contact.public_key)
+    }
+
+    pub(super) fn set_filter(&mut self, id: LinkId, filter: Filter) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.filter = Some(filter);
+        }
+    }
+
+    /// Whether one more search may go to this neighbour now.
+    pub(super) fn may_send(&mut self, now: Instant, id: LinkId) -> bool {
+        self.links.get_mut(&id).is_some_and(|link| link.outbound.take(now, 1))
+    }
+
+    /// Our words changed.
+    pub(super) fn names_changed(&mut self, now: Instant) {
+        for link in self.links.values_mut() {
+            let soonest = link.told.map_or(now, |told| now.max(told + TELL_PAUSE));
+            link.tell_at = link.tell_at.min(soonest);
+        }
+    }
+
+    /// The filter that went to this neighbour did not arrive.
+    pub(super) fn tell_again(&mut self, now: Instant, key: &PublicKey) {
+        if let Some(link) = self.links.values_mut().find(|link| link.contact.public_key == *key) {
+            link.tell_at = link.tell_at.min(now + TELL_AGAIN);
+        }
+    }
+
+    pub(super) fn tell_at(&self) -> Option<Instant> {
+        self.links.values().map(|link| link.tell_at).min()
+    }
+
+    /// Neighbours to be told our words now.
+    pub(super) fn due(&mut self, now: Instant, rng: &mut Rng) -> Vec<Contact> {
+        let due = self.links.values_mut().filter(|link| link.tell_at <= now);
+        due.map(|link| {
+            link.told = Some(now);
+            link.tell_at = now + rng.jitter(TELL_EVERY, 0.2);
+            link.contact
+        })
+        .collect()
+    }
+}

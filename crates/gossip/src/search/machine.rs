@@ -1,0 +1,215 @@
+//! The machine: what comes, what is due.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use potluck_base::{Contact, Deadline, Instant, Machine, PublicKey, Rng, TokenBucket};
+use potluck_wire::SearchRequest;
+use potluck_wire::search::QueryId;
+
+use super::filter::Filter;
+use super::inquiry::Inquiry;
+use super::links::{LinkId, Links};
+use super::names::Names;
+use super::routes::Routes;
+use super::stats::Stats;
+use super::{AskId, Input, Output, ServeId};
+use crate::view::FoundFile;
+
+/// Requests remembered until their answer.
+const ASKS_MAX: usize = 4096;
+/// The longest wait for a ring.
+const PATIENCE_MAX: Duration = Duration::from_millis(1500);
+/// The shortest wait for a ring: what a busy node may take.
+const PATIENCE_MIN: Duration = Duration::from_millis(100);
+/// What all the nodes on the way may take together. A guess.
+const PATIENCE_EXTRA: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    at: Instant,
+    to: PublicKey,
+    /// Whether it tells our words, and so is to be tried again.
+    filter: bool,
+}
+
+/// The search of one node. See [`super`].
+#[derive(Debug, Clone)]
+pub struct Search {
+    pub(super) me: PublicKey,
+    pub(super) names: Names,
+    filter: Filter,
+    pub(super) links: Links,
+    pub(super) routes: Routes,
+    pub(super) inquiries: BTreeMap<QueryId, Inquiry>,
+    /// Five tokens a search.
+    pub(super) own_quota: TokenBucket,
+    asks: BTreeMap<AskId, Asked>,
+    next_ask: u64,
+    /// Smoothed time of a neighbour's answer and its deviation.
+    answer_time: (Duration, Duration),
+    pub(super) rng: Rng,
+    pub(super) stats: Stats,
+    pub(super) outbox: VecDeque<Output>,
+}
+
+impl Search {
+    /// A node that shares nothing and has no neighbours. `me` is what its hits name as holder.
+    #[must_use]
+    pub fn new(me: PublicKey, rng: Rng) -> Self {
+        let names = Names::new(Vec::new());
+        Self {
+            me,
+            filter: names.filter(),
+            names,
+            links: Links::new(),
+            routes: Routes::default(),
+            inquiries: BTreeMap::new(),
+            own_quota: TokenBucket::new(1, 25),
+            asks: BTreeMap::new(),
+            next_ask: 0,
+            answer_time: (Duration::from_millis(100), Duration::from_millis(50)),
+            rng,
+            stats: Stats::default(),
+            outbox: VecDeque::new(),
+        }
+    }
+
+    /// Gauges and counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            links: self.links.len(),
+            filters: self.links.filters(),
+            names: self.names.len(),
+            searching: self.inquiries.len(),
+            routes: self.routes.len(),
+            seen: self.routes.seen(),
+            waiting: self.routes.waiting(),
+            asking: self.asks.len(),
+            ..self.stats
+        }
+    }
+
+    /// How long hits may take from so many links away.
+    pub(super) fn patience(&self, links: u8) -> Duration {
+        let (smoothed, deviation) = self.answer_time;
+        ((smoothed + deviation) * u32::from(links) + PATIENCE_EXTRA)
+            .clamp(PATIENCE_MIN, PATIENCE_MAX)
+    }
+
+    pub(super) fn ask(&mut self, now: Instant, to: Contact, request: SearchRequest) {
+        self.next_ask += 1;
+        let ask = AskId(self.next_ask);
+        let filter = matches!(request, SearchRequest::Keywords { .. });
+        if self.asks.len() >= ASKS_MAX {
+            self.asks.pop_first();
+        }
+        self.asks.insert(ask, Asked { at: now, to: to.public_key, filter });
+        self.outbox.push_back(Output::Ask { ask, to, request });
+    }
+
+    fn on_answered(&mut self, now: Instant, ask: AskId) {
+        let Some(asked) = self.asks.remove(&ask) else { return };
+        let took = now.since(asked.at);
+        let (smoothed, deviation) = self.answer_time;
+        let error = smoothed.abs_diff(took);
+        self.answer_time = ((smoothed * 7 + took) / 8, (deviation * 3 + error) / 4);
+    }
+
+    fn on_failed(&mut self, now: Instant, ask: AskId) {
+        let Some(asked) = self.asks.remove(&ask) else { return };
+        self.stats.failed += 1;
+        if asked.filter {
+            self.links.tell_again(now, &asked.to);
+        }
+    }
+
+    fn on_names(&mut self, now: Instant, files: Vec<FoundFile>) {
+        self.names = Names::new(files);
+        let filter = self.names.filter();
+        if filter != self.filter {
+            self.filter = filter;
+            self.links.names_changed(now);
+        }
+    }
+
+    fn on_asked(&mut self, now: Instant, serve: ServeId, from: Contact, request: SearchRequest) {
+        let taken = match self.links.find(&from.public_key) {
+            Some(link) => self.take(now, link, request),
+            None => {
+                self.stats.strangers += 1;
+                false
+            }
+        };
+        self.outbox.push_back(Output::Answer { serve, taken });
+    }
+
+    fn take(&mut self, now: Instant, link: LinkId, request: SearchRequest) -> bool {
+        let Some(quota) = self.links.quota(link) else { return false };
+        let (bucket, tokens) = match &request {
+            SearchRequest::Keywords { .. } => (&mut quota.filters, 10),
+            SearchRequest::Query { .. } | SearchRequest::Walk { .. } => (&mut quota.searches, 1),
+            SearchRequest::Hits { .. } => (&mut quota.hits, 1),
+        };
+        if !bucket.take(now, tokens) {
+            self.stats.over_quota += 1;
+            return false;
+        }
+        match request {
+            SearchRequest::Keywords { filter } => {
+                self.links.set_filter(link, Filter::received(filter));
+                true
+            }
+            SearchRequest::Query { query, words, ring, hops } => {
+                self.on_query(now, link, query, words, (ring, hops))
+            }
+            SearchRequest::Walk { query, words, walkers, steps } => {
+                self.on_walk(now, link, query, words, (walkers, steps))
+            }
+            SearchRequest::Hits { query, hits } => self.on_hits(now, link, query, hits),
+        }
+    }
+
+    /// Tells neighbours our words where that is due.
+    fn tell(&mut self, now: Instant) {
+        for to in self.links.due(now, &mut self.rng) {
+            self.stats.filters_sent += 1;
+            self.ask(now, to, SearchRequest::Keywords { filter: self.filter.to_bytes() });
+        }
+    }
+}
+
+impl Machine for Search {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        self.routes.expire(now);
+        match input {
+            Input::Names(files) => self.on_names(now, files),
+            Input::Neighbours(contacts) => self.links.set(now, contacts),
+            Input::Search { id, words } => self.begin(now, id, &words),
+            Input::Asked { serve, from, request } => self.on_asked(now, serve, from, request),
+            Input::Answered { ask } => self.on_answered(now, ask),
+            Input::Failed { ask } => self.on_failed(now, ask),
+            Input::Timeout => {}
+        }
+        self.flush(now);
+        self.advance_due(now);
+        self.tell(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        let ring = self.inquiries.values().map(|inquiry| inquiry.deadline).min();
+        Deadline::earliest([
+            self.routes.flush_at().map(|at| Deadline::new(at, "hits go back")),
+            ring.map(|at| Deadline::new(at, "next ring of a search")),
+            self.links.tell_at().map(|at| Deadline::new(at, "tell neighbours our words")),
+        ])
+    }
+}

@@ -1,0 +1,286 @@
+//! Others' searches: answered, passed on, and their hits passed back.
+
+use potluck_base::Instant;
+use potluck_wire::search::{HITS_MAX, QueryId};
+use potluck_wire::{Hit, SearchRequest};
+
+use super::inquiry::ENOUGH;
+use super::links::LinkId;
+use super::machine::Search;
+use super::names::is_name;
+use super::routes::{Known, Route};
+use super::words::Sought;
+
+/// Most own files in the answer to a search.
+pub(super) const HITS: usize = HITS_MAX;
+/// With more neighbours than this a search loses two hops at every other node.
+const DEGREE_FEW: usize = 6;
+/// The largest file that is believed: what a link may name.
+const BYTES_MAX: u64 = 1 << 53;
+
+/// Walkers at this node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Walkers {
+    pub(super) count: u8,
+    /// Links each may go from here.
+    pub(super) steps: u8,
+    /// Where they came from.
+    pub(super) from: Option<LinkId>,
+}
+
+/// What passing a search on may cause elsewhere, in eights of messages.
+fn cost_of_ring(hops: u8) -> u32 {
+    match hops {
+        0 => 0,
+        1 => 1,
+        2 => 8,
+        _ => 32,
+    }
+}
+
+fn cost_of_walk(walkers: u8, steps: u8) -> u32 {
+    (u32::from(walkers) * u32::from(steps)).div_ceil(8)
+}
+
+impl Search {
+    /// A search from a neighbour. False: it is none.
+    pub(super) fn on_query(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        query: QueryId,
+        words: Vec<String>,
+        (ring, hops): (u8, u8),
+    ) -> bool {
+        let Some(known) = self.meet(now, link, query, words) else { return false };
+        if known == Known::Gone {
+            self.stats.duplicates += 1;
+            return true;
+        }
+        let Some(route) = self.routes.get_mut(query) else { return true };
+        if !route.goes_farther(link, ring) {
+            self.stats.duplicates += 1;
+            return true;
+        }
+        if route.own_hits < ENOUGH && self.pays(now, link, cost_of_ring(hops)) {
+            self.forward(now, query, ring, hops, true);
+        }
+        true
+    }
+
+    /// Walkers from a neighbour. False: they are none.
+    pub(super) fn on_walk(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        query: QueryId,
+        words: Vec<String>,
+        (count, steps): (u8, u8),
+    ) -> bool {
+        let Some(known) = self.meet(now, link, query, words) else { return false };
+        let Some(route) = self.routes.get_mut(query) else {
+            self.stats.duplicates += u64::from(known == Known::Gone);
+            return true;
+        };
+        let enough = route.own_hits.max(route.hits()) >= ENOUGH;
+        if !route.walks_on(link) {
+            self.stats.duplicates += 1;
+        } else if !enough && self.pays(now, link, cost_of_walk(count, steps)) {
+            self.walk(now, query, Walkers { count, steps, from: Some(link) });
+        }
+        true
+    }
+
+    /// Opens a route for a search that is new here and answers it. `None`: it is none.
+    fn meet(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        query: QueryId,
+        words: Vec<String>,
+    ) -> Option<Known> {
+        let Some(sought) = Sought::received(words) else {
+            self.stats.malformed += 1;
+            return None;
+        };
+        self.stats.queries_taken += 1;
+        let known = self.routes.known(query);
+        if known != Known::New {
+            return Some(known);
+        }
+        let files = self.names.find(&sought, HITS);
+        let hits = files.into_iter().map(|file| Hit {
+            name: file.name.clone(),
+            root: file.root,
+            bytes: file.bytes,
+            folder: file.folder,
+            holder: self.me,
+        });
+        let mut route = Route::new(Some(link), sought);
+        let hits: Vec<Hit> = hits.filter(|hit| route.takes(None, hit)).collect();
+        route.own_hits = hits.len();
+        if self.routes.open(now, query, route) {
+            self.stats.hits_dropped += self.routes.wait(query, hits) as u64;
+        } else {
+            self.stats.no_room += 1;
+        }
+        Some(known)
+    }
+
+    /// Whether a neighbour may cause so much elsewhere.
+    fn pays(&mut self, now: Instant, link: LinkId, tokens: u32) -> bool {
+        let paid = tokens == 0
+            || self.links.quota(link).is_some_and(|quota| {
+                quota.passed.has(now, 1)
+                    && quota.reach.take(now, tokens)
+                    && quota.passed.take(now, 1)
+            });
+        self.stats.unpaid += u64::from(!paid);
+        paid
+    }
+
+    /// Passes a search on that may go `reach` links from here; how many neighbours got it.
+    pub(super) fn forward(
+        &mut self,
+        now: Instant,
+        query: QueryId,
+        ring: u8,
+        reach: u8,
+        relayed: bool,
+    ) -> usize {
+        let Some(hops) = reach.checked_sub(1) else { return 0 };
+        let shorter = relayed && hops > 0 && self.links.len() > DEGREE_FEW && self.rng.chance(0.5);
+        let hops = hops - u8::from(shorter);
+        if hops == 0 {
+            return self.last_link(now, query, ring);
+        }
+        let Some(route) = self.routes.get_mut(query) else { return 0 };
+        let words = route.words.to_vec();
+        let mut targets = self.links.ids();
+        targets.retain(|link| !route.has_heard(*link));
+        let mut sent = 0;
+        for link in targets {
+            let words = words.clone();
+            sent += usize::from(self.send(
+                now,
+                link,
+                SearchRequest::Query { query, words, ring, hops },
+            ));
+        }
+        sent
+    }
+
+    /// Passes a search to those neighbours that may have something, and no farther.
+    fn last_link(&mut self, now: Instant, query: QueryId, ring: u8) -> usize {
+        let Some(route) = self.routes.get_mut(query) else { return 0 };
+        let (mut targets, words) = (self.links.ids(), route.words.to_vec());
+        targets.retain(|link| !route.has_heard(*link) && !route.has_asked(*link));
+        let near = targets.len();
+        targets.retain(|link| {
+            let filter = self.links.get(*link).and_then(|link| link.filter.as_ref());
+            filter.is_none_or(|filter| filter.may_have(&route.words))
+        });
+        self.stats.spared += (near - targets.len()) as u64;
+        let mut sent = 0;
+        for link in targets {
+            let words = words.clone();
+            let request = SearchRequest::Query { query, words, ring, hops: 0 };
+            sent += usize::from(self.send(now, link, request));
+        }
+        sent
+    }
+
+    /// Lets walkers go on, to where the search has not been if they can; then asks those neighbours
+    /// that may have something. How many got it.
+    pub(super) fn walk(&mut self, now: Instant, query: QueryId, walkers: Walkers) -> usize {
+        let Some(route) = self.routes.get_mut(query) else { return 0 };
+        let mut sent = 0;
+        if let Some(steps) = walkers.steps.checked_sub(1) {
+            let mut targets = self.links.ids();
+            targets.retain(|link| Some(*link) != walkers.from);
+            self.rng.shuffle(&mut targets);
+            targets.sort_by_key(|link| route.has_heard(*link) || route.has_asked(*link));
+            let ways = targets.len().min(usize::from(walkers.count));
+            let words = route.words.to_vec();
+            for (place, link) in targets.into_iter().take(ways).enumerate() {
+                let (count, words) = (share(walkers.count, ways, place), words.clone());
+                let request = SearchRequest::Walk { query, words, walkers: count, steps };
+                sent += usize::from(self.send(now, link, request));
+            }
+        }
+        sent + self.last_link(now, query, 1)
+    }
+
+    /// Sends a search to a neighbour, unless that would have to refuse it.
+    fn send(&mut self, now: Instant, link: LinkId, request: SearchRequest) -> bool {
+        let (query, count) = match &request {
+            SearchRequest::Query { query, .. } => (*query, &mut self.stats.queries_sent),
+            SearchRequest::Walk { query, .. } => (*query, &mut self.stats.walks_sent),
+            SearchRequest::Keywords { .. } | SearchRequest::Hits { .. } => return false,
+        };
+        if !self.links.may_send(now, link) {
+            self.stats.held_back += 1;
+            return false;
+        }
+        *count += 1;
+        if let Some(route) = self.routes.get_mut(query) {
+            route.note_asked(link);
+        }
+        let Some(to) = self.links.get(link).map(|link| link.contact) else { return false };
+        self.ask(now, to, request);
+        true
+    }
+
+    /// Hits from a neighbour. False: nobody here asked it.
+    pub(super) fn on_hits(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        query: QueryId,
+        hits: Vec<Hit>,
+    ) -> bool {
+        let route = self.routes.get_mut(query).filter(|route| route.has_asked(link));
+        let Some(route) = route else {
+            self.stats.stray_hits += hits.len() as u64;
+            return false;
+        };
+        let mut good = Vec::new();
+        for hit in hits {
+            let plausible = is_name(&hit.name) && hit.bytes <= BYTES_MAX;
+            if !plausible || !route.words.fit_name(&hit.name) {
+                self.stats.malformed += 1;
+            } else if route.takes(Some(link), &hit) {
+                good.push(hit);
+            } else {
+                self.stats.surplus_hits += 1;
+            }
+        }
+        self.stats.hits_taken += good.len() as u64;
+        if route.from.is_some() {
+            self.stats.hits_dropped += self.routes.wait(query, good) as u64;
+        } else {
+            self.found(now, query, good);
+        }
+        true
+    }
+
+    /// Sends hits back whose time has come.
+    pub(super) fn flush(&mut self, now: Instant) {
+        for (link, query, messages) in self.routes.flush(now) {
+            let Some(to) = self.links.get(link).map(|link| link.contact) else {
+                self.stats.hits_dropped += messages.iter().map(Vec::len).sum::<usize>() as u64;
+                continue;
+            };
+            for hits in messages {
+                self.stats.hits_sent += 1;
+                self.ask(now, to, SearchRequest::Hits { query, hits });
+            }
+        }
+    }
+}
+
+/// What the way at `place` gets of so many walkers; the first ways get the rest.
+fn share(walkers: u8, ways: usize, place: usize) -> u8 {
+    let (walkers, ways) = (usize::from(walkers), ways.max(1));
+    (walkers / ways + usize::from(place < walkers % ways)) as u8
+}

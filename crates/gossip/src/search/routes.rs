@@ -1,0 +1,280 @@
+//! Which searches came by, from where, and what went back.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use potluck_base::Instant;
+use potluck_wire::Hit;
+use potluck_wire::search::{HITS_MAX, QueryId};
+
+use super::links::LinkId;
+use super::words::Sought;
+
+/// How long hits find their way back.
+const ROUTE_LIFE: Duration = Duration::from_secs(30);
+/// How long a search is not taken twice.
+const SEEN_LIFE: Duration = Duration::from_secs(60);
+/// Routes kept. What [`super::links::LINKS_MAX`] neighbours may send in their life is 5,440.
+pub const ROUTES_MAX: usize = 8192;
+/// Searches remembered.
+pub const SEEN_MAX: usize = 65_536;
+/// Hits that wait in all routes together; more are dropped.
+pub const WAITING_MAX: usize = 1024;
+/// Hits in one message back; with the longest names two of them fit in a datagram, and all messages
+/// that exceed it are split.
+const MESSAGE_BYTES: usize = 960;
+/// What a hit takes besides its name.
+const HIT_BYTES: usize = 86;
+/// Hits wait so long for others, except for the first.
+const GATHER: Duration = Duration::from_millis(200);
+/// Hits of one search taken from one neighbour, so that one that invents them leaves room.
+const LINK_HITS_MAX: u8 = 16;
+/// Messages about one search taken from one neighbour.
+const WALKS_MAX: u8 = 16;
+
+/// A search that came by, or this node's own.
+#[derive(Debug, Clone)]
+pub(super) struct Route {
+    /// Where it came from; `None`: it is ours.
+    pub(super) from: Option<LinkId>,
+    pub(super) words: Sought,
+    /// The farthest ring it came with.
+    ring: u8,
+    walks: u8,
+    /// How many of our own files it found.
+    pub(super) own_hits: usize,
+    /// Who sent it to us.
+    heard: Vec<LinkId>,
+    /// Whom we sent it to, with the number of hits that came from there.
+    asked: Vec<(LinkId, u8)>,
+    /// Hits passed on, by the beginning of a hash.
+    known: Vec<u64>,
+    waiting: Vec<Hit>,
+    quiet_until: Instant,
+}
+
+impl Route {
+    pub(super) fn new(from: Option<LinkId>, words: Sought) -> Self {
+        Self {
+            from,
+            words,
+            ring: 0,
+            walks: 0,
+            own_hits: 0,
+            heard: from.into_iter().collect(),
+            asked: Vec::new(),
+            known: Vec::new(),
+            waiting: Vec::new(),
+            quiet_until: Instant::ZERO,
+        }
+    }
+
+    /// Notes that it came from `link` in `ring`; whether that is farther than before.
+    pub(super) fn goes_farther(&mut self, link: LinkId, ring: u8) -> bool {
+        self.note_heard(link);
+        let farther = ring > self.ring;
+        self.ring = self.ring.max(ring);
+        farther
+    }
+
+    /// Notes walkers from `link`; whether they may go on.
+    pub(super) fn walks_on(&mut self, link: LinkId) -> bool {
+        self.note_heard(link);
+        self.walks = self.walks.saturating_add(1);
+        self.walks <= WALKS_MAX
+    }
+
+    fn note_heard(&mut self, link: LinkId) {
+        if !self.has_heard(link) && self.heard.len() < 2 * super::links::LINKS_MAX {
+            self.heard.push(link);
+        }
+    }
+
+    /// Whether this neighbour sent it to us, and so need not get it from us.
+    pub(super) fn has_heard(&self, link: LinkId) -> bool {
+        self.heard.contains(&link)
+    }
+
+    pub(super) fn has_asked(&self, link: LinkId) -> bool {
+        self.asked.iter().any(|(asked, _)| *asked == link)
+    }
+
+    pub(super) fn note_asked(&mut self, link: LinkId) {
+        if !self.has_asked(link) && self.asked.len() < 2 * super::links::LINKS_MAX {
+            self.asked.push((link, 0));
+        }
+    }
+
+    /// Hits that went back or came to us.
+    pub(super) fn hits(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether a hit is new and within the limits. `link`: who sent it; `None`: it is our own.
+    pub(super) fn takes(&mut self, link: Option<LinkId>, hit: &Hit) -> bool {
+        let mark = mark_of(hit);
+        if self.known.len() >= HITS_MAX || self.known.contains(&mark) {
+            return false;
+        }
+        if let Some(link) = link {
+            let Some((_, count)) = self.asked.iter_mut().find(|(asked, _)| *asked == link) else {
+                return false;
+            };
+            if *count >= LINK_HITS_MAX {
+                return false;
+            }
+            *count += 1;
+        }
+        self.known.push(mark);
+        true
+    }
+
+    /// The waiting hits, in messages that fit in datagrams.
+    fn take_messages(&mut self) -> Vec<Vec<Hit>> {
+        let (mut messages, mut bytes): (Vec<Vec<Hit>>, usize) = (Vec::new(), MESSAGE_BYTES);
+        for hit in self.waiting.drain(..) {
+            bytes += hit.name.len() + HIT_BYTES;
+            match messages.last_mut() {
+                Some(message) if bytes <= MESSAGE_BYTES => message.push(hit),
+                _ => {
+                    bytes = hit.name.len() + HIT_BYTES;
+                    messages.push(vec![hit]);
+                }
+            }
+        }
+        messages
+    }
+}
+
+fn mark_of(hit: &Hit) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(hit.root.as_bytes()).update(hit.holder.as_bytes()).update(hit.name.as_bytes());
+    let mut mark = [0; 8];
+    mark.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(mark)
+}
+
+/// What is known of a search that comes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Nothing.
+    New,
+    /// It has a route.
+    Open,
+    /// It came by, and its route is gone.
+    Gone,
+}
+
+/// All of them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Routes {
+    routes: BTreeMap<QueryId, Route>,
+    by_age: VecDeque<(Instant, QueryId)>,
+    seen: BTreeSet<QueryId>,
+    seen_by_age: VecDeque<(Instant, QueryId)>,
+    waiting: usize,
+    flushes: BTreeSet<(Instant, QueryId)>,
+}
+
+impl Routes {
+    pub(super) fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    pub(super) fn seen(&self) -> usize {
+        self.seen.len()
+    }
+
+    pub(super) const fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Forgets what is too old.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some((opened, query)) = self.by_age.front().copied() {
+            if opened + ROUTE_LIFE > now {
+                break;
+            }
+            self.by_age.pop_front();
+            if let Some(route) = self.routes.remove(&query) {
+                self.waiting -= route.waiting.len();
+                self.flushes.remove(&(route.quiet_until, query));
+            }
+        }
+        while self.seen_by_age.front().is_some_and(|(at, _)| *at + SEEN_LIFE <= now) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, query)) = self.seen_by_age.pop_front() {
+            self.seen.remove(&query);
+        }
+    }
+
+    pub(super) fn known(&self, query: QueryId) -> Known {
+        if self.routes.contains_key(&query) {
+            Known::Open
+        } else if self.seen.contains(&query) {
+            Known::Gone
+        } else {
+            Known::New
+        }
+    }
+
+    /// Opens a route for a search that is new; false if there is no room.
+    pub(super) fn open(&mut self, now: Instant, query: QueryId, route: Route) -> bool {
+        if self.routes.len() >= ROUTES_MAX {
+            return false;
+        }
+        if self.seen.len() >= SEEN_MAX {
+            self.forget_oldest();
+        }
+        if self.seen.insert(query) {
+            self.seen_by_age.push_back((now, query));
+        }
+        self.by_age.push_back((now, query));
+        self.routes.insert(query, route);
+        true
+    }
+
+    pub(super) fn get_mut(&mut self, query: QueryId) -> Option<&mut Route> {
+        self.routes.get_mut(&query)
+    }
+
+    /// Lets hits wait for their way back; how many had no room.
+    pub(super) fn wait(&mut self, query: QueryId, hits: Vec<Hit>) -> usize {
+        let room = WAITING_MAX - self.waiting;
+        let Some(route) = self.routes.get_mut(&query) else { return hits.len() };
+        let (count, fit) = (hits.len(), hits.len().min(room));
+        route.waiting.extend(hits.into_iter().take(fit));
+        self.waiting += fit;
+        if fit > 0 {
+            self.flushes.insert((route.quiet_until, query));
+        }
+        count - fit
+    }
+
+    pub(super) fn flush_at(&self) -> Option<Instant> {
+        self.flushes.first().map(|(at, _)| *at)
+    }
+
+    /// Hits whose time has come, with the neighbour they go to.
+    pub(super) fn flush(&mut self, now: Instant) -> Vec<(LinkId, QueryId, Vec<Vec<Hit>>)> {
+        let mut due = Vec::new();
+        while let Some((at, query)) = self.flushes.first().copied() {
+            if at > now {
+                break;
+            }
+            self.flushes.pop_first();
+            let Some(route) = self.routes.get_mut(&query) else { continue };
+            self.waiting -= route.waiting.len();
+            route.quiet_until = now + GATHER;
+            let messages = route.take_messages();
+            if let Some(from) = route.from {
+                due.push((from, query, messages));
+            }
+        }
+        due
+    }
+}

@@ -1,0 +1,151 @@
+//! Words of names and of searches.
+//!
+//! A name's words are what lies between characters that are neither letters nor digits, in lower
+//! case. A word of a search fits a word of a name if it equals it or, from three letters on, begins
+//! it: "conf" finds "Conference-2026.pdf", "v2" does not find "v20". Lower case is Unicode's simple
+//! one; names are not normalised, so a letter with an accent is found as it was typed.
+
+use potluck_wire::search::{WORD_CHARS_MAX, WORDS_BYTES_MAX, WORDS_MAX};
+
+/// Letters from which on a word of a search also finds longer ones.
+pub(super) const PREFIX_CHARS_MIN: usize = 3;
+/// Words of a name beyond this are not found. A guess: the longest name has room for 128.
+const NAME_WORDS_MAX: usize = 24;
+
+/// The words of a text, in order, each cut after [`WORD_CHARS_MAX`] characters.
+pub(super) fn words_of(text: &str) -> Vec<String> {
+    let words =
+        text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
+    words
+        .take(NAME_WORDS_MAX)
+        .map(|word| word.chars().flat_map(char::to_lowercase).take(WORD_CHARS_MAX).collect())
+        .collect()
+}
+
+/// Whether a word of a search fits a word of a name.
+pub(super) fn fits(sought: &str, word: &str) -> bool {
+    sought == word || is_prefix(sought) && word.starts_with(sought)
+}
+
+fn is_prefix(sought: &str) -> bool {
+    sought.chars().nth(PREFIX_CHARS_MIN - 1).is_some()
+}
+
+/// The words of a search: one to eight, as [`words_of`] makes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sought(Vec<String>);
+
+impl Sought {
+    /// What people asked for. `None` if it is no word, too many, or too long ones.
+    pub(super) fn parse(texts: &[String]) -> Option<Self> {
+        let parts = texts.iter().take(WORDS_MAX + 1).flat_map(|text| {
+            text.split(|letter: char| !letter.is_alphanumeric()).filter(|part| !part.is_empty())
+        });
+        let mut words: Vec<String> = Vec::new();
+        for part in parts {
+            let word: String =
+                part.chars().flat_map(char::to_lowercase).take(WORD_CHARS_MAX + 1).collect();
+            if !words.contains(&word) {
+                words.push(word);
+            }
+            if words.len() > WORDS_MAX {
+                return None;
+            }
+        }
+        Self::checked(words)
+    }
+
+    /// What came from another node. `None` if it is not as [`Sought::parse`] makes it.
+    pub(super) fn received(words: Vec<String>) -> Option<Self> {
+        let tidy = words.iter().all(|word| words_of(word).as_slice() == std::slice::from_ref(word));
+        if tidy { Self::checked(words) } else { None }
+    }
+
+    fn checked(words: Vec<String>) -> Option<Self> {
+        let short = words.iter().all(|word| word.chars().count() <= WORD_CHARS_MAX);
+        let bytes: usize = words.iter().map(String::len).sum();
+        let good = (1..=WORDS_MAX).contains(&words.len()) && short && bytes <= WORDS_BYTES_MAX;
+        good.then_some(Self(words))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// For a message.
+    pub(super) fn to_vec(&self) -> Vec<String> {
+        self.0.clone()
+    }
+
+    /// Whether each word fits one of a name's.
+    pub(super) fn fit<W: AsRef<str>>(&self, words: &[W]) -> bool {
+        self.iter().all(|sought| words.iter().any(|word| fits(sought, word.as_ref())))
+    }
+
+    /// Whether they fit this name.
+    pub(super) fn fit_name(&self, name: &str) -> bool {
+        self.fit(&words_of(name))
+    }
+}
+
+/// A word's range in a list of words in order: those that `sought` fits.
+pub(super) fn range_of<T>(
+    sorted: &[T],
+    word: impl Fn(&T) -> &str,
+    sought: &str,
+) -> std::ops::Range<usize> {
+    let start = sorted.partition_point(|item| word(item) < sought);
+    let count = sorted[start..].partition_point(|item| fits(sought, word(item)));
+    start..start + count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sought(text: &str) -> Sought {
+        Sought::parse(&[text.to_owned()]).unwrap()
+    }
+
+    #[test]
+    fn words_end_at_whatever_is_no_letter_and_no_digit() {
+        assert_eq!(words_of("My_Talk (v2)-ÉTÉ.tar.gz"), ["my", "talk", "v2", "été", "tar", "gz"]);
+        assert!(words_of("--..").is_empty());
+    }
+
+    #[test]
+    fn three_letters_find_what_begins_with_them_two_only_themselves() {
+        for (text, name, found) in [
+            ("conf", "Conference-2026.pdf", true),
+            ("CONFERENCE pdf", "Conference-2026.pdf", true),
+            ("ference", "Conference-2026.pdf", false),
+            ("conf txt", "Conference-2026.pdf", false),
+            ("v2", "model v2", true),
+            ("v2", "model v20", false),
+        ] {
+            assert_eq!(sought(text).fit_name(name), found, "{text} in {name}");
+        }
+    }
+
+    #[test]
+    fn a_search_is_one_to_eight_words_and_its_message_is_as_it_was_made() {
+        for bad in ["", "--", &"x".repeat(33), "a b c d e f g h i"] {
+            assert_eq!(Sought::parse(&[bad.to_owned()]), None, "{bad}");
+        }
+        let words = sought("Weights-7B");
+        assert_eq!(Sought::received(words.to_vec()), Some(words));
+        for bad in ["UPPER", "two words", ""] {
+            assert_eq!(Sought::received(vec![bad.to_owned()]), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_range_holds_just_what_fits() {
+        let words = ["con", "conf", "config", "cool", "v2", "v20"];
+        let range = |sought| range_of(&words, |word| word, sought);
+        assert_eq!(range("conf"), 1..3);
+        assert_eq!(range("con"), 0..3);
+        assert_eq!(range("v2"), 4..5);
+        assert!(range("zebra").is_empty());
+    }
+}

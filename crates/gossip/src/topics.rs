@@ -1,0 +1,418 @@
+//! Messages for everybody who wants them: an overlay a topic, a tree over it, repair.
+//!
+//! Each topic has an overlay of its own with few symmetric links (`HyParView`), over which messages
+//! run along a tree (`PlumTree`); links beside the tree carry only the names of messages, so that
+//! what the tree loses is noticed and asked for. One topic,
+//! [`SYSTEM_TOPIC`](crate::message::SYSTEM_TOPIC), has every node in it: its links are the overlay
+//! of all nodes. A publisher that does not subscribe is in the topic while it publishes and for a
+//! minute more.
+//!
+//! A subscriber gets what comes to it after it subscribed, each message once, in no order that is
+//! promised between publishers or after repair. What was published before, it does not get as new,
+//! though this node may keep some of it: [`Topics::backlog`]. A message is lost to a subscriber
+//! only if no neighbour of its keeps it any more, ten minutes or 16 MiB later.
+//!
+//! **Invariants:** only this node's own publishers ever wait for anything; nobody's word makes this
+//! node drop a neighbour, take a message for seen, or deliver what its publisher did not sign; every
+//! map, list and queue has a limit.
+//!
+//! Nothing in a message says when it was signed. A node that forgot a publisher (more than 4096
+//! others came since), or never heard of it, takes a replay of an old message for a new one.
+
+mod asks;
+mod config;
+mod events;
+mod history;
+mod neighbour;
+mod outbox;
+mod overlay;
+mod passive;
+mod promises;
+mod publish;
+mod scores;
+mod seen;
+mod serve;
+mod shuffle;
+mod stats;
+mod topic;
+mod tree;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use potluck_base::{
+    Contact, Deadline, Identity, Instant, Machine, NetworkId, PublicKey, Rng, TokenBucket,
+};
+use potluck_wire::{SignedMessage, TopicId};
+
+use crate::message::{Message, MessageId, TopicName};
+use crate::view::{Cause, Mode};
+
+use asks::{Asks, Me, World};
+pub use config::{PeerLimits, RateLimit, TopicsConfig, ViewSizes};
+pub use events::{PublishId, SpreadAskId, SpreadServeId, TopicRefusal, TopicsInput, TopicsOutput};
+use neighbour::Doubt;
+use publish::{Publishes, STAY};
+use scores::Scores;
+pub use stats::{DownCounts, TopicsStats};
+use topic::Topic;
+
+/// Requests a second to nodes that only others named, and at once.
+const ERRANDS: (u32, u32) = (20, 60);
+/// After the machine slept a silent neighbour is its own fault for so long.
+const SUSPENDED_FOR: Duration = Duration::from_secs(10);
+/// Topics that were left and whose sequence is remembered.
+const SEQUENCES_MAX: usize = 1_024;
+
+/// All topics of one node. See the module.
+#[derive(Debug)]
+pub struct Topics {
+    me: Me,
+    config: TopicsConfig,
+    mode: Mode,
+    rng: Rng,
+    now: Instant,
+    topics: BTreeMap<TopicId, Topic>,
+    asks: Asks,
+    scores: Scores,
+    publishes: Publishes,
+    /// Where the sequence of this node goes on in topics that it left.
+    sequences: BTreeMap<TopicId, u64>,
+    /// The same for topics that were forgotten.
+    sequence_base: u64,
+    errands: TokenBucket,
+    last_heard: Instant,
+    suspended_until: Instant,
+    stats: TopicsStats,
+    outbox: VecDeque<TopicsOutput>,
+}
+
+impl Topics {
+    /// The topics of a node that is in none but the system's and knows nobody. `incarnation` has to
+    /// be higher than in any run before; `contact` is where others reach this node.
+    #[must_use]
+    pub fn new(
+        identity: Identity,
+        network: NetworkId,
+        incarnation: u64,
+        contact: Contact,
+        config: TopicsConfig,
+        rng: Rng,
+    ) -> Self {
+        let mut topics = Self {
+            me: Me { identity, network, incarnation, contact },
+            mode: config.mode,
+            config,
+            rng,
+            now: Instant::ZERO,
+            topics: BTreeMap::new(),
+            asks: Asks::default(),
+            scores: Scores::new(),
+            publishes: Publishes::default(),
+            sequences: BTreeMap::new(),
+            sequence_base: 1,
+            errands: TokenBucket::new(ERRANDS.0, ERRANDS.1),
+            last_heard: Instant::ZERO,
+            suspended_until: Instant::ZERO,
+            stats: TopicsStats::default(),
+            outbox: VecDeque::new(),
+        };
+        let system = TopicName::system();
+        topics.enter(&system);
+        topics.settle(&system.id());
+        topics
+    }
+
+    /// Where others reach this node from now on.
+    pub fn set_address(&mut self, address: SocketAddr) {
+        self.me.contact.address = address;
+    }
+
+    /// The topic whose overlay is that of all nodes.
+    #[must_use]
+    pub fn system(&self) -> TopicId {
+        TopicName::system().id()
+    }
+
+    /// The links of the overlay of all nodes, in the order of their keys.
+    #[must_use]
+    pub fn neighbours(&self) -> Vec<Contact> {
+        self.neighbours_in(&TopicName::system())
+    }
+
+    /// The links of the overlay of `topic`; none if this node is not in it.
+    #[must_use]
+    pub fn neighbours_in(&self, topic: &TopicName) -> Vec<Contact> {
+        let topic = self.topics.get(&topic.id());
+        topic.map_or_else(Vec::new, |topic| {
+            topic.active.values().map(|neighbour| neighbour.contact).collect()
+        })
+    }
+
+    /// The topics that are subscribed to here, the system's not counted.
+    #[must_use]
+    pub fn subscriptions(&self) -> Vec<TopicName> {
+        let own = self.topics.values().filter(|topic| topic.subscribed && !topic.system);
+        own.map(|topic| topic.name.clone()).collect()
+    }
+
+    /// What this node keeps of `topic` behind the message `after`, in the order in which it came,
+    /// and whether that is surely all that came. If `after` is not kept any more: all that is.
+    /// Without `after` nothing, for nothing was missed.
+    #[must_use]
+    pub fn backlog(&self, topic: &TopicName, after: Option<MessageId>) -> (Vec<Message>, bool) {
+        let Some(after) = after else { return (Vec::new(), true) };
+        let Some(known) = self.topics.get(&topic.id()) else { return (Vec::new(), false) };
+        let message = |(id, kept): (&MessageId, &history::Kept)| {
+            let payload = SignedMessage::decode(&kept.bytes).ok()?.payload;
+            Some(Message { topic: topic.clone(), id: *id, payload })
+        };
+        match known.history.behind(&after) {
+            Some(behind) => (behind.filter_map(message).collect(), true),
+            None => (known.history.all().filter_map(message).collect(), false),
+        }
+    }
+
+    /// Gauges and counters.
+    #[must_use]
+    pub fn stats(&self) -> TopicsStats {
+        let mut stats = TopicsStats {
+            topics: self.topics.len(),
+            publishes_waiting: self.publishes.waiting.len(),
+            asks: self.asks.len(),
+            scores: self.scores.len(),
+            ..self.stats
+        };
+        for topic in self.topics.values() {
+            topic.gauge(&mut stats);
+        }
+        stats
+    }
+
+    // --- wiring ---
+
+    /// Lets one topic do something.
+    fn with<T>(
+        &mut self,
+        id: &TopicId,
+        act: impl FnOnce(&mut Topic, &mut World<'_>) -> T,
+    ) -> Option<T> {
+        let mut topic = self.topics.remove(id)?;
+        let done = act(&mut topic, &mut self.world());
+        self.topics.insert(*id, topic);
+        Some(done)
+    }
+
+    /// What the topic that is taken out needs.
+    fn world(&mut self) -> World<'_> {
+        let promised: usize = self.topics.values().map(|topic| topic.promises.len()).sum();
+        World {
+            now: self.now,
+            me: &self.me,
+            config: &self.config,
+            mode: self.mode,
+            rng: &mut self.rng,
+            asks: &mut self.asks,
+            scores: &mut self.scores,
+            stats: &mut self.stats,
+            out: &mut self.outbox,
+            errands: &mut self.errands,
+            last_heard: self.last_heard,
+            suspended_until: self.suspended_until,
+            promises_room: self.config.promises_max.saturating_sub(promised),
+        }
+    }
+
+    /// Lets everything follow from what happened in a topic.
+    fn settle(&mut self, id: &TopicId) {
+        self.with(id, Topic::settle);
+    }
+
+    fn ids(&self) -> Vec<TopicId> {
+        self.topics.keys().copied().collect()
+    }
+
+    /// Enters a topic. False if there are too many.
+    fn enter(&mut self, name: &TopicName) -> bool {
+        let id = name.id();
+        if self.topics.contains_key(&id) {
+            return true;
+        }
+        if self.topics.len() >= self.config.topics_max.max(1) {
+            return false;
+        }
+        let sequence = self.sequences.remove(&id).unwrap_or(self.sequence_base);
+        let topic = Topic::new(&mut self.world(), name.clone(), sequence);
+        self.topics.insert(id, topic);
+        true
+    }
+
+    fn leave(&mut self, id: &TopicId) {
+        self.with(id, Topic::leave);
+        let Some(topic) = self.topics.remove(id) else { return };
+        if self.sequences.len() >= SEQUENCES_MAX {
+            // A sequence with a gap is better than one that is used twice.
+            let highest = self.sequences.values().max().copied().unwrap_or(1);
+            self.sequence_base = self.sequence_base.max(highest);
+            self.sequences.clear();
+        }
+        if topic.next_sequence > self.sequence_base {
+            self.sequences.insert(*id, topic.next_sequence);
+        }
+    }
+
+    fn leave_if_over(&mut self, id: &TopicId) {
+        let over = |topic: &&mut Topic| topic.is_over(self.now);
+        let Some(topic) = self.topics.get_mut(id).filter(over) else { return };
+        if self.publishes.waiting.iter().any(|waiting| waiting.topic == *id) {
+            topic.publishing_until = Some(self.now + STAY);
+            self.settle(id);
+        } else {
+            self.leave(id);
+        }
+    }
+
+    /// Keeps the payload of all topics within its limit.
+    fn bound_history(&mut self) {
+        loop {
+            let total: usize = self.topics.values().map(|topic| topic.history.bytes()).sum();
+            if total <= self.config.history_bytes {
+                return;
+            }
+            let largest = self.topics.values_mut().max_by_key(|topic| topic.history.bytes());
+            let Some(topic) = largest else { return };
+            topic.history.drop_oldest();
+        }
+    }
+
+    // --- inputs ---
+
+    fn on_subscribe(&mut self, name: TopicName) {
+        let why = if name.is_reserved() {
+            Some(TopicRefusal::Reserved)
+        } else if !self.enter(&name) {
+            Some(TopicRefusal::TooManyTopics)
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            self.outbox.push_back(TopicsOutput::SubscribeRefused { topic: name, why });
+            return;
+        }
+        let now = self.now;
+        self.with(&name.id(), |topic, _| topic.subscribe(now));
+        self.on_timeout(&[name.id()]);
+    }
+
+    fn on_unsubscribe(&mut self, name: &TopicName) {
+        let id = name.id();
+        if let Some(topic) = self.topics.get_mut(&id).filter(|topic| !topic.system) {
+            topic.subscribed = false;
+            self.leave_if_over(&id);
+        }
+    }
+
+    fn on_timeout(&mut self, due: &[TopicId]) {
+        for id in due {
+            self.with(id, |topic, world| {
+                topic.on_timeout(world);
+                topic.settle(world);
+            });
+            self.leave_if_over(id);
+        }
+    }
+
+    fn drop_everywhere(&mut self, peer: &PublicKey, cause: Cause) {
+        for id in self.ids() {
+            self.with(&id, |topic, world| {
+                // The failure detector has looked whether others are heard.
+                let suspended = cause == Cause::Crashed && world.now < world.suspended_until;
+                let cause = if suspended { Cause::LocalSuspend } else { cause };
+                topic.unlink(world, peer, cause, None);
+                topic.passive.remove(peer);
+                topic.settle(world);
+            });
+        }
+    }
+
+    fn on_resumed(&mut self) {
+        self.suspended_until = self.now + SUSPENDED_FOR;
+        for id in self.ids() {
+            self.with(&id, |topic, world| {
+                let peers: Vec<PublicKey> = topic.active.keys().copied().collect();
+                for peer in peers {
+                    topic.doubt(world, &peer, Doubt::Slept);
+                }
+                topic.find_soon(world.now);
+                topic.settle(world);
+            });
+        }
+    }
+
+    fn on_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+        for id in self.ids() {
+            self.with(&id, |topic, world| {
+                topic.set_mode(world);
+                topic.settle(world);
+            });
+        }
+    }
+}
+
+impl Machine for Topics {
+    type Input = TopicsInput;
+    type Output = TopicsOutput;
+
+    fn handle(&mut self, now: Instant, input: TopicsInput) {
+        self.now = now;
+        match input {
+            TopicsInput::Subscribe(name) => self.on_subscribe(name),
+            TopicsInput::Unsubscribe(name) => self.on_unsubscribe(&name),
+            TopicsInput::Publish { publish, topic, payload } => {
+                self.on_publish(publish, &topic, payload);
+            }
+            TopicsInput::Broadcast { publish, payload } => self.on_broadcast(publish, payload),
+            TopicsInput::Asked { serve, from, spread } => self.on_asked(serve, from, spread),
+            TopicsInput::Answered { ask, answer, rtt } => self.on_answered(ask, answer, rtt),
+            TopicsInput::Failed(ask) => self.on_failed(ask),
+            TopicsInput::Unsent(ask) => self.on_unsent(ask),
+            TopicsInput::Candidates(contacts) => {
+                self.on_found(&TopicName::system().id(), contacts);
+            }
+            TopicsInput::Found { topic, contacts } => self.on_found(&topic, contacts),
+            TopicsInput::Unreachable(peer) => self.drop_everywhere(&peer, Cause::Crashed),
+            TopicsInput::Left(peer) => self.drop_everywhere(&peer, Cause::Left),
+            TopicsInput::Resumed => self.on_resumed(),
+            TopicsInput::Mode(mode) if mode != self.mode => self.on_mode(mode),
+            TopicsInput::Mode(_) => {}
+            TopicsInput::Leave => {
+                self.ids().iter().for_each(|id| self.leave(id));
+                self.publishes = Publishes::default();
+            }
+            TopicsInput::Timeout => {
+                let due = |topic: &&Topic| topic.wake.is_some_and(|wake| wake.at <= now);
+                let due: Vec<TopicId> =
+                    self.topics.values().filter(due).map(|topic| topic.id).collect();
+                self.on_timeout(&due);
+            }
+        }
+        self.admit();
+        self.bound_history();
+    }
+
+    fn poll_output(&mut self) -> Option<TopicsOutput> {
+        self.outbox.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        let topics = self.topics.values().filter_map(|topic| topic.wake);
+        let topics = topics.min_by_key(|deadline| deadline.at);
+        let publish = self.publishes.retry_at;
+        Deadline::earliest([topics, publish.map(|at| Deadline::new(at, "publish"))])
+    }
+}
+
+#[cfg(test)]
+mod tests;

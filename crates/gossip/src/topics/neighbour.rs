@@ -1,0 +1,184 @@
+//! One link of an overlay.
+
+use std::time::Duration;
+
+use potluck_base::{Contact, Instant, TokenBucket};
+
+use super::asks::World;
+use super::outbox::Outbox;
+
+/// Walks and shuffles one neighbour may send: its own and those it passes on.
+const ERRANDS: (u32, u32) = (4, 40);
+/// Messages it may ask for.
+const REPAIRS: (u32, u32) = (4_000, 8_000);
+/// Of the last eight messages so many must have been here sooner for a link to come on the tree.
+const LATE_ENOUGH: u32 = 3;
+/// A neighbour that takes nothing for so long is not waited for.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
+/// A neighbour that says it is busy slows this node's publishers for this time...
+const BUSY_FOR: Duration = Duration::from_millis(100);
+/// ...but not for longer than this without a break, so that nobody can stop a publisher.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+/// How long it is not believed then.
+const BUSY_BREAK: Duration = Duration::from_secs(30);
+/// Assumed until something was measured.
+const RTT_UNKNOWN: Duration = Duration::from_millis(250);
+
+/// A smoothed round-trip time and its deviation (RFC 6298).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct RoundTrip {
+    estimate: Option<(Duration, Duration)>,
+}
+
+impl RoundTrip {
+    pub(super) fn sample(&mut self, rtt: Duration) {
+        self.estimate = Some(match self.estimate {
+            None => (rtt, rtt / 2),
+            Some((smoothed, deviation)) => {
+                let off = smoothed.abs_diff(rtt);
+                ((smoothed * 7 + rtt) / 8, (deviation * 3 + off) / 4)
+            }
+        });
+    }
+
+    pub(super) fn smoothed(&self) -> Duration {
+        self.estimate.map_or(RTT_UNKNOWN, |(smoothed, _)| smoothed)
+    }
+
+    /// What nineteen of twenty stay below, roughly: of a normal distribution, with the mean
+    /// deviation at 0.8 standard deviations.
+    pub(super) fn p95(&self) -> Duration {
+        self.estimate.map_or(RTT_UNKNOWN, |(smoothed, deviation)| smoothed + deviation * 2)
+    }
+}
+
+/// Why a neighbour is being checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// A request to it failed: it is replaced meanwhile.
+    Silent,
+    /// This node slept: most likely it is there.
+    Slept,
+}
+
+/// One link of an overlay.
+#[derive(Debug, Clone)]
+pub(super) struct Neighbour {
+    pub(super) contact: Contact,
+    /// Whether this node chose it.
+    pub(super) outbound: bool,
+    pub(super) since: Instant,
+    /// Since when it has been in the topic: it wants nothing older.
+    pub(super) joined: Instant,
+    pub(super) doubt: Option<Doubt>,
+    pub(super) doubted_at: Instant,
+    pub(super) heard_at: Instant,
+    /// Whether it was asked if it is there.
+    pub(super) checking: bool,
+    /// Whether it is on the tree: messages are pushed to it, and otherwise only named.
+    pub(super) eager: bool,
+    /// It lost credit: not on the tree, and not asked for anything.
+    pub(super) distrusted: bool,
+    pub(super) rtt: RoundTrip,
+    pub(super) outbox: Outbox,
+    pub(super) names: TokenBucket,
+    pub(super) signatures: TokenBucket,
+    pub(super) errands: TokenBucket,
+    pub(super) repairs: TokenBucket,
+    /// It was not blamed for a broken promise before then.
+    pub(super) blame_from: Instant,
+    /// Of the last eight messages: which it had sooner than the tree brought them.
+    lateness: u8,
+    busy_since: Option<Instant>,
+    busy_until: Instant,
+}
+
+impl Neighbour {
+    pub(super) fn new(world: &World<'_>, contact: Contact, outbound: bool, age_ms: u64) -> Self {
+        let bucket = |(per_second, burst)| TokenBucket::new(per_second, burst);
+        Self {
+            contact,
+            outbound,
+            since: world.now,
+            joined: world.now - Duration::from_millis(age_ms),
+            doubt: None,
+            doubted_at: Instant::ZERO,
+            heard_at: world.now,
+            checking: false,
+            eager: true,
+            distrusted: false,
+            rtt: RoundTrip::default(),
+            outbox: Outbox::default(),
+            names: world.limits().names.bucket(),
+            signatures: world.limits().signatures.bucket(),
+            errands: bucket(ERRANDS),
+            repairs: bucket(REPAIRS),
+            blame_from: Instant::ZERO,
+            lateness: 0,
+            busy_since: None,
+            busy_until: Instant::ZERO,
+        }
+    }
+
+    /// Whether it counts as a link that carries something.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.doubt != Some(Doubt::Silent)
+    }
+
+    /// Whether messages are pushed to it now.
+    pub(super) fn is_pushed(&self) -> bool {
+        self.eager && self.is_healthy()
+    }
+
+    /// Notes whether it had a message sooner than the tree brought it; true if it had so often that
+    /// it should be on the tree.
+    pub(super) fn note_late(&mut self, late: bool) -> bool {
+        self.lateness = self.lateness << 1 | u8::from(late);
+        let switch = late && !self.eager && self.lateness.count_ones() >= LATE_ENOUGH;
+        if switch {
+            self.lateness = 0;
+        }
+        switch
+    }
+
+    /// It says whether its own queues fill up.
+    pub(super) fn note_busy(&mut self, now: Instant, busy: bool) {
+        let since = *self.busy_since.get_or_insert(now);
+        match now.since(since) {
+            lasted if lasted >= BUSY_BREAK => self.busy_since = busy.then_some(now),
+            lasted if lasted >= BUSY_MAX => return,
+            _ if !busy => self.busy_since = None,
+            _ => {}
+        }
+        self.busy_until = if busy { now + BUSY_FOR } else { Instant::ZERO };
+    }
+
+    /// Until when this node's own publishers wait for it because of what is under way; `None` if
+    /// it has room below `high_water`. What it answers may end the wait sooner.
+    pub(super) fn blocks_until(&self, now: Instant, high_water: usize) -> Option<Instant> {
+        if now < self.busy_until {
+            return Some(self.busy_until);
+        }
+        // After a pause one bundle at a time, until it says that it is busy no more.
+        let trial = self.busy_until + BUSY_FOR;
+        if now < trial && self.busy_until > Instant::ZERO && self.outbox.pushes > 0 {
+            return Some(trial);
+        }
+        let stalled = self.outbox.waiting_since? + STALLED_AFTER;
+        (self.outbox.len() >= high_water && now < stalled).then_some(stalled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_round_trip_is_smoothed() {
+        let mut rtt = RoundTrip::default();
+        assert_eq!(rtt.p95(), RTT_UNKNOWN);
+        (0..100).for_each(|_| rtt.sample(Duration::from_millis(40)));
+        assert_eq!(rtt.smoothed(), Duration::from_millis(40));
+        assert!(rtt.p95() < Duration::from_millis(41));
+    }
+}

@@ -1,0 +1,236 @@
+//! What waits for one neighbour: messages, names of messages, and how much is on the way.
+//!
+//! **Invariant:** a slow neighbour costs a bounded queue and nobody else any time. What does not
+//! fit is left out; the neighbour hears the name of it and asks.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use potluck_base::Instant;
+
+use super::config::TopicsConfig;
+use crate::message::MessageId;
+
+/// Names wait so long for others to go with them...
+const NAMES_DELAY: Duration = Duration::from_millis(25);
+/// ...or until there are so many.
+const NAMES_ENOUGH: usize = 64;
+/// Names that wait; the oldest are dropped.
+const NAMES_MAX: usize = 1_024;
+/// Messages that the neighbour asked for and that wait.
+const REPAIRS_MAX: usize = 2_048;
+/// What a message costs in a bundle beside its own bytes.
+const FRAME_BYTES: usize = 3;
+
+/// What waits for one neighbour.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outbox {
+    repairs: VecDeque<(MessageId, Bytes)>,
+    queue: VecDeque<(MessageId, Bytes)>,
+    bytes: usize,
+    names: VecDeque<MessageId>,
+    names_at: Option<Instant>,
+    /// Bundles on the way.
+    pub(super) pushes: usize,
+    /// Whether names are on the way.
+    pub(super) naming: bool,
+    /// Since when nothing was answered although something is on the way.
+    pub(super) waiting_since: Option<Instant>,
+    /// This node itself could not send: not before then.
+    pub(super) paused_until: Option<Instant>,
+}
+
+impl Outbox {
+    pub(super) fn len(&self) -> usize {
+        self.queue.len() + self.repairs.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Queues a message. False if it does not fit.
+    pub(super) fn push(&mut self, config: &TopicsConfig, id: MessageId, bytes: Bytes) -> bool {
+        let fits = self.queue.len() < config.queue_messages
+            && self.bytes + bytes.len() <= config.queue_bytes;
+        if fits {
+            self.bytes += bytes.len();
+            self.queue.push_back((id, bytes));
+        }
+        fits
+    }
+
+    /// Queues a message that was asked for, before the others. False if it does not fit.
+    pub(super) fn repair(&mut self, config: &TopicsConfig, id: MessageId, bytes: Bytes) -> bool {
+        // Half as much again, so that repair works while the queue is full.
+        let fits = self.repairs.len() < REPAIRS_MAX
+            && self.bytes + bytes.len() <= config.queue_bytes + config.queue_bytes / 2;
+        if fits {
+            self.bytes += bytes.len();
+            self.repairs.push_back((id, bytes));
+        }
+        fits
+    }
+
+    /// Queues a name. False if an older one had to go for it.
+    pub(super) fn name(&mut self, now: Instant, id: MessageId) -> bool {
+        self.names.push_back(id);
+        self.names_at.get_or_insert(now + NAMES_DELAY);
+        let fits = self.names.len() <= NAMES_MAX;
+        if !fits {
+            self.names.pop_front();
+        }
+        fits
+    }
+
+    /// The next bundle, without what `has` says the neighbour has.
+    pub(super) fn bundle(
+        &mut self,
+        config: &TopicsConfig,
+        now: Instant,
+        has: impl Fn(&MessageId) -> bool,
+    ) -> Option<(Vec<MessageId>, Vec<Bytes>)> {
+        self.paused_until = self.paused_until.filter(|until| now < *until);
+        if self.pushes >= config.window || self.paused_until.is_some() {
+            return None;
+        }
+        let (mut ids, mut messages, mut size) = (Vec::new(), Vec::new(), 0);
+        loop {
+            let from = if self.repairs.is_empty() { &mut self.queue } else { &mut self.repairs };
+            let Some((id, bytes)) = from.front() else { break };
+            let cost = bytes.len() + FRAME_BYTES;
+            let surplus = has(id);
+            if !surplus && !ids.is_empty() && size + cost > config.bundle_bytes {
+                break;
+            }
+            self.bytes -= bytes.len();
+            let Some((id, bytes)) = from.pop_front() else { break };
+            if !surplus {
+                size += cost;
+                ids.push(id);
+                messages.push(bytes);
+            }
+        }
+        (!ids.is_empty()).then(|| {
+            self.pushes += 1;
+            self.waiting_since.get_or_insert(now);
+            (ids, messages)
+        })
+    }
+
+    /// Names that are to go now.
+    pub(super) fn take_names(&mut self, now: Instant) -> Option<Vec<MessageId>> {
+        let due = self.names_at.is_some_and(|at| at <= now) || self.names.len() >= NAMES_ENOUGH;
+        if self.naming || !due || self.names.is_empty() {
+            return None;
+        }
+        self.naming = true;
+        self.names_at = None;
+        let mut names: Vec<MessageId> = self.names.drain(..).collect();
+        names.sort_unstable();
+        names.dedup();
+        Some(names)
+    }
+
+    /// A bundle was answered.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.pushes = self.pushes.saturating_sub(1);
+        self.waiting_since = (self.pushes > 0).then_some(now);
+    }
+
+    /// The neighbour does not answer: nothing waits for it any more but names.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        let dropped: Vec<MessageId> =
+            self.repairs.drain(..).chain(self.queue.drain(..)).map(|(id, _)| id).collect();
+        self.bytes = 0;
+        for id in dropped {
+            self.name(now, id);
+        }
+    }
+
+    /// When something is to be done about it.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        let names = self.names_at.filter(|_| !self.naming && !self.names.is_empty());
+        let paused = self.paused_until.filter(|_| self.len() > 0);
+        [names, paused].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use potluck_base::Identity;
+
+    fn id(sequence: u64) -> MessageId {
+        let publisher = Identity::from_seed([1; 32]).public_key();
+        MessageId { publisher, incarnation: 1, sequence }
+    }
+
+    fn config() -> TopicsConfig {
+        TopicsConfig { window: 2, queue_messages: 10, ..TopicsConfig::default() }
+    }
+
+    fn message(length: usize) -> Bytes {
+        Bytes::from(vec![0; length])
+    }
+
+    #[test]
+    fn small_messages_travel_together_and_a_long_one_alone() {
+        let (mut outbox, config) = (Outbox::default(), config());
+        for sequence in 1..=6 {
+            assert!(outbox.push(&config, id(sequence), message(300)));
+        }
+        assert!(outbox.push(&config, id(7), message(5_000)));
+        let mut sizes = Vec::new();
+        while let Some((ids, _)) = outbox.bundle(&config, Instant::ZERO, |_| false) {
+            sizes.push(ids.len());
+            outbox.answered(Instant::ZERO);
+        }
+        assert_eq!((sizes, outbox.bytes()), (vec![3, 3, 1], 0));
+    }
+
+    #[test]
+    fn a_window_of_bundles_is_on_the_way() {
+        let (mut outbox, config) = (Outbox::default(), config());
+        (1..=3).for_each(|sequence| assert!(outbox.push(&config, id(sequence), message(900))));
+        let next = |outbox: &mut Outbox| outbox.bundle(&config, Instant::ZERO, |_| false);
+        assert!(next(&mut outbox).is_some() && next(&mut outbox).is_some());
+        assert_eq!(next(&mut outbox), None);
+        outbox.answered(Instant::ZERO);
+        assert!(next(&mut outbox).is_some());
+    }
+
+    #[test]
+    fn a_full_queue_leaves_out_and_repairs_go_first() {
+        let (mut outbox, config) = (Outbox::default(), config());
+        let fitted = (1..=20).filter(|n| outbox.push(&config, id(*n), message(900))).count();
+        assert_eq!(fitted, 10);
+        assert!(outbox.repair(&config, id(50), message(900)));
+        let (ids, _) = outbox.bundle(&config, Instant::ZERO, |_| false).expect("a bundle");
+        assert_eq!(ids, [id(50)]);
+    }
+
+    #[test]
+    fn what_the_neighbour_has_meanwhile_is_not_sent() {
+        let (mut outbox, config) = (Outbox::default(), config());
+        (1..=3).for_each(|sequence| assert!(outbox.push(&config, id(sequence), message(9))));
+        let has = |known: &MessageId| known.sequence != 2;
+        let (ids, _) = outbox.bundle(&config, Instant::ZERO, has).expect("a bundle");
+        assert_eq!((ids, outbox.len(), outbox.bytes()), (vec![id(2)], 0, 0));
+    }
+
+    #[test]
+    fn names_wait_for_each_other_and_are_bounded() {
+        let mut outbox = Outbox::default();
+        outbox.name(Instant::ZERO, id(1));
+        assert_eq!(outbox.take_names(Instant::ZERO), None);
+        assert_eq!(outbox.wake(), Some(Instant::ZERO + NAMES_DELAY));
+        assert_eq!(outbox.take_names(Instant::ZERO + NAMES_DELAY), Some(vec![id(1)]));
+        let fitted = (0..2_000).filter(|n| outbox.name(Instant::ZERO, id(*n))).count();
+        assert_eq!((fitted, outbox.names.len()), (NAMES_MAX, NAMES_MAX));
+        assert_eq!(outbox.take_names(Instant::ZERO), None, "one request at a time");
+        outbox.naming = false;
+        assert_eq!(outbox.take_names(Instant::ZERO).map(|names| names.len()), Some(NAMES_MAX));
+    }
+}

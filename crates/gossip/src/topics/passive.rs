@@ -1,0 +1,292 @@
+//! The passive view: contacts to make a new link with when one breaks.
+//!
+//! Where we differ from `HyParView` (Leitão, Pereira, Rodrigues, 2007): what one node tells fills at
+//! most eight places, one public subnet at most two, so that nobody can fill the view with
+//! itself; and contacts are probed before they are needed.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use potluck_base::{Contact, Instant, PublicKey, Rng};
+
+/// Contacts that came from one node.
+const PER_SOURCE_MAX: usize = 8;
+/// Places for contacts of one netgroup...
+const PER_BUCKET_MAX: usize = 2;
+/// ...which are told apart by a keyed hash in so many buckets.
+const BUCKETS: u64 = 64;
+/// A contact that answered in this time is preferred, and kept when another has to go.
+const PROVEN_FOR: Duration = Duration::from_secs(1_800);
+
+#[derive(Debug, Clone)]
+struct Record {
+    contact: Contact,
+    source: Option<PublicKey>,
+    since: Instant,
+    proven: Option<Instant>,
+    /// It declined, or parted from this node: not before then.
+    not_before: Instant,
+    bucket: Option<u64>,
+}
+
+/// The passive view of one overlay.
+#[derive(Debug, Clone)]
+pub(super) struct Passive {
+    records: BTreeMap<PublicKey, Record>,
+    capacity: usize,
+    key: [u8; 32],
+}
+
+impl Passive {
+    pub(super) fn new(capacity: usize, key: [u8; 32]) -> Self {
+        Self { records: BTreeMap::new(), capacity: capacity.max(1), key }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    #[cfg(test)]
+    fn contains(&self, peer: &PublicKey) -> bool {
+        self.records.contains_key(peer)
+    }
+
+    /// Takes a contact in. `source` is who told it, none for what this node found itself;
+    /// `netgroups` says whether subnets are limited.
+    pub(super) fn add(
+        &mut self,
+        now: Instant,
+        contact: Contact,
+        source: Option<PublicKey>,
+        netgroups: bool,
+        rng: &mut Rng,
+    ) {
+        let peer = contact.public_key;
+        if let Some(known) = self.records.get_mut(&peer) {
+            // What others say moves no contact that answered where it is.
+            if source.is_none() || known.proven.is_none() {
+                known.contact = contact;
+            }
+            return;
+        }
+        let bucket = if netgroups { self.bucket(contact.address.ip()) } else { None };
+        let same_source = |record: &Record| source.is_some() && record.source == source;
+        let same_bucket = |record: &Record| bucket.is_some() && record.bucket == bucket;
+        if self.records.values().filter(|record| same_source(record)).count() >= PER_SOURCE_MAX {
+            self.evict(now, rng, same_source);
+        }
+        if self.records.values().filter(|record| same_bucket(record)).count() >= PER_BUCKET_MAX {
+            self.evict(now, rng, same_bucket);
+        }
+        if self.records.len() >= self.capacity {
+            self.evict(now, rng, |_| true);
+        }
+        let not_before = Instant::ZERO;
+        let record = Record { contact, source, since: now, proven: None, not_before, bucket };
+        self.records.insert(peer, record);
+    }
+
+    /// Drops a random one of those, one that never answered before one that did.
+    fn evict(&mut self, now: Instant, rng: &mut Rng, among: impl Fn(&Record) -> bool) {
+        let of = |proven: bool| {
+            self.records
+                .iter()
+                .filter(|(_, record)| among(record) && record.is_proven(now) == proven)
+                .map(|(peer, _)| *peer)
+                .collect::<Vec<_>>()
+        };
+        let mut choice = of(false);
+        if choice.is_empty() {
+            choice = of(true);
+        }
+        if let Some(peer) = choice.get(rng.below(choice.len() as u64) as usize) {
+            self.records.remove(peer);
+        }
+    }
+
+    /// Names the subnet of a contact; none for private addresses.
+    pub(super) fn netgroup(&self, contact: &Contact) -> Option<[u8; 32]> {
+        self.group(contact.address.ip())
+    }
+
+    fn bucket(&self, ip: IpAddr) -> Option<u64> {
+        self.group(ip).map(|hash| u64::from(hash[0]) % BUCKETS)
+    }
+
+    /// The keyed hash of a public address's subnet: /24 or /48. Private ones have none, for there all
+    /// nodes share a subnet.
+    fn group(&self, ip: IpAddr) -> Option<[u8; 32]> {
+        let group = match ip {
+            _ if is_private(ip) => return None,
+            IpAddr::V4(ip) => ip.octets()[..3].to_vec(),
+            IpAddr::V6(ip) => ip.octets()[..6].to_vec(),
+        };
+        Some(*blake3::keyed_hash(&self.key, &group).as_bytes())
+    }
+
+    pub(super) fn remove(&mut self, peer: &PublicKey) {
+        self.records.remove(peer);
+    }
+
+    /// It answered.
+    pub(super) fn prove(&mut self, now: Instant, peer: &PublicKey) {
+        if let Some(record) = self.records.get_mut(peer) {
+            record.proven = Some(now);
+        }
+    }
+
+    /// It is not to be asked before `until`.
+    pub(super) fn put_off(&mut self, peer: &PublicKey, until: Instant) {
+        if let Some(record) = self.records.get_mut(peer) {
+            record.not_before = record.not_before.max(until);
+        }
+    }
+
+    /// A contact to ask for a link now: proven ones first, the others at random.
+    pub(super) fn candidate(
+        &self,
+        now: Instant,
+        rng: &mut Rng,
+        free: impl Fn(&PublicKey) -> bool,
+    ) -> Option<Contact> {
+        let possible: Vec<&Record> = self
+            .records
+            .iter()
+            .filter(|(peer, record)| record.not_before <= now && free(peer))
+            .map(|(_, record)| record)
+            .collect();
+        let proven: Vec<&Record> =
+            possible.iter().filter(|record| record.is_proven(now)).copied().collect();
+        let choice = if proven.is_empty() { possible } else { proven };
+        choice.get(rng.below(choice.len() as u64) as usize).map(|record| record.contact)
+    }
+
+    /// When the next contact may be asked that may not be asked now.
+    pub(super) fn next_candidate(
+        &self,
+        now: Instant,
+        free: impl Fn(&PublicKey) -> bool,
+    ) -> Option<Instant> {
+        self.records
+            .iter()
+            .filter(|(peer, record)| record.not_before > now && free(peer))
+            .map(|(_, record)| record.not_before)
+            .min()
+    }
+
+    /// The contact whose life was longest not looked at.
+    pub(super) fn stalest(&self) -> Option<Contact> {
+        let last = |record: &&Record| record.proven.map_or((0, record.since), |at| (1, at));
+        self.records.values().min_by_key(last).map(|record| record.contact)
+    }
+
+    /// Up to `count` random contacts.
+    pub(super) fn sample(&self, rng: &mut Rng, count: usize) -> Vec<Contact> {
+        let mut contacts: Vec<Contact> =
+            self.records.values().map(|record| record.contact).collect();
+        rng.shuffle(&mut contacts);
+        contacts.truncate(count);
+        contacts
+    }
+}
+
+impl Record {
+    fn is_proven(&self, now: Instant) -> bool {
+        self.proven.is_some_and(|at| now.since(at) < PROVEN_FOR)
+    }
+}
+
+/// Whether an address is of no public network.
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || shared
+        }
+        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+            Some(ip) => is_private(ip.into()),
+            None => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use potluck_base::Identity;
+
+    fn contact(number: u8, ip: [u8; 4]) -> Contact {
+        let public_key = Identity::from_seed([number; 32]).public_key();
+        Contact { public_key, address: (ip, 4_000).into() }
+    }
+
+    fn view(capacity: usize) -> (Passive, Rng) {
+        (Passive::new(capacity, [3; 32]), Rng::from_number(1))
+    }
+
+    #[test]
+    fn one_source_fills_eight_places() {
+        let (mut view, mut rng) = view(128);
+        let source = contact(200, [1, 1, 1, 1]).public_key;
+        for number in 0..100 {
+            let told = contact(number, [10, 0, 0, number]);
+            view.add(Instant::ZERO, told, Some(source), true, &mut rng);
+        }
+        assert_eq!(view.len(), PER_SOURCE_MAX);
+    }
+
+    #[test]
+    fn a_public_subnet_fills_two_places_and_a_private_one_any_number() {
+        let (mut public, mut rng) = view(128);
+        for number in 0..50 {
+            public.add(Instant::ZERO, contact(number, [9, 9, 9, number]), None, true, &mut rng);
+        }
+        assert_eq!(public.len(), PER_BUCKET_MAX);
+        for (first, netgroups) in [([10, 0, 0], true), ([127, 0, 0], true), ([9, 9, 9], false)] {
+            let (mut view, mut rng) = view(128);
+            for number in 0..50 {
+                let ip = [first[0], first[1], first[2], number];
+                view.add(Instant::ZERO, contact(number, ip), None, netgroups, &mut rng);
+            }
+            assert_eq!(view.len(), 50);
+        }
+    }
+
+    #[test]
+    fn a_full_view_keeps_what_answered() {
+        let (mut view, mut rng) = view(8);
+        let good = contact(0, [10, 0, 0, 1]);
+        view.add(Instant::ZERO, good, None, true, &mut rng);
+        view.prove(Instant::ZERO, &good.public_key);
+        for number in 1..100 {
+            view.add(Instant::ZERO, contact(number, [10, 0, 0, 2]), None, true, &mut rng);
+        }
+        assert!(view.len() == 8 && view.contains(&good.public_key));
+        assert_eq!(view.candidate(Instant::ZERO, &mut rng, |_| true), Some(good));
+    }
+
+    #[test]
+    fn hearsay_moves_no_proven_contact() {
+        let (mut view, mut rng) = view(8);
+        let good = contact(0, [10, 0, 0, 1]);
+        view.add(Instant::ZERO, good, None, true, &mut rng);
+        view.prove(Instant::ZERO, &good.public_key);
+        let elsewhere = contact(0, [10, 0, 0, 9]);
+        let liar = contact(1, [10, 0, 0, 2]).public_key;
+        view.add(Instant::ZERO, elsewhere, Some(liar), true, &mut rng);
+        assert_eq!(view.sample(&mut rng, 9), [good]);
+    }
+
+    #[test]
+    fn who_declined_is_asked_later() {
+        let (mut view, mut rng) = view(8);
+        let one = contact(0, [10, 0, 0, 1]);
+        let later = Instant::from_micros(5);
+        view.add(Instant::ZERO, one, None, true, &mut rng);
+        view.put_off(&one.public_key, later);
+        assert_eq!(view.candidate(Instant::ZERO, &mut rng, |_| true), None);
+        assert_eq!(view.next_candidate(Instant::ZERO, |_| true), Some(later));
+        assert_eq!(view.candidate(later, &mut rng, |_| true), Some(one));
+    }
+}

@@ -1,0 +1,240 @@
+//! Messages that neighbours say they have and this node has not: when to ask whom for them.
+//!
+//! Most come by themselves on the tree, so a node waits before it asks. Whoever promised and does
+//! not deliver loses credit. **Invariant:** what neighbours merely name costs a bounded number of
+//! entries, each of them for a bounded time (in other programs invented names filled the memory).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use potluck_base::{Instant, PublicKey};
+
+use crate::message::MessageId;
+
+/// Neighbours remembered as having one message.
+const SOURCES_MAX: usize = 4;
+/// How many times a message is asked for.
+const TRIES_MAX: u8 = 3;
+
+#[derive(Debug, Clone)]
+struct Promise {
+    heard: Instant,
+    sources: Vec<PublicKey>,
+    /// Who was asked last.
+    asked: Option<PublicKey>,
+    tries: u8,
+    due: Instant,
+}
+
+/// What is to be done about a message now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Due {
+    /// The message.
+    pub(super) id: MessageId,
+    /// Whom to ask, if anybody is left.
+    pub(super) ask: Option<PublicKey>,
+    /// Who was asked before and did not deliver.
+    pub(super) broken: Option<PublicKey>,
+}
+
+/// The promises of the neighbours in one topic.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Promises {
+    open: BTreeMap<MessageId, Promise>,
+    due: BTreeSet<(Instant, MessageId)>,
+    by_peer: BTreeMap<PublicKey, usize>,
+}
+
+impl Promises {
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// When the next one is due.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// `peer` says that it has a message that this node has not. False if there is no room.
+    pub(super) fn hear(
+        &mut self,
+        now: Instant,
+        id: MessageId,
+        peer: PublicKey,
+        wait: Duration,
+        (room, peer_max): (usize, usize),
+    ) -> bool {
+        let count = self.by_peer.get(&peer).copied().unwrap_or(0);
+        if let Some(promise) = self.open.get_mut(&id) {
+            if promise.sources.contains(&peer) {
+                return true;
+            }
+            if promise.sources.len() >= SOURCES_MAX || count >= peer_max {
+                // Enough others have it.
+                return true;
+            }
+            promise.sources.push(peer);
+        } else {
+            if self.open.len() >= room || count >= peer_max {
+                return false;
+            }
+            let due = now + wait;
+            let promise = Promise { heard: now, sources: vec![peer], asked: None, tries: 0, due };
+            self.due.insert((due, id));
+            self.open.insert(id, promise);
+        }
+        *self.by_peer.entry(peer).or_default() += 1;
+        true
+    }
+
+    /// A message has come: who had it, and since when that was known.
+    pub(super) fn kept(&mut self, id: &MessageId) -> Option<(Instant, Vec<PublicKey>, bool)> {
+        let promise = self.remove(id)?;
+        Some((promise.heard, promise.sources, promise.tries > 0))
+    }
+
+    fn remove(&mut self, id: &MessageId) -> Option<Promise> {
+        let promise = self.open.remove(id)?;
+        self.due.remove(&(promise.due, *id));
+        promise.sources.iter().for_each(|peer| self.release(peer));
+        Some(promise)
+    }
+
+    fn release(&mut self, peer: &PublicKey) {
+        if let Some(count) = self.by_peer.get_mut(peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_peer.remove(peer);
+            }
+        }
+    }
+
+    /// What is due now. `wait` says how long a neighbour gets to deliver, `None` for one that is
+    /// not to be asked.
+    pub(super) fn take_due(
+        &mut self,
+        now: Instant,
+        max: usize,
+        wait: impl Fn(&PublicKey) -> Option<Duration>,
+    ) -> Vec<Due> {
+        let mut taken = Vec::new();
+        while let Some((at, id)) = self.due.first().copied()
+            && at <= now
+            && taken.len() < max
+        {
+            self.due.pop_first();
+            let Some(promise) = self.open.get_mut(&id) else { continue };
+            let broken = promise.asked.take();
+            // The next behind the last one that was asked, in a circle.
+            let start = broken
+                .and_then(|last| promise.sources.iter().position(|peer| *peer == last))
+                .map_or(0, |place| place + 1);
+            let next = promise.sources.iter().cycle().skip(start).take(promise.sources.len());
+            let found = next.filter_map(|peer| Some((*peer, wait(peer)?))).next();
+            match found.filter(|_| promise.tries < TRIES_MAX) {
+                Some((peer, wait)) => {
+                    promise.asked = Some(peer);
+                    promise.tries += 1;
+                    promise.due = now + wait.max(Duration::from_millis(1));
+                    self.due.insert((promise.due, id));
+                    taken.push(Due { id, ask: Some(peer), broken });
+                }
+                None => {
+                    promise.due = at;
+                    self.remove(&id);
+                    taken.push(Due { id, ask: None, broken });
+                }
+            }
+        }
+        taken
+    }
+
+    /// `peer` is no neighbour any more.
+    pub(super) fn forget(&mut self, peer: &PublicKey) {
+        if self.by_peer.remove(peer).is_none() {
+            return;
+        }
+        let mut empty = Vec::new();
+        for (id, promise) in &mut self.open {
+            promise.sources.retain(|source| source != peer);
+            if promise.asked == Some(*peer) {
+                promise.asked = None;
+            }
+            if promise.sources.is_empty() {
+                empty.push(*id);
+            }
+        }
+        for id in empty {
+            self.remove(&id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use potluck_base::Identity;
+
+    const WAIT: Duration = Duration::from_millis(200);
+
+    fn peer(seed: u8) -> PublicKey {
+        Identity::from_seed([seed; 32]).public_key()
+    }
+
+    fn id(sequence: u64) -> MessageId {
+        MessageId { publisher: peer(9), incarnation: 1, sequence }
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1_000)
+    }
+
+    #[test]
+    fn a_message_is_asked_for_in_turn_and_three_times_at_most() {
+        let mut promises = Promises::default();
+        assert!(promises.hear(at(0), id(1), peer(1), WAIT, (9, 9)));
+        assert!(promises.hear(at(1), id(1), peer(2), WAIT, (9, 9)));
+        assert_eq!(promises.take_due(at(199), 9, |_| Some(WAIT)), []);
+        let mut asked = Vec::new();
+        while let Some(next) = promises.next() {
+            let due = promises.take_due(next, 9, |_| Some(WAIT));
+            asked.extend(due.iter().map(|due| (due.ask, due.broken)));
+        }
+        let [one, two] = [Some(peer(1)), Some(peer(2))];
+        assert_eq!(asked, [(one, None), (two, one), (one, two), (None, one)]);
+        assert_eq!((promises.len(), promises.by_peer.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_comes_is_not_asked_for() {
+        let mut promises = Promises::default();
+        promises.hear(at(0), id(1), peer(1), WAIT, (9, 9));
+        assert_eq!(promises.kept(&id(1)), Some((at(0), vec![peer(1)], false)));
+        assert_eq!((promises.next(), promises.kept(&id(1))), (None, None));
+    }
+
+    #[test]
+    fn invented_names_are_bounded_in_all_and_of_one_neighbour() {
+        let mut promises = Promises::default();
+        let heard = (1..100)
+            .filter(|number| promises.hear(at(0), id(*number), peer(1), WAIT, (50, 20)))
+            .count();
+        assert_eq!((heard, promises.len()), (20, 20));
+        for number in 100..200 {
+            promises.hear(at(0), id(number), peer((number % 50) as u8), WAIT, (50, 20));
+        }
+        assert_eq!(promises.len(), 50);
+    }
+
+    #[test]
+    fn a_neighbour_that_goes_takes_its_promises_along() {
+        let mut promises = Promises::default();
+        promises.hear(at(0), id(1), peer(1), WAIT, (9, 9));
+        promises.hear(at(0), id(2), peer(1), WAIT, (9, 9));
+        promises.hear(at(0), id(2), peer(2), WAIT, (9, 9));
+        promises.forget(&peer(1));
+        assert_eq!((promises.len(), promises.due.len(), promises.by_peer.len()), (1, 1, 1));
+        let due = promises.take_due(at(200), 9, |_| Some(WAIT));
+        assert_eq!(due, [Due { id: id(2), ask: Some(peer(2)), broken: None }]);
+    }
+}

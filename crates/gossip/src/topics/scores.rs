@@ -1,0 +1,125 @@
+//! How much trust neighbours lost. Local only, never told to others; forgiven with time.
+
+use std::time::Duration;
+
+use potluck_base::{Instant, LruMap, PublicKey};
+
+/// After this time half is forgiven.
+const HALF_LIFE: Duration = Duration::from_secs(600);
+/// How long a node is ignored.
+const IGNORED_FOR: Duration = Duration::from_secs(600);
+/// Points from which on a neighbour gets no payload pushed and is not asked for it.
+const PRUNE_AT: u32 = 250;
+/// Points from which on a node is ignored.
+const IGNORE_AT: u32 = 500;
+/// Nodes that are remembered.
+const SCORES_MAX: usize = 1_024;
+
+/// What a node did wrong, in tenths of a point. All are guesses: nothing is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It passed on what its publisher did not sign, which no honest node does.
+    Forged,
+    /// It did not deliver what it said it had. Happens to honest ones that are overloaded.
+    BrokenPromise,
+    /// More than its rate.
+    OverRate,
+    /// An answer to nothing.
+    Unsolicited,
+}
+
+impl Fault {
+    const fn points(self) -> u32 {
+        match self {
+            Self::Forged => 200,
+            Self::BrokenPromise => 5,
+            Self::OverRate => 2,
+            Self::Unsolicited => 20,
+        }
+    }
+}
+
+/// What follows from a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing.
+    Tolerated,
+    /// It is pushed nothing any more.
+    Pruned,
+    /// It is ignored for ten minutes.
+    Ignored,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Score {
+    points: u32,
+    halved_at: Instant,
+    ignored_until: Instant,
+}
+
+/// The scores of all nodes that did something wrong.
+#[derive(Debug, Clone)]
+pub(super) struct Scores {
+    scores: LruMap<PublicKey, Score>,
+}
+
+impl Scores {
+    pub(super) fn new() -> Self {
+        Self { scores: LruMap::new(SCORES_MAX) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.scores.len()
+    }
+
+    /// Whether a node is to be ignored.
+    pub(super) fn ignores(&self, now: Instant, peer: &PublicKey) -> bool {
+        self.scores.peek(peer).is_some_and(|score| now < score.ignored_until)
+    }
+
+    pub(super) fn fault(&mut self, now: Instant, peer: PublicKey, fault: Fault) -> Verdict {
+        if self.scores.peek(&peer).is_none() {
+            let score = Score { points: 0, halved_at: now, ignored_until: Instant::ZERO };
+            self.scores.insert(peer, score);
+        }
+        let Some(score) = self.scores.get_mut(&peer) else { return Verdict::Tolerated };
+        while now.since(score.halved_at) >= HALF_LIFE {
+            score.points /= 2;
+            score.halved_at = if score.points == 0 { now } else { score.halved_at + HALF_LIFE };
+        }
+        score.points = score.points.saturating_add(fault.points());
+        match score.points {
+            IGNORE_AT.. => {
+                score.ignored_until = now + IGNORED_FOR;
+                score.points = PRUNE_AT;
+                Verdict::Ignored
+            }
+            PRUNE_AT.. => Verdict::Pruned,
+            _ => Verdict::Tolerated,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use potluck_base::Identity;
+
+    #[test]
+    fn a_forger_is_ignored_for_ten_minutes() {
+        let (mut scores, peer) = (Scores::new(), Identity::from_seed([1; 32]).public_key());
+        let verdicts = [(); 3].map(|()| scores.fault(Instant::ZERO, peer, Fault::Forged));
+        assert_eq!(verdicts, [Verdict::Tolerated, Verdict::Pruned, Verdict::Ignored]);
+        assert!(scores.ignores(Instant::ZERO + IGNORED_FOR - Duration::from_micros(1), &peer));
+        assert!(!scores.ignores(Instant::ZERO + IGNORED_FOR, &peer));
+    }
+
+    #[test]
+    fn small_faults_are_forgiven_as_fast_as_they_are_made() {
+        let (mut scores, peer) = (Scores::new(), Identity::from_seed([1; 32]).public_key());
+        for minute in 0..2_000 {
+            let now = Instant::ZERO + Duration::from_secs(60 * minute);
+            assert_eq!(scores.fault(now, peer, Fault::BrokenPromise), Verdict::Tolerated);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Which messages were seen: a window of sequence numbers a publisher.
+//!
+//! A window costs nothing while messages come in order, and a bit a message where they do not, so
+//! that what lazy repair brings late is neither lost nor delivered twice. What lies below a window
+//! counts as seen.
+//!
+//! **Invariant:** nothing enters a window whose signature has not been checked, or anybody could
+//! make a node deaf for somebody's messages.
+
+use std::collections::VecDeque;
+
+use potluck_base::{Instant, LruMap, PublicKey, TokenBucket};
+
+use crate::message::MessageId;
+
+/// Bits in a word of a window.
+const WORD_BITS: u64 = 64;
+/// Messages that may be missing behind the newest one, for the first publishers of a topic: three
+/// seconds of repair at 20,000 messages a second. A guess.
+const BITS_FEW: u64 = 65_536;
+/// The same for further publishers, so that 4096 of them cost at most 4 MiB.
+const BITS_MANY: u64 = 4_096;
+/// Publishers that get the wide window.
+const FEW: usize = 256;
+/// How far before the first message that was heard of a publisher others may still be missing.
+const BACKFILL: u64 = 1_024;
+/// Runs of one publisher that are told apart; older ones count as seen.
+const INCARNATIONS_MAX: usize = 2;
+
+/// The messages of one run of one publisher.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Window {
+    /// Everything up to here counts as seen. A multiple of 64.
+    floor: u64,
+    /// What was seen behind it, lowest bit first.
+    words: VecDeque<u64>,
+}
+
+impl Window {
+    fn new(first: u64) -> Self {
+        let floor = first.saturating_sub(BACKFILL + 1) / WORD_BITS * WORD_BITS;
+        Self { floor, words: VecDeque::new() }
+    }
+
+    /// Everything up to here counts as seen.
+    pub(super) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    fn place(&self, sequence: u64) -> Option<(u64, u32)> {
+        let offset = sequence.checked_sub(self.floor + 1)?;
+        Some((offset / WORD_BITS, (offset % WORD_BITS) as u32))
+    }
+
+    pub(super) fn contains(&self, sequence: u64) -> bool {
+        let Some((word, bit)) = (sequence > self.floor).then(|| self.place(sequence)).flatten()
+        else {
+            return true;
+        };
+        let word = usize::try_from(word).ok().and_then(|word| self.words.get(word));
+        word.is_some_and(|word| word >> bit & 1 == 1)
+    }
+
+    /// Notes a message; `bits_max` is a multiple of 64. False if it was seen.
+    fn insert(&mut self, sequence: u64, bits_max: u64) -> bool {
+        if self.contains(sequence) {
+            return false;
+        }
+        let Some((word, _)) = self.place(sequence) else { return false };
+        let surplus = (word + 1).saturating_sub(bits_max / WORD_BITS);
+        self.floor += surplus * WORD_BITS;
+        let dropped = usize::try_from(surplus).unwrap_or(usize::MAX).min(self.words.len());
+        self.words.drain(..dropped);
+        let Some((word, bit)) = self.place(sequence) else { return false };
+        let word = word as usize;
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        self.words[word] |= 1 << bit;
+        while self.words.front() == Some(&u64::MAX) {
+            self.words.pop_front();
+            self.floor += WORD_BITS;
+        }
+        true
+    }
+}
+
+/// What is known of one publisher.
+#[derive(Debug, Clone)]
+struct Publisher {
+    /// By incarnation, oldest first.
+    windows: Vec<(u64, Window)>,
+    rate: TokenBucket,
+}
+
+/// What became of a new message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// It is new.
+    New,
+    /// It was seen.
+    Seen,
+    /// It is new, and its publisher publishes too much.
+    OverRate,
+}
+
+/// The publishers of one topic.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    publishers: LruMap<PublicKey, Publisher>,
+}
+
+impl Seen {
+    pub(super) fn new(publishers_max: usize) -> Self {
+        Self { publishers: LruMap::new(publishers_max.max(1)) }
+    }
+
+    pub(super) fn publishers(&self) -> usize {
+        self.publishers.len()
+    }
+
+    /// Whether a message counts as seen.
+    pub(super) fn contains(&self, id: &MessageId) -> bool {
+        let Some(publisher) = self.publishers.peek(&id.publisher) else { return false };
+        match publisher.windows.iter().find(|(incarnation, _)| *incarnation == id.incarnation) {
+            Some((_, window)) => window.contains(id.sequence),
+            None => publisher.is_past(id.incarnation),
+        }
+    }
+
+    /// Everything of this run up to here counts as seen.
+    pub(super) fn floor(&self, publisher: &PublicKey, incarnation: u64) -> u64 {
+        let Some(known) = self.publishers.peek(publisher) else { return 0 };
+        match known.windows.iter().find(|(run, _)| *run == incarnation) {
+            Some((_, window)) => window.floor(),
+            None if known.is_past(incarnation) => u64::MAX,
+            None => 0,
+        }
+    }
+
+    /// Every publisher is held to another rate from now on.
+    pub(super) fn set_rate(&mut self, rate: TokenBucket) {
+        let publishers: Vec<PublicKey> = self.publishers.iter().map(|(key, _)| *key).collect();
+        for publisher in publishers {
+            if let Some(known) = self.publishers.get_mut(&publisher) {
+                known.rate = rate;
+            }
+        }
+    }
+
+    /// Whether a publisher has used up most of what it may publish at once: a fifth is kept, since
+    /// other nodes see its messages in bursts.
+    pub(super) fn is_at_limit(&self, now: Instant, publisher: &PublicKey, burst: u32) -> bool {
+        let known = self.publishers.peek(publisher);
+        known.is_some_and(|publisher| !publisher.rate.has(now, burst.div_ceil(5)))
+    }
+
+    /// Notes a message whose signature was checked.
+    pub(super) fn insert(&mut self, now: Instant, id: &MessageId, rate: TokenBucket) -> Noted {
+        let bits_max = if self.publishers.len() <= FEW { BITS_FEW } else { BITS_MANY };
+        if self.publishers.peek(&id.publisher).is_none() {
+            self.publishers.insert(id.publisher, Publisher { windows: Vec::new(), rate });
+        }
+        let Some(publisher) = self.publishers.get_mut(&id.publisher) else { return Noted::Seen };
+        let Some(window) = publisher.window(id) else { return Noted::Seen };
+        if !window.insert(id.sequence, bits_max) {
+            return Noted::Seen;
+        }
+        if publisher.rate.take(now, 1) { Noted::New } else { Noted::OverRate }
+    }
+}
+
+impl Publisher {
+    fn is_past(&self, incarnation: u64) -> bool {
+        self.windows.len() >= INCARNATIONS_MAX
+            && self.windows.first().is_some_and(|(oldest, _)| incarnation < *oldest)
+    }
+
+    fn window(&mut self, id: &MessageId) -> Option<&mut Window> {
+        let at = match self.windows.binary_search_by_key(&id.incarnation, |(run, _)| *run) {
+            Ok(at) => at,
+            Err(_) if self.is_past(id.incarnation) => return None,
+            Err(mut at) => {
+                if self.windows.len() >= INCARNATIONS_MAX {
+                    self.windows.remove(0);
+                    at -= 1;
+                }
+                self.windows.insert(at, (id.incarnation, Window::new(id.sequence)));
+                at
+            }
+        };
+        self.windows.get_mut(at).map(|(_, window)| window)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use potluck_base::Identity;
+
+    fn id(publisher: u8, incarnation: u64, sequence: u64) -> MessageId {
+        let publisher = Identity::from_seed([publisher; 32]).public_key();
+        MessageId { publisher, incarnation, sequence }
+    }
+
+    fn note(seen: &mut Seen, id: &MessageId) -> Noted {
+        seen.insert(Instant::ZERO, id, TokenBucket::new(1_000_000, 1_000_000))
+    }
+
+    #[test]
+    fn each_message_is_new_once_in_whatever_order() {
+        let mut rng = potluck_base::Rng::from_number(1);
+        let mut sequences: Vec<u64> = (1..=5_000).collect();
+        for block in sequences.chunks_mut(700) {
+            rng.shuffle(block);
+        }
+        let mut seen = Seen::new(4);
+        for sequence in &sequences {
+            assert!(!seen.contains(&id(1, 1, *sequence)));
+            assert_eq!(note(&mut seen, &id(1, 1, *sequence)), Noted::New);
+            assert_eq!(note(&mut seen, &id(1, 1, *sequence)), Noted::Seen);
+        }
+        assert_eq!(seen.floor(&id(1, 1, 1).publisher, 1), 5_000 / 64 * 64);
+    }
+
+    #[test]
+    fn what_lies_below_the_window_counts_as_seen() {
+        let mut window = Window::new(1);
+        assert!(window.insert(1, 128) && window.insert(1_000, 128));
+        assert!(window.contains(2) && !window.contains(999));
+        assert!(!window.insert(2, 128) && window.words.len() <= 2);
+        assert!(window.insert(u64::MAX, 128) && window.contains(1_001));
+        assert!(window.insert(u64::MAX - 1, 128) && !window.insert(u64::MAX, 128));
+    }
+
+    #[test]
+    fn a_late_listener_may_still_miss_the_last_thousand() {
+        let mut seen = Seen::new(4);
+        note(&mut seen, &id(1, 1, 1_000_000));
+        assert!(!seen.contains(&id(1, 1, 999_000)) && seen.contains(&id(1, 1, 900_000)));
+    }
+
+    #[test]
+    fn the_runs_before_the_last_two_count_as_seen() {
+        let mut seen = Seen::new(4);
+        for incarnation in [1, 3, 2] {
+            assert_eq!(note(&mut seen, &id(1, incarnation, 1)), Noted::New);
+        }
+        assert!(seen.contains(&id(1, 1, 9)) && !seen.contains(&id(1, 2, 9)));
+        assert_eq!(note(&mut seen, &id(1, 1, 9)), Noted::Seen);
+    }
+
+    #[test]
+    fn publishers_beyond_the_limit_push_the_idlest_out() {
+        let mut seen = Seen::new(8);
+        (0..100).for_each(|number| {
+            note(&mut seen, &id(number, 1, 1));
+        });
+        assert_eq!(seen.publishers(), 8);
+    }
+
+    #[test]
+    fn a_publisher_over_its_rate_is_told_apart() {
+        let mut seen = Seen::new(8);
+        let rate = TokenBucket::new(10, 2);
+        let noted: Vec<Noted> =
+            (1..=3).map(|number| seen.insert(Instant::ZERO, &id(1, 1, number), rate)).collect();
+        assert_eq!(noted, [Noted::New, Noted::New, Noted::OverRate]);
+        assert!(seen.contains(&id(1, 1, 3)));
+    }
+}

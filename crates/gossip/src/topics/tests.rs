@@ -1,0 +1,6 @@
+mod hostile;
+mod net;
+mod script;
+mod spread;
+
+use super::*;

@@ -1,0 +1,343 @@
+//! A network in miniature: latency, loss, tries, death; the same in every run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use potluck_base::Admission;
+use potluck_base::machine::drain;
+use potluck_wire::{Spread, SpreadAnswer};
+
+use super::*;
+
+pub(super) fn network() -> NetworkId {
+    NetworkId::new("test", Admission::Lab, None)
+}
+
+pub(super) fn topic() -> TopicName {
+    TopicName::new("builds").expect("a name")
+}
+
+enum Event {
+    Request {
+        from: PublicKey,
+        to: PublicKey,
+        ask: SpreadAskId,
+        spread: Spread,
+    },
+    Answer {
+        to: PublicKey,
+        ask: SpreadAskId,
+        answer: SpreadAnswer,
+    },
+    /// A try had no answer.
+    Expire {
+        node: PublicKey,
+        ask: SpreadAskId,
+        tries: u8,
+    },
+    Input {
+        node: PublicKey,
+        input: TopicsInput,
+    },
+}
+
+struct Flight {
+    to: PublicKey,
+    spread: Spread,
+    sent: Instant,
+}
+
+pub(super) struct Seat {
+    pub(super) topics: Topics,
+    pub(super) alive: bool,
+    pub(super) messages: Vec<(Instant, Message)>,
+    pub(super) published: Vec<(Instant, MessageId)>,
+    pub(super) refused: usize,
+    pub(super) downs: Vec<Cause>,
+    contact: Contact,
+    wake: Option<Instant>,
+}
+
+pub(super) struct Net {
+    pub(super) now: Instant,
+    pub(super) seats: BTreeMap<PublicKey, Seat>,
+    pub(super) keys: Vec<PublicKey>,
+    pub(super) loss: f64,
+    /// Nodes that reach nobody and nobody reaches.
+    pub(super) cut: BTreeSet<PublicKey>,
+    rng: Rng,
+    events: BTreeMap<(Instant, u64), Event>,
+    wakes: BTreeSet<(Instant, PublicKey)>,
+    next: u64,
+    flights: BTreeMap<(PublicKey, SpreadAskId), Flight>,
+    directory: BTreeMap<TopicId, Vec<Contact>>,
+}
+
+pub(super) fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+impl Net {
+    pub(super) fn new(count: usize, config: TopicsConfig, seed: u64) -> Self {
+        let mut rng = Rng::from_number(seed);
+        let mut seats = BTreeMap::new();
+        let mut keys = Vec::new();
+        for number in 0..count {
+            let identity = Identity::from_seed(rng.bytes());
+            let address = ([10, 0, (number >> 8) as u8, number as u8], 4_000).into();
+            let contact = Contact { public_key: identity.public_key(), address };
+            let fork = rng.fork("node");
+            let topics = Topics::new(identity, network(), 1, contact, config, fork);
+            let seat = Seat {
+                topics,
+                alive: true,
+                messages: Vec::new(),
+                published: Vec::new(),
+                refused: 0,
+                downs: Vec::new(),
+                contact,
+                wake: None,
+            };
+            keys.push(contact.public_key);
+            seats.insert(contact.public_key, seat);
+        }
+        let mut net = Self {
+            now: Instant::ZERO,
+            seats,
+            keys,
+            loss: 0.0,
+            cut: BTreeSet::new(),
+            rng,
+            events: BTreeMap::new(),
+            wakes: BTreeSet::new(),
+            next: 0,
+            flights: BTreeMap::new(),
+            directory: BTreeMap::new(),
+        };
+        net.keys.clone().iter().for_each(|key| net.after(key));
+        net
+    }
+
+    /// All nodes come, one every ten milliseconds, each knowing the one before; then 30 s.
+    pub(super) fn gathered(count: usize, config: TopicsConfig, seed: u64) -> Self {
+        let mut net = Self::new(count, config, seed);
+        let keys = net.keys.clone();
+        for pair in keys.windows(2) {
+            let before = net.seats[&pair[0]].contact;
+            net.input(&pair[1], TopicsInput::Candidates(vec![before]));
+            net.run(Duration::from_millis(10));
+        }
+        net.run(seconds(30));
+        net
+    }
+
+    /// The same, and everybody subscribes.
+    pub(super) fn subscribed(count: usize, config: TopicsConfig, seed: u64) -> Self {
+        let mut net = Self::gathered(count, config, seed);
+        for key in net.keys.clone() {
+            net.input(&key, TopicsInput::Subscribe(topic()));
+            net.run(Duration::from_millis(10));
+        }
+        net.run(seconds(60));
+        net
+    }
+
+    pub(super) fn input(&mut self, node: &PublicKey, input: TopicsInput) {
+        let now = self.now;
+        if let Some(seat) = self.seats.get_mut(node).filter(|seat| seat.alive) {
+            seat.topics.handle(now, input);
+            self.after(node);
+        }
+    }
+
+    pub(super) fn publish(&mut self, node: &PublicKey, payload: &'static [u8]) {
+        self.next += 1;
+        let publish = PublishId(self.next);
+        let payload = Bytes::from_static(payload);
+        self.input(node, TopicsInput::Publish { publish, topic: topic(), payload });
+    }
+
+    fn at(&mut self, delay: Duration, event: Event) {
+        self.next += 1;
+        self.events.insert((self.now + delay, self.next), event);
+    }
+
+    fn leg(&mut self, from: &PublicKey, to: &PublicKey) -> Option<Duration> {
+        let cut = self.cut.contains(from) || self.cut.contains(to);
+        let lost = self.rng.chance(self.loss) || cut;
+        let delay = Duration::from_micros(5_000 + self.rng.below(35_000));
+        (!lost).then_some(delay)
+    }
+
+    fn after(&mut self, node: &PublicKey) {
+        let Some(seat) = self.seats.get_mut(node) else { return };
+        let outputs = drain(&mut seat.topics);
+        let wake = seat.topics.poll_timeout().map(|deadline| deadline.at);
+        if wake != seat.wake {
+            seat.wake.map(|at| self.wakes.remove(&(at, *node)));
+            wake.map(|at| self.wakes.insert((at, *node)));
+            seat.wake = wake;
+        }
+        for output in outputs {
+            self.carry_out(*node, output);
+        }
+    }
+
+    fn carry_out(&mut self, node: PublicKey, output: TopicsOutput) {
+        let now = self.now;
+        let seat = self.seats.get_mut(&node).expect("a node of the net");
+        match output {
+            TopicsOutput::Ask { ask, to, spread, tries } => {
+                let flight = Flight { to: to.public_key, spread, sent: now };
+                self.flights.insert((node, ask), flight);
+                self.transmit(node, ask, tries);
+            }
+            TopicsOutput::Answer { .. } => unreachable!("nobody asked"),
+            TopicsOutput::Deliver(message) => seat.messages.push((now, message)),
+            TopicsOutput::Published { message, .. } => seat.published.push((now, message)),
+            TopicsOutput::PublishRefused { .. } => seat.refused += 1,
+            TopicsOutput::SubscribeRefused { .. } => {}
+            TopicsOutput::Announce { topic } => {
+                let contact = seat.contact;
+                self.directory.entry(topic).or_default().push(contact);
+            }
+            TopicsOutput::Find { topic } => {
+                let system = topic == TopicName::system().id();
+                let mut contacts: Vec<Contact> = if system {
+                    self.seats.values().map(|seat| seat.contact).collect()
+                } else {
+                    self.directory.get(&topic).cloned().unwrap_or_default()
+                };
+                self.rng.shuffle(&mut contacts);
+                contacts.truncate(8);
+                let input = if system {
+                    TopicsInput::Candidates(contacts)
+                } else {
+                    TopicsInput::Found { topic, contacts }
+                };
+                self.at(Duration::from_millis(50), Event::Input { node, input });
+            }
+            TopicsOutput::NeighbourUp(_) => {}
+            TopicsOutput::NeighbourDown(_, cause) => seat.downs.push(cause),
+        }
+    }
+
+    /// One try of a request; 400 ms is what the link gives an unknown peer.
+    fn transmit(&mut self, from: PublicKey, ask: SpreadAskId, tries: u8) {
+        let Some(flight) = self.flights.get(&(from, ask)) else { return };
+        let (to, spread) = (flight.to, flight.spread.clone());
+        if let Some(delay) = self.leg(&from, &to) {
+            self.at(delay, Event::Request { from, to, ask, spread });
+        }
+        let tries = tries - 1;
+        self.at(Duration::from_millis(400), Event::Expire { node: from, ask, tries });
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Request { from, to, ask, spread } => {
+                let (now, contact) = (self.now, self.seats[&from].contact);
+                let Some(seat) = self.seats.get_mut(&to).filter(|seat| seat.alive) else { return };
+                let serve = SpreadServeId(1);
+                seat.topics.handle(now, TopicsInput::Asked { serve, from: contact, spread });
+                let is_answer =
+                    |output: &TopicsOutput| matches!(output, TopicsOutput::Answer { .. });
+                let place = seat.topics.outbox.iter().position(is_answer).expect("an answer");
+                let Some(TopicsOutput::Answer { answer, .. }) = seat.topics.outbox.remove(place)
+                else {
+                    return;
+                };
+                if let Some(delay) = self.leg(&to, &from) {
+                    self.at(delay, Event::Answer { to: from, ask, answer });
+                }
+                self.after(&to);
+            }
+            Event::Answer { to, ask, answer } => {
+                let Some(flight) = self.flights.remove(&(to, ask)) else { return };
+                let rtt = self.now.since(flight.sent);
+                self.input(&to, TopicsInput::Answered { ask, answer, rtt });
+            }
+            Event::Expire { node, ask, tries } => {
+                if !self.flights.contains_key(&(node, ask)) {
+                } else if tries > 0 {
+                    self.transmit(node, ask, tries);
+                } else {
+                    self.flights.remove(&(node, ask));
+                    self.input(&node, TopicsInput::Failed(ask));
+                }
+            }
+            Event::Input { node, input } => self.input(&node, input),
+        }
+    }
+
+    pub(super) fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            let event = self.events.first_key_value().map(|((at, _), _)| *at);
+            let wake = self.wakes.first().map(|(at, _)| *at);
+            let Some(next) = [event, wake].into_iter().flatten().min().filter(|at| *at <= end)
+            else {
+                break;
+            };
+            self.now = self.now.max(next);
+            if event == Some(next) {
+                let (_, event) = self.events.pop_first().expect("just seen");
+                self.on_event(event);
+            } else if let Some((_, node)) = self.wakes.pop_first() {
+                self.wake(&node);
+            }
+        }
+        self.now = end;
+    }
+
+    /// The timer contract, held on every wake-up of every test.
+    fn wake(&mut self, node: &PublicKey) {
+        let now = self.now;
+        let Some(seat) = self.seats.get_mut(node) else { return };
+        seat.wake = None;
+        if !seat.alive {
+            return;
+        }
+        let due = seat.topics.poll_timeout();
+        seat.topics.handle(now, TopicsInput::Timeout);
+        let next = seat.topics.poll_timeout();
+        assert!(next.is_none_or(|next| next.at > now), "at {now:?} {due:?} then {next:?}");
+        self.after(node);
+    }
+
+    pub(super) fn kill(&mut self, nodes: &[PublicKey]) {
+        for node in nodes {
+            self.seats.get_mut(node).expect("a node of the net").alive = false;
+        }
+    }
+
+    pub(super) fn living(&self) -> Vec<PublicKey> {
+        self.keys.iter().copied().filter(|key| self.seats[key].alive).collect()
+    }
+
+    /// A number of the counters of all living nodes.
+    pub(super) fn sum(&self, number: impl Fn(&TopicsStats) -> u64) -> u64 {
+        let living = self.seats.values().filter(|seat| seat.alive);
+        living.map(|seat| number(&seat.topics.stats())).sum()
+    }
+
+    /// How many living nodes have no message of `ids` twice and all of them once.
+    pub(super) fn complete(&self, ids: &[MessageId]) -> usize {
+        let wanted: BTreeSet<&MessageId> = ids.iter().collect();
+        self.seats
+            .values()
+            .filter(|seat| seat.alive)
+            .filter(|seat| {
+                let got: Vec<&MessageId> =
+                    seat.messages.iter().map(|(_, message)| &message.id).collect();
+                let once: BTreeSet<&MessageId> = got.iter().copied().collect();
+                assert_eq!(once.len(), got.len(), "a message came twice");
+                once.is_superset(&wanted)
+            })
+            .count()
+    }
+
+    pub(super) fn ids(&self) -> Vec<MessageId> {
+        self.seats.values().flat_map(|seat| &seat.published).map(|(_, id)| *id).collect()
+    }
+}

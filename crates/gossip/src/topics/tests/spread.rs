@@ -1,0 +1,185 @@
+//! What a network of many nodes does.
+
+use super::net::{Net, seconds};
+use super::*;
+
+fn config(mode: Mode) -> TopicsConfig {
+    TopicsConfig { mode, verify: false, ..TopicsConfig::default() }
+}
+
+/// Publishes `count` messages, one every 300 ms, of `publishers` nodes in turn.
+fn publish(net: &mut Net, publishers: usize, count: usize) {
+    let living = net.living();
+    for number in 0..count {
+        net.publish(&living[number % publishers], b"hello");
+        net.run(Duration::from_millis(300));
+    }
+    net.run(seconds(10));
+}
+
+/// Copies received beyond the first, a message and node, in steady state.
+fn surplus(net: &mut Net, publishers: usize) -> f64 {
+    publish(net, publishers, 40);
+    let before = net.sum(|stats| stats.payloads_received);
+    publish(net, publishers, 60);
+    let copies = net.sum(|stats| stats.payloads_received) - before;
+    copies as f64 / (60 * (net.living().len() - 1)) as f64 - 1.0
+}
+
+#[test]
+fn a_fleet_gets_everything_once_and_hardly_any_copy() {
+    let mut net = Net::subscribed(60, config(Mode::Fleet), 1);
+    let surplus = surplus(&mut net, 3);
+    assert_eq!(net.complete(&net.ids()), 60);
+    assert_eq!(net.ids().len(), 100);
+    assert!(surplus <= 0.1, "{surplus}");
+    let down = net.sum(|stats| stats.neighbours_down.crashed + stats.neighbours_down.misbehaved);
+    assert_eq!(down, 0);
+}
+
+#[test]
+fn strangers_get_everything_twice_at_most() {
+    let mut net = Net::subscribed(60, config(Mode::Open), 2);
+    let surplus = surplus(&mut net, 3);
+    assert_eq!(net.complete(&net.ids()), 60);
+    assert!((0.2..=1.1).contains(&surplus), "{surplus}");
+}
+
+#[test]
+fn overlays_fill_up_and_both_ends_agree() {
+    let mut net = Net::gathered(100, config(Mode::Open), 3);
+    net.run(seconds(120));
+    let all: BTreeMap<PublicKey, Vec<PublicKey>> = net
+        .seats
+        .iter()
+        .map(|(key, seat)| {
+            let links = seat.topics.neighbours();
+            (*key, links.iter().map(|contact| contact.public_key).collect())
+        })
+        .collect();
+    for (key, links) in &all {
+        assert!((4..=12).contains(&links.len()), "{} links", links.len());
+        assert!(links.iter().all(|other| all[other].contains(key)), "a link with one end");
+    }
+    let links: usize = all.values().map(Vec::len).sum();
+    assert!(links >= 100 * 6, "{links} ends of links");
+    for seat in net.seats.values() {
+        let stats = seat.topics.stats();
+        assert!(stats.system_passive >= 8, "{} contacts", stats.system_passive);
+    }
+}
+
+#[test]
+fn when_seven_of_ten_die_at_once_the_others_hear_within_ten_seconds() {
+    for (mode, seed) in [(Mode::Fleet, 4), (Mode::Open, 5)] {
+        let mut net = Net::subscribed(200, config(mode), seed);
+        publish(&mut net, 3, 10);
+        let keys = net.keys.clone();
+        net.kill(&keys[60..]);
+        let before = net.ids().len();
+        for key in &keys[..5] {
+            net.publish(key, b"is anybody there?");
+        }
+        net.run(seconds(10));
+        let ids = net.ids();
+        assert_eq!(ids.len(), before + 5);
+        assert_eq!(net.complete(&ids), 60);
+    }
+}
+
+#[test]
+fn one_in_ten_datagrams_may_be_lost() {
+    let mut net = Net::subscribed(50, config(Mode::Fleet), 6);
+    net.loss = 0.1;
+    publish(&mut net, 5, 60);
+    net.run(seconds(60));
+    assert_eq!((net.ids().len(), net.complete(&net.ids())), (60, 50));
+}
+
+#[test]
+fn a_stream_of_messages_reaches_sixteen_subscribers_whole() {
+    let mut net = Net::subscribed(16, config(Mode::Fleet), 7);
+    let publisher = net.keys[0];
+    let (mut asked, total) = (0, 5_000);
+    while asked < total {
+        while asked < total && net.seats[&publisher].topics.stats().publishes_waiting < 200 {
+            net.publish(&publisher, b"one of very many");
+            asked += 1;
+        }
+        net.run(Duration::from_millis(5));
+    }
+    net.run(seconds(60));
+    assert_eq!((net.ids().len(), net.seats[&publisher].refused), (total, 0));
+    assert_eq!(net.complete(&net.ids()), 16);
+    let copies = net.sum(|stats| stats.payloads_received);
+    assert!(copies < 16 * 5_000 * 3 / 2, "{copies} copies");
+}
+
+#[test]
+fn a_publisher_that_does_not_subscribe_comes_and_goes() {
+    let mut net = Net::gathered(20, config(Mode::Open), 8);
+    let keys = net.keys.clone();
+    for key in &keys[..10] {
+        net.input(key, TopicsInput::Subscribe(net::topic()));
+    }
+    net.run(seconds(30));
+    net.publish(&keys[15], b"from outside");
+    net.run(seconds(10));
+    assert_eq!(net.complete(&net.ids()), 10);
+    assert!(net.seats[&keys[15]].messages.is_empty());
+    assert_eq!(net.seats[&keys[15]].topics.stats().topics, 2);
+    net.run(seconds(61));
+    assert_eq!(net.seats[&keys[15]].topics.stats().topics, 1);
+    // And the sequence goes on where it was.
+    net.publish(&keys[15], b"again");
+    net.run(seconds(10));
+    assert_eq!(net.seats[&keys[15]].published[1].1.sequence, 2);
+    assert_eq!(net.complete(&net.ids()), 10);
+}
+
+#[test]
+fn a_new_subscriber_gets_nothing_old_and_everything_new() {
+    let mut net = Net::gathered(12, config(Mode::Fleet), 9);
+    let keys = net.keys.clone();
+    for key in &keys[..11] {
+        net.input(key, TopicsInput::Subscribe(net::topic()));
+    }
+    net.run(seconds(30));
+    (0..5).for_each(|_| net.publish(&keys[0], b"old"));
+    net.run(seconds(20));
+    net.input(&keys[11], TopicsInput::Subscribe(net::topic()));
+    net.run(seconds(60));
+    assert!(net.seats[&keys[11]].messages.is_empty());
+    net.publish(&keys[0], b"new");
+    net.run(seconds(5));
+    let got: Vec<&[u8]> =
+        net.seats[&keys[11]].messages.iter().map(|(_, message)| &message.payload[..]).collect();
+    assert_eq!(got, [b"new"]);
+}
+
+#[test]
+fn who_was_cut_off_gets_what_it_missed() {
+    let mut net = Net::subscribed(20, config(Mode::Fleet), 10);
+    let keys = net.keys.clone();
+    net.cut.insert(keys[19]);
+    for key in &keys[..5] {
+        net.publish(key, b"while you were away");
+    }
+    net.run(seconds(60));
+    net.cut.clear();
+    net.input(&keys[19], TopicsInput::Resumed);
+    net.run(seconds(60));
+    assert_eq!(net.complete(&net.ids()), 20);
+    assert!(!net.seats[&keys[19]].downs.contains(&Cause::Crashed));
+}
+
+#[test]
+fn a_leaving_node_says_good_bye() {
+    let mut net = Net::gathered(10, config(Mode::Fleet), 11);
+    let keys = net.keys.clone();
+    net.input(&keys[3], TopicsInput::Leave);
+    net.run(seconds(2));
+    let downs: Vec<Cause> =
+        net.seats.values().flat_map(|seat| seat.downs.iter().copied()).collect();
+    assert!(downs.contains(&Cause::Left) && !downs.contains(&Cause::Crashed), "{downs:?}");
+}

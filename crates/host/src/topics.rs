@@ -1,0 +1,286 @@
+//! Messages of topics on their way from the core to whoever subscribed.
+//!
+//! The core gives each message once, however many subscriptions there are; here it goes into the
+//! queue of each. A subscription is in force from the core's answer on: what the core kept from
+//! before comes with the answer, so that nothing is given twice and nothing falls in between.
+//!
+//! **Invariants:** a queue has a limit, and what did not fit into one is told to its subscriber in
+//! the place where it is missing ([`Delivery::Lagged`]); the core subscribes to those topics that
+//! somebody here holds a subscription of, and for a minute to those that somebody held one of, so
+//! that a reader whose connection broke finds behind its last message what came meanwhile.
+
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use potluck_base::Instant;
+use potluck_gossip::topics::TopicRefusal;
+use potluck_gossip::{Message, MessageId, TopicName};
+use potluck_node::{Command, Reply};
+use tokio::sync::{Notify, oneshot};
+
+use crate::handle::Stopped;
+use queue::Queue;
+
+pub use queue::{QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX};
+
+/// Subscriptions of one node; more are answered busy. A guess, above what HTTP lets in.
+pub const SUBSCRIPTIONS_MAX: usize = 4096;
+
+/// How long a topic that nobody listens to any more is still subscribed to: long enough for a reader
+/// to come back. A guess.
+const LINGER: Duration = Duration::from_secs(60);
+/// Topics of that kind; beyond, those that nobody listened to for longest end. A quarter of those that
+/// the core may be in.
+const LINGERING_MAX: usize = 16;
+
+/// Messages handed over and not on their way yet; whoever hands over more waits. Below what the core
+/// takes, so that it need not refuse any.
+pub(crate) const PUBLISHES_MAX: usize = 192;
+
+/// Why there is no subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    /// This node has too many subscriptions; drop one.
+    #[error("too many subscriptions")]
+    TooMany,
+    /// The node does not let the topic be used.
+    #[error(transparent)]
+    Refused(#[from] TopicRefusal),
+    /// The node is busy, leaving or has a bug.
+    #[error("the node cannot subscribe now")]
+    Unable,
+}
+
+/// What a subscription brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// A message.
+    Message(Message),
+    /// So many messages did not fit into the queue, because what came before was not taken out fast
+    /// enough. To subscribe anew after the last message that came brings those which the node still
+    /// keeps.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// Messages of one topic, each once, from the moment of the subscription on. Dropping it ends it.
+///
+/// It does not keep its node running; when that stops, it ends behind the last message that came.
+#[derive(Debug)]
+pub struct Subscription {
+    topic: TopicName,
+    /// What the node had kept, oldest first.
+    backlog: VecDeque<Message>,
+    complete: bool,
+    queue: Arc<Queue>,
+    dropped: Arc<Notify>,
+}
+
+impl Subscription {
+    /// The topic.
+    #[must_use]
+    pub const fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    /// Whether all there was since the message that the subscription begins after is surely in it.
+    /// True where it begins now.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// The next message, or word of those that are missing; `None` when the node has stopped.
+    /// Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        std::future::poll_fn(|context| self.poll(context)).await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        match self.backlog.pop_front() {
+            Some(message) => Poll::Ready(Some(Delivery::Message(message))),
+            None => self.queue.poll(context),
+        }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Delivery;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll(context)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.queue.abandon();
+        self.dropped.notify_one();
+    }
+}
+
+/// A message that was handed over to the node and is not on its way yet.
+#[derive(Debug)]
+#[must_use = "whether it was published is known only when this is awaited"]
+pub struct Publishing(pub(crate) oneshot::Receiver<Reply>);
+
+impl Future for Publishing {
+    type Output = Result<Reply, Stopped>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map_err(|_| Stopped)
+    }
+}
+
+/// A request for a subscription.
+#[derive(Debug)]
+pub(crate) struct Subscribe {
+    pub(crate) topic: TopicName,
+    pub(crate) after: Option<MessageId>,
+    pub(crate) reply: oneshot::Sender<Result<Subscription, SubscribeError>>,
+}
+
+/// A subscription that the core has not answered yet.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    subscription: Subscription,
+    reply: oneshot::Sender<Result<Subscription, SubscribeError>>,
+}
+
+/// What the subscriptions count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counts {
+    pub(crate) subscriptions: usize,
+    pub(crate) delivered: u64,
+    pub(crate) missed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Topic {
+    queues: Vec<Arc<Queue>>,
+    /// Whether the core knows of it.
+    subscribed: bool,
+    /// Since when nobody listens.
+    idle: Option<Instant>,
+}
+
+/// The drive loop's end of all subscriptions.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    topics: BTreeMap<TopicName, Topic>,
+    subscriptions: usize,
+    dropped: Arc<Notify>,
+    delivered: u64,
+    missed: u64,
+}
+
+impl Topics {
+    /// Takes a request in; what is to be asked of the core, with what is to be handed back with its
+    /// answer. `None` if there is no room, which has been answered.
+    pub(crate) fn begin(&mut self, request: Subscribe) -> Option<(Command, Pending)> {
+        let Subscribe { topic, after, reply } = request;
+        if self.subscriptions >= SUBSCRIPTIONS_MAX {
+            let _ = reply.send(Err(SubscribeError::TooMany));
+            return None;
+        }
+        let queue = Arc::new(Queue::default());
+        self.subscriptions += 1;
+        self.topics.entry(topic.clone()).or_default().queues.push(Arc::clone(&queue));
+        let subscription = Subscription {
+            topic: topic.clone(),
+            backlog: VecDeque::new(),
+            complete: true,
+            queue,
+            dropped: Arc::clone(&self.dropped),
+        };
+        Some((Command::Subscribe { topic, after }, Pending { subscription, reply }))
+    }
+
+    /// The core has answered.
+    pub(crate) fn answered(&mut self, pending: Pending, reply: Reply) {
+        let Pending { mut subscription, reply: to } = pending;
+        let answer = match reply {
+            Reply::Subscribed { backlog, complete } => {
+                if let Some(topic) = self.topics.get_mut(&subscription.topic) {
+                    topic.subscribed = true;
+                }
+                subscription.queue.open();
+                subscription.backlog = backlog.into();
+                subscription.complete = complete;
+                Ok(subscription)
+            }
+            Reply::TopicRefused(refusal) => Err(refusal.into()),
+            other => {
+                tracing::debug!(?other, "no subscription");
+                Err(SubscribeError::Unable)
+            }
+        };
+        // Dropped with the answer if whoever asked has gone.
+        let _ = to.send(answer);
+    }
+
+    /// Hands a message to every subscription of its topic.
+    pub(crate) fn deliver(&mut self, message: &Message) {
+        let Some(topic) = self.topics.get(&message.topic) else { return };
+        for queue in &topic.queues {
+            match queue.push(message) {
+                queue::Pushed::Taken => self.delivered += 1,
+                queue::Pushed::Missed => self.missed += 1,
+                queue::Pushed::Closed => {}
+            }
+        }
+    }
+
+    /// Completes when a subscription was dropped.
+    pub(crate) async fn dropped(&self) {
+        self.dropped.notified().await;
+    }
+
+    /// Forgets subscriptions that were dropped: the topics that nobody came back to. To be called
+    /// after a drop, and from time to time.
+    pub(crate) fn sweep(&mut self, now: Instant) -> Vec<TopicName> {
+        let mut idle = Vec::new();
+        self.subscriptions = 0;
+        self.topics.retain(|name, topic| {
+            topic.queues.retain(|queue| !queue.is_abandoned());
+            self.subscriptions += topic.queues.len();
+            if !topic.queues.is_empty() {
+                topic.idle = None;
+            } else if topic.subscribed {
+                idle.push((*topic.idle.get_or_insert(now), name.clone()));
+            }
+            topic.subscribed || !topic.queues.is_empty()
+        });
+        idle.sort();
+        let surplus = idle.len().saturating_sub(LINGERING_MAX);
+        let is_over = |index: usize, since: Instant| index < surplus || now.since(since) >= LINGER;
+        let over = idle.into_iter().enumerate().filter(|(index, it)| is_over(*index, it.0));
+        let gone: Vec<TopicName> = over.map(|(_, (_, name))| name).collect();
+        for name in &gone {
+            self.topics.remove(name);
+        }
+        gone
+    }
+
+    pub(crate) const fn counts(&self) -> Counts {
+        let Self { subscriptions, delivered, missed, .. } = self;
+        Counts { subscriptions: *subscriptions, delivered: *delivered, missed: *missed }
+    }
+}
+
+/// When the node stops, its subscriptions end.
+impl Drop for Topics {
+    fn drop(&mut self) {
+        self.topics.values().flat_map(|topic| &topic.queues).for_each(|queue| queue.close());
+    }
+}

@@ -1,0 +1,119 @@
+//! The queue of one subscription: a limit in messages and bytes, and a mark where some are missing.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use potluck_gossip::Message;
+
+use super::Delivery;
+
+/// Messages that wait in a subscription. A guess: some seconds of the fastest publisher.
+pub const QUEUE_MESSAGES_MAX: usize = 16_384;
+/// Their bytes, which bind before for messages over 1 KiB. A guess.
+pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It will be delivered.
+    Taken,
+    /// There was no room; a mark will be delivered in its place.
+    Missed,
+    /// The subscription is not in force.
+    Closed,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// A mark for missing messages stands at most between two messages.
+    waiting: VecDeque<Delivery>,
+    messages: usize,
+    bytes: usize,
+    /// In force: set by the core's answer.
+    open: bool,
+    /// No more will come.
+    closed: bool,
+    /// Nobody will take anything out.
+    abandoned: bool,
+    waker: Option<Waker>,
+}
+
+/// The queue between the drive loop and one subscriber.
+#[derive(Debug, Default)]
+pub(super) struct Queue(Mutex<State>);
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under this lock can leave it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Messages are taken from now on.
+    pub(super) fn open(&self) {
+        self.lock().open = true;
+    }
+
+    /// Puts a message in, or a mark that it is missing.
+    pub(super) fn push(&self, message: &Message) -> Pushed {
+        let mut state = self.lock();
+        if !state.open || state.abandoned {
+            return Pushed::Closed;
+        }
+        let bytes = message.payload.len();
+        let full = state.messages >= QUEUE_MESSAGES_MAX || state.bytes + bytes > QUEUE_BYTES_MAX;
+        if full {
+            match state.waiting.back_mut() {
+                Some(Delivery::Lagged { missed }) => *missed += 1,
+                _ => state.waiting.push_back(Delivery::Lagged { missed: 1 }),
+            }
+        } else {
+            state.messages += 1;
+            state.bytes += bytes;
+            state.waiting.push_back(Delivery::Message(message.clone()));
+        }
+        let waker = state.waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        if full { Pushed::Missed } else { Pushed::Taken }
+    }
+
+    /// Takes the oldest out.
+    pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        let mut state = self.lock();
+        match state.waiting.pop_front() {
+            Some(delivery) => {
+                if let Delivery::Message(message) = &delivery {
+                    state.messages -= 1;
+                    state.bytes -= message.payload.len();
+                }
+                Poll::Ready(Some(delivery))
+            }
+            None if state.closed => Poll::Ready(None),
+            None => {
+                state.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// No more will come; what waits can still be taken out.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let waker = state.waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Nobody will take anything out any more.
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        state.abandoned = true;
+        state.waiting.clear();
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
+    }
+}

@@ -1,0 +1,279 @@
+//! Who is admitted in an `invite` network: certificates of the network's authority, less what it
+//! revoked.
+//!
+//! **Invariants:** nobody is admitted before the wall clock is known; what is remembered of a
+//! certificate holds for the key it was checked for only; the revocations are bounded.
+//!
+//! A revocation that was admitted is kept until everything that it makes void has expired by itself,
+//! so a member that hears of it late cannot be talked out of it by an older certificate.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use potluck_base::{NetworkId, PublicKey, UnixMillis};
+use potluck_wire::{Certificate, Enroll, Revocation};
+
+/// Most revocations that are kept; a guess at more than a network of thousands needs in a year.
+pub const REVOCATIONS_MAX: usize = 4096;
+
+/// Why a revocation was not taken over. Nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RevocationError {
+    /// This network has no authority that could revoke.
+    #[error("this network has no authority")]
+    NoAuthority,
+    /// Not signed by the authority, or damaged.
+    #[error("the revocation is not of this network's authority")]
+    Bad,
+    /// All that it makes void has expired by itself.
+    #[error("the revocation is over")]
+    Over,
+    /// [`REVOCATIONS_MAX`] are kept.
+    #[error("too many revocations are kept")]
+    Full,
+}
+
+/// What is remembered of a certificate that was checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pass {
+    /// Of the signed bytes, so that the same ones are not checked again.
+    hash: [u8; 32],
+    issued: UnixMillis,
+    /// From when on it is void.
+    pub(crate) expires: UnixMillis,
+}
+
+impl Pass {
+    /// Whether these are the bytes it was made from.
+    pub(crate) fn is_of(&self, certificate: &[u8]) -> bool {
+        *blake3::hash(certificate).as_bytes() == self.hash
+    }
+}
+
+/// The door of an `invite` network.
+#[derive(Debug, Clone)]
+pub struct Gatekeeper {
+    network: NetworkId,
+    authority: PublicKey,
+    certificate: Option<Bytes>,
+    revocations: BTreeMap<PublicKey, (UnixMillis, Bytes)>,
+    now: Option<UnixMillis>,
+}
+
+impl Gatekeeper {
+    /// The door of `network`, whose authority is `authority`. `certificate`, the node's own, is
+    /// `None` for a newcomer, which can do nothing but enroll. Of the revocations those that do not
+    /// hold are left out.
+    #[must_use]
+    pub fn new(
+        network: NetworkId,
+        authority: PublicKey,
+        certificate: Option<Bytes>,
+        revocations: impl IntoIterator<Item = Bytes>,
+    ) -> Self {
+        let revocations_kept = BTreeMap::new();
+        let mut gatekeeper =
+            Self { network, authority, certificate, revocations: revocations_kept, now: None };
+        for revocation in revocations {
+            // What is damaged on the disk comes back from the others.
+            let _ = gatekeeper.admit_revocation(&revocation);
+        }
+        gatekeeper
+    }
+
+    /// The time by which certificates expire.
+    pub fn set_wall_clock(&mut self, now: UnixMillis) {
+        self.now = Some(now);
+        self.revocations
+            .retain(|subject, (at, _)| !Revocation { subject: *subject, at: *at }.is_over(now));
+    }
+
+    /// The node's own certificate from now on.
+    pub fn set_certificate(&mut self, certificate: Bytes) {
+        self.certificate = Some(certificate);
+    }
+
+    /// The node's own certificate.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Bytes> {
+        self.certificate.as_ref()
+    }
+
+    /// Why the others do not hear this node any more, as far as it knows. Costs a check of a
+    /// signature.
+    #[must_use]
+    pub fn own_trouble(&self) -> Option<&'static str> {
+        let own = self.certificate.as_ref()?;
+        let own = Certificate::read(own, &self.authority, &self.network).ok()?;
+        if self.is_revoked(&own.subject, own.issued) {
+            Some("this node was put out of the network")
+        } else if self.now.is_some_and(|now| own.expires <= now) {
+            Some("this node's certificate has expired")
+        } else {
+            None
+        }
+    }
+
+    /// The network's authority.
+    #[must_use]
+    pub const fn authority(&self) -> &PublicKey {
+        &self.authority
+    }
+
+    /// The revocations that are kept, in the order of subjects.
+    pub fn revocations(&self) -> impl Iterator<Item = &Bytes> {
+        self.revocations.values().map(|(_, bytes)| bytes)
+    }
+
+    /// How many revocations are kept.
+    #[must_use]
+    pub fn revocations_len(&self) -> usize {
+        self.revocations.len()
+    }
+
+    /// Takes a revocation over. Gives who is out by it, or `None` if that was known.
+    ///
+    /// # Errors
+    /// [`RevocationError`]
+    pub fn admit_revocation(&mut self, bytes: &[u8]) -> Result<Option<PublicKey>, RevocationError> {
+        let revocation = Revocation::read(bytes, &self.authority, &self.network)
+            .map_err(|_| RevocationError::Bad)?;
+        if self.now.is_some_and(|now| revocation.is_over(now)) {
+            return Err(RevocationError::Over);
+        }
+        let known = self.revocations.get(&revocation.subject).map(|(at, _)| *at);
+        if known.is_some_and(|at| at >= revocation.at) {
+            return Ok(None);
+        }
+        if known.is_none() && self.revocations.len() >= REVOCATIONS_MAX {
+            return Err(RevocationError::Full);
+        }
+        let kept = (revocation.at, Bytes::copy_from_slice(bytes));
+        self.revocations.insert(revocation.subject, kept);
+        Ok(Some(revocation.subject))
+    }
+
+    /// Whether what was issued for `subject` at `issued` has been revoked.
+    #[must_use]
+    pub fn is_revoked(&self, subject: &PublicKey, issued: UnixMillis) -> bool {
+        self.revocations.get(subject).is_some_and(|(at, _)| issued <= *at)
+    }
+
+    /// Checks a certificate that `sender` shows. Costs a check of a signature.
+    pub(crate) fn check(&self, sender: &PublicKey, bytes: &[u8]) -> Option<Pass> {
+        let certificate = Certificate::read(bytes, &self.authority, &self.network).ok()?;
+        let Certificate { subject, issued, expires, .. } = certificate;
+        let pass = Pass { hash: *blake3::hash(bytes).as_bytes(), issued, expires };
+        (subject == *sender && self.holds(sender, &pass)).then_some(pass)
+    }
+
+    /// Whether a certificate of `sender` that was checked holds still.
+    pub(crate) fn holds(&self, sender: &PublicKey, pass: &Pass) -> bool {
+        self.now.is_some_and(|now| now < pass.expires) && !self.is_revoked(sender, pass.issued)
+    }
+
+    /// Whether `sender` has a ticket that may still let it in. Costs two checks of signatures.
+    pub(crate) fn may_enroll(&self, sender: &PublicKey, enroll: &Enroll) -> bool {
+        let grant = enroll.grant_for(sender, &self.authority, &self.network);
+        grant.is_ok_and(|grant| {
+            self.now.is_some_and(|now| now < grant.expires)
+                && !self.is_revoked(sender, grant.issued)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_base::{Admission, Identity};
+    use potluck_wire::limits::CERTIFICATE_LIFE_MAX_MS;
+
+    use super::*;
+
+    fn authority() -> Identity {
+        Identity::from_seed([1; 32])
+    }
+
+    fn network() -> NetworkId {
+        NetworkId::new("home", Admission::Invite, Some(&authority().public_key()))
+    }
+
+    fn gatekeeper() -> Gatekeeper {
+        Gatekeeper::new(network(), authority().public_key(), None, [])
+    }
+
+    fn key(number: u32) -> PublicKey {
+        let mut bytes = [7; 32];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        PublicKey::from_bytes(bytes)
+    }
+
+    fn revocation(number: u32, at: u64) -> Bytes {
+        Revocation { subject: key(number), at: UnixMillis(at) }.sign(&authority(), &network())
+    }
+
+    fn certificate(number: u32, issued: u64, expires: u64) -> Bytes {
+        let certificate = Certificate {
+            subject: key(number),
+            labels: Vec::new(),
+            serial: 1,
+            issued: UnixMillis(issued),
+            expires: UnixMillis(expires),
+            ephemeral: false,
+        };
+        certificate.sign(&authority(), &network()).expect("small")
+    }
+
+    #[test]
+    fn nobody_is_admitted_before_the_time_is_known_and_nobody_after_expiry() {
+        let mut door = gatekeeper();
+        let bytes = certificate(1, 10, 20);
+        assert_eq!(door.check(&key(1), &bytes), None);
+        door.set_wall_clock(UnixMillis(19));
+        let pass = door.check(&key(1), &bytes).expect("it holds");
+        assert_eq!(door.check(&key(2), &bytes), None, "another's");
+        door.set_wall_clock(UnixMillis(20));
+        assert!(!door.holds(&key(1), &pass));
+        assert_eq!(door.check(&key(1), &bytes), None);
+    }
+
+    #[test]
+    fn a_revocation_voids_what_was_issued_before_and_nothing_else() {
+        let mut door = gatekeeper();
+        door.set_wall_clock(UnixMillis(5));
+        let old = door.check(&key(1), &certificate(1, 1, 100)).expect("it holds");
+        assert_eq!(door.admit_revocation(&revocation(1, 5)), Ok(Some(key(1))));
+        assert_eq!(door.admit_revocation(&revocation(1, 5)), Ok(None), "known");
+        assert_eq!(door.admit_revocation(&revocation(1, 4)), Ok(None), "older");
+        assert!(!door.holds(&key(1), &old));
+        assert_eq!(door.check(&key(1), &certificate(1, 5, 100)), None);
+        assert!(door.check(&key(1), &certificate(1, 6, 100)).is_some(), "invited again");
+        assert!(door.check(&key(2), &certificate(2, 1, 100)).is_some());
+        assert_eq!(door.admit_revocation(b"nonsense"), Err(RevocationError::Bad));
+    }
+
+    #[test]
+    fn a_node_knows_when_it_is_not_heard_any_more() {
+        let own = Some(certificate(1, 10, 20));
+        let mut door = Gatekeeper::new(network(), authority().public_key(), own, []);
+        door.set_wall_clock(UnixMillis(19));
+        assert_eq!(door.own_trouble(), None);
+        door.set_wall_clock(UnixMillis(20));
+        assert_eq!(door.own_trouble(), Some("this node's certificate has expired"));
+        assert_eq!(door.admit_revocation(&revocation(1, 15)), Ok(Some(key(1))));
+        assert_eq!(door.own_trouble(), Some("this node was put out of the network"));
+    }
+
+    #[test]
+    fn revocations_are_bounded_and_forgotten_when_they_are_over() {
+        let mut door = gatekeeper();
+        door.set_wall_clock(UnixMillis(5));
+        for number in 0..REVOCATIONS_MAX as u32 {
+            // Made here without signatures, for speed; the limit is the same.
+            door.revocations.insert(key(number), (UnixMillis(5), Bytes::new()));
+        }
+        assert_eq!(door.admit_revocation(&revocation(99_999, 5)), Err(RevocationError::Full));
+        door.set_wall_clock(UnixMillis(6 + CERTIFICATE_LIFE_MAX_MS));
+        assert_eq!(door.revocations_len(), 0);
+        assert_eq!(door.admit_revocation(&revocation(1, 5)), Err(RevocationError::Over));
+    }
+}

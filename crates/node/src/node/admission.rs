@@ -1,0 +1,211 @@
+//! Admission: enrolments of newcomers on their way to the shell, which holds the authority key if
+//! this node has it; revocations; and introductions, which make a peer know us before it is called.
+//!
+//! **Invariant:** an enrolment that was handed to the shell is answered once; enrolments,
+//! introductions and renewals under way are bounded.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use potluck_base::{Contact, Instant, Machine as _, PublicKey, UnixMillis};
+use potluck_link::{Gatekeeper, RequestOptions, RequestToken, RevocationError};
+use potluck_wire::{Enroll, Refusal, Request, Response};
+
+use super::{Came, Node, Return, SHORT_ANSWER};
+use crate::command::{CommandError, CommandId, Reply};
+use crate::output::Output;
+
+/// Enrolments that the shell may have at a time; more are told to come again.
+const ENROLMENTS_MAX: usize = 64;
+/// Introductions under way.
+const INTRODUCTIONS_MAX: usize = 1024;
+/// Pings of one introduction: one that brings a cookie, one that makes the peer remember, and these
+/// again for a peer that restarts in between.
+const ROUNDS_MAX: u8 = 4;
+/// Tries of each ping: the first shows no certificate to a peer that has forgotten us.
+const INTRODUCTION_TRIES: u8 = 3;
+/// Longest answer to a request for a renewal.
+const RENEWAL_ANSWER: usize = 480;
+/// Renewals asked for at a time.
+const RENEWALS_MAX: usize = 16;
+
+/// Names an enrolment that the shell decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EnrolmentId(pub u64);
+
+/// Why a request was sent that belongs to admission.
+#[derive(Debug)]
+enum Asked {
+    /// To be known by the peer.
+    Introduction { id: CommandId, rounds: u8 },
+    /// For a new certificate.
+    Renewal,
+}
+
+/// What is under way.
+#[derive(Debug, Default)]
+pub(super) struct Doings {
+    enrolments: BTreeMap<EnrolmentId, Return>,
+    asked: BTreeMap<RequestToken, Asked>,
+    introductions: usize,
+}
+
+impl Node {
+    /// Puts a door in: from now on only members of the `invite` network are heard. For a new node.
+    #[must_use]
+    pub fn with_gatekeeper(mut self, gatekeeper: Gatekeeper) -> Self {
+        let own = gatekeeper.certificate().cloned();
+        self.gossip.members.require_certificates(*gatekeeper.authority(), own);
+        self.link.set_gatekeeper(gatekeeper);
+        self
+    }
+
+    /// Takes a revocation over, wherever it came from: its subject is out at once, and all that are
+    /// known are to be saved. Gives who is out, or `None` if that was known.
+    ///
+    /// # Errors
+    /// [`RevocationError`]
+    pub fn take_revocation(
+        &mut self,
+        now: Instant,
+        bytes: &[u8],
+    ) -> Result<Option<PublicKey>, RevocationError> {
+        let out = self.link.admit_revocation(bytes)?;
+        if let Some(public_key) = out {
+            self.dht.handle(now, potluck_dht::Input::Left(public_key));
+            self.outbox.push_back(Output::Expelled { public_key });
+            let revocations = self.link.revocations().cloned().collect();
+            self.outbox.push_back(Output::SaveRevocations { revocations });
+        }
+        Ok(out)
+    }
+
+    pub(super) fn on_revoke(&mut self, now: Instant, id: CommandId, bytes: &[u8]) {
+        let revoked = self.take_revocation(now, bytes);
+        self.reply(id, Reply::Revoked(revoked));
+    }
+
+    pub(super) fn on_admitted(&mut self, contact: Contact, until: UnixMillis) {
+        let Contact { public_key, address } = contact;
+        self.outbox.push_back(Output::Admitted { public_key, address, until });
+    }
+
+    /// Somebody wants a certificate.
+    pub(super) fn on_enroll(&mut self, now: Instant, came: Came, enroll: Enroll) {
+        let refusal = if self.link.gatekeeper().is_none() {
+            Some(Refusal::Unsupported)
+        } else if self.admission.enrolments.len() >= ENROLMENTS_MAX {
+            Some(Refusal::Busy)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            return self.answer(now, came.way, &Response::Refused { reason });
+        }
+        let id = EnrolmentId(self.fresh_id());
+        self.admission.enrolments.insert(id, came.way);
+        self.outbox.push_back(Output::Enroll { id, from: came.from.public_key, enroll });
+    }
+
+    /// The shell has decided: the certificate is durable in its book, or why there is none.
+    pub(super) fn on_enrolled(
+        &mut self,
+        now: Instant,
+        id: EnrolmentId,
+        result: Result<Bytes, Refusal>,
+    ) {
+        let Some(way) = self.admission.enrolments.remove(&id) else { return };
+        let response = match result {
+            Ok(certificate) => Response::Enrolled { certificate },
+            Err(reason) => Response::Refused { reason },
+        };
+        self.answer(now, way, &response);
+    }
+
+    /// Asks these, and some of the own neighbourhood, for a new certificate in place of the own one.
+    pub(super) fn on_renew(&mut self, now: Instant, contacts: &[Contact]) {
+        let own = self.link.gatekeeper().and_then(Gatekeeper::certificate).cloned();
+        let Some(certificate) = own else { return };
+        let siblings: Vec<Contact> = self.dht.siblings().map(|peer| peer.contact).collect();
+        let request = Request::Enroll(Enroll::Renewal { certificate });
+        let options = RequestOptions {
+            tries: 3,
+            answer_bytes_max: RENEWAL_ANSWER,
+            ..RequestOptions::default()
+        };
+        for contact in contacts.iter().chain(&siblings).take(RENEWALS_MAX) {
+            if let Ok(token) = self.link.request(now, *contact, &request, options) {
+                self.admission.asked.insert(token, Asked::Renewal);
+            }
+        }
+    }
+
+    /// Makes sure that `to` knows us, so that it answers a connection from here.
+    pub(super) fn on_introduce(&mut self, now: Instant, id: CommandId, to: Contact) {
+        if self.admission.introductions >= INTRODUCTIONS_MAX {
+            return self.reply(id, Reply::Failed(CommandError::Busy));
+        }
+        self.admission.introductions += 1;
+        self.introduce(now, id, to, 0);
+    }
+
+    fn introduce(&mut self, now: Instant, id: CommandId, to: Contact, rounds: u8) {
+        let options = RequestOptions {
+            tries: INTRODUCTION_TRIES,
+            answer_bytes_max: SHORT_ANSWER,
+            ..RequestOptions::default()
+        };
+        match self.link.request(now, to, &Request::Ping, options) {
+            Ok(token) => {
+                self.admission.asked.insert(token, Asked::Introduction { id, rounds });
+            }
+            Err(_) => self.end_introduction(id, false),
+        }
+    }
+
+    fn end_introduction(&mut self, id: CommandId, done: bool) {
+        self.admission.introductions -= 1;
+        self.reply(id, Reply::Introduced(done));
+    }
+
+    /// An answer that may belong here; false if it does not.
+    pub(super) fn on_admission_answered(
+        &mut self,
+        now: Instant,
+        token: RequestToken,
+        from: Contact,
+        response: &Response,
+    ) -> bool {
+        match self.admission.asked.remove(&token) {
+            None => return false,
+            Some(Asked::Renewal) => {
+                if let Response::Enrolled { certificate } = response {
+                    let certificate = certificate.clone();
+                    self.outbox.push_back(Output::Renewed { certificate });
+                }
+            }
+            Some(Asked::Introduction { id, rounds }) => {
+                match self.link.introduced_until(&from) {
+                    Some(until) => {
+                        // Also if it was told before: the shell may have forgotten.
+                        self.on_admitted(from, until);
+                        self.end_introduction(id, true);
+                    }
+                    None if rounds < ROUNDS_MAX => self.introduce(now, id, from, rounds + 1),
+                    None => self.end_introduction(id, false),
+                }
+            }
+        }
+        true
+    }
+
+    /// A request that failed and may belong here; false if it does not.
+    pub(super) fn on_admission_failed(&mut self, token: RequestToken) -> bool {
+        match self.admission.asked.remove(&token) {
+            None => return false,
+            Some(Asked::Renewal) => {}
+            Some(Asked::Introduction { id, .. }) => self.end_introduction(id, false),
+        }
+        true
+    }
+}

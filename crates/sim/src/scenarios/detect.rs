@@ -1,0 +1,87 @@
+//! Nodes crash one after the other. How soon who watched them knows, and what watching costs.
+
+use std::time::Duration;
+
+use potluck_base::Instant;
+use potluck_gossip::{Change, MemberState};
+use potluck_node::Event;
+
+use super::members::{deaths, state_of};
+use crate::check::Check;
+use crate::report::Value;
+use crate::scenario::{Run, STABILISATION, Scenario};
+use crate::sim_node::NodeIndex;
+use crate::world::World;
+
+pub(super) const DETECT: Scenario = Scenario {
+    name: "detect",
+    about: "nodes crash one by one; how soon who watched them knows, and nobody else dies",
+    nodes: 100,
+    nodes_min: 8,
+    minutes: 1,
+    must_fail: false,
+    play,
+};
+
+/// Nodes that crash.
+const VICTIMS: usize = 5;
+/// How long the others have to find out.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn play(run: &mut Run) -> World {
+    let mut world = World::new(run.config());
+    let mut nodes = run.form(&mut world);
+    world.run_for(STABILISATION);
+    run.rng.shuffle(&mut nodes);
+    let (mut all, mut first, mut spread) = (Vec::new(), Vec::new(), Vec::new());
+    let mut unaware = Vec::new();
+    let victims: Vec<NodeIndex> = nodes.iter().take(VICTIMS).copied().collect();
+    for victim in &victims {
+        let watchers: Vec<NodeIndex> = nodes
+            .iter()
+            .filter(|node| *node != victim && world.node(**node).is_up())
+            .filter(|node| state_of(&world, **node, *victim) == Some(MemberState::Alive))
+            .copied()
+            .collect();
+        let crashed = world.now();
+        world.crash(*victim);
+        world.run_until(PATIENCE, |world| {
+            watchers.iter().all(|node| heard_of(world, *node, *victim, crashed).is_some())
+        });
+        let mut times: Vec<Duration> = watchers
+            .iter()
+            .filter_map(|node| heard_of(&world, *node, *victim, crashed))
+            .map(|at| at.since(crashed))
+            .collect();
+        times.sort_unstable();
+        let late = watchers.len() - times.len();
+        if late > 0 {
+            unaware.push(format!("{late} of {} do not know of {victim}", watchers.len()));
+        }
+        first.extend(times.first());
+        spread.extend(times.get((times.len() * 99).div_ceil(100).saturating_sub(1)));
+        all.extend(times);
+        world.run_for(Duration::from_secs(5));
+    }
+    run.figure("who watched a node, for each", Value::Number(all.len() as f64 / VICTIMS as f64));
+    run.figure("crash until each watcher knows", Value::times(all));
+    run.figure("crash until the first knows", Value::times(first));
+    run.figure("crash until 99 % know", Value::times(spread));
+    run.check(Check::none_of("who watched a node knows that it died", VICTIMS, &unaware));
+    let innocent = deaths(&world, |node| !victims.contains(&node));
+    run.check(Check::none_of("nobody else is taken for dead", run.nodes, &innocent));
+    world
+}
+
+/// When `node` took `victim` for dead, from `since` on.
+fn heard_of(world: &World, node: NodeIndex, victim: NodeIndex, since: Instant) -> Option<Instant> {
+    let id = world.node(victim).peer.id;
+    world
+        .member_events(node)
+        .filter(|(at, _)| *at >= since)
+        .find(|(_, event)| {
+            matches!(event, Event::Member(event)
+                if event.change == Change::Died && event.peer.id == id)
+        })
+        .map(|(at, _)| *at)
+}

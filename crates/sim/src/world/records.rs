@@ -1,0 +1,166 @@
+//! What nodes told their users, and what they sent: kept for whoever judges a run.
+
+use std::collections::VecDeque;
+
+use potluck_base::Instant;
+use potluck_gossip::{FoundFile, Message};
+use potluck_node::{Event, Input};
+
+use crate::sim_node::NodeIndex;
+use crate::world::World;
+
+/// Messages kept for each node; older ones are dropped.
+const MESSAGES_MAX: usize = 16_384;
+/// Events about members kept for each node; older ones are dropped.
+const EVENTS_MAX: usize = 16_384;
+/// What IPv4 and UDP put before a datagram.
+const HEADER_BYTES: u64 = 28;
+
+/// What one node sent and got since the world began. Granules of files are not in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Datagrams handed to the network.
+    pub datagrams_out: u64,
+    /// Their bytes, with 28 of headers each.
+    pub bytes_out: u64,
+    /// Datagrams that reached the process.
+    pub datagrams_in: u64,
+    /// Their bytes, with 28 of headers each.
+    pub bytes_in: u64,
+    /// Bytes of calls and their answers sent, without what a transport puts around them.
+    pub call_bytes_out: u64,
+    /// Bytes of calls and their answers that came, likewise.
+    pub call_bytes_in: u64,
+}
+
+impl Traffic {
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.datagrams_out += 1;
+        self.bytes_out += bytes as u64 + HEADER_BYTES;
+    }
+
+    pub(crate) fn came(&mut self, bytes: usize) {
+        self.datagrams_in += 1;
+        self.bytes_in += bytes as u64 + HEADER_BYTES;
+    }
+
+    /// What was added since `earlier`.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            datagrams_out: self.datagrams_out - earlier.datagrams_out,
+            bytes_out: self.bytes_out - earlier.bytes_out,
+            datagrams_in: self.datagrams_in - earlier.datagrams_in,
+            bytes_in: self.bytes_in - earlier.bytes_in,
+            call_bytes_out: self.call_bytes_out - earlier.call_bytes_out,
+            call_bytes_in: self.call_bytes_in - earlier.call_bytes_in,
+        }
+    }
+
+    /// All bytes sent.
+    #[must_use]
+    pub const fn all_out(&self) -> u64 {
+        self.bytes_out + self.call_bytes_out
+    }
+
+    /// All bytes that came.
+    #[must_use]
+    pub const fn all_in(&self) -> u64 {
+        self.bytes_in + self.call_bytes_in
+    }
+}
+
+/// The newest of something, each with its time, and how many there ever were.
+#[derive(Debug, Clone)]
+pub(crate) struct Newest<T> {
+    items: VecDeque<(Instant, T)>,
+    max: usize,
+    seen: u64,
+}
+
+impl<T> Newest<T> {
+    pub(crate) const fn new(max: usize) -> Self {
+        Self { items: VecDeque::new(), max, seen: 0 }
+    }
+
+    pub(crate) fn push(&mut self, at: Instant, item: T) {
+        if self.items.len() >= self.max {
+            self.items.pop_front();
+        }
+        self.items.push_back((at, item));
+        self.seen += 1;
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Instant, T)> {
+        self.items.iter()
+    }
+
+    pub(crate) const fn seen(&self) -> u64 {
+        self.seen
+    }
+}
+
+/// What one node told its user.
+#[derive(Debug)]
+pub(crate) struct Told {
+    messages: Newest<Message>,
+    events: Newest<Event>,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { messages: Newest::new(MESSAGES_MAX), events: Newest::new(EVENTS_MAX) }
+    }
+}
+
+impl World {
+    pub(crate) fn on_message(&mut self, node: NodeIndex, message: Message) {
+        self.trace.event(self.now, node.get(), b"mesg", &message.payload);
+        let now = self.now;
+        self.nodes[node.get()].told.messages.push(now, message);
+    }
+
+    pub(crate) fn on_member_event(&mut self, node: NodeIndex, event: Event) {
+        self.trace.event(self.now, node.get(), b"memb", format!("{event:?}").as_bytes());
+        let now = self.now;
+        self.nodes[node.get()].told.events.push(now, event);
+    }
+
+    /// The messages of topics that a node handed to its subscribers, over all its lives, oldest
+    /// first, with the times; the last 16,384.
+    pub fn messages(&self, node: NodeIndex) -> impl Iterator<Item = &(Instant, Message)> {
+        self.nodes[node.get()].told.messages.iter()
+    }
+
+    /// How many messages that ever were.
+    #[must_use]
+    pub fn messages_seen(&self, node: NodeIndex) -> u64 {
+        self.nodes[node.get()].told.messages.seen()
+    }
+
+    /// What a node said about members, its neighbours and its own isolation ([`Event::Member`],
+    /// `NeighbourUp`, `NeighbourDown`, `Isolated`, `Reunited`), over all its lives, oldest first,
+    /// with the times; the last 16,384.
+    pub fn member_events(&self, node: NodeIndex) -> impl Iterator<Item = &(Instant, Event)> {
+        self.nodes[node.get()].told.events.iter()
+    }
+
+    /// How many such events there ever were.
+    #[must_use]
+    pub fn member_events_seen(&self, node: NodeIndex) -> u64 {
+        self.nodes[node.get()].told.events.seen()
+    }
+
+    /// What a node sent and got since the world began. Take it twice and use [`Traffic::since`].
+    #[must_use]
+    pub fn traffic(&self, node: NodeIndex) -> Traffic {
+        self.nodes[node.get()].traffic
+    }
+
+    /// A node shares these names from now on, also after a restart.
+    pub fn share_names(&mut self, node: NodeIndex, names: Vec<FoundFile>) {
+        self.nodes[node.get()].shared_names.clone_from(&names);
+        self.trace.event(self.now, node.get(), b"shrd", &(names.len() as u64).to_le_bytes());
+        self.feed(node, Input::SharedNames(names));
+    }
+}

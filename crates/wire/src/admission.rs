@@ -1,0 +1,530 @@
+//! What lets a node into an `invite` network: certificates, tickets, revocations, enrolment.
+//!
+//! Everything here but the ticket's secret is signed, by the network's authority key or by the key
+//! of a ticket, over a text that begins with what it is and the network's id: nothing signed for one
+//! purpose or network holds for another. The signed bytes are those that are kept and passed on;
+//! they are read only together with the check of their signature.
+//!
+//! A **ticket** is a secret: whoever has it may get a certificate. Its grant, which names the
+//! ticket's public key, is what the authority signed; the secret proves to be its holder without
+//! being shown, so that who answers an enrolment cannot use the ticket itself.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use data_encoding::BASE32_NOPAD;
+use minicbor::{Decode, Decoder, Encode};
+use potluck_base::network::NETWORK_NAME_BYTES_MAX;
+use potluck_base::{Admission, Contact, Identity, NetworkId, PublicKey, Signature, UnixMillis};
+
+use crate::codec::{cbor_contacts, cbor_public_key, cbor_signature};
+use crate::limits::{CERTIFICATE_BYTES_MAX, CERTIFICATE_LIFE_MAX_MS, TICKET_CONTACTS_MAX};
+use crate::member::{cbor_labels, labels_are_good};
+
+const CERTIFICATE_DOMAIN: &[u8] = b"potluck 2026 certificate";
+const GRANT_DOMAIN: &[u8] = b"potluck 2026 grant";
+const ENROLL_DOMAIN: &[u8] = b"potluck 2026 enrolment";
+const REVOCATION_DOMAIN: &[u8] = b"potluck 2026 revocation";
+
+/// What every ticket begins with.
+pub const TICKET_SCHEME: &str = "potluck-ticket:";
+/// Longest ticket, in characters: twice what the longest one needs.
+pub const TICKET_CHARS_MAX: usize = 3000;
+/// Version of the ticket's bytes.
+const TICKET_VERSION: u8 = 1;
+/// Bytes of a ticket's checksum, which tells a wrong or lost character.
+const CHECKSUM_BYTES: usize = 4;
+
+/// Why bytes are no proof of admission. Drop them and count it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AdmissionProofError {
+    /// Not the bytes of it, or over a limit.
+    #[error("malformed")]
+    Malformed,
+    /// Not signed by this network's authority, or for another purpose.
+    #[error("the signature does not hold")]
+    Signature,
+}
+
+/// What the authority says of a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Whose it is.
+    pub subject: PublicKey,
+    /// What the inviter called it: name and value, in the order of names.
+    pub labels: Vec<(String, String)>,
+    /// Drawn at random: tells two certificates of one subject apart.
+    pub serial: u64,
+    /// When it was signed, by the authority's clock.
+    pub issued: UnixMillis,
+    /// From when on it is void.
+    pub expires: UnixMillis,
+    /// Whether the member is not meant to come back after a while of absence.
+    pub ephemeral: bool,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct CertificateText {
+    #[cbor(n(0), with = "cbor_public_key")]
+    subject: PublicKey,
+    #[n(1)]
+    serial: u64,
+    #[n(2)]
+    issued: u64,
+    #[n(3)]
+    expires: u64,
+    #[n(4)]
+    ephemeral: bool,
+    #[cbor(n(5), with = "cbor_labels")]
+    labels: Vec<(String, String)>,
+}
+
+impl Certificate {
+    /// The signed bytes; `None` if the labels are not good or too long for the limit of
+    /// [`CERTIFICATE_BYTES_MAX`], or the life is longer than [`CERTIFICATE_LIFE_MAX_MS`].
+    #[must_use]
+    pub fn sign(&self, authority: &Identity, network: &NetworkId) -> Option<Bytes> {
+        let text = CertificateText {
+            subject: self.subject,
+            serial: self.serial,
+            issued: self.issued.0,
+            expires: self.expires.0,
+            ephemeral: self.ephemeral,
+            labels: self.labels.clone(),
+        };
+        let bytes = sign(&text, CERTIFICATE_DOMAIN, authority, network);
+        let good = labels_are_good(&self.labels)
+            && bytes.len() <= CERTIFICATE_BYTES_MAX
+            && life_is_good(self.issued, self.expires);
+        good.then_some(bytes)
+    }
+
+    /// Reads signed bytes. Says nothing of whether the certificate has expired.
+    ///
+    /// # Errors
+    /// [`AdmissionProofError`]
+    pub fn read(
+        bytes: &[u8],
+        authority: &PublicKey,
+        network: &NetworkId,
+    ) -> Result<Self, AdmissionProofError> {
+        let text: CertificateText = read(bytes, CERTIFICATE_DOMAIN, authority, network)?;
+        let CertificateText { subject, serial, issued, expires, ephemeral, labels } = text;
+        let (issued, expires) = (UnixMillis(issued), UnixMillis(expires));
+        if !life_is_good(issued, expires) {
+            return Err(AdmissionProofError::Malformed);
+        }
+        Ok(Self { subject, labels, serial, issued, expires, ephemeral })
+    }
+}
+
+fn life_is_good(issued: UnixMillis, expires: UnixMillis) -> bool {
+    expires.0.checked_sub(issued.0).is_some_and(|life| life <= CERTIFICATE_LIFE_MAX_MS)
+}
+
+/// "From now on no certificate of this one holds that was signed before."
+///
+/// It names no serial, since a member may have renewed its certificate meanwhile: all that were
+/// signed until then are void, and it may be forgotten when the last of them has expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revocation {
+    /// Who is out.
+    pub subject: PublicKey,
+    /// Certificates and tickets issued later than this are not concerned.
+    pub at: UnixMillis,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct RevocationText {
+    #[cbor(n(0), with = "cbor_public_key")]
+    subject: PublicKey,
+    #[n(1)]
+    at: u64,
+}
+
+impl Revocation {
+    /// The signed bytes.
+    #[must_use]
+    pub fn sign(&self, authority: &Identity, network: &NetworkId) -> Bytes {
+        let text = RevocationText { subject: self.subject, at: self.at.0 };
+        sign(&text, REVOCATION_DOMAIN, authority, network)
+    }
+
+    /// Reads signed bytes.
+    ///
+    /// # Errors
+    /// [`AdmissionProofError`]
+    pub fn read(
+        bytes: &[u8],
+        authority: &PublicKey,
+        network: &NetworkId,
+    ) -> Result<Self, AdmissionProofError> {
+        let text: RevocationText = read(bytes, REVOCATION_DOMAIN, authority, network)?;
+        Ok(Self { subject: text.subject, at: UnixMillis(text.at) })
+    }
+
+    /// Whether all that it makes void has expired by itself.
+    #[must_use]
+    pub const fn is_over(&self, now: UnixMillis) -> bool {
+        self.at.0.saturating_add(CERTIFICATE_LIFE_MAX_MS) < now.0
+    }
+}
+
+/// What a ticket gives a right to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The key whose holder has the right.
+    pub ticket: PublicKey,
+    /// How many nodes it lets in; `None`: any number.
+    pub uses: Option<u32>,
+    /// When it was signed.
+    pub issued: UnixMillis,
+    /// From when on it lets nobody in.
+    pub expires: UnixMillis,
+    /// Labels of the certificates.
+    pub labels: Vec<(String, String)>,
+    /// Whether the certificates are short-lived.
+    pub ephemeral: bool,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct GrantText {
+    #[cbor(n(0), with = "cbor_public_key")]
+    ticket: PublicKey,
+    #[n(1)]
+    uses: Option<u32>,
+    #[n(2)]
+    issued: u64,
+    #[n(3)]
+    expires: u64,
+    #[n(4)]
+    ephemeral: bool,
+    #[cbor(n(5), with = "cbor_labels")]
+    labels: Vec<(String, String)>,
+}
+
+impl Grant {
+    /// The signed bytes.
+    fn sign(&self, authority: &Identity, network: &NetworkId) -> Bytes {
+        let text = GrantText {
+            ticket: self.ticket,
+            uses: self.uses,
+            issued: self.issued.0,
+            expires: self.expires.0,
+            ephemeral: self.ephemeral,
+            labels: self.labels.clone(),
+        };
+        sign(&text, GRANT_DOMAIN, authority, network)
+    }
+
+    /// Reads signed bytes. Says nothing of whether the grant has expired.
+    ///
+    /// # Errors
+    /// [`AdmissionProofError`]
+    pub fn read(
+        bytes: &[u8],
+        authority: &PublicKey,
+        network: &NetworkId,
+    ) -> Result<Self, AdmissionProofError> {
+        let text: GrantText = read(bytes, GRANT_DOMAIN, authority, network)?;
+        let GrantText { ticket, uses, issued, expires, ephemeral, labels } = text;
+        let (issued, expires) = (UnixMillis(issued), UnixMillis(expires));
+        Ok(Self { ticket, uses, issued, expires, labels, ephemeral })
+    }
+}
+
+/// A request for a certificate.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum Enroll {
+    /// By a ticket.
+    #[n(0)]
+    Ticket {
+        /// The ticket's signed [`Grant`].
+        #[cbor(n(0), with = "cbor_proof")]
+        grant: Bytes,
+        /// Made with the ticket's secret, for the asker's key; see [`Enroll::grant_for`].
+        #[cbor(n(1), with = "cbor_signature")]
+        proof: Signature,
+    },
+    /// By a certificate that will expire.
+    #[n(1)]
+    Renewal {
+        /// It.
+        #[cbor(n(0), with = "cbor_proof")]
+        certificate: Bytes,
+    },
+}
+
+impl Enroll {
+    /// The grant of an enrolment by ticket, if authority and ticket signed what they should for
+    /// `asker`. Says nothing of expiry and uses. Costs two checks of signatures.
+    ///
+    /// # Errors
+    /// [`AdmissionProofError`]; a renewal has no grant and is malformed here.
+    pub fn grant_for(
+        &self,
+        asker: &PublicKey,
+        authority: &PublicKey,
+        network: &NetworkId,
+    ) -> Result<Grant, AdmissionProofError> {
+        let Self::Ticket { grant, proof } = self else {
+            return Err(AdmissionProofError::Malformed);
+        };
+        let grant = Grant::read(grant, authority, network)?;
+        let text = enroll_text(asker, network);
+        grant.ticket.verify(&text, proof).map_err(|_| AdmissionProofError::Signature)?;
+        Ok(grant)
+    }
+}
+
+fn enroll_text(node: &PublicKey, network: &NetworkId) -> Vec<u8> {
+    [ENROLL_DOMAIN, network.as_bytes(), node.as_bytes()].concat()
+}
+
+/// The right to get a certificate, with ways to where it can be got. A secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// The network's name.
+    pub network: String,
+    /// The network's authority.
+    pub authority: PublicKey,
+    /// Nodes to ask, the one that made the ticket first.
+    pub contacts: Vec<Contact>,
+    secret: [u8; 32],
+    grant: Bytes,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct TicketText {
+    #[n(0)]
+    network: String,
+    #[cbor(n(1), with = "cbor_public_key")]
+    authority: PublicKey,
+    #[cbor(n(2), with = "minicbor::bytes")]
+    secret: [u8; 32],
+    #[cbor(n(3), with = "cbor_proof")]
+    grant: Bytes,
+    #[cbor(n(4), with = "cbor_contacts")]
+    contacts: Vec<Contact>,
+}
+
+/// What a ticket is to give; see [`Grant`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantTerms {
+    /// How many nodes it lets in; `None`: any number.
+    pub uses: Option<u32>,
+    /// From when on.
+    pub issued: UnixMillis,
+    /// Until when.
+    pub expires: UnixMillis,
+    /// Labels of the certificates, in the order of names.
+    pub labels: Vec<(String, String)>,
+    /// Whether the certificates are short-lived.
+    pub ephemeral: bool,
+}
+
+impl Ticket {
+    /// A ticket of `authority` with a fresh `secret`. Contacts over the limit of
+    /// [`TICKET_CONTACTS_MAX`] are left out. `None` if the labels would not fit in a certificate.
+    #[must_use]
+    pub fn issue(
+        network: &str,
+        authority: &Identity,
+        secret: [u8; 32],
+        terms: GrantTerms,
+        contacts: &[Contact],
+    ) -> Option<Self> {
+        let key = authority.public_key();
+        let id = NetworkId::new(network, Admission::Invite, Some(&key));
+        let ticket = Identity::from_seed(secret).public_key();
+        let GrantTerms { uses, issued, expires, labels, ephemeral } = terms;
+        // The certificate it will give has the same labels and must not be too long for them.
+        let largest = Certificate {
+            subject: ticket,
+            labels: labels.clone(),
+            serial: u64::MAX,
+            issued: UnixMillis(u64::MAX),
+            expires: UnixMillis(u64::MAX),
+            ephemeral,
+        };
+        largest.sign(authority, &id)?;
+        let grant = Grant { ticket, uses, issued, expires, labels, ephemeral };
+        let grant = grant.sign(authority, &id);
+        let contacts = contacts.iter().take(TICKET_CONTACTS_MAX).copied().collect();
+        Some(Self { network: network.to_owned(), authority: key, contacts, secret, grant })
+    }
+
+    /// The network's id.
+    #[must_use]
+    pub fn network_id(&self) -> NetworkId {
+        NetworkId::new(&self.network, Admission::Invite, Some(&self.authority))
+    }
+
+    /// What it gives.
+    ///
+    /// # Errors
+    /// [`AdmissionProofError`] if it is a made-up one.
+    pub fn grant(&self) -> Result<Grant, AdmissionProofError> {
+        Grant::read(&self.grant, &self.authority, &self.network_id())
+    }
+
+    /// The request of `node` for a certificate by this ticket.
+    #[must_use]
+    pub fn enroll(&self, node: &PublicKey) -> Enroll {
+        let text = enroll_text(node, &self.network_id());
+        let proof = Identity::from_seed(self.secret).sign(&text);
+        Enroll::Ticket { grant: self.grant.clone(), proof }
+    }
+}
+
+/// Says nothing of the secret.
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticket({:?} of {:?}, {:?})", self.network, self.authority, self.contacts)
+    }
+}
+
+/// The text to paste.
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = TicketText {
+            network: self.network.clone(),
+            authority: self.authority,
+            secret: self.secret,
+            grant: self.grant.clone(),
+            contacts: self.contacts.clone(),
+        };
+        let mut bytes = vec![TICKET_VERSION];
+        minicbor::encode(&text, &mut bytes).expect("writing to memory cannot fail");
+        let checksum = checksum(&bytes);
+        bytes.extend_from_slice(&checksum);
+        write!(f, "{TICKET_SCHEME}{}", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())
+    }
+}
+
+/// Why a text is no ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TicketError {
+    /// It does not begin as one.
+    #[error("a ticket begins with `{TICKET_SCHEME}`")]
+    Scheme,
+    /// A character is wrong or missing.
+    #[error("the ticket is damaged or cut off; copy it again, all of it")]
+    Damaged,
+    /// Of a later version.
+    #[error("this ticket is of a version that this program does not know")]
+    Version,
+    /// Whole, but no ticket that `invite` makes.
+    #[error("this is no ticket that `potluck invite` makes")]
+    Malformed,
+}
+
+impl FromStr for Ticket {
+    type Err = TicketError;
+
+    /// Line breaks and spaces within, as mail programs put them there, are skipped.
+    fn from_str(text: &str) -> Result<Self, TicketError> {
+        if text.len() > TICKET_CHARS_MAX {
+            return Err(TicketError::Damaged);
+        }
+        let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        let symbols = text.strip_prefix(TICKET_SCHEME).ok_or(TicketError::Scheme)?;
+        let bytes = BASE32_NOPAD
+            .decode(symbols.to_ascii_uppercase().as_bytes())
+            .map_err(|_| TicketError::Damaged)?;
+        let (bytes, sum) =
+            bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(TicketError::Damaged)?;
+        if checksum(bytes) != *sum {
+            return Err(TicketError::Damaged);
+        }
+        let (version, text) = bytes.split_first().ok_or(TicketError::Damaged)?;
+        if *version != TICKET_VERSION {
+            return Err(TicketError::Version);
+        }
+        let mut decoder = Decoder::new(text);
+        let ticket: TicketText = decoder.decode().map_err(|_| TicketError::Malformed)?;
+        let TicketText { network, authority, secret, grant, contacts } = ticket;
+        let name_is_good = (1..=NETWORK_NAME_BYTES_MAX).contains(&network.len())
+            && !network.chars().any(char::is_control);
+        let ticket = Self { network, authority, contacts, secret, grant };
+        let whole = decoder.position() == text.len()
+            && name_is_good
+            && ticket.contacts.len() <= TICKET_CONTACTS_MAX
+            && ticket
+                .grant()
+                .is_ok_and(|grant| grant.ticket == Identity::from_seed(ticket.secret).public_key());
+        if whole { Ok(ticket) } else { Err(TicketError::Malformed) }
+    }
+}
+
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let hash = blake3::derive_key("potluck 2026 ticket checksum", bytes);
+    std::array::from_fn(|index| hash[index])
+}
+
+/// The bytes of `text` with the signature behind them.
+fn sign<T: Encode<()>>(text: &T, domain: &[u8], by: &Identity, network: &NetworkId) -> Bytes {
+    let mut bytes = minicbor::to_vec(text).expect("writing to memory cannot fail");
+    let signature = by.sign(&[domain, network.as_bytes(), &bytes].concat());
+    bytes.extend_from_slice(signature.as_bytes());
+    bytes.into()
+}
+
+/// What [`sign`] made, if the signature holds and nothing else is there.
+fn read<T: for<'b> Decode<'b, ()>>(
+    bytes: &[u8],
+    domain: &[u8],
+    by: &PublicKey,
+    network: &NetworkId,
+) -> Result<T, AdmissionProofError> {
+    if bytes.len() > CERTIFICATE_BYTES_MAX {
+        return Err(AdmissionProofError::Malformed);
+    }
+    let (text, signature) = bytes.split_last_chunk::<64>().ok_or(AdmissionProofError::Malformed)?;
+    let mut decoder = Decoder::new(text);
+    let read = decoder.decode().map_err(|_| AdmissionProofError::Malformed)?;
+    if decoder.position() != text.len() {
+        return Err(AdmissionProofError::Malformed);
+    }
+    let signed = [domain, network.as_bytes(), text].concat();
+    by.verify(&signed, &Signature::from_bytes(*signature))
+        .map_err(|_| AdmissionProofError::Signature)?;
+    Ok(read)
+}
+
+pub(crate) mod cbor_proof {
+    //! Signed bytes within their limit.
+    use bytes::Bytes;
+    use minicbor::encode::Write;
+    use minicbor::{Decoder, Encoder};
+
+    use crate::limits::CERTIFICATE_BYTES_MAX;
+
+    pub(crate) fn encode<C, W: Write>(
+        bytes: &Bytes,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(bytes)?;
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Bytes, minicbor::decode::Error> {
+        let bytes = d.bytes()?;
+        if bytes.len() > CERTIFICATE_BYTES_MAX {
+            return Err(minicbor::decode::Error::message("signed bytes over their limit"));
+        }
+        Ok(Bytes::copy_from_slice(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests;

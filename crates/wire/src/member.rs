@@ -1,0 +1,481 @@
+//! What members say of themselves and of each other.
+//!
+//! A [`MemberRecord`] is signed by its subject over the bytes that are kept and passed on. A
+//! [`Claim`] is only a hint: whoever hears it probes for itself.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use minicbor::{Decode, Decoder, Encode, Encoder};
+use potluck_base::{Contact, Identity, NetworkId, PublicKey, Signature};
+
+use crate::codec::{cbor_byte_string, cbor_contact, cbor_public_key, cbor_signature, elements};
+use crate::limits::{
+    CLAIMS_MAX, LABEL_BYTES_MAX, LABELS_MAX, MEMBER_RECORD_BYTES_MAX, RECORDS_MAX,
+};
+
+const RECORD_DOMAIN: &[u8] = b"potluck 2026 member record";
+const PROOF_DOMAIN: &[u8] = b"potluck 2026 liveness proof";
+
+/// How young a node's word about itself is: ordered, and compared only with its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
+pub struct Vitals {
+    /// Higher with every start of the node.
+    #[n(0)]
+    pub incarnation: u64,
+    /// One up with each change or refutation in this incarnation.
+    #[n(1)]
+    pub beat: u32,
+}
+
+/// A request about members.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum MemberRequest {
+    /// Are you there?
+    #[n(0)]
+    Probe {
+        /// What the prober's own word is.
+        #[n(0)]
+        mine: Vitals,
+        /// Yours that I take for suspect or dead: be heard with a newer one.
+        #[n(1)]
+        doubted: Option<Vitals>,
+    },
+    /// Probe this node for me and bring its signature over my nonce.
+    #[n(1)]
+    ProbeFor {
+        /// Whom.
+        #[cbor(n(0), with = "cbor_contact")]
+        subject: Contact,
+        /// Drawn for this probe.
+        #[n(1)]
+        nonce: u64,
+    },
+    /// Sign this for somebody who cannot reach you.
+    #[n(2)]
+    Prove {
+        /// Who wants to know.
+        #[cbor(n(0), with = "cbor_public_key")]
+        asker: PublicKey,
+        /// Its nonce.
+        #[n(1)]
+        nonce: u64,
+    },
+    /// I could not reach these.
+    #[n(3)]
+    Doubt {
+        /// Them.
+        #[cbor(n(0), with = "cbor_claims")]
+        claims: Vec<Claim>,
+    },
+    /// Records you may lack.
+    #[n(4)]
+    Tell {
+        /// Encoded [`MemberRecord`]s.
+        #[cbor(n(0), with = "cbor_records")]
+        records: Vec<Bytes>,
+    },
+    /// Where do our lists of members differ?
+    #[n(5)]
+    Compare {
+        /// A digest of each bucket, eight bytes each.
+        #[cbor(n(0), with = "cbor_blob_bytes")]
+        digests: Bytes,
+    },
+    /// Give me these records.
+    #[n(6)]
+    Load {
+        /// Short ids: the first eight bytes of public keys.
+        #[cbor(n(0), with = "cbor_short_ids")]
+        members: Vec<u64>,
+    },
+    /// Give me all records behind this public key, in order, as many as fit.
+    #[n(7)]
+    Page {
+        /// The last one I have; all zeros at the start.
+        #[cbor(n(0), with = "cbor_public_key")]
+        after: PublicKey,
+    },
+}
+
+/// The answer to a [`MemberRequest`]; [`crate::Response::Taken`] where there is nothing to say.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum MemberResponse {
+    /// I am here.
+    #[n(0)]
+    Alive {
+        /// The answerer's own word.
+        #[n(0)]
+        mine: Vitals,
+    },
+    /// The subject's signature over a nonce.
+    #[n(1)]
+    Proof {
+        /// The subject's own word.
+        #[n(0)]
+        vitals: Vitals,
+        /// See [`Proof::verify`].
+        #[cbor(n(1), with = "cbor_signature")]
+        signature: Signature,
+    },
+    /// Members of the buckets that differ, and how young my record of each is.
+    #[n(2)]
+    Differing {
+        /// Short id and short digest of the record.
+        #[cbor(n(0), with = "cbor_entries")]
+        entries: Vec<(u64, u32)>,
+        /// The buckets that these are all of, a bit each.
+        #[n(1)]
+        buckets: u64,
+    },
+    /// Records.
+    #[n(3)]
+    Records {
+        /// Encoded [`MemberRecord`]s.
+        #[cbor(n(0), with = "cbor_records")]
+        records: Vec<Bytes>,
+        /// Whether there are more.
+        #[n(1)]
+        more: bool,
+    },
+}
+
+/// "I could not reach this one, whose last word I know is this."
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Claim {
+    /// Whom.
+    #[cbor(n(0), with = "cbor_public_key")]
+    pub subject: PublicKey,
+    /// Its last word that the claimer knows.
+    #[n(1)]
+    pub vitals: Vitals,
+}
+
+/// What is told to all members at once, over the tree of all nodes. Whoever published it stands for
+/// the claims; records and revocations carry signatures of their own.
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
+pub struct Announcement {
+    /// Encoded [`MemberRecord`]s.
+    #[cbor(n(0), with = "cbor_records")]
+    pub records: Vec<Bytes>,
+    /// Whom the publisher could not reach.
+    #[cbor(n(1), with = "cbor_claims")]
+    pub claims: Vec<Claim>,
+    /// Encoded revocations of the network's authority.
+    #[cbor(n(2), with = "cbor_records")]
+    pub revocations: Vec<Bytes>,
+}
+
+impl Announcement {
+    /// As a message's payload.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        crate::codec::encode(self)
+    }
+
+    /// From a message's payload.
+    ///
+    /// # Errors
+    /// [`DecodeError`](crate::DecodeError)
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, crate::DecodeError> {
+        crate::codec::decode(bytes)
+    }
+}
+
+/// A node's signature over the nonce of somebody who cannot reach it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Proof {
+    /// The signer's own word.
+    pub vitals: Vitals,
+    /// Over network, asker, nonce and vitals.
+    pub signature: Signature,
+}
+
+impl Proof {
+    /// Signs `nonce` for `asker`.
+    #[must_use]
+    pub fn sign(
+        me: &Identity,
+        network: &NetworkId,
+        asker: &PublicKey,
+        nonce: u64,
+        vitals: Vitals,
+    ) -> Self {
+        let signature = me.sign(&proof_text(network, asker, nonce, vitals));
+        Self { vitals, signature }
+    }
+
+    /// Whether `subject` signed `nonce` for `asker`.
+    #[must_use]
+    pub fn verify(
+        &self,
+        subject: &PublicKey,
+        network: &NetworkId,
+        asker: &PublicKey,
+        nonce: u64,
+    ) -> bool {
+        let text = proof_text(network, asker, nonce, self.vitals);
+        subject.verify(&text, &self.signature).is_ok()
+    }
+}
+
+fn proof_text(network: &NetworkId, asker: &PublicKey, nonce: u64, vitals: Vitals) -> Vec<u8> {
+    [
+        PROOF_DOMAIN,
+        network.as_bytes(),
+        asker.as_bytes(),
+        &nonce.to_be_bytes(),
+        &vitals.incarnation.to_be_bytes(),
+        &vitals.beat.to_be_bytes(),
+    ]
+    .concat()
+}
+
+/// A node's word about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberRecord {
+    /// Its key and address.
+    pub contact: Contact,
+    /// How young this word is.
+    pub vitals: Vitals,
+    /// Whether it has left. Final for this incarnation.
+    pub left: bool,
+    /// Whether it serves nobody.
+    pub client: bool,
+    /// What its owner calls it: name and value, in the order of names.
+    pub labels: Vec<(String, String)>,
+    /// The network's certificate for it, in `invite` networks.
+    pub certificate: Option<Bytes>,
+}
+
+/// Why bytes are no record of a member. Drop them and count it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Not the bytes of a record, or over a limit.
+    #[error("not a member record")]
+    Malformed,
+    /// Not signed by its subject in this network.
+    #[error("the member record's signature does not hold")]
+    Signature,
+}
+
+#[derive(Encode, Decode)]
+struct Unsigned {
+    #[cbor(n(0), with = "cbor_contact")]
+    contact: Contact,
+    #[n(1)]
+    vitals: Vitals,
+    #[n(2)]
+    left: bool,
+    #[n(3)]
+    client: bool,
+    #[cbor(n(4), with = "cbor_labels")]
+    labels: Vec<(String, String)>,
+    #[cbor(n(5), with = "cbor_byte_string", has_nil)]
+    certificate: Option<Bytes>,
+}
+
+impl MemberRecord {
+    /// The signed bytes: those of the record, then the signature.
+    #[must_use]
+    pub fn sign(&self, me: &Identity, network: &NetworkId) -> Bytes {
+        let unsigned = Unsigned {
+            contact: self.contact,
+            vitals: self.vitals,
+            left: self.left,
+            client: self.client,
+            labels: self.labels.clone(),
+            certificate: self.certificate.clone(),
+        };
+        let mut bytes = minicbor::to_vec(&unsigned).expect("writing to memory cannot fail");
+        let signature = me.sign(&[RECORD_DOMAIN, network.as_bytes(), &bytes].concat());
+        bytes.extend_from_slice(signature.as_bytes());
+        bytes.into()
+    }
+
+    /// Reads signed bytes without checking the signature.
+    ///
+    /// # Errors
+    /// [`RecordError::Malformed`]
+    pub fn read(bytes: &[u8]) -> Result<Self, RecordError> {
+        if bytes.len() > MEMBER_RECORD_BYTES_MAX {
+            return Err(RecordError::Malformed);
+        }
+        let (text, _) = bytes.split_last_chunk::<64>().ok_or(RecordError::Malformed)?;
+        let mut decoder = Decoder::new(text);
+        let record: Unsigned = decoder.decode().map_err(|_| RecordError::Malformed)?;
+        if decoder.position() != text.len() {
+            return Err(RecordError::Malformed);
+        }
+        let Unsigned { contact, vitals, left, client, labels, certificate } = record;
+        Ok(Self { contact, vitals, left, client, labels, certificate })
+    }
+
+    /// Whether `bytes`, which [`MemberRecord::read`] gave this record from, are signed by its
+    /// subject.
+    ///
+    /// # Errors
+    /// [`RecordError::Signature`]
+    pub fn verify(&self, bytes: &[u8], network: &NetworkId) -> Result<(), RecordError> {
+        let (text, signature) = bytes.split_last_chunk::<64>().ok_or(RecordError::Malformed)?;
+        let text = [RECORD_DOMAIN, network.as_bytes(), text].concat();
+        let signature = Signature::from_bytes(*signature);
+        self.contact.public_key.verify(&text, &signature).map_err(|_| RecordError::Signature)
+    }
+}
+
+/// Whether labels are few, short and plain enough to be passed on: at most [`LABELS_MAX`], names and
+/// values together at most [`LABEL_BYTES_MAX`] each, no control characters, no name twice.
+#[must_use]
+pub fn labels_are_good(labels: &[(String, String)]) -> bool {
+    let plain = |text: &str| !text.chars().any(char::is_control);
+    labels.len() <= LABELS_MAX
+        && labels.iter().all(|(name, value)| {
+            !name.is_empty()
+                && name.len() + value.len() <= LABEL_BYTES_MAX
+                && plain(name)
+                && plain(value)
+        })
+        && labels.windows(2).all(|pair| pair[0].0 < pair[1].0)
+}
+
+type Wrong = minicbor::decode::Error;
+type Written<W> = Result<(), minicbor::encode::Error<<W as minicbor::encode::Write>::Error>>;
+
+pub(crate) mod cbor_labels {
+    use super::{Decoder, Encoder, LABELS_MAX, Written, Wrong, elements, labels_are_good};
+    use minicbor::encode::Write;
+
+    pub(crate) fn encode<C, W: Write>(
+        labels: &[(String, String)],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        e.array(2 * labels.len() as u64)?;
+        for (name, value) in labels {
+            e.str(name)?.str(value)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Vec<(String, String)>, Wrong> {
+        let texts = elements(d, 2 * LABELS_MAX, |d| d.str().map(str::to_owned))?;
+        let mut labels = Vec::with_capacity(texts.len() / 2);
+        let mut texts = texts.into_iter();
+        while let Some(name) = texts.next() {
+            let value = texts.next().ok_or_else(|| Wrong::message("a label without value"))?;
+            labels.push((name, value));
+        }
+        if labels_are_good(&labels) { Ok(labels) } else { Err(Wrong::message("labels")) }
+    }
+}
+
+mod cbor_claims {
+    use super::{CLAIMS_MAX, Claim, Decoder, Encoder, Written, Wrong, elements};
+    use minicbor::encode::Write;
+
+    pub(super) fn encode<C, W: Write>(
+        claims: &[Claim],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        e.array(claims.len() as u64)?;
+        for claim in claims {
+            e.encode(claim)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Vec<Claim>, Wrong> {
+        elements(d, CLAIMS_MAX, |d| d.decode())
+    }
+}
+
+mod cbor_records {
+    use super::{Bytes, Decoder, Encoder, RECORDS_MAX, Written, Wrong, elements};
+    use minicbor::encode::Write;
+
+    pub(super) fn encode<C, W: Write>(
+        records: &[Bytes],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        e.array(records.len() as u64)?;
+        for record in records {
+            e.bytes(record)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Vec<Bytes>, Wrong> {
+        elements(d, RECORDS_MAX, |d| Ok(Bytes::copy_from_slice(d.bytes()?)))
+    }
+}
+
+mod cbor_blob_bytes {
+    use super::{Bytes, Decoder, Encoder, Written, Wrong};
+    use minicbor::encode::Write;
+
+    pub(super) fn encode<C, W: Write>(bytes: &Bytes, e: &mut Encoder<W>, _: &mut C) -> Written<W> {
+        e.bytes(bytes)?;
+        Ok(())
+    }
+
+    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Bytes, Wrong> {
+        Ok(Bytes::copy_from_slice(d.bytes()?))
+    }
+}
+
+mod cbor_short_ids {
+    use super::{Decoder, Encoder, RECORDS_MAX, Written, Wrong, elements};
+    use minicbor::encode::Write;
+
+    pub(super) fn encode<C, W: Write>(ids: &[u64], e: &mut Encoder<W>, _: &mut C) -> Written<W> {
+        e.array(ids.len() as u64)?;
+        for id in ids {
+            e.u64(*id)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Vec<u64>, Wrong> {
+        elements(d, RECORDS_MAX, Decoder::u64)
+    }
+}
+
+mod cbor_entries {
+    use super::{Decoder, Encoder, RECORDS_MAX, Written, Wrong, elements};
+    use minicbor::encode::Write;
+
+    pub(super) fn encode<C, W: Write>(
+        entries: &[(u64, u32)],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        e.array(entries.len() as u64)?;
+        for (id, digest) in entries {
+            e.array(2)?.u64(*id)?.u32(*digest)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Vec<(u64, u32)>, Wrong> {
+        elements(d, RECORDS_MAX, |d| match d.array()? {
+            Some(2) => Ok((d.u64()?, d.u32()?)),
+            _ => Err(Wrong::message("an entry of a comparison")),
+        })
+    }
+}
+
+/// The textual address forms in records are those of contacts; this names the usable ones.
+#[must_use]
+pub fn is_usable(address: &SocketAddr) -> bool {
+    let routable = match address.ip() {
+        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+    };
+    routable && address.port() != 0
+}

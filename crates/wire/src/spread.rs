@@ -1,0 +1,375 @@
+//! What nodes of a topic's overlay say to each other.
+//!
+//! Everything is a request with an answer, so that each hop is acknowledged: a neighbour that fails
+//! is noticed by the first message it does not take. A message carries its publisher's signature
+//! over the bytes that are kept and passed on.
+
+use bytes::Bytes;
+use minicbor::{Decode, Decoder, Encode, Encoder};
+use potluck_base::{Contact, Identity, KeyError, NetworkId, PublicKey, Signature};
+
+use crate::codec::{cbor_bytes, cbor_contact, cbor_contacts, fixed};
+use crate::limits::{ID_RUNS_MAX, SPREAD_PAYLOAD_BYTES_MAX};
+use crate::message::Contacts;
+
+const MESSAGE_DOMAIN: &[u8] = b"potluck 2026 topic message";
+
+/// A topic's name on the wire: the first 16 bytes of a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct TopicId(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16]);
+
+/// Something for one node about one topic.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Spread {
+    /// The topic.
+    #[n(0)]
+    pub topic: TopicId,
+    /// What.
+    #[n(1)]
+    pub act: SpreadAct,
+}
+
+/// What a [`Spread`] is for.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum SpreadAct {
+    /// Be my neighbour. Answered by [`SpreadAnswer::Accepted`] or [`SpreadAnswer::Declined`].
+    #[n(0)]
+    Neighbour {
+        /// I have no other.
+        #[n(0)]
+        urgent: bool,
+        /// For how long I have been in the topic, in milliseconds: I want nothing older.
+        #[n(1)]
+        age_ms: u64,
+    },
+    /// I am your neighbour no more.
+    #[n(1)]
+    Part {
+        /// Why.
+        #[n(0)]
+        cause: PartCause,
+        /// Others you may ask.
+        #[cbor(n(1), with = "cbor_contacts")]
+        others: Contacts,
+    },
+    /// Somebody has come; pass this on, or ask it to be your neighbour where the walk ends.
+    #[n(2)]
+    Walk {
+        /// Who.
+        #[cbor(n(0), with = "cbor_contact")]
+        joiner: Contact,
+        /// How much further.
+        #[n(1)]
+        hops: u8,
+    },
+    /// Contacts for those of another; pass this on, or answer the origin where the walk ends.
+    #[n(3)]
+    Shuffle {
+        /// Who began.
+        #[cbor(n(0), with = "cbor_contact")]
+        origin: Contact,
+        /// Names the exchange to its origin.
+        #[n(1)]
+        nonce: u64,
+        /// How much further.
+        #[n(2)]
+        hops: u8,
+        /// The origin's contacts.
+        #[cbor(n(3), with = "cbor_contacts")]
+        contacts: Contacts,
+    },
+    /// The other half of a shuffle.
+    #[n(4)]
+    Shuffled {
+        /// Of the shuffle.
+        #[n(0)]
+        nonce: u64,
+        /// Contacts.
+        #[cbor(n(1), with = "cbor_contacts")]
+        contacts: Contacts,
+    },
+    /// Are you there?
+    #[n(5)]
+    Probe,
+    /// Messages. Answered by [`SpreadAnswer::Pushed`].
+    #[n(6)]
+    Push {
+        /// Encoded [`SignedMessage`]s.
+        #[cbor(n(0), with = "cbor_bytes")]
+        messages: Vec<Bytes>,
+    },
+    /// I have these messages.
+    #[n(7)]
+    Have {
+        /// Their names.
+        #[cbor(n(0), with = "cbor_runs")]
+        runs: Vec<IdRun>,
+    },
+    /// Push these messages to me. Answered by [`SpreadAnswer::Grafted`].
+    #[n(8)]
+    Graft {
+        /// Their names; may be none.
+        #[cbor(n(0), with = "cbor_runs")]
+        runs: Vec<IdRun>,
+        /// And those to come, as soon as you have them.
+        #[n(1)]
+        eager: bool,
+    },
+}
+
+/// Why a node parts from a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum PartCause {
+    /// It leaves the topic.
+    #[n(0)]
+    Left,
+    /// It has too many neighbours.
+    #[n(1)]
+    Room,
+    /// It takes the other for broken.
+    #[n(2)]
+    Misbehaved,
+}
+
+/// The answer to a [`Spread`].
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum SpreadAnswer {
+    /// Taken; there is no more to say.
+    #[n(0)]
+    Taken,
+    /// Neighbours from now on.
+    #[n(1)]
+    Accepted {
+        /// For how long the answerer has been in the topic, in milliseconds.
+        #[n(0)]
+        age_ms: u64,
+    },
+    /// No room.
+    #[n(2)]
+    Declined {
+        /// Others that may have some.
+        #[cbor(n(0), with = "cbor_contacts")]
+        others: Contacts,
+    },
+    /// The messages were taken.
+    #[n(3)]
+    Pushed {
+        /// Only say what you have from now on: these came on another way before.
+        #[n(0)]
+        prune: bool,
+        /// The answerer's own queues fill up.
+        #[n(1)]
+        busy: bool,
+    },
+    /// Those messages will come that are there.
+    #[n(4)]
+    Grafted {
+        /// How many are not.
+        #[n(0)]
+        lacking: u32,
+    },
+    /// The asker is no neighbour here.
+    #[n(5)]
+    NotNeighbour,
+}
+
+/// Consecutive messages of one publisher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IdRun {
+    /// Who published them.
+    pub publisher: PublicKey,
+    /// In which of its runs.
+    pub incarnation: u64,
+    /// The first.
+    pub first: u64,
+    /// How many.
+    pub count: u32,
+}
+
+/// A message with its publisher's signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedMessage {
+    /// Who published it.
+    pub publisher: PublicKey,
+    /// In which of its runs.
+    pub incarnation: u64,
+    /// As its how manieth in the topic in that run, from 1.
+    pub sequence: u64,
+    /// What it says, at most [`SPREAD_PAYLOAD_BYTES_MAX`].
+    pub payload: Bytes,
+    /// See [`SignedMessage::verify`].
+    pub signature: Signature,
+}
+
+/// Bytes that are no signed message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a signed message")]
+pub struct SignedMessageError;
+
+impl SignedMessage {
+    /// Signs a message for `topic` in `network`.
+    #[must_use]
+    pub fn sign(
+        identity: &Identity,
+        (network, topic): (&NetworkId, TopicId),
+        (incarnation, sequence): (u64, u64),
+        payload: Bytes,
+    ) -> Self {
+        let mut message = Self {
+            publisher: identity.public_key(),
+            incarnation,
+            sequence,
+            payload,
+            signature: Signature::from_bytes([0; 64]),
+        };
+        message.signature = identity.sign(&message.signed_bytes(network, topic));
+        message
+    }
+
+    /// Checks the signature.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the publisher did not sign this in this topic of this network.
+    pub fn verify(&self, network: &NetworkId, topic: TopicId) -> Result<(), KeyError> {
+        self.publisher.verify(&self.signed_bytes(network, topic), &self.signature)
+    }
+
+    /// All parts but the payload have a fixed length, so that no two messages sign the same bytes.
+    fn signed_bytes(&self, network: &NetworkId, topic: TopicId) -> Vec<u8> {
+        [
+            MESSAGE_DOMAIN,
+            network.as_bytes(),
+            &topic.0,
+            self.publisher.as_bytes(),
+            &self.incarnation.to_be_bytes(),
+            &self.sequence.to_be_bytes(),
+            &self.payload,
+        ]
+        .concat()
+    }
+
+    /// The bytes that are kept and passed on.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::with_capacity(128 + self.payload.len());
+        Encoder::new(&mut out)
+            .array(5)
+            .and_then(|e| e.bytes(self.publisher.as_bytes()))
+            .and_then(|e| e.u64(self.incarnation))
+            .and_then(|e| e.u64(self.sequence))
+            .and_then(|e| e.bytes(&self.payload))
+            .and_then(|e| e.bytes(self.signature.as_bytes()))
+            .expect("writing to memory cannot fail");
+        out.into()
+    }
+
+    /// Reads a message. The signature is not checked; the payload is a view of `bytes`.
+    ///
+    /// # Errors
+    /// [`SignedMessageError`] if the bytes are no message within the limits.
+    pub fn decode(bytes: &Bytes) -> Result<Self, SignedMessageError> {
+        Self::parts(bytes).map_err(|_| SignedMessageError)
+    }
+
+    fn parts(bytes: &Bytes) -> Result<Self, minicbor::decode::Error> {
+        let wrong = || minicbor::decode::Error::message("message");
+        let mut d = Decoder::new(bytes);
+        if d.array()? != Some(5) {
+            return Err(wrong());
+        }
+        let publisher = PublicKey::from_bytes(fixed(&mut d)?);
+        let (incarnation, sequence) = (d.u64()?, d.u64()?);
+        let payload = d.bytes()?;
+        if payload.len() > SPREAD_PAYLOAD_BYTES_MAX || sequence == 0 {
+            return Err(wrong());
+        }
+        let payload = bytes.slice_ref(payload);
+        let signature = Signature::from_bytes(fixed(&mut d)?);
+        if d.position() != bytes.len() {
+            return Err(wrong());
+        }
+        Ok(Self { publisher, incarnation, sequence, payload, signature })
+    }
+}
+
+mod cbor_runs {
+    //! Runs as an array of arrays of four.
+    use super::{Decoder, Encoder, ID_RUNS_MAX, IdRun, PublicKey, fixed};
+    use crate::codec::{Written, elements};
+    use minicbor::encode::Write;
+
+    pub(super) fn encode<C, W: Write>(runs: &[IdRun], e: &mut Encoder<W>, _: &mut C) -> Written<W> {
+        e.array(runs.len() as u64)?;
+        for run in runs {
+            e.array(4)?.bytes(run.publisher.as_bytes())?;
+            e.u64(run.incarnation)?.u64(run.first)?.u32(run.count)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Vec<IdRun>, minicbor::decode::Error> {
+        elements(d, ID_RUNS_MAX, |d| {
+            if d.array()? != Some(4) {
+                return Err(minicbor::decode::Error::message("run"));
+            }
+            let publisher = PublicKey::from_bytes(fixed(d)?);
+            Ok(IdRun { publisher, incarnation: d.u64()?, first: d.u64()?, count: d.u32()? })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use potluck_base::Admission;
+
+    fn signed() -> (NetworkId, TopicId, SignedMessage) {
+        let network = NetworkId::new("test", Admission::Lab, None);
+        let topic = TopicId([7; 16]);
+        let identity = Identity::from_seed([1; 32]);
+        let payload = Bytes::from_static(b"hello");
+        (network, topic, SignedMessage::sign(&identity, (&network, topic), (5, 9), payload))
+    }
+
+    #[test]
+    fn a_signed_message_survives_its_bytes_and_verifies() {
+        let (network, topic, message) = signed();
+        let read = SignedMessage::decode(&message.encode()).expect("a message");
+        assert_eq!(read, message);
+        assert_eq!(read.verify(&network, topic), Ok(()));
+    }
+
+    #[test]
+    fn another_topic_network_sequence_or_payload_breaks_the_signature() {
+        let (network, topic, message) = signed();
+        let other = NetworkId::new("other", Admission::Lab, None);
+        assert!(message.verify(&other, topic).is_err());
+        assert!(message.verify(&network, TopicId([8; 16])).is_err());
+        let payload = Bytes::from_static(b"hellO");
+        let changed = [
+            SignedMessage { sequence: 10, ..message.clone() },
+            SignedMessage { incarnation: 6, ..message.clone() },
+            SignedMessage { payload, ..message },
+        ];
+        assert!(changed.iter().all(|message| message.verify(&network, topic).is_err()));
+    }
+
+    #[test]
+    fn bytes_that_are_no_message_are_refused() {
+        let (_, _, message) = signed();
+        let whole = message.encode();
+        assert!((0..whole.len()).all(|end| SignedMessage::decode(&whole.slice(..end)).is_err()));
+        let longer = Bytes::from([&whole[..], &[0]].concat());
+        let zero = SignedMessage { sequence: 0, ..message.clone() }.encode();
+        let payload = Bytes::from(vec![0; SPREAD_PAYLOAD_BYTES_MAX + 1]);
+        let huge = SignedMessage { payload, ..message }.encode();
+        for bad in [longer, zero, huge] {
+            assert_eq!(SignedMessage::decode(&bad), Err(SignedMessageError));
+        }
+    }
+}

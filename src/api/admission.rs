@@ -1,0 +1,111 @@
+//! Tickets, revocations, the network and its authority key.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a ticket is to give.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct InviteRequest {
+    /// How many nodes it lets in; 1 if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) uses: Option<u32>,
+    /// Whether it lets any number in.
+    pub(crate) reusable: bool,
+    /// How long it is good; a day if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_seconds: Option<u64>,
+    /// Labels of the certificates.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Whether certificates last a day.
+    pub(crate) ephemeral: bool,
+}
+
+/// A new ticket.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Invite {
+    /// What to hand over. A secret.
+    pub(crate) ticket: String,
+    /// The network's name.
+    pub(crate) network: String,
+    /// From when on it lets nobody in.
+    pub(crate) expires_at: String,
+}
+
+/// A ticket that has not expired, without its secret.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InviteEntry {
+    /// The ticket's public key.
+    pub(crate) id: String,
+    /// How many nodes it lets in; absent: any number.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) uses: Option<u32>,
+    /// How many it has let in.
+    pub(crate) used: u32,
+    /// When it was made.
+    pub(crate) issued_at: String,
+    /// From when on it lets nobody in.
+    pub(crate) expires_at: String,
+    /// Labels of the certificates.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Whether certificates last a day.
+    pub(crate) ephemeral: bool,
+}
+
+/// Tickets that have not expired.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Invites {
+    /// The tickets made on this node.
+    pub(crate) tickets: Vec<InviteEntry>,
+}
+
+/// Whom to put out.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RevokeRequest {
+    /// Node id or public key, or the first 8 digits or more.
+    pub(crate) member: String,
+}
+
+/// Who is out.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Revoked {
+    /// Its public key.
+    pub(crate) public_key: String,
+    /// Its node id.
+    pub(crate) node_id: String,
+}
+
+/// The network, and how this node is in it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NetworkView {
+    /// What people call it.
+    pub(crate) name: String,
+    /// Who may come in: invite or lab.
+    pub(crate) admission: String,
+    /// Its id.
+    pub(crate) id: String,
+    /// The public key of its authority, in `invite` networks.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) authority: Option<String>,
+    /// Whether this node holds the authority key.
+    pub(crate) issuer: bool,
+    /// When this node's certificate expires.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) certificate_expires_at: Option<String>,
+}
+
+/// Where the authority key is to be written to or read from, on the node's machine.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct KeyRequest {
+    /// An absolute path within `[files] paths`.
+    pub(crate) path: String,
+}

@@ -1,0 +1,40 @@
+//! The arguments of commands about topics and search.
+
+use clap::Args;
+
+pub(super) const PUB_EXAMPLES: &str = "\
+Examples:
+  potluck pub builds/nightly 'build 117 is green'
+  tail -f build.log | potluck pub builds/log -";
+pub(super) const SUB_EXAMPLES: &str = "\
+Examples:
+  potluck sub builds/nightly
+  potluck sub builds/nightly --count 1 --json";
+
+/// `pub`.
+#[derive(Debug, Args)]
+pub(crate) struct PubArgs {
+    /// The topic, 1 to 128 bytes
+    pub(crate) topic: String,
+    /// The message; `-` reads stdin, each line a message
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) message: String,
+}
+
+/// `sub`.
+#[derive(Debug, Args)]
+pub(crate) struct SubArgs {
+    /// The topic, 1 to 128 bytes
+    pub(crate) topic: String,
+    /// End after so many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+}
+
+/// `search`.
+#[derive(Debug, Args)]
+pub(crate) struct SearchArgs {
+    /// What has to be in the name, one to eight words
+    #[arg(required = true)]
+    pub(crate) words: Vec<String>,
+}

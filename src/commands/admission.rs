@@ -1,0 +1,148 @@
+//! `invite`, `revoke` and `network`: who may be in the network.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::table::table;
+use crate::api::{Invite, InviteRequest, Invites, KeyRequest, NetworkView, RevokeRequest, Revoked};
+use crate::cli::{Global, InviteArgs, KeyCommand, NetworkArgs, NetworkCommand, RevokeArgs};
+use crate::client::Client;
+use crate::failure::{Exit, Failure};
+
+/// What somebody types on the machine that is to come in.
+pub(crate) fn next_machine(ticket: &str) -> String {
+    format!("on the next machine: potluck up {ticket}")
+}
+
+/// Runs `invite`.
+pub(crate) fn invite(global: &Global, args: &InviteArgs) -> Result<(), Failure> {
+    let out = global.out();
+    let client = Client::of(global)?;
+    if args.list {
+        return list(global, &client);
+    }
+    let life = humantime::parse_duration(args.expires.trim())
+        .map_err(|_| Failure::usage("--expires must be a span of time such as 24h or 30d"))?;
+    let mut labels = std::collections::BTreeMap::new();
+    for label in &args.label {
+        let (name, value) =
+            label.split_once('=').ok_or_else(|| Failure::usage("--label must be K=V"))?;
+        labels.insert(name.to_owned(), value.to_owned());
+    }
+    let request = InviteRequest {
+        uses: if args.reusable { None } else { Some(args.uses.unwrap_or(1)) },
+        reusable: args.reusable,
+        expires_seconds: Some(life.as_secs()),
+        labels,
+        ephemeral: args.ephemeral,
+    };
+    let body = serde_json::to_vec(&request).map_err(Failure::failed)?;
+    let answer = client.post("/v1/invites", Some(&body))?;
+    if out.json {
+        out.line(answer.json::<Value>()?);
+        return Ok(());
+    }
+    let invite: Invite = answer.json()?;
+    out.line(&invite.ticket);
+    out.note(next_machine(&invite.ticket));
+    Ok(())
+}
+
+fn list(global: &Global, client: &Client) -> Result<(), Failure> {
+    let out = global.out();
+    let answer = client.get("/v1/invites")?;
+    if out.json {
+        out.line(answer.json::<Value>()?);
+        return Ok(());
+    }
+    let Invites { tickets } = answer.json()?;
+    let mut rows = vec![["ticket", "used", "of", "expires", "labels"].map(str::to_owned)];
+    rows.extend(tickets.iter().map(|ticket| {
+        let labels: Vec<String> =
+            ticket.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        [
+            ticket.id.chars().take(12).collect(),
+            ticket.used.to_string(),
+            ticket.uses.map_or_else(|| "any".to_owned(), |uses| uses.to_string()),
+            ticket.expires_at.clone(),
+            if labels.is_empty() { "-".to_owned() } else { labels.join(" ") },
+        ]
+    }));
+    out.bytes(table(&rows).as_bytes());
+    Ok(())
+}
+
+/// Runs `revoke`.
+pub(crate) fn revoke(global: &Global, args: &RevokeArgs) -> Result<(), Failure> {
+    let out = global.out();
+    let request = RevokeRequest { member: args.member.clone() };
+    let body = serde_json::to_vec(&request).map_err(Failure::failed)?;
+    let answer = Client::of(global)?.post("/v1/revocations", Some(&body))?;
+    if out.json {
+        out.line(answer.json::<Value>()?);
+    } else {
+        let revoked: Revoked = answer.json()?;
+        out.line(format!("{} is out", revoked.public_key));
+    }
+    Ok(())
+}
+
+/// Runs `network`.
+pub(crate) fn network(global: &Global, args: &NetworkArgs) -> Result<(), Failure> {
+    match &args.command {
+        NetworkCommand::Show => show(global),
+        NetworkCommand::Key { command: KeyCommand::Export { file } } => {
+            let path = key(global, "/v1/network/key/export", file)?;
+            global.out().note(format!(
+                "{} lets its holder admit and put out anybody: keep it off this machine, and safe",
+                path.display()
+            ));
+            Ok(())
+        }
+        NetworkCommand::Key { command: KeyCommand::Import { file } } => {
+            key(global, "/v1/network/key/import", file)?;
+            global.out().note("this node can invite and revoke from now on");
+            Ok(())
+        }
+    }
+}
+
+fn show(global: &Global) -> Result<(), Failure> {
+    let out = global.out();
+    let answer = Client::of(global)?.get("/v1/network")?;
+    if out.json {
+        out.line(answer.json::<Value>()?);
+        return Ok(());
+    }
+    let view: NetworkView = answer.json()?;
+    out.line(format!("network    {}", view.name));
+    out.line(format!("admission  {}", view.admission));
+    out.line(format!("id         {}", view.id));
+    if let Some(authority) = &view.authority {
+        out.line(format!("authority  {authority}"));
+        out.line(format!(
+            "this node  {}",
+            if view.issuer { "holds the authority key" } else { "is a member" }
+        ));
+    }
+    if let Some(expires) = &view.certificate_expires_at {
+        out.line(format!("admitted   until {expires}, renewed before"));
+    }
+    Ok(())
+}
+
+/// Has the node write or read the key, which never goes over HTTP.
+fn key(global: &Global, path: &str, file: &Path) -> Result<PathBuf, Failure> {
+    let absolute = std::path::absolute(file).map_err(Failure::failed)?;
+    let text = absolute
+        .to_str()
+        .ok_or_else(|| Failure::new(Exit::Usage, "badPath", "the path must be UTF-8 text"))?;
+    let request = KeyRequest { path: text.to_owned() };
+    let body = serde_json::to_vec(&request).map_err(Failure::failed)?;
+    let answer = Client::of(global)?.post(path, Some(&body))?;
+    if global.out().json {
+        global.out().line(answer.json::<Value>()?);
+    }
+    Ok(absolute)
+}

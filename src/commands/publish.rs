@@ -1,0 +1,147 @@
+//! `pub`: messages to whoever listens to a topic.
+
+use std::io::{self, Read};
+use std::time::Instant;
+
+use potluck::TopicName;
+use potluck_gossip::message::PAYLOAD_BYTES_MAX;
+use serde_json::json;
+
+use crate::api::PublishedLines;
+use crate::cli::{Global, PubArgs};
+use crate::client::{Client, topic_path, with_query};
+use crate::failure::{Exit, Failure};
+
+/// Runs the command.
+pub(crate) fn run(global: &Global, args: &PubArgs) -> Result<(), Failure> {
+    let path = topic_path(&checked_topic(&args.topic)?);
+    let client = Client::of(global)?;
+    let began = Instant::now();
+    let messages = if args.message == "-" {
+        lines(&client, &path, io::stdin().lock())?
+    } else {
+        one(&client, &path, args.message.as_bytes())?;
+        1
+    };
+    let out = global.out();
+    if out.json {
+        let seconds = began.elapsed().as_secs_f64();
+        out.line(json!({"topic": args.topic, "messages": messages, "seconds": seconds}));
+    }
+    Ok(())
+}
+
+/// A topic's name, or wrong usage.
+pub(super) fn checked_topic(typed: &str) -> Result<TopicName, Failure> {
+    TopicName::new(typed).map_err(|error| Failure::new(Exit::Usage, "badTopic", error))
+}
+
+fn one(client: &Client, path: &str, message: &[u8]) -> Result<(), Failure> {
+    if message.len() > PAYLOAD_BYTES_MAX {
+        return Err(too_long("the message"));
+    }
+    let headers = [("content-type", "application/octet-stream")];
+    client.request("POST", path, &headers, Some(message))?.good().map(drop)
+}
+
+/// Publishes each line as it comes; how many there were.
+fn lines(client: &Client, path: &str, from: impl Read) -> Result<u64, Failure> {
+    let mut body = Lines::new(from);
+    let path = with_query(path, &[("lines", Some("true".to_owned()))]);
+    let answer = client.post_stream(&path, &mut body);
+    match (body.wrong, answer) {
+        (Some(Wrong::TooLong), _) => Err(too_long(&format!("line {}", body.begun + 1))),
+        (Some(Wrong::Unreadable(error)), _) => {
+            Err(Failure::failed(format!("cannot read stdin: {error}")))
+        }
+        (None, Ok(answer)) => Ok(answer.json::<PublishedLines>()?.messages),
+        // It was there when the first lines went to it.
+        (None, Err(failure)) if failure.exit == Exit::NoNode && body.begun > 0 => {
+            let message = format!(
+                "the node broke off; of {} lines that were read the last ones may be lost",
+                body.begun
+            );
+            Err(Failure::new(Exit::Unavailable, "brokeOff", message).hint("see potluck status"))
+        }
+        (None, Err(failure)) => Err(failure),
+    }
+}
+
+fn too_long(what: &str) -> Failure {
+    let message = format!("{what} has more than {PAYLOAD_BYTES_MAX} bytes");
+    Failure::new(Exit::Usage, "tooLarge", message).hint("share a file and publish its link")
+}
+
+/// Why lines end before their time.
+#[derive(Debug)]
+enum Wrong {
+    TooLong,
+    Unreadable(io::Error),
+}
+
+/// Bytes on their way to the node, in which no line is longer than a message may be.
+struct Lines<R> {
+    from: R,
+    /// Line feeds that went through.
+    begun: u64,
+    /// Bytes since the last of them.
+    length: usize,
+    wrong: Option<Wrong>,
+}
+
+impl<R> Lines<R> {
+    const fn new(from: R) -> Self {
+        Self { from, begun: 0, length: 0, wrong: None }
+    }
+}
+
+impl<R: Read> Read for Lines<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = match self.from.read(buffer) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            Err(error) => {
+                self.wrong = Some(Wrong::Unreadable(error));
+                return Err(io::Error::other("stdin cannot be read"));
+            }
+        };
+        for byte in &buffer[..read] {
+            if *byte == b'\n' {
+                self.begun += 1;
+                self.length = 0;
+            } else {
+                self.length += 1;
+            }
+            if self.length > PAYLOAD_BYTES_MAX {
+                self.wrong = Some(Wrong::TooLong);
+                return Err(io::Error::other("a line is too long"));
+            }
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_goes_nowhere() {
+        let longest = vec![b'x'; PAYLOAD_BYTES_MAX];
+        let good = [b"a\n", &longest[..], b"\n"].concat();
+        let mut sent = Vec::new();
+        let mut lines = Lines::new(&good[..]);
+        lines.read_to_end(&mut sent).expect("short enough");
+        assert_eq!((sent, lines.begun), (good, 2));
+        let long = [b"a\n", &longest[..], b"x\n"].concat();
+        let mut lines = Lines::new(&long[..]);
+        lines.read_to_end(&mut Vec::new()).expect_err("too long");
+        assert!(matches!(lines.wrong, Some(Wrong::TooLong)));
+    }
+
+    #[test]
+    fn topics_are_checked_before_anybody_is_asked() {
+        assert_eq!(checked_topic("a\nb").expect_err("no topic").exit, Exit::Usage);
+        assert_eq!(checked_topic("a/b").expect("a topic").as_str(), "a/b");
+    }
+}

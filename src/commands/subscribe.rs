@@ -1,0 +1,140 @@
+//! `sub`: prints the messages of a topic, each once, across breaks of the connection.
+
+mod listen;
+mod seen;
+
+use std::io::{self, BufWriter, Write};
+use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use potluck::TopicName;
+use serde_json::json;
+
+use super::publish::checked_topic;
+use crate::cli::{Global, SubArgs};
+use crate::failure::Failure;
+use crate::out::Out;
+use crate::up::on_first_signal;
+use listen::listen;
+
+/// Messages between the connection and the terminal.
+const AHEAD: usize = 256;
+/// How long writing may go on after Ctrl-C.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What comes from the connection, or from the user.
+#[derive(Debug)]
+enum Word {
+    Message {
+        id: String,
+        payload: Vec<u8>,
+    },
+    /// Something that the user should know.
+    Note(String),
+    Failed(Failure),
+    Interrupted,
+}
+
+/// Runs the command.
+pub(crate) fn run(global: &Global, args: &SubArgs) -> Result<(), Failure> {
+    let topic = checked_topic(&args.topic)?;
+    let (sender, words) = sync_channel(AHEAD);
+    let interrupt = sender.clone();
+    on_first_signal(move || {
+        // Whoever does not take what is written must not keep the program alive.
+        thread::spawn(|| {
+            thread::sleep(LAST_WORDS);
+            std::process::exit(0);
+        });
+        // If it is not heard any more, the program is about to end.
+        let _ = interrupt.send(Word::Interrupted);
+    })?;
+    start_listening(global.clone(), topic.clone(), sender)?;
+    print(global.out(), &topic, args.count, &words)
+}
+
+fn start_listening(
+    global: Global,
+    topic: TopicName,
+    sender: SyncSender<Word>,
+) -> Result<(), Failure> {
+    let work = move || {
+        if let Err(failure) = listen(&global, &topic, &sender) {
+            // Nobody is left to hear it if printing has ended.
+            let _ = sender.send(Word::Failed(failure));
+        }
+    };
+    let started = thread::Builder::new().name("listen".into()).spawn(work);
+    started.map(drop).map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))
+}
+
+/// Prints messages until there were enough, the user has enough, or nobody reads.
+fn print(
+    out: Out,
+    topic: &TopicName,
+    count: Option<u64>,
+    words: &Receiver<Word>,
+) -> Result<(), Failure> {
+    let mut to = BufWriter::new(io::stdout().lock());
+    let mut left = count.unwrap_or(u64::MAX);
+    while left > 0 {
+        // What was written is seen as soon as no more comes at once.
+        let word = match words.try_recv() {
+            Err(TryRecvError::Empty) => {
+                if to.flush().is_err() {
+                    return Ok(());
+                }
+                words.recv()
+            }
+            word => word.map_err(|_| RecvError),
+        };
+        match word {
+            Ok(Word::Message { id, payload }) => {
+                left -= 1;
+                let line = if out.json { in_json(topic, &id, &payload) } else { payload };
+                // A reader that went away is no error.
+                if to.write_all(&line).and_then(|()| to.write_all(b"\n")).is_err() {
+                    return Ok(());
+                }
+            }
+            Ok(Word::Note(note)) => out.note(note),
+            Ok(Word::Failed(failure)) => {
+                let _ = to.flush();
+                return Err(failure);
+            }
+            Ok(Word::Interrupted) | Err(RecvError) => break,
+        }
+    }
+    let _ = to.flush();
+    Ok(())
+}
+
+fn in_json(topic: &TopicName, id: &str, payload: &[u8]) -> Vec<u8> {
+    let publisher = id.split('-').next().unwrap_or_default();
+    let mut object = json!({"topic": topic.as_str(), "id": id, "publisher": publisher});
+    match std::str::from_utf8(payload) {
+        Ok(text) => object["payload"] = text.into(),
+        Err(_) => object["payloadBase64"] = BASE64.encode(payload).into(),
+    }
+    object.to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_text_in_json_where_it_is_text() {
+        let topic = "a".parse().expect("a topic");
+        let object = |payload| -> serde_json::Value {
+            serde_json::from_slice(&in_json(&topic, "ab-1-2", payload)).expect("JSON")
+        };
+        let text = json!({"topic": "a", "id": "ab-1-2", "publisher": "ab", "payload": "soup\r\n"});
+        assert_eq!(object(b"soup\r\n"), text);
+        let binary = object(&[0xff]);
+        assert_eq!(binary["payloadBase64"], "/w==");
+        assert!(binary["payload"].is_null());
+    }
+}

@@ -1,0 +1,127 @@
+//! Listening to a topic for ever: a connection that breaks is made anew behind the last message.
+
+use std::sync::mpsc::SyncSender;
+use std::thread;
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use potluck::TopicName;
+
+use super::Word;
+use super::seen::Seen;
+use crate::api::Lagged;
+use crate::cli::Global;
+use crate::client::{Client, ServerEvent, topic_path};
+use crate::failure::{Exit, Failure};
+
+/// Between two tries to reach the node: at first, and at most.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Why a connection ends.
+enum End {
+    /// Nobody wants more.
+    Enough,
+    /// It broke, or the node stopped.
+    Broke,
+    /// Messages are missing, and can be had by coming back.
+    Lagged,
+}
+
+/// Sends words until nobody takes them.
+///
+/// # Errors
+/// The node cannot be reached the first time, or says that this cannot be.
+pub(super) fn listen(
+    global: &Global,
+    topic: &TopicName,
+    to: &SyncSender<Word>,
+) -> Result<(), Failure> {
+    let mut state = State { to, last: None, seen: Seen::default() };
+    let mut connected = false;
+    let mut pause = PAUSE;
+    loop {
+        match state.connection(global, topic) {
+            Ok(End::Enough) => return Ok(()),
+            Ok(End::Lagged) => pause = PAUSE,
+            Ok(End::Broke) => {
+                connected = true;
+                pause = PAUSE;
+                if !state.say("the connection broke; trying again") {
+                    return Ok(());
+                }
+                thread::sleep(pause);
+            }
+            Err(failure) if connected && may_pass(&failure) => {
+                thread::sleep(pause);
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// Whether a node that is being restarted may be behind it.
+fn may_pass(failure: &Failure) -> bool {
+    matches!(failure.exit, Exit::NoNode | Exit::Unavailable)
+}
+
+struct State<'a> {
+    to: &'a SyncSender<Word>,
+    /// The last message that came.
+    last: Option<String>,
+    seen: Seen,
+}
+
+impl State<'_> {
+    fn say(&self, note: &str) -> bool {
+        self.to.send(Word::Note(note.to_owned())).is_ok()
+    }
+
+    /// One connection, from its beginning to its end.
+    fn connection(&mut self, global: &Global, topic: &TopicName) -> Result<End, Failure> {
+        // Anew each time: a node that comes back may have another port.
+        let client = Client::of(global)?;
+        let mut events = client.listen(&topic_path(topic), self.last.as_deref())?;
+        while let Ok(Some(event)) = events.next() {
+            match event.name.as_deref() {
+                None | Some("base64") => {
+                    if !self.message(event) {
+                        return Ok(End::Enough);
+                    }
+                }
+                Some("lagged") => {
+                    let lagged: Lagged =
+                        serde_json::from_str(&event.data).unwrap_or(Lagged { missed: None });
+                    if lagged.missed.is_some() && self.last.is_some() {
+                        return Ok(End::Lagged);
+                    }
+                    if !self.say("some messages were missed: the node does not have them any more")
+                    {
+                        return Ok(End::Enough);
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(End::Broke)
+    }
+
+    /// Hands a message on; whether anybody wants more.
+    fn message(&mut self, event: ServerEvent) -> bool {
+        let ServerEvent { name, id, data } = event;
+        let id = id.unwrap_or_default();
+        let payload = match name {
+            None => data.into_bytes(),
+            Some(_) => match BASE64.decode(data.as_bytes()) {
+                Ok(payload) => payload,
+                Err(_) => return self.say("a message came in a form that cannot be read"),
+            },
+        };
+        if !self.seen.is_new(&id) {
+            return true;
+        }
+        self.last = Some(id.clone());
+        self.to.send(Word::Message { id, payload }).is_ok()
+    }
+}

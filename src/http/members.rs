@@ -1,0 +1,70 @@
+//! `/v1/members`: who belongs to the network, and who of them is there.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use potluck::{MemberView, MembersView};
+use potluck_node::{Command, Reply};
+
+use super::app::App;
+use super::problem::Problem;
+use super::reply::{ask, json};
+use crate::api::{Member, Members, ProblemBody};
+
+/// The members this node knows, itself included, as it judges them.
+#[utoipa::path(get, path = "/v1/members",
+    responses(
+        (status = 200, body = Members),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn members(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let Reply::Members(view) = ask(app.node(), Command::Members).await? else {
+        return Err(Problem::unexpected());
+    };
+    Ok(json(&shown(&view)))
+}
+
+fn shown(view: &MembersView) -> Members {
+    Members {
+        mode: view.mode.as_str().to_owned(),
+        members: view.members.iter().map(member).collect(),
+    }
+}
+
+fn member(view: &MemberView) -> Member {
+    Member {
+        id: view.peer.id.to_string(),
+        address: view.peer.contact.address.to_string(),
+        state: view.state.as_str().to_owned(),
+        incarnation: view.incarnation,
+        labels: view.labels.iter().cloned().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck::{Admission, Contact, Identity, MemberState, Mode, NetworkId};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_member_is_shown_with_its_labels_by_name() {
+        let public_key = Identity::from_seed([1; 32]).public_key();
+        let address = "127.0.0.1:7".parse().expect("an address");
+        let network = NetworkId::new("t", Admission::Lab, None);
+        let peer = Contact { public_key, address }.in_network(&network);
+        let labels = vec![("rack".to_owned(), "7".to_owned())];
+        let member = MemberView { peer, state: MemberState::Suspect, incarnation: 5, labels };
+        let view = MembersView { mode: Mode::Fleet, members: vec![member] };
+        let expected = json!({"mode": "fleet", "members": [{
+            "id": peer.id.to_string(),
+            "address": "127.0.0.1:7",
+            "state": "suspect",
+            "incarnation": 5,
+            "labels": {"rack": "7"},
+        }]});
+        assert_eq!(serde_json::to_value(shown(&view)).expect("JSON"), expected);
+    }
+}
