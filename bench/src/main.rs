@@ -2,13 +2,18 @@
 //! flood.
 
 mod bare;
+mod crowd;
 mod dht;
 mod files;
 mod flood;
 mod kills;
+mod members;
 mod process;
+mod serf;
 mod serve;
 mod summary;
+mod topics;
+mod torment;
 mod tree;
 
 use clap::Parser;
@@ -32,6 +37,10 @@ enum Measurement {
     Serve(serve::Options),
     /// Hostile datagrams against one node that goes on serving.
     Flood(flood::Options),
+    /// Processes that watch each other: what that costs, and how soon a death is seen.
+    Members(members::Options),
+    /// Messages from one process to many.
+    Topics(topics::Options),
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -45,6 +54,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Measurement::Kills(options) => kills::run(&options).await,
             Measurement::Serve(options) => serve::run(&options).await,
             Measurement::Flood(options) => flood::run(&options).await,
+            // Nothing else runs in this process meanwhile.
+            Measurement::Members(options) => members::run(&options),
+            Measurement::Topics(options) => topics::run(&options),
         }
     })
 }

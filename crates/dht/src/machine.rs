@@ -175,6 +175,8 @@ pub struct Dht {
     /// Whether somebody else watches the siblings, so that they need no heartbeats.
     watched: bool,
     refresh_at: Instant,
+    /// The last pause between refreshes.
+    refresh_pause: Duration,
     refresh_bucket: u8,
     save_at: Instant,
     unsaved: bool,
@@ -201,6 +203,7 @@ impl Dht {
             entries: EntryPoints::new(pauses.0, pauses.1, rng.fork("entry points")),
             refresh_at: Instant::ZERO + rng.jitter(config.refresh_interval, 0.25),
             save_at: Instant::ZERO + config.save_interval,
+            refresh_pause: config.refresh_interval / 2,
             network,
             me,
             config,

@@ -420,7 +420,7 @@ impl Members {
         let Some(errand) = self.asks.remove(&ask) else { return };
         match errand {
             Errand::Probe(subject) => self.on_probe_failed(now, &subject),
-            Errand::Again(subject) => self.on_deep_end(now, &subject, false),
+            Errand::Again(subject) => self.on_deep_end(now, &subject),
             Errand::Help { subject, nonce } => self.on_helped(now, &subject, nonce, None),
             Errand::Prove { serve } => self.on_proved(serve, None),
             Errand::Page(with) | Errand::Compare { with, .. } | Errand::Load(with) => {

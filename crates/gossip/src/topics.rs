@@ -174,6 +174,12 @@ impl Topics {
         }
     }
 
+    /// Of whom a message came first, for checkers; none if it is not kept, or this node's own.
+    #[must_use]
+    pub fn source_of(&self, topic: &TopicName, message: &MessageId) -> Option<PublicKey> {
+        self.topics.get(&topic.id())?.history.get(message)?.source()
+    }
+
     /// Gauges and counters.
     #[must_use]
     pub fn stats(&self) -> TopicsStats {

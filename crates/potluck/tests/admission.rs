@@ -35,18 +35,18 @@ fn in_folder(folder: &Path) -> Builder {
 
 /// A new network called `name`.
 async fn founder(name: &str) -> Node {
-    bounded(fresh().network(name).start()).await.unwrap()
+    bounded(fresh().network(name).start()).await.expect("it works")
 }
 
 async fn joined(founder: &Node) -> Node {
-    let ticket = founder.invite(InviteTerms::default()).await.unwrap();
-    let node = bounded(fresh().ticket(ticket).start()).await.unwrap();
-    bounded(node.ready()).await.unwrap();
+    let ticket = founder.invite(InviteTerms::default()).await.expect("it works");
+    let node = bounded(fresh().ticket(ticket).start()).await.expect("it works");
+    bounded(node.ready()).await.expect("it works");
     node
 }
 
 async fn peers(node: &Node) -> usize {
-    node.status().await.unwrap().view.peers
+    node.status().await.expect("it works").view.peers
 }
 
 /// A value that does not fit in a datagram, so that it goes over QUIC.
@@ -123,21 +123,21 @@ async fn two_networks_of_one_name_never_mix() {
 /// Sends datagrams to a node and says whether anything came back before a member's question that
 /// was asked behind them all was answered.
 async fn answers(node: &Node, member: &Node, datagrams: &[Vec<u8>]) -> usize {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_nonblocking(true).unwrap();
-    let before = node.stats().await.unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("it works");
+    socket.set_nonblocking(true).expect("it works");
+    let before = node.stats().await.expect("it works");
     for datagram in datagrams {
-        socket.send_to(datagram, node.contact().address).unwrap();
+        socket.send_to(datagram, node.contact().address).expect("it works");
     }
     let seen = async || {
-        let now = node.stats().await.unwrap();
+        let now = node.stats().await.expect("it works");
         let control = now.node.link.datagrams_in - before.node.link.datagrams_in;
         let quic = now.transport.strangers - before.transport.strangers;
         control + quic >= datagrams.len() as u64
     };
     until(seen).await;
     // Whatever would be sent because of them has been sent by then.
-    bounded(member.kv().put("after", large())).await.unwrap();
+    bounded(member.kv().put("after", large())).await.expect("it works");
     let mut buffer = [0; 2048];
     std::iter::from_fn(|| socket.recv(&mut buffer).ok()).count()
 }
@@ -282,4 +282,34 @@ async fn lab_networks_have_no_tickets() {
     let refused = node.invite(InviteTerms::default()).await;
     assert!(matches!(refused, Err(Error::Membership(MembershipError::NotInvite))), "{refused:?}");
     assert!(node.revoke("0123456789").await.is_err());
+}
+
+#[tokio::test]
+async fn files_go_across_and_calls_find_their_way_again_when_either_side_restarts() {
+    let (home, away) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = bounded(in_folder(home.path()).start()).await.unwrap();
+    let ticket = first.invite(InviteTerms::default()).await.unwrap();
+    let second = bounded(in_folder(away.path()).ticket(ticket).start()).await.unwrap();
+    bounded(second.ready()).await.unwrap();
+    let source = home.path().join("source");
+    std::fs::write(&source, vec![7; 300_000]).unwrap();
+    let link = bounded(first.files().share(&source)).await.unwrap();
+    let got = bounded(second.files().fetch(&link).to(away.path().join("got"))).await.unwrap();
+    assert_eq!(std::fs::read(&got.path).unwrap(), vec![7; 300_000]);
+    bounded(second.kv().put("one", large())).await.unwrap();
+
+    // The first forgets everybody; the second still thinks that it is known there.
+    let Contact { address, .. } = first.contact();
+    first.stop().await.unwrap();
+    let again = Node::builder().data_dir(home.path()).listen(address).sync(false);
+    let again = bounded(again.start()).await.unwrap();
+    until(async || bounded(second.kv().put("two", large()).quorum(2)).await.is_ok()).await;
+    // And the other way round.
+    let Contact { address, .. } = second.contact();
+    second.stop().await.unwrap();
+    let back = Node::builder().data_dir(away.path()).listen(address).sync(false);
+    let back = bounded(back.start()).await.unwrap();
+    bounded(back.ready()).await.unwrap();
+    until(async || bounded(again.kv().put("three", large()).quorum(2)).await.is_ok()).await;
+    assert!(matches!(bounded(back.kv().get("two")).await, Ok(Read::Value(_))));
 }

@@ -14,6 +14,11 @@ use crate::world::{World, WorldConfig};
 /// should be.
 pub const STABILISATION: Duration = Duration::from_secs(60);
 
+/// Signatures are checked in worlds of up to so many nodes.
+const VERIFY_MAX: usize = 500;
+/// All nodes of a world start within this time, however many they are.
+const STAGGER_MAX: Duration = Duration::from_secs(80);
+
 /// How large and how long a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params {
@@ -110,9 +115,13 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// The default world of this run's seed.
+    /// The default world of this run's seed. In large ones signatures of messages and of members'
+    /// records are not checked: they would take nine tenths of the time.
     pub(crate) fn config(&self) -> WorldConfig {
-        WorldConfig::new(self.seed)
+        let mut config = WorldConfig::new(self.seed);
+        config.node.members.verify = self.nodes <= VERIFY_MAX;
+        config.node.topics.verify = self.nodes <= VERIFY_MAX;
+        config
     }
 
     /// The main part's length.
@@ -130,7 +139,7 @@ impl Run {
 
     /// Makes the network: all nodes join within some seconds and settle.
     pub(crate) fn form(&mut self, world: &mut World) -> Vec<NodeIndex> {
-        let stagger = Duration::from_millis(20) * self.nodes as u32;
+        let stagger = STAGGER_MAX.min(Duration::from_millis(20) * self.nodes as u32);
         let nodes = world.grow(self.nodes, stagger);
         world.run_for(stagger);
         let joined = world.run_until(STABILISATION, |world| world.have_joined(&nodes));

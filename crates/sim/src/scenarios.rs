@@ -1,5 +1,6 @@
 //! All scenarios by name.
 
+mod broadcast;
 mod canary;
 mod churn;
 mod clock_back;
@@ -15,7 +16,9 @@ mod lossy;
 mod mass_failure;
 mod members;
 mod partition;
+mod publications;
 mod sick_disks;
+mod silence;
 
 use crate::report::Report;
 use crate::scenario::{Params, Scenario, ScenarioError, play};
@@ -40,6 +43,9 @@ pub const ALL: &[Scenario] = &[
     members::MEMBERS_STARVED,
     members::MEMBERS_BAD_LINES,
     members::MEMBERS_FORGED,
+    broadcast::BROADCAST,
+    broadcast::BROADCAST_OPEN,
+    silence::SILENCE,
     files::FILES,
     files::FILES_CLEAN,
     concurrent_writers::CONCURRENT_WRITERS,

@@ -12,6 +12,9 @@ use crate::routing_table::SiblingChange;
 
 /// Pause before a silent contact is checked again when nobody else was heard either.
 const RECHECK_DELAY: Duration = Duration::from_millis(500);
+/// The longest pause between refreshes, in intervals: ten minutes by default. Kademlia refreshes a
+/// bucket after an hour without a lookup.
+const QUIET_FACTOR: u32 = 10;
 /// Others that are asked whether anybody can be heard at all.
 const WITNESSES: usize = 3;
 
@@ -68,6 +71,7 @@ impl Dht {
             self.drive_lookup(now, lookup);
         }
         self.unsaved = true;
+        self.refresh_soon(now);
         self.announce(change);
         if let Some(candidate) = candidate {
             self.probes.enqueue(candidate);
@@ -75,6 +79,15 @@ impl Dht {
         }
         if self.table.is_empty() {
             self.joining = Joining::Alone;
+        }
+    }
+
+    /// Something changed: the next refresh is one interval away at most.
+    fn refresh_soon(&mut self, now: Instant) {
+        self.refresh_pause = self.config.refresh_interval / 2;
+        let latest = now + self.config.refresh_interval;
+        if self.refresh_at > latest {
+            self.refresh_at = now + self.rng.jitter(self.config.refresh_interval, 0.25);
         }
     }
 
@@ -98,6 +111,7 @@ impl Dht {
             return;
         }
         self.unsaved = true;
+        self.refresh_soon(now);
         if self.joining == Joining::Alone && !self.table.is_empty() {
             let target = self.me.id.into();
             // The id is set first, since a lookup that cannot ask anybody ends at once.
@@ -216,8 +230,12 @@ impl Dht {
     }
 
     /// Looks up the own neighbourhood and one bucket in turn (Kademlia section 2.3, spread out).
+    ///
+    /// As long as no contact comes or goes, each pause is twice the last one.
     pub(super) fn refresh(&mut self, now: Instant) {
-        self.refresh_at = now + self.rng.jitter(self.config.refresh_interval, 0.25);
+        let longest = self.config.refresh_interval * QUIET_FACTOR;
+        self.refresh_pause = (self.refresh_pause * 2).min(longest);
+        self.refresh_at = now + self.rng.jitter(self.refresh_pause, 0.25);
         if self.table.is_empty() {
             return;
         }

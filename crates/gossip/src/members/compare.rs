@@ -22,6 +22,9 @@ const BUCKETS: usize = 64;
 const DIGEST_BYTES: usize = 8;
 /// Rounds with one partner before the next pause.
 const ROUNDS: u8 = 4;
+/// While lists are alike, each pause is twice the last one, up to so many times: two minutes by
+/// default.
+const ALIKE_MAX: u32 = 2;
 /// Between two rounds, and before one that is wanted soon.
 const SOON: Duration = Duration::from_millis(500);
 /// Records in one telling: two of the longest fit in a datagram, more go as a call.
@@ -51,12 +54,14 @@ pub(super) struct Comparing {
     with: Option<Contact>,
     page_from: Option<Contact>,
     rounds: u8,
+    /// Comparisons in a row that found no difference.
+    alike: u32,
 }
 
 impl Comparing {
     pub(super) fn new(config: &MembersConfig, rng: &mut Rng) -> Self {
         let at = Instant::ZERO + config.compare_interval.mul_f64(0.1 + 0.9 * rng.fraction());
-        Self { at, busy: false, with: None, page_from: None, rounds: 0 }
+        Self { at, busy: false, with: None, page_from: None, rounds: 0, alike: 0 }
     }
 
     /// The exchange ended, one way or the other.
@@ -93,7 +98,8 @@ impl Members {
         if now < self.comparing.at {
             return;
         }
-        self.comparing.at = now + self.rng.jitter(self.config.compare_interval, 0.2);
+        let pause = self.config.compare_interval * (1 << self.comparing.alike.min(ALIKE_MAX));
+        self.comparing.at = now + self.rng.jitter(pause, 0.2);
         self.comparing.rounds = 0;
         if self.mode == Mode::Fleet && !self.comparing.busy {
             let with = self.comparing.with.take().or_else(|| self.anybody());
@@ -238,6 +244,7 @@ impl Members {
         }
         self.exchange(with, &told, wanted);
         let differs = buckets != 0;
+        self.comparing.alike = if differs { 0 } else { self.comparing.alike + 1 };
         if differs && self.comparing.rounds < ROUNDS {
             self.comparing.rounds += 1;
             self.comparing.soon_with(now, with);

@@ -61,7 +61,9 @@ struct Probing {
     began: Instant,
     /// Answers of the second stage that are still out.
     open: usize,
-    /// Helpers that gave no answer at all: then the fault may be here.
+    /// Helpers that were asked, and those that gave no answer at all: if none did, the fault may be
+    /// here.
+    helpers: usize,
     silent: usize,
 }
 
@@ -288,7 +290,7 @@ impl Members {
             return self.postpone(now, key);
         }
         self.stats.probes += 1;
-        let probing = Probing { why, began: now, open: 0, silent: 0 };
+        let probing = Probing { why, began: now, open: 0, helpers: 0, silent: 0 };
         self.detector.probing.insert(*key, probing);
     }
 
@@ -313,19 +315,21 @@ impl Members {
     fn go_deep(&mut self, now: Instant, key: &PublicKey) {
         let Some(subject) = self.table.get(key).map(|member| member.peer) else { return };
         let nonce = self.rng.next_u64();
-        let mut open = 0;
+        let mut helpers = 0;
         for helper in self.pick_helpers(key) {
             let request = MemberRequest::ProbeFor { subject: subject.contact, nonce };
             let how = How { tries: 2, patience: HELP_PATIENCE, large: false };
             let errand = Errand::Help { subject: *key, nonce };
-            open += usize::from(self.ask(helper, request, errand, how).is_some());
+            helpers += usize::from(self.ask(helper, request, errand, how).is_some());
         }
         let doubted = self.table.get(key).map(|member| member.vitals);
         let request = MemberRequest::Probe { mine: self.me.vitals, doubted };
         let how = How { tries: 1, patience: HELP_PATIENCE / 2, large: false };
-        open += usize::from(self.ask(subject.contact, request, Errand::Again(*key), how).is_some());
+        let again = self.ask(subject.contact, request, Errand::Again(*key), how);
+        let open = helpers + usize::from(again.is_some());
         if let Some(probing) = self.detector.probing.get_mut(key) {
             probing.open = open;
+            probing.helpers = helpers;
         }
         if open == 0 {
             self.on_unreached(now, key);
@@ -377,11 +381,11 @@ impl Members {
                 }
             }
         }
-        self.on_deep_end(now, key, true);
+        self.on_deep_end(now, key);
     }
 
     /// One part of the second stage is over without a sign of life.
-    pub(super) fn on_deep_end(&mut self, now: Instant, key: &PublicKey, _helper: bool) {
+    pub(super) fn on_deep_end(&mut self, now: Instant, key: &PublicKey) {
         let Some(probing) = self.detector.probing.get_mut(key) else { return };
         probing.open = probing.open.saturating_sub(1);
         if probing.open > 0 {
@@ -391,7 +395,7 @@ impl Members {
         if heard > probing.began {
             return self.detector.forget(key);
         }
-        if probing.silent > 0 {
+        if probing.silent > 0 && probing.silent == probing.helpers {
             self.health.on_bad();
         }
         self.on_unreached(now, key);

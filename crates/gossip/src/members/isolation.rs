@@ -44,14 +44,23 @@ impl Isolation {
         self.up_since.is_some()
     }
 
-    /// A member answered a probe, or did not.
-    pub(crate) fn on_result(&mut self, now: Instant, who: PublicKey, good: bool) -> Option<Turn> {
+    /// A member was heard, without having been probed. Said once in a while, not at every datagram.
+    pub(crate) fn on_heard(&mut self, now: Instant, who: PublicKey) {
+        self.note(now, who, true);
+    }
+
+    fn note(&mut self, now: Instant, who: PublicKey, good: bool) {
         // One result a member: the newest.
         self.results.retain(|(_, other, _)| *other != who);
         if self.results.len() == RESULTS_MAX {
             self.results.pop_front();
         }
         self.results.push_back((now, who, good));
+    }
+
+    /// A member answered a probe, or did not.
+    pub(crate) fn on_result(&mut self, now: Instant, who: PublicKey, good: bool) -> Option<Turn> {
+        self.note(now, who, good);
         self.judge(now)
     }
 
@@ -141,6 +150,14 @@ mod tests {
             assert_eq!(guard.judge(at(hour * 3600 + 20)), None);
             assert!(guard.is_up());
         }
+    }
+
+    #[test]
+    fn who_is_heard_without_a_probe_counts_as_here() {
+        let mut guard = Isolation::default();
+        (10..14).for_each(|number| guard.on_heard(at(1), key(number)));
+        assert!(probe(&mut guard, 2, &[false, false, false]).is_empty());
+        assert!(!guard.is_up(), "three of seven");
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn a_member_that_some_cannot_reach_is_proved_by_others() {
 
 #[test]
 fn a_proof_holds_for_its_subject_asker_and_nonce_only() {
-    let network = potluck_base::NetworkId::new("a", potluck_base::Admission::Lab, None);
+    let network = NetworkId::new("a", potluck_base::Admission::Lab, None);
     let (subject, asker) = (Identity::from_seed([1; 32]), Identity::from_seed([2; 32]));
     let vitals = Vitals { incarnation: 3, beat: 4 };
     let proof = Proof::sign(&subject, &network, &asker.public_key(), 9, vitals);

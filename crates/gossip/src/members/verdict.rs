@@ -18,6 +18,8 @@ const DOUBT_LIFE: Duration = Duration::from_secs(30);
 const CONFIRMERS: f64 = 6.0;
 /// In an open network a doubt is told to so many that watch the same member.
 const TOLD: usize = 24;
+/// Between two times that a member's traffic is noted as a sign that this node is not cut off.
+const HEARD_PAUSE: Duration = Duration::from_secs(1);
 /// A suspicion that could not be decided is looked at again after this.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Alive for so long, a member's deaths are forgotten.
@@ -37,6 +39,9 @@ impl Members {
     pub(super) fn on_heard(&mut self, now: Instant, contact: Contact) {
         let key = contact.public_key;
         let Some(member) = self.table.get_mut(&key) else { return };
+        if now.since(member.heard) >= HEARD_PAUSE {
+            self.isolation.on_heard(now, key);
+        }
         member.heard = now;
         member.peer.contact.address = contact.address;
         match member.state {

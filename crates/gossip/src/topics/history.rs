@@ -55,6 +55,11 @@ impl Kept {
         }
     }
 
+    /// Of whom it came first; none if it is this node's own.
+    pub(super) fn source(&self) -> Option<PublicKey> {
+        self.senders.first().copied().filter(|_| !self.own)
+    }
+
     /// Whether `peer` is known to have it.
     pub(super) fn is_from(&self, peer: &PublicKey) -> bool {
         self.senders.contains(peer) || self.holders.contains(peer)

@@ -1,0 +1,110 @@
+//! Everybody hears what a few say: what that costs, and over how many links it goes.
+
+use std::time::Duration;
+
+use potluck_gossip::members::ModeChoice;
+
+use super::publications::Publications;
+use crate::batch::pick;
+use crate::check::Check;
+use crate::report::Value;
+use crate::scenario::{Run, STABILISATION, Scenario};
+use crate::sim_node::NodeIndex;
+use crate::world::World;
+
+pub(super) const BROADCAST: Scenario = Scenario {
+    name: "broadcast",
+    about: "a fleet hears what a few say; surplus copies, links to the last, time",
+    nodes: 100,
+    nodes_min: 8,
+    minutes: 1,
+    must_fail: false,
+    play: |run| play(run, ModeChoice::Fleet, 0.1),
+};
+
+pub(super) const BROADCAST_OPEN: Scenario = Scenario {
+    name: "broadcast-open",
+    about: "the same among strangers, where everybody wants each message twice",
+    nodes: 100,
+    nodes_min: 8,
+    minutes: 1,
+    must_fail: false,
+    play: |run| play(run, ModeChoice::Open, 1.1),
+};
+
+/// Who publishes.
+const PUBLISHERS: usize = 5;
+/// Messages that form the tree.
+const WARM_UP: usize = 60;
+/// Messages measured, in a minute.
+const MESSAGES: usize = 60;
+/// Links to the last receiver, at most: for 10,000 nodes with eight links each about twice the
+/// logarithm to the base of seven.
+const HOPS_MAX: u32 = 12;
+
+fn play(run: &mut Run, mode: ModeChoice, surplus_max: f64) -> World {
+    let mut config = run.config();
+    config.node.members.mode = mode;
+    let mut world = World::new(config);
+    let mut nodes = run.form(&mut world);
+    run.rng.shuffle(&mut nodes);
+    let mut publications = Publications::new("broadcast");
+    publications.subscribe(&mut world, &nodes, STABILISATION / 2);
+    world.run_for(STABILISATION);
+    let (links, alone) = publications.links(&world, &nodes);
+    run.figure("links of a subscriber", Value::Number(links));
+    run.figure("subscribers without a link", Value::count(alone));
+
+    let publishers = nodes[..PUBLISHERS].to_vec();
+    publish(run, &mut world, &mut publications, &publishers, WARM_UP);
+    let before = copies(&world, &nodes);
+    publish(run, &mut world, &mut publications, &publishers, MESSAGES * run.minutes as usize);
+    let after = copies(&world, &nodes);
+    world.run_for(STABILISATION / 2);
+    publications.collect(&mut world);
+
+    let measured = WARM_UP..publications.len();
+    let reach = publications.reach(&world, measured.clone(), &nodes);
+    run.figure("messages delivered", Value::share(reach.times.len(), reach.wanted));
+    run.figure("publish until delivered", Value::times(reach.times));
+    let missing = publications.missing(&world, 0..publications.len(), &nodes);
+    run.check(Check::none_of("everybody gets every message", nodes.len(), &missing));
+
+    let (came, surplus) = (after.0 - before.0, after.1 - before.1);
+    let rate = surplus as f64 / (came - surplus).max(1) as f64;
+    run.figure("surplus copies per delivered message", Value::Number(rate));
+    let detail = format!("{rate:.3} of at most {surplus_max}");
+    run.check(Check::new("few copies are surplus", rate <= surplus_max, detail));
+
+    let hops = publications.last_hops(&world, measured, &nodes);
+    let mean = f64::from(hops.iter().sum::<u32>()) / hops.len().max(1) as f64;
+    run.figure("links to the last receiver, mean", Value::Number(mean));
+    let most = hops.iter().max().copied().unwrap_or(0);
+    run.figure("links to the last receiver, most", Value::count(most as usize));
+    let detail = format!("{mean:.1} on average, {most} at most");
+    run.check(Check::new("the last receiver is near", mean <= f64::from(HOPS_MAX), detail));
+    world
+}
+
+/// Publishes one message a second, by one of the publishers each.
+fn publish(
+    run: &mut Run,
+    world: &mut World,
+    publications: &mut Publications,
+    by: &[NodeIndex],
+    count: usize,
+) {
+    for _ in 0..count {
+        publications.publish(world, pick(&mut run.rng, by));
+        world.run_for(Duration::from_secs(1));
+    }
+}
+
+/// Copies of messages that came to all nodes so far, and those of them that were not new.
+fn copies(world: &World, nodes: &[NodeIndex]) -> (u64, u64) {
+    let machines = nodes.iter().filter_map(|node| world.node(*node).machine());
+    machines.fold((0, 0), |(came, surplus), machine| {
+        let stats = machine.topics().stats();
+        (came + stats.payloads_received, surplus + stats.duplicates)
+    })
+}
