@@ -75,7 +75,7 @@ impl Process {
         std::thread::spawn(move || {
             stdout.lines().map_while(std::io::Result::ok).try_for_each(|line| sender.send(line))
         });
-        let mut next = |begin: &str| -> Result<String> {
+        let next = |begin: &str| -> Result<String> {
             let line = lines.recv_timeout(PATIENCE)?;
             Ok(line.strip_prefix(begin).ok_or("an unexpected line")?.to_owned())
         };

@@ -240,14 +240,20 @@ fn idle(nodes: &[Process], how_long: Duration, counters: bool) -> Result<Figures
     let per_node_second = began.elapsed().as_secs_f64() * nodes.len() as f64;
     let after = metrics()?;
     let rates: Vec<Metrics> = before.iter().zip(&after).map(|(one, two)| rates(one, two)).collect();
-    let column = |name: &str| rates.iter().map(|rates| rates.get(name).copied().unwrap_or(0.0)).collect::<Vec<_>>();
-    for (way, datagrams, bytes) in
-        [("out", "link_datagrams_out", "socket_sent_bytes"), ("in", "link_datagrams_in", "socket_received_bytes")]
-    {
+    let column = |name: &str| {
+        rates.iter().map(|rates| rates.get(name).copied().unwrap_or(0.0)).collect::<Vec<_>>()
+    };
+    for (way, datagrams, bytes) in [
+        ("out", "link_datagrams_out", "socket_sent_bytes"),
+        ("in", "link_datagrams_in", "socket_received_bytes"),
+    ] {
         let link = column(&format!("link_bytes_{way}"));
         let (datagrams, bytes) = (column(datagrams), column(bytes));
-        let with_headers: Vec<f64> =
-            datagrams.iter().zip(&bytes).map(|(datagrams, bytes)| bytes + datagrams * HEADER_BYTES).collect();
+        let with_headers: Vec<f64> = datagrams
+            .iter()
+            .zip(&bytes)
+            .map(|(datagrams, bytes)| bytes + datagrams * HEADER_BYTES)
+            .collect();
         println!(
             "idle {way}: mean {:.0} B/s a process, median {:.0}, most {:.0}; {:.2} datagrams/s; beside them QUIC {:.1} B/s",
             mean(&with_headers),
@@ -258,7 +264,9 @@ fn idle(nodes: &[Process], how_long: Duration, counters: bool) -> Result<Figures
         );
     }
     let memory: Vec<(u64, u64)> = nodes.iter().map(|node| resident_kb_of(node.pid)).collect();
-    let of = |part: fn(&(u64, u64)) -> u64| memory.iter().map(part).sum::<u64>() as f64 / nodes.len() as f64;
+    let of = |part: fn(&(u64, u64)) -> u64| {
+        memory.iter().map(part).sum::<u64>() as f64 / nodes.len() as f64
+    };
     println!(
         "the kernel counts {:.0} B/s and {:.2} datagrams/s a process; {:.2} ms CPU a second; {:.1} MB resident, {:.1} of it its own",
         traffic.bytes / per_node_second,
@@ -288,7 +296,8 @@ fn rates(before: &Metrics, after: &Metrics) -> Metrics {
 fn print_counters(rates: &[Metrics]) {
     let names = rates.first().map(|first| first.keys().cloned().collect::<Vec<_>>());
     for name in names.unwrap_or_default() {
-        let all: Vec<f64> = rates.iter().map(|rates| rates.get(&name).copied().unwrap_or(0.0)).collect();
+        let all: Vec<f64> =
+            rates.iter().map(|rates| rates.get(&name).copied().unwrap_or(0.0)).collect();
         if mean(&all).abs() >= 0.0005 {
             println!("  {name:<32} {:>10.4} a second", mean(&all));
         }

@@ -46,7 +46,10 @@ pub fn run(
         all.push(start(program, all.len(), free_port()?, Some(first), &sender)?);
     }
     until(&lines, agents, "EventMemberJoin", None, agents)?;
-    println!("{agents} agents of Serf know each other after {:.1} s", began.elapsed().as_secs_f64());
+    println!(
+        "{agents} agents of Serf know each other after {:.1} s",
+        began.elapsed().as_secs_f64()
+    );
     std::thread::sleep(settle);
     let mut figures = measure(&all, idle);
     let (mut lasts, mut wrong) = (Vec::new(), 0);
@@ -62,8 +65,12 @@ pub fn run(
         let seen = until(&lines, all.len(), &name, Some(number), 1)?;
         let seconds: Vec<f64> =
             seen.values().map(|at| at.duration_since(killed).as_secs_f64()).collect();
-        let (first, last) = seconds.iter().fold((f64::MAX, 0.0f64), |it, s| (it.0.min(*s), it.1.max(*s)));
-        println!("killed: failed at the first after {first:.2} s, median {:.2}, all {last:.2}", median(seconds));
+        let (first, last) =
+            seconds.iter().fold((f64::MAX, 0.0f64), |it, s| (it.0.min(*s), it.1.max(*s)));
+        println!(
+            "killed: failed at the first after {first:.2} s, median {:.2}, all {last:.2}",
+            median(seconds)
+        );
         lasts.push(last);
     }
     std::thread::sleep(BETWEEN);

@@ -1,7 +1,7 @@
 //! Messages from one `potluck pub` to many `potluck sub`, each on a node of its own: none lost, none
 //! twice, and what a subscriber that reads slowly does to the others.
 
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;

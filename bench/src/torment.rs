@@ -79,7 +79,9 @@ fn report(
         let was_there = about == "others" || by == "stopped ones" && about == "stopped ones";
         wrong += usize::from(it.kind == "member" && it.change == "died" && was_there);
         match it.kind.as_str() {
-            "neighbour" if it.change == "down" => *causes.entry((by, about, &it.cause)).or_default() += 1,
+            "neighbour" if it.change == "down" => {
+                *causes.entry((by, about, &it.cause)).or_default() += 1
+            }
             "member" => {
                 let since = if it.at < going_on { began } else { going_on };
                 let entry = counts.entry((by, about, &it.change)).or_default();
@@ -91,10 +93,16 @@ fn report(
         }
     }
     for ((by, about, change), (count, last)) in counts {
-        println!("said by {by} about {about}: {count} times {change}, the last {last:.1} s after the beginning or the end of the stop");
+        println!(
+            "said by {by} about {about}: {count} times {change}, the last {last:.1} s after the beginning or the end of the stop"
+        );
     }
     for ((by, about, cause), count) in causes {
         println!("neighbours of {by} gone, {about}: {count} times {cause}");
     }
-    if wrong == 0 { Ok(()) } else { Err(format!("{wrong} deaths of members that were there").into()) }
+    if wrong == 0 {
+        Ok(())
+    } else {
+        Err(format!("{wrong} deaths of members that were there").into())
+    }
 }

@@ -10,6 +10,8 @@ mod files_http;
 mod files_lasting;
 mod gossip;
 mod http;
+mod members;
 mod process;
 mod records;
+mod topics;
 mod up;

@@ -133,7 +133,14 @@ impl Node {
     /// Sends SIGTERM.
     #[cfg(unix)]
     pub(crate) fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by name.
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, name: &str) {
+        let signal = format!("-{name}");
+        let status = Command::new("kill").args([&signal, &self.child.id().to_string()]).status();
         assert!(status.expect("there is a kill command").success());
     }
 

@@ -456,7 +456,7 @@ impl Machine for Dht {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        let check = self.table.entries().map(|entry| entry.check_at).min();
+        let check = self.table.next_check();
         Deadline::earliest([
             self.entries.deadline(),
             check.map(|at| Deadline::new(at, "contact check")),

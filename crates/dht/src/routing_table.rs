@@ -18,8 +18,14 @@ pub(crate) struct Entry {
     pub(crate) rtt: Option<Duration>,
     /// Requests in a row that got no answer.
     pub(crate) failures: u8,
-    /// When a heartbeat or check is due.
-    pub(crate) check_at: Instant,
+    /// When a heartbeat or check is due; set with [`RoutingTable::check_at`].
+    check_at: Instant,
+}
+
+impl Entry {
+    pub(crate) const fn check_at(&self) -> Instant {
+        self.check_at
+    }
 }
 
 /// A contact as shown to people.
@@ -79,6 +85,8 @@ pub struct RoutingTable {
     entries: BTreeMap<NodeId, Entry>,
     buckets: BTreeMap<u8, KBucket>,
     siblings: BTreeMap<Distance, Peer>,
+    /// The earliest check, kept because it is asked for after every datagram.
+    next_check: Option<Instant>,
     evicted: u64,
 }
 
@@ -94,6 +102,7 @@ impl RoutingTable {
             entries: BTreeMap::new(),
             buckets: BTreeMap::new(),
             siblings: BTreeMap::new(),
+            next_check: None,
             evicted: 0,
         }
     }
@@ -146,6 +155,7 @@ impl RoutingTable {
         }
         let entry = Entry { peer, last_heard: now, rtt, failures: 0, check_at: now };
         self.entries.insert(peer.id, entry);
+        self.next_check = Some(self.next_check.map_or(now, |next| next.min(now)));
         let mut change = SiblingChange::default();
         if sibling {
             self.siblings.insert(distance, peer);
@@ -167,7 +177,34 @@ impl RoutingTable {
             .and_then(|index| self.buckets.get(&index))
             .is_some_and(|bucket| bucket.contains(id));
         if !in_bucket && !self.siblings.contains_key(&self.distance_to(id)) {
-            self.entries.remove(id);
+            self.remove_entry(id);
+        }
+    }
+
+    fn remove_entry(&mut self, id: &NodeId) {
+        let removed = self.entries.remove(id);
+        if removed.is_some_and(|entry| Some(entry.check_at) == self.next_check) {
+            self.find_next_check();
+        }
+    }
+
+    fn find_next_check(&mut self) {
+        self.next_check = self.entries.values().map(|entry| entry.check_at).min();
+    }
+
+    /// When the first of all contacts is to be checked.
+    pub(crate) const fn next_check(&self) -> Option<Instant> {
+        self.next_check
+    }
+
+    /// The contact is to be checked then.
+    pub(crate) fn check_at(&mut self, id: &NodeId, at: Instant) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let before = std::mem::replace(&mut entry.check_at, at);
+        if self.next_check.is_none_or(|next| at <= next) {
+            self.next_check = Some(at);
+        } else if Some(before) == self.next_check {
+            self.find_next_check();
         }
     }
 
@@ -192,7 +229,7 @@ impl RoutingTable {
     pub fn remove(&mut self, id: &NodeId) -> (SiblingChange, Option<Peer>) {
         let mut change = SiblingChange::default();
         let Some(index) = self.bucket_index(id) else { return (change, None) };
-        self.entries.remove(id);
+        self.remove_entry(id);
         if let Some(peer) = self.siblings.remove(&self.distance_to(id)) {
             change.left.push(peer);
             change.joined.extend(self.next_sibling());

@@ -24,7 +24,7 @@ impl Dht {
         if let Some(entry) = self.table.entry_mut(id) {
             entry.failures = entry.failures.max(1);
             // Not at once: this may be a timer's doing, and the next deadline lies behind it.
-            entry.check_at = now + Duration::from_millis(1);
+            self.table.check_at(id, now + Duration::from_millis(1));
         }
     }
 
@@ -37,8 +37,9 @@ impl Dht {
             return;
         }
         entry.failures = entry.failures.saturating_add(1);
-        entry.check_at = now + RECHECK_DELAY;
-        if cut_off && entry.failures < FAILURES_MAX {
+        let patient = cut_off && entry.failures < FAILURES_MAX;
+        self.table.check_at(&probe.peer.id, now + RECHECK_DELAY);
+        if patient {
             self.ask_around(now, &probe.peer.id);
             return;
         }
@@ -56,8 +57,9 @@ impl Dht {
             .take(WITNESSES)
             .collect();
         for id in others {
-            if let Some(entry) = self.table.entry_mut(&id) {
-                entry.check_at = entry.check_at.min(now + Duration::from_millis(1));
+            if let Some(entry) = self.table.entry(&id) {
+                let at = entry.check_at().min(now + Duration::from_millis(1));
+                self.table.check_at(&id, at);
             }
         }
     }
@@ -127,9 +129,7 @@ impl Dht {
             self.config.contact_check_interval
         };
         let pause = self.rng.jitter(interval, 0.25);
-        if let Some(entry) = self.table.entry_mut(id) {
-            entry.check_at = now + pause;
-        }
+        self.table.check_at(id, now + pause);
     }
 
     /// Authenticated traffic from `contact`: a heartbeat if it is known, else a newcomer that has
@@ -163,9 +163,7 @@ impl Dht {
         let ids: Vec<NodeId> = self.table.entries().map(|entry| entry.peer.id).collect();
         for id in ids {
             let pause = self.config.heartbeat_interval.mul_f64(self.rng.fraction());
-            if let Some(entry) = self.table.entry_mut(&id) {
-                entry.check_at = now + pause;
-            }
+            self.table.check_at(&id, now + pause);
         }
     }
 
@@ -196,19 +194,17 @@ impl Dht {
             }
         }
         // Who wakes up for one takes along those who are due soon.
-        let any_due = self.table.entries().any(|entry| entry.check_at <= now);
+        let any_due = self.table.next_check().is_some_and(|at| at <= now);
         let soon = now + self.config.heartbeat_interval / 5;
         let due: Vec<Peer> = self
             .table
             .entries()
-            .filter(|entry| any_due && entry.check_at <= soon)
+            .filter(|entry| any_due && entry.check_at() <= soon)
             .map(|entry| entry.peer)
             .collect();
         for peer in due {
             // The check ends with an answer or a failure; both set the next one.
-            if let Some(entry) = self.table.entry_mut(&peer.id) {
-                entry.check_at = now + self.config.contact_check_interval;
-            }
+            self.table.check_at(&peer.id, now + self.config.contact_check_interval);
             if !self.probes.is_active(&peer.id) {
                 self.ping(now, peer, Reason::Check);
             }

@@ -172,9 +172,7 @@ impl Dht {
     /// A request could not be sent. The lookup goes on without it; the contact is checked later.
     pub(super) fn on_unsent(&mut self, now: Instant, query: QueryId) {
         if let Some(probe) = self.probes.take(query) {
-            if let Some(entry) = self.table.entry_mut(&probe.peer.id) {
-                entry.check_at = now + Duration::from_secs(1);
-            }
+            self.table.check_at(&probe.peer.id, now + Duration::from_secs(1));
         } else if let Some((id, peer)) = self.lookups.take_query(query) {
             if let Some(running) = self.lookups.get_mut(id) {
                 running.lookup.on_failure(now, &peer.id);

@@ -87,3 +87,20 @@ fn the_size_of_the_network_is_estimated_within_a_third() {
         assert!((0.66..1.5).contains(&ratio), "{estimate} for {count}");
     }
 }
+
+#[test]
+fn the_next_check_is_the_earliest_of_all() {
+    let all = peers(5, 300);
+    let mut table = RoutingTable::new(all[0].id, K, SIBLINGS, 64);
+    let mut rng = potluck_base::Rng::from_number(5);
+    for step in 0..5_000_u64 {
+        let peer = all[1 + rng.below(all.len() as u64 - 1) as usize];
+        match rng.below(4) {
+            0 => drop(table.admit(Instant::from_micros(step), peer, None)),
+            1 => drop(table.remove(&peer.id)),
+            _ => table.check_at(&peer.id, Instant::from_micros(step + rng.below(500))),
+        }
+        let earliest = table.entries().map(Entry::check_at).min();
+        assert_eq!(table.next_check(), earliest, "step {step}");
+    }
+}

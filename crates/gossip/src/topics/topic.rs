@@ -25,11 +25,16 @@ const SHUFFLE_INTERVAL: Duration = Duration::from_secs(60);
 /// ...and in the first two minutes.
 const SHUFFLE_EARLY: Duration = Duration::from_secs(10);
 const EARLY: Duration = Duration::from_secs(120);
-/// Time between two probes of contacts of the passive view.
-const PROBE_INTERVAL: Duration = Duration::from_secs(10);
-/// A neighbour that was not heard for so long is asked whether it is there, one in this time.
-const CHECK_INTERVAL: Duration = Duration::from_secs(3);
-/// Time between two comparisons with a neighbour.
+/// Time between two probes of contacts of the passive view: a round takes as long as an answer
+/// counts.
+const PROBE_INTERVAL: Duration = Duration::from_secs(14);
+/// A neighbour that was not heard for so long may be silent.
+const QUIET: Duration = Duration::from_secs(3);
+/// Time between two questions to quiet neighbours whether they are there. Neighbours of the overlay
+/// of all nodes are watched by the failure detector besides.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+const CHECK_INTERVAL_SYSTEM: Duration = Duration::from_secs(30);
+/// Time between two comparisons with a neighbour, as long as there is anything to compare.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
 /// Time between two links made beyond need, which mix the overlay and bridge its parts.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(600);
@@ -45,6 +50,10 @@ const RUNS_DATAGRAM: usize = 16;
 const RUNS_MAX: usize = 512;
 /// Peers that parted and are not linked to again for a while, remembered.
 const BACKOFF_MAX: usize = 256;
+
+const fn check_interval(system: bool) -> Duration {
+    if system { CHECK_INTERVAL_SYSTEM } else { CHECK_INTERVAL }
+}
 
 /// One topic. What it does is spread over the files of this folder: `overlay` makes and drops
 /// links, `shuffle` spreads contacts, `tree` carries messages.
@@ -131,7 +140,7 @@ impl Topic {
             cut_off: false,
             shuffle_at: now + world.rng.jitter(SHUFFLE_EARLY, 0.2),
             probe_at: now + world.rng.jitter(PROBE_INTERVAL, 0.2),
-            check_at: now + world.rng.jitter(CHECK_INTERVAL, 0.2),
+            check_at: now + world.rng.jitter(check_interval(system), 0.2),
             summary_at: now + world.rng.jitter(SUMMARY_INTERVAL, 0.2),
             refresh_at: now + world.rng.jitter(REFRESH_INTERVAL, 0.2),
             announce_at: None,
@@ -241,7 +250,7 @@ impl Topic {
             }
         }
         if self.check_at <= now {
-            self.check_at = now + world.rng.jitter(CHECK_INTERVAL, 0.2);
+            self.check_at = now + world.rng.jitter(check_interval(self.system), 0.2);
             self.check_idle(world, 1);
         }
         if self.summary_at <= now {
@@ -390,7 +399,7 @@ impl Topic {
     fn check_idle(&mut self, world: &mut World<'_>, max: usize) {
         let (id, now) = (self.id, world.now);
         let idle = |neighbour: &&mut Neighbour| {
-            let quiet = now.since(neighbour.heard_at) >= CHECK_INTERVAL;
+            let quiet = now.since(neighbour.heard_at) >= QUIET;
             quiet && !neighbour.checking && neighbour.doubt.is_none()
         };
         let mut idle: Vec<&mut Neighbour> = self.active.values_mut().filter(idle).collect();

@@ -1,0 +1,299 @@
+//! Files are found by their names: one that a single node has, among thousands; and also while
+//! somebody floods the network with searches.
+
+use std::time::Duration;
+
+use potluck_base::{BlobId, Contact};
+use potluck_gossip::FoundFile;
+use potluck_gossip::members::ModeChoice;
+use potluck_gossip::message::TopicName;
+use potluck_node::{Command, Reply};
+use potluck_wire::search::{QueryId, RINGS_MAX, STEPS_MAX, WALKERS_MAX};
+use potluck_wire::{
+    MemberResponse, Request, Response, SearchRequest, Spread, SpreadAct, SpreadAnswer, Vitals,
+};
+
+use crate::batch::Batch;
+use crate::check::Check;
+use crate::report::Value;
+use crate::scenario::{Run, STABILISATION, Scenario};
+use crate::sim_node::NodeIndex;
+use crate::world::{HostileIndex, Traffic, World};
+
+pub(super) const SEARCH: Scenario = Scenario {
+    name: "search",
+    about: "each of 20 names is shared by one node; searches from elsewhere find it in 3 s",
+    nodes: 300,
+    nodes_min: 30,
+    minutes: 1,
+    must_fail: false,
+    play: play_search,
+};
+
+pub(super) const SEARCH_FLOOD: Scenario = Scenario {
+    name: "search-flood",
+    about: "a hostile neighbour floods the network with searches; others find as before",
+    nodes: 200,
+    nodes_min: 30,
+    minutes: 1,
+    must_fail: false,
+    play: play_flood,
+};
+
+/// Names that one node has each.
+const RARE: usize = 20;
+/// Names that every node shares besides.
+const PLAIN: usize = 10;
+/// A search may take so long.
+const TIME: Duration = Duration::from_secs(3);
+/// Of the rare names so many must be found: what the walkers are made for is nineteen of twenty.
+const FOUND: f64 = 0.9;
+/// Above so many nodes they keep no full list of members.
+const FLEET_MAX: usize = 1_000;
+/// Neighbours of the hostile member, and what it sends each of them in a second.
+const VICTIMS: usize = 6;
+const FLOOD_PER_SECOND: u32 = 100;
+/// How often it asks again for the links it lost.
+const RELINK: u32 = 3;
+
+/// What an ordinary search comes to.
+#[derive(Debug, Default)]
+struct Searches {
+    asked: usize,
+    found: usize,
+    times: Vec<Duration>,
+    rings: [usize; 6],
+    late: Vec<String>,
+}
+
+fn form(run: &mut Run) -> (World, Vec<NodeIndex>) {
+    let mut config = run.config();
+    let fleet = run.nodes <= FLEET_MAX;
+    config.node.members.mode = if fleet { ModeChoice::Fleet } else { ModeChoice::Open };
+    let mut world = World::new(config);
+    let mut nodes = run.form(&mut world);
+    run.rng.shuffle(&mut nodes);
+    for (number, node) in nodes.iter().enumerate() {
+        let mut names: Vec<FoundFile> =
+            (0..PLAIN).map(|of| file(format!("holiday {} {of}.jpg", number * PLAIN))).collect();
+        if number < 2 * RARE {
+            names.push(file(format!("Rarity{number:03} of the archive.pdf")));
+        }
+        world.share_names(*node, names);
+    }
+    // Neighbours tell each other their words when they become that, and every few minutes.
+    world.run_for(STABILISATION);
+    (world, nodes)
+}
+
+fn file(name: String) -> FoundFile {
+    let root = BlobId::from_bytes(*blake3::hash(name.as_bytes()).as_bytes());
+    FoundFile { name, root, bytes: 1_000, folder: false, holder: None }
+}
+
+/// Looks for the rare names from this number on, each from a node that does not share one.
+fn search(run: &mut Run, world: &mut World, nodes: &[NodeIndex], from: usize) -> Searches {
+    let seekers = &nodes[2 * RARE.min(nodes.len() / 4)..];
+    let mut searches = Searches::default();
+    let batch = Batch { in_flight: 2, bound: RARE as u32 * 2 * TIME };
+    let first = run.rng.below(seekers.len() as u64) as usize;
+    let outcomes = batch.run(world, RARE, |_, number| {
+        let words = vec![format!("rarity{:03}", from + number), "archive".to_owned()];
+        (seekers[(first + number) % seekers.len()], Command::Search { words })
+    });
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        searches.asked += 1;
+        let Some(outcome) = outcome else {
+            searches.late.push(format!("rarity{:03} was never answered", from + number));
+            continue;
+        };
+        if outcome.took() > TIME {
+            searches.late.push(format!("rarity{:03} took {:?}", from + number, outcome.took()));
+        }
+        searches.times.push(outcome.took());
+        if let Some(Reply::Found { files, rings }) = outcome.reply {
+            let holder = world.node(nodes[from + number]).peer.contact.public_key;
+            searches.found += usize::from(files.iter().any(|file| file.holder == Some(holder)));
+            searches.rings[usize::from(rings).min(5)] += 1;
+        }
+    }
+    searches
+}
+
+fn report(run: &mut Run, when: &str, searches: &Searches) {
+    run.figure(format!("{when}: rare names found"), Value::share(searches.found, searches.asked));
+    run.figure(format!("{when}: time of a search"), Value::times(searches.times.clone()));
+    for (ring, count) in searches.rings.iter().enumerate().filter(|(_, count)| **count > 0) {
+        run.figure(format!("{when}: ended with ring {ring} (5: walkers)"), Value::count(*count));
+    }
+}
+
+fn check(run: &mut Run, names: [&'static str; 2], searches: &Searches) {
+    let found = searches.found as f64 >= FOUND * searches.asked as f64;
+    run.check(Check::new(names[0], found, format!("{} of {}", searches.found, searches.asked)));
+    run.check(Check::none_of(names[1], searches.asked, &searches.late));
+}
+
+fn play_search(run: &mut Run) -> World {
+    let (mut world, nodes) = form(run);
+    let before = messages(&world, &nodes);
+    let searches = search(run, &mut world, &nodes, 0);
+    report(run, "search", &searches);
+    let sent = messages(&world, &nodes) - before;
+    let each = sent as f64 / searches.asked as f64;
+    run.figure("messages of a search", Value::Number(each));
+    check(run, ["rare names are found", "a search ends within 3 s"], &searches);
+    world
+}
+
+/// Searches, walkers and hits sent by all nodes so far.
+fn messages(world: &World, nodes: &[NodeIndex]) -> u64 {
+    let machines = nodes.iter().filter_map(|node| world.node(*node).machine());
+    let sent = machines.map(|machine| {
+        let stats = machine.search().stats();
+        stats.queries_sent + stats.walks_sent + stats.hits_sent
+    });
+    sent.sum()
+}
+
+// --- the flood ---
+
+/// A neighbour that does its duty, so that it keeps its links.
+fn civil(_: &Contact, request: &Request) -> Option<Response> {
+    let vitals = Vitals { incarnation: 1, beat: 0 };
+    match request {
+        Request::Ping => Some(Response::Pong),
+        Request::Spread(Spread { act, .. }) => Some(Response::Spread(match act {
+            SpreadAct::Push { .. } => SpreadAnswer::Pushed { prune: true, busy: false },
+            SpreadAct::Graft { .. } => SpreadAnswer::Grafted { lacking: 0 },
+            SpreadAct::Neighbour { .. } => SpreadAnswer::Accepted { age_ms: 0 },
+            _ => SpreadAnswer::Taken,
+        })),
+        Request::Search(_) => Some(Response::Taken),
+        Request::Member(_) => Some(Response::Member(MemberResponse::Alive { mine: vitals })),
+        _ => None,
+    }
+}
+
+fn play_flood(run: &mut Run) -> World {
+    let (mut world, nodes) = form(run);
+    let calm = search(run, &mut world, &nodes, 0);
+    report(run, "before", &calm);
+
+    let flooder = world.hostile();
+    world.hostile_manners(flooder, civil);
+    let seconds = run.length().as_secs() as u32;
+    let (sent, took) = (messages(&world, &nodes), traffic(&world, &nodes));
+    let victims = nodes[nodes.len() - VICTIMS..].to_vec();
+    flood(run, &mut world, flooder, &victims, seconds);
+    let spread = messages(&world, &nodes) - sent;
+    let bytes = took.iter().zip(traffic(&world, &nodes)).map(|(before, after)| {
+        let since = after.since(before);
+        since.all_in() as f64 / f64::from(seconds)
+    });
+    let most = bytes.fold(0.0, f64::max);
+    let stats = world.hostile_stats(flooder);
+    run.figure("searches of the flooder", Value::count(stats.asked as usize));
+    run.figure("of these, refused", Value::count(stats.refused as usize));
+    run.figure("messages they caused, each", Value::Number(spread as f64 / stats.asked as f64));
+    run.figure("bytes a second to the busiest node", Value::Number(most));
+    let taken = stats.asked.saturating_sub(stats.refused);
+    // What the quota allows, twice over, since it is checked by each neighbour on its own.
+    let allowed = u64::from(2 * (10 * seconds + 40)) * VICTIMS as u64;
+    let detail = format!("{taken} of {} taken, {allowed} at most", stats.asked);
+    run.check(Check::new("a flood is cut off", taken <= allowed && taken > 0, detail));
+
+    // Half way through a second flood the others search.
+    let began = world.now();
+    let hot = {
+        let mut searches = Searches::default();
+        let mut round = 0;
+        while round < 2 {
+            flood(run, &mut world, flooder, &victims, 5);
+            if round == 1 {
+                searches = search_in_flood(run, &mut world, &nodes, flooder, &victims);
+            }
+            round += 1;
+        }
+        searches
+    };
+    world.note(format!("the second flood took {:?}", world.now().since(began)));
+    report(run, "in the flood", &hot);
+    check(run, ["others find as before", "a search in the flood ends within 3 s"], &hot);
+    world
+}
+
+fn traffic(world: &World, nodes: &[NodeIndex]) -> Vec<Traffic> {
+    nodes.iter().map(|node| world.traffic(*node)).collect()
+}
+
+/// The hostile member searches for what nobody has, as fast and as far as it may.
+fn flood(run: &mut Run, world: &mut World, who: HostileIndex, victims: &[NodeIndex], seconds: u32) {
+    for second in 0..seconds {
+        if second % RELINK == 0 {
+            link(world, who, victims);
+        }
+        for _ in 0..FLOOD_PER_SECOND {
+            for victim in victims {
+                let request = nonsense(run);
+                world.hostile_ask(who, *victim, &request);
+            }
+            world.run_for(Duration::from_secs(1) / FLOOD_PER_SECOND);
+        }
+    }
+}
+
+fn link(world: &mut World, who: HostileIndex, victims: &[NodeIndex]) {
+    for victim in victims {
+        let act = SpreadAct::Neighbour { urgent: true, age_ms: 0 };
+        let topic = TopicName::system().id();
+        world.hostile_ask(who, *victim, &Request::Spread(Spread { topic, act }));
+    }
+}
+
+fn nonsense(run: &mut Run) -> Request {
+    let query = QueryId(run.rng.bytes());
+    let words = vec![format!("nothing{}", run.rng.next_u64())];
+    Request::Search(if run.rng.chance(0.5) {
+        SearchRequest::Query { query, words, ring: RINGS_MAX, hops: RINGS_MAX - 1 }
+    } else {
+        SearchRequest::Walk { query, words, walkers: WALKERS_MAX, steps: STEPS_MAX - 1 }
+    })
+}
+
+/// Honest nodes search, one at a time, while the flood goes on.
+fn search_in_flood(
+    run: &mut Run,
+    world: &mut World,
+    nodes: &[NodeIndex],
+    flooder: HostileIndex,
+    victims: &[NodeIndex],
+) -> Searches {
+    let mut searches = Searches::default();
+    for number in RARE..2 * RARE {
+        let seekers = &nodes[2 * RARE..nodes.len() - victims.len()];
+        // Every other one searches next to the flood, as a neighbour of the flooder.
+        let seeker = match number % 2 {
+            0 => seekers[number % seekers.len()],
+            _ => victims[number % victims.len()],
+        };
+        let words = vec![format!("rarity{number:03}"), "archive".to_owned()];
+        let id = world.command(seeker, Command::Search { words });
+        flood(run, world, flooder, victims, 4);
+        searches.asked += 1;
+        let Some(outcome) = world.outcome(id) else {
+            searches.late.push(format!("rarity{number:03} was never answered"));
+            continue;
+        };
+        if outcome.took() > TIME {
+            searches.late.push(format!("rarity{number:03} took {:?}", outcome.took()));
+        }
+        searches.times.push(outcome.took());
+        if let Some(Reply::Found { files, rings }) = outcome.reply {
+            let holder = world.node(nodes[number]).peer.contact.public_key;
+            searches.found += usize::from(files.iter().any(|file| file.holder == Some(holder)));
+            searches.rings[usize::from(rings).min(5)] += 1;
+        }
+    }
+    searches
+}
