@@ -112,8 +112,17 @@ pub enum Input {
     Unanswered(PublicKey),
     /// About so many nodes are in the network.
     NetworkSize(u64),
-    /// The network's authority has shut this one out, by certificates issued up to then.
-    Revoked(PublicKey, UnixMillis),
+    /// The network's authority has shut somebody out.
+    Revoked {
+        /// Whom.
+        key: PublicKey,
+        /// Certificates issued up to then do not count any more.
+        at: UnixMillis,
+        /// The revocation, to be passed on.
+        bytes: Bytes,
+        /// Whether it is to be told to all now; if not, only to new neighbours.
+        spread: bool,
+    },
     /// The certificate to be shown.
     Certificate(Bytes),
     /// The wall clock shows this.
@@ -238,7 +247,7 @@ pub struct Members {
     identity: Identity,
     network: NetworkId,
     authority: Option<PublicKey>,
-    revoked: BTreeMap<PublicKey, UnixMillis>,
+    revoked: BTreeMap<PublicKey, (UnixMillis, Bytes)>,
     config: MembersConfig,
     me: MemberRecord,
     my_record: Bytes,
@@ -515,6 +524,11 @@ impl Machine for Members {
             Input::Announced { from, payload } => self.on_announced(now, from, &payload),
             Input::Neighbours(contacts) => {
                 let first = self.neighbours.is_empty() && !contacts.is_empty();
+                for contact in &contacts {
+                    if !self.neighbours.contains(&contact.public_key) {
+                        self.tell_revocations(*contact);
+                    }
+                }
                 self.neighbours = contacts.iter().map(|contact| contact.public_key).collect();
                 if first {
                     // Only now is there anybody to pass this node's word on.
@@ -527,7 +541,9 @@ impl Machine for Members {
                 contacts.into_iter().for_each(|contact| self.watch(now, contact));
             }
             Input::Unanswered(key) => self.hurry(now, &key, Duration::ZERO),
-            Input::Revoked(key, at) => self.on_revoked(now, &key, at),
+            Input::Revoked { key, at, bytes, spread } => {
+                self.on_revoked(now, &key, at, bytes, spread);
+            }
             Input::Timeout => self.on_timeout(now),
             own => self.on_own(now, own),
         }

@@ -23,6 +23,7 @@ mod asks;
 mod config;
 mod events;
 mod history;
+mod mixing;
 mod neighbour;
 mod outbox;
 mod overlay;
@@ -342,6 +343,17 @@ impl Topics {
         }
     }
 
+    /// Members: some may be neighbours that were lost.
+    fn on_candidates(&mut self, contacts: Vec<Contact>) {
+        for id in self.ids() {
+            self.with(&id, |topic, world| {
+                contacts.iter().for_each(|contact| topic.on_back(world, *contact));
+            });
+            self.settle(&id);
+        }
+        self.on_found(&TopicName::system().id(), contacts);
+    }
+
     fn on_resumed(&mut self) {
         self.suspended_until = self.now + SUSPENDED_FOR;
         for id in self.ids() {
@@ -384,9 +396,7 @@ impl Machine for Topics {
             TopicsInput::Answered { ask, answer, rtt } => self.on_answered(ask, answer, rtt),
             TopicsInput::Failed(ask) => self.on_failed(ask),
             TopicsInput::Unsent(ask) => self.on_unsent(ask),
-            TopicsInput::Candidates(contacts) => {
-                self.on_found(&TopicName::system().id(), contacts);
-            }
+            TopicsInput::Candidates(contacts) => self.on_candidates(contacts),
             TopicsInput::Found { topic, contacts } => self.on_found(&topic, contacts),
             TopicsInput::Unreachable(peer) => self.drop_everywhere(&peer, Cause::Crashed),
             TopicsInput::Left(peer) => self.drop_everywhere(&peer, Cause::Left),

@@ -1,5 +1,6 @@
 //! Starting a node: the folder, the port, the threads and tasks around its core.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use potluck_link::Gatekeeper;
 use potluck_node::{Config, Node, Start};
 use potluck_store::blobs::BlobStore;
 use potluck_store::{DiskStore, FolderLock, MemoryStore, StoreConfig, SyncMode};
-use potluck_wire::Ticket;
+use potluck_wire::limits::LABELS_MAX;
+use potluck_wire::{Certificate, Ticket};
 
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -148,12 +150,27 @@ pub async fn start(settings: Settings) -> Result<Handle, StartError> {
         address,
         // Seconds since 1970 above, so that a lost data folder or a restart of everything at once
         // still makes every word younger than those before.
-        incarnation: (Clock::start().wall().0 / 1000) << 16,
-        labels,
+        incarnation: (clock.wall().0 / 1000) << 16,
+        labels: certified(labels, &kept.network, admitted.as_ref()),
         config: settings.config.clone(),
         seed: random_bytes()?,
     })?;
     run(node, kept, admitted, Places { socket, address, folder, clock }, &settings)
+}
+
+/// The labels with those that the authority gave, which win.
+fn certified(
+    own: Vec<(String, String)>,
+    network: &NetworkInfo,
+    admitted: Option<&Admitted>,
+) -> Vec<(String, String)> {
+    let given = admitted.zip(network.authority.as_ref()).and_then(|(admitted, authority)| {
+        Certificate::read(&admitted.certificate, authority, &network.id).ok()
+    });
+    let given = given.map(|certificate| certificate.labels).unwrap_or_default();
+    let mut labels: BTreeMap<String, String> = own.into_iter().collect();
+    labels.extend(given);
+    labels.into_iter().take(LABELS_MAX).collect()
 }
 
 /// Where a node is.

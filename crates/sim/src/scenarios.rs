@@ -12,13 +12,16 @@ mod flood;
 mod idle;
 mod join;
 mod leave;
+mod long_split;
 mod lossy;
 mod mass_failure;
 mod members;
 mod partition;
 mod publications;
+mod search;
 mod sick_disks;
 mod silence;
+mod sleep;
 
 use crate::report::Report;
 use crate::scenario::{Params, Scenario, ScenarioError, play};
@@ -46,6 +49,10 @@ pub const ALL: &[Scenario] = &[
     broadcast::BROADCAST,
     broadcast::BROADCAST_OPEN,
     silence::SILENCE,
+    search::SEARCH,
+    search::SEARCH_FLOOD,
+    long_split::LONG_SPLIT,
+    sleep::SLEEP,
     files::FILES,
     files::FILES_CLEAN,
     concurrent_writers::CONCURRENT_WRITERS,

@@ -142,7 +142,7 @@ pub enum Input {
         end: TransferEnd,
     },
     /// The failure detector says that this node is gone: what it was sending will not come.
-    PeerGone(potluck_base::PublicKey),
+    PeerGone(PublicKey),
     /// Another node asks what this one has.
     AskedHave {
         /// To be named in the answer.

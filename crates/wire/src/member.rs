@@ -96,6 +96,13 @@ pub enum MemberRequest {
         #[cbor(n(0), with = "cbor_public_key")]
         after: PublicKey,
     },
+    /// These are shut out.
+    #[n(8)]
+    Shut {
+        /// Encoded revocations of the network's authority.
+        #[cbor(n(0), with = "cbor_records")]
+        revocations: Vec<Bytes>,
+    },
 }
 
 /// The answer to a [`MemberRequest`]; [`crate::Response::Taken`] where there is nothing to say.

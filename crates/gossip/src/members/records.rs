@@ -27,6 +27,8 @@ const RECORDS_MAX: usize = 512;
 const CLAIMS_MAX: usize = 64;
 /// Revocations that wait at most.
 const REVOCATIONS_MAX: usize = 256;
+/// Revocations told to a new neighbour, in a call if they are many.
+const TOLD_REVOCATIONS: usize = 1024;
 /// Strangers whose records were asked for lately.
 const GREETED_MAX: usize = 1024;
 /// A stranger is asked again only after this.
@@ -290,10 +292,14 @@ impl Members {
         }
     }
 
-    /// A revocation that is to be told to all.
-    pub fn spread_revocation(&mut self, now: Instant, revocation: Bytes) {
-        self.rumours.add_revocation(revocation);
-        self.rumours.arm(now);
+    /// A new neighbour hears who is shut out: it may have been away when all were told.
+    pub(super) fn tell_revocations(&mut self, to: Contact) {
+        let revocations: Vec<Bytes> =
+            self.revoked.values().map(|(_, bytes)| bytes.clone()).take(TOLD_REVOCATIONS).collect();
+        if !revocations.is_empty() {
+            let request = MemberRequest::Shut { revocations };
+            self.ask(to, request, Errand::Tell, How::tries(3));
+        }
     }
 
     /// Takes a record in; `pass_on` if not everybody has got it. False if it is bad.
@@ -347,7 +353,8 @@ impl Members {
         };
         let subject = record.contact.public_key;
         let expired = self.wall.is_some_and(|now| certificate.expires <= now);
-        let revoked = self.revoked.get(&subject).is_some_and(|at| certificate.issued <= *at);
+        let revoked =
+            self.revoked.get(&subject).is_some_and(|(at, _)| certificate.issued <= *at);
         certificate.subject == subject && !expired && !revoked
     }
 

@@ -19,6 +19,7 @@ fn price(request: &MemberRequest) -> u32 {
         MemberRequest::ProbeFor { .. } | MemberRequest::Prove { .. } => 4,
         MemberRequest::Doubt { claims } => 2 + claims.len() as u32,
         MemberRequest::Tell { records } => 1 + records.len() as u32 / 4,
+        MemberRequest::Shut { revocations } => 1 + revocations.len() as u32 / 8,
         MemberRequest::Load { .. } => 4,
         MemberRequest::Compare { .. } | MemberRequest::Page { .. } => 8,
     }
@@ -89,6 +90,10 @@ impl Members {
                         break;
                     }
                 }
+                Some(Response::Taken)
+            }
+            MemberRequest::Shut { revocations } => {
+                self.outbox.push_back(Output::Revocations(revocations));
                 Some(Response::Taken)
             }
             MemberRequest::Compare { digests } => {

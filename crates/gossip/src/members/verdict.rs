@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use potluck_base::{Contact, Instant, PublicKey, UnixMillis};
 use potluck_wire::{Claim, MemberRequest};
 
@@ -257,9 +258,19 @@ impl Members {
     }
 
     /// The network's authority has shut it out.
-    pub(super) fn on_revoked(&mut self, now: Instant, key: &PublicKey, at: UnixMillis) {
+    pub(super) fn on_revoked(
+        &mut self,
+        now: Instant,
+        key: &PublicKey,
+        at: UnixMillis,
+        bytes: Bytes,
+        spread: bool,
+    ) {
+        if spread {
+            self.rumours.add_revocation(bytes.clone());
+        }
         if self.revoked.len() < REVOKED_MAX {
-            self.revoked.insert(*key, at);
+            self.revoked.insert(*key, (at, bytes));
         }
         self.rumours.forget(key);
         let Some(contact) = self.table.get(key).map(|member| member.peer.contact) else { return };

@@ -4,7 +4,8 @@
 //! large passive view. Where we differ, against hostile joiners: a link exists after a request and
 //! its answer, so both ends have proved their addresses; half of the links are those this node
 //! chose itself and no joiner evicts, nor the two oldest; joiners beyond the limit are let in for
-//! 30 s and only then somebody goes; who was evicted stays away for a minute; a loss has a cause.
+//! 30 s and only then somebody goes (see `mixing`); who was evicted stays away for a minute; a loss
+//! has a cause.
 
 use std::time::Duration;
 
@@ -39,8 +40,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 const OVERFLOW_FOR: Duration = Duration::from_secs(30);
 /// A joiner may evict somebody once in this time.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(10);
-/// Links that were there longest and are never evicted.
-const OLDEST_KEPT: usize = 2;
 /// Contacts given to somebody who is declined or evicted.
 const OTHERS: usize = 4;
 /// Walks sent for a joiner.
@@ -53,16 +52,18 @@ const PER_NETGROUP: usize = 2;
 pub(super) struct Attempt {
     at: Instant,
     contact: Contact,
+    /// The link is one beyond need.
+    mixing: bool,
 }
 
 impl Topic {
     /// Half of the links are this node's own choice.
-    fn outbound_kept(&self) -> usize {
+    pub(super) fn outbound_kept(&self) -> usize {
         self.sizes.active.div_ceil(2)
     }
 
     /// Links that there may be for a short time.
-    fn overflow_max(&self) -> usize {
+    pub(super) fn overflow_max(&self) -> usize {
         self.sizes.active + self.sizes.active.div_ceil(2)
     }
 
@@ -121,25 +122,16 @@ impl Topic {
                 self.promote_at = self.passive.next_candidate(now, free);
                 return;
             };
-            self.attempt(world, contact);
+            self.attempt(world, contact, false);
         }
     }
 
     /// Asks one node for a link.
-    pub(super) fn attempt(&mut self, world: &mut World<'_>, contact: Contact) {
+    pub(super) fn attempt(&mut self, world: &mut World<'_>, contact: Contact, mixing: bool) {
         let urgent = self.healthy() == 0;
         let act = SpreadAct::Neighbour { urgent, age_ms: self.age_ms(world.now) };
-        self.attempts.insert(contact.public_key, Attempt { at: world.now, contact });
+        self.attempts.insert(contact.public_key, Attempt { at: world.now, contact, mixing });
         world.ask(self.id, contact, Purpose::Link, act);
-    }
-
-    /// A link beyond need, so that the overlay stays mixed and its parts find together.
-    pub(super) fn refresh(&mut self, world: &mut World<'_>) {
-        let Topic { active, attempts, .. } = self;
-        let free = |peer: &PublicKey| !active.contains_key(peer) && !attempts.contains_key(peer);
-        if let Some(contact) = self.passive.candidate(world.now, world.rng, free) {
-            self.attempt(world, contact);
-        }
     }
 
     /// Another node wants a link.
@@ -182,7 +174,8 @@ impl Topic {
         if !urgent {
             // Places are kept for links of this node's own choice as long as there is a choice.
             let kept = if self.passive.len() > 0 { self.outbound_kept() } else { 0 };
-            return links < self.sizes.active && self.inbound() < self.sizes.active - kept;
+            let has_room = links < self.sizes.active && self.inbound() < self.sizes.active - kept;
+            return has_room || self.grants(world);
         }
         if links < self.overflow_max() {
             return true;
@@ -191,7 +184,7 @@ impl Topic {
             world.stats.rate_limited += 1;
             return false;
         }
-        let Some(victim) = self.victim() else { return false };
+        let Some(victim) = self.victim(world) else { return false };
         self.evictions_from = world.now + EVICTION_INTERVAL;
         self.unlink(world, &victim, Cause::Replaced, Some(PartCause::Room));
         true
@@ -214,7 +207,7 @@ impl Topic {
         peer: PublicKey,
         answer: SpreadAnswer,
     ) {
-        let Some(Attempt { contact, .. }) = self.attempts.remove(&peer) else { return };
+        let Some(Attempt { contact, mixing, .. }) = self.attempts.remove(&peer) else { return };
         match answer {
             SpreadAnswer::Accepted { age_ms } => {
                 self.declined_in_row = 0;
@@ -225,6 +218,9 @@ impl Topic {
                     && self.netgroup_has_room(world, &contact)
                 {
                     self.link(world, contact, true, age_ms);
+                    if mixing {
+                        self.mixing.made();
+                    }
                 } else {
                     self.part(world, contact, PartCause::Room);
                     self.passive.put_off(&peer, world.now + BACKOFF);
@@ -286,28 +282,6 @@ impl Topic {
 
     // --- dropping links ---
 
-    /// Drops links beyond the limit.
-    pub(super) fn trim(&mut self, world: &mut World<'_>) {
-        while self.active.len() > self.sizes.active {
-            let Some(victim) = self.victim() else { return };
-            self.unlink(world, &victim, Cause::Replaced, Some(PartCause::Room));
-        }
-    }
-
-    /// Who makes room: the youngest that somebody else chose, or if too many were this node's own
-    /// choice, the youngest of those.
-    fn victim(&self) -> Option<PublicKey> {
-        let mut links: Vec<(&PublicKey, &Neighbour)> = self.active.iter().collect();
-        links.sort_by_key(|(_, neighbour)| neighbour.since);
-        let outbound = links.iter().filter(|(_, neighbour)| neighbour.outbound).count();
-        let spare = outbound > self.outbound_kept();
-        let unprotected = links.into_iter().skip(OLDEST_KEPT).rev();
-        let (own, foreign): (Vec<_>, Vec<_>) =
-            unprotected.partition(|(_, neighbour)| neighbour.outbound);
-        let victim = foreign.first().or_else(|| own.first().filter(|_| spare));
-        victim.map(|(peer, _)| **peer)
-    }
-
     /// Drops a link and, if `tell`, says so.
     pub(super) fn unlink(
         &mut self,
@@ -320,6 +294,9 @@ impl Topic {
         let contact = neighbour.contact;
         self.promises.forget(peer);
         world.stats.neighbours_down.count(cause);
+        if matches!(cause, Cause::Crashed | Cause::LocalSuspend) {
+            self.mixing.lost(*peer);
+        }
         if self.system {
             world.out.push_back(TopicsOutput::NeighbourDown(contact, cause));
         }

@@ -151,7 +151,7 @@ impl Topic {
         let next = if hops > 0 { self.random_neighbour(world, Some(from)) } else { None };
         let short = self.active.len() + self.attempts.len() < self.sizes.active;
         if short && !self.attempts.contains_key(&peer) && world.errands.take(world.now, 1) {
-            self.attempt(world, joiner);
+            self.attempt(world, joiner, false);
         } else if let Some(next) = next {
             if hops == HOPS_NOTED {
                 self.learn(world, joiner, Some(*from));

@@ -10,6 +10,7 @@ use super::asks::{Purpose, World};
 use super::config::{ViewSizes, parents};
 use super::events::TopicsOutput;
 use super::history::{History, KEPT_FOR, runs};
+use super::mixing::Mixing;
 use super::neighbour::{Doubt, Neighbour, RoundTrip};
 use super::overlay::Attempt;
 use super::passive::Passive;
@@ -36,8 +37,6 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 const CHECK_INTERVAL_SYSTEM: Duration = Duration::from_secs(30);
 /// Time between two comparisons with a neighbour, as long as there is anything to compare.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
-/// Time between two links made beyond need, which mix the overlay and bridge its parts.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(600);
 /// Pauses between searches for others of the topic: the shortest, the longest without any link,
 /// and the longest.
 const FIND_MIN: Duration = Duration::from_secs(2);
@@ -82,6 +81,7 @@ pub(super) struct Topic {
     pub(super) attempts_from: Instant,
     pub(super) promote_at: Option<Instant>,
     pub(super) trim_at: Option<Instant>,
+    pub(super) mixing: Mixing,
     pub(super) exchange: Option<Exchange>,
     pub(super) seen: Seen,
     pub(super) history: History,
@@ -97,7 +97,6 @@ pub(super) struct Topic {
     probe_at: Instant,
     check_at: Instant,
     summary_at: Instant,
-    refresh_at: Instant,
     announce_at: Option<Instant>,
     find_at: Instant,
     find_pause: Duration,
@@ -130,6 +129,7 @@ impl Topic {
             attempts_from: now,
             promote_at: None,
             trim_at: None,
+            mixing: Mixing::new(world),
             exchange: None,
             seen: Seen::new(world.config.publishers_max),
             history: History::default(),
@@ -142,7 +142,6 @@ impl Topic {
             probe_at: now + world.rng.jitter(PROBE_INTERVAL, 0.2),
             check_at: now + world.rng.jitter(check_interval(system), 0.2),
             summary_at: now + world.rng.jitter(SUMMARY_INTERVAL, 0.2),
-            refresh_at: now + world.rng.jitter(REFRESH_INTERVAL, 0.2),
             announce_at: None,
             find_at: now,
             find_pause: FIND_MIN,
@@ -224,7 +223,7 @@ impl Topic {
             at(self.probe_at, "probe a contact"),
             at(self.check_at, "check a neighbour"),
             at(self.summary_at, "compare with a neighbour"),
-            at(self.refresh_at, "a link beyond need"),
+            at(self.mixing.at, "a link beyond need"),
             at(self.find_at, "find others of a topic"),
             self.announce_at.map(|at| Deadline::new(at, "announce a topic")),
             self.trim_at.map(|at| Deadline::new(at, "drop links beyond the limit")),
@@ -261,9 +260,8 @@ impl Topic {
                 self.summarise_to(world, &peer);
             }
         }
-        if self.refresh_at <= now {
-            self.refresh_at = now + world.rng.jitter(REFRESH_INTERVAL, 0.2);
-            self.refresh(world);
+        if self.mixing.at <= now {
+            self.mix(world);
         }
         if self.trim_at.is_some_and(|at| at <= now) {
             self.trim_at = None;

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use potluck_base::{Contact, Instant, Machine as _, PublicKey, UnixMillis};
 use potluck_link::{Gatekeeper, RequestOptions, RequestToken, RevocationError};
-use potluck_wire::{Enroll, Refusal, Request, Response};
+use potluck_gossip::{TopicsInput, members};
+use potluck_wire::{Enroll, Refusal, Request, Response, Revocation};
 
 use super::{Came, Node, Return, SHORT_ANSWER};
 use crate::command::{CommandError, CommandId, Reply};
@@ -55,13 +56,33 @@ impl Node {
     #[must_use]
     pub fn with_gatekeeper(mut self, gatekeeper: Gatekeeper) -> Self {
         let own = gatekeeper.certificate().cloned();
-        self.gossip.members.require_certificates(*gatekeeper.authority(), own);
+        let authority = *gatekeeper.authority();
+        self.gossip.members.require_certificates(authority, own);
+        let known: Vec<Bytes> = gatekeeper.revocations().cloned().collect();
+        for bytes in known {
+            self.tell_members_of_revocation(Instant::ZERO, &authority, bytes, false);
+        }
         self.link.set_gatekeeper(gatekeeper);
         self
     }
 
+    fn tell_members_of_revocation(
+        &mut self,
+        now: Instant,
+        authority: &PublicKey,
+        bytes: Bytes,
+        spread: bool,
+    ) {
+        if let Ok(revocation) = Revocation::read(&bytes, authority, &self.network) {
+            let Revocation { subject: key, at } = revocation;
+            let input = members::Input::Revoked { key, at, bytes, spread };
+            self.gossip.members.handle(now, input);
+        }
+    }
+
     /// Takes a revocation over, wherever it came from: its subject is out at once, and all that are
-    /// known are to be saved. Gives who is out, or `None` if that was known.
+    /// known are to be saved. With `spread` all members are told. Gives who is out, or `None` if that
+    /// was known.
     ///
     /// # Errors
     /// [`RevocationError`]
@@ -69,10 +90,16 @@ impl Node {
         &mut self,
         now: Instant,
         bytes: &[u8],
+        spread: bool,
     ) -> Result<Option<PublicKey>, RevocationError> {
         let out = self.link.admit_revocation(bytes)?;
         if let Some(public_key) = out {
-            self.dht.handle(now, potluck_dht::Input::Left(public_key));
+            if let Some(authority) = self.link.gatekeeper().map(|gate| *gate.authority()) {
+                let bytes = Bytes::copy_from_slice(bytes);
+                self.tell_members_of_revocation(now, &authority, bytes, spread);
+            }
+            self.gossip.topics.handle(now, TopicsInput::Left(public_key));
+            self.drop_peer(now, public_key);
             self.outbox.push_back(Output::Expelled { public_key });
             let revocations = self.link.revocations().cloned().collect();
             self.outbox.push_back(Output::SaveRevocations { revocations });
@@ -81,7 +108,7 @@ impl Node {
     }
 
     pub(super) fn on_revoke(&mut self, now: Instant, id: CommandId, bytes: &[u8]) {
-        let revoked = self.take_revocation(now, bytes);
+        let revoked = self.take_revocation(now, bytes, true);
         self.reply(id, Reply::Revoked(revoked));
     }
 

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use potluck_base::{Contact, Deadline, Identity, Instant, Machine as _, NetworkId, PublicKey, Rng};
 use potluck_gossip::members::{self, Members, MembersStart, Verdict};
 use potluck_gossip::message::SYSTEM_TOPIC;
 use potluck_gossip::search::{self, Search};
 use potluck_gossip::topics::{
-    PublishId, SpreadAskId, SpreadServeId, Topics, TopicsInput, TopicsOutput,
+    PublishId, SpreadServeId, Topics, TopicsInput, TopicsOutput,
 };
 use potluck_kv::{CommandId, Put, WriteContext};
 use potluck_link::RequestOptions;
@@ -298,7 +297,9 @@ impl Node {
                     MemberRequest::Probe { .. }
                     | MemberRequest::ProbeFor { .. }
                     | MemberRequest::Prove { .. } => WORD_ANSWER,
-                    MemberRequest::Doubt { .. } | MemberRequest::Tell { .. } => TAKEN_ANSWER,
+                    MemberRequest::Doubt { .. }
+                    | MemberRequest::Tell { .. }
+                    | MemberRequest::Shut { .. } => TAKEN_ANSWER,
                     MemberRequest::Compare { .. }
                     | MemberRequest::Load { .. }
                     | MemberRequest::Page { .. } => MESSAGE_BYTES_MAX,
@@ -331,7 +332,7 @@ impl Node {
             Said::Revocations(revocations) => {
                 for bytes in revocations {
                     // Bad ones are counted by the gatekeeper.
-                    let _ = self.take_revocation(now, &bytes);
+                    let _ = self.take_revocation(now, &bytes, false);
                 }
             }
         }
@@ -362,7 +363,7 @@ impl Node {
     }
 
     /// A node is gone: its contact, its part in lookups, what it was asked and what it was sending.
-    fn drop_peer(&mut self, now: Instant, key: PublicKey) {
+    pub(super) fn drop_peer(&mut self, now: Instant, key: PublicKey) {
         self.dht.handle(now, potluck_dht::Input::Left(key));
         self.link.give_up(now, &key);
         self.link.handle_timeout(now);

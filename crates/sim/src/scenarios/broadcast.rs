@@ -51,9 +51,10 @@ fn play(run: &mut Run, mode: ModeChoice, surplus_max: f64) -> World {
     let mut publications = Publications::new("broadcast");
     publications.subscribe(&mut world, &nodes, STABILISATION / 2);
     world.run_for(STABILISATION);
-    let (links, alone) = publications.links(&world, &nodes);
-    run.figure("links of a subscriber", Value::Number(links));
-    run.figure("subscribers without a link", Value::count(alone));
+    run.figure("links of a subscriber", Value::Number(publications.links(&world, &nodes)));
+    let part = publications.largest_part(&world, &nodes);
+    let detail = format!("{part} of {} hang together", nodes.len());
+    run.check(Check::new("the overlay of a topic is one", part == nodes.len(), detail));
 
     let publishers = nodes[..PUBLISHERS].to_vec();
     publish(run, &mut world, &mut publications, &publishers, WARM_UP);

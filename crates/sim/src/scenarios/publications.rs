@@ -1,6 +1,6 @@
 //! Messages published in a run: whom each reached, when, and over how many links.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -156,14 +156,43 @@ impl Publications {
         farthest
     }
 
-    /// Links of this topic that each of `nodes` has, on average, and how many have none.
-    pub(super) fn links(&self, world: &World, nodes: &[NodeIndex]) -> (f64, usize) {
-        let links = |node: &NodeIndex| {
-            let machine = world.node(*node).machine();
-            machine.map_or(0, |machine| machine.topics().neighbours_in(&self.topic).len())
-        };
-        let links: Vec<usize> = nodes.iter().map(links).collect();
-        let mean = links.iter().sum::<usize>() as f64 / links.len().max(1) as f64;
-        (mean, links.iter().filter(|links| **links == 0).count())
+    /// Links of this topic that each of `nodes` has, on average.
+    pub(super) fn links(&self, world: &World, nodes: &[NodeIndex]) -> f64 {
+        let links: usize =
+            nodes.iter().map(|node| neighbours(world, *node, &self.topic).len()).sum();
+        links as f64 / nodes.len().max(1) as f64
     }
+
+    /// How many of `nodes` hang together in the largest part of this topic's overlay.
+    pub(super) fn largest_part(&self, world: &World, nodes: &[NodeIndex]) -> usize {
+        largest_part(world, nodes, &self.topic)
+    }
+}
+
+fn neighbours(world: &World, node: NodeIndex, topic: &TopicName) -> Vec<PublicKey> {
+    let machine = world.node(node).machine();
+    let contacts = machine.map(|machine| machine.topics().neighbours_in(topic));
+    contacts.into_iter().flatten().map(|contact| contact.public_key).collect()
+}
+
+/// How many of `nodes` hang together in the largest part of a topic's overlay.
+pub(super) fn largest_part(world: &World, nodes: &[NodeIndex], topic: &TopicName) -> usize {
+    let links: BTreeMap<PublicKey, Vec<PublicKey>> = nodes
+        .iter()
+        .map(|node| {
+            (world.node(*node).peer.contact.public_key, neighbours(world, *node, topic))
+        })
+        .collect();
+    let mut left: BTreeSet<PublicKey> = links.keys().copied().collect();
+    let mut largest = 0;
+    while let Some(first) = left.pop_first() {
+        let (mut size, mut reached) = (0, vec![first]);
+        while let Some(node) = reached.pop() {
+            size += 1;
+            let next = links.get(&node).into_iter().flatten();
+            reached.extend(next.copied().filter(|peer| left.remove(peer)));
+        }
+        largest = largest.max(size);
+    }
+    largest
 }

@@ -14,7 +14,7 @@ use potluck_wire::{
 };
 
 use crate::batch::Batch;
-use crate::check::Check;
+use crate::check::{Check, bounds};
 use crate::report::Value;
 use crate::scenario::{Run, STABILISATION, Scenario};
 use crate::sim_node::NodeIndex;
@@ -136,10 +136,10 @@ fn check(run: &mut Run, names: [&'static str; 2], searches: &Searches) {
 
 fn play_search(run: &mut Run) -> World {
     let (mut world, nodes) = form(run);
-    let before = messages(&world, &nodes);
+    let before = messages(&mut world);
     let searches = search(run, &mut world, &nodes, 0);
     report(run, "search", &searches);
-    let sent = messages(&world, &nodes) - before;
+    let sent = messages(&mut world) - before;
     let each = sent as f64 / searches.asked as f64;
     run.figure("messages of a search", Value::Number(each));
     check(run, ["rare names are found", "a search ends within 3 s"], &searches);
@@ -147,13 +147,9 @@ fn play_search(run: &mut Run) -> World {
 }
 
 /// Searches, walkers and hits sent by all nodes so far.
-fn messages(world: &World, nodes: &[NodeIndex]) -> u64 {
-    let machines = nodes.iter().filter_map(|node| world.node(*node).machine());
-    let sent = machines.map(|machine| {
-        let stats = machine.search().stats();
-        stats.queries_sent + stats.walks_sent + stats.hits_sent
-    });
-    sent.sum()
+fn messages(world: &mut World) -> u64 {
+    let stats = bounds::stats(world).into_iter().map(|(_, stats)| stats.gossip.search);
+    stats.map(|search| search.queries_sent + search.walks_sent + search.hits_sent).sum()
 }
 
 // --- the flood ---
@@ -183,10 +179,10 @@ fn play_flood(run: &mut Run) -> World {
     let flooder = world.hostile();
     world.hostile_manners(flooder, civil);
     let seconds = run.length().as_secs() as u32;
-    let (sent, took) = (messages(&world, &nodes), traffic(&world, &nodes));
+    let (sent, took) = (messages(&mut world), traffic(&world, &nodes));
     let victims = nodes[nodes.len() - VICTIMS..].to_vec();
     flood(run, &mut world, flooder, &victims, seconds);
-    let spread = messages(&world, &nodes) - sent;
+    let spread = messages(&mut world) - sent;
     let bytes = took.iter().zip(traffic(&world, &nodes)).map(|(before, after)| {
         let since = after.since(before);
         since.all_in() as f64 / f64::from(seconds)

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use potluck_gossip::members::ModeChoice;
+use potluck_gossip::message::TopicName;
 
-use super::publications::Publications;
+use super::publications::{Publications, largest_part};
 use crate::batch::pick;
 use crate::check::Check;
 use crate::report::Value;
@@ -89,7 +90,13 @@ fn play(run: &mut Run) -> World {
 /// The overlays are whole again.
 fn settled(run: &mut Run, world: &mut World, publications: &Publications, of: &[NodeIndex]) {
     world.run_for(STABILISATION);
-    let (links, alone) = publications.links(world, of);
+    let links = publications.links(world, of);
     run.figure("links of a survivor a minute later", Value::Number(links));
-    run.check(Check::new("nobody is left alone", alone == 0, format!("{alone} without a link")));
+    for (name, part) in [
+        ("the topic's overlay is one", publications.largest_part(world, of)),
+        ("the overlay of all nodes is one", largest_part(world, of, &TopicName::system())),
+    ] {
+        let detail = format!("{part} of {} hang together", of.len());
+        run.check(Check::new(name, part as f64 >= SHARE * of.len() as f64, detail));
+    }
 }

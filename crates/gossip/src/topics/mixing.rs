@@ -1,0 +1,161 @@
+//! How an overlay stays mixed: now and then a link goes for another.
+//!
+//! Nodes whose places are all taken decline. A few that took each other's places first would be a
+//! closed circle for ever, and so would the halves of a network that was split; so each node asks
+//! for a link beyond need from time to time, and where it is asked an established link goes for it.
+//!
+//! Where we differ from `HyParView` (Leitão, Pereira, Rodrigues, 2007), where every joiner evicts
+//! a random link: **a joiner costs an established link once in [`MIX_INTERVAL`] at most**; more
+//! of them only displace each other. Links of this node's own choice, up to half, and the two that
+//! are oldest go for no joiner.
+
+use std::time::Duration;
+
+use potluck_base::{Contact, Instant, LruMap, PublicKey};
+use potluck_wire::PartCause;
+
+use super::asks::World;
+use super::neighbour::Neighbour;
+use super::topic::Topic;
+use crate::view::Cause;
+
+/// Time between two links made beyond need, and between two that are granted...
+const MIX_INTERVAL: Duration = Duration::from_secs(300);
+/// ...and while a node is new in a topic, as all may be.
+const MIX_EARLY: Duration = Duration::from_secs(10);
+const EARLY: Duration = Duration::from_secs(120);
+/// Pause between two attempts to link to neighbours that are back.
+const BACK_PAUSE: Duration = Duration::from_secs(2);
+/// Neighbours that fell silent and are asked again when they are back, remembered.
+const LOST_MAX: usize = 32;
+/// Links that were there longest and are never evicted.
+const OLDEST_KEPT: usize = 2;
+
+/// When links are swapped.
+#[derive(Debug, Clone)]
+pub(super) struct Mixing {
+    /// The next link beyond need.
+    pub(super) at: Instant,
+    /// No joiner costs an established link before then.
+    from: Instant,
+    /// A link was granted that costs an established one.
+    granted: bool,
+    /// This node made a link beyond need: any may go for it.
+    own: bool,
+    /// Neighbours that fell silent, and those of them that are back.
+    lost: LruMap<PublicKey, ()>,
+    back: Vec<Contact>,
+}
+
+impl Mixing {
+    pub(super) fn new(world: &mut World<'_>) -> Self {
+        Self {
+            at: world.now + world.rng.jitter(MIX_EARLY, 0.2),
+            from: world.now,
+            granted: false,
+            own: false,
+            lost: LruMap::new(LOST_MAX),
+            back: Vec::new(),
+        }
+    }
+
+    /// A neighbour fell silent.
+    pub(super) fn lost(&mut self, peer: PublicKey) {
+        self.lost.insert(peer, ());
+    }
+
+    /// A link beyond need was made.
+    pub(super) const fn made(&mut self) {
+        self.own = true;
+    }
+}
+
+impl Topic {
+    fn mix_interval(&self, now: Instant) -> Duration {
+        if now.since(self.joined) < EARLY { MIX_EARLY } else { MIX_INTERVAL }
+    }
+
+    /// A node is there, perhaps again. If it was a neighbour, it is asked for a link soon.
+    pub(super) fn on_back(&mut self, world: &mut World<'_>, contact: Contact) {
+        let was_lost = self.mixing.lost.remove(&contact.public_key).is_some();
+        if was_lost && self.mixing.back.len() < LOST_MAX {
+            self.learn(world, contact, None);
+            self.mixing.back.push(contact);
+            let soon = world.now + BACK_PAUSE.mul_f64(world.rng.fraction());
+            self.mixing.at = self.mixing.at.min(soon);
+        }
+    }
+
+    /// Asks for a link beyond need: a neighbour that is back before all others.
+    pub(super) fn mix(&mut self, world: &mut World<'_>) {
+        let back = self.mixing.back.pop();
+        let pause =
+            if self.mixing.back.is_empty() { self.mix_interval(world.now) } else { BACK_PAUSE };
+        self.mixing.at = world.now + world.rng.jitter(pause, 0.2);
+        let Topic { active, attempts, .. } = self;
+        let free = |peer: &PublicKey| !active.contains_key(peer) && !attempts.contains_key(peer);
+        let contact = back
+            .filter(|contact| free(&contact.public_key))
+            .or_else(|| self.passive.candidate(world.now, world.rng, free));
+        if let Some(contact) = contact {
+            self.attempt(world, contact, true);
+        }
+    }
+
+    /// Whether a link is granted that costs an established one.
+    pub(super) fn grants(&mut self, world: &World<'_>) -> bool {
+        let grants = self.active.len() < self.overflow_max() && self.mixing.from <= world.now;
+        if grants {
+            self.mixing.from = world.now + self.mix_interval(world.now);
+            self.mixing.granted = true;
+        }
+        grants
+    }
+
+    /// Drops links beyond the limit.
+    pub(super) fn trim(&mut self, world: &mut World<'_>) {
+        while self.active.len() > self.sizes.active {
+            let Some(victim) = self.victim(world) else { break };
+            self.unlink(world, &victim, Cause::Replaced, Some(PartCause::Room));
+        }
+        self.mixing.granted = false;
+        self.mixing.own = false;
+    }
+
+    /// Who makes room: one by chance of those that are established, if that is due; else the
+    /// youngest that somebody else chose, or if too many were this node's own choice, the youngest
+    /// of those.
+    pub(super) fn victim(&mut self, world: &mut World<'_>) -> Option<PublicKey> {
+        let mut links: Vec<(PublicKey, &Neighbour)> =
+            self.active.iter().map(|(peer, neighbour)| (*peer, neighbour)).collect();
+        links.sort_by_key(|(_, neighbour)| neighbour.since);
+        let chosen = links.iter().filter(|(_, neighbour)| neighbour.outbound).count();
+        let spare = chosen > self.outbound_kept();
+        let newcomers = links.len().saturating_sub(self.sizes.active);
+        let established = OLDEST_KEPT..(links.len() - newcomers).max(OLDEST_KEPT);
+        let may_go = |(_, neighbour): &&(PublicKey, &Neighbour)| !neighbour.outbound;
+        let own = std::mem::take(&mut self.mixing.own);
+        let candidates: Vec<PublicKey> = links
+            .get(established)
+            .unwrap_or_default()
+            .iter()
+            .filter(|link| may_go(link) || (own && spare))
+            .map(|(peer, _)| *peer)
+            .collect();
+        let due = self.mixing.from <= world.now;
+        let granted = std::mem::take(&mut self.mixing.granted);
+        if (own || granted || due) && !candidates.is_empty() {
+            if !own && !granted {
+                self.mixing.from = world.now + self.mix_interval(world.now);
+            }
+            // A grant that this node's own link did not need is kept for its joiner.
+            self.mixing.granted = own && granted;
+            return candidates.get(world.rng.below(candidates.len() as u64) as usize).copied();
+        }
+        let unprotected = links.iter().skip(OLDEST_KEPT).rev();
+        let (own, foreign): (Vec<_>, Vec<_>) =
+            unprotected.partition(|(_, neighbour)| neighbour.outbound);
+        let victim = foreign.first().or_else(|| own.first().filter(|_| spare));
+        victim.map(|(peer, _)| *peer)
+    }
+}
