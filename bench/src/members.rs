@@ -22,6 +22,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 const HEADER_BYTES: f64 = 28.0;
 /// Between the end of one round and the next, so that all calms down.
 const BETWEEN: Duration = Duration::from_secs(5);
+/// Seconds behind the median at which a survivor is looked at.
+const LATE: f64 = 3.0;
 
 /// Processes that watch each other.
 #[derive(Debug, Args)]
@@ -113,11 +115,17 @@ fn ours(options: &Options, program: &Path) -> Result<Figures> {
         std::thread::sleep(BETWEEN + Duration::from_millis(370 * round as u64));
         wrong.count(&events, &dead);
         let victim = nodes.len() - 1;
+        let before = all_metrics(&nodes)?;
         nodes[victim].kill()?;
         let killed = Instant::now();
         dead.push(nodes[victim].id.clone());
         nodes.pop();
         let seen = until_seen(&events, nodes.len(), killed, &dead, &mut wrong)?;
+        if options.counters {
+            explain_late(&nodes, &seen, &before)?;
+        }
+        let mut seen: Vec<f64> = seen.into_values().collect();
+        seen.sort_by(f64::total_cmp);
         let of = |share: f64| seen[(seen.len() as f64 * share) as usize].min(seen[seen.len() - 1]);
         let (first, middle, last) = (seen[0], of(0.5), seen[seen.len() - 1]);
         println!("killed: dead at the first after {first:.2} s, median {middle:.2}, all {last:.2}");
@@ -178,14 +186,14 @@ impl Wrong {
     }
 }
 
-/// Takes events until each of so many nodes holds the last of the dead for dead: seconds, sorted.
+/// Takes events until each of so many nodes holds the last of the dead for dead: seconds of each.
 fn until_seen(
     events: &Receiver<Said>,
     nodes: usize,
     killed: Instant,
     dead: &[String],
     wrong: &mut Wrong,
-) -> Result<Vec<f64>> {
+) -> Result<BTreeMap<usize, f64>> {
     let mut seen = BTreeMap::new();
     while seen.len() < nodes {
         let left = PATIENCE.saturating_sub(killed.elapsed());
@@ -198,9 +206,24 @@ fn until_seen(
             seen.entry(said.by).or_insert(said.at.duration_since(killed).as_secs_f64());
         }
     }
-    let mut seconds: Vec<f64> = seen.into_values().collect();
-    seconds.sort_by(f64::total_cmp);
-    Ok(seconds)
+    Ok(seen)
+}
+
+/// What those have counted since the kill that were much later than most.
+fn explain_late(nodes: &[Process], seen: &BTreeMap<usize, f64>, before: &[Metrics]) -> Result<()> {
+    let late = median(seen.values().copied()) + LATE;
+    for (index, seconds) in seen.iter().filter(|(_, seconds)| **seconds > late) {
+        println!("  node {index} was late, {seconds:.2} s; since the kill it counted");
+        let after = nodes[*index].metrics()?;
+        for (name, value) in &after {
+            let grown = value - before[*index].get(name).copied().unwrap_or(0.0);
+            let interesting = name.starts_with("members_") || name.starts_with("topics_");
+            if interesting && grown != 0.0 {
+                println!("    {name:<32} {grown:>8.0} to {value:.0}");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Takes down what all nodes say from now on.
@@ -227,18 +250,21 @@ pub fn listen(nodes: &[Process], to: &Sender<Said>) -> Result<()> {
     Ok(())
 }
 
+fn all_metrics(nodes: &[Process]) -> Result<Vec<Metrics>> {
+    nodes.iter().map(Process::metrics).collect()
+}
+
 /// Measures doing nothing.
 fn idle(nodes: &[Process], how_long: Duration, counters: bool) -> Result<Figures> {
-    let metrics = || nodes.iter().map(Process::metrics).collect::<Result<Vec<Metrics>>>();
     let cpu = || nodes.iter().map(|node| cpu_seconds_of(node.pid)).sum::<f64>();
-    let before = metrics()?;
+    let before = all_metrics(nodes)?;
     // What the questions cost is over.
     std::thread::sleep(Duration::from_millis(500));
     let (began, traffic, spent) = (Instant::now(), Traffic::so_far(), cpu());
     std::thread::sleep(how_long);
     let (traffic, spent) = (Traffic::so_far().since(traffic), cpu() - spent);
     let per_node_second = began.elapsed().as_secs_f64() * nodes.len() as f64;
-    let after = metrics()?;
+    let after = all_metrics(nodes)?;
     let rates: Vec<Metrics> = before.iter().zip(&after).map(|(one, two)| rates(one, two)).collect();
     let column = |name: &str| {
         rates.iter().map(|rates| rates.get(name).copied().unwrap_or(0.0)).collect::<Vec<_>>()

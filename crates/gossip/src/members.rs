@@ -472,12 +472,11 @@ impl Members {
     fn on_own(&mut self, now: Instant, input: Input) {
         match input {
             Input::Resumed => self.on_disturbed(now),
+            Input::AddressChanged(address) if address == self.me.contact.address => {}
             Input::AddressChanged(address) => {
-                if self.me.contact.address != address {
-                    self.me.contact.address = address;
-                    self.speak_up(now);
-                    self.on_disturbed(now);
-                }
+                self.me.contact.address = address;
+                self.speak_up(now);
+                self.on_disturbed(now);
             }
             Input::Certificate(certificate) => {
                 self.me.certificate = Some(certificate);

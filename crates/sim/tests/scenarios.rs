@@ -145,3 +145,35 @@ fn a_file_arrives_in_bad_company() {
 fn an_idle_node_costs_little() {
     passes("idle", 60, &[1]);
 }
+
+#[test]
+fn everybody_hears_what_a_few_say_and_hardly_a_copy_more() {
+    passes("broadcast", 60, &[1]);
+    passes("broadcast-open", 60, &[1]);
+}
+
+#[test]
+fn when_nine_of_ten_vanish_the_others_go_on_hearing_each_other() {
+    passes("silence", 100, &[1]);
+}
+
+#[test]
+fn a_name_that_one_node_shares_is_found() {
+    passes("search", 120, &[1]);
+}
+
+#[test]
+fn a_flood_of_searches_is_cut_off_and_hurts_nobody() {
+    passes("search-flood", 80, &[1]);
+}
+
+#[test]
+fn halves_that_were_apart_become_one() {
+    passes("long-split", 24, &[1, 2]);
+}
+
+#[test]
+fn who_slept_takes_nobody_for_dead_and_is_back_at_once() {
+    passes("sleep", 40, &[1]);
+    run("sleep", &Params::seed(2).nodes(40)).expect("ten minutes are no worse than one");
+}

@@ -397,7 +397,7 @@ mod cbor_claims {
     }
 
     pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Vec<Claim>, Wrong> {
-        elements(d, CLAIMS_MAX, |d| d.decode())
+        elements(d, CLAIMS_MAX, Decoder::decode)
     }
 }
 
@@ -486,3 +486,6 @@ pub fn is_usable(address: &SocketAddr) -> bool {
     };
     routable && address.port() != 0
 }
+
+#[cfg(test)]
+mod tests;

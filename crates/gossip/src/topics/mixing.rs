@@ -15,6 +15,7 @@ use potluck_base::{Contact, Instant, LruMap, PublicKey};
 use potluck_wire::PartCause;
 
 use super::asks::World;
+use super::config::parents;
 use super::neighbour::Neighbour;
 use super::topic::Topic;
 use crate::view::Cause;
@@ -64,13 +65,25 @@ impl Mixing {
         self.lost.insert(peer, ());
     }
 
-    /// A link beyond need was made.
-    pub(super) const fn made(&mut self) {
-        self.own = true;
-    }
 }
 
 impl Topic {
+    /// This link is one beyond need. The tree works without it; if it leads to another part of the
+    /// overlay, the names on it will tell.
+    pub(super) fn beyond_need(&mut self, world: &World<'_>, peer: &PublicKey, own: bool) {
+        self.mixing.own |= own;
+        let pushed = self.active.iter().filter(|(of, link)| *of != peer && link.is_pushed());
+        let enough = pushed.count() >= parents(world.mode);
+        if let Some(neighbour) = self.active.get_mut(peer).filter(|_| enough) {
+            neighbour.eager = false;
+        }
+    }
+
+    /// Whether the link that was granted last is one beyond need.
+    pub(super) const fn has_granted(&self) -> bool {
+        self.mixing.granted
+    }
+
     fn mix_interval(&self, now: Instant) -> Duration {
         if now.since(self.joined) < EARLY { MIX_EARLY } else { MIX_INTERVAL }
     }
@@ -128,7 +141,7 @@ impl Topic {
     pub(super) fn victim(&mut self, world: &mut World<'_>) -> Option<PublicKey> {
         let mut links: Vec<(PublicKey, &Neighbour)> =
             self.active.iter().map(|(peer, neighbour)| (*peer, neighbour)).collect();
-        links.sort_by_key(|(_, neighbour)| neighbour.since);
+        links.sort_by_key(|(_, neighbour)| neighbour.number);
         let chosen = links.iter().filter(|(_, neighbour)| neighbour.outbound).count();
         let spare = chosen > self.outbound_kept();
         let newcomers = links.len().saturating_sub(self.sizes.active);

@@ -67,7 +67,8 @@ pub(super) struct Neighbour {
     pub(super) contact: Contact,
     /// Whether this node chose it.
     pub(super) outbound: bool,
-    pub(super) since: Instant,
+    /// As the how manieth link it was made.
+    pub(super) number: u64,
     /// Since when it has been in the topic: it wants nothing older.
     pub(super) joined: Instant,
     pub(super) doubt: Option<Doubt>,
@@ -99,7 +100,7 @@ impl Neighbour {
         Self {
             contact,
             outbound,
-            since: world.now,
+            number: world.stats.neighbours_up,
             joined: world.now - Duration::from_millis(age_ms),
             doubt: None,
             doubted_at: Instant::ZERO,

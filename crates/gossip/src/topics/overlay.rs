@@ -162,6 +162,9 @@ impl Topic {
         }
         world.answer(serve, SpreadAnswer::Accepted { age_ms: self.age_ms(world.now) });
         self.link(world, from, false, age_ms);
+        if !urgent && self.has_granted() {
+            self.beyond_need(world, &peer, false);
+        }
         if urgent {
             for _ in 0..WALKS {
                 self.send_walk(world, from);
@@ -219,7 +222,7 @@ impl Topic {
                 {
                     self.link(world, contact, true, age_ms);
                     if mixing {
-                        self.mixing.made();
+                        self.beyond_need(world, &peer, true);
                     }
                 } else {
                     self.part(world, contact, PartCause::Room);

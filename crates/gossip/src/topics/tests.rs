@@ -1,4 +1,5 @@
 mod hostile;
+mod mixing;
 mod net;
 mod script;
 mod spread;

@@ -1,0 +1,202 @@
+use potluck_base::Admission;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Request, Response, decode_request, decode_response, encode_request, encode_response};
+
+fn identity() -> Identity {
+    Identity::from_seed([1; 32])
+}
+
+fn network() -> NetworkId {
+    NetworkId::new("tests", Admission::Lab, None)
+}
+
+fn record() -> MemberRecord {
+    MemberRecord {
+        contact: Contact {
+            public_key: identity().public_key(),
+            address: "1.2.3.4:258".parse().expect("address"),
+        },
+        vitals: Vitals { incarnation: 256, beat: 3 },
+        left: false,
+        client: false,
+        labels: vec![("rack".to_owned(), "7".to_owned()), ("site".to_owned(), String::new())],
+        certificate: Some(Bytes::from_static(b"c")),
+    }
+}
+
+fn vitals() -> impl Strategy<Value = Vitals> {
+    (any::<u64>(), any::<u32>()).prop_map(|(incarnation, beat)| Vitals { incarnation, beat })
+}
+
+fn key() -> impl Strategy<Value = PublicKey> {
+    any::<[u8; 32]>().prop_map(PublicKey::from_bytes)
+}
+
+fn bytes() -> impl Strategy<Value = Vec<Bytes>> {
+    prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from), 0..5)
+}
+
+fn request() -> impl Strategy<Value = MemberRequest> {
+    let claim = (key(), vitals()).prop_map(|(subject, vitals)| Claim { subject, vitals });
+    prop_oneof![
+        (vitals(), prop::option::of(vitals()))
+            .prop_map(|(mine, doubted)| MemberRequest::Probe { mine, doubted }),
+        (key(), any::<[u8; 4]>(), any::<u64>()).prop_map(|(public_key, ip, nonce)| {
+            let subject = Contact { public_key, address: (ip, 7).into() };
+            MemberRequest::ProbeFor { subject, nonce }
+        }),
+        (key(), any::<u64>()).prop_map(|(asker, nonce)| MemberRequest::Prove { asker, nonce }),
+        prop::collection::vec(claim, 0..CLAIMS_MAX)
+            .prop_map(|claims| MemberRequest::Doubt { claims }),
+        bytes().prop_map(|records| MemberRequest::Tell { records }),
+        any::<[u8; 16]>().prop_map(|digests| {
+            MemberRequest::Compare { digests: Bytes::copy_from_slice(&digests) }
+        }),
+        prop::collection::vec(any::<u64>(), 0..9)
+            .prop_map(|members| MemberRequest::Load { members }),
+        key().prop_map(|after| MemberRequest::Page { after }),
+        bytes().prop_map(|revocations| MemberRequest::Shut { revocations }),
+    ]
+}
+
+fn response() -> impl Strategy<Value = MemberResponse> {
+    prop_oneof![
+        vitals().prop_map(|mine| MemberResponse::Alive { mine }),
+        vitals().prop_map(|vitals| {
+            let signature = identity().sign(b"x");
+            MemberResponse::Proof { vitals, signature }
+        }),
+        (prop::collection::vec(any::<(u64, u32)>(), 0..9), any::<u64>())
+            .prop_map(|(entries, buckets)| MemberResponse::Differing { entries, buckets }),
+        (bytes(), any::<bool>())
+            .prop_map(|(records, more)| MemberResponse::Records { records, more }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn requests_round_trip(request in request()) {
+        let message = Request::Member(request);
+        prop_assert_eq!(decode_request(&encode_request(&message)), Ok(message));
+    }
+
+    #[test]
+    fn responses_round_trip(response in response()) {
+        let message = Response::Member(response);
+        prop_assert_eq!(decode_response(&encode_response(&message)), Ok(message));
+    }
+
+    #[test]
+    fn damaged_records_are_refused(at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let mut bytes = record().sign(&identity(), &network()).to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        let held = MemberRecord::read(&bytes).is_ok_and(|read| read.verify(&bytes, &network()).is_ok());
+        prop_assert!(!held, "byte {} bit {}", at, bit);
+    }
+
+    #[test]
+    fn hostile_records_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = MemberRecord::read(&bytes);
+        let _ = Announcement::from_bytes(&bytes);
+    }
+}
+
+#[test]
+fn a_record_holds_in_its_own_network_only() {
+    let bytes = record().sign(&identity(), &network());
+    let read = MemberRecord::read(&bytes).unwrap();
+    assert_eq!(read, record());
+    assert_eq!(read.verify(&bytes, &network()), Ok(()));
+    let other = NetworkId::new("others", Admission::Lab, None);
+    assert_eq!(read.verify(&bytes, &other), Err(RecordError::Signature));
+    let stranger = Identity::from_seed([2; 32]);
+    let forged = record().sign(&stranger, &network());
+    assert_eq!(read.verify(&forged, &network()), Err(RecordError::Signature));
+}
+
+#[test]
+fn labels_are_few_short_plain_and_in_order() {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert!(labels_are_good(&[pair("a", "1"), pair("b", "")]));
+    for bad in [
+        vec![pair("", "1")],
+        vec![pair("b", "1"), pair("a", "1")],
+        vec![pair("a", "1"), pair("a", "2")],
+        vec![pair("a", "1\n")],
+        vec![pair("a", &"x".repeat(LABEL_BYTES_MAX))],
+        (0..=LABELS_MAX).map(|number| pair(&format!("{number:02}"), "")).collect(),
+    ] {
+        assert!(!labels_are_good(&bad), "{bad:?}");
+        let bytes = MemberRecord { labels: bad, ..record() }.sign(&identity(), &network());
+        assert_eq!(MemberRecord::read(&bytes), Err(RecordError::Malformed));
+    }
+}
+
+#[test]
+fn vitals_are_ordered_by_incarnation_and_then_by_beat() {
+    let word = |incarnation, beat| Vitals { incarnation, beat };
+    assert!(word(1, 9) < word(2, 0));
+    assert!(word(2, 0) < word(2, 1));
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Frozen bytes: a change here is a new version of the protocol (docs/protocol.md).
+#[test]
+fn the_bytes_of_members_are_frozen() {
+    let public_key = PublicKey::from_bytes([0x11; 32]);
+    let subject = Contact { public_key, address: "1.2.3.4:258".parse().expect("address") };
+    let vitals = Vitals { incarnation: 256, beat: 3 };
+    let k = format!("5820{}", "11".repeat(32));
+    let (c, v) = (format!("82 {k} 46010203040102"), "82 190100 03".to_owned());
+    let records = || vec![Bytes::from_static(b"m")];
+    let requests = [
+        (MemberRequest::Probe { mine: vitals, doubted: None }, format!("8200 81 {v}")),
+        (
+            MemberRequest::Probe { mine: vitals, doubted: Some(vitals) },
+            format!("8200 82 {v} {v}"),
+        ),
+        (MemberRequest::ProbeFor { subject, nonce: 5 }, format!("8201 82 {c} 05")),
+        (MemberRequest::Prove { asker: public_key, nonce: 5 }, format!("8202 82 {k} 05")),
+        (
+            MemberRequest::Doubt { claims: vec![Claim { subject: public_key, vitals }] },
+            format!("8203 81 81 82 {k} {v}"),
+        ),
+        (MemberRequest::Tell { records: records() }, "8204 81 81 416d".to_owned()),
+        (MemberRequest::Compare { digests: Bytes::from_static(b"m") }, "8205 81 416d".to_owned()),
+        (MemberRequest::Load { members: vec![256] }, "8206 81 81 190100".to_owned()),
+        (MemberRequest::Page { after: public_key }, format!("8207 81 {k}")),
+        (MemberRequest::Shut { revocations: records() }, "8208 81 81 416d".to_owned()),
+    ];
+    for (request, expected) in requests {
+        let request = Request::Member(request);
+        let expected = format!("01 8207 81 {expected}").replace(' ', "");
+        assert_eq!(hex(&encode_request(&request)), expected, "{request:?}");
+    }
+    let signature = Signature::from_bytes([0x22; 64]);
+    let s = format!("5840{}", "22".repeat(64));
+    let responses = [
+        (MemberResponse::Alive { mine: vitals }, format!("8200 81 {v}")),
+        (MemberResponse::Proof { vitals, signature }, format!("8201 82 {v} {s}")),
+        (
+            MemberResponse::Differing { entries: vec![(256, 3)], buckets: 7 },
+            "8202 82 81 82 190100 03 07".to_owned(),
+        ),
+        (
+            MemberResponse::Records { records: records(), more: true },
+            "8203 82 81 416d f5".to_owned(),
+        ),
+    ];
+    for (response, expected) in responses {
+        let response = Response::Member(response);
+        let expected = format!("01 8208 81 {expected}").replace(' ', "");
+        assert_eq!(hex(&encode_response(&response)), expected, "{response:?}");
+    }
+    let announcement = Announcement { records: records(), ..Announcement::default() };
+    assert_eq!(hex(&announcement.to_bytes()), "018381416d8080");
+}
