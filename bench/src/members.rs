@@ -22,6 +22,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 const HEADER_BYTES: f64 = 28.0;
 /// Between the end of one round and the next, so that all calms down.
 const BETWEEN: Duration = Duration::from_secs(5);
+/// Between two sweeps over the lists of all: the figures are this exact.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Seconds behind the median at which a survivor is looked at.
 const LATE: f64 = 3.0;
 
@@ -120,7 +122,11 @@ fn ours(options: &Options, program: &Path) -> Result<Figures> {
         let killed = Instant::now();
         dead.push(nodes[victim].id.clone());
         nodes.pop();
-        let seen = until_seen(&events, nodes.len(), killed, &dead, &mut wrong)?;
+        let seen = until_seen(&nodes, killed, &dead)?;
+        let (lag, by) = lag_of_events(&events, killed, &seen, &dead, &mut wrong)?;
+        if lag > 0.5 {
+            println!("node {by} told of it {lag:.2} s later than its list");
+        }
         if options.counters {
             explain_late(&nodes, &seen, &before)?;
         }
@@ -186,27 +192,49 @@ impl Wrong {
     }
 }
 
-/// Takes events until each of so many nodes holds the last of the dead for dead: seconds of each.
-fn until_seen(
+/// Asks until each node holds the last of the dead for dead: seconds of each.
+fn until_seen(nodes: &[Process], killed: Instant, dead: &[String]) -> Result<BTreeMap<usize, f64>> {
+    let mut seen = BTreeMap::new();
+    let last = dead.last().ok_or("nobody was killed")?;
+    while seen.len() < nodes.len() {
+        if killed.elapsed() > PATIENCE {
+            return Err(format!("only {} of {} saw the death", seen.len(), nodes.len()).into());
+        }
+        for (by, node) in
+            nodes.iter().enumerate().filter(|(by, _)| !seen.contains_key(by)).collect::<Vec<_>>()
+        {
+            if node.members()?.get(last).is_some_and(|state| state == "dead") {
+                seen.insert(by, killed.elapsed().as_secs_f64());
+            }
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(seen)
+}
+
+/// How much later than that they told of it, at most, and which one did.
+fn lag_of_events(
     events: &Receiver<Said>,
-    nodes: usize,
     killed: Instant,
+    seen: &BTreeMap<usize, f64>,
     dead: &[String],
     wrong: &mut Wrong,
-) -> Result<BTreeMap<usize, f64>> {
-    let mut seen = BTreeMap::new();
-    while seen.len() < nodes {
+) -> Result<(f64, usize)> {
+    let (mut told, mut worst) = (0, (0.0, 0));
+    while told < seen.len() {
         let left = PATIENCE.saturating_sub(killed.elapsed());
         let said = events
             .recv_timeout(left)
-            .map_err(|_| format!("only {} of {nodes} saw the death", seen.len()))?;
+            .map_err(|_| format!("only {told} of {} told of the death", seen.len()))?;
         wrong.note(&said, dead);
         let it = said.kind == "member" && dead.last() == Some(&said.about);
-        if it && matches!(said.change.as_str(), "died" | "left") && said.by < nodes {
-            seen.entry(said.by).or_insert(said.at.duration_since(killed).as_secs_f64());
+        if let Some(seconds) = seen.get(&said.by).filter(|_| it && said.change == "died") {
+            told += 1;
+            let lag = said.at.duration_since(killed).as_secs_f64() - seconds;
+            worst = if lag > worst.0 { (lag, said.by) } else { worst };
         }
     }
-    Ok(seen)
+    Ok(worst)
 }
 
 /// What those have counted since the kill that were much later than most.

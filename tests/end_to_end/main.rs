@@ -11,6 +11,7 @@ mod files_lasting;
 mod gossip;
 mod http;
 mod members;
+mod networks;
 mod process;
 mod records;
 mod topics;

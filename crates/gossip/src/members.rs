@@ -26,6 +26,7 @@ mod detect;
 mod heal;
 mod health;
 mod isolation;
+mod rates;
 mod records;
 mod serve;
 mod stats;
@@ -38,8 +39,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{
-    Contact, Deadline, Identity, Instant, LruMap, Machine, NetworkId, PublicKey, Rng, TokenBucket,
-    UnixMillis,
+    Contact, Deadline, Identity, Instant, Machine, NetworkId, PublicKey, Rng, UnixMillis,
 };
 use potluck_wire::{MemberRecord, MemberRequest, Response, Vitals};
 
@@ -217,8 +217,6 @@ const TYPICAL: Duration = Duration::from_millis(100);
 const ASKS_MAX: usize = 256;
 /// Revocations remembered: as many as the link's gatekeeper keeps.
 const REVOKED_MAX: usize = 4096;
-/// Peers whose rates are remembered.
-const RATES_MAX: usize = 4096;
 
 /// What a question is for.
 #[derive(Debug, Clone, PartialEq)]
@@ -261,7 +259,7 @@ pub struct Members {
     comparing: compare::Comparing,
     neighbours: BTreeSet<PublicKey>,
     siblings: BTreeSet<PublicKey>,
-    rates: LruMap<PublicKey, TokenBucket>,
+    rates: rates::Rates,
     asks: BTreeMap<AskId, Errand>,
     next_ask: u64,
     heal_at: Instant,
@@ -311,7 +309,7 @@ impl Members {
             isolation: Isolation::default(),
             neighbours: BTreeSet::new(),
             siblings: BTreeSet::new(),
-            rates: LruMap::new(RATES_MAX),
+            rates: rates::Rates::default(),
             asks: BTreeMap::new(),
             next_ask: 0,
             wall: None,

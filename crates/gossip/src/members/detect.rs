@@ -37,6 +37,8 @@ pub(super) const HURRY_PAUSE: Duration = Duration::from_secs(5);
 pub(super) const HURRY_SPREAD: Duration = Duration::from_millis(1);
 /// Longest spread.
 pub(super) const HURRY_SPREAD_MAX: Duration = Duration::from_secs(10);
+/// A member that is not watched any more is shown for so long after it was last heard.
+const UNWATCHED_KEEP: Duration = Duration::from_secs(300);
 /// Later than this for a timer of its own, this node was starved.
 const LAG: Duration = Duration::from_millis(100);
 /// Later than this it slept, or was stopped: what it did not hear meanwhile means nothing.
@@ -71,7 +73,7 @@ struct Probing {
 #[derive(Debug, Clone)]
 pub(super) struct Detector {
     tick_at: Instant,
-    /// When the tick was due that this node waits for: how late it is.
+    /// Whom to probe in turn, shuffled, and who is next.
     round: Vec<PublicKey>,
     cursor: usize,
     probing: BTreeMap<PublicKey, Probing>,
@@ -192,6 +194,25 @@ impl Members {
             .map(|member| member.peer.contact.public_key)
             .filter(watches)
             .collect()
+    }
+
+    /// Drops whom this node has ceased to watch: it would show them as alive for ever. A fleet
+    /// watches everybody.
+    pub(super) fn forget_unwatched(&mut self, now: Instant) {
+        if self.mode == Mode::Fleet {
+            return;
+        }
+        let stale: Vec<PublicKey> = self
+            .table
+            .iter()
+            .filter(|member| member.is_here() && now.since(member.heard) > UNWATCHED_KEEP)
+            .map(|member| member.peer.contact.public_key)
+            .filter(|key| !self.neighbours.contains(key) && !self.siblings.contains(key))
+            .collect();
+        for key in stale {
+            self.detector.forget(&key);
+            self.table.remove(&key);
+        }
     }
 
     /// Somebody to be watched, perhaps unknown so far.

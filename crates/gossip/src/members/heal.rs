@@ -28,6 +28,7 @@ impl Members {
         let pause = if few { FEW_INTERVAL } else { self.config.heal_interval };
         self.heal_at = now + self.rng.jitter(pause, 0.3);
         self.table.forget_old(now, self.config.gone_keep);
+        self.forget_unwatched(now);
         let chance = if few { 1.0 } else { (dead as f64 / alive.max(1) as f64).min(1.0) };
         if dead == 0 || !self.rng.chance(chance.max(0.05)) {
             return;

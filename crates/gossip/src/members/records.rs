@@ -12,6 +12,7 @@ use potluck_base::{Contact, Deadline, Instant, LruMap, PublicKey, TokenBucket};
 use potluck_wire::member::is_usable;
 use potluck_wire::{Announcement, Certificate, Claim, MemberRecord, MemberRequest, Vitals};
 
+use super::rates::BAD_RECORD;
 use super::table::{Member, State, short_id};
 use super::{Errand, How, Members, ModeChoice, Output};
 use crate::view::{Change, MemberEvent, MemberView, Mode};
@@ -279,7 +280,14 @@ impl Members {
             return;
         };
         for record in announcement.records {
-            self.take_record(now, &record, false);
+            // Checking costs time: whoever publishes bad ones is soon not read any more.
+            if !self.rates.affords(now, &from, BAD_RECORD) {
+                self.stats.over_rate += 1;
+                break;
+            }
+            if !self.take_record(now, &record, false) {
+                self.rates.charge(now, &from, BAD_RECORD);
+            }
             if let Ok(read) = MemberRecord::read(&record) {
                 self.rumours.told(&read.contact.public_key);
             }

@@ -1,17 +1,11 @@
 //! Answering others. Each kind of question has a price, and each peer an income: who asks too much is
 //! told to come later, before anything is signed, checked or looked up.
 
-use potluck_base::{Contact, Instant, PublicKey, TokenBucket};
+use potluck_base::{Contact, Instant, PublicKey};
 use potluck_wire::{Claim, MemberRequest, MemberResponse, Proof, Refusal, Response};
 
+use super::rates::BAD_RECORD;
 use super::{Errand, How, Members, Output, ServeId};
-
-/// Income of a peer: a probe costs 1. A healthy peer sends about one probe a second.
-const INCOME: u32 = 20;
-/// Savings of a peer: what a newcomer that pages through a list spends at once.
-const SAVINGS: u32 = 200;
-/// The price of a record that is bad: whoever sends such is soon not heard any more.
-const BAD_RECORD: u32 = 20;
 
 fn price(request: &MemberRequest) -> u32 {
     match request {
@@ -36,7 +30,7 @@ impl Members {
         budget: usize,
     ) {
         self.stats.asked += 1;
-        if !self.charge(now, &from.public_key, price(&request)) {
+        if !self.rates.charge(now, &from.public_key, price(&request)) {
             self.stats.over_rate += 1;
             let response = Response::Refused { reason: Refusal::Busy };
             return self.outbox.push_back(Output::Answer { serve, response });
@@ -44,16 +38,6 @@ impl Members {
         if let Some(response) = self.answer_to(now, serve, from, request, budget) {
             self.outbox.push_back(Output::Answer { serve, response });
         }
-    }
-
-    fn charge(&mut self, now: Instant, peer: &PublicKey, tokens: u32) -> bool {
-        if let Some(bucket) = self.rates.get_mut(peer) {
-            return bucket.take(now, tokens);
-        }
-        let mut bucket = TokenBucket::new(INCOME, SAVINGS);
-        let paid = bucket.take(now, tokens);
-        self.rates.insert(*peer, bucket);
-        paid
     }
 
     /// The answer; `None` if it comes later.
@@ -86,7 +70,7 @@ impl Members {
             MemberRequest::Tell { records } => {
                 for record in &records {
                     let good = self.take_record(now, record, true);
-                    if !good && !self.charge(now, &from.public_key, BAD_RECORD) {
+                    if !good && !self.rates.charge(now, &from.public_key, BAD_RECORD) {
                         break;
                     }
                 }

@@ -168,12 +168,12 @@ fn a_mass_death_is_believed_all_the_same() {
 
 #[test]
 fn a_split_of_days_heals_within_two_minutes() {
-    let mut town = Town::of(24);
-    town.split = Some(12);
+    let mut town = Town::of(14);
+    town.split = Some(7);
     town.run(48 * 3600 * SECOND);
-    assert_eq!(town.who_think(3, MemberState::Dead), 12);
+    assert_eq!(town.who_think(3, MemberState::Dead), 7);
     town.split = None;
-    let whole = |town: &Town| (0..24).all(|index| town.who_think(index, MemberState::Alive) == 23);
+    let whole = |town: &Town| (0..14).all(|index| town.who_think(index, MemberState::Alive) == 13);
     let took = town.run_until(600 * SECOND, whole).expect("it heals");
     assert!(took <= 120 * SECOND, "{took:?}");
 }
@@ -247,6 +247,63 @@ fn a_greedy_peer_is_told_to_come_later_and_nothing_grows() {
     let stats = town.seats[0].members.stats();
     assert!(stats.over_rate > 99_900, "{stats:?}");
     assert_eq!(stats.asks, town.seats[0].members.asks.len());
+}
+
+#[test]
+fn whoever_doubts_everybody_all_the_time_is_not_heard_any_more() {
+    let mut town = Town::of(12);
+    let from = town.key(3);
+    let before = town.seats[0].members.stats();
+    for round in 0..2000 {
+        let subject = town.key(4 + round % 8);
+        let vitals = town.seats[4 + round % 8].members.me.vitals;
+        let claims = vec![Claim { subject, vitals }];
+        let payload = Announcement { claims, ..Announcement::default() }.to_bytes();
+        town.feed(0, Input::Announced { from, payload });
+    }
+    let after = town.seats[0].members.stats();
+    assert_eq!(after.doubts - before.doubts, 64);
+    assert!(after.over_rate >= 1900, "{after:?}");
+}
+
+#[test]
+fn whoever_publishes_bad_records_is_not_read_any_more() {
+    let mut town = Town::of(5);
+    let from = town.key(3);
+    let mut bad = town.seats[4].members.my_record.to_vec();
+    let last = bad.len() - 1;
+    bad[last] ^= 1;
+    // A younger word than the one that is known, so that the signature has to be looked at.
+    let mut younger = town.seats[4].members.me.clone();
+    younger.vitals.beat += 1;
+    let forged = younger.sign(&Identity::from_seed([9; 32]), &town.seats[4].members.network);
+    for _ in 0..100 {
+        let records = vec![forged.clone(), bad.clone().into()];
+        let payload = Announcement { records, ..Announcement::default() }.to_bytes();
+        town.feed(0, Input::Announced { from, payload });
+    }
+    let stats = town.seats[0].members.stats();
+    assert!((1..=11).contains(&stats.records_bad), "{stats:?}");
+    assert_eq!(town.state(4, 0), Some(MemberState::Alive));
+}
+
+#[test]
+fn an_open_node_forgets_whom_it_does_not_watch_any_more() {
+    let config = MembersConfig { mode: ModeChoice::Open, ..MembersConfig::default() };
+    let mut town = Town::new(config);
+    for _ in 0..6 {
+        town.add();
+    }
+    let contacts: Vec<_> = (1..6).map(|index| town.seats[index].contact).collect();
+    town.feed(0, Input::Neighbours(contacts[..2].to_vec()));
+    town.feed(0, Input::Siblings(contacts[2..].to_vec()));
+    town.run(10 * SECOND);
+    assert_eq!(town.seats[0].members.stats().alive, 5);
+    town.feed(0, Input::Siblings(Vec::new()));
+    town.cuts = (3..6).flat_map(|other| [(0, other), (other, 0)]).collect();
+    town.run(400 * SECOND);
+    let stats = town.seats[0].members.stats();
+    assert_eq!((stats.alive, stats.dead), (2, 0));
 }
 
 #[test]

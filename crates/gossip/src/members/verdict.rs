@@ -165,6 +165,10 @@ impl Members {
 
     /// Somebody says that it could not reach a member.
     pub(super) fn on_doubt(&mut self, now: Instant, from: PublicKey, claim: Claim) {
+        if !self.rates.doubts(now, &from) {
+            self.stats.over_rate += 1;
+            return;
+        }
         if claim.subject == self.me.contact.public_key {
             return self.on_doubted_myself(now, claim);
         }

@@ -280,6 +280,23 @@ fn sources_may_die_as_long_as_one_is_left() {
 }
 
 #[test]
+fn what_a_dead_source_was_sending_is_asked_of_others_at_once() {
+    let mut net = Net::new(64 << 20);
+    net.peer(1, 5.0 * MIB);
+    net.peer(2, 5.0 * MIB);
+    net.begin();
+    net.run(ms(1000));
+    let dead_from = Some(net.now);
+    net.peers.get_mut(&1).unwrap().dead_from = dead_from;
+    let streams = |net: &Net| net.pipes.values().filter(|pipe| pipe.from == 1).count();
+    assert!(streams(&net) > 0);
+    net.input(Input::PeerGone(contact(1).public_key));
+    assert_eq!(streams(&net), 0, "nobody waits for them to stall");
+    net.run(ms(60_000));
+    assert!(net.have.is_full());
+}
+
+#[test]
 fn without_any_source_a_fetch_fails_in_its_time() {
     let mut net = Net::new(64 << 20);
     net.begin();

@@ -54,7 +54,7 @@ pub(super) struct Seat {
     pub(super) published: Vec<(Instant, MessageId)>,
     pub(super) refused: usize,
     pub(super) downs: Vec<Cause>,
-    contact: Contact,
+    pub(super) contact: Contact,
     wake: Option<Instant>,
 }
 
@@ -65,6 +65,8 @@ pub(super) struct Net {
     pub(super) loss: f64,
     /// Nodes that reach nobody and nobody reaches.
     pub(super) cut: BTreeSet<PublicKey>,
+    /// Whether nobody finds others of a topic.
+    pub(super) blind: bool,
     rng: Rng,
     events: BTreeMap<(Instant, u64), Event>,
     wakes: BTreeSet<(Instant, PublicKey)>,
@@ -107,6 +109,7 @@ impl Net {
             keys,
             loss: 0.0,
             cut: BTreeSet::new(),
+            blind: false,
             rng,
             events: BTreeMap::new(),
             wakes: BTreeSet::new(),
@@ -209,7 +212,7 @@ impl Net {
                     self.directory.get(&topic).cloned().unwrap_or_default()
                 };
                 self.rng.shuffle(&mut contacts);
-                contacts.truncate(8);
+                contacts.truncate(if self.blind { 0 } else { 8 });
                 let input = if system {
                     TopicsInput::Candidates(contacts)
                 } else {
