@@ -116,7 +116,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// The default world of this run's seed. In large ones signatures of messages and of members'
-    /// records are not checked: they would take nine tenths of the time.
+    /// records are not checked, for one processor does all of it.
     pub(crate) fn config(&self) -> WorldConfig {
         let mut config = WorldConfig::new(self.seed);
         config.node.members.verify = self.nodes <= VERIFY_MAX;

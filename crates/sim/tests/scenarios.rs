@@ -177,3 +177,29 @@ fn who_slept_takes_nobody_for_dead_and_is_back_at_once() {
     passes("sleep", 40, &[1]);
     run("sleep", &Params::seed(2).nodes(40)).expect("ten minutes are no worse than one");
 }
+
+#[test]
+fn a_crash_is_known_to_whoever_watched() {
+    passes("detect", 40, &[1, 2]);
+}
+
+#[test]
+fn lossy_lines_bury_nobody() {
+    passes("members-lossy", 24, &[1]);
+}
+
+#[test]
+fn a_starved_node_takes_nobody_along() {
+    passes("members-starved", 24, &[1, 2]);
+}
+
+#[test]
+fn broken_lines_leave_the_others_calm() {
+    // Over five minutes: a first return is believed at once, later ones ever more slowly.
+    run("members-bad-lines", &Params::seed(1).nodes(24).minutes(5)).expect("the others are calm");
+}
+
+#[test]
+fn lies_bury_nobody_and_nothing_grows() {
+    passes("members-forged", 12, &[1]);
+}

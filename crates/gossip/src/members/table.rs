@@ -75,12 +75,12 @@ impl Member {
     }
 
     /// Until when a member that died is not believed to be back: at once after its first death, then
-    /// one minute, doubled each time, ten at most.
+    /// two minutes, doubled each time, ten at most.
     pub(crate) fn held_until(&self) -> Instant {
         match self.flaps {
             0 | 1 => self.since,
             flaps => {
-                let minutes = 1u64 << u32::from(flaps - 2).min(4);
+                let minutes = 2u64 << u32::from(flaps - 2).min(4);
                 self.since + Duration::from_secs(60 * minutes.min(10))
             }
         }

@@ -64,7 +64,6 @@ impl Mixing {
     pub(super) fn lost(&mut self, peer: PublicKey) {
         self.lost.insert(peer, ());
     }
-
 }
 
 impl Topic {

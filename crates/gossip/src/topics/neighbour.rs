@@ -11,8 +11,9 @@ use super::outbox::Outbox;
 const ERRANDS: (u32, u32) = (4, 40);
 /// Messages it may ask for.
 const REPAIRS: (u32, u32) = (4_000, 8_000);
-/// Of the last eight messages so many must have been here sooner for a link to come on the tree.
-const LATE_ENOUGH: u32 = 3;
+/// Of the last eight messages so many must have been here sooner for a link to come on the tree: more
+/// than half, for several publishers share it and no tree is the fastest for all of them.
+const LATE_ENOUGH: u32 = 5;
 /// A neighbour that takes nothing for so long is not waited for.
 const STALLED_AFTER: Duration = Duration::from_secs(2);
 /// A neighbour that says it is busy slows this node's publishers for this time...

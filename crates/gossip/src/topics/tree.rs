@@ -37,7 +37,7 @@ const NAMES_LOOKED_AT: usize = 8_192;
 /// A name must have been here so much sooner than the message to count as such.
 const SOONER_MIN: Duration = Duration::from_millis(50);
 /// The tree is changed for speed at most once in this time.
-const SWITCH_INTERVAL: Duration = Duration::from_secs(1);
+const SWITCH_INTERVAL: Duration = Duration::from_secs(5);
 /// The tree works if it brought something in this time.
 const TREE_WORKS: Duration = Duration::from_millis(250);
 /// How often it is changed nevertheless. A guess.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use potluck_gossip::members::ModeChoice;
+use potluck_gossip::topics::TopicsStats;
 
 use super::publications::Publications;
 use crate::batch::pick;
@@ -71,7 +72,12 @@ fn play(run: &mut Run, mode: ModeChoice, surplus_max: f64) -> World {
     let missing = publications.missing(&world, 0..publications.len(), &nodes);
     run.check(Check::none_of("everybody gets every message", nodes.len(), &missing));
 
-    let (came, surplus) = (after.0 - before.0, after.1 - before.1);
+    let since = |of: fn(&TopicsStats) -> u64| of(&after) - of(&before);
+    let (came, surplus) = (since(|s| s.payloads_received), since(|s| s.duplicates));
+    run.figure("links put on the tree for speed", Value::Count(since(|s| s.switched)));
+    run.figure("links taken off the tree", Value::Count(since(|s| s.prunes)));
+    run.figure("requests for messages and for the tree", Value::Count(since(|s| s.grafts)));
+    run.figure("messages that had to be asked for", Value::Count(since(|s| s.repaired)));
     let rate = surplus as f64 / (came - surplus).max(1) as f64;
     run.figure("surplus copies per delivered message", Value::Number(rate));
     let detail = format!("{rate:.3} of at most {surplus_max}");
@@ -101,11 +107,19 @@ fn publish(
     }
 }
 
-/// Copies of messages that came to all nodes so far, and those of them that were not new.
-fn copies(world: &World, nodes: &[NodeIndex]) -> (u64, u64) {
+/// What all nodes counted of copies, and of changes to the tree.
+fn copies(world: &World, nodes: &[NodeIndex]) -> TopicsStats {
     let machines = nodes.iter().filter_map(|node| world.node(*node).machine());
-    machines.fold((0, 0), |(came, surplus), machine| {
+    machines.fold(TopicsStats::default(), |sum, machine| {
         let stats = machine.topics().stats();
-        (came + stats.payloads_received, surplus + stats.duplicates)
+        TopicsStats {
+            payloads_received: sum.payloads_received + stats.payloads_received,
+            duplicates: sum.duplicates + stats.duplicates,
+            switched: sum.switched + stats.switched,
+            prunes: sum.prunes + stats.prunes,
+            grafts: sum.grafts + stats.grafts,
+            repaired: sum.repaired + stats.repaired,
+            ..sum
+        }
     })
 }

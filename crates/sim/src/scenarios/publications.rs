@@ -72,8 +72,7 @@ impl Publications {
     pub(super) fn publish(&mut self, world: &mut World, node: NodeIndex) {
         let mut payload = vec![0; PAYLOAD_BYTES];
         payload[..8].copy_from_slice(&(self.all.len() as u64).to_le_bytes());
-        let command =
-            Command::Publish { topic: self.topic.clone(), payload: Bytes::from(payload) };
+        let command = Command::Publish { topic: self.topic.clone(), payload: Bytes::from(payload) };
         let at = world.now();
         let command = world.command(node, command);
         self.all.push(Publication { by: node, at, command, message: None });
@@ -123,7 +122,12 @@ impl Publications {
 
     /// How many links the messages of this range took to their farthest receiver, one number each.
     /// Followed back from each node to whom its first copy came from.
-    pub(super) fn last_hops(&self, world: &World, of: Range<usize>, nodes: &[NodeIndex]) -> Vec<u32> {
+    pub(super) fn last_hops(
+        &self,
+        world: &World,
+        of: Range<usize>,
+        nodes: &[NodeIndex],
+    ) -> Vec<u32> {
         let by_key: BTreeMap<PublicKey, NodeIndex> =
             nodes.iter().map(|node| (world.node(*node).peer.contact.public_key, *node)).collect();
         let mut farthest = Vec::new();
@@ -179,9 +183,7 @@ fn neighbours(world: &World, node: NodeIndex, topic: &TopicName) -> Vec<PublicKe
 pub(super) fn largest_part(world: &World, nodes: &[NodeIndex], topic: &TopicName) -> usize {
     let links: BTreeMap<PublicKey, Vec<PublicKey>> = nodes
         .iter()
-        .map(|node| {
-            (world.node(*node).peer.contact.public_key, neighbours(world, *node, topic))
-        })
+        .map(|node| (world.node(*node).peer.contact.public_key, neighbours(world, *node, topic)))
         .collect();
     let mut left: BTreeSet<PublicKey> = links.keys().copied().collect();
     let mut largest = 0;

@@ -63,9 +63,10 @@ fn a_lost_neighbour_that_is_back_is_asked_for_a_link() {
     desk.asks();
     desk.input(TopicsInput::Candidates(vec![contact(1), contact(50)]));
     desk.pass(seconds(3));
-    let links = desk.asks().into_iter().filter(|(.., spread)| {
-        matches!(spread.act, SpreadAct::Neighbour { urgent: false, .. })
-    });
+    let links = desk
+        .asks()
+        .into_iter()
+        .filter(|(.., spread)| matches!(spread.act, SpreadAct::Neighbour { urgent: false, .. }));
     let asked: Vec<Contact> = links.map(|(_, to, _)| to).collect();
     assert_eq!(asked, [contact(1)]);
 }
@@ -89,4 +90,14 @@ fn joiners_cost_one_established_link_in_five_minutes() {
         desk.pass(seconds(20));
     }
     assert_eq!(established(&desk), 5);
+}
+
+#[test]
+fn who_wants_nothing_sends_150_bytes_a_second_at_most() {
+    let mut net = Net::gathered(60, TopicsConfig::default(), 1);
+    net.run(seconds(180));
+    let before = net.bytes;
+    net.run(seconds(600));
+    let rate = (net.bytes - before) / 60 / 600;
+    assert!((20..=150).contains(&rate), "{rate} bytes a second");
 }

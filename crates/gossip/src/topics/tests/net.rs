@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use potluck_base::Admission;
 use potluck_base::machine::drain;
-use potluck_wire::{Spread, SpreadAnswer};
+use potluck_wire::{Request, Response, Spread, SpreadAnswer, encode_request, encode_response};
 
 use super::*;
 
@@ -16,6 +16,11 @@ pub(super) fn network() -> NetworkId {
 pub(super) fn topic() -> TopicName {
     TopicName::new("builds").expect("a name")
 }
+
+/// What the link puts around a message, with a cookie; its shortest request; IPv4 and UDP.
+const SEAL_BYTES: usize = 111;
+const ASKING_BYTES_MIN: usize = 128;
+const HEADER_BYTES: usize = 28;
 
 enum Event {
     Request {
@@ -67,6 +72,8 @@ pub(super) struct Net {
     pub(super) cut: BTreeSet<PublicKey>,
     /// Whether nobody finds others of a topic.
     pub(super) blind: bool,
+    /// What all nodes sent, as datagrams.
+    pub(super) bytes: usize,
     rng: Rng,
     events: BTreeMap<(Instant, u64), Event>,
     wakes: BTreeSet<(Instant, PublicKey)>,
@@ -110,6 +117,7 @@ impl Net {
             loss: 0.0,
             cut: BTreeSet::new(),
             blind: false,
+            bytes: 0,
             rng,
             events: BTreeMap::new(),
             wakes: BTreeSet::new(),
@@ -229,6 +237,8 @@ impl Net {
     fn transmit(&mut self, from: PublicKey, ask: SpreadAskId, tries: u8) {
         let Some(flight) = self.flights.get(&(from, ask)) else { return };
         let (to, spread) = (flight.to, flight.spread.clone());
+        let length = encode_request(&Request::Spread(spread.clone())).len();
+        self.bytes += (length + SEAL_BYTES).max(ASKING_BYTES_MIN) + HEADER_BYTES;
         if let Some(delay) = self.leg(&from, &to) {
             self.at(delay, Event::Request { from, to, ask, spread });
         }
@@ -250,6 +260,8 @@ impl Net {
                 else {
                     return;
                 };
+                let length = encode_response(&Response::Spread(answer.clone())).len();
+                self.bytes += length + SEAL_BYTES + HEADER_BYTES;
                 if let Some(delay) = self.leg(&to, &from) {
                     self.at(delay, Event::Answer { to: from, ask, answer });
                 }
