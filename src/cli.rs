@@ -393,7 +393,7 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             let name = command.get_name();
             if !["demo", "completions"].contains(&name) {
-                let at = OVERVIEW.find(&format!(" {name}")).unwrap_or_default();
+                let at = OVERVIEW.rfind(&format!(" {name}")).unwrap_or_default();
                 assert!(at > demo, "{name} is missing or stands before the demo");
             }
         }

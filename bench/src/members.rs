@@ -241,7 +241,10 @@ fn lag_of_events(
 fn explain_late(nodes: &[Process], seen: &BTreeMap<usize, f64>, before: &[Metrics]) -> Result<()> {
     let late = median(seen.values().copied()) + LATE;
     for (index, seconds) in seen.iter().filter(|(_, seconds)| **seconds > late) {
-        println!("  node {index} was late, {seconds:.2} s; since the kill it counted");
+        println!("  node {index} was late, {seconds:.2} s");
+    }
+    if let Some((index, _)) = seen.iter().find(|(_, seconds)| **seconds > late) {
+        println!("  since the kill the first of these counted");
         let after = nodes[*index].metrics()?;
         for (name, value) in &after {
             let grown = value - before[*index].get(name).copied().unwrap_or(0.0);

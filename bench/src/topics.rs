@@ -100,18 +100,7 @@ pub fn run(options: &Options) -> Result<()> {
         Some(rate) => Some(subscribe(&program, last, options, Some(rate), &slowed)?),
         None => None,
     };
-    wait_until("all are subscribed", PATIENCE, || {
-        for (number, node) in nodes.iter().enumerate() {
-            let metrics = node.metrics()?;
-            let of = |name: &str| metrics.get(name).copied().unwrap_or(0.0);
-            let wanted = 1.0 + f64::from(u8::from(slow.is_some() && number == nodes.len() - 1));
-            let linked = nodes.len() == 1 || of("topics_active") > of("topics_system_active");
-            if of("topics_subscriptions") < wanted || !linked {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    })?;
+    until_subscribed(&nodes, slow.is_some())?;
     let cpu = || nodes.iter().map(|node| cpu_seconds_of(node.pid)).sum::<f64>();
     let (before, spent, commands) = (totals(&nodes)?, cpu(), cpu_seconds_of_children());
     let began = Instant::now();
@@ -151,12 +140,7 @@ pub fn run(options: &Options) -> Result<()> {
         }
         println!("it said: {:?}", notes.trim());
     }
-    let commands = cpu_seconds_of_children() - commands;
-    println!(
-        "CPU: nodes {spent:.2} s ({:.1} us a delivery), pub and subs {commands:.2} s; a node has {:.1} MB at most",
-        spent * 1e6 / (options.messages as f64 * subscribers.len() as f64),
-        nodes.iter().map(|node| resident_kb_of(node.pid).0).max().unwrap_or(0) as f64 / 1000.0,
-    );
+    print_costs(&nodes, options, spent, cpu_seconds_of_children() - commands);
     for ((name, before), after) in COUNTERS.iter().zip(before).zip(after) {
         println!("  {name:<28} {:>12.0}", after - before);
     }
@@ -165,6 +149,30 @@ pub fn run(options: &Options) -> Result<()> {
         (true, true) => Err("a subscriber did not end".into()),
         (false, _) => Err("messages were lost or came twice".into()),
     }
+}
+
+/// Waits until every node has its subscription, and links for the topic.
+fn until_subscribed(nodes: &[Process], one_more: bool) -> Result<()> {
+    wait_until("all are subscribed", PATIENCE, || {
+        for (number, node) in nodes.iter().enumerate() {
+            let metrics = node.metrics()?;
+            let of = |name: &str| metrics.get(name).copied().unwrap_or(0.0);
+            let wanted = 1.0 + f64::from(u8::from(one_more && number == nodes.len() - 1));
+            let linked = nodes.len() == 1 || of("topics_active") > of("topics_system_active");
+            if of("topics_subscriptions") < wanted || !linked {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
+}
+
+fn print_costs(nodes: &[Process], options: &Options, spent: f64, commands: f64) {
+    println!(
+        "CPU: nodes {spent:.2} s ({:.1} us a delivery), pub and subs {commands:.2} s; a node has {:.1} MB at most",
+        spent * 1e6 / (options.messages as f64 * nodes.len() as f64),
+        nodes.iter().map(|node| resident_kb_of(node.pid).0).max().unwrap_or(0) as f64 / 1000.0,
+    );
 }
 
 fn print_heard(who: &str, heard: &Heard, messages: u64, began: Instant) {
