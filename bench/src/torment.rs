@@ -35,10 +35,10 @@ pub fn run(program: &Path, nodes: usize) -> Result<()> {
     }
     println!("{some} killed and {some} stopped of {}", stopped + some);
     std::thread::sleep(STOP);
+    let going_on = Instant::now();
     for sleeper in &nodes[calm..] {
         sleeper.signal("CONT")?;
     }
-    let going_on = Instant::now();
     wait_until("all are right about all", PATIENCE, || {
         for node in &nodes {
             let members = node.members()?;
@@ -94,7 +94,7 @@ fn report(
     }
     for ((by, about, change), (count, last)) in counts {
         println!(
-            "said by {by} about {about}: {count} times {change}, the last {last:.1} s after the beginning or the end of the stop"
+            "said by {by} about {about}: {count} times {change}, the last {last:.1} s after the stop began or ended"
         );
     }
     for ((by, about, cause), count) in causes {
