@@ -46,7 +46,7 @@ impl Hellos {
 
     /// Enters a greeting, whose first datagram is sent now.
     pub(crate) fn start(&mut self, now: Instant, address: SocketAddr, nonce: [u8; 16]) {
-        let deadline = now + RoundTrip::default().timeout(0);
+        let deadline = now + RoundTrip::default().timeout(0, &RoundTrip::default());
         self.deadlines.insert((deadline, address));
         self.entries.insert(address, Hello { nonce, try_index: 0, deadline });
     }
@@ -74,7 +74,7 @@ impl Hellos {
             self.entries.remove(&address);
             return Some(Due::Failed(address));
         }
-        hello.deadline = now + RoundTrip::default().timeout(hello.try_index);
+        hello.deadline = now + RoundTrip::default().timeout(hello.try_index, &RoundTrip::default());
         self.deadlines.insert((hello.deadline, address));
         Some(Due::Again(address, hello.nonce))
     }

@@ -23,6 +23,7 @@ use crate::keys::{KeyMaker, Keys, SealKey};
 use crate::marks::Marks;
 use crate::outputs::{Output, Outputs};
 use crate::requests::{Requests, Try};
+use crate::rtt::RoundTrip;
 use crate::sessions::Sessions;
 use crate::stats::LinkStats;
 
@@ -120,6 +121,8 @@ pub struct Link {
     /// Limits for senders with a cookie but no session.
     pub(crate) callers: Gate,
     outputs: Outputs,
+    /// Round trips to all peers, for those nothing is known of.
+    pub(crate) others: RoundTrip,
     /// Where seals are opened.
     pub(crate) scratch: Vec<u8>,
     pub(crate) stats: LinkStats,
@@ -148,6 +151,7 @@ impl Link {
             strangers: Gate::new(&config),
             callers: Gate::new(&config),
             outputs: Outputs::new(config.outputs_max, config.requests_max),
+            others: RoundTrip::default(),
             scratch: Vec::new(),
             stats: LinkStats::default(),
             config,
@@ -305,11 +309,11 @@ impl Link {
         let Some(request) = self.requests.get(token) else { return };
         let (to, try_index) = (request.to, u32::from(request.try_index));
         let (message, answer) = (request.message.clone(), request.answer_bytes_max);
-        let patience = request.patience;
+        let (patience, others) = (request.patience, self.others);
         let keys = self.keys_of(&to.public_key).expect("the key was good when the request began");
         let session = self.sessions.get_or_insert(&to.public_key, keys);
         let cookie = session.cookie(now, to.address);
-        let timeout = session.rtt.timeout(try_index) + patience;
+        let timeout = session.rtt.timeout(try_index, &others) + patience;
         let welcome = try_index == 0 && session.is_welcome(now, to.address);
         let (shown, room) = self.to_show(&to.public_key);
         // A silent peer may have forgotten us, so further tries are padded in any case.

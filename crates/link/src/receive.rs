@@ -325,6 +325,7 @@ impl Link {
         }
         let rtt = now.since(sent_at);
         session.rtt.sample(rtt);
+        self.others.sample(rtt);
         session.prove(from.address);
         session.set_credit(now, from.address, inner.cookie);
         // Only who wants no cookie of us has a session for us, and in it our certificate.
