@@ -77,7 +77,10 @@ mod tests {
         fast.sample(Duration::from_micros(80));
         slow.sample(ms(20_000));
         assert_eq!((fast.timeout(0, &nobody), fast.timeout(1, &nobody)), (TIMEOUT_MIN, ms(100)));
-        assert_eq!((slow.timeout(0, &nobody), slow.timeout(255, &nobody)), (TIMEOUT_MAX, TIMEOUT_MAX));
+        assert_eq!(
+            (slow.timeout(0, &nobody), slow.timeout(255, &nobody)),
+            (TIMEOUT_MAX, TIMEOUT_MAX)
+        );
     }
 
     #[test]

@@ -427,10 +427,30 @@ impl Members {
         let why = self.detector.probing.remove(key).map(|probing| probing.why);
         self.stats.probes_failed += 1;
         self.turn(now, |guard| guard.on_result(now, *key, false));
+        self.check_neighbours(now, key);
         if why == Some(Why::Verdict) {
             self.bury(now, key);
         } else {
             self.suspect(now, key, why == Some(Why::Turn));
+        }
+    }
+
+    /// One neighbour of the overlay is silent: perhaps many are, and messages wait for them.
+    fn check_neighbours(&mut self, now: Instant, silent: &PublicKey) {
+        if !self.neighbours.contains(silent) {
+            return;
+        }
+        let others: Vec<PublicKey> =
+            self.neighbours.iter().filter(|key| *key != silent).copied().collect();
+        for key in others {
+            let quiet = self
+                .table
+                .get(&key)
+                .is_some_and(|member| now.since(member.heard) > self.config.interval);
+            if quiet {
+                let pause = self.config.interval.mul_f64(self.rng.fraction() / 4.0);
+                self.hurry(now, &key, pause);
+            }
         }
     }
 

@@ -361,8 +361,7 @@ impl Members {
         };
         let subject = record.contact.public_key;
         let expired = self.wall.is_some_and(|now| certificate.expires <= now);
-        let revoked =
-            self.revoked.get(&subject).is_some_and(|(at, _)| certificate.issued <= *at);
+        let revoked = self.revoked.get(&subject).is_some_and(|(at, _)| certificate.issued <= *at);
         certificate.subject == subject && !expired && !revoked
     }
 

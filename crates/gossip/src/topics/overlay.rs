@@ -24,6 +24,9 @@ const PARALLEL_MAX: usize = 4;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Requests for links under way at all.
 const ATTEMPTS_MAX: usize = 16;
+/// So many times as many for a node without any link: when nine of ten are gone, 66 must be asked
+/// until one of them is there with 99.9 %.
+const ALONE_FACTOR: usize = 4;
 /// How long a link is not made again after one side made room, and a request after it was declined.
 const BACKOFF: Duration = Duration::from_secs(60);
 const DECLINED: Duration = Duration::from_secs(30);
@@ -98,11 +101,10 @@ impl Topic {
             let healthy = self.healthy();
             let fresh = self.attempts.values().filter(|attempt| now.since(attempt.at) < PATIENCE);
             let fresh: Vec<Instant> = fresh.map(|attempt| attempt.at).collect();
-            if healthy + fresh.len() >= self.sizes.active || self.attempts.len() >= ATTEMPTS_MAX {
-                self.promote_at = fresh.iter().min().map(|at| *at + PATIENCE);
-                return;
-            }
-            if fresh.len() >= PARALLEL_MAX {
+            let factor = if healthy == 0 { ALONE_FACTOR } else { 1 };
+            let enough = healthy > 0 && healthy + fresh.len() >= self.sizes.active;
+            let busy = self.attempts.len() >= ATTEMPTS_MAX * factor;
+            if enough || busy || fresh.len() >= PARALLEL_MAX * factor {
                 self.promote_at = fresh.iter().min().map(|at| *at + PATIENCE);
                 return;
             }
@@ -280,7 +282,7 @@ impl Topic {
         if self.active.len() > self.sizes.active && self.trim_at.is_none() {
             self.trim_at = Some(world.now + world.rng.jitter(OVERFLOW_FOR, 0.2));
         }
-        self.summarise_to(world, &peer);
+        self.summarise_to(world, &peer, true);
     }
 
     // --- dropping links ---

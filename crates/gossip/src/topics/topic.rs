@@ -46,7 +46,9 @@ const FIND_MAX: Duration = Duration::from_secs(600);
 const SYSTEM_PASSIVE_FEW: usize = 16;
 /// Runs of names that fit in a datagram, and most in one request.
 const RUNS_DATAGRAM: usize = 16;
-const RUNS_MAX: usize = 512;
+const RUNS_MAX: usize = 128;
+/// Runs of the history that a summary is chosen from.
+const RUNS_LOOKED_AT: usize = 2_048;
 /// Peers that parted and are not linked to again for a while, remembered.
 const BACKOFF_MAX: usize = 256;
 
@@ -257,7 +259,7 @@ impl Topic {
             self.history.expire(now);
             self.keep_parents(world, None);
             if let Some(peer) = self.random_neighbour(world, None) {
-                self.summarise_to(world, &peer);
+                self.summarise_to(world, &peer, false);
             }
         }
         if self.mixing.at <= now {
@@ -310,19 +312,23 @@ impl Topic {
     }
 
     /// Tells a neighbour what came since it is in the topic, of the last ten minutes.
-    pub(super) fn summarise_to(&mut self, world: &mut World<'_>, peer: &PublicKey) {
+    /// A new neighbour may lack anything, another one hardly something.
+    pub(super) fn summarise_to(&mut self, world: &mut World<'_>, peer: &PublicKey, new: bool) {
         let Some(neighbour) = self.active.get(peer) else { return };
         let since = neighbour.joined.max(world.now - KEPT_FOR);
-        let mut runs = self.history.runs_since(since, RUNS_MAX + 1);
-        if runs.len() > RUNS_MAX {
+        let contact = neighbour.contact;
+        let most = if new { RUNS_MAX } else { RUNS_DATAGRAM };
+        let mut runs = self.history.runs_since(since, RUNS_LOOKED_AT);
+        if runs.len() > most {
             // Other ones each time, if not all fit.
-            let start = world.rng.below((runs.len() - RUNS_MAX) as u64 + 1) as usize;
+            let start = world.rng.below((runs.len() - most) as u64 + 1) as usize;
             runs = runs.split_off(start);
-            runs.truncate(RUNS_MAX);
+            runs.truncate(most);
         }
-        if !runs.is_empty() {
-            let contact = neighbour.contact;
+        while !runs.is_empty() {
+            let rest = runs.split_off(runs.len().min(RUNS_DATAGRAM));
             world.ask(self.id, contact, Purpose::Tell, SpreadAct::Have { runs });
+            runs = rest;
         }
     }
 
@@ -370,7 +376,7 @@ impl Topic {
         neighbour.checking = false;
         if neighbour.doubt.take() == Some(Doubt::Silent) {
             // What it missed meanwhile, it hears of now.
-            self.summarise_to(world, peer);
+            self.summarise_to(world, peer, true);
         }
     }
 

@@ -26,8 +26,10 @@ use super::topic::Topic;
 use crate::message::{Message, MessageId};
 use crate::view::Cause;
 
-/// A node waits at least so long for the tree before it asks for a message that was named.
-const NAMED_WAIT_MIN: Duration = Duration::from_millis(200);
+/// A node waits at least so long for the tree before it asks for a message that was named: long
+/// enough for a push that was lost on its way to be sent again, or each loss would put half a
+/// subtree on the tree twice.
+const NAMED_WAIT_MIN: Duration = Duration::from_millis(500);
 /// And at most so long: a message may lag behind its name while much is under way.
 const NAMED_WAIT_MAX: Duration = Duration::from_secs(1);
 /// What a neighbour gets beyond a round trip to deliver what it was asked for.

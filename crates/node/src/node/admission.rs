@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use potluck_base::{Contact, Instant, Machine as _, PublicKey, UnixMillis};
-use potluck_link::{Gatekeeper, RequestOptions, RequestToken, RevocationError};
 use potluck_gossip::{TopicsInput, members};
+use potluck_link::{Gatekeeper, RequestOptions, RequestToken, RevocationError};
 use potluck_wire::{Enroll, Refusal, Request, Response, Revocation};
 
 use super::{Came, Node, Return, SHORT_ANSWER};

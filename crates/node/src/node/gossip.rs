@@ -9,9 +9,7 @@ use potluck_base::{Contact, Deadline, Identity, Instant, Machine as _, NetworkId
 use potluck_gossip::members::{self, Members, MembersStart, Verdict};
 use potluck_gossip::message::SYSTEM_TOPIC;
 use potluck_gossip::search::{self, Search};
-use potluck_gossip::topics::{
-    PublishId, SpreadServeId, Topics, TopicsInput, TopicsOutput,
-};
+use potluck_gossip::topics::{PublishId, SpreadServeId, Topics, TopicsInput, TopicsOutput};
 use potluck_kv::{CommandId, Put, WriteContext};
 use potluck_link::RequestOptions;
 use potluck_record::limits::PROVIDER_LIFE;

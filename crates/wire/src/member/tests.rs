@@ -157,10 +157,7 @@ fn the_bytes_of_members_are_frozen() {
     let records = || vec![Bytes::from_static(b"m")];
     let requests = [
         (MemberRequest::Probe { mine: vitals, doubted: None }, format!("8200 81 {v}")),
-        (
-            MemberRequest::Probe { mine: vitals, doubted: Some(vitals) },
-            format!("8200 82 {v} {v}"),
-        ),
+        (MemberRequest::Probe { mine: vitals, doubted: Some(vitals) }, format!("8200 82 {v} {v}")),
         (MemberRequest::ProbeFor { subject, nonce: 5 }, format!("8201 82 {c} 05")),
         (MemberRequest::Prove { asker: public_key, nonce: 5 }, format!("8202 82 {k} 05")),
         (
