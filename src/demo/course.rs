@@ -299,7 +299,7 @@ impl Course {
             self.stage.line(format!("  {program} trace {name} --node {url}"));
         } else {
             self.stage.line("Your own network begins with:");
-            self.stage.line(format!("  {program} up --admission lab"));
+            self.stage.line(format!("  {program} up"));
             self.stage.line(format!("  {program} put my/first hello"));
             self.stage.line(format!("  {program} get my/first"));
         }
