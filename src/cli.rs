@@ -161,8 +161,7 @@ const UP_EXAMPLES: &str = "\
 Examples:
   potluck up
   potluck up potluck-ticket:...
-  potluck up --admission lab
-  potluck up --admission lab --data ./second --listen 0.0.0.0:0 192.168.1.7:12345";
+  potluck up --network home --admission lab --data ./second --listen 0.0.0.0:0 192.168.1.7:12345";
 const DEMO_EXAMPLES: &str = "\
 Examples:
   potluck demo

@@ -158,7 +158,7 @@ impl Client {
             return Failure::new(Exit::Unavailable, "timeout", message).hint("try again");
         }
         Failure::new(Exit::NoNode, "noNode", format!("no node answers at {base}"))
-            .hint("start one with potluck up --admission lab, or name one with --node URL")
+            .hint("start one with potluck up, or name one with --node URL")
     }
 }
 
