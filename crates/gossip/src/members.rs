@@ -211,8 +211,6 @@ pub struct MembersStart {
     pub client: bool,
 }
 
-/// What a round trip is taken for before any was measured.
-const TYPICAL: Duration = Duration::from_millis(100);
 /// Most questions under way at once.
 const ASKS_MAX: usize = 256;
 /// Revocations remembered: as many as the link's gatekeeper keeps.
@@ -264,8 +262,8 @@ pub struct Members {
     next_ask: u64,
     heal_at: Instant,
     wall: Option<UnixMillis>,
-    /// Smoothed round trip of probes, over all members.
-    typical: Duration,
+    /// Smoothed round trip of probes, over all members; none before the first was answered.
+    typical: Option<Duration>,
     leaving: bool,
     outbox: VecDeque<Output>,
     stats: MembersStats,
@@ -313,7 +311,7 @@ impl Members {
             asks: BTreeMap::new(),
             next_ask: 0,
             wall: None,
-            typical: TYPICAL,
+            typical: None,
             leaving: false,
             outbox: VecDeque::new(),
             stats: MembersStats::default(),

@@ -464,7 +464,7 @@ impl Members {
     ) {
         if let Some(rtt) = rtt {
             self.stats.round_trips += rtt;
-            self.typical = (self.typical * 7 + rtt) / 8;
+            self.typical = Some(self.typical.map_or(rtt, |typical| (typical * 7 + rtt) / 8));
             if let Some(member) = self.table.get_mut(key) {
                 member.near = Some(rtt < self.config.near);
                 member.through_others = false;

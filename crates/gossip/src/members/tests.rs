@@ -37,6 +37,18 @@ fn a_crash_is_known_to_all_within_seconds_and_nobody_else_is_suspected() {
 }
 
 #[test]
+fn a_young_town_is_as_quick() {
+    let mut town = Town::new(MembersConfig::default());
+    for _ in 0..12 {
+        town.add();
+    }
+    town.run(3 * SECOND);
+    town.kill(7);
+    let took = town.run_until(20 * SECOND, |town| town.who_think(7, MemberState::Dead) == 11);
+    assert!(took.is_some_and(|took| took < 6 * SECOND), "{took:?}");
+}
+
+#[test]
 fn lossy_links_evict_nobody() {
     let mut town = Town::of(40);
     town.loss = 0.1;

@@ -104,7 +104,8 @@ impl Members {
     /// The shortest suspicion of a member: by its distance, and longer for who comes and goes.
     fn patience(&self, member: &Member) -> Duration {
         // Of a member that was never probed from here, what the others are like has to do.
-        let near = member.near.unwrap_or(self.typical < self.config.near);
+        let typical = self.typical.is_some_and(|typical| typical < self.config.near);
+        let near = member.near.unwrap_or(typical);
         let shortest = if near { self.config.suspicion_near } else { self.config.suspicion_far };
         let flaps = 1 + u32::from(member.flaps.min(3));
         self.health.stretch(shortest) * flaps
