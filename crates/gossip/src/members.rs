@@ -416,7 +416,7 @@ impl Members {
             Errand::Prove { serve } => self.on_proved(serve, Some(response)),
             Errand::Page(with) => self.on_page(now, with, response),
             Errand::Compare { with, whole } => self.on_compared(now, with, whole, response),
-            Errand::Load(with) => self.on_loaded(now, with, response),
+            Errand::Load(_) => self.on_loaded(now, response),
             Errand::Tell => {}
         }
     }

@@ -297,7 +297,7 @@ impl Members {
     }
 
     /// Single records came.
-    pub(super) fn on_loaded(&mut self, now: Instant, _with: Contact, response: Response) {
+    pub(super) fn on_loaded(&mut self, now: Instant, response: Response) {
         if let Response::Member(MemberResponse::Records { records, .. }) = response {
             for record in &records {
                 self.take_record(now, record, true);

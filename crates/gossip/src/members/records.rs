@@ -288,9 +288,6 @@ impl Members {
             if !self.take_record(now, &record, false) {
                 self.rates.charge(now, &from, BAD_RECORD);
             }
-            if let Ok(read) = MemberRecord::read(&record) {
-                self.rumours.told(&read.contact.public_key);
-            }
         }
         for claim in announcement.claims {
             self.on_doubt(now, from, claim);
@@ -319,6 +316,9 @@ impl Members {
         let key = record.contact.public_key;
         if key == self.me.contact.public_key {
             return self.on_own_record(now, &record, bytes);
+        }
+        if !pass_on {
+            self.rumours.told(&key);
         }
         let known = self.table.get(&key);
         if known.is_some_and(|known| known.vitals >= record.vitals && !known.record.is_empty()) {
