@@ -1,6 +1,6 @@
 //! Every scenario, small, with fixed seeds. A failure prints the line that repeats it.
 
-use potluck_sim::{Params, Report, ScenarioError, Value, run, scenarios};
+use potluck_sim::{Params, Report, ScenarioError, run, scenarios};
 
 fn passes(name: &str, nodes: usize, seeds: &[u64]) {
     for seed in seeds {
@@ -148,16 +148,8 @@ fn an_idle_node_costs_little() {
 
 #[test]
 fn everybody_hears_what_a_few_say() {
+    passes("broadcast", 60, &[1]);
     passes("broadcast-open", 60, &[1]);
-    let report = report_of(run("broadcast", &Params::seed(1).nodes(60).minutes(1)));
-    // Not yet met by every seed: when a datagram is lost, all behind it ask, and the tree changes;
-    // 0.04 to 0.14 surplus copies were measured where 0.1 is the target.
-    let open = ["few copies are surplus", "the last receiver is near"];
-    let failed: Vec<&str> =
-        report.failures().map(|check| check.name).filter(|name| !open.contains(name)).collect();
-    assert!(failed.is_empty(), "{failed:?} {}", report.replay());
-    let surplus = report.figure("surplus copies per delivered message");
-    assert!(matches!(surplus, Some(Value::Number(rate)) if *rate < 0.2), "{surplus:?}");
 }
 
 #[test]
