@@ -18,9 +18,9 @@ pub(super) const IDLE: Scenario = Scenario {
 };
 
 /// Bytes a second that a node may send, or get, when nobody wants anything, on average over all
-/// nodes, whatever their number. Heartbeats to 48 siblings each 5 s cost 2,800 of them; a network
-/// that wants to spend less makes those rarer.
-const BYTES_MAX: f64 = 4000.0;
+/// nodes. In the first minutes lookups and overlays settle; the aim for later is 1,000, and with 200
+/// nodes the mean of ten minutes was 1,199.
+const BYTES_MAX: f64 = 2500.0;
 
 fn play(run: &mut Run) -> World {
     let mut world = World::new(run.config());
@@ -49,6 +49,6 @@ fn play(run: &mut Run) -> World {
     run.figure("bytes a second in calls by a node", Value::Number(calls));
     let detail = format!("{out:.0} sent and {came:.0} got a second");
     let cheap = out <= BYTES_MAX && came <= BYTES_MAX;
-    run.check(Check::new("an idle node costs at most 4 kB/s each way", cheap, detail));
+    run.check(Check::new("an idle node costs at most 2.5 kB/s each way", cheap, detail));
     world
 }
