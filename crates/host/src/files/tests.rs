@@ -11,6 +11,8 @@ use super::{CACHE_BYTES_DEFAULT, FileState, FilesError, ShareOptions};
 use crate::{Handle, Keep, Settings, start};
 
 const BOUND: Duration = Duration::from_secs(60);
+/// Bytes asked of one source and not yet there: 64 granules.
+const ASKED_MAX: u64 = 1024 * 1024;
 
 async fn node(folder: &Path, entry: Option<&Handle>) -> Handle {
     node_with(folder, entry, CACHE_BYTES_DEFAULT).await
@@ -30,7 +32,7 @@ async fn node_with(folder: &Path, entry: Option<&Handle>, cache_bytes: u64) -> H
             link: potluck_link::LinkConfig { lab: true, ..Default::default() },
             dht: potluck_dht::Config::default(),
             kv: potluck_kv::Config::default(),
-            swarm: potluck_swarm::Config::default(),
+            swarm: potluck_swarm::Config { outstanding_bytes_max: ASKED_MAX, ..Default::default() },
             ..Config::default()
         },
         identity: None,
@@ -89,7 +91,8 @@ async fn a_peer_that_gives_one_false_granule_in_a_hundred_is_dropped() {
     assert!(std::fs::read(&got.path).unwrap() == bytes, "the result is right");
     assert_eq!(corrupt_sources(&nodes[3]).await, 1);
     let sent = liar.inner.sent.load(Ordering::Relaxed);
-    assert!((100..150).contains(&sent), "the liar was asked for {sent} granules");
+    // The hundredth is false; until it has been read and checked, others are on their way or wait.
+    assert!((100..400).contains(&sent), "the liar was asked for {sent} granules");
     let from_liar = got.sources.iter().find(|from| from.id == nodes[1].info().id);
     assert!(from_liar.is_some_and(|from| from.bytes < got.bytes / 3), "{got:?}");
 }
