@@ -26,6 +26,11 @@ const TOKENS: u32 = 5;
 /// not suffice. Chosen so that 19 of 20 files with one holder in 3,000 nodes are found.
 const WALKERS: u8 = 192;
 const STEPS: u8 = 10;
+/// How long a search takes at most, rings and walkers together, unless its rings alone took so long
+/// that the walkers would have no time...
+const SEARCH_MAX: Duration = Duration::from_millis(2_900);
+/// ...which is at least this.
+const WALK_MIN: Duration = Duration::from_millis(500);
 /// What [`Output::Found`] names as rings when walkers were sent.
 const WALKED: u8 = RINGS_MAX + 1;
 
@@ -33,6 +38,7 @@ const WALKED: u8 = RINGS_MAX + 1;
 #[derive(Debug, Clone)]
 pub(super) struct Inquiry {
     id: u64,
+    began: Instant,
     ring: u8,
     pub(super) deadline: Instant,
     /// This node's own.
@@ -51,7 +57,8 @@ impl Search {
                 let own = self.names.find(&sought, super::relay::HITS).into_iter().cloned();
                 let own = own.collect();
                 if self.routes.open(now, query, Route::new(None, sought)) {
-                    let inquiry = Inquiry { id, ring: 0, deadline: now, own, found: Vec::new() };
+                    let (began, deadline, found) = (now, now, Vec::new());
+                    let inquiry = Inquiry { id, began, ring: 0, deadline, own, found };
                     self.inquiries.insert(query, inquiry);
                     None
                 } else {
@@ -99,6 +106,10 @@ impl Search {
         let wait = self.patience(if ring == WALKED { STEPS + 1 } else { ring });
         if let Some(inquiry) = self.inquiries.get_mut(&query).filter(|_| sent > 0) {
             inquiry.deadline = now + wait;
+            if ring == WALKED {
+                let end = (inquiry.began + SEARCH_MAX).max(now + WALK_MIN);
+                inquiry.deadline = inquiry.deadline.min(end);
+            }
         }
     }
 

@@ -106,6 +106,38 @@ fn a_common_name_is_found_near_and_costs_little() {
 }
 
 #[test]
+fn a_search_for_what_nobody_has_ends_within_three_seconds() {
+    for millis in [1, 80, 120, 150] {
+        let mut lone = Lone::new(3);
+        lone.filter(2, Vec::new());
+        for number in 0..60 {
+            // Neighbours answer, so that it is known how long they take.
+            let query = numbered(number, "other");
+            let (_, asked) = lone.asked(1, query);
+            assert!(!asked.is_empty() || number > 0);
+            lone.now += Duration::from_millis(millis);
+            for ask in 1..=4 * u64::from(number + 1) {
+                lone.input(Input::Answered { ask: AskId(ask) });
+            }
+            lone.now += Duration::from_secs(1);
+        }
+        let began = lone.now;
+        lone.input(Input::Search { id: 1, words: vec!["gamma".to_owned()] });
+        let mut found = Vec::new();
+        while found.is_empty() {
+            let (at, did) = check_timer_contract(&mut lone.node, lone.now, || Input::Timeout)
+                .expect("a search is under way");
+            found.extend(did.into_iter().filter(|output| matches!(output, Output::Found { .. })));
+            lone.now = at;
+        }
+        let walked = matches!(found[..], [Output::Found { rings: 5, .. }]);
+        let took = lone.now.since(began);
+        assert!(walked && took <= Duration::from_secs(3), "{millis} ms: {took:?}");
+        assert!(took > Duration::from_millis(400), "{millis} ms: {took:?}");
+    }
+}
+
+#[test]
 fn every_deadline_keeps_the_timer_contract() {
     let mut lone = Lone::new(3);
     lone.filter(2, Vec::new());
