@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use potluck_base::Rng;
+use potluck_gossip::members::ModeChoice;
 
 use crate::check::{Check, bounds};
 use crate::report::{Report, Value};
@@ -16,6 +17,9 @@ pub const STABILISATION: Duration = Duration::from_secs(60);
 
 /// Signatures are checked in worlds of up to so many nodes.
 const VERIFY_MAX: usize = 500;
+/// In worlds of more nodes no node keeps the full list of members: the lists of n nodes take n²
+/// entries, and one machine holds all of them.
+const FLEET_MAX: usize = 2_000;
 /// All nodes of a world start within this time, however many they are.
 const STAGGER_MAX: Duration = Duration::from_secs(80);
 
@@ -116,12 +120,19 @@ pub(crate) struct Run {
 
 impl Run {
     /// The default world of this run's seed. In large ones signatures of messages and of members'
-    /// records are not checked, for one processor does all of it.
+    /// records are not checked, for one processor does all of it; in the largest, views are bounded.
     pub(crate) fn config(&self) -> WorldConfig {
         let mut config = WorldConfig::new(self.seed);
         config.node.members.verify = self.nodes <= VERIFY_MAX;
         config.node.topics.verify = self.nodes <= VERIFY_MAX;
+        config.node.members.mode =
+            if self.has_full_lists() { ModeChoice::Fleet } else { ModeChoice::Open };
         config
+    }
+
+    /// Whether nodes keep full lists of members.
+    pub(crate) const fn has_full_lists(&self) -> bool {
+        self.nodes <= FLEET_MAX
     }
 
     /// The main part's length.

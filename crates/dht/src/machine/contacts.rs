@@ -73,8 +73,7 @@ impl Dht {
             self.drive_lookup(now, lookup);
         }
         self.unsaved = true;
-        self.refresh_soon(now);
-        self.announce(change);
+        self.announce(now, change);
         if let Some(candidate) = candidate {
             self.probes.enqueue(candidate);
             self.prove_waiting(now);
@@ -84,7 +83,8 @@ impl Dht {
         }
     }
 
-    /// Something changed: the next refresh is one interval away at most.
+    /// The neighbourhood changed: the next refresh is one interval away at most. Elsewhere in the
+    /// table contacts of a large network come and go for ever.
     fn refresh_soon(&mut self, now: Instant) {
         self.refresh_pause = self.config.refresh_interval / 2;
         let latest = now + self.config.refresh_interval;
@@ -93,8 +93,9 @@ impl Dht {
         }
     }
 
-    pub(super) fn announce(&mut self, change: SiblingChange) {
+    pub(super) fn announce(&mut self, now: Instant, change: SiblingChange) {
         if !change.is_empty() {
+            self.refresh_soon(now);
             self.outbox.push_back(Output::Siblings(change));
         }
     }
@@ -108,12 +109,11 @@ impl Dht {
         let was_known = self.table.entry(&peer.id).is_some();
         let change = self.table.admit(now, peer, rtt);
         self.schedule_check(now, &peer.id);
-        self.announce(change);
+        self.announce(now, change);
         if was_known {
             return;
         }
         self.unsaved = true;
-        self.refresh_soon(now);
         if self.joining == Joining::Alone && !self.table.is_empty() {
             let target = self.me.id.into();
             // The id is set first, since a lookup that cannot ask anybody ends at once.

@@ -196,6 +196,16 @@ impl Members {
             .collect()
     }
 
+    /// Up to `count` members that are there, at random.
+    #[must_use]
+    pub fn sample(&mut self, count: usize) -> Vec<Contact> {
+        let alive = self.table.iter().filter(|member| member.state == State::Alive);
+        let mut contacts: Vec<Contact> = alive.map(|member| member.peer.contact).collect();
+        self.rng.shuffle(&mut contacts);
+        contacts.truncate(count);
+        contacts
+    }
+
     /// Drops whom this node has ceased to watch: it would show them as alive for ever. A fleet
     /// watches everybody.
     pub(super) fn forget_unwatched(&mut self, now: Instant) {
@@ -343,7 +353,10 @@ impl Members {
             let errand = Errand::Help { subject: *key, nonce };
             helpers += usize::from(self.ask(helper, request, errand, how).is_some());
         }
-        let doubted = self.table.get(key).map(|member| member.vitals);
+        // Nobody has been told of a doubt yet, so there is none to be refuted before all: that the
+        // member answers is enough.
+        let member = self.table.get(key).filter(|member| member.state != State::Alive);
+        let doubted = member.map(|member| member.vitals);
         let request = MemberRequest::Probe { mine: self.me.vitals, doubted };
         let how = How { tries: 1, patience: HELP_PATIENCE / 2, large: false };
         let again = self.ask(subject.contact, request, Errand::Again(*key), how);

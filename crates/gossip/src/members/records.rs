@@ -223,14 +223,17 @@ impl Members {
         self.tell_mine(now);
     }
 
-    /// This node's word to all: over the tree, and to those who watch it.
+    /// This node's word to those whom it concerns: to all of a fleet, over the tree; else to those
+    /// who watch it, or a large network would hear nothing but who comes and goes.
     pub(super) fn tell_mine(&mut self, now: Instant) {
         if self.me.client {
             return;
         }
-        let key = self.me.contact.public_key;
-        self.rumours.add_record(key, self.my_record.clone());
-        self.rumours.arm(now);
+        if self.mode == Mode::Fleet {
+            let key = self.me.contact.public_key;
+            self.rumours.add_record(key, self.my_record.clone());
+            self.rumours.arm(now);
+        }
         let direct = if self.mode == Mode::Open || self.me.left { 64 } else { 0 };
         let watchers: Vec<Contact> = self
             .neighbours

@@ -19,7 +19,7 @@ use super::seen::Seen;
 use super::shuffle::Exchange;
 use super::stats::TopicsStats;
 use crate::message::TopicName;
-use crate::view::Cause;
+use crate::view::{Cause, Mode};
 
 /// Time between two shuffles...
 const SHUFFLE_INTERVAL: Duration = Duration::from_secs(60);
@@ -242,11 +242,14 @@ impl Topic {
             let early = now.since(self.joined) < EARLY;
             let pause = if early { SHUFFLE_EARLY } else { SHUFFLE_INTERVAL };
             self.shuffle_at = now + world.rng.jitter(pause, 0.2);
-            self.begin_shuffle(world);
+            if !self.is_of_members(world) {
+                self.begin_shuffle(world);
+            }
         }
         if self.probe_at <= now {
             self.probe_at = now + world.rng.jitter(PROBE_INTERVAL, 0.2);
-            if let Some(contact) = self.passive.stalest() {
+            let contact = self.passive.stalest().filter(|_| !self.is_of_members(world));
+            if let Some(contact) = contact {
                 world.ask(self.id, contact, Purpose::Probe, SpreadAct::Probe);
             }
         }
@@ -271,6 +274,12 @@ impl Topic {
         }
         self.search(world);
         self.ask_for_promised(world);
+    }
+
+    /// Whether the list of members tells who is there, and whether they live: in the overlay of
+    /// all nodes of a fleet.
+    fn is_of_members(&self, world: &World<'_>) -> bool {
+        self.system && world.mode == Mode::Fleet
     }
 
     fn search(&mut self, world: &mut World<'_>) {

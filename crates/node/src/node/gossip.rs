@@ -35,6 +35,8 @@ const SPREAD_ANSWER: usize = 512;
 const TAKEN_ANSWER: usize = 16;
 /// Tries of a search's messages: rings and walkers are many.
 const SEARCH_TRIES: u8 = 2;
+/// Contacts of either source given to an overlay that runs out of them.
+const CANDIDATES: usize = 16;
 /// How often the size of the network is looked at.
 const SIZE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -458,8 +460,9 @@ impl Node {
 
     fn find_topic(&mut self, now: Instant, topic: TopicId) {
         if topic == self.gossip.topics.system() {
-            let contacts = self.dht.closest(&self.dht.me().id.into(), 16, None);
-            let contacts = contacts.into_iter().map(|peer| peer.contact).collect();
+            let closest = self.dht.closest(&self.dht.me().id.into(), CANDIDATES, None);
+            let mut contacts = self.gossip.members.sample(CANDIDATES);
+            contacts.extend(closest.into_iter().map(|peer| peer.contact));
             return self.gossip.topics.handle(now, TopicsInput::Candidates(contacts));
         }
         if !self.can_look(now) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use potluck_gossip::Mode;
 use potluck_gossip::members::ModeChoice;
 use potluck_gossip::topics::TopicsStats;
 
@@ -20,7 +21,7 @@ pub(super) const BROADCAST: Scenario = Scenario {
     nodes_min: 8,
     minutes: 1,
     must_fail: false,
-    play: |run| play(run, ModeChoice::Fleet, 0.1),
+    play: |run| play(run, Mode::Fleet, 0.1),
 };
 
 pub(super) const BROADCAST_OPEN: Scenario = Scenario {
@@ -30,7 +31,7 @@ pub(super) const BROADCAST_OPEN: Scenario = Scenario {
     nodes_min: 8,
     minutes: 1,
     must_fail: false,
-    play: |run| play(run, ModeChoice::Open, 1.1),
+    play: |run| play(run, Mode::Open, 1.1),
 };
 
 /// Who publishes.
@@ -43,9 +44,13 @@ const MESSAGES: usize = 60;
 /// logarithm to the base of seven.
 const HOPS_MAX: u32 = 12;
 
-fn play(run: &mut Run, mode: ModeChoice, surplus_max: f64) -> World {
+fn play(run: &mut Run, mode: Mode, surplus_max: f64) -> World {
     let mut config = run.config();
-    config.node.members.mode = mode;
+    if mode == Mode::Open {
+        config.node.members.mode = ModeChoice::Open;
+    }
+    // Where there are too many nodes for full lists, trees are still those of a fleet.
+    config.node.topics.mode = mode;
     let mut world = World::new(config);
     let mut nodes = run.form(&mut world);
     run.rng.shuffle(&mut nodes);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use potluck_base::{BlobId, Contact};
 use potluck_gossip::FoundFile;
-use potluck_gossip::members::ModeChoice;
 use potluck_gossip::message::TopicName;
 use potluck_node::{Command, Reply};
 use potluck_wire::search::{QueryId, RINGS_MAX, STEPS_MAX, WALKERS_MAX};
@@ -48,8 +47,6 @@ const PLAIN: usize = 10;
 const TIME: Duration = Duration::from_secs(3);
 /// Of the rare names so many must be found: what the walkers are made for is nineteen of twenty.
 const FOUND: f64 = 0.9;
-/// Above so many nodes they keep no full list of members.
-const FLEET_MAX: usize = 1_000;
 /// Neighbours of the hostile member, and what it sends each of them in a second.
 const VICTIMS: usize = 6;
 const FLOOD_PER_SECOND: u32 = 100;
@@ -67,10 +64,7 @@ struct Searches {
 }
 
 fn form(run: &mut Run) -> (World, Vec<NodeIndex>) {
-    let mut config = run.config();
-    let fleet = run.nodes <= FLEET_MAX;
-    config.node.members.mode = if fleet { ModeChoice::Fleet } else { ModeChoice::Open };
-    let mut world = World::new(config);
+    let mut world = World::new(run.config());
     let mut nodes = run.form(&mut world);
     run.rng.shuffle(&mut nodes);
     for (number, node) in nodes.iter().enumerate() {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use potluck_gossip::members::ModeChoice;
 use potluck_gossip::message::TopicName;
 
 use super::publications::{Publications, largest_part};
@@ -23,8 +22,6 @@ pub(super) const SILENCE: Scenario = Scenario {
     play,
 };
 
-/// Above so many nodes they keep no full list of members.
-const FLEET_MAX: usize = 1_000;
 /// Survivors that publish, each once a second.
 const PUBLISHERS: usize = 5;
 /// Seconds after the crash in which they do.
@@ -35,10 +32,7 @@ const TIME: Duration = Duration::from_secs(10);
 const SHARE: f64 = 0.999;
 
 fn play(run: &mut Run) -> World {
-    let mut config = run.config();
-    let fleet = run.nodes <= FLEET_MAX;
-    config.node.members.mode = if fleet { ModeChoice::Fleet } else { ModeChoice::Open };
-    let mut world = World::new(config);
+    let mut world = World::new(run.config());
     let mut nodes = run.form(&mut world);
     run.rng.shuffle(&mut nodes);
     let mut publications = Publications::new("silence");
