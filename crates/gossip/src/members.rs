@@ -21,11 +21,13 @@
 //! **Invariant:** tables, queues and everything others can cause are bounded; see [`MembersStats`].
 
 mod compare;
+mod component;
 mod config;
 mod detect;
 mod heal;
 mod health;
 mod isolation;
+mod others;
 mod rates;
 mod records;
 mod serve;
@@ -190,6 +192,8 @@ pub enum Output {
     Candidates(Vec<Contact>),
     /// The mode is this now.
     Mode(Mode),
+    /// This one is in another part of the overlay: a link is to be made to it.
+    Bridge(Contact),
     /// Somebody brought revocations along.
     Revocations(Vec<Bytes>),
 }
@@ -255,6 +259,7 @@ pub struct Members {
     detector: detect::Detector,
     rumours: records::Rumours,
     comparing: compare::Comparing,
+    parts: component::Parts,
     neighbours: BTreeSet<PublicKey>,
     siblings: BTreeSet<PublicKey>,
     rates: rates::Rates,
@@ -293,6 +298,7 @@ impl Members {
             detector: detect::Detector::new(&config, &mut rng),
             rumours: records::Rumours::default(),
             comparing: compare::Comparing::new(&config, &mut rng),
+            parts: component::Parts::default(),
             heal_at: Instant::ZERO + rng.jitter(config.heal_interval, 0.5),
             identity,
             network,
@@ -408,7 +414,7 @@ impl Members {
         let Some(errand) = self.asks.remove(&ask) else { return };
         match errand {
             Errand::Probe(subject) | Errand::Again(subject) => {
-                self.on_probe_answered(now, &subject, &response, rtt);
+                self.on_probe_answered(now, &subject, response, rtt);
             }
             Errand::Help { subject, nonce } => {
                 self.on_helped(now, &subject, nonce, Some(&response));

@@ -397,6 +397,11 @@ impl Machine for Topics {
             TopicsInput::Failed(ask) => self.on_failed(ask),
             TopicsInput::Unsent(ask) => self.on_unsent(ask),
             TopicsInput::Candidates(contacts) => self.on_candidates(contacts),
+            TopicsInput::Bridge(contact) => {
+                let system = TopicName::system().id();
+                self.with(&system, |topic, world| topic.bridge(world, contact));
+                self.settle(&system);
+            }
             TopicsInput::Found { topic, contacts } => self.on_found(&topic, contacts),
             TopicsInput::Unreachable(peer) => self.drop_everywhere(&peer, Cause::Crashed),
             TopicsInput::Left(peer) => self.drop_everywhere(&peer, Cause::Left),

@@ -31,6 +31,8 @@ pub struct Config {
     /// How long a change of siblings settles before replicas are repaired. A guess: long enough to
     /// treat a burst of deaths as one, short beside the seconds that detection takes.
     pub repair_delay: Duration,
+    /// Time between two rounds of anti-entropy.
+    pub anti_entropy_interval: Duration,
     /// How often expired envelopes are swept.
     pub expire_interval: Duration,
     /// How long a leaving node waits for others to pull what it hands over.
@@ -53,6 +55,7 @@ impl Default for Config {
             commands_max: 1024,
             requests_max: 4096,
             repair_delay: Duration::from_secs(1),
+            anti_entropy_interval: Duration::from_secs(60),
             expire_interval: Duration::from_secs(60),
             leave_deadline: Duration::from_secs(5),
             read_repairs_max: 3,
@@ -69,6 +72,9 @@ pub enum ConfigError {
     /// A quorum is zero or larger than the replication.
     #[error("quorums must be 1 to the replication")]
     Quorum,
+    /// Rounds of anti-entropy closer than a second or farther than a day.
+    #[error("anti_entropy_interval must be 1 s to 24 h")]
+    AntiEntropy,
     /// The default life is longer than the longest.
     #[error("default_ttl must not be longer than the longest life of this network")]
     Life,
@@ -89,6 +95,10 @@ impl Config {
         }
         if self.read_quorum < 1 || !self.write_quorum.is_none_or(quorum) {
             return Err(ConfigError::Quorum);
+        }
+        let rounds = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+        if !rounds.contains(&self.anti_entropy_interval) {
+            return Err(ConfigError::AntiEntropy);
         }
         if self.life_default > self.life_max {
             return Err(ConfigError::Life);

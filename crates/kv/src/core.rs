@@ -57,6 +57,8 @@ pub(crate) enum OpFor {
     Pulled(Key, Option<Offered>),
     /// A page of keys for the repair run of this generation.
     RepairScan(u64),
+    /// The keys of a round of anti-entropy.
+    RoundScan,
     /// The sweep of expired envelopes.
     Expire,
 }

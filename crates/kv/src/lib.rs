@@ -13,6 +13,7 @@
 //! was not checked; commands, requests, offers and pulls under way are bounded.
 
 mod answer;
+mod anti_entropy;
 pub mod command;
 pub mod config;
 mod core;

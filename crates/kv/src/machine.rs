@@ -8,6 +8,7 @@ use potluck_base::{
 use potluck_record::{OpId, Place, Reading, State, StorageOp, StorageReply};
 use potluck_wire::{Loaded, RecordAnswer, Request, Response, Want};
 
+use crate::anti_entropy::AntiEntropy;
 use crate::command::{Command, CommandError, CommandId, Held, Reply};
 use crate::config::Config;
 use crate::core::{AskFor, Core, OpFor, Way};
@@ -197,6 +198,7 @@ pub struct Kv {
     serves: Serves,
     pulls: Pulls,
     repair: Repair,
+    anti_entropy: AntiEntropy,
     expire_at: Instant,
     leave_by: Option<Instant>,
     /// Keys that others had pulled from here before this node began to leave.
@@ -215,8 +217,10 @@ impl Kv {
         config: Config,
     ) -> Self {
         let expire_at = Instant::ZERO + config.expire_interval;
+        let core = Core::new(identity, network, me, serves, config);
         Self {
-            core: Core::new(identity, network, me, serves, config),
+            anti_entropy: AntiEntropy::new(&core),
+            core,
             operations: BTreeMap::new(),
             turns: BTreeMap::new(),
             serves: Serves::default(),
@@ -445,6 +449,9 @@ impl Kv {
                     self.repair.on_pulled(&self.core, now, key, offered, *digest);
                 }
             }
+            OpFor::RoundScan => {
+                self.anti_entropy.on_scanned(&self.core, now, &mut self.repair, &reply);
+            }
             OpFor::RepairScan(run) => self.repair.on_scanned(&mut self.core, now, run, reply),
             OpFor::Expire => {
                 if let StorageReply::Expired { dropped, more } = reply {
@@ -562,6 +569,7 @@ impl Kv {
             self.on_late(now, id);
         }
         self.repair.on_timeout(&mut self.core, now);
+        self.anti_entropy.on_timeout(&mut self.core, now, &self.repair);
         if now >= self.expire_at {
             self.expire_at = now + self.core.config.expire_interval;
             self.sweep(now);
@@ -648,6 +656,7 @@ impl Machine for Kv {
         Deadline::earliest([
             operation,
             self.repair.deadline(),
+            Some(self.anti_entropy.deadline()),
             Some(Deadline::new(self.expire_at, "expire")),
             self.leave_by.filter(|_| !self.left).map(|at| Deadline::new(at, "leave")),
         ])

@@ -427,7 +427,7 @@ fn merged(ranges: BTreeSet<(Key, Key)>) -> VecDeque<(Key, Key)> {
 }
 
 /// The key behind `key`; `None` behind the last one.
-fn successor(key: &Key) -> Option<Key> {
+pub(crate) fn successor(key: &Key) -> Option<Key> {
     let mut bytes = *key.as_bytes();
     for byte in bytes.iter_mut().rev() {
         *byte = byte.wrapping_add(1);

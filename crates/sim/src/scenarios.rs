@@ -52,6 +52,7 @@ pub const ALL: &[Scenario] = &[
     search::SEARCH,
     search::SEARCH_FLOOD,
     long_split::LONG_SPLIT,
+    long_split::OPEN_SPLIT,
     sleep::SLEEP,
     files::FILES,
     files::FILES_CLEAN,

@@ -173,6 +173,11 @@ fn halves_that_were_apart_become_one() {
 }
 
 #[test]
+fn halves_of_an_open_network_become_one() {
+    run("open-split", &Params::seed(1).nodes(40).minutes(20)).expect("all checks hold");
+}
+
+#[test]
 fn who_slept_takes_nobody_for_dead_and_is_back_at_once() {
     passes("sleep", 40, &[1]);
     run("sleep", &Params::seed(2).nodes(40)).expect("ten minutes are no worse than one");

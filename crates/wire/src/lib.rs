@@ -19,7 +19,8 @@ pub mod swarm;
 pub use admission::{Certificate, Enroll, Grant, GrantTerms, Revocation, Ticket, TicketError};
 pub use codec::{DecodeError, decode_request, decode_response, encode_request, encode_response};
 pub use member::{
-    Announcement, Claim, MemberRecord, MemberRequest, MemberResponse, Proof, RecordError, Vitals,
+    Announcement, Claim, Component, MemberRecord, MemberRequest, MemberResponse, Proof,
+    RecordError, Surroundings, Vitals,
 };
 pub use message::{
     Contacts, Found, Holding, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request, Response,

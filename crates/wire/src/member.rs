@@ -9,12 +9,15 @@ use bytes::Bytes;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use potluck_base::{Contact, Identity, NetworkId, PublicKey, Signature};
 
-use crate::codec::{cbor_byte_string, cbor_contact, cbor_public_key, cbor_signature, elements};
+use crate::codec::{
+    cbor_byte_string, cbor_contact, cbor_contacts, cbor_public_key, cbor_signature, elements,
+};
 use crate::limits::{
     CLAIMS_MAX, LABEL_BYTES_MAX, LABELS_MAX, MEMBER_RECORD_BYTES_MAX, RECORDS_MAX,
 };
 
 const RECORD_DOMAIN: &[u8] = b"potluck 2026 member record";
+const COMPONENT_DOMAIN: &[u8] = b"potluck 2026 component";
 const PROOF_DOMAIN: &[u8] = b"potluck 2026 liveness proof";
 
 /// How young a node's word about itself is: ordered, and compared only with its own.
@@ -40,6 +43,9 @@ pub enum MemberRequest {
         /// Yours that I take for suspect or dead: be heard with a newer one.
         #[n(1)]
         doubted: Option<Vitals>,
+        /// In open networks.
+        #[n(2)]
+        component: Option<Component>,
     },
     /// Probe this node for me and bring its signature over my nonce.
     #[n(1)]
@@ -114,6 +120,9 @@ pub enum MemberResponse {
         /// The answerer's own word.
         #[n(0)]
         mine: Vitals,
+        /// In open networks.
+        #[n(1)]
+        surroundings: Option<Surroundings>,
     },
     /// The subject's signature over a nonce.
     #[n(1)]
@@ -145,6 +154,42 @@ pub enum MemberResponse {
         #[n(1)]
         more: bool,
     },
+}
+
+/// Names the part of the overlay that a node is in, in one hour: neighbours agree on the least mark
+/// of any node they are linked to, over however many links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Component {
+    /// Hours since 1970.
+    #[n(0)]
+    pub hour: u32,
+    /// See [`Component::of`].
+    #[n(1)]
+    pub least: u64,
+}
+
+impl Component {
+    /// The mark of one node in one hour: another one each hour, so that nobody has the least for
+    /// long.
+    #[must_use]
+    pub fn of(node: &PublicKey, hour: u32) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(COMPONENT_DOMAIN).update(node.as_bytes()).update(&hour.to_be_bytes());
+        let mut mark = [0; 8];
+        hasher.finalize_xof().fill(&mut mark);
+        Self { hour, least: u64::from_be_bytes(mark) }
+    }
+}
+
+/// What a node that is not known to all says of where it is.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Surroundings {
+    /// The part of the overlay it is in.
+    #[n(0)]
+    pub component: Option<Component>,
+    /// Some that it is linked to: who may reach it when the asker does not.
+    #[cbor(n(1), with = "cbor_contacts")]
+    pub beside: Vec<Contact>,
 }
 
 /// "I could not reach this one, whose last word I know is this."

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use potluck_base::{Contact, Deadline, Instant, PublicKey, Rng};
-use potluck_wire::{MemberRequest, MemberResponse, Proof, Response};
+use potluck_wire::{MemberRequest, MemberResponse, Response, Vitals};
 
 use super::isolation::{Isolation, Turn};
 use super::table::State;
@@ -20,10 +20,6 @@ use crate::view::Mode;
 const TRIES: u8 = 2;
 /// Tries where no others are asked.
 const TRIES_ALONE: u8 = 3;
-/// Others that are asked: SWIM's 3.
-const HELPERS: usize = 3;
-/// How long a helper may take: its one try to a peer whose round trip it does not know.
-const HELP_PATIENCE: Duration = Duration::from_millis(500);
 /// Probes under way at once, those caused by doubts included.
 const PROBING_MAX: usize = 64;
 /// Members in line to be probed because of a doubt.
@@ -58,15 +54,15 @@ pub(super) enum Why {
 }
 
 #[derive(Debug, Clone)]
-struct Probing {
+pub(super) struct Probing {
     why: Why,
-    began: Instant,
+    pub(super) began: Instant,
     /// Answers of the second stage that are still out.
-    open: usize,
+    pub(super) open: usize,
     /// Helpers that were asked, and those that gave no answer at all: if none did, the fault may be
     /// here.
-    helpers: usize,
-    silent: usize,
+    pub(super) helpers: usize,
+    pub(super) silent: usize,
 }
 
 /// Whom to probe when.
@@ -107,6 +103,10 @@ impl Detector {
     /// Whatever was under way with this member counts no more.
     pub(super) fn forget(&mut self, key: &PublicKey) {
         self.probing.remove(key);
+    }
+
+    pub(super) fn get_mut(&mut self, key: &PublicKey) -> Option<&mut Probing> {
+        self.probing.get_mut(key)
     }
 
     pub(super) fn is_probing(&self, key: &PublicKey) -> bool {
@@ -185,14 +185,11 @@ impl Members {
 
     /// Whom this node watches: in a fleet all, otherwise its neighbours and siblings.
     pub(super) fn watched(&self) -> Vec<PublicKey> {
-        let watches = |key: &PublicKey| {
-            self.mode == Mode::Fleet || self.neighbours.contains(key) || self.siblings.contains(key)
-        };
         self.table
             .iter()
             .filter(|member| member.is_here())
             .map(|member| member.peer.contact.public_key)
-            .filter(watches)
+            .filter(|key| self.watches(key))
             .collect()
     }
 
@@ -217,7 +214,7 @@ impl Members {
             .iter()
             .filter(|member| member.is_here() && now.since(member.heard) > UNWATCHED_KEEP)
             .map(|member| member.peer.contact.public_key)
-            .filter(|key| !self.neighbours.contains(key) && !self.siblings.contains(key))
+            .filter(|key| !self.watches(key))
             .collect();
         for key in stale {
             self.detector.forget(&key);
@@ -274,7 +271,8 @@ impl Members {
             let key = *self.detector.round.get(self.detector.cursor)?;
             self.detector.cursor += 1;
             looked += 1;
-            let member = self.table.get(&key).filter(|member| member.is_here());
+            let watched = self.watches(&key);
+            let member = self.table.get(&key).filter(|member| watched && member.is_here());
             let fresh = member.is_some_and(|member| {
                 member.state == State::Alive && now.since(member.heard) < self.config.interval
             });
@@ -316,13 +314,18 @@ impl Members {
             return;
         }
         let tries = if why == Why::Doubt { TRIES_ALONE } else { TRIES };
-        let request = MemberRequest::Probe { mine: self.me.vitals, doubted };
+        let request = self.probe_of(doubted);
         if self.ask(to, request, Errand::Probe(*key), How::tries(tries)).is_none() {
             return self.postpone(now, key);
         }
         self.stats.probes += 1;
         let probing = Probing { why, began: now, open: 0, helpers: 0, silent: 0 };
         self.detector.probing.insert(*key, probing);
+    }
+
+    /// The question of a probe.
+    pub(super) fn probe_of(&mut self, doubted: Option<Vitals>) -> MemberRequest {
+        MemberRequest::Probe { mine: self.me.vitals, doubted, component: self.component() }
     }
 
     /// The first stage failed.
@@ -342,101 +345,8 @@ impl Members {
         }
     }
 
-    /// Once more, and through others.
-    fn go_deep(&mut self, now: Instant, key: &PublicKey) {
-        let Some(subject) = self.table.get(key).map(|member| member.peer) else { return };
-        let nonce = self.rng.next_u64();
-        let mut helpers = 0;
-        for helper in self.pick_helpers(key) {
-            let request = MemberRequest::ProbeFor { subject: subject.contact, nonce };
-            let how = How { tries: 2, patience: HELP_PATIENCE, large: false };
-            let errand = Errand::Help { subject: *key, nonce };
-            helpers += usize::from(self.ask(helper, request, errand, how).is_some());
-        }
-        // Nobody has been told of a doubt yet, so there is none to be refuted before all: that the
-        // member answers is enough.
-        let member = self.table.get(key).filter(|member| member.state != State::Alive);
-        let doubted = member.map(|member| member.vitals);
-        let request = MemberRequest::Probe { mine: self.me.vitals, doubted };
-        let how = How { tries: 1, patience: HELP_PATIENCE / 2, large: false };
-        let again = self.ask(subject.contact, request, Errand::Again(*key), how);
-        let open = helpers + usize::from(again.is_some());
-        if let Some(probing) = self.detector.probing.get_mut(key) {
-            probing.open = open;
-            probing.helpers = helpers;
-        }
-        if open == 0 {
-            self.on_unreached(now, key);
-        }
-    }
-
-    /// Members that may reach it when this node does not: some that watch it as well.
-    fn pick_helpers(&mut self, key: &PublicKey) -> Vec<Contact> {
-        let watched = self.watched();
-        let mut helpers = Vec::with_capacity(HELPERS);
-        for _ in 0..HELPERS * 4 {
-            if watched.is_empty() || helpers.len() == HELPERS {
-                break;
-            }
-            let other = watched[self.rng.below(watched.len() as u64) as usize];
-            let member = self.table.get(&other).filter(|member| member.state == State::Alive);
-            let Some(contact) = member.map(|member| member.peer.contact) else { continue };
-            if other != *key && !helpers.contains(&contact) {
-                helpers.push(contact);
-            }
-        }
-        helpers
-    }
-
-    /// A helper is done: with the subject's signature, with a nack, or it was silent itself.
-    pub(super) fn on_helped(
-        &mut self,
-        now: Instant,
-        key: &PublicKey,
-        nonce: u64,
-        response: Option<&Response>,
-    ) {
-        match response {
-            Some(Response::Member(MemberResponse::Proof { vitals, signature })) => {
-                let proof = Proof { vitals: *vitals, signature: *signature };
-                let asker = self.me.contact.public_key;
-                if proof.verify(key, &self.network, &asker, nonce) {
-                    self.stats.probes_helped += 1;
-                    if let Some(member) = self.table.get_mut(key) {
-                        member.through_others = true;
-                    }
-                    return self.on_life(now, key);
-                }
-            }
-            Some(_) => self.stats.nacks += 1,
-            None => {
-                if let Some(probing) = self.detector.probing.get_mut(key) {
-                    probing.silent += 1;
-                }
-            }
-        }
-        self.on_deep_end(now, key);
-    }
-
-    /// One part of the second stage is over without a sign of life.
-    pub(super) fn on_deep_end(&mut self, now: Instant, key: &PublicKey) {
-        let Some(probing) = self.detector.probing.get_mut(key) else { return };
-        probing.open = probing.open.saturating_sub(1);
-        if probing.open > 0 {
-            return;
-        }
-        let heard = self.table.get(key).map_or(Instant::ZERO, |member| member.heard);
-        if heard > probing.began {
-            return self.detector.forget(key);
-        }
-        if probing.silent > 0 && probing.silent == probing.helpers {
-            self.health.on_bad();
-        }
-        self.on_unreached(now, key);
-    }
-
     /// Nobody this node asked could reach the member.
-    fn on_unreached(&mut self, now: Instant, key: &PublicKey) {
+    pub(super) fn on_unreached(&mut self, now: Instant, key: &PublicKey) {
         let why = self.detector.probing.remove(key).map(|probing| probing.why);
         self.stats.probes_failed += 1;
         self.turn(now, |guard| guard.on_result(now, *key, false));
@@ -472,7 +382,7 @@ impl Members {
         &mut self,
         now: Instant,
         key: &PublicKey,
-        response: &Response,
+        response: Response,
         rtt: Option<Duration>,
     ) {
         if let Some(rtt) = rtt {
@@ -486,13 +396,16 @@ impl Members {
         self.stats.probes_answered += 1;
         self.health.on_good();
         self.on_life(now, key);
-        if let Response::Member(MemberResponse::Alive { mine }) = response {
-            self.on_word(now, key, *mine);
+        if let Response::Member(MemberResponse::Alive { mine, surroundings }) = response {
+            self.on_word(now, key, mine);
+            if let Some(surroundings) = surroundings {
+                self.on_surroundings(now, key, surroundings);
+            }
         }
     }
 
     /// It answered, directly or through others.
-    fn on_life(&mut self, now: Instant, key: &PublicKey) {
+    pub(super) fn on_life(&mut self, now: Instant, key: &PublicKey) {
         self.detector.forget(key);
         self.turn(now, |guard| guard.on_result(now, *key, true));
         let contact = self.table.get(key).map(|member| member.peer.contact);

@@ -336,7 +336,7 @@ impl Members {
             self.stats.records_bad += 1;
             return false;
         }
-        if known.is_none() && self.mode == Mode::Open && !self.is_watched_key(&key) {
+        if known.is_none() && !self.watches(&key) {
             // Not this node's business, but perhaps a link some day.
             self.outbox.push_back(Output::Candidates(vec![record.contact]));
             return true;
@@ -351,8 +351,8 @@ impl Members {
         true
     }
 
-    fn is_watched_key(&self, key: &PublicKey) -> bool {
-        self.neighbours.contains(key) || self.siblings.contains(key)
+    pub(super) fn watches(&self, key: &PublicKey) -> bool {
+        self.mode == Mode::Fleet || self.neighbours.contains(key) || self.siblings.contains(key)
     }
 
     /// Whether a record's subject was let in. Outside `invite` networks everybody is.
@@ -417,6 +417,7 @@ impl Members {
             hurried: Instant::ZERO,
             near: None,
             through_others: false,
+            beside: Vec::new(),
             doubters: Vec::new(),
             flaps: 0,
         };
@@ -456,7 +457,7 @@ impl Members {
             return;
         }
         self.outbox.push_back(Output::Candidates(vec![contact]));
-        let wanted = self.mode == Mode::Fleet || self.is_watched_key(&key);
+        let wanted = self.watches(&key);
         if !wanted {
             return;
         }

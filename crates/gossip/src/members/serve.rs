@@ -50,14 +50,18 @@ impl Members {
         budget: usize,
     ) -> Option<Response> {
         match request {
-            MemberRequest::Probe { mine, doubted } => {
+            MemberRequest::Probe { mine, doubted, component } => {
                 self.on_word(now, &from.public_key, mine);
+                if let Some(component) = component {
+                    self.on_component(now, from, component);
+                }
                 if let Some(vitals) = doubted {
                     let subject = self.me.contact.public_key;
                     self.on_doubted_myself(now, Claim { subject, vitals });
                 }
                 let mine = self.me.vitals;
-                Some(Response::Member(MemberResponse::Alive { mine }))
+                let surroundings = self.surroundings(&from.public_key);
+                Some(Response::Member(MemberResponse::Alive { mine, surroundings }))
             }
             MemberRequest::ProbeFor { subject, nonce } => self.help(serve, from, subject, nonce),
             MemberRequest::Prove { asker, nonce } => Some(self.prove(&asker, nonce)),

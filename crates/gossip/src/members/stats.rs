@@ -65,6 +65,8 @@ pub struct MembersStats {
     pub records_bad: u64,
     /// Records for which there was no room.
     pub records_refused: u64,
+    /// Links asked for to other parts of the overlay.
+    pub bridges: u64,
     /// Announcements published.
     pub announcements: u64,
     /// Questions of others over their rate.

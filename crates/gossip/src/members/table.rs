@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Instant, Peer, PublicKey};
+use potluck_base::{Contact, Instant, Peer, PublicKey};
 use potluck_wire::Vitals;
 
 use super::suspicion::Suspicion;
@@ -62,6 +62,8 @@ pub(crate) struct Member {
     pub(crate) near: Option<bool>,
     /// Whether only others could reach it last time: then they are asked before every verdict.
     pub(crate) through_others: bool,
+    /// Some that it says are linked to it.
+    pub(crate) beside: Vec<Contact>,
     /// Who doubted it lately.
     pub(crate) doubters: Vec<Doubter>,
     /// How often it died lately: who comes and goes is believed ever more slowly.

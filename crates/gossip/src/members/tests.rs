@@ -318,6 +318,59 @@ fn an_open_node_forgets_whom_it_does_not_watch_any_more() {
     assert_eq!((stats.alive, stats.dead), (2, 0));
 }
 
+/// An open town in which each has the neighbours that are listed for it.
+fn open_town(neighbours: &[&[usize]]) -> Town {
+    let config = MembersConfig { mode: ModeChoice::Open, ..MembersConfig::default() };
+    let mut town = Town::new(config);
+    for _ in neighbours {
+        town.add();
+    }
+    for (index, of) in neighbours.iter().enumerate() {
+        let contacts = of.iter().map(|other| town.seats[*other].contact).collect();
+        town.feed(index, Input::Neighbours(contacts));
+    }
+    town
+}
+
+#[test]
+fn helpers_are_those_that_the_subject_is_linked_to() {
+    // The first watches the second and two that know nothing of it.
+    let mut town = open_town(&[&[1, 3, 4], &[0, 2], &[1], &[0], &[0]]);
+    town.run(30 * SECOND);
+    town.cuts = vec![(0, 1), (1, 0)];
+    town.run(60 * SECOND);
+    assert_eq!(town.state(0, 1), Some(MemberState::Alive));
+    let stats = town.seats[0].members.stats();
+    assert!(stats.probes_helped > 3 && stats.confirmed == 0, "{stats:?}");
+}
+
+#[test]
+fn two_parts_of_an_open_network_that_meet_elsewhere_are_bridged() {
+    let mut town = open_town(&[&[1], &[0], &[3], &[2]]);
+    let third = town.seats[2].contact;
+    let wall = UnixMillis(7 * 3_600_000);
+    for index in 0..4 {
+        town.feed(index, Input::WallClock(wall));
+    }
+    town.run(300 * SECOND);
+    assert!(town.seats.iter().all(|seat| seat.members.stats().bridges == 0), "nobody met anybody");
+    town.feed(0, Input::Siblings(vec![third]));
+    town.run(600 * SECOND);
+    let bridges: Vec<u64> = town.seats.iter().map(|seat| seat.members.stats().bridges).collect();
+    assert!(bridges[0] == 2 && bridges[2] == 2, "both ends, two in ten minutes: {bridges:?}");
+    assert!(bridges[1] + bridges[3] == 0, "{bridges:?}");
+    // The link is there: all agree on one part.
+    let (first, second) = (town.seats[0].contact, town.seats[1].contact);
+    town.feed(0, Input::Neighbours(vec![second, third]));
+    town.feed(2, Input::Neighbours(vec![town.seats[3].contact, first]));
+    town.run(300 * SECOND);
+    let mut parts = Vec::new();
+    for seat in &mut town.seats {
+        parts.push(seat.members.component());
+    }
+    assert!(parts[0].is_some() && parts.iter().all(|part| *part == parts[0]), "{parts:?}");
+}
+
 #[test]
 fn the_timer_contract_holds() {
     let mut town = Town::of(8);

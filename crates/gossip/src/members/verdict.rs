@@ -67,7 +67,7 @@ impl Members {
     fn probe_doubting(&mut self, key: &PublicKey) {
         let Some(member) = self.table.get(key) else { return };
         let (to, doubted) = (member.peer.contact, Some(member.vitals));
-        let request = MemberRequest::Probe { mine: self.me.vitals, doubted };
+        let request = self.probe_of(doubted);
         self.ask(to, request, Errand::Tell, How::tries(2));
     }
 

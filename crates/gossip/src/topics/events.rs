@@ -85,6 +85,8 @@ pub enum TopicsInput {
     Unsent(SpreadAskId),
     /// Nodes whose addresses are proven, for the overlay of all nodes.
     Candidates(Vec<Contact>),
+    /// A node of another part of the overlay of all nodes: a link to it is made beyond need.
+    Bridge(Contact),
     /// Nodes that are said to be in a topic.
     Found {
         /// The topic.

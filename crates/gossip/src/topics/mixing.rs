@@ -89,8 +89,14 @@ impl Topic {
 
     /// A node is there, perhaps again. If it was a neighbour, it is asked for a link soon.
     pub(super) fn on_back(&mut self, world: &mut World<'_>, contact: Contact) {
-        let was_lost = self.mixing.lost.remove(&contact.public_key).is_some();
-        if was_lost && self.mixing.back.len() < LOST_MAX {
+        if self.mixing.lost.remove(&contact.public_key).is_some() {
+            self.bridge(world, contact);
+        }
+    }
+
+    /// A link to this node is asked for soon, beyond need.
+    pub(super) fn bridge(&mut self, world: &mut World<'_>, contact: Contact) {
+        if self.mixing.back.len() < LOST_MAX {
             self.learn(world, contact, None);
             self.mixing.back.push(contact);
             let soon = world.now + BACK_PAUSE.mul_f64(world.rng.fraction());

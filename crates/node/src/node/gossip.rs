@@ -328,6 +328,9 @@ impl Node {
             Said::Candidates(contacts) => {
                 self.gossip.topics.handle(now, TopicsInput::Candidates(contacts));
             }
+            Said::Bridge(contact) => {
+                self.gossip.topics.handle(now, TopicsInput::Bridge(contact));
+            }
             Said::Mode(mode) => self.gossip.topics.handle(now, TopicsInput::Mode(mode)),
             Said::Revocations(revocations) => {
                 for bytes in revocations {

@@ -217,7 +217,7 @@ fn lie(run: &mut Run, world: &World, to: NodeIndex, subject: PublicKey, round: u
         .unwrap_or_default();
     let request = match round % 5 {
         0 => MemberRequest::Doubt { claims: vec![claim; 8] },
-        1 => MemberRequest::Probe { mine: vitals, doubted: Some(vitals) },
+        1 => MemberRequest::Probe { mine: vitals, doubted: Some(vitals), component: None },
         2 => {
             let mut broken = record.to_vec();
             if let Some(byte) = broken.get_mut(40) {

@@ -160,7 +160,9 @@ fn civil(_: &Contact, request: &Request) -> Option<Response> {
             _ => SpreadAnswer::Taken,
         })),
         Request::Search(_) => Some(Response::Taken),
-        Request::Member(_) => Some(Response::Member(MemberResponse::Alive { mine: vitals })),
+        Request::Member(_) => {
+            Some(Response::Member(MemberResponse::Alive { mine: vitals, surroundings: None }))
+        }
         _ => None,
     }
 }

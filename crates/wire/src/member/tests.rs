@@ -30,6 +30,17 @@ fn vitals() -> impl Strategy<Value = Vitals> {
     (any::<u64>(), any::<u32>()).prop_map(|(incarnation, beat)| Vitals { incarnation, beat })
 }
 
+fn component() -> impl Strategy<Value = Component> {
+    (any::<u32>(), any::<u64>()).prop_map(|(hour, least)| Component { hour, least })
+}
+
+fn surroundings() -> impl Strategy<Value = Surroundings> {
+    let contact = (key(), any::<[u8; 4]>())
+        .prop_map(|(public_key, ip)| Contact { public_key, address: (ip, 7).into() });
+    (prop::option::of(component()), prop::collection::vec(contact, 0..4))
+        .prop_map(|(component, beside)| Surroundings { component, beside })
+}
+
 fn key() -> impl Strategy<Value = PublicKey> {
     any::<[u8; 32]>().prop_map(PublicKey::from_bytes)
 }
@@ -41,8 +52,9 @@ fn bytes() -> impl Strategy<Value = Vec<Bytes>> {
 fn request() -> impl Strategy<Value = MemberRequest> {
     let claim = (key(), vitals()).prop_map(|(subject, vitals)| Claim { subject, vitals });
     prop_oneof![
-        (vitals(), prop::option::of(vitals()))
-            .prop_map(|(mine, doubted)| MemberRequest::Probe { mine, doubted }),
+        (vitals(), prop::option::of(vitals()), prop::option::of(component())).prop_map(
+            |(mine, doubted, component)| MemberRequest::Probe { mine, doubted, component }
+        ),
         (key(), any::<[u8; 4]>(), any::<u64>()).prop_map(|(public_key, ip, nonce)| {
             let subject = Contact { public_key, address: (ip, 7).into() };
             MemberRequest::ProbeFor { subject, nonce }
@@ -63,7 +75,8 @@ fn request() -> impl Strategy<Value = MemberRequest> {
 
 fn response() -> impl Strategy<Value = MemberResponse> {
     prop_oneof![
-        vitals().prop_map(|mine| MemberResponse::Alive { mine }),
+        (vitals(), prop::option::of(surroundings()))
+            .prop_map(|(mine, surroundings)| MemberResponse::Alive { mine, surroundings }),
         vitals().prop_map(|vitals| {
             let signature = identity().sign(b"x");
             MemberResponse::Proof { vitals, signature }
@@ -154,10 +167,13 @@ fn the_bytes_of_members_are_frozen() {
     let vitals = Vitals { incarnation: 256, beat: 3 };
     let k = format!("5820{}", "11".repeat(32));
     let (c, v) = (format!("82 {k} 46010203040102"), "82 190100 03".to_owned());
+    let component = Component { hour: 5, least: 0x0102_0304 };
+    let probe = |doubted, component| MemberRequest::Probe { mine: vitals, doubted, component };
     let records = || vec![Bytes::from_static(b"m")];
     let requests = [
-        (MemberRequest::Probe { mine: vitals, doubted: None }, format!("8200 81 {v}")),
-        (MemberRequest::Probe { mine: vitals, doubted: Some(vitals) }, format!("8200 82 {v} {v}")),
+        (probe(None, None), format!("8200 81 {v}")),
+        (probe(Some(vitals), None), format!("8200 82 {v} {v}")),
+        (probe(None, Some(component)), format!("8200 83 {v} f6 82 05 1a01020304")),
         (MemberRequest::ProbeFor { subject, nonce: 5 }, format!("8201 82 {c} 05")),
         (MemberRequest::Prove { asker: public_key, nonce: 5 }, format!("8202 82 {k} 05")),
         (
@@ -178,7 +194,17 @@ fn the_bytes_of_members_are_frozen() {
     let signature = Signature::from_bytes([0x22; 64]);
     let s = format!("5840{}", "22".repeat(64));
     let responses = [
-        (MemberResponse::Alive { mine: vitals }, format!("8200 81 {v}")),
+        (MemberResponse::Alive { mine: vitals, surroundings: None }, format!("8200 81 {v}")),
+        (
+            MemberResponse::Alive {
+                mine: vitals,
+                surroundings: Some(Surroundings {
+                    component: Some(component),
+                    beside: vec![subject],
+                }),
+            },
+            format!("8200 82 {v} 82 82 05 1a01020304 81 {c}"),
+        ),
         (MemberResponse::Proof { vitals, signature }, format!("8201 82 {v} {s}")),
         (
             MemberResponse::Differing { entries: vec![(256, 3)], buckets: 7 },

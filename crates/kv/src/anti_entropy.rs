@@ -1,0 +1,76 @@
+//! Anti-entropy: whatever every other way has missed is found in rounds over all keys held here.
+//!
+//! Repair acts on changes: of siblings, of records. A change that nobody could act upon, because
+//! both ends were cut off, full or gone at the wrong moment, is found here. Each round takes the
+//! next keys in order; those of which this node is the closest or second closest holder, or no
+//! holder at all, are offered to the whole replica set. Who has something else pulls it, and who
+//! then has more offers it back, as after any offer.
+//!
+//! Where we differ from Dynamo and Cassandra, which compare hash trees of whole ranges: a round
+//! costs the same whatever the store holds, and a store of ten million keys is gone over once in
+//! weeks instead of being read from end to end each minute.
+
+use potluck_base::{Deadline, Instant, Key};
+use potluck_record::{StorageOp, StorageReply};
+
+use crate::core::{Core, OpFor};
+use crate::repair::{Repair, successor};
+
+/// Keys of one round. Of them two in a replica set's size are this node's to offer: 16 keys to 15
+/// others with the defaults, 11 kB.
+const ROUND_KEYS: u32 = 128;
+/// The last key there can be.
+const LAST: [u8; 32] = [0xff; 32];
+
+/// Where the rounds are.
+#[derive(Debug, Clone)]
+pub(crate) struct AntiEntropy {
+    next: Instant,
+    from: Key,
+    scanning: bool,
+}
+
+impl AntiEntropy {
+    /// Nodes go round at different times, each by its own id.
+    pub(crate) fn new(core: &Core) -> Self {
+        let bytes = core.me.id.as_bytes();
+        let place = f64::from(u16::from_be_bytes([bytes[0], bytes[1]])) / f64::from(u16::MAX);
+        let next = Instant::ZERO + core.config.anti_entropy_interval.mul_f64(0.5 + place);
+        Self { next, from: Key::from_bytes([0; 32]), scanning: false }
+    }
+
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline::new(self.next, "anti-entropy")
+    }
+
+    /// Begins a round, unless repairs are still to be made or this node keeps nothing for others.
+    pub(crate) fn on_timeout(&mut self, core: &mut Core, now: Instant, repair: &Repair) {
+        if self.next > now {
+            return;
+        }
+        self.next = now + core.config.anti_entropy_interval;
+        if core.serves && !self.scanning && repair.is_quiet() {
+            self.scanning = true;
+            let (from, to) = (self.from, Key::from_bytes(LAST));
+            core.storage(StorageOp::Scan { from, to, limit: ROUND_KEYS }, OpFor::RoundScan);
+        }
+    }
+
+    /// The keys of this round came.
+    pub(crate) fn on_scanned(
+        &mut self,
+        core: &Core,
+        now: Instant,
+        repair: &mut Repair,
+        reply: &StorageReply,
+    ) {
+        self.scanning = false;
+        let StorageReply::Scanned { entries, more } = reply else { return };
+        for (key, digest) in entries {
+            repair.on_changed(core, now, *key, *digest);
+        }
+        let last = entries.last().filter(|_| *more);
+        let next = last.and_then(|(key, _)| successor(key));
+        self.from = next.unwrap_or(Key::from_bytes([0; 32]));
+    }
+}
