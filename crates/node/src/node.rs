@@ -1,25 +1,23 @@
 //! The node: wiring of link, dht, kv and swarm. It routes and translates; it decides nothing.
 
 mod admission;
+mod calls;
 mod commands;
 mod files;
 mod gossip;
+mod requests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use potluck_base::{Contact, Deadline, Identity, Instant, Machine, NetworkId, Peer, Rng};
 use potluck_dht::{Dht, LookupId, Purpose, QueryId};
 use potluck_gossip::members;
-use potluck_kv::{AskId, Kv, ServeId, Way};
+use potluck_kv::{AskId, Kv, ServeId};
 use potluck_link::{Link, ReplyTo, RequestOptions, RequestToken};
 use potluck_swarm::Swarm;
-use potluck_wire::limits::{CALL_BYTES_MAX, CONTACTS_MAX, MESSAGE_BYTES_MAX};
-use potluck_wire::{
-    Found, Refusal, Request, Response, Want, decode_request, decode_response, encode_request,
-    encode_response,
-};
+use potluck_wire::limits::MESSAGE_BYTES_MAX;
+use potluck_wire::{Found, Refusal, Request, Response};
 
 use crate::command::{CommandError, CommandId, Reply};
 use crate::config::{Config, ConfigError};
@@ -28,7 +26,7 @@ use crate::output::{Event, Output};
 pub use admission::EnrolmentId;
 
 use crate::view::Stats;
-use gossip::GossipRequest;
+use requests::Came;
 
 /// What a node starts with. Everything random or secret comes in here.
 #[derive(Debug, Clone)]
@@ -57,8 +55,6 @@ const TRACES: u64 = 1 << 62;
 const ASK_TRIES: u8 = 3;
 /// Longest answer to a request that carries no records back.
 const SHORT_ANSWER: usize = 96;
-/// A contact in an answer, at its longest, and what frames it.
-const CONTACT_BYTES: usize = 56;
 
 /// Who waits for the answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -293,84 +289,6 @@ impl Node {
         self.dht.handle(now, potluck_dht::Input::Answered { query, from, contacts, rtt });
     }
 
-    // --- requests of others ---
-
-    fn on_request(&mut self, now: Instant, came: Came, request: Request) {
-        let from = came.from.in_network(&self.network);
-        let request = match request {
-            Request::Member(request) => {
-                return self.on_gossip_request(now, came, GossipRequest::Member(request));
-            }
-            Request::Spread(spread) => {
-                return self.on_gossip_request(now, came, GossipRequest::Spread(spread));
-            }
-            Request::Search(request) => {
-                return self.on_gossip_request(now, came, GossipRequest::Search(request));
-            }
-            request => request,
-        };
-        if !self.serves_others {
-            let reason = Refusal::NotServing;
-            return self.answer(now, came.way, &Response::Refused { reason });
-        }
-        match request {
-            Request::Ping => self.answer(now, came.way, &Response::Pong),
-            // Whoever recorded a good-bye must not be able to say it again from elsewhere.
-            Request::Leave if !came.proven => {
-                let reason = Refusal::Unproven;
-                self.answer(now, came.way, &Response::Refused { reason });
-            }
-            Request::Leave => {
-                self.dht.handle(now, potluck_dht::Input::Left(came.from.public_key));
-                self.answer(now, came.way, &Response::Left);
-            }
-            Request::FindNode { target, count, want } => {
-                let room = came.budget.saturating_sub(64) / CONTACT_BYTES;
-                let most = usize::from(count).min(CONTACTS_MAX).min(room);
-                let closest = self.dht.closest(&target, most, Some(&from.id));
-                let contacts = closest.iter().map(|peer| peer.contact).collect();
-                if want == Want::Nothing {
-                    let found = Found { contacts, record: None };
-                    return self.answer(now, came.way, &Response::Found(found));
-                }
-                let request = Request::FindNode { target, count, want };
-                self.ask_kv(now, came, Question { from, request, contacts });
-            }
-            Request::Have { blob } => self.on_asked_have(now, came, blob),
-            Request::Member(_) | Request::Spread(_) | Request::Search(_) => {}
-            Request::Enroll(enroll) => self.on_enroll(now, came, enroll),
-            request @ (Request::Store { .. } | Request::Offer { .. } | Request::Load(_)) => {
-                self.ask_kv(now, came, Question { from, request, contacts: Vec::new() });
-            }
-        }
-    }
-
-    fn ask_kv(&mut self, now: Instant, came: Came, question: Question) {
-        let serve = ServeId(self.fresh_id());
-        let asked = potluck_kv::Asked {
-            from: question.from,
-            request: question.request,
-            contacts: question.contacts,
-            proven: came.proven,
-            budget: came.budget,
-        };
-        self.serves.insert(serve, came.way);
-        self.kv.handle(now, potluck_kv::Input::Asked { serve, asked });
-    }
-
-    fn answer(&mut self, now: Instant, way: Return, response: &Response) {
-        match way {
-            Return::Datagram(reply_to) => {
-                // An answer that does not fit is counted by the link; the asker tries elsewhere.
-                let _ = self.link.respond(now, &reply_to, response);
-            }
-            Return::Call(inbound) => {
-                let bytes = encode_response(response);
-                self.outbox.push_back(Output::AnswerCall { inbound, bytes });
-            }
-        }
-    }
-
     // --- dht ---
 
     fn on_dht(&mut self, now: Instant, output: potluck_dht::Output) {
@@ -459,72 +377,6 @@ impl Node {
         }
     }
 
-    fn ask(&mut self, now: Instant, ask: AskId, to: Contact, request: &Request, way: Way) {
-        if way == Way::Fitting {
-            let answer_bytes_max = match request {
-                Request::Load(_) => MESSAGE_BYTES_MAX,
-                _ => SHORT_ANSWER,
-            };
-            let options =
-                RequestOptions { tries: ASK_TRIES, answer_bytes_max, ..RequestOptions::default() };
-            match self.link.request(now, to, request, options) {
-                Ok(token) => {
-                    self.requests.insert(token, Waiting::Kv(ask));
-                    return;
-                }
-                Err(potluck_link::RequestError::TooLarge) => {}
-                Err(_) => {
-                    self.busy += 1;
-                    return self.kv.handle(now, potluck_kv::Input::Failed { ask });
-                }
-            }
-        }
-        let bytes = encode_request(request);
-        if self.calls.len() >= CALLS_MAX || bytes.len() > CALL_BYTES_MAX {
-            self.busy += 1;
-            return self.kv.handle(now, potluck_kv::Input::Failed { ask });
-        }
-        let id = CallId(self.fresh_id());
-        self.calls.insert(id, (Waiting::Kv(ask), to));
-        self.outbox.push_back(Output::Call { id, to, bytes });
-    }
-
-    fn on_call_answered(&mut self, now: Instant, call: CallId, bytes: Option<&Bytes>) {
-        let Some((waiting, to)) = self.calls.remove(&call) else { return };
-        match (bytes.map(|bytes| decode_response(bytes)), waiting) {
-            (Some(Ok(response)), Waiting::Kv(ask)) => {
-                self.kv.handle(now, potluck_kv::Input::Answered { ask, response });
-            }
-            (Some(Ok(response)), Waiting::Swarm(ask)) => {
-                self.on_have_answered(now, ask, response, None);
-            }
-            (Some(Ok(response)), Waiting::Members(_) | Waiting::Topics(_) | Waiting::Search(_)) => {
-                self.on_gossip_answered(now, waiting, Some(response), None);
-            }
-            (Some(Ok(_)), Waiting::Dht(..) | Waiting::Nobody) => {}
-            // It lives, but what it says is nothing.
-            (Some(Err(_)), Waiting::Kv(ask)) => {
-                self.kv.handle(now, potluck_kv::Input::Failed { ask });
-            }
-            (Some(Err(_)) | None, waiting) => self.on_failed(now, waiting, &to),
-        }
-    }
-
-    fn on_called(&mut self, now: Instant, from: Contact, inbound: InboundId, bytes: &Bytes) {
-        let way = Return::Call(inbound);
-        self.hear(now, from);
-        match decode_request(bytes) {
-            Ok(request) => {
-                let came = Came { from, proven: true, budget: CALL_BYTES_MAX, way };
-                self.on_request(now, came, request);
-            }
-            Err(_) => {
-                let reason = Refusal::Unsupported;
-                self.answer(now, way, &Response::Refused { reason });
-            }
-        }
-    }
-
     /// Whether the network has been entered, or there is none to enter.
     #[must_use]
     pub fn is_ready(&self, now: Instant) -> bool {
@@ -566,19 +418,6 @@ impl Node {
 /// A node that gave no answer, for the failure detector.
 const fn unanswered(to: &Contact) -> members::Input {
     members::Input::Unanswered(to.public_key)
-}
-
-struct Came {
-    from: Contact,
-    proven: bool,
-    budget: usize,
-    way: Return,
-}
-
-struct Question {
-    from: Peer,
-    request: Request,
-    contacts: Vec<Contact>,
 }
 
 struct Answer {

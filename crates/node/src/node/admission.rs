@@ -12,7 +12,8 @@ use potluck_gossip::{TopicsInput, members};
 use potluck_link::{Gatekeeper, RequestOptions, RequestToken, RevocationError};
 use potluck_wire::{Enroll, Refusal, Request, Response, Revocation};
 
-use super::{Came, Node, Return, SHORT_ANSWER};
+use super::requests::Came;
+use super::{Node, Return, SHORT_ANSWER};
 use crate::command::{CommandError, CommandId, Reply};
 use crate::output::Output;
 

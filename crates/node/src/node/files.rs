@@ -14,7 +14,8 @@ use potluck_swarm::{AskId, FetchId, ServeId};
 use potluck_wire::limits::MESSAGE_BYTES_MAX;
 use potluck_wire::{Holding, Provider, Request, Response, encode_request};
 
-use super::{ASK_TRIES, CALLS_MAX, Came, Node, Return, Waiting};
+use super::requests::Came;
+use super::{ASK_TRIES, CALLS_MAX, Node, Return, Waiting};
 use crate::input::CallId;
 use crate::output::Output;
 

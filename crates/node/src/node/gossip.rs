@@ -20,7 +20,8 @@ use potluck_wire::{
     encode_request,
 };
 
-use super::{CALLS_MAX, Came, Node, Return, Waiting};
+use super::requests::Came;
+use super::{CALLS_MAX, Node, Return, Waiting};
 use crate::command::{Command, CommandError, Reply};
 use crate::config::Config;
 use crate::input::CallId;
