@@ -181,6 +181,9 @@ pub enum Output {
     Announce(Bytes),
     /// This node thinks otherwise of a member.
     Verdict(Contact, Verdict),
+    /// It did not answer a probe's first tries; nothing is thought of it yet, but what waits for it
+    /// may go another way.
+    Silent(PublicKey),
     /// Something happened to a member.
     Event(MemberEvent),
     /// So many vanished at once that the fault must be here: nobody is judged, the network is to be

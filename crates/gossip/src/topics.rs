@@ -343,6 +343,17 @@ impl Topics {
         }
     }
 
+    fn on_silent(&mut self, peer: &PublicKey) {
+        for id in self.ids() {
+            self.with(&id, |topic, world| {
+                if topic.active.contains_key(peer) {
+                    topic.doubt(world, peer, Doubt::Silent);
+                    topic.settle(world);
+                }
+            });
+        }
+    }
+
     /// Members: some may be neighbours that were lost.
     fn on_candidates(&mut self, contacts: Vec<Contact>) {
         for id in self.ids() {
@@ -403,6 +414,7 @@ impl Machine for Topics {
                 self.settle(&system);
             }
             TopicsInput::Found { topic, contacts } => self.on_found(&topic, contacts),
+            TopicsInput::Silent(peer) => self.on_silent(&peer),
             TopicsInput::Unreachable(peer) => self.drop_everywhere(&peer, Cause::Crashed),
             TopicsInput::Left(peer) => self.drop_everywhere(&peer, Cause::Left),
             TopicsInput::Resumed => self.on_resumed(),

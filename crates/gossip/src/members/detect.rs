@@ -20,6 +20,8 @@ use crate::view::Mode;
 const TRIES: u8 = 2;
 /// Tries where no others are asked.
 const TRIES_ALONE: u8 = 3;
+/// So many members in a row that do not answer may be many more.
+const MANY: u32 = 2;
 /// Probes under way at once, those caused by doubts included.
 const PROBING_MAX: usize = 64;
 /// Members in line to be probed because of a doubt.
@@ -73,6 +75,8 @@ pub(super) struct Detector {
     round: Vec<PublicKey>,
     cursor: usize,
     probing: BTreeMap<PublicKey, Probing>,
+    /// Probes that failed since the last one that did not.
+    failed_in_row: u32,
     hurried: BTreeSet<(Instant, PublicKey)>,
     hurried_budget: (Instant, usize),
     /// Ends of suspicions.
@@ -86,6 +90,7 @@ impl Detector {
             round: Vec::new(),
             cursor: 0,
             probing: BTreeMap::new(),
+            failed_in_row: 0,
             hurried: BTreeSet::new(),
             hurried_budget: (Instant::ZERO, 0),
             suspicions: BTreeSet::new(),
@@ -336,6 +341,11 @@ impl Members {
             self.detector.forget(key);
             return self.postpone(now, key);
         }
+        if probing.why != Why::Heal {
+            self.detector.failed_in_row += 1;
+            self.outbox.push_back(Output::Silent(*key));
+            self.check_neighbours(now, key);
+        }
         let through_others = self.table.get(key).is_some_and(|member| member.through_others);
         match probing.why {
             Why::Heal => self.detector.forget(key),
@@ -350,7 +360,6 @@ impl Members {
         let why = self.detector.probing.remove(key).map(|probing| probing.why);
         self.stats.probes_failed += 1;
         self.turn(now, |guard| guard.on_result(now, *key, false));
-        self.check_neighbours(now, key);
         if why == Some(Why::Verdict) {
             self.bury(now, key);
         } else {
@@ -358,9 +367,10 @@ impl Members {
         }
     }
 
-    /// One neighbour of the overlay is silent: perhaps many are, and messages wait for them.
+    /// One neighbour of the overlay is silent, or two members in a row are: perhaps many are gone,
+    /// and messages wait for them.
     fn check_neighbours(&mut self, now: Instant, silent: &PublicKey) {
-        if !self.neighbours.contains(silent) {
+        if !self.neighbours.contains(silent) && self.detector.failed_in_row < MANY {
             return;
         }
         let others: Vec<PublicKey> =
@@ -407,6 +417,7 @@ impl Members {
     /// It answered, directly or through others.
     pub(super) fn on_life(&mut self, now: Instant, key: &PublicKey) {
         self.detector.forget(key);
+        self.detector.failed_in_row = 0;
         self.turn(now, |guard| guard.on_result(now, *key, true));
         let contact = self.table.get(key).map(|member| member.peer.contact);
         if let Some(contact) = contact {

@@ -94,6 +94,8 @@ pub enum TopicsInput {
         /// They.
         contacts: Vec<Contact>,
     },
+    /// A node did not answer the failure detector: it is checked, and others take its place meanwhile.
+    Silent(PublicKey),
     /// The failure detector doubts a node: it is replaced at once.
     Unreachable(PublicKey),
     /// A node said good-bye.

@@ -24,9 +24,11 @@ const PARALLEL_MAX: usize = 4;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Requests for links under way at all.
 const ATTEMPTS_MAX: usize = 16;
-/// So many times as many for a node without any link: when nine of ten are gone, 66 must be asked
-/// until one of them is there with 99.9 %.
-const ALONE_FACTOR: usize = 4;
+/// So many times as many for a node without any link, or that lately lost more than half of them:
+/// when nine of ten are gone, 66 must be asked until one of them is there with 99.9 %.
+const BEREFT_FACTOR: usize = 4;
+/// How long after the last loss such a node hurries.
+const BEREFT_FOR: Duration = Duration::from_secs(30);
 /// How long a link is not made again after one side made room, and a request after it was declined.
 const BACKOFF: Duration = Duration::from_secs(60);
 const DECLINED: Duration = Duration::from_secs(30);
@@ -101,8 +103,10 @@ impl Topic {
             let healthy = self.healthy();
             let fresh = self.attempts.values().filter(|attempt| now.since(attempt.at) < PATIENCE);
             let fresh: Vec<Instant> = fresh.map(|attempt| attempt.at).collect();
-            let factor = if healthy == 0 { ALONE_FACTOR } else { 1 };
-            let enough = healthy > 0 && healthy + fresh.len() >= self.sizes.active;
+            let bereft = self.is_bereft(now, healthy);
+            let factor = if bereft { BEREFT_FACTOR } else { 1 };
+            // Most of those that a bereft node asks are gone as well.
+            let enough = !bereft && healthy + fresh.len() >= self.sizes.active;
             let busy = self.attempts.len() >= ATTEMPTS_MAX * factor;
             if enough || busy || fresh.len() >= PARALLEL_MAX * factor {
                 self.promote_at = fresh.iter().min().map(|at| *at + PATIENCE);
@@ -126,6 +130,12 @@ impl Topic {
             };
             self.attempt(world, contact, false);
         }
+    }
+
+    /// Whether this node has no link, or just lost most of them.
+    fn is_bereft(&self, now: Instant, healthy: usize) -> bool {
+        let lately = self.lost_at.is_some_and(|at| now.since(at) < BEREFT_FOR);
+        healthy == 0 || (lately && healthy * 2 < self.sizes.active)
     }
 
     /// Asks one node for a link.

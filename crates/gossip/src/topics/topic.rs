@@ -83,6 +83,8 @@ pub(super) struct Topic {
     pub(super) attempts_from: Instant,
     pub(super) promote_at: Option<Instant>,
     pub(super) trim_at: Option<Instant>,
+    /// When a neighbour fell silent last.
+    pub(super) lost_at: Option<Instant>,
     pub(super) mixing: Mixing,
     pub(super) exchange: Option<Exchange>,
     pub(super) seen: Seen,
@@ -131,6 +133,7 @@ impl Topic {
             attempts_from: now,
             promote_at: None,
             trim_at: None,
+            lost_at: None,
             mixing: Mixing::new(world),
             exchange: None,
             seen: Seen::new(world.config.publishers_max),
@@ -400,6 +403,7 @@ impl Topic {
         let contact = neighbour.contact;
         if doubt == Doubt::Silent {
             neighbour.outbox.give_up(world.now);
+            self.lost_at = Some(world.now);
             // Where one is gone, others may be.
             self.check_idle(world, usize::MAX);
             self.keep_parents(world, None);

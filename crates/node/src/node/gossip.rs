@@ -320,6 +320,7 @@ impl Node {
                 self.gossip.topics.handle(now, input);
             }
             Said::Verdict(contact, verdict) => self.on_verdict(now, contact, verdict),
+            Said::Silent(key) => self.gossip.topics.handle(now, TopicsInput::Silent(key)),
             Said::Event(event) => self.outbox.push_back(Output::Event(Event::Member(event))),
             Said::Isolated => {
                 self.dht.handle(now, potluck_dht::Input::Resumed);
