@@ -1,4 +1,6 @@
+mod limits;
 mod network;
+mod own;
 
 use std::time::Duration;
 

@@ -111,10 +111,13 @@ impl Topic {
             if self.mixing.back.is_empty() { self.mix_interval(world.now) } else { BACK_PAUSE };
         self.mixing.at = world.now + world.rng.jitter(pause, 0.2);
         let Topic { active, attempts, .. } = self;
-        let free = |peer: &PublicKey| !active.contains_key(peer) && !attempts.contains_key(peer);
+        let (now, scores) = (world.now, &*world.scores);
+        let free = |peer: &PublicKey| {
+            !active.contains_key(peer) && !attempts.contains_key(peer) && !scores.ignores(now, peer)
+        };
         let contact = back
             .filter(|contact| free(&contact.public_key))
-            .or_else(|| self.passive.candidate(world.now, world.rng, free));
+            .or_else(|| self.passive.candidate(now, world.rng, free));
         if let Some(contact) = contact {
             self.attempt(world, contact, true);
         }

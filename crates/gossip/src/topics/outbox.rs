@@ -233,4 +233,32 @@ mod tests {
         outbox.naming = false;
         assert_eq!(outbox.take_names(Instant::ZERO).map(|names| names.len()), Some(NAMES_MAX));
     }
+
+    #[test]
+    fn a_queue_is_bounded_in_bytes_and_repairs_may_have_half_as_much_again() {
+        let config = TopicsConfig { queue_bytes: 2_000, ..config() };
+        let mut outbox = Outbox::default();
+        let fitted = (1..=9).filter(|n| outbox.push(&config, id(*n), message(900))).count();
+        assert_eq!((fitted, outbox.bytes()), (2, 1_800));
+        let fitted = (1..=9).filter(|n| outbox.repair(&config, id(*n), message(400))).count();
+        assert_eq!((fitted, outbox.bytes()), (3, 3_000));
+    }
+
+    #[test]
+    fn two_thousand_small_repairs_wait() {
+        let (mut outbox, config) = (Outbox::default(), config());
+        let fitted = (1..=9_000).filter(|n| outbox.repair(&config, id(*n), message(9))).count();
+        assert_eq!(fitted, 2_048);
+    }
+
+    #[test]
+    fn a_neighbour_given_up_hears_the_names_of_what_waited() {
+        let (mut outbox, config) = (Outbox::default(), config());
+        outbox.push(&config, id(2), message(9));
+        outbox.repair(&config, id(1), message(9));
+        outbox.give_up(Instant::ZERO);
+        assert_eq!((outbox.len(), outbox.bytes()), (0, 0));
+        let names = outbox.take_names(Instant::ZERO + NAMES_DELAY);
+        assert_eq!(names, Some(vec![id(1), id(2)]));
+    }
 }

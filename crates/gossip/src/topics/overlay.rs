@@ -230,6 +230,7 @@ impl Topic {
                 if let Some(known) = self.active.get_mut(&peer) {
                     known.outbound = true;
                 } else if self.active.len() < self.overflow_max()
+                    && world.welcomes(&peer)
                     && self.netgroup_has_room(world, &contact)
                 {
                     self.link(world, contact, true, age_ms);

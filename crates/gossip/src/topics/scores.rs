@@ -122,4 +122,29 @@ mod tests {
             assert_eq!(scores.fault(now, peer, Fault::BrokenPromise), Verdict::Tolerated);
         }
     }
+
+    #[test]
+    fn half_is_forgiven_in_ten_minutes() {
+        let peer = Identity::from_seed([1; 32]).public_key();
+        for (seconds, verdict) in [(599, Verdict::Pruned), (1_200, Verdict::Pruned)] {
+            let mut scores = Scores::new();
+            scores.fault(Instant::ZERO, peer, Fault::Forged);
+            let later = Instant::ZERO + Duration::from_secs(seconds);
+            assert_eq!(scores.fault(later, peer, Fault::Forged), verdict);
+        }
+        let mut scores = Scores::new();
+        scores.fault(Instant::ZERO, peer, Fault::Forged);
+        let later = Instant::ZERO + Duration::from_secs(1_800);
+        assert_eq!(scores.fault(later, peer, Fault::Forged), Verdict::Tolerated);
+    }
+
+    #[test]
+    fn whoever_was_ignored_comes_back_with_half_of_its_points() {
+        let (mut scores, peer) = (Scores::new(), Identity::from_seed([1; 32]).public_key());
+        (0..3).for_each(|_| {
+            scores.fault(Instant::ZERO, peer, Fault::Forged);
+        });
+        let later = Instant::ZERO + IGNORED_FOR;
+        assert_eq!(scores.fault(later, peer, Fault::Forged), Verdict::Pruned);
+    }
 }

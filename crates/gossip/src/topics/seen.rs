@@ -238,6 +238,32 @@ mod tests {
         let mut seen = Seen::new(4);
         note(&mut seen, &id(1, 1, 1_000_000));
         assert!(!seen.contains(&id(1, 1, 999_000)) && seen.contains(&id(1, 1, 900_000)));
+        assert!(seen.contains(&id(1, 1, 998_000)));
+    }
+
+    #[test]
+    fn sixty_thousand_may_be_missing_of_few_publishers_and_four_of_many() {
+        let late = |publishers: u8, rest: u64| {
+            let mut seen = Seen::new(1_024);
+            for number in 0..=publishers {
+                note(&mut seen, &id(number, 1, 1));
+            }
+            let key = |number: u64| {
+                let mut seed = [9; 32];
+                seed[..8].copy_from_slice(&number.to_le_bytes());
+                Identity::from_seed(seed).public_key()
+            };
+            for number in 0..rest {
+                let publisher = key(number);
+                note(&mut seen, &MessageId { publisher, incarnation: 1, sequence: 1 });
+            }
+            note(&mut seen, &id(0, 1, 4_000));
+            assert!(!seen.contains(&id(0, 1, 2)));
+            note(&mut seen, &id(0, 1, 60_000));
+            note(&mut seen, &id(0, 1, 2))
+        };
+        assert_eq!(late(0, 0), Noted::New);
+        assert_eq!(late(255, 1), Noted::Seen, "a window for each of many has to be small");
     }
 
     #[test]
@@ -248,6 +274,9 @@ mod tests {
         }
         assert!(seen.contains(&id(1, 1, 9)) && !seen.contains(&id(1, 2, 9)));
         assert_eq!(note(&mut seen, &id(1, 1, 9)), Noted::Seen);
+        let publisher = id(1, 1, 1).publisher;
+        let floors = [1, 2, 4].map(|incarnation| seen.floor(&publisher, incarnation));
+        assert_eq!(floors, [u64::MAX, 0, 0], "nothing of them is looked at");
     }
 
     #[test]

@@ -1,7 +1,11 @@
+mod contacts;
 mod hostile;
+mod links;
 mod mixing;
 mod net;
 mod script;
 mod spread;
+mod tree;
+mod trust;
 
 use super::*;

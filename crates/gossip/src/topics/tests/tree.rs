@@ -1,0 +1,215 @@
+//! The tree: who is on it, what it costs, and how much of it this node's publishers may use.
+
+use bytes::Bytes;
+use potluck_base::Signature;
+use potluck_wire::{IdRun, SpreadAct, SpreadAnswer};
+
+use super::net::{seconds, topic};
+use super::script::{Asked, Desk, contact, identity};
+use super::*;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+fn pushed(prune: bool) -> SpreadAnswer {
+    SpreadAnswer::Pushed { prune, busy: false }
+}
+
+fn message(publisher: u8, sequence: u64) -> SpreadAct {
+    let signature = Signature::from_bytes([0; 64]);
+    let payload = Bytes::from_static(b"hello");
+    let publisher = identity(publisher).public_key();
+    let message = SignedMessage { publisher, incarnation: 1, sequence, payload, signature };
+    SpreadAct::Push { messages: vec![message.encode()] }
+}
+
+fn have(publisher: u8, first: u64) -> SpreadAct {
+    let publisher = identity(publisher).public_key();
+    SpreadAct::Have { runs: vec![IdRun { publisher, incarnation: 1, first, count: 1 }] }
+}
+
+/// A machine that checks no signatures.
+fn befriended(mode: Mode, neighbours: u8) -> Desk {
+    let mut desk = Desk::new(TopicsConfig { mode, verify: false, ..TopicsConfig::default() });
+    desk.input(TopicsInput::Subscribe(topic()));
+    assert!((1..=neighbours).all(|number| desk.befriend(number)));
+    desk.asks();
+    desk
+}
+
+fn is_push(asked: &&Asked) -> bool {
+    matches!(asked.2.act, SpreadAct::Push { .. })
+}
+
+/// Whom this node asked to push messages.
+fn wanted(desk: &mut Desk) -> Vec<Contact> {
+    let eager = |act: &SpreadAct| matches!(act, SpreadAct::Graft { eager: true, .. });
+    let asks = desk.asks().into_iter().filter(|(.., spread)| eager(&spread.act));
+    asks.map(|(_, to, _)| to).collect()
+}
+
+fn published(desk: &Desk) -> usize {
+    desk.topics.stats().published as usize
+}
+
+#[test]
+fn a_neighbour_that_has_most_messages_sooner_comes_on_the_tree() {
+    let mut desk = befriended(Mode::Fleet, 3);
+    // The second and the third bring copies.
+    desk.asked(1, message(9, 1));
+    assert_eq!(desk.asked(2, message(9, 1)), pushed(true));
+    assert_eq!(desk.asked(3, message(9, 1)), pushed(true));
+    desk.pass(seconds(6));
+    let mut switched = Vec::new();
+    for sequence in 2..=26 {
+        desk.asked(2, have(9, sequence));
+        desk.asked(3, have(9, sequence));
+        desk.pass(300 * MILLISECOND);
+        desk.asks();
+        desk.asked(1, message(9, sequence));
+        switched.push((desk.topics.stats().switched, wanted(&mut desk).len()));
+    }
+    assert_eq!(switched[3..5], [(0, 0), (1, 1)], "one of them, by the fifth message");
+    assert_eq!(switched[23..], [(1, 0), (2, 1)], "and the other after more than five seconds");
+}
+
+#[test]
+fn that_this_node_was_impatient_is_not_the_trees_fault() {
+    let mut desk = befriended(Mode::Fleet, 2);
+    desk.asked(2, have(9, 1));
+    desk.pass(seconds(1));
+    assert_eq!(desk.asked(2, message(9, 1)), pushed(false));
+    assert_eq!(desk.topics.stats().repaired, 1);
+    assert_eq!(desk.asked(1, message(9, 1)), pushed(false), "a copy of what was asked for");
+}
+
+#[test]
+fn whoever_prunes_the_last_link_of_the_tree_takes_another() {
+    let mut desk = befriended(Mode::Fleet, 2);
+    desk.asked(1, message(9, 1));
+    assert_eq!(desk.asked(2, message(9, 1)), pushed(true));
+    desk.asked(2, message(9, 2));
+    desk.asks();
+    assert_eq!(desk.asked(1, message(9, 2)), pushed(true));
+    assert_eq!(wanted(&mut desk), [contact(2)]);
+}
+
+#[test]
+fn a_publisher_that_is_pruned_by_all_pushes_to_somebody() {
+    let mut desk = befriended(Mode::Fleet, 3);
+    for round in 1..=9 {
+        desk.publish(round, 10);
+        let asks: Vec<Asked> = desk.asks().into_iter().filter(|asked| is_push(&asked)).collect();
+        assert!(!asks.is_empty(), "round {round}");
+        asks.iter().for_each(|(ask, ..)| desk.answer(*ask, pushed(true)));
+    }
+    assert_eq!(desk.topics.stats().active_eager, 1);
+}
+
+#[test]
+fn a_node_whose_queues_fill_up_says_so() {
+    let config = TopicsConfig { verify: false, queue_messages: 40, ..TopicsConfig::default() };
+    let mut desk = Desk::new(TopicsConfig { mode: Mode::Fleet, window: 1, ..config });
+    desk.input(TopicsInput::Subscribe(topic()));
+    assert!(desk.befriend(1) && desk.befriend(2));
+    let busy: Vec<bool> = (1..=30)
+        .map(|sequence| desk.asked(1, message(9, sequence)))
+        .map(|answer| matches!(answer, SpreadAnswer::Pushed { busy: true, .. }))
+        .collect();
+    // One is on its way, and a quarter of the queue may wait.
+    assert_eq!(busy.iter().position(|busy| *busy), Some(11));
+}
+
+#[test]
+fn this_nodes_own_publishers_stay_within_four_fifths_of_what_strangers_allow() {
+    let mut desk = befriended(Mode::Open, 1);
+    let answer_all = |desk: &mut Desk| {
+        while let Some((ask, ..)) = desk.asks().iter().find(is_push).cloned() {
+            desk.answer(ask, pushed(false));
+        }
+    };
+    (0..200).for_each(|number| desk.publish(number, 10));
+    answer_all(&mut desk);
+    assert_eq!(published(&desk), 41);
+    for _ in 0..100 {
+        desk.pass(100 * MILLISECOND);
+        answer_all(&mut desk);
+    }
+    assert!((135..=145).contains(&published(&desk)), "{} in ten seconds", published(&desk));
+}
+
+#[test]
+fn a_neighbour_may_ask_for_eight_thousand_messages_at_once() {
+    let mut desk = befriended(Mode::Fleet, 1);
+    for number in 0..100 {
+        desk.publish(number, 10);
+        for (ask, ..) in desk.asks() {
+            desk.answer(ask, pushed(false));
+        }
+    }
+    let publisher = identity(0).public_key();
+    let runs = vec![IdRun { publisher, incarnation: 1, first: 1, count: 100 }];
+    let mut lacked = 0;
+    for _ in 0..100 {
+        let act = SpreadAct::Graft { runs: runs.clone(), eager: false };
+        let SpreadAnswer::Grafted { lacking } = desk.asked(1, act) else { panic!("no graft") };
+        lacked += lacking;
+        while let Some(asked) = Some(desk.asks()).filter(|asks| !asks.is_empty()) {
+            asked.iter().for_each(|(ask, ..)| desk.answer(*ask, pushed(false)));
+        }
+        desk.outputs.clear();
+    }
+    assert_eq!(lacked, 2_000);
+}
+
+#[test]
+fn an_idle_topic_keeps_its_messages_for_ten_minutes_too() {
+    let mut desk = befriended(Mode::Fleet, 1);
+    desk.publish(1, 10);
+    desk.pass(seconds(590));
+    assert_eq!(desk.topics.stats().history_messages, 1);
+    desk.pass(seconds(60));
+    assert_eq!((desk.topics.stats().history_messages, desk.topics.stats().history_bytes), (0, 0));
+}
+
+#[test]
+fn the_topic_that_keeps_most_makes_room() {
+    let config = TopicsConfig { history_bytes: 16_384, verify: false, ..TopicsConfig::default() };
+    let mut desk = Desk::new(TopicsConfig { mode: Mode::Fleet, ..config });
+    let quiet = TopicName::new("quiet").expect("a name");
+    for name in [topic(), quiet.clone()] {
+        desk.input(TopicsInput::Subscribe(name));
+    }
+    desk.pass(seconds(6));
+    let (publish, payload) = (PublishId(1), Bytes::from_static(b"kept"));
+    desk.input(TopicsInput::Publish { publish, topic: quiet.clone(), payload });
+    (2..50).for_each(|number| desk.publish(number, 1_000));
+    let nothing = MessageId { publisher: identity(0).public_key(), incarnation: 1, sequence: 0 };
+    assert_eq!(desk.topics.backlog(&quiet, Some(nothing)).0.len(), 1);
+    assert!(desk.topics.stats().history_bytes <= 16_384);
+}
+
+#[test]
+fn no_sequence_is_used_twice_however_many_topics_were_left() {
+    let mut desk = Desk::new(TopicsConfig { verify: false, ..TopicsConfig::default() });
+    let publish = |desk: &mut Desk, number: u64| {
+        let topic = TopicName::new(format!("topic {number}")).expect("a name");
+        let (publish, payload) = (PublishId(number), Bytes::from_static(b"x"));
+        desk.input(TopicsInput::Publish { publish, topic, payload });
+    };
+    (0..3).for_each(|_| publish(&mut desk, 0));
+    desk.pass(seconds(70));
+    for first in (1..=1_030).step_by(60) {
+        (first..first + 60).for_each(|number| publish(&mut desk, number));
+        desk.pass(seconds(70));
+        desk.outputs.clear();
+    }
+    assert_eq!(desk.topics.stats().topics, 1);
+    desk.outputs.clear();
+    publish(&mut desk, 0);
+    desk.pass(seconds(6));
+    let sequence = desk.outputs.iter().find_map(|output| match output {
+        TopicsOutput::Published { message, .. } => Some(message.sequence),
+        _ => None,
+    });
+    assert!(sequence >= Some(4), "{sequence:?}");
+}
