@@ -12,7 +12,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use utoipa::ToSchema;
 
 pub(crate) use admission::{
-    Invite, InviteEntry, InviteRequest, Invites, KeyRequest, NetworkView, RevokeRequest, Revoked,
+    Cancelled, IS_TICKET, Invite, InviteEntry, InviteRequest, Invites, KeyRequest, NetworkView,
+    RevokeRequest, Revoked,
 };
 pub(crate) use files::{
     FetchRequest, FetchedFile, FileEntry, Files, Gc, GcEntry, Job, JobState, Jobs, Pin,

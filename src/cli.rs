@@ -132,8 +132,8 @@ pub(crate) enum Command {
     /// Make a ticket that lets a machine into this network
     #[command(after_help = admission::INVITE_EXAMPLES)]
     Invite(InviteArgs),
-    /// Put a member out of this network
-    #[command(after_help = "Example: potluck revoke 3f2a9c01")]
+    /// Put a member out of this network, or cancel a ticket
+    #[command(after_help = admission::REVOKE_EXAMPLES)]
     Revoke(RevokeArgs),
     /// What network this is, and its authority key
     #[command(after_help = admission::NETWORK_EXAMPLES)]

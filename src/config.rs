@@ -12,7 +12,7 @@ mod print;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use potluck_base::Admission;
+use potluck_base::{Admission, PublicKey};
 
 pub(crate) use input::Input;
 pub(crate) use load::{Flag, load};
@@ -65,6 +65,8 @@ pub(crate) struct NetworkPart {
     /// `None`: what the data folder says, else invite.
     pub(crate) admission: Option<Admission>,
     pub(crate) entry: Vec<String>,
+    /// `None`: whoever it is.
+    pub(crate) authority: Option<PublicKey>,
 }
 
 /// `[store]`.
@@ -128,7 +130,12 @@ impl Default for Settings {
                 client: false,
                 on_term: OnTerm::Leave,
             },
-            network: NetworkPart { name: None, admission: None, entry: Vec::new() },
+            network: NetworkPart {
+                name: None,
+                admission: None,
+                entry: Vec::new(),
+                authority: None,
+            },
             protocol: potluck_node::Config::default(),
             files: FilesPart {
                 paths: None,
@@ -180,6 +187,10 @@ impl Settings {
         if self.store.memory_bytes < 1 << 20 {
             return wrong("[store] memory_bytes must be at least 1 MiB".into());
         }
+        let NetworkPart { authority, admission, .. } = &self.network;
+        if authority.is_some() && admission.is_some_and(|it| it != Admission::Invite) {
+            return wrong("[network] authority is for invite networks; others have none".into());
+        }
         let address = self.http_address();
         if !address.ip().is_loopback() && self.http.token_file.is_none() {
             return Err(Failure::new(
@@ -209,6 +220,16 @@ mod tests {
         assert_eq!(settings.validate().expect_err("no token").code, "tokenNeeded");
         settings.http.token_file = Some("token".into());
         settings.validate().expect("valid with a token");
+    }
+
+    #[test]
+    fn only_invite_networks_have_an_authority() {
+        let mut settings = Settings::default();
+        settings.network.authority = Some(PublicKey::from_bytes([1; 32]));
+        settings.validate().expect("invite is the default");
+        settings.network.admission = Some(Admission::Lab);
+        let wrong = settings.validate().expect_err("lab");
+        assert!(wrong.message.contains("authority"), "{wrong}");
     }
 
     #[test]

@@ -54,7 +54,8 @@ fn refuse(settings: &Settings, has_ticket: bool) -> Result<(), Failure> {
     }
     let lab = network.admission == Some(Admission::Lab);
     let is_new = start::is_new(settings);
-    if is_new && !has_ticket && !lab && !network.entry.is_empty() {
+    let exists = !network.entry.is_empty() || network.authority.is_some();
+    if is_new && !has_ticket && !lab && exists {
         let error = potluck::StartError::NoTicket;
         return Err(Failure::new(Exit::Usage, "ticketNeeded", error));
     }

@@ -35,7 +35,7 @@ pub(crate) struct Invite {
     pub(crate) expires_at: String,
 }
 
-/// A ticket that has not expired, without its secret.
+/// A ticket that has not expired and was not cancelled, without its secret.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InviteEntry {
@@ -44,6 +44,9 @@ pub(crate) struct InviteEntry {
     /// How many nodes it lets in; absent: any number.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) uses: Option<u32>,
+    /// How many further nodes it lets in; absent: any number.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) uses_left: Option<u32>,
     /// How many it has let in.
     pub(crate) used: u32,
     /// When it was made.
@@ -56,13 +59,24 @@ pub(crate) struct InviteEntry {
     pub(crate) ephemeral: bool,
 }
 
-/// Tickets that have not expired.
+/// Tickets that have not expired and were not cancelled.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Invites {
     /// The tickets made on this node.
     pub(crate) tickets: Vec<InviteEntry>,
 }
+
+/// A ticket that lets nobody in any more.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Cancelled {
+    /// The ticket's id.
+    pub(crate) ticket: String,
+}
+
+/// The code of the problem that a ticket was named where a member is put out.
+pub(crate) const IS_TICKET: &str = "isTicket";
 
 /// Whom to put out.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -95,6 +109,8 @@ pub(crate) struct NetworkView {
     /// The public key of its authority, in `invite` networks.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) authority: Option<String>,
+    /// Whether this node's configuration names that authority, and would refuse another.
+    pub(crate) authority_configured: bool,
     /// Whether this node holds the authority key.
     pub(crate) issuer: bool,
     /// When this node's certificate expires.

@@ -9,6 +9,10 @@ Examples:
   potluck invite
   potluck invite --reusable --expires 30d --label role=build
   potluck invite --list";
+pub(super) const REVOKE_EXAMPLES: &str = "\
+Examples:
+  potluck revoke 3f2a9c01
+  potluck revoke 5bd0e77a21c4    (a ticket of potluck invite --list)";
 pub(super) const NETWORK_EXAMPLES: &str = "\
 Examples:
   potluck network show
@@ -32,7 +36,7 @@ pub(crate) struct InviteArgs {
     /// Let them in for a day at a time, not for a year
     #[arg(long)]
     pub(crate) ephemeral: bool,
-    /// Show the tickets that have not expired, and make none
+    /// Show the tickets that can be used still, and make none
     #[arg(long, conflicts_with_all = ["uses", "reusable", "label", "ephemeral"])]
     pub(crate) list: bool,
 }
@@ -40,7 +44,7 @@ pub(crate) struct InviteArgs {
 /// `revoke`.
 #[derive(Debug, Args)]
 pub(crate) struct RevokeArgs {
-    /// The member's node id or public key, or its first 8 digits or more
+    /// The member's node id or public key, or a ticket's id, or the first 8 digits or more
     #[arg(value_name = "ID")]
     pub(crate) member: String,
 }

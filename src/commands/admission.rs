@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::table::table;
-use crate::api::{Invite, InviteRequest, Invites, KeyRequest, NetworkView, RevokeRequest, Revoked};
+use crate::api::{
+    Cancelled, IS_TICKET, Invite, InviteRequest, Invites, KeyRequest, NetworkView, RevokeRequest,
+    Revoked,
+};
 use crate::cli::{Global, InviteArgs, KeyCommand, NetworkArgs, NetworkCommand, RevokeArgs};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
@@ -57,14 +60,14 @@ fn list(global: &Global, client: &Client) -> Result<(), Failure> {
         return Ok(());
     }
     let Invites { tickets } = answer.json()?;
-    let mut rows = vec![["ticket", "used", "of", "expires", "labels"].map(str::to_owned)];
+    let mut rows = vec![["ticket", "left", "used", "expires", "labels"].map(str::to_owned)];
     rows.extend(tickets.iter().map(|ticket| {
         let labels: Vec<String> =
             ticket.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         [
             ticket.id.chars().take(12).collect(),
+            ticket.uses_left.map_or_else(|| "any".to_owned(), |left| left.to_string()),
             ticket.used.to_string(),
-            ticket.uses.map_or_else(|| "any".to_owned(), |uses| uses.to_string()),
             ticket.expires_at.clone(),
             if labels.is_empty() { "-".to_owned() } else { labels.join(" ") },
         ]
@@ -78,12 +81,30 @@ pub(crate) fn revoke(global: &Global, args: &RevokeArgs) -> Result<(), Failure> 
     let out = global.out();
     let request = RevokeRequest { member: args.member.clone() };
     let body = serde_json::to_vec(&request).map_err(Failure::failed)?;
-    let answer = Client::of(global)?.post("/v1/revocations", Some(&body))?;
+    let client = Client::of(global)?;
+    let answer = match client.post("/v1/revocations", Some(&body)) {
+        Err(failure) if failure.code == IS_TICKET => return cancel(global, &client, &args.member),
+        answer => answer?,
+    };
     if out.json {
         out.line(answer.json::<Value>()?);
     } else {
         let revoked: Revoked = answer.json()?;
         out.line(format!("{} is out", revoked.public_key));
+    }
+    Ok(())
+}
+
+/// Cancels a ticket. The node took `id` for the beginning of one, so it is fit for a path.
+fn cancel(global: &Global, client: &Client, id: &str) -> Result<(), Failure> {
+    let out = global.out();
+    let path = format!("/v1/invites/{}", id.trim());
+    let answer = client.request("DELETE", &path, &[], None)?.good()?;
+    if out.json {
+        out.line(answer.json::<Value>()?);
+    } else {
+        let cancelled: Cancelled = answer.json()?;
+        out.line(format!("ticket {} lets nobody in any more", cancelled.ticket));
     }
     Ok(())
 }
@@ -120,7 +141,8 @@ fn show(global: &Global) -> Result<(), Failure> {
     out.line(format!("admission  {}", view.admission));
     out.line(format!("id         {}", view.id));
     if let Some(authority) = &view.authority {
-        out.line(format!("authority  {authority}"));
+        let how = if view.authority_configured { ", as configured" } else { "" };
+        out.line(format!("authority  {authority}{how}"));
         out.line(format!(
             "this node  {}",
             if view.issuer { "holds the authority key" } else { "is a member" }

@@ -199,6 +199,16 @@ const NETWORK: &[Key] = &[
         },
         |s| list(s.network.entry.iter().cloned()),
     ),
+    key!(
+        "network",
+        "authority",
+        "Public key that the network's authority must have (potluck network show); other tickets and data folders are refused.",
+        |s, i| {
+            let wanted = "the 64 hex digits of a public key";
+            i.parsed(wanted).map(|it| s.network.authority = Some(it))
+        },
+        |s| s.network.authority.map_or_else(|| unset(&"5f".repeat(32)), text),
+    ),
 ];
 
 const DHT: &[Key] = &[
@@ -325,7 +335,7 @@ const HTTP: &[Key] = &[
     key!(
         "http",
         "token_file",
-        "File with the token (bearer) that requests need; a must unless on loopback.",
+        "File with the token (bearer) that requests need; without it, on loopback only, any user of this machine may do anything.",
         |s, i| i.text().map(|it| s.http.token_file = (!it.is_empty()).then(|| it.into())),
         |s| {
             s.http

@@ -65,6 +65,8 @@ mod tests {
         let mut settings = Settings::default();
         settings.protocol.kv.write_quorum = Some(2);
         settings.http.listen = Some("127.0.0.1:8090".parse().expect("address"));
+        let authority = potluck::Identity::from_seed([1; 32]).public_key();
+        settings.network.authority = Some(authority);
         settings.network.name = Some("a \"quoted\" name".into());
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("potluck.toml");

@@ -1,4 +1,7 @@
 //! `/v1/invites`, `/v1/revocations`, `/v1/network`.
+//!
+//! As everything that is not configured as open, these need the token where there is a token file; on
+//! loopback without one, whoever can log in on this machine is trusted with them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +14,12 @@ use axum::response::{IntoResponse as _, Response};
 use potluck::{InviteTerms, MembershipError, TicketView};
 
 use super::app::App;
-use super::extract::json_body;
+use super::extract::{Named, json_body};
 use super::problem::Problem;
 use super::reply::json;
 use crate::api::{
-    Invite, InviteEntry, InviteRequest, Invites, KeyRequest, NetworkView, ProblemBody,
-    RevokeRequest, Revoked, rfc3339,
+    Cancelled, IS_TICKET, Invite, InviteEntry, InviteRequest, Invites, KeyRequest, NetworkView,
+    ProblemBody, RevokeRequest, Revoked, rfc3339,
 };
 use crate::failure::Exit;
 
@@ -30,8 +33,11 @@ impl From<MembershipError> for Problem {
             MembershipError::NotInvite => Self::forbidden("notInvite", detail),
             MembershipError::NotIssuer => Self::forbidden("notIssuer", detail),
             MembershipError::Terms | MembershipError::Labels => Self::bad("badTerms", detail),
-            MembershipError::Unknown(_) => Self::absent(detail),
-            MembershipError::Ambiguous(_) | MembershipError::Own => Self::bad("badMember", detail),
+            MembershipError::Unknown(_) | MembershipError::UnknownTicket(_) => Self::absent(detail),
+            MembershipError::Ambiguous { .. }
+            | MembershipError::TooShort(_)
+            | MembershipError::Own => Self::bad("badMember", detail),
+            MembershipError::IsTicket(_) => Self::bad(IS_TICKET, detail),
             MembershipError::KeyFile(_)
             | MembershipError::OtherKey(_)
             | MembershipError::NoFolder => Self::bad("keyFile", detail),
@@ -91,7 +97,7 @@ pub(super) async fn invite(
     Ok((StatusCode::CREATED, json(&invite)).into_response())
 }
 
-/// The tickets made on this node that have not expired.
+/// The tickets made on this node that have not expired and were not cancelled.
 #[utoipa::path(get, path = "/v1/invites", responses((status = 200, body = Invites)))]
 pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let membership = app.node().membership().map_err(problem)?;
@@ -102,6 +108,7 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Proble
 fn entry(ticket: TicketView) -> InviteEntry {
     InviteEntry {
         id: ticket.id.to_string(),
+        uses_left: ticket.left(),
         uses: ticket.uses,
         used: ticket.used,
         issued_at: rfc3339(ticket.issued.0),
@@ -109,6 +116,23 @@ fn entry(ticket: TicketView) -> InviteEntry {
         labels: ticket.labels.into_iter().collect(),
         ephemeral: ticket.ephemeral,
     }
+}
+
+/// Cancel a ticket: nobody comes in by it any more. Who came in before stays.
+#[utoipa::path(delete, path = "/v1/invites/{id}",
+    params(("id" = String, Path, description = "The ticket's id, or its first 8 digits or more")),
+    responses(
+        (status = 200, body = Cancelled),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn cancel(
+    State(app): State<Arc<App>>,
+    Named(id): Named,
+) -> Result<Response, Problem> {
+    let key = app.node().cancel_ticket(&id).await.map_err(problem)?;
+    Ok(json(&Cancelled { ticket: key.to_string() }))
 }
 
 /// Put a member out.
@@ -141,6 +165,7 @@ pub(super) async fn network(State(app): State<Arc<App>>) -> Response {
         admission: network.admission.to_string(),
         id: data_encoding::HEXLOWER.encode(network.id.as_bytes()),
         authority: network.authority.map(|key| key.to_string()),
+        authority_configured: app.settings().network.authority.is_some(),
         issuer: membership.is_some_and(potluck::Membership::is_issuer),
         certificate_expires_at: membership.map(|membership| rfc3339(membership.expires().0)),
     })

@@ -121,6 +121,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .routes(routes!(inspect::lookup))
         .routes(routes!(inspect::config))
         .routes(routes!(admission::list, admission::invite))
+        .routes(routes!(admission::cancel))
         .routes(routes!(admission::revoke))
         .routes(routes!(admission::network))
         .routes(routes!(admission::export_key))

@@ -4,7 +4,9 @@
 //!   was pointed at this machine (DNS rebinding) gets nothing.
 //! - A page of another site gets nothing: a foreign `Origin` or `Sec-Fetch-Site: cross-site`.
 //! - Changing requests need a content type that no HTML form can send.
-//! - With a token file, the token, but for the parts that are configured as open.
+//! - With a token file, the token, but for the parts that are configured as open. Without one, which
+//!   is possible on loopback only, every user of this machine may do everything, tickets, revocations
+//!   and files included: that is meant so, and the configuration says it.
 
 use std::net::IpAddr;
 

@@ -31,13 +31,16 @@ pub(super) async fn start(settings: &Settings, ticket: Option<Ticket>) -> Result
         .store_memory_bytes(settings.store.memory_bytes)
         .sync(settings.store.sync)
         .client(settings.node.client);
-    let SettingsNetwork { name, admission, .. } = &settings.network;
+    let SettingsNetwork { name, admission, authority, .. } = &settings.network;
     let default = (*admission == Some(Admission::Lab) && is_new(settings)).then_some(LAB_NAME);
     if let Some(name) = name.as_deref().or(default) {
         builder = builder.network(name);
     }
     if let Some(admission) = admission {
         builder = builder.admission(*admission);
+    }
+    if let Some(authority) = authority {
+        builder = builder.authority(*authority);
     }
     if let Some(ticket) = ticket {
         builder = builder.ticket(ticket);
@@ -79,15 +82,18 @@ fn kind_of(error: &StartError) -> (Exit, &'static str) {
         StartError::TicketVoid => (Exit::Refused, "ticketVoid"),
         StartError::NoCertificate { .. } => (Exit::Refused, "notAdmitted"),
         StartError::NoTicket => (Exit::Usage, "ticketNeeded"),
-        StartError::Ticket(_) | StartError::OtherTicket { .. } => (Exit::Usage, "badTicket"),
+        StartError::Ticket(_)
+        | StartError::OtherTicket { .. }
+        | StartError::TicketAuthority { .. } => (Exit::Usage, "badTicket"),
         StartError::AuthorityFile { .. } => (Exit::Refused, "authorityKey"),
-        StartError::OtherNetwork { .. } | StartError::OtherIdentity { .. } => {
-            (Exit::Usage, "otherNode")
-        }
+        StartError::OtherNetwork { .. }
+        | StartError::OtherAuthority { .. }
+        | StartError::OtherIdentity { .. } => (Exit::Usage, "otherNode"),
         StartError::Bind(BindError::InUse { .. }) => (Exit::Failed, "portInUse"),
         StartError::NoFolder
         | StartError::NoNetwork
         | StartError::NetworkName
+        | StartError::LabAuthority
         | StartError::Admission(_)
         | StartError::PublicLab(_)
         | StartError::Advertise(_)

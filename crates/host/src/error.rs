@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use potluck_base::Admission;
+use potluck_base::{Admission, PublicKey};
 
 use crate::resolve::EntryPointError;
 use crate::socket::BindError;
@@ -90,13 +90,41 @@ pub enum StartError {
         /// The name of its network.
         name: String,
     },
+    /// The ticket was signed by another authority than the one expected.
+    #[error(
+        "the ticket is for a network `{name}` whose authority is {authority}, not the one that is \
+         expected ([network] authority); if it is the right one after all, change that"
+    )]
+    TicketAuthority {
+        /// The name of its network.
+        name: String,
+        /// The authority of its network.
+        authority: PublicKey,
+    },
+    /// The data folder belongs to a network of another authority than the one expected.
+    #[error(
+        "data folder {} belongs to the network `{name}` with {authority}, not the one that is \
+         expected ([network] authority); use one folder per network, nothing in this one changed",
+        folder.display()
+    )]
+    OtherAuthority {
+        /// The data folder.
+        folder: PathBuf,
+        /// The name of its network.
+        name: String,
+        /// The authority of its network, in words.
+        authority: String,
+    },
+    /// An authority is expected of a network that has none.
+    #[error("a `lab` network has no authority; leave [network] authority out, or --admission lab")]
+    LabAuthority,
     /// A ticket is none.
     #[error(transparent)]
     Ticket(#[from] potluck_wire::TicketError),
     /// Nobody will let the node in with this ticket.
     #[error(
-        "the ticket has expired, was used up, or this node was put out; ask for a new one: \
-         `potluck invite`"
+        "the ticket has expired, was used up or cancelled, or this node was put out; ask for a new \
+         one: `potluck invite`"
     )]
     TicketVoid,
     /// The data folder belongs to an `invite` network, but has no certificate that holds.

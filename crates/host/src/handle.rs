@@ -17,7 +17,7 @@ use crate::disk::StoreView;
 use crate::drive::DriveStats;
 use crate::files::{Files, FilesError};
 use crate::folder::NetworkInfo;
-use crate::membership::{Membership, MembershipError};
+use crate::membership::{IssuedStats, Membership, MembershipError};
 use crate::socket::{PortStats, SocketBuffers};
 use crate::topics::{PUBLISHES_MAX, Publishing, Subscribe, SubscribeError, Subscription};
 use crate::transport::TransportStats;
@@ -76,6 +76,8 @@ pub struct HostStats {
     pub socket_buffers: SocketBuffers,
     /// Of the drive loop.
     pub drive: DriveStats,
+    /// Of the book of tickets and certificates, where the authority key is and the disk not busy.
+    pub issued: Option<IssuedStats>,
     /// How long the node has been running.
     pub uptime: Duration,
 }
@@ -217,15 +219,31 @@ impl Handle {
     /// # Errors
     /// [`MembershipError`]
     pub async fn revoke(&self, who: &str) -> Result<PublicKey, MembershipError> {
-        let known = match self.command(Command::Table).await {
-            Ok(Reply::Table(table)) => {
-                table.contacts.iter().map(|view| view.peer.contact.public_key).collect()
-            }
-            _ => Vec::new(),
-        };
+        // The members list may have who is no neighbour, the table who is not on the list yet.
+        let mut known: Vec<PublicKey> = Vec::new();
+        if let Ok(Reply::Members(view)) = self.command(Command::Members).await {
+            known.extend(view.members.iter().map(|member| member.peer.contact.public_key));
+        }
+        if let Ok(Reply::Table(table)) = self.command(Command::Table).await {
+            known.extend(table.contacts.iter().map(|view| view.peer.contact.public_key));
+        }
         let (subject, revocation) = self.membership()?.revocation(who, known).await?;
         match self.command(Command::Revoke(revocation)).await {
             Ok(Reply::Revoked(revoked)) => Ok(revoked.map(|_| subject)?),
+            _ => Err(MembershipError::Stopped),
+        }
+    }
+
+    /// Cancels a ticket: the one whose id is, or begins with, `ticket`. It lets nobody in any more;
+    /// whom it let in before stays. Needs the authority key. Gives the ticket's public key.
+    ///
+    /// # Errors
+    /// [`MembershipError`]. After [`MembershipError::Revocation`] the ticket is cancelled on this
+    /// node, but other nodes that hold the authority key were not told.
+    pub async fn cancel_ticket(&self, ticket: &str) -> Result<PublicKey, MembershipError> {
+        let (key, revocation) = self.membership()?.cancellation(ticket).await?;
+        match self.command(Command::Revoke(revocation)).await {
+            Ok(Reply::Revoked(told)) => Ok(told.map(|_| key)?),
             _ => Err(MembershipError::Stopped),
         }
     }
@@ -294,8 +312,13 @@ impl Handle {
             }
             last.clone()
         };
+        let issued = match &self.shared.membership {
+            Some(membership) => timeout(VIEW_TIMEOUT, membership.issued()).await,
+            None => Ok(Err(MembershipError::NotInvite)),
+        };
+        let issued = issued.ok().and_then(Result::ok);
         let uptime = self.shared.clock.uptime();
-        Ok(HostStats { store, transport, socket, socket_buffers, drive, uptime })
+        Ok(HostStats { store, transport, socket, socket_buffers, drive, issued, uptime })
     }
 
     /// Events from now on.

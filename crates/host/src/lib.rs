@@ -27,7 +27,7 @@ pub use drive::DriveStats;
 pub use error::StartError;
 pub use folder::NetworkInfo;
 pub use handle::{Events, Handle, HostStats, LeaveReport, NodeInfo, Stopped};
-pub use membership::{InviteTerms, Membership, MembershipError, TicketView};
+pub use membership::{InviteTerms, IssuedStats, Membership, MembershipError, TicketView};
 pub use memory::resident_bytes;
 pub use resolve::{DEFAULT_PORT, EntryPointError, parse_entry_point};
 pub use start::{DEFAULT_LISTEN, Keep, Settings, start};

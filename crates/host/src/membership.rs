@@ -10,18 +10,20 @@
 
 mod book;
 mod enroll;
+mod error;
 mod issuer;
+mod meant;
+mod renewal;
+mod terms;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Contact, Identity, PublicKey, UnixMillis};
-use potluck_link::RevocationError;
-use potluck_node::{EnrolmentId, Input, Output};
+use potluck_node::{Command, EnrolmentId, Input, Output, Reply};
 use potluck_wire::{Certificate, Enroll, Refusal, Ticket};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::StartError;
 use crate::clock::Clock;
@@ -30,103 +32,10 @@ use crate::handle::Request;
 use crate::transport::Door;
 use book::Book;
 pub(crate) use enroll::Enrolment;
+pub use error::MembershipError;
 use issuer::Issuer;
-
-/// How often a certificate past its half-life is asked for anew.
-const RENEWAL_INTERVAL_MS: u64 = 10 * 60 * 1000;
-
-/// What a ticket is to give.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InviteTerms {
-    /// How many nodes it lets in; `None`: any number.
-    pub uses: Option<u32>,
-    /// How long it is good, at most a year.
-    pub life: Duration,
-    /// Labels of the certificates.
-    pub labels: Vec<(String, String)>,
-    /// Whether the certificates last a day instead of a year.
-    pub ephemeral: bool,
-}
-
-impl Default for InviteTerms {
-    /// One node, within a day.
-    fn default() -> Self {
-        let life = Duration::from_secs(24 * 60 * 60);
-        Self { uses: Some(1), life, labels: Vec::new(), ephemeral: false }
-    }
-}
-
-/// A ticket that was made here and has not expired.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TicketView {
-    /// The ticket's public key.
-    pub id: PublicKey,
-    /// How many nodes it lets in; `None`: any number.
-    pub uses: Option<u32>,
-    /// How many it has let in.
-    pub used: u32,
-    /// When it was made.
-    pub issued: UnixMillis,
-    /// From when on it lets nobody in.
-    pub expires: UnixMillis,
-    /// Labels of the certificates.
-    pub labels: Vec<(String, String)>,
-    /// Whether the certificates last a day instead of a year.
-    pub ephemeral: bool,
-}
-
-/// Why something about membership was not done. Nothing changed.
-#[derive(Debug, thiserror::Error)]
-pub enum MembershipError {
-    /// The network is no `invite` network.
-    #[error("this network lets everybody in; tickets and revocations are for `invite` networks")]
-    NotInvite,
-    /// The authority key is elsewhere.
-    #[error(
-        "this node does not hold the network's authority key; do it on the one that made the \
-         network, or bring the key here with `potluck network key export` there and `import` here"
-    )]
-    NotIssuer,
-    /// A ticket of no use or too long a life.
-    #[error("a ticket is for at least one use and for at most 365 days")]
-    Terms,
-    /// Labels that a certificate cannot have.
-    #[error("labels: at most 8, each K=V with at most 64 bytes, no name twice, 200 bytes in all")]
-    Labels,
-    /// The book is full.
-    #[error("too many tickets or certificates are valid at once")]
-    TooManyTickets,
-    /// The book cannot be written.
-    #[error("cannot write down what was issued: {0}")]
-    Book(std::io::Error),
-    /// The system gave no random bytes.
-    #[error("{0}")]
-    Randomness(String),
-    /// The file of an authority key.
-    #[error("{0}")]
-    KeyFile(String),
-    /// The key is another network's.
-    #[error("the key is that of another network, `{0}`")]
-    OtherKey(String),
-    /// There is no data folder to keep a key in.
-    #[error("a node that keeps everything in memory cannot keep an authority key")]
-    NoFolder,
-    /// Nobody is meant, as far as this node knows.
-    #[error("no member is known by `{0}`; give the first 8 digits or more of its id or public key")]
-    Unknown(String),
-    /// Several may be meant.
-    #[error("`{0}` is the beginning of more than one member's id; give more of it")]
-    Ambiguous(String),
-    /// The node itself is meant.
-    #[error("this node cannot put itself out; see `potluck leave`")]
-    Own,
-    /// The revocation was not taken over.
-    #[error(transparent)]
-    Revocation(#[from] RevocationError),
-    /// The node has stopped.
-    #[error("the node has stopped")]
-    Stopped,
-}
+use renewal::{Due, Renewal};
+pub use terms::{InviteTerms, IssuedStats, TicketView};
 
 /// What a node needs to be a member from its start on.
 #[derive(Debug)]
@@ -203,18 +112,11 @@ struct Shared {
     door: Arc<Door>,
     requests: mpsc::Sender<Request>,
     issuer: Mutex<Option<Issuer>>,
-    certificate: Mutex<Current>,
+    /// The certificate in use, and the asking for the next.
+    renewal: Mutex<Renewal>,
     /// The newest list, with its number; and the number of the one on the disk.
     revocations: Mutex<(u64, Vec<Bytes>)>,
     saved: Mutex<u64>,
-}
-
-/// The certificate in use.
-#[derive(Debug)]
-struct Current {
-    issued: UnixMillis,
-    expires: UnixMillis,
-    asked: UnixMillis,
 }
 
 impl Membership {
@@ -232,7 +134,6 @@ impl Membership {
         let read = read(&certificate, &own.public_key, &network);
         let (issued, expires) =
             read.map_or_else(Default::default, |read| (read.issued, read.expires));
-        let current = Current { issued, expires, asked: UnixMillis(0) };
         let shared = Shared {
             own,
             network,
@@ -242,7 +143,7 @@ impl Membership {
             door,
             requests,
             issuer: Mutex::new(authority.map(|authority| authority.0)),
-            certificate: Mutex::new(current),
+            renewal: Mutex::new(Renewal::new(issued, expires)),
             revocations: Mutex::new((0, revocations)),
             saved: Mutex::new(0),
         };
@@ -258,7 +159,14 @@ impl Membership {
     /// When the node's certificate expires.
     #[must_use]
     pub fn expires(&self) -> UnixMillis {
-        lock(&self.shared.certificate).expires
+        lock(&self.shared.renewal).expires()
+    }
+
+    /// What keeps the node from a new certificate, in a sentence for people. `None` if nothing does,
+    /// and once the certificate has expired, which the node's status says in any case.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        lock(&self.shared.renewal).trouble(self.shared.clock.wall())
     }
 
     /// Makes a ticket.
@@ -276,12 +184,20 @@ impl Membership {
         self.with_issuer(move |issuer, now| issuer.invite(now, terms, &contacts)).await
     }
 
-    /// The tickets made here that have not expired.
+    /// The tickets made here that have not expired and were not cancelled.
     ///
     /// # Errors
     /// [`MembershipError::NotIssuer`]
     pub async fn tickets(&self) -> Result<Vec<TicketView>, MembershipError> {
         self.with_issuer(|issuer, now| Ok(issuer.tickets(now))).await
+    }
+
+    /// How full the book of tickets and certificates is.
+    ///
+    /// # Errors
+    /// [`MembershipError::NotIssuer`]
+    pub async fn issued(&self) -> Result<IssuedStats, MembershipError> {
+        self.with_issuer(|issuer, _| Ok(issuer.stats())).await
     }
 
     /// A signed revocation of the member whose node id or public key is, or begins with, `who`:
@@ -291,25 +207,29 @@ impl Membership {
         who: &str,
         known: Vec<PublicKey>,
     ) -> Result<(PublicKey, Bytes), MembershipError> {
-        let (who, own) = (who.to_ascii_lowercase(), self.shared.own.public_key);
-        let id = self.shared.network.id;
+        let (who, own, id) = (who.to_owned(), self.shared.own.public_key, self.shared.network.id);
         self.with_issuer(move |issuer, now| {
-            let mut meant = known;
-            meant.extend(issuer.subjects());
-            meant.push(own);
-            meant.sort_unstable();
-            meant.dedup();
-            let begins = |key: &PublicKey| {
-                key.to_string().starts_with(&who) || key.node_id(&id).to_string().starts_with(&who)
-            };
-            // Shorter ones are too easily mistyped into another's.
-            meant.retain(|key| who.len() >= 8 && begins(key));
-            match meant[..] {
-                [key] if key == own => Err(MembershipError::Own),
-                [key] => Ok((key, issuer.revoke(now, key))),
-                [] => Err(MembershipError::Unknown(who)),
-                _ => Err(MembershipError::Ambiguous(who)),
+            let mut members = known;
+            members.extend(issuer.subjects());
+            members.push(own);
+            match meant::member(&who, &members, &ticket_ids(issuer, now), &id)? {
+                key if key == own => Err(MembershipError::Own),
+                key => Ok((key, issuer.revoke(now, key))),
             }
+        })
+        .await
+    }
+
+    /// Cancels the ticket whose id is, or begins with, `who`: from now on it lets nobody in here, also
+    /// after a restart. Gives a signed revocation of it, for others who hold the authority key.
+    pub(crate) async fn cancellation(
+        &self,
+        who: &str,
+    ) -> Result<(PublicKey, Bytes), MembershipError> {
+        let who = who.to_owned();
+        self.with_issuer(move |issuer, now| {
+            let key = meant::ticket(&who, &ticket_ids(issuer, now))?;
+            Ok((key, issuer.cancel(now, key)?))
         })
         .await
     }
@@ -357,6 +277,9 @@ impl Membership {
     pub(crate) fn carry_out(&self, output: Output) {
         match output {
             Output::Admitted { public_key, address, until } => {
+                if self.shared.issuers.iter().any(|issuer| issuer.public_key == public_key) {
+                    lock(&self.shared.renewal).issuer_heard();
+                }
                 self.shared.door.admit(Contact { public_key, address }, until);
             }
             Output::Expelled { public_key } => self.shared.door.expel(&public_key),
@@ -383,15 +306,16 @@ impl Membership {
         });
     }
 
-    /// Called about once a second.
+    /// Asks for a new certificate when it is time to. Called about once a second.
     pub(crate) fn tick(&self, now: UnixMillis) {
-        {
-            let mut current = lock(&self.shared.certificate);
-            let half = current.issued.0 + current.expires.0.saturating_sub(current.issued.0) / 2;
-            if now.0 < half || now.0 < current.asked.0.saturating_add(RENEWAL_INTERVAL_MS) {
-                return;
+        let due = lock(&self.shared.renewal).due(now);
+        match due {
+            Due::No => return,
+            Due::Ask => {}
+            Due::AskAndTell => {
+                let trouble = self.trouble().unwrap_or_else(|| "it has expired".to_owned());
+                tracing::warn!(%trouble, "no new certificate yet; going on asking");
             }
-            current.asked = now;
         }
         let this = self.clone();
         tokio::spawn(async move {
@@ -399,12 +323,39 @@ impl Membership {
             match this.with_issuer(move |issuer, now| issuer.certify_own(now, own)).await {
                 Ok(certificate) => this.take_certificate(certificate),
                 Err(MembershipError::NotIssuer) => {
-                    let contacts = this.shared.issuers.clone();
+                    let contacts = this.issuers_now().await;
                     this.tell(Input::Renew { contacts }).await;
                 }
                 Err(error) => tracing::warn!(%error, "cannot renew the certificate"),
             }
         });
+    }
+
+    /// Who may sign the next certificate: where it is by the members list, and where it was when
+    /// this node came in.
+    async fn issuers_now(&self) -> Vec<Contact> {
+        let issuers = &self.shared.issuers;
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Command { command: Command::Members, reply };
+        if self.shared.requests.send(request).await.is_err() {
+            // The node has stopped.
+            return Vec::new();
+        }
+        let mut contacts: Vec<Contact> = match answer.await {
+            Ok(Reply::Members(view)) => {
+                let known = view.members.iter().map(|member| member.peer.contact);
+                known
+                    .filter(|contact| {
+                        issuers.iter().any(|issuer| issuer.public_key == contact.public_key)
+                    })
+                    .collect()
+            }
+            _ => Vec::new(),
+        };
+        let elsewhere: Vec<Contact> =
+            issuers.iter().filter(|issuer| !contacts.contains(issuer)).copied().collect();
+        contacts.extend(elsewhere);
+        contacts
     }
 
     /// A new certificate, if it is one and newer.
@@ -413,14 +364,10 @@ impl Membership {
         let Some(read) = read(&certificate, &shared.own.public_key, &shared.network) else {
             return;
         };
-        {
-            let mut current = lock(&shared.certificate);
-            if read.expires <= current.expires {
-                return;
-            }
-            current.issued = read.issued;
-            current.expires = read.expires;
+        if !lock(&shared.renewal).renewed(read.issued, read.expires) {
+            return;
         }
+        tracing::info!("the certificate was renewed");
         let this = self.clone();
         tokio::task::spawn_blocking(move || {
             if let Some(folder) = &this.shared.folder
@@ -484,6 +431,10 @@ impl Membership {
 /// Nothing under these locks can leave them half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn ticket_ids(issuer: &Issuer, now: UnixMillis) -> Vec<PublicKey> {
+    issuer.tickets(now).into_iter().map(|ticket| ticket.id).collect()
 }
 
 fn key_file(error: &StartError) -> MembershipError {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use potluck_base::{Admission, Contact, Identity};
+use potluck_base::{Admission, Contact, Identity, PublicKey};
 use potluck_dht::EntryPoint;
 use potluck_link::Gatekeeper;
 use potluck_node::{Config, Node, Start};
@@ -54,6 +54,9 @@ pub struct Settings {
     /// The right to get in, for a node that has no certificate yet. The start then takes until one of
     /// the ticket's nodes has given one.
     pub ticket: Option<Ticket>,
+    /// The public key that the network's authority must have; `None`: any. A ticket or data folder of
+    /// another one is refused.
+    pub authority: Option<PublicKey>,
     /// The UDP addresses to listen on, one in this version; none: [`DEFAULT_LISTEN`].
     pub listen: Vec<SocketAddr>,
     /// The address to give to others, if it is not the one listened on. Port 0 means the port
@@ -393,6 +396,7 @@ fn choose_network(
         name: settings.network.as_deref(),
         admission: settings.admission,
         ticket: settings.ticket.as_ref(),
+        authority: settings.authority,
         has_entry_points: !settings.entry_points.is_empty(),
     };
     NetworkInfo::choose(folder, remembered, wish)

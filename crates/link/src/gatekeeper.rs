@@ -172,7 +172,9 @@ impl Gatekeeper {
         self.now.is_some_and(|now| now < pass.expires) && !self.is_revoked(sender, pass.issued)
     }
 
-    /// Whether `sender` has a ticket that may still let it in. Costs two checks of signatures.
+    /// Whether `sender` has a ticket that may still let it in. Costs two checks of signatures. That the
+    /// ticket was cancelled is for the issuer to say, or its holder would take the silence for an
+    /// issuer that is away.
     pub(crate) fn may_enroll(&self, sender: &PublicKey, enroll: &Enroll) -> bool {
         let grant = enroll.grant_for(sender, &self.authority, &self.network);
         grant.is_ok_and(|grant| {
@@ -186,6 +188,7 @@ impl Gatekeeper {
 mod tests {
     use potluck_base::{Admission, Identity};
     use potluck_wire::limits::CERTIFICATE_LIFE_MAX_MS;
+    use potluck_wire::{GrantTerms, Ticket};
 
     use super::*;
 
@@ -249,6 +252,35 @@ mod tests {
         assert!(door.check(&key(1), &certificate(1, 6, 100)).is_some(), "invited again");
         assert!(door.check(&key(2), &certificate(2, 1, 100)).is_some());
         assert_eq!(door.admit_revocation(b"nonsense"), Err(RevocationError::Bad));
+    }
+
+    #[test]
+    fn a_ticket_knocks_until_it_expires_or_its_holder_is_out_also_when_it_was_cancelled() {
+        let (mut door, asker) = (gatekeeper(), Identity::from_seed([2; 32]).public_key());
+        let terms = GrantTerms {
+            uses: None,
+            issued: UnixMillis(10),
+            expires: UnixMillis(20),
+            labels: Vec::new(),
+            ephemeral: false,
+        };
+        let ticket = Ticket::issue("home", &authority(), [3; 32], terms, &[]).expect("small");
+        let enroll = ticket.enroll(&asker);
+        assert!(!door.may_enroll(&asker, &enroll), "the time is not known");
+        door.set_wall_clock(UnixMillis(19));
+        assert!(door.may_enroll(&asker, &enroll));
+        assert!(!door.may_enroll(&key(1), &enroll), "another's");
+        let out =
+            |subject| Revocation { subject, at: UnixMillis(15) }.sign(&authority(), &network());
+        let cancelled = ticket.grant().expect("it holds").ticket;
+        assert_eq!(door.admit_revocation(&out(cancelled)), Ok(Some(cancelled)));
+        assert!(door.may_enroll(&asker, &enroll), "the issuer tells it");
+        assert_eq!(door.admit_revocation(&out(asker)), Ok(Some(asker)));
+        assert!(!door.may_enroll(&asker, &enroll));
+        let other = Identity::from_seed([4; 32]).public_key();
+        assert!(door.may_enroll(&other, &ticket.enroll(&other)));
+        door.set_wall_clock(UnixMillis(20));
+        assert!(!door.may_enroll(&other, &ticket.enroll(&other)), "expired");
     }
 
     #[test]

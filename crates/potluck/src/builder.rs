@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use potluck_base::{Admission, Contact, Identity};
+use potluck_base::{Admission, Contact, Identity, PublicKey};
 use potluck_dht::EntryPoint;
 use potluck_host::{EntryPointError, Keep, Settings, StartError, parse_entry_point};
 use potluck_node::Config;
@@ -22,6 +22,7 @@ pub struct Builder {
     network: Option<String>,
     admission: Option<Admission>,
     ticket: std::result::Result<Option<Ticket>, TicketError>,
+    authority: Option<PublicKey>,
     listen: Vec<SocketAddr>,
     advertise: Option<SocketAddr>,
     entry_points: std::result::Result<Vec<EntryPoint>, EntryPointError>,
@@ -45,6 +46,7 @@ impl Builder {
             network: None,
             admission: None,
             ticket: Ok(None),
+            authority: None,
             listen: Vec::new(),
             advertise: None,
             entry_points: Ok(Vec::new()),
@@ -135,6 +137,13 @@ impl Builder {
         }
     }
 
+    /// The public key that the network's authority must have, as `potluck network show` prints it.
+    /// A ticket or a data folder of another one is refused at the start, and changes nothing.
+    pub fn authority(mut self, authority: PublicKey) -> Self {
+        self.authority = Some(authority);
+        self
+    }
+
     /// The UDP address to listen on; port 0 lets the system choose. Default: port 12345 on all IPv4
     /// addresses. Listening on several is an error in this version.
     pub fn listen(mut self, address: SocketAddr) -> Self {
@@ -217,6 +226,7 @@ impl Builder {
             network: self.network,
             admission: self.admission,
             ticket: self.ticket.map_err(StartError::from)?,
+            authority: self.authority,
             listen: self.listen,
             advertise: self.advertise,
             entry_points: self.entry_points.map_err(StartError::from)?,

@@ -9,10 +9,10 @@ use potluck_gossip::{FoundFile, MembersView};
 use potluck_host::socket::{PortStats, SocketBuffers};
 use potluck_host::transport::TransportStats;
 use potluck_host::{
-    DriveStats, Events, Handle, HostStats, InviteTerms, LeaveReport, Membership, NetworkInfo,
-    StoreView,
+    DriveStats, Events, Handle, HostStats, InviteTerms, IssuedStats, LeaveReport, Membership,
+    NetworkInfo, StoreView,
 };
-use potluck_node::view::{Stats, StatusView};
+use potluck_node::view::{Health, Stats, StatusView};
 use potluck_node::{Command, Event, Reply};
 use potluck_wire::Ticket;
 
@@ -64,6 +64,8 @@ pub struct NodeStats {
     pub socket_buffers: SocketBuffers,
     /// Of its drive loop: how late it is, what waits.
     pub drive: DriveStats,
+    /// Of the book of tickets and certificates, where the authority key is and the disk not busy.
+    pub issued: Option<IssuedStats>,
     /// How long it has been running.
     pub uptime: Duration,
     /// Bytes of memory resident for the whole process, where the system tells.
@@ -191,7 +193,7 @@ impl Node {
             Reply::Stats(stats) => *stats,
             other => return Err(unexpected(other)),
         };
-        let HostStats { store, transport, socket, socket_buffers, drive, uptime } =
+        let HostStats { store, transport, socket, socket_buffers, drive, issued, uptime } =
             self.handle.stats().await?;
         let memory_bytes = potluck_host::resident_bytes();
         Ok(NodeStats {
@@ -201,6 +203,7 @@ impl Node {
             socket,
             socket_buffers,
             drive,
+            issued,
             uptime,
             memory_bytes,
         })
@@ -212,7 +215,16 @@ impl Node {
     /// [`Error::Stopped`]
     pub async fn view(&self) -> Result<StatusView> {
         match self.command(Command::Status).await? {
-            Reply::Status(view) => Ok(view),
+            Reply::Status(mut view) => {
+                let membership = self.handle.membership().ok();
+                if let Some(trouble) = membership.and_then(Membership::trouble) {
+                    view.reasons.push(trouble);
+                    if view.health == Health::Ok {
+                        view.health = Health::Degraded;
+                    }
+                }
+                Ok(view)
+            }
             other => Err(unexpected(other)),
         }
     }
@@ -261,6 +273,18 @@ impl Node {
     /// [`Error::Membership`]
     pub async fn revoke(&self, who: &str) -> Result<PublicKey> {
         Ok(self.handle.revoke(who).await?)
+    }
+
+    /// Cancels a ticket: the one whose id ([`TicketView::id`](crate::TicketView::id)) is, or begins
+    /// with, `ticket` (at least 8 digits). It lets nobody in any more; whom it let in before stays.
+    /// Needs the authority key, on the node that made the ticket. Gives the ticket's whole id.
+    ///
+    /// # Errors
+    /// [`Error::Membership`]. After
+    /// [`MembershipError::Revocation`](crate::MembershipError::Revocation) the ticket is cancelled on
+    /// this node, but other nodes that hold the authority key were not told.
+    pub async fn cancel_ticket(&self, ticket: &str) -> Result<PublicKey> {
+        Ok(self.handle.cancel_ticket(ticket).await?)
     }
 
     /// The node's membership of an `invite` network: tickets, certificate, authority key.

@@ -219,6 +219,67 @@ async fn who_is_put_out_is_out_and_cannot_come_back_by_its_ticket() {
 }
 
 #[tokio::test]
+async fn who_is_on_the_members_list_only_can_be_put_out() {
+    let (home, away) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = bounded(in_folder(home.path()).network("home").start()).await.unwrap();
+    let ticket = first.invite(InviteTerms::default()).await.unwrap();
+    let second = bounded(in_folder(away.path()).ticket(ticket).start()).await.unwrap();
+    let file = home.path().join("copy");
+    first.membership().unwrap().export_key(&file).await.unwrap();
+    second.membership().unwrap().import_key(&file).await.unwrap();
+    // The third was let in by the second: the first has no certificate of it in its book.
+    let third = joined(&second).await;
+    let listed = async || {
+        let members = first.members().await.unwrap().members;
+        members.iter().any(|member| member.peer.contact.public_key == third.public_key())
+    };
+    until(listed).await;
+    // It crashes, and is no neighbour of anybody any more; the list keeps it.
+    let (id, key) = (third.node_id(), third.public_key());
+    third.stop().await.unwrap();
+    let in_table = async || match first.command(potluck::Command::Table).await.unwrap() {
+        potluck::Reply::Table(table) => table.contacts.iter().any(|view| view.peer.id == id),
+        other => panic!("{other:?}"),
+    };
+    until(async || !in_table().await).await;
+    let nobody = first.revoke("0000000000").await;
+    assert!(matches!(nobody, Err(Error::Membership(MembershipError::Unknown(_)))), "{nobody:?}");
+    let short = first.revoke(&id.to_string()[..7]).await;
+    assert!(matches!(short, Err(Error::Membership(MembershipError::TooShort(_)))), "{short:?}");
+    assert_eq!(first.revoke(&id.to_string()[..8]).await.unwrap(), key);
+    until(async || !listed().await).await;
+}
+
+#[tokio::test]
+async fn a_ticket_that_is_cancelled_where_it_was_made_is_void_wherever_the_authority_key_is() {
+    let (home, away) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = bounded(in_folder(home.path()).network("home").start()).await.unwrap();
+    let ticket = first.invite(InviteTerms { uses: None, ..InviteTerms::default() }).await.unwrap();
+    let second = bounded(in_folder(away.path()).ticket(ticket).start()).await.unwrap();
+    bounded(second.ready()).await.unwrap();
+    let file = home.path().join("copy");
+    first.membership().unwrap().export_key(&file).await.unwrap();
+    second.membership().unwrap().import_key(&file).await.unwrap();
+    // A ticket that leads to both issuers, the first one first.
+    let terms = InviteTerms { uses: None, ..InviteTerms::default() };
+    let ticket = second.invite(terms).await.unwrap();
+    assert_eq!(ticket.contacts, [second.contact(), first.contact()]);
+    let id = ticket.grant().unwrap().ticket.to_string();
+    let elsewhere = first.cancel_ticket(&id).await;
+    let unknown = matches!(elsewhere, Err(Error::Membership(MembershipError::UnknownTicket(_))));
+    assert!(unknown, "it was not made there: {elsewhere:?}");
+    assert_eq!(second.cancel_ticket(&id[..8]).await.unwrap().to_string(), id);
+    let issued = second.stats().await.unwrap().issued.unwrap();
+    assert_eq!((issued.tickets, issued.tickets_cancelled), (1, 1));
+    let as_member = second.revoke(&id).await;
+    assert!(as_member.is_err(), "{as_member:?}");
+    until(async || first.stats().await.unwrap().node.link.revocations == 1).await;
+    second.stop().await.unwrap();
+    let newcomer = bounded(fresh().ticket(ticket).start()).await;
+    assert!(matches!(newcomer, Err(Error::Start(StartError::TicketVoid))), "{newcomer:?}");
+}
+
+#[tokio::test]
 async fn a_revocation_outlives_a_restart() {
     let (home, away) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = bounded(in_folder(home.path()).start()).await.unwrap();

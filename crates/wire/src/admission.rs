@@ -124,13 +124,14 @@ fn life_is_good(issued: UnixMillis, expires: UnixMillis) -> bool {
     expires.0.checked_sub(issued.0).is_some_and(|life| life <= CERTIFICATE_LIFE_MAX_MS)
 }
 
-/// "From now on no certificate of this one holds that was signed before."
+/// "From now on no certificate of this one holds that was signed before"; and of a ticket: "from now
+/// on it lets nobody in".
 ///
 /// It names no serial, since a member may have renewed its certificate meanwhile: all that were
 /// signed until then are void, and it may be forgotten when the last of them has expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
-    /// Who is out.
+    /// Who is out; or the key of a ticket that was cancelled.
     pub subject: PublicKey,
     /// Certificates and tickets issued later than this are not concerned.
     pub at: UnixMillis,

@@ -46,6 +46,13 @@ pub(super) fn samples(stats: &NodeStats, http: &HttpCounters) -> Vec<Sample> {
     store(&mut all, stats);
     host(&mut all, stats);
     transport(&mut all, stats);
+    if let Some(issued) = &stats.issued {
+        gauges!(all, issued, "issued",
+            tickets: "Tickets in the book, not expired",
+            tickets_cancelled: "Of these, cancelled",
+            certificates: "Certificates in the book",
+        );
+    }
     for (name, help, value) in [
         ("http_answers_good", "HTTP answers with a status below 400", http.good()),
         ("http_answers_refused", "HTTP answers with a status of 400 to 499", http.of_class(4)),

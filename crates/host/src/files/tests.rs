@@ -24,6 +24,7 @@ async fn node_with(folder: &Path, entry: Option<&Handle>, cache_bytes: u64) -> H
         network: Some("tests".to_owned()),
         admission: Some(Admission::Lab),
         ticket: None,
+        authority: None,
         listen: vec![([127, 0, 0, 1], 0).into()],
         advertise: None,
         entry_points: entry.iter().map(|node| EntryPoint::Contact(node.info().contact)).collect(),

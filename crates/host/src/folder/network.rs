@@ -45,6 +45,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) name: Option<&'a str>,
     pub(crate) admission: Option<Admission>,
     pub(crate) ticket: Option<&'a Ticket>,
+    /// The network's authority must be this one.
+    pub(crate) authority: Option<PublicKey>,
     /// Whether entry points were named: then there is a network already, somewhere.
     pub(crate) has_entry_points: bool,
 }
@@ -79,19 +81,32 @@ impl NetworkInfo {
             if !named || wish.admission.is_some_and(|admission| admission != Admission::Invite) {
                 return Err(StartError::OtherTicket { name: ticket.network.clone() });
             }
+            if wish.authority.is_some_and(|expected| expected != ticket.authority) {
+                let Ticket { network: name, authority, .. } = ticket.clone();
+                return Err(StartError::TicketAuthority { name, authority });
+            }
         }
         if let Some(kept) = remembered {
             let same = wish.name.is_none_or(|name| name == kept.name)
                 && wish.admission.is_none_or(|admission| admission == kept.admission)
                 && wish.ticket.is_none_or(|ticket| ticket.network_id() == kept.id);
-            if same {
+            let expected = wish.authority.is_none() || wish.authority == kept.authority;
+            if same && expected {
                 return Ok(Choice::In(kept));
             }
-            let Self { name, admission, .. } = kept;
+            let Self { name, admission, authority, .. } = kept;
+            if same {
+                let folder = folder.to_owned();
+                let authority = shown(authority);
+                return Err(StartError::OtherAuthority { folder, name, authority });
+            }
             return Err(StartError::OtherNetwork { folder: folder.to_owned(), name, admission });
         }
         match (wish.ticket, wish.admission.unwrap_or(Admission::Invite), wish.name) {
             (Some(ticket), _, _) => Ok(Choice::Join(ticket.clone())),
+            (None, Admission::Lab, _) if wish.authority.is_some() => Err(StartError::LabAuthority),
+            // It exists, or nobody could name its authority.
+            (None, Admission::Invite, _) if wish.authority.is_some() => Err(StartError::NoTicket),
             (None, Admission::Open, _) => Err(StartError::Admission(Admission::Open)),
             (None, Admission::Lab, Some(name)) => {
                 Ok(Choice::In(Self::new(name.to_owned(), Admission::Lab)))
@@ -102,6 +117,11 @@ impl NetworkInfo {
             (None, Admission::Invite, None) => Ok(Choice::Create(names::name(random_bytes()?))),
         }
     }
+}
+
+/// For people.
+fn shown(authority: Option<PublicKey>) -> String {
+    authority.map_or_else(|| "no authority".to_owned(), |key| format!("the authority {key}"))
 }
 
 /// A name must fit on a line of a file and of a screen.
@@ -249,6 +269,32 @@ mod tests {
         ] {
             assert!(matches!(choose(None, wrong), Err(StartError::OtherTicket { .. })));
         }
+    }
+
+    #[test]
+    fn an_authority_that_is_expected_is_that_of_the_ticket_and_of_the_folder() {
+        let (ours, theirs) = (home().authority, Some(PublicKey::from_bytes([3; 32])));
+        let ticket = ticket();
+        let with = |authority, ticket| Wish { authority, ticket, ..Wish::default() };
+        assert!(matches!(choose(None, with(ours, Some(&ticket))), Ok(Choice::Join(_))));
+        let wrong = choose(None, with(theirs, Some(&ticket))).unwrap_err();
+        assert!(matches!(wrong, StartError::TicketAuthority { .. }), "{wrong}");
+        assert!(wrong.to_string().contains(&ticket.authority.to_string()), "{wrong}");
+
+        for ticket in [None, Some(&ticket)] {
+            assert!(matches!(choose(Some(home()), with(ours, ticket)), Ok(Choice::In(_))));
+            assert!(choose(Some(home()), with(theirs, ticket)).is_err());
+        }
+        let wrong = choose(Some(home()), with(theirs, None)).unwrap_err();
+        assert!(matches!(wrong, StartError::OtherAuthority { .. }), "{wrong}");
+        assert!(wrong.to_string().contains(&ticket.authority.to_string()), "{wrong}");
+        let wrong = choose(Some(lab("a")), with(ours, None)).unwrap_err().to_string();
+        assert!(wrong.contains("folder") && wrong.contains("no authority"), "{wrong}");
+
+        // A new network's authority is nobody's yet, and a lab network has none.
+        assert!(matches!(choose(None, with(ours, None)), Err(StartError::NoTicket)));
+        let lab = Wish { admission: Some(Admission::Lab), name: Some("a"), ..with(ours, None) };
+        assert!(matches!(choose(None, lab), Err(StartError::LabAuthority)));
     }
 
     #[test]

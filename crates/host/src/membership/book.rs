@@ -7,10 +7,13 @@
 //! ```text
 //! potluck issued 1
 //! ticket <key> <uses or -> <issued> <expires> <ephemeral 0|1> <labels in hex or ->
+//! cancel <ticket key>
 //! member <key> <ticket key or -> <serial> <issued> <expires>
 //! ```
+//!
+//! A ticket that was cancelled stays in the book until it would have expired.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,6 +21,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use potluck_base::{PublicKey, UnixMillis};
 
+use super::IssuedStats;
 use crate::folder::{Readers, append_to, read_text, replace};
 
 const HEAD: &str = "potluck issued 1";
@@ -54,13 +58,20 @@ type Reason = (Option<PublicKey>, PublicKey);
 pub(super) struct Book {
     file: Option<File>,
     tickets: BTreeMap<PublicKey, TicketEntry>,
+    /// Of the tickets, those that let nobody in any more.
+    cancelled: BTreeSet<PublicKey>,
     certificates: BTreeMap<Reason, CertificateEntry>,
 }
 
 impl Book {
     /// A book on no disk.
     pub(super) const fn in_memory() -> Self {
-        Self { file: None, tickets: BTreeMap::new(), certificates: BTreeMap::new() }
+        Self {
+            file: None,
+            tickets: BTreeMap::new(),
+            cancelled: BTreeSet::new(),
+            certificates: BTreeMap::new(),
+        }
     }
 
     /// The book at `path`, without what has expired; an empty one if there is none.
@@ -72,7 +83,7 @@ impl Book {
                 io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display()))
             })?;
         }
-        book.tickets.retain(|_, ticket| ticket.expires > now);
+        book.forget_tickets(now);
         book.certificates.retain(|_, certificate| certificate.expires > now);
         replace(path, book.text().as_bytes(), Readers::Owner, true)?;
         book.file = Some(append_to(path)?);
@@ -87,6 +98,12 @@ impl Book {
             return None;
         }
         lines.try_for_each(|line| self.read_line(line))
+    }
+
+    fn forget_tickets(&mut self, now: UnixMillis) {
+        self.tickets.retain(|_, ticket| ticket.expires > now);
+        let tickets = &self.tickets;
+        self.cancelled.retain(|key| tickets.contains_key(key));
     }
 
     fn read_line(&mut self, line: &str) -> Option<()> {
@@ -104,6 +121,9 @@ impl Book {
                 let labels = read_labels(words.next()?)?;
                 let entry = TicketEntry { uses, issued, expires, ephemeral, labels };
                 self.tickets.insert(key, entry);
+            }
+            "cancel" => {
+                self.cancelled.insert(words.next()?.parse().ok()?);
             }
             "member" => {
                 let subject = words.next()?.parse().ok()?;
@@ -127,6 +147,9 @@ impl Book {
         for (key, ticket) in &self.tickets {
             text.push_str(&ticket_line(key, ticket));
         }
+        for key in &self.cancelled {
+            text.push_str(&cancel_line(key));
+        }
         for (reason, entry) in &self.certificates {
             text.push_str(&member_line(reason, entry));
         }
@@ -140,13 +163,36 @@ impl Book {
         ticket: TicketEntry,
         now: UnixMillis,
     ) -> io::Result<bool> {
-        self.tickets.retain(|_, ticket| ticket.expires > now);
+        self.forget_tickets(now);
         if self.tickets.len() >= TICKETS_MAX {
             return Ok(false);
         }
         self.write(&ticket_line(&key, &ticket))?;
         self.tickets.insert(key, ticket);
         Ok(true)
+    }
+
+    /// How full it is.
+    pub(super) fn stats(&self) -> IssuedStats {
+        IssuedStats {
+            tickets: self.tickets.len(),
+            tickets_cancelled: self.cancelled.len(),
+            certificates: self.certificates.len(),
+        }
+    }
+
+    /// Enters that a ticket of this book lets nobody in any more.
+    pub(super) fn cancel_ticket(&mut self, key: PublicKey) -> io::Result<()> {
+        if self.tickets.contains_key(&key) && !self.cancelled.contains(&key) {
+            self.write(&cancel_line(&key))?;
+            self.cancelled.insert(key);
+        }
+        Ok(())
+    }
+
+    /// Whether a ticket was cancelled here.
+    pub(super) fn is_cancelled(&self, ticket: &PublicKey) -> bool {
+        self.cancelled.contains(ticket)
     }
 
     /// Enters a certificate; false if there is no room.
@@ -193,9 +239,9 @@ impl Book {
         u32::try_from(self.certificates.range(first..=last).count()).unwrap_or(u32::MAX)
     }
 
-    /// The tickets, in the order of their keys.
+    /// The tickets that were not cancelled, in the order of their keys.
     pub(super) fn tickets(&self) -> impl Iterator<Item = (&PublicKey, &TicketEntry)> {
-        self.tickets.iter()
+        self.tickets.iter().filter(|(key, _)| !self.cancelled.contains(key))
     }
 
     /// Everybody who got a certificate here that may hold still, some more than once.
@@ -210,6 +256,10 @@ fn ticket_line(key: &PublicKey, ticket: &TicketEntry) -> String {
     let labels = write_labels(labels);
     let ephemeral = u8::from(*ephemeral);
     format!("ticket {key} {uses} {} {} {ephemeral} {labels}\n", issued.0, expires.0)
+}
+
+fn cancel_line(key: &PublicKey) -> String {
+    format!("cancel {key}\n")
 }
 
 fn member_line((ticket, subject): &Reason, entry: &CertificateEntry) -> String {
@@ -279,6 +329,48 @@ mod tests {
         assert_eq!(book.certificate(Some(key(1)), key(7)), Some(entry(u64::MAX)));
         assert_eq!(book.certificate(None, key(7)), Some(entry(4)));
         assert_eq!(Book::open(&path, UnixMillis(200)).unwrap().subjects().count(), 0);
+    }
+
+    #[test]
+    fn a_cancelled_ticket_stays_so_through_restarts_until_it_expires() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("issued");
+        let now = UnixMillis(5);
+        let mut book = Book::open(&path, now).unwrap();
+        assert!(book.add_ticket(key(1), ticket(50), now).unwrap());
+        assert!(book.add_ticket(key(2), ticket(50), now).unwrap());
+        book.cancel_ticket(key(1)).unwrap();
+        let length = std::fs::metadata(&path).unwrap().len();
+        book.cancel_ticket(key(1)).unwrap();
+        book.cancel_ticket(key(9)).unwrap();
+        let again = std::fs::metadata(&path).unwrap().len();
+        assert_eq!(again, length, "neither a second time nor an unknown one takes room");
+        // Once from the line that was appended, once from the book as it was written anew.
+        for _ in 0..2 {
+            let book = Book::open(&path, UnixMillis(10)).unwrap();
+            assert!(book.is_cancelled(&key(1)) && !book.is_cancelled(&key(2)));
+            assert_eq!(book.tickets().map(|(key, _)| *key).collect::<Vec<_>>(), [key(2)]);
+        }
+        drop(Book::open(&path, UnixMillis(50)).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{HEAD}\n"), "forgotten");
+    }
+
+    #[test]
+    fn cancelled_tickets_count_among_the_most_that_are_kept() {
+        let mut book = Book::in_memory();
+        let many = |number: usize| {
+            let mut bytes = [1; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            PublicKey::from_bytes(bytes)
+        };
+        for number in 0..TICKETS_MAX {
+            assert!(book.add_ticket(many(number), ticket(50), UnixMillis(5)).unwrap());
+            book.cancel_ticket(many(number)).unwrap();
+        }
+        assert!(!book.add_ticket(key(9), ticket(50), UnixMillis(49)).unwrap(), "full");
+        assert!(book.add_ticket(key(9), ticket(90), UnixMillis(50)).unwrap(), "all expired");
+        let stats = IssuedStats { tickets: 1, tickets_cancelled: 0, certificates: 0 };
+        assert_eq!(book.stats(), stats);
     }
 
     #[test]

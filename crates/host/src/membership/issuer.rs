@@ -12,7 +12,7 @@ use potluck_base::{Contact, Identity, PublicKey, UnixMillis};
 use potluck_wire::{Certificate, Enroll, Grant, GrantTerms, Refusal, Revocation, Ticket};
 
 use super::book::{Book, CertificateEntry, TicketEntry};
-use super::{InviteTerms, MembershipError, TicketView};
+use super::{InviteTerms, IssuedStats, MembershipError, TicketView};
 use crate::folder::{NetworkInfo, random_bytes};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -51,6 +51,11 @@ impl Issuer {
             .collect();
     }
 
+    /// How full the book is.
+    pub(super) fn stats(&self) -> IssuedStats {
+        self.book.stats()
+    }
+
     /// A ticket, entered in the book.
     pub(super) fn invite(
         &mut self,
@@ -79,7 +84,7 @@ impl Issuer {
         }
     }
 
-    /// The tickets that have not expired.
+    /// The tickets that have not expired and were not cancelled.
     pub(super) fn tickets(&self, now: UnixMillis) -> Vec<TicketView> {
         let valid = self.book.tickets().filter(|(_, ticket)| ticket.expires > now);
         valid
@@ -95,6 +100,17 @@ impl Issuer {
             .collect()
     }
 
+    /// Cancels one of the book's tickets: it is on the disk when this returns. Gives a revocation of
+    /// the ticket, for others who hold the authority key.
+    pub(super) fn cancel(
+        &mut self,
+        now: UnixMillis,
+        ticket: PublicKey,
+    ) -> Result<Bytes, MembershipError> {
+        self.book.cancel_ticket(ticket).map_err(MembershipError::Book)?;
+        Ok(self.revoke(now, ticket))
+    }
+
     /// Everybody who got a certificate here that may hold still.
     pub(super) fn subjects(&self) -> Vec<PublicKey> {
         let mut subjects: Vec<PublicKey> = self.book.subjects().collect();
@@ -103,7 +119,7 @@ impl Issuer {
         subjects
     }
 
-    /// A revocation of `subject`.
+    /// A revocation of `subject`, a member or a ticket.
     pub(super) fn revoke(&self, now: UnixMillis, subject: PublicKey) -> Bytes {
         Revocation { subject, at: now }.sign(&self.authority, &self.network.id)
     }
@@ -148,7 +164,10 @@ impl Issuer {
         from: PublicKey,
         grant: &Grant,
     ) -> Result<Bytes, Refusal> {
-        if grant.expires <= now || self.is_revoked(&from, grant.issued) {
+        // Cancelled here, or where else the authority key is.
+        let cancelled =
+            self.book.is_cancelled(&grant.ticket) || self.is_revoked(&grant.ticket, grant.issued);
+        if grant.expires <= now || cancelled || self.is_revoked(&from, grant.issued) {
             return Err(Refusal::TicketVoid);
         }
         let known = self.book.certificate(Some(grant.ticket), from);
@@ -303,6 +322,28 @@ mod tests {
         let later = UnixMillis(NOW.0 + 1);
         let ticket = office.invite(later, terms(None), &[]).unwrap();
         assert!(office.enroll(later, node(2), &ticket.enroll(&node(2))).is_ok(), "invited again");
+    }
+
+    #[test]
+    fn a_cancelled_ticket_lets_nobody_in_here_or_at_another_issuer() {
+        let (mut office, mut branch) = (issuer(Book::in_memory()), issuer(Book::in_memory()));
+        let ticket = office.invite(NOW, terms(None), &[]).unwrap();
+        let other = office.invite(NOW, terms(None), &[]).unwrap();
+        let certificate = office.enroll(NOW, node(2), &ticket.enroll(&node(2))).unwrap();
+        let later = UnixMillis(NOW.0 + 5);
+        let revocation = office.cancel(later, ticket.grant().unwrap().ticket).unwrap();
+        let void = Err(Refusal::TicketVoid);
+        assert_eq!(office.enroll(later, node(3), &ticket.enroll(&node(3))), void);
+        assert_eq!(office.enroll(later, node(2), &ticket.enroll(&node(2))), void, "not again");
+        assert!(office.enroll(later, node(3), &other.enroll(&node(3))).is_ok(), "another ticket");
+        assert_eq!(office.tickets(later).len(), 1);
+
+        assert!(branch.enroll(later, node(3), &ticket.enroll(&node(3))).is_ok(), "not told yet");
+        branch.set_revocations(&[revocation]);
+        assert_eq!(branch.enroll(later, node(4), &ticket.enroll(&node(4))), void);
+        // Who had come in by it stays in.
+        let half = UnixMillis(NOW.0 + CERTIFICATE_LIFE_MS / 2);
+        assert!(office.enroll(half, node(2), &Enroll::Renewal { certificate }).is_ok());
     }
 
     #[test]

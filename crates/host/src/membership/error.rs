@@ -1,0 +1,79 @@
+//! Why something about membership was not done.
+
+use potluck_link::RevocationError;
+
+/// Why something about membership was not done. Nothing changed, unless it is said where it comes
+/// from.
+#[derive(Debug, thiserror::Error)]
+pub enum MembershipError {
+    /// The network is no `invite` network.
+    #[error("this network lets everybody in; tickets and revocations are for `invite` networks")]
+    NotInvite,
+    /// The authority key is elsewhere.
+    #[error(
+        "this node does not hold the network's authority key; do it on the one that made the \
+         network, or bring the key here with `potluck network key export` there and `import` here"
+    )]
+    NotIssuer,
+    /// A ticket of no use or too long a life.
+    #[error("a ticket is for at least one use and for at most 365 days")]
+    Terms,
+    /// Labels that a certificate cannot have.
+    #[error("labels: at most 8, each K=V with at most 64 bytes, no name twice, 200 bytes in all")]
+    Labels,
+    /// The book is full.
+    #[error("too many tickets or certificates are valid at once")]
+    TooManyTickets,
+    /// The book cannot be written.
+    #[error("cannot write down what was issued: {0}")]
+    Book(std::io::Error),
+    /// The system gave no random bytes.
+    #[error("{0}")]
+    Randomness(String),
+    /// The file of an authority key.
+    #[error("{0}")]
+    KeyFile(String),
+    /// The key is another network's.
+    #[error("the key is that of another network, `{0}`")]
+    OtherKey(String),
+    /// There is no data folder to keep a key in.
+    #[error("a node that keeps everything in memory cannot keep an authority key")]
+    NoFolder,
+    /// Too little of an id was given: too easily it is mistyped into another's.
+    #[error("`{0}` is too short for an id; give its first 8 digits or more")]
+    TooShort(String),
+    /// Nobody is meant, as far as this node knows.
+    #[error(
+        "no member is known by `{0}`, and no ticket; `potluck members` and `potluck invite --list` \
+         show their ids"
+    )]
+    Unknown(String),
+    /// No ticket is meant, as far as this node knows.
+    #[error(
+        "no ticket that was made here and can be used still is known by `{0}`; `potluck invite \
+         --list` shows those that can"
+    )]
+    UnknownTicket(String),
+    /// Several may be meant.
+    #[error("`{who}` is the beginning of {count} ids ({some}); give more of the one that is meant")]
+    Ambiguous {
+        /// What was given.
+        who: String,
+        /// How many begin so.
+        count: usize,
+        /// The first of them, at more length.
+        some: String,
+    },
+    /// A ticket is meant, where a member can be put out.
+    #[error("`{0}` is a ticket, not a member: cancel it, DELETE /v1/invites/{0}")]
+    IsTicket(String),
+    /// The node itself is meant.
+    #[error("this node cannot put itself out; see `potluck leave`")]
+    Own,
+    /// The revocation was not taken over.
+    #[error(transparent)]
+    Revocation(#[from] RevocationError),
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}

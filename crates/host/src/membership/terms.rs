@@ -1,0 +1,64 @@
+//! Tickets as people see them.
+
+use std::time::Duration;
+
+use potluck_base::{PublicKey, UnixMillis};
+
+/// What a ticket is to give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InviteTerms {
+    /// How many nodes it lets in; `None`: any number.
+    pub uses: Option<u32>,
+    /// How long it is good, at most a year.
+    pub life: Duration,
+    /// Labels of the certificates.
+    pub labels: Vec<(String, String)>,
+    /// Whether the certificates last a day instead of a year.
+    pub ephemeral: bool,
+}
+
+impl Default for InviteTerms {
+    /// One node, within a day.
+    fn default() -> Self {
+        let life = Duration::from_secs(24 * 60 * 60);
+        Self { uses: Some(1), life, labels: Vec::new(), ephemeral: false }
+    }
+}
+
+/// A ticket that was made here, has not expired and was not cancelled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TicketView {
+    /// The ticket's public key.
+    pub id: PublicKey,
+    /// How many nodes it lets in; `None`: any number.
+    pub uses: Option<u32>,
+    /// How many it has let in. These may use it again, for the same certificate.
+    pub used: u32,
+    /// When it was made.
+    pub issued: UnixMillis,
+    /// From when on it lets nobody in.
+    pub expires: UnixMillis,
+    /// Labels of the certificates.
+    pub labels: Vec<(String, String)>,
+    /// Whether the certificates last a day instead of a year.
+    pub ephemeral: bool,
+}
+
+/// What a node that holds the authority key has in its book. Gauges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IssuedStats {
+    /// Tickets that have not expired, as of the last one that was made; at most 4096.
+    pub tickets: usize,
+    /// Of these, cancelled ones.
+    pub tickets_cancelled: usize,
+    /// Certificates that were signed and not forgotten since; at most 65,536.
+    pub certificates: usize,
+}
+
+impl TicketView {
+    /// How many further nodes it lets in; `None`: any number.
+    #[must_use]
+    pub fn left(&self) -> Option<u32> {
+        self.uses.map(|uses| uses.saturating_sub(self.used))
+    }
+}
