@@ -284,6 +284,13 @@ const KV: &[Key] = &[
     ),
     key!(
         "kv",
+        "anti_entropy_interval",
+        "Time between two rounds in which some of the records held here are compared with others.",
+        |s, i| i.duration().map(|it| s.protocol.kv.anti_entropy_interval = it),
+        |s| duration(s.protocol.kv.anti_entropy_interval),
+    ),
+    key!(
+        "kv",
         "default_ttl",
         "How long a record lives if the writer does not say.",
         |s, i| i.duration().map(|it| s.protocol.kv.life_default = it),
