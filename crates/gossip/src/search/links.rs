@@ -85,6 +85,10 @@ impl Links {
         self.links.values().filter(|link| link.filter.is_some()).count()
     }
 
+    pub(super) fn quotas(&self) -> usize {
+        self.quotas.len()
+    }
+
     /// These are the neighbours now, in place of those before.
     pub(super) fn set(&mut self, now: Instant, mut contacts: Vec<Contact>) {
         contacts.truncate(LINKS_MAX);

@@ -81,6 +81,7 @@ impl Search {
         Stats {
             links: self.links.len(),
             filters: self.links.filters(),
+            quotas: self.links.quotas(),
             names: self.names.len(),
             searching: self.inquiries.len(),
             routes: self.routes.len(),

@@ -7,6 +7,8 @@ pub struct Stats {
     pub links: usize,
     /// Neighbours whose words are known now.
     pub filters: usize,
+    /// Quotas of neighbours of now and before remembered, at most 64.
+    pub quotas: usize,
     /// Names that others can find here now, at most [`super::NAMES_MAX`].
     pub names: usize,
     /// Own searches under way now, at most 16.

@@ -133,14 +133,15 @@ impl Neighbour {
     }
 
     /// Notes whether it had a message sooner than the tree brought it; true if it had so often that
-    /// it should be on the tree.
+    /// it should be on the tree, until [`Neighbour::switched`] says that it is.
     pub(super) fn note_late(&mut self, late: bool) -> bool {
         self.lateness = self.lateness << 1 | u8::from(late);
-        let switch = late && !self.eager && self.lateness.count_ones() >= LATE_ENOUGH;
-        if switch {
-            self.lateness = 0;
-        }
-        switch
+        late && !self.eager && self.lateness.count_ones() >= LATE_ENOUGH
+    }
+
+    /// It was put on the tree for being sooner.
+    pub(super) fn switched(&mut self) {
+        self.lateness = 0;
     }
 
     /// It says whether its own queues fill up.

@@ -207,6 +207,9 @@ impl Topic {
         {
             self.switched_at = world.now;
             world.stats.switched += 1;
+            if let Some(neighbour) = self.active.get_mut(&peer) {
+                neighbour.switched();
+            }
             self.graft(world, &peer, Vec::new(), true);
         }
         asked
