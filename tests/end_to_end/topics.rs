@@ -85,3 +85,22 @@ fn two_thousand_lines_come_once_to_everybody_and_the_slow_one_gets_them_later() 
     assert!(slow.child.try_wait().expect("it can be asked").is_none(), "a pipe held it all");
     check(&slow.read());
 }
+
+#[test]
+fn a_client_hears_and_is_heard_and_is_no_member() {
+    let server = Node::start(&[]);
+    let client = Node::start(&["--client", &server.contact]);
+    let mut subscribers: Vec<_> =
+        [&server, &client].into_iter().map(|node| Subscriber::start(node, 2)).collect();
+    let readers: Vec<_> = subscribers.iter_mut().map(Subscriber::read).collect();
+    wait_until("both are subscribed", || [&server, &client].iter().all(|n| is_subscribed(n, 1.0)));
+    server.good(&["pub", "news", "from a member"]);
+    client.good(&["pub", "news", "from a client"]);
+    for heard in readers {
+        let mut heard = heard.recv_timeout(PATIENCE).expect("it ends after two");
+        heard.sort_unstable();
+        assert_eq!(heard, ["from a client", "from a member"]);
+    }
+    let listed = client.good(&["members", "--json"]);
+    assert_eq!(listed.matches("\"alive\"").count(), 1, "{listed}");
+}
