@@ -151,6 +151,12 @@ impl Topics {
         })
     }
 
+    /// Whether this node is in `topic` and has no link in it.
+    #[must_use]
+    pub fn is_alone(&self, topic: &TopicId) -> bool {
+        self.topics.get(topic).is_some_and(|topic| topic.healthy() == 0)
+    }
+
     /// The topics that are subscribed to here, the system's not counted.
     #[must_use]
     pub fn subscriptions(&self) -> Vec<TopicName> {
@@ -413,6 +419,7 @@ impl Machine for Topics {
                 self.with(&system, |topic, world| topic.bridge(world, contact));
                 self.settle(&system);
             }
+            TopicsInput::Suggested { topic, contacts } => self.on_suggested(&topic, contacts),
             TopicsInput::Found { topic, contacts } => self.on_found(&topic, contacts),
             TopicsInput::Silent(peer) => self.on_silent(&peer),
             TopicsInput::Unreachable(peer) => self.drop_everywhere(&peer, Cause::Crashed),

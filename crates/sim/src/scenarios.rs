@@ -42,6 +42,7 @@ pub const ALL: &[Scenario] = &[
     flood::FLOOD,
     idle::IDLE,
     detect::DETECT,
+    detect::DETECT_OPEN,
     members::MEMBERS_LOSSY,
     members::MEMBERS_STARVED,
     members::MEMBERS_BAD_LINES,

@@ -190,6 +190,11 @@ fn a_crash_is_known_to_whoever_watched() {
 }
 
 #[test]
+fn a_crash_in_an_open_network_is_known_to_whoever_watched() {
+    passes("detect-open", 80, &[1, 2]);
+}
+
+#[test]
 fn lossy_lines_bury_nobody() {
     passes("members-lossy", 24, &[1]);
 }

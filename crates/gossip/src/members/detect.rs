@@ -198,6 +198,13 @@ impl Members {
             .collect()
     }
 
+    /// Whether this node takes the member for alive and would notice its death.
+    #[must_use]
+    pub fn is_watching(&self, key: &PublicKey) -> bool {
+        let alive = self.table.get(key).is_some_and(|member| member.state == State::Alive);
+        alive && self.watches(key)
+    }
+
     /// Up to `count` members that are there, at random.
     #[must_use]
     pub fn sample(&mut self, count: usize) -> Vec<Contact> {

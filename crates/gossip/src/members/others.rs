@@ -4,7 +4,7 @@
 //! not, this node has found itself.
 //!
 //! In a fleet all are linked to all, and any member is as good as another. In an open network those
-//! are asked that the subject named, one with each answer: whom it is linked to reaches it where a
+//! are asked that the subject named, two with each answer: whom it is linked to reaches it where a
 //! stranger mostly would not, and knows where it is.
 
 use std::time::Duration;
@@ -21,8 +21,10 @@ use crate::view::Mode;
 const HELPERS: usize = 3;
 /// How long a helper may take: its one try to a peer whose round trip it does not know.
 const HELP_PATIENCE: Duration = Duration::from_millis(500);
-/// Of those that a member says are linked to it, so many are remembered: the helpers, and one more.
-const BESIDE_MAX: usize = HELPERS + 1;
+/// Of those it is linked to, a member names so many in an answer, other ones each time...
+const BESIDE: usize = 2;
+/// ...and so many are remembered: as helpers, and to be told of doubts.
+const BESIDE_MAX: usize = 2 * HELPERS;
 
 impl Members {
     /// Once more, and through others.
@@ -138,9 +140,8 @@ impl Members {
     ) {
         let Some(member) = self.table.get_mut(key) else { return };
         let contact = member.peer.contact;
-        for other in
-            surroundings.beside.into_iter().take(1).filter(|other| is_usable(&other.address))
-        {
+        let named = surroundings.beside.into_iter().take(BESIDE);
+        for other in named.filter(|other| is_usable(&other.address)) {
             member.beside.retain(|known| known.public_key != other.public_key);
             member.beside.insert(0, other);
             member.beside.truncate(BESIDE_MAX);
@@ -150,8 +151,7 @@ impl Members {
         }
     }
 
-    /// Where this node is, in an open network: its part of the overlay, and one of those that watch
-    /// it, another one each time.
+    /// Where this node is, in an open network: its part of the overlay, and some that watch it.
     pub(super) fn surroundings(&mut self, except: &PublicKey) -> Option<Surroundings> {
         if self.mode == Mode::Fleet {
             return None;
@@ -161,9 +161,11 @@ impl Members {
         };
         let beside: Vec<PublicKey> =
             self.neighbours.iter().chain(&self.siblings).filter(alive).copied().collect();
-        let one = beside.get(self.rng.below(beside.len() as u64) as usize);
-        let one = one.and_then(|key| self.table.get(key)).map(|member| member.peer.contact);
-        let component = self.component();
-        Some(Surroundings { component, beside: one.into_iter().collect() })
+        // One after the other from a random place on: with two of many, as good as two at random.
+        let start = self.rng.below(beside.len() as u64) as usize;
+        let some = beside.iter().cycle().skip(start).take(BESIDE.min(beside.len()));
+        let contacts = some.filter_map(|key| self.table.get(key));
+        let beside = contacts.map(|member| member.peer.contact).collect();
+        Some(Surroundings { component: self.component(), beside })
     }
 }

@@ -17,8 +17,9 @@ const DOUBT_LIFE: Duration = Duration::from_secs(30);
 /// Of all members of a fleet that find a doubt confirmed, about so many say so: enough for
 /// [`CONFIRMATIONS`], and not as many messages as there are members.
 const CONFIRMERS: f64 = 6.0;
-/// In an open network a doubt is told to so many that watch the same member.
-const TOLD: usize = 24;
+/// In an open network whoever tells it tells it to so many of those it watches, closest to the
+/// subject first: the siblings in the DHT and the neighbours are 56.
+const TOLD: usize = 64;
 /// Between two times that a member's traffic is noted as a sign that this node is not cut off.
 const HEARD_PAUSE: Duration = Duration::from_secs(1);
 /// A suspicion that could not be decided is looked at again after this.
@@ -138,13 +139,19 @@ impl Members {
         self.table.set_state(now, key, State::Suspect(Box::new(suspicion)));
         self.stats.raised += 1;
         self.tell(contact, Change::Suspected, Some(Verdict::Doubted));
+        let claim = Claim { subject: *key, vitals };
         let chance = CONFIRMERS / (others.max(1) as f64);
         if doubted < CONFIRMATIONS && (first || self.rng.chance(chance)) {
-            self.spread_doubt(Claim { subject: *key, vitals }, first);
+            self.spread_doubt(claim);
+        }
+        if self.mode == Mode::Open {
+            // Of those linked to it each watcher knows a few, which others cannot find.
+            let named = self.table.get(key).map(|member| member.beside.clone());
+            self.tell_doubt(claim, named.unwrap_or_default());
         }
     }
 
-    fn spread_doubt(&mut self, claim: Claim, first: bool) {
+    fn spread_doubt(&mut self, claim: Claim) {
         if self.mode == Mode::Fleet {
             return self.rumours.add_claim(claim);
         }
@@ -157,10 +164,14 @@ impl Members {
             .map(|member| member.peer)
             .collect();
         watchers.sort_by_key(|peer| peer.id.distance(&subject.into()));
-        let told = if first { TOLD } else { TOLD / 4 };
-        for peer in watchers.into_iter().take(told) {
+        let told = watchers.into_iter().take(TOLD).map(|peer| peer.contact).collect();
+        self.tell_doubt(claim, told);
+    }
+
+    fn tell_doubt(&mut self, claim: Claim, to: Vec<Contact>) {
+        for contact in to {
             let request = MemberRequest::Doubt { claims: vec![claim] };
-            self.ask(peer.contact, request, Errand::Tell, How::tries(2));
+            self.ask(contact, request, Errand::Tell, How::tries(2));
         }
     }
 
@@ -247,10 +258,15 @@ impl Members {
         }
         self.stats.last_detection = now.since(suspicion.began());
         member.flaps = member.flaps.saturating_add(1);
-        let contact = member.peer.contact;
+        let (contact, vitals) = (member.peer.contact, member.vitals);
         self.table.set_state(now, key, State::Dead);
         self.stats.confirmed += 1;
         self.tell(contact, Change::Died, Some(Verdict::Dead));
+        // In a fleet all have heard of it. Elsewhere who watches it is not known to all who do.
+        let others = self.table.counts()[0].max(1) as f64;
+        if self.mode == Mode::Open && self.rng.chance(CONFIRMERS / others) {
+            self.spread_doubt(Claim { subject: *key, vitals });
+        }
     }
 
     /// It said good-bye, and signed it.

@@ -94,6 +94,13 @@ pub enum TopicsInput {
         /// They.
         contacts: Vec<Contact>,
     },
+    /// Nodes that may be in a topic.
+    Suggested {
+        /// The topic.
+        topic: TopicId,
+        /// They.
+        contacts: Vec<Contact>,
+    },
     /// A node did not answer the failure detector: it is checked, and others take its place meanwhile.
     Silent(PublicKey),
     /// The failure detector doubts a node: it is replaced at once.

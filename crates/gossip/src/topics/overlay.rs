@@ -99,6 +99,7 @@ impl Topic {
     pub(super) fn promote(&mut self, world: &mut World<'_>) {
         let now = world.now;
         self.promote_at = None;
+        self.notice_alone(now);
         loop {
             let healthy = self.healthy();
             let fresh = self.attempts.values().filter(|attempt| now.since(attempt.at) < PATIENCE);
@@ -130,6 +131,21 @@ impl Topic {
             };
             self.attempt(world, contact, false);
         }
+    }
+
+    /// Whoever loses its last link waits for nothing that was put off while it had some.
+    fn notice_alone(&mut self, now: Instant) {
+        let alone = self.healthy() == 0;
+        if alone && !self.alone {
+            let soon = now + PAUSE_ALONE_MAX;
+            self.attempts_from = self.attempts_from.min(soon);
+            // Who made room for others would only decline.
+            let backoff = &self.backoff;
+            let made_room =
+                |peer: &PublicKey| backoff.peek(peer).is_some_and(|until| *until > soon);
+            self.passive.put_forward(soon, |peer| !made_room(peer));
+        }
+        self.alone = alone;
     }
 
     /// Whether this node has no link, or just lost most of them.
@@ -272,7 +288,8 @@ impl Topic {
 
     /// A node declined: it and, after some in a row, all others are asked later.
     fn put_off(&mut self, world: &mut World<'_>, peer: &PublicKey) {
-        self.passive.put_off(peer, world.now + world.rng.jitter(DECLINED, 0.2));
+        let pause = if self.healthy() == 0 { PAUSE_ALONE_MAX } else { DECLINED };
+        self.passive.put_off(peer, world.now + world.rng.jitter(pause, 0.2));
         self.declined_in_row = self.declined_in_row.saturating_add(1);
         let rounds = self.declined_in_row / PARALLEL_MAX as u32;
         if rounds > 0 {

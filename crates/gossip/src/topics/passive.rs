@@ -143,6 +143,13 @@ impl Passive {
         }
     }
 
+    /// None of those is put off for longer than until `until`.
+    pub(super) fn put_forward(&mut self, until: Instant, of: impl Fn(&PublicKey) -> bool) {
+        for (_, record) in self.records.iter_mut().filter(|(peer, _)| of(peer)) {
+            record.not_before = record.not_before.min(until);
+        }
+    }
+
     /// A contact to ask for a link now: proven ones first, the others at random.
     pub(super) fn candidate(
         &self,

@@ -24,6 +24,13 @@ impl Topics {
         self.settle(topic);
     }
 
+    pub(super) fn on_suggested(&mut self, topic: &TopicId, contacts: Vec<Contact>) {
+        self.with(topic, |topic, world| {
+            contacts.iter().take(FOUND_MAX).for_each(|contact| topic.learn(world, *contact, None));
+        });
+        self.settle(topic);
+    }
+
     pub(super) fn on_asked(&mut self, serve: SpreadServeId, from: Contact, spread: Spread) {
         let Spread { topic, act } = spread;
         self.last_heard = self.now;

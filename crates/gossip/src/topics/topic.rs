@@ -81,6 +81,8 @@ pub(super) struct Topic {
     pub(super) declined_in_row: u32,
     /// No new attempt before then.
     pub(super) attempts_from: Instant,
+    /// Whether there was no link when links were asked for last.
+    pub(super) alone: bool,
     pub(super) promote_at: Option<Instant>,
     pub(super) trim_at: Option<Instant>,
     /// When a neighbour fell silent last.
@@ -131,6 +133,7 @@ impl Topic {
             evictions_from: now,
             declined_in_row: 0,
             attempts_from: now,
+            alone: true,
             promote_at: None,
             trim_at: None,
             lost_at: None,

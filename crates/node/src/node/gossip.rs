@@ -470,6 +470,12 @@ impl Node {
             contacts.extend(closest.into_iter().map(|peer| peer.contact));
             return self.gossip.topics.handle(now, TopicsInput::Candidates(contacts));
         }
+        if self.gossip.topics.is_alone(&topic) {
+            // Whoever is near may be in it as well, and is asked at once.
+            let suggested =
+                TopicsInput::Suggested { topic, contacts: self.gossip.topics.neighbours() };
+            self.gossip.topics.handle(now, suggested);
+        }
         if !self.can_look(now) {
             let found = TopicsInput::Found { topic, contacts: Vec::new() };
             return self.gossip.topics.handle(now, found);

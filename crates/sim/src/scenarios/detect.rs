@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use potluck_base::Instant;
-use potluck_gossip::{Change, MemberState};
+use potluck_gossip::members::ModeChoice;
+use potluck_gossip::{Change, Mode};
 use potluck_node::Event;
 
-use super::members::{deaths, state_of};
+use super::members::deaths;
 use crate::check::Check;
 use crate::report::Value;
 use crate::scenario::{Run, STABILISATION, Scenario};
@@ -20,7 +21,17 @@ pub(super) const DETECT: Scenario = Scenario {
     nodes_min: 8,
     minutes: 1,
     must_fail: false,
-    play,
+    play: |run| play(run, Mode::Fleet),
+};
+
+pub(super) const DETECT_OPEN: Scenario = Scenario {
+    name: "detect-open",
+    about: "the same where nobody watches all: each its neighbours in overlay and DHT",
+    nodes: 100,
+    nodes_min: 60,
+    minutes: 1,
+    must_fail: false,
+    play: |run| play(run, Mode::Open),
 };
 
 /// Nodes that crash.
@@ -28,8 +39,12 @@ const VICTIMS: usize = 5;
 /// How long the others have to find out.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-fn play(run: &mut Run) -> World {
-    let mut world = World::new(run.config());
+fn play(run: &mut Run, mode: Mode) -> World {
+    let mut config = run.config();
+    if mode == Mode::Open {
+        config.node.members.mode = ModeChoice::Open;
+    }
+    let mut world = World::new(config);
     let mut nodes = run.form(&mut world);
     world.run_for(STABILISATION);
     run.rng.shuffle(&mut nodes);
@@ -40,7 +55,7 @@ fn play(run: &mut Run) -> World {
         let watchers: Vec<NodeIndex> = nodes
             .iter()
             .filter(|node| *node != victim && world.node(**node).is_up())
-            .filter(|node| state_of(&world, **node, *victim) == Some(MemberState::Alive))
+            .filter(|node| watches(&world, **node, *victim))
             .copied()
             .collect();
         let crashed = world.now();
@@ -71,6 +86,11 @@ fn play(run: &mut Run) -> World {
     let innocent = deaths(&world, |node| !victims.contains(&node));
     run.check(Check::none_of("nobody else is taken for dead", run.nodes, &innocent));
     world
+}
+
+fn watches(world: &World, node: NodeIndex, victim: NodeIndex) -> bool {
+    let key = world.node(victim).peer.contact.public_key;
+    world.node(node).machine().is_some_and(|machine| machine.members().is_watching(&key))
 }
 
 /// When `node` took `victim` for dead, from `since` on.

@@ -321,3 +321,24 @@ fn a_check_that_failed_drops_nobody_who_was_heard_meanwhile() {
     desk.input(TopicsInput::Unsent(check));
     assert_eq!((links(&desk), desk.topics.stats().active_doubted), (1, 0));
 }
+
+#[test]
+fn whoever_loses_the_last_link_waits_for_nobody_that_declined_before() {
+    let mut desk = Desk::subscribed(Mode::Fleet);
+    assert!(desk.befriend(1));
+    found(&mut desk, (2..=9).map(contact).collect());
+    let mut asked = 0;
+    for _ in 0..40 {
+        for (ask, ..) in attempts(&mut desk) {
+            asked += 1;
+            desk.answer(ask, SpreadAnswer::Declined { others: Vec::new() });
+        }
+        desk.pass(seconds(1));
+    }
+    assert!(asked >= 8, "all have declined: {asked}");
+    desk.input(TopicsInput::Unreachable(contact(1).public_key));
+    assert!(attempts(&mut desk).is_empty(), "it does not ask in a loop");
+    desk.pass(seconds(2));
+    let again = attempts(&mut desk);
+    assert!(again.len() >= 7, "{} of those that declined", again.len());
+}
