@@ -18,6 +18,7 @@ use super::promises::Promises;
 use super::seen::Seen;
 use super::shuffle::Exchange;
 use super::stats::TopicsStats;
+use super::tree::SWITCH_INTERVAL;
 use crate::message::TopicName;
 use crate::view::{Cause, Mode};
 
@@ -93,6 +94,8 @@ pub(super) struct Topic {
     pub(super) history: History,
     pub(super) promises: Promises,
     pub(super) switched_at: Instant,
+    /// How long it stays as it is then.
+    pub(super) switch_pause: Duration,
     /// When the tree brought something new last.
     pub(super) fresh_at: Instant,
     /// How far messages on the tree are behind their names.
@@ -143,6 +146,7 @@ impl Topic {
             history: History::default(),
             promises: Promises::default(),
             switched_at: now,
+            switch_pause: SWITCH_INTERVAL,
             fresh_at: Instant::ZERO,
             lag: None,
             cut_off: false,

@@ -38,8 +38,11 @@ const DELIVERY_SLACK: Duration = Duration::from_millis(200);
 const NAMES_LOOKED_AT: usize = 8_192;
 /// A name must have been here so much sooner than the message to count as such.
 const SOONER_MIN: Duration = Duration::from_millis(50);
-/// The tree is changed for speed at most once in this time.
-const SWITCH_INTERVAL: Duration = Duration::from_secs(5);
+/// The tree is changed for speed at most once in this time after a link was made or lost, and in
+/// twice the time after each change: with several publishers another link is the fastest for each,
+/// and every change costs surplus copies.
+pub(super) const SWITCH_INTERVAL: Duration = Duration::from_secs(5);
+const SWITCH_INTERVAL_MAX: Duration = Duration::from_secs(160);
 /// The tree works if it brought something in this time.
 const TREE_WORKS: Duration = Duration::from_millis(250);
 /// How often it is changed nevertheless. A guess.
@@ -203,9 +206,10 @@ impl Topic {
             }
         }
         if let Some(peer) = switch.filter(|peer| peer != from)
-            && world.now.since(self.switched_at) >= SWITCH_INTERVAL
+            && world.now.since(self.switched_at) >= self.switch_pause
         {
             self.switched_at = world.now;
+            self.switch_pause = (self.switch_pause * 2).min(SWITCH_INTERVAL_MAX);
             world.stats.switched += 1;
             if let Some(neighbour) = self.active.get_mut(&peer) {
                 neighbour.switched();
