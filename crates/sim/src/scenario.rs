@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use potluck_base::Rng;
+use potluck_gossip::Mode;
 use potluck_gossip::members::ModeChoice;
 
 use crate::check::{Check, bounds};
@@ -125,14 +126,18 @@ impl Run {
         let mut config = WorldConfig::new(self.seed);
         config.node.members.verify = self.nodes <= VERIFY_MAX;
         config.node.topics.verify = self.nodes <= VERIFY_MAX;
-        config.node.members.mode =
-            if self.has_full_lists() { ModeChoice::Fleet } else { ModeChoice::Open };
+        let fleet = self.nodes <= FLEET_MAX;
+        config.node.members.mode = if fleet { ModeChoice::Fleet } else { ModeChoice::Open };
         config
     }
 
-    /// Whether nodes keep full lists of members.
-    pub(crate) const fn has_full_lists(&self) -> bool {
-        self.nodes <= FLEET_MAX
+    /// The same for a network in which nobody keeps the full list, if `mode` says so.
+    pub(crate) fn config_in(&self, mode: Mode) -> WorldConfig {
+        let mut config = self.config();
+        if mode == Mode::Open {
+            config.node.members.mode = ModeChoice::Open;
+        }
+        config
     }
 
     /// The main part's length.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use potluck_gossip::Mode;
-use potluck_gossip::members::ModeChoice;
 use potluck_gossip::topics::TopicsStats;
 
 use super::publications::Publications;
@@ -45,10 +44,7 @@ const MESSAGES: usize = 60;
 const HOPS_MAX: u32 = 12;
 
 fn play(run: &mut Run, mode: Mode, surplus_max: f64) -> World {
-    let mut config = run.config();
-    if mode == Mode::Open {
-        config.node.members.mode = ModeChoice::Open;
-    }
+    let mut config = run.config_in(mode);
     // Where there are too many nodes for full lists, trees are still those of a fleet.
     config.node.topics.mode = mode;
     let mut world = World::new(config);

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use potluck_base::Key;
-use potluck_gossip::members::ModeChoice;
 use potluck_gossip::message::TopicName;
 use potluck_gossip::{MemberState, Mode};
 use potluck_node::WriteContext;
@@ -45,11 +44,7 @@ const REPLICAS: u16 = 5;
 const MERGE: Duration = Duration::from_secs(120);
 
 fn play(run: &mut Run, mode: Mode) -> World {
-    let mut config = run.config().replication(REPLICAS);
-    if mode == Mode::Open {
-        config.node.members.mode = ModeChoice::Open;
-    }
-    let mut world = World::new(config);
+    let mut world = World::new(run.config_in(mode).replication(REPLICAS));
     let mut nodes = run.form(&mut world);
     let mut publications = Publications::new("long split");
     publications.subscribe(&mut world, &nodes, STABILISATION / 6);
