@@ -74,3 +74,58 @@ impl AntiEntropy {
         self.from = next.unwrap_or(Key::from_bytes([0; 32]));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use potluck_base::{Admission, Contact, Identity, Machine as _, NetworkId, Peer};
+    use potluck_record::{StateDigest, StorageOp, StorageReply};
+    use potluck_wire::Request;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::machine::{Input, Kv, Output};
+
+    fn peer(number: u8, network: &NetworkId) -> Peer {
+        let public_key = Identity::from_seed([number; 32]).public_key();
+        Contact { public_key, address: ([127, 0, 0, 1], 1).into() }.in_network(network)
+    }
+
+    #[test]
+    fn what_is_held_is_offered_to_its_set_though_nothing_has_changed() {
+        let network = NetworkId::new("test", Admission::Lab, None);
+        let (me, others) = (peer(1, &network), vec![peer(2, &network), peer(3, &network)]);
+        let identity = Identity::from_seed([1; 32]);
+        let mut kv = Kv::new(identity, network, me, true, Config::default());
+        kv.handle(Instant::ZERO, Input::Siblings(others));
+        let key = Key::from(me.id);
+        let (mut rounds, mut offered) = (0, Vec::new());
+        for _ in 0..100 {
+            let Some(deadline) = kv.poll_timeout() else { break };
+            kv.handle(deadline.at, Input::Timeout);
+            while let Some(output) = kv.poll_output() {
+                match output {
+                    Output::Storage { id, op: StorageOp::Scan { limit: ROUND_KEYS, .. } } => {
+                        rounds += 1;
+                        let entries = vec![(key, StateDigest::EMPTY)];
+                        let reply = StorageReply::Scanned { entries, more: false };
+                        kv.handle(deadline.at, Input::Stored { id, reply });
+                    }
+                    Output::Storage { id, op: StorageOp::Scan { .. } } => {
+                        // Repair after the change of siblings finds nothing.
+                        let reply = StorageReply::Scanned { entries: Vec::new(), more: false };
+                        kv.handle(deadline.at, Input::Stored { id, reply });
+                    }
+                    Output::Ask { to, request: Request::Offer { entries }, .. } => {
+                        assert_eq!(entries[0].key, key);
+                        offered.push(to.id);
+                    }
+                    _ => {}
+                }
+            }
+            if offered.len() >= 2 {
+                break;
+            }
+        }
+        assert!(rounds >= 1 && offered.len() == 2 && offered[0] != offered[1], "{offered:?}");
+    }
+}

@@ -174,7 +174,6 @@ fn halves_that_were_apart_become_one() {
 
 #[test]
 fn halves_of_an_open_network_become_one() {
-    // After this seed's split, one record stayed two until holders went over their keys.
     passes("open-split", 60, &[2]);
 }
 
