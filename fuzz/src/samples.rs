@@ -183,7 +183,7 @@ pub(crate) fn responses() -> Vec<Vec<u8>> {
         Response::Spread(SpreadAnswer::Taken),
         Response::Spread(SpreadAnswer::Accepted { age_ms: 70_000 }),
         Response::Spread(SpreadAnswer::Declined { others: vec![contact(4)] }),
-        Response::Spread(SpreadAnswer::Pushed { prune: true, busy: false }),
+        Response::Spread(SpreadAnswer::Pushed { prune: 1, busy: false }),
         Response::Spread(SpreadAnswer::Grafted { lacking: 2 }),
         Response::Spread(SpreadAnswer::NotNeighbour),
     ]

@@ -22,6 +22,7 @@
 mod asks;
 mod config;
 mod events;
+mod growth;
 mod history;
 mod mixing;
 mod neighbour;
@@ -63,6 +64,8 @@ use topic::Topic;
 const ERRANDS: (u32, u32) = (20, 60);
 /// After the machine slept a silent neighbour is its own fault for so long.
 const SUSPENDED_FOR: Duration = Duration::from_secs(10);
+/// A second peer that falls silent so soon after another may be one of many: all links are looked at.
+const MANY_WITHIN: Duration = Duration::from_secs(10);
 /// Topics that were left and whose sequence is remembered.
 const SEQUENCES_MAX: usize = 1_024;
 
@@ -85,6 +88,8 @@ pub struct Topics {
     errands: TokenBucket,
     last_heard: Instant,
     suspended_until: Instant,
+    /// Who fell silent last, and when.
+    silent: Option<(Instant, PublicKey)>,
     stats: TopicsStats,
     outbox: VecDeque<TopicsOutput>,
 }
@@ -116,6 +121,7 @@ impl Topics {
             errands: TokenBucket::new(ERRANDS.0, ERRANDS.1),
             last_heard: Instant::ZERO,
             suspended_until: Instant::ZERO,
+            silent: None,
             stats: TopicsStats::default(),
             outbox: VecDeque::new(),
         };
@@ -357,6 +363,23 @@ impl Topics {
                     topic.settle(world);
                 }
             });
+        }
+        self.note_silence(*peer);
+    }
+
+    /// A peer fell silent. If many did, whoever is cut off hears nothing that would show it: so all
+    /// links of all topics are looked at.
+    fn note_silence(&mut self, peer: PublicKey) {
+        let before = self.silent.replace((self.now, peer));
+        let many =
+            before.is_some_and(|(at, other)| other != peer && self.now.since(at) < MANY_WITHIN);
+        if many {
+            for id in self.ids() {
+                self.with(&id, |topic, world| {
+                    topic.check_quiet(world);
+                    topic.settle(world);
+                });
+            }
         }
     }
 

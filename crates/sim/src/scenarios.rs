@@ -50,6 +50,7 @@ pub const ALL: &[Scenario] = &[
     broadcast::BROADCAST,
     broadcast::BROADCAST_OPEN,
     silence::SILENCE,
+    silence::SILENCE_OPEN,
     search::SEARCH,
     search::SEARCH_FLOOD,
     long_split::LONG_SPLIT,

@@ -109,10 +109,11 @@ pub enum SpreadAct {
     /// Push these messages to me. Answered by [`SpreadAnswer::Grafted`].
     #[n(8)]
     Graft {
-        /// Their names; may be none.
+        /// Their names; may be none. A run of none names its publisher.
         #[cbor(n(0), with = "cbor_runs")]
         runs: Vec<IdRun>,
-        /// And those to come, as soon as you have them.
+        /// And those to come of the same publishers, or of all that you do not keep apart, as soon
+        /// as you have them.
         #[n(1)]
         eager: bool,
     },
@@ -156,9 +157,11 @@ pub enum SpreadAnswer {
     /// The messages were taken.
     #[n(3)]
     Pushed {
-        /// Only say what you have from now on: these came on another way before.
+        /// Bit i, counted from the lowest, is about the i-th message of the push: only say what you
+        /// have of its publisher from now on, or if it is an early one of any publisher. It came on
+        /// another way before.
         #[n(0)]
-        prune: bool,
+        prune: u64,
         /// The answerer's own queues fill up.
         #[n(1)]
         busy: bool,

@@ -63,6 +63,9 @@ pub struct TopicsConfig {
     pub promises_per_peer: usize,
     /// How much of the network this node knows, until told otherwise.
     pub mode: Mode,
+    /// Copies of a message that a node lets come; `None`: one in a fleet, where all are friends, and
+    /// two elsewhere, so that one hostile neighbour cannot make a node deaf.
+    pub parents: Option<usize>,
     /// Limits among members of a fleet.
     pub fleet: PeerLimits,
     /// Limits among strangers.
@@ -90,6 +93,7 @@ impl Default for TopicsConfig {
             promises_max: 8_192,
             promises_per_peer: 2_048,
             mode: Mode::Open,
+            parents: None,
             // As much as one core can check, roughly.
             fleet: PeerLimits {
                 publisher: rate(20_000, 40_000),
@@ -116,13 +120,13 @@ impl TopicsConfig {
             Mode::Open => &self.open,
         }
     }
-}
 
-/// How many copies of a message a node lets come: one is enough among friends, two so that one
-/// hostile neighbour cannot make a node deaf.
-pub(super) const fn parents(mode: Mode) -> usize {
-    match mode {
-        Mode::Fleet => 1,
-        Mode::Open => 2,
+    /// How many copies of a message a node lets come in `mode`.
+    pub(super) fn parents(&self, mode: Mode) -> usize {
+        let usual = match mode {
+            Mode::Fleet => 1,
+            Mode::Open => 2,
+        };
+        self.parents.unwrap_or(usual).max(1)
     }
 }

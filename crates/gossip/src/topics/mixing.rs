@@ -15,7 +15,7 @@ use potluck_base::{Contact, Instant, LruMap, PublicKey};
 use potluck_wire::PartCause;
 
 use super::asks::World;
-use super::config::parents;
+use super::growth::Tree;
 use super::neighbour::Neighbour;
 use super::topic::Topic;
 use crate::view::Cause;
@@ -71,10 +71,11 @@ impl Topic {
     /// overlay, the names on it will tell.
     pub(super) fn beyond_need(&mut self, world: &World<'_>, peer: &PublicKey, own: bool) {
         self.mixing.own |= own;
-        let pushed = self.active.iter().filter(|(of, link)| *of != peer && link.is_pushed());
-        let enough = pushed.count() >= parents(world.mode);
+        let pushed =
+            self.active.iter().filter(|(of, link)| *of != peer && link.is_pushed(Tree::Shared));
+        let enough = pushed.count() >= world.config.parents(world.mode);
         if let Some(neighbour) = self.active.get_mut(peer).filter(|_| enough) {
-            neighbour.eager = false;
+            neighbour.branches.set(world.now, Tree::Shared, false);
         }
     }
 

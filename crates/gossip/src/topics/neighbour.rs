@@ -5,15 +5,13 @@ use std::time::Duration;
 use potluck_base::{Contact, Instant, TokenBucket};
 
 use super::asks::World;
+use super::growth::{Branches, Tree};
 use super::outbox::Outbox;
 
 /// Walks and shuffles one neighbour may send: its own and those it passes on.
 const ERRANDS: (u32, u32) = (4, 40);
 /// Messages it may ask for.
 const REPAIRS: (u32, u32) = (4_000, 8_000);
-/// Of the last eight messages so many must have been here sooner for a link to come on the tree: more
-/// than half, for several publishers share it and no tree is the fastest for all of them.
-const LATE_ENOUGH: u32 = 5;
 /// A neighbour that takes nothing for so long is not waited for.
 const STALLED_AFTER: Duration = Duration::from_secs(2);
 /// A neighbour that says it is busy slows this node's publishers for this time...
@@ -77,9 +75,9 @@ pub(super) struct Neighbour {
     pub(super) heard_at: Instant,
     /// Whether it was asked if it is there.
     pub(super) checking: bool,
-    /// Whether it is on the tree: messages are pushed to it, and otherwise only named.
-    pub(super) eager: bool,
-    /// It lost credit: not on the tree, and not asked for anything.
+    /// On which trees it is: their messages are pushed to it, and all others only named.
+    pub(super) branches: Branches,
+    /// It lost credit: on no tree, and not asked for anything.
     pub(super) distrusted: bool,
     pub(super) rtt: RoundTrip,
     pub(super) outbox: Outbox,
@@ -89,8 +87,6 @@ pub(super) struct Neighbour {
     pub(super) repairs: TokenBucket,
     /// It was not blamed for a broken promise before then.
     pub(super) blame_from: Instant,
-    /// Of the last eight messages: which it had sooner than the tree brought them.
-    lateness: u8,
     busy_since: Option<Instant>,
     busy_until: Instant,
 }
@@ -107,7 +103,7 @@ impl Neighbour {
             doubted_at: Instant::ZERO,
             heard_at: world.now,
             checking: false,
-            eager: true,
+            branches: Branches::default(),
             distrusted: false,
             rtt: RoundTrip::default(),
             outbox: Outbox::default(),
@@ -116,7 +112,6 @@ impl Neighbour {
             errands: bucket(ERRANDS),
             repairs: bucket(REPAIRS),
             blame_from: Instant::ZERO,
-            lateness: 0,
             busy_since: None,
             busy_until: Instant::ZERO,
         }
@@ -127,21 +122,14 @@ impl Neighbour {
         self.doubt != Some(Doubt::Silent)
     }
 
-    /// Whether messages are pushed to it now.
-    pub(super) fn is_pushed(&self) -> bool {
-        self.eager && self.is_healthy()
+    /// Whether messages of this tree are pushed to it now.
+    pub(super) fn is_pushed(&self, tree: Tree) -> bool {
+        self.branches.is_on(tree) && self.is_healthy()
     }
 
-    /// Notes whether it had a message sooner than the tree brought it; true if it had so often that
-    /// it should be on the tree, until [`Neighbour::switched`] says that it is.
-    pub(super) fn note_late(&mut self, late: bool) -> bool {
-        self.lateness = self.lateness << 1 | u8::from(late);
-        late && !self.eager && self.lateness.count_ones() >= LATE_ENOUGH
-    }
-
-    /// It was put on the tree for being sooner.
-    pub(super) fn switched(&mut self) {
-        self.lateness = 0;
+    /// Whether it may be put on a tree.
+    pub(super) fn is_fit(&self) -> bool {
+        self.is_healthy() && !self.distrusted
     }
 
     /// It says whether its own queues fill up.

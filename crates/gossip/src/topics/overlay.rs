@@ -16,7 +16,6 @@ use super::asks::{Purpose, World};
 use super::events::{SpreadServeId, TopicsOutput};
 use super::neighbour::Neighbour;
 use super::topic::Topic;
-use super::tree::SWITCH_INTERVAL;
 use crate::view::{Cause, Mode};
 
 /// Requests for links that are given some time to be answered, at once...
@@ -303,7 +302,7 @@ impl Topic {
     fn link(&mut self, world: &mut World<'_>, contact: Contact, outbound: bool, age_ms: u64) {
         let peer = contact.public_key;
         self.passive.remove(&peer);
-        self.switch_pause = SWITCH_INTERVAL;
+        self.growths.links_changed();
         self.active.insert(peer, Neighbour::new(world, contact, outbound, age_ms));
         world.stats.neighbours_up += 1;
         if self.system {
@@ -327,7 +326,7 @@ impl Topic {
     ) {
         let Some(neighbour) = self.active.remove(peer) else { return };
         let contact = neighbour.contact;
-        self.switch_pause = SWITCH_INTERVAL;
+        self.growths.links_changed();
         self.promises.forget(peer);
         world.stats.neighbours_down.count(cause);
         if matches!(cause, Cause::Crashed | Cause::LocalSuspend) {
@@ -352,6 +351,7 @@ impl Topic {
         if let Some(cause) = tell {
             self.part(world, contact, cause);
         }
+        self.replace_parent(world, peer);
         self.keep_parents(world, None);
         if self.healthy() * 2 < self.sizes.active {
             self.find_soon(world.now);

@@ -136,9 +136,10 @@ impl Topic {
         if now < self.publish_from {
             return Room::At(self.publish_from);
         }
+        let tree = self.tree_of(world.me.contact.public_key, self.next_sequence);
         self.active
             .values()
-            .filter(|neighbour| neighbour.is_pushed())
+            .filter(|neighbour| neighbour.is_pushed(tree))
             .filter_map(|neighbour| neighbour.blocks_until(now, HIGH_WATER))
             .max()
             .map_or(Room::Now, Room::At)

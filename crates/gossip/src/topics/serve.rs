@@ -58,9 +58,16 @@ impl Topics {
 
     pub(super) fn on_failed(&mut self, ask: SpreadAskId) {
         let Some(ask) = self.asks.take(ask) else { return };
-        let topic = ask.topic;
-        self.with(&topic, |topic, world| topic.on_failed(world, ask));
+        let (topic, peer) = (ask.topic, ask.to);
+        let linked = self.with(&topic, |topic, world| {
+            let linked = topic.active.contains_key(&peer);
+            topic.on_failed(world, ask);
+            linked
+        });
         self.settle(&topic);
+        if linked == Some(true) {
+            self.note_silence(peer);
+        }
     }
 
     pub(super) fn on_unsent(&mut self, ask: SpreadAskId) {
@@ -143,7 +150,7 @@ impl Topic {
             }
             Purpose::Probe => return self.passive.prove(world.now, &peer),
             Purpose::Stranger => return,
-            Purpose::Push(_) => self.on_pushed(world, &peer, &answer),
+            Purpose::Push(ids) => self.on_pushed(world, &peer, &ids, &answer),
             Purpose::Have(_) => self.named(&peer),
             Purpose::Check | Purpose::Tell => {}
         }
@@ -175,7 +182,7 @@ impl Topic {
                 return;
             }
             Purpose::Push(ids) => {
-                self.on_pushed(world, &peer, &SpreadAnswer::Taken);
+                self.on_pushed(world, &peer, &[], &SpreadAnswer::Taken);
                 self.name_again(world.now, &peer, ids);
             }
             Purpose::Have(ids) => {
@@ -196,7 +203,7 @@ impl Topic {
                 self.attempts_from = world.now + UNSENT_PAUSE;
             }
             Purpose::Push(ids) => {
-                self.on_pushed(world, &peer, &SpreadAnswer::Taken);
+                self.on_pushed(world, &peer, &[], &SpreadAnswer::Taken);
                 let Some(neighbour) = self.active.get_mut(&peer) else { return };
                 neighbour.outbox.paused_until = Some(world.now + UNSENT_PAUSE);
                 for id in ids {

@@ -1,14 +1,15 @@
 //! One topic: its overlay, its tree, what was seen, and its timers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use potluck_base::{Contact, Deadline, Instant, LruMap, PublicKey};
 use potluck_wire::{SpreadAct, TopicId};
 
 use super::asks::{Purpose, World};
-use super::config::{ViewSizes, parents};
+use super::config::ViewSizes;
 use super::events::TopicsOutput;
+use super::growth::{Growths, Tree};
 use super::history::{History, KEPT_FOR, runs};
 use super::mixing::Mixing;
 use super::neighbour::{Doubt, Neighbour, RoundTrip};
@@ -18,8 +19,7 @@ use super::promises::Promises;
 use super::seen::Seen;
 use super::shuffle::Exchange;
 use super::stats::TopicsStats;
-use super::tree::SWITCH_INTERVAL;
-use crate::message::TopicName;
+use crate::message::{MessageId, TopicName};
 use crate::view::{Cause, Mode};
 
 /// Time between two shuffles...
@@ -32,6 +32,8 @@ const EARLY: Duration = Duration::from_secs(120);
 const PROBE_INTERVAL: Duration = Duration::from_secs(14);
 /// A neighbour that was not heard for so long may be silent.
 const QUIET: Duration = Duration::from_secs(3);
+/// The same when many fell silent.
+const QUIET_AMONG_MANY: Duration = Duration::from_secs(1);
 /// Time between two questions to quiet neighbours whether they are there. Neighbours of the overlay
 /// of all nodes are watched by the failure detector besides.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
@@ -93,12 +95,10 @@ pub(super) struct Topic {
     pub(super) seen: Seen,
     pub(super) history: History,
     pub(super) promises: Promises,
-    pub(super) switched_at: Instant,
-    /// How long it stays as it is then.
-    pub(super) switch_pause: Duration,
-    /// When the tree brought something new last.
-    pub(super) fresh_at: Instant,
-    /// How far messages on the tree are behind their names.
+    pub(super) growths: Growths,
+    /// Messages that grow a tree and are held back, in the order in which they go on.
+    pub(super) growing: VecDeque<(Instant, MessageId)>,
+    /// How far messages on the trees are behind their names.
     pub(super) lag: Option<RoundTrip>,
     /// A neighbour fell silent and nobody at all was heard since.
     cut_off: bool,
@@ -145,9 +145,8 @@ impl Topic {
             seen: Seen::new(world.config.publishers_max),
             history: History::default(),
             promises: Promises::default(),
-            switched_at: now,
-            switch_pause: SWITCH_INTERVAL,
-            fresh_at: Instant::ZERO,
+            growths: Growths::new(now),
+            growing: VecDeque::new(),
             lag: None,
             cut_off: false,
             shuffle_at: now + world.rng.jitter(SHUFFLE_EARLY, 0.2),
@@ -176,7 +175,7 @@ impl Topic {
         stats.publishers += self.seen.publishers();
         for neighbour in self.active.values() {
             stats.active_outbound += usize::from(neighbour.outbound);
-            stats.active_eager += usize::from(neighbour.is_pushed());
+            stats.active_eager += usize::from(neighbour.is_pushed(Tree::Shared));
             stats.active_doubted += usize::from(neighbour.doubt.is_some());
             stats.queued_messages += neighbour.outbox.len();
             stats.queued_bytes += neighbour.outbox.bytes();
@@ -241,6 +240,7 @@ impl Topic {
             self.trim_at.map(|at| Deadline::new(at, "drop links beyond the limit")),
             self.promote_at.map(|at| Deadline::new(at, "make a link")),
             self.promises.next().map(|at| Deadline::new(at, "ask for what was promised")),
+            self.grow_at().map(|at| Deadline::new(at, "grow a tree")),
             outboxes.map(|at| Deadline::new(at, "names of messages")),
             leave.map(|at| Deadline::new(at, "leave a topic")),
         ])
@@ -265,7 +265,7 @@ impl Topic {
         }
         if self.check_at <= now {
             self.check_at = now + world.rng.jitter(check_interval(self.system), 0.2);
-            self.check_idle(world, 1);
+            self.check_idle(world, QUIET, 1);
         }
         if self.summary_at <= now {
             self.summary_at = now + world.rng.jitter(SUMMARY_INTERVAL, 0.2);
@@ -283,6 +283,7 @@ impl Topic {
             self.trim(world);
         }
         self.search(world);
+        self.grow_trees(world);
         self.ask_for_promised(world);
     }
 
@@ -412,18 +413,24 @@ impl Topic {
             neighbour.outbox.give_up(world.now);
             self.lost_at = Some(world.now);
             // Where one is gone, others may be.
-            self.check_idle(world, usize::MAX);
+            self.check_idle(world, QUIET, usize::MAX);
+            self.replace_parent(world, peer);
             self.keep_parents(world, None);
         }
         world.ask(self.id, contact, Purpose::Check, SpreadAct::Probe);
     }
 
-    /// Asks up to `max` neighbours whether they are there, those first that were not heard for
-    /// longest.
-    fn check_idle(&mut self, world: &mut World<'_>, max: usize) {
+    /// Many fell silent: whoever was not heard just now is asked whether it is there.
+    pub(super) fn check_quiet(&mut self, world: &mut World<'_>) {
+        self.check_idle(world, QUIET_AMONG_MANY, usize::MAX);
+    }
+
+    /// Asks up to `max` neighbours that were not heard for `quiet` whether they are there, those
+    /// first that were not heard for longest.
+    fn check_idle(&mut self, world: &mut World<'_>, quiet: Duration, max: usize) {
         let (id, now) = (self.id, world.now);
         let idle = |neighbour: &&mut Neighbour| {
-            let quiet = now.since(neighbour.heard_at) >= QUIET;
+            let quiet = now.since(neighbour.heard_at) >= quiet;
             quiet && !neighbour.checking && neighbour.doubt.is_none()
         };
         let mut idle: Vec<&mut Neighbour> = self.active.values_mut().filter(idle).collect();
@@ -434,21 +441,33 @@ impl Topic {
         }
     }
 
-    /// Keeps enough links on the tree: chosen are those that answer fastest.
+    /// Keeps enough links on the shared tree: chosen are those that answer fastest.
     pub(super) fn keep_parents(&mut self, world: &mut World<'_>, except: Option<&PublicKey>) {
-        let wanted = parents(world.mode);
-        let eager = self.active.values().filter(|neighbour| neighbour.is_pushed()).count();
-        for _ in eager..wanted {
-            let lazy = self.active.iter().filter(|(peer, neighbour)| {
-                Some(*peer) != except
-                    && neighbour.is_healthy()
-                    && !neighbour.eager
-                    && !neighbour.distrusted
-            });
-            let fastest = lazy.min_by_key(|(_, neighbour)| neighbour.rtt.smoothed());
-            let Some(peer) = fastest.map(|(peer, _)| *peer) else { return };
-            self.graft(world, &peer, Vec::new(), true);
+        let pushed = self.active.values().filter(|neighbour| neighbour.is_pushed(Tree::Shared));
+        for _ in pushed.count()..world.config.parents(world.mode) {
+            let Some(peer) = self.fastest_beside(Tree::Shared, except) else { return };
+            self.graft(world, &peer, Vec::new(), Some(Tree::Shared));
         }
+    }
+
+    /// Who publishes must push to somebody, whatever its neighbours say.
+    pub(super) fn keep_child(&mut self, now: Instant, tree: Tree, except: &PublicKey) {
+        if self.active.values().any(|neighbour| neighbour.is_pushed(tree)) {
+            return;
+        }
+        let fastest = self.fastest_beside(tree, Some(except));
+        if let Some(neighbour) = fastest.and_then(|peer| self.active.get_mut(&peer)) {
+            neighbour.branches.set(now, tree, true);
+        }
+    }
+
+    /// Of the links that are not on a tree and may be, the one that answers fastest.
+    fn fastest_beside(&self, tree: Tree, except: Option<&PublicKey>) -> Option<PublicKey> {
+        let beside = self.active.iter().filter(|(peer, neighbour)| {
+            Some(*peer) != except && neighbour.is_fit() && !neighbour.branches.is_on(tree)
+        });
+        let fastest = beside.min_by_key(|(_, neighbour)| neighbour.rtt.smoothed());
+        fastest.map(|(peer, _)| *peer)
     }
 
     /// What to call the loss of a neighbour that does not answer: as long as nobody else is heard
@@ -461,17 +480,19 @@ impl Topic {
         if own_fault { Cause::LocalSuspend } else { Cause::Crashed }
     }
 
-    /// Asks a neighbour to push messages.
+    /// Asks a neighbour to push messages; those to come of `tree`, which is that of the runs, too.
     pub(super) fn graft(
         &mut self,
         world: &mut World<'_>,
         peer: &PublicKey,
         mut runs: Vec<potluck_wire::IdRun>,
-        eager: bool,
+        tree: Option<Tree>,
     ) {
         let Some(neighbour) = self.active.get_mut(peer) else { return };
-        neighbour.eager |= eager;
-        let contact = neighbour.contact;
+        if let Some(tree) = tree {
+            neighbour.branches.set(world.now, tree, true);
+        }
+        let (contact, eager) = (neighbour.contact, tree.is_some());
         loop {
             let rest = runs.split_off(runs.len().min(RUNS_DATAGRAM));
             world.stats.grafts += 1;

@@ -2,8 +2,8 @@
 //!
 //! `PlumTree` (Leitão, Pereira, Rodrigues, 2007). Where we differ: every push has an answer, so a
 //! dead link is noticed by its first message and a prune costs no message of its own; in open
-//! networks a node lets two copies come, so that no single neighbour can make it deaf; a link comes
-//! on the tree because its names were measured to be here sooner, never because of a hop count that
+//! networks a node lets two copies come, so that no single neighbour can make it deaf; a publisher
+//! that goes on has a tree of its own (see `growth`); a link comes on a tree because its names were measured to be here sooner, never because of a hop count that
 //! somebody claims; names are runs of sequence numbers, 64 of them in the room of one.
 //!
 //! **Invariant:** nothing is delivered, kept or passed on before its publisher's signature held, and
@@ -17,9 +17,10 @@ use potluck_base::{Instant, PublicKey};
 use potluck_wire::{IdRun, PartCause, SignedMessage, SpreadAnswer};
 
 use super::asks::World;
-use super::config::parents;
 use super::events::{SpreadServeId, TopicsOutput};
+use super::growth::Tree;
 use super::history::{names, runs};
+use super::neighbour::Neighbour;
 use super::scores::{Fault, Verdict};
 use super::seen::Noted;
 use super::topic::Topic;
@@ -38,12 +39,7 @@ const DELIVERY_SLACK: Duration = Duration::from_millis(200);
 const NAMES_LOOKED_AT: usize = 8_192;
 /// A name must have been here so much sooner than the message to count as such.
 const SOONER_MIN: Duration = Duration::from_millis(50);
-/// The tree is changed for speed at most once in this time after a link was made or lost, and in
-/// twice the time after each change: with several publishers another link is the fastest for each,
-/// and every change costs surplus copies.
-pub(super) const SWITCH_INTERVAL: Duration = Duration::from_secs(5);
-const SWITCH_INTERVAL_MAX: Duration = Duration::from_secs(160);
-/// The tree works if it brought something in this time.
+/// A tree works if it brought something in this time.
 const TREE_WORKS: Duration = Duration::from_millis(250);
 /// How often it is changed nevertheless. A guess.
 const GRAFT_ANYWAY: f64 = 0.125;
@@ -52,14 +48,27 @@ const BLAME_INTERVAL: Duration = Duration::from_secs(1);
 /// A wrong signature costs as much as so many right ones.
 const FORGERY_TOKENS: u32 = 20;
 
+/// Messages that a push may be told of as surplus: as many bits as the answer has. Bundles are far
+/// smaller.
+const PRUNABLE: usize = u64::BITS as usize;
+
 /// What became of one message of a push.
 enum Taken {
-    /// It was new.
-    New,
+    /// It was new, and runs along this tree.
+    New(Tree),
     /// It came by this many ways.
-    Copy(usize),
+    Copy(Tree, usize),
     /// It was dropped.
     Dropped,
+}
+
+/// What a push brought of one tree.
+#[derive(Default)]
+struct Brought {
+    fresh: usize,
+    surplus: usize,
+    /// The places of its messages in the push.
+    places: u64,
 }
 
 impl Topic {
@@ -71,31 +80,46 @@ impl Topic {
         from: &PublicKey,
         messages: &[Bytes],
     ) {
-        let (mut fresh, mut surplus) = (0, 0);
-        for bytes in messages {
+        let mut brought: BTreeMap<Tree, Brought> = BTreeMap::new();
+        for (place, bytes) in messages.iter().enumerate() {
             if !self.active.contains_key(from) {
                 break;
             }
-            match self.take(world, from, bytes) {
-                Taken::New => fresh += 1,
-                Taken::Copy(ways) if ways > parents(world.mode) => surplus += 1,
-                Taken::Copy(_) | Taken::Dropped => {}
-            }
+            let (tree, surplus) = match self.take(world, from, bytes) {
+                Taken::New(tree) => (tree, false),
+                Taken::Copy(tree, ways) if ways > world.config.parents(world.mode) => (tree, true),
+                Taken::Copy(..) | Taken::Dropped => continue,
+            };
+            let of = brought.entry(tree).or_default();
+            of.fresh += usize::from(!surplus);
+            of.surplus += usize::from(surplus);
+            of.places |= if place < PRUNABLE { 1 << place } else { 0 };
         }
         let busy = self.is_busy(world);
-        let answer = match self.active.get_mut(from) {
+        let answer = match self.active.get(from).map(|neighbour| neighbour.distrusted) {
             None => SpreadAnswer::NotNeighbour,
-            Some(neighbour) => {
-                let prune = neighbour.distrusted || surplus > fresh;
-                if prune && neighbour.eager {
-                    neighbour.eager = false;
-                    world.stats.prunes += 1;
-                    self.keep_parents(world, Some(from));
-                }
+            Some(true) => SpreadAnswer::Pushed { prune: u64::MAX, busy },
+            Some(false) => {
+                brought.retain(|_, of| of.surplus > of.fresh);
+                brought.keys().for_each(|tree| self.prune(world, from, *tree));
+                let prune = brought.values().fold(0, |places, of| places | of.places);
                 SpreadAnswer::Pushed { prune, busy }
             }
         };
         world.answer(serve, answer);
+    }
+
+    /// A link brings what came on another one before: it is taken off the tree.
+    fn prune(&mut self, world: &mut World<'_>, peer: &PublicKey, tree: Tree) {
+        let Some(neighbour) = self.active.get_mut(peer) else { return };
+        if !neighbour.branches.is_on(tree) {
+            return;
+        }
+        neighbour.branches.set(world.now, tree, false);
+        world.stats.prunes += 1;
+        if tree == Tree::Shared {
+            self.keep_parents(world, Some(peer));
+        }
     }
 
     fn take(&mut self, world: &mut World<'_>, from: &PublicKey, bytes: &Bytes) -> Taken {
@@ -105,12 +129,15 @@ impl Topic {
             return Taken::Dropped;
         };
         let id = MessageId::from(&message);
+        let tree = self.tree_of(id.publisher, id.sequence);
         if self.seen.contains(&id) {
             world.stats.duplicates += 1;
-            let Some(kept) = self.history.get_mut(&id) else { return Taken::Copy(usize::MAX) };
+            let Some(kept) = self.history.get_mut(&id) else {
+                return Taken::Copy(tree, usize::MAX);
+            };
             let ways = kept.came_from(*from);
             // That this node was impatient is not the tree's fault.
-            return if kept.repaired { Taken::Dropped } else { Taken::Copy(ways) };
+            return if kept.repaired { Taken::Dropped } else { Taken::Copy(tree, ways) };
         }
         if !self.verify(world, from, &message) {
             return Taken::Dropped;
@@ -130,7 +157,7 @@ impl Topic {
         if let Some(kept) = self.history.get_mut(&id) {
             kept.repaired = repaired;
         }
-        Taken::New
+        Taken::New(tree)
     }
 
     fn verify(&mut self, world: &mut World<'_>, from: &PublicKey, message: &SignedMessage) -> bool {
@@ -168,11 +195,28 @@ impl Topic {
             world.out.push_back(TopicsOutput::Deliver(message));
         }
         self.history.keep(world.now, id, bytes.clone(), from);
+        let held = from.is_some() && self.grows_tree(&id) && self.hold_back(world.now, id);
+        if !held {
+            self.pass_on(world, id, &bytes, from);
+        }
+    }
+
+    /// Pushes a message over the links of its tree, and names it on the others.
+    pub(super) fn pass_on(
+        &mut self,
+        world: &mut World<'_>,
+        id: MessageId,
+        bytes: &Bytes,
+        from: Option<PublicKey>,
+    ) {
+        let (tree, grows) = (self.tree_of(id.publisher, id.sequence), self.grows_tree(&id));
         for (peer, neighbour) in &mut self.active {
+            neighbour.branches.used(world.now, tree);
             if Some(*peer) == from {
                 continue;
             }
-            if neighbour.is_pushed() {
+            let tried = grows && neighbour.is_fit() && neighbour.branches.has_room(world.now, tree);
+            if tried || neighbour.is_pushed(tree) {
                 if neighbour.outbox.push(world.config, id, bytes.clone()) {
                     continue;
                 }
@@ -187,12 +231,15 @@ impl Topic {
     /// A message has come: notes which neighbours had it sooner than the tree brought it, and says
     /// whether this node had asked for it.
     fn note_lateness(&mut self, world: &mut World<'_>, id: &MessageId, from: &PublicKey) -> bool {
+        let tree = self.tree_of(id.publisher, id.sequence);
         let promise = self.promises.kept(id);
         let (heard, sources, asked) = promise.unwrap_or((world.now, Vec::new(), false));
+        let growth = self.growths.of(world.now, tree);
         if asked {
             world.stats.repaired += 1;
         } else {
-            self.fresh_at = world.now;
+            growth.fresh_at = world.now;
+            growth.came(*id, *from, sources.first().copied());
         }
         if !sources.is_empty() {
             self.lag.get_or_insert_default().sample(world.now.since(heard));
@@ -201,20 +248,18 @@ impl Topic {
         for (peer, neighbour) in &mut self.active {
             let margin = SOONER_MIN.max(neighbour.rtt.smoothed());
             let sooner = !asked && sources.contains(peer) && world.now.since(heard) > margin;
-            if neighbour.note_late(sooner) && neighbour.is_healthy() && !neighbour.distrusted {
+            if neighbour.branches.note_late(world.now, tree, sooner) && neighbour.is_fit() {
                 switch = Some(*peer);
             }
         }
         if let Some(peer) = switch.filter(|peer| peer != from)
-            && world.now.since(self.switched_at) >= self.switch_pause
+            && self.growths.of(world.now, tree).may_switch(world.now)
         {
-            self.switched_at = world.now;
-            self.switch_pause = (self.switch_pause * 2).min(SWITCH_INTERVAL_MAX);
             world.stats.switched += 1;
             if let Some(neighbour) = self.active.get_mut(&peer) {
-                neighbour.switched();
+                neighbour.branches.switched(world.now, tree);
             }
-            self.graft(world, &peer, Vec::new(), true);
+            self.graft(world, &peer, nothing_of(tree, id), Some(tree));
         }
         asked
     }
@@ -222,7 +267,7 @@ impl Topic {
     /// Whether queues fill up here. What neighbours say of theirs is not passed on: it would go
     /// round for ever.
     fn is_busy(&self, world: &World<'_>) -> bool {
-        self.active.values().filter(|neighbour| neighbour.is_pushed()).any(|neighbour| {
+        self.active.values().filter(|neighbour| neighbour.is_healthy()).any(|neighbour| {
             neighbour.outbox.len() > world.config.queue_messages / 4
                 || neighbour.outbox.bytes() > world.config.queue_bytes / 4
         })
@@ -248,6 +293,8 @@ impl Topic {
                 if self.seen.contains(&id) {
                     if let Some(kept) = self.history.get_mut(&id) {
                         kept.has(*from);
+                        let tree = Tree::of(self.system, id.publisher, id.sequence);
+                        self.growths.of(world.now, tree).named(&id, *from);
                     }
                 } else if !neighbour.names.take(world.now, 1)
                     || !self.promises.hear(world.now, id, *from, wait, limits)
@@ -267,26 +314,28 @@ impl Topic {
         let active = &self.active;
         let due = self.promises.take_due(world.now, usize::MAX, |peer| {
             let neighbour = active.get(peer)?;
-            let fit = neighbour.is_healthy() && !neighbour.distrusted;
-            fit.then(|| NAMED_WAIT_MIN.max(neighbour.rtt.p95() * 6 / 5 + DELIVERY_SLACK))
+            neighbour
+                .is_fit()
+                .then(|| NAMED_WAIT_MIN.max(neighbour.rtt.p95() * 6 / 5 + DELIVERY_SLACK))
         });
-        let mut asked: BTreeMap<PublicKey, Vec<MessageId>> = BTreeMap::new();
+        let mut asked: BTreeMap<(PublicKey, Tree), Vec<MessageId>> = BTreeMap::new();
         let mut broken: BTreeMap<PublicKey, u64> = BTreeMap::new();
         for due in due {
             if let Some(peer) = due.ask {
-                asked.entry(peer).or_default().push(due.id);
+                let tree = self.tree_of(due.id.publisher, due.id.sequence);
+                asked.entry((peer, tree)).or_default().push(due.id);
             }
             if let Some(peer) = due.broken {
                 *broken.entry(peer).or_default() += 1;
             }
         }
-        for (peer, mut ids) in asked {
+        for ((peer, tree), mut ids) in asked {
             ids.sort_unstable();
-            // While the tree works, what it lost is fetched without changing it, mostly: it may
-            // still be broken for some publishers.
-            let works = world.now.since(self.fresh_at) < TREE_WORKS;
+            // While a tree works, what it lost is fetched without changing it, mostly: the shared
+            // one may still be broken for some publishers.
+            let works = world.now.since(self.growths.of(world.now, tree).fresh_at) < TREE_WORKS;
             let eager = !works || world.rng.chance(GRAFT_ANYWAY);
-            self.graft(world, &peer, runs(ids, usize::MAX), eager);
+            self.graft(world, &peer, runs(ids, usize::MAX), eager.then_some(tree));
         }
         for (peer, count) in broken {
             world.stats.broken_promises += count;
@@ -309,8 +358,15 @@ impl Topic {
         named: &[IdRun],
         eager: bool,
     ) {
+        let mut trees: Vec<Tree> =
+            named.iter().map(|run| self.tree_of(run.publisher, run.first)).collect();
+        if trees.is_empty() {
+            trees.push(Tree::Shared);
+        }
         let Some(neighbour) = self.active.get_mut(from) else { return };
-        neighbour.eager |= eager && !neighbour.distrusted;
+        if eager && !neighbour.distrusted {
+            trees.iter().for_each(|tree| neighbour.branches.set(world.now, *tree, true));
+        }
         let (mut looked_at, mut lacking) = (0, 0);
         for run in named {
             for id in names(run, 1, NAMES_LOOKED_AT - looked_at) {
@@ -331,16 +387,34 @@ impl Topic {
         &mut self,
         world: &mut World<'_>,
         peer: &PublicKey,
+        ids: &[MessageId],
         answer: &SpreadAnswer,
     ) {
+        let now = world.now;
         let Some(neighbour) = self.active.get_mut(peer) else { return };
-        neighbour.outbox.answered(world.now);
-        if let SpreadAnswer::Pushed { prune, busy } = answer {
-            neighbour.note_busy(world.now, *busy);
-            if *prune && neighbour.eager {
-                neighbour.eager = false;
-                // Who publishes must push to somebody.
-                self.keep_parents(world, Some(peer));
+        neighbour.outbox.answered(now);
+        let SpreadAnswer::Pushed { prune, busy } = *answer else { return };
+        neighbour.note_busy(now, busy);
+        for (place, id) in ids.iter().enumerate().take(PRUNABLE) {
+            let (tree, grows) = (self.tree_of(id.publisher, id.sequence), self.grows_tree(id));
+            let Some(neighbour) = self.active.get_mut(peer) else { return };
+            let branches = &mut neighbour.branches;
+            if prune >> place & 1 == 0 {
+                if grows && branches.has_room(now, tree) {
+                    branches.set(now, tree, true);
+                }
+                continue;
+            }
+            if !branches.is_on(tree) {
+                continue;
+            }
+            branches.set(now, tree, false);
+            match tree {
+                Tree::Shared => self.keep_parents(world, Some(peer)),
+                Tree::Of(publisher) if publisher == world.me.contact.public_key => {
+                    self.keep_child(now, tree, peer);
+                }
+                Tree::Of(_) => {}
             }
         }
     }
@@ -354,6 +428,17 @@ impl Topic {
         }
     }
 
+    /// A neighbour brings nothing any more: where it was the parent, another takes over before
+    /// anything is missed.
+    pub(super) fn replace_parent(&mut self, world: &mut World<'_>, lost: &PublicKey) {
+        for (tree, next, id) in self.growths.lost(lost) {
+            let fit = self.active.get(&next).is_some_and(Neighbour::is_fit);
+            if fit {
+                self.graft(world, &next, nothing_of(tree, &id), Some(tree));
+            }
+        }
+    }
+
     // --- trust ---
 
     /// A node did something wrong.
@@ -362,7 +447,7 @@ impl Topic {
             Verdict::Tolerated => {}
             Verdict::Pruned => {
                 if let Some(neighbour) = self.active.get_mut(&peer) {
-                    neighbour.eager = false;
+                    neighbour.branches.clear();
                     neighbour.distrusted = true;
                     self.keep_parents(world, None);
                 }
@@ -372,5 +457,14 @@ impl Topic {
                 self.passive.remove(&peer);
             }
         }
+    }
+}
+
+/// A run that names a tree, and no message.
+fn nothing_of(tree: Tree, id: &MessageId) -> Vec<IdRun> {
+    let MessageId { publisher, incarnation, sequence } = *id;
+    match tree {
+        Tree::Shared => Vec::new(),
+        Tree::Of(_) => vec![IdRun { publisher, incarnation, first: sequence, count: 0 }],
     }
 }

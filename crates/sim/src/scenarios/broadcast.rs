@@ -35,8 +35,8 @@ pub(super) const BROADCAST_OPEN: Scenario = Scenario {
 
 /// Who publishes.
 const PUBLISHERS: usize = 5;
-/// Messages that form the tree.
-const WARM_UP: usize = 60;
+/// Messages that form the trees: each publisher says more than the eight after which it has its own.
+const WARM_UP: usize = 100;
 /// Messages measured, in a minute.
 const MESSAGES: usize = 60;
 /// Links to the last receiver, at most: for 10,000 nodes with eight links each about twice the
@@ -46,7 +46,7 @@ const HOPS_MAX: u32 = 12;
 fn play(run: &mut Run, mode: Mode, surplus_max: f64) -> World {
     let mut config = run.config_in(mode);
     // Where there are too many nodes for full lists, trees are still those of a fleet.
-    config.node.topics.mode = mode;
+    config.node.topics.parents = Some(if mode == Mode::Fleet { 1 } else { 2 });
     let mut world = World::new(config);
     let mut nodes = run.form(&mut world);
     run.rng.shuffle(&mut nodes);

@@ -154,7 +154,7 @@ fn civil(_: &Contact, request: &Request) -> Option<Response> {
     match request {
         Request::Ping => Some(Response::Pong),
         Request::Spread(Spread { act, .. }) => Some(Response::Spread(match act {
-            SpreadAct::Push { .. } => SpreadAnswer::Pushed { prune: true, busy: false },
+            SpreadAct::Push { .. } => SpreadAnswer::Pushed { prune: 1, busy: false },
             SpreadAct::Graft { .. } => SpreadAnswer::Grafted { lacking: 0 },
             SpreadAct::Neighbour { .. } => SpreadAnswer::Accepted { age_ms: 0 },
             _ => SpreadAnswer::Taken,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use potluck_gossip::Mode;
 use potluck_gossip::message::TopicName;
 
 use super::publications::{Publications, largest_part};
@@ -19,7 +20,17 @@ pub(super) const SILENCE: Scenario = Scenario {
     nodes_min: 50,
     minutes: 1,
     must_fail: false,
-    play,
+    play: |run| play(run, Mode::Fleet),
+};
+
+pub(super) const SILENCE_OPEN: Scenario = Scenario {
+    name: "silence-open",
+    about: "the same where nobody knows all: most contacts of the survivors are gone as well",
+    nodes: 300,
+    nodes_min: 100,
+    minutes: 1,
+    must_fail: false,
+    play: |run| play(run, Mode::Open),
 };
 
 /// Survivors that publish, each once a second.
@@ -31,8 +42,8 @@ const TIME: Duration = Duration::from_secs(10);
 /// Survivors that must get it.
 const SHARE: f64 = 0.999;
 
-fn play(run: &mut Run) -> World {
-    let mut world = World::new(run.config());
+fn play(run: &mut Run, mode: Mode) -> World {
+    let mut world = World::new(run.config_in(mode));
     let mut nodes = run.form(&mut world);
     run.rng.shuffle(&mut nodes);
     let mut publications = Publications::new("silence");

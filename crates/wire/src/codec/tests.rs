@@ -100,7 +100,7 @@ fn spread_answer() -> impl Strategy<Value = SpreadAnswer> {
         Just(SpreadAnswer::NotNeighbour),
         any::<u64>().prop_map(|age_ms| SpreadAnswer::Accepted { age_ms }),
         prop::collection::vec(contact(), 0..5).prop_map(|others| SpreadAnswer::Declined { others }),
-        (any::<bool>(), any::<bool>())
+        (any::<u64>(), any::<bool>())
             .prop_map(|(prune, busy)| SpreadAnswer::Pushed { prune, busy }),
         any::<u32>().prop_map(|lacking| SpreadAnswer::Grafted { lacking }),
     ]
@@ -288,7 +288,7 @@ fn the_bytes_of_topics_are_frozen() {
         (SpreadAnswer::Taken, "8200 80".to_owned()),
         (SpreadAnswer::Accepted { age_ms: 7 }, "8201 81 07".to_owned()),
         (SpreadAnswer::Declined { others: contacts() }, format!("8202 81 81 {c}")),
-        (SpreadAnswer::Pushed { prune: true, busy: false }, "8203 82 f5 f4".to_owned()),
+        (SpreadAnswer::Pushed { prune: 1, busy: false }, "8203 82 01 f4".to_owned()),
         (SpreadAnswer::Grafted { lacking: 3 }, "8204 81 03".to_owned()),
         (SpreadAnswer::NotNeighbour, "8205 80".to_owned()),
     ];

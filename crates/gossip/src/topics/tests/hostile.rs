@@ -83,7 +83,8 @@ fn a_copy_by_a_second_way_prunes_it_in_fleets_and_by_a_third_among_strangers() {
         let mut desk = Desk::subscribed(mode);
         (1..=3).for_each(|number| assert!(desk.befriend(number)));
         let pruned = [1, 2, 3].map(|number| desk.asked(number, push(&[signed(9, 1)])));
-        let expected = prunes.map(|prune| SpreadAnswer::Pushed { prune, busy: false });
+        let expected =
+            prunes.map(|prune| SpreadAnswer::Pushed { prune: u64::from(prune), busy: false });
         assert_eq!(pruned, expected, "{mode:?}");
         // A try that is repeated because its answer was lost is no second way.
         assert_eq!(desk.asked(1, push(&[signed(9, 1)])), expected[0]);

@@ -307,7 +307,7 @@ fn a_check_that_failed_drops_nobody_who_was_heard_meanwhile() {
     desk.asks();
     (1..=3).for_each(|number| desk.publish(number, 900));
     let pushes = desk.asks();
-    let answer = SpreadAnswer::Pushed { prune: false, busy: false };
+    let answer = SpreadAnswer::Pushed { prune: 0, busy: false };
     desk.input(TopicsInput::Failed(pushes[0].0));
     let check = desk.asks()[0].0;
     desk.answer(pushes[1].0, answer);

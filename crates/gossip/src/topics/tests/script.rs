@@ -132,7 +132,7 @@ fn is_push(asked: &&Asked) -> bool {
     matches!(asked.2.act, SpreadAct::Push { .. })
 }
 
-const PUSHED: SpreadAnswer = SpreadAnswer::Pushed { prune: false, busy: false };
+const PUSHED: SpreadAnswer = SpreadAnswer::Pushed { prune: 0, busy: false };
 
 #[test]
 fn what_may_not_be_is_refused_with_its_reason() {
@@ -200,7 +200,7 @@ fn a_busy_neighbour_slows_publishers_and_cannot_stop_them() {
     for round in 0..200 {
         desk.publish(round, 900);
         for (ask, ..) in desk.asks().into_iter().filter(|asked| is_push(&asked)) {
-            desk.answer(ask, SpreadAnswer::Pushed { prune: false, busy: true });
+            desk.answer(ask, SpreadAnswer::Pushed { prune: 0, busy: true });
         }
         published.push(desk.published());
         desk.pass(Duration::from_millis(50));

@@ -11,7 +11,7 @@ use super::*;
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 fn pushed(prune: bool) -> SpreadAnswer {
-    SpreadAnswer::Pushed { prune, busy: false }
+    SpreadAnswer::Pushed { prune: u64::from(prune), busy: false }
 }
 
 fn message(publisher: u8, sequence: u64) -> SpreadAct {
@@ -60,16 +60,119 @@ fn a_neighbour_that_has_most_messages_sooner_comes_on_the_tree() {
     assert_eq!(desk.asked(3, message(9, 1)), pushed(true));
     desk.pass(seconds(6));
     let mut switched = Vec::new();
-    for sequence in 2..=42 {
-        desk.asked(2, have(9, sequence));
-        desk.asked(3, have(9, sequence));
+    for publisher in 12..=52 {
+        desk.asked(2, have(publisher, 1));
+        desk.asked(3, have(publisher, 1));
         desk.pass(300 * MILLISECOND);
         desk.asks();
-        desk.asked(1, message(9, sequence));
+        desk.asked(1, message(publisher, 1));
         switched.push((desk.topics.stats().switched, wanted(&mut desk).len()));
     }
     assert_eq!(switched[3..5], [(0, 0), (1, 1)], "one of them, by the fifth message");
     assert_eq!(switched[37..39], [(1, 0), (2, 1)], "and the other after ten seconds");
+}
+
+/// The first message of a publisher's own tree.
+const OWN: u64 = growth::OWN_TREE_FROM;
+
+/// To whom a message goes that the first neighbour pushes.
+fn passed_on(desk: &mut Desk, publisher: u8, sequence: u64) -> Vec<(SpreadAskId, Contact)> {
+    assert_eq!(desk.asked(1, message(publisher, sequence)), pushed(false));
+    if sequence == OWN {
+        desk.pass(39 * MILLISECOND);
+        assert_eq!(desk.asks().iter().find(is_push), None, "it is held back");
+        desk.pass(MILLISECOND);
+    }
+    let asks = desk.asks().into_iter().filter(|asked| is_push(&asked));
+    asks.map(|(ask, to, _)| (ask, to)).collect()
+}
+
+/// The second and the third neighbour are not on the shared tree.
+fn with_one_parent() -> Desk {
+    let mut desk = befriended(Mode::Fleet, 3);
+    desk.asked(1, message(9, 1));
+    assert_eq!(
+        [2, 3].map(|number| desk.asked(number, message(9, 1))),
+        [pushed(true), pushed(true)]
+    );
+    desk.asks();
+    desk
+}
+
+#[test]
+fn the_eighth_message_of_a_publisher_goes_over_all_links_and_each_says_whether_it_stays() {
+    let mut desk = with_one_parent();
+    assert_eq!(passed_on(&mut desk, 9, OWN - 1), []);
+    let asks = passed_on(&mut desk, 9, OWN);
+    assert_eq!(asks.len(), 2);
+    for (ask, to) in asks {
+        desk.answer(ask, pushed(to != contact(2)));
+    }
+    let to = |asks: Vec<(SpreadAskId, Contact)>| asks.into_iter().map(|(_, to)| to).collect();
+    let next: Vec<Contact> = to(passed_on(&mut desk, 9, OWN + 1));
+    assert_eq!(next, [contact(2)]);
+    let other: Vec<Contact> = to(passed_on(&mut desk, 8, OWN - 1));
+    assert_eq!(other, [], "the shared tree is as it was");
+}
+
+#[test]
+fn a_link_is_pruned_of_one_publisher_and_keeps_the_others() {
+    let mut desk = befriended(Mode::Fleet, 2);
+    for publisher in [8, 9] {
+        desk.asked(1, message(publisher, OWN));
+    }
+    desk.asked(2, message(8, OWN));
+    desk.pass(40 * MILLISECOND);
+    desk.asks();
+    assert_eq!(passed_on(&mut desk, 8, OWN + 1), []);
+    assert_eq!(passed_on(&mut desk, 9, OWN + 1).len(), 1);
+    // Two publishers in one push: the bits say which of them is meant.
+    let SpreadAct::Push { messages: one } = message(9, OWN + 1) else { panic!("no push") };
+    let SpreadAct::Push { messages: two } = message(7, OWN + 1) else { panic!("no push") };
+    let messages = [one, two].concat();
+    assert_eq!(
+        desk.asked(2, SpreadAct::Push { messages }),
+        SpreadAnswer::Pushed { prune: 1, busy: false }
+    );
+}
+
+#[test]
+fn a_neighbour_that_has_one_publishers_messages_sooner_comes_on_that_tree_alone() {
+    let mut desk = with_one_parent();
+    desk.asked(1, message(9, OWN));
+    desk.pass(seconds(6));
+    let mut grafts = Vec::new();
+    for sequence in OWN + 1..=OWN + 5 {
+        desk.asked(2, have(9, sequence));
+        desk.pass(300 * MILLISECOND);
+        desk.asks();
+        desk.asked(1, message(9, sequence));
+        grafts.extend(desk.asks().into_iter().filter_map(|(_, to, spread)| match spread.act {
+            SpreadAct::Graft { runs, eager: true } => Some((to, runs)),
+            _ => None,
+        }));
+    }
+    let [(to, runs)] = &grafts[..] else { panic!("{grafts:?}") };
+    assert_eq!((*to, runs.len(), runs[0].count), (contact(2), 1, 0));
+    assert_eq!(runs[0].publisher, identity(9).public_key());
+    // And the other end of such a request.
+    let mut desk = with_one_parent();
+    let graft = SpreadAct::Graft { runs: runs.clone(), eager: true };
+    assert_eq!(desk.asked(2, graft), SpreadAnswer::Grafted { lacking: 0 });
+    let to: Vec<Contact> = passed_on(&mut desk, 9, OWN + 9).into_iter().map(|(_, to)| to).collect();
+    assert_eq!(to, [contact(2)]);
+    assert_eq!(passed_on(&mut desk, 8, OWN + 9), []);
+}
+
+#[test]
+fn a_publisher_whose_own_tree_is_pruned_by_all_pushes_to_somebody() {
+    let mut desk = befriended(Mode::Fleet, 3);
+    for round in 1..=OWN + 9 {
+        desk.publish(round, 10);
+        let asks: Vec<Asked> = desk.asks().into_iter().filter(|asked| is_push(&asked)).collect();
+        assert!(!asks.is_empty(), "round {round}");
+        asks.iter().for_each(|(ask, ..)| desk.answer(*ask, pushed(true)));
+    }
 }
 
 #[test]
@@ -115,8 +218,8 @@ fn a_node_whose_queues_fill_up_says_so() {
         .map(|sequence| desk.asked(1, message(9, sequence)))
         .map(|answer| matches!(answer, SpreadAnswer::Pushed { busy: true, .. }))
         .collect();
-    // One is on its way, and a quarter of the queue may wait.
-    assert_eq!(busy.iter().position(|busy| *busy), Some(11));
+    // One is on its way, the eighth is held back, and a quarter of the queue may wait.
+    assert_eq!(busy.iter().position(|busy| *busy), Some(12));
 }
 
 #[test]
