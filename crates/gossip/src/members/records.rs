@@ -400,7 +400,12 @@ impl Members {
             (State::Left, false) if restarted => self.revive(now, &key),
             (State::Dead, false) if !held => self.revive(now, &key),
             (State::Dead, true) => self.table.set_state(now, &key, State::Left),
-            (State::Alive | State::Left, _) | (State::Dead, false) => {}
+            // Whoever doubted it doubted an older word.
+            (State::Alive, false) => {
+                member.doubters.clear();
+                self.detector.forget_doubt(&key);
+            }
+            (State::Left, _) | (State::Dead, false) => {}
         }
         true
     }

@@ -38,6 +38,11 @@ impl Suspicion {
         true
     }
 
+    /// When the suspect is looked at first, and how often then: once before the earliest end.
+    pub(crate) fn looks(&self) -> (Instant, Duration) {
+        (self.began + self.min / 2, self.min)
+    }
+
     /// When it began.
     pub(crate) const fn began(&self) -> Instant {
         self.began
@@ -66,6 +71,12 @@ mod tests {
 
     fn key(number: u8) -> PublicKey {
         PublicKey::from_bytes([number; 32])
+    }
+
+    #[test]
+    fn a_suspect_is_looked_at_before_the_earliest_end_and_again_after_as_long() {
+        let suspicion = Suspicion::new(Instant::ZERO + MIN, MIN, 6, 50);
+        assert_eq!(suspicion.looks(), (Instant::ZERO + MIN * 3 / 2, MIN));
     }
 
     #[test]

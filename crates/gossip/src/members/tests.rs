@@ -384,3 +384,14 @@ fn the_timer_contract_holds() {
         assert!(next.at > deadline.at, "{deadline:?} {next:?}");
     }
 }
+
+#[test]
+fn very_lossy_links_raise_few_suspicions_and_evict_nobody() {
+    let mut town = Town::of(40);
+    town.loss = 0.3;
+    town.run(600 * SECOND);
+    assert_eq!(town.count(Change::Died), 0);
+    // Whoever probes because of a doubt that the subject has answered meanwhile drops the probe: else
+    // there are four times as many.
+    assert!(town.count(Change::Suspected) < 1_500, "{}", town.count(Change::Suspected));
+}

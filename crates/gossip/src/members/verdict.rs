@@ -136,6 +136,7 @@ impl Members {
             suspicion.confirm(doubter);
         }
         self.detector.expect_verdict(suspicion.ends(), *key);
+        self.detector.expect_verdict(suspicion.looks().0, *key);
         self.table.set_state(now, key, State::Suspect(Box::new(suspicion)));
         self.stats.raised += 1;
         self.tell(contact, Change::Suspected, Some(Verdict::Doubted));
@@ -206,19 +207,29 @@ impl Members {
         }
     }
 
-    /// Suspicions whose end has come, by the clock; each is decided by one more probe.
+    /// A look at a suspect found nothing.
+    pub(super) fn look_again(&mut self, now: Instant, key: &PublicKey) {
+        let Some(Member { state: State::Suspect(suspicion), .. }) = self.table.get(key) else {
+            return;
+        };
+        let next = now + suspicion.looks().1;
+        if next < suspicion.ends() {
+            self.detector.expect_verdict(next, *key);
+        }
+    }
+
+    /// Suspects to be looked at, and suspicions whose end has come, by the clock; each is decided by
+    /// one more probe.
     pub(super) fn on_suspicions_due(&mut self, now: Instant) {
         while let Some(key) = self.detector.pop_verdict(now) {
             let Some(member) = self.table.get(&key) else { continue };
-            // An entry of an earlier time means nothing: a later one stands for it.
             let State::Suspect(suspicion) = &member.state else { continue };
-            if suspicion.ends() > now {
-                continue;
-            }
-            if self.isolation.is_up() {
-                self.postpone(now, &key);
-            } else {
-                self.probe(now, &key, Why::Verdict);
+            // An entry of a suspicion that was begun anew or shortened costs one look at most.
+            let why = if suspicion.ends() > now { Why::Look } else { Why::Verdict };
+            match (self.isolation.is_up(), why) {
+                (false, _) => self.probe(now, &key, why),
+                (true, Why::Verdict) => self.postpone(now, &key),
+                (true, _) => {}
             }
         }
     }

@@ -37,8 +37,9 @@ const NAMED_WAIT_MAX: Duration = Duration::from_secs(1);
 const DELIVERY_SLACK: Duration = Duration::from_millis(200);
 /// Names looked at in one request.
 const NAMES_LOOKED_AT: usize = 8_192;
-/// A name must have been here so much sooner than the message to count as such.
-const SOONER_MIN: Duration = Duration::from_millis(50);
+/// A name must have been here so much sooner than the message to count as such, and by two round
+/// trips to who named it: a tree over few links is worth more than a few milliseconds.
+const SOONER_MIN: Duration = Duration::from_millis(100);
 /// A tree works if it brought something in this time.
 const TREE_WORKS: Duration = Duration::from_millis(250);
 /// How often it is changed nevertheless. A guess.
@@ -246,7 +247,7 @@ impl Topic {
         }
         let mut switch = None;
         for (peer, neighbour) in &mut self.active {
-            let margin = SOONER_MIN.max(neighbour.rtt.smoothed());
+            let margin = SOONER_MIN.max(neighbour.rtt.smoothed() * 2);
             let sooner = !asked && sources.contains(peer) && world.now.since(heard) > margin;
             if neighbour.branches.note_late(world.now, tree, sooner) && neighbour.is_fit() {
                 switch = Some(*peer);

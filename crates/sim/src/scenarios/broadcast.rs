@@ -90,6 +90,10 @@ fn play(run: &mut Run, mode: Mode, surplus_max: f64) -> World {
     let most = hops.iter().max().copied().unwrap_or(0);
     run.figure("links to the last receiver, most", Value::count(most as usize));
     let detail = format!("{mean:.1} on average, {most} at most");
+    let shortest = publishers.iter().map(|by| publications.farthest(&world, &nodes, *by));
+    let shortest: u32 = shortest.sum();
+    let shortest = f64::from(shortest) / PUBLISHERS as f64;
+    run.figure("links to whoever is farthest, at least", Value::Number(shortest));
     run.check(Check::new("the last receiver is near", mean <= f64::from(HOPS_MAX), detail));
     world
 }

@@ -160,6 +160,22 @@ impl Publications {
         farthest
     }
 
+    /// Over how many links of the overlay of `nodes` the one is that is farthest from `from`.
+    pub(super) fn farthest(&self, world: &World, nodes: &[NodeIndex], from: NodeIndex) -> u32 {
+        let by_key: BTreeMap<PublicKey, NodeIndex> =
+            nodes.iter().map(|node| (world.node(*node).peer.contact.public_key, *node)).collect();
+        let (mut seen, mut last, mut depth) = (BTreeSet::from([from]), vec![from], 0);
+        loop {
+            let linked = last.iter().flat_map(|node| neighbours(world, *node, &self.topic));
+            let linked = linked.filter_map(|peer| by_key.get(&peer).copied());
+            last = linked.filter(|node| seen.insert(*node)).collect();
+            if last.is_empty() {
+                return depth;
+            }
+            depth += 1;
+        }
+    }
+
     /// Links of this topic that each of `nodes` has, on average.
     pub(super) fn links(&self, world: &World, nodes: &[NodeIndex]) -> f64 {
         let links: usize =
