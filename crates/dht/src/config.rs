@@ -21,7 +21,8 @@ pub struct Config {
     pub refresh_interval: Duration,
     /// A sibling that was silent for so long gets a heartbeat.
     pub heartbeat_interval: Duration,
-    /// Another contact that was silent for so long is checked.
+    /// Another contact that was silent for so long is checked; one that has been known for longer,
+    /// after as long as it has been known, up to five times this.
     pub contact_check_interval: Duration,
     /// Tries of a heartbeat before the contact counts as failed.
     pub heartbeat_tries: u8,

@@ -178,6 +178,8 @@ pub struct Dht {
     /// The last pause between refreshes.
     refresh_pause: Duration,
     refresh_bucket: u8,
+    /// Whether the own neighbourhood was looked up last, and not only a bucket.
+    refresh_self: bool,
     save_at: Instant,
     unsaved: bool,
 }
@@ -220,6 +222,7 @@ impl Dht {
             ever_joined: false,
             watched: false,
             refresh_bucket: 0,
+            refresh_self: false,
             unsaved: false,
         }
     }

@@ -14,6 +14,8 @@ use crate::kbucket::{KBucket, Placed};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) peer: Peer,
+    /// When it came into the table.
+    pub(crate) since: Instant,
     pub(crate) last_heard: Instant,
     pub(crate) rtt: Option<Duration>,
     /// Requests in a row that got no answer.
@@ -153,7 +155,7 @@ impl RoutingTable {
         if placed == Placed::Waiting && !sibling {
             return SiblingChange::default();
         }
-        let entry = Entry { peer, last_heard: now, rtt, failures: 0, check_at: now };
+        let entry = Entry { peer, since: now, last_heard: now, rtt, failures: 0, check_at: now };
         self.entries.insert(peer.id, entry);
         self.next_check = Some(self.next_check.map_or(now, |next| next.min(now)));
         let mut change = SiblingChange::default();

@@ -12,6 +12,7 @@ mod flood;
 mod idle;
 mod join;
 mod leave;
+mod lies;
 mod long_split;
 mod lossy;
 mod mass_failure;
@@ -41,6 +42,7 @@ pub const ALL: &[Scenario] = &[
     clock_back::CLOCK_BACK,
     flood::FLOOD,
     idle::IDLE,
+    idle::IDLE_OPEN,
     detect::DETECT,
     detect::DETECT_OPEN,
     members::MEMBERS_LOSSY,

@@ -15,6 +15,8 @@ const RECHECK_DELAY: Duration = Duration::from_millis(500);
 /// The longest pause between refreshes, in intervals: ten minutes by default. Kademlia refreshes a
 /// bucket after an hour without a lookup.
 const QUIET_FACTOR: u32 = 10;
+/// A contact that was in the table for long is checked so many times as seldom as a new one.
+const OLD_FACTOR: u32 = 5;
 /// Others that are asked whether anybody can be heard at all.
 const WITNESSES: usize = 3;
 
@@ -126,7 +128,10 @@ impl Dht {
         let interval = if self.table.is_sibling(id) && !self.watched {
             self.config.heartbeat_interval
         } else {
-            self.config.contact_check_interval
+            // Whoever was there for long will be there for long (Kademlia section 2.2).
+            let age = self.table.entry(id).map_or(Duration::ZERO, |entry| now.since(entry.since));
+            let shortest = self.config.contact_check_interval;
+            age.clamp(shortest, shortest * OLD_FACTOR)
         };
         let pause = self.rng.jitter(interval, 0.25);
         self.table.check_at(id, now + pause);
@@ -227,8 +232,11 @@ impl Dht {
 
     /// Looks up the own neighbourhood and one bucket in turn (Kademlia section 2.3, spread out).
     ///
-    /// As long as no contact comes or goes, each pause is twice the last one.
+    /// As long as no sibling comes or goes, each pause is twice the last one, and after the first such
+    /// only one of the two is looked up.
     pub(super) fn refresh(&mut self, now: Instant) {
+        let quiet = self.refresh_pause >= self.config.refresh_interval;
+        self.refresh_self = !(quiet && self.refresh_self);
         let longest = self.config.refresh_interval * QUIET_FACTOR;
         self.refresh_pause = (self.refresh_pause * 2).min(longest);
         self.refresh_at = now + self.rng.jitter(self.refresh_pause, 0.25);
@@ -236,7 +244,12 @@ impl Dht {
             return;
         }
         let me = Key::from(self.me.id);
-        self.own_lookup(now, me, "refresh self");
+        if self.refresh_self {
+            self.own_lookup(now, me, "refresh self");
+            if quiet {
+                return;
+            }
+        }
         let depth = self.table.depth();
         self.refresh_bucket = if self.refresh_bucket > depth { 0 } else { self.refresh_bucket };
         let random = Key::from_bytes(self.rng.bytes());

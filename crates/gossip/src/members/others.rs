@@ -4,7 +4,7 @@
 //! not, this node has found itself.
 //!
 //! In a fleet all are linked to all, and any member is as good as another. In an open network those
-//! are asked that the subject named, two with each answer: whom it is linked to reaches it where a
+//! are asked that the subject named, one with each answer: whom it is linked to reaches it where a
 //! stranger mostly would not, and knows where it is.
 
 use std::time::Duration;
@@ -21,8 +21,8 @@ use crate::view::Mode;
 const HELPERS: usize = 3;
 /// How long a helper may take: its one try to a peer whose round trip it does not know.
 const HELP_PATIENCE: Duration = Duration::from_millis(500);
-/// Of those it is linked to, a member names so many in an answer, other ones each time...
-const BESIDE: usize = 2;
+/// Of those it is linked to, a member names so many in an answer, another one each time...
+const BESIDE: usize = 1;
 /// ...and so many are remembered: as helpers, and to be told of doubts.
 const BESIDE_MAX: usize = 2 * HELPERS;
 
@@ -161,7 +161,6 @@ impl Members {
         };
         let beside: Vec<PublicKey> =
             self.neighbours.iter().chain(&self.siblings).filter(alive).copied().collect();
-        // One after the other from a random place on: with two of many, as good as two at random.
         let start = self.rng.below(beside.len() as u64) as usize;
         let some = beside.iter().cycle().skip(start).take(BESIDE.min(beside.len()));
         let contacts = some.filter_map(|key| self.table.get(key));

@@ -2,12 +2,11 @@
 //!
 //! `PlumTree` (Leitão, Pereira, Rodrigues, 2007) has one tree a topic, which the first publisher
 //! shapes; for any other one the way to the last receiver is about twice as long. Here a publisher
-//! that goes on gets a tree of its own: its message number [`OWN_TREE_FROM`] in a topic is pushed
-//! over every link, and each node keeps the link on which it came first. Each node holds that message
-//! back for [`GROWTH_PAUSE`], which favours ways over few links: hops count without anybody's word for
-//! them. What is published before,
-//! by more publishers than a link can keep apart, or in the overlay of all nodes, where everybody
-//! says little, runs along the shared tree.
+//! that goes on gets a tree of its own: its message number [`OWN_TREE_FROM`] in a topic, and seldom
+//! a later one, is pushed over every link, and each node keeps the link on which it came first. Each
+//! node holds that message back for [`GROWTH_PAUSE`], which favours ways over few links: hops count
+//! without anybody's word for them. What is published before, by more publishers than a link can keep
+//! apart, or in the overlay of all nodes, where everybody says little, runs along the shared tree.
 //!
 //! **Invariant:** a link keeps at most [`PUBLISHERS_MAX`] publishers apart, and forgets nobody for
 //! another that still publishes; what a neighbour says about a tree changes only what that neighbour
@@ -25,6 +24,10 @@ use crate::message::MessageId;
 /// The first message of a publisher, in a topic, that runs along its own tree. It costs about as many
 /// copies as a node has links, once; so many messages of before make that worth while. A guess.
 pub(super) const OWN_TREE_FROM: u64 = 8;
+/// It grows anew with a message whose number is so many times as high: meanwhile links came and went,
+/// and what was repaired piece by piece is deeper than what grows at once. So the copies that this
+/// costs are ever fewer of all: 5 of 64, of 512 and so on.
+const GROWS_ANEW: u64 = 8;
 /// What one link more costs where a tree grows. In random graphs of 10,000 nodes with six links and
 /// delays as in the simulator, this makes 8 links to the last receiver of 11, and its message 77 ms
 /// later, half of all 8 ms.
@@ -66,9 +69,10 @@ impl Topic {
         Tree::of(self.system, publisher, sequence)
     }
 
-    /// Whether a message goes over every link, so that its publisher's tree grows.
+    /// Whether a message goes over every link, so that its publisher's tree grows, or grows anew.
     pub(super) fn grows_tree(&self, id: &MessageId) -> bool {
-        !self.system && id.sequence == OWN_TREE_FROM
+        let grows = std::iter::successors(Some(OWN_TREE_FROM), |last| last.checked_mul(GROWS_ANEW));
+        !self.system && grows.take_while(|at| *at <= id.sequence).any(|at| at == id.sequence)
     }
 
     /// Holds a message back that grows a tree. False if too many are.

@@ -35,8 +35,10 @@ pub(super) const BROADCAST_OPEN: Scenario = Scenario {
 
 /// Who publishes.
 const PUBLISHERS: usize = 5;
-/// Messages that form the trees: each publisher says more than the eight after which it has its own.
-const WARM_UP: usize = 100;
+/// Messages of each publisher that form the trees: more than the eight after which it has its own.
+const WARM_UP: usize = 10;
+/// Until the overlays of those who subscribed at once are as restless as any other.
+const SETTLED: Duration = Duration::from_secs(130);
 /// Messages measured, in a minute.
 const MESSAGES: usize = 60;
 /// Links to the last receiver, at most: for 10,000 nodes with eight links each about twice the
@@ -52,21 +54,24 @@ fn play(run: &mut Run, mode: Mode, surplus_max: f64) -> World {
     run.rng.shuffle(&mut nodes);
     let mut publications = Publications::new("broadcast");
     publications.subscribe(&mut world, &nodes, STABILISATION / 2);
-    world.run_for(STABILISATION);
+    world.run_for(SETTLED);
     run.figure("links of a subscriber", Value::Number(publications.links(&world, &nodes)));
     let part = publications.largest_part(&world, &nodes);
     let detail = format!("{part} of {} hang together", nodes.len());
     run.check(Check::new("the overlay of a topic is one", part == nodes.len(), detail));
 
     let publishers = nodes[..PUBLISHERS].to_vec();
-    publish(run, &mut world, &mut publications, &publishers, WARM_UP);
+    for by in publishers.iter().cycle().take(WARM_UP * PUBLISHERS) {
+        publications.publish(&mut world, *by);
+        world.run_for(Duration::from_millis(500));
+    }
     let before = copies(&world, &nodes);
     publish(run, &mut world, &mut publications, &publishers, MESSAGES * run.minutes as usize);
     let after = copies(&world, &nodes);
     world.run_for(STABILISATION / 2);
     publications.collect(&mut world);
 
-    let measured = WARM_UP..publications.len();
+    let measured = WARM_UP * PUBLISHERS..publications.len();
     let reach = publications.reach(&world, measured.clone(), &nodes);
     run.figure("messages delivered", Value::share(reach.times.len(), reach.wanted));
     run.figure("publish until delivered", Value::times(reach.times));

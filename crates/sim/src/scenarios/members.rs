@@ -6,8 +6,8 @@ use std::time::Duration;
 use potluck_base::PublicKey;
 use potluck_gossip::{Change, MemberState};
 use potluck_node::Event;
-use potluck_wire::{Announcement, Claim, MemberRequest, Request, Vitals};
 
+use super::lies;
 use crate::check::Check;
 use crate::network::LinkFault;
 use crate::report::Value;
@@ -182,7 +182,7 @@ fn play_forged(run: &mut Run) -> World {
     for round in 0..total {
         let to = nodes[run.rng.below(nodes.len() as u64) as usize];
         let subject = keys[run.rng.below(keys.len() as u64) as usize];
-        let request = lie(run, &world, to, subject, round);
+        let request = lies::lie(&mut run.rng, &world, (liar, to, subject), round);
         sent += usize::from(world.hostile_ask(liar, to, &request));
         world.run_for(pause);
     }
@@ -196,40 +196,15 @@ fn play_forged(run: &mut Run) -> World {
         Some(stats.hurried.max(stats.rumours).max(stats.asks))
     });
     let most = most.max().unwrap_or(0);
+    let linked = nodes.iter().filter(|node| lies::is_linked(&world, **node, liar)).count();
+    run.figure("nodes still linked to the liar", Value::count(linked));
+    let left = |node: &NodeIndex| {
+        let gone = nodes.iter().filter(|of| **of != *node);
+        let gone = gone.filter(|of| state_of(&world, *node, **of) != Some(MemberState::Alive));
+        Some(gone.count()).filter(|gone| *gone > 0).map(|gone| format!("{node} misses {gone}"))
+    };
+    let left: Vec<String> = nodes.iter().filter_map(left).collect();
+    run.check(Check::none_of("all are there for all", nodes.len(), &left));
     run.check(Check::new("queues stay short", most < 1100, format!("{most} at most")));
     world
-}
-
-/// Something untrue, stale or cut off: doubts of the right and of wrong words, replayed records,
-/// records with a broken signature, and other nodes' announcements.
-fn lie(run: &mut Run, world: &World, to: NodeIndex, subject: PublicKey, round: usize) -> Request {
-    let view = world.node(to).machine().map(|machine| machine.members().view());
-    let known = view.and_then(|view| {
-        view.members.into_iter().find(|member| member.peer.contact.public_key == subject)
-    });
-    let incarnation = known.map_or(1, |member| member.incarnation);
-    let vitals = Vitals { incarnation, beat: run.rng.below(3) as u32 };
-    let claim = Claim { subject, vitals };
-    let record = world
-        .node(to)
-        .machine()
-        .and_then(|machine| machine.members().record(&subject))
-        .unwrap_or_default();
-    let request = match round % 5 {
-        0 => MemberRequest::Doubt { claims: vec![claim; 8] },
-        1 => MemberRequest::Probe { mine: vitals, doubted: Some(vitals), component: None },
-        2 => {
-            let mut broken = record.to_vec();
-            if let Some(byte) = broken.get_mut(40) {
-                *byte ^= 1;
-            }
-            MemberRequest::Tell { records: vec![broken.into()] }
-        }
-        3 => MemberRequest::Tell { records: vec![record] },
-        _ => {
-            let junk = Announcement { claims: vec![claim], ..Announcement::default() };
-            MemberRequest::Tell { records: vec![junk.to_bytes()] }
-        }
-    };
-    Request::Member(request)
 }

@@ -36,6 +36,14 @@ fn befriended(mode: Mode, neighbours: u8) -> Desk {
     desk
 }
 
+/// The neighbours are measured to be near.
+fn measure(desk: &mut Desk) {
+    desk.publish(99, 10);
+    for (ask, ..) in desk.asks() {
+        desk.answer(ask, pushed(false));
+    }
+}
+
 fn is_push(asked: &&Asked) -> bool {
     matches!(asked.2.act, SpreadAct::Push { .. })
 }
@@ -54,6 +62,7 @@ fn published(desk: &Desk) -> usize {
 #[test]
 fn a_neighbour_that_has_most_messages_sooner_comes_on_the_tree() {
     let mut desk = befriended(Mode::Fleet, 3);
+    measure(&mut desk);
     // The second and the third bring copies.
     desk.asked(1, message(9, 1));
     assert_eq!(desk.asked(2, message(9, 1)), pushed(true));
@@ -90,6 +99,7 @@ fn passed_on(desk: &mut Desk, publisher: u8, sequence: u64) -> Vec<(SpreadAskId,
 /// The second and the third neighbour are not on the shared tree.
 fn with_one_parent() -> Desk {
     let mut desk = befriended(Mode::Fleet, 3);
+    measure(&mut desk);
     desk.asked(1, message(9, 1));
     assert_eq!(
         [2, 3].map(|number| desk.asked(number, message(9, 1))),
@@ -113,6 +123,21 @@ fn the_eighth_message_of_a_publisher_goes_over_all_links_and_each_says_whether_i
     assert_eq!(next, [contact(2)]);
     let other: Vec<Contact> = to(passed_on(&mut desk, 8, OWN - 1));
     assert_eq!(other, [], "the shared tree is as it was");
+}
+
+#[test]
+fn a_tree_grows_anew_with_the_64th_and_the_512th_message_and_none_between() {
+    let mut desk = with_one_parent();
+    let grows = |desk: &mut Desk, sequence| {
+        desk.asked(1, message(9, sequence));
+        desk.pass(40 * MILLISECOND);
+        let pushes: Vec<Asked> = desk.asks().into_iter().filter(|asked| is_push(&asked)).collect();
+        pushes.iter().for_each(|(ask, ..)| desk.answer(*ask, pushed(true)));
+        pushes.len()
+    };
+    let sequences = [OWN, OWN + 1, 63, 64, 65, 80, 128, 511, 512, 513, 4_096];
+    let pushes = sequences.map(|sequence| grows(&mut desk, sequence));
+    assert_eq!(pushes, [2, 0, 0, 2, 0, 0, 0, 0, 2, 0, 2]);
 }
 
 #[test]

@@ -1,0 +1,96 @@
+//! What a hostile member says about others, to others.
+
+use bytes::Bytes;
+use potluck_base::{Contact, Identity, PublicKey, Rng};
+use potluck_gossip::message::TopicName;
+use potluck_wire::{
+    Announcement, Claim, IdRun, MemberRecord, MemberRequest, PartCause, Request, SignedMessage,
+    Spread, SpreadAct, Vitals,
+};
+
+use crate::sim_node::NodeIndex;
+use crate::world::{HostileIndex, World};
+
+/// Something untrue, stale or cut off, for one node about another member: doubts of the right and of
+/// wrong words, replayed records, records and good-byes that the liar signed, other nodes'
+/// announcements, and as a link of the overlay shuffles, names and messages that it made up.
+pub(super) fn lie(
+    rng: &mut Rng,
+    world: &World,
+    (liar, to, subject): (HostileIndex, NodeIndex, PublicKey),
+    round: usize,
+) -> Request {
+    let members = world.node(to).machine().map(|machine| machine.members());
+    let view = members.map(|members| members.view());
+    let known = view.and_then(|view| {
+        view.members.into_iter().find(|member| member.peer.contact.public_key == subject)
+    });
+    let incarnation = known.map_or(1, |member| member.incarnation);
+    let vitals = Vitals { incarnation, beat: rng.below(3) as u32 };
+    let claim = Claim { subject, vitals };
+    let record = members.and_then(|members| members.record(&subject)).unwrap_or_default();
+    let tell = |record: Bytes| Request::Member(MemberRequest::Tell { records: vec![record] });
+    match round % 12 {
+        0 => Request::Member(MemberRequest::Doubt { claims: vec![claim; 8] }),
+        1 => {
+            let doubted = Some(vitals);
+            Request::Member(MemberRequest::Probe { mine: vitals, doubted, component: None })
+        }
+        2 => {
+            let mut broken = record.to_vec();
+            if let Some(byte) = broken.get_mut(40) {
+                *byte ^= 1;
+            }
+            tell(broken.into())
+        }
+        3 => tell(record),
+        4 => tell(Announcement { claims: vec![claim], ..Announcement::default() }.to_bytes()),
+        5 => tell(good_bye(world, liar, &record, vitals)),
+        turn => Request::Spread(Spread {
+            topic: TopicName::system().id(),
+            act: overlay_lie(rng, world.hostile_identity(liar), turn, subject),
+        }),
+    }
+}
+
+/// Whether a node has the liar among its links.
+pub(super) fn is_linked(world: &World, node: NodeIndex, liar: HostileIndex) -> bool {
+    let key = world.hostile_contact(liar).public_key;
+    let links = world.node(node).machine().map(|machine| machine.topics().neighbours());
+    links.is_some_and(|links| links.iter().any(|contact| contact.public_key == key))
+}
+
+/// A good-bye in another member's name.
+fn good_bye(world: &World, liar: HostileIndex, record: &Bytes, vitals: Vitals) -> Bytes {
+    let Ok(word) = MemberRecord::read(record) else { return Bytes::new() };
+    let word = MemberRecord { left: true, vitals: Vitals { beat: u32::MAX, ..vitals }, ..word };
+    word.sign(world.hostile_identity(liar), world.network_id())
+}
+
+/// What links say to each other, made up.
+fn overlay_lie(rng: &mut Rng, me: &Identity, turn: usize, subject: PublicKey) -> SpreadAct {
+    let mut nobody = || {
+        let address = ([198, 18, rng.below(256) as u8, rng.below(256) as u8], 4_000).into();
+        Contact { public_key: Identity::from_seed(rng.bytes()).public_key(), address }
+    };
+    let contacts: Vec<Contact> = (0..6).map(|_| nobody()).collect();
+    let (nonce, sequence) = (rng.next_u64(), rng.next_u64() >> 8);
+    let run = |publisher| IdRun { publisher, incarnation: 1, first: sequence, count: 1_000 };
+    match turn {
+        6 => SpreadAct::Neighbour { urgent: true, age_ms: 600_000 },
+        7 => SpreadAct::Shuffle { origin: contacts[0], nonce, hops: u8::MAX, contacts },
+        8 => SpreadAct::Shuffled { nonce, contacts },
+        9 => SpreadAct::Have { runs: vec![run(subject), run(contacts[1].public_key)] },
+        10 => {
+            let payload = Bytes::from_static(b"made up");
+            let topic = TopicName::system().id();
+            let network =
+                potluck_base::NetworkId::new("another", potluck_base::Admission::Lab, None);
+            let mut message =
+                SignedMessage::sign(me, (&network, topic), (1, sequence | 1), payload);
+            message.publisher = subject;
+            SpreadAct::Push { messages: vec![message.encode()] }
+        }
+        _ => SpreadAct::Part { cause: PartCause::Misbehaved, others: contacts },
+    }
+}
