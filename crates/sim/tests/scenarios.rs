@@ -144,6 +144,7 @@ fn a_file_arrives_in_bad_company() {
 #[test]
 fn an_idle_node_costs_little() {
     passes("idle", 60, &[1]);
+    passes("idle-open", 60, &[1]);
 }
 
 #[test]
@@ -155,6 +156,7 @@ fn everybody_hears_what_a_few_say() {
 #[test]
 fn when_nine_of_ten_vanish_the_others_go_on_hearing_each_other() {
     passes("silence", 100, &[1]);
+    passes("silence-open", 100, &[1]);
 }
 
 #[test]

@@ -178,6 +178,11 @@ impl Default for Branches {
 }
 
 impl Branches {
+    /// Publishers that are kept apart.
+    pub(super) fn len(&self) -> usize {
+        self.own.known.len()
+    }
+
     /// Whether messages of this tree are pushed.
     pub(super) fn is_on(&self, tree: Tree) -> bool {
         match tree {

@@ -46,7 +46,7 @@ pub struct TopicsStats {
     pub active: usize,
     /// Of these: chosen by this node.
     pub active_outbound: usize,
-    /// Of these: on the tree.
+    /// Of these: on the shared tree.
     pub active_eager: usize,
     /// Of these: did not answer last.
     pub active_doubted: usize,
@@ -66,6 +66,10 @@ pub struct TopicsStats {
     pub promises: usize,
     /// Publishers remembered now.
     pub publishers: usize,
+    /// Publishers that links keep apart now, over all links.
+    pub branches: usize,
+    /// Messages held back now while a tree grows.
+    pub growing: usize,
     /// Requests under way now.
     pub asks: usize,
     /// Nodes remembered for something they did wrong, now.
@@ -96,9 +100,9 @@ pub struct TopicsStats {
     pub repaired: u64,
     /// Requests to be pushed messages that this node sent.
     pub grafts: u64,
-    /// Links this node took off its tree because their messages came twice.
+    /// Links this node took off a tree because their messages came twice.
     pub prunes: u64,
-    /// Links this node put on its tree because they were faster.
+    /// Links this node put on a tree because they were faster.
     pub switched: u64,
     /// Messages left out for a neighbour with a full queue.
     pub dropped_full: u64,

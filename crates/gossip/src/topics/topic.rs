@@ -173,7 +173,9 @@ impl Topic {
         stats.history_bytes += self.history.bytes();
         stats.promises += self.promises.len();
         stats.publishers += self.seen.publishers();
+        stats.growing += self.growing.len();
         for neighbour in self.active.values() {
+            stats.branches += neighbour.branches.len();
             stats.active_outbound += usize::from(neighbour.outbound);
             stats.active_eager += usize::from(neighbour.is_pushed(Tree::Shared));
             stats.active_doubted += usize::from(neighbour.doubt.is_some());

@@ -20,8 +20,8 @@ pub(super) fn lie(
     (liar, to, subject): (HostileIndex, NodeIndex, PublicKey),
     round: usize,
 ) -> Request {
-    let members = world.node(to).machine().map(|machine| machine.members());
-    let view = members.map(|members| members.view());
+    let members = world.node(to).machine().map(potluck_node::Node::members);
+    let view = members.map(potluck_gossip::members::Members::view);
     let known = view.and_then(|view| {
         view.members.into_iter().find(|member| member.peer.contact.public_key == subject)
     });

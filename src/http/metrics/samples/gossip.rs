@@ -82,6 +82,8 @@ pub(super) fn topics(to: &mut Vec<Sample>, topics: &TopicsStats, drive: &DriveSt
         history_bytes: "Their bytes",
         promises: "Messages that neighbours have and this node lacks",
         publishers: "Publishers remembered",
+        branches: "Publishers that links keep apart, over all links",
+        growing: "Messages held back while a tree grows",
         asks: "Requests under way",
         scores: "Nodes remembered for something they did wrong",
     );
