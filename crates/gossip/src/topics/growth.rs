@@ -18,6 +18,7 @@ use std::time::Duration;
 use potluck_base::{Instant, PublicKey};
 
 use super::asks::World;
+use super::history::Kept;
 use super::topic::Topic;
 use crate::message::MessageId;
 
@@ -32,6 +33,9 @@ const GROWS_ANEW: u64 = 8;
 /// delays as in the simulator, this makes 8 links to the last receiver of 11, and its message 77 ms
 /// later, half of all 8 ms.
 const GROWTH_PAUSE: Duration = Duration::from_millis(40);
+/// A tree grows only if its publisher said nothing for so long before: what is still on its way along
+/// the old tree would be overtaken.
+const QUIET_BEFORE: Duration = Duration::from_millis(500);
 /// Messages held back at once; more are passed on as they come.
 const GROWING_MAX: usize = 64;
 /// Publishers that one link keeps apart.
@@ -46,6 +50,15 @@ const LATE_ENOUGH: u32 = 5;
 /// a tree have a different fastest link each.
 const SWITCH_INTERVAL: Duration = Duration::from_secs(5);
 const SWITCH_INTERVAL_MAX: Duration = Duration::from_secs(160);
+
+/// A message that is held back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    at: Instant,
+    id: MessageId,
+    /// Whether it goes over every link then.
+    grows: bool,
+}
 
 /// A tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,31 +83,44 @@ impl Topic {
     }
 
     /// Whether a message goes over every link, so that its publisher's tree grows, or grows anew.
-    pub(super) fn grows_tree(&self, id: &MessageId) -> bool {
+    pub(super) fn grows_tree(&self, now: Instant, id: &MessageId) -> bool {
         let grows = std::iter::successors(Some(OWN_TREE_FROM), |last| last.checked_mul(GROWS_ANEW));
-        !self.system && grows.take_while(|at| *at <= id.sequence).any(|at| at == id.sequence)
+        let due = grows.take_while(|at| *at <= id.sequence).any(|at| at == id.sequence);
+        let before = MessageId { sequence: id.sequence.saturating_sub(1), ..*id };
+        let quiet = |kept: &Kept| now.since(kept.at) >= QUIET_BEFORE;
+        !self.system && due && self.history.get(&before).is_some_and(quiet)
     }
 
-    /// Holds a message back that grows a tree. False if too many are.
-    pub(super) fn hold_back(&mut self, now: Instant, id: MessageId) -> bool {
+    /// Holds a message back that grows a tree, and others of its publisher behind it. False if this
+    /// one is to go on at once.
+    pub(super) fn hold_back(&mut self, now: Instant, id: MessageId, grows: bool) -> bool {
+        let before = self.growing.iter().rev().find(|held| held.id.publisher == id.publisher);
+        let at = match before {
+            Some(held) => held.at,
+            None if grows => now + GROWTH_PAUSE,
+            None => return false,
+        };
         let fits = self.growing.len() < GROWING_MAX;
         if fits {
-            self.growing.push_back((now + GROWTH_PAUSE, id));
+            let place = self.growing.partition_point(|held| held.at <= at);
+            self.growing.insert(place, Held { at, id, grows });
         }
         fits
     }
 
     /// When one of them goes on.
     pub(super) fn grow_at(&self) -> Option<Instant> {
-        self.growing.front().map(|(at, _)| *at)
+        self.growing.front().map(|held| held.at)
     }
 
     /// Passes on what was held back long enough.
     pub(super) fn grow_trees(&mut self, world: &mut World<'_>) {
-        while let Some((_, id)) = self.growing.pop_front_if(|(at, _)| *at <= world.now) {
+        while let Some(Held { id, grows, .. }) =
+            self.growing.pop_front_if(|held| held.at <= world.now)
+        {
             let Some(kept) = self.history.get(&id) else { continue };
             let (bytes, from) = (kept.bytes.clone(), kept.source());
-            self.pass_on(world, id, &bytes, from);
+            self.pass_on(world, id, &bytes, (from, grows));
         }
     }
 }

@@ -9,7 +9,7 @@ use potluck_wire::{SpreadAct, TopicId};
 use super::asks::{Purpose, World};
 use super::config::ViewSizes;
 use super::events::TopicsOutput;
-use super::growth::{Growths, Tree};
+use super::growth::{Growths, Held, Tree};
 use super::history::{History, KEPT_FOR, runs};
 use super::mixing::Mixing;
 use super::neighbour::{Doubt, Neighbour, RoundTrip};
@@ -19,7 +19,7 @@ use super::promises::Promises;
 use super::seen::Seen;
 use super::shuffle::Exchange;
 use super::stats::TopicsStats;
-use crate::message::{MessageId, TopicName};
+use crate::message::TopicName;
 use crate::view::{Cause, Mode};
 
 /// Time between two shuffles...
@@ -97,7 +97,7 @@ pub(super) struct Topic {
     pub(super) promises: Promises,
     pub(super) growths: Growths,
     /// Messages that grow a tree and are held back, in the order in which they go on.
-    pub(super) growing: VecDeque<(Instant, MessageId)>,
+    pub(super) growing: VecDeque<Held>,
     /// How far messages on the trees are behind their names.
     pub(super) lag: Option<RoundTrip>,
     /// A neighbour fell silent and nobody at all was heard since.

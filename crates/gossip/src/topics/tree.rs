@@ -196,28 +196,35 @@ impl Topic {
             world.out.push_back(TopicsOutput::Deliver(message));
         }
         self.history.keep(world.now, id, bytes.clone(), from);
-        let held = from.is_some() && self.grows_tree(&id) && self.hold_back(world.now, id);
+        let grows = self.grows_tree(world.now, &id);
+        let held = from.is_some() && self.hold_back(world.now, id, grows);
         if !held {
-            self.pass_on(world, id, &bytes, from);
+            self.pass_on(world, id, &bytes, (from, grows));
         }
     }
 
-    /// Pushes a message over the links of its tree, and names it on the others.
+    /// Pushes a message over the links of its tree, or over all if that is to grow, and names it on
+    /// the others.
     pub(super) fn pass_on(
         &mut self,
         world: &mut World<'_>,
         id: MessageId,
         bytes: &Bytes,
-        from: Option<PublicKey>,
+        (from, grows): (Option<PublicKey>, bool),
     ) {
-        let (tree, grows) = (self.tree_of(id.publisher, id.sequence), self.grows_tree(&id));
+        let tree = self.tree_of(id.publisher, id.sequence);
         for (peer, neighbour) in &mut self.active {
             neighbour.branches.used(world.now, tree);
             if Some(*peer) == from {
                 continue;
             }
-            let tried = grows && neighbour.is_fit() && neighbour.branches.has_room(world.now, tree);
-            if tried || neighbour.is_pushed(tree) {
+            let has = self.history.get(&id).is_some_and(|kept| kept.is_from(peer));
+            let tries = grows && !has && neighbour.is_fit();
+            if tries && neighbour.branches.has_room(world.now, tree) {
+                // Until it says that it has it from elsewhere: what follows comes behind.
+                neighbour.branches.set(world.now, tree, true);
+            }
+            if neighbour.is_pushed(tree) {
                 if neighbour.outbox.push(world.config, id, bytes.clone()) {
                     continue;
                 }
@@ -397,16 +404,10 @@ impl Topic {
         let SpreadAnswer::Pushed { prune, busy } = *answer else { return };
         neighbour.note_busy(now, busy);
         for (place, id) in ids.iter().enumerate().take(PRUNABLE) {
-            let (tree, grows) = (self.tree_of(id.publisher, id.sequence), self.grows_tree(id));
+            let tree = self.tree_of(id.publisher, id.sequence);
             let Some(neighbour) = self.active.get_mut(peer) else { return };
             let branches = &mut neighbour.branches;
-            if prune >> place & 1 == 0 {
-                if grows && branches.has_room(now, tree) {
-                    branches.set(now, tree, true);
-                }
-                continue;
-            }
-            if !branches.is_on(tree) {
+            if prune >> place & 1 == 0 || !branches.is_on(tree) {
                 continue;
             }
             branches.set(now, tree, false);
