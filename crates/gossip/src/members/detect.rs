@@ -122,6 +122,11 @@ impl Detector {
         self.probing.contains_key(key)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_looking_at(&self, key: &PublicKey) -> bool {
+        self.probing.get(key).is_some_and(|probing| probing.why == Why::Look)
+    }
+
     /// The subject has spoken since somebody doubted it.
     pub(super) fn forget_doubt(&mut self, key: &PublicKey) {
         if self.probing.get(key).is_some_and(|probing| probing.why == Why::Doubt) {
@@ -361,18 +366,15 @@ impl Members {
             self.detector.forget(key);
             return self.postpone(now, key);
         }
-        if probing.why == Why::Look {
-            self.detector.forget(key);
-            return self.look_again(now, key);
-        }
-        if probing.why != Why::Heal {
+        if !matches!(probing.why, Why::Heal | Why::Look) {
             self.detector.failed_in_row += 1;
             self.outbox.push_back(Output::Silent(*key));
             self.check_neighbours(now, key);
         }
         let through_others = self.table.get(key).is_some_and(|member| member.through_others);
         match probing.why {
-            Why::Heal | Why::Look => self.detector.forget(key),
+            Why::Heal => self.detector.forget(key),
+            Why::Look => self.look_again(now, key),
             Why::Turn if !self.isolation.is_up() => self.go_deep(now, key),
             Why::Doubt | Why::Verdict if through_others => self.go_deep(now, key),
             Why::Turn | Why::Doubt | Why::Verdict => self.on_unreached(now, key),

@@ -395,3 +395,16 @@ fn very_lossy_links_raise_few_suspicions_and_evict_nobody() {
     // there are four times as many.
     assert!(town.count(Change::Suspected) < 1_500, "{}", town.count(Change::Suspected));
 }
+
+#[test]
+fn a_suspect_is_probed_again_before_its_suspicion_ends() {
+    let mut town = Town::of(2);
+    town.kill(1);
+    let suspected =
+        town.run_until(20 * SECOND, |town| town.who_think(1, MemberState::Suspect) == 1);
+    assert!(suspected.is_some());
+    let looked = town
+        .run_until(20 * SECOND, |town| town.seats[0].members.detector.is_looking_at(&town.key(1)));
+    assert!(looked.is_some());
+    assert_eq!(town.who_think(1, MemberState::Suspect), 1, "before its end");
+}

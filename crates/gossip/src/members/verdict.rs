@@ -209,6 +209,7 @@ impl Members {
 
     /// A look at a suspect found nothing.
     pub(super) fn look_again(&mut self, now: Instant, key: &PublicKey) {
+        self.detector.forget(key);
         let Some(Member { state: State::Suspect(suspicion), .. }) = self.table.get(key) else {
             return;
         };

@@ -218,8 +218,8 @@ impl Topic {
             if Some(*peer) == from {
                 continue;
             }
-            let has = self.history.get(&id).is_some_and(|kept| kept.is_from(peer));
-            let tries = grows && !has && neighbour.is_fit();
+            let lacks = || !self.history.get(&id).is_some_and(|kept| kept.is_from(peer));
+            let tries = grows && neighbour.is_fit() && lacks();
             if tries && neighbour.branches.has_room(world.now, tree) {
                 // Until it says that it has it from elsewhere: what follows comes behind.
                 neighbour.branches.set(world.now, tree, true);
