@@ -228,6 +228,39 @@ fn a_neighbour_that_has_one_publishers_messages_sooner_comes_on_that_tree_alone(
 }
 
 #[test]
+fn who_named_a_message_takes_over_when_the_parent_goes() {
+    let mut desk = with_one_parent();
+    desk.asked(1, message(9, OWN));
+    desk.asked(3, have(9, OWN));
+    desk.asked(2, have(9, OWN));
+    desk.asks();
+    desk.input(TopicsInput::Unreachable(identity(1).public_key()));
+    let grafts = desk.asks().into_iter().filter_map(|(_, to, spread)| match spread.act {
+        SpreadAct::Graft { runs, eager: true } => runs.first().map(|run| (to, run.publisher)),
+        _ => None,
+    });
+    assert_eq!(grafts.collect::<Vec<_>>(), [(contact(3), identity(9).public_key())]);
+}
+
+#[test]
+fn when_two_peers_fall_silent_the_links_of_all_topics_are_looked_at() {
+    let mut desk = befriended(Mode::Fleet, 3);
+    desk.pass(seconds(2));
+    desk.asks();
+    let probed = |desk: &mut Desk| {
+        desk.asks().iter().filter(|asked| asked.2.act == SpreadAct::Probe).count()
+    };
+    // Neither of them is in the topic.
+    desk.input(TopicsInput::Silent(identity(50).public_key()));
+    desk.input(TopicsInput::Silent(identity(50).public_key()));
+    assert_eq!(probed(&mut desk), 0, "one of them");
+    desk.input(TopicsInput::Silent(identity(51).public_key()));
+    assert_eq!(probed(&mut desk), 3);
+    desk.input(TopicsInput::Silent(identity(52).public_key()));
+    assert_eq!(probed(&mut desk), 0, "they are being asked");
+}
+
+#[test]
 fn a_publisher_whose_own_tree_is_pruned_by_all_pushes_to_somebody() {
     let mut desk = befriended(Mode::Fleet, 3);
     for round in 1..=OWN + 9 {
