@@ -87,7 +87,7 @@ impl Dht {
 
     /// The neighbourhood changed: the next refresh is one interval away at most. Elsewhere in the
     /// table contacts of a large network come and go for ever.
-    fn refresh_soon(&mut self, now: Instant) {
+    pub(super) fn refresh_soon(&mut self, now: Instant) {
         self.refresh_pause = self.config.refresh_interval / 2;
         let latest = now + self.config.refresh_interval;
         if self.refresh_at > latest {

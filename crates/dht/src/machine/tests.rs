@@ -310,3 +310,41 @@ fn too_many_lookups_are_refused_not_queued() {
     }
     assert!(drain(&mut node).contains(&Output::Refused(LookupId(2))));
 }
+
+#[test]
+fn a_contact_is_checked_the_more_seldom_the_longer_it_is_known() {
+    let all = peers(4, 2);
+    let mut node = dht(all[0], 1);
+    node.watched = true;
+    let start = Instant::ZERO + Duration::from_secs(10);
+    node.admit(start, all[1], None);
+    let pauses = [0, 60, 400, 3_000].map(|age| {
+        let now = start + Duration::from_secs(age);
+        node.schedule_check(now, &all[1].id);
+        node.table.entry(&all[1].id).expect("admitted").check_at().since(now).as_secs()
+    });
+    // Within a quarter of 120, 120, 400 and at most 600 seconds.
+    let expected = [90..=150, 90..=150, 300..=500, 450..=750];
+    for (pause, range) in pauses.iter().zip(expected) {
+        assert!(range.contains(pause), "{pauses:?}");
+    }
+}
+
+#[test]
+fn a_quiet_neighbourhood_is_looked_up_every_other_time() {
+    let all = peers(4, 2);
+    let mut node = dht(all[0], 1);
+    node.admit(Instant::ZERO, all[1], None);
+    let mut refresh = || {
+        let before = node.next_own_lookup;
+        node.refresh(Instant::ZERO);
+        (node.next_own_lookup - before, node.refresh_self)
+    };
+    // The first finds siblings that are new; then a bucket and the neighbourhood take turns.
+    let lookups = [(); 5].map(|()| refresh());
+    assert_eq!(lookups, [(2, true), (1, false), (1, true), (1, false), (1, true)]);
+    node.refresh_soon(Instant::ZERO);
+    let before = node.next_own_lookup;
+    node.refresh(Instant::ZERO);
+    assert_eq!(node.next_own_lookup - before, 2, "siblings came or went");
+}
