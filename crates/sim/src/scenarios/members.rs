@@ -198,6 +198,16 @@ fn play_forged(run: &mut Run) -> World {
     let most = most.max().unwrap_or(0);
     let linked = nodes.iter().filter(|node| lies::is_linked(&world, **node, liar)).count();
     run.figure("nodes still linked to the liar", Value::count(linked));
+    // It would prove little if nobody had let it in.
+    let noticed = nodes.iter().filter_map(|node| {
+        let stats = world.node(*node).machine()?.topics().stats();
+        Some((stats.verify_failed, stats.shuffles_refused, stats.neighbours_down.misbehaved))
+    });
+    let (forged, shuffles, dropped) =
+        noticed.fold((0, 0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1, sum.2 + of.2));
+    let detail = format!("{forged} forgeries, {shuffles} shuffles, {dropped} links to it dropped");
+    let reached = forged > 0 && shuffles > 0 && dropped > 0;
+    run.check(Check::new("its links heard its lies", reached, detail));
     let left = |node: &NodeIndex| {
         let gone = nodes.iter().filter(|of| **of != *node);
         let gone = gone.filter(|of| state_of(&world, *node, **of) != Some(MemberState::Alive));
