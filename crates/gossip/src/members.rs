@@ -240,6 +240,8 @@ enum Errand {
     Compare { with: Contact, whole: bool },
     /// Records that differ.
     Load(Contact),
+    /// Whether this one could not reach a suspect either.
+    Doubt(PublicKey),
     /// Nothing depends on the answer.
     Tell,
 }
@@ -426,6 +428,7 @@ impl Members {
             Errand::Page(with) => self.on_page(now, with, response),
             Errand::Compare { with, whole } => self.on_compared(now, with, whole, response),
             Errand::Load(_) => self.on_loaded(now, response),
+            Errand::Doubt(from) => self.on_shared(now, from, response),
             Errand::Tell => {}
         }
     }
@@ -441,7 +444,7 @@ impl Members {
                 self.comparing.ended();
                 self.hurry(now, &with.public_key, Duration::ZERO);
             }
-            Errand::Tell => {}
+            Errand::Doubt(_) | Errand::Tell => {}
         }
     }
 
@@ -458,7 +461,7 @@ impl Members {
             }
             Errand::Prove { serve } => self.on_proved(serve, None),
             Errand::Page(_) | Errand::Compare { .. } | Errand::Load(_) => self.comparing.ended(),
-            Errand::Tell => {}
+            Errand::Doubt(_) | Errand::Tell => {}
         }
     }
 

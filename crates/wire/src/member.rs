@@ -154,6 +154,13 @@ pub enum MemberResponse {
         #[n(1)]
         more: bool,
     },
+    /// Of the claims of a doubt, those that I make as well.
+    #[n(4)]
+    Shared {
+        /// About members that I could not reach either.
+        #[cbor(n(0), with = "cbor_claims")]
+        claims: Vec<Claim>,
+    },
 }
 
 /// Names the part of the overlay that a node is in, in one hour: neighbours agree on the least mark

@@ -5,6 +5,7 @@ use potluck_base::{Contact, Instant, PublicKey};
 use potluck_wire::{Claim, MemberRequest, MemberResponse, Proof, Refusal, Response};
 
 use super::rates::BAD_RECORD;
+use super::table::State;
 use super::{Errand, How, Members, Output, ServeId};
 
 fn price(request: &MemberRequest) -> u32 {
@@ -65,12 +66,7 @@ impl Members {
             }
             MemberRequest::ProbeFor { subject, nonce } => self.help(serve, from, subject, nonce),
             MemberRequest::Prove { asker, nonce } => Some(self.prove(&asker, nonce)),
-            MemberRequest::Doubt { claims } => {
-                for claim in claims {
-                    self.on_doubt(now, from.public_key, claim);
-                }
-                Some(Response::Taken)
-            }
+            MemberRequest::Doubt { claims } => Some(self.on_doubts(now, &from.public_key, claims)),
             MemberRequest::Tell { records } => {
                 for record in &records {
                     let good = self.take_record(now, record, true);
@@ -91,6 +87,26 @@ impl Members {
             MemberRequest::Load { members } => Some(self.load(&members, budget)),
             MemberRequest::Page { after } => Some(self.page_behind(&after, budget)),
         }
+    }
+
+    /// Somebody could not reach these, and hears which of them this node could not reach either.
+    fn on_doubts(&mut self, now: Instant, from: &PublicKey, claims: Vec<Claim>) -> Response {
+        let shared: Vec<Claim> =
+            claims.iter().filter(|claim| self.shares(claim)).copied().collect();
+        for claim in claims {
+            self.on_doubt(now, *from, claim);
+        }
+        match shared.is_empty() {
+            true => Response::Taken,
+            false => Response::Member(MemberResponse::Shared { claims: shared }),
+        }
+    }
+
+    /// Whether this node tried the subject for itself and found it silent since the same word.
+    fn shares(&self, claim: &Claim) -> bool {
+        self.table.get(&claim.subject).is_some_and(|member| {
+            matches!(member.state, State::Suspect(_) | State::Dead) && member.vitals == claim.vitals
+        })
     }
 
     fn prove(&self, asker: &PublicKey, nonce: u64) -> Response {

@@ -5,7 +5,7 @@ mod town;
 use std::time::Duration;
 
 use potluck_base::Identity;
-use potluck_wire::{Announcement, Claim, Proof};
+use potluck_wire::{Announcement, Claim, MemberResponse, Proof};
 
 use super::*;
 use crate::view::{Change, MemberState};
@@ -342,6 +342,46 @@ fn helpers_are_those_that_the_subject_is_linked_to() {
     assert_eq!(town.state(0, 1), Some(MemberState::Alive));
     let stats = town.seats[0].members.stats();
     assert!(stats.probes_helped > 3 && stats.confirmed == 0, "{stats:?}");
+}
+
+#[test]
+fn whom_nobody_tells_hears_from_those_it_tells_that_they_know() {
+    // The last watches all, and is known to nobody.
+    let mut town = open_town(&[&[1, 2, 3], &[0, 2, 3], &[0, 1, 3], &[0, 1, 2], &[0, 1, 2, 3]]);
+    town.run(30 * SECOND);
+    town.kill(3);
+    assert!(
+        town.run_until(60 * SECOND, |town| town.who_think(3, MemberState::Dead) == 4).is_some()
+    );
+    let events = &town.seats[4].events;
+    let at = |change| events.iter().find(|(_, event)| event.change == change).expect("there").0;
+    assert!(town.seats[4].members.stats().doubts >= 3, "each of them shares it");
+    let lasted = at(Change::Died).since(at(Change::Suspected));
+    assert!(lasted < 2 * SECOND, "{lasted:?}, where a suspicion that nobody shares takes 6 s");
+    assert_eq!(town.count(Change::Suspected), 4, "and nobody else is suspected");
+}
+
+#[test]
+fn only_who_doubts_the_same_word_shares_a_doubt() {
+    let mut town = open_town(&[&[1, 2], &[0, 2], &[0, 1]]);
+    town.run(10 * SECOND);
+    town.kill(2);
+    assert!(
+        town.run_until(60 * SECOND, |town| town.who_think(2, MemberState::Dead) == 2).is_some()
+    );
+    let (from, subject) = (town.seats[1].contact, town.key(2));
+    let vitals = town.seats[2].members.me.vitals;
+    let younger = Vitals { beat: vitals.beat + 1, ..vitals };
+    let (same, other) = (Claim { subject, vitals }, Claim { subject, vitals: younger });
+    let alive = Claim { subject: from.public_key, vitals: town.seats[1].members.me.vitals };
+    let request = MemberRequest::Doubt { claims: vec![other, alive, same] };
+    let asked = Input::Asked { serve: ServeId(1 << 40), from, request, budget: 1000 };
+    let members = &mut town.seats[0].members;
+    members.handle(town.now, asked);
+    let answer = std::iter::from_fn(|| members.poll_output())
+        .find(|output| matches!(output, Output::Answer { .. }));
+    let response = Response::Member(MemberResponse::Shared { claims: vec![same] });
+    assert_eq!(answer, Some(Output::Answer { serve: ServeId(1 << 40), response }));
 }
 
 #[test]

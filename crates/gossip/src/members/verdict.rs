@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Contact, Instant, PublicKey, UnixMillis};
-use potluck_wire::{Claim, MemberRequest};
+use potluck_wire::{Claim, MemberRequest, MemberResponse, Response};
 
 use super::detect::{HURRY_SPREAD, HURRY_SPREAD_MAX, Why};
 use super::suspicion::{CONFIRMATIONS, Suspicion};
@@ -172,7 +172,17 @@ impl Members {
     fn tell_doubt(&mut self, claim: Claim, to: Vec<Contact>) {
         for contact in to {
             let request = MemberRequest::Doubt { claims: vec![claim] };
-            self.ask(contact, request, Errand::Tell, How::tries(2));
+            self.ask(contact, request, Errand::Doubt(contact.public_key), How::tries(2));
+        }
+    }
+
+    /// Whoever was told of a doubt shares it. Where not all who watch a member know each other, the
+    /// last to come to it in its turn hears so that the others know.
+    pub(super) fn on_shared(&mut self, now: Instant, from: PublicKey, response: Response) {
+        if let Response::Member(MemberResponse::Shared { claims }) = response {
+            for claim in claims {
+                self.on_doubt(now, from, claim);
+            }
         }
     }
 

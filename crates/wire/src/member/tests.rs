@@ -49,8 +49,12 @@ fn bytes() -> impl Strategy<Value = Vec<Bytes>> {
     prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from), 0..5)
 }
 
-fn request() -> impl Strategy<Value = MemberRequest> {
+fn claims() -> impl Strategy<Value = Vec<Claim>> {
     let claim = (key(), vitals()).prop_map(|(subject, vitals)| Claim { subject, vitals });
+    prop::collection::vec(claim, 0..CLAIMS_MAX)
+}
+
+fn request() -> impl Strategy<Value = MemberRequest> {
     prop_oneof![
         (vitals(), prop::option::of(vitals()), prop::option::of(component())).prop_map(
             |(mine, doubted, component)| MemberRequest::Probe { mine, doubted, component }
@@ -60,8 +64,7 @@ fn request() -> impl Strategy<Value = MemberRequest> {
             MemberRequest::ProbeFor { subject, nonce }
         }),
         (key(), any::<u64>()).prop_map(|(asker, nonce)| MemberRequest::Prove { asker, nonce }),
-        prop::collection::vec(claim, 0..CLAIMS_MAX)
-            .prop_map(|claims| MemberRequest::Doubt { claims }),
+        claims().prop_map(|claims| MemberRequest::Doubt { claims }),
         bytes().prop_map(|records| MemberRequest::Tell { records }),
         any::<[u8; 16]>().prop_map(|digests| {
             MemberRequest::Compare { digests: Bytes::copy_from_slice(&digests) }
@@ -85,6 +88,7 @@ fn response() -> impl Strategy<Value = MemberResponse> {
             .prop_map(|(entries, buckets)| MemberResponse::Differing { entries, buckets }),
         (bytes(), any::<bool>())
             .prop_map(|(records, more)| MemberResponse::Records { records, more }),
+        claims().prop_map(|claims| MemberResponse::Shared { claims }),
     ]
 }
 
@@ -213,6 +217,10 @@ fn the_bytes_of_members_are_frozen() {
         (
             MemberResponse::Records { records: records(), more: true },
             "8203 82 81 416d f5".to_owned(),
+        ),
+        (
+            MemberResponse::Shared { claims: vec![Claim { subject: public_key, vitals }] },
+            format!("8204 81 81 82 {k} {v}"),
         ),
     ];
     for (response, expected) in responses {
