@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use potluck_base::Instant;
-use potluck_gossip::{Change, Mode};
+use potluck_gossip::{Change, MemberState, Mode};
 use potluck_node::Event;
 
 use super::members::deaths;
@@ -44,7 +44,7 @@ fn play(run: &mut Run, mode: Mode) -> World {
     world.run_for(STABILISATION);
     run.rng.shuffle(&mut nodes);
     let (mut all, mut first, mut spread) = (Vec::new(), Vec::new(), Vec::new());
-    let mut unaware = Vec::new();
+    let (mut unaware, mut ceased) = (Vec::new(), 0);
     let victims: Vec<NodeIndex> = nodes.iter().take(VICTIMS).copied().collect();
     for victim in &victims {
         let watchers: Vec<NodeIndex> = nodes
@@ -55,16 +55,20 @@ fn play(run: &mut Run, mode: Mode) -> World {
             .collect();
         let crashed = world.now();
         world.crash(*victim);
-        world.run_until(PATIENCE, |world| {
-            watchers.iter().all(|node| heard_of(world, *node, *victim, crashed).is_some())
-        });
+        // Who has found other neighbours or closer siblings before its turn came watches those.
+        let waits = |world: &World, node: NodeIndex| {
+            heard_of(world, node, *victim, crashed).is_none()
+                && (watches(world, node, *victim) || suspects(world, node, *victim))
+        };
+        world.run_until(PATIENCE, |world| !watchers.iter().any(|node| waits(world, *node)));
         let mut times: Vec<Duration> = watchers
             .iter()
             .filter_map(|node| heard_of(&world, *node, *victim, crashed))
             .map(|at| at.since(crashed))
             .collect();
         times.sort_unstable();
-        let late = watchers.len() - times.len();
+        let late = watchers.iter().filter(|node| waits(&world, **node)).count();
+        ceased += watchers.len() - times.len() - late;
         if late > 0 {
             unaware.push(format!("{late} of {} do not know of {victim}", watchers.len()));
         }
@@ -74,6 +78,7 @@ fn play(run: &mut Run, mode: Mode) -> World {
         world.run_for(Duration::from_secs(5));
     }
     run.figure("who watched a node, for each", Value::Number(all.len() as f64 / VICTIMS as f64));
+    run.figure("who ceased to watch before it knew", Value::count(ceased));
     run.figure("crash until each watcher knows", Value::times(all));
     run.figure("crash until the first knows", Value::times(first));
     run.figure("crash until 99 % know", Value::times(spread));
@@ -86,6 +91,12 @@ fn play(run: &mut Run, mode: Mode) -> World {
 fn watches(world: &World, node: NodeIndex, victim: NodeIndex) -> bool {
     let key = world.node(victim).peer.contact.public_key;
     world.node(node).machine().is_some_and(|machine| machine.members().is_watching(&key))
+}
+
+fn suspects(world: &World, node: NodeIndex, victim: NodeIndex) -> bool {
+    let key = world.node(victim).peer.contact.public_key;
+    let state = world.node(node).machine().and_then(|machine| machine.members().state(&key));
+    state == Some(MemberState::Suspect)
 }
 
 /// When `node` took `victim` for dead, from `since` on.
