@@ -6,8 +6,9 @@
 //! on naming another one is in another part, and links are made to it.
 //!
 //! A mark is a hash of a public key and the hour. Whoever makes up a smaller one is believed, which
-//! does no harm: all who hear of it agree on that. Whoever tells some another one causes them
-//! [`BRIDGES`] links in [`BRIDGE_PAUSE`] each, beyond their need, and no more.
+//! does no harm: all who hear of it agree on that. Whoever tells some another one causes them one
+//! link in [`BRIDGE_PAUSE`] each, beyond their need; many who do so cause [`BRIDGES`]. Nor can few
+//! liars hide another part: what one says does not displace what others say.
 
 use std::time::Duration;
 
@@ -24,14 +25,18 @@ const HOUR_MILLIS: u64 = 3_600_000;
 const SETTLED: Duration = Duration::from_secs(300);
 /// A sighting that was not repeated for so long is forgotten.
 const SIGHTING_LIFE: Duration = Duration::from_secs(600);
-/// Links made to another part...
-const BRIDGES: u32 = 2;
+/// Others whose sighting is remembered: more liars than this among a node's siblings would be needed
+/// to fill it.
+const SIGHTINGS_MAX: usize = 8;
+/// Links made to another part, to each that named it one...
+const BRIDGES: usize = 2;
 /// ...in this time.
 const BRIDGE_PAUSE: Duration = Duration::from_secs(600);
 
 /// Somebody who names another part.
 #[derive(Debug, Clone, Copy)]
 struct Sighting {
+    by: PublicKey,
     theirs: Component,
     mine: Component,
     first: Instant,
@@ -42,10 +47,10 @@ struct Sighting {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Parts {
     mine: Option<Component>,
-    sighting: Option<Sighting>,
-    /// Bridges made since then.
+    sightings: Vec<Sighting>,
+    /// Whom bridges were made to since then.
     since: Instant,
-    bridges: u32,
+    bridges: Vec<PublicKey>,
 }
 
 impl Parts {
@@ -64,34 +69,37 @@ impl Parts {
     }
 
     /// Somebody who is no neighbour names its part. Whether it has named another one for long enough.
-    fn sight(&mut self, now: Instant, mine: Component, theirs: Component) -> bool {
-        let known = self.sighting.filter(|known| now.since(known.last) < SIGHTING_LIFE);
+    fn sight(&mut self, now: Instant, by: PublicKey, mine: Component, theirs: Component) -> bool {
+        self.sightings.retain(|known| known.mine == mine && now.since(known.last) < SIGHTING_LIFE);
+        let new = Sighting { by, theirs, mine, first: now, last: now };
         if theirs == mine {
-            // What others say of a third part stands.
-            self.sighting = known.filter(|known| known.mine == mine);
+            self.sightings.retain(|known| known.by != by);
             return false;
         }
-        match known.filter(|known| known.mine == mine) {
-            None => {
-                self.sighting = Some(Sighting { theirs, mine, first: now, last: now });
-                false
-            }
+        let full = self.sightings.len() >= SIGHTINGS_MAX;
+        match self.sightings.iter_mut().find(|known| known.by == by) {
             Some(known) if known.theirs == theirs => {
-                self.sighting = Some(Sighting { last: now, ..known });
-                now.since(known.first) >= SETTLED
+                known.last = now;
+                return now.since(known.first) >= SETTLED;
             }
-            Some(_) => false,
+            Some(known) => *known = new,
+            None if full => {}
+            None => self.sightings.push(new),
         }
+        false
     }
 
-    /// Whether one more bridge may be made.
-    fn bridge(&mut self, now: Instant) -> bool {
-        if self.bridges == 0 || now.since(self.since) >= BRIDGE_PAUSE {
+    /// Whether one more bridge may be made, to this one.
+    fn bridge(&mut self, now: Instant, to: PublicKey) -> bool {
+        if self.bridges.is_empty() || now.since(self.since) >= BRIDGE_PAUSE {
             self.since = now;
-            self.bridges = 0;
+            self.bridges.clear();
         }
-        self.bridges += 1;
-        self.bridges <= BRIDGES
+        let may = self.bridges.len() < BRIDGES && !self.bridges.contains(&to);
+        if may {
+            self.bridges.push(to);
+        }
+        may
     }
 }
 
@@ -108,7 +116,8 @@ impl Members {
         if self.neighbours.contains(&from.public_key) {
             return self.parts.agree(mine, theirs);
         }
-        if self.parts.sight(now, mine, theirs) && self.parts.bridge(now) {
+        let by = from.public_key;
+        if self.parts.sight(now, by, mine, theirs) && self.parts.bridge(now, by) {
             self.stats.bridges += 1;
             self.outbox.push_back(Output::Bridge(from));
         }
@@ -150,25 +159,50 @@ mod tests {
     fn another_part_is_one_that_is_named_for_five_minutes() {
         let mut parts = Parts::default();
         let (mine, theirs) = (part(5, 3), part(5, 7));
-        assert!(!parts.sight(at(0), mine, theirs));
-        assert!(!parts.sight(at(299), mine, theirs));
-        // Those of this node's own part say nothing about the other.
-        assert!(!parts.sight(at(299), mine, mine));
-        assert!(parts.sight(at(300), mine, theirs));
+        let mut sight = |seconds, mine, theirs| parts.sight(at(seconds), key(1), mine, theirs);
+        assert!(!sight(0, mine, theirs));
+        assert!(!sight(299, mine, theirs));
+        assert!(sight(300, mine, theirs));
         // A smaller mark came: it starts anew.
-        assert!(!parts.sight(at(301), part(5, 2), theirs));
-        assert!(!parts.sight(at(600), part(5, 2), theirs));
-        assert!(parts.sight(at(602), part(5, 2), theirs));
+        assert!(!sight(301, part(5, 2), theirs));
+        assert!(!sight(600, part(5, 2), theirs));
+        assert!(sight(602, part(5, 2), theirs));
         // Not named for ten minutes, it is forgotten.
-        assert!(!parts.sight(at(1_300), part(5, 2), theirs));
+        assert!(!sight(1_300, part(5, 2), theirs));
+        // It has come over, or names a third part.
+        assert!(!sight(1_400, part(5, 2), part(5, 2)));
+        assert!(!sight(1_600, part(5, 2), theirs));
+        assert!(!sight(1_700, part(5, 2), part(5, 9)));
+        assert!(!sight(1_901, part(5, 2), part(5, 9)));
+        assert!(sight(2_000, part(5, 2), part(5, 9)));
     }
 
     #[test]
-    fn whoever_invents_parts_causes_two_links_in_ten_minutes() {
+    fn what_liars_say_of_parts_hides_no_other_part() {
         let mut parts = Parts::default();
-        let made = (0..100).filter(|second| parts.bridge(at(*second))).count();
-        assert_eq!(made, 2);
-        assert!(!parts.bridge(at(599)));
-        assert!(parts.bridge(at(601)));
+        let (mine, theirs) = (part(5, 3), part(5, 7));
+        let mut found = false;
+        for second in 0..=300 {
+            for liar in 1..SIGHTINGS_MAX as u8 {
+                parts.sight(at(second), key(liar), mine, part(5, second + u64::from(liar)));
+            }
+            // Those of this node's own part say nothing about the other.
+            parts.sight(at(second), key(99), mine, mine);
+            found = parts.sight(at(second), key(50), mine, theirs);
+        }
+        assert!(found);
+        parts.sight(at(301), key(60), mine, theirs);
+        parts.sight(at(301), key(61), mine, theirs);
+        assert_eq!(parts.sightings.len(), SIGHTINGS_MAX);
+    }
+
+    #[test]
+    fn whoever_invents_parts_causes_one_link_in_ten_minutes_and_many_who_do_two() {
+        let mut parts = Parts::default();
+        assert_eq!((0..100).filter(|second| parts.bridge(at(*second), key(1))).count(), 1);
+        let others = (100..140).filter(|second| parts.bridge(at(*second), key(*second as u8)));
+        assert_eq!(others.count(), 1);
+        assert!(!parts.bridge(at(599), key(7)));
+        assert!(parts.bridge(at(601), key(1)));
     }
 }

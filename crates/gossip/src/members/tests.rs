@@ -397,7 +397,7 @@ fn two_parts_of_an_open_network_that_meet_elsewhere_are_bridged() {
     town.feed(0, Input::Siblings(vec![third]));
     town.run(600 * SECOND);
     let bridges: Vec<u64> = town.seats.iter().map(|seat| seat.members.stats().bridges).collect();
-    assert!(bridges[0] == 2 && bridges[2] == 2, "both ends, two in ten minutes: {bridges:?}");
+    assert!(bridges[0] == 1 && bridges[2] == 1, "both ends, one in ten minutes: {bridges:?}");
     assert!(bridges[1] + bridges[3] == 0, "{bridges:?}");
     // The link is there: all agree on one part.
     let (first, second) = (town.seats[0].contact, town.seats[1].contact);
