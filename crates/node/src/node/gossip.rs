@@ -297,10 +297,9 @@ impl Node {
                 let answer_bytes_max = match request {
                     MemberRequest::Probe { .. }
                     | MemberRequest::ProbeFor { .. }
-                    | MemberRequest::Prove { .. } => WORD_ANSWER,
-                    MemberRequest::Doubt { .. }
-                    | MemberRequest::Tell { .. }
-                    | MemberRequest::Shut { .. } => TAKEN_ANSWER,
+                    | MemberRequest::Prove { .. }
+                    | MemberRequest::Doubt { .. } => WORD_ANSWER,
+                    MemberRequest::Tell { .. } | MemberRequest::Shut { .. } => TAKEN_ANSWER,
                     MemberRequest::Compare { .. }
                     | MemberRequest::Load { .. }
                     | MemberRequest::Page { .. } => MESSAGE_BYTES_MAX,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use potluck_base::Signature;
 use potluck_wire::{IdRun, SpreadAct, SpreadAnswer};
 
+use super::asks::Purpose;
 use super::net::{network, seconds, topic};
 use super::script::{Asked, Desk, contact, identity};
 use super::*;
@@ -288,4 +289,16 @@ fn strangers_that_misbehave_are_remembered_up_to_a_limit() {
         desk.input(TopicsInput::Asked { serve: SpreadServeId(1), from, spread });
     }
     assert_eq!(desk.topics.stats().scores, 1_024);
+}
+
+#[test]
+fn nobody_new_is_asked_while_too_much_is_under_way_and_neighbours_are() {
+    let mut desk = Desk::subscribed(Mode::Open);
+    let mut world = desk.topics.world();
+    let mut ask = |purpose| world.ask(topic().id(), contact(1), purpose, SpreadAct::Probe);
+    assert!((0..8_192).all(|_| ask(Purpose::Stranger)));
+    assert!(!ask(Purpose::Stranger) && !ask(Purpose::Probe));
+    assert!(ask(Purpose::Tell) && ask(Purpose::Push(Vec::new())));
+    let stats = desk.topics.stats();
+    assert_eq!((stats.asks, stats.rate_limited), (8_194, 2));
 }
