@@ -16,8 +16,8 @@ pub struct Config {
     /// Most contacts in the table. About 16 for each of log2(n) buckets and 48 siblings are used
     /// in practice; the cap bounds memory whatever happens.
     pub table_capacity: usize,
-    /// How often the own neighbourhood and one quiet bucket are looked up while siblings come and
-    /// go; when none does, ever more seldom, down to a tenth of that.
+    /// How often the own neighbourhood and one quiet bucket are looked up while any of the `k`
+    /// nearest comes or goes; when none does, ever more seldom, down to a tenth of that.
     pub refresh_interval: Duration,
     /// A sibling that was silent for so long gets a heartbeat.
     pub heartbeat_interval: Duration,

@@ -122,6 +122,11 @@ impl RoutingTable {
             || self.siblings.last_key_value().is_some_and(|(farthest, _)| distance < farthest)
     }
 
+    /// Whether fewer than `k` siblings are closer than `id`.
+    pub(crate) fn is_nearest(&self, id: &NodeId) -> bool {
+        self.siblings.range(..self.distance_to(id)).take(self.k).count() < self.k
+    }
+
     /// Whether `id` would get a place if it proved itself; asked before spending a ping on it.
     #[must_use]
     pub fn would_admit(&self, id: &NodeId) -> bool {

@@ -14,7 +14,7 @@ use crate::routing_table::SiblingChange;
 const RECHECK_DELAY: Duration = Duration::from_millis(500);
 /// The longest pause between refreshes, in intervals: ten minutes by default. Kademlia refreshes a
 /// bucket after an hour without a lookup.
-const QUIET_FACTOR: u32 = 10;
+pub(super) const QUIET_FACTOR: u32 = 10;
 /// A contact that was in the table for long is checked so many times as seldom as a new one.
 const OLD_FACTOR: u32 = 5;
 /// Others that are asked whether anybody can be heard at all.
@@ -85,8 +85,7 @@ impl Dht {
         }
     }
 
-    /// The neighbourhood changed: the next refresh is one interval away at most. Elsewhere in the
-    /// table contacts of a large network come and go for ever.
+    /// The neighbourhood changed: the next refresh is one interval away at most.
     pub(super) fn refresh_soon(&mut self, now: Instant) {
         self.refresh_pause = self.config.refresh_interval / 2;
         let latest = now + self.config.refresh_interval;
@@ -97,7 +96,12 @@ impl Dht {
 
     pub(super) fn announce(&mut self, now: Instant, change: SiblingChange) {
         if !change.is_empty() {
-            self.refresh_soon(now);
+            // Farther ones of a large network come and go for ever, and a lookup of the own
+            // neighbourhood finds the nearest.
+            let mut changed = change.joined.iter().chain(&change.left);
+            if changed.any(|peer| self.table.is_nearest(&peer.id)) {
+                self.refresh_soon(now);
+            }
             self.outbox.push_back(Output::Siblings(change));
         }
     }

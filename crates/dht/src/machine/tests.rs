@@ -331,6 +331,30 @@ fn a_contact_is_checked_the_more_seldom_the_longer_it_is_known() {
 }
 
 #[test]
+fn only_the_nearest_that_come_or_go_have_the_neighbourhood_looked_up_sooner() {
+    let mut all = peers(4, 60);
+    let me = all.remove(0);
+    all.sort_by_key(|peer| me.id.distance(&peer.id.into()));
+    let mut node = dht(me, 1);
+    let last = all.remove(40);
+    let near = all.remove(15);
+    let pause = node.config.refresh_interval * contacts::QUIET_FACTOR;
+    let mut waits = |act: &mut dyn FnMut(&mut Dht)| {
+        node.refresh_pause = pause;
+        node.refresh_at = Instant::ZERO + pause;
+        act(&mut node);
+        node.refresh_at.since(Instant::ZERO) == pause
+    };
+    for peer in &all {
+        waits(&mut |node| node.admit(Instant::ZERO, *peer, None));
+    }
+    assert!(waits(&mut |node| node.admit(Instant::ZERO, last, None)));
+    assert!(waits(&mut |node| node.drop_contact(Instant::ZERO, &last.id)));
+    assert!(!waits(&mut |node| node.admit(Instant::ZERO, near, None)));
+    assert!(!waits(&mut |node| node.drop_contact(Instant::ZERO, &all[0].id)));
+}
+
+#[test]
 fn a_quiet_neighbourhood_is_looked_up_every_other_time() {
     let all = peers(4, 2);
     let mut node = dht(all[0], 1);
