@@ -1,4 +1,4 @@
-//! Probing: one member an interval in shuffled turns, and sooner where somebody has doubts.
+//! Probing: one member an interval in turns, and sooner where somebody has doubts.
 //!
 //! A member that does not answer two tries is asked once more while three others try it, too; they
 //! bring its signature over a nonce, so they cannot lie that it lives, and if they lie that it does
@@ -75,7 +75,7 @@ pub(super) struct Probing {
 #[derive(Debug, Clone)]
 pub(super) struct Detector {
     tick_at: Instant,
-    /// Whom to probe in turn, shuffled, and who is next.
+    /// Whom to probe in turn, in an order by chance, and who is next.
     round: Vec<PublicKey>,
     cursor: usize,
     probing: BTreeMap<PublicKey, Probing>,
@@ -120,6 +120,11 @@ impl Detector {
 
     pub(super) fn is_probing(&self, key: &PublicKey) -> bool {
         self.probing.contains_key(key)
+    }
+
+    #[cfg(test)]
+    pub(super) fn round(&self) -> &[PublicKey] {
+        &self.round
     }
 
     #[cfg(test)]
@@ -286,16 +291,14 @@ impl Members {
         }
     }
 
-    /// The next member to be probed: in shuffled turns, so that each is probed within two rounds
-    /// (SWIM section 4.3). Who was just heard needs no probe.
+    /// The next member to be probed. Each is probed once a round: unlike SWIM (section 4.3), which
+    /// shuffles anew for each round and so probes everybody only within two, those known keep their
+    /// places, and newcomers get one by chance. Who was just heard needs no probe.
     fn next_in_turn(&mut self, now: Instant) -> Option<PublicKey> {
         let mut looked = 0;
         loop {
             if self.detector.cursor >= self.detector.round.len() {
-                let mut round = self.watched();
-                self.rng.shuffle(&mut round);
-                self.detector.round = round;
-                self.detector.cursor = 0;
+                self.next_round();
             }
             let key = *self.detector.round.get(self.detector.cursor)?;
             self.detector.cursor += 1;
@@ -313,6 +316,18 @@ impl Members {
                 return None;
             }
         }
+    }
+
+    /// Begins the next round.
+    pub(super) fn next_round(&mut self) {
+        let watched: BTreeSet<PublicKey> = self.watched().into_iter().collect();
+        let mut round = std::mem::take(&mut self.detector.round);
+        let known: BTreeSet<PublicKey> = round.iter().copied().collect();
+        let mut newcomers: Vec<PublicKey> = watched.difference(&known).copied().collect();
+        round.retain(|key| watched.contains(key));
+        self.rng.shuffle(&mut newcomers);
+        self.detector.round = mixed_in(round, newcomers, &mut self.rng);
+        self.detector.cursor = 0;
     }
 
     /// Has a member probed in `pause`, unless that was done a moment ago.
@@ -450,4 +465,15 @@ impl Members {
             self.on_heard(now, contact);
         }
     }
+}
+
+/// `order`, with each of the `newcomers` at a place by chance.
+fn mixed_in(order: Vec<PublicKey>, newcomers: Vec<PublicKey>, rng: &mut Rng) -> Vec<PublicKey> {
+    let mut mixed = Vec::with_capacity(order.len() + newcomers.len());
+    let (mut old, mut new) = (order.into_iter(), newcomers.into_iter());
+    while old.len() + new.len() > 0 {
+        let takes_new = rng.below((old.len() + new.len()) as u64) < new.len() as u64;
+        mixed.extend(if takes_new { new.next() } else { old.next() });
+    }
+    mixed
 }

@@ -448,3 +448,23 @@ fn a_suspect_is_probed_again_before_its_suspicion_ends() {
     assert!(looked.is_some());
     assert_eq!(town.who_think(1, MemberState::Suspect), 1, "before its end");
 }
+
+#[test]
+fn those_known_keep_their_turn_and_newcomers_get_one() {
+    let mut town = Town::of(20);
+    let next_round = |town: &mut Town| {
+        town.seats[0].members.next_round();
+        town.seats[0].members.detector.round().to_vec()
+    };
+    let first = next_round(&mut town);
+    assert_eq!((first.len(), next_round(&mut town)), (19, first.clone()));
+    let left = town.key(5);
+    town.feed(5, Input::Leave);
+    let late = town.add();
+    town.run(10 * SECOND);
+    let second = next_round(&mut town);
+    let stayed = |keys: &[PublicKey], but| keys.iter().copied().filter(|key| *key != but).collect();
+    let (before, after): (Vec<_>, Vec<_>) = (stayed(&first, left), stayed(&second, town.key(late)));
+    assert_eq!(before, after);
+    assert!(second.contains(&town.key(late)));
+}
