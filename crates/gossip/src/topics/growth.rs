@@ -30,9 +30,9 @@ pub(super) const OWN_TREE_FROM: u64 = 8;
 /// costs are ever fewer of all: 5 of 64, of 512 and so on.
 const GROWS_ANEW: u64 = 8;
 /// What one link more costs where a tree grows. In random graphs of 10,000 nodes with six links and
-/// delays as in the simulator, this makes 8 links to the last receiver of 11, and its message 77 ms
-/// later, half of all 8 ms.
-const GROWTH_PAUSE: Duration = Duration::from_millis(40);
+/// delays as in the simulator, this makes 8 links to the last receiver of 11, where 7 are possible;
+/// messages then reach the last 118 ms later than over the fastest ways, half of all 15 ms.
+const GROWTH_PAUSE: Duration = Duration::from_millis(80);
 /// A tree grows only if its publisher said nothing for so long before: what is still on its way along
 /// the old tree would be overtaken.
 const QUIET_BEFORE: Duration = Duration::from_millis(500);
@@ -301,6 +301,11 @@ impl Growth {
         (self.last, self.parent, self.understudy) = (Some(id), Some(parent), named_by);
     }
 
+    /// Whether `peer` brought the last message.
+    pub(super) fn is_of(&self, peer: &PublicKey) -> bool {
+        self.parent.as_ref() == Some(peer)
+    }
+
     /// `peer` says that it has a message that has come.
     pub(super) fn named(&mut self, id: &MessageId, peer: PublicKey) {
         if self.last == Some(*id) && self.parent != Some(peer) {
@@ -348,6 +353,12 @@ impl Growths {
                 own.unwrap_or(&mut self.shared)
             }
         }
+    }
+
+    /// All trees.
+    pub(super) fn trees(&self) -> impl Iterator<Item = (Tree, &Growth)> {
+        let own = self.own.known.iter().map(|(of, (_, growth))| (Tree::Of(*of), growth));
+        std::iter::once((Tree::Shared, &self.shared)).chain(own)
     }
 
     /// `peer` brings nothing any more: who takes over on which trees, and behind which message.

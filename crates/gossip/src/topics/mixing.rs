@@ -7,7 +7,8 @@
 //! Where we differ from `HyParView` (Leitão, Pereira, Rodrigues, 2007), where every joiner evicts
 //! a random link: **a joiner costs an established link once in [`MIX_INTERVAL`] at most**; more
 //! of them only displace each other. Links of this node's own choice, up to half, and the two that
-//! are oldest go for no joiner.
+//! are oldest go for no joiner, and a link that no tree needs goes before one that messages run
+//! over.
 
 use std::time::Duration;
 
@@ -144,9 +145,16 @@ impl Topic {
         self.mixing.own = false;
     }
 
-    /// Who makes room: one by chance of those that are established, if that is due; else the
-    /// youngest that somebody else chose, or if too many were this node's own choice, the youngest
-    /// of those.
+    /// On how many trees a link is, in either direction: without it so many parts of trees hang in the
+    /// air, and who is near the root mostly finds another parent that is far from it.
+    fn trees_over(&self, peer: &PublicKey, neighbour: &Neighbour) -> usize {
+        let trees = self.growths.trees();
+        trees.filter(|(tree, growth)| growth.is_of(peer) || neighbour.is_pushed(*tree)).count()
+    }
+
+    /// Who makes room: one by chance of those that are established and on the fewest trees, if that
+    /// is due; else the youngest that somebody else chose, or if too many were this node's own
+    /// choice, the youngest of those.
     pub(super) fn victim(&mut self, world: &mut World<'_>) -> Option<PublicKey> {
         let mut links: Vec<(PublicKey, &Neighbour)> =
             self.active.iter().map(|(peer, neighbour)| (*peer, neighbour)).collect();
@@ -157,13 +165,15 @@ impl Topic {
         let established = OLDEST_KEPT..(links.len() - newcomers).max(OLDEST_KEPT);
         let may_go = |(_, neighbour): &&(PublicKey, &Neighbour)| !neighbour.outbound;
         let own = std::mem::take(&mut self.mixing.own);
-        let candidates: Vec<PublicKey> = links
+        let mut candidates: Vec<(usize, PublicKey)> = links
             .get(established)
             .unwrap_or_default()
             .iter()
             .filter(|link| may_go(link) || (own && spare))
-            .map(|(peer, _)| *peer)
+            .map(|(peer, neighbour)| (self.trees_over(peer, neighbour), *peer))
             .collect();
+        let fewest = candidates.iter().map(|(trees, _)| *trees).min();
+        candidates.retain(|(trees, _)| Some(*trees) == fewest);
         let due = self.mixing.from <= world.now;
         let granted = std::mem::take(&mut self.mixing.granted);
         if (own || granted || due) && !candidates.is_empty() {
@@ -172,7 +182,8 @@ impl Topic {
             }
             // A grant that this node's own link did not need is kept for its joiner.
             self.mixing.granted = own && granted;
-            return candidates.get(world.rng.below(candidates.len() as u64) as usize).copied();
+            let place = world.rng.below(candidates.len() as u64) as usize;
+            return candidates.get(place).map(|(_, peer)| *peer);
         }
         let unprotected = links.iter().skip(OLDEST_KEPT).rev();
         let (own, foreign): (Vec<_>, Vec<_>) =

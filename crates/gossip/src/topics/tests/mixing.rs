@@ -93,6 +93,29 @@ fn joiners_cost_one_established_link_in_five_minutes() {
 }
 
 #[test]
+fn a_link_that_no_tree_needs_goes_for_a_joiner() {
+    for unneeded in 3..=6 {
+        let mut desk = Desk::subscribed(Mode::Fleet);
+        assert!((1..=6).all(|number| desk.befriend(number)));
+        desk.pass(seconds(130));
+        desk.publish(1, 10);
+        for (ask, to, spread) in desk.asks() {
+            let prune = u64::from(to == contact(unneeded));
+            if matches!(spread.act, SpreadAct::Push { .. }) {
+                desk.answer(ask, SpreadAnswer::Pushed { prune, busy: false });
+            }
+        }
+        let polite = SpreadAct::Neighbour { urgent: false, age_ms: 0 };
+        assert!(matches!(desk.asked(60, polite), SpreadAnswer::Accepted { .. }));
+        (100..103).for_each(|number| assert!(desk.befriend(number)));
+        desk.pass(seconds(20));
+        let left = desk.topics.neighbours_in(&topic());
+        let gone: Vec<u8> = (1..=6).filter(|number| !left.contains(&contact(*number))).collect();
+        assert_eq!(gone, [unneeded]);
+    }
+}
+
+#[test]
 fn who_wants_nothing_sends_150_bytes_a_second_at_most() {
     let mut net = Net::gathered(60, TopicsConfig::default(), 1);
     net.run(seconds(180));

@@ -94,7 +94,7 @@ fn passed_on(desk: &mut Desk, publisher: u8, sequence: u64) -> Vec<(SpreadAskId,
     }
     assert_eq!(desk.asked(1, message(publisher, sequence)), pushed(false));
     if quiet {
-        desk.pass(39 * MILLISECOND);
+        desk.pass(79 * MILLISECOND);
         assert_eq!(desk.asks().iter().find(is_push), None, "it is held back");
         desk.pass(MILLISECOND);
     }
@@ -138,7 +138,7 @@ fn a_tree_grows_anew_with_the_64th_and_the_512th_message_and_none_between() {
         desk.pass(500 * MILLISECOND);
         desk.asks();
         desk.asked(1, message(9, sequence));
-        desk.pass(40 * MILLISECOND);
+        desk.pass(80 * MILLISECOND);
         let pushes: Vec<Asked> = desk.asks().into_iter().filter(|asked| is_push(&asked)).collect();
         pushes.iter().for_each(|(ask, ..)| desk.answer(*ask, pushed(true)));
         pushes.len()
@@ -174,7 +174,7 @@ fn no_tree_grows_while_its_publisher_is_fast_and_what_follows_growth_stays_behin
         desk.asked(1, message(9, sequence));
     }
     assert_eq!(sequences(&mut desk, 2), []);
-    desk.pass(40 * MILLISECOND);
+    desk.pass(80 * MILLISECOND);
     assert_eq!(sequences(&mut desk, 2), (OWN..=OWN + 5).collect::<Vec<_>>());
 }
 
@@ -185,7 +185,7 @@ fn a_link_is_pruned_of_one_publisher_and_keeps_the_others() {
         desk.asked(1, message(publisher, OWN));
     }
     desk.asked(2, message(8, OWN));
-    desk.pass(40 * MILLISECOND);
+    desk.pass(80 * MILLISECOND);
     desk.asks();
     assert_eq!(passed_on(&mut desk, 8, OWN + 1), []);
     assert_eq!(passed_on(&mut desk, 9, OWN + 1).len(), 1);
