@@ -106,6 +106,8 @@ impl Topics {
             }
             let mut waiting = Some(waiting);
             let room = self.with(&id, |topic, world| {
+                let tree = topic.tree_of(world.me.contact.public_key, topic.next_sequence);
+                topic.keep_child(world.now, tree, None);
                 let room = topic.room(world);
                 if room == Room::Now
                     && let Some(waiting) = waiting.take()

@@ -452,12 +452,13 @@ impl Topic {
         }
     }
 
-    /// Who publishes must push to somebody, whatever its neighbours say.
-    pub(super) fn keep_child(&mut self, now: Instant, tree: Tree, except: &PublicKey) {
+    /// Who publishes must push to somebody, whatever its neighbours say and whoever of them goes: names
+    /// alone nobody waits for, and whoever hears too many at once remembers only some.
+    pub(super) fn keep_child(&mut self, now: Instant, tree: Tree, except: Option<&PublicKey>) {
         if self.active.values().any(|neighbour| neighbour.is_pushed(tree)) {
             return;
         }
-        let fastest = self.fastest_beside(tree, Some(except));
+        let fastest = self.fastest_beside(tree, except);
         if let Some(neighbour) = fastest.and_then(|peer| self.active.get_mut(&peer)) {
             neighbour.branches.set(now, tree, true);
         }

@@ -414,7 +414,7 @@ impl Topic {
             match tree {
                 Tree::Shared => self.keep_parents(world, Some(peer)),
                 Tree::Of(publisher) if publisher == world.me.contact.public_key => {
-                    self.keep_child(now, tree, peer);
+                    self.keep_child(now, tree, Some(peer));
                 }
                 Tree::Of(_) => {}
             }

@@ -272,6 +272,34 @@ fn a_publisher_whose_own_tree_is_pruned_by_all_pushes_to_somebody() {
 }
 
 #[test]
+fn a_publisher_that_loses_the_one_link_of_its_tree_pushes_over_another() {
+    for lose in [TopicsInput::Left, TopicsInput::Unreachable] {
+        let mut desk = befriended(Mode::Fleet, 4);
+        let pushed_to = |desk: &mut Desk, round| {
+            desk.publish(round, 10);
+            let asks = desk.asks().into_iter().filter(|asked| is_push(&asked));
+            let asks: Vec<(SpreadAskId, Contact)> = asks.map(|(ask, to, _)| (ask, to)).collect();
+            for (ask, to) in &asks {
+                // The first takes what runs along the publisher's tree, the second all the rest.
+                let child = if round < OWN { contact(2) } else { contact(1) };
+                desk.answer(*ask, pushed(*to != child));
+            }
+            asks.into_iter().map(|(_, to)| to).collect::<Vec<_>>()
+        };
+        for round in 1..OWN {
+            pushed_to(&mut desk, round);
+        }
+        desk.pass(seconds(1));
+        desk.asks();
+        pushed_to(&mut desk, OWN);
+        assert_eq!(pushed_to(&mut desk, OWN + 1), [contact(1)]);
+        desk.input(lose(contact(1).public_key));
+        desk.asks();
+        assert_eq!(pushed_to(&mut desk, OWN + 2).len(), 1);
+    }
+}
+
+#[test]
 fn that_this_node_was_impatient_is_not_the_trees_fault() {
     let mut desk = befriended(Mode::Fleet, 2);
     desk.asked(2, have(9, 1));
