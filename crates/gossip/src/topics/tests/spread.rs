@@ -96,9 +96,9 @@ fn one_in_ten_datagrams_may_be_lost() {
     assert_eq!((net.ids().len(), net.complete(&net.ids())), (60, 50));
 }
 
-/// 5,000 messages as fast as they are taken, by one of sixteen that all get all; copies received.
-fn stream(seed: u64) -> u64 {
-    let mut net = Net::subscribed(16, config(Mode::Fleet), seed);
+#[test]
+fn a_stream_of_messages_reaches_sixteen_subscribers_whole() {
+    let mut net = Net::subscribed(16, config(Mode::Fleet), 7);
     let publisher = net.keys[0];
     let (mut asked, total) = (0, 5_000);
     while asked < total {
@@ -111,14 +111,9 @@ fn stream(seed: u64) -> u64 {
     net.run(seconds(60));
     assert_eq!((net.ids().len(), net.seats[&publisher].refused), (total, 0));
     assert_eq!(net.complete(&net.ids()), 16);
-    net.sum(|stats| stats.payloads_received)
-}
-
-#[test]
-fn a_stream_of_messages_reaches_sixteen_subscribers_whole() {
-    // Between 1.2 and 1.7 copies a delivery, by how links lie.
-    let copies: u64 = (7..10).map(stream).sum();
-    assert!(copies < 3 * 16 * 5_000 * 3 / 2, "{copies} copies");
+    let copies = net.sum(|stats| stats.payloads_received);
+    // It was 128,980 while a publisher could lose the last link of its tree and push to nobody.
+    assert!(copies < 16 * 5_000 * 5 / 4, "{copies} copies");
 }
 
 #[test]
