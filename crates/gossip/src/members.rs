@@ -267,6 +267,7 @@ pub struct Members {
     parts: component::Parts,
     neighbours: BTreeSet<PublicKey>,
     siblings: BTreeSet<PublicKey>,
+    watchers: others::Watchers,
     rates: rates::Rates,
     asks: BTreeMap<AskId, Errand>,
     next_ask: u64,
@@ -318,6 +319,7 @@ impl Members {
             isolation: Isolation::default(),
             neighbours: BTreeSet::new(),
             siblings: BTreeSet::new(),
+            watchers: others::Watchers::default(),
             rates: rates::Rates::default(),
             asks: BTreeMap::new(),
             next_ask: 0,
@@ -389,6 +391,7 @@ impl Members {
             probing: self.detector.probing(),
             hurried: self.detector.hurried(),
             rumours: self.rumours.len(),
+            watchers: self.watchers.len(),
             rates: self.rates.len(),
             health: self.health.get(),
             isolated: self.isolation.is_up(),
@@ -541,11 +544,11 @@ impl Machine for Members {
                     // Only now is there anybody to pass this node's word on.
                     self.tell_mine(now);
                 }
-                contacts.into_iter().for_each(|contact| self.watch(now, contact));
+                self.watch(now, contacts);
             }
             Input::Siblings(contacts) => {
                 self.siblings = contacts.iter().map(|contact| contact.public_key).collect();
-                contacts.into_iter().for_each(|contact| self.watch(now, contact));
+                self.watch(now, contacts);
             }
             Input::Unanswered(key) => self.hurry(now, &key, Duration::ZERO),
             Input::Revoked { key, at, bytes, spread } => {

@@ -4,12 +4,14 @@
 //! not, this node has found itself.
 //!
 //! In a fleet all are linked to all, and any member is as good as another. In an open network those
-//! are asked that the subject named, one with each answer: whom it is linked to reaches it where a
-//! stranger mostly would not, and knows where it is.
+//! are asked that the subject named, one with each answer: whom it is linked to, and who probes it,
+//! reaches it where a stranger mostly would not, and knows where it is. They are also those who are
+//! told of a doubt. Each is named in its turn, so that nobody who watches a member is left out: were
+//! the six that each of fifty watchers knows drawn by chance, nobody would name one in 400.
 
 use std::time::Duration;
 
-use potluck_base::{Contact, Instant, PublicKey};
+use potluck_base::{Contact, Instant, LruMap, PublicKey};
 use potluck_wire::member::is_usable;
 use potluck_wire::{MemberRequest, MemberResponse, Proof, Response, Surroundings};
 
@@ -21,10 +23,43 @@ use crate::view::Mode;
 const HELPERS: usize = 3;
 /// How long a helper may take: its one try to a peer whose round trip it does not know.
 const HELP_PATIENCE: Duration = Duration::from_millis(500);
-/// Of those it is linked to, a member names so many in an answer, another one each time...
+/// Of those it is linked to and those that probe it, a member names so many in an answer, another
+/// one each time...
 const BESIDE: usize = 1;
 /// ...and so many are remembered: as helpers, and to be told of doubts.
 const BESIDE_MAX: usize = 2 * HELPERS;
+/// Members that probe this node without being watched by it, remembered: about as many as watch a
+/// node in all.
+const WATCHERS_MAX: usize = 64;
+/// They are named for so long after a probe: two turns of somebody who watches 60.
+const WATCHER_LIFE: Duration = Duration::from_secs(120);
+
+/// Who watches this node in an open network without being watched by it: its siblings in the DHT
+/// need not have it among theirs, and nobody but it knows them.
+#[derive(Debug)]
+pub(super) struct Watchers {
+    known: LruMap<PublicKey, (Instant, Contact)>,
+    /// Who is named next, the last first. All that are to be named come once, in an order by chance,
+    /// before anybody comes again.
+    deck: Vec<PublicKey>,
+}
+
+impl Default for Watchers {
+    fn default() -> Self {
+        Self { known: LruMap::new(WATCHERS_MAX), deck: Vec::new() }
+    }
+}
+
+impl Watchers {
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// `from` probes this node, which does not watch it.
+    pub(super) fn probed_by(&mut self, now: Instant, from: Contact) {
+        self.known.insert(from.public_key, (now, from));
+    }
+}
 
 impl Members {
     /// Once more, and through others.
@@ -152,19 +187,58 @@ impl Members {
     }
 
     /// Where this node is, in an open network: its part of the overlay, and some that watch it.
-    pub(super) fn surroundings(&mut self, except: &PublicKey) -> Option<Surroundings> {
+    pub(super) fn surroundings(&mut self, now: Instant, asker: Contact) -> Option<Surroundings> {
         if self.mode == Mode::Fleet {
             return None;
         }
-        let alive = |key: &&PublicKey| {
-            *key != except && self.table.get(key).is_some_and(|member| member.state == State::Alive)
-        };
-        let beside: Vec<PublicKey> =
-            self.neighbours.iter().chain(&self.siblings).filter(alive).copied().collect();
-        let start = self.rng.below(beside.len() as u64) as usize;
-        let some = beside.iter().cycle().skip(start).take(BESIDE.min(beside.len()));
-        let contacts = some.filter_map(|key| self.table.get(key));
-        let beside = contacts.map(|member| member.peer.contact).collect();
+        if !self.watches(&asker.public_key) {
+            self.watchers.probed_by(now, asker);
+        }
+        let beside = (0..BESIDE).filter_map(|_| self.deal(now, &asker.public_key)).collect();
         Some(Surroundings { component: self.component(), beside })
+    }
+
+    /// Who is to be named next to `asker`.
+    fn deal(&mut self, now: Instant, asker: &PublicKey) -> Option<Contact> {
+        if !self.watchers.deck.iter().any(|key| self.to_be_named(now, key, asker).is_some()) {
+            // What is left may be nobody but the asker, who is named to the next one then.
+            let left = self.watchers.deck.contains(asker).then_some(*asker);
+            self.watchers.deck = self.shuffled_deck(now);
+            self.watchers.deck.extend(left);
+        }
+        let deck = self.watchers.deck.iter().enumerate().rev();
+        let mut named =
+            deck.filter_map(|(place, key)| Some((place, self.to_be_named(now, key, asker)?)));
+        let (place, contact) = named.next()?;
+        self.watchers.deck.remove(place);
+        Some(contact)
+    }
+
+    fn shuffled_deck(&mut self, now: Instant) -> Vec<PublicKey> {
+        let mut deck = self.watched();
+        let others =
+            self.watchers.known.iter().filter(|(key, (probed, _))| {
+                now.since(*probed) < WATCHER_LIFE && !self.watches(key)
+            });
+        let mut others: Vec<PublicKey> = others.map(|(key, _)| *key).collect();
+        self.rng.shuffle(&mut others);
+        // Whoever probes from many addresses gets half of the places at most.
+        others.truncate(deck.len());
+        deck.append(&mut others);
+        self.rng.shuffle(&mut deck);
+        deck
+    }
+
+    /// The contact of a member that watches this node and is there, and may be named to `asker`.
+    fn to_be_named(&self, now: Instant, key: &PublicKey, asker: &PublicKey) -> Option<Contact> {
+        if key == asker {
+            return None;
+        }
+        if self.watches(key) {
+            let member = self.table.get(key).filter(|member| member.state == State::Alive);
+            return member.map(|member| member.peer.contact);
+        }
+        let (probed, contact) = self.watchers.known.peek(key)?;
+        (now.since(*probed) < WATCHER_LIFE).then_some(*contact)
     }
 }

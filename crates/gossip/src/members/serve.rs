@@ -61,7 +61,7 @@ impl Members {
                     self.on_doubted_myself(now, Claim { subject, vitals });
                 }
                 let mine = self.me.vitals;
-                let surroundings = self.surroundings(&from.public_key);
+                let surroundings = self.surroundings(now, from);
                 Some(Response::Member(MemberResponse::Alive { mine, surroundings }))
             }
             MemberRequest::ProbeFor { subject, nonce } => self.help(serve, from, subject, nonce),

@@ -5,7 +5,7 @@ mod town;
 use std::time::Duration;
 
 use potluck_base::Identity;
-use potluck_wire::{Announcement, Claim, MemberResponse, Proof};
+use potluck_wire::{Announcement, Claim, MemberResponse, Proof, Surroundings};
 
 use super::*;
 use crate::view::{Change, MemberState};
@@ -361,6 +361,72 @@ fn whom_nobody_tells_hears_from_those_it_tells_that_they_know() {
     assert_eq!(town.count(Change::Suspected), 4, "and nobody else is suspected");
 }
 
+/// Whom the first of the town names to those that probe it, for so long.
+fn named(town: &mut Town, time: Duration) -> Vec<(PublicKey, usize)> {
+    let contacts: Vec<Contact> = town.seats.iter().map(|seat| seat.contact).collect();
+    let askers = 1..contacts.len();
+    let mut named = BTreeMap::new();
+    for (round, asker) in askers.clone().cycle().take(askers.len() * 6).enumerate() {
+        town.run(time / (askers.len() * 6) as u32);
+        let mine = Vitals { incarnation: 1, beat: 0 };
+        let request = MemberRequest::Probe { mine, doubted: None, component: None };
+        let serve = ServeId((1 << 40) + round as u64);
+        let asked = Input::Asked { serve, from: contacts[asker], request, budget: 1000 };
+        let members = &mut town.seats[0].members;
+        members.handle(town.now, asked);
+        let answer = std::iter::from_fn(|| members.poll_output()).find_map(|output| match output {
+            Output::Answer { response: Response::Member(response), .. } => Some(response),
+            _ => None,
+        });
+        let Some(MemberResponse::Alive { surroundings: Some(surroundings), .. }) = answer else {
+            panic!("a probe is answered: {answer:?}");
+        };
+        for beside in surroundings.beside {
+            assert_ne!(beside.public_key, contacts[asker].public_key, "it knows itself");
+            *named.entry(beside.public_key).or_default() += 1;
+        }
+    }
+    named.into_iter().collect()
+}
+
+#[test]
+fn all_who_watch_a_member_are_named_in_turn_those_it_does_not_watch_too() {
+    // The first watches three of them, and the other three watch it.
+    let mut town = open_town(&[&[1, 2, 3], &[], &[], &[], &[], &[], &[]]);
+    let counts = named(&mut town, 60 * SECOND);
+    let all: Vec<PublicKey> = counts.iter().map(|(key, _)| *key).collect();
+    let mut wanted: Vec<PublicKey> = (1..7).map(|index| town.key(index)).collect();
+    wanted.sort_unstable();
+    assert_eq!(all, wanted);
+    assert!(counts.iter().all(|(_, count)| (4..=8).contains(count)), "{counts:?}");
+    assert_eq!(town.seats[0].members.stats().watchers, 3);
+    // Where more watch it than it watches, those it watches have half of the places.
+    let mut town = open_town(&[&[1], &[], &[], &[], &[], &[], &[]]);
+    let counts = named(&mut town, 60 * SECOND);
+    let of_watched = counts.iter().find(|(key, _)| *key == town.key(1)).map(|(_, count)| *count);
+    assert!(of_watched.is_some_and(|count| (14..=22).contains(&count)), "{counts:?}");
+}
+
+#[test]
+fn who_watched_a_member_long_ago_is_not_named_and_those_remembered_are_bounded() {
+    let mut town = open_town(&[&[1, 2], &[], &[], &[]]);
+    assert!(named(&mut town, SECOND).iter().any(|(key, _)| *key == town.key(3)));
+    town.run(130 * SECOND);
+    let now = town.now;
+    let asker = town.seats[1].contact;
+    let members = &mut town.seats[0].members;
+    let names: Vec<Surroundings> =
+        (0..20).filter_map(|_| members.surroundings(now, asker)).collect();
+    let third = town.seats[2].contact;
+    assert!(names.iter().flat_map(|of| &of.beside).all(|contact| *contact == third), "{names:?}");
+    for seed in 50..200 {
+        let public_key = Identity::from_seed([seed; 32]).public_key();
+        let members = &mut town.seats[0].members;
+        members.surroundings(now, Contact { public_key, ..asker });
+    }
+    assert_eq!(town.seats[0].members.stats().watchers, 64);
+}
+
 #[test]
 fn only_who_doubts_the_same_word_shares_a_doubt() {
     let mut town = open_town(&[&[1, 2], &[0, 2], &[0, 1]]);
@@ -447,6 +513,36 @@ fn a_suspect_is_probed_again_before_its_suspicion_ends() {
         .run_until(20 * SECOND, |town| town.seats[0].members.detector.is_looking_at(&town.key(1)));
     assert!(looked.is_some());
     assert_eq!(town.who_think(1, MemberState::Suspect), 1, "before its end");
+}
+
+#[test]
+fn whom_an_open_node_watches_from_now_on_is_probed_soon() {
+    let config = MembersConfig { mode: ModeChoice::Open, ..MembersConfig::default() };
+    let mut town = Town::new(config);
+    for _ in 0..42 {
+        town.add();
+    }
+    let contacts: Vec<Contact> = town.seats.iter().map(|seat| seat.contact).collect();
+    town.feed(0, Input::Siblings(contacts[1..41].to_vec()));
+    town.run(20 * SECOND);
+    for to in [41, 42] {
+        // The second time nothing is new.
+        town.feed(0, Input::Siblings(contacts[1..to].to_vec()));
+        let members = &town.seats[0].members;
+        let round = members.detector.round();
+        assert_eq!(round.len(), to - 1);
+        let next = members.detector.left().iter().take(9);
+        assert_eq!(next.filter(|key| **key == town.key(41)).count(), to - 41);
+    }
+    for seed in 0..400_u32 {
+        let public_key = Identity::from_seed(
+            [(seed >> 8) as u8 + 50, seed as u8].repeat(16).try_into().expect("32 bytes"),
+        )
+        .public_key();
+        let contact = Contact { public_key, ..contacts[1] };
+        town.seats[0].members.handle(town.now, Input::Siblings(vec![contact]));
+    }
+    assert_eq!(town.seats[0].members.detector.round().len(), 256);
 }
 
 #[test]
