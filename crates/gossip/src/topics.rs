@@ -20,6 +20,7 @@
 //! others came since), or never heard of it, takes a replay of an old message for a new one.
 
 mod asks;
+mod branches;
 mod config;
 mod events;
 mod growth;
@@ -28,6 +29,7 @@ mod mixing;
 mod neighbour;
 mod outbox;
 mod overlay;
+mod parent;
 mod passive;
 mod promises;
 mod publish;

@@ -201,10 +201,7 @@ impl Members {
     /// Who is to be named next to `asker`.
     fn deal(&mut self, now: Instant, asker: &PublicKey) -> Option<Contact> {
         if !self.watchers.deck.iter().any(|key| self.to_be_named(now, key, asker).is_some()) {
-            // What is left may be nobody but the asker, who is named to the next one then.
-            let left = self.watchers.deck.contains(asker).then_some(*asker);
             self.watchers.deck = self.shuffled_deck(now);
-            self.watchers.deck.extend(left);
         }
         let deck = self.watchers.deck.iter().enumerate().rev();
         let mut named =

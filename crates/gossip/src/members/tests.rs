@@ -361,11 +361,12 @@ fn whom_nobody_tells_hears_from_those_it_tells_that_they_know() {
     assert_eq!(town.count(Change::Suspected), 4, "and nobody else is suspected");
 }
 
-/// Whom the first of the town names to those that probe it, for so long.
-fn named(town: &mut Town, time: Duration) -> Vec<(PublicKey, usize)> {
+/// Whom the first of the town names to those that probe it in turn, for so long, and how often; and
+/// how many of them it names to the one to whom it names fewest.
+fn named(town: &mut Town, time: Duration) -> (Vec<(PublicKey, usize)>, usize) {
     let contacts: Vec<Contact> = town.seats.iter().map(|seat| seat.contact).collect();
     let askers = 1..contacts.len();
-    let mut named = BTreeMap::new();
+    let (mut named, mut heard) = (BTreeMap::new(), BTreeSet::new());
     for (round, asker) in askers.clone().cycle().take(askers.len() * 6).enumerate() {
         town.run(time / (askers.len() * 6) as u32);
         let mine = Vitals { incarnation: 1, beat: 0 };
@@ -384,25 +385,28 @@ fn named(town: &mut Town, time: Duration) -> Vec<(PublicKey, usize)> {
         for beside in surroundings.beside {
             assert_ne!(beside.public_key, contacts[asker].public_key, "it knows itself");
             *named.entry(beside.public_key).or_default() += 1;
+            heard.insert((asker, beside.public_key));
         }
     }
-    named.into_iter().collect()
+    let of = |asker| heard.iter().filter(|(of, _)| *of == asker).count();
+    (named.into_iter().collect(), askers.map(of).min().unwrap_or(0))
 }
 
 #[test]
 fn all_who_watch_a_member_are_named_in_turn_those_it_does_not_watch_too() {
     // The first watches three of them, and the other three watch it.
     let mut town = open_town(&[&[1, 2, 3], &[], &[], &[], &[], &[], &[]]);
-    let counts = named(&mut town, 60 * SECOND);
+    let (counts, fewest) = named(&mut town, 60 * SECOND);
     let all: Vec<PublicKey> = counts.iter().map(|(key, _)| *key).collect();
     let mut wanted: Vec<PublicKey> = (1..7).map(|index| town.key(index)).collect();
     wanted.sort_unstable();
     assert_eq!(all, wanted);
     assert!(counts.iter().all(|(_, count)| (4..=8).contains(count)), "{counts:?}");
+    assert!(fewest >= 3, "one hears of {fewest} in six answers");
     assert_eq!(town.seats[0].members.stats().watchers, 3);
     // Where more watch it than it watches, those it watches have half of the places.
     let mut town = open_town(&[&[1], &[], &[], &[], &[], &[], &[]]);
-    let counts = named(&mut town, 60 * SECOND);
+    let (counts, _) = named(&mut town, 60 * SECOND);
     let of_watched = counts.iter().find(|(key, _)| *key == town.key(1)).map(|(_, count)| *count);
     assert!(of_watched.is_some_and(|count| (14..=22).contains(&count)), "{counts:?}");
 }
@@ -410,7 +414,7 @@ fn all_who_watch_a_member_are_named_in_turn_those_it_does_not_watch_too() {
 #[test]
 fn who_watched_a_member_long_ago_is_not_named_and_those_remembered_are_bounded() {
     let mut town = open_town(&[&[1, 2], &[], &[], &[]]);
-    assert!(named(&mut town, SECOND).iter().any(|(key, _)| *key == town.key(3)));
+    assert!(named(&mut town, SECOND).0.iter().any(|(key, _)| *key == town.key(3)));
     town.run(130 * SECOND);
     let now = town.now;
     let asker = town.seats[1].contact;

@@ -7,8 +7,9 @@
 //! Where we differ from `HyParView` (Leitão, Pereira, Rodrigues, 2007), where every joiner evicts
 //! a random link: **a joiner costs an established link once in [`MIX_INTERVAL`] at most**; more
 //! of them only displace each other. Links of this node's own choice, up to half, and the two that
-//! are oldest go for no joiner, and a link that no tree needs goes before one that messages run
-//! over.
+//! are oldest go for no joiner; a link that no tree needs goes before one that messages run over,
+//! and one to the root of a tree last of all. Who has no link to spare seldom asks for one beyond
+//! need, and the root of a tree seldom grants one.
 
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ const EARLY: Duration = Duration::from_secs(120);
 const BACK_PAUSE: Duration = Duration::from_secs(2);
 /// Neighbours that fell silent and are asked again when they are back, remembered.
 const LOST_MAX: usize = 32;
+/// Where a part of a tree hangs on each of the links that could go, so many of the chances to swap
+/// one are taken. Some, for nobody must keep the same neighbours for ever. A guess.
+const MIX_ANYWAY: f64 = 0.125;
 /// Links that were there longest and are never evicted.
 const OLDEST_KEPT: usize = 2;
 
@@ -65,6 +69,20 @@ impl Mixing {
     pub(super) fn lost(&mut self, peer: PublicKey) {
         self.lost.insert(peer, ());
     }
+}
+
+/// On which trees a link is, in either direction: the order in which links go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Cost {
+    /// Those of which this node or the neighbour is the root.
+    roots: usize,
+    /// All.
+    trees: usize,
+}
+
+impl Cost {
+    const NONE: Self = Self { roots: 0, trees: 0 };
+    const NO_ROOT: Self = Self { roots: 0, trees: usize::MAX };
 }
 
 impl Topic {
@@ -112,27 +130,36 @@ impl Topic {
         let pause =
             if self.mixing.back.is_empty() { self.mix_interval(world.now) } else { BACK_PAUSE };
         self.mixing.at = world.now + world.rng.jitter(pause, 0.2);
+        let mixes = self.mixes(world, Cost::NONE);
         let Topic { active, attempts, .. } = self;
         let (now, scores) = (world.now, &*world.scores);
         let free = |peer: &PublicKey| {
             !active.contains_key(peer) && !attempts.contains_key(peer) && !scores.ignores(now, peer)
         };
-        let contact = back
-            .filter(|contact| free(&contact.public_key))
-            .or_else(|| self.passive.candidate(now, world.rng, free));
+        let contact = back.filter(|contact| free(&contact.public_key));
+        let contact =
+            contact.or_else(|| self.passive.candidate(now, world.rng, free).filter(|_| mixes));
         if let Some(contact) = contact {
             self.attempt(world, contact, true);
         }
     }
 
+    /// Whether this node takes a chance to swap a link: if there is one that costs no more than this,
+    /// or once in a while.
+    fn mixes(&self, world: &mut World<'_>, cost_max: Cost) -> bool {
+        let costs = self.active.iter().map(|(peer, neighbour)| self.cost(world, peer, neighbour));
+        costs.min().is_some_and(|cost| cost <= cost_max) || world.rng.chance(MIX_ANYWAY)
+    }
+
     /// Whether a link is granted that costs an established one.
-    pub(super) fn grants(&mut self, world: &World<'_>) -> bool {
-        let grants = self.active.len() < self.overflow_max() && self.mixing.from <= world.now;
-        if grants {
-            self.mixing.from = world.now + self.mix_interval(world.now);
-            self.mixing.granted = true;
+    pub(super) fn grants(&mut self, world: &mut World<'_>) -> bool {
+        if self.active.len() >= self.overflow_max() || self.mixing.from > world.now {
+            return false;
         }
-        grants
+        self.mixing.from = world.now + self.mix_interval(world.now);
+        let mixes = self.mixes(world, Cost::NO_ROOT);
+        self.mixing.granted |= mixes;
+        mixes
     }
 
     /// Drops links beyond the limit.
@@ -145,14 +172,24 @@ impl Topic {
         self.mixing.own = false;
     }
 
-    /// On how many trees a link is, in either direction: without it so many parts of trees hang in the
-    /// air, and who is near the root mostly finds another parent that is far from it.
-    fn trees_over(&self, peer: &PublicKey, neighbour: &Neighbour) -> usize {
-        let trees = self.growths.trees();
-        trees.filter(|(tree, growth)| growth.is_of(peer) || neighbour.is_pushed(*tree)).count()
+    /// What it costs to drop a link. Without it so many parts of trees hang in the air, and who is
+    /// near the root mostly finds another parent that is far from it.
+    fn cost(&self, world: &World<'_>, peer: &PublicKey, neighbour: &Neighbour) -> Cost {
+        let me = &world.me.contact.public_key;
+        self.growths.trees(world.now).fold(Cost::NONE, |cost, (tree, growth)| {
+            let (down, up) = (neighbour.is_pushed(tree), growth.is_of(peer));
+            let at_root = match &tree {
+                Tree::Shared => false,
+                Tree::Of(publisher) => (publisher == me && down) || (publisher == peer && up),
+            };
+            Cost {
+                roots: cost.roots + usize::from(at_root),
+                trees: cost.trees + usize::from(down || up),
+            }
+        })
     }
 
-    /// Who makes room: one by chance of those that are established and on the fewest trees, if that
+    /// Who makes room: one by chance of those that are established and cost least, if that
     /// is due; else the youngest that somebody else chose, or if too many were this node's own
     /// choice, the youngest of those.
     pub(super) fn victim(&mut self, world: &mut World<'_>) -> Option<PublicKey> {
@@ -165,15 +202,15 @@ impl Topic {
         let established = OLDEST_KEPT..(links.len() - newcomers).max(OLDEST_KEPT);
         let may_go = |(_, neighbour): &&(PublicKey, &Neighbour)| !neighbour.outbound;
         let own = std::mem::take(&mut self.mixing.own);
-        let mut candidates: Vec<(usize, PublicKey)> = links
+        let mut candidates: Vec<(Cost, PublicKey)> = links
             .get(established)
             .unwrap_or_default()
             .iter()
             .filter(|link| may_go(link) || (own && spare))
-            .map(|(peer, neighbour)| (self.trees_over(peer, neighbour), *peer))
+            .map(|(peer, neighbour)| (self.cost(world, peer, neighbour), *peer))
             .collect();
-        let fewest = candidates.iter().map(|(trees, _)| *trees).min();
-        candidates.retain(|(trees, _)| Some(*trees) == fewest);
+        let least = candidates.iter().map(|(cost, _)| *cost).min();
+        candidates.retain(|(cost, _)| Some(*cost) == least);
         let due = self.mixing.from <= world.now;
         let granted = std::mem::take(&mut self.mixing.granted);
         if (own || granted || due) && !candidates.is_empty() {

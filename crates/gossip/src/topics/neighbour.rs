@@ -5,7 +5,8 @@ use std::time::Duration;
 use potluck_base::{Contact, Instant, TokenBucket};
 
 use super::asks::World;
-use super::growth::{Branches, Tree};
+use super::branches::Branches;
+use super::growth::Tree;
 use super::outbox::Outbox;
 
 /// Walks and shuffles one neighbour may send: its own and those it passes on.

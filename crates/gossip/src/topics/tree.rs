@@ -101,7 +101,10 @@ impl Topic {
             None => SpreadAnswer::NotNeighbour,
             Some(true) => SpreadAnswer::Pushed { prune: u64::MAX, busy },
             Some(false) => {
-                brought.retain(|_, of| of.surplus > of.fresh);
+                brought.retain(|tree, of| {
+                    let by_chance = of.surplus == 1 && self.growths.keeps(*tree, from);
+                    of.surplus > of.fresh && !by_chance
+                });
                 brought.keys().for_each(|tree| self.prune(world, from, *tree));
                 let prune = brought.values().fold(0, |places, of| places | of.places);
                 SpreadAnswer::Pushed { prune, busy }
@@ -213,6 +216,7 @@ impl Topic {
         (from, grows): (Option<PublicKey>, bool),
     ) {
         let tree = self.tree_of(id.publisher, id.sequence);
+        self.growths.of(world.now, tree).used_at = Some(world.now);
         for (peer, neighbour) in &mut self.active {
             neighbour.branches.used(world.now, tree);
             if Some(*peer) == from {
@@ -242,15 +246,20 @@ impl Topic {
         let tree = self.tree_of(id.publisher, id.sequence);
         let promise = self.promises.kept(id);
         let (heard, sources, asked) = promise.unwrap_or((world.now, Vec::new(), false));
+        if !sources.is_empty() {
+            self.lag.get_or_insert_default().sample(world.now.since(heard));
+        }
+        // What many share has a parent for each of them.
+        let at_once = tree == Tree::Shared || self.grows_tree(world.now, id);
         let growth = self.growths.of(world.now, tree);
         if asked {
             world.stats.repaired += 1;
         } else {
             growth.fresh_at = world.now;
-            growth.came(*id, *from, sources.first().copied());
+            growth.came(*id, *from, sources.first().copied(), at_once);
         }
-        if !sources.is_empty() {
-            self.lag.get_or_insert_default().sample(world.now.since(heard));
+        if !growth.may_note(world.now) {
+            return asked;
         }
         let mut switch = None;
         for (peer, neighbour) in &mut self.active {

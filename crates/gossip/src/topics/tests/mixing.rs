@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use potluck_wire::{SpreadAct, SpreadAnswer};
+use bytes::Bytes;
+use potluck_base::Signature;
+use potluck_wire::{PartCause, SpreadAct, SpreadAnswer};
 
 use super::net::{Net, seconds, topic};
-use super::script::{Desk, contact};
+use super::script::{Desk, contact, identity};
 use super::*;
 
 /// The sizes of the parts of the topic's overlay.
@@ -105,14 +107,123 @@ fn a_link_that_no_tree_needs_goes_for_a_joiner() {
                 desk.answer(ask, SpreadAnswer::Pushed { prune, busy: false });
             }
         }
-        let polite = SpreadAct::Neighbour { urgent: false, age_ms: 0 };
-        assert!(matches!(desk.asked(60, polite), SpreadAnswer::Accepted { .. }));
-        (100..103).for_each(|number| assert!(desk.befriend(number)));
-        desk.pass(seconds(20));
-        let left = desk.topics.neighbours_in(&topic());
-        let gone: Vec<u8> = (1..=6).filter(|number| !left.contains(&contact(*number))).collect();
-        assert_eq!(gone, [unneeded]);
+        assert_eq!(goes_for_a_joiner(&mut desk), [unneeded]);
     }
+}
+
+/// All ask to be pushed what this desk was asked to push, and the first link beyond the limit is
+/// made: who goes for it.
+fn goes_for_a_joiner(desk: &mut Desk) -> Vec<u8> {
+    for (ask, _, spread) in desk.asks() {
+        if matches!(spread.act, SpreadAct::Push { .. }) {
+            desk.answer(ask, SpreadAnswer::Pushed { prune: 0, busy: false });
+        }
+    }
+    let polite = SpreadAct::Neighbour { urgent: false, age_ms: 0 };
+    assert!(matches!(desk.asked(60, polite), SpreadAnswer::Accepted { .. }));
+    (100..103).for_each(|number| assert!(desk.befriend(number)));
+    desk.pass(seconds(20));
+    let left = desk.topics.neighbours_in(&topic());
+    (1..=6).filter(|number| !left.contains(&contact(*number))).collect()
+}
+
+/// A message of a neighbour's own.
+fn message_of(publisher: u8, sequence: u64) -> SpreadAct {
+    let signature = Signature::from_bytes([0; 64]);
+    let publisher = identity(publisher).public_key();
+    let payload = Bytes::from_static(b"hello");
+    let message = SignedMessage { publisher, incarnation: 1, sequence, payload, signature };
+    SpreadAct::Push { messages: vec![message.encode()] }
+}
+
+#[test]
+fn of_links_on_as_many_trees_the_one_to_the_root_of_a_tree_stays() {
+    for root in 3..=6 {
+        let config = TopicsConfig { mode: Mode::Fleet, verify: false, ..TopicsConfig::default() };
+        let mut desk = Desk::new(config);
+        desk.input(TopicsInput::Subscribe(topic()));
+        assert!((1..=6).all(|number| desk.befriend(number)));
+        desk.pass(seconds(130));
+        for sequence in 7..=8 {
+            desk.asked(root, message_of(root, sequence));
+            desk.pass(seconds(1));
+        }
+        let gone = goes_for_a_joiner(&mut desk);
+        assert!(gone.len() == 1 && gone[0] != root, "{gone:?} of the tree of {root}");
+    }
+}
+
+/// Who publishes in a topic.
+#[derive(Clone, Copy)]
+enum Publishes {
+    Nobody,
+    ThisNode,
+    Other,
+}
+
+/// How many links were granted that cost an established one, and how many beyond need were asked
+/// for, in 80 and 107 chances.
+fn swapped(publishes: Publishes) -> (usize, usize) {
+    let config = TopicsConfig { mode: Mode::Fleet, verify: false, ..TopicsConfig::default() };
+    let mut desk = Desk::new(config);
+    desk.input(TopicsInput::Subscribe(topic()));
+    assert!((1..=6).all(|number| desk.befriend(number)));
+    let contacts = (150..=210).map(contact).collect();
+    desk.input(TopicsInput::Found { topic: topic().id(), contacts });
+    let publish = |desk: &mut Desk, number: u64| match publishes {
+        Publishes::Nobody => {}
+        Publishes::ThisNode => desk.publish(number, 10),
+        Publishes::Other => {
+            desk.asked(1, message_of(9, number));
+        }
+    };
+    // Everybody answers, wants to be pushed all, and has no room. How many links were asked for.
+    let answer = |desk: &mut Desk| {
+        let mut links = 0;
+        for (ask, _, spread) in desk.asks() {
+            let answer = match spread.act {
+                SpreadAct::Neighbour { urgent, .. } => {
+                    links += usize::from(!urgent);
+                    SpreadAnswer::Declined { others: Vec::new() }
+                }
+                SpreadAct::Push { .. } => SpreadAnswer::Pushed { prune: 0, busy: false },
+                _ => SpreadAnswer::Taken,
+            };
+            desk.answer(ask, answer);
+        }
+        links
+    };
+    let rounds = |desk: &mut Desk, from: u64, to: u64, pause: u64| {
+        let (mut granted, mut asked) = (0, 0);
+        for round in from..to {
+            publish(desk, round);
+            desk.pass(seconds(1));
+            asked += answer(desk);
+            let polite = SpreadAct::Neighbour { urgent: false, age_ms: 0 };
+            if pause > 300 {
+                let reply = desk.asked(60 + round as u8, polite);
+                granted += usize::from(matches!(reply, SpreadAnswer::Accepted { .. }));
+                // A link that is on no tree would be one to spare.
+                let part = SpreadAct::Part { cause: PartCause::Left, others: Vec::new() };
+                desk.asked(60 + round as u8, part);
+            }
+            desk.pass(seconds(pause));
+            asked += answer(desk);
+        }
+        (granted, asked)
+    };
+    rounds(&mut desk, 1, 9, 20);
+    rounds(&mut desk, 9, 89, 400)
+}
+
+#[test]
+fn who_has_no_link_to_spare_seldom_asks_for_another_and_the_root_of_a_tree_seldom_grants_one() {
+    let (granted, asked) = swapped(Publishes::Nobody);
+    assert!(granted > 70 && asked > 90, "{granted} granted, {asked} asked");
+    let (granted, asked) = swapped(Publishes::ThisNode);
+    assert!((3..=20).contains(&granted) && (3..=30).contains(&asked), "{granted}, {asked}");
+    let (granted, asked) = swapped(Publishes::Other);
+    assert!(granted > 70 && (3..=40).contains(&asked), "{granted}, {asked}");
 }
 
 #[test]

@@ -228,6 +228,67 @@ fn a_neighbour_that_has_one_publishers_messages_sooner_comes_on_that_tree_alone(
 }
 
 #[test]
+fn messages_that_are_late_together_count_once() {
+    let mut desk = with_one_parent();
+    passed_on(&mut desk, 9, OWN);
+    desk.pass(seconds(6));
+    let mut late = |sequences: std::ops::Range<u64>| {
+        sequences.clone().for_each(|sequence| {
+            desk.asked(2, have(9, sequence));
+        });
+        desk.pass(300 * MILLISECOND);
+        desk.asks();
+        sequences.for_each(|sequence| {
+            desk.asked(1, message(9, sequence));
+        });
+        wanted(&mut desk)
+    };
+    assert_eq!(late(OWN + 1..OWN + 9), []);
+    assert_eq!(late(OWN + 9..OWN + 17), []);
+    assert_eq!(late(OWN + 17..OWN + 18), [contact(2)], "the third time in a row");
+}
+
+#[test]
+fn the_tree_that_many_share_is_of_whoever_brought_the_last_message() {
+    let mut desk = with_one_parent();
+    desk.asked(1, message(8, 1));
+    desk.asked(2, message(7, 1));
+    desk.asked(3, have(7, 1));
+    desk.asks();
+    desk.input(TopicsInput::Unreachable(identity(2).public_key()));
+    assert_eq!(wanted(&mut desk), [contact(3)]);
+}
+
+#[test]
+fn a_parent_that_was_late_once_stays_on_the_tree() {
+    let mut desk = with_one_parent();
+    passed_on(&mut desk, 9, OWN);
+    desk.asked(2, message(9, OWN + 1));
+    assert_eq!(desk.asked(1, message(9, OWN + 1)), pushed(false));
+    assert_eq!(desk.asked(3, message(9, OWN + 1)), pushed(true), "who is not the parent goes");
+    desk.asked(1, message(9, OWN + 2));
+    assert_eq!(desk.asked(2, message(9, OWN + 2)), pushed(true), "the other does not stay");
+    // Late twice in a row.
+    desk.asked(2, message(9, OWN + 3));
+    desk.asked(2, message(9, OWN + 4));
+    assert_eq!(desk.asked(1, message(9, OWN + 4)), pushed(true));
+    // Of many in one push the more decide.
+    let mut desk = with_one_parent();
+    passed_on(&mut desk, 9, OWN);
+    let messages = |from: u64, to: u64| {
+        let one = |sequence| match message(9, sequence) {
+            SpreadAct::Push { messages } => messages,
+            other => panic!("no push: {other:?}"),
+        };
+        SpreadAct::Push { messages: (from..=to).flat_map(one).collect() }
+    };
+    desk.asked(2, messages(OWN + 1, OWN + 4));
+    desk.asked(1, messages(OWN + 5, OWN + 6));
+    let prune = SpreadAnswer::Pushed { prune: 0b111, busy: false };
+    assert_eq!(desk.asked(1, messages(OWN + 2, OWN + 4)), prune);
+}
+
+#[test]
 fn who_named_a_message_takes_over_when_the_parent_goes() {
     let mut desk = with_one_parent();
     desk.asked(1, message(9, OWN));

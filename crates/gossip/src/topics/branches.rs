@@ -1,0 +1,250 @@
+//! On which trees a link is.
+//!
+//! **Invariant:** a link keeps at most [`PUBLISHERS_MAX`] publishers apart, and forgets nobody for
+//! another that still publishes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use potluck_base::{Instant, PublicKey};
+
+use super::growth::Tree;
+
+/// Publishers that one link keeps apart.
+const PUBLISHERS_MAX: usize = 64;
+/// A publisher that was not heard for so long makes room for another.
+pub(super) const IDLE: Duration = Duration::from_secs(600);
+/// Of the last eight messages so many must have been here sooner for a link to come on a tree: more
+/// than half, for jitter is none...
+const LATE_ENOUGH: u32 = 5;
+/// ...or, on a publisher's own tree, the last three. Of ten links to a publisher, each of which loses every hundredth datagram,
+/// one message in ten loses one and is late; three in a row are so once in a thousand times.
+const LATE_IN_ROW: u8 = 0b111;
+
+/// Something about each of the publishers that are kept apart.
+#[derive(Debug, Clone)]
+pub(super) struct Apart<T> {
+    known: BTreeMap<PublicKey, (Instant, T)>,
+}
+
+impl<T> Default for Apart<T> {
+    fn default() -> Self {
+        Self { known: BTreeMap::new() }
+    }
+}
+
+impl<T> Apart<T> {
+    pub(super) fn get(&self, publisher: &PublicKey) -> Option<&T> {
+        self.known.get(publisher).map(|(_, of)| of)
+    }
+
+    /// What is known of a publisher, which counts as hearing it; `None` if there is no room for it.
+    pub(super) fn get_mut(
+        &mut self,
+        now: Instant,
+        publisher: PublicKey,
+        new: impl FnOnce() -> T,
+    ) -> Option<&mut T> {
+        if !self.known.contains_key(&publisher) {
+            if self.known.len() >= PUBLISHERS_MAX {
+                self.known.retain(|_, (heard, _)| now.since(*heard) < IDLE);
+            }
+            if self.known.len() >= PUBLISHERS_MAX {
+                return None;
+            }
+        }
+        let (heard, of) = self.known.entry(publisher).or_insert_with(|| (now, new()));
+        *heard = now;
+        Some(of)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PublicKey, &T)> {
+        self.known.iter().map(|(publisher, (_, of))| (*publisher, of))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (PublicKey, &mut T)> {
+        self.known.iter_mut().map(|(publisher, (_, of))| (*publisher, of))
+    }
+
+    /// Notes that a publisher was heard, if it is known.
+    fn heard(&mut self, now: Instant, publisher: &PublicKey) {
+        if let Some((heard, _)) = self.known.get_mut(publisher) {
+            *heard = now;
+        }
+    }
+}
+
+/// Which of the last eight messages a neighbour had sooner than the tree brought them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lateness(u8);
+
+impl Lateness {
+    fn note(&mut self, late: bool) -> bool {
+        self.0 = self.0 << 1 | u8::from(late);
+        late && self.0.count_ones() >= LATE_ENOUGH
+    }
+
+    fn is_in_row(self) -> bool {
+        self.0 & LATE_IN_ROW == LATE_IN_ROW
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Branch {
+    /// Whether messages are pushed; `None`: as on the shared tree.
+    on: Option<bool>,
+    lateness: Lateness,
+}
+
+/// On which trees one link is.
+#[derive(Debug, Clone)]
+pub(super) struct Branches {
+    shared: bool,
+    lateness: Lateness,
+    own: Apart<Branch>,
+}
+
+impl Default for Branches {
+    /// On the shared tree, and on all others that grow over it.
+    fn default() -> Self {
+        Self { shared: true, lateness: Lateness::default(), own: Apart::default() }
+    }
+}
+
+impl Branches {
+    /// Publishers that are kept apart.
+    pub(super) fn len(&self) -> usize {
+        self.own.known.len()
+    }
+
+    /// Whether messages of this tree are pushed.
+    pub(super) fn is_on(&self, tree: Tree) -> bool {
+        match tree {
+            Tree::Shared => self.shared,
+            Tree::Of(publisher) => {
+                self.own.get(&publisher).and_then(|branch| branch.on).unwrap_or(self.shared)
+            }
+        }
+    }
+
+    /// Puts the link on a tree or takes it off. A publisher that there is no room for shares.
+    pub(super) fn set(&mut self, now: Instant, tree: Tree, on: bool) {
+        match self.branch(now, tree) {
+            Some(branch) => branch.on = Some(on),
+            None => self.shared = on,
+        }
+    }
+
+    /// Takes the link off all trees.
+    pub(super) fn clear(&mut self) {
+        *self = Self { shared: false, ..Self::default() };
+    }
+
+    /// Whether `tree` can be kept apart from the others.
+    pub(super) fn has_room(&mut self, now: Instant, tree: Tree) -> bool {
+        self.branch(now, tree).is_some()
+    }
+
+    /// Notes that something of this tree came or went.
+    pub(super) fn used(&mut self, now: Instant, tree: Tree) {
+        if let Tree::Of(publisher) = tree {
+            self.own.heard(now, &publisher);
+        }
+    }
+
+    /// Notes whether the neighbour had a message sooner than the tree brought it; true if it had so
+    /// often that it should be on the tree, until [`Branches::switched`] says that it is.
+    pub(super) fn note_late(&mut self, now: Instant, tree: Tree, late: bool) -> bool {
+        // Who is never sooner takes no room.
+        let known = matches!(tree, Tree::Of(publisher) if self.own.get(&publisher).is_some());
+        let branch = if late || known { self.branch(now, tree) } else { None };
+        match branch {
+            Some(branch) => branch.lateness.note(late) || branch.lateness.is_in_row(),
+            None if tree == Tree::Shared || late => self.lateness.note(late) && !self.shared,
+            None => false,
+        }
+    }
+
+    /// It was put on the tree for being sooner.
+    pub(super) fn switched(&mut self, now: Instant, tree: Tree) {
+        match self.branch(now, tree) {
+            Some(branch) => branch.lateness = Lateness::default(),
+            None => self.lateness = Lateness::default(),
+        }
+    }
+
+    fn branch(&mut self, now: Instant, tree: Tree) -> Option<&mut Branch> {
+        match tree {
+            Tree::Shared => None,
+            Tree::Of(publisher) => self.own.get_mut(now, publisher, Branch::default),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use potluck_base::Identity;
+
+    fn publisher(seed: u8) -> PublicKey {
+        Identity::from_seed([seed; 32]).public_key()
+    }
+
+    fn second(number: u64) -> Instant {
+        Instant::from_micros(number * 1_000_000)
+    }
+
+    #[test]
+    fn a_publisher_without_a_branch_shares() {
+        let mut link = Branches::default();
+        let [one, two] = [1, 2].map(|seed| Tree::Of(publisher(seed)));
+        link.set(second(0), one, false);
+        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_on(tree)), [true, false, true]);
+        link.set(second(0), Tree::Shared, false);
+        link.set(second(0), one, true);
+        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_on(tree)), [false, true, false]);
+        link.clear();
+        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_on(tree)), [false; 3]);
+    }
+
+    #[test]
+    fn the_sixty_fifth_shares_until_one_of_them_was_silent_for_ten_minutes() {
+        let mut link = Branches::default();
+        for seed in 1..=64 {
+            link.set(second(u64::from(seed)), Tree::Of(publisher(seed)), false);
+        }
+        let last = Tree::Of(publisher(65));
+        link.used(second(500), Tree::Of(publisher(1)));
+        assert!(!link.has_room(second(601), last));
+        link.set(second(601), last, false);
+        assert!(!link.is_on(Tree::Shared), "it shares, and so this is off for all who do");
+        assert!(link.has_room(second(602), last), "the second has gone");
+        assert!(!link.is_on(Tree::Of(publisher(1))));
+        assert_eq!(link.own.known.len(), 64);
+    }
+
+    #[test]
+    fn five_of_eight_or_three_in_a_row_of_one_publisher_put_a_link_on_a_tree_and_trees_are_counted_apart()
+     {
+        let mut link = Branches::default();
+        let [one, two] = [1, 2].map(|seed| Tree::Of(publisher(seed)));
+        for late in [true, true, false, true, true, false] {
+            assert!(!link.note_late(second(1), one, late));
+            assert!(!link.note_late(second(1), two, false));
+        }
+        assert!(link.note_late(second(4), one, true));
+        link.switched(second(4), one);
+        for (late, switches) in
+            [(true, false), (false, false), (true, false), (true, false), (true, true)]
+        {
+            assert_eq!(link.note_late(second(4), one, late), switches);
+        }
+        link.switched(second(5), one);
+        assert!(!link.note_late(second(5), one, true));
+        assert!(link.own.get(&publisher(2)).is_none(), "who is never sooner takes no room");
+        (0..4).for_each(|_| assert!(!link.note_late(second(6), Tree::Shared, true)));
+        assert!(!link.note_late(second(6), Tree::Shared, true), "it is on the shared tree");
+        link.set(second(6), Tree::Shared, false);
+        assert!(link.note_late(second(6), Tree::Shared, true));
+    }
+}

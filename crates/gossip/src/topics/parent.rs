@@ -1,0 +1,241 @@
+//! Of whom a node has what runs along each tree, and when that changes.
+
+use std::time::Duration;
+
+use potluck_base::{Instant, PublicKey};
+
+use super::branches::{Apart, IDLE};
+use super::growth::Tree;
+use crate::message::MessageId;
+
+/// A tree is changed for speed at most once in this time after a link was made or lost, and in twice
+/// the time after each change: every change costs surplus copies, and several publishers that share
+/// a tree have a different fastest link each.
+const SWITCH_INTERVAL: Duration = Duration::from_secs(5);
+const SWITCH_INTERVAL_MAX: Duration = Duration::from_secs(160);
+/// It is noted once in this time who had a message sooner: messages that come together are late
+/// together, and say no more than one of them.
+const NOTE_INTERVAL: Duration = Duration::from_millis(100);
+/// A parent that was not the first with so many messages in a row is none any more.
+const BEATEN: u32 = 2;
+
+/// How one tree does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Growth {
+    /// When it brought something new last.
+    pub(super) fresh_at: Instant,
+    /// When something ran along it last.
+    pub(super) used_at: Option<Instant>,
+    /// When it was noted last which neighbours had a message sooner.
+    noted_at: Instant,
+    /// When it was changed for speed last, and how long it stays as it is then.
+    switched_at: Instant,
+    pause: Duration,
+    /// The last message, of whom such come, and who said first that it has it too: whoever did so
+    /// hardly has it from this node, and takes over if the parent goes.
+    last: Option<MessageId>,
+    parent: Option<PublicKey>,
+    understudy: Option<PublicKey>,
+    /// How often in a row another brought what came first.
+    beaten: u32,
+}
+
+impl Growth {
+    /// A new one rests first.
+    fn new(now: Instant) -> Self {
+        let (last, parent, understudy) = (None, None, None);
+        let (fresh_at, noted_at, switched_at) = (Instant::ZERO, Instant::ZERO, now);
+        Self {
+            fresh_at,
+            used_at: None,
+            noted_at,
+            switched_at,
+            pause: SWITCH_INTERVAL,
+            last,
+            parent,
+            understudy,
+            beaten: 0,
+        }
+    }
+
+    /// A message has come of `from`, and `named_by` said before that it has it. `at_once` if whoever
+    /// brings it is the parent from now on; else it has to be first twice in a row.
+    pub(super) fn came(
+        &mut self,
+        id: MessageId,
+        from: PublicKey,
+        named_by: Option<PublicKey>,
+        at_once: bool,
+    ) {
+        self.beaten = if self.parent == Some(from) { 0 } else { self.beaten + 1 };
+        if at_once || self.parent.is_none() || self.beaten >= BEATEN {
+            (self.parent, self.beaten) = (Some(from), 0);
+        }
+        self.last = Some(id);
+        self.understudy = named_by.filter(|peer| self.parent != Some(*peer));
+    }
+
+    /// Whether `peer` brings what runs along it.
+    pub(super) fn is_of(&self, peer: &PublicKey) -> bool {
+        self.parent.as_ref() == Some(peer)
+    }
+
+    /// `peer` says that it has a message that has come.
+    pub(super) fn named(&mut self, id: &MessageId, peer: PublicKey) {
+        if self.last == Some(*id) && self.parent != Some(peer) {
+            self.understudy.get_or_insert(peer);
+        }
+    }
+
+    /// `peer` brings nothing any more. Who takes over, and behind which message, if it was the
+    /// parent and anybody is known.
+    fn lost(&mut self, peer: &PublicKey) -> Option<(PublicKey, MessageId)> {
+        self.understudy.take_if(|understudy| understudy == peer);
+        self.parent.take_if(|parent| parent == peer)?;
+        self.understudy.take().zip(self.last)
+    }
+
+    /// Whether it is to be noted who had a message sooner; if so, it counts as noted.
+    pub(super) fn may_note(&mut self, now: Instant) -> bool {
+        let may = now.since(self.noted_at) >= NOTE_INTERVAL;
+        if may {
+            self.noted_at = now;
+        }
+        may
+    }
+
+    /// Whether it may be changed for speed; if so, it counts as changed.
+    pub(super) fn may_switch(&mut self, now: Instant) -> bool {
+        let may = now.since(self.switched_at) >= self.pause;
+        if may {
+            self.switched_at = now;
+            self.pause = (self.pause * 2).min(SWITCH_INTERVAL_MAX);
+        }
+        may
+    }
+}
+
+/// How all trees of a topic do.
+#[derive(Debug, Clone)]
+pub(super) struct Growths {
+    shared: Growth,
+    own: Apart<Growth>,
+}
+
+impl Growths {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { shared: Growth::new(now), own: Apart::default() }
+    }
+
+    /// How a tree does. Publishers that there is no room for share.
+    pub(super) fn of(&mut self, now: Instant, tree: Tree) -> &mut Growth {
+        match tree {
+            Tree::Shared => &mut self.shared,
+            Tree::Of(publisher) => {
+                let own = self.own.get_mut(now, publisher, || Growth::new(now));
+                own.unwrap_or(&mut self.shared)
+            }
+        }
+    }
+
+    /// All trees that something ran along lately.
+    pub(super) fn trees(&self, now: Instant) -> impl Iterator<Item = (Tree, &Growth)> {
+        let own = self.own.iter().map(|(of, growth)| (Tree::Of(of), growth));
+        let all = std::iter::once((Tree::Shared, &self.shared)).chain(own);
+        all.filter(move |(_, growth)| growth.used_at.is_some_and(|at| now.since(at) < IDLE))
+    }
+
+    /// Whether `peer` stays on a tree although another brought one message sooner: a datagram that
+    /// was lost on its way may have let the message come from behind, and without the parent all
+    /// that hangs on this node would go on hanging there.
+    pub(super) fn keeps(&self, tree: Tree, peer: &PublicKey) -> bool {
+        let Tree::Of(publisher) = tree else { return false };
+        self.own.get(&publisher).is_some_and(|growth| growth.is_of(peer))
+    }
+
+    /// `peer` brings nothing any more: who takes over on which trees, and behind which message.
+    pub(super) fn lost(&mut self, peer: &PublicKey) -> Vec<(Tree, PublicKey, MessageId)> {
+        let own = self.own.iter_mut().map(|(of, growth)| (Tree::Of(of), growth));
+        std::iter::once((Tree::Shared, &mut self.shared))
+            .chain(own)
+            .filter_map(|(tree, growth)| growth.lost(peer).map(|(next, id)| (tree, next, id)))
+            .collect()
+    }
+
+    /// A link was made or lost: other ways may be faster now.
+    pub(super) fn links_changed(&mut self) {
+        self.shared.pause = SWITCH_INTERVAL;
+        self.own.iter_mut().for_each(|(_, growth)| growth.pause = SWITCH_INTERVAL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use potluck_base::Identity;
+
+    fn publisher(seed: u8) -> PublicKey {
+        Identity::from_seed([seed; 32]).public_key()
+    }
+
+    fn second(number: u64) -> Instant {
+        Instant::from_micros(number * 1_000_000)
+    }
+
+    #[test]
+    fn a_tree_rests_twice_as_long_after_each_change_until_links_change() {
+        let mut growths = Growths::new(second(0));
+        let tree = Tree::Of(publisher(1));
+        let mut may = |at| growths.of(second(at), tree).may_switch(second(at));
+        let changed = [0, 4, 5, 14, 15, 34, 35].map(&mut may);
+        assert_eq!(changed, [false, false, true, false, true, false, true]);
+        growths.links_changed();
+        assert!(growths.of(second(40), tree).may_switch(second(40)));
+        assert!(growths.of(second(40), Tree::Shared).may_switch(second(40)));
+    }
+
+    #[test]
+    fn who_named_the_last_message_first_takes_over_from_a_lost_parent_once() {
+        let mut growths = Growths::new(second(0));
+        let [parent, second_best, third] = [2, 3, 4].map(publisher);
+        let id = |sequence| MessageId { publisher: publisher(1), incarnation: 1, sequence };
+        let tree = Tree::Of(publisher(1));
+        let growth = growths.of(second(1), tree);
+        growth.came(id(8), third, None, true);
+        growth.came(id(9), parent, None, true);
+        growth.named(&id(8), third);
+        growth.named(&id(9), parent);
+        growth.named(&id(9), second_best);
+        growth.named(&id(9), third);
+        assert_eq!(growths.lost(&third), []);
+        assert_eq!(growths.lost(&parent), [(tree, second_best, id(9))]);
+        assert_eq!(growths.lost(&parent), []);
+        growths.of(second(2), tree).came(id(10), parent, Some(second_best), true);
+        assert_eq!([growths.lost(&second_best), growths.lost(&parent)], [[], []]);
+    }
+
+    #[test]
+    fn a_parent_stays_until_another_was_first_twice_in_a_row() {
+        let mut growths = Growths::new(second(0));
+        let [parent, other] = [2, 3].map(publisher);
+        let id = |sequence| MessageId { publisher: publisher(1), incarnation: 1, sequence };
+        let tree = Tree::Of(publisher(1));
+        let mut parents = Vec::new();
+        for (sequence, from) in [parent, other, parent, other, other].into_iter().enumerate() {
+            let growth = growths.of(second(1), tree);
+            growth.came(id(sequence as u64), from, Some(parent), false);
+            parents.push([parent, other].map(|peer| growths.keeps(tree, &peer)));
+        }
+        let (first, second_best) = ([true, false], [false, true]);
+        assert_eq!(parents, [first, first, first, first, second_best]);
+        // Who named what another brought cannot stand in for itself.
+        let growth = growths.of(second(1), tree);
+        growth.came(id(5), parent, Some(other), false);
+        growth.named(&id(5), parent);
+        assert_eq!(growths.lost(&other), [(tree, parent, id(5))]);
+        // Where a tree grows, and on the tree of many, whoever is first is the parent.
+        growths.of(second(1), tree).came(id(9), parent, None, true);
+        assert_eq!([parent, other].map(|peer| growths.keeps(tree, &peer)), first);
+        assert!(!growths.keeps(Tree::Shared, &parent));
+    }
+}
