@@ -539,16 +539,18 @@ impl Machine for Members {
                         self.tell_revocations(*contact);
                     }
                 }
-                self.neighbours = contacts.iter().map(|contact| contact.public_key).collect();
+                let neighbours = contacts.iter().map(|contact| contact.public_key).collect();
+                let before = std::mem::replace(&mut self.neighbours, neighbours);
                 if first {
                     // Only now is there anybody to pass this node's word on.
                     self.tell_mine(now);
                 }
-                self.watch(now, contacts);
+                self.watch(now, contacts, &before);
             }
             Input::Siblings(contacts) => {
-                self.siblings = contacts.iter().map(|contact| contact.public_key).collect();
-                self.watch(now, contacts);
+                let siblings = contacts.iter().map(|contact| contact.public_key).collect();
+                let before = std::mem::replace(&mut self.siblings, siblings);
+                self.watch(now, contacts, &before);
             }
             Input::Unanswered(key) => self.hurry(now, &key, Duration::ZERO),
             Input::Revoked { key, at, bytes, spread } => {

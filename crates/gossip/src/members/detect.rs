@@ -37,10 +37,8 @@ pub(super) const HURRY_PAUSE: Duration = Duration::from_secs(5);
 pub(super) const HURRY_SPREAD: Duration = Duration::from_millis(1);
 /// Longest spread.
 pub(super) const HURRY_SPREAD_MAX: Duration = Duration::from_secs(10);
-/// In an open network, who is to be watched from now on is one of so many that are probed next...
-const SOON: usize = 8;
-/// ...unless this round has become so long: some 56 are watched.
-const ROUND_MAX: usize = 256;
+/// In an open network, who is to be watched from now on is probed within so long.
+const SOON: Duration = HURRY_PAUSE;
 /// A member that is not watched any more is shown for so long after it was last heard.
 const UNWATCHED_KEEP: Duration = Duration::from_secs(300);
 /// Later than this for a timer of its own, this node was starved.
@@ -129,11 +127,6 @@ impl Detector {
     #[cfg(test)]
     pub(super) fn round(&self) -> &[PublicKey] {
         &self.round
-    }
-
-    #[cfg(test)]
-    pub(super) fn left(&self) -> &[PublicKey] {
-        &self.round[self.cursor..]
     }
 
     #[cfg(test)]
@@ -265,25 +258,30 @@ impl Members {
         }
     }
 
-    /// These are to be watched; some may be unknown so far.
-    pub(super) fn watch(&mut self, now: Instant, contacts: Vec<Contact>) {
+    /// These are to be watched, those that were not `before` from now on; some may be unknown so far.
+    pub(super) fn watch(
+        &mut self,
+        now: Instant,
+        contacts: Vec<Contact>,
+        before: &BTreeSet<PublicKey>,
+    ) {
         for contact in contacts {
             let key = contact.public_key;
             if self.table.get(&key).is_none() {
                 self.on_proven(now, contact);
             }
-            let detector = &mut self.detector;
-            if self.mode == Mode::Fleet
-                || detector.round.len() >= ROUND_MAX
-                || detector.round.contains(&key)
-            {
-                continue;
+            if !before.contains(&key) {
+                self.probe_soon(now, &key);
             }
-            // Only a probe tells it who watches it now, and this node who else does: without it
-            // neither would hear of the other's doubts for two turns of all.
-            let left = (detector.round.len() - detector.cursor).min(SOON);
-            let place = detector.cursor + self.rng.below(left as u64 + 1) as usize;
-            detector.round.insert(place, key);
+        }
+    }
+
+    /// In an open network only a probe tells a member who watches it from now on, and this node who
+    /// else does: without it neither would hear of the other's doubts until its turn comes.
+    pub(super) fn probe_soon(&mut self, now: Instant, key: &PublicKey) {
+        if self.mode == Mode::Open {
+            let pause = SOON.mul_f64(self.rng.fraction());
+            self.hurry(now, key, pause);
         }
     }
 

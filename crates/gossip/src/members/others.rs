@@ -28,19 +28,29 @@ const HELP_PATIENCE: Duration = Duration::from_millis(500);
 const BESIDE: usize = 1;
 /// ...and so many are remembered: as helpers, and to be told of doubts.
 const BESIDE_MAX: usize = 2 * HELPERS;
-/// Members that probe this node without being watched by it, remembered: about as many as watch a
-/// node in all.
-const WATCHERS_MAX: usize = 64;
+/// Members that probed this node, remembered: about twice as many as watch a node.
+const WATCHERS_MAX: usize = 128;
 /// They are named for so long after a probe: two turns of somebody who watches 60.
 const WATCHER_LIFE: Duration = Duration::from_secs(120);
+/// One of them hears a name once in this time, so that nobody uses up the names of others.
+const NAMED_PAUSE: Duration = Duration::from_secs(10);
 
-/// Who watches this node in an open network without being watched by it: its siblings in the DHT
+/// Somebody who probed this node.
+#[derive(Debug)]
+struct Watcher {
+    contact: Contact,
+    probed: Instant,
+    /// When it was named somebody last.
+    told: Option<Instant>,
+}
+
+/// Who watches this node in an open network. Some of them it does not watch: its siblings in the DHT
 /// need not have it among theirs, and nobody but it knows them.
 #[derive(Debug)]
 pub(super) struct Watchers {
-    known: LruMap<PublicKey, (Instant, Contact)>,
-    /// Who is named next, the last first. All that are to be named come once, in an order by chance,
-    /// before anybody comes again.
+    known: LruMap<PublicKey, Watcher>,
+    /// Who is named next, the last first, in an order by chance; all that are to be named are in it
+    /// before anybody is in it again.
     deck: Vec<PublicKey>,
 }
 
@@ -55,9 +65,18 @@ impl Watchers {
         self.known.len()
     }
 
-    /// `from` probes this node, which does not watch it.
-    pub(super) fn probed_by(&mut self, now: Instant, from: Contact) {
-        self.known.insert(from.public_key, (now, from));
+    /// `from` probes this node. Whether it is to be named somebody.
+    fn probed_by(&mut self, now: Instant, from: Contact) -> bool {
+        let key = from.public_key;
+        if self.known.peek(&key).is_none() {
+            self.known.insert(key, Watcher { contact: from, probed: now, told: None });
+        }
+        self.known.get_mut(&key).is_some_and(|watcher| {
+            (watcher.contact, watcher.probed) = (from, now);
+            let due = watcher.told.is_none_or(|told| now.since(told) >= NAMED_PAUSE);
+            watcher.told = if due { Some(now) } else { watcher.told };
+            due
+        })
     }
 }
 
@@ -191,33 +210,37 @@ impl Members {
         if self.mode == Mode::Fleet {
             return None;
         }
-        if !self.watches(&asker.public_key) {
-            self.watchers.probed_by(now, asker);
-        }
-        let beside = (0..BESIDE).filter_map(|_| self.deal(now, &asker.public_key)).collect();
+        let beside = match self.watchers.probed_by(now, asker) {
+            true => (0..BESIDE).filter_map(|_| self.deal(now, &asker.public_key)).collect(),
+            false => Vec::new(),
+        };
         Some(Surroundings { component: self.component(), beside })
     }
 
     /// Who is to be named next to `asker`.
     fn deal(&mut self, now: Instant, asker: &PublicKey) -> Option<Contact> {
-        if !self.watchers.deck.iter().any(|key| self.to_be_named(now, key, asker).is_some()) {
+        if self.next_in_deck(now, asker).is_none() {
             self.watchers.deck = self.shuffled_deck(now);
         }
-        let deck = self.watchers.deck.iter().enumerate().rev();
-        let mut named =
-            deck.filter_map(|(place, key)| Some((place, self.to_be_named(now, key, asker)?)));
-        let (place, contact) = named.next()?;
+        let (place, contact) = self.next_in_deck(now, asker)?;
         self.watchers.deck.remove(place);
         Some(contact)
     }
 
+    fn next_in_deck(&self, now: Instant, asker: &PublicKey) -> Option<(usize, Contact)> {
+        let deck = self.watchers.deck.iter().enumerate().rev();
+        let others = deck.filter(|(_, key)| *key != asker);
+        let mut named =
+            others.filter_map(|(place, key)| Some((place, self.to_be_named(now, key)?)));
+        named.next()
+    }
+
     fn shuffled_deck(&mut self, now: Instant) -> Vec<PublicKey> {
         let mut deck = self.watched();
+        let others = self.watchers.known.iter().map(|(key, _)| *key);
         let others =
-            self.watchers.known.iter().filter(|(key, (probed, _))| {
-                now.since(*probed) < WATCHER_LIFE && !self.watches(key)
-            });
-        let mut others: Vec<PublicKey> = others.map(|(key, _)| *key).collect();
+            others.filter(|key| !self.watches(key) && self.to_be_named(now, key).is_some());
+        let mut others: Vec<PublicKey> = others.collect();
         self.rng.shuffle(&mut others);
         // Whoever probes from many addresses gets half of the places at most.
         others.truncate(deck.len());
@@ -226,16 +249,18 @@ impl Members {
         deck
     }
 
-    /// The contact of a member that watches this node and is there, and may be named to `asker`.
-    fn to_be_named(&self, now: Instant, key: &PublicKey, asker: &PublicKey) -> Option<Contact> {
-        if key == asker {
+    /// The contact of a member that watches this node, and is there for all that this node knows.
+    fn to_be_named(&self, now: Instant, key: &PublicKey) -> Option<Contact> {
+        let known = self.table.get(key);
+        if known.is_some_and(|member| member.state != State::Alive)
+            || self.revoked.contains_key(key)
+        {
             return None;
         }
         if self.watches(key) {
-            let member = self.table.get(key).filter(|member| member.state == State::Alive);
-            return member.map(|member| member.peer.contact);
+            return known.map(|member| member.peer.contact);
         }
-        let (probed, contact) = self.watchers.known.peek(key)?;
-        (now.since(*probed) < WATCHER_LIFE).then_some(*contact)
+        let watcher = self.watchers.known.peek(key)?;
+        (now.since(watcher.probed) < WATCHER_LIFE).then_some(watcher.contact)
     }
 }

@@ -434,6 +434,9 @@ impl Members {
             let change = Change::Joined;
             self.outbox.push_back(Output::Event(MemberEvent { peer, change }));
             self.outbox.push_back(Output::Candidates(vec![record.contact]));
+            if self.watches(&peer.contact.public_key) {
+                self.probe_soon(now, &peer.contact.public_key);
+            }
         }
         true
     }

@@ -21,7 +21,7 @@ pub struct MembersStats {
     pub hurried: usize,
     /// Records and doubts that wait to be announced.
     pub rumours: usize,
-    /// Members that probe this node and that it does not watch, in an open network.
+    /// Members that probed this node, in an open network.
     pub watchers: usize,
     /// Peers whose rates are remembered.
     pub rates: usize,

@@ -396,17 +396,17 @@ fn named(town: &mut Town, time: Duration) -> (Vec<(PublicKey, usize)>, usize) {
 fn all_who_watch_a_member_are_named_in_turn_those_it_does_not_watch_too() {
     // The first watches three of them, and the other three watch it.
     let mut town = open_town(&[&[1, 2, 3], &[], &[], &[], &[], &[], &[]]);
-    let (counts, fewest) = named(&mut town, 60 * SECOND);
+    let (counts, fewest) = named(&mut town, 66 * SECOND);
     let all: Vec<PublicKey> = counts.iter().map(|(key, _)| *key).collect();
     let mut wanted: Vec<PublicKey> = (1..7).map(|index| town.key(index)).collect();
     wanted.sort_unstable();
     assert_eq!(all, wanted);
     assert!(counts.iter().all(|(_, count)| (4..=8).contains(count)), "{counts:?}");
-    assert!(fewest >= 3, "one hears of {fewest} in six answers");
-    assert_eq!(town.seats[0].members.stats().watchers, 3);
+    assert!(fewest >= 2, "one hears of {fewest} in six answers");
+    assert_eq!(town.seats[0].members.stats().watchers, 6);
     // Where more watch it than it watches, those it watches have half of the places.
     let mut town = open_town(&[&[1], &[], &[], &[], &[], &[], &[]]);
-    let (counts, _) = named(&mut town, 60 * SECOND);
+    let (counts, _) = named(&mut town, 66 * SECOND);
     let of_watched = counts.iter().find(|(key, _)| *key == town.key(1)).map(|(_, count)| *count);
     assert!(of_watched.is_some_and(|count| (14..=22).contains(&count)), "{counts:?}");
 }
@@ -414,21 +414,22 @@ fn all_who_watch_a_member_are_named_in_turn_those_it_does_not_watch_too() {
 #[test]
 fn who_watched_a_member_long_ago_is_not_named_and_those_remembered_are_bounded() {
     let mut town = open_town(&[&[1, 2], &[], &[], &[]]);
-    assert!(named(&mut town, SECOND).0.iter().any(|(key, _)| *key == town.key(3)));
+    assert!(named(&mut town, 66 * SECOND).0.iter().any(|(key, _)| *key == town.key(3)));
     town.run(130 * SECOND);
-    let now = town.now;
+    let (now, third) = (town.now, town.seats[2].contact);
     let asker = town.seats[1].contact;
     let members = &mut town.seats[0].members;
-    let names: Vec<Surroundings> =
-        (0..20).filter_map(|_| members.surroundings(now, asker)).collect();
-    let third = town.seats[2].contact;
-    assert!(names.iter().flat_map(|of| &of.beside).all(|contact| *contact == third), "{names:?}");
+    let names: Vec<Surroundings> = (0..20)
+        .filter_map(|round| members.surroundings(now + 10 * round * SECOND, asker))
+        .collect();
+    assert!(names.iter().all(|of| of.beside == [third]), "{names:?}");
+    assert_eq!(members.surroundings(now, asker).map(|of| of.beside), Some(vec![]), "not so soon");
     for seed in 50..200 {
         let public_key = Identity::from_seed([seed; 32]).public_key();
         let members = &mut town.seats[0].members;
         members.surroundings(now, Contact { public_key, ..asker });
     }
-    assert_eq!(town.seats[0].members.stats().watchers, 64);
+    assert_eq!(town.seats[0].members.stats().watchers, 128);
 }
 
 #[test]
@@ -520,33 +521,29 @@ fn a_suspect_is_probed_again_before_its_suspicion_ends() {
 }
 
 #[test]
-fn whom_an_open_node_watches_from_now_on_is_probed_soon() {
-    let config = MembersConfig { mode: ModeChoice::Open, ..MembersConfig::default() };
-    let mut town = Town::new(config);
-    for _ in 0..42 {
-        town.add();
+fn whom_an_open_node_watches_from_now_on_is_probed_within_five_seconds() {
+    for known in [true, false] {
+        let config = MembersConfig { mode: ModeChoice::Open, ..MembersConfig::default() };
+        let mut town = Town::new(config);
+        for _ in 0..62 {
+            town.add();
+        }
+        let contacts: Vec<Contact> = town.seats.iter().map(|seat| seat.contact).collect();
+        town.feed(0, Input::Siblings(contacts[1..61].to_vec()));
+        if known {
+            town.feed(0, Input::Neighbours(contacts[61..].to_vec()));
+            town.run(20 * SECOND);
+            town.feed(0, Input::Neighbours(Vec::new()));
+        }
+        town.run(20 * SECOND);
+        let probed = |town: &Town| town.seats[61].members.stats().watchers;
+        let before = town.seats[61].members.stats().asked;
+        assert_eq!(probed(&town), usize::from(known));
+        town.feed(0, Input::Siblings(contacts[1..].to_vec()));
+        town.run(6 * SECOND);
+        let asked = town.seats[61].members.stats().asked - before;
+        assert_eq!((probed(&town), asked >= 1), (1, true), "of 61 turns six have come");
     }
-    let contacts: Vec<Contact> = town.seats.iter().map(|seat| seat.contact).collect();
-    town.feed(0, Input::Siblings(contacts[1..41].to_vec()));
-    town.run(20 * SECOND);
-    for to in [41, 42] {
-        // The second time nothing is new.
-        town.feed(0, Input::Siblings(contacts[1..to].to_vec()));
-        let members = &town.seats[0].members;
-        let round = members.detector.round();
-        assert_eq!(round.len(), to - 1);
-        let next = members.detector.left().iter().take(9);
-        assert_eq!(next.filter(|key| **key == town.key(41)).count(), to - 41);
-    }
-    for seed in 0..400_u32 {
-        let public_key = Identity::from_seed(
-            [(seed >> 8) as u8 + 50, seed as u8].repeat(16).try_into().expect("32 bytes"),
-        )
-        .public_key();
-        let contact = Contact { public_key, ..contacts[1] };
-        town.seats[0].members.handle(town.now, Input::Siblings(vec![contact]));
-    }
-    assert_eq!(town.seats[0].members.detector.round().len(), 256);
 }
 
 #[test]

@@ -38,6 +38,11 @@ impl<T> Apart<T> {
         self.known.get(publisher).map(|(_, of)| of)
     }
 
+    /// What is known of a publisher, if it is.
+    pub(super) fn peek_mut(&mut self, publisher: &PublicKey) -> Option<&mut T> {
+        self.known.get_mut(publisher).map(|(_, of)| of)
+    }
+
     /// What is known of a publisher, which counts as hearing it; `None` if there is no room for it.
     pub(super) fn get_mut(
         &mut self,

@@ -39,7 +39,8 @@ pub struct PeerLimits {
 pub struct TopicsConfig {
     /// The overlay of all nodes.
     pub system: ViewSizes,
-    /// The overlay of any other topic.
+    /// The overlay of any other topic: of six links, where a few publish, hardly one would be on no
+    /// tree, and every swap would cost a part of one.
     pub topic: ViewSizes,
     /// Topics this node is in at once, the system's included.
     pub topics_max: usize,
@@ -81,7 +82,7 @@ impl Default for TopicsConfig {
         let rate = |per_second, burst| RateLimit { per_second, burst };
         Self {
             system: ViewSizes { active: 8, passive: 128 },
-            topic: ViewSizes { active: 6, passive: 64 },
+            topic: ViewSizes { active: 8, passive: 64 },
             topics_max: 64,
             window: 16,
             bundle_bytes: 960,

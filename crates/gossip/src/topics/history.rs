@@ -60,6 +60,11 @@ impl Kept {
         self.senders.first().copied().filter(|_| !self.own)
     }
 
+    /// Whether `peer` brought it or a copy.
+    pub(super) fn is_brought_by(&self, peer: &PublicKey) -> bool {
+        self.senders.contains(peer)
+    }
+
     /// Whether `peer` is known to have it.
     pub(super) fn is_from(&self, peer: &PublicKey) -> bool {
         self.senders.contains(peer) || self.holders.contains(peer)

@@ -8,8 +8,8 @@
 //! a random link: **a joiner costs an established link once in [`MIX_INTERVAL`] at most**; more
 //! of them only displace each other. Links of this node's own choice, up to half, and the two that
 //! are oldest go for no joiner; a link that no tree needs goes before one that messages run over,
-//! and one to the root of a tree last of all. Who has no link to spare seldom asks for one beyond
-//! need, and the root of a tree seldom grants one.
+//! and one to the root of a tree last of all. Who has no link to spare waits longer before it asks for
+//! one beyond need, and whoever has only links to roots, or is one, before it grants one.
 
 use std::time::Duration;
 
@@ -31,9 +31,11 @@ const EARLY: Duration = Duration::from_secs(120);
 const BACK_PAUSE: Duration = Duration::from_secs(2);
 /// Neighbours that fell silent and are asked again when they are back, remembered.
 const LOST_MAX: usize = 32;
-/// Where a part of a tree hangs on each of the links that could go, so many of the chances to swap
-/// one are taken. Some, for nobody must keep the same neighbours for ever. A guess.
-const MIX_ANYWAY: f64 = 0.125;
+/// So many times as long where a part of a tree hangs on each of the links that could go. A guess.
+const MIX_DEAR: u32 = 8;
+/// Of the links that go so many do whatever it costs: nobody makes itself irremovable by publishing.
+/// A guess.
+const MIX_ANY: f64 = 1.0 / 16.0;
 /// Links that were there longest and are never evicted.
 const OLDEST_KEPT: usize = 2;
 
@@ -42,6 +44,8 @@ const OLDEST_KEPT: usize = 2;
 pub(super) struct Mixing {
     /// The next link beyond need.
     pub(super) at: Instant,
+    /// When a link beyond need was asked for last.
+    asked: Instant,
     /// No joiner costs an established link before then.
     from: Instant,
     /// A link was granted that costs an established one.
@@ -57,6 +61,7 @@ impl Mixing {
     pub(super) fn new(world: &mut World<'_>) -> Self {
         Self {
             at: world.now + world.rng.jitter(MIX_EARLY, 0.2),
+            asked: world.now,
             from: world.now,
             granted: false,
             own: false,
@@ -130,36 +135,45 @@ impl Topic {
         let pause =
             if self.mixing.back.is_empty() { self.mix_interval(world.now) } else { BACK_PAUSE };
         self.mixing.at = world.now + world.rng.jitter(pause, 0.2);
-        let mixes = self.mixes(world, Cost::NONE);
+        let mixes = self.is_due(world, self.mixing.asked, (true, Cost::NONE));
         let Topic { active, attempts, .. } = self;
         let (now, scores) = (world.now, &*world.scores);
         let free = |peer: &PublicKey| {
             !active.contains_key(peer) && !attempts.contains_key(peer) && !scores.ignores(now, peer)
         };
-        let contact = back.filter(|contact| free(&contact.public_key));
-        let contact =
-            contact.or_else(|| self.passive.candidate(now, world.rng, free).filter(|_| mixes));
+        let back = back.filter(|contact| free(&contact.public_key));
+        let contact = match back {
+            None if mixes => self.passive.candidate(now, world.rng, free),
+            back => back,
+        };
         if let Some(contact) = contact {
+            self.mixing.asked = now;
             self.attempt(world, contact, true);
         }
     }
 
-    /// Whether this node takes a chance to swap a link: if there is one that costs no more than this,
-    /// or once in a while.
-    fn mixes(&self, world: &mut World<'_>, cost_max: Cost) -> bool {
-        let costs = self.active.iter().map(|(peer, neighbour)| self.cost(world, peer, neighbour));
-        costs.min().is_some_and(|cost| cost <= cost_max) || world.rng.chance(MIX_ANYWAY)
+    /// Whether a link may be swapped that could have been from `since` on: at once if one costs no
+    /// more than this, or there is none to lose, else later.
+    fn is_due(&self, world: &World<'_>, since: Instant, (own, cost_max): (bool, Cost)) -> bool {
+        let links = self.swappable(world, own);
+        let cheap = links.is_empty() || links.iter().any(|(cost, _)| *cost <= cost_max);
+        let wait = self.mix_interval(world.now) * if cheap { 0 } else { MIX_DEAR - 1 };
+        since + wait <= world.now
+    }
+
+    /// Whether a joiner may cost an established link.
+    fn is_grant_due(&self, world: &World<'_>) -> bool {
+        self.is_due(world, self.mixing.from, (false, Cost::NO_ROOT))
     }
 
     /// Whether a link is granted that costs an established one.
-    pub(super) fn grants(&mut self, world: &mut World<'_>) -> bool {
-        if self.active.len() >= self.overflow_max() || self.mixing.from > world.now {
-            return false;
+    pub(super) fn grants(&mut self, world: &World<'_>) -> bool {
+        let grants = self.active.len() < self.overflow_max() && self.is_grant_due(world);
+        if grants {
+            self.mixing.from = world.now + self.mix_interval(world.now);
+            self.mixing.granted = true;
         }
-        self.mixing.from = world.now + self.mix_interval(world.now);
-        let mixes = self.mixes(world, Cost::NO_ROOT);
-        self.mixing.granted |= mixes;
-        mixes
+        grants
     }
 
     /// Drops links beyond the limit.
@@ -189,42 +203,54 @@ impl Topic {
         })
     }
 
-    /// Who makes room: one by chance of those that are established and cost least, if that
-    /// is due; else the youngest that somebody else chose, or if too many were this node's own
-    /// choice, the youngest of those.
-    pub(super) fn victim(&mut self, world: &mut World<'_>) -> Option<PublicKey> {
-        let mut links: Vec<(PublicKey, &Neighbour)> =
-            self.active.iter().map(|(peer, neighbour)| (*peer, neighbour)).collect();
-        links.sort_by_key(|(_, neighbour)| neighbour.number);
+    /// The links that may go for another: established ones that somebody else chose, and if it is a
+    /// link of this node's `own`, too many of which it has, any.
+    fn swappable(&self, world: &World<'_>, own: bool) -> Vec<(Cost, PublicKey)> {
+        let links = self.by_age();
         let chosen = links.iter().filter(|(_, neighbour)| neighbour.outbound).count();
-        let spare = chosen > self.outbound_kept();
+        let any = own && chosen > self.outbound_kept();
         let newcomers = links.len().saturating_sub(self.sizes.active);
         let established = OLDEST_KEPT..(links.len() - newcomers).max(OLDEST_KEPT);
-        let may_go = |(_, neighbour): &&(PublicKey, &Neighbour)| !neighbour.outbound;
-        let own = std::mem::take(&mut self.mixing.own);
-        let mut candidates: Vec<(Cost, PublicKey)> = links
-            .get(established)
-            .unwrap_or_default()
-            .iter()
-            .filter(|link| may_go(link) || (own && spare))
+        let links = links.get(established).unwrap_or_default().iter();
+        links
+            .filter(|(_, neighbour)| any || !neighbour.outbound)
             .map(|(peer, neighbour)| (self.cost(world, peer, neighbour), *peer))
-            .collect();
-        let least = candidates.iter().map(|(cost, _)| *cost).min();
-        candidates.retain(|(cost, _)| Some(*cost) == least);
-        let due = self.mixing.from <= world.now;
+            .collect()
+    }
+
+    fn by_age(&self) -> Vec<(PublicKey, &Neighbour)> {
+        let links = self.active.iter().map(|(peer, neighbour)| (*peer, neighbour));
+        let mut links: Vec<(PublicKey, &Neighbour)> = links.collect();
+        links.sort_by_key(|(_, neighbour)| neighbour.number);
+        links
+    }
+
+    /// Who makes room: one by chance of those that may go and cost least, if that is due; else the
+    /// youngest that somebody else chose, or if too many were this node's own choice, the youngest of
+    /// those.
+    pub(super) fn victim(&mut self, world: &mut World<'_>) -> Option<PublicKey> {
+        let own = std::mem::take(&mut self.mixing.own);
         let granted = std::mem::take(&mut self.mixing.granted);
-        if (own || granted || due) && !candidates.is_empty() {
+        let mut candidates = self.swappable(world, own);
+        if (own || granted || self.is_grant_due(world)) && !candidates.is_empty() {
             if !own && !granted {
                 self.mixing.from = world.now + self.mix_interval(world.now);
             }
             // A grant that this node's own link did not need is kept for its joiner.
             self.mixing.granted = own && granted;
+            let least = candidates.iter().map(|(cost, _)| *cost).min();
+            if !world.rng.chance(MIX_ANY) {
+                candidates.retain(|(cost, _)| Some(*cost) == least);
+            }
             let place = world.rng.below(candidates.len() as u64) as usize;
             return candidates.get(place).map(|(_, peer)| *peer);
         }
+        let links = self.by_age();
+        let chosen = links.iter().filter(|(_, neighbour)| neighbour.outbound).count();
         let unprotected = links.iter().skip(OLDEST_KEPT).rev();
         let (own, foreign): (Vec<_>, Vec<_>) =
             unprotected.partition(|(_, neighbour)| neighbour.outbound);
+        let spare = chosen > self.outbound_kept();
         let victim = foreign.first().or_else(|| own.first().filter(|_| spare));
         victim.map(|(peer, _)| *peer)
     }

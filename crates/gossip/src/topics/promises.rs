@@ -13,6 +13,8 @@ use crate::message::MessageId;
 
 /// Neighbours remembered as having one message.
 const SOURCES_MAX: usize = 4;
+/// A message that was named is asked for after so long at the latest, whatever the tree brings.
+const FLOW_MAX: Duration = Duration::from_secs(5);
 /// How many times a message is asked for.
 const TRIES_MAX: u8 = 3;
 
@@ -110,12 +112,13 @@ impl Promises {
     }
 
     /// What is due now. `wait` says how long a neighbour gets to deliver, `None` for one that is
-    /// not to be asked.
+    /// not to be asked; `flows_until` for how long the tree is still expected to bring a message.
     pub(super) fn take_due(
         &mut self,
         now: Instant,
         max: usize,
         wait: impl Fn(&PublicKey) -> Option<Duration>,
+        mut flows_until: impl FnMut(&MessageId) -> Option<Instant>,
     ) -> Vec<Due> {
         let mut taken = Vec::new();
         while let Some((at, id)) = self.due.first().copied()
@@ -124,6 +127,13 @@ impl Promises {
         {
             self.due.pop_first();
             let Some(promise) = self.open.get_mut(&id) else { continue };
+            let flows = if promise.tries == 0 { flows_until(&id) } else { None };
+            let until = flows.map(|until| until.min(promise.heard + FLOW_MAX));
+            if let Some(until) = until.filter(|until| *until > now) {
+                promise.due = until;
+                self.due.insert((until, id));
+                continue;
+            }
             let broken = promise.asked.take();
             // The next behind the last one that was asked, in a circle.
             let start = broken
@@ -194,15 +204,34 @@ mod tests {
         let mut promises = Promises::default();
         assert!(promises.hear(at(0), id(1), peer(1), WAIT, (9, 9)));
         assert!(promises.hear(at(1), id(1), peer(2), WAIT, (9, 9)));
-        assert_eq!(promises.take_due(at(199), 9, |_| Some(WAIT)), []);
+        assert_eq!(promises.take_due(at(199), 9, |_| Some(WAIT), |_| None), []);
         let mut asked = Vec::new();
         while let Some(next) = promises.next() {
-            let due = promises.take_due(next, 9, |_| Some(WAIT));
+            let due = promises.take_due(next, 9, |_| Some(WAIT), |_| None);
             asked.extend(due.iter().map(|due| (due.ask, due.broken)));
         }
         let [one, two] = [Some(peer(1)), Some(peer(2))];
         assert_eq!(asked, [(one, None), (two, one), (one, two), (None, one)]);
         assert_eq!((promises.len(), promises.by_peer.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_the_tree_still_brings_is_not_asked_for_and_after_five_seconds_is() {
+        let mut promises = Promises::default();
+        promises.hear(at(0), id(1), peer(1), WAIT, (9, 9));
+        promises.hear(at(0), id(2), peer(1), WAIT, (9, 9));
+        // The tree brings one every 300 ms, until the first message is passed by after a second.
+        let mut asked = Vec::new();
+        while let Some(next) = promises.next() {
+            let brought = at(next.since(Instant::ZERO).as_millis() as u64 / 300 * 300);
+            let flows = |id: &MessageId| {
+                let before = id.sequence == 2 || next < at(1_000);
+                before.then(|| brought + Duration::from_millis(500))
+            };
+            let due = promises.take_due(next, 9, |_| Some(WAIT), flows);
+            asked.extend(due.iter().filter(|due| due.broken.is_none()).map(|due| (due.id, next)));
+        }
+        assert_eq!(asked, [(id(1), at(1_100)), (id(2), at(5_000))]);
     }
 
     #[test]
@@ -234,7 +263,7 @@ mod tests {
         promises.hear(at(0), id(2), peer(2), WAIT, (9, 9));
         promises.forget(&peer(1));
         assert_eq!((promises.len(), promises.due.len(), promises.by_peer.len()), (1, 1, 1));
-        let due = promises.take_due(at(200), 9, |_| Some(WAIT));
+        let due = promises.take_due(at(200), 9, |_| Some(WAIT), |_| None);
         assert_eq!(due, [Due { id: id(2), ask: Some(peer(2)), broken: None }]);
     }
 }

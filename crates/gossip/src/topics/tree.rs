@@ -3,8 +3,9 @@
 //! `PlumTree` (Leitão, Pereira, Rodrigues, 2007). Where we differ: every push has an answer, so a
 //! dead link is noticed by its first message and a prune costs no message of its own; in open
 //! networks a node lets two copies come, so that no single neighbour can make it deaf; a publisher
-//! that goes on has a tree of its own (see `growth`); a link comes on a tree because its names were measured to be here sooner, never because of a hop count that
-//! somebody claims; names are runs of sequence numbers, 64 of them in the room of one.
+//! that goes on has a tree of its own (see `growth`); a link comes on a tree because its names were
+//! measured to be here sooner, never because of a hop count that somebody claims; names are runs of
+//! sequence numbers, 64 of them in the room of one.
 //!
 //! **Invariant:** nothing is delivered, kept or passed on before its publisher's signature held, and
 //! nothing is checked that was seen.
@@ -120,6 +121,7 @@ impl Topic {
             return;
         }
         neighbour.branches.set(world.now, tree, false);
+        self.growths.pruned(tree, peer);
         world.stats.prunes += 1;
         if tree == Tree::Shared {
             self.keep_parents(world, Some(peer));
@@ -136,6 +138,7 @@ impl Topic {
         let tree = self.tree_of(id.publisher, id.sequence);
         if self.seen.contains(&id) {
             world.stats.duplicates += 1;
+            self.growths.came_again(world.now, tree, id, from);
             let Some(kept) = self.history.get_mut(&id) else {
                 return Taken::Copy(tree, usize::MAX);
             };
@@ -249,16 +252,15 @@ impl Topic {
         if !sources.is_empty() {
             self.lag.get_or_insert_default().sample(world.now.since(heard));
         }
-        // What many share has a parent for each of them.
-        let at_once = tree == Tree::Shared || self.grows_tree(world.now, id);
-        let growth = self.growths.of(world.now, tree);
         if asked {
             world.stats.repaired += 1;
         } else {
-            growth.fresh_at = world.now;
-            growth.came(*id, *from, sources.first().copied(), at_once);
+            let grows = self.grows_tree(world.now, id);
+            let named_by = sources.first().copied();
+            self.growths.came(world.now, tree, (*id, *from), (named_by, grows));
         }
-        if !growth.may_note(world.now) {
+        let growth = self.growths.of(world.now, tree);
+        if tree != Tree::Shared && !growth.may_note(world.now) {
             return asked;
         }
         let mut switch = None;
@@ -311,7 +313,9 @@ impl Topic {
                     if let Some(kept) = self.history.get_mut(&id) {
                         kept.has(*from);
                         let tree = Tree::of(self.system, id.publisher, id.sequence);
-                        self.growths.of(world.now, tree).named(&id, *from);
+                        if let Some(growth) = self.growths.known(tree) {
+                            growth.named(&id, *from);
+                        }
                     }
                 } else if !neighbour.names.take(world.now, 1)
                     || !self.promises.hear(world.now, id, *from, wait, limits)
@@ -328,13 +332,15 @@ impl Topic {
 
     /// Asks for what was named and did not come.
     pub(super) fn ask_for_promised(&mut self, world: &mut World<'_>) {
-        let active = &self.active;
-        let due = self.promises.take_due(world.now, usize::MAX, |peer| {
-            let neighbour = active.get(peer)?;
-            neighbour
-                .is_fit()
-                .then(|| NAMED_WAIT_MIN.max(neighbour.rtt.p95() * 6 / 5 + DELIVERY_SLACK))
-        });
+        let wait = |peer: &PublicKey| {
+            let neighbour = self.active.get(peer).filter(|neighbour| neighbour.is_fit())?;
+            Some(NAMED_WAIT_MIN.max(neighbour.rtt.p95() * 6 / 5 + DELIVERY_SLACK))
+        };
+        let flows_until = |id: &MessageId| {
+            let tree = Tree::of(self.system, id.publisher, id.sequence);
+            self.growths.known(tree)?.flows_until(id)
+        };
+        let due = self.promises.take_due(world.now, usize::MAX, wait, flows_until);
         let mut asked: BTreeMap<(PublicKey, Tree), Vec<MessageId>> = BTreeMap::new();
         let mut broken: BTreeMap<PublicKey, u64> = BTreeMap::new();
         for due in due {
@@ -350,7 +356,8 @@ impl Topic {
             ids.sort_unstable();
             // While a tree works, what it lost is fetched without changing it, mostly: the shared
             // one may still be broken for some publishers.
-            let works = world.now.since(self.growths.of(world.now, tree).fresh_at) < TREE_WORKS;
+            let fresh_at = self.growths.known(tree).map_or(Instant::ZERO, |growth| growth.fresh_at);
+            let works = world.now.since(fresh_at) < TREE_WORKS;
             let eager = !works || world.rng.chance(GRAFT_ANYWAY);
             self.graft(world, &peer, runs(ids, usize::MAX), eager.then_some(tree));
         }
@@ -416,7 +423,16 @@ impl Topic {
             let tree = self.tree_of(id.publisher, id.sequence);
             let Some(neighbour) = self.active.get_mut(peer) else { return };
             let branches = &mut neighbour.branches;
-            if prune >> place & 1 == 0 || !branches.is_on(tree) {
+            if prune >> place & 1 == 0 {
+                // Its copy, for which it was taken off the tree, crossed this one, and it takes this
+                // node for its parent all the same.
+                let crossed = || self.history.get(id).is_some_and(|kept| kept.is_brought_by(peer));
+                if tree != Tree::Shared && !branches.is_on(tree) && crossed() {
+                    branches.set(now, tree, true);
+                }
+                continue;
+            }
+            if !branches.is_on(tree) {
                 continue;
             }
             branches.set(now, tree, false);
@@ -460,6 +476,7 @@ impl Topic {
                 if let Some(neighbour) = self.active.get_mut(&peer) {
                     neighbour.branches.clear();
                     neighbour.distrusted = true;
+                    self.replace_parent(world, &peer);
                     self.keep_parents(world, None);
                 }
             }

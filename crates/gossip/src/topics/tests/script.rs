@@ -26,8 +26,10 @@ pub(super) fn contact(number: u8) -> Contact {
 pub(super) type Asked = (SpreadAskId, Contact, Spread);
 
 impl Desk {
+    /// With six links in a topic.
     pub(super) fn new(config: TopicsConfig) -> Self {
         let rng = Rng::from_number(7);
+        let config = TopicsConfig { topic: ViewSizes { active: 6, passive: 64 }, ..config };
         let topics = Topics::new(identity(0), network(), 1, contact(0), config, rng);
         Self { topics, now: Instant::ZERO, outputs: Vec::new() }
     }

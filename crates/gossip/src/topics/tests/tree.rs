@@ -228,6 +228,26 @@ fn a_neighbour_that_has_one_publishers_messages_sooner_comes_on_that_tree_alone(
 }
 
 #[test]
+fn a_child_that_has_a_message_from_below_and_keeps_its_parent_stays_on_the_tree() {
+    for (keeps, stays) in [(true, vec![contact(2)]), (false, vec![])] {
+        let mut desk = with_one_parent();
+        for (ask, to) in passed_on(&mut desk, 9, OWN) {
+            desk.answer(ask, pushed(to == contact(3)));
+        }
+        // What is pushed to the second is lost on its way; it has it of somebody else and passes it on.
+        let pushes = passed_on(&mut desk, 9, OWN + 1);
+        let [(ask, to)] = pushes[..] else { panic!("{pushes:?}") };
+        assert_eq!(to, contact(2));
+        assert_eq!(desk.asked(2, message(9, OWN + 1)), pushed(true));
+        assert_eq!(passed_on(&mut desk, 9, OWN + 2), []);
+        desk.answer(ask, pushed(!keeps));
+        let to: Vec<Contact> =
+            passed_on(&mut desk, 9, OWN + 3).into_iter().map(|of| of.1).collect();
+        assert_eq!(to, stays);
+    }
+}
+
+#[test]
 fn messages_that_are_late_together_count_once() {
     let mut desk = with_one_parent();
     passed_on(&mut desk, 9, OWN);
@@ -286,6 +306,10 @@ fn a_parent_that_was_late_once_stays_on_the_tree() {
     desk.asked(1, messages(OWN + 5, OWN + 6));
     let prune = SpreadAnswer::Pushed { prune: 0b111, busy: false };
     assert_eq!(desk.asked(1, messages(OWN + 2, OWN + 4)), prune);
+    // Now it is no parent any more, and the next that brings something is.
+    desk.asked(2, message(9, OWN + 7));
+    desk.asked(3, message(9, OWN + 8));
+    assert_eq!(desk.asked(2, message(9, OWN + 8)), pushed(false));
 }
 
 #[test]
