@@ -17,8 +17,9 @@ pub(super) const IDLE: Duration = Duration::from_secs(600);
 /// Of the last eight messages so many must have been here sooner for a link to come on a tree: more
 /// than half, for jitter is none...
 const LATE_ENOUGH: u32 = 5;
-/// ...or, on a publisher's own tree, the last three. Of ten links to a publisher, each of which loses every hundredth datagram,
-/// one message in ten loses one and is late; three in a row are so once in a thousand times.
+/// ...or, on a publisher's own tree, the last three. Of ten links to a publisher, each of which loses
+/// every hundredth datagram, one message in ten loses one and is late; three in a row are so once in
+/// a thousand times.
 const LATE_IN_ROW: u8 = 0b111;
 
 /// Something about each of the publishers that are kept apart.

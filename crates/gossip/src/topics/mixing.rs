@@ -155,6 +155,9 @@ impl Topic {
     /// Whether a link may be swapped that could have been from `since` on: at once if one costs no
     /// more than this, or there is none to lose, else later.
     fn is_due(&self, world: &World<'_>, since: Instant, (own, cost_max): (bool, Cost)) -> bool {
+        if world.now < since {
+            return false;
+        }
         let links = self.swappable(world, own);
         let cheap = links.is_empty() || links.iter().any(|(cost, _)| *cost <= cost_max);
         let wait = self.mix_interval(world.now) * if cheap { 0 } else { MIX_DEAR - 1 };
@@ -207,8 +210,7 @@ impl Topic {
     /// link of this node's `own`, too many of which it has, any.
     fn swappable(&self, world: &World<'_>, own: bool) -> Vec<(Cost, PublicKey)> {
         let links = self.by_age();
-        let chosen = links.iter().filter(|(_, neighbour)| neighbour.outbound).count();
-        let any = own && chosen > self.outbound_kept();
+        let any = own && self.chose_too_many();
         let newcomers = links.len().saturating_sub(self.sizes.active);
         let established = OLDEST_KEPT..(links.len() - newcomers).max(OLDEST_KEPT);
         let links = links.get(established).unwrap_or_default().iter();
@@ -216,6 +218,12 @@ impl Topic {
             .filter(|(_, neighbour)| any || !neighbour.outbound)
             .map(|(peer, neighbour)| (self.cost(world, peer, neighbour), *peer))
             .collect()
+    }
+
+    /// Whether more links are this node's own choice than no joiner may evict.
+    fn chose_too_many(&self) -> bool {
+        let chosen = self.active.values().filter(|neighbour| neighbour.outbound).count();
+        chosen > self.outbound_kept()
     }
 
     fn by_age(&self) -> Vec<(PublicKey, &Neighbour)> {
@@ -246,12 +254,10 @@ impl Topic {
             return candidates.get(place).map(|(_, peer)| *peer);
         }
         let links = self.by_age();
-        let chosen = links.iter().filter(|(_, neighbour)| neighbour.outbound).count();
         let unprotected = links.iter().skip(OLDEST_KEPT).rev();
         let (own, foreign): (Vec<_>, Vec<_>) =
             unprotected.partition(|(_, neighbour)| neighbour.outbound);
-        let spare = chosen > self.outbound_kept();
-        let victim = foreign.first().or_else(|| own.first().filter(|_| spare));
+        let victim = foreign.first().or_else(|| own.first().filter(|_| self.chose_too_many()));
         victim.map(|(peer, _)| *peer)
     }
 }

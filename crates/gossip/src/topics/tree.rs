@@ -427,7 +427,8 @@ impl Topic {
                 // Its copy, for which it was taken off the tree, crossed this one, and it takes this
                 // node for its parent all the same.
                 let crossed = || self.history.get(id).is_some_and(|kept| kept.is_brought_by(peer));
-                if tree != Tree::Shared && !branches.is_on(tree) && crossed() {
+                let may = !neighbour.distrusted && tree != Tree::Shared;
+                if may && !branches.is_on(tree) && crossed() {
                     branches.set(now, tree, true);
                 }
                 continue;

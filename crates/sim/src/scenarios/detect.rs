@@ -48,6 +48,7 @@ fn play(run: &mut Run, mode: Mode) -> World {
     run.rng.shuffle(&mut nodes);
     let (mut all, mut first, mut spread) = (Vec::new(), Vec::new(), Vec::new());
     let (mut unaware, mut ceased) = (Vec::new(), 0);
+    // Somebody must be left to find out.
     let crashes = (VICTIMS * run.minutes as usize).min(nodes.len().saturating_sub(3)).max(1);
     let victims: Vec<NodeIndex> = nodes.iter().take(crashes).copied().collect();
     for victim in &victims {

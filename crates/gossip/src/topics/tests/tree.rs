@@ -247,6 +247,32 @@ fn a_child_that_has_a_message_from_below_and_keeps_its_parent_stays_on_the_tree(
     }
 }
 
+/// Bytes that are no message, until the neighbour is taken off all trees for them.
+fn distrust(desk: &mut Desk, number: u8) {
+    let garbage = SpreadAct::Push { messages: vec![Bytes::from_static(b"garbage")] };
+    let off = SpreadAnswer::Pushed { prune: u64::MAX, busy: false };
+    assert!((0..20).any(|_| desk.asked(number, garbage.clone()) == off));
+}
+
+#[test]
+fn a_parent_that_is_distrusted_is_replaced_and_a_child_does_not_come_back_on_the_tree() {
+    let mut desk = with_one_parent();
+    let pushes = passed_on(&mut desk, 9, OWN);
+    desk.asked(3, have(9, OWN));
+    desk.asks();
+    distrust(&mut desk, 1);
+    // Another takes its place on the shared tree.
+    assert_eq!(wanted(&mut desk), [contact(3), contact(2)]);
+    // It has brought a copy itself, and says that this node's is welcome.
+    desk.asked(2, message(9, OWN));
+    distrust(&mut desk, 2);
+    let (ask, _) = *pushes.iter().find(|(_, to)| *to == contact(2)).expect("one of them");
+    desk.answer(ask, pushed(false));
+    desk.asks();
+    desk.asked(3, message(9, OWN + 1));
+    assert_eq!(desk.asks().iter().filter(is_push).count(), 0);
+}
+
 #[test]
 fn messages_that_are_late_together_count_once() {
     let mut desk = with_one_parent();
