@@ -189,16 +189,8 @@ impl Branches {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{publisher, second};
     use super::*;
-    use potluck_base::Identity;
-
-    fn publisher(seed: u8) -> PublicKey {
-        Identity::from_seed([seed; 32]).public_key()
-    }
-
-    fn second(number: u64) -> Instant {
-        Instant::from_micros(number * 1_000_000)
-    }
 
     #[test]
     fn a_publisher_without_a_branch_shares() {
