@@ -17,6 +17,7 @@ pub(super) fn members(to: &mut Vec<Sample>, members: &MembersStats) {
         probing: "Members being probed",
         hurried: "Members to be probed soon because of a doubt",
         rumours: "Records and doubts that wait to be announced",
+        watchers: "Members that probed this node, in an open network",
         rates: "Peers whose rates are remembered",
         health: "0: this node is well; 8: it hardly judges others",
     );
