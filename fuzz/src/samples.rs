@@ -28,7 +28,7 @@ pub(crate) fn identity(number: u8) -> Identity {
 
 fn contact(number: u8) -> Contact {
     let address = ([127, 0, 0, number], 4000).into();
-    Contact { public_key: identity(number).public_key(), address }
+    Contact::new(identity(number).public_key(), address)
 }
 
 /// A node that keeps records and knows nobody.
@@ -68,6 +68,7 @@ fn envelope(values: &[&'static str], context: Context) -> Envelope {
         dot: dot(values.len()),
         context,
         expires: end,
+        certificate: None,
     };
     Envelope::sign(&identity(3), &network(), draft).expect("a good draft")
 }
@@ -94,10 +95,10 @@ pub(crate) fn requests() -> Vec<Vec<u8>> {
     let envelopes = some_envelopes().iter().map(Envelope::encode).collect();
     [
         Request::Ping,
-        Request::FindNode { target: key, count: 16, want: Want::Values },
-        Request::Store { envelopes },
+        Request::FindNode { target: key, count: 16, want: Want::Values, parts: Some(2) },
+        Request::Store { envelopes, certificates: vec![Bytes::from_static(b"c")] },
         Request::Offer { entries: vec![OfferEntry { key, digest }; 3] },
-        Request::Load(Load { keys: vec![key; 3], after: Some([9; 32]) }),
+        Request::Load(Load { keys: vec![key; 3], after: Some([9; 32]), certificates: Vec::new() }),
         Request::Leave,
         Request::Have { blob: BlobId::from_bytes([7; 32]) },
     ]
@@ -113,7 +114,13 @@ fn spreads() -> [Spread; 9] {
     let publisher = identity(6).public_key();
     let runs = || vec![IdRun { publisher, incarnation: 1 << 40, first: 7, count: 64 }; 3];
     let payload = Bytes::from_static(b"hello");
-    let signed = SignedMessage::sign(&identity(6), (&network(), topic), (1 << 40, 7), payload);
+    let signed = SignedMessage::sign(
+        &identity(6),
+        (&network(), topic),
+        (1 << 40, 7),
+        UnixMillis(9),
+        payload,
+    );
     let (origin, contacts) = (contact(1), vec![contact(2), contact(3)]);
     [
         SpreadAct::Neighbour { urgent: true, age_ms: 70_000 },
@@ -150,7 +157,12 @@ fn searches() -> [SearchRequest; 4] {
 /// What travels outside of requests and responses for files.
 pub(crate) fn files() -> Vec<Vec<u8>> {
     let blob = BlobId::from_bytes([7; 32]);
-    let file = |path: &str, bytes| ManifestFile { path: path.to_owned(), bytes, executable: true };
+    let file = |path: &str, bytes| ManifestFile {
+        path: path.to_owned(),
+        bytes,
+        executable: true,
+        mtime: Some(1),
+    };
     let files = vec![file("a", 1), file("deep/b.txt", 70_000), file("deep/c", 0)];
     let manifest = Manifest::new(blob, files).expect("harmless paths");
     vec![
@@ -166,18 +178,23 @@ pub(crate) fn responses() -> Vec<Vec<u8>> {
     let parts = some_envelopes().iter().map(|envelope| envelope.head().encode()).collect();
     let record = Some(RecordAnswer { digest, parts, complete: true });
     let envelopes = some_envelopes().iter().map(Envelope::encode).collect();
-    let outcome = StoreOutcome { digest: Some(digest), refused: None };
+    let outcome = StoreOutcome::Stored(digest);
     [
         Response::Pong,
-        Response::Found(Found { contacts: vec![contact(1), contact(2)], record }),
+        Response::Found(Found {
+            contacts: vec![contact(1), contact(2)],
+            record,
+            ..Found::default()
+        }),
         Response::Stored { outcomes: vec![outcome] },
         Response::Offered { wanted: 4 },
-        Response::Loaded(Loaded { envelopes, keys_done: 1 }),
-        Response::Refused { reason: Refusal::Busy },
+        Response::Loaded(Loaded { envelopes, keys_done: 1, ..Loaded::default() }),
+        Response::refused(Refusal::Busy),
         Response::Holding(Holding {
             size: 200_000,
             granules: Some(Bytes::from_static(&[5])),
             neighbours: vec![contact(3)],
+            hint: None,
         }),
         Response::Left,
         Response::Spread(SpreadAnswer::Taken),

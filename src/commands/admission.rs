@@ -104,7 +104,10 @@ fn cancel(global: &Global, client: &Client, id: &str) -> Result<(), Failure> {
         out.line(answer.json::<Value>()?);
     } else {
         let cancelled: Cancelled = answer.json()?;
-        out.line(format!("ticket {} lets nobody in any more", cancelled.ticket));
+        out.line(format!(
+            "ticket {} is out, and with it the members that it let in",
+            cancelled.ticket
+        ));
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use potluck::{Ticket, TicketError};
+use potluck_base::Addresses;
 use potluck_wire::admission::TICKET_SCHEME;
 
 use crate::api::{JoinRequest, Left, NetworkView};
@@ -52,7 +53,8 @@ fn contacts_of(client: &Client, text: &str) -> Result<Vec<String>, Failure> {
             format!("this node is in the network {}, the ticket is for another", network.name);
         return Err(wrong(why).hint("run potluck up TICKET with another data folder"));
     }
-    Ok(ticket.contacts.iter().map(ToString::to_string).collect())
+    let contacts = ticket.entry_points.iter().flat_map(Addresses::contacts);
+    Ok(contacts.map(|contact| contact.to_string()).collect())
 }
 
 /// Runs `leave`.

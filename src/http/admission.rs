@@ -38,6 +38,7 @@ impl From<MembershipError> for Problem {
             | MembershipError::TooShort(_)
             | MembershipError::Own => Self::bad("badMember", detail),
             MembershipError::IsTicket(_) => Self::bad(IS_TICKET, detail),
+            MembershipError::StillIn => Self::unavailable("stillIn", detail),
             MembershipError::KeyFile(_)
             | MembershipError::OtherKey(_)
             | MembershipError::NoFolder => Self::bad("keyFile", detail),

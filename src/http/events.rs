@@ -122,6 +122,7 @@ fn told(event: &Event) -> Value {
     match event {
         Event::Joined => json!({"type": "joined"}),
         Event::Isolated => json!({"type": "isolated"}),
+        Event::IdentityElsewhere => json!({"type": "identityElsewhere"}),
         Event::Reunited => json!({"type": "reunited"}),
         Event::SiblingJoined(peer) => of("sibling", peer, "joined"),
         Event::SiblingLeft(peer) => of("sibling", peer, "left"),
@@ -146,7 +147,7 @@ mod tests {
         let public_key = Identity::from_seed([1; 32]).public_key();
         let address = "127.0.0.1:7".parse().expect("an address");
         let network = NetworkId::new("t", Admission::Lab, None);
-        let peer = Contact { public_key, address }.in_network(&network);
+        let peer = Contact::new(public_key, address).in_network(&network);
         let died = told(&Event::Member(MemberEvent { peer, change: Change::Died }));
         let id = peer.id.to_string();
         let expected =

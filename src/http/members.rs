@@ -54,7 +54,7 @@ mod tests {
         let public_key = Identity::from_seed([1; 32]).public_key();
         let address = "127.0.0.1:7".parse().expect("an address");
         let network = NetworkId::new("t", Admission::Lab, None);
-        let peer = Contact { public_key, address }.in_network(&network);
+        let peer = Contact::new(public_key, address).in_network(&network);
         let labels = vec![("rack".to_owned(), "7".to_owned())];
         let member = MemberView { peer, state: MemberState::Suspect, incarnation: 5, labels };
         let view = MembersView { mode: Mode::Fleet, members: vec![member] };

@@ -146,10 +146,10 @@ impl From<CommandError> for Problem {
             CommandError::Draft(error) => of_draft(&error, detail),
             CommandError::BadContext => Self::bad("badContext", detail),
             CommandError::TooLong(_) => Self::bad("tooLong", detail),
-            CommandError::Clock => Self::unavailable("clock", detail),
-            CommandError::LostOwn => {
-                Self::new(StatusCode::CONFLICT, Exit::Conflict, "lostOwn", detail)
+            CommandError::Clock | CommandError::ClockAhead | CommandError::ClockOff(_) => {
+                Self::unavailable("clock", detail)
             }
+            CommandError::LostOwn => Self::forbidden("lostOwn", detail).hint(NEW_IDENTITY),
             CommandError::Refused(refusal) => of_refusal(refusal, detail),
             CommandError::Storage(failure) => of_storage(failure, detail),
             CommandError::NotJoined => {
@@ -173,6 +173,8 @@ impl From<TopicRefusal> for Problem {
                     .hint("share a file and publish its link")
             }
             TopicRefusal::Reserved => Self::bad("badTopic", detail).hint("choose another name"),
+            TopicRefusal::Clock => Self::unavailable("clock", detail),
+            TopicRefusal::Elsewhere => Self::forbidden("lostOwn", detail).hint(NEW_IDENTITY),
         }
     }
 }
@@ -195,7 +197,6 @@ fn of_draft(error: &DraftError, detail: String) -> Problem {
         DraftError::TooManyValues(_) => {
             Problem::new(StatusCode::CONFLICT, Exit::Conflict, "tooManyValues", detail)
         }
-        DraftError::TooManyWriters => Problem::forbidden("tooManyWriters", detail),
         DraftError::Rule(_) => Problem::bad("rule", detail),
     }
 }
@@ -224,6 +225,10 @@ fn of_storage(failure: StorageFailure, detail: String) -> Problem {
     }
 }
 
+/// What to do where one identity runs twice.
+const NEW_IDENTITY: &str =
+    "stop the copy that is not meant to run, and start it again with potluck up --new-identity";
+
 fn no_space(detail: String) -> Problem {
     Problem::no_space(detail).hint("make room on the disk or raise [store] disk_bytes")
 }
@@ -242,7 +247,9 @@ mod tests {
             (CommandError::Draft(DraftError::TooManyValues(8)), 409, 4),
             (CommandError::BadContext, 400, 2),
             (CommandError::Clock, 503, 5),
-            (CommandError::LostOwn, 409, 4),
+            (CommandError::ClockAhead, 503, 5),
+            (CommandError::ClockOff(-3_600_000), 503, 5),
+            (CommandError::LostOwn, 403, 6),
             (CommandError::Storage(StorageFailure::Full), 507, 9),
             (CommandError::Storage(StorageFailure::Stopped), 503, 9),
             (CommandError::Storage(StorageFailure::Corrupt), 500, 7),

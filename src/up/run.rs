@@ -49,7 +49,11 @@ pub(super) async fn run(
     let listener = http::bind(&settings).await?;
     let url = url_of(&listener)?;
     if let Some(ticket) = &ticket {
-        let contacts: Vec<String> = ticket.contacts.iter().map(|c| c.address.to_string()).collect();
+        let contacts: Vec<String> = ticket
+            .entry_points
+            .iter()
+            .flat_map(|node| node.ways.iter().map(|way| way.socket.to_string()))
+            .collect();
         out.detail(format!(
             "asking {} to let this node into {}",
             contacts.join(", "),

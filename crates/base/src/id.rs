@@ -8,6 +8,8 @@ use std::fmt;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
+use crate::{NetworkId, PublicKey};
+
 /// Bytes in an identifier.
 pub const ID_BYTES: usize = 32;
 /// Bits in an identifier: the greatest number of k-buckets.
@@ -64,14 +66,61 @@ macro_rules! point {
 }
 
 point! {
-    /// Where a node stands: `BLAKE3("potluck id" || network id || public key)`, see
-    /// [`PublicKey::node_id`](crate::PublicKey::node_id).
+    /// Where a node stands: `BLAKE3("potluck id" || network id || public key || salt)`, see
+    /// [`NodeId::of`].
     NodeId
 }
 
 point! {
     /// A point that a lookup can aim at: the hash of a record's space and name, or a node's place.
     Key
+}
+
+/// Bytes in a [`Salt`].
+pub const SALT_BYTES: usize = 8;
+
+/// What the authority of an `invite` network adds to a node's id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Salt([u8; SALT_BYTES]);
+
+/// Why a text is not a salt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a salt is 16 hexadecimal digits")]
+pub struct SaltError;
+
+impl Salt {
+    /// Wraps 8 bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; SALT_BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 8 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; SALT_BYTES] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Salt({self})")
+    }
+}
+
+impl std::str::FromStr for Salt {
+    type Err = SaltError;
+
+    fn from_str(text: &str) -> Result<Self, SaltError> {
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| SaltError)?;
+        Ok(Self(bytes.try_into().map_err(|_| SaltError)?))
+    }
 }
 
 impl From<NodeId> for Key {
@@ -81,6 +130,19 @@ impl From<NodeId> for Key {
 }
 
 impl NodeId {
+    /// Where the owner of `key` stands in `network`. In `invite` networks the authority may add a
+    /// salt, which is not known before it signed the certificate, so that no node chooses its
+    /// place; without one nothing is hashed behind the key.
+    #[must_use]
+    pub fn of(network: &NetworkId, key: &PublicKey, salt: Option<Salt>) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"potluck id").update(network.as_bytes()).update(key.as_bytes());
+        if let Some(salt) = salt {
+            hasher.update(salt.as_bytes());
+        }
+        Self(*hasher.finalize().as_bytes())
+    }
+
     /// The XOR distance from this node to `key`.
     #[must_use]
     pub fn distance(&self, key: &Key) -> Distance {
@@ -232,6 +294,18 @@ mod tests {
     fn the_owner_has_no_bucket() {
         assert_eq!(BucketIndex::of(&Distance::ZERO), None);
         assert_eq!(BucketIndex::of(&Distance::MAX).map(BucketIndex::get), Some(0));
+    }
+
+    #[test]
+    fn a_salt_moves_a_node_and_its_absence_does_not() {
+        let key = crate::Identity::from_seed([1; 32]).public_key();
+        let network = NetworkId::new("a", crate::Admission::Lab, None);
+        let place = |salt: Option<u8>| {
+            NodeId::of(&network, &key, salt.map(|byte| Salt::from_bytes([byte; SALT_BYTES])))
+        };
+        assert_eq!(place(None), key.node_id(&network));
+        assert_ne!(place(None), place(Some(0)));
+        assert_ne!(place(Some(0)), place(Some(1)));
     }
 
     #[test]

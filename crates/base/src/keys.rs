@@ -49,14 +49,10 @@ impl PublicKey {
         &self.0
     }
 
-    /// Where the owner of this key stands in `network`.
+    /// Where the owner of this key stands in `network` if it has no salt.
     #[must_use]
     pub fn node_id(&self, network: &NetworkId) -> NodeId {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"potluck id");
-        hasher.update(network.as_bytes());
-        hasher.update(&self.0);
-        NodeId::from_bytes(*hasher.finalize().as_bytes())
+        NodeId::of(network, self, None)
     }
 
     /// Checks a signature over `message` (RFC 8032 without cofactor; weak keys are refused, since a

@@ -21,9 +21,9 @@ pub mod token_bucket;
 
 pub use blob::{BlobId, Division, GROUP_BYTES};
 pub use bounded::BoundedQueue;
-pub use contact::{Contact, ContactError, Peer};
+pub use contact::{ADDRESSES_MAX, Address, Addresses, Contact, ContactError, Peer};
 pub use granules::GranuleSet;
-pub use id::{BucketIndex, Distance, IdError, Key, NodeId};
+pub use id::{BucketIndex, Distance, IdError, Key, NodeId, Salt, SaltError};
 pub use keys::{Identity, KeyError, PublicKey, SharedSecret, Signature};
 pub use lru::LruMap;
 pub use machine::Machine;

@@ -106,7 +106,7 @@ impl EntryPoints {
             }
             let in_table = attempt
                 .contact
-                .is_some_and(|contact| table.entry(&contact.public_key.node_id(network)).is_some());
+                .is_some_and(|contact| table.entry(&contact.in_network(network).id).is_some());
             // Remembered contacts only serve a node that has nearly nobody.
             let needed = !in_table && (!attempt.remembered || table.len() < 3);
             if needed {

@@ -90,10 +90,10 @@ mod tests {
     use super::*;
 
     fn peer(number: u8) -> Peer {
-        Contact {
-            public_key: Identity::from_seed([number; 32]).public_key(),
-            address: ([127, 0, 0, 1], 1000 + u16::from(number)).into(),
-        }
+        Contact::new(
+            Identity::from_seed([number; 32]).public_key(),
+            ([127, 0, 0, 1], 1000 + u16::from(number)).into(),
+        )
         .in_network(&NetworkId::new("test", Admission::Lab, None))
     }
 

@@ -13,7 +13,7 @@ pub(crate) fn peers(seed: u64, count: usize) -> Vec<Peer> {
         .map(|number| {
             let address = ([10, 0, (number >> 8) as u8, number as u8], 4000).into();
             let public_key = Identity::from_seed(rng.bytes()).public_key();
-            Contact { public_key, address }.in_network(&network())
+            Contact::new(public_key, address).in_network(&network())
         })
         .collect()
 }

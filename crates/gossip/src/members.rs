@@ -43,7 +43,7 @@ use bytes::Bytes;
 use potluck_base::{
     Contact, Deadline, Identity, Instant, Machine, NetworkId, PublicKey, Rng, UnixMillis,
 };
-use potluck_wire::{MemberRecord, MemberRequest, Response, Vitals};
+use potluck_wire::{MemberRecord, MemberRequest, Reach, Response, Revoked, Software, Vitals};
 
 use crate::view::{MemberEvent, MemberView, MembersView, Mode};
 
@@ -114,12 +114,10 @@ pub enum Input {
     Unanswered(PublicKey),
     /// About so many nodes are in the network.
     NetworkSize(u64),
-    /// The network's authority has shut somebody out.
+    /// The network's authority has put a member out, or all that a ticket let in.
     Revoked {
-        /// Whom.
-        key: PublicKey,
-        /// Certificates issued up to then do not count any more.
-        at: UnixMillis,
+        /// What is out.
+        subject: Revoked,
         /// The revocation, to be passed on.
         bytes: Bytes,
         /// Whether it is to be told to all now; if not, only to new neighbours.
@@ -199,6 +197,9 @@ pub enum Output {
     Bridge(Contact),
     /// Somebody brought revocations along.
     Revocations(Vec<Bytes>),
+    /// A record of this node's own key came that this run did not sign, and no earlier one: another
+    /// machine runs with this identity.
+    Elsewhere(Vitals),
 }
 
 /// What a [`Members`] starts with.
@@ -220,6 +221,8 @@ pub struct MembersStart {
 
 /// Most questions under way at once.
 const ASKS_MAX: usize = 256;
+/// What this node says that it runs: at most 32 bytes.
+const BUILD: &str = concat!("potluck ", env!("CARGO_PKG_VERSION"));
 /// Revocations remembered: as many as the link's gatekeeper keeps.
 const REVOKED_MAX: usize = 4096;
 
@@ -252,7 +255,7 @@ pub struct Members {
     identity: Identity,
     network: NetworkId,
     authority: Option<PublicKey>,
-    revoked: BTreeMap<PublicKey, (UnixMillis, Bytes)>,
+    revoked: BTreeMap<Revoked, Bytes>,
     config: MembersConfig,
     me: MemberRecord,
     my_record: Bytes,
@@ -292,6 +295,10 @@ impl Members {
             client: start.client,
             labels,
             certificate: None,
+            more: Vec::new(),
+            software: Software { build: BUILD.to_owned(), ..Software::default() },
+            reach: Reach::Unknown,
+            settings: 0,
         };
         let my_record = me.sign(&identity, &network);
         let mode = match config.mode {
@@ -553,8 +560,8 @@ impl Machine for Members {
                 self.watch(now, contacts, &before);
             }
             Input::Unanswered(key) => self.hurry(now, &key, Duration::ZERO),
-            Input::Revoked { key, at, bytes, spread } => {
-                self.on_revoked(now, &key, at, bytes, spread);
+            Input::Revoked { subject, bytes, spread } => {
+                self.on_revoked(now, subject, bytes, spread);
             }
             Input::Timeout => self.on_timeout(now),
             own => self.on_own(now, own),

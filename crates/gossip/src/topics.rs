@@ -47,6 +47,7 @@ use std::time::Duration;
 
 use potluck_base::{
     Contact, Deadline, Identity, Instant, Machine, NetworkId, PublicKey, Rng, TokenBucket,
+    UnixMillis,
 };
 use potluck_wire::{SignedMessage, TopicId};
 
@@ -79,6 +80,8 @@ pub struct Topics {
     mode: Mode,
     rng: Rng,
     now: Instant,
+    /// When the wall clock was told, and what it showed.
+    wall: Option<(Instant, UnixMillis)>,
     topics: BTreeMap<TopicId, Topic>,
     asks: Asks,
     scores: Scores,
@@ -114,6 +117,7 @@ impl Topics {
             config,
             rng,
             now: Instant::ZERO,
+            wall: None,
             topics: BTreeMap::new(),
             asks: Asks::default(),
             scores: Scores::new(),
@@ -230,6 +234,7 @@ impl Topics {
         let promised: usize = self.topics.values().map(|topic| topic.promises.len()).sum();
         World {
             now: self.now,
+            wall: self.wall.map(|(at, wall)| wall.plus(self.now.since(at))),
             me: &self.me,
             config: &self.config,
             mode: self.mode,
@@ -450,6 +455,7 @@ impl Machine for Topics {
             TopicsInput::Unreachable(peer) => self.drop_everywhere(&peer, Cause::Crashed),
             TopicsInput::Left(peer) => self.drop_everywhere(&peer, Cause::Left),
             TopicsInput::Resumed => self.on_resumed(),
+            TopicsInput::WallClock(wall) => self.wall = Some((now, wall)),
             TopicsInput::Mode(mode) if mode != self.mode => self.on_mode(mode),
             TopicsInput::Mode(_) => {}
             TopicsInput::Leave => {

@@ -36,6 +36,12 @@ pub enum MemberState {
 }
 
 impl MemberState {
+    /// Whether it is taken to be there: alive, or suspect.
+    #[must_use]
+    pub const fn is_here(self) -> bool {
+        matches!(self, Self::Alive | Self::Suspect)
+    }
+
     /// The word used in answers to people.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

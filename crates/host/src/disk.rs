@@ -312,7 +312,10 @@ fn failed(id: OpId) -> (OpId, StorageReply) {
 fn is_read(op: &StorageOp) -> bool {
     match op {
         StorageOp::Load { .. } | StorageOp::Scan { .. } | StorageOp::Fingerprint { .. } => true,
-        StorageOp::Merge { .. } | StorageOp::Expire { .. } | StorageOp::Remove { .. } => false,
+        StorageOp::Merge { .. }
+        | StorageOp::TakeBack { .. }
+        | StorageOp::Expire { .. }
+        | StorageOp::Remove { .. } => false,
     }
 }
 

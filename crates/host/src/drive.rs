@@ -31,7 +31,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::clock::{Clock, SleepWatch};
 use crate::disk::{Disk, Replies};
 use crate::files::Files;
-use crate::folder::DataFolder;
+use crate::folder::{DataFolder, random_bytes};
 use crate::handle::{Observation, Observe, Request};
 use crate::membership::Membership;
 use crate::socket::{DatagramKind, PortSocket, ReceiveBatch};
@@ -134,6 +134,8 @@ pub(crate) struct Drive {
     /// Set after an error of the socket, until the next tick: an error that persists must not make
     /// the loop spin.
     deaf: bool,
+    /// Set where going on would not be safe: the node stops.
+    stuck: bool,
     /// Inputs since other tasks had their turn.
     work: usize,
     stats: DriveStats,
@@ -161,6 +163,7 @@ impl Drive {
             lag: LagGauge::default(),
             sleep_watch: SleepWatch::default(),
             deaf: false,
+            stuck: false,
             work: 0,
             stats: DriveStats::default(),
         };
@@ -201,6 +204,9 @@ impl Drive {
                 }
                 () = self.topics.dropped(), if open => self.sweep_topics(),
                 _ = tick.tick(), if open => self.on_tick(),
+            }
+            if self.stuck {
+                break;
             }
             if self.work >= WORK_BUDGET {
                 self.work = 0;
@@ -428,7 +434,14 @@ impl Drive {
         }
         if let Some(gap) = self.sleep_watch.look(now, wall) {
             tracing::info!(?gap, "the clocks leapt: this machine slept");
-            self.input(Input::Resumed { gap });
+            // Without randomness nothing may be sealed any more, or a nonce could be used twice.
+            match random_bytes() {
+                Ok(entropy) => self.input(Input::Resumed { gap, entropy }),
+                Err(error) => {
+                    tracing::error!(%error, "the system gives no randomness after a sleep");
+                    self.stuck = true;
+                }
+            }
         }
     }
 

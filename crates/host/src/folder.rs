@@ -38,6 +38,9 @@ pub(crate) use identity::{random, random_bytes};
 pub use network::NetworkInfo;
 pub(crate) use network::{Choice, Wish};
 
+/// Longest file with an incarnation: twenty digits and a line break, with room to spare.
+const INCARNATION_BYTES_MAX: u64 = 64;
+
 /// A data folder that this node holds the lock of.
 #[derive(Debug, Clone)]
 pub(crate) struct DataFolder {
@@ -132,6 +135,19 @@ impl DataFolder {
     /// Keeps nodes that may sign the next certificate.
     pub(crate) fn save_issuers(&self, contacts: &[Contact]) -> io::Result<()> {
         peers::save(&self.path.join("issuers"), contacts)
+    }
+
+    /// The incarnation of the last run; 0 if there was none or its file is damaged.
+    pub(crate) fn last_incarnation(&self) -> u64 {
+        let text = read_text(&self.path.join("incarnation"), INCARNATION_BYTES_MAX);
+        let number = |text: &str| text.trim().parse().ok();
+        text.ok().flatten().and_then(|text| number(&text)).unwrap_or_default()
+    }
+
+    /// Keeps the incarnation of this run.
+    pub(crate) fn save_incarnation(&self, incarnation: u64) -> io::Result<()> {
+        let path = self.path.join("incarnation");
+        replace(&path, format!("{incarnation}\n").as_bytes(), Readers::Usual, true)
     }
 
     /// The contacts of the last run.

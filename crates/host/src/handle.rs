@@ -229,13 +229,23 @@ impl Handle {
         }
         let (subject, revocation) = self.membership()?.revocation(who, known).await?;
         match self.command(Command::Revoke(revocation)).await {
-            Ok(Reply::Revoked(revoked)) => Ok(revoked.map(|_| subject)?),
+            Ok(Reply::Revoked(revoked)) => revoked.map(drop)?,
+            _ => return Err(MembershipError::Stopped),
+        }
+        // What is said to be out must be out: the list of members is what the others are told from.
+        match self.command(Command::Members).await {
+            Ok(Reply::Members(view)) => {
+                let listed = view.members.iter().any(|member| {
+                    member.peer.contact.public_key == subject && member.state.is_here()
+                });
+                if listed { Err(MembershipError::StillIn) } else { Ok(subject) }
+            }
             _ => Err(MembershipError::Stopped),
         }
     }
 
-    /// Cancels a ticket: the one whose id is, or begins with, `ticket`. It lets nobody in any more;
-    /// whom it let in before stays. Needs the authority key. Gives the ticket's public key.
+    /// Cancels a ticket: the one whose id is, or begins with, `ticket`. It lets no node in any more,
+    /// and the members that it let in are out. Needs the authority key. Gives the ticket's public key.
     ///
     /// # Errors
     /// [`MembershipError`]. After [`MembershipError::Revocation`] the ticket is cancelled on this

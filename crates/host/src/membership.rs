@@ -20,9 +20,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use potluck_base::{Contact, Identity, PublicKey, UnixMillis};
+use potluck_base::{Addresses, Contact, Identity, PublicKey, UnixMillis};
 use potluck_node::{Command, EnrolmentId, Input, Output, Reply};
-use potluck_wire::{Certificate, Enroll, Refusal, Ticket};
+use potluck_wire::{Certificate, Enroll, Refusal, Revoked, Ticket};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::StartError;
@@ -181,7 +181,8 @@ impl Membership {
                 .iter()
                 .filter(|other| other.public_key != self.shared.own.public_key),
         );
-        self.with_issuer(move |issuer, now| issuer.invite(now, terms, &contacts)).await
+        let nodes: Vec<Addresses> = contacts.into_iter().map(Addresses::from).collect();
+        self.with_issuer(move |issuer, now| issuer.invite(now, terms, &nodes)).await
     }
 
     /// The tickets made here that have not expired and were not cancelled.
@@ -214,14 +215,14 @@ impl Membership {
             members.push(own);
             match meant::member(&who, &members, &ticket_ids(issuer, now), &id)? {
                 key if key == own => Err(MembershipError::Own),
-                key => Ok((key, issuer.revoke(now, key))),
+                key => Ok((key, issuer.revoke(now, Revoked::Member(key)))),
             }
         })
         .await
     }
 
     /// Cancels the ticket whose id is, or begins with, `who`: from now on it lets nobody in here, also
-    /// after a restart. Gives a signed revocation of it, for others who hold the authority key.
+    /// after a restart. Gives a signed revocation of it, which puts out all that it let in.
     pub(crate) async fn cancellation(
         &self,
         who: &str,
@@ -280,7 +281,7 @@ impl Membership {
                 if self.shared.issuers.iter().any(|issuer| issuer.public_key == public_key) {
                     lock(&self.shared.renewal).issuer_heard();
                 }
-                self.shared.door.admit(Contact { public_key, address }, until);
+                self.shared.door.admit(Contact::new(public_key, address), until);
             }
             Output::Expelled { public_key } => self.shared.door.expel(&public_key),
             Output::Enroll { id, from, enroll } => self.enroll(id, from, enroll),

@@ -79,10 +79,8 @@ mod tests {
 
     #[test]
     fn contacts_addresses_and_names_are_told_apart() {
-        let contact = Contact {
-            public_key: Identity::from_seed([1; 32]).public_key(),
-            address: "127.0.0.1:9".parse().unwrap(),
-        };
+        let contact =
+            Contact::new(Identity::from_seed([1; 32]).public_key(), "127.0.0.1:9".parse().unwrap());
         assert_eq!(parse_entry_point(&contact.to_string()), Ok(EntryPoint::Contact(contact)));
         let address = |text: &str| Ok(EntryPoint::Address(text.parse().unwrap()));
         assert_eq!(parse_entry_point("10.0.0.1:7"), address("10.0.0.1:7"));

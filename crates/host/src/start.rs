@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use potluck_base::{Admission, Contact, Identity, PublicKey};
+use potluck_base::{Addresses, Admission, Contact, Identity, PublicKey, UnixMillis};
 use potluck_dht::EntryPoint;
 use potluck_link::Gatekeeper;
 use potluck_node::{Config, Node, Start};
@@ -151,14 +151,23 @@ pub async fn start(settings: Settings) -> Result<Handle, StartError> {
         identity: kept.identity.clone(),
         network: kept.network.id,
         address,
-        // Seconds since 1970 above, so that a lost data folder or a restart of everything at once
-        // still makes every word younger than those before.
-        incarnation: (clock.wall().0 / 1000) << 16,
+        incarnation: incarnation(folder.as_ref(), clock.wall())?,
         labels: certified(labels, &kept.network, admitted.as_ref()),
         config: settings.config.clone(),
         seed: random_bytes()?,
     })?;
     run(node, kept, admitted, Places { socket, address, folder, clock }, &settings)
+}
+
+/// The incarnation of this run: higher than that of any earlier run on this folder, also if the clock
+/// went back. Seconds since 1970 stand above, so that a lost file still makes every word of the node
+/// younger than those before.
+fn incarnation(folder: Option<&DataFolder>, wall: UnixMillis) -> Result<u64, StartError> {
+    let by_clock = (wall.0 / 1000) << 16;
+    let Some(folder) = folder else { return Ok(by_clock) };
+    let incarnation = by_clock.max(folder.last_incarnation().saturating_add(1));
+    folder.save_incarnation(incarnation).map_err(|source| file_error(folder, source))?;
+    Ok(incarnation)
 }
 
 /// The labels with those that the authority gave, which win.
@@ -202,12 +211,14 @@ async fn admit(
         (None, Some(authority), _) => keep(folder, authority.certify_own(now, own)?)?,
         (None, None, Some(ticket)) => {
             let (identity, network) = (&kept.identity, &kept.network);
+            let points: Vec<Contact> =
+                ticket.entry_points.iter().flat_map(Addresses::contacts).collect();
             let certificate = Enrolment { socket, identity, network, ticket }.run().await?;
             if let Some(folder) = folder {
-                let saved = folder.save_issuers(&ticket.contacts);
+                let saved = folder.save_issuers(&points);
                 saved.map_err(|source| file_error(folder, source))?;
             }
-            issuers.clone_from(&ticket.contacts);
+            issuers = points;
             keep(folder, certificate)?
         }
         (None, None, None) => {
@@ -255,7 +266,7 @@ fn run(
         Store::Memory(store) => Disk::start_in_memory(store),
     };
     let disk = disk.map_err(StartError::Thread)?;
-    let contact = Contact { public_key: identity.public_key(), address };
+    let contact = Contact::new(identity.public_key(), address);
     let info = NodeInfo {
         contact,
         id: contact.in_network(&network.id).id,

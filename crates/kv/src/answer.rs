@@ -16,15 +16,15 @@ pub(crate) struct Held<E> {
     pub(crate) state: State<E>,
     /// Whether something was left out because it is dated further ahead than clocks may differ.
     pub(crate) ahead: bool,
+    /// Whether some of that is this node's own.
+    pub(crate) own_ahead: bool,
 }
 
 impl<E: HasHead> Held<E> {
-    /// What this node's own store holds. It was judged when it came in: if it looks dated ahead
-    /// now, it is this node's clock that went back.
-    pub(crate) fn local(envelopes: impl IntoIterator<Item = E>, wall: UnixMillis) -> Self {
-        let state: State<E> = envelopes.into_iter().collect();
-        let ahead = state.iter().any(|envelope| is_ahead(envelope.signed_head(), wall));
-        Self { state, ahead }
+    /// What this node's own store holds. It was judged when it came in. What looks dated ahead now
+    /// came in when this node's clock ran ahead, and is no witness of the time.
+    pub(crate) fn local(envelopes: impl IntoIterator<Item = E>) -> Self {
+        Self { state: envelopes.into_iter().collect(), ahead: false, own_ahead: false }
     }
 }
 
@@ -56,7 +56,8 @@ fn read<E: HasHead>(
     parts: &[Bytes],
     decode: impl Fn(&Bytes) -> Option<E>,
 ) -> Option<Held<E>> {
-    let (mut state, mut ahead) = (State::new(), false);
+    let (mut state, mut ahead, mut own_ahead) = (State::new(), false, false);
+    let me = core.identity.public_key();
     for part in parts {
         let genuine = decode(part).filter(|envelope| {
             envelope.signed_head().key() == *key && core.is_genuine(envelope.signed_head())
@@ -65,10 +66,12 @@ fn read<E: HasHead>(
             core.stats.answers_bad += 1;
             return None;
         };
-        ahead |= is_ahead(envelope.signed_head(), wall);
+        let early = is_ahead(envelope.signed_head(), wall);
+        ahead |= early;
+        own_ahead |= early && envelope.signed_head().writer() == me;
         if is_admissible(core, envelope.signed_head(), wall) {
             state.merge(envelope);
         }
     }
-    Some(Held { state, ahead })
+    Some(Held { state, ahead, own_ahead })
 }

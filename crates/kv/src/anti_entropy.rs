@@ -87,7 +87,7 @@ mod tests {
 
     fn peer(number: u8, network: &NetworkId) -> Peer {
         let public_key = Identity::from_seed([number; 32]).public_key();
-        Contact { public_key, address: ([127, 0, 0, 1], 1).into() }.in_network(network)
+        Contact::new(public_key, ([127, 0, 0, 1], 1).into()).in_network(network)
     }
 
     #[test]

@@ -205,13 +205,25 @@ pub enum CommandError {
     /// The life asked for is longer than this network allows. Nothing changed.
     #[error("a record lives at most {} days here", .0.as_secs() / 86_400)]
     TooLong(Duration),
-    /// Records that this node or several others hold are dated minutes ahead of this node's clock,
-    /// or the clock is minutes behind what was written here last. Nothing changed.
+    /// Records that several other nodes hold are dated minutes ahead of this node's clock, or the
+    /// clock is minutes behind what was written here last. Nothing changed.
     #[error("this node's clock is minutes behind the records that are kept; set the clock")]
     Clock,
-    /// Replicas hold unmerged values of this writer that its own store has lost. Nothing changed.
+    /// The replicas refused the write as dated over five minutes ahead. It was taken back.
+    #[error("this node's clock is minutes ahead of those of the replicas; set the clock")]
+    ClockAhead,
+    /// The peers' clocks differ from this node's by more than five minutes. Nothing changed.
     #[error(
-        "this node has lost values of its own that the network still holds; read them and merge"
+        "this node's clock is {} minutes {} those of its peers; set the clock, nothing is written \
+         until then", .0.unsigned_abs() / 60_000, if *.0 < 0 { "ahead of" } else { "behind" }
+    )]
+    ClockOff(i64),
+    /// Replicas hold what was signed with this node's key and not by this process: another machine
+    /// runs with a copy of its data folder, or an older copy was put back. The write was not
+    /// acknowledged, and this node writes nothing any more.
+    #[error(
+        "another machine writes with this node's identity, or an older copy of its data folder was \
+         put back; this node writes nothing any more"
     )]
     LostOwn,
     /// Replicas refused. This node keeps the value, but it is not where readers look.

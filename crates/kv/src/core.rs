@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::machine::LookupId;
 use potluck_base::{Identity, Instant, Key, LruMap, NetworkId, NodeId, Peer, UnixMillis};
-use potluck_record::{OpId, Place, SignedHead, StateDigest, StorageOp};
+use potluck_record::limits::CLOCK_AHEAD_MAX;
+use potluck_record::{
+    CertificateHash, Envelope, EnvelopeId, OpId, Place, SignedHead, Space, StateDigest, StorageOp,
+};
 use potluck_wire::{Request, Response, Want};
 
 use crate::command::{CommandId, Reply};
@@ -17,6 +20,20 @@ use crate::stats::Stats;
 /// Signatures remembered as checked, so that the same envelope from several replicas costs one
 /// check.
 const CHECKED_MAX: usize = 4096;
+
+/// Envelopes of this process's own that it remembers to have signed: those of the writes whose
+/// replicas may still answer are among them.
+const SIGNED_MAX: usize = 8192;
+
+/// An envelope under this node's own key that this process did not sign: another machine runs with
+/// its identity, or an older copy of its data folder was put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForeignWrite {
+    /// The key it was written under.
+    pub key: Key,
+    /// Which envelope it is.
+    pub held: EnvelopeId,
+}
 
 /// What the answer to a request to another node is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +68,8 @@ pub(crate) enum OpFor {
     PutOwn(CommandId),
     /// This node's replica of what this command writes.
     PutReplica(CommandId),
+    /// An own envelope that was taken back; nobody waits.
+    TakenBack,
     /// One part of what another node asked.
     Serve(ServeId, usize),
     /// A pulled envelope, with who offered the key at which digest.
@@ -83,6 +102,16 @@ pub(crate) struct Core {
     lookups: BTreeMap<LookupId, CommandId>,
     next_id: u64,
     wall: (Instant, UnixMillis),
+    /// By how many milliseconds the peers correct this node's clock.
+    clock_offset: i64,
+    /// Names this node's own certificate, where it needs one.
+    pub(crate) certificate: Option<CertificateHash>,
+    /// Envelopes that this process signed.
+    signed: LruMap<EnvelopeId, ()>,
+    /// Whether another part of the node found that its identity runs elsewhere.
+    pub(crate) elsewhere: bool,
+    /// The first envelope of this node's key that was met and not signed here.
+    foreign: Option<ForeignWrite>,
     checked: LruMap<([u8; 32], [u8; 64]), ()>,
 }
 
@@ -110,6 +139,11 @@ impl Core {
             lookups: BTreeMap::new(),
             next_id: 0,
             wall: (Instant::ZERO, UnixMillis(0)),
+            clock_offset: 0,
+            certificate: None,
+            signed: LruMap::new(SIGNED_MAX),
+            elsewhere: false,
+            foreign: None,
             checked: LruMap::new(CHECKED_MAX),
         }
     }
@@ -119,8 +153,17 @@ impl Core {
         self.next_id
     }
 
-    pub(crate) fn set_wall(&mut self, now: Instant, wall: UnixMillis) {
+    pub(crate) fn set_wall(&mut self, now: Instant, wall: UnixMillis, offset: i64) {
         self.wall = (now, wall);
+        self.clock_offset = offset;
+    }
+
+    /// By how many milliseconds this node's clock is wrong, if that is more than it may sign under:
+    /// what so many peers say of a clock is believed for reading, and for signing within the bound
+    /// that replicas keep.
+    pub(crate) fn clock_off(&self) -> Option<i64> {
+        let most = u64::try_from(CLOCK_AHEAD_MAX.as_millis()).unwrap_or(u64::MAX);
+        (self.clock_offset.unsigned_abs() > most).then_some(self.clock_offset)
     }
 
     /// The wall clock at `now`, carried on from its last showing.
@@ -244,10 +287,10 @@ impl Core {
         self.outbox.push_back(Output::Reply { id, reply });
     }
 
-    /// Answers that a read needs if nobody says otherwise.
+    /// Answers that a read needs if nobody says otherwise: never more than there are replicas.
     pub(crate) fn read_quorum(&self) -> u16 {
         let members = u16::try_from(self.members.max(1)).unwrap_or(u16::MAX);
-        self.config.read_quorum.min(members)
+        self.config.read_quorum.min(members).min(self.config.replication)
     }
 
     /// How long the reading part of an operation may take.
@@ -273,9 +316,62 @@ impl Core {
         genuine
     }
 
+    /// Takes an own envelope back, in both places: it becomes `previous` again.
+    pub(crate) fn take_back(&mut self, head: &SignedHead, previous: Option<&Envelope>) {
+        self.stats.taken_back += 1;
+        for place in [Place::Own, Place::Replica] {
+            let op = StorageOp::TakeBack {
+                key: head.key(),
+                writer: head.writer(),
+                envelope: head.id(),
+                previous: previous.cloned(),
+                place,
+            };
+            self.storage(op, OpFor::TakenBack);
+        }
+    }
+
     /// Remembers a head that this node signed itself.
     pub(crate) fn trust_own(&mut self, head: &SignedHead) {
         self.checked.insert((*head.digest(), *head.signature().as_bytes()), ());
+        self.signed.insert(head.id(), ());
+    }
+
+    /// Whether this process signed the envelope, as far as it remembers.
+    pub(crate) fn has_signed(&self, envelope: &EnvelopeId) -> bool {
+        self.signed.peek(envelope).is_some()
+    }
+
+    /// Looks whether a head of this node's own key, whose signature holds, is one that this process
+    /// did not make: newer than `own`, the newest that it has made durable, and not signed by it.
+    pub(crate) fn watch_own(
+        &mut self,
+        wall: UnixMillis,
+        head: &SignedHead,
+        own: Option<&SignedHead>,
+    ) {
+        let mine = head.writer() == self.identity.public_key();
+        // Content is the same whoever wrote it, and its store may have been lost.
+        let counts = mine && head.space() != Space::Content;
+        let newer = own.is_none_or(|own| head.dot() >= own.dot() && head.digest() != own.digest());
+        let lives = head.expires() > wall;
+        if counts && newer && lives && !self.has_signed(&head.id()) {
+            self.meet_foreign(ForeignWrite { key: head.key(), held: head.id() });
+        }
+    }
+
+    /// Another machine writes under this node's key: from now on this one does not.
+    pub(crate) fn meet_foreign(&mut self, write: ForeignWrite) {
+        self.stats.foreign_writes += 1;
+        if self.foreign.is_none() {
+            self.foreign = Some(write);
+            self.outbox.push_back(Output::Foreign(write));
+        }
+    }
+
+    /// Whether another machine runs with this node's identity.
+    pub(crate) const fn is_cloned(&self) -> bool {
+        self.foreign.is_some() || self.elsewhere
     }
 }
 

@@ -79,7 +79,8 @@ impl Gathering {
     }
 
     fn ask(&self, core: &mut Core, fetch: &Fetch) {
-        let load = Load { keys: vec![self.key], after: fetch.last_writer };
+        let load =
+            Load { keys: vec![self.key], after: fetch.last_writer, certificates: Vec::new() };
         let purpose = AskFor::Load(self.command, fetch.peer.id);
         core.ask(fetch.peer, Request::Load(load), Way::Call, purpose);
     }

@@ -6,9 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use potluck_base::{Deadline, Instant, Key, NodeId, Peer};
 use potluck_record::limits::WRITERS_MAX;
-use potluck_record::{Envelope, Place, Reading, State, StateDigest, StorageOp, StorageReply};
+use potluck_record::{
+    Envelope, MergeAs, Place, Reading, SignedHead, State, StateDigest, StorageOp, StorageReply,
+};
 use potluck_wire::{Loaded, RecordAnswer, Request, Want};
 
 use crate::answer::{self, Held};
@@ -54,6 +57,8 @@ pub(crate) struct Get {
     ahead: u16,
     closest: Option<Vec<Peer>>,
     local_waiting: u8,
+    /// The head of this node's own envelope, as it was when the read began.
+    own: Option<SignedHead>,
     gathering: Gathering,
 }
 
@@ -80,6 +85,7 @@ impl Get {
             ahead: 0,
             closest: None,
             local_waiting: 2,
+            own: None,
             gathering: Gathering::new(id, key),
         }
     }
@@ -99,11 +105,13 @@ impl Get {
         let is_replica = self.local_waiting == 2;
         self.local_waiting = self.local_waiting.saturating_sub(1);
         if let StorageReply::Loaded { envelopes } = reply {
-            let held = Held::local(envelopes, core.wall(now));
-            let counts = is_replica && (!held.state.is_empty() || core.is_responsible(&self.key));
+            let held = Held::local(envelopes);
+            // A copy that is left over from when this node was a replica says nothing of now.
+            let counts = is_replica && core.is_responsible(&self.key);
             let holders = [core.me];
-            // Two, since it is certain: this node's own store is no liar.
-            self.ahead += u16::from(held.ahead) * CLOCK_WITNESSES;
+            if !is_replica {
+                self.own = held.state.iter().next().map(|own| own.head().clone());
+            }
             self.take(if counts { &holders } else { &[] }, &held.state);
         }
         self.settle(core, now)
@@ -176,9 +184,13 @@ impl Get {
         self.settle(core, now)
     }
 
-    fn agreeing(&self) -> u16 {
+    /// Nodes that hold all that was read, among the r closest of those that answered.
+    fn agreeing(&self, core: &Core) -> u16 {
         let digest = self.state.digest();
-        self.answers.values().filter(|(_, held)| *held == digest).count() as u16
+        let mut answers: Vec<&(Peer, StateDigest)> = self.answers.values().collect();
+        answers.sort_by_key(|(peer, _)| peer.distance(&self.key));
+        let nearest = answers.iter().take(core.replication());
+        nearest.filter(|(_, held)| *held == digest).count() as u16
     }
 
     /// Answers of the r closest: only they are where a write goes.
@@ -203,11 +215,15 @@ impl Get {
             return Progress::Done;
         }
         let needed = self.quorum.unwrap_or_else(|| core.read_quorum());
-        if !self.state.is_empty() && self.agreeing() >= needed {
+        // Whoever claims to hold something else may hold what was acknowledged last.
+        if self.gathering.is_waiting() {
+            return Progress::Waiting;
+        }
+        if !self.state.is_empty() && self.agreeing(core) >= needed {
             self.finish(core, now);
             return Progress::Done;
         }
-        if self.closest.is_none() || self.gathering.is_waiting() {
+        if self.closest.is_none() {
             return Progress::Waiting;
         }
         let nearest = self.nearest_answers(core);
@@ -227,6 +243,10 @@ impl Get {
 
     fn finish(&mut self, core: &mut Core, now: Instant) {
         core.stop_lookup(self.id);
+        let me = core.identity.public_key();
+        if let Some(head) = self.state.of(&me).map(Envelope::head) {
+            core.watch_own(core.wall(now), head, self.own.as_ref());
+        }
         let reading = Reading::of(&self.state, core.wall(now));
         if reading.values.is_empty() {
             core.stats.gets_absent += 1;
@@ -279,12 +299,17 @@ impl Get {
                 let op = StorageOp::Merge {
                     envelope: envelope.clone(),
                     place: Place::Replica,
-                    writers_max: None,
+                    how: MergeAs::Repair,
                 };
                 core.storage(op, OpFor::Pulled(self.key, None));
             }
         }
     }
+}
+
+/// A request to store encoded envelopes.
+pub(crate) const fn store(envelopes: Vec<Bytes>) -> Request {
+    Request::Store { envelopes, certificates: Vec::new() }
 }
 
 /// A state as requests to store it, each within the size of a call.
@@ -294,13 +319,13 @@ fn stores(state: &State<Envelope>) -> Vec<Request> {
     for envelope in state.iter().take(usize::from(WRITERS_MAX)) {
         let bytes = envelope.encode();
         if size + bytes.len() > STORE_BYTES_MAX && !envelopes.is_empty() {
-            requests.push(Request::Store { envelopes: std::mem::take(&mut envelopes) });
+            requests.push(store(std::mem::take(&mut envelopes)));
             size = 0;
         }
         size += bytes.len() + 5;
         envelopes.push(bytes);
     }
-    requests.extend((!envelopes.is_empty()).then_some(Request::Store { envelopes }));
+    requests.extend((!envelopes.is_empty()).then(|| store(envelopes)));
     requests
 }
 

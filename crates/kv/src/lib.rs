@@ -33,7 +33,7 @@ pub use command::{
     Written,
 };
 pub use config::{Config, ConfigError};
-pub use core::Way;
+pub use core::{ForeignWrite, Way};
 pub use machine::{AskId, Input, Kv, LookupId, Output, ServeId};
 pub use serve::Asked;
 pub use stats::Stats;

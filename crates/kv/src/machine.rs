@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use potluck_base::{
     Deadline, Identity, Instant, Key, Machine, NetworkId, NodeId, Peer, UnixMillis,
 };
-use potluck_record::{OpId, Place, Reading, State, StorageOp, StorageReply};
+use potluck_record::{CertificateHash, OpId, Place, Reading, State, StorageOp, StorageReply};
 use potluck_wire::{Loaded, RecordAnswer, Request, Response, Want};
 
 use crate::anti_entropy::AntiEntropy;
 use crate::command::{Command, CommandError, CommandId, Held, Reply};
 use crate::config::Config;
-use crate::core::{AskFor, Core, OpFor, Way};
+use crate::core::{AskFor, Core, ForeignWrite, OpFor, Way};
 use crate::get::{Get, Progress, Purpose};
 use crate::inspect::{Inspect, version};
 use crate::placement::Neighbourhood;
@@ -91,8 +91,17 @@ pub enum Input {
     Siblings(Vec<Peer>),
     /// So many members are known now, this node included.
     Members(usize),
-    /// The wall clock shows this.
-    WallClock(UnixMillis),
+    /// The time.
+    WallClock {
+        /// What the wall clock shows, as the peers correct it.
+        now: UnixMillis,
+        /// How many milliseconds they correct it by.
+        offset: i64,
+    },
+    /// The own certificate from now on, by name.
+    Certificate(CertificateHash),
+    /// Another part of the node found that its identity runs elsewhere, too: write nothing.
+    Elsewhere,
     /// Hand records over; ends with [`Output::HandedOver`].
     Leave,
     /// The announced deadline came.
@@ -149,6 +158,8 @@ pub enum Output {
         /// With what.
         reply: Reply,
     },
+    /// Another machine writes under this node's key; this node writes nothing any more. Said once.
+    Foreign(ForeignWrite),
     /// The hand-over of a leaving node is over.
     HandedOver {
         /// Keys that others took over.
@@ -439,6 +450,7 @@ impl Kv {
             OpFor::PutReplica(id) => {
                 self.with_put(now, id, |put, core| put.on_replica_merged(core, &reply));
             }
+            OpFor::TakenBack => {}
             OpFor::Serve(id, index) => {
                 if let Some(wanted) = self.serves.on_stored(&mut self.core, id, index, reply) {
                     self.pulls.add(&mut self.core, wanted);
@@ -510,7 +522,7 @@ impl Kv {
             let writes = matches!(asked.request, Request::Store { .. } | Request::Offer { .. });
             if writes {
                 let reason = potluck_wire::Refusal::NotServing;
-                self.core.respond(serve, Response::Refused { reason });
+                self.core.respond(serve, Response::refused(reason));
                 return;
             }
         }
@@ -518,7 +530,7 @@ impl Kv {
             && !self.pulls.has_room(&asked.from.id, entries.len())
         {
             let reason = potluck_wire::Refusal::Busy;
-            self.core.respond(serve, Response::Refused { reason });
+            self.core.respond(serve, Response::refused(reason));
             return;
         }
         self.serves.start(&mut self.core, now, serve, asked);
@@ -636,7 +648,9 @@ impl Machine for Kv {
             Input::Asked { serve, asked } => self.on_asked(now, serve, asked),
             Input::Siblings(siblings) => self.on_siblings(now, siblings),
             Input::Members(members) => self.core.members = members,
-            Input::WallClock(wall) => self.core.set_wall(now, wall),
+            Input::WallClock { now: wall, offset } => self.core.set_wall(now, wall, offset),
+            Input::Certificate(certificate) => self.core.certificate = Some(certificate),
+            Input::Elsewhere => self.core.elsewhere = true,
             Input::Leave => self.leave(now),
             Input::Timeout => self.on_timeout(now),
         }

@@ -82,10 +82,10 @@ mod tests {
         let mut rng = Rng::from_number(count);
         (0..count)
             .map(|_| {
-                Contact {
-                    public_key: Identity::from_seed(rng.bytes()).public_key(),
-                    address: ([127, 0, 0, 1], 1).into(),
-                }
+                Contact::new(
+                    Identity::from_seed(rng.bytes()).public_key(),
+                    ([127, 0, 0, 1], 1).into(),
+                )
                 .in_network(&network)
             })
             .collect()

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use potluck_base::{Instant, Key, NodeId, Peer};
-use potluck_record::{Envelope, Place, StateDigest, StorageOp};
+use potluck_record::{Envelope, MergeAs, Place, StateDigest, StorageOp};
 use potluck_wire::limits::{LOAD_KEYS_DATAGRAM, OFFER_ENTRIES_MAX};
 use potluck_wire::{Load, Loaded, Request};
 
@@ -97,7 +97,7 @@ impl Source {
         let most = if call { KEYS_PER_CALL } else { LOAD_KEYS_DATAGRAM };
         let keys: Vec<Key> = self.keys.iter().take(most).map(|(key, _)| *key).collect();
         self.asked = keys.len();
-        let request = Request::Load(Load { keys, after: self.after });
+        let request = Request::Load(Load { keys, after: self.after, certificates: Vec::new() });
         let way = if call { Way::Call } else { Way::Fitting };
         self.by_call = call;
         core.ask(self.peer, request, way, AskFor::Pull(self.peer.id));
@@ -129,7 +129,7 @@ impl Source {
             last_writer = Some(writer);
             if is_admissible(core, envelope.head(), wall) {
                 let key = envelope.head().key();
-                let op = StorageOp::Merge { envelope, place: Place::Replica, writers_max: None };
+                let op = StorageOp::Merge { envelope, place: Place::Replica, how: MergeAs::Repair };
                 let by = self.peer;
                 let offered = asked.get(&key).map(|digest| Offered { by, digest: *digest });
                 core.storage(op, OpFor::Pulled(key, offered));

@@ -8,20 +8,20 @@
 
 use std::collections::VecDeque;
 
-use potluck_base::{Deadline, Instant, Key, NodeId, Peer, UnixMillis};
-use potluck_record::limits::{CLOCK_AHEAD_MAX, PROVIDER_LIFE};
+use potluck_base::{Deadline, Instant, Key, NodeId, Peer, PublicKey, UnixMillis};
+use potluck_record::limits::{CLOCK_AHEAD_MAX, PROVIDER_LIFE, WRITERS_MAX};
 use potluck_record::{
-    Context, Dot, Draft, DraftError, Envelope, Kind, Place, SignedHead, Space, State,
-    StorageFailure, StorageOp, StorageReply,
+    Context, Dot, Draft, DraftError, Envelope, EnvelopeId, Kind, MergeAs, Merged, Place,
+    SignedHead, Space, State, StorageFailure, StorageOp, StorageReply,
 };
-use potluck_wire::{Loaded, RecordAnswer, Refusal, Request, Response, Want};
+use potluck_wire::{Loaded, RecordAnswer, Refusal, Response, StoreOutcome, Want};
 
 use crate::answer::{self, Held};
 use crate::command::{CommandError, CommandId, Put, Reply, WriteContext, Written};
-use crate::core::{AskFor, Core, OpFor, Way};
+use crate::core::{AskFor, Core, ForeignWrite, OpFor, Way};
 use crate::gather::{Gathering, heads_of};
-use crate::get::CLOCK_WITNESSES;
-use crate::serve::is_admissible;
+use crate::get::{CLOCK_WITNESSES, store};
+use crate::serve::{is_admissible, is_ahead};
 
 /// What a write wants its keeper to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,16 +55,26 @@ pub(crate) struct PutOp {
     answers: u16,
     /// Nodes that hold something dated ahead of this node's clock.
     ahead: u16,
+    /// Whether others hold something of this node's own that is dated ahead of its clock.
+    own_ahead: bool,
     /// When reading has taken long enough.
     read_by: Instant,
     context: Context,
     envelope: Option<Envelope>,
+    /// This writer's envelope before it.
+    previous: Option<Envelope>,
     /// Nodes to turn to when one of the closest does not store.
     candidates: VecDeque<Peer>,
     wanted: u16,
     in_flight: u16,
     acks: Vec<NodeId>,
     refused: Option<Refusal>,
+    /// Replicas that refused it as dated ahead.
+    refused_as_ahead: u16,
+    /// When it was signed.
+    signed_at: UnixMillis,
+    /// Whether a replica keeps an envelope of this writer that this process did not sign.
+    lost: bool,
     answered: bool,
 }
 
@@ -76,6 +86,12 @@ impl PutOp {
         id: CommandId,
         put: Put,
     ) -> Result<Self, CommandError> {
+        if core.is_cloned() {
+            return Err(CommandError::LostOwn);
+        }
+        if let Some(offset) = core.clock_off() {
+            return Err(CommandError::ClockOff(offset));
+        }
         let key = check(core, now, &put)?;
         for place in [Place::Replica, Place::Own] {
             core.storage(StorageOp::Load { key, place }, OpFor::CommandLoad(id));
@@ -95,14 +111,19 @@ impl PutOp {
             gathering: Gathering::new(id, key),
             answers: u16::from(core.serves),
             ahead: 0,
+            own_ahead: false,
             read_by: now + core.read_patience(),
             context: Context::new(),
             envelope: None,
+            previous: None,
             candidates: VecDeque::new(),
             wanted: 0,
             in_flight: 0,
             acks: Vec::new(),
             refused: None,
+            refused_as_ahead: 0,
+            signed_at: UnixMillis(0),
+            lost: false,
             answered: false,
         })
     }
@@ -130,11 +151,14 @@ impl PutOp {
         self.local_waiting = self.local_waiting.saturating_sub(1);
         match reply {
             StorageReply::Loaded { envelopes } => {
-                let held = Held::local(envelopes, core.wall(now));
-                self.ahead += u16::from(held.ahead) * CLOCK_WITNESSES;
-                heads_of(&held.state).for_each(|head| {
-                    self.heads.merge(head);
-                });
+                let (held, wall) = (Held::local(envelopes), core.wall(now));
+                let me = core.identity.public_key();
+                heads_of(&held.state)
+                    // Signed when this node's clock ran ahead; see `on_own`.
+                    .filter(|head| head.writer() != me || !is_ahead(head, wall))
+                    .for_each(|head| {
+                        self.heads.merge(head);
+                    });
             }
             StorageReply::Failed(failure @ StorageFailure::Stopped) => {
                 return self.fail(core, failure.into());
@@ -156,6 +180,7 @@ impl PutOp {
             if let Some(held) = answer::heads(core, wall, &self.key, &record.parts) {
                 self.answers += 1;
                 self.ahead += u16::from(held.ahead);
+                self.own_ahead |= held.own_ahead;
                 held.state.iter().for_each(|head| {
                     self.heads.merge(head.clone());
                 });
@@ -178,6 +203,7 @@ impl PutOp {
         if let Some(gathered) = self.gathering.on_loaded(core, wall, from, loaded) {
             self.answers += gathered.holders.len() as u16;
             self.ahead += u16::from(gathered.held.ahead) * gathered.holders.len() as u16;
+            self.own_ahead |= gathered.held.own_ahead;
             heads_of(&gathered.held.state).for_each(|head| {
                 self.heads.merge(head);
             });
@@ -265,8 +291,25 @@ impl PutOp {
             }
             _ => None,
         };
+        let wall = core.wall(now);
+        if let Some(told) = self.heads.of(&core.identity.public_key()) {
+            core.watch_own(wall, told, own.as_ref().map(Envelope::head));
+        }
+        if core.is_cloned() {
+            return self.fail_in_turn(core, CommandError::LostOwn);
+        }
+        // What was signed when this node's clock ran ahead, and nobody else took, is taken back:
+        // this write goes on from before it.
+        let early = own.as_ref().filter(|own| is_ahead(own.head(), wall) && !self.own_ahead);
+        if let Some(early) = early {
+            core.take_back(early.head(), None);
+        }
+        let own_values = OwnValues::of(own.as_ref(), early.is_some());
+        if early.is_none() {
+            self.previous.clone_from(&own);
+        }
         let signed = self
-            .draft(core, now, own.as_ref())
+            .draft(core, now, &own_values)
             .and_then(|draft| Ok(Envelope::sign(&core.identity, &core.network, draft)?));
         match signed {
             // What every replica would refuse must not become this writer's own state.
@@ -275,8 +318,9 @@ impl PutOp {
             }
             Ok(envelope) => {
                 core.trust_own(envelope.head());
+                self.signed_at = wall;
                 self.envelope = Some(envelope.clone());
-                let op = StorageOp::Merge { envelope, place: Place::Own, writers_max: None };
+                let op = StorageOp::Merge { envelope, place: Place::Own, how: MergeAs::Repair };
                 core.storage(op, OpFor::PutOwn(self.id));
                 Step::Wait
             }
@@ -285,45 +329,40 @@ impl PutOp {
     }
 
     /// The envelope that this write makes of the writer's last one.
-    fn draft(
-        &self,
-        core: &Core,
-        now: Instant,
-        own: Option<&Envelope>,
-    ) -> Result<Draft, CommandError> {
+    fn draft(&self, core: &Core, now: Instant, own: &OwnValues) -> Result<Draft, CommandError> {
         let wall = core.wall(now);
         let me = core.identity.public_key();
-        let own_dot = own.map(|own| own.head().dot()).unwrap_or_default();
-        // Replicas may remember more of this writer than its own store: an own envelope expired, or
-        // an older data folder was put back.
+        // Replicas may remember more of this writer than its own store: an own envelope expired.
         let told = self.heads.of(&me).map(SignedHead::dot).unwrap_or_default();
         let seen = self.heads.context().dot_of(&me);
-        let last = own_dot.max(told).max(seen);
-        let dot = Dot::next(last, wall);
+        let last = own.last_dot().max(told).max(seen);
+        let mut dot = Dot::next(last, wall);
         let mut context = self.superseded(core, wall, last);
         let mut values = Vec::new();
-        if let Some(own) = own
+        if let Some(envelope) = own.envelope.as_ref()
             && self.put.space != Space::Content
         {
-            context.join(own.head().context());
+            context.join(&own.context(&me, wall));
             if self.put.space == Space::Provider {
                 context.cover(me, last);
             }
-            values.extend(
-                own.values()
-                    .filter(|(entry, _)| {
-                        entry.expires() > wall && !context.covers(&me, entry.dot())
-                    })
-                    .map(|(entry, bytes)| (entry.dot(), entry.expires(), bytes)),
-            );
-        }
-        // Content is the same whoever's store lost it.
-        let can_lose = self.put.space != Space::Content;
-        if can_lose && told > own_dot && !context.covers(&me, told) {
-            return Err(CommandError::LostOwn);
+            let asked_away = |dot| own.taken_back && self.context.covers(&me, dot);
+            let kept = envelope.values().filter(|(entry, _)| {
+                let covered = context.covers(&me, entry.dot()) || asked_away(entry.dot());
+                entry.expires() > wall && !covered
+            });
+            for (entry, bytes) in kept {
+                if own.taken_back {
+                    let end = entry.expires().min(wall.plus(core.config.life_max));
+                    values.push((dot, end, bytes));
+                    dot = Dot::next(dot, wall);
+                } else {
+                    values.push((entry.dot(), entry.expires(), bytes));
+                }
+            }
         }
         let kind = self.kind();
-        let changes_kind = own.is_some_and(|own| own.head().kind() != kind);
+        let changes_kind = own.envelope.as_ref().is_some_and(|own| own.head().kind() != kind);
         if changes_kind && !values.is_empty() {
             let rule = "one writer's unmerged values are of one kind; merge them first";
             return Err(DraftError::Rule(rule).into());
@@ -338,11 +377,12 @@ impl PutOp {
             .iter()
             .map(|value| value.1)
             .chain([end, self.superseded_until(core, wall, &context)])
-            .chain(own.map(|own| own.head().expires()).filter(|_| !self.is_unconditional()))
+            .chain(own.expires().filter(|_| !self.is_unconditional()))
             .max()
             .unwrap_or(end);
         let (space, name) = (self.put.space, self.put.name.clone());
-        Ok(Draft { space, name, kind, values, dot, context, expires })
+        let certificate = core.certificate;
+        Ok(Draft { space, name, kind, values, dot, context, expires, certificate })
     }
 
     /// What this write supersedes, cut to dots of this writer that exist and to what can still be
@@ -350,11 +390,16 @@ impl PutOp {
     fn superseded(&self, core: &Core, wall: UnixMillis, last: Dot) -> Context {
         let me = core.identity.public_key();
         let forgotten = core.config.life_max + CLOCK_AHEAD_MAX * 2;
-        self.context
+        let mut context: Context = self
+            .context
             .iter()
             .map(|(writer, seen)| (*writer, if *writer == me { seen.min(last) } else { seen }))
             .filter(|(_, seen)| *seen > Dot::ZERO && seen.millis().plus(forgotten) > wall)
-            .collect()
+            .collect();
+        if self.context.floor().millis().plus(forgotten) > wall {
+            context.raise_floor(self.context.floor());
+        }
+        context
     }
 
     /// Until when something superseded may live: as long its successor must, or it would come back.
@@ -407,11 +452,11 @@ impl PutOp {
             let op = StorageOp::Merge {
                 envelope: envelope.clone(),
                 place: Place::Replica,
-                writers_max: Some(potluck_record::limits::WRITERS_MAX),
+                how: MergeAs::Ingress { writers_max: WRITERS_MAX, now: self.signed_at },
             };
             core.storage(op, OpFor::PutReplica(self.id));
         } else {
-            let request = Request::Store { envelopes: vec![envelope.encode()] };
+            let request = store(vec![envelope.encode()]);
             core.ask(peer, request, Way::Fitting, AskFor::PutStore(self.id, peer.id));
         }
     }
@@ -420,6 +465,9 @@ impl PutOp {
     pub(crate) fn on_replica_merged(&mut self, core: &mut Core, reply: &StorageReply) -> Step {
         let me = core.me.id;
         match reply {
+            StorageReply::Merged {
+                outcome: Merged::Older(held) | Merged::Forked(held), ..
+            } => self.on_older(core, me, *held),
             StorageReply::Merged { .. } => self.on_ack(core, me),
             StorageReply::TooManyWriters => self.on_refusal(core, Some(Refusal::TooManyWriters)),
             StorageReply::Failed(StorageFailure::Full) => {
@@ -438,13 +486,26 @@ impl PutOp {
     ) -> Step {
         match response {
             Some(Response::Stored { outcomes }) => match outcomes.first() {
-                Some(outcome) if outcome.digest.is_some() => self.on_ack(core, from),
-                Some(outcome) => self.on_refusal(core, outcome.refused),
+                Some(StoreOutcome::Stored(_)) => self.on_ack(core, from),
+                Some(StoreOutcome::Older { held, .. }) => self.on_older(core, from, *held),
+                Some(StoreOutcome::Refused(reason)) => self.on_refusal(core, Some(*reason)),
                 None => self.on_refusal(core, None),
             },
-            Some(Response::Refused { reason }) => self.on_refusal(core, Some(*reason)),
+            Some(Response::Refused { reason, .. }) => self.on_refusal(core, Some(*reason)),
             Some(_) | None => self.on_refusal(core, None),
         }
+    }
+
+    /// A replica keeps a newer envelope of this writer. That acknowledges this write only if this
+    /// process signed it, for then it carries or supersedes what this write wrote.
+    fn on_older(&mut self, core: &mut Core, from: NodeId, held: EnvelopeId) -> Step {
+        if core.has_signed(&held) {
+            return self.on_ack(core, from);
+        }
+        core.meet_foreign(ForeignWrite { key: self.key, held });
+        self.in_flight -= 1;
+        self.lost = true;
+        self.conclude(core)
     }
 
     fn on_ack(&mut self, core: &mut Core, from: NodeId) -> Step {
@@ -456,13 +517,18 @@ impl PutOp {
     fn on_refusal(&mut self, core: &mut Core, reason: Option<Refusal>) -> Step {
         self.in_flight -= 1;
         self.refused = reason.or(self.refused);
+        self.refused_as_ahead += u16::from(reason == Some(Refusal::Ahead));
         // A node that cannot store is passed over. One that judged the envelope speaks for all:
         // farther nodes may know less of the key, and readers do not look there.
         let cannot = match reason {
             None => true,
             Some(reason) => matches!(
                 reason,
-                Refusal::Busy | Refusal::Stopped | Refusal::NotServing | Refusal::Unproven
+                Refusal::Busy
+                    | Refusal::Stopped
+                    | Refusal::Full
+                    | Refusal::NotServing
+                    | Refusal::Unproven
             ),
         };
         if cannot {
@@ -490,13 +556,31 @@ impl PutOp {
             return Step::Wait;
         }
         if !self.answered {
-            let error = match self.refused {
-                Some(reason) if acks == 0 => CommandError::Refused(reason),
-                _ => self.too_few(core),
-            };
+            let error = self.why_not(core, acks);
             return self.fail(core, error);
         }
         Step::Done
+    }
+
+    /// Why too few acknowledged. What every other replica refused as dated ahead is taken back.
+    fn why_not(&self, core: &mut Core, acks: u16) -> CommandError {
+        let others = self.acks.iter().filter(|id| **id != core.me.id).count();
+        if self.lost {
+            return CommandError::LostOwn;
+        }
+        if self.refused_as_ahead > 0 {
+            if let Some(envelope) = &self.envelope
+                && others == 0
+                && self.refused_as_ahead + acks >= self.wanted
+            {
+                core.take_back(envelope.head(), self.previous.as_ref());
+            }
+            return CommandError::ClockAhead;
+        }
+        match self.refused {
+            Some(reason) if acks == 0 || reason == Refusal::Full => CommandError::Refused(reason),
+            _ => self.too_few(core),
+        }
     }
 
     fn written(&self, core: &Core) -> Written {
@@ -568,6 +652,55 @@ impl PutOp {
     }
 }
 
+/// The writer's own envelope that a write goes on from.
+struct OwnValues {
+    envelope: Option<Envelope>,
+    /// Whether it was taken back: its values are signed anew under dots of now.
+    taken_back: bool,
+}
+
+impl OwnValues {
+    fn of(envelope: Option<&Envelope>, taken_back: bool) -> Self {
+        Self { envelope: envelope.cloned(), taken_back }
+    }
+
+    fn head(&self) -> Option<&SignedHead> {
+        self.envelope.as_ref().map(Envelope::head)
+    }
+
+    fn last_dot(&self) -> Dot {
+        let counts = self.head().filter(|_| !self.taken_back);
+        counts.map(SignedHead::dot).unwrap_or_default()
+    }
+
+    fn expires(&self) -> Option<UnixMillis> {
+        self.head().filter(|_| !self.taken_back).map(SignedHead::expires)
+    }
+
+    /// What it covers; of one that was taken back only what others wrote and is not dated ahead.
+    fn context(&self, me: &PublicKey, wall: UnixMillis) -> Context {
+        let Some(head) = self.head() else { return Context::new() };
+        if !self.taken_back {
+            return head.context().clone();
+        }
+        let latest = wall.plus(CLOCK_AHEAD_MAX);
+        let others = head.context().iter().filter(|(writer, _)| *writer != me);
+        others
+            .filter(|(_, dot)| dot.millis() <= latest)
+            .map(|(writer, dot)| (*writer, dot))
+            .collect()
+    }
+}
+
+/// Whether a context names versions of others that no clock has reached. A node that wrote while its
+/// own clock ran ahead reads such versions of its own.
+fn is_from_ahead(core: &Core, now: Instant, context: &Context) -> bool {
+    let me = core.identity.public_key();
+    let latest = core.wall(now).plus(CLOCK_AHEAD_MAX);
+    let others = context.iter().filter(|(writer, _)| **writer != me).map(|(_, dot)| dot);
+    others.chain([context.floor()]).any(|dot| dot.millis() > latest)
+}
+
 /// Checks a write before anything is sent, and gives its key.
 fn check(core: &Core, now: Instant, put: &Put) -> Result<Key, CommandError> {
     if let Some(value) = &put.value
@@ -581,7 +714,7 @@ fn check(core: &Core, now: Instant, put: &Put) -> Result<Key, CommandError> {
         return Err(CommandError::TooLong(core.config.life_max));
     }
     if let WriteContext::Given(context) = &put.context
-        && context.highest().millis() > core.wall(now).plus(CLOCK_AHEAD_MAX)
+        && is_from_ahead(core, now, context)
     {
         return Err(CommandError::BadContext);
     }

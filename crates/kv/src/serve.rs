@@ -6,7 +6,8 @@ use bytes::Bytes;
 use potluck_base::{Instant, Key, Peer, UnixMillis};
 use potluck_record::limits::{CLOCK_AHEAD_MAX, PROVIDER_LIFE, WRITERS_MAX};
 use potluck_record::{
-    Envelope, Place, SignedHead, Space, State, StateDigest, StorageFailure, StorageOp, StorageReply,
+    Envelope, MergeAs, Merged, Place, SignedHead, Space, State, StateDigest, StorageFailure,
+    StorageOp, StorageReply,
 };
 use potluck_wire::{
     Contacts, Found, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request, Response,
@@ -21,7 +22,7 @@ const KEYS_AT_ONCE: usize = 64;
 /// What framing takes of an answer besides its parts.
 const FRAME_BYTES: usize = 64;
 /// A contact in an answer, at its longest.
-const CONTACT_BYTES: usize = 56;
+const CONTACT_BYTES: usize = 64;
 /// Contacts that an answer keeps room for beside a record.
 const CONTACTS_MIN: usize = 6;
 /// What a signature and framing add to a head.
@@ -89,7 +90,7 @@ impl Serves {
     pub(crate) fn start(&mut self, core: &mut Core, now: Instant, id: ServeId, asked: Asked) {
         if self.active.len() >= core.config.requests_max {
             core.stats.requests_busy += 1;
-            core.respond(id, Response::Refused { reason: Refusal::Busy });
+            core.respond(id, Response::refused(Refusal::Busy));
             return;
         }
         match asked.request {
@@ -100,12 +101,12 @@ impl Serves {
                 self.active.insert(id, Serving::Find { contacts, want, budget });
             }
             Request::Store { .. } | Request::Offer { .. } if !core.serves => {
-                core.respond(id, Response::Refused { reason: Refusal::NotServing });
+                core.respond(id, Response::refused(Refusal::NotServing));
             }
             Request::Store { .. } | Request::Offer { .. } if !asked.proven => {
-                core.respond(id, Response::Refused { reason: Refusal::Unproven });
+                core.respond(id, Response::refused(Refusal::Unproven));
             }
-            Request::Store { envelopes } => self.start_store(core, now, id, &envelopes),
+            Request::Store { envelopes, .. } => self.start_store(core, now, id, &envelopes),
             Request::Offer { entries } => {
                 let check = OfferCheck {
                     from: asked.from,
@@ -124,7 +125,7 @@ impl Serves {
             | Request::Spread(_)
             | Request::Search(_)
             | Request::Enroll(_) => {
-                core.respond(id, Response::Refused { reason: Refusal::Unsupported });
+                core.respond(id, Response::refused(Refusal::Unsupported));
             }
         }
     }
@@ -140,7 +141,7 @@ impl Serves {
                 }
                 Err(reason) => {
                     core.stats.envelopes_refused += 1;
-                    outcomes.push(Some(StoreOutcome { digest: None, refused: Some(reason) }));
+                    outcomes.push(Some(StoreOutcome::Refused(reason)));
                 }
             }
         }
@@ -156,7 +157,7 @@ impl Serves {
             let op = StorageOp::Merge {
                 envelope,
                 place: Place::Replica,
-                writers_max: Some(WRITERS_MAX),
+                how: MergeAs::Ingress { writers_max: WRITERS_MAX, now: core.wall(now) },
             };
             core.storage(op, OpFor::Serve(id, index));
         }
@@ -198,8 +199,9 @@ impl Serves {
             }
             Serving::Store { outcomes } => {
                 let outcome = store_outcome(reply);
-                core.stats.envelopes_taken += u64::from(outcome.digest.is_some());
-                core.stats.envelopes_refused += u64::from(outcome.digest.is_none());
+                let refused = matches!(outcome, StoreOutcome::Refused(_));
+                core.stats.envelopes_taken += u64::from(!refused);
+                core.stats.envelopes_refused += u64::from(refused);
                 if let Some(slot) = outcomes.get_mut(index) {
                     *slot = Some(outcome);
                 }
@@ -301,12 +303,14 @@ fn is_alive(core: &Core, head: &SignedHead, wall: UnixMillis) -> bool {
 }
 
 fn store_outcome(reply: StorageReply) -> StoreOutcome {
-    let refused = |reason| StoreOutcome { digest: None, refused: Some(reason) };
     match reply {
-        StorageReply::Merged { digest, .. } => StoreOutcome { digest: Some(digest), refused: None },
-        StorageReply::TooManyWriters => refused(Refusal::TooManyWriters),
-        StorageReply::Failed(StorageFailure::Full) => refused(Refusal::Full),
-        _ => refused(Refusal::Stopped),
+        StorageReply::Merged { outcome: Merged::Older(held) | Merged::Forked(held), digest } => {
+            StoreOutcome::Older { digest, held }
+        }
+        StorageReply::Merged { digest, .. } => StoreOutcome::Stored(digest),
+        StorageReply::TooManyWriters => StoreOutcome::Refused(Refusal::TooManyWriters),
+        StorageReply::Failed(StorageFailure::Full) => StoreOutcome::Refused(Refusal::Full),
+        _ => StoreOutcome::Refused(Refusal::Stopped),
     }
 }
 
@@ -314,7 +318,7 @@ fn store_outcome(reply: StorageReply) -> StoreOutcome {
 /// holds it stands near the target already.
 fn find_answer(mut contacts: Contacts, want: Want, budget: usize, reply: StorageReply) -> Found {
     let StorageReply::Loaded { envelopes } = reply else {
-        return Found { contacts, record: None };
+        return Found { contacts, ..Found::default() };
     };
     let digest = envelopes.iter().cloned().collect::<State>().digest();
     let size: usize = match want {
@@ -337,7 +341,8 @@ fn find_answer(mut contacts: Contacts, want: Want, budget: usize, reply: Storage
         Want::Heads => envelopes.iter().map(|envelope| envelope.head().encode()).collect(),
         Want::Values => envelopes.iter().map(Envelope::encode).collect(),
     };
-    Found { contacts, record: Some(RecordAnswer { digest, parts, complete }) }
+    let record = Some(RecordAnswer { digest, parts, complete });
+    Found { contacts, record, part: None }
 }
 
 impl LoadRead {

@@ -25,6 +25,10 @@ pub struct Stats {
     pub envelopes_refused: u64,
     /// Signatures checked.
     pub signatures_checked: u64,
+    /// Envelopes under this node's own key that this process did not sign.
+    pub foreign_writes: u64,
+    /// Own envelopes that all other replicas refused and this node took back.
+    pub taken_back: u64,
     /// Answers of replicas that did not hold what they claimed.
     pub answers_bad: u64,
     /// Requests of others refused as busy.

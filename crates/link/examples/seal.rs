@@ -27,7 +27,7 @@ const STEPS: [&str; 5] = [
 fn link(seed: u8, seal: bool) -> (Link, Contact) {
     let identity = Identity::from_seed([seed; 32]);
     let address = SocketAddr::from(([10, 0, 0, seed], 12345));
-    let contact = Contact { public_key: identity.public_key(), address };
+    let contact = Contact::new(identity.public_key(), address);
     let network = NetworkId::new("bench", Admission::Lab, None);
     let config = LinkConfig { seal, lab: true, ..LinkConfig::default() };
     (Link::new(identity, network, config, Rng::from_number(seed.into())), contact)
@@ -61,7 +61,8 @@ fn main() {
 fn measure(seal: bool) -> (usize, [u128; STEPS.len()]) {
     let ((mut asker, asker_is), (mut answerer, answerer_is)) = (link(1, seal), link(2, seal));
     let options = RequestOptions { tries: 1, answer_bytes_max: 100, ..RequestOptions::default() };
-    let request = Request::Store { envelopes: vec![Bytes::from(vec![7; 95])] };
+    let request =
+        Request::Store { envelopes: vec![Bytes::from(vec![7; 95])], certificates: vec![] };
     let (mut best, mut bytes) = ([u128::MAX; STEPS.len()], 0);
     for run in 0..RUNS {
         let mut total = [0; STEPS.len()];

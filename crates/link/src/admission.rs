@@ -5,9 +5,9 @@
 //! is shown one in the answer. So in the steady state no datagram carries one.
 
 use bytes::Bytes;
-use potluck_base::{Contact, Instant, PublicKey, UnixMillis};
-use potluck_wire::Request;
+use potluck_base::{Contact, Instant, PublicKey, Salt, UnixMillis};
 use potluck_wire::limits::CERTIFICATE_BYTES_MAX;
+use potluck_wire::{Request, Revoked};
 
 use crate::frame::certificate_overhead;
 use crate::gatekeeper::{Gatekeeper, Pass, RevocationError};
@@ -48,8 +48,10 @@ impl Link {
         self.gatekeeper.as_ref()
     }
 
-    /// The time by which certificates expire. Until it is told, nobody is admitted.
-    pub fn set_wall_clock(&mut self, now: UnixMillis) {
+    /// What the wall clock shows: the time by which certificates expire, and which answers carry.
+    /// Until it is told, nobody is admitted.
+    pub fn set_wall_clock(&mut self, at: Instant, now: UnixMillis) {
+        self.clock.set(at, now);
         if let Some(gatekeeper) = &mut self.gatekeeper {
             gatekeeper.set_wall_clock(now);
         }
@@ -64,18 +66,23 @@ impl Link {
         self.certificate_number += 1;
     }
 
-    /// Takes a revocation over: nothing of who is out is heard any more, and nothing remembered.
-    /// Gives who that is, or `None` if it was known.
+    /// Takes a revocation over: nothing of a member that is out is heard any more, and nothing of
+    /// it remembered. Gives what is out, or `None` if that was known.
     ///
     /// # Errors
     /// [`RevocationError`]
-    pub fn admit_revocation(&mut self, bytes: &[u8]) -> Result<Option<PublicKey>, RevocationError> {
+    pub fn admit_revocation(&mut self, bytes: &[u8]) -> Result<Option<Revoked>, RevocationError> {
         let gatekeeper = self.gatekeeper.as_mut().ok_or(RevocationError::NoAuthority)?;
         let out = gatekeeper.admit_revocation(bytes)?;
-        if let Some(peer) = &out {
+        if let Some(Revoked::Member(peer)) = &out {
             self.sessions.remove(peer);
         }
         Ok(out)
+    }
+
+    /// What this node's own id is salted with, as its certificate says.
+    pub(crate) fn salt(&self) -> Option<Salt> {
+        self.gatekeeper.as_ref().and_then(Gatekeeper::salt)
     }
 
     /// The revocations that this link knows, as signed bytes, to be told to others.

@@ -2,15 +2,17 @@
 //! bits clear, so that QUIC, whose packets have at least one of them set, can share the port.
 //!
 //! ```text
-//! SEALED   [0x01] [version 1] [network tag 8] [sender public key 32] [boot id 16] [counter 8]
+//! SEALED   [0x01] [version 2] [network tag 8] [sender public key 32] [boot id 16] [counter 8]
 //!          [flags 1: bit 0 = cookie present] [cookie 16, if flagged] [ciphertext] [tag 16]
 //!   inside [kind 1: 1 request, 2 response; +16 with certificate] [request id 8]
 //!          [cookie length 1: 0 or 16] [cookie] ([certificate length 2] [certificate])
+//!          (of a response: [asker's address: length 1, 6 or 18] [wall clock 8])
 //!          [message length 2] [message] [zero padding]
-//! HELLO    [0x02] [version 1] [network tag 8] [nonce 16] [mark 16]
-//!          [zero padding to at least 128 in all]
-//! WELCOME  [0x03] [version 1] [network tag 8] [nonce 16, echoed] [public key 32]
-//! RETRY    [0x04] [version 1] [network tag 8] [boot id 16] [counter 8] [cookie 16]
+//! HELLO    [0x02] [version 2] [network tag 8] [nonce 16] [mark 16] [oldest 1, newest 1: message
+//!          versions that the sender speaks] [padding to at least 192 in all]
+//! WELCOME  [0x03] [version 2] [network tag 8] [nonce 16, echoed] [oldest 1, newest 1] [public key 32]
+//!          [salt length 1: 0 or 8] [salt] [addresses 1: 0 to 4] [each: length 1, 6 or 18]
+//! RETRY    [0x04] [version 2] [network tag 8] [boot id 16] [counter 8] [cookie 16]
 //! ```
 //!
 //! SEALED is `XChaCha20-Poly1305` with everything before the ciphertext as associated data and
@@ -20,11 +22,15 @@
 //! **Invariant:** reading never panics and never allocates; a WELCOME is shorter than any HELLO and
 //! a RETRY shorter than any SEALED, so neither can amplify.
 
-use potluck_base::PublicKey;
-use potluck_wire::limits::{CERTIFICATE_BYTES_MAX, DATAGRAM_BYTES_MAX};
+use std::net::SocketAddr;
 
-/// The version of the datagram format.
-pub(crate) const VERSION: u8 = 1;
+use potluck_base::id::SALT_BYTES;
+use potluck_base::{ADDRESSES_MAX, PublicKey, Salt, UnixMillis};
+use potluck_wire::contact::{socket_bytes, socket_of};
+use potluck_wire::limits::{CERTIFICATE_BYTES_MAX, DATAGRAM_BYTES_MAX, VERSION, VERSION_MIN};
+
+/// The version of the datagram format. The messages inside have a version of their own.
+pub(crate) const FRAME_VERSION: u8 = 2;
 
 const SEALED: u8 = 1;
 const HELLO: u8 = 2;
@@ -51,15 +57,24 @@ const PREFIX_BYTES: usize = 10;
 const HEADER_BYTES: usize = PREFIX_BYTES + 32 + BOOT_BYTES + 8 + 1;
 /// What surrounds a message inside the seal, without cookie.
 const INNER_BYTES: usize = 1 + 8 + 1 + 2;
-/// What a response with a cookie adds to its message.
+/// An address inside a datagram at its longest: a length, an IPv6 address and a port.
+const ADDRESS_BYTES_MAX: usize = 1 + 18;
+/// What a response tells its asker, at its longest: its address, and the time.
+const ECHO_BYTES_MAX: usize = ADDRESS_BYTES_MAX + 8;
+/// What a response with a cookie adds to its message, at most.
 pub(crate) const ANSWER_OVERHEAD: usize =
-    HEADER_BYTES + INNER_BYTES + COOKIE_BYTES + SEAL_TAG_BYTES;
+    HEADER_BYTES + INNER_BYTES + ECHO_BYTES_MAX + COOKIE_BYTES + SEAL_TAG_BYTES;
 /// What a certificate of this length adds to a datagram.
 pub(crate) const fn certificate_overhead(length: usize) -> usize {
     2 + length
 }
-/// Shortest HELLO, and shortest request: room for the answer "prove your address", with a cookie.
-pub(crate) const ASKING_BYTES_MIN: usize = 128;
+/// Shortest request: room for the answer "prove your address", with a cookie.
+pub(crate) const ASKING_BYTES_MIN: usize = ANSWER_OVERHEAD + 10;
+/// Shortest HELLO: no WELCOME is longer.
+pub(crate) const HELLO_BYTES_MIN: usize = 192;
+const WELCOME_BYTES_MAX: usize =
+    PREFIX_BYTES + 16 + 2 + 32 + 1 + SALT_BYTES + 1 + ADDRESSES_MAX * ADDRESS_BYTES_MAX;
+const _: () = assert!(WELCOME_BYTES_MAX <= HELLO_BYTES_MIN);
 
 /// The proof that a sender receives at its address.
 pub(crate) type Cookie = [u8; COOKIE_BYTES];
@@ -94,9 +109,27 @@ pub(crate) enum Frame<'a> {
     /// Who are you?
     Hello { nonce: [u8; 16], mark: HelloMark, padding: &'a [u8] },
     /// I am this one.
-    Welcome { nonce: [u8; 16], public_key: PublicKey },
+    Welcome { nonce: [u8; 16], greeter: Greeter },
     /// Send that again with this cookie.
     Retry { serial: Serial, cookie: Cookie },
+}
+
+/// What a WELCOME says of its sender. Not authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Greeter {
+    pub(crate) public_key: PublicKey,
+    pub(crate) salt: Option<Salt>,
+    /// Its addresses, at most [`ADDRESSES_MAX`].
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+/// What a response tells its asker besides the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Echo {
+    /// Where the request came from.
+    pub(crate) asker: SocketAddr,
+    /// What the answerer's wall clock shows; zero if it does not know.
+    pub(crate) clock: UnixMillis,
 }
 
 /// A sealed datagram before its seal was checked.
@@ -135,6 +168,20 @@ fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(taken)
 }
 
+/// Takes an address with its length off.
+fn take_address(bytes: &mut &[u8]) -> Option<SocketAddr> {
+    let [length] = take(bytes)?;
+    let (address, rest) = bytes.split_at_checked(usize::from(length))?;
+    *bytes = rest;
+    socket_of(address)
+}
+
+fn write_address(bytes: &mut Vec<u8>, address: SocketAddr) {
+    let address = socket_bytes(address);
+    bytes.push(address.len() as u8);
+    bytes.extend_from_slice(&address);
+}
+
 fn take_serial(bytes: &mut &[u8]) -> Option<Serial> {
     Some(Serial { boot: take(bytes)?, counter: u64::from_be_bytes(take(bytes)?) })
 }
@@ -149,7 +196,7 @@ pub(crate) fn parse<'a>(bytes: &'a [u8], tag: &[u8; 8]) -> Result<Frame<'a>, Fra
     if !(SEALED..=RETRY).contains(&kind) {
         return Err(FrameError::Malformed);
     }
-    if version != VERSION {
+    if version != FRAME_VERSION {
         return Err(FrameError::Version);
     }
     if take(&mut rest).ok_or(FrameError::Malformed)? != *tag {
@@ -162,17 +209,31 @@ fn parse_kind<'a>(kind: u8, bytes: &'a [u8], mut rest: &'a [u8]) -> Option<Frame
     let rest = &mut rest;
     let frame = match kind {
         SEALED => return parse_sealed(bytes, rest).map(Frame::Sealed),
-        HELLO if bytes.len() >= ASKING_BYTES_MIN => {
+        HELLO if bytes.len() >= HELLO_BYTES_MIN => {
             let (nonce, mark) = (take(rest)?, take(rest)?);
             return Some(Frame::Hello { nonce, mark, padding: rest });
         }
-        WELCOME => {
-            Frame::Welcome { nonce: take(rest)?, public_key: PublicKey::from_bytes(take(rest)?) }
-        }
+        WELCOME => Frame::Welcome { nonce: take(rest)?, greeter: take_greeter(rest)? },
         RETRY => Frame::Retry { serial: take_serial(rest)?, cookie: take(rest)? },
         _ => return None,
     };
     rest.is_empty().then_some(frame)
+}
+
+fn take_greeter(rest: &mut &[u8]) -> Option<Greeter> {
+    let [_oldest, _newest] = take(rest)?;
+    let public_key = PublicKey::from_bytes(take(rest)?);
+    let salt = match take(rest)? {
+        [0] => None,
+        [length] if usize::from(length) == SALT_BYTES => Some(Salt::from_bytes(take(rest)?)),
+        _ => return None,
+    };
+    let [count] = take(rest)?;
+    if usize::from(count) > ADDRESSES_MAX {
+        return None;
+    }
+    let addresses = (0..count).map(|_| take_address(rest)).collect::<Option<_>>()?;
+    Some(Greeter { public_key, salt, addresses })
 }
 
 fn parse_sealed<'a>(bytes: &'a [u8], rest: &mut &'a [u8]) -> Option<Sealed<'a>> {
@@ -209,6 +270,8 @@ pub(crate) struct Inner<'a> {
     pub(crate) cookie: Option<Cookie>,
     /// The sender's, if it shows it.
     pub(crate) certificate: Option<&'a [u8]>,
+    /// In a response, and only there.
+    pub(crate) echo: Option<Echo>,
     pub(crate) message: &'a [u8],
 }
 
@@ -235,8 +298,15 @@ pub(crate) fn parse_inner(mut plain: &[u8]) -> Option<Inner<'_>> {
     } else {
         None
     };
+    let echo = match kind {
+        Kind::Request => None,
+        Kind::Response => {
+            let asker = take_address(rest)?;
+            Some(Echo { asker, clock: UnixMillis(u64::from_be_bytes(take(rest)?)) })
+        }
+    };
     let message = take_bytes(rest)?;
-    Some(Inner { kind, request_id, cookie, certificate, message })
+    Some(Inner { kind, request_id, cookie, certificate, echo, message })
 }
 
 /// A sealed datagram to be written.
@@ -257,8 +327,11 @@ impl Draft<'_> {
         let cookies = [&self.header_cookie, &self.inner.cookie].into_iter().flatten().count();
         let certificate =
             self.inner.certificate.map_or(0, |shown| certificate_overhead(shown.len()));
+        let echo =
+            self.inner.echo.map_or(0, |echo| 1 + if echo.asker.is_ipv4() { 6 } else { 18 } + 8);
         HEADER_BYTES
             + INNER_BYTES
+            + echo
             + SEAL_TAG_BYTES
             + cookies * COOKIE_BYTES
             + certificate
@@ -285,27 +358,39 @@ impl Draft<'_> {
         let cookie: &[u8] = self.inner.cookie.as_ref().map_or(&[], |cookie| cookie);
         bytes.push(cookie.len() as u8);
         bytes.extend_from_slice(cookie);
-        for part in self.inner.certificate.into_iter().chain([message]) {
+        let with_length = |bytes: &mut Vec<u8>, part: &[u8]| {
             bytes.extend_from_slice(&(part.len() as u16).to_be_bytes());
             bytes.extend_from_slice(part);
+        };
+        if let Some(certificate) = self.inner.certificate {
+            with_length(&mut bytes, certificate);
         }
+        if let Some(echo) = self.inner.echo {
+            write_address(&mut bytes, echo.asker);
+            bytes.extend_from_slice(&echo.clock.0.to_be_bytes());
+        }
+        with_length(&mut bytes, message);
         bytes.resize(length, 0);
         (bytes, body)
     }
 }
 
 fn write_prefix(bytes: &mut Vec<u8>, kind: u8, tag: &[u8; 8]) {
-    bytes.extend_from_slice(&[kind, VERSION]);
+    bytes.extend_from_slice(&[kind, FRAME_VERSION]);
     bytes.extend_from_slice(tag);
 }
 
-/// Padding of our HELLOs.
-pub(crate) const HELLO_PADDING: &[u8] =
-    &[0; ASKING_BYTES_MIN - PREFIX_BYTES - 16 - HELLO_MARK_BYTES];
+/// What follows the mark in our HELLOs: the message versions that we speak, then zeros.
+pub(crate) const HELLO_PADDING: &[u8] = &{
+    let mut padding = [0; HELLO_BYTES_MIN - PREFIX_BYTES - 16 - HELLO_MARK_BYTES];
+    padding[0] = VERSION_MIN;
+    padding[1] = VERSION;
+    padding
+};
 
 /// A HELLO, padded with [`HELLO_PADDING`].
 pub(crate) fn write_hello(tag: &[u8; 8], nonce: &[u8; 16], mark: &HelloMark) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(ASKING_BYTES_MIN);
+    let mut bytes = Vec::with_capacity(HELLO_BYTES_MIN);
     write_prefix(&mut bytes, HELLO, tag);
     bytes.extend_from_slice(nonce);
     bytes.extend_from_slice(mark);
@@ -314,11 +399,18 @@ pub(crate) fn write_hello(tag: &[u8; 8], nonce: &[u8; 16], mark: &HelloMark) -> 
 }
 
 /// The answer to a HELLO.
-pub(crate) fn write_welcome(tag: &[u8; 8], nonce: &[u8; 16], public_key: &PublicKey) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(PREFIX_BYTES + 16 + 32);
+pub(crate) fn write_welcome(tag: &[u8; 8], nonce: &[u8; 16], greeter: &Greeter) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(WELCOME_BYTES_MAX);
     write_prefix(&mut bytes, WELCOME, tag);
     bytes.extend_from_slice(nonce);
-    bytes.extend_from_slice(public_key.as_bytes());
+    bytes.extend_from_slice(&[VERSION_MIN, VERSION]);
+    bytes.extend_from_slice(greeter.public_key.as_bytes());
+    let salt = greeter.salt.as_ref().map_or(&[][..], |salt| salt.as_bytes());
+    bytes.push(salt.len() as u8);
+    bytes.extend_from_slice(salt);
+    let addresses = &greeter.addresses[..greeter.addresses.len().min(ADDRESSES_MAX)];
+    bytes.push(addresses.len() as u8);
+    addresses.iter().for_each(|address| write_address(&mut bytes, *address));
     bytes
 }
 

@@ -4,17 +4,22 @@
 //! **Invariants:** nobody is admitted before the wall clock is known; what is remembered of a
 //! certificate holds for the key it was checked for only; the revocations are bounded.
 //!
-//! A revocation that was admitted is kept until everything that it makes void has expired by itself,
-//! so a member that hears of it late cannot be talked out of it by an older certificate.
+//! A revocation names a member or a ticket and no time: all certificates of that member are void,
+//! and all that the ticket gave, whenever they were signed. It is kept until everything that it
+//! makes void has expired by itself.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use potluck_base::{NetworkId, PublicKey, UnixMillis};
-use potluck_wire::{Certificate, Enroll, Revocation};
+use potluck_base::{NetworkId, PublicKey, Salt, UnixMillis};
+use potluck_wire::{Certificate, Enroll, Revocation, Revoked};
 
 /// Most revocations that are kept; a guess at more than a network of thousands needs in a year.
 pub const REVOCATIONS_MAX: usize = 4096;
+/// How far ahead of this node's clock a certificate may have been signed, in milliseconds: five
+/// minutes, as for records. One from farther ahead would outlive what its authority meant, and says
+/// that one of the two clocks is wrong.
+pub const ISSUED_AHEAD_MAX_MS: u64 = 5 * 60 * 1000;
 
 /// Why a revocation was not taken over. Nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +46,9 @@ pub(crate) struct Pass {
     issued: UnixMillis,
     /// From when on it is void.
     pub(crate) expires: UnixMillis,
+    /// What its member's node id is salted with.
+    pub(crate) salt: Option<Salt>,
+    ticket: Option<PublicKey>,
 }
 
 impl Pass {
@@ -56,7 +64,9 @@ pub struct Gatekeeper {
     network: NetworkId,
     authority: PublicKey,
     certificate: Option<Bytes>,
-    revocations: BTreeMap<PublicKey, (UnixMillis, Bytes)>,
+    /// Of the node's own certificate.
+    salt: Option<Salt>,
+    revocations: BTreeMap<Revoked, (UnixMillis, Bytes)>,
     now: Option<UnixMillis>,
 }
 
@@ -71,9 +81,17 @@ impl Gatekeeper {
         certificate: Option<Bytes>,
         revocations: impl IntoIterator<Item = Bytes>,
     ) -> Self {
-        let revocations_kept = BTreeMap::new();
-        let mut gatekeeper =
-            Self { network, authority, certificate, revocations: revocations_kept, now: None };
+        let mut gatekeeper = Self {
+            network,
+            authority,
+            certificate: None,
+            salt: None,
+            revocations: BTreeMap::new(),
+            now: None,
+        };
+        if let Some(certificate) = certificate {
+            gatekeeper.set_certificate(certificate);
+        }
         for revocation in revocations {
             // What is damaged on the disk comes back from the others.
             let _ = gatekeeper.admit_revocation(&revocation);
@@ -90,7 +108,15 @@ impl Gatekeeper {
 
     /// The node's own certificate from now on.
     pub fn set_certificate(&mut self, certificate: Bytes) {
+        let own = Certificate::read(&certificate, &self.authority, &self.network);
+        self.salt = own.ok().and_then(|own| own.salt);
         self.certificate = Some(certificate);
+    }
+
+    /// What the node's own id is salted with, as its certificate says.
+    #[must_use]
+    pub const fn salt(&self) -> Option<Salt> {
+        self.salt
     }
 
     /// The node's own certificate.
@@ -105,10 +131,12 @@ impl Gatekeeper {
     pub fn own_trouble(&self) -> Option<&'static str> {
         let own = self.certificate.as_ref()?;
         let own = Certificate::read(own, &self.authority, &self.network).ok()?;
-        if self.is_revoked(&own.subject, own.issued) {
+        if self.is_revoked(&own.subject, own.ticket.as_ref()) {
             Some("this node was put out of the network")
         } else if self.now.is_some_and(|now| own.expires <= now) {
             Some("this node's certificate has expired")
+        } else if self.now.is_some_and(|now| is_from_ahead(own.issued, now)) {
+            Some("this node's certificate is dated ahead of its clock: one of the two is wrong")
         } else {
             None
         }
@@ -131,21 +159,20 @@ impl Gatekeeper {
         self.revocations.len()
     }
 
-    /// Takes a revocation over. Gives who is out by it, or `None` if that was known.
+    /// Takes a revocation over. Gives what is out by it, or `None` if that was known.
     ///
     /// # Errors
     /// [`RevocationError`]
-    pub fn admit_revocation(&mut self, bytes: &[u8]) -> Result<Option<PublicKey>, RevocationError> {
+    pub fn admit_revocation(&mut self, bytes: &[u8]) -> Result<Option<Revoked>, RevocationError> {
         let revocation = Revocation::read(bytes, &self.authority, &self.network)
             .map_err(|_| RevocationError::Bad)?;
         if self.now.is_some_and(|now| revocation.is_over(now)) {
             return Err(RevocationError::Over);
         }
-        let known = self.revocations.get(&revocation.subject).map(|(at, _)| *at);
-        if known.is_some_and(|at| at >= revocation.at) {
+        if self.revocations.contains_key(&revocation.subject) {
             return Ok(None);
         }
-        if known.is_none() && self.revocations.len() >= REVOCATIONS_MAX {
+        if self.revocations.len() >= REVOCATIONS_MAX {
             return Err(RevocationError::Full);
         }
         let kept = (revocation.at, Bytes::copy_from_slice(bytes));
@@ -153,23 +180,37 @@ impl Gatekeeper {
         Ok(Some(revocation.subject))
     }
 
-    /// Whether what was issued for `subject` at `issued` has been revoked.
+    /// Whether a member, or the ticket that let it in, is out.
     #[must_use]
-    pub fn is_revoked(&self, subject: &PublicKey, issued: UnixMillis) -> bool {
-        self.revocations.get(subject).is_some_and(|(at, _)| issued <= *at)
+    pub fn is_revoked(&self, member: &PublicKey, ticket: Option<&PublicKey>) -> bool {
+        self.revocations.contains_key(&Revoked::Member(*member))
+            || ticket.is_some_and(|ticket| self.is_cancelled(ticket))
+    }
+
+    /// Whether a ticket is out.
+    #[must_use]
+    pub fn is_cancelled(&self, ticket: &PublicKey) -> bool {
+        self.revocations.contains_key(&Revoked::Ticket(*ticket))
+    }
+
+    /// Whether these are the signed bytes of a certificate of `member` that holds now.
+    #[must_use]
+    pub fn admits(&self, member: &PublicKey, certificate: &[u8]) -> bool {
+        self.check(member, certificate).is_some()
     }
 
     /// Checks a certificate that `sender` shows. Costs a check of a signature.
     pub(crate) fn check(&self, sender: &PublicKey, bytes: &[u8]) -> Option<Pass> {
         let certificate = Certificate::read(bytes, &self.authority, &self.network).ok()?;
-        let Certificate { subject, issued, expires, .. } = certificate;
-        let pass = Pass { hash: *blake3::hash(bytes).as_bytes(), issued, expires };
+        let Certificate { subject, issued, expires, salt, ticket, .. } = certificate;
+        let pass = Pass { hash: *blake3::hash(bytes).as_bytes(), issued, expires, salt, ticket };
         (subject == *sender && self.holds(sender, &pass)).then_some(pass)
     }
 
     /// Whether a certificate of `sender` that was checked holds still.
     pub(crate) fn holds(&self, sender: &PublicKey, pass: &Pass) -> bool {
-        self.now.is_some_and(|now| now < pass.expires) && !self.is_revoked(sender, pass.issued)
+        self.now.is_some_and(|now| now < pass.expires && !is_from_ahead(pass.issued, now))
+            && !self.is_revoked(sender, pass.ticket.as_ref())
     }
 
     /// Whether `sender` has a ticket that may still let it in. Costs two checks of signatures. That the
@@ -178,10 +219,14 @@ impl Gatekeeper {
     pub(crate) fn may_enroll(&self, sender: &PublicKey, enroll: &Enroll) -> bool {
         let grant = enroll.grant_for(sender, &self.authority, &self.network);
         grant.is_ok_and(|grant| {
-            self.now.is_some_and(|now| now < grant.expires)
-                && !self.is_revoked(sender, grant.issued)
+            self.now.is_some_and(|now| now < grant.expires) && !self.is_revoked(sender, None)
         })
     }
+}
+
+/// Whether what was signed at `issued` is dated farther ahead than clocks may differ.
+fn is_from_ahead(issued: UnixMillis, now: UnixMillis) -> bool {
+    issued.0 > now.0.saturating_add(ISSUED_AHEAD_MAX_MS)
 }
 
 #[cfg(test)]
@@ -211,7 +256,8 @@ mod tests {
     }
 
     fn revocation(number: u32, at: u64) -> Bytes {
-        Revocation { subject: key(number), at: UnixMillis(at) }.sign(&authority(), &network())
+        let subject = Revoked::Member(key(number));
+        Revocation { subject, at: UnixMillis(at) }.sign(&authority(), &network())
     }
 
     fn certificate(number: u32, issued: u64, expires: u64) -> Bytes {
@@ -222,6 +268,8 @@ mod tests {
             issued: UnixMillis(issued),
             expires: UnixMillis(expires),
             ephemeral: false,
+            salt: None,
+            ticket: Some(key(77)),
         };
         certificate.sign(&authority(), &network()).expect("small")
     }
@@ -240,18 +288,47 @@ mod tests {
     }
 
     #[test]
-    fn a_revocation_voids_what_was_issued_before_and_nothing_else() {
+    fn a_revocation_voids_all_certificates_of_a_member_whenever_they_were_signed() {
         let mut door = gatekeeper();
         door.set_wall_clock(UnixMillis(5));
         let old = door.check(&key(1), &certificate(1, 1, 100)).expect("it holds");
-        assert_eq!(door.admit_revocation(&revocation(1, 5)), Ok(Some(key(1))));
+        assert_eq!(door.admit_revocation(&revocation(1, 5)), Ok(Some(Revoked::Member(key(1)))));
         assert_eq!(door.admit_revocation(&revocation(1, 5)), Ok(None), "known");
-        assert_eq!(door.admit_revocation(&revocation(1, 4)), Ok(None), "older");
+        assert_eq!(door.admit_revocation(&revocation(1, 9)), Ok(None), "known, too");
         assert!(!door.holds(&key(1), &old));
-        assert_eq!(door.check(&key(1), &certificate(1, 5, 100)), None);
-        assert!(door.check(&key(1), &certificate(1, 6, 100)).is_some(), "invited again");
+        // Also one that the authority signed under a clock that ran ahead.
+        for issued in [5, 6, ISSUED_AHEAD_MAX_MS] {
+            assert_eq!(door.check(&key(1), &certificate(1, issued, 400_000)), None);
+        }
         assert!(door.check(&key(2), &certificate(2, 1, 100)).is_some());
         assert_eq!(door.admit_revocation(b"nonsense"), Err(RevocationError::Bad));
+    }
+
+    #[test]
+    fn the_revocation_of_a_ticket_voids_all_that_it_gave() {
+        let mut door = gatekeeper();
+        door.set_wall_clock(UnixMillis(5));
+        let members: Vec<_> = (1..4)
+            .map(|number| door.check(&key(number), &certificate(number, 1, 100)).expect("holds"))
+            .collect();
+        let ticket = Revocation { subject: Revoked::Ticket(key(77)), at: UnixMillis(0) };
+        let bytes = ticket.sign(&authority(), &network());
+        assert_eq!(door.admit_revocation(&bytes), Ok(Some(Revoked::Ticket(key(77)))));
+        assert!((1..4).zip(&members).all(|(number, pass)| !door.holds(&key(number), pass)));
+        assert!(door.is_cancelled(&key(77)) && !door.is_cancelled(&key(1)));
+        // A ticket's key is no member's key.
+        assert!(door.is_revoked(&key(1), Some(&key(77))) && !door.is_revoked(&key(77), None));
+    }
+
+    #[test]
+    fn a_certificate_from_the_future_is_refused_on_each_side_of_five_minutes() {
+        let mut door = gatekeeper();
+        door.set_wall_clock(UnixMillis(10));
+        let issued = |ahead: u64| certificate(1, 10 + ahead, ISSUED_AHEAD_MAX_MS * 3);
+        assert!(door.check(&key(1), &issued(ISSUED_AHEAD_MAX_MS)).is_some());
+        assert_eq!(door.check(&key(1), &issued(ISSUED_AHEAD_MAX_MS + 1)), None);
+        door.set_wall_clock(UnixMillis(11));
+        assert!(door.check(&key(1), &issued(ISSUED_AHEAD_MAX_MS + 1)).is_some());
     }
 
     #[test]
@@ -272,10 +349,11 @@ mod tests {
         assert!(!door.may_enroll(&key(1), &enroll), "another's");
         let out =
             |subject| Revocation { subject, at: UnixMillis(15) }.sign(&authority(), &network());
-        let cancelled = ticket.grant().expect("it holds").ticket;
+        let cancelled = Revoked::Ticket(ticket.grant().expect("it holds").ticket);
         assert_eq!(door.admit_revocation(&out(cancelled)), Ok(Some(cancelled)));
         assert!(door.may_enroll(&asker, &enroll), "the issuer tells it");
-        assert_eq!(door.admit_revocation(&out(asker)), Ok(Some(asker)));
+        let asker_out = Revoked::Member(asker);
+        assert_eq!(door.admit_revocation(&out(asker_out)), Ok(Some(asker_out)));
         assert!(!door.may_enroll(&asker, &enroll));
         let other = Identity::from_seed([4; 32]).public_key();
         assert!(door.may_enroll(&other, &ticket.enroll(&other)));
@@ -291,7 +369,8 @@ mod tests {
         assert_eq!(door.own_trouble(), None);
         door.set_wall_clock(UnixMillis(20));
         assert_eq!(door.own_trouble(), Some("this node's certificate has expired"));
-        assert_eq!(door.admit_revocation(&revocation(1, 15)), Ok(Some(key(1))));
+        let out = Ok(Some(Revoked::Member(key(1))));
+        assert_eq!(door.admit_revocation(&revocation(1, 15)), out);
         assert_eq!(door.own_trouble(), Some("this node was put out of the network"));
     }
 
@@ -301,10 +380,10 @@ mod tests {
         door.set_wall_clock(UnixMillis(5));
         for number in 0..REVOCATIONS_MAX as u32 {
             // Made here without signatures, for speed; the limit is the same.
-            door.revocations.insert(key(number), (UnixMillis(5), Bytes::new()));
+            door.revocations.insert(Revoked::Member(key(number)), (UnixMillis(5), Bytes::new()));
         }
         assert_eq!(door.admit_revocation(&revocation(99_999, 5)), Err(RevocationError::Full));
-        door.set_wall_clock(UnixMillis(6 + CERTIFICATE_LIFE_MAX_MS));
+        door.set_wall_clock(UnixMillis(6 + 2 * CERTIFICATE_LIFE_MAX_MS));
         assert_eq!(door.revocations_len(), 0);
         assert_eq!(door.admit_revocation(&revocation(1, 5)), Err(RevocationError::Over));
     }

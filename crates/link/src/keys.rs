@@ -168,4 +168,47 @@ mod tests {
     fn keys_are_not_shown() {
         assert_eq!(format!("{:?}", SealKey::On([7; 32])), "SealKey(..)");
     }
+
+    /// The test vector of docs/protocol.md: a change here is a new version of datagrams.
+    #[test]
+    fn a_sealed_datagram_is_as_the_published_vector_says() {
+        use crate::frame::{Draft, Echo, Inner, Kind, parse_inner};
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let network = NetworkId::new("vector", Admission::Lab, None);
+        let (asker, answerer) = (Identity::from_seed([1; 32]), Identity::from_seed([2; 32]));
+        let keys = KeyMaker::new(answerer.clone(), network, true)
+            .agree(&asker.public_key())
+            .expect("a good key");
+        let echo = Echo {
+            asker: "192.0.2.1:12345".parse().expect("address"),
+            clock: potluck_base::UnixMillis(1_700_000_000_000),
+        };
+        let inner = Inner {
+            kind: Kind::Response,
+            request_id: 0x0102_0304_0506_0708,
+            cookie: Some([4; 16]),
+            certificate: None,
+            echo: Some(echo),
+            message: &[2, 0x82, 0, 0x80],
+        };
+        let draft = Draft {
+            tag: network.tag(),
+            sender: answerer.public_key(),
+            serial: Serial { boot: [3; 16], counter: 5 },
+            header_cookie: None,
+            inner,
+            bytes_min: 0,
+        };
+        let (mut bytes, body) = draft.write();
+        keys.seal.seal(draft.serial, &mut bytes, body);
+        let page = include_str!("../../../docs/protocol.md");
+        let parts = [network.as_bytes().as_slice(), &bytes[..body], &bytes[body..]].map(hex);
+        let missing: Vec<&String> = parts.iter().filter(|part| !page.contains(*part)).collect();
+        assert!(missing.is_empty(), "not in docs/protocol.md: {missing:#?}");
+        let opened =
+            KeyMaker::new(asker, network, true).agree(&answerer.public_key()).expect("a good key");
+        let (header, sealed) = bytes.split_at_mut(body);
+        let plain = opened.open.open(draft.serial, header, sealed).expect("it holds");
+        assert_eq!(parse_inner(plain), Some(inner));
+    }
 }

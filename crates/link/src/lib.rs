@@ -25,6 +25,7 @@
 
 mod admission;
 mod buckets;
+mod clocks;
 mod config;
 mod cookie;
 mod frame;
@@ -41,8 +42,9 @@ mod rtt;
 mod sessions;
 mod stats;
 
+pub use clocks::ClockOffset;
 pub use config::{LinkConfig, Rate};
-pub use gatekeeper::{Gatekeeper, REVOCATIONS_MAX, RevocationError};
+pub use gatekeeper::{Gatekeeper, ISSUED_AHEAD_MAX_MS, REVOCATIONS_MAX, RevocationError};
 pub use link::{Input, Link, ReplyTo, RequestError, RequestOptions, RequestToken, RespondError};
 pub use outputs::Output;
 pub use stats::LinkStats;

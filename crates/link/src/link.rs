@@ -11,10 +11,11 @@ use potluck_wire::limits::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX};
 use potluck_wire::{Request, Response, encode_request, encode_response};
 
 use crate::buckets::Gate;
+use crate::clocks::PeerClocks;
 use crate::config::LinkConfig;
 use crate::cookie::CookieJar;
 use crate::frame::{
-    ANSWER_OVERHEAD, ASKING_BYTES_MIN, BOOT_BYTES, Cookie, Draft, HELLO_PADDING, Inner, Kind,
+    ANSWER_OVERHEAD, ASKING_BYTES_MIN, BOOT_BYTES, Cookie, Draft, Echo, HELLO_PADDING, Inner, Kind,
     Serial, write_hello,
 };
 use crate::gatekeeper::Gatekeeper;
@@ -123,6 +124,8 @@ pub struct Link {
     outputs: Outputs,
     /// Round trips to all peers, for those nothing is known of.
     pub(crate) others: RoundTrip,
+    /// What this clock and those of the peers show.
+    pub(crate) clock: PeerClocks,
     /// Where seals are opened.
     pub(crate) scratch: Vec<u8>,
     pub(crate) stats: LinkStats,
@@ -152,6 +155,7 @@ impl Link {
             callers: Gate::new(&config),
             outputs: Outputs::new(config.outputs_max, config.requests_max),
             others: RoundTrip::default(),
+            clock: PeerClocks::new(),
             scratch: Vec::new(),
             stats: LinkStats::default(),
             config,
@@ -231,7 +235,7 @@ impl Link {
             self.stats.dropped_over_budget += 1;
             return Err(RespondError::TooLarge);
         }
-        let Contact { public_key, address } = reply_to.to;
+        let Contact { public_key, address, .. } = reply_to.to;
         let cookie = (!reply_to.proven).then(|| self.cookies.make(now, address, &public_key));
         let shown = self.shown_in_answer(reply_to.shows);
         let inner = Inner {
@@ -239,6 +243,7 @@ impl Link {
             request_id: reply_to.request_id,
             cookie,
             certificate: shown.as_deref(),
+            echo: Some(Echo { asker: address, clock: self.clock.wall(now).unwrap_or_default() }),
             message: &message,
         };
         let (bytes, _) = self.seal(reply_to.key, None, inner, 0);
@@ -264,6 +269,17 @@ impl Link {
         let nonce = self.rng.bytes();
         self.hellos.start(now, address, nonce);
         self.transmit_hello(address, &nonce);
+    }
+
+    /// Begins a new life of this link with randomness from the OS: a new boot id, new cookies, new
+    /// request ids. To be called whenever the machine may go on from a copy of its memory, or no
+    /// nonce would be used once only: after a snapshot was resumed, each copy would seal with the
+    /// boot id and counter that the other one uses too.
+    pub fn renew_boot(&mut self, entropy: [u8; 32]) {
+        let mut rng = Rng::from_seed(entropy);
+        self.boot = self.marks.boot(&self.keys.public_key(), rng.bytes());
+        self.cookies = CookieJar::new(&mut rng.fork("cookies"));
+        self.rng = rng;
     }
 
     /// The peer is dead: what it was asked fails at the next timeout, which is due at once.
@@ -330,6 +346,7 @@ impl Link {
             request_id: id,
             cookie: None,
             certificate,
+            echo: None,
             message: &message,
         };
         let ping;

@@ -43,6 +43,8 @@ pub enum Output {
         response: Response,
         /// How long it took, from the try that was answered.
         rtt: Duration,
+        /// From where the peer saw the request come.
+        seen_at: Option<SocketAddr>,
     },
     /// A request ran out of tries.
     Failed {

@@ -9,12 +9,12 @@ use std::net::SocketAddr;
 
 use potluck_base::{Contact, Instant, PublicKey};
 use potluck_wire::limits::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX};
-use potluck_wire::{Refusal, Response, decode_request, decode_response};
+use potluck_wire::{DecodeError, Refusal, Response, decode_request, decode_response};
 
 use crate::admission::Entry;
 use crate::frame::{
-    ANSWER_OVERHEAD, Cookie, Frame, FrameError, Inner, Kind, Sealed, Serial, certificate_overhead,
-    parse, parse_inner, write_retry, write_welcome,
+    ANSWER_OVERHEAD, Cookie, Frame, FrameError, Greeter, Inner, Kind, Sealed, Serial,
+    certificate_overhead, parse, parse_inner, write_retry, write_welcome,
 };
 use crate::gatekeeper::Pass;
 use crate::keys::Keys;
@@ -59,7 +59,7 @@ impl Link {
                     self.stats.dropped_unmarked += 1;
                 }
             }
-            Ok(Frame::Welcome { nonce, public_key }) => self.on_welcome(from, &nonce, public_key),
+            Ok(Frame::Welcome { nonce, greeter }) => self.on_welcome(from, &nonce, &greeter),
             Ok(Frame::Retry { serial, cookie }) => self.on_retry(now, from, serial, cookie),
             Err(FrameError::Malformed) => self.stats.dropped_malformed += 1,
             Err(FrameError::Version) => self.stats.dropped_version += 1,
@@ -73,15 +73,21 @@ impl Link {
             return;
         }
         self.stats.hellos_answered += 1;
-        self.transmit(from, write_welcome(&self.tag, nonce, &self.keys.public_key()));
+        let greeter = Greeter {
+            public_key: self.keys.public_key(),
+            salt: self.salt(),
+            addresses: Vec::new(),
+        };
+        self.transmit(from, write_welcome(&self.tag, nonce, &greeter));
     }
 
-    fn on_welcome(&mut self, from: SocketAddr, nonce: &[u8; 16], public_key: PublicKey) {
+    fn on_welcome(&mut self, from: SocketAddr, nonce: &[u8; 16], greeter: &Greeter) {
+        let public_key = greeter.public_key;
         if public_key == self.keys.public_key() {
             self.stats.dropped_own_key += 1;
         } else if self.hellos.finish(from, nonce) {
             self.stats.hellos_greeted += 1;
-            let contact = Contact { public_key, address: from };
+            let contact = Contact { public_key, salt: greeter.salt, address: from };
             self.keep_promise(Output::Greeted { address: from, contact });
         } else {
             self.stats.dropped_unsolicited += 1;
@@ -133,7 +139,7 @@ impl Link {
         scratch.clear();
         scratch.extend_from_slice(sealed.body);
         let length = sealed.header.len() + sealed.body.len();
-        let from = Contact { public_key: sealed.sender, address: from };
+        let from = Contact::new(sealed.sender, from);
         let arrival = Arrival { from, serial: sealed.serial, standing, keys, length };
         match keys.open.open(sealed.serial, sealed.header, &mut scratch) {
             None => self.stats.dropped_unauthentic += 1,
@@ -227,9 +233,14 @@ impl Link {
 
     fn on_request(&mut self, now: Instant, arrival: &Arrival, inner: &Inner<'_>) {
         let Arrival { from, standing, keys, length, .. } = *arrival;
-        let Ok(request) = decode_request(inner.message) else {
-            self.stats.dropped_undecodable += 1;
-            return;
+        let request = match decode_request(inner.message) {
+            Ok(request) => Some(request),
+            // Answered, so that an older and a newer node can tell each other so.
+            Err(DecodeError::Version(_) | DecodeError::Unknown) => None,
+            Err(DecodeError::Malformed | DecodeError::Limit(_)) => {
+                self.stats.dropped_undecodable += 1;
+                return;
+            }
         };
         let proven = matches!(standing, Standing::Proven | Standing::Caller);
         // To be expected here was an answer; a question is a stranger's.
@@ -237,7 +248,7 @@ impl Link {
             self.stats.dropped_stranger_rate += 1;
             return;
         }
-        let entry = self.entry(&from.public_key, inner.certificate, Some(&request));
+        let entry = self.entry(&from.public_key, inner.certificate, request.as_ref());
         let pass = match entry {
             Entry::Open => None,
             Entry::Admitted(pass) => Some(pass),
@@ -256,7 +267,14 @@ impl Link {
         let shows = inner.certificate.is_some() || enrolling;
         let budget = self.budget(proven, length, shows);
         let request_id = inner.request_id;
+        let from = Contact { salt: pass.and_then(|pass| pass.salt), ..from };
         let reply_to = ReplyTo { to: from, request_id, budget, proven, shows, key: keys.seal };
+        let Some(request) = request else {
+            self.stats.requests_unsupported += 1;
+            // An answer that does not fit leaves the asker to its timeout.
+            let _ = self.respond(now, &reply_to, &Response::unsupported());
+            return;
+        };
         if self.push(Output::Incoming { from, reply_to, request, proven, budget }) {
             self.stats.requests_in += 1;
             self.stats.requests_in_unproven += u64::from(!proven);
@@ -301,7 +319,7 @@ impl Link {
     fn on_response(&mut self, now: Instant, arrival: &Arrival, inner: &Inner<'_>) {
         let Arrival { from, serial, keys, .. } = *arrival;
         let found = self.requests.find_by_id(inner.request_id);
-        let Some((token, request)) = found.filter(|(_, request)| request.to == from) else {
+        let Some((token, request)) = found.filter(|(_, request)| request.to.is_at(&from)) else {
             self.stats.dropped_unsolicited += 1;
             return;
         };
@@ -330,13 +348,17 @@ impl Link {
         session.set_credit(now, from.address, inner.cookie);
         // Only who wants no cookie of us has a session for us, and in it our certificate.
         session.introduced = inner.cookie.is_none().then_some(number);
+        let from = Contact { salt: pass.and_then(|pass| pass.salt), ..from };
         if let Some(pass) = pass {
             self.note_admitted(from, pass);
+        }
+        if let Some(echo) = inner.echo {
+            self.learn_clock(now, &from.public_key, echo.clock, rtt);
         }
         if introduces {
             return self.go_on_after_introduction(now, token);
         }
-        let unproven = matches!(response, Response::Refused { reason: Refusal::Unproven });
+        let unproven = matches!(response, Response::Refused { reason: Refusal::Unproven, .. });
         if unproven && inner.cookie.is_some() && self.requests.redirect(token) {
             self.stats.requests_redirected += 1;
             self.transmit_try(now, token);
@@ -344,7 +366,8 @@ impl Link {
         }
         self.requests.finish(token);
         self.stats.requests_answered += 1;
-        self.keep_promise(Output::Answered { token, from, response, rtt });
+        let seen_at = inner.echo.map(|echo| canonical(echo.asker));
+        self.keep_promise(Output::Answered { token, from, response, rtt, seen_at });
     }
 
     /// The answer is of who was asked, but that is no member. With a certificate that does not hold

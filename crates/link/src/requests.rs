@@ -208,7 +208,7 @@ mod tests {
 
     fn contact(number: u8) -> Contact {
         let address = SocketAddr::from(([10, 0, 0, number], 1));
-        Contact { public_key: PublicKey::from_bytes([number; 32]), address }
+        Contact::new(PublicKey::from_bytes([number; 32]), address)
     }
 
     fn sent(id: u64, deadline: u64) -> Try {

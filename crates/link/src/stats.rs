@@ -42,6 +42,8 @@ pub struct LinkStats {
     pub requests_in: u64,
     /// Of these, from addresses not proven.
     pub requests_in_unproven: u64,
+    /// Requests of a version or number that is not known here, answered as not supported.
+    pub requests_unsupported: u64,
     /// Responses sent.
     pub responses_out: u64,
     /// Demands for a cookie sent, since the budget for unproven key agreements was spent.

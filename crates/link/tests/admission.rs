@@ -3,11 +3,12 @@
 mod world;
 
 use bytes::Bytes;
-use potluck_base::{Admission, Contact, Identity, NetworkId, Rng, UnixMillis};
+use potluck_base::{Admission, Contact, Identity, Instant, NetworkId, Rng, UnixMillis};
 use potluck_link::{Gatekeeper, Link, LinkConfig, Output, Rate, RequestOptions};
 use potluck_wire::limits::DATAGRAM_BYTES_MAX;
 use potluck_wire::{
-    Certificate, Enroll, GrantTerms, Request, Response, Revocation, Ticket, encode_response,
+    Certificate, Enroll, GrantTerms, Request, Response, Revocation, Revoked, Ticket,
+    encode_response,
 };
 use world::{Node, at, config, identity, large_answer, options};
 
@@ -32,6 +33,8 @@ fn certificate(seed: u64, by: &Identity, expires_in_ms: i64) -> Bytes {
         issued: UnixMillis(NOW.0 - HOUR_MS),
         expires: UnixMillis(NOW.0.saturating_add_signed(expires_in_ms)),
         ephemeral: false,
+        salt: None,
+        ticket: None,
     };
     certificate.sign(by, &invite()).expect("small")
 }
@@ -42,7 +45,7 @@ fn node(seed: u64, shown: Option<Bytes>, config: LinkConfig) -> Node {
     let gatekeeper = Gatekeeper::new(invite(), authority().public_key(), shown, []);
     node.link = Link::new(identity(seed), invite(), config, Rng::from_number(seed))
         .with_gatekeeper(gatekeeper);
-    node.link.set_wall_clock(NOW);
+    node.link.set_wall_clock(Instant::ZERO, NOW);
     node
 }
 
@@ -53,7 +56,7 @@ fn restarted(seed: u64) -> Node {
     let gatekeeper = Gatekeeper::new(invite(), authority().public_key(), Some(shown), []);
     node.link = Link::new(identity(seed), invite(), config(), Rng::from_number(seed + 1_000_000))
         .with_gatekeeper(gatekeeper);
-    node.link.set_wall_clock(NOW);
+    node.link.set_wall_clock(Instant::ZERO, NOW);
     node
 }
 
@@ -87,12 +90,7 @@ fn ask(now: u64, asker: &mut Node, server: &mut Node, request: &Request) -> Vec<
 
 impl Node {
     /// As `serve`, but keeps what it tells of who is admitted, and answers a ping with a pong.
-    fn serve_members(
-        &mut self,
-        now: potluck_base::Instant,
-        from: &Node,
-        bytes: &[u8],
-    ) -> Option<Bytes> {
+    fn serve_members(&mut self, now: Instant, from: &Node, bytes: &[u8]) -> Option<Bytes> {
         self.link.handle_datagram(now, from.address(), bytes);
         let mut sent = self.sent();
         let asked = self.told.iter().position(|told| matches!(told, Output::Incoming { .. }));
@@ -126,11 +124,11 @@ fn two_members_come_to_terms_and_then_show_no_certificates_any_more() {
     let shown = certificate(1, &authority(), HOUR_MS as i64).len();
     for round in 0..2 {
         let datagrams = ask(round * 20, &mut a, &mut b, &Request::Ping);
-        assert!(datagrams[0].len() > 128 + shown, "round {round}: a certificate is shown");
+        assert!(datagrams[0].len() > 148 + shown, "round {round}: a certificate is shown");
     }
     let datagrams = ask(40, &mut a, &mut b, &Request::Ping);
     assert_eq!(datagrams.len(), 2);
-    assert_eq!(datagrams[0].len(), 128, "both remember the other's");
+    assert_eq!(datagrams[0].len(), 148, "both remember the other's");
     let (at_a, at_b) = (a.stats(), b.stats());
     assert_eq!((at_a.certificates_checked, at_b.certificates_checked), (1, 2));
     // Each was told once that the other is admitted, and where.
@@ -139,7 +137,7 @@ fn two_members_come_to_terms_and_then_show_no_certificates_any_more() {
     assert_eq!(b.told, [Output::Admitted { contact: a.contact, until }]);
     // The other way round nothing needs to be shown either, but the asker cannot know.
     ask(60, &mut b, &mut a, &Request::Ping);
-    assert_eq!(ask(80, &mut b, &mut a, &Request::Ping)[0].len(), 128);
+    assert_eq!(ask(80, &mut b, &mut a, &Request::Ping)[0].len(), 148);
 }
 
 #[test]
@@ -183,7 +181,7 @@ fn a_certificate_that_expires_is_not_heard_from_then_on_although_its_session_sta
     for round in 0..3 {
         ask(round * 20, &mut a, &mut b, &Request::Ping);
     }
-    b.link.set_wall_clock(UnixMillis(NOW.0 + HOUR_MS));
+    b.link.set_wall_clock(Instant::ZERO, UnixMillis(NOW.0 + HOUR_MS));
     b.told.clear();
     assert_eq!(first_contact(&mut a, &mut b), (0, 0));
     assert_eq!(b.stats().dropped_not_admitted, 1);
@@ -195,8 +193,9 @@ fn who_is_revoked_is_out_at_once_and_its_old_certificate_does_not_help() {
     for round in 0..3 {
         ask(round * 20, &mut a, &mut b, &Request::Ping);
     }
-    let revocation = Revocation { subject: a.key(), at: NOW }.sign(&authority(), &invite());
-    assert_eq!(b.link.admit_revocation(&revocation), Ok(Some(a.key())));
+    let revocation =
+        Revocation { subject: Revoked::Member(a.key()), at: NOW }.sign(&authority(), &invite());
+    assert_eq!(b.link.admit_revocation(&revocation), Ok(Some(Revoked::Member(a.key()))));
     assert_eq!(b.link.admit_revocation(&revocation), Ok(None));
     assert_eq!(b.link.revocations().collect::<Vec<_>>(), [&revocation]);
     assert!(!b.link.is_admitted(&a.key()));
@@ -233,7 +232,8 @@ fn an_answer_of_somebody_without_a_certificate_does_not_count() {
 #[test]
 fn a_request_too_long_for_a_certificate_beside_it_is_introduced_first() {
     let (mut a, mut b) = (member(1), member(2));
-    let request = Request::Store { envelopes: vec![Bytes::from(vec![7; 1000])] };
+    let request =
+        Request::Store { envelopes: vec![Bytes::from(vec![7; 1000])], certificates: vec![] };
     let datagrams = ask(0, &mut a, &mut b, &request);
     // Ping and pong with a cookie, ping and pong without, request and answer.
     assert_eq!(datagrams.len(), 6);
@@ -387,8 +387,12 @@ fn a_ticket_that_is_expired_made_up_or_anothers_lets_nobody_in() {
 #[test]
 fn a_revoked_node_cannot_enroll_again_by_a_ticket_from_before() {
     let (mut newcomer, mut server) = (node(5, None, config()), member(2));
-    let revocation = Revocation { subject: newcomer.key(), at: NOW }.sign(&authority(), &invite());
-    assert_eq!(server.link.admit_revocation(&revocation), Ok(Some(newcomer.key())));
+    let revocation = Revocation { subject: Revoked::Member(newcomer.key()), at: NOW }
+        .sign(&authority(), &invite());
+    assert_eq!(
+        server.link.admit_revocation(&revocation),
+        Ok(Some(Revoked::Member(newcomer.key())))
+    );
     let request = Request::Enroll(ticket(HOUR_MS as i64).enroll(&newcomer.key()));
     newcomer.link.request(at(0), server.contact, &request, options()).expect("room");
     let bytes = newcomer.sent_one();

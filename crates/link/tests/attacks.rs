@@ -31,7 +31,7 @@ fn forged(rng: &mut Rng) -> Vec<u8> {
     bytes.iter_mut().for_each(|byte| *byte = rng.next_u64() as u8);
     let kind = rng.below(5) as u8;
     if kind > 0 && bytes.len() >= 67 {
-        bytes[..2].copy_from_slice(&[kind, 1]);
+        bytes[..2].copy_from_slice(&[kind, 2]);
         bytes[2..10].copy_from_slice(&network().tag());
         bytes[world::FLAG_AT] &= 1;
     }
@@ -106,7 +106,7 @@ fn another_version_and_our_own_key_are_dropped() {
     a.ask(at(0), b.contact);
     let request = a.sent_one();
     let mut newer = request.to_vec();
-    newer[1] = 2;
+    newer[1] = 3;
     b.take(at(0), a.address(), &newer);
     a.take(at(0), b.address(), &request);
     assert_eq!((b.stats().dropped_version, a.stats().dropped_own_key), (1, 1));
@@ -164,7 +164,7 @@ fn recordings_of_former_lives_do_not_push_out_the_present_one() {
     }
     b.take(at(9_020), a.address(), &present);
     assert!(b.told.is_empty(), "the present life's window is still there");
-    assert_eq!(exchange(at(9_030), &mut a, &mut b)[0].len(), 128);
+    assert_eq!(exchange(at(9_030), &mut a, &mut b)[0].len(), 148);
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn nearly_datagrams() -> impl Strategy<Value = Vec<u8>> {
     let bytes = prop::collection::vec(any::<u8>(), 0..300);
     (0..6_u8, bytes).prop_map(|(kind, mut bytes)| {
         if kind > 0 && bytes.len() > 100 {
-            bytes[..2].copy_from_slice(&[kind, 1]);
+            bytes[..2].copy_from_slice(&[kind, 2]);
             bytes[2..10].copy_from_slice(&network().tag());
             // Half of them without cookie, and with the zero tag that passes unsealed.
             bytes[world::FLAG_AT] &= 1;

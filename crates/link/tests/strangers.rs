@@ -44,7 +44,7 @@ fn the_cookie_in_the_first_answer_proves_the_asker_from_then_on() {
     a.ask(at(40), b.contact);
     let third = a.sent_one();
     assert_eq!(third[FLAG_AT], 0, "an answer without a cookie says that none is needed");
-    assert_eq!(third.len(), 128, "and no padding");
+    assert_eq!(third.len(), 148, "and no padding");
     let answer = b.serve(at(40), a.address(), &third).expect("an answer");
     assert!(answer.len() > third.len());
 }
@@ -105,7 +105,7 @@ fn when_the_client_forgot_the_server_it_is_a_stranger_for_one_request() {
     let first = exchange(at(1_000), &mut a, &mut b);
     assert!(first[1].len() <= first[0].len(), "a new boot id is not proven");
     assert_eq!(exchange(at(1_100), &mut a, &mut b)[0][FLAG_AT], 1);
-    assert_eq!(exchange(at(1_200), &mut a, &mut b)[0].len(), 128);
+    assert_eq!(exchange(at(1_200), &mut a, &mut b)[0].len(), 148);
     assert_eq!(b.stats().key_agreements, 2, "its keys were still there");
 }
 
@@ -130,7 +130,7 @@ fn an_old_cookie_is_not_relied_on_the_request_is_padded_again() {
     exchange(at(0), &mut a, &mut b);
     let datagrams = exchange(at(100_000), &mut a, &mut b);
     assert_eq!(datagrams.len(), 2, "one round trip");
-    assert!(datagrams[0].len() > 128);
+    assert!(datagrams[0].len() > 148);
     assert_eq!(datagrams[0][FLAG_AT], 1, "it may still be good");
     let datagrams = exchange(at(400_000), &mut a, &mut b);
     assert_eq!((datagrams.len(), datagrams[0][FLAG_AT]), (2, 0), "now it cannot be");
@@ -256,7 +256,8 @@ fn a_request_is_refused_at_once_when_it_cannot_be_made() {
         assert_eq!(refused, Err(RequestError::BadKey));
     }
     let envelopes = vec![vec![0; MESSAGE_BYTES_MAX].into()];
-    let refused = a.link.request(at(0), to, &Request::Store { envelopes }, options());
+    let refused =
+        a.link.request(at(0), to, &Request::Store { envelopes, certificates: vec![] }, options());
     assert_eq!(refused, Err(RequestError::TooLarge));
 
     let mut full = Node::new(3, LinkConfig { requests_max: 1, ..config() });
@@ -272,7 +273,8 @@ fn the_longest_messages_fit_in_a_datagram_with_both_cookies() {
     exchange(at(0), &mut a, &mut b);
     let mut length = MESSAGE_BYTES_MAX;
     let request = loop {
-        let request = Request::Store { envelopes: vec![vec![0; length].into()] };
+        let request =
+            Request::Store { envelopes: vec![vec![0; length].into()], certificates: vec![] };
         if potluck_wire::encode_request(&request).len() <= MESSAGE_BYTES_MAX {
             break request;
         }

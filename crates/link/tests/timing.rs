@@ -51,7 +51,10 @@ fn each_try_is_another_datagram_and_an_answer_to_any_of_them_counts() {
         a.take(at(500), b.address(), &answers[answered]);
         let rtt = Duration::from_millis([500, 100][answered]);
         let response = Response::Pong;
-        assert_eq!(a.told_one(), Output::Answered { token, from: b.contact, response, rtt });
+        let told = a.told_one();
+        let Output::Answered { seen_at, .. } = told else { panic!("an answer, not {told:?}") };
+        let expected = Output::Answered { token, from: b.contact, response, rtt, seen_at };
+        assert_eq!(told, expected);
         // The other one comes too late and says nothing new.
         a.take(at(510), b.address(), &answers[1 - answered]);
         assert_eq!((a.told.len(), a.stats().dropped_unsolicited), (0, 1));
@@ -105,7 +108,7 @@ fn a_try_after_silence_is_padded_since_the_peer_may_have_forgotten_us() {
     let mut b = Node::new(2, config());
     let mut a = friend(1, &mut b);
     let token = a.ask(at(1_000), b.contact);
-    assert_eq!(a.sent_one().len(), 128, "lost");
+    assert_eq!(a.sent_one().len(), 148, "lost");
     b.restart();
     a.link.handle_timeout(at(1_050));
     let request = a.sent_one();

@@ -80,16 +80,13 @@ impl Weather {
         match output {
             Output::Incoming { reply_to, .. } => {
                 let link = &mut self.nodes[index].link;
-                let refused = Response::Refused { reason: Refusal::Unproven };
+                let refused = Response::refused(Refusal::Unproven);
                 if link.respond(now, &reply_to, &large_answer()).is_err() {
                     link.respond(now, &reply_to, &refused).expect("a refusal always fits");
                 }
             }
             Output::Answered { token, response, .. } => {
-                assert!(
-                    [large_answer(), Response::Refused { reason: Refusal::Unproven }]
-                        .contains(&response)
-                );
+                assert!([large_answer(), Response::refused(Refusal::Unproven)].contains(&response));
                 self.answered += usize::from(response == large_answer());
                 self.end(index, token);
             }

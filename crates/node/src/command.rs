@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Contact, Key, Peer, PublicKey};
+use potluck_base::{Contact, Key, Peer};
 use potluck_dht::{EntryPoint, LookupTrace, TableView};
 use potluck_gossip::{FoundFile, MembersView, MessageId, TopicName};
 pub use potluck_kv::{CommandError, CommandId, Put, WriteContext};
@@ -145,7 +145,7 @@ pub enum Reply {
     /// The entry point will be tried.
     Joining,
     /// Who is out by the revocation now; `None`: it was known.
-    Revoked(Result<Option<PublicKey>, RevocationError>),
+    Revoked(Result<Option<potluck_wire::Revoked>, RevocationError>),
     /// Whether the peer answered and knows us.
     Introduced(bool),
     /// The node has left.

@@ -74,10 +74,12 @@ pub enum Input {
         /// The time.
         now: UnixMillis,
     },
-    /// The machine slept for so long.
+    /// The machine slept, or the clocks leapt: it may go on from a copy of its memory.
     Resumed {
-        /// How long.
+        /// How long the pause was.
         gap: Duration,
+        /// Randomness that no copy of this process has: from the OS in the real world.
+        entropy: [u8; 32],
     },
     /// The address under which others reach this node is this now.
     AddressChanged {

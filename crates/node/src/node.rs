@@ -6,6 +6,7 @@ mod commands;
 mod files;
 mod gossip;
 mod requests;
+mod time;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use potluck_dht::{Dht, LookupId, Purpose, QueryId};
 use potluck_gossip::members;
 use potluck_kv::{AskId, Kv, ServeId};
 use potluck_link::{Link, ReplyTo, RequestOptions, RequestToken};
+use potluck_record::CertificateHash;
 use potluck_swarm::Swarm;
 use potluck_wire::limits::MESSAGE_BYTES_MAX;
 use potluck_wire::{Found, Refusal, Request, Response};
@@ -94,6 +96,10 @@ pub struct Node {
     serves_others: bool,
     next_id: u64,
     members: usize,
+    /// Whether another machine runs with this node's identity.
+    elsewhere: bool,
+    /// Whether the peers' clocks differ from this node's by more than it may sign under.
+    clock_off: bool,
     busy: u64,
     outbox: VecDeque<Output>,
 }
@@ -108,7 +114,7 @@ impl Node {
         config.validate()?;
         config.kv.siblings = config.dht.siblings;
         let mut rng = Rng::from_seed(seed);
-        let contact = Contact { public_key: identity.public_key(), address };
+        let contact = Contact::new(identity.public_key(), address);
         let serves = !config.dht.client;
         let link = Link::new(identity.clone(), network, config.link, rng.fork("link"));
         let client = !serves;
@@ -142,6 +148,8 @@ impl Node {
             serves_others: serves,
             next_id: 0,
             members: 1,
+            elsewhere: false,
+            clock_off: false,
             busy: 0,
             outbox: VecDeque::new(),
         })
@@ -198,7 +206,7 @@ impl Node {
                 let came = Came { from, proven, budget, way: Return::Datagram(reply_to) };
                 self.on_request(now, came, request);
             }
-            Link::Answered { token, from, response, rtt } => {
+            Link::Answered { token, from, response, rtt, seen_at: _ } => {
                 if self.on_admission_answered(now, token, from, &response) {
                     return;
                 }
@@ -243,13 +251,13 @@ impl Node {
         match waiting {
             Waiting::Dht(query, _) => self.dht.handle(now, potluck_dht::Input::Failed(query)),
             Waiting::Kv(ask) => {
-                let id = to.public_key.node_id(&self.network);
+                let id = to.in_network(&self.network).id;
                 self.dht.handle(now, potluck_dht::Input::Suspect(id));
                 self.gossip.members.handle(now, unanswered(to));
                 self.kv.handle(now, potluck_kv::Input::Failed { ask });
             }
             Waiting::Swarm(ask) => {
-                let id = to.public_key.node_id(&self.network);
+                let id = to.in_network(&self.network).id;
                 self.dht.handle(now, potluck_dht::Input::Suspect(id));
                 self.gossip.members.handle(now, unanswered(to));
                 self.swarm.handle(now, potluck_swarm::Input::AskFailed { ask });
@@ -270,9 +278,9 @@ impl Node {
     fn on_found(&mut self, now: Instant, answer: Answer) {
         let Answer { query, lookup, from, response, rtt } = answer;
         let (contacts, record) = match response {
-            Response::Found(Found { contacts, record }) => (contacts, record),
+            Response::Found(Found { contacts, record, .. }) => (contacts, record),
             // Who serves nobody has no place in tables and replica sets.
-            Response::Refused { reason: Refusal::NotServing } => {
+            Response::Refused { reason: Refusal::NotServing, .. } => {
                 return self.dht.handle(now, potluck_dht::Input::Failed(query));
             }
             _ => (Vec::new(), None),
@@ -331,7 +339,8 @@ impl Node {
         let (request, lookup, answer_bytes_max) = match purpose {
             Purpose::Ping => (Request::Ping, None, SHORT_ANSWER),
             Purpose::Find { lookup, target, count, want } => {
-                (Request::FindNode { target, count, want }, Some(lookup), MESSAGE_BYTES_MAX)
+                let request = Request::FindNode { target, count, want, parts: None };
+                (request, Some(lookup), MESSAGE_BYTES_MAX)
             }
         };
         let options = RequestOptions { tries, answer_bytes_max, ..RequestOptions::default() };
@@ -354,6 +363,7 @@ impl Node {
     fn on_kv(&mut self, now: Instant, output: potluck_kv::Output) {
         use potluck_kv::Output as Kv;
         match output {
+            Kv::Foreign(_) => self.on_elsewhere(now),
             Kv::Lookup { id, target, want, goal, why } => {
                 let id = LookupId(id.0);
                 self.dht.handle(now, potluck_dht::Input::Lookup { id, target, want, goal, why });
@@ -462,22 +472,25 @@ impl Machine for Node {
             Input::Answered { call, bytes } => self.on_call_answered(now, call, Some(&bytes)),
             Input::CallFailed { call } => self.on_call_answered(now, call, None),
             Input::Called { from, address, inbound, bytes } => {
-                let from = Contact { public_key: from, address };
+                let from = Contact::new(from, address);
                 self.on_called(now, from, inbound, &bytes);
             }
             Input::Enrolled { id, result } => self.on_enrolled(now, id, result),
             Input::Renew { contacts } => self.on_renew(now, &contacts),
             Input::Certificate { certificate } => {
                 self.link.set_certificate(certificate.clone());
+                let name = CertificateHash::of(&certificate);
+                self.kv.handle(now, potluck_kv::Input::Certificate(name));
                 self.gossip.members.handle(now, members::Input::Certificate(certificate));
             }
             Input::WallClock { now: wall } => {
-                self.link.set_wall_clock(wall);
-                self.kv.handle(now, potluck_kv::Input::WallClock(wall));
-                self.gossip.members.handle(now, members::Input::WallClock(wall));
+                self.link.set_wall_clock(now, wall);
+                self.tell_time(now, wall);
                 self.tell_size(now);
             }
-            Input::Resumed { .. } => {
+            Input::Resumed { entropy, .. } => {
+                self.link.renew_boot(entropy);
+                self.link.doubt_clock_offset(now);
                 self.on_slept(now);
                 self.dht.handle(now, potluck_dht::Input::Resumed);
             }

@@ -125,4 +125,7 @@ pub enum Event {
     Isolated,
     /// Others are heard again.
     Reunited,
+    /// Another machine runs with this node's identity: this node writes and publishes nothing any
+    /// more.
+    IdentityElsewhere,
 }

@@ -34,6 +34,10 @@ pub struct StatusView {
     pub health: Health,
     /// Why not quite, one sentence each.
     pub reasons: Vec<String>,
+    /// By how many milliseconds the peers' clocks lie ahead of this node's; `None` before any told.
+    pub clock_offset_ms: Option<i64>,
+    /// Whether another machine runs with this node's identity.
+    pub identity_elsewhere: bool,
     /// Whether the network has been entered (or there is none to enter).
     pub ready: bool,
     /// Contacts in the routing table.

@@ -263,7 +263,7 @@ async fn a_ticket_that_is_cancelled_where_it_was_made_is_void_wherever_the_autho
     // A ticket that leads to both issuers, the first one first.
     let terms = InviteTerms { uses: None, ..InviteTerms::default() };
     let ticket = second.invite(terms).await.unwrap();
-    assert_eq!(ticket.contacts, [second.contact(), first.contact()]);
+    assert_eq!(ticket.entry_points, [second.contact().into(), first.contact().into()]);
     let id = ticket.grant().unwrap().ticket.to_string();
     let elsewhere = first.cancel_ticket(&id).await;
     let unknown = matches!(elsewhere, Err(Error::Membership(MembershipError::UnknownTicket(_))));

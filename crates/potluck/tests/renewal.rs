@@ -60,6 +60,8 @@ async fn aged(node: Node, authority: &Identity, age: Duration, left: Duration) {
         issued: UnixMillis(now.0 - age.as_millis() as u64),
         expires: UnixMillis(now.0 + left.as_millis() as u64),
         ephemeral: false,
+        salt: None,
+        ticket: None,
     };
     node.stop().await.expect("it works");
     let bytes = certificate.sign(authority, &network).expect("small");

@@ -1,8 +1,13 @@
 //! Contexts: what a writer had seen when it wrote, as a version vector over writers.
 //!
 //! Actors are writers with signing keys, not replicas: replicas are strangers, and a dot that a
-//! replica assigned would prove nothing. The vector is bounded by the writers of one key, not by
-//! churn.
+//! replica assigned would prove nothing.
+//!
+//! **Invariant:** a signed context has at most [`CONTEXT_ENTRIES_MAX`] entries. Where more writers
+//! took turns at a key, the entries with the oldest dots give way to the *floor*: a dot at or below
+//! which every dot of every writer is covered. So each state can be merged by one write, whatever
+//! contexts others put into it; the price is that a value older than the floor which the writer had
+//! not read is superseded too.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +22,12 @@ use crate::limits::CONTEXT_ENTRIES_MAX;
 
 /// Per writer, the highest dot that is covered: every dot up to it is superseded.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Context(BTreeMap<PublicKey, Dot>);
+pub struct Context {
+    /// Covered whoever the writer is; zero if nothing is.
+    floor: Dot,
+    /// Above the floor only.
+    entries: BTreeMap<PublicKey, Dot>,
+}
 
 /// Why a text is no context.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,55 +38,82 @@ impl Context {
     /// A context that covers nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self { floor: Dot::ZERO, entries: BTreeMap::new() }
     }
 
     /// Whether `dot` of `writer` is covered.
     #[must_use]
     pub fn covers(&self, writer: &PublicKey, dot: Dot) -> bool {
-        self.0.get(writer).is_some_and(|covered| dot <= *covered)
+        dot <= self.dot_of(writer)
     }
 
     /// The highest dot of `writer` that is covered; zero if none is.
     #[must_use]
     pub fn dot_of(&self, writer: &PublicKey) -> Dot {
-        self.0.get(writer).copied().unwrap_or_default()
+        self.entries.get(writer).copied().unwrap_or_default().max(self.floor)
+    }
+
+    /// The dot at or below which everything is covered, whoever wrote it; zero if there is none.
+    #[must_use]
+    pub const fn floor(&self) -> Dot {
+        self.floor
     }
 
     /// Covers `dot` of `writer` and all of that writer's before it.
     pub fn cover(&mut self, writer: PublicKey, dot: Dot) {
-        let covered = self.0.entry(writer).or_insert(dot);
-        *covered = dot.max(*covered);
+        if dot > self.dot_of(&writer) {
+            self.entries.insert(writer, dot);
+        }
+    }
+
+    /// Covers every dot up to `floor`, whoever wrote it.
+    pub fn raise_floor(&mut self, floor: Dot) {
+        if floor > self.floor {
+            self.floor = floor;
+            self.entries.retain(|_, dot| *dot > floor);
+        }
     }
 
     /// Covers what `other` covers too.
     pub fn join(&mut self, other: &Self) {
-        for (writer, dot) in &other.0 {
+        self.raise_floor(other.floor);
+        for (writer, dot) in &other.entries {
             self.cover(*writer, *dot);
         }
     }
 
-    /// Writers and their highest covered dots, by writer.
+    /// Raises the floor until at most [`CONTEXT_ENTRIES_MAX`] entries are left. Gives how many
+    /// entries gave way: their writers' dots stay covered, and with them every older dot.
+    pub fn fit(&mut self) -> usize {
+        let before = self.entries.len();
+        let Some(surplus) = before.checked_sub(CONTEXT_ENTRIES_MAX + 1) else { return 0 };
+        let mut dots: Vec<Dot> = self.entries.values().copied().collect();
+        let (_, floor, _) = dots.select_nth_unstable(surplus);
+        self.raise_floor(*floor);
+        before - self.entries.len()
+    }
+
+    /// Writers and their highest covered dots above the floor, by writer.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&PublicKey, Dot)> {
-        self.0.iter().map(|(writer, dot)| (writer, *dot))
+        self.entries.iter().map(|(writer, dot)| (writer, *dot))
     }
 
     /// How many writers are in it.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.entries.len()
     }
 
     /// Whether it covers nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty() && self.floor == Dot::ZERO
     }
 
     /// The highest dot covered.
     #[must_use]
     pub fn highest(&self) -> Dot {
-        self.0.values().copied().max().unwrap_or_default()
+        self.entries.values().copied().max().unwrap_or_default().max(self.floor)
     }
 }
 
@@ -92,7 +129,7 @@ impl FromIterator<(PublicKey, Dot)> for Context {
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(&self.0).finish()
+        f.debug_map().entry(&"floor", &self.floor).entries(&self.entries).finish()
     }
 }
 
@@ -121,8 +158,8 @@ impl<C> minicbor::Encode<C> for Context {
         e: &mut Encoder<W>,
         _: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.array(self.0.len() as u64 * 2)?;
-        for (writer, dot) in &self.0 {
+        e.array(self.entries.len() as u64 * 2 + 1)?.u64(self.floor.raw())?;
+        for (writer, dot) in &self.entries {
             e.bytes(writer.as_bytes())?.u64(dot.raw())?;
         }
         Ok(())
@@ -131,12 +168,13 @@ impl<C> minicbor::Encode<C> for Context {
 
 impl<'b, C> minicbor::Decode<'b, C> for Context {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-        let length = d.array()?.filter(|length| length % 2 == 0);
+        let length = d.array()?.filter(|length| length % 2 == 1);
         let entries = length
-            .filter(|length| *length <= CONTEXT_ENTRIES_MAX as u64 * 2)
+            .filter(|length| *length <= CONTEXT_ENTRIES_MAX as u64 * 2 + 1)
             .ok_or_else(|| minicbor::decode::Error::message("context length"))?
             / 2;
         let mut context = Self::new();
+        context.raise_floor(Dot::from_raw(d.u64()?));
         for _ in 0..entries {
             let writer = d
                 .bytes()?
@@ -159,8 +197,11 @@ mod tests {
     }
 
     fn context() -> impl Strategy<Value = Context> {
-        prop::collection::vec((0u8..6, 0u64..50), 0..8).prop_map(|entries| {
-            entries.into_iter().map(|(w, dot)| (writer(w), Dot::from_raw(dot))).collect()
+        (prop::collection::vec((0u8..6, 0u64..50), 0..8), 0u64..30).prop_map(|(entries, floor)| {
+            let entries = entries.into_iter().map(|(w, dot)| (writer(w), Dot::from_raw(dot)));
+            let mut context: Context = entries.collect();
+            context.raise_floor(Dot::from_raw(floor));
+            context
         })
     }
 
@@ -178,6 +219,34 @@ mod tests {
             prop_assert_eq!(joined(&joined(&a, &b), &c), joined(&a, &joined(&b, &c)));
             let both = joined(&a, &b);
             prop_assert!(a.iter().chain(b.iter()).all(|(w, dot)| both.covers(w, dot)));
+            let stranger = writer(99);
+            prop_assert!(both.covers(&stranger, a.floor()) && both.covers(&stranger, b.floor()));
+            prop_assert_eq!(both.highest(), a.highest().max(b.highest()));
+        }
+
+        #[test]
+        fn a_context_of_any_size_fits_and_covers_all_that_it_covered(
+            dots in prop::collection::vec(1u64..1_000, 0..400),
+        ) {
+            let number = |index: usize| {
+                let mut key = [0; 32];
+                key[..8].copy_from_slice(&(index as u64).to_be_bytes());
+                PublicKey::from_bytes(key)
+            };
+            let whole: Context = (0..)
+                .map(number)
+                .zip(dots.iter().map(|dot| Dot::from_raw(*dot)))
+                .collect();
+            let mut fitted = whole.clone();
+            let gone = fitted.fit();
+            prop_assert_eq!(gone, whole.len() - fitted.len());
+            prop_assert!(fitted.len() <= CONTEXT_ENTRIES_MAX);
+            prop_assert_eq!(gone == 0, whole.len() <= CONTEXT_ENTRIES_MAX);
+            prop_assert!(whole.iter().all(|(w, dot)| fitted.covers(w, dot)));
+            // Nothing above the floor is covered that was not before.
+            let above = whole.iter().filter(|(_, dot)| *dot > fitted.floor());
+            prop_assert!(above.eq(fitted.iter()));
+            prop_assert_eq!(fitted.to_string().parse::<Context>(), Ok(fitted));
         }
 
         #[test]

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use minicbor::{Decoder, Encoder};
 use potluck_base::{Identity, KeyError, NetworkId, Signature, UnixMillis};
 
-use crate::head::{ENVELOPE_VERSION, Fields, SignedHead, ValueEntry, space_number};
-use crate::limits::{
-    CONTEXT_ENTRIES_MAX, ENVELOPE_BYTES_MAX, PAYLOAD_BYTES_MAX, VALUE_BYTES_MAX, VALUES_MAX,
+use crate::head::{
+    CertificateHash, ENVELOPE_VERSION, Fields, SignedHead, ValueEntry, space_number,
 };
+use crate::limits::{ENVELOPE_BYTES_MAX, PAYLOAD_BYTES_MAX, VALUE_BYTES_MAX, VALUES_MAX};
 use crate::{Context, Dot, Kind, Name, Space};
 
 /// Why bytes are no envelope. Nothing changed; drop them and count it.
@@ -45,9 +45,6 @@ pub enum DraftError {
     /// The writer has too many unmerged values, or too many bytes of them: merge first.
     #[error("this writer already keeps {0} unmerged values here; merge them first")]
     TooManyValues(usize),
-    /// More writers than a context can name.
-    #[error("this key has over {CONTEXT_ENTRIES_MAX} writers")]
-    TooManyWriters,
     /// The draft breaks a rule of its space.
     #[error("not possible in this space: {0}")]
     Rule(&'static str),
@@ -66,10 +63,13 @@ pub struct Draft {
     pub values: Vec<(Dot, UnixMillis, Bytes)>,
     /// The envelope's dot, above all that this writer issued for the key.
     pub dot: Dot,
-    /// All that this writer has seen and supersedes, its own earlier dots included.
+    /// All that this writer has seen and supersedes, its own earlier dots included. Fitted when it
+    /// is signed, see [`Context::fit`].
     pub context: Context,
     /// End of life: at least that of every value and of all that is superseded.
     pub expires: UnixMillis,
+    /// Names the writer's certificate; `None` in networks without admission.
+    pub certificate: Option<CertificateHash>,
 }
 
 /// A parsed envelope within its limits, its payload checked against the head's hash.
@@ -97,9 +97,8 @@ impl Envelope {
         if draft.values.len() > VALUES_MAX || payload_len > PAYLOAD_BYTES_MAX {
             return Err(DraftError::TooManyValues(draft.values.len() - 1));
         }
-        if draft.context.len() > CONTEXT_ENTRIES_MAX {
-            return Err(DraftError::TooManyWriters);
-        }
+        let mut context = draft.context;
+        context.fit();
         let payload: Bytes = match draft.values.as_slice() {
             [(_, _, only)] => only.clone(),
             all => all.iter().flat_map(|value| value.2.iter().copied()).collect(),
@@ -116,9 +115,10 @@ impl Envelope {
                 .iter()
                 .map(|(dot, expires, value)| ValueEntry::new(*dot, value.len() as u32, *expires))
                 .collect(),
-            context: draft.context,
+            context,
             expires_ms: draft.expires.0,
             payload_hash: *blake3::hash(&payload).as_bytes(),
+            certificate: draft.certificate,
         };
         let head = Bytes::from(minicbor::to_vec(&fields).expect("writing to memory cannot fail"));
         let signature = identity.sign(&SignedHead::signed_message(network, &head));

@@ -15,7 +15,7 @@ use crate::limits::{HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX, VALUE_BYTES_MAX, VALUES_M
 use crate::{Context, Dot, Kind, Name, Space};
 
 /// The version of the envelope format, first field of every head.
-pub const ENVELOPE_VERSION: u8 = 1;
+pub const ENVELOPE_VERSION: u8 = 2;
 
 /// One value's place in an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -85,6 +85,34 @@ pub(crate) struct Fields {
     pub(crate) expires_ms: u64,
     #[cbor(n(9), with = "minicbor::bytes")]
     pub(crate) payload_hash: [u8; 32],
+    #[n(10)]
+    pub(crate) certificate: Option<CertificateHash>,
+}
+
+/// Names the certificate of an envelope's writer: the first 16 bytes of the BLAKE3 hash of its
+/// signed bytes. Certificates are signed by the network's authority, so nobody gains by a collision
+/// among certificates of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct CertificateHash(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16]);
+
+impl CertificateHash {
+    /// The name of a certificate with these signed bytes.
+    #[must_use]
+    pub fn of(certificate: &[u8]) -> Self {
+        let hash = blake3::hash(certificate);
+        Self(std::array::from_fn(|index| hash.as_bytes()[index]))
+    }
+}
+
+/// Names an envelope among those of its writer and key: its dot and the first 16 bytes of its
+/// digest. Two envelopes with one dot differ in the digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EnvelopeId {
+    /// The envelope's dot.
+    pub dot: Dot,
+    /// The first 16 bytes of [`SignedHead::digest`].
+    pub digest: [u8; 16],
 }
 
 const SPACE_CONTENT: u8 = 0;
@@ -139,7 +167,7 @@ impl SignedHead {
 
     /// What the signature is made over: a domain, the network and the head bytes.
     pub(crate) fn signed_message(network: &NetworkId, head: &[u8]) -> Vec<u8> {
-        [b"potluck envelope 1".as_slice(), network.as_bytes(), head].concat()
+        [b"potluck envelope 2".as_slice(), network.as_bytes(), head].concat()
     }
 
     /// Checks the signature.
@@ -166,6 +194,19 @@ impl SignedHead {
     #[must_use]
     pub fn digest(&self) -> &[u8; 32] {
         &self.parsed.digest
+    }
+
+    /// What names this envelope among those of its writer and key.
+    #[must_use]
+    pub fn id(&self) -> EnvelopeId {
+        let digest = std::array::from_fn(|index| self.digest()[index]);
+        EnvelopeId { dot: self.dot(), digest }
+    }
+
+    /// The certificate that the writer had when it signed; `None` in networks without admission.
+    #[must_use]
+    pub fn certificate(&self) -> Option<CertificateHash> {
+        self.parsed.fields.certificate
     }
 
     /// The key this is written under.

@@ -12,7 +12,7 @@ use std::fmt;
 
 use potluck_base::{PublicKey, UnixMillis};
 
-use crate::{Context, Dot, Envelope, SignedHead};
+use crate::{Context, Dot, Envelope, EnvelopeId, SignedHead, Space};
 
 /// Anything with a signed head: a whole [`Envelope`], or the [`SignedHead`] alone.
 pub trait HasHead {
@@ -42,7 +42,10 @@ pub enum Merged {
     /// It was here already.
     Equal,
     /// The writer's newer one stays.
-    Older,
+    Older(EnvelopeId),
+    /// It is newer, but does not follow from the writer's one that is kept, which stays: two
+    /// machines write as one. Only at ingress.
+    Forked(EnvelopeId),
 }
 
 impl Merged {
@@ -113,6 +116,20 @@ pub fn supersedes(candidate: &SignedHead, held: &SignedHead) -> bool {
     (candidate.dot(), candidate.digest()) > (held.dot(), held.digest())
 }
 
+/// Whether `candidate` can be what the writer of `held` signed after it: each value of `held` that
+/// lives at `now` is there again or covered. A writer that runs once never signs anything else, since
+/// it begins with its own last envelope.
+#[must_use]
+pub fn succeeds(candidate: &SignedHead, held: &SignedHead, now: UnixMillis) -> bool {
+    let kept = |dot: Dot| candidate.values().iter().any(|value| value.dot() == dot);
+    held.space() == Space::Content
+        || held.values().iter().all(|value| {
+            value.expires() <= now
+                || kept(value.dot())
+                || candidate.context().covers(&held.writer(), value.dot())
+        })
+}
+
 /// One live value's place in a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Live {
@@ -150,7 +167,7 @@ impl<E: HasHead> State<E> {
             None => Merged::New,
             Some(held) if held.digest() == head.digest() => Merged::Equal,
             Some(held) if supersedes(head, held) => Merged::Newer,
-            Some(_) => Merged::Older,
+            Some(held) => Merged::Older(held.id()),
         };
         if outcome.changed() {
             self.by_writer.insert(head.writer(), envelope);
@@ -192,8 +209,8 @@ impl<E: HasHead> State<E> {
         self.by_writer.retain(|_, envelope| envelope.signed_head().expires() > now);
     }
 
-    /// Everything that a writer who has read this state has seen: all dots in it and all that its
-    /// contexts cover.
+    /// Everything that a writer which has read this state has seen: all dots in it and all that its
+    /// contexts cover, fitted ([`Context::fit`]), so that it can be signed and printed.
     #[must_use]
     pub fn context(&self) -> Context {
         let mut context = Context::new();
@@ -201,6 +218,7 @@ impl<E: HasHead> State<E> {
             context.cover(head.writer(), head.dot());
             context.join(head.context());
         }
+        context.fit();
         context
     }
 

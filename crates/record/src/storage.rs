@@ -4,9 +4,9 @@
 //! **Invariant:** an answer to a merge or removal means that it is durable. Whoever executes the
 //! operations commits first and answers then.
 
-use potluck_base::{Key, UnixMillis};
+use potluck_base::{Key, PublicKey, UnixMillis};
 
-use crate::{Envelope, Merged, StateDigest};
+use crate::{Envelope, EnvelopeId, Merged, StateDigest};
 
 /// Which of the core's requests an answer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +22,22 @@ pub enum Place {
     Own,
 }
 
+/// How an envelope came to be merged, and so what it is held to besides the merge rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MergeAs {
+    /// Its writer's node asks for it. Refused if it would be a new writer beyond `writers_max`, or
+    /// if it does not succeed the writer's one that is kept (see [`crate::state::succeeds`]).
+    Ingress {
+        /// Most writers of the key.
+        writers_max: u16,
+        /// The time by which values have expired.
+        now: UnixMillis,
+    },
+    /// Another holder has it, or it is the writer's own place: held to nothing else, so that all
+    /// holders come to the same state.
+    Repair,
+}
+
 /// One operation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StorageOp {
@@ -32,8 +48,23 @@ pub enum StorageOp {
         envelope: Envelope,
         /// Where to.
         place: Place,
-        /// Refuse if this would be a new writer beyond so many. Set at ingress, never for repair.
-        writers_max: Option<u16>,
+        /// How it came.
+        how: MergeAs,
+    },
+    /// A writer takes back an envelope of its own that every other replica refused: its row becomes
+    /// that of the writer's envelope before it, or is removed. Does nothing if another envelope is
+    /// kept meanwhile.
+    TakeBack {
+        /// The envelope's key.
+        key: Key,
+        /// Its writer.
+        writer: PublicKey,
+        /// Which one.
+        envelope: EnvelopeId,
+        /// The writer's envelope before it.
+        previous: Option<Envelope>,
+        /// Where from.
+        place: Place,
     },
     /// All envelopes of a key.
     Load {
@@ -126,7 +157,7 @@ pub enum StorageReply {
         /// Whether the limit ended it: ask again.
         more: bool,
     },
-    /// The key is not here any more.
+    /// The key, or the envelope, is not here any more.
     Removed,
     /// Not done.
     Failed(StorageFailure),

@@ -56,6 +56,12 @@ impl Disk {
         Self { store, config, fault: None, waiting: Vec::new(), under_way: None }
     }
 
+    /// A disk with the same contents, as a copied data folder has.
+    pub(crate) fn copied(&self) -> Self {
+        let (store, config) = (self.store.copied(), self.config.clone());
+        Self { store, config, fault: None, waiting: Vec::new(), under_way: None }
+    }
+
     pub(crate) fn submit(&mut self, id: OpId, op: StorageOp) {
         self.waiting.push((id, op));
     }
@@ -167,7 +173,7 @@ fn successor(key: &Key) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use potluck_base::{Admission, Identity, NetworkId, UnixMillis};
-    use potluck_record::{Context, Dot, Draft, Kind, Name, Space};
+    use potluck_record::{Context, Dot, Draft, Kind, MergeAs, Name, Space};
 
     use super::*;
 
@@ -181,10 +187,11 @@ mod tests {
             dot: Dot::from_raw(1),
             context: Context::new(),
             expires: UnixMillis(u64::MAX),
+            certificate: None,
         };
         let identity = Identity::from_seed([1; 32]);
         let envelope = Envelope::sign(&identity, &network, draft).expect("within the limits");
-        StorageOp::Merge { envelope, place: Place::Replica, writers_max: None }
+        StorageOp::Merge { envelope, place: Place::Replica, how: MergeAs::Repair }
     }
 
     fn written(disk: &mut Disk, rng: &mut Rng, numbers: std::ops::Range<u64>) -> usize {

@@ -1,9 +1,12 @@
 //! All scenarios by name.
 
+mod admission;
 mod broadcast;
 mod canary;
 mod churn;
 mod clock_back;
+mod clocks;
+mod clone;
 mod concurrent_writers;
 mod crash_restart;
 mod detect;
@@ -40,6 +43,9 @@ pub const ALL: &[Scenario] = &[
     sick_disks::SICK_DISKS,
     lossy::LOSSY,
     clock_back::CLOCK_BACK,
+    clocks::CLOCKS,
+    admission::ADMISSION,
+    clone::CLONE,
     flood::FLOOD,
     idle::IDLE,
     idle::IDLE_OPEN,

@@ -88,6 +88,8 @@ pub struct SimNode {
     pub(crate) disk: Disk,
     /// How far its wall clock is off, in milliseconds.
     pub(crate) clock_off_ms: i64,
+    /// Its papers, in `invite` networks.
+    pub(crate) papers: crate::world::Papers,
     /// What it asked to be remembered.
     pub(crate) saved: Vec<Contact>,
     pub(crate) entries: Vec<EntryPoint>,

@@ -6,6 +6,7 @@
 //! **Invariants:** the same seed and the same requests give the same run, event by event; virtual
 //! time never goes back; an event for a process that has died reaches nobody.
 
+mod admission;
 mod config;
 mod deliver;
 mod faults;
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use potluck_base::{Instant, NetworkId, Peer, Rng, UnixMillis};
+use potluck_base::{Admission, Identity, Instant, NetworkId, Peer, Rng, UnixMillis};
 use potluck_node::{Command, CommandId, Reply};
 
 use crate::calls::{CallStats, Calls};
@@ -29,6 +30,7 @@ use crate::queue::EventQueue;
 use crate::sim_node::{NodeIndex, SimNode};
 use crate::trace::Trace;
 
+pub(crate) use admission::Papers;
 pub use config::WorldConfig;
 pub(crate) use files::NodeFiles;
 pub use files::{FetchEnd, Line};
@@ -90,6 +92,8 @@ pub struct WorldStats {
 /// A virtual world.
 pub struct World {
     config: WorldConfig,
+    /// In `invite` networks.
+    authority: Option<Identity>,
     network_id: NetworkId,
     now: Instant,
     queue: EventQueue<Event>,
@@ -121,8 +125,12 @@ impl World {
     #[must_use]
     pub fn new(config: WorldConfig) -> Self {
         let mut rng = Rng::from_number(config.seed);
-        let network_id =
-            NetworkId::new(&format!("sim {}", config.seed), potluck_base::Admission::Lab, None);
+        let name = format!("sim {}", config.seed);
+        let authority = config.invite.then(|| admission::authority(config.seed));
+        let network_id = match &authority {
+            Some(key) => NetworkId::new(&name, Admission::Invite, Some(&key.public_key())),
+            None => NetworkId::new(&name, Admission::Lab, None),
+        };
         Self {
             network: Network::new(config.network.clone(), rng.fork("network")),
             calls: Calls::new(config.calls.clone(), rng.fork("calls")),
@@ -136,6 +144,7 @@ impl World {
             hostile_addresses: BTreeMap::new(),
             moves: 0,
             config,
+            authority,
             network_id,
             now: Instant::ZERO,
             queue: EventQueue::new(),

@@ -74,6 +74,30 @@ fn a_bad_network_is_slow_but_loses_nothing() {
     passes("lossy", 40, &[1]);
 }
 
+/// Twenty seeds, each with other limits; `cargo xtask sim` plays more.
+fn passes_small(name: &str) {
+    let seeds: Vec<u64> = (1..=20).collect();
+    let nodes = [8, 10, 12, 16];
+    for (index, seed) in seeds.iter().enumerate() {
+        passes(name, nodes[index % nodes.len()], &[*seed]);
+    }
+}
+
+#[test]
+fn a_copied_data_folder_loses_nothing_and_both_machines_say_so() {
+    passes_small("clone");
+}
+
+#[test]
+fn who_is_revoked_is_out_whatever_the_clocks_say() {
+    passes_small("admission");
+}
+
+#[test]
+fn wrong_clocks_are_known_and_lock_nobody_out() {
+    passes_small("clocks");
+}
+
 #[test]
 fn a_clock_that_goes_back_makes_no_write_older() {
     passes("clock-back", 24, &[1, 2]);

@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use potluck_base::{Admission, Identity, Key, NetworkId, Rng, UnixMillis};
 use potluck_record::{
-    Context, Dot, Draft, Envelope, Kind, Name, Place, Space, StorageOp, StorageReply,
+    Context, Dot, Draft, Envelope, Kind, MergeAs, Name, Place, Space, StorageOp, StorageReply,
 };
 use potluck_store::{DiskStore, StoreConfig};
 
@@ -184,9 +184,10 @@ fn batch(network: &NetworkId, numbers: std::ops::Range<u64>) -> Result<Vec<Stora
                 dot,
                 context: Context::new(),
                 expires,
+                certificate: None,
             };
             let envelope = Envelope::sign(&identity, network, draft)?;
-            Ok(StorageOp::Merge { envelope, place: Place::Replica, writers_max: None })
+            Ok(StorageOp::Merge { envelope, place: Place::Replica, how: MergeAs::Repair })
         })
         .collect()
 }

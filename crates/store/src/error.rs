@@ -17,6 +17,17 @@ pub enum OpenError {
         /// The data folder.
         folder: PathBuf,
     },
+    /// An older version of the program wrote it.
+    #[error(
+        "the records are in format {found}, this version knows {known} only; start anew with another \
+         data folder"
+    )]
+    OlderFormat {
+        /// The format found.
+        found: u32,
+        /// The format known here.
+        known: u32,
+    },
     /// A newer version of the program wrote it.
     #[error("the records are in format {found}, this version knows up to {known}; use a newer one")]
     NewerFormat {

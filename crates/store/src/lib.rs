@@ -18,6 +18,7 @@
 //!
 //! | row | value |
 //! |---|---|
+//! | `c`, `f` | reserved: certificates of writers by their hash, the index of fingerprints |
 //! | `h` key | summary of a key held as replica: digest (16), writers (u16), flags (1: internal), bytes (u64) |
 //! | `m` name | `format` (u32), `network` (32 bytes), `ledger` (counters and the first expiry) |
 //! | `o` key | the envelope this node wrote |

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::backend::{Backend, BackendError, Changes, Durability, Room, RowIter, Usage};
 
 /// Rows in memory. A commit that is not synced is lost by [`crash`](Self::crash).
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct MemoryBackend {
     rows: BTreeMap<Vec<u8>, Bytes>,
     /// What a crash restores: the rows changed since the last sync as they were then.

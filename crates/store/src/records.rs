@@ -4,10 +4,11 @@
 //! fails has changed nothing.
 
 use bytes::Bytes;
-use potluck_base::Key;
+use potluck_base::{Key, PublicKey};
+use potluck_record::state::{succeeds, supersedes};
 use potluck_record::{
-    Envelope, Merged, Place, SignedHead, StateDigest, StorageFailure, StorageOp, StorageReply,
-    state::supersedes,
+    Envelope, EnvelopeId, MergeAs, Merged, Place, SignedHead, StateDigest, StorageFailure,
+    StorageOp, StorageReply,
 };
 
 use crate::backend::{Backend, Room};
@@ -25,12 +26,13 @@ pub(crate) fn execute<B: Backend>(
     op: &StorageOp,
 ) -> Result<StorageReply, Fault> {
     match op {
-        StorageOp::Merge { envelope, place: Place::Replica, writers_max } => {
-            merge_replica(txn, envelope, *writers_max)
+        StorageOp::Merge { envelope, place: Place::Replica, how } => {
+            merge_replica(txn, envelope, *how)
         }
         // There is one writer to an own envelope, so no limit to keep.
-        StorageOp::Merge { envelope, place: Place::Own, writers_max: _ } => {
-            merge_own(txn, envelope)
+        StorageOp::Merge { envelope, place: Place::Own, how: _ } => merge_own(txn, envelope),
+        StorageOp::TakeBack { key, writer, envelope, previous, place } => {
+            take_back(txn, (key, writer), envelope, previous.as_ref(), *place)
         }
         StorageOp::Load { key, place } => load(txn, key, *place),
         StorageOp::Scan { from, to, limit } => scan(txn, from, to, *limit),
@@ -46,14 +48,14 @@ fn judge(candidate: &SignedHead, held: Option<&SignedHead>) -> Merged {
         None => Merged::New,
         Some(held) if held.digest() == candidate.digest() => Merged::Equal,
         Some(held) if supersedes(candidate, held) => Merged::Newer,
-        Some(_) => Merged::Older,
+        Some(held) => Merged::Older(held.id()),
     }
 }
 
 fn merge_replica<B: Backend>(
     txn: &mut Txn<'_, B>,
     envelope: &Envelope,
-    writers_max: Option<u16>,
+    how: MergeAs,
 ) -> Result<StorageReply, Fault> {
     let head = envelope.head();
     let key = head.key();
@@ -62,13 +64,21 @@ fn merge_replica<B: Backend>(
         Some(_) => txn.envelope(Place::Replica, &key, &head.writer())?,
         None => None,
     };
-    let outcome = judge(head, held.as_ref().map(|(held, _)| held.head()));
+    let mut outcome = judge(head, held.as_ref().map(|(held, _)| held.head()));
     let current = before.unwrap_or_else(|| Summary::empty(head));
+    if let MergeAs::Ingress { writers_max, now } = how {
+        if outcome == Merged::New && current.writers >= writers_max {
+            return Ok(StorageReply::TooManyWriters);
+        }
+        let follows = |(held, _): &(Envelope, usize)| succeeds(head, held.head(), now);
+        if let Some((held, _)) = held.as_ref().filter(|held| !follows(held))
+            && outcome == Merged::Newer
+        {
+            outcome = Merged::Forked(held.head().id());
+        }
+    }
     if !outcome.changed() {
         return Ok(StorageReply::Merged { outcome, digest: current.digest });
-    }
-    if outcome == Merged::New && current.writers >= writers_max.unwrap_or(u16::MAX) {
-        return Ok(StorageReply::TooManyWriters);
     }
     let bytes = envelope.encode();
     let mut after = current;
@@ -114,6 +124,46 @@ fn merge_own<B: Backend>(txn: &mut Txn<'_, B>, envelope: &Envelope) -> Result<St
     txn.ledger = ledger;
     write(txn, Place::Own, head, bytes);
     Ok(StorageReply::Merged { outcome, digest: StateDigest::EMPTY.with(head) })
+}
+
+fn take_back<B: Backend>(
+    txn: &mut Txn<'_, B>,
+    (key, writer): (&Key, &PublicKey),
+    envelope: &EnvelopeId,
+    previous: Option<&Envelope>,
+    place: Place,
+) -> Result<StorageReply, Fault> {
+    let held = txn.envelope(place, key, writer)?;
+    let Some((held, held_bytes)) = held.filter(|(held, _)| held.head().id() == *envelope) else {
+        return Ok(StorageReply::Removed);
+    };
+    let previous = previous.map(|previous| (previous.head(), previous.encode()));
+    match place {
+        Place::Replica => {
+            let before = txn.summary(key)?;
+            let after = before.map(|summary| {
+                let rest = summary.without(held.head(), held_bytes);
+                match &previous {
+                    Some((head, bytes)) => rest.with(head, bytes.len()),
+                    None => rest,
+                }
+            });
+            let after = after.filter(|after| after.writers > 0);
+            txn.set_summary(key, before.as_ref(), after.as_ref());
+        }
+        Place::Own => {
+            txn.ledger.subtract_own(held_bytes);
+            if let Some((_, bytes)) = &previous {
+                txn.ledger.add_own(bytes.len());
+            }
+        }
+    }
+    txn.unindex(&ExpiryEntry::of(place, held.head()));
+    match previous {
+        Some((head, bytes)) => write(txn, place, head, bytes),
+        None => txn.delete(rows::envelope_row(place, key, writer)),
+    }
+    Ok(StorageReply::Removed)
 }
 
 fn write<B: Backend>(txn: &mut Txn<'_, B>, place: Place, head: &SignedHead, bytes: Bytes) {

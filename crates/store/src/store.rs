@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use potluck_base::{Key, NetworkId, UnixMillis};
-use potluck_record::{StorageFailure, StorageOp, StorageReply};
+use potluck_record::{Envelope, Place, StorageFailure, StorageOp, StorageReply};
 
 use crate::backend::{Backend, BackendError, Changes, Durability, Room};
 use crate::config::{StoreConfig, SyncMode};
@@ -16,8 +16,8 @@ use crate::records::{execute, summaries};
 use crate::rows::{self, ExpiryEntry};
 use crate::txn::{Fault, Txn};
 
-/// The newest format of rows that this version reads and writes.
-const FORMAT: u32 = 1;
+/// The format of rows that this version reads and writes. Format 1 held envelopes of version 1.
+const FORMAT: u32 = 2;
 const META_FORMAT: &str = "format";
 const META_NETWORK: &str = "network";
 const META_LEDGER: &str = "ledger";
@@ -98,6 +98,16 @@ impl MemoryStore {
     #[must_use]
     pub fn in_memory() -> Self {
         Self::load(MemoryBackend::new(), Durability::Synced, u64::MAX)
+            .expect("a map in memory cannot fail")
+    }
+
+    /// A store of its own with the same rows: what a copy of a data folder holds.
+    ///
+    /// # Panics
+    /// Never: a map in memory cannot fail.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Self::load(self.backend.clone(), self.durability, self.disk_bytes)
             .expect("a map in memory cannot fail")
     }
 
@@ -183,6 +193,34 @@ impl<B: Backend> RecordStore<B> {
         }
         self.ledger = ledger;
         Ok(replies)
+    }
+
+    /// Forgets the envelopes of this node's own, durably, and gives how many there were: for a node
+    /// that gets a new identity, whose writes do not go on from those of the old one. What it keeps
+    /// as replica stays.
+    ///
+    /// # Errors
+    /// The store stopped; nothing changed.
+    pub fn forget_own(&mut self) -> Result<u64, StorageFailure> {
+        let mut txn = Txn::new(&self.backend, self.ledger, Room::Plenty, self.disk_bytes);
+        let found: Result<Vec<_>, Fault> = txn.range(rows::own_rows()).collect();
+        let found = found.map_err(|_| StorageFailure::Corrupt)?;
+        let count = found.len() as u64;
+        for (row, value) in found {
+            if let Ok(envelope) = Envelope::decode(&value) {
+                txn.unindex(&ExpiryEntry::of(Place::Own, envelope.head()));
+            }
+            txn.ledger.subtract_own(value.len());
+            txn.delete(row.to_vec());
+        }
+        let (mut changes, ledger) = txn.finish();
+        changes.insert(rows::meta_row(META_LEDGER), Some(ledger.encode().into()));
+        if let Err(error) = self.backend.commit(changes, Durability::Synced) {
+            self.stopped.get_or_insert(error.to_string());
+            return Err(StorageFailure::Stopped);
+        }
+        self.ledger = ledger;
+        Ok(count)
     }
 
     /// Makes all that was applied durable. Returns whether it is; if not, the store has stopped.
@@ -283,6 +321,9 @@ fn check_meta(backend: &DiskBackend, folder: &Path, network: &NetworkId) -> Resu
     let read = |name| backend.get(&rows::meta_row(name)).map_err(|e| damaged(&e.to_string()));
     let format = read(META_FORMAT)?.and_then(|value| Some(value.first_chunk::<4>()?.to_owned()));
     let found = u32::from_be_bytes(format.ok_or_else(|| damaged("no format row"))?);
+    if found < FORMAT {
+        return Err(OpenError::OlderFormat { found, known: FORMAT });
+    }
     if found > FORMAT {
         return Err(OpenError::NewerFormat { found, known: FORMAT });
     }

@@ -5,10 +5,11 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Spec, small};
-use potluck_base::{Key, UnixMillis};
+use potluck_base::{Key, PublicKey, UnixMillis};
+use potluck_record::state::{succeeds, supersedes};
 use potluck_record::{
-    Envelope, HasHead, Merged, Place, State, StateDigest, StorageOp, StorageReply,
-    state::supersedes,
+    Envelope, EnvelopeId, HasHead, MergeAs, Merged, Place, State, StateDigest, StorageOp,
+    StorageReply,
 };
 use potluck_store::{Backend, DiskStore, MemoryStore, RecordStore};
 use proptest::prelude::*;
@@ -23,11 +24,20 @@ struct Model {
 impl Model {
     fn apply(&mut self, op: &StorageOp) -> StorageReply {
         match op {
-            StorageOp::Merge { envelope, place: Place::Replica, writers_max } => {
+            StorageOp::Merge { envelope, place: Place::Replica, how } => {
                 let state = self.replica.entry(envelope.head().key()).or_default();
-                let new = state.of(&envelope.head().writer()).is_none();
-                if new && writers_max.is_some_and(|max| state.len() >= usize::from(max)) {
-                    return StorageReply::TooManyWriters;
+                let held = state.of(&envelope.head().writer());
+                if let MergeAs::Ingress { writers_max, now } = how {
+                    if held.is_none() && state.len() >= usize::from(*writers_max) {
+                        return StorageReply::TooManyWriters;
+                    }
+                    let held = held.map(HasHead::signed_head);
+                    let newer = held.filter(|held| supersedes(envelope.head(), held));
+                    if let Some(held) = newer.filter(|held| !succeeds(envelope.head(), held, *now))
+                    {
+                        let outcome = Merged::Forked(held.id());
+                        return StorageReply::Merged { outcome, digest: state.digest() };
+                    }
                 }
                 let outcome = state.merge(envelope.clone());
                 StorageReply::Merged { outcome, digest: state.digest() }
@@ -67,6 +77,34 @@ impl Model {
                 }
                 StorageReply::Removed
             }
+            StorageOp::TakeBack { key, writer, envelope, previous, place } => {
+                self.take_back((key, writer), envelope, previous.as_ref(), *place);
+                StorageReply::Removed
+            }
+        }
+    }
+
+    fn take_back(
+        &mut self,
+        (key, writer): (&Key, &PublicKey),
+        id: &EnvelopeId,
+        previous: Option<&Envelope>,
+        place: Place,
+    ) {
+        match place {
+            Place::Own => {
+                if self.own.get(key).is_some_and(|own| own.head().id() == *id) {
+                    self.own.remove(key);
+                    self.own.extend(previous.map(|previous| (*key, previous.clone())));
+                }
+            }
+            Place::Replica => {
+                let Some(state) = self.replica.get_mut(key) else { return };
+                if state.of(writer).is_some_and(|held| held.head().id() == *id) {
+                    let others = state.iter().filter(|e| e.head().writer() != *writer).cloned();
+                    *state = others.chain(previous.cloned()).collect();
+                }
+            }
         }
     }
 
@@ -76,7 +114,7 @@ impl Model {
             None => Merged::New,
             Some(held) if held.digest() == head.digest() => Merged::Equal,
             Some(held) if supersedes(head, held) => Merged::Newer,
-            Some(_) => Merged::Older,
+            Some(held) => Merged::Older(held.id()),
         };
         if outcome.changed() {
             self.own.insert(head.key(), envelope.clone());
@@ -139,6 +177,11 @@ fn range() -> impl Strategy<Value = (Key, Key)> {
 }
 
 fn op() -> impl Strategy<Value = StorageOp> {
+    let how = || {
+        let ingress = (0u16..4, 0u64..600)
+            .prop_map(|(writers_max, now)| MergeAs::Ingress { writers_max, now: UnixMillis(now) });
+        prop_oneof![Just(MergeAs::Repair), ingress]
+    };
     let envelope = (0u32..5, any::<bool>(), 1u8..5, 1u64..5, 1u64..6, 0usize..3).prop_map(
         |(name, internal, writer, dot, life, size)| {
             let bytes = [0, 100, 5_000][size];
@@ -146,9 +189,15 @@ fn op() -> impl Strategy<Value = StorageOp> {
         },
     );
     prop_oneof![
-        8 => (envelope, place(), prop::option::of(0u16..4)).prop_map(
-            |(envelope, place, writers_max)| StorageOp::Merge { envelope, place, writers_max }
+        8 => (envelope.clone(), place(), how()).prop_map(
+            |(envelope, place, how)| StorageOp::Merge { envelope, place, how }
         ),
+        2 => (envelope, any::<bool>(), place()).prop_map(|(envelope, leaves, place)| {
+            let head = envelope.head();
+            let (key, writer, id) = (head.key(), head.writer(), head.id());
+            let previous = leaves.then(|| envelope.clone());
+            StorageOp::TakeBack { key, writer, envelope: id, previous, place }
+        }),
         3 => (key(), place()).prop_map(|(key, place)| StorageOp::Load { key, place }),
         1 => (range(), 0u32..6).prop_map(|((from, to), limit)| StorageOp::Scan { from, to, limit }),
         1 => range().prop_map(|(from, to)| StorageOp::Fingerprint { from, to }),

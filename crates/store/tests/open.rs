@@ -82,16 +82,21 @@ fn a_folder_of_another_network_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_newer_format_is_refused_with_both_numbers() {
-    let folder = folder();
-    drop(DiskStore::open(folder.path(), &small()).expect("opens"));
-    {
+fn a_newer_or_an_older_format_is_refused_with_both_numbers() {
+    let opened = |format: u32| {
+        let folder = folder();
+        drop(DiskStore::open(folder.path(), &small()).expect("opens"));
         let database = fjall::Database::builder(folder.path().join("records")).open().unwrap();
         let rows = database.keyspace("rows", Default::default).unwrap();
-        rows.insert(b"mformat", 7u32.to_be_bytes()).unwrap();
-    }
-    let error = DiskStore::open(folder.path(), &small()).map(drop).expect_err("newer");
-    assert!(matches!(error, OpenError::NewerFormat { found: 7, known: 1 }), "{error}");
+        rows.insert(b"mformat", format.to_be_bytes()).unwrap();
+        drop((rows, database));
+        DiskStore::open(folder.path(), &small()).map(drop)
+    };
+    let error = opened(7).expect_err("newer");
+    assert!(matches!(error, OpenError::NewerFormat { found: 7, known: 2 }), "{error}");
+    let error = opened(1).expect_err("older");
+    assert!(matches!(error, OpenError::OlderFormat { found: 1, known: 2 }), "{error}");
+    opened(2).expect("it is the one that is known");
 }
 
 #[test]
@@ -120,7 +125,7 @@ fn later_operations_of_a_batch_see_earlier_ones_and_reads_do_not_commit() {
     assert_eq!(loaded(&replies[1]), [one.sign()]);
     assert_eq!(
         [0, 2, 3].map(|i| outcome(&replies[i])),
-        [Merged::New, Merged::Newer, Merged::Older]
+        [Merged::New, Merged::Newer, Merged::Older(two.sign().head().id())]
     );
     let digest = StateDigest::EMPTY.with(two.sign().head());
     let entries = vec![(one.key(), digest)];

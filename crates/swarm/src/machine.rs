@@ -15,7 +15,7 @@ use crate::fetch::{Fetch, Numbers, World};
 use crate::holdings::{Announcements, Askers, Serves};
 
 /// A contact in an answer, at its longest, and what frames the rest of it.
-const CONTACT_BYTES: usize = 56;
+const CONTACT_BYTES: usize = 64;
 const FRAME_BYTES: usize = 64;
 
 /// Gauges and counters.
@@ -245,7 +245,7 @@ impl Swarm {
         if let Some(size) = self.holdings.get(&blob) {
             self.askers.note(now, blob, from);
             neighbours.truncate(room / CONTACT_BYTES);
-            return Ok(Holding { size: *size, granules: None, neighbours });
+            return Ok(Holding { size: *size, granules: None, neighbours, hint: None });
         }
         let fetch =
             self.fetches.values().find(|fetch| fetch.blob == blob && fetch.size().is_some());
@@ -263,7 +263,7 @@ impl Swarm {
         self.askers.note(now, blob, from);
         // Who asks has part of it too, or will.
         self.with(now, id, |fetch, world| fetch.hear_of(world, from));
-        Ok(Holding { size, granules: Some(granules), neighbours })
+        Ok(Holding { size, granules: Some(granules), neighbours, hint: None })
     }
 
     fn gives(&self, blob: &BlobId) -> bool {

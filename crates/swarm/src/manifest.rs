@@ -20,7 +20,7 @@ pub const FILES_MAX: usize = 1_000_000;
 /// Longest manifest, in bytes.
 pub const MANIFEST_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// The format.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A file in a folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +31,8 @@ pub struct ManifestFile {
     pub bytes: u64,
     /// Whether its owner may execute it.
     pub executable: bool,
+    /// When its bytes were last changed, in seconds since 1970; `None` if that is not told.
+    pub mtime: Option<i64>,
 }
 
 /// The files of a folder.
@@ -39,6 +41,8 @@ pub struct Manifest {
     data: BlobId,
     bytes: u64,
     files: Vec<ManifestFile>,
+    /// Folders without a file in them, in order.
+    empty_folders: Vec<String>,
 }
 
 /// Why something is no manifest.
@@ -74,11 +78,24 @@ impl Manifest {
     ///
     /// # Errors
     /// [`ManifestError`] if a path or the size of it is refused.
-    pub fn new(data: BlobId, mut files: Vec<ManifestFile>) -> Result<Self, ManifestError> {
+    pub fn new(data: BlobId, files: Vec<ManifestFile>) -> Result<Self, ManifestError> {
+        Self::with_folders(data, files, Vec::new())
+    }
+
+    /// As [`new`](Self::new), with folders that have no file in them.
+    ///
+    /// # Errors
+    /// [`ManifestError`] if a path or the size of it is refused.
+    pub fn with_folders(
+        data: BlobId,
+        mut files: Vec<ManifestFile>,
+        mut empty_folders: Vec<String>,
+    ) -> Result<Self, ManifestError> {
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        check(&files)?;
+        empty_folders.sort_unstable();
+        check(&files, &empty_folders)?;
         let bytes = total(&files)?;
-        Ok(Self { data, bytes, files })
+        Ok(Self { data, bytes, files, empty_folders })
     }
 
     /// The blob of all files end to end.
@@ -97,6 +114,12 @@ impl Manifest {
     #[must_use]
     pub fn files(&self) -> &[ManifestFile] {
         &self.files
+    }
+
+    /// The folders that have no file in them, in order.
+    #[must_use]
+    pub fn empty_folders(&self) -> &[String] {
+        &self.empty_folders
     }
 
     /// Where the bytes of the file at `path` lie in the data blob.
@@ -120,10 +143,18 @@ impl Manifest {
         &self,
         encoder: &mut Encoder<&mut Vec<u8>>,
     ) -> Result<(), minicbor::encode::Error<std::convert::Infallible>> {
-        encoder.array(3)?.u8(VERSION)?.bytes(self.data.as_bytes())?;
+        encoder.array(4)?.u8(VERSION)?.bytes(self.data.as_bytes())?;
         encoder.array(self.files.len() as u64)?;
         for file in &self.files {
-            encoder.array(3)?.str(&file.path)?.u64(file.bytes)?.bool(file.executable)?;
+            encoder.array(4)?.str(&file.path)?.u64(file.bytes)?.bool(file.executable)?;
+            match file.mtime {
+                Some(mtime) => encoder.i64(mtime)?,
+                None => encoder.null()?,
+            };
+        }
+        encoder.array(self.empty_folders.len() as u64)?;
+        for folder in &self.empty_folders {
+            encoder.str(folder)?;
         }
         Ok(())
     }
@@ -133,24 +164,30 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`]: nothing of the folder may be created.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let (data, files) = decode(bytes)?;
+        let (data, files, empty_folders) = decode(bytes)?;
         if let Some(pair) = files.windows(2).find(|pair| pair[0].path >= pair[1].path) {
             return Err(ManifestError::Order(pair[1].path.clone()));
         }
-        Self::new(data, files)
+        if let Some(pair) = empty_folders.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(ManifestError::Order(pair[1].clone()));
+        }
+        Self::with_folders(data, files, empty_folders)
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<(BlobId, Vec<ManifestFile>), ManifestError> {
+type Parts = (BlobId, Vec<ManifestFile>, Vec<String>);
+
+fn decode(bytes: &[u8]) -> Result<Parts, ManifestError> {
     let malformed = |_| ManifestError::Malformed;
     let mut decoder = Decoder::new(bytes);
     let expect =
-        |found: Option<u64>| (found == Some(3)).then_some(()).ok_or(ManifestError::Malformed);
-    expect(decoder.array().map_err(malformed)?)?;
+        |found: Option<u64>| (found == Some(4)).then_some(()).ok_or(ManifestError::Malformed);
+    let parts = decoder.array().map_err(malformed)?;
     let version = decoder.u8().map_err(malformed)?;
     if version != VERSION {
         return Err(ManifestError::Version(version));
     }
+    expect(parts)?;
     let id =
         decoder.bytes().map_err(malformed)?.try_into().map_err(|_| ManifestError::Malformed)?;
     let count = decoder.array().map_err(malformed)?.ok_or(ManifestError::Malformed)?;
@@ -164,22 +201,43 @@ fn decode(bytes: &[u8]) -> Result<(BlobId, Vec<ManifestFile>), ManifestError> {
             path: decoder.str().map_err(malformed)?.to_owned(),
             bytes: decoder.u64().map_err(malformed)?,
             executable: decoder.bool().map_err(malformed)?,
+            mtime: decode_mtime(&mut decoder).map_err(malformed)?,
         });
     }
+    let count = decoder.array().map_err(malformed)?.ok_or(ManifestError::Malformed)?;
+    if count > FILES_MAX as u64 {
+        return Err(ManifestError::TooLarge);
+    }
+    let mut empty_folders = Vec::new();
+    for _ in 0..count {
+        empty_folders.push(decoder.str().map_err(malformed)?.to_owned());
+    }
     if decoder.position() == bytes.len() {
-        Ok((BlobId::from_bytes(id), files))
+        Ok((BlobId::from_bytes(id), files, empty_folders))
     } else {
         Err(ManifestError::Malformed)
     }
 }
 
-fn check(files: &[ManifestFile]) -> Result<(), ManifestError> {
-    for file in files {
-        path::check(&file.path)
-            .map_err(|reason| ManifestError::Path { path: file.path.clone(), reason })?;
+fn decode_mtime(decoder: &mut Decoder<'_>) -> Result<Option<i64>, minicbor::decode::Error> {
+    if decoder.datatype()? == minicbor::data::Type::Null {
+        decoder.null()?;
+        return Ok(None);
     }
-    path::check_distinct(files.iter().map(|file| file.path.as_str()))
-        .map_err(|(one, other)| ManifestError::Collision(one, other))
+    decoder.i64().map(Some)
+}
+
+/// An empty folder is checked as a file would be: nothing else may have its path or lie in it.
+fn check(files: &[ManifestFile], empty_folders: &[String]) -> Result<(), ManifestError> {
+    let paths = || {
+        let folders = empty_folders.iter().map(String::as_str);
+        files.iter().map(|file| file.path.as_str()).chain(folders)
+    };
+    for path in paths() {
+        path::check(path)
+            .map_err(|reason| ManifestError::Path { path: path.to_owned(), reason })?;
+    }
+    path::check_distinct(paths()).map_err(|(one, other)| ManifestError::Collision(one, other))
 }
 
 fn total(files: &[ManifestFile]) -> Result<u64, ManifestError> {
@@ -196,7 +254,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn file(path: &str, bytes: u64) -> ManifestFile {
-        ManifestFile { path: path.to_owned(), bytes, executable: false }
+        ManifestFile { path: path.to_owned(), bytes, executable: false, mtime: None }
     }
 
     #[test]
@@ -216,7 +274,8 @@ mod tests {
     fn a_hostile_manifest_is_refused_whole() {
         let raw = |files: Vec<ManifestFile>| {
             let bytes = files.iter().map(|file| file.bytes).fold(0, u64::wrapping_add);
-            Manifest { data: BlobId::of(b"x"), bytes, files }.to_bytes()
+            let empty_folders = Vec::new();
+            Manifest { data: BlobId::of(b"x"), bytes, files, empty_folders }.to_bytes()
         };
         let read = |files| Manifest::from_bytes(&raw(files));
         assert!(matches!(read(vec![file("../x", 1)]), Err(ManifestError::Path { .. })));
@@ -228,8 +287,39 @@ mod tests {
         assert_eq!(Manifest::from_bytes(&longer), Err(ManifestError::Malformed));
         assert_eq!(Manifest::from_bytes(&[0x83, 0x09]), Err(ManifestError::Version(9)));
         // An array that claims more than there is costs nothing.
-        let claim = [&[0x83, 0x01, 0x58, 0x20][..], &[0; 32], &[0x9a, 0, 0x0f, 0, 0]].concat();
+        let claim = [&[0x84, 0x02, 0x58, 0x20][..], &[0; 32], &[0x9a, 0, 0x0f, 0, 0]].concat();
         assert_eq!(Manifest::from_bytes(&claim), Err(ManifestError::Malformed));
+    }
+
+    #[test]
+    fn empty_folders_and_times_of_files_are_kept_and_checked() {
+        let data = BlobId::of(b"data");
+        let dated = ManifestFile { mtime: Some(-5), ..file("a", 1) };
+        let with = |folders: &[&str]| {
+            let folders = folders.iter().map(|folder| (*folder).to_owned()).collect();
+            Manifest::with_folders(data, vec![dated.clone()], folders)
+        };
+        let manifest = with(&["z", "e/f"]).unwrap();
+        assert_eq!(manifest.empty_folders(), ["e/f", "z"]);
+        assert_eq!(Manifest::from_bytes(&manifest.to_bytes()), Ok(manifest));
+        assert!(matches!(with(&["../x"]), Err(ManifestError::Path { .. })));
+        for colliding in ["a", "A", "a/b"] {
+            assert!(matches!(with(&[colliding]), Err(ManifestError::Collision(..))), "{colliding}");
+        }
+    }
+
+    /// Frozen bytes: a change here is a new version of manifests (docs/protocol.md).
+    #[test]
+    fn the_bytes_of_a_manifest_are_frozen() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let files = vec![file("b", 2), ManifestFile { mtime: Some(256), ..file("a", 1) }];
+        let manifest =
+            Manifest::with_folders(BlobId::from_bytes([0x11; 32]), files, vec!["c".to_owned()]);
+        let expected = format!(
+            "84 02 5820{} 82 84 6161 01 f4 190100 84 6162 02 f4 f6 81 6163",
+            "11".repeat(32)
+        );
+        assert_eq!(hex(&manifest.unwrap().to_bytes()), expected.replace(' ', ""));
     }
 
     proptest! {

@@ -15,10 +15,14 @@ use std::str::FromStr;
 use bytes::Bytes;
 use data_encoding::BASE32_NOPAD;
 use minicbor::{Decode, Decoder, Encode};
+use potluck_base::id::SALT_BYTES;
 use potluck_base::network::NETWORK_NAME_BYTES_MAX;
-use potluck_base::{Admission, Contact, Identity, NetworkId, PublicKey, Signature, UnixMillis};
+use potluck_base::{
+    Addresses, Admission, Identity, NetworkId, PublicKey, Salt, Signature, UnixMillis,
+};
 
-use crate::codec::{cbor_contacts, cbor_public_key, cbor_signature};
+use crate::codec::{cbor_public_key, cbor_signature};
+use crate::contact::{cbor_entry_points, cbor_salt};
 use crate::limits::{CERTIFICATE_BYTES_MAX, CERTIFICATE_LIFE_MAX_MS, TICKET_CONTACTS_MAX};
 use crate::member::{cbor_labels, labels_are_good};
 
@@ -32,7 +36,7 @@ pub const TICKET_SCHEME: &str = "potluck-ticket:";
 /// Longest ticket, in characters: twice what the longest one needs.
 pub const TICKET_CHARS_MAX: usize = 3000;
 /// Version of the ticket's bytes.
-const TICKET_VERSION: u8 = 1;
+const TICKET_VERSION: u8 = 2;
 /// Bytes of a ticket's checksum, which tells a wrong or lost character.
 const CHECKSUM_BYTES: usize = 4;
 
@@ -62,6 +66,11 @@ pub struct Certificate {
     pub expires: UnixMillis,
     /// Whether the member is not meant to come back after a while of absence.
     pub ephemeral: bool,
+    /// What its node id is salted with.
+    pub salt: Option<Salt>,
+    /// The key of the ticket that let it in; `None` for the network's first member. A renewal
+    /// keeps it.
+    pub ticket: Option<PublicKey>,
 }
 
 #[derive(Encode, Decode)]
@@ -79,6 +88,10 @@ struct CertificateText {
     ephemeral: bool,
     #[cbor(n(5), with = "cbor_labels")]
     labels: Vec<(String, String)>,
+    #[cbor(n(6), with = "cbor_salt", has_nil)]
+    salt: Option<Salt>,
+    #[cbor(n(7), with = "cbor_key_or_null", has_nil)]
+    ticket: Option<PublicKey>,
 }
 
 impl Certificate {
@@ -93,6 +106,8 @@ impl Certificate {
             expires: self.expires.0,
             ephemeral: self.ephemeral,
             labels: self.labels.clone(),
+            salt: self.salt,
+            ticket: self.ticket,
         };
         let bytes = sign(&text, CERTIFICATE_DOMAIN, authority, network);
         let good = labels_are_good(&self.labels)
@@ -111,12 +126,13 @@ impl Certificate {
         network: &NetworkId,
     ) -> Result<Self, AdmissionProofError> {
         let text: CertificateText = read(bytes, CERTIFICATE_DOMAIN, authority, network)?;
-        let CertificateText { subject, serial, issued, expires, ephemeral, labels } = text;
+        let CertificateText { subject, serial, issued, expires, ephemeral, labels, .. } = text;
+        let CertificateText { salt, ticket, .. } = text;
         let (issued, expires) = (UnixMillis(issued), UnixMillis(expires));
         if !life_is_good(issued, expires) {
             return Err(AdmissionProofError::Malformed);
         }
-        Ok(Self { subject, labels, serial, issued, expires, ephemeral })
+        Ok(Self { subject, labels, serial, issued, expires, ephemeral, salt, ticket })
     }
 }
 
@@ -124,25 +140,46 @@ fn life_is_good(issued: UnixMillis, expires: UnixMillis) -> bool {
     expires.0.checked_sub(issued.0).is_some_and(|life| life <= CERTIFICATE_LIFE_MAX_MS)
 }
 
-/// "From now on no certificate of this one holds that was signed before"; and of a ticket: "from now
-/// on it lets nobody in".
+/// What a revocation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Revoked {
+    /// A member's key: no certificate of it holds any more, whenever it was or will be signed. The
+    /// machine comes back with a new identity.
+    Member(PublicKey),
+    /// A ticket's key: it lets no node in any more, and no certificate holds that it gave.
+    Ticket(PublicKey),
+}
+
+impl Revoked {
+    /// The member's or the ticket's key.
+    #[must_use]
+    pub const fn key(&self) -> &PublicKey {
+        match self {
+            Self::Member(key) | Self::Ticket(key) => key,
+        }
+    }
+}
+
+/// The authority's word that a member or a ticket is out, for ever.
 ///
-/// It names no serial, since a member may have renewed its certificate meanwhile: all that were
-/// signed until then are void, and it may be forgotten when the last of them has expired.
+/// No times are compared: a certificate that was signed under a clock that ran ahead is void like
+/// any other. A revocation may be forgotten when the last certificate that it voids has expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
-    /// Who is out; or the key of a ticket that was cancelled.
-    pub subject: PublicKey,
-    /// Certificates and tickets issued later than this are not concerned.
+    /// What is out.
+    pub subject: Revoked,
+    /// When it was signed, by the authority's clock. Tells only when it may be forgotten.
     pub at: UnixMillis,
 }
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
 struct RevocationText {
-    #[cbor(n(0), with = "cbor_public_key")]
+    #[n(0)]
+    of_ticket: bool,
+    #[cbor(n(1), with = "cbor_public_key")]
     subject: PublicKey,
-    #[n(1)]
+    #[n(2)]
     at: u64,
 }
 
@@ -150,7 +187,8 @@ impl Revocation {
     /// The signed bytes.
     #[must_use]
     pub fn sign(&self, authority: &Identity, network: &NetworkId) -> Bytes {
-        let text = RevocationText { subject: self.subject, at: self.at.0 };
+        let of_ticket = matches!(self.subject, Revoked::Ticket(_));
+        let text = RevocationText { of_ticket, subject: *self.subject.key(), at: self.at.0 };
         sign(&text, REVOCATION_DOMAIN, authority, network)
     }
 
@@ -164,13 +202,17 @@ impl Revocation {
         network: &NetworkId,
     ) -> Result<Self, AdmissionProofError> {
         let text: RevocationText = read(bytes, REVOCATION_DOMAIN, authority, network)?;
-        Ok(Self { subject: text.subject, at: UnixMillis(text.at) })
+        let RevocationText { of_ticket, subject, at } = text;
+        let subject = if of_ticket { Revoked::Ticket(subject) } else { Revoked::Member(subject) };
+        Ok(Self { subject, at: UnixMillis(at) })
     }
 
-    /// Whether all that it makes void has expired by itself.
+    /// Whether all that it makes void has expired by itself: twice the longest life of a
+    /// certificate is over, the second one for an authority whose clock ran ahead when it signed
+    /// the certificate.
     #[must_use]
     pub const fn is_over(&self, now: UnixMillis) -> bool {
-        self.at.0.saturating_add(CERTIFICATE_LIFE_MAX_MS) < now.0
+        self.at.0.saturating_add(2 * CERTIFICATE_LIFE_MAX_MS) < now.0
     }
 }
 
@@ -293,14 +335,14 @@ pub struct Ticket {
     pub network: String,
     /// The network's authority.
     pub authority: PublicKey,
-    /// Nodes to ask, the one that made the ticket first.
-    pub contacts: Vec<Contact>,
+    /// Nodes to ask, the one that made the ticket first, each with its addresses.
+    pub entry_points: Vec<Addresses>,
     secret: [u8; 32],
     grant: Bytes,
 }
 
+/// The text carries the grant without the ticket's key, which follows from the secret.
 #[derive(Encode, Decode)]
-#[cbor(map)]
 struct TicketText {
     #[n(0)]
     network: String,
@@ -308,10 +350,37 @@ struct TicketText {
     authority: PublicKey,
     #[cbor(n(2), with = "minicbor::bytes")]
     secret: [u8; 32],
-    #[cbor(n(3), with = "cbor_proof")]
-    grant: Bytes,
-    #[cbor(n(4), with = "cbor_contacts")]
-    contacts: Vec<Contact>,
+    #[n(3)]
+    uses: Option<u32>,
+    #[n(4)]
+    issued: u64,
+    #[n(5)]
+    expires: u64,
+    #[n(6)]
+    ephemeral: bool,
+    #[cbor(n(7), with = "cbor_labels")]
+    labels: Vec<(String, String)>,
+    #[cbor(n(8), with = "cbor_signature")]
+    signature: Signature,
+    #[cbor(n(9), with = "cbor_entry_points")]
+    entry_points: Vec<Addresses>,
+}
+
+impl TicketText {
+    fn into_ticket(self) -> Ticket {
+        let Self { network, authority, secret, entry_points, .. } = self;
+        let grant = GrantText {
+            ticket: Identity::from_seed(secret).public_key(),
+            uses: self.uses,
+            issued: self.issued,
+            expires: self.expires,
+            ephemeral: self.ephemeral,
+            labels: self.labels,
+        };
+        let mut grant = minicbor::to_vec(&grant).expect("writing to memory cannot fail");
+        grant.extend_from_slice(self.signature.as_bytes());
+        Ticket { network, authority, entry_points, secret, grant: grant.into() }
+    }
 }
 
 /// What a ticket is to give; see [`Grant`].
@@ -330,7 +399,7 @@ pub struct GrantTerms {
 }
 
 impl Ticket {
-    /// A ticket of `authority` with a fresh `secret`. Contacts over the limit of
+    /// A ticket of `authority` with a fresh `secret`. Entry points over the limit of
     /// [`TICKET_CONTACTS_MAX`] are left out. `None` if the labels would not fit in a certificate.
     #[must_use]
     pub fn issue(
@@ -338,7 +407,7 @@ impl Ticket {
         authority: &Identity,
         secret: [u8; 32],
         terms: GrantTerms,
-        contacts: &[Contact],
+        entry_points: &[Addresses],
     ) -> Option<Self> {
         let key = authority.public_key();
         let id = NetworkId::new(network, Admission::Invite, Some(&key));
@@ -352,12 +421,14 @@ impl Ticket {
             issued: UnixMillis(u64::MAX),
             expires: UnixMillis(u64::MAX),
             ephemeral,
+            salt: Some(Salt::from_bytes([0; SALT_BYTES])),
+            ticket: Some(ticket),
         };
         largest.sign(authority, &id)?;
         let grant = Grant { ticket, uses, issued, expires, labels, ephemeral };
         let grant = grant.sign(authority, &id);
-        let contacts = contacts.iter().take(TICKET_CONTACTS_MAX).copied().collect();
-        Some(Self { network: network.to_owned(), authority: key, contacts, secret, grant })
+        let entry_points = entry_points.iter().take(TICKET_CONTACTS_MAX).cloned().collect();
+        Some(Self { network: network.to_owned(), authority: key, entry_points, secret, grant })
     }
 
     /// The network's id.
@@ -386,19 +457,27 @@ impl Ticket {
 /// Says nothing of the secret.
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ticket({:?} of {:?}, {:?})", self.network, self.authority, self.contacts)
+        write!(f, "Ticket({:?} of {:?}, {:?})", self.network, self.authority, self.entry_points)
     }
 }
 
 /// The text to paste.
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A ticket comes from `issue` or `from_str` only, and both leave a grant that holds.
+        let grant = self.grant().map_err(|_| fmt::Error)?;
+        let signature = self.grant.last_chunk::<64>().ok_or(fmt::Error)?;
         let text = TicketText {
             network: self.network.clone(),
             authority: self.authority,
             secret: self.secret,
-            grant: self.grant.clone(),
-            contacts: self.contacts.clone(),
+            uses: grant.uses,
+            issued: grant.issued.0,
+            expires: grant.expires.0,
+            ephemeral: grant.ephemeral,
+            labels: grant.labels,
+            signature: Signature::from_bytes(*signature),
+            entry_points: self.entry_points.clone(),
         };
         let mut bytes = vec![TICKET_VERSION];
         minicbor::encode(&text, &mut bytes).expect("writing to memory cannot fail");
@@ -449,16 +528,10 @@ impl FromStr for Ticket {
         }
         let mut decoder = Decoder::new(text);
         let ticket: TicketText = decoder.decode().map_err(|_| TicketError::Malformed)?;
-        let TicketText { network, authority, secret, grant, contacts } = ticket;
-        let name_is_good = (1..=NETWORK_NAME_BYTES_MAX).contains(&network.len())
-            && !network.chars().any(char::is_control);
-        let ticket = Self { network, authority, contacts, secret, grant };
-        let whole = decoder.position() == text.len()
-            && name_is_good
-            && ticket.contacts.len() <= TICKET_CONTACTS_MAX
-            && ticket
-                .grant()
-                .is_ok_and(|grant| grant.ticket == Identity::from_seed(ticket.secret).public_key());
+        let ticket = ticket.into_ticket();
+        let name_is_good = (1..=NETWORK_NAME_BYTES_MAX).contains(&ticket.network.len())
+            && !ticket.network.chars().any(char::is_control);
+        let whole = decoder.position() == text.len() && name_is_good && ticket.grant().is_ok();
         if whole { Ok(ticket) } else { Err(TicketError::Malformed) }
     }
 }
@@ -469,7 +542,12 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
 }
 
 /// The bytes of `text` with the signature behind them.
-fn sign<T: Encode<()>>(text: &T, domain: &[u8], by: &Identity, network: &NetworkId) -> Bytes {
+pub(crate) fn sign<T: Encode<()>>(
+    text: &T,
+    domain: &[u8],
+    by: &Identity,
+    network: &NetworkId,
+) -> Bytes {
     let mut bytes = minicbor::to_vec(text).expect("writing to memory cannot fail");
     let signature = by.sign(&[domain, network.as_bytes(), &bytes].concat());
     bytes.extend_from_slice(signature.as_bytes());
@@ -477,7 +555,7 @@ fn sign<T: Encode<()>>(text: &T, domain: &[u8], by: &Identity, network: &Network
 }
 
 /// What [`sign`] made, if the signature holds and nothing else is there.
-fn read<T: for<'b> Decode<'b, ()>>(
+pub(crate) fn read<T: for<'b> Decode<'b, ()>>(
     bytes: &[u8],
     domain: &[u8],
     by: &PublicKey,
@@ -496,6 +574,47 @@ fn read<T: for<'b> Decode<'b, ()>>(
     by.verify(&signed, &Signature::from_bytes(*signature))
         .map_err(|_| AdmissionProofError::Signature)?;
     Ok(read)
+}
+
+mod cbor_key_or_null {
+    //! A public key or null.
+    use minicbor::data::Type;
+    use minicbor::encode::Write;
+    use minicbor::{Decoder, Encoder};
+    use potluck_base::PublicKey;
+
+    use crate::codec::{Written, fixed};
+
+    pub(super) fn encode<C, W: Write>(
+        key: &Option<PublicKey>,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        match key {
+            Some(key) => e.bytes(key.as_bytes())?,
+            None => e.null()?,
+        };
+        Ok(())
+    }
+
+    pub(super) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Option<PublicKey>, minicbor::decode::Error> {
+        if d.datatype()? == Type::Null {
+            d.null()?;
+            return Ok(None);
+        }
+        fixed(d).map(|bytes| Some(PublicKey::from_bytes(bytes)))
+    }
+
+    pub(super) fn nil() -> Option<Option<PublicKey>> {
+        Some(None)
+    }
+
+    pub(super) fn is_nil(key: &Option<PublicKey>) -> bool {
+        key.is_none()
+    }
 }
 
 pub(crate) mod cbor_proof {

@@ -4,19 +4,25 @@ use bytes::Bytes;
 use minicbor::{Decoder, Encoder};
 
 use crate::limits::{
-    CONTACTS_MAX, ENVELOPES_MAX, LOAD_KEYS_MAX, NEIGHBOURS_MAX, OFFER_ENTRIES_MAX, VERSION,
+    CERTIFICATES_MAX, CONTACTS_MAX, ENVELOPES_MAX, LOAD_KEYS_MAX, NEIGHBOURS_MAX,
+    OFFER_ENTRIES_MAX, VERSION, VERSION_MIN,
 };
+use crate::message::{Found, Loaded, Refusal};
 use crate::{Load, Request, Response};
 
-/// Why bytes are no message. Drop them and count it.
+/// Why bytes are no message. Nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Not CBOR of a known message.
+    /// Not CBOR of a known message: drop it and count it.
     #[error("not a message")]
     Malformed,
-    /// A version this node does not speak.
+    /// A version this node does not speak: answer a request with [`Response::unsupported`].
     #[error("message version {0} is not known here")]
     Version(u8),
+    /// A well-formed message whose number this version does not know: answer a request with
+    /// [`Response::unsupported`].
+    #[error("a message of this number is not known here")]
+    Unknown,
     /// A list is longer than its limit.
     #[error("over the limit of {0}")]
     Limit(&'static str),
@@ -49,10 +55,13 @@ pub(crate) fn encode<T: minicbor::Encode<()>>(message: &T) -> Bytes {
 /// # Errors
 /// [`DecodeError`] if the bytes are no request within the limits.
 pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
-    let request = decode(bytes)?;
+    let request = decode_numbered(bytes, REQUESTS)?;
     match &request {
-        Request::Store { envelopes } if envelopes.len() > ENVELOPES_MAX => {
+        Request::Store { envelopes, .. } if envelopes.len() > ENVELOPES_MAX => {
             Err(DecodeError::Limit("envelopes"))
+        }
+        Request::Store { certificates, .. } if certificates.len() > CERTIFICATES_MAX => {
+            Err(DecodeError::Limit("certificates"))
         }
         Request::Offer { entries } if entries.len() > OFFER_ENTRIES_MAX => {
             Err(DecodeError::Limit("offer entries"))
@@ -82,7 +91,10 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
 /// # Errors
 /// [`DecodeError`] if the bytes are no response within the limits.
 pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
-    let response = decode(bytes)?;
+    if let Some(refusal) = refusal_of_another_version(bytes) {
+        return Ok(refusal);
+    }
+    let response = decode_numbered(bytes, RESPONSES)?;
     match &response {
         Response::Found(found) if found.contacts.len() > CONTACTS_MAX => {
             Err(DecodeError::Limit("contacts"))
@@ -92,8 +104,14 @@ pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
         {
             Err(DecodeError::Limit("record parts"))
         }
-        Response::Loaded(loaded) if loaded.envelopes.len() > ENVELOPES_MAX => {
+        Response::Loaded(Loaded { envelopes, .. }) if envelopes.len() > ENVELOPES_MAX => {
             Err(DecodeError::Limit("envelopes"))
+        }
+        Response::Loaded(Loaded { certificates, .. }) if certificates.len() > CERTIFICATES_MAX => {
+            Err(DecodeError::Limit("certificates"))
+        }
+        Response::Found(Found { part: Some(part), .. }) if part.index >= part.of => {
+            Err(DecodeError::Limit("parts"))
         }
         Response::Stored { outcomes } if outcomes.len() > ENVELOPES_MAX => {
             Err(DecodeError::Limit("outcomes"))
@@ -113,6 +131,67 @@ pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
         | Response::Spread(_)
         | Response::Taken
         | Response::Enrolled { .. } => Ok(response),
+    }
+}
+
+/// Requests and responses that this version knows: the numbers below these.
+const REQUESTS: u64 = 11;
+const RESPONSES: u64 = 12;
+
+/// As [`decode`], with a well-formed message of an unknown number told apart from garbage.
+fn decode_numbered<T: for<'b> minicbor::Decode<'b, ()>>(
+    bytes: &[u8],
+    known: u64,
+) -> Result<T, DecodeError> {
+    decode(bytes).map_err(|error| match error {
+        DecodeError::Malformed if is_of_unknown_number(bytes, known) => DecodeError::Unknown,
+        DecodeError::Malformed
+        | DecodeError::Version(_)
+        | DecodeError::Unknown
+        | DecodeError::Limit(_) => error,
+    })
+}
+
+fn is_of_unknown_number(bytes: &[u8], known: u64) -> bool {
+    let number = || {
+        let mut d = Decoder::new(bytes);
+        d.u8()?;
+        if d.array()? != Some(2) {
+            return Err(minicbor::decode::Error::message("array length"));
+        }
+        let number = d.u64()?;
+        d.skip()?;
+        Ok((number, d.position()))
+    };
+    number().is_ok_and(|(number, end)| number >= known && end == bytes.len())
+}
+
+/// "Not supported, I speak these versions" has one form in all versions, so that an older and a
+/// newer node can tell each other so.
+fn refusal_of_another_version(bytes: &[u8]) -> Option<Response> {
+    let mut d = Decoder::new(bytes);
+    let version = d.u8().ok()?;
+    if version == VERSION {
+        return None;
+    }
+    let response: Response = d.decode().ok()?;
+    let whole = d.position() == bytes.len();
+    let unsupported =
+        matches!(response, Response::Refused { reason: Refusal::Unsupported, min: Some(_), .. });
+    (whole && unsupported).then_some(response)
+}
+
+impl Response {
+    /// The answer to a request of another version or of an unknown number.
+    #[must_use]
+    pub const fn unsupported() -> Self {
+        Self::Refused { reason: Refusal::Unsupported, min: Some(VERSION_MIN), max: Some(VERSION) }
+    }
+
+    /// A refusal for `reason`.
+    #[must_use]
+    pub const fn refused(reason: Refusal) -> Self {
+        Self::Refused { reason, min: None, max: None }
     }
 }
 
@@ -373,28 +452,6 @@ pub(crate) mod cbor_bytes {
     }
 }
 
-pub(crate) mod cbor_contact {
-    //! One contact, as an element of [`super::cbor_contacts`].
-    use super::{Decoder, Encoder, Written};
-    use minicbor::encode::Write;
-    use potluck_base::Contact;
-
-    pub(crate) fn encode<C, W: Write>(
-        contact: &Contact,
-        e: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Written<W> {
-        super::cbor_contacts::one(contact, e)
-    }
-
-    pub(crate) fn decode<C>(
-        d: &mut Decoder<'_>,
-        _: &mut C,
-    ) -> Result<Contact, minicbor::decode::Error> {
-        super::cbor_contacts::contact(d)
-    }
-}
-
 pub(crate) mod cbor_public_key {
     //! A public key as a byte string.
     use super::{Decoder, Encoder, Written, fixed};
@@ -438,67 +495,6 @@ pub(crate) mod cbor_signature {
         _: &mut C,
     ) -> Result<Signature, minicbor::decode::Error> {
         fixed(d).map(Signature::from_bytes)
-    }
-}
-
-pub(crate) mod cbor_contacts {
-    //! Contacts as an array of arrays, each `[key, ip and port]` so far; further elements (a
-    //! certificate, a second address) are reserved and skipped.
-    use super::{CONTACTS_MAX, Decoder, Encoder, Written, elements, fixed};
-    use minicbor::encode::Write;
-    use potluck_base::{Contact, PublicKey};
-    use std::net::{IpAddr, SocketAddr};
-
-    /// Reserved elements that a contact may carry.
-    const RESERVED_MAX: u64 = 4;
-
-    pub(crate) fn encode<C, W: Write>(
-        contacts: &[Contact],
-        e: &mut Encoder<W>,
-        _: &mut C,
-    ) -> Written<W> {
-        e.array(contacts.len() as u64)?;
-        contacts.iter().try_for_each(|contact| one(contact, e))
-    }
-
-    pub(crate) fn one<W: Write>(contact: &Contact, e: &mut Encoder<W>) -> Written<W> {
-        let port = contact.address.port().to_be_bytes();
-        e.array(2)?.bytes(contact.public_key.as_bytes())?;
-        match contact.address.ip() {
-            IpAddr::V4(ip) => e.bytes(&[&ip.octets()[..], &port].concat())?,
-            IpAddr::V6(ip) => e.bytes(&[&ip.octets()[..], &port].concat())?,
-        };
-        Ok(())
-    }
-
-    pub(crate) fn decode<C>(
-        d: &mut Decoder<'_>,
-        _: &mut C,
-    ) -> Result<Vec<Contact>, minicbor::decode::Error> {
-        elements(d, CONTACTS_MAX, contact)
-    }
-
-    pub(crate) fn contact(d: &mut Decoder<'_>) -> Result<Contact, minicbor::decode::Error> {
-        let wrong = || minicbor::decode::Error::message("contact");
-        let elements = d.array()?.filter(|length| (2..=2 + RESERVED_MAX).contains(length));
-        let reserved = elements.ok_or_else(wrong)? - 2;
-        let public_key = PublicKey::from_bytes(fixed(d)?);
-        let address = match d.bytes()? {
-            [ip @ .., high, low] => {
-                let port = u16::from_be_bytes([*high, *low]);
-                let ip = if let Ok(v4) = <[u8; 4]>::try_from(ip) {
-                    IpAddr::from(v4)
-                } else {
-                    IpAddr::from(<[u8; 16]>::try_from(ip).map_err(|_| wrong())?)
-                };
-                SocketAddr::new(ip, port)
-            }
-            _ => return Err(wrong()),
-        };
-        for _ in 0..reserved {
-            d.skip()?;
-        }
-        Ok(Contact { public_key, address })
     }
 }
 

@@ -9,24 +9,29 @@
 
 pub mod admission;
 mod codec;
+pub mod contact;
 pub mod limits;
 pub mod member;
 pub mod message;
 pub mod search;
+pub mod settings;
 pub mod spread;
 pub mod swarm;
 
-pub use admission::{Certificate, Enroll, Grant, GrantTerms, Revocation, Ticket, TicketError};
+pub use admission::{
+    Certificate, Enroll, Grant, GrantTerms, Revocation, Revoked, Ticket, TicketError,
+};
 pub use codec::{DecodeError, decode_request, decode_response, encode_request, encode_response};
 pub use member::{
-    Announcement, Claim, Component, MemberRecord, MemberRequest, MemberResponse, Proof,
-    RecordError, Surroundings, Vitals,
+    Announcement, Claim, Component, MemberRecord, MemberRequest, MemberResponse, Proof, Reach,
+    RecordError, Software, Surroundings, Vitals,
 };
 pub use message::{
-    Contacts, Found, Holding, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request, Response,
-    StoreOutcome, Want,
+    Contacts, Found, Hint, Holding, Load, Loaded, OfferEntry, Part, RecordAnswer, Refusal, Request,
+    Response, StoreOutcome, Want,
 };
 pub use search::{Hit, SearchRequest};
+pub use settings::{NetworkSettings, SettingsError};
 pub use spread::{
     IdRun, PartCause, SignedMessage, SignedMessageError, Spread, SpreadAct, SpreadAnswer, TopicId,
 };

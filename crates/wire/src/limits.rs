@@ -1,7 +1,10 @@
 //! The limits of messages.
 
 /// The version of the message format.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
+/// The oldest version that this node speaks. A node tells it where it refuses a request as not
+/// supported, and in its member record.
+pub const VERSION_MIN: u8 = 2;
 /// Largest datagram on the wire, header and seal included: fits the IPv6 minimum MTU of 1280 with
 /// room for tunnels, like QUIC's 1200 (RFC 9000 section 14).
 pub const DATAGRAM_BYTES_MAX: usize = 1200;
@@ -9,8 +12,15 @@ pub const DATAGRAM_BYTES_MAX: usize = 1200;
 pub const MESSAGE_BYTES_MAX: usize = 1060;
 /// Largest message in a call.
 pub const CALL_BYTES_MAX: usize = 256 * 1024;
-/// Most contacts in one answer: k of the routing table.
+/// Most contacts in one answer: twice k of the routing table. Sixteen fit in a datagram, so an
+/// answer of more comes in two parts.
 pub const CONTACTS_MAX: usize = 32;
+/// Most certificates of writers in one message.
+pub const CERTIFICATES_MAX: usize = 256;
+/// Longest name of a blob that a provider hints at, in bytes.
+pub const HINT_NAME_BYTES_MAX: usize = 255;
+/// Longest build that a member names, in bytes.
+pub const BUILD_BYTES_MAX: usize = 32;
 /// Most envelopes or heads in one message.
 pub const ENVELOPES_MAX: usize = 1024;
 /// Most entries in one offer.
@@ -29,9 +39,9 @@ pub const FETCH_RUNS_MAX: usize = 1024;
 pub const LABELS_MAX: usize = 8;
 /// Longest label of a member, name and value together.
 pub const LABEL_BYTES_MAX: usize = 64;
-/// Longest signed record of a member, certificate included: two fit in a datagram at the worst, six
+/// Longest signed record of a member, certificate included: one fits in a datagram at the worst, five
 /// as they usually are.
-pub const MEMBER_RECORD_BYTES_MAX: usize = 1000;
+pub const MEMBER_RECORD_BYTES_MAX: usize = 1040;
 /// Most records, short ids or entries of a comparison in one message about members.
 pub const RECORDS_MAX: usize = 2048;
 /// Most claims in one message.

@@ -7,13 +7,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use minicbor::{Decode, Decoder, Encode, Encoder};
-use potluck_base::{Contact, Identity, NetworkId, PublicKey, Signature};
+use potluck_base::{Address, Addresses, Contact, Identity, NetworkId, PublicKey, Signature};
 
-use crate::codec::{
-    cbor_byte_string, cbor_contact, cbor_contacts, cbor_public_key, cbor_signature, elements,
-};
+use crate::codec::{cbor_byte_string, cbor_public_key, cbor_signature, elements};
+use crate::contact::{cbor_addresses, cbor_contact, cbor_contacts};
 use crate::limits::{
-    CLAIMS_MAX, LABEL_BYTES_MAX, LABELS_MAX, MEMBER_RECORD_BYTES_MAX, RECORDS_MAX,
+    BUILD_BYTES_MAX, CLAIMS_MAX, LABEL_BYTES_MAX, LABELS_MAX, MEMBER_RECORD_BYTES_MAX, RECORDS_MAX,
+    VERSION, VERSION_MIN,
 };
 
 const RECORD_DOMAIN: &[u8] = b"potluck 2026 member record";
@@ -223,6 +223,9 @@ pub struct Announcement {
     /// Encoded revocations of the network's authority.
     #[cbor(n(2), with = "cbor_records")]
     pub revocations: Vec<Bytes>,
+    /// The network's newest settings, signed bytes of [`crate::NetworkSettings`].
+    #[cbor(n(3), with = "cbor_byte_string", has_nil)]
+    pub settings: Option<Bytes>,
 }
 
 impl Announcement {
@@ -293,8 +296,10 @@ fn proof_text(network: &NetworkId, asker: &PublicKey, nonce: u64, vitals: Vitals
 /// A node's word about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberRecord {
-    /// Its key and address.
+    /// Its key and its preferred address.
     pub contact: Contact,
+    /// Its other addresses, at most three.
+    pub more: Vec<Address>,
     /// How young this word is.
     pub vitals: Vitals,
     /// Whether it has left. Final for this incarnation.
@@ -305,6 +310,70 @@ pub struct MemberRecord {
     pub labels: Vec<(String, String)>,
     /// The network's certificate for it, in `invite` networks.
     pub certificate: Option<Bytes>,
+    /// What it runs.
+    pub software: Software,
+    /// Whether strangers reach it.
+    pub reach: Reach,
+    /// The sequence of the network's settings that it has; 0: none.
+    pub settings: u64,
+}
+
+/// What a member runs.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Software {
+    /// The oldest message version that it speaks.
+    #[n(0)]
+    pub version_min: u8,
+    /// And the newest.
+    #[n(1)]
+    pub version_max: u8,
+    /// Which build, at most [`BUILD_BYTES_MAX`] bytes, no control characters; may be empty.
+    #[cbor(n(2), with = "cbor_build")]
+    pub build: String,
+}
+
+impl Default for Software {
+    fn default() -> Self {
+        Self { version_min: VERSION_MIN, version_max: VERSION, build: String::new() }
+    }
+}
+
+/// How a member is reached by nodes that it did not speak to before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// It does not know, or said what this version does not know.
+    #[default]
+    Unknown,
+    /// At its own addresses.
+    Public,
+    /// By an introduction: its router maps all its traffic to one address.
+    Mapped,
+    /// By a relay only.
+    Relayed,
+}
+
+impl Reach {
+    /// The number on the wire.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Unknown => 0,
+            Self::Public => 1,
+            Self::Mapped => 2,
+            Self::Relayed => 3,
+        }
+    }
+
+    /// The meaning of a number.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Public,
+            2 => Self::Mapped,
+            3 => Self::Relayed,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// Why bytes are no record of a member. Drop them and count it.
@@ -319,9 +388,10 @@ pub enum RecordError {
 }
 
 #[derive(Encode, Decode)]
+#[cbor(map)]
 struct Unsigned {
-    #[cbor(n(0), with = "cbor_contact")]
-    contact: Contact,
+    #[cbor(n(0), with = "cbor_addresses")]
+    node: Addresses,
     #[n(1)]
     vitals: Vitals,
     #[n(2)]
@@ -332,19 +402,30 @@ struct Unsigned {
     labels: Vec<(String, String)>,
     #[cbor(n(5), with = "cbor_byte_string", has_nil)]
     certificate: Option<Bytes>,
+    #[n(6)]
+    software: Software,
+    #[n(7)]
+    reach: u8,
+    #[n(8)]
+    settings: u64,
 }
 
 impl MemberRecord {
     /// The signed bytes: those of the record, then the signature.
     #[must_use]
     pub fn sign(&self, me: &Identity, network: &NetworkId) -> Bytes {
+        let mut node = Addresses::from(self.contact);
+        node.ways.extend_from_slice(&self.more);
         let unsigned = Unsigned {
-            contact: self.contact,
+            node,
             vitals: self.vitals,
             left: self.left,
             client: self.client,
             labels: self.labels.clone(),
             certificate: self.certificate.clone(),
+            software: self.software.clone(),
+            reach: self.reach.number(),
+            settings: self.settings,
         };
         let mut bytes = minicbor::to_vec(&unsigned).expect("writing to memory cannot fail");
         let signature = me.sign(&[RECORD_DOMAIN, network.as_bytes(), &bytes].concat());
@@ -366,8 +447,26 @@ impl MemberRecord {
         if decoder.position() != text.len() {
             return Err(RecordError::Malformed);
         }
-        let Unsigned { contact, vitals, left, client, labels, certificate } = record;
-        Ok(Self { contact, vitals, left, client, labels, certificate })
+        let Unsigned { node, vitals, left, client, labels, certificate, .. } = record;
+        let Unsigned { software, reach, settings, .. } = record;
+        let Addresses { public_key, salt, ways } = node;
+        let [Address { socket: address, via: None }, more @ ..] = ways.as_slice() else {
+            return Err(RecordError::Malformed);
+        };
+        let contact = Contact { public_key, salt, address: *address };
+        let (more, reach) = (more.to_vec(), Reach::from_number(reach));
+        Ok(Self {
+            contact,
+            more,
+            vitals,
+            left,
+            client,
+            labels,
+            certificate,
+            software,
+            reach,
+            settings,
+        })
     }
 
     /// Whether `bytes`, which [`MemberRecord::read`] gave this record from, are signed by its
@@ -429,6 +528,25 @@ pub(crate) mod cbor_labels {
             labels.push((name, value));
         }
         if labels_are_good(&labels) { Ok(labels) } else { Err(Wrong::message("labels")) }
+    }
+}
+
+mod cbor_build {
+    //! A short text without control characters.
+    use super::{BUILD_BYTES_MAX, Decoder, Encoder, Written, Wrong};
+    use minicbor::encode::Write;
+
+    pub(super) fn encode<C, W: Write>(build: &str, e: &mut Encoder<W>, _: &mut C) -> Written<W> {
+        e.str(build)?;
+        Ok(())
+    }
+
+    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<String, Wrong> {
+        let build = d.str()?;
+        if build.len() > BUILD_BYTES_MAX || build.chars().any(char::is_control) {
+            return Err(Wrong::message("build"));
+        }
+        Ok(build.to_owned())
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 use potluck_base::{BlobId, Contact, Key};
-use potluck_record::StateDigest;
+use potluck_record::{CertificateHash, Dot, EnvelopeId, StateDigest};
 
 use crate::admission::{Enroll, cbor_proof};
 use crate::member::{MemberRequest, MemberResponse};
@@ -11,9 +11,9 @@ use crate::search::SearchRequest;
 use crate::spread::{Spread, SpreadAnswer};
 
 use crate::codec::{
-    cbor_blob, cbor_byte_string, cbor_bytes, cbor_contacts, cbor_digest, cbor_key, cbor_keys,
-    cbor_writer,
+    cbor_blob, cbor_byte_string, cbor_bytes, cbor_digest, cbor_key, cbor_keys, cbor_writer,
 };
+use crate::contact::cbor_contacts;
 
 /// Contacts in an answer.
 pub type Contacts = Vec<Contact>;
@@ -51,6 +51,9 @@ pub enum Request {
         /// What to say of the record.
         #[n(2)]
         want: Want,
+        /// In how many datagrams the answer may come; `None`: one.
+        #[n(3)]
+        parts: Option<u8>,
     },
     /// Keep these envelopes.
     #[n(2)]
@@ -58,6 +61,9 @@ pub enum Request {
         /// Encoded envelopes.
         #[cbor(n(0), with = "cbor_bytes")]
         envelopes: Vec<Bytes>,
+        /// Certificates of their writers that the receiver may lack.
+        #[cbor(n(1), with = "cbor_certificates")]
+        certificates: Vec<Bytes>,
     },
     /// You belong to the replica set of these keys now: pull what you lack.
     #[n(3)]
@@ -103,6 +109,9 @@ pub struct Load {
     /// Of the first key, only writers behind this one: how a pull goes on inside a large record.
     #[cbor(n(1), with = "cbor_writer", has_nil)]
     pub after: Option<[u8; 32]>,
+    /// Certificates of writers that the asker lacks.
+    #[cbor(n(2), with = "cbor_certificate_hashes", has_nil)]
+    pub certificates: Vec<CertificateHash>,
 }
 
 /// One entry of an offer.
@@ -148,6 +157,12 @@ pub enum Response {
         /// Why.
         #[n(0)]
         reason: Refusal,
+        /// Where the reason is [`Refusal::Unsupported`]: the oldest version that the refuser speaks.
+        #[n(1)]
+        min: Option<u8>,
+        /// And the newest.
+        #[n(2)]
+        max: Option<u8>,
     },
     /// Good-bye.
     #[n(6)]
@@ -186,6 +201,25 @@ pub struct Holding {
     /// Others that have some of it or fetch it, at most [`crate::limits::NEIGHBOURS_MAX`].
     #[cbor(n(2), with = "cbor_contacts")]
     pub neighbours: Contacts,
+    /// What the answerer calls the blob.
+    #[n(3)]
+    pub hint: Option<Hint>,
+}
+
+/// What a holder of a blob that is one file says of the file. A hint: the name in a link or record
+/// wins, and a name is cleaned before a file is made under it.
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Hint {
+    /// The file's name, at most [`crate::limits::HINT_NAME_BYTES_MAX`] bytes.
+    #[cbor(n(0), with = "cbor_hint_name", has_nil)]
+    pub name: Option<String>,
+    /// When its bytes were last changed: seconds since 1970, may be negative.
+    #[n(1)]
+    pub mtime: Option<i64>,
+    /// Its permissions as Unix counts them; only whether its owner may execute it is taken over.
+    #[n(2)]
+    pub mode: Option<u32>,
 }
 
 /// The answer to [`Request::FindNode`].
@@ -198,6 +232,20 @@ pub struct Found {
     /// What it holds under the target; `None` if nothing was wanted or it could not look.
     #[n(1)]
     pub record: Option<RecordAnswer>,
+    /// Which part of the answer this is; `None`: all of it.
+    #[n(2)]
+    pub part: Option<Part>,
+}
+
+/// One datagram of an answer in several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Part {
+    /// Counted from 0, less than `of`.
+    #[n(0)]
+    pub index: u8,
+    /// How many there are.
+    #[n(1)]
+    pub of: u8,
 }
 
 /// What a node holds under a key.
@@ -216,14 +264,78 @@ pub struct RecordAnswer {
 }
 
 /// What became of one envelope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub struct StoreOutcome {
-    /// The digest of the key's state, durable now; `None` if refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreOutcome {
+    /// It is part of the key's state, which is durable and has this digest.
+    Stored(StateDigest),
+    /// It changed nothing: a newer envelope of its writer is part of the state. An acknowledgement
+    /// only to a writer that signed that one itself.
+    Older {
+        /// The digest of the key's state.
+        digest: StateDigest,
+        /// Which envelope of the writer is kept.
+        held: EnvelopeId,
+    },
+    /// It was not taken.
+    Refused(Refusal),
+}
+
+#[derive(Encode, Decode)]
+struct OutcomeText {
     #[cbor(n(0), with = "crate::codec::cbor_digest_option", has_nil)]
-    pub digest: Option<StateDigest>,
-    /// Why it was refused.
+    digest: Option<StateDigest>,
     #[n(1)]
-    pub refused: Option<Refusal>,
+    refused: Option<Refusal>,
+    #[n(2)]
+    older: Option<HeldText>,
+}
+
+#[derive(Encode, Decode)]
+struct HeldText {
+    #[n(0)]
+    dot: u64,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    digest: [u8; 16],
+}
+
+impl<C> Encode<C> for StoreOutcome {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        c: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let text = match *self {
+            Self::Stored(digest) => {
+                OutcomeText { digest: Some(digest), refused: None, older: None }
+            }
+            Self::Older { digest, held } => {
+                let older = Some(HeldText { dot: held.dot.raw(), digest: held.digest });
+                OutcomeText { digest: Some(digest), refused: None, older }
+            }
+            Self::Refused(reason) => {
+                OutcomeText { digest: None, refused: Some(reason), older: None }
+            }
+        };
+        text.encode(e, c)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for StoreOutcome {
+    fn decode(d: &mut minicbor::Decoder<'b>, c: &mut C) -> Result<Self, minicbor::decode::Error> {
+        match OutcomeText::decode(d, c)? {
+            OutcomeText { digest: Some(digest), refused: None, older: None } => {
+                Ok(Self::Stored(digest))
+            }
+            OutcomeText { digest: Some(digest), refused: None, older: Some(held) } => {
+                let held = EnvelopeId { dot: Dot::from_raw(held.dot), digest: held.digest };
+                Ok(Self::Older { digest, held })
+            }
+            OutcomeText { digest: None, refused: Some(reason), older: None } => {
+                Ok(Self::Refused(reason))
+            }
+            OutcomeText { .. } => Err(minicbor::decode::Error::message("outcome")),
+        }
+    }
 }
 
 /// The answer to [`Request::Load`].
@@ -236,6 +348,9 @@ pub struct Loaded {
     /// How many keys of the request were answered in full; ask again for the rest.
     #[n(1)]
     pub keys_done: u32,
+    /// Certificates that were asked for.
+    #[cbor(n(2), with = "cbor_certificates", has_nil)]
+    pub certificates: Vec<Bytes>,
 }
 
 /// Why a request was refused. The refuser changed nothing.
@@ -298,4 +413,130 @@ pub enum Refusal {
     #[n(13)]
     #[error("the ticket is void")]
     TicketVoid,
+    /// The refuser is not near the key, so it keeps no record under it.
+    #[n(14)]
+    #[error("not responsible for this key")]
+    NotResponsible,
+    /// The writer's or the member's share of the refuser's room is used up.
+    #[n(15)]
+    #[error("over the member's quota")]
+    Quota,
+    /// The writer of the envelope, or the publisher of the message, is no member.
+    #[n(16)]
+    #[error("the writer is not a member")]
+    NotMember,
+    /// The asker asks more than its share; try again later.
+    #[n(17)]
+    #[error("over the peer's rate")]
+    Rate,
+}
+
+type Wrong = minicbor::decode::Error;
+type Written<W> = Result<(), minicbor::encode::Error<<W as minicbor::encode::Write>::Error>>;
+
+pub(crate) mod cbor_certificates {
+    //! Certificates as an array of byte strings.
+    use super::{Bytes, Written, Wrong};
+    use crate::codec::elements;
+    use crate::limits::{CERTIFICATE_BYTES_MAX, CERTIFICATES_MAX};
+    use minicbor::encode::Write;
+    use minicbor::{Decoder, Encoder};
+
+    pub(crate) fn encode<C, W: Write>(
+        certificates: &[Bytes],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        e.array(certificates.len() as u64)?;
+        certificates.iter().try_for_each(|bytes| e.bytes(bytes).map(drop))
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Vec<Bytes>, Wrong> {
+        elements(d, CERTIFICATES_MAX, |d| {
+            let bytes = d.bytes()?;
+            if bytes.len() > CERTIFICATE_BYTES_MAX {
+                return Err(Wrong::message("certificate over its limit"));
+            }
+            Ok(Bytes::copy_from_slice(bytes))
+        })
+    }
+
+    pub(crate) fn nil() -> Option<Vec<Bytes>> {
+        Some(Vec::new())
+    }
+
+    pub(crate) fn is_nil(certificates: &[Bytes]) -> bool {
+        certificates.is_empty()
+    }
+}
+
+mod cbor_certificate_hashes {
+    //! Names of certificates.
+    use super::{CertificateHash, Written, Wrong};
+    use crate::codec::elements;
+    use crate::limits::CERTIFICATES_MAX;
+    use minicbor::encode::Write;
+    use minicbor::{Decoder, Encoder};
+
+    pub(super) fn encode<C, W: Write>(
+        hashes: &[CertificateHash],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        e.array(hashes.len() as u64)?;
+        hashes.iter().try_for_each(|hash| e.encode(hash).map(drop))
+    }
+
+    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Vec<CertificateHash>, Wrong> {
+        elements(d, CERTIFICATES_MAX, Decoder::decode)
+    }
+
+    pub(super) fn nil() -> Option<Vec<CertificateHash>> {
+        Some(Vec::new())
+    }
+
+    pub(super) fn is_nil(hashes: &[CertificateHash]) -> bool {
+        hashes.is_empty()
+    }
+}
+
+mod cbor_hint_name {
+    //! A name within its limit, or null.
+    use super::{Written, Wrong};
+    use crate::limits::HINT_NAME_BYTES_MAX;
+    use minicbor::data::Type;
+    use minicbor::encode::Write;
+    use minicbor::{Decoder, Encoder};
+
+    pub(super) fn encode<C, W: Write>(
+        name: &Option<String>,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        match name {
+            Some(name) => e.str(name)?,
+            None => e.null()?,
+        };
+        Ok(())
+    }
+
+    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<String>, Wrong> {
+        if d.datatype()? == Type::Null {
+            d.skip()?;
+            return Ok(None);
+        }
+        let name = d.str()?;
+        if name.len() > HINT_NAME_BYTES_MAX {
+            return Err(Wrong::message("name over its limit"));
+        }
+        Ok(Some(name.to_owned()))
+    }
+
+    pub(super) fn nil() -> Option<Option<String>> {
+        Some(None)
+    }
+
+    pub(super) fn is_nil(name: &Option<String>) -> bool {
+        name.is_none()
+    }
 }

@@ -6,9 +6,10 @@
 
 use bytes::Bytes;
 use minicbor::{Decode, Decoder, Encode, Encoder};
-use potluck_base::{Contact, Identity, KeyError, NetworkId, PublicKey, Signature};
+use potluck_base::{Contact, Identity, KeyError, NetworkId, PublicKey, Signature, UnixMillis};
 
-use crate::codec::{cbor_bytes, cbor_contact, cbor_contacts, fixed};
+use crate::codec::{cbor_bytes, fixed};
+use crate::contact::{cbor_contact, cbor_contacts};
 use crate::limits::{ID_RUNS_MAX, SPREAD_PAYLOAD_BYTES_MAX};
 use crate::message::Contacts;
 
@@ -200,6 +201,8 @@ pub struct SignedMessage {
     pub incarnation: u64,
     /// As its how manieth in the topic in that run, from 1.
     pub sequence: u64,
+    /// When it was published, by the publisher's clock as its peers correct it.
+    pub at: UnixMillis,
     /// What it says, at most [`SPREAD_PAYLOAD_BYTES_MAX`].
     pub payload: Bytes,
     /// See [`SignedMessage::verify`].
@@ -218,12 +221,14 @@ impl SignedMessage {
         identity: &Identity,
         (network, topic): (&NetworkId, TopicId),
         (incarnation, sequence): (u64, u64),
+        at: UnixMillis,
         payload: Bytes,
     ) -> Self {
         let mut message = Self {
             publisher: identity.public_key(),
             incarnation,
             sequence,
+            at,
             payload,
             signature: Signature::from_bytes([0; 64]),
         };
@@ -248,6 +253,7 @@ impl SignedMessage {
             self.publisher.as_bytes(),
             &self.incarnation.to_be_bytes(),
             &self.sequence.to_be_bytes(),
+            &self.at.0.to_be_bytes(),
             &self.payload,
         ]
         .concat()
@@ -258,10 +264,11 @@ impl SignedMessage {
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(128 + self.payload.len());
         Encoder::new(&mut out)
-            .array(5)
+            .array(6)
             .and_then(|e| e.bytes(self.publisher.as_bytes()))
             .and_then(|e| e.u64(self.incarnation))
             .and_then(|e| e.u64(self.sequence))
+            .and_then(|e| e.u64(self.at.0))
             .and_then(|e| e.bytes(&self.payload))
             .and_then(|e| e.bytes(self.signature.as_bytes()))
             .expect("writing to memory cannot fail");
@@ -279,11 +286,12 @@ impl SignedMessage {
     fn parts(bytes: &Bytes) -> Result<Self, minicbor::decode::Error> {
         let wrong = || minicbor::decode::Error::message("message");
         let mut d = Decoder::new(bytes);
-        if d.array()? != Some(5) {
+        if d.array()? != Some(6) {
             return Err(wrong());
         }
         let publisher = PublicKey::from_bytes(fixed(&mut d)?);
         let (incarnation, sequence) = (d.u64()?, d.u64()?);
+        let at = UnixMillis(d.u64()?);
         let payload = d.bytes()?;
         if payload.len() > SPREAD_PAYLOAD_BYTES_MAX || sequence == 0 {
             return Err(wrong());
@@ -293,7 +301,7 @@ impl SignedMessage {
         if d.position() != bytes.len() {
             return Err(wrong());
         }
-        Ok(Self { publisher, incarnation, sequence, payload, signature })
+        Ok(Self { publisher, incarnation, sequence, at, payload, signature })
     }
 }
 
@@ -336,7 +344,11 @@ mod tests {
         let topic = TopicId([7; 16]);
         let identity = Identity::from_seed([1; 32]);
         let payload = Bytes::from_static(b"hello");
-        (network, topic, SignedMessage::sign(&identity, (&network, topic), (5, 9), payload))
+        (
+            network,
+            topic,
+            SignedMessage::sign(&identity, (&network, topic), (5, 9), UnixMillis(7), payload),
+        )
     }
 
     #[test]
@@ -348,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn another_topic_network_sequence_or_payload_breaks_the_signature() {
+    fn another_topic_network_sequence_time_or_payload_breaks_the_signature() {
         let (network, topic, message) = signed();
         let other = NetworkId::new("other", Admission::Lab, None);
         assert!(message.verify(&other, topic).is_err());
@@ -357,6 +369,7 @@ mod tests {
         let changed = [
             SignedMessage { sequence: 10, ..message.clone() },
             SignedMessage { incarnation: 6, ..message.clone() },
+            SignedMessage { at: UnixMillis(8), ..message.clone() },
             SignedMessage { payload, ..message },
         ];
         assert!(changed.iter().all(|message| message.verify(&network, topic).is_err()));

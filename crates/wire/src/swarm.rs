@@ -3,9 +3,10 @@
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
-use potluck_base::{BlobId, Contact};
+use potluck_base::{Addresses, BlobId, Contact};
 
-use crate::codec::{DecodeError, cbor_blob, cbor_contacts, decode, encode};
+use crate::codec::{DecodeError, cbor_blob, decode, encode};
+use crate::contact::cbor_addresses;
 use crate::limits::FETCH_RUNS_MAX;
 
 /// What the opener of a fetch stream asks for. The answer is a frame for each granule, in order.
@@ -78,25 +79,25 @@ impl FetchRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Provider {
-    /// The provider, exactly one contact.
-    #[cbor(n(0), with = "cbor_contacts")]
-    contacts: Vec<Contact>,
+    /// The provider with its addresses, at least one.
+    #[cbor(n(0), with = "cbor_addresses")]
+    pub node: Addresses,
     /// Whether it had all of it when it wrote the record.
     #[n(1)]
     pub complete: bool,
 }
 
 impl Provider {
-    /// A provider at `contact`.
+    /// A provider at one address.
     #[must_use]
     pub fn new(contact: Contact, complete: bool) -> Self {
-        Self { contacts: vec![contact], complete }
+        Self { node: contact.into(), complete }
     }
 
-    /// Where it is reached.
+    /// The preferred of its own addresses; `None` if it is reached by relays only.
     #[must_use]
-    pub fn contact(&self) -> Contact {
-        self.contacts[0]
+    pub fn contact(&self) -> Option<Contact> {
+        self.node.contacts().next()
     }
 
     /// Its bytes.
@@ -110,19 +111,14 @@ impl Provider {
     /// # Errors
     /// [`DecodeError`] if the bytes are none.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let provider: Self = decode(bytes)?;
-        if provider.contacts.len() == 1 {
-            Ok(provider)
-        } else {
-            Err(DecodeError::Limit("contacts"))
-        }
+        decode(bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use potluck_base::Identity;
+    use potluck_base::{Address, Identity, PublicKey, Salt};
 
     #[test]
     fn granules_survive_as_runs() {
@@ -147,15 +143,38 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_record_names_one_node() {
+    fn a_provider_record_names_one_node_at_one_to_four_addresses() {
         let public_key = Identity::from_seed([1; 32]).public_key();
-        let contact = Contact { public_key, address: "127.0.0.1:7".parse().unwrap() };
+        let contact = Contact::new(public_key, "127.0.0.1:7".parse().unwrap());
         let provider = Provider::new(contact, true);
         let read = Provider::from_bytes(&provider.to_bytes()).unwrap();
-        assert_eq!((read.contact(), read.complete), (contact, true));
-        for contacts in [vec![], vec![contact; 2]] {
-            let wrong = Provider { contacts, complete: true }.to_bytes();
-            assert_eq!(Provider::from_bytes(&wrong), Err(DecodeError::Limit("contacts")));
+        assert_eq!((read.contact(), read.complete), (Some(contact), true));
+        let relay = Address { socket: contact.address, via: Some(public_key) };
+        for (ways, good) in [(0, false), (1, true), (4, true), (5, false)] {
+            let node = Addresses { public_key, salt: None, ways: vec![relay; ways] };
+            let provider = Provider { node, complete: true };
+            let read = Provider::from_bytes(&provider.to_bytes());
+            assert_eq!(read, if good { Ok(provider) } else { Err(DecodeError::Malformed) });
         }
+    }
+
+    /// Frozen bytes: a change here is a new version of the protocol (docs/protocol.md).
+    #[test]
+    fn the_bytes_of_a_provider_and_a_fetch_are_frozen() {
+        let hex = |bytes: Bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let public_key = PublicKey::from_bytes([0x11; 32]);
+        let own = Address::from("1.2.3.4:258".parse::<std::net::SocketAddr>().unwrap());
+        let relayed = Address { via: Some(PublicKey::from_bytes([0x22; 32])), ..own };
+        let salt = Some(Salt::from_bytes([0x33; 8]));
+        let node = Addresses { public_key, salt, ways: vec![own, relayed] };
+        let (k, r) = (format!("5820{}", "11".repeat(32)), format!("5820{}", "22".repeat(32)));
+        let a = "46010203040102";
+        let expected = format!("02a20083{k}48{}82{a}82{a}{r}01f5", "33".repeat(8));
+        assert_eq!(hex(Provider { node, complete: true }.to_bytes()), expected);
+        let fetch = FetchRequest::new(BlobId::from_bytes([0x11; 32]), 9, &[1, 2, 7]);
+        assert_eq!(
+            hex(fetch.to_bytes()),
+            format!("02a300{k}0109028282010282 0701").replace(' ', "")
+        );
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use potluck_base::{Contact, Instant, LruMap, PublicKey};
 use potluck_wire::member::is_usable;
-use potluck_wire::{MemberRequest, MemberResponse, Proof, Response, Surroundings};
+use potluck_wire::{MemberRequest, MemberResponse, Proof, Response, Revoked, Surroundings};
 
 use super::table::State;
 use super::{Errand, How, Members};
@@ -253,7 +253,7 @@ impl Members {
     fn to_be_named(&self, now: Instant, key: &PublicKey) -> Option<Contact> {
         let known = self.table.get(key);
         if known.is_some_and(|member| member.state != State::Alive)
-            || self.revoked.contains_key(key)
+            || self.revoked.contains_key(&Revoked::Member(*key))
         {
             return None;
         }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use potluck_base::{Contact, Deadline, Instant, LruMap, PublicKey, TokenBucket};
 use potluck_wire::member::is_usable;
-use potluck_wire::{Announcement, Certificate, Claim, MemberRecord, MemberRequest, Vitals};
+use potluck_wire::{
+    Announcement, Certificate, Claim, MemberRecord, MemberRequest, Revoked, Vitals,
+};
 
 use super::rates::BAD_RECORD;
 use super::table::{Member, State, short_id};
@@ -303,7 +305,7 @@ impl Members {
     /// A new neighbour hears who is shut out: it may have been away when all were told.
     pub(super) fn tell_revocations(&mut self, to: Contact) {
         let revocations: Vec<Bytes> =
-            self.revoked.values().map(|(_, bytes)| bytes.clone()).take(TOLD_REVOCATIONS).collect();
+            self.revoked.values().take(TOLD_REVOCATIONS).cloned().collect();
         if !revocations.is_empty() {
             let request = MemberRequest::Shut { revocations };
             self.ask(to, request, Errand::Tell, How::tries(3));
@@ -364,12 +366,16 @@ impl Members {
         };
         let subject = record.contact.public_key;
         let expired = self.wall.is_some_and(|now| certificate.expires <= now);
-        let revoked = self.revoked.get(&subject).is_some_and(|(at, _)| certificate.issued <= *at);
-        certificate.subject == subject && !expired && !revoked
+        let ticket = certificate.ticket.map(Revoked::Ticket);
+        let revoked = self.revoked.contains_key(&Revoked::Member(subject))
+            || ticket.is_some_and(|ticket| self.revoked.contains_key(&ticket));
+        let salted = certificate.salt == record.contact.salt;
+        certificate.subject == subject && salted && !expired && !revoked
     }
 
-    /// A record of this node that is younger than its own word is of an earlier run under a clock
-    /// that was ahead: what it says now must be younger still.
+    /// A record of this node that is younger than its own word is of another machine with the same
+    /// identity, since a run begins with a higher incarnation than all before it. What this node says
+    /// now must be younger still, also so that the other machine learns of this one.
     fn on_own_record(&mut self, now: Instant, record: &MemberRecord, bytes: &Bytes) -> bool {
         if record.vitals <= self.me.vitals {
             return true;
@@ -378,7 +384,11 @@ impl Members {
             self.stats.records_bad += 1;
             return false;
         }
-        self.me.vitals = Vitals { incarnation: record.vitals.incarnation + 1, beat: 0 };
+        if record.vitals.incarnation > self.me.vitals.incarnation {
+            self.outbox.push_back(Output::Elsewhere(record.vitals));
+        }
+        let incarnation = record.vitals.incarnation.saturating_add(1);
+        self.me.vitals = Vitals { incarnation, beat: 0 };
         self.speak_up(now);
         true
     }

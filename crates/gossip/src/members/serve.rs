@@ -33,7 +33,7 @@ impl Members {
         self.stats.asked += 1;
         if !self.rates.charge(now, &from.public_key, price(&request)) {
             self.stats.over_rate += 1;
-            let response = Response::Refused { reason: Refusal::Busy };
+            let response = Response::refused(Refusal::Busy);
             return self.outbox.push_back(Output::Answer { serve, response });
         }
         if let Some(response) = self.answer_to(now, serve, from, request, budget) {
@@ -81,7 +81,7 @@ impl Members {
                 Some(Response::Taken)
             }
             MemberRequest::Compare { digests } => {
-                let refused = Response::Refused { reason: Refusal::Unsupported };
+                let refused = Response::refused(Refusal::Unsupported);
                 Some(self.differing(&digests, budget).unwrap_or(refused))
             }
             MemberRequest::Load { members } => Some(self.load(&members, budget)),
@@ -124,7 +124,7 @@ impl Members {
         subject: Contact,
         nonce: u64,
     ) -> Option<Response> {
-        let not_reached = Some(Response::Refused { reason: Refusal::NotReached });
+        let not_reached = Some(Response::refused(Refusal::NotReached));
         if subject.public_key == self.me.contact.public_key {
             return Some(self.prove(&from.public_key, nonce));
         }
@@ -141,7 +141,7 @@ impl Members {
     pub(super) fn on_proved(&mut self, serve: ServeId, response: Option<Response>) {
         let response = match response {
             Some(proof @ Response::Member(MemberResponse::Proof { .. })) => proof,
-            _ => Response::Refused { reason: Refusal::NotReached },
+            _ => Response::refused(Refusal::NotReached),
         };
         self.outbox.push_back(Output::Answer { serve, response });
     }

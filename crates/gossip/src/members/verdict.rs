@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Contact, Instant, PublicKey, UnixMillis};
-use potluck_wire::{Claim, MemberRequest, MemberResponse, Response};
+use potluck_base::{Contact, Instant, PublicKey};
+use potluck_wire::{
+    Certificate, Claim, MemberRecord, MemberRequest, MemberResponse, Response, Revoked,
+};
 
 use super::detect::{HURRY_SPREAD, HURRY_SPREAD_MAX, Why};
 use super::suspicion::{CONFIRMATIONS, Suspicion};
@@ -157,7 +159,10 @@ impl Members {
             return self.rumours.add_claim(claim);
         }
         // Those closest to it watch it as their sibling.
-        let subject = claim.subject.node_id(&self.network);
+        let subject = match self.table.get(&claim.subject) {
+            Some(member) => member.peer.id,
+            None => claim.subject.node_id(&self.network),
+        };
         let mut watchers: Vec<_> = self
             .table
             .iter()
@@ -300,12 +305,11 @@ impl Members {
         self.tell(contact, Change::Left, Some(Verdict::Left));
     }
 
-    /// The network's authority has shut it out.
+    /// The network's authority has put a member out, or all that a ticket let in.
     pub(super) fn on_revoked(
         &mut self,
         now: Instant,
-        key: &PublicKey,
-        at: UnixMillis,
+        subject: Revoked,
         bytes: Bytes,
         spread: bool,
     ) {
@@ -313,8 +317,34 @@ impl Members {
             self.rumours.add_revocation(bytes.clone());
         }
         if self.revoked.len() < REVOKED_MAX {
-            self.revoked.insert(*key, (at, bytes));
+            self.revoked.insert(subject, bytes);
         }
+        match subject {
+            Revoked::Member(key) => self.put_out(now, &key),
+            Revoked::Ticket(ticket) => {
+                for key in self.let_in_by(&ticket) {
+                    self.put_out(now, &key);
+                }
+            }
+        }
+    }
+
+    /// The known members that a ticket let in, as their records' certificates say.
+    #[must_use]
+    pub fn let_in_by(&self, ticket: &PublicKey) -> Vec<PublicKey> {
+        let Some(authority) = &self.authority else { return Vec::new() };
+        let by_it = |member: &&Member| {
+            let record = MemberRecord::read(&member.record).ok();
+            let certificate = record.and_then(|record| record.certificate);
+            certificate
+                .and_then(|bytes| Certificate::read(&bytes, authority, &self.network).ok())
+                .is_some_and(|certificate| certificate.ticket == Some(*ticket))
+        };
+        let members = self.table.iter().filter(by_it);
+        members.map(|member| member.peer.contact.public_key).collect()
+    }
+
+    fn put_out(&mut self, now: Instant, key: &PublicKey) {
         self.rumours.forget(key);
         let Some(contact) = self.table.get(key).map(|member| member.peer.contact) else { return };
         self.detector.forget(key);

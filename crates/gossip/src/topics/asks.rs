@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use potluck_base::{Contact, Identity, Instant, NetworkId, PublicKey, Rng, TokenBucket};
+use potluck_base::{
+    Contact, Identity, Instant, NetworkId, PublicKey, Rng, TokenBucket, UnixMillis,
+};
 use potluck_wire::{Spread, SpreadAct, SpreadAnswer, TopicId};
 
 use super::config::{PeerLimits, RateLimit, TopicsConfig};
@@ -71,6 +73,8 @@ pub(super) struct Me {
 /// What every topic needs to do its work.
 pub(super) struct World<'a> {
     pub(super) now: Instant,
+    /// What the wall clock shows, as the peers correct it; none before it was told.
+    pub(super) wall: Option<UnixMillis>,
     pub(super) me: &'a Me,
     pub(super) config: &'a TopicsConfig,
     pub(super) mode: Mode,

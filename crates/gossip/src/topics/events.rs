@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Contact, PublicKey};
+use potluck_base::{Contact, PublicKey, UnixMillis};
 use potluck_wire::{Spread, SpreadAnswer, TopicId};
 
 use crate::message::{Message, MessageId, TopicName};
@@ -33,6 +33,13 @@ pub enum TopicRefusal {
     /// The message is longer than [`crate::message::PAYLOAD_BYTES_MAX`].
     #[error("the message is longer than 65536 bytes")]
     TooLong,
+    /// The clocks of the peers differ from this node's by more than five minutes: nobody would take
+    /// the message.
+    #[error("this node's clock is over five minutes off those of its peers; set the clock")]
+    Clock,
+    /// Another machine runs with this node's identity.
+    #[error("another machine runs with this node's identity; this node publishes nothing any more")]
+    Elsewhere,
     /// Names that begin with `potluck/` belong to the network itself.
     #[error("names that begin with potluck/ are reserved")]
     Reserved,
@@ -109,6 +116,8 @@ pub enum TopicsInput {
     Left(PublicKey),
     /// The machine slept or its address changed: all links are checked.
     Resumed,
+    /// The wall clock shows this, as the peers correct it.
+    WallClock(UnixMillis),
     /// How much of the network is known now.
     Mode(Mode),
     /// This node leaves: good-bye to all neighbours.

@@ -225,7 +225,7 @@ mod tests {
 
     fn contact(number: u8, ip: [u8; 4]) -> Contact {
         let public_key = Identity::from_seed([number; 32]).public_key();
-        Contact { public_key, address: (ip, 4_000).into() }
+        Contact::new(public_key, (ip, 4_000).into())
     }
 
     fn view(capacity: usize) -> (Passive, Rng) {

@@ -155,14 +155,16 @@ impl Topic {
         if !self.subscribed {
             self.publishing_until = Some(world.now + STAY);
         }
+        let at = world.wall.unwrap_or_default();
         let message = if world.config.verify {
             let (context, place) = ((&me.network, self.id), (me.incarnation, sequence));
-            SignedMessage::sign(&me.identity, context, place, payload)
+            SignedMessage::sign(&me.identity, context, place, at, payload)
         } else {
             SignedMessage {
                 publisher: me.contact.public_key,
                 incarnation: me.incarnation,
                 sequence,
+                at,
                 payload,
                 signature: Signature::from_bytes([0; 64]),
             }

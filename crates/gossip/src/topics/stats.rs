@@ -110,6 +110,8 @@ pub struct TopicsStats {
     pub dropped_names: u64,
     /// Messages of publishers over their rate.
     pub dropped_over_rate: u64,
+    /// Messages older than fifteen minutes, or dated over five minutes ahead.
+    pub dropped_stale: u64,
     /// Announced names beyond the limits.
     pub names_refused: u64,
     /// Anything refused because of a rate limit.

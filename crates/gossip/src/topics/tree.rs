@@ -20,7 +20,7 @@ use potluck_wire::{IdRun, PartCause, SignedMessage, SpreadAnswer};
 use super::asks::World;
 use super::events::{SpreadServeId, TopicsOutput};
 use super::growth::Tree;
-use super::history::{names, runs};
+use super::history::{KEPT_FOR, names, runs};
 use super::neighbour::Neighbour;
 use super::scores::{Fault, Verdict};
 use super::seen::Noted;
@@ -53,6 +53,11 @@ const FORGERY_TOKENS: u32 = 20;
 /// Messages that a push may be told of as surplus: as many bits as the answer has. Bundles are far
 /// smaller.
 const PRUNABLE: usize = u64::BITS as usize;
+/// Messages older than the time for which they are repaired, and five minutes for clocks, are not
+/// taken: so what a node has forgotten to have seen cannot be played to it again.
+const STALE_AFTER: Duration = KEPT_FOR.saturating_add(Duration::from_secs(300));
+/// Messages dated farther ahead are not taken: they could be played again for so much longer.
+const AHEAD_MAX: Duration = Duration::from_secs(300);
 
 /// What became of one message of a push.
 enum Taken {
@@ -147,6 +152,11 @@ impl Topic {
             return if kept.repaired { Taken::Dropped } else { Taken::Copy(tree, ways) };
         }
         if !self.verify(world, from, &message) {
+            return Taken::Dropped;
+        }
+        if is_stale(world, &message) {
+            world.stats.dropped_stale += 1;
+            self.promises.kept(&id);
             return Taken::Dropped;
         }
         let rate = world.limits().publisher.bucket();
@@ -496,4 +506,11 @@ fn nothing_of(tree: Tree, id: &MessageId) -> Vec<IdRun> {
         Tree::Shared => Vec::new(),
         Tree::Of(_) => vec![IdRun { publisher, incarnation, first: sequence, count: 0 }],
     }
+}
+
+/// Whether a message is too old to be told from one that was seen and forgotten, or dated ahead.
+fn is_stale(world: &World<'_>, message: &SignedMessage) -> bool {
+    world
+        .wall
+        .is_some_and(|now| message.at.plus(STALE_AFTER) < now || message.at > now.plus(AHEAD_MAX))
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Admission, Identity, Key, NetworkId, UnixMillis};
-use potluck_record::{Context, Dot, Draft, Envelope, Kind, Merged, Name, Place, Space};
+use potluck_record::{Context, Dot, Draft, Envelope, Kind, MergeAs, Merged, Name, Place, Space};
 use potluck_store::{DiskStore, MemoryStore, StoreConfig, SyncMode};
 use tokio::time::timeout;
 
@@ -26,12 +26,13 @@ fn envelope(name: u64) -> Envelope {
         dot: Dot::from_raw(1),
         context: Context::new(),
         expires: UnixMillis(1_000),
+        certificate: None,
     };
     Envelope::sign(&Identity::from_seed([1; 32]), &network(), draft).unwrap()
 }
 
 fn merge(name: u64) -> StorageOp {
-    StorageOp::Merge { envelope: envelope(name), place: Place::Replica, writers_max: None }
+    StorageOp::Merge { envelope: envelope(name), place: Place::Replica, how: MergeAs::Repair }
 }
 
 fn load(name: u64) -> StorageOp {

@@ -60,10 +60,7 @@ mod tests {
     use super::*;
 
     fn contact(seed: u8) -> Contact {
-        Contact {
-            public_key: Identity::from_seed([seed; 32]).public_key(),
-            address: "10.0.0.1:7".parse().unwrap(),
-        }
+        Contact::new(Identity::from_seed([seed; 32]).public_key(), "10.0.0.1:7".parse().unwrap())
     }
 
     #[tokio::test]

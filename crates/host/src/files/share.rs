@@ -202,7 +202,7 @@ impl Files {
             }
             let (bytes, executable) = (file.bytes, file.executable);
             segments.push(SegmentTarget { path: file.path, bytes, executable });
-            files.push(ManifestFile { path: file.relative, bytes, executable });
+            files.push(ManifestFile { path: file.relative, bytes, executable, mtime: None });
         }
         // The list is checked before the bytes are read.
         let checked = Manifest::new(BlobId::from_bytes([0; 32]), files)?;

@@ -65,10 +65,10 @@ mod tests {
     use super::*;
 
     fn contact(seed: u8) -> Contact {
-        Contact {
-            public_key: Identity::from_seed([seed; 32]).public_key(),
-            address: format!("10.0.0.{seed}:7").parse().unwrap(),
-        }
+        Contact::new(
+            Identity::from_seed([seed; 32]).public_key(),
+            format!("10.0.0.{seed}:7").parse().unwrap(),
+        )
     }
 
     #[test]

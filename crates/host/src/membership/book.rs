@@ -84,7 +84,7 @@ impl Book {
             })?;
         }
         book.forget_tickets(now);
-        book.certificates.retain(|_, certificate| certificate.expires > now);
+        book.forget_certificates(now);
         replace(path, book.text().as_bytes(), Readers::Owner, true)?;
         book.file = Some(append_to(path)?);
         Ok(book)
@@ -104,6 +104,15 @@ impl Book {
         self.tickets.retain(|_, ticket| ticket.expires > now);
         let tickets = &self.tickets;
         self.cancelled.retain(|key| tickets.contains_key(key));
+    }
+
+    /// Forgets certificates that have expired. Those of a ticket that has not are kept: they are its
+    /// uses.
+    fn forget_certificates(&mut self, now: UnixMillis) {
+        let tickets = &self.tickets;
+        self.certificates.retain(|(ticket, _), certificate| {
+            certificate.expires > now || ticket.is_some_and(|ticket| tickets.contains_key(&ticket))
+        });
     }
 
     fn read_line(&mut self, line: &str) -> Option<()> {
@@ -204,7 +213,7 @@ impl Book {
         now: UnixMillis,
     ) -> io::Result<bool> {
         if self.certificates.len() >= CERTIFICATES_MAX {
-            self.certificates.retain(|_, entry| entry.expires > now);
+            self.forget_certificates(now);
         }
         if self.certificates.len() >= CERTIFICATES_MAX {
             return Ok(false);

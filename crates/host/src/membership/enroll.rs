@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Contact, Identity, Machine as _, Rng};
+use potluck_base::{Addresses, Contact, Identity, Machine as _, Rng};
 use potluck_link::{Gatekeeper, Link, LinkConfig, Output, RequestOptions};
 use potluck_wire::limits::MESSAGE_BYTES_MAX;
 use potluck_wire::{Refusal, Request, Response, Ticket};
@@ -54,12 +54,12 @@ impl Enrolment<'_> {
         let mut wait = WAIT_MIN;
         let mut told = false;
         loop {
-            for contact in &self.ticket.contacts {
+            for contact in self.ticket.entry_points.iter().flat_map(Addresses::contacts) {
                 let grant = self.ticket.grant().map_err(|_| StartError::TicketVoid)?;
                 if grant.expires <= clock.wall() {
                     return Err(StartError::TicketVoid);
                 }
-                match self.ask(&mut link, &clock, *contact).await {
+                match self.ask(&mut link, &clock, contact).await {
                     Said::Certificate(certificate) => return Ok(certificate),
                     Said::Refused(Refusal::TicketVoid) => return Err(StartError::TicketVoid),
                     Said::Refused(refusal) => {
@@ -88,7 +88,7 @@ impl Enrolment<'_> {
 
     /// Asks one contact.
     async fn ask(&self, link: &mut Link, clock: &Clock, to: Contact) -> Said {
-        link.set_wall_clock(clock.wall());
+        link.set_wall_clock(clock.now(), clock.wall());
         let request = Request::Enroll(self.ticket.enroll(&self.identity.public_key()));
         let options = RequestOptions {
             tries: TRIES,
@@ -140,7 +140,7 @@ impl Enrolment<'_> {
                         Response::Enrolled { certificate } if self.is_good(&certificate, clock) => {
                             Said::Certificate(certificate)
                         }
-                        Response::Refused { reason } => Said::Refused(reason),
+                        Response::Refused { reason, .. } => Said::Refused(reason),
                         _ => Said::Nothing,
                     });
                 }

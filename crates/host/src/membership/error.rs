@@ -73,6 +73,9 @@ pub enum MembershipError {
     /// The revocation was not taken over.
     #[error(transparent)]
     Revocation(#[from] RevocationError),
+    /// The revocation was signed and taken over, and the member is listed still.
+    #[error("the member was revoked and is listed still; look at potluck members, and try again")]
+    StillIn,
     /// The node has stopped.
     #[error("the node has stopped")]
     Stopped,

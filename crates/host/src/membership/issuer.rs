@@ -4,12 +4,12 @@
 //! member may send one, too; a use of a ticket is on the disk before its certificate is given away;
 //! the same node gets the same certificate by the same ticket, however often it asks.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 
 use bytes::Bytes;
-use potluck_base::{Contact, Identity, PublicKey, UnixMillis};
-use potluck_wire::{Certificate, Enroll, Grant, GrantTerms, Refusal, Revocation, Ticket};
+use potluck_base::{Addresses, Identity, PublicKey, UnixMillis};
+use potluck_wire::{Certificate, Enroll, Grant, GrantTerms, Refusal, Revocation, Revoked, Ticket};
 
 use super::book::{Book, CertificateEntry, TicketEntry};
 use super::{InviteTerms, IssuedStats, MembershipError, TicketView};
@@ -23,18 +23,25 @@ const EPHEMERAL_LIFE_MS: u64 = DAY_MS;
 /// Longest life of a ticket.
 const TICKET_LIFE_MAX_MS: u64 = 365 * DAY_MS;
 
+/// What a certificate says besides its subject and life.
+struct Signed<'a> {
+    labels: &'a [(String, String)],
+    ephemeral: bool,
+    ticket: Option<PublicKey>,
+}
+
 /// The authority at work.
 #[derive(Debug)]
 pub(super) struct Issuer {
     authority: Identity,
     network: NetworkInfo,
     book: Book,
-    revoked: BTreeMap<PublicKey, UnixMillis>,
+    revoked: BTreeSet<Revoked>,
 }
 
 impl Issuer {
     pub(super) const fn new(authority: Identity, network: NetworkInfo, book: Book) -> Self {
-        Self { authority, network, book, revoked: BTreeMap::new() }
+        Self { authority, network, book, revoked: BTreeSet::new() }
     }
 
     pub(super) const fn authority(&self) -> &Identity {
@@ -47,7 +54,7 @@ impl Issuer {
         self.revoked = revocations
             .iter()
             .filter_map(|bytes| Revocation::read(bytes, &key, &self.network.id).ok())
-            .map(|revocation| (revocation.subject, revocation.at))
+            .map(|revocation| revocation.subject)
             .collect();
     }
 
@@ -61,7 +68,7 @@ impl Issuer {
         &mut self,
         now: UnixMillis,
         terms: InviteTerms,
-        contacts: &[Contact],
+        entry_points: &[Addresses],
     ) -> Result<Ticket, MembershipError> {
         let life = u64::try_from(terms.life.as_millis()).unwrap_or(u64::MAX);
         if life == 0 || life > TICKET_LIFE_MAX_MS || terms.uses == Some(0) {
@@ -75,7 +82,8 @@ impl Issuer {
         let key = Identity::from_seed(secret).public_key();
         let entry = TicketEntry { uses, issued: now, expires, ephemeral, labels: labels.clone() };
         let terms = GrantTerms { uses, issued: now, expires, labels, ephemeral };
-        let ticket = Ticket::issue(&self.network.name, &self.authority, secret, terms, contacts)
+        let name = &self.network.name;
+        let ticket = Ticket::issue(name, &self.authority, secret, terms, entry_points)
             .ok_or(MembershipError::Labels)?;
         match self.book.add_ticket(key, entry, now) {
             Ok(true) => Ok(ticket),
@@ -101,14 +109,14 @@ impl Issuer {
     }
 
     /// Cancels one of the book's tickets: it is on the disk when this returns. Gives a revocation of
-    /// the ticket, for others who hold the authority key.
+    /// the ticket, which puts out all that it let in.
     pub(super) fn cancel(
         &mut self,
         now: UnixMillis,
         ticket: PublicKey,
     ) -> Result<Bytes, MembershipError> {
         self.book.cancel_ticket(ticket).map_err(MembershipError::Book)?;
-        Ok(self.revoke(now, ticket))
+        Ok(self.revoke(now, Revoked::Ticket(ticket)))
     }
 
     /// Everybody who got a certificate here that may hold still.
@@ -119,8 +127,8 @@ impl Issuer {
         subjects
     }
 
-    /// A revocation of `subject`, a member or a ticket.
-    pub(super) fn revoke(&self, now: UnixMillis, subject: PublicKey) -> Bytes {
+    /// A revocation of `subject`.
+    pub(super) fn revoke(&self, now: UnixMillis, subject: Revoked) -> Bytes {
         Revocation { subject, at: now }.sign(&self.authority, &self.network.id)
     }
 
@@ -136,7 +144,8 @@ impl Issuer {
             Ok(false) => return Err(MembershipError::TooManyTickets),
             Err(source) => return Err(MembershipError::Book(source)),
         }
-        self.sign(own, entry, &[], false).ok_or(MembershipError::Labels)
+        let terms = Signed { labels: &[], ephemeral: false, ticket: None };
+        self.sign(own, entry, &terms).ok_or(MembershipError::Labels)
     }
 
     /// The certificate that `from` has a right to.
@@ -165,9 +174,8 @@ impl Issuer {
         grant: &Grant,
     ) -> Result<Bytes, Refusal> {
         // Cancelled here, or where else the authority key is.
-        let cancelled =
-            self.book.is_cancelled(&grant.ticket) || self.is_revoked(&grant.ticket, grant.issued);
-        if grant.expires <= now || cancelled || self.is_revoked(&from, grant.issued) {
+        let cancelled = self.book.is_cancelled(&grant.ticket);
+        if grant.expires <= now || cancelled || self.is_revoked(&from, Some(&grant.ticket)) {
             return Err(Refusal::TicketVoid);
         }
         let known = self.book.certificate(Some(grant.ticket), from);
@@ -182,14 +190,18 @@ impl Issuer {
                 self.enter(now, Some(grant.ticket), from, grant.ephemeral)?
             }
         };
-        self.sign(from, entry, &grant.labels, grant.ephemeral).ok_or(Refusal::TicketVoid)
+        let Grant { ticket, labels, ephemeral, .. } = grant;
+        let terms = Signed { labels, ephemeral: *ephemeral, ticket: Some(*ticket) };
+        self.sign(from, entry, &terms).ok_or(Refusal::TicketVoid)
     }
 
     fn renew(&mut self, now: UnixMillis, from: PublicKey, old: &[u8]) -> Result<Bytes, Refusal> {
         let key = self.authority.public_key();
         let old =
             Certificate::read(old, &key, &self.network.id).map_err(|_| Refusal::TicketVoid)?;
-        let holds = old.subject == from && old.expires > now && !self.is_revoked(&from, old.issued);
+        let out = self.is_revoked(&from, old.ticket.as_ref())
+            || old.ticket.is_some_and(|ticket| self.book.is_cancelled(&ticket));
+        let holds = old.subject == from && old.expires > now && !out;
         // Not before its time, or the book could be filled with them.
         let quarter = (old.expires.0 - old.issued.0) / 4;
         if !holds || now.0 < old.issued.0.saturating_add(quarter) {
@@ -200,11 +212,15 @@ impl Issuer {
             Some(entry) => entry,
             None => self.enter(now, None, from, old.ephemeral)?,
         };
-        self.sign(from, entry, &old.labels, old.ephemeral).ok_or(Refusal::TicketVoid)
+        let Certificate { labels, ephemeral, ticket, .. } = &old;
+        let terms = Signed { labels, ephemeral: *ephemeral, ticket: *ticket };
+        self.sign(from, entry, &terms).ok_or(Refusal::TicketVoid)
     }
 
-    fn is_revoked(&self, subject: &PublicKey, issued: UnixMillis) -> bool {
-        self.revoked.get(subject).is_some_and(|at| issued <= *at)
+    /// Whether a member, or the ticket that it came by, is out.
+    fn is_revoked(&self, member: &PublicKey, ticket: Option<&PublicKey>) -> bool {
+        self.revoked.contains(&Revoked::Member(*member))
+            || ticket.is_some_and(|ticket| self.revoked.contains(&Revoked::Ticket(*ticket)))
     }
 
     /// A new entry of the book.
@@ -241,12 +257,13 @@ impl Issuer {
         &self,
         subject: PublicKey,
         entry: CertificateEntry,
-        labels: &[(String, String)],
-        ephemeral: bool,
+        terms: &Signed<'_>,
     ) -> Option<Bytes> {
         let CertificateEntry { serial, issued, expires } = entry;
+        let Signed { labels, ephemeral, ticket } = *terms;
         let labels = labels.to_vec();
-        let certificate = Certificate { subject, labels, serial, issued, expires, ephemeral };
+        let certificate =
+            Certificate { subject, labels, serial, issued, expires, ephemeral, salt: None, ticket };
         certificate.sign(&self.authority, &self.network.id)
     }
 }
@@ -316,12 +333,14 @@ mod tests {
         let late = UnixMillis(NOW.0 + 3_600_000);
         assert_eq!(office.enroll(late, node(2), &ticket.enroll(&node(2))), void, "expired");
         assert!(office.enroll(NOW, node(2), &ticket.enroll(&node(2))).is_ok());
-        let revocation = office.revoke(NOW, node(2));
+        let revocation = office.revoke(NOW, Revoked::Member(node(2)));
         office.set_revocations(&[revocation]);
         assert_eq!(office.enroll(NOW, node(2), &ticket.enroll(&node(2))), void, "revoked");
         let later = UnixMillis(NOW.0 + 1);
         let ticket = office.invite(later, terms(None), &[]).unwrap();
-        assert!(office.enroll(later, node(2), &ticket.enroll(&node(2))).is_ok(), "invited again");
+        let again = office.enroll(later, node(2), &ticket.enroll(&node(2)));
+        assert_eq!(again, void, "a revoked key stays out: the machine returns with another");
+        assert!(office.enroll(later, node(4), &ticket.enroll(&node(4))).is_ok());
     }
 
     #[test]
@@ -341,9 +360,12 @@ mod tests {
         assert!(branch.enroll(later, node(3), &ticket.enroll(&node(3))).is_ok(), "not told yet");
         branch.set_revocations(&[revocation]);
         assert_eq!(branch.enroll(later, node(4), &ticket.enroll(&node(4))), void);
-        // Who had come in by it stays in.
+        // What had come in by it is out, too, at both.
         let half = UnixMillis(NOW.0 + CERTIFICATE_LIFE_MS / 2);
-        assert!(office.enroll(half, node(2), &Enroll::Renewal { certificate }).is_ok());
+        for issuer in [&mut office, &mut branch] {
+            let certificate = certificate.clone();
+            assert_eq!(issuer.enroll(half, node(2), &Enroll::Renewal { certificate }), void);
+        }
     }
 
     #[test]

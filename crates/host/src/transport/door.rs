@@ -155,7 +155,7 @@ mod tests {
         let mut bytes = [1; 32];
         bytes[..4].copy_from_slice(&number.to_be_bytes());
         let address = SocketAddr::from(([10, 0, (number >> 8) as u8, number as u8], port));
-        Contact { public_key: PublicKey::from_bytes(bytes), address }
+        Contact::new(PublicKey::from_bytes(bytes), address)
     }
 
     fn door() -> Arc<Door> {

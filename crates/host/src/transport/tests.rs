@@ -64,7 +64,7 @@ impl Node {
         let (sender, controls) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         tasks.spawn(drive(Arc::clone(&socket), transport.clone(), sender));
-        let contact = Contact { public_key: identity.public_key(), address: socket.local_addr() };
+        let contact = Contact::new(identity.public_key(), socket.local_addr());
         Self { contact, transport, socket, controls, _tasks: tasks }
     }
 

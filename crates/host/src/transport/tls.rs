@@ -116,7 +116,7 @@ fn provider() -> CryptoProvider {
 }
 
 fn protocol_name(network: &NetworkId) -> Vec<u8> {
-    format!("potluck/1/{}", data_encoding::HEXLOWER.encode(&network.tag())).into_bytes()
+    format!("potluck/2/{}", data_encoding::HEXLOWER.encode(&network.tag())).into_bytes()
 }
 
 /// The node's own key as TLS wants it.
@@ -307,7 +307,7 @@ mod tests {
     fn the_protocol_name_differs_by_network() {
         let name = |network| protocol_name(&NetworkId::new(network, Admission::Lab, None));
         assert_ne!(name("a"), name("b"));
-        assert!(name("a").starts_with(b"potluck/1/"));
+        assert!(name("a").starts_with(b"potluck/2/"));
         assert_eq!(name("a").len(), 10 + 16);
     }
 

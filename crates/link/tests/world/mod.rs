@@ -58,7 +58,7 @@ impl Node {
         let identity = identity(seed);
         let [.., third, fourth] = seed.to_be_bytes();
         let address = SocketAddr::from(([10, 0, third, fourth], 12345));
-        let contact = Contact { public_key: identity.public_key(), address };
+        let contact = Contact::new(identity.public_key(), address);
         let link = Link::new(identity, network, config, Rng::from_number(seed));
         Self { link, contact, told: Vec::new(), config, seed, lives: 1 }
     }
@@ -118,7 +118,7 @@ impl Node {
         self.link.handle_datagram(now, from, bytes);
         let mut sent = self.sent();
         if let Some((reply_to, _)) = self.asked() {
-            let refused = Response::Refused { reason: Refusal::Unproven };
+            let refused = Response::refused(Refusal::Unproven);
             if self.link.respond(now, &reply_to, &large_answer()).is_err() {
                 self.link.respond(now, &reply_to, &refused).expect("a refusal always fits");
             }
@@ -146,19 +146,20 @@ impl Node {
     }
 
     pub(crate) fn assert_answered(&mut self, token: RequestToken, by: Contact, rtt: Duration) {
-        let response = large_answer();
-        let from = by;
-        assert_eq!(self.told_one(), Output::Answered { token, from, response, rtt });
+        let told = self.told_one();
+        let Output::Answered { seen_at, .. } = told else { panic!("an answer, not {told:?}") };
+        assert!(seen_at.is_some(), "each answer says where its question came from");
+        let (from, response) = (by, large_answer());
+        assert_eq!(told, Output::Answered { token, from, response, rtt, seen_at });
     }
 }
 
 /// An answer of nearly [`ANSWER_MAX`] bytes.
 pub(crate) fn large_answer() -> Response {
-    let contact = |index: u8| Contact {
-        public_key: PublicKey::from_bytes([index; 32]),
-        address: SocketAddr::from(([10, 1, 1, index], 1)),
+    let contact = |index: u8| {
+        Contact::new(PublicKey::from_bytes([index; 32]), SocketAddr::from(([10, 1, 1, index], 1)))
     };
-    Response::Found(Found { contacts: (0..15).map(contact).collect(), record: None })
+    Response::Found(Found { contacts: (0..15).map(contact).collect(), ..Found::default() })
 }
 
 /// One request of `asker` to `server`, answered ten milliseconds later. Gives its datagrams.

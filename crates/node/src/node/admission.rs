@@ -10,7 +10,8 @@ use bytes::Bytes;
 use potluck_base::{Contact, Instant, Machine as _, PublicKey, UnixMillis};
 use potluck_gossip::{TopicsInput, members};
 use potluck_link::{Gatekeeper, RequestOptions, RequestToken, RevocationError};
-use potluck_wire::{Enroll, Refusal, Request, Response, Revocation};
+use potluck_record::CertificateHash;
+use potluck_wire::{Enroll, Refusal, Request, Response, Revocation, Revoked};
 
 use super::requests::Came;
 use super::{Node, Return, SHORT_ANSWER};
@@ -58,6 +59,10 @@ impl Node {
     pub fn with_gatekeeper(mut self, gatekeeper: Gatekeeper) -> Self {
         let own = gatekeeper.certificate().cloned();
         let authority = *gatekeeper.authority();
+        if let Some(own) = &own {
+            let name = CertificateHash::of(own);
+            self.kv.handle(Instant::ZERO, potluck_kv::Input::Certificate(name));
+        }
         self.gossip.members.require_certificates(authority, own);
         let known: Vec<Bytes> = gatekeeper.revocations().cloned().collect();
         for bytes in known {
@@ -75,15 +80,15 @@ impl Node {
         spread: bool,
     ) {
         if let Ok(revocation) = Revocation::read(&bytes, authority, &self.network) {
-            let Revocation { subject: key, at } = revocation;
-            let input = members::Input::Revoked { key, at, bytes, spread };
+            let subject = revocation.subject;
+            let input = members::Input::Revoked { subject, bytes, spread };
             self.gossip.members.handle(now, input);
         }
     }
 
     /// Takes a revocation over, wherever it came from: its subject is out at once, and all that are
-    /// known are to be saved. With `spread` all members are told. Gives who is out, or `None` if that
-    /// was known.
+    /// known are to be saved. With `spread` all members are told. Gives what is out, or `None` if
+    /// that was known.
     ///
     /// # Errors
     /// [`RevocationError`]
@@ -92,16 +97,22 @@ impl Node {
         now: Instant,
         bytes: &[u8],
         spread: bool,
-    ) -> Result<Option<PublicKey>, RevocationError> {
+    ) -> Result<Option<Revoked>, RevocationError> {
         let out = self.link.admit_revocation(bytes)?;
-        if let Some(public_key) = out {
+        if let Some(subject) = out {
+            let members = match subject {
+                Revoked::Member(key) => vec![key],
+                Revoked::Ticket(ticket) => self.gossip.members.let_in_by(&ticket),
+            };
             if let Some(authority) = self.link.gatekeeper().map(|gate| *gate.authority()) {
                 let bytes = Bytes::copy_from_slice(bytes);
                 self.tell_members_of_revocation(now, &authority, bytes, spread);
             }
-            self.gossip.topics.handle(now, TopicsInput::Left(public_key));
-            self.drop_peer(now, public_key);
-            self.outbox.push_back(Output::Expelled { public_key });
+            for public_key in members {
+                self.gossip.topics.handle(now, TopicsInput::Left(public_key));
+                self.drop_peer(now, public_key);
+                self.outbox.push_back(Output::Expelled { public_key });
+            }
             let revocations = self.link.revocations().cloned().collect();
             self.outbox.push_back(Output::SaveRevocations { revocations });
         }
@@ -114,7 +125,7 @@ impl Node {
     }
 
     pub(super) fn on_admitted(&mut self, contact: Contact, until: UnixMillis) {
-        let Contact { public_key, address } = contact;
+        let Contact { public_key, address, .. } = contact;
         self.outbox.push_back(Output::Admitted { public_key, address, until });
     }
 
@@ -128,7 +139,7 @@ impl Node {
             None
         };
         if let Some(reason) = refusal {
-            return self.answer(now, came.way, &Response::Refused { reason });
+            return self.answer(now, came.way, &Response::refused(reason));
         }
         let id = EnrolmentId(self.fresh_id());
         self.admission.enrolments.insert(id, came.way);
@@ -145,7 +156,7 @@ impl Node {
         let Some(way) = self.admission.enrolments.remove(&id) else { return };
         let response = match result {
             Ok(certificate) => Response::Enrolled { certificate },
-            Err(reason) => Response::Refused { reason },
+            Err(reason) => Response::refused(reason),
         };
         self.answer(now, way, &response);
     }

@@ -6,7 +6,7 @@ use potluck_base::{Contact, Instant, Machine as _};
 use potluck_kv::{AskId, Way};
 use potluck_link::RequestOptions;
 use potluck_wire::limits::{CALL_BYTES_MAX, MESSAGE_BYTES_MAX};
-use potluck_wire::{Refusal, Request, Response, decode_request, decode_response, encode_request};
+use potluck_wire::{Request, Response, decode_request, decode_response, encode_request};
 
 use super::requests::Came;
 use super::{ASK_TRIES, CALLS_MAX, Node, Return, SHORT_ANSWER, Waiting};
@@ -86,10 +86,7 @@ impl Node {
                 let came = Came { from, proven: true, budget: CALL_BYTES_MAX, way };
                 self.on_request(now, came, request);
             }
-            Err(_) => {
-                let reason = Refusal::Unsupported;
-                self.answer(now, way, &Response::Refused { reason });
-            }
+            Err(_) => self.answer(now, way, &Response::unsupported()),
         }
     }
 }

@@ -123,6 +123,9 @@ impl Node {
         if self.leaving.is_some() {
             reasons.push("this node is leaving".to_owned());
         }
+        if self.elsewhere {
+            reasons.push("another machine runs with this node's identity".to_owned());
+        }
         let health = match (offline || alone, reasons.is_empty()) {
             (true, _) => Health::Offline,
             (false, false) => Health::Degraded,
@@ -132,6 +135,8 @@ impl Node {
             contact: self.dht.me().contact,
             health,
             reasons,
+            clock_offset_ms: self.clock_offset(now).map(|offset| offset.millis),
+            identity_elsewhere: self.elsewhere,
             ready: self.is_ready(now),
             peers: self.dht.members_known() - 1,
             network_size_estimate: self.dht.network_size_estimate(),

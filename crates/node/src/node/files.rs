@@ -48,7 +48,7 @@ impl Node {
                 if let Some(way) = self.files.asked.remove(&serve) {
                     let response = match answer {
                         Ok(holding) => Response::Holding(holding),
-                        Err(reason) => Response::Refused { reason },
+                        Err(reason) => Response::refused(reason),
                     };
                     self.answer(now, way, &response);
                 }
@@ -194,7 +194,7 @@ pub(super) fn providers(reading: &Reading) -> Vec<Contact> {
     reading
         .values
         .iter()
-        .filter_map(|value| Some((value.writer, provider(&value.bytes)?.contact())))
+        .filter_map(|value| Some((value.writer, provider(&value.bytes)?.contact()?)))
         .filter(|(writer, contact)| contact.public_key == *writer)
         .map(|(_, contact)| contact)
         .collect()

@@ -9,7 +9,9 @@ use potluck_base::{Contact, Deadline, Identity, Instant, Machine as _, NetworkId
 use potluck_gossip::members::{self, Members, MembersStart, Verdict};
 use potluck_gossip::message::SYSTEM_TOPIC;
 use potluck_gossip::search::{self, Search};
-use potluck_gossip::topics::{PublishId, SpreadServeId, Topics, TopicsInput, TopicsOutput};
+use potluck_gossip::topics::{
+    PublishId, SpreadServeId, TopicRefusal, Topics, TopicsInput, TopicsOutput,
+};
 use potluck_kv::{CommandId, Put, WriteContext};
 use potluck_link::RequestOptions;
 use potluck_record::limits::PROVIDER_LIFE;
@@ -238,7 +240,7 @@ impl Node {
                 let rtt = rtt.unwrap_or(Duration::from_millis(100));
                 self.gossip.topics.handle(now, TopicsInput::Answered { ask, answer, rtt });
             }
-            (Waiting::Topics(ask), Some(Response::Refused { reason: Refusal::Busy })) => {
+            (Waiting::Topics(ask), Some(Response::Refused { reason: Refusal::Busy, .. })) => {
                 self.gossip.topics.handle(now, TopicsInput::Unsent(ask));
             }
             (Waiting::Topics(ask), _) => {
@@ -260,7 +262,7 @@ impl Node {
         // What is said here has consequences: it must come from where it says.
         if !came.proven {
             let reason = Refusal::Unproven;
-            return self.answer(now, came.way, &Response::Refused { reason });
+            return self.answer(now, came.way, &Response::refused(reason));
         }
         let Came { from, budget, way, .. } = came;
         let serve = self.fresh_id();
@@ -333,6 +335,7 @@ impl Node {
                 self.gossip.topics.handle(now, TopicsInput::Bridge(contact));
             }
             Said::Mode(mode) => self.gossip.topics.handle(now, TopicsInput::Mode(mode)),
+            Said::Elsewhere(_) => self.on_elsewhere(now),
             Said::Revocations(revocations) => {
                 for bytes in revocations {
                     // Bad ones are counted by the gatekeeper.
@@ -351,7 +354,7 @@ impl Node {
                 self.gossip.topics.handle(now, TopicsInput::Candidates(vec![contact]));
             }
             Verdict::Doubted => {
-                let id = key.node_id(&self.network);
+                let id = contact.in_network(&self.network).id;
                 self.dht.handle(now, potluck_dht::Input::Doubted(id));
                 self.gossip.topics.handle(now, TopicsInput::Unreachable(key));
             }
@@ -524,7 +527,7 @@ impl Node {
                 }
             }
             search::Output::Answer { serve, taken } => {
-                let busy = Response::Refused { reason: Refusal::Busy };
+                let busy = Response::refused(Refusal::Busy);
                 let response = if taken { Response::Taken } else { busy };
                 self.gossip_answer(now, serve.0, &response);
             }
@@ -548,6 +551,12 @@ impl Node {
             Command::Members => {
                 let view = Box::new(self.gossip.members.view());
                 self.reply(id, Reply::Members(view));
+            }
+            Command::Publish { .. } if self.elsewhere => {
+                self.reply(id, Reply::TopicRefused(TopicRefusal::Elsewhere));
+            }
+            Command::Publish { .. } if self.clock_off => {
+                self.reply(id, Reply::TopicRefused(TopicRefusal::Clock));
             }
             Command::Publish { topic, payload } => {
                 let publish = PublishId(self.fresh_id());

@@ -9,8 +9,8 @@ use super::gossip::GossipRequest;
 use super::{Node, Return};
 use crate::output::Output;
 
-/// A contact in an answer, at its longest, and what frames it.
-const CONTACT_BYTES: usize = 56;
+/// A contact in an answer, at its longest, and what frames it: key, salt, IPv6 address and port.
+const CONTACT_BYTES: usize = 64;
 
 /// How a request came, and what its answer may be.
 pub(super) struct Came {
@@ -41,29 +41,27 @@ impl Node {
                 self.on_gossip_request(now, came, GossipRequest::Search(request));
             }
             _ if !self.serves_others => {
-                let reason = Refusal::NotServing;
-                self.answer(now, came.way, &Response::Refused { reason });
+                self.answer(now, came.way, &Response::refused(Refusal::NotServing));
             }
             Request::Ping => self.answer(now, came.way, &Response::Pong),
             // Whoever recorded a good-bye must not be able to say it again from elsewhere.
             Request::Leave if !came.proven => {
-                let reason = Refusal::Unproven;
-                self.answer(now, came.way, &Response::Refused { reason });
+                self.answer(now, came.way, &Response::refused(Refusal::Unproven));
             }
             Request::Leave => {
                 self.dht.handle(now, potluck_dht::Input::Left(came.from.public_key));
                 self.answer(now, came.way, &Response::Left);
             }
-            Request::FindNode { target, count, want } => {
+            Request::FindNode { target, count, want, .. } => {
                 let room = came.budget.saturating_sub(64) / CONTACT_BYTES;
                 let most = usize::from(count).min(CONTACTS_MAX).min(room);
                 let closest = self.dht.closest(&target, most, Some(&from.id));
                 let contacts = closest.iter().map(|peer| peer.contact).collect();
                 if want == Want::Nothing {
-                    let found = Found { contacts, record: None };
+                    let found = Found { contacts, ..Found::default() };
                     return self.answer(now, came.way, &Response::Found(found));
                 }
-                let request = Request::FindNode { target, count, want };
+                let request = Request::FindNode { target, count, want, parts: None };
                 self.ask_kv(now, came, Question { from, request, contacts });
             }
             Request::Have { blob } => self.on_asked_have(now, came, blob),

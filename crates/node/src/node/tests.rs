@@ -134,7 +134,13 @@ fn an_inflated_context_cannot_hide_the_writers_next_value() {
     let given = Put { context: WriteContext::Given(inflated.clone()), ..put("a", "next") };
     assert!(matches!(table.command(0, Command::Put(given)), Reply::Written(_)));
     assert_eq!(values(&table.command(1, get("a"))), ["next"]);
+    // Of the writer's own: cut to what it wrote.
     inflated.cover(me, potluck_record::Dot::from_raw(u64::MAX));
+    let given = Put { context: WriteContext::Given(inflated.clone()), ..put("a", "last") };
+    assert!(matches!(table.command(0, Command::Put(given)), Reply::Written(_)));
+    assert_eq!(values(&table.command(1, get("a"))), ["last"]);
+    // Of another's: no clock has reached it.
+    inflated.cover(table.contact(1).public_key, potluck_record::Dot::from_raw(u64::MAX));
     let given = Put { context: WriteContext::Given(inflated), ..put("a", "never") };
     let reply = table.command(0, Command::Put(given));
     assert_eq!(reply, Reply::Failed(CommandError::BadContext));
@@ -340,6 +346,7 @@ fn what_a_liar_dated_ahead_neither_locks_a_key_nor_hides_a_value() {
         dot: potluck_record::Dot::from_raw(u64::MAX),
         context: cover,
         expires: UnixMillis(u64::MAX),
+        certificate: None,
     };
     let lie = potluck_record::Envelope::sign(&liar, &table::network(), draft).expect("it signs");
     table.plant(2, lie);

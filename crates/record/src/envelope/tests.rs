@@ -25,6 +25,7 @@ fn draft(values: &[(u64, &'static [u8])], dot: u64, context: Context) -> Draft {
         dot: Dot::from_raw(dot),
         context,
         expires: end,
+        certificate: None,
     }
 }
 
@@ -110,7 +111,9 @@ fn a_write_supersedes_what_it_has_read_and_nothing_else() {
     let merged = signed(1, draft(&[(4, b"bc")], 4, state.context()));
     assert_eq!(state.merge(merged), Merged::Newer);
     assert_eq!(read(&state), [b"bc".to_vec()]);
-    assert_eq!(state.merge(first), Merged::Older);
+    let held = state.of(&identity(1).public_key()).expect("it wrote").head().id();
+    assert_eq!(state.merge(first), Merged::Older(held));
+    assert_eq!(held.dot, Dot::from_raw(4));
 }
 
 #[test]
@@ -161,6 +164,70 @@ fn of_many_providers_the_newest_are_read() {
     let read = Reading::of(&state, UnixMillis(1)).values;
     assert_eq!(read.len() as u64, most);
     assert_eq!(read.last().map(|value| value.dot), Some(Dot::from_raw(6)));
+}
+
+/// Seven writers with twenty invented entries each made every merge of their key impossible, since
+/// the union of their contexts has more entries than an envelope may have.
+#[test]
+fn contexts_full_of_invented_writers_do_not_stop_a_merge() {
+    let invented = |from: u64| -> Context {
+        let entry = |number: u64| {
+            let mut key = [9; 32];
+            key[..8].copy_from_slice(&number.to_be_bytes());
+            (potluck_base::PublicKey::from_bytes(key), Dot::from_raw(number + 1))
+        };
+        (from..from + 120).map(entry).collect()
+    };
+    let mut state: State = (1..=7u8)
+        .map(|writer| signed(writer, draft(&[(900, b"v")], 900, invented(u64::from(writer) * 120))))
+        .collect();
+    let context = state.context();
+    assert_eq!(context.to_string().parse(), Ok(context.clone()));
+    assert!(context.floor() > Dot::ZERO);
+    state.merge(signed(8, draft(&[(1_000, b"merged")], 1_000, context)));
+    assert_eq!(read(&state), [b"merged".to_vec()]);
+}
+
+#[test]
+fn the_certificate_of_the_writer_is_named_and_signed() {
+    let mut named = draft(&[(1, b"v")], 1, Context::new());
+    named.certificate = Some(CertificateHash::of(b"certificate"));
+    let envelope = signed(1, named);
+    let read = Envelope::decode(&envelope.encode()).expect("own bytes");
+    assert_eq!(read.head().certificate(), Some(CertificateHash::of(b"certificate")));
+    assert_eq!(read.verify(&network()), Ok(()));
+}
+
+/// Frozen bytes: a change here is a new version of envelopes (docs/protocol.md).
+#[test]
+fn the_bytes_of_an_envelope_are_frozen() {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut context: Context =
+        [(potluck_base::PublicKey::from_bytes([0x11; 32]), Dot::from_raw(9))].into_iter().collect();
+    context.raise_floor(Dot::from_raw(5));
+    let mut full = draft(&[(8, b"a")], 10, context);
+    full.certificate = Some(CertificateHash([0x22; 16]));
+    let envelope = signed(1, full);
+    let key = hex(identity(1).public_key().as_bytes());
+    let head = [
+        "ab 0002 0102 02616e 0300 045820",
+        &key,
+        "050a 068183 08 01 192710 0783 05 5820",
+        &"11".repeat(32),
+        "09 08192710 095820",
+        &hex(blake3::hash(b"a").as_bytes()),
+        "0a50",
+        &"22".repeat(16),
+    ];
+    assert_eq!(hex(envelope.head().bytes()), head.concat().replace(' ', ""));
+    let whole = [
+        format!("8358{:02x}", envelope.head().bytes().len()),
+        hex(envelope.head().bytes()),
+        "5840".to_owned(),
+        hex(envelope.head().signature().as_bytes()),
+        "4161".to_owned(),
+    ];
+    assert_eq!(hex(&envelope.encode()), whole.concat());
 }
 
 /// A pool of envelopes by few writers with overlapping contexts, equal dots included.

@@ -59,9 +59,7 @@ fn play(run: &mut Run) -> World {
     write_all(&mut world, &mut workload, drifters);
     let dishonest: Vec<String> = workload.history.writes()[began..]
         .iter()
-        .filter(|write| {
-            write.version().is_none() && write.end != WriteEnd::Failed(Some(CommandError::Clock))
-        })
+        .filter(|write| write.version().is_none() && !says_that_the_clock_is_off(&write.end))
         .map(|write| format!("{} at {:?}: {:?}", write.node, write.asked, write.end))
         .collect();
     let asked = workload.history.writes().len() - began;
@@ -79,6 +77,16 @@ fn play(run: &mut Run) -> World {
     all_acknowledged(run, &workload, began, "a node whose clock is right again can write");
     last_write_wins(run, &mut world, &mut workload, others);
     world
+}
+
+/// Whether a write failed for the one reason that its user can do something about.
+pub(super) fn says_that_the_clock_is_off(end: &WriteEnd) -> bool {
+    matches!(
+        end,
+        WriteEnd::Failed(Some(
+            CommandError::Clock | CommandError::ClockAhead | CommandError::ClockOff(_)
+        ))
+    )
 }
 
 /// Every drifter writes each of its records once.

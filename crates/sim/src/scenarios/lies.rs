@@ -1,7 +1,7 @@
 //! What a hostile member says about others, to others.
 
 use bytes::Bytes;
-use potluck_base::{Contact, Identity, PublicKey, Rng};
+use potluck_base::{Contact, Identity, PublicKey, Rng, UnixMillis};
 use potluck_gossip::message::TopicName;
 use potluck_wire::{
     Announcement, Claim, IdRun, MemberRecord, MemberRequest, PartCause, Request, SignedMessage,
@@ -71,7 +71,7 @@ fn good_bye(world: &World, liar: HostileIndex, record: &Bytes, vitals: Vitals) -
 fn overlay_lie(rng: &mut Rng, me: &Identity, turn: usize, subject: PublicKey) -> SpreadAct {
     let mut nobody = || {
         let address = ([198, 18, rng.below(256) as u8, rng.below(256) as u8], 4_000).into();
-        Contact { public_key: Identity::from_seed(rng.bytes()).public_key(), address }
+        Contact::new(Identity::from_seed(rng.bytes()).public_key(), address)
     };
     let contacts: Vec<Contact> = (0..6).map(|_| nobody()).collect();
     let (nonce, sequence) = (rng.next_u64(), rng.next_u64() >> 8);
@@ -86,8 +86,13 @@ fn overlay_lie(rng: &mut Rng, me: &Identity, turn: usize, subject: PublicKey) ->
             let topic = TopicName::system().id();
             let network =
                 potluck_base::NetworkId::new("another", potluck_base::Admission::Lab, None);
-            let mut message =
-                SignedMessage::sign(me, (&network, topic), (1, sequence | 1), payload);
+            let mut message = SignedMessage::sign(
+                me,
+                (&network, topic),
+                (1, sequence | 1),
+                UnixMillis(0),
+                payload,
+            );
             message.publisher = subject;
             SpreadAct::Push { messages: vec![message.encode()] }
         }

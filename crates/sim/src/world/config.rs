@@ -21,6 +21,8 @@ pub struct WorldConfig {
     pub node: potluck_node::Config,
     /// Wall clocks are off by up to this, either way.
     pub clock_skew: Duration,
+    /// Whether nodes need a certificate of the world's authority, as in `invite` networks.
+    pub invite: bool,
     /// Datagrams that wait for a paused process; more are lost, as in a socket's buffer.
     pub socket_queue: usize,
 }
@@ -42,6 +44,7 @@ impl WorldConfig {
                 ..Default::default()
             },
             clock_skew: Duration::from_millis(500),
+            invite: false,
             socket_queue: 512,
         }
     }
@@ -50,6 +53,13 @@ impl WorldConfig {
     #[must_use]
     pub const fn sealed(mut self, seal: bool) -> Self {
         self.node.link.seal = seal;
+        self
+    }
+
+    /// With certificates, as in an `invite` network.
+    #[must_use]
+    pub const fn invite(mut self) -> Self {
+        self.invite = true;
         self
     }
 

@@ -83,7 +83,8 @@ impl World {
         self.tell_time(node);
         self.trace.event(self.now, node.get(), b"resu", &[]);
         if told {
-            self.feed(node, Input::Resumed { gap: self.now.since(since) });
+            let entropy = self.rng.bytes();
+            self.feed(node, Input::Resumed { gap: self.now.since(since), entropy });
         }
         for input in inputs {
             self.feed(node, input);

@@ -85,7 +85,7 @@ impl World {
         let index = HostileIndex(number.into());
         self.hostile_addresses.insert(address, index);
         self.hostiles.push(Hostile {
-            contact: Contact { public_key: identity.public_key(), address },
+            contact: Contact::new(identity.public_key(), address),
             link: Link::new(identity.clone(), self.network_id, config, rng),
             identity,
             born: self.now,

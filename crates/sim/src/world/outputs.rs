@@ -41,12 +41,12 @@ impl World {
             }
             Output::Swarm(wanted) => self.on_files(life, wanted),
             Output::Message(message) => self.on_message(life.0, message),
-            // The simulated networks are `lab` ones, which know no admission.
-            Output::Admitted { .. }
-            | Output::Expelled { .. }
-            | Output::Enroll { .. }
-            | Output::Renewed { .. }
-            | Output::SaveRevocations { .. } => {}
+            // The world gives certificates itself; see `world::admission`.
+            Output::Admitted { .. } | Output::Enroll { .. } | Output::Renewed { .. } => {}
+            Output::Expelled { public_key } => self.nodes[index].papers.expel(public_key),
+            Output::SaveRevocations { revocations } => {
+                self.nodes[index].papers.revocations = revocations;
+            }
             Output::Event(event) => self.on_event(life, event),
         }
     }
@@ -63,6 +63,7 @@ impl World {
             | NodeEvent::NeighbourUp(_)
             | NodeEvent::NeighbourDown(..)
             | NodeEvent::Isolated
+            | NodeEvent::IdentityElsewhere
             | NodeEvent::Reunited => self.on_member_event(life.0, event),
             NodeEvent::SiblingJoined(_) | NodeEvent::SiblingLeft(_) => {}
         }
@@ -77,6 +78,7 @@ impl World {
             let end = Endpoint::Node(*callee);
             node.is_up()
                 && node.peer.contact.public_key == to.public_key
+                && !node.papers.has_expelled(&self.nodes[caller.0.get()].peer.contact.public_key)
                 && !self.network.is_blocked(ends.0, end)
                 && !self.network.is_blocked(end, ends.0)
         });

@@ -72,11 +72,11 @@ impl World {
             .collect()
     }
 
-    fn add(&mut self, entries: Vec<EntryPoint>) -> NodeIndex {
+    pub(super) fn add(&mut self, entries: Vec<EntryPoint>) -> NodeIndex {
         let number = u32::try_from(self.nodes.len()).expect("fewer nodes than addresses");
         let index = NodeIndex::new(number);
         let identity = Identity::from_seed(self.rng.bytes());
-        let contact = Contact { public_key: identity.public_key(), address: index.address() };
+        let contact = Contact::new(identity.public_key(), index.address());
         let skew = self.config.clock_skew.as_millis() as i64;
         let clock_off_ms = self.rng.below(2 * skew as u64 + 1) as i64 - skew;
         self.directory.insert(contact.address, index);
@@ -87,6 +87,7 @@ impl World {
             life: 0,
             disk: Disk::new(self.config.disk.clone()),
             clock_off_ms,
+            papers: crate::world::Papers::default(),
             saved: Vec::new(),
             entries,
             left: false,
@@ -98,12 +99,34 @@ impl World {
         index
     }
 
+    /// A copy of a node's data folder on another machine: the same identity and disk at another
+    /// address. It starts at once.
+    pub fn clone_node(&mut self, of: NodeIndex) -> NodeIndex {
+        let entries = self.live().into_iter().filter(|node| *node != of).take(ENTRIES as usize);
+        let entries: Vec<Contact> =
+            entries.map(|node| self.nodes[node.get()].peer.contact).collect();
+        let copy = self.add(entries.into_iter().map(EntryPoint::Contact).collect());
+        let (identity, disk, life) = {
+            let original = &self.nodes[of.get()];
+            (original.identity.clone(), original.disk.copied(), original.life)
+        };
+        let network = self.network_id;
+        let node = &mut self.nodes[copy.get()];
+        let contact = Contact::new(identity.public_key(), node.peer.contact.address);
+        node.peer = contact.in_network(&network);
+        (node.identity, node.disk, node.life) = (identity, disk, life);
+        self.note(format!("{copy} is a copy of {of}"));
+        self.start(copy);
+        copy
+    }
+
     /// Starts a node's process: a new life with the old identity, disk and memory of contacts.
     pub(crate) fn start(&mut self, index: NodeIndex) {
         if self.nodes[index.get()].is_up() {
             return;
         }
         let seed = self.rng.bytes();
+        let door = self.gatekeeper(index);
         let node = &mut self.nodes[index.get()];
         node.life += 1;
         node.left = false;
@@ -117,7 +140,10 @@ impl World {
             seed,
         };
         let machine = match Node::new(start) {
-            Ok(machine) => Box::new(machine),
+            Ok(machine) => Box::new(match door {
+                Some(door) => machine.with_gatekeeper(door),
+                None => machine,
+            }),
             Err(error) => {
                 self.violated(format!("{index} cannot start: {error}"));
                 return;
@@ -168,6 +194,13 @@ impl World {
         node.disk.close();
         self.kill(index);
         self.trace.note(self.now, format!("{index} left"));
+    }
+
+    /// How far the clocks of its peers lie ahead of a node's own, as they told it.
+    #[must_use]
+    pub fn clock_offset(&self, index: NodeIndex) -> Option<potluck_link::ClockOffset> {
+        let process = self.nodes[index.get()].process.as_ref()?;
+        process.machine.clock_offset(process.local(self.now))
     }
 
     /// The virtual age of a node's process; `None` if it is down.

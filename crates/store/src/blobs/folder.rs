@@ -33,6 +33,8 @@ pub(crate) fn new_meta(id: BlobId, size: u64, name: &str) -> Meta {
         shared: false,
         outside: None,
         moving: None,
+        mtime: None,
+        mode: None,
     };
     meta.set_name(name);
     meta

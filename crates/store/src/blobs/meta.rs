@@ -8,7 +8,7 @@ use potluck_base::BlobId;
 
 use super::place::{path_bytes, path_of};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Most bytes of a `meta` file: names and paths are far shorter.
 pub(crate) const META_BYTES_MAX: u64 = 64 * 1024;
 /// Most bytes of a name; what is longer is cut.
@@ -45,6 +45,10 @@ pub(crate) struct Meta {
     pub(crate) outside: Option<(PathBuf, u32)>,
     /// Begun and perhaps not ended.
     pub(crate) moving: Option<Move>,
+    /// Of a blob that is one file: when its bytes were last changed, in seconds since 1970.
+    pub(crate) mtime: Option<i64>,
+    /// And its permissions as Unix counts them.
+    pub(crate) mode: Option<u32>,
 }
 
 impl Meta {
@@ -72,6 +76,8 @@ impl Meta {
             shared: self.shared,
             outside,
             moving,
+            mtime: self.mtime,
+            mode: self.mode,
         };
         let bytes = minicbor::to_vec(row).ok()?;
         (bytes.len() as u64 <= META_BYTES_MAX).then_some(bytes)
@@ -101,6 +107,8 @@ impl Meta {
             shared: row.shared,
             outside,
             moving,
+            mtime: row.mtime,
+            mode: row.mode,
         })
     }
 }
@@ -125,6 +133,10 @@ struct MetaRow {
     outside: Option<OutsideRow>,
     #[n(8)]
     moving: Option<MoveRow>,
+    #[n(9)]
+    mtime: Option<i64>,
+    #[n(10)]
+    mode: Option<u32>,
 }
 
 #[derive(Encode, Decode)]

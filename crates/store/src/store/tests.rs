@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use potluck_base::{Admission, Identity};
-use potluck_record::{Context, Dot, Draft, Envelope, Kind, Name, Place, Space};
+use potluck_record::{Context, Dot, Draft, Envelope, Kind, MergeAs, Name, Place, Space};
 
 use super::*;
 use crate::backend::{RowIter, Usage};
@@ -18,12 +18,13 @@ fn envelope(writer: u8, dot: u64, expires: u64) -> Envelope {
         dot: Dot::from_raw(dot),
         context: Context::new(),
         expires: UnixMillis(expires),
+        certificate: None,
     };
     Envelope::sign(&Identity::from_seed([writer; 32]), &network, draft).expect("a good draft")
 }
 
 fn merge(envelope: &Envelope, place: Place) -> StorageOp {
-    StorageOp::Merge { envelope: envelope.clone(), place, writers_max: None }
+    StorageOp::Merge { envelope: envelope.clone(), place, how: MergeAs::Repair }
 }
 
 fn row(envelope: &Envelope) -> Vec<u8> {
@@ -185,4 +186,22 @@ fn after_a_disk_error_nothing_is_acknowledged_any_more() {
         assert!(!store.sync());
         assert_eq!(store.stats().envelopes, 0);
     }
+}
+
+#[test]
+fn a_new_identity_leaves_the_own_envelopes_behind_and_keeps_the_replicas() {
+    let mut store = MemoryStore::in_memory();
+    let first = envelope(1, 1, 100);
+    store.apply(&[merge(&first, Place::Own), merge(&first, Place::Replica)]);
+    assert_eq!(store.forget_own(), Ok(1));
+    assert_eq!((store.stats().own, store.stats().envelopes), (0, 1));
+    assert_eq!(store.counters_hold(), Ok(true));
+    let key = first.head().key();
+    let loads = [Place::Own, Place::Replica].map(|place| StorageOp::Load { key, place });
+    let found = store.apply(&loads).into_iter().map(|reply| match reply {
+        StorageReply::Loaded { envelopes } => envelopes.len(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(found.collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(store.forget_own(), Ok(0));
 }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use potluck_base::{Admission, Identity, Key, NetworkId, PublicKey, UnixMillis};
 use potluck_record::{
-    Context, Dot, Draft, Envelope, Kind, Name, Place, Space, StorageOp, StorageReply,
+    Context, Dot, Draft, Envelope, Kind, MergeAs, Name, Place, Space, StorageOp, StorageReply,
 };
 use potluck_store::{StoreConfig, SyncMode};
 
@@ -63,6 +63,7 @@ impl Spec {
             dot: Dot::from_raw(self.dot),
             context: Context::new(),
             expires: UnixMillis(self.expires),
+            certificate: None,
         };
         Envelope::sign(&identity(self.writer), &network(), draft).expect("a good draft")
     }
@@ -77,7 +78,7 @@ pub(crate) fn writer(number: u8) -> PublicKey {
 }
 
 pub(crate) fn merge(envelope: Envelope) -> StorageOp {
-    StorageOp::Merge { envelope, place: Place::Replica, writers_max: None }
+    StorageOp::Merge { envelope, place: Place::Replica, how: MergeAs::Repair }
 }
 
 pub(crate) fn load(key: Key) -> StorageOp {

@@ -109,7 +109,7 @@ impl Net {
                     return self.input(Input::AskFailed { ask });
                 }
                 let granules = Some(peer.have.to_bytes());
-                let holding = Holding { size: peer.size, granules, neighbours: Vec::new() };
+                let holding = Holding { size: peer.size, granules, ..Holding::default() };
                 let round_trip = Some(ms(10));
                 self.input(Input::Holds { ask, holding: Some(holding), round_trip });
             }

@@ -1,12 +1,14 @@
-use potluck_base::{BlobId, Contact, Key, PublicKey};
-use potluck_record::StateDigest;
+use potluck_base::{BlobId, Contact, Key, PublicKey, Salt};
+use potluck_record::{CertificateHash, Dot, EnvelopeId, StateDigest};
 use proptest::prelude::*;
 
 use super::*;
 use crate::limits::{LOAD_KEYS_DATAGRAM, MESSAGE_BYTES_MAX, OFFER_ENTRIES_DATAGRAM};
 use crate::search::{Hit, QueryId, SearchRequest};
 use crate::spread::{IdRun, PartCause, Spread, SpreadAct, SpreadAnswer, TopicId};
-use crate::{Found, Holding, Loaded, OfferEntry, RecordAnswer, Refusal, StoreOutcome, Want};
+use crate::{
+    Found, Hint, Holding, Loaded, OfferEntry, Part, RecordAnswer, Refusal, StoreOutcome, Want,
+};
 
 fn key() -> impl Strategy<Value = Key> {
     any::<[u8; 32]>().prop_map(Key::from_bytes)
@@ -25,10 +27,13 @@ fn contact() -> impl Strategy<Value = Contact> {
         (any::<[u8; 4]>(), any::<u16>()).prop_map(|(ip, port)| (ip, port).into()),
         (any::<[u8; 16]>(), any::<u16>()).prop_map(|(ip, port)| (ip, port).into()),
     ];
-    (any::<[u8; 32]>(), address).prop_map(|(public_key, address)| Contact {
-        public_key: PublicKey::from_bytes(public_key),
-        address,
-    })
+    (any::<[u8; 32]>(), prop::option::of(any::<[u8; 8]>()), address).prop_map(
+        |(public_key, salt, address)| Contact {
+            public_key: PublicKey::from_bytes(public_key),
+            salt: salt.map(Salt::from_bytes),
+            address,
+        },
+    )
 }
 
 fn refusal() -> impl Strategy<Value = Refusal> {
@@ -115,39 +120,55 @@ fn request() -> impl Strategy<Value = Request> {
         search().prop_map(Request::Search),
         spread().prop_map(Request::Spread),
         any::<[u8; 32]>().prop_map(|id| Request::Have { blob: BlobId::from_bytes(id) }),
-        (key(), any::<u8>(), want).prop_map(|(target, count, want)| Request::FindNode {
-            target,
-            count,
-            want
+        (key(), any::<u8>(), want, any::<Option<u8>>()).prop_map(|(target, count, want, parts)| {
+            Request::FindNode { target, count, want, parts }
         }),
-        blobs().prop_map(|envelopes| Request::Store { envelopes }),
+        (blobs(), blobs())
+            .prop_map(|(envelopes, certificates)| Request::Store { envelopes, certificates }),
         prop::collection::vec(entry, 0..5).prop_map(|entries| Request::Offer { entries }),
-        (prop::collection::vec(key(), 0..5), any::<Option<[u8; 32]>>())
-            .prop_map(|(keys, after)| Request::Load(Load { keys, after })),
+        (prop::collection::vec(key(), 0..5), any::<Option<[u8; 32]>>(), any::<[[u8; 16]; 2]>())
+            .prop_map(|(keys, after, hashes)| {
+                let certificates = hashes.map(CertificateHash).to_vec();
+                Request::Load(Load { keys, after, certificates })
+            }),
     ]
 }
 
 fn response() -> impl Strategy<Value = Response> {
     let record = (digest(), blobs(), any::<bool>())
         .prop_map(|(digest, parts, complete)| RecordAnswer { digest, parts, complete });
-    let outcome = (prop::option::of(digest()), prop::option::of(refusal()))
-        .prop_map(|(digest, refused)| StoreOutcome { digest, refused });
+    let held = (any::<u64>(), any::<[u8; 16]>())
+        .prop_map(|(dot, digest)| EnvelopeId { dot: Dot::from_raw(dot), digest });
+    let outcome = prop_oneof![
+        digest().prop_map(StoreOutcome::Stored),
+        (digest(), held).prop_map(|(digest, held)| StoreOutcome::Older { digest, held }),
+        refusal().prop_map(StoreOutcome::Refused),
+    ];
+    let part = prop::option::of((0u8..2).prop_map(|index| Part { index, of: 2 }));
+    let hint = (prop::option::of("[a-zé]{0,40}"), any::<Option<i64>>(), any::<Option<u32>>())
+        .prop_map(|(name, mtime, mode)| Hint { name, mtime, mode });
     prop_oneof![
         Just(Response::Pong),
         Just(Response::Left),
         spread_answer().prop_map(Response::Spread),
-        (prop::collection::vec(contact(), 0..20), prop::option::of(record))
-            .prop_map(|(contacts, record)| Response::Found(Found { contacts, record })),
+        (prop::collection::vec(contact(), 0..20), prop::option::of(record), part)
+            .prop_map(|(contacts, record, part)| Response::Found(Found { contacts, record, part })),
         prop::collection::vec(outcome, 0..4).prop_map(|outcomes| Response::Stored { outcomes }),
         any::<u32>().prop_map(|wanted| Response::Offered { wanted }),
-        (blobs(), any::<u32>()).prop_map(|(envelopes, keys_done)| {
-            Response::Loaded(Loaded { envelopes, keys_done })
+        (blobs(), any::<u32>(), blobs()).prop_map(|(envelopes, keys_done, certificates)| {
+            Response::Loaded(Loaded { envelopes, keys_done, certificates })
         }),
-        refusal().prop_map(|reason| Response::Refused { reason }),
-        (any::<u64>(), prop::option::of(any::<[u8; 9]>()), prop::collection::vec(contact(), 0..8))
-            .prop_map(|(size, granules, neighbours)| {
+        (refusal(), any::<Option<u8>>(), any::<Option<u8>>())
+            .prop_map(|(reason, min, max)| Response::Refused { reason, min, max }),
+        (
+            any::<u64>(),
+            prop::option::of(any::<[u8; 9]>()),
+            prop::collection::vec(contact(), 0..8),
+            prop::option::of(hint)
+        )
+            .prop_map(|(size, granules, neighbours, hint)| {
                 let granules = granules.map(|bytes| Bytes::copy_from_slice(&bytes));
-                Response::Holding(Holding { size, granules, neighbours })
+                Response::Holding(Holding { size, granules, neighbours, hint })
             }),
     ]
 }
@@ -182,9 +203,65 @@ proptest! {
 
 #[test]
 fn another_version_is_named_in_the_error() {
-    let mut bytes = encode_request(&Request::Ping).to_vec();
-    bytes[0] = 2;
-    assert_eq!(decode_request(&bytes), Err(DecodeError::Version(2)));
+    for version in [1, 3] {
+        let mut bytes = encode_request(&Request::Ping).to_vec();
+        bytes[0] = version;
+        assert_eq!(decode_request(&bytes), Err(DecodeError::Version(version)));
+    }
+}
+
+#[test]
+fn a_refusal_of_a_version_is_read_from_any_version_and_nothing_else_is() {
+    let refusal = |version: u8, response: &Response| {
+        let mut bytes = encode_response(response).to_vec();
+        bytes[0] = version;
+        decode_response(&bytes)
+    };
+    for version in [1, 3, 9] {
+        let unsupported = Response::unsupported();
+        assert_eq!(refusal(version, &unsupported), Ok(unsupported));
+        let busy = Response::refused(Refusal::Busy);
+        assert_eq!(refusal(version, &busy), Err(DecodeError::Version(version)));
+    }
+}
+
+/// Later versions add requests (DialBack 11, Punch 12, Relay 13, Fingerprints 14, Watch 15): a node
+/// that does not know them says so, with the versions that it speaks.
+#[test]
+fn a_request_of_an_unknown_number_is_told_apart_from_garbage() {
+    for (bytes, expected) in [
+        ([2, 0x82, 11, 0x80], DecodeError::Unknown),
+        ([2, 0x82, 15, 0x80], DecodeError::Unknown),
+        ([2, 0x82, 10, 0x80], DecodeError::Malformed),
+        ([2, 0x82, 11, 0x81], DecodeError::Malformed),
+        ([2, 0x83, 11, 0x80], DecodeError::Malformed),
+    ] {
+        assert_eq!(decode_request(&bytes), Err(expected), "{bytes:?}");
+    }
+}
+
+#[test]
+fn unknown_keys_of_maps_are_skipped() {
+    // Load with key 9, Found with key 9, which a later version may add.
+    let load = [2, 0x82, 4, 0x81, 0xa2, 0x00, 0x80, 0x09, 0x82, 0x01, 0xa1, 0x05, 0xf6];
+    assert!(matches!(decode_request(&load), Ok(Request::Load(_))));
+    let found = [2, 0x82, 1, 0x81, 0xa2, 0x00, 0x80, 0x09, 0x61, 0x78];
+    assert!(matches!(decode_response(&found), Ok(Response::Found(_))));
+}
+
+#[test]
+fn an_outcome_says_one_thing() {
+    let digest = StateDigest::from_bytes([1; 16]);
+    let bytes = |digest: &str, refused: &str| format!("02820281 81 83 {digest} {refused} f6");
+    let unhex = |text: String| data_encoding::HEXLOWER.decode(text.replace(' ', "").as_bytes());
+    let read =
+        |digest: &str, refused: &str| decode_response(&unhex(bytes(digest, refused)).expect("hex"));
+    let d = format!("50{}", "01".repeat(16));
+    let stored = |outcome| Ok(Response::Stored { outcomes: vec![outcome] });
+    assert_eq!(read(&d, "f6"), stored(StoreOutcome::Stored(digest)));
+    assert_eq!(read("f6", "06"), stored(StoreOutcome::Refused(Refusal::Full)));
+    assert_eq!(read(&d, "06"), Err(DecodeError::Malformed));
+    assert_eq!(read("f6", "f6"), Err(DecodeError::Malformed));
 }
 
 #[test]
@@ -196,8 +273,8 @@ fn garbage_behind_a_message_is_refused() {
 
 #[test]
 fn a_list_that_claims_to_be_huge_costs_nothing() {
-    // Version 1, message 2 (store) with an array header that promises 2^60 envelopes.
-    let bytes = [1, 0x82, 2, 0x81, 0x9b, 0x10, 0, 0, 0, 0, 0, 0, 0];
+    // Version 2, message 2 (store) with an array header that promises 2^60 envelopes.
+    let bytes = [2, 0x82, 2, 0x81, 0x9b, 0x10, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(decode_request(&bytes), Err(DecodeError::Malformed));
 }
 
@@ -206,15 +283,23 @@ fn full_datagram_messages_stay_within_their_limit() {
     let key = Key::from_bytes([255; 32]);
     let entry = OfferEntry { key, digest: StateDigest::from_bytes([255; 16]) };
     let offer = Request::Offer { entries: vec![entry; OFFER_ENTRIES_DATAGRAM] };
-    let load = Request::Load(Load { keys: vec![key; LOAD_KEYS_DATAGRAM], after: Some([9; 32]) });
+    let load = Request::Load(Load {
+        keys: vec![key; LOAD_KEYS_DATAGRAM],
+        after: Some([9; 32]),
+        certificates: vec![],
+    });
     for message in [offer, load] {
         assert!(encode_request(&message).len() <= MESSAGE_BYTES_MAX);
     }
     let contact = Contact {
-        public_key: PublicKey::from_bytes([255; 32]),
-        address: "[ffff::ffff]:65535".parse().expect("address"),
+        salt: Some(Salt::from_bytes([255; 8])),
+        ..Contact::new(
+            PublicKey::from_bytes([255; 32]),
+            "[ffff::ffff]:65535".parse().expect("address"),
+        )
     };
-    let found = Found { contacts: vec![contact; 16], record: None };
+    let part = Some(Part { index: 1, of: 2 });
+    let found = Found { contacts: vec![contact; 16], record: None, part };
     assert!(encode_response(&Response::Found(found)).len() <= MESSAGE_BYTES_MAX);
 }
 
@@ -232,18 +317,18 @@ fn the_bytes_of_a_search_are_frozen() {
         holder: PublicKey::from_bytes([0x11; 32]),
     };
     let samples = [
-        (SearchRequest::Keywords { filter: Bytes::new() }, "01820981 82008140".to_owned()),
+        (SearchRequest::Keywords { filter: Bytes::new() }, "02820981 82008140".to_owned()),
         (
             SearchRequest::Query { query, words: words(), ring: 4, hops: 3 },
-            format!("01820981 820184 {q} 82 63616263 627632 04 03"),
+            format!("02820981 820184 {q} 82 63616263 627632 04 03"),
         ),
         (
             SearchRequest::Walk { query, words: words(), walkers: 24, steps: 9 },
-            format!("01820981 820284 {q} 82 63616263 627632 1818 09"),
+            format!("02820981 820284 {q} 82 63616263 627632 1818 09"),
         ),
         (
             SearchRequest::Hits { query, hits: vec![hit] },
-            format!("01820981 820382 {q} 81 85 63612e62 {k} 190100 f5 {k}"),
+            format!("02820981 820382 {q} 81 85 63612e62 {k} 190100 f5 {k}"),
         ),
     ];
     for (search, expected) in samples {
@@ -256,7 +341,7 @@ fn the_bytes_of_a_search_are_frozen() {
 #[test]
 fn the_bytes_of_topics_are_frozen() {
     let public_key = PublicKey::from_bytes([0x11; 32]);
-    let contact = Contact { public_key, address: "1.2.3.4:258".parse().expect("address") };
+    let contact = Contact::new(public_key, "1.2.3.4:258".parse().expect("address"));
     let contacts = || vec![contact];
     let run = IdRun { publisher: public_key, incarnation: 256, first: 9, count: 3 };
     let k = format!("5820{}", "11".repeat(32));
@@ -280,7 +365,7 @@ fn the_bytes_of_topics_are_frozen() {
         (SpreadAct::Graft { runs: vec![run], eager: true }, format!("8208 82 81 {r} f5")),
     ];
     for (act, expected) in acts {
-        let expected = format!("01 8208 81 82 50{} {expected}", "44".repeat(16));
+        let expected = format!("02 8208 81 82 50{} {expected}", "44".repeat(16));
         let request = Request::Spread(Spread { topic: TopicId([0x44; 16]), act });
         assert_eq!(hex(&encode_request(&request)), expected.replace(' ', ""), "{request:?}");
     }
@@ -293,7 +378,7 @@ fn the_bytes_of_topics_are_frozen() {
         (SpreadAnswer::NotNeighbour, "8205 80".to_owned()),
     ];
     for (answer, expected) in answers {
-        let expected = format!("01 8209 81 {expected}").replace(' ', "");
+        let expected = format!("02 8209 81 {expected}").replace(' ', "");
         let response = Response::Spread(answer);
         assert_eq!(hex(&encode_response(&response)), expected, "{response:?}");
     }
@@ -301,10 +386,10 @@ fn the_bytes_of_topics_are_frozen() {
 
 #[test]
 fn a_shuffle_and_a_request_for_names_fit_in_a_datagram() {
-    let contact = Contact {
-        public_key: PublicKey::from_bytes([255; 32]),
-        address: "[ffff::ffff]:65535".parse().expect("address"),
-    };
+    let contact = Contact::new(
+        PublicKey::from_bytes([255; 32]),
+        "[ffff::ffff]:65535".parse().expect("address"),
+    );
     let run = IdRun {
         publisher: contact.public_key,
         incarnation: u64::MAX,
@@ -335,57 +420,96 @@ fn the_bytes_of_each_message_are_frozen() {
     let k = format!("5820{}", "11".repeat(32));
     let d = format!("50{}", "22".repeat(16));
     let requests = [
-        (Request::Ping, "01820080".to_owned()),
+        (Request::Ping, "02820080".to_owned()),
         (
-            Request::FindNode { target: key, count: 16, want: Want::Heads },
-            format!("01820183{k}1001"),
+            Request::FindNode { target: key, count: 16, want: Want::Heads, parts: None },
+            format!("02820183{k}1001"),
         ),
         (
-            Request::Store { envelopes: vec![Bytes::from_static(b"e")] },
-            "018202818141 65".replace(' ', ""),
+            Request::FindNode { target: key, count: 32, want: Want::Heads, parts: Some(2) },
+            format!("02820184{k}1820 01 02").replace(' ', ""),
+        ),
+        (
+            Request::Store {
+                envelopes: vec![Bytes::from_static(b"e")],
+                certificates: vec![Bytes::from_static(b"c")],
+            },
+            "02820282 814165 814163".replace(' ', ""),
         ),
         (
             Request::Offer { entries: vec![OfferEntry { key, digest }] },
-            format!("018203818182{k}{d}"),
+            format!("028203818182{k}{d}"),
         ),
-        (Request::Load(Load { keys: vec![key], after: None }), format!("01820481a10081{k}")),
-        (Request::Leave, "01820580".to_owned()),
-        (Request::Have { blob: BlobId::from_bytes([0x11; 32]) }, format!("01820681{k}")),
+        (
+            Request::Load(Load { keys: vec![key], after: None, certificates: vec![] }),
+            format!("02820481a10081{k}"),
+        ),
+        (
+            Request::Load(Load {
+                keys: vec![],
+                after: None,
+                certificates: vec![CertificateHash([0x22; 16])],
+            }),
+            format!("02820481a2 0080 0281{d}").replace(' ', ""),
+        ),
+        (Request::Leave, "02820580".to_owned()),
+        (Request::Have { blob: BlobId::from_bytes([0x11; 32]) }, format!("02820681{k}")),
     ];
     for (request, expected) in requests {
         assert_eq!(hex(&encode_request(&request)), expected, "{request:?}");
     }
-    let contact = Contact {
-        public_key: PublicKey::from_bytes([0x11; 32]),
-        address: "1.2.3.4:258".parse().expect("address"),
-    };
+    let contact =
+        Contact::new(PublicKey::from_bytes([0x11; 32]), "1.2.3.4:258".parse().expect("address"));
     let record = RecordAnswer { digest, parts: vec![], complete: true };
-    let stored = StoreOutcome { digest: Some(digest), refused: None };
-    let refused = StoreOutcome { digest: None, refused: Some(Refusal::Full) };
+    let held = EnvelopeId { dot: Dot::from_raw(5), digest: [0x22; 16] };
+    let outcomes = vec![
+        StoreOutcome::Stored(digest),
+        StoreOutcome::Refused(Refusal::Full),
+        StoreOutcome::Older { digest, held },
+    ];
+    let salted = Contact { salt: Some(Salt::from_bytes([0x33; 8])), ..contact };
     let responses = [
-        (Response::Pong, "01820080".to_owned()),
+        (Response::Pong, "02820080".to_owned()),
         (
-            Response::Found(Found { contacts: vec![contact], record: Some(record) }),
-            format!("01820181a2008182{k}4601020304010201a300{d}018002f5"),
+            Response::Found(Found {
+                contacts: vec![contact],
+                record: Some(record),
+                part: Some(Part { index: 0, of: 2 }),
+            }),
+            format!("02820181a3008182{k}4601020304010201a300{d}018002f502820002"),
         ),
         (
-            Response::Stored { outcomes: vec![stored, refused] },
-            format!("01820281 8281{d}82f606").replace(' ', ""),
+            Response::Found(Found { contacts: vec![salted], ..Found::default() }),
+            format!("02820181a10081 83{k}46010203040102 48{}", "33".repeat(8)).replace(' ', ""),
         ),
-        (Response::Offered { wanted: 3 }, "0182038103".to_owned()),
         (
-            Response::Loaded(Loaded { envelopes: vec![], keys_done: 1 }),
-            "01820481a200800101".to_owned(),
+            Response::Stored { outcomes },
+            format!("02820281 83 81{d} 82f606 83{d}f6 8205{d}").replace(' ', ""),
         ),
-        (Response::Refused { reason: Refusal::Busy }, "0182058100".to_owned()),
-        (Response::Left, "01820680".to_owned()),
+        (Response::Offered { wanted: 3 }, "0282038103".to_owned()),
+        (
+            Response::Loaded(Loaded { keys_done: 1, ..Loaded::default() }),
+            "02820481a200800101".to_owned(),
+        ),
+        (Response::refused(Refusal::Busy), "0282058100".to_owned()),
+        (Response::unsupported(), "02820583080202".to_owned()),
+        (Response::Left, "02820680".to_owned()),
         (
             Response::Holding(Holding {
                 size: 9,
                 granules: Some(Bytes::from_static(&[3])),
                 neighbours: vec![contact],
+                hint: None,
             }),
-            format!("01820781a300090141030281 82{k}46010203040102").replace(' ', ""),
+            format!("02820781a300090141030281 82{k}46010203040102").replace(' ', ""),
+        ),
+        (
+            Response::Holding(Holding {
+                size: 9,
+                hint: Some(Hint { name: Some("a".to_owned()), mtime: Some(-1), mode: Some(64) }),
+                ..Holding::default()
+            }),
+            "02820781a300090280 03a3 006161 0120 021840".replace(' ', ""),
         ),
     ];
     for (response, expected) in responses {

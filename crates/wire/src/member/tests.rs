@@ -14,15 +14,16 @@ fn network() -> NetworkId {
 
 fn record() -> MemberRecord {
     MemberRecord {
-        contact: Contact {
-            public_key: identity().public_key(),
-            address: "1.2.3.4:258".parse().expect("address"),
-        },
+        contact: Contact::new(identity().public_key(), "1.2.3.4:258".parse().expect("address")),
         vitals: Vitals { incarnation: 256, beat: 3 },
         left: false,
         client: false,
         labels: vec![("rack".to_owned(), "7".to_owned()), ("site".to_owned(), String::new())],
         certificate: Some(Bytes::from_static(b"c")),
+        more: vec!["[::1]:7".parse::<SocketAddr>().expect("address").into()],
+        software: Software { build: "0.2".to_owned(), ..Software::default() },
+        reach: Reach::Mapped,
+        settings: 4,
     }
 }
 
@@ -36,7 +37,7 @@ fn component() -> impl Strategy<Value = Component> {
 
 fn surroundings() -> impl Strategy<Value = Surroundings> {
     let contact = (key(), any::<[u8; 4]>())
-        .prop_map(|(public_key, ip)| Contact { public_key, address: (ip, 7).into() });
+        .prop_map(|(public_key, ip)| Contact::new(public_key, (ip, 7).into()));
     (prop::option::of(component()), prop::collection::vec(contact, 0..4))
         .prop_map(|(component, beside)| Surroundings { component, beside })
 }
@@ -60,7 +61,7 @@ fn request() -> impl Strategy<Value = MemberRequest> {
             |(mine, doubted, component)| MemberRequest::Probe { mine, doubted, component }
         ),
         (key(), any::<[u8; 4]>(), any::<u64>()).prop_map(|(public_key, ip, nonce)| {
-            let subject = Contact { public_key, address: (ip, 7).into() };
+            let subject = Contact::new(public_key, (ip, 7).into());
             MemberRequest::ProbeFor { subject, nonce }
         }),
         (key(), any::<u64>()).prop_map(|(asker, nonce)| MemberRequest::Prove { asker, nonce }),
@@ -135,6 +136,21 @@ fn a_record_holds_in_its_own_network_only() {
 }
 
 #[test]
+fn a_record_names_its_own_address_first_and_four_at_most() {
+    let own = Address::from(record().contact.address);
+    let sign = |more: usize| {
+        let record = MemberRecord { more: vec![own; more], ..record() };
+        MemberRecord::read(&record.sign(&identity(), &network())).map(|read| read.more.len())
+    };
+    assert_eq!((sign(0), sign(3)), (Ok(0), Ok(3)));
+    assert_eq!(sign(4), Err(RecordError::Malformed));
+    for (number, reach) in [(0, Reach::Unknown), (1, Reach::Public), (2, Reach::Mapped)] {
+        assert_eq!((Reach::from_number(number), reach.number()), (reach, number));
+    }
+    assert_eq!(Reach::from_number(200), Reach::Unknown, "of a later version");
+}
+
+#[test]
 fn labels_are_few_short_plain_and_in_order() {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert!(labels_are_good(&[pair("a", "1"), pair("b", "")]));
@@ -167,7 +183,7 @@ fn hex(bytes: &[u8]) -> String {
 #[test]
 fn the_bytes_of_members_are_frozen() {
     let public_key = PublicKey::from_bytes([0x11; 32]);
-    let subject = Contact { public_key, address: "1.2.3.4:258".parse().expect("address") };
+    let subject = Contact::new(public_key, "1.2.3.4:258".parse().expect("address"));
     let vitals = Vitals { incarnation: 256, beat: 3 };
     let k = format!("5820{}", "11".repeat(32));
     let (c, v) = (format!("82 {k} 46010203040102"), "82 190100 03".to_owned());
@@ -192,7 +208,7 @@ fn the_bytes_of_members_are_frozen() {
     ];
     for (request, expected) in requests {
         let request = Request::Member(request);
-        let expected = format!("01 8207 81 {expected}").replace(' ', "");
+        let expected = format!("02 8207 81 {expected}").replace(' ', "");
         assert_eq!(hex(&encode_request(&request)), expected, "{request:?}");
     }
     let signature = Signature::from_bytes([0x22; 64]);
@@ -225,9 +241,18 @@ fn the_bytes_of_members_are_frozen() {
     ];
     for (response, expected) in responses {
         let response = Response::Member(response);
-        let expected = format!("01 8208 81 {expected}").replace(' ', "");
+        let expected = format!("02 8208 81 {expected}").replace(' ', "");
         assert_eq!(hex(&encode_response(&response)), expected, "{response:?}");
     }
+    let bytes = record().sign(&identity(), &network());
+    let (text, _) = bytes.split_last_chunk::<64>().expect("a signature");
+    let key = hex(identity().public_key().as_bytes());
+    let expected = format!(
+        "a9 00 83 5820{key} f6 82 46010203040102 52{}0007 01 {v} 02 f4 03 f4 \
+         04 84 647261636b 6137 6473697465 60 05 4163 06 83 02 02 63302e32 07 02 08 04",
+        format!("{}01", "00".repeat(15)),
+    );
+    assert_eq!(hex(text), expected.replace(' ', ""));
     let announcement = Announcement { records: records(), ..Announcement::default() };
-    assert_eq!(hex(&announcement.to_bytes()), "018381416d8080");
+    assert_eq!(hex(&announcement.to_bytes()), "028381416d8080");
 }

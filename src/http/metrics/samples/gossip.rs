@@ -106,6 +106,7 @@ pub(super) fn topics(to: &mut Vec<Sample>, topics: &TopicsStats, drive: &DriveSt
         dropped_full: "Messages left out for a neighbour with a full queue",
         dropped_names: "Announcements left out for a neighbour with a full queue",
         dropped_over_rate: "Messages of publishers over their rate",
+        dropped_stale: "Messages older than fifteen minutes or dated over five minutes ahead",
         names_refused: "Announced names beyond the limits",
         rate_limited: "Refused because of a rate limit",
         verified: "Signatures checked",

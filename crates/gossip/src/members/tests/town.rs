@@ -99,7 +99,7 @@ impl Town {
         seed[..8].copy_from_slice(&(index as u64 + 1).to_be_bytes());
         let identity = Identity::from_seed(seed);
         let address = ([10, 0, (index / 250) as u8, (index % 250) as u8 + 1], 7).into();
-        let contact = Contact { public_key: identity.public_key(), address };
+        let contact = Contact::new(identity.public_key(), address);
         let start = MembersStart {
             identity,
             network: self.network,

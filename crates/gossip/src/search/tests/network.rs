@@ -16,7 +16,7 @@ pub(super) fn key(number: usize) -> PublicKey {
 
 pub(super) fn contact(number: usize) -> Contact {
     let address = ([10, 0, (number >> 8) as u8, number as u8], 4000).into();
-    Contact { public_key: key(number), address }
+    Contact::new(key(number), address)
 }
 
 pub(super) fn file(name: &str) -> FoundFile {

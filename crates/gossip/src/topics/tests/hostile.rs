@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use potluck_wire::{IdRun, SpreadAct, SpreadAnswer};
 
+use potluck_base::UnixMillis;
+
 use super::net::{network, seconds, topic};
 use super::script::{Desk, contact, identity};
 use super::*;
@@ -10,7 +12,7 @@ use super::*;
 fn signed(publisher: u8, sequence: u64) -> SignedMessage {
     let payload = Bytes::from_static(b"hello");
     let context = (&network(), topic().id());
-    SignedMessage::sign(&identity(publisher), context, (1, sequence), payload)
+    SignedMessage::sign(&identity(publisher), context, (1, sequence), UnixMillis(0), payload)
 }
 
 fn push(messages: &[SignedMessage]) -> SpreadAct {
@@ -59,7 +61,8 @@ fn a_message_of_another_topic_or_network_is_a_forgery() {
     let other = NetworkId::new("other", potluck_base::Admission::Lab, None);
     let payload = Bytes::from_static(b"hello");
     for context in [(&network(), elsewhere), (&other, topic().id())] {
-        let message = SignedMessage::sign(&identity(9), context, (1, 1), payload.clone());
+        let message =
+            SignedMessage::sign(&identity(9), context, (1, 1), UnixMillis(0), payload.clone());
         desk.asked(1, push(&[message]));
     }
     assert_eq!((desk.delivered(), desk.topics.stats().verify_failed), (0, 2));

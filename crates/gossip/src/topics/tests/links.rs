@@ -17,7 +17,7 @@ fn is_accepted(answer: &SpreadAnswer) -> bool {
 /// A node in a public subnet.
 fn at(number: u8, ip: &str) -> Contact {
     let address = SocketAddr::new(ip.parse().expect("an address"), 4_000);
-    Contact { public_key: identity(number).public_key(), address }
+    Contact::new(identity(number).public_key(), address)
 }
 
 /// Whether a link that is asked for so is granted.

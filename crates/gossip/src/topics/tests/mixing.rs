@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use potluck_base::Signature;
+use potluck_base::{Signature, UnixMillis};
 use potluck_wire::{PartCause, SpreadAct, SpreadAnswer};
 
 use super::net::{Net, seconds, topic};
@@ -132,7 +132,14 @@ fn message_of(publisher: u8, sequence: u64) -> SpreadAct {
     let signature = Signature::from_bytes([0; 64]);
     let publisher = identity(publisher).public_key();
     let payload = Bytes::from_static(b"hello");
-    let message = SignedMessage { publisher, incarnation: 1, sequence, payload, signature };
+    let message = SignedMessage {
+        publisher,
+        incarnation: 1,
+        sequence,
+        at: UnixMillis(0),
+        payload,
+        signature,
+    };
     SpreadAct::Push { messages: vec![message.encode()] }
 }
 

@@ -94,7 +94,7 @@ impl Net {
         for number in 0..count {
             let identity = Identity::from_seed(rng.bytes());
             let address = ([10, 0, (number >> 8) as u8, number as u8], 4_000).into();
-            let contact = Contact { public_key: identity.public_key(), address };
+            let contact = Contact::new(identity.public_key(), address);
             let fork = rng.fork("node");
             let topics = Topics::new(identity, network(), 1, contact, config, fork);
             let seat = Seat {

@@ -20,7 +20,7 @@ pub(super) fn identity(number: u8) -> Identity {
 
 pub(super) fn contact(number: u8) -> Contact {
     let address = ([10, 0, 0, number], 4_000).into();
-    Contact { public_key: identity(number).public_key(), address }
+    Contact::new(identity(number).public_key(), address)
 }
 
 pub(super) type Asked = (SpreadAskId, Contact, Spread);

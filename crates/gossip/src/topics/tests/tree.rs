@@ -1,7 +1,7 @@
 //! The tree: who is on it, what it costs, and how much of it this node's publishers may use.
 
 use bytes::Bytes;
-use potluck_base::Signature;
+use potluck_base::{Signature, UnixMillis};
 use potluck_wire::{IdRun, SpreadAct, SpreadAnswer};
 
 use super::net::{seconds, topic};
@@ -18,7 +18,14 @@ fn message(publisher: u8, sequence: u64) -> SpreadAct {
     let signature = Signature::from_bytes([0; 64]);
     let payload = Bytes::from_static(b"hello");
     let publisher = identity(publisher).public_key();
-    let message = SignedMessage { publisher, incarnation: 1, sequence, payload, signature };
+    let message = SignedMessage {
+        publisher,
+        incarnation: 1,
+        sequence,
+        at: UnixMillis(0),
+        payload,
+        signature,
+    };
     SpreadAct::Push { messages: vec![message.encode()] }
 }
 

@@ -1,7 +1,7 @@
 //! What neighbours name, promise and push, and what they lose by it.
 
 use bytes::Bytes;
-use potluck_base::Signature;
+use potluck_base::{Signature, UnixMillis};
 use potluck_wire::{IdRun, SpreadAct, SpreadAnswer};
 
 use super::asks::Purpose;
@@ -14,7 +14,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 fn signed(publisher: u8, sequence: u64) -> SignedMessage {
     let payload = Bytes::from_static(b"hello");
     let context = (&network(), topic().id());
-    SignedMessage::sign(&identity(publisher), context, (1, sequence), payload)
+    SignedMessage::sign(&identity(publisher), context, (1, sequence), UnixMillis(0), payload)
 }
 
 /// For machines that check no signatures.
@@ -22,7 +22,7 @@ fn unsigned(publisher: u8, sequence: u64) -> SignedMessage {
     let signature = Signature::from_bytes([0; 64]);
     let payload = Bytes::from_static(b"hello");
     let publisher = identity(publisher).public_key();
-    SignedMessage { publisher, incarnation: 1, sequence, payload, signature }
+    SignedMessage { publisher, incarnation: 1, sequence, at: UnixMillis(0), payload, signature }
 }
 
 fn push(messages: impl IntoIterator<Item = SignedMessage>) -> SpreadAct {

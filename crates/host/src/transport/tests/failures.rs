@@ -32,7 +32,7 @@ async fn a_port_where_nobody_answers_is_a_dial_timeout() {
     let a = Node::with(1, config);
     let silent = PortSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let public_key = Identity::from_seed([2; 32]).public_key();
-    let nobody = Contact { public_key, address: silent.local_addr() };
+    let nobody = Contact::new(public_key, silent.local_addr());
     let error = bounded(a.transport.call(&nobody, "hello".into())).await.unwrap_err();
     assert_eq!(error, CallError::DialTimeout);
     let nowhere = Contact { address: "127.0.0.1:0".parse().unwrap(), ..nobody };

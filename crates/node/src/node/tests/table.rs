@@ -78,7 +78,7 @@ impl Table {
         let index = self.seats.len();
         let identity = Identity::from_seed([index as u8 + 1; 32]);
         let address = SocketAddr::from(([10, 0, 0, index as u8 + 1], 4000));
-        let contact = Contact { public_key: identity.public_key(), address };
+        let contact = Contact::new(identity.public_key(), address);
         let mut config = Config {
             link: potluck_link::LinkConfig { lab: true, ..Default::default() },
             dht: potluck_dht::Config::default(),
@@ -278,7 +278,7 @@ impl Table {
                 self.next += 1;
                 let inbound = InboundId(self.next);
                 self.inbound.insert(inbound, (index, call));
-                let Contact { public_key: from, address } = from;
+                let Contact { public_key: from, address, .. } = from;
                 self.wire.push_back((arrival, to, Input::Called { from, address, inbound, bytes }));
             }
             None => self.wire.push_back((arrival, index, Input::CallFailed { call })),
@@ -313,6 +313,12 @@ fn apply(records: &mut BTreeMap<(Place, Key), State<Envelope>>, op: StorageOp) -
             StorageReply::Scanned { entries, more }
         }
         StorageOp::Expire { .. } => StorageReply::Expired { dropped: 0, more: false },
+        StorageOp::TakeBack { key, envelope, previous, place, .. } => {
+            let state = records.entry((place, key)).or_default();
+            let others = state.iter().filter(|held| held.head().id() != envelope).cloned();
+            *state = others.chain(previous).collect();
+            StorageReply::Removed
+        }
         StorageOp::Fingerprint { .. } | StorageOp::Remove { .. } => StorageReply::Removed,
     }
 }

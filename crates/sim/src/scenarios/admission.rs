@@ -1,0 +1,136 @@
+//! An `invite` network: members are put out one by one and by their ticket, some of them let in under
+//! an issuer's clock that ran ahead. Whoever is out is out everywhere at once, also after restarts;
+//! the others go on.
+
+use std::time::Duration;
+
+use potluck_base::{Identity, PublicKey};
+use potluck_dht::EntryPoint;
+use potluck_node::WriteContext;
+use potluck_wire::Revoked;
+
+use crate::check::Check;
+use crate::report::Value;
+use crate::scenario::{Run, STABILISATION, Scenario};
+use crate::sim_node::NodeIndex;
+use crate::workload::{Workload, reading};
+use crate::world::World;
+
+pub(super) const ADMISSION: Scenario = Scenario {
+    name: "admission",
+    about: "members and tickets are revoked under wrong clocks; out means out, the others go on",
+    nodes: 10,
+    nodes_min: 8,
+    minutes: 1,
+    must_fail: false,
+    play,
+};
+
+/// All members know of a revocation within this.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
+
+fn play(run: &mut Run) -> World {
+    let replicas = 2 + run.rng.below(4) as u16;
+    let mut world = World::new(run.config().replication(replicas).invite());
+    let founders = run.form(&mut world);
+    let issuer = founders[0];
+    let tickets: Vec<PublicKey> =
+        (0..3).map(|_| Identity::from_seed(run.rng.bytes()).public_key()).collect();
+    // Within what clocks may differ, a certificate from ahead lets its member in.
+    let ahead = Duration::from_secs(run.rng.below(280));
+    world.clock_forward(issuer, ahead);
+    let let_in: Vec<NodeIndex> = (0..3 + run.rng.below(3) as usize)
+        .map(|number| {
+            let entry = world.node(founders[number % founders.len()]).peer().contact;
+            world.admit(issuer, tickets[number % 2], vec![EntryPoint::Contact(entry)])
+        })
+        .collect();
+    let joined = world.run_until(STABILISATION, |world| world.have_joined(&let_in));
+    run.check(Check::new("who has a ticket joins", joined, format!("{ahead:?} ahead")));
+    world.run_for(Duration::from_secs(5));
+    world.clock_back(issuer, ahead);
+
+    // One member by its key, and all that the second ticket let in.
+    let one = let_in[0];
+    let by_ticket: Vec<NodeIndex> =
+        let_in.iter().copied().enumerate().filter(|(i, _)| i % 2 == 1).map(|(_, n)| n).collect();
+    let out: Vec<NodeIndex> = [one].into_iter().chain(by_ticket).collect();
+    let stay: Vec<NodeIndex> =
+        founders.iter().chain(&let_in).copied().filter(|node| !out.contains(node)).collect();
+    let key = world.node(one).peer().contact.public_key;
+    let began = world.now();
+    world.revoke(issuer, Revoked::Member(key));
+    world.revoke(issuer, Revoked::Ticket(tickets[1]));
+    let known = world.run_until(KNOWN_WITHIN, |world| knows_all(world, &stay, &out));
+    run.check(Check::new("all members know within seconds", known, ""));
+    run.figure("all know after", Value::Time(world.now().since(began)));
+
+    let mut workload = Workload::new(run.rng.fork("workload"), 32);
+    out_means_out(run, &mut world, &mut workload, (&stay, &out));
+    let restarted = stay[run.rng.below(stay.len() as u64) as usize];
+    world.crash(restarted);
+    world.restart(restarted);
+    out.iter().for_each(|node| {
+        world.crash(*node);
+        world.restart(*node);
+    });
+    world.run_for(Duration::from_secs(15));
+    run.check(Check::new("a restart brings nobody back in", knows_all(&world, &stay, &out), ""));
+    out_means_out(run, &mut world, &mut workload, (&stay, &out));
+    world
+}
+
+/// Whether no node of `stay` lists one of `out` as there, or has it in its table.
+fn knows_all(world: &World, stay: &[NodeIndex], out: &[NodeIndex]) -> bool {
+    stay.iter().all(|node| {
+        let Some(machine) = world.node(*node).machine() else { return false };
+        let view = machine.members().view();
+        out.iter().all(|gone| {
+            let key = world.node(*gone).peer().contact.public_key;
+            let listed = view
+                .members
+                .iter()
+                .any(|member| member.peer.contact.public_key == key && member.state.is_here());
+            let place = world.node(*gone).peer().id;
+            let nearest = machine.dht().closest(&place.into(), 1, None);
+            !listed && nearest.first().is_none_or(|peer| peer.id != place)
+        })
+    })
+}
+
+/// What they write is not read by the others, and the others read and write as before.
+fn out_means_out(
+    run: &mut Run,
+    world: &mut World,
+    workload: &mut Workload,
+    (stay, out): (&[NodeIndex], &[NodeIndex]),
+) {
+    let first = workload.history.writes().len();
+    for node in out {
+        let number = workload.history.writes().len();
+        workload.put(world, *node, number, WriteContext::Blind);
+    }
+    workload.finish(world, STABILISATION);
+    let theirs: Vec<_> = workload.history.writes()[first..].iter().map(|write| write.key).collect();
+    let outcomes = workload.read_through(world, &theirs, stay, 8);
+    let seen: Vec<String> = theirs
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| reading(outcome.as_ref()).is_none_or(|read| !read.values.is_empty()))
+        .map(|(key, outcome)| format!("{key:?}: {:?}", outcome.as_ref().map(|o| &o.reply)))
+        .collect();
+    run.check(Check::none_of("what they write is not read", theirs.len(), &seen));
+
+    let first = workload.history.writes().len();
+    for node in stay {
+        let number = workload.history.writes().len();
+        workload.put(world, *node, number, WriteContext::Read);
+    }
+    workload.finish(world, STABILISATION);
+    let failed: Vec<String> = workload.history.writes()[first..]
+        .iter()
+        .filter(|write| write.version().is_none())
+        .map(|write| format!("{}: {:?}", write.node, write.end))
+        .collect();
+    run.check(Check::none_of("the others write as before", stay.len(), &failed));
+}

@@ -1,0 +1,166 @@
+//! The settings of a whole network: one record signed by its authority. The record with the highest
+//! sequence holds; a node tells in its member record which one it has.
+//!
+//! **Invariant:** settings that contradict each other are neither signed nor read.
+
+use bytes::Bytes;
+use minicbor::{Decode, Encode};
+use potluck_base::{Identity, NetworkId, PublicKey};
+
+use crate::admission::{AdmissionProofError, read, sign};
+
+const SETTINGS_DOMAIN: &[u8] = b"potluck 2026 network settings";
+
+/// What the authority sets; `None` leaves the node's own configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct NetworkSettings {
+    /// One up with each change.
+    #[n(0)]
+    pub sequence: u64,
+    /// Replicas of each record, 1 to 64.
+    #[n(1)]
+    pub replication: Option<u8>,
+    /// For how many milliseconds a holder keeps a record that nobody renews.
+    #[n(2)]
+    pub lease_ms: Option<u64>,
+    /// How many milliseconds lie between two renewals of a record by its owner: at most a third of
+    /// the lease, or a record could end between two of them.
+    #[n(3)]
+    pub republish_ms: Option<u64>,
+    /// How many milliseconds lie between two rounds of gossip, 100 to 60,000.
+    #[n(4)]
+    pub gossip_interval_ms: Option<u64>,
+    /// Leading zero bits that a node's puzzle needs, at most 32. Fixed in `open` networks.
+    #[n(5)]
+    pub difficulty: Option<u8>,
+}
+
+/// Why settings are refused. Nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Not signed by the authority, or damaged.
+    #[error("the settings are not signed by this network's authority")]
+    Proof,
+    /// A number is outside its range.
+    #[error("{0} is outside its range")]
+    Range(&'static str),
+    /// Records would end between two renewals.
+    #[error("the republish interval is over a third of the lease, so records would be lost")]
+    Republish,
+}
+
+impl NetworkSettings {
+    /// Checks each number and that they do not contradict each other.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the setting.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let within = |value: Option<u64>, least: u64, most: u64| {
+            value.is_none_or(|value| (least..=most).contains(&value))
+        };
+        if !within(self.replication.map(u64::from), 1, 64) {
+            return Err(SettingsError::Range("replication"));
+        }
+        if !within(self.gossip_interval_ms, 100, 60_000) {
+            return Err(SettingsError::Range("gossip interval"));
+        }
+        if !within(self.difficulty.map(u64::from), 0, 32) {
+            return Err(SettingsError::Range("difficulty"));
+        }
+        match (self.republish_ms, self.lease_ms) {
+            (Some(republish), Some(lease)) if republish > lease / 3 => {
+                Err(SettingsError::Republish)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The signed bytes.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn sign(&self, authority: &Identity, network: &NetworkId) -> Result<Bytes, SettingsError> {
+        self.check()?;
+        Ok(sign(self, SETTINGS_DOMAIN, authority, network))
+    }
+
+    /// Reads signed bytes.
+    ///
+    /// # Errors
+    /// [`SettingsError`]
+    pub fn read(
+        bytes: &[u8],
+        authority: &PublicKey,
+        network: &NetworkId,
+    ) -> Result<Self, SettingsError> {
+        let settings: Self =
+            read(bytes, SETTINGS_DOMAIN, authority, network).map_err(|error| match error {
+                AdmissionProofError::Malformed | AdmissionProofError::Signature => {
+                    SettingsError::Proof
+                }
+            })?;
+        settings.check()?;
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use potluck_base::Admission;
+
+    fn authority() -> Identity {
+        Identity::from_seed([1; 32])
+    }
+
+    fn network() -> NetworkId {
+        NetworkId::new("home", Admission::Invite, Some(&authority().public_key()))
+    }
+
+    #[test]
+    fn settings_are_signed_by_the_authority_and_nobody_else() {
+        let settings =
+            NetworkSettings { sequence: 3, replication: Some(5), ..NetworkSettings::default() };
+        let bytes = settings.sign(&authority(), &network()).expect("good settings");
+        let read = |key: &Identity| NetworkSettings::read(&bytes, &key.public_key(), &network());
+        assert_eq!(read(&authority()), Ok(settings));
+        assert_eq!(read(&Identity::from_seed([2; 32])), Err(SettingsError::Proof));
+        let hex: String = bytes[..5].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "a200030105", "frozen: a change is a new version");
+    }
+
+    #[test]
+    fn settings_that_would_lose_records_are_not_signed() {
+        let with = |republish, lease| NetworkSettings {
+            republish_ms: Some(republish),
+            lease_ms: Some(lease),
+            ..NetworkSettings::default()
+        };
+        assert_eq!(with(100, 300).check(), Ok(()));
+        assert_eq!(with(101, 300).check(), Err(SettingsError::Republish));
+        assert_eq!(
+            with(600_000, 300_000).sign(&authority(), &network()),
+            Err(SettingsError::Republish)
+        );
+    }
+
+    #[test]
+    fn each_number_has_a_range() {
+        let base = NetworkSettings::default();
+        for (settings, good) in [
+            (NetworkSettings { replication: Some(0), ..base }, false),
+            (NetworkSettings { replication: Some(1), ..base }, true),
+            (NetworkSettings { replication: Some(64), ..base }, true),
+            (NetworkSettings { replication: Some(65), ..base }, false),
+            (NetworkSettings { gossip_interval_ms: Some(99), ..base }, false),
+            (NetworkSettings { gossip_interval_ms: Some(100), ..base }, true),
+            (NetworkSettings { gossip_interval_ms: Some(60_000), ..base }, true),
+            (NetworkSettings { gossip_interval_ms: Some(60_001), ..base }, false),
+            (NetworkSettings { difficulty: Some(32), ..base }, true),
+            (NetworkSettings { difficulty: Some(33), ..base }, false),
+        ] {
+            assert_eq!(settings.check().is_ok(), good, "{settings:?}");
+        }
+    }
+}
