@@ -1,7 +1,8 @@
 //! `/metrics`: all counters and gauges in the text format of Prometheus.
 //!
-//! The parts count by themselves; here their numbers get names. A registry is made for each
-//! scrape, since the numbers are copies.
+//! The parts count by themselves, and each number is declared beside its field with its name, help,
+//! kind and unit (`potluck_base::statistics`). Here is no list of them: what is declared in a group
+//! that a node has is shown. A registry is made for each scrape, since the numbers are copies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,22 +10,37 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use potluck::NodeStats;
+use potluck_base::statistics::{self, Number, Statistic, Statistics};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::app::App;
 use super::problem::Problem;
-use samples::samples;
 
-mod samples;
+#[cfg(test)]
+mod tests;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Answers of the HTTP API, by the hundreds of their status.
+potluck_base::statistics! {
+    /// Answers of the HTTP API, by the hundreds of their status.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub(super) struct HttpStats in "http" {
+        /// HTTP answers with a status below 400.
+        counter answers_good: u64,
+        /// HTTP answers with a status of 400 to 499.
+        counter answers_refused: u64,
+        /// HTTP answers with a status from 500 on.
+        counter answers_failed: u64,
+    }
+}
+
+/// The counting side of [`HttpStats`].
 #[derive(Debug, Default)]
 pub(super) struct HttpCounters {
     classes: [AtomicU64; 6],
@@ -36,49 +52,35 @@ impl HttpCounters {
         self.classes[class].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn good(&self) -> u64 {
-        (0..4).map(|class| self.classes[class].load(Ordering::Relaxed)).sum()
+    fn read(&self) -> HttpStats {
+        let of_class = |class: usize| self.classes[class].load(Ordering::Relaxed);
+        HttpStats {
+            answers_good: (0..4).map(of_class).sum(),
+            answers_refused: of_class(4),
+            answers_failed: of_class(5),
+        }
     }
+}
 
-    fn of_class(&self, class: usize) -> u64 {
-        self.classes[class].load(Ordering::Relaxed)
+/// Numbers with what they are.
+#[derive(Debug, Default)]
+struct Samples(Vec<(&'static Statistic, Number)>);
+
+impl Samples {
+    fn take(&mut self, group: &impl Statistics) {
+        group.visit(&mut |what, number| self.0.push((what, number)));
     }
 }
-
-/// One number with its name.
-#[derive(Debug, Clone, PartialEq)]
-struct Sample {
-    name: &'static str,
-    help: &'static str,
-    number: Number,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Number {
-    /// It only grows.
-    Counter(u64),
-    /// It goes up and down.
-    Gauge(f64),
-}
-
-#[derive(Debug)]
-struct Samples(Vec<Sample>);
 
 impl Collector for Samples {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        for Sample { name, help, number } in &self.0 {
-            match number {
-                Number::Counter(value) => {
-                    let metric = ConstCounter::new(*value);
-                    let encoder =
-                        encoder.encode_descriptor(name, help, None, metric.metric_type())?;
-                    metric.encode(encoder)?;
+        for (what, number) in &self.0 {
+            match what.kind {
+                statistics::Kind::Counter => {
+                    put(&mut encoder, what, &ConstCounter::new(number.as_u64()))?;
                 }
-                Number::Gauge(value) => {
-                    let metric = ConstGauge::new(*value);
-                    let encoder =
-                        encoder.encode_descriptor(name, help, None, metric.metric_type())?;
-                    metric.encode(encoder)?;
+                statistics::Kind::Gauge => {
+                    put(&mut encoder, what, &ConstGauge::new(number.as_f64()))?;
                 }
             }
         }
@@ -86,12 +88,44 @@ impl Collector for Samples {
     }
 }
 
-fn text(samples: Vec<Sample>) -> Result<String, std::fmt::Error> {
+fn put(
+    encoder: &mut DescriptorEncoder<'_>,
+    what: &Statistic,
+    metric: &impl EncodeMetric,
+) -> Result<(), std::fmt::Error> {
+    let (name, unit) = split(what);
+    let help = what.help.trim_end_matches('.');
+    metric.encode(encoder.encode_descriptor(name, help, unit.as_ref(), metric.metric_type())?)
+}
+
+/// The name without its unit, and the unit, where the name ends in it: only there the format has a
+/// place for one.
+fn split(what: &Statistic) -> (&'static str, Option<Unit>) {
+    let (suffix, unit) = match what.unit {
+        statistics::Unit::Count | statistics::Unit::Flag => return (what.name, None),
+        statistics::Unit::Bytes => ("_bytes", Unit::Bytes),
+        statistics::Unit::Seconds => ("_seconds", Unit::Seconds),
+        statistics::Unit::Microseconds => ("_microseconds", Unit::Other("microseconds".to_owned())),
+    };
+    match what.name.strip_suffix(suffix) {
+        Some(name) => (name, Some(unit)),
+        None => (what.name, None),
+    }
+}
+
+fn text(samples: Samples) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::with_prefix("potluck");
-    registry.register_collector(Box::new(Samples(samples)));
+    registry.register_collector(Box::new(samples));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
+}
+
+fn samples(stats: &NodeStats, http: &HttpStats) -> Samples {
+    let mut samples = Samples::default();
+    samples.take(stats);
+    samples.take(http);
+    samples
 }
 
 /// All counters and gauges.
@@ -99,23 +133,7 @@ fn text(samples: Vec<Sample>) -> Result<String, std::fmt::Error> {
     responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let stats = app.node().stats().await.map_err(|_| Problem::stopped())?;
-    let text = text(samples(&stats, app.counters())).map_err(|_| Problem::unexpected())?;
+    let samples = samples(&stats, &app.counters().read());
+    let text = text(samples).map_err(|_| Problem::unexpected())?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_come_out_as_the_format_wants_them() {
-        let samples = vec![
-            Sample { name: "puts", help: "Writes", number: Number::Counter(3) },
-            Sample { name: "peers", help: "Contacts", number: Number::Gauge(1.5) },
-        ];
-        let text = text(samples).expect("encodes");
-        assert!(text.contains("# TYPE potluck_puts counter\npotluck_puts_total 3\n"), "{text}");
-        assert!(text.contains("# TYPE potluck_peers gauge\npotluck_peers 1.5\n"), "{text}");
-        assert!(text.ends_with("# EOF\n"));
-    }
 }

@@ -16,6 +16,7 @@ pub mod lru;
 pub mod machine;
 pub mod network;
 pub mod rng;
+pub mod statistics;
 pub mod time;
 pub mod token_bucket;
 

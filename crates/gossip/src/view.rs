@@ -11,6 +11,16 @@ pub enum Mode {
     Open,
 }
 
+/// As a number: 1 for the full list.
+impl potluck_base::statistics::Measure for Mode {
+    fn measure(
+        &self,
+        _unit: potluck_base::statistics::Unit,
+    ) -> Option<potluck_base::statistics::Number> {
+        Some(potluck_base::statistics::Number::Whole(u64::from(*self == Self::Fleet)))
+    }
+}
+
 impl Mode {
     /// The word used in answers to people.
     #[must_use]

@@ -32,13 +32,15 @@ const QUEUE_REPLIES: usize = 4;
 /// Answers to a batch.
 pub(crate) type Replies = Vec<(OpId, StorageReply)>;
 
-/// A store as shown to people and collectors.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct StoreView {
-    /// What it holds and has done.
-    pub stats: StoreStats,
-    /// Why it stopped after a disk error, if it did.
-    pub stopped: Option<String>,
+potluck_base::statistics! {
+    /// A store as shown to people and collectors.
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub struct StoreView in "store" {
+        /// What it holds and has done.
+        group stats: StoreStats,
+        /// Why the store stopped after a disk error; as a number 1 if it did.
+        gauge(Flag) stopped: Option<String>,
+    }
 }
 
 /// What the thread is asked to do.
@@ -60,6 +62,7 @@ pub(crate) struct Disk {
     /// Operations handed to the thread and not answered yet.
     unanswered: usize,
     owner: Arc<dyn Shortcut>,
+    board: Arc<Board>,
     /// Whether everything may be carried out at once.
     in_memory: bool,
     ended: oneshot::Receiver<()>,
@@ -69,6 +72,23 @@ pub(crate) struct Disk {
 trait Shortcut: Send + Sync {
     /// Carries an operation out unless the thread is at work.
     fn try_apply(&self, op: &StorageOp) -> Option<StorageReply>;
+}
+
+/// Where whoever works on the store leaves what is to be shown of it, so that a look needs not wait
+/// for the disk. **Invariant:** it was the truth after some batch; never the zeros of a store that
+/// holds something.
+#[derive(Debug)]
+struct Board(Mutex<StoreView>);
+
+impl Board {
+    fn read(&self) -> StoreView {
+        // Nothing under this lock can leave it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut StoreView)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 impl Disk {
@@ -86,7 +106,9 @@ impl Disk {
         let (work, queue) = mpsc::channel(QUEUE_OPS);
         let (answers, replies) = mpsc::channel(QUEUE_REPLIES);
         let (end, ended) = oneshot::channel();
-        let owner = Arc::new(Mutex::new(Owner { store, broken: false }));
+        let owner = Owner::new(store);
+        let board = Arc::clone(&owner.board);
+        let owner = Arc::new(Mutex::new(owner));
         let thread = Thread { owner: Arc::clone(&owner), replies: answers };
         std::thread::Builder::new().name("potluck-store".to_owned()).spawn(move || {
             thread.run(queue);
@@ -100,9 +122,16 @@ impl Disk {
             done: VecDeque::new(),
             unanswered: 0,
             owner,
+            board,
             in_memory,
             ended,
         })
+    }
+
+    /// The store as it was after the last batch; what its files take, as of the last
+    /// [`view`](Self::view). Needs not wait for the disk.
+    pub(crate) fn last_view(&self) -> StoreView {
+        self.board.read()
     }
 
     /// Carries an operation out at once if that is cheap, else hands it over, or keeps it back
@@ -207,6 +236,7 @@ struct Thread<B> {
 /// The store, in the hands of whoever works on it.
 struct Owner<B> {
     store: RecordStore<B>,
+    board: Arc<Board>,
     /// Whether it panicked, after which nothing it says can be believed.
     broken: bool,
 }
@@ -271,6 +301,12 @@ impl<B: Backend> Thread<B> {
 }
 
 impl<B: Backend> Owner<B> {
+    fn new(store: RecordStore<B>) -> Self {
+        let stopped = store.stopped().map(str::to_owned);
+        let view = StoreView { stats: store.stats(), stopped };
+        Self { store, board: Arc::new(Board(Mutex::new(view))), broken: false }
+    }
+
     fn apply(&mut self, ops: &[StorageOp]) -> Vec<StorageReply> {
         let was_stopped = self.stopped().is_some();
         let stopped = || vec![StorageReply::Failed(StorageFailure::Stopped); ops.len()];
@@ -286,6 +322,7 @@ impl<B: Backend> Owner<B> {
         if !was_stopped && let Some(reason) = self.stopped() {
             tracing::error!(reason, "the store stopped: nothing is acknowledged until a restart");
         }
+        self.show(RecordStore::counted);
         replies
     }
 
@@ -297,9 +334,21 @@ impl<B: Backend> Owner<B> {
 
     /// Looks at the size of every file.
     fn view(&self) -> StoreView {
-        // A store that panicked is never asked again.
-        let stats = if self.broken { StoreStats::default() } else { self.store.stats() };
-        StoreView { stats, stopped: self.stopped().map(str::to_owned) }
+        self.show(|store, _| store.stats());
+        self.board.read()
+    }
+
+    /// Leaves on the board what is to be seen now. A store that panicked is never asked again: what
+    /// it held before stays there.
+    fn show(&self, look: impl FnOnce(&RecordStore<B>, &StoreStats) -> StoreStats) {
+        self.board.change(|view| {
+            if !self.broken {
+                view.stats = look(&self.store, &view.stats);
+            }
+            if view.stopped.is_none() {
+                view.stopped = self.stopped().map(str::to_owned);
+            }
+        });
     }
 }
 

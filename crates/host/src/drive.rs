@@ -54,37 +54,39 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long a stopping node waits until nothing uses its socket any more.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The drive loop as shown to collectors: counters since the start, gauges of now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DriveStats {
-    /// How late the last timer was handled.
-    pub lag: Duration,
-    /// How late the latest timer of the last one to two minutes was handled.
-    pub lag_max: Duration,
-    /// Inputs given to the core.
-    pub inputs: u64,
-    /// Of these, datagrams.
-    pub datagrams: u64,
-    /// Errors of the socket when receiving.
-    pub receive_errors: u64,
-    /// Commands without a reply yet.
-    pub commands_active: usize,
-    /// Calls of ours under way.
-    pub calls_active: usize,
-    /// Calls of ours that there was no room for.
-    pub calls_refused: u64,
-    /// Calls of peers that the core has not answered yet.
-    pub inbound_active: usize,
-    /// Calls of peers that there was no room for.
-    pub inbound_refused: u64,
-    /// Storage operations that the disk has no room for now.
-    pub storage_kept_back: usize,
-    /// Subscriptions of topics.
-    pub subscriptions: usize,
-    /// Messages put into the queues of subscriptions.
-    pub messages_delivered: u64,
-    /// Messages that had no room in the queue of a subscription.
-    pub messages_missed: u64,
+potluck_base::statistics! {
+    /// The drive loop as shown to collectors: counters since the start, gauges of now.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct DriveStats in "loop" {
+        /// How late the last timer was handled.
+        gauge(Seconds) lag: Duration as "loop_lag_seconds",
+        /// How late the latest timer of the last one to two minutes was handled.
+        gauge(Seconds) lag_max: Duration as "loop_lag_max_seconds",
+        /// Inputs given to the core.
+        counter inputs: u64,
+        /// Datagrams given to the core.
+        counter datagrams: u64,
+        /// Errors of the socket when receiving.
+        counter receive_errors: u64,
+        /// Commands without a reply yet.
+        gauge commands_active: usize,
+        /// Calls of ours under way.
+        gauge calls_active: usize,
+        /// Calls of ours that there was no room for.
+        counter calls_refused: u64,
+        /// Calls of peers that the core has not answered yet.
+        gauge inbound_active: usize,
+        /// Calls of peers that there was no room for.
+        counter inbound_refused: u64,
+        /// Storage operations that the disk has no room for now.
+        gauge storage_kept_back: usize,
+        /// Subscriptions of topics.
+        gauge subscriptions: usize as "topics_subscriptions",
+        /// Messages put into the queues of subscriptions.
+        counter messages_delivered: u64 as "topics_messages_delivered",
+        /// Messages that had no room in the queue of a subscription.
+        counter messages_missed: u64 as "topics_messages_missed",
+    }
 }
 
 /// Who waits for the reply to a command.
@@ -356,6 +358,7 @@ impl Drive {
         self.disk.view(observe.store);
         let topics = self.topics.counts();
         let _ = observe.rest.send(Observation {
+            store: self.disk.last_view(),
             transport: self.transport.stats(),
             socket: self.socket.stats(),
             socket_buffers: self.socket.buffers(),

@@ -76,7 +76,7 @@ pub struct HostStats {
     pub socket_buffers: SocketBuffers,
     /// Of the drive loop.
     pub drive: DriveStats,
-    /// Of the book of tickets and certificates, where the authority key is and the disk not busy.
+    /// Of the book of tickets and certificates, where the authority key is.
     pub issued: Option<IssuedStats>,
     /// How long the node has been running.
     pub uptime: Duration,
@@ -85,6 +85,8 @@ pub struct HostStats {
 /// What the drive loop knows by itself.
 #[derive(Debug)]
 pub(crate) struct Observation {
+    /// As it was after the disk's last batch.
+    pub(crate) store: StoreView,
     pub(crate) transport: TransportStats,
     pub(crate) socket: PortStats,
     pub(crate) socket_buffers: SocketBuffers,
@@ -141,8 +143,8 @@ struct Shared {
     events: broadcast::Receiver<Event>,
     files: Option<Files>,
     membership: Option<Membership>,
-    /// The last view of the store, for when it is too busy to give one.
-    store: Mutex<StoreView>,
+    /// The last figures of the book of tickets, for when the disk is too busy to give them.
+    issued: Mutex<Option<IssuedStats>>,
 }
 
 /// The ends of a handle that the drive loop holds.
@@ -166,7 +168,7 @@ impl Handle {
         let (stop, stop_end) = watch::channel(false);
         let (done_end, done) = watch::channel(false);
         let (files, membership) = parts(requests.clone());
-        let store = Mutex::default();
+        let issued = Mutex::default();
         let publishes = Arc::new(Semaphore::new(PUBLISHES_MAX));
         let shared = Shared {
             info,
@@ -178,7 +180,7 @@ impl Handle {
             events,
             files,
             membership,
-            store,
+            issued,
         };
         let wires =
             Wires { requests: requests_end, events: events_end, stop: stop_end, done: done_end };
@@ -302,7 +304,8 @@ impl Handle {
         Ok(Publishing(answer))
     }
 
-    /// What the shell has counted. The store's share may be some time old while the disk is slow.
+    /// What the shell has counted. While the disk is slow the store's share is that of its last batch,
+    /// with the files as they were looked at last.
     ///
     /// # Errors
     /// [`Stopped`]
@@ -311,22 +314,22 @@ impl Handle {
         let (rest, rest_answer) = oneshot::channel();
         let request = Request::Observe(Observe { store, rest });
         self.shared.requests.send(request).await.map_err(|_| Stopped)?;
-        let Observation { transport, socket, socket_buffers, drive } =
+        let Observation { store, transport, socket, socket_buffers, drive } =
             rest_answer.await.map_err(|_| Stopped)?;
+        // A disk that is at work does not look at its files now: then as they were, with what the
+        // last batch left.
         let fresh = timeout(VIEW_TIMEOUT, store_answer).await;
-        let store = {
-            // Nothing under this lock can leave it half changed.
-            let mut last = self.shared.store.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Ok(Ok(fresh)) = fresh {
-                *last = fresh;
-            }
-            last.clone()
-        };
+        let store = fresh.ok().and_then(Result::ok).unwrap_or(store);
         let issued = match &self.shared.membership {
             Some(membership) => timeout(VIEW_TIMEOUT, membership.issued()).await,
             None => Ok(Err(MembershipError::NotInvite)),
         };
-        let issued = issued.ok().and_then(Result::ok);
+        let issued = {
+            // Nothing under this lock can leave it half changed.
+            let mut last = self.shared.issued.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = issued.ok().and_then(Result::ok).or(*last);
+            *last
+        };
         let uptime = self.shared.clock.uptime();
         Ok(HostStats { store, transport, socket, socket_buffers, drive, issued, uptime })
     }

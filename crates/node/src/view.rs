@@ -46,32 +46,36 @@ pub struct StatusView {
     pub network_size_estimate: u64,
 }
 
-/// All counters and gauges of the parts.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Stats {
-    /// Of the link.
-    pub link: potluck_link::LinkStats,
-    /// Of the routing table and lookups.
-    pub dht: potluck_dht::Stats,
-    /// Of record keeping.
-    pub kv: potluck_kv::Stats,
-    /// Of fetching and serving files.
-    pub swarm: potluck_swarm::Stats,
-    /// Of members, messages and search.
-    pub gossip: GossipStats,
-    /// Inputs refused because a bounded queue was full.
-    pub busy: u64,
+potluck_base::statistics! {
+    /// All counters and gauges of the parts.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Stats in "node" {
+        /// Of the link.
+        group link: potluck_link::LinkStats,
+        /// Of the routing table and lookups.
+        group dht: potluck_dht::Stats,
+        /// Of record keeping.
+        group kv: potluck_kv::Stats,
+        /// Of fetching and serving files.
+        group swarm: potluck_swarm::Stats,
+        /// Of members, messages and search.
+        group gossip: GossipStats,
+        /// Inputs refused because a bounded queue was full.
+        counter busy: u64,
+    }
 }
 
-/// Counters and gauges of gossip.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GossipStats {
-    /// Of the failure detector and the list of members.
-    pub members: potluck_gossip::members::MembersStats,
-    /// Of messages and overlays.
-    pub topics: potluck_gossip::topics::TopicsStats,
-    /// Of search.
-    pub search: potluck_gossip::search::Stats,
-    /// How much of the network this node knows.
-    pub mode: potluck_gossip::Mode,
+potluck_base::statistics! {
+    /// Counters and gauges of gossip.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct GossipStats in "gossip" {
+        /// Of the failure detector and the list of members.
+        group members: potluck_gossip::members::MembersStats,
+        /// Of messages and overlays.
+        group topics: potluck_gossip::topics::TopicsStats,
+        /// Of search.
+        group search: potluck_gossip::search::Stats,
+        /// 1 if this node keeps the full list of members, 0 if a part of it.
+        gauge(Flag) mode: potluck_gossip::Mode as "gossip_fleet",
+    }
 }

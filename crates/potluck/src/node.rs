@@ -49,27 +49,29 @@ pub struct Found {
     pub rings: u8,
 }
 
-/// All counters and gauges of a node.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NodeStats {
-    /// Of its core: link, routing and records.
-    pub node: Stats,
-    /// Of its store.
-    pub store: StoreView,
-    /// Of calls between nodes.
-    pub transport: TransportStats,
-    /// Of its UDP port.
-    pub socket: PortStats,
-    /// What the system granted the UDP port as buffers.
-    pub socket_buffers: SocketBuffers,
-    /// Of its drive loop: how late it is, what waits.
-    pub drive: DriveStats,
-    /// Of the book of tickets and certificates, where the authority key is and the disk not busy.
-    pub issued: Option<IssuedStats>,
-    /// How long it has been running.
-    pub uptime: Duration,
-    /// Bytes of memory resident for the whole process, where the system tells.
-    pub memory_bytes: Option<u64>,
+potluck_base::statistics! {
+    /// All counters and gauges of a node.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct NodeStats in "node" {
+        /// Of its core: link, routing and records.
+        group node: Stats,
+        /// Of its store.
+        group store: StoreView,
+        /// Of calls between nodes.
+        group transport: TransportStats,
+        /// Of its UDP port.
+        group socket: PortStats,
+        /// What the system granted the UDP port as buffers.
+        group socket_buffers: SocketBuffers,
+        /// Of its drive loop: how late it is, what waits.
+        group drive: DriveStats,
+        /// Of the book of tickets and certificates, where the authority key is.
+        group issued: Option<IssuedStats>,
+        /// How long it has been running.
+        gauge(Seconds) uptime: Duration as "uptime_seconds",
+        /// Bytes of memory resident for the whole process, where the system tells.
+        gauge(Bytes) memory_bytes: Option<u64> as "memory_bytes",
+    }
 }
 
 impl Node {

@@ -29,6 +29,29 @@ impl MemoryBackend {
         }
     }
 
+    /// Spoils the rows of `from..=to` for good, as a disk does that returns other bytes than it was
+    /// given: one bit of each is flipped. Says how many rows that are.
+    pub(crate) fn damage(&mut self, from: &[u8], to: &[u8]) -> usize {
+        let spoiled: Vec<(Vec<u8>, Bytes)> = self
+            .rows
+            .range(from.to_vec()..=to.to_vec())
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(row, value)| {
+                let mut value = value.to_vec();
+                let middle = value.len() / 2;
+                value[middle] ^= 0x10;
+                (row.clone(), value.into())
+            })
+            .collect();
+        let count = spoiled.len();
+        for (row, value) in spoiled {
+            // What a crash would restore lies on the same disk.
+            self.undo.remove(&row);
+            self.set(row, Some(value));
+        }
+        count
+    }
+
     /// Changes a row and returns what was there.
     fn set(&mut self, row: Vec<u8>, value: Option<Bytes>) -> Option<Bytes> {
         let row_bytes = row.len();

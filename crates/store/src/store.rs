@@ -5,7 +5,7 @@ use std::path::Path;
 use potluck_base::{Key, NetworkId, UnixMillis};
 use potluck_record::{Envelope, Place, StorageFailure, StorageOp, StorageReply};
 
-use crate::backend::{Backend, BackendError, Changes, Durability, Room};
+use crate::backend::{Backend, BackendError, Changes, Durability, Room, Usage};
 use crate::config::{StoreConfig, SyncMode};
 use crate::disk::DiskBackend;
 use crate::error::OpenError;
@@ -22,31 +22,33 @@ const META_FORMAT: &str = "format";
 const META_NETWORK: &str = "network";
 const META_LEDGER: &str = "ledger";
 
-/// What a store holds and has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StoreStats {
-    /// Keys held as replica, internal ones not counted.
-    pub records: u64,
-    /// Internal keys held as replica: provider records.
-    pub internal_records: u64,
-    /// Envelopes held as replica.
-    pub envelopes: u64,
-    /// Envelopes of this node's own.
-    pub own: u64,
-    /// Bytes of all envelopes.
-    pub record_bytes: u64,
-    /// Bytes of all rows: what [`StoreConfig::disk_bytes`] limits.
-    pub row_bytes: u64,
-    /// Bytes of disk that the files take.
-    pub disk_bytes: u64,
-    /// Bytes of memory in cache and write buffers.
-    pub memory_bytes: u64,
-    /// Damaged rows met since the start.
-    pub corrupt_rows: u64,
-    /// Commits since the start.
-    pub commits: u64,
-    /// Operations since the start.
-    pub ops: u64,
+potluck_base::statistics! {
+    /// What a store holds and has done.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct StoreStats in "store" {
+        /// Keys held as replica, internal ones not counted.
+        gauge records: u64,
+        /// Internal keys held as replica: provider records.
+        gauge internal_records: u64,
+        /// Envelopes held as replica.
+        gauge envelopes: u64,
+        /// Envelopes of this node's own.
+        gauge own: u64,
+        /// Bytes of all envelopes.
+        gauge(Bytes) record_bytes: u64,
+        /// Bytes of all rows: what the limit of disk_bytes counts.
+        gauge(Bytes) row_bytes: u64,
+        /// Bytes of disk that the files take.
+        gauge(Bytes) disk_bytes: u64,
+        /// Bytes of memory in cache and write buffers.
+        gauge(Bytes) memory_bytes: u64,
+        /// Damaged rows met since the start.
+        counter corrupt_rows: u64,
+        /// Commits since the start.
+        counter commits: u64,
+        /// Operations since the start.
+        counter ops: u64,
+    }
 }
 
 /// Records of one node, on a backend. One owner; calls block.
@@ -117,6 +119,13 @@ impl MemoryStore {
         backend.crash();
         *self = Self::load(backend, self.durability, self.disk_bytes)
             .expect("a map in memory cannot fail");
+    }
+
+    /// Flips a bit in each envelope of `key` in one place: a disk that went bad without saying so.
+    /// Says how many envelopes that are.
+    pub fn damage(&mut self, key: &Key, place: Place) -> usize {
+        let (first, last) = rows::envelope_rows(place, key);
+        self.backend.damage(&first, &last)
     }
 }
 
@@ -255,7 +264,13 @@ impl<B: Backend> RecordStore<B> {
     /// What it holds and has done. Looks at the size of every file.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
-        let usage = self.backend.usage();
+        let Usage { disk_bytes, memory_bytes } = self.backend.usage();
+        self.counted(&StoreStats { disk_bytes, memory_bytes, ..StoreStats::default() })
+    }
+
+    /// The same without a look at the files: what they take stays as it was in `before`.
+    #[must_use]
+    pub fn counted(&self, before: &StoreStats) -> StoreStats {
         StoreStats {
             records: self.ledger.records,
             internal_records: self.ledger.internal_records,
@@ -263,8 +278,8 @@ impl<B: Backend> RecordStore<B> {
             own: self.ledger.own,
             record_bytes: self.ledger.record_bytes,
             row_bytes: self.ledger.row_bytes(),
-            disk_bytes: usage.disk_bytes,
-            memory_bytes: usage.memory_bytes,
+            disk_bytes: before.disk_bytes,
+            memory_bytes: before.memory_bytes,
             corrupt_rows: self.corrupt_rows,
             commits: self.commits,
             ops: self.ops,

@@ -18,29 +18,31 @@ use crate::holdings::{Announcements, Askers, Serves};
 const CONTACT_BYTES: usize = 64;
 const FRAME_BYTES: usize = 64;
 
-/// Gauges and counters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stats {
-    /// Fetches under way.
-    pub fetches: usize,
-    /// Blobs served whole.
-    pub holdings: usize,
-    /// Streams served now.
-    pub serving: usize,
-    /// Streams that wait for their turn.
-    pub waiting: usize,
-    /// Fetches completed.
-    pub completed: u64,
-    /// Fetches that failed.
-    pub failed: u64,
-    /// Granules that came and verified.
-    pub granules: u64,
-    /// Bytes that came twice.
-    pub duplicate_bytes: u64,
-    /// Sources that sent something that did not verify.
-    pub corrupt_sources: u64,
-    /// Questions and streams of others refused.
-    pub refused: u64,
+potluck_base::statistics! {
+    /// Gauges and counters.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct Stats in "files" {
+        /// Fetches under way.
+        gauge fetches: usize,
+        /// Blobs served whole.
+        gauge holdings: usize,
+        /// Streams served now.
+        gauge serving: usize,
+        /// Streams that wait for their turn.
+        gauge waiting: usize,
+        /// Fetches completed.
+        counter completed: u64,
+        /// Fetches that failed.
+        counter failed: u64,
+        /// Granules that came and verified.
+        counter granules: u64,
+        /// Bytes that came twice.
+        counter(Bytes) duplicate_bytes: u64,
+        /// Sources that sent something that did not verify.
+        counter corrupt_sources: u64,
+        /// Questions and streams of others refused.
+        counter refused: u64,
+    }
 }
 
 /// Fetching and serving of one node. See [`crate`].

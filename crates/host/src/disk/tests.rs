@@ -127,6 +127,36 @@ async fn a_view_shows_what_the_store_holds() {
 }
 
 #[tokio::test]
+async fn a_store_at_work_shows_what_its_last_batch_left_and_never_zeros() {
+    let mut store = MemoryStore::in_memory();
+    store.apply(&[merge(1), merge(2)]);
+    let held = store.stats();
+    let mut disk = Disk::start(store).unwrap();
+    // Nobody has asked the thread for anything yet.
+    assert_eq!(disk.last_view(), StoreView { stats: held, stopped: None });
+    disk.submit(OpId(1), merge(3));
+    answers(&mut disk, 1).await;
+    let after = disk.last_view().stats;
+    assert_eq!((after.records, after.envelopes, after.ops), (3, 3, held.ops + 1));
+    assert_eq!(after.memory_bytes, held.memory_bytes, "looked at when somebody asks for a view");
+    let (answer, view) = oneshot::channel();
+    disk.view(answer);
+    let view = timeout(BOUND, view).await.expect("in time").unwrap();
+    assert!(view.stats.memory_bytes > held.memory_bytes);
+    assert_eq!(disk.last_view(), view);
+}
+
+#[test]
+fn a_store_that_ended_in_a_bug_shows_what_it_held() {
+    let mut store = MemoryStore::in_memory();
+    store.apply(&[merge(1), merge(2)]);
+    let mut owner = Owner::new(store);
+    owner.broken = true;
+    let view = owner.view();
+    assert_eq!((view.stats.records, view.stopped.is_some()), (2, true));
+}
+
+#[tokio::test]
 async fn a_read_does_not_overtake_a_change_and_needs_no_thread_when_none_waits() {
     let folder = tempfile::tempdir().unwrap();
     let config = StoreConfig { sync: SyncMode::Buffered, ..StoreConfig::new(network()) };
@@ -146,7 +176,8 @@ async fn without_its_thread_every_operation_fails_instead_of_waiting() {
     let (work, queue) = mpsc::channel(1);
     let (_answers, replies) = mpsc::channel(1);
     let (_end, ended) = oneshot::channel();
-    let owner = Owner { store: MemoryStore::in_memory(), broken: false };
+    let owner = Owner::new(MemoryStore::in_memory());
+    let board = Arc::clone(&owner.board);
     let mut disk = Disk {
         work,
         replies,
@@ -154,6 +185,7 @@ async fn without_its_thread_every_operation_fails_instead_of_waiting() {
         done: VecDeque::new(),
         unanswered: 0,
         owner: Arc::new(Mutex::new(owner)),
+        board,
         in_memory: false,
         ended,
     };

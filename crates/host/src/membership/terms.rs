@@ -44,15 +44,17 @@ pub struct TicketView {
     pub ephemeral: bool,
 }
 
-/// What a node that holds the authority key has in its book. Gauges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct IssuedStats {
-    /// Tickets that have not expired, as of the last one that was made; at most 4096.
-    pub tickets: usize,
-    /// Of these, cancelled ones.
-    pub tickets_cancelled: usize,
-    /// Certificates that were signed and not forgotten since; at most 65,536.
-    pub certificates: usize,
+potluck_base::statistics! {
+    /// What a node that holds the authority key has in its book. Gauges.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct IssuedStats in "issued" {
+        /// Tickets in the book that have not expired, as of the last one that was made.
+        gauge tickets: usize,
+        /// Tickets in the book that have not expired and were cancelled.
+        gauge tickets_cancelled: usize,
+        /// Certificates that were signed and not forgotten since.
+        gauge certificates: usize,
+    }
 }
 
 impl TicketView {

@@ -65,31 +65,35 @@ impl BindError {
     }
 }
 
-/// What the system granted of [`SOCKET_BUFFER_BYTES`]. Less than that means that bursts will be
-/// lost; an operator raises `net.core.rmem_max` and `wmem_max`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SocketBuffers {
-    /// Bytes that may wait to be received.
-    pub receive_bytes: usize,
-    /// Bytes that may wait to be sent.
-    pub send_bytes: usize,
+potluck_base::statistics! {
+    /// What the system granted of [`SOCKET_BUFFER_BYTES`]. Less than that means that bursts will be
+    /// lost; an operator raises `net.core.rmem_max` and `wmem_max`.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct SocketBuffers in "socket_buffer" {
+        /// Bytes that may wait to be received.
+        gauge(Bytes) receive_bytes: usize,
+        /// Bytes that may wait to be sent.
+        gauge(Bytes) send_bytes: usize,
+    }
 }
 
-/// What happened at a port since it was bound.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PortStats {
-    /// Buffers received, each of one or more datagrams.
-    pub received: u64,
-    /// Bytes received.
-    pub received_bytes: u64,
-    /// Sends that the system took, each of one or more datagrams.
-    pub sent: u64,
-    /// Bytes sent.
-    pub sent_bytes: u64,
-    /// Control datagrams not sent because the system's buffer was full.
-    pub send_full: u64,
-    /// Sends that failed for another reason, as to an unreachable network.
-    pub send_failed: u64,
+potluck_base::statistics! {
+    /// What happened at a port since it was bound.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub struct PortStats in "socket" {
+        /// Buffers received, each of one or more datagrams.
+        counter received: u64,
+        /// Bytes received.
+        counter(Bytes) received_bytes: u64,
+        /// Sends that the system took, each of one or more datagrams.
+        counter sent: u64,
+        /// Bytes sent.
+        counter(Bytes) sent_bytes: u64,
+        /// Control datagrams not sent because the system's buffer was full.
+        counter send_full: u64,
+        /// Sends that failed for another reason, as to an unreachable network.
+        counter send_failed: u64,
+    }
 }
 
 #[derive(Debug, Default)]

@@ -2,59 +2,61 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What happened since the transport was made, and what is open now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TransportStats {
-    /// Open connections now.
-    pub connections: usize,
-    /// Connections that we dialed.
-    pub dialed: u64,
-    /// Dials that failed.
-    pub dials_failed: u64,
-    /// Connections that peers dialed.
-    pub accepted: u64,
-    /// Connections of peers that were turned away or whose handshake failed.
-    pub refused: u64,
-    /// First packets that were asked to prove their address.
-    pub retried: u64,
-    /// Idle connections closed to make room.
-    pub evicted: u64,
-    /// Calls that we made.
-    pub calls: u64,
-    /// Calls of ours without an answer, for whatever reason.
-    pub failures: u64,
-    /// Calls of ours that found their connection dead and dialed again.
-    pub failovers: u64,
-    /// Requests of peers that were handed over.
-    pub incoming: u64,
-    /// Requests of peers that were refused: too long, too slow, or no room.
-    pub incoming_refused: u64,
-    /// Answers to peers that could not be delivered.
-    pub answers_lost: u64,
-    /// Fetches of ours that were opened.
-    pub fetches: u64,
-    /// Fetches of ours that could not be opened.
-    pub fetches_failed: u64,
-    /// Fetches of peers that were handed over.
-    pub fetches_served: u64,
-    /// Fetches of peers that were refused here for want of room, or whose request was none.
-    pub fetches_refused: u64,
-    /// Bytes of frames sent.
-    pub frame_bytes_sent: u64,
-    /// Bytes of frames received.
-    pub frame_bytes_received: u64,
-    /// Bytes of requests and answers sent.
-    pub bytes_sent: u64,
-    /// Bytes of requests and answers received.
-    pub bytes_received: u64,
-    /// Received QUIC datagrams dropped because the queue to the endpoint was full.
-    pub queue_dropped: u64,
-    /// Received datagrams that looked like QUIC by their first byte only.
-    pub malformed: u64,
-    /// QUIC datagrams from addresses where nobody is who was admitted.
-    pub strangers: u64,
-    /// QUIC datagrams that belong to nothing, received while there was no connection at all.
-    pub stray: u64,
+potluck_base::statistics! {
+    /// What happened since the transport was made, and what is open now.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub struct TransportStats in "calls" {
+        /// Open connections now.
+        gauge connections: usize,
+        /// Connections that we dialed.
+        counter dialed: u64,
+        /// Dials that failed.
+        counter dials_failed: u64,
+        /// Connections that peers dialed.
+        counter accepted: u64,
+        /// Connections of peers that were turned away or whose handshake failed.
+        counter refused: u64,
+        /// First packets that were asked to prove their address.
+        counter retried: u64,
+        /// Idle connections closed to make room.
+        counter evicted: u64,
+        /// Calls that we made.
+        counter calls: u64,
+        /// Calls of ours without an answer, for whatever reason.
+        counter failures: u64,
+        /// Calls of ours that found their connection dead and dialed again.
+        counter failovers: u64,
+        /// Requests of peers that were handed over.
+        counter incoming: u64,
+        /// Requests of peers that were refused: too long, too slow, or no room.
+        counter incoming_refused: u64,
+        /// Answers to peers that could not be delivered.
+        counter answers_lost: u64,
+        /// Fetches of ours that were opened.
+        counter fetches: u64,
+        /// Fetches of ours that could not be opened.
+        counter fetches_failed: u64,
+        /// Fetches of peers that were handed over.
+        counter fetches_served: u64,
+        /// Fetches of peers that were refused here for want of room, or whose request was none.
+        counter fetches_refused: u64,
+        /// Bytes of frames sent.
+        counter(Bytes) frame_bytes_sent: u64,
+        /// Bytes of frames received.
+        counter(Bytes) frame_bytes_received: u64,
+        /// Bytes of requests and answers sent.
+        counter(Bytes) bytes_sent: u64,
+        /// Bytes of requests and answers received.
+        counter(Bytes) bytes_received: u64,
+        /// Received QUIC datagrams dropped because the queue to the endpoint was full.
+        counter queue_dropped: u64,
+        /// Received datagrams that looked like QUIC by their first byte only.
+        counter malformed: u64,
+        /// QUIC datagrams from addresses where nobody is who was admitted.
+        counter strangers: u64,
+        /// QUIC datagrams that belong to nothing, received while there was no connection at all.
+        counter stray: u64,
+    }
 }
 
 /// The counting side of [`TransportStats`].
