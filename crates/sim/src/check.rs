@@ -29,15 +29,34 @@ impl Check {
         Self { name, passed, detail: detail.into() }
     }
 
-    /// A check that holds if nothing broke the rule; names the first few breaches.
+    /// A check that holds if something was looked at and nothing of it broke the rule; names the
+    /// first few breaches. **Nothing looked at is a failure:** a run that never came to what the
+    /// rule is about proves nothing of it.
     #[must_use]
     pub fn none_of(name: &'static str, of: usize, breaches: &[String]) -> Self {
+        match (of, breaches) {
+            (0, []) => Self::new(name, false, "nothing was checked"),
+            _ => Self::none_of_any(name, of, breaches),
+        }
+    }
+
+    /// The same for a rule about what need not happen in a run: nothing looked at is no failure.
+    #[must_use]
+    pub fn none_of_any(name: &'static str, of: usize, breaches: &[String]) -> Self {
         let shown: Vec<&str> = breaches.iter().take(4).map(String::as_str).collect();
         let detail = match breaches.len() {
             0 => format!("{of} checked"),
             count => format!("{count} of {of} broke it: {}", shown.join("; ")),
         };
         Self::new(name, breaches.is_empty(), detail)
+    }
+
+    /// A check that holds if `part` is at least the share `least` of `whole`. A share of nothing is
+    /// a failure, as in [`none_of`](Self::none_of).
+    #[must_use]
+    pub fn share(name: &'static str, part: usize, whole: usize, least: f64) -> Self {
+        let passed = whole > 0 && part as f64 >= least * whole as f64;
+        Self::new(name, passed, format!("{part} of {whole}"))
     }
 }
 
@@ -51,4 +70,41 @@ pub fn closest(peers: &[Peer], key: &Key, count: usize) -> Vec<Peer> {
     }
     by_distance.sort_unstable_by_key(|(distance, _)| *distance);
     by_distance.into_iter().map(|(_, peer)| *peer).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_of_which_nothing_was_checked_is_not_kept() {
+        let breach = ["it broke".to_owned()];
+        for (of, breaches, passed, detail) in [
+            (0, &[][..], false, "nothing was checked"),
+            (1, &[], true, "1 checked"),
+            (1, &breach, false, "1 of 1 broke it: it broke"),
+            (0, &breach, false, "1 of 0 broke it: it broke"),
+        ] {
+            assert_eq!(Check::none_of("rule", of, breaches), Check::new("rule", passed, detail));
+        }
+        assert!(Check::none_of_any("rule", 0, &[]).passed, "said otherwise");
+        assert!(!Check::none_of_any("rule", 0, &breach).passed);
+    }
+
+    #[test]
+    fn a_share_of_nothing_is_too_small() {
+        for (part, whole, passed) in [(0, 0, false), (99, 100, true), (98, 100, false)] {
+            assert_eq!(Check::share("rule", part, whole, 0.99).passed, passed, "{part} of {whole}");
+        }
+    }
+
+    #[test]
+    fn checkers_that_saw_nothing_do_not_pass() {
+        use super::{durability::Durability, replication::Replication, routing::Routing};
+
+        assert!(!Durability::default().check("rule").passed);
+        assert!(!Replication::default().check().passed);
+        assert!(!Routing::default().check(0.0).passed);
+        assert!(!Routing::default().check_hops(u8::MAX).passed);
+    }
 }

@@ -89,7 +89,9 @@ impl Routing {
     /// Whether at least `share` of the lookups were exact.
     #[must_use]
     pub fn check(&self, share: f64) -> Check {
-        let passed = self.answered == self.asked && self.exact as f64 >= share * self.asked as f64;
+        let passed = self.asked > 0
+            && self.answered == self.asked
+            && self.exact as f64 >= share * self.asked as f64;
         let detail = format!(
             "{} of {} exact, {} of {} nodes found{}{}",
             self.exact,
@@ -108,6 +110,6 @@ impl Routing {
         let median = self.median_hops();
         let longest = self.hops.last().copied().unwrap_or_default();
         let detail = format!("median {median}, most {longest}");
-        Check::new("lookups take few hops", median <= most, detail)
+        Check::new("lookups take few hops", !self.hops.is_empty() && median <= most, detail)
     }
 }

@@ -133,4 +133,5 @@ fn everybody_hears(
     publications.collect(world);
     let missing = publications.missing(world, 0..publications.len(), nodes);
     run.check(Check::none_of("everybody gets what either half says", nodes.len(), &missing));
+    run.check(publications.none_twice(world, nodes));
 }

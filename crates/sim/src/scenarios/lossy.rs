@@ -36,11 +36,7 @@ fn play(run: &mut Run) -> World {
     let written = workload.history.acknowledged().count();
     run.figure("writes acknowledged", Value::share(written, asked));
     run.figure("write time", Value::times(workload.put_times()));
-    run.check(Check::new(
-        "writes succeed over a bad network",
-        written as f64 >= 0.99 * asked as f64,
-        format!("{written} of {asked}"),
-    ));
+    run.check(Check::share("writes succeed over a bad network", written, asked, 0.99));
     world.run_for(run.length());
 
     let keys: Vec<_> = workload.history.acknowledged().map(|write| write.key).collect();

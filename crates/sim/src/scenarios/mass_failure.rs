@@ -43,11 +43,7 @@ fn play(run: &mut Run, r: u16) -> World {
     workload.fill(&mut world, 0..RECORDS * run.nodes, 100);
     let keys: Vec<Key> = workload.history.keys().collect();
     let written = workload.history.acknowledged().count();
-    run.check(Check::new(
-        "every write is acknowledged",
-        written == keys.len(),
-        format!("{written} of {}", keys.len()),
-    ));
+    run.check(Check::share("every write is acknowledged", written, keys.len(), 1.0));
     run.figure("write time", Value::times(workload.put_times()));
     world.run_for(STABILISATION / 2);
     let replicas = usize::from(r);

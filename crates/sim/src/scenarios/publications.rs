@@ -1,4 +1,7 @@
 //! Messages published in a run: whom each reached, when, and over how many links.
+//!
+//! **Invariant:** a message counts once for a node, however often the node hands it to its
+//! subscribers. A second time is a fault of its own, which [`Publications::none_twice`] finds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -9,6 +12,7 @@ use potluck_base::{Instant, PublicKey};
 use potluck_gossip::message::{MessageId, TopicName};
 use potluck_node::{Command, CommandId, Reply};
 
+use crate::check::Check;
 use crate::sim_node::NodeIndex;
 use crate::world::World;
 
@@ -34,9 +38,9 @@ pub(super) struct Publications {
 /// Whom some messages reached.
 #[derive(Debug)]
 pub(super) struct Reach {
-    /// Copies that were to be delivered: messages times nodes.
+    /// Deliveries that there should be: messages times nodes.
     pub(super) wanted: usize,
-    /// How long each took that was.
+    /// How long each took that there was, the first of each message at each node.
     pub(super) times: Vec<Duration>,
 }
 
@@ -96,13 +100,22 @@ impl Publications {
             .iter()
             .filter_map(|publication| Some((publication.message?, publication.at)))
             .collect();
-        let mut times = Vec::new();
-        for node in nodes {
-            for (at, message) in world.messages(*node) {
-                times.extend(published.get(&message.id).map(|published| at.since(*published)));
-            }
-        }
-        Reach { wanted: some.len() * nodes.len(), times }
+        let came = nodes
+            .iter()
+            .flat_map(|node| world.messages(*node).map(|(at, message)| (*node, *at, message.id)));
+        Reach { wanted: some.len() * nodes.len(), times: first_times(&published, came) }
+    }
+
+    /// The rule that no node hands a message of this topic to its subscribers twice.
+    pub(super) fn none_twice(&self, world: &World, nodes: &[NodeIndex]) -> Check {
+        let ours: BTreeSet<MessageId> =
+            self.all.iter().filter_map(|publication| publication.message).collect();
+        let came = nodes.iter().flat_map(|node| {
+            let of_ours = world.messages(*node).filter(|(_, message)| ours.contains(&message.id));
+            of_ours.map(|(_, message)| (*node, message.id))
+        });
+        let (first, again) = firsts_and_repeats(came);
+        Check::none_of("no message is delivered twice", first, &again)
     }
 
     /// Which of `nodes` lack a message of this range, and how many they lack.
@@ -189,6 +202,27 @@ impl Publications {
     }
 }
 
+/// How long each message of `published` took to each node: its first delivery there alone.
+fn first_times(
+    published: &BTreeMap<MessageId, Instant>,
+    came: impl Iterator<Item = (NodeIndex, Instant, MessageId)>,
+) -> Vec<Duration> {
+    let mut seen = BTreeSet::new();
+    came.filter_map(|(node, at, id)| {
+        let published = published.get(&id)?;
+        seen.insert((node, id)).then(|| at.since(*published))
+    })
+    .collect()
+}
+
+/// How many deliveries were the first of their message at their node, and a line for each other.
+fn firsts_and_repeats(came: impl Iterator<Item = (NodeIndex, MessageId)>) -> (usize, Vec<String>) {
+    let mut seen = BTreeSet::new();
+    let again = came.filter(|delivery| !seen.insert(*delivery));
+    let again = again.map(|(node, id)| format!("{node} got {id:?} again")).collect();
+    (seen.len(), again)
+}
+
 fn neighbours(world: &World, node: NodeIndex, topic: &TopicName) -> Vec<PublicKey> {
     let machine = world.node(node).machine();
     let contacts = machine.map(|machine| machine.topics().neighbours_in(topic));
@@ -213,4 +247,39 @@ pub(super) fn largest_part(world: &World, nodes: &[NodeIndex], topic: &TopicName
         largest = largest.max(size);
     }
     largest
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_base::Identity;
+
+    use super::*;
+
+    fn id(sequence: u64) -> MessageId {
+        let publisher = Identity::from_seed([1; 32]).public_key();
+        MessageId { publisher, incarnation: 1, sequence }
+    }
+
+    #[test]
+    fn a_message_that_came_twice_makes_up_for_none_that_is_lost() {
+        let (a, b) = (NodeIndex::new(0), NodeIndex::new(1));
+        let at = Instant::from_micros;
+        let published = BTreeMap::from([(id(1), at(100)), (id(2), at(200))]);
+        let came = [(a, at(130), id(1)), (a, at(500), id(1)), (a, at(600), id(9))];
+        let took = first_times(&published, came.into_iter());
+        assert_eq!(took, [Duration::from_micros(30)], "the first time counts, and nothing else");
+        let came = [(a, at(130), id(1)), (b, at(140), id(1)), (b, at(260), id(2))];
+        assert_eq!(first_times(&published, came.into_iter()).len(), 3);
+    }
+
+    #[test]
+    fn a_second_delivery_at_a_node_is_told() {
+        let (a, b) = (NodeIndex::new(0), NodeIndex::new(1));
+        let came = [(a, id(1)), (b, id(1)), (b, id(2))];
+        assert_eq!(firsts_and_repeats(came.into_iter()), (3, Vec::new()));
+        let came = [(a, id(1)), (b, id(2)), (a, id(1))];
+        let (first, again) = firsts_and_repeats(came.into_iter());
+        assert_eq!((first, again.len()), (2, 1));
+        assert!(again[0].starts_with(&format!("{a} got")), "{again:?}");
+    }
 }

@@ -123,8 +123,7 @@ fn report(run: &mut Run, when: &str, searches: &Searches) {
 }
 
 fn check(run: &mut Run, names: [&'static str; 2], searches: &Searches) {
-    let found = searches.found as f64 >= FOUND * searches.asked as f64;
-    run.check(Check::new(names[0], found, format!("{} of {}", searches.found, searches.asked)));
+    run.check(Check::share(names[0], searches.found, searches.asked, FOUND));
     run.check(Check::none_of(names[1], searches.asked, &searches.late));
 }
 

@@ -47,11 +47,7 @@ fn play(run: &mut Run) -> World {
     let asked = workload.history.writes().len();
     let written = workload.history.acknowledged().count();
     run.figure("writes acknowledged", Value::share(written, asked));
-    run.check(Check::new(
-        "writes succeed beside sick disks",
-        written as f64 >= 0.99 * asked as f64,
-        format!("{written} of {asked}"),
-    ));
+    run.check(Check::share("writes succeed beside sick disks", written, asked, 0.99));
     let liars: Vec<String> = workload
         .history
         .acknowledged()

@@ -81,11 +81,9 @@ fn play(run: &mut Run, mode: Mode) -> World {
     }
     let reach = publications.reach(&world, each(0..ROUNDS), survivors);
     let (got, wanted) = (reach.within(TIME), reach.wanted);
-    run.check(Check::new(
-        "99.9 % of the survivors get each message within 10 s",
-        got as f64 >= SHARE * wanted as f64,
-        format!("{got} of {wanted}"),
-    ));
+    let rule = "99.9 % of the survivors get each message within 10 s";
+    run.check(Check::share(rule, got, wanted, SHARE));
+    run.check(publications.none_twice(&world, survivors));
     let missing = publications.missing(&world, each(0..ROUNDS), survivors);
     run.figure("survivors that lack any message", Value::count(missing.len()));
     settled(run, &mut world, &publications, survivors);
@@ -101,7 +99,6 @@ fn settled(run: &mut Run, world: &mut World, publications: &Publications, of: &[
         ("the topic's overlay is one", publications.largest_part(world, of)),
         ("the overlay of all nodes is one", largest_part(world, of, &TopicName::system())),
     ] {
-        let detail = format!("{part} of {} hang together", of.len());
-        run.check(Check::new(name, part as f64 >= SHARE * of.len() as f64, detail));
+        run.check(Check::share(name, part, of.len(), SHARE));
     }
 }
