@@ -120,6 +120,11 @@ impl Disk {
         self.store.set_disk_bytes((fault == Some(DiskFault::Full)).then_some(0));
     }
 
+    /// Spoils the envelopes of `key` in one place; says how many that were.
+    pub(crate) fn damage(&mut self, key: &Key, place: Place) -> usize {
+        self.store.damage(key, place)
+    }
+
     /// The digest of a key's state as replica; `None` if the key is not here.
     pub fn digest(&mut self, key: &Key) -> Option<StateDigest> {
         let scan = StorageOp::Scan { from: *key, to: *key, limit: 1 };

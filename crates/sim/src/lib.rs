@@ -30,6 +30,7 @@
 //! - **No processor time.** [`World::pause`] is sleep: the process is told afterwards.
 //!   [`World::stall`] and [`World::starve`] are not: it stands still without knowing, and what came
 //!   meanwhile comes in one burst.
+//! - **Bad rows.** [`World::damage`] flips a bit in what a disk keeps of one key, and nothing says so.
 //! - **Another address.** [`World::change_address`] moves a node at once; its old address is dead.
 //! - **Members that lie.** [`World::hostile`] adds somebody with a valid key and a real link who says
 //!   only what the story builds, in datagrams ([`World::hostile_ask`]) or calls

@@ -8,12 +8,14 @@ mod clock_back;
 mod clocks;
 mod clone;
 mod concurrent_writers;
+mod corrupt_rows;
 mod crash_restart;
 mod detect;
 mod files;
 mod flood;
 mod idle;
 mod join;
+mod kinds_of_records;
 mod leave;
 mod lies;
 mod long_split;
@@ -41,6 +43,8 @@ pub const ALL: &[Scenario] = &[
     crash_restart::CRASH_RESTART,
     canary::POWER_CUT,
     sick_disks::SICK_DISKS,
+    corrupt_rows::CORRUPT_ROWS,
+    kinds_of_records::KINDS_OF_RECORDS,
     lossy::LOSSY,
     clock_back::CLOCK_BACK,
     clocks::CLOCKS,

@@ -14,6 +14,9 @@ use crate::batch::{Batch, pick};
 use crate::sim_node::NodeIndex;
 use crate::world::{Outcome, World};
 
+/// By how much wall clocks may differ where a scenario sets none of them.
+pub const CLOCKS_APART: Duration = Duration::from_secs(2);
+
 /// What became of a write.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WriteEnd {
@@ -47,6 +50,8 @@ pub struct Write {
     pub value: Option<Bytes>,
     /// What it was told to supersede.
     pub context: WriteContext,
+    /// In which space, and how long the value was to live.
+    pub terms: Terms,
     /// When it was asked for.
     pub asked: Instant,
     /// When it ended, if it has.
@@ -72,6 +77,20 @@ impl Write {
             WriteEnd::Acknowledged { holders, .. } => holders,
             _ => &[],
         }
+    }
+
+    /// Whether its value may have come to its end by `now`: a clock that is off by less than
+    /// [`CLOCKS_APART`] may have ended it. One without a time to live never does within a run.
+    #[must_use]
+    pub fn may_have_expired(&self, now: Instant) -> bool {
+        self.terms.ttl.is_some_and(|ttl| self.asked + ttl <= now + CLOCKS_APART)
+    }
+
+    /// Whether its value must have come to its end by `now` by every clock.
+    #[must_use]
+    pub fn must_have_expired(&self, now: Instant) -> bool {
+        let last = self.ended.unwrap_or(now);
+        self.terms.ttl.is_some_and(|ttl| last + ttl + CLOCKS_APART <= now)
     }
 
     /// Whether `later` may rightly have superseded it: a write that looked at what was there and
@@ -208,7 +227,13 @@ impl Workload {
         self.write(world, node, number, Draft { kind: None, value, context })
     }
 
-    /// Asks a node to write.
+    /// Asks a node to delete record number `number` as it is.
+    pub fn delete(&mut self, world: &mut World, node: NodeIndex, number: usize) -> usize {
+        let draft = Draft { kind: None, value: None, context: WriteContext::Read };
+        self.write(world, node, number, draft)
+    }
+
+    /// Asks a node to write to the commons.
     pub fn write(
         &mut self,
         world: &mut World,
@@ -216,21 +241,47 @@ impl Workload {
         number: usize,
         draft: Draft,
     ) -> usize {
+        self.write_on(world, node, number, Terms::default(), draft)
+    }
+
+    /// Asks a node to write on these terms. In `content` the value alone makes the key.
+    ///
+    /// # Panics
+    /// If content is to be written without a value.
+    pub fn write_on(
+        &mut self,
+        world: &mut World,
+        node: NodeIndex,
+        number: usize,
+        terms: Terms,
+        draft: Draft,
+    ) -> usize {
+        let writer = world.node(node).peer().contact.public_key;
+        let (space, name) = match terms.place {
+            PutPlace::Commons => (Space::Commons, Some(name(number))),
+            PutPlace::Own => (Space::Own(writer), Some(name(number))),
+            PutPlace::Content => (Space::Content, None),
+        };
+        let key = match (&name, &draft.value) {
+            (Some(name), _) => space.key(name),
+            (None, value) => value.as_ref().map(|value| Space::content_key(value)),
+        };
         let put = Put {
-            space: Space::Commons,
-            name: Some(name(number)),
+            space,
+            name,
             kind: draft.kind,
             value: draft.value.clone(),
-            ttl: None,
+            ttl: terms.ttl,
             quorum: None,
             context: draft.context.clone(),
         };
         let index = self.history.push(Write {
             node,
-            writer: world.node(node).peer().contact.public_key,
-            key: key(number),
+            writer,
+            key: key.expect("content has a value, all else a name"),
             value: draft.value,
             context: draft.context,
+            terms,
             asked: world.now(),
             ended: None,
             end: WriteEnd::Pending,
@@ -326,6 +377,27 @@ pub struct Draft {
     pub value: Option<Bytes>,
     /// What it supersedes.
     pub context: WriteContext,
+}
+
+/// In which space a workload writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PutPlace {
+    /// Where all may write.
+    #[default]
+    Commons,
+    /// Where only the node that is asked may write.
+    Own,
+    /// Where the value makes the key.
+    Content,
+}
+
+/// Where something is to be written, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// In which space.
+    pub place: PutPlace,
+    /// How long the value is to live; `None`: as long as any.
+    pub ttl: Option<Duration>,
 }
 
 fn end_of(world: &World, outcome: &Outcome) -> WriteEnd {

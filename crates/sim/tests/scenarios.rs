@@ -70,6 +70,16 @@ fn sick_disks_acknowledge_nothing_and_others_take_over() {
 }
 
 #[test]
+fn the_deleted_and_the_expired_stay_gone_and_own_and_content_are_kept() {
+    passes("kinds-of-records", 20, &[1, 2]);
+}
+
+#[test]
+fn rows_that_went_bad_cost_no_reader_a_byte() {
+    passes("corrupt-rows", 16, &[1, 2]);
+}
+
+#[test]
 fn a_bad_network_is_slow_but_loses_nothing() {
     passes("lossy", 40, &[1]);
 }

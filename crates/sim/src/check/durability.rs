@@ -27,6 +27,8 @@ pub struct Durability {
     pub lost: Vec<String>,
     /// Lost, and none of those who acknowledged lives: nobody's promise was broken.
     pub lost_unprotected: usize,
+    /// Acknowledged writes that are not judged, since their time to live may be over.
+    pub expired: usize,
 }
 
 impl Durability {
@@ -37,6 +39,10 @@ impl Durability {
         let mut all = Self::default();
         let now = world.wall_clock();
         for write in history.acknowledged() {
+            if write.may_have_expired(world.now()) {
+                all.expired += 1;
+                continue;
+            }
             let reading = readings.entry(write.key).or_insert_with(|| {
                 let mut state = State::new();
                 for node in census.holders(&write.key) {
@@ -62,6 +68,10 @@ impl Durability {
         let mut all = Self::default();
         for write in history.acknowledged() {
             let Some(reading) = readings.get(&write.key) else { continue };
+            if write.may_have_expired(world.now()) {
+                all.expired += 1;
+                continue;
+            }
             let protected = write.holders().iter().any(|node| world.node(*node).is_up());
             let kept = reading.as_ref().is_some_and(|reading| history.is_kept(write, reading));
             all.note(write, protected, kept);

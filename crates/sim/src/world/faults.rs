@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use potluck_base::Instant;
+use potluck_base::{Instant, Key};
 use potluck_node::{Command, CommandId, Input};
+use potluck_record::Place;
 
 use crate::calls::Life;
 use crate::disk::DiskFault;
@@ -118,6 +119,14 @@ impl World {
     pub fn disk_fault(&mut self, node: NodeIndex, fault: Option<DiskFault>) {
         self.note(format!("the disk of {node}: {fault:?}"));
         self.nodes[node.get()].disk.set_fault(fault);
+    }
+
+    /// A bit of each envelope of `key` on a node's disk flips, and nothing says so. Says how many
+    /// envelopes that were.
+    pub fn damage(&mut self, node: NodeIndex, key: &Key, place: Place) -> usize {
+        let rows = self.nodes[node.get()].disk.damage(key, place);
+        self.note(format!("{rows} rows of {key:?} as {place:?} go bad on the disk of {node}"));
+        rows
     }
 
     /// A node gets another address at once, and is told. Nothing that goes to the old one arrives.

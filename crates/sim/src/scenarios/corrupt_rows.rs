@@ -1,0 +1,86 @@
+//! Bits flip on disks and nothing says so. No reader gets a wrong byte, nothing that an honest copy
+//! is left of is lost, and the service goes on.
+
+use potluck_base::Key;
+use potluck_record::Place;
+
+use crate::check::replication::Census;
+use crate::check::{Check, bounds};
+use crate::report::Value;
+use crate::scenario::{Run, STABILISATION, Scenario};
+use crate::workload::{Workload, reading};
+use crate::world::World;
+
+pub(super) const CORRUPT_ROWS: Scenario = Scenario {
+    name: "corrupt-rows",
+    about: "rows go bad on the disks of two replicas of each record; readers get the right bytes",
+    nodes: 30,
+    nodes_min: 8,
+    minutes: 1,
+    must_fail: false,
+    play,
+};
+
+const REPLICAS: u16 = 5;
+/// Replicas of each record whose rows go bad: fewer than a majority.
+const BAD: usize = 2;
+
+fn play(run: &mut Run) -> World {
+    let mut world = World::new(run.config().replication(REPLICAS));
+    run.form(&mut world);
+    let mut workload = Workload::new(run.rng.fork("workload"), 64);
+    workload.fill(&mut world, 0..3 * run.nodes, 20);
+    world.run_for(STABILISATION);
+    let keys = workload.history.promised();
+    let census = Census::take(&mut world);
+    let mut damaged = 0;
+    let mut places = Vec::new();
+    for key in &keys {
+        let mut holders = census.holders(key);
+        run.rng.shuffle(&mut holders);
+        for node in holders.into_iter().take(BAD) {
+            damaged += world.damage(node, key, Place::Replica);
+            places.push((node, *key));
+        }
+    }
+    run.figure("rows that went bad", Value::count(damaged));
+    all_are_right(run, &mut world, &mut workload, &keys, "records are read at once");
+    world.run_for(run.length().max(3 * STABILISATION));
+    all_are_right(run, &mut world, &mut workload, &keys, "and minutes later");
+
+    let nodes = world.live();
+    let found: u64 = nodes.iter().map(|node| world.disk(*node).stats().corrupt_rows).sum();
+    run.figure("damaged rows met by nodes", Value::Count(found));
+    let met = format!("{found} of {damaged}");
+    run.check(Check::new("damaged rows are noticed", found > 0 && damaged > 0, met));
+    let mended = places
+        .iter()
+        .filter(|(node, key)| !world.disk(*node).envelopes(key, Place::Replica).is_empty());
+    let mended = mended.count();
+    run.figure("damaged replicas that are whole again", Value::share(mended, places.len()));
+    let stats = bounds::stats(&mut world);
+    run.check(Check { name: "tables stay bounded meanwhile", ..bounds::check(&world, &stats) });
+    world
+}
+
+/// Each record is read with the value that was acknowledged, through any node.
+fn all_are_right(
+    run: &mut Run,
+    world: &mut World,
+    workload: &mut Workload,
+    keys: &[Key],
+    rule: &'static str,
+) {
+    let outcomes = workload.read(world, keys, 20);
+    let mut wrong = Vec::new();
+    for (key, outcome) in keys.iter().zip(&outcomes) {
+        let values: Vec<_> = workload.history.of(key).map(|write| write.value.clone()).collect();
+        let seen = reading(outcome.as_ref()).map(|read| read.values.as_slice());
+        let right = |bytes: &bytes::Bytes| values.iter().flatten().any(|value| value == bytes);
+        if !matches!(seen, Some([only]) if right(&only.bytes)) {
+            let answer = outcome.as_ref().and_then(|outcome| outcome.reply.as_ref());
+            wrong.push(format!("{key:?}: {answer:?}"));
+        }
+    }
+    run.check(Check::none_of(rule, keys.len(), &wrong));
+}
