@@ -82,11 +82,33 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_numbers_for_ever() {
-        // Recorded once: a change here would make every stored simulation seed worthless.
+        // Recorded once: a change here would make every stored simulation seed worthless, and every
+        // stored schedule of a node another one.
+        const NUMBERS: [u64; 3] =
+            [0xab86_226a_092e_24d8, 0x02b3_8d04_628d_3957, 0x1781_94ca_5bdd_42a7];
         let mut rng = Rng::from_number(1);
-        let first = rng.next_u64();
-        assert_eq!(first, Rng::from_number(1).next_u64());
-        assert_ne!(first, Rng::from_number(2).next_u64());
+        let mut draw = || rng.next_u64();
+        assert_eq!([draw(), draw(), draw()], NUMBERS);
+        assert_eq!(Rng::from_number(u64::MAX).next_u64(), 0xce74_2d26_75ec_54eb);
+        assert_eq!(Rng::from_seed([7; 32]).next_u64(), 0x391e_bc3f_59cb_d0e4);
+    }
+
+    #[test]
+    fn what_is_made_of_the_numbers_stays_the_same_too() {
+        let mut rng = Rng::from_number(1);
+        let (mut fork, mut other) = (rng.fork("network"), rng.fork("network"));
+        let forked = (0xb143_c038_0fac_4b4d, 0x8be2_47ad_d3b5_46b1);
+        assert_eq!((fork.next_u64(), other.next_u64()), forked);
+        assert_eq!(rng.bytes(), [73, 236, 240, 226, 183, 152, 151, 18, 185, 201, 79, 236]);
+        let below = [rng.below(1000), rng.below(7), rng.below(u64::MAX)];
+        assert_eq!(below, [865, 3, 18_043_458_768_608_063_993]);
+        assert_eq!(rng.fraction().to_bits(), 0x3fec_45e6_7b9f_471c);
+        assert_eq!([rng.chance(0.5), rng.chance(0.5), rng.chance(0.5)], [false, true, true]);
+        let second = std::time::Duration::from_secs(1);
+        assert_eq!(rng.jitter(second, 0.5).as_nanos(), 757_152_695);
+        let mut items = [0, 1, 2, 3, 4, 5, 6, 7];
+        rng.shuffle(&mut items);
+        assert_eq!(items, [4, 6, 3, 1, 7, 2, 5, 0]);
     }
 
     #[test]
