@@ -14,9 +14,10 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask TASK [ARGS..]
 
-  ci             everything a change must pass: fmt, clippy, tidy, tests
+  ci             everything a change must pass: fmt, clippy, tidy, bench/ compiles, tests
   tidy [-v]      the house rules no compiler knows (-v: also list files that grow long)
   docs           the API documentation of the workspace; a warning is an error
+  traces         runs the recorded simulations and writes their traces anew
   sim [ARGS..]   simulations, optimised: potluck sim ARGS
   fuzz [ARGS..]  fuzz targets, optimised: potluck-fuzz ARGS
   bench [ARGS..] side by side with other systems: the workspace in bench/

@@ -30,11 +30,14 @@ impl Invocation {
             "fuzz" => "run --release -p potluck-fuzz --",
             "bench" => "run --release --manifest-path bench/Cargo.toml --",
             "docs" => "doc --workspace --no-deps",
+            "traces" => "test -p potluck-sim --test traces",
             _ => return None,
         });
-        if task == "docs" {
-            invocation.env = Some(("RUSTDOCFLAGS", "-Dwarnings"));
-        }
+        invocation.env = match task {
+            "docs" => Some(("RUSTDOCFLAGS", "-Dwarnings")),
+            "traces" => Some(("POTLUCK_WRITE_TRACES", "1")),
+            _ => None,
+        };
         invocation.args.extend_from_slice(args);
         Some(invocation)
     }
@@ -77,20 +80,36 @@ fn describes_our_package(variable: &OsStr) -> bool {
     name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
-/// What a change must pass, cheapest first; stops at the first step that fails.
+/// One step of [`ci`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// `cargo` with these words.
+    Cargo(&'static str),
+    /// The house rules, in this process.
+    Tidy,
+}
+
+/// What a change must pass, cheapest first. `bench/` is a workspace of its own that no other step
+/// looks at, and it uses the library as others do: a change of the library must not break it.
+const CI: [Step; 5] = [
+    Step::Cargo("fmt --all --check"),
+    Step::Cargo("clippy --workspace --all-targets -- -D warnings"),
+    Step::Tidy,
+    Step::Cargo("clippy --manifest-path bench/Cargo.toml --all-targets -- -D warnings"),
+    Step::Cargo("test --workspace"),
+];
+
+/// Runs all steps; stops at the first that fails.
 pub(crate) fn ci(root: &Path) -> Result<ExitCode, String> {
     let started = Instant::now();
-    let steps: [&dyn Fn() -> Result<ExitCode, String>; 4] = [
-        &|| Invocation::cargo("fmt --all --check").run(root),
-        &|| Invocation::cargo("clippy --workspace --all-targets -- -D warnings").run(root),
-        &|| {
-            announce("$ cargo xtask tidy")?;
-            tidy::run(root, false)
-        },
-        &|| Invocation::cargo("test --workspace").run(root),
-    ];
-    for step in steps {
-        let code = step()?;
+    for step in CI {
+        let code = match step {
+            Step::Cargo(words) => Invocation::cargo(words).run(root)?,
+            Step::Tidy => {
+                announce("$ cargo xtask tidy")?;
+                tidy::run(root, false)?
+            }
+        };
         if code != ExitCode::SUCCESS {
             return Ok(code);
         }
@@ -135,6 +154,58 @@ mod tests {
             shown("docs", &[]).as_deref(),
             Some("RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps")
         );
+    }
+
+    #[test]
+    fn traces_are_written_by_the_test_that_compares_them() {
+        assert_eq!(
+            shown("traces", &[]).as_deref(),
+            Some("POTLUCK_WRITE_TRACES=1 cargo test -p potluck-sim --test traces")
+        );
+    }
+
+    #[test]
+    fn every_workspace_of_the_repository_is_compiled_by_ci() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask has a parent");
+        let folders = std::fs::read_dir(root).expect("the root can be read");
+        let manifests = folders.filter_map(|folder| {
+            let path = folder.ok()?.path().join("Cargo.toml");
+            let text = std::fs::read_to_string(&path).ok()?;
+            let own = text.lines().any(|line| line == "[workspace]");
+            own.then(|| path.strip_prefix(root).expect("below the root").to_owned())
+        });
+        let mut others = 0;
+        for manifest in manifests {
+            others += 1;
+            let compiled = CI.iter().any(|step| match step {
+                Step::Cargo(words) => {
+                    words.contains("--all-targets") && words.contains(&*manifest.to_string_lossy())
+                }
+                Step::Tidy => false,
+            });
+            assert!(compiled, "{} is compiled by no step", manifest.display());
+        }
+        assert!(others > 0, "bench/ has a workspace of its own");
+    }
+
+    #[test]
+    fn the_script_of_ci_runs_the_same_steps() {
+        let script = include_str!("../../.ci/run");
+        for step in CI {
+            let line = match step {
+                Step::Cargo(words) => format!("step cargo {words}"),
+                Step::Tidy => "step cargo xtask tidy".to_owned(),
+            };
+            assert!(script.lines().any(|of| of == line), "`{line}` is missing in .ci/run");
+        }
+    }
+
+    #[test]
+    fn the_program_is_built_with_overflow_checks() {
+        let manifest = include_str!("../../Cargo.toml");
+        let release = manifest.split("[profile.release]\n").nth(1).expect("a release profile");
+        let own = release.split("\n[").next().unwrap_or_default();
+        assert!(own.lines().any(|line| line == "overflow-checks = true"), "{own}");
     }
 
     #[test]
