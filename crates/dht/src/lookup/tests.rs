@@ -164,3 +164,38 @@ fn an_answer_from_nobody_that_was_asked_changes_nothing() {
     lookup.on_answer(Instant::ZERO, &all[5].id, all[6..].to_vec());
     assert_eq!(lookup.shortlist.len(), 2);
 }
+
+#[test]
+fn a_node_named_at_two_addresses_is_asked_at_the_second_when_the_first_fails() {
+    let all = peers(8, 2);
+    let elsewhere = |peer: Peer| {
+        let address = ([203, 0, 113, 9], 4000).into();
+        let contact = potluck_base::Contact { address, ..peer.contact };
+        Peer { contact, ..peer }
+    };
+    let mut lookup = lookup();
+    lookup.seed([all[0], all[1]]);
+    let now = Instant::ZERO;
+    ask_all(&mut lookup, now);
+    lookup.seed([elsewhere(all[0]), elsewhere(all[1])]);
+    lookup.on_failure(now, &all[0].id);
+    assert_eq!(ask_all(&mut lookup, now), [elsewhere(all[0])]);
+    // Who has answered is where it was asked, whatever others say later.
+    lookup.on_answer(now, &all[1].id, [elsewhere(all[1])]);
+    assert!(lookup.answered().any(|peer| peer == all[1]));
+    lookup.on_failure(now, &all[0].id);
+    assert_eq!(ask_all(&mut lookup, now), [], "nowhere is left");
+}
+
+#[test]
+fn the_shortlist_holds_its_most_and_drops_the_farthest() {
+    let all = peers(9, SHORTLIST_MAX + 40);
+    let mut lookup = lookup();
+    let target = lookup.target();
+    for count in [SHORTLIST_MAX - 1, SHORTLIST_MAX, SHORTLIST_MAX + 1, SHORTLIST_MAX + 40] {
+        lookup.seed(all[..count].to_vec());
+        assert_eq!(lookup.shortlist.len(), count.min(SHORTLIST_MAX), "{count} were named");
+    }
+    let kept: Vec<Peer> = lookup.shortlist.values().map(|candidate| candidate.peer).collect();
+    assert_eq!(kept, closest(&all, &target, SHORTLIST_MAX));
+}

@@ -5,6 +5,8 @@ use potluck_base::machine::{check_timer_contract, drain};
 use super::*;
 use crate::testing::{closest, network, peers};
 
+mod refusals;
+
 fn dht(me: Peer, seed: u64) -> Dht {
     Dht::new(network(), me.contact, Config::default(), Rng::from_number(seed))
 }

@@ -2,7 +2,9 @@ use potluck_base::Admission;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Merged, Reading, State};
+use crate::{Merged, Reading, State, StateDigest};
+
+mod limits;
 
 fn network() -> NetworkId {
     NetworkId::new("test", Admission::Lab, None)
