@@ -1,4 +1,7 @@
 //! The counters that a store keeps up to date with every change, and writes in the same batch.
+//!
+//! All of it saturates: a counter or a summary that a bad disk gave back as a huge number makes the
+//! figures wrong, which a recount mends, and must not stop the store.
 
 use crate::rows::{EXPIRY_ROW_BYTES, OWN_KEY_BYTES, REPLICA_KEY_BYTES, SUMMARY_ROW_BYTES, Summary};
 
@@ -37,20 +40,25 @@ impl Default for Ledger {
 impl Ledger {
     /// Bytes of all rows, keys included.
     pub(crate) fn row_bytes(&self) -> u64 {
-        self.record_bytes
-            + self.envelopes * (REPLICA_KEY_BYTES + EXPIRY_ROW_BYTES)
-            + (self.records + self.internal_records) * SUMMARY_ROW_BYTES
-            + self.own * (OWN_KEY_BYTES + EXPIRY_ROW_BYTES)
+        let keys = self.records.saturating_add(self.internal_records);
+        [
+            self.envelopes.saturating_mul(REPLICA_KEY_BYTES + EXPIRY_ROW_BYTES),
+            keys.saturating_mul(SUMMARY_ROW_BYTES),
+            self.own.saturating_mul(OWN_KEY_BYTES + EXPIRY_ROW_BYTES),
+        ]
+        .into_iter()
+        .fold(self.record_bytes, u64::saturating_add)
     }
 
     /// Counts a key's summary in.
     pub(crate) fn add(&mut self, summary: &Summary) {
-        *self.keys(summary.internal) += 1;
-        self.envelopes += u64::from(summary.writers);
-        self.record_bytes += summary.bytes;
+        let keys = self.keys(summary.internal);
+        *keys = keys.saturating_add(1);
+        self.envelopes = self.envelopes.saturating_add(u64::from(summary.writers));
+        self.record_bytes = self.record_bytes.saturating_add(summary.bytes);
     }
 
-    /// Counts a key's summary out. Saturates: a damaged summary must not stop the store.
+    /// Counts a key's summary out.
     pub(crate) fn subtract(&mut self, summary: &Summary) {
         let keys = self.keys(summary.internal);
         *keys = keys.saturating_sub(1);
@@ -60,8 +68,8 @@ impl Ledger {
 
     /// Counts an own envelope in.
     pub(crate) fn add_own(&mut self, bytes: usize) {
-        self.own += 1;
-        self.record_bytes += bytes as u64;
+        self.own = self.own.saturating_add(1);
+        self.record_bytes = self.record_bytes.saturating_add(bytes as u64);
     }
 
     /// Counts an own envelope out.
@@ -104,6 +112,28 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_that_a_bad_disk_gave_back_overflow_nowhere() {
+        let most = [u64::MAX; 6].into_iter().flat_map(u64::to_be_bytes).collect::<Vec<u8>>();
+        let mut ledger = Ledger::decode(&most).expect("six numbers");
+        assert_eq!(ledger.row_bytes(), u64::MAX);
+        let damaged = Summary {
+            digest: potluck_record::StateDigest::EMPTY,
+            writers: u16::MAX,
+            internal: false,
+            bytes: u64::MAX,
+        };
+        ledger.add(&damaged);
+        ledger.add_own(usize::MAX);
+        assert_eq!(
+            (ledger.records, ledger.record_bytes, ledger.own),
+            (u64::MAX, u64::MAX, u64::MAX)
+        );
+        ledger.subtract(&damaged);
+        ledger.subtract_own(1);
+        assert_eq!((ledger.records, ledger.record_bytes), (u64::MAX - 1, 0));
+    }
 
     #[test]
     fn a_ledger_round_trips_and_another_length_is_refused() {
