@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use potluck_gossip::search;
 use potluck_node::view::Stats;
 use potluck_node::{Command, Reply};
 
@@ -41,6 +42,11 @@ pub fn check(world: &World, stats: &[(NodeIndex, Stats)]) -> Check {
             ("requests", stats.link.requests_outstanding, config.link.requests_max),
             ("limits", stats.link.limits, 3 * config.link.limits_max),
             ("outputs", stats.link.outputs_queued, config.link.outputs_max),
+            ("links of searches", stats.gossip.search.links, search::LINKS_MAX),
+            ("names to be found", stats.gossip.search.names, search::NAMES_MAX),
+            ("routes of searches", stats.gossip.search.routes, search::ROUTES_MAX),
+            ("searches remembered", stats.gossip.search.seen, search::SEEN_MAX),
+            ("hits that wait", stats.gossip.search.waiting, search::WAITING_MAX),
         ];
         for (name, gauge, limit) in limits {
             if gauge > limit {
