@@ -106,6 +106,7 @@ pub(crate) struct Parts {
     pub(crate) disk: Disk,
     pub(crate) folder: Option<DataFolder>,
     pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) looks: mpsc::Receiver<Request>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) remembered: Vec<Contact>,
     pub(crate) entry_points: Vec<EntryPoint>,
@@ -123,6 +124,7 @@ pub(crate) struct Drive {
     files: Option<Files>,
     membership: Option<Membership>,
     requests: mpsc::Receiver<Request>,
+    looks: mpsc::Receiver<Request>,
     events: broadcast::Sender<Event>,
     tasks: Tasks,
     inbound: Inbound<Responder>,
@@ -154,6 +156,7 @@ impl Drive {
             files: parts.files,
             membership: parts.membership,
             requests: parts.requests,
+            looks: parts.looks,
             events: parts.events,
             tasks: Tasks::default(),
             inbound: Inbound::new(),
@@ -196,6 +199,8 @@ impl Drive {
                     self.on_received(received, &batch);
                 }
                 Some(request) = self.requests.recv(), if open => self.on_request(request),
+                // Whoever asks how the node is hears it also while the disk stands still.
+                Some(look) = self.looks.recv() => self.on_request(look),
                 Some(input) = self.tasks.next(), if open && !self.tasks.is_empty() => {
                     self.input(input);
                 }
@@ -464,12 +469,13 @@ impl Drive {
             commands,
             saver,
             requests,
+            looks,
             files,
             topics,
             ..
         } = self;
         // Whoever waits for a reply or a message learns that none will come.
-        drop((requests, commands, topics, tasks, inbound));
+        drop((requests, looks, commands, topics, tasks, inbound));
         if let Some(files) = files {
             files.stop();
         }
@@ -502,3 +508,6 @@ async fn released(mut socket: Arc<PortSocket>) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,8 @@ pub(crate) const REQUESTS_MAX: usize = 1024;
 pub(crate) const EVENTS_MAX: usize = 1024;
 /// How long a node may take to leave. Above what its core gives itself.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(7);
+/// Requests about the node's condition that wait for the drive loop.
+const LOOKS_MAX: usize = 64;
 /// How long to wait for a view of a store that is busy with the disk.
 const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -135,6 +137,8 @@ struct Shared {
     info: NodeInfo,
     clock: Clock,
     requests: mpsc::Sender<Request>,
+    /// Requests that change nothing and need no disk: taken in also while the disk has no room.
+    looks: mpsc::Sender<Request>,
     /// Places for messages that are handed over and not on their way yet.
     publishes: Arc<Semaphore>,
     stop: watch::Sender<bool>,
@@ -150,10 +154,20 @@ struct Shared {
 /// The ends of a handle that the drive loop holds.
 pub(crate) struct Wires {
     pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) looks: mpsc::Receiver<Request>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) stop: watch::Receiver<bool>,
     /// Set to true when all is closed.
     pub(crate) done: watch::Sender<bool>,
+}
+
+/// Whether a command changes nothing and reads nothing from the disk: what a node is asked by those
+/// who want to know how it is, and must be able to answer when its disk stands still.
+const fn is_look(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Status | Command::Stats | Command::Members | Command::Table | Command::Lookups
+    )
 }
 
 impl Handle {
@@ -164,6 +178,7 @@ impl Handle {
         parts: impl FnOnce(mpsc::Sender<Request>) -> (Option<Files>, Option<Membership>),
     ) -> (Self, Wires) {
         let (requests, requests_end) = mpsc::channel(REQUESTS_MAX);
+        let (looks, looks_end) = mpsc::channel(LOOKS_MAX);
         let (events_end, events) = broadcast::channel(EVENTS_MAX);
         let (stop, stop_end) = watch::channel(false);
         let (done_end, done) = watch::channel(false);
@@ -174,6 +189,7 @@ impl Handle {
             info,
             clock,
             requests,
+            looks,
             publishes,
             stop,
             done,
@@ -182,8 +198,13 @@ impl Handle {
             membership,
             issued,
         };
-        let wires =
-            Wires { requests: requests_end, events: events_end, stop: stop_end, done: done_end };
+        let wires = Wires {
+            requests: requests_end,
+            looks: looks_end,
+            events: events_end,
+            stop: stop_end,
+            done: done_end,
+        };
         (Self { shared: Arc::new(shared) }, wires)
     }
 
@@ -267,8 +288,9 @@ impl Handle {
     /// [`Stopped`]
     pub async fn command(&self, command: Command) -> Result<Reply, Stopped> {
         let (reply, answer) = oneshot::channel();
+        let way = if is_look(&command) { &self.shared.looks } else { &self.shared.requests };
         let request = Request::Command { command, reply };
-        self.shared.requests.send(request).await.map_err(|_| Stopped)?;
+        way.send(request).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
     }
 
@@ -313,7 +335,7 @@ impl Handle {
         let (store, store_answer) = oneshot::channel();
         let (rest, rest_answer) = oneshot::channel();
         let request = Request::Observe(Observe { store, rest });
-        self.shared.requests.send(request).await.map_err(|_| Stopped)?;
+        self.shared.looks.send(request).await.map_err(|_| Stopped)?;
         let Observation { store, transport, socket, socket_buffers, drive } =
             rest_answer.await.map_err(|_| Stopped)?;
         // A disk that is at work does not look at its files now: then as they were, with what the

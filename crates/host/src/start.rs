@@ -296,6 +296,7 @@ fn run(
         disk,
         folder,
         requests: wires.requests,
+        looks: wires.looks,
         events: wires.events,
         remembered,
         entry_points,

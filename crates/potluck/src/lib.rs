@@ -49,6 +49,7 @@ pub use node::{Found, Node, NodeStats, Status};
 pub use read::{Read, Siblings, Value};
 pub use topics::{Publishing, SubscribeRequest, Topics};
 
+pub use potluck_base::statistics;
 pub use potluck_base::{
     Admission, BlobId, Contact, Identity, Key, NetworkId, NodeId, Peer, PublicKey, UnixMillis,
 };

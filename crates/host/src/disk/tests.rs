@@ -56,6 +56,34 @@ async fn answers(disk: &mut Disk, count: usize) -> Replies {
     answers
 }
 
+impl Disk {
+    /// A disk with two records that carries nothing out any more and has no room, for as long as
+    /// the second lives.
+    pub(crate) fn standing_still() -> (Self, impl Sized) {
+        let mut store = MemoryStore::in_memory();
+        store.apply(&[merge(1), merge(2)]);
+        let (work, queue) = mpsc::channel(1);
+        let (answers, replies) = mpsc::channel(1);
+        let (end, ended) = oneshot::channel();
+        let owner = Owner::new(store);
+        let board = Arc::clone(&owner.board);
+        let mut disk = Self {
+            work,
+            replies,
+            kept_back: VecDeque::new(),
+            done: VecDeque::new(),
+            unanswered: 0,
+            owner: Arc::new(Mutex::new(owner)),
+            board,
+            in_memory: false,
+            ended,
+        };
+        disk.submit(OpId(1), merge(1));
+        disk.submit(OpId(2), merge(2));
+        (disk, (queue, answers, end))
+    }
+}
+
 #[tokio::test]
 async fn operations_are_carried_out_in_order_and_answered_by_name() {
     let mut disk = Disk::start(MemoryStore::in_memory()).unwrap();

@@ -1,0 +1,75 @@
+use potluck_base::{Admission, Identity, NetworkId};
+use potluck_node::{Config, Start};
+
+use super::*;
+use crate::folder::NetworkInfo;
+use crate::handle::{Handle, NodeInfo, Wires};
+use crate::transport::TransportConfig;
+
+/// Far longer than anything here takes; a test that waits for it has failed.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// A node that keeps everything in memory on `disk`, and the way to it.
+fn node(disk: Disk) -> (Handle, Drive, watch::Receiver<bool>) {
+    let identity = Identity::from_seed([1; 32]);
+    let id = NetworkId::new("drive tests", Admission::Lab, None);
+    let network =
+        NetworkInfo { name: "drive tests".into(), admission: Admission::Lab, authority: None, id };
+    let socket = Arc::new(PortSocket::bind(([127, 0, 0, 1], 0).into()).unwrap());
+    let address = socket.local_addr();
+    let contact = Contact { public_key: identity.public_key(), address };
+    let transport = Transport::new(&identity, &id, Arc::clone(&socket), TransportConfig::default());
+    let node = Node::new(Start {
+        identity,
+        network: id,
+        address,
+        incarnation: 1,
+        labels: Vec::new(),
+        config: Config::default(),
+        seed: [1; 32],
+    })
+    .unwrap();
+    let clock = Clock::start();
+    let info = NodeInfo {
+        contact,
+        id: contact.in_network(&id).id,
+        network,
+        local_addresses: vec![address],
+        folder: None,
+    };
+    let (handle, wires) = Handle::new(info, clock, |_| (None, None));
+    let Wires { requests, looks, events, stop, .. } = wires;
+    let drive = Drive::new(Parts {
+        node,
+        clock,
+        socket,
+        transport,
+        disk,
+        folder: None,
+        requests,
+        looks,
+        events,
+        remembered: Vec::new(),
+        entry_points: Vec::new(),
+        files: None,
+        membership: None,
+    });
+    (handle, drive, stop)
+}
+
+#[tokio::test]
+async fn a_node_says_how_it_is_while_its_disk_stands_still() {
+    let (disk, _still) = Disk::standing_still();
+    let held = disk.last_view();
+    assert!(disk.is_full() && held.stats.records > 0);
+    let (handle, drive, stop) = node(disk);
+    let driving = tokio::spawn(drive.run(stop));
+    let stats = tokio::time::timeout(BOUND, handle.stats()).await.expect("in time");
+    assert_eq!(stats.unwrap().store, held, "what its last batch left");
+    for look in [Command::Stats, Command::Status, Command::Members, Command::Table] {
+        let reply = tokio::time::timeout(BOUND, handle.command(look.clone())).await;
+        let reply = reply.unwrap_or_else(|_| panic!("{look:?} waits for the disk"));
+        assert!(!matches!(reply, Ok(Reply::Failed(_)) | Err(_)), "{look:?}: {reply:?}");
+    }
+    driving.abort();
+}
