@@ -43,7 +43,9 @@ use bytes::Bytes;
 use potluck_base::{
     Contact, Deadline, Identity, Instant, Machine, NetworkId, PublicKey, Rng, UnixMillis,
 };
-use potluck_wire::{MemberRecord, MemberRequest, Reach, Response, Revoked, Software, Vitals};
+use potluck_wire::{
+    MemberRecord, MemberRequest, Reach, Response, Revocation, Revoked, Software, Vitals,
+};
 
 use crate::view::{MemberEvent, MemberView, MembersView, Mode};
 
@@ -117,8 +119,8 @@ pub enum Input {
     /// The network's authority has put a member out, or all that a ticket let in.
     Revoked {
         /// What is out.
-        subject: Revoked,
-        /// The revocation, to be passed on.
+        revocation: Revocation,
+        /// Its signed bytes, to be passed on.
         bytes: Bytes,
         /// Whether it is to be told to all now; if not, only to new neighbours.
         spread: bool,
@@ -238,7 +240,7 @@ enum Errand {
     /// This node tries it for somebody.
     Prove { serve: ServeId },
     /// All records behind a key.
-    Page(Contact),
+    Page(Contact, PublicKey),
     /// Where lists differ; in full or as much as fits in a datagram.
     Compare { with: Contact, whole: bool },
     /// Records that differ.
@@ -255,7 +257,7 @@ pub struct Members {
     identity: Identity,
     network: NetworkId,
     authority: Option<PublicKey>,
-    revoked: BTreeMap<Revoked, Bytes>,
+    revoked: BTreeMap<Revoked, (UnixMillis, Bytes)>,
     config: MembersConfig,
     me: MemberRecord,
     my_record: Bytes,
@@ -400,6 +402,7 @@ impl Members {
             rumours: self.rumours.len(),
             watchers: self.watchers.len(),
             rates: self.rates.len(),
+            revoked: self.revoked.len(),
             health: self.health.get(),
             isolated: self.isolation.is_up(),
             ..self.stats.clone()
@@ -435,9 +438,9 @@ impl Members {
                 self.on_helped(now, &subject, nonce, Some(&response));
             }
             Errand::Prove { serve } => self.on_proved(serve, Some(response)),
-            Errand::Page(with) => self.on_page(now, with, response),
+            Errand::Page(with, after) => self.on_page(now, (with, after), response),
             Errand::Compare { with, whole } => self.on_compared(now, with, whole, response),
-            Errand::Load(_) => self.on_loaded(now, response),
+            Errand::Load(with) => self.on_loaded(now, &with.public_key, response),
             Errand::Doubt(from) => self.on_shared(now, from, response),
             Errand::Tell => {}
         }
@@ -450,7 +453,7 @@ impl Members {
             Errand::Again(subject) => self.on_deep_end(now, &subject),
             Errand::Help { subject, nonce } => self.on_helped(now, &subject, nonce, None),
             Errand::Prove { serve } => self.on_proved(serve, None),
-            Errand::Page(with) | Errand::Compare { with, .. } | Errand::Load(with) => {
+            Errand::Page(with, _) | Errand::Compare { with, .. } | Errand::Load(with) => {
                 self.comparing.ended();
                 self.hurry(now, &with.public_key, Duration::ZERO);
             }
@@ -470,7 +473,7 @@ impl Members {
                 self.postpone(now, &subject);
             }
             Errand::Prove { serve } => self.on_proved(serve, None),
-            Errand::Page(_) | Errand::Compare { .. } | Errand::Load(_) => self.comparing.ended(),
+            Errand::Page(..) | Errand::Compare { .. } | Errand::Load(_) => self.comparing.ended(),
             Errand::Doubt(_) | Errand::Tell => {}
         }
     }
@@ -560,8 +563,8 @@ impl Machine for Members {
                 self.watch(now, contacts, &before);
             }
             Input::Unanswered(key) => self.hurry(now, &key, Duration::ZERO),
-            Input::Revoked { subject, bytes, spread } => {
-                self.on_revoked(now, subject, bytes, spread);
+            Input::Revoked { revocation, bytes, spread } => {
+                self.on_revoked(now, revocation, bytes, spread);
             }
             Input::Timeout => self.on_timeout(now),
             own => self.on_own(now, own),

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Contact, Deadline, Instant, PublicKey, Rng};
-use potluck_wire::{MemberRequest, MemberResponse, Response, Vitals};
+use potluck_wire::{MemberRecord, MemberRequest, MemberResponse, Response, Vitals};
 
+use super::rates::BAD_RECORD;
 use super::table::{State, short_id};
 use super::{Errand, How, Members, MembersConfig};
 use crate::view::Mode;
@@ -27,6 +28,9 @@ const ROUNDS: u8 = 4;
 const ALIKE_MAX: u32 = 2;
 /// Between two rounds, and before one that is wanted soon.
 const SOON: Duration = Duration::from_millis(500);
+/// Pages of one list that a newcomer reads: more than a fleet's longest list has with the longest
+/// records. What is left out then is found by comparing lists.
+const PAGES_MAX: u32 = 512;
 /// Records in one telling: two of the longest fit in a datagram, more go as a call.
 const TOLD_AT_ONCE: usize = 256;
 
@@ -53,6 +57,8 @@ pub(super) struct Comparing {
     /// Whom to compare with next; otherwise anybody.
     with: Option<Contact>,
     page_from: Option<Contact>,
+    /// Pages of one list that were asked for in a row.
+    pages: u32,
     rounds: u8,
     /// Comparisons in a row that found no difference.
     alike: u32,
@@ -61,7 +67,7 @@ pub(super) struct Comparing {
 impl Comparing {
     pub(super) fn new(config: &MembersConfig, rng: &mut Rng) -> Self {
         let at = Instant::ZERO + config.compare_interval.mul_f64(0.1 + 0.9 * rng.fraction());
-        Self { at, busy: false, with: None, page_from: None, rounds: 0, alike: 0 }
+        Self { at, busy: false, with: None, page_from: None, pages: 0, rounds: 0, alike: 0 }
     }
 
     /// The exchange ended, one way or the other.
@@ -115,6 +121,7 @@ impl Members {
             return;
         }
         if let Some(from) = self.comparing.page_from.take() {
+            self.comparing.pages = 0;
             self.page(from, PublicKey::from_bytes([0; 32]), false);
         }
     }
@@ -142,7 +149,8 @@ impl Members {
     fn page(&mut self, from: Contact, after: PublicKey, large: bool) {
         let how = How { large, ..How::tries(3) };
         let request = MemberRequest::Page { after };
-        self.comparing.busy = self.ask(from, request, Errand::Page(from), how).is_some();
+        self.comparing.pages += 1;
+        self.comparing.busy = self.ask(from, request, Errand::Page(from, after), how).is_some();
     }
 
     /// Those whose word is compared: who is taken to be there, and this node.
@@ -279,28 +287,54 @@ impl Members {
         }
     }
 
-    /// A page of somebody's list came.
-    pub(super) fn on_page(&mut self, now: Instant, with: Contact, response: Response) {
+    /// A page of somebody's list came, behind the key `after`. Each record that is bad costs whoever
+    /// sends it as much as it does elsewhere, and each page has to lead on: a list that is too long or goes
+    /// round is not read to its end. What it lacks is found by comparing lists.
+    pub(super) fn on_page(
+        &mut self,
+        now: Instant,
+        (with, after): (Contact, PublicKey),
+        response: Response,
+    ) {
         self.comparing.ended();
         let Response::Member(MemberResponse::Records { records, more }) = response else { return };
-        let mut last = None;
+        let (from, own) = (with.public_key, self.me.contact.public_key);
+        let (mut last, mut honest) = (after, true);
         for record in &records {
-            self.take_record(now, record, false);
-            last = potluck_wire::MemberRecord::read(record)
-                .ok()
-                .map(|read| last.unwrap_or(read.contact.public_key).max(read.contact.public_key));
+            honest =
+                self.take_record(now, record, false) || self.rates.charge(now, &from, BAD_RECORD);
+            if !honest {
+                break;
+            }
+            let subject = MemberRecord::read(record).map(|read| read.contact.public_key);
+            // Whoever answers names itself first, wherever its place in the list is.
+            let behind = |key: &PublicKey| *key != from && *key != own;
+            last = subject.ok().filter(behind).map_or(last, |key| last.max(key));
         }
-        match last {
-            Some(last) if more => self.page(with, last, true),
-            _ => self.comparing.soon_with(now, with),
+        // In a datagram there may be room for no record but its own.
+        let leads_on = last > after;
+        if !more {
+            self.comparing.soon_with(now, with);
+        } else if honest
+            && (leads_on || self.comparing.pages == 1)
+            && self.comparing.pages < PAGES_MAX
+        {
+            self.page(with, last, true);
+        } else {
+            self.stats.pages_refused += 1;
+            // With anybody but this one.
+            self.comparing.soon(now);
         }
     }
 
     /// Single records came.
-    pub(super) fn on_loaded(&mut self, now: Instant, response: Response) {
+    pub(super) fn on_loaded(&mut self, now: Instant, from: &PublicKey, response: Response) {
         if let Response::Member(MemberResponse::Records { records, .. }) = response {
             for record in &records {
-                self.take_record(now, record, true);
+                let good = self.take_record(now, record, true);
+                if !good && !self.rates.charge(now, from, BAD_RECORD) {
+                    break;
+                }
             }
         }
     }

@@ -181,6 +181,8 @@ impl Members {
         self.detector.tick_at = now;
         if late > SLEPT {
             self.on_disturbed(now);
+            // Some may have taken it for dead meanwhile: it says to all that it lives, unasked.
+            self.speak_up_if_allowed(now);
         }
     }
 

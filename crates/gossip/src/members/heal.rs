@@ -17,17 +17,32 @@ use super::table::State;
 const FEW: usize = 3;
 /// How often then.
 const FEW_INTERVAL: Duration = Duration::from_secs(5);
+/// As long as one of the dead died within this time, some are tried...
+const LATELY: Duration = Duration::from_secs(600);
+/// ...so often: a part of the network that was cut off is to be whole again seconds after the cut ends,
+/// and so long as nobody of it is known to be back, nobody of it asks.
+const LATELY_INTERVAL: Duration = Duration::from_secs(2);
 /// Tried at once.
 const TRIED: usize = 3;
 
 impl Members {
+    /// Somebody died: it is tried again soon.
+    pub(super) fn heal_soon(&mut self, now: Instant) {
+        self.heal_at = self.heal_at.min(now + LATELY_INTERVAL);
+    }
+
     /// Tries some of the dead, and forgets those who have been gone for too long.
     pub(super) fn heal(&mut self, now: Instant) {
         let [alive, _, dead, _] = self.table.counts();
         let few = alive < FEW;
-        let pause = if few { FEW_INTERVAL } else { self.config.heal_interval };
-        self.heal_at = now + self.rng.jitter(pause, 0.3);
+        let pause = match few {
+            _ if self.table.died_since(now, LATELY) => LATELY_INTERVAL,
+            true => FEW_INTERVAL,
+            false => self.config.heal_interval,
+        };
+        self.heal_at = now + self.rng.jitter(pause.min(self.config.heal_interval), 0.3);
         self.table.forget_old(now, self.config.gone_keep);
+        self.prune_revoked();
         self.forget_unwatched(now);
         let chance = if few { 1.0 } else { (dead as f64 / alive.max(1) as f64).min(1.0) };
         if dead == 0 || !self.rng.chance(chance.max(0.05)) {

@@ -36,6 +36,9 @@ const TOLD_REVOCATIONS: usize = 1024;
 const GREETED_MAX: usize = 1024;
 /// A stranger is asked again only after this.
 const GREET_PAUSE: Duration = Duration::from_secs(60);
+/// A member that names a younger word than the one known is asked for it only after this: whoever
+/// restarts twice in a minute has a new word each time.
+const WORD_PAUSE: Duration = Duration::from_millis(500);
 /// News from one node waits so long before it is told to all: its subject, or somebody else, will
 /// mostly have done so by then.
 const LATER: Duration = Duration::from_secs(2);
@@ -183,6 +186,23 @@ impl Rumours {
     }
 }
 
+/// The word after this one in the same run. Where numbers end a new run begins; the very last word there is
+/// stays the last: that its subject lives is known from its traffic then, no more from its word.
+pub(super) fn next_word(vitals: Vitals) -> Vitals {
+    match vitals.beat.checked_add(1) {
+        Some(beat) => Vitals { beat, ..vitals },
+        None => younger_run(vitals),
+    }
+}
+
+/// The first word of a run that is younger than this one; in the last run there is, its next word.
+pub(super) fn younger_run(vitals: Vitals) -> Vitals {
+    match vitals.incarnation.checked_add(1) {
+        Some(incarnation) => Vitals { incarnation, beat: 0 },
+        None => Vitals { beat: vitals.beat.saturating_add(1), ..vitals },
+    }
+}
+
 /// A member as shown.
 pub(super) fn view_of(member: &Member) -> MemberView {
     let record = MemberRecord::read(&member.record).ok();
@@ -220,7 +240,7 @@ impl Members {
 
     /// A new word of this node, to all.
     pub(super) fn speak_up(&mut self, now: Instant) {
-        self.me.vitals.beat = self.me.vitals.beat.saturating_add(1);
+        self.me.vitals = next_word(self.me.vitals);
         self.my_record = self.me.sign(&self.identity, &self.network);
         self.tell_mine(now);
     }
@@ -263,11 +283,19 @@ impl Members {
             self.stats.doubts_dropped += 1;
             return;
         }
-        if self.rumours.refutations.take(now, 1) {
+        if self.speak_up_if_allowed(now) {
             self.stats.self_refuted += 1;
             self.health.on_bad();
+        }
+    }
+
+    /// A new word of this node, unless it said many just now.
+    pub(super) fn speak_up_if_allowed(&mut self, now: Instant) -> bool {
+        let allowed = !self.leaving && self.rumours.refutations.take(now, 1);
+        if allowed {
             self.speak_up(now);
         }
+        allowed
     }
 
     /// Says good-bye: the last word of this incarnation.
@@ -305,7 +333,7 @@ impl Members {
     /// A new neighbour hears who is shut out: it may have been away when all were told.
     pub(super) fn tell_revocations(&mut self, to: Contact) {
         let revocations: Vec<Bytes> =
-            self.revoked.values().take(TOLD_REVOCATIONS).cloned().collect();
+            self.revoked.values().map(|(_, bytes)| bytes.clone()).take(TOLD_REVOCATIONS).collect();
         if !revocations.is_empty() {
             let request = MemberRequest::Shut { revocations };
             self.ask(to, request, Errand::Tell, How::tries(3));
@@ -387,8 +415,7 @@ impl Members {
         if record.vitals.incarnation > self.me.vitals.incarnation {
             self.outbox.push_back(Output::Elsewhere(record.vitals));
         }
-        let incarnation = record.vitals.incarnation.saturating_add(1);
-        self.me.vitals = Vitals { incarnation, beat: 0 };
+        self.me.vitals = younger_run(record.vitals);
         self.speak_up(now);
         true
     }
@@ -403,19 +430,19 @@ impl Members {
         member.record = bytes;
         member.vitals = record.vitals;
         member.peer.contact.address = record.contact.address;
-        let held = now < member.held_until();
         match (&member.state, record.left) {
             (State::Alive | State::Suspect(_), true) => self.on_left(now, &key),
             (State::Suspect(_), false) => self.refuted(now, &key),
             (State::Left, false) if restarted => self.revive(now, &key),
-            (State::Dead, false) if !held => self.revive(now, &key),
+            // A younger word is life, however often it was gone: only it can sign one.
+            (State::Dead, false) => self.revive(now, &key),
             (State::Dead, true) => self.table.set_state(now, &key, State::Left),
             // Whoever doubted it doubted an older word.
             (State::Alive, false) => {
                 member.doubters.clear();
                 self.detector.forget_doubt(&key);
             }
-            (State::Left, _) | (State::Dead, false) => {}
+            (State::Left, _) => {}
         }
         true
     }
@@ -455,9 +482,11 @@ impl Members {
     pub(super) fn on_word(&mut self, now: Instant, key: &PublicKey, word: Vitals) {
         let Some(member) = self.table.get(key) else { return };
         let (contact, known, record) = (member.peer.contact, member.vitals, member.record.clone());
-        if word > known || record.is_empty() {
-            self.greet(now, contact);
-        } else if word < known && !record.is_empty() {
+        if record.is_empty() {
+            self.greet(now, contact, GREET_PAUSE);
+        } else if word > known {
+            self.greet(now, contact, WORD_PAUSE);
+        } else if word < known {
             // It lost its own last word; it is to say a younger one.
             self.tell_records(contact, vec![record]);
         }
@@ -482,14 +511,14 @@ impl Members {
         if self.mode == Mode::Fleet && self.table.here() == 0 {
             self.comparing.page_from(contact);
         }
-        self.greet(now, contact);
+        self.greet(now, contact, GREET_PAUSE);
     }
 
-    /// Asks a node for its own record and gives it this one's.
-    fn greet(&mut self, now: Instant, contact: Contact) {
+    /// Asks a node for its own record and gives it this one's, unless that was done within `pause`.
+    fn greet(&mut self, now: Instant, contact: Contact, pause: Duration) {
         let key = contact.public_key;
         let lately = self.rumours.greeted.peek(&key);
-        if lately.is_some_and(|at| now.since(*at) < GREET_PAUSE) {
+        if lately.is_some_and(|at| now.since(*at) < pause) {
             return;
         }
         let request = MemberRequest::Load { members: vec![short_id(&key)] };

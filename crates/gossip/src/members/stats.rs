@@ -24,6 +24,8 @@ potluck_base::statistics! {
         gauge rumours: usize,
         /// Members that probed this node, in an open network.
         gauge watchers: usize,
+        /// Revocations remembered.
+        gauge revoked: usize,
         /// Peers whose rates are remembered.
         gauge rates: usize,
         /// The local health multiplier: at 0 this node is well, at 8 it hardly judges others.
@@ -68,6 +70,10 @@ potluck_base::statistics! {
         counter records_bad: u64,
         /// Records for which there was no room.
         counter records_refused: u64,
+        /// Revocations that were forgotten for others before they were over.
+        counter revocations_dropped: u64,
+        /// Lists of others that were not read to their end: too long, or going round.
+        counter pages_refused: u64,
         /// Links asked for to other parts of the overlay.
         counter bridges: u64,
         /// Announcements published.

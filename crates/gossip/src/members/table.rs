@@ -14,6 +14,9 @@ use potluck_wire::Vitals;
 use super::suspicion::Suspicion;
 use crate::view::MemberState;
 
+/// Entries of those who went last that are looked at for one that is still dead.
+const LOOKED_AT: usize = 64;
+
 /// What this node thinks of a member.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum State {
@@ -66,7 +69,8 @@ pub(crate) struct Member {
     pub(crate) beside: Vec<Contact>,
     /// Who doubted it lately.
     pub(crate) doubters: Vec<Doubter>,
-    /// How often it died lately: who comes and goes is believed ever more slowly.
+    /// How often it died lately: whoever comes and goes is suspected for longer before it is taken
+    /// for dead again. That it is back is believed at once, however often it was gone.
     pub(crate) flaps: u8,
 }
 
@@ -74,18 +78,6 @@ impl Member {
     /// Whether it is taken to be there.
     pub(crate) const fn is_here(&self) -> bool {
         matches!(self.state, State::Alive | State::Suspect(_))
-    }
-
-    /// Until when a member that died is not believed to be back: at once after its first death, then
-    /// two minutes, doubled each time, ten at most.
-    pub(crate) fn held_until(&self) -> Instant {
-        match self.flaps {
-            0 | 1 => self.since,
-            flaps => {
-                let minutes = 2u64 << u32::from(flaps - 2).min(4);
-                self.since + Duration::from_secs(60 * minutes.min(10))
-            }
-        }
     }
 }
 
@@ -213,6 +205,15 @@ impl Table {
                 self.remove(&key);
             }
         }
+    }
+
+    /// Whether one of the dead died within `time`.
+    pub(crate) fn died_since(&self, now: Instant, time: Duration) -> bool {
+        let lately = self.gone.iter().rev().take_while(|(at, _)| now.since(*at) < time);
+        let dead = |key: &PublicKey| {
+            self.members.get(key).is_some_and(|member| matches!(member.state, State::Dead))
+        };
+        lately.take(LOOKED_AT).any(|(at, key)| self.is_gone_since(key, *at) && dead(key))
     }
 
     fn forget_surplus(&mut self) {

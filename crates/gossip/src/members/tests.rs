@@ -1,5 +1,6 @@
 //! Members among each other.
 
+mod bounds;
 mod town;
 
 use std::time::Duration;
@@ -225,6 +226,86 @@ fn who_comes_and_goes_is_believed_ever_more_slowly() {
     });
     let deaths = deaths.count();
     assert!((2..=6).contains(&deaths), "{deaths}");
+}
+
+#[test]
+fn who_is_back_is_alive_at_once_however_often_it_was_gone() {
+    let mut town = Town::of(20);
+    for round in 0..5 {
+        for index in [3, 8] {
+            town.pause(index);
+        }
+        let dead =
+            |town: &Town| [3, 8].iter().all(|of| town.who_think(*of, MemberState::Dead) == 18);
+        assert!(town.run_until(200 * SECOND, dead).is_some(), "round {round}");
+        for index in [3, 8] {
+            town.resume(index);
+        }
+        let back =
+            |town: &Town| [3, 8].iter().all(|of| town.who_think(*of, MemberState::Alive) == 19);
+        let took = town.run_until(60 * SECOND, back);
+        assert!(took.is_some_and(|took| took <= 2 * SECOND), "round {round}: {took:?}");
+        town.run(10 * SECOND);
+    }
+}
+
+#[test]
+fn who_restarts_again_and_again_is_alive_at_once() {
+    let mut town = Town::of(12);
+    for round in 1..=4 {
+        town.kill(3);
+        let dead = |town: &Town| town.who_think(3, MemberState::Dead) == 11;
+        assert!(town.run_until(200 * SECOND, dead).is_some(), "round {round}");
+        town.restart(3, (1 << 20) + round);
+        let took = town.run_until(60 * SECOND, |town| town.who_think(3, MemberState::Alive) == 11);
+        assert!(took.is_some_and(|took| took <= 2 * SECOND), "round {round}: {took:?}");
+    }
+    // After good-byes as well, whatever the tree carries.
+    for round in 5..=8 {
+        town.feed(3, Input::Leave);
+        town.run(SECOND / 5);
+        town.kill(3);
+        town.run(SECOND);
+        assert_eq!(town.who_think(3, MemberState::Left), 11, "round {round}");
+        town.mute = true;
+        town.restart(3, (1 << 20) + round);
+        let took = town.run_until(60 * SECOND, |town| town.state(3, 0) == Some(MemberState::Alive));
+        assert!(took.is_some_and(|took| took <= SECOND), "round {round}: {took:?}");
+        town.mute = false;
+        town.run(10 * SECOND);
+    }
+}
+
+#[test]
+fn a_younger_word_or_one_datagram_is_life_whatever_was_before() {
+    for by_word in [true, false] {
+        let mut town = Town::of(8);
+        for _ in 0..3 {
+            town.pause(3);
+            let dead = |town: &Town| town.who_think(3, MemberState::Dead) == 7;
+            assert!(town.run_until(200 * SECOND, dead).is_some());
+            town.resume(3);
+            town.run(10 * SECOND);
+        }
+        town.pause(3);
+        let dead = |town: &Town| town.who_think(3, MemberState::Dead) == 7;
+        assert!(town.run_until(200 * SECOND, dead).is_some());
+        if by_word {
+            let members = &town.seats[3].members;
+            let mut younger = members.me.clone();
+            younger.vitals = Vitals { incarnation: younger.vitals.incarnation + 1, beat: 0 };
+            let records = vec![younger.sign(&members.identity, &members.network)];
+            let payload = Announcement { records, ..Announcement::default() }.to_bytes();
+            let from = town.key(5);
+            town.feed(0, Input::Announced { from, payload });
+        } else {
+            let contact = town.seats[3].contact;
+            town.feed(0, Input::Heard(contact));
+        }
+        assert_eq!(town.state(3, 0), Some(MemberState::Alive), "by its word: {by_word}");
+        let events = &town.seats[0].events;
+        assert_eq!(events.last().map(|(_, event)| event.change), Some(Change::Returned));
+    }
 }
 
 #[test]

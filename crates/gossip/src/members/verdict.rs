@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Contact, Instant, PublicKey};
+use potluck_base::{Contact, Instant, PublicKey, UnixMillis};
 use potluck_wire::{
-    Certificate, Claim, MemberRecord, MemberRequest, MemberResponse, Response, Revoked,
+    Certificate, Claim, MemberRecord, MemberRequest, MemberResponse, Response, Revocation, Revoked,
 };
 
 use super::detect::{HURRY_SPREAD, HURRY_SPREAD_MAX, Why};
@@ -28,6 +28,9 @@ const HEARD_PAUSE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(500);
 /// Alive for so long, a member's deaths are forgotten.
 const FLAPS_KEEP: Duration = Duration::from_secs(600);
+/// The shortest suspicion of a member is twice as long after each of its deaths, but never longer
+/// than this for that reason: nobody changes between dead and alive more than about once a minute.
+const RESTLESS_MAX: Duration = Duration::from_secs(32);
 
 impl Members {
     /// Tells people and the other parts.
@@ -55,7 +58,6 @@ impl Members {
                 }
             }
             State::Suspect(_) => self.refuted(now, &key),
-            State::Dead if now < member.held_until() => {}
             State::Dead => {
                 self.stats.false_deaths += 1;
                 self.revive(now, &key);
@@ -110,8 +112,8 @@ impl Members {
         let typical = self.typical.is_some_and(|typical| typical < self.config.near);
         let near = member.near.unwrap_or(typical);
         let shortest = if near { self.config.suspicion_near } else { self.config.suspicion_far };
-        let flaps = 1 + u32::from(member.flaps.min(3));
-        self.health.stretch(shortest) * flaps
+        let restless = shortest * (1 << u32::from(member.flaps.min(5)));
+        self.health.stretch(restless.min(RESTLESS_MAX.max(shortest)))
     }
 
     /// A member could not be reached. `first` if no doubt of others led to the probe.
@@ -287,6 +289,7 @@ impl Members {
         member.flaps = member.flaps.saturating_add(1);
         let (contact, vitals) = (member.peer.contact, member.vitals);
         self.table.set_state(now, key, State::Dead);
+        self.heal_soon(now);
         self.stats.confirmed += 1;
         self.tell(contact, Change::Died, Some(Verdict::Dead));
         // In a fleet all have heard of it. Elsewhere who watches it is not known to all who do.
@@ -305,20 +308,41 @@ impl Members {
         self.tell(contact, Change::Left, Some(Verdict::Left));
     }
 
+    /// Remembers a revocation, and drops what it needs room for: those that are over, since all that
+    /// they make void has expired by itself, then the oldest one, whose end is nearest.
+    fn keep_revocation(&mut self, subject: Revoked, at: UnixMillis, bytes: Bytes) {
+        self.prune_revoked();
+        if self.revoked.contains_key(&subject) {
+            return;
+        }
+        if self.revoked.len() >= REVOKED_MAX {
+            let oldest =
+                self.revoked.iter().min_by_key(|(_, (at, _))| *at).map(|(subject, _)| *subject);
+            oldest.map(|oldest| self.revoked.remove(&oldest));
+            self.stats.revocations_dropped += 1;
+        }
+        self.revoked.insert(subject, (at, bytes));
+    }
+
+    /// Drops revocations that are over.
+    pub(super) fn prune_revoked(&mut self) {
+        let Some(now) = self.wall else { return };
+        self.revoked
+            .retain(|subject, (at, _)| !Revocation { subject: *subject, at: *at }.is_over(now));
+    }
+
     /// The network's authority has put a member out, or all that a ticket let in.
     pub(super) fn on_revoked(
         &mut self,
         now: Instant,
-        subject: Revoked,
+        Revocation { subject, at }: Revocation,
         bytes: Bytes,
         spread: bool,
     ) {
         if spread {
             self.rumours.add_revocation(bytes.clone());
         }
-        if self.revoked.len() < REVOKED_MAX {
-            self.revoked.insert(subject, bytes);
-        }
+        self.keep_revocation(subject, at, bytes);
         match subject {
             Revoked::Member(key) => self.put_out(now, &key),
             Revoked::Ticket(ticket) => {

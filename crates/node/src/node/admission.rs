@@ -80,8 +80,7 @@ impl Node {
         spread: bool,
     ) {
         if let Ok(revocation) = Revocation::read(&bytes, authority, &self.network) {
-            let subject = revocation.subject;
-            let input = members::Input::Revoked { subject, bytes, spread };
+            let input = members::Input::Revoked { revocation, bytes, spread };
             self.gossip.members.handle(now, input);
         }
     }

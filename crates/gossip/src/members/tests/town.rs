@@ -148,6 +148,8 @@ impl Town {
     /// It goes on, and notices only by the clock.
     pub(super) fn resume(&mut self, index: usize) {
         self.seats[index].up = true;
+        // The timer that ran out meanwhile was not handled.
+        self.seats[index].wake_at = None;
         // What it had asked has timed out meanwhile: the link says so before anything else.
         let asks: Vec<AskId> = self.seats[index].members.asks.keys().copied().collect();
         for ask in asks {

@@ -1,0 +1,141 @@
+//! What ends where: numbers, revocations, lists.
+
+use super::super::records::{next_word, younger_run};
+use super::super::{PublicKey, REVOKED_MAX, Revocation, Revoked};
+use super::*;
+
+#[test]
+fn words_grow_younger_as_long_as_there_are_numbers_and_never_older() {
+    let vitals = |incarnation, beat| Vitals { incarnation, beat };
+    let (run, beat) = (u64::MAX, u32::MAX);
+    assert_eq!(next_word(vitals(3, 4)), vitals(3, 5));
+    assert_eq!(next_word(vitals(3, beat)), vitals(4, 0), "a run has no further word");
+    assert_eq!(younger_run(vitals(3, 4)), vitals(4, 0));
+    assert_eq!(younger_run(vitals(run, 4)), vitals(run, 5), "there is no younger run");
+    assert_eq!((next_word(vitals(run, beat)), younger_run(vitals(run, beat))), {
+        let last = vitals(run, beat);
+        (last, last)
+    });
+}
+
+#[test]
+fn a_clone_that_used_up_all_numbers_stops_no_node() {
+    let mut town = Town::of(6);
+    for word in [
+        Vitals { incarnation: u64::MAX, beat: 7 },
+        Vitals { incarnation: u64::MAX, beat: u32::MAX },
+    ] {
+        let members = &town.seats[2].members;
+        let mut clone = members.me.clone();
+        clone.vitals = word;
+        let record = clone.sign(&members.identity, &members.network);
+        let payload = Announcement { records: vec![record], ..Announcement::default() }.to_bytes();
+        let from = town.key(1);
+        for at in 0..6 {
+            town.feed(at, Input::Announced { from, payload: payload.clone() });
+        }
+        town.run(5 * SECOND);
+        assert!(town.seats[2].members.me.vitals >= word, "{:?}", town.seats[2].members.me.vitals);
+    }
+    // It has no younger word any more. That it lives is seen by its traffic.
+    town.pause(2);
+    town.run(20 * SECOND);
+    assert_eq!(town.who_think(2, MemberState::Dead), 5);
+    town.resume(2);
+    let back = town.run_until(20 * SECOND, |town| town.who_think(2, MemberState::Alive) == 5);
+    assert!(back.is_some());
+}
+
+/// A member to which the authority's revocations come, and nothing else.
+fn revoke(town: &mut Town, number: u64, at: u64) -> Revoked {
+    let mut bytes = [9; 32];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    let subject = Revoked::Member(PublicKey::from_bytes(bytes));
+    let revocation = Revocation { subject, at: UnixMillis(at) };
+    town.feed(0, Input::Revoked { revocation, bytes: vec![1].into(), spread: false });
+    subject
+}
+
+#[test]
+fn the_youngest_revocations_are_kept_and_those_that_are_over_are_not() {
+    let mut town = Town::of(2);
+    let room = REVOKED_MAX as u64;
+    for number in 0..room + 10 {
+        revoke(&mut town, number, 1_000 + number);
+    }
+    let last = revoke(&mut town, room + 10, 900_000);
+    let stats = town.seats[0].members.stats();
+    assert_eq!((stats.revoked, stats.revocations_dropped), (REVOKED_MAX, 11));
+    let revoked = &town.seats[0].members.revoked;
+    assert!(revoked.contains_key(&last), "the newest is not the one that is left out");
+    // One that is known changes nothing.
+    revoke(&mut town, room + 10, 5);
+    assert_eq!(town.seats[0].members.revoked.get(&last).map(|(at, _)| at.0), Some(900_000));
+    // All but the last are over.
+    let life = potluck_wire::limits::CERTIFICATE_LIFE_MAX_MS;
+    town.feed(0, Input::WallClock(UnixMillis(800_000 + 2 * life)));
+    town.run(60 * SECOND);
+    assert_eq!(town.seats[0].members.stats().revoked, 1);
+}
+
+/// How often a newcomer asks for a page of a list whose pages come of `answer`, in a minute, and its counters.
+fn paged(answer: impl Fn(u64, PublicKey) -> Vec<Bytes>) -> (u64, MembersStats) {
+    let mut town = Town::new(MembersConfig::default());
+    town.add();
+    let key = Identity::from_seed([77; 32]).public_key();
+    let liar = Contact::new(key, ([10, 0, 9, 9], 7).into());
+    let mut now = Instant::ZERO + SECOND;
+    let members = &mut town.seats[0].members;
+    members.handle(now, Input::Proved(liar));
+    let mut pages = 0;
+    for _ in 0..20_000 {
+        let asked = std::iter::from_fn(|| members.poll_output()).find_map(|output| match output {
+            Output::Ask { ask, request: MemberRequest::Page { after }, .. } => Some((ask, after)),
+            _ => None,
+        });
+        let Some((ask, after)) = asked else { break };
+        pages += 1;
+        now += SECOND / 1000;
+        let records = answer(pages, after);
+        let response = Response::Member(MemberResponse::Records { records, more: true });
+        members.handle(now, Input::Answered { ask, response, rtt: None });
+    }
+    (pages, town.seats[0].members.stats())
+}
+
+fn record_of(town: &Town, number: u64) -> Bytes {
+    let mut seed = [3; 32];
+    seed[..8].copy_from_slice(&number.to_be_bytes());
+    let identity = Identity::from_seed(seed);
+    let mut record = town.seats[0].members.me.clone();
+    record.contact.public_key = identity.public_key();
+    record.sign(&identity, &town.seats[0].members.network)
+}
+
+#[test]
+fn a_newcomer_reads_no_list_for_ever() {
+    let mut town = Town::new(MembersConfig::default());
+    town.add();
+    // The same page again and again.
+    let same = record_of(&town, 1);
+    let (pages, stats) = paged(|_, _| vec![same.clone()]);
+    assert_eq!((pages, stats.pages_refused), (2, 1), "it goes round");
+    // One new member in each page, each behind the last one.
+    let mut keys: Vec<(PublicKey, Bytes)> = (0..2_000)
+        .map(|number| record_of(&town, number))
+        .map(|bytes| (MemberRecord::read(&bytes).expect("good").contact.public_key, bytes))
+        .collect();
+    keys.sort();
+    let next = |after: PublicKey| {
+        keys.iter().find(|(key, _)| *key > after).map(|(_, bytes)| bytes.clone())
+    };
+    let (pages, stats) = paged(|_, after| next(after).into_iter().collect());
+    assert_eq!((pages, stats.pages_refused), (512, 1), "it is endless");
+    // Bad records cost.
+    let mut bad = same.to_vec();
+    let end = bad.len() - 1;
+    bad[end] ^= 1;
+    let bad = Bytes::from(bad);
+    let (pages, stats) = paged(|_, _| vec![bad.clone(); 64]);
+    assert!(pages <= 2 && stats.records_bad <= 12, "{pages} pages, {stats:?}");
+}
