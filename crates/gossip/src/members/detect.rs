@@ -43,6 +43,8 @@ const SOON: Duration = HURRY_PAUSE;
 const UNWATCHED_KEEP: Duration = Duration::from_secs(300);
 /// Later than this for a timer of its own, this node was starved.
 const LAG: Duration = Duration::from_millis(100);
+/// Members that a node that stood still tells itself that it lives.
+const TOLD_DIRECTLY: usize = 64;
 /// Later than this it slept, or was stopped: what it did not hear meanwhile means nothing.
 const SLEPT: Duration = Duration::from_secs(2);
 
@@ -181,8 +183,14 @@ impl Members {
         self.detector.tick_at = now;
         if late > SLEPT {
             self.on_disturbed(now);
-            // Some may have taken it for dead meanwhile: it says to all that it lives, unasked.
-            self.speak_up_if_allowed(now);
+            // Some may have taken it for dead meanwhile: it says to all that it lives, unasked, and to
+            // many itself, since its links may be gone that the tree goes over.
+            if self.speak_up_if_allowed(now) && !self.me.client {
+                let record = self.my_record.clone();
+                for contact in self.sample(TOLD_DIRECTLY) {
+                    self.tell_records(contact, vec![record.clone()]);
+                }
+            }
         }
     }
 
@@ -470,6 +478,9 @@ impl Members {
         }
         self.stats.probes_answered += 1;
         self.health.on_good();
+        if let Some(member) = self.table.get_mut(key) {
+            member.answered = true;
+        }
         self.on_life(now, key);
         if let Response::Member(MemberResponse::Alive { mine, surroundings }) = response {
             self.on_word(now, key, mine);

@@ -154,6 +154,7 @@ impl Members {
                     self.stats.probes_helped += 1;
                     if let Some(member) = self.table.get_mut(key) {
                         member.through_others = true;
+                        member.answered = true;
                     }
                     return self.on_life(now, key);
                 }

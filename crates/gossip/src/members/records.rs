@@ -429,6 +429,7 @@ impl Members {
         let restarted = record.vitals.incarnation > member.vitals.incarnation;
         member.record = bytes;
         member.vitals = record.vitals;
+        member.answered = true;
         member.peer.contact.address = record.contact.address;
         match (&member.state, record.left) {
             (State::Alive | State::Suspect(_), true) => self.on_left(now, &key),
@@ -462,6 +463,7 @@ impl Members {
             beside: Vec::new(),
             doubters: Vec::new(),
             flaps: 0,
+            answered: true,
         };
         if !self.table.insert(member) {
             self.stats.records_refused += 1;

@@ -72,6 +72,9 @@ pub(crate) struct Member {
     /// How often it died lately: whoever comes and goes is suspected for longer before it is taken
     /// for dead again. That it is back is believed at once, however often it was gone.
     pub(crate) flaps: u8,
+    /// Whether it has answered, or said a younger word, since it was last back: one that is only heard
+    /// may be deaf.
+    pub(crate) answered: bool,
 }
 
 impl Member {

@@ -28,9 +28,12 @@ const HEARD_PAUSE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(500);
 /// Alive for so long, a member's deaths are forgotten.
 const FLAPS_KEEP: Duration = Duration::from_secs(600);
-/// The shortest suspicion of a member is twice as long after each of its deaths, but never longer
+/// The shortest suspicion of a member is four times as long after each of its deaths, but never longer
 /// than this for that reason: nobody changes between dead and alive more than about once a minute.
 const RESTLESS_MAX: Duration = Duration::from_secs(32);
+/// The same for one that was dead, is heard now and then, and answers nobody: each time that it is heard
+/// it is shown as alive, and as suspect soon after.
+const ONE_WAY: Duration = Duration::from_secs(90);
 
 impl Members {
     /// Tells people and the other parts.
@@ -59,6 +62,7 @@ impl Members {
             }
             State::Suspect(_) => self.refuted(now, &key),
             State::Dead => {
+                member.answered = false;
                 self.stats.false_deaths += 1;
                 self.revive(now, &key);
                 // It is to say so itself, to all: they cannot take this node's word for it.
@@ -112,8 +116,12 @@ impl Members {
         let typical = self.typical.is_some_and(|typical| typical < self.config.near);
         let near = member.near.unwrap_or(typical);
         let shortest = if near { self.config.suspicion_near } else { self.config.suspicion_far };
-        let restless = shortest * (1 << u32::from(member.flaps.min(5)));
-        self.health.stretch(restless.min(RESTLESS_MAX.max(shortest)))
+        let restless = shortest * (1 << u32::from(2 * member.flaps.min(3)));
+        let restless = match member.answered || member.flaps == 0 {
+            true => restless.min(RESTLESS_MAX.max(shortest)),
+            false => ONE_WAY.max(shortest),
+        };
+        self.health.stretch(restless)
     }
 
     /// A member could not be reached. `first` if no doubt of others led to the probe.
