@@ -39,6 +39,9 @@ pub(crate) struct Published {
     pub(crate) topic: String,
     /// Its name: `<publisher's public key>-<run of the publisher>-<number>`.
     pub(crate) id: String,
+    /// How many neighbours in the topic have said that they have it. With 0 it has reached nobody but
+    /// subscribers at this node yet.
+    pub(crate) neighbours: usize,
 }
 
 /// Messages that are on their way.
@@ -59,6 +62,9 @@ pub(crate) struct PublishedLines {
 pub(crate) struct Lagged {
     /// How many; null if nobody knows.
     pub(crate) missed: Option<u64>,
+    /// Whether the node does not have them either: to come back behind the last message does not help.
+    #[serde(default)]
+    pub(crate) lost: bool,
 }
 
 /// A shared file that a search found.

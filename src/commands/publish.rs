@@ -7,7 +7,7 @@ use potluck::TopicName;
 use potluck_gossip::message::PAYLOAD_BYTES_MAX;
 use serde_json::json;
 
-use crate::api::PublishedLines;
+use crate::api::{Published, PublishedLines};
 use crate::cli::{Global, PubArgs};
 use crate::client::{Client, topic_path, with_query};
 use crate::failure::{Exit, Failure};
@@ -17,18 +17,32 @@ pub(crate) fn run(global: &Global, args: &PubArgs) -> Result<(), Failure> {
     let path = topic_path(&checked_topic(&args.topic)?);
     let client = Client::of(global)?;
     let began = Instant::now();
-    let messages = if args.message == "-" {
-        lines(&client, &path, io::stdin().lock())?
+    let (messages, neighbours) = if args.message == "-" {
+        (lines(&client, &path, io::stdin().lock())?, None)
     } else {
-        one(&client, &path, args.message.as_bytes())?;
-        1
+        (1, Some(one(&client, &path, args.message.as_bytes())?))
     };
     let out = global.out();
     if out.json {
         let seconds = began.elapsed().as_secs_f64();
-        out.line(json!({"topic": args.topic, "messages": messages, "seconds": seconds}));
+        let mut said = json!({"topic": args.topic, "messages": messages, "seconds": seconds});
+        if let Some(neighbours) = neighbours {
+            said["neighbours"] = neighbours.into();
+        }
+        out.line(said);
+    } else if let Some(neighbours) = neighbours.filter(|_| !out.quiet) {
+        out.line(taken_by(neighbours));
     }
     Ok(())
+}
+
+/// How many took a message, in words.
+fn taken_by(neighbours: usize) -> String {
+    match neighbours {
+        0 => "taken by no other node: none was found in the topic".to_owned(),
+        1 => "taken by 1 neighbour".to_owned(),
+        many => format!("taken by {many} neighbours"),
+    }
 }
 
 /// A topic's name, or wrong usage.
@@ -36,12 +50,14 @@ pub(super) fn checked_topic(typed: &str) -> Result<TopicName, Failure> {
     TopicName::new(typed).map_err(|error| Failure::new(Exit::Usage, "badTopic", error))
 }
 
-fn one(client: &Client, path: &str, message: &[u8]) -> Result<(), Failure> {
+/// Publishes a message; how many neighbours took it.
+fn one(client: &Client, path: &str, message: &[u8]) -> Result<usize, Failure> {
     if message.len() > PAYLOAD_BYTES_MAX {
         return Err(too_long("the message"));
     }
     let headers = [("content-type", "application/octet-stream")];
-    client.request("POST", path, &headers, Some(message))?.good().map(drop)
+    let answer = client.request("POST", path, &headers, Some(message))?.good()?;
+    Ok(answer.json::<Published>()?.neighbours)
 }
 
 /// Publishes each line as it comes; how many there were.
@@ -137,6 +153,13 @@ mod tests {
         let mut lines = Lines::new(&long[..]);
         lines.read_to_end(&mut Vec::new()).expect_err("too long");
         assert!(matches!(lines.wrong, Some(Wrong::TooLong)));
+    }
+
+    #[test]
+    fn it_is_said_how_many_took_a_message() {
+        assert_eq!(taken_by(1), "taken by 1 neighbour");
+        assert_eq!(taken_by(8), "taken by 8 neighbours");
+        assert!(taken_by(0).contains("no other node"));
     }
 
     #[test]

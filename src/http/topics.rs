@@ -62,7 +62,7 @@ fn too_long() -> Problem {
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
-        (status = 202, body = Published, description = "on its way; with `lines=true` `{\"topic\",\"messages\",\"seconds\"}`"),
+        (status = 202, body = Published, description = "on its way, with how many neighbours took it within a second; with `lines=true` `{\"topic\",\"messages\",\"seconds\"}`"),
         (status = 400, body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, body = ProblemBody, content_type = "application/problem+json", description = "a message has at most 64 KiB"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json"),
@@ -83,8 +83,10 @@ pub(super) async fn publish(
         Err(problem) if problem.is_too_large() => return Err(too_long()),
         read => read?,
     };
-    let id = app.node().topics().publish(topic.as_str(), payload).await.map_err(problem_of)?;
-    let published = Published { topic: topic.to_string(), id: id.to_string() };
+    let topics = app.node().topics();
+    let taken = topics.publish_counted(topic.as_str(), payload).await.map_err(problem_of)?;
+    let (id, neighbours) = (taken.id.to_string(), taken.neighbours);
+    let published = Published { topic: topic.to_string(), id, neighbours };
     Ok((StatusCode::ACCEPTED, json(&published)).into_response())
 }
 
@@ -140,7 +142,7 @@ async fn tell(mut subscription: Subscription, pieces: &Pieces) {
     // A comment at once: whoever waits for the first byte knows that the subscription is in force.
     let mut text = sse::HEARTBEAT.to_owned();
     if !subscription.is_complete() {
-        append_lagged(&mut text, None);
+        append_lagged(&mut text, Lagged { missed: None, lost: true });
     }
     loop {
         if !sse::send(pieces, std::mem::take(&mut text)).await {
@@ -167,13 +169,18 @@ async fn tell(mut subscription: Subscription, pieces: &Pieces) {
 fn append(to: &mut String, delivery: &Delivery) {
     match delivery {
         Delivery::Message(message) => append_message(to, message),
-        Delivery::Lagged { missed } => append_lagged(to, Some(*missed)),
+        Delivery::Lagged { missed } => {
+            append_lagged(to, Lagged { missed: Some(*missed), lost: false });
+        }
+        Delivery::Lost { missed } => {
+            append_lagged(to, Lagged { missed: Some(*missed), lost: true });
+        }
     }
 }
 
-fn append_lagged(to: &mut String, missed: Option<u64>) {
+fn append_lagged(to: &mut String, lagged: Lagged) {
     // It can be written as JSON, which has no line breaks.
-    let data = serde_json::to_string(&Lagged { missed }).unwrap_or_default();
+    let data = serde_json::to_string(&lagged).unwrap_or_default();
     sse::append(to, Some("lagged"), None, &data);
 }
 

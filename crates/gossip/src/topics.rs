@@ -7,10 +7,11 @@
 //! of all nodes. A publisher that does not subscribe is in the topic while it publishes and for a
 //! minute more.
 //!
-//! A subscriber gets what comes to it after it subscribed, each message once, in no order that is
-//! promised between publishers or after repair. What was published before, it does not get as new,
+//! A subscriber gets what comes to it after it subscribed, each message once, those of one publisher in
+//! the order in which they were published, and word of those that are missing (see `order`). What was published before, it does not get as new,
 //! though this node may keep some of it: [`Topics::backlog`]. A message is lost to a subscriber
-//! only if no neighbour of its keeps it any more, ten minutes or 16 MiB later.
+//! only if no neighbour of its keeps it any more, ten minutes or 16 MiB later. A message that no
+//! neighbour has taken goes to the first one there is (see `receipt`).
 //!
 //! **Invariants:** only this node's own publishers ever wait for anything; nobody's word makes this
 //! node drop a neighbour, take a message for seen, or deliver what its publisher did not sign; every
@@ -27,12 +28,14 @@ mod growth;
 mod history;
 mod mixing;
 mod neighbour;
+mod order;
 mod outbox;
 mod overlay;
 mod parent;
 mod passive;
 mod promises;
 mod publish;
+mod receipt;
 mod scores;
 mod seen;
 mod serve;
@@ -65,6 +68,8 @@ use topic::Topic;
 
 /// Requests a second to nodes that only others named, and at once.
 const ERRANDS: (u32, u32) = (20, 60);
+/// Later than this for a timer of its own, this node stood still, or was stopped.
+const STOOD_STILL: Duration = Duration::from_secs(2);
 /// After the machine slept a silent neighbour is its own fault for so long.
 const SUSPENDED_FOR: Duration = Duration::from_secs(10);
 /// A second peer that falls silent so soon after another may be one of many: all links are looked at.
@@ -174,6 +179,15 @@ impl Topics {
     pub fn subscriptions(&self) -> Vec<TopicName> {
         let own = self.topics.values().filter(|topic| topic.subscribed && !topic.system);
         own.map(|topic| topic.name.clone()).collect()
+    }
+
+    /// A reader of `topic` has this message, and the next of its publisher is the one behind it. To be said
+    /// where this node itself does not know that.
+    pub fn expect_behind(&mut self, topic: &TopicName, after: MessageId) {
+        let now = self.now;
+        if let Some(topic) = self.topics.get_mut(&topic.id()).filter(|topic| topic.subscribed) {
+            topic.orders.expect(now, &after);
+        }
     }
 
     /// What this node keeps of `topic` behind the message `after`, in the order in which it came,
@@ -291,7 +305,8 @@ impl Topics {
     fn leave_if_over(&mut self, id: &TopicId) {
         let over = |topic: &&mut Topic| topic.is_over(self.now);
         let Some(topic) = self.topics.get_mut(id).filter(over) else { return };
-        if self.publishes.waiting.iter().any(|waiting| waiting.topic == *id) {
+        let waiting = self.publishes.waiting.iter().any(|waiting| waiting.topic == *id);
+        if waiting || topic.owes(self.now) {
             topic.publishing_until = Some(self.now + STAY);
             self.settle(id);
         } else {
@@ -410,8 +425,19 @@ impl Topics {
                     topic.doubt(world, &peer, Doubt::Slept);
                 }
                 topic.find_soon(world.now);
+                topic.orders.stood_still(world.now);
                 topic.settle(world);
             });
+        }
+    }
+
+    /// Whether this node was late for its own timer: it stood still, and others may have dropped its links
+    /// meanwhile.
+    fn notice_standstill(&mut self) {
+        let due = self.poll_timeout();
+        if due.is_some_and(|due| self.now.since(due.at) > STOOD_STILL) {
+            self.stats.standstills += 1;
+            self.on_resumed();
         }
     }
 
@@ -436,7 +462,10 @@ impl Machine for Topics {
             TopicsInput::Subscribe(name) => self.on_subscribe(name),
             TopicsInput::Unsubscribe(name) => self.on_unsubscribe(&name),
             TopicsInput::Publish { publish, topic, payload } => {
-                self.on_publish(publish, &topic, payload);
+                self.on_publish(publish, &topic, payload, false);
+            }
+            TopicsInput::PublishCounted { publish, topic, payload } => {
+                self.on_publish(publish, &topic, payload, true);
             }
             TopicsInput::Broadcast { publish, payload } => self.on_broadcast(publish, payload),
             TopicsInput::Asked { serve, from, spread } => self.on_asked(serve, from, spread),
@@ -463,6 +492,7 @@ impl Machine for Topics {
                 self.publishes = Publishes::default();
             }
             TopicsInput::Timeout => {
+                self.notice_standstill();
                 let due = |topic: &&Topic| topic.wake.is_some_and(|wake| wake.at <= now);
                 let due: Vec<TopicId> =
                     self.topics.values().filter(due).map(|topic| topic.id).collect();

@@ -145,6 +145,8 @@ pub enum Cause {
     Misbehaved,
     /// This node itself was cut off or slept.
     LocalSuspend,
+    /// It lives and knows nothing of the link: it took this node for gone, or began anew.
+    Forgotten,
 }
 
 impl Cause {
@@ -158,6 +160,7 @@ impl Cause {
             Self::Replaced => "replaced",
             Self::Misbehaved => "misbehaved",
             Self::LocalSuspend => "local suspend",
+            Self::Forgotten => "forgotten",
         }
     }
 }

@@ -286,6 +286,7 @@ impl Drive {
                 None => {}
             },
             Output::Message(message) => self.topics.deliver(&message),
+            Output::Missed { topic, missed } => self.topics.lose(&topic, missed),
             Output::Event(event) => {
                 tracing::debug!(?event);
                 // Nobody may be listening.
@@ -336,10 +337,14 @@ impl Drive {
             Request::Files(input) => self.input(Input::Swarm(input)),
             Request::Admission(input) => self.input(input),
             Request::SharedNames(names) => self.input(Input::SharedNames(names)),
-            Request::Publish { topic, payload, reply, place } => {
+            Request::Publish { topic, payload, counted, reply, place } => {
                 let id = self.command_id();
                 self.commands.insert(id, Waiting::Publisher(reply, place));
-                self.input(Input::Command { id, command: Command::Publish { topic, payload } });
+                let command = match counted {
+                    true => Command::PublishCounted { topic, payload },
+                    false => Command::Publish { topic, payload },
+                };
+                self.input(Input::Command { id, command });
             }
             Request::Subscribe(request) => {
                 if let Some((command, pending)) = self.topics.begin(request) {

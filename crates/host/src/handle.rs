@@ -119,6 +119,8 @@ pub(crate) enum Request {
     Publish {
         topic: TopicName,
         payload: Bytes,
+        /// Whether it is answered with how many neighbours took it.
+        counted: bool,
         reply: oneshot::Sender<Reply>,
         /// Given back with the reply.
         place: OwnedSemaphorePermit,
@@ -317,11 +319,33 @@ impl Handle {
     /// # Errors
     /// [`Stopped`]
     pub async fn publish(&self, topic: TopicName, payload: Bytes) -> Result<Publishing, Stopped> {
+        self.hand_over(topic, payload, false).await
+    }
+
+    /// The same; what it gives completes when it is known how many neighbours took the message, or after
+    /// a second.
+    ///
+    /// # Errors
+    /// [`Stopped`]
+    pub async fn publish_counted(
+        &self,
+        topic: TopicName,
+        payload: Bytes,
+    ) -> Result<Publishing, Stopped> {
+        self.hand_over(topic, payload, true).await
+    }
+
+    async fn hand_over(
+        &self,
+        topic: TopicName,
+        payload: Bytes,
+        counted: bool,
+    ) -> Result<Publishing, Stopped> {
         // First come, first served; and never closed.
         let place = Arc::clone(&self.shared.publishes).acquire_owned().await;
         let place = place.map_err(|_| Stopped)?;
         let (reply, answer) = oneshot::channel();
-        let request = Request::Publish { topic, payload, reply, place };
+        let request = Request::Publish { topic, payload, counted, reply, place };
         self.shared.requests.send(request).await.map_err(|_| Stopped)?;
         Ok(Publishing(answer))
     }

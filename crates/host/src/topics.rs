@@ -4,8 +4,8 @@
 //! queue of each. A subscription is in force from the core's answer on: what the core kept from
 //! before comes with the answer, so that nothing is given twice and nothing falls in between.
 //!
-//! **Invariants:** a queue has a limit, and what did not fit into one is told to its subscriber in
-//! the place where it is missing ([`Delivery::Lagged`]); the core subscribes to those topics that
+//! **Invariants:** a queue has a limit, and what did not fit into one, or was lost before, is told to
+//! its subscriber in the place where it is missing ([`Delivery::Lagged`], [`Delivery::Lost`]); the core subscribes to those topics that
 //! somebody here holds a subscription of, and for a minute to those that somebody held one of, so
 //! that a reader whose connection broke finds behind its last message what came meanwhile.
 
@@ -68,6 +68,11 @@ pub enum Delivery {
     /// enough. To subscribe anew after the last message that came brings those which the node still
     /// keeps.
     Lagged {
+        /// How many.
+        missed: u64,
+    },
+    /// So many messages were lost on their way to this node: no node that it reaches has them any more.
+    Lost {
         /// How many.
         missed: u64,
     },
@@ -237,6 +242,16 @@ impl Topics {
                 queue::Pushed::Taken => self.delivered += 1,
                 queue::Pushed::Missed => self.missed += 1,
                 queue::Pushed::Closed => {}
+            }
+        }
+    }
+
+    /// Tells every subscription of a topic that so many messages will not come.
+    pub(crate) fn lose(&mut self, topic: &TopicName, missed: u64) {
+        let Some(topic) = self.topics.get(topic) else { return };
+        for queue in &topic.queues {
+            if queue.lose(missed) {
+                self.missed += missed;
             }
         }
     }

@@ -59,6 +59,14 @@ pub enum Command {
         /// At most [`potluck_gossip::message::PAYLOAD_BYTES_MAX`].
         payload: Bytes,
     },
+    /// The same, and answered with how many neighbours took it: as soon as all that it went to have said
+    /// so, and after a second at the latest.
+    PublishCounted {
+        /// The topic.
+        topic: TopicName,
+        /// At most [`potluck_gossip::message::PAYLOAD_BYTES_MAX`].
+        payload: Bytes,
+    },
     /// Messages of this topic come as `Output::Message` from now on, once each however often it is
     /// subscribed to.
     Subscribe {
@@ -122,6 +130,13 @@ pub enum Reply {
     Members(Box<MembersView>),
     /// The message is on its way.
     Published(MessageId),
+    /// The message is on its way, and so many neighbours have it.
+    Taken {
+        /// The message.
+        message: MessageId,
+        /// Nodes that this one is linked to in the topic and that have said that they have it.
+        neighbours: usize,
+    },
     /// Messages will come.
     Subscribed {
         /// What is kept from the time behind the message that was named, oldest first.

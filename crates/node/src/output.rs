@@ -101,6 +101,13 @@ pub enum Output {
     Swarm(potluck_swarm::Output),
     /// A message of a topic that is subscribed to.
     Message(potluck_gossip::Message),
+    /// So many messages of a topic that is subscribed to are missing here: nobody has them any more.
+    Missed {
+        /// The topic.
+        topic: potluck_gossip::TopicName,
+        /// How many.
+        missed: u64,
+    },
     /// Something happened that people may want to know.
     Event(Event),
 }

@@ -47,7 +47,7 @@ pub use files::{Fetch, Files, Share};
 pub use kv::{DeleteRequest, GetRequest, Kv, PutRequest};
 pub use node::{Found, Node, NodeStats, Status};
 pub use read::{Read, Siblings, Value};
-pub use topics::{Publishing, SubscribeRequest, Topics};
+pub use topics::{Published, Publishing, SubscribeRequest, Topics};
 
 pub use potluck_base::statistics;
 pub use potluck_base::{

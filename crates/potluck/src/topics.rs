@@ -22,7 +22,9 @@ use crate::node::unexpected;
 /// while let Some(delivery) = messages.next().await {
 ///     match delivery {
 ///         Delivery::Message(message) => println!("{}: {:?}", message.id, message.payload),
-///         Delivery::Lagged { missed } => eprintln!("{missed} messages were missed"),
+///         Delivery::Lagged { missed } | Delivery::Lost { missed } => {
+///             eprintln!("{missed} messages were missed");
+///         }
 ///     }
 /// }
 /// # Ok(())
@@ -40,7 +42,8 @@ impl Topics {
 
     /// Publishes a message to everybody who listens to the topic, and waits until it is on its way.
     /// While the network is slower than its publishers that takes its time; nothing is dropped here.
-    /// Messages of one publisher come in their order where they come without gaps.
+    /// Messages of one publisher come in their order; what a subscriber misses it is told
+    /// ([`Delivery::Lost`](crate::Delivery::Lost)).
     ///
     /// # Errors
     /// [`Error::Topic`] for a name that is none; [`Error::TopicRefused`] for a message over 64 KiB.
@@ -50,6 +53,25 @@ impl Topics {
         message: impl Into<Bytes>,
     ) -> Result<MessageId> {
         self.hand_over(topic, message).await?.await
+    }
+
+    /// Publishes a message, and says how many neighbours took it: of the nodes that this one is linked to
+    /// in the topic those that have said that they have it. With none the message has left this node
+    /// nowhere yet; it goes to the first node of the topic that is found in the next ten minutes and was
+    /// in the topic before.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub async fn publish_counted(
+        &self,
+        topic: impl Into<String>,
+        message: impl Into<Bytes>,
+    ) -> Result<Published> {
+        let topic = TopicName::new(topic)?;
+        match self.handle.publish_counted(topic, message.into()).await?.await? {
+            Reply::Taken { message, neighbours } => Ok(Published { id: message, neighbours }),
+            other => Err(unexpected(other)),
+        }
     }
 
     /// Hands a message over to be published without waiting until it is on its way: for many
@@ -72,6 +94,15 @@ impl Topics {
     pub fn subscribe(&self, topic: impl Into<String>) -> SubscribeRequest {
         SubscribeRequest { handle: self.handle.clone(), topic: topic.into(), after: None }
     }
+}
+
+/// A message that is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// Its name.
+    pub id: MessageId,
+    /// How many neighbours have it.
+    pub neighbours: usize,
 }
 
 /// A message that is about to be published. Dropping it does not call it back.

@@ -1,5 +1,6 @@
 //! All scenarios by name.
 
+mod accepted;
 mod admission;
 mod broadcast;
 mod canary;
@@ -7,6 +8,7 @@ mod churn;
 mod clock_back;
 mod clocks;
 mod clone;
+mod comeback;
 mod concurrent_writers;
 mod corrupt_rows;
 mod crash_restart;
@@ -55,6 +57,8 @@ pub const ALL: &[Scenario] = &[
     idle::IDLE_OPEN,
     detect::DETECT,
     detect::DETECT_OPEN,
+    comeback::COMEBACK,
+    accepted::ACCEPTED,
     members::MEMBERS_LOSSY,
     members::MEMBERS_STARVED,
     members::MEMBERS_BAD_LINES,

@@ -230,6 +230,20 @@ fn a_crash_in_an_open_network_is_known_to_whoever_watched() {
 }
 
 #[test]
+fn whoever_comes_back_is_alive_to_all_however_often_it_was_gone() {
+    passes("comeback", 64, &[1, 2]);
+}
+
+#[test]
+fn what_was_accepted_arrives_in_order_whatever_goes_wrong() {
+    for seed in [1, 2, 3] {
+        if let Err(error) = run("accepted", &Params::seed(seed)) {
+            panic!("{error}");
+        }
+    }
+}
+
+#[test]
 fn lossy_lines_bury_nobody() {
     passes("members-lossy", 24, &[1]);
 }

@@ -18,6 +18,9 @@ use crate::failure::{Exit, Failure};
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// Word of missing messages that cannot be read.
+const UNKNOWN: Lagged = Lagged { missed: None, lost: true };
+
 /// Why a connection ends.
 enum End {
     /// Nobody wants more.
@@ -91,13 +94,15 @@ impl State<'_> {
                     }
                 }
                 Some("lagged") => {
-                    let lagged: Lagged =
-                        serde_json::from_str(&event.data).unwrap_or(Lagged { missed: None });
-                    if lagged.missed.is_some() && self.last.is_some() {
+                    let lagged: Lagged = serde_json::from_str(&event.data).unwrap_or(UNKNOWN);
+                    if lagged.missed.is_some() && !lagged.lost && self.last.is_some() {
                         return Ok(End::Lagged);
                     }
-                    if !self.say("some messages were missed: the node does not have them any more")
-                    {
+                    let missed =
+                        lagged.missed.map_or("some".to_owned(), |missed| missed.to_string());
+                    let note =
+                        format!("{missed} messages were missed: the node does not have them");
+                    if !self.say(&note) {
                         return Ok(End::Enough);
                     }
                 }

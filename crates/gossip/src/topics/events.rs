@@ -61,6 +61,15 @@ pub enum TopicsInput {
         /// What it says.
         payload: Bytes,
     },
+    /// Publish a message, and say how many neighbours took it.
+    PublishCounted {
+        /// Its name in the answer.
+        publish: PublishId,
+        /// The topic.
+        topic: TopicName,
+        /// What it says.
+        payload: Bytes,
+    },
     /// Publish a message of the network's own to all nodes, in [`crate::message::SYSTEM_TOPIC`].
     Broadcast {
         /// Its name in the answer.
@@ -149,6 +158,22 @@ pub enum TopicsOutput {
     },
     /// A message of a topic that is subscribed to, once.
     Deliver(Message),
+    /// So many messages of one publisher are missing here and will not be delivered.
+    Missed {
+        /// The topic.
+        topic: TopicName,
+        /// How many.
+        missed: u64,
+    },
+    /// A message is on its way, that was to be counted.
+    Taken {
+        /// The publish.
+        publish: PublishId,
+        /// The message.
+        message: MessageId,
+        /// Neighbours that have said so far that they have it.
+        neighbours: usize,
+    },
     /// A message is on its way.
     Published {
         /// The publish.

@@ -14,6 +14,8 @@ use crate::message::MessageId;
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(600);
 /// What an entry costs beside its bytes, roughly.
 const ENTRY_BYTES: usize = 256;
+/// Places beyond twice those of the messages that are kept.
+const TOLD_SPARE: usize = 64;
 /// Neighbours remembered of whom a copy came.
 const SENDERS_MAX: usize = 4;
 
@@ -76,6 +78,8 @@ impl Kept {
 pub(super) struct History {
     kept: BTreeMap<MessageId, Kept>,
     order: VecDeque<MessageId>,
+    /// Those that a reader was given, or could have been, in the order of that; some are not kept any more.
+    told: VecDeque<MessageId>,
     bytes: usize,
 }
 
@@ -127,7 +131,19 @@ impl History {
         self.order.front().and_then(|id| self.kept.get(id)).map(|kept| kept.at)
     }
 
+    /// A message has its place among those that a reader is given.
+    pub(super) fn tell(&mut self, id: MessageId) {
+        self.told.push_back(id);
+    }
+
     pub(super) fn drop_oldest(&mut self) {
+        let Self { kept, told, .. } = self;
+        while told.front().is_some_and(|id| !kept.contains_key(id)) {
+            told.pop_front();
+        }
+        if told.len() > 2 * kept.len() + TOLD_SPARE {
+            told.retain(|id| kept.contains_key(id));
+        }
         if let Some(kept) = self.order.pop_front().and_then(|id| self.kept.remove(&id)) {
             self.bytes -= kept.bytes.len() + ENTRY_BYTES;
         }
@@ -139,20 +155,21 @@ impl History {
         runs(young, runs_max)
     }
 
-    /// What came behind `after`, in the order of coming; `None` if that is not kept.
+    /// What was given behind `after`, in that order; `None` if that is not kept.
     pub(super) fn behind(
         &self,
         after: &MessageId,
     ) -> Option<impl Iterator<Item = (&MessageId, &Kept)>> {
-        self.kept.contains_key(after).then(|| {
-            let place = self.order.iter().position(|id| id == after).map_or(0, |place| place + 1);
-            self.order.range(place..).filter_map(|id| Some((id, self.kept.get(id)?)))
-        })
+        let place = self.told.iter().position(|id| id == after)?;
+        let behind = self.told.range(place + 1..);
+        self.kept
+            .contains_key(after)
+            .then(|| behind.filter_map(|id| Some((id, self.kept.get(id)?))))
     }
 
-    /// All of it, in the order of coming.
+    /// All that was given, in that order.
     pub(super) fn all(&self) -> impl Iterator<Item = (&MessageId, &Kept)> {
-        self.order.iter().filter_map(|id| Some((id, self.kept.get(id)?)))
+        self.told.iter().filter_map(|id| Some((id, self.kept.get(id)?)))
     }
 }
 
@@ -237,6 +254,7 @@ mod tests {
         let mut history = History::default();
         for number in [3, 1, 2] {
             history.keep(second(number), id(number), Bytes::new(), None);
+            history.tell(id(number));
         }
         let after = id(3);
         let behind = history.behind(&after).expect("kept");

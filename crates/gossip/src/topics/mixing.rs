@@ -29,6 +29,8 @@ const MIX_EARLY: Duration = Duration::from_secs(10);
 const EARLY: Duration = Duration::from_secs(120);
 /// Pause between two attempts to link to neighbours that are back.
 const BACK_PAUSE: Duration = Duration::from_secs(2);
+/// The shortest before the first of them.
+const BACK_PAUSE_MIN: Duration = Duration::from_millis(1);
 /// Neighbours that fell silent and are asked again when they are back, remembered.
 const LOST_MAX: usize = 32;
 /// So many times as long where a part of a tree hangs on each of the links that could go. A guess.
@@ -124,7 +126,9 @@ impl Topic {
         if self.mixing.back.len() < LOST_MAX {
             self.learn(world, contact, None);
             self.mixing.back.push(contact);
-            let soon = world.now + BACK_PAUSE.mul_f64(world.rng.fraction());
+            // Whoever has no link at all does not wait.
+            let pause = if self.healthy() == 0 { 0.0 } else { world.rng.fraction() };
+            let soon = world.now + BACK_PAUSE.mul_f64(pause).max(BACK_PAUSE_MIN);
             self.mixing.at = self.mixing.at.min(soon);
         }
     }

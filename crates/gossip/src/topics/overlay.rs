@@ -139,11 +139,8 @@ impl Topic {
         if alone && !self.alone {
             let soon = now + PAUSE_ALONE_MAX;
             self.attempts_from = self.attempts_from.min(soon);
-            // Who made room for others would only decline.
-            let backoff = &self.backoff;
-            let made_room =
-                |peer: &PublicKey| backoff.peek(peer).is_some_and(|until| *until > soon);
-            self.passive.put_forward(soon, |peer| !made_room(peer));
+            // Those that parted from this node as well: they let in whoever has no other link.
+            self.passive.put_forward(soon);
         }
         self.alone = alone;
     }
@@ -176,8 +173,10 @@ impl Topic {
             world.answer(serve, SpreadAnswer::Accepted { age_ms: self.age_ms(world.now) });
             return;
         }
-        let backs_off = self.backoff.peek(&peer).is_some_and(|until| world.now < *until);
-        let has_room = !backs_off
+        let parted = self.backoff.peek(&peer).is_some_and(|until| world.now < *until);
+        // Who has no other link may come back at once where nobody has to go for it.
+        let comes_back = !parted || (urgent && self.active.len() < self.overflow_max());
+        let has_room = comes_back
             && world.welcomes(&peer)
             && self.netgroup_has_room(world, &from)
             && self.makes_room(world, urgent);
@@ -311,6 +310,7 @@ impl Topic {
         if self.active.len() > self.sizes.active && self.trim_at.is_none() {
             self.trim_at = Some(world.now + world.rng.jitter(OVERFLOW_FOR, 0.2));
         }
+        self.push_untaken(world, &peer);
         self.summarise_to(world, &peer, true);
     }
 
@@ -346,6 +346,12 @@ impl Topic {
                 self.learn(world, contact, None);
                 self.passive.put_off(peer, world.now + SILENT);
             }
+            Cause::Forgotten => self.learn(world, contact, None),
+            // Without any link the fault may be here, and nobody else could be asked.
+            Cause::Crashed if self.healthy() == 0 => {
+                self.learn(world, contact, None);
+                self.passive.put_off(peer, world.now + SILENT);
+            }
             Cause::Crashed | Cause::Left | Cause::Misbehaved => self.passive.remove(peer),
         }
         if let Some(cause) = tell {
@@ -355,6 +361,22 @@ impl Topic {
         self.keep_parents(world, None);
         if self.healthy() * 2 < self.sizes.active {
             self.find_soon(world.now);
+        }
+    }
+
+    /// A neighbour lives and knows nothing of the link: it took this node for gone while that stood still or
+    /// was cut off, or it began anew. Nobody made room for anybody, so it is asked for a link at once.
+    pub(super) fn on_forgotten(&mut self, world: &mut World<'_>, peer: &PublicKey) {
+        let Some(contact) = self.active.get(peer).map(|neighbour| neighbour.contact) else {
+            return;
+        };
+        self.unlink(world, peer, Cause::Forgotten, None);
+        let lately = self.forgotten.peek(peer).is_some_and(|at| world.now.since(*at) < SILENT);
+        if lately {
+            self.passive.put_off(peer, world.now + SILENT);
+        } else if !self.attempts.contains_key(peer) && world.welcomes(peer) {
+            self.forgotten.insert(*peer, world.now);
+            self.attempt(world, contact, false);
         }
     }
 
@@ -400,6 +422,7 @@ impl Topic {
 
     /// Says good-bye to all.
     pub(super) fn leave(&mut self, world: &mut World<'_>) {
+        self.end_receipts(world);
         let peers: Vec<PublicKey> = self.active.keys().copied().collect();
         for peer in peers {
             if let Some(neighbour) = self.active.remove(&peer) {

@@ -143,9 +143,9 @@ impl Passive {
         }
     }
 
-    /// None of those is put off for longer than until `until`.
-    pub(super) fn put_forward(&mut self, until: Instant, of: impl Fn(&PublicKey) -> bool) {
-        for (_, record) in self.records.iter_mut().filter(|(peer, _)| of(peer)) {
+    /// None is put off for longer than until `until`.
+    pub(super) fn put_forward(&mut self, until: Instant) {
+        for record in self.records.values_mut() {
             record.not_before = record.not_before.min(until);
         }
     }

@@ -89,6 +89,15 @@ impl Promises {
         true
     }
 
+    /// The first message of this run of a publisher that neighbours have.
+    pub(super) fn first_of(&self, publisher: &PublicKey, incarnation: u64) -> Option<u64> {
+        let (publisher, sequence) = (*publisher, 0);
+        let from = MessageId { publisher, incarnation, sequence };
+        let (id, _) = self.open.range(from..).next()?;
+        let same = (id.publisher, id.incarnation) == (publisher, incarnation);
+        same.then_some(id.sequence)
+    }
+
     /// A message has come: who had it, and since when that was known.
     pub(super) fn kept(&mut self, id: &MessageId) -> Option<(Instant, Vec<PublicKey>, bool)> {
         let promise = self.remove(id)?;

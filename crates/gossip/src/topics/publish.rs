@@ -19,7 +19,7 @@ use crate::message::{MessageId, PAYLOAD_BYTES_MAX, TopicName};
 
 /// Below so many waiting messages a link has room for another of this node's own.
 const HIGH_WATER: usize = 64;
-/// How long a publish waits for the first link of a topic.
+/// How long many publishes wait for the first link of a topic.
 const ALONE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a node stays in a topic after it published there.
 pub(super) const STAY: Duration = Duration::from_secs(60);
@@ -32,6 +32,8 @@ pub(super) struct Waiting {
     pub(super) publish: PublishId,
     pub(super) topic: TopicId,
     pub(super) payload: Bytes,
+    /// Whether it is to be said how many neighbours took it.
+    pub(super) counted: bool,
 }
 
 /// Whether something can be published now.
@@ -52,16 +54,22 @@ pub(super) struct Publishes {
 }
 
 impl Topics {
-    pub(super) fn on_publish(&mut self, publish: PublishId, name: &TopicName, payload: Bytes) {
+    pub(super) fn on_publish(
+        &mut self,
+        publish: PublishId,
+        name: &TopicName,
+        payload: Bytes,
+        counted: bool,
+    ) {
         if name.is_reserved() {
             self.refuse(publish, TopicRefusal::Reserved);
         } else {
-            self.queue(publish, name, payload);
+            self.queue(publish, name, payload, counted);
         }
     }
 
     pub(super) fn on_broadcast(&mut self, publish: PublishId, payload: Bytes) {
-        self.queue(publish, &TopicName::system(), payload);
+        self.queue(publish, &TopicName::system(), payload, false);
     }
 
     fn refuse(&mut self, publish: PublishId, why: TopicRefusal) {
@@ -69,7 +77,7 @@ impl Topics {
         self.outbox.push_back(TopicsOutput::PublishRefused { publish, why });
     }
 
-    fn queue(&mut self, publish: PublishId, name: &TopicName, payload: Bytes) {
+    fn queue(&mut self, publish: PublishId, name: &TopicName, payload: Bytes, counted: bool) {
         let topic = name.id();
         let entered = !self.topics.contains_key(&topic);
         if payload.len() > PAYLOAD_BYTES_MAX {
@@ -84,7 +92,7 @@ impl Topics {
         if let Some(known) = self.topics.get_mut(&topic).filter(|topic| !topic.subscribed) {
             known.publishing_until = Some(self.now + STAY);
         }
-        self.publishes.waiting.push_back(Waiting { publish, topic, payload });
+        self.publishes.waiting.push_back(Waiting { publish, topic, payload, counted });
         if entered {
             self.on_timeout(&[topic]);
         }
@@ -132,8 +140,11 @@ impl Topic {
     pub(super) fn room(&self, world: &World<'_>) -> Room {
         let now = world.now;
         if self.healthy() == 0 {
+            // The first ones go at once: to subscribers here, and to the first link that there is. So many
+            // that they would not fit there wait until it is known whether there is one.
             let until = self.joined + ALONE_PATIENCE;
-            return if now < until { Room::At(until) } else { Room::Now };
+            let waits = self.untaken.len() >= HIGH_WATER && !self.has_searched() && now < until;
+            return if waits { Room::At(until) } else { Room::Now };
         }
         if now < self.publish_from {
             return Room::At(self.publish_from);
@@ -149,7 +160,7 @@ impl Topic {
 
     /// Publishes a message.
     pub(super) fn publish(&mut self, world: &mut World<'_>, waiting: Waiting) {
-        let Waiting { publish, payload, .. } = waiting;
+        let Waiting { publish, payload, counted, .. } = waiting;
         let (me, sequence) = (world.me, self.next_sequence);
         self.next_sequence += 1;
         if !self.subscribed {
@@ -178,8 +189,14 @@ impl Topic {
             self.publish_from = world.now + RATE_PAUSE;
         }
         world.stats.published += 1;
-        world.out.push_back(TopicsOutput::Published { publish, message: id });
+        if !counted {
+            world.out.push_back(TopicsOutput::Published { publish, message: id });
+        }
         let bytes = message.encode();
+        self.note_untaken(id);
         self.spread(world, id, bytes, message.payload, None);
+        if counted {
+            self.count_takers(world, publish, id);
+        }
     }
 }

@@ -10,7 +10,6 @@ use super::asks::{Ask, Purpose, World};
 use super::events::{SpreadAskId, SpreadServeId, TopicsOutput};
 use super::neighbour::Doubt;
 use super::topic::Topic;
-use crate::view::Cause;
 
 /// Contacts taken from one search.
 const FOUND_MAX: usize = 32;
@@ -155,8 +154,7 @@ impl Topic {
             Purpose::Check | Purpose::Tell => {}
         }
         if answer == SpreadAnswer::NotNeighbour {
-            // It dropped the link, and that news was lost.
-            self.unlink(world, &peer, Cause::Evicted, None);
+            self.on_forgotten(world, &peer);
         } else {
             self.heard(world, &peer, rtt);
         }

@@ -18,6 +18,8 @@ potluck_base::statistics! {
         counter misbehaved: u64,
         /// Links gone because this node slept or was cut off.
         counter local_suspend: u64,
+        /// Links gone because the neighbour knew nothing of them.
+        counter forgotten: u64,
     }
 }
 
@@ -30,6 +32,7 @@ impl DownCounts {
             Cause::Replaced => &mut self.replaced,
             Cause::Misbehaved => &mut self.misbehaved,
             Cause::LocalSuspend => &mut self.local_suspend,
+            Cause::Forgotten => &mut self.forgotten,
         };
         *counter += 1;
     }
@@ -73,6 +76,10 @@ potluck_base::statistics! {
         gauge branches: usize,
         /// Messages held back now while a tree grows.
         gauge growing: usize,
+        /// Messages that wait for others of their publisher.
+        gauge held: usize,
+        /// Messages of this node that no neighbour has taken yet.
+        gauge untaken: usize,
         /// Requests under way now.
         gauge asks: usize,
         /// Nodes remembered for something they did wrong, now.
@@ -93,6 +100,8 @@ potluck_base::statistics! {
         counter publishes_refused: u64,
         /// Messages given to subscribers here.
         counter delivered: u64,
+        /// Messages lost on their way to subscribers here.
+        counter missed: u64,
         /// Copies of messages that came, new or not.
         counter payloads_received: u64,
         /// Copies of messages that came again.
@@ -125,6 +134,8 @@ potluck_base::statistics! {
         counter verify_failed: u64,
         /// Messages that a neighbour said it has and did not deliver.
         counter broken_promises: u64,
+        /// Times that this node was late for a timer of its own by seconds.
+        counter standstills: u64,
         /// Requests from nodes that are no neighbours or are ignored.
         counter strangers: u64,
     }

@@ -1,6 +1,6 @@
 //! One topic: its overlay, its tree, what was seen, and its timers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use potluck_base::{Contact, Deadline, Instant, LruMap, PublicKey};
@@ -13,14 +13,16 @@ use super::growth::{Held, Tree};
 use super::history::{History, KEPT_FOR, runs};
 use super::mixing::Mixing;
 use super::neighbour::{Doubt, Neighbour, RoundTrip};
+use super::order::Orders;
 use super::overlay::Attempt;
 use super::parent::Growths;
 use super::passive::Passive;
 use super::promises::Promises;
+use super::receipt::Receipt;
 use super::seen::Seen;
 use super::shuffle::Exchange;
 use super::stats::TopicsStats;
-use crate::message::TopicName;
+use crate::message::{MessageId, TopicName};
 use crate::view::{Cause, Mode};
 
 /// Time between two shuffles...
@@ -80,6 +82,8 @@ pub(super) struct Topic {
     pub(super) passive: Passive,
     pub(super) attempts: BTreeMap<PublicKey, Attempt>,
     pub(super) backoff: LruMap<PublicKey, Instant>,
+    /// Neighbours that knew nothing of the link, and when they were asked for a new one for that.
+    pub(super) forgotten: LruMap<PublicKey, Instant>,
     /// No joiner evicts anybody before then.
     pub(super) evictions_from: Instant,
     pub(super) declined_in_row: u32,
@@ -89,6 +93,12 @@ pub(super) struct Topic {
     pub(super) alone: bool,
     pub(super) promote_at: Option<Instant>,
     pub(super) trim_at: Option<Instant>,
+    /// This node's own messages that no neighbour has taken yet.
+    pub(super) untaken: BTreeSet<MessageId>,
+    /// Publishes whose takers are counted.
+    pub(super) receipts: VecDeque<Receipt>,
+    /// What waits for its turn at this node's subscribers.
+    pub(super) orders: Orders,
     /// When a neighbour fell silent last.
     pub(super) lost_at: Option<Instant>,
     pub(super) mixing: Mixing,
@@ -134,12 +144,16 @@ impl Topic {
             passive: Passive::new(sizes.passive, world.rng.bytes()),
             attempts: BTreeMap::new(),
             backoff: LruMap::new(BACKOFF_MAX),
+            forgotten: LruMap::new(BACKOFF_MAX),
             evictions_from: now,
             declined_in_row: 0,
             attempts_from: now,
             alone: true,
             promote_at: None,
             trim_at: None,
+            untaken: BTreeSet::new(),
+            receipts: VecDeque::new(),
+            orders: Orders::default(),
             lost_at: None,
             mixing: Mixing::new(world),
             exchange: None,
@@ -175,6 +189,8 @@ impl Topic {
         stats.promises += self.promises.len();
         stats.publishers += self.seen.publishers();
         stats.growing += self.growing.len();
+        stats.held += self.orders.held();
+        stats.untaken += self.untaken.len();
         for neighbour in self.active.values() {
             stats.branches += neighbour.branches.len();
             stats.active_outbound += usize::from(neighbour.outbound);
@@ -194,6 +210,7 @@ impl Topic {
         if !self.subscribed {
             self.subscribed = true;
             self.announce_at = Some(now);
+            self.orders = Orders::default();
         }
     }
 
@@ -224,6 +241,7 @@ impl Topic {
     pub(super) fn settle(&mut self, world: &mut World<'_>) {
         self.promote(world);
         self.pump(world);
+        self.answer_receipts(world);
         self.wake = self.deadline();
     }
 
@@ -245,6 +263,8 @@ impl Topic {
             self.promises.next().map(|at| Deadline::new(at, "ask for what was promised")),
             self.grow_at().map(|at| Deadline::new(at, "grow a tree")),
             outboxes.map(|at| Deadline::new(at, "names of messages")),
+            self.orders.next().map(|at| Deadline::new(at, "messages that are missing")),
+            self.receipts.front().map(|receipt| Deadline::new(receipt.until, "count the takers")),
             leave.map(|at| Deadline::new(at, "leave a topic")),
         ])
     }
@@ -288,6 +308,7 @@ impl Topic {
         self.search(world);
         self.grow_trees(world);
         self.ask_for_promised(world);
+        self.keep_order(world);
     }
 
     /// Whether the list of members tells who is there, and whether they live: in the overlay of

@@ -18,7 +18,7 @@ use potluck_base::{Instant, PublicKey};
 use potluck_wire::{IdRun, PartCause, SignedMessage, SpreadAnswer};
 
 use super::asks::World;
-use super::events::{SpreadServeId, TopicsOutput};
+use super::events::SpreadServeId;
 use super::growth::Tree;
 use super::history::{KEPT_FOR, names, runs};
 use super::neighbour::Neighbour;
@@ -165,6 +165,7 @@ impl Topic {
             Noted::OverRate => {
                 world.stats.dropped_over_rate += 1;
                 self.promises.kept(&id);
+                self.leave_out(world, id);
                 return Taken::Dropped;
             }
             Noted::New => {}
@@ -206,12 +207,9 @@ impl Topic {
         payload: Bytes,
         from: Option<PublicKey>,
     ) {
-        if self.subscribed {
-            world.stats.delivered += 1;
-            let message = Message { topic: self.name.clone(), id, payload };
-            world.out.push_back(TopicsOutput::Deliver(message));
-        }
         self.history.keep(world.now, id, bytes.clone(), from);
+        let message = Message { topic: self.name.clone(), id, payload };
+        self.hand_out(world, message, from.is_none());
         let grows = self.grows_tree(world.now, &id);
         let held = from.is_some() && self.hold_back(world.now, id, grows);
         if !held {
@@ -428,6 +426,8 @@ impl Topic {
         let Some(neighbour) = self.active.get_mut(peer) else { return };
         neighbour.outbox.answered(now);
         let SpreadAnswer::Pushed { prune, busy } = *answer else { return };
+        self.note_taken(peer, ids);
+        let Some(neighbour) = self.active.get_mut(peer) else { return };
         neighbour.note_busy(now, busy);
         for (place, id) in ids.iter().enumerate().take(PRUNABLE) {
             let tree = self.tree_of(id.publisher, id.sequence);

@@ -17,7 +17,7 @@ fn node(disk: Disk) -> (Handle, Drive, watch::Receiver<bool>) {
         NetworkInfo { name: "drive tests".into(), admission: Admission::Lab, authority: None, id };
     let socket = Arc::new(PortSocket::bind(([127, 0, 0, 1], 0).into()).unwrap());
     let address = socket.local_addr();
-    let contact = Contact { public_key: identity.public_key(), address };
+    let contact = Contact::new(identity.public_key(), address);
     let transport = Transport::new(&identity, &id, Arc::clone(&socket), TransportConfig::default());
     let node = Node::new(Start {
         identity,

@@ -63,10 +63,15 @@ impl Queue {
         let bytes = message.payload.len();
         let full = state.messages >= QUEUE_MESSAGES_MAX || state.bytes + bytes > QUEUE_BYTES_MAX;
         if full {
-            match state.waiting.back_mut() {
-                Some(Delivery::Lagged { missed }) => *missed += 1,
-                _ => state.waiting.push_back(Delivery::Lagged { missed: 1 }),
+            // One mark for all that is missing in one place. To come back brings a part of it.
+            let before = match state.waiting.back() {
+                Some(Delivery::Lagged { missed } | Delivery::Lost { missed }) => *missed,
+                _ => 0,
+            };
+            if before > 0 {
+                state.waiting.pop_back();
             }
+            state.waiting.push_back(Delivery::Lagged { missed: before.saturating_add(1) });
         } else {
             state.messages += 1;
             state.bytes += bytes;
@@ -76,6 +81,24 @@ impl Queue {
         drop(state);
         waker.into_iter().for_each(Waker::wake);
         if full { Pushed::Missed } else { Pushed::Taken }
+    }
+
+    /// Puts a mark in for messages that will not come. False if the subscription is not in force.
+    pub(super) fn lose(&self, lost: u64) -> bool {
+        let mut state = self.lock();
+        if !state.open || state.abandoned {
+            return false;
+        }
+        match state.waiting.back_mut() {
+            Some(Delivery::Lagged { missed } | Delivery::Lost { missed }) => {
+                *missed = missed.saturating_add(lost);
+            }
+            _ => state.waiting.push_back(Delivery::Lost { missed: lost }),
+        }
+        let waker = state.waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        true
     }
 
     /// Takes the oldest out.

@@ -44,7 +44,7 @@ fn taken(subscription: &mut Subscription) -> Vec<Delivery> {
 fn sequences(deliveries: &[Delivery]) -> Vec<u64> {
     let sequence = |delivery: &Delivery| match delivery {
         Delivery::Message(message) => message.id.sequence,
-        Delivery::Lagged { .. } => 0,
+        Delivery::Lagged { .. } | Delivery::Lost { .. } => 0,
     };
     deliveries.iter().map(sequence).collect()
 }
@@ -91,6 +91,28 @@ fn a_slow_subscriber_is_told_what_it_missed_where_it_missed_it() {
     assert_eq!(tail[1], Delivery::Message(message("a", many + 6, 1)));
     assert_eq!(tail[2], Delivery::Lagged { missed: 1 });
     assert_eq!(topics.counts().missed, 6);
+}
+
+#[test]
+fn what_was_lost_on_its_way_is_told_in_its_place_by_one_mark() {
+    let mut topics = Topics::default();
+    let mut reader = subscribe(&mut topics, "a");
+    topics.deliver(&message("a", 1, 1));
+    (0..10_000).for_each(|_| topics.lose(&topic("a"), 2));
+    topics.lose(&topic("b"), 7);
+    topics.deliver(&message("a", 20_002, 1));
+    let all = taken(&mut reader);
+    assert_eq!(all.len(), 3);
+    assert_eq!(all[1], Delivery::Lost { missed: 20_000 });
+    assert_eq!(topics.counts().missed, 20_000);
+    // What did not fit besides can be had by coming back.
+    let many = QUEUE_MESSAGES_MAX as u64;
+    (1..=many).for_each(|sequence| topics.deliver(&message("a", sequence, 1)));
+    topics.lose(&topic("a"), 3);
+    topics.deliver(&message("a", many + 4, 1));
+    topics.lose(&topic("a"), 1);
+    let all = taken(&mut reader);
+    assert_eq!((all.len() as u64, all.last()), (many + 1, Some(&Delivery::Lagged { missed: 5 })));
 }
 
 #[test]

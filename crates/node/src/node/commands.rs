@@ -64,6 +64,7 @@ impl Node {
             }
             command @ (Command::Members
             | Command::Publish { .. }
+            | Command::PublishCounted { .. }
             | Command::Subscribe { .. }
             | Command::Unsubscribe { .. }
             | Command::Search { .. }) => self.on_gossip_command(now, id, command),

@@ -410,6 +410,15 @@ impl Node {
                 self.gossip.members.handle(now, input);
             }
             TopicsOutput::Deliver(message) => self.outbox.push_back(Output::Message(message)),
+            TopicsOutput::Missed { topic, .. } if topic.as_str() == SYSTEM_TOPIC => {}
+            TopicsOutput::Missed { topic, missed } => {
+                self.outbox.push_back(Output::Missed { topic, missed });
+            }
+            TopicsOutput::Taken { publish, message, neighbours } => {
+                if let Some(Some(id)) = self.gossip.publishes.remove(&publish) {
+                    self.reply(id, Reply::Taken { message, neighbours });
+                }
+            }
             TopicsOutput::Published { publish, message } => {
                 if let Some(Some(id)) = self.gossip.publishes.remove(&publish) {
                     self.reply(id, Reply::Published(message));
@@ -552,10 +561,10 @@ impl Node {
                 let view = Box::new(self.gossip.members.view());
                 self.reply(id, Reply::Members(view));
             }
-            Command::Publish { .. } if self.elsewhere => {
+            Command::Publish { .. } | Command::PublishCounted { .. } if self.elsewhere => {
                 self.reply(id, Reply::TopicRefused(TopicRefusal::Elsewhere));
             }
-            Command::Publish { .. } if self.clock_off => {
+            Command::Publish { .. } | Command::PublishCounted { .. } if self.clock_off => {
                 self.reply(id, Reply::TopicRefused(TopicRefusal::Clock));
             }
             Command::Publish { topic, payload } => {
@@ -564,12 +573,23 @@ impl Node {
                 let input = TopicsInput::Publish { publish, topic, payload };
                 self.gossip.topics.handle(now, input);
             }
+            Command::PublishCounted { topic, payload } => {
+                let publish = PublishId(self.fresh_id());
+                self.gossip.publishes.insert(publish, Some(id));
+                let input = TopicsInput::PublishCounted { publish, topic, payload };
+                self.gossip.topics.handle(now, input);
+            }
             Command::Subscribe { topic, after } => {
                 self.gossip.subscribing = Some(id);
                 self.gossip.topics.handle(now, TopicsInput::Subscribe(topic.clone()));
                 while self.pump_gossip(now) {}
                 if self.gossip.subscribing.take().is_some() {
                     let (backlog, complete) = self.gossip.topics.backlog(&topic, after);
+                    // Of a node that began anew the reader still learns how many of that publisher's it
+                    // missed.
+                    if let Some(after) = after.filter(|_| !complete && backlog.is_empty()) {
+                        self.gossip.topics.expect_behind(&topic, after);
+                    }
                     self.reply(id, Reply::Subscribed { backlog, complete });
                 }
             }

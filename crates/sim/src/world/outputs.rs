@@ -47,6 +47,7 @@ impl World {
             Output::SaveRevocations { revocations } => {
                 self.nodes[index].papers.revocations = revocations;
             }
+            Output::Missed { missed, .. } => self.on_missed(life.0, missed),
             Output::Event(event) => self.on_event(life, event),
         }
     }

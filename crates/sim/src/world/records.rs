@@ -105,11 +105,12 @@ impl<T> Newest<T> {
 pub(crate) struct Told {
     messages: Newest<Message>,
     events: Newest<Event>,
+    missed: u64,
 }
 
 impl Default for Told {
     fn default() -> Self {
-        Self { messages: Newest::new(MESSAGES_MAX), events: Newest::new(EVENTS_MAX) }
+        Self { messages: Newest::new(MESSAGES_MAX), events: Newest::new(EVENTS_MAX), missed: 0 }
     }
 }
 
@@ -118,6 +119,11 @@ impl World {
         self.trace.event(self.now, node.get(), b"mesg", &message.payload);
         let now = self.now;
         self.nodes[node.get()].told.messages.push(now, message);
+    }
+
+    pub(crate) fn on_missed(&mut self, node: NodeIndex, missed: u64) {
+        self.trace.event(self.now, node.get(), b"miss", &missed.to_le_bytes());
+        self.nodes[node.get()].told.missed += missed;
     }
 
     pub(crate) fn on_member_event(&mut self, node: NodeIndex, event: Event) {
@@ -130,6 +136,12 @@ impl World {
     /// first, with the times; the last 16,384.
     pub fn messages(&self, node: NodeIndex) -> impl Iterator<Item = &(Instant, Message)> {
         self.nodes[node.get()].told.messages.iter()
+    }
+
+    /// How many messages a node told its subscribers that they missed, over all its lives.
+    #[must_use]
+    pub fn messages_missed(&self, node: NodeIndex) -> u64 {
+        self.nodes[node.get()].told.missed
     }
 
     /// How many messages that ever were.

@@ -171,8 +171,14 @@ fn a_publisher_over_its_rate_is_cut_and_the_messenger_is_not_blamed() {
     assert_eq!((desk.delivered(), stats.dropped_over_rate), (50, 150));
     assert_eq!(stats.neighbours_down, DownCounts::default());
     desk.pass(seconds(1));
+    // What was left out is not waited for, and counted.
+    desk.asked(1, push(&[signed(9, 201)]));
+    assert_eq!((desk.delivered(), desk.topics.stats().missed), (51, 150));
+    // What is missing besides could still come.
     desk.asked(1, push(&[signed(9, 300)]));
     assert_eq!(desk.delivered(), 51);
+    desk.pass(seconds(6));
+    assert_eq!((desk.delivered(), desk.topics.stats().missed), (52, 150 + 98));
 }
 
 #[test]

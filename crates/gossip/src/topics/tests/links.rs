@@ -134,14 +134,18 @@ fn links_beyond_the_limit_stay_for_half_a_minute() {
 #[test]
 fn neither_end_makes_a_link_again_in_the_minute_after_one_made_room() {
     let mut desk = Desk::subscribed(Mode::Fleet);
-    assert!(desk.befriend(1));
+    assert!(desk.befriend(1) && desk.befriend(2));
     let act = SpreadAct::Part { cause: PartCause::Room, others: Vec::new() };
-    desk.asked(1, act);
+    desk.asked(1, act.clone());
     desk.asks();
     desk.pass(seconds(59));
-    assert!(attempts(&mut desk).is_empty() && !desk.befriend(1));
+    assert!(attempts(&mut desk).is_empty() && !grants(&mut desk, contact(1), polite()));
     desk.pass(seconds(2));
     assert_eq!(attempts(&mut desk)[0].1, contact(1));
+    // Without any other link it does so at once.
+    desk.asked(2, act);
+    desk.pass(seconds(3));
+    assert!(attempts(&mut desk).iter().any(|asked| asked.1 == contact(2)));
 
     let mut desk = Desk::subscribed(Mode::Fleet);
     assert!((1..=10).all(|number| desk.befriend(number)));

@@ -57,6 +57,9 @@ pub(super) struct Seat {
     pub(super) alive: bool,
     pub(super) messages: Vec<(Instant, Message)>,
     pub(super) published: Vec<(Instant, MessageId)>,
+    /// What the takers of each message were counted as.
+    pub(super) taken: Vec<(Instant, MessageId, usize)>,
+    pub(super) missed: u64,
     pub(super) refused: usize,
     pub(super) downs: Vec<Cause>,
     pub(super) contact: Contact,
@@ -80,6 +83,8 @@ pub(super) struct Net {
     next: u64,
     flights: BTreeMap<(PublicKey, SpreadAskId), Flight>,
     directory: BTreeMap<TopicId, Vec<Contact>>,
+    /// Nodes whose processes stand still, and what comes for them meanwhile.
+    still: BTreeMap<PublicKey, Vec<Event>>,
 }
 
 pub(super) fn seconds(seconds: u64) -> Duration {
@@ -102,6 +107,8 @@ impl Net {
                 alive: true,
                 messages: Vec::new(),
                 published: Vec::new(),
+                taken: Vec::new(),
+                missed: 0,
                 refused: 0,
                 downs: Vec::new(),
                 contact,
@@ -124,6 +131,7 @@ impl Net {
             next: 0,
             flights: BTreeMap::new(),
             directory: BTreeMap::new(),
+            still: BTreeMap::new(),
         };
         net.keys.clone().iter().for_each(|key| net.after(key));
         net
@@ -206,6 +214,10 @@ impl Net {
             TopicsOutput::Answer { .. } => unreachable!("nobody asked"),
             TopicsOutput::Deliver(message) => seat.messages.push((now, message)),
             TopicsOutput::Published { message, .. } => seat.published.push((now, message)),
+            TopicsOutput::Taken { message, neighbours, .. } => {
+                seat.taken.push((now, message, neighbours));
+            }
+            TopicsOutput::Missed { missed, .. } => seat.missed += missed,
             TopicsOutput::PublishRefused { .. } => seat.refused += 1,
             TopicsOutput::SubscribeRefused { .. } => {}
             TopicsOutput::Announce { topic } => {
@@ -246,7 +258,31 @@ impl Net {
         self.at(Duration::from_millis(400), Event::Expire { node: from, ask, tries });
     }
 
+    /// The process of a node stands still for a while, and then goes on without being told.
+    pub(super) fn stand_still(
+        &mut self,
+        node: &PublicKey,
+        time: Duration,
+        meanwhile: impl FnOnce(&mut Self),
+    ) {
+        let end = self.now + time;
+        self.still.insert(*node, Vec::new());
+        meanwhile(self);
+        self.run(end.since(self.now));
+        for event in self.still.remove(node).unwrap_or_default() {
+            self.on_event(event);
+        }
+        self.wakes.insert((self.now, *node));
+    }
+
     fn on_event(&mut self, event: Event) {
+        let of = match &event {
+            Event::Request { to, .. } | Event::Answer { to, .. } => to,
+            Event::Expire { node, .. } | Event::Input { node, .. } => node,
+        };
+        if let Some(waiting) = self.still.get_mut(of) {
+            return waiting.push(event);
+        }
         match event {
             Event::Request { from, to, ask, spread } => {
                 let (now, contact) = (self.now, self.seats[&from].contact);
@@ -310,7 +346,7 @@ impl Net {
         let now = self.now;
         let Some(seat) = self.seats.get_mut(node) else { return };
         seat.wake = None;
-        if !seat.alive {
+        if !seat.alive || self.still.contains_key(node) {
             return;
         }
         let due = seat.topics.poll_timeout();
@@ -334,6 +370,17 @@ impl Net {
     pub(super) fn sum(&self, number: impl Fn(&TopicsStats) -> u64) -> u64 {
         let living = self.seats.values().filter(|seat| seat.alive);
         living.map(|seat| number(&seat.topics.stats())).sum()
+    }
+
+    /// Asserts that no node got a message behind one that its publisher published later.
+    pub(super) fn assert_order(&self) {
+        for seat in self.seats.values() {
+            let mut last: BTreeMap<PublicKey, MessageId> = BTreeMap::new();
+            for (_, message) in &seat.messages {
+                let before = last.insert(message.id.publisher, message.id);
+                assert!(before < Some(message.id), "{} came behind {before:?}", message.id);
+            }
+        }
     }
 
     /// How many living nodes have no message of `ids` twice and all of them once.

@@ -157,11 +157,9 @@ fn what_may_not_be_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_node_alone_publishes_to_itself_after_it_looked_for_others() {
+fn a_node_alone_publishes_to_itself_at_once_and_looks_for_others() {
     let mut desk = Desk::subscribed(Mode::Fleet);
     desk.publish(1, 10);
-    assert_eq!((desk.published(), desk.delivered()), (0, 0));
-    desk.pass(seconds(6));
     assert_eq!((desk.published(), desk.delivered()), (1, 1));
     let find = TopicsOutput::Find { topic: topic().id() };
     let announce = TopicsOutput::Announce { topic: topic().id() };
@@ -171,9 +169,13 @@ fn a_node_alone_publishes_to_itself_after_it_looked_for_others() {
 #[test]
 fn at_most_256_publishes_wait() {
     let mut desk = Desk::subscribed(Mode::Fleet);
-    (0..300).for_each(|number| desk.publish(number, 10));
-    assert_eq!(desk.refusals(), vec![TopicRefusal::Busy; 300 - 256]);
+    (0..400).for_each(|number| desk.publish(number, 10));
+    assert_eq!(desk.published(), 64, "as many as the first link has room for");
+    assert_eq!(desk.refusals(), vec![TopicRefusal::Busy; 400 - 64 - 256]);
     assert_eq!(desk.topics.stats().publishes_waiting, 256);
+    // Nobody is there.
+    desk.input(TopicsInput::Found { topic: topic().id(), contacts: Vec::new() });
+    assert_eq!((desk.published(), desk.topics.stats().publishes_waiting), (64 + 256, 0));
 }
 
 #[test]
@@ -292,16 +294,29 @@ fn links_of_this_nodes_own_choice_are_not_evicted() {
 }
 
 #[test]
-fn who_was_sent_away_stays_away_for_a_minute() {
+fn who_was_sent_away_stays_away_for_a_minute_unless_it_has_no_other_link() {
+    let polite = SpreadAct::Neighbour { urgent: false, age_ms: 600_000 };
     let mut desk = Desk::subscribed(Mode::Fleet);
-    assert!(desk.befriend(1));
+    assert!(desk.befriend(1) && desk.befriend(2));
     let act = SpreadAct::Part { cause: PartCause::Room, others: vec![contact(9)] };
     assert_eq!(desk.asked(1, act), SpreadAnswer::Taken);
     assert_eq!(desk.downs().evicted, 1);
-    assert!(!desk.befriend(1));
+    let declines = |answer| matches!(answer, SpreadAnswer::Declined { .. });
+    assert!(declines(desk.asked(1, polite.clone())));
     assert!(desk.asks().iter().any(|(_, to, _)| *to == contact(9)), "it named another");
+    desk.pass(seconds(55));
+    assert!(declines(desk.asked(1, polite.clone())));
+    assert!(desk.befriend(1), "there is room, and it has nobody else");
+    let act = SpreadAct::Part { cause: PartCause::Room, others: Vec::new() };
+    desk.asked(2, act);
     desk.pass(seconds(61));
-    assert!(desk.befriend(1));
+    assert!(!declines(desk.asked(2, polite)));
+    // For one that was sent away nobody else has to go.
+    let mut desk = Desk::subscribed(Mode::Fleet);
+    assert!((1..=10).all(|number| desk.befriend(number)));
+    desk.pass(seconds(11));
+    let away = (1..=10).find(|of| !desk.topics.neighbours_in(&topic()).contains(&contact(*of)));
+    assert!(!desk.befriend(away.expect("one had to go")) && desk.befriend(11));
 }
 
 #[test]
@@ -311,7 +326,122 @@ fn a_neighbour_that_knows_nothing_of_the_link_is_none() {
     desk.publish(1, 10);
     let (ask, ..) = desk.asks().into_iter().find(|asked| is_push(&asked)).expect("a push");
     desk.answer(ask, SpreadAnswer::NotNeighbour);
-    assert_eq!((desk.downs().evicted, desk.topics.neighbours_in(&topic()).len()), (1, 0));
+    assert_eq!((desk.downs().forgotten, desk.topics.neighbours_in(&topic()).len()), (1, 0));
+}
+
+/// The contents of the pushes to one node.
+fn pushed_to(asks: &[Asked], number: u8) -> usize {
+    let to = asks.iter().filter(|(_, to, _)| *to == contact(number));
+    to.map(|(.., spread)| match &spread.act {
+        SpreadAct::Push { messages } => messages.len(),
+        _ => 0,
+    })
+    .sum()
+}
+
+#[test]
+fn a_neighbour_that_took_this_node_for_gone_is_asked_for_a_link_at_once_and_gets_what_it_refused() {
+    for others in [0, 3] {
+        let mut desk = Desk::subscribed(Mode::Fleet);
+        (1..=1 + others).for_each(|number| assert!(desk.befriend(number)));
+        desk.asks();
+        desk.publish(1, 10);
+        desk.publish(2, 10);
+        let asks = desk.asks();
+        for (ask, ..) in asks.iter().filter(is_push) {
+            desk.answer(*ask, SpreadAnswer::NotNeighbour);
+        }
+        let asks = desk.asks();
+        let links = |asks: &[Asked]| -> Vec<SpreadAskId> {
+            let urgent = |act: &SpreadAct| matches!(act, SpreadAct::Neighbour { .. });
+            asks.iter().filter(|asked| urgent(&asked.2.act)).map(|asked| asked.0).collect()
+        };
+        let asked = links(&asks);
+        assert_eq!(asked.len(), 1 + usize::from(others), "each of them, at once");
+        desk.answer(asked[0], SpreadAnswer::Accepted { age_ms: 600_000 });
+        let asks = desk.asks();
+        let pushed: usize = (1..=1 + others).map(|number| pushed_to(&asks, number)).sum();
+        assert_eq!(pushed, 2, "what nobody has taken goes to the first one");
+        // One that goes on to know nothing is not asked again and again.
+        for (ask, ..) in asks.iter().filter(is_push) {
+            desk.answer(*ask, SpreadAnswer::NotNeighbour);
+        }
+        assert_eq!(links(&desk.asks()).len(), 0);
+    }
+}
+
+fn taken(desk: &Desk) -> Vec<usize> {
+    let of = |output: &TopicsOutput| match output {
+        TopicsOutput::Taken { neighbours, .. } => Some(*neighbours),
+        _ => None,
+    };
+    desk.outputs.iter().filter_map(of).collect()
+}
+
+fn publish_counted(desk: &mut Desk) {
+    let (publish, payload) = (PublishId(1), Bytes::from_static(b"counted"));
+    desk.input(TopicsInput::PublishCounted { publish, topic: topic(), payload });
+}
+
+#[test]
+fn a_first_message_is_delivered_at_once_and_counted_when_all_were_asked() {
+    let found = |contacts| TopicsInput::Found { topic: topic().id(), contacts };
+    // Nobody else is in the topic.
+    let mut desk = Desk::subscribed(Mode::Fleet);
+    publish_counted(&mut desk);
+    assert_eq!((desk.delivered(), taken(&desk)), (1, vec![]), "others are looked for");
+    desk.input(found(Vec::new()));
+    assert_eq!(taken(&desk), [0]);
+    publish_counted(&mut desk);
+    assert_eq!((desk.delivered(), taken(&desk)), (2, vec![0, 0]));
+    // Somebody is, and is found only now.
+    let mut desk = Desk::new(TopicsConfig { mode: Mode::Fleet, ..TopicsConfig::default() });
+    publish_counted(&mut desk);
+    desk.input(found(vec![contact(1), contact(2)]));
+    assert_eq!(taken(&desk), []);
+    let accepted = SpreadAnswer::Accepted { age_ms: 600_000 };
+    desk.asks().iter().for_each(|(ask, ..)| desk.answer(*ask, accepted.clone()));
+    let pushes: Vec<Asked> = desk.asks().into_iter().filter(|asked| is_push(&asked)).collect();
+    assert_eq!(pushes.len(), 2);
+    desk.answer(pushes[0].0, PUSHED);
+    assert_eq!(taken(&desk), [], "the other may take it as well");
+    desk.answer(pushes[1].0, PUSHED);
+    assert_eq!(taken(&desk), [2]);
+    // One that does not answer is not waited for.
+    publish_counted(&mut desk);
+    let pushes: Vec<Asked> = desk.asks().into_iter().filter(|asked| is_push(&asked)).collect();
+    desk.answer(pushes[0].0, PUSHED);
+    desk.pass(Duration::from_millis(900));
+    assert_eq!(taken(&desk), [2]);
+    desk.pass(Duration::from_millis(100));
+    assert_eq!(taken(&desk), [2, 1]);
+    desk.input(TopicsInput::Leave);
+    assert_eq!(taken(&desk), [2, 1]);
+}
+
+#[test]
+fn a_message_that_nobody_took_keeps_its_publisher_in_the_topic_while_it_may_be_cut_off() {
+    for cut_off in [false, true] {
+        let mut desk = Desk::new(TopicsConfig { mode: Mode::Fleet, ..TopicsConfig::default() });
+        desk.publish(1, 10);
+        let contacts = if cut_off { vec![contact(1)] } else { Vec::new() };
+        desk.input(TopicsInput::Found { topic: topic().id(), contacts });
+        for _ in 0..300 {
+            desk.pass(seconds(1));
+            for (ask, ..) in desk.asks() {
+                desk.input(TopicsInput::Failed(ask));
+            }
+        }
+        assert_eq!(desk.topics.stats().topics, 1 + usize::from(cut_off));
+        if !cut_off {
+            continue;
+        }
+        assert!(desk.befriend(1));
+        assert_eq!(pushed_to(&desk.asks(), 1), 1);
+        // And for ten minutes at most.
+        desk.pass(seconds(700));
+        assert_eq!(desk.topics.stats().topics, 1);
+    }
 }
 
 #[test]

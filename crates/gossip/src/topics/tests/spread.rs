@@ -101,6 +101,63 @@ fn one_in_ten_datagrams_may_be_lost() {
     publish(&mut net, 5, 60);
     net.run(seconds(60));
     assert_eq!((net.ids().len(), net.complete(&net.ids())), (60, 50));
+    net.assert_order();
+    assert_eq!(net.seats.values().map(|seat| seat.missed).sum::<u64>(), 0);
+}
+
+#[test]
+fn what_is_published_after_a_standstill_comes_in_seconds_and_in_order() {
+    for (count, seed) in [(2, 20), (3, 21), (3, 22), (8, 23)] {
+        let mut net = Net::subscribed(count, config(Mode::Fleet), seed);
+        let keys = net.keys.clone();
+        for _ in 0..3 {
+            net.publish(&keys[0], b"before");
+            net.run(Duration::from_millis(200));
+        }
+        net.stand_still(&keys[0], seconds(7), |net| {
+            for _ in 0..3 {
+                net.publish(&keys[1], b"meanwhile");
+                net.run(seconds(2));
+            }
+        });
+        for _ in 0..10 {
+            net.publish(&keys[0], b"after");
+            net.run(Duration::from_millis(100));
+        }
+        net.run(seconds(4));
+        let ids = net.ids();
+        assert_eq!((ids.len(), net.complete(&ids)), (16, count), "of {count} nodes, seed {seed}");
+        net.assert_order();
+        assert_eq!(net.seats.values().map(|seat| seat.missed).sum::<u64>(), 0);
+    }
+}
+
+#[test]
+fn a_message_that_is_gone_for_good_is_counted() {
+    let mut net = Net::subscribed(3, config(Mode::Fleet), 24);
+    let keys = net.keys.clone();
+    net.publish(&keys[0], b"one");
+    net.run(seconds(1));
+    // Nobody gets the second one, and its publisher does not keep it.
+    net.cut.insert(keys[0]);
+    net.publish(&keys[0], b"two");
+    let topics = &mut net.seats.get_mut(&keys[0]).expect("a node").topics;
+    let id = net::topic().id();
+    let topic = topics.topics.get_mut(&id).expect("it is in the topic");
+    topic.active.values_mut().for_each(|neighbour| neighbour.outbox = Default::default());
+    topic.untaken.clear();
+    while topic.history.len() > 0 {
+        topic.history.drop_oldest();
+    }
+    net.run(Duration::from_millis(1_300));
+    net.cut.clear();
+    net.publish(&keys[0], b"three");
+    net.run(seconds(10));
+    for key in &keys[1..] {
+        let seat = &net.seats[key];
+        let sequences: Vec<u64> = seat.messages.iter().map(|(_, of)| of.id.sequence).collect();
+        assert_eq!((sequences, seat.missed), (vec![1, 3], 1));
+    }
 }
 
 #[test]

@@ -264,6 +264,7 @@ impl Table {
             | Output::Renewed { .. }
             | Output::SaveRevocations { .. }
             | Output::Message(_)
+            | Output::Missed { .. }
             | Output::Event(_) => {}
         }
         None

@@ -1,0 +1,123 @@
+//! Processes stand still for so long that all take them for dead, go on, and do so again a little later;
+//! others are killed and started again as often. Whoever is back is shown as alive at once, by all, and
+//! nobody else is ever taken for dead.
+
+use std::time::Duration;
+
+use potluck_base::Instant;
+use potluck_gossip::MemberState;
+
+use super::members::{deaths, state_of};
+use crate::check::Check;
+use crate::report::Value;
+use crate::scenario::{Run, STABILISATION, Scenario};
+use crate::sim_node::NodeIndex;
+use crate::world::World;
+
+pub(super) const COMEBACK: Scenario = Scenario {
+    name: "comeback",
+    about: "nodes stand still or restart, twice in ten minutes; who is back is alive to all in 2 s",
+    nodes: 64,
+    nodes_min: 16,
+    minutes: 4,
+    must_fail: false,
+    play,
+};
+
+/// One in so many nodes stands still, and as many are killed.
+const ONE_IN: usize = 8;
+/// How often.
+const ROUNDS: usize = 2;
+/// For how long: longer than a suspicion that all share.
+const GONE: Duration = Duration::from_secs(45);
+/// From one that goes to the next.
+const APART: Duration = Duration::from_secs(3);
+/// All show whoever is back as alive after so long at most.
+const BACK: Duration = Duration::from_secs(2);
+/// A node that starts again has to find the others first.
+const STARTED: Duration = Duration::from_secs(4);
+
+fn play(run: &mut Run) -> World {
+    let mut world = World::new(run.config());
+    let mut nodes = run.form(&mut world);
+    world.run_for(STABILISATION);
+    run.rng.shuffle(&mut nodes);
+    let count = (nodes.len() / ONE_IN).max(1);
+    let (still, rest) = nodes.split_at(count);
+    let killed = &rest[..count];
+    let pause = run.length() / (2 * ROUNDS) as u32;
+    for (what, of, bound) in [("stood still", still, BACK), ("restarted", killed, STARTED)] {
+        let others: Vec<NodeIndex> =
+            nodes.iter().filter(|node| !of.contains(node)).copied().collect();
+        let mut found = Found::default();
+        for _ in 0..ROUNDS {
+            round(&mut world, &others, (of, what == "restarted", bound), &mut found);
+            world.run_for(pause.saturating_sub(GONE));
+        }
+        let all = of.len() * ROUNDS;
+        let wanted = all * others.len();
+        run.figure(format!("{what}: taken for dead meanwhile"), Value::share(found.dead, wanted));
+        run.figure(format!("{what}: alive again to all"), Value::times(found.took));
+        let name = match what {
+            "restarted" => "who was started again is alive to all within 4 s",
+            _ => "who goes on is alive to all within 2 s",
+        };
+        run.check(Check::none_of(name, all, &found.late));
+        let (detail, enough) =
+            (format!("{} of {wanted}", found.dead), found.dead * 10 >= wanted * 9);
+        run.check(Check::new("the others had noticed", enough, detail));
+    }
+    let gone: Vec<NodeIndex> = still.iter().chain(killed).copied().collect();
+    let innocent = deaths(&world, |node| !gone.contains(&node));
+    run.check(Check::none_of("nobody else is taken for dead", run.nodes, &innocent));
+    world
+}
+
+/// What the rounds have shown.
+#[derive(Default)]
+struct Found {
+    /// How many of the others took a node for dead when it came back, over all.
+    dead: usize,
+    /// How long it took until the last of them showed it as alive.
+    took: Vec<Duration>,
+    /// Those for which that was too long.
+    late: Vec<String>,
+}
+
+/// Each of `of` is gone for a while, one after the other.
+fn round(
+    world: &mut World,
+    others: &[NodeIndex],
+    (of, kill, bound): (&[NodeIndex], bool, Duration),
+    found: &mut Found,
+) {
+    let mut back: Vec<(Instant, NodeIndex)> = Vec::new();
+    for node in of {
+        match kill {
+            true => world.crash(*node),
+            false => world.stall(*node, GONE),
+        }
+        back.push((world.now() + GONE, *node));
+        world.run_for(APART);
+    }
+    for (at, node) in back {
+        world.run_for(at.since(world.now()).saturating_sub(Duration::from_millis(1)));
+        found.dead += who_show(world, others, node, MemberState::Dead);
+        world.run_for(at.since(world.now()));
+        if kill {
+            world.restart(node);
+        }
+        let alive = |world: &World| who_show(world, others, node, MemberState::Alive);
+        let all = world.run_until(bound, |world| alive(world) == others.len());
+        found.took.push(world.now().since(at));
+        if !all {
+            let lacking = others.len() - alive(world);
+            found.late.push(format!("{lacking} do not show {node} as alive after {bound:?}"));
+        }
+    }
+}
+
+/// How many of them show a node so.
+fn who_show(world: &World, observers: &[NodeIndex], of: NodeIndex, as_what: MemberState) -> usize {
+    observers.iter().filter(|node| state_of(world, **node, of) == Some(as_what)).count()
+}
