@@ -52,8 +52,11 @@ pub enum BlobError {
     #[error("{} is there already", .0.display())]
     Exists(PathBuf),
     /// A file is not what it was said to be, or changed while it was read.
-    #[error("{} changed while it was read", .0.display())]
+    #[error("{} changed while it was read, or has another size than the system says", .0.display())]
     Changed(PathBuf),
+    /// It is a link, a pipe, a device or a socket, or a file that the system makes while it is read.
+    #[error("{} is neither a plain file nor a folder", .0.display())]
+    NotPlain(PathBuf),
     /// Somebody holds the blob.
     #[error("the blob is in use")]
     InUse,

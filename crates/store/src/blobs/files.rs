@@ -51,25 +51,61 @@ pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Re
     Ok(())
 }
 
+/// Lets opening neither follow a link at the end of the path nor wait for the other end of a pipe.
+fn directly(options: &mut OpenOptions) {
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        options.custom_flags(flags.bits() as i32);
+    }
+    #[cfg(windows)]
+    {
+        use std::os::windows::fs::OpenOptionsExt;
+        /// Opens a link itself.
+        const OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+        /// Lets folders be opened.
+        const BACKUP_SEMANTICS: u32 = 0x0200_0000;
+        options.custom_flags(OPEN_REPARSE_POINT | BACKUP_SEMANTICS);
+    }
+}
+
+/// Opens a file for reading that may have become anything since it was looked at.
+pub(crate) fn open_for_reading(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    directly(&mut options);
+    options.open(path)
+}
+
+/// Whether opening failed because of a link that was not followed.
+pub(crate) fn is_link_error(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    return error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    #[cfg(not(unix))]
+    {
+        let _ = error;
+        false
+    }
+}
+
 /// Opens a file of ours for writing, making it and the folders above it if need be. Does not follow
-/// a link that somebody put in its place.
+/// a link that somebody put in its place, and takes nothing but a plain file.
 pub(crate) fn open_for_writing(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
-    }
-    match options.open(path) {
+    directly(&mut options);
+    let file = match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(folder) = path.parent() {
                 std::fs::create_dir_all(folder)?;
             }
-            options.open(path)
+            options.open(path)?
         }
-        opened => opened,
-    }
+        opened => opened?,
+    };
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::AlreadyExists.into()) }
 }
 
 /// Makes what was created, renamed or removed in a folder durable, where the system has a way to.

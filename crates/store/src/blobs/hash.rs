@@ -9,7 +9,7 @@ use std::num::NonZero;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bao_tree::io::outboard::{EmptyOutboard, PreOrderMemOutboard, PreOrderOutboard};
 use bao_tree::{BaoTree, BlockSize};
@@ -33,10 +33,14 @@ const THREADS_MAX: usize = 8;
 /// Hears how many bytes were hashed, and may stop it.
 pub(crate) type Progress<'a> = &'a (dyn Fn(u64) -> ControlFlow<()> + Sync);
 
+/// Opens one of the files to be hashed, by its path.
+pub(crate) type Opener<'a> = &'a (dyn Fn(&Path) -> Result<Arc<File>, BlobError> + Sync);
+
 /// Names files laid end to end by their hash, writes the nodes to `outboard` in `folder` and the bytes
 /// to `copy`.
 pub(crate) fn hash(
     source: &Segments,
+    open: Opener<'_>,
     folder: &Path,
     copy: Option<&File>,
     progress: Progress<'_>,
@@ -52,6 +56,7 @@ pub(crate) fn hash(
     let spans = above.blocks();
     let work = Work {
         source,
+        open,
         tree,
         copy,
         outboard: outboard.as_ref(),
@@ -86,6 +91,7 @@ pub(crate) fn hash(
 /// What the threads of one import share.
 struct Work<'a> {
     source: &'a Segments,
+    open: Opener<'a>,
     tree: BaoTree,
     copy: Option<&'a File>,
     outboard: Option<&'a File>,
@@ -102,7 +108,7 @@ struct Work<'a> {
 impl Work<'_> {
     /// Hashes spans until there are no more.
     fn run(&self) {
-        let mut reader = Reader { source: self.source, open: None };
+        let mut reader = Reader { source: self.source, opener: self.open, open: None };
         let mut buffer = vec![0; READ_BYTES.min(self.source.bytes()) as usize];
         while !self.stopped.load(Ordering::Relaxed) {
             let span = self.next.fetch_add(1, Ordering::Relaxed);
@@ -180,7 +186,8 @@ impl Work<'_> {
 /// Reads files laid end to end, keeping the last one open.
 struct Reader<'a> {
     source: &'a Segments,
-    open: Option<(usize, File)>,
+    opener: Opener<'a>,
+    open: Option<(usize, Arc<File>)>,
 }
 
 impl Reader<'_> {
@@ -198,7 +205,7 @@ impl Reader<'_> {
             let file = match &self.open {
                 Some((number, file)) if *number == piece.segment => file,
                 _ => {
-                    let file = File::open(self.source.path(piece.segment)).map_err(failed)?;
+                    let file = (self.opener)(&self.source.path(piece.segment))?;
                     &self.open.insert((piece.segment, file)).1
                 }
             };

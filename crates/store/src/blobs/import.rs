@@ -1,19 +1,22 @@
 //! Files become a blob.
 //!
 //! **Invariant:** what is installed is what was hashed: copied bytes are hashed as they are copied,
-//! files left where they are must look the same before and after.
+//! files left where they are must look the same before and after. Each file is read by the descriptor
+//! of what was opened, never by a path that may lead elsewhere by now.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use potluck_base::{BlobId, Division};
 
 use super::entry::{self, DATA, PLACE};
 use super::folder::{discard_unless, new_meta};
-use super::hash::{Progress, hash};
+use super::hash::{Opener, Progress, hash};
 use super::meta::Phase;
+use super::opened::{Opened, stamp_of};
 use super::place::{SegmentTarget, Segments, Stamp};
 use super::store::{BlobStore, Keep};
 use super::{BlobError, files, space};
@@ -60,19 +63,18 @@ impl BlobStore {
                 })
                 .map_err(BlobError::at(&data))?;
             let source = Segments::inside(&data, size);
-            let id = hash(&source, &folder, None, &|_| ControlFlow::Continue(()))?;
+            let id = hash(&source, &own, &folder, None, &|_| ControlFlow::Continue(()))?;
             let imported = Imported { id, bytes: size, known: false };
             self.adopt(&folder, imported, name, keep, None)
         })();
         discard_unless(added, &folder).map(|imported| imported.id)
     }
 
-    /// Makes a blob of files laid end to end. `progress` hears how many bytes were hashed, from
-    /// several threads, and may stop it.
+    /// Makes a blob of files laid end to end. Links on the way to the one file, or to the folder that
+    /// all of them are in, are followed; below it none is. Otherwise as [`BlobStore::import_opened`].
     ///
     /// # Errors
-    /// [`BlobError::Changed`] if a file has another size than was said or changes meanwhile;
-    /// [`BlobError::InUse`] if the same blob is being fetched.
+    /// As [`BlobStore::import_opened`], and [`BlobError::NotPlain`].
     pub fn import(
         &self,
         files: &[SegmentTarget],
@@ -81,32 +83,64 @@ impl BlobStore {
         keep: Keep,
         progress: &(dyn Fn(u64) -> ControlFlow<()> + Sync),
     ) -> Result<Imported, BlobError> {
+        let Some(first) = files.first() else {
+            return self.import_nothing(name, keep, progress);
+        };
+        let typed = Segments::outside(files.iter().map(|file| (file.clone(), None)))?;
+        let opened = Opened::follow(typed.base())?;
+        let real = |file: &SegmentTarget| {
+            let path = std::path::absolute(&file.path).map_err(BlobError::at(&file.path))?;
+            let below = path.strip_prefix(typed.base()).map_err(|_| BlobError::WrongSegments)?;
+            let path = opened.path().join(below);
+            Ok(SegmentTarget { path, ..file.clone() })
+        };
+        let files = if opened.is_folder() {
+            files.iter().map(real).collect::<Result<Vec<_>, BlobError>>()?
+        } else {
+            vec![SegmentTarget { path: opened.path().to_owned(), ..first.clone() }]
+        };
+        self.import_opened(&opened, &files, how, name, keep, progress)
+    }
+
+    /// Makes a blob of the file that was opened, or of files below the folder that was, laid end to
+    /// end. `progress` hears how many bytes were hashed, from several threads, and may stop it.
+    ///
+    /// # Errors
+    /// [`BlobError::Changed`] if a file has another size than was said or changes meanwhile;
+    /// [`BlobError::InUse`] if the same blob is being fetched.
+    pub fn import_opened(
+        &self,
+        opened: &Opened,
+        files: &[SegmentTarget],
+        how: ImportHow,
+        name: &str,
+        keep: Keep,
+        progress: &(dyn Fn(u64) -> ControlFlow<()> + Sync),
+    ) -> Result<Imported, BlobError> {
+        if files.is_empty() {
+            return self.import_nothing(name, keep, progress);
+        }
+        if !opened.is_folder() && files.len() > 1 {
+            return Err(BlobError::WrongSegments);
+        }
+        let open = |path: &Path| opened.segment(path);
+        let stamp =
+            |file: &SegmentTarget| stamp_of(&*opened.segment(&file.path)?, &file.path, file.bytes);
         let stamps = files.iter().map(stamp).collect::<Result<Vec<_>, _>>()?;
         let folder = self.new_folder(&mut self.changes())?;
         let imported = (|| {
-            if files.is_empty() {
-                let data = folder.join(DATA);
-                File::create(&data).map_err(BlobError::at(&data))?;
-                let none = Segments::inside(&data, 0);
-                return self.adopt(
-                    &folder,
-                    read(&none, &folder, None, progress)?,
-                    name,
-                    keep,
-                    None,
-                );
-            }
             let stamped = files.iter().cloned().zip(stamps.iter().copied().map(Some));
             let source = Segments::outside(stamped)?;
             let size = source.bytes();
             Division::of(size).ok_or(BlobError::TooLarge { size })?;
             if how == ImportHow::Copy {
-                let imported = self.copy(files, &source, &folder, progress)?;
+                let imported = self.copy(files, &source, &open, &folder, progress)?;
                 return self.adopt(&folder, imported, name, keep, None);
             }
-            let imported = read(&source, &folder, None, progress)?;
+            let imported = read(&source, &open, &folder, None, progress)?;
             for (file, before) in files.iter().zip(&stamps) {
-                if stamp(file)? != *before {
+                let now = file.path.symlink_metadata().map(|seen| Stamp::of(&seen));
+                if now.map_err(BlobError::at(&file.path))? != *before {
                     return Err(BlobError::Changed(file.path.clone()));
                 }
             }
@@ -115,28 +149,47 @@ impl BlobStore {
         discard_unless(imported, &folder)
     }
 
+    fn import_nothing(
+        &self,
+        name: &str,
+        keep: Keep,
+        progress: Progress<'_>,
+    ) -> Result<Imported, BlobError> {
+        let folder = self.new_folder(&mut self.changes())?;
+        let imported = (|| {
+            let data = folder.join(DATA);
+            File::create(&data).map_err(BlobError::at(&data))?;
+            let none = Segments::inside(&data, 0);
+            let imported = read(&none, &own, &folder, None, progress)?;
+            self.adopt(&folder, imported, name, keep, None)
+        })();
+        discard_unless(imported, &folder)
+    }
+
     fn copy(
         &self,
         files: &[SegmentTarget],
         source: &Segments,
+        open: Opener<'_>,
         folder: &Path,
         progress: Progress<'_>,
     ) -> Result<Imported, BlobError> {
         let path = folder.join(DATA);
         if let [file] = files
-            && reflink_copy::reflink(&file.path, &path).is_ok()
+            && reflink(&*open(&file.path)?, &file.path, &path).is_ok()
         {
             // From now on nobody else can change it.
-            let copy = SegmentTarget { path: path.clone(), ..file.clone() };
-            stamp(&copy).map_err(|_| BlobError::Changed(file.path.clone()))?;
-            let imported = read(&Segments::inside(&path, file.bytes), folder, None, progress)?;
-            File::open(&path).and_then(|copy| copy.sync_all()).map_err(BlobError::at(&path))?;
+            let copy = File::open(&path).map_err(BlobError::at(&path))?;
+            stamp_of(&copy, &file.path, file.bytes)?;
+            let inside = Segments::inside(&path, file.bytes);
+            let imported = read(&inside, &own, folder, None, progress)?;
+            copy.sync_all().map_err(BlobError::at(&path))?;
             return Ok(imported);
         }
         space::check(self.folder(), source.bytes())?;
         files::remove_if_there(&path).map_err(BlobError::at(&path))?;
         let copy = File::create_new(&path).map_err(BlobError::at(&path))?;
-        let imported = read(source, folder, Some(&copy), progress)?;
+        let imported = read(source, open, folder, Some(&copy), progress)?;
         copy.sync_all().map_err(BlobError::at(&path))?;
         Ok(imported)
     }
@@ -192,21 +245,37 @@ impl BlobStore {
     }
 }
 
-fn stamp(file: &SegmentTarget) -> Result<Stamp, BlobError> {
-    let metadata = std::fs::metadata(&file.path).map_err(BlobError::at(&file.path))?;
-    if metadata.is_file() && metadata.len() == file.bytes {
-        Ok(Stamp::of(&metadata))
-    } else {
-        Err(BlobError::Changed(file.path.clone()))
-    }
+/// Opens a file of the store's own.
+fn own(path: &Path) -> Result<Arc<File>, BlobError> {
+    File::open(path).map(Arc::new).map_err(BlobError::at(path))
+}
+
+/// Makes a copy that shares its bytes with a file until one of them changes, where the file system can.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn reflink(from: &File, _path: &Path, to: &Path) -> io::Result<()> {
+    Ok(rustix::fs::ioctl_ficlone(File::create_new(to)?, from)?)
+}
+
+/// Makes a copy that shares its bytes with a file until one of them changes, where the file system can.
+#[cfg(target_vendor = "apple")]
+fn reflink(from: &File, _path: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, CloneFlags, fclonefileat};
+    Ok(fclonefileat(from, CWD, to, CloneFlags::empty())?)
+}
+
+/// Makes a copy that shares its bytes with a file until one of them changes, where the file system can.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn reflink(_from: &File, path: &Path, to: &Path) -> io::Result<()> {
+    reflink_copy::reflink(path, to)
 }
 
 fn read(
     source: &Segments,
+    open: Opener<'_>,
     folder: &Path,
     copy: Option<&File>,
     progress: Progress<'_>,
 ) -> Result<Imported, BlobError> {
-    let id = hash(source, folder, copy, progress)?;
+    let id = hash(source, open, folder, copy, progress)?;
     Ok(Imported { id, bytes: source.bytes(), known: false })
 }

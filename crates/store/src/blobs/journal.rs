@@ -73,6 +73,7 @@ impl Journal {
         journal.append(recovered.unsynced.iter().map(|granule| (HAVE, granule)))?;
         journal.file.sync_data()?;
         std::fs::rename(&aside, path)?;
+        path.parent().map_or(Ok(()), super::files::sync_folder)?;
         Ok(journal)
     }
 

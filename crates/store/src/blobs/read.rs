@@ -102,7 +102,8 @@ impl Blob {
         let segments = self.segments();
         for (number, segment) in segments.iter().enumerate() {
             let Some(stamp) = segment.stamp else { continue };
-            let seen = std::fs::metadata(segments.path(number)).and_then(|seen| same(&seen, stamp));
+            let seen = segments.path(number).symlink_metadata();
+            let seen = seen.and_then(|seen| same(&seen, stamp));
             if let Err(error) = seen {
                 return Err(self.refused(EncodeError::Io(error), &(0..0)));
             }
@@ -159,7 +160,7 @@ impl Blob {
             if let Some(stamp) = stamp
                 && handle.checked.elapsed() >= CHECK_EVERY
             {
-                same(&std::fs::metadata(segments.path(number))?, stamp)?;
+                same(&segments.path(number).symlink_metadata()?, stamp)?;
                 handle.checked = Instant::now();
             }
             return Ok(handle.file.clone());
@@ -223,7 +224,7 @@ impl ReadAt for Data<'_> {
 }
 
 fn open_stamped(segments: &Segments, number: usize) -> io::Result<File> {
-    let file = File::open(segments.path(number))?;
+    let file = files::open_for_reading(&segments.path(number))?;
     if let Some(stamp) = segments.get(number).stamp {
         same(&file.metadata()?, stamp)?;
     }
@@ -238,4 +239,5 @@ fn same(seen: &std::fs::Metadata, stamp: Stamp) -> io::Result<()> {
 fn is_change(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound, UnexpectedEof};
     matches!(error.kind(), InvalidData | IsADirectory | NotADirectory | NotFound | UnexpectedEof)
+        || files::is_link_error(error)
 }

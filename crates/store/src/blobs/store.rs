@@ -113,6 +113,12 @@ impl BlobStore {
         Ok(store)
     }
 
+    /// The data folder that it is in.
+    #[must_use]
+    pub fn data_folder(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
+    }
+
     /// How many blobs could not be read when the store was opened.
     #[must_use]
     pub const fn damaged(&self) -> usize {

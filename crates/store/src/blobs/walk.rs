@@ -7,6 +7,7 @@ use std::fs::{DirEntry, FileType, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::opened::hides_bytes;
 use super::{BlobError, SEGMENTS_MAX};
 
 /// How much a walk may find.
@@ -44,6 +45,8 @@ pub enum SkipReason {
     Link,
     /// A device, socket or pipe.
     Special,
+    /// A file that the system makes while it is read: its size says nothing.
+    Sizeless,
     /// Its name is no text, or has characters that other systems do not allow in names.
     Name,
     /// The folders are too deep.
@@ -57,6 +60,7 @@ impl fmt::Display for SkipReason {
         match self {
             Self::Link => f.write_str("a symbolic link"),
             Self::Special => f.write_str("not a plain file"),
+            Self::Sizeless => f.write_str("a file that the system makes while it is read"),
             Self::Name => f.write_str("its name cannot be had on other systems"),
             Self::Depth => f.write_str("too deep"),
             Self::Unreadable(kind) => write!(f, "{kind}"),
@@ -141,7 +145,11 @@ fn look(entry: &DirEntry, prefix: &str) -> Result<(String, Found), SkipReason> {
     if kind.is_dir() {
         Ok((relative, Found::Folder))
     } else if kind.is_file() {
-        Ok((relative, Found::File(entry.metadata().map_err(unreadable)?)))
+        let metadata = entry.metadata().map_err(unreadable)?;
+        if metadata.len() == 0 && hides_bytes(&entry.path()).map_err(unreadable)? {
+            return Err(SkipReason::Sizeless);
+        }
+        Ok((relative, Found::File(metadata)))
     } else if kind.is_symlink() {
         Err(SkipReason::Link)
     } else {

@@ -117,3 +117,99 @@ fn threads_that_add_the_same_bytes_all_get_them() {
     });
     assert_eq!(store.list().len(), 1);
 }
+
+/// A pipe that nobody writes into: opening it the usual way takes for ever.
+fn pipe(path: &Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(made.success());
+}
+
+#[test]
+fn only_plain_files_become_a_blob_and_nobody_waits_for_a_pipe() {
+    let here = tempfile::tempdir().unwrap();
+    let store = open(&here.path().join("store"));
+    let fifo = here.path().join("fifo");
+    pipe(&fifo);
+    let _socket = std::os::unix::net::UnixListener::bind(here.path().join("socket")).unwrap();
+    for path in [&fifo, &here.path().join("socket"), Path::new("/dev/null")] {
+        for how in [ImportHow::Copy, ImportHow::Reference] {
+            let result = store.import(&[target(path, 0)], how, "", Keep::Cached, &go_on);
+            assert!(matches!(&result, Err(BlobError::NotPlain(_))), "{path:?}: {result:?}");
+        }
+        assert!(matches!(Opened::at(path), Err(BlobError::NotPlain(_))), "{path:?}");
+    }
+    assert!(store.list().is_empty());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_whose_bytes_are_made_while_it_is_read_is_refused() {
+    let here = tempfile::tempdir().unwrap();
+    let store = open(&here.path().join("store"));
+    let path = Path::new("/proc/version");
+    assert_eq!(std::fs::metadata(path).unwrap().len(), 0, "as the system says");
+    for how in [ImportHow::Copy, ImportHow::Reference] {
+        let result = store.import(&[target(path, 0)], how, "", Keep::Cached, &go_on);
+        assert!(matches!(&result, Err(BlobError::NotPlain(_))), "{result:?}");
+    }
+    let found = walk(Path::new("/proc/self/net"), WalkLimits::default()).unwrap();
+    assert!(found.files.iter().all(|file| file.relative != "dev"), "{found:?}");
+    assert!(found.skipped.contains(&("dev".to_owned(), SkipReason::Sizeless)), "{found:?}");
+    assert!(store.list().is_empty());
+}
+
+#[test]
+fn what_was_opened_is_read_whatever_is_put_in_its_place() {
+    use std::os::unix::fs::symlink;
+    let here = tempfile::tempdir().unwrap();
+    let root = here.path().canonicalize().unwrap();
+    let (path, secret) = (root.join("file"), root.join("secret"));
+    std::fs::write(&path, "harmless").unwrap();
+    std::fs::write(&secret, "a secret").unwrap();
+    let opened = Opened::at(&path).unwrap();
+    std::fs::rename(&path, root.join("gone")).unwrap();
+    symlink(&secret, &path).unwrap();
+    let store = open(&root.join("store"));
+    let import =
+        |how| store.import_opened(&opened, &[target(&path, 8)], how, "", Keep::Cached, &go_on);
+    assert_eq!(import(ImportHow::Copy).unwrap().id, BlobId::of(b"harmless"));
+    store.remove(&BlobId::of(b"harmless")).unwrap();
+    let referenced = import(ImportHow::Reference);
+    assert!(matches!(&referenced, Err(BlobError::Changed(_))), "{referenced:?}");
+    assert!(matches!(Opened::at(&path), Err(BlobError::NotPlain(_))), "no link is followed");
+    assert_eq!(Opened::follow(&path).unwrap().path(), secret);
+}
+
+#[test]
+fn a_link_that_is_put_into_a_folder_while_it_is_shared_leads_nowhere() {
+    use std::os::unix::fs::symlink;
+    let here = tempfile::tempdir().unwrap();
+    let root = here.path().canonicalize().unwrap();
+    for folder in ["shared/sub", "closed"] {
+        std::fs::create_dir_all(root.join(folder)).unwrap();
+        std::fs::write(root.join(folder).join("file"), folder).unwrap();
+    }
+    std::fs::write(root.join("closed/file"), "1234567890").unwrap();
+    let opened = Opened::at(&root.join("shared")).unwrap();
+    let files = [target(&root.join("shared/sub/file"), "shared/sub".len())];
+    std::fs::rename(root.join("shared/sub"), root.join("moved")).unwrap();
+    symlink(root.join("closed"), root.join("shared/sub")).unwrap();
+    let store = open(&root.join("store"));
+    for how in [ImportHow::Copy, ImportHow::Reference] {
+        let result = store.import_opened(&opened, &files, how, "", Keep::Cached, &go_on);
+        assert!(result.is_err(), "{result:?}");
+    }
+    assert!(matches!(Opened::at(&root.join("shared/sub/file")), Err(BlobError::Io { .. })));
+}
+
+#[test]
+fn a_shared_file_that_became_a_pipe_is_changed_and_holds_nobody_up() {
+    let here = tempfile::tempdir().unwrap();
+    let (sources, _) = files(&here.path().join("files"), &[300_000]);
+    let store = open(&here.path().join("store"));
+    let id = store.import(&sources, ImportHow::Reference, "", Keep::Cached, &go_on).unwrap().id;
+    std::fs::remove_file(&sources[0].path).unwrap();
+    pipe(&sources[0].path);
+    let blob = store.get(&id).unwrap().unwrap();
+    assert!(matches!(blob.read(0..300_000), Err(ReadError::Changed)));
+}

@@ -1,0 +1,193 @@
+//! Files and folders that were opened to be read: what was looked at is what is read.
+//!
+//! A path is only a question: between two uses of it another file may be put at its end. So it is
+//! opened once, and the descriptor is handed on.
+//!
+//! **Invariants:** no link is followed on the way of an absolute path; opening never waits, not even for
+//! the other end of a pipe; nothing but a plain file or a folder comes out; a file that has other bytes
+//! than its size says is refused.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use super::place::Stamp;
+use super::{BlobError, files};
+
+/// A plain file or a folder, open for reading.
+#[derive(Debug)]
+pub struct Opened {
+    path: PathBuf,
+    file: Arc<File>,
+    metadata: Metadata,
+}
+
+impl Opened {
+    /// Opens the file or folder at an absolute path without `..`. No part of the path may be a link:
+    /// whoever wants links followed resolves them first, and looks at where they lead.
+    ///
+    /// # Errors
+    /// [`BlobError::NotPlain`] for a pipe, a device, a socket or a link, and for a file that has bytes
+    /// although its size is zero; what the operating system says.
+    pub fn at(path: &Path) -> Result<Self, BlobError> {
+        let file = open_below(None, path).map_err(|error| refused(path, error))?;
+        Self::of(file, path.to_owned())
+    }
+
+    /// Opens what a path leads to, links followed.
+    ///
+    /// # Errors
+    /// As [`Opened::at`].
+    pub fn follow(path: &Path) -> Result<Self, BlobError> {
+        Self::at(&path.canonicalize().map_err(BlobError::at(path))?)
+    }
+
+    /// A file that is open already; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`Opened::at`].
+    pub fn of(file: impl Into<Arc<File>>, path: PathBuf) -> Result<Self, BlobError> {
+        let file = file.into();
+        let metadata = file.metadata().map_err(BlobError::at(&path))?;
+        if !metadata.is_file() && !metadata.is_dir() {
+            return Err(BlobError::NotPlain(path));
+        }
+        if metadata.is_file()
+            && has_bytes_at(&file, metadata.len()).map_err(BlobError::at(&path))?
+        {
+            return Err(BlobError::NotPlain(path));
+        }
+        Ok(Self { path, file, metadata })
+    }
+
+    /// Where it was when it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is a folder.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        self.metadata.is_dir()
+    }
+
+    /// Bytes in the file.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.metadata.len()
+    }
+
+    /// The open file itself.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// This file, or the one at `path` in this folder, which is opened without following a link.
+    ///
+    /// # Errors
+    /// As [`Opened::at`]; [`BlobError::WrongSegments`] if `path` is not in this folder.
+    pub fn segment(&self, path: &Path) -> Result<Arc<File>, BlobError> {
+        if !self.is_folder() {
+            return Ok(Arc::clone(&self.file));
+        }
+        let below = path.strip_prefix(&self.path).map_err(|_| BlobError::WrongSegments)?;
+        let file = open_below(Some((&self.file, &self.path)), below);
+        file.map(Arc::new).map_err(|error| refused(path, error))
+    }
+}
+
+/// What a file looks like that is to have so many bytes and no more.
+pub(crate) fn stamp_of(file: &File, path: &Path, bytes: u64) -> Result<Stamp, BlobError> {
+    let metadata = file.metadata().map_err(BlobError::at(path))?;
+    let as_said = metadata.is_file()
+        && metadata.len() == bytes
+        && !has_bytes_at(file, bytes).map_err(BlobError::at(path))?;
+    if as_said { Ok(Stamp::of(&metadata)) } else { Err(BlobError::Changed(path.to_owned())) }
+}
+
+/// Whether a plain file says that it is empty and is not, as those that the system makes while they
+/// are read.
+pub(crate) fn hides_bytes(path: &Path) -> io::Result<bool> {
+    has_bytes_at(&files::open_for_reading(path)?, 0)
+}
+
+fn has_bytes_at(file: &File, offset: u64) -> io::Result<bool> {
+    match files::read_at(file, &mut [0], offset) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn refused(path: &Path, source: io::Error) -> BlobError {
+    if source.kind() == io::ErrorKind::InvalidInput || files::is_link_error(&source) {
+        return BlobError::NotPlain(path.to_owned());
+    }
+    BlobError::Io { path: path.to_owned(), source }
+}
+
+/// The names on a path; `None` if it has anything else in it.
+fn names(path: &Path) -> Option<Vec<&Path>> {
+    let parts = path.components().filter(|part| {
+        !matches!(part, Component::Prefix(_) | Component::RootDir | Component::CurDir)
+    });
+    parts
+        .map(|part| match part {
+            Component::Normal(name) => Some(Path::new(name)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Opens the file at `path`, from `folder` on or from the root. Each name is opened in the folder
+/// before it, so that nobody can turn the way aside by a link meanwhile.
+#[cfg(unix)]
+fn open_below(folder: Option<(&File, &Path)>, path: &Path) -> io::Result<File> {
+    use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
+    // A folder that may be passed through needs not be readable.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const PASS: OFlags = OFlags::PATH;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const PASS: OFlags = OFlags::RDONLY;
+    let through = PASS | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let last = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let not_absolute = folder.is_none() && !path.is_absolute();
+    let names = names(path).filter(|_| !not_absolute).ok_or(io::ErrorKind::InvalidInput)?;
+    let mut at = match folder {
+        Some((folder, _)) => openat(folder, ".", through, Mode::empty())?,
+        None => openat(CWD, "/", through, Mode::empty())?,
+    };
+    let Some((file, folders)) = names.split_last() else {
+        return Ok(openat(&at, ".", OFlags::DIRECTORY | last, Mode::empty())?.into());
+    };
+    for folder in folders {
+        at = openat(&at, *folder, through, Mode::empty())?;
+    }
+    // Opening a device may do something, and a socket cannot be opened at all.
+    let kind = FileType::from_raw_mode(statat(&at, *file, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
+    if !matches!(kind, FileType::RegularFile | FileType::Directory) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(openat(&at, *file, last, Mode::empty())?.into())
+}
+
+/// Opens the file at `path`, from `folder` on or from the root, if none of its names is a link. Between
+/// the look and the opening a link can still be put there.
+#[cfg(not(unix))]
+fn open_below(folder: Option<(&File, &Path)>, path: &Path) -> io::Result<File> {
+    let names = names(path).ok_or(io::ErrorKind::InvalidInput)?;
+    let (mut at, links) = match folder {
+        Some((_, folder)) => (folder.to_owned(), names),
+        None => (path.to_owned(), Vec::new()),
+    };
+    for name in links {
+        at.push(name);
+        if at.symlink_metadata()?.is_symlink() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+    }
+    files::open_for_reading(&at)
+}
