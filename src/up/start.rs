@@ -78,6 +78,7 @@ fn kind_of(error: &StartError) -> (Exit, &'static str) {
         StartError::IdentityDamaged { .. } | StartError::NetworkDamaged { .. } => {
             (Exit::Verification, "damaged")
         }
+        StartError::Layout { .. } => (Exit::Usage, "layout"),
         StartError::IdentityExposed { .. } => (Exit::Refused, "identityExposed"),
         StartError::TicketVoid => (Exit::Refused, "ticketVoid"),
         StartError::NoCertificate { .. } => (Exit::Refused, "notAdmitted"),

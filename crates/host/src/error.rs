@@ -35,6 +35,21 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The data folder is of a layout that this version does not know.
+    #[error(
+        "data folder {} was made by {made_by} (layout {number}) and this version uses layout {} only; \
+         run the version that made it, or choose another folder with --data and join with a new ticket",
+        folder.display(),
+        crate::folder::layout::LAYOUT
+    )]
+    Layout {
+        /// The data folder.
+        folder: PathBuf,
+        /// The number of its layout, in words.
+        number: String,
+        /// Who made it.
+        made_by: &'static str,
+    },
     /// Others may have read the node's secret key.
     #[error(
         "{} can be read or changed by others (mode {mode:o}); if nobody did, run `chmod 600 {}`, \

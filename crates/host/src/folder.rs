@@ -2,6 +2,7 @@
 //!
 //! | file | content |
 //! |---|---|
+//! | `layout` | the number of this layout |
 //! | `lock` | held while a node runs on the folder |
 //! | `identity` | the node's key pair, for its owner's eyes only |
 //! | `network` | the network that the folder belongs to |
@@ -12,6 +13,10 @@
 //! | `authority` | the network's authority key, for its owner's eyes only, where certificates are signed |
 //! | `issued` | which tickets and certificates were made there |
 //! | `records/` | the records |
+//! | `files/` | what the node's owner puts there to share it |
+//!
+//! [`layout`] has all names, those of other parts of the program too, and says which of them may be
+//! shared.
 //!
 //! **Invariants:** one node at a time has a folder; a folder belongs to one network and one
 //! identity; every small file has its old or its new content, also after a crash.
@@ -19,6 +24,7 @@
 mod authority;
 mod file;
 mod identity;
+pub mod layout;
 mod names;
 mod network;
 mod peers;
@@ -33,7 +39,7 @@ use potluck_store::FolderLock;
 
 use crate::StartError;
 
-pub(crate) use file::{Readers, append_to, read as read_text, replace};
+pub(crate) use file::{Readers, append_to, read_bytes, replace, sync_folder};
 pub(crate) use identity::{random, random_bytes};
 pub use network::NetworkInfo;
 pub(crate) use network::{Choice, Wish};
@@ -53,6 +59,7 @@ impl DataFolder {
         let failed = |source| StartError::File { path: path.to_owned(), source };
         create(path).map_err(failed)?;
         let lock = FolderLock::acquire(path)?;
+        layout::check(path)?;
         // The process may change its working directory later.
         let path = std::path::absolute(path).map_err(failed)?;
         Ok((Self { path }, lock))
@@ -65,43 +72,43 @@ impl DataFolder {
 
     /// The node's identity, see [`identity::load_or_create`].
     pub(crate) fn identity(&self, given: Option<&Identity>) -> Result<Identity, StartError> {
-        identity::load_or_create(&self.path.join("identity"), given)
+        identity::load_or_create(&self.path.join(layout::IDENTITY), given)
     }
 
     /// The network that the folder belongs to, if it belongs to one.
     pub(crate) fn network(&self) -> Result<Option<NetworkInfo>, StartError> {
-        network::load(&self.path.join("network"))
+        network::load(&self.path.join(layout::NETWORK))
     }
 
     /// Lets the folder belong to `network`.
     pub(crate) fn set_network(&self, network: &NetworkInfo) -> Result<(), StartError> {
-        network::save(&self.path.join("network"), network)
+        network::save(&self.path.join(layout::NETWORK), network)
     }
 
     /// The node's certificate, if it has one.
     pub(crate) fn certificate(&self) -> Option<Bytes> {
-        proofs::load(&self.path.join("certificate")).into_iter().next()
+        proofs::load(&self.path.join(layout::CERTIFICATE)).into_iter().next()
     }
 
     /// Keeps the node's certificate.
     pub(crate) fn save_certificate(&self, certificate: &Bytes) -> io::Result<()> {
-        proofs::save(&self.path.join("certificate"), std::slice::from_ref(certificate))
+        proofs::save(&self.path.join(layout::CERTIFICATE), std::slice::from_ref(certificate))
     }
 
     /// The revocations known in the last run.
     pub(crate) fn revocations(&self) -> Vec<Bytes> {
-        proofs::load(&self.path.join("revoked"))
+        proofs::load(&self.path.join(layout::REVOKED))
     }
 
     /// Keeps the revocations.
     pub(crate) fn save_revocations(&self, revocations: &[Bytes]) -> io::Result<()> {
-        proofs::save(&self.path.join("revoked"), revocations)
+        proofs::save(&self.path.join(layout::REVOKED), revocations)
     }
 
     /// The authority key of `network`, if this node holds it.
     pub(crate) fn authority(&self, network: &NetworkInfo) -> Result<Option<Identity>, StartError> {
-        let path = self.path.join("authority");
-        match authority::load(&path)? {
+        let path = self.path.join(layout::AUTHORITY);
+        match authority::recover(&path)? {
             Some((_, key)) if Some(key.public_key()) == network.authority => Ok(Some(key)),
             Some(_) => Err(StartError::AuthorityFile { path, why: "it is another network's" }),
             None => Ok(None),
@@ -110,7 +117,7 @@ impl DataFolder {
 
     /// The authority key in a folder that belongs to no network yet.
     pub(crate) fn orphaned_authority(&self) -> Result<Option<(String, Identity)>, StartError> {
-        authority::load(&self.path.join("authority"))
+        authority::recover(&self.path.join(layout::AUTHORITY))
     }
 
     /// Keeps the authority key; nothing may be there yet.
@@ -119,22 +126,22 @@ impl DataFolder {
         network: &NetworkInfo,
         key: &Identity,
     ) -> Result<(), StartError> {
-        authority::save(&self.path.join("authority"), &network.name, key)
+        authority::save(&self.path.join(layout::AUTHORITY), &network.name, key)
     }
 
     /// Where the issuer's book is.
     pub(crate) fn issued_path(&self) -> PathBuf {
-        self.path.join("issued")
+        self.path.join(layout::ISSUED)
     }
 
     /// Nodes that may sign the next certificate.
     pub(crate) fn issuers(&self) -> Vec<Contact> {
-        peers::load(&self.path.join("issuers"))
+        peers::load(&self.path.join(layout::ISSUERS))
     }
 
     /// Keeps nodes that may sign the next certificate.
     pub(crate) fn save_issuers(&self, contacts: &[Contact]) -> io::Result<()> {
-        peers::save(&self.path.join("issuers"), contacts)
+        peers::save(&self.path.join(layout::ISSUERS), contacts)
     }
 
     /// The incarnation of the last run; 0 if there was none or its file is damaged.
@@ -152,12 +159,12 @@ impl DataFolder {
 
     /// The contacts of the last run.
     pub(crate) fn contacts(&self) -> Vec<Contact> {
-        peers::load(&self.path.join("peers"))
+        peers::load(&self.path.join(layout::PEERS))
     }
 
     /// Saves contacts for the next run.
     pub(crate) fn save_contacts(&self, contacts: &[Contact]) -> io::Result<()> {
-        peers::save(&self.path.join("peers"), contacts)
+        peers::save(&self.path.join(layout::PEERS), contacts)
     }
 }
 
@@ -178,14 +185,17 @@ fn create(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = path.parent() {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
         std::fs::create_dir_all(parent)?;
     }
     match std::fs::DirBuilder::new().mode(0o700).create(path) {
         // Another node was faster; the lock decides.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        result => result,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        result => result?,
     }
+    // A node that others know must not be gone with its folder after a loss of power.
+    sync_folder(parent.unwrap_or(Path::new(".")))
 }
 
 #[cfg(not(unix))]

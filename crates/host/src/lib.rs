@@ -25,7 +25,7 @@ pub use clock::Clock;
 pub use disk::StoreView;
 pub use drive::DriveStats;
 pub use error::StartError;
-pub use folder::NetworkInfo;
+pub use folder::{NetworkInfo, layout};
 pub use handle::{Events, Handle, HostStats, LeaveReport, NodeInfo, Stopped};
 pub use membership::{InviteTerms, IssuedStats, Membership, MembershipError, TicketView};
 pub use memory::resident_bytes;

@@ -11,6 +11,7 @@ use potluck_swarm::Manifest;
 
 use super::fetch::Way;
 use super::{Files, FilesError};
+use crate::folder::sync_folder;
 
 impl Files {
     /// Whether a complete and unchanged blob lies just there.
@@ -43,7 +44,8 @@ impl Files {
             None => copy(blob, 0..blob.division().size(), &way.aside)?,
             Some(manifest) => copy_folder(blob, manifest, &way.aside)?,
         }
-        Ok(std::fs::rename(&way.aside, &way.there).map_err(io)?)
+        std::fs::rename(&way.aside, &way.there).map_err(io)?;
+        Ok(way.there.parent().map_or(Ok(()), sync_folder).map_err(io)?)
     }
 }
 

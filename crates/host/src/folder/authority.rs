@@ -1,16 +1,16 @@
 //! The file with a network's authority key: in the data folder of a node that issues certificates,
 //! and where its owner keeps a copy.
 //!
-//! **Invariant:** a key that others could have read is not used, and no key is written over another.
+//! **Invariants:** a key that others could have read is not used, and no key is written over another; the
+//! file appears whole or not at all.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use potluck_base::Identity;
 
-use super::file;
+use super::file::{self, Readers};
 use crate::StartError;
 
 const HEAD: &str = "potluck authority 1";
@@ -34,29 +34,83 @@ pub(super) fn load(path: &Path) -> Result<Option<(String, Identity)>, StartError
     text.map(read).transpose()
 }
 
+/// The same for the file in a data folder, of which a crash may have left the beginning only: it is made
+/// whole if all of the key is there, and set aside if not.
+pub(super) fn recover(path: &Path) -> Result<Option<(String, Identity)>, StartError> {
+    if exposed(path) {
+        return load(path);
+    }
+    // What else is wrong with it shows when it is loaded.
+    let text = file::read(path, BYTES_MAX).ok().flatten();
+    let failed = |source| StartError::File { path: path.to_owned(), source };
+    match text.as_deref().map(beginning) {
+        Some(Beginning::Of(name, key)) => {
+            tracing::warn!(path = %path.display(), "the authority key was cut off behind the key; made whole");
+            let text = encode(&name, &key);
+            file::replace(path, text.as_bytes(), Readers::Owner).map_err(failed)?;
+        }
+        Some(Beginning::OfNoKey) => {
+            let mut aside = path.as_os_str().to_owned();
+            aside.push(".torn");
+            let aside = PathBuf::from(aside);
+            std::fs::rename(path, &aside).map_err(failed)?;
+            tracing::warn!(
+                path = %path.display(), aside = %aside.display(),
+                "the authority key was cut off when it was written; set aside, going on without"
+            );
+        }
+        Some(Beginning::None) | None => {}
+    }
+    load(path)
+}
+
 /// Writes the key to `path`, where nothing may be yet, for its owner's eyes only.
 pub(super) fn save(path: &Path, name: &str, key: &Identity) -> Result<(), StartError> {
-    let failed = |source| StartError::File { path: path.to_owned(), source };
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let mut file = match options.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+    let saved = file::create_new(path, encode(name, key).as_bytes(), Readers::Owner);
+    saved.map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => {
             let why = "there is a file already, which is not written over";
-            return Err(StartError::AuthorityFile { path: path.to_owned(), why });
+            StartError::AuthorityFile { path: path.to_owned(), why }
         }
-        file => file.map_err(failed)?,
-    };
-    let written = file.write_all(encode(name, key).as_bytes()).and_then(|()| file.sync_all());
-    if written.is_err() {
-        // Half a key is none, and would stand in the way.
-        let _ = std::fs::remove_file(path);
+        _ => StartError::File { path: path.to_owned(), source },
+    })
+}
+
+/// What a text is the beginning of.
+enum Beginning {
+    /// Of the file of this key, which is in it.
+    Of(String, Box<Identity>),
+    /// Of a file with a key, which is not in it.
+    OfNoKey,
+    /// It is a whole file, or none at all.
+    None,
+}
+
+fn beginning(text: &str) -> Beginning {
+    // Blocks that were not written before a loss of power hold zeros.
+    let text = text.trim_end_matches('\0');
+    let lines: Vec<&str> = text.split('\n').collect();
+    if let [_, name, seed, _, ..] = lines[..]
+        && let Some(name) = name.strip_prefix("name ")
+        && let Some(key) = seed.strip_prefix("seed ").and_then(read_seed)
+    {
+        let whole = encode(name, &key);
+        let cut = whole.starts_with(text) && whole != text;
+        return if cut { Beginning::Of(name.to_owned(), key.into()) } else { Beginning::None };
     }
-    written.map_err(failed)
+    let begins = |line: &str, mark: &str| line.starts_with(mark) || mark.starts_with(line);
+    let cut = match lines[..] {
+        [head] => HEAD.starts_with(head),
+        [HEAD, name] => begins(name, "name "),
+        [HEAD, name, seed] => name.starts_with("name ") && begins(seed, "seed "),
+        _ => false,
+    };
+    if cut { Beginning::OfNoKey } else { Beginning::None }
+}
+
+fn read_seed(text: &str) -> Option<Identity> {
+    let seed = HEXLOWER.decode(text.as_bytes()).ok()?;
+    Some(Identity::from_seed(seed.try_into().ok()?))
 }
 
 fn encode(name: &str, key: &Identity) -> String {
@@ -70,8 +124,7 @@ fn decode(text: &str) -> Option<(String, Identity)> {
         return None;
     }
     let name = lines.next()?.strip_prefix("name ")?.to_owned();
-    let seed = HEXLOWER.decode(lines.next()?.strip_prefix("seed ")?.as_bytes()).ok()?;
-    let identity = Identity::from_seed(seed.try_into().ok()?);
+    let identity = read_seed(lines.next()?.strip_prefix("seed ")?)?;
     let key = lines.next()?.strip_prefix("key ")?;
     let whole = key == identity.public_key().to_string() && lines.next().is_none();
     whole.then_some((name, identity))
@@ -106,6 +159,37 @@ mod tests {
         let good = std::fs::read(&path).unwrap();
         std::fs::write(&path, &good[..60]).unwrap();
         assert!(matches!(load(&path), Err(StartError::AuthorityFile { .. })));
+    }
+
+    #[test]
+    fn a_key_that_a_crash_cut_off_is_made_whole_or_set_aside_and_never_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("authority");
+        let key = Identity::from_seed([7; 32]);
+        save(&path, "home", &key).unwrap();
+        let good = std::fs::read(&path).unwrap();
+        let seed_end =
+            good.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(2).unwrap().0;
+        for cut in 0..good.len() {
+            for zeros in [0, 5] {
+                let mut torn = good[..cut].to_vec();
+                torn.resize(cut + zeros, 0);
+                std::fs::write(&path, torn).unwrap();
+                let read = recover(&path).unwrap().map(|(name, key)| (name, key.public_key()));
+                let there = (cut > seed_end).then(|| ("home".to_owned(), key.public_key()));
+                assert_eq!(read, there, "cut at {cut}");
+                if there.is_some() {
+                    assert_eq!(std::fs::read(&path).unwrap(), good);
+                } else {
+                    assert!(path.symlink_metadata().is_err(), "cut at {cut}");
+                    save(&path, "home", &key).unwrap();
+                }
+            }
+        }
+        std::fs::write(&path, "something else").unwrap();
+        assert!(matches!(recover(&path), Err(StartError::AuthorityFile { .. })));
+        std::fs::write(&path, &good[..good.len() - 3]).unwrap();
+        assert!(matches!(load(&path), Err(StartError::AuthorityFile { .. })), "a copy of others");
     }
 
     #[cfg(unix)]

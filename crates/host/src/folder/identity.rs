@@ -40,7 +40,7 @@ pub(super) fn load_or_create(
         Some(given) => given.clone(),
         None => random()?,
     };
-    file::replace(path, encode(&identity).as_bytes(), Readers::Owner, true).map_err(failed)?;
+    file::replace(path, encode(&identity).as_bytes(), Readers::Owner).map_err(failed)?;
     Ok(identity)
 }
 

@@ -145,7 +145,7 @@ pub(super) fn load(path: &Path) -> Result<Option<NetworkInfo>, StartError> {
 
 /// Writes `network` to `path`.
 pub(super) fn save(path: &Path, network: &NetworkInfo) -> Result<(), StartError> {
-    file::replace(path, encode(network).as_bytes(), Readers::Usual, true)
+    file::replace(path, encode(network).as_bytes(), Readers::Usual)
         .map_err(|source| StartError::File { path: path.to_owned(), source })
 }
 

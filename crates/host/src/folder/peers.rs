@@ -38,7 +38,7 @@ pub(super) fn save(path: &Path, contacts: &[Contact]) -> io::Result<()> {
         text.push_str(&contact.to_string());
         text.push('\n');
     }
-    file::replace(path, text.as_bytes(), Readers::Usual, false)
+    file::replace(path, text.as_bytes(), Readers::Usual)
 }
 
 /// The contacts in `text` and the number of lines that are none.

@@ -36,7 +36,7 @@ pub(super) fn save(path: &Path, proofs: &[Bytes]) -> io::Result<()> {
         text.push_str(&HEXLOWER.encode(proof));
         text.push('\n');
     }
-    file::replace(path, text.as_bytes(), Readers::Usual, true)
+    file::replace(path, text.as_bytes(), Readers::Usual)
 }
 
 #[cfg(test)]

@@ -2,7 +2,11 @@
 //!
 //! A line is appended and synced before what it says is told to anybody, so a ticket that has been
 //! used up stays used up through a crash. What has expired is left out when the book is opened. A
-//! last line that a crash cut off was never told to anybody and is dropped.
+//! last line that a crash cut off was never told to anybody and is dropped; any other line that makes
+//! no sense is left out and told, and a copy of the book as it was found is kept.
+//!
+//! The clock of one start may be wrong. A file that forgot what had expired by it would let tickets be
+//! used again that were used up, so the file forgets only what had expired by [`cutoff`].
 //!
 //! ```text
 //! potluck issued 1
@@ -22,7 +26,7 @@ use data_encoding::HEXLOWER;
 use potluck_base::{PublicKey, UnixMillis};
 
 use super::IssuedStats;
-use crate::folder::{Readers, append_to, read_text, replace};
+use crate::folder::{Readers, append_to, read_bytes, replace};
 
 const HEAD: &str = "potluck issued 1";
 /// Most tickets that have not expired.
@@ -31,6 +35,17 @@ const TICKETS_MAX: usize = 4096;
 const CERTIFICATES_MAX: usize = 65_536;
 /// Longer than any book within the limits.
 const BYTES_MAX: u64 = 64 << 20;
+/// Bytes at which the file is written anew, if it is twice what it was then.
+const REWRITE_BYTES: u64 = 8 << 20;
+/// An issuer that wrote nothing for longer, and then does, may have another clock: a guess far above
+/// the pause of one that is at work, which renews its own certificate each quarter of a year.
+const LEAP_MS: u64 = 120 * 86_400_000;
+/// What expired so long ago is forgotten by any clock: longer than tickets and certificates live.
+const FORGOTTEN_AFTER_MS: u64 = 2 * 365 * 86_400_000;
+/// How lines begin.
+const KINDS: [&str; 3] = ["ticket ", "cancel ", "member "];
+/// Behind the name of a book in which lines made no sense.
+const DAMAGED: &str = "damaged";
 
 /// A ticket that was made here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,10 +68,21 @@ pub(super) struct CertificateEntry {
 /// For whom, and by which ticket; none for the issuer's own and for renewals.
 type Reason = (Option<PublicKey>, PublicKey);
 
-/// The book. `file` is none for a node that keeps everything in memory.
+/// The file of a book, open to be appended to.
+#[derive(Debug)]
+struct Pages {
+    file: File,
+    path: PathBuf,
+    /// Bytes of whole lines. What is behind them, of a line that could not be written, goes first.
+    length: u64,
+    /// Bytes when it was written anew.
+    anew: u64,
+}
+
+/// The book. `pages` is none for a node that keeps everything in memory.
 #[derive(Debug)]
 pub(super) struct Book {
-    file: Option<File>,
+    pages: Option<Pages>,
     tickets: BTreeMap<PublicKey, TicketEntry>,
     /// Of the tickets, those that let nobody in any more.
     cancelled: BTreeSet<PublicKey>,
@@ -67,7 +93,7 @@ impl Book {
     /// A book on no disk.
     pub(super) const fn in_memory() -> Self {
         Self {
-            file: None,
+            pages: None,
             tickets: BTreeMap::new(),
             cancelled: BTreeSet::new(),
             certificates: BTreeMap::new(),
@@ -77,27 +103,81 @@ impl Book {
     /// The book at `path`, without what has expired; an empty one if there is none.
     pub(super) fn open(path: &Path, now: UnixMillis) -> io::Result<Self> {
         let mut book = Self::in_memory();
-        if let Some(text) = read_text(path, BYTES_MAX)? {
-            book.read(&text).ok_or_else(|| {
-                let path: PathBuf = path.to_owned();
-                io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display()))
-            })?;
+        if let Some(bytes) = read_bytes(path, BYTES_MAX)?
+            && book.read(path, &bytes)? > 0
+        {
+            let mut aside = path.as_os_str().to_owned();
+            aside.push(format!(".{DAMAGED}"));
+            replace(Path::new(&aside), &bytes, Readers::Owner)?;
         }
-        book.forget_tickets(now);
-        book.forget_certificates(now);
-        replace(path, book.text().as_bytes(), Readers::Owner, true)?;
-        book.file = Some(append_to(path)?);
+        book.pages = Some(book.write_anew(path, now)?);
+        book.forget(now);
         Ok(book)
     }
 
-    fn read(&mut self, text: &str) -> Option<()> {
+    /// Takes in what the file says. Returns how many lines made no sense.
+    fn read(&mut self, path: &Path, bytes: &[u8]) -> io::Result<usize> {
+        let path = path.display();
         // What stands behind the last line break was cut off.
-        let whole = &text[..text.rfind('\n')? + 1];
-        let mut lines = whole.lines();
-        if lines.next()? != HEAD {
-            return None;
+        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        if end < bytes.len() {
+            tracing::warn!(%path, bytes = bytes.len() - end, "a line that was cut off is dropped");
         }
-        lines.try_for_each(|line| self.read_line(line))
+        let text = String::from_utf8_lossy(&bytes[..end]);
+        let mut lines = text.lines();
+        match lines.next() {
+            None | Some(HEAD) => {}
+            Some(_) => {
+                let why = format!("{path} is no book of tickets and certificates");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
+        }
+        let damaged = lines.filter(|line| !self.read_somehow(line)).count();
+        if damaged > 0 {
+            tracing::warn!(
+                %path, lines = damaged,
+                "lines that make no sense are left out; tickets that they told of may let in once more"
+            );
+        }
+        Ok(damaged)
+    }
+
+    /// Reads a line; of one that begins with half another, what follows that. Returns whether all of it
+    /// was read.
+    fn read_somehow(&mut self, line: &str) -> bool {
+        if self.read_line(line).is_some() {
+            return true;
+        }
+        let begins = |at: &usize| {
+            line.get(*at..).is_some_and(|rest| KINDS.iter().any(|kind| rest.starts_with(kind)))
+        };
+        // The last one: what stands before it was cut off.
+        if let Some(at) = (1..line.len()).rev().find(begins) {
+            self.read_line(&line[at..]);
+        }
+        false
+    }
+
+    /// Writes a file with all that had not expired by [`cutoff`].
+    fn write_anew(&self, path: &Path, now: UnixMillis) -> io::Result<Pages> {
+        let issued = self.tickets.values().map(|ticket| ticket.issued);
+        let issued = issued.chain(self.certificates.values().map(|entry| entry.issued)).collect();
+        let mut kept = Self {
+            pages: None,
+            tickets: self.tickets.clone(),
+            cancelled: self.cancelled.clone(),
+            certificates: self.certificates.clone(),
+        };
+        kept.forget(cutoff(issued, now));
+        let text = kept.text();
+        replace(path, text.as_bytes(), Readers::Owner)?;
+        let length = text.len() as u64;
+        Ok(Pages { file: append_to(path)?, path: path.to_owned(), length, anew: length })
+    }
+
+    fn forget(&mut self, now: UnixMillis) {
+        self.forget_tickets(now);
+        self.forget_certificates(now);
     }
 
     fn forget_tickets(&mut self, now: UnixMillis) {
@@ -225,9 +305,16 @@ impl Book {
     }
 
     fn write(&mut self, line: &str) -> io::Result<()> {
-        if let Some(file) = &mut self.file {
-            file.write_all(line.as_bytes())?;
-            file.sync_data()?;
+        let Some(pages) = &mut self.pages else { return Ok(()) };
+        pages.append(line)?;
+        if pages.length > REWRITE_BYTES.max(pages.anew.saturating_mul(2)) {
+            let path = pages.path.clone();
+            // All of it: what this run has forgotten, its clock may be wrong about.
+            let mut all = Self::in_memory();
+            if let Some(bytes) = read_bytes(&path, BYTES_MAX)? {
+                all.read(&path, &bytes)?;
+            }
+            self.pages = Some(all.write_anew(&path, UnixMillis(0))?);
         }
         Ok(())
     }
@@ -257,6 +344,41 @@ impl Book {
     pub(super) fn subjects(&self) -> impl Iterator<Item = PublicKey> {
         self.certificates.keys().map(|(_, subject)| *subject)
     }
+}
+
+impl Pages {
+    /// Appends a line and waits for the disk. If it fails the file is as it was.
+    fn append(&mut self, line: &str) -> io::Result<()> {
+        if self.file.metadata()?.len() != self.length {
+            // Half a line would spoil this one.
+            self.file.set_len(self.length)?;
+        }
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => self.length += line.len() as u64,
+            // If this fails as well, the next line sees to it.
+            Err(_) => drop(self.file.set_len(self.length)),
+        }
+        written
+    }
+}
+
+/// By which time a file may forget what has expired, if these are the times at which its lines were
+/// written and the clock says `now`: the last of them behind which there is no leap. `now` itself, if there
+/// is none.
+fn cutoff(mut issued: Vec<UnixMillis>, now: UnixMillis) -> UnixMillis {
+    issued.sort_unstable();
+    let newest = issued.last().copied().unwrap_or(now);
+    issued.push(now);
+    let mut steady = issued[0];
+    for time in issued {
+        if time.0.saturating_sub(steady.0) > LEAP_MS {
+            break;
+        }
+        steady = steady.max(time);
+    }
+    let sure = UnixMillis(newest.min(now).0.saturating_sub(FORGOTTEN_AFTER_MS));
+    steady.min(now).max(sure)
 }
 
 fn ticket_line(key: &PublicKey, ticket: &TicketEntry) -> String {
@@ -383,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_a_crash_cut_off_is_dropped_and_other_damage_is_told() {
+    fn a_line_that_a_crash_cut_off_is_dropped_and_other_damage_costs_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("issued");
         let now = UnixMillis(5);
@@ -392,12 +514,115 @@ mod tests {
         assert!(book.add_certificate(Some(key(1)), key(8), entry(2), now).unwrap());
         drop(book);
         let whole = std::fs::read(&path).unwrap();
+        let aside = folder.path().join("issued.damaged");
         for cut in whole.len() - 100..whole.len() {
-            std::fs::write(&path, &whole[..cut]).unwrap();
-            let book = Book::open(&path, now).unwrap();
-            assert_eq!(book.used(&key(1)), 1, "cut at {cut}");
+            let zeros = [&whole[..cut], &[0; 40]].concat();
+            for torn in [&whole[..cut], &zeros] {
+                std::fs::write(&path, torn).unwrap();
+                let book = Book::open(&path, now).unwrap();
+                assert_eq!(book.used(&key(1)), 1, "cut at {cut}");
+            }
         }
-        std::fs::write(&path, b"potluck issued 1\nnonsense\n").unwrap();
+        for cut in 0..HEAD.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            assert_eq!(Book::open(&path, now).unwrap().subjects().count(), 0, "cut at {cut}");
+        }
+        assert!(aside.symlink_metadata().is_err(), "nothing was damaged");
+
+        // Half a line, and one that an earlier version wrote behind it.
+        let third = member_line(&(Some(key(1)), key(9)), &entry(3));
+        for cut in whole.len() - 100..whole.len() {
+            let spoilt = [&whole[..cut], third.as_bytes()].concat();
+            std::fs::write(&path, &spoilt).unwrap();
+            let book = Book::open(&path, now).unwrap();
+            assert_eq!(book.used(&key(1)), 2, "cut at {cut}");
+            assert_eq!(book.certificate(Some(key(1)), key(9)), Some(entry(3)), "cut at {cut}");
+            assert_eq!(std::fs::read(&aside).unwrap(), spoilt, "kept as it was found");
+        }
+        std::fs::write(&path, b"potluck issued 1\nnonsense\n\xff\xfe\n").unwrap();
+        assert_eq!(Book::open(&path, now).unwrap().subjects().count(), 0);
+        std::fs::write(&path, b"something else\nnonsense\n").unwrap();
         assert_eq!(Book::open(&path, now).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_line_that_could_not_be_written_spoils_none_that_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("issued");
+        let now = UnixMillis(5);
+        let mut book = Book::open(&path, now).unwrap();
+        assert!(book.add_certificate(Some(key(1)), key(7), entry(1), now).unwrap());
+        // As a disk leaves it that was full in the middle of a line.
+        append_to(&path).unwrap().write_all(b"member 0707").unwrap();
+        assert!(book.add_certificate(Some(key(1)), key(8), entry(2), now).unwrap());
+        drop(book);
+        let book = Book::open(&path, now).unwrap();
+        assert_eq!(book.used(&key(1)), 2);
+        assert!(folder.path().join("issued.damaged").symlink_metadata().is_err());
+    }
+
+    #[test]
+    fn a_book_opened_under_a_clock_that_leapt_forgets_nothing() {
+        const DAY: u64 = 86_400_000;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("issued");
+        let now = UnixMillis(20_000 * DAY);
+        let at = |days: u64| UnixMillis(now.0 + days * DAY);
+        let issued = |days: u64, life: u64| CertificateEntry {
+            serial: days,
+            issued: at(days),
+            expires: at(days + life),
+        };
+        let mut book = Book::open(&path, now).unwrap();
+        let week = TicketEntry { issued: now, expires: at(7), ..ticket(0) };
+        assert!(book.add_ticket(key(1), week.clone(), now).unwrap());
+        assert!(book.add_ticket(key(2), week, now).unwrap());
+        assert!(book.add_certificate(Some(key(1)), key(7), issued(0, 365), now).unwrap());
+        book.cancel_ticket(key(2)).unwrap();
+        drop(book);
+        drop(Book::open(&path, at(1)).unwrap());
+        let whole = std::fs::read(&path).unwrap();
+        // A year ahead, twice; the second time with a line that was written by that clock.
+        let mut book = Book::open(&path, at(400)).unwrap();
+        assert_eq!((book.stats().tickets, book.used(&key(1))), (0, 0), "expired by that clock");
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        assert!(book.add_certificate(None, key(9), issued(400, 1), at(400)).unwrap());
+        drop(book);
+        drop(Book::open(&path, at(402)).unwrap());
+        // Right again.
+        let book = Book::open(&path, at(1)).unwrap();
+        assert_eq!((book.stats().tickets, book.used(&key(1))), (2, 1));
+        assert!(book.is_cancelled(&key(2)));
+        drop(book);
+        // Time that passed at work is no leap.
+        std::fs::write(&path, &whole).unwrap();
+        for day in [90, 180, 270, 360, 450] {
+            let mut book = Book::open(&path, at(day)).unwrap();
+            assert!(book.add_certificate(None, key(7), issued(day, 365), at(day)).unwrap());
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("ticket") && !text.contains("cancel"), "{text}");
+    }
+
+    #[test]
+    fn a_book_that_grew_long_is_written_anew_with_all_that_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("issued");
+        let now = UnixMillis(5);
+        let mut book = Book::open(&path, now).unwrap();
+        assert!(book.add_ticket(key(1), ticket(50), now).unwrap());
+        // The same renewed over and over.
+        let line = member_line(&(None, key(7)), &entry(4));
+        let many = line.repeat(REWRITE_BYTES as usize / line.len() + 1);
+        append_to(&path).unwrap().write_all(many.as_bytes()).unwrap();
+        if let Some(pages) = &mut book.pages {
+            pages.length += many.len() as u64;
+        }
+        assert!(book.add_certificate(None, key(8), entry(5), now).unwrap());
+        assert!(std::fs::metadata(&path).unwrap().len() < 1024);
+        assert!(book.add_certificate(None, key(9), entry(6), now).unwrap());
+        drop(book);
+        let book = Book::open(&path, now).unwrap();
+        assert_eq!((book.stats().tickets, book.subjects().count()), (1, 3));
     }
 }

@@ -1,0 +1,201 @@
+//! The layout of a data folder: what every name in it is, who may touch it, and its number.
+//!
+//! All of a data folder is the node's own, whatever it is called and whoever put it there: keys,
+//! records, and what is on its way to one of them. Nothing of it is handed out by the API or written
+//! over, except what lies in [`FILES`], which is there for that.
+//!
+//! **Invariants:** a folder of another layout is not touched; the number is written before anything
+//! else, so a folder that has an identity and no number was made before there were numbers.
+
+use std::io::{self, Read as _};
+use std::path::{Component, Path, PathBuf};
+
+use potluck_store::blobs::Opened;
+
+use super::file;
+use crate::StartError;
+
+/// The number of the layout that this version reads and writes.
+pub const LAYOUT: u32 = 2;
+
+/// What a name in a data folder is.
+macro_rules! names {
+    ($($(#[$about:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$about])* pub const $name: &str = $text;)*
+        /// All names of the layout.
+        #[cfg(test)]
+        pub(crate) const NAMES: &[&str] = &[$($name),*];
+    };
+}
+
+names! {
+    /// The number of the layout.
+    NUMBER = "layout";
+    /// Held while a node runs on the folder.
+    LOCK = "lock";
+    /// The node's key pair.
+    IDENTITY = "identity";
+    /// The network that the folder belongs to.
+    NETWORK = "network";
+    /// Contacts of the last run.
+    PEERS = "peers";
+    /// What the network's authority signed for the node.
+    CERTIFICATE = "certificate";
+    /// Nodes that may sign the next certificate.
+    ISSUERS = "issuers";
+    /// The revocations.
+    REVOKED = "revoked";
+    /// The network's authority key.
+    AUTHORITY = "authority";
+    /// The issuer's book.
+    ISSUED = "issued";
+    /// The records.
+    RECORDS = "records";
+    /// The files that are shared or fetched.
+    BLOBS = "blobs";
+    /// Uploads that are not whole yet.
+    UPLOADS = "uploads";
+    /// The URL of the HTTP API while the node runs.
+    HTTP = "http";
+    /// The token of the HTTP API.
+    TOKEN = "token";
+    /// Files of the node's owner, who may share them from here and fetch into here.
+    FILES = "files";
+}
+
+/// What of a data folder is not the node's own.
+const SHAREABLE: [&str; 1] = [FILES];
+/// How an identity begins, whatever the layout.
+const IDENTITY_HEAD: &[u8] = b"potluck identity";
+/// Longest file with a number.
+const NUMBER_BYTES_MAX: u64 = 64;
+
+/// Which version of the program made folders of a layout.
+const fn made_by(number: Option<u32>) -> &'static str {
+    match number {
+        Some(0) | None => "a version that cannot be told",
+        Some(1) => "Potluck 0.1 before layouts had numbers",
+        Some(LAYOUT) => "this version",
+        Some(_) => "a later version of Potluck",
+    }
+}
+
+/// Looks whether this version can use a data folder, and gives a new one its number.
+pub(super) fn check(folder: &Path) -> Result<(), StartError> {
+    let path = folder.join(NUMBER);
+    let failed = |source| StartError::File { path: path.clone(), source };
+    let number = match file::read(&path, NUMBER_BYTES_MAX) {
+        Ok(Some(text)) => text.trim().parse().ok(),
+        Ok(None) if folder.join(IDENTITY).symlink_metadata().is_ok() => Some(1),
+        Ok(None) => {
+            let number = format!("{LAYOUT}\n");
+            return file::replace(&path, number.as_bytes(), file::Readers::Usual).map_err(failed);
+        }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+        Err(error) => return Err(failed(error)),
+    };
+    if number == Some(LAYOUT) {
+        return Ok(());
+    }
+    let shown = number.map_or_else(|| "no number".to_owned(), |number| number.to_string());
+    Err(StartError::Layout { folder: folder.to_owned(), number: shown, made_by: made_by(number) })
+}
+
+/// The data folder whose own a path is: `own`, or that of another node of this machine. `None` if
+/// neither keeps it for itself. The path must be its real form, without links.
+#[must_use]
+pub fn owner_of(path: &Path, own: Option<&Path>) -> Option<PathBuf> {
+    let is_owner = |folder: &&Path| {
+        let first = path.strip_prefix(folder).ok().and_then(|rest| rest.components().next());
+        let shareable = match first {
+            Some(Component::Normal(name)) => SHAREABLE.iter().any(|shareable| name == *shareable),
+            _ => false,
+        };
+        !shareable && (own == Some(folder) || is_data_folder(folder))
+    };
+    path.ancestors().find(is_owner).map(Path::to_owned)
+}
+
+/// Whether a folder is the data folder of a node, of this or any other layout.
+#[must_use]
+pub fn is_data_folder(folder: &Path) -> bool {
+    let Ok(identity) = Opened::at(&folder.join(IDENTITY)) else { return false };
+    let mut head = [0; IDENTITY_HEAD.len()];
+    identity.file().read_exact(&mut head).is_ok() && head == IDENTITY_HEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_new_folder_gets_the_number_and_keeps_it() {
+        let (_folder, path) = folder();
+        check(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(path.join("layout")).unwrap(), "2\n");
+        std::fs::write(path.join(IDENTITY), "potluck identity 1\n").unwrap();
+        check(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_another_layout_is_refused_in_a_sentence_and_left_alone() {
+        for (number, said) in [
+            (None, "layout 1"),
+            (Some("1\n"), "layout 1"),
+            (Some("3\n"), "a later version of Potluck (layout 3)"),
+            (Some(""), "layout no number"),
+            (Some("\u{fffd}"), "layout no number"),
+        ] {
+            let (_folder, path) = folder();
+            std::fs::write(path.join(IDENTITY), "potluck identity 1\n").unwrap();
+            if let Some(number) = number {
+                std::fs::write(path.join(NUMBER), number).unwrap();
+            }
+            let error = check(&path).unwrap_err();
+            assert!(matches!(error, StartError::Layout { .. }), "{error}");
+            let error = error.to_string();
+            assert!(error.contains(said) && error.contains("--data"), "{error}");
+            let left = std::fs::read_to_string(path.join(NUMBER)).ok();
+            assert_eq!(left.as_deref(), number, "nothing was written");
+        }
+    }
+
+    #[test]
+    fn all_of_a_data_folder_is_its_own_but_for_what_is_there_to_be_shared() {
+        let (_folder, path) = folder();
+        let own = Some(path.as_path());
+        let mut names: Vec<String> =
+            NAMES.iter().filter(|name| **name != FILES).map(|name| (*name).to_owned()).collect();
+        for end in [".new", ".old", ".damaged-0", "~", "x"] {
+            let more: Vec<String> = NAMES.iter().map(|name| format!("{name}{end}")).collect();
+            names.extend(more);
+        }
+        names.extend(["anything", "records/x", "records.new/x", "x/files/y"].map(str::to_owned));
+        for name in names {
+            assert_eq!(owner_of(&path.join(&name), own).as_deref(), own, "{name}");
+        }
+        assert_eq!(owner_of(&path, own).as_deref(), own, "the folder itself");
+        for name in ["files", "files/a", "files/identity"] {
+            assert_eq!(owner_of(&path.join(name), own), None, "{name}");
+        }
+        assert_eq!(owner_of(path.parent().unwrap(), own), None);
+    }
+
+    #[test]
+    fn the_data_folder_of_another_node_is_its_own_too() {
+        let (_folder, path) = folder();
+        let other = path.join("other");
+        std::fs::create_dir(&other).unwrap();
+        assert_eq!(owner_of(&other.join("authority"), None), None, "a folder like any other");
+        std::fs::write(other.join(IDENTITY), "potluck identity 1\nseed").unwrap();
+        assert_eq!(owner_of(&other.join("authority.new"), None), Some(other.clone()));
+        assert_eq!(owner_of(&other.join("files/mine"), None), None);
+        assert_eq!(owner_of(&path.join("elsewhere"), None), None);
+    }
+}
