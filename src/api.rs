@@ -16,8 +16,8 @@ pub(crate) use admission::{
     RevokeRequest, Revoked,
 };
 pub(crate) use files::{
-    FetchRequest, FetchedFile, FileEntry, Files, Gc, GcEntry, Job, JobState, Jobs, Pin,
-    ShareRequest, SharedFile, Shares, Skipped, Source, Unshared,
+    FetchRequest, FetchedFile, FileEntry, Files, FolderFile, FolderFiles, Gc, GcEntry, Job,
+    JobState, Jobs, Pin, ShareRequest, SharedFile, Shares, Skipped, Source, Unshared,
 };
 pub(crate) use gossip::{
     FoundFile, GossipStats, InOut, Lagged, Member, MemberCounts, Members, Published,

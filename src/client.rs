@@ -18,7 +18,7 @@ use crate::place;
 
 pub(crate) use stream::ServerEvent;
 pub(crate) use transfer::not_written;
-pub(crate) use url::{base_url, is_loopback, kv_path, topic_path, with_query};
+pub(crate) use url::{base_url, file_path, is_loopback, kv_path, topic_path, with_query};
 
 /// Longer than any answer of a node takes.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod del;
+mod download;
 pub(crate) mod fetch;
 pub(crate) mod files;
 pub(crate) mod get;
@@ -19,4 +20,5 @@ pub(crate) mod status;
 pub(crate) mod subscribe;
 pub(crate) mod table;
 pub(crate) mod trace;
+mod upload;
 mod value;

@@ -168,7 +168,9 @@ impl Settings {
         match &self.files.paths {
             Some(paths) => paths.clone(),
             None if self.http_address().ip().is_loopback() => {
-                place::home_dir().into_iter().chain([self.node.data_dir.clone()]).collect()
+                let data_dir = Some(self.node.data_dir.clone());
+                let data_dir = data_dir.filter(|path| !path.as_os_str().is_empty());
+                place::home_dir().into_iter().chain(data_dir).collect()
             }
             None => Vec::new(),
         }

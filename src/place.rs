@@ -1,44 +1,123 @@
 //! Where things are on this machine: the data folder and the address of the local node.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 
 /// The environment variable of `[node] data_dir`.
 pub(crate) const DATA_DIR_VARIABLE: &str = "POTLUCK_NODE_DATA_DIR";
 
-/// The platform's folder for data of a user, with `potluck` in it. In the current folder if the
-/// environment does not say where the user is at home.
+/// The platform's folder for data of a user, with `potluck` in it. Empty if it cannot be told where the
+/// user is at home: a folder that depends on where a program was started would be another one each time.
 pub(crate) fn default_data_dir() -> PathBuf {
-    let of = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = if cfg!(windows) {
-        of("LOCALAPPDATA")
-    } else if cfg!(target_os = "macos") {
-        of("HOME").map(|home| home.join("Library").join("Application Support"))
-    } else {
-        of("XDG_DATA_HOME").or_else(|| of("HOME").map(|home| home.join(".local").join("share")))
-    };
-    base.unwrap_or_default().join("potluck")
+    data_dir_of(home_dir(), |name| env::var_os(name).map(PathBuf::from))
 }
 
-/// The home folder of the user, if the environment says where it is.
+fn data_dir_of(home: Option<PathBuf>, of: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    // A relative path in one of these is no path (XDG Base Directory Specification).
+    let of = |name: &str| of(name).filter(|path| path.is_absolute());
+    let base = if cfg!(windows) {
+        of("LOCALAPPDATA").or_else(|| home.map(|home| home.join("AppData").join("Local")))
+    } else if cfg!(target_os = "macos") {
+        home.map(|home| home.join("Library").join("Application Support"))
+    } else {
+        of("XDG_DATA_HOME").or_else(|| home.map(|home| home.join(".local").join("share")))
+    };
+    base.map(|base| base.join("potluck")).unwrap_or_default()
+}
+
+/// The home folder of the user: as the environment says, or else the system's list of users.
 pub(crate) fn home_dir() -> Option<PathBuf> {
-    let variable = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
-    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+    env::home_dir().filter(|path| path.is_absolute())
 }
 
 /// The data folder of the local node as far as a client can know it.
-fn client_data_dir() -> PathBuf {
-    env::var_os(DATA_DIR_VARIABLE).map_or_else(default_data_dir, PathBuf::from)
+fn client_data_dir() -> Option<PathBuf> {
+    let path = env::var_os(DATA_DIR_VARIABLE).map_or_else(default_data_dir, PathBuf::from);
+    Some(path).filter(|path| !path.as_os_str().is_empty())
+}
+
+/// A path as it was typed, in the form that means the same to a node: whole, without `.` and `..`, and
+/// with links resolved as far as it exists.
+///
+/// # Errors
+/// The current folder cannot be told, or a folder on the way cannot be looked at.
+pub(crate) fn resolved(typed: &Path) -> io::Result<PathBuf> {
+    let mut real = PathBuf::new();
+    for part in std::path::absolute(typed)?.components() {
+        match part {
+            Component::ParentDir => drop(real.pop()),
+            Component::CurDir => {}
+            // Alone it would be the current folder of that drive.
+            Component::Prefix(_) => {
+                real.push(part);
+                continue;
+            }
+            part => real.push(part),
+        }
+        match real.canonicalize() {
+            Ok(path) => real = path,
+            // It is still to be made; what is behind it as well.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(real)
 }
 
 /// The file in which a running node leaves the URL of its HTTP API.
 pub(crate) fn url_file(data_dir: &Path) -> PathBuf {
-    data_dir.join("http")
+    data_dir.join(potluck::layout::HTTP)
 }
 
 /// The URL that the local node left behind, if there is one.
 pub(crate) fn local_url() -> Option<String> {
-    let text = std::fs::read_to_string(url_file(&client_data_dir())).ok()?;
+    let text = std::fs::read_to_string(url_file(&client_data_dir()?)).ok()?;
     let url = text.trim();
     url.starts_with("http://").then(|| url.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_home_there_is_no_data_folder_rather_than_one_in_the_current_folder() {
+        assert_eq!(data_dir_of(None, |_| None), PathBuf::new());
+        assert_eq!(data_dir_of(None, |_| Some("relative".into())), PathBuf::new());
+        let home = env::temp_dir();
+        let data = data_dir_of(Some(home.clone()), |_| Some("relative".into()));
+        assert!(data.starts_with(&home) && data.ends_with("potluck"), "{}", data.display());
+    }
+
+    #[test]
+    fn a_typed_path_loses_its_dots_whether_it_exists_or_not() {
+        let folder = tempfile::tempdir().expect("folder");
+        let root = folder.path().canonicalize().expect("it exists");
+        std::fs::create_dir_all(root.join("a/b")).expect("folder");
+        let of = |typed: &str| resolved(&folder.path().join(typed)).expect("resolved");
+        for (typed, real) in [
+            ("a/b/..", "a"),
+            ("a/b/../../a/./b", "a/b"),
+            ("a/../d", "d"),
+            ("a/new/../d", "a/d"),
+            ("a/new/d", "a/new/d"),
+        ] {
+            assert_eq!(of(typed), root.join(real), "{typed}");
+        }
+        assert_eq!(of("../../../../../../../../../.."), Path::new("/"));
+        let here = env::current_dir().and_then(|here| here.canonicalize()).expect("a folder");
+        assert_eq!(resolved(Path::new("..")).ok().as_deref(), here.parent());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_typed_path_goes_where_its_links_lead() {
+        let folder = tempfile::tempdir().expect("folder");
+        let root = folder.path().canonicalize().expect("it exists");
+        std::fs::create_dir_all(root.join("far/away")).expect("folder");
+        std::os::unix::fs::symlink(root.join("far/away"), root.join("near")).expect("link");
+        assert_eq!(resolved(&root.join("near/../x")).expect("resolved"), root.join("far/x"));
+        assert_eq!(resolved(&root.join("near")).expect("resolved"), root.join("far/away"));
+    }
 }

@@ -9,6 +9,7 @@ mod start;
 mod ticket;
 
 use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use potluck_base::Admission;
@@ -18,6 +19,7 @@ use crate::client::read_token;
 use crate::commands::network::check_entries;
 use crate::config::{self, Flag, Input, Settings};
 use crate::failure::{Exit, Failure};
+use crate::place::DATA_DIR_VARIABLE;
 
 pub(crate) use signals::on_first_signal;
 
@@ -73,14 +75,12 @@ struct WithParent {
 
 /// The settings that flags, environment and file make together.
 fn settings(args: &UpArgs) -> Result<Settings, Failure> {
-    let data = args.data.as_ref().map(|path| path.to_string_lossy().into_owned());
     let mut flags = Vec::new();
     let mut text = |flag, key, value: Option<&'_ String>| {
         if let Some(value) = value {
             flags.push((flag, key, vec![value.clone()]));
         }
     };
-    text("--data", ("node", "data_dir"), data.as_ref());
     text("--advertise", ("node", "advertise"), args.advertise.as_ref());
     text("--http", ("http", "listen"), args.http.as_ref());
     text("--network", ("network", "name"), args.network.as_ref());
@@ -103,9 +103,47 @@ fn settings(args: &UpArgs) -> Result<Settings, Failure> {
         .iter()
         .map(|(flag, key, values)| Flag { flag, key: *key, input: Input::Texts(values) })
         .collect();
-    let variables = env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    config::load(args.config.as_deref(), variables, &flags)
+    let Variables { texts, data_dir } = variables(env::vars_os())?;
+    let mut settings = config::load(args.config.as_deref(), texts, &flags)?;
+    // A path is whatever the system takes for one, text or not.
+    if let Some(path) = args.data.clone().or(data_dir) {
+        if path.as_os_str().is_empty() {
+            return Err(Failure::new(Exit::Usage, "config", "--data must not be empty"));
+        }
+        settings.node.data_dir = path;
+    }
+    if settings.node.data_dir.as_os_str().is_empty() {
+        let message =
+            "it cannot be told where this user is at home, so there is no place for the data";
+        return Err(Failure::new(Exit::Usage, "config", message).hint("name one with --data DIR"));
+    }
+    Ok(settings)
+}
+
+/// What the environment holds.
+#[derive(Debug, PartialEq, Eq)]
+struct Variables {
+    texts: Vec<(String, String)>,
+    /// The data folder, if its path is no text.
+    data_dir: Option<PathBuf>,
+}
+
+/// Takes the environment apart.
+fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Result<Variables, Failure> {
+    let (mut texts, mut data_dir) = (Vec::new(), None);
+    for (name, value) in all {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => texts.push((name, value)),
+            Err(value) if name == DATA_DIR_VARIABLE => data_dir = Some(value.into()),
+            Err(_) if name.starts_with("POTLUCK_") => {
+                let message = format!("the environment variable {name} is no UTF-8");
+                return Err(Failure::new(Exit::Usage, "config", message));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(Variables { texts, data_dir })
 }
 
 /// Sends what the parts log to stderr.
@@ -124,4 +162,20 @@ fn log(verbose: u8) {
         .finish();
     // Only a second call could fail, and there is one.
     let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_variable_that_is_no_text_is_the_data_folder_or_refused() {
+        let odd = || OsString::from_vec(b"/d\xff".to_vec());
+        let of = |name: &str| variables([(OsString::from(name), odd())].into_iter());
+        assert_eq!(of(DATA_DIR_VARIABLE).expect("a path").data_dir, Some(odd().into()));
+        assert_eq!(of("POTLUCK_NETWORK_NAME").expect_err("no text").exit, Exit::Usage);
+        assert_eq!(of("LS_COLORS").expect("not ours"), Variables { texts: vec![], data_dir: None });
+    }
 }

@@ -1,5 +1,6 @@
 //! What the HTTP API says about files.
 
+use potluck::ManifestFile;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,6 +21,40 @@ pub(crate) struct ShareRequest {
     /// What to call it; by default as it is called there.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) name: Option<String>,
+}
+
+/// The files of a folder whose bytes follow.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct FolderFiles {
+    /// In the order of their paths.
+    pub(crate) files: Vec<FolderFile>,
+}
+
+/// A file of a folder.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct FolderFile {
+    /// Where it is in the folder, with `/` between names.
+    pub(crate) path: String,
+    /// Its bytes.
+    pub(crate) bytes: u64,
+    /// Whether it may be executed.
+    #[serde(default)]
+    pub(crate) executable: bool,
+}
+
+impl From<FolderFile> for ManifestFile {
+    fn from(file: FolderFile) -> Self {
+        let FolderFile { path, bytes, executable } = file;
+        Self { path, bytes, executable, mtime: None }
+    }
+}
+
+impl From<&ManifestFile> for FolderFile {
+    fn from(file: &ManifestFile) -> Self {
+        Self { path: file.path.clone(), bytes: file.bytes, executable: file.executable }
+    }
 }
 
 /// What was left out of a folder.

@@ -7,7 +7,8 @@ use clap::Args;
 pub(super) const SHARE_EXAMPLES: &str = "\
 Examples:
   potluck share ./weights.bin
-  potluck share ./site --as site/latest";
+  potluck share ./site --as site/latest
+  pg_dump shop | potluck share - --name shop.sql";
 pub(super) const FETCH_EXAMPLES: &str = "\
 Examples:
   potluck fetch potluck:3tn3wqi6xk54c2hqajynnbzjrpayujq7oaqpo2rkgnhkkdxcbhxa/weights.bin -o models
@@ -17,8 +18,12 @@ Examples:
 /// `share`.
 #[derive(Debug, Args)]
 pub(crate) struct ShareArgs {
-    /// The file or folder
+    /// The file or folder; `-` reads stdin
+    #[arg(value_name = "PATH|-")]
     pub(crate) path: PathBuf,
+    /// What to call it; needed for stdin
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
     /// Also point this record at it, so that others can fetch it by name
     #[arg(long = "as", value_name = "NAME")]
     pub(crate) record: Option<String>,

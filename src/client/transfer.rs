@@ -1,6 +1,5 @@
 //! Bodies as large as files, on their way to a node and from it.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 
 use ureq::SendBody;
@@ -21,27 +20,34 @@ impl Client {
         self.answer(self.patient.run(request.body(body).map_err(wrong)?))
     }
 
-    /// A POST of a whole file; `passed` is told of every piece that was read of it.
+    /// A POST of bytes as they are read, so many of them if that is known; `passed` is told of every
+    /// piece.
     ///
     /// # Errors
-    /// As [`request`](Self::request), or what the node says.
+    /// As [`request`](Self::request), what the node says, or why the bytes cannot be read.
     pub(crate) fn upload(
         &self,
         path: &str,
-        file: File,
+        from: impl Read,
+        length: Option<u64>,
         passed: impl FnMut(u64),
     ) -> Result<Answer, Failure> {
-        let length = file.metadata().map_err(Failure::failed)?.len().to_string();
-        let headers = [
+        let length = length.map(|length| length.to_string());
+        let mut headers = vec![
             ("content-type", "application/octet-stream"),
-            ("content-length", length.as_str()),
             // A node that does not want it says so before it is sent.
             ("expect", "100-continue"),
         ];
-        let mut body = Counted { inner: file, passed };
+        headers.extend(length.as_deref().map(|length| ("content-length", length)));
+        let mut body = Counted { inner: from, passed, failed: None };
         let request = self.head("POST", path, &headers);
         let request = request.body(SendBody::from_reader(&mut body)).map_err(wrong)?;
-        self.answer(self.patient.run(request))?.good()
+        let answer = self.patient.run(request);
+        match body.failed {
+            Some(why) => Err(Failure::new(Exit::Usage, "unreadable", why)
+                .hint("nothing was shared; try again when nobody changes it")),
+            None => self.answer(answer)?.good(),
+        }
     }
 
     /// A GET whose body goes to `to`; `passed` is told of every piece.
@@ -98,16 +104,26 @@ pub(crate) fn not_written(error: &io::Error) -> Failure {
     Failure::new(exit, code, format!("cannot write the file: {error}"))
 }
 
-/// A reader that tells how much was read.
+/// A reader that tells how much was read, and keeps why it could not go on.
 struct Counted<R, F> {
     inner: R,
     passed: F,
+    failed: Option<String>,
 }
 
 impl<R: Read, F: FnMut(u64)> Read for Counted<R, F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        (self.passed)(read as u64);
-        Ok(read)
+        match self.inner.read(buffer) {
+            Ok(read) => {
+                (self.passed)(read as u64);
+                Ok(read)
+            }
+            Err(error) => {
+                if error.kind() != io::ErrorKind::Interrupted {
+                    self.failed = Some(error.to_string());
+                }
+                Err(error)
+            }
+        }
     }
 }

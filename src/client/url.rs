@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use potluck::TopicName;
+use potluck::{BlobId, TopicName};
 use potluck_record::{Name, Space};
 
 use crate::failure::{Exit, Failure};
@@ -52,6 +52,11 @@ fn encoded(text: &str) -> String {
         }
     }
     out
+}
+
+/// The path of a file in a folder.
+pub(crate) fn file_path(id: &BlobId, path: &str) -> String {
+    format!("/v1/files/{id}/{}", encoded(path))
 }
 
 /// The path of a record below `prefix`, with a query.

@@ -159,7 +159,7 @@ fn show(global: &Global) -> Result<(), Failure> {
 
 /// Has the node write or read the key, which never goes over HTTP.
 fn key(global: &Global, path: &str, file: &Path) -> Result<PathBuf, Failure> {
-    let absolute = std::path::absolute(file).map_err(Failure::failed)?;
+    let absolute = super::share::absolute(file)?;
     let text = absolute
         .to_str()
         .ok_or_else(|| Failure::new(Exit::Usage, "badPath", "the path must be UTF-8 text"))?;

@@ -1,20 +1,20 @@
 //! `fetch`: brings a file or folder here from everybody who has it.
 
-use std::io::{self, BufRead as _, Read as _, Write};
-use std::path::Path;
+use std::io::{self, BufRead as _, Read as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use potluck::{FileLink, LinkKind};
 
+use super::download;
 use super::progress::Progress;
 use super::share::{absolute, told};
 use super::table::bytes;
 use crate::api::{FetchRequest, FetchedFile, Job, JobState};
 use crate::cli::{FetchArgs, Global};
-use crate::client::{Client, is_loopback, kv_path, not_written};
+use crate::client::{Client, kv_path};
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
 use crate::up::on_first_signal;
@@ -39,14 +39,17 @@ pub(crate) fn run(global: &Global, args: &FetchArgs) -> Result<(), Failure> {
         None => of_record(&client, &typed)?,
     };
     let progress = Progress::new(out, &link.file_name());
-    let job = if is_loopback(client.base()) {
-        begin(&client, &link, &to)?
-    } else {
-        Err("the node runs on another machine".to_owned())
+    let job = match told(&client, &to) {
+        Ok(told) => begin(&client, &link, told)?,
+        Err(why) => Err(why),
     };
     let fetched = match job {
         Ok(job) => follow(&client, job, &progress),
-        Err(why) => download(out, &client, &link, &to, &why, &progress),
+        Err(why) => {
+            let what = if link.kind == LinkKind::Folder { "folder" } else { "file" };
+            out.note(format!("{why}; streaming the {what} instead"));
+            download::run(&client, &link, &to, &progress)
+        }
     };
     progress.end();
     say(out, &fetched?)
@@ -81,8 +84,8 @@ fn of_record(client: &Client, name: &str) -> Result<FileLink, Failure> {
 }
 
 /// Lets the node fetch into the folder; if it cannot, says why.
-fn begin(client: &Client, link: &FileLink, to: &Path) -> Result<Result<Job, String>, Failure> {
-    let request = FetchRequest { link: link.to_string(), to: told(to)?.to_owned() };
+fn begin(client: &Client, link: &FileLink, to: &str) -> Result<Result<Job, String>, Failure> {
+    let request = FetchRequest { link: link.to_string(), to: to.to_owned() };
     let body = serde_json::to_vec(&request).map_err(Failure::failed)?;
     let headers = [("content-type", "application/json")];
     let answer = client.request("POST", "/v1/fetches", &headers, Some(&body))?;
@@ -122,94 +125,6 @@ fn follow(client: &Client, mut job: Job, progress: &Progress) -> Result<FetchedF
 }
 
 const RESUME: &str = "the same command goes on where it ended";
-
-/// Gets the bytes through the node, where it cannot write them by itself.
-fn download(
-    out: Out,
-    client: &Client,
-    link: &FileLink,
-    to: &Path,
-    why: &str,
-    progress: &Progress,
-) -> Result<FetchedFile, Failure> {
-    if link.kind == LinkKind::Folder {
-        let message = format!("{why}, and a folder cannot be streamed");
-        return Err(Failure::new(Exit::Refused, "outOfReach", message)
-            .hint("add the place to [files] paths of the node"));
-    }
-    out.note(format!("{why}; streaming the file instead"));
-    let path = to.join(link.file_name());
-    if path.symlink_metadata().is_ok() {
-        return Err(exists(&path));
-    }
-    let start = Instant::now();
-    std::fs::create_dir_all(to).map_err(|error| not_written(&error))?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".potluck-")
-        .tempfile_in(to)
-        .map_err(|error| not_written(&error))?;
-    let mut hasher = blake3::Hasher::new();
-    let mut done = 0;
-    let tee = Tee { file: file.as_file_mut(), hasher: &mut hasher };
-    let bytes = client.download(&format!("/v1/files/{}", link.id), tee, |more, total| {
-        done += more;
-        progress.at(done, total, "through the node");
-    })?;
-    if hasher.finalize().as_bytes() != link.id.as_bytes() {
-        let message = "the node sent other bytes than the link names";
-        return Err(Failure::new(Exit::Verification, "damaged", message).hint("try again"));
-    }
-    file.as_file().sync_all().map_err(|error| not_written(&error))?;
-    readable(file.as_file()).map_err(|error| not_written(&error))?;
-    file.persist_noclobber(&path).map_err(|error| match error.error.kind() {
-        io::ErrorKind::AlreadyExists => exists(&path),
-        _ => not_written(&error.error),
-    })?;
-    Ok(FetchedFile {
-        path: path.display().to_string(),
-        bytes,
-        seconds: start.elapsed().as_secs_f64(),
-        sources: Vec::new(),
-        duplicate_bytes: 0,
-        resumed_bytes: 0,
-        verified: true,
-    })
-}
-
-/// Gives a file that was temporary the rights of any other.
-#[cfg(unix)]
-fn readable(file: &std::fs::File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable(_: &std::fs::File) -> io::Result<()> {
-    Ok(())
-}
-
-fn exists(path: &Path) -> Failure {
-    Failure::new(Exit::Refused, "exists", format!("{} is there already", path.display()))
-        .hint("move it away, or choose another folder with -o")
-}
-
-/// Hashes what is written.
-struct Tee<'a> {
-    file: &'a mut std::fs::File,
-    hasher: &'a mut blake3::Hasher,
-}
-
-impl Write for Tee<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
 
 fn say(out: Out, fetched: &FetchedFile) -> Result<(), Failure> {
     if out.json {

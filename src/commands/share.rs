@@ -1,40 +1,34 @@
 //! `share`: offers a file or folder and prints its link.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use potluck::layout;
 use serde_json::json;
 
 use super::files::printable;
 use super::progress::Progress;
-use super::put;
+use super::{put, upload};
 use crate::api::{ShareRequest, SharedFile};
 use crate::cli::{Global, ShareArgs};
-use crate::client::{Client, is_loopback, kv_path, with_query};
+use crate::client::{Client, is_loopback, kv_path};
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
+use crate::place::resolved;
 
 /// Answers of a node that cannot get at a path which is there.
-pub(super) const OUT_OF_REACH: [&str; 3] = ["outsidePaths", "unreadable", "noSuchFile"];
+const OUT_OF_REACH: [&str; 3] = ["outsidePaths", "unreadable", "noSuchFile"];
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &ShareArgs) -> Result<(), Failure> {
     let out = global.out();
-    let path = absolute(&args.path)?;
-    let about = fs::metadata(&path).map_err(|error| {
-        Failure::new(Exit::Usage, "noSuchFile", format!("cannot read {}: {error}", path.display()))
-    })?;
     let record = args.record.as_deref().map(|name| kv_path("/v1/kv", name, &[])).transpose()?;
+    let source = Source::of(args)?;
     let client = Client::of(global)?;
-    let progress = Progress::new(out, &name_of(&path)?);
-    let shared = if is_loopback(client.base()) {
-        in_place(&client, &path, args.copy)?
-    } else {
-        Err("the node runs on another machine".to_owned())
-    };
-    let shared = match shared {
-        Ok(shared) => shared,
-        Err(why) => upload(out, &client, &path, about.is_dir(), &why, &progress)?,
+    let progress = Progress::new(out, &source.name);
+    let shared = match &source.path {
+        None => upload::stdin(&client, &source.name, &progress)?,
+        Some(path) => share_path(out, &client, path, &source.name, args.copy, &progress)?,
     };
     progress.end();
     for skipped in &shared.skipped {
@@ -55,76 +49,110 @@ pub(crate) fn run(global: &Global, args: &ShareArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A path of this machine that means the same in every folder.
+/// What is to be shared.
+struct Source {
+    /// Its real path; stdin, if there is none.
+    path: Option<PathBuf>,
+    name: String,
+}
+
+impl Source {
+    /// What was typed, if it can be shared at all.
+    fn of(args: &ShareArgs) -> Result<Self, Failure> {
+        if args.path == Path::new("-") {
+            let name = args.name.clone().ok_or_else(|| {
+                Failure::usage("stdin has no name").hint("give it one with --name NAME")
+            })?;
+            return Ok(Self { path: None, name });
+        }
+        let typed = &args.path;
+        let path = absolute(typed)?;
+        let about = fs::metadata(&path).map_err(|error| {
+            let message = format!("cannot read {}: {error}", typed.display());
+            Failure::new(Exit::Usage, "noSuchFile", message)
+        })?;
+        if !about.is_file() && !about.is_dir() {
+            let message = format!("{} is neither a plain file nor a folder", typed.display());
+            return Err(Failure::new(Exit::Usage, "notPlain", message)
+                .hint("pipe what is to be shared into potluck share - --name NAME"));
+        }
+        if let Some(folder) = layout::owner_of(&path, None) {
+            let (path, folder) = (typed.display(), folder.display());
+            let message = format!("{path} is in {folder}, which a node keeps for itself");
+            return Err(Failure::new(Exit::Refused, "ownFolder", message)
+                .hint(format!("share something else, or put it into {folder}/{}", layout::FILES)));
+        }
+        let name = args.name.clone().map_or_else(|| name_of(typed), Ok)?;
+        Ok(Self { path: Some(path), name })
+    }
+}
+
+/// A path of this machine as it was typed, in the form that a node takes: whole, without `..`, links
+/// resolved.
 ///
 /// # Errors
 /// Wrong usage: no path.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(path)
-        .map_err(|error| Failure::usage(format!("'{}' is no path: {error}", path.display())))
+    if path.as_os_str().is_empty() {
+        return Err(Failure::usage("a path has at least one letter"));
+    }
+    resolved(path).map_err(|error| Failure::usage(format!("'{}': {error}", path.display())))
 }
 
 /// What is at the end of a path.
 fn name_of(path: &Path) -> Result<String, Failure> {
     let whole = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = whole(path).or_else(|| whole(&fs::canonicalize(path).ok()?));
-    name.ok_or_else(|| Failure::usage(format!("{} has no name", path.display())))
+    name.ok_or_else(|| {
+        Failure::usage(format!("{} has no name", path.display()))
+            .hint("give it one with --name NAME")
+    })
 }
 
-/// A path as it is told a node.
-///
-/// # Errors
-/// Wrong usage: JSON cannot hold it.
-pub(super) fn told(path: &Path) -> Result<&str, Failure> {
-    let not_text = || Failure::usage(format!("the path {} is no UTF-8", path.display()));
-    path.to_str().ok_or_else(not_text)
+/// Shares a file or folder where it lies, or sends it to the node if that cannot get at it.
+fn share_path(
+    out: Out,
+    client: &Client,
+    path: &Path,
+    name: &str,
+    copy: bool,
+    progress: &Progress,
+) -> Result<SharedFile, Failure> {
+    let why = match told(client, path) {
+        Ok(told) => match in_place(client, told, name, copy)? {
+            Ok(shared) => return Ok(shared),
+            Err(why) => why,
+        },
+        Err(why) => why,
+    };
+    let what = if path.is_dir() { "folder" } else { "file" };
+    out.note(format!("{why}; uploading the {what} instead"));
+    upload::path(client, path, name, progress)
+}
+
+/// A path as it is told a node that could use it; why there is no telling it, if there is none.
+pub(super) fn told<'p>(client: &Client, path: &'p Path) -> Result<&'p str, String> {
+    if !is_loopback(client.base()) {
+        return Err("the node runs on another machine".to_owned());
+    }
+    path.to_str().ok_or_else(|| format!("{} is no UTF-8", path.display()))
 }
 
 /// Lets the node read the path by itself; if it cannot get at it, says why.
 fn in_place(
     client: &Client,
-    path: &Path,
+    path: &str,
+    name: &str,
     copy: bool,
 ) -> Result<Result<SharedFile, String>, Failure> {
-    let request = ShareRequest {
-        path: told(path)?.to_owned(),
-        copy,
-        name: Some(name_of(path)?),
-        ..ShareRequest::default()
-    };
+    let (path, name) = (path.to_owned(), Some(name.to_owned()));
+    let request = ShareRequest { path, copy, name, ..ShareRequest::default() };
     let body = serde_json::to_vec(&request).map_err(Failure::failed)?;
     let answer = client.post_patiently("/v1/shares", &body)?;
     match answer.problem() {
         Some(problem) if OUT_OF_REACH.contains(&problem.code.as_str()) => Ok(Err(problem.detail)),
         _ => answer.good()?.json().map(Ok),
     }
-}
-
-/// Sends a file's bytes to the node.
-fn upload(
-    out: Out,
-    client: &Client,
-    path: &Path,
-    is_folder: bool,
-    why: &str,
-    progress: &Progress,
-) -> Result<SharedFile, Failure> {
-    if is_folder {
-        let message = format!("{why}, and a folder cannot be uploaded");
-        return Err(Failure::new(Exit::Refused, "outOfReach", message)
-            .hint("pack it into one file, or add its place to [files] paths of the node"));
-    }
-    out.note(format!("{why}; uploading the file instead"));
-    let cannot = |error| Failure::usage(format!("cannot read {}: {error}", path.display()));
-    let file = File::open(path).map_err(cannot)?;
-    let total = file.metadata().map_err(cannot)?.len();
-    let mut done = 0;
-    let target = with_query("/v1/files", &[("name", Some(name_of(path)?))]);
-    let passed = |bytes| {
-        done += bytes;
-        progress.at(done, Some(total), "to the node");
-    };
-    client.upload(&target, file, passed)?.json()
 }
 
 #[cfg(test)]

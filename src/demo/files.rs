@@ -48,7 +48,7 @@ pub(super) struct Delivery {
 
 /// Where a guest puts what it fetches.
 fn larder(kitchen: &Kitchen, guest: &Guest) -> PathBuf {
-    kitchen.data_dir(guest.number).join("fetched")
+    kitchen.data_dir(guest.number).join(potluck::layout::FILES)
 }
 
 /// Shares the file by one node and fetches it by others: the first by itself, the rest at once.

@@ -203,7 +203,7 @@ pub(super) async fn import_key(
     let request = key_request(&headers, content).await?;
     let membership = app.node().membership().map_err(problem)?;
     let file = app.places().to_read(&request.path).await?;
-    membership.import_key(&file).await?;
+    membership.import_key(file.path()).await?;
     Ok(json(&request))
 }
 

@@ -122,10 +122,10 @@ pub(super) async fn share(
     let request: ShareRequest = json_body(&headers, content, REQUEST_BYTES_MAX, hint).await?;
     let record = request.record.as_deref().map(Name::new).transpose();
     let record = record.map_err(|error| Problem::bad("badName", error))?;
-    let path = app.places().to_read(&request.path).await?;
-    let mut share = app.node().files().share(path).copy(request.copy);
-    if let Some(name) = &request.name {
-        share = share.name(name.as_str());
+    let opened = app.places().to_read(&request.path).await?;
+    let mut share = app.node().files().share_opened(opened).copy(request.copy);
+    if let Some(name) = request.name {
+        share = share.name(name);
     }
     let shared = shared_file(&share.await?);
     if let Some(name) = record

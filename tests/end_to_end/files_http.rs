@@ -79,7 +79,7 @@ fn files_of_a_folder_are_served_by_their_paths_while_they_are_fetched() {
     file_of(&first, "site/index.html", b"<h1>hello</h1>");
     file_of(&first, "site/empty.txt", b"");
     file_of(&first, "site/data/large.bin", &large);
-    let shared = post(&first, "/v1/shares", &json!({"path": first.data.join("mine/site")}));
+    let shared = post(&first, "/v1/shares", &json!({"path": first.data.join("files/mine/site")}));
     assert_eq!(shared.status(), 201);
     let shared = body(shared);
     let id = shared["id"].as_str().expect("an id");
@@ -106,7 +106,7 @@ fn a_fetch_tells_how_far_it_is_until_it_is_done() {
     assert_eq!(first.good(&["get", "told"]), shared["link"].as_str().expect("a link"));
     let shares = body(get(&first, "/v1/shares"));
     assert_eq!(shares["shares"][0]["link"], shared["link"]);
-    let request = json!({"link": shared["link"], "to": second.data.join("got")});
+    let request = json!({"link": shared["link"], "to": second.data.join("files/got")});
     let begun = post(&second, "/v1/fetches", &request);
     assert_eq!(begun.status(), 202);
     let job = body(begun)["id"].as_str().expect("an id").to_owned();
@@ -118,7 +118,7 @@ fn a_fetch_tells_how_far_it_is_until_it_is_done() {
     let data = last.strip_prefix("event: done\ndata: ").expect("it is done");
     let told: Value = serde_json::from_str(data).expect("JSON");
     assert_eq!(told["result"]["bytes"], 500_000, "{told}");
-    assert_eq!(fs::metadata(second.data.join("got/told.bin")).expect("there").len(), 500_000);
+    assert_eq!(fs::metadata(second.data.join("files/got/told.bin")).expect("there").len(), 500_000);
 }
 
 #[test]
@@ -133,12 +133,12 @@ fn places_that_are_not_allowed_are_refused() {
     problem(post(&node, "/v1/shares", &json!({"path": node.data.join("identity")})), 403, 6);
     problem(post(&node, "/v1/shares", &json!({"path": node.data})), 403, 6);
     problem(post(&node, "/v1/shares", &json!({"path": "relative"})), 400, 2);
-    problem(post(&node, "/v1/shares", &json!({"path": node.data.join("none")})), 400, 2);
+    problem(post(&node, "/v1/shares", &json!({"path": node.data.join("files/none")})), 400, 2);
     let to = |to: &std::path::Path| json!({"link": link, "to": to});
     problem(post(&node, "/v1/fetches", &to(&outside.path().join("new"))), 403, 6);
     problem(post(&node, "/v1/fetches", &to(&node.data.join("blobs"))), 403, 6);
     assert!(!outside.path().join("new").exists());
-    let dotted = node.data.join("got").join("..").join("..");
+    let dotted = node.data.join("files/got").join("..").join("..");
     problem(post(&node, "/v1/fetches", &to(&dotted)), 400, 2);
     problem(post(&node, "/v1/fetches", &json!({"link": "potluck:x", "to": node.data})), 400, 2);
 }

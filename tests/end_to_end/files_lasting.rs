@@ -10,7 +10,7 @@ use crate::http::{ask, get, json as body};
 use crate::process::{Node, PATIENCE, noise, wait_until};
 
 fn begin(node: &Node, link: &str) -> Value {
-    let request = json!({"link": link, "to": node.data.join("got")}).to_string();
+    let request = json!({"link": link, "to": node.data.join("files/got")}).to_string();
     let url = format!("{}/v1/fetches", node.url);
     let kind = [("content-type", "application/json")];
     let answer = ask("POST", &url, &kind, request.as_bytes());
@@ -53,7 +53,7 @@ fn a_fetch_goes_on_where_a_killed_node_had_stopped() {
     assert!(resumed > 1 << 20 && resumed < 10 << 20, "{result}");
     let from_sharer = result["sources"][0]["bytes"].as_u64().expect("a number");
     assert_eq!(resumed + from_sharer, 10 << 20, "{result}");
-    assert!(fs::read(data.join("got/long.bin")).expect("it is there") == bytes);
+    assert!(fs::read(data.join("files/got/long.bin")).expect("it is there") == bytes);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_file_that_changed_is_shown_and_not_given_to_anybody() {
     // Whoever asks for it makes the node look.
     let failed = fetch(&second, &[&link]);
     assert_eq!(failed.code, 5, "{}", failed.stderr);
-    assert!(!second.data.join("got/diary").exists());
+    assert!(!second.data.join("files/got/diary").exists());
     wait_until("it is shown as changed", || {
         let files = parsed(&first.good(&["files", "--json"]));
         files["files"][0]["state"] == "changed"
@@ -101,7 +101,7 @@ fn a_file_that_changed_is_shown_and_not_given_to_anybody() {
     let link = share(&first, &path);
     let fetched = fetch(&second, &[&link]);
     assert_eq!(fetched.code, 0, "{}", fetched.stderr);
-    let now = fs::read(second.data.join("got/diary")).expect("it is there");
+    let now = fs::read(second.data.join("files/got/diary")).expect("it is there");
     assert_eq!(now, b"something else, and longer");
 }
 
@@ -110,7 +110,7 @@ fn what_was_deleted_or_changed_after_a_fetch_can_be_fetched_again() {
     let (first, second) = two();
     let bytes = noise(8, 300_000);
     let link = share(&first, &file_of(&first, "again", &bytes));
-    let landed = second.data.join("got/again");
+    let landed = second.data.join("files/got/again");
     assert_eq!(fetch(&second, &[&link]).code, 0);
     fs::remove_file(&landed).expect("removed");
     let fetched = fetch(&second, &[&link]);
@@ -118,7 +118,7 @@ fn what_was_deleted_or_changed_after_a_fetch_can_be_fetched_again() {
     assert_eq!(fs::read(&landed).expect("it is there"), bytes);
     fs::write(&landed, b"my own notes").expect("written");
     assert_eq!(fetch(&second, &[&link]).code, 6);
-    fs::rename(&landed, second.data.join("notes")).expect("moved");
+    fs::rename(&landed, second.data.join("files/notes")).expect("moved");
     let fetched = fetch(&second, &[&link]);
     assert_eq!(fetched.code, 0, "{}", fetched.stderr);
     assert_eq!(fs::read(&landed).expect("it is there"), bytes);
@@ -135,5 +135,5 @@ fn what_was_shared_is_offered_again_after_a_restart() {
     let sharer = Node::start_in(folder.path(), &[]);
     let fetcher = Node::start(&[&sharer.contact]);
     wait_until("it can be fetched", || fetch(&fetcher, &[&link]).code == 0);
-    assert_eq!(fs::read(fetcher.data.join("got/lasting")).expect("it is there"), bytes);
+    assert_eq!(fs::read(fetcher.data.join("files/got/lasting")).expect("it is there"), bytes);
 }

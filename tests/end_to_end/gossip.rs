@@ -326,7 +326,8 @@ fn members_know_each_other_their_labels_and_who_is_dead() {
 fn a_shared_file_is_found_by_the_words_in_its_name_as_long_as_it_is_shared() {
     let first = Node::start(&[]);
     let second = Node::start(&[&first.contact]);
-    let path = first.data.join("Winter Soup-2026.txt");
+    let path = first.data.join("files/Winter Soup-2026.txt");
+    std::fs::create_dir_all(first.data.join("files")).expect("made");
     std::fs::File::create(&path).and_then(|mut file| file.write_all(b"leek")).expect("written");
     let link = first.good(&["share", &path.to_string_lossy()]);
     let mut found = String::new();

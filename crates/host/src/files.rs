@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use potluck_base::{BlobId, NetworkId};
 use potluck_store::blobs::{Blob, BlobLimits, BlobPlace, BlobState, BlobStore, BlobView, GcReport};
 use potluck_swarm::{FetchId, FileLink, Input, LinkKind, Manifest, Output, ServeId, TransferId};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
 use crate::handle::Request;
@@ -38,10 +38,13 @@ use fetch::Active;
 pub use error::{FilesError, FilesErrorKind};
 pub use fetch::{FetchJob, FetchProgress, Fetched, FetchedFrom};
 pub use reader::Reader;
-pub use share::{ShareOptions, ShareProgress, Shared};
+pub use share::{FolderList, ShareOptions, ShareProgress, Shared, list_folder};
 
 /// Bytes of blobs fetched for readers that are kept unless said otherwise.
 pub const CACHE_BYTES_DEFAULT: u64 = 10 * 1024 * 1024 * 1024;
+/// Shares whose files are read at the same time. A disk that does not answer holds one thread each, of
+/// 512 for everything that blocks.
+const SHARES_MAX: usize = 64;
 /// Blobs that a node may have.
 const BLOBS_MAX: usize = 100_000;
 
@@ -114,6 +117,8 @@ struct Inner {
     waiting: Mutex<HashMap<ServeId, IncomingFetch>>,
     /// Told when what is shared changes.
     names: Arc<Notify>,
+    /// Places for those who read what is to be shared.
+    sharing: Arc<Semaphore>,
     /// Every so many granules this node sends a false one; never, if zero.
     #[cfg(test)]
     lies_every: AtomicU64,
@@ -164,6 +169,7 @@ impl Files {
                 transfers: Mutex::default(),
                 waiting: Mutex::default(),
                 names: Arc::default(),
+                sharing: Arc::new(Semaphore::new(SHARES_MAX)),
                 #[cfg(test)]
                 lies_every: AtomicU64::new(0),
                 #[cfg(test)]

@@ -146,15 +146,14 @@ impl DataFolder {
 
     /// The incarnation of the last run; 0 if there was none or its file is damaged.
     pub(crate) fn last_incarnation(&self) -> u64 {
-        let text = read_text(&self.path.join("incarnation"), INCARNATION_BYTES_MAX);
-        let number = |text: &str| text.trim().parse().ok();
-        text.ok().flatten().and_then(|text| number(&text)).unwrap_or_default()
+        let text = file::read(&self.path.join(layout::INCARNATION), INCARNATION_BYTES_MAX);
+        text.ok().flatten().and_then(|text| text.trim().parse().ok()).unwrap_or_default()
     }
 
     /// Keeps the incarnation of this run.
     pub(crate) fn save_incarnation(&self, incarnation: u64) -> io::Result<()> {
-        let path = self.path.join("incarnation");
-        replace(&path, format!("{incarnation}\n").as_bytes(), Readers::Usual, true)
+        let path = self.path.join(layout::INCARNATION);
+        replace(&path, format!("{incarnation}\n").as_bytes(), Readers::Usual)
     }
 
     /// The contacts of the last run.

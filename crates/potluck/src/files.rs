@@ -1,5 +1,6 @@
 //! Files: sharing what is on disk, and fetching what others share.
 
+use std::fs::File;
 use std::future::{Future, IntoFuture};
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -8,8 +9,8 @@ use std::sync::Arc;
 use potluck_base::BlobId;
 use potluck_host::files::{FetchJob, Fetched, FileEntry, FilesError, Reader, ShareOptions, Shared};
 use potluck_host::{Handle, files};
-use potluck_store::blobs::GcReport;
-use potluck_swarm::FileLink;
+use potluck_store::blobs::{GcReport, Opened};
+use potluck_swarm::{FileLink, ManifestFile};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -37,7 +38,31 @@ impl Files {
     /// When awaited: there is no such file, it cannot be read, or there is no room.
     #[must_use = "nothing is shared before it is awaited"]
     pub fn share(&self, path: impl Into<PathBuf>) -> Share {
-        Share { files: self.clone(), path: path.into(), options: ShareOptions::default() }
+        self.share_of(Source::Path(path.into()))
+    }
+
+    /// Shares a file or folder that is open: what was opened is what is shared, whatever its path
+    /// leads to by now.
+    ///
+    /// # Errors
+    /// As [`Files::share`].
+    #[must_use = "nothing is shared before it is awaited"]
+    pub fn share_opened(&self, opened: Opened) -> Share {
+        self.share_of(Source::Opened(Arc::new(opened)))
+    }
+
+    /// Shares a copy of the bytes of an open file. With `files` they are those of the files of a folder,
+    /// laid end to end.
+    ///
+    /// # Errors
+    /// As [`Files::share`], and when the files cannot be those of a folder.
+    #[must_use = "nothing is shared before it is awaited"]
+    pub fn share_bytes(&self, file: File, files: Option<Vec<ManifestFile>>) -> Share {
+        self.share_of(Source::Bytes(Arc::new(file), files))
+    }
+
+    fn share_of(&self, source: Source) -> Share {
+        Share { files: self.clone(), source, options: ShareOptions::default() }
     }
 
     /// Fetches what a link leads to, from as many nodes as have it. Every byte is checked against the
@@ -98,13 +123,30 @@ impl Files {
     pub async fn open(&self, id: BlobId, path: Option<&str>) -> Result<Reader, FilesError> {
         self.inner()?.open_file(id, path).await
     }
+
+    /// Opens the list of files of a folder: the bytes of its [`Manifest`](potluck_swarm::Manifest), which
+    /// its id is the hash of.
+    ///
+    /// # Errors
+    /// Nobody has it.
+    pub async fn open_list(&self, id: BlobId) -> Result<Reader, FilesError> {
+        self.inner()?.open_list(id).await
+    }
+}
+
+/// What is shared.
+#[derive(Debug, Clone)]
+enum Source {
+    Path(PathBuf),
+    Opened(Arc<Opened>),
+    Bytes(Arc<File>, Option<Vec<ManifestFile>>),
 }
 
 /// A share that is about to begin.
 #[derive(Debug, Clone)]
 pub struct Share {
     files: Files,
-    path: PathBuf,
+    source: Source,
     options: ShareOptions,
 }
 
@@ -133,7 +175,14 @@ impl IntoFuture for Share {
     type IntoFuture = Boxed<Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.files.inner()?.share(self.path, self.options).await })
+        Box::pin(async move {
+            let (files, options) = (self.files.inner()?, self.options);
+            match self.source {
+                Source::Path(path) => files.share(path, options).await,
+                Source::Opened(opened) => files.share_opened(opened, options).await,
+                Source::Bytes(file, listed) => files.share_bytes(file, listed, options).await,
+            }
+        })
     }
 }
 

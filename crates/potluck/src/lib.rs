@@ -64,14 +64,14 @@ pub use potluck_gossip::{
 };
 pub use potluck_host::files::{
     CACHE_BYTES_DEFAULT, FetchJob, FetchProgress, Fetched, FetchedFrom, FileEntry, FileState,
-    FilesError, FilesErrorKind, Reader, Shared,
+    FilesError, FilesErrorKind, FolderList, Reader, Shared, list_folder,
 };
 pub use potluck_host::socket::{BindError, PortStats, SocketBuffers};
 pub use potluck_host::transport::TransportStats;
 pub use potluck_host::{
     DEFAULT_LISTEN, DEFAULT_PORT, Delivery, DriveStats, EntryPointError, Events, HostStats,
     InviteTerms, IssuedStats, LeaveReport, Membership, MembershipError, NetworkInfo, StartError,
-    StoreView, SubscribeError, Subscription, TicketView, parse_entry_point,
+    StoreView, SubscribeError, Subscription, TicketView, layout, parse_entry_point,
 };
 pub use potluck_kv::{Held, ReadDone, ReplicaState, Written};
 pub use potluck_link::LinkConfig;
@@ -83,6 +83,6 @@ pub use potluck_record::{
     Context, Dot, DraftError, Kind, Name, NameError, Reading, Space, StorageFailure, limits,
 };
 pub use potluck_store::StoreStats;
-pub use potluck_store::blobs::{GcEntry, GcReason, GcReport};
-pub use potluck_swarm::{FileLink, LinkError, LinkKind};
+pub use potluck_store::blobs::{BlobError, GcEntry, GcReason, GcReport, Opened};
+pub use potluck_swarm::{FileLink, LinkError, LinkKind, Manifest, ManifestFile};
 pub use potluck_wire::{Ticket, TicketError};

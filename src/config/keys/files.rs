@@ -13,7 +13,7 @@ pub(super) const FILES: &[Key] = &[
     key!(
         "files",
         "paths",
-        "Folders within which callers of the API may name files; not set: home and data_dir.",
+        "Folders within which callers of the API may name files; not set: home and data_dir (of which only files/ may be named).",
         |s, i| {
             let paths: Vec<PathBuf> = i.list()?.into_iter().map(PathBuf::from).collect();
             if paths.iter().any(|path| !path.is_absolute()) {

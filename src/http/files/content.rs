@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use potluck::{BlobId, Reader};
+use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::conditional::{Wanted, wanted};
@@ -19,7 +20,7 @@ use super::stream::{Pieces, stream};
 use crate::api::ProblemBody;
 use crate::failure::Exit;
 use crate::http::app::App;
-use crate::http::extract::{InFolder, Named};
+use crate::http::extract::{Asked, InFolder, Named};
 use crate::http::problem::Problem;
 use crate::http::reply::matches;
 
@@ -30,10 +31,19 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// The content of an id is always the same.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 
+/// What is asked for of a file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct ContentQuery {
+    #[serde(default)]
+    manifest: bool,
+}
+
 /// The bytes of a file; it is fetched from others meanwhile if it is not here.
 #[utoipa::path(method(get, head), path = "/v1/files/{id}",
     params(
         ("id" = String, Path, description = "the hash of its content"),
+        ("manifest" = Option<bool>, Query, description = "it is a folder, and its list of files is meant: the bytes that its id is the hash of"),
         ("Range" = Option<String>, Header, description = "one range of bytes"),
         ("If-None-Match" = Option<String>, Header),
     ),
@@ -49,10 +59,12 @@ const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=3153600
 pub(in crate::http) async fn get(
     State(app): State<Arc<App>>,
     Named(id): Named,
+    Asked(query): Asked<ContentQuery>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    send(&app, id_of(&id)?, None, &method, &headers).await
+    let part = if query.manifest { Part::List } else { Part::Whole };
+    send(&app, id_of(&id)?, part, &method, &headers).await
 }
 
 /// The bytes of a file in a folder.
@@ -77,29 +89,45 @@ pub(in crate::http) async fn get_inside(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    send(&app, id_of(&id)?, Some(&path), &method, &headers).await
+    send(&app, id_of(&id)?, Part::Inside(&path), &method, &headers).await
+}
+
+/// What of an id is meant.
+#[derive(Debug, Clone, Copy)]
+enum Part<'a> {
+    /// A file.
+    Whole,
+    /// The list of files of a folder.
+    List,
+    /// A file in a folder.
+    Inside(&'a str),
 }
 
 /// The tag of a file: what its bytes are a function of.
-fn tag_of(id: &BlobId, path: Option<&str>) -> String {
-    match path {
-        None => format!("\"{id}\""),
-        Some(path) => format!("\"{id}-{}\"", &blake3::hash(path.as_bytes()).to_hex()[..16]),
+fn tag_of(id: &BlobId, part: Part<'_>) -> String {
+    match part {
+        Part::Whole | Part::List => format!("\"{id}\""),
+        Part::Inside(path) => format!("\"{id}-{}\"", &blake3::hash(path.as_bytes()).to_hex()[..16]),
     }
 }
 
 async fn send(
     app: &App,
     id: BlobId,
-    path: Option<&str>,
+    part: Part<'_>,
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let tag = tag_of(&id, path);
+    let tag = tag_of(&id, part);
     if matches(headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    let reader = app.node().files().open(id, path).await?;
+    let files = app.node().files();
+    let reader = match part {
+        Part::Whole => files.open(id, None).await?,
+        Part::List => files.open_list(id).await?,
+        Part::Inside(path) => files.open(id, Some(path)).await?,
+    };
     let (bytes, name) = (reader.bytes(), name_of(&reader, &id));
     // A range only makes sense of a GET.
     let asked = if *method == Method::GET { wanted(headers, bytes, &tag) } else { Wanted::Whole };
@@ -176,7 +204,8 @@ mod tests {
     #[test]
     fn files_of_a_folder_have_tags_of_their_own_that_fit_a_header() {
         let id = BlobId::from_bytes([7; 32]);
-        let tags = [tag_of(&id, None), tag_of(&id, Some("a")), tag_of(&id, Some("ü\"\n"))];
+        let parts = [Part::Whole, Part::Inside("a"), Part::Inside("ü\"\n")];
+        let tags = parts.map(|part| tag_of(&id, part));
         for (index, tag) in tags.iter().enumerate() {
             assert!(HeaderValue::from_str(tag).is_ok(), "{tag}");
             assert!(!tags[..index].contains(tag));

@@ -1,76 +1,72 @@
 //! Which places of this machine callers of the API may name.
 //!
-//! **Invariant:** a path is compared in its real form, with every link resolved, and that form is
-//! what is used afterwards; what the node itself keeps in its data folder is never handed out and
-//! never written over, whatever is configured.
+//! **Invariants:** a path is compared in its real form, with every link resolved, and what is read is
+//! opened by that form without following any link that came there meanwhile; what a node keeps for itself
+//! in its data folder is never handed out and never written over, whatever is configured; a file system
+//! that does not answer holds no more than [`LOOKS_MAX`] threads.
 
-use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use potluck::{BlobError, Opened, layout};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::Problem;
 use crate::config::Settings;
+
+/// How many paths are looked at at the same time.
+const LOOKS_MAX: usize = 64;
+/// How long one waits for others.
+const WAIT: Duration = Duration::from_secs(10);
 
 /// The places that one node lets its callers name.
 #[derive(Debug, Clone)]
 pub(in crate::http) struct Places {
     roots: Vec<PathBuf>,
     data_dir: PathBuf,
+    looks: Arc<Semaphore>,
 }
-
-/// What a node keeps for itself in its data folder.
-const OWN: [&str; 13] = [
-    "identity",
-    "network",
-    "peers",
-    "lock",
-    "http",
-    "certificate",
-    "issuers",
-    "revoked",
-    "authority",
-    "issued",
-    "records",
-    "blobs",
-    super::upload::FOLDER,
-];
 
 impl Places {
     /// As the settings say.
     pub(in crate::http) fn new(settings: &Settings, data_dir: &Path) -> Self {
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         let roots = settings.file_paths().into_iter().map(absolute).collect();
-        Self { roots, data_dir: absolute(data_dir.to_owned()) }
+        let looks = Arc::new(Semaphore::new(LOOKS_MAX));
+        Self { roots, data_dir: absolute(data_dir.to_owned()), looks }
     }
 
-    /// The real form of a path that is to be read.
-    pub(in crate::http) async fn to_read(&self, typed: &str) -> Result<PathBuf, Problem> {
+    /// A file or folder that is to be read.
+    pub(in crate::http) async fn to_read(&self, typed: &str) -> Result<Opened, Problem> {
         let (places, typed) = (self.clone(), PathBuf::from(typed));
-        on_thread(move || places.readable(&typed)).await
+        self.on_thread(move || places.readable(&typed)).await
     }
 
     /// The real form of a folder that is to be written into, which is made if there is none.
     pub(in crate::http) async fn to_write(&self, typed: &str) -> Result<PathBuf, Problem> {
         let (places, typed) = (self.clone(), PathBuf::from(typed));
-        on_thread(move || places.writable(&typed)).await
+        self.on_thread(move || places.writable(&typed)).await
     }
 
-    fn readable(&self, typed: &Path) -> Result<PathBuf, Problem> {
+    fn readable(&self, typed: &Path) -> Result<Opened, Problem> {
         let path = self.inside(typed)?;
         let data_dir = real(&self.data_dir);
-        if self.is_own(&path) || data_dir.starts_with(&path) {
-            return Err(own(&path).hint("share another folder, or parts of this one"));
+        if layout::owner_of(&path, Some(&data_dir)).is_some() || data_dir.starts_with(&path) {
+            return Err(own(&path).hint(format!(
+                "share another folder, or put it into {}",
+                data_dir.join(layout::FILES).display()
+            )));
         }
-        let about = path.metadata().map_err(|error| unreadable(&path, &error))?;
-        let opened =
-            if about.is_dir() { path.read_dir().map(drop) } else { File::open(&path).map(drop) };
-        opened.map_err(|error| unreadable(&path, &error))?;
-        Ok(path)
+        Opened::at(&path).map_err(|error| unreadable(&path, &error))
     }
 
     fn writable(&self, typed: &Path) -> Result<PathBuf, Problem> {
         let path = self.inside(typed)?;
-        if self.is_own(&path) || real(&self.data_dir) == path {
+        let data_dir = real(&self.data_dir);
+        if layout::owner_of(&path, Some(&data_dir)).is_some() {
             return Err(own(&path).hint("choose another folder"));
         }
         let unwritable = |error: io::Error| {
@@ -86,6 +82,10 @@ impl Places {
             }
         };
         std::fs::create_dir_all(&path).map_err(unwritable)?;
+        if real(&path) != path {
+            let detail = format!("{} leads elsewhere since a moment ago", typed.display());
+            return Err(Problem::forbidden("outsidePaths", detail).hint("choose another folder"));
+        }
         tempfile::tempfile_in(&path).map_err(unwritable)?;
         Ok(path)
     }
@@ -106,9 +106,25 @@ impl Places {
         Err(Problem::forbidden("outsidePaths", detail).hint("add its place to [files] paths"))
     }
 
-    fn is_own(&self, path: &Path) -> bool {
-        let data_dir = real(&self.data_dir);
-        OWN.iter().any(|name| path.starts_with(data_dir.join(name)))
+    /// Asks the file system where waiting for it holds nobody up.
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        look: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let busy = || {
+            let detail =
+                "the file system does not answer this node, which looks at many paths already";
+            Problem::unavailable("busy", detail).hint("try again")
+        };
+        let place = timeout(WAIT, Arc::clone(&self.looks).acquire_owned()).await;
+        let place = place.map_err(|_| busy())?.map_err(|_| busy())?;
+        let looked = tokio::task::spawn_blocking(move || {
+            let looked = look();
+            // Not before: whoever asked may have gone, and the thread is still held.
+            drop(place);
+            looked
+        });
+        looked.await.map_err(|_| Problem::unexpected())?
     }
 }
 
@@ -117,12 +133,21 @@ fn own(path: &Path) -> Problem {
     Problem::forbidden("ownFolder", detail)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Problem {
-    let detail = format!("this node cannot read {}: {error}", path.display());
-    if error.kind() == io::ErrorKind::NotFound {
-        return Problem::bad("noSuchFile", detail);
+fn unreadable(path: &Path, error: &BlobError) -> Problem {
+    let detail = match error {
+        BlobError::Io { source, .. } => {
+            format!("this node cannot read {}: {source}", path.display())
+        }
+        error => error.to_string(),
+    };
+    match error {
+        BlobError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Problem::bad("noSuchFile", detail)
+        }
+        BlobError::NotPlain(_) => Problem::bad("notPlain", detail)
+            .hint("send what a program writes to POST /v1/files: potluck share - --name NAME"),
+        _ => Problem::forbidden("unreadable", detail),
     }
-    Problem::forbidden("unreadable", detail)
 }
 
 /// A path with all links resolved as far as it exists.
@@ -142,13 +167,6 @@ fn real(path: &Path) -> PathBuf {
     PathBuf::new()
 }
 
-/// Asks the file system where waiting for it holds nobody up.
-async fn on_thread<T: Send + 'static>(
-    look: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(look).await.map_err(|_| Problem::unexpected())?
-}
-
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
@@ -156,13 +174,13 @@ mod tests {
 
     use super::*;
 
-    fn status(result: Result<PathBuf, Problem>) -> StatusCode {
+    fn status<T>(result: Result<T, Problem>) -> StatusCode {
         result.map_or_else(|problem| problem.into_response().status(), |_| StatusCode::OK)
     }
 
     fn house() -> (tempfile::TempDir, Places) {
         let folder = tempfile::tempdir().expect("folder");
-        for name in ["open/inner", "data/blobs", "data/mine", "closed"] {
+        for name in ["open/inner", "data/blobs", "data/files", "closed"] {
             std::fs::create_dir_all(folder.path().join(name)).expect("folder");
         }
         for name in ["open/file", "data/identity", "closed/file"] {
@@ -170,14 +188,14 @@ mod tests {
         }
         let data_dir = folder.path().join("data");
         let roots = vec![folder.path().join("open"), data_dir.clone()];
-        (folder, Places { roots, data_dir })
+        (folder, Places { roots, data_dir, looks: Arc::new(Semaphore::new(1)) })
     }
 
     #[test]
     fn only_what_lies_inside_of_the_places_may_be_named() {
         let (folder, places) = house();
         let read = |name: &str| status(places.readable(&folder.path().join(name)));
-        for name in ["open", "open/file", "open/inner", "data/mine"] {
+        for name in ["open", "open/file", "open/inner", "data/files"] {
             assert_eq!(read(name), StatusCode::OK, "{name}");
         }
         for name in ["closed", "closed/file", "", "closed/nothing", "opens"] {
@@ -203,12 +221,58 @@ mod tests {
     fn what_the_node_keeps_for_itself_is_neither_read_nor_written() {
         let (folder, places) = house();
         let at = |name: &str| folder.path().join(name);
-        for name in ["data", "data/identity", "data/blobs", "data/blobs/new"] {
+        std::fs::create_dir(at("data/records.new")).expect("folder");
+        for name in ["data/identity.new", "data/authority.new", "data/records.new/x"] {
+            std::fs::write(at(name), "x").expect("file");
+        }
+        for name in [
+            "data",
+            "data/identity",
+            "data/identity.new",
+            "data/authority.new",
+            "data/records.new",
+            "data/records.new/x",
+            "data/blobs",
+            "data/blobs/new",
+            "data/anything",
+        ] {
             assert_eq!(status(places.readable(&at(name))), StatusCode::FORBIDDEN, "{name}");
             assert_eq!(status(places.writable(&at(name))), StatusCode::FORBIDDEN, "{name}");
         }
         let all = Places { roots: vec![folder.path().to_owned()], ..places };
         assert_eq!(status(all.readable(folder.path())), StatusCode::FORBIDDEN);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_is_no_plain_file_is_refused_and_holds_nobody_up() {
+        let (folder, places) = house();
+        let fifo = folder.path().join("open/fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("run").success());
+        let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("open/socket"));
+        // There is one place for looks, which each of them gives back.
+        for name in ["fifo", "socket", "file"] {
+            let path = folder.path().join("open").join(name);
+            let expected = if name == "file" { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+            let read = places.to_read(path.to_str().expect("text")).await;
+            assert_eq!(status(read), expected, "{name}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_was_looked_at_is_what_is_read() {
+        use std::io::Read as _;
+        let (folder, places) = house();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("open/file"), "allowed").expect("file");
+        let opened = places.readable(&at("open/file")).expect("allowed");
+        std::fs::remove_file(at("open/file")).expect("removed");
+        std::os::unix::fs::symlink(at("closed/file"), at("open/file")).expect("link");
+        let mut text = String::new();
+        opened.file().read_to_string(&mut text).expect("text");
+        assert_eq!(text, "allowed");
+        assert_eq!(status(places.readable(&at("open/file"))), StatusCode::FORBIDDEN);
     }
 
     #[test]

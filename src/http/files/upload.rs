@@ -1,4 +1,4 @@
-//! `POST /v1/files`: a file that comes as the body of a request.
+//! `POST /v1/files`: a file, or a whole folder, that comes as the body of a request.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,19 +10,23 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use http_body_util::BodyExt as _;
+use potluck::{BlobId, Manifest, ManifestFile};
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::{created, shared_file};
-use crate::api::{ProblemBody, SharedFile};
+use crate::api::{FolderFiles, ProblemBody, SharedFile};
+use crate::failure::Exit;
 use crate::http::app::App;
 use crate::http::extract::Asked;
 use crate::http::problem::Problem;
 
 /// Where uploads lie until they are whole, in the data folder.
-pub(super) const FOLDER: &str = "uploads";
+const FOLDER: &str = potluck::layout::UPLOADS;
+/// Longest list of the files of a folder: some 200,000 of them.
+const LIST_BYTES_MAX: usize = 16 << 20;
 /// Whoever sends nothing for so long is not waited for.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Left free on the disk.
@@ -34,9 +38,10 @@ const NAME_BYTES_MAX: usize = 255;
 
 /// The query of an upload.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::http) struct UploadQuery {
     name: Option<String>,
+    list_bytes: Option<usize>,
 }
 
 /// Removes what a node that was killed had not whole.
@@ -45,13 +50,18 @@ pub(crate) fn clear(data_dir: &Path) {
     let _ = std::fs::remove_dir_all(data_dir.join(FOLDER));
 }
 
-/// Keep and offer the body as a file.
+/// Keep and offer the body as a file, or as a folder: with `listBytes` the body begins with so many bytes
+/// of JSON, the list of the files in the order of their paths, and goes on with the bytes of the files.
 #[utoipa::path(post, path = "/v1/files",
-    params(("name" = Option<String>, Query, description = "what to call it")),
+    params(
+        ("name" = Option<String>, Query, description = "what to call it"),
+        ("listBytes" = Option<usize>, Query, description = "how long the list of files is that the body begins with: {\"files\":[{\"path\",\"bytes\",\"executable\"}]}"),
+    ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = 201, body = SharedFile),
         (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, body = ProblemBody, content_type = "application/problem+json", description = "the list of files is too long"),
         (status = 507, body = ProblemBody, content_type = "application/problem+json", description = "the disk has no room for it"),
     ))]
 pub(in crate::http) async fn upload(
@@ -65,9 +75,30 @@ pub(in crate::http) async fn upload(
     let folder = app.node().data_dir().join(FOLDER);
     let announced = headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let file = receive(content, folder, announced.unwrap_or(0)).await?;
-    let share = app.node().files().share(file.path()).copy(true).name(name.as_str());
+    let list_bytes = query.list_bytes.unwrap_or(0);
+    if list_bytes > LIST_BYTES_MAX {
+        let detail = format!("a list of files has at most {LIST_BYTES_MAX} bytes");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Exit::Usage, "tooLarge", detail)
+            .hint("share parts of the folder"));
+    }
+    let (file, list) = receive(content, folder, announced.unwrap_or(0), list_bytes).await?;
+    let listed = query.list_bytes.map(|_| read_list(&list)).transpose()?;
+    let bytes = file.as_file().try_clone().map_err(|error| not_kept(&error))?;
+    let share = app.node().files().share_bytes(bytes, listed).name(name.as_str());
     Ok(created(StatusCode::CREATED, &shared_file(&share.await?)))
+}
+
+/// The files of a folder, in the order in which their bytes come.
+fn read_list(json: &[u8]) -> Result<Vec<ManifestFile>, Problem> {
+    let hint = r#"begin with {"files":[{"path":"a/b","bytes":1,"executable":false}]}"#;
+    let bad = |why: String| Problem::bad("badList", why).hint(hint);
+    let list: FolderFiles = serde_json::from_slice(json).map_err(|error| bad(error.to_string()))?;
+    let files: Vec<ManifestFile> = list.files.into_iter().map(ManifestFile::from).collect();
+    let sorted = Manifest::new(BlobId::from_bytes([0; 32]), files.clone());
+    if sorted.map_err(|error| bad(error.to_string()))?.files() != files {
+        return Err(bad("the files are not in the order of their paths".to_owned()));
+    }
+    Ok(files)
 }
 
 fn check_name(name: &str) -> Result<(), Problem> {
@@ -82,12 +113,14 @@ fn check_name(name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The whole body in a temporary file, which goes when it is dropped.
+/// The whole body in a temporary file, which goes when it is dropped; without its first `list_bytes` bytes,
+/// which are given beside it.
 async fn receive(
     mut body: Body,
     folder: PathBuf,
     announced: u64,
-) -> Result<NamedTempFile, Problem> {
+    list_bytes: usize,
+) -> Result<(NamedTempFile, Vec<u8>), Problem> {
     let (file, mut room) = open(folder.clone()).await?;
     if announced > room {
         return Err(full(announced));
@@ -96,13 +129,15 @@ async fn receive(
     let mut writer = tokio::fs::File::from_std(writer);
     writer.set_max_buf_size(1 << 20);
     let (mut written, mut look_at) = (0, LOOK_EVERY);
+    let mut list = Vec::new();
     loop {
         let frame = timeout(RECEIVE_TIMEOUT, body.frame()).await.map_err(|_| {
             Problem::unavailable("timeout", "the body did not go on").hint("try again")
         })?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| Problem::bad("badBody", "the body broke off"))?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(mut data) = frame.into_data() else { continue };
+        list.extend_from_slice(&data.split_to(data.len().min(list_bytes - list.len())));
         if data.len() as u64 > room {
             return Err(full(written));
         }
@@ -115,7 +150,10 @@ async fn receive(
         }
     }
     writer.flush().await.map_err(|error| not_kept(&error))?;
-    Ok(file)
+    if list.len() < list_bytes {
+        return Err(Problem::bad("badBody", "the body ends within the list of files"));
+    }
+    Ok((file, list))
 }
 
 /// A new temporary file, and how many bytes may go into it.
@@ -150,7 +188,7 @@ fn not_kept(error: &io::Error) -> Problem {
         _ => {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             let detail = format!("the upload cannot be kept: {error}");
-            Problem::new(status, crate::failure::Exit::Failed, "failed", detail)
+            Problem::new(status, Exit::Failed, "failed", detail)
         }
     }
 }
@@ -162,8 +200,11 @@ mod tests {
     #[tokio::test]
     async fn a_body_becomes_a_file_that_goes_when_nobody_needs_it() {
         let folder = tempfile::tempdir().expect("folder");
-        let file = receive(Body::from("abc"), folder.path().join("x"), 3).await.expect("kept");
+        let place = folder.path().join("x");
+        let (file, list) = receive(Body::from("listabc"), place.clone(), 3, 4).await.expect("kept");
         assert_eq!(std::fs::read(file.path()).expect("readable"), b"abc");
+        assert_eq!(list, b"list");
+        assert!(receive(Body::from("listabc"), place, 3, 8).await.is_err(), "no whole list");
         let path = file.path().to_owned();
         drop(file);
         assert!(!path.exists());
@@ -173,9 +214,24 @@ mod tests {
     async fn more_than_the_disk_has_room_for_is_refused_before_it_comes() {
         let folder = tempfile::tempdir().expect("folder");
         let place = folder.path().join("x");
-        assert!(receive(Body::from("abc"), place.clone(), u64::MAX).await.is_err());
+        assert!(receive(Body::from("abc"), place.clone(), u64::MAX, 0).await.is_err());
         let left = std::fs::read_dir(place).expect("readable").count();
         assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn a_list_of_files_is_in_order_and_leads_nowhere_else() {
+        let list = |paths: &[&str]| {
+            let files = paths.iter().map(|path| serde_json::json!({"path": path, "bytes": 1}));
+            let list = serde_json::json!({"files": files.collect::<Vec<_>>()});
+            read_list(list.to_string().as_bytes())
+        };
+        assert_eq!(list(&["a", "b/c"]).expect("good").len(), 2);
+        for wrong in [&["b", "a"][..], &["a", "a"], &["../a"], &["/a"], &["a", "A"], &["a", "a/b"]]
+        {
+            assert!(list(wrong).is_err(), "{wrong:?}");
+        }
+        assert!(read_list(b"[]").is_err());
     }
 
     #[test]

@@ -40,9 +40,25 @@ pub enum FilesError {
     /// A folder was asked for where a file is needed.
     #[error("this is a folder; name a file inside it")]
     IsFolder,
-    /// It is neither a file nor a folder.
-    #[error("`{}` is neither a file nor a folder", .0.display())]
+    /// It is a pipe, a device or a socket, or a file that the system makes while it is read.
+    #[error(
+        "`{}` is neither a plain file nor a folder; what a program writes is shared by \
+         `potluck share - --name NAME`",
+        .0.display()
+    )]
     NotShareable(PathBuf),
+    /// It belongs to a node's data folder.
+    #[error("{} is in the data folder {}, which a node keeps for itself; only what lies in its folder \
+        `{}` can be shared", path.display(), folder.display(), crate::folder::layout::FILES)]
+    OwnFolder {
+        /// What was asked for.
+        path: PathBuf,
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// Too much is being shared at the same time.
+    #[error("the node is reading {0} files and folders to share them already; try again")]
+    Busy(usize),
     /// Something is where the result belongs.
     #[error("`{}` is there already; move it away or choose another folder", .0.display())]
     Exists(PathBuf),
@@ -68,6 +84,7 @@ impl From<BlobError> for FilesError {
         match error {
             BlobError::Exists(path) => Self::Exists(path),
             BlobError::Unknown => Self::Unknown,
+            BlobError::NotPlain(path) => Self::NotShareable(path),
             error => Self::Store(Arc::new(error)),
         }
     }
@@ -86,16 +103,16 @@ impl FilesError {
         match self {
             Self::NoFolder | Self::NotShareable(_) | Self::IsFolder => FilesErrorKind::Usage,
             Self::Unknown | Self::NoSuchPath(_) => FilesErrorKind::Absent,
-            Self::Exists(_) => FilesErrorKind::Refused,
+            Self::Exists(_) | Self::OwnFolder { .. } => FilesErrorKind::Refused,
             Self::Fetch(FetchError::NoPlace) => FilesErrorKind::NoSpace,
-            Self::Fetch(_) | Self::Stopped => FilesErrorKind::Unavailable,
+            Self::Fetch(_) | Self::Stopped | Self::Busy(_) => FilesErrorKind::Unavailable,
             Self::Manifest(_) => FilesErrorKind::Verification,
             Self::Read(_) => FilesErrorKind::Failed,
             Self::Store(error) => match &**error {
                 BlobError::NoSpace { .. } => FilesErrorKind::NoSpace,
-                BlobError::TooLarge { .. } | BlobError::TooManyFiles { .. } => {
-                    FilesErrorKind::Usage
-                }
+                BlobError::TooLarge { .. }
+                | BlobError::TooManyFiles { .. }
+                | BlobError::WrongSegments => FilesErrorKind::Usage,
                 BlobError::TooManyBlobs { .. } | BlobError::InUse => FilesErrorKind::Refused,
                 BlobError::Io { source, .. } => match source.kind() {
                     std::io::ErrorKind::NotFound => FilesErrorKind::Absent,

@@ -11,7 +11,7 @@ use potluck_swarm::{FetchError, FetchId, Input};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::fetch::{Target, WantedBlob};
+use super::fetch::{Done, Target, WantedBlob};
 use super::{Files, FilesError, blocking, share};
 
 /// What is asked for ahead of a reader.
@@ -50,10 +50,7 @@ impl Files {
             let reader = self.open_blob(id, id, "unnamed").await?;
             return Ok(Reader { name, ..reader });
         };
-        let manifest_name = share::stored_name(potluck_swarm::LinkKind::Folder, "unnamed");
-        let target = Target::Inside;
-        let wanted = WantedBlob { id, root: id, name: manifest_name, target, sources: Vec::new() };
-        self.fetch_blob(wanted, &|_| {}).await?;
+        self.fetch_list(id).await?;
         let files = self.clone();
         let manifest = blocking(move || files.manifest(&id)).await?;
         let range =
@@ -61,6 +58,22 @@ impl Files {
         let name = path.rsplit('/').next().unwrap_or(path).to_owned();
         let reader = self.open_blob(manifest.data(), id, share::data_name()).await?;
         Ok(Reader { name, range, ..reader })
+    }
+
+    /// Opens the list of files of a folder, the bytes that its id is the hash of.
+    ///
+    /// # Errors
+    /// That nobody has it.
+    pub async fn open_list(&self, id: BlobId) -> Result<Reader, FilesError> {
+        let done = self.fetch_list(id).await?;
+        Ok(self.reader(done.blob, None))
+    }
+
+    async fn fetch_list(&self, id: BlobId) -> Result<Done, FilesError> {
+        let name = share::stored_name(potluck_swarm::LinkKind::Folder, "unnamed");
+        let target = Target::Inside;
+        let wanted = WantedBlob { id, root: id, name, target, sources: Vec::new() };
+        self.fetch_blob(wanted, &|_| {}).await
     }
 
     /// Opens a whole blob; begins to fetch it if it is not here.

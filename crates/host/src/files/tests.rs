@@ -193,3 +193,53 @@ async fn what_is_shared_is_told_under_its_name_as_long_as_it_is_what_it_was() {
     files.unshare(dish.id).await.unwrap();
     assert_eq!(named(), []);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_folder_is_shared_by_nobody_but_for_what_is_there_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let sharer = node(&data, None).await;
+    let files = sharer.files().unwrap();
+    let share = |path: std::path::PathBuf| async move {
+        timeout(BOUND, files.share(path, ShareOptions::default())).await.unwrap()
+    };
+    std::fs::create_dir_all(data.join("records.new")).unwrap();
+    std::fs::create_dir_all(data.join("files")).unwrap();
+    for name in ["identity.new", "authority.new", "records.new/x", "files/mine"] {
+        std::fs::write(data.join(name), name).unwrap();
+    }
+    for name in ["", "identity", "identity.new", "authority.new", "records.new", "records.new/x"] {
+        let refused = share(data.join(name)).await;
+        assert!(matches!(&refused, Err(FilesError::OwnFolder { .. })), "{name}: {refused:?}");
+    }
+    let around = share(folder.path().to_owned()).await;
+    assert!(matches!(&around, Err(FilesError::OwnFolder { .. })), "{around:?}");
+    assert_eq!(share(data.join("files")).await.unwrap().files, 1);
+    // The data folder of another node, in a folder that is shared.
+    let other = folder.path().join("stuff/other");
+    std::fs::create_dir_all(&other).unwrap();
+    std::fs::copy(data.join("identity"), other.join("identity")).unwrap();
+    std::fs::write(other.join("authority"), "secret").unwrap();
+    std::fs::write(folder.path().join("stuff/plain"), "plain").unwrap();
+    assert!(matches!(share(other.join("authority")).await, Err(FilesError::OwnFolder { .. })));
+    let shared = share(folder.path().join("stuff")).await.unwrap();
+    assert_eq!((shared.files, shared.bytes), (1, 5));
+    assert_eq!(shared.skipped, [("other".to_owned(), "the data folder of a node".to_owned())]);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shares_of_pipes_are_refused_at_once_however_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let sharer = node(&folder.path().join("data"), None).await;
+    let files = sharer.files().unwrap();
+    let fifo = folder.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    // More than there are threads for what blocks.
+    for _ in 0..600 {
+        let shared = files.share(fifo.clone(), ShareOptions::default());
+        let shared = timeout(BOUND, shared).await.expect("nobody waits for a writer");
+        assert!(matches!(shared, Err(FilesError::NotShareable(_))), "{shared:?}");
+    }
+    assert!(files.list().await.unwrap().is_empty());
+}

@@ -35,6 +35,8 @@ names! {
     LOCK = "lock";
     /// The node's key pair.
     IDENTITY = "identity";
+    /// The incarnation of the last run.
+    INCARNATION = "incarnation";
     /// The network that the folder belongs to.
     NETWORK = "network";
     /// Contacts of the last run.
