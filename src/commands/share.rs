@@ -79,8 +79,10 @@ impl Source {
         if let Some(folder) = layout::owner_of(&path, None) {
             let (path, folder) = (typed.display(), folder.display());
             let message = format!("{path} is in {folder}, which a node keeps for itself");
-            return Err(Failure::new(Exit::Refused, "ownFolder", message)
-                .hint(format!("share something else, or put it into {folder}/{}", layout::FILES)));
+            return Err(Failure::new(Exit::Refused, "ownFolder", message).hint(format!(
+                "share something else; what is to be shared from there belongs into {folder}/{}",
+                layout::FILES
+            )));
         }
         let name = args.name.clone().map_or_else(|| name_of(typed), Ok)?;
         Ok(Self { path: Some(path), name })

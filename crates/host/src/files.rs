@@ -36,7 +36,7 @@ use crate::transport::{IncomingFetch, Transport};
 use fetch::Active;
 
 pub use error::{FilesError, FilesErrorKind};
-pub use fetch::{FetchJob, FetchProgress, Fetched, FetchedFrom};
+pub use fetch::{FetchJob, FetchProgress, Fetched, FetchedFrom, To};
 pub use reader::Reader;
 pub use share::{FolderList, ShareOptions, ShareProgress, Shared, list_folder};
 

@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use potluck_base::BlobId;
-use potluck_host::files::{FetchJob, Fetched, FileEntry, FilesError, Reader, ShareOptions, Shared};
+use potluck_host::files::{
+    FetchJob, Fetched, FileEntry, FilesError, Reader, ShareOptions, Shared, To,
+};
 use potluck_host::{Handle, files};
 use potluck_store::blobs::{GcReport, Opened};
 use potluck_swarm::{FileLink, ManifestFile};
@@ -72,7 +74,7 @@ impl Files {
     /// When awaited: nobody has it, something is in the way, or there is no room.
     #[must_use = "nothing is fetched before it is awaited or started"]
     pub fn fetch(&self, link: impl AsRef<FileLink>) -> Fetch {
-        Fetch { files: self.clone(), link: link.as_ref().clone(), to: PathBuf::from(".") }
+        Fetch { files: self.clone(), link: link.as_ref().clone(), to: To::Typed(".".into()) }
     }
 
     /// What this node has.
@@ -191,13 +193,19 @@ impl IntoFuture for Share {
 pub struct Fetch {
     files: Files,
     link: FileLink,
-    to: PathBuf,
+    to: To,
 }
 
 impl Fetch {
     /// The folder to put it into, made if it is not there. Default: the current one.
     pub fn to(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.to = folder.into();
+        self.to = To::Typed(folder.into());
+        self
+    }
+
+    /// The same by the real path of the folder: no link is followed that comes there meanwhile.
+    pub fn to_real(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.to = To::Real(folder.into());
         self
     }
 

@@ -83,6 +83,6 @@ pub use potluck_record::{
     Context, Dot, DraftError, Kind, Name, NameError, Reading, Space, StorageFailure, limits,
 };
 pub use potluck_store::StoreStats;
-pub use potluck_store::blobs::{BlobError, GcEntry, GcReason, GcReport, Opened};
+pub use potluck_store::blobs::{BlobError, GcEntry, GcReason, GcReport, Opened, create_folder};
 pub use potluck_swarm::{FileLink, LinkError, LinkKind, Manifest, ManifestFile};
 pub use potluck_wire::{Ticket, TicketError};

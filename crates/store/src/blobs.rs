@@ -48,7 +48,7 @@ pub use entry::{BlobPlace, BlobState, BlobView};
 pub use error::{BlobError, ReadError, WriteError};
 pub use gc::{GcEntry, GcReason, GcReport};
 pub use import::{ImportHow, Imported};
-pub use opened::Opened;
+pub use opened::{Opened, create_file, create_folder};
 pub use place::SegmentTarget;
 pub use read::READ_BYTES_MAX;
 pub use store::{BlobLimits, BlobStore, Keep, Place};

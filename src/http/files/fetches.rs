@@ -43,7 +43,7 @@ pub(in crate::http) async fn begin(
     let link: FileLink = request.link.parse().map_err(|error| Problem::bad("badLink", error))?;
     let to = app.places().to_write(&request.to).await?;
     let files = app.node().files();
-    let start = || files.fetch(&link).to(&to).start();
+    let start = || files.fetch(&link).to_real(&to).start();
     let job = app.jobs().begin(link.clone(), to.clone(), start)?;
     Ok(created(StatusCode::ACCEPTED, &job.view()))
 }

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck::{BlobError, Opened, layout};
+use potluck::{BlobError, Opened, create_folder, layout};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -56,7 +56,7 @@ impl Places {
         let data_dir = real(&self.data_dir);
         if layout::owner_of(&path, Some(&data_dir)).is_some() || data_dir.starts_with(&path) {
             return Err(own(&path).hint(format!(
-                "share another folder, or put it into {}",
+                "share something else; what is to be shared from there belongs into {}",
                 data_dir.join(layout::FILES).display()
             )));
         }
@@ -81,11 +81,7 @@ impl Places {
                 _ => Problem::forbidden("unwritable", detail).hint("choose another folder"),
             }
         };
-        std::fs::create_dir_all(&path).map_err(unwritable)?;
-        if real(&path) != path {
-            let detail = format!("{} leads elsewhere since a moment ago", typed.display());
-            return Err(Problem::forbidden("outsidePaths", detail).hint("choose another folder"));
-        }
+        create_folder(&path).map_err(unwritable)?;
         tempfile::tempfile_in(&path).map_err(unwritable)?;
         Ok(path)
     }

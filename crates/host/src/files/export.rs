@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use potluck_base::BlobId;
-use potluck_store::blobs::{Blob, BlobError, BlobPlace, BlobState, READ_BYTES_MAX};
+use potluck_store::blobs::{Blob, BlobError, BlobPlace, BlobState, READ_BYTES_MAX, create_file};
 use potluck_swarm::Manifest;
 
 use super::fetch::Way;
@@ -37,11 +37,13 @@ impl Files {
         }
         let io = |source| BlobError::Io { path: way.aside.clone(), source };
         // What an earlier copy left when it was interrupted.
-        if way.aside.is_dir() {
-            std::fs::remove_dir_all(&way.aside).map_err(io)?;
+        match way.aside.symlink_metadata() {
+            Ok(left) if left.is_dir() => std::fs::remove_dir_all(&way.aside).map_err(io)?,
+            Ok(_) => std::fs::remove_file(&way.aside).map_err(io)?,
+            Err(_) => {}
         }
         match folder {
-            None => copy(blob, 0..blob.division().size(), &way.aside)?,
+            None => drop(copy(blob, 0..blob.division().size(), &way.aside)?),
             Some(manifest) => copy_folder(blob, manifest, &way.aside)?,
         }
         std::fs::rename(&way.aside, &way.there).map_err(io)?;
@@ -54,40 +56,37 @@ fn copy_folder(blob: &Blob, manifest: &Manifest, to: &Path) -> Result<(), FilesE
     for file in manifest.files() {
         let path = to.join(&file.path);
         let io = |source| BlobError::Io { path: path.clone(), source };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(io)?;
-        }
-        copy(blob, begin..begin + file.bytes, &path)?;
+        let written = copy(blob, begin..begin + file.bytes, &path)?;
         begin += file.bytes;
         if file.executable {
-            make_executable(&path).map_err(io)?;
+            make_executable(&written).map_err(io)?;
         }
     }
     Ok(())
 }
 
 /// Lets everybody execute a file who may read it, where the system knows such a thing.
-pub(super) fn make_executable(path: &Path) -> std::io::Result<()> {
+pub(super) fn make_executable(file: &File) -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = std::fs::metadata(path)?.permissions().mode();
-        let permissions = std::fs::Permissions::from_mode(mode | (mode & 0o444) >> 2);
-        std::fs::set_permissions(path, permissions)?;
+        let mode = file.metadata()?.permissions().mode();
+        file.set_permissions(std::fs::Permissions::from_mode(mode | (mode & 0o444) >> 2))?;
     }
     #[cfg(not(unix))]
-    let _ = path;
+    let _ = file;
     Ok(())
 }
 
-fn copy(blob: &Blob, range: std::ops::Range<u64>, to: &Path) -> Result<(), FilesError> {
+fn copy(blob: &Blob, range: std::ops::Range<u64>, to: &Path) -> Result<File, FilesError> {
     let io = |source| BlobError::Io { path: to.to_owned(), source };
-    let mut file = File::create(to).map_err(io)?;
+    let mut file = create_file(to).map_err(io)?;
     let mut begin = range.start;
     while begin < range.end {
         let end = range.end.min(begin + READ_BYTES_MAX);
         file.write_all(&blob.read(begin..end)?).map_err(io)?;
         begin = end;
     }
-    Ok(file.sync_data().map_err(io)?)
+    file.sync_data().map_err(io)?;
+    Ok(file)
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use potluck_base::{BlobId, Contact, NodeId};
 use potluck_node::{Command, Reply};
-use potluck_store::blobs::{Blob, BlobError, Place, SegmentTarget};
+use potluck_store::blobs::{Blob, BlobError, Place, SegmentTarget, create_file, create_folder};
 use potluck_swarm::{Begin, FetchError, FetchId, FetchReport, FileLink, Input, LinkKind};
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
@@ -407,7 +407,7 @@ impl Files {
     /// Begins to fetch what a link leads to into the folder `to`, which is made if it is not there.
     /// Must be called in the tokio runtime.
     #[must_use]
-    pub fn begin_fetch(&self, link: FileLink, to: PathBuf) -> FetchJob {
+    pub fn begin_fetch(&self, link: FileLink, to: To) -> FetchJob {
         let (sender, state) = watch::channel(JobState::default());
         let files = self.clone();
         let task = tokio::spawn(async move {
@@ -426,7 +426,7 @@ impl Files {
     async fn fetch_link(
         &self,
         link: &FileLink,
-        to: &Path,
+        to: &To,
         hear: &(dyn Fn(FetchProgress) + Send + Sync),
     ) -> Result<Fetched, FilesError> {
         let began = Instant::now();
@@ -543,6 +543,15 @@ impl Files {
     }
 }
 
+/// The folder that a fetch brings something into, which is made if there is none.
+#[derive(Debug, Clone)]
+pub enum To {
+    /// Links on the way to it are followed.
+    Typed(PathBuf),
+    /// No link is on the way to it, and none that comes there meanwhile is followed.
+    Real(PathBuf),
+}
+
 /// Where a fetch brings what it fetches.
 #[derive(Debug, Clone)]
 pub(super) struct Way {
@@ -554,10 +563,19 @@ pub(super) struct Way {
 }
 
 impl Way {
-    fn new(link: &FileLink, to: &Path) -> Result<Self, FilesError> {
-        let io = |source| BlobError::Io { path: to.to_owned(), source };
-        let to = std::path::absolute(to).map_err(io)?;
-        std::fs::create_dir_all(&to).map_err(io)?;
+    fn new(link: &FileLink, to: &To) -> Result<Self, FilesError> {
+        let to = match to {
+            To::Typed(to) => {
+                let io = |source| BlobError::Io { path: to.clone(), source };
+                std::fs::create_dir_all(to).map_err(io)?;
+                to.canonicalize().map_err(io)?
+            }
+            To::Real(to) => {
+                let io = |source| BlobError::Io { path: to.clone(), source };
+                create_folder(to).map_err(io)?;
+                to.clone()
+            }
+        };
         let name = link.file_name();
         let mark = &link.id.to_string()[..8];
         Ok(Self { aside: to.join(format!(".{name}.{mark}.potluck")), there: to.join(&name), name })
@@ -574,14 +592,15 @@ impl Way {
     /// Makes a folder of empty files.
     fn make_empty(&self, files: &[SegmentTarget]) -> Result<(), FilesError> {
         let io = |source| BlobError::Io { path: self.aside.clone(), source };
-        std::fs::create_dir_all(&self.aside).map_err(io)?;
+        if self.aside.symlink_metadata().is_ok() {
+            // Left by one that was broken off.
+            std::fs::remove_dir_all(&self.aside).map_err(io)?;
+        }
+        create_folder(&self.aside).map_err(io)?;
         for file in files {
-            if let Some(folder) = file.path.parent() {
-                std::fs::create_dir_all(folder).map_err(io)?;
-            }
-            std::fs::File::create(&file.path).map_err(io)?;
+            let made = create_file(&file.path).map_err(io)?;
             if file.executable {
-                export::make_executable(&file.path).map_err(io)?;
+                export::make_executable(&made).map_err(io)?;
             }
         }
         Ok(std::fs::rename(&self.aside, &self.there).map_err(io)?)

@@ -7,7 +7,7 @@ use potluck_dht::EntryPoint;
 use potluck_node::{Command, Config, Reply};
 use tokio::time::timeout;
 
-use super::{CACHE_BYTES_DEFAULT, FileState, FilesError, ShareOptions};
+use super::{CACHE_BYTES_DEFAULT, FileState, FilesError, ShareOptions, To};
 use crate::{Handle, Keep, Settings, start};
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -87,7 +87,7 @@ async fn a_peer_that_gives_one_false_granule_in_a_hundred_is_dropped() {
         link = Some(timeout(BOUND, shared).await.unwrap().unwrap().link);
     }
     let to = folder.path().join("to");
-    let mut job = nodes[3].files().unwrap().begin_fetch(link.unwrap(), to);
+    let mut job = nodes[3].files().unwrap().begin_fetch(link.unwrap(), To::Typed(to));
     let got = timeout(BOUND, job.wait()).await.unwrap().unwrap();
     assert!(std::fs::read(&got.path).unwrap() == bytes, "the result is right");
     assert_eq!(corrupt_sources(&nodes[3]).await, 1);
@@ -109,7 +109,7 @@ async fn a_file_that_is_only_known_to_liars_does_not_arrive() {
     let shared = liar.files().unwrap().share(path, ShareOptions::default());
     let link = timeout(BOUND, shared).await.unwrap().unwrap().link;
     let to = folder.path().join("to");
-    let mut job = fetcher.files().unwrap().begin_fetch(link, to.clone());
+    let mut job = fetcher.files().unwrap().begin_fetch(link, To::Typed(to.clone()));
     let failed = timeout(BOUND, job.wait()).await.unwrap();
     assert!(matches!(failed, Err(FilesError::Fetch(_))), "{failed:?}");
     assert!(!to.join("dish").exists());
@@ -242,4 +242,45 @@ async fn shares_of_pipes_are_refused_at_once_however_many() {
         assert!(matches!(shared, Err(FilesError::NotShareable(_))), "{shared:?}");
     }
     assert!(files.list().await.unwrap().is_empty());
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_writes_through_no_link_that_was_put_in_its_way() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let sharer = node(&root.join("0"), None).await;
+    let fetcher = node(&root.join("1"), Some(&sharer)).await;
+    let (source, mine) = (root.join("dish"), root.join("mine"));
+    std::fs::write(&source, vec![7; 300_000]).unwrap();
+    std::fs::write(&mine, "my own words").unwrap();
+    let shared = sharer.files().unwrap().share(source, ShareOptions::default());
+    let link = timeout(BOUND, shared).await.unwrap().unwrap().link;
+    let fetch = |to: To| async {
+        let mut job = fetcher.files().unwrap().begin_fetch(link.clone(), to);
+        timeout(BOUND, job.wait()).await.unwrap()
+    };
+    // The folder that was looked at has become a link.
+    std::fs::create_dir(root.join("elsewhere")).unwrap();
+    symlink(root.join("elsewhere"), root.join("to")).unwrap();
+    assert!(fetch(To::Real(root.join("to"))).await.is_err());
+    assert!(fetch(To::Real(root.join("to/deeper"))).await.is_err());
+    assert_eq!(std::fs::read_dir(root.join("elsewhere")).unwrap().count(), 0);
+    // A link waits where the file is to lie until it is whole, for one that is copied from the cache.
+    let got = fetcher.files().unwrap().open_file(link.id, None).await.unwrap();
+    assert_eq!(got.bytes(), 300_000);
+    drop(got);
+    let aside = format!(".dish.{}.potluck", &link.id.to_string()[..8]);
+    symlink(&mine, root.join("elsewhere").join(aside)).unwrap();
+    let whole = async {
+        while fetcher.files().unwrap().list().await.unwrap()[0].state != FileState::Complete {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(BOUND, whole).await.unwrap();
+    let got = fetch(To::Typed(root.join("to"))).await.unwrap();
+    assert_eq!(got.path, root.join("elsewhere/dish"));
+    assert_eq!(std::fs::read(&got.path).unwrap(), [7; 300_000]);
+    assert_eq!(std::fs::read_to_string(&mine).unwrap(), "my own words");
 }

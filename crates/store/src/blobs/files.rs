@@ -90,22 +90,13 @@ pub(crate) fn is_link_error(error: &io::Error) -> bool {
     }
 }
 
-/// Opens a file of ours for writing, making it and the folders above it if need be. Does not follow
-/// a link that somebody put in its place, and takes nothing but a plain file.
-pub(crate) fn open_for_writing(path: &Path) -> io::Result<File> {
+/// Opens a file for writing and reading, making it if it must be `new` or is not there.
+#[cfg(not(unix))]
+pub(crate) fn open_for_writing(path: &Path, new: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true).create(true).create_new(new).truncate(false);
     directly(&mut options);
-    let file = match options.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder)?;
-            }
-            options.open(path)?
-        }
-        opened => opened?,
-    };
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::AlreadyExists.into()) }
+    options.open(path)
 }
 
 /// Makes what was created, renamed or removed in a folder durable, where the system has a way to.

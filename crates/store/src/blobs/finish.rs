@@ -10,6 +10,7 @@ use std::sync::PoisonError;
 use super::blob::{Blob, read_segments};
 use super::entry::{Entry, HAVE, PLACE, lock};
 use super::meta::{Move, Phase};
+use super::opened::open_to_write;
 use super::place::{Segments, Stamp};
 use super::{BlobError, files};
 
@@ -102,7 +103,7 @@ impl Blob {
         for (number, segment) in segments.iter().enumerate() {
             if segment.bytes == 0 {
                 let path = segments.path(number);
-                files::open_for_writing(&path).map_err(BlobError::at(&path))?;
+                open_to_write(&path, false).map_err(BlobError::at(&path))?;
                 made.push(number);
             }
         }
@@ -147,7 +148,7 @@ fn stamp(path: &Path, bytes: u64, executable: bool) -> io::Result<Stamp> {
         return Err(io::ErrorKind::NotFound.into());
     }
     if metadata.len() > bytes {
-        files::open_for_writing(path)?.set_len(bytes)?;
+        open_to_write(path, false)?.set_len(bytes)?;
         metadata = path.symlink_metadata()?;
     }
     #[cfg(unix)]
@@ -156,7 +157,7 @@ fn stamp(path: &Path, bytes: u64, executable: bool) -> io::Result<Stamp> {
         let mode = metadata.permissions().mode();
         // Whoever may read it may run it.
         let runnable = std::fs::Permissions::from_mode(mode | (mode & 0o444) >> 2);
-        std::fs::set_permissions(path, runnable)?;
+        open_to_write(path, false)?.set_permissions(runnable)?;
     }
     #[cfg(not(unix))]
     let _ = executable;

@@ -1,4 +1,5 @@
-//! Files and folders that were opened to be read: what was looked at is what is read.
+//! Files and folders that are opened by the names on their path: what was looked at is what is read, and
+//! what is written lands where it was to.
 //!
 //! A path is only a question: between two uses of it another file may be put at its end. So it is
 //! opened once, and the descriptor is handed on.
@@ -142,36 +143,120 @@ fn names(path: &Path) -> Option<Vec<&Path>> {
         .collect()
 }
 
+/// Makes a new file at an absolute path, and the folders above it if need be. Follows no link.
+///
+/// # Errors
+/// What the operating system says; [`io::ErrorKind::AlreadyExists`] if something is there.
+pub fn create_file(path: &Path) -> io::Result<File> {
+    open_to_write(path, true)
+}
+
+/// Makes a folder at an absolute path, and those above it, where there is none. Follows no link.
+///
+/// # Errors
+/// What the operating system says.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    make_folders(path).map(drop)
+}
+
+/// Opens each folder on an absolute path in the one before it, and makes it if there is none.
+#[cfg(unix)]
+fn make_folders(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
+    use rustix::fs::{CWD, Mode, mkdirat, openat};
+    use rustix::io::Errno;
+    let names = names(path).filter(|_| path.is_absolute()).ok_or(io::ErrorKind::InvalidInput)?;
+    let mut at = openat(CWD, "/", THROUGH, Mode::empty())?;
+    for name in names {
+        at = match openat(&at, name, THROUGH, Mode::empty()) {
+            Err(Errno::NOENT) => {
+                match mkdirat(&at, name, Mode::from_raw_mode(0o777)) {
+                    // Somebody was faster.
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                openat(&at, name, THROUGH, Mode::empty())?
+            }
+            opened => opened?,
+        };
+    }
+    Ok(at)
+}
+
+/// Makes the folders on a path.
+#[cfg(not(unix))]
+fn make_folders(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path)
+}
+
+/// Opens a plain file for writing and reading by an absolute path, making it, if it must be `new` or is
+/// not there, and the folders above it. Follows no link.
+#[cfg(unix)]
+pub(crate) fn open_to_write(path: &Path, new: bool) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags, openat};
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let mut flags = LAST | OFlags::RDWR | OFlags::CREATE;
+    flags.set(OFlags::EXCL, new);
+    let file = openat(make_folders(folder)?, name, flags, Mode::from_raw_mode(0o666))?;
+    plain(file.into())
+}
+
+/// Opens a plain file for writing and reading by an absolute path, making it, if it must be `new` or is
+/// not there, and the folders above it.
+#[cfg(not(unix))]
+pub(crate) fn open_to_write(path: &Path, new: bool) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        make_folders(folder)?;
+    }
+    plain(files::open_for_writing(path, new)?)
+}
+
+fn plain(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::AlreadyExists.into()) }
+}
+
+// A folder that is passed through needs not be readable.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const PASS: rustix::fs::OFlags = rustix::fs::OFlags::PATH;
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+const PASS: rustix::fs::OFlags = rustix::fs::OFlags::RDONLY;
+/// How folders on a path are opened.
+#[cfg(unix)]
+const THROUGH: rustix::fs::OFlags = PASS
+    .union(rustix::fs::OFlags::DIRECTORY)
+    .union(rustix::fs::OFlags::NOFOLLOW)
+    .union(rustix::fs::OFlags::CLOEXEC);
+/// How what is at the end of a path is opened.
+#[cfg(unix)]
+const LAST: rustix::fs::OFlags = rustix::fs::OFlags::NOFOLLOW
+    .union(rustix::fs::OFlags::NONBLOCK)
+    .union(rustix::fs::OFlags::NOCTTY)
+    .union(rustix::fs::OFlags::CLOEXEC);
+
 /// Opens the file at `path`, from `folder` on or from the root. Each name is opened in the folder
 /// before it, so that nobody can turn the way aside by a link meanwhile.
 #[cfg(unix)]
 fn open_below(folder: Option<(&File, &Path)>, path: &Path) -> io::Result<File> {
     use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
-    // A folder that may be passed through needs not be readable.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    const PASS: OFlags = OFlags::PATH;
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    const PASS: OFlags = OFlags::RDONLY;
-    let through = PASS | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let last = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let not_absolute = folder.is_none() && !path.is_absolute();
     let names = names(path).filter(|_| !not_absolute).ok_or(io::ErrorKind::InvalidInput)?;
     let mut at = match folder {
-        Some((folder, _)) => openat(folder, ".", through, Mode::empty())?,
-        None => openat(CWD, "/", through, Mode::empty())?,
+        Some((folder, _)) => openat(folder, ".", THROUGH, Mode::empty())?,
+        None => openat(CWD, "/", THROUGH, Mode::empty())?,
     };
     let Some((file, folders)) = names.split_last() else {
-        return Ok(openat(&at, ".", OFlags::DIRECTORY | last, Mode::empty())?.into());
+        return Ok(openat(&at, ".", OFlags::DIRECTORY | LAST, Mode::empty())?.into());
     };
     for folder in folders {
-        at = openat(&at, *folder, through, Mode::empty())?;
+        at = openat(&at, *folder, THROUGH, Mode::empty())?;
     }
     // Opening a device may do something, and a socket cannot be opened at all.
     let kind = FileType::from_raw_mode(statat(&at, *file, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
     if !matches!(kind, FileType::RegularFile | FileType::Directory) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    Ok(openat(&at, *file, last, Mode::empty())?.into())
+    Ok(openat(&at, *file, LAST, Mode::empty())?.into())
 }
 
 /// Opens the file at `path`, from `folder` on or from the root, if none of its names is a link. Between

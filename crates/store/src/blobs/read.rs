@@ -19,6 +19,7 @@ use potluck_base::GROUP_BYTES;
 use super::blob::{Blob, Handle};
 use super::entry::{lock, unix_ms};
 use super::meta::Phase;
+use super::opened::open_to_write;
 use super::place::{Piece, Segments, Stamp};
 use super::tree::{self, NODE_BYTES};
 use super::{ReadError, files};
@@ -167,7 +168,7 @@ impl Blob {
         }
         let partial = lock(&self.progress).phase == Phase::Partial;
         let file = Arc::new(if partial {
-            files::open_for_writing(&segments.path(number))?
+            open_to_write(&segments.path(number), false)?
         } else {
             open_stamped(segments, number)?
         });

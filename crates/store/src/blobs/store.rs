@@ -79,6 +79,8 @@ impl BlobStore {
     pub fn open(data_folder: &Path, limits: BlobLimits) -> Result<Self, BlobError> {
         let folder = data_folder.join(BLOBS);
         let lock = Arc::new(FolderLock::acquire(&folder)?);
+        // Files are opened without following links, which may well be on the way to the data folder.
+        let folder = folder.canonicalize().map_err(BlobError::at(&folder))?;
         let mut store = Self {
             limits,
             index: RwLock::default(),

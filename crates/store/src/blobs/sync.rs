@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use super::blob::Blob;
 use super::entry::{HAVE, OUTBOARD, lock};
+use super::opened::open_to_write;
 use super::place::Segments;
 use super::{BlobError, OPEN_FILES_MAX, files};
 
@@ -61,7 +62,7 @@ impl Blob {
         let folders =
             sync_segments(&segments, touched, |number| match lock(&self.handles).peek(&number) {
                 Some(handle) => Ok(handle.file.clone()),
-                None => files::open_for_writing(&segments.path(number)).map(Into::into),
+                None => open_to_write(&segments.path(number), false).map(Into::into),
             });
         folders.map_err(BlobError::at(segments.base()))?;
         if let Some(outboard) = &self.outboard {

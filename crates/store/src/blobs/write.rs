@@ -14,6 +14,7 @@ use potluck_base::GROUP_BYTES;
 use super::blob::{Blob, Handle, Progress};
 use super::entry::lock;
 use super::meta::Phase;
+use super::opened::open_to_write;
 use super::place::{Piece, Segments};
 use super::tree::{self, Decoded, NODE_BYTES};
 use super::{WriteError, files};
@@ -104,13 +105,13 @@ impl Blob {
     pub(crate) fn writer(&self, segments: &Segments, piece: &Piece) -> io::Result<Arc<File>> {
         let path = segments.path(piece.segment);
         if piece.whole {
-            return files::open_for_writing(&path).map(Arc::new);
+            return open_to_write(&path, false).map(Arc::new);
         }
         let mut handles = lock(&self.handles);
         if let Some(handle) = handles.get_mut(&piece.segment) {
             return Ok(handle.file.clone());
         }
-        let file = Arc::new(files::open_for_writing(&path)?);
+        let file = Arc::new(open_to_write(&path, false)?);
         handles.insert(piece.segment, Handle { file: file.clone(), checked: Instant::now() });
         Ok(file)
     }
