@@ -95,7 +95,7 @@ fn beginning(text: &str) -> Beginning {
         && let Some(key) = seed.strip_prefix("seed ").and_then(read_seed)
     {
         let whole = encode(name, &key);
-        let cut = whole.starts_with(text) && whole != text;
+        let cut = file::is_cut_off(text, &whole);
         return if cut { Beginning::Of(name.to_owned(), key.into()) } else { Beginning::None };
     }
     let begins = |line: &str, mark: &str| line.starts_with(mark) || mark.starts_with(line);

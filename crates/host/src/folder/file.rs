@@ -98,6 +98,13 @@ pub(crate) fn read_bytes(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>>
     Ok(Some(bytes))
 }
 
+/// Whether a text is the beginning of what the whole file would be, and no more. Blocks that a disk had
+/// not written before a loss of power hold zeros.
+pub(super) fn is_cut_off(text: &str, whole: &str) -> bool {
+    let text = text.trim_end_matches('\0');
+    text != whole && whole.starts_with(text)
+}
+
 /// The file at `path`, to write behind its end.
 pub(crate) fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).open(path)

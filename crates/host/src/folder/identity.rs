@@ -28,7 +28,15 @@ pub(super) fn load_or_create(
         text => text.map_err(failed)?,
     };
     if let Some(text) = text {
-        let kept = decode(&text).ok_or_else(damaged)?;
+        let kept = match decode(&text) {
+            Some(kept) => kept,
+            None => {
+                let kept = cut_off(&text).ok_or_else(damaged)?;
+                tracing::warn!(path = %path.display(), "the identity was cut off behind the key; made whole");
+                file::replace(path, encode(&kept).as_bytes(), Readers::Owner).map_err(failed)?;
+                kept
+            }
+        };
         return match given {
             Some(given) if given.public_key() != kept.public_key() => {
                 Err(StartError::OtherIdentity { path: path.to_owned() })
@@ -67,10 +75,21 @@ fn decode(text: &str) -> Option<Identity> {
     if lines.next()? != HEAD {
         return None;
     }
-    let seed = HEXLOWER.decode(lines.next()?.strip_prefix("seed ")?.as_bytes()).ok()?;
-    let identity = Identity::from_seed(seed.try_into().ok()?);
+    let identity = read_seed(lines.next()?)?;
     let key = lines.next()?.strip_prefix("key ")?;
     (key == identity.public_key().to_string() && lines.next().is_none()).then_some(identity)
+}
+
+/// The identity in a text whose end is missing, but nothing of the key.
+fn cut_off(text: &str) -> Option<Identity> {
+    let [_, seed, _, ..] = text.split('\n').collect::<Vec<_>>()[..] else { return None };
+    let identity = read_seed(seed)?;
+    file::is_cut_off(text, &encode(&identity)).then_some(identity)
+}
+
+fn read_seed(line: &str) -> Option<Identity> {
+    let seed = HEXLOWER.decode(line.strip_prefix("seed ")?.as_bytes()).ok()?;
+    Some(Identity::from_seed(seed.try_into().ok()?))
 }
 
 #[cfg(unix)]
@@ -121,6 +140,36 @@ mod tests {
             std::fs::write(&path, bad).unwrap();
             let error = load_or_create(&path, None).unwrap_err();
             assert!(matches!(error, StartError::IdentityDamaged { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_identity_that_was_cut_off_is_made_whole_if_its_key_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("identity");
+        let made = load_or_create(&path, None).unwrap();
+        let good = std::fs::read(&path).unwrap();
+        let seed_end =
+            good.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).unwrap().0;
+        // Without its last line break it is whole.
+        for cut in 0..good.len() - 1 {
+            for zeros in [0, 5] {
+                let mut torn = good[..cut].to_vec();
+                torn.resize(cut + zeros, 0);
+                std::fs::write(&path, torn).unwrap();
+                match load_or_create(&path, None) {
+                    Ok(kept) => {
+                        assert!(cut > seed_end, "cut at {cut}");
+                        assert_eq!(kept.public_key(), made.public_key());
+                        assert_eq!(std::fs::read(&path).unwrap(), good);
+                    }
+                    // Never another identity in its place.
+                    Err(error) => {
+                        assert!(cut <= seed_end, "cut at {cut}");
+                        assert!(matches!(error, StartError::IdentityDamaged { .. }), "{error}");
+                    }
+                }
+            }
         }
     }
 

@@ -140,7 +140,14 @@ pub(super) fn load(path: &Path) -> Result<Option<NetworkInfo>, StartError> {
         Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Err(damaged()),
         text => text.map_err(|source| StartError::File { path: path.to_owned(), source })?,
     };
-    text.map(|text| decode(&text).ok_or_else(damaged)).transpose()
+    let Some(text) = text else { return Ok(None) };
+    if let Some(network) = decode(&text) {
+        return Ok(Some(network));
+    }
+    let network = cut_off(&text).ok_or_else(damaged)?;
+    tracing::warn!(path = %path.display(), "the network's file was cut off at its end; made whole");
+    save(path, &network)?;
+    Ok(Some(network))
 }
 
 /// Writes `network` to `path`.
@@ -162,15 +169,35 @@ fn decode(text: &str) -> Option<NetworkInfo> {
     }
     let name = lines.next()?.strip_prefix("name ")?;
     let admission = lines.next()?.strip_prefix("admission ")?.parse().ok()?;
-    let network = match admission {
+    let network = of_parts(name, admission, || lines.next())?;
+    let id = lines.next()?.strip_prefix("id ")?;
+    (id == HEXLOWER.encode(network.id.as_bytes()) && lines.next().is_none()).then_some(network)
+}
+
+/// The network of a name and an admission, with the authority on the next line if it has one.
+fn of_parts<'a>(
+    name: &str,
+    admission: Admission,
+    next: impl FnOnce() -> Option<&'a str>,
+) -> Option<NetworkInfo> {
+    Some(match admission {
         Admission::Invite => {
-            let authority = lines.next()?.strip_prefix("authority ")?.parse().ok()?;
+            let authority = next()?.strip_prefix("authority ")?.parse().ok()?;
             NetworkInfo::invite(name.to_owned(), authority)
         }
         Admission::Open | Admission::Lab => NetworkInfo::new(name.to_owned(), admission),
-    };
-    let id = lines.next()?.strip_prefix("id ")?;
-    (id == HEXLOWER.encode(network.id.as_bytes()) && lines.next().is_none()).then_some(network)
+    })
+}
+
+/// The network in a text whose end is missing, but nothing that the id is not the hash of.
+fn cut_off(text: &str) -> Option<NetworkInfo> {
+    let mut lines = text.trim_end_matches('\0').split('\n').skip(1);
+    let name = lines.next()?.strip_prefix("name ")?;
+    let admission = lines.next()?.strip_prefix("admission ")?.parse().ok()?;
+    let network = of_parts(name, admission, || lines.next())?;
+    // The line before ends, so it is whole.
+    lines.next()?;
+    file::is_cut_off(text, &encode(&network)).then_some(network)
 }
 
 #[cfg(test)]
@@ -217,6 +244,34 @@ mod tests {
                 bad[at] ^= 0x01;
                 assert!(decode(&String::from_utf8_lossy(&bad)).is_none(), "byte {at}");
             }
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_is_made_whole_if_only_the_id_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("network");
+        for network in [lab("größer"), home()] {
+            let text = encode(&network);
+            let id = text.find("id ").unwrap();
+            let mut healed = 0;
+            // Without its last line break it is whole.
+            for cut in 0..text.len() - 1 {
+                std::fs::write(&path, &text.as_bytes()[..cut]).unwrap();
+                match load(&path) {
+                    Ok(kept) => {
+                        assert!(cut >= id, "cut at {cut}");
+                        assert_eq!(kept.as_ref(), Some(&network));
+                        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+                        healed += 1;
+                    }
+                    Err(error) => {
+                        assert!(cut < id, "cut at {cut}");
+                        assert!(matches!(error, StartError::NetworkDamaged { .. }), "{error}");
+                    }
+                }
+            }
+            assert_eq!(healed, text.len() - 1 - id);
         }
     }
 
