@@ -100,6 +100,8 @@ pub enum Input {
         fetch: FetchId,
         /// The providers; none if none was found or it could not be looked up.
         contacts: Vec<Contact>,
+        /// Whether enough replicas said that there is none.
+        absent: bool,
     },
     /// An announcement is with the replicas, or could not be made.
     Announced {
@@ -178,6 +180,9 @@ pub enum FetchError {
     /// Nobody that has it could be found, or those who had it are gone.
     #[error("no node that has it could be reached")]
     NoSource,
+    /// Nobody has announced it: enough replicas said so, several times in a row.
+    #[error("no node of this network shares it")]
+    Unknown,
     /// There is no room for it.
     #[error("there is no room for it")]
     NoPlace,

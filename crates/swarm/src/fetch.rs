@@ -30,6 +30,10 @@ const HEDGE: f64 = 0.95;
 const BITMAP_DATAGRAM: u32 = 512;
 /// Longest pause between two looks for providers, in first pauses.
 const FIND_PAUSES_MAX: u32 = 120;
+/// Looks for providers in a row that found that nobody has announced it, after which it is taken for
+/// unknown: over four seconds with the default pause. What was shared a moment ago is announced within
+/// that time.
+const ABSENT_LOOKS: u32 = 5;
 /// How much longer a fetch that has got something waits for a source.
 const PATIENCE_BEGUN: u32 = 4;
 
@@ -74,6 +78,8 @@ pub(crate) struct Fetch {
     finding: bool,
     find_at: Instant,
     find_pause: Duration,
+    /// Looks in a row that found that nobody has announced it.
+    absent: u32,
     /// When it last had a source that may give something.
     promising: Instant,
     /// When it was driven last.
@@ -107,6 +113,7 @@ impl Fetch {
             finding: false,
             find_at: now,
             find_pause: config.find_interval,
+            absent: 0,
             promising: now,
             driven: now,
             report: FetchReport::default(),
@@ -181,8 +188,9 @@ impl Fetch {
         self.sources.insert(contact.public_key, Source::new(world.now, contact));
     }
 
-    pub(crate) fn on_providers(&mut self, world: &World<'_>, contacts: Vec<Contact>) {
+    pub(crate) fn on_providers(&mut self, world: &World<'_>, contacts: Vec<Contact>, absent: bool) {
         self.finding = false;
+        self.absent = if absent { self.absent + 1 } else { 0 };
         self.find_at = world.now + self.find_pause;
         let longest = world.config.find_interval * FIND_PAUSES_MAX;
         self.find_pause = (self.find_pause * 2).min(longest);
@@ -387,7 +395,15 @@ impl Fetch {
         self.ask_haves(world);
         self.open(world);
         self.ask_granules(world);
+        if self.is_unknown() {
+            return Some(FetchError::Unknown);
+        }
         (now >= self.gives_up_at(world.config)).then_some(FetchError::NoSource)
+    }
+
+    /// Whether nobody has announced it, and nobody else has told of a node that has it.
+    fn is_unknown(&self) -> bool {
+        self.absent >= ABSENT_LOOKS && self.sources.is_empty() && self.have.is_empty()
     }
 
     fn gives_up_at(&self, config: &Config) -> Instant {

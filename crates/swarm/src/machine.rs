@@ -348,8 +348,8 @@ impl Machine for Swarm {
                     self.fail(id, FetchError::Cancelled);
                 }
             }
-            Input::Providers { fetch, contacts } => {
-                self.with(now, fetch, |fetch, world| fetch.on_providers(world, contacts));
+            Input::Providers { fetch, contacts, absent } => {
+                self.with(now, fetch, |fetch, world| fetch.on_providers(world, contacts, absent));
             }
             Input::Announced { root, done } => {
                 let pause = self.rng.jitter(self.config.announce_interval, 0.2);

@@ -40,6 +40,9 @@ pub enum FilesError {
     /// A folder was asked for where a file is needed.
     #[error("this is a folder; name a file inside it")]
     IsFolder,
+    /// A file was asked for as if it were a folder.
+    #[error("this is a file and no folder; ask for it without a path")]
+    NotFolder,
     /// It is a pipe, a device or a socket, or a file that the system makes while it is read.
     #[error(
         "`{}` is neither a plain file nor a folder; what a program writes is shared by \
@@ -102,7 +105,10 @@ impl FilesError {
     pub fn kind(&self) -> FilesErrorKind {
         match self {
             Self::NoFolder | Self::NotShareable(_) | Self::IsFolder => FilesErrorKind::Usage,
-            Self::Unknown | Self::NoSuchPath(_) => FilesErrorKind::Absent,
+            Self::Unknown
+            | Self::NoSuchPath(_)
+            | Self::NotFolder
+            | Self::Fetch(FetchError::Unknown) => FilesErrorKind::Absent,
             Self::Exists(_) | Self::OwnFolder { .. } => FilesErrorKind::Refused,
             Self::Fetch(FetchError::NoPlace) => FilesErrorKind::NoSpace,
             Self::Fetch(_) | Self::Stopped | Self::Busy(_) => FilesErrorKind::Unavailable,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use potluck_base::BlobId;
 use potluck_store::blobs::{Blob, READ_BYTES_MAX, ReadError};
-use potluck_swarm::{FetchError, FetchId, Input};
+use potluck_swarm::{FetchError, FetchId, Input, Manifest, ManifestError};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -51,8 +51,7 @@ impl Files {
             return Ok(Reader { name, ..reader });
         };
         self.fetch_list(id).await?;
-        let files = self.clone();
-        let manifest = blocking(move || files.manifest(&id)).await?;
+        let manifest = self.manifest_to_read(id, view.is_none()).await?;
         let range =
             manifest.range_of(path).ok_or_else(|| FilesError::NoSuchPath(path.to_owned()))?;
         let name = path.rsplit('/').next().unwrap_or(path).to_owned();
@@ -74,6 +73,31 @@ impl Files {
         let target = Target::Inside;
         let wanted = WantedBlob { id, root: id, name, target, sources: Vec::new() };
         self.fetch_blob(wanted, &|_| {}).await
+    }
+
+    /// The manifest of a folder. Bytes that are none belong to a file, and are as the id says: nothing
+    /// is wrong with them. If they came only because they were taken for a manifest, they go again,
+    /// since they are kept under the name of one.
+    async fn manifest_to_read(&self, id: BlobId, is_new: bool) -> Result<Manifest, FilesError> {
+        let files = self.clone();
+        let read = blocking(move || {
+            let read = files.manifest(&id);
+            // A complete blob that "misses" something is larger than any manifest.
+            let is_file = match &read {
+                Err(FilesError::Manifest(error)) => *error == ManifestError::Malformed,
+                Err(FilesError::Read(error)) => matches!(**error, ReadError::Missing),
+                _ => false,
+            };
+            if !is_file {
+                return read;
+            }
+            if is_new {
+                // Somebody may read it already, and it is collected later.
+                let _ = files.store()?.remove(&id);
+            }
+            Err(FilesError::NotFolder)
+        });
+        read.await
     }
 
     /// Opens a whole blob; begins to fetch it if it is not here.

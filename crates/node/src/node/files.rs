@@ -75,8 +75,9 @@ impl Node {
 
     fn find_providers(&mut self, now: Instant, fetch: FetchId, root: &BlobId) {
         if !self.can_look(now) {
-            let contacts = Vec::new();
-            return self.swarm.handle(now, potluck_swarm::Input::Providers { fetch, contacts });
+            let input =
+                potluck_swarm::Input::Providers { fetch, contacts: Vec::new(), absent: false };
+            return self.swarm.handle(now, input);
         }
         let name = provider_name(root);
         let key = Space::Provider.key(&name).expect("only content has no key of its name");
@@ -116,11 +117,11 @@ impl Node {
     ) -> bool {
         use potluck_kv::Reply;
         if let Some(fetch) = self.files.finds.remove(&id) {
-            let contacts = match reply {
-                Reply::Read(done) => providers(&done.reading),
-                _ => Vec::new(),
+            let (contacts, absent) = match reply {
+                Reply::Read(done) => (providers(&done.reading), done.reading.values.is_empty()),
+                _ => (Vec::new(), false),
             };
-            self.swarm.handle(now, potluck_swarm::Input::Providers { fetch, contacts });
+            self.swarm.handle(now, potluck_swarm::Input::Providers { fetch, contacts, absent });
             return true;
         }
         let Some(root) = self.files.announcements.remove(&id) else { return false };

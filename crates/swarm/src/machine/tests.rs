@@ -50,6 +50,8 @@ struct Net {
     order: Vec<u32>,
     /// Streams ended by the machine while something was still missing.
     cancelled: usize,
+    /// Whether replicas say that nobody has announced it.
+    absent: bool,
 }
 
 fn number_of(contact: &Contact) -> u16 {
@@ -73,6 +75,7 @@ impl Net {
             places: Vec::new(),
             order: Vec::new(),
             cancelled: 0,
+            absent: false,
         }
     }
 
@@ -101,7 +104,7 @@ impl Net {
         match output {
             Output::FindProviders { fetch, .. } => {
                 let contacts = self.peers.keys().map(|number| contact(*number)).collect();
-                self.input(Input::Providers { fetch, contacts });
+                self.input(Input::Providers { fetch, contacts, absent: self.absent });
             }
             Output::AskHave { ask, to, .. } => {
                 let peer = &self.peers[&number_of(&to)];
@@ -294,6 +297,17 @@ fn what_a_dead_source_was_sending_is_asked_of_others_at_once() {
     assert_eq!(streams(&net), 0, "nobody waits for them to stall");
     net.run(ms(60_000));
     assert!(net.have.is_full());
+}
+
+#[test]
+fn what_nobody_has_announced_is_unknown_long_before_patience_ends() {
+    let mut net = Net::new(64 << 20);
+    net.absent = true;
+    net.begin();
+    let seconds = net.run(ms(120_000));
+    assert_eq!(net.ended, Some(Err(FetchError::Unknown)));
+    // What was shared a moment ago is announced in this time.
+    assert!((3.0..6.0).contains(&seconds), "{seconds} s");
 }
 
 #[test]
