@@ -259,6 +259,17 @@ impl PutOp {
                 self.heads.context()
             }
         };
+        if self.put.value.is_none()
+            && self.put.context != WriteContext::Read
+            && !live.iter().any(|live| self.context.covers(&live.writer, live.dot))
+        {
+            // It would say that it is done, and everything would be as before.
+            if live.is_empty() {
+                return self.fail(core, CommandError::Absent);
+            }
+            core.stats.conflicts += 1;
+            return Step::Conflict;
+        }
         if self.put.kind.is_none() {
             self.put.kind = live
                 .first()
