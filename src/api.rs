@@ -77,8 +77,11 @@ pub(crate) struct Sibling {
     pub(crate) value_base64: String,
     /// Its version.
     pub(crate) version: String,
-    /// The public key of who wrote it.
+    /// The public key of the node that wrote it.
     pub(crate) writer: String,
+    /// The id of that node.
+    #[serde(default)]
+    pub(crate) node: String,
     /// When it was written, by the writer's clock.
     pub(crate) at: String,
     /// How it was meant to be read.
@@ -114,6 +117,9 @@ pub(crate) struct ProblemBody {
     /// What to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
+    /// After how many seconds it may be tried again, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_after_seconds: Option<u64>,
     /// What a write must carry to supersede what is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) context: Option<String>,

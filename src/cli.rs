@@ -3,6 +3,7 @@
 mod admission;
 mod files;
 mod gossip;
+mod groups;
 mod usage;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::out::Out;
 pub(crate) use admission::{InviteArgs, KeyCommand, NetworkArgs, NetworkCommand, RevokeArgs};
 pub(crate) use files::{FetchArgs, FileArgs, GcArgs, ShareArgs};
 pub(crate) use gossip::{PubArgs, SearchArgs, SubArgs};
+pub(crate) use groups::{command, parse};
 pub(crate) use usage::{OVERVIEW, failure_of};
 
 /// A network with no server: every machine brings a dish.
@@ -22,8 +24,7 @@ pub(crate) use usage::{OVERVIEW, failure_of};
 #[command(
     name = "potluck",
     version,
-    disable_help_subcommand = true,
-    after_help = "Example: potluck demo"
+    after_help = "Every command has --help with an example. Example: potluck demo"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -32,30 +33,41 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
 }
 
+/// Under which these options stand, behind those of the command itself.
+const GLOBAL: &str = "Options of every command";
+
 /// What goes with every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// The local node's URL [default: what the node left in its data folder, else
     /// http://127.0.0.1:8080]
-    #[arg(long, global = true, env = "POTLUCK_NODE", value_name = "URL", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        help_heading = GLOBAL,
+        env = "POTLUCK_NODE",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     pub(crate) node: Option<String>,
     /// A file with the token that the node asks for
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         env = "POTLUCK_TOKEN_FILE",
         value_name = "FILE",
         hide_env_values = true
     )]
     pub(crate) token_file: Option<PathBuf>,
     /// Answer with one JSON object; errors are one JSON line on stderr
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) json: bool,
     /// Say nothing but data and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub(crate) quiet: bool,
     /// Say more on stderr
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = GLOBAL, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 }
 
@@ -212,7 +224,8 @@ pub(crate) struct UpArgs {
     /// Who may join the network: `invite` (who has a ticket) or `lab` (anybody; for trying things)
     #[arg(long, value_name = "invite|open|lab")]
     pub(crate) admission: Option<String>,
-    /// What to call this node, for every member to see; may be given several times
+    /// What to call this node, for every member to see; may be given several times [default:
+    /// host=<name of this machine>]
     #[arg(long, value_name = "K=V")]
     pub(crate) label: Vec<String>,
     /// Use the network without serving it
@@ -272,7 +285,12 @@ pub(crate) struct NameArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct WriteArgs {
     /// Replicas that must acknowledge [default: a majority]
-    #[arg(short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        short,
+        long = "write-quorum",
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
     pub(crate) w: Option<u16>,
     /// Supersede exactly what this context of a read covers; `none`: write beside what is there
     #[arg(long, value_name = "CONTEXT|none")]
@@ -309,7 +327,12 @@ pub(crate) struct GetArgs {
     #[arg(long)]
     pub(crate) all: bool,
     /// Replicas that must agree
-    #[arg(short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        short,
+        long = "read-quorum",
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
     pub(crate) r: Option<u16>,
 }
 
@@ -388,6 +411,7 @@ mod tests {
     #[test]
     fn the_overview_is_ten_lines_with_the_demo_first() {
         assert_eq!(OVERVIEW.lines().count(), 10);
+        assert!(OVERVIEW.lines().all(|line| line.len() < 80), "a line is too wide");
         let demo = OVERVIEW.find("potluck demo").expect("it names the demo");
         for command in Cli::command().get_subcommands() {
             let name = command.get_name();

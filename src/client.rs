@@ -28,6 +28,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Larger than any answer of a node.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
+/// The code of a failure after which nobody knows whether the node did what it was asked to.
+pub(crate) const BROKE_OFF: &str = "brokeOff";
+
 /// Speaks to one node.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
@@ -150,12 +153,30 @@ impl Client {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
+        use std::io::ErrorKind as Io;
         let base = &self.base;
-        if let ureq::Error::Timeout(what) = error
-            && !matches!(what, ureq::Timeout::Connect)
-        {
-            let message = format!("the node at {base} did not answer in time");
-            return Failure::new(Exit::Unavailable, "timeout", message).hint("try again");
+        match error {
+            ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {}
+            ureq::Error::Timeout(_) => {
+                let message = format!("the node at {base} did not answer in time");
+                return Failure::new(Exit::Unavailable, "timeout", message).hint("try again");
+            }
+            // There was somebody: whether it did what it was asked to is unknown.
+            ureq::Error::Io(error)
+                if matches!(
+                    error.kind(),
+                    Io::ConnectionReset
+                        | Io::ConnectionAborted
+                        | Io::BrokenPipe
+                        | Io::UnexpectedEof
+                ) =>
+            {
+                let message = format!("the node at {base} broke off before it had answered");
+                return Failure::new(Exit::Unavailable, BROKE_OFF, message)
+                    .hint("see with potluck status whether it runs, and try again");
+            }
+            ureq::Error::Protocol(_) | ureq::Error::BodyExceedsLimit(_) => return not_a_node(),
+            _ => {}
         }
         Failure::new(Exit::NoNode, "noNode", format!("no node answers at {base}"))
             .hint("start one with potluck up, or name one with --node URL")

@@ -47,6 +47,7 @@ pub(crate) fn run(out: Out, args: &DemoArgs) -> Result<(), Failure> {
     let plan = Plan::of(args)?;
     let stage = Stage::new(out);
     stage.opening(&plan);
+    stage.heard()?;
     let menu = menu::of(&plan, &stage)?;
     let (ended, end) = mpsc::channel();
     let interrupted = ended.clone();
@@ -56,7 +57,7 @@ pub(crate) fn run(out: Out, args: &DemoArgs) -> Result<(), Failure> {
     })?;
     let kitchen = Kitchen::open()?;
     let stays = !args.exit && stdout().is_terminal();
-    let course = Course::new(plan, menu, stage, Arc::clone(&kitchen), stays);
+    let course = Course::new(plan, menu, stage.clone(), Arc::clone(&kitchen), stays);
     let spawned = thread::Builder::new().name("demo".into()).spawn(move || {
         // Nobody listens any more if the demo was interrupted.
         let _ = ended.send(End::Over(course.run()));
@@ -81,5 +82,5 @@ pub(crate) fn run(out: Out, args: &DemoArgs) -> Result<(), Failure> {
         }
     };
     kitchen.close();
-    result
+    result.and_then(|()| stage.heard())
 }

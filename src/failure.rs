@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::api::ProblemBody;
 
@@ -63,12 +63,20 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What to do next.
     pub(crate) hint: Option<String>,
+    /// What programs may want to know of it beside: siblings, their context, counts.
+    pub(crate) more: Map<String, Value>,
 }
 
 impl Failure {
     /// A failure without a hint.
     pub(crate) fn new(exit: Exit, code: &str, message: impl fmt::Display) -> Self {
-        Self { exit, code: code.to_owned(), message: message.to_string(), hint: None }
+        Self {
+            exit,
+            code: code.to_owned(),
+            message: message.to_string(),
+            hint: None,
+            more: Map::new(),
+        }
     }
 
     /// Wrong usage.
@@ -89,24 +97,36 @@ impl Failure {
 
     /// The one line for programs.
     pub(crate) fn to_json(&self) -> String {
-        json!({"error": {
-            "code": self.code,
-            "exit": self.exit.number(),
-            "message": self.message,
-            "hint": self.hint,
-        }})
-        .to_string()
+        let mut error = self.more.clone();
+        error.insert("code".into(), self.code.as_str().into());
+        error.insert("exit".into(), self.exit.number().into());
+        error.insert("message".into(), self.message.as_str().into());
+        error.insert("hint".into(), self.hint.clone().into());
+        json!({"error": error}).to_string()
     }
 }
 
 /// What a node says is wrong.
 impl From<ProblemBody> for Failure {
-    fn from(problem: ProblemBody) -> Self {
+    fn from(mut problem: ProblemBody) -> Self {
+        let siblings = problem.siblings.take().map(|all| serde_json::to_value(all).ok());
+        let members = [
+            ("context", problem.context.take().map(Value::from)),
+            ("siblings", siblings.flatten()),
+            ("retryAfterSeconds", problem.retry_after_seconds.map(Value::from)),
+            ("acks", problem.acks.map(Value::from)),
+            ("needed", problem.needed.map(Value::from)),
+            ("wanted", problem.wanted.map(Value::from)),
+            ("members", problem.members.map(Value::from)),
+        ];
+        let more = members.into_iter().filter_map(|(name, it)| Some((name.to_owned(), it?)));
+        let more = more.collect();
         Self {
             exit: Exit::from_number(problem.exit.into()),
             code: problem.code,
             message: problem.detail,
             hint: problem.hint,
+            more,
         }
     }
 }
@@ -132,6 +152,28 @@ mod tests {
             assert_eq!(u64::from(Exit::from_number(number).number()), number);
         }
         assert_eq!(Exit::from_number(0), Exit::Failed);
+    }
+
+    #[test]
+    fn what_a_node_tells_of_a_conflict_is_not_lost() {
+        let sibling = crate::api::Sibling {
+            value_base64: "c291cA==".into(),
+            version: "7".into(),
+            writer: "ab".into(),
+            node: "cd".into(),
+            at: String::new(),
+            kind: "siblings".into(),
+        };
+        let problem = ProblemBody {
+            code: "conflict".into(),
+            exit: 4,
+            context: Some("c".into()),
+            siblings: Some(vec![sibling]),
+            ..ProblemBody::default()
+        };
+        let told: Value = serde_json::from_str(&Failure::from(problem).to_json()).expect("JSON");
+        assert_eq!((&told["error"]["context"], &told["error"]["exit"]), (&"c".into(), &4.into()));
+        assert_eq!(told["error"]["siblings"][0]["valueBase64"], "c291cA==");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod admin;
 mod admission;
 mod app;
+mod condition;
 mod debug;
 mod events;
 mod extract;

@@ -15,13 +15,12 @@ mod failure;
 mod http;
 mod out;
 mod place;
+mod text;
 mod up;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
-
-use crate::cli::{Cli, Command, Global, OVERVIEW};
+use crate::cli::{Command, Global, OVERVIEW};
 use crate::failure::Failure;
 use crate::out::Out;
 
@@ -31,18 +30,22 @@ use crate::out::Out;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error),
     };
     let out = cli.global.out();
-    let result = match &cli.command {
-        None => {
-            out.line(OVERVIEW);
-            Ok(())
-        }
-        Some(command) => run(&cli.global, command),
-    };
+    ended(
+        out,
+        match &cli.command {
+            None => out.bytes(OVERVIEW.as_bytes()),
+            Some(command) => run(&cli.global, command),
+        },
+    )
+}
+
+/// Says what went wrong, if something did.
+fn ended(out: Out, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -82,9 +85,8 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
         Command::Sim(args) => commands::sim::run(global, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "potluck", &mut script);
-            global.out().bytes(&script);
-            Ok(())
+            clap_complete::generate(*shell, &mut cli::command(), "potluck", &mut script);
+            global.out().bytes(&script)
         }
     }
 }
@@ -93,12 +95,12 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
 fn not_parsed(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
     let out = Out { json, ..Out::default() };
-    if error.use_stderr() {
-        let failure = cli::failure_of(error);
-        out.failure(&failure);
-        ExitCode::from(failure.exit.number())
-    } else {
-        out.bytes(error.render().to_string().as_bytes());
-        ExitCode::SUCCESS
-    }
+    ended(
+        out,
+        if error.use_stderr() {
+            Err(cli::failure_of(error))
+        } else {
+            out.bytes(error.render().to_string().as_bytes())
+        },
+    )
 }

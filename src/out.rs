@@ -1,11 +1,15 @@
 //! Where words go: data to stdout, everything else to stderr.
 //!
-//! A reader that went away (`potluck .. | head`) is no error, so failed writes are dropped.
+//! **Invariant:** what could not be written to stdout is a failure of the command; a reader that
+//! went away (`potluck .. | head`) is none. Nothing of others reaches a terminal as it came.
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
-use crate::failure::Failure;
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure};
+use crate::text;
 
 /// How much is said, and in which form.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,41 +23,102 @@ pub(crate) struct Out {
 }
 
 impl Out {
-    /// Raw data.
-    pub(crate) fn bytes(self, bytes: &[u8]) {
-        let mut stdout = io::stdout().lock();
-        let _ = stdout.write_all(bytes);
-        let _ = stdout.flush();
+    /// Raw data, byte for byte; on a terminal without what would steer it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), Failure> {
+        if io::stdout().is_terminal() { print(text::clean(bytes).as_bytes()) } else { print(bytes) }
     }
 
-    /// A line of data.
-    pub(crate) fn line(self, line: impl fmt::Display) {
-        let mut stdout = io::stdout().lock();
-        let _ = writeln!(stdout, "{line}");
-        let _ = stdout.flush();
+    /// A line for programs as well as people: as it is; on a terminal without what would steer it.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes).
+    pub(crate) fn data(self, line: impl fmt::Display) -> Result<(), Failure> {
+        self.bytes(format!("{line}\n").as_bytes())
+    }
+
+    /// A line for people: one, whatever is in it.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes).
+    pub(crate) fn line(self, line: impl fmt::Display) -> Result<(), Failure> {
+        print(format!("{}\n", text::printable(&line.to_string())).as_bytes())
+    }
+
+    /// An object for programs, on one line.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes).
+    pub(crate) fn object(self, object: &impl Serialize) -> Result<(), Failure> {
+        let line = serde_json::to_string(object).map_err(Failure::failed)?;
+        print(format!("{}\n", text::json(&line)).as_bytes())
     }
 
     /// Something that people may want to know beside the data.
     pub(crate) fn note(self, line: impl fmt::Display) {
         if !self.quiet {
-            let _ = writeln!(io::stderr().lock(), "{line}");
+            say(&line);
         }
     }
 
     /// Detail for those who asked for it.
     pub(crate) fn detail(self, line: impl fmt::Display) {
         if self.verbose {
-            let _ = writeln!(io::stderr().lock(), "{line}");
+            say(&line);
         }
     }
 
     /// Why the command failed.
     pub(crate) fn failure(self, failure: &Failure) {
-        let mut stderr = io::stderr().lock();
-        let _ = if self.json {
-            writeln!(stderr, "{}", failure.to_json())
+        let line = if self.json {
+            text::json(&failure.to_json())
         } else {
-            writeln!(stderr, "potluck: {failure}")
+            text::printable(&format!("potluck: {failure}"))
         };
+        // There is no other place to say that it cannot be said.
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+}
+
+/// Lines on stderr. That they cannot be written is no failure: they are no data.
+fn say(lines: &impl fmt::Display) {
+    let lines = text::clean(lines.to_string().as_bytes());
+    let _ = writeln!(io::stderr().lock(), "{lines}");
+}
+
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    written(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+}
+
+/// What a write to stdout means for the command: a reader that went away has had enough.
+///
+/// # Errors
+/// It could not be written for another reason.
+pub(crate) fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let message = format!("cannot write the output: {error}");
+            Err(Failure::new(Exit::Failed, "output", message)
+                .hint("make room where it goes, or send it elsewhere"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_reader_that_went_away_is_no_failure() {
+        assert_eq!(written(Ok(())), Ok(()));
+        assert_eq!(written(Err(io::ErrorKind::BrokenPipe.into())), Ok(()));
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::Other] {
+            let failure = written(Err(kind.into())).expect_err("not written");
+            assert_eq!((failure.exit, failure.code.as_str()), (Exit::Failed, "output"));
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! **Invariant:** each line on stdout (`contact ..`, `http ..`, `ready`) is printed once, when it
 //! is true; whatever ends the program, the data folder is left as a whole.
 
+mod host;
 mod run;
 mod signals;
 mod start;
@@ -28,8 +29,7 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> Result<(), Failure> {
     let out = global.out();
     let settings = settings(args)?;
     if args.print_config {
-        out.bytes(config::to_toml(&settings).as_bytes());
-        return Ok(());
+        return out.bytes(config::to_toml(&settings).as_bytes());
     }
     let ticket = ticket::of(args)?;
     refuse(&settings, ticket.is_some())?;

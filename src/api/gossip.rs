@@ -19,6 +19,9 @@ pub(crate) struct Member {
     pub(crate) incarnation: u64,
     /// What its owner calls it.
     pub(crate) labels: BTreeMap<String, String>,
+    /// Whether it is the node that was asked.
+    #[serde(rename = "self", default)]
+    pub(crate) is_self: bool,
 }
 
 /// The members this node knows, itself included.

@@ -9,7 +9,8 @@ Examples:
 pub(super) const SUB_EXAMPLES: &str = "\
 Examples:
   potluck sub builds/nightly
-  potluck sub builds/nightly --count 1 --json";
+  potluck sub builds/nightly --count 1 --json
+  potluck sub builds/log -0 | xargs -0 -n 1 echo";
 
 /// `pub`.
 #[derive(Debug, Args)]
@@ -26,6 +27,10 @@ pub(crate) struct PubArgs {
 pub(crate) struct SubArgs {
     /// The topic, 1 to 128 bytes
     pub(crate) topic: String,
+    /// Write each message as it is, with a zero byte behind it; else it is a line, in which line
+    /// breaks and control characters are escaped
+    #[arg(short = '0', long = "null")]
+    pub(crate) zero: bool,
     /// End after so many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,

@@ -7,15 +7,16 @@ use crate::failure::Failure;
 /// Bare `potluck`.
 pub(crate) const OVERVIEW: &str = "\
 Potluck, a network with no server. See it first:
-  potluck demo                        a real network on this machine, in front of your eyes
+  potluck demo          a real network on this machine, in front of your eyes
 Run a node and join others:
   potluck up [TICKET], invite, revoke ID, network show, join CONTACT, leave
 Keep records, pass messages:
-  potluck put NAME VALUE, get NAME, del NAME, merge NAME VALUE, pub TOPIC MESSAGE, sub TOPIC
+  potluck put NAME VALUE, get, del or merge NAME, pub TOPIC TEXT, sub TOPIC
 Hand files around:
-  potluck share PATH, fetch LINK, search WORDS, files, unshare ID, pin ID, unpin ID, gc
+  potluck share PATH, fetch LINK, search WORDS, files, unshare, pin, unpin, gc
 See what happens (every command has --help):
-  potluck status, members, peers, trace NAME, sim SCENARIO";
+  potluck status, members, peers, trace NAME, sim SCENARIO
+";
 
 /// One sentence for an error of the command line parser.
 pub(crate) fn failure_of(error: &clap::Error) -> Failure {

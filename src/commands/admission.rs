@@ -43,11 +43,10 @@ pub(crate) fn invite(global: &Global, args: &InviteArgs) -> Result<(), Failure> 
     let body = serde_json::to_vec(&request).map_err(Failure::failed)?;
     let answer = client.post("/v1/invites", Some(&body))?;
     if out.json {
-        out.line(answer.json::<Value>()?);
-        return Ok(());
+        return out.object(&answer.json::<Value>()?);
     }
     let invite: Invite = answer.json()?;
-    out.line(&invite.ticket);
+    out.data(&invite.ticket)?;
     out.note(next_machine(&invite.ticket));
     Ok(())
 }
@@ -56,8 +55,7 @@ fn list(global: &Global, client: &Client) -> Result<(), Failure> {
     let out = global.out();
     let answer = client.get("/v1/invites")?;
     if out.json {
-        out.line(answer.json::<Value>()?);
-        return Ok(());
+        return out.object(&answer.json::<Value>()?);
     }
     let Invites { tickets } = answer.json()?;
     let mut rows = vec![["ticket", "left", "used", "expires", "labels"].map(str::to_owned)];
@@ -72,8 +70,7 @@ fn list(global: &Global, client: &Client) -> Result<(), Failure> {
             if labels.is_empty() { "-".to_owned() } else { labels.join(" ") },
         ]
     }));
-    out.bytes(table(&rows).as_bytes());
-    Ok(())
+    out.bytes(table(&rows).as_bytes())
 }
 
 /// Runs `revoke`.
@@ -87,12 +84,10 @@ pub(crate) fn revoke(global: &Global, args: &RevokeArgs) -> Result<(), Failure> 
         answer => answer?,
     };
     if out.json {
-        out.line(answer.json::<Value>()?);
-    } else {
-        let revoked: Revoked = answer.json()?;
-        out.line(format!("{} is out", revoked.public_key));
+        return out.object(&answer.json::<Value>()?);
     }
-    Ok(())
+    let revoked: Revoked = answer.json()?;
+    out.line(format!("{} is out", revoked.node_id))
 }
 
 /// Cancels a ticket. The node took `id` for the beginning of one, so it is fit for a path.
@@ -101,15 +96,10 @@ fn cancel(global: &Global, client: &Client, id: &str) -> Result<(), Failure> {
     let path = format!("/v1/invites/{}", id.trim());
     let answer = client.request("DELETE", &path, &[], None)?.good()?;
     if out.json {
-        out.line(answer.json::<Value>()?);
-    } else {
-        let cancelled: Cancelled = answer.json()?;
-        out.line(format!(
-            "ticket {} is out, and with it the members that it let in",
-            cancelled.ticket
-        ));
+        return out.object(&answer.json::<Value>()?);
     }
-    Ok(())
+    let cancelled: Cancelled = answer.json()?;
+    out.line(format!("ticket {} is out, and with it the members that it let in", cancelled.ticket))
 }
 
 /// Runs `network`.
@@ -136,23 +126,22 @@ fn show(global: &Global) -> Result<(), Failure> {
     let out = global.out();
     let answer = Client::of(global)?.get("/v1/network")?;
     if out.json {
-        out.line(answer.json::<Value>()?);
-        return Ok(());
+        return out.object(&answer.json::<Value>()?);
     }
     let view: NetworkView = answer.json()?;
-    out.line(format!("network    {}", view.name));
-    out.line(format!("admission  {}", view.admission));
-    out.line(format!("id         {}", view.id));
+    out.line(format!("network    {}", view.name))?;
+    out.line(format!("admission  {}", view.admission))?;
+    out.line(format!("id         {}", view.id))?;
     if let Some(authority) = &view.authority {
         let how = if view.authority_configured { ", as configured" } else { "" };
-        out.line(format!("authority  {authority}{how}"));
+        out.line(format!("authority  {authority}{how}"))?;
         out.line(format!(
             "this node  {}",
             if view.issuer { "holds the authority key" } else { "is a member" }
-        ));
+        ))?;
     }
     if let Some(expires) = &view.certificate_expires_at {
-        out.line(format!("admitted   until {expires}, renewed before"));
+        out.line(format!("admitted   until {expires}, renewed before"))?;
     }
     Ok(())
 }
@@ -167,7 +156,7 @@ fn key(global: &Global, path: &str, file: &Path) -> Result<PathBuf, Failure> {
     let body = serde_json::to_vec(&request).map_err(Failure::failed)?;
     let answer = Client::of(global)?.post(path, Some(&body))?;
     if global.out().json {
-        global.out().line(answer.json::<Value>()?);
+        global.out().object(&answer.json::<Value>()?)?;
     }
     Ok(absolute)
 }

@@ -10,6 +10,7 @@ use potluck::{FileLink, LinkKind};
 
 use super::download;
 use super::progress::Progress;
+use super::put;
 use super::share::{absolute, told};
 use super::table::bytes;
 use crate::api::{FetchRequest, FetchedFile, Job, JobState};
@@ -17,6 +18,7 @@ use crate::cli::{FetchArgs, Global};
 use crate::client::{Client, kv_path};
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
+use crate::text::count;
 use crate::up::on_first_signal;
 
 /// How long to wait before a node is asked how far it is: at first, and at most.
@@ -73,13 +75,13 @@ fn parsed(text: &str) -> Result<FileLink, Failure> {
 fn of_record(client: &Client, name: &str) -> Result<FileLink, Failure> {
     let answer = client.request("GET", &kv_path("/v1/kv", name, &[])?, &[], None)?;
     if answer.status == 409 {
-        return Err(answer.failure().hint(format!("see them with potluck get {name} --all")));
+        return Err(answer.failure().hint(put::merge_hint(name)));
     }
     let body = answer.good()?.body;
     let text = std::str::from_utf8(&body).unwrap_or_default().trim();
     text.parse().map_err(|_| {
         Failure::new(Exit::Usage, "badLink", format!("the record {name} holds no link"))
-            .hint("potluck share PATH --as NAME makes one that does")
+            .hint("see it with potluck get; potluck share PATH --as NAME makes one that does")
     })
 }
 
@@ -112,7 +114,7 @@ fn follow(client: &Client, mut job: Job, progress: &Progress) -> Result<FetchedF
             (JobState::Running, ..) => {}
             _ => return Err(Failure::failed("the node does not say what came of the fetch")),
         }
-        let from = format!("from {} of {} nodes", job.active, job.sources);
+        let from = format!("from {} of {}", job.active, count(job.sources as u64, "node"));
         progress.at(job.bytes, job.bytes_total, &from);
         if interrupted.load(Ordering::Relaxed) {
             client.request("DELETE", &path, &[], None)?.good()?;
@@ -128,17 +130,14 @@ const RESUME: &str = "the same command goes on where it ended";
 
 fn say(out: Out, fetched: &FetchedFile) -> Result<(), Failure> {
     if out.json {
-        out.line(serde_json::to_string(fetched).map_err(Failure::failed)?);
-        return Ok(());
+        return out.object(fetched);
     }
-    out.line(&fetched.path);
+    out.data(&fetched.path)?;
     let new = fetched.bytes.saturating_sub(fetched.resumed_bytes);
     let rate = bytes((new as f64 / fetched.seconds.max(0.001)) as u64);
-    let mut line = format!("{} in {:.1} s, {rate} a second", bytes(fetched.bytes), fetched.seconds);
-    match fetched.sources.len() {
-        0 => {}
-        1 => line.push_str(", from 1 node"),
-        several => line.push_str(&format!(", from {several} nodes")),
+    let mut line = format!("{} in {:.1} s, {rate}/s", bytes(fetched.bytes), fetched.seconds);
+    if !fetched.sources.is_empty() {
+        line.push_str(&format!(", from {}", count(fetched.sources.len() as u64, "node")));
     }
     if fetched.resumed_bytes > 0 {
         line.push_str(&format!("; {} were there before", bytes(fetched.resumed_bytes)));

@@ -9,6 +9,7 @@ use crate::cli::{FileArgs, GcArgs, Global};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
+use crate::text::printable;
 
 /// Fewer digits of an id name too many things by chance.
 const DIGITS_MIN: usize = 6;
@@ -18,8 +19,7 @@ pub(crate) fn list(global: &Global) -> Result<(), Failure> {
     let out = global.out();
     let answer = Client::of(global)?.get("/v1/files")?;
     if out.json {
-        out.line(answer.json::<Value>()?);
-        return Ok(());
+        return out.object(&answer.json::<Value>()?);
     }
     let Files { files } = answer.json()?;
     if files.is_empty() {
@@ -28,8 +28,7 @@ pub(crate) fn list(global: &Global) -> Result<(), Failure> {
     }
     let mut rows = vec![["id", "bytes", "state", "why", "name", "path"].map(str::to_owned)];
     rows.extend(files.iter().map(row));
-    out.bytes(table(&rows).as_bytes());
-    Ok(())
+    out.bytes(table(&rows).as_bytes())
 }
 
 fn row(file: &FileEntry) -> [String; 6] {
@@ -51,18 +50,12 @@ fn row(file: &FileEntry) -> [String; 6] {
     ]
 }
 
-/// A name of others, fit for a terminal.
-pub(super) fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 /// Runs `unshare`.
 pub(crate) fn unshare(global: &Global, args: &FileArgs) -> Result<(), Failure> {
     let client = Client::of(global)?;
     let id = id_of(&client, &args.id)?;
     let answer = client.request("DELETE", &format!("/v1/files/{id}"), &[], None)?.good()?;
-    say(global.out(), &answer.json()?, "no longer offered: ", &id);
-    Ok(())
+    say(global.out(), &answer.json()?, "no longer offered: ", &id)
 }
 
 /// Runs `pin` and `unpin`.
@@ -76,12 +69,11 @@ pub(crate) fn pin(global: &Global, args: &FileArgs, pinned: bool) -> Result<(), 
     } else {
         client.request("DELETE", &path, &[], None)?
     };
-    say(global.out(), &answer.good()?.json()?, if pinned { "pinned: " } else { "unpinned: " }, &id);
-    Ok(())
+    say(global.out(), &answer.good()?.json()?, if pinned { "pinned: " } else { "unpinned: " }, &id)
 }
 
-fn say(out: Out, object: &Value, done: &str, id: &BlobId) {
-    if out.json { out.line(object) } else { out.line(format_args!("{done}{id}")) }
+fn say(out: Out, object: &Value, done: &str, id: &BlobId) -> Result<(), Failure> {
+    if out.json { out.object(object) } else { out.line(format_args!("{done}{id}")) }
 }
 
 /// The file that is meant: by its id, by its link, or by the beginning of the id of one that the
@@ -125,8 +117,7 @@ pub(crate) fn gc(global: &Global, args: &GcArgs) -> Result<(), Failure> {
     let path = format!("/v1/gc?dryRun={}", args.dry_run);
     let answer = Client::of(global)?.post(&path, None)?;
     if out.json {
-        out.line(answer.json::<Value>()?);
-        return Ok(());
+        return out.object(&answer.json::<Value>()?);
     }
     let gc: Gc = answer.json()?;
     let mut rows = vec![["id", "bytes", "what", "why"].map(str::to_owned)];
@@ -142,7 +133,7 @@ pub(crate) fn gc(global: &Global, args: &GcArgs) -> Result<(), Failure> {
         }));
     }
     if rows.len() > 1 {
-        out.bytes(table(&rows).as_bytes());
+        out.bytes(table(&rows).as_bytes())?;
     }
     out.line(format!(
         "{} {} ({}); {} stay in the cache",
@@ -150,8 +141,7 @@ pub(crate) fn gc(global: &Global, args: &GcArgs) -> Result<(), Failure> {
         goes,
         bytes(gc.freed_bytes),
         bytes(gc.cached_bytes)
-    ));
-    Ok(())
+    ))
 }
 
 #[cfg(test)]

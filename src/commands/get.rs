@@ -10,6 +10,7 @@ use crate::cli::{GetArgs, Global};
 use crate::client::{Client, kv_path};
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
+use crate::text::{clean, quoted};
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &GetArgs) -> Result<(), Failure> {
@@ -35,27 +36,46 @@ pub(crate) fn run(global: &Global, args: &GetArgs) -> Result<(), Failure> {
             });
             let (key, value) = siblings::value_field(&answer.body);
             object[key] = value;
-            out.line(object);
-            Ok(())
+            out.object(&object)
         }
         200 => {
-            out.bytes(&answer.body);
-            // A prompt should not stand behind the value; a program gets exactly the bytes.
-            if stdout().is_terminal() && !answer.body.ends_with(b"\n") {
-                out.note("");
-            }
+            out.bytes(&answer.body)?;
+            on_terminal(out, &answer.body);
             Ok(())
         }
         409 => {
-            let all = answer.problem().and_then(|problem| problem.siblings).unwrap_or_default();
-            if !out.json {
-                siblings::list(out, &all)?;
+            let problem = answer.problem().unwrap_or_default();
+            let all = Siblings {
+                context: problem.context.unwrap_or_default(),
+                siblings: problem.siblings.unwrap_or_default(),
+            };
+            if out.json {
+                out.object(&siblings::to_json(name, &all)?)?;
+            } else {
+                siblings::list(out, &all.siblings)?;
             }
+            let name = quoted(name);
             let hint =
                 format!("choose with potluck merge {name} --pick INDEX, or see them with --all");
             Err(answer.failure().hint(hint))
         }
         _ => Err(answer.failure()),
+    }
+}
+
+/// What people should know of a value that they see on a terminal; a program gets exactly the bytes.
+fn on_terminal(out: Out, value: &[u8]) {
+    if !stdout().is_terminal() {
+        return;
+    }
+    // A prompt should not stand behind the value.
+    if !value.is_empty() && !value.ends_with(b"\n") {
+        out.note("");
+    }
+    if clean(value).as_bytes() != value {
+        out.note(
+            "what a terminal cannot show is left out: write the value to a file to have all of it",
+        );
     }
 }
 
@@ -69,12 +89,11 @@ fn print_all(out: Out, name: &str, all: &Siblings) -> Result<(), Failure> {
         object[key] = value;
         object["version"] = only.version.as_str().into();
     }
-    out.line(object);
-    Ok(())
+    out.object(&object)
 }
 
 /// There is nothing under this name.
 pub(super) fn absent(name: &str) -> Failure {
     Failure::new(Exit::Absent, "absent", format!("there is no record {name}"))
-        .hint("store one with potluck put")
+        .hint(format!("store one with potluck put {} VALUE", quoted(name)))
 }

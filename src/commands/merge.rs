@@ -2,19 +2,21 @@
 
 use std::process::{Command, Stdio};
 
+use super::table::bytes;
 use super::{get, put, siblings, value};
 use crate::api::Siblings;
 use crate::cli::{Global, MergeArgs};
 use crate::client::{Client, kv_path};
 use crate::failure::Failure;
 use crate::out::Out;
+use crate::text::count;
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &MergeArgs) -> Result<(), Failure> {
     let name = &args.record.name;
     let space = ("space", args.record.space.clone());
     let read_path = kv_path("/v1/kv", name, &[space.clone(), ("siblings", Some("all".into()))])?;
-    let typed = args.value.as_deref().map(value::read).transpose()?;
+    let typed = args.value.as_deref().map(|text| value::read(name, text)).transpose()?;
     let client = Client::of(global)?;
     let read: Siblings = client.get_json(&read_path)?;
     if read.siblings.is_empty() {
@@ -32,12 +34,11 @@ pub(crate) fn run(global: &Global, args: &MergeArgs) -> Result<(), Failure> {
         (None, None, Some(command)) => run_command(global.out(), command, &read)?,
         (None, None, None) => return Err(Failure::usage("merge needs a value, --pick or --with")),
     };
-    value::check(&merged)?;
+    value::check(name, "FILE", &merged)?;
     let path = kv_path("/v1/kv", name, &[space])?;
     let answer = put::write(&client, "PUT", &path, Some(&read.context), Some(&merged))?;
-    let written = put::written(global.out(), name, &answer)?;
-    put::say(global.out(), &written, false);
-    Ok(())
+    let written = put::written(global.out(), name, &answer, put::merge_hint)?;
+    put::say(global.out(), &written, false)
 }
 
 /// Lets a command of the user merge: it gets one file a sibling and prints the value.
@@ -65,7 +66,8 @@ fn run_command(out: Out, command: &str, read: &Siblings) -> Result<Vec<u8>, Fail
         return Err(Failure::failed(format!("{command} ended with {}", output.status))
             .hint("nothing was written"));
     }
-    out.detail(format!("{command} made {} bytes of {} siblings", output.stdout.len(), files.len()));
+    let (made, of) = (bytes(output.stdout.len() as u64), count(files.len() as u64, "sibling"));
+    out.detail(format!("{command} made {made} of {of}"));
     Ok(output.stdout)
 }
 
@@ -79,6 +81,7 @@ mod tests {
             value_base64: data_encoding::BASE64.encode(value.as_bytes()),
             version: "1".into(),
             writer: "00".into(),
+            node: "00".into(),
             at: String::new(),
             kind: "siblings".into(),
         };

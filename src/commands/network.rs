@@ -10,6 +10,7 @@ use crate::api::{JoinRequest, Left, NetworkView};
 use crate::cli::{Global, JoinArgs};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
+use crate::text::count;
 
 /// Refuses what is no entry point, with a sentence that says what one is.
 pub(crate) fn check_entries(entries: &[String]) -> Result<(), Failure> {
@@ -36,11 +37,9 @@ pub(crate) fn join(global: &Global, args: &JoinArgs) -> Result<(), Failure> {
     let body = serde_json::to_vec(&request).map_err(Failure::failed)?;
     let answer = client.post("/v1/join", Some(&body))?;
     if out.json {
-        out.line(answer.json::<Value>()?);
-    } else {
-        out.line(format!("trying {}; see potluck peers", entry.join(", ")));
+        return out.object(&answer.json::<Value>()?);
     }
-    Ok(())
+    out.line(format!("trying {}; see potluck peers", entry.join(", ")))
 }
 
 /// The nodes that a ticket names, if it is for the network that the node is in.
@@ -62,13 +61,9 @@ pub(crate) fn leave(global: &Global) -> Result<(), Failure> {
     let out = global.out();
     let answer = Client::of(global)?.post("/v1/leave", None)?;
     if out.json {
-        out.line(answer.json::<Value>()?);
-    } else {
-        let left: Left = answer.json()?;
-        out.line(format!(
-            "left after {:.1} s, {} records handed over",
-            left.seconds, left.handed_over
-        ));
+        return out.object(&answer.json::<Value>()?);
     }
-    Ok(())
+    let left: Left = answer.json()?;
+    let records = count(left.handed_over, "record");
+    out.line(format!("left after {:.1} s, {records} handed over", left.seconds))
 }

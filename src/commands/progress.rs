@@ -1,47 +1,61 @@
-//! A bar on stderr, for people who watch.
+//! One line on stderr that says how far something is, for people who watch.
+//!
+//! **Invariant:** it is never wider than the terminal, so that it can be drawn anew in its place.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::{IsTerminal as _, stderr};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use terminal_size::{Width, terminal_size_of};
+use unicode_width::UnicodeWidthStr as _;
 
-use super::files::printable;
-use super::table::{bytes, span};
+use super::table::{bytes, fitted, span};
 use crate::out::Out;
+use crate::text::printable;
 
-/// How often the bar moves by itself.
+/// How often the line is drawn by itself.
 const TICK: Duration = Duration::from_millis(250);
+/// The rate of now is that of so long.
+const RATE_OVER: Duration = Duration::from_secs(4);
 /// Before, a rate says nothing.
 const RATE_AFTER: Duration = Duration::from_secs(1);
-/// Longest part of a name that is shown.
-const NAME_CHARS_MAX: usize = 24;
+/// Two looks at what is done that count as one.
+const LOOK: Duration = Duration::from_millis(200);
+/// Columns of a name: at most, and at least where something else gives way.
+const NAME_COLUMNS: (usize, usize) = (24, 8);
+/// Columns of the bar.
+const BAR_COLUMNS: (usize, usize) = (8, 40);
+/// Columns where the terminal does not say.
+const COLUMNS: usize = 80;
 
-const BEFORE: &str = "{spinner} {prefix} {msg}";
-const UNDER_WAY: &str = "{prefix} {wide_bar} {bytes} of {total_bytes}{msg}";
+const BEFORE: &str = "{spinner} {msg}";
+const UNDER_WAY: &str = "{msg}";
 
 /// Shows how far something is; does nothing where nobody watches.
 #[derive(Debug)]
 pub(super) struct Progress {
     bar: ProgressBar,
     shown: bool,
-    /// When the first bytes were seen, and how many: they may have been there before.
-    begin: Cell<Option<(Instant, u64)>>,
+    name: String,
+    pace: RefCell<Option<Pace>>,
 }
 
 impl Progress {
-    /// A bar for something that is called `what`.
+    /// A line for something that is called `what`.
     pub(super) fn new(out: Out, what: &str) -> Self {
         let shown = stderr().is_terminal() && !out.quiet;
         let target =
             if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(style(BEFORE));
-        bar.set_prefix(printable(what).chars().take(NAME_CHARS_MAX).collect::<String>());
+        let name = printable(what);
         if shown {
+            bar.set_message(begun(columns(), &name, ""));
             bar.enable_steady_tick(TICK);
         }
-        Self { bar, shown, begin: Cell::new(None) }
+        Self { bar, shown, name, pace: RefCell::new(None) }
     }
 
     /// So many bytes of so many are done; `how` says by whom.
@@ -49,35 +63,110 @@ impl Progress {
         if !self.shown {
             return;
         }
+        let how = printable(how);
         let Some(total) = total else {
-            self.bar.set_message(how.to_owned());
+            self.bar.set_message(begun(columns(), &self.name, &how));
             return;
         };
-        let (since, before) = self.begin.get().unwrap_or_else(|| {
+        let now = Instant::now();
+        let mut pace = self.pace.borrow_mut();
+        let pace = pace.get_or_insert_with(|| {
             self.bar.set_style(style(UNDER_WAY));
-            self.bar.set_length(total);
-            (Instant::now(), done)
+            Pace::new(now, done)
         });
-        self.begin.set(Some((since, before)));
-        let pace = pace(done.saturating_sub(before), total.saturating_sub(done), since.elapsed());
-        self.bar.set_message(format!("{pace}, {how}"));
-        self.bar.set_position(done);
+        pace.note(now, done);
+        self.bar.set_message(line(columns(), &self.name, (done, total), pace.rate(), &how));
     }
 
-    /// Takes the bar away.
+    /// Takes the line away.
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
     }
 }
 
-/// How fast it goes and how long it will take; nothing if that is not known yet.
-fn pace(done: u64, left: u64, took: Duration) -> String {
-    if done == 0 || took < RATE_AFTER {
-        return String::new();
+/// How fast it goes now.
+#[derive(Debug)]
+struct Pace {
+    /// What was done when, over the last seconds.
+    looks: VecDeque<(Instant, u64)>,
+}
+
+impl Pace {
+    fn new(now: Instant, done: u64) -> Self {
+        Self { looks: [(now, done)].into() }
     }
-    let rate = done as f64 / took.as_secs_f64();
-    let eta = span((left as f64 / rate).ceil() as u64);
-    format!(", {}/s, {eta} left", bytes(rate as u64))
+
+    fn note(&mut self, now: Instant, done: u64) {
+        let is_new = |(at, _): &(Instant, u64)| now.duration_since(*at) < LOOK;
+        if self.looks.len() > 1 && self.looks.back().is_some_and(is_new) {
+            return;
+        }
+        self.looks.push_back((now, done));
+        // One look from before the span stays: rates are over the whole of it.
+        while self.looks.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= RATE_OVER) {
+            self.looks.pop_front();
+        }
+    }
+
+    /// Bytes a second; `None` if that is not known yet.
+    fn rate(&self) -> Option<f64> {
+        let ((from, before), (to, after)) = (self.looks.front()?, self.looks.back()?);
+        let span = to.duration_since(*from);
+        (span >= RATE_AFTER).then(|| after.saturating_sub(*before) as f64 / span.as_secs_f64())
+    }
+}
+
+fn columns() -> usize {
+    terminal_size_of(stderr()).map_or(COLUMNS, |(Width(columns), _)| usize::from(columns))
+}
+
+/// The line before anything is known of the size, without the spinner.
+fn begun(columns: usize, name: &str, how: &str) -> String {
+    fitted(&format!("{name} {how}"), columns.saturating_sub(3)).trim_end().to_owned()
+}
+
+/// The line under way. What does not fit is left out: first who sends it, then the amounts, then
+/// how long it will take.
+fn line(
+    columns: usize,
+    name: &str,
+    (done, total): (u64, u64),
+    rate: Option<f64>,
+    how: &str,
+) -> String {
+    // A line that fills the last column makes some terminals begin another.
+    let room = columns.saturating_sub(1);
+    let share = if total == 0 { 1.0 } else { (done as f64 / total as f64).min(1.0) };
+    let percent = format!("{:.0} %", (share * 100.0).floor());
+    let amounts = format!("{} of {}", bytes(done), bytes(total));
+    let speed = rate.map(|rate| format!("{}/s", bytes(rate as u64)));
+    let left = rate.filter(|rate| *rate >= 1.0).map(|rate| {
+        let seconds = (total.saturating_sub(done) as f64 / rate).ceil();
+        format!("{} left", span(seconds as u64))
+    });
+    let name_columns = name.width().min(NAME_COLUMNS.0);
+    let least = name_columns.min(NAME_COLUMNS.1);
+    let mut parts = [Some(percent), Some(amounts), speed, left, Some(how.to_owned())];
+    let text = |parts: &[Option<String>; 5]| {
+        let said = parts.iter().flatten().filter(|part| !part.is_empty());
+        said.map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    for gives_way in [4, 1, 3, 2] {
+        if least + 1 + text(&parts).width() <= room {
+            break;
+        }
+        parts[gives_way] = None;
+    }
+    let text = text(&parts);
+    let rest = room.saturating_sub(text.width() + 1);
+    let name = fitted(name, name_columns.min(rest));
+    let rest = rest.saturating_sub(name.width() + 1);
+    if rest < BAR_COLUMNS.0 {
+        return fitted(&format!("{name} {text}"), room).trim_end().to_owned();
+    }
+    let width = rest.min(BAR_COLUMNS.1);
+    let full = (width as f64 * share) as usize;
+    format!("{name} {}{} {text}", "█".repeat(full), "░".repeat(width - full))
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -88,18 +177,77 @@ fn style(template: &str) -> ProgressStyle {
 mod tests {
     use super::*;
 
+    const MIB: u64 = 1 << 20;
+
     #[test]
-    fn both_forms_of_the_bar_can_be_drawn() {
+    fn both_forms_of_the_line_can_be_drawn() {
         for template in [BEFORE, UNDER_WAY] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }
 
     #[test]
-    fn a_rate_is_of_what_came_since_the_bar_is_there() {
-        let mib = 1 << 20;
-        assert_eq!(pace(20 * mib, 90 * mib, Duration::from_secs(2)), ", 10.0 MiB/s, 9 s left");
-        assert_eq!(pace(0, 90 * mib, Duration::from_secs(2)), "");
-        assert_eq!(pace(20 * mib, 90 * mib, Duration::from_millis(1)), "");
+    fn the_line_fits_every_terminal() {
+        let names =
+            ["a", "weights.bin", &"long-name".repeat(9), "重みのファイル名はとても長い重み"];
+        let rates = [None, Some(0.0), Some(10.4 * MIB as f64), Some(1e12)];
+        for columns in [1, 10, 20, 40, 60, 80, 120, 300] {
+            for name in names {
+                for rate in rates {
+                    for (done, total) in [(0, 0), (1, 3), (90 * MIB, 100 * MIB), (5, u64::MAX)] {
+                        let line = line(columns, name, (done, total), rate, "from 3 of 12 nodes");
+                        assert!(line.width() < columns.max(1), "{columns}: {line}");
+                        assert!(
+                            begun(columns, name, "from 0 of 0 nodes").width() + 2 < columns.max(3)
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_matters_most_is_said_where_there_is_little_room() {
+        let at = |columns| {
+            line(
+                columns,
+                "weights.bin",
+                (40 * MIB, 100 * MIB),
+                Some(20.0 * MIB as f64),
+                "from 3 of 5 nodes",
+            )
+        };
+        assert_eq!(at(40), "weights.bin 40 %, 20.0 MiB/s, 3 s left");
+        let wide =
+            "weights.bi 40 %, 40.0 MiB of 100.0 MiB, 20.0 MiB/s, 3 s left, from 3 of 5 nodes";
+        assert_eq!(at(80), wide);
+        assert!(at(120).contains('█') && at(120).contains('░'), "{}", at(120));
+    }
+
+    #[test]
+    fn a_rate_is_that_of_the_last_seconds() {
+        let start = Instant::now();
+        let at = |tenths: u64| start + Duration::from_millis(tenths * 100);
+        // What was there before counts for nothing.
+        let mut pace = Pace::new(start, 500 * MIB);
+        assert_eq!(pace.rate(), None);
+        let mut done = 500 * MIB;
+        for tenths in 1..=100 {
+            done += 10 * MIB;
+            pace.note(at(tenths), done);
+        }
+        let fast = pace.rate().expect("known") / MIB as f64;
+        assert!((95.0..105.0).contains(&fast), "{fast}");
+        for tenths in 101..=160 {
+            done += MIB;
+            pace.note(at(tenths), done);
+        }
+        let slow = pace.rate().expect("known") / MIB as f64;
+        assert!((9.5..10.5).contains(&slow), "{slow}, and not the mean since the start");
+        for tenths in 161..=220 {
+            pace.note(at(tenths), done);
+        }
+        assert_eq!(pace.rate(), Some(0.0), "it has stopped");
+        assert!(pace.looks.len() < 40);
     }
 }

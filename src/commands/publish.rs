@@ -9,8 +9,9 @@ use serde_json::json;
 
 use crate::api::{Published, PublishedLines};
 use crate::cli::{Global, PubArgs};
-use crate::client::{Client, topic_path, with_query};
+use crate::client::{BROKE_OFF, Client, topic_path, with_query};
 use crate::failure::{Exit, Failure};
+use crate::text::count;
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &PubArgs) -> Result<(), Failure> {
@@ -29,9 +30,10 @@ pub(crate) fn run(global: &Global, args: &PubArgs) -> Result<(), Failure> {
         if let Some(neighbours) = neighbours {
             said["neighbours"] = neighbours.into();
         }
-        out.line(said);
-    } else if let Some(neighbours) = neighbours.filter(|_| !out.quiet) {
-        out.line(taken_by(neighbours));
+        return out.object(&said);
+    }
+    if let Some(neighbours) = neighbours.filter(|_| !out.quiet) {
+        return out.line(taken_by(neighbours));
     }
     Ok(())
 }
@@ -72,10 +74,10 @@ fn lines(client: &Client, path: &str, from: impl Read) -> Result<u64, Failure> {
         }
         (None, Ok(answer)) => Ok(answer.json::<PublishedLines>()?.messages),
         // It was there when the first lines went to it.
-        (None, Err(failure)) if failure.exit == Exit::NoNode && body.begun > 0 => {
+        (None, Err(failure)) if is_gone(&failure) && body.begun > 0 => {
             let message = format!(
-                "the node broke off; of {} lines that were read the last ones may be lost",
-                body.begun
+                "the node broke off; of {} that were read the last ones may be lost",
+                count(body.begun, "line")
             );
             Err(Failure::new(Exit::Unavailable, "brokeOff", message).hint("see potluck status"))
         }
@@ -83,9 +85,15 @@ fn lines(client: &Client, path: &str, from: impl Read) -> Result<u64, Failure> {
     }
 }
 
+/// Whether a node was there, or had been, and is no more.
+fn is_gone(failure: &Failure) -> bool {
+    failure.exit == Exit::NoNode || failure.code == BROKE_OFF
+}
+
 fn too_long(what: &str) -> Failure {
     let message = format!("{what} has more than {PAYLOAD_BYTES_MAX} bytes");
-    Failure::new(Exit::Usage, "tooLarge", message).hint("share a file and publish its link")
+    Failure::new(Exit::Usage, "tooLarge", message)
+        .hint("share it with potluck share FILE, and publish the link")
 }
 
 /// Why lines end before their time.

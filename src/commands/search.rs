@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::files::printable;
-use super::table::{short, table};
+use super::table::{bytes, short, table};
 use crate::api::{FoundFile, Search};
 use crate::cli::{Global, SearchArgs};
 use crate::client::{Client, with_query};
@@ -23,16 +22,14 @@ pub(crate) fn run(global: &Global, args: &SearchArgs) -> Result<(), Failure> {
             .hint("try fewer words; only names of files that are shared now are found"));
     }
     if out.json {
-        out.line(answer.json::<Value>()?);
-    } else {
-        let rows: Vec<_> = search.results.iter().map(row).collect();
-        out.bytes(table(&rows).as_bytes());
+        return out.object(&answer.json::<Value>()?);
     }
-    Ok(())
+    let mut rows = vec![["link", "size", "name", "node"].map(str::to_owned)];
+    rows.extend(search.results.iter().map(row));
+    out.bytes(table(&rows).as_bytes())
 }
 
-/// A line without a head, so that scripts need not skip one.
 fn row(file: &FoundFile) -> [String; 4] {
-    let FoundFile { link, bytes, name, holder, .. } = file;
-    [link.clone(), bytes.to_string(), printable(name), short(holder).to_owned()]
+    let FoundFile { link, bytes: size, name, holder, .. } = file;
+    [link.clone(), bytes(*size), name.clone(), short(holder).to_owned()]
 }

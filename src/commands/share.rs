@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use potluck::layout;
 use serde_json::json;
 
-use super::files::printable;
 use super::progress::Progress;
 use super::{put, upload};
 use crate::api::{ShareRequest, SharedFile};
@@ -15,6 +14,7 @@ use crate::client::{Client, is_loopback, kv_path};
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
 use crate::place::resolved;
+use crate::text::{printable, quoted};
 
 /// Answers of a node that cannot get at a path which is there.
 const OUT_OF_REACH: [&str; 3] = ["outsidePaths", "unreadable", "noSuchFile"];
@@ -37,14 +37,14 @@ pub(crate) fn run(global: &Global, args: &ShareArgs) -> Result<(), Failure> {
     }
     let SharedFile { link, id, bytes, files, .. } = &shared;
     if out.json {
-        out.line(json!({"link": link, "id": id, "bytes": bytes, "files": files}));
+        out.object(&json!({"link": link, "id": id, "bytes": bytes, "files": files}))?;
     } else {
-        out.line(link);
+        out.data(link)?;
     }
     if let (Some(name), Some(record)) = (&args.record, record) {
         let answer = put::write(&client, "PUT", &record, None, Some(link.as_bytes()))?;
-        put::written(out, name, &answer)?;
-        out.note(format!("others can fetch it with potluck fetch {name}"));
+        put::written(out, name, &answer, put::merge_hint)?;
+        out.note(format!("others can fetch it with potluck fetch {}", quoted(name)));
     }
     Ok(())
 }

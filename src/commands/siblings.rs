@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
-use super::table::{short, table};
+use super::table::{bytes, short, table};
 use crate::api::{Sibling, Siblings};
 use crate::failure::Failure;
 use crate::out::Out;
@@ -23,15 +23,15 @@ pub(super) fn value_of(sibling: &Sibling) -> Result<Vec<u8>, Failure> {
 
 /// Lists the siblings for people.
 pub(super) fn list(out: Out, siblings: &[Sibling]) -> Result<(), Failure> {
-    let head = ["index", "bytes", "value", "writer", "written"].map(str::to_owned);
+    let head = ["index", "size", "value", "node", "written"].map(str::to_owned);
     let mut rows = vec![head];
     for (index, sibling) in siblings.iter().enumerate() {
         let value = value_of(sibling)?;
         rows.push([
             index.to_string(),
-            value.len().to_string(),
+            bytes(value.len() as u64),
             preview(&value),
-            short(&sibling.writer).to_owned(),
+            short(&sibling.node).to_owned(),
             sibling.at.clone(),
         ]);
     }
@@ -48,6 +48,7 @@ pub(super) fn to_json(name: &str, all: &Siblings) -> Result<Value, Failure> {
             let mut object = json!({
                 "version": sibling.version,
                 "writer": sibling.writer,
+                "node": sibling.node,
                 "at": sibling.at,
                 "kind": sibling.kind,
             });

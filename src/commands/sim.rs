@@ -6,43 +6,52 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::{Global, SimArgs};
 use crate::failure::Failure;
+use crate::out::Out;
+use crate::text::count;
 
 /// Runs the command. A canary is broken on purpose: for it a finding is success.
 pub(crate) fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
     let out = global.out();
     let Some(name) = args.scenario.as_deref().filter(|_| !args.list) else {
-        for scenario in ALL {
-            out.line(format_args!("{:<20} {}", scenario.name, scenario.about));
-        }
-        return Ok(());
+        return list(out);
     };
     let params = Params { nodes: args.nodes, seed: args.seed, minutes: args.minutes };
     let must_fail = scenarios::find(name).is_some_and(|scenario| scenario.must_fail);
     match scenarios::run(name, &params) {
         Ok(report) => {
-            print(global, &report);
+            print(global, &report)?;
             if must_fail {
                 return Err(Failure::failed("the checkers missed what is broken in the canary"));
             }
             Ok(())
         }
         Err(ScenarioError::Failed(report)) => {
-            print(global, &report);
+            print(global, &report)?;
             if must_fail {
                 return Ok(());
             }
             let failed = report.failures().count();
-            Err(Failure::failed(format_args!("{failed} checks failed")).hint(report.replay()))
+            Err(Failure::failed(format_args!("{} failed", count(failed as u64, "check")))
+                .hint(report.replay()))
         }
         Err(error) => Err(Failure::usage(error).hint("potluck sim --list names them")),
     }
 }
 
-fn print(global: &Global, report: &Report) {
+fn list(out: Out) -> Result<(), Failure> {
+    if out.json {
+        let all = ALL.iter().map(|it| json!({"name": it.name, "about": it.about}));
+        let all: Vec<Value> = all.collect();
+        return out.object(&json!({"scenarios": all}));
+    }
+    ALL.iter().try_for_each(|it| out.line(format_args!("{:<20} {}", it.name, it.about)))
+}
+
+fn print(global: &Global, report: &Report) -> Result<(), Failure> {
     if global.json {
-        global.out().line(json(report));
+        global.out().object(&json(report))
     } else {
-        global.out().bytes(report.to_string().as_bytes());
+        global.out().bytes(report.to_string().as_bytes())
     }
 }
 

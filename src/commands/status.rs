@@ -7,14 +7,14 @@ use crate::api::{Peers, Status};
 use crate::cli::Global;
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::text::count;
 
 /// Runs `status`.
 pub(crate) fn status(global: &Global) -> Result<(), Failure> {
     let out = global.out();
     let answer = Client::of(global)?.get("/v1/status")?;
     if out.json {
-        out.line(answer.json::<Value>()?);
-        return Ok(());
+        return out.object(&answer.json::<Value>()?);
     }
     let status: Status = answer.json()?;
     let others = status.network_size_estimate.saturating_sub(1);
@@ -24,14 +24,21 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
         ["node", &status.node_id],
         ["contact", &status.contact],
         ["running", &format!("version {} for {}", status.version, span(status.uptime_seconds))],
-        ["knows", &format!("{} nodes; the network has about {others} others", status.peers)],
-        ["holds", &format!("{} records, {}", status.records, bytes(status.record_bytes))],
-        ["files", &format!("{}, {}", status.blobs, bytes(status.blob_bytes))],
+        [
+            "knows",
+            &format!(
+                "{}; the network has about {} more",
+                count(status.peers as u64, "node"),
+                others
+            ),
+        ],
+        ["holds", &format!("{}, {}", count(status.records, "record"), bytes(status.record_bytes))],
+        ["files", &format!("{}, {}", count(status.blobs, "file"), bytes(status.blob_bytes))],
         ["memory", &bytes(status.memory_bytes)],
     ];
-    out.bytes(table(&rows.map(|row| row.map(ToString::to_string))).as_bytes());
+    out.bytes(table(&rows.map(|row| row.map(ToString::to_string))).as_bytes())?;
     for reason in &status.reasons {
-        out.line(format!("note     {reason}"));
+        out.line(format!("note     {reason}"))?;
     }
     Ok(())
 }
@@ -41,8 +48,7 @@ pub(crate) fn peers(global: &Global) -> Result<(), Failure> {
     let out = global.out();
     let answer = Client::of(global)?.get("/v1/peers")?;
     if out.json {
-        out.line(answer.json::<Value>()?);
-        return Ok(());
+        return out.object(&answer.json::<Value>()?);
     }
     let peers = answer.json::<Peers>()?.peers;
     let mut rows = vec![["node", "address", "state", "round trip", "heard"].map(str::to_owned)];
@@ -55,7 +61,7 @@ pub(crate) fn peers(global: &Global) -> Result<(), Failure> {
             format!("{:.1} s ago", peer.last_seen_seconds),
         ]
     }));
-    out.bytes(table(&rows).as_bytes());
+    out.bytes(table(&rows).as_bytes())?;
     if peers.is_empty() {
         out.note("this node knows nobody yet; give it an entry point with potluck join CONTACT");
     }

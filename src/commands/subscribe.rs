@@ -15,7 +15,8 @@ use serde_json::json;
 use super::publish::checked_topic;
 use crate::cli::{Global, SubArgs};
 use crate::failure::Failure;
-use crate::out::Out;
+use crate::out::{Out, written};
+use crate::text::{escaped, json as json_text};
 use crate::up::on_first_signal;
 use listen::listen;
 
@@ -37,9 +38,26 @@ enum Word {
     Interrupted,
 }
 
+/// How a message is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// On a line of its own, where what would end the line or steer a terminal is escaped.
+    Line,
+    /// As it is, with a zero byte behind it.
+    Zero,
+    /// As an object.
+    Json,
+}
+
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &SubArgs) -> Result<(), Failure> {
     let topic = checked_topic(&args.topic)?;
+    let form = match (global.json, args.zero) {
+        (true, true) => return Err(Failure::usage("-0 and --json exclude each other")),
+        (true, false) => Form::Json,
+        (false, true) => Form::Zero,
+        (false, false) => Form::Line,
+    };
     let (sender, words) = sync_channel(AHEAD);
     let interrupt = sender.clone();
     on_first_signal(move || {
@@ -52,7 +70,7 @@ pub(crate) fn run(global: &Global, args: &SubArgs) -> Result<(), Failure> {
         let _ = interrupt.send(Word::Interrupted);
     })?;
     start_listening(global.clone(), topic.clone(), sender)?;
-    print(global.out(), &topic, args.count, &words)
+    print(global.out(), (&topic, form), args.count, &words)
 }
 
 fn start_listening(
@@ -73,7 +91,7 @@ fn start_listening(
 /// Prints messages until there were enough, the user has enough, or nobody reads.
 fn print(
     out: Out,
-    topic: &TopicName,
+    (topic, form): (&TopicName, Form),
     count: Option<u64>,
     words: &Receiver<Word>,
 ) -> Result<(), Failure> {
@@ -83,8 +101,8 @@ fn print(
         // What was written is seen as soon as no more comes at once.
         let word = match words.try_recv() {
             Err(TryRecvError::Empty) => {
-                if to.flush().is_err() {
-                    return Ok(());
+                if let Err(error) = to.flush() {
+                    return written(Err(error));
                 }
                 words.recv()
             }
@@ -93,22 +111,24 @@ fn print(
         match word {
             Ok(Word::Message { id, payload }) => {
                 left -= 1;
-                let line = if out.json { in_json(topic, &id, &payload) } else { payload };
-                // A reader that went away is no error.
-                if to.write_all(&line).and_then(|()| to.write_all(b"\n")).is_err() {
-                    return Ok(());
+                let message = match form {
+                    Form::Line => (escaped(&payload) + "\n").into_bytes(),
+                    Form::Zero => [&payload[..], &[0]].concat(),
+                    Form::Json => in_json(topic, &id, &payload),
+                };
+                if let Err(error) = to.write_all(&message) {
+                    return written(Err(error));
                 }
             }
             Ok(Word::Note(note)) => out.note(note),
             Ok(Word::Failed(failure)) => {
-                let _ = to.flush();
+                written(to.flush())?;
                 return Err(failure);
             }
             Ok(Word::Interrupted) | Err(RecvError) => break,
         }
     }
-    let _ = to.flush();
-    Ok(())
+    written(to.flush())
 }
 
 fn in_json(topic: &TopicName, id: &str, payload: &[u8]) -> Vec<u8> {
@@ -118,7 +138,7 @@ fn in_json(topic: &TopicName, id: &str, payload: &[u8]) -> Vec<u8> {
         Ok(text) => object["payload"] = text.into(),
         Err(_) => object["payloadBase64"] = BASE64.encode(payload).into(),
     }
-    object.to_string().into_bytes()
+    (json_text(&object.to_string()) + "\n").into_bytes()
 }
 
 #[cfg(test)]

@@ -1,18 +1,25 @@
 //! Columns of text.
 
-/// Lines with aligned columns, the first row being the head.
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use crate::text::{count, printable};
+
+/// Lines with aligned columns, the first row being the head. What stands in a cell may be of others:
+/// it steers no terminal and ends no line.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let rows: Vec<[String; N]> =
+        rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
     let mut widths = [0; N];
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.width());
         }
     }
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (width, cell) in widths.iter().zip(row) {
-            let pad = width - cell.chars().count();
+            let pad = width.saturating_sub(cell.width());
             line.push_str(cell);
             line.extend(std::iter::repeat_n(' ', pad + 2));
         }
@@ -20,6 +27,18 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// As much of a text as fits into so many columns.
+pub(crate) fn fitted(text: &str, columns: usize) -> String {
+    let mut left = columns;
+    let fits = |letter: &char| {
+        let width = letter.width().unwrap_or(0);
+        let fits = width <= left;
+        left = left.saturating_sub(width);
+        fits
+    };
+    text.chars().take_while(fits).collect()
 }
 
 /// The first letters of an id, enough for people.
@@ -32,7 +51,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];
     let mut number = bytes as f64 / 1024.0;
     if number < 1.0 {
-        return format!("{bytes} bytes");
+        return count(bytes, "byte");
     }
     let mut unit = units[0];
     for next in &units[1..] {
@@ -71,8 +90,24 @@ mod tests {
     }
 
     #[test]
+    fn columns_are_counted_as_a_terminal_does() {
+        let rows = [["重み", "x"], ["abcd", "y"]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "重み  x\nabcd  y\n");
+        assert_eq!(
+            (fitted("重み", 3), fitted("abc", 2), fitted("abc", 9)),
+            ("重".into(), "ab".into(), "abc".into())
+        );
+    }
+
+    #[test]
+    fn a_cell_of_others_forges_no_row_and_steers_no_terminal() {
+        let rows = [["name"], ["a\n\x1b[2Jdead  node"]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "name\na??[2Jdead  node\n");
+    }
+
+    #[test]
     fn amounts_are_readable() {
-        assert_eq!(bytes(1023), "1023 bytes");
+        assert_eq!((bytes(1), bytes(1023)), ("1 byte".into(), "1023 bytes".into()));
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(5 << 30), "5.0 GiB");
         assert_eq!(span(59), "59 s");

@@ -7,6 +7,7 @@ use crate::api::Lookup;
 use crate::cli::{Global, NameArgs};
 use crate::client::{Client, kv_path};
 use crate::failure::Failure;
+use crate::text::count;
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &NameArgs) -> Result<(), Failure> {
@@ -14,11 +15,10 @@ pub(crate) fn run(global: &Global, args: &NameArgs) -> Result<(), Failure> {
     let path = kv_path("/v1/lookup", &args.name, &[("space", args.space.clone())])?;
     let answer = Client::of(global)?.get(&path)?;
     if out.json {
-        out.line(answer.json::<Value>()?);
-        return Ok(());
+        return out.object(&answer.json::<Value>()?);
     }
     let lookup: Lookup = answer.json()?;
-    out.line(format!("{} is key {}", args.name, lookup.key));
+    out.line(format!("{} is key {}", args.name, lookup.key))?;
     let mut rows = vec![
         ["hop", "path", "asked at", "node", "address", "took", "came back"].map(str::to_owned),
     ];
@@ -33,21 +33,21 @@ pub(crate) fn run(global: &Global, args: &NameArgs) -> Result<(), Failure> {
             query.address.clone(),
             millis(query.took_ms),
             match query.outcome.as_str() {
-                "answered" => format!("{} new contacts", query.news),
+                "answered" => count(query.news as u64, "new contact"),
                 other => other.to_owned(),
             },
         ]
     }));
-    out.bytes(table(&rows).as_bytes());
+    out.bytes(table(&rows).as_bytes())?;
     out.line(format!(
-        "{} after {:.1} ms and {} hops: {} closest nodes answered",
+        "{} after {:.1} ms and {}: {} answered",
         lookup.outcome,
         lookup.took_ms,
-        lookup.hops,
-        lookup.closest.len(),
-    ));
+        count(lookup.hops, "hop"),
+        count(lookup.closest.len() as u64, "closest node"),
+    ))?;
     for (rank, id) in lookup.closest.iter().enumerate().take(16) {
-        out.line(format!("{:>3}. {}", rank + 1, short(id)));
+        out.line(format!("{:>3}. {}", rank + 1, short(id)))?;
     }
     Ok(())
 }

@@ -6,12 +6,13 @@ use std::io::{self, Read};
 use potluck_record::limits::VALUE_BYTES_MAX;
 
 use crate::failure::{Exit, Failure};
+use crate::text::quoted;
 
-/// The bytes that are meant.
+/// The bytes that are meant as the value of `name`.
 ///
 /// # Errors
 /// Wrong usage: a file that cannot be read, or more than a value may have.
-pub(super) fn read(text: &str) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(name: &str, text: &str) -> Result<Vec<u8>, Failure> {
     let bytes = match text.strip_prefix('@') {
         Some(path) => {
             let wrong = |error| Failure::usage(format!("cannot read {path}: {error}"));
@@ -21,17 +22,19 @@ pub(super) fn read(text: &str) -> Result<Vec<u8>, Failure> {
             .map_err(|error| Failure::failed(format!("cannot read stdin: {error}")))?,
         None => text.as_bytes().to_vec(),
     };
-    check(&bytes)?;
+    check(name, text.strip_prefix('@').unwrap_or("FILE"), &bytes)?;
     Ok(bytes)
 }
 
-/// Refuses what no node takes.
-pub(super) fn check(bytes: &[u8]) -> Result<(), Failure> {
+/// Refuses what no node takes: the value of `name`, which lies in `file`.
+pub(super) fn check(name: &str, file: &str, bytes: &[u8]) -> Result<(), Failure> {
     if bytes.len() <= VALUE_BYTES_MAX {
         return Ok(());
     }
     let message = format!("a value has at most {VALUE_BYTES_MAX} bytes, and this one has more");
-    Err(Failure::new(Exit::Usage, "tooLarge", message).hint("split it over several names"))
+    let (name, file) = (quoted(name), quoted(file));
+    Err(Failure::new(Exit::Usage, "tooLarge", message)
+        .hint(format!("share it as a file: potluck share {file} --as {name}")))
 }
 
 /// All of it, or one byte more than is allowed.
@@ -47,14 +50,16 @@ mod tests {
 
     #[test]
     fn a_value_is_itself_or_the_content_of_a_file() {
-        assert_eq!(read("a@b").expect("text"), b"a@b");
+        assert_eq!(read("n", "a@b").expect("text"), b"a@b");
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("value");
         std::fs::write(&path, [0, 255]).expect("write");
-        assert_eq!(read(&format!("@{}", path.display())).expect("file"), [0, 255]);
+        assert_eq!(read("n", &format!("@{}", path.display())).expect("file"), [0, 255]);
         std::fs::write(&path, vec![0; VALUE_BYTES_MAX + 1]).expect("write");
-        let failure = read(&format!("@{}", path.display())).expect_err("too large");
+        let failure = read("my n", &format!("@{}", path.display())).expect_err("too large");
         assert_eq!((failure.exit, failure.code.as_str()), (Exit::Usage, "tooLarge"));
-        assert_eq!(read("@/nowhere/at/all").expect_err("no file").exit, Exit::Usage);
+        let hint = format!("share it as a file: potluck share {} --as 'my n'", path.display());
+        assert_eq!(failure.hint, Some(hint));
+        assert_eq!(read("n", "@/nowhere/at/all").expect_err("no file").exit, Exit::Usage);
     }
 }

@@ -20,6 +20,7 @@ use super::stage::Stage;
 use crate::api::{BLIND, CONTEXT_HEADER, Lookups};
 use crate::client::kv_path;
 use crate::failure::{Exit, Failure};
+use crate::text::count;
 
 const JOIN_PATIENCE: Duration = Duration::from_secs(30);
 const DETECTION_PATIENCE: Duration = Duration::from_secs(40);
@@ -253,7 +254,10 @@ impl Course {
         let pids: Vec<String> =
             doomed.iter().map(|guest| self.kitchen.process_id(guest.process).to_string()).collect();
         self.stage.step(
-            format!("kill {} nodes at once, among them the one that all entered by and the one that shared", doomed.len()),
+            format!(
+                "kill {} at once, among them the one that all entered by and the one that shared",
+                count(doomed.len() as u64, "node")
+            ),
             format!("kill -9 {}", pids.join(" ")),
         );
         let watch = Watch::begin(survivors, doomed)?;
@@ -281,7 +285,7 @@ impl Course {
     fn finale(&self, survivors: &[Guest]) -> bool {
         let out = self.stage.out();
         if out.json {
-            out.line(self.figures.to_json());
+            self.stage.object(&self.figures.to_json());
         } else {
             self.stage.line(format!("\n{}", self.figures.to_table()));
         }

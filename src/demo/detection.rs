@@ -106,6 +106,7 @@ mod tests {
             state: state.to_owned(),
             incarnation: 1,
             labels: Default::default(),
+            is_self: false,
         }
     }
 

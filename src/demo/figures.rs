@@ -6,6 +6,7 @@ use super::crowd::{Pace, round};
 use super::detection::Detection;
 use super::files::Delivery;
 use crate::commands::table::table;
+use crate::text::count;
 
 /// The figures of one run.
 #[derive(Debug, Clone, Default)]
@@ -98,7 +99,7 @@ impl Figures {
             ["records written", &format!("{} of {}", self.written, self.records)],
             ["read back, all nodes alive", &format!("{} of {}", self.read_back, self.records)],
             [
-                &format!("read back, {} nodes killed", self.killed),
+                &format!("read back, {} killed", count(self.killed as u64, "node")),
                 &format!("{} of {}", self.after_kill, self.records),
             ],
             ["conflicts merged", &format!("{} of {}", self.conflicts_merged, self.conflicts_made)],
@@ -113,7 +114,10 @@ impl Figures {
             ],
             ["file from one node", &file_pace(self.file.map(|it| (it.bytes, it.first_seconds)))],
             [
-                &format!("file from {} nodes", self.file.map_or(0, |file| file.sources)),
+                &format!(
+                    "file from {}",
+                    count(self.file.map_or(0, |file| file.sources) as u64, "node")
+                ),
                 &file_pace(self.file.map(|file| (file.bytes, file.seconds))),
             ],
             [

@@ -13,6 +13,7 @@ use super::stage::Stage;
 use crate::api::{FetchRequest, FetchedFile, Job, JobState, ShareRequest, SharedFile};
 use crate::commands::table::bytes;
 use crate::failure::{Exit, Failure};
+use crate::text::count;
 
 /// Bytes a second that a node of the demo sends at most, so that more sources are visibly faster.
 pub(super) const UPLOAD_RATE: u64 = 25_000_000;
@@ -106,8 +107,9 @@ pub(super) fn fetch_from_survivors(
     })?;
     let verified = fetched.verified && copy == *original;
     stage.result(format!(
-        "{} from {sources} nodes, where the first fetch had {} from one",
+        "{} from {}, where the first fetch had {} from one",
         rate(&fetched),
+        count(sources as u64, "node"),
         rate(first)
     ));
     let same = if verified { "the same as" } else { "NOT the same as" };

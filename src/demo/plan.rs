@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::DemoArgs;
 use crate::failure::Failure;
+use crate::text::count;
 
 /// Replicas of a record in a demo of the usual size: five of twelve nodes.
 const REPLICATION: u16 = 5;
@@ -44,8 +45,8 @@ impl Plan {
         }
         let replication = replication(*nodes, *kill).ok_or_else(|| {
             Failure::usage(format!(
-                "{nodes} nodes are too few to survive {kill} kills without that every node holds \
-                 everything"
+                "{nodes} nodes are too few to survive {} without that every node holds everything",
+                count(*kill, "kill")
             ))
             .hint(format!("use --nodes {} or more, or kill fewer", 2 * (kill + 1)))
         })?;

@@ -1,26 +1,52 @@
 //! What the audience sees: each step with the command it stands for, as it happens.
 
 use std::fmt::Display;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+use serde::Serialize;
 
 use super::files::UPLOAD_RATE;
 use super::plan::Plan;
+use crate::failure::Failure;
 use crate::out::Out;
 
 /// Prints steps with the time since the start.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Stage {
     out: Out,
     start: Instant,
+    /// The first line that could not be written.
+    unwritten: Arc<OnceLock<Failure>>,
 }
 
 impl Stage {
     pub(super) fn new(out: Out) -> Self {
-        Self { out, start: Instant::now() }
+        Self { out, start: Instant::now(), unwritten: Arc::default() }
     }
 
     pub(super) fn out(&self) -> Out {
         self.out
+    }
+
+    /// The object at the end of a demo for programs.
+    pub(super) fn object(&self, object: &impl Serialize) {
+        self.keep(self.out.object(object));
+    }
+
+    /// Whether all that was said could be written.
+    ///
+    /// # Errors
+    /// Something could not.
+    pub(super) fn heard(&self) -> Result<(), Failure> {
+        self.unwritten.get().map_or(Ok(()), |failure| Err(failure.clone()))
+    }
+
+    fn keep(&self, result: Result<(), Failure>) {
+        if let Err(failure) = result {
+            // Only the first one is told.
+            let _ = self.unwritten.set(failure);
+        }
     }
 
     /// The first words.
@@ -62,7 +88,7 @@ impl Stage {
         if self.out.json {
             self.out.note(line);
         } else {
-            self.out.line(line);
+            self.keep(self.out.bytes(format!("{line}\n").as_bytes()));
         }
     }
 }

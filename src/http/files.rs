@@ -50,7 +50,13 @@ impl From<FilesError> for Problem {
         let detail = error.to_string();
         match error.kind() {
             FilesErrorKind::Usage => Self::bad("badFile", detail),
-            FilesErrorKind::Absent => Self::absent(detail).hint("see potluck files"),
+            FilesErrorKind::Absent => match error {
+                FilesError::NotFolder => Self::absent(detail),
+                FilesError::NoSuchPath(_) => Self::absent(detail).hint("check the path"),
+                FilesError::Fetch(_) => Self::absent(detail)
+                    .hint("check the link, or have it shared again on a machine that has it"),
+                _ => Self::absent(detail).hint("see potluck files"),
+            },
             FilesErrorKind::Unavailable => Self::unavailable("unavailable", detail)
                 .hint("try again; whoever has it may come back"),
             FilesErrorKind::Refused => Self::forbidden("refused", detail),
@@ -151,7 +157,7 @@ async fn point(app: &App, name: Name, link: &str) -> Result<Option<Response>, Pr
         Reply::Written(_) => Ok(None),
         Reply::Conflict(done) => {
             let detail = format!("it is shared as {link}, but the record has siblings");
-            Ok(Some(conflict(&done.reading, detail)))
+            Ok(Some(conflict(app.node(), &done.reading, detail)))
         }
         _ => Err(Problem::unexpected()),
     }

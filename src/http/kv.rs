@@ -11,8 +11,9 @@ use potluck_record::{Kind, Space};
 use serde::Deserialize;
 
 use super::app::App;
+use super::condition::{self, Condition, tag_of};
 use super::extract::{Asked, Named, Target, body};
-use super::problem::Problem;
+use super::problem::{AS_A_FILE, Problem};
 use super::reply::{absent, ask, conflict, json, matches, siblings};
 use crate::api::{
     BLIND, CONTEXT_HEADER, KIND_HEADER, ProblemBody, Siblings, VERSION_HEADER, Written, rfc3339,
@@ -46,11 +47,14 @@ pub(super) struct ReadQuery {
         ("ttl" = Option<String>, Query, description = "how long it lives, such as 1h"),
         ("w" = Option<u16>, Query, description = "replicas that must acknowledge; default: a majority"),
         ("X-Potluck-Context" = Option<String>, Header, description = "what to supersede: a context that a read returned, or `none`"),
+        ("If-Match" = Option<String>, Header, description = "write only over what has this ETag; `*`: only over something"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: write only if nothing is there"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = 200, body = Written),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "siblings are there; nothing was written"),
+        (status = 412, body = ProblemBody, content_type = "application/problem+json", description = "If-Match or If-None-Match does not hold; nothing was written"),
         (status = 413, body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "fewer than `w` acknowledged"),
     ))]
@@ -61,7 +65,12 @@ pub(super) async fn put(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, Problem> {
-    let bytes = body(&headers, content, app.value_bytes_max()).await?;
+    let bytes = body(&headers, content, app.value_bytes_max()).await;
+    let of_size = |problem: Problem| match problem.is_too_large() {
+        true => problem.hint(AS_A_FILE),
+        false => problem,
+    };
+    let bytes = bytes.map_err(of_size)?;
     write(&app, &name, query, &headers, Some(bytes)).await
 }
 
@@ -71,12 +80,14 @@ pub(super) async fn put(
         ("name" = String, Path, description = "the record's name"),
         ("space" = Option<String>, Query),
         ("w" = Option<u16>, Query, description = "replicas that must acknowledge"),
-        ("X-Potluck-Context" = Option<String>, Header, description = "what to supersede"),
+        ("X-Potluck-Context" = Option<String>, Header, description = "what to delete: a context that a read returned"),
+        ("If-Match" = Option<String>, Header, description = "delete only what has this ETag"),
     ),
     responses(
         (status = 200, body = Written),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 412, body = ProblemBody, content_type = "application/problem+json", description = "If-Match does not hold; nothing was deleted"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub(super) async fn delete(
@@ -95,7 +106,14 @@ async fn write(
     headers: &HeaderMap,
     value: Option<Bytes>,
 ) -> Result<Response, Problem> {
-    let put = put_of(app, name, query, headers, value)?;
+    let is_deletion = value.is_none();
+    let mut put = put_of(app, name, query, headers, value)?;
+    if let Some(condition) = Condition::of(headers) {
+        put = match condition::held(app, put, &condition).await? {
+            Ok(put) => put,
+            Err(refused) => return Ok(refused),
+        };
+    }
     match ask(app.node(), Command::Put(put)).await? {
         Reply::Written(written) => Ok(json(&Written {
             name: name.to_owned(),
@@ -108,8 +126,16 @@ async fn write(
             replicas: written.replicas.iter().map(ToString::to_string).collect(),
         })),
         Reply::Conflict(done) => {
-            let count = done.reading.values.len();
-            Ok(conflict(&done.reading, format!("{count} siblings are there; nothing was written")))
+            let values = done.reading.values.len();
+            let detail = match (is_deletion, values) {
+                (true, 1) => {
+                    "the context does not cover the value that is there; nothing was deleted"
+                        .to_owned()
+                }
+                (true, _) => format!("there are {values} siblings; nothing was deleted"),
+                (false, _) => format!("there are {values} siblings; nothing was written"),
+            };
+            Ok(conflict(app.node(), &done.reading, detail))
         }
         _ => Err(Problem::unexpected()),
     }
@@ -131,6 +157,12 @@ fn put_of(
     if !target.space.admits(&me) {
         return Err(Problem::forbidden("notOwner", "only its owner writes in that space"));
     }
+    let context = context_of(headers)?;
+    if value.is_none() && context == WriteContext::Blind {
+        let detail = "a deletion with the context none supersedes nothing, so it deletes nothing";
+        return Err(Problem::bad("badContext", detail)
+            .hint("leave the context out, or take the one of a read"));
+    }
     let kind = query.kind.map(|kind| kind.parse::<Kind>()).transpose();
     let ttl = query.ttl.map(|ttl| humantime::parse_duration(&ttl)).transpose();
     if query.w == Some(0) {
@@ -143,7 +175,7 @@ fn put_of(
         value,
         ttl: ttl.map_err(|_| Problem::bad("badTtl", "ttl is a span of time such as 1h or 30d"))?,
         quorum: query.w,
-        context: context_of(headers)?,
+        context,
     })
 }
 
@@ -197,10 +229,15 @@ pub(super) async fn get(
     let reply = ask(app.node(), Command::Get { key, quorum: query.r }).await?;
     let Reply::Read(done) = reply else { return Err(Problem::unexpected()) };
     let reading = &done.reading;
-    // A value that expires changes the reading, but not the state that the digest is of.
-    let tag = format!("\"{}-{}\"", hex(&done.digest.to_bytes()), reading.values.len());
+    let tag = tag_of(&done);
+    let is_there = !reading.values.is_empty();
+    // If-None-Match of a read is answered below, by what has not changed.
+    let condition = Condition::of_read(&headers);
+    if condition.is_some_and(|it| !it.holds(is_there.then_some(&*tag))) {
+        return Ok(condition::refused(is_there.then_some(tag)));
+    }
     if all {
-        let all: Siblings = siblings(reading);
+        let all: Siblings = siblings(app.node(), reading);
         return Ok(
             ([(CONTEXT_HEADER, all.context.clone()), ("etag", tag)], json(&all)).into_response()
         );
@@ -225,12 +262,11 @@ pub(super) async fn get(
             }
             Ok(response)
         }
-        values => Ok(conflict(reading, format!("there are {} siblings to merge", values.len()))),
+        values => {
+            let detail = format!("there are {} siblings to merge", values.len());
+            Ok(conflict(app.node(), reading, detail))
+        }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    data_encoding::HEXLOWER.encode(bytes)
 }
 
 #[cfg(test)]

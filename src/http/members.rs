@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use potluck::{MemberView, MembersView};
+use potluck_base::NodeId;
 use potluck_node::{Command, Reply};
 
 use super::app::App;
@@ -22,23 +23,24 @@ pub(super) async fn members(State(app): State<Arc<App>>) -> Result<Response, Pro
     let Reply::Members(view) = ask(app.node(), Command::Members).await? else {
         return Err(Problem::unexpected());
     };
-    Ok(json(&shown(&view)))
+    Ok(json(&shown(&view, &app.node().node_id())))
 }
 
-fn shown(view: &MembersView) -> Members {
+fn shown(view: &MembersView, me: &NodeId) -> Members {
     Members {
         mode: view.mode.as_str().to_owned(),
-        members: view.members.iter().map(member).collect(),
+        members: view.members.iter().map(|view| member(view, me)).collect(),
     }
 }
 
-fn member(view: &MemberView) -> Member {
+fn member(view: &MemberView, me: &NodeId) -> Member {
     Member {
         id: view.peer.id.to_string(),
         address: view.peer.contact.address.to_string(),
         state: view.state.as_str().to_owned(),
         incarnation: view.incarnation,
         labels: view.labels.iter().cloned().collect(),
+        is_self: view.peer.id == *me,
     }
 }
 
@@ -64,7 +66,10 @@ mod tests {
             "state": "suspect",
             "incarnation": 5,
             "labels": {"rack": "7"},
+            "self": true,
         }]});
-        assert_eq!(serde_json::to_value(shown(&view)).expect("JSON"), expected);
+        assert_eq!(serde_json::to_value(shown(&view, &peer.id)).expect("JSON"), expected);
+        let other = Identity::from_seed([2; 32]).public_key().node_id(&network);
+        assert!(!shown(&view, &other).members[0].is_self);
     }
 }

@@ -11,6 +11,17 @@ use potluck_wire::Refusal;
 
 use crate::api::{PROBLEM, ProblemBody};
 use crate::failure::Exit;
+use crate::text::count;
+
+/// After so many seconds a node that has too much to do has done most of it. A guess.
+const BUSY_SECONDS: u64 = 1;
+/// Within so many seconds a node may begin another search.
+const SEARCH_SECONDS: u64 = 5;
+/// What to do where too few nodes answer.
+const MORE_NODES: &str = "try again; potluck members shows which nodes are there";
+/// What to do with more bytes than a record has.
+pub(super) const AS_A_FILE: &str =
+    "share it as a file under that name: potluck share FILE --as NAME, or POST /v1/shares";
 
 /// An error on its way out.
 #[derive(Debug)]
@@ -51,9 +62,14 @@ impl Problem {
 
     /// The body is over the limit.
     pub(super) fn too_large(limit: usize) -> Self {
-        let detail = format!("a value has at most {limit} bytes here");
+        let detail = format!("a body has at most {limit} bytes here, and more were sent");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Exit::Usage, "tooLarge", detail)
-            .hint("split it over several names")
+    }
+
+    /// What is there is not what the request wants it to be.
+    pub(super) fn precondition(detail: impl ToString) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, Exit::Conflict, "preconditionFailed", detail)
+            .hint("read it again, and send the ETag of that answer")
     }
 
     /// Whether the body is over the limit.
@@ -63,7 +79,7 @@ impl Problem {
 
     /// What went wrong in the middle of many messages.
     pub(super) fn after_messages(mut self, published: u64) -> Self {
-        self.0.detail.push_str(&format!("; {published} messages were published before"));
+        self.0.detail.push_str(&format!("; {} published before", was(published)));
         self
     }
 
@@ -91,6 +107,12 @@ impl Problem {
         self
     }
 
+    /// With the time after which it may be tried again.
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after_seconds = Some(seconds);
+        self
+    }
+
     /// With further members.
     pub(super) fn with(mut self, set: impl FnOnce(&mut ProblemBody)) -> Self {
         set(&mut self.0);
@@ -114,6 +136,9 @@ impl IntoResponse for Problem {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
+        if let Some(seconds) = self.0.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
         if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -125,7 +150,7 @@ impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Self {
         let detail = error.to_string();
         match error {
-            CommandError::Busy => Self::unavailable("busy", detail),
+            CommandError::Busy => Self::unavailable("busy", detail).retry_after(BUSY_SECONDS),
             CommandError::TooFewAcks { acks, needed, wanted, members } => {
                 Self::unavailable("tooFewAcks", detail)
                     .hint("the value may still spread; write it again, or ask for fewer with -w")
@@ -137,7 +162,7 @@ impl From<CommandError> for Problem {
                     })
             }
             CommandError::TooFewAnswers { answers, needed } => {
-                Self::unavailable("tooFewAnswers", detail).hint("try again").with(|body| {
+                Self::unavailable("tooFewAnswers", detail).hint(MORE_NODES).with(|body| {
                     body.acks = Some(answers);
                     body.needed = Some(needed);
                 })
@@ -152,9 +177,8 @@ impl From<CommandError> for Problem {
             CommandError::LostOwn => Self::forbidden("lostOwn", detail).hint(NEW_IDENTITY),
             CommandError::Refused(refusal) => of_refusal(refusal, detail),
             CommandError::Storage(failure) => of_storage(failure, detail),
-            CommandError::NotJoined => {
-                Self::unavailable("notJoined", detail).hint("wait, or see potluck status")
-            }
+            CommandError::NotJoined => Self::unavailable("notJoined", detail)
+                .hint("wait, give it another entry point with potluck join, or see potluck status"),
             CommandError::Leaving => Self::unavailable("leaving", detail),
         }
     }
@@ -164,13 +188,15 @@ impl From<TopicRefusal> for Problem {
     fn from(refusal: TopicRefusal) -> Self {
         let detail = refusal.to_string();
         match refusal {
-            TopicRefusal::Busy => Self::unavailable("busy", detail).hint("try again"),
+            TopicRefusal::Busy => {
+                Self::unavailable("busy", detail).hint("try again").retry_after(BUSY_SECONDS)
+            }
             TopicRefusal::TooManyTopics => {
                 Self::unavailable("tooManyTopics", detail).hint("end another subscription")
             }
             TopicRefusal::TooLong => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, Exit::Usage, "tooLarge", detail)
-                    .hint("share a file and publish its link")
+                    .hint("share it with potluck share FILE, and publish the link")
             }
             TopicRefusal::Reserved => Self::bad("badTopic", detail).hint("choose another name"),
             TopicRefusal::Clock => Self::unavailable("clock", detail),
@@ -183,16 +209,27 @@ impl From<SearchError> for Problem {
     fn from(error: SearchError) -> Self {
         let detail = error.to_string();
         match error {
-            SearchError::Busy => Self::unavailable("busy", detail).hint("try again in a moment"),
+            SearchError::Busy => {
+                let hint = format!("try again in {SEARCH_SECONDS} seconds");
+                Self::new(StatusCode::TOO_MANY_REQUESTS, Exit::Unavailable, "busy", detail)
+                    .hint(hint)
+                    .retry_after(SEARCH_SECONDS)
+            }
             SearchError::Words => Self::bad("badSearch", detail),
         }
     }
+}
+
+fn was(messages: u64) -> String {
+    let verb = if messages == 1 { "was" } else { "were" };
+    format!("{} {verb}", count(messages, "message"))
 }
 
 fn of_draft(error: &DraftError, detail: String) -> Problem {
     match error {
         DraftError::ValueTooLarge(_) => {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Exit::Usage, "tooLarge", detail)
+                .hint(AS_A_FILE)
         }
         DraftError::TooManyValues(_) => {
             Problem::new(StatusCode::CONFLICT, Exit::Conflict, "tooManyValues", detail)
@@ -269,6 +306,16 @@ mod tests {
             (body.acks, body.needed, body.wanted, body.members),
             (Some(1), Some(3), Some(5), Some(12))
         );
+    }
+
+    #[test]
+    fn whoever_searches_too_often_is_told_when_to_come_back() {
+        let response = Problem::from(SearchError::Busy).into_response();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "5");
+        let response = Problem::from(CommandError::Busy).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
-use potluck::Node;
+use potluck::{NetworkId, Node};
 use potluck_node::{Command, Reply};
 use potluck_record::{Reading, Value};
 
@@ -22,27 +22,29 @@ pub(super) async fn ask(node: &Node, command: Command) -> Result<Reply, Problem>
 }
 
 /// A value as one of several.
-fn sibling(value: &Value) -> Sibling {
+fn sibling(network: &NetworkId, value: &Value) -> Sibling {
     Sibling {
         value_base64: BASE64.encode(&value.bytes),
         version: value.dot.to_string(),
         writer: value.writer.to_string(),
+        node: value.writer.node_id(network).to_string(),
         at: rfc3339(value.dot.millis().0),
         kind: value.kind.to_string(),
     }
 }
 
 /// All values of a reading.
-pub(super) fn siblings(reading: &Reading) -> Siblings {
+pub(super) fn siblings(node: &Node, reading: &Reading) -> Siblings {
+    let network = &node.network().id;
     Siblings {
         context: reading.context.to_string(),
-        siblings: reading.values.iter().map(sibling).collect(),
+        siblings: reading.values.iter().map(|value| sibling(network, value)).collect(),
     }
 }
 
 /// Several values, where one was expected.
-pub(super) fn conflict(reading: &Reading, detail: String) -> Response {
-    let Siblings { context, siblings } = siblings(reading);
+pub(super) fn conflict(node: &Node, reading: &Reading, detail: String) -> Response {
+    let Siblings { context, siblings } = siblings(node, reading);
     let problem = Problem::new(StatusCode::CONFLICT, Exit::Conflict, "conflict", detail)
         .hint("write a merged value with the context of this answer")
         .with(|body| {

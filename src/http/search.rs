@@ -28,6 +28,7 @@ pub(super) struct SearchQuery {
     responses(
         (status = 200, body = Search),
         (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "too many searches; Retry-After says when the next one may begin"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub(super) async fn search(

@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::http::{self, App, Rules, StopReason};
 use crate::out::Out;
 use crate::place::url_file;
+use crate::text::count;
 
 /// How long after a node's end its leaving over HTTP may still be reported.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -34,6 +35,8 @@ enum Stop {
     Left,
     /// It has stopped by itself.
     Ended,
+    /// What it has to say on stdout cannot be written.
+    Unheard(Failure),
 }
 
 /// Runs a node until it is asked to stop.
@@ -78,17 +81,18 @@ pub(super) async fn run(
             url_file.display()
         ));
     }
-    out.line(format!("contact {}", node.contact()));
+    let told = out.line(format!("contact {}", node.contact()));
     let (stop, mut stopping) = watch::channel(None);
     let rules = Rules::new(&settings.http, token.as_deref());
     let (on_term, connections) = (settings.node.on_term, settings.limits.http_connections);
     let app = Arc::new(App::new(node.clone(), settings, rules, stop));
     let server = http::serve(listener, app, connections);
-    out.line(format!("http {url}"));
-
-    let reason = tokio::select! {
-        reason = wait_for_stop(&node, &mut signals, &mut stopping, parent.exits) => reason,
-        never = say_when_ready(out, &node) => never,
+    let reason = match told.and_then(|()| out.line(format!("http {url}"))) {
+        Err(unwritten) => Stop::Unheard(unwritten),
+        Ok(()) => tokio::select! {
+            reason = wait_for_stop(&node, &mut signals, &mut stopping, parent.exits) => reason,
+            reason = say_when_ready(out, &node) => reason,
+        },
     };
     let result = tokio::select! {
         result = end(out, &node, on_term, &reason) => result,
@@ -126,10 +130,12 @@ fn url_of(listener: &TcpListener) -> Result<String, Failure> {
     Ok(format!("http://{}", SocketAddr::new(ip, address.port())))
 }
 
-/// Says that the network has been entered; never ends by itself.
+/// Says that the network has been entered; ends only if it cannot be said.
 async fn say_when_ready(out: Out, node: &Node) -> Stop {
-    if node.ready().await.is_ok() {
-        out.line("ready");
+    if node.ready().await.is_ok()
+        && let Err(unwritten) = out.line("ready")
+    {
+        return Stop::Unheard(unwritten);
     }
     std::future::pending().await
 }
@@ -158,6 +164,10 @@ async fn wait_for_stop(
 async fn end(out: Out, node: &Node, on_term: OnTerm, reason: &Stop) -> Result<(), Failure> {
     match (reason, on_term) {
         (Stop::Left, _) => Ok(()),
+        (Stop::Unheard(unwritten), _) => {
+            stop_at_once(node).await?;
+            Err(unwritten.clone())
+        }
         (Stop::Ended, _) => {
             Err(Failure::failed("the node stopped by itself").hint("start it again"))
         }
@@ -165,8 +175,9 @@ async fn end(out: Out, node: &Node, on_term: OnTerm, reason: &Stop) -> Result<()
             out.note("leaving; once more to stop at once");
             // It may have been told to leave over HTTP at the same time, and be gone already.
             if let Ok(report) = node.hand_over().await {
-                let (records, took) = (report.handed_over, report.took.as_secs_f64());
-                out.note(format!("left after {took:.1} s, {records} records handed over"));
+                let (records, took) =
+                    (count(report.handed_over, "record"), report.took.as_secs_f64());
+                out.note(format!("left after {took:.1} s, {records} handed over"));
             }
             Ok(())
         }

@@ -5,6 +5,7 @@ use std::io;
 use potluck::{Admission, BindError, Node, StartError, Ticket};
 use potluck_store::OpenError;
 
+use super::host;
 use crate::config::{NetworkPart as SettingsNetwork, Settings};
 use crate::failure::{Exit, Failure};
 
@@ -49,6 +50,9 @@ pub(super) async fn start(settings: &Settings, ticket: Option<Ticket>) -> Result
         builder = builder.listen(*address);
     }
     for (name, value) in &settings.node.labels {
+        builder = builder.label(name, value);
+    }
+    if let Some((name, value)) = host::label().filter(|_| settings.node.labels.is_empty()) {
         builder = builder.label(name, value);
     }
     if let Some(address) = settings.node.advertise {

@@ -1,6 +1,7 @@
 //! Files over HTTP.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -95,7 +96,26 @@ fn files_of_a_folder_are_served_by_their_paths_while_they_are_fetched() {
     assert!(bytes_of(part) == large[1_500_000..=1_600_000]);
     assert!(bytes_of(ask("GET", &url, &[], b"")) == large);
     problem(get(&second, &format!("/v1/files/{id}/nothing")), 404, 3);
+    let other = [("if-match", "\"another\"")];
+    let page = format!("{}/v1/files/{id}/index.html", second.url);
+    problem(ask("GET", &page, &other, b""), 412, 4);
     problem(get(&second, &format!("/v1/files/{id}")), 400, 2);
+}
+
+#[test]
+fn a_file_is_no_folder_and_stays_a_file() {
+    let (first, second) = two();
+    let bytes = noise(4, 300_000);
+    let id = upload(&first, "notes.bin", &bytes)["id"].as_str().expect("an id").to_owned();
+    for node in [&first, &second] {
+        let inside = get(node, &format!("/v1/files/{id}/x"));
+        let told = inside.status();
+        let said = body(inside);
+        assert_eq!((told.as_u16(), &said["exit"]), (404, &3.into()), "{said}");
+        assert!(said["detail"].as_str().expect("text").contains("no folder"), "{said}");
+        // Who was asked for a folder must not take it for one afterwards.
+        assert!(bytes_of(get(node, &format!("/v1/files/{id}"))) == bytes);
+    }
 }
 
 #[test]
@@ -148,7 +168,10 @@ fn what_is_wrong_with_a_request_about_files_is_told_as_a_problem() {
     let node = Node::start(&[]);
     let id = "ab".repeat(32);
     problem(get(&node, "/v1/files/nonsense"), 400, 2);
-    problem(get(&node, &format!("/v1/files/{id}")), 503, 5);
+    let began = Instant::now();
+    problem(get(&node, &format!("/v1/files/{id}")), 404, 3);
+    problem(get(&node, &format!("/v1/files/{id}/inside")), 404, 3);
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     problem(get(&node, "/v1/fetches/1"), 404, 3);
     problem(get(&node, "/v1/fetches/1/events"), 404, 3);
     problem(ask("DELETE", &format!("{}/v1/files/{id}", node.url), &[], b""), 404, 3);

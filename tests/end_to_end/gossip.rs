@@ -125,10 +125,10 @@ fn sub_ends_after_as_many_as_were_asked_for_and_tells_all_about_them() {
 }
 
 #[test]
-fn bytes_that_are_no_text_come_as_they_are() {
+fn bytes_that_are_no_text_come_as_they_are_before_a_zero_byte() {
     let node = Node::start(&[]);
     let mut listener = program()
-        .args(["--node", &node.url, "sub", "raw"])
+        .args(["--node", &node.url, "sub", "raw", "-0"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -146,9 +146,9 @@ fn bytes_that_are_no_text_come_as_they_are() {
     let url = format!("{}/v1/topics/raw", node.url);
     let mut heard = Vec::new();
     wait_until("it is heard", || {
-        assert_eq!(ask("POST", &url, &BYTES, &[0xff, b'\r', 0]).status(), 202);
+        assert_eq!(ask("POST", &url, &BYTES, &[0xff, b'\r', b'\n', b'x']).status(), 202);
         heard.extend(bytes.try_iter().flatten());
-        heard.starts_with(&[0xff, b'\r', 0, b'\n'])
+        heard.starts_with(&[0xff, b'\r', b'\n', b'x', 0])
     });
     listener.kill().expect("it runs");
     listener.wait().expect("it ended");
@@ -338,9 +338,11 @@ fn a_shared_file_is_found_by_the_words_in_its_name_as_long_as_it_is_shared() {
         assert!([0, 3, 5].contains(&run.code), "{}", run.stderr);
         run.code == 0
     });
-    assert_eq!(found.lines().count(), 1);
-    assert!(found.starts_with(link.trim()), "{found}");
-    assert!(found.contains("Winter Soup-2026.txt"), "{found}");
+    let lines: Vec<&str> = found.lines().collect();
+    assert_eq!(lines.len(), 2, "{found}");
+    assert!(lines[0].starts_with("link ") && lines[0].ends_with(" node"), "{found}");
+    assert!(lines[1].starts_with(link.trim()), "{found}");
+    assert!(lines[1].contains("Winter Soup-2026.txt"), "{found}");
     let mut result = Value::Null;
     wait_until("it is found over HTTP", || {
         result = json(get(&second, "/v1/search?q=winter"))["results"][0].clone();

@@ -96,6 +96,75 @@ fn siblings_are_a_conflict_with_all_that_a_merge_needs() {
 }
 
 #[test]
+fn a_write_with_a_condition_happens_to_what_its_sender_has_read() {
+    let node = Node::start(&[]);
+    let url = format!("{}/v1/kv/page", node.url);
+    let write = |headers: &[(&str, &str)], body: &[u8]| put(&node, "/v1/kv/page", headers, body);
+    problem(write(&[("if-match", "*")], b"x"), 412, 4);
+    problem(get(&node, "/v1/kv/page"), 404, 3);
+    assert_eq!(write(&[("if-none-match", "*")], b"one").status(), 200);
+    problem(write(&[("if-none-match", "*")], b"two"), 412, 4);
+    let first = header(&get(&node, "/v1/kv/page"), "etag");
+    assert_eq!(write(&[("if-match", &first)], b"two").status(), 200);
+    // Somebody who still has the first version may neither write nor delete.
+    let late = write(&[("if-match", &first)], b"three");
+    let tag = header(&late, "etag");
+    problem(late, 412, 4);
+    problem(ask("DELETE", &url, &[("if-match", &first)], b""), 412, 4);
+    problem(ask("GET", &url, &[("if-match", &first)], b""), 412, 4);
+    let mut read = ask("GET", &url, &[("if-match", &tag)], b"");
+    assert_eq!(read.body_mut().read_to_string().expect("a body"), "two");
+    problem(write(&[("if-match", &format!("W/{tag}"))], b"three"), 412, 4);
+    // Siblings have a tag, too: a write over it merges them.
+    put(&node, "/v1/kv/page", &[("x-potluck-context", "none")], b"beside");
+    problem(write(&[("if-match", &tag)], b"three"), 412, 4);
+    let tag = header(&get(&node, "/v1/kv/page?siblings=all"), "etag");
+    assert_eq!(write(&[("if-match", &tag)], b"merged").status(), 200);
+    let mut read = get(&node, "/v1/kv/page");
+    assert_eq!(read.body_mut().read_to_string().expect("a body"), "merged");
+    let tag = header(&get(&node, "/v1/kv/page"), "etag");
+    assert_eq!(ask("DELETE", &url, &[("if-match", &tag)], b"").status(), 200);
+    problem(ask("DELETE", &url, &[("if-match", &tag)], b""), 412, 4);
+}
+
+#[test]
+fn a_deletion_that_deletes_nothing_is_none() {
+    let node = Node::start(&[]);
+    let url = format!("{}/v1/kv/a", node.url);
+    let delete = |context: &str| ask("DELETE", &url, &[("x-potluck-context", context)], b"");
+    let stale = header(&put_and_get(&node, "1"), "x-potluck-context");
+    put(&node, "/v1/kv/a", &[], b"2");
+    problem(delete("none"), 400, 2);
+    let refused = delete(&stale);
+    assert_eq!(refused.status(), 409);
+    assert_eq!(json(refused)["siblings"].as_array().map(Vec::len), Some(1));
+    let mut read = get(&node, "/v1/kv/a");
+    assert_eq!(read.body_mut().read_to_string().expect("a body"), "2");
+    assert_eq!(delete(&header(&get(&node, "/v1/kv/a"), "x-potluck-context")).status(), 200);
+    problem(delete(&stale), 404, 3);
+}
+
+fn put_and_get(node: &Node, value: &str) -> Response {
+    put(node, "/v1/kv/a", &[], value.as_bytes());
+    get(node, "/v1/kv/a")
+}
+
+#[test]
+fn searches_are_rationed_with_a_word_when_to_come_back() {
+    let node = Node::start(&[]);
+    let mut answer = get(&node, "/v1/search?q=soup");
+    for _ in 0..20 {
+        if answer.status() != 200 {
+            break;
+        }
+        answer = get(&node, "/v1/search?q=soup");
+    }
+    assert_eq!(header(&answer, "retry-after"), "5");
+    problem(answer, 429, 5);
+    assert_eq!(node.run(&["search", "soup"]).code, 5);
+}
+
+#[test]
 fn what_is_wrong_with_a_request_is_told_as_a_problem() {
     let node = Node::start(&[]);
     problem(get(&node, "/nowhere"), 404, 2);
@@ -107,7 +176,13 @@ fn what_is_wrong_with_a_request_is_told_as_a_problem() {
     problem(put(&node, "/v1/kv/b?w=3", &[], b""), 503, 5);
     problem(put(&node, "/v1/status", &[], b""), 405, 2);
     let url = format!("{}/v1/kv/a", node.url);
-    problem(ask("PUT", &url, &[("content-type", "text/plain")], b"x"), 415, 2);
+    let wrong = ask("PUT", &url, &[("content-type", "text/plain")], b"x");
+    assert_eq!(wrong.status(), 415);
+    let recipe = json(wrong)["hint"].as_str().expect("a hint").to_owned();
+    assert!(recipe.contains("-H 'Content-Type: application/octet-stream'"), "{recipe}");
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    problem(ask("PUT", &url, &form, b"x"), 415, 2);
+    assert_eq!(ask("PUT", &format!("{}/v1/kv/untyped", node.url), &[], b"x").status(), 200);
     problem(ask("GET", &url, &[("host", "evil.example")], b""), 403, 6);
     problem(put(&node, "/v1/kv/a", &[("origin", "http://evil.example")], b""), 403, 6);
     problem(put(&node, "/v1/kv/a", &[("sec-fetch-site", "cross-site")], b""), 403, 6);

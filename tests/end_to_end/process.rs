@@ -43,6 +43,11 @@ pub(crate) fn run(command: &mut Command, stdin: &[u8]) -> Run {
     // A command that does not read its stdin may be gone before it is written.
     let _ = pipe.write_all(stdin);
     drop(pipe);
+    ended(child)
+}
+
+/// Waits for the end of a command.
+pub(crate) fn ended(child: Child) -> Run {
     let (sender, receiver) = channel();
     let id = child.id();
     thread::spawn(move || sender.send(child.wait_with_output()));

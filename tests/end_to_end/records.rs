@@ -20,7 +20,11 @@ fn what_one_node_stores_another_reads() {
     let read = json(&second.good(&["get", "raw", "--json"]));
     assert_eq!(read["valueBase64"], "AJ+Slgo=");
     let trace = second.good(&["trace", "config/greeting"]);
-    assert!(trace.contains("hop") && trace.contains("closest nodes answered"), "{trace}");
+    assert!(
+        trace.contains("1 hop: 2 closest nodes answered")
+            || trace.contains("1 closest node answered"),
+        "{trace}"
+    );
     let peers = json(&second.good(&["peers", "--json"]));
     assert_eq!(peers["peers"].as_array().map(Vec::len), Some(1));
     let status = json(&first.good(&["status", "--json"]));
@@ -36,13 +40,33 @@ fn a_conflict_is_listed_and_merged() {
     let read = node.run(&["get", "menu"]);
     assert_eq!((read.code, read.stdout.as_str()), (4, ""));
     assert!(read.stderr.contains("soup") && read.stderr.contains("salad"), "{}", read.stderr);
+    let both = node.run(&["get", "menu", "--json"]);
+    assert_eq!(both.code, 4);
+    let (object, error) = (json(&both.stdout), json(&both.stderr));
+    assert_eq!((&object["name"], &error["error"]["exit"]), (&"menu".into(), &4.into()));
+    let values = |object: &Value| {
+        let all = object["siblings"].as_array().expect("a list").iter();
+        let mut all: Vec<String> = all.map(|it| it["value"].to_string()).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(values(&object), ["\"salad\"", "\"soup\""]);
+    assert_eq!(error["error"]["context"], object["context"]);
+    assert_eq!(error["error"]["siblings"].as_array().map(Vec::len), Some(2));
     let all = json(&node.good(&["get", "menu", "--all"]));
+    assert_eq!((values(&all), &all["context"]), (values(&object), &object["context"]));
     assert_eq!(all["siblings"].as_array().map(Vec::len), Some(2));
 
     let refused = node.run(&["put", "menu", "cake"]);
     assert_eq!(refused.code, 4, "{}", refused.stderr);
     let refused = node.run(&["--json", "put", "menu", "cake"]);
     assert_eq!(json(&refused.stderr)["error"]["exit"], 4);
+    assert_eq!(json(&refused.stderr)["error"]["siblings"].as_array().map(Vec::len), Some(2));
+    let context = object["context"].as_str().expect("a text");
+    node.good(&["put", "other", "x"]);
+    let nothing = node.run(&["del", "other", "--context", context]);
+    assert_eq!(nothing.code, 4, "{}", nothing.stderr);
+    assert_eq!(node.good(&["get", "other"]), "x");
 
     assert_eq!(node.run(&["merge", "menu", "--pick", "2"]).code, 2);
     node.good(&["merge", "menu", "soup and salad"]);
@@ -75,6 +99,12 @@ fn absent_deleted_and_unreachable_have_their_exit_codes() {
     assert_eq!((read.code, read.stdout.as_str()), (3, ""));
     assert_eq!(json(&read.stderr)["error"]["code"], "absent");
     assert_eq!(node.run(&["put", "a", "1", "-w", "3"]).code, 5);
+    let few = json(&node.run(&["--json", "put", "a", "1", "--write-quorum", "3"]).stderr);
+    assert_eq!((&few["error"]["acks"], &few["error"]["needed"]), (&1.into(), &3.into()), "{few}");
+    assert_eq!(node.run(&["get", "a", "--read-quorum", "3"]).code, 5);
+    let blind = node.run(&["del", "a", "--context", "none"]);
+    assert_eq!(blind.code, 2, "{}", blind.stderr);
+    assert_eq!(node.run(&["get", "a"]).code, 0, "it is still there");
     let nobody = run(program().args(["--node", "http://127.0.0.1:1", "get", "a"]), b"");
     assert_eq!(nobody.code, 8);
     assert!(nobody.stderr.contains("potluck up"), "{}", nobody.stderr);

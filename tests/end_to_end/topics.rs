@@ -45,7 +45,7 @@ impl Subscriber {
     }
 }
 
-fn metric(node: &Node, name: &str) -> f64 {
+pub(crate) fn metric(node: &Node, name: &str) -> f64 {
     let text = get(node, "/metrics").body_mut().read_to_string().expect("text");
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
     value.unwrap_or_else(|| panic!("no {name}"))

@@ -20,6 +20,7 @@ use super::stream::{Pieces, stream};
 use crate::api::ProblemBody;
 use crate::failure::Exit;
 use crate::http::app::App;
+use crate::http::condition::{self, Condition};
 use crate::http::extract::{Asked, InFolder, Named};
 use crate::http::problem::Problem;
 use crate::http::reply::matches;
@@ -53,6 +54,7 @@ pub(in crate::http) struct ContentQuery {
         (status = 206, body = Vec<u8>, content_type = "application/octet-stream", headers(("Content-Range" = String))),
         (status = 304, description = "as in If-None-Match"),
         (status = 400, body = ProblemBody, content_type = "application/problem+json", description = "a folder"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "no node of this network shares it"),
         (status = 416, body = ProblemBody, content_type = "application/problem+json", description = "it does not have these bytes"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "nobody who has it could be reached"),
     ))]
@@ -79,7 +81,7 @@ pub(in crate::http) async fn get(
         (status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 206, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 304, description = "as in If-None-Match"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "the folder has no such file"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "no node shares it, it is no folder, or it has no such file"),
         (status = 416, body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json"),
     ))]
@@ -119,6 +121,9 @@ async fn send(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let tag = tag_of(&id, part);
+    if Condition::of_read(headers).is_some_and(|it| !it.holds(Some(&tag))) {
+        return Ok(condition::refused(Some(tag)));
+    }
     if matches(headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
