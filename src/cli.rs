@@ -276,7 +276,7 @@ pub(crate) struct DemoArgs {
 pub(crate) struct NameArgs {
     /// The record's name, 1 to 512 bytes; in space `content` its key
     pub(crate) name: String,
-    /// Who may write it: commons, content, own, own/<public key>
+    /// Who may write it: commons, content, own, own/<node id>
     #[arg(long, value_name = "SPACE")]
     pub(crate) space: Option<String>,
 }
@@ -305,7 +305,7 @@ pub(crate) struct PutArgs {
     /// The value; `-` reads stdin, `@FILE` a file
     #[arg(allow_negative_numbers = true)]
     pub(crate) value: String,
-    /// Who may write it: commons, content, own, own/<public key>
+    /// Who may write it: commons, content, own, own/<node id>
     #[arg(long, value_name = "SPACE")]
     pub(crate) space: Option<String>,
     /// How concurrent values are read: siblings (all of them) or lww (the last one)

@@ -12,7 +12,7 @@ use super::download;
 use super::progress::Progress;
 use super::put;
 use super::share::{absolute, told};
-use super::table::bytes;
+use super::table::{bytes, mib};
 use crate::api::{FetchRequest, FetchedFile, Job, JobState};
 use crate::cli::{FetchArgs, Global};
 use crate::client::{Client, kv_path};
@@ -134,8 +134,8 @@ fn say(out: Out, fetched: &FetchedFile) -> Result<(), Failure> {
     }
     out.data(&fetched.path)?;
     let new = fetched.bytes.saturating_sub(fetched.resumed_bytes);
-    let rate = bytes((new as f64 / fetched.seconds.max(0.001)) as u64);
-    let mut line = format!("{} in {:.1} s, {rate}/s", bytes(fetched.bytes), fetched.seconds);
+    let rate = mib(new as f64 / fetched.seconds.max(0.001));
+    let mut line = format!("{} in {:.1} s, {rate} MiB/s", bytes(fetched.bytes), fetched.seconds);
     if !fetched.sources.is_empty() {
         line.push_str(&format!(", from {}", count(fetched.sources.len() as u64, "node")));
     }

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use terminal_size::{Width, terminal_size_of};
 use unicode_width::UnicodeWidthStr as _;
 
-use super::table::{bytes, fitted, span};
+use super::table::{fitted, mib, span};
 use crate::out::Out;
 use crate::text::printable;
 
@@ -23,8 +23,8 @@ const RATE_OVER: Duration = Duration::from_secs(4);
 const RATE_AFTER: Duration = Duration::from_secs(1);
 /// Two looks at what is done that count as one.
 const LOOK: Duration = Duration::from_millis(200);
-/// Columns of a name: at most, and at least where something else gives way.
-const NAME_COLUMNS: (usize, usize) = (24, 8);
+/// Most columns of a name; in a narrow terminal a fifth of it.
+const NAME_COLUMNS: usize = 24;
 /// Columns of the bar.
 const BAR_COLUMNS: (usize, usize) = (8, 40);
 /// Columns where the terminal does not say.
@@ -138,29 +138,26 @@ fn line(
     let room = columns.saturating_sub(1);
     let share = if total == 0 { 1.0 } else { (done as f64 / total as f64).min(1.0) };
     let percent = format!("{:.0} %", (share * 100.0).floor());
-    let amounts = format!("{} of {}", bytes(done), bytes(total));
-    let speed = rate.map(|rate| format!("{}/s", bytes(rate as u64)));
+    let amounts = format!("{} of {} MiB", mib(done as f64), mib(total as f64));
+    let speed = rate.map(|rate| format!("{} MiB/s", mib(rate)));
     let left = rate.filter(|rate| *rate >= 1.0).map(|rate| {
         let seconds = (total.saturating_sub(done) as f64 / rate).ceil();
         format!("{} left", span(seconds as u64))
     });
-    let name_columns = name.width().min(NAME_COLUMNS.0);
-    let least = name_columns.min(NAME_COLUMNS.1);
+    let name = fitted(name, NAME_COLUMNS.min(columns / 5));
     let mut parts = [Some(percent), Some(amounts), speed, left, Some(how.to_owned())];
     let text = |parts: &[Option<String>; 5]| {
         let said = parts.iter().flatten().filter(|part| !part.is_empty());
         said.map(String::as_str).collect::<Vec<_>>().join(", ")
     };
     for gives_way in [4, 1, 3, 2] {
-        if least + 1 + text(&parts).width() <= room {
+        if name.width() + 1 + text(&parts).width() <= room {
             break;
         }
         parts[gives_way] = None;
     }
     let text = text(&parts);
-    let rest = room.saturating_sub(text.width() + 1);
-    let name = fitted(name, name_columns.min(rest));
-    let rest = rest.saturating_sub(name.width() + 1);
+    let rest = room.saturating_sub(name.width() + 1 + text.width() + 1);
     if rest < BAR_COLUMNS.0 {
         return fitted(&format!("{name} {text}"), room).trim_end().to_owned();
     }
@@ -217,9 +214,8 @@ mod tests {
                 "from 3 of 5 nodes",
             )
         };
-        assert_eq!(at(40), "weights.bin 40 %, 20.0 MiB/s, 3 s left");
-        let wide =
-            "weights.bi 40 %, 40.0 MiB of 100.0 MiB, 20.0 MiB/s, 3 s left, from 3 of 5 nodes";
+        assert_eq!(at(40), "weights. 40 %, 20.0 MiB/s, 3 s left");
+        let wide = "weights.bin 40 %, 40.0 of 100.0 MiB, 20.0 MiB/s, 3 s left, from 3 of 5 nodes";
         assert_eq!(at(80), wide);
         assert!(at(120).contains('█') && at(120).contains('░'), "{}", at(120));
     }

@@ -64,6 +64,12 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{number:.1} {unit}")
 }
 
+/// Bytes as a number of MiB, for figures that change or are compared: always the same unit.
+pub(crate) fn mib(bytes: f64) -> String {
+    let mib = bytes / f64::from(1 << 20);
+    if mib < 1.0 { format!("{mib:.2}") } else { format!("{mib:.1}") }
+}
+
 /// Seconds in words.
 pub(crate) fn span(seconds: u64) -> String {
     match seconds {
@@ -110,6 +116,7 @@ mod tests {
         assert_eq!((bytes(1), bytes(1023)), ("1 byte".into(), "1023 bytes".into()));
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(5 << 30), "5.0 GiB");
+        assert_eq!((mib(1e4), mib(1e6), mib(1e9)), ("0.01".into(), "0.95".into(), "953.7".into()));
         assert_eq!(span(59), "59 s");
         assert_eq!(span(3700), "1 h 1 min");
     }

@@ -28,11 +28,10 @@ pub(super) struct RecordQuery {
 
 impl RecordQuery {
     /// The key, and the name if it was asked for by name.
-    fn target(&self, app: &App) -> Result<(Key, Option<String>), Problem> {
+    async fn target(&self, app: &App) -> Result<(Key, Option<String>), Problem> {
         match (&self.key, &self.id) {
             (Some(name), None) => {
-                let me = app.node().public_key();
-                let target = Target::new(name, self.space.as_deref(), &me)?;
+                let target = Target::of(app.node(), name, self.space.as_deref()).await?;
                 Ok((target.key(name)?, Some(name.clone())))
             }
             (None, Some(id)) => {
@@ -67,7 +66,7 @@ pub(super) async fn data(
     State(app): State<Arc<App>>,
     Asked(query): Asked<RecordQuery>,
 ) -> Result<Response, Problem> {
-    let (key, name) = query.target(&app)?;
+    let (key, name) = query.target(&app).await?;
     let held = held(&app, key).await?;
     let replicas = replicas(&app, key).await?;
     Ok(json(&Data {
@@ -100,7 +99,7 @@ pub(super) async fn version(
     State(app): State<Arc<App>>,
     Asked(query): Asked<RecordQuery>,
 ) -> Result<Response, Problem> {
-    let (key, name) = query.target(&app)?;
+    let (key, name) = query.target(&app).await?;
     let held = held(&app, key).await?;
     let replicas = match query.replicas {
         Some(true) => Some(replicas(&app, key).await?),

@@ -8,11 +8,14 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use http_body_util::BodyExt as _;
+use potluck::Node;
 use potluck_base::{Key, PublicKey};
+use potluck_node::{Command, Reply};
 use potluck_record::{Name, Space};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
+use super::reply::ask;
 
 /// The query of a request.
 #[derive(Debug)]
@@ -81,6 +84,17 @@ impl Target {
         Ok(Self { space, name })
     }
 
+    /// The same where the owner of a space may be named by its node id, and node id and public key by
+    /// their first digits, as `members` and others show them.
+    pub(super) async fn of(node: &Node, name: &str, space: Option<&str>) -> Result<Self, Problem> {
+        let digits = space.and_then(|space| space.strip_prefix("own/"));
+        let owner = match digits.filter(|digits| is_begin_of_id(digits)) {
+            Some(digits) => Some(format!("own/{}", owner(node, digits).await?)),
+            None => None,
+        };
+        Self::new(name, owner.as_deref().or(space), &node.public_key())
+    }
+
     /// Its key, where in space `content` the key itself was typed as name.
     pub(super) fn key(&self, typed: &str) -> Result<Key, Problem> {
         match self.name.as_ref().and_then(|name| self.space.key(name)) {
@@ -88,6 +102,42 @@ impl Target {
             None => Key::from_str(typed).map_err(|error| {
                 Problem::bad("badName", error).hint("in space content a record is named by its key")
             }),
+        }
+    }
+}
+
+/// Fewer digits of an id name too many members by chance.
+const DIGITS_MIN: usize = 8;
+
+fn is_begin_of_id(text: &str) -> bool {
+    (DIGITS_MIN..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The public key of the member that is meant; a whole key may be that of somebody who is not known.
+async fn owner(node: &Node, digits: &str) -> Result<String, Problem> {
+    let digits = digits.to_ascii_lowercase();
+    let Reply::Members(view) = ask(node, Command::Members).await? else {
+        return Err(Problem::unexpected());
+    };
+    let ids = view.members.iter().map(|member| member.peer);
+    let ids = ids.map(|peer| (peer.id.to_string(), peer.contact.public_key.to_string()));
+    one_of(ids, &digits)
+}
+
+/// The public key of the only one of these, by node id and public key, that begins so.
+fn one_of(ids: impl Iterator<Item = (String, String)>, digits: &str) -> Result<String, Problem> {
+    let begins = |(id, key): &(String, String)| id.starts_with(digits) || key.starts_with(digits);
+    let mut meant = ids.filter(begins);
+    match (meant.next(), meant.next()) {
+        (Some((_, key)), None) => Ok(key),
+        (None, _) if digits.len() == 64 => Ok(digits.to_owned()),
+        (None, _) => {
+            let detail = format!("no member is known whose id begins with {digits}");
+            Err(Problem::bad("badSpace", detail).hint("see potluck members"))
+        }
+        (Some(_), Some(_)) => {
+            let detail = format!("the ids of several members begin with {digits}");
+            Err(Problem::bad("badSpace", detail).hint("give more of its digits"))
         }
     }
 }
@@ -144,6 +194,23 @@ mod tests {
         assert!(content.key("-").is_err());
         assert!(Target::new("", None, &me).is_err());
         assert!(Target::new("a", Some("nowhere"), &me).is_err());
+    }
+
+    #[test]
+    fn a_member_is_meant_by_the_beginning_of_its_id_or_key() {
+        let all = || {
+            [("aa11", "cc"), ("aa22", "dd")]
+                .map(|(id, key)| (id.repeat(16), key.repeat(32)))
+                .into_iter()
+        };
+        assert_eq!(one_of(all(), "aa11aa11").ok(), Some("cc".repeat(32)));
+        assert_eq!(one_of(all(), &"dd".repeat(8)).ok(), Some("dd".repeat(32)));
+        assert!(one_of(all(), "aa").is_err(), "both");
+        assert!(one_of(all(), "ffffffff").is_err(), "none");
+        assert_eq!(one_of(all(), &"ff".repeat(32)).ok(), Some("ff".repeat(32)), "a stranger's key");
+        assert!(
+            is_begin_of_id("AbCdEf01") && !is_begin_of_id("abcdef0") && !is_begin_of_id("xyzxyzxy")
+        );
     }
 
     #[tokio::test]

@@ -70,8 +70,7 @@ pub(super) async fn lookup(
     Named(name): Named,
     Asked(query): Asked<SpaceQuery>,
 ) -> Result<Response, Problem> {
-    let me = app.node().public_key();
-    let key = Target::new(&name, query.space.as_deref(), &me)?.key(&name)?;
+    let key = Target::of(app.node(), &name, query.space.as_deref()).await?.key(&name)?;
     let Reply::Traced { trace, .. } = ask(app.node(), Command::Trace { key }).await? else {
         return Err(Problem::unexpected());
     };

@@ -107,7 +107,7 @@ async fn write(
     value: Option<Bytes>,
 ) -> Result<Response, Problem> {
     let is_deletion = value.is_none();
-    let mut put = put_of(app, name, query, headers, value)?;
+    let mut put = put_of(app, name, query, headers, value).await?;
     if let Some(condition) = Condition::of(headers) {
         put = match condition::held(app, put, &condition).await? {
             Ok(put) => put,
@@ -141,7 +141,7 @@ async fn write(
     }
 }
 
-fn put_of(
+async fn put_of(
     app: &App,
     name: &str,
     query: WriteQuery,
@@ -149,7 +149,7 @@ fn put_of(
     value: Option<Bytes>,
 ) -> Result<Put, Problem> {
     let me = app.node().public_key();
-    let target = Target::new(name, query.space.as_deref(), &me)?;
+    let target = Target::of(app.node(), name, query.space.as_deref()).await?;
     if target.space == Space::Content && name != "-" {
         return Err(Problem::bad("badName", "in space content the value makes the key")
             .hint("give - as the name"));
@@ -224,8 +224,7 @@ pub(super) async fn get(
     if query.r == Some(0) {
         return Err(Problem::bad("badQuery", "r is at least 1"));
     }
-    let me = app.node().public_key();
-    let key = Target::new(&name, query.space.as_deref(), &me)?.key(&name)?;
+    let key = Target::of(app.node(), &name, query.space.as_deref()).await?.key(&name)?;
     let reply = ask(app.node(), Command::Get { key, quorum: query.r }).await?;
     let Reply::Read(done) = reply else { return Err(Problem::unexpected()) };
     let reading = &done.reading;
@@ -264,7 +263,7 @@ pub(super) async fn get(
         }
         values => {
             let detail = format!("there are {} siblings to merge", values.len());
-            Ok(conflict(app.node(), reading, detail))
+            Ok(([("etag", tag)], conflict(app.node(), reading, detail)).into_response())
         }
     }
 }

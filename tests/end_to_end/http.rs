@@ -119,6 +119,7 @@ fn a_write_with_a_condition_happens_to_what_its_sender_has_read() {
     put(&node, "/v1/kv/page", &[("x-potluck-context", "none")], b"beside");
     problem(write(&[("if-match", &tag)], b"three"), 412, 4);
     let tag = header(&get(&node, "/v1/kv/page?siblings=all"), "etag");
+    assert_eq!(header(&get(&node, "/v1/kv/page"), "etag"), tag);
     assert_eq!(write(&[("if-match", &tag)], b"merged").status(), 200);
     let mut read = get(&node, "/v1/kv/page");
     assert_eq!(read.body_mut().read_to_string().expect("a body"), "merged");

@@ -4,6 +4,7 @@
 
 mod admission;
 mod bad_input;
+mod codes;
 mod demo;
 mod files;
 mod files_http;

@@ -88,6 +88,13 @@ impl Node {
 
     /// The same by a command that is all typed.
     pub(crate) fn start_as(data: &Path, command: &mut Command) -> Self {
+        let node = Self::start_unready(data, command);
+        assert_eq!(node.next_line("ready"), "");
+        node
+    }
+
+    /// A node that can be asked, and may never be ready.
+    pub(crate) fn start_unready(data: &Path, command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -108,7 +115,6 @@ impl Node {
         };
         node.contact = node.next_line("contact ");
         node.url = node.next_line("http ");
-        assert_eq!(node.next_line("ready"), "");
         node
     }
 

@@ -118,6 +118,12 @@ fn other_spaces_have_their_own_rules() {
     node.good(&["put", "mine", "x", "--space", "own"]);
     assert_eq!(node.good(&["get", "mine", "--space", "own"]), "x");
     assert_eq!(node.run(&["get", "mine"]).code, 3);
+    let id = json(&node.good(&["status", "--json"]))["nodeId"].as_str().expect("an id").to_owned();
+    for own in [&id[..12], &id] {
+        let space = format!("own/{own}");
+        assert_eq!(node.good(&["get", "mine", "--space", &space]), "x");
+    }
+    assert_eq!(node.run(&["get", "mine", "--space", "own/0123456789ab"]).code, 2);
     let other = format!("own/{}", "ab".repeat(32));
     assert_eq!(node.run(&["put", "theirs", "x", "--space", &other]).code, 6);
     let written = json(&node.good(&["put", "short", "x", "--ttl", "1h", "--json"]));

@@ -164,7 +164,7 @@ fn progress_fits_into_40_and_80_columns() {
         // The last two are the path and the summary, which people read at leisure.
         let progress: Vec<&String> =
             lines.iter().filter(|line| line.contains(" % ") || line.contains(" %,")).collect();
-        assert!(progress.iter().any(|line| line.contains("MiB/s")), "{lines:?}");
+        assert!(progress.iter().any(|line| line.contains(" MiB/s")), "{lines:?}");
         for line in progress {
             assert!(line.trim_end().chars().count() < usize::from(columns), "{columns}: {line:?}");
         }

@@ -53,6 +53,24 @@ async fn a_write_with_a_context_supersedes_what_was_read_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_deletion_that_covers_nothing_deletes_nothing_and_says_so() {
+    let nodes = network(1).await;
+    put(&nodes[0], "a", "one").await;
+    let stale = nodes[0].kv().get("a").await.unwrap().value().unwrap().context();
+    put(&nodes[0], "a", "two").await;
+    let refused = nodes[0].kv().delete("a").context(stale.clone()).await;
+    assert!(matches!(&refused, Err(Error::Conflict(values)) if values.len() == 1), "{refused:?}");
+    let refused = nodes[0].kv().delete("a").blind().await;
+    assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    assert_eq!(texts(&nodes[0], "a").await, ["two"]);
+    let read = nodes[0].kv().get("a").await.unwrap().value().unwrap();
+    nodes[0].kv().delete("a").context(read.context()).await.unwrap();
+    assert_eq!(texts(&nodes[0], "a").await, [""; 0]);
+    let gone = nodes[0].kv().delete("a").context(stale).await;
+    assert!(matches!(gone, Err(Error::Command(CommandError::Absent))), "{gone:?}");
+}
+
+#[tokio::test]
 async fn siblings_are_kept_refuse_a_plain_write_and_are_merged() {
     let nodes = network(2).await;
     nodes[0].kv().put("a", "left").blind().await.unwrap();
