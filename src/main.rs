@@ -93,12 +93,14 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
 
 /// Help and version are data; anything else is wrong usage.
 fn not_parsed(error: &clap::Error) -> ExitCode {
-    let json = std::env::args_os().any(|argument| argument == "--json");
+    let typed: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let json = typed.iter().any(|word| word == "--json");
     let out = Out { json, ..Out::default() };
     ended(
         out,
         if error.use_stderr() {
-            Err(cli::failure_of(error))
+            Err(cli::failure_of(error, &typed))
         } else {
             out.bytes(error.render().to_string().as_bytes())
         },

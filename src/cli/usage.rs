@@ -19,7 +19,9 @@ See what happens (every command has --help):
 ";
 
 /// One sentence for an error of the command line parser.
-pub(crate) fn failure_of(error: &clap::Error) -> Failure {
+///
+/// `typed` are the words that it is about: not every error names the command.
+pub(crate) fn failure_of(error: &clap::Error, typed: &[String]) -> Failure {
     let text = error.render().to_string();
     // The parser says: "error: ..", perhaps indented names, perhaps "tip: ..", then the usage.
     let said: Vec<&str> = text
@@ -39,7 +41,8 @@ pub(crate) fn failure_of(error: &clap::Error) -> Failure {
         }
         message.push_str(line);
     }
-    let hint = match (error.kind(), command_of(&text)) {
+    let command = command_of(&text).map(str::to_owned).or_else(|| command_in(typed));
+    let hint = match (error.kind(), command) {
         (ErrorKind::InvalidSubcommand, _) | (_, None) => "see potluck --help".to_owned(),
         (_, Some(command)) => format!("see potluck {command} --help"),
     };
@@ -53,17 +56,22 @@ fn command_of(text: &str) -> Option<&str> {
     word.chars().all(|letter| letter.is_ascii_lowercase()).then_some(word)
 }
 
+/// The first word that is a command.
+fn command_in(typed: &[String]) -> Option<String> {
+    let commands = super::command();
+    typed.iter().skip(1).find(|word| commands.find_subcommand(word).is_some()).cloned()
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
-    use super::super::Cli;
+    use super::super::command;
     use super::*;
     use crate::failure::Exit;
 
     fn said_to(line: &str) -> String {
-        let error = Cli::try_parse_from(line.split_whitespace()).expect_err("it is wrong");
-        let failure = failure_of(&error);
+        let typed: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let error = command().try_get_matches_from(&typed).expect_err("it is wrong");
+        let failure = failure_of(&error, &typed);
         assert_eq!(failure.exit, Exit::Usage);
         failure.to_string()
     }
@@ -79,6 +87,8 @@ mod tests {
             said_to("potluck got x"),
             "unrecognized subcommand 'got'; a similar subcommand exists: 'get'; see potluck --help"
         );
+        let wrong = said_to("potluck --json demo --nodes 3");
+        assert!(wrong.ends_with("; see potluck demo --help"), "{wrong}");
         let missing = said_to("potluck put x");
         assert_eq!(missing.lines().count(), 1);
         assert!(missing.contains("<VALUE>") && missing.ends_with("see potluck put --help"));

@@ -24,7 +24,9 @@ pub(crate) fn base_url(text: &str) -> Result<String, Failure> {
         Some(_) => return Err(wrong()),
     };
     let is_fine = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
-    if host.is_empty() || !host.chars().all(is_fine) {
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.contains(']'));
+    let has_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    if host.is_empty() || !host.chars().all(is_fine) || !has_port {
         return Err(wrong());
     }
     Ok(format!("http://{host}"))
@@ -128,7 +130,18 @@ mod tests {
     fn a_node_is_named_by_url_or_by_host_and_port() {
         assert_eq!(base_url("127.0.0.1:8081/").expect("good"), "http://127.0.0.1:8081");
         assert_eq!(base_url("http://[::1]:8080").expect("good"), "http://[::1]:8080");
-        for wrong in ["", "https://x", "http://a/b", "ftp://a", "http://a b"] {
+        for wrong in [
+            "",
+            "https://x",
+            "http://a/b",
+            "ftp://a",
+            "http://a b",
+            "a:b",
+            "a:",
+            "a:0",
+            "a:65536",
+            "[::1]:x",
+        ] {
             assert_eq!(base_url(wrong).expect_err(wrong).exit, Exit::Usage);
         }
     }

@@ -38,7 +38,11 @@ pub(crate) fn run(global: &Global, args: &NameArgs) -> Result<(), Failure> {
             },
         ]
     }));
-    out.bytes(table(&rows).as_bytes())?;
+    if rows.len() == 1 {
+        out.line("this node knows no other node to ask")?;
+    } else {
+        out.bytes(table(&rows).as_bytes())?;
+    }
     out.line(format!(
         "{} after {:.1} ms and {}: {} answered",
         lookup.outcome,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::crowd::{Pace, round};
 use super::detection::Detection;
 use super::files::Delivery;
-use crate::commands::table::table;
+use crate::commands::table::{mib, table};
 use crate::text::count;
 
 /// The figures of one run.
@@ -168,9 +168,8 @@ impl Figures {
 /// How fast so many bytes came in so many seconds.
 fn file_pace(came: Option<(u64, f64)>) -> String {
     let Some((bytes, seconds)) = came else { return "not run".to_owned() };
-    let megabytes = bytes as f64 / 1e6;
-    let rate = megabytes / seconds.max(0.001);
-    format!("{megabytes:.1} MB in {seconds:.1} s, {rate:.1} MB a second")
+    let rate = bytes as f64 / seconds.max(0.001);
+    format!("{} MiB in {seconds:.1} s, {} MiB/s", mib(bytes as f64), mib(rate))
 }
 
 #[cfg(test)]

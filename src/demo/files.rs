@@ -11,7 +11,7 @@ use super::kitchen::Kitchen;
 use super::plan::Plan;
 use super::stage::Stage;
 use crate::api::{FetchRequest, FetchedFile, Job, JobState, ShareRequest, SharedFile};
-use crate::commands::table::bytes;
+use crate::commands::table::{bytes, mib};
 use crate::failure::{Exit, Failure};
 use crate::text::count;
 
@@ -62,7 +62,10 @@ pub(super) fn share_and_fetch(
 ) -> Result<Parcel, Failure> {
     let path = &plan.file;
     stage.step(
-        "share a file by one node; nobody sends more than 25 MB a second",
+        format!(
+            "share a file by one node; nobody sends more than {} MiB/s",
+            mib(UPLOAD_RATE as f64)
+        ),
         format!("potluck share {} --node {}", path.display(), sharer.client.base()),
     );
     let hash = hash(path)
@@ -131,13 +134,12 @@ fn to(guest: &Guest, shared: &SharedFile) -> String {
 
 fn told(fetched: &FetchedFile) -> String {
     let sources = fetched.sources.len();
-    let nodes = if sources == 1 { "node" } else { "nodes" };
-    format!("{:.1} s, {} from {sources} {nodes}", fetched.seconds, rate(fetched))
+    let nodes = count(sources as u64, "node");
+    format!("{:.1} s, {} from {nodes}", fetched.seconds, rate(fetched))
 }
 
-/// In the unit of the limit.
 fn rate(fetched: &FetchedFile) -> String {
-    format!("{:.1} MB a second", fetched.bytes as f64 / 1e6 / fetched.seconds.max(0.001))
+    format!("{} MiB/s", mib(fetched.bytes as f64 / fetched.seconds.max(0.001)))
 }
 
 fn share(guest: &Guest, path: &Path) -> Result<SharedFile, Failure> {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::files::UPLOAD_RATE;
 use super::plan::Plan;
+use crate::commands::table::mib;
 use crate::failure::Failure;
 use crate::out::Out;
 
@@ -56,8 +57,9 @@ impl Stage {
             plan.nodes, plan.replication, plan.seed
         ));
         self.print(format!(
-            "Each node sends at most {} MB of files a second, so that more sources are faster",
-            UPLOAD_RATE / 1_000_000
+            "Each node sends at most {} MB ({} MiB) of files a second, so that more sources are faster",
+            UPLOAD_RATE / 1_000_000,
+            mib(UPLOAD_RATE as f64)
         ));
     }
 

@@ -90,6 +90,11 @@ impl Target {
         let digits = space.and_then(|space| space.strip_prefix("own/"));
         let owner = match digits.filter(|digits| is_begin_of_id(digits)) {
             Some(digits) => Some(format!("own/{}", owner(node, digits).await?)),
+            None if digits.is_some() => {
+                let detail =
+                    "own/ is followed by a node id or public key, or its first 8 digits or more";
+                return Err(Problem::bad("badSpace", detail).hint("see potluck members"));
+            }
             None => None,
         };
         Self::new(name, owner.as_deref().or(space), &node.public_key())
