@@ -197,12 +197,12 @@ async fn a_file_that_changes_is_withdrawn_and_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nobody_has_is_unavailable_and_what_is_in_the_way_stays() {
+async fn what_nobody_has_is_absent_and_what_is_in_the_way_stays() {
     let party = Party::of(2).await;
     let link = FileLink::new(LinkKind::File, BlobId::of(b"nothing"), "nothing");
     let to = party.path("fetched");
     let failed = bounded(party.nodes[1].files().fetch(&link).to(&to).into_future()).await;
-    assert_eq!(failed.unwrap_err().kind(), FilesErrorKind::Unavailable);
+    assert_eq!(failed.unwrap_err().kind(), FilesErrorKind::Absent);
     let path = party.write("dish", b"new");
     let shared = bounded(party.nodes[0].files().share(path).into_future()).await.unwrap();
     let old = party.write("fetched/dish", b"old");

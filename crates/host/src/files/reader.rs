@@ -9,6 +9,7 @@ use potluck_base::BlobId;
 use potluck_store::blobs::{Blob, READ_BYTES_MAX, ReadError};
 use potluck_swarm::{FetchError, FetchId, Input, Manifest, ManifestError};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::fetch::{Done, Target, WantedBlob};
@@ -105,30 +106,31 @@ impl Files {
         if let Some(blob) = self.intact(id).await? {
             return Ok(self.reader(blob, None));
         }
-        let mut failed = None;
-        if self.watched(&id).is_none() {
+        let begin = || {
             let (files, name) = (self.clone(), name.to_owned());
             let target = Target::Inside;
             let wanted = WantedBlob { id, root, name, target, sources: Vec::new() };
-            let task = tokio::spawn(async move {
+            tokio::spawn(async move {
                 let done = files.fetch_blob(wanted, &|_| {}).await;
                 done.map(|_| ())
-            });
-            failed = Some(task);
-        }
+            })
+        };
+        let mut own: Option<JoinHandle<Result<(), FilesError>>> = None;
         loop {
             if let Some(watched) = self.watched(&id) {
                 // A size that nothing has proven is not told to anybody.
                 if let Some(blob) = watched.blob.filter(|blob| blob.have_bytes() > 0) {
                     return Ok(self.reader(blob, Some((watched.fetch, watched.progress))));
                 }
-            } else if let Some(task) = failed.take_if(|task| task.is_finished()) {
+            } else if let Some(task) = own.take_if(|task| task.is_finished()) {
                 task.await.unwrap_or(Err(FilesError::Stopped))?;
                 let files = self.clone();
                 let blob = blocking(move || files.blob(&id)).await?;
                 return Ok(self.reader(blob, None));
-            } else if failed.is_none() {
-                return Err(FilesError::Fetch(FetchError::NoSource));
+            } else if own.is_none() {
+                // Nobody fetches it, or somebody else did and it has ended: only a fetch of one's own
+                // tells why.
+                own = Some(begin());
             }
             tokio::time::sleep(LOOK).await;
         }

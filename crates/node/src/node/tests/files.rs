@@ -68,7 +68,7 @@ fn what_nobody_provides_is_not_found() {
     let mut table = Table::joined(5);
     table.tell(2, begin(1, BlobId::of(b"nothing")));
     let (from, ended) = serve_all(&mut table, 2);
-    assert_eq!((from.len(), ended), (0, vec![Err(FetchError::NoSource)]));
+    assert_eq!((from.len(), ended), (0, vec![Err(FetchError::Unknown)]));
 }
 
 #[test]
