@@ -156,8 +156,11 @@ pub(crate) struct Status {
     pub(crate) uptime_seconds: u64,
     /// `ok`, `degraded` or `offline`.
     pub(crate) health: String,
-    /// Why not quite, one sentence each.
+    /// Why not quite, one sentence each with what to do, the worst first.
     pub(crate) reasons: Vec<String>,
+    /// For each of these one word for programs.
+    #[serde(default)]
+    pub(crate) reason_codes: Vec<String>,
     /// Contacts in the routing table.
     pub(crate) peers: usize,
     /// Estimated nodes in the network, this one included.

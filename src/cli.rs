@@ -365,9 +365,13 @@ pub(crate) struct DelArgs {
 /// `join`.
 #[derive(Debug, Args)]
 pub(crate) struct JoinArgs {
-    /// Nodes to enter the network by: contacts, ip:port or name:port, or a ticket with such
-    #[arg(required = true, value_name = "TICKET|CONTACT|IP:PORT|DNS:PORT")]
+    /// Nodes to enter the network by: contacts, ip:port or name:port, or a ticket with such (`-`
+    /// reads it from stdin)
+    #[arg(required_unless_present = "ticket_file", value_name = "TICKET|CONTACT|IP:PORT|DNS:PORT")]
     pub(crate) entry: Vec<String>,
+    /// A file with a ticket
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ticket_file: Option<PathBuf>,
 }
 
 /// Arguments of `sim`.

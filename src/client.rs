@@ -14,11 +14,13 @@ use ureq::{Agent, Body};
 use crate::api::{PROBLEM, ProblemBody};
 use crate::cli::Global;
 use crate::failure::{Exit, Failure};
-use crate::place;
+use crate::{nodes, place};
 
 pub(crate) use stream::ServerEvent;
 pub(crate) use transfer::not_written;
 pub(crate) use url::{base_url, file_path, is_loopback, kv_path, topic_path, with_query};
+
+use url::address_of;
 
 /// Longer than any answer of a node takes.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -57,7 +59,10 @@ impl Client {
     pub(crate) fn of(global: &Global) -> Result<Self, Failure> {
         let default = || place::local_url().unwrap_or_else(|| "http://127.0.0.1:8080".to_owned());
         let base = base_url(&global.node.clone().unwrap_or_else(default))?;
-        let token = global.token_file.as_deref().map(read_token).transpose()?;
+        let token = match &global.token_file {
+            Some(file) => Some(read_token(file)?),
+            None => token_of(&base),
+        };
         Ok(Self::new(base, token.as_deref()))
     }
 
@@ -208,6 +213,21 @@ impl Answer {
     pub(crate) fn failure(&self) -> Failure {
         self.problem().map_or_else(not_a_node, Failure::from)
     }
+}
+
+/// The token of the node at this URL, if it is one that this user runs. Where it cannot be read, the node
+/// says that it is needed.
+fn token_of(base: &str) -> Option<String> {
+    let listed = address_of(base).and_then(nodes::find);
+    let file = match listed {
+        Some(entry) => entry.token_file?,
+        // Its data folder names the same URL, although it could not be listed.
+        None if place::local_url().as_deref() == Some(base) => {
+            place::token_file(&place::client_data_dir()?)
+        }
+        None => return None,
+    };
+    read_token(&file).ok()
 }
 
 fn wrong(error: ureq::http::Error) -> Failure {

@@ -44,6 +44,17 @@ pub(crate) enum OpenPart {
     Metrics,
     /// `/debug/..`.
     Debug,
+    /// Records, messages, search, and what shows the node's condition; see `http::guard`.
+    Data,
+}
+
+/// Where the token of the HTTP API comes from, if no file is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenRule {
+    /// The node's own, made at its first start and kept in its data folder.
+    Own,
+    /// There is none: any user of this machine may do anything.
+    None,
 }
 
 /// `[node]`.
@@ -94,8 +105,10 @@ pub(crate) struct FilesPart {
 pub(crate) struct HttpPart {
     /// `None`: 8080 on loopback, or the next free up to 8099.
     pub(crate) listen: Option<SocketAddr>,
+    pub(crate) token: TokenRule,
     pub(crate) token_file: Option<PathBuf>,
-    pub(crate) open: Vec<OpenPart>,
+    /// `None`: see [`Settings::http_open`].
+    pub(crate) open: Option<Vec<OpenPart>>,
     pub(crate) hosts: Vec<String>,
 }
 
@@ -146,8 +159,9 @@ impl Default for Settings {
             store: StorePart { memory_bytes: 256 << 20, disk_bytes: None, sync: true },
             http: HttpPart {
                 listen: None,
+                token: TokenRule::Own,
                 token_file: None,
-                open: vec![OpenPart::Health],
+                open: None,
                 hosts: Vec::new(),
             },
             limits: LimitsPart { http_connections: 256, http_requests: 128 },
@@ -160,6 +174,18 @@ impl Settings {
     pub(crate) fn http_address(&self) -> SocketAddr {
         let default = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), HTTP_PORT);
         self.http.listen.unwrap_or(default)
+    }
+
+    /// The parts of the API that need no token. By default all that a user of this machine may do who is
+    /// not the node's owner; for other machines only health.
+    pub(crate) fn http_open(&self) -> Vec<OpenPart> {
+        match &self.http.open {
+            Some(parts) => parts.clone(),
+            None if self.http_address().ip().is_loopback() => {
+                vec![OpenPart::Health, OpenPart::Metrics, OpenPart::Debug, OpenPart::Data]
+            }
+            None => vec![OpenPart::Health],
+        }
     }
 
     /// The folders within which callers of the API may name files and folders of this machine. By
@@ -202,6 +228,11 @@ impl Settings {
             )
             .hint("name a file with a secret in [http] token_file, or listen on 127.0.0.1"));
         }
+        if self.http.token == TokenRule::None && self.http.token_file.is_some() {
+            return wrong(
+                "[http] token is none, and token_file names one: leave one of them out".into(),
+            );
+        }
         Ok(())
     }
 }
@@ -220,8 +251,14 @@ mod tests {
         let mut settings = Settings::default();
         settings.http.listen = Some("0.0.0.0:8080".parse().expect("address"));
         assert_eq!(settings.validate().expect_err("no token").code, "tokenNeeded");
+        settings.http.token = TokenRule::None;
+        assert_eq!(settings.validate().expect_err("none at all").code, "tokenNeeded");
+        settings.http.token = TokenRule::Own;
         settings.http.token_file = Some("token".into());
         settings.validate().expect("valid with a token");
+        assert_eq!(settings.http_open(), [OpenPart::Health]);
+        settings.http.token = TokenRule::None;
+        assert_eq!(settings.validate().expect_err("two answers").code, "config");
     }
 
     #[test]

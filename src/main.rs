@@ -13,6 +13,7 @@ mod config;
 mod demo;
 mod failure;
 mod http;
+mod nodes;
 mod out;
 mod place;
 mod text;

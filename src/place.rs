@@ -31,8 +31,18 @@ pub(crate) fn home_dir() -> Option<PathBuf> {
     env::home_dir().filter(|path| path.is_absolute())
 }
 
+/// The folders in which running nodes of this user are listed, see `nodes`: that of the session, if there
+/// is one, and that of the user's data.
+pub(crate) fn nodes_dirs() -> Vec<PathBuf> {
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let runtime = runtime.filter(|path| path.is_absolute() && !cfg!(windows));
+    let runtime = runtime.map(|path| path.join("potluck"));
+    let data = Some(default_data_dir()).filter(|path| !path.as_os_str().is_empty());
+    runtime.into_iter().chain(data).map(|path| path.join("nodes")).collect()
+}
+
 /// The data folder of the local node as far as a client can know it.
-fn client_data_dir() -> Option<PathBuf> {
+pub(crate) fn client_data_dir() -> Option<PathBuf> {
     let path = env::var_os(DATA_DIR_VARIABLE).map_or_else(default_data_dir, PathBuf::from);
     Some(path).filter(|path| !path.as_os_str().is_empty())
 }
@@ -68,6 +78,11 @@ pub(crate) fn resolved(typed: &Path) -> io::Result<PathBuf> {
 /// The file in which a running node leaves the URL of its HTTP API.
 pub(crate) fn url_file(data_dir: &Path) -> PathBuf {
     data_dir.join(potluck::layout::HTTP)
+}
+
+/// The file in which a node keeps its own token.
+pub(crate) fn token_file(data_dir: &Path) -> PathBuf {
+    data_dir.join(potluck::layout::TOKEN)
 }
 
 /// The URL that the local node left behind, if there is one.

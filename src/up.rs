@@ -1,22 +1,23 @@
 //! `up`: runs a node in the foreground.
 //!
-//! **Invariant:** each line on stdout (`contact ..`, `http ..`, `ready`) is printed once, when it
-//! is true; whatever ends the program, the data folder is left as a whole.
+//! **Invariant:** each line on stdout (`contact ..`, `http ..`, `ready`) is printed once, in this order,
+//! when it is true; whatever ends the program, the data folder is left as a whole.
 
 mod host;
 mod run;
 mod signals;
 mod start;
-mod ticket;
+pub(crate) mod ticket;
+mod token;
+mod waiting;
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use potluck_base::Admission;
 
 use crate::cli::{Global, UpArgs};
-use crate::client::read_token;
 use crate::commands::network::check_entries;
 use crate::config::{self, Flag, Input, Settings};
 use crate::failure::{Exit, Failure};
@@ -27,13 +28,14 @@ pub(crate) use signals::on_first_signal;
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &UpArgs) -> Result<(), Failure> {
     let out = global.out();
-    let settings = settings(args)?;
+    let settings = settings(args, global.token_file.as_deref())?;
     if args.print_config {
         return out.bytes(config::to_toml(&settings).as_bytes());
     }
     let ticket = ticket::of(args)?;
     refuse(&settings, ticket.is_some())?;
-    let token = settings.http.token_file.as_deref().map(read_token).transpose()?;
+    let token = token::given(&settings)?;
+    ticket::scrub(args);
     let with_parent = WithParent { exits: args.exit_with_stdin, scrap: args.scrap.clone() };
     log(global.verbose);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -74,7 +76,8 @@ struct WithParent {
 }
 
 /// The settings that flags, environment and file make together.
-fn settings(args: &UpArgs) -> Result<Settings, Failure> {
+fn settings(args: &UpArgs, token_file: Option<&Path>) -> Result<Settings, Failure> {
+    let token_file = token_file.map(|path| path.to_string_lossy().into_owned());
     let mut flags = Vec::new();
     let mut text = |flag, key, value: Option<&'_ String>| {
         if let Some(value) = value {
@@ -83,6 +86,7 @@ fn settings(args: &UpArgs) -> Result<Settings, Failure> {
     };
     text("--advertise", ("node", "advertise"), args.advertise.as_ref());
     text("--http", ("http", "listen"), args.http.as_ref());
+    text("--token-file", ("http", "token_file"), token_file.as_ref());
     text("--network", ("network", "name"), args.network.as_ref());
     text("--admission", ("network", "admission"), args.admission.as_ref());
     text("--on-term", ("node", "on_term"), args.on_term.as_ref());

@@ -29,6 +29,11 @@ pub(crate) struct InviteRequest {
 pub(crate) struct Invite {
     /// What to hand over. A secret.
     pub(crate) ticket: String,
+    /// Its public key, by which it is listed and cancelled.
+    pub(crate) id: String,
+    /// How many nodes it lets in; absent: any number.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) uses: Option<u32>,
     /// The network's name.
     pub(crate) network: String,
     /// From when on it lets nobody in.

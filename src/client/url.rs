@@ -1,12 +1,15 @@
 //! URLs of a node and paths in them.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use potluck::{BlobId, TopicName};
 use potluck_record::{Name, Space};
 
 use crate::failure::{Exit, Failure};
+
+/// Where HTTP is, if a URL does not say.
+const HTTP_DEFAULT_PORT: u16 = 80;
 
 /// The base URL in the form that paths are put behind.
 ///
@@ -41,6 +44,19 @@ pub(crate) fn is_loopback(base: &str) -> bool {
     };
     let name = name.trim_start_matches('[').trim_end_matches(']');
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The address that a base URL leads to, if it names one: as a node listens, so that `localhost` is
+/// 127.0.0.1.
+pub(super) fn address_of(base: &str) -> Option<SocketAddr> {
+    let host = base.strip_prefix("http://")?;
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, port.parse().ok()?),
+        _ => (host, HTTP_DEFAULT_PORT),
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let ip = if name == "localhost" { Ipv4Addr::LOCALHOST.into() } else { name.parse().ok()? };
+    Some(SocketAddr::new(ip, port))
 }
 
 /// Percent-encodes all but what is the same in every part of a URL, and `/`.
@@ -124,6 +140,17 @@ mod tests {
         for far in ["http://10.0.0.1:8080", "http://[2001:db8::1]:8080", "http://host.example"] {
             assert!(!is_loopback(far), "{far}");
         }
+    }
+
+    #[test]
+    fn the_address_behind_a_url_is_the_one_that_a_node_listens_on() {
+        let of = |base: &str| address_of(base).map(|address| address.to_string());
+        assert_eq!(of("http://127.0.0.1:8081").as_deref(), Some("127.0.0.1:8081"));
+        assert_eq!(of("http://localhost:8081").as_deref(), Some("127.0.0.1:8081"));
+        assert_eq!(of("http://[::1]:8080").as_deref(), Some("[::1]:8080"));
+        assert_eq!(of("http://10.0.0.1").as_deref(), Some("10.0.0.1:80"));
+        assert_eq!(of("http://host.example:8080"), None);
+        assert_eq!(of("http://127.0.0.1:80000"), None);
     }
 
     #[test]

@@ -47,8 +47,22 @@ pub(crate) fn invite(global: &Global, args: &InviteArgs) -> Result<(), Failure> 
     }
     let invite: Invite = answer.json()?;
     out.data(&invite.ticket)?;
-    out.note(next_machine(&invite.ticket));
+    out.note(about(&invite));
     Ok(())
+}
+
+/// What is told beside a ticket, without its secret.
+fn about(invite: &Invite) -> String {
+    let id: String = invite.id.chars().take(12).collect();
+    let machines = match invite.uses {
+        Some(1) => "one machine".to_owned(),
+        Some(uses) => format!("{uses} machines"),
+        None => "any number of machines".to_owned(),
+    };
+    format!(
+        "ticket {id} lets {machines} in until {}; on the next machine: potluck up TICKET",
+        invite.expires_at
+    )
 }
 
 fn list(global: &Global, client: &Client) -> Result<(), Failure> {

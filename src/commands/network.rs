@@ -4,13 +4,13 @@ use serde_json::Value;
 
 use potluck::{Ticket, TicketError};
 use potluck_base::Addresses;
-use potluck_wire::admission::TICKET_SCHEME;
 
 use crate::api::{JoinRequest, Left, NetworkView};
 use crate::cli::{Global, JoinArgs};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::text::count;
+use crate::up::ticket;
 
 /// Refuses what is no entry point, with a sentence that says what one is.
 pub(crate) fn check_entries(entries: &[String]) -> Result<(), Failure> {
@@ -24,9 +24,12 @@ pub(crate) fn check_entries(entries: &[String]) -> Result<(), Failure> {
 pub(crate) fn join(global: &Global, args: &JoinArgs) -> Result<(), Failure> {
     let client = Client::of(global)?;
     let mut entry = Vec::new();
+    if let Some(path) = &args.ticket_file {
+        entry.extend(contacts_of(&client, &ticket::from_file(path)?)?);
+    }
     for word in &args.entry {
-        if word.starts_with(TICKET_SCHEME) {
-            entry.extend(contacts_of(&client, word)?);
+        if ticket::is_ticket(word) {
+            entry.extend(contacts_of(&client, &ticket::typed_or_stdin(word)?)?);
         } else {
             entry.push(word.clone());
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::input::{Input, Wrong};
-use super::{OnTerm, OpenPart, Settings};
+use super::{OnTerm, Settings};
 
 /// A value as it is shown.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,10 +83,12 @@ macro_rules! key {
 
 mod files;
 mod gossip;
+mod http;
 mod limits;
 
 use files::FILES;
 use gossip::{GOSSIP, labels};
+use http::HTTP;
 use limits::LIMITS;
 
 /// All keys, by section.
@@ -328,54 +330,5 @@ const STORE: &[Key] = &[
         "Acknowledge only what is on the disk; false trusts the operating system with it.",
         |s, i| i.boolean().map(|it| s.store.sync = it),
         |s| Shown::Set(Value::Boolean(s.store.sync)),
-    ),
-];
-
-const HTTP: &[Key] = &[
-    key!(
-        "http",
-        "listen",
-        "HTTP address; not set: 127.0.0.1:8080, or the next free port up to 8099.",
-        |s, i| i.parsed("an address of the form ip:port").map(|it| s.http.listen = Some(it)),
-        |s| s.http.listen.map_or_else(|| unset("127.0.0.1:8080"), text),
-    ),
-    key!(
-        "http",
-        "token_file",
-        "File with the token (bearer) that requests need; without it, on loopback only, any user of this machine may do anything.",
-        |s, i| i.text().map(|it| s.http.token_file = (!it.is_empty()).then(|| it.into())),
-        |s| {
-            s.http
-                .token_file
-                .as_ref()
-                .map_or_else(|| unset("/etc/potluck/token"), |it| text(it.display()))
-        },
-    ),
-    key!(
-        "http",
-        "open",
-        "What needs no token although there is one: health, metrics, debug.",
-        |s, i| {
-            let part = |word: String| match word.as_str() {
-                "health" => Ok(OpenPart::Health),
-                "metrics" => Ok(OpenPart::Metrics),
-                "debug" => Ok(OpenPart::Debug),
-                _ => Err("must be of health, metrics, debug".to_owned()),
-            };
-            s.http.open = i.list()?.into_iter().map(part).collect::<Result<_, _>>()?;
-            Ok(())
-        },
-        |s| list(s.http.open.iter().map(|part| match part {
-            OpenPart::Health => "health".to_owned(),
-            OpenPart::Metrics => "metrics".to_owned(),
-            OpenPart::Debug => "debug".to_owned(),
-        })),
-    ),
-    key!(
-        "http",
-        "hosts",
-        "Names under which this API may be called, beside IP addresses and localhost.",
-        |s, i| i.list().map(|it| s.http.hosts = it),
-        |s| list(s.http.hosts.iter().cloned()),
     ),
 ];

@@ -12,8 +12,9 @@ use super::files::UPLOAD_RATE;
 use super::kitchen::Kitchen;
 use super::plan::Plan;
 use crate::api::{Member, Members, Peers, Status};
-use crate::client::Client;
+use crate::client::{Client, read_token};
 use crate::failure::{Exit, Failure};
+use crate::place;
 
 /// Memory for the store of one node: many of them share this machine.
 const STORE_MEMORY: &str = "16MiB";
@@ -105,7 +106,9 @@ impl Starting {
     pub(super) fn located(&self, kitchen: &Kitchen, deadline: Instant) -> Result<Guest, Failure> {
         let contact = self.line(kitchen, "contact ", deadline)?;
         let url = self.line(kitchen, "http ", deadline)?;
-        let client = Client::new(url, None);
+        // The demo's own nodes: found without a look into the user's folders.
+        let token = read_token(&place::token_file(&kitchen.data_dir(self.number)))?;
+        let client = Client::new(url, Some(&token));
         let status: Status = client.get_json("/v1/status")?;
         Ok(Guest {
             number: self.number,

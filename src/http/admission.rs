@@ -1,7 +1,6 @@
 //! `/v1/invites`, `/v1/revocations`, `/v1/network`.
 //!
-//! As everything that is not configured as open, these need the token where there is a token file; on
-//! loopback without one, whoever can log in on this machine is trusted with them.
+//! These need the node's token; nothing in `[http] open` opens them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -89,11 +88,13 @@ pub(super) async fn invite(
         ephemeral: request.ephemeral,
     };
     let ticket = app.node().invite(terms).await.map_err(problem)?;
-    let expires = ticket.grant().map_err(|_| Problem::unexpected())?.expires;
+    let grant = ticket.grant().map_err(|_| Problem::unexpected())?;
     let invite = Invite {
         ticket: ticket.to_string(),
+        id: grant.ticket.to_string(),
+        uses: grant.uses,
         network: ticket.network,
-        expires_at: rfc3339(expires.0),
+        expires_at: rfc3339(grant.expires.0),
     };
     Ok((StatusCode::CREATED, json(&invite)).into_response())
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use potluck::Node;
-use tokio::sync::{Semaphore, watch};
+use potluck::{BlobId, FileState, Node};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use super::files::{self, JobTable, Places};
 use super::gossip::Rates;
-use super::guard::Rules;
+use super::guard::{Pass, Rules, token_needed};
 use super::metrics::HttpCounters;
 use super::problem::Problem;
 use super::{
@@ -146,6 +146,21 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+/// What is answered where there is no place for anything else.
+pub(super) fn health_only(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/healthz", axum::routing::get(health::healthz))
+        .route("/readyz", axum::routing::get(health::readyz))
+        .fallback(no_place)
+        .layer(from_fn_with_state(Arc::clone(&app), pass))
+        .with_state(app)
+}
+
+async fn no_place() -> Problem {
+    let detail = "all connections are taken";
+    Problem::unavailable("busy", detail).hint("close some, or raise [limits] http_connections")
+}
+
 /// The description with a title, and with the paths as OpenAPI writes them.
 fn described(mut api: OpenApi) -> OpenApi {
     let paths = std::mem::take(&mut api.paths.paths);
@@ -176,17 +191,30 @@ async fn no_such_method() -> Problem {
 async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let response = match admit(&app, &request) {
         Err(problem) => problem.into_response(),
-        // As long as the files are large or messages come; that they go on is watched elsewhere.
-        Ok(_permit) if takes_its_time(&request) => next.run(request).await,
-        Ok(_permit) => match timeout(REQUEST_TIMEOUT, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => Problem::unavailable("timeout", "the node did not answer in time")
-                .hint("try again")
-                .into_response(),
-        },
+        Ok(admitted) => carry_out(&app, admitted, request, next).await,
     };
+    let response = health::explained(&app.node, response).await;
     app.counters.count(response.status());
     finished(response)
+}
+
+async fn carry_out(app: &App, admitted: Admitted<'_>, request: Request, next: Next) -> Response {
+    let Admitted { _permit, only_here } = admitted;
+    if let Some(id) = only_here
+        && !is_here(app, id).await
+    {
+        return token_needed().into_response();
+    }
+    if takes_its_time(&request) {
+        // As long as the files are large or messages come; that they go on is watched elsewhere.
+        return next.run(request).await;
+    }
+    match timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::unavailable("timeout", "the node did not answer in time")
+            .hint("try again")
+            .into_response(),
+    }
 }
 
 /// Whether it is about reading or receiving whole files, or lines for as long as there are some.
@@ -196,19 +224,37 @@ fn takes_its_time(request: &Request) -> bool {
         && (matches!(path, "/v1/files" | "/v1/shares") || path.starts_with("/v1/topics/"))
 }
 
+/// A request that may go on.
+struct Admitted<'a> {
+    /// Its place among those under way.
+    _permit: Option<SemaphorePermit<'a>>,
+    /// Only if the file with this id is here.
+    only_here: Option<Option<BlobId>>,
+}
+
 /// A place among the requests under way; health is answered however full it is.
-fn admit<'a>(
-    app: &'a App,
-    request: &Request,
-) -> Result<Option<tokio::sync::SemaphorePermit<'a>>, Problem> {
+fn admit<'a>(app: &'a App, request: &Request) -> Result<Admitted<'a>, Problem> {
     let path = request.uri().path();
-    app.rules.check(request.method(), path, request.headers())?;
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let pass = app.rules.check(request.method(), route, request.headers())?;
+    let only_here = (pass == Pass::FilesThatAreHere).then(|| file_in(path));
     if request.method() == Method::GET && matches!(path, "/healthz" | "/readyz") {
-        return Ok(None);
+        return Ok(Admitted { _permit: None, only_here });
     }
     let full =
         |_| Problem::unavailable("busy", "too many requests are under way").hint("try again");
-    app.permits.try_acquire().map(Some).map_err(full)
+    Ok(Admitted { _permit: Some(app.permits.try_acquire().map_err(full)?), only_here })
+}
+
+/// The id in a path below `/v1/files/`.
+fn file_in(path: &str) -> Option<BlobId> {
+    path.strip_prefix("/v1/files/")?.split('/').next()?.parse().ok()
+}
+
+/// Whether a file is here with all its bytes.
+async fn is_here(app: &App, id: Option<BlobId>) -> bool {
+    let files = app.node.files().list().await.unwrap_or_default();
+    files.iter().any(|file| Some(file.id) == id && file.state == FileState::Complete)
 }
 
 /// Nothing of this API is a document, and nothing of it may be cached without asking.

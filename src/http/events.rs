@@ -86,8 +86,8 @@ struct Looked {
 impl Looked {
     /// Appends what has changed; `None` when the node has stopped.
     async fn look(&mut self, app: &App, to: &mut String) -> Option<()> {
-        let status = app.node().view().await.ok()?;
-        let health = (status.health.as_str().to_owned(), status.reasons);
+        let verdict = app.node().health().await.ok()?;
+        let health = (verdict.health.as_str().to_owned(), verdict.sentences());
         if self.health.as_ref() != Some(&health) {
             let (word, reasons) = &health;
             append(to, json!({"type": "health", "health": word, "reasons": reasons}));

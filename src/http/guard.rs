@@ -4,9 +4,12 @@
 //!   was pointed at this machine (DNS rebinding) gets nothing.
 //! - A page of another site gets nothing: a foreign `Origin` or `Sec-Fetch-Site: cross-site`.
 //! - Changing requests need a content type that no HTML form can send.
-//! - With a token file, the token, but for the parts that are configured as open. Without one, which
-//!   is possible on loopback only, every user of this machine may do everything, tickets, revocations
-//!   and files included: that is meant so, and the configuration says it.
+//! - The node's token, but for the parts that are open. On loopback these are by default what any user of
+//!   this machine may do: records, messages, search, and looking. Who is let in, what is shared and
+//!   fetched, and the node itself are its owner's. Only `[http] token = "none"` does without.
+//!
+//! What is open is decided by route, not by the beginning of a path, so a new route is closed until it is
+//! named here.
 
 use std::net::IpAddr;
 
@@ -15,7 +18,7 @@ use potluck_record::Space;
 use subtle::ConstantTimeEq as _;
 
 use super::problem::Problem;
-use crate::config::{HttpPart, OpenPart};
+use crate::config::{OpenPart, Settings};
 use crate::failure::Exit;
 
 /// The rules of one node.
@@ -33,26 +36,30 @@ fn hash(token: &str) -> [u8; 32] {
 }
 
 impl Rules {
-    /// The rules of this configuration with the token of its token file.
-    pub(crate) fn new(config: &HttpPart, token: Option<&str>) -> Self {
+    /// The rules of this configuration with the node's token; `None` where it does without.
+    pub(crate) fn new(settings: &Settings, token: Option<&str>) -> Self {
         Self {
-            hosts: config.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
-            open: config.open.clone(),
+            hosts: settings.http.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            open: settings.http_open(),
             token: token.map(hash),
         }
     }
 
-    /// Lets a request pass or says why not.
+    /// Lets a request pass or says why not. `route` is the pattern that the path fits, none if there is
+    /// nothing at it.
     pub(super) fn check(
         &self,
         method: &Method,
-        path: &str,
+        route: Option<&str>,
         headers: &HeaderMap,
-    ) -> Result<(), Problem> {
+    ) -> Result<Pass, Problem> {
         let host = self.check_host(headers)?;
         check_origin(headers, host)?;
-        self.check_token(path, headers)?;
-        if is_changing(method) { check_content_type(method, headers) } else { Ok(()) }
+        let pass = self.check_token(method, route, headers)?;
+        if is_changing(method) {
+            check_content_type(method, headers)?;
+        }
+        Ok(pass)
     }
 
     fn check_host<'h>(&self, headers: &'h HeaderMap) -> Result<&'h str, Problem> {
@@ -70,23 +77,46 @@ impl Rules {
             .hint("call it by IP address, or add the name to [http] hosts"))
     }
 
-    fn check_token(&self, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(token) = &self.token else { return Ok(()) };
-        if part_of(path).is_some_and(|part| self.open.contains(&part)) {
-            return Ok(());
-        }
+    fn check_token(
+        &self,
+        method: &Method,
+        route: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<Pass, Problem> {
+        let Some(token) = &self.token else { return Ok(Pass::Whole) };
+        // Nothing is behind a path without a route but the word that it is none.
+        let Some(route) = route else { return Ok(Pass::Whole) };
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given = given.and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| hash(token.trim()))
         });
         if given.is_some_and(|given| bool::from(given.ct_eq(token))) {
-            return Ok(());
+            return Ok(Pass::Whole);
         }
-        let detail = "this node wants its token";
-        Err(Problem::new(StatusCode::UNAUTHORIZED, Exit::Refused, "tokenNeeded", detail)
-            .hint("name the token file with --token-file or POTLUCK_TOKEN_FILE"))
+        match part_of(method, route) {
+            Some((part, pass)) if self.open.contains(&part) => Ok(pass),
+            _ => Err(token_needed()),
+        }
     }
+}
+
+/// How far a request may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// Wherever it leads.
+    Whole,
+    /// To a file that is here already: without the token nothing is fetched.
+    FilesThatAreHere,
+}
+
+/// The token is missing or wrong.
+pub(super) fn token_needed() -> Problem {
+    let detail = "this node wants its token";
+    Problem::new(StatusCode::UNAUTHORIZED, Exit::Refused, "tokenNeeded", detail).hint(
+        "run this as the user that the node runs as, or name its token file with --token-file or \
+         POTLUCK_TOKEN_FILE",
+    )
 }
 
 /// The host without its port.
@@ -143,12 +173,40 @@ fn check_content_type(method: &Method, headers: &HeaderMap) -> Result<(), Proble
         .hint("with curl: -H 'Content-Type: application/octet-stream' --data-binary @FILE"))
 }
 
-/// The part of the API that a path belongs to, if it can be open.
-fn part_of(path: &str) -> Option<OpenPart> {
-    match path {
-        "/healthz" | "/readyz" => Some(OpenPart::Health),
-        "/metrics" => Some(OpenPart::Metrics),
-        _ => path.starts_with("/debug/").then_some(OpenPart::Debug),
+/// Routes of which `[http] open` = `data` opens all methods.
+const DATA: [&str; 4] =
+    ["/v1/kv/{*name}", "/v1/watch/{*name}", "/v1/topics/{*topic}", "/v1/search"];
+/// Routes of which it opens GET and HEAD.
+const DATA_TO_READ: [&str; 9] = [
+    "/openapi.json",
+    "/v1/status",
+    "/v1/overview",
+    "/v1/peers",
+    "/v1/members",
+    "/v1/events",
+    "/v1/keys",
+    "/v1/lookup/{*name}",
+    "/v1/doctor",
+];
+/// Routes of which it opens GET and HEAD of what is here already.
+const DATA_IF_HERE: [&str; 2] = ["/v1/files/{id}", "/v1/files/{id}/{*path}"];
+
+/// The part of the API that a route belongs to, if it can be open, and how far that goes.
+fn part_of(method: &Method, route: &str) -> Option<(OpenPart, Pass)> {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    if DATA.contains(&route) {
+        return Some((OpenPart::Data, Pass::Whole));
+    }
+    if !reads {
+        return None;
+    }
+    match route {
+        "/healthz" | "/readyz" => Some((OpenPart::Health, Pass::Whole)),
+        "/metrics" => Some((OpenPart::Metrics, Pass::Whole)),
+        route if route.starts_with("/debug/") => Some((OpenPart::Debug, Pass::Whole)),
+        route if DATA_TO_READ.contains(&route) => Some((OpenPart::Data, Pass::Whole)),
+        route if DATA_IF_HERE.contains(&route) => Some((OpenPart::Data, Pass::FilesThatAreHere)),
+        _ => None,
     }
 }
 
@@ -160,23 +218,20 @@ mod tests {
     use super::*;
 
     fn rules(token: Option<&str>) -> Rules {
-        let config = HttpPart {
-            listen: None,
-            token_file: None,
-            open: vec![OpenPart::Health],
-            hosts: vec!["Node.Example".into()],
-        };
-        Rules::new(&config, token)
+        let mut settings = Settings::default();
+        settings.http.open = Some(vec![OpenPart::Health]);
+        settings.http.hosts = vec!["Node.Example".into()];
+        Rules::new(&settings, token)
     }
 
-    fn status(rules: &Rules, method: Method, path: &str, headers: &[(&str, &str)]) -> u16 {
+    fn status(rules: &Rules, method: Method, route: &str, headers: &[(&str, &str)]) -> u16 {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("name");
             map.append(name, HeaderValue::from_str(value).expect("value"));
         }
-        match rules.check(&method, path, &map) {
-            Ok(()) => 200,
+        match rules.check(&method, Some(route), &map) {
+            Ok(_) => 200,
             Err(problem) => problem.into_response().status().as_u16(),
         }
     }
@@ -258,6 +313,50 @@ mod tests {
             (ask("/healthz", &[]), ask("/metrics", &[]), ask("/debug/lookups", &[])),
             (200, 401, 401)
         );
-        assert_eq!(ask("/healthz/../v1/status", &[]), 401);
+    }
+
+    #[test]
+    fn on_loopback_any_user_may_use_the_data_and_look_and_nothing_else() {
+        let rules = Rules::new(&Settings::default(), Some("secret"));
+        let pass = |method: &Method, route: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("host", HeaderValue::from_static("localhost"));
+            headers.insert("content-type", HeaderValue::from_static("application/json"));
+            rules.check(method, Some(route), &headers).ok()
+        };
+        let (get, put, post) = (Method::GET, Method::PUT, Method::POST);
+        for (method, route) in [
+            (&get, "/v1/kv/{*name}"),
+            (&put, "/v1/kv/{*name}"),
+            (&post, "/v1/topics/{*topic}"),
+            (&get, "/v1/status"),
+            (&Method::HEAD, "/v1/members"),
+            (&get, "/debug/lookups"),
+            (&get, "/metrics"),
+            (&get, "/readyz"),
+        ] {
+            assert_eq!(pass(method, route), Some(Pass::Whole), "{method} {route}");
+        }
+        for method in [&get, &Method::HEAD] {
+            assert_eq!(pass(method, "/v1/files/{id}"), Some(Pass::FilesThatAreHere));
+        }
+        for (method, route) in [
+            (&post, "/v1/invites"),
+            (&get, "/v1/invites"),
+            (&post, "/v1/revocations"),
+            (&get, "/v1/network"),
+            (&post, "/v1/network/key/export"),
+            (&get, "/v1/files"),
+            (&post, "/v1/files"),
+            (&Method::DELETE, "/v1/files/{id}"),
+            (&post, "/v1/shares"),
+            (&get, "/v1/config"),
+            (&post, "/v1/leave"),
+            (&post, "/v1/join"),
+            (&post, "/v1/status"),
+            (&get, "/v1/anything/new"),
+        ] {
+            assert_eq!(pass(method, route), None, "{method} {route}");
+        }
     }
 }

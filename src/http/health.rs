@@ -1,10 +1,14 @@
-//! `/healthz`, `/readyz`.
+//! `/healthz`, `/readyz`, and what a node's health means for whoever was refused something.
+//!
+//! **Invariant:** nothing here decides: [`potluck::health`] does, for `/readyz`, `/v1/status` and for the
+//! advice beside failed commands alike.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use potluck::{Health, Node, Reason, Verdict};
 
 use super::app::App;
 use super::problem::Problem;
@@ -22,23 +26,94 @@ pub(super) async fn healthz() -> &'static str {
 #[utoipa::path(get, path = "/readyz",
     responses(
         (status = 200, body = Ready),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "not joined yet, or the store stopped"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "it hears nobody although there should be others, or the store stopped"),
     ))]
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let status = app.node().status().await.map_err(|_| Problem::stopped())?;
-    if let Some(why) = status.store.stopped {
-        let detail = format!("the store stopped: {why}");
-        return Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Exit::NoSpace,
-            "storeStopped",
-            detail,
-        )
-        .hint("look after the disk, then restart the node"));
+    let verdict = app.node().health().await.map_err(|_| Problem::stopped())?;
+    if verdict.is_ready() {
+        return Ok(json(&Ready { ready: true, reasons: verdict.sentences() }));
     }
-    if !status.view.ready {
-        return Err(Problem::unavailable("notJoined", "this node has not joined the network yet")
-            .hint("it goes on trying its entry points"));
+    Err(problem_of(&verdict))
+}
+
+/// A node that cannot be used, as a problem.
+fn problem_of(verdict: &Verdict) -> Problem {
+    let exit = verdict.reasons.first().map_or(Exit::Unavailable, exit_of);
+    let code = verdict.reasons.first().map_or("notReady", |worst| worst.code);
+    let detail = verdict.sentences().join("; ");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, exit, code, detail)
+}
+
+/// What the command line exits with if this is why something was not done.
+fn exit_of(reason: &Reason) -> Exit {
+    match reason.code {
+        code if code.starts_with("store.") => Exit::NoSpace,
+        "member.revoked" | "member.expired" => Exit::Refused,
+        _ => Exit::Unavailable,
     }
-    Ok(json(&Ready { ready: true, reasons: status.view.reasons }))
+}
+
+/// An answer that says that something could not be done now: if the node itself is not well, that is why,
+/// and "try again" is no advice.
+pub(super) async fn explained(node: &Node, response: Response) -> Response {
+    if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+        return response;
+    }
+    let Some(told) = response.extensions().get::<ProblemBody>().cloned() else { return response };
+    let Ok(verdict) = node.health().await else { return response };
+    match with_cause(&told, &verdict) {
+        Some(body) => Problem::of(body).into_response(),
+        None => response,
+    }
+}
+
+/// What was told, with the cause in the place of its hint.
+fn with_cause(told: &ProblemBody, verdict: &Verdict) -> Option<ProblemBody> {
+    // What another part is too busy with has nothing to do with the network or the disk.
+    if matches!(told.code.as_str(), "busy" | "tooManyTopics" | "full" | "stopped") {
+        return None;
+    }
+    let worst = verdict.reasons.first().filter(|worst| worst.code != told.code)?;
+    let mut body = told.clone();
+    if worst.health == Health::Offline {
+        body.exit = exit_of(worst).number();
+    }
+    body.hint = Some(worst.message.clone());
+    Some(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck::health::{Facts, StoreState, judge};
+
+    use super::*;
+
+    fn too_few() -> ProblemBody {
+        Problem::unavailable("tooFewAnswers", "1 of 3 answered").hint("try again").into_body()
+    }
+
+    #[test]
+    fn whoever_is_refused_something_hears_what_is_wrong_with_the_node() {
+        let well = judge(&Facts::default());
+        assert!(with_cause(&too_few(), &well).is_none());
+        let cut_off = judge(&Facts { joined: true, peers_before: 2, ..Facts::default() });
+        let body = with_cause(&too_few(), &cut_off).expect("it has a cause");
+        assert_eq!((body.exit, body.code.as_str()), (5, "tooFewAnswers"));
+        assert!(body.hint.is_some_and(|hint| hint.contains("no other node of 2 known")));
+        let busy = Problem::unavailable("busy", "too many").into_body();
+        assert!(with_cause(&busy, &cut_off).is_none());
+    }
+
+    #[test]
+    fn exit_codes_follow_the_cause() {
+        let exit = |facts: &Facts| problem_of(&judge(facts)).into_body().exit;
+        let revoked = potluck::OwnTrouble::Revoked;
+        assert_eq!(exit(&Facts { own_trouble: Some(revoked), ..Facts::default() }), 6);
+        let stopped = StoreState::Stopped("broken".into());
+        assert_eq!(exit(&Facts { store: stopped, ..Facts::default() }), 9);
+        assert_eq!(exit(&Facts { entry_points: 1, ..Facts::default() }), 5);
+        // Not why a command failed, only beside it.
+        let full = judge(&Facts { store: StoreState::Full, ..Facts::default() });
+        assert_eq!(with_cause(&too_few(), &full).expect("told").exit, 5);
+    }
 }

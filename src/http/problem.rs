@@ -119,6 +119,11 @@ impl Problem {
         self
     }
 
+    /// A problem that tells this.
+    pub(super) fn of(body: ProblemBody) -> Self {
+        Self(Box::new(body))
+    }
+
     /// What is told.
     pub(super) fn into_body(self) -> ProblemBody {
         *self.0
@@ -142,6 +147,8 @@ impl IntoResponse for Problem {
         if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // For whoever can say more about it on its way out.
+        response.extensions_mut().insert(*self.0);
         response
     }
 }

@@ -1,9 +1,23 @@
 //! The accept loop: a bounded number of connections, each with a time limit for its next request.
+//!
+//! When all places are taken, those who hold one without asking anything lose it soon, and until then a
+//! few more connections are taken that get an answer about health only: whoever watches over the node must
+//! not take idle connections for a node that is stuck.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::response::Response;
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -11,10 +25,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::app::{App, router};
+use super::app::{App, health_only, router};
 
 /// A connection without a whole request head for so long is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same while there is no place for another connection.
+const HEAD_TIMEOUT_FULL: Duration = Duration::from_secs(2);
+/// Connections beside the usual ones, for health and nothing else.
+const RESERVED: usize = 16;
+/// The same, for a connection in one of these.
+const HEAD_TIMEOUT_RESERVED: Duration = Duration::from_secs(1);
+/// How often a waiting connection looks whether there is no place for another one.
+const LOOK: Duration = Duration::from_millis(500);
 /// The longest request head: a name of 512 bytes, percent-encoded, and a context fit well.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 64;
@@ -51,14 +73,18 @@ async fn accept(
     mut stopped: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(connections_max));
-    let service = TowerToHyperService::new(router(app));
+    let reserved = Arc::new(Semaphore::new(RESERVED));
+    let service = router(Arc::clone(&app));
+    let health = health_only(app);
     let watching = stopped.clone();
     let accepting = async {
-        // The semaphore is never closed.
-        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        // The semaphores are never closed.
+        while let Some((place, usual)) = place(&places, &reserved).await {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(connection(stream, service.clone(), watching.clone(), place));
+                    let router = if usual { service.clone() } else { health.clone() };
+                    let squeezed = Squeezed { places: usual.then(|| Arc::clone(&places)) };
+                    tokio::spawn(connection(stream, router, squeezed, watching.clone(), place));
                 }
                 // Out of descriptors, or a connection that is gone already: others go on.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -74,24 +100,143 @@ async fn accept(
     let _ = timeout(LAST_WORDS, places.acquire_many(all)).await;
 }
 
+/// A place for the next connection, and whether it is a usual one.
+async fn place(
+    places: &Arc<Semaphore>,
+    reserved: &Arc<Semaphore>,
+) -> Option<(OwnedSemaphorePermit, bool)> {
+    tokio::select! {
+        biased;
+        place = Arc::clone(places).acquire_owned() => Some((place.ok()?, true)),
+        place = Arc::clone(reserved).acquire_owned() => Some((place.ok()?, false)),
+    }
+}
+
+/// How long a connection may be idle.
+struct Squeezed {
+    /// `None` for one in a reserved place.
+    places: Option<Arc<Semaphore>>,
+}
+
+impl Squeezed {
+    fn limit(&self) -> Duration {
+        match &self.places {
+            None => HEAD_TIMEOUT_RESERVED,
+            Some(places) if places.available_permits() == 0 => HEAD_TIMEOUT_FULL,
+            Some(_) => HEAD_TIMEOUT,
+        }
+    }
+}
+
+/// When a connection had its last answer, and whether the next is being made.
+#[derive(Debug)]
+struct Activity {
+    under_way: AtomicUsize,
+    since: Mutex<Instant>,
+}
+
+impl Activity {
+    fn idle(&self) -> Option<Duration> {
+        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.under_way.load(Ordering::Acquire) == 0).then(|| since.elapsed())
+    }
+
+    /// Until the guard is dropped a request is under way.
+    fn begin(self: &Arc<Self>) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::AcqRel);
+        UnderWay(Arc::clone(self))
+    }
+}
+
+/// The API, with a note of what a connection does.
+struct Noting {
+    inner: TowerToHyperService<Router>,
+    activity: Arc<Activity>,
+}
+
+impl Service<hyper::Request<Incoming>> for Noting {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+        let under_way = self.activity.begin();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let response = answer.await?;
+            Ok(response.map(|body| Body::new(Noted { body, _under_way: under_way })))
+        })
+    }
+}
+
+/// A body whose connection is at work as long as it is taken.
+struct Noted {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl HttpBody for Noted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A request, or an answer that is being sent.
+struct UnderWay(Arc<Activity>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        *self.0.since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 async fn connection(
     stream: TcpStream,
-    service: TowerToHyperService<axum::Router>,
+    router: Router,
+    squeezed: Squeezed,
     mut stopped: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
 ) {
     let _ = stream.set_nodelay(true);
+    let activity =
+        Arc::new(Activity { under_way: AtomicUsize::new(0), since: Mutex::new(Instant::now()) });
+    let noting =
+        Noting { inner: TowerToHyperService::new(router), activity: Arc::clone(&activity) };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), noting);
     tokio::pin!(connection);
+    let idle = async {
+        while activity.idle().is_none_or(|idle| idle < squeezed.limit()) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
     // An error of a connection concerns its peer only, who sees it.
     tokio::select! {
         _ = connection.as_mut() => return,
+        () = idle => return,
         _ = stopped.wait_for(|stopped| *stopped) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,23 +1,26 @@
 //! The life of a node process: start, serve, stop.
 
+use std::io::{self, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck::{InviteTerms, Membership, Node, Ticket};
+use potluck::{InviteTerms, Node, Ticket};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::WithParent;
 use super::signals::{Signals, stdin_closed};
 use super::start::{is_new, start};
+use super::token::{self, Given};
+use super::{WithParent, waiting};
 use crate::commands::admission::next_machine;
 use crate::config::{OnTerm, Settings};
 use crate::demo::FOLDER_PREFIX;
 use crate::failure::Failure;
 use crate::http::{self, App, Rules, StopReason};
+use crate::nodes::{self, Entry, Written};
 use crate::out::Out;
 use crate::place::url_file;
 use crate::text::count;
@@ -44,7 +47,7 @@ pub(super) async fn run(
     out: Out,
     settings: Settings,
     ticket: Option<Ticket>,
-    token: Option<String>,
+    token: Given,
     parent: &WithParent,
 ) -> Result<(), Failure> {
     let mut signals = Signals::take()
@@ -66,13 +69,19 @@ pub(super) async fn run(
     let is_new = is_new(&settings);
     // Being let in may take for ever.
     let node = tokio::select! {
-        node = start(&settings, ticket) => node?,
+        node = start(&settings, ticket.clone()) => node?,
         () = signals.next() => return Ok(()),
+        never = waiting::for_admission(out, ticket.as_ref()) => never,
     };
-    if is_new {
-        say_how_to_join(out, &node).await;
-    }
+    let token = match token::of(token, node.data_dir()) {
+        Ok(token) => token,
+        Err(failure) => {
+            stop_at_once(&node).await?;
+            return Err(failure);
+        }
+    };
     http::clear_uploads(node.data_dir());
+    let _listed = list(out, &listener, &url, &node, token.as_ref().map(|token| &*token.file));
     let url_file = url_file(node.data_dir());
     if let Err(error) = std::fs::write(&url_file, format!("{url}\n")) {
         // The node works without, and a full disk may have room again later.
@@ -83,7 +92,7 @@ pub(super) async fn run(
     }
     let told = out.line(format!("contact {}", node.contact()));
     let (stop, mut stopping) = watch::channel(None);
-    let rules = Rules::new(&settings.http, token.as_deref());
+    let rules = Rules::new(&settings, token.as_ref().map(|token| token.text.as_str()));
     let (on_term, connections) = (settings.node.on_term, settings.limits.http_connections);
     let app = Arc::new(App::new(node.clone(), settings, rules, stop));
     let server = http::serve(listener, app, connections);
@@ -91,7 +100,8 @@ pub(super) async fn run(
         Err(unwritten) => Stop::Unheard(unwritten),
         Ok(()) => tokio::select! {
             reason = wait_for_stop(&node, &mut signals, &mut stopping, parent.exits) => reason,
-            reason = say_when_ready(out, &node) => reason,
+            reason = say_when_ready(out, &node, is_new) => reason,
+            never = waiting::for_company(out, &node) => never,
         },
     };
     let result = tokio::select! {
@@ -109,33 +119,100 @@ pub(super) async fn run(
     result
 }
 
-/// In a network that this node has just made: what to type on the next machine.
-async fn say_how_to_join(out: Out, node: &Node) {
-    if node.membership().is_ok_and(Membership::is_issuer) {
-        match node.invite(InviteTerms::default()).await {
-            Ok(ticket) => out.note(next_machine(&ticket.to_string())),
-            Err(error) => out.note(format!("cannot make a ticket: {error}")),
+/// Lists the node for the command line of its user.
+fn list(
+    out: Out,
+    listener: &TcpListener,
+    url: &str,
+    node: &Node,
+    token_file: Option<&Path>,
+) -> Option<Written> {
+    let entry = Entry {
+        url: url.to_owned(),
+        data_dir: node.data_dir().to_owned(),
+        token_file: token_file.map(Path::to_owned),
+    };
+    let written = reached_at(listener).and_then(|address| nodes::write(address, &entry));
+    // The node works without, and its data folder tells the same.
+    written
+        .inspect_err(|error| {
+            let token = token_file.unwrap_or(Path::new("none")).display();
+            out.note(format!(
+                "cannot list this node for potluck --node {url}: {error}; its token is in {token}"
+            ));
+        })
+        .ok()
+}
+
+/// How others get in: last, so that it stands at the end of what was printed. A ticket is a secret, so it
+/// is made for somebody who sees it, and not for a log.
+async fn say_how_to_join(out: Out, node: &Node, is_new: bool) {
+    let contact = node.contact();
+    let here = node.local_addresses().first().is_some_and(|bound| bound.ip().is_unspecified())
+        && contact.address.ip().is_loopback();
+    let only =
+        "on this machine only, since it has no other address (--advertise IP:PORT gives one)";
+    match node.membership() {
+        Ok(membership) if is_new && membership.is_issuer() => {
+            if out.quiet || !io::stderr().is_terminal() {
+                out.note(if here {
+                    format!("potluck invite makes a ticket, {only}")
+                } else {
+                    "potluck invite makes a ticket for the next machine".to_owned()
+                });
+                return;
+            }
+            match node.invite(InviteTerms::default()).await {
+                Ok(ticket) if here => out.note(format!("{only}: potluck up {ticket}")),
+                Ok(ticket) => out.note(next_machine(&ticket.to_string())),
+                Err(error) => out.note(format!("cannot make a ticket: {error}")),
+            }
         }
+        Ok(membership) if membership.is_issuer() && is_alone(node).await => {
+            out.note("no other node is known yet; potluck invite lets one in");
+        }
+        Err(_) if is_alone(node).await => {
+            let name = &node.network().name;
+            let to = if here { format!(", {only}") } else { String::new() };
+            out.note(format!(
+                "no other node is known yet; others join{to}: potluck up --admission lab --network {name} \
+                 {contact}"
+            ));
+        }
+        _ => {}
     }
 }
 
-/// The URL that reaches a listener from this machine.
-fn url_of(listener: &TcpListener) -> Result<String, Failure> {
-    let address = listener.local_addr().map_err(|error| Failure::failed(error.to_string()))?;
+/// Whether there is nobody else, and nobody to look for.
+async fn is_alone(node: &Node) -> bool {
+    let view = node.view().await;
+    view.is_ok_and(|view| view.peers == 0 && view.entry_points.is_empty())
+}
+
+/// The address that reaches a listener from this machine.
+fn reached_at(listener: &TcpListener) -> io::Result<SocketAddr> {
+    let address = listener.local_addr()?;
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    Ok(format!("http://{}", SocketAddr::new(ip, address.port())))
+    Ok(SocketAddr::new(ip, address.port()))
 }
 
-/// Says that the network has been entered; ends only if it cannot be said.
-async fn say_when_ready(out: Out, node: &Node) -> Stop {
-    if node.ready().await.is_ok()
-        && let Err(unwritten) = out.line("ready")
-    {
-        return Stop::Unheard(unwritten);
+/// The URL that reaches a listener from this machine.
+fn url_of(listener: &TcpListener) -> Result<String, Failure> {
+    let address = reached_at(listener).map_err(|error| Failure::failed(error.to_string()))?;
+    Ok(format!("http://{address}"))
+}
+
+/// Says that the node can be used, and how others get in; ends only if that cannot be said.
+async fn say_when_ready(out: Out, node: &Node, is_new: bool) -> Stop {
+    if node.ready().await.is_ok() {
+        if let Err(unwritten) = out.line("ready") {
+            return Stop::Unheard(unwritten);
+        }
+        say_how_to_join(out, node, is_new).await;
     }
     std::future::pending().await
 }

@@ -1,6 +1,12 @@
-//! The ticket of `up`: typed, from stdin, a file or the environment.
+//! Tickets on their way to a command: typed, from stdin, a file or the environment.
+//!
+//! A ticket is a secret, and every user of a machine can read the arguments of all processes. One that was
+//! typed after `up` is taken out of them: where the system can, the program starts itself anew in the same
+//! process without it and finds it in its environment, which only its own user can read.
 
+use std::ffi::OsString;
 use std::io::Read as _;
+use std::path::Path;
 
 use potluck::Ticket;
 use potluck_wire::admission::{TICKET_CHARS_MAX, TICKET_SCHEME};
@@ -10,10 +16,12 @@ use crate::failure::{Exit, Failure};
 
 /// The environment variable that may hold one.
 const VARIABLE: &str = "POTLUCK_TICKET";
+/// Reads it from stdin.
+const STDIN: &str = "-";
 
 /// Whether a typed word is meant to be a ticket, or the place of one.
-pub(super) fn is_ticket(word: &str) -> bool {
-    word == "-" || word.starts_with(TICKET_SCHEME)
+pub(crate) fn is_ticket(word: &str) -> bool {
+    word == STDIN || word.starts_with(TICKET_SCHEME)
 }
 
 /// The ticket that was given, if one was.
@@ -24,24 +32,87 @@ pub(super) fn of(args: &UpArgs) -> Result<Option<Ticket>, Failure> {
     let typed: Vec<&String> = args.entry.iter().filter(|word| is_ticket(word)).collect();
     let text = match (&typed[..], &args.ticket_file) {
         ([], None) => std::env::var(VARIABLE).ok().filter(|text| !text.trim().is_empty()),
-        ([], Some(path)) => {
-            let text = std::fs::read_to_string(path);
-            Some(text.map_err(|error| wrong(format!("{}: {error}", path.display())))?)
-        }
-        ([word], None) if word.as_str() == "-" => Some(from_stdin()?),
-        ([word], None) => Some((*word).clone()),
+        ([], Some(path)) => Some(from_file(path)?),
+        ([word], None) => Some(typed_or_stdin(word)?),
         _ => return Err(wrong("a node is in one network: give one ticket")),
     };
     text.map(|text| text.parse().map_err(wrong)).transpose()
 }
 
-fn from_stdin() -> Result<String, Failure> {
+/// The text of a ticket that was typed, or of the one on stdin.
+///
+/// # Errors
+/// Stdin cannot be read.
+pub(crate) fn typed_or_stdin(word: &str) -> Result<String, Failure> {
+    if word != STDIN {
+        return Ok(word.to_owned());
+    }
     let mut text = String::new();
     let limit = TICKET_CHARS_MAX as u64 + 1;
     std::io::stdin().lock().take(limit).read_to_string(&mut text).map_err(wrong)?;
-    Ok(text)
+    Ok(text.trim().to_owned())
+}
+
+/// The text of the ticket in a file.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn from_file(path: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+    Ok(text.trim().to_owned())
 }
 
 fn wrong(why: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Usage, "badTicket", why)
+}
+
+/// Takes a typed ticket out of the arguments that every user can see. Where the system cannot, it stays
+/// there. Called before there are threads, or files that matter.
+pub(super) fn scrub(args: &UpArgs) {
+    let typed = args.entry.iter().find(|word| word.starts_with(TICKET_SCHEME));
+    if let Some(ticket) = typed {
+        anew(ticket);
+    }
+}
+
+/// Starts this program anew in this process, with the ticket in the environment. Returns if that cannot
+/// be.
+#[cfg(unix)]
+fn anew(ticket: &str) {
+    use std::os::unix::process::CommandExt as _;
+    let Ok(program) = std::env::current_exe().map(|path| {
+        // It was replaced on the disk since it was started.
+        if path.exists() { path } else { "/proc/self/exe".into() }
+    }) else {
+        return;
+    };
+    let mut words = std::env::args_os();
+    let name = words.next();
+    let mut command = std::process::Command::new(program);
+    if let Some(name) = name {
+        command.arg0(name);
+    }
+    let error = command.args(without(words, ticket)).env(VARIABLE, ticket).exec();
+    tracing::debug!(%error, "the ticket stays among the arguments");
+}
+
+#[cfg(not(unix))]
+fn anew(_ticket: &str) {}
+
+/// The arguments without the ticket.
+fn without(words: impl Iterator<Item = OsString>, ticket: &str) -> Vec<OsString> {
+    words.filter(|word| word.to_str() != Some(ticket)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_ticket_is_taken_out_of_the_arguments() {
+        let words = ["up", "potluck-ticket:abc", "--data", "./two", "10.0.0.1:7"];
+        let left = without(words.iter().map(OsString::from), "potluck-ticket:abc");
+        assert_eq!(left, ["up", "--data", "./two", "10.0.0.1:7"]);
+    }
 }

@@ -1,16 +1,32 @@
 //! The HTTP API over real sockets.
 
 use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use ureq::http::Request;
 use ureq::{Agent, Body};
 
-use crate::process::Node;
+use crate::process::{Node, program, run, runtime_dir, token, up, wait_until};
 
 pub(crate) type Response = ureq::http::Response<Body>;
 
+/// Asks with the node's token.
 pub(crate) fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+    let token = token(url).map(|token| format!("Bearer {token}"));
+    let with = token.iter().map(|token| ("authorization", token.as_str()));
+    let headers: Vec<_> = headers.iter().copied().chain(with).collect();
+    ask_openly(method, url, &headers, body)
+}
+
+/// Asks as any user of the machine may.
+pub(crate) fn ask_openly(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Response {
     let config = Agent::config_builder().http_status_as_error(false).proxy(None).build();
     let mut request = Request::builder().method(method).uri(url);
     for (name, value) in headers {
@@ -198,17 +214,177 @@ fn what_is_wrong_with_a_request_is_told_as_a_problem() {
 fn a_token_file_closes_the_api_but_for_its_open_parts() {
     let folder = tempfile::tempdir().expect("folder");
     let token = folder.path().join("token");
-    fs::write(&token, "secret\n").expect("written");
+    secret_file(&token, "secret\n");
     let config = folder.path().join("potluck.toml");
     let token_path = token.to_string_lossy();
     let text = format!("[http]\ntoken_file = '{token_path}'\nopen = [\"metrics\"]\n");
     fs::write(&config, text).expect("written");
     let node = Node::start(&["--config", &config.to_string_lossy()]);
-    problem(get(&node, "/v1/status"), 401, 6);
-    problem(get(&node, "/healthz"), 401, 6);
-    assert_eq!(get(&node, "/metrics").status(), 200);
-    assert_eq!(node.run(&["status"]).code, 6);
+    let openly = |path: &str| ask_openly("GET", &format!("{}{path}", node.url), &[], b"");
+    problem(openly("/v1/status"), 401, 6);
+    problem(openly("/healthz"), 401, 6);
+    assert_eq!(openly("/metrics").status(), 200);
     assert_eq!(node.run(&["--token-file", &token_path, "status"]).code, 0);
+    assert_eq!(node.run(&["status"]).code, 0, "found by the node's URL");
+    let elsewhere = tempfile::tempdir().expect("folder");
+    let mut stranger = program();
+    stranger.env("XDG_RUNTIME_DIR", elsewhere.path()).env("HOME", elsewhere.path());
+    let refused = run(stranger.args(["--node", &node.url, "status"]), b"");
+    assert_eq!(refused.code, 6, "{}", refused.stderr);
+    assert!(refused.stderr.contains("--token-file"), "{}", refused.stderr);
+}
+
+/// A file that nobody else may read.
+pub(crate) fn secret_file(path: &Path, text: &str) {
+    fs::write(path, text).expect("written");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("changed");
+    }
+}
+
+/// The routes of the API that need no token on loopback, by method.
+const OPEN: &[(&str, &[&str])] = &[
+    ("/v1/kv/{name}", &["get", "head", "put", "delete", "post"]),
+    ("/v1/watch/{name}", &["get"]),
+    ("/v1/topics/{topic}", &["get", "post"]),
+    ("/v1/search", &["get"]),
+    ("/v1/status", &["get"]),
+    ("/v1/overview", &["get"]),
+    ("/v1/peers", &["get"]),
+    ("/v1/members", &["get"]),
+    ("/v1/events", &["get"]),
+    ("/v1/keys", &["get"]),
+    ("/v1/lookup/{name}", &["get"]),
+    ("/v1/doctor", &["get"]),
+    ("/metrics", &["get"]),
+    ("/healthz", &["get"]),
+    ("/readyz", &["get"]),
+];
+
+#[test]
+fn without_the_token_every_operation_is_closed_but_for_the_data() {
+    let node = Node::start(&[]);
+    let api = json(ask_openly("GET", &format!("{}/openapi.json", node.url), &[], b""));
+    let (mut open, mut closed) = (0, 0);
+    for (path, item) in api["paths"].as_object().expect("paths") {
+        for method in item.as_object().expect("operations").keys() {
+            // What would end the test if it were carried out is asked for all the same.
+            let concrete = path.replace("{name}", "a").replace("{topic}", "a");
+            let concrete = concrete.replace(['{', '}'], "");
+            let url = format!("{}{concrete}", node.url);
+            let json_type = [("content-type", "application/json")];
+            let is_open = path.starts_with("/debug/")
+                || OPEN
+                    .iter()
+                    .any(|(route, methods)| path == route && methods.contains(&method.as_str()));
+            if is_open && ["/v1/events", "/v1/topics/{topic}"].contains(&path.as_str()) {
+                // These answer for ever.
+                open += 1;
+                continue;
+            }
+            let status =
+                ask_openly(&method.to_uppercase(), &url, &json_type, b"{}").status().as_u16();
+            assert_eq!(status != 401, is_open, "{method} {path} answers {status}");
+            if is_open { open += 1 } else { closed += 1 }
+        }
+    }
+    assert!(open > 15 && closed > 20, "{open} {closed}");
+    assert_eq!(node.run(&["status"]).code, 0, "it runs still");
+}
+
+#[test]
+fn a_file_that_is_here_is_read_without_the_token_and_nothing_is_fetched_for_it() {
+    let node = Node::start(&[]);
+    let file = node.data.join("menu.txt");
+    fs::write(&file, "soup").expect("written");
+    let shared = node.good(&["share", "--json", file.to_str().expect("text")]);
+    let shared: Value = serde_json::from_str(&shared).expect("JSON");
+    let id = shared["id"].as_str().expect("text");
+    let of = |id: &str| format!("{}/v1/files/{id}", node.url);
+    let mut read = ask_openly("GET", &of(id), &[], b"");
+    assert_eq!(read.status(), 200);
+    assert_eq!(read.body_mut().read_to_string().expect("a body"), "soup");
+    assert_eq!(ask_openly("HEAD", &of(id), &[], b"").status(), 200);
+    problem(ask_openly("GET", &of(&"ab".repeat(32)), &[], b""), 401, 6);
+    problem(ask_openly("DELETE", &of(id), &[], b""), 401, 6);
+    problem(ask_openly("GET", &format!("{}/v1/files", node.url), &[], b""), 401, 6);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_node_makes_its_token_and_the_command_line_finds_it_by_the_url_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut node = Node::start(&[]);
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(&node.data.join("token")), 0o600);
+    let listed = node.url.trim_start_matches("http://").replace(':', "-");
+    let listed = runtime_dir().join("potluck/nodes").join(listed);
+    assert_eq!(mode(&listed), 0o600);
+    let entry: Value = serde_json::from_slice(&fs::read(&listed).expect("there")).expect("JSON");
+    assert_eq!(entry["url"], node.url.as_str());
+    // Needs the token, and says so to whoever has none.
+    assert_eq!(node.run(&["files"]).code, 0);
+    node.close_stdin();
+    assert!(node.ended().success());
+    assert!(!listed.exists());
+}
+
+#[test]
+fn a_node_may_do_without_a_token_and_up_takes_one_from_a_file() {
+    let folder = tempfile::tempdir().expect("folder");
+    let data = folder.path().join("none");
+    let node = Node::start_as(&data, up(&data).env("POTLUCK_HTTP_TOKEN", "none"));
+    assert_eq!(ask_openly("GET", &format!("{}/v1/files", node.url), &[], b"").status(), 200);
+    assert!(!data.join("token").exists());
+
+    let token = folder.path().join("secret");
+    fs::write(&token, "abc").expect("written");
+    let named = token.to_str().expect("text");
+    let data = folder.path().join("named");
+    #[cfg(unix)]
+    {
+        let exposed = run(up(&data).args(["--token-file", named]), b"");
+        assert_eq!(exposed.code, 6, "{}", exposed.stderr);
+        assert!(exposed.stderr.contains("chmod 600"), "{}", exposed.stderr);
+        assert!(!data.exists(), "nothing was touched");
+    }
+    secret_file(&token, "abc");
+    let node = Node::start_as(&data, up(&data).args(["--token-file", named]));
+    let files = format!("{}/v1/files", node.url);
+    problem(ask_openly("GET", &files, &[], b""), 401, 6);
+    let with = |word: &str| {
+        let value = format!("Bearer {word}");
+        ask_openly("GET", &files, &[("authorization", &value)], b"").status().as_u16()
+    };
+    assert_eq!((with("abc"), with("abd")), (200, 401));
+    assert_eq!(node.run(&["files"]).code, 0);
+}
+
+#[test]
+fn health_is_answered_while_idle_connections_take_all_places() {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+    let folder = tempfile::tempdir().expect("folder");
+    let mut command = up(folder.path());
+    let node = Node::start_as(folder.path(), command.env("POTLUCK_LIMITS_HTTP_CONNECTIONS", "4"));
+    let address = node.url.trim_start_matches("http://").to_owned();
+    let connect = || TcpStream::connect(&address).expect("it listens");
+    let idle: Vec<TcpStream> = (0..12).map(|_| connect()).collect();
+    let began = Instant::now();
+    let mut asking = connect();
+    asking.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+    write!(asking, "GET /healthz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")
+        .expect("sent");
+    let mut answer = String::new();
+    asking.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(began.elapsed() < Duration::from_secs(10), "after {:?}", began.elapsed());
+    // And the others lose their places, so that everything is answered again.
+    wait_until("a place is free", || get(&node, "/v1/status").status() == 200);
+    assert!(began.elapsed() < Duration::from_secs(25), "after {:?}", began.elapsed());
+    drop(idle);
 }
 
 #[test]

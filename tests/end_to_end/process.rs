@@ -28,7 +28,23 @@ pub(crate) fn program() -> Command {
             command.env_remove(variable);
         }
     }
+    command.env("XDG_RUNTIME_DIR", runtime_dir());
     command
+}
+
+/// Where nodes and commands of the tests find each other, whatever home folder they have.
+pub(crate) fn runtime_dir() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("run")
+}
+
+/// The token of the node at this URL.
+pub(crate) fn token(url: &str) -> Option<String> {
+    let address = url.strip_prefix("http://")?.split('/').next()?.replace(':', "-");
+    let listed = runtime_dir().join("potluck").join("nodes").join(address);
+    let entry = std::fs::read(listed).ok()?;
+    let entry: serde_json::Value = serde_json::from_slice(&entry).expect("JSON");
+    let token = std::fs::read_to_string(entry["tokenFile"].as_str()?).expect("readable");
+    Some(token.trim().to_owned())
 }
 
 /// Runs a command to its end.

@@ -14,6 +14,19 @@ use crate::routing_table::RoutingTable;
 /// Most entry points, remembered contacts included.
 const ENTRY_POINTS_MAX: usize = 256;
 
+/// What became of an entry point, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryView {
+    /// The entry point.
+    pub point: EntryPoint,
+    /// How many times it was tried.
+    pub tries: u32,
+    /// Whether it has answered since the start.
+    pub answered: bool,
+    /// The addresses of a DNS name; none while it does not resolve.
+    pub addresses: Vec<SocketAddr>,
+}
+
 /// One way into the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryPoint {
@@ -33,6 +46,10 @@ struct Attempt {
     next: Instant,
     pause: Duration,
     remembered: bool,
+    tries: u32,
+    answered: bool,
+    /// What a DNS name resolved to the last time.
+    addresses: Vec<SocketAddr>,
 }
 
 /// All entry points with their next attempts.
@@ -60,8 +77,51 @@ impl EntryPoints {
             EntryPoint::Address(_) | EntryPoint::Name(_) => None,
         };
         let pause = self.pause_min;
-        self.attempts.push(Attempt { point, contact, next: now, pause, remembered });
+        self.attempts.push(Attempt {
+            point,
+            contact,
+            next: now,
+            pause,
+            remembered,
+            tries: 0,
+            answered: false,
+            addresses: Vec::new(),
+        });
         true
+    }
+
+    /// The entry points that a user named.
+    pub(crate) fn configured(&self) -> Vec<EntryView> {
+        let configured = self.attempts.iter().filter(|attempt| !attempt.remembered);
+        let view = |attempt: &Attempt| EntryView {
+            point: attempt.point.clone(),
+            tries: attempt.tries,
+            answered: attempt.answered,
+            addresses: attempt.addresses.clone(),
+        };
+        configured.map(view).collect()
+    }
+
+    /// Contacts of the last run.
+    pub(crate) fn remembered(&self) -> usize {
+        self.attempts.iter().filter(|attempt| attempt.remembered).count()
+    }
+
+    /// Somebody proved itself: the entry points that name it have answered.
+    pub(crate) fn answered(&mut self, key: &PublicKey) {
+        for attempt in &mut self.attempts {
+            let named = attempt.contact.is_some_and(|contact| contact.public_key == *key);
+            attempt.answered |= named;
+        }
+    }
+
+    /// The addresses of a DNS name, none if it does not resolve.
+    pub(crate) fn resolved(&mut self, name: &str, addresses: &[SocketAddr]) {
+        for attempt in &mut self.attempts {
+            if matches!(&attempt.point, EntryPoint::Name(known) if known == name) {
+                attempt.addresses = addresses.to_vec();
+            }
+        }
     }
 
     /// Whether there is any that a user named.
@@ -79,7 +139,10 @@ impl EntryPoints {
         for attempt in &mut self.attempts {
             if attempt.point == EntryPoint::Address(address) {
                 attempt.contact = Some(contact);
+                attempt.answered = true;
             }
+            // A name is resolved anew each time, so that nobody stands for it.
+            attempt.answered |= attempt.addresses.contains(&address);
         }
     }
 
@@ -111,6 +174,7 @@ impl EntryPoints {
             let needed = !in_table && (!attempt.remembered || table.len() < 3);
             if needed {
                 due.push(attempt.point.clone());
+                attempt.tries = attempt.tries.saturating_add(1);
                 attempt.pause = (attempt.pause * 2).min(self.pause_max);
             } else {
                 attempt.pause = self.pause_max;

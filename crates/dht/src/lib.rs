@@ -28,9 +28,9 @@ mod testing;
 pub mod trace;
 
 pub use config::{Config, ConfigError};
-pub use entry_points::EntryPoint;
+pub use entry_points::{EntryPoint, EntryView};
 pub use lookup::LookupId;
-pub use machine::{Dht, Input, Output, Purpose, QueryId};
+pub use machine::{Dht, Input, Output, Purpose, QueryId, REMEMBERED_PATIENCE};
 pub use routing_table::{PeerView, TableView};
 pub use stats::Stats;
 pub use trace::{LookupOutcome, LookupTrace, QueryOutcome, QueryTrace};

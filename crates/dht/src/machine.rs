@@ -13,7 +13,7 @@ use potluck_base::{
 use potluck_wire::Want;
 
 use crate::config::Config;
-use crate::entry_points::{EntryPoint, EntryPoints};
+use crate::entry_points::{EntryPoint, EntryPoints, EntryView};
 use crate::lookup::LookupId;
 use crate::lookups::Lookups;
 use crate::probes::{Probe, Probes, Reason};
@@ -91,8 +91,13 @@ pub enum Input {
         /// Who is there.
         contact: Contact,
     },
-    /// A name was resolved.
-    Resolved(Vec<SocketAddr>),
+    /// A name was resolved; no address means that it does not resolve.
+    Resolved {
+        /// The name.
+        name: String,
+        /// Its addresses.
+        addresses: Vec<SocketAddr>,
+    },
     /// A request by another part of the node to this peer got no answer: check it soon.
     Suspect(NodeId),
     /// The failure detector doubts it: leave it out of answers and lookups until it is heard.
@@ -144,7 +149,9 @@ pub enum Output {
 const OWN_LOOKUPS: u64 = 1 << 63;
 /// How long a node that knows others from its last run takes itself for one of many; then it may be
 /// the only one left.
-const REMEMBERED_PATIENCE: Duration = Duration::from_secs(30);
+pub const REMEMBERED_PATIENCE: Duration = Duration::from_secs(30);
+/// Addresses of one DNS name that are tried.
+const ADDRESSES_MAX: usize = 8;
 /// Contacts remembered for a restart.
 const SAVED_MAX: usize = 128;
 /// Without any traffic for so long a node takes itself for offline and drops nobody.
@@ -308,6 +315,30 @@ impl Dht {
         self.entries.any_configured()
     }
 
+    /// Where the node `id` is, if it is in the table.
+    #[must_use]
+    pub fn contact(&self, id: &NodeId) -> Option<Contact> {
+        self.table.entry(id).map(|entry| entry.peer.contact)
+    }
+
+    /// The entry points that a user named, and what became of them.
+    #[must_use]
+    pub fn entry_points(&self) -> Vec<EntryView> {
+        self.entries.configured()
+    }
+
+    /// How many contacts of the last run there are.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.entries.remembered()
+    }
+
+    /// For how long no other node has been heard.
+    #[must_use]
+    pub fn silence(&self, now: Instant) -> Duration {
+        now.since(self.last_heard)
+    }
+
     /// Whether this node seems to be cut off: it knows others and hears none.
     #[must_use]
     pub fn is_offline(&self, now: Instant) -> bool {
@@ -436,8 +467,10 @@ impl Machine for Dht {
                 self.entries.learned(address, contact);
                 self.enter(now, contact);
             }
-            Input::Resolved(addresses) => {
-                for address in addresses.into_iter().take(8) {
+            Input::Resolved { name, mut addresses } => {
+                addresses.truncate(ADDRESSES_MAX);
+                self.entries.resolved(&name, &addresses);
+                for address in addresses {
                     if address != self.me.contact.address {
                         self.outbox.push_back(Output::Hello(address));
                     }

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// The address to give to others for a socket bound to `bound`: itself, or if that is the
-/// unspecified address, the one that this machine uses towards the outside, else loopback.
+/// unspecified address, the one that this machine uses towards the outside, else that of one of its
+/// interfaces, else loopback.
 #[must_use]
 pub(crate) fn reachable(bound: SocketAddr) -> SocketAddr {
     if bound.ip().is_unspecified() {
@@ -26,8 +27,43 @@ fn outward(ipv6: bool) -> IpAddr {
         socket.connect((outside, 9))?;
         socket.local_addr()
     };
-    let found = ask().map(|address| address.ip()).ok().filter(|ip| !ip.is_unspecified());
-    found.unwrap_or(if ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() })
+    let found = ask().map(|address| address.ip()).ok();
+    let found = found.filter(|ip| !ip.is_unspecified() && !ip.is_loopback());
+    found.or_else(|| best(&interfaces(), ipv6)).unwrap_or(if ipv6 {
+        Ipv6Addr::LOCALHOST.into()
+    } else {
+        Ipv4Addr::LOCALHOST.into()
+    })
+}
+
+/// How the names of interfaces begin that lead to containers and virtual machines of this one.
+const VIRTUAL: [&str; 7] = ["docker", "br-", "veth", "virbr", "cni", "vmnet", "podman"];
+
+/// The addresses of this machine, and whether only guests of it are behind them. A local network without
+/// a way out has no default route.
+fn interfaces() -> Vec<(IpAddr, bool)> {
+    let all = if_addrs::get_if_addrs().unwrap_or_default();
+    let is_virtual = |name: &str| VIRTUAL.iter().any(|begin| name.starts_with(begin));
+    all.into_iter().map(|it| (it.ip(), is_virtual(&it.name))).collect()
+}
+
+/// The address of a family that the most others can reach: one that is routed, then one that is private,
+/// then one that holds on one link only, and those of guests last; none if only loopback is left.
+fn best(addresses: &[(IpAddr, bool)], ipv6: bool) -> Option<IpAddr> {
+    let rank = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) if ip.is_link_local() => 2,
+        // A link-local address of IPv6 needs the name of the link, which a contact has no place for.
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => 3,
+        ip if is_public(*ip) => 0,
+        _ => 1,
+    };
+    addresses
+        .iter()
+        .filter(|(ip, _)| ip.is_ipv6() == ipv6 && !ip.is_loopback() && !ip.is_unspecified())
+        .map(|(ip, is_virtual)| (*is_virtual, rank(ip), *ip))
+        .filter(|(_, rank, _)| *rank < 3)
+        .min()
+        .map(|(_, _, ip)| ip)
 }
 
 /// Whether strangers anywhere on the Internet could reach this address.
@@ -83,6 +119,24 @@ mod tests {
         for ip in not {
             assert!(!is_public(ip.parse().unwrap()), "{ip}");
         }
+    }
+
+    #[test]
+    fn without_a_default_route_an_interface_is_named_and_loopback_only_if_nothing_else_is_there() {
+        let ips = |texts: &[&str]| -> Vec<(IpAddr, bool)> {
+            texts.iter().map(|text| (text.parse().unwrap(), false)).collect()
+        };
+        let all = ips(&["127.0.0.1", "::1", "169.254.7.7", "192.168.7.9", "fe80::1", "fd00::5"]);
+        assert_eq!(best(&all, false), Some("192.168.7.9".parse().unwrap()));
+        assert_eq!(best(&all, true), Some("fd00::5".parse().unwrap()));
+        let linked = ips(&["127.0.0.1", "169.254.7.7", "fe80::1"]);
+        assert_eq!(best(&linked, false), Some("169.254.7.7".parse().unwrap()));
+        assert_eq!(best(&linked, true), None);
+        assert_eq!(best(&ips(&["127.0.0.1", "::1"]), false), None);
+        assert_eq!(best(&ips(&["10.0.0.1", "9.9.9.9"]), false), Some("9.9.9.9".parse().unwrap()));
+        let guests = [("172.17.0.1".parse().unwrap(), true), all[3]];
+        assert_eq!(best(&guests, false), Some("192.168.7.9".parse().unwrap()));
+        assert_eq!(best(&guests[..1], false), Some("172.17.0.1".parse().unwrap()));
     }
 
     #[test]

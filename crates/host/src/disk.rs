@@ -40,6 +40,8 @@ potluck_base::statistics! {
         group stats: StoreStats,
         /// Why the store stopped after a disk error; as a number 1 if it did.
         gauge(Flag) stopped: Option<String>,
+        /// Whether there is no room for more.
+        gauge(Flag) full: bool,
     }
 }
 
@@ -303,7 +305,7 @@ impl<B: Backend> Thread<B> {
 impl<B: Backend> Owner<B> {
     fn new(store: RecordStore<B>) -> Self {
         let stopped = store.stopped().map(str::to_owned);
-        let view = StoreView { stats: store.stats(), stopped };
+        let view = StoreView { stats: store.stats(), stopped, full: store.is_full() };
         Self { store, board: Arc::new(Board(Mutex::new(view))), broken: false }
     }
 
@@ -345,6 +347,7 @@ impl<B: Backend> Owner<B> {
             if !self.broken {
                 view.stats = look(&self.store, &view.stats);
             }
+            view.full = !self.broken && self.store.is_full();
             if view.stopped.is_none() {
                 view.stopped = self.stopped().map(str::to_owned);
             }

@@ -40,7 +40,8 @@ use potluck_store::FolderLock;
 use crate::StartError;
 
 pub(crate) use file::{Readers, append_to, read_bytes, replace, sync_folder};
-pub(crate) use identity::{random, random_bytes};
+pub(crate) use identity::random;
+pub use identity::random_bytes;
 pub use network::NetworkInfo;
 pub(crate) use network::{Choice, Wish};
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Contact, NodeId, PublicKey};
+use potluck_base::{Contact, Instant, NodeId, PublicKey};
 use potluck_gossip::{FoundFile, MessageId, TopicName};
 use potluck_node::{Command, CommandError, Event, Reply};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
@@ -30,6 +30,8 @@ pub(crate) const EVENTS_MAX: usize = 1024;
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(7);
 /// Requests about the node's condition that wait for the drive loop.
 const LOOKS_MAX: usize = 64;
+/// A view of the store that is not older is as good as a new one: it costs a look at every file.
+const VIEW_AGE_MAX: Duration = Duration::from_secs(1);
 /// How long to wait for a view of a store that is busy with the disk.
 const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -151,6 +153,15 @@ struct Shared {
     membership: Option<Membership>,
     /// The last figures of the book of tickets, for when the disk is too busy to give them.
     issued: Mutex<Option<IssuedStats>>,
+    /// The last view of the store, for when it is too busy to give one.
+    store: Mutex<LastView>,
+}
+
+/// A view of the store, and when it came.
+#[derive(Debug, Default)]
+struct LastView {
+    view: StoreView,
+    at: Option<Instant>,
 }
 
 /// The ends of a handle that the drive loop holds.
@@ -185,7 +196,7 @@ impl Handle {
         let (stop, stop_end) = watch::channel(false);
         let (done_end, done) = watch::channel(false);
         let (files, membership) = parts(requests.clone());
-        let issued = Mutex::default();
+        let (issued, store) = (Mutex::default(), Mutex::default());
         let publishes = Arc::new(Semaphore::new(PUBLISHES_MAX));
         let shared = Shared {
             info,
@@ -199,6 +210,7 @@ impl Handle {
             files,
             membership,
             issued,
+            store,
         };
         let wires = Wires {
             requests: requests_end,
@@ -366,6 +378,11 @@ impl Handle {
         // last batch left.
         let fresh = timeout(VIEW_TIMEOUT, store_answer).await;
         let store = fresh.ok().and_then(Result::ok).unwrap_or(store);
+        {
+            // Nothing under this lock can leave it half changed.
+            let mut last = self.shared.store.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = LastView { view: store.clone(), at: Some(self.shared.clock.now()) };
+        }
         let issued = match &self.shared.membership {
             Some(membership) => timeout(VIEW_TIMEOUT, membership.issued()).await,
             None => Ok(Err(MembershipError::NotInvite)),
@@ -378,6 +395,27 @@ impl Handle {
         };
         let uptime = self.shared.clock.uptime();
         Ok(HostStats { store, transport, socket, socket_buffers, drive, issued, uptime })
+    }
+
+    /// The store as it was a second ago at most, or longer ago while the disk is slow.
+    ///
+    /// # Errors
+    /// [`Stopped`]
+    pub async fn store(&self) -> Result<StoreView, Stopped> {
+        {
+            let last = self.shared.store.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = self.shared.clock.now();
+            if last.at.is_some_and(|at| now.since(at) < VIEW_AGE_MAX) {
+                return Ok(last.view.clone());
+            }
+        }
+        Ok(self.stats().await?.store)
+    }
+
+    /// How long the node has been running.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.shared.clock.uptime()
     }
 
     /// Events from now on.

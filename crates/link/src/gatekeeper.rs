@@ -38,6 +38,17 @@ pub enum RevocationError {
     Full,
 }
 
+/// Why the others do not hear a member any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnTrouble {
+    /// It was put out of the network.
+    Revoked,
+    /// Its certificate has expired.
+    Expired,
+    /// Its certificate is dated over five minutes ahead of its clock: one of the two clocks is wrong.
+    FromAhead,
+}
+
 /// What is remembered of a certificate that was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pass {
@@ -128,15 +139,15 @@ impl Gatekeeper {
     /// Why the others do not hear this node any more, as far as it knows. Costs a check of a
     /// signature.
     #[must_use]
-    pub fn own_trouble(&self) -> Option<&'static str> {
+    pub fn own_trouble(&self) -> Option<OwnTrouble> {
         let own = self.certificate.as_ref()?;
         let own = Certificate::read(own, &self.authority, &self.network).ok()?;
         if self.is_revoked(&own.subject, own.ticket.as_ref()) {
-            Some("this node was put out of the network")
+            Some(OwnTrouble::Revoked)
         } else if self.now.is_some_and(|now| own.expires <= now) {
-            Some("this node's certificate has expired")
+            Some(OwnTrouble::Expired)
         } else if self.now.is_some_and(|now| is_from_ahead(own.issued, now)) {
-            Some("this node's certificate is dated ahead of its clock: one of the two is wrong")
+            Some(OwnTrouble::FromAhead)
         } else {
             None
         }
@@ -368,10 +379,10 @@ mod tests {
         door.set_wall_clock(UnixMillis(19));
         assert_eq!(door.own_trouble(), None);
         door.set_wall_clock(UnixMillis(20));
-        assert_eq!(door.own_trouble(), Some("this node's certificate has expired"));
+        assert_eq!(door.own_trouble(), Some(OwnTrouble::Expired));
         let out = Ok(Some(Revoked::Member(key(1))));
         assert_eq!(door.admit_revocation(&revocation(1, 15)), out);
-        assert_eq!(door.own_trouble(), Some("this node was put out of the network"));
+        assert_eq!(door.own_trouble(), Some(OwnTrouble::Revoked));
     }
 
     #[test]

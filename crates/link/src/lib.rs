@@ -44,7 +44,9 @@ mod stats;
 
 pub use clocks::ClockOffset;
 pub use config::{LinkConfig, Rate};
-pub use gatekeeper::{Gatekeeper, ISSUED_AHEAD_MAX_MS, REVOCATIONS_MAX, RevocationError};
+pub use gatekeeper::{
+    Gatekeeper, ISSUED_AHEAD_MAX_MS, OwnTrouble, REVOCATIONS_MAX, RevocationError,
+};
 pub use link::{Input, Link, ReplyTo, RequestError, RequestOptions, RequestToken, RespondError};
 pub use outputs::Output;
 pub use stats::LinkStats;

@@ -10,6 +10,7 @@ mod time;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use potluck_base::{Contact, Deadline, Identity, Instant, Machine, NetworkId, Peer, Rng};
 use potluck_dht::{Dht, LookupId, Purpose, QueryId};
@@ -58,6 +59,10 @@ const ASK_TRIES: u8 = 3;
 /// Longest answer to a request that carries no records back.
 const SHORT_ANSWER: usize = 96;
 
+/// A node that nobody has spoken to for so many probe intervals seems to be cut off: each member is
+/// probed once in an interval by somebody, as long as there is anybody.
+const QUIET_INTERVALS: u32 = 10;
+
 /// Who waits for the answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
@@ -94,6 +99,8 @@ pub struct Node {
     admission: admission::Doings,
     leaving: Option<(CommandId, Instant)>,
     serves_others: bool,
+    /// Peers are never silent for so long while they are there.
+    quiet_after: Duration,
     next_id: u64,
     members: usize,
     /// Whether another machine runs with this node's identity.
@@ -126,6 +133,7 @@ impl Node {
             labels,
             client,
         };
+        let quiet_after = config.members.interval * QUIET_INTERVALS;
         let gossip = gossip::Gossip::new(who, &config, &mut rng);
         let mut dht = Dht::new(network, contact, config.dht, rng.fork("dht"));
         dht.without_heartbeats();
@@ -146,6 +154,7 @@ impl Node {
             admission: admission::Doings::default(),
             leaving: None,
             serves_others: serves,
+            quiet_after,
             next_id: 0,
             members: 1,
             elsewhere: false,
@@ -435,7 +444,7 @@ struct Answer {
     lookup: Option<LookupId>,
     from: Contact,
     response: Response,
-    rtt: std::time::Duration,
+    rtt: Duration,
 }
 
 impl Machine for Node {
@@ -499,8 +508,8 @@ impl Machine for Node {
                 self.on_moved(now, address);
                 self.dht.handle(now, potluck_dht::Input::Resumed);
             }
-            Input::Resolved { addresses, .. } => {
-                self.dht.handle(now, potluck_dht::Input::Resolved(addresses));
+            Input::Resolved { name, addresses } => {
+                self.dht.handle(now, potluck_dht::Input::Resolved { name, addresses });
             }
             Input::SharedNames(names) => {
                 self.gossip.search.handle(now, potluck_gossip::search::Input::Names(names));

@@ -1,49 +1,40 @@
 //! A node's condition as shown to people and collectors.
 
+use std::time::Duration;
+
 use potluck_base::Contact;
+use potluck_dht::EntryView;
+use potluck_link::OwnTrouble;
 
-/// Whether a node can do its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
-    /// It can.
-    Ok,
-    /// It can, with the restrictions named.
-    Degraded,
-    /// It hears nobody.
-    Offline,
-}
-
-impl Health {
-    /// The word used in answers to people.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Degraded => "degraded",
-            Self::Offline => "offline",
-        }
-    }
-}
-
-/// The node's condition.
+/// The node's condition, as its core knows it. What that means for people is decided in one place, the
+/// `health` of the facade crate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StatusView {
     /// This node, under the address it believes others reach it at.
     pub contact: Contact,
-    /// Whether it can do its work.
-    pub health: Health,
-    /// Why not quite, one sentence each.
-    pub reasons: Vec<String>,
     /// By how many milliseconds the peers' clocks lie ahead of this node's; `None` before any told.
     pub clock_offset_ms: Option<i64>,
     /// Whether another machine runs with this node's identity.
     pub identity_elsewhere: bool,
-    /// Whether the network has been entered (or there is none to enter).
-    pub ready: bool,
     /// Contacts in the routing table.
     pub peers: usize,
     /// Estimated nodes in the network, this one included.
     pub network_size_estimate: u64,
+    /// Whether the network has been entered at any time since the start.
+    pub joined: bool,
+    /// For how long no other node has been heard, if that is longer than peers are ever silent.
+    pub silent_for: Option<Duration>,
+    /// Contacts of the last run.
+    pub remembered: usize,
+    /// Other members that were there in this run and did not say good-bye, whatever is thought of them
+    /// now.
+    pub members: usize,
+    /// The entry points that a user named, and what became of them.
+    pub entry_points: Vec<EntryView>,
+    /// Why the others do not hear this node any more, as far as it knows.
+    pub own_trouble: Option<OwnTrouble>,
+    /// Whether it is leaving.
+    pub leaving: bool,
 }
 
 potluck_base::statistics! {

@@ -36,6 +36,7 @@
 mod builder;
 mod error;
 mod files;
+pub mod health;
 mod kv;
 mod node;
 mod read;
@@ -49,6 +50,7 @@ pub use node::{Found, Node, NodeStats, Status};
 pub use read::{Read, Siblings, Value};
 pub use topics::{Published, Publishing, SubscribeRequest, Topics};
 
+pub use health::{Health, Reason, Verdict};
 pub use potluck_base::statistics;
 pub use potluck_base::{
     Admission, BlobId, Contact, Identity, Key, NetworkId, NodeId, Peer, PublicKey, UnixMillis,
@@ -69,13 +71,13 @@ pub use potluck_host::files::{
 pub use potluck_host::socket::{BindError, PortStats, SocketBuffers};
 pub use potluck_host::transport::TransportStats;
 pub use potluck_host::{
-    DEFAULT_LISTEN, DEFAULT_PORT, Delivery, DriveStats, EntryPointError, Events, HostStats,
-    InviteTerms, IssuedStats, LeaveReport, Membership, MembershipError, NetworkInfo, StartError,
-    StoreView, SubscribeError, Subscription, TicketView, layout, parse_entry_point,
+    DEFAULT_LISTEN, DEFAULT_PORT, Delivery, DriveStats, EntryPointError, EntryReport, Events,
+    HostStats, InviteTerms, IssuedStats, LeaveReport, Membership, MembershipError, NetworkInfo,
+    StartError, StoreView, SubscribeError, Subscription, TicketView, layout, parse_entry_point,
 };
 pub use potluck_kv::{Held, ReadDone, ReplicaState, Written};
-pub use potluck_link::LinkConfig;
-pub use potluck_node::view::{Health, Stats, StatusView};
+pub use potluck_link::{LinkConfig, OwnTrouble};
+pub use potluck_node::view::{Stats, StatusView};
 pub use potluck_node::{
     Command, CommandError, Config, ConfigError, Event, Put, Reply, WriteContext,
 };

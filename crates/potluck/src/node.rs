@@ -9,14 +9,18 @@ use potluck_gossip::{FoundFile, MembersView};
 use potluck_host::socket::{PortStats, SocketBuffers};
 use potluck_host::transport::TransportStats;
 use potluck_host::{
-    DriveStats, Events, Handle, HostStats, InviteTerms, IssuedStats, LeaveReport, Membership,
-    NetworkInfo, StoreView,
+    DriveStats, EntryReport, Events, Handle, HostStats, InviteTerms, IssuedStats, LeaveReport,
+    Membership, NetworkInfo, StoreView,
 };
-use potluck_node::view::{Health, Stats, StatusView};
-use potluck_node::{Command, Event, Reply};
+use potluck_node::view::{Stats, StatusView};
+use potluck_node::{Command, Reply};
 use potluck_wire::Ticket;
 
+use crate::health::{Facts, StoreState, Verdict, judge};
 use crate::{Builder, Error, Files, Kv, Result, Topics};
+
+/// How often it is looked whether a node is ready, if nothing happens.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A running node. Cheap to clone; when the last clone is dropped, the node stops at once, as if its
 /// machine had been switched off. [`leave`](Self::leave) is the polite way.
@@ -30,6 +34,8 @@ pub struct Node {
 pub struct Status {
     /// As the node sees itself in the network.
     pub view: StatusView,
+    /// Whether it can do its work.
+    pub health: Verdict,
     /// What it keeps.
     pub store: StoreView,
     /// Calls between nodes.
@@ -183,7 +189,8 @@ impl Node {
         let view = self.view().await?;
         let HostStats { store, transport, uptime, .. } = self.handle.stats().await?;
         let memory_bytes = potluck_host::resident_bytes();
-        Ok(Status { view, store, transport, uptime, memory_bytes })
+        let health = judge(&self.facts(&view, &store));
+        Ok(Status { view, health, store, transport, uptime, memory_bytes })
     }
 
     /// All counters and gauges.
@@ -217,17 +224,60 @@ impl Node {
     /// [`Error::Stopped`]
     pub async fn view(&self) -> Result<StatusView> {
         match self.command(Command::Status).await? {
-            Reply::Status(mut view) => {
-                let membership = self.handle.membership().ok();
-                if let Some(trouble) = membership.and_then(Membership::trouble) {
-                    view.reasons.push(trouble);
-                    if view.health == Health::Ok {
-                        view.health = Health::Degraded;
-                    }
-                }
-                Ok(view)
-            }
+            Reply::Status(view) => Ok(view),
             other => Err(unexpected(other)),
+        }
+    }
+
+    /// Whether the node can do its work, and if not, why and what to do: cheaper than
+    /// [`status`](Self::status).
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]
+    pub async fn health(&self) -> Result<Verdict> {
+        let view = self.view().await?;
+        let store = self.handle.store().await?;
+        Ok(judge(&self.facts(&view, &store)))
+    }
+
+    /// What comes back from the entry points that were named and have not answered: which of them has a
+    /// wrong port, does not resolve, or is silent. Takes up to some seconds.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]
+    pub async fn silent_entry_points(&self) -> Result<Vec<EntryReport>> {
+        let view = self.view().await?;
+        let silent = view.entry_points.into_iter().filter(|point| !point.answered);
+        let points: Vec<_> = silent.map(|point| point.point).collect();
+        Ok(potluck_host::knock(&points).await)
+    }
+
+    /// What health is decided by.
+    fn facts(&self, view: &StatusView, store: &StoreView) -> Facts {
+        let membership = self.handle.membership().ok();
+        let silent = view.silent_for.is_some();
+        let answered = view.entry_points.iter().filter(|point| point.answered);
+        let known = view.members;
+        Facts {
+            uptime: self.handle.uptime(),
+            joined: view.joined,
+            peers: if silent { 0 } else { view.peers },
+            peers_before: if view.joined { known } else { known.max(view.remembered) },
+            alone_for: view.silent_for,
+            entry_points: view.entry_points.len(),
+            entry_points_tried: view.entry_points.iter().filter(|point| point.tries > 0).count(),
+            entry_points_answered: answered.count(),
+            invite: membership.is_some(),
+            own_trouble: view.own_trouble,
+            renewal_trouble: membership.and_then(Membership::trouble),
+            store: match &store.stopped {
+                Some(why) => StoreState::Stopped(why.clone()),
+                None if store.full => StoreState::Full,
+                None => StoreState::Ok,
+            },
+            clock_offset_ms: view.clock_offset_ms,
+            identity_elsewhere: view.identity_elsewhere,
+            leaving: view.leaving,
         }
     }
 
@@ -237,7 +287,8 @@ impl Node {
         self.handle.events()
     }
 
-    /// Waits until the node has entered its network; returns at once if it has no entry point.
+    /// Waits until the node can be used: it has entered its network, or there is none to enter, or those
+    /// it knew in the last run have not answered for half a minute, so that it may be the only one left.
     /// Entry points are tried for ever, so this may never return: bound it.
     ///
     /// # Errors
@@ -246,15 +297,13 @@ impl Node {
         // Listened to first, so that what happens between the question and the wait is not missed.
         let mut events = self.events();
         loop {
-            if self.view().await?.ready {
+            if self.health().await?.is_ready() {
                 return Ok(());
             }
-            let missed = events.missed();
-            loop {
-                let event = events.next().await.ok_or(Error::Stopped)?;
-                if event == Event::Joined || events.missed() > missed {
-                    break;
-                }
+            // Time alone makes a node ready, too, and room on the disk, and neither is an event.
+            let next = tokio::time::timeout(LOOK_AGAIN, events.next()).await;
+            if let Ok(None) = next {
+                return Err(Error::Stopped);
             }
         }
     }

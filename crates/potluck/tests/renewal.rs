@@ -75,7 +75,7 @@ fn expires(node: &Node) -> UnixMillis {
 }
 
 async fn reasons(node: &Node) -> Vec<String> {
-    node.status().await.expect("it works").view.reasons
+    node.status().await.expect("it works").health.sentences()
 }
 
 #[tokio::test]

@@ -58,6 +58,8 @@ pub struct RecordStore<B> {
     durability: Durability,
     disk_bytes: u64,
     stopped: Option<String>,
+    /// The bytes of all rows when one of them found no room the last time.
+    full_at: Option<u64>,
     corrupt_rows: u64,
     commits: u64,
     ops: u64,
@@ -142,6 +144,7 @@ impl<B: Backend> RecordStore<B> {
             durability,
             disk_bytes,
             stopped: None,
+            full_at: None,
             corrupt_rows: 0,
             commits: 0,
             ops: 0,
@@ -183,11 +186,13 @@ impl<B: Backend> RecordStore<B> {
         let room = if merges { self.backend.room() } else { Room::Plenty };
         let mut txn = Txn::new(&self.backend, self.ledger, room, self.disk_bytes);
         let mut replies = Vec::with_capacity(ops.len());
+        let mut refused = false;
         for op in ops {
             replies.push(match execute(&mut txn, op) {
                 Ok(reply) => reply,
                 Err(Fault::Failed(failure)) => {
                     txn.corrupt_rows += u64::from(failure == StorageFailure::Corrupt);
+                    refused |= failure == StorageFailure::Full;
                     StorageReply::Failed(failure)
                 }
                 Err(Fault::Broken(detail)) => return Err(detail),
@@ -200,7 +205,13 @@ impl<B: Backend> RecordStore<B> {
             self.backend.commit(changes, durability).map_err(|error| error.to_string())?;
             self.commits += 1;
         }
+        let grew = ledger.row_bytes() > self.ledger.row_bytes();
         self.ledger = ledger;
+        if refused {
+            self.full_at = Some(self.ledger.row_bytes());
+        } else if grew {
+            self.full_at = None;
+        }
         Ok(replies)
     }
 
@@ -230,6 +241,14 @@ impl<B: Backend> RecordStore<B> {
         }
         self.ledger = ledger;
         Ok(count)
+    }
+
+    /// Whether there is no room for more now: the disk has little left, or the store's own limit let
+    /// the last record that wanted to grow not in, and nothing was removed since.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let at_limit = self.full_at.is_some_and(|bytes| self.ledger.row_bytes() >= bytes);
+        self.backend.room() != Room::Plenty || (at_limit && self.disk_bytes != u64::MAX)
     }
 
     /// Makes all that was applied durable. Returns whether it is; if not, the store has stopped.

@@ -119,6 +119,7 @@ impl Dht {
         if was_known {
             return;
         }
+        self.entries.answered(&peer.contact.public_key);
         self.unsaved = true;
         if self.joining == Joining::Alone && !self.table.is_empty() {
             let target = self.me.id.into();

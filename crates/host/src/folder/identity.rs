@@ -57,8 +57,11 @@ pub(crate) fn random() -> Result<Identity, StartError> {
     Ok(Identity::from_seed(random_bytes()?))
 }
 
-/// Bytes of the system's randomness.
-pub(crate) fn random_bytes() -> Result<[u8; 32], StartError> {
+/// Bytes of the system's randomness, for keys and secrets.
+///
+/// # Errors
+/// [`StartError::Randomness`]
+pub fn random_bytes() -> Result<[u8; 32], StartError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| StartError::Randomness(error.to_string()))?;
     Ok(bytes)

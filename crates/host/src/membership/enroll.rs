@@ -71,7 +71,7 @@ impl Enrolment<'_> {
             if !told {
                 told = true;
                 let network = &self.network.name;
-                tracing::warn!(%network, "no node of the ticket answers yet; trying for ever");
+                tracing::info!(%network, "no node of the ticket answers yet; trying for ever");
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(WAIT_MAX);

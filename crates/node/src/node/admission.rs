@@ -11,10 +11,10 @@ use potluck_base::{Contact, Instant, Machine as _, PublicKey, UnixMillis};
 use potluck_gossip::{TopicsInput, members};
 use potluck_link::{Gatekeeper, RequestOptions, RequestToken, RevocationError};
 use potluck_record::CertificateHash;
-use potluck_wire::{Enroll, Refusal, Request, Response, Revocation, Revoked};
+use potluck_wire::{Enroll, MemberRequest, Refusal, Request, Response, Revocation, Revoked};
 
 use super::requests::Came;
-use super::{Node, Return, SHORT_ANSWER};
+use super::{Node, Return, SHORT_ANSWER, Waiting};
 use crate::command::{CommandError, CommandId, Reply};
 use crate::output::Output;
 
@@ -97,12 +97,12 @@ impl Node {
         bytes: &[u8],
         spread: bool,
     ) -> Result<Option<Revoked>, RevocationError> {
+        if spread {
+            self.tell_who_is_out(now, bytes);
+        }
         let out = self.link.admit_revocation(bytes)?;
         if let Some(subject) = out {
-            let members = match subject {
-                Revoked::Member(key) => vec![key],
-                Revoked::Ticket(ticket) => self.gossip.members.let_in_by(&ticket),
-            };
+            let members = self.put_out_by(&subject);
             if let Some(authority) = self.link.gatekeeper().map(|gate| *gate.authority()) {
                 let bytes = Bytes::copy_from_slice(bytes);
                 self.tell_members_of_revocation(now, &authority, bytes, spread);
@@ -116,6 +116,42 @@ impl Node {
             self.outbox.push_back(Output::SaveRevocations { revocations });
         }
         Ok(out)
+    }
+
+    /// The members that a revocation puts out, as far as this node knows them.
+    fn put_out_by(&self, subject: &Revoked) -> Vec<PublicKey> {
+        match subject {
+            Revoked::Member(key) => vec![*key],
+            Revoked::Ticket(ticket) => self.gossip.members.let_in_by(ticket),
+        }
+    }
+
+    /// Sends a revocation that is made here to the members that are out, if this node talks to them:
+    /// else they would only see that nobody answers any more, and go on trying. The last word to them,
+    /// so before the revocation is taken over: afterwards nothing is left of the session.
+    fn tell_who_is_out(&mut self, now: Instant, bytes: &[u8]) {
+        let authority = self.link.gatekeeper().map(|gate| *gate.authority());
+        let Some(authority) = authority else { return };
+        let Ok(revocation) = Revocation::read(bytes, &authority, &self.network) else { return };
+        for member in self.put_out_by(&revocation.subject) {
+            if let Some(contact) = self.dht.contact(&member.node_id(&self.network)) {
+                self.tell_out(now, contact, bytes);
+            }
+        }
+    }
+
+    fn tell_out(&mut self, now: Instant, contact: Contact, bytes: &[u8]) {
+        let revocations = vec![Bytes::copy_from_slice(bytes)];
+        let request = Request::Member(MemberRequest::Shut { revocations });
+        let options = RequestOptions {
+            tries: 1,
+            answer_bytes_max: SHORT_ANSWER,
+            ..RequestOptions::default()
+        };
+        // Nobody waits for the answer: none is heard from it any more.
+        if let Ok(token) = self.link.request(now, contact, &request, options) {
+            self.requests.insert(token, Waiting::Nobody);
+        }
     }
 
     pub(super) fn on_revoke(&mut self, now: Instant, id: CommandId, bytes: &[u8]) {

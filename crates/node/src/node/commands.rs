@@ -2,13 +2,13 @@
 
 use potluck_base::{Contact, Instant, Machine as _};
 use potluck_dht::LookupId;
-use potluck_link::RequestOptions;
+use potluck_link::{Gatekeeper, RequestOptions};
 use potluck_wire::{Request, Want};
 
 use super::{Node, SHORT_ANSWER, TRACES, Waiting};
 use crate::command::{Command, CommandError, CommandId, Reply};
 use crate::output::Output;
-use crate::view::{Health, StatusView};
+use crate::view::StatusView;
 
 impl Node {
     pub(super) fn reply(&mut self, id: CommandId, reply: Reply) {
@@ -107,40 +107,23 @@ impl Node {
     }
 
     fn status(&self, now: Instant) -> StatusView {
-        let mut reasons = Vec::new();
-        let offline = self.dht.is_offline(now);
-        let alone = self.dht.members_known() == 1 && self.dht.has_entry_points();
-        if offline {
-            reasons.push("no other node has been heard lately".to_owned());
-        }
-        if alone {
-            reasons.push("no entry point has answered yet".to_owned());
-        }
-        if let Some(trouble) =
-            self.link.gatekeeper().and_then(potluck_link::Gatekeeper::own_trouble)
-        {
-            reasons.push(trouble.to_owned());
-        }
-        if self.leaving.is_some() {
-            reasons.push("this node is leaving".to_owned());
-        }
-        if self.elsewhere {
-            reasons.push("another machine runs with this node's identity".to_owned());
-        }
-        let health = match (offline || alone, reasons.is_empty()) {
-            (true, _) => Health::Offline,
-            (false, false) => Health::Degraded,
-            (false, true) => Health::Ok,
-        };
+        let silence = self.dht.silence(now);
+        let alone = self.dht.members_known() == 1;
+        let silent = alone || (self.dht.is_offline(now) && silence > self.quiet_after);
+        let members = self.gossip.members.stats();
         StatusView {
             contact: self.dht.me().contact,
-            health,
-            reasons,
             clock_offset_ms: self.clock_offset(now).map(|offset| offset.millis),
             identity_elsewhere: self.elsewhere,
-            ready: self.is_ready(now),
             peers: self.dht.members_known() - 1,
             network_size_estimate: self.dht.network_size_estimate(),
+            joined: self.dht.has_joined(),
+            silent_for: silent.then_some(silence),
+            remembered: self.dht.remembered(),
+            members: members.alive + members.suspect + members.dead,
+            entry_points: self.dht.entry_points(),
+            own_trouble: self.link.gatekeeper().and_then(Gatekeeper::own_trouble),
+            leaving: self.leaving.is_some(),
         }
     }
 }

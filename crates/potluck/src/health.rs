@@ -1,0 +1,310 @@
+//! Whether a node can do its work: the one place that decides it.
+//!
+//! [`judge`] is a pure function of [`Facts`], which say what is true now. The word that people read, what
+//! `/readyz` answers, [`Node::ready`](crate::Node::ready) and the advice beside a failed command all come
+//! from its [`Verdict`].
+//!
+//! **Invariants:** a node is ready exactly when it is not [`Health::Offline`]; whatever is not
+//! [`Health::Ok`] has a reason, and each reason says what to do.
+
+use std::fmt;
+use std::time::Duration;
+
+use potluck_dht::REMEMBERED_PATIENCE;
+use potluck_link::OwnTrouble;
+
+/// A clock that is off by more than this is told: a quarter of what others still take, so that there is
+/// time to set it.
+pub const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(60);
+
+/// Whether a node can do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// It can.
+    Ok,
+    /// It can, with the restrictions named.
+    Degraded,
+    /// It cannot: it hears nobody although there should be others, or its store has stopped.
+    Offline,
+}
+
+impl Health {
+    /// The word used in answers to people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+/// What a store can do now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum StoreState {
+    /// Everything.
+    #[default]
+    Ok,
+    /// It has no room for more.
+    Full,
+    /// Nothing until a restart, after this error.
+    Stopped(String),
+}
+
+/// What is known of a node at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Since the start.
+    pub uptime: Duration,
+    /// Whether the network has been entered at any time since the start.
+    pub joined: bool,
+    /// Other nodes that answer.
+    pub peers: usize,
+    /// Other nodes that this one knew before, in this run or the last one, and that did not say good-bye.
+    pub peers_before: usize,
+    /// For how long no other node has been heard; `None` while there are some.
+    pub alone_for: Option<Duration>,
+    /// Entry points that a user named.
+    pub entry_points: usize,
+    /// Of these, those that were tried.
+    pub entry_points_tried: usize,
+    /// Of these, those that have answered since the start.
+    pub entry_points_answered: usize,
+    /// Whether a certificate is needed to be heard.
+    pub invite: bool,
+    /// Why the others do not hear this node any more, as far as it knows.
+    pub own_trouble: Option<OwnTrouble>,
+    /// What keeps the node from a new certificate, in a sentence.
+    pub renewal_trouble: Option<String>,
+    /// Of the records.
+    pub store: StoreState,
+    /// How far the own clock is ahead of the peers' clocks; negative: behind. `None`: not known.
+    pub clock_offset_ms: Option<i64>,
+    /// Whether another machine runs with this node's identity.
+    pub identity_elsewhere: bool,
+    /// Whether the node is leaving.
+    pub leaving: bool,
+}
+
+/// Something that keeps a node from its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// The same for the same cause, for programs.
+    pub code: &'static str,
+    /// What is wrong, and what to do about it.
+    pub message: String,
+    /// How bad it is.
+    pub health: Health,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// What the facts come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// In a word.
+    pub health: Health,
+    /// Why, the worst first; empty if and only if all is well.
+    pub reasons: Vec<Reason>,
+}
+
+impl Verdict {
+    /// Whether the node can be used.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.health != Health::Offline
+    }
+
+    /// The reasons as sentences.
+    #[must_use]
+    pub fn sentences(&self) -> Vec<String> {
+        self.reasons.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// Decides what the facts come to.
+#[must_use]
+pub fn judge(facts: &Facts) -> Verdict {
+    let all = [store(facts), membership(facts), company(facts), identity(facts), clock(facts)];
+    let mut reasons: Vec<Reason> = all.into_iter().flatten().collect();
+    if let Some(trouble) = &facts.renewal_trouble {
+        reasons.push(degraded("member.renewal", trouble.clone()));
+    }
+    if facts.leaving {
+        reasons.push(degraded("node.leaving", "this node is leaving the network".to_owned()));
+    }
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.health));
+    let health = reasons.first().map_or(Health::Ok, |worst| worst.health);
+    Verdict { health, reasons }
+}
+
+fn degraded(code: &'static str, message: String) -> Reason {
+    Reason { code, message, health: Health::Degraded }
+}
+
+fn offline(code: &'static str, message: String) -> Reason {
+    Reason { code, message, health: Health::Offline }
+}
+
+fn store(facts: &Facts) -> Option<Reason> {
+    match &facts.store {
+        StoreState::Ok => None,
+        StoreState::Full => Some(degraded(
+            "store.full",
+            "the disk of the data folder has no room, so new records are refused: make room, or raise \
+             [store] disk_bytes if that is the limit"
+                .to_owned(),
+        )),
+        StoreState::Stopped(why) => Some(offline(
+            "store.stopped",
+            format!(
+                "the store stopped ({why}), so nothing is read or written: look after the disk, then \
+                 restart the node"
+            ),
+        )),
+    }
+}
+
+/// Whether the others let this node in.
+fn membership(facts: &Facts) -> Option<Reason> {
+    match facts.own_trouble? {
+        OwnTrouble::Revoked => Some(offline(
+            "member.revoked",
+            "this node was put out of the network, so nobody answers it: to come back it needs a new \
+             ticket (potluck invite, where the authority key is) and a new identity (potluck up \
+             --new-identity)"
+                .to_owned(),
+        )),
+        OwnTrouble::FromAhead => Some(degraded(
+            "member.fromAhead",
+            "this node's certificate is dated ahead of its clock, so nodes with a right clock do not \
+             answer it: set this machine's clock, or that of the node that signed the certificate"
+                .to_owned(),
+        )),
+        OwnTrouble::Expired => {
+            let message = "this node's certificate has expired, so nobody answers it: check this \
+                           machine's clock, and start the node that holds the authority key, which renews \
+                           it"
+            .to_owned();
+            // Who still answers goes by another clock.
+            Some(if facts.peers == 0 {
+                offline("member.expired", message)
+            } else {
+                degraded("member.expired", message)
+            })
+        }
+    }
+}
+
+/// Whether there are the others that there should be.
+fn company(facts: &Facts) -> Option<Reason> {
+    let Facts { peers, peers_before, entry_points, joined, uptime, .. } = *facts;
+    // Those of the last run may be gone for good: then this node is the only one left.
+    let waits = uptime < REMEMBERED_PATIENCE;
+    let awaited = entry_points > 0 || (peers_before > 0 && waits);
+    if peers > 0 {
+        return (!joined && awaited).then(|| {
+            offline(
+                "network.joining",
+                "this node is entering the network: wait a moment".to_owned(),
+            )
+        });
+    }
+    if facts.own_trouble.is_some() {
+        return None;
+    }
+    let time = span(facts.alone_for.unwrap_or(uptime));
+    // Who is put out while it is away cannot be told.
+    let out = if facts.invite {
+        ", and with potluck members elsewhere that it was not put out"
+    } else {
+        ""
+    };
+    if joined && peers_before + entry_points > 0 {
+        let knew =
+            if peers_before > 0 { format!(" of {peers_before} known") } else { String::new() };
+        return Some(offline(
+            "network.cut-off",
+            format!(
+                "no other node{knew} has been heard for {time}: check this machine's network{out}; it goes \
+                 on trying"
+            ),
+        ));
+    }
+    if entry_points > 0 {
+        let Facts { entry_points_tried: tried, entry_points_answered: answered, .. } = *facts;
+        return Some(offline(
+            "network.entry",
+            format!(
+                "no entry point lets this node in ({tried} of {entry_points} tried, {answered} answered, \
+                 for {time}): check their addresses and that they run in this network; it goes on trying"
+            ),
+        ));
+    }
+    if peers_before == 0 {
+        // Nobody to wait for: a network of one.
+        return None;
+    }
+    Some(if waits {
+        offline(
+            "network.waiting",
+            format!(
+                "none of the {peers_before} nodes of the last run has answered for {time}: wait, or start \
+                 one of them"
+            ),
+        )
+    } else {
+        degraded(
+            "network.alone",
+            format!(
+                "none of the {peers_before} nodes of the last run has answered for {time}, so this one \
+                 works alone: start one of them, or name one with potluck join"
+            ),
+        )
+    })
+}
+
+fn identity(facts: &Facts) -> Option<Reason> {
+    facts.identity_elsewhere.then(|| {
+        degraded(
+            "identity.elsewhere",
+            "another machine runs with this node's identity, so writes of both get lost: stop one of them \
+             and start it again with an identity of its own (potluck up --new-identity)"
+                .to_owned(),
+        )
+    })
+}
+
+fn clock(facts: &Facts) -> Option<Reason> {
+    let offset = facts.clock_offset_ms?;
+    let by = Duration::from_millis(offset.unsigned_abs());
+    (by > CLOCK_OFFSET_MAX).then(|| {
+        let where_to = if offset < 0 { "behind" } else { "ahead of" };
+        degraded(
+            "clock.off",
+            format!(
+                "this machine's clock is {} {where_to} those of the other nodes, so reads and writes fail: \
+                 set it, and let it be kept by NTP",
+                span(by)
+            ),
+        )
+    })
+}
+
+/// In the largest unit that there are two of.
+fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} minutes", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} hours", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests;
