@@ -379,6 +379,9 @@ pub(crate) struct JoinRequest {
 pub(crate) struct Joining {
     /// How many were given.
     pub(crate) entry: Vec<String>,
+    /// Of these, those that did not answer in some seconds, and what came back from them.
+    #[serde(default)]
+    pub(crate) silent: Vec<String>,
 }
 
 /// How a node left.

@@ -50,7 +50,7 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) node: Option<String>,
-    /// A file with the token that the node asks for
+    /// A file with the token that the node asks for; with `up`, that it is to ask for
     #[arg(
         long,
         global = true,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use potluck::{Ticket, TicketError};
 use potluck_base::Addresses;
 
-use crate::api::{JoinRequest, Left, NetworkView};
+use crate::api::{JoinRequest, Joining, Left, NetworkView};
 use crate::cli::{Global, JoinArgs};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
@@ -42,7 +42,15 @@ pub(crate) fn join(global: &Global, args: &JoinArgs) -> Result<(), Failure> {
     if out.json {
         return out.object(&answer.json::<Value>()?);
     }
-    out.line(format!("trying {}; see potluck peers", entry.join(", ")))
+    let joining: Joining = answer.json()?;
+    if joining.silent.is_empty() {
+        return out.line(format!("entered by {}; see potluck peers", entry.join(", ")));
+    }
+    out.line(format!("trying {}; see potluck peers", entry.join(", ")))?;
+    for silent in &joining.silent {
+        out.note(silent);
+    }
+    Ok(())
 }
 
 /// The nodes that a ticket names, if it is for the network that the node is in.

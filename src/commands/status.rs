@@ -46,7 +46,8 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
 /// Runs `peers`.
 pub(crate) fn peers(global: &Global) -> Result<(), Failure> {
     let out = global.out();
-    let answer = Client::of(global)?.get("/v1/peers")?;
+    let client = Client::of(global)?;
+    let answer = client.get("/v1/peers")?;
     if out.json {
         return out.object(&answer.json::<Value>()?);
     }
@@ -63,7 +64,10 @@ pub(crate) fn peers(global: &Global) -> Result<(), Failure> {
     }));
     out.bytes(table(&rows).as_bytes())?;
     if peers.is_empty() {
-        out.note("this node knows nobody yet; give it an entry point with potluck join CONTACT");
+        let status: Status = client.get_json("/v1/status")?;
+        let nobody =
+            "no other node is known; give this one an entry point with potluck join CONTACT";
+        out.note(status.reasons.first().map_or(nobody, String::as_str));
     }
     Ok(())
 }

@@ -1,12 +1,15 @@
 //! `/v1/join`, `/v1/leave`.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use potluck::{EntryPoint, Node};
 use potluck_node::{Command, Reply};
+use tokio::time::sleep;
 
 use super::app::App;
 use super::extract::json_body;
@@ -14,6 +17,10 @@ use super::problem::Problem;
 use super::reply::{ask, json};
 use crate::api::{JoinRequest, Joining, Left, ProblemBody};
 
+/// How long an entry point has to answer before whoever named it is told that it does not.
+const ENTRY_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether it has.
+const ENTRY_LOOK: Duration = Duration::from_millis(100);
 /// Enough for as many entry points as a node keeps.
 const JOIN_BYTES_MAX: usize = 64 * 1024;
 
@@ -21,7 +28,7 @@ const JOIN_BYTES_MAX: usize = 64 * 1024;
 #[utoipa::path(post, path = "/v1/join",
     request_body = JoinRequest,
     responses(
-        (status = 200, body = Joining, description = "they will be tried for ever"),
+        (status = 200, body = Joining, description = "they will be tried for ever; those that do not answer in five seconds are named"),
         (status = 400, body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub(super) async fn join(
@@ -36,12 +43,31 @@ pub(super) async fn join(
         let point = potluck_host::parse_entry_point(entry);
         points.push(point.map_err(|error| Problem::bad("badContact", error))?);
     }
-    for point in points {
+    for point in points.iter().cloned() {
         let Reply::Joining = ask(app.node(), Command::Join(point)).await? else {
             return Err(Problem::unexpected());
         };
     }
-    Ok(json(&Joining { entry: request.entry }))
+    let silent = silent(app.node(), points).await;
+    let silent = potluck_host::knock(&silent).await.iter().map(ToString::to_string).collect();
+    Ok(json(&Joining { entry: request.entry, silent }))
+}
+
+/// Those entry points that do not answer within some seconds. They are tried for ever all the same.
+async fn silent(node: &Node, mut points: Vec<EntryPoint>) -> Vec<EntryPoint> {
+    let deadline = Instant::now() + ENTRY_PATIENCE;
+    loop {
+        let Ok(view) = node.view().await else { return Vec::new() };
+        // One that is this node itself is dropped by the core, and one too many is not taken.
+        points.retain(|point| {
+            let known = view.entry_points.iter().find(|known| known.point == *point);
+            known.is_some_and(|known| !known.answered)
+        });
+        if points.is_empty() || Instant::now() >= deadline {
+            return points;
+        }
+        sleep(ENTRY_LOOK).await;
+    }
 }
 
 /// Hand records over, leave the network and stop.

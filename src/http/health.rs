@@ -99,7 +99,7 @@ mod tests {
         let cut_off = judge(&Facts { joined: true, peers_before: 2, ..Facts::default() });
         let body = with_cause(&too_few(), &cut_off).expect("it has a cause");
         assert_eq!((body.exit, body.code.as_str()), (5, "tooFewAnswers"));
-        assert!(body.hint.is_some_and(|hint| hint.contains("no other node of 2 known")));
+        assert!(body.hint.is_some_and(|hint| hint.contains("no other node (2 known)")));
         let busy = Problem::unavailable("busy", "too many").into_body();
         assert!(with_cause(&busy, &cut_off).is_none());
     }

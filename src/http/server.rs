@@ -82,6 +82,11 @@ async fn accept(
         while let Some((place, usual)) = place(&places, &reserved).await {
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    // One may have become free while nobody came.
+                    let free =
+                        if usual { None } else { Arc::clone(&places).try_acquire_owned().ok() };
+                    let usual = usual || free.is_some();
+                    let place = free.unwrap_or(place);
                     let router = if usual { service.clone() } else { health.clone() };
                     let squeezed = Squeezed { places: usual.then(|| Arc::clone(&places)) };
                     tokio::spawn(connection(stream, router, squeezed, watching.clone(), place));

@@ -40,6 +40,11 @@ pub(crate) fn ask_openly(
     response.expect("an answer")
 }
 
+/// Asks as any user of the machine may.
+pub(crate) fn get_url(url: &str) -> Response {
+    ask_openly("GET", url, &[], b"")
+}
+
 pub(crate) fn get(node: &Node, path: &str) -> Response {
     ask("GET", &format!("{}{path}", node.url), &[], b"")
 }

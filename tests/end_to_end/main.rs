@@ -12,6 +12,7 @@ mod files_lasting;
 mod folders;
 mod gossip;
 mod http;
+mod joining;
 mod members;
 mod networks;
 mod output;

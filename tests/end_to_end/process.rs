@@ -171,6 +171,11 @@ impl Node {
         assert!(status.expect("there is a kill command").success());
     }
 
+    /// The number by which the system knows the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills the process, as `kill -9` does.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it runs");

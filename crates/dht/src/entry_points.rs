@@ -68,8 +68,12 @@ impl EntryPoints {
 
     /// Adds one, to be tried at once. False if it is known or there are too many.
     pub(crate) fn add(&mut self, now: Instant, point: EntryPoint, remembered: bool) -> bool {
-        let known = self.attempts.iter().any(|attempt| attempt.point == point);
-        if known || self.attempts.len() >= ENTRY_POINTS_MAX {
+        if let Some(known) = self.attempts.iter_mut().find(|attempt| attempt.point == point) {
+            // Named by a user, one of the last run is no less of an entry point.
+            known.remembered &= remembered;
+            return false;
+        }
+        if self.attempts.len() >= ENTRY_POINTS_MAX {
             return false;
         }
         let contact = match &point {
@@ -91,12 +95,15 @@ impl EntryPoints {
     }
 
     /// The entry points that a user named.
-    pub(crate) fn configured(&self) -> Vec<EntryView> {
+    pub(crate) fn configured(&self, network: &NetworkId, table: &RoutingTable) -> Vec<EntryView> {
         let configured = self.attempts.iter().filter(|attempt| !attempt.remembered);
+        // Who was known before is not tried.
+        let in_table =
+            |contact: Contact| table.entry(&contact.public_key.node_id(network)).is_some();
         let view = |attempt: &Attempt| EntryView {
             point: attempt.point.clone(),
             tries: attempt.tries,
-            answered: attempt.answered,
+            answered: attempt.answered || attempt.contact.is_some_and(in_table),
             addresses: attempt.addresses.clone(),
         };
         configured.map(view).collect()

@@ -324,7 +324,7 @@ impl Dht {
     /// The entry points that a user named, and what became of them.
     #[must_use]
     pub fn entry_points(&self) -> Vec<EntryView> {
-        self.entries.configured()
+        self.entries.configured(&self.network, &self.table)
     }
 
     /// How many contacts of the last run there are.

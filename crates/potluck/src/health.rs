@@ -227,7 +227,7 @@ fn company(facts: &Facts) -> Option<Reason> {
     };
     if joined && peers_before + entry_points > 0 {
         let knew =
-            if peers_before > 0 { format!(" of {peers_before} known") } else { String::new() };
+            if peers_before > 0 { format!(" ({peers_before} known)") } else { String::new() };
         return Some(offline(
             "network.cut-off",
             format!(
@@ -254,16 +254,16 @@ fn company(facts: &Facts) -> Option<Reason> {
         offline(
             "network.waiting",
             format!(
-                "none of the {peers_before} nodes of the last run has answered for {time}: wait, or start \
-                 one of them"
+                "no node of the last run ({peers_before} known) has answered for {time}: wait, or start one of \
+                 them"
             ),
         )
     } else {
         degraded(
             "network.alone",
             format!(
-                "none of the {peers_before} nodes of the last run has answered for {time}, so this one \
-                 works alone: start one of them, or name one with potluck join"
+                "no node of the last run ({peers_before} known) has answered for {time}, so this one works \
+                 alone: start one of them, or name one with potluck join"
             ),
         )
     })

@@ -14,7 +14,7 @@
 //!     .form(5, Duration::from_secs(1), Duration::from_secs(30))
 //!     .expect("all nodes join");
 //! let status = world.ask(nodes[4], Command::Status, Duration::from_secs(1));
-//! assert!(matches!(status, Some(Reply::Status(status)) if status.ready));
+//! assert!(matches!(status, Some(Reply::Status(status)) if status.joined));
 //! ```
 //!
 //! What a story about members, messages and search has at hand:

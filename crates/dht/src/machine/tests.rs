@@ -374,3 +374,43 @@ fn a_quiet_neighbourhood_is_looked_up_every_other_time() {
     node.refresh(Instant::ZERO);
     assert_eq!(node.next_own_lookup - before, 2, "siblings came or went");
 }
+
+#[test]
+fn an_entry_point_that_was_remembered_too_is_one_that_a_user_named() {
+    let all = peers(9, 3);
+    let mut node = dht(all[0], 1);
+    let contact = |index: usize| all[index].contact;
+    node.handle(Instant::ZERO, Input::Remembered(vec![contact(1), contact(2)]));
+    assert_eq!((node.remembered(), node.entry_points().len()), (2, 0));
+    node.handle(Instant::ZERO, Input::Join(EntryPoint::Contact(contact(1))));
+    assert_eq!((node.remembered(), node.entry_points().len()), (1, 1));
+    let later = Instant::ZERO + REMEMBERED_PATIENCE;
+    assert!(node.expects_others(later), "however long it does not answer");
+}
+
+#[test]
+fn it_is_known_which_entry_points_were_tried_and_which_have_answered() {
+    let all = peers(10, 3);
+    let mut node = dht(all[0], 1);
+    let (silent, named) = (all[1].contact, all[2].contact);
+    let name = "seed.example:7";
+    for point in [EntryPoint::Contact(silent), EntryPoint::Name(name.into())] {
+        node.handle(Instant::ZERO, Input::Join(point));
+    }
+    let seen = |node: &Dht| -> Vec<(u32, bool)> {
+        node.entry_points().iter().map(|entry| (entry.tries, entry.answered)).collect()
+    };
+    assert_eq!(seen(&node), [(0, false), (0, false)]);
+    node.handle(Instant::ZERO, Input::Timeout);
+    assert_eq!(seen(&node), [(1, false), (1, false)]);
+    let addresses = vec![named.address];
+    node.handle(Instant::ZERO, Input::Resolved { name: name.into(), addresses: addresses.clone() });
+    assert_eq!(node.entry_points()[1].addresses, addresses);
+    node.handle(Instant::ZERO, Input::Greeted { address: named.address, contact: named });
+    assert_eq!(seen(&node), [(1, false), (1, true)]);
+    // What is in the table needs no try.
+    let (query, to) =
+        pings(&drain(&mut node)).into_iter().find(|(_, to)| *to == silent).expect("asked");
+    node.handle(Instant::ZERO, answer(query, to, Vec::new()));
+    assert_eq!(seen(&node), [(1, true), (1, true)]);
+}

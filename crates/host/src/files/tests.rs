@@ -50,7 +50,7 @@ async fn node_with(folder: &Path, entry: Option<&Handle>, cache_bytes: u64) -> H
             let Ok(Reply::Status(status)) = node.command(Command::Status).await else {
                 panic!("no status");
             };
-            if status.ready && (entry.is_none() || status.peers > 0) {
+            if entry.is_none() || (status.joined && status.peers > 0) {
                 return;
             }
             tokio::task::yield_now().await;
