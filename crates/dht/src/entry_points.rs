@@ -23,6 +23,9 @@ pub struct EntryView {
     pub tries: u32,
     /// Whether it has answered since the start.
     pub answered: bool,
+    /// Whether the node is not complete without it: it was named, and is not only one of those of the
+    /// last run, which may be gone for good.
+    pub awaited: bool,
     /// The addresses of a DNS name; none while it does not resolve.
     pub addresses: Vec<SocketAddr>,
 }
@@ -45,7 +48,10 @@ struct Attempt {
     contact: Option<Contact>,
     next: Instant,
     pause: Duration,
+    /// Whether it is a contact of the last run.
     remembered: bool,
+    /// Whether somebody named it, so that it is tried for ever.
+    named: bool,
     tries: u32,
     answered: bool,
     /// What a DNS name resolved to the last time.
@@ -69,8 +75,9 @@ impl EntryPoints {
     /// Adds one, to be tried at once. False if it is known or there are too many.
     pub(crate) fn add(&mut self, now: Instant, point: EntryPoint, remembered: bool) -> bool {
         if let Some(known) = self.attempts.iter_mut().find(|attempt| attempt.point == point) {
-            // Named by a user, one of the last run is no less of an entry point.
-            known.remembered &= remembered;
+            // Named as well, one of the last run is no less of an entry point.
+            known.remembered |= remembered;
+            known.named |= !remembered;
             return false;
         }
         if self.attempts.len() >= ENTRY_POINTS_MAX {
@@ -87,6 +94,7 @@ impl EntryPoints {
             next: now,
             pause,
             remembered,
+            named: !remembered,
             tries: 0,
             answered: false,
             addresses: Vec::new(),
@@ -94,9 +102,9 @@ impl EntryPoints {
         true
     }
 
-    /// The entry points that a user named.
+    /// The entry points that somebody named.
     pub(crate) fn configured(&self, network: &NetworkId, table: &RoutingTable) -> Vec<EntryView> {
-        let configured = self.attempts.iter().filter(|attempt| !attempt.remembered);
+        let named = self.attempts.iter().filter(|attempt| attempt.named);
         // Who was known before is not tried.
         let in_table =
             |contact: Contact| table.entry(&contact.public_key.node_id(network)).is_some();
@@ -104,9 +112,10 @@ impl EntryPoints {
             point: attempt.point.clone(),
             tries: attempt.tries,
             answered: attempt.answered || attempt.contact.is_some_and(in_table),
+            awaited: !attempt.remembered,
             addresses: attempt.addresses.clone(),
         };
-        configured.map(view).collect()
+        named.map(view).collect()
     }
 
     /// Contacts of the last run.
@@ -131,9 +140,9 @@ impl EntryPoints {
         }
     }
 
-    /// Whether there is any that a user named.
+    /// Whether there is any without which the node is not complete.
     pub(crate) fn any_configured(&self) -> bool {
-        self.attempts.iter().any(|attempt| !attempt.remembered)
+        self.attempts.iter().any(|attempt| attempt.named && !attempt.remembered)
     }
 
     /// Whether there is any, named or remembered.
@@ -178,7 +187,7 @@ impl EntryPoints {
                 .contact
                 .is_some_and(|contact| table.entry(&contact.in_network(network).id).is_some());
             // Remembered contacts only serve a node that has nearly nobody.
-            let needed = !in_table && (!attempt.remembered || table.len() < 3);
+            let needed = !in_table && (attempt.named || table.len() < 3);
             if needed {
                 due.push(attempt.point.clone());
                 attempt.tries = attempt.tries.saturating_add(1);

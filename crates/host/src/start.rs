@@ -248,13 +248,17 @@ fn run(
     settings: &Settings,
 ) -> Result<Handle, StartError> {
     let Places { socket, address, folder, clock } = places;
-    let Kept { identity, network, remembered, store, blobs, .. } = kept;
+    let Kept { identity, network, mut remembered, store, blobs, .. } = kept;
     let mut entry_points = settings.entry_points.clone();
     if let (Some(admitted), Some(authority)) = (&admitted, network.authority) {
         let shown = Some(admitted.certificate.clone());
         let revocations = admitted.revocations.clone();
         node = node.with_gatekeeper(Gatekeeper::new(network.id, authority, shown, revocations));
         entry_points.extend(admitted.issuers.iter().copied().map(EntryPoint::Contact));
+        if settings.ticket.is_none() {
+            // Where this node came in once; that may be gone for good.
+            remembered.splice(..0, admitted.issuers.iter().copied());
+        }
     }
     let socket = Arc::new(socket);
     let transport =

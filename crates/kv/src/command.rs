@@ -233,7 +233,7 @@ pub enum CommandError {
     #[error(transparent)]
     Storage(#[from] StorageFailure),
     /// The node has not entered its network yet: it cannot tell where records are. Nothing changed.
-    #[error("this node has not entered its network yet; no entry point has answered")]
+    #[error("this node is not in its network, so it cannot tell where records are")]
     NotJoined,
     /// The node is leaving.
     #[error("this node is leaving the network")]

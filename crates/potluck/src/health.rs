@@ -219,12 +219,9 @@ fn company(facts: &Facts) -> Option<Reason> {
         return None;
     }
     let time = span(facts.alone_for.unwrap_or(uptime));
+    let elsewhere = if facts.invite { "; or it was put out of the network" } else { "" };
     // Who is put out while it is away cannot be told.
-    let out = if facts.invite {
-        ", and with potluck members elsewhere that it was not put out"
-    } else {
-        ""
-    };
+    let out = if facts.invite { ", and on another node that this one was not put out" } else { "" };
     if joined && peers_before + entry_points > 0 {
         let knew =
             if peers_before > 0 { format!(" ({peers_before} known)") } else { String::new() };
@@ -242,7 +239,8 @@ fn company(facts: &Facts) -> Option<Reason> {
             "network.entry",
             format!(
                 "no entry point lets this node in ({tried} of {entry_points} tried, {answered} answered, \
-                 for {time}): check their addresses and that they run in this network; it goes on trying"
+                 for {time}): check their addresses and that they run in this network{out}; it goes on \
+                 trying"
             ),
         ));
     }
@@ -263,7 +261,7 @@ fn company(facts: &Facts) -> Option<Reason> {
             "network.alone",
             format!(
                 "no node of the last run ({peers_before} known) has answered for {time}, so this one works \
-                 alone: start one of them, or name one with potluck join"
+                 alone: start one of them, or name one with potluck join{elsewhere}"
             ),
         )
     })

@@ -256,7 +256,7 @@ impl Node {
     fn facts(&self, view: &StatusView, store: &StoreView) -> Facts {
         let membership = self.handle.membership().ok();
         let silent = view.silent_for.is_some();
-        let answered = view.entry_points.iter().filter(|point| point.answered);
+        let awaited = || view.entry_points.iter().filter(|point| point.awaited);
         let known = view.members;
         Facts {
             uptime: self.handle.uptime(),
@@ -264,9 +264,9 @@ impl Node {
             peers: if silent { 0 } else { view.peers },
             peers_before: if view.joined { known } else { known.max(view.remembered) },
             alone_for: view.silent_for,
-            entry_points: view.entry_points.len(),
-            entry_points_tried: view.entry_points.iter().filter(|point| point.tries > 0).count(),
-            entry_points_answered: answered.count(),
+            entry_points: awaited().count(),
+            entry_points_tried: awaited().filter(|point| point.tries > 0).count(),
+            entry_points_answered: awaited().filter(|point| point.answered).count(),
             invite: membership.is_some(),
             own_trouble: view.own_trouble,
             renewal_trouble: membership.and_then(Membership::trouble),

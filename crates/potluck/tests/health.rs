@@ -108,3 +108,21 @@ async fn an_entry_point_that_does_not_answer_is_told_with_what_came_back() {
     assert!(said[0].starts_with(&format!("{at} listens and does not answer")), "{}", said[0]);
     assert!(said[1].starts_with("no-such-name.invalid:7 does not resolve"), "{}", said[1]);
 }
+
+#[tokio::test]
+async fn a_member_whose_way_in_is_gone_is_ready_alone_in_time_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let loopback = ([127, 0, 0, 1], 0).into();
+    let first = bounded(Node::builder().in_memory().listen(loopback).network("home").start());
+    let first = first.await.unwrap();
+    let ticket = first.invite(InviteTerms::default()).await.unwrap();
+    let member = || Node::builder().data_dir(folder.path()).listen(loopback).sync(false);
+    let second = bounded(member().ticket(ticket).start()).await.unwrap();
+    bounded(second.ready()).await.unwrap();
+    first.stop().await.unwrap();
+    second.stop().await.unwrap();
+    let again = bounded(member().start()).await.unwrap();
+    says(&again, Health::Offline, &["network.waiting"]).await;
+    bounded(again.ready()).await.unwrap();
+    says(&again, Health::Degraded, &["network.alone"]).await;
+}

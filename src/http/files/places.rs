@@ -179,7 +179,7 @@ mod tests {
         for name in ["open/inner", "data/blobs", "data/files", "closed"] {
             std::fs::create_dir_all(folder.path().join(name)).expect("folder");
         }
-        for name in ["open/file", "data/identity", "closed/file"] {
+        for name in ["open/file", "data/identity", "data/token", "closed/file"] {
             std::fs::write(folder.path().join(name), "x").expect("file");
         }
         let data_dir = folder.path().join("data");
@@ -224,6 +224,7 @@ mod tests {
         for name in [
             "data",
             "data/identity",
+            "data/token",
             "data/identity.new",
             "data/authority.new",
             "data/records.new",

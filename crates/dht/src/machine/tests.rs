@@ -376,16 +376,28 @@ fn a_quiet_neighbourhood_is_looked_up_every_other_time() {
 }
 
 #[test]
-fn an_entry_point_that_was_remembered_too_is_one_that_a_user_named() {
-    let all = peers(9, 3);
+fn an_entry_point_of_the_last_run_is_tried_for_ever_if_it_is_named_and_awaited_for_a_while() {
+    let all = peers(9, 6);
     let mut node = dht(all[0], 1);
     let contact = |index: usize| all[index].contact;
     node.handle(Instant::ZERO, Input::Remembered(vec![contact(1), contact(2)]));
     assert_eq!((node.remembered(), node.entry_points().len()), (2, 0));
     node.handle(Instant::ZERO, Input::Join(EntryPoint::Contact(contact(1))));
-    assert_eq!((node.remembered(), node.entry_points().len()), (1, 1));
+    let named = node.entry_points();
+    assert_eq!((node.remembered(), named.len(), named[0].awaited), (2, 1, false));
     let later = Instant::ZERO + REMEMBERED_PATIENCE;
-    assert!(node.expects_others(later), "however long it does not answer");
+    assert!(node.expects_others(Instant::ZERO) && !node.expects_others(later));
+    // With three others only the one that is named is tried again.
+    for other in 3..6 {
+        node.handle(Instant::ZERO, Input::Heard(contact(other)));
+    }
+    for (query, to) in pings(&drain(&mut node)) {
+        node.handle(Instant::ZERO, answer(query, to, Vec::new()));
+    }
+    drain(&mut node);
+    node.handle(later, Input::Timeout);
+    let asked: Vec<Contact> = pings(&drain(&mut node)).into_iter().map(|(_, to)| to).collect();
+    assert!(asked.contains(&contact(1)) && !asked.contains(&contact(2)), "{asked:?}");
 }
 
 #[test]
