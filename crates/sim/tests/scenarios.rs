@@ -71,7 +71,7 @@ fn sick_disks_acknowledge_nothing_and_others_take_over() {
 
 #[test]
 fn the_deleted_and_the_expired_stay_gone_and_own_and_content_are_kept() {
-    passes("kinds-of-records", 20, &[1, 2]);
+    passes("kinds-of-records", 14, &[1, 2]);
 }
 
 #[test]
