@@ -40,6 +40,7 @@ mod expiry;
 mod folder;
 mod ledger;
 mod memory;
+mod mend;
 mod records;
 mod rows;
 mod store;

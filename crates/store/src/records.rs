@@ -1,7 +1,8 @@
 //! The record logic: what each storage operation does to the rows. Written once for all backends.
 //!
 //! **Invariant:** an operation reads all it needs before it changes the first row, so that one that
-//! fails has changed nothing.
+//! fails has changed nothing, but that the summary of a key says what can be read of it
+//! ([`mend`](crate::mend)).
 
 use bytes::Bytes;
 use potluck_base::{Key, PublicKey};
@@ -14,6 +15,7 @@ use potluck_record::{
 use crate::backend::{Backend, Room};
 use crate::expiry::expire;
 use crate::ledger::Ledger;
+use crate::mend::{is_damage, mend, mend_range};
 use crate::rows::{self, ExpiryEntry, Summary};
 use crate::txn::{Fault, Txn};
 
@@ -35,11 +37,30 @@ pub(crate) fn execute<B: Backend>(
             take_back(txn, (key, writer), envelope, previous.as_ref(), *place)
         }
         StorageOp::Load { key, place } => load(txn, key, *place),
-        StorageOp::Scan { from, to, limit } => scan(txn, from, to, *limit),
-        StorageOp::Fingerprint { from, to } => fingerprint(txn, from, to),
+        StorageOp::Scan { from, to, limit } => {
+            let scanned = scan(txn, from, to, *limit);
+            noticed(txn, from, to, scanned)
+        }
+        StorageOp::Fingerprint { from, to } => {
+            let sum = fingerprint(txn, from, to);
+            noticed(txn, from, to, sum)
+        }
         StorageOp::Expire { now, limit } => expire(txn, *now, *limit),
         StorageOp::Remove { key, place } => remove(txn, key, *place),
     }
+}
+
+/// A range that could not be read fails this once, and is mended for the next time.
+fn noticed<B: Backend>(
+    txn: &mut Txn<'_, B>,
+    from: &Key,
+    to: &Key,
+    outcome: Result<StorageReply, Fault>,
+) -> Result<StorageReply, Fault> {
+    if outcome.as_ref().is_err_and(is_damage) {
+        mend_range(txn, from, to)?;
+    }
+    outcome
 }
 
 /// The merge rule for one writer's place in a state.
@@ -59,10 +80,18 @@ fn merge_replica<B: Backend>(
 ) -> Result<StorageReply, Fault> {
     let head = envelope.head();
     let key = head.key();
-    let before = txn.summary(&key)?;
-    let held = match before {
-        Some(_) => txn.envelope(Place::Replica, &key, &head.writer())?,
-        None => None,
+    let (before, held) = match holding(txn, head) {
+        // What is left of the key is counted anew, and this takes the place of what is damaged.
+        Err(fault) if is_damage(&fault) => {
+            mend(txn, &key)?;
+            txn.corrupt_rows += 1;
+            let held = match txn.envelope(Place::Replica, &key, &head.writer()) {
+                Err(fault) if is_damage(&fault) => None,
+                held => held?,
+            };
+            (txn.summary(&key)?, held)
+        }
+        found => found?,
     };
     let mut outcome = judge(head, held.as_ref().map(|(held, _)| held.head()));
     let current = before.unwrap_or_else(|| Summary::empty(head));
@@ -100,6 +129,20 @@ fn merge_replica<B: Backend>(
     txn.set_summary(&key, before.as_ref(), Some(&after));
     write(txn, Place::Replica, head, bytes);
     Ok(StorageReply::Merged { outcome, digest: after.digest })
+}
+
+/// What is held of the key of `head`, and of its writer.
+#[expect(clippy::type_complexity, reason = "two things that are read together, once")]
+fn holding<B: Backend>(
+    txn: &Txn<'_, B>,
+    head: &SignedHead,
+) -> Result<(Option<Summary>, Option<(Envelope, usize)>), Fault> {
+    let before = txn.summary(&head.key())?;
+    let held = match before {
+        Some(_) => txn.envelope(Place::Replica, &head.key(), &head.writer())?,
+        None => None,
+    };
+    Ok((before, held))
 }
 
 fn merge_own<B: Backend>(txn: &mut Txn<'_, B>, envelope: &Envelope) -> Result<StorageReply, Fault> {
@@ -185,16 +228,22 @@ fn check_room<B: Backend>(txn: &Txn<'_, B>, after: &Ledger) -> Result<(), Fault>
 
 fn load<B: Backend>(txn: &mut Txn<'_, B>, key: &Key, place: Place) -> Result<StorageReply, Fault> {
     // Most keys asked for are not here; one look at the summary settles that.
-    if place == Place::Replica && txn.summary(key)?.is_none() {
+    let summary = (place == Place::Replica).then(|| txn.summary(key));
+    if matches!(summary, Some(Ok(None))) {
         return Ok(StorageReply::Loaded { envelopes: Vec::new() });
     }
-    let mut envelopes = Vec::new();
+    let (mut envelopes, mut damaged) = (Vec::new(), matches!(summary, Some(Err(_))));
     for row in txn.range(rows::envelope_rows(place, key)) {
         let (row, value) = row?;
         match decode(&row, place, key, &value) {
             Some(envelope) => envelopes.push(envelope),
-            None => return Err(Fault::Failed(StorageFailure::Corrupt)),
+            None => damaged = true,
         }
+    }
+    // Noticed just now, it is no answer: the asker would take what is left for all there was. From
+    // then on it is the truth, and others bring back what is missing.
+    if damaged && (place == Place::Own || mend(txn, key)?) {
+        return Err(Fault::Failed(StorageFailure::Corrupt));
     }
     Ok(StorageReply::Loaded { envelopes })
 }

@@ -1,6 +1,8 @@
 use bytes::Bytes;
 use potluck_base::{Admission, Identity};
-use potluck_record::{Context, Dot, Draft, Envelope, Kind, MergeAs, Name, Place, Space};
+use potluck_record::{
+    Context, Dot, Draft, Envelope, Kind, MergeAs, Merged, Name, Place, Space, StateDigest,
+};
 
 use super::*;
 use crate::backend::{RowIter, Usage};
@@ -38,51 +40,116 @@ fn overwrite<B: Backend>(store: &mut RecordStore<B>, row: Vec<u8>, value: Option
     store.backend.commit(changes, Durability::Synced).expect("a map in memory cannot fail");
 }
 
+fn digest(store: &mut MemoryStore, key: Key) -> Option<StateDigest> {
+    match store.apply(&[StorageOp::Scan { from: key, to: key, limit: 1 }]).as_slice() {
+        [StorageReply::Scanned { entries, .. }] => entries.first().map(|(_, digest)| *digest),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
-fn a_damaged_envelope_is_reported_and_counted_and_removing_its_key_heals() {
+fn a_damaged_envelope_is_reported_once_and_then_not_held_until_a_good_one_comes() {
     let mut store = MemoryStore::in_memory();
     let [one, two] = [envelope(1, 1, 100), envelope(2, 1, 200)];
     let key = one.head().key();
     store.apply(&[merge(&one, Place::Replica), merge(&two, Place::Replica)]);
-    overwrite(&mut store, row(&one), Some(b"no envelope"));
+    let whole = digest(&mut store, key);
     let load = StorageOp::Load { key, place: Place::Replica };
-    let again = merge(&one, Place::Replica);
-    assert_eq!(store.apply(&[load.clone(), again]), [CORRUPT, CORRUPT]);
-    assert_eq!(store.stats().corrupt_rows, 2);
     // An envelope of another row is no better than garbage.
-    let misplaced = two.encode();
-    let changes = [(row(&one), Some(misplaced))].into();
-    store.backend.commit(changes, Durability::Synced).expect("a map in memory cannot fail");
-    assert_eq!(store.apply(std::slice::from_ref(&load)), [CORRUPT]);
-
-    let replies = store.apply(&[
-        StorageOp::Remove { key, place: Place::Replica },
-        load,
-        merge(&one, Place::Replica),
-    ]);
+    for bytes in [Bytes::from_static(b"no envelope"), two.encode()] {
+        let changes = [(row(&one), Some(bytes))].into();
+        store.backend.commit(changes, Durability::Synced).expect("a map in memory cannot fail");
+        let before = store.stats().corrupt_rows;
+        assert_eq!(store.apply(std::slice::from_ref(&load)), [CORRUPT], "nobody takes it for all");
+        assert_eq!(store.stats().corrupt_rows, before + 1);
+        // What other nodes compare says what is left, so that they bring back what is not.
+        let left = Some(StateDigest::EMPTY.with(two.head()));
+        assert_eq!(digest(&mut store, key), left);
+        let loaded = StorageReply::Loaded { envelopes: vec![two.clone()] };
+        assert_eq!(store.apply(std::slice::from_ref(&load)), [loaded]);
+        assert_eq!(store.counters_hold(), Ok(true));
+        let replies = store.apply(&[merge(&one, Place::Replica)]);
+        let merged = StorageReply::Merged { outcome: Merged::New, digest: whole.expect("held") };
+        assert_eq!(replies, [merged]);
+        assert_eq!((digest(&mut store, key), store.counters_hold()), (whole, Ok(true)));
+    }
+    let loaded = store.apply(std::slice::from_ref(&load));
+    let [StorageReply::Loaded { envelopes }] = loaded.as_slice() else { panic!("{loaded:?}") };
+    assert_eq!(envelopes.len(), 2);
+    // A merge that meets the damage first is carried out.
+    overwrite(&mut store, row(&one), Some(b"no envelope"));
+    let replies = store.apply(&[merge(&one, Place::Replica)]);
+    assert!(matches!(replies[..], [StorageReply::Merged { outcome: Merged::New, .. }]));
+    assert_eq!((digest(&mut store, key), store.counters_hold()), (whole, Ok(true)));
+    let replies = store.apply(&[StorageOp::Remove { key, place: Place::Replica }, load]);
     assert_eq!(replies[0], StorageReply::Removed);
     assert_eq!(replies[1], StorageReply::Loaded { envelopes: Vec::new() });
-    assert!(matches!(replies[2], StorageReply::Merged { .. }));
     assert_eq!(store.counters_hold(), Ok(true));
 }
 
 #[test]
-fn a_damaged_summary_fails_its_key_only_until_the_key_is_removed() {
+fn a_key_of_which_nothing_can_be_read_is_not_held() {
     let mut store = MemoryStore::in_memory();
     let one = envelope(1, 1, 100);
     let key = one.head().key();
-    store.apply(&[merge(&one, Place::Replica), merge(&one, Place::Own)]);
-    overwrite(&mut store, rows::summary_row(&key), Some(b"nonsense"));
-    let replies = store.apply(&[
+    store.apply(&[merge(&one, Place::Replica)]);
+    assert_eq!(store.damage(&key, Place::Replica), 1);
+    let load = StorageOp::Load { key, place: Place::Replica };
+    let replies = store.apply(&[load.clone(), load]);
+    assert_eq!(replies, [CORRUPT, StorageReply::Loaded { envelopes: Vec::new() }]);
+    assert_eq!((digest(&mut store, key), store.stats().records), (None, 0));
+    let replies = store.apply(&[merge(&one, Place::Replica)]);
+    assert!(matches!(replies[..], [StorageReply::Merged { outcome: Merged::New, .. }]));
+    assert_eq!((store.stats().records, store.counters_hold()), (1, Ok(true)));
+    // Damaged again and never written again, it goes when its time is over.
+    store.damage(&key, Place::Replica);
+    store.apply(&[StorageOp::Load { key, place: Place::Replica }]);
+    store.apply(&[StorageOp::Expire { now: UnixMillis(100), limit: 10 }]);
+    assert_eq!(store.backend.get(&row(&one)).map(|row| row.is_none()), Ok(true));
+    assert_eq!(store.counters_hold(), Ok(true));
+}
+
+#[test]
+fn a_damaged_own_envelope_is_never_taken_for_none() {
+    let mut store = MemoryStore::in_memory();
+    let one = envelope(1, 1, 100);
+    let key = one.head().key();
+    store.apply(&[merge(&one, Place::Own)]);
+    assert_eq!(store.damage(&key, Place::Own), 1);
+    let load = StorageOp::Load { key, place: Place::Own };
+    // Its writer would issue a dot again that it has issued.
+    let replies = store.apply(&[load.clone(), load, merge(&one, Place::Own)]);
+    assert_eq!(replies, [CORRUPT, CORRUPT, CORRUPT]);
+}
+
+#[test]
+fn a_damaged_summary_fails_what_meets_it_once_and_is_made_anew() {
+    let one = envelope(1, 1, 100);
+    let key = one.head().key();
+    let (from, to) = (Key::from_bytes([0; 32]), Key::from_bytes([0xff; 32]));
+    let scan = StorageOp::Scan { from, to, limit: 10 };
+    for first in [
+        StorageOp::Load { key, place: Place::Replica },
+        scan.clone(),
+        StorageOp::Fingerprint { from, to },
         merge(&one, Place::Replica),
-        StorageOp::Load { key, place: Place::Own },
-        StorageOp::Remove { key, place: Place::Replica },
-        merge(&one, Place::Replica),
-    ]);
-    assert_eq!(replies[0], CORRUPT);
-    assert_eq!(replies[1], StorageReply::Loaded { envelopes: vec![one] });
-    assert_eq!(replies[2], StorageReply::Removed);
-    assert!(matches!(replies[3], StorageReply::Merged { .. }));
+    ] {
+        let mut store = MemoryStore::in_memory();
+        store.apply(&[merge(&one, Place::Replica), merge(&one, Place::Own)]);
+        let whole = store.apply(std::slice::from_ref(&scan));
+        overwrite(&mut store, rows::summary_row(&key), Some(b"nonsense"));
+        overwrite(&mut store, vec![b'h', 0x11], Some(b"the row of no key"));
+        let own = StorageOp::Load { key, place: Place::Own };
+        let load = StorageOp::Load { key, place: Place::Replica };
+        let replies = store.apply(&[first.clone(), own, load]);
+        let is_merge = matches!(first, StorageOp::Merge { .. });
+        assert_eq!(replies[0] == CORRUPT, !is_merge, "{first:?}: {replies:?}");
+        let loaded = StorageReply::Loaded { envelopes: vec![one.clone()] };
+        assert_eq!(replies[1..], [loaded.clone(), loaded], "{first:?}");
+        store.apply(std::slice::from_ref(&scan));
+        assert_eq!(store.apply(std::slice::from_ref(&scan)), whole, "{first:?}");
+        assert_eq!(store.counters_hold(), Ok(true), "{first:?}");
+    }
 }
 
 #[test]
