@@ -36,6 +36,8 @@ pub(super) struct Receipt {
     /// It was pushed to these, and they have not answered.
     open: BTreeSet<PublicKey>,
     taken: BTreeSet<PublicKey>,
+    /// There was no link when it was published: all that are being asked for one are waited for.
+    alone: bool,
     pub(super) until: Instant,
 }
 
@@ -66,7 +68,10 @@ impl Topic {
     /// A new neighbour gets what nobody has taken, if it was in the topic when that was published.
     pub(super) fn push_untaken(&mut self, world: &World<'_>, peer: &PublicKey) {
         let Some(neighbour) = self.active.get_mut(peer) else { return };
-        for id in &self.untaken {
+        // So that all are counted who are found now, what some of them took goes to the others, too.
+        let counted = self.receipts.iter().filter(|receipt| receipt.alone);
+        let counted: BTreeSet<MessageId> = counted.map(|receipt| receipt.message).collect();
+        for id in self.untaken.union(&counted) {
             let Some(kept) = self.history.get(id).filter(|kept| kept.at >= neighbour.joined) else {
                 continue;
             };
@@ -105,7 +110,8 @@ impl Topic {
         let pushed = self.active.iter().filter(|(_, neighbour)| neighbour.is_pushed(tree));
         let open = pushed.map(|(peer, _)| *peer).collect();
         let (taken, until) = (BTreeSet::new(), world.now + COUNT_WAIT);
-        self.receipts.push_back(Receipt { publish, message, open, taken, until });
+        let alone = self.healthy() == 0;
+        self.receipts.push_back(Receipt { publish, message, open, taken, alone, until });
     }
 
     /// Answers those whose takers are known, and those who waited long enough.
@@ -113,12 +119,12 @@ impl Topic {
         if self.receipts.is_empty() {
             return;
         }
-        let looks = self.healthy() == 0 && !self.has_searched();
+        let (nobody, looks) = (self.healthy() == 0, !self.has_searched());
         let healthy = |peer: &PublicKey| self.active.get(peer).is_some_and(Neighbour::is_healthy);
         let mut surplus = self.receipts.len().saturating_sub(RECEIPTS_MAX);
         self.receipts.retain_mut(|receipt| {
             receipt.open.retain(|peer| healthy(peer));
-            let known = receipt.open.is_empty() && (!receipt.taken.is_empty() || !looks);
+            let known = receipt.open.is_empty() && !(looks && (receipt.alone || nobody));
             if !known && receipt.until > world.now && surplus == 0 {
                 return true;
             }
