@@ -6,6 +6,7 @@
 pub mod bounds;
 pub mod convergence;
 pub mod durability;
+pub mod history;
 pub mod replication;
 pub mod routing;
 

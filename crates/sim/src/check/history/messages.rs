@@ -1,0 +1,292 @@
+//! The rules of messages.
+//!
+//! Each accepted message comes once to each subscription that was open, in the order in which its
+//! publisher sent it, or a counted word of missed messages covers it. A message is owed only if
+//! its publisher and the subscriber lived undisturbed for long enough afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Verdict;
+use super::faults::Faults;
+
+/// No message comes twice to one subscription.
+pub const ONCE: &str = "a message comes once";
+/// What comes was published.
+pub const PUBLISHED: &str = "only what was published comes";
+/// An accepted message comes, or is counted as missed.
+pub const COMPLETE: &str = "an accepted message comes or is counted as missed";
+/// Messages of one publisher come in the order in which it sent them.
+pub const ORDERED: &str = "messages of one publisher come in their order";
+
+/// A message that a client asked a node to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// Its node.
+    pub node: usize,
+    /// Which process of that node: it grows with every start.
+    pub life: u32,
+    /// Grows with every message of this node.
+    pub number: u64,
+    /// What it says; unique.
+    pub text: String,
+    /// When the node was asked.
+    pub asked: Duration,
+    /// When the node accepted it; `None` if nobody knows whether it did.
+    pub accepted: Option<Duration>,
+}
+
+/// What a subscription was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// A message.
+    Message(String),
+    /// Messages are missing; how many, if that is known.
+    Missed(Option<u64>),
+}
+
+/// A subscription from its begin to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// At which node.
+    pub node: usize,
+    /// Since when it was in force.
+    pub opened: Duration,
+    /// When it ended, or the run.
+    pub closed: Duration,
+    /// What came, in the order of coming, with the times.
+    pub heard: Vec<(Duration, Heard)>,
+}
+
+/// From when on a message is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageRules {
+    /// Undisturbed time that a publisher needs after it accepted a message to hand it to others.
+    pub hand_over: Duration,
+    /// Undisturbed time of publisher and subscriber after which a message must have come.
+    pub patience: Duration,
+}
+
+/// Judges the messages of one topic.
+#[must_use]
+pub fn judge(
+    published: &[Publication],
+    streams: &[Stream],
+    faults: &Faults,
+    rules: &MessageRules,
+) -> Verdict {
+    let by_text: BTreeMap<&str, &Publication> =
+        published.iter().map(|publication| (publication.text.as_str(), publication)).collect();
+    let mut verdict = Verdict::default();
+    for stream in streams {
+        let came = came(stream, &by_text, &mut verdict);
+        complete(stream, &came, published, (faults, rules), &mut verdict);
+        in_order(stream, &by_text, faults, &mut verdict);
+    }
+    verdict.violations.sort_by_key(|violation| violation.at);
+    verdict
+}
+
+/// The messages that came: each once, and each was published.
+fn came<'a>(
+    stream: &'a Stream,
+    by_text: &BTreeMap<&str, &Publication>,
+    verdict: &mut Verdict,
+) -> BTreeSet<&'a str> {
+    let mut came = BTreeSet::new();
+    for (at, heard) in &stream.heard {
+        let Heard::Message(text) = heard else { continue };
+        verdict.checked += 1;
+        let node = stream.node;
+        if !came.insert(text.as_str()) {
+            verdict.note(false, ONCE, *at, format!("`{text}` came again at node {node}"));
+        }
+        if !by_text.contains_key(text.as_str()) {
+            verdict.note(false, PUBLISHED, *at, format!("`{text}` came at node {node}"));
+        }
+    }
+    came
+}
+
+fn complete(
+    stream: &Stream,
+    came: &BTreeSet<&str>,
+    published: &[Publication],
+    (faults, rules): (&Faults, &MessageRules),
+    verdict: &mut Verdict,
+) {
+    let mut missing: Vec<(&Publication, Duration)> = published
+        .iter()
+        .filter(|publication| publication.asked >= stream.opened)
+        .filter(|publication| !came.contains(publication.text.as_str()))
+        .filter_map(|publication| Some((publication, publication.accepted?)))
+        .collect();
+    let is_owed = |publication: &Publication, accepted: Duration| {
+        let both = [publication.node, stream.node];
+        let spread = faults
+            .list()
+            .iter()
+            .filter(|fault| fault.down && fault.from >= accepted)
+            .filter(|fault| fault.nodes.contains(&publication.node))
+            .map(|fault| fault.from)
+            .min()
+            .unwrap_or(stream.closed);
+        faults.calm_within(&[publication.node], accepted, spread) >= rules.hand_over
+            && faults.calm_within(&both, accepted, stream.closed) >= rules.patience
+    };
+    let all_missing = missing.len();
+    missing.retain(|(publication, accepted)| is_owed(publication, *accepted));
+    let mut told: u64 = 0;
+    for (_, heard) in &stream.heard {
+        match heard {
+            Heard::Missed(Some(count)) => told = told.saturating_add(*count),
+            Heard::Missed(None) => told = u64::MAX,
+            Heard::Message(_) => {}
+        }
+    }
+    let node = stream.node;
+    if missing.len() as u64 > told
+        && let Some((first, accepted)) = missing.first()
+    {
+        let detail = format!(
+            "{} messages did not come at node {node}, {told} were told of; the first is `{}`",
+            missing.len(),
+            first.text
+        );
+        verdict.note(false, COMPLETE, *accepted, detail);
+    } else if all_missing > 0 {
+        let detail = format!("{all_missing} messages did not come at node {node}");
+        verdict.note(true, COMPLETE, stream.closed, detail);
+    }
+}
+
+/// The order of each publisher; excused where one of the two came while a fault went on.
+fn in_order(
+    stream: &Stream,
+    by_text: &BTreeMap<&str, &Publication>,
+    faults: &Faults,
+    verdict: &mut Verdict,
+) {
+    let mut highest: BTreeMap<(usize, u32), &Publication> = BTreeMap::new();
+    for (at, heard) in &stream.heard {
+        let Heard::Message(text) = heard else { continue };
+        let Some(publication) = by_text.get(text.as_str()) else { continue };
+        let before = highest.entry((publication.node, publication.life)).or_insert(publication);
+        if before.number > publication.number {
+            let excused = !faults.touched(publication.asked, *at).is_empty();
+            let detail = format!("`{text}` came after `{}` at node {}", before.text, stream.node);
+            verdict.note(excused, ORDERED, *at, detail);
+        } else {
+            *before = publication;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::faults::Fault;
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    const RULES: MessageRules = MessageRules { hand_over: s(2), patience: s(10) };
+
+    /// Messages `1`, `2` .. of node 1, one a second, each accepted at once.
+    fn publications(count: u64) -> Vec<Publication> {
+        let publication = |number: u64| Publication {
+            node: 1,
+            life: 0,
+            number,
+            text: number.to_string(),
+            asked: s(number),
+            accepted: Some(s(number)),
+        };
+        (1..=count).map(publication).collect()
+    }
+
+    fn said(texts: &[&str]) -> Vec<(Duration, Heard)> {
+        let heard = |text: &&str| match text.strip_prefix("missed ") {
+            Some(count) => Heard::Missed(count.parse().ok()),
+            None => Heard::Message((*text).to_owned()),
+        };
+        texts.iter().map(|text| (s(9), heard(text))).collect()
+    }
+
+    fn broken(texts: &[&str], faults: &Faults) -> Vec<&'static str> {
+        let stream = Stream { node: 2, opened: s(0), closed: s(60), heard: said(texts) };
+        judge(&publications(3), &[stream], faults, &RULES).rules_broken()
+    }
+
+    fn fault(node: usize, down: bool, from: u64, until: u64) -> Faults {
+        let mut faults = Faults::none();
+        faults.push(Fault {
+            name: "fault".into(),
+            nodes: [node].into(),
+            down,
+            from: s(from),
+            until: Some(s(until)),
+        });
+        faults
+    }
+
+    const NONE: [&str; 0] = [];
+
+    #[test]
+    fn each_message_comes_once() {
+        assert_eq!(broken(&["1", "2", "3"], &Faults::none()), NONE);
+        assert_eq!(broken(&["1", "2", "2", "3"], &Faults::none()), [ONCE]);
+    }
+
+    #[test]
+    fn what_nobody_published_does_not_come() {
+        assert_eq!(broken(&["1", "2", "3", "4"], &Faults::none()), [PUBLISHED]);
+    }
+
+    #[test]
+    fn a_message_that_does_not_come_is_counted_as_missed() {
+        assert_eq!(broken(&["1", "3"], &Faults::none()), [COMPLETE]);
+        assert_eq!(broken(&["1", "missed 1", "3"], &Faults::none()), NONE);
+        assert_eq!(broken(&["missed 1", "3"], &Faults::none()), [COMPLETE]);
+        assert_eq!(broken(&["missed unknown"], &Faults::none()), NONE);
+    }
+
+    #[test]
+    fn a_publisher_that_dies_before_it_could_hand_a_message_on_owes_it_to_nobody() {
+        assert_eq!(broken(&["1", "2"], &fault(1, true, 4, 50)), NONE);
+        assert_eq!(broken(&["1", "2"], &fault(1, true, 6, 20)), [COMPLETE]);
+    }
+
+    #[test]
+    fn a_subscriber_that_is_cut_off_is_owed_what_it_missed_when_it_is_back() {
+        assert_eq!(broken(&["1", "2"], &fault(2, false, 3, 55)), NONE);
+        assert_eq!(broken(&["1", "2"], &fault(2, false, 3, 20)), [COMPLETE]);
+    }
+
+    #[test]
+    fn a_subscription_is_owed_only_what_was_published_while_it_was_open() {
+        let judge = |opened, closed| {
+            let stream = Stream { node: 2, opened: s(opened), closed: s(closed), heard: vec![] };
+            judge(&publications(3), &[stream], &Faults::none(), &RULES).rules_broken()
+        };
+        assert_eq!(judge(4, 60), NONE);
+        assert_eq!(judge(0, 9), NONE);
+        assert_eq!(judge(3, 60), [COMPLETE]);
+    }
+
+    #[test]
+    fn messages_of_one_publisher_come_in_their_order() {
+        assert_eq!(broken(&["1", "3", "2"], &Faults::none()), [ORDERED]);
+        assert_eq!(broken(&["1", "3", "2"], &fault(5, false, 3, 4)), NONE);
+    }
+
+    #[test]
+    fn a_message_that_nobody_accepted_is_owed_to_nobody() {
+        let mut published = publications(3);
+        published[2].accepted = None;
+        let heard = said(&["1", "2"]);
+        let stream = Stream { node: 2, opened: s(0), closed: s(60), heard };
+        assert!(judge(&published, &[stream], &Faults::none(), &RULES).holds());
+    }
+}

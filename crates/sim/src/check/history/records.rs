@@ -1,0 +1,296 @@
+//! The rules of records.
+//!
+//! Every acknowledged write is current, a sibling, or superseded by a write that had read it,
+//! through any number of steps; no deletion is undone; what is read was written; reads at one node
+//! do not go back; a healthy node shows what was acknowledged before it was asked; at the end all
+//! nodes say the same.
+//!
+//! While faults go on, the network keeps answering and merges later, so that freshness is promised
+//! only to nodes that are not disturbed, with at most [`RecordRules::tolerated`] others that are.
+//! What is stale elsewhere is counted as excused. Losses are never excused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Verdict;
+use super::faults::Faults;
+use super::operation::{Answer, Operation, Reading};
+use super::reach::Reach;
+
+/// An acknowledged write is current, a sibling, or superseded by one that had read it.
+pub const KEPT: &str = "an acknowledged write is kept";
+/// What is read was written, under this key, and before it was read.
+pub const WRITTEN: &str = "only what was written is read";
+/// A write that was answered with a refusal or with siblings is nowhere.
+pub const REFUSED: &str = "what was refused is not there";
+/// A value does not stand beside a value that had read it.
+pub const APART: &str = "no value stands beside its successor";
+/// What a deletion had read does not come back.
+pub const DELETED: &str = "no deletion is undone";
+/// A read shows the writes acknowledged before it, or their successors.
+pub const FRESH: &str = "a read shows what was acknowledged before it";
+/// What a node showed, it shows until it is superseded.
+pub const FORWARD: &str = "reads at one node do not go back";
+/// After the last fault every node shows the same.
+pub const AGREE: &str = "at the end all nodes agree";
+
+/// Where freshness is promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordRules {
+    /// For how long after a fault a node counts as disturbed.
+    pub settle: Duration,
+    /// How many nodes may be disturbed at the same time, so that of the replicas of each key a
+    /// majority is not.
+    pub tolerated: usize,
+}
+
+/// What one node says of a key after the last fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastRead {
+    /// The node.
+    pub node: usize,
+    /// When.
+    pub at: Duration,
+    /// What it says; `None` if it could not be read.
+    pub reading: Option<Reading>,
+}
+
+/// Judges all operations of a run, and what every node says of each key at its end.
+#[must_use]
+pub fn judge(
+    operations: &[Operation],
+    last: &BTreeMap<String, Vec<LastRead>>,
+    faults: &Faults,
+    rules: &RecordRules,
+) -> Verdict {
+    let mut by_key: BTreeMap<&str, BTreeMap<usize, &Operation>> = BTreeMap::new();
+    for (number, operation) in operations.iter().enumerate() {
+        by_key.entry(&operation.key).or_default().insert(number, operation);
+    }
+    let mut verdict = Verdict { checked: operations.len(), ..Verdict::default() };
+    let nothing = Vec::new();
+    for (key, operations) in &by_key {
+        let reach = Reach::new(operations);
+        let mut judge = KeyJudge { key, reach, faults, rules, verdict: &mut verdict };
+        judge.readings(operations);
+        judge.last(last.get(*key).unwrap_or(&nothing));
+    }
+    verdict.violations.sort_by_key(|violation| violation.at);
+    verdict
+}
+
+/// The judgement of one key.
+struct KeyJudge<'a> {
+    key: &'a str,
+    reach: Reach<'a>,
+    faults: &'a Faults,
+    rules: &'a RecordRules,
+    verdict: &'a mut Verdict,
+}
+
+impl KeyJudge<'_> {
+    /// What clients were told while the run went on.
+    fn readings(&mut self, operations: &BTreeMap<usize, &Operation>) {
+        let mut told: Vec<(&Operation, Duration, &Reading)> = operations
+            .values()
+            .filter_map(|operation| Some((*operation, operation.answered?, operation.reading()?)))
+            .collect();
+        told.sort_by_key(|(operation, ..)| operation.asked);
+        for (operation, answered, reading) in &told {
+            self.genuine(reading, *answered, operation.node);
+            let excused = !self.is_promised(operation.node, operation.asked, *answered);
+            self.fresh(operation, *answered, reading, excused);
+            let before = told
+                .iter()
+                .filter(|(other, ended, _)| {
+                    other.node == operation.node && *ended < operation.asked
+                })
+                .max_by_key(|(_, ended, _)| *ended);
+            if let Some((_, _, before)) = before {
+                self.forward((operation.node, *answered), before, reading, excused);
+            }
+        }
+    }
+
+    /// Whether a read through this node is promised to be fresh.
+    fn is_promised(&self, node: usize, asked: Duration, answered: Duration) -> bool {
+        let from = asked.saturating_sub(self.rules.settle);
+        !self.faults.touches(node, from, answered)
+            && self.faults.touched(from, answered).len() <= self.rules.tolerated
+    }
+
+    /// What must hold for any reading whatever goes on.
+    fn genuine(&mut self, reading: &Reading, at: Duration, node: usize) {
+        for value in &reading.values {
+            let Some(known) = self.reach.number(&value.text).map(|it| &self.reach.writes()[it])
+            else {
+                let what = format!("nobody wrote `{}`", value.text);
+                self.note(false, WRITTEN, (node, at), what);
+                continue;
+            };
+            let asked = known.operation.asked;
+            let rule = match () {
+                () if asked > at => WRITTEN,
+                () if known.operation.wrote_nothing() => REFUSED,
+                () => continue,
+            };
+            let what = format!("`{}` is there, asked for at {}", value.text, seconds(asked));
+            self.note(false, rule, (node, at), what);
+        }
+        let superseded = self.reach.superseded(reading);
+        for value in &reading.values {
+            if self.reach.number(&value.text).is_some_and(|number| superseded.contains(&number)) {
+                let what = format!("`{}` stands beside {}", value.text, shown(reading));
+                self.note(false, APART, (node, at), what);
+            }
+        }
+    }
+
+    /// What was acknowledged before a read was asked for.
+    fn fresh(&mut self, operation: &Operation, at: Duration, reading: &Reading, excused: bool) {
+        let explained = self.reach.explained(reading, at);
+        let shown_numbers: BTreeSet<usize> =
+            reading.values.iter().filter_map(|value| self.reach.number(&value.text)).collect();
+        let mut found = Vec::new();
+        for (number, known) in self.reach.writes().iter().enumerate() {
+            let is_before = known.operation.answered.is_some_and(|ended| ended < operation.asked);
+            if !known.is_acknowledged() || !is_before {
+                continue;
+            }
+            let undone = known.certain.intersection(&shown_numbers).next();
+            if known.write.value.is_none() && undone.is_some() {
+                found.push((DELETED, self.story(number, reading)));
+            } else if !explained[number] {
+                found.push((FRESH, self.story(number, reading)));
+            }
+        }
+        // One stale read may miss many writes: the first tells the story.
+        if let Some((rule, what)) = found.into_iter().next() {
+            self.note(excused, rule, (operation.node, at), what);
+        }
+    }
+
+    /// Two readings at one node, one after the other.
+    fn forward(
+        &mut self,
+        (node, at): (usize, Duration),
+        before: &Reading,
+        after: &Reading,
+        excused: bool,
+    ) {
+        let explained = self.reach.explained(after, at);
+        let gone = before
+            .values
+            .iter()
+            .find(|value| self.reach.number(&value.text).is_some_and(|it| !explained[it]));
+        let superseded = self.reach.superseded(before);
+        let back = after.values.iter().find(|value| {
+            let Some(number) = self.reach.number(&value.text) else { return false };
+            let version = self.reach.writes()[number].version;
+            let had_seen = version.and_then(|version| before.covers(version)) == Some(true);
+            !before.shows(&value.text) && (superseded.contains(&number) || had_seen)
+        });
+        if let Some(value) = gone.or(back) {
+            let what = format!("`{}`: first {}, then {}", value.text, shown(before), shown(after));
+            self.note(excused, FORWARD, (node, at), what);
+        }
+    }
+
+    /// What every node says after the last fault.
+    fn last(&mut self, last: &[LastRead]) {
+        let mut said: Option<(BTreeSet<&str>, usize)> = None;
+        for LastRead { node, at, reading } in last {
+            let Some(reading) = reading else {
+                self.note(false, AGREE, (*node, *at), "it cannot be read".into());
+                continue;
+            };
+            self.genuine(reading, *at, *node);
+            self.kept(reading, *node, *at);
+            let texts: BTreeSet<&str> =
+                reading.values.iter().map(|value| value.text.as_str()).collect();
+            match &said {
+                Some((others, other)) if *others != texts => {
+                    let what = format!("{}, but node {other} says {others:?}", shown(reading));
+                    self.note(false, AGREE, (*node, *at), what);
+                }
+                Some(_) => {}
+                None => said = Some((texts, *node)),
+            }
+        }
+    }
+
+    fn kept(&mut self, reading: &Reading, node: usize, at: Duration) {
+        let explained = self.reach.explained(reading, at);
+        let mut found = Vec::new();
+        for (number, known) in self.reach.writes().iter().enumerate() {
+            if !known.is_acknowledged() {
+                continue;
+            }
+            let is_deletion = known.write.value.is_none();
+            let comes_back = reading.values.iter().find(|value| {
+                self.reach.number(&value.text).is_some_and(|it| known.certain.contains(&it))
+            });
+            if is_deletion && comes_back.is_some() {
+                found.push((DELETED, self.story(number, reading)));
+            } else if !explained[number] {
+                found.push((KEPT, self.story(number, reading)));
+            }
+        }
+        for (rule, what) in found {
+            self.note(false, rule, (node, at), what);
+        }
+    }
+
+    /// A write and what was read instead of it.
+    fn story(&self, number: usize, reading: &Reading) -> String {
+        let known = &self.reach.writes()[number];
+        let what = known
+            .write
+            .value
+            .as_deref()
+            .map_or_else(|| "a deletion".to_owned(), |value| format!("`{value}`"));
+        let operation = known.operation;
+        format!(
+            "{what} of client {} through node {} at {}, acknowledged at {}; read: {}",
+            operation.client,
+            operation.node,
+            seconds(operation.asked),
+            operation.answered.map_or_else(|| "no time".into(), seconds),
+            shown(reading)
+        )
+    }
+
+    fn note(
+        &mut self,
+        excused: bool,
+        rule: &'static str,
+        (node, at): (usize, Duration),
+        what: String,
+    ) {
+        let detail = format!("key `{}` at node {node}: {what}", self.key);
+        self.verdict.note(excused, rule, at, detail);
+    }
+}
+
+fn seconds(at: Duration) -> String {
+    format!("{:.3} s", at.as_secs_f64())
+}
+
+fn shown(reading: &Reading) -> String {
+    match &reading.values[..] {
+        [] => "nothing".into(),
+        values => {
+            let texts: Vec<&str> = values.iter().map(|value| value.text.as_str()).collect();
+            format!("{texts:?}")
+        }
+    }
+}
+
+/// Whether an answer says how things are: the share of these is the availability of a run.
+#[must_use]
+pub const fn is_available(answer: &Answer) -> bool {
+    matches!(answer, Answer::Acknowledged(_) | Answer::Read(_) | Answer::Conflict(_))
+}
+
+#[cfg(test)]
+mod tests;
