@@ -50,6 +50,7 @@ mod report;
 mod scenario;
 pub mod scenarios;
 mod sim_node;
+mod tape;
 mod torment;
 mod trace;
 pub mod workload;
@@ -62,6 +63,7 @@ pub use report::{Report, Value};
 pub use scenario::{Params, STABILISATION, Scenario, ScenarioError};
 pub use scenarios::run;
 pub use sim_node::{NodeIndex, SimNode};
+pub use tape::Tape;
 pub use torment::{Torment, Tormentor};
 pub use trace::{Trace, TraceHash};
 pub use world::{

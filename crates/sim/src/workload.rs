@@ -11,7 +11,9 @@ use potluck_node::{Command, CommandError, CommandId, Put, Reply, WriteContext};
 use potluck_record::{Dot, Kind, Name, Reading, Space};
 
 use crate::batch::{Batch, pick};
+use crate::check::Check;
 use crate::sim_node::NodeIndex;
+use crate::tape::Tape;
 use crate::world::{Outcome, World};
 
 /// By how much wall clocks may differ where a scenario sets none of them.
@@ -190,6 +192,8 @@ pub fn key(number: usize) -> Key {
 pub struct Workload {
     /// What was written.
     pub history: History,
+    /// All that clients asked and were told, if it is recorded.
+    pub tape: Option<Tape>,
     rng: Rng,
     value_bytes: usize,
     pending: BTreeMap<CommandId, usize>,
@@ -201,10 +205,17 @@ impl Workload {
     pub const fn new(rng: Rng, value_bytes: usize) -> Self {
         Self {
             history: History { writes: Vec::new(), by_key: BTreeMap::new() },
+            tape: None,
             rng,
             value_bytes,
             pending: BTreeMap::new(),
         }
+    }
+
+    /// The same, which records all that clients ask and are told from now on.
+    #[must_use]
+    pub fn recorded(self) -> Self {
+        Self { tape: Some(Tape::default()), ..self }
     }
 
     /// A value like no other.
@@ -275,6 +286,10 @@ impl Workload {
             quorum: None,
             context: draft.context.clone(),
         };
+        if let Some(tape) = &mut self.tape {
+            let asked = (node, key(number), world.now());
+            tape.asked(self.history.writes.len(), asked, &draft);
+        }
         let index = self.history.push(Write {
             node,
             writer,
@@ -293,12 +308,15 @@ impl Workload {
 
     /// Takes in what has ended since the last time.
     pub fn collect(&mut self, world: &mut World) {
-        let history = &mut self.history;
+        let (history, tape) = (&mut self.history, &mut self.tape);
         self.pending.retain(|id, index| {
             let Some(outcome) = world.outcome(*id) else { return true };
             let write = &mut history.writes[*index];
             write.ended = Some(outcome.ended);
             write.end = end_of(world, &outcome);
+            if let Some(tape) = tape {
+                tape.ended(*index, write.writer, &outcome, &write.end);
+            }
             false
         });
     }
@@ -352,9 +370,34 @@ impl Workload {
     ) -> Vec<Option<Outcome>> {
         let bound = Duration::from_secs(30) + Duration::from_millis(100) * keys.len() as u32;
         let rng = &mut self.rng;
-        Batch { in_flight, bound }.run(world, keys.len(), |_, index| {
+        let outcomes = Batch { in_flight, bound }.run(world, keys.len(), |_, index| {
             (pick(rng, nodes), Command::Get { key: keys[index], quorum: None })
-        })
+        });
+        if let Some(tape) = &mut self.tape {
+            for (key, outcome) in keys.iter().zip(&outcomes) {
+                outcome.iter().for_each(|outcome| tape.read(key, outcome));
+            }
+        }
+        outcomes
+    }
+
+    /// Reads every key written through each of these nodes and judges the whole history, of a
+    /// network that keeps each record on `replicas` nodes.
+    pub fn judge(&mut self, world: &mut World, nodes: &[NodeIndex], replicas: u16) -> Check {
+        let keys: Vec<Key> = self.history.keys().collect();
+        let bound = Duration::from_secs(60) + Duration::from_millis(100) * keys.len() as u32;
+        for node in nodes {
+            let outcomes = Batch { in_flight: 50, bound }.run(world, keys.len(), |_, index| {
+                (*node, Command::Get { key: keys[index], quorum: None })
+            });
+            if let Some(tape) = &mut self.tape {
+                for (key, outcome) in keys.iter().zip(&outcomes) {
+                    outcome.iter().for_each(|outcome| tape.last_read(key, outcome));
+                }
+            }
+        }
+        let verdict = self.tape.as_ref().map(|tape| tape.verdict(replicas)).unwrap_or_default();
+        verdict.check("the history of all clients keeps the rules of records")
     }
 
     /// How long each acknowledged write took.

@@ -30,11 +30,13 @@ pub(super) const CONCURRENT_WRITERS: Scenario = Scenario {
 const REPLICAS: u16 = 5;
 /// Writes to one key at once: two through one node, two through others.
 const WRITERS: usize = 4;
+/// Nodes through which every record is read at the end.
+const READERS: usize = 3;
 
 fn play(run: &mut Run) -> World {
     let mut world = World::new(run.config().replication(REPLICAS));
     let nodes = run.form(&mut world);
-    let mut workload = Workload::new(run.rng.fork("workload"), 48);
+    let mut workload = Workload::new(run.rng.fork("workload"), 48).recorded();
     let records = 2 * run.nodes;
     for number in 0..records {
         let shared = pick(&mut run.rng, &nodes);
@@ -52,6 +54,9 @@ fn play(run: &mut Run) -> World {
         }
         world.run_for(Duration::from_millis(200));
         workload.collect(&mut world);
+        // What was written a moment ago, through others, while writes go on.
+        let recent: Vec<Key> = (number.saturating_sub(3)..=number).map(key).collect();
+        workload.read(&mut world, &recent, recent.len());
     }
     workload.finish(&mut world, STABILISATION);
     let failed: Vec<String> = workload
@@ -85,5 +90,6 @@ fn play(run: &mut Run) -> World {
         })
         .collect();
     run.check(Check::none_of("where the last one wins there is one", records / 3, &several));
+    run.check(workload.judge(&mut world, &nodes[..READERS], REPLICAS));
     world
 }

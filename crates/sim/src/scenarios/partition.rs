@@ -27,17 +27,20 @@ pub(super) const PARTITION: Scenario = Scenario {
 };
 
 const REPLICAS: u16 = 8;
+/// Nodes through which every record is read at the end.
+const READERS: usize = 3;
 
 fn play(run: &mut Run) -> World {
     let mut world = World::new(run.config().replication(REPLICAS));
     let mut nodes = run.form(&mut world);
-    let mut workload = Workload::new(run.rng.fork("workload"), 64);
+    let mut workload = Workload::new(run.rng.fork("workload"), 64).recorded();
     let records = run.nodes;
     workload.fill(&mut world, 0..records, 50);
     run.rng.shuffle(&mut nodes);
     let (left, right) = nodes.split_at(run.nodes / 2);
 
     let split = world.partition(left, right, Blocks::BothWays);
+    let fault = disturbed(&mut workload, &world, left);
     world.run_for(run.length());
     let began = workload.history.writes().len();
     for number in 0..records {
@@ -60,6 +63,7 @@ fn play(run: &mut Run) -> World {
     run.check(Check::none_of("both halves go on writing", during.len(), &failed));
 
     world.heal(split);
+    mended(&mut workload, &world, fault);
     world.run_for(3 * STABILISATION);
     let keys: Vec<Key> = workload.history.keys().collect();
     run.check(replicas_agree(&mut world, &keys, REPLICAS.into()));
@@ -68,7 +72,19 @@ fn play(run: &mut Run) -> World {
     both_sides_kept(run, &mut world, &mut workload, &keys);
     merge_all(run, &mut world, &mut workload, &nodes);
     one_way(run, &mut world, &mut workload, &nodes);
+    run.check(workload.judge(&mut world, &nodes[..READERS], REPLICAS));
     world
+}
+
+/// Notes in the history that these nodes are cut off from the others.
+fn disturbed(workload: &mut Workload, world: &World, nodes: &[NodeIndex]) -> Option<usize> {
+    workload.tape.as_mut().map(|tape| tape.fault("split", nodes, world.now()))
+}
+
+fn mended(workload: &mut Workload, world: &World, fault: Option<usize>) {
+    if let (Some(tape), Some(fault)) = (&mut workload.tape, fault) {
+        tape.mended(fault, world.now());
+    }
 }
 
 /// What both halves wrote is there, side by side.
@@ -120,6 +136,7 @@ fn merge_all(run: &mut Run, world: &mut World, workload: &mut Workload, nodes: &
 fn one_way(run: &mut Run, world: &mut World, workload: &mut Workload, nodes: &[NodeIndex]) {
     let (left, right) = nodes.split_at(run.nodes / 3);
     let split = world.partition(left, right, Blocks::FirstToSecond);
+    let fault = disturbed(workload, world, left);
     world.run_for(STABILISATION);
     let from = run.nodes;
     for number in from..from + run.nodes {
@@ -127,6 +144,7 @@ fn one_way(run: &mut Run, world: &mut World, workload: &mut Workload, nodes: &[N
     }
     workload.finish(world, STABILISATION);
     world.heal(split);
+    mended(workload, world, fault);
     world.run_for(3 * STABILISATION);
     let written: Vec<Key> = (from..from + run.nodes).map(key).collect();
     let mut keys = workload.history.promised();

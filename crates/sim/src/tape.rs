@@ -1,0 +1,184 @@
+//! The history of a workload in the types of [`crate::check::history`].
+//!
+//! **Invariant:** it records what clients asked and were told, and which faults the story made. It
+//! looks into no node and onto no disk.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use potluck_base::{Instant, Key, PublicKey};
+use potluck_node::{Reply, WriteContext};
+use potluck_record::{Context, Dot, Kind, Reading};
+
+use crate::check::history::faults::{Fault, Faults};
+use crate::check::history::operation::{self, Action, Answer, Basis, Operation};
+use crate::check::history::records::{LastRead, RecordRules, judge};
+use crate::check::history::{Verdict, operation::Version};
+use crate::sim_node::NodeIndex;
+use crate::workload::{Draft, WriteEnd};
+use crate::world::Outcome;
+
+/// Operations that are recorded at most; later ones are left out.
+const OPERATIONS_MAX: usize = 100_000;
+/// For how long after a fault a node counts as disturbed.
+const SETTLE: Duration = Duration::from_secs(30);
+
+/// A history that is being recorded.
+#[derive(Debug, Clone, Default)]
+pub struct Tape {
+    operations: Vec<Operation>,
+    /// Operations that were told a context, by key, the newest last.
+    contexts: BTreeMap<String, Vec<(Context, usize)>>,
+    /// Writes of the workload by its own numbers.
+    writes: BTreeMap<usize, usize>,
+    writers: BTreeMap<PublicKey, u32>,
+    last: BTreeMap<String, Vec<LastRead>>,
+    faults: Faults,
+}
+
+fn since_start(at: Instant) -> Duration {
+    at.since(Instant::ZERO)
+}
+
+fn text(bytes: &[u8]) -> String {
+    bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Tape {
+    /// These nodes are disturbed from now on. Gives the number by which the fault is ended.
+    pub fn fault(&mut self, name: &str, nodes: &[NodeIndex], now: Instant) -> usize {
+        self.faults.push(Fault {
+            name: name.to_owned(),
+            nodes: nodes.iter().map(|node| node.get()).collect(),
+            down: false,
+            from: since_start(now),
+            until: None,
+        })
+    }
+
+    /// The fault with this number is over.
+    pub fn mended(&mut self, fault: usize, now: Instant) {
+        self.faults.end(fault, since_start(now));
+    }
+
+    /// The workload asked a node for its write number `number`.
+    pub(crate) fn asked(
+        &mut self,
+        number: usize,
+        (node, key, now): (NodeIndex, Key, Instant),
+        draft: &Draft,
+    ) {
+        let key = format!("{key:?}");
+        let basis = match &draft.context {
+            WriteContext::Blind => Basis::Nothing,
+            WriteContext::Read => Basis::NodeRead,
+            WriteContext::Given(context) => self
+                .contexts
+                .get(&key)
+                .and_then(|told| told.iter().rev().find(|(other, _)| other == context))
+                .map_or(Basis::Nothing, |(_, from)| Basis::Read(*from)),
+        };
+        let value = draft.value.as_deref().map(text);
+        let write = operation::Write { value, lww: draft.kind == Some(Kind::Lww), basis };
+        let index = self.push(Operation {
+            client: 0,
+            node: node.get(),
+            key,
+            action: Action::Write(write),
+            asked: since_start(now),
+            answered: None,
+            answer: Answer::Unknown,
+        });
+        self.writes.extend(index.map(|index| (number, index)));
+    }
+
+    fn push(&mut self, operation: Operation) -> Option<usize> {
+        if self.operations.len() >= OPERATIONS_MAX {
+            return None;
+        }
+        self.operations.push(operation);
+        Some(self.operations.len() - 1)
+    }
+
+    fn version(&mut self, writer: PublicKey, dot: Dot) -> Version {
+        let next = self.writers.len() as u32;
+        Version { writer: *self.writers.entry(writer).or_insert(next), dot: dot.raw() }
+    }
+
+    fn reading(&mut self, reading: &Reading) -> operation::Reading {
+        let values = reading
+            .values
+            .iter()
+            .map(|value| operation::Value {
+                text: text(&value.bytes),
+                version: Some(self.version(value.writer, value.dot)),
+            })
+            .collect();
+        let covers = reading.context.iter().map(|(writer, dot)| {
+            let version = self.version(*writer, dot);
+            (version.writer, version.dot)
+        });
+        operation::Reading { values, covers: Some(covers.collect()) }
+    }
+
+    /// A write of the workload has ended.
+    pub(crate) fn ended(
+        &mut self,
+        number: usize,
+        writer: PublicKey,
+        outcome: &Outcome,
+        end: &WriteEnd,
+    ) {
+        let Some(index) = self.writes.get(&number).copied() else { return };
+        let answer = match (end, &outcome.reply) {
+            (WriteEnd::Acknowledged { version, .. }, _) => {
+                Answer::Acknowledged(Some(self.version(writer, *version)))
+            }
+            (_, Some(Reply::Conflict(done))) => Answer::Conflict(self.told(index, &done.reading)),
+            _ => Answer::Unknown,
+        };
+        let operation = &mut self.operations[index];
+        operation.answered = outcome.reply.as_ref().map(|_| since_start(outcome.ended));
+        operation.answer = answer;
+    }
+
+    fn told(&mut self, index: usize, reading: &Reading) -> operation::Reading {
+        let key = self.operations[index].key.clone();
+        self.contexts.entry(key).or_default().push((reading.context.clone(), index));
+        self.reading(reading)
+    }
+
+    /// A read has ended.
+    pub(crate) fn read(&mut self, key: &Key, outcome: &Outcome) {
+        let index = self.push(Operation {
+            client: 0,
+            node: outcome.node.get(),
+            key: format!("{key:?}"),
+            action: Action::Get,
+            asked: since_start(outcome.asked),
+            answered: Some(since_start(outcome.ended)),
+            answer: Answer::Unknown,
+        });
+        if let (Some(index), Some(Reply::Read(done))) = (index, &outcome.reply) {
+            self.operations[index].answer = Answer::Read(self.told(index, &done.reading));
+        }
+    }
+
+    /// A read after the last fault has ended: all nodes must say the same.
+    pub(crate) fn last_read(&mut self, key: &Key, outcome: &Outcome) {
+        let reading = match &outcome.reply {
+            Some(Reply::Read(done)) => Some(self.reading(&done.reading)),
+            _ => None,
+        };
+        let (node, at) = (outcome.node.get(), since_start(outcome.ended));
+        self.last.entry(format!("{key:?}")).or_default().push(LastRead { node, at, reading });
+    }
+
+    /// Judges the history of a network that keeps each record on `replicas` nodes.
+    #[must_use]
+    pub fn verdict(&self, replicas: u16) -> Verdict {
+        let tolerated = usize::from(replicas - 1) / 2;
+        let rules = RecordRules { settle: SETTLE, tolerated };
+        judge(&self.operations, &self.last, &self.faults, &rules)
+    }
+}
