@@ -1,10 +1,11 @@
 //! `cargo xtask`: the project's own tools, so that nobody has to remember a command line.
 //!
 //! This file only sends each task to where it lives: [`run`] starts other programs, [`tidy`] reads
-//! the sources.
+//! the sources, [`torment`] runs real nodes under faults.
 
 mod run;
 mod tidy;
+mod torment;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -20,6 +21,8 @@ cargo xtask TASK [ARGS..]
   traces         runs the recorded simulations and writes their traces anew
   sim [ARGS..]   simulations, optimised: potluck sim ARGS
   fuzz [ARGS..]  fuzz targets, optimised: potluck-fuzz ARGS
+  torment        real nodes under kill, stop, partition, loss, wrong clocks and full disks, with
+                 clients whose history is judged (--help: its arguments; docs/torment.md)
   bench [ARGS..] side by side with other systems: the workspace in bench/
 ";
 
@@ -52,6 +55,11 @@ fn dispatch(task: &str, args: &[OsString]) -> Result<ExitCode, String> {
             }
             tidy::run(root, verbose)
         }
+        "torment" if args.iter().any(|arg| arg == "--help" || arg == "-h") => {
+            io::stdout().write_all(torment::HELP.as_bytes()).map_err(|error| error.to_string())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "torment" => torment::run(root, args),
         _ => match run::Invocation::of_task(task, args) {
             Some(invocation) => invocation.run(root),
             None => Err(format!("no task `{task}`\n\n{HELP}")),

@@ -19,7 +19,7 @@ pub(crate) struct Invocation {
 
 impl Invocation {
     /// `cargo` with these words.
-    fn cargo(words: &str) -> Self {
+    pub(crate) fn cargo(words: &str) -> Self {
         Self { args: words.split_whitespace().map(OsString::from).collect(), env: None }
     }
 

@@ -59,7 +59,7 @@ const HOUSE: [Room; 16] = [
     room(4, "potluck", &["potluck-host"]).floors(2).optional(&["potluck-sim"]),
     room(5, "potluck-cli", &[]).floors(4),
     room(BESIDE, "potluck-fuzz", &[]).floors(4),
-    room(BESIDE, "xtask", &[]),
+    room(BESIDE, "xtask", &["potluck-base", "potluck-record", "potluck-sim"]),
 ];
 
 /// Runtimes, sockets, HTTP and command lines: not for crates that are pure.

@@ -1,0 +1,173 @@
+//! Strikes and mends: what each nemesis does to the nodes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::http::Endpoint;
+use super::lab::{self, Direction, Loss};
+use super::nemesis::Nemesis;
+use super::node::Node;
+use super::plan::Episode;
+use super::recorder::Recorder;
+
+/// Share of the datagrams that a lossy line loses, in percent, in each direction.
+const LOSS_PERCENT: u8 = 20;
+/// How wrong a wrong clock is, in seconds: less than the five minutes that records may lie ahead.
+const CLOCK_SECONDS: i64 = 180;
+/// How fast a slow line is.
+const SLOW_RATE: &str = "256kbit";
+/// How often a running episode is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The nodes and what is recorded of them.
+pub(super) struct Stage {
+    pub(super) nodes: Vec<Node>,
+    pub(super) endpoints: Arc<Vec<Endpoint>>,
+    pub(super) recorder: Arc<Recorder>,
+}
+
+impl Stage {
+    /// Plays one episode from its strike to its end.
+    pub(super) fn play(&mut self, episode: &Episode) -> Result<(), String> {
+        self.wait(episode.after);
+        let nemesis = episode.nemesis;
+        let fault = self.recorder.begin(nemesis.name(), &episode.nodes, nemesis.takes_down());
+        self.strike(episode)?;
+        if nemesis == Nemesis::Jumps {
+            self.jump(episode)?;
+        } else if nemesis != Nemesis::Restart {
+            self.wait(episode.lasts);
+        }
+        self.mend(episode)?;
+        self.recorder.end(fault);
+        Ok(())
+    }
+
+    /// Waits, and notes processes that end meanwhile.
+    pub(super) fn wait(&mut self, time: Duration) {
+        let deadline = Instant::now() + time;
+        loop {
+            self.look_after();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            sleep(left.min(LOOK));
+        }
+    }
+
+    /// A process that ended by itself is an accident; it is started again.
+    fn look_after(&mut self) {
+        for number in 0..self.nodes.len() {
+            if !self.nodes[number].has_died() {
+                continue;
+            }
+            let words = self.nodes[number].last_words();
+            self.recorder.accident(format!("the process of node {number} ended: {words}"));
+            let fault = self.recorder.begin("accident", &[number], true);
+            // It is gone; what cannot be killed any more is no error.
+            let _ = self.nodes[number].kill();
+            if let Err(error) = self.start(&[number]) {
+                self.recorder.accident(error);
+            }
+            self.recorder.end(fault);
+        }
+    }
+
+    /// Starts these nodes and waits until all are ready.
+    pub(super) fn start(&mut self, nodes: &[usize]) -> Result<(), String> {
+        for node in nodes {
+            if let Some(endpoint) = self.endpoints.get(*node) {
+                endpoint.life.fetch_add(1, Ordering::Relaxed);
+            }
+            self.nodes[*node].spawn()?;
+        }
+        nodes.iter().try_for_each(|node| self.nodes[*node].wait_ready())
+    }
+
+    fn strike(&mut self, episode: &Episode) -> Result<(), String> {
+        let struck = &episode.nodes;
+        match episode.nemesis {
+            Nemesis::Kill | Nemesis::KillAll => {
+                struck.iter().try_for_each(|node| self.nodes[*node].kill())
+            }
+            Nemesis::Restart => {
+                for node in struck {
+                    if let Err(error) = self.nodes[*node].stop() {
+                        self.recorder.accident(error);
+                    }
+                }
+                Ok(())
+            }
+            Nemesis::Pause => struck.iter().try_for_each(|node| self.nodes[*node].signal("STOP")),
+            Nemesis::Halves => {
+                let others = self.others(struck);
+                cut(struck, &others)
+            }
+            Nemesis::Bridge => {
+                let (left, right) = struck.split_at(struck.len() / 2);
+                cut(left, right)
+            }
+            Nemesis::OneWay => {
+                let others = self.others(struck);
+                let direction = if episode.is_other_way { Direction::In } else { Direction::Out };
+                let loss = Loss::Peers(direction, others);
+                struck.iter().try_for_each(|node| lab::lose(*node, std::slice::from_ref(&loss)))
+            }
+            Nemesis::Loss => {
+                let both = [Direction::In, Direction::Out];
+                let losses = both.map(|direction| Loss::Percent(direction, LOSS_PERCENT));
+                struck.iter().try_for_each(|node| lab::lose(*node, &losses))
+            }
+            Nemesis::Clock => {
+                let sign = if episode.is_other_way { -1 } else { 1 };
+                self.set_clocks(struck, sign * CLOCK_SECONDS)
+            }
+            Nemesis::Jumps => Ok(()),
+            Nemesis::Full => struck.iter().try_for_each(|node| self.nodes[*node].fill_disk(true)),
+            Nemesis::Slow => struck.iter().try_for_each(|node| lab::slow(*node, SLOW_RATE)),
+        }
+    }
+
+    fn mend(&mut self, episode: &Episode) -> Result<(), String> {
+        let struck = &episode.nodes;
+        match episode.nemesis {
+            Nemesis::Kill | Nemesis::KillAll | Nemesis::Restart => self.start(struck),
+            Nemesis::Pause => struck.iter().try_for_each(|node| self.nodes[*node].signal("CONT")),
+            Nemesis::Halves | Nemesis::Bridge | Nemesis::OneWay | Nemesis::Loss => {
+                struck.iter().try_for_each(|node| lab::mend(*node))
+            }
+            Nemesis::Clock | Nemesis::Jumps => self.set_clocks(struck, 0),
+            Nemesis::Full => struck.iter().try_for_each(|node| self.nodes[*node].fill_disk(false)),
+            Nemesis::Slow => struck.iter().try_for_each(|node| lab::fast(*node)),
+        }
+    }
+
+    /// The clock jumps to another wrong time every second or two.
+    fn jump(&mut self, episode: &Episode) -> Result<(), String> {
+        let deadline = Instant::now() + episode.lasts;
+        let mut wrong = [CLOCK_SECONDS, -CLOCK_SECONDS, 0, CLOCK_SECONDS / 3].into_iter().cycle();
+        while Instant::now() < deadline {
+            self.set_clocks(&episode.nodes, wrong.next().unwrap_or_default())?;
+            self.wait(2 * LOOK);
+        }
+        Ok(())
+    }
+
+    fn set_clocks(&self, nodes: &[usize], seconds: i64) -> Result<(), String> {
+        nodes.iter().try_for_each(|node| self.nodes[*node].set_clock(seconds))
+    }
+
+    fn others(&self, struck: &[usize]) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|node| !struck.contains(node)).collect()
+    }
+}
+
+/// Nothing passes between these two groups any more.
+fn cut(left: &[usize], right: &[usize]) -> Result<(), String> {
+    let both = [Direction::In, Direction::Out];
+    let losses = both.map(|direction| Loss::Peers(direction, right.to_vec()));
+    left.iter().try_for_each(|node| lab::lose(*node, &losses))
+}
