@@ -1,9 +1,11 @@
 //! `cargo xtask`: the project's own tools, so that nobody has to remember a command line.
 //!
 //! This file only sends each task to where it lives: [`run`] starts other programs, [`tidy`] reads
-//! the sources, [`torment`] runs real nodes under faults.
+//! the sources, [`seeds`] plays many simulations, [`torment`] runs real
+//! nodes under faults.
 
 mod run;
+mod seeds;
 mod tidy;
 mod torment;
 
@@ -21,6 +23,7 @@ cargo xtask TASK [ARGS..]
   traces         runs the recorded simulations and writes their traces anew
   sim [ARGS..]   simulations, optimised: potluck sim ARGS
   fuzz [ARGS..]  fuzz targets, optimised: potluck-fuzz ARGS
+  seeds NAME..   scenarios of the simulator over many seeds (--help: what runs every night)
   torment        real nodes under kill, stop, partition, loss, wrong clocks and full disks, with
                  clients whose history is judged (--help: its arguments; docs/torment.md)
   bench [ARGS..] side by side with other systems: the workspace in bench/
@@ -55,6 +58,11 @@ fn dispatch(task: &str, args: &[OsString]) -> Result<ExitCode, String> {
             }
             tidy::run(root, verbose)
         }
+        "seeds" if args.iter().any(|arg| arg == "--help" || arg == "-h") => {
+            io::stdout().write_all(seeds::HELP.as_bytes()).map_err(|error| error.to_string())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "seeds" => seeds::run(root, args),
         "torment" if args.iter().any(|arg| arg == "--help" || arg == "-h") => {
             io::stdout().write_all(torment::HELP.as_bytes()).map_err(|error| error.to_string())?;
             Ok(ExitCode::SUCCESS)

@@ -1,6 +1,7 @@
 //! Clients of records: they read, write, merge and delete through nodes by chance, and write down
 //! what they asked and were told.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::sleep;
@@ -24,6 +25,12 @@ const USES: u64 = 60;
 const ANSWER_MAX: Duration = Duration::from_secs(8);
 /// A client thinks for up to this many milliseconds between two operations.
 const THINK_MS: u64 = 40;
+/// An answer that takes longer is not in time.
+const IN_TIME: Duration = Duration::from_secs(1);
+/// How long a node that did not answer in time is mostly left alone.
+const LEFT_ALONE: Duration = Duration::from_secs(5);
+/// How often one that is left alone is asked all the same.
+const SLOW_CHANCE: f64 = 0.1;
 /// Values that a client leaves beside each other before it merges them.
 const SIBLINGS: usize = 3;
 
@@ -56,6 +63,8 @@ pub(super) struct Worker {
     pub(super) names: Arc<Names>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) stop: Arc<AtomicBool>,
+    /// Nodes that did not answer in time, and until when they are mostly left alone.
+    pub(super) slow: BTreeMap<usize, Duration>,
 }
 
 /// What a write asks for.
@@ -153,8 +162,26 @@ impl Worker {
         self.write(client, name, Draft { value, lww: false, basis, context: Some(context) });
     }
 
-    fn node(&mut self) -> Arc<Vec<Endpoint>> {
-        Arc::clone(&self.nodes)
+    /// A node by chance; one that was silent a moment ago comes rarely, so that it does not keep
+    /// all clients waiting.
+    fn node(&mut self) -> usize {
+        let now = self.recorder.now();
+        loop {
+            let node = self.rng.below(self.nodes.len() as u64) as usize;
+            let is_slow = self.slow.get(&node).is_some_and(|until| *until > now);
+            if !is_slow || self.rng.chance(SLOW_CHANCE) {
+                return node;
+            }
+        }
+    }
+
+    /// Notes whether an answer came in time, and what it was.
+    fn end(&mut self, operation: usize, (node, asked): (usize, Duration), answer: Answer) {
+        let now = self.recorder.now();
+        if now.saturating_sub(asked) > IN_TIME {
+            self.slow.insert(node, now + LEFT_ALONE);
+        }
+        self.recorder.answer(operation, answer);
     }
 
     fn begin(&self, node: &Endpoint, name: &str, action: Action) -> usize {
@@ -170,20 +197,22 @@ impl Worker {
     }
 
     fn get(&mut self, client: &Client, name: &str) -> Option<Told> {
-        let nodes = self.node();
-        let node = &nodes[self.rng.below(nodes.len() as u64) as usize];
+        let (number, asked) = (self.node(), self.recorder.now());
+        let nodes = Arc::clone(&self.nodes);
+        let node = &nodes[number];
         let operation = self.begin(node, name, Action::Get);
         let all = if self.rng.chance(0.5) { "?siblings=all" } else { "" };
         let answer = client.ask(node, ("GET", &format!("/v1/kv/{name}{all}")), None, None);
         let (answer, told) = self.told(operation, answer.as_ref());
-        self.recorder.answer(operation, answer);
+        self.end(operation, (number, asked), answer);
         told
     }
 
     /// Writes; gives what was there instead if siblings were.
     fn write(&mut self, client: &Client, name: &str, draft: Draft) -> Option<Told> {
-        let nodes = self.node();
-        let node = &nodes[self.rng.below(nodes.len() as u64) as usize];
+        let (number, asked) = (self.node(), self.recorder.now());
+        let nodes = Arc::clone(&self.nodes);
+        let node = &nodes[number];
         let Draft { value, lww, basis, context } = draft;
         let action = Action::Write(Write { value: value.clone(), lww, basis });
         let operation = self.begin(node, name, action);
@@ -208,7 +237,7 @@ impl Worker {
             Some((400..500 | 507, _)) => (Answer::Refused, None),
             _ => (Answer::Unknown, None),
         };
-        self.recorder.answer(operation, answer);
+        self.end(operation, (number, asked), answer);
         told
     }
 
@@ -266,6 +295,7 @@ pub(super) fn read(
         names: Arc::new(Names { uses: Vec::new() }),
         recorder: Arc::clone(recorder),
         stop: Arc::default(),
+        slow: BTreeMap::new(),
     };
     match reader.told(0, answer.as_ref()).0 {
         Answer::Read(reading) => Some(reading),

@@ -1,5 +1,6 @@
 //! The run inside the namespaces: makes the nodes, lets clients work while faults strike, judges.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -139,6 +140,7 @@ impl Crew {
                 names: Arc::clone(&names),
                 recorder: Arc::clone(&stage.recorder),
                 stop: Arc::clone(&stop),
+                slow: BTreeMap::new(),
             };
             workers.push(thread::spawn(move || worker.work()));
         }

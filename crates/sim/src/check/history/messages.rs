@@ -117,7 +117,7 @@ fn complete(
 ) {
     let mut missing: Vec<(&Publication, Duration)> = published
         .iter()
-        .filter(|publication| publication.asked >= stream.opened)
+        .filter(|publication| (stream.opened..stream.closed).contains(&publication.asked))
         .filter(|publication| !came.contains(publication.text.as_str()))
         .filter_map(|publication| Some((publication, publication.accepted?)))
         .collect();
