@@ -45,12 +45,13 @@ fn text(bytes: &[u8]) -> String {
 }
 
 impl Tape {
-    /// These nodes are disturbed from now on. Gives the number by which the fault is ended.
+    /// These nodes are cut off from the others from now on. Gives the number by which the fault is ended.
     pub fn fault(&mut self, name: &str, nodes: &[NodeIndex], now: Instant) -> usize {
         self.faults.push(Fault {
             name: name.to_owned(),
             nodes: nodes.iter().map(|node| node.get()).collect(),
             down: false,
+            cut: true,
             from: since_start(now),
             until: None,
         })

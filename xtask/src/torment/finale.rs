@@ -11,6 +11,7 @@ use potluck_sim::check::history::records::LastRead;
 
 use super::clients::read;
 use super::http::Client;
+use super::recorder::Kind;
 use super::run::{ALIVE_WITHIN, DEAD_WITHIN, say};
 use super::story::Stage;
 
@@ -28,7 +29,7 @@ pub(super) fn play(stage: &mut Stage) -> Result<Option<Duration>, String> {
     stage.wait(ALIVE_WITHIN.saturating_sub(agreed.unwrap_or(AGREED_MAX)));
     let killed = stage.nodes.len() - 1;
     say(&format!("the end: node {killed} is killed for good"))?;
-    stage.recorder.begin("the end", &[killed], true);
+    stage.recorder.begin("the end", &[killed], Kind::Down);
     stage.nodes[killed].kill()?;
     let deadline = Instant::now() + DEAD_WITHIN + 3 * PAUSE;
     while Instant::now() < deadline && !is_listed_dead(stage, killed) {

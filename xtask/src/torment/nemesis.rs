@@ -2,6 +2,8 @@
 
 use potluck_base::Rng;
 
+use super::recorder::Kind;
+
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Nemesis {
@@ -71,9 +73,13 @@ impl Nemesis {
         matches!(self, Self::Clock | Self::Jumps)
     }
 
-    /// Whether the processes of its nodes do not exist meanwhile.
-    pub(super) const fn takes_down(self) -> bool {
-        matches!(self, Self::Kill | Self::KillAll | Self::Restart)
+    /// What it does to the processes of its nodes.
+    pub(super) const fn kind(self) -> Kind {
+        match self {
+            Self::Kill | Self::KillAll | Self::Restart => Kind::Down,
+            Self::Halves | Self::Bridge | Self::OneWay => Kind::Cut,
+            _ => Kind::Hindered,
+        }
     }
 
     /// How many nodes of `nodes` it strikes.

@@ -14,6 +14,17 @@ use potluck_sim::check::history::records::LastRead;
 /// Operations of one run at most; clients stop at it.
 const OPERATIONS_MAX: usize = 2_000_000;
 
+/// What a fault does to the processes of its nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// They do not exist meanwhile.
+    Down,
+    /// They cannot speak with others, or hear them.
+    Cut,
+    /// They go on, badly.
+    Hindered,
+}
+
 /// Everything that was seen.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
@@ -87,10 +98,11 @@ impl Recorder {
     }
 
     /// A fault begins.
-    pub(super) fn begin(&self, name: &str, nodes: &[usize], down: bool) -> usize {
+    pub(super) fn begin(&self, name: &str, nodes: &[usize], kind: Kind) -> usize {
         let from = self.now();
         let nodes = nodes.iter().copied().collect();
-        let fault = Fault { name: name.to_owned(), nodes, down, from, until: None };
+        let (down, cut) = (kind == Kind::Down, kind == Kind::Cut);
+        let fault = Fault { name: name.to_owned(), nodes, down, cut, from, until: None };
         self.seen().faults.push(fault)
     }
 

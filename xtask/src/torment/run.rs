@@ -178,7 +178,11 @@ fn play(stage: &mut Stage, options: &Options, nemeses: &[Nemesis]) -> Result<(),
         }
         let (name, nodes) = (episode.nemesis.name(), &episode.nodes);
         let at = (stage.recorder.now() + episode.after).as_secs();
-        say(&format!("{at:>4} s  {name} {nodes:?} for {:.1} s", episode.lasts.as_secs_f64()))?;
+        let lasts = match episode.nemesis {
+            Nemesis::Restart => String::new(),
+            _ => format!(" for {:.1} s", episode.lasts.as_secs_f64()),
+        };
+        say(&format!("{at:>4} s  {name} {nodes:?}{lasts}"))?;
         stage.play(&episode)?;
     }
     stage.wait(deadline.saturating_duration_since(Instant::now()));
@@ -193,7 +197,7 @@ fn judge(seen: &Seen, ended: Duration) -> Verdict {
     for stream in &mut streams {
         stream.closed = stream.closed.min(ended);
     }
-    let message_rules = MessageRules { hand_over: HAND_OVER, patience: PATIENCE };
+    let message_rules = MessageRules { hand_over: HAND_OVER, patience: PATIENCE, settle: SETTLE };
     verdict.join(messages::judge(&seen.published, &streams, &seen.faults, &message_rules));
     let member_rules = MemberRules { alive_within: ALIVE_WITHIN, dead_within: DEAD_WITHIN };
     verdict.join(members::judge(&seen.views, &seen.faults, &member_rules));

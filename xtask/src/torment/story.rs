@@ -10,7 +10,7 @@ use super::lab::{self, Direction, Loss};
 use super::nemesis::Nemesis;
 use super::node::Node;
 use super::plan::Episode;
-use super::recorder::Recorder;
+use super::recorder::{Kind, Recorder};
 
 /// Share of the datagrams that a lossy line loses, in percent, in each direction.
 const LOSS_PERCENT: u8 = 20;
@@ -33,7 +33,7 @@ impl Stage {
     pub(super) fn play(&mut self, episode: &Episode) -> Result<(), String> {
         self.wait(episode.after);
         let nemesis = episode.nemesis;
-        let fault = self.recorder.begin(nemesis.name(), &episode.nodes, nemesis.takes_down());
+        let fault = self.recorder.begin(nemesis.name(), &episode.nodes, nemesis.kind());
         self.strike(episode)?;
         if nemesis == Nemesis::Jumps {
             self.jump(episode)?;
@@ -66,7 +66,7 @@ impl Stage {
             }
             let words = self.nodes[number].last_words();
             self.recorder.accident(format!("the process of node {number} ended: {words}"));
-            let fault = self.recorder.begin("accident", &[number], true);
+            let fault = self.recorder.begin("accident", &[number], Kind::Down);
             // It is gone; what cannot be killed any more is no error.
             let _ = self.nodes[number].kill();
             if let Err(error) = self.start(&[number]) {

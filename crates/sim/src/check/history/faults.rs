@@ -13,6 +13,9 @@ pub struct Fault {
     pub nodes: BTreeSet<usize>,
     /// Whether the processes of these nodes did not exist meanwhile.
     pub down: bool,
+    /// Whether these nodes could not speak with others, or hear them. Such a node may take itself
+    /// for the only one left and acknowledge what nobody else can know.
+    pub cut: bool,
     /// When it began.
     pub from: Duration,
     /// When it ended; `None` if it never did.
@@ -75,6 +78,15 @@ impl Faults {
         self.during(from, until).any(|fault| fault.down && fault.nodes.contains(&node))
     }
 
+    /// Until when this node was cut off, if it was at some moment of this time.
+    #[must_use]
+    pub fn cut_until(&self, node: usize, from: Duration, until: Duration) -> Option<Duration> {
+        self.during(from, until)
+            .filter(|fault| fault.cut && fault.nodes.contains(&node))
+            .map(|fault| fault.until.unwrap_or(Duration::MAX))
+            .max()
+    }
+
     /// How long none of these nodes had been disturbed at `at`; zero if one is.
     #[must_use]
     pub fn calm_at(&self, nodes: &[usize], at: Duration) -> Duration {
@@ -120,6 +132,7 @@ mod tests {
                 name: "fault".into(),
                 nodes: nodes.iter().copied().collect(),
                 down: *down,
+                cut: !*down,
                 from: s(*from),
                 until: until.map(s),
             });
@@ -135,6 +148,8 @@ mod tests {
         assert!(faults.touches(2, s(80), s(90)));
         assert!(faults.is_down(2, s(0), s(90)) && !faults.is_down(2, s(25), s(90)));
         assert_eq!(faults.touched(s(0), s(40)), BTreeSet::from([1, 2]));
+        assert_eq!(faults.cut_until(2, s(0), s(29)), None);
+        assert_eq!(faults.cut_until(2, s(0), s(30)), Some(Duration::MAX));
     }
 
     #[test]

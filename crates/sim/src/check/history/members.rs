@@ -115,6 +115,7 @@ mod tests {
             name: "fault".into(),
             nodes: [faulty].into(),
             down,
+            cut: !down,
             from: s(20),
             until: Some(s(60)),
         });

@@ -65,6 +65,8 @@ pub struct MessageRules {
     pub hand_over: Duration,
     /// Undisturbed time of publisher and subscriber after which a message must have come.
     pub patience: Duration,
+    /// For how long after a fault messages that were held up may overtake each other.
+    pub settle: Duration,
 }
 
 /// Judges the messages of one topic.
@@ -81,7 +83,7 @@ pub fn judge(
     for stream in streams {
         let came = came(stream, &by_text, &mut verdict);
         complete(stream, &came, published, (faults, rules), &mut verdict);
-        in_order(stream, &by_text, faults, &mut verdict);
+        in_order(stream, &by_text, (faults, rules), &mut verdict);
     }
     verdict.violations.sort_by_key(|violation| violation.at);
     verdict
@@ -160,11 +162,11 @@ fn complete(
     }
 }
 
-/// The order of each publisher; excused where one of the two came while a fault went on.
+/// The order of each publisher; excused where a fault went on, or had a moment before.
 fn in_order(
     stream: &Stream,
     by_text: &BTreeMap<&str, &Publication>,
-    faults: &Faults,
+    (faults, rules): (&Faults, &MessageRules),
     verdict: &mut Verdict,
 ) {
     let mut highest: BTreeMap<(usize, u32), &Publication> = BTreeMap::new();
@@ -173,7 +175,8 @@ fn in_order(
         let Some(publication) = by_text.get(text.as_str()) else { continue };
         let before = highest.entry((publication.node, publication.life)).or_insert(publication);
         if before.number > publication.number {
-            let excused = !faults.touched(publication.asked, *at).is_empty();
+            let from = publication.asked.saturating_sub(rules.settle);
+            let excused = !faults.touched(from, *at).is_empty();
             let detail = format!("`{text}` came after `{}` at node {}", before.text, stream.node);
             verdict.note(excused, ORDERED, *at, detail);
         } else {
@@ -191,7 +194,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    const RULES: MessageRules = MessageRules { hand_over: s(2), patience: s(10) };
+    const RULES: MessageRules = MessageRules { hand_over: s(2), patience: s(10), settle: s(1) };
 
     /// Messages `1`, `2` .. of node 1, one a second, each accepted at once.
     fn publications(count: u64) -> Vec<Publication> {
@@ -225,6 +228,7 @@ mod tests {
             name: "fault".into(),
             nodes: [node].into(),
             down,
+            cut: !down,
             from: s(from),
             until: Some(s(until)),
         });

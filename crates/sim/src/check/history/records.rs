@@ -7,7 +7,8 @@
 //!
 //! While faults go on, the network keeps answering and merges later, so that freshness is promised
 //! only to nodes that are not disturbed, with at most [`RecordRules::tolerated`] others that are.
-//! What is stale elsewhere is counted as excused. Losses are never excused.
+//! What is stale elsewhere, or was acknowledged by a node that was cut off, is counted as
+//! excused. Losses are never excused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -153,21 +154,30 @@ impl KeyJudge<'_> {
             reading.values.iter().filter_map(|value| self.reach.number(&value.text)).collect();
         let mut found = Vec::new();
         for (number, known) in self.reach.writes().iter().enumerate() {
+            let cut_off = self.is_cut_off(known.operation, operation.asked);
             let is_before = known.operation.answered.is_some_and(|ended| ended < operation.asked);
             if !known.is_acknowledged() || !is_before {
                 continue;
             }
             let undone = known.certain.intersection(&shown_numbers).next();
             if known.write.value.is_none() && undone.is_some() {
-                found.push((DELETED, self.story(number, reading)));
+                found.push((excused || cut_off, DELETED, self.story(number, reading)));
             } else if !explained[number] {
-                found.push((FRESH, self.story(number, reading)));
+                found.push((excused || cut_off, FRESH, self.story(number, reading)));
             }
         }
-        // One stale read may miss many writes: the first tells the story.
-        if let Some((rule, what)) = found.into_iter().next() {
+        // One stale read may miss many writes: the first that has no excuse tells the story.
+        found.sort_by_key(|(excused, ..)| *excused);
+        if let Some((excused, rule, what)) = found.into_iter().next() {
             self.note(excused, rule, (operation.node, at), what);
         }
+    }
+
+    /// Whether a write went through a node that was cut off, and a read at `asked` cannot know it.
+    fn is_cut_off(&self, write: &Operation, asked: Duration) -> bool {
+        let ended = write.answered.unwrap_or(write.asked);
+        let cut = self.faults.cut_until(write.node, write.asked, ended);
+        cut.is_some_and(|until| asked < until.saturating_add(self.rules.settle))
     }
 
     /// Two readings at one node, one after the other.

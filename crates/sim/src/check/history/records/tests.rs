@@ -62,6 +62,7 @@ impl Script {
             name: "fault".into(),
             nodes: nodes.iter().copied().collect(),
             down: false,
+            cut: false,
             from: Duration::from_secs(from),
             until: Some(Duration::from_secs(until)),
         });
@@ -236,6 +237,28 @@ fn a_healthy_node_shows_what_was_acknowledged_and_a_disturbed_one_is_excused() {
     assert_eq!(play(&[(&[2], 0, 9)]), (vec![], 1));
     // More at once than are tolerated.
     assert_eq!(play(&[(&[1, 3], 0, 9)]), (vec![], 1));
+}
+
+#[test]
+fn what_a_node_that_was_cut_off_acknowledged_is_not_known_to_others_before_it_is_back() {
+    let play = |until: u64| {
+        let mut script = Script::default();
+        script.write(1, Some("a"), Basis::Nothing, ok());
+        script.get(2, &[]);
+        script.get(2, &[]);
+        script.get(2, &[]);
+        script.fault(&[1], 0, until);
+        let mut faults = Faults::none();
+        for fault in script.faults.list() {
+            faults.push(Fault { cut: true, ..fault.clone() });
+        }
+        script.faults = faults;
+        let verdict = script.verdict();
+        (verdict.violations.len(), verdict.excused.len())
+    };
+    assert_eq!(play(9), (0, 3));
+    // A second after its return what it acknowledged is owed.
+    assert_eq!(play(3), (2, 1));
 }
 
 #[test]
