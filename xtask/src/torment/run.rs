@@ -41,6 +41,8 @@ pub(super) const DEAD_WITHIN: Duration = Duration::from_secs(30);
 const HAND_OVER: Duration = Duration::from_secs(5);
 /// Undisturbed time after which an accepted message must have come.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// A message that comes later was lost on its way and asked for again.
+const IN_TIME: Duration = Duration::from_millis(400);
 
 /// Runs all of it. Exit code 1: there were violations.
 pub(super) fn inside(root: &Path, options: &Options) -> Result<ExitCode, String> {
@@ -197,7 +199,8 @@ fn judge(seen: &Seen, ended: Duration) -> Verdict {
     for stream in &mut streams {
         stream.closed = stream.closed.min(ended);
     }
-    let message_rules = MessageRules { hand_over: HAND_OVER, patience: PATIENCE, settle: SETTLE };
+    let message_rules =
+        MessageRules { hand_over: HAND_OVER, patience: PATIENCE, settle: SETTLE, in_time: IN_TIME };
     verdict.join(messages::judge(&seen.published, &streams, &seen.faults, &message_rules));
     let member_rules = MemberRules { alive_within: ALIVE_WITHIN, dead_within: DEAD_WITHIN };
     verdict.join(members::judge(&seen.views, &seen.faults, &member_rules));

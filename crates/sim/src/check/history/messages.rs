@@ -2,7 +2,8 @@
 //!
 //! Each accepted message comes once to each subscription that was open, in the order in which its
 //! publisher sent it, or a counted word of missed messages covers it. A message is owed only if
-//! its publisher and the subscriber lived undisturbed for long enough afterwards.
+//! its publisher and the subscriber lived undisturbed for long enough afterwards. One that came late
+//! was lost on its way and asked for again; for those no order is promised.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -67,6 +68,9 @@ pub struct MessageRules {
     pub patience: Duration,
     /// For how long after a fault messages that were held up may overtake each other.
     pub settle: Duration,
+    /// A message that comes later than this after it was accepted was repaired, and may come after
+    /// its successors.
+    pub in_time: Duration,
 }
 
 /// Judges the messages of one topic.
@@ -176,7 +180,9 @@ fn in_order(
         let before = highest.entry((publication.node, publication.life)).or_insert(publication);
         if before.number > publication.number {
             let from = publication.asked.saturating_sub(rules.settle);
-            let excused = !faults.touched(from, *at).is_empty();
+            let sent = publication.accepted.unwrap_or(publication.asked);
+            let excused =
+                at.saturating_sub(sent) > rules.in_time || !faults.touched(from, *at).is_empty();
             let detail = format!("`{text}` came after `{}` at node {}", before.text, stream.node);
             verdict.note(excused, ORDERED, *at, detail);
         } else {
@@ -194,7 +200,8 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    const RULES: MessageRules = MessageRules { hand_over: s(2), patience: s(10), settle: s(1) };
+    const RULES: MessageRules =
+        MessageRules { hand_over: s(2), patience: s(10), settle: s(1), in_time: s(5) };
 
     /// Messages `1`, `2` .. of node 1, one a second, each accepted at once.
     fn publications(count: u64) -> Vec<Publication> {
@@ -209,12 +216,13 @@ mod tests {
         (1..=count).map(publication).collect()
     }
 
+    /// What came, all at second 4.
     fn said(texts: &[&str]) -> Vec<(Duration, Heard)> {
         let heard = |text: &&str| match text.strip_prefix("missed ") {
             Some(count) => Heard::Missed(count.parse().ok()),
             None => Heard::Message((*text).to_owned()),
         };
-        texts.iter().map(|text| (s(9), heard(text))).collect()
+        texts.iter().map(|text| (s(4), heard(text))).collect()
     }
 
     fn broken(texts: &[&str], faults: &Faults) -> Vec<&'static str> {
@@ -283,6 +291,12 @@ mod tests {
     fn messages_of_one_publisher_come_in_their_order() {
         assert_eq!(broken(&["1", "3", "2"], &Faults::none()), [ORDERED]);
         assert_eq!(broken(&["1", "3", "2"], &fault(5, false, 3, 4)), NONE);
+        // One that was repaired.
+        let mut heard = said(&["1", "3", "2"]);
+        heard[2].0 = s(8);
+        let stream = Stream { node: 2, opened: s(0), closed: s(60), heard };
+        let verdict = judge(&publications(3), &[stream], &Faults::none(), &RULES);
+        assert_eq!((verdict.violations.len(), verdict.excused.len()), (0, 1));
     }
 
     #[test]
