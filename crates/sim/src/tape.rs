@@ -183,3 +183,71 @@ impl Tape {
         judge(&self.operations, &self.last, &self.faults, &rules)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use potluck_base::{Identity, UnixMillis};
+    use potluck_kv::ReadDone;
+    use potluck_record::{StateDigest, Value};
+
+    use super::*;
+    use crate::check::history::records::{FORWARD, KEPT};
+    use crate::workload::key;
+
+    const NODE: NodeIndex = NodeIndex::new(1);
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    fn writer() -> PublicKey {
+        Identity::from_seed([1; 32]).public_key()
+    }
+
+    /// An acknowledged write of `a`, and what a read at second 5 and the last one at second 9 say.
+    fn broken(read: &[&'static str], last: &[&'static str]) -> Vec<&'static str> {
+        let dot = Dot::from_raw(7);
+        let value = |text: &'static str| Value {
+            bytes: Bytes::from_static(text.as_bytes()),
+            writer: writer(),
+            dot,
+            kind: Kind::Siblings,
+            expires: UnixMillis(u64::MAX),
+        };
+        let outcome = |asked, reply| Outcome {
+            node: NODE,
+            asked: at(asked),
+            ended: at(asked + 1),
+            reply: Some(reply),
+        };
+        let done = |texts: &[&'static str]| {
+            let values: Vec<Value> = texts.iter().map(|text| value(text)).collect();
+            let context = values.iter().map(|value| (value.writer, value.dot)).collect();
+            let reading = Reading { values, context };
+            Reply::Read(ReadDone { key: key(0), reading, digest: StateDigest::EMPTY, answers: 3 })
+        };
+        let mut tape = Tape::default();
+        let draft = Draft {
+            kind: None,
+            value: Some(Bytes::from_static(b"a")),
+            context: WriteContext::Blind,
+        };
+        tape.asked(0, (NODE, key(0), at(1)), &draft);
+        let end =
+            WriteEnd::Acknowledged { version: dot, holders: vec![], took: Duration::from_secs(1) };
+        tape.ended(0, writer(), &outcome(1, done(&[])), &end);
+        tape.read(&key(0), &outcome(5, done(read)));
+        tape.read(&key(0), &outcome(7, done(&["a"])));
+        tape.last_read(&key(0), &outcome(9, done(last)));
+        tape.verdict(5).rules_broken()
+    }
+
+    #[test]
+    fn what_the_workload_was_told_is_judged() {
+        assert_eq!(broken(&["a"], &["a"]), <[&str; 0]>::default());
+        assert_eq!(broken(&["a"], &[]), [KEPT]);
+        assert!(!broken(&[], &["a"]).is_empty());
+        assert!(!broken(&["a"], &["a"]).contains(&FORWARD));
+    }
+}
