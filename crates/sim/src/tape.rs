@@ -10,7 +10,7 @@ use potluck_base::{Instant, Key, PublicKey};
 use potluck_node::{Reply, WriteContext};
 use potluck_record::{Context, Dot, Kind, Reading};
 
-use crate::check::history::faults::{Fault, Faults};
+use crate::check::history::faults::{Effect, Fault, Faults};
 use crate::check::history::operation::{self, Action, Answer, Basis, Operation};
 use crate::check::history::records::{LastRead, RecordRules, judge};
 use crate::check::history::{Verdict, operation::Version};
@@ -50,8 +50,7 @@ impl Tape {
         self.faults.push(Fault {
             name: name.to_owned(),
             nodes: nodes.iter().map(|node| node.get()).collect(),
-            down: false,
-            cut: true,
+            effect: Effect::Cut,
             from: since_start(now),
             until: None,
         })

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use potluck_sim::check::history::faults::Effect;
 use potluck_sim::check::history::members::Listed;
 use potluck_sim::check::history::records::LastRead;
 
 use super::clients::read;
 use super::http::Client;
-use super::recorder::Kind;
 use super::run::{ALIVE_WITHIN, DEAD_WITHIN, say};
 use super::story::Stage;
 
@@ -29,7 +29,7 @@ pub(super) fn play(stage: &mut Stage) -> Result<Option<Duration>, String> {
     stage.wait(ALIVE_WITHIN.saturating_sub(agreed.unwrap_or(AGREED_MAX)));
     let killed = stage.nodes.len() - 1;
     say(&format!("the end: node {killed} is killed for good"))?;
-    stage.recorder.begin("the end", &[killed], Kind::Down);
+    stage.recorder.begin("the end", &[killed], Effect::Down);
     stage.nodes[killed].kill()?;
     let deadline = Instant::now() + DEAD_WITHIN + 3 * PAUSE;
     while Instant::now() < deadline && !is_listed_dead(stage, killed) {

@@ -1,8 +1,7 @@
 //! The faults by name, whom they strike, and how many nodes they disturb.
 
 use potluck_base::Rng;
-
-use super::recorder::Kind;
+use potluck_sim::check::history::faults::Effect;
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,12 +72,13 @@ impl Nemesis {
         matches!(self, Self::Clock | Self::Jumps)
     }
 
-    /// What it does to the processes of its nodes.
-    pub(super) const fn kind(self) -> Kind {
+    /// What it does to its nodes.
+    pub(super) const fn effect(self) -> Effect {
         match self {
-            Self::Kill | Self::KillAll | Self::Restart => Kind::Down,
-            Self::Halves | Self::Bridge | Self::OneWay => Kind::Cut,
-            _ => Kind::Hindered,
+            Self::Kill | Self::KillAll | Self::Restart => Effect::Down,
+            Self::Halves | Self::Bridge | Self::OneWay => Effect::Cut,
+            Self::Pause | Self::Loss | Self::Slow => Effect::Late,
+            Self::Clock | Self::Jumps | Self::Full => Effect::Hindered,
         }
     }
 

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::run::REPLICATION;
 use super::{disk, lab, tools};
 
 /// A start must end within this.
@@ -112,7 +113,8 @@ impl Node {
         }
         command
             .arg(format!("POTLUCK_HTTP_TOKEN_FILE={}", self.data.join("token").display()))
-            .args(["POTLUCK_KV_REPLICATION=5", "POTLUCK_STORE_MEMORY_BYTES=16MiB"])
+            .arg(format!("POTLUCK_KV_REPLICATION={REPLICATION}"))
+            .arg("POTLUCK_STORE_MEMORY_BYTES=16MiB")
             .arg(&self.program)
             .args(["up", "--network", "torment", "--admission", "lab", "--on-term", "pause"])
             .args(["--listen", &lab::listen(self.number), "--http", &lab::http(self.number)])

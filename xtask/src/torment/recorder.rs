@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use potluck_record::Context;
-use potluck_sim::check::history::faults::{Fault, Faults};
+use potluck_sim::check::history::faults::{Effect, Fault, Faults};
 use potluck_sim::check::history::members::View;
 use potluck_sim::check::history::messages::{Heard, Publication, Stream};
 use potluck_sim::check::history::operation::{Answer, Covered, Operation};
@@ -13,17 +13,6 @@ use potluck_sim::check::history::records::LastRead;
 
 /// Operations of one run at most; clients stop at it.
 const OPERATIONS_MAX: usize = 2_000_000;
-
-/// What a fault does to the processes of its nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// They do not exist meanwhile.
-    Down,
-    /// They cannot speak with others, or hear them.
-    Cut,
-    /// They go on, badly.
-    Hindered,
-}
 
 /// Everything that was seen.
 #[derive(Debug, Clone, Default)]
@@ -98,11 +87,10 @@ impl Recorder {
     }
 
     /// A fault begins.
-    pub(super) fn begin(&self, name: &str, nodes: &[usize], kind: Kind) -> usize {
+    pub(super) fn begin(&self, name: &str, nodes: &[usize], effect: Effect) -> usize {
         let from = self.now();
         let nodes = nodes.iter().copied().collect();
-        let (down, cut) = (kind == Kind::Down, kind == Kind::Cut);
-        let fault = Fault { name: name.to_owned(), nodes, down, cut, from, until: None };
+        let fault = Fault { name: name.to_owned(), nodes, effect, from, until: None };
         self.seen().faults.push(fault)
     }
 

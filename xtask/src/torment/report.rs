@@ -142,6 +142,11 @@ pub(super) fn print(seen: &Seen, verdict: &Verdict, agreed: Option<Duration>) ->
         )?;
     }
     summary(&mut out, seen, agreed)?;
+    let mut excused: BTreeMap<&str, usize> = BTreeMap::new();
+    verdict.excused.iter().for_each(|one| *excused.entry(one.rule).or_default() += 1);
+    for (rule, count) in excused {
+        writeln!(out, "excused {count} times: {rule}")?;
+    }
     for (at, what) in &seen.accidents {
         writeln!(out, "{:>7.1} s  accident: {what}", at.as_secs_f64())?;
     }
@@ -180,12 +185,34 @@ fn summary(out: &mut impl Write, seen: &Seen, agreed: Option<Duration>) -> io::R
         heard(|heard| matches!(heard, Heard::Missed(_))),
         seen.views.len()
     )?;
+    let mut delays: Vec<Duration> = delays(seen);
+    delays.sort_unstable();
+    let at = |share: f64| delays.get((delays.len() as f64 * share) as usize).or(delays.last());
+    let delay = |share: f64| at(share).map_or(0.0, Duration::as_secs_f64);
+    let (p50, p99, most) = (delay(0.5), delay(0.99), delay(1.0));
+    writeln!(out, "messages came after p50 {p50:.3} s, p99 {p99:.3} s, at most {most:.1} s")?;
     match agreed {
         Some(time) => {
             writeln!(out, "all nodes agreed on every name after {:.1} s", time.as_secs_f64())
         }
         None => writeln!(out, "the nodes did not agree at the end"),
     }
+}
+
+/// How long after their acceptance messages came.
+fn delays(seen: &Seen) -> Vec<Duration> {
+    let accepted: BTreeMap<&str, Duration> = seen
+        .published
+        .iter()
+        .filter_map(|message| Some((message.text.as_str(), message.accepted?)))
+        .collect();
+    let heard = seen.streams.iter().flat_map(|stream| &stream.heard);
+    heard
+        .filter_map(|(at, heard)| match heard {
+            Heard::Message(text) => Some(at.saturating_sub(*accepted.get(text.as_str())?)),
+            Heard::Missed(_) => None,
+        })
+        .collect()
 }
 
 /// Writes the whole history as JSON lines, and what the nodes said, into a folder.

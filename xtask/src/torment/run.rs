@@ -31,8 +31,8 @@ const CLIENTS: usize = 5;
 const FORMED_MAX: Duration = Duration::from_secs(60);
 /// For how long after a fault a node counts as disturbed.
 const SETTLE: Duration = Duration::from_secs(15);
-/// Nodes that may be disturbed while others must read what is fresh: a minority of five replicas.
-const TOLERATED: usize = 2;
+/// Replicas of a record.
+pub(super) const REPLICATION: usize = 5;
 /// After this much undisturbed time no living node is listed dead.
 pub(super) const ALIVE_WITHIN: Duration = Duration::from_secs(30);
 /// After this a killed node is listed dead.
@@ -62,7 +62,7 @@ pub(super) fn inside(root: &Path, options: &Options) -> Result<ExitCode, String>
     crew.stop();
     let agreed = finale::play(&mut stage)?;
     let seen = stage.recorder.seen().clone();
-    let verdict = judge(&seen, stage.recorder.now());
+    let verdict = judge(&seen, options.nodes, stage.recorder.now());
     let folder = root.join("target/torment");
     report::print(&seen, &verdict, agreed).map_err(|error| error.to_string())?;
     if verdict.holds() && seen.accidents.is_empty() {
@@ -192,8 +192,10 @@ fn play(stage: &mut Stage, options: &Options, nemeses: &[Nemesis]) -> Result<(),
 }
 
 /// All rules over all that was seen.
-fn judge(seen: &Seen, ended: Duration) -> Verdict {
-    let record_rules = RecordRules { settle: SETTLE, tolerated: TOLERATED };
+fn judge(seen: &Seen, nodes: usize, ended: Duration) -> Verdict {
+    // A minority of the replicas of each record.
+    let tolerated = (REPLICATION.min(nodes) - 1) / 2;
+    let record_rules = RecordRules { settle: SETTLE, tolerated };
     let mut verdict = records::judge(&seen.operations, &seen.last, &seen.faults, &record_rules);
     let mut streams = seen.streams.clone();
     for stream in &mut streams {

@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use potluck_sim::check::history::faults::Effect;
+
 use super::http::Endpoint;
 use super::lab::{self, Direction, Loss};
 use super::nemesis::Nemesis;
 use super::node::Node;
 use super::plan::Episode;
-use super::recorder::{Kind, Recorder};
+use super::recorder::Recorder;
 
 /// Share of the datagrams that a lossy line loses, in percent, in each direction.
 const LOSS_PERCENT: u8 = 20;
@@ -33,7 +35,7 @@ impl Stage {
     pub(super) fn play(&mut self, episode: &Episode) -> Result<(), String> {
         self.wait(episode.after);
         let nemesis = episode.nemesis;
-        let fault = self.recorder.begin(nemesis.name(), &episode.nodes, nemesis.kind());
+        let fault = self.recorder.begin(nemesis.name(), &episode.nodes, nemesis.effect());
         self.strike(episode)?;
         if nemesis == Nemesis::Jumps {
             self.jump(episode)?;
@@ -66,7 +68,7 @@ impl Stage {
             }
             let words = self.nodes[number].last_words();
             self.recorder.accident(format!("the process of node {number} ended: {words}"));
-            let fault = self.recorder.begin("accident", &[number], Kind::Down);
+            let fault = self.recorder.begin("accident", &[number], Effect::Down);
             // It is gone; what cannot be killed any more is no error.
             let _ = self.nodes[number].kill();
             if let Err(error) = self.start(&[number]) {

@@ -3,6 +3,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// What a fault does to its nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Their processes do not exist meanwhile.
+    Down,
+    /// They cannot speak with others, or hear them. Such a node may take itself for the only one
+    /// left and acknowledge what nobody else can know.
+    Cut,
+    /// They answer late, or not at all.
+    Late,
+    /// They answer, but something is wrong with them: a clock, a disk.
+    Hindered,
+}
+
 /// One disturbance of some nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -11,11 +25,8 @@ pub struct Fault {
     /// To which nodes. A node that is cut off from others is disturbed; those on the larger side
     /// of a cut are not.
     pub nodes: BTreeSet<usize>,
-    /// Whether the processes of these nodes did not exist meanwhile.
-    pub down: bool,
-    /// Whether these nodes could not speak with others, or hear them. Such a node may take itself
-    /// for the only one left and acknowledge what nobody else can know.
-    pub cut: bool,
+    /// What it did to them.
+    pub effect: Effect,
     /// When it began.
     pub from: Duration,
     /// When it ended; `None` if it never did.
@@ -66,6 +77,15 @@ impl Faults {
         self.during(from, until).flat_map(|fault| fault.nodes.iter().copied()).collect()
     }
 
+    /// The nodes that could not be relied on for an answer at some moment of this time.
+    #[must_use]
+    pub fn silent(&self, from: Duration, until: Duration) -> BTreeSet<usize> {
+        self.during(from, until)
+            .filter(|fault| fault.effect != Effect::Hindered)
+            .flat_map(|fault| fault.nodes.iter().copied())
+            .collect()
+    }
+
     /// Whether this node was disturbed at some moment of this time.
     #[must_use]
     pub fn touches(&self, node: usize, from: Duration, until: Duration) -> bool {
@@ -75,14 +95,15 @@ impl Faults {
     /// Whether this node's process did not exist at some moment of this time.
     #[must_use]
     pub fn is_down(&self, node: usize, from: Duration, until: Duration) -> bool {
-        self.during(from, until).any(|fault| fault.down && fault.nodes.contains(&node))
+        self.during(from, until)
+            .any(|fault| fault.effect == Effect::Down && fault.nodes.contains(&node))
     }
 
     /// Until when this node was cut off, if it was at some moment of this time.
     #[must_use]
     pub fn cut_until(&self, node: usize, from: Duration, until: Duration) -> Option<Duration> {
         self.during(from, until)
-            .filter(|fault| fault.cut && fault.nodes.contains(&node))
+            .filter(|fault| fault.effect == Effect::Cut && fault.nodes.contains(&node))
             .map(|fault| fault.until.unwrap_or(Duration::MAX))
             .max()
     }
@@ -125,14 +146,13 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn faults(list: &[(&[usize], bool, u64, Option<u64>)]) -> Faults {
+    fn faults(list: &[(&[usize], Effect, u64, Option<u64>)]) -> Faults {
         let mut faults = Faults::none();
-        for (nodes, down, from, until) in list {
+        for (nodes, effect, from, until) in list {
             faults.push(Fault {
                 name: "fault".into(),
                 nodes: nodes.iter().copied().collect(),
-                down: *down,
-                cut: !*down,
+                effect: *effect,
                 from: s(*from),
                 until: until.map(s),
             });
@@ -142,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_fault_touches_its_nodes_while_it_lasts() {
-        let faults = faults(&[(&[1, 2], true, 10, Some(20)), (&[2], false, 30, None)]);
+        let faults =
+            faults(&[(&[1, 2], Effect::Down, 10, Some(20)), (&[2], Effect::Cut, 30, None)]);
         assert!(faults.touches(1, s(5), s(10)) && faults.touches(1, s(20), s(21)));
         assert!(!faults.touches(1, s(21), s(90)) && !faults.touches(3, s(0), s(90)));
         assert!(faults.touches(2, s(80), s(90)));
@@ -154,7 +175,9 @@ mod tests {
 
     #[test]
     fn calm_is_what_no_fault_of_the_nodes_takes() {
-        let faults = faults(&[(&[1], false, 10, Some(20)), (&[2], false, 15, Some(30))]);
+        let faults =
+            faults(&[(&[1], Effect::Late, 10, Some(20)), (&[2], Effect::Hindered, 15, Some(30))]);
+        assert_eq!(faults.silent(s(0), s(40)), BTreeSet::from([1]));
         assert_eq!(faults.calm_within(&[1], s(0), s(40)), s(30));
         assert_eq!(faults.calm_within(&[1, 2], s(0), s(40)), s(20));
         assert_eq!(faults.calm_within(&[3], s(0), s(40)), s(40));

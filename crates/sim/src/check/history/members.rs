@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Verdict;
-use super::faults::Faults;
+use super::faults::{Effect, Faults};
 
 /// A node that lives and can be reached is not listed dead.
 pub const ALIVE: &str = "a living node is not listed dead";
@@ -90,7 +90,7 @@ fn breach(
 /// Whether one fault kept this node down over the whole time.
 fn was_down_all(faults: &Faults, node: usize, from: Duration, until: Duration) -> bool {
     faults.list().iter().any(|fault| {
-        fault.down
+        fault.effect == Effect::Down
             && fault.nodes.contains(&node)
             && fault.from <= from
             && fault.until.is_none_or(|ended| ended >= until)
@@ -109,13 +109,16 @@ mod tests {
     const RULES: MemberRules = MemberRules { alive_within: s(10), dead_within: s(10) };
 
     /// What node 1 says of node 2 at these seconds, while a fault lasts from 20 to 60.
-    fn broken(faulty: usize, down: bool, looks: &[(u64, Listed)]) -> Vec<(&'static str, Duration)> {
+    fn broken(
+        faulty: usize,
+        effect: Effect,
+        looks: &[(u64, Listed)],
+    ) -> Vec<(&'static str, Duration)> {
         let mut faults = Faults::none();
         faults.push(Fault {
             name: "fault".into(),
             nodes: [faulty].into(),
-            down,
-            cut: !down,
+            effect,
             from: s(20),
             until: Some(s(60)),
         });
@@ -130,36 +133,36 @@ mod tests {
     #[test]
     fn a_killed_node_may_be_listed_as_living_for_a_while() {
         let looks = [(25, Listed::Living), (29, Listed::Living), (31, Listed::Gone)];
-        assert_eq!(broken(2, true, &looks), []);
+        assert_eq!(broken(2, Effect::Down, &looks), []);
     }
 
     #[test]
     fn a_killed_node_that_is_listed_as_living_for_longer_breaks_the_rule_once() {
         let looks = [(31, Listed::Living), (32, Listed::Living), (33, Listed::Gone)];
-        assert_eq!(broken(2, true, &looks), [(DEAD, s(31))]);
+        assert_eq!(broken(2, Effect::Down, &looks), [(DEAD, s(31))]);
     }
 
     #[test]
     fn a_node_that_is_back_may_be_listed_as_gone_for_a_while() {
-        assert_eq!(broken(2, true, &[(61, Listed::Gone), (69, Listed::Gone)]), []);
-        assert_eq!(broken(2, true, &[(71, Listed::Gone)]), [(ALIVE, s(71))]);
+        assert_eq!(broken(2, Effect::Down, &[(61, Listed::Gone), (69, Listed::Gone)]), []);
+        assert_eq!(broken(2, Effect::Down, &[(71, Listed::Gone)]), [(ALIVE, s(71))]);
     }
 
     #[test]
     fn two_stretches_are_two_breaches() {
         let looks = [(75, Listed::Gone), (76, Listed::Living), (77, Listed::Gone)];
-        assert_eq!(broken(2, true, &looks), [(ALIVE, s(75)), (ALIVE, s(77))]);
+        assert_eq!(broken(2, Effect::Down, &looks), [(ALIVE, s(75)), (ALIVE, s(77))]);
     }
 
     #[test]
     fn a_disturbed_observer_or_subject_is_judged_when_it_has_had_its_time() {
-        assert_eq!(broken(1, false, &[(40, Listed::Gone), (65, Listed::Gone)]), []);
-        assert_eq!(broken(1, false, &[(75, Listed::Gone)]), [(ALIVE, s(75))]);
-        assert_eq!(broken(3, false, &[(40, Listed::Gone)]), [(ALIVE, s(40))]);
+        assert_eq!(broken(1, Effect::Cut, &[(40, Listed::Gone), (65, Listed::Gone)]), []);
+        assert_eq!(broken(1, Effect::Cut, &[(75, Listed::Gone)]), [(ALIVE, s(75))]);
+        assert_eq!(broken(3, Effect::Late, &[(40, Listed::Gone)]), [(ALIVE, s(40))]);
     }
 
     #[test]
     fn a_node_that_only_stands_still_need_not_be_listed_dead() {
-        assert_eq!(broken(2, false, &[(50, Listed::Living)]), []);
+        assert_eq!(broken(2, Effect::Late, &[(50, Listed::Living)]), []);
     }
 }

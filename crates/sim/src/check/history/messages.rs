@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Verdict;
-use super::faults::Faults;
+use super::faults::{Effect, Faults};
 
 /// No message comes twice to one subscription.
 pub const ONCE: &str = "a message comes once";
@@ -132,7 +132,7 @@ fn complete(
         let spread = faults
             .list()
             .iter()
-            .filter(|fault| fault.down && fault.from >= accepted)
+            .filter(|fault| fault.effect == Effect::Down && fault.from >= accepted)
             .filter(|fault| fault.nodes.contains(&publication.node))
             .map(|fault| fault.from)
             .min()
@@ -230,13 +230,12 @@ mod tests {
         judge(&publications(3), &[stream], faults, &RULES).rules_broken()
     }
 
-    fn fault(node: usize, down: bool, from: u64, until: u64) -> Faults {
+    fn fault(node: usize, effect: Effect, from: u64, until: u64) -> Faults {
         let mut faults = Faults::none();
         faults.push(Fault {
             name: "fault".into(),
             nodes: [node].into(),
-            down,
-            cut: !down,
+            effect,
             from: s(from),
             until: Some(s(until)),
         });
@@ -266,14 +265,14 @@ mod tests {
 
     #[test]
     fn a_publisher_that_dies_before_it_could_hand_a_message_on_owes_it_to_nobody() {
-        assert_eq!(broken(&["1", "2"], &fault(1, true, 4, 50)), NONE);
-        assert_eq!(broken(&["1", "2"], &fault(1, true, 6, 20)), [COMPLETE]);
+        assert_eq!(broken(&["1", "2"], &fault(1, Effect::Down, 4, 50)), NONE);
+        assert_eq!(broken(&["1", "2"], &fault(1, Effect::Down, 6, 20)), [COMPLETE]);
     }
 
     #[test]
     fn a_subscriber_that_is_cut_off_is_owed_what_it_missed_when_it_is_back() {
-        assert_eq!(broken(&["1", "2"], &fault(2, false, 3, 55)), NONE);
-        assert_eq!(broken(&["1", "2"], &fault(2, false, 3, 20)), [COMPLETE]);
+        assert_eq!(broken(&["1", "2"], &fault(2, Effect::Cut, 3, 55)), NONE);
+        assert_eq!(broken(&["1", "2"], &fault(2, Effect::Cut, 3, 20)), [COMPLETE]);
     }
 
     #[test]
@@ -290,7 +289,7 @@ mod tests {
     #[test]
     fn messages_of_one_publisher_come_in_their_order() {
         assert_eq!(broken(&["1", "3", "2"], &Faults::none()), [ORDERED]);
-        assert_eq!(broken(&["1", "3", "2"], &fault(5, false, 3, 4)), NONE);
+        assert_eq!(broken(&["1", "3", "2"], &fault(5, Effect::Late, 3, 4)), NONE);
         // One that was repaired.
         let mut heard = said(&["1", "3", "2"]);
         heard[2].0 = s(8);

@@ -6,7 +6,7 @@
 //! nodes say the same.
 //!
 //! While faults go on, the network keeps answering and merges later, so that freshness is promised
-//! only to nodes that are not disturbed, with at most [`RecordRules::tolerated`] others that are.
+//! only to nodes that are not disturbed, with at most [`RecordRules::tolerated`] others that may be silent.
 //! What is stale elsewhere, or was acknowledged by a node that was cut off, is counted as
 //! excused. Losses are never excused.
 
@@ -40,7 +40,7 @@ pub const AGREE: &str = "at the end all nodes agree";
 pub struct RecordRules {
     /// For how long after a fault a node counts as disturbed.
     pub settle: Duration,
-    /// How many nodes may be disturbed at the same time, so that of the replicas of each key a
+    /// How many nodes may be silent at the same time, so that of the replicas of each key a
     /// majority is not.
     pub tolerated: usize,
 }
@@ -117,7 +117,7 @@ impl KeyJudge<'_> {
     fn is_promised(&self, node: usize, asked: Duration, answered: Duration) -> bool {
         let from = asked.saturating_sub(self.rules.settle);
         !self.faults.touches(node, from, answered)
-            && self.faults.touched(from, answered).len() <= self.rules.tolerated
+            && self.faults.silent(from, answered).len() <= self.rules.tolerated
     }
 
     /// What must hold for any reading whatever goes on.

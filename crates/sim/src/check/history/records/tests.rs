@@ -1,6 +1,6 @@
 //! For each rule a history that keeps it and one that breaks it.
 
-use super::super::faults::Fault;
+use super::super::faults::{Effect, Fault};
 use super::super::operation::{Action, Basis, Value, Version, Write};
 use super::*;
 
@@ -61,8 +61,7 @@ impl Script {
         self.faults.push(Fault {
             name: "fault".into(),
             nodes: nodes.iter().copied().collect(),
-            down: false,
-            cut: false,
+            effect: Effect::Late,
             from: Duration::from_secs(from),
             until: Some(Duration::from_secs(until)),
         });
@@ -250,7 +249,7 @@ fn what_a_node_that_was_cut_off_acknowledged_is_not_known_to_others_before_it_is
         script.fault(&[1], 0, until);
         let mut faults = Faults::none();
         for fault in script.faults.list() {
-            faults.push(Fault { cut: true, ..fault.clone() });
+            faults.push(Fault { effect: Effect::Cut, ..fault.clone() });
         }
         script.faults = faults;
         let verdict = script.verdict();
