@@ -19,6 +19,8 @@ use super::story::Stage;
 const AGREED_MAX: Duration = Duration::from_secs(60);
 /// Longest wait for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Readers at each node.
+const READERS: usize = 4;
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -84,8 +86,10 @@ fn all_agree(stage: &Stage) -> Option<Duration> {
 /// One read of each key through each node.
 fn read_all(stage: &Stage, keys: &BTreeSet<String>) -> BTreeMap<String, Vec<LastRead>> {
     let keys = Arc::new(keys.clone());
-    let readers: Vec<_> = (0..stage.endpoints.len())
-        .map(|node| {
+    let nodes = stage.endpoints.len();
+    let readers: Vec<_> = (0..nodes * READERS)
+        .map(|reader| {
+            let (node, part) = (reader % nodes, reader / nodes);
             let (nodes, recorder) = (Arc::clone(&stage.endpoints), Arc::clone(&stage.recorder));
             let keys = Arc::clone(&keys);
             thread::spawn(move || {
@@ -94,7 +98,7 @@ fn read_all(stage: &Stage, keys: &BTreeSet<String>) -> BTreeMap<String, Vec<Last
                     let reading = read(&client, &nodes[node], key, &recorder);
                     (key.clone(), LastRead { node, at: recorder.now(), reading })
                 };
-                keys.iter().map(one).collect::<Vec<_>>()
+                keys.iter().skip(part).step_by(READERS).map(one).collect::<Vec<_>>()
             })
         })
         .collect();

@@ -6,8 +6,8 @@
 //! nodes say the same.
 //!
 //! While faults go on, the network keeps answering and merges later, so that freshness is promised
-//! only to nodes that are not disturbed, with at most [`RecordRules::tolerated`] others that may be silent.
-//! What is stale elsewhere, or was acknowledged by a node that was cut off, is counted as
+//! only to nodes that others can reach in time, with at most [`RecordRules::tolerated`] that they
+//! cannot. What is stale elsewhere, or was acknowledged by a node that was cut off, is counted as
 //! excused. Losses are never excused.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,11 +113,12 @@ impl KeyJudge<'_> {
         }
     }
 
-    /// Whether a read through this node is promised to be fresh.
+    /// Whether a read through this node is promised to be fresh. A node with a full disk or a wrong
+    /// clock can ask others and answer: it must be right, or say that it cannot tell.
     fn is_promised(&self, node: usize, asked: Duration, answered: Duration) -> bool {
         let from = asked.saturating_sub(self.rules.settle);
-        !self.faults.touches(node, from, answered)
-            && self.faults.silent(from, answered).len() <= self.rules.tolerated
+        let silent = self.faults.silent(from, answered);
+        !silent.contains(&node) && silent.len() <= self.rules.tolerated
     }
 
     /// What must hold for any reading whatever goes on.

@@ -239,6 +239,21 @@ fn a_healthy_node_shows_what_was_acknowledged_and_a_disturbed_one_is_excused() {
 }
 
 #[test]
+fn a_node_with_a_full_disk_can_ask_others_and_is_not_excused() {
+    let mut script = Script::default();
+    script.write(1, Some("a"), Basis::Nothing, ok());
+    script.get(2, &[]);
+    script.faults.push(Fault {
+        name: "full".into(),
+        nodes: [1, 2, 3].into(),
+        effect: Effect::Hindered,
+        from: Duration::ZERO,
+        until: None,
+    });
+    assert_eq!(script.broken(), [FRESH]);
+}
+
+#[test]
 fn what_a_node_that_was_cut_off_acknowledged_is_not_known_to_others_before_it_is_back() {
     let play = |until: u64| {
         let mut script = Script::default();
