@@ -3,7 +3,8 @@
 //! Each accepted message comes once to each subscription that was open, in the order in which its
 //! publisher sent it, or a counted word of missed messages covers it. A message is owed only if
 //! its publisher and the subscriber lived undisturbed for long enough afterwards. One that came late
-//! was lost on its way and asked for again; for those no order is promised.
+//! was lost on its way and asked for again; for those no order is promised. Undisturbed publishers and
+//! subscribers do not wait for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub const ONCE: &str = "a message comes once";
 pub const PUBLISHED: &str = "only what was published comes";
 /// An accepted message comes, or is counted as missed.
 pub const COMPLETE: &str = "an accepted message comes or is counted as missed";
+/// A message comes soon when neither its publisher nor the subscriber is disturbed.
+pub const SOON: &str = "a message comes soon";
 /// Messages of one publisher come in the order in which it sent them.
 pub const ORDERED: &str = "messages of one publisher come in their order";
 
@@ -87,6 +90,7 @@ pub fn judge(
     for stream in streams {
         let came = came(stream, &by_text, &mut verdict);
         complete(stream, &came, published, (faults, rules), &mut verdict);
+        soon(stream, &by_text, (faults, rules), &mut verdict);
         in_order(stream, &by_text, (faults, rules), &mut verdict);
     }
     verdict.violations.sort_by_key(|violation| violation.at);
@@ -163,6 +167,40 @@ fn complete(
     } else if all_missing > 0 {
         let detail = format!("{all_missing} messages did not come at node {node}");
         verdict.note(true, COMPLETE, stream.closed, detail);
+    }
+}
+
+/// Messages that came after more undisturbed time than they may take; told once a publisher.
+fn soon(
+    stream: &Stream,
+    by_text: &BTreeMap<&str, &Publication>,
+    (faults, rules): (&Faults, &MessageRules),
+    verdict: &mut Verdict,
+) {
+    let mut late: BTreeMap<usize, (usize, Duration, Duration)> = BTreeMap::new();
+    for (at, heard) in &stream.heard {
+        let Heard::Message(text) = heard else { continue };
+        let Some(publication) = by_text.get(text.as_str()) else { continue };
+        let Some(accepted) = publication.accepted else { continue };
+        let both = [publication.node, stream.node];
+        if at.saturating_sub(accepted) <= rules.patience
+            || faults.calm_within(&both, accepted, *at) <= rules.patience
+        {
+            continue;
+        }
+        let (count, first, most) =
+            late.entry(publication.node).or_insert((0, accepted, Duration::ZERO));
+        *count += 1;
+        *first = accepted.min(*first);
+        *most = (*most).max(at.saturating_sub(accepted));
+    }
+    for (publisher, (count, first, most)) in late {
+        let detail = format!(
+            "{count} messages of node {publisher} came at node {} up to {:.1} s late",
+            stream.node,
+            most.as_secs_f64()
+        );
+        verdict.note(false, SOON, first, detail);
     }
 }
 
@@ -284,6 +322,20 @@ mod tests {
         assert_eq!(judge(4, 60), NONE);
         assert_eq!(judge(0, 9), NONE);
         assert_eq!(judge(3, 60), [COMPLETE]);
+    }
+
+    #[test]
+    fn a_message_comes_soon_unless_a_fault_holds_it_up() {
+        let broken = |faults: &Faults| {
+            let mut heard = said(&["1", "2", "3"]);
+            heard[2].0 = s(20);
+            let stream = Stream { node: 2, opened: s(0), closed: s(60), heard };
+            judge(&publications(3), &[stream], faults, &RULES).rules_broken()
+        };
+        assert_eq!(broken(&Faults::none()), [SOON]);
+        assert_eq!(broken(&fault(2, Effect::Cut, 3, 15)), NONE);
+        assert_eq!(broken(&fault(1, Effect::Late, 3, 15)), NONE);
+        assert_eq!(broken(&fault(5, Effect::Late, 3, 15)), [SOON]);
     }
 
     #[test]

@@ -177,8 +177,10 @@ impl KeyJudge<'_> {
     /// Whether a write went through a node that was cut off, and a read at `asked` cannot know it.
     fn is_cut_off(&self, write: &Operation, asked: Duration) -> bool {
         let ended = write.answered.unwrap_or(write.asked);
-        let cut = self.faults.cut_until(write.node, write.asked, ended);
-        cut.is_some_and(|until| asked < until.saturating_add(self.rules.settle))
+        // A node that is back needs a moment to see that it is not alone.
+        let from = write.asked.saturating_sub(self.rules.settle);
+        let cut = self.faults.cut_until(write.node, from, ended);
+        cut.is_some_and(|until| asked < until.max(ended).saturating_add(self.rules.settle))
     }
 
     /// Two readings at one node, one after the other.
