@@ -324,7 +324,7 @@ impl Core {
                 key: head.key(),
                 writer: head.writer(),
                 envelope: head.id(),
-                previous: previous.cloned(),
+                previous: previous.cloned().map(Box::new),
                 place,
             };
             self.storage(op, OpFor::TakenBack);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use potluck_base::{Admission, Contact, Identity, NetworkId, Rng, UnixMillis};
 use potluck_link::{Gatekeeper, Link, LinkConfig, Output};
-use potluck_wire::{Certificate, Request, Response, Revocation};
+use potluck_wire::{Certificate, Request, Response, Revocation, Revoked};
 use world::{Node, at, config, identity, options};
 
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -31,6 +31,8 @@ fn certificate(seed: u64, by: &Identity, issued: UnixMillis) -> Bytes {
         issued,
         expires: UnixMillis(NOW.0 + HOUR_MS),
         ephemeral: false,
+        salt: None,
+        ticket: None,
     };
     certificate.sign(by, &invite()).expect("small")
 }
@@ -42,7 +44,7 @@ fn node(seed: u64, life: u64, shown: Bytes) -> Node {
     node.link =
         Link::new(identity(seed), invite(), config(), Rng::from_number(seed + 1_000 * life))
             .with_gatekeeper(gatekeeper);
-    node.link.set_wall_clock(NOW);
+    node.link.set_wall_clock(at(0), NOW);
     node
 }
 
@@ -139,8 +141,9 @@ fn an_address_that_is_not_proven_is_no_members_address() {
 fn nothing_is_remembered_of_who_is_revoked() {
     let (a, mut b) = acquainted();
     assert_eq!(b.stats().sessions, 1);
-    let revocation = Revocation { subject: a.key(), at: NOW }.sign(&authority(), &invite());
-    assert_eq!(b.link.admit_revocation(&revocation), Ok(Some(a.key())));
+    let revocation =
+        Revocation { subject: Revoked::Member(a.key()), at: NOW }.sign(&authority(), &invite());
+    assert_eq!(b.link.admit_revocation(&revocation), Ok(Some(Revoked::Member(a.key()))));
     assert_eq!((b.stats().sessions, b.stats().revocations), (0, 1));
 }
 

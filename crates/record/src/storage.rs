@@ -62,7 +62,7 @@ pub enum StorageOp {
         /// Which one.
         envelope: EnvelopeId,
         /// The writer's envelope before it.
-        previous: Option<Envelope>,
+        previous: Option<Box<Envelope>>,
         /// Where from.
         place: Place,
     },

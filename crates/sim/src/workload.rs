@@ -277,6 +277,7 @@ impl Workload {
             (Some(name), _) => space.key(name),
             (None, value) => value.as_ref().map(|value| Space::content_key(value)),
         };
+        let key = key.expect("content has a value, all else a name");
         let put = Put {
             space,
             name,
@@ -287,13 +288,13 @@ impl Workload {
             context: draft.context.clone(),
         };
         if let Some(tape) = &mut self.tape {
-            let asked = (node, key(number), world.now());
+            let asked = (node, key, world.now());
             tape.asked(self.history.writes.len(), asked, &draft);
         }
         let index = self.history.push(Write {
             node,
             writer,
-            key: key.expect("content has a value, all else a name"),
+            key,
             value: draft.value,
             context: draft.context,
             terms,

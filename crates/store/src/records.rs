@@ -34,7 +34,7 @@ pub(crate) fn execute<B: Backend>(
         // There is one writer to an own envelope, so no limit to keep.
         StorageOp::Merge { envelope, place: Place::Own, how: _ } => merge_own(txn, envelope),
         StorageOp::TakeBack { key, writer, envelope, previous, place } => {
-            take_back(txn, (key, writer), envelope, previous.as_ref(), *place)
+            take_back(txn, (key, writer), envelope, previous.as_deref(), *place)
         }
         StorageOp::Load { key, place } => load(txn, key, *place),
         StorageOp::Scan { from, to, limit } => {

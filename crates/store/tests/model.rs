@@ -78,7 +78,7 @@ impl Model {
                 StorageReply::Removed
             }
             StorageOp::TakeBack { key, writer, envelope, previous, place } => {
-                self.take_back((key, writer), envelope, previous.as_ref(), *place);
+                self.take_back((key, writer), envelope, previous.as_deref(), *place);
                 StorageReply::Removed
             }
         }
@@ -195,7 +195,7 @@ fn op() -> impl Strategy<Value = StorageOp> {
         2 => (envelope, any::<bool>(), place()).prop_map(|(envelope, leaves, place)| {
             let head = envelope.head();
             let (key, writer, id) = (head.key(), head.writer(), head.id());
-            let previous = leaves.then(|| envelope.clone());
+            let previous = leaves.then(|| Box::new(envelope.clone()));
             StorageOp::TakeBack { key, writer, envelope: id, previous, place }
         }),
         3 => (key(), place()).prop_map(|(key, place)| StorageOp::Load { key, place }),

@@ -414,7 +414,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Frozen bytes: a change here is a new version of the protocol (docs/protocol.md).
 #[test]
-fn the_bytes_of_each_message_are_frozen() {
+fn the_bytes_of_each_request_are_frozen() {
     let key = Key::from_bytes([0x11; 32]);
     let digest = StateDigest::from_bytes([0x22; 16]);
     let k = format!("5820{}", "11".repeat(32));
@@ -458,6 +458,20 @@ fn the_bytes_of_each_message_are_frozen() {
     for (request, expected) in requests {
         assert_eq!(hex(&encode_request(&request)), expected, "{request:?}");
     }
+}
+
+fn expect_responses(responses: &[(Response, String)]) {
+    for (response, expected) in responses {
+        assert_eq!(hex(&encode_response(response)), expected.replace(' ', ""), "{response:?}");
+    }
+}
+
+/// Frozen bytes: a change here is a new version of the protocol (docs/protocol.md).
+#[test]
+fn the_bytes_of_each_response_about_records_are_frozen() {
+    let digest = StateDigest::from_bytes([0x22; 16]);
+    let k = format!("5820{}", "11".repeat(32));
+    let d = format!("50{}", "22".repeat(16));
     let contact =
         Contact::new(PublicKey::from_bytes([0x11; 32]), "1.2.3.4:258".parse().expect("address"));
     let record = RecordAnswer { digest, parts: vec![], complete: true };
@@ -468,7 +482,7 @@ fn the_bytes_of_each_message_are_frozen() {
         StoreOutcome::Older { digest, held },
     ];
     let salted = Contact { salt: Some(Salt::from_bytes([0x33; 8])), ..contact };
-    let responses = [
+    expect_responses(&[
         (Response::Pong, "02820080".to_owned()),
         (
             Response::Found(Found {
@@ -480,12 +494,9 @@ fn the_bytes_of_each_message_are_frozen() {
         ),
         (
             Response::Found(Found { contacts: vec![salted], ..Found::default() }),
-            format!("02820181a10081 83{k}46010203040102 48{}", "33".repeat(8)).replace(' ', ""),
+            format!("02820181a10081 83{k}46010203040102 48{}", "33".repeat(8)),
         ),
-        (
-            Response::Stored { outcomes },
-            format!("02820281 83 81{d} 82f606 83{d}f6 8205{d}").replace(' ', ""),
-        ),
+        (Response::Stored { outcomes }, format!("02820281 83 81{d} 82f606 83{d}f6 8205{d}")),
         (Response::Offered { wanted: 3 }, "0282038103".to_owned()),
         (
             Response::Loaded(Loaded { keys_done: 1, ..Loaded::default() }),
@@ -494,6 +505,16 @@ fn the_bytes_of_each_message_are_frozen() {
         (Response::refused(Refusal::Busy), "0282058100".to_owned()),
         (Response::unsupported(), "02820583080202".to_owned()),
         (Response::Left, "02820680".to_owned()),
+    ]);
+}
+
+/// Frozen bytes: a change here is a new version of the protocol (docs/protocol.md).
+#[test]
+fn the_bytes_of_each_response_about_files_are_frozen() {
+    let k = format!("5820{}", "11".repeat(32));
+    let contact =
+        Contact::new(PublicKey::from_bytes([0x11; 32]), "1.2.3.4:258".parse().expect("address"));
+    expect_responses(&[
         (
             Response::Holding(Holding {
                 size: 9,
@@ -501,7 +522,7 @@ fn the_bytes_of_each_message_are_frozen() {
                 neighbours: vec![contact],
                 hint: None,
             }),
-            format!("02820781a300090141030281 82{k}46010203040102").replace(' ', ""),
+            format!("02820781a300090141030281 82{k}46010203040102"),
         ),
         (
             Response::Holding(Holding {
@@ -509,10 +530,7 @@ fn the_bytes_of_each_message_are_frozen() {
                 hint: Some(Hint { name: Some("a".to_owned()), mtime: Some(-1), mode: Some(64) }),
                 ..Holding::default()
             }),
-            "02820781a300090280 03a3 006161 0120 021840".replace(' ', ""),
+            "02820781a300090280 03a3 006161 0120 021840".to_owned(),
         ),
-    ];
-    for (response, expected) in responses {
-        assert_eq!(hex(&encode_response(&response)), expected, "{response:?}");
-    }
+    ]);
 }

@@ -181,7 +181,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Frozen bytes: a change here is a new version of the protocol (docs/protocol.md).
 #[test]
-fn the_bytes_of_members_are_frozen() {
+fn the_bytes_of_requests_about_members_are_frozen() {
     let public_key = PublicKey::from_bytes([0x11; 32]);
     let subject = Contact::new(public_key, "1.2.3.4:258".parse().expect("address"));
     let vitals = Vitals { incarnation: 256, beat: 3 };
@@ -211,6 +211,18 @@ fn the_bytes_of_members_are_frozen() {
         let expected = format!("02 8207 81 {expected}").replace(' ', "");
         assert_eq!(hex(&encode_request(&request)), expected, "{request:?}");
     }
+}
+
+/// Frozen bytes: a change here is a new version of the protocol (docs/protocol.md).
+#[test]
+fn the_bytes_of_responses_about_members_are_frozen() {
+    let public_key = PublicKey::from_bytes([0x11; 32]);
+    let subject = Contact::new(public_key, "1.2.3.4:258".parse().expect("address"));
+    let vitals = Vitals { incarnation: 256, beat: 3 };
+    let k = format!("5820{}", "11".repeat(32));
+    let (c, v) = (format!("82 {k} 46010203040102"), "82 190100 03");
+    let component = Component { hour: 5, least: 0x0102_0304 };
+    let records = || vec![Bytes::from_static(b"m")];
     let signature = Signature::from_bytes([0x22; 64]);
     let s = format!("5840{}", "22".repeat(64));
     let responses = [
@@ -244,15 +256,21 @@ fn the_bytes_of_members_are_frozen() {
         let expected = format!("02 8208 81 {expected}").replace(' ', "");
         assert_eq!(hex(&encode_response(&response)), expected, "{response:?}");
     }
+}
+
+/// Frozen bytes: a change here is a new version of the protocol (docs/protocol.md).
+#[test]
+fn the_bytes_of_a_record_of_a_member_are_frozen() {
     let bytes = record().sign(&identity(), &network());
     let (text, _) = bytes.split_last_chunk::<64>().expect("a signature");
     let key = hex(identity().public_key().as_bytes());
     let expected = format!(
-        "a9 00 83 5820{key} f6 82 46010203040102 52{}0007 01 {v} 02 f4 03 f4 \
+        "a9 00 83 5820{key} f6 82 46010203040102 52{zeros}010007 01 82 190100 03 02 f4 03 f4 \
          04 84 647261636b 6137 6473697465 60 05 4163 06 83 02 02 63302e32 07 02 08 04",
-        format!("{}01", "00".repeat(15)),
+        zeros = "00".repeat(15),
     );
     assert_eq!(hex(text), expected.replace(' ', ""));
-    let announcement = Announcement { records: records(), ..Announcement::default() };
+    let records = vec![Bytes::from_static(b"m")];
+    let announcement = Announcement { records, ..Announcement::default() };
     assert_eq!(hex(&announcement.to_bytes()), "028381416d8080");
 }

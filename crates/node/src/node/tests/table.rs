@@ -317,7 +317,7 @@ fn apply(records: &mut BTreeMap<(Place, Key), State<Envelope>>, op: StorageOp) -
         StorageOp::TakeBack { key, envelope, previous, place, .. } => {
             let state = records.entry((place, key)).or_default();
             let others = state.iter().filter(|held| held.head().id() != envelope).cloned();
-            *state = others.chain(previous).collect();
+            *state = others.chain(previous.map(|previous| *previous)).collect();
             StorageReply::Removed
         }
         StorageOp::Fingerprint { .. } | StorageOp::Remove { .. } => StorageReply::Removed,
