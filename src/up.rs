@@ -15,6 +15,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use potluck::Ticket;
 use potluck_base::Admission;
 
 use crate::cli::{Global, UpArgs};
@@ -32,8 +33,8 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> Result<(), Failure> {
     if args.print_config {
         return out.bytes(config::to_toml(&settings).as_bytes());
     }
-    let ticket = ticket::of(args)?;
-    refuse(&settings, ticket.is_some())?;
+    let entering = Entering { ticket: ticket::of(args)?, new_identity: args.new_identity };
+    refuse(&settings, entering.ticket.is_some())?;
     let token = token::given(&settings)?;
     ticket::scrub(args);
     let with_parent = WithParent { exits: args.exit_with_stdin, scrap: args.scrap.clone() };
@@ -42,7 +43,7 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
-    let result = runtime.block_on(run::run(out, settings, ticket, token, &with_parent));
+    let result = runtime.block_on(run::run(out, settings, entering, token, &with_parent));
     // A thread may still wait for a line on stdin that never comes.
     runtime.shutdown_background();
     result
@@ -64,6 +65,14 @@ fn refuse(settings: &Settings, has_ticket: bool) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Usage, "ticketNeeded", error));
     }
     Ok(())
+}
+
+/// As what a node enters its network.
+#[derive(Debug)]
+struct Entering {
+    ticket: Option<Ticket>,
+    /// Under a new identity.
+    new_identity: bool,
 }
 
 /// What a node does when whoever started it is gone.

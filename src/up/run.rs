@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck::{InviteTerms, Node, Ticket};
+use potluck::{InviteTerms, Node};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::signals::{Signals, stdin_closed};
 use super::start::{is_new, start};
 use super::token::{self, Given};
-use super::{WithParent, waiting};
+use super::{Entering, WithParent, waiting};
 use crate::commands::admission::next_machine;
 use crate::config::{OnTerm, Settings};
 use crate::demo::FOLDER_PREFIX;
@@ -46,7 +46,7 @@ enum Stop {
 pub(super) async fn run(
     out: Out,
     settings: Settings,
-    ticket: Option<Ticket>,
+    entering: Entering,
     token: Given,
     parent: &WithParent,
 ) -> Result<(), Failure> {
@@ -54,24 +54,13 @@ pub(super) async fn run(
         .map_err(|error| Failure::failed(format!("cannot take signals: {error}")))?;
     let listener = http::bind(&settings).await?;
     let url = url_of(&listener)?;
-    if let Some(ticket) = &ticket {
-        let contacts: Vec<String> = ticket
-            .entry_points
-            .iter()
-            .flat_map(|node| node.ways.iter().map(|way| way.socket.to_string()))
-            .collect();
-        out.detail(format!(
-            "asking {} to let this node into {}",
-            contacts.join(", "),
-            ticket.network
-        ));
-    }
+    say_where_to_enter(out, &entering);
     let is_new = is_new(&settings);
     // Being let in may take for ever.
     let node = tokio::select! {
-        node = start(&settings, ticket.clone()) => node?,
+        node = start(&settings, &entering) => node?,
         () = signals.next() => return Ok(()),
-        never = waiting::for_admission(out, ticket.as_ref()) => never,
+        never = waiting::for_admission(out, entering.ticket.as_ref()) => never,
     };
     let token = match token::of(token, node.data_dir()) {
         Ok(token) => token,
@@ -80,6 +69,7 @@ pub(super) async fn run(
             return Err(failure);
         }
     };
+    say_new_identity(out, &node);
     http::clear_uploads(node.data_dir());
     let _listed = list(out, &listener, &url, &node, token.as_ref().map(|token| &*token.file));
     let url_file = url_file(node.data_dir());
@@ -117,6 +107,26 @@ pub(super) async fn run(
         scrap(folder, node.data_dir());
     }
     result
+}
+
+/// Says in more detail which nodes are asked to let this one in.
+fn say_where_to_enter(out: Out, entering: &Entering) {
+    let Some(ticket) = &entering.ticket else { return };
+    let ways = ticket.entry_points.iter().flat_map(|node| &node.ways);
+    let addresses: Vec<String> = ways.map(|way| way.socket.to_string()).collect();
+    out.detail(format!("asking {} to let this node into {}", addresses.join(", "), ticket.network));
+}
+
+/// Says what became of the identity that this start gave up, if it did.
+fn say_new_identity(out: Out, node: &Node) {
+    if let Some(former) = node.former_identity() {
+        out.note(format!(
+            "this node has a new identity; {} of the old one now count as another node's, and the old key \
+             pair is in {}",
+            count(former.records, "record"),
+            former.kept_in.display()
+        ));
+    }
 }
 
 /// Lists the node for the command line of its user.

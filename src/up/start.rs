@@ -2,10 +2,10 @@
 
 use std::io;
 
-use potluck::{Admission, BindError, Node, StartError, Ticket};
+use potluck::{Admission, BindError, Node, StartError};
 use potluck_store::OpenError;
 
-use super::host;
+use super::{Entering, host};
 use crate::config::{NetworkPart as SettingsNetwork, Settings};
 use crate::failure::{Exit, Failure};
 
@@ -22,7 +22,7 @@ pub(super) fn is_new(settings: &Settings) -> bool {
 ///
 /// # Errors
 /// One sentence that says what to do next.
-pub(super) async fn start(settings: &Settings, ticket: Option<Ticket>) -> Result<Node, Failure> {
+pub(super) async fn start(settings: &Settings, entering: &Entering) -> Result<Node, Failure> {
     let mut builder = Node::builder()
         .data_dir(&settings.node.data_dir)
         .config(settings.protocol.clone())
@@ -31,7 +31,8 @@ pub(super) async fn start(settings: &Settings, ticket: Option<Ticket>) -> Result
         .download_rate(settings.files.download_rate)
         .store_memory_bytes(settings.store.memory_bytes)
         .sync(settings.store.sync)
-        .client(settings.node.client);
+        .client(settings.node.client)
+        .new_identity(entering.new_identity);
     let SettingsNetwork { name, admission, authority, .. } = &settings.network;
     let default = (*admission == Some(Admission::Lab) && is_new(settings)).then_some(LAB_NAME);
     if let Some(name) = name.as_deref().or(default) {
@@ -43,8 +44,8 @@ pub(super) async fn start(settings: &Settings, ticket: Option<Ticket>) -> Result
     if let Some(authority) = authority {
         builder = builder.authority(*authority);
     }
-    if let Some(ticket) = ticket {
-        builder = builder.ticket(ticket);
+    if let Some(ticket) = &entering.ticket {
+        builder = builder.ticket(ticket.clone());
     }
     for address in &settings.node.listen {
         builder = builder.listen(*address);
@@ -86,7 +87,9 @@ fn kind_of(error: &StartError) -> (Exit, &'static str) {
         StartError::IdentityExposed { .. } => (Exit::Refused, "identityExposed"),
         StartError::TicketVoid => (Exit::Refused, "ticketVoid"),
         StartError::NoCertificate { .. } => (Exit::Refused, "notAdmitted"),
-        StartError::NoTicket => (Exit::Usage, "ticketNeeded"),
+        StartError::NoTicket | StartError::NewIdentityNeedsTicket { .. } => {
+            (Exit::Usage, "ticketNeeded")
+        }
         StartError::Ticket(_)
         | StartError::OtherTicket { .. }
         | StartError::TicketAuthority { .. } => (Exit::Usage, "badTicket"),

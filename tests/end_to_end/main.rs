@@ -12,6 +12,7 @@ mod files_lasting;
 mod folders;
 mod gossip;
 mod http;
+mod identity;
 mod joining;
 mod members;
 mod networks;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use potluck_base::{Admission, PublicKey};
+use potluck_record::StorageFailure;
 
 use crate::resolve::EntryPointError;
 use crate::socket::BindError;
@@ -148,6 +149,18 @@ pub enum StartError {
          (`potluck invite`) and run `potluck up TICKET`"
     )]
     NoCertificate {
+        /// The network's name.
+        network: String,
+    },
+    /// The records of the old identity could not be forgotten; it is still the node's.
+    #[error("the records of the old identity cannot be forgotten: {0}; nothing changed")]
+    Forget(#[source] StorageFailure),
+    /// A new identity needs a new certificate, and there is no ticket to get one by. Nothing changed.
+    #[error(
+        "a new identity needs a ticket of the network `{network}`, since its certificate is for the old \
+         one; ask for a ticket (`potluck invite`) and run `potluck up TICKET --new-identity`"
+    )]
+    NewIdentityNeedsTicket {
         /// The network's name.
         network: String,
     },

@@ -5,6 +5,7 @@
 //! | `layout` | the number of this layout |
 //! | `lock` | held while a node runs on the folder |
 //! | `identity` | the node's key pair, for its owner's eyes only |
+//! | `identity.old-1` and so on | key pairs that the node gave up |
 //! | `network` | the network that the folder belongs to |
 //! | `peers` | contacts of the last run |
 //! | `certificate` | what the network's authority signed for the node, in an `invite` network |
@@ -74,6 +75,14 @@ impl DataFolder {
     /// The node's identity, see [`identity::load_or_create`].
     pub(crate) fn identity(&self, given: Option<&Identity>) -> Result<Identity, StartError> {
         identity::load_or_create(&self.path.join(layout::IDENTITY), given)
+    }
+
+    /// Puts the node's identity aside, so that [`identity`](Self::identity) makes another. Gives the
+    /// file that keeps the old one, or `None` if there was none.
+    pub(crate) fn set_identity_aside(&self) -> Result<Option<PathBuf>, StartError> {
+        identity::set_aside(&self.path.join(layout::IDENTITY), |number| {
+            self.path.join(format!("{}-{number}", layout::IDENTITY_OLD))
+        })
     }
 
     /// The network that the folder belongs to, if it belongs to one.

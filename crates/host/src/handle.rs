@@ -53,6 +53,17 @@ pub struct NodeInfo {
     pub local_addresses: Vec<SocketAddr>,
     /// Its data folder; `None` if it keeps nothing on disk.
     pub folder: Option<PathBuf>,
+    /// The identity that this start gave up for a new one, if it did.
+    pub former: Option<FormerIdentity>,
+}
+
+/// An identity that a node gave up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerIdentity {
+    /// Own records of it that this node holds no longer as its own.
+    pub records: u64,
+    /// The file that keeps its key pair.
+    pub kept_in: PathBuf,
 }
 
 /// How leaving went.

@@ -27,7 +27,7 @@ pub use disk::StoreView;
 pub use drive::DriveStats;
 pub use error::StartError;
 pub use folder::{NetworkInfo, layout, random_bytes as random_secret};
-pub use handle::{Events, Handle, HostStats, LeaveReport, NodeInfo, Stopped};
+pub use handle::{Events, FormerIdentity, Handle, HostStats, LeaveReport, NodeInfo, Stopped};
 pub use knock::{EntryReport, Knock, knock};
 pub use membership::{InviteTerms, IssuedStats, Membership, MembershipError, TicketView};
 pub use memory::resident_bytes;

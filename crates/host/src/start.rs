@@ -21,7 +21,7 @@ use crate::drive::{Drive, Parts};
 use crate::error::StartError;
 use crate::files::Files;
 use crate::folder::{Choice, DataFolder, NetworkInfo, Wish, random, random_bytes};
-use crate::handle::{Handle, NodeInfo};
+use crate::handle::{FormerIdentity, Handle, NodeInfo};
 use crate::membership::{self, Admitted, Authority, Enrolment, Membership};
 use crate::resolve::DEFAULT_PORT;
 use crate::socket::PortSocket;
@@ -70,6 +70,9 @@ pub struct Settings {
     pub config: Config,
     /// Who to be; `None`: as the data folder says, or anybody.
     pub identity: Option<Identity>,
+    /// Whether to give up the identity of the data folder for a new one in the same network. Files and
+    /// replicas stay; records that the old identity wrote are another node's from then on.
+    pub new_identity: bool,
     /// About how much memory the store may take; `None`: the store's default.
     pub store_memory_bytes: Option<u64>,
     /// How many bytes of records the store may keep; `None`: as many as the disk has room for.
@@ -88,6 +91,7 @@ pub struct Settings {
 /// What was found or made in the data folder, or in memory in its place.
 struct Kept {
     identity: Identity,
+    former: Option<FormerIdentity>,
     network: NetworkInfo,
     /// In `invite` networks.
     papers: Option<Papers>,
@@ -248,7 +252,7 @@ fn run(
     settings: &Settings,
 ) -> Result<Handle, StartError> {
     let Places { socket, address, folder, clock } = places;
-    let Kept { identity, network, mut remembered, store, blobs, .. } = kept;
+    let Kept { identity, former, network, mut remembered, store, blobs, .. } = kept;
     let mut entry_points = settings.entry_points.clone();
     if let (Some(admitted), Some(authority)) = (&admitted, network.authority) {
         let shown = Some(admitted.certificate.clone());
@@ -277,6 +281,7 @@ fn run(
         network: network.clone(),
         local_addresses: vec![socket.local_addr()],
         folder: folder.as_ref().map(|folder| folder.path().to_owned()),
+        former,
     };
     let (handle, wires) = Handle::new(info, clock, |requests| {
         let membership = admitted.map(|admitted| {
@@ -341,7 +346,8 @@ fn open_memory(settings: &Settings, clock: &Clock) -> Result<Kept, StartError> {
     let mut store = MemoryStore::in_memory();
     store.set_disk_bytes(settings.store_disk_bytes);
     let store = Store::Memory(store);
-    Ok(Kept { identity, network, papers, remembered: Vec::new(), store, blobs: None })
+    let remembered = Vec::new();
+    Ok(Kept { identity, former: None, network, papers, remembered, store, blobs: None })
 }
 
 fn open_folder(
@@ -353,7 +359,11 @@ fn open_folder(
     let remembered = folder.network()?;
     let known = remembered.is_some();
     let choice = choose_network(folder.path(), remembered, settings)?;
-    let identity = folder.identity(settings.identity.as_ref())?;
+    // A new one is made when nothing can fail any more but the disk.
+    let kept = match settings.new_identity {
+        true => None,
+        false => Some(folder.identity(settings.identity.as_ref())?),
+    };
     let network = match choice {
         Choice::In(network) => network,
         Choice::Join(ticket) => NetworkInfo::invite(ticket.network, ticket.authority),
@@ -366,15 +376,36 @@ fn open_folder(
         Some(_) => Some(read_papers(folder, &network, clock)?),
         None => None,
     };
+    let may_sign = papers.as_ref().is_none_or(|papers| papers.authority.is_some());
+    if kept.is_none() && !may_sign && settings.ticket.is_none() {
+        return Err(StartError::NewIdentityNeedsTicket { network: network.name });
+    }
     let mut config = StoreConfig::new(network.id);
     config.sync = if settings.sync { SyncMode::Data } else { SyncMode::Buffered };
     config.memory_bytes = settings.store_memory_bytes.unwrap_or(config.memory_bytes);
     config.disk_bytes = settings.store_disk_bytes;
-    let store = DiskStore::open_locked(lock, &config)?;
+    let mut store = DiskStore::open_locked(lock, &config)?;
+    let (identity, former) = match kept {
+        Some(identity) => (identity, None),
+        None => renew_identity(folder, &mut store, settings.identity.as_ref())?,
+    };
     let remembered = folder.contacts();
     let blobs = Some(Files::open(folder.path(), settings.cache_bytes)?);
     let store = Store::Disk(Box::new(store));
-    Ok(Kept { identity, network, papers, remembered, store, blobs })
+    Ok(Kept { identity, former, network, papers, remembered, store, blobs })
+}
+
+/// Gives up the identity of the folder for another. Own records go first: if it is broken off, the old
+/// identity is left without them, and learns from others that it has lost them.
+fn renew_identity(
+    folder: &DataFolder,
+    store: &mut DiskStore,
+    given: Option<&Identity>,
+) -> Result<(Identity, Option<FormerIdentity>), StartError> {
+    let records = store.forget_own().map_err(StartError::Forget)?;
+    let kept_in = folder.set_identity_aside()?;
+    let identity = folder.identity(given)?;
+    Ok((identity, kept_in.map(|kept_in| FormerIdentity { records, kept_in })))
 }
 
 /// Makes the authority key of a new network. One that a start which was broken off left behind is

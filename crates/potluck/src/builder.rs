@@ -29,6 +29,7 @@ pub struct Builder {
     config: Config,
     client: Option<bool>,
     identity: Option<Identity>,
+    new_identity: bool,
     store_memory_bytes: Option<u64>,
     store_disk_bytes: Option<u64>,
     sync: bool,
@@ -53,6 +54,7 @@ impl Builder {
             config: Config::default(),
             client: None,
             identity: None,
+            new_identity: false,
             store_memory_bytes: None,
             store_disk_bytes: None,
             sync: true,
@@ -189,6 +191,16 @@ impl Builder {
         self
     }
 
+    /// Whether to give up the identity of the data folder for a new one in the same network, as a
+    /// copy of a folder must, or a node that was put out. Files and replicas stay. Records that the
+    /// old identity wrote are another node's from then on: those in its own space cannot be changed
+    /// any more, and all live until they expire. An `invite` network needs a [`ticket`](Self::ticket)
+    /// for it, but where the authority key is. The old key pair stays in the folder. Default: false.
+    pub fn new_identity(mut self, new_identity: bool) -> Self {
+        self.new_identity = new_identity;
+        self
+    }
+
     /// About how much memory the store may take. Default: 256 MiB.
     pub fn store_memory_bytes(mut self, bytes: u64) -> Self {
         self.store_memory_bytes = Some(bytes);
@@ -233,6 +245,7 @@ impl Builder {
             labels: self.labels.into_iter().collect(),
             config,
             identity: self.identity,
+            new_identity: self.new_identity,
             store_memory_bytes: self.store_memory_bytes,
             store_disk_bytes: self.store_disk_bytes,
             sync: self.sync,

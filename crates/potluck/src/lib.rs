@@ -72,8 +72,9 @@ pub use potluck_host::socket::{BindError, PortStats, SocketBuffers};
 pub use potluck_host::transport::TransportStats;
 pub use potluck_host::{
     DEFAULT_LISTEN, DEFAULT_PORT, Delivery, DriveStats, EntryPointError, EntryReport, Events,
-    HostStats, InviteTerms, IssuedStats, LeaveReport, Membership, MembershipError, NetworkInfo,
-    StartError, StoreView, SubscribeError, Subscription, TicketView, layout, parse_entry_point,
+    FormerIdentity, HostStats, InviteTerms, IssuedStats, LeaveReport, Membership, MembershipError,
+    NetworkInfo, StartError, StoreView, SubscribeError, Subscription, TicketView, layout,
+    parse_entry_point,
 };
 pub use potluck_kv::{Held, ReadDone, ReplicaState, Written};
 pub use potluck_link::{LinkConfig, OwnTrouble};

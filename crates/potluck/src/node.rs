@@ -9,8 +9,8 @@ use potluck_gossip::{FoundFile, MembersView};
 use potluck_host::socket::{PortStats, SocketBuffers};
 use potluck_host::transport::TransportStats;
 use potluck_host::{
-    DriveStats, EntryReport, Events, Handle, HostStats, InviteTerms, IssuedStats, LeaveReport,
-    Membership, NetworkInfo, StoreView,
+    DriveStats, EntryReport, Events, FormerIdentity, Handle, HostStats, InviteTerms, IssuedStats,
+    LeaveReport, Membership, NetworkInfo, StoreView,
 };
 use potluck_node::view::{Stats, StatusView};
 use potluck_node::{Command, Reply};
@@ -161,6 +161,13 @@ impl Node {
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         self.contact().public_key
+    }
+
+    /// The identity that the node gave up at its start, if
+    /// [`new_identity`](crate::Builder::new_identity) asked for that and there was one.
+    #[must_use]
+    pub fn former_identity(&self) -> Option<&FormerIdentity> {
+        self.handle.info().former.as_ref()
     }
 
     /// The network it belongs to.

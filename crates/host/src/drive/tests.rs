@@ -36,6 +36,7 @@ fn node(disk: Disk) -> (Handle, Drive, watch::Receiver<bool>) {
         network,
         local_addresses: vec![address],
         folder: None,
+        former: None,
     };
     let (handle, wires) = Handle::new(info, clock, |_| (None, None));
     let Wires { requests, looks, events, stop, .. } = wires;

@@ -37,6 +37,7 @@ async fn node_with(folder: &Path, entry: Option<&Handle>, cache_bytes: u64) -> H
             ..Config::default()
         },
         identity: None,
+        new_identity: false,
         store_memory_bytes: Some(4 << 20),
         store_disk_bytes: None,
         sync: false,

@@ -4,7 +4,7 @@
 //! a node that silently became somebody else would lose its place and its records.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use potluck_base::Identity;
@@ -14,6 +14,8 @@ use crate::StartError;
 
 const HEAD: &str = "potluck identity 1";
 const BYTES_MAX: u64 = 1024;
+/// Most key pairs that one folder keeps of those it gave up.
+const OLD_MAX: u32 = 1_000;
 
 /// The identity kept at `path`; made, from `given` or the system's randomness, if there is none.
 pub(super) fn load_or_create(
@@ -50,6 +52,23 @@ pub(super) fn load_or_create(
     };
     file::replace(path, encode(&identity).as_bytes(), Readers::Owner).map_err(failed)?;
     Ok(identity)
+}
+
+/// Renames the key pair at `path` to the first name of `old` that is free. A damaged one as well.
+pub(super) fn set_aside(
+    path: &Path,
+    old: impl Fn(u32) -> PathBuf,
+) -> Result<Option<PathBuf>, StartError> {
+    let failed = |source| StartError::File { path: path.to_owned(), source };
+    if path.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    // One node at a time has the folder, so nobody takes the name meanwhile.
+    let free = (1..=OLD_MAX).map(old).find(|old| old.symlink_metadata().is_err());
+    let old = free.ok_or_else(|| failed(io::ErrorKind::AlreadyExists.into()))?;
+    std::fs::rename(path, &old).map_err(failed)?;
+    file::sync_folder(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
+    Ok(Some(old))
 }
 
 /// An identity of the system's randomness.

@@ -35,6 +35,8 @@ names! {
     LOCK = "lock";
     /// The node's key pair.
     IDENTITY = "identity";
+    /// Key pairs that the node gave up, with a number behind it.
+    IDENTITY_OLD = "identity.old";
     /// The incarnation of the last run.
     INCARNATION = "incarnation";
     /// The network that the folder belongs to.
