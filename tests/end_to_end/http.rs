@@ -302,8 +302,7 @@ fn without_the_token_every_operation_is_closed_but_for_the_data() {
 #[test]
 fn a_file_that_is_here_is_read_without_the_token_and_nothing_is_fetched_for_it() {
     let node = Node::start(&[]);
-    let file = node.data.join("menu.txt");
-    fs::write(&file, "soup").expect("written");
+    let file = crate::files::file_of(&node, "menu.txt", b"soup");
     let shared = node.good(&["share", "--json", file.to_str().expect("text")]);
     let shared: Value = serde_json::from_str(&shared).expect("JSON");
     let id = shared["id"].as_str().expect("text");

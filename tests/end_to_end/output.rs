@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::pipe;
 use std::process::{Command, Stdio};
 
+use crate::files::file_of;
 use crate::process::{Node, Run, ended, program, up, wait_until};
 use crate::topics::metric;
 
@@ -47,9 +48,7 @@ const WITHOUT_NODE: &[&[&str]] = &[
 
 /// Every command that prints something, each in both forms.
 fn with_node(node: &Node) -> Vec<Vec<String>> {
-    let file = node.data.join("mine");
-    std::fs::write(&file, "leek").expect("written");
-    let file = file.to_string_lossy().into_owned();
+    let file = file_of(node, "soup", b"leek").to_string_lossy().into_owned();
     let id = blake3::hash(b"leek").to_hex().to_string();
     let commands: &[&[&str]] = &[
         &["put", "a", "1"],

@@ -11,6 +11,7 @@ use std::thread;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
+use crate::files::file_of;
 use crate::http::ask;
 use crate::process::{Node, PATIENCE, ended, noise, program, wait_until};
 use crate::topics::metric;
@@ -151,11 +152,11 @@ fn progress_fits_into_40_and_80_columns() {
     std::fs::write(&slow, "[files]\nupload_rate = \"1MiB\"\n").expect("written");
     let first = Node::start(&["--config", &slow.to_string_lossy()]);
     let second = Node::start(&[&first.contact]);
-    let path = first.data.join("a-rather-long-name-of-a-file.bin");
     for (number, columns) in [40_u16, 80].into_iter().enumerate() {
-        std::fs::write(&path, noise(number as u64, 3 << 20)).expect("written");
+        let bytes = noise(number as u64, 3 << 20);
+        let path = file_of(&first, "a-rather-long-name-of-a-file.bin", &bytes);
         let link = first.good(&["share", &path.to_string_lossy(), "--copy"]);
-        let to = second.data.join(format!("got-{columns}"));
+        let to = second.data.join(format!("files/got-{columns}"));
         let mut fetch = program();
         fetch.args(["--node", &second.url, "fetch", link.trim(), "-o"]).arg(&to);
         let (code, seen) = on_terminal(columns, &mut fetch, || {});
