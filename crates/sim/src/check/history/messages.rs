@@ -18,6 +18,8 @@ pub const ONCE: &str = "a message comes once";
 pub const PUBLISHED: &str = "only what was published comes";
 /// An accepted message comes, or is counted as missed.
 pub const COMPLETE: &str = "an accepted message comes or is counted as missed";
+/// A subscription is not told as new what was published long before it.
+pub const NEW: &str = "a subscription is told only what is new";
 /// A message comes soon when neither its publisher nor the subscriber is disturbed.
 pub const SOON: &str = "a message comes soon";
 /// Messages of one publisher come in the order in which it sent them.
@@ -90,6 +92,7 @@ pub fn judge(
     for stream in streams {
         let came = came(stream, &by_text, &mut verdict);
         complete(stream, &came, published, (faults, rules), &mut verdict);
+        new(stream, &by_text, rules, &mut verdict);
         soon(stream, &by_text, (faults, rules), &mut verdict);
         in_order(stream, &by_text, (faults, rules), &mut verdict);
     }
@@ -170,6 +173,37 @@ fn complete(
     }
 }
 
+/// Messages that had been published long before the subscription was in force; told once.
+fn new(
+    stream: &Stream,
+    by_text: &BTreeMap<&str, &Publication>,
+    rules: &MessageRules,
+    verdict: &mut Verdict,
+) {
+    let is_old = |publication: &Publication| publication.asked + rules.patience < stream.opened;
+    let old: Vec<(Duration, &Publication)> = stream
+        .heard
+        .iter()
+        .filter_map(|(at, heard)| match heard {
+            Heard::Message(text) => Some((*at, *by_text.get(text.as_str())?)),
+            Heard::Missed(_) => None,
+        })
+        .filter(|(_, publication)| is_old(publication))
+        .collect();
+    let oldest = old.iter().map(|(_, publication)| publication.asked).min();
+    if let (Some((at, first)), Some(oldest)) = (old.first(), oldest) {
+        let age = stream.opened.saturating_sub(oldest).as_secs_f64();
+        let detail = format!(
+            "{} messages came at node {} that had been published up to {age:.1} s before it \
+             subscribed; the first is `{}`",
+            old.len(),
+            stream.node,
+            first.text
+        );
+        verdict.note(false, NEW, *at, detail);
+    }
+}
+
 /// Messages that came after more undisturbed time than they may take; told once a publisher.
 fn soon(
     stream: &Stream,
@@ -183,6 +217,9 @@ fn soon(
         let Some(publication) = by_text.get(text.as_str()) else { continue };
         let Some(accepted) = publication.accepted else { continue };
         let both = [publication.node, stream.node];
+        if publication.asked < stream.opened {
+            continue;
+        }
         if at.saturating_sub(accepted) <= rules.patience
             || faults.calm_within(&both, accepted, *at) <= rules.patience
         {
@@ -336,6 +373,18 @@ mod tests {
         assert_eq!(broken(&fault(2, Effect::Cut, 3, 15)), NONE);
         assert_eq!(broken(&fault(1, Effect::Late, 3, 15)), NONE);
         assert_eq!(broken(&fault(5, Effect::Late, 3, 15)), [SOON]);
+    }
+
+    #[test]
+    fn a_subscription_is_not_told_what_was_published_long_before() {
+        let broken = |opened| {
+            let mut heard = said(&["3"]);
+            heard[0].0 = s(40);
+            let stream = Stream { node: 2, opened: s(opened), closed: s(60), heard };
+            judge(&publications(3), &[stream], &Faults::none(), &RULES).rules_broken()
+        };
+        assert_eq!(broken(13), NONE);
+        assert_eq!(broken(14), [NEW]);
     }
 
     #[test]
