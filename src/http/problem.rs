@@ -182,6 +182,7 @@ impl From<CommandError> for Problem {
                 Self::unavailable("clock", detail)
             }
             CommandError::LostOwn => Self::forbidden("lostOwn", detail).hint(NEW_IDENTITY),
+            CommandError::PutOut => Self::forbidden("putOut", detail).hint(NEW_TICKET),
             CommandError::Refused(refusal) => of_refusal(refusal, detail),
             CommandError::Storage(failure) => of_storage(failure, detail),
             CommandError::NotJoined => Self::unavailable("notJoined", detail)
@@ -273,6 +274,10 @@ fn of_storage(failure: StorageFailure, detail: String) -> Problem {
 const NEW_IDENTITY: &str =
     "stop the copy that is not meant to run, and start it again with potluck up --new-identity";
 
+/// What to do on a node that was put out.
+const NEW_TICKET: &str =
+    "ask for a new ticket and start this node again with potluck up TICKET --new-identity";
+
 fn no_space(detail: String) -> Problem {
     Problem::no_space(detail).hint("make room on the disk or raise [store] disk_bytes")
 }
@@ -294,6 +299,7 @@ mod tests {
             (CommandError::ClockAhead, 503, 5),
             (CommandError::ClockOff(-3_600_000), 503, 5),
             (CommandError::LostOwn, 403, 6),
+            (CommandError::PutOut, 403, 6),
             (CommandError::Storage(StorageFailure::Full), 507, 9),
             (CommandError::Storage(StorageFailure::Stopped), 503, 9),
             (CommandError::Storage(StorageFailure::Corrupt), 500, 7),

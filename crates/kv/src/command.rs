@@ -235,6 +235,10 @@ pub enum CommandError {
     /// The node has not entered its network yet: it cannot tell where records are. Nothing changed.
     #[error("this node is not in its network, so it cannot tell where records are")]
     NotJoined,
+    /// The authority has put this node, or the ticket that let it in, out of the network: nobody hears
+    /// it any more. Nothing changed.
+    #[error("this node was put out of its network, so no other node takes or answers anything")]
+    PutOut,
     /// The node is leaving.
     #[error("this node is leaving the network")]
     Leaving,

@@ -6,22 +6,26 @@
 //! no two of them issue the same dot; two that read at the same time become siblings, so neither
 //! is lost.
 
+mod own_values;
+mod storing;
+
 use std::collections::VecDeque;
 
-use potluck_base::{Deadline, Instant, Key, NodeId, Peer, PublicKey, UnixMillis};
-use potluck_record::limits::{CLOCK_AHEAD_MAX, PROVIDER_LIFE, WRITERS_MAX};
+use potluck_base::{Deadline, Instant, Key, NodeId, Peer, UnixMillis};
+use potluck_record::limits::{CLOCK_AHEAD_MAX, PROVIDER_LIFE};
 use potluck_record::{
-    Context, Dot, Draft, DraftError, Envelope, EnvelopeId, Kind, MergeAs, Merged, Place,
-    SignedHead, Space, State, StorageFailure, StorageOp, StorageReply,
+    Context, Dot, Draft, DraftError, Envelope, Kind, MergeAs, Place, SignedHead, Space, State,
+    StorageFailure, StorageOp, StorageReply,
 };
-use potluck_wire::{Loaded, RecordAnswer, Refusal, Response, StoreOutcome, Want};
+use potluck_wire::{Loaded, RecordAnswer, Refusal, Want};
 
 use crate::answer::{self, Held};
-use crate::command::{CommandError, CommandId, Put, Reply, WriteContext, Written};
-use crate::core::{AskFor, Core, ForeignWrite, OpFor, Way};
+use crate::command::{CommandError, CommandId, Put, Reply, WriteContext};
+use crate::core::{Core, OpFor};
 use crate::gather::{Gathering, heads_of};
-use crate::get::{CLOCK_WITNESSES, store};
+use crate::get::CLOCK_WITNESSES;
 use crate::serve::{is_admissible, is_ahead};
+use own_values::OwnValues;
 
 /// What a write wants its keeper to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -434,193 +438,6 @@ impl PutOp {
         }
     }
 
-    /// The own envelope is durable: send it to the replicas.
-    pub(crate) fn on_own_merged(&mut self, core: &mut Core, reply: &StorageReply) -> Step {
-        if let StorageReply::Failed(failure) = reply {
-            return self.fail_in_turn(core, (*failure).into());
-        }
-        let mut targets = self.closest.clone().unwrap_or_default();
-        targets.extend(core.serves.then_some(core.me));
-        targets.sort_by_key(|peer| peer.distance(&self.key));
-        targets.dedup();
-        self.candidates = targets.into();
-        self.wanted = self.candidates.len().min(core.replication()) as u16;
-        for _ in 0..self.wanted {
-            self.store_at_next(core);
-        }
-        if self.in_flight == 0 {
-            let _ = self.conclude(core);
-        }
-        Step::TurnOver
-    }
-
-    fn store_at_next(&mut self, core: &mut Core) {
-        let (Some(peer), Some(envelope)) = (self.candidates.pop_front(), &self.envelope) else {
-            return;
-        };
-        self.in_flight += 1;
-        if peer.id == core.me.id {
-            let op = StorageOp::Merge {
-                envelope: envelope.clone(),
-                place: Place::Replica,
-                how: MergeAs::Ingress { writers_max: WRITERS_MAX, now: self.signed_at },
-            };
-            core.storage(op, OpFor::PutReplica(self.id));
-        } else {
-            let request = store(vec![envelope.encode()]);
-            core.ask(peer, request, Way::Fitting, AskFor::PutStore(self.id, peer.id));
-        }
-    }
-
-    /// This node's own replica took it, or not.
-    pub(crate) fn on_replica_merged(&mut self, core: &mut Core, reply: &StorageReply) -> Step {
-        let me = core.me.id;
-        match reply {
-            StorageReply::Merged {
-                outcome: Merged::Older(held) | Merged::Forked(held), ..
-            } => self.on_older(core, me, *held),
-            StorageReply::Merged { .. } => self.on_ack(core, me),
-            StorageReply::TooManyWriters => self.on_refusal(core, Some(Refusal::TooManyWriters)),
-            StorageReply::Failed(StorageFailure::Full) => {
-                self.on_refusal(core, Some(Refusal::Full))
-            }
-            _ => self.on_refusal(core, Some(Refusal::Stopped)),
-        }
-    }
-
-    /// A replica answered, or did not (`None`).
-    pub(crate) fn on_stored(
-        &mut self,
-        core: &mut Core,
-        from: NodeId,
-        response: Option<&Response>,
-    ) -> Step {
-        match response {
-            Some(Response::Stored { outcomes }) => match outcomes.first() {
-                Some(StoreOutcome::Stored(_)) => self.on_ack(core, from),
-                Some(StoreOutcome::Older { held, .. }) => self.on_older(core, from, *held),
-                Some(StoreOutcome::Refused(reason)) => self.on_refusal(core, Some(*reason)),
-                None => self.on_refusal(core, None),
-            },
-            Some(Response::Refused { reason, .. }) => self.on_refusal(core, Some(*reason)),
-            Some(_) | None => self.on_refusal(core, None),
-        }
-    }
-
-    /// A replica keeps a newer envelope of this writer. That acknowledges this write only if this
-    /// process signed it, for then it carries or supersedes what this write wrote.
-    fn on_older(&mut self, core: &mut Core, from: NodeId, held: EnvelopeId) -> Step {
-        if core.has_signed(&held) {
-            return self.on_ack(core, from);
-        }
-        core.meet_foreign(ForeignWrite { key: self.key, held });
-        self.in_flight -= 1;
-        self.lost = true;
-        self.conclude(core)
-    }
-
-    fn on_ack(&mut self, core: &mut Core, from: NodeId) -> Step {
-        self.in_flight -= 1;
-        self.acks.push(from);
-        self.conclude(core)
-    }
-
-    fn on_refusal(&mut self, core: &mut Core, reason: Option<Refusal>) -> Step {
-        self.in_flight -= 1;
-        self.refused = reason.or(self.refused);
-        self.refused_as_ahead += u16::from(reason == Some(Refusal::Ahead));
-        // A node that cannot store is passed over. One that judged the envelope speaks for all:
-        // farther nodes may know less of the key, and readers do not look there.
-        let cannot = match reason {
-            None => true,
-            Some(reason) => matches!(
-                reason,
-                Refusal::Busy
-                    | Refusal::Stopped
-                    | Refusal::Full
-                    | Refusal::NotServing
-                    | Refusal::Unproven
-            ),
-        };
-        if cannot {
-            self.store_at_next(core);
-        }
-        self.conclude(core)
-    }
-
-    fn needed(&self, core: &Core) -> u16 {
-        let known = core.members.min(core.replication()) as u16;
-        self.put.quorum.or(core.config.write_quorum.map(|w| w.min(known))).unwrap_or(known / 2 + 1)
-    }
-
-    /// Answers as soon as enough replicas have acknowledged; the rest goes on behind.
-    fn conclude(&mut self, core: &mut Core) -> Step {
-        let acks = self.acks.len() as u16;
-        let needed = self.needed(core);
-        if !self.answered && acks >= needed {
-            self.answered = true;
-            core.stats.puts_written += 1;
-            let written = self.written(core);
-            core.reply(self.id, Reply::Written(written));
-        }
-        if self.in_flight > 0 {
-            return Step::Wait;
-        }
-        if !self.answered {
-            let error = self.why_not(core, acks);
-            return self.fail(core, error);
-        }
-        Step::Done
-    }
-
-    /// Why too few acknowledged. What every other replica refused as dated ahead is taken back.
-    fn why_not(&self, core: &mut Core, acks: u16) -> CommandError {
-        let others = self.acks.iter().filter(|id| **id != core.me.id).count();
-        if self.lost {
-            return CommandError::LostOwn;
-        }
-        if self.refused_as_ahead > 0 {
-            if let Some(envelope) = &self.envelope
-                && others == 0
-                && self.refused_as_ahead + acks >= self.wanted
-            {
-                core.take_back(envelope.head(), self.previous.as_ref());
-            }
-            return CommandError::ClockAhead;
-        }
-        match self.refused {
-            Some(reason) if acks == 0 || reason == Refusal::Full => CommandError::Refused(reason),
-            _ => self.too_few(core),
-        }
-    }
-
-    fn written(&self, core: &Core) -> Written {
-        let head = self.envelope.as_ref().map(Envelope::head);
-        let value = head.and_then(|head| head.values().last());
-        Written {
-            key: self.key,
-            version: head.map(SignedHead::dot).unwrap_or_default(),
-            acks: self.acks.len() as u16,
-            wanted: self.wanted,
-            members: core.members,
-            expires: match (value, head) {
-                (Some(value), _) => value.expires(),
-                (None, Some(head)) => head.expires(),
-                (None, None) => UnixMillis(0),
-            },
-            replicas: self.acks.clone(),
-        }
-    }
-
-    fn too_few(&self, core: &Core) -> CommandError {
-        CommandError::TooFewAcks {
-            acks: self.acks.len() as u16,
-            needed: self.needed(core),
-            wanted: self.wanted,
-            members: core.members,
-        }
-    }
-
     /// Reading has taken long enough: go on with what has come.
     pub(crate) fn on_read_deadline(&mut self, core: &mut Core, now: Instant) -> Step {
         core.stop_lookup(self.id);
@@ -660,46 +477,6 @@ impl PutOp {
     /// Whether it has been answered and nothing is under way.
     pub(crate) const fn is_over(&self) -> bool {
         self.answered && self.in_flight == 0
-    }
-}
-
-/// The writer's own envelope that a write goes on from.
-struct OwnValues {
-    envelope: Option<Envelope>,
-    /// Whether it was taken back: its values are signed anew under dots of now.
-    taken_back: bool,
-}
-
-impl OwnValues {
-    fn of(envelope: Option<&Envelope>, taken_back: bool) -> Self {
-        Self { envelope: envelope.cloned(), taken_back }
-    }
-
-    fn head(&self) -> Option<&SignedHead> {
-        self.envelope.as_ref().map(Envelope::head)
-    }
-
-    fn last_dot(&self) -> Dot {
-        let counts = self.head().filter(|_| !self.taken_back);
-        counts.map(SignedHead::dot).unwrap_or_default()
-    }
-
-    fn expires(&self) -> Option<UnixMillis> {
-        self.head().filter(|_| !self.taken_back).map(SignedHead::expires)
-    }
-
-    /// What it covers; of one that was taken back only what others wrote and is not dated ahead.
-    fn context(&self, me: &PublicKey, wall: UnixMillis) -> Context {
-        let Some(head) = self.head() else { return Context::new() };
-        if !self.taken_back {
-            return head.context().clone();
-        }
-        let latest = wall.plus(CLOCK_AHEAD_MAX);
-        let others = head.context().iter().filter(|(writer, _)| *writer != me);
-        others
-            .filter(|(_, dot)| dot.millis() <= latest)
-            .map(|(writer, dot)| (*writer, dot))
-            .collect()
     }
 }
 

@@ -77,6 +77,8 @@ pub struct Gatekeeper {
     certificate: Option<Bytes>,
     /// Of the node's own certificate.
     salt: Option<Salt>,
+    /// Whose the node's own certificate is, and by which ticket it was had.
+    own: Option<(PublicKey, Option<PublicKey>)>,
     revocations: BTreeMap<Revoked, (UnixMillis, Bytes)>,
     now: Option<UnixMillis>,
 }
@@ -97,6 +99,7 @@ impl Gatekeeper {
             authority,
             certificate: None,
             salt: None,
+            own: None,
             revocations: BTreeMap::new(),
             now: None,
         };
@@ -119,8 +122,9 @@ impl Gatekeeper {
 
     /// The node's own certificate from now on.
     pub fn set_certificate(&mut self, certificate: Bytes) {
-        let own = Certificate::read(&certificate, &self.authority, &self.network);
-        self.salt = own.ok().and_then(|own| own.salt);
+        let own = Certificate::read(&certificate, &self.authority, &self.network).ok();
+        self.salt = own.as_ref().and_then(|own| own.salt);
+        self.own = own.map(|own| (own.subject, own.ticket));
         self.certificate = Some(certificate);
     }
 
@@ -136,13 +140,19 @@ impl Gatekeeper {
         self.certificate.as_ref()
     }
 
+    /// Whether this node, or the ticket that let it in, was put out, as far as it knows.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        self.own.as_ref().is_some_and(|(own, ticket)| self.is_revoked(own, ticket.as_ref()))
+    }
+
     /// Why the others do not hear this node any more, as far as it knows. Costs a check of a
     /// signature.
     #[must_use]
     pub fn own_trouble(&self) -> Option<OwnTrouble> {
         let own = self.certificate.as_ref()?;
         let own = Certificate::read(own, &self.authority, &self.network).ok()?;
-        if self.is_revoked(&own.subject, own.ticket.as_ref()) {
+        if self.is_out() {
             Some(OwnTrouble::Revoked)
         } else if self.now.is_some_and(|now| own.expires <= now) {
             Some(OwnTrouble::Expired)

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use potluck::{
-    Admission, Builder, Contact, Error, InviteTerms, MembershipError, Node, Read, StartError,
+    Admission, Builder, CommandError, Contact, Error, InviteTerms, MembershipError, Node, Read,
+    StartError,
 };
 
 /// The result, which must come in time.
@@ -178,6 +179,10 @@ async fn a_stranger_gets_no_byte_back_by_datagram_or_quic() {
     assert!(bounded(received).await.unwrap().is_ok(), "so the test can tell");
 }
 
+fn is_put_out<T>(outcome: potluck::Result<T>) -> bool {
+    matches!(outcome, Err(Error::Command(CommandError::PutOut)))
+}
+
 #[tokio::test]
 async fn who_is_put_out_is_out_and_cannot_come_back_by_its_ticket() {
     let first = founder("home").await;
@@ -194,12 +199,14 @@ async fn who_is_put_out_is_out_and_cannot_come_back_by_its_ticket() {
     until(async || peers(&first).await == 0).await;
     until(async || first.stats().await.unwrap().transport.connections == 0).await;
     let served = first.stats().await.unwrap().transport.incoming;
-    // Its writes reach nobody but itself, by datagram or by call.
-    let _ = bounded(second.kv().put("after", "out")).await;
-    let _ = bounded(second.kv().put("after, large", large())).await;
+    // It was told so, and says that nothing of it is taken any more.
+    until(async || is_put_out(second.kv().put("after", "out").await)).await;
+    assert!(is_put_out(bounded(second.kv().put("after, large", large())).await));
+    assert!(is_put_out(bounded(second.kv().get("before")).await));
     assert!(matches!(bounded(first.kv().get("after")).await, Ok(Read::Absent)));
+    // What it sends all the same is not heard.
+    until(async || first.stats().await.unwrap().node.link.dropped_not_admitted > 0).await;
     let stats = first.stats().await.unwrap();
-    assert!(stats.node.link.dropped_not_admitted > 0, "{stats:?}");
     assert_eq!(stats.transport.incoming, served, "no call of it was taken");
 
     // Neither its certificate nor the ticket, which others may still use, let it in again.
@@ -212,9 +219,11 @@ async fn who_is_put_out_is_out_and_cannot_come_back_by_its_ticket() {
     assert!(again.await.is_err(), "nobody answers it");
     let other = bounded(fresh().ticket(ticket).start()).await.unwrap();
     bounded(other.ready()).await.unwrap();
-    // Asked anew, it is welcome.
+    // Under a new identity it is welcome, and the records that it held are there.
     let fresh_ticket = first.invite(InviteTerms::default()).await.unwrap();
-    let back = bounded(in_folder(folder.path()).ticket(fresh_ticket).start()).await.unwrap();
+    let back = in_folder(folder.path()).ticket(fresh_ticket).new_identity(true);
+    let back = bounded(back.start()).await.unwrap();
+    assert!(back.former_identity().is_some());
     bounded(back.ready()).await.unwrap();
 }
 
@@ -352,10 +361,12 @@ async fn files_go_across_and_calls_find_their_way_again_when_either_side_restart
     let ticket = first.invite(InviteTerms::default()).await.unwrap();
     let second = bounded(in_folder(away.path()).ticket(ticket).start()).await.unwrap();
     bounded(second.ready()).await.unwrap();
-    let source = home.path().join("source");
+    let files = [home.path(), away.path()].map(|folder| folder.join("files"));
+    files.iter().for_each(|files| std::fs::create_dir_all(files).unwrap());
+    let source = files[0].join("source");
     std::fs::write(&source, vec![7; 300_000]).unwrap();
     let link = bounded(first.files().share(&source)).await.unwrap();
-    let got = bounded(second.files().fetch(&link).to(away.path().join("got"))).await.unwrap();
+    let got = bounded(second.files().fetch(&link).to(files[1].join("got"))).await.unwrap();
     assert_eq!(std::fs::read(&got.path).unwrap(), vec![7; 300_000]);
     bounded(second.kv().put("one", large())).await.unwrap();
 

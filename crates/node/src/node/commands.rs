@@ -18,6 +18,9 @@ impl Node {
     pub(super) fn on_command(&mut self, now: Instant, id: CommandId, command: Command) {
         let needs_others =
             matches!(command, Command::Put(_) | Command::Get { .. } | Command::Replicas { .. });
+        if needs_others && self.link.gatekeeper().is_some_and(Gatekeeper::is_out) {
+            return self.reply(id, Reply::Failed(CommandError::PutOut));
+        }
         if needs_others && !self.is_ready(now) && !self.dht.has_joined() {
             return self.reply(id, Reply::Failed(CommandError::NotJoined));
         }

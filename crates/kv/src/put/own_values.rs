@@ -1,0 +1,45 @@
+//! What a writer already has under a key, and what of it the next write goes on from.
+
+use potluck_base::{PublicKey, UnixMillis};
+use potluck_record::limits::CLOCK_AHEAD_MAX;
+use potluck_record::{Context, Dot, Envelope, SignedHead};
+
+/// The writer's own envelope that a write goes on from.
+pub(super) struct OwnValues {
+    pub(super) envelope: Option<Envelope>,
+    /// Whether it was taken back: its values are signed anew under dots of now.
+    pub(super) taken_back: bool,
+}
+
+impl OwnValues {
+    pub(super) fn of(envelope: Option<&Envelope>, taken_back: bool) -> Self {
+        Self { envelope: envelope.cloned(), taken_back }
+    }
+
+    pub(super) fn head(&self) -> Option<&SignedHead> {
+        self.envelope.as_ref().map(Envelope::head)
+    }
+
+    pub(super) fn last_dot(&self) -> Dot {
+        let counts = self.head().filter(|_| !self.taken_back);
+        counts.map(SignedHead::dot).unwrap_or_default()
+    }
+
+    pub(super) fn expires(&self) -> Option<UnixMillis> {
+        self.head().filter(|_| !self.taken_back).map(SignedHead::expires)
+    }
+
+    /// What it covers; of one that was taken back only what others wrote and is not dated ahead.
+    pub(super) fn context(&self, me: &PublicKey, wall: UnixMillis) -> Context {
+        let Some(head) = self.head() else { return Context::new() };
+        if !self.taken_back {
+            return head.context().clone();
+        }
+        let latest = wall.plus(CLOCK_AHEAD_MAX);
+        let others = head.context().iter().filter(|(writer, _)| *writer != me);
+        others
+            .filter(|(_, dot)| dot.millis() <= latest)
+            .map(|(writer, dot)| (*writer, dot))
+            .collect()
+    }
+}
