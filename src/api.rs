@@ -161,6 +161,10 @@ pub(crate) struct Status {
     /// For each of these one word for programs.
     #[serde(default)]
     pub(crate) reason_codes: Vec<String>,
+    /// By how many milliseconds the clocks of the peers lie ahead of this node's, the median of those
+    /// that told; negative if this node's is ahead. Absent before any told.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) clock_offset_ms: Option<i64>,
     /// Contacts in the routing table.
     pub(crate) peers: usize,
     /// Estimated nodes in the network, this one included.

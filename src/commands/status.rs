@@ -32,6 +32,7 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
                 others
             ),
         ],
+        ["clock", &clock(status.clock_offset_ms)],
         ["holds", &format!("{}, {}", count(status.records, "record"), bytes(status.record_bytes))],
         ["files", &format!("{}, {}", count(status.blobs, "file"), bytes(status.blob_bytes))],
         ["memory", &bytes(status.memory_bytes)],
@@ -41,6 +42,19 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
         out.line(format!("note     {reason}"))?;
     }
     Ok(())
+}
+
+/// How the node's clock compares with those of its peers.
+fn clock(offset_ms: Option<i64>) -> String {
+    match offset_ms {
+        None => "not compared with another node's yet".to_owned(),
+        Some(-999..=999) => "within a second of those of the other nodes".to_owned(),
+        Some(offset) => {
+            let where_to = if offset < 0 { "ahead of" } else { "behind" };
+            let by = span(offset.unsigned_abs() / 1_000);
+            format!("{by} {where_to} those of the other nodes")
+        }
+    }
 }
 
 /// Runs `peers`.
@@ -70,4 +84,19 @@ pub(crate) fn peers(global: &Global) -> Result<(), Failure> {
         out.note(status.reasons.first().map_or(nobody, String::as_str));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_told_with_its_direction() {
+        assert!(clock(None).contains("not compared"));
+        for same in [0, 999, -999] {
+            assert!(clock(Some(same)).starts_with("within a second"), "{same}");
+        }
+        assert_eq!(clock(Some(1_000)), "1 s behind those of the other nodes");
+        assert_eq!(clock(Some(-61_000)), "1 min 1 s ahead of those of the other nodes");
+    }
 }

@@ -37,6 +37,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Response, Prob
         health: status.health.health.as_str().to_owned(),
         reasons: status.health.sentences(),
         reason_codes: status.health.reasons.iter().map(|it| it.code.to_owned()).collect(),
+        clock_offset_ms: status.view.clock_offset_ms,
         peers: status.view.peers,
         network_size_estimate: status.view.network_size_estimate,
         records: status.store.stats.records,

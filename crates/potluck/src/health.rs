@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use potluck_dht::REMEMBERED_PATIENCE;
 use potluck_link::OwnTrouble;
+use potluck_record::limits::CLOCK_AHEAD_MAX;
 
 /// A clock that is off by more than this is told: a quarter of what others still take, so that there is
 /// time to set it.
@@ -79,7 +80,8 @@ pub struct Facts {
     pub renewal_trouble: Option<String>,
     /// Of the records.
     pub store: StoreState,
-    /// How far the own clock is ahead of the peers' clocks; negative: behind. `None`: not known.
+    /// By how many milliseconds the peers' clocks lie ahead of the own; negative: the own is ahead.
+    /// `None`: not known.
     pub clock_offset_ms: Option<i64>,
     /// Whether another machine runs with this node's identity.
     pub identity_elsewhere: bool,
@@ -282,12 +284,17 @@ fn clock(facts: &Facts) -> Option<Reason> {
     let offset = facts.clock_offset_ms?;
     let by = Duration::from_millis(offset.unsigned_abs());
     (by > CLOCK_OFFSET_MAX).then(|| {
-        let where_to = if offset < 0 { "behind" } else { "ahead of" };
+        let where_to = if offset < 0 { "ahead of" } else { "behind" };
+        let effect = if by > CLOCK_AHEAD_MAX {
+            "so it writes nothing"
+        } else {
+            "and above five minutes it will write nothing"
+        };
         degraded(
             "clock.off",
             format!(
-                "this machine's clock is {} {where_to} those of the other nodes, so reads and writes fail: \
-                 set it, and let it be kept by NTP",
+                "this machine's clock is {} {where_to} those of the other nodes, {effect}: set it, and let it \
+                 be kept by NTP",
                 span(by)
             ),
         )

@@ -18,11 +18,8 @@ impl Node {
     pub(super) fn on_command(&mut self, now: Instant, id: CommandId, command: Command) {
         let needs_others =
             matches!(command, Command::Put(_) | Command::Get { .. } | Command::Replicas { .. });
-        if needs_others && self.link.gatekeeper().is_some_and(Gatekeeper::is_out) {
-            return self.reply(id, Reply::Failed(CommandError::PutOut));
-        }
-        if needs_others && !self.is_ready(now) && !self.dht.has_joined() {
-            return self.reply(id, Reply::Failed(CommandError::NotJoined));
+        if let Some(error) = self.keeps_from_others(now).filter(|_| needs_others) {
+            return self.reply(id, Reply::Failed(error));
         }
         let kv = |command| potluck_kv::Input::Command { id, command };
         match command {
@@ -84,6 +81,17 @@ impl Node {
                 self.leaving = Some((id, now));
                 self.kv.handle(now, potluck_kv::Input::Leave);
             }
+        }
+    }
+
+    /// Why no other node would answer for a record.
+    fn keeps_from_others(&self, now: Instant) -> Option<CommandError> {
+        if self.link.gatekeeper().is_some_and(Gatekeeper::is_out) {
+            Some(CommandError::PutOut)
+        } else if !self.is_ready(now) && !self.dht.has_joined() {
+            Some(CommandError::NotJoined)
+        } else {
+            None
         }
     }
 

@@ -96,7 +96,10 @@ fn a_clock_that_is_off_by_more_than_a_minute_is_told_with_its_direction() {
     for fine in [0, 60_000, -60_000] {
         assert_eq!(said(&with(fine)), (Health::Ok, vec![]), "{fine}");
     }
-    for (offset, words) in [(-600_000, "10 minutes behind"), (61_000, "61 s ahead of")] {
+    for (offset, words) in [
+        (600_000, "10 minutes behind those of the other nodes, so it writes nothing"),
+        (-61_000, "61 s ahead of those of the other nodes, and above five minutes"),
+    ] {
         assert_eq!(said(&with(offset)), (Health::Degraded, vec!["clock.off"]));
         let sentence = &judge(&with(offset)).sentences()[0];
         assert!(sentence.contains(words), "{sentence}");
