@@ -81,6 +81,29 @@ fn a_replay_is_delivered_once_and_not_even_checked() {
 }
 
 #[test]
+fn a_message_is_delivered_for_fifteen_minutes_and_not_after_that_nor_from_the_future() {
+    let mut desk = Desk::subscribed(Mode::Fleet);
+    assert!(desk.befriend(1));
+    let wall = UnixMillis(1_700_000_000_000);
+    desk.input(TopicsInput::WallClock(wall));
+    let sent = |sequence: u64, at: u64| {
+        let (context, payload) = ((&network(), topic().id()), Bytes::from_static(b"hello"));
+        SignedMessage::sign(&identity(9), context, (1, sequence), UnixMillis(at), payload)
+    };
+    let (past, ahead) = (15 * 60_000, 5 * 60_000);
+    for (sequence, at, delivered) in [
+        (1, wall.0, 1),
+        (2, wall.0 - past, 2),
+        (3, wall.0 - past - 1, 2),
+        (4, wall.0 + ahead + 1, 2),
+    ] {
+        desk.asked(1, push(&[sent(sequence, at)]));
+        assert_eq!(desk.delivered(), delivered, "message {sequence}");
+    }
+    assert_eq!(desk.topics.stats().dropped_stale, 2);
+}
+
+#[test]
 fn a_copy_by_a_second_way_prunes_it_in_fleets_and_by_a_third_among_strangers() {
     for (mode, prunes) in [(Mode::Fleet, [false, true, true]), (Mode::Open, [false, false, true])] {
         let mut desk = Desk::subscribed(mode);
