@@ -73,7 +73,7 @@ pub(super) async fn run(
     http::clear_uploads(node.data_dir());
     let _listed = list(out, &listener, &url, &node, token.as_ref().map(|token| &*token.file));
     let url_file = url_file(node.data_dir());
-    if let Err(error) = std::fs::write(&url_file, format!("{url}\n")) {
+    if let Err(error) = nodes::write_secret(&url_file, format!("{url}\n").as_bytes()) {
         // The node works without, and a full disk may have room again later.
         out.note(format!(
             "clients need --node {url}: cannot write {}: {error}",
