@@ -26,8 +26,8 @@ pub(super) async fn for_admission<T>(out: Out, ticket: Option<&Ticket>) -> T {
         sleep(pause).await;
         let reports = potluck_host::knock(&points).await;
         out.note(format!(
-            "not admitted to {} yet: {}; or the ticket is used up, cancelled or expired there; going on \
-             trying",
+            "not admitted to {} yet: {}; or the ticket is used up, cancelled or expired there, or the \
+             clocks of both machines differ by minutes; going on trying",
             ticket.network,
             joined(&reports)
         ));
