@@ -234,8 +234,9 @@ pub(crate) struct UpArgs {
     /// What to do when asked to stop: leave (hand over first) or pause (back soon)
     #[arg(long, value_name = "leave|pause")]
     pub(crate) on_term: Option<String>,
-    /// Give up this node's identity for a new one in the same network: for a copy of a data folder, or
-    /// a node that was put out. Needs a ticket, but where the authority key is
+    /// Give up this node's identity for a new one in the same network, each time it is started so: for
+    /// a copy of a data folder, or a node that was put out. Needs a ticket, but where the authority
+    /// key is
     #[arg(long)]
     pub(crate) new_identity: bool,
     /// Print the whole effective configuration with a comment a key, and exit
