@@ -288,6 +288,13 @@ impl Drive {
             Output::Message(message) => self.topics.deliver(&message),
             Output::Missed { topic, missed } => self.topics.lose(&topic, missed),
             Output::Event(event) => {
+                if event == Event::IdentityElsewhere {
+                    tracing::warn!(
+                        "another machine runs with this node's identity, so this one writes and publishes \
+                         nothing any more: stop one of them and start it again with potluck up \
+                         --new-identity"
+                    );
+                }
                 tracing::debug!(?event);
                 // Nobody may be listening.
                 let _ = self.events.send(event);
