@@ -272,7 +272,7 @@ fn of_storage(failure: StorageFailure, detail: String) -> Problem {
 
 /// What to do where one identity runs twice.
 const NEW_IDENTITY: &str =
-    "stop the copy that is not meant to run, and start it again with potluck up --new-identity";
+    "start the copy again with potluck up --new-identity, then the original as it is";
 
 /// What to do on a node that was put out.
 const NEW_TICKET: &str =

@@ -121,8 +121,8 @@ fn say_where_to_enter(out: Out, entering: &Entering) {
 fn say_new_identity(out: Out, node: &Node) {
     if let Some(former) = node.former_identity() {
         out.note(format!(
-            "this node has a new identity; {} of the old one now count as another node's, and the old key \
-             pair is in {}",
+            "this node has a new identity; what the old one wrote ({}) counts as another node's from now on, \
+             and the old key pair is in {}",
             count(former.records, "record"),
             former.kept_in.display()
         ));

@@ -56,6 +56,58 @@ fn the_founder_gets_a_new_identity_and_keeps_the_network_and_the_records() {
     assert!(!data.join("identity.old-2").exists());
 }
 
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("made");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+fn says_that_it_runs_twice(node: &Node) -> bool {
+    let status: serde_json::Value =
+        serde_json::from_str(&node.good(&["status", "--json"])).expect("JSON");
+    status["reasonCodes"].as_array().expect("a list").contains(&"identity.elsewhere".into())
+}
+
+#[test]
+fn two_nodes_on_copies_of_one_folder_say_so_and_write_again_once_one_is_another() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (data, copied) = (folder.path().join("original"), folder.path().join("copy"));
+    let first = Node::start(&[]);
+    let entry = first.contact.clone();
+    let mut original = Node::start_in(&data, &[&entry]);
+    original.good(&["put", "mine", "one"]);
+    original.kill();
+    copy_folder(&data, &copied);
+
+    let mut original = Node::start_in(&data, &[&entry]);
+    let mut copy = Node::start_in(&copied, &[&entry]);
+    assert_eq!(public_key(&copy), public_key(&original));
+    wait_until("both say it", || [&original, &copy].into_iter().all(says_that_it_runs_twice));
+    for node in [&original, &copy] {
+        let refused = node.run(&["put", "mine", "two", "--context", "none"]);
+        assert_eq!(refused.code, 6, "{}", refused.stderr);
+        assert!(refused.stderr.contains("--new-identity"), "{}", refused.stderr);
+        assert_eq!(node.good(&["get", "mine"]), "one", "reads go on");
+    }
+
+    copy.kill();
+    original.kill();
+    let copy = Node::start_in(&copied, &["--new-identity", &entry]);
+    let original = Node::start_in(&data, &[&entry]);
+    assert_ne!(public_key(&copy), public_key(&original));
+    copy.good(&["put", "of the copy", "two"]);
+    original.good(&["put", "of the original", "three"]);
+    assert_eq!(first.good(&["get", "of the copy"]), "two");
+    assert_eq!(copy.good(&["get", "of the original"]), "three");
+}
+
 #[test]
 fn a_node_that_was_put_out_comes_back_as_another_by_a_new_ticket_only() {
     let folder = tempfile::tempdir().expect("folder");

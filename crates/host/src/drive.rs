@@ -291,8 +291,8 @@ impl Drive {
                 if event == Event::IdentityElsewhere {
                     tracing::warn!(
                         "another machine runs with this node's identity, so this one writes and publishes \
-                         nothing any more: stop one of them and start it again with potluck up \
-                         --new-identity"
+                         nothing any more: start the copy again with potluck up --new-identity, then the \
+                         original as it is"
                     );
                 }
                 tracing::debug!(?event);

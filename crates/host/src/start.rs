@@ -165,9 +165,11 @@ pub async fn start(settings: Settings) -> Result<Handle, StartError> {
 
 /// The incarnation of this run: higher than that of any earlier run on this folder, also if the clock
 /// went back. Seconds since 1970 stand above, so that a lost file still makes every word of the node
-/// younger than those before.
+/// younger than those before; what stands below is random, so that of two machines that start on copies
+/// of one folder in the same second, each meets a word of the other that is not its own.
 fn incarnation(folder: Option<&DataFolder>, wall: UnixMillis) -> Result<u64, StartError> {
-    let by_clock = (wall.0 / 1000) << 16;
+    let [low, high, ..] = random_bytes()?;
+    let by_clock = (wall.0 / 1000) << 16 | u64::from(u16::from_be_bytes([high, low]));
     let Some(folder) = folder else { return Ok(by_clock) };
     let incarnation = by_clock.max(folder.last_incarnation().saturating_add(1));
     folder.save_incarnation(incarnation).map_err(|source| file_error(folder, source))?;

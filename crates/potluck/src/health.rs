@@ -273,8 +273,8 @@ fn identity(facts: &Facts) -> Option<Reason> {
     facts.identity_elsewhere.then(|| {
         degraded(
             "identity.elsewhere",
-            "another machine runs with this node's identity, so writes of both get lost: stop one of them \
-             and start it again with an identity of its own (potluck up --new-identity)"
+            "another machine runs with this node's identity, so neither writes anything any more: start one \
+             of them again with an identity of its own (potluck up --new-identity), then the other as it is"
                 .to_owned(),
         )
     })
