@@ -86,12 +86,12 @@ async fn a_running_member_gets_a_new_certificate_and_stays_when_the_old_one_has_
     let third = invited(&first, third_folder.path()).await;
     let second = invited(&first, away.path()).await;
     let key = second.public_key();
-    // Its half-life comes a second from now, while it runs.
-    aged(second, &authority, Duration::from_secs(10), Duration::from_secs(12)).await;
+    // Its half-life comes three seconds from now, while it runs.
+    aged(second, &authority, Duration::from_secs(10), Duration::from_secs(16)).await;
     let second = bounded(in_folder(away.path(), loopback()).start()).await.unwrap();
     bounded(second.ready()).await.unwrap();
     let old = expires(&second);
-    assert!(old.0 < now().0 + 13_000, "it is the aged one");
+    assert!(old.0 < now().0 + 17_000, "it is the aged one");
     bounded(second.kv().put("before", "small").quorum(3)).await.unwrap();
 
     until(async || (expires(&second) > old).then_some(())).await;
