@@ -52,7 +52,7 @@ impl Enrolment<'_> {
         let clock = Clock::start();
         let mut link = self.link()?;
         let mut wait = WAIT_MIN;
-        let (mut told, mut clocks_told) = (false, false);
+        let mut told = false;
         loop {
             for contact in self.ticket.entry_points.iter().flat_map(Addresses::contacts) {
                 let grant = self.ticket.grant().map_err(|_| StartError::TicketVoid)?;
@@ -64,15 +64,6 @@ impl Enrolment<'_> {
                     Said::Refused(Refusal::TicketVoid) => return Err(StartError::TicketVoid),
                     Said::Refused(refusal) => {
                         tracing::warn!(%contact, %refusal, "no certificate; going on asking");
-                    }
-                    // It was heard, and what it showed does not hold by this machine's clock.
-                    Said::Nothing if link.stats().dropped_not_admitted > 0 && !clocks_told => {
-                        clocks_told = true;
-                        tracing::warn!(
-                            %contact,
-                            "a member answers, but its certificate does not hold now: compare the clocks of \
-                             both machines"
-                        );
                     }
                     Said::Nothing => {}
                 }
