@@ -415,8 +415,11 @@ impl Members {
         if record.vitals.incarnation > self.me.vitals.incarnation {
             self.outbox.push_back(Output::Elsewhere(record.vitals));
         }
-        self.me.vitals = younger_run(record.vitals);
-        self.speak_up(now);
+        // Two copies would outbid each other without end.
+        if self.rumours.refutations.take(now, 1) {
+            self.me.vitals = younger_run(record.vitals);
+            self.speak_up(now);
+        }
         true
     }
 

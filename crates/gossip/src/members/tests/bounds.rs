@@ -46,6 +46,24 @@ fn a_clone_that_used_up_all_numbers_stops_no_node() {
     assert!(back.is_some());
 }
 
+/// Two machines with one identity answer each word of the other with a younger one.
+#[test]
+fn a_copy_that_outbids_this_node_again_and_again_is_answered_a_few_times_a_second() {
+    let mut town = Town::of(2);
+    let mut answered = 0;
+    for _ in 0..50 {
+        let members = &town.seats[0].members;
+        let mut copy = members.me.clone();
+        copy.vitals.incarnation += 1;
+        let record = copy.sign(&members.identity, &members.network);
+        let payload = Announcement { records: vec![record], ..Announcement::default() }.to_bytes();
+        let from = town.key(1);
+        town.feed(0, Input::Announced { from, payload });
+        answered += u32::from(town.seats[0].members.me.vitals > copy.vitals);
+    }
+    assert!((1..=5).contains(&answered), "{answered} answers");
+}
+
 /// A member to which the authority's revocations come, and nothing else.
 fn revoke(town: &mut Town, number: u64, at: u64) -> Revoked {
     let mut bytes = [9; 32];
