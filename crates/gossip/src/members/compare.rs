@@ -287,9 +287,9 @@ impl Members {
         }
     }
 
-    /// A page of somebody's list came, behind the key `after`. Each record that is bad costs whoever
-    /// sends it as much as it does elsewhere, and each page has to lead on: a list that is too long or goes
-    /// round is not read to its end. What it lacks is found by comparing lists.
+    /// A page of another node's list came, with the keys behind `after`. A bad record is charged to its
+    /// sender, as everywhere. Each page must end behind `after`, and the number of pages is limited, so
+    /// that reading ends. Members that the list lacks are found by comparing lists.
     pub(super) fn on_page(
         &mut self,
         now: Instant,
@@ -307,7 +307,7 @@ impl Members {
                 break;
             }
             let subject = MemberRecord::read(record).map(|read| read.contact.public_key);
-            // Whoever answers names itself first, wherever its place in the list is.
+            // The answering node names itself first, whatever its place in the order of keys.
             let behind = |key: &PublicKey| *key != from && *key != own;
             last = subject.ok().filter(behind).map_or(last, |key| last.max(key));
         }

@@ -17,10 +17,10 @@ use super::table::State;
 const FEW: usize = 3;
 /// How often then.
 const FEW_INTERVAL: Duration = Duration::from_secs(5);
-/// As long as one of the dead died within this time, some are tried...
+/// While a member died within this time, the dead are tried every [`LATELY_INTERVAL`].
 const LATELY: Duration = Duration::from_secs(600);
-/// ...so often: a part of the network that was cut off is to be whole again seconds after the cut ends,
-/// and so long as nobody of it is known to be back, nobody of it asks.
+/// Pause between two tries of members that died lately. Nodes on both sides of a split hold each other
+/// dead and send each other nothing, so these tries are what joins them again, seconds after its end.
 const LATELY_INTERVAL: Duration = Duration::from_secs(2);
 /// Tried at once.
 const TRIED: usize = 3;

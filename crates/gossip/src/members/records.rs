@@ -36,8 +36,8 @@ const TOLD_REVOCATIONS: usize = 1024;
 const GREETED_MAX: usize = 1024;
 /// A stranger is asked again only after this.
 const GREET_PAUSE: Duration = Duration::from_secs(60);
-/// A member that names a younger word than the one known is asked for it only after this: whoever
-/// restarts twice in a minute has a new word each time.
+/// Shortest pause between two requests for the newest record of one member. A member that restarts
+/// twice in a minute has a new record each time.
 const WORD_PAUSE: Duration = Duration::from_millis(500);
 /// News from one node waits so long before it is told to all: its subject, or somebody else, will
 /// mostly have done so by then.

@@ -69,8 +69,8 @@ pub(crate) struct Member {
     pub(crate) beside: Vec<Contact>,
     /// Who doubted it lately.
     pub(crate) doubters: Vec<Doubter>,
-    /// How often it died lately: whoever comes and goes is suspected for longer before it is taken
-    /// for dead again. That it is back is believed at once, however often it was gone.
+    /// How often it died lately. A member that died often is suspected for longer before it is taken for
+    /// dead again; a sign of life counts at once, however often it died.
     pub(crate) flaps: u8,
     /// Whether it has answered, or said a younger word, since it was last back: one that is only heard
     /// may be deaf.
