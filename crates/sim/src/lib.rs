@@ -43,6 +43,7 @@
 pub mod batch;
 mod calls;
 pub mod check;
+mod chronicle;
 mod disk;
 mod network;
 mod queue;
