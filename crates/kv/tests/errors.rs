@@ -293,6 +293,12 @@ fn what_all_replicas_refuse_is_told_by_its_reason() {
         let refused = Some(StoreOutcome::Refused(reason));
         let mut script = Script { stored: refused, ..Script::client() };
         assert_eq!(script.fails(Command::Put(put())), CommandError::Refused(reason));
+        while let Some(output) = script.kv.poll_output() {
+            script.answer(output);
+        }
+        // A node that was busy may take it later, when it is handed on.
+        let taken_back = if reason == Refusal::Busy { 0 } else { 2 };
+        assert_eq!(script.taken_back, taken_back, "{reason:?}: as own envelope and as replica");
     }
 }
 

@@ -30,6 +30,7 @@ mod search;
 mod sick_disks;
 mod silence;
 mod sleep;
+mod turns;
 
 use crate::report::Report;
 use crate::scenario::{Params, Scenario, ScenarioError, play};
@@ -52,6 +53,7 @@ pub const ALL: &[Scenario] = &[
     clocks::CLOCKS,
     admission::ADMISSION,
     clone::CLONE,
+    turns::TURNS,
     flood::FLOOD,
     idle::IDLE,
     idle::IDLE_OPEN,

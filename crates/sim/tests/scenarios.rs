@@ -109,6 +109,11 @@ fn wrong_clocks_are_known_and_lock_nobody_out() {
 }
 
 #[test]
+fn more_writers_than_a_record_has_room_for_are_refused_or_take_turns() {
+    passes_small("turns");
+}
+
+#[test]
 fn a_clock_that_goes_back_makes_no_write_older() {
     passes("clock-back", 24, &[1, 2]);
 }
