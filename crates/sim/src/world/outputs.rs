@@ -31,6 +31,7 @@ impl World {
             Output::Resolve { name } => {
                 self.queue.push(self.now + RESOLVE_TIME, Event::Unresolved { life, name });
             }
+            Output::Addresses { .. } => {}
             Output::SaveContacts { contacts } => self.nodes[index].saved = contacts,
             Output::Reply { id, reply } => {
                 let left = matches!(reply, Reply::Left { .. });
