@@ -28,6 +28,7 @@ use potluck_node::{Command, CommandError, CommandId, Event, Input, Node, Output,
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
+use crate::addresses::{Watch, Whereabouts};
 use crate::clock::{Clock, SleepWatch};
 use crate::disk::{Disk, Replies};
 use crate::files::Files;
@@ -51,6 +52,8 @@ const COMMANDS_MAX: usize = 4096;
 const CATCH_UP_BATCHES: usize = 64;
 /// How often the wall clock is told.
 const TICK: Duration = Duration::from_secs(1);
+/// Ticks between two looks at the machine's interfaces.
+const INTERFACES_TICKS: u32 = 2;
 /// How long a stopping node waits until nothing uses its socket any more.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -99,6 +102,8 @@ enum Waiting {
 
 /// What a drive loop is made of.
 pub(crate) struct Parts {
+    pub(crate) watch: Watch,
+    pub(crate) whereabouts: Whereabouts,
     pub(crate) node: Node,
     pub(crate) clock: Clock,
     pub(crate) socket: Arc<PortSocket>,
@@ -138,6 +143,9 @@ pub(crate) struct Drive {
     /// Set after an error of the socket, until the next tick: an error that persists must not make
     /// the loop spin.
     deaf: bool,
+    watch: Watch,
+    whereabouts: Whereabouts,
+    ticks: u32,
     /// Set where going on would not be safe: the node stops.
     stuck: bool,
     /// Inputs since other tasks had their turn.
@@ -167,12 +175,16 @@ impl Drive {
             timer: Timer::new(),
             lag: LagGauge::default(),
             sleep_watch: SleepWatch::default(),
+            watch: parts.watch,
+            whereabouts: parts.whereabouts,
+            ticks: 0,
             deaf: false,
             stuck: false,
             work: 0,
             stats: DriveStats::default(),
         };
         drive.tell_time();
+        drive.look_at_interfaces();
         if !parts.remembered.is_empty() {
             drive.input(Input::Remembered { contacts: parts.remembered });
         }
@@ -260,6 +272,14 @@ impl Drive {
                 self.tasks.resolve(name, self.socket.local_addr().is_ipv6());
             }
             Output::SaveContacts { contacts } => self.saver.save(contacts),
+            Output::Addresses { addresses } => {
+                let before = self.whereabouts.contact();
+                self.whereabouts.set(&addresses);
+                let contact = self.whereabouts.contact();
+                if contact != before {
+                    tracing::info!(%contact, ?addresses, "others reach this node elsewhere now");
+                }
+            }
             output @ (Output::Admitted { .. }
             | Output::Expelled { .. }
             | Output::Enroll { .. }
@@ -436,9 +456,20 @@ impl Drive {
         }
     }
 
+    /// Tells the core of addresses that the machine has got or lost.
+    fn look_at_interfaces(&mut self) {
+        if let Some(input) = self.watch.look() {
+            self.input(input);
+        }
+    }
+
     fn on_tick(&mut self) {
         self.deaf = false;
         self.tell_time();
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(INTERFACES_TICKS) {
+            self.look_at_interfaces();
+        }
         let now = self.clock.now();
         self.inbound.expire(now);
         self.lag.roll(now);

@@ -24,6 +24,7 @@ mod long_split;
 mod lossy;
 mod mass_failure;
 mod members;
+mod nat;
 mod partition;
 mod publications;
 mod search;
@@ -76,6 +77,7 @@ pub const ALL: &[Scenario] = &[
     sleep::SLEEP,
     files::FILES,
     files::FILES_CLEAN,
+    nat::NAT,
     concurrent_writers::CONCURRENT_WRITERS,
     canary::CANARY,
 ];

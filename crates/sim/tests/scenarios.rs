@@ -181,6 +181,11 @@ fn a_file_arrives_in_bad_company() {
 }
 
 #[test]
+fn files_behind_routers_arrive() {
+    passes("nat", 8, &[1, 2, 3]);
+}
+
+#[test]
 fn an_idle_node_costs_little() {
     passes("idle", 60, &[1]);
     passes("idle-open", 60, &[1]);
