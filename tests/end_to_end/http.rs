@@ -404,6 +404,11 @@ fn a_node_shows_what_it_does() {
     for field in ["nodeId", "size", "capacity", "networkSizeEstimate", "buckets", "closestNodes"] {
         assert!(!table[field].is_null(), "{field}");
     }
+    let status = json(get(&second, "/v1/status"));
+    let own = &status["addresses"][0];
+    assert_eq!(own["source"], "interface", "{status}");
+    assert!(second.contact.ends_with(own["address"].as_str().expect("text")), "{status}");
+    assert_eq!(status["reachability"], "unknown", "{status}");
     let data = json(get(&second, "/debug/data?key=a"));
     assert_eq!((&data["present"], &data["kind"]), (&true.into(), &"siblings".into()), "{data}");
     assert_eq!(data["replicas"].as_array().map(Vec::len), Some(2), "{data}");

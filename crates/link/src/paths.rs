@@ -18,6 +18,8 @@ use crate::link::{Link, canonical};
 pub(crate) const RACE_PAUSE: Duration = Duration::from_millis(100);
 /// A router keeps the way to a peer open for so long after the last packet: 30 s in common ones.
 const FRESH: Duration = Duration::from_secs(25);
+/// Addresses remembered of one peer: those that it gives, the one where it was heard, and one from before.
+const WAYS_MAX: usize = ADDRESSES_MAX + 2;
 /// Peers whose further addresses are remembered.
 const PEERS_MAX: usize = 1024;
 
@@ -41,10 +43,21 @@ impl Link {
     /// `peer` says that it is reached at these addresses; the caller made sure that it says so itself.
     /// They replace what it said before.
     pub fn learn_ways(&mut self, peer: PublicKey, ways: impl IntoIterator<Item = SocketAddr>) {
-        let ways: Vec<SocketAddr> = ways.into_iter().map(canonical).take(ADDRESSES_MAX).collect();
+        let ways: Vec<SocketAddr> = ways.into_iter().map(canonical).take(WAYS_MAX).collect();
         if self.paths.given.peek(&peer) != Some(&ways) {
             self.paths.given.insert(peer, ways);
         }
+    }
+
+    /// The same, beside what is known already.
+    pub fn learn_more_ways(&mut self, peer: PublicKey, ways: impl IntoIterator<Item = SocketAddr>) {
+        let mut all: Vec<SocketAddr> = ways.into_iter().map(canonical).collect();
+        for known in self.paths.given.peek(&peer).into_iter().flatten() {
+            if !all.contains(known) {
+                all.push(*known);
+            }
+        }
+        self.learn_ways(peer, all);
     }
 
     /// Where `peer` was proven last, if that was a moment ago: its packets come from there now.
@@ -54,8 +67,7 @@ impl Link {
         (now.since(at) < FRESH).then_some(address)
     }
 
-    /// Where `to` is tried, in this order: at least one address, at most
-    /// [`ADDRESSES_MAX`] and two more.
+    /// Where `to` is tried, in this order: at least one address, at most eight.
     #[must_use]
     pub fn ways_to(&self, now: Instant, to: &Contact) -> Vec<SocketAddr> {
         let mut ways: Vec<SocketAddr> = self.seen_at(now, &to.public_key).into_iter().collect();

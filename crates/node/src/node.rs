@@ -357,7 +357,10 @@ impl Node {
                 let left = change.left.into_iter().map(Event::SiblingLeft);
                 self.outbox.extend(joined.chain(left).map(Output::Event));
             }
-            Dht::Save(contacts) => self.outbox.push_back(Output::SaveContacts { contacts }),
+            Dht::Save(contacts) => {
+                let contacts = self.remember(contacts);
+                self.outbox.push_back(Output::SaveContacts { contacts });
+            }
             Dht::Joined => self.outbox.push_back(Output::Event(Event::Joined)),
         }
     }
@@ -533,7 +536,7 @@ impl Machine for Node {
             }
             Input::Swarm(input) => self.swarm.handle(now, input),
             Input::Remembered { contacts } => {
-                self.dht.handle(now, potluck_dht::Input::Remembered(contacts));
+                self.on_remembered(now, contacts);
             }
         }
         self.pump(now);

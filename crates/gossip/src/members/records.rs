@@ -264,12 +264,14 @@ impl Members {
         }
     }
 
-    /// The own addresses of a member, as it gave them.
+    /// Where a member was proven last, and then the addresses that it gives itself.
     #[must_use]
     pub fn ways(&self, key: &PublicKey) -> Vec<SocketAddr> {
-        let member = self.table.get(key).filter(|member| !member.record.is_empty());
-        let record = member.and_then(|member| MemberRecord::read(&member.record).ok());
-        record.map(|record| ways_of(&record)).unwrap_or_default()
+        let Some(member) = self.table.get(key) else { return Vec::new() };
+        let proven = member.peer.contact.address;
+        let record = MemberRecord::read(&member.record);
+        let given = record.map(|record| ways_of(&record)).unwrap_or_default();
+        [proven].into_iter().chain(given.into_iter().filter(|way| *way != proven)).collect()
     }
 
     /// The address of a member to use from now on that says this of itself. Where it was proven stays,

@@ -160,12 +160,38 @@ impl Node {
         contacts
     }
 
-    /// Tells the link where a member says that it is.
+    /// Tells the link where a member was heard, and where it says that it is.
     pub(super) fn learn_member(&mut self, key: &PublicKey) {
         let ways = self.gossip.members.ways(key);
         if !ways.is_empty() {
-            self.link.learn_ways(*key, ways);
+            self.link.learn_more_ways(*key, ways);
         }
+    }
+
+    /// What is remembered for the next run: each contact where it was proven, and behind it the further
+    /// addresses that it gave.
+    pub(super) fn remember(&self, contacts: Vec<Contact>) -> Vec<Contact> {
+        let further = |contact: &Contact| {
+            let ways = self.gossip.members.ways(&contact.public_key);
+            let own = contact.address;
+            let others = ways.into_iter().filter(move |way| *way != own).take(ADDRESSES_MAX - 1);
+            let contact = *contact;
+            others.map(move |address| Contact { address, ..contact })
+        };
+        contacts.iter().flat_map(|contact| [*contact].into_iter().chain(further(contact))).collect()
+    }
+
+    /// Contacts of the last run; those with the same key are one node at several addresses.
+    pub(super) fn on_remembered(&mut self, now: Instant, contacts: Vec<Contact>) {
+        let mut nodes: Vec<Contact> = Vec::new();
+        for contact in contacts {
+            if nodes.iter().any(|node| node.public_key == contact.public_key) {
+                self.link.learn_more_ways(contact.public_key, [contact.address]);
+            } else {
+                nodes.push(contact);
+            }
+        }
+        self.dht.handle(now, potluck_dht::Input::Remembered(nodes));
     }
 
     /// Where to reach a node now: where its packets come from, or the nearest that it gave.

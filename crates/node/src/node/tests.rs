@@ -1,5 +1,6 @@
 //! Whole nodes with sealed links in a small made-up world without faults but death.
 
+mod addresses;
 mod files;
 mod table;
 

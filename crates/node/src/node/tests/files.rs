@@ -7,18 +7,21 @@ use super::table::Table;
 
 const SIZE: u64 = 200_000;
 
-fn held(blob: BlobId) -> Input {
+pub(super) fn held(blob: BlobId) -> Input {
     Input::Held { blob, size: SIZE, announce: true }
 }
 
-fn begin(fetch: u64, blob: BlobId) -> Input {
+pub(super) fn begin(fetch: u64, blob: BlobId) -> Input {
     let fetch = FetchId(fetch);
     Input::Begin(Begin { fetch, blob, root: blob, sources: Vec::new() })
 }
 
 /// Does at once whatever a node wants done with files; gives whom it took granules from, and how
 /// its fetches ended.
-fn serve_all(table: &mut Table, index: usize) -> (Vec<usize>, Vec<Result<(), FetchError>>) {
+pub(super) fn serve_all(
+    table: &mut Table,
+    index: usize,
+) -> (Vec<usize>, Vec<Result<(), FetchError>>) {
     let (mut from_whom, mut ended) = (Vec::new(), Vec::new());
     for _ in 0..100 {
         for output in table.files(index) {

@@ -131,6 +131,19 @@ impl Table {
         self.input(index, Input::Swarm(input));
     }
 
+    /// A node is told that it is reached at this address, beside its own.
+    pub(super) fn advertise(&mut self, index: usize, address: SocketAddr) {
+        let local = vec![self.seats[index].contact.address.into()];
+        self.input(index, Input::AddressesChanged { advertised: vec![address], local });
+    }
+
+    /// A node gets another address, and is told.
+    pub(super) fn move_to(&mut self, index: usize, address: SocketAddr) {
+        self.seats[index].contact.address = address;
+        let (advertised, local) = (Vec::new(), vec![address.into()]);
+        self.input(index, Input::AddressesChanged { advertised, local });
+    }
+
     /// What a node wants done with files, since this was asked last.
     pub(super) fn files(&mut self, index: usize) -> Vec<potluck_swarm::Output> {
         std::mem::take(&mut self.seats[index].files)
