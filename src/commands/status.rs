@@ -23,6 +23,7 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
         ["network", &status.network],
         ["node", &status.node_id],
         ["contact", &status.contact],
+        ["listens", &status.listening.join(", ")],
         ["running", &format!("version {} for {}", status.version, span(status.uptime_seconds))],
         [
             "knows",

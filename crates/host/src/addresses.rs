@@ -47,6 +47,16 @@ fn interfaces() -> Vec<(IpAddr, bool)> {
     all.into_iter().map(|it| (it.ip(), is_virtual(&it.name))).collect()
 }
 
+/// All addresses of this machine of a family.
+pub(crate) fn of_family(ipv6: bool) -> Vec<IpAddr> {
+    interfaces().into_iter().map(|(ip, _)| ip).filter(|ip| ip.is_ipv6() == ipv6).collect()
+}
+
+/// Whether this machine has an address of a family, be it loopback only.
+pub(crate) fn has_family(ipv6: bool) -> bool {
+    !of_family(ipv6).is_empty()
+}
+
 /// The address of a family that the most others can reach: one that is routed, then one that is private,
 /// then one that holds on one link only, and those of guests last; none if only loopback is left.
 fn best(addresses: &[(IpAddr, bool)], ipv6: bool) -> Option<IpAddr> {

@@ -18,7 +18,6 @@ mod timer;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ use crate::files::Files;
 use crate::folder::{DataFolder, random_bytes};
 use crate::handle::{Observation, Observe, Request};
 use crate::membership::Membership;
-use crate::socket::{DatagramKind, PortSocket, ReceiveBatch};
+use crate::socket::{DatagramKind, ReceiveBatch, Segment, Sockets};
 use crate::topics::{Pending, Topics};
 use crate::transport::{IncomingCall, IncomingFetch, Responder, Transport};
 use inbound::Inbound;
@@ -101,7 +100,7 @@ enum Waiting {
 pub(crate) struct Parts {
     pub(crate) node: Node,
     pub(crate) clock: Clock,
-    pub(crate) socket: Arc<PortSocket>,
+    pub(crate) socket: Arc<Sockets>,
     pub(crate) transport: Transport,
     pub(crate) disk: Disk,
     pub(crate) folder: Option<DataFolder>,
@@ -118,7 +117,7 @@ pub(crate) struct Parts {
 pub(crate) struct Drive {
     node: Node,
     clock: Clock,
-    socket: Arc<PortSocket>,
+    socket: Arc<Sockets>,
     transport: Transport,
     disk: Disk,
     files: Option<Files>,
@@ -135,9 +134,6 @@ pub(crate) struct Drive {
     timer: Timer,
     lag: LagGauge,
     sleep_watch: SleepWatch,
-    /// Set after an error of the socket, until the next tick: an error that persists must not make
-    /// the loop spin.
-    deaf: bool,
     /// Set where going on would not be safe: the node stops.
     stuck: bool,
     /// Inputs since other tasks had their turn.
@@ -167,7 +163,6 @@ impl Drive {
             timer: Timer::new(),
             lag: LagGauge::default(),
             sleep_watch: SleepWatch::default(),
-            deaf: false,
             stuck: false,
             work: 0,
             stats: DriveStats::default(),
@@ -195,7 +190,7 @@ impl Drive {
             tokio::select! {
                 () = stopped(&mut stop) => break,
                 replies = self.disk.replies() => self.on_replies(replies),
-                received = self.socket.recv(&mut batch), if open && !self.deaf => {
+                received = self.socket.recv(&mut batch), if open => {
                     self.on_received(received, &batch);
                 }
                 Some(request) = self.requests.recv(), if open => self.on_request(request),
@@ -257,7 +252,7 @@ impl Drive {
                 }
             }
             Output::Resolve { name } => {
-                self.tasks.resolve(name, self.socket.local_addr().is_ipv6());
+                self.tasks.resolve(name, self.socket.families());
             }
             Output::SaveContacts { contacts } => self.saver.save(contacts),
             output @ (Output::Admitted { .. }
@@ -311,22 +306,22 @@ impl Drive {
     fn on_received(&mut self, received: io::Result<()>, batch: &ReceiveBatch) {
         if let Err(error) = received {
             self.stats.receive_errors += 1;
-            self.deaf = true;
             tracing::warn!(%error, "cannot receive");
             return;
         }
         for segment in batch.segments() {
             match segment.kind {
-                DatagramKind::Control => self.on_datagram(segment.from, segment.bytes),
+                DatagramKind::Control => self.on_datagram(&segment),
                 DatagramKind::Quic => self.transport.on_quic(&segment),
             }
         }
     }
 
-    fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
+    fn on_datagram(&mut self, datagram: &Segment<'_>) {
         self.stats.datagrams += 1;
         let now = self.clock.now();
-        self.node.handle_datagram(now, from, bytes);
+        self.socket.note(datagram);
+        self.node.handle_datagram(now, datagram.from, datagram.bytes);
         self.carry_out();
     }
 
@@ -422,7 +417,7 @@ impl Drive {
         for _ in 0..CATCH_UP_BATCHES {
             let received = tokio::select! {
                 biased;
-                received = self.socket.recv(batch), if !self.deaf => received,
+                received = self.socket.recv(batch) => received,
                 () = std::future::ready(()) => break,
             };
             self.on_received(received, batch);
@@ -437,7 +432,7 @@ impl Drive {
     }
 
     fn on_tick(&mut self) {
-        self.deaf = false;
+        self.socket.listen_again();
         self.tell_time();
         let now = self.clock.now();
         self.inbound.expire(now);
@@ -510,7 +505,7 @@ fn ticker() -> Interval {
 
 /// Waits, within limits, until the tasks of QUIC have let go of the socket: when a node says that it
 /// has stopped, its port can be bound again.
-async fn released(mut socket: Arc<PortSocket>) {
+async fn released(mut socket: Arc<Sockets>) {
     let give_up = tokio::time::Instant::now() + RELEASE_TIMEOUT;
     while tokio::time::Instant::now() < give_up {
         match Arc::try_unwrap(socket) {
