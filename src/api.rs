@@ -157,6 +157,9 @@ pub(crate) struct Status {
     /// can be told to others), `unknown`.
     #[serde(default)]
     pub(crate) reachability: String,
+    /// The UDP addresses that it listens on, with the ports that the system chose.
+    #[serde(default)]
+    pub(crate) listening: Vec<String>,
     /// The network's name.
     pub(crate) network: String,
     /// The program's version.

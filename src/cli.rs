@@ -209,7 +209,8 @@ pub(crate) struct UpArgs {
     /// Data folder
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// UDP address to listen on; port 0 lets the system choose [default: 0.0.0.0:12345]
+    /// UDP address to listen on; may be given up to four times, for both families 0.0.0.0:PORT and
+    /// [::]:PORT; port 0 lets the system choose [default: 0.0.0.0:12345 and [::]:12345]
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) listen: Vec<String>,
     /// Address under which others reach this node

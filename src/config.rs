@@ -21,8 +21,6 @@ pub(crate) use print::{to_json, to_toml};
 use crate::failure::Failure;
 use crate::place;
 
-/// The UDP port of a node, if nothing else is said.
-pub(crate) const UDP_PORT: u16 = 12345;
 /// The HTTP port of a node, if nothing else is said.
 pub(crate) const HTTP_PORT: u16 = 8080;
 
@@ -137,7 +135,7 @@ impl Default for Settings {
         Self {
             node: NodePart {
                 data_dir: place::default_data_dir(),
-                listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), UDP_PORT)],
+                listen: Vec::new(),
                 advertise: None,
                 labels: Vec::new(),
                 client: false,

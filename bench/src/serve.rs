@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use potluck::{Admission, BlobId, Contact, Identity, NetworkId, Node};
 use potluck_base::Division;
-use potluck_host::socket::{DatagramKind, PortSocket, ReceiveBatch};
+use potluck_host::socket::{DatagramKind, ReceiveBatch, Sockets};
 use potluck_host::transport::{Transport, TransportConfig};
 use potluck_wire::FetchRequest;
 
@@ -103,7 +103,7 @@ async fn read_all(options: &Options, contact: &Contact, blob: BlobId, size: u64)
 fn reader(number: usize) -> Result<(Transport, tokio::task::JoinHandle<()>)> {
     let identity = Identity::from_seed([number as u8 + 1; 32]);
     let network = NetworkId::new("bench", Admission::Lab, None);
-    let socket = Arc::new(PortSocket::bind(([127, 0, 0, 1], 0).into())?);
+    let socket = Arc::new(Sockets::bind(&[([127, 0, 0, 1], 0).into()])?);
     let transport =
         Transport::new(&identity, &network, Arc::clone(&socket), TransportConfig::default());
     let quic = transport.clone();

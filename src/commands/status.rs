@@ -24,6 +24,7 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
         ["node", &status.node_id],
         ["contact", &status.contact],
         ["reached", &reached(&status)],
+        ["listens", &status.listening.join(", ")],
         ["running", &format!("version {} for {}", status.version, span(status.uptime_seconds))],
         [
             "knows",

@@ -114,12 +114,16 @@ const NODE: &[Key] = &[
     key!(
         "node",
         "listen",
-        "UDP addresses to listen on; port 0 lets the system choose.",
+        "UDP addresses to listen on, at most 4, those of both families together; port 0 lets the system \
+         choose. An IPv6 address takes IPv6 only. A lab network leaves IPv6 out by default where it is public.",
         |s, i| {
             s.node.listen = i.parsed_list(ADDRESSES)?;
             if s.node.listen.is_empty() { Err("must name an address".into()) } else { Ok(()) }
         },
-        |s| list(s.node.listen.iter().map(ToString::to_string)),
+        |s| match s.node.listen[..] {
+            [] => unset_list(potluck::DEFAULT_LISTEN.iter().map(ToString::to_string)),
+            ref listen => list(listen.iter().map(ToString::to_string)),
+        },
     ),
     key!(
         "node",

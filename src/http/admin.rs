@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use potluck::{EntryPoint, Node};
+use potluck_host::socket::Families;
 use potluck_node::{Command, Reply};
 use tokio::time::sleep;
 
@@ -49,7 +50,9 @@ pub(super) async fn join(
         };
     }
     let silent = silent(app.node(), points).await;
-    let silent = potluck_host::knock(&silent).await.iter().map(ToString::to_string).collect();
+    let families = Families::of(app.node().local_addresses());
+    let silent =
+        potluck_host::knock(&silent, families).await.iter().map(ToString::to_string).collect();
     Ok(json(&Joining { entry: request.entry, silent }))
 }
 

@@ -60,7 +60,7 @@ pub(super) async fn run(
     let node = tokio::select! {
         node = start(&settings, &entering) => node?,
         () = signals.next() => return Ok(()),
-        never = waiting::for_admission(out, entering.ticket.as_ref()) => never,
+        never = waiting::for_admission(out, &entering, &settings.node.listen) => never,
     };
     let token = match token::of(token, node.data_dir()) {
         Ok(token) => token,
@@ -158,7 +158,7 @@ fn list(
 /// is made for somebody who sees it, and not for a log.
 async fn say_how_to_join(out: Out, node: &Node, is_new: bool) {
     let contact = node.contact();
-    let here = node.local_addresses().first().is_some_and(|bound| bound.ip().is_unspecified())
+    let here = node.local_addresses().iter().any(|bound| bound.ip().is_unspecified())
         && contact.address.ip().is_loopback();
     let only =
         "on this machine only, since it has no other address (--advertise IP:PORT gives one)";

@@ -107,7 +107,7 @@ fn kind_of(error: &StartError) -> (Exit, &'static str) {
         | StartError::Advertise(_)
         | StartError::Labels
         | StartError::EntryPoint(_)
-        | StartError::SeveralListen
+        | StartError::Listen(_)
         | StartError::Config(_) => (Exit::Usage, "config"),
         _ => (Exit::Failed, "start"),
     }
@@ -132,6 +132,8 @@ fn kind_of_io(error: &io::Error) -> (Exit, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use potluck::ListenError;
+
     use super::*;
 
     #[test]
@@ -144,6 +146,6 @@ mod tests {
         assert_eq!(kind_of(&StartError::Store(damaged)).0, Exit::Verification);
         let locked = OpenError::Locked { folder: "x".into() };
         assert_eq!(kind_of(&StartError::Store(locked)).0, Exit::Failed);
-        assert_eq!(kind_of(&StartError::SeveralListen).0, Exit::Usage);
+        assert_eq!(kind_of(&StartError::Listen(ListenError::TooMany(5))).0, Exit::Usage);
     }
 }

@@ -1,13 +1,16 @@
 //! What a node waits for as long as it is not in its network: said after some seconds, then ever more
 //! rarely.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use potluck::{EntryReport, Node, Ticket};
+use potluck::{DEFAULT_LISTEN, EntryReport, Node};
 use potluck_base::Addresses;
 use potluck_dht::EntryPoint;
+use potluck_host::socket::Families;
 use tokio::time::sleep;
 
+use super::Entering;
 use crate::out::Out;
 
 /// When it is said the first time: what goes well takes less.
@@ -17,14 +20,16 @@ const LONGEST: Duration = Duration::from_secs(10 * 60);
 const FACTOR: u32 = 3;
 
 /// Says why no node of a ticket has let this one in yet; never ends by itself.
-pub(super) async fn for_admission<T>(out: Out, ticket: Option<&Ticket>) -> T {
-    let Some(ticket) = ticket else { return std::future::pending().await };
+pub(super) async fn for_admission<T>(out: Out, entering: &Entering, listen: &[SocketAddr]) -> T {
+    let Some(ticket) = &entering.ticket else { return std::future::pending().await };
+    let listen = if listen.is_empty() { &DEFAULT_LISTEN } else { listen };
+    let families = Families::of(listen);
     let points: Vec<EntryPoint> =
         ticket.entry_points.iter().flat_map(Addresses::contacts).map(EntryPoint::Contact).collect();
     let mut pause = FIRST;
     loop {
         sleep(pause).await;
-        let reports = potluck_host::knock(&points).await;
+        let reports = potluck_host::knock(&points, families).await;
         out.note(format!(
             "not admitted to {} yet: {}; or the ticket is used up, cancelled or expired there, or the \
              clocks of both machines differ by minutes; going on trying",

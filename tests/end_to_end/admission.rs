@@ -5,16 +5,16 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::http::{ask, ask_openly, json, problem, secret_file};
-use crate::process::{Node, program, run, wait_until};
+use crate::process::{Node, any_port, program, run, wait_until};
 
 /// `up` on loopback, with nothing said about the network.
 fn up(data: &Path) -> Command {
-    up_at(data, "127.0.0.1:0")
+    up_at(data, &any_port())
 }
 
 fn up_at(data: &Path, listen: &str) -> Command {
     let mut command = program();
-    command.args(["up", "--exit-with-stdin", "--listen", listen, "--http", "127.0.0.1:0"]);
+    command.args(["up", "--exit-with-stdin", "--listen", listen, "--http", &any_port()]);
     command.args(["--data"]).arg(data).env("POTLUCK_STORE_SYNC", "false");
     command.env("POTLUCK_FILES_PATHS", data.parent().expect("a parent"));
     command
@@ -27,7 +27,7 @@ fn peers(node: &Node) -> usize {
 }
 
 #[test]
-fn a_network_is_made_joined_by_ticket_used_and_left_by_force() {
+pub(crate) fn a_network_is_made_joined_by_ticket_used_and_left_by_force() {
     let folder = tempfile::tempdir().expect("folder");
     let place = |name: &str| folder.path().join(name);
     let first = Node::start_as(&place("first"), &mut up(&place("first")));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
 
-use crate::process::{Node, Run, program, run, up};
+use crate::process::{Node, Run, any_port, listening, program, run, up};
 
 /// One sentence that says something about it.
 fn refused(run: &Run, code: i32, about: &str) {
@@ -35,6 +35,7 @@ fn wrong_usage_is_refused_without_any_node() {
         (&["up", "--admission", "lab", &format!("{key}@127.0.0.1")], "entry point"),
         (&["up", "--admission", "lab", &long], "entry point"),
         (&["up", "--admission", "lab", "--listen", "nonsense"], "--listen"),
+        (&["up", "--admission", "lab", "--listen", "[fe80::1%lo]:7"], "--listen"),
         (&["up", "--admission", "friends"], "--admission"),
         (&["up", "--admission", "open"], "lab"),
         (&["up", "--data", "/nowhere", "10.0.0.1:7"], "--admission lab"),
@@ -102,8 +103,8 @@ fn unknown_and_contradictory_configuration_is_refused() {
 #[test]
 fn what_is_taken_is_named() {
     let folder = tempfile::tempdir().expect("folder");
-    let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let udp = UdpSocket::bind(any_port()).expect("a port");
+    let tcp = TcpListener::bind(any_port()).expect("a port");
     let udp_address = udp.local_addr().expect("bound");
     let tcp_address = tcp.local_addr().expect("bound");
     let base = ["up", "--network", "test", "--admission", "lab", "--exit-with-stdin", "--data"];
@@ -111,13 +112,13 @@ fn what_is_taken_is_named() {
         let mut command = program();
         run(command.args(base).arg(folder.path()).args(["--listen", listen, "--http", http]), b"")
     };
-    let port = with(&udp_address.to_string(), "127.0.0.1:0");
+    let port = with(&udp_address.to_string(), &any_port());
     refused(&port, 1, &udp_address.port().to_string());
-    let port = with("127.0.0.1:0", &tcp_address.to_string());
+    let port = with(&any_port(), &tcp_address.to_string());
     refused(&port, 1, &tcp_address.port().to_string());
 
     let node = Node::start_in(folder.path(), &[]);
-    refused(&with("127.0.0.1:0", "127.0.0.1:0"), 1, "in use");
+    refused(&with(&any_port(), &any_port()), 1, "in use");
     assert_eq!(node.run(&["status"]).code, 0);
 }
 
@@ -127,7 +128,7 @@ fn a_data_folder_belongs_to_one_network() {
     drop(Node::start_in(folder.path(), &[]));
     let mut command = program();
     command.args(["up", "--network", "other", "--admission", "lab", "--exit-with-stdin", "--data"]);
-    command.arg(folder.path()).args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    command.arg(folder.path()).args(listening());
     refused(&run(&mut command, b""), 2, "test");
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::http::{Response, ask, get, header, json, problem};
-use crate::process::{Node, program, run, up, wait_until};
+use crate::process::{Node, no_node, program, run, up, wait_until};
 
 const BYTES: (&str, &str) = ("content-type", "application/octet-stream");
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -83,7 +83,7 @@ fn every_exit_code_happens_for_its_own_reason() {
     assert_eq!(code(&["put", "a", "1", "--space", &format!("own/{id}")]), 6);
     assert_eq!(code(&["invite"]), 6);
     // 8: nobody there.
-    assert_eq!(run(program().args(["--node", "http://127.0.0.1:1", "get", "a"]), b"").code, 8);
+    assert_eq!(run(program().args(["--node", &no_node(), "get", "a"]), b"").code, 8);
     // 7: not what it should be.
     let folder = tempfile::tempdir().expect("folder");
     drop(Node::start_in(folder.path(), &[]));

@@ -41,7 +41,7 @@ pub(crate) fn two() -> (Node, Node) {
 }
 
 #[test]
-fn a_file_comes_from_another_node_byte_for_byte() {
+pub(crate) fn a_file_comes_from_another_node_byte_for_byte() {
     let (first, second) = two();
     let bytes = noise(1, 3_000_001);
     let path = file_of(&first, "weights.bin", &bytes);

@@ -28,7 +28,7 @@ fn bytes_of(mut response: Response) -> Vec<u8> {
 }
 
 #[test]
-fn an_upload_is_served_whole_and_in_parts() {
+pub(crate) fn an_upload_is_served_whole_and_in_parts() {
     let node = Node::start(&[]);
     let bytes = noise(1, 1_000_003);
     let uploaded = upload(&node, "photo.png", &bytes);

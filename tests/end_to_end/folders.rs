@@ -11,7 +11,7 @@ use crate::process::{Node, program, run, up};
 /// A node of a new `invite` network on this folder.
 fn founder(data: &Path) -> Node {
     let mut command = program();
-    command.args(["up", "--exit-with-stdin", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    command.args(["up", "--exit-with-stdin"]).args(crate::process::listening());
     Node::start_as(data, command.arg("--data").arg(data))
 }
 

@@ -84,7 +84,7 @@ impl Drop for Listener {
 }
 
 #[test]
-fn every_line_comes_once_and_in_order_to_every_subscriber() {
+pub(crate) fn every_line_comes_once_and_in_order_to_every_subscriber() {
     let first = Node::start(&[]);
     let second = Node::start(&[&first.contact]);
     let third = Node::start(&[&first.contact]);
@@ -271,7 +271,7 @@ fn what_is_wrong_about_topics_and_searches_is_told() {
     assert!(long.stderr.contains("line 2"), "{}", long.stderr);
     for command in [&["sub", "t"][..], &["pub", "t", "x"], &["members"], &["search", "soup"]] {
         let run = crate::process::run(
-            program().args(["--node", "http://127.0.0.1:1"]).args(command),
+            program().args(["--node", &crate::process::no_node()]).args(command),
             b"",
         );
         assert_eq!(run.code, 8, "{command:?}: {}", run.stderr);
@@ -279,7 +279,7 @@ fn what_is_wrong_about_topics_and_searches_is_told() {
 }
 
 #[test]
-fn members_know_each_other_their_labels_and_who_is_dead() {
+pub(crate) fn members_know_each_other_their_labels_and_who_is_dead() {
     let first = Node::start(&["--label", "rack=7", "--label", "site=north"]);
     let mut second = Node::start(&[&first.contact]);
     let third = Node::start(&[&first.contact]);
@@ -323,7 +323,7 @@ fn members_know_each_other_their_labels_and_who_is_dead() {
 }
 
 #[test]
-fn a_shared_file_is_found_by_the_words_in_its_name_as_long_as_it_is_shared() {
+pub(crate) fn a_shared_file_is_found_by_the_words_in_its_name_as_long_as_it_is_shared() {
     let first = Node::start(&[]);
     let second = Node::start(&[&first.contact]);
     let path = first.data.join("files/Winter Soup-2026.txt");

@@ -318,12 +318,12 @@ fn a_file_that_is_here_is_read_without_the_token_and_nothing_is_fetched_for_it()
 
 #[cfg(unix)]
 #[test]
-fn a_node_makes_its_token_and_the_command_line_finds_it_by_the_url_alone() {
+pub(crate) fn a_node_makes_its_token_and_the_command_line_finds_it_by_the_url_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let mut node = Node::start(&[]);
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
     assert_eq!(mode(&node.data.join("token")), 0o600);
-    let listed = node.url.trim_start_matches("http://").replace(':', "-");
+    let listed = crate::process::listed_as(node.url.trim_start_matches("http://"));
     let listed = runtime_dir().join("potluck/nodes").join(listed);
     assert_eq!(mode(&listed), 0o600);
     let entry: Value = serde_json::from_slice(&fs::read(&listed).expect("there")).expect("JSON");

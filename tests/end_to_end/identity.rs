@@ -10,7 +10,7 @@ use crate::process::{Node, program, run, wait_until};
 /// `up` on loopback in an `invite` network.
 fn up(data: &Path) -> Command {
     let mut command = program();
-    command.args(["up", "--exit-with-stdin", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    command.args(["up", "--exit-with-stdin"]).args(crate::process::listening());
     command.arg("--data").arg(data).env("POTLUCK_STORE_SYNC", "false");
     command
 }

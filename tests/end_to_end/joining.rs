@@ -58,14 +58,14 @@ fn read(from: impl std::io::BufRead + Send + 'static, to: Sender<String>) {
 /// `up` on loopback with nothing said about the network.
 fn bare(data: &Path) -> Command {
     let mut command = program();
-    command.args(["up", "--exit-with-stdin", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    command.args(["up", "--exit-with-stdin"]).args(crate::process::listening());
     command.arg("--data").arg(data).env("POTLUCK_STORE_SYNC", "false");
     command
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn whoever_joins_wrongly_hears_which_entry_point_is_wrong_and_how() {
+pub(crate) fn whoever_joins_wrongly_hears_which_entry_point_is_wrong_and_how() {
     let folder = tempfile::tempdir().expect("folder");
     let other = Node::start_as(
         &folder.path().join("other"),
@@ -73,7 +73,7 @@ fn whoever_joins_wrongly_hears_which_entry_point_is_wrong_and_how() {
     );
     let other = other.contact.rsplit_once('@').expect("a contact").1;
     let closed = {
-        let gone = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let gone = std::net::UdpSocket::bind(crate::process::any_port()).expect("a port");
         gone.local_addr().expect("bound").to_string()
     };
     let data = folder.path().join("node");
@@ -99,7 +99,7 @@ fn join_tells_at_once_that_an_entry_point_answers_and_in_time_that_one_does_not(
     let (_, address) = first.contact.split_once('@').expect("a contact");
     assert!(second.good(&["join", address]).contains("entered by"));
     let closed = {
-        let gone = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let gone = std::net::UdpSocket::bind(crate::process::any_port()).expect("a port");
         gone.local_addr().expect("bound").to_string()
     };
     let wrong = second.run(&["join", &closed]);

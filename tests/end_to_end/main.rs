@@ -6,6 +6,7 @@ mod admission;
 mod bad_input;
 mod codes;
 mod demo;
+mod families;
 mod files;
 mod files_http;
 mod files_lasting;

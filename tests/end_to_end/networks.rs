@@ -14,7 +14,7 @@ const OUT_WITHIN: Duration = Duration::from_secs(10);
 
 fn up(data: &Path) -> Command {
     let mut command = program();
-    command.args(["up", "--exit-with-stdin", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    command.args(["up", "--exit-with-stdin"]).args(crate::process::listening());
     command.args(["--data"]).arg(data).env("POTLUCK_STORE_SYNC", "false");
     command
 }

@@ -71,7 +71,8 @@ fn with_node(node: &Node) -> Vec<Vec<String>> {
     let owned = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
     // What is deleted at the end of the one is written at the beginning of the other.
     // A node that has an entry point which does not answer stores nothing: that comes last.
-    let join = ["join", "127.0.0.1:9"];
+    let nobody = crate::process::at_port(9);
+    let join = ["join", &nobody];
     let last = [vec!["pub", "t", "x", "--json"], [&join[..], &["--json"]].concat(), join.to_vec()];
     let all = plain.chain(json).chain(last);
     all.map(owned).collect()

@@ -1,6 +1,8 @@
 //! Running the program, and nodes that end with their test.
 
+use std::cell::Cell;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -11,6 +13,61 @@ use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+thread_local! {
+    /// The address family of a test that is run in another one than the suite.
+    static LOOPBACK: Cell<Option<IpAddr>> = const { Cell::new(None) };
+}
+
+/// The loopback address at which nodes and their HTTP listen: that of `POTLUCK_TEST_ADDRESS`
+/// (`127.0.0.1` or `::1`), by default 127.0.0.1.
+pub(crate) fn loopback() -> IpAddr {
+    if let Some(ip) = LOOPBACK.get() {
+        return ip;
+    }
+    let asked = std::env::var("POTLUCK_TEST_ADDRESS").unwrap_or_default();
+    match asked.trim_start_matches('[').trim_end_matches(']') {
+        "" => Ipv4Addr::LOCALHOST.into(),
+        text => text.parse().expect("POTLUCK_TEST_ADDRESS is an IP address"),
+    }
+}
+
+/// That address, with port 0: the system chooses.
+pub(crate) fn any_port() -> String {
+    at_port(0)
+}
+
+/// That address with a port.
+pub(crate) fn at_port(port: u16) -> String {
+    SocketAddr::new(loopback(), port).to_string()
+}
+
+/// The URL of no node.
+pub(crate) fn no_node() -> String {
+    format!("http://{}", at_port(1))
+}
+
+/// The options of a node that listens at that address only.
+pub(crate) fn listening() -> [String; 4] {
+    ["--listen".to_owned(), any_port(), "--http".to_owned(), any_port()]
+}
+
+/// Whether this machine has IPv6; says so if it has not.
+pub(crate) fn has_ipv6() -> bool {
+    let has = std::net::UdpSocket::bind("[::1]:0").is_ok();
+    if !has {
+        let _ = writeln!(std::io::stderr(), "skipped: this machine has no IPv6");
+    }
+    has
+}
+
+/// Runs a test on `[::1]`, if there is one.
+pub(crate) fn on_ipv6(test: fn()) {
+    if has_ipv6() {
+        LOOPBACK.set(Some(Ipv6Addr::LOCALHOST.into()));
+        test();
+    }
+}
 
 /// What a command said, and how it ended.
 #[derive(Debug)]
@@ -37,10 +94,16 @@ pub(crate) fn runtime_dir() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("run")
 }
 
+/// The name of the file by which a node at this address is found.
+pub(crate) fn listed_as(address: &str) -> String {
+    let address: SocketAddr = address.parse().expect("an address");
+    format!("{}-{}", address.ip().to_string().replace(':', "_"), address.port())
+}
+
 /// The token of the node at this URL.
 pub(crate) fn token(url: &str) -> Option<String> {
-    let address = url.strip_prefix("http://")?.split('/').next()?.replace(':', "-");
-    let listed = runtime_dir().join("potluck").join("nodes").join(address);
+    let address = url.strip_prefix("http://")?.split('/').next()?;
+    let listed = runtime_dir().join("potluck").join("nodes").join(listed_as(address));
     let entry = std::fs::read(listed).ok()?;
     let entry: serde_json::Value = serde_json::from_slice(&entry).expect("JSON");
     let token = std::fs::read_to_string(entry["tokenFile"].as_str()?).expect("readable");
@@ -214,7 +277,7 @@ pub(crate) fn up(data: &Path) -> Command {
         .env("HOME", data)
         .args(["up", "--network", "test", "--admission", "lab", "--exit-with-stdin", "--data"])
         .arg(data)
-        .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+        .args(listening());
     command
 }
 

@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use crate::process::{Node, program, run};
+use crate::process::{Node, no_node, program, run};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
 }
 
 #[test]
-fn what_one_node_stores_another_reads() {
+pub(crate) fn what_one_node_stores_another_reads() {
     let first = Node::start(&[]);
     let second = Node::start(&[&first.contact]);
     let said = first.good(&["put", "config/greeting", "hello"]);
@@ -105,7 +105,7 @@ fn absent_deleted_and_unreachable_have_their_exit_codes() {
     let blind = node.run(&["del", "a", "--context", "none"]);
     assert_eq!(blind.code, 2, "{}", blind.stderr);
     assert_eq!(node.run(&["get", "a"]).code, 0, "it is still there");
-    let nobody = run(program().args(["--node", "http://127.0.0.1:1", "get", "a"]), b"");
+    let nobody = run(program().args(["--node", &no_node(), "get", "a"]), b"");
     assert_eq!(nobody.code, 8);
     assert!(nobody.stderr.contains("potluck up"), "{}", nobody.stderr);
 }

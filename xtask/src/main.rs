@@ -21,6 +21,8 @@ cargo xtask TASK [ARGS..]
   tidy [-v]      the house rules no compiler knows (-v: also list files that grow long)
   docs           the API documentation of the workspace; a warning is an error
   traces         runs the recorded simulations and writes their traces anew
+  ipv6 [ARGS..]  the whole end-to-end suite on [::1]; cargo test runs it on 127.0.0.1 and a part of it
+                 on [::1]
   sim [ARGS..]   simulations, optimised: potluck sim ARGS
   fuzz [ARGS..]  fuzz targets, optimised: potluck-fuzz ARGS
   seeds NAME..   scenarios of the simulator over many seeds (--help: what runs every night)

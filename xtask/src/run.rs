@@ -31,11 +31,13 @@ impl Invocation {
             "bench" => "run --release --manifest-path bench/Cargo.toml --",
             "docs" => "doc --workspace --no-deps",
             "traces" => "test -p potluck-sim --test traces",
+            "ipv6" => "test -p potluck-cli --test end_to_end --",
             _ => return None,
         });
         invocation.env = match task {
             "docs" => Some(("RUSTDOCFLAGS", "-Dwarnings")),
             "traces" => Some(("POTLUCK_WRITE_TRACES", "1")),
+            "ipv6" => Some(("POTLUCK_TEST_ADDRESS", "::1")),
             _ => None,
         };
         invocation.args.extend_from_slice(args);

@@ -67,6 +67,16 @@ fn interfaces() -> Vec<Interface> {
         .collect()
 }
 
+/// All addresses of this machine of a family.
+pub(crate) fn of_family(ipv6: bool) -> Vec<IpAddr> {
+    interfaces().into_iter().map(|it| it.ip).filter(|ip| ip.is_ipv6() == ipv6).collect()
+}
+
+/// Whether this machine has an address of a family, be it loopback only.
+pub(crate) fn has_family(ipv6: bool) -> bool {
+    !of_family(ipv6).is_empty()
+}
+
 /// The addresses of interfaces that sockets bound to `bound` receive at, the best ones first: of each
 /// interface one that is routed, one that is private and one of its link in each family. Those for
 /// guests, and loopback, only if there is no other.

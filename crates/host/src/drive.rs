@@ -18,7 +18,6 @@ mod timer;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +34,7 @@ use crate::files::Files;
 use crate::folder::{DataFolder, random_bytes};
 use crate::handle::{Observation, Observe, Request};
 use crate::membership::Membership;
-use crate::socket::{DatagramKind, PortSocket, ReceiveBatch};
+use crate::socket::{DatagramKind, ReceiveBatch, Segment, Sockets};
 use crate::topics::{Pending, Topics};
 use crate::transport::{IncomingCall, IncomingFetch, Responder, Transport};
 use inbound::Inbound;
@@ -106,7 +105,7 @@ pub(crate) struct Parts {
     pub(crate) whereabouts: Whereabouts,
     pub(crate) node: Node,
     pub(crate) clock: Clock,
-    pub(crate) socket: Arc<PortSocket>,
+    pub(crate) socket: Arc<Sockets>,
     pub(crate) transport: Transport,
     pub(crate) disk: Disk,
     pub(crate) folder: Option<DataFolder>,
@@ -123,7 +122,7 @@ pub(crate) struct Parts {
 pub(crate) struct Drive {
     node: Node,
     clock: Clock,
-    socket: Arc<PortSocket>,
+    socket: Arc<Sockets>,
     transport: Transport,
     disk: Disk,
     files: Option<Files>,
@@ -140,9 +139,6 @@ pub(crate) struct Drive {
     timer: Timer,
     lag: LagGauge,
     sleep_watch: SleepWatch,
-    /// Set after an error of the socket, until the next tick: an error that persists must not make
-    /// the loop spin.
-    deaf: bool,
     watch: Watch,
     whereabouts: Whereabouts,
     ticks: u32,
@@ -178,7 +174,6 @@ impl Drive {
             watch: parts.watch,
             whereabouts: parts.whereabouts,
             ticks: 0,
-            deaf: false,
             stuck: false,
             work: 0,
             stats: DriveStats::default(),
@@ -207,7 +202,7 @@ impl Drive {
             tokio::select! {
                 () = stopped(&mut stop) => break,
                 replies = self.disk.replies() => self.on_replies(replies),
-                received = self.socket.recv(&mut batch), if open && !self.deaf => {
+                received = self.socket.recv(&mut batch), if open => {
                     self.on_received(received, &batch);
                 }
                 Some(request) = self.requests.recv(), if open => self.on_request(request),
@@ -269,7 +264,7 @@ impl Drive {
                 }
             }
             Output::Resolve { name } => {
-                self.tasks.resolve(name, self.socket.local_addr().is_ipv6());
+                self.tasks.resolve(name, self.socket.families());
             }
             Output::SaveContacts { contacts } => self.saver.save(contacts),
             Output::Addresses { addresses } => {
@@ -331,22 +326,22 @@ impl Drive {
     fn on_received(&mut self, received: io::Result<()>, batch: &ReceiveBatch) {
         if let Err(error) = received {
             self.stats.receive_errors += 1;
-            self.deaf = true;
             tracing::warn!(%error, "cannot receive");
             return;
         }
         for segment in batch.segments() {
             match segment.kind {
-                DatagramKind::Control => self.on_datagram(segment.from, segment.bytes),
+                DatagramKind::Control => self.on_datagram(&segment),
                 DatagramKind::Quic => self.transport.on_quic(&segment),
             }
         }
     }
 
-    fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
+    fn on_datagram(&mut self, datagram: &Segment<'_>) {
         self.stats.datagrams += 1;
         let now = self.clock.now();
-        self.node.handle_datagram(now, from, bytes);
+        self.socket.note(datagram);
+        self.node.handle_datagram(now, datagram.from, datagram.bytes);
         self.carry_out();
     }
 
@@ -442,7 +437,7 @@ impl Drive {
         for _ in 0..CATCH_UP_BATCHES {
             let received = tokio::select! {
                 biased;
-                received = self.socket.recv(batch), if !self.deaf => received,
+                received = self.socket.recv(batch) => received,
                 () = std::future::ready(()) => break,
             };
             self.on_received(received, batch);
@@ -464,7 +459,7 @@ impl Drive {
     }
 
     fn on_tick(&mut self) {
-        self.deaf = false;
+        self.socket.listen_again();
         self.tell_time();
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(INTERFACES_TICKS) {
@@ -541,7 +536,7 @@ fn ticker() -> Interval {
 
 /// Waits, within limits, until the tasks of QUIC have let go of the socket: when a node says that it
 /// has stopped, its port can be bound again.
-async fn released(mut socket: Arc<PortSocket>) {
+async fn released(mut socket: Arc<Sockets>) {
     let give_up = tokio::time::Instant::now() + RELEASE_TIMEOUT;
     while tokio::time::Instant::now() < give_up {
         match Arc::try_unwrap(socket) {

@@ -201,9 +201,9 @@ pub enum StartError {
     /// An entry point is none.
     #[error(transparent)]
     EntryPoint(#[from] EntryPointError),
-    /// More than one address to listen on.
-    #[error("a node can listen on one address only in this version; leave the others out")]
-    SeveralListen,
+    /// The addresses to listen on cannot be bound beside each other, or at all.
+    #[error(transparent)]
+    Listen(#[from] crate::socket::ListenError),
     /// The UDP port cannot be had.
     #[error("{0}; {advice}", advice = advice(.0))]
     Bind(#[from] BindError),
@@ -223,8 +223,15 @@ pub enum StartError {
 
 fn advice(error: &BindError) -> &'static str {
     match error {
+        BindError::InUse { address } if address.is_ipv6() => {
+            "choose another port, or stop the program that has it; `--listen 0.0.0.0:PORT` alone does \
+             without IPv6"
+        }
         BindError::InUse { .. } => "choose another port, or stop the program that has it",
         BindError::Denied { .. } => "choose a port above 1023",
+        BindError::NoSuchAddress { address } if address.is_ipv6() => {
+            "choose an address that it has, or [::]; a machine without IPv6 has none"
+        }
         BindError::NoSuchAddress { .. } => "choose an address that it has, or 0.0.0.0",
         BindError::Io { .. } => "choose another address",
     }

@@ -16,6 +16,8 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::socket::{Families, canonical};
+
 /// How long to wait for the word that a port is closed: a round trip, even a long one.
 const PATIENCE: Duration = Duration::from_millis(700);
 /// How long to wait for a name to be resolved.
@@ -30,6 +32,8 @@ const ADDRESSES_MAX: usize = 4;
 pub enum Knock {
     /// The machine is there, and nothing listens on that port.
     Closed,
+    /// The address is of a family that the node does not speak.
+    OtherFamily,
     /// There is no way there, or the system forbids it.
     NoWay(String),
     /// Nothing, on this machine itself: something listens there and does not answer.
@@ -67,6 +71,17 @@ impl fmt::Display for EntryReport {
                     "{address} has no node on that port (connection refused): the port is wrong or the \
                      node is down"
                 ),
+                Knock::OtherFamily => {
+                    let (is, all) = match address.is_ipv6() {
+                        true => ("IPv6", "[::]:PORT"),
+                        false => ("IPv4", "0.0.0.0:PORT"),
+                    };
+                    write!(
+                        f,
+                        "{address} is {is}, and this node listens on no {is} address: --listen {all} adds \
+                         all of this machine"
+                    )
+                }
                 Knock::NoWay(why) => {
                     write!(f, "{address} cannot be reached from this machine ({why})")
                 }
@@ -84,11 +99,11 @@ impl fmt::Display for EntryReport {
     }
 }
 
-/// Knocks at these entry points, all at once.
-pub async fn knock(points: &[EntryPoint]) -> Vec<EntryReport> {
+/// Knocks at these entry points, all at once, for a node that speaks these address families.
+pub async fn knock(points: &[EntryPoint], families: Families) -> Vec<EntryReport> {
     let mut asking = JoinSet::new();
     for (index, point) in points.iter().take(POINTS_MAX).cloned().enumerate() {
-        asking.spawn(async move { (index, report(point).await) });
+        asking.spawn(async move { (index, report(point, families).await) });
     }
     // One that panics is left out.
     let mut reports: Vec<_> = asking.join_all().await;
@@ -96,14 +111,21 @@ pub async fn knock(points: &[EntryPoint]) -> Vec<EntryReport> {
     reports.into_iter().map(|(_, report)| report).collect()
 }
 
-async fn report(point: EntryPoint) -> EntryReport {
+async fn report(point: EntryPoint, families: Families) -> EntryReport {
     let (point, addresses) = match point {
         EntryPoint::Contact(contact) => (contact.address.to_string(), Ok(vec![contact.address])),
         EntryPoint::Address(address) => (address.to_string(), Ok(vec![address])),
         EntryPoint::Name(name) => {
             let found = timeout(RESOLVE_PATIENCE, tokio::net::lookup_host(name.clone())).await;
             let found = match found {
-                Ok(Ok(found)) => Ok(found.take(ADDRESSES_MAX).collect::<Vec<_>>()),
+                Ok(Ok(found)) => {
+                    let mut found: Vec<SocketAddr> = found.map(canonical).collect();
+                    // Those that the node does not try are only told where there is nothing else.
+                    found.sort_by_key(|address| !families.speak(address.ip()));
+                    let spoken = found.iter().filter(|address| families.speak(address.ip()));
+                    found.truncate(spoken.count().clamp(1, ADDRESSES_MAX));
+                    Ok(found)
+                }
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(_) => Err(format!("no answer in {} s", RESOLVE_PATIENCE.as_secs())),
             };
@@ -115,7 +137,11 @@ async fn report(point: EntryPoint) -> EntryReport {
         Ok(addresses) => {
             let mut knocks = Vec::new();
             for address in addresses {
-                knocks.push((address, at(address).await));
+                let knock = match families.speak(address.ip()) {
+                    true => at(address).await,
+                    false => Knock::OtherFamily,
+                };
+                knocks.push((address, knock));
             }
             EntryReport { point, unresolved: None, knocks }
         }
@@ -159,6 +185,8 @@ async fn refusal(address: SocketAddr) -> io::Error {
 mod tests {
     use super::*;
 
+    const BOTH: Families = Families { v4: true, v6: true };
+
     fn names(text: &str) -> EntryPoint {
         crate::parse_entry_point(text).unwrap()
     }
@@ -177,7 +205,7 @@ mod tests {
             names("no-such-name.invalid:7"),
             names(&silent.to_string()),
         ];
-        let reports = knock(&points).await;
+        let reports = knock(&points, BOTH).await;
         assert_eq!(reports.len(), 3);
         assert_eq!(reports[0].knocks, [(closed, Knock::Closed)]);
         assert!(reports[1].unresolved.is_some(), "{:?}", reports[1]);
@@ -190,10 +218,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_is_told_with_its_addresses_and_of_many_points_only_some_are_asked() {
-        let reports = knock(&[names("localhost:1")]).await;
+        let reports = knock(&[names("localhost:1")], BOTH).await;
         assert!(reports[0].to_string().starts_with("localhost:1 at "), "{}", reports[0]);
         let many: Vec<EntryPoint> =
             (1..=POINTS_MAX + 3).map(|port| names(&format!("127.0.0.1:{port}"))).collect();
-        assert_eq!(knock(&many).await.len(), POINTS_MAX);
+        assert_eq!(knock(&many, BOTH).await.len(), POINTS_MAX);
+    }
+
+    #[tokio::test]
+    async fn an_address_of_a_family_that_the_node_does_not_speak_is_told_as_such() {
+        let points = [names("[::1]:7"), names("127.0.0.1:7"), names("localhost:7")];
+        let told = |reports: Vec<EntryReport>| -> Vec<String> {
+            reports.iter().map(ToString::to_string).collect()
+        };
+        let said = told(knock(&points, Families { v4: true, v6: false }).await);
+        assert!(said[0].contains("listens on no IPv6 address: --listen [::]:PORT"), "{}", said[0]);
+        assert!(!said[1].contains("listens on no") && !said[2].contains("IPv6"), "{said:?}");
+        let said = told(knock(&points[1..2], Families { v4: false, v6: true }).await);
+        assert!(said[0].contains("listens on no IPv4 address: --listen 0.0.0.0:PORT"), "{said:?}");
     }
 }

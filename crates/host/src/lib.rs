@@ -1,4 +1,4 @@
-//! The real world around a node: one UDP port with datagrams and QUIC, the OS clock, a disk thread,
+//! The real world around a node: its UDP ports with datagrams and QUIC, the OS clock, a disk thread,
 //! the data folder, DNS, and the loop that drives the node's core with all of it.
 //!
 //! [`start`] makes a node run and gives a [`Handle`]. Of the network's content nothing is known
@@ -14,6 +14,7 @@ mod folder;
 mod handle;
 mod knock;
 mod labels;
+mod listening;
 pub mod membership;
 mod memory;
 mod resolve;
@@ -29,10 +30,11 @@ pub use error::StartError;
 pub use folder::{NetworkInfo, layout, random_bytes as random_secret};
 pub use handle::{Events, FormerIdentity, Handle, HostStats, LeaveReport, NodeInfo, Stopped};
 pub use knock::{EntryReport, Knock, knock};
+pub use listening::DEFAULT_LISTEN;
 pub use membership::{InviteTerms, IssuedStats, Membership, MembershipError, TicketView};
 pub use memory::resident_bytes;
 pub use resolve::{DEFAULT_PORT, EntryPointError, parse_entry_point};
-pub use start::{DEFAULT_LISTEN, Keep, Settings, start};
+pub use start::{Keep, Settings, start};
 pub use topics::{
     Delivery, Publishing, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, SUBSCRIPTIONS_MAX, SubscribeError,
     Subscription,

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use potluck_dht::EntryPoint;
 
+use crate::socket::{Families, canonical};
+
 /// The port that is meant where none is written.
 pub const DEFAULT_PORT: u16 = 12345;
 
@@ -53,8 +55,9 @@ pub fn parse_entry_point(text: &str) -> Result<EntryPoint, EntryPointError> {
     Ok(EntryPoint::Name(format!("{name}:{port}")))
 }
 
-/// The addresses of `name` (`name:port`) in the family that this node speaks; none if it has none.
-pub(crate) async fn lookup(name: &str, ipv6: bool) -> Vec<SocketAddr> {
+/// The addresses of `name` (`name:port`) in the families that this node speaks, in the order in which
+/// the system would try them; none if it has none.
+pub(crate) async fn lookup(name: &str, families: Families) -> Vec<SocketAddr> {
     let found = match tokio::net::lookup_host(name).await {
         Ok(found) => found,
         Err(error) => {
@@ -63,7 +66,7 @@ pub(crate) async fn lookup(name: &str, ipv6: bool) -> Vec<SocketAddr> {
         }
     };
     let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found.filter(|address| address.is_ipv6() == ipv6) {
+    for address in found.map(canonical).filter(|address| families.speak(address.ip())) {
         if addresses.len() < ADDRESSES_MAX && !addresses.contains(&address) {
             addresses.push(address);
         }
@@ -113,10 +116,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_resolves_to_addresses_of_one_family_only() {
-        let addresses = lookup("localhost:7", false).await;
+    async fn a_name_resolves_to_addresses_of_the_families_that_the_node_speaks() {
+        let families = |v4, v6| Families { v4, v6 };
+        let addresses = lookup("localhost:7", families(true, false)).await;
         assert_eq!(addresses, ["127.0.0.1:7".parse().unwrap()]);
-        assert!(lookup("localhost:7", true).await.iter().all(SocketAddr::is_ipv6));
-        assert!(lookup("no-port-so-no-lookup", false).await.is_empty());
+        assert!(lookup("localhost:7", families(false, true)).await.iter().all(SocketAddr::is_ipv6));
+        assert!(lookup("localhost:7", families(true, true)).await.contains(&addresses[0]));
+        assert!(lookup("no-port-so-no-lookup", families(true, true)).await.is_empty());
     }
 }

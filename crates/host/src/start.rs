@@ -1,7 +1,7 @@
 //! Starting a node: the folder, the port, the threads and tasks around its core.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,14 +24,9 @@ use crate::files::Files;
 use crate::folder::{Choice, DataFolder, NetworkInfo, Wish, random, random_bytes};
 use crate::handle::{FormerIdentity, Handle, NodeInfo};
 use crate::membership::{self, Admitted, Authority, Enrolment, Membership};
-use crate::resolve::DEFAULT_PORT;
-use crate::socket::PortSocket;
+use crate::socket::Sockets;
 use crate::transport::{Door, Transport, TransportConfig};
-use crate::{addresses, labels};
-
-/// Where a node listens if nothing else is said.
-pub const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), DEFAULT_PORT);
+use crate::{labels, listening};
 
 /// Where a node keeps its things.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +53,9 @@ pub struct Settings {
     /// The public key that the network's authority must have; `None`: any. A ticket or data folder of
     /// another one is refused.
     pub authority: Option<PublicKey>,
-    /// The UDP addresses to listen on, one in this version; none: [`DEFAULT_LISTEN`].
+    /// The UDP addresses to listen on, at most [`LISTEN_MAX`](crate::socket::LISTEN_MAX); none:
+    /// [`DEFAULT_LISTEN`](crate::DEFAULT_LISTEN), of which a node of a network without admission control
+    /// leaves out IPv6 on a machine with a public address of it. Only IPv6 packets come in at `[::]`.
     pub listen: Vec<SocketAddr>,
     /// The address to give to others, if it is not the one listened on. Port 0 means the port
     /// listened on.
@@ -122,19 +119,14 @@ enum Store {
 pub async fn start(settings: Settings) -> Result<Handle, StartError> {
     settings.config.validate()?;
     let labels = labels::in_order(&settings.labels)?;
-    let listen = match settings.listen[..] {
-        [] => DEFAULT_LISTEN,
-        [listen] => listen,
-        _ => return Err(StartError::SeveralListen),
-    };
+    let listen = listening::addresses(&settings.listen)?;
     // The lock first: nothing in the folder may change while another node runs on it.
     let held = match &settings.keep {
         Keep::Memory => None,
         Keep::Folder(path) if path.as_os_str().is_empty() => return Err(StartError::NoFolder),
         Keep::Folder(path) => Some(DataFolder::take(path)?),
     };
-    let socket = PortSocket::bind(listen)?;
-    let address = own_address(socket.local_addr(), settings.advertise)?;
+    let mut socket = Sockets::bind(&listen)?;
     let clock = Clock::start();
     let folder = held.as_ref().map(|(folder, _)| folder.clone());
     // Opening a large store takes its time.
@@ -147,7 +139,9 @@ pub async fn start(settings: Settings) -> Result<Handle, StartError> {
     });
     let (settings, kept) = opening.await.map_err(|_| StartError::BrokenOff)?;
     let mut kept = kept?;
-    refuse_public_lab(&kept.network, address, socket.local_addr())?;
+    listening::settle(&mut socket, &kept.network, settings.listen.is_empty())?;
+    let address = listening::own_address(&socket.local_addrs(), settings.advertise)?;
+    listening::refuse_public_lab(&kept.network, address, &socket.local_addrs())?;
     let admitted = match kept.papers.take() {
         None => None,
         Some(papers) => Some(admit(&kept, papers, &socket, folder.as_ref(), &settings).await?),
@@ -194,7 +188,7 @@ fn certified(
 
 /// Where a node is.
 struct Places {
-    socket: PortSocket,
+    socket: Sockets,
     address: SocketAddr,
     folder: Option<DataFolder>,
     clock: Clock,
@@ -205,7 +199,7 @@ struct Places {
 async fn admit(
     kept: &Kept,
     papers: Papers,
-    socket: &PortSocket,
+    socket: &Sockets,
     folder: Option<&DataFolder>,
     settings: &Settings,
 ) -> Result<Admitted, StartError> {
@@ -279,12 +273,12 @@ fn run(
     let disk = disk.map_err(StartError::Thread)?;
     let contact = Contact::new(identity.public_key(), address);
     let whereabouts = Whereabouts::new(contact);
-    let watch = Watch::new(vec![socket.local_addr()], settings.advertise.map(|_| address));
+    let watch = Watch::new(socket.local_addrs(), settings.advertise.map(|_| address));
     let info = NodeInfo {
         contact,
         id: contact.in_network(&network.id).id,
         network: network.clone(),
-        local_addresses: vec![socket.local_addr()],
+        local_addresses: socket.local_addrs(),
         folder: folder.as_ref().map(|folder| folder.path().to_owned()),
         former,
     };
@@ -455,72 +449,4 @@ fn choose_network(
         has_entry_points: !settings.entry_points.is_empty(),
     };
     NetworkInfo::choose(folder, remembered, wish)
-}
-
-/// The address to give to others.
-fn own_address(bound: SocketAddr, advertise: Option<SocketAddr>) -> Result<SocketAddr, StartError> {
-    let address = match advertise {
-        Some(address) if address.port() == 0 => SocketAddr::new(address.ip(), bound.port()),
-        Some(address) => address,
-        None => addresses::reachable(bound),
-    };
-    let ip = address.ip();
-    if ip.is_unspecified() || ip.is_multicast() {
-        return Err(StartError::Advertise(address));
-    }
-    Ok(address)
-}
-
-/// A network without admission control is for private addresses.
-fn refuse_public_lab(
-    network: &NetworkInfo,
-    address: SocketAddr,
-    bound: SocketAddr,
-) -> Result<(), StartError> {
-    let public = addresses::is_public(address.ip()) || addresses::is_public(bound.ip());
-    if public && network.admission != Admission::Invite {
-        return Err(StartError::PublicLab(address));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(text: &str) -> SocketAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn the_advertised_address_wins_over_the_bound_one() {
-        let bound = address("127.0.0.1:7");
-        assert_eq!(own_address(bound, None).unwrap(), bound);
-        let other = address("10.0.0.1:9");
-        assert_eq!(own_address(bound, Some(other)).unwrap(), other);
-        let without_port = own_address(bound, Some(address("10.0.0.1:0"))).unwrap();
-        assert_eq!(without_port, address("10.0.0.1:7"));
-    }
-
-    #[test]
-    fn a_lab_network_keeps_off_the_internet_and_an_invite_network_need_not() {
-        let bound = address("127.0.0.1:7");
-        let network = |admission| {
-            let wish = Wish { name: Some("a"), admission: Some(admission), ..Wish::default() };
-            match NetworkInfo::choose(Path::new(""), None, wish).unwrap() {
-                Choice::In(network) => network,
-                _ => NetworkInfo::invite("a".into(), Identity::from_seed([1; 32]).public_key()),
-            }
-        };
-        let outside = own_address(bound, Some(address("8.8.8.8:7"))).unwrap();
-        let public = refuse_public_lab(&network(Admission::Lab), outside, bound).unwrap_err();
-        assert!(public.to_string().contains("open to everybody"), "{public}");
-        refuse_public_lab(&network(Admission::Lab), bound, outside).unwrap_err();
-        refuse_public_lab(&network(Admission::Lab), bound, bound).unwrap();
-        refuse_public_lab(&network(Admission::Invite), outside, bound).unwrap();
-        for useless in ["0.0.0.0:7", "[::]:7", "224.0.0.1:7"] {
-            let error = own_address(bound, Some(address(useless))).unwrap_err();
-            assert!(matches!(error, StartError::Advertise(_)), "{error}");
-        }
-    }
 }

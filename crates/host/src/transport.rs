@@ -1,4 +1,4 @@
-//! Calls and fetches between nodes, over QUIC on the shared UDP port. A call is one request and one
+//! Calls and fetches between nodes, over QUIC on the shared UDP ports. A call is one request and one
 //! answer; a fetch is one request and any number of frames.
 //!
 //! A [`Transport`] keeps a bounded pool of connections, one a peer, in which both sides prove their
@@ -31,6 +31,7 @@ mod error;
 mod fetch;
 mod gate;
 mod incoming;
+mod paths;
 mod pool;
 mod port;
 mod reach;
@@ -41,11 +42,12 @@ mod stream;
 mod tests;
 mod tls;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Contact, Identity, NetworkId};
+use potluck_base::{Contact, Identity, NetworkId, PublicKey};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
@@ -60,12 +62,13 @@ pub use fetch::{FetchStream, Received};
 pub use incoming::{IncomingCall, Responder};
 pub use serving::{FrameSender, IncomingFetch};
 
-use crate::socket::{PortSocket, QuicSide, Segment};
+use crate::socket::{QuicSide, Segment, Sockets};
 use counters::Counters;
 use endpoint::{EndpointState, LastingKeys, QuicConfigs};
 use error::CloseCode;
 use gate::Gate;
 use incoming::{Desk, permits};
+use paths::Paths;
 use pool::Pool;
 use screen::{Look, Screen};
 use tls::Tls;
@@ -73,7 +76,7 @@ use tls::Tls;
 /// How long closing may take to tell every peer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The calls and fetches of one node on one UDP port. Cheap to clone; when the last clone is dropped, all
+/// The calls and fetches of one node on its UDP ports. Cheap to clone; when the last clone is dropped, all
 /// connections close.
 #[derive(Debug, Clone)]
 pub struct Transport {
@@ -98,12 +101,13 @@ impl Drop for Handle {
 #[derive(Debug)]
 struct Inner {
     config: TransportConfig,
-    socket: Arc<PortSocket>,
+    socket: Arc<Sockets>,
     quic: Arc<QuicSide>,
     screen: Screen,
     tls: Tls,
     keys: LastingKeys,
     quic_configs: QuicConfigs,
+    paths: Paths,
     endpoint: Mutex<EndpointState>,
     pool: Arc<Pool>,
     gate: Arc<Gate>,
@@ -126,7 +130,7 @@ impl Transport {
     pub fn new(
         identity: &Identity,
         network: &NetworkId,
-        socket: Arc<PortSocket>,
+        socket: Arc<Sockets>,
         config: TransportConfig,
     ) -> Self {
         let keys = LastingKeys::new(&identity.seed());
@@ -145,6 +149,7 @@ impl Transport {
             tls: Tls::new(identity, network),
             keys,
             quic_configs: QuicConfigs::new(&config),
+            paths: Paths::new(),
             endpoint: Mutex::new(EndpointState::None),
             pool: Pool::new(&config, identity.public_key()),
             gate: Gate::new(config.handshakes, config.handshakes_per_source),
@@ -171,9 +176,16 @@ impl Transport {
         let _ = inner.door.set(Arc::clone(door));
     }
 
+    /// `peer` may be at these addresses, too, the preferred one first: where it has to be dialed, they
+    /// are tried as well, see [`Transport::call`]. Only its key says whether it is there.
+    pub fn learn(&self, peer: PublicKey, ways: &[SocketAddr]) {
+        self.handle.inner.paths.learn(peer, ways.iter().copied());
+    }
+
     /// Asks `peer` and waits for its answer, at most for the call timeout. Dropping the future
     /// gives the call up. A connection to the peer's key is used wherever it leads to; only if
-    /// there is none, or it is dead, the contact's address is dialed. A request must not begin with
+    /// there is none, or it is dead, it is dialed: where it was reached last, at the contact's address,
+    /// and at the others that are known, 250 ms one after the other. A request must not begin with
     /// [`FETCH_BYTE`].
     ///
     /// # Errors
@@ -237,7 +249,7 @@ impl Transport {
     }
 
     /// Caps what the node sends and how fast it reads what it fetches, see
-    /// [`PortSocket::set_rates`].
+    /// [`Sockets::set_rates`].
     pub fn set_rates(&self, upload: Option<u64>, download: Option<u64>) {
         self.handle.inner.socket.set_rates(upload, download);
     }
@@ -253,6 +265,7 @@ impl Transport {
             inner.desk.counters.strangers.add(segment.datagrams());
             return;
         }
+        inner.socket.note(segment);
         let mut begin = 0;
         let mut end = 0;
         for datagram in segment.bytes.chunks(segment.stride.max(1)) {
@@ -301,7 +314,7 @@ impl Inner {
     }
 
     /// Whether the holder of this key may use a connection now.
-    fn lets_in(&self, key: &potluck_base::PublicKey) -> bool {
+    fn lets_in(&self, key: &PublicKey) -> bool {
         self.door.get().is_none_or(|door| door.admits(key))
     }
 

@@ -146,8 +146,10 @@ impl Builder {
         self
     }
 
-    /// The UDP address to listen on; port 0 lets the system choose. Default: port 12345 on all IPv4
-    /// addresses. Listening on several is an error in this version.
+    /// A UDP address to listen on; may be called up to [`LISTEN_MAX`](crate::LISTEN_MAX) times, for both
+    /// families with `0.0.0.0` and `[::]`, which takes IPv6 only. Port 0 lets the system choose: the same
+    /// port for all such addresses where it can. Default: [`DEFAULT_LISTEN`](crate::DEFAULT_LISTEN),
+    /// without IPv6 in a `lab` network on a machine with a public IPv6 address.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen.push(address);
         self

@@ -68,7 +68,7 @@ pub use potluck_host::files::{
     CACHE_BYTES_DEFAULT, FetchJob, FetchProgress, Fetched, FetchedFrom, FileEntry, FileState,
     FilesError, FilesErrorKind, FolderList, Reader, Shared, list_folder,
 };
-pub use potluck_host::socket::{BindError, PortStats, SocketBuffers};
+pub use potluck_host::socket::{BindError, LISTEN_MAX, ListenError, PortStats, SocketBuffers};
 pub use potluck_host::transport::TransportStats;
 pub use potluck_host::{
     DEFAULT_LISTEN, DEFAULT_PORT, Delivery, DriveStats, EntryPointError, EntryReport, Events,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use potluck_base::{Contact, NodeId, PublicKey};
 use potluck_gossip::{FoundFile, MembersView};
-use potluck_host::socket::{PortStats, SocketBuffers};
+use potluck_host::socket::{Families, PortStats, SocketBuffers};
 use potluck_host::transport::TransportStats;
 use potluck_host::{
     DriveStats, EntryReport, Events, FormerIdentity, Handle, HostStats, InviteTerms, IssuedStats,
@@ -256,7 +256,7 @@ impl Node {
         let view = self.view().await?;
         let silent = view.entry_points.into_iter().filter(|point| !point.answered);
         let points: Vec<_> = silent.map(|point| point.point).collect();
-        Ok(potluck_host::knock(&points).await)
+        Ok(potluck_host::knock(&points, Families::of(self.local_addresses())).await)
     }
 
     /// What health is decided by.

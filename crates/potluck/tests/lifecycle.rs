@@ -5,7 +5,9 @@ mod common;
 use std::net::{SocketAddr, UdpSocket};
 
 use common::{bounded, network, node, node_in, until};
-use potluck::{Admission, Builder, Command, Error, Event, Identity, Node, Read, StartError};
+use potluck::{
+    Admission, Builder, Command, Error, Event, Identity, ListenError, Node, Read, StartError,
+};
 
 async fn refusal(builder: Builder) -> StartError {
     match bounded(builder.start()).await {
@@ -73,8 +75,9 @@ async fn what_cannot_be_is_refused_in_a_sentence() {
     assert!(open.to_string().contains("`invite` and `lab` exist yet"), "{open}");
     let ticket = refusal(node().ticket("potluck-ticket:nonsense")).await;
     assert!(ticket.to_string().contains("copy it again"), "{ticket}");
-    let several = refusal(node().listen(([127, 0, 0, 1], 0).into())).await;
-    assert!(matches!(several, StartError::SeveralListen), "{several}");
+    let many = (0..4).fold(node(), |node, _| node.listen(([127, 0, 0, 1], 0).into()));
+    let many = refusal(many).await;
+    assert!(matches!(many, StartError::Listen(ListenError::TooMany(5))), "{many}");
     let entry = refusal(node().entry("nonsense here").entry("10.0.0.1:7")).await;
     assert!(entry.to_string().contains("`nonsense here` is no entry point"), "{entry}");
     let public = refusal(node().advertise("8.8.8.8:7".parse().unwrap())).await;

@@ -11,6 +11,7 @@ use potluck_node::{CallId, Input};
 use tokio::task::{Id, JoinSet};
 
 use crate::resolve;
+use crate::socket::Families;
 use crate::transport::Transport;
 
 /// Calls of ours at once. The core does not make more at once; this is the net below.
@@ -53,8 +54,8 @@ impl Tasks {
         });
     }
 
-    /// Begins to resolve a DNS name into addresses of one family.
-    pub(super) fn resolve(&mut self, name: String, ipv6: bool) {
+    /// Begins to resolve a DNS name into addresses of these families.
+    pub(super) fn resolve(&mut self, name: String, families: Families) {
         let failed = Input::Resolved { name: name.clone(), addresses: Vec::new() };
         if self.lookups >= LOOKUPS_MAX {
             self.refused.push_back(failed);
@@ -62,7 +63,7 @@ impl Tasks {
         }
         self.lookups += 1;
         self.spawn(failed, async move {
-            let addresses = resolve::lookup(&name, ipv6).await;
+            let addresses = resolve::lookup(&name, families).await;
             Input::Resolved { name, addresses }
         });
     }
@@ -131,7 +132,7 @@ mod tests {
         let mut tasks = Tasks::default();
         let name = |n: usize| format!("no-port-{n}");
         for n in 0..=LOOKUPS_MAX {
-            tasks.resolve(name(n), false);
+            tasks.resolve(name(n), Families { v4: true, v6: false });
         }
         assert_eq!(name_of(tasks.next().await), name(LOOKUPS_MAX), "refused, so first");
         let mut rest = Vec::new();

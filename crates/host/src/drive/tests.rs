@@ -15,7 +15,7 @@ fn node(disk: Disk) -> (Handle, Drive, watch::Receiver<bool>) {
     let id = NetworkId::new("drive tests", Admission::Lab, None);
     let network =
         NetworkInfo { name: "drive tests".into(), admission: Admission::Lab, authority: None, id };
-    let socket = Arc::new(PortSocket::bind(([127, 0, 0, 1], 0).into()).unwrap());
+    let socket = Arc::new(Sockets::bind(&[([127, 0, 0, 1], 0).into()]).unwrap());
     let address = socket.local_addr();
     let contact = Contact::new(identity.public_key(), address);
     let transport = Transport::new(&identity, &id, Arc::clone(&socket), TransportConfig::default());

@@ -18,7 +18,7 @@ use super::holds;
 use crate::StartError;
 use crate::clock::Clock;
 use crate::folder::{NetworkInfo, random_bytes};
-use crate::socket::{DatagramKind, PortSocket, ReceiveBatch};
+use crate::socket::{DatagramKind, ReceiveBatch, Sockets};
 
 /// Tries of each question.
 const TRIES: u8 = 3;
@@ -37,7 +37,7 @@ enum Said {
 
 /// An enrolment under way.
 pub(crate) struct Enrolment<'a> {
-    pub(crate) socket: &'a PortSocket,
+    pub(crate) socket: &'a Sockets,
     pub(crate) identity: &'a Identity,
     pub(crate) network: &'a NetworkInfo,
     pub(crate) ticket: &'a Ticket,
@@ -110,12 +110,16 @@ impl Enrolment<'_> {
                 Ok(Ok(())) => {
                     for segment in batch.segments() {
                         if segment.kind == DatagramKind::Control {
+                            self.socket.note(&segment);
                             link.handle_datagram(clock.now(), segment.from, segment.bytes);
                         }
                     }
                 }
                 // A socket that fails is given its time, as one that hears nothing.
-                Ok(Err(_)) => tokio::time::sleep(patience.min(WAIT_MIN)).await,
+                Ok(Err(_)) => {
+                    tokio::time::sleep(patience.min(WAIT_MIN)).await;
+                    self.socket.listen_again();
+                }
                 Err(_) => {}
             }
             link.handle_timeout(clock.now());

@@ -50,6 +50,9 @@ impl DatagramKind {
 /// or more if it is QUIC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment<'a> {
+    /// At which of the node's ports it came in: its place among
+    /// [`Sockets::local_addrs`](super::Sockets::local_addrs).
+    pub port: usize,
     /// Who sent it. Unproven: an address can be forged.
     pub from: SocketAddr,
     /// Which of our addresses it was sent to, where the system tells.
@@ -75,6 +78,7 @@ impl Segment<'_> {
 /// The segments of one received buffer, see [`ReceiveBatch::segments`].
 #[derive(Debug, Clone)]
 pub struct Segments<'a> {
+    port: usize,
     from: SocketAddr,
     local: Option<IpAddr>,
     ecn: Option<Ecn>,
@@ -83,8 +87,9 @@ pub struct Segments<'a> {
 }
 
 impl<'a> Segments<'a> {
-    fn new(meta: &RecvMeta, bytes: &'a [u8]) -> Self {
+    fn new(port: usize, meta: &RecvMeta, bytes: &'a [u8]) -> Self {
         Self {
+            port,
             from: meta.addr,
             local: meta.dst_ip,
             ecn: meta.ecn.map(|codepoint| Ecn(codepoint as u8)),
@@ -116,6 +121,7 @@ impl<'a> Iterator for Segments<'a> {
         let (bytes, rest) = self.rest.split_at(end);
         self.rest = rest;
         Some(Segment {
+            port: self.port,
             from: self.from,
             local: self.local,
             kind,
@@ -134,28 +140,33 @@ pub struct ReceiveBatch {
     buffer: Vec<u8>,
     metas: [RecvMeta; SLOTS],
     filled: usize,
+    port: usize,
 }
 
 impl ReceiveBatch {
     /// An empty batch.
     #[must_use]
     pub fn new() -> Self {
-        Self { buffer: vec![0; SLOTS * SLOT_BYTES], metas: [RecvMeta::default(); SLOTS], filled: 0 }
+        let buffer = vec![0; SLOTS * SLOT_BYTES];
+        Self { buffer, metas: [RecvMeta::default(); SLOTS], filled: 0, port: 0 }
     }
 
     /// The received segments, in the order of their arrival.
     pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
-        self.buffer
-            .chunks(SLOT_BYTES)
-            .zip(&self.metas)
-            .take(self.filled)
-            .flat_map(|(slot, meta)| Segments::new(meta, &slot[..meta.len.min(slot.len())]))
+        self.buffer.chunks(SLOT_BYTES).zip(&self.metas).take(self.filled).flat_map(
+            |(slot, meta)| Segments::new(self.port, meta, &slot[..meta.len.min(slot.len())]),
+        )
     }
 
     /// Whether the last wake-up brought nothing.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.filled == 0
+    }
+
+    /// At which of the node's ports all of it came in.
+    pub(super) const fn set_port(&mut self, port: usize) {
+        self.port = port;
     }
 
     /// Lets `receive` fill the slots and remembers how many it filled. On an error the batch is

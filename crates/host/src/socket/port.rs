@@ -1,25 +1,19 @@
-//! The UDP port itself: binding, receiving, sending.
+//! One bound UDP port: binding, receiving, sending.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::task::{Context, Poll, ready};
 
 use noq_udp::{Transmit, UdpSocketState};
 use tokio::io::Interest;
 
-use super::{Bucket, ReceiveBatch};
-
-#[cfg(test)]
-mod tests;
+use super::ReceiveBatch;
 
 /// What is asked for as the kernel's send and receive buffers. The defaults (some 200 KiB) lose
 /// datagrams as soon as a node is busy for a millisecond.
 pub const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
-/// The most bytes that one send may carry, however many datagrams they are. With the headers of
-/// UDP, IPv6 and Ethernet it is less than 64 KiB: a run over that is cut up by the system before it
-/// goes out, and on loopback before it comes in, which costs a third of the speed.
-const SEND_BYTES_MAX: usize = 65_472;
-
 /// Why a port could not be had. Nothing was bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -96,6 +90,20 @@ potluck_base::statistics! {
     }
 }
 
+impl PortStats {
+    /// The sums of two ports.
+    pub(super) const fn and(self, other: &Self) -> Self {
+        Self {
+            received: self.received + other.received,
+            received_bytes: self.received_bytes + other.received_bytes,
+            sent: self.sent + other.sent,
+            sent_bytes: self.sent_bytes + other.sent_bytes,
+            send_full: self.send_full + other.send_full,
+            send_failed: self.send_failed + other.send_failed,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Counters {
     received: AtomicU64,
@@ -110,12 +118,11 @@ struct Counters {
 #[derive(Debug)]
 pub struct PortSocket {
     io: tokio::net::UdpSocket,
-    state: UdpSocketState,
+    /// What the socket library has found out about the system, made anew after [`PortSocket::renew`].
+    state: RwLock<UdpSocketState>,
     address: SocketAddr,
     buffers: SocketBuffers,
     counters: Counters,
-    upload: Bucket,
-    download: Bucket,
 }
 
 impl PortSocket {
@@ -146,27 +153,8 @@ impl PortSocket {
         socket.set_nonblocking(true).map_err(failed)?;
         let io = tokio::net::UdpSocket::from_std(socket.into()).map_err(failed)?;
         let address = io.local_addr().map_err(failed)?;
-        let (upload, download) = (Bucket::new(), Bucket::new());
-        Ok(Self { io, state, address, buffers, counters: Counters::default(), upload, download })
-    }
-
-    /// Caps what the node sends and how fast it takes what it fetches, in bytes of UDP payload a
-    /// second; `None` is no cap. Holds from now on, also for transfers under way.
-    ///
-    /// Control datagrams are never held back, but what they take is not left for QUIC.
-    pub fn set_rates(&self, upload: Option<u64>, download: Option<u64>) {
-        self.upload.set_rate(upload);
-        self.download.set_rate(download);
-    }
-
-    /// What paces QUIC on its way out.
-    pub(crate) const fn upload(&self) -> &Bucket {
-        &self.upload
-    }
-
-    /// What paces the reading of fetched frames.
-    pub(crate) const fn download(&self) -> &Bucket {
-        &self.download
+        let state = RwLock::new(state);
+        Ok(Self { io, state, address, buffers, counters: Counters::default() })
     }
 
     /// The address that was bound, with the port the system chose.
@@ -195,18 +183,23 @@ impl PortSocket {
         }
     }
 
-    /// Waits until something arrives and takes up to eight buffers of it at once. Safe to abandon:
-    /// nothing is lost when the future is dropped. One task is meant to call it.
+    /// Takes up to eight buffers of what has arrived, or remembers to wake the caller. There is one
+    /// receiver: a later caller replaces an earlier one.
     ///
     /// # Errors
     /// What the system said, but for notices about earlier sends, which mean nothing here. The
     /// batch is empty then, and the socket still usable unless the error persists.
-    pub async fn recv(&self, batch: &mut ReceiveBatch) -> io::Result<()> {
+    pub(super) fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        batch: &mut ReceiveBatch,
+    ) -> Poll<io::Result<()>> {
         loop {
-            self.io.readable().await?;
+            ready!(self.io.poll_recv_ready(cx))?;
             let received = batch.fill(|slots, metas| {
-                self.io
-                    .try_io(Interest::READABLE, || self.state.recv((&self.io).into(), slots, metas))
+                self.io.try_io(Interest::READABLE, || {
+                    self.state().recv((&self.io).into(), slots, metas)
+                })
             });
             match received {
                 Ok(()) => {
@@ -214,99 +207,28 @@ impl PortSocket {
                         add(&self.counters.received, 1);
                         add(&self.counters.received_bytes, segment.bytes.len());
                     }
-                    return Ok(());
+                    return Poll::Ready(Ok(()));
                 }
-                // WouldBlock: somebody else was faster. The others: an ICMP answer to a send.
+                // WouldBlock: nothing there after all. The others: an ICMP answer to a send.
                 Err(error) if is_notice(&error) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
 
-    /// Sends one control datagram if the system has room for it at once.
-    ///
-    /// # Errors
-    /// `WouldBlock` if the system's buffer is full: count it as a loss, as the network would make
-    /// one, or use [`PortSocket::send`]. Otherwise what the system said. Nothing was sent.
-    pub fn try_send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        let sent = self.try_transmit(&Transmit {
-            destination: to,
-            ecn: None,
-            contents: bytes,
-            segment_size: None,
-            src_ip: None,
-        });
-        match &sent {
-            Ok(()) => self.upload.charge(bytes.len()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                add(&self.counters.send_full, 1);
-            }
-            Err(_) => {}
-        }
-        sent
-    }
-
-    /// Sends one control datagram, waiting for room.
-    ///
-    /// # Errors
-    /// What the system said. Nothing was sent.
-    pub async fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        let transmit = Transmit {
-            destination: to,
-            ecn: None,
-            contents: bytes,
-            segment_size: None,
-            src_ip: None,
-        };
-        loop {
-            match self.try_transmit(&transmit) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
-                Ok(()) => {
-                    self.upload.charge(bytes.len());
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Sends datagrams from byte `begin` of `transmit` on, in as few system calls as they take, and
-    /// says where the next one must begin. What the system refuses for another reason than a full
-    /// buffer is a loss like any other, and counted.
-    ///
-    /// # Errors
-    /// `WouldBlock` if nothing more could be sent; `begin` is then still right.
-    pub(crate) fn try_transmit_from(
-        &self,
-        transmit: &Transmit<'_>,
-        begin: usize,
-    ) -> io::Result<usize> {
-        let stride = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
-        let run = (SEND_BYTES_MAX / stride).clamp(1, self.max_send_segments().get()) * stride;
-        let end = (begin + run).min(transmit.contents.len());
-        let contents = &transmit.contents[begin..end];
-        let segment_size = transmit.segment_size.filter(|size| *size < contents.len());
-        let part = Transmit {
-            destination: transmit.destination,
-            ecn: transmit.ecn,
-            contents,
-            segment_size,
-            src_ip: transmit.src_ip,
-        };
-        match self.try_transmit(&part) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
-            Ok(()) | Err(_) => Ok(end),
-        }
-    }
-
-    /// Sends one datagram, or several of one size in one system call (GSO), without waiting.
-    pub(crate) fn try_transmit(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        let send = || self.state.try_send((&self.io).into(), transmit);
-        let mut sent = send();
-        if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-            // Only this way `writable` learns that it has to wait. It is not the first way, since
-            // the runtime takes a socket for full until it has looked at it once.
-            sent = self.io.try_io(Interest::WRITABLE, send);
+    /// Sends one datagram, or several of one size in one system call (GSO), without waiting. From an
+    /// address that this machine has lost, the system chooses another one.
+    pub(super) fn try_transmit(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let mut sent = self.try_transmit_once(transmit);
+        if transmit.src_ip.is_some() && sent.as_ref().is_err_and(is_about_source) {
+            self.renew();
+            sent = self.try_transmit_once(&Transmit {
+                destination: transmit.destination,
+                ecn: transmit.ecn,
+                contents: transmit.contents,
+                segment_size: transmit.segment_size,
+                src_ip: None,
+            });
         }
         match &sent {
             Ok(()) => {
@@ -321,20 +243,49 @@ impl PortSocket {
         sent
     }
 
+    fn try_transmit_once(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let send = || self.state().try_send((&self.io).into(), transmit);
+        let sent = send();
+        if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            // Only this way `writable` learns that it has to wait. It is not the first way, since
+            // the runtime takes a socket for full until it has looked at it once.
+            return self.io.try_io(Interest::WRITABLE, send);
+        }
+        sent
+    }
+
+    /// Forgets what the socket library has learnt: it takes the error that a lost source address
+    /// causes for a system that cannot send several datagrams at once, and would never try again.
+    fn renew(&self) {
+        if let Ok(fresh) = UdpSocketState::new((&self.io).into()) {
+            *self.state.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        }
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, UdpSocketState> {
+        // No code under this lock can leave it half changed.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a control datagram that the system's buffer had no room for.
+    pub(super) fn count_full(&self) {
+        add(&self.counters.send_full, 1);
+    }
+
     /// Waits until a send may succeed. Any number of tasks may wait.
-    pub(crate) async fn writable(&self) -> io::Result<()> {
+    pub(super) async fn writable(&self) -> io::Result<()> {
         self.io.writable().await
     }
 
     /// The most datagrams that one send may carry.
-    pub(crate) fn max_send_segments(&self) -> std::num::NonZeroUsize {
-        self.state.max_gso_segments()
+    pub(super) fn max_send_segments(&self) -> std::num::NonZeroUsize {
+        self.state().max_gso_segments()
     }
 
     /// Whether the system may cut datagrams into fragments, which rules out probing for larger
     /// packets.
-    pub(crate) fn may_fragment(&self) -> bool {
-        self.state.may_fragment()
+    pub(super) fn may_fragment(&self) -> bool {
+        self.state().may_fragment()
     }
 }
 
@@ -346,6 +297,17 @@ fn add(counter: &AtomicU64, amount: usize) {
 fn granted(reported: io::Result<usize>) -> usize {
     let bytes = reported.unwrap_or(0);
     if cfg!(any(target_os = "linux", target_os = "android")) { bytes / 2 } else { bytes }
+}
+
+/// Whether the system refused the source address: it is none of this machine's any more.
+fn is_about_source(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput
+            | io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+    )
 }
 
 fn is_notice(error: &io::Error) -> bool {

@@ -142,6 +142,7 @@ mod tests {
 
     fn segment(bytes: &[u8], stride: usize) -> Segment<'_> {
         Segment {
+            port: 0,
             from: "192.0.2.1:9".parse().unwrap(),
             local: None,
             kind: DatagramKind::Quic,

@@ -9,6 +9,7 @@ use super::gate::{Ticket, Verdict};
 use super::incoming::Caller;
 use super::reach::Reach;
 use super::{Inner, tls};
+use crate::socket::canonical;
 
 /// What the endpoint shows to strangers, by how far they are.
 pub(super) type Servers = [Arc<noq::ServerConfig>; Reach::ALL.len()];
@@ -17,7 +18,7 @@ impl Inner {
     /// Takes first packets until the endpoint closes.
     pub(super) async fn accept(self: Arc<Self>, endpoint: noq::Endpoint, servers: Servers) {
         while let Some(incoming) = endpoint.accept().await {
-            let source = incoming.remote_address().ip();
+            let source = canonical(incoming.remote_address()).ip();
             match self.gate.knock(source, incoming.remote_address_validated()) {
                 Verdict::Begin(ticket) if self.pool.has_room() => {
                     let server = Arc::clone(&servers[Reach::of(source) as usize]);
@@ -42,7 +43,7 @@ impl Inner {
         server: Arc<noq::ServerConfig>,
         ticket: Ticket,
     ) {
-        let address = incoming.remote_address();
+        let address = canonical(incoming.remote_address());
         let handshake = async { incoming.accept_with(server)?.await };
         let Ok(Ok(connection)) = timeout(self.config.dial_timeout, handshake).await else {
             self.desk.counters.refused.count();

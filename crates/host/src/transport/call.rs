@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::config::{FETCH_BYTE, MESSAGE_BYTES_MAX};
 use super::error::{CallError, CloseCode};
 use super::incoming::Caller;
+use super::paths::race;
 use super::pool::{DialResult, Found, Lease};
 use super::stream::Outgoing;
 use super::{Inner, tls};
@@ -75,7 +76,7 @@ impl Inner {
             return Err(CallError::TooLarge);
         }
         debug_assert_ne!(request.first(), Some(&FETCH_BYTE), "it would pass for a fetch");
-        if address.is_ipv6() != self.socket.local_addr().is_ipv6() {
+        if self.paths.ways(peer, self.socket.families()).is_empty() {
             return Err(CallError::Address(address));
         }
         let sent = request.len();
@@ -149,7 +150,7 @@ impl Inner {
     }
 
     async fn dial(self: Arc<Self>, peer: Contact, report: watch::Sender<DialResult>) {
-        let result = self.dial_once(&peer).await;
+        let result = self.dial_fastest(&peer).await;
         match &result {
             Ok(_) => self.desk.counters.dialed.count(),
             Err(_) => self.desk.counters.dials_failed.count(),
@@ -157,6 +158,17 @@ impl Inner {
         self.pool.dialed(&peer);
         // Nobody may be left to hear it.
         let _ = report.send(Some(result.map(Arc::new)));
+    }
+
+    async fn dial_fastest(self: &Arc<Self>, peer: &Contact) -> Result<Lease, CallError> {
+        let ways = self.paths.ways(peer, self.socket.families());
+        let dial = |way: Contact| {
+            let this = Arc::clone(self);
+            async move { this.dial_once(&way).await }
+        };
+        let (way, lease) = race(ways, peer.address, dial).await?;
+        self.paths.worked(&way);
+        Ok(lease)
     }
 
     async fn dial_once(self: &Arc<Self>, peer: &Contact) -> Result<Lease, CallError> {

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Inner;
 use crate::handle::Request;
+use crate::socket::canonical;
 
 /// Most peers remembered: twice the sessions of a link, so that none is forgotten here first.
 const GUESTS_MAX: usize = 8192;
@@ -110,8 +111,7 @@ impl Door {
 
     /// Whether somebody who was let in is at this address.
     pub(super) fn knows_address(&self, address: SocketAddr) -> bool {
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        self.lock().by_address.contains_key(&address)
+        self.lock().by_address.contains_key(&canonical(address))
     }
 
     /// Whether the holder of this key is admitted now.

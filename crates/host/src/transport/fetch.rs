@@ -16,7 +16,7 @@ use super::error::{FetchError, StreamCode};
 use super::pool::{Lease, Window};
 use super::stream::Outgoing;
 use super::{CallError, Inner};
-use crate::socket::PortSocket;
+use crate::socket::Sockets;
 
 /// Pieces taken from a stream at once; each is what one datagram brought.
 const CHUNKS: usize = 32;
@@ -46,7 +46,7 @@ pub struct FetchStream {
     ended: Option<Result<(), FetchError>>,
     silence: Duration,
     received: Received,
-    socket: Arc<PortSocket>,
+    socket: Arc<Sockets>,
     counters: Arc<Counters>,
     lease: Lease,
     _window: Window,
@@ -162,7 +162,7 @@ impl Inner {
         if request.len() > FETCH_REQUEST_BYTES_MAX {
             return Err(CallError::TooLarge);
         }
-        if address.is_ipv6() != self.socket.local_addr().is_ipv6() {
+        if self.paths.ways(peer, self.socket.families()).is_empty() {
             return Err(CallError::Address(address));
         }
         let open = self.open(peer, request);

@@ -1,5 +1,8 @@
-//! The shared UDP port as the QUIC endpoint sees it: packets come out of the queue that the drive
-//! task fills, and go out through the socket, under its rate cap.
+//! The shared UDP ports as the QUIC endpoint sees them: packets come out of the queue that the drive
+//! task fills, and go out through the sockets, under their rate cap.
+//!
+//! One endpoint serves both address families. As soon as one of the ports is IPv6, the endpoint is told
+//! to be an IPv6 one, which writes IPv4 addresses as mapped IPv6; here they are written back.
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -14,7 +17,7 @@ use noq_udp::{RecvMeta, Transmit};
 use tokio::time::{Sleep, sleep};
 
 use super::config::DATAGRAM_BYTES_MAX;
-use crate::socket::{Pass, PortSocket, QuicSide, RECHECK, ecn_of_bits};
+use crate::socket::{Pass, QuicSide, RECHECK, Sockets, ecn_of_bits, mapped};
 
 /// Buffers handed to the endpoint at once. It offers more, but each of them is 80 KB of memory once
 /// it was touched.
@@ -28,12 +31,12 @@ const SHORT_BYTES: usize = 256;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct SharedPort {
-    socket: Arc<PortSocket>,
+    socket: Arc<Sockets>,
     received: Arc<QuicSide>,
 }
 
 impl SharedPort {
-    pub(super) const fn new(socket: Arc<PortSocket>, received: Arc<QuicSide>) -> Self {
+    pub(super) const fn new(socket: Arc<Sockets>, received: Arc<QuicSide>) -> Self {
         Self { socket, received }
     }
 }
@@ -56,6 +59,7 @@ impl AsyncUdpSocket for SharedPort {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        let both = self.socket.families().v6;
         let mut filled = 0;
         for (buffer, meta) in bufs.iter_mut().zip(meta).take(BUFFERS_AT_ONCE) {
             let datagrams = if filled == 0 {
@@ -67,7 +71,7 @@ impl AsyncUdpSocket for SharedPort {
             };
             buffer[..datagrams.bytes.len()].copy_from_slice(&datagrams.bytes);
             *meta = RecvMeta::default();
-            meta.addr = datagrams.from;
+            meta.addr = if both { mapped(datagrams.from) } else { datagrams.from };
             meta.len = datagrams.bytes.len();
             meta.stride = datagrams.stride;
             meta.ecn = datagrams.ecn.and_then(ecn_of_bits);
@@ -78,7 +82,9 @@ impl AsyncUdpSocket for SharedPort {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.socket.local_addr())
+        let all = self.socket.local_addrs();
+        let ipv6 = all.iter().find(|address| address.is_ipv6());
+        Ok(*ipv6.unwrap_or(&all[0]))
     }
 
     /// The endpoint makes its buffers as large as so many of the longest datagrams, so this is not
@@ -97,7 +103,7 @@ type Writable = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
 
 /// Sends for one connection, and waits for its turn and for room on its own account.
 struct Sender {
-    socket: Arc<PortSocket>,
+    socket: Arc<Sockets>,
     writable: Option<Writable>,
     /// How much of the transmit at hand is out: one system call may not carry all of it.
     sent: usize,
@@ -150,8 +156,9 @@ impl Sender {
             match self.socket.try_transmit_from(transmit, self.sent) {
                 Ok(end) => self.sent = end,
                 Err(_) => {
-                    let socket = Arc::clone(&self.socket);
-                    self.writable = Some(Box::pin(async move { socket.writable().await }));
+                    let (socket, to) = (Arc::clone(&self.socket), transmit.destination);
+                    let from = transmit.src_ip;
+                    self.writable = Some(Box::pin(async move { socket.writable(to, from).await }));
                 }
             }
         }

@@ -38,7 +38,7 @@ async fn until(condition: impl Fn() -> bool) {
 struct Node {
     contact: Contact,
     transport: Transport,
-    socket: Arc<PortSocket>,
+    socket: Arc<Sockets>,
     controls: mpsc::UnboundedReceiver<(SocketAddr, Vec<u8>)>,
     _tasks: JoinSet<()>,
 }
@@ -53,11 +53,11 @@ impl Node {
     }
 
     fn with(seed: u8, config: TransportConfig) -> Self {
-        let socket = PortSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let socket = Sockets::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         Self::on(socket, seed, &network(), config)
     }
 
-    fn on(socket: PortSocket, seed: u8, network: &NetworkId, config: TransportConfig) -> Self {
+    fn on(socket: Sockets, seed: u8, network: &NetworkId, config: TransportConfig) -> Self {
         let identity = Identity::from_seed([seed; 32]);
         let socket = Arc::new(socket);
         let transport = Transport::new(&identity, network, Arc::clone(&socket), config);
@@ -137,7 +137,7 @@ impl Node {
 
 /// The only receiver of a port.
 async fn drive(
-    socket: Arc<PortSocket>,
+    socket: Arc<Sockets>,
     transport: Transport,
     controls: mpsc::UnboundedSender<(SocketAddr, Vec<u8>)>,
 ) {

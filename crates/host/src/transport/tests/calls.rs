@@ -130,11 +130,77 @@ async fn an_endpoint_exists_only_once_it_is_needed() {
 #[tokio::test]
 async fn calls_work_over_ipv6() {
     // A machine without IPv6 cannot show anything about it.
-    let Ok(socket) = PortSocket::bind("[::1]:0".parse().unwrap()) else { return };
+    let Ok(socket) = Sockets::bind(&["[::1]:0".parse().unwrap()]) else { return };
     let a = Node::on(socket, 1, &network(), TransportConfig::default());
-    let socket = PortSocket::bind("[::1]:0".parse().unwrap()).unwrap();
+    let socket = Sockets::bind(&["[::1]:0".parse().unwrap()]).unwrap();
     let b = Node::on(socket, 2, &network(), TransportConfig::default()).echo();
     assert_eq!(a.call(&b, "six").await.unwrap(), "six");
     let c = Node::new(3);
     assert_eq!(a.call(&c, "four").await, Err(CallError::Address(c.contact.address)));
+}
+
+/// A node at both loopback addresses; `None` on a machine without IPv6.
+fn at_both(seed: u8) -> Option<(Node, [Contact; 2])> {
+    let both = ["127.0.0.1:0", "[::1]:0"].map(|address| address.parse().unwrap());
+    let Ok(sockets) = Sockets::bind(&both) else {
+        eprintln!("skipped: this machine has no IPv6");
+        return None;
+    };
+    let at = sockets.local_addrs();
+    let node = Node::on(sockets, seed, &network(), TransportConfig::default());
+    let contacts = [at[0], at[1]].map(|address| Contact { address, ..node.contact });
+    Some((node, contacts))
+}
+
+#[tokio::test]
+async fn one_endpoint_serves_both_families_and_a_peer_has_one_connection_in_both() {
+    let Some((a, _)) = at_both(1) else { return };
+    let Some((b, at)) = at_both(2) else { return };
+    for (index, contact) in at.iter().enumerate() {
+        let call = a.transport.call(contact, "how are you".into());
+        let (answer, incoming) = tokio::join!(bounded(call), async {
+            let call = b.incoming().await;
+            call.responder.answer("well".into()).unwrap();
+            call.address
+        });
+        assert_eq!(answer.unwrap(), "well");
+        // The connection of the first call is used for the second, too.
+        assert_eq!(incoming, a.socket.local_addrs()[0], "call {index}, as IPv4 is written");
+    }
+    assert_eq!((a.stats().dialed, b.stats().connections), (1, 1));
+    let single = Node::new(3);
+    let over_six = Node::on(
+        Sockets::bind(&["[::1]:0".parse().unwrap()]).unwrap(),
+        4,
+        &network(),
+        TransportConfig::default(),
+    );
+    let b = b.echo();
+    for node in [&single, &over_six] {
+        let contact = at[usize::from(node.contact.address.is_ipv6())];
+        let answer = bounded(node.transport.call(&contact, "me too".into())).await;
+        assert_eq!(answer.unwrap(), "me too");
+    }
+    assert_eq!(b.stats().connections, 3);
+}
+
+#[tokio::test]
+async fn a_peer_that_is_silent_in_one_family_is_reached_in_the_other_and_remembered_there() {
+    let Some((a, _)) = at_both(1) else { return };
+    let Some((b, at)) = at_both(2) else { return };
+    let b = b.echo();
+    let silent = std::net::UdpSocket::bind("[::1]:0").unwrap();
+    let gone = Contact { address: silent.local_addr().unwrap(), ..b.contact };
+    a.transport.learn(gone.public_key, &[at[0].address]);
+    let began = std::time::Instant::now();
+    assert_eq!(bounded(a.transport.call(&gone, "there?".into())).await.unwrap(), "there?");
+    assert!(began.elapsed() >= paths::ATTEMPT_DELAY, "IPv6 had its start");
+    let asked = |silent: &std::net::UdpSocket| {
+        silent.set_nonblocking(true).unwrap();
+        std::iter::from_fn(|| silent.recv(&mut [0; 2000]).ok()).count()
+    };
+    assert!(asked(&silent) > 0);
+    a.inner().pool.close_peer(&b.contact.public_key);
+    assert_eq!(bounded(a.transport.call(&gone, "again".into())).await.unwrap(), "again");
+    assert_eq!(asked(&silent), 0, "what worked is tried first, and was fast enough");
 }

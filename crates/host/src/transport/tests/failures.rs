@@ -17,7 +17,7 @@ async fn a_node_with_another_key_is_refused_before_it_sees_the_request() {
 #[tokio::test]
 async fn nodes_of_two_networks_refuse_each_other() {
     let other = NetworkId::new("other", Admission::Lab, None);
-    let socket = PortSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let socket = Sockets::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
     let a = Node::new(1);
     let b = Node::on(socket, 2, &other, TransportConfig::default());
     assert_eq!(a.call(&b, "hello").await, Err(CallError::WrongNetwork));
@@ -30,7 +30,7 @@ async fn a_port_where_nobody_answers_is_a_dial_timeout() {
     let config =
         TransportConfig { dial_timeout: Duration::from_millis(300), ..TransportConfig::default() };
     let a = Node::with(1, config);
-    let silent = PortSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let silent = Sockets::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
     let public_key = Identity::from_seed([2; 32]).public_key();
     let nobody = Contact::new(public_key, silent.local_addr());
     let error = bounded(a.transport.call(&nobody, "hello".into())).await.unwrap_err();
@@ -92,7 +92,7 @@ impl Process {
             .build()
             .unwrap();
         let guard = runtime.enter();
-        let socket = PortSocket::bind(address).unwrap();
+        let socket = Sockets::bind(&[address]).unwrap();
         let node = Node::on(socket, seed, &network(), TransportConfig::default()).echo();
         drop(guard);
         let contact = node.contact;
@@ -133,7 +133,7 @@ async fn a_peer_that_moved_without_a_word_is_found_at_its_new_address() {
     bounded(a.transport.call(&before, "first".into())).await.unwrap();
     process.kill().await;
     // Keeps the old port taken, and says nothing there.
-    let _silent = PortSocket::bind(before.address).unwrap();
+    let _silent = Sockets::bind(&[before.address]).unwrap();
     let (process, after) = Process::start(2, "127.0.0.1:0".parse().unwrap());
     assert_ne!(before.address, after.address);
     let answer = bounded(a.transport.call(&after, "second".into())).await;
@@ -192,7 +192,7 @@ async fn a_node_that_is_dropped_frees_its_port_and_closes_its_connections() {
 #[tokio::test]
 async fn garbage_that_looks_like_quic_is_counted_and_harms_nobody() {
     let (a, mut b) = (Node::new(1), Node::new(2).echo());
-    let source = PortSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let source = Sockets::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
     let mut rng = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         rng ^= rng << 13;

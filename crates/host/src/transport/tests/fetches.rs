@@ -156,7 +156,7 @@ async fn a_fetch_on_a_dead_connection_goes_through_on_a_fresh_one() {
     bounded(a.transport.call(&b, "first life".into())).await.unwrap();
     process.kill().await;
     let second =
-        Node::on(PortSocket::bind(b.address).unwrap(), 2, &network(), TransportConfig::default())
+        Node::on(Sockets::bind(&[b.address]).unwrap(), 2, &network(), TransportConfig::default())
             .serve(3, 100);
     let mut stream = bounded(a.transport.fetch(&second.contact, "go".into())).await.unwrap();
     assert_eq!(read_all(&mut stream).await, Ok((3, 300)));

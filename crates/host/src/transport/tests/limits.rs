@@ -169,6 +169,7 @@ async fn packets_over_the_queue_limit_are_dropped_and_counted() {
     initial[..6].copy_from_slice(&[0xc0, 0, 0, 0, 1, 8]);
     let bytes = initial.repeat(10);
     let segment = Segment {
+        port: 0,
         from: "127.0.0.1:9".parse().unwrap(),
         local: None,
         kind: DatagramKind::Quic,

@@ -1,0 +1,184 @@
+//! Where a node listens, and which address it gives to others.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use potluck_base::Admission;
+
+use crate::addresses;
+use crate::error::StartError;
+use crate::folder::NetworkInfo;
+use crate::resolve::DEFAULT_PORT;
+use crate::socket::{ListenError, Sockets, canonical, listen_at};
+
+/// Where a node listens if nothing else is said: at all addresses of both families.
+pub const DEFAULT_LISTEN: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), DEFAULT_PORT),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), DEFAULT_PORT),
+];
+
+/// The addresses to bind for those that were asked for.
+pub(crate) fn addresses(asked: &[SocketAddr]) -> Result<Vec<SocketAddr>, ListenError> {
+    match asked {
+        [] => Ok(DEFAULT_LISTEN.to_vec()),
+        asked => listen_at(asked),
+    }
+}
+
+/// Says once which address family is missing, and leaves IPv6 out where nobody asked for it and it would
+/// open a network without admission control to everybody.
+pub(crate) fn settle(
+    sockets: &mut Sockets,
+    network: &NetworkInfo,
+    by_default: bool,
+) -> Result<(), StartError> {
+    for error in sockets.missing() {
+        tracing::warn!(%error, "this machine lacks an address family; going on with the other");
+    }
+    for family in families_without_address(&sockets.local_addrs()) {
+        tracing::warn!(
+            "this machine has no {family} address; it cannot be reached by {family} until it has"
+        );
+    }
+    if by_default && network.admission != Admission::Invite {
+        let all = sockets.local_addrs();
+        if let Some(public) = public_behind(all.iter().copied().find(SocketAddr::is_ipv6)) {
+            tracing::warn!(
+                %public,
+                "not listening on IPv6: this machine has a public address of it, where a lab network \
+                 would be open to everybody; --listen with a private address of it does"
+            );
+            sockets.retain(|address| address.is_ipv4());
+        }
+    }
+    Ok(())
+}
+
+/// The families of which all addresses are listened on and the machine has none.
+fn families_without_address(bound: &[SocketAddr]) -> Vec<&'static str> {
+    let all = |ipv6| bound.iter().any(|it| it.ip().is_unspecified() && it.is_ipv6() == ipv6);
+    let has = [false, true].map(addresses::has_family);
+    // Without any it is the question that failed.
+    let named = [(false, "IPv4"), (true, "IPv6")].into_iter().filter(|_| has.contains(&true));
+    named.filter(|(ipv6, _)| all(*ipv6) && !has[usize::from(*ipv6)]).map(|(_, name)| name).collect()
+}
+
+/// The address to give to others, of those bound: the first, but rather one that other machines can reach
+/// than one that they cannot.
+pub(crate) fn own_address(
+    bound: &[SocketAddr],
+    advertise: Option<SocketAddr>,
+) -> Result<SocketAddr, StartError> {
+    let address = match advertise.map(canonical) {
+        Some(address) if address.port() == 0 => {
+            let alike = bound.iter().find(|bound| bound.is_ipv6() == address.is_ipv6());
+            let port = alike.or(bound.first()).map_or(0, SocketAddr::port);
+            SocketAddr::new(address.ip(), port)
+        }
+        Some(address) => address,
+        None => best(bound).ok_or(StartError::Advertise(DEFAULT_LISTEN[0]))?,
+    };
+    let ip = address.ip();
+    if ip.is_unspecified() || ip.is_multicast() || address.port() == 0 {
+        return Err(StartError::Advertise(address));
+    }
+    Ok(address)
+}
+
+fn best(bound: &[SocketAddr]) -> Option<SocketAddr> {
+    let has = |ipv6| addresses::has_family(ipv6);
+    // An address that was named is meant as such.
+    let rank = |bound: SocketAddr, address: SocketAddr| match bound.ip().is_unspecified() {
+        true if !has(bound.is_ipv6()) => 2,
+        true if address.ip().is_loopback() => 1,
+        _ => 0,
+    };
+    let all = bound.iter().map(|bound| (*bound, addresses::reachable(*bound)));
+    all.min_by_key(|(bound, address)| rank(*bound, *address)).map(|(_, address)| address)
+}
+
+/// A network without admission control is for private addresses.
+pub(crate) fn refuse_public_lab(
+    network: &NetworkInfo,
+    address: SocketAddr,
+    bound: &[SocketAddr],
+) -> Result<(), StartError> {
+    if network.admission == Admission::Invite {
+        return Ok(());
+    }
+    if addresses::is_public(address.ip()) {
+        return Err(StartError::PublicLab(address));
+    }
+    match bound.iter().find_map(|bound| public_behind(Some(*bound))) {
+        Some(public) => Err(StartError::PublicLab(public)),
+        None => Ok(()),
+    }
+}
+
+/// A public address at which packets to this port come in.
+fn public_behind(bound: Option<SocketAddr>) -> Option<SocketAddr> {
+    let bound = bound?;
+    let ips = match bound.ip().is_unspecified() {
+        true => addresses::of_family(bound.is_ipv6()),
+        false => vec![bound.ip()],
+    };
+    let public = ips.into_iter().find(|ip| addresses::is_public(*ip))?;
+    Some(SocketAddr::new(public, bound.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use potluck_base::Identity;
+
+    use super::*;
+    use crate::folder::{Choice, Wish};
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_advertised_address_wins_over_the_bound_one() {
+        let bound = [address("127.0.0.1:7"), address("[::1]:8")];
+        assert_eq!(own_address(&bound, None).unwrap(), bound[0]);
+        let other = address("10.0.0.1:9");
+        assert_eq!(own_address(&bound, Some(other)).unwrap(), other);
+        let port_of = |text| own_address(&bound, Some(address(text))).unwrap();
+        assert_eq!(port_of("10.0.0.1:0"), address("10.0.0.1:7"));
+        assert_eq!(port_of("[fd00::1]:0"), address("[fd00::1]:8"), "the port of its family");
+        assert_eq!(port_of("[::ffff:10.0.0.1]:0"), address("10.0.0.1:7"));
+    }
+
+    #[test]
+    fn an_address_that_was_named_is_the_contact_and_of_all_addresses_one_that_can_be_dialed() {
+        let named = [address("[::1]:8"), address("127.0.0.1:7")];
+        assert_eq!(own_address(&named, None).unwrap(), named[0]);
+        let all = own_address(&[address("0.0.0.0:7"), address("[::]:7")], None).unwrap();
+        assert!(!all.ip().is_unspecified() && all.port() == 7);
+    }
+
+    #[test]
+    fn a_lab_network_keeps_off_the_internet_and_an_invite_network_need_not() {
+        let bound = address("127.0.0.1:7");
+        let network = |admission| {
+            let wish = Wish { name: Some("a"), admission: Some(admission), ..Wish::default() };
+            match NetworkInfo::choose(Path::new(""), None, wish).unwrap() {
+                Choice::In(network) => network,
+                _ => NetworkInfo::invite("a".into(), Identity::from_seed([1; 32]).public_key()),
+            }
+        };
+        let lab = network(Admission::Lab);
+        let outside = own_address(&[bound], Some(address("8.8.8.8:7"))).unwrap();
+        let public = refuse_public_lab(&lab, outside, &[bound]).unwrap_err();
+        assert!(public.to_string().contains("open to everybody"), "{public}");
+        refuse_public_lab(&lab, bound, &[outside]).unwrap_err();
+        refuse_public_lab(&lab, bound, &[bound, address("[2a00::1]:7")]).unwrap_err();
+        refuse_public_lab(&lab, bound, &[bound, address("[fd00::1]:7")]).unwrap();
+        refuse_public_lab(&network(Admission::Invite), outside, &[bound]).unwrap();
+        for useless in ["0.0.0.0:7", "[::]:7", "224.0.0.1:7"] {
+            let error = own_address(&[bound], Some(address(useless))).unwrap_err();
+            assert!(matches!(error, StartError::Advertise(_)), "{error}");
+        }
+    }
+}
