@@ -9,6 +9,7 @@
 pub mod blob;
 pub mod bounded;
 pub mod contact;
+pub mod diversity;
 pub mod granules;
 pub mod id;
 pub mod keys;
@@ -23,6 +24,7 @@ pub mod token_bucket;
 pub use blob::{BlobId, Division, GROUP_BYTES};
 pub use bounded::BoundedQueue;
 pub use contact::{ADDRESSES_MAX, Address, Addresses, Contact, ContactError, Peer};
+pub use diversity::spread_out;
 pub use granules::GranuleSet;
 pub use id::{BucketIndex, Distance, IdError, Key, NodeId, Salt, SaltError};
 pub use keys::{Identity, KeyError, PublicKey, SharedSecret, Signature};

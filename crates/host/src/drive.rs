@@ -34,6 +34,7 @@ use crate::files::Files;
 use crate::folder::{DataFolder, random_bytes};
 use crate::handle::{Observation, Observe, Request};
 use crate::membership::Membership;
+use crate::resolve::Families;
 use crate::socket::{DatagramKind, PortSocket, ReceiveBatch};
 use crate::topics::{Pending, Topics};
 use crate::transport::{IncomingCall, IncomingFetch, Responder, Transport};
@@ -110,6 +111,8 @@ pub(crate) struct Parts {
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) remembered: Vec<Contact>,
     pub(crate) entry_points: Vec<EntryPoint>,
+    /// DNS names, `name:port`, to be asked while all entry points are silent.
+    pub(crate) dns_fallback: Vec<String>,
     pub(crate) files: Option<Files>,
     pub(crate) membership: Option<Membership>,
 }
@@ -130,6 +133,7 @@ pub(crate) struct Drive {
     inbound: Inbound<Responder>,
     commands: HashMap<CommandId, Waiting>,
     topics: Topics,
+    dns_fallback: Vec<String>,
     next_command: u64,
     saver: Saver,
     timer: Timer,
@@ -162,6 +166,7 @@ impl Drive {
             inbound: Inbound::new(),
             commands: HashMap::new(),
             topics: Topics::default(),
+            dns_fallback: parts.dns_fallback.clone(),
             next_command: 0,
             saver: Saver::new(parts.folder),
             timer: Timer::new(),
@@ -181,6 +186,9 @@ impl Drive {
         for point in parts.entry_points {
             let id = drive.command_id();
             drive.input(Input::Command { id, command: Command::Join(point) });
+        }
+        for name in parts.dns_fallback {
+            drive.input(Input::LastResort { name });
         }
         drive
     }
@@ -257,7 +265,8 @@ impl Drive {
                 }
             }
             Output::Resolve { name } => {
-                self.tasks.resolve(name, self.socket.local_addr().is_ipv6());
+                let families = Families::of(&[self.socket.local_addr()]);
+                self.tasks.resolve(name, families);
             }
             Output::SaveContacts { contacts } => self.saver.save(contacts),
             output @ (Output::Admitted { .. }
@@ -293,6 +302,13 @@ impl Drive {
                         "another machine runs with this node's identity, so this one writes and publishes \
                          nothing any more: start the copy again with potluck up --new-identity, then the \
                          original as it is"
+                    );
+                }
+                if event == Event::LastResort {
+                    let names = self.dns_fallback.join(", ");
+                    tracing::warn!(
+                        "no entry point and no node of the last run answers: asking DNS for {names} ([network] \
+                         dns_fallback) until one does"
                     );
                 }
                 tracing::debug!(?event);
@@ -343,6 +359,7 @@ impl Drive {
             Request::Observe(observe) => self.on_observe(observe),
             Request::Files(input) => self.input(Input::Swarm(input)),
             Request::Admission(input) => self.input(input),
+            Request::Found(address) => self.input(Input::Candidate { address }),
             Request::SharedNames(names) => self.input(Input::SharedNames(names)),
             Request::Publish { topic, payload, counted, reply, place } => {
                 let id = self.command_id();

@@ -16,10 +16,12 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::resolve::{Families, Names};
+
 /// How long to wait for the word that a port is closed: a round trip, even a long one.
 const PATIENCE: Duration = Duration::from_millis(700);
 /// How long to wait for a name to be resolved.
-const RESOLVE_PATIENCE: Duration = Duration::from_secs(4);
+const RESOLVE_PATIENCE: Duration = Duration::from_secs(6);
 /// Most entry points that are looked at; the rest is counted.
 const POINTS_MAX: usize = 8;
 /// Most addresses of one name.
@@ -101,10 +103,9 @@ async fn report(point: EntryPoint) -> EntryReport {
         EntryPoint::Contact(contact) => (contact.address.to_string(), Ok(vec![contact.address])),
         EntryPoint::Address(address) => (address.to_string(), Ok(vec![address])),
         EntryPoint::Name(name) => {
-            let found = timeout(RESOLVE_PATIENCE, tokio::net::lookup_host(name.clone())).await;
-            let found = match found {
-                Ok(Ok(found)) => Ok(found.take(ADDRESSES_MAX).collect::<Vec<_>>()),
-                Ok(Err(error)) => Err(error.to_string()),
+            let found = Names::default().groups(&name, Families::ALL);
+            let found = match timeout(RESOLVE_PATIENCE, found).await {
+                Ok(found) => found.map(|it| it.into_iter().flatten().take(ADDRESSES_MAX).collect()),
                 Err(_) => Err(format!("no answer in {} s", RESOLVE_PATIENCE.as_secs())),
             };
             (name, found)

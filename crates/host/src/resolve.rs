@@ -1,14 +1,18 @@
 //! Entry points as people write them, and the addresses behind DNS names.
 
+mod names;
+#[cfg(feature = "dns")]
+mod srv;
+
 use std::net::{IpAddr, SocketAddr};
 
 use potluck_dht::EntryPoint;
 
+pub(crate) use names::{Families, Names};
+
 /// The port that is meant where none is written.
 pub const DEFAULT_PORT: u16 = 12345;
 
-/// Most addresses taken of one name.
-const ADDRESSES_MAX: usize = 16;
 /// Longest DNS name (RFC 1035).
 const NAME_BYTES_MAX: usize = 253;
 
@@ -53,24 +57,6 @@ pub fn parse_entry_point(text: &str) -> Result<EntryPoint, EntryPointError> {
     Ok(EntryPoint::Name(format!("{name}:{port}")))
 }
 
-/// The addresses of `name` (`name:port`) in the family that this node speaks; none if it has none.
-pub(crate) async fn lookup(name: &str, ipv6: bool) -> Vec<SocketAddr> {
-    let found = match tokio::net::lookup_host(name).await {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::debug!(name, %error, "cannot resolve");
-            return Vec::new();
-        }
-    };
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found.filter(|address| address.is_ipv6() == ipv6) {
-        if addresses.len() < ADDRESSES_MAX && !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    addresses
-}
-
 #[cfg(test)]
 mod tests {
     use potluck_base::{Contact, Identity};
@@ -113,10 +99,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_resolves_to_addresses_of_one_family_only() {
-        let addresses = lookup("localhost:7", false).await;
-        assert_eq!(addresses, ["127.0.0.1:7".parse().unwrap()]);
-        assert!(lookup("localhost:7", true).await.iter().all(SocketAddr::is_ipv6));
-        assert!(lookup("no-port-so-no-lookup", false).await.is_empty());
+    async fn the_system_knows_this_machine_and_no_dns_server_is_asked_for_it() {
+        let ipv4 = Families::of(&["10.0.0.1:1".parse().unwrap()]);
+        let groups = Names::default().groups("localhost:7", ipv4).await.unwrap();
+        assert_eq!(groups, [["127.0.0.1:7".parse().unwrap()]]);
+        let all = Names::default().groups("localhost:7", Families::ALL).await.unwrap();
+        assert!(all[0].contains(&groups[0][0]));
+        Names::default().groups("localhost:none", ipv4).await.unwrap_err();
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use potluck_base::Contact;
-use potluck_dht::EntryView;
+use potluck_dht::{EntryView, LastResort};
 use potluck_link::OwnTrouble;
 
 /// The node's condition, as its core knows it. What that means for people is decided in one place, the
@@ -31,6 +31,8 @@ pub struct StatusView {
     pub members: usize,
     /// The entry points that a user named, and what became of them.
     pub entry_points: Vec<EntryView>,
+    /// The names that are asked while all entry points are silent.
+    pub last_resort: LastResort,
     /// Why the others do not hear this node any more, as far as it knows.
     pub own_trouble: Option<OwnTrouble>,
     /// Whether it is leaving.

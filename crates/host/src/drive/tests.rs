@@ -52,6 +52,7 @@ fn node(disk: Disk) -> (Handle, Drive, watch::Receiver<bool>) {
         events,
         remembered: Vec::new(),
         entry_points: Vec::new(),
+        dns_fallback: Vec::new(),
         files: None,
         membership: None,
     });
