@@ -74,8 +74,18 @@ pub(crate) struct NetworkPart {
     /// `None`: what the data folder says, else invite.
     pub(crate) admission: Option<Admission>,
     pub(crate) entry: Vec<String>,
+    /// DNS names to be asked while all entry points are silent.
+    pub(crate) dns_fallback: Vec<String>,
+    pub(crate) mdns: bool,
     /// `None`: whoever it is.
     pub(crate) authority: Option<PublicKey>,
+}
+
+/// `[reach]`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ReachPart {
+    /// `None`: in invite and lab networks.
+    pub(crate) lan: Option<bool>,
 }
 
 /// `[store]`.
@@ -122,6 +132,7 @@ pub(crate) struct LimitsPart {
 pub(crate) struct Settings {
     pub(crate) node: NodePart,
     pub(crate) network: NetworkPart,
+    pub(crate) reach: ReachPart,
     /// `[dht]`, `[kv]` and the protocol's part of `[limits]`.
     pub(crate) protocol: potluck_node::Config,
     pub(crate) files: FilesPart,
@@ -145,8 +156,11 @@ impl Default for Settings {
                 name: None,
                 admission: None,
                 entry: Vec::new(),
+                dns_fallback: Vec::new(),
+                mdns: true,
                 authority: None,
             },
+            reach: ReachPart { lan: None },
             protocol: potluck_node::Config::default(),
             files: FilesPart {
                 paths: None,

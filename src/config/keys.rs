@@ -92,7 +92,8 @@ use http::HTTP;
 use limits::LIMITS;
 
 /// All keys, by section.
-pub(crate) const KEYS: &[&[Key]] = &[NODE, NETWORK, DHT, KV, GOSSIP, FILES, STORE, HTTP, LIMITS];
+pub(crate) const KEYS: &[&[Key]] =
+    &[NODE, NETWORK, REACH, DHT, KV, GOSSIP, FILES, STORE, HTTP, LIMITS];
 
 const ADDRESSES: &str = "addresses of the form ip:port";
 
@@ -207,6 +208,28 @@ const NETWORK: &[Key] = &[
     ),
     key!(
         "network",
+        "dns_fallback",
+        "DNS names to ask while all entry points and the nodes of the last run are silent: SRV records of _potluck._udp.<name>, and addresses.",
+        |s, i| {
+            let names = i.list()?;
+            for name in &names {
+                potluck_host::fallback_name(name)
+                    .map_err(|wrong| format!("must be DNS names: `{}` is none", wrong.text))?;
+            }
+            s.network.dns_fallback = names;
+            Ok(())
+        },
+        |s| list(s.network.dns_fallback.iter().cloned()),
+    ),
+    key!(
+        "network",
+        "mdns",
+        "Look around by DNS-SD (multicast DNS) too, where [reach] lan is on.",
+        |s, i| i.boolean().map(|it| s.network.mdns = it),
+        |s| Shown::Set(Value::Boolean(s.network.mdns)),
+    ),
+    key!(
+        "network",
         "authority",
         "Public key that the network's authority must have (potluck network show); other tickets and data folders are refused.",
         |s, i| {
@@ -216,6 +239,14 @@ const NETWORK: &[Key] = &[
         |s| s.network.authority.map_or_else(|| unset(&"5f".repeat(32)), text),
     ),
 ];
+
+const REACH: &[Key] = &[key!(
+    "reach",
+    "lan",
+    "Look for nodes of this network on the local network; by default in invite and lab networks, never on loopback only.",
+    |s, i| i.boolean().map(|it| s.reach.lan = Some(it)),
+    |s| s.reach.lan.map_or(Shown::Unset(Value::Boolean(true)), |it| Shown::Set(Value::Boolean(it))),
+)];
 
 const DHT: &[Key] = &[
     key!(

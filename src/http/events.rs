@@ -123,6 +123,7 @@ fn told(event: &Event) -> Value {
         Event::Joined => json!({"type": "joined"}),
         Event::Isolated => json!({"type": "isolated"}),
         Event::IdentityElsewhere => json!({"type": "identityElsewhere"}),
+        Event::LastResort => json!({"type": "lastResort"}),
         Event::Reunited => json!({"type": "reunited"}),
         Event::SiblingJoined(peer) => of("sibling", peer, "joined"),
         Event::SiblingLeft(peer) => of("sibling", peer, "left"),

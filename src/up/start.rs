@@ -65,6 +65,13 @@ pub(super) async fn start(settings: &Settings, entering: &Entering) -> Result<No
     for entry in &settings.network.entry {
         builder = builder.entry(entry.as_str());
     }
+    for name in &settings.network.dns_fallback {
+        builder = builder.dns_fallback(name);
+    }
+    builder = builder.mdns(settings.network.mdns);
+    if let Some(lan) = settings.reach.lan {
+        builder = builder.lan(lan);
+    }
     builder.start().await.map_err(|error| failure_of(&error))
 }
 

@@ -28,7 +28,7 @@ mod testing;
 pub mod trace;
 
 pub use config::{Config, ConfigError};
-pub use entry_points::{EntryPoint, EntryView};
+pub use entry_points::{EntryPoint, EntryView, LastResort};
 pub use lookup::LookupId;
 pub use machine::{Dht, Input, Output, Purpose, QueryId, REMEMBERED_PATIENCE};
 pub use routing_table::{PeerView, TableView};

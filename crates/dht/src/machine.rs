@@ -1,5 +1,6 @@
 //! The DHT of one node: wiring of table, lookups, probes and entry points.
 
+mod candidates;
 mod contacts;
 mod searches;
 
@@ -13,13 +14,14 @@ use potluck_base::{
 use potluck_wire::Want;
 
 use crate::config::Config;
-use crate::entry_points::{EntryPoint, EntryPoints, EntryView};
+use crate::entry_points::{EntryPoint, EntryPoints, EntryView, LastResort, Origin};
 use crate::lookup::LookupId;
 use crate::lookups::Lookups;
 use crate::probes::{Probe, Probes, Reason};
 use crate::routing_table::{RoutingTable, SiblingChange, TableView};
 use crate::stats::Stats;
 use crate::trace::{LookupOutcome, LookupTrace};
+use candidates::Candidates;
 
 /// Names a request to whoever carries it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +52,8 @@ pub enum Input {
     Join(EntryPoint),
     /// Contacts of the last run.
     Remembered(Vec<Contact>),
+    /// A DNS name, `name:port`, to be asked while all entry points are silent.
+    LastResort(String),
     /// Start a lookup for nodes close to `target`.
     Lookup {
         /// Its name, chosen by the caller; ids from 2^63 on are the DHT's own.
@@ -91,12 +95,14 @@ pub enum Input {
         /// Who is there.
         contact: Contact,
     },
+    /// Somebody may be at this address of the local network.
+    Candidate(SocketAddr),
     /// A name was resolved; no address means that it does not resolve.
     Resolved {
         /// The name.
         name: String,
-        /// Its addresses.
-        addresses: Vec<SocketAddr>,
+        /// Its addresses, in groups: the later ones are asked only if nobody of the earlier ones answers.
+        addresses: Vec<Vec<SocketAddr>>,
     },
     /// A request by another part of the node to this peer got no answer: check it soon.
     Suspect(NodeId),
@@ -124,8 +130,12 @@ pub enum Output {
     },
     /// Ask who is at an address.
     Hello(SocketAddr),
+    /// Ask who is at an address by one datagram: nobody but the local network named it.
+    Ask(SocketAddr),
     /// Resolve a DNS name.
     Resolve(String),
+    /// All entry points are silent: the last resort is used from now on, until one of them answers.
+    LastResort,
     /// A lookup ended.
     Finished {
         /// Which.
@@ -150,8 +160,6 @@ const OWN_LOOKUPS: u64 = 1 << 63;
 /// How long a node that knows others from its last run takes itself for one of many; then it may be
 /// the only one left.
 pub const REMEMBERED_PATIENCE: Duration = Duration::from_secs(30);
-/// Addresses of one DNS name that are tried.
-const ADDRESSES_MAX: usize = 8;
 /// Contacts remembered for a restart.
 const SAVED_MAX: usize = 128;
 /// Without any traffic for so long a node takes itself for offline and drops nobody.
@@ -189,6 +197,7 @@ pub struct Dht {
     refresh_self: bool,
     save_at: Instant,
     unsaved: bool,
+    candidates: Candidates,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +240,7 @@ impl Dht {
             refresh_bucket: 0,
             refresh_self: false,
             unsaved: false,
+            candidates: Candidates::new(),
         }
     }
 
@@ -327,6 +337,12 @@ impl Dht {
         self.entries.configured(&self.network, &self.table)
     }
 
+    /// The DNS names that are asked while all entry points are silent.
+    #[must_use]
+    pub fn last_resort(&self) -> LastResort {
+        self.entries.last_resort()
+    }
+
     /// How many contacts of the last run there are.
     #[must_use]
     pub fn remembered(&self) -> usize {
@@ -402,8 +418,12 @@ impl Dht {
     }
 
     fn is_acceptable(&self, contact: &Contact) -> bool {
-        let ip = contact.address.ip();
-        let usable = contact.address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast();
+        self.is_usable(contact.address)
+    }
+
+    fn is_usable(&self, address: SocketAddr) -> bool {
+        let ip = address.ip();
+        let usable = address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast();
         let private = match ip {
             std::net::IpAddr::V4(ip) => {
                 ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_broadcast()
@@ -437,13 +457,17 @@ impl Machine for Dht {
     fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::Join(point) => {
-                self.entries.add(now, point, false);
+                self.entries.add(now, point, Origin::Named);
                 self.entries.drop_self(&self.me.contact.public_key, Some(self.me.contact.address));
+            }
+            Input::LastResort(name) => {
+                self.entries.add(now, EntryPoint::Name(name), Origin::LastResort);
             }
             Input::Remembered(contacts) => {
                 for contact in contacts.into_iter().take(SAVED_MAX) {
                     if contact.public_key != self.me.contact.public_key {
-                        self.entries.add(now, EntryPoint::Contact(contact), true);
+                        let point = EntryPoint::Contact(contact);
+                        self.entries.add(now, point, Origin::Remembered);
                     }
                 }
             }
@@ -465,16 +489,14 @@ impl Machine for Dht {
             }
             Input::Greeted { address, contact } => {
                 self.entries.learned(address, contact);
-                self.enter(now, contact);
-            }
-            Input::Resolved { name, mut addresses } => {
-                addresses.truncate(ADDRESSES_MAX);
-                self.entries.resolved(&name, &addresses);
-                for address in addresses {
-                    if address != self.me.contact.address {
-                        self.outbox.push_back(Output::Hello(address));
-                    }
+                if !self.is_known_elsewhere(address, &contact) {
+                    self.enter(now, contact);
                 }
+            }
+            Input::Candidate(address) => self.on_candidate(now, address),
+            Input::Resolved { name, addresses } => {
+                let first = self.entries.resolved(now, &name, addresses);
+                self.greet(first);
             }
             Input::Suspect(id) => self.suspect(now, &id),
             Input::Doubted(id) => {

@@ -20,6 +20,8 @@ potluck_base::statistics! {
         counter probes_sent: u64,
         /// Heartbeats and checks that got no answer.
         counter probes_failed: u64,
+        /// Addresses found on the local network that were asked who is there.
+        counter candidates_asked: u64,
         /// Contacts dropped because they did not answer.
         counter contacts_dropped: u64,
         /// Contacts evicted because the table was full.

@@ -2,6 +2,9 @@
 
 use potluck_base::{Admission, Contact, Identity, Key, NetworkId, Peer, Rng};
 
+use crate::config::Config;
+use crate::machine::Dht;
+
 pub(crate) fn network() -> NetworkId {
     NetworkId::new("test", Admission::Lab, None)
 }
@@ -16,6 +19,11 @@ pub(crate) fn peers(seed: u64, count: usize) -> Vec<Peer> {
             Contact::new(public_key, address).in_network(&network())
         })
         .collect()
+}
+
+/// The DHT of `me`.
+pub(crate) fn dht(me: Peer, seed: u64) -> Dht {
+    Dht::new(network(), me.contact, Config::default(), Rng::from_number(seed))
 }
 
 /// The `count` of `peers` that are closest to `target`.

@@ -114,6 +114,8 @@ pub(crate) struct Parts {
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) remembered: Vec<Contact>,
     pub(crate) entry_points: Vec<EntryPoint>,
+    /// DNS names, `name:port`, to be asked while all entry points are silent.
+    pub(crate) dns_fallback: Vec<String>,
     pub(crate) files: Option<Files>,
     pub(crate) membership: Option<Membership>,
 }
@@ -134,6 +136,7 @@ pub(crate) struct Drive {
     inbound: Inbound<Responder>,
     commands: HashMap<CommandId, Waiting>,
     topics: Topics,
+    dns_fallback: Vec<String>,
     next_command: u64,
     saver: Saver,
     timer: Timer,
@@ -166,6 +169,7 @@ impl Drive {
             inbound: Inbound::new(),
             commands: HashMap::new(),
             topics: Topics::default(),
+            dns_fallback: parts.dns_fallback.clone(),
             next_command: 0,
             saver: Saver::new(parts.folder),
             timer: Timer::new(),
@@ -188,6 +192,9 @@ impl Drive {
         for point in parts.entry_points {
             let id = drive.command_id();
             drive.input(Input::Command { id, command: Command::Join(point) });
+        }
+        for name in parts.dns_fallback {
+            drive.input(Input::LastResort { name });
         }
         drive
     }
@@ -310,6 +317,13 @@ impl Drive {
                          original as it is"
                     );
                 }
+                if event == Event::LastResort {
+                    let names = self.dns_fallback.join(", ");
+                    tracing::warn!(
+                        "no entry point and no node of the last run answers: asking DNS for {names} ([network] \
+                         dns_fallback) until one does"
+                    );
+                }
                 tracing::debug!(?event);
                 // Nobody may be listening.
                 let _ = self.events.send(event);
@@ -358,6 +372,7 @@ impl Drive {
             Request::Observe(observe) => self.on_observe(observe),
             Request::Files(input) => self.input(Input::Swarm(input)),
             Request::Admission(input) => self.input(input),
+            Request::Found(address) => self.input(Input::Candidate { address }),
             Request::SharedNames(names) => self.input(Input::SharedNames(names)),
             Request::Publish { topic, payload, counted, reply, place } => {
                 let id = self.command_id();

@@ -128,6 +128,8 @@ pub(crate) enum Request {
     Admission(potluck_node::Input),
     /// Something about files for the core.
     Files(potluck_swarm::Input),
+    /// Somebody of this network may be at this address of the local network.
+    Found(SocketAddr),
     /// The names of all files that are shared.
     SharedNames(Vec<FoundFile>),
     Publish {

@@ -16,12 +16,13 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::socket::{Families, canonical};
+use crate::resolve::Names;
+use crate::socket::Families;
 
 /// How long to wait for the word that a port is closed: a round trip, even a long one.
 const PATIENCE: Duration = Duration::from_millis(700);
 /// How long to wait for a name to be resolved.
-const RESOLVE_PATIENCE: Duration = Duration::from_secs(4);
+const RESOLVE_PATIENCE: Duration = Duration::from_secs(6);
 /// Most entry points that are looked at; the rest is counted.
 const POINTS_MAX: usize = 8;
 /// Most addresses of one name.
@@ -116,17 +117,16 @@ async fn report(point: EntryPoint, families: Families) -> EntryReport {
         EntryPoint::Contact(contact) => (contact.address.to_string(), Ok(vec![contact.address])),
         EntryPoint::Address(address) => (address.to_string(), Ok(vec![address])),
         EntryPoint::Name(name) => {
-            let found = timeout(RESOLVE_PATIENCE, tokio::net::lookup_host(name.clone())).await;
-            let found = match found {
-                Ok(Ok(found)) => {
-                    let mut found: Vec<SocketAddr> = found.map(canonical).collect();
+            let found = Names::default().groups(&name, Families::ALL);
+            let found = match timeout(RESOLVE_PATIENCE, found).await {
+                Ok(found) => found.map(|groups| {
+                    let mut found: Vec<SocketAddr> = groups.into_iter().flatten().collect();
                     // Those that the node does not try are only told where there is nothing else.
                     found.sort_by_key(|address| !families.speak(address.ip()));
                     let spoken = found.iter().filter(|address| families.speak(address.ip()));
                     found.truncate(spoken.count().clamp(1, ADDRESSES_MAX));
-                    Ok(found)
-                }
-                Ok(Err(error)) => Err(error.to_string()),
+                    found
+                }),
                 Err(_) => Err(format!("no answer in {} s", RESOLVE_PATIENCE.as_secs())),
             };
             (name, found)

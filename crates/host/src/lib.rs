@@ -1,5 +1,5 @@
 //! The real world around a node: its UDP ports with datagrams and QUIC, the OS clock, a disk thread,
-//! the data folder, DNS, and the loop that drives the node's core with all of it.
+//! the data folder, DNS, the local network, and the loop that drives the node's core with all of it.
 //!
 //! [`start`] makes a node run and gives a [`Handle`]. Of the network's content nothing is known
 //! here: bytes are carried, operations are carried out.
@@ -10,11 +10,13 @@ mod disk;
 mod drive;
 mod error;
 pub mod files;
+mod finding;
 mod folder;
 mod handle;
 mod knock;
 mod labels;
 mod listening;
+mod lan;
 pub mod membership;
 mod memory;
 mod resolve;
@@ -27,6 +29,7 @@ pub use clock::Clock;
 pub use disk::StoreView;
 pub use drive::DriveStats;
 pub use error::StartError;
+pub use finding::{Finding, fallback_name};
 pub use folder::{NetworkInfo, layout, random_bytes as random_secret};
 pub use handle::{Events, FormerIdentity, Handle, HostStats, LeaveReport, NodeInfo, Stopped};
 pub use knock::{EntryReport, Knock, knock};

@@ -15,12 +15,13 @@ mod issuer;
 mod meant;
 mod renewal;
 mod terms;
+mod ways_in;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use potluck_base::{Addresses, Contact, Identity, PublicKey, UnixMillis};
+use potluck_base::{Contact, Identity, PublicKey, UnixMillis};
 use potluck_node::{Command, EnrolmentId, Input, Output, Reply};
 use potluck_wire::{Certificate, Enroll, Refusal, Revoked, Ticket};
 use tokio::sync::{mpsc, oneshot};
@@ -178,10 +179,7 @@ impl Membership {
     /// # Errors
     /// [`MembershipError`]
     pub async fn invite(&self, terms: InviteTerms) -> Result<Ticket, MembershipError> {
-        let own = self.shared.whereabouts.node();
-        let others = self.shared.issuers.iter().filter(|it| it.public_key != own.public_key);
-        let others: Vec<Addresses> = others.copied().map(Addresses::from).collect();
-        let nodes: Vec<Addresses> = [own].into_iter().chain(others).collect();
+        let nodes = ways_in::of_ticket(self.shared.whereabouts.node(), self.issuers_now().await);
         self.with_issuer(move |issuer, now| issuer.invite(now, terms, &nodes)).await
     }
 

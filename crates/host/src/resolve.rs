@@ -1,16 +1,18 @@
 //! Entry points as people write them, and the addresses behind DNS names.
 
+mod names;
+#[cfg(feature = "dns")]
+mod srv;
+
 use std::net::{IpAddr, SocketAddr};
 
 use potluck_dht::EntryPoint;
 
-use crate::socket::{Families, canonical};
+pub(crate) use names::Names;
 
 /// The port that is meant where none is written.
 pub const DEFAULT_PORT: u16 = 12345;
 
-/// Most addresses taken of one name.
-const ADDRESSES_MAX: usize = 16;
 /// Longest DNS name (RFC 1035).
 const NAME_BYTES_MAX: usize = 253;
 
@@ -55,30 +57,12 @@ pub fn parse_entry_point(text: &str) -> Result<EntryPoint, EntryPointError> {
     Ok(EntryPoint::Name(format!("{name}:{port}")))
 }
 
-/// The addresses of `name` (`name:port`) in the families that this node speaks, in the order in which
-/// the system would try them; none if it has none.
-pub(crate) async fn lookup(name: &str, families: Families) -> Vec<SocketAddr> {
-    let found = match tokio::net::lookup_host(name).await {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::debug!(name, %error, "cannot resolve");
-            return Vec::new();
-        }
-    };
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found.map(canonical).filter(|address| families.speak(address.ip())) {
-        if addresses.len() < ADDRESSES_MAX && !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    addresses
-}
-
 #[cfg(test)]
 mod tests {
     use potluck_base::{Contact, Identity};
 
     use super::*;
+    use crate::socket::Families;
 
     #[test]
     fn contacts_addresses_and_names_are_told_apart() {
@@ -116,12 +100,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_resolves_to_addresses_of_the_families_that_the_node_speaks() {
-        let families = |v4, v6| Families { v4, v6 };
-        let addresses = lookup("localhost:7", families(true, false)).await;
-        assert_eq!(addresses, ["127.0.0.1:7".parse().unwrap()]);
-        assert!(lookup("localhost:7", families(false, true)).await.iter().all(SocketAddr::is_ipv6));
-        assert!(lookup("localhost:7", families(true, true)).await.contains(&addresses[0]));
-        assert!(lookup("no-port-so-no-lookup", families(true, true)).await.is_empty());
+    async fn the_system_knows_this_machine_and_no_dns_server_is_asked_for_it() {
+        let ipv4 = Families::of(&["10.0.0.1:1".parse().unwrap()]);
+        let groups = Names::default().groups("localhost:7", ipv4).await.unwrap();
+        assert_eq!(groups, [["127.0.0.1:7".parse().unwrap()]]);
+        let all = Names::default().groups("localhost:7", Families::ALL).await.unwrap();
+        assert!(all[0].contains(&groups[0][0]));
+        Names::default().groups("localhost:none", ipv4).await.unwrap_err();
     }
 }

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use potluck_base::{Addresses, Admission, Contact, Identity, PublicKey, UnixMillis};
+use potluck_base::{Addresses, Admission, Contact, Identity, PublicKey, Rng, UnixMillis};
 use potluck_dht::EntryPoint;
 use potluck_link::Gatekeeper;
 use potluck_node::{Config, Node, Start};
 use potluck_store::blobs::BlobStore;
 use potluck_store::{DiskStore, FolderLock, MemoryStore, StoreConfig, SyncMode};
 use potluck_wire::limits::LABELS_MAX;
-use potluck_wire::{Certificate, Ticket};
+use potluck_wire::{Certificate, LanKey, Ticket};
 
 use crate::addresses::{Watch, Whereabouts};
 use crate::clock::Clock;
@@ -21,12 +21,13 @@ use crate::disk::Disk;
 use crate::drive::{Drive, Parts};
 use crate::error::StartError;
 use crate::files::Files;
+use crate::finding::Finding;
 use crate::folder::{Choice, DataFolder, NetworkInfo, Wish, random, random_bytes};
 use crate::handle::{FormerIdentity, Handle, NodeInfo};
 use crate::membership::{self, Admitted, Authority, Enrolment, Membership};
 use crate::socket::Sockets;
 use crate::transport::{Door, Transport, TransportConfig};
-use crate::{labels, listening};
+use crate::{labels, lan, listening};
 
 /// Where a node keeps its things.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,8 @@ pub struct Settings {
     pub advertise: Option<SocketAddr>,
     /// Where to enter the network.
     pub entry_points: Vec<EntryPoint>,
+    /// How to find others otherwise.
+    pub finding: Finding,
     /// What its owner calls it, in the order of names.
     pub labels: Vec<(String, String)>,
     /// Parameters of the core.
@@ -283,7 +286,11 @@ fn run(
         former,
     };
     let told = whereabouts.clone();
+    let looking = looking_around(&network, socket.local_addrs(), clock, settings)?;
     let (handle, wires) = Handle::new(info, clock, whereabouts.clone(), |requests| {
+        if let Some(looking) = looking {
+            tokio::spawn(lan::look_around(looking, requests.clone()));
+        }
         let membership = admitted.map(|admitted| {
             let door = Door::new(requests.clone());
             transport.set_door(&door);
@@ -311,6 +318,7 @@ fn run(
         watch,
         whereabouts,
         entry_points,
+        dns_fallback: settings.finding.names(),
         files,
         membership,
     });
@@ -319,6 +327,22 @@ fn run(
         wires.done.send_replace(true);
     });
     Ok(handle)
+}
+
+/// What it takes to look around on the local network, if that is wanted and there is one.
+fn looking_around(
+    network: &NetworkInfo,
+    bound: Vec<SocketAddr>,
+    clock: Clock,
+    settings: &Settings,
+) -> Result<Option<lan::Parts>, StartError> {
+    let wanted = settings.finding.looks_around(network.admission);
+    if !wanted || !lan::is_on_a_network(&bound) {
+        return Ok(None);
+    }
+    let key = LanKey::new(&network.id, network.admission);
+    let rng = Rng::from_seed(random_bytes()?);
+    Ok(Some(lan::Parts { key, bound, mdns: settings.finding.mdns, clock, rng }))
 }
 
 fn open_memory(settings: &Settings, clock: &Clock) -> Result<Kept, StartError> {

@@ -13,12 +13,14 @@ use crate::rtt::RoundTrip;
 /// Most greetings under way.
 pub(crate) const HELLOS_MAX: usize = 64;
 /// Tries of a greeting.
-const TRIES: u32 = 3;
+pub(crate) const TRIES: u32 = 3;
 
 #[derive(Debug)]
 struct Hello {
     nonce: [u8; 16],
     try_index: u32,
+    /// How often it is sent.
+    tries: u32,
     deadline: Instant,
 }
 
@@ -45,10 +47,10 @@ impl Hellos {
     }
 
     /// Enters a greeting, whose first datagram is sent now.
-    pub(crate) fn start(&mut self, now: Instant, address: SocketAddr, nonce: [u8; 16]) {
+    pub(crate) fn start(&mut self, now: Instant, address: SocketAddr, nonce: [u8; 16], tries: u32) {
         let deadline = now + RoundTrip::default().timeout(0, &RoundTrip::default());
         self.deadlines.insert((deadline, address));
-        self.entries.insert(address, Hello { nonce, try_index: 0, deadline });
+        self.entries.insert(address, Hello { nonce, try_index: 0, tries, deadline });
     }
 
     /// Takes the greeting out that `nonce` from `address` answers; false if there is none.
@@ -70,7 +72,7 @@ impl Hellos {
         self.deadlines.pop_first();
         let hello = self.entries.get_mut(&address)?;
         hello.try_index += 1;
-        if hello.try_index >= TRIES {
+        if hello.try_index >= hello.tries {
             self.entries.remove(&address);
             return Some(Due::Failed(address));
         }

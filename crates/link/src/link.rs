@@ -19,7 +19,7 @@ use crate::frame::{
     Serial, write_hello,
 };
 use crate::gatekeeper::Gatekeeper;
-use crate::hellos::{Due, HELLOS_MAX, Hellos};
+use crate::hellos::{Due, HELLOS_MAX, Hellos, TRIES};
 use crate::keys::{KeyMaker, Keys, SealKey};
 use crate::marks::Marks;
 use crate::observed::Observed;
@@ -270,6 +270,15 @@ impl Link {
     /// the address follows, however often it was asked meanwhile; the latter at once if 64 greetings
     /// are under way. The address is given back in its one form, IPv4 never as mapped IPv6.
     pub fn hello(&mut self, now: Instant, address: SocketAddr) {
+        self.greet(now, address, TRIES);
+    }
+
+    /// As [`hello`](Self::hello), with one try: for an address that anybody may have made up.
+    pub fn hello_once(&mut self, now: Instant, address: SocketAddr) {
+        self.greet(now, address, 1);
+    }
+
+    fn greet(&mut self, now: Instant, address: SocketAddr, tries: u32) {
         let address = canonical(address);
         if self.hellos.contains(address) {
             return;
@@ -281,7 +290,7 @@ impl Link {
             return;
         }
         let nonce = self.rng.bytes();
-        self.hellos.start(now, address, nonce);
+        self.hellos.start(now, address, nonce, tries);
         self.transmit_hello(address, &nonce);
     }
 

@@ -109,8 +109,18 @@ pub enum Input {
     Resolved {
         /// The name as it was asked for, `name:port`.
         name: String,
-        /// Its addresses.
-        addresses: Vec<SocketAddr>,
+        /// Its addresses, in groups by preference.
+        addresses: Vec<Vec<SocketAddr>>,
+    },
+    /// A DNS name, `name:port`, to be asked while all entry points are silent; given at the start.
+    LastResort {
+        /// The name.
+        name: String,
+    },
+    /// Somebody of this network may be at this address of the local network.
+    Candidate {
+        /// The address.
+        address: SocketAddr,
     },
     /// Contacts of the last run, given at the start.
     Remembered {

@@ -326,12 +326,27 @@ impl Node {
 
     // --- dht ---
 
+    /// Something about the ways into the network.
+    fn on_way_in(&mut self, now: Instant, input: Input) {
+        use potluck_dht::Input as Dht;
+        let input = match input {
+            Input::Resolved { name, addresses } => Dht::Resolved { name, addresses },
+            Input::Candidate { address } => Dht::Candidate(address),
+            Input::LastResort { name } => Dht::LastResort(name),
+            Input::Remembered { contacts } => return self.on_remembered(now, contacts),
+            _ => return,
+        };
+        self.dht.handle(now, input);
+    }
+
     fn on_dht(&mut self, now: Instant, output: potluck_dht::Output) {
         use potluck_dht::Output as Dht;
         match output {
             Dht::Query { query, to, purpose, tries } => self.query(now, query, to, purpose, tries),
             Dht::Hello(address) => self.link.hello(now, address),
+            Dht::Ask(address) => self.link.hello_once(now, address),
             Dht::Resolve(name) => self.outbox.push_back(Output::Resolve { name }),
+            Dht::LastResort => self.outbox.push_back(Output::Event(Event::LastResort)),
             Dht::Finished { lookup, closest, trace } => {
                 if lookup.0 < TRACES {
                     let lookup = potluck_kv::LookupId(lookup.0);
@@ -528,16 +543,14 @@ impl Machine for Node {
             Input::AddressesChanged { advertised, local } => {
                 self.on_addresses(now, advertised, local);
             }
-            Input::Resolved { name, addresses } => {
-                self.dht.handle(now, potluck_dht::Input::Resolved { name, addresses });
-            }
             Input::SharedNames(names) => {
                 self.gossip.search.handle(now, potluck_gossip::search::Input::Names(names));
             }
             Input::Swarm(input) => self.swarm.handle(now, input),
-            Input::Remembered { contacts } => {
-                self.on_remembered(now, contacts);
-            }
+            input @ (Input::Resolved { .. }
+            | Input::Candidate { .. }
+            | Input::LastResort { .. }
+            | Input::Remembered { .. }) => self.on_way_in(now, input),
         }
         self.pump(now);
     }

@@ -141,4 +141,6 @@ pub enum Event {
     /// Another machine runs with this node's identity: this node writes and publishes nothing any
     /// more.
     IdentityElsewhere,
+    /// All entry points are silent: the names of the last resort are asked.
+    LastResort,
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use potluck_base::Contact;
-use potluck_dht::EntryView;
+use potluck_dht::{EntryView, LastResort};
 use potluck_link::OwnTrouble;
 
 /// Where a node knows one of its addresses from.
@@ -58,6 +58,8 @@ pub struct StatusView {
     pub members: usize,
     /// The entry points that a user named, and what became of them.
     pub entry_points: Vec<EntryView>,
+    /// The names that are asked while all entry points are silent.
+    pub last_resort: LastResort,
     /// Why the others do not hear this node any more, as far as it knows.
     pub own_trouble: Option<OwnTrouble>,
     /// Whether it is leaving.

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use potluck_base::{Admission, Contact, Identity, PublicKey};
 use potluck_dht::EntryPoint;
-use potluck_host::{EntryPointError, Keep, Settings, StartError, parse_entry_point};
+use potluck_host::{
+    EntryPointError, Finding, Keep, Settings, StartError, fallback_name, parse_entry_point,
+};
 use potluck_node::Config;
 use potluck_wire::{Ticket, TicketError};
 
@@ -26,6 +28,7 @@ pub struct Builder {
     listen: Vec<SocketAddr>,
     advertise: Option<SocketAddr>,
     entry_points: std::result::Result<Vec<EntryPoint>, EntryPointError>,
+    finding: Finding,
     config: Config,
     client: Option<bool>,
     identity: Option<Identity>,
@@ -51,6 +54,7 @@ impl Builder {
             listen: Vec::new(),
             advertise: None,
             entry_points: Ok(Vec::new()),
+            finding: Finding::default(),
             config: Config::default(),
             client: None,
             identity: None,
@@ -175,6 +179,32 @@ impl Builder {
         self
     }
 
+    /// A DNS name, with or without a port, to be asked while all entry points and the nodes of the last
+    /// run are silent: the way back after a split. May be called up to eight times. Its SRV records
+    /// `_potluck._udp.<name>` and its addresses are used.
+    pub fn dns_fallback(mut self, name: &str) -> Self {
+        match fallback_name(name) {
+            Ok(name) => self.finding.dns_fallback.push(name),
+            // The first mistake is reported at the start.
+            Err(error) if self.entry_points.is_ok() => self.entry_points = Err(error),
+            Err(_) => {}
+        }
+        self
+    }
+
+    /// Whether to look for nodes of the same network on the local network. Default: in `invite` and `lab`
+    /// networks. A node that listens on loopback only never does.
+    pub const fn lan(mut self, lan: bool) -> Self {
+        self.finding.lan = Some(lan);
+        self
+    }
+
+    /// Whether the local network is searched by DNS-SD too, beside a beacon of our own. Default: true.
+    pub const fn mdns(mut self, mdns: bool) -> Self {
+        self.finding.mdns = mdns;
+        self
+    }
+
     /// Parameters of the protocols.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -244,6 +274,7 @@ impl Builder {
             listen: self.listen,
             advertise: self.advertise,
             entry_points: self.entry_points.map_err(StartError::from)?,
+            finding: self.finding,
             labels: self.labels.into_iter().collect(),
             config,
             identity: self.identity,

@@ -72,6 +72,10 @@ pub struct Facts {
     pub entry_points_tried: usize,
     /// Of these, those that have answered since the start.
     pub entry_points_answered: usize,
+    /// Names of `[network] dns_fallback` that are being asked, since all entry points are silent.
+    pub fallback: usize,
+    /// Of these, those at which somebody has answered since the start.
+    pub fallback_answered: usize,
     /// Whether a certificate is needed to be heard.
     pub invite: bool,
     /// Why the others do not hear this node any more, as far as it knows.
@@ -221,6 +225,7 @@ fn company(facts: &Facts) -> Option<Reason> {
         return None;
     }
     let time = span(facts.alone_for.unwrap_or(uptime));
+    let resort = last_resort(facts);
     let elsewhere = if facts.invite { "; or it was put out of the network" } else { "" };
     // Who is put out while it is away cannot be told.
     let out = if facts.invite { ", and on another node that this one was not put out" } else { "" };
@@ -231,7 +236,7 @@ fn company(facts: &Facts) -> Option<Reason> {
             "network.cut-off",
             format!(
                 "no other node{knew} has been heard for {time}: check this machine's network{out}; it goes \
-                 on trying"
+                 on trying{resort}"
             ),
         ));
     }
@@ -242,7 +247,7 @@ fn company(facts: &Facts) -> Option<Reason> {
             format!(
                 "no entry point lets this node in ({tried} of {entry_points} tried, {answered} answered, \
                  for {time}): check their addresses and that they run in this network{out}; it goes on \
-                 trying"
+                 trying{resort}"
             ),
         ));
     }
@@ -255,7 +260,7 @@ fn company(facts: &Facts) -> Option<Reason> {
             "network.waiting",
             format!(
                 "no node of the last run ({peers_before} known) has answered for {time}: wait, or start one of \
-                 them"
+                 them{resort}"
             ),
         )
     } else {
@@ -263,10 +268,25 @@ fn company(facts: &Facts) -> Option<Reason> {
             "network.alone",
             format!(
                 "no node of the last run ({peers_before} known) has answered for {time}, so this one works \
-                 alone: start one of them, or name one with potluck join{elsewhere}"
+                 alone: start one of them, or name one with potluck join{elsewhere}{resort}"
             ),
         )
     })
+}
+
+/// What the last resort has brought, where it is used.
+fn last_resort(facts: &Facts) -> String {
+    let Facts { fallback, fallback_answered, .. } = *facts;
+    match (fallback, fallback_answered) {
+        (0, _) => String::new(),
+        (1, 0) => "; the name of [network] dns_fallback is asked too and leads to nobody".into(),
+        (_, 0) => {
+            format!(
+                "; the {fallback} names of [network] dns_fallback are asked too and lead to nobody"
+            )
+        }
+        _ => "; the names of [network] dns_fallback are asked too".into(),
+    }
 }
 
 fn identity(facts: &Facts) -> Option<Reason> {

@@ -274,6 +274,8 @@ impl Node {
             entry_points: awaited().count(),
             entry_points_tried: awaited().filter(|point| point.tries > 0).count(),
             entry_points_answered: awaited().filter(|point| point.answered).count(),
+            fallback: if view.last_resort.in_use { view.last_resort.points.len() } else { 0 },
+            fallback_answered: view.last_resort.points.iter().filter(|it| it.answered).count(),
             invite: membership.is_some(),
             own_trouble: view.own_trouble,
             renewal_trouble: membership.and_then(Membership::trouble),

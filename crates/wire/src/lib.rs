@@ -10,6 +10,7 @@
 pub mod admission;
 mod codec;
 pub mod contact;
+pub mod lan;
 pub mod limits;
 pub mod member;
 pub mod message;
@@ -22,6 +23,7 @@ pub use admission::{
     Certificate, Enroll, Grant, GrantTerms, Revocation, Revoked, Ticket, TicketError,
 };
 pub use codec::{DecodeError, decode_request, decode_response, encode_request, encode_response};
+pub use lan::{Beacon, LanKey, LanTag};
 pub use member::{
     Announcement, Claim, Component, MemberRecord, MemberRequest, MemberResponse, Proof, Reach,
     RecordError, Software, Surroundings, Vitals,

@@ -1,8 +1,9 @@
 //! Contacts: who gets into the table, who is checked, who is dropped, and when.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use potluck_base::{Contact, Instant, Key, NodeId, Peer};
+use potluck_base::{Contact, Instant, Key, NodeId, Peer, spread_out};
 
 use super::{Dht, FAILURES_MAX, Joining, Output, SAVED_MAX};
 use crate::entry_points::EntryPoint;
@@ -195,8 +196,19 @@ impl Dht {
         }
     }
 
+    pub(super) fn greet(&mut self, addresses: Vec<SocketAddr>) {
+        let me = self.me.contact.address;
+        let others = addresses.into_iter().filter(|address| *address != me);
+        self.outbox.extend(others.map(Output::Hello));
+    }
+
     pub(super) fn on_timeout(&mut self, now: Instant) {
-        for point in self.entries.due(now, &self.network, &self.table) {
+        let due = self.entries.due(now, &self.network, &self.table);
+        if due.last_resort {
+            self.outbox.push_back(Output::LastResort);
+        }
+        self.greet(due.greetings);
+        for point in due.points {
             match point {
                 EntryPoint::Contact(contact) => self.enter(now, contact),
                 EntryPoint::Address(address) => self.outbox.push_back(Output::Hello(address)),
@@ -228,8 +240,9 @@ impl Dht {
         if now >= self.save_at {
             self.save_at = now + self.config.save_interval;
             if std::mem::take(&mut self.unsaved) {
-                let closest = self.table.closest_responsive(&self.me.id.into(), SAVED_MAX);
-                let contacts = closest.iter().map(|peer| peer.contact).collect();
+                let all = self.table.closest_responsive(&self.me.id.into(), usize::MAX);
+                let all = all.iter().map(|peer| peer.contact).collect();
+                let contacts = spread_out(all, SAVED_MAX, |contact| contact.address);
                 self.outbox.push_back(Output::Save(contacts));
             }
         }

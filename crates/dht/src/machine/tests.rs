@@ -3,13 +3,10 @@ use std::collections::BTreeMap;
 use potluck_base::machine::{check_timer_contract, drain};
 
 use super::*;
-use crate::testing::{closest, network, peers};
+use crate::testing::{closest, dht, network, peers};
 
+mod entries;
 mod refusals;
-
-fn dht(me: Peer, seed: u64) -> Dht {
-    Dht::new(network(), me.contact, Config::default(), Rng::from_number(seed))
-}
 
 fn pings(outputs: &[Output]) -> Vec<(QueryId, Contact)> {
     outputs
@@ -416,7 +413,10 @@ fn it_is_known_which_entry_points_were_tried_and_which_have_answered() {
     node.handle(Instant::ZERO, Input::Timeout);
     assert_eq!(seen(&node), [(1, false), (1, false)]);
     let addresses = vec![named.address];
-    node.handle(Instant::ZERO, Input::Resolved { name: name.into(), addresses: addresses.clone() });
+    node.handle(
+        Instant::ZERO,
+        Input::Resolved { name: name.into(), addresses: vec![addresses.clone()] },
+    );
     assert_eq!(node.entry_points()[1].addresses, addresses);
     node.handle(Instant::ZERO, Input::Greeted { address: named.address, contact: named });
     assert_eq!(seen(&node), [(1, false), (1, true)]);

@@ -10,7 +10,7 @@ use potluck_base::Contact;
 use potluck_node::{CallId, Input};
 use tokio::task::{Id, JoinSet};
 
-use crate::resolve;
+use crate::resolve::Names;
 use crate::socket::Families;
 use crate::transport::Transport;
 
@@ -54,7 +54,7 @@ impl Tasks {
         });
     }
 
-    /// Begins to resolve a DNS name into addresses of these families.
+    /// Begins to resolve a DNS name into addresses that this node can send to.
     pub(super) fn resolve(&mut self, name: String, families: Families) {
         let failed = Input::Resolved { name: name.clone(), addresses: Vec::new() };
         if self.lookups >= LOOKUPS_MAX {
@@ -63,7 +63,11 @@ impl Tasks {
         }
         self.lookups += 1;
         self.spawn(failed, async move {
-            let addresses = resolve::lookup(&name, families).await;
+            let addresses = Names::default().groups(&name, families).await;
+            let addresses = addresses.unwrap_or_else(|error| {
+                tracing::debug!(name, %error, "cannot resolve");
+                Vec::new()
+            });
             Input::Resolved { name, addresses }
         });
     }
@@ -130,9 +134,9 @@ mod tests {
     #[tokio::test]
     async fn lookups_over_the_limit_fail_at_once_and_the_others_end_each_once() {
         let mut tasks = Tasks::default();
-        let name = |n: usize| format!("no-port-{n}");
+        let name = |n: usize| format!("localhost:no-port-{n}");
         for n in 0..=LOOKUPS_MAX {
-            tasks.resolve(name(n), Families { v4: true, v6: false });
+            tasks.resolve(name(n), Families::ALL);
         }
         assert_eq!(name_of(tasks.next().await), name(LOOKUPS_MAX), "refused, so first");
         let mut rest = Vec::new();

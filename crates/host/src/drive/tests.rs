@@ -55,6 +55,7 @@ fn node(disk: Disk) -> (Handle, Drive, watch::Receiver<bool>) {
         whereabouts,
         remembered: Vec::new(),
         entry_points: Vec::new(),
+        dns_fallback: Vec::new(),
         files: None,
         membership: None,
     });

@@ -28,6 +28,7 @@ async fn node_with(folder: &Path, entry: Option<&Handle>, cache_bytes: u64) -> H
         listen: vec![([127, 0, 0, 1], 0).into()],
         advertise: None,
         entry_points: entry.iter().map(|node| EntryPoint::Contact(node.info().contact)).collect(),
+        finding: crate::Finding::default(),
         labels: Vec::new(),
         config: Config {
             link: potluck_link::LinkConfig { lab: true, ..Default::default() },

@@ -12,6 +12,9 @@ pub struct Families {
 }
 
 impl Families {
+    /// Both.
+    pub const ALL: Self = Self { v4: true, v6: true };
+
     /// Those of the addresses that a node listens on.
     #[must_use]
     pub fn of(listen: &[SocketAddr]) -> Self {

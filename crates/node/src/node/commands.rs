@@ -135,6 +135,7 @@ impl Node {
             remembered: self.dht.remembered(),
             members: members.alive + members.suspect + members.dead,
             entry_points: self.dht.entry_points(),
+            last_resort: self.dht.last_resort(),
             own_trouble: self.link.gatekeeper().and_then(Gatekeeper::own_trouble),
             leaving: self.leaving.is_some(),
         }

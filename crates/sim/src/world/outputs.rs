@@ -66,6 +66,7 @@ impl World {
             | NodeEvent::NeighbourDown(..)
             | NodeEvent::Isolated
             | NodeEvent::IdentityElsewhere
+            | NodeEvent::LastResort
             | NodeEvent::Reunited => self.on_member_event(life.0, event),
             NodeEvent::SiblingJoined(_) | NodeEvent::SiblingLeft(_) => {}
         }

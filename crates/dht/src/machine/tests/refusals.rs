@@ -1,7 +1,7 @@
 //! What the machine refuses, from both sides of each rule, and what its gauges say.
 
 use super::*;
-use crate::entry_points::EntryPoints;
+use crate::entry_points::{EntryPoints, Origin};
 use crate::probes::{Probe, Probes, Reason};
 use crate::routing_table::RoutingTable;
 
@@ -136,8 +136,9 @@ fn remembered_contacts_are_tried_by_a_node_that_has_nearly_nobody() {
     let due = |remembered: bool, known: &[Peer]| {
         let (least, most) = (Duration::from_secs(1), Duration::from_secs(30));
         let mut points = EntryPoints::new(least, most, Rng::from_number(1));
-        points.add(Instant::ZERO, EntryPoint::Contact(all[5].contact), remembered);
-        points.due(Instant::ZERO, &network(), &table(known)).len()
+        let origin = if remembered { Origin::Remembered } else { Origin::Named };
+        points.add(Instant::ZERO, EntryPoint::Contact(all[5].contact), origin);
+        points.due(Instant::ZERO, &network(), &table(known)).points.len()
     };
     assert_eq!([due(true, &all[1..3]), due(true, &all[1..4])], [1, 0]);
     assert_eq!([due(false, &all[1..3]), due(false, &all[1..4])], [1, 1], "named ones always");

@@ -1,0 +1,160 @@
+//! DNS-SD (RFC 6763) over multicast DNS: the service `_potluck._udp.local`, one instance a node and start,
+//! under a name that says nothing. Its text is `n` (the network tag in hex), `p` (the port) and `v` (1).
+//!
+//! The daemon is a thread of the library's own. It ends with this value.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use data_encoding::HEXLOWER;
+use mdns_sd::{IfKind, IfPredicate, Receiver, ServiceDaemon, ServiceEvent, ServiceInfo};
+use potluck_base::Rng;
+use potluck_wire::{LanKey, LanTag};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::links::Link;
+use crate::clock::Clock;
+
+const SERVICE: &str = "_potluck._udp.local.";
+const VERSION: &str = "1";
+/// Most addresses taken of one instance.
+const ADDRESSES_MAX: usize = 4;
+/// Records of others that the daemon may remember. It has no limit of its own, and everybody on the local
+/// network can fill it.
+const RECORDS_MAX: i64 = 8192;
+/// The UDP port of multicast DNS.
+const PORT: u16 = 5353;
+
+/// The own entry in the local network's directory, and those of others.
+pub(super) struct DnsSd {
+    daemon: ServiceDaemon,
+    events: Receiver<ServiceEvent>,
+    /// The name of this start, of letters and digits.
+    instance: String,
+    interfaces: Arc<Mutex<BTreeSet<String>>>,
+    announced: Option<LanTag>,
+}
+
+impl DnsSd {
+    /// Starts the daemon. Without it, which is said, the beacon does the work.
+    pub(super) fn start(rng: &mut Rng) -> Option<Self> {
+        let without = |why: String| {
+            tracing::warn!(
+                "the local network is searched by the beacon only: multicast DNS does not work here ({why})"
+            );
+        };
+        if let Err(error) = try_port() {
+            without(format!("UDP port {PORT}: {error}"));
+            return None;
+        }
+        match Self::with_daemon(rng) {
+            Ok(dnssd) => Some(dnssd),
+            Err(error) => {
+                without(error.to_string());
+                None
+            }
+        }
+    }
+
+    fn with_daemon(rng: &mut Rng) -> mdns_sd::Result<Self> {
+        let daemon = ServiceDaemon::new()?;
+        let interfaces: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let wanted = Arc::clone(&interfaces);
+        let is_wanted = move |interface: &if_addrs::Interface| {
+            !interface.is_loopback()
+                && wanted.lock().unwrap_or_else(PoisonError::into_inner).contains(&interface.name)
+        };
+        daemon.disable_interface(IfKind::All)?;
+        daemon.enable_interface(IfKind::Predicate(IfPredicate::new(is_wanted)))?;
+        let events = daemon.browse(SERVICE)?;
+        let instance = HEXLOWER.encode(&rng.bytes::<16>());
+        Ok(Self { daemon, events, instance, interfaces, announced: None })
+    }
+
+    /// Announces the node, if that is not done yet or something changed: each address on its own
+    /// interface. False if it cannot go on: then it is to be dropped.
+    pub(super) fn announce(
+        &mut self,
+        links: &[Link],
+        bound: &[SocketAddr],
+        tag: LanTag,
+        changed: bool,
+    ) -> bool {
+        if self.remembers_too_much() {
+            tracing::warn!(
+                "the local network is searched by the beacon only from now on: multicast DNS there is flooded"
+            );
+            return false;
+        }
+        let Some(port) = bound.first().map(SocketAddr::port) else { return true };
+        if (self.announced == Some(tag) && !changed) || links.is_empty() {
+            return true;
+        }
+        *self.interfaces.lock().unwrap_or_else(PoisonError::into_inner) =
+            links.iter().map(|link| link.name.clone()).collect();
+        let ips: Vec<IpAddr> = links.iter().map(|link| link.ip).collect();
+        match self.register(&ips, port, tag) {
+            Ok(()) => self.announced = Some(tag),
+            Err(error) => tracing::debug!(%error, "cannot announce this node by DNS-SD"),
+        }
+        true
+    }
+
+    fn register(&self, ips: &[IpAddr], port: u16, tag: LanTag) -> mdns_sd::Result<()> {
+        let (tag, text) = (HEXLOWER.encode(&tag), port.to_string());
+        let text = [("n", tag.as_str()), ("p", text.as_str()), ("v", VERSION)];
+        let host = format!("{}.local.", self.instance);
+        let mut info = ServiceInfo::new(SERVICE, &self.instance, &host, ips, port, &text[..])?;
+        // The name is random: nobody else has it.
+        info.set_requires_probe(false);
+        self.daemon.register(info)
+    }
+
+    fn remembers_too_much(&self) -> bool {
+        // Counted by the daemon in its own time; what comes late is for the next look.
+        let Ok(metrics) = self.daemon.get_metrics() else { return false };
+        let Ok(metrics) = metrics.recv_timeout(std::time::Duration::from_millis(20)) else {
+            return false;
+        };
+        let kept = metrics.iter().filter(|(name, _)| name.starts_with("cached-"));
+        kept.map(|(_, count)| count).sum::<i64>() > RECORDS_MAX
+    }
+
+    /// The addresses of the next instance that belongs to this network; may be none. Nothing is lost when
+    /// the future is dropped.
+    pub(super) async fn hear(&self, key: &LanKey, clock: &Clock) -> Vec<SocketAddr> {
+        match self.events.recv_async().await {
+            Ok(ServiceEvent::ServiceResolved(found)) => {
+                let text = |name: &str| found.get_property_val_str(name).unwrap_or_default();
+                let tag = HEXLOWER.decode(text("n").as_bytes()).unwrap_or_default();
+                let own = found.get_fullname().starts_with(&self.instance);
+                if own || text("v") != VERSION || !key.is_own(clock.wall(), &tag) {
+                    return Vec::new();
+                }
+                let port = found.get_port();
+                let addresses = found.get_addresses().iter().map(mdns_sd::ScopedIp::to_ip_addr);
+                addresses.map(|ip| SocketAddr::new(ip, port)).take(ADDRESSES_MAX).collect()
+            }
+            Ok(_) => Vec::new(),
+            // The daemon is gone: nothing comes any more.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for DnsSd {
+    fn drop(&mut self) {
+        // It says good-bye for the instance and ends; nobody waits for it.
+        let _ = self.daemon.shutdown();
+    }
+}
+
+/// Whether the port can be shared with whoever has it: the daemon does not say.
+fn try_port() -> std::io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(true)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)).into())
+}
