@@ -151,6 +151,15 @@ pub(crate) struct Status {
     /// The UDP addresses that it listens on, with the ports that the system chose.
     #[serde(default)]
     pub(crate) listening: Vec<String>,
+    /// All addresses that it tells others, the preferred one first.
+    #[serde(default)]
+    pub(crate) addresses: Vec<OwnAddress>,
+    /// What is known of a router between this node and the others, from what these see: `unmapped` (they
+    /// see it at the address of an interface; a firewall may still keep strangers away), `mapped` (a router
+    /// gives it one address for all), `varies` (a router gives it another port for each peer, so that none
+    /// can be told to others), `unknown`.
+    #[serde(default)]
+    pub(crate) reachability: String,
     /// The network's name.
     pub(crate) network: String,
     /// The program's version.
@@ -182,6 +191,18 @@ pub(crate) struct Status {
     pub(crate) blob_bytes: u64,
     /// Memory of the process.
     pub(crate) memory_bytes: u64,
+}
+
+/// An address that this node tells others.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OwnAddress {
+    /// IP address and UDP port.
+    pub(crate) address: String,
+    /// Where it is known from: `advertised` by its owner, `observed` by peers, or of an `interface`.
+    pub(crate) source: String,
+    /// Peers of how many subnets see this node there; 0 if too few do, or all are in its own network.
+    pub(crate) witnesses: usize,
 }
 
 /// A node that this one talks to.

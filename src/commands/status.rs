@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::table::{bytes, millis, short, span, table};
-use crate::api::{Peers, Status};
+use crate::api::{OwnAddress, Peers, Status};
 use crate::cli::Global;
 use crate::client::Client;
 use crate::failure::Failure;
@@ -24,6 +24,7 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
         ["node", &status.node_id],
         ["contact", &status.contact],
         ["listens", &status.listening.join(", ")],
+        ["reached", &reached(&status)],
         ["running", &format!("version {} for {}", status.version, span(status.uptime_seconds))],
         [
             "knows",
@@ -43,6 +44,22 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
         out.line(format!("note     {reason}"))?;
     }
     Ok(())
+}
+
+/// At which addresses others reach the node, and where each is known from.
+fn reached(status: &Status) -> String {
+    let known = |own: &OwnAddress| match own.source.as_str() {
+        "advertised" => "as advertised".to_owned(),
+        "observed" => format!("as peers of {} see it", count(own.witnesses as u64, "subnet")),
+        _ if own.witnesses > 0 => "its own, and peers see it there".to_owned(),
+        _ => "its own".to_owned(),
+    };
+    let all = status.addresses.iter().map(|own| format!("{} ({})", own.address, known(own)));
+    let mut text = all.collect::<Vec<_>>().join(", ");
+    if status.reachability == "varies" {
+        text.push_str("; its router gives it another port for each peer, so most cannot dial it");
+    }
+    text
 }
 
 /// How the node's clock compares with those of its peers.

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use potluck_base::UnixMillis;
 use potluck_dht::{LookupTrace, PeerView, QueryOutcome, QueryTrace, TableView};
+use potluck_node::view::StatusView;
+use potluck_node::{AddressSource, OwnAddress};
 use potluck_record::Context;
 
-use crate::api::{Bucket, CloseNode, Lookup, Peer, Query, RoutingTable};
+use crate::api::{self, Bucket, CloseNode, Lookup, Peer, Query, RoutingTable};
 
 /// Milliseconds with the microseconds behind the point.
 pub(super) fn millis(duration: Duration) -> f64 {
@@ -97,4 +99,29 @@ fn query(query: &QueryTrace) -> Query {
 /// Per writer, the highest version.
 pub(super) fn version(context: &Context) -> BTreeMap<String, String> {
     context.iter().map(|(writer, dot)| (writer.to_string(), dot.to_string())).collect()
+}
+
+/// An address that this node tells others.
+pub(super) fn own_address(own: &OwnAddress) -> api::OwnAddress {
+    let source = match own.source {
+        AddressSource::Advertised => "advertised",
+        AddressSource::Observed => "observed",
+        AddressSource::Interface => "interface",
+    };
+    let (address, source) = (own.socket.to_string(), source.to_owned());
+    api::OwnAddress { address, source, witnesses: own.witnesses }
+}
+
+/// What is known of a router between this node and the others.
+pub(super) fn reachability(view: &StatusView) -> &'static str {
+    let seen = |source| view.addresses.iter().any(|own| own.source == source && own.witnesses > 0);
+    if seen(AddressSource::Observed) {
+        "mapped"
+    } else if seen(AddressSource::Interface) {
+        "unmapped"
+    } else if view.mapping_varies {
+        "varies"
+    } else {
+        "unknown"
+    }
 }

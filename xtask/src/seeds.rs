@@ -25,8 +25,8 @@ Plays each scenario with each seed, optimised, on all cores. Prints a line a sce
 the output of every run that failed, with the line that repeats it. Exit code 1 if one failed.
 
 Every night:
-  cargo xtask seeds clone clocks admission concurrent-writers partition crash-restart power-cut lossy \\
-      --seeds 1..1000 --nodes 24
+  cargo xtask seeds clone clocks admission turns concurrent-writers partition crash-restart \\
+      power-cut lossy --seeds 1..1000 --nodes 24
 ";
 
 /// Lines of a failed run that are printed.

@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** nothing here reads a clock, a socket, a file or a global random source.
 
+pub mod address;
 pub mod blob;
 pub mod bounded;
 pub mod contact;
@@ -20,6 +21,7 @@ pub mod statistics;
 pub mod time;
 pub mod token_bucket;
 
+pub use address::{LocalAddress, is_dialable, is_global, nearest_first};
 pub use blob::{BlobId, Division, GROUP_BYTES};
 pub use bounded::BoundedQueue;
 pub use contact::{ADDRESSES_MAX, Address, Addresses, Contact, ContactError, Peer};

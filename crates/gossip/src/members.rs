@@ -37,11 +37,13 @@ mod table;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{
-    Contact, Deadline, Identity, Instant, Machine, NetworkId, PublicKey, Rng, UnixMillis,
+    Contact, Deadline, Identity, Instant, LocalAddress, Machine, NetworkId, PublicKey, Rng,
+    UnixMillis,
 };
 use potluck_wire::{
     MemberRecord, MemberRequest, Reach, Response, Revocation, Revoked, Software, Vitals,
@@ -132,7 +134,12 @@ pub enum Input {
     /// The machine slept.
     Resumed,
     /// Others reach this node here now.
-    AddressChanged(std::net::SocketAddr),
+    Addresses {
+        /// At least one, the preferred one first.
+        ways: Vec<SocketAddr>,
+        /// Those of its interfaces, which say what is near.
+        local: Vec<LocalAddress>,
+    },
     /// Say good-bye.
     Leave,
     /// The announced deadline came.
@@ -274,6 +281,7 @@ pub struct Members {
     siblings: BTreeSet<PublicKey>,
     watchers: others::Watchers,
     rates: rates::Rates,
+    local: Vec<LocalAddress>,
     asks: BTreeMap<AskId, Errand>,
     next_ask: u64,
     heal_at: Instant,
@@ -330,6 +338,7 @@ impl Members {
             siblings: BTreeSet::new(),
             watchers: others::Watchers::default(),
             rates: rates::Rates::default(),
+            local: vec![contact.address.into()],
             asks: BTreeMap::new(),
             next_ask: 0,
             wall: None,
@@ -493,11 +502,9 @@ impl Members {
     fn on_own(&mut self, now: Instant, input: Input) {
         match input {
             Input::Resumed => self.on_disturbed(now),
-            Input::AddressChanged(address) if address == self.me.contact.address => {}
-            Input::AddressChanged(address) => {
-                self.me.contact.address = address;
-                self.speak_up(now);
-                self.on_disturbed(now);
+            Input::Addresses { ways, local } => {
+                self.local = local;
+                self.on_addresses(now, &ways);
             }
             Input::Certificate(certificate) => {
                 self.me.certificate = Some(certificate);

@@ -41,6 +41,7 @@ mod seen;
 mod serve;
 mod shuffle;
 mod stats;
+mod subscription;
 mod topic;
 mod tree;
 
@@ -186,6 +187,7 @@ impl Topics {
     pub fn expect_behind(&mut self, topic: &TopicName, after: MessageId) {
         let now = self.now;
         if let Some(topic) = self.topics.get_mut(&topic.id()).filter(|topic| topic.subscribed) {
+            topic.subscription.go_on();
             topic.orders.expect(now, &after);
         }
     }
@@ -341,8 +343,7 @@ impl Topics {
             self.outbox.push_back(TopicsOutput::SubscribeRefused { topic: name, why });
             return;
         }
-        let now = self.now;
-        self.with(&name.id(), |topic, _| topic.subscribe(now));
+        self.with(&name.id(), |topic, world| topic.subscribe(world));
         self.on_timeout(&[name.id()]);
     }
 

@@ -1,55 +1,43 @@
-//! Which address a node has in the eyes of others.
+//! Which addresses a node has: those of the interfaces, and what others are told.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
 
-/// The address to give to others for a socket bound to `bound`: itself, or if that is the
-/// unspecified address, the one that this machine uses towards the outside, else that of one of its
-/// interfaces, else loopback.
+pub(crate) use potluck_base::is_global as is_public;
+use potluck_base::{Address, Addresses, Contact, LocalAddress, is_dialable};
+use potluck_node::{Input, OwnAddress};
+
+/// The address to give to others for sockets bound to `bound`: the best one of this machine's
+/// interfaces that they receive at, else the first of them; none if there is none.
 #[must_use]
-pub(crate) fn reachable(bound: SocketAddr) -> SocketAddr {
-    if bound.ip().is_unspecified() {
-        SocketAddr::new(outward(bound.is_ipv6()), bound.port())
-    } else {
-        bound
-    }
-}
-
-/// The address of the interface with the default route. Connecting a UDP socket only asks the
-/// routing table: no packet is sent to the documentation address (RFC 5737, RFC 3849) named here.
-fn outward(ipv6: bool) -> IpAddr {
-    let (any, outside): (IpAddr, IpAddr) = if ipv6 {
-        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into())
-    } else {
-        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(198, 51, 100, 1).into())
-    };
-    let ask = || {
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.connect((outside, 9))?;
-        socket.local_addr()
-    };
-    let found = ask().map(|address| address.ip()).ok();
-    let found = found.filter(|ip| !ip.is_unspecified() && !ip.is_loopback());
-    found.or_else(|| best(&interfaces(), ipv6)).unwrap_or(if ipv6 {
-        Ipv6Addr::LOCALHOST.into()
-    } else {
-        Ipv4Addr::LOCALHOST.into()
+pub(crate) fn reachable(bound: &[SocketAddr]) -> Option<SocketAddr> {
+    let best = listened(&interfaces(), bound).first().map(|local| local.socket);
+    best.or_else(|| {
+        // Bound to an address that no interface has, or the system does not say.
+        let first = *bound.first()?;
+        let ip: IpAddr = match first.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            given => given,
+        };
+        Some(SocketAddr::new(ip, first.port()))
     })
 }
 
 /// How the names of interfaces begin that lead to containers and virtual machines of this one.
 const VIRTUAL: [&str; 7] = ["docker", "br-", "veth", "virbr", "cni", "vmnet", "podman"];
 
-/// The addresses of this machine, and whether only guests of it are behind them. A local network without
-/// a way out has no default route.
-fn interfaces() -> Vec<(IpAddr, bool)> {
-    let all = if_addrs::get_if_addrs().unwrap_or_default();
-    let is_virtual = |name: &str| VIRTUAL.iter().any(|begin| name.starts_with(begin));
-    all.into_iter().map(|it| (it.ip(), is_virtual(&it.name))).collect()
+/// An address of an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Interface {
+    name: String,
+    ip: IpAddr,
+    prefix_bits: u8,
 }
 
 /// All addresses of this machine of a family.
 pub(crate) fn of_family(ipv6: bool) -> Vec<IpAddr> {
-    interfaces().into_iter().map(|(ip, _)| ip).filter(|ip| ip.is_ipv6() == ipv6).collect()
+    interfaces().into_iter().map(|it| it.ip).filter(|ip| ip.is_ipv6() == ipv6).collect()
 }
 
 /// Whether this machine has an address of a family, be it loopback only.
@@ -57,44 +45,143 @@ pub(crate) fn has_family(ipv6: bool) -> bool {
     !of_family(ipv6).is_empty()
 }
 
-/// The address of a family that the most others can reach: one that is routed, then one that is private,
-/// then one that holds on one link only, and those of guests last; none if only loopback is left.
-fn best(addresses: &[(IpAddr, bool)], ipv6: bool) -> Option<IpAddr> {
-    let rank = |ip: &IpAddr| match ip {
-        IpAddr::V4(ip) if ip.is_link_local() => 2,
-        // A link-local address of IPv6 needs the name of the link, which a contact has no place for.
-        IpAddr::V6(ip) if ip.is_unicast_link_local() => 3,
-        ip if is_public(*ip) => 0,
-        _ => 1,
-    };
-    addresses
-        .iter()
-        .filter(|(ip, _)| ip.is_ipv6() == ipv6 && !ip.is_loopback() && !ip.is_unspecified())
-        .map(|(ip, is_virtual)| (*is_virtual, rank(ip), *ip))
-        .filter(|(_, rank, _)| *rank < 3)
-        .min()
-        .map(|(_, _, ip)| ip)
+impl Interface {
+    /// Whether only guests of this machine are behind it.
+    fn is_virtual(&self) -> bool {
+        VIRTUAL.iter().any(|begin| self.name.starts_with(begin))
+    }
+
+    /// Small for an address that many others can reach: one that is routed, then one that is private,
+    /// then one that holds on one link only.
+    fn rank(&self) -> u8 {
+        match self.ip {
+            ip if is_public(ip) => 0,
+            IpAddr::V4(ip) if ip.is_link_local() => 2,
+            _ => 1,
+        }
+    }
 }
 
-/// Whether strangers anywhere on the Internet could reach this address.
-#[must_use]
-pub(crate) fn is_public(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            let special = ip.is_private()
-                || ip.is_loopback()
-                || ip.is_link_local()
-                || ip.is_documentation()
-                || ip.is_unspecified();
-            let reserved = a == 0 || a >= 224 || (a, b, c) == (192, 0, 0);
-            let shared_or_benchmark = (a == 100 && b & 0xc0 == 64) || (a == 198 && b & 0xfe == 18);
-            !(special || reserved || shared_or_benchmark)
+/// The addresses of this machine. The interfaces are asked and not the routing table: a local network
+/// without a way out has no default route.
+fn interfaces() -> Vec<Interface> {
+    let all = if_addrs::get_if_addrs().unwrap_or_default();
+    all.into_iter()
+        .map(|it| {
+            let prefix_bits = match &it.addr {
+                if_addrs::IfAddr::V4(v4) => v4.prefixlen,
+                if_addrs::IfAddr::V6(v6) => v6.prefixlen,
+            };
+            Interface { ip: it.ip(), name: it.name, prefix_bits }
+        })
+        .collect()
+}
+
+/// The addresses of interfaces that sockets bound to `bound` receive at, the best ones first: of each
+/// interface one that is routed, one that is private and one of its link in each family; among equals
+/// in the order of `bound`. Those for guests, and loopback, only if there is no other.
+fn listened(all: &[Interface], bound: &[SocketAddr]) -> Vec<LocalAddress> {
+    let mut found: Vec<(u8, bool, &Interface, SocketAddr)> = Vec::new();
+    for bound in bound {
+        for interface in all.iter().filter(|it| it.ip.is_ipv6() == bound.is_ipv6()) {
+            let ip = interface.ip;
+            let socket = SocketAddr::new(ip, bound.port());
+            let here = bound.ip().is_unspecified() || bound.ip() == ip;
+            if !here || !is_dialable(&socket) {
+                continue;
+            }
+            let (rank, given) = (interface.rank(), bound.ip() == ip);
+            let like = |other: &(u8, bool, &Interface, SocketAddr)| {
+                (other.0, &other.2.name, other.3.is_ipv6(), other.3.port())
+                    == (rank, &interface.name, bound.is_ipv6(), bound.port())
+            };
+            if given || !found.iter().any(like) {
+                found.push((rank, given, interface, socket));
+            }
         }
-        IpAddr::V6(ip) => {
-            let documentation = ip.segments()[..2] == [0x2001, 0xdb8];
-            // Global unicast is 2000::/3 (RFC 4291).
-            ip.segments()[0] & 0xe000 == 0x2000 && !documentation
+    }
+    let outward = |(_, given, interface, _): &(u8, bool, &Interface, SocketAddr)| {
+        *given || !(interface.is_virtual() || interface.ip.is_loopback())
+    };
+    if found.iter().any(outward) {
+        found.retain(outward);
+    }
+    let named = |socket: &SocketAddr| bound.iter().position(|bound| receives(*bound, *socket));
+    found.sort_by_key(|(rank, _, interface, socket)| {
+        (interface.ip.is_loopback(), *rank, named(socket), *socket)
+    });
+    let mut local: Vec<LocalAddress> = Vec::new();
+    for (_, _, interface, socket) in found {
+        if local.iter().all(|other| other.socket != socket) {
+            local.push(LocalAddress { socket, prefix_bits: interface.prefix_bits });
+        }
+    }
+    local
+}
+
+/// Whether a socket bound to `bound` receives at `socket`.
+fn receives(bound: SocketAddr, socket: SocketAddr) -> bool {
+    let all = bound.ip().is_unspecified() && bound.is_ipv6() == socket.is_ipv6();
+    (all || bound.ip() == socket.ip()) && bound.port() == socket.port()
+}
+
+/// Watches the interfaces of the machine.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    bound: Vec<SocketAddr>,
+    advertised: Option<SocketAddr>,
+    last: Option<Vec<LocalAddress>>,
+}
+
+impl Watch {
+    /// Of a node that listens at `bound` and whose owner says that it is reached at `advertised`.
+    pub(crate) fn new(bound: Vec<SocketAddr>, advertised: Option<SocketAddr>) -> Self {
+        Self { bound, advertised, last: None }
+    }
+
+    /// What the core is to be told, if something changed since the last look.
+    pub(crate) fn look(&mut self) -> Option<Input> {
+        let mut local = listened(&interfaces(), &self.bound);
+        if local.is_empty() {
+            // Bound to an address that no interface has any more, or the system does not say.
+            let given = self.bound.iter().filter(|bound| !bound.ip().is_unspecified());
+            local.extend(given.map(|bound| LocalAddress::from(*bound)));
+        }
+        if self.last.as_ref() == Some(&local) {
+            return None;
+        }
+        self.last = Some(local.clone());
+        Some(Input::AddressesChanged { advertised: self.advertised.into_iter().collect(), local })
+    }
+}
+
+/// Under which addresses others reach the node now, for all who tell it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Whereabouts {
+    node: Arc<RwLock<Addresses>>,
+}
+
+impl Whereabouts {
+    pub(crate) fn new(contact: Contact) -> Self {
+        Self { node: Arc::new(RwLock::new(contact.into())) }
+    }
+
+    /// The node with all its addresses, the preferred one first.
+    pub(crate) fn node(&self) -> Addresses {
+        self.node.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The node at its preferred address.
+    pub(crate) fn contact(&self) -> Contact {
+        let node = self.node.read().unwrap_or_else(PoisonError::into_inner);
+        node.contacts().next().expect("a node has an address of its own")
+    }
+
+    /// Others reach it here from now on.
+    pub(crate) fn set(&self, addresses: &[OwnAddress]) {
+        let ways: Vec<Address> = addresses.iter().map(|own| own.socket.into()).collect();
+        if !ways.is_empty() {
+            self.node.write().unwrap_or_else(PoisonError::into_inner).ways = ways;
         }
     }
 }
@@ -103,62 +190,70 @@ pub(crate) fn is_public(ip: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_globally_routed_addresses_are_public() {
-        let public = ["8.8.8.8", "100.63.0.1", "100.128.0.1", "2a00::1", "::ffff:9.9.9.9"];
-        let not = [
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.31.0.1",
-            "192.168.0.1",
-            "169.254.1.1",
-            "100.64.0.1",
-            "192.0.2.2",
-            "198.18.0.1",
-            "0.0.0.0",
-            "224.0.0.1",
-            "::1",
-            "fe80::1",
-            "fd00::2",
-            "2001:db8::1",
-            "::ffff:10.0.0.1",
-        ];
-        for ip in public {
-            assert!(is_public(ip.parse().unwrap()), "{ip}");
-        }
-        for ip in not {
-            assert!(!is_public(ip.parse().unwrap()), "{ip}");
-        }
+    fn interfaces_of(texts: &[&str]) -> Vec<Interface> {
+        let interface = |text: &&str| {
+            let mut parts = text.split([' ', '/']);
+            let name = parts.next().unwrap().to_owned();
+            let ip = parts.next().unwrap().parse().unwrap();
+            let prefix_bits = parts.next().unwrap().parse().unwrap();
+            Interface { name, ip, prefix_bits }
+        };
+        texts.iter().map(interface).collect()
+    }
+
+    fn at(interfaces: &[&str], bound: &[&str]) -> Vec<String> {
+        let bound: Vec<SocketAddr> = bound.iter().map(|text| text.parse().unwrap()).collect();
+        let local = listened(&interfaces_of(interfaces), &bound);
+        local.iter().map(|local| format!("{}/{}", local.socket, local.prefix_bits)).collect()
     }
 
     #[test]
-    fn without_a_default_route_an_interface_is_named_and_loopback_only_if_nothing_else_is_there() {
-        let ips = |texts: &[&str]| -> Vec<(IpAddr, bool)> {
-            texts.iter().map(|text| (text.parse().unwrap(), false)).collect()
-        };
-        let all = ips(&["127.0.0.1", "::1", "169.254.7.7", "192.168.7.9", "fe80::1", "fd00::5"]);
-        assert_eq!(best(&all, false), Some("192.168.7.9".parse().unwrap()));
-        assert_eq!(best(&all, true), Some("fd00::5".parse().unwrap()));
-        let linked = ips(&["127.0.0.1", "169.254.7.7", "fe80::1"]);
-        assert_eq!(best(&linked, false), Some("169.254.7.7".parse().unwrap()));
-        assert_eq!(best(&linked, true), None);
-        assert_eq!(best(&ips(&["127.0.0.1", "::1"]), false), None);
-        assert_eq!(best(&ips(&["10.0.0.1", "9.9.9.9"]), false), Some("9.9.9.9".parse().unwrap()));
-        let guests = [("172.17.0.1".parse().unwrap(), true), all[3]];
-        assert_eq!(best(&guests, false), Some("192.168.7.9".parse().unwrap()));
-        assert_eq!(best(&guests[..1], false), Some("172.17.0.1".parse().unwrap()));
+    fn interfaces_are_named_best_first_and_loopback_only_if_nothing_else_is_there() {
+        let all = [
+            "lo 127.0.0.1/8",
+            "lo ::1/128",
+            "eth1 169.254.7.7/16",
+            "eth0 192.168.7.9/24",
+            "eth0 fe80::1/64",
+            "eth0 fd00::5/64",
+            "eth0 2a00::5/64",
+            "eth0 2a00::6/64",
+            "docker0 172.17.0.1/16",
+        ];
+        assert_eq!(at(&all, &["0.0.0.0:7"]), ["192.168.7.9:7/24", "169.254.7.7:7/16"]);
+        let both = ["[2a00::5]:7/64", "192.168.7.9:7/24", "[fd00::5]:7/64", "169.254.7.7:7/16"];
+        assert_eq!(at(&all, &["0.0.0.0:7", "[::]:7"]), both);
+        assert_eq!(at(&all[..2], &["0.0.0.0:7"]), ["127.0.0.1:7/8"]);
+        assert_eq!(at(&[all[0], all[8]], &["0.0.0.0:7"]), ["172.17.0.1:7/16", "127.0.0.1:7/8"]);
+        assert_eq!(at(&all, &["172.17.0.1:7"]), ["172.17.0.1:7/16"]);
+        assert_eq!(at(&all, &["[2a00::6]:7"]), ["[2a00::6]:7/64"]);
+        assert_eq!(at(&all, &["10.9.9.9:7"]), [""; 0]);
+        assert_eq!(at(&["eth0 10.0.0.1/8", "eth1 9.9.9.9/24"], &["0.0.0.0:7"])[0], "9.9.9.9:7/24");
     }
 
     #[test]
     fn an_unspecified_address_becomes_one_that_can_be_dialed() {
         for bound in ["0.0.0.0:7", "[::]:7"] {
             let bound: SocketAddr = bound.parse().unwrap();
-            let reachable = reachable(bound);
+            let reachable = reachable(&[bound]).unwrap();
             assert!(!reachable.ip().is_unspecified());
             assert_eq!(reachable.is_ipv6(), bound.is_ipv6());
             assert_eq!(reachable.port(), 7);
         }
         let given: SocketAddr = "127.0.0.1:9".parse().unwrap();
-        assert_eq!(reachable(given), given);
+        assert_eq!(reachable(&[given]), Some(given));
+        let named: [SocketAddr; 2] = ["[::1]:9", "127.0.0.1:9"].map(|text| text.parse().unwrap());
+        let all = interfaces_of(&["lo 127.0.0.1/8", "lo ::1/128"]);
+        let first = |bound: &[SocketAddr]| listened(&all, bound)[0].socket;
+        assert_eq!((first(&named), first(&[named[1], named[0]])), (named[0], named[1]));
+    }
+
+    #[test]
+    fn a_look_tells_only_what_changed() {
+        let bound: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let mut watch = Watch::new(vec![bound], None);
+        let Some(Input::AddressesChanged { local, .. }) = watch.look() else { panic!("no input") };
+        assert_eq!(local.iter().map(|local| local.socket).collect::<Vec<_>>(), [bound]);
+        assert_eq!(watch.look(), None);
     }
 }

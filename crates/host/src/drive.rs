@@ -27,6 +27,7 @@ use potluck_node::{Command, CommandError, CommandId, Event, Input, Node, Output,
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
+use crate::addresses::{Watch, Whereabouts};
 use crate::clock::{Clock, SleepWatch};
 use crate::disk::{Disk, Replies};
 use crate::files::Files;
@@ -50,6 +51,8 @@ const COMMANDS_MAX: usize = 4096;
 const CATCH_UP_BATCHES: usize = 64;
 /// How often the wall clock is told.
 const TICK: Duration = Duration::from_secs(1);
+/// Ticks between two looks at the machine's interfaces.
+const INTERFACES_TICKS: u32 = 2;
 /// How long a stopping node waits until nothing uses its socket any more.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -98,6 +101,8 @@ enum Waiting {
 
 /// What a drive loop is made of.
 pub(crate) struct Parts {
+    pub(crate) watch: Watch,
+    pub(crate) whereabouts: Whereabouts,
     pub(crate) node: Node,
     pub(crate) clock: Clock,
     pub(crate) socket: Arc<Sockets>,
@@ -134,6 +139,9 @@ pub(crate) struct Drive {
     timer: Timer,
     lag: LagGauge,
     sleep_watch: SleepWatch,
+    watch: Watch,
+    whereabouts: Whereabouts,
+    ticks: u32,
     /// Set where going on would not be safe: the node stops.
     stuck: bool,
     /// Inputs since other tasks had their turn.
@@ -163,11 +171,15 @@ impl Drive {
             timer: Timer::new(),
             lag: LagGauge::default(),
             sleep_watch: SleepWatch::default(),
+            watch: parts.watch,
+            whereabouts: parts.whereabouts,
+            ticks: 0,
             stuck: false,
             work: 0,
             stats: DriveStats::default(),
         };
         drive.tell_time();
+        drive.look_at_interfaces();
         if !parts.remembered.is_empty() {
             drive.input(Input::Remembered { contacts: parts.remembered });
         }
@@ -255,6 +267,14 @@ impl Drive {
                 self.tasks.resolve(name, self.socket.families());
             }
             Output::SaveContacts { contacts } => self.saver.save(contacts),
+            Output::Addresses { addresses } => {
+                let before = self.whereabouts.contact();
+                self.whereabouts.set(&addresses);
+                let contact = self.whereabouts.contact();
+                if contact != before {
+                    tracing::info!(%contact, ?addresses, "others reach this node elsewhere now");
+                }
+            }
             output @ (Output::Admitted { .. }
             | Output::Expelled { .. }
             | Output::Enroll { .. }
@@ -431,9 +451,20 @@ impl Drive {
         }
     }
 
+    /// Tells the core of addresses that the machine has got or lost.
+    fn look_at_interfaces(&mut self) {
+        if let Some(input) = self.watch.look() {
+            self.input(input);
+        }
+    }
+
     fn on_tick(&mut self) {
         self.socket.listen_again();
         self.tell_time();
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(INTERFACES_TICKS) {
+            self.look_at_interfaces();
+        }
         let now = self.clock.now();
         self.inbound.expire(now);
         self.lag.roll(now);

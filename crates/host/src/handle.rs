@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Contact, Instant, NodeId, PublicKey};
+use potluck_base::{Addresses, Contact, Instant, NodeId, PublicKey};
 use potluck_gossip::{FoundFile, MessageId, TopicName};
 use potluck_node::{Command, CommandError, Event, Reply};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use crate::addresses::Whereabouts;
 use crate::clock::Clock;
 use crate::disk::StoreView;
 use crate::drive::DriveStats;
@@ -151,6 +152,7 @@ pub struct Handle {
 struct Shared {
     info: NodeInfo,
     clock: Clock,
+    whereabouts: Whereabouts,
     requests: mpsc::Sender<Request>,
     /// Requests that change nothing and need no disk: taken in also while the disk has no room.
     looks: mpsc::Sender<Request>,
@@ -199,6 +201,7 @@ impl Handle {
     pub(crate) fn new(
         info: NodeInfo,
         clock: Clock,
+        whereabouts: Whereabouts,
         parts: impl FnOnce(mpsc::Sender<Request>) -> (Option<Files>, Option<Membership>),
     ) -> (Self, Wires) {
         let (requests, requests_end) = mpsc::channel(REQUESTS_MAX);
@@ -212,6 +215,7 @@ impl Handle {
         let shared = Shared {
             info,
             clock,
+            whereabouts,
             requests,
             looks,
             publishes,
@@ -237,6 +241,18 @@ impl Handle {
     #[must_use]
     pub fn info(&self) -> &NodeInfo {
         &self.shared.info
+    }
+
+    /// The node at the address that it prefers to tell others now.
+    #[must_use]
+    pub fn contact(&self) -> Contact {
+        self.shared.whereabouts.contact()
+    }
+
+    /// The node with all addresses that it tells others now, the preferred one first.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.shared.whereabouts.node()
     }
 
     /// The node's data folder; an empty path if it keeps nothing on disk.

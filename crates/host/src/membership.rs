@@ -26,6 +26,7 @@ use potluck_wire::{Certificate, Enroll, Refusal, Revoked, Ticket};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::StartError;
+use crate::addresses::Whereabouts;
 use crate::clock::Clock;
 use crate::folder::{DataFolder, NetworkInfo, read_authority, write_authority};
 use crate::handle::Request;
@@ -104,7 +105,8 @@ pub struct Membership {
 
 #[derive(Debug)]
 struct Shared {
-    own: Contact,
+    own: PublicKey,
+    whereabouts: Whereabouts,
     network: NetworkInfo,
     folder: Option<DataFolder>,
     clock: Clock,
@@ -122,7 +124,7 @@ struct Shared {
 impl Membership {
     /// `requests` leads to the drive loop.
     pub(crate) fn new(
-        own: Contact,
+        whereabouts: Whereabouts,
         network: NetworkInfo,
         folder: Option<DataFolder>,
         clock: Clock,
@@ -131,11 +133,13 @@ impl Membership {
         requests: mpsc::Sender<Request>,
     ) -> Self {
         let Admitted { certificate, revocations, issuers, authority } = admitted;
-        let read = read(&certificate, &own.public_key, &network);
+        let own = whereabouts.node().public_key;
+        let read = read(&certificate, &own, &network);
         let (issued, expires) =
             read.map_or_else(Default::default, |read| (read.issued, read.expires));
         let shared = Shared {
             own,
+            whereabouts,
             network,
             folder,
             clock,
@@ -174,14 +178,10 @@ impl Membership {
     /// # Errors
     /// [`MembershipError`]
     pub async fn invite(&self, terms: InviteTerms) -> Result<Ticket, MembershipError> {
-        let mut contacts = vec![self.shared.own];
-        contacts.extend(
-            self.shared
-                .issuers
-                .iter()
-                .filter(|other| other.public_key != self.shared.own.public_key),
-        );
-        let nodes: Vec<Addresses> = contacts.into_iter().map(Addresses::from).collect();
+        let own = self.shared.whereabouts.node();
+        let others = self.shared.issuers.iter().filter(|it| it.public_key != own.public_key);
+        let others: Vec<Addresses> = others.copied().map(Addresses::from).collect();
+        let nodes: Vec<Addresses> = [own].into_iter().chain(others).collect();
         self.with_issuer(move |issuer, now| issuer.invite(now, terms, &nodes)).await
     }
 
@@ -208,7 +208,7 @@ impl Membership {
         who: &str,
         known: Vec<PublicKey>,
     ) -> Result<(PublicKey, Bytes), MembershipError> {
-        let (who, own, id) = (who.to_owned(), self.shared.own.public_key, self.shared.network.id);
+        let (who, own, id) = (who.to_owned(), self.shared.own, self.shared.network.id);
         self.with_issuer(move |issuer, now| {
             let mut members = known;
             members.extend(issuer.subjects());
@@ -320,7 +320,7 @@ impl Membership {
         }
         let this = self.clone();
         tokio::spawn(async move {
-            let own = this.shared.own.public_key;
+            let own = this.shared.own;
             match this.with_issuer(move |issuer, now| issuer.certify_own(now, own)).await {
                 Ok(certificate) => this.take_certificate(certificate),
                 Err(MembershipError::NotIssuer) => {
@@ -362,7 +362,7 @@ impl Membership {
     /// A new certificate, if it is one and newer.
     fn take_certificate(&self, certificate: Bytes) {
         let shared = &self.shared;
-        let Some(read) = read(&certificate, &shared.own.public_key, &shared.network) else {
+        let Some(read) = read(&certificate, &shared.own, &shared.network) else {
             return;
         };
         if !lock(&shared.renewal).renewed(read.issued, read.expires) {

@@ -15,6 +15,7 @@ use potluck_store::{DiskStore, FolderLock, MemoryStore, StoreConfig, SyncMode};
 use potluck_wire::limits::LABELS_MAX;
 use potluck_wire::{Certificate, Ticket};
 
+use crate::addresses::{Watch, Whereabouts};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::drive::{Drive, Parts};
@@ -271,6 +272,8 @@ fn run(
     };
     let disk = disk.map_err(StartError::Thread)?;
     let contact = Contact::new(identity.public_key(), address);
+    let whereabouts = Whereabouts::new(contact);
+    let watch = Watch::new(socket.local_addrs(), settings.advertise.map(|_| address));
     let info = NodeInfo {
         contact,
         id: contact.in_network(&network.id).id,
@@ -279,12 +282,13 @@ fn run(
         folder: folder.as_ref().map(|folder| folder.path().to_owned()),
         former,
     };
-    let (handle, wires) = Handle::new(info, clock, |requests| {
+    let told = whereabouts.clone();
+    let (handle, wires) = Handle::new(info, clock, whereabouts.clone(), |requests| {
         let membership = admitted.map(|admitted| {
             let door = Door::new(requests.clone());
             transport.set_door(&door);
             let folder = folder.clone();
-            Membership::new(contact, network, folder, clock, admitted, door, requests.clone())
+            Membership::new(told, network, folder, clock, admitted, door, requests.clone())
         });
         let files = blobs.map(|blobs| Files::new(network_id, blobs, transport.clone(), requests));
         (files, membership)
@@ -304,6 +308,8 @@ fn run(
         looks: wires.looks,
         events: wires.events,
         remembered,
+        watch,
+        whereabouts,
         entry_points,
         files,
         membership,

@@ -226,7 +226,8 @@ pub enum CommandError {
          put back; this node writes nothing any more"
     )]
     LostOwn,
-    /// Replicas refused. This node keeps the value, but it is not where readers look.
+    /// Replicas refused. Where all that were asked refused for good (no room, too many writers, a life
+    /// that is too long), nothing changed. Else this node keeps the value, and readers may see it later.
     #[error("the replicas refused: {0}")]
     Refused(Refusal),
     /// This node's own store did not take it. Nothing changed.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use potluck_record::limits::{LIFE_DEFAULT, VALUE_BYTES_MAX};
+use potluck_record::limits::{CONTEXT_ENTRIES_MAX, LIFE_DEFAULT, VALUE_BYTES_MAX, WRITERS_MAX};
 
 /// See each field; [`Config::validate`] holds them together.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,12 @@ pub struct Config {
     pub life_max: Duration,
     /// Largest value accepted.
     pub value_bytes_max: usize,
+    /// Writers of one key with values that nothing covers. A replica refuses a further one, with
+    /// what is there. At most [`WRITERS_MAX`]; simulations draw less, so that it is reached.
+    pub writers_max: u16,
+    /// Entries of a context that this node signs; older ones give way to its floor. At most
+    /// [`CONTEXT_ENTRIES_MAX`]; simulations draw less, so that it is reached.
+    pub context_entries_max: usize,
     /// A write gives up after this.
     pub put_deadline: Duration,
     /// Commands under way at once; more are answered busy.
@@ -51,6 +57,8 @@ impl Default for Config {
             life_default: LIFE_DEFAULT,
             life_max: LIFE_DEFAULT,
             value_bytes_max: VALUE_BYTES_MAX,
+            writers_max: WRITERS_MAX,
+            context_entries_max: CONTEXT_ENTRIES_MAX,
             put_deadline: Duration::from_secs(10),
             commands_max: 1024,
             requests_max: 4096,
@@ -81,6 +89,9 @@ pub enum ConfigError {
     /// Values over the format's limit.
     #[error("max_value_bytes must be at most {VALUE_BYTES_MAX}")]
     ValueBytes,
+    /// Limits of a key over those of the format, or zero.
+    #[error("a key has 1 to {WRITERS_MAX} writers, a context 1 to {CONTEXT_ENTRIES_MAX} entries")]
+    Writers,
 }
 
 impl Config {
@@ -105,6 +116,12 @@ impl Config {
         }
         if self.value_bytes_max > VALUE_BYTES_MAX {
             return Err(ConfigError::ValueBytes);
+        }
+        let entries = 1..=CONTEXT_ENTRIES_MAX;
+        if !(1..=WRITERS_MAX).contains(&self.writers_max)
+            || !entries.contains(&self.context_entries_max)
+        {
+            return Err(ConfigError::Writers);
         }
         Ok(())
     }

@@ -73,8 +73,10 @@ pub(crate) struct PutOp {
     in_flight: u16,
     acks: Vec<NodeId>,
     refused: Option<Refusal>,
-    /// Replicas that refused it as dated ahead.
-    refused_as_ahead: u16,
+    /// Whether a replica refused it as dated ahead.
+    refused_as_ahead: bool,
+    /// Whether a node that did not acknowledge may have it all the same, or take it later.
+    unclear: bool,
     /// When it was signed.
     signed_at: UnixMillis,
     /// Whether a replica keeps an envelope of this writer that this process did not sign.
@@ -125,7 +127,8 @@ impl PutOp {
             in_flight: 0,
             acks: Vec::new(),
             refused: None,
-            refused_as_ahead: 0,
+            refused_as_ahead: false,
+            unclear: false,
             signed_at: UnixMillis(0),
             lost: false,
             answered: false,
@@ -397,6 +400,7 @@ impl PutOp {
             .unwrap_or(end);
         let (space, name) = (self.put.space, self.put.name.clone());
         let certificate = core.certificate;
+        context.fit_to(core.config.context_entries_max);
         Ok(Draft { space, name, kind, values, dot, context, expires, certificate })
     }
 

@@ -293,6 +293,12 @@ fn what_all_replicas_refuse_is_told_by_its_reason() {
         let refused = Some(StoreOutcome::Refused(reason));
         let mut script = Script { stored: refused, ..Script::client() };
         assert_eq!(script.fails(Command::Put(put())), CommandError::Refused(reason));
+        while let Some(output) = script.kv.poll_output() {
+            script.answer(output);
+        }
+        // A node that was busy may take it later, when it is handed on.
+        let taken_back = if reason == Refusal::Busy { 0 } else { 2 };
+        assert_eq!(script.taken_back, taken_back, "{reason:?}: as own envelope and as replica");
     }
 }
 
@@ -345,4 +351,43 @@ fn a_disk_that_does_not_take_it_is_told() {
     let mut script = Script { loaded: stopped, ..Script::new() };
     let error = script.fails(Command::Put(put()));
     assert_eq!(error, CommandError::Storage(StorageFailure::Stopped));
+}
+
+/// What one of the closest nodes says that it has may be what was acknowledged last: the answers of
+/// the others, who agree that there is nothing, do not end the read before it came.
+#[test]
+fn a_read_waits_for_what_one_node_says_that_it_has() {
+    let theirs = envelope(9, 0);
+    let held =
+        RecordAnswer { complete: false, parts: Vec::new(), ..heads(std::slice::from_ref(&theirs)) };
+    let mut script = Script::client();
+    script.kv.handle(script.now, Input::Command { id: CommandId(1), command: get() });
+    let (mut asked, mut replies) = (None, Vec::new());
+    while let Some(output) = script.kv.poll_output() {
+        match output {
+            Output::Lookup { id: lookup, .. } => {
+                let closest: Vec<Peer> = (2..=5).map(peer).collect();
+                for from in closest.clone() {
+                    let has = from == peer(5);
+                    let record = Some(if has { held.clone() } else { heads(&[]) });
+                    script.kv.handle(script.now, Input::Found { lookup, from, record });
+                }
+                script.kv.handle(script.now, Input::LookupDone { lookup, closest });
+            }
+            Output::Ask { id, request: Request::Load(_), .. } => asked = Some(id),
+            Output::Reply { reply, .. } => replies.push(reply),
+            other => script.answer(other),
+        }
+    }
+    assert_eq!(replies, [], "three of four said that there is nothing");
+    let ask = asked.expect("it asks for what the fourth has");
+    let envelopes = vec![theirs.encode()];
+    let loaded = Loaded { envelopes, keys_done: 1, ..Loaded::default() };
+    script.kv.handle(script.now, Input::Answered { ask, response: Response::Loaded(loaded) });
+    let read = std::iter::from_fn(|| script.kv.poll_output()).find_map(|output| match output {
+        Output::Reply { reply: Reply::Read(done), .. } => Some(done.reading.values),
+        _ => None,
+    });
+    let values = read.expect("a reading");
+    assert_eq!(values.iter().map(|value| &value.bytes[..]).collect::<Vec<_>>(), [b"theirs"]);
 }

@@ -80,6 +80,7 @@ pub struct Gatekeeper {
     /// Whose the node's own certificate is, and by which ticket it was had.
     own: Option<(PublicKey, Option<PublicKey>)>,
     revocations: BTreeMap<Revoked, (UnixMillis, Bytes)>,
+    revocations_max: usize,
     now: Option<UnixMillis>,
 }
 
@@ -101,6 +102,7 @@ impl Gatekeeper {
             salt: None,
             own: None,
             revocations: BTreeMap::new(),
+            revocations_max: REVOCATIONS_MAX,
             now: None,
         };
         if let Some(certificate) = certificate {
@@ -111,6 +113,14 @@ impl Gatekeeper {
             let _ = gatekeeper.admit_revocation(&revocation);
         }
         gatekeeper
+    }
+
+    /// The same with room for `most` revocations, at most [`REVOCATIONS_MAX`]. Simulations draw a
+    /// small number, so that it is reached.
+    #[must_use]
+    pub fn with_revocations_max(mut self, most: usize) -> Self {
+        self.revocations_max = most.min(REVOCATIONS_MAX);
+        self
     }
 
     /// The time by which certificates expire.
@@ -193,7 +203,7 @@ impl Gatekeeper {
         if self.revocations.contains_key(&revocation.subject) {
             return Ok(None);
         }
-        if self.revocations.len() >= REVOCATIONS_MAX {
+        if self.revocations.len() >= self.revocations_max {
             return Err(RevocationError::Full);
         }
         let kept = (revocation.at, Bytes::copy_from_slice(bytes));

@@ -34,7 +34,9 @@ mod hellos;
 mod keys;
 mod link;
 mod marks;
+mod observed;
 mod outputs;
+mod paths;
 mod receive;
 mod replay;
 mod requests;
@@ -48,5 +50,6 @@ pub use gatekeeper::{
     Gatekeeper, ISSUED_AHEAD_MAX_MS, OwnTrouble, REVOCATIONS_MAX, RevocationError,
 };
 pub use link::{Input, Link, ReplyTo, RequestError, RequestOptions, RequestToken, RespondError};
+pub use observed::ObservedAddress;
 pub use outputs::Output;
 pub use stats::LinkStats;

@@ -22,8 +22,10 @@ use crate::gatekeeper::Gatekeeper;
 use crate::hellos::{Due, HELLOS_MAX, Hellos};
 use crate::keys::{KeyMaker, Keys, SealKey};
 use crate::marks::Marks;
+use crate::observed::Observed;
 use crate::outputs::{Output, Outputs};
-use crate::requests::{Requests, Try};
+use crate::paths::{Paths, RACE_PAUSE};
+use crate::requests::{Left, Requests, Try};
 use crate::rtt::RoundTrip;
 use crate::sessions::Sessions;
 use crate::stats::LinkStats;
@@ -126,6 +128,10 @@ pub struct Link {
     pub(crate) others: RoundTrip,
     /// What this clock and those of the peers show.
     pub(crate) clock: PeerClocks,
+    /// Where peers may be.
+    pub(crate) paths: Paths,
+    /// From where peers see this node send.
+    pub(crate) observed: Observed,
     /// Where seals are opened.
     pub(crate) scratch: Vec<u8>,
     pub(crate) stats: LinkStats,
@@ -156,6 +162,8 @@ impl Link {
             outputs: Outputs::new(config.outputs_max, config.requests_max),
             others: RoundTrip::default(),
             clock: PeerClocks::new(),
+            paths: Paths::new(),
+            observed: Observed::new(),
             scratch: Vec::new(),
             stats: LinkStats::default(),
             config,
@@ -164,11 +172,16 @@ impl Link {
 
     /// The announced deadline has come: further tries, and failures where none is left.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((token, again)) = self.requests.pop_due(now) {
+        while let Some((token, left)) = self.requests.pop_due(now) {
+            if left == Left::Way {
+                self.stats.ways_raced += 1;
+                self.transmit_try(now, token);
+                continue;
+            }
             if let Some(peer) = self.requests.get(token).map(|request| request.to.public_key) {
                 self.note_silence(&peer);
             }
-            if again {
+            if left == Left::Try {
                 self.stats.retransmissions += 1;
                 self.transmit_try(now, token);
             } else if let Some(request) = self.requests.finish(token) {
@@ -213,7 +226,8 @@ impl Link {
         if to.public_key == self.keys.public_key() || self.keys_of(&to.public_key).is_err() {
             return Err(RequestError::BadKey);
         }
-        let token = self.requests.start(to, message, options);
+        let ways = self.ways_to(now, &to);
+        let token = self.requests.start(to, ways, message, options);
         self.stats.requests_started += 1;
         self.transmit_try(now, token);
         Ok(token)
@@ -304,6 +318,7 @@ impl Link {
             limits: self.strangers.len() + self.callers.len(),
             revocations: self.gatekeeper.as_ref().map_or(0, Gatekeeper::revocations_len),
             outputs_queued: self.outputs.len(),
+            paths: self.paths.len(),
             ..self.stats.clone()
         }
     }
@@ -319,18 +334,29 @@ impl Link {
         Ok(keys)
     }
 
-    /// Sends the next datagram of a request: the request itself, or, where our certificate has to be
-    /// shown and does not fit beside it, the certificate with a ping.
+    /// Sends the next datagrams of a request: to the next of the peer's addresses, or to all of them.
     pub(crate) fn transmit_try(&mut self, now: Instant, token: RequestToken) {
+        let (ways, more) = self.requests.next_ways(token);
+        for way in ways {
+            self.transmit_way(now, token, way, more);
+        }
+    }
+
+    /// Sends one datagram of a request: the request itself, or, where our certificate has to be
+    /// shown and does not fit beside it, the certificate with a ping.
+    fn transmit_way(&mut self, now: Instant, token: RequestToken, way: SocketAddr, more: bool) {
         let Some(request) = self.requests.get(token) else { return };
         let (to, try_index) = (request.to, u32::from(request.try_index));
         let (message, answer) = (request.message.clone(), request.answer_bytes_max);
         let (patience, others) = (request.patience, self.others);
         let keys = self.keys_of(&to.public_key).expect("the key was good when the request began");
         let session = self.sessions.get_or_insert(&to.public_key, keys);
-        let cookie = session.cookie(now, to.address);
-        let timeout = session.rtt.timeout(try_index, &others) + patience;
-        let welcome = try_index == 0 && session.is_welcome(now, to.address);
+        let cookie = session.cookie(now, way);
+        let timeout = match session.rtt.timeout(try_index, &others) {
+            timeout if more => timeout.min(RACE_PAUSE),
+            timeout => timeout + patience,
+        };
+        let welcome = try_index == 0 && session.is_welcome(now, way);
         let (shown, room) = self.to_show(&to.public_key);
         // A silent peer may have forgotten us, so further tries are padded in any case.
         let bytes_min = if welcome && room == 0 {
@@ -359,7 +385,7 @@ impl Link {
         let (bytes, serial) = self.seal(keys.seal, cookie, inner, bytes_min);
         let (counter, deadline) = (serial.counter, now + timeout);
         self.requests.sent(token, Try { id, counter, sent_at: now, deadline, introduces });
-        self.transmit(to.address, bytes);
+        self.transmit(way, bytes);
     }
 
     fn transmit_hello(&mut self, address: SocketAddr, nonce: &[u8; 16]) {

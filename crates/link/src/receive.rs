@@ -20,6 +20,7 @@ use crate::gatekeeper::Pass;
 use crate::keys::Keys;
 use crate::link::{Link, ReplyTo, RequestToken, canonical};
 use crate::outputs::Output;
+use crate::requests::Outstanding;
 
 /// What is known of a sender before its seal is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +98,7 @@ impl Link {
     /// A demand for a cookie is not authenticated, but only who saw the request knows its serial.
     fn on_retry(&mut self, now: Instant, from: SocketAddr, serial: Serial, cookie: Cookie) {
         let found = self.requests.find_by_counter(serial.counter);
-        let asked = found.filter(|(_, request)| request.to.address == from);
+        let asked = found.filter(|(_, request)| request.expects(&from));
         let Some((token, public_key)) =
             asked.map(|(token, request)| (token, request.to.public_key))
         else {
@@ -111,6 +112,7 @@ impl Link {
         if let Some(session) = self.sessions.get_mut(&public_key) {
             session.set_credit(now, from, Some(cookie));
         }
+        self.requests.narrow(token, from);
         self.stats.requests_redirected += 1;
         self.transmit_try(now, token);
     }
@@ -301,10 +303,14 @@ impl Link {
         let Arrival { from, serial, standing, keys, .. } = *arrival;
         let accepted = if standing == Standing::Caller {
             let session = self.sessions.get_or_insert(&from.public_key, keys);
-            session.prove(from.address);
+            session.prove(now, from.address);
             session.replay.accept_fresh(serial).then(|| session.admit(now))
         } else if let Some(session) = self.sessions.get_mut(&from.public_key) {
-            session.replay.accept(serial).then(|| !proven || session.admit(now))
+            let accepted = session.replay.accept(serial);
+            if accepted && proven {
+                session.prove(now, from.address);
+            }
+            accepted.then(|| !proven || session.admit(now))
         } else {
             Some(true)
         };
@@ -319,7 +325,10 @@ impl Link {
     fn on_response(&mut self, now: Instant, arrival: &Arrival, inner: &Inner<'_>) {
         let Arrival { from, serial, keys, .. } = *arrival;
         let found = self.requests.find_by_id(inner.request_id);
-        let Some((token, request)) = found.filter(|(_, request)| request.to.is_at(&from)) else {
+        let asked = |request: &Outstanding| {
+            request.to.public_key == from.public_key && request.expects(&from.address)
+        };
+        let Some((token, request)) = found.filter(|(_, request)| asked(request)) else {
             self.stats.dropped_unsolicited += 1;
             return;
         };
@@ -344,7 +353,7 @@ impl Link {
         let rtt = now.since(sent_at);
         session.rtt.sample(rtt);
         self.others.sample(rtt);
-        session.prove(from.address);
+        session.prove(now, from.address);
         session.set_credit(now, from.address, inner.cookie);
         // Only who wants no cookie of us has a session for us, and in it our certificate.
         session.introduced = inner.cookie.is_none().then_some(number);
@@ -354,7 +363,10 @@ impl Link {
         }
         if let Some(echo) = inner.echo {
             self.learn_clock(now, &from.public_key, echo.clock, rtt);
+            let seen_at = canonical(echo.asker);
+            self.observed.learn(now, &from.public_key, from.address, seen_at);
         }
+        self.requests.narrow(token, from.address);
         if introduces {
             return self.go_on_after_introduction(now, token);
         }

@@ -35,6 +35,13 @@ pub(crate) struct Try {
 #[derive(Debug)]
 pub(crate) struct Outstanding {
     pub(crate) to: Contact,
+    /// Where it may be sent, in this order. The first tries go there one after the other, each as soon
+    /// as the one before had its moment; further tries go to all at once.
+    ways: Vec<SocketAddr>,
+    /// How many of them were tried.
+    tried: usize,
+    /// Where an answer may come from.
+    expected: Vec<SocketAddr>,
     pub(crate) message: Bytes,
     pub(crate) answer_bytes_max: usize,
     /// Added to each timeout.
@@ -50,10 +57,26 @@ pub(crate) struct Outstanding {
 }
 
 impl Outstanding {
+    /// Whether an answer may come from this address.
+    pub(crate) fn expects(&self, address: &SocketAddr) -> bool {
+        self.expected.contains(address)
+    }
+
     /// The try with this id.
     pub(crate) fn sent(&self, id: u64) -> Option<&Try> {
         self.sent.iter().find(|sent| sent.id == id)
     }
+}
+
+/// What is left of a request whose deadline has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Another address of the first try.
+    Way,
+    /// Another try.
+    Try,
+    /// Nothing.
+    Nothing,
 }
 
 /// All requests under way.
@@ -72,14 +95,20 @@ impl Requests {
     pub(crate) fn start(
         &mut self,
         to: Contact,
+        ways: Vec<SocketAddr>,
         message: Bytes,
         options: RequestOptions,
     ) -> RequestToken {
         let token = RequestToken(self.started);
         self.started += 1;
-        *self.by_peer.entry((to.public_key, to.address)).or_default() += 1;
+        for way in &ways {
+            *self.by_peer.entry((to.public_key, *way)).or_default() += 1;
+        }
         let outstanding = Outstanding {
             to,
+            expected: ways.clone(),
+            ways,
+            tried: 0,
             message,
             answer_bytes_max: options.answer_bytes_max,
             patience: options.patience,
@@ -121,16 +150,39 @@ impl Requests {
         }
     }
 
-    /// A request whose deadline has come, with whether it has a try left, which is then used.
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(RequestToken, bool)> {
+    /// Where the next datagrams of a request go, and whether other addresses are left behind them.
+    pub(crate) fn next_ways(&mut self, token: RequestToken) -> (Vec<SocketAddr>, bool) {
+        let Some(entry) = self.entries.get_mut(&token) else { return (Vec::new(), false) };
+        let rest = if entry.tried < entry.ways.len() { &entry.ways[entry.tried..] } else { &[] };
+        match rest {
+            [next, behind @ ..] => {
+                entry.tried += 1;
+                (vec![*next], !behind.is_empty())
+            }
+            [] => (entry.ways.clone(), false),
+        }
+    }
+
+    /// The peer was heard at `address`: what is sent from now on goes there.
+    pub(crate) fn narrow(&mut self, token: RequestToken, address: SocketAddr) {
+        if let Some(entry) = self.entries.get_mut(&token) {
+            (entry.ways, entry.tried) = (vec![address], 1);
+        }
+    }
+
+    /// A request whose deadline has come, with what is left of it, which is then used.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(RequestToken, Left)> {
         let (deadline, token) = *self.deadlines.first()?;
         if deadline > now {
             return None;
         }
         self.deadlines.pop_first();
         let entry = self.entries.get_mut(&token)?;
+        if entry.tries > 0 && entry.tried < entry.ways.len() {
+            return Some((token, Left::Way));
+        }
         entry.try_index += 1;
-        Some((token, entry.try_index < entry.tries))
+        Some((token, if entry.try_index < entry.tries { Left::Try } else { Left::Nothing }))
     }
 
     /// The request that the datagram with this id belongs to.
@@ -181,11 +233,13 @@ impl Requests {
         if let Some(last) = entry.sent.last() {
             self.deadlines.remove(&(last.deadline, token));
         }
-        let peer = (entry.to.public_key, entry.to.address);
-        if let Some(count) = self.by_peer.get_mut(&peer) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_peer.remove(&peer);
+        for way in &entry.expected {
+            let peer = (entry.to.public_key, *way);
+            if let Some(count) = self.by_peer.get_mut(&peer) {
+                *count -= 1;
+                if *count == 0 {
+                    self.by_peer.remove(&peer);
+                }
             }
         }
         Some(entry)
@@ -219,13 +273,15 @@ mod tests {
     #[test]
     fn a_finished_request_leaves_nothing_behind_whatever_it_went_through() {
         let mut requests = Requests::default();
+        let ways = vec![contact(1).address];
         let options = RequestOptions { tries: 3, answer_bytes_max: 0, ..RequestOptions::default() };
-        let first = requests.start(contact(1), Bytes::new(), options);
-        let second = requests.start(contact(1), Bytes::new(), options);
+        let first = requests.start(contact(1), ways.clone(), Bytes::new(), options);
+        let second = requests.start(contact(1), ways, Bytes::new(), options);
+        assert_eq!(requests.next_ways(first), (vec![contact(1).address], false));
         requests.sent(first, sent(1, 10));
         requests.sent(second, sent(2, 20));
         assert_eq!(requests.pop_due(Instant::from_micros(9)), None);
-        assert_eq!(requests.pop_due(Instant::from_micros(10)), Some((first, true)));
+        assert_eq!(requests.pop_due(Instant::from_micros(10)), Some((first, Left::Try)));
         requests.sent(first, sent(3, 30));
         requests.sent(first, sent(4, 40));
         assert!([1, 3, 4].iter().all(|id| requests.find_by_id(*id).is_some()));

@@ -43,6 +43,8 @@ pub(crate) struct Session {
     bucket: TokenBucket,
     /// Where the peer surely is, last proven first.
     proven: [Option<SocketAddr>; ADDRESSES],
+    /// When the first of these was proven last.
+    proven_at: Instant,
     credit: Option<(SocketAddr, Credit)>,
     /// The certificate it showed, where one is needed.
     pub(crate) pass: Option<Pass>,
@@ -60,6 +62,7 @@ impl Session {
             rtt: RoundTrip::default(),
             bucket: bucket(rate),
             proven: [None; ADDRESSES],
+            proven_at: Instant::ZERO,
             credit: None,
             pass: None,
             introduced: None,
@@ -78,8 +81,14 @@ impl Session {
         self.proven.contains(&Some(address))
     }
 
+    /// Where the peer was proven last, and when.
+    pub(crate) fn seen(&self) -> Option<(SocketAddr, Instant)> {
+        self.proven[0].map(|address| (address, self.proven_at))
+    }
+
     /// The peer proved that it receives at `address`.
-    pub(crate) fn prove(&mut self, address: SocketAddr) {
+    pub(crate) fn prove(&mut self, now: Instant, address: SocketAddr) {
+        self.proven_at = now;
         if self.proven[0] != Some(address) {
             self.proven = [Some(address), self.proven[0]];
         }

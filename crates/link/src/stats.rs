@@ -33,6 +33,10 @@ potluck_base::statistics! {
         counter requests_started: u64,
         /// Further tries of requests after a timeout.
         counter retransmissions: u64,
+        /// Further addresses of peers tried, since those before gave no answer within a moment.
+        counter ways_raced: u64,
+        /// Peers of which further addresses are known.
+        gauge paths: usize,
         /// Requests answered.
         counter requests_answered: u64,
         /// Requests that ran out of tries.

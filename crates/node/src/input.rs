@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Contact, PublicKey, UnixMillis};
+use potluck_base::{Contact, LocalAddress, PublicKey, UnixMillis};
 use potluck_record::{OpId, StorageReply};
 
 use potluck_wire::Refusal;
@@ -81,10 +81,12 @@ pub enum Input {
         /// Randomness that no copy of this process has: from the OS in the real world.
         entropy: [u8; 32],
     },
-    /// The address under which others reach this node is this now.
-    AddressChanged {
-        /// The address.
-        address: SocketAddr,
+    /// Where this node is, as far as it can see itself: given at the start and at each change.
+    AddressesChanged {
+        /// What its owner says that others reach it at; this wins over what peers see.
+        advertised: Vec<SocketAddr>,
+        /// The addresses of the interfaces that it listens on, the best ones first.
+        local: Vec<LocalAddress>,
     },
     /// The shell decided an enrolment of `Output::Enroll`; the certificate is durable in its book.
     Enrolled {

@@ -15,3 +15,4 @@ pub use config::{Config, ConfigError};
 pub use input::{CallId, InboundId, Input};
 pub use node::{EnrolmentId, Node, Start};
 pub use output::{Event, Output};
+pub use view::{AddressSource, OwnAddress};

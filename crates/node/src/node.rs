@@ -1,5 +1,6 @@
 //! The node: wiring of link, dht, kv and swarm. It routes and translates; it decides nothing.
 
+mod addresses;
 mod admission;
 mod calls;
 mod commands;
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use potluck_base::{Contact, Deadline, Identity, Instant, Machine, NetworkId, Peer, Rng};
 use potluck_dht::{Dht, LookupId, Purpose, QueryId};
 use potluck_gossip::members;
@@ -72,6 +74,8 @@ enum Waiting {
     Members(members::AskId),
     Topics(potluck_gossip::topics::SpreadAskId),
     Search(potluck_gossip::search::AskId),
+    /// A call that goes where the answer comes from.
+    Way(CallId),
     Nobody,
 }
 
@@ -94,6 +98,9 @@ pub struct Node {
     gossip: gossip::Gossip,
     requests: BTreeMap<RequestToken, Waiting>,
     calls: BTreeMap<CallId, (Waiting, Contact)>,
+    /// Those of them whose way is not found yet.
+    calls_waiting: BTreeMap<CallId, (Contact, Bytes)>,
+    own: addresses::Own,
     serves: BTreeMap<ServeId, Return>,
     traces: BTreeMap<LookupId, CommandId>,
     admission: admission::Doings,
@@ -123,7 +130,7 @@ impl Node {
         let mut rng = Rng::from_seed(seed);
         let contact = Contact::new(identity.public_key(), address);
         let serves = !config.dht.client;
-        let link = Link::new(identity.clone(), network, config.link, rng.fork("link"));
+        let mut link = Link::new(identity.clone(), network, config.link, rng.fork("link"));
         let client = !serves;
         let who = gossip::Who {
             identity: identity.clone(),
@@ -138,6 +145,7 @@ impl Node {
         let mut dht = Dht::new(network, contact, config.dht, rng.fork("dht"));
         dht.without_heartbeats();
         let kv = Kv::new(identity, network, *dht.me(), serves, config.kv);
+        link.set_local_addresses(vec![address.into()]);
         let swarm = Swarm::new(contact.public_key, config.swarm, rng.fork("swarm"));
         Ok(Self {
             network,
@@ -149,6 +157,8 @@ impl Node {
             gossip,
             requests: BTreeMap::new(),
             calls: BTreeMap::new(),
+            calls_waiting: BTreeMap::new(),
+            own: addresses::Own::new(address),
             serves: BTreeMap::new(),
             traces: BTreeMap::new(),
             admission: admission::Doings::default(),
@@ -189,7 +199,10 @@ impl Node {
             } else if self.pump_gossip(now) {
             } else if self.members != self.members_known() {
                 self.members = self.members_known();
+                self.link.set_network_size(self.dht.members_known());
                 self.kv.handle(now, potluck_kv::Input::Members(self.members));
+            } else if self.link.take_observed_changed() {
+                self.review_addresses(now);
             } else {
                 return;
             }
@@ -237,6 +250,10 @@ impl Node {
                         self.hear(now, from);
                         self.on_gossip_answered(now, waiting, Some(response), Some(rtt));
                     }
+                    Waiting::Way(call) => {
+                        self.hear(now, from);
+                        self.on_way(call, Some(from));
+                    }
                     Waiting::Nobody => {}
                 }
             }
@@ -278,6 +295,7 @@ impl Node {
             Waiting::Members(_) | Waiting::Search(_) => {
                 self.on_gossip_answered(now, waiting, None, None);
             }
+            Waiting::Way(call) => self.on_way(call, None),
             Waiting::Nobody => {}
         }
     }
@@ -496,6 +514,7 @@ impl Machine for Node {
                 self.link.set_wall_clock(now, wall);
                 self.tell_time(now, wall);
                 self.tell_size(now);
+                self.review_addresses(now);
             }
             Input::Resumed { entropy, .. } => {
                 self.link.renew_boot(entropy);
@@ -503,10 +522,8 @@ impl Machine for Node {
                 self.on_slept(now);
                 self.dht.handle(now, potluck_dht::Input::Resumed);
             }
-            Input::AddressChanged { address } => {
-                self.dht.set_address(address);
-                self.on_moved(now, address);
-                self.dht.handle(now, potluck_dht::Input::Resumed);
+            Input::AddressesChanged { advertised, local } => {
+                self.on_addresses(now, advertised, local);
             }
             Input::Resolved { name, addresses } => {
                 self.dht.handle(now, potluck_dht::Input::Resolved { name, addresses });

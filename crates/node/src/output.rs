@@ -11,6 +11,7 @@ use potluck_wire::Enroll;
 use crate::command::{CommandId, Reply};
 use crate::input::{CallId, InboundId};
 use crate::node::EnrolmentId;
+use crate::view::OwnAddress;
 
 /// An output of the node machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +50,11 @@ pub enum Output {
     Resolve {
         /// The name.
         name: String,
+    },
+    /// Others are told these addresses of this node from now on, the preferred one first.
+    Addresses {
+        /// At least one.
+        addresses: Vec<OwnAddress>,
     },
     /// Remember these contacts for the next run. Losing them loses nothing but speed.
     SaveContacts {

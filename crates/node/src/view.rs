@@ -1,10 +1,33 @@
 //! A node's condition as shown to people and collectors.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use potluck_base::Contact;
 use potluck_dht::EntryView;
 use potluck_link::OwnTrouble;
+
+/// Where a node knows one of its addresses from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressSource {
+    /// Its owner said so.
+    Advertised,
+    /// Peers see it there.
+    Observed,
+    /// It is the address of an interface.
+    Interface,
+}
+
+/// An address of this node that others are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnAddress {
+    /// The address.
+    pub socket: SocketAddr,
+    /// Where it is known from.
+    pub source: AddressSource,
+    /// Peers of how many subnets see this node there; 0 if too few do, or all are in its own network.
+    pub witnesses: usize,
+}
 
 /// The node's condition, as its core knows it. What that means for people is decided in one place, the
 /// `health` of the facade crate.
@@ -12,6 +35,10 @@ use potluck_link::OwnTrouble;
 pub struct StatusView {
     /// This node, under the address it believes others reach it at.
     pub contact: Contact,
+    /// All addresses that others are told, the preferred one first.
+    pub addresses: Vec<OwnAddress>,
+    /// Whether its router gives it another port for each peer, so that none can be told to others.
+    pub mapping_varies: bool,
     /// By how many milliseconds the peers' clocks lie ahead of this node's; `None` before any told.
     pub clock_offset_ms: Option<i64>,
     /// Whether another machine runs with this node's identity.

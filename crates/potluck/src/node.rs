@@ -148,7 +148,7 @@ impl Node {
     /// The node's public key and the address under which others reach it.
     #[must_use]
     pub fn contact(&self) -> Contact {
-        self.handle.info().contact
+        self.handle.contact()
     }
 
     /// The node's place in the network.

@@ -85,8 +85,13 @@ impl Context {
     /// Raises the floor until at most [`CONTEXT_ENTRIES_MAX`] entries are left. Gives how many
     /// entries gave way: their writers' dots stay covered, and with them every older dot.
     pub fn fit(&mut self) -> usize {
+        self.fit_to(CONTEXT_ENTRIES_MAX)
+    }
+
+    /// The same with at most `most` entries, one at least.
+    pub fn fit_to(&mut self, most: usize) -> usize {
         let before = self.entries.len();
-        let Some(surplus) = before.checked_sub(CONTEXT_ENTRIES_MAX + 1) else { return 0 };
+        let Some(surplus) = before.checked_sub(most.max(1) + 1) else { return 0 };
         let mut dots: Vec<Dot> = self.entries.values().copied().collect();
         let (_, floor, _) = dots.select_nth_unstable(surplus);
         self.raise_floor(*floor);

@@ -32,6 +32,9 @@
 //!   meanwhile comes in one burst.
 //! - **Bad rows.** [`World::damage`] flips a bit in what a disk keeps of one key, and nothing says so.
 //! - **Another address.** [`World::change_address`] moves a node at once; its old address is dead.
+//! - **Behind a router.** [`World::spawn_behind`] puts a node behind a router of its own
+//!   ([`nat::NatKind`]: mapping, filter, idle time), through which its datagrams, calls and streams go;
+//!   [`World::restart_router`] makes it forget its mappings.
 //! - **Members that lie.** [`World::hostile`] adds somebody with a valid key and a real link who says
 //!   only what the story builds, in datagrams ([`World::hostile_ask`]) or calls
 //!   ([`World::hostile_call`]); it keeps what it hears ([`World::hostile_came`],
@@ -43,7 +46,9 @@
 pub mod batch;
 mod calls;
 pub mod check;
+mod chronicle;
 mod disk;
+pub mod nat;
 mod network;
 mod queue;
 mod report;

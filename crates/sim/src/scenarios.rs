@@ -24,12 +24,14 @@ mod long_split;
 mod lossy;
 mod mass_failure;
 mod members;
+mod nat;
 mod partition;
 mod publications;
 mod search;
 mod sick_disks;
 mod silence;
 mod sleep;
+mod turns;
 
 use crate::report::Report;
 use crate::scenario::{Params, Scenario, ScenarioError, play};
@@ -52,6 +54,7 @@ pub const ALL: &[Scenario] = &[
     clocks::CLOCKS,
     admission::ADMISSION,
     clone::CLONE,
+    turns::TURNS,
     flood::FLOOD,
     idle::IDLE,
     idle::IDLE_OPEN,
@@ -74,6 +77,7 @@ pub const ALL: &[Scenario] = &[
     sleep::SLEEP,
     files::FILES,
     files::FILES_CLEAN,
+    nat::NAT,
     concurrent_writers::CONCURRENT_WRITERS,
     canary::CANARY,
 ];

@@ -114,11 +114,18 @@ impl Tape {
                 version: Some(self.version(value.writer, value.dot)),
             })
             .collect();
-        let covers = reading.context.iter().map(|(writer, dot)| {
+        let mut covers: BTreeMap<u32, u64> = BTreeMap::new();
+        for (writer, dot) in reading.context.iter() {
             let version = self.version(*writer, dot);
-            (version.writer, version.dot)
-        });
-        operation::Reading { values, covers: Some(covers.collect()) }
+            covers.insert(version.writer, version.dot);
+        }
+        // The floor covers every writer up to itself.
+        let floor = reading.context.floor().raw();
+        for writer in self.writers.values().filter(|_| floor > 0) {
+            let covered = covers.entry(*writer).or_default();
+            *covered = floor.max(*covered);
+        }
+        operation::Reading { values, covers: Some(covers.into_iter().collect()) }
     }
 
     /// A write of the workload has ended.

@@ -15,6 +15,7 @@ mod hostile;
 mod outputs;
 mod population;
 mod records;
+mod routers;
 mod strangers;
 
 use std::collections::BTreeMap;
@@ -99,6 +100,7 @@ pub struct World {
     queue: EventQueue<Event>,
     nodes: Vec<SimNode>,
     directory: BTreeMap<SocketAddr, NodeIndex>,
+    routers: routers::Routers,
     network: Network,
     calls: Calls,
     pipes: files::Pipes,
@@ -150,6 +152,7 @@ impl World {
             queue: EventQueue::new(),
             nodes: Vec::new(),
             directory: BTreeMap::new(),
+            routers: routers::Routers::default(),
             strangers: Strangers::default(),
             rng,
             pending: BTreeMap::new(),

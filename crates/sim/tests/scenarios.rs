@@ -109,6 +109,11 @@ fn wrong_clocks_are_known_and_lock_nobody_out() {
 }
 
 #[test]
+fn more_writers_than_a_record_has_room_for_are_refused_or_take_turns() {
+    passes_small("turns");
+}
+
+#[test]
 fn a_clock_that_goes_back_makes_no_write_older() {
     passes("clock-back", 24, &[1, 2]);
 }
@@ -173,6 +178,11 @@ fn many_that_fetch_one_file_share_their_uplinks() {
 #[test]
 fn a_file_arrives_in_bad_company() {
     passes("files", 24, &[1, 2]);
+}
+
+#[test]
+fn files_behind_routers_arrive() {
+    passes("nat", 8, &[1, 2, 3]);
 }
 
 #[test]

@@ -21,6 +21,8 @@ const FORMAT: u32 = 2;
 const META_FORMAT: &str = "format";
 const META_NETWORK: &str = "network";
 const META_LEDGER: &str = "ledger";
+/// Own envelopes that are forgotten in one commit: they are in memory together, 40 MiB at most.
+const FORGOTTEN_AT_ONCE: usize = 256;
 
 potluck_base::statistics! {
     /// What a store holds and has done.
@@ -220,10 +222,21 @@ impl<B: Backend> RecordStore<B> {
     /// as replica stays.
     ///
     /// # Errors
-    /// The store stopped; nothing changed.
+    /// The store stopped. Envelopes may be forgotten already; the next call goes on with the others.
     pub fn forget_own(&mut self) -> Result<u64, StorageFailure> {
+        let mut count = 0;
+        loop {
+            match self.forget_some_own()? {
+                0 => return Ok(count),
+                some => count += some,
+            }
+        }
+    }
+
+    fn forget_some_own(&mut self) -> Result<u64, StorageFailure> {
         let mut txn = Txn::new(&self.backend, self.ledger, Room::Plenty, self.disk_bytes);
-        let found: Result<Vec<_>, Fault> = txn.range(rows::own_rows()).collect();
+        let found: Result<Vec<_>, Fault> =
+            txn.range(rows::own_rows()).take(FORGOTTEN_AT_ONCE).collect();
         let found = found.map_err(|_| StorageFailure::Corrupt)?;
         let count = found.len() as u64;
         for (row, value) in found {

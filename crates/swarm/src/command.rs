@@ -103,6 +103,8 @@ pub enum Input {
         /// Whether enough replicas said that there is none.
         absent: bool,
     },
+    /// Others reach this node elsewhere than they did: what is announced is announced again.
+    Relocated,
     /// An announcement is with the replicas, or could not be made.
     Announced {
         /// What was announced.

@@ -20,6 +20,9 @@ const ASKER_LIFE: Duration = Duration::from_secs(60);
 /// Pause between two announcements: a node that shares much must not flood the network when it
 /// starts.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(50);
+/// Pause between two of the announcements that are made anew when the node's addresses changed: five a
+/// second.
+const AGAIN_PAUSE: Duration = Duration::from_millis(200);
 /// When an announcement that failed is tried again at first; doubled with each failure in a row, up
 /// to the pause between two that succeed.
 const ANNOUNCE_RETRY: Duration = Duration::from_secs(5);
@@ -122,6 +125,8 @@ pub(crate) struct Announcements {
     /// When each is due, and how often it failed in a row.
     roots: BTreeMap<BlobId, (Instant, u32)>,
     under_way: Option<BlobId>,
+    /// Whether the one under way says what is no longer true.
+    outdated: bool,
     next: Instant,
 }
 
@@ -147,6 +152,19 @@ impl Announcements {
         self.roots.contains_key(root)
     }
 
+    /// Announces all again, each a while after the one before, those first that are due first.
+    pub(crate) fn again(&mut self, now: Instant) {
+        self.outdated = self.under_way.is_some();
+        let roots: Vec<(Instant, BlobId)> = self.due.iter().copied().collect();
+        for (index, (due, root)) in roots.into_iter().enumerate() {
+            let failures = self.roots.get(&root).map_or(0, |(_, failures)| *failures);
+            let at = now + AGAIN_PAUSE * u32::try_from(index).unwrap_or(u32::MAX);
+            if at < due {
+                self.set_after(root, at, failures);
+            }
+        }
+    }
+
     /// The next to announce now, one at a time.
     pub(crate) fn take(&mut self, now: Instant) -> Option<BlobId> {
         if self.under_way.is_some() || now < self.wake()? {
@@ -154,6 +172,7 @@ impl Announcements {
         }
         let (_, root) = *self.due.first()?;
         self.under_way = Some(root);
+        self.outdated = false;
         Some(root)
     }
 
@@ -163,6 +182,9 @@ impl Announcements {
             self.next = now + ANNOUNCE_PAUSE;
         }
         match self.roots.get(&root) {
+            Some(_) if done && std::mem::take(&mut self.outdated) => {
+                self.set(root, now + AGAIN_PAUSE);
+            }
             Some(_) if done => self.set(root, now + pause),
             Some((_, failures)) => {
                 let failures = failures + 1;
@@ -244,6 +266,32 @@ mod tests {
         due.remove(&other);
         due.on_announced(Instant::ZERO + ANNOUNCE_PAUSE, other, false, hour);
         assert_eq!(due.wake(), Some(Instant::ZERO + hour));
+    }
+
+    #[test]
+    fn after_a_change_of_address_all_is_announced_again_five_a_second() {
+        let hour = Duration::from_secs(3600);
+        let mut due = Announcements::default();
+        let roots: Vec<BlobId> = (0_u8..20).map(|number| BlobId::of(&[number])).collect();
+        for root in &roots {
+            due.set(*root, Instant::ZERO + hour);
+        }
+        let now = Instant::ZERO + Duration::from_secs(9);
+        due.again(now);
+        for _ in 0..roots.len() {
+            let at = due.wake().unwrap();
+            assert!(at < now + Duration::from_secs(5));
+            let root = due.take(at).unwrap();
+            due.on_announced(at, root, true, hour);
+        }
+        assert!(due.wake().unwrap() > now + hour / 2);
+        // One that was being made with the old address is made once more.
+        let at = due.wake().unwrap();
+        let root = due.take(at).unwrap();
+        due.again(at);
+        due.on_announced(at, root, true, hour);
+        let again = due.roots.get(&root).map(|(due, _)| due.since(at));
+        assert_eq!(again, Some(AGAIN_PAUSE));
     }
 
     #[test]

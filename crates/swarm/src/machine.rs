@@ -351,6 +351,7 @@ impl Machine for Swarm {
             Input::Providers { fetch, contacts, absent } => {
                 self.with(now, fetch, |fetch, world| fetch.on_providers(world, contacts, absent));
             }
+            Input::Relocated => self.announcements.again(now),
             Input::Announced { root, done } => {
                 let pause = self.rng.jitter(self.config.announce_interval, 0.2);
                 self.announcements.on_announced(now, root, done, pause);

@@ -43,6 +43,8 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(15);
 /// A message that comes later was lost on its way and asked for again.
 const IN_TIME: Duration = Duration::from_millis(400);
+/// A message that is dated this much before a subscription is given to it, since clocks differ.
+const CLOCKS: Duration = Duration::from_secs(60);
 
 /// Runs all of it. Exit code 1: there were violations.
 pub(super) fn inside(root: &Path, options: &Options) -> Result<ExitCode, String> {
@@ -201,8 +203,13 @@ fn judge(seen: &Seen, nodes: usize, ended: Duration) -> Verdict {
     for stream in &mut streams {
         stream.closed = stream.closed.min(ended);
     }
-    let message_rules =
-        MessageRules { hand_over: HAND_OVER, patience: PATIENCE, settle: SETTLE, in_time: IN_TIME };
+    let message_rules = MessageRules {
+        hand_over: HAND_OVER,
+        patience: PATIENCE,
+        settle: SETTLE,
+        in_time: IN_TIME,
+        clocks: CLOCKS,
+    };
     verdict.join(messages::judge(&seen.published, &streams, &seen.faults, &message_rules));
     let member_rules = MemberRules { alive_within: ALIVE_WITHIN, dead_within: DEAD_WITHIN };
     verdict.join(members::judge(&seen.views, &seen.faults, &member_rules));

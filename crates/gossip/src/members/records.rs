@@ -5,10 +5,13 @@
 //! somebody doubts this node, so the lists of an idle network are equal and comparing them is cheap.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Contact, Deadline, Instant, LruMap, PublicKey, TokenBucket};
+use potluck_base::{
+    Address, Contact, Deadline, Instant, LruMap, PublicKey, TokenBucket, nearest_first,
+};
 use potluck_wire::member::is_usable;
 use potluck_wire::{
     Announcement, Certificate, Claim, MemberRecord, MemberRequest, Revoked, Vitals,
@@ -214,6 +217,12 @@ pub(super) fn view_of(member: &Member) -> MemberView {
     }
 }
 
+/// The own addresses in a record, the preferred one first.
+fn ways_of(record: &MemberRecord) -> Vec<SocketAddr> {
+    let more = record.more.iter().filter(|way| way.via.is_none()).map(|way| way.socket);
+    [record.contact.address].into_iter().chain(more).filter(is_usable).collect()
+}
+
 impl Members {
     /// Tells all what waits, if it is time.
     pub(super) fn announce_due(&mut self, now: Instant) {
@@ -243,6 +252,41 @@ impl Members {
         self.me.vitals = next_word(self.me.vitals);
         self.my_record = self.me.sign(&self.identity, &self.network);
         self.tell_mine(now);
+    }
+
+    /// Others reach this node at these addresses now.
+    pub(super) fn on_addresses(&mut self, now: Instant, ways: &[SocketAddr]) {
+        let [first, more @ ..] = ways else { return };
+        let more: Vec<Address> = more.iter().copied().map(Address::from).collect();
+        if (self.me.contact.address, &self.me.more) != (*first, &more) {
+            (self.me.contact.address, self.me.more) = (*first, more);
+            self.speak_up(now);
+        }
+    }
+
+    /// The own addresses of a member, as it gave them.
+    #[must_use]
+    pub fn ways(&self, key: &PublicKey) -> Vec<SocketAddr> {
+        let member = self.table.get(key).filter(|member| !member.record.is_empty());
+        let record = member.and_then(|member| MemberRecord::read(&member.record).ok());
+        record.map(|record| ways_of(&record)).unwrap_or_default()
+    }
+
+    /// The address of a member to use from now on that says this of itself. Where it was proven stays,
+    /// unless it says that it is elsewhere than it said before.
+    fn address_by(&self, known: &Member, record: &MemberRecord) -> SocketAddr {
+        let (now_at, ways) = (known.peer.contact.address, ways_of(record));
+        let said = MemberRecord::read(&known.record).map(|record| ways_of(&record));
+        if ways.contains(&now_at) || said.is_ok_and(|said| said == ways) {
+            return now_at;
+        }
+        self.nearest(record)
+    }
+
+    /// The address of a record's subject that seems nearest.
+    fn nearest(&self, record: &MemberRecord) -> SocketAddr {
+        let ways = nearest_first(&self.local, ways_of(record));
+        ways.first().copied().unwrap_or(record.contact.address)
     }
 
     /// This node's word to those whom it concerns: to all of a fleet, over the tree; else to those
@@ -426,14 +470,16 @@ impl Members {
     /// Enters a good and younger record. False if there was no room.
     fn apply_record(&mut self, now: Instant, record: MemberRecord, bytes: Bytes) -> bool {
         let key = record.contact.public_key;
-        let Some(member) = self.table.get_mut(&key) else {
+        let Some(known) = self.table.get(&key) else {
             return self.enter(now, &record, bytes);
         };
+        let address = self.address_by(known, &record);
+        let Some(member) = self.table.get_mut(&key) else { return false };
         let restarted = record.vitals.incarnation > member.vitals.incarnation;
         member.record = bytes;
         member.vitals = record.vitals;
         member.answered = true;
-        member.peer.contact.address = record.contact.address;
+        member.peer.contact.address = address;
         match (&member.state, record.left) {
             (State::Alive | State::Suspect(_), true) => self.on_left(now, &key),
             (State::Suspect(_), false) => self.refuted(now, &key),
@@ -452,7 +498,8 @@ impl Members {
     }
 
     fn enter(&mut self, now: Instant, record: &MemberRecord, bytes: Bytes) -> bool {
-        let peer = record.contact.in_network(&self.network);
+        let contact = Contact { address: self.nearest(record), ..record.contact };
+        let peer = contact.in_network(&self.network);
         let member = Member {
             peer,
             record: bytes,

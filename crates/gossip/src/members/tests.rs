@@ -311,9 +311,10 @@ fn a_younger_word_or_one_datagram_is_life_whatever_was_before() {
 #[test]
 fn a_changed_address_is_told_and_nobody_dies_of_it() {
     let mut town = Town::of(12);
-    let address = ([10, 9, 9, 9], 7).into();
+    let address: SocketAddr = ([10, 9, 9, 9], 7).into();
     town.seats[4].contact.address = address;
-    town.feed(4, Input::AddressChanged(address));
+    town.feed(4, Input::Addresses { ways: vec![address], local: vec![address.into()] });
+    town.feed(4, Input::Resumed);
     town.run(60 * SECOND);
     assert_eq!(town.count(Change::Died), 0);
     for seat in (0..12).filter(|index| *index != 4) {

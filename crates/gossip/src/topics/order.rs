@@ -129,6 +129,29 @@ impl Orders {
         self.put(now, id, None, promised)
     }
 
+    /// A message came that was published before the subscription: neither it nor what its publisher
+    /// published before it is waited for.
+    pub(super) fn pass(
+        &mut self,
+        now: Instant,
+        id: &MessageId,
+        promised: impl Fn(u64) -> Option<u64>,
+    ) -> Vec<Given> {
+        let mut given = Vec::new();
+        let Some(line) = self.lines.get_mut(&id.publisher) else { return given };
+        let known = line.runs.iter_mut().find(|run| run.incarnation == id.incarnation);
+        let Some(run) = known.filter(|run| run.next <= id.sequence) else { return given };
+        run.base = id.sequence.saturating_add(1);
+        run.next = run.base;
+        let behind = run.held.split_off(&run.next);
+        for passed in std::mem::replace(&mut run.held, behind).into_values() {
+            self.held -= 1;
+            self.held_bytes -= bytes_of(passed.message.as_ref());
+        }
+        self.go_on(now, &id.publisher, &promised, &mut given);
+        given
+    }
+
     fn put(
         &mut self,
         now: Instant,
@@ -459,6 +482,29 @@ mod tests {
         assert_eq!(numbers(orders.take(at(0), message(id(1, 1, 4)), promised)), []);
         assert_eq!(numbers(orders.take(at(1), message(id(1, 1, 2)), |_| None)), [2]);
         assert_eq!(numbers(orders.take(at(2), message(id(1, 1, 3)), |_| None)), [3, 4]);
+    }
+
+    #[test]
+    fn what_was_published_before_the_subscription_is_not_waited_for() {
+        let mut orders = Orders::default();
+        let promised = |run| (run == 1).then_some(2);
+        assert_eq!(numbers(orders.take(at(0), message(id(1, 1, 9)), promised)), []);
+        let passed = |orders: &mut Orders, sequence| {
+            numbers(orders.pass(at(1), &id(1, 1, sequence), |_| None))
+        };
+        assert_eq!(passed(&mut orders, 2), []);
+        assert_eq!(passed(&mut orders, 7), [], "the eighth is missing still");
+        assert_eq!(passed(&mut orders, 3), []);
+        assert_eq!(passed(&mut orders, 8), [9]);
+        assert_eq!((orders.held(), orders.held_bytes, orders.next()), (0, 0, None));
+        assert_eq!(numbers(orders.pass(at(2), &id(2, 1, 5), |_| None)), [], "nothing waits");
+        assert_eq!(take(&mut orders, 3, id(2, 1, 9)), [9]);
+        // A wrong date in the middle of a run: what waited behind it is given, what was held before
+        // it is not counted.
+        assert_eq!(take(&mut orders, 4, id(1, 1, 12)), []);
+        assert_eq!(passed(&mut orders, 13), []);
+        assert_eq!((orders.held(), orders.held_bytes), (0, 0));
+        assert_eq!(take(&mut orders, 5, id(1, 1, 14)), [14]);
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl Topic {
         }
         let bytes = message.encode();
         self.note_untaken(id);
-        self.spread(world, id, bytes, message.payload, None);
+        self.spread(world, &message, bytes, None);
         if counted {
             self.count_takers(world, publish, id);
         }

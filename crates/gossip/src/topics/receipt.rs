@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use potluck_base::{Instant, PublicKey};
+use potluck_wire::SignedMessage;
 
 use super::asks::World;
 use super::events::{PublishId, TopicsOutput};
@@ -142,17 +143,30 @@ impl Topic {
     // --- subscribers ---
 
     /// Gives a new message to this node's subscribers, in its turn.
-    pub(super) fn hand_out(&mut self, world: &mut World<'_>, message: Message, own: bool) {
-        let id = message.id;
+    pub(super) fn hand_out(
+        &mut self,
+        world: &mut World<'_>,
+        id: MessageId,
+        signed: &SignedMessage,
+        own: bool,
+    ) {
         if !self.subscribed {
             return self.history.tell(id);
         }
+        let payload = signed.payload.clone();
+        let message = Message { topic: self.name.clone(), id, payload };
         if self.system || own {
             return self.give(world, vec![Given::Message(message)]);
         }
         let promises = &self.promises;
         let promised = |incarnation| promises.first_of(&id.publisher, incarnation);
-        let given = self.orders.take(world.now, message, promised);
+        let given = if self.subscription.is_after(signed.at, world.now, world.wall) {
+            world.stats.before_subscription += 1;
+            self.history.tell(id);
+            self.orders.pass(world.now, &id, promised)
+        } else {
+            self.orders.take(world.now, message, promised)
+        };
         self.give(world, given);
     }
 

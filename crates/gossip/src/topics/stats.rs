@@ -100,6 +100,8 @@ potluck_base::statistics! {
         counter publishes_refused: u64,
         /// Messages given to subscribers here.
         counter delivered: u64,
+        /// Messages not given to subscribers here, since they were published before the subscription.
+        counter before_subscription: u64,
         /// Messages lost on their way to subscribers here.
         counter missed: u64,
         /// Copies of messages that came, new or not.

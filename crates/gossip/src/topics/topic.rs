@@ -22,6 +22,7 @@ use super::receipt::Receipt;
 use super::seen::Seen;
 use super::shuffle::Exchange;
 use super::stats::TopicsStats;
+use super::subscription::Subscription;
 use crate::message::{MessageId, TopicName};
 use crate::view::{Cause, Mode};
 
@@ -71,6 +72,8 @@ pub(super) struct Topic {
     /// Whether this is the overlay of all nodes.
     pub(super) system: bool,
     pub(super) subscribed: bool,
+    /// When this node subscribed last.
+    pub(super) subscription: Subscription,
     /// This node stays in the topic until then to publish.
     pub(super) publishing_until: Option<Instant>,
     pub(super) joined: Instant,
@@ -135,6 +138,7 @@ impl Topic {
             name,
             system,
             subscribed: system,
+            subscription: Subscription::new(world.now, world.wall),
             publishing_until: None,
             joined: now,
             next_sequence,
@@ -206,10 +210,11 @@ impl Topic {
         u64::try_from(now.since(self.joined).as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn subscribe(&mut self, now: Instant) {
+    pub(super) fn subscribe(&mut self, world: &World<'_>) {
         if !self.subscribed {
             self.subscribed = true;
-            self.announce_at = Some(now);
+            self.subscription = Subscription::new(world.now, world.wall);
+            self.announce_at = Some(world.now);
             self.orders = Orders::default();
         }
     }

@@ -25,7 +25,7 @@ use super::neighbour::Neighbour;
 use super::scores::{Fault, Verdict};
 use super::seen::Noted;
 use super::topic::Topic;
-use crate::message::{Message, MessageId};
+use crate::message::MessageId;
 use crate::view::Cause;
 
 /// A node waits at least so long for the tree before it asks for a message that was named: long
@@ -171,7 +171,7 @@ impl Topic {
             Noted::New => {}
         }
         let repaired = self.note_lateness(world, &id, from);
-        self.spread(world, id, bytes.clone(), message.payload, Some(*from));
+        self.spread(world, &message, bytes.clone(), Some(*from));
         if let Some(kept) = self.history.get_mut(&id) {
             kept.repaired = repaired;
         }
@@ -202,14 +202,13 @@ impl Topic {
     pub(super) fn spread(
         &mut self,
         world: &mut World<'_>,
-        id: MessageId,
+        message: &SignedMessage,
         bytes: Bytes,
-        payload: Bytes,
         from: Option<PublicKey>,
     ) {
+        let id = MessageId::from(message);
         self.history.keep(world.now, id, bytes.clone(), from);
-        let message = Message { topic: self.name.clone(), id, payload };
-        self.hand_out(world, message, from.is_none());
+        self.hand_out(world, id, message, from.is_none());
         let grows = self.grows_tree(world.now, &id);
         let held = from.is_some() && self.hold_back(world.now, id, grows);
         if !held {

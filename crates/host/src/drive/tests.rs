@@ -19,6 +19,7 @@ fn node(disk: Disk) -> (Handle, Drive, watch::Receiver<bool>) {
     let address = socket.local_addr();
     let contact = Contact::new(identity.public_key(), address);
     let transport = Transport::new(&identity, &id, Arc::clone(&socket), TransportConfig::default());
+    let (watch, whereabouts) = (Watch::new(vec![address], None), Whereabouts::new(contact));
     let node = Node::new(Start {
         identity,
         network: id,
@@ -38,7 +39,7 @@ fn node(disk: Disk) -> (Handle, Drive, watch::Receiver<bool>) {
         folder: None,
         former: None,
     };
-    let (handle, wires) = Handle::new(info, clock, |_| (None, None));
+    let (handle, wires) = Handle::new(info, clock, whereabouts.clone(), |_| (None, None));
     let Wires { requests, looks, events, stop, .. } = wires;
     let drive = Drive::new(Parts {
         node,
@@ -50,6 +51,8 @@ fn node(disk: Disk) -> (Handle, Drive, watch::Receiver<bool>) {
         requests,
         looks,
         events,
+        watch,
+        whereabouts,
         remembered: Vec::new(),
         entry_points: Vec::new(),
         files: None,

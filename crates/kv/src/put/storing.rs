@@ -2,7 +2,6 @@
 //! make of it.
 
 use potluck_base::{NodeId, UnixMillis};
-use potluck_record::limits::WRITERS_MAX;
 use potluck_record::{
     Envelope, EnvelopeId, MergeAs, Merged, Place, SignedHead, StorageFailure, StorageOp,
     StorageReply,
@@ -45,7 +44,7 @@ impl PutOp {
             let op = StorageOp::Merge {
                 envelope: envelope.clone(),
                 place: Place::Replica,
-                how: MergeAs::Ingress { writers_max: WRITERS_MAX, now: self.signed_at },
+                how: MergeAs::Ingress { writers_max: core.config.writers_max, now: self.signed_at },
             };
             core.storage(op, OpFor::PutReplica(self.id));
         } else {
@@ -110,7 +109,8 @@ impl PutOp {
     fn on_refusal(&mut self, core: &mut Core, reason: Option<Refusal>) -> Step {
         self.in_flight -= 1;
         self.refused = reason.or(self.refused);
-        self.refused_as_ahead += u16::from(reason == Some(Refusal::Ahead));
+        self.refused_as_ahead |= reason == Some(Refusal::Ahead);
+        self.unclear |= !reason.is_some_and(is_for_good);
         // A node that cannot store is passed over. One that judged the envelope speaks for all:
         // farther nodes may know less of the key, and readers do not look there.
         let cannot = match reason {
@@ -155,23 +155,24 @@ impl PutOp {
         Step::Done
     }
 
-    /// Why too few acknowledged. What every other replica refused as dated ahead is taken back.
+    /// Why too few acknowledged. What no other replica can have is taken back, so that it does not
+    /// appear later although it was refused.
     fn why_not(&self, core: &mut Core, acks: u16) -> CommandError {
         let others = self.acks.iter().filter(|id| **id != core.me.id).count();
         if self.lost {
             return CommandError::LostOwn;
         }
-        if self.refused_as_ahead > 0 {
-            if let Some(envelope) = &self.envelope
-                && others == 0
-                && self.refused_as_ahead + acks >= self.wanted
-            {
-                core.take_back(envelope.head(), self.previous.as_ref());
-            }
+        let nowhere = self.refused.is_some() && others == 0 && !self.unclear;
+        if let Some(envelope) = self.envelope.as_ref().filter(|_| nowhere) {
+            core.take_back(envelope.head(), self.previous.as_ref());
+        }
+        if self.refused_as_ahead {
             return CommandError::ClockAhead;
         }
         match self.refused {
-            Some(reason) if acks == 0 || reason == Refusal::Full => CommandError::Refused(reason),
+            Some(reason) if nowhere || acks == 0 || reason == Refusal::Full => {
+                CommandError::Refused(reason)
+            }
             _ => self.too_few(core),
         }
     }
@@ -202,4 +203,17 @@ impl PutOp {
             members: core.members,
         }
     }
+}
+
+/// Whether a replica that refused for this reason surely does not have the envelope and will not take
+/// it later.
+const fn is_for_good(reason: Refusal) -> bool {
+    matches!(
+        reason,
+        Refusal::BadEnvelope
+            | Refusal::Ahead
+            | Refusal::Life
+            | Refusal::TooManyWriters
+            | Refusal::Full
+    )
 }

@@ -11,7 +11,6 @@ use potluck_wire::{Request, Response, decode_request, decode_response, encode_re
 use super::requests::Came;
 use super::{ASK_TRIES, CALLS_MAX, Node, Return, SHORT_ANSWER, Waiting};
 use crate::input::{CallId, InboundId};
-use crate::output::Output;
 
 impl Node {
     pub(super) fn ask(
@@ -48,7 +47,7 @@ impl Node {
         }
         let id = CallId(self.fresh_id());
         self.calls.insert(id, (Waiting::Kv(ask), to));
-        self.outbox.push_back(Output::Call { id, to, bytes });
+        self.place_call(now, id, to, bytes);
     }
 
     pub(super) fn on_call_answered(&mut self, now: Instant, call: CallId, bytes: Option<&Bytes>) {
@@ -63,7 +62,7 @@ impl Node {
             (Some(Ok(response)), Waiting::Members(_) | Waiting::Topics(_) | Waiting::Search(_)) => {
                 self.on_gossip_answered(now, waiting, Some(response), None);
             }
-            (Some(Ok(_)), Waiting::Dht(..) | Waiting::Nobody) => {}
+            (Some(Ok(_)), Waiting::Dht(..) | Waiting::Way(_) | Waiting::Nobody) => {}
             // It lives, but what it says is nothing.
             (Some(Err(_)), Waiting::Kv(ask)) => {
                 self.kv.handle(now, potluck_kv::Input::Failed { ask });

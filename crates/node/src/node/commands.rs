@@ -124,6 +124,8 @@ impl Node {
         let members = self.gossip.members.stats();
         StatusView {
             contact: self.dht.me().contact,
+            addresses: self.own.told().to_vec(),
+            mapping_varies: self.link.mapping_varies(),
             clock_offset_ms: self.clock_offset(now).map(|offset| offset.millis),
             identity_elsewhere: self.elsewhere,
             peers: self.dht.members_known() - 1,

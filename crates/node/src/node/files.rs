@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use potluck_base::{BlobId, Contact, Instant, Machine as _};
 use potluck_kv::{CommandId, Put, WriteContext};
 use potluck_link::{RequestOptions, RequestToken};
 use potluck_record::limits::PROVIDER_LIFE;
-use potluck_record::{Name, Reading, Space};
+use potluck_record::{Name, Space};
 use potluck_swarm::{AskId, FetchId, ServeId};
 use potluck_wire::limits::MESSAGE_BYTES_MAX;
 use potluck_wire::{Holding, Provider, Request, Response, encode_request};
@@ -53,8 +52,13 @@ impl Node {
                     self.answer(now, way, &response);
                 }
             }
+            Swarm::Transfer { transfer, fetch, from, blob, size, granules } => {
+                // It answered a moment ago, perhaps at another address than it was found at.
+                let from = self.where_now(now, from);
+                let output = Swarm::Transfer { transfer, fetch, from, blob, size, granules };
+                self.outbox.push_back(Output::Swarm(output));
+            }
             output @ (Swarm::Open { .. }
-            | Swarm::Transfer { .. }
             | Swarm::CancelTransfer { .. }
             | Swarm::Completed { .. }
             | Swarm::Failed { .. }
@@ -94,7 +98,7 @@ impl Node {
         }
         let id = self.own_command();
         self.files.announcements.insert(id, root);
-        let provider = Provider::new(self.dht.me().contact, complete);
+        let provider = Provider { node: self.own_node(), complete };
         let put = Put {
             space: Space::Provider,
             name: Some(provider_name(&root)),
@@ -118,7 +122,9 @@ impl Node {
         use potluck_kv::Reply;
         if let Some(fetch) = self.files.finds.remove(&id) {
             let (contacts, absent) = match reply {
-                Reply::Read(done) => (providers(&done.reading), done.reading.values.is_empty()),
+                Reply::Read(done) => {
+                    (self.providers(now, &done.reading), done.reading.values.is_empty())
+                }
                 _ => (Vec::new(), false),
             };
             self.swarm.handle(now, potluck_swarm::Input::Providers { fetch, contacts, absent });
@@ -131,6 +137,7 @@ impl Node {
     }
 
     fn ask_have(&mut self, now: Instant, ask: AskId, to: Contact, blob: BlobId, large: bool) {
+        self.learn_member(&to.public_key);
         let request = Request::Have { blob };
         if !large {
             let options = RequestOptions {
@@ -156,7 +163,7 @@ impl Node {
         }
         let id = CallId(self.fresh_id());
         self.calls.insert(id, (Waiting::Swarm(ask), to));
-        self.outbox.push_back(Output::Call { id, to, bytes: encode_request(&request) });
+        self.place_call(now, id, to, encode_request(&request));
     }
 
     /// A question of swarm was answered.
@@ -187,16 +194,4 @@ impl Node {
     pub(super) fn round_trip(&mut self, now: Instant, token: RequestToken) -> Option<Duration> {
         self.files.sent.remove(&token).map(|sent| now.since(sent))
     }
-}
-
-/// The nodes that a reading of provider records names. Each may speak for itself only.
-pub(super) fn providers(reading: &Reading) -> Vec<Contact> {
-    let provider = |bytes: &Bytes| Provider::from_bytes(bytes).ok();
-    reading
-        .values
-        .iter()
-        .filter_map(|value| Some((value.writer, provider(&value.bytes)?.contact()?)))
-        .filter(|(writer, contact)| contact.public_key == *writer)
-        .map(|(_, contact)| contact)
-        .collect()
 }

@@ -2,7 +2,6 @@
 //! members of topics through kv, and what members think of others reaches every other part.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use potluck_base::{Contact, Deadline, Identity, Instant, Machine as _, NetworkId, PublicKey, Rng};
@@ -166,12 +165,6 @@ impl Node {
         }
     }
 
-    pub(super) fn on_moved(&mut self, now: Instant, address: SocketAddr) {
-        self.gossip.members.handle(now, members::Input::AddressChanged(address));
-        self.gossip.topics.set_address(address);
-        self.gossip.topics.handle(now, TopicsInput::Resumed);
-    }
-
     pub(super) fn on_slept(&mut self, now: Instant) {
         self.gossip.members.handle(now, members::Input::Resumed);
         self.gossip.topics.handle(now, TopicsInput::Resumed);
@@ -216,7 +209,7 @@ impl Node {
         }
         let id = CallId(self.fresh_id());
         self.calls.insert(id, (waiting, to));
-        self.outbox.push_back(Output::Call { id, to, bytes });
+        self.place_call(now, id, to, bytes);
         true
     }
 
@@ -465,7 +458,7 @@ impl Node {
             space: Space::Provider,
             name: Some(rendezvous_name(topic)),
             kind: None,
-            value: Some(Provider::new(self.dht.me().contact, true).to_bytes()),
+            value: Some(Provider { node: self.own_node(), complete: true }.to_bytes()),
             ttl: Some(PROVIDER_LIFE),
             quorum: None,
             context: WriteContext::Blind,
@@ -511,7 +504,7 @@ impl Node {
         }
         let Some(topic) = self.gossip.finds.remove(&id) else { return false };
         let mut contacts = match reply {
-            potluck_kv::Reply::Read(done) => super::files::providers(&done.reading),
+            potluck_kv::Reply::Read(done) => self.providers(now, &done.reading),
             _ => Vec::new(),
         };
         contacts.retain(|contact| contact.public_key != self.dht.me().contact.public_key);

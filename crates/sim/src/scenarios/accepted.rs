@@ -11,6 +11,10 @@ use potluck_gossip::message::TopicName;
 use potluck_node::{Command, CommandId, Reply};
 
 use crate::check::Check;
+use crate::check::history::faults::Effect;
+use crate::check::history::members::MemberRules;
+use crate::check::history::messages::MessageRules;
+use crate::chronicle::Chronicle;
 use crate::network::Blocks;
 use crate::report::Value;
 use crate::scenario::{Run, STABILISATION, Scenario};
@@ -32,6 +36,17 @@ const PUBLISHERS: usize = 3;
 const EVERY: Duration = Duration::from_millis(250);
 /// After what was wrong is over, and if nothing is wrong, a message may take so long.
 const TIME: Duration = Duration::from_secs(5);
+/// The same rules as for real processes, of the times of this scenario. Clocks are right here.
+const MESSAGE_RULES: MessageRules = MessageRules {
+    hand_over: TIME,
+    patience: TIME,
+    settle: TIME,
+    in_time: Duration::from_millis(400),
+    clocks: Duration::from_secs(60),
+};
+/// Nobody is killed here.
+const MEMBER_RULES: MemberRules =
+    MemberRules { alive_within: TIME, dead_within: Duration::from_secs(3_600) };
 /// Between two troubles.
 const REST: Duration = Duration::from_secs(8);
 
@@ -59,6 +74,9 @@ const TROUBLES: [Trouble; 7] = [
 /// A message, if it was accepted.
 struct Said {
     command: CommandId,
+    node: NodeIndex,
+    payload: Bytes,
+    asked: Instant,
     /// When it was accepted.
     at: Instant,
     id: Option<MessageId>,
@@ -69,6 +87,7 @@ struct Said {
 struct Record {
     said: Vec<Said>,
     troubles: Vec<(Instant, Instant)>,
+    chronicle: Chronicle,
 }
 
 fn play(run: &mut Run) -> World {
@@ -79,6 +98,7 @@ fn play(run: &mut Run) -> World {
     for node in &nodes {
         world.command(*node, Command::Subscribe { topic: topic.clone(), after: None });
     }
+    let opened = world.now();
     world.run_for(STABILISATION);
     let mut record = Record::default();
     let end = world.now() + run.length();
@@ -90,7 +110,8 @@ fn play(run: &mut Run) -> World {
     }
     talk(&mut world, &topic, &nodes, &mut record, REST);
     world.run_for(3 * TIME);
-    judge(run, &mut world, &nodes, record);
+    history(run, &mut world, (&nodes, opened), &mut record);
+    judge(run, &world, &nodes, &record);
     world
 }
 
@@ -106,11 +127,13 @@ fn talk(
     while world.now() < end {
         for node in &nodes[..PUBLISHERS] {
             let payload = Bytes::from((record.said.len() as u64).to_le_bytes().to_vec());
-            let command = Command::Publish { topic: topic.clone(), payload };
-            let command = world.command(*node, command);
-            record.said.push(Said { command, at: world.now(), id: None });
+            let publish = Command::Publish { topic: topic.clone(), payload: payload.clone() };
+            let command = world.command(*node, publish);
+            let asked = world.now();
+            record.said.push(Said { command, node: *node, payload, asked, at: asked, id: None });
         }
         world.run_for(EVERY);
+        record.chronicle.look(world, nodes);
     }
 }
 
@@ -127,14 +150,17 @@ fn make(
         among[run.rng.below(among.len() as u64) as usize]
     };
     let began = world.now();
-    let (time, partition) = match trouble {
+    let (time, disturbed, partition) = match trouble {
         Trouble::Standstill { publisher, seconds } => {
             let time = Duration::from_secs(seconds);
-            world.stall(one(run, publisher), time);
-            (time, None)
+            let node = one(run, publisher);
+            world.stall(node, time);
+            (time, (Effect::Late, vec![node]), None)
         }
         Trouble::CutOff { publisher, seconds } => {
-            (Duration::from_secs(seconds), Some(world.isolate(one(run, publisher))))
+            let node = one(run, publisher);
+            let partition = world.isolate(node);
+            (Duration::from_secs(seconds), (Effect::Cut, vec![node]), Some(partition))
         }
         Trouble::Halves { seconds } => {
             // A publisher and more on the one side, two publishers and others on the other.
@@ -142,7 +168,8 @@ fn make(
             mixed.rotate_left(2);
             let (first, second) = mixed.split_at(nodes.len() / 2);
             let id = world.partition(first, second, Blocks::BothWays);
-            (Duration::from_secs(seconds), Some(id))
+            // Neither half has most of the nodes: all are disturbed.
+            (Duration::from_secs(seconds), (Effect::Cut, nodes.to_vec()), Some(id))
         }
     };
     talk(world, topic, nodes, record, time);
@@ -150,15 +177,31 @@ fn make(
         world.heal(id);
     }
     record.troubles.push((began, world.now()));
+    record.chronicle.fault(disturbed.0, &disturbed.1, (began, world.now()));
 }
 
-fn judge(run: &mut Run, world: &mut World, nodes: &[NodeIndex], mut record: Record) {
+/// Notes what became of the messages, and holds all of it to the rules of histories.
+fn history(
+    run: &mut Run,
+    world: &mut World,
+    (nodes, opened): (&[NodeIndex], Instant),
+    record: &mut Record,
+) {
     for said in &mut record.said {
         let Some(outcome) = world.outcome(said.command) else { continue };
         if let Some(Reply::Published(id)) = outcome.reply {
             (said.id, said.at) = (Some(id), outcome.ended);
         }
+        let accepted = said.id.map(|_| said.at);
+        record.chronicle.published(said.node, &said.payload, said.asked, accepted);
     }
+    let messages = record.chronicle.judge_messages(world, nodes, opened, &MESSAGE_RULES);
+    run.check(messages.check("the history of all subscribers keeps the rules of messages"));
+    let members = record.chronicle.judge_members(&MEMBER_RULES);
+    run.check(members.check("the history of all lists keeps the rules of members"));
+}
+
+fn judge(run: &mut Run, world: &World, nodes: &[NodeIndex], record: &Record) {
     let accepted: BTreeMap<MessageId, Instant> =
         record.said.iter().filter_map(|said| Some((said.id?, said.at))).collect();
     // While something is wrong, and right after it, time counts from its end.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use potluck_base::{Identity, PublicKey};
 use potluck_dht::EntryPoint;
-use potluck_node::WriteContext;
+use potluck_link::RevocationError;
+use potluck_node::{CommandId, Reply, WriteContext};
 use potluck_wire::Revoked;
 
 use crate::check::Check;
@@ -26,12 +27,15 @@ pub(super) const ADMISSION: Scenario = Scenario {
     play,
 };
 
+/// Revocations that a node keeps, so that there is one too many.
+const REVOCATIONS: usize = 3;
 /// All members know of a revocation within this.
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 
 fn play(run: &mut Run) -> World {
     let replicas = 2 + run.rng.below(4) as u16;
-    let mut world = World::new(run.config().replication(replicas).invite());
+    let config = run.config().replication(replicas).invite().revocations(REVOCATIONS);
+    let mut world = World::new(config);
     let founders = run.form(&mut world);
     let issuer = founders[0];
     let tickets: Vec<PublicKey> =
@@ -77,7 +81,22 @@ fn play(run: &mut Run) -> World {
     world.run_for(Duration::from_secs(15));
     run.check(Check::new("a restart brings nobody back in", knows_all(&world, &stay, &out), ""));
     out_means_out(run, &mut world, &mut workload, (&stay, &out));
+    one_too_many(run, &mut world, issuer);
     world
+}
+
+/// Nodes keep three revocations: the third is taken, and of the fourth the issuer says that it is not.
+fn one_too_many(run: &mut Run, world: &mut World, issuer: NodeIndex) {
+    let subjects = (0..2).map(|_| Identity::from_seed(run.rng.bytes()).public_key());
+    let commands: Vec<CommandId> =
+        subjects.map(|subject| world.revoke(issuer, Revoked::Ticket(subject))).collect();
+    let answers: Vec<_> =
+        commands.iter().map(|command| world.outcome(*command).and_then(|it| it.reply)).collect();
+    let right = matches!(
+        &answers[..],
+        [Some(Reply::Revoked(Ok(Some(_)))), Some(Reply::Revoked(Err(RevocationError::Full)))]
+    );
+    run.check(Check::new("a revocation too many is refused", right, format!("{answers:?}")));
 }
 
 /// Whether no node of `stay` lists one of `out` as there, or has it in its table.

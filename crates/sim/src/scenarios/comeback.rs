@@ -9,6 +9,9 @@ use potluck_gossip::MemberState;
 
 use super::members::{deaths, state_of};
 use crate::check::Check;
+use crate::check::history::faults::Effect;
+use crate::check::history::members::MemberRules;
+use crate::chronicle::Chronicle;
 use crate::report::Value;
 use crate::scenario::{Run, STABILISATION, Scenario};
 use crate::sim_node::NodeIndex;
@@ -36,6 +39,10 @@ const APART: Duration = Duration::from_secs(3);
 const BACK: Duration = Duration::from_secs(2);
 /// A node that starts again has to find the others first.
 const STARTED: Duration = Duration::from_secs(4);
+/// How often all lists are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// The rules of lists, with the bounds of this scenario.
+const RULES: MemberRules = MemberRules { alive_within: STARTED, dead_within: GONE };
 
 fn play(run: &mut Run) -> World {
     let mut world = World::new(run.config());
@@ -51,8 +58,8 @@ fn play(run: &mut Run) -> World {
             nodes.iter().filter(|node| !of.contains(node)).copied().collect();
         let mut found = Found::default();
         for _ in 0..ROUNDS {
-            round(&mut world, &others, (of, what == "restarted", bound), &mut found);
-            world.run_for(pause.saturating_sub(GONE));
+            round(&mut world, (&nodes, &others), (of, what == "restarted", bound), &mut found);
+            watch(&mut world, &nodes, pause.saturating_sub(GONE), &mut found.chronicle);
         }
         let all = of.len() * ROUNDS;
         let wanted = all * others.len();
@@ -66,6 +73,8 @@ fn play(run: &mut Run) -> World {
         let (detail, enough) =
             (format!("{} of {wanted}", found.dead), found.dead * 10 >= wanted * 9);
         run.check(Check::new("the others had noticed", enough, detail));
+        let lists = found.chronicle.judge_members(&RULES);
+        run.check(lists.check("the history of all lists keeps the rules of members"));
     }
     let gone: Vec<NodeIndex> = still.iter().chain(killed).copied().collect();
     let innocent = deaths(&world, |node| !gone.contains(&node));
@@ -82,12 +91,23 @@ struct Found {
     took: Vec<Duration>,
     /// Those for which that was too long.
     late: Vec<String>,
+    /// All lists, once a second.
+    chronicle: Chronicle,
+}
+
+/// Lets time pass and looks at all lists.
+fn watch(world: &mut World, nodes: &[NodeIndex], time: Duration, chronicle: &mut Chronicle) {
+    let end = world.now() + time;
+    while world.now() < end {
+        world.run_for(LOOK.min(end.since(world.now())));
+        chronicle.look(world, nodes);
+    }
 }
 
 /// Each of `of` is gone for a while, one after the other.
 fn round(
     world: &mut World,
-    others: &[NodeIndex],
+    (nodes, others): (&[NodeIndex], &[NodeIndex]),
     (of, kill, bound): (&[NodeIndex], bool, Duration),
     found: &mut Found,
 ) {
@@ -97,11 +117,14 @@ fn round(
             true => world.crash(*node),
             false => world.stall(*node, GONE),
         }
-        back.push((world.now() + GONE, *node));
-        world.run_for(APART);
+        let (now, effect) = (world.now(), if kill { Effect::Down } else { Effect::Late });
+        found.chronicle.fault(effect, &[*node], (now, now + GONE));
+        back.push((now + GONE, *node));
+        watch(world, nodes, APART, &mut found.chronicle);
     }
     for (at, node) in back {
-        world.run_for(at.since(world.now()).saturating_sub(Duration::from_millis(1)));
+        let rest = at.since(world.now()).saturating_sub(Duration::from_millis(1));
+        watch(world, nodes, rest, &mut found.chronicle);
         found.dead += who_show(world, others, node, MemberState::Dead);
         world.run_for(at.since(world.now()));
         if kill {

@@ -52,7 +52,8 @@ impl World {
         }
         let papers = &self.nodes[index.get()].papers;
         let (certificate, revocations) = (papers.certificate.clone(), papers.revocations.clone());
-        Some(Gatekeeper::new(self.network_id, key, certificate, revocations))
+        let door = Gatekeeper::new(self.network_id, key, certificate, revocations);
+        Some(door.with_revocations_max(self.config.revocations_max))
     }
 
     /// Adds a node that `issuer` lets in by `ticket`, under the clock that `issuer` shows now, and

@@ -23,6 +23,8 @@ pub struct WorldConfig {
     pub clock_skew: Duration,
     /// Whether nodes need a certificate of the world's authority, as in `invite` networks.
     pub invite: bool,
+    /// Revocations that a node keeps.
+    pub revocations_max: usize,
     /// Datagrams that wait for a paused process; more are lost, as in a socket's buffer.
     pub socket_queue: usize,
 }
@@ -45,6 +47,7 @@ impl WorldConfig {
             },
             clock_skew: Duration::from_millis(500),
             invite: false,
+            revocations_max: potluck_link::REVOCATIONS_MAX,
             socket_queue: 512,
         }
     }
@@ -67,6 +70,21 @@ impl WorldConfig {
     #[must_use]
     pub const fn replication(mut self, replicas: u16) -> Self {
         self.node.kv.replication = replicas;
+        self
+    }
+
+    /// With this many writers of a key and entries of a context.
+    #[must_use]
+    pub const fn writers(mut self, writers: u16, context_entries: usize) -> Self {
+        self.node.kv.writers_max = writers;
+        self.node.kv.context_entries_max = context_entries;
+        self
+    }
+
+    /// With this many revocations that a node keeps.
+    #[must_use]
+    pub const fn revocations(mut self, most: usize) -> Self {
+        self.revocations_max = most;
         self
     }
 }

@@ -151,7 +151,8 @@ impl World {
     }
 
     fn on_datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
-        if let Some(node) = self.directory.get(&to).copied() {
+        if self.owner(to).is_some() {
+            let Some(node) = self.receiver(from, to) else { return };
             if self.nodes[node.get()].is_up() {
                 self.stats.delivered += 1;
                 self.nodes[node.get()].traffic.came(bytes.len());
@@ -193,8 +194,9 @@ impl World {
         }
         let Some(inbound) = self.calls.arrive(key) else { return };
         self.nodes[callee.0.get()].traffic.call_bytes_in += bytes.len() as u64;
-        let caller = &self.nodes[key.caller.0.get()].peer.contact;
-        let (from, address) = (caller.public_key, caller.address);
+        let to = self.nodes[callee.0.get()].peer.contact.address;
+        let address = self.source(key.caller.0, to);
+        let from = self.nodes[key.caller.0.get()].peer.contact.public_key;
         self.trace.event(self.now, callee.0.get(), b"call", &bytes);
         self.feed(callee.0, Input::Called { from, address, inbound, bytes });
     }
@@ -245,8 +247,8 @@ impl World {
 
     /// Names who is behind an address, as the network sees it.
     pub(crate) fn endpoint(&mut self, address: SocketAddr) -> Endpoint {
-        match self.directory.get(&address) {
-            Some(node) => Endpoint::Node(*node),
+        match self.owner(address) {
+            Some(node) => Endpoint::Node(node),
             None => {
                 let StrangerId(number) = self.strangers.at(address);
                 Endpoint::Stranger(number)

@@ -138,7 +138,8 @@ impl World {
         self.directory.remove(&contact.address);
         contact.address = address;
         self.directory.insert(address, node);
-        self.feed(node, Input::AddressChanged { address });
+        let (advertised, local) = (Vec::new(), vec![address.into()]);
+        self.feed(node, Input::AddressesChanged { advertised, local });
         address
     }
 

@@ -227,7 +227,7 @@ impl World {
         division: Division,
         granules: VecDeque<u32>,
     ) {
-        let node = self.directory.get(&address).copied();
+        let node = self.dialed(to.0, address);
         let from = node.map_or((to.0, u32::MAX), |node| (node, self.nodes[node.get()].life));
         self.pipes.next += 1;
         let id = self.pipes.next;

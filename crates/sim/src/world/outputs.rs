@@ -19,7 +19,7 @@ impl World {
         let index = life.0.get();
         match output {
             Output::Transmit { to, bytes } => {
-                let from = self.nodes[index].peer.contact.address;
+                let from = self.source(life.0, to);
                 self.transmit(from, to, bytes);
             }
             Output::Storage { id, op } => {
@@ -31,6 +31,7 @@ impl World {
             Output::Resolve { name } => {
                 self.queue.push(self.now + RESOLVE_TIME, Event::Unresolved { life, name });
             }
+            Output::Addresses { .. } => {}
             Output::SaveContacts { contacts } => self.nodes[index].saved = contacts,
             Output::Reply { id, reply } => {
                 let left = matches!(reply, Reply::Left { .. });
@@ -73,7 +74,7 @@ impl World {
     fn call(&mut self, caller: Life, call: CallId, to: Contact, bytes: Bytes) {
         let key = CallKey { caller, call };
         self.nodes[caller.0.get()].traffic.call_bytes_out += bytes.len() as u64;
-        let ends = (Endpoint::Node(caller.0), self.directory.get(&to.address).copied());
+        let ends = (Endpoint::Node(caller.0), self.dialed(caller.0, to.address));
         let reachable = ends.1.filter(|callee| {
             let node = &self.nodes[callee.get()];
             let end = Endpoint::Node(*callee);

@@ -11,10 +11,14 @@ const CORRUPT: StorageReply = StorageReply::Failed(StorageFailure::Corrupt);
 const STOPPED: StorageReply = StorageReply::Failed(StorageFailure::Stopped);
 
 fn envelope(writer: u8, dot: u64, expires: u64) -> Envelope {
+    envelope_of("n", writer, dot, expires)
+}
+
+fn envelope_of(name: &str, writer: u8, dot: u64, expires: u64) -> Envelope {
     let network = NetworkId::new("test", Admission::Lab, None);
     let draft = Draft {
         space: Space::Commons,
-        name: Some(Name::new("n").expect("good name")),
+        name: Some(Name::new(name).expect("good name")),
         kind: Kind::Siblings,
         values: vec![(Dot::from_raw(dot), UnixMillis(expires), Bytes::from_static(b"value"))],
         dot: Dot::from_raw(dot),
@@ -271,4 +275,8 @@ fn a_new_identity_leaves_the_own_envelopes_behind_and_keeps_the_replicas() {
     });
     assert_eq!(found.collect::<Vec<_>>(), [0, 1]);
     assert_eq!(store.forget_own(), Ok(0));
+    let many = (0..600).map(|number| envelope_of(&format!("n{number}"), 1, 1, 100));
+    store.apply(&many.map(|own| merge(&own, Place::Own)).collect::<Vec<_>>());
+    assert_eq!((store.forget_own(), store.stats().own), (Ok(600), 0));
+    assert_eq!(store.counters_hold(), Ok(true));
 }

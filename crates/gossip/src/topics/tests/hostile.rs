@@ -83,13 +83,11 @@ fn a_replay_is_delivered_once_and_not_even_checked() {
 #[test]
 fn a_message_is_delivered_for_fifteen_minutes_and_not_after_that_nor_from_the_future() {
     let mut desk = Desk::subscribed(Mode::Fleet);
+    desk.pass(Duration::from_secs(16 * 60));
     assert!(desk.befriend(1));
     let wall = UnixMillis(1_700_000_000_000);
     desk.input(TopicsInput::WallClock(wall));
-    let sent = |sequence: u64, at: u64| {
-        let (context, payload) = ((&network(), topic().id()), Bytes::from_static(b"hello"));
-        SignedMessage::sign(&identity(9), context, (1, sequence), UnixMillis(at), payload)
-    };
+    let sent = dated;
     let (past, ahead) = (15 * 60_000, 5 * 60_000);
     for (sequence, at, delivered) in [
         (1, wall.0, 1),
@@ -101,6 +99,41 @@ fn a_message_is_delivered_for_fifteen_minutes_and_not_after_that_nor_from_the_fu
         assert_eq!(desk.delivered(), delivered, "message {sequence}");
     }
     assert_eq!(desk.topics.stats().dropped_stale, 2);
+}
+
+fn dated(sequence: u64, at: u64) -> SignedMessage {
+    let (context, payload) = ((&network(), topic().id()), Bytes::from_static(b"hello"));
+    SignedMessage::sign(&identity(9), context, (1, sequence), UnixMillis(at), payload)
+}
+
+#[test]
+fn a_new_subscriber_is_given_nothing_of_before_and_others_get_it_from_this_node() {
+    let wall = UnixMillis(1_700_000_000_000);
+    let mut desk = Desk::new(TopicsConfig { mode: Mode::Fleet, ..TopicsConfig::default() });
+    desk.input(TopicsInput::WallClock(wall));
+    desk.input(TopicsInput::Subscribe(topic()));
+    assert!(desk.befriend(1) && desk.befriend(2));
+    let minutes = |minutes: u64| wall.0 - minutes * 60_000;
+    // A neighbour names eight messages and brings the newest first.
+    desk.asked(1, SpreadAct::Have { runs: vec![run(9, 1, 8)] });
+    desk.asked(1, push(&[dated(8, wall.0)]));
+    assert_eq!(desk.delivered(), 0, "seven before it are promised");
+    for sequence in 1..=7 {
+        desk.asked(1, push(&[dated(sequence, minutes(12 - sequence))]));
+    }
+    let delivered: Vec<u64> = desk
+        .outputs
+        .iter()
+        .filter_map(|output| match output {
+            TopicsOutput::Deliver(message) => Some(message.id.sequence),
+            _ => None,
+        })
+        .collect();
+    let stats = desk.topics.stats();
+    assert_eq!((delivered, stats.before_subscription, stats.missed), (vec![8], 7, 0));
+    assert_eq!((stats.history_messages, stats.held), (8, 0), "it keeps them for others");
+    desk.pass(Duration::from_secs(30));
+    assert_eq!(desk.topics.stats().missed, 0);
 }
 
 #[test]

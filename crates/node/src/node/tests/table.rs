@@ -258,6 +258,7 @@ impl Table {
             Output::Swarm(output) => self.seats[index].files.push(output),
             Output::Resolve { .. }
             | Output::SaveContacts { .. }
+            | Output::Addresses { .. }
             | Output::Admitted { .. }
             | Output::Expelled { .. }
             | Output::Enroll { .. }

@@ -76,6 +76,9 @@ pub struct MessageRules {
     /// A message that comes later than this after it was accepted was repaired, and may come after
     /// its successors.
     pub in_time: Duration,
+    /// By how much the clocks of nodes may differ: a message that is dated this much before a
+    /// subscription may come to it.
+    pub clocks: Duration,
 }
 
 /// Judges the messages of one topic.
@@ -180,7 +183,9 @@ fn new(
     rules: &MessageRules,
     verdict: &mut Verdict,
 ) {
-    let is_old = |publication: &Publication| publication.asked + rules.patience < stream.opened;
+    let is_old = |publication: &Publication| {
+        publication.asked + rules.patience + rules.clocks < stream.opened
+    };
     let old: Vec<(Duration, &Publication)> = stream
         .heard
         .iter()
@@ -275,8 +280,13 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    const RULES: MessageRules =
-        MessageRules { hand_over: s(2), patience: s(10), settle: s(1), in_time: s(5) };
+    const RULES: MessageRules = MessageRules {
+        hand_over: s(2),
+        patience: s(10),
+        settle: s(1),
+        in_time: s(5),
+        clocks: s(3),
+    };
 
     /// Messages `1`, `2` .. of node 1, one a second, each accepted at once.
     fn publications(count: u64) -> Vec<Publication> {
@@ -384,7 +394,7 @@ mod tests {
             judge(&publications(3), &[stream], &Faults::none(), &RULES).rules_broken()
         };
         assert_eq!(broken(13), NONE);
-        assert_eq!(broken(14), [NEW]);
+        assert_eq!(broken(17), [NEW]);
     }
 
     #[test]

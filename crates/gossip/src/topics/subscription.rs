@@ -1,0 +1,105 @@
+//! When this node began to want the messages of a topic.
+//!
+//! Neighbours keep messages for ten minutes and hand them to a node that lacks them. A node that joins
+//! a topic gets those that were published before, keeps them and passes them on, but its subscriber
+//! asked for what is published from now on.
+//!
+//! **Invariant:** no message is withheld from a subscriber for a clock that was put right since, nor
+//! for a machine that slept: of the two times at which the subscription may have begun, the earlier
+//! one counts.
+
+use std::time::Duration;
+
+use potluck_base::{Instant, UnixMillis};
+
+/// A message that is dated this much before a subscription is given to it all the same: clocks of two
+/// nodes differ. A larger value gives new subscribers older messages; a smaller one withholds new
+/// messages of a publisher whose clock is behind. `health` warns of a difference of 60 s, hence the
+/// value.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
+
+/// The beginning of a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Subscription {
+    at: Instant,
+    wall: Option<UnixMillis>,
+    /// A reader goes on behind a message that it had before this node subscribed.
+    goes_on: bool,
+}
+
+impl Subscription {
+    /// A subscription that begins now. `wall`: what the corrected wall clock shows, if it is known.
+    pub(super) const fn new(at: Instant, wall: Option<UnixMillis>) -> Self {
+        Self { at, wall, goes_on: false }
+    }
+
+    /// A reader wants what was published behind a message that it had, however old that is.
+    pub(super) const fn go_on(&mut self) {
+        self.goes_on = true;
+    }
+
+    /// Whether a message of this date was surely published before the subscription began.
+    pub(super) fn is_after(
+        &self,
+        published: UnixMillis,
+        now: Instant,
+        wall: Option<UnixMillis>,
+    ) -> bool {
+        let Some(wall) = wall.filter(|_| !self.goes_on) else { return false };
+        let by_age = published.plus(now.since(self.at).saturating_add(CLOCKS_DIFFER)) < wall;
+        let by_date = self.wall.is_none_or(|began| published.plus(CLOCKS_DIFFER) < began);
+        by_age && by_date
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WALL: u64 = 1_700_000_000_000;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    fn wall(seconds: i64) -> UnixMillis {
+        UnixMillis(WALL.saturating_add_signed(seconds * 1_000))
+    }
+
+    #[test]
+    fn what_was_published_more_than_a_minute_before_is_not_wanted() {
+        let began = Subscription::new(at(10), Some(wall(0)));
+        for (published, before) in [(-61, true), (-60, false), (0, false), (5, false)] {
+            assert_eq!(began.is_after(wall(published), at(10), Some(wall(0))), before, "at once");
+            assert_eq!(began.is_after(wall(published), at(210), Some(wall(200))), before, "later");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_an_hour_off_and_was_put_right_withholds_nothing_new() {
+        let ahead = Subscription::new(at(10), Some(wall(3_600)));
+        assert!(!ahead.is_after(wall(0), at(10), Some(wall(0))));
+        assert!(ahead.is_after(wall(-61), at(10), Some(wall(0))));
+        let behind = Subscription::new(at(10), Some(wall(-3_600)));
+        assert!(!behind.is_after(wall(0), at(10), Some(wall(0))));
+    }
+
+    #[test]
+    fn a_machine_that_slept_gets_what_was_published_meanwhile() {
+        let began = Subscription::new(at(10), Some(wall(0)));
+        assert!(!began.is_after(wall(1), at(11), Some(wall(600))), "monotonic time stood still");
+    }
+
+    #[test]
+    fn a_reader_that_goes_on_gets_what_it_missed() {
+        let mut began = Subscription::new(at(10), Some(wall(0)));
+        began.go_on();
+        assert!(!began.is_after(wall(-600), at(10), Some(wall(0))));
+    }
+
+    #[test]
+    fn without_a_clock_everything_is_wanted() {
+        assert!(!Subscription::new(at(10), None).is_after(UnixMillis(0), at(10), None));
+        assert!(!Subscription::new(at(10), Some(wall(0))).is_after(UnixMillis(0), at(10), None));
+    }
+}
