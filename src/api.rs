@@ -148,6 +148,9 @@ pub(crate) struct Status {
     pub(crate) node_id: String,
     /// How others reach it.
     pub(crate) contact: String,
+    /// The UDP addresses that it listens on, with the ports that the system chose.
+    #[serde(default)]
+    pub(crate) listening: Vec<String>,
     /// All addresses that it tells others, the preferred one first.
     #[serde(default)]
     pub(crate) addresses: Vec<OwnAddress>,
@@ -157,9 +160,6 @@ pub(crate) struct Status {
     /// can be told to others), `unknown`.
     #[serde(default)]
     pub(crate) reachability: String,
-    /// The UDP addresses that it listens on, with the ports that the system chose.
-    #[serde(default)]
-    pub(crate) listening: Vec<String>,
     /// The network's name.
     pub(crate) network: String,
     /// The program's version.

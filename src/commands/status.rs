@@ -23,8 +23,8 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
         ["network", &status.network],
         ["node", &status.node_id],
         ["contact", &status.contact],
-        ["reached", &reached(&status)],
         ["listens", &status.listening.join(", ")],
+        ["reached", &reached(&status)],
         ["running", &format!("version {} for {}", status.version, span(status.uptime_seconds))],
         [
             "knows",

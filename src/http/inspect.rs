@@ -31,9 +31,9 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Response, Prob
     Ok(json(&Status {
         node_id: app.node().node_id().to_string(),
         contact: status.view.contact.to_string(),
+        listening: app.node().local_addresses().iter().map(ToString::to_string).collect(),
         addresses: status.view.addresses.iter().map(views::own_address).collect(),
         reachability: views::reachability(&status.view).to_owned(),
-        listening: app.node().local_addresses().iter().map(ToString::to_string).collect(),
         network: app.node().network().name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_seconds: status.uptime.as_secs(),

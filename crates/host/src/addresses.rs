@@ -7,20 +7,20 @@ pub(crate) use potluck_base::is_global as is_public;
 use potluck_base::{Address, Addresses, Contact, LocalAddress, is_dialable};
 use potluck_node::{Input, OwnAddress};
 
-/// The address to give to others for a socket bound to `bound`: itself, or if that is the
-/// unspecified address, the best one of this machine's interfaces, else loopback.
+/// The address to give to others for sockets bound to `bound`: the best one of this machine's
+/// interfaces that they receive at, else the first of them; none if there is none.
 #[must_use]
-pub(crate) fn reachable(bound: SocketAddr) -> SocketAddr {
-    if !bound.ip().is_unspecified() {
-        return bound;
-    }
-    let best = listened(&interfaces(), &[bound]).first().map(|local| local.socket);
-    best.unwrap_or_else(|| {
-        let loopback: IpAddr = match bound.is_ipv6() {
-            true => Ipv6Addr::LOCALHOST.into(),
-            false => Ipv4Addr::LOCALHOST.into(),
+pub(crate) fn reachable(bound: &[SocketAddr]) -> Option<SocketAddr> {
+    let best = listened(&interfaces(), bound).first().map(|local| local.socket);
+    best.or_else(|| {
+        // Bound to an address that no interface has, or the system does not say.
+        let first = *bound.first()?;
+        let ip: IpAddr = match first.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            given => given,
         };
-        SocketAddr::new(loopback, bound.port())
+        Some(SocketAddr::new(ip, first.port()))
     })
 }
 
@@ -78,8 +78,8 @@ pub(crate) fn has_family(ipv6: bool) -> bool {
 }
 
 /// The addresses of interfaces that sockets bound to `bound` receive at, the best ones first: of each
-/// interface one that is routed, one that is private and one of its link in each family. Those for
-/// guests, and loopback, only if there is no other.
+/// interface one that is routed, one that is private and one of its link in each family; among equals
+/// in the order of `bound`. Those for guests, and loopback, only if there is no other.
 fn listened(all: &[Interface], bound: &[SocketAddr]) -> Vec<LocalAddress> {
     let mut found: Vec<(u8, bool, &Interface, SocketAddr)> = Vec::new();
     for bound in bound {
@@ -106,7 +106,10 @@ fn listened(all: &[Interface], bound: &[SocketAddr]) -> Vec<LocalAddress> {
     if found.iter().any(outward) {
         found.retain(outward);
     }
-    found.sort_by_key(|(rank, _, interface, socket)| (interface.ip.is_loopback(), *rank, *socket));
+    let named = |socket: &SocketAddr| bound.iter().position(|bound| receives(*bound, *socket));
+    found.sort_by_key(|(rank, _, interface, socket)| {
+        (interface.ip.is_loopback(), *rank, named(socket), *socket)
+    });
     let mut local: Vec<LocalAddress> = Vec::new();
     for (_, _, interface, socket) in found {
         if local.iter().all(|other| other.socket != socket) {
@@ -114,6 +117,12 @@ fn listened(all: &[Interface], bound: &[SocketAddr]) -> Vec<LocalAddress> {
         }
     }
     local
+}
+
+/// Whether a socket bound to `bound` receives at `socket`.
+fn receives(bound: SocketAddr, socket: SocketAddr) -> bool {
+    let all = bound.ip().is_unspecified() && bound.is_ipv6() == socket.is_ipv6();
+    (all || bound.ip() == socket.ip()) && bound.port() == socket.port()
 }
 
 /// Watches the interfaces of the machine.
@@ -226,13 +235,17 @@ mod tests {
     fn an_unspecified_address_becomes_one_that_can_be_dialed() {
         for bound in ["0.0.0.0:7", "[::]:7"] {
             let bound: SocketAddr = bound.parse().unwrap();
-            let reachable = reachable(bound);
+            let reachable = reachable(&[bound]).unwrap();
             assert!(!reachable.ip().is_unspecified());
             assert_eq!(reachable.is_ipv6(), bound.is_ipv6());
             assert_eq!(reachable.port(), 7);
         }
         let given: SocketAddr = "127.0.0.1:9".parse().unwrap();
-        assert_eq!(reachable(given), given);
+        assert_eq!(reachable(&[given]), Some(given));
+        let named: [SocketAddr; 2] = ["[::1]:9", "127.0.0.1:9"].map(|text| text.parse().unwrap());
+        let all = interfaces_of(&["lo 127.0.0.1/8", "lo ::1/128"]);
+        let first = |bound: &[SocketAddr]| listened(&all, bound)[0].socket;
+        assert_eq!((first(&named), first(&[named[1], named[0]])), (named[0], named[1]));
     }
 
     #[test]

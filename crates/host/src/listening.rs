@@ -62,8 +62,7 @@ fn families_without_address(bound: &[SocketAddr]) -> Vec<&'static str> {
     named.filter(|(ipv6, _)| all(*ipv6) && !has[usize::from(*ipv6)]).map(|(_, name)| name).collect()
 }
 
-/// The address to give to others, of those bound: the first, but rather one that other machines can reach
-/// than one that they cannot.
+/// The address to give to others, of those bound.
 pub(crate) fn own_address(
     bound: &[SocketAddr],
     advertise: Option<SocketAddr>,
@@ -75,25 +74,13 @@ pub(crate) fn own_address(
             SocketAddr::new(address.ip(), port)
         }
         Some(address) => address,
-        None => best(bound).ok_or(StartError::Advertise(DEFAULT_LISTEN[0]))?,
+        None => addresses::reachable(bound).ok_or(StartError::Advertise(DEFAULT_LISTEN[0]))?,
     };
     let ip = address.ip();
     if ip.is_unspecified() || ip.is_multicast() || address.port() == 0 {
         return Err(StartError::Advertise(address));
     }
     Ok(address)
-}
-
-fn best(bound: &[SocketAddr]) -> Option<SocketAddr> {
-    let has = |ipv6| addresses::has_family(ipv6);
-    // An address that was named is meant as such.
-    let rank = |bound: SocketAddr, address: SocketAddr| match bound.ip().is_unspecified() {
-        true if !has(bound.is_ipv6()) => 2,
-        true if address.ip().is_loopback() => 1,
-        _ => 0,
-    };
-    let all = bound.iter().map(|bound| (*bound, addresses::reachable(*bound)));
-    all.min_by_key(|(bound, address)| rank(*bound, *address)).map(|(_, address)| address)
 }
 
 /// A network without admission control is for private addresses.
