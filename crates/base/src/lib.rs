@@ -19,6 +19,7 @@ pub mod rng;
 pub mod statistics;
 pub mod time;
 pub mod token_bucket;
+pub mod words;
 
 pub use blob::{BlobId, Division, GROUP_BYTES};
 pub use bounded::BoundedQueue;

@@ -511,9 +511,9 @@ impl Machine for Node {
             Input::Resolved { name, addresses } => {
                 self.dht.handle(now, potluck_dht::Input::Resolved { name, addresses });
             }
-            Input::SharedNames(names) => {
-                self.gossip.search.handle(now, potluck_gossip::search::Input::Names(names));
-            }
+            input @ (Input::SharedNames(_)
+            | Input::SharedNamesElsewhere(_)
+            | Input::NamesFound { .. }) => self.on_names(now, input),
             Input::Swarm(input) => self.swarm.handle(now, input),
             Input::Remembered { contacts } => {
                 self.dht.handle(now, potluck_dht::Input::Remembered(contacts));

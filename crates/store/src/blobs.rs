@@ -27,6 +27,7 @@ mod folder;
 mod gc;
 mod hash;
 mod import;
+mod index;
 mod journal;
 mod meta;
 mod opened;
@@ -51,7 +52,7 @@ pub use import::{ImportHow, Imported};
 pub use opened::{Opened, create_file, create_folder};
 pub use place::SegmentTarget;
 pub use read::READ_BYTES_MAX;
-pub use store::{BlobLimits, BlobStore, Keep, Place};
+pub use store::{BlobCounts, BlobLimits, BlobStore, Keep, Place};
 pub use walk::{SkipReason, Walk, WalkLimits, WalkedFile, walk};
 
 /// Most segments in a blob.
