@@ -44,6 +44,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Response, Prob
         record_bytes: status.store.stats.record_bytes,
         blobs: files.files,
         blob_bytes: files.bytes,
+        announced_in_turn: files.announced_in_turn,
         memory_bytes: status.memory_bytes.unwrap_or(0),
     }))
 }

@@ -130,6 +130,8 @@ pub struct FileTotals {
     pub shared: u64,
     /// Bytes of them that are here.
     pub bytes: u64,
+    /// Whether so many are shared that they are announced in turn.
+    pub announced_in_turn: bool,
 }
 
 /// The files of one node. Cheap to clone.
@@ -348,7 +350,9 @@ impl Files {
                 _ => 0,
             });
             let bytes = counts.bytes + partial.sum::<u64>();
-            Ok(FileTotals { files: counts.listed, shared: counts.offered, bytes })
+            let announced_in_turn = files.inner.elsewhere.load(Ordering::Relaxed);
+            let (files, shared) = (counts.listed, counts.offered);
+            Ok(FileTotals { files, shared, bytes, announced_in_turn })
         })
         .await
     }

@@ -82,11 +82,14 @@ impl Swarm {
 
     /// Asks for the next roots of the round once the last ones were announced.
     pub(crate) fn go_round(&mut self, now: Instant) {
-        if let Some(round) = &mut self.round
-            && !round.asked
-            && round.more_at <= now
-            && self.announcements.is_idle(now)
-        {
+        let idle = self.announcements.is_idle(now);
+        let Some(round) = self.round.as_mut().filter(|round| !round.asked && round.more_at <= now)
+        else {
+            return;
+        };
+        // Once what is due was announced, if something is.
+        round.more_at = now;
+        if idle {
             round.asked = true;
             self.outbox.push_back(Output::MoreRoots { max: ROOTS_MAX });
         }
@@ -227,6 +230,12 @@ mod tests {
     }
 
     #[test]
+    fn the_root_of_those_that_share_very_much_is_frozen() {
+        let hex = "a62c21060114bac9beb3e958a9c1d82f4541070a0e258d05abee0f72a733375a";
+        assert_eq!(many_root().to_string(), hex);
+    }
+
+    #[test]
     fn ten_million_roots_are_announced_in_turn_at_a_bounded_rate_in_little_memory() {
         let (swarm, announced, most) = run(10_000_000, Duration::from_secs(3600));
         assert!(most <= 2 * ROOTS_MAX, "{most} roots in memory");
@@ -244,7 +253,8 @@ mod tests {
         let total = 4_000;
         let (mut swarm, announced, _) = run(total, Duration::from_secs(3600));
         let rounds = announced.iter().filter(|(_, announced)| *announced == root(0)).count();
-        assert_eq!((rounds, swarm.stats().round_seconds), (3, 200));
+        assert_eq!(rounds, 3);
+        assert!((195..=205).contains(&swarm.stats().round_seconds), "20 a second");
         check_timer_contract(&mut swarm, announced[announced.len() - 1].0, || Input::Timeout);
     }
 
