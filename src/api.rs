@@ -189,6 +189,9 @@ pub(crate) struct Status {
     pub(crate) blobs: u64,
     /// Their bytes.
     pub(crate) blob_bytes: u64,
+    /// Whether so many are shared that they are announced in turn, and most are found by asking this node.
+    #[serde(default)]
+    pub(crate) announced_in_turn: bool,
     /// Memory of the process.
     pub(crate) memory_bytes: u64,
 }

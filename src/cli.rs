@@ -14,7 +14,7 @@ use clap_complete::Shell;
 use crate::out::Out;
 
 pub(crate) use admission::{InviteArgs, KeyCommand, NetworkArgs, NetworkCommand, RevokeArgs};
-pub(crate) use files::{FetchArgs, FileArgs, GcArgs, ShareArgs};
+pub(crate) use files::{FetchArgs, FileArgs, FilesArgs, GcArgs, ShareArgs};
 pub(crate) use gossip::{PubArgs, SearchArgs, SubArgs};
 pub(crate) use groups::{command, parse};
 pub(crate) use usage::{OVERVIEW, failure_of};
@@ -106,8 +106,8 @@ pub(crate) enum Command {
     #[command(after_help = files::FETCH_EXAMPLES)]
     Fetch(FetchArgs),
     /// What this node has of files, and why
-    #[command(after_help = "Example: potluck files")]
-    Files,
+    #[command(after_help = files::FILES_EXAMPLES)]
+    Files(FilesArgs),
     /// Offer a file no longer
     #[command(after_help = "Example: potluck unshare 9f86d081884c")]
     Unshare(FileArgs),

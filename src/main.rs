@@ -66,7 +66,7 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
         Command::Del(args) => commands::del::run(global, args),
         Command::Share(args) => commands::share::run(global, args),
         Command::Fetch(args) => commands::fetch::run(global, args),
-        Command::Files => commands::files::list(global),
+        Command::Files(args) => commands::files::list(global, args),
         Command::Unshare(args) => commands::files::unshare(global, args),
         Command::Pin(args) => commands::files::pin(global, args, true),
         Command::Unpin(args) => commands::files::pin(global, args, false),

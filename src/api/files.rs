@@ -116,8 +116,11 @@ pub(crate) struct FileEntry {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Files {
-    /// The files and folders.
+    /// The files and folders, in the order of their ids.
     pub(crate) files: Vec<FileEntry>,
+    /// Behind which id the list goes on; null: this is its end.
+    #[serde(default)]
+    pub(crate) next: Option<String>,
 }
 
 /// All that this node offers.
@@ -126,6 +129,9 @@ pub(crate) struct Files {
 pub(crate) struct Shares {
     /// The files and folders.
     pub(crate) shares: Vec<FileEntry>,
+    /// Behind which id the list goes on; null: this is its end.
+    #[serde(default)]
+    pub(crate) next: Option<String>,
 }
 
 /// Something that is not offered any more.
@@ -166,10 +172,14 @@ pub(crate) struct GcEntry {
 pub(crate) struct Gc {
     /// Whether it only says what it would do.
     pub(crate) dry_run: bool,
-    /// What goes.
+    /// What goes, at most ten thousand of it.
     pub(crate) removed: Vec<GcEntry>,
-    /// What stays.
+    /// What stays, at most a thousand of it.
     pub(crate) kept: Vec<GcEntry>,
+    /// How much goes.
+    pub(crate) removed_count: u64,
+    /// How much stays.
+    pub(crate) kept_count: u64,
     /// Bytes of what goes.
     pub(crate) freed_bytes: u64,
     /// Bytes that stay and count against the limit.

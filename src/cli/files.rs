@@ -15,6 +15,11 @@ Examples:
   potluck fetch site/latest -o www
   POTLUCK_LINK=potluck:.. potluck fetch";
 
+pub(super) const FILES_EXAMPLES: &str = "\
+Examples:
+  potluck files
+  potluck files --all --json | jq -r '.files[].name'";
+
 /// `share`.
 #[derive(Debug, Args)]
 pub(crate) struct ShareArgs {
@@ -41,6 +46,21 @@ pub(crate) struct FetchArgs {
     /// The folder to put it into, made if there is none
     #[arg(short, long = "output", value_name = "DIR", default_value = ".")]
     pub(crate) output: PathBuf,
+}
+
+/// `files`.
+#[derive(Debug, Args)]
+pub(crate) struct FilesArgs {
+    /// Begin behind this id, where another list ended
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Option<String>,
+    /// How many files to show
+    #[arg(long, value_name = "N", default_value_t = 1000, conflicts_with = "all",
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: u64,
+    /// Show all, however many there are
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 /// Which file.

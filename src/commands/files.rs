@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::table::{bytes, short, table};
 use crate::api::{FileEntry, Files, Gc};
-use crate::cli::{FileArgs, GcArgs, Global};
+use crate::cli::{FileArgs, FilesArgs, GcArgs, Global};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
@@ -14,21 +14,45 @@ use crate::text::printable;
 /// Fewer digits of an id name too many things by chance.
 const DIGITS_MIN: usize = 6;
 
-/// Runs `files`.
-pub(crate) fn list(global: &Global) -> Result<(), Failure> {
-    let out = global.out();
-    let answer = Client::of(global)?.get("/v1/files")?;
-    if out.json {
-        return out.object(&answer.json::<Value>()?);
+/// Files asked of the node at once.
+const PAGE: u64 = 1000;
+
+/// Runs `files`: page by page, so that neither side holds them all.
+pub(crate) fn list(global: &Global, args: &FilesArgs) -> Result<(), Failure> {
+    let (out, client) = (global.out(), Client::of(global)?);
+    let after = args.after.as_deref().map(|typed| id_of(&client, typed)).transpose()?;
+    let mut after = after.map(|id| id.to_string());
+    let mut left = if args.all { u64::MAX } else { args.limit };
+    let mut first = true;
+    loop {
+        let answer = client.get(&page_of(after.as_deref(), left.min(PAGE)))?;
+        let object: Value = answer.json()?;
+        let page: Files = serde_json::from_value(object.clone()).map_err(Failure::failed)?;
+        if out.json {
+            out.object(&object)?;
+        } else if page.files.is_empty() && first {
+            out.note("this node has no files yet; offer one with potluck share PATH");
+        } else {
+            let heading = ["id", "bytes", "state", "why", "name", "path"].map(str::to_owned);
+            let mut rows: Vec<[String; 6]> = first.then_some(heading).into_iter().collect();
+            rows.extend(page.files.iter().map(row));
+            out.bytes(table(&rows).as_bytes())?;
+        }
+        left = left.saturating_sub(page.files.len() as u64);
+        first = false;
+        let Some(next) = page.next else { return Ok(()) };
+        if left == 0 {
+            let more = format!("there are more: potluck files --after {}", short(&next));
+            out.note(more);
+            return Ok(());
+        }
+        after = Some(next);
     }
-    let Files { files } = answer.json()?;
-    if files.is_empty() {
-        out.note("this node has no files yet; offer one with potluck share PATH");
-        return Ok(());
-    }
-    let mut rows = vec![["id", "bytes", "state", "why", "name", "path"].map(str::to_owned)];
-    rows.extend(files.iter().map(row));
-    out.bytes(table(&rows).as_bytes())
+}
+
+fn page_of(after: Option<&str>, limit: u64) -> String {
+    let after = after.map(|id| format!("&after={id}")).unwrap_or_default();
+    format!("/v1/files?limit={limit}{after}")
 }
 
 fn row(file: &FileEntry) -> [String; 6] {
@@ -94,7 +118,9 @@ fn id_of(client: &Client, typed: &str) -> Result<BlobId, Failure> {
         return Err(Failure::new(Exit::Usage, "badId", message).hint("see potluck files"));
     }
     let typed = typed.to_ascii_lowercase();
-    let Files { files } = client.get_json("/v1/files")?;
+    // The list is in the order of the ids.
+    let page = page_of(before(&typed).as_deref(), 2);
+    let Files { files, .. } = client.get_json(&page)?;
     let mut matching = files.iter().filter(|file| file.id.starts_with(&typed));
     match (matching.next(), matching.next()) {
         (Some(only), None) => {
@@ -109,6 +135,18 @@ fn id_of(client: &Client, typed: &str) -> Result<BlobId, Failure> {
             Err(Failure::new(Exit::Usage, "badId", message).hint("give more of its digits"))
         }
     }
+}
+
+/// The last id before all that begin with these hexadecimal digits; `None` if there is none.
+fn before(digits: &str) -> Option<String> {
+    let mut id: Vec<u8> = format!("{digits:0<64}").into_bytes();
+    let last = id.iter().rposition(|digit| *digit != b'0')?;
+    id[last + 1..].fill(b'f');
+    id[last] = match id[last] {
+        b'a' => b'9',
+        digit => digit - 1,
+    };
+    String::from_utf8(id).ok()
 }
 
 /// Runs `gc`.
@@ -137,7 +175,7 @@ pub(crate) fn gc(global: &Global, args: &GcArgs) -> Result<(), Failure> {
     }
     out.line(format!(
         "{} {} ({}); {} stay in the cache",
-        gc.removed.len(),
+        gc.removed_count,
         goes,
         bytes(gc.freed_bytes),
         bytes(gc.cached_bytes)
@@ -170,6 +208,15 @@ mod tests {
         assert_eq!(cells, ["abababababab", "200 bytes", "25 %", "cached", "a?[2J", "-"]);
         let kept = FileEntry { shared: true, pinned: true, state: "complete".into(), ..entry() };
         assert_eq!(row(&kept)[2..4], ["complete", "shared, pinned"]);
+    }
+
+    #[test]
+    fn the_id_before_a_beginning_is_right_before_the_first_that_has_it() {
+        let all = |digit: &str, count| digit.repeat(count);
+        assert_eq!(before("000000"), None);
+        assert_eq!(before("abcdef"), Some(format!("abcdee{}", all("f", 58))));
+        assert_eq!(before("12a000"), Some(format!("129{}", all("f", 61))));
+        assert_eq!(before("100000"), Some(format!("0{}", all("f", 63))));
     }
 
     #[test]

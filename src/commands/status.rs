@@ -43,6 +43,12 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
     for reason in &status.reasons {
         out.line(format!("note     {reason}"))?;
     }
+    if status.announced_in_turn {
+        out.line(
+            "note     so many files are shared that they are announced in turn; most links are found by \
+             asking this node",
+        )?;
+    }
     Ok(())
 }
 

@@ -253,8 +253,9 @@ fn file_in(path: &str) -> Option<BlobId> {
 
 /// Whether a file is here with all its bytes.
 async fn is_here(app: &App, id: Option<BlobId>) -> bool {
-    let files = app.node.files().list().await.unwrap_or_default();
-    files.iter().any(|file| Some(file.id) == id && file.state == FileState::Complete)
+    let Some(id) = id else { return false };
+    let found = app.node.files().find(id).await.ok().flatten();
+    found.is_some_and(|file| file.state == FileState::Complete)
 }
 
 /// Nothing of this API is a document, and nothing of it may be cached without asking.

@@ -15,7 +15,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use potluck::{BlobId, FilesError, FilesErrorKind, GcReport, Shared};
+use potluck::{BlobId, FilePage, FilesError, FilesErrorKind, GcReport, Shared};
 use potluck_node::{Command, Put, Reply, WriteContext};
 use potluck_record::{Name, Space};
 use serde::Deserialize;
@@ -43,6 +43,30 @@ const REQUEST_BYTES_MAX: usize = 64 * 1024;
 pub(super) struct GcQuery {
     #[serde(default)]
     dry_run: bool,
+}
+
+/// Files in one page of a list unless said otherwise, and at most.
+const PAGE_DEFAULT: usize = 1000;
+const PAGE_MAX: usize = 10_000;
+
+/// The query of a list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct PageQuery {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+impl PageQuery {
+    async fn page(&self, app: &App) -> Result<FilePage, Problem> {
+        let limit = self.limit.unwrap_or(PAGE_DEFAULT);
+        if !(1..=PAGE_MAX).contains(&limit) {
+            let detail = format!("a page has 1 to {PAGE_MAX} files, not {limit}");
+            return Err(Problem::bad("badQuery", detail));
+        }
+        let after = self.after.as_deref().map(id_of).transpose()?;
+        Ok(app.node().files().page(after, limit).await?)
+    }
 }
 
 impl From<FilesError> for Problem {
@@ -163,19 +187,43 @@ async fn point(app: &App, name: Name, link: &str) -> Result<Option<Response>, Pr
     }
 }
 
-/// What this node has.
-#[utoipa::path(get, path = "/v1/files", responses((status = 200, body = Files)))]
-pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let files = app.node().files().list().await?;
-    Ok(json(&Files { files: files.iter().map(entry).collect() }))
+/// What this node has, page by page in the order of the ids.
+#[utoipa::path(get, path = "/v1/files",
+    params(
+        ("after" = Option<String>, Query, description = "an id, of a file or not: the page begins behind it"),
+        ("limit" = Option<usize>, Query, description = "files in the page, 1 to 10000; 1000 unless said otherwise"),
+    ),
+    responses(
+        (status = 200, body = Files),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Asked(query): Asked<PageQuery>,
+) -> Result<Response, Problem> {
+    let page = query.page(&app).await?;
+    let next = page.next.map(|id| id.to_string());
+    Ok(json(&Files { files: page.files.iter().map(entry).collect(), next }))
 }
 
-/// What this node offers.
-#[utoipa::path(get, path = "/v1/shares", responses((status = 200, body = Shares)))]
-pub(super) async fn list_shares(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let files = app.node().files().list().await?;
-    let shares = files.iter().filter(|file| file.shared).map(entry).collect();
-    Ok(json(&Shares { shares }))
+/// What this node offers, page by page: of a page of its files those that it offers.
+#[utoipa::path(get, path = "/v1/shares",
+    params(
+        ("after" = Option<String>, Query, description = "an id, of a file or not: the page begins behind it"),
+        ("limit" = Option<usize>, Query, description = "files that are looked at for the page, 1 to 10000; 1000 unless said otherwise"),
+    ),
+    responses(
+        (status = 200, body = Shares),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn list_shares(
+    State(app): State<Arc<App>>,
+    Asked(query): Asked<PageQuery>,
+) -> Result<Response, Problem> {
+    let page = query.page(&app).await?;
+    let next = page.next.map(|id| id.to_string());
+    let shares = page.files.iter().filter(|file| file.shared).map(entry).collect();
+    Ok(json(&Shares { shares, next }))
 }
 
 /// Offer a file no longer, and forget it.
@@ -234,7 +282,7 @@ pub(super) async fn gc(
     State(app): State<Arc<App>>,
     Asked(query): Asked<GcQuery>,
 ) -> Result<Response, Problem> {
-    let GcReport { removed, kept, freed_bytes, cached_bytes } =
+    let GcReport { removed, removed_count, kept, kept_count, freed_bytes, cached_bytes, more: _ } =
         app.node().files().gc(query.dry_run).await?;
     let entry = |entry: &potluck::GcEntry| GcEntry {
         id: entry.id.to_string(),
@@ -245,6 +293,8 @@ pub(super) async fn gc(
         dry_run: query.dry_run,
         removed: removed.iter().map(entry).collect(),
         kept: kept.iter().map(entry).collect(),
+        removed_count,
+        kept_count,
         freed_bytes,
         cached_bytes,
     }))

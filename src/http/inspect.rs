@@ -27,7 +27,7 @@ pub(super) struct SpaceQuery {
 pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let status = app.node().status().await.map_err(|_| Problem::stopped())?;
     // A node that cannot say has none.
-    let files = app.node().files().list().await.unwrap_or_default();
+    let files = app.node().files().totals().await.unwrap_or_default();
     Ok(json(&Status {
         node_id: app.node().node_id().to_string(),
         contact: status.view.contact.to_string(),
@@ -45,8 +45,9 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Response, Prob
         network_size_estimate: status.view.network_size_estimate,
         records: status.store.stats.records,
         record_bytes: status.store.stats.record_bytes,
-        blobs: files.len() as u64,
-        blob_bytes: files.iter().map(|file| file.have_bytes).sum(),
+        blobs: files.files,
+        blob_bytes: files.bytes,
+        announced_in_turn: files.announced_in_turn,
         memory_bytes: status.memory_bytes.unwrap_or(0),
     }))
 }

@@ -124,7 +124,9 @@ fn kind_of_open(error: &OpenError) -> (Exit, &'static str) {
     match error {
         OpenError::Locked { .. } => (Exit::Failed, "folderInUse"),
         OpenError::OtherNetwork { .. } => (Exit::Usage, "otherNode"),
-        OpenError::Damaged { .. } => (Exit::Verification, "damaged"),
+        OpenError::Damaged { .. } | OpenError::IndexDamaged { .. } => {
+            (Exit::Verification, "damaged")
+        }
         OpenError::Io { source, .. } => kind_of_io(source),
         _ => (Exit::Failed, "start"),
     }

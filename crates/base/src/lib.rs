@@ -21,6 +21,7 @@ pub mod rng;
 pub mod statistics;
 pub mod time;
 pub mod token_bucket;
+pub mod words;
 
 pub use address::{LocalAddress, is_dialable, is_global, nearest_first};
 pub use blob::{BlobId, Division, GROUP_BYTES};

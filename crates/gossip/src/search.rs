@@ -17,6 +17,7 @@
 mod filter;
 mod inquiry;
 mod links;
+mod look;
 mod machine;
 mod names;
 mod relay;
@@ -26,10 +27,12 @@ mod words;
 
 use potluck_base::Contact;
 use potluck_wire::SearchRequest;
+use potluck_wire::search::QueryId;
 
 use crate::view::FoundFile;
 
 pub use links::LINKS_MAX;
+pub use look::LOOKS_MAX;
 pub use machine::Search;
 pub use names::NAMES_MAX;
 pub use routes::{ROUTES_MAX, SEEN_MAX, WAITING_MAX};
@@ -48,6 +51,16 @@ pub struct ServeId(pub u64);
 pub enum Input {
     /// What this node shares: all of it, in place of what it shared before. At most [`NAMES_MAX`].
     Names(Vec<FoundFile>),
+    /// This node shares so many names that whoever carries this machine out has them: each search is
+    /// passed to it by [`Output::Look`]. In place of what was shared before.
+    NamesElsewhere(usize),
+    /// Names that were looked for, at most as many as were asked for; answers one [`Output::Look`].
+    Looked {
+        /// For which search.
+        query: QueryId,
+        /// What fits.
+        files: Vec<FoundFile>,
+    },
     /// The neighbours in the overlay of all nodes: all of them, in place of those before. At most
     /// [`LINKS_MAX`] are used.
     Neighbours(Vec<Contact>),
@@ -93,6 +106,15 @@ pub enum Output {
         to: Contact,
         /// What.
         request: SearchRequest,
+    },
+    /// Look for names that all these words fit, and answer with one [`Input::Looked`].
+    Look {
+        /// For which search.
+        query: QueryId,
+        /// The words, as [`words_of`](potluck_base::words::words_of) makes them.
+        words: Vec<String>,
+        /// At most so many.
+        max: usize,
     },
     /// Answer a request.
     Answer {

@@ -30,7 +30,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::addresses::{Watch, Whereabouts};
 use crate::clock::{Clock, SleepWatch};
 use crate::disk::{Disk, Replies};
-use crate::files::Files;
+use crate::files::{Files, SharedNames};
 use crate::folder::{DataFolder, random_bytes};
 use crate::handle::{Observation, Observe, Request};
 use crate::membership::Membership;
@@ -296,6 +296,11 @@ impl Drive {
                     files.carry_out(output);
                 }
             }
+            Output::LookForNames { query, words, max } => {
+                if let Some(files) = &self.files {
+                    files.look_for_names(query, words, max);
+                }
+            }
             Output::Reply { id, reply } => match self.commands.remove(&id) {
                 Some(Waiting::Caller(caller)) => {
                     // Whoever asked may have lost interest.
@@ -373,7 +378,11 @@ impl Drive {
             Request::Files(input) => self.input(Input::Swarm(input)),
             Request::Admission(input) => self.input(input),
             Request::Found(address) => self.input(Input::Candidate { address }),
-            Request::SharedNames(names) => self.input(Input::SharedNames(names)),
+            Request::SharedNames(SharedNames::All(names)) => self.input(Input::SharedNames(names)),
+            Request::SharedNames(SharedNames::Elsewhere(count)) => {
+                self.input(Input::SharedNamesElsewhere(count));
+            }
+            Request::NamesFound { query, files } => self.input(Input::NamesFound { query, files }),
             Request::Publish { topic, payload, counted, reply, place } => {
                 let id = self.command_id();
                 self.commands.insert(id, Waiting::Publisher(reply, place));

@@ -11,6 +11,7 @@
 mod error;
 mod export;
 mod fetch;
+mod many;
 mod names;
 mod reader;
 mod serve;
@@ -22,12 +23,14 @@ mod watch;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use potluck_base::{BlobId, NetworkId};
 use potluck_store::blobs::{Blob, BlobLimits, BlobPlace, BlobState, BlobStore, BlobView, GcReport};
-use potluck_swarm::{FetchId, FileLink, Input, LinkKind, Manifest, Output, ServeId, TransferId};
+use potluck_swarm::{
+    ANNOUNCED_MAX, FetchId, FileLink, Input, LinkKind, Manifest, Output, ServeId, TransferId,
+};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
@@ -37,6 +40,7 @@ use fetch::Active;
 
 pub use error::{FilesError, FilesErrorKind};
 pub use fetch::{FetchJob, FetchProgress, Fetched, FetchedFrom, To};
+pub(crate) use names::SharedNames;
 pub use reader::Reader;
 pub use share::{FolderList, ShareOptions, ShareProgress, Shared, list_folder};
 
@@ -45,8 +49,18 @@ pub const CACHE_BYTES_DEFAULT: u64 = 10 * 1024 * 1024 * 1024;
 /// Shares whose files are read at the same time. A disk that does not answer holds one thread each, of
 /// 512 for everything that blocks.
 const SHARES_MAX: usize = 64;
-/// Blobs that a node may have.
-const BLOBS_MAX: usize = 100_000;
+/// Blobs that a node may have: what is noted about them takes some 5 GB of disk for each ten million.
+const BLOBS_MAX: usize = 50_000_000;
+/// Most files in one page of the list.
+pub const PAGE_MAX: usize = 10_000;
+/// Blobs that are told to the core at its start; if there are more, it asks.
+const HELD_TOLD_MAX: usize = 2 * ANNOUNCED_MAX;
+/// Removed files that a collection tells of.
+const REMOVED_LISTED_MAX: usize = 10_000;
+/// Blobs taken from the index at a time.
+const PAGE: usize = 1000;
+/// Partial files whose bytes are counted.
+const PARTIAL_COUNTED_MAX: usize = 256;
 
 /// How far a file is here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +112,28 @@ pub struct FileEntry {
     pub in_use: bool,
 }
 
+/// A part of the list of what a node has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FilePage {
+    /// The files and folders.
+    pub files: Vec<FileEntry>,
+    /// Behind which file the list goes on; `None`: this is its end.
+    pub next: Option<BlobId>,
+}
+
+/// How much a node has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FileTotals {
+    /// Files and folders.
+    pub files: u64,
+    /// Of these, what others may have.
+    pub shared: u64,
+    /// Bytes of them that are here.
+    pub bytes: u64,
+    /// Whether so many are shared that they are announced in turn.
+    pub announced_in_turn: bool,
+}
+
 /// The files of one node. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Files {
@@ -117,6 +153,10 @@ struct Inner {
     waiting: Mutex<HashMap<ServeId, IncomingFetch>>,
     /// Told when what is shared changes.
     names: Arc<Notify>,
+    /// Whether the core was told that more is shared than it knows.
+    elsewhere: AtomicBool,
+    /// How far the round over what is shared has come that looks for changes.
+    looked_at: Mutex<Option<BlobId>>,
     /// Places for those who read what is to be shared.
     sharing: Arc<Semaphore>,
     /// Every so many granules this node sends a false one; never, if zero.
@@ -169,6 +209,8 @@ impl Files {
                 transfers: Mutex::default(),
                 waiting: Mutex::default(),
                 names: Arc::default(),
+                elsewhere: AtomicBool::new(false),
+                looked_at: Mutex::default(),
                 sharing: Arc::new(Semaphore::new(SHARES_MAX)),
                 #[cfg(test)]
                 lies_every: AtomicU64::new(0),
@@ -176,20 +218,6 @@ impl Files {
                 sent: AtomicU64::new(0),
             }),
         }
-    }
-
-    /// What the core is told at the start: everything that is shared.
-    pub(crate) fn held(&self) -> Vec<Input> {
-        let shared = |view: &BlobView| view.shared && view.state == BlobState::Complete;
-        let views = self.store().map(|store| store.list()).unwrap_or_default();
-        let views = views.into_iter().filter(shared);
-        views
-            .map(|view| Input::Held {
-                blob: view.id,
-                size: view.size,
-                announce: !share::is_data_of_folder(&view.name),
-            })
-            .collect()
     }
 
     /// Carries out what the core wants. Never blocks.
@@ -209,6 +237,8 @@ impl Files {
             Output::Failed { fetch, error, report } => self.on_failed(fetch, error, &report),
             Output::Serve { serve } => self.serve(serve),
             Output::Refuse { serve, reason } => self.refuse(serve, reason),
+            Output::MoreRoots { max } => self.more_roots(max),
+            Output::Check { blob } => self.check(blob),
             Output::FindProviders { .. }
             | Output::Announce { .. }
             | Output::AskHave { .. }
@@ -254,19 +284,75 @@ impl Files {
         self.store()?.get(id)?.ok_or(FilesError::Unknown)
     }
 
-    /// What this node has.
+    /// What this node has, in the order of the ids: the first ten thousand. More come by
+    /// [`Files::page`].
     ///
     /// # Errors
     /// [`FilesError`]
     pub async fn list(&self) -> Result<Vec<FileEntry>, FilesError> {
+        Ok(self.page(None, PAGE_MAX).await?.files)
+    }
+
+    /// What this node has behind `after`, in the order of the ids: at most `max`, and never more than
+    /// [`PAGE_MAX`].
+    ///
+    /// # Errors
+    /// [`FilesError`]
+    pub async fn page(&self, after: Option<BlobId>, max: usize) -> Result<FilePage, FilesError> {
+        let files = self.clone();
+        let max = max.clamp(1, PAGE_MAX);
+        blocking(move || {
+            let store = files.store()?;
+            let (mut page, mut after) = (FilePage::default(), after);
+            loop {
+                // The data of folders is in between.
+                let views = store.page(after.as_ref(), PAGE)?;
+                let Some(last) = views.last() else { return Ok(page) };
+                after = Some(last.id);
+                for view in views.iter().filter(|view| !share::is_data_of_folder(&view.name)) {
+                    if page.files.len() == max {
+                        page.next = page.files.last().map(|entry| entry.id);
+                        return Ok(page);
+                    }
+                    page.files.push(files.entry(view));
+                }
+            }
+        })
+        .await
+    }
+
+    /// What there is to say of one file or folder; `None` if it is not here.
+    ///
+    /// # Errors
+    /// [`FilesError`]
+    pub async fn find(&self, id: BlobId) -> Result<Option<FileEntry>, FilesError> {
         let files = self.clone();
         blocking(move || {
-            let views = files.store()?.list();
-            Ok(views
-                .iter()
-                .filter(|view| !share::is_data_of_folder(&view.name))
-                .map(|view| files.entry(view))
-                .collect())
+            let view = files.store()?.view(&id);
+            let view = view.filter(|view| !share::is_data_of_folder(&view.name));
+            Ok(view.map(|view| files.entry(&view)))
+        })
+        .await
+    }
+
+    /// How many files and folders there are and how many bytes of them are here. Takes no time.
+    ///
+    /// # Errors
+    /// [`FilesError`]
+    pub async fn totals(&self) -> Result<FileTotals, FilesError> {
+        let files = self.clone();
+        blocking(move || {
+            let store = files.store()?;
+            let counts = store.counts();
+            let partial = store.partial(PARTIAL_COUNTED_MAX)?;
+            let partial = partial.iter().map(|view| match view.state {
+                BlobState::Partial { have_bytes } => have_bytes,
+                _ => 0,
+            });
+            let bytes = counts.bytes + partial.sum::<u64>();
+            let announced_in_turn = files.inner.elsewhere.load(Ordering::Relaxed);
+            let (files, shared) = (counts.listed, counts.offered);
+            Ok(FileTotals { files, shared, bytes, announced_in_turn })
         })
         .await
     }
@@ -379,17 +465,29 @@ impl Files {
     /// # Errors
     /// [`FilesError`]
     pub async fn gc(&self, dry_run: bool) -> Result<GcReport, FilesError> {
-        let store = self.store()?;
-        let report = blocking(move || Ok(store.gc(dry_run)?)).await?;
-        if !dry_run {
-            for entry in &report.removed {
+        let mut total = GcReport::default();
+        loop {
+            let store = self.store()?;
+            let report = blocking(move || Ok(store.gc(dry_run)?)).await?;
+            for entry in report.removed.iter().filter(|_| !dry_run) {
                 self.tell(Input::Released { blob: entry.id }).await?;
             }
-            if !report.removed.is_empty() {
-                self.names_changed();
+            let room = REMOVED_LISTED_MAX.saturating_sub(total.removed.len());
+            total.removed_count += report.removed_count;
+            total.freed_bytes += report.freed_bytes;
+            total.removed.extend(report.removed.into_iter().take(room));
+            total.kept = report.kept;
+            total.kept_count = report.kept_count;
+            total.cached_bytes = report.cached_bytes;
+            if dry_run || !report.more {
+                total.more = report.more;
+                break;
             }
         }
-        Ok(report)
+        if !dry_run && total.removed_count > 0 {
+            self.names_changed();
+        }
+        Ok(total)
     }
 
     fn fetch_id(&self) -> FetchId {

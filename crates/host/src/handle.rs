@@ -9,6 +9,7 @@ use bytes::Bytes;
 use potluck_base::{Addresses, Contact, Instant, NodeId, PublicKey};
 use potluck_gossip::{FoundFile, MessageId, TopicName};
 use potluck_node::{Command, CommandError, Event, Reply};
+use potluck_wire::search::QueryId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
@@ -16,7 +17,7 @@ use crate::addresses::Whereabouts;
 use crate::clock::Clock;
 use crate::disk::StoreView;
 use crate::drive::DriveStats;
-use crate::files::{Files, FilesError};
+use crate::files::{Files, FilesError, SharedNames};
 use crate::folder::NetworkInfo;
 use crate::membership::{IssuedStats, Membership, MembershipError};
 use crate::socket::{PortStats, SocketBuffers};
@@ -131,7 +132,14 @@ pub(crate) enum Request {
     /// Somebody of this network may be at this address of the local network.
     Found(SocketAddr),
     /// The names of all files that are shared.
-    SharedNames(Vec<FoundFile>),
+    SharedNames(SharedNames),
+    /// Names that a search asked the disk for.
+    NamesFound {
+        /// Which search.
+        query: QueryId,
+        /// What fits.
+        files: Vec<FoundFile>,
+    },
     Publish {
         topic: TopicName,
         payload: Bytes,

@@ -129,6 +129,16 @@ pub enum Input {
     },
     /// The names of the files that this node shares and search may find; all of them.
     SharedNames(Vec<potluck_gossip::FoundFile>),
+    /// This node shares so many names that they are not told; each search asks for them by
+    /// [`Output::LookForNames`](crate::Output::LookForNames).
+    SharedNamesElsewhere(usize),
+    /// Answers one [`Output::LookForNames`](crate::Output::LookForNames).
+    NamesFound {
+        /// For which search.
+        query: potluck_wire::search::QueryId,
+        /// What fits.
+        files: Vec<potluck_gossip::FoundFile>,
+    },
     /// Something concerning files: shares, fetches, streams.
     Swarm(potluck_swarm::Input),
 }

@@ -543,9 +543,9 @@ impl Machine for Node {
             Input::AddressesChanged { advertised, local } => {
                 self.on_addresses(now, advertised, local);
             }
-            Input::SharedNames(names) => {
-                self.gossip.search.handle(now, potluck_gossip::search::Input::Names(names));
-            }
+            input @ (Input::SharedNames(_)
+            | Input::SharedNamesElsewhere(_)
+            | Input::NamesFound { .. }) => self.on_names(now, input),
             Input::Swarm(input) => self.swarm.handle(now, input),
             input @ (Input::Resolved { .. }
             | Input::Candidate { .. }

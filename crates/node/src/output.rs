@@ -105,6 +105,16 @@ pub enum Output {
     /// Something concerning files: a place, a stream, the end of a fetch. Only those outputs of the
     /// swarm come here that are for the shell.
     Swarm(potluck_swarm::Output),
+    /// Look for shared names that all these words fit; answer with one
+    /// [`Input::NamesFound`](crate::Input::NamesFound).
+    LookForNames {
+        /// For which search.
+        query: potluck_wire::search::QueryId,
+        /// The words.
+        words: Vec<String>,
+        /// At most so many.
+        max: usize,
+    },
     /// A message of a topic that is subscribed to.
     Message(potluck_gossip::Message),
     /// So many messages of a topic that is subscribed to are missing here: nobody has them any more.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use potluck_base::BlobId;
 use potluck_host::files::{
-    FetchJob, Fetched, FileEntry, FilesError, Reader, ShareOptions, Shared, To,
+    FetchJob, Fetched, FileEntry, FilePage, FileTotals, FilesError, Reader, ShareOptions, Shared,
+    To,
 };
 use potluck_host::{Handle, files};
 use potluck_store::blobs::{GcReport, Opened};
@@ -77,12 +78,38 @@ impl Files {
         Fetch { files: self.clone(), link: link.as_ref().clone(), to: To::Typed(".".into()) }
     }
 
-    /// What this node has.
+    /// What this node has, in the order of the ids: the first ten thousand. More come by
+    /// [`Files::page`].
     ///
     /// # Errors
     /// [`FilesError`]
     pub async fn list(&self) -> Result<Vec<FileEntry>, FilesError> {
         self.inner()?.list().await
+    }
+
+    /// What this node has behind `after`, in the order of the ids: at most `max`, and never more than
+    /// ten thousand.
+    ///
+    /// # Errors
+    /// [`FilesError`]
+    pub async fn page(&self, after: Option<BlobId>, max: usize) -> Result<FilePage, FilesError> {
+        self.inner()?.page(after, max).await
+    }
+
+    /// What there is to say of one file or folder; `None` if it is not here.
+    ///
+    /// # Errors
+    /// [`FilesError`]
+    pub async fn find(&self, id: BlobId) -> Result<Option<FileEntry>, FilesError> {
+        self.inner()?.find(id).await
+    }
+
+    /// How many files and folders there are and how many bytes of them are here. Takes no time.
+    ///
+    /// # Errors
+    /// [`FilesError`]
+    pub async fn totals(&self) -> Result<FileTotals, FilesError> {
+        self.inner()?.totals().await
     }
 
     /// Gives a file or folder to nobody any more and forgets it. Files outside the node's folder stay.

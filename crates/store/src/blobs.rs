@@ -1,13 +1,13 @@
 //! Blobs on disk: byte sequences named by their BLAKE3 hash, whole or partly fetched.
 //!
-//! A [`BlobStore`] holds one folder a blob under `blobs/` in the data folder. The bytes of a blob lie
-//! in its *place*: the file `data` in that folder, or *segments*, files elsewhere whose concatenation
-//! is the blob. A [`Blob`] is a lease on one of them: while it lives the blob stays.
+//! A [`BlobStore`] lies under `blobs/` in the data folder. What is noted about each blob is in the engine's
+//! files below `index`; a blob that needs files of its own has a folder. The bytes of a blob lie in its
+//! *place*: the file `data` in that folder, or *segments*, files elsewhere whose concatenation is the blob.
+//! A [`Blob`] is a lease on one of them: while it lives the blob stays.
 //!
 //! | file | what |
 //! |---|---|
-//! | `meta` | name, size, state, pins; its time of change is the last use |
-//! | `place` | the segments, if the bytes lie elsewhere |
+//! | `place` | the segments, if the bytes lie in more files elsewhere than fit in a row of the index |
 //! | `outboard` | the inner nodes of the hash tree in pre-order, if there is more than one group |
 //! | `have` | while partly fetched: a journal of the granules that are there |
 //! | `data` | the bytes, if they lie here |
@@ -16,7 +16,8 @@
 //!
 //! **Invariants:** no byte is written or handed out whose hash was not compared with the blob's name;
 //! what is in the journal survives a killed process, what was committed survives a loss of power;
-//! files of others are never written, changed or deleted; nothing on disk makes this panic.
+//! files of others are never written, changed or deleted; nothing on disk makes this panic; memory does not
+//! depend on how many blobs there are.
 
 mod blob;
 mod entry;
@@ -27,6 +28,7 @@ mod folder;
 mod gc;
 mod hash;
 mod import;
+mod index;
 mod journal;
 mod meta;
 mod opened;
@@ -51,7 +53,7 @@ pub use import::{ImportHow, Imported};
 pub use opened::{Opened, create_file, create_folder};
 pub use place::SegmentTarget;
 pub use read::READ_BYTES_MAX;
-pub use store::{BlobLimits, BlobStore, Keep, Place};
+pub use store::{BlobCounts, BlobLimits, BlobStore, Keep, Place};
 pub use walk::{SkipReason, Walk, WalkLimits, WalkedFile, walk};
 
 /// Most segments in a blob.

@@ -31,14 +31,14 @@ const RECORDS_NEW: &str = "records.new";
 const KEYSPACE: &str = "rows";
 
 /// What a row costs in a write buffer besides its bytes: allocations, list node, handles.
-const ROW_OVERHEAD: u64 = 160;
+pub(crate) const ROW_OVERHEAD: u64 = 160;
 /// Tables on the first level at which writers wait for compaction; the engine halts at 30.
-const L0_TABLES_MAX: usize = 20;
+pub(crate) const L0_TABLES_MAX: usize = 20;
 /// Most room kept for tables being rewritten, on top of the reserve: a quarter of all tables.
 const REWRITE_RESERVE_MAX: u64 = 1024 * 1024 * 1024;
 /// How often to look whether a wait is over, and how often at most for compaction.
-const POLL: Duration = Duration::from_millis(1);
-const COMPACTION_POLLS_MAX: u32 = 5_000;
+pub(crate) const POLL: Duration = Duration::from_millis(1);
+pub(crate) const COMPACTION_POLLS_MAX: u32 = 5_000;
 
 /// Rows on disk.
 pub struct DiskBackend {
@@ -63,7 +63,7 @@ impl DiskBackend {
         let budget = Budget::of(config.memory_bytes);
         let path = folder.join(RECORDS);
         if !path.try_exists().map_err(|source| io_error(&folder, source))? {
-            create(&folder, &path, birth)?;
+            create(&folder, &folder.join(RECORDS_NEW), &path, birth)?;
         }
         engine_files::check(&path)
             .map_err(|source| io_error(&folder, source))?
@@ -187,7 +187,7 @@ impl Backend for DiskBackend {
     }
 }
 
-fn open_engine(path: &Path, budget: &Budget) -> fjall::Result<(Database, Keyspace)> {
+pub(crate) fn open_engine(path: &Path, budget: &Budget) -> fjall::Result<(Database, Keyspace)> {
     let database = Database::builder(path)
         .cache_size(budget.cache_bytes)
         .worker_threads(budget.workers)
@@ -228,15 +228,19 @@ fn refusal(folder: &Path, error: fjall::Error) -> OpenError {
 }
 
 /// Makes the engine's folder aside, complete with its first rows, and puts it in place.
-fn create(folder: &Path, path: &Path, birth: &Changes) -> Result<(), OpenError> {
+pub(crate) fn create(
+    folder: &Path,
+    aside: &Path,
+    path: &Path,
+    birth: &Changes,
+) -> Result<(), OpenError> {
     let failed = |source| io_error(folder, source);
-    let aside = folder.join(RECORDS_NEW);
-    match std::fs::remove_dir_all(&aside) {
+    match std::fs::remove_dir_all(aside) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
     guarded(|| {
-        let (database, rows) = open_engine(&aside, &Budget::of(0)).map_err(translate)?;
+        let (database, rows) = open_engine(aside, &Budget::of(0)).map_err(translate)?;
         let mut batch = OwnedWriteBatch::with_capacity(database, birth.len())
             .durability(Some(PersistMode::SyncAll));
         for (row, value) in birth {
@@ -245,7 +249,7 @@ fn create(folder: &Path, path: &Path, birth: &Changes) -> Result<(), OpenError> 
         batch.commit().map_err(translate)
     })
     .map_err(|error| failed(std::io::Error::other(error)))?;
-    std::fs::rename(&aside, path).map_err(failed)?;
+    std::fs::rename(aside, path).map_err(failed)?;
     engine_files::sync_folder(folder).map_err(failed)
 }
 
@@ -254,18 +258,20 @@ fn io_error(folder: &Path, source: std::io::Error) -> OpenError {
 }
 
 /// Runs a call into the engine; a panic in there becomes an error.
-fn guarded<T>(call: impl FnOnce() -> Result<T, BackendError>) -> Result<T, BackendError> {
+pub(crate) fn guarded<T>(
+    call: impl FnOnce() -> Result<T, BackendError>,
+) -> Result<T, BackendError> {
     caught(call)
         .unwrap_or_else(|| Err(BackendError::Broken("the storage engine gave up".to_owned())))
 }
 
 /// Runs a call into the engine; `None` if it panicked. What it leaves half done is never used again:
 /// a store that did not open is dropped, one that broke stops.
-fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(call)).ok()
 }
 
-fn translate(error: fjall::Error) -> BackendError {
+pub(crate) fn translate(error: fjall::Error) -> BackendError {
     use fjall::{Error, LsmError};
     let truncated = |error: &std::io::Error| error.kind() == std::io::ErrorKind::UnexpectedEof;
     match error {

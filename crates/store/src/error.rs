@@ -48,6 +48,18 @@ pub enum OpenError {
         /// What the engine says, in short.
         detail: String,
     },
+    /// The index of what is shared is not as it was written.
+    #[error(
+        "the index of shared files in {} is damaged ({detail}); stop the node, move the folder above \
+         it away and share the files again",
+        folder.display()
+    )]
+    IndexDamaged {
+        /// The folder with the damaged files.
+        folder: PathBuf,
+        /// What the engine says, in short.
+        detail: String,
+    },
     /// The operating system refused.
     #[error("cannot use data folder {}: {source}", folder.display())]
     Io {

@@ -11,7 +11,7 @@
 //!
 //! # Layout
 //! A data folder holds `lock` (held while the record store is open), `records/` (the engine's files)
-//! and `blobs/` (a folder a blob, and a `lock` of the blob store).
+//! and `blobs/` (an index, a folder for each blob that needs one, and a `lock` of the blob store).
 //!
 //! Records are one ordered space of byte keys; the first byte says what a row is. Numbers are big
 //! endian.

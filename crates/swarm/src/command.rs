@@ -63,6 +63,23 @@ pub enum Input {
         /// Whether to tell the network.
         announce: bool,
     },
+    /// This node shares more than it tells by [`Input::Held`], or not any more: what others ask for is
+    /// looked up by [`Output::Check`], and roots to announce come by [`Output::MoreRoots`].
+    Elsewhere(bool),
+    /// Answers one [`Output::MoreRoots`].
+    Roots {
+        /// The next roots.
+        roots: Vec<BlobId>,
+        /// These are the last ones: a new round begins.
+        over: bool,
+    },
+    /// Answers one [`Output::Check`].
+    Checked {
+        /// The blob.
+        blob: BlobId,
+        /// Its size, if this node has all of it and may serve it.
+        size: Option<u64>,
+    },
     /// This node no longer serves a blob.
     Released {
         /// The blob.
@@ -236,6 +253,16 @@ pub enum Output {
         root: BlobId,
         /// Whether all of it is here.
         complete: bool,
+    },
+    /// Say which roots come next in the round over all that is shared; answer with [`Input::Roots`].
+    MoreRoots {
+        /// At most so many.
+        max: usize,
+    },
+    /// Look whether this node has all of a blob and may serve it; answer with [`Input::Checked`].
+    Check {
+        /// The blob.
+        blob: BlobId,
     },
     /// Ask a node what it has of a blob; answer with [`Input::Holds`] or [`Input::AskFailed`].
     AskHave {

@@ -252,6 +252,7 @@ impl Fetch {
         if let Some(round_trip) = round_trip {
             source.note_round_trip(round_trip);
         }
+        source.denied = holding.is_none();
         let Some(holding) = holding else {
             source.have = None;
             source.on_failure(now);
@@ -401,9 +402,10 @@ impl Fetch {
         (now >= self.gives_up_at(world.config)).then_some(FetchError::NoSource)
     }
 
-    /// Whether nobody has announced it, and nobody else has told of a node that has it.
+    /// Whether nobody has announced it, and every node that might have it said that it has not.
     fn is_unknown(&self) -> bool {
-        self.absent >= ABSENT_LOOKS && self.sources.is_empty() && self.have.is_empty()
+        let denied = self.sources.values().all(|source| source.denied);
+        self.absent >= ABSENT_LOOKS && denied && self.have.is_empty()
     }
 
     fn gives_up_at(&self, config: &Config) -> Instant {

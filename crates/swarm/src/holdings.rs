@@ -10,6 +10,7 @@ use potluck_wire::limits::NEIGHBOURS_MAX;
 
 use crate::command::{Output, ServeId};
 use crate::config::Config;
+use crate::many::{ANNOUNCED_MAX, many_root};
 
 /// Nodes remembered as having asked for a blob.
 const ASKERS_MAX: usize = 16;
@@ -131,9 +132,20 @@ pub(crate) struct Announcements {
 }
 
 impl Announcements {
-    /// Announce `root` at `at`.
+    /// Announce `root` at `at`, if there is room for it.
     pub(crate) fn set(&mut self, root: BlobId, at: Instant) {
-        self.set_after(root, at, 0);
+        if self.roots.len() < ANNOUNCED_MAX || self.contains(&root) || root == many_root() {
+            self.set_after(root, at, 0);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.roots.len()
+    }
+
+    /// Whether nothing is announced or due.
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+        self.under_way.is_none() && self.due.first().is_none_or(|(at, _)| *at > now)
     }
 
     fn set_after(&mut self, root: BlobId, at: Instant, failures: u32) {

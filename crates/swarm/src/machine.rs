@@ -13,10 +13,11 @@ use crate::command::{
 use crate::config::Config;
 use crate::fetch::{Fetch, Numbers, World};
 use crate::holdings::{Announcements, Askers, Serves};
+use crate::many::{Asker, Checks, Round};
 
 /// A contact in an answer, at its longest, and what frames the rest of it.
-const CONTACT_BYTES: usize = 64;
-const FRAME_BYTES: usize = 64;
+pub(crate) const CONTACT_BYTES: usize = 64;
+pub(crate) const FRAME_BYTES: usize = 64;
 
 potluck_base::statistics! {
     /// Gauges and counters.
@@ -26,6 +27,15 @@ potluck_base::statistics! {
         gauge fetches: usize,
         /// Blobs served whole.
         gauge holdings: usize,
+        /// Roots that wait to be announced now, or again.
+        gauge announcing: usize,
+        /// Questions of others that wait for the disk now.
+        gauge checking: usize,
+        /// Seconds that the last round over all roots took, if more is shared than is announced every
+        /// 20 minutes; a record that is announced lives for 3600.
+        gauge round_seconds: u64,
+        /// Announcements made.
+        counter announced: u64,
         /// Streams served now.
         gauge serving: usize,
         /// Streams that wait for their turn.
@@ -49,17 +59,20 @@ potluck_base::statistics! {
 #[derive(Debug)]
 pub struct Swarm {
     me: PublicKey,
-    config: Config,
+    pub(crate) config: Config,
     rng: Rng,
     numbers: Numbers,
-    fetches: BTreeMap<FetchId, Fetch>,
+    pub(crate) fetches: BTreeMap<FetchId, Fetch>,
     transfers: BTreeMap<TransferId, FetchId>,
     holdings: BTreeMap<BlobId, u64>,
-    askers: Askers,
+    pub(crate) askers: Askers,
     serves: Serves,
-    announcements: Announcements,
-    stats: Stats,
-    outbox: VecDeque<Output>,
+    pub(crate) announcements: Announcements,
+    /// While more is shared than is told here.
+    pub(crate) round: Option<Round>,
+    pub(crate) checks: Checks,
+    pub(crate) stats: Stats,
+    pub(crate) outbox: VecDeque<Output>,
 }
 
 impl Swarm {
@@ -77,6 +90,8 @@ impl Swarm {
             askers: Askers::default(),
             serves: Serves::default(),
             announcements: Announcements::default(),
+            round: None,
+            checks: Checks::default(),
             stats: Stats::default(),
             outbox: VecDeque::new(),
         }
@@ -88,6 +103,8 @@ impl Swarm {
         Stats {
             fetches: self.fetches.len(),
             holdings: self.holdings.len(),
+            announcing: self.announcements.len(),
+            checking: self.checks.len(),
             serving: self.serves.active(),
             waiting: self.serves.waiting(),
             ..self.stats
@@ -242,17 +259,14 @@ impl Swarm {
         blob: BlobId,
         budget: usize,
     ) -> Result<Holding, Refusal> {
+        if let Some(size) = self.holdings.get(&blob) {
+            return Ok(self.whole(now, from, blob, *size, budget));
+        }
         let room = budget.saturating_sub(FRAME_BYTES);
         let mut neighbours = self.askers.of(now, &blob, &from.public_key);
-        if let Some(size) = self.holdings.get(&blob) {
-            self.askers.note(now, blob, from);
-            neighbours.truncate(room / CONTACT_BYTES);
-            return Ok(Holding { size: *size, granules: None, neighbours, hint: None });
-        }
         let fetch =
             self.fetches.values().find(|fetch| fetch.blob == blob && fetch.size().is_some());
         let Some((fetch, size)) = fetch.and_then(|fetch| Some((fetch, fetch.size()?))) else {
-            self.stats.refused += 1;
             return Err(Refusal::NotHeld);
         };
         let id = fetch.id;
@@ -273,19 +287,26 @@ impl Swarm {
             || self.fetches.values().any(|fetch| fetch.blob == *blob && !fetch.have.is_empty())
     }
 
-    fn on_asked_fetch(&mut self, serve: ServeId, from: PublicKey, blob: &BlobId) {
-        let mut out = Vec::new();
-        if self.gives(blob) {
-            self.serves.add(&self.config, serve, from, &mut out);
-        } else {
-            out.push(Output::Refuse { serve, reason: Refusal::NotHeld });
+    fn on_asked_fetch(&mut self, serve: ServeId, from: PublicKey, blob: BlobId) {
+        if self.gives(&blob) {
+            self.serve(serve, from);
+        } else if self.check(blob, Asker::Fetch { serve, from }).is_some() {
+            self.stats.refused += 1;
+            self.outbox.push_back(Output::Refuse { serve, reason: Refusal::NotHeld });
         }
+    }
+
+    /// Serves a stream when its turn comes.
+    pub(crate) fn serve(&mut self, serve: ServeId, from: PublicKey) {
+        let mut out = Vec::new();
+        self.serves.add(&self.config, serve, from, &mut out);
         let refused = |output: &&Output| matches!(output, Output::Refuse { .. });
         self.stats.refused += out.iter().filter(refused).count() as u64;
         self.outbox.extend(out);
     }
 
     fn announce(&mut self, now: Instant) {
+        self.go_round(now);
         while let Some(root) = self.announcements.take(now) {
             let complete = !self.fetches.values().any(|fetch| fetch.root == root);
             self.outbox.push_back(Output::Announce { root, complete });
@@ -303,6 +324,30 @@ impl Swarm {
             self.with(now, id, |_, _| {});
         }
     }
+
+    /// What this node has to give changes.
+    fn on_shared(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Held { blob, size, announce } => {
+                if self.round.is_none() && self.holdings.len() < self.config.holdings_max {
+                    self.holdings.insert(blob, size);
+                }
+                if announce && !self.announcements.contains(&blob) {
+                    self.announcements.set(blob, now);
+                }
+            }
+            Input::Elsewhere(elsewhere) => self.on_elsewhere(now, elsewhere),
+            Input::Roots { roots, over } => self.on_roots(now, roots, over),
+            Input::Checked { blob, size } => self.on_checked(now, blob, size),
+            Input::Released { blob } => {
+                self.holdings.remove(&blob);
+                if !self.is_provided(&blob) {
+                    self.announcements.remove(&blob);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Machine for Swarm {
@@ -311,20 +356,11 @@ impl Machine for Swarm {
 
     fn handle(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Held { blob, size, announce } => {
-                if self.holdings.len() < self.config.holdings_max {
-                    self.holdings.insert(blob, size);
-                    if announce && !self.announcements.contains(&blob) {
-                        self.announcements.set(blob, now);
-                    }
-                }
-            }
-            Input::Released { blob } => {
-                self.holdings.remove(&blob);
-                if !self.is_provided(&blob) {
-                    self.announcements.remove(&blob);
-                }
-            }
+            input @ (Input::Held { .. }
+            | Input::Elsewhere(_)
+            | Input::Roots { .. }
+            | Input::Checked { .. }
+            | Input::Released { .. }) => self.on_shared(now, input),
             Input::Begin(begin) => self.begin(now, begin),
             Input::Opened { fetch, have } => {
                 self.with(now, fetch, |fetch, _| fetch.on_opened(have));
@@ -354,7 +390,12 @@ impl Machine for Swarm {
             Input::Relocated => self.announcements.again(now),
             Input::Announced { root, done } => {
                 let pause = self.rng.jitter(self.config.announce_interval, 0.2);
+                self.stats.announced += u64::from(done);
+                let again = self.comes_again(&root);
                 self.announcements.on_announced(now, root, done, pause);
+                if done && !again {
+                    self.announcements.remove(&root);
+                }
             }
             input @ (Input::Holds { .. } | Input::AskFailed { .. }) => self.on_ask(now, input),
             input @ (Input::Moved { .. } | Input::Granule { .. } | Input::Ended { .. }) => {
@@ -368,9 +409,14 @@ impl Machine for Swarm {
             }
             Input::AskedHave { serve, from, blob, budget } => {
                 let answer = self.on_asked_have(now, from, blob, budget);
-                self.outbox.push_back(Output::Holding { serve, answer });
+                let unknown = answer == Err(Refusal::NotHeld);
+                let asker = Asker::Have { serve, from, budget };
+                if !unknown || self.check(blob, asker).is_some() {
+                    self.stats.refused += u64::from(unknown);
+                    self.outbox.push_back(Output::Holding { serve, answer });
+                }
             }
-            Input::AskedFetch { serve, from, blob } => self.on_asked_fetch(serve, from, &blob),
+            Input::AskedFetch { serve, from, blob } => self.on_asked_fetch(serve, from, blob),
             Input::Served { serve } => {
                 let mut out = Vec::new();
                 self.serves.over(&self.config, serve, &mut out);
@@ -390,6 +436,7 @@ impl Machine for Swarm {
         Deadline::earliest([
             fetches.map(|at| Deadline::new(at, "fetch")),
             self.announcements.wake().map(|at| Deadline::new(at, "announce")),
+            self.round_deadline(),
         ])
     }
 }

@@ -50,6 +50,8 @@ pub(crate) struct Source {
     failures: u32,
     /// It sent a range that does not verify, or claims a wrong size.
     pub(crate) banned: bool,
+    /// It said that it has nothing of it.
+    pub(crate) denied: bool,
     /// Verified bytes that came from it.
     pub(crate) bytes: u64,
 }
@@ -70,6 +72,7 @@ impl Source {
             rests_until: now,
             failures: 0,
             banned: false,
+            denied: false,
             bytes: 0,
         }
     }

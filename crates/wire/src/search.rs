@@ -12,7 +12,7 @@ use crate::codec::{cbor_blob, cbor_public_key};
 /// Most words in a search.
 pub const WORDS_MAX: usize = 8;
 /// Longest word in characters.
-pub const WORD_CHARS_MAX: usize = 32;
+pub const WORD_CHARS_MAX: usize = potluck_base::words::WORD_CHARS_MAX;
 /// Most bytes of all words of a search together: with them it stays under 400 bytes.
 pub const WORDS_BYTES_MAX: usize = 320;
 /// The farthest ring of a search, in hops.

@@ -32,7 +32,7 @@ impl Filter {
                 }
             }
             if keys.len() > KEYS_MAX {
-                return Self(vec![0xff; FILTER_BYTES_MAX].into());
+                return Self::all();
             }
         }
         if keys.is_empty() {
@@ -46,6 +46,11 @@ impl Filter {
             }
         }
         Self(filter.into())
+    }
+
+    /// The filter that everything passes.
+    pub(super) fn all() -> Self {
+        Self(vec![0xff; FILTER_BYTES_MAX].into())
     }
 
     /// A neighbour's.

@@ -6,6 +6,7 @@ use potluck_base::Instant;
 use potluck_wire::Hit;
 use potluck_wire::search::{QueryId, RINGS_MAX};
 
+use super::look::LOOK_MAX;
 use super::machine::Search;
 use super::relay::Walkers;
 use super::routes::Route;
@@ -42,7 +43,11 @@ pub(super) struct Inquiry {
     ring: u8,
     pub(super) deadline: Instant,
     /// This node's own.
-    own: Vec<FoundFile>,
+    pub(super) own: Vec<FoundFile>,
+    /// More of this node's own are looked for.
+    pub(super) looking: bool,
+    /// It would end but for them.
+    pub(super) waits: bool,
     found: Vec<FoundFile>,
 }
 
@@ -56,9 +61,11 @@ impl Search {
                 let query = QueryId(self.rng.bytes());
                 let own = self.names.find(&sought, super::relay::HITS).into_iter().cloned();
                 let own = own.collect();
-                if self.routes.open(now, query, Route::new(None, sought)) {
+                if self.routes.open(now, query, Route::new(None, sought.clone())) {
                     let (began, deadline, found) = (now, now, Vec::new());
-                    let inquiry = Inquiry { id, began, ring: 0, deadline, own, found };
+                    let (looking, waits) = (self.look(query, &sought), false);
+                    let inquiry =
+                        Inquiry { id, began, ring: 0, deadline, own, looking, waits, found };
                     self.inquiries.insert(query, inquiry);
                     None
                 } else {
@@ -92,7 +99,12 @@ impl Search {
         let (found, last) = (inquiry.found.len(), inquiry.ring);
         let nowhere = self.links.len() == 0;
         if nowhere || found >= ENOUGH || last == WALKED || last == RINGS_MAX && found > 0 {
-            self.finish(query);
+            if inquiry.looking && !inquiry.waits {
+                inquiry.waits = true;
+                inquiry.deadline = now + LOOK_MAX;
+            } else {
+                self.finish(query);
+            }
             return;
         }
         inquiry.ring += 1;

@@ -38,6 +38,10 @@ struct Asked {
 pub struct Search {
     pub(super) me: PublicKey,
     pub(super) names: Names,
+    /// Names that are not held here; see [`super::look`].
+    pub(super) elsewhere: usize,
+    /// Searches of them under way.
+    pub(super) looking: usize,
     filter: Filter,
     pub(super) links: Links,
     pub(super) routes: Routes,
@@ -62,6 +66,8 @@ impl Search {
             me,
             filter: names.filter(),
             names,
+            elsewhere: 0,
+            looking: 0,
             links: Links::new(),
             routes: Routes::default(),
             inquiries: BTreeMap::new(),
@@ -82,7 +88,8 @@ impl Search {
             links: self.links.len(),
             filters: self.links.filters(),
             quotas: self.links.quotas(),
-            names: self.names.len(),
+            names: self.names.len() + self.elsewhere,
+            looking: self.looking,
             searching: self.inquiries.len(),
             routes: self.routes.len(),
             seen: self.routes.seen(),
@@ -127,8 +134,12 @@ impl Search {
     }
 
     fn on_names(&mut self, now: Instant, files: Vec<FoundFile>) {
+        self.elsewhere = 0;
         self.names = Names::new(files);
-        let filter = self.names.filter();
+        self.set_filter(now, self.names.filter());
+    }
+
+    pub(super) fn set_filter(&mut self, now: Instant, filter: Filter) {
         if filter != self.filter {
             self.filter = filter;
             self.links.names_changed(now);
@@ -189,6 +200,8 @@ impl Machine for Search {
         self.routes.expire(now);
         match input {
             Input::Names(files) => self.on_names(now, files),
+            Input::NamesElsewhere(count) => self.on_names_elsewhere(now, count),
+            Input::Looked { query, files } => self.on_looked(now, query, files),
             Input::Neighbours(contacts) => self.links.set(now, contacts),
             Input::Search { id, words } => self.begin(now, id, &words),
             Input::Asked { serve, from, request } => self.on_asked(now, serve, from, request),

@@ -108,6 +108,7 @@ impl Search {
         if known != Known::New {
             return Some(known);
         }
+        let looked_for = sought.clone();
         let files = self.names.find(&sought, HITS);
         let hits = files.into_iter().map(|file| Hit {
             name: file.name.clone(),
@@ -121,6 +122,7 @@ impl Search {
         route.own_hits = hits.len();
         if self.routes.open(now, query, route) {
             self.stats.hits_dropped += self.routes.wait(query, hits) as u64;
+            self.look(query, &looked_for);
         } else {
             self.stats.no_room += 1;
         }

@@ -12,6 +12,10 @@ potluck_base::statistics! {
         gauge quotas: usize,
         /// Names that others can find here now.
         gauge names: usize,
+        /// Searches for which names are looked for on disk now.
+        gauge looking: usize,
+        /// Searches for which names on disk were not looked for, since too many were.
+        counter looks_dropped: u64,
         /// Own searches under way now.
         gauge searching: usize,
         /// Routes of searches now.

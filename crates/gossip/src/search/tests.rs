@@ -1,4 +1,5 @@
 mod limits;
+mod look;
 mod network;
 mod own;
 

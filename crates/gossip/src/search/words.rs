@@ -5,31 +5,9 @@
 //! it: "conf" finds "Conference-2026.pdf", "v2" does not find "v20". Lower case is Unicode's simple
 //! one; names are not normalised, so a letter with an accent is found as it was typed.
 
+use potluck_base::words::fit_all;
+pub(super) use potluck_base::words::{PREFIX_CHARS_MIN, fits, words_of};
 use potluck_wire::search::{WORD_CHARS_MAX, WORDS_BYTES_MAX, WORDS_MAX};
-
-/// Letters from which on a word of a search also finds longer ones.
-pub(super) const PREFIX_CHARS_MIN: usize = 3;
-/// Words of a name beyond this are not found. A guess: the longest name has room for 128.
-const NAME_WORDS_MAX: usize = 24;
-
-/// The words of a text, in order, each cut after [`WORD_CHARS_MAX`] characters.
-pub(super) fn words_of(text: &str) -> Vec<String> {
-    let words =
-        text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
-    words
-        .take(NAME_WORDS_MAX)
-        .map(|word| word.chars().flat_map(char::to_lowercase).take(WORD_CHARS_MAX).collect())
-        .collect()
-}
-
-/// Whether a word of a search fits a word of a name.
-pub(super) fn fits(sought: &str, word: &str) -> bool {
-    sought == word || is_prefix(sought) && word.starts_with(sought)
-}
-
-fn is_prefix(sought: &str) -> bool {
-    sought.chars().nth(PREFIX_CHARS_MIN - 1).is_some()
-}
 
 /// The words of a search: one to eight, as [`words_of`] makes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +57,7 @@ impl Sought {
 
     /// Whether each word fits one of a name's.
     pub(super) fn fit<W: AsRef<str>>(&self, words: &[W]) -> bool {
-        self.iter().all(|sought| words.iter().any(|word| fits(sought, word.as_ref())))
+        fit_all(&self.0, words)
     }
 
     /// Whether they fit this name.
@@ -105,12 +83,6 @@ mod tests {
 
     fn sought(text: &str) -> Sought {
         Sought::parse(&[text.to_owned()]).unwrap()
-    }
-
-    #[test]
-    fn words_end_at_whatever_is_no_letter_and_no_digit() {
-        assert_eq!(words_of("My_Talk (v2)-ÉTÉ.tar.gz"), ["my", "talk", "v2", "été", "tar", "gz"]);
-        assert!(words_of("--..").is_empty());
     }
 
     #[test]

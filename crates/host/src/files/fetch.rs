@@ -535,6 +535,7 @@ impl Files {
         blocking(move || {
             files.put_in_place(&blob, &way, Some(&manifest))?;
             let store = files.store()?;
+            store.set_owner(&data, &id)?;
             store.set_shared(&data, true, None)?;
             Ok(store.set_shared(&id, true, None)?)
         })

@@ -1,7 +1,8 @@
 //! Telling the core the names of what this node shares, so that others find it by them.
 //!
-//! Always the whole list, made anew after something changed, and at most twice a second however much
-//! is shared at once.
+//! A few are told: always the whole list, made anew after something changed, and at most twice a second
+//! however much is shared at once. Of more the core is told only how many there are; each search is
+//! looked up in the index on disk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,13 +10,14 @@ use std::time::Duration;
 
 use potluck_base::BlobId;
 use potluck_gossip::FoundFile;
-use potluck_store::blobs::BlobState;
+use potluck_store::blobs::{BlobState, BlobView};
+use potluck_wire::search::QueryId;
 
 use super::{Files, FilesError, blocking, share};
 use crate::handle::Request;
 
-/// Names that are told at most; those behind in the alphabet are not found. A guess: 16 MiB of them.
-const NAMES_MAX: usize = 65_536;
+/// Names that are told; more have so many words that a filter of them would let everything pass.
+const NAMES_TOLD_MAX: usize = 4096;
 /// Longest name; a longer one is cut.
 const NAME_BYTES_MAX: usize = 255;
 /// Between two lists.
@@ -39,19 +41,22 @@ impl Files {
         let inner = Arc::downgrade(&self.inner);
         self.names_changed();
         tokio::spawn(async move {
-            let (mut told, mut known) = (Vec::new(), Folders::new());
+            let (mut told, mut known) = (None, Folders::new());
             loop {
                 changed.notified().await;
                 let Some(inner) = inner.upgrade() else { return };
                 let files = Self { inner };
+                if files.tell_scale().await.is_err() {
+                    return;
+                }
                 let listing = files.clone();
-                let named = blocking(move || listing.named(&known)).await;
+                let taken = std::mem::take(&mut known);
+                let named = blocking(move || listing.told(&taken)).await;
                 let Ok((names, folders)) = named else { return };
                 known = folders;
-                if names != told {
-                    told.clone_from(&names);
-                    let request = Request::SharedNames(names);
-                    if files.inner.requests.send(request).await.is_err() {
+                if told.as_ref() != Some(&names) {
+                    told = Some(names.clone());
+                    if files.inner.requests.send(Request::SharedNames(names)).await.is_err() {
                         return;
                     }
                 }
@@ -61,32 +66,69 @@ impl Files {
         });
     }
 
+    /// What the core is told of names. Blocks.
+    fn told(&self, known: &Folders) -> Result<(SharedNames, Folders), FilesError> {
+        let count = self.store()?.counts().offered as usize;
+        if count > NAMES_TOLD_MAX {
+            return Ok((SharedNames::Elsewhere(count), Folders::new()));
+        }
+        let (names, folders) = self.named(known)?;
+        Ok((SharedNames::All(names), folders))
+    }
+
     /// What others may find, in the order of the names. Blocks.
     pub(super) fn named(&self, known: &Folders) -> Result<(Vec<FoundFile>, Folders), FilesError> {
         let mut folders = Folders::new();
         let mut names = Vec::new();
-        for view in self.store()?.list() {
-            let whole = view.shared && view.state == BlobState::Complete;
-            if !whole || share::is_data_of_folder(&view.name) {
-                continue;
-            }
-            let folder = share::is_manifest(&view.name);
-            let bytes = if folder {
-                let Some((data, bytes)) = self.folder(&view.id, known) else { continue };
-                folders.insert(view.id, (data, bytes));
-                if bytes > 0 && !self.is_whole(&data) {
-                    continue;
-                }
-                bytes
-            } else {
-                view.size
-            };
-            let name = cut(share::plain_name(&view.name)).to_owned();
-            names.push(FoundFile { name, root: view.id, bytes, folder, holder: None });
+        let store = self.store()?;
+        for id in store.offered(0, NAMES_TOLD_MAX)?.0 {
+            let Some(view) = store.view(&id) else { continue };
+            names.extend(self.found(&view, known, &mut folders));
         }
         names.sort();
-        names.truncate(NAMES_MAX);
         Ok((names, folders))
+    }
+
+    /// How others find a file or folder; `None` if they may not have all of it.
+    fn found(&self, view: &BlobView, known: &Folders, folders: &mut Folders) -> Option<FoundFile> {
+        let whole = view.shared && view.state == BlobState::Complete;
+        if !whole || share::is_data_of_folder(&view.name) {
+            return None;
+        }
+        let folder = share::is_manifest(&view.name);
+        let bytes = if folder {
+            let (data, bytes) = self.folder(&view.id, known)?;
+            folders.insert(view.id, (data, bytes));
+            if bytes > 0 && !self.is_whole(&data) {
+                return None;
+            }
+            bytes
+        } else {
+            view.size
+        };
+        let name = cut(share::plain_name(&view.name)).to_owned();
+        Some(FoundFile { name, root: view.id, bytes, folder, holder: None })
+    }
+
+    /// Answers a search of the core with names from the index. Never blocks.
+    pub(crate) fn look_for_names(&self, query: QueryId, words: Vec<String>, max: usize) {
+        let files = self.clone();
+        tokio::spawn(async move {
+            let looking = files.clone();
+            let found = blocking(move || {
+                let views = looking.store()?.search(&words, max)?;
+                let (known, mut read) = (Folders::new(), Folders::new());
+                let found = views.iter().filter_map(|view| looking.found(view, &known, &mut read));
+                Ok(found.collect())
+            });
+            let files_found = found.await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the names of what is shared cannot be read");
+                Vec::new()
+            });
+            let request = Request::NamesFound { query, files: files_found };
+            // Fails only when the node stops.
+            let _ = files.inner.requests.send(request).await;
+        });
     }
 
     /// The data of a folder and its bytes; `None` if its manifest cannot be read.
@@ -98,6 +140,15 @@ impl Files {
     fn is_whole(&self, id: &BlobId) -> bool {
         self.view(id).is_some_and(|view| view.state == BlobState::Complete)
     }
+}
+
+/// What the core is told of the names of what is shared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SharedNames {
+    /// All of them.
+    All(Vec<FoundFile>),
+    /// So many that they stay on disk.
+    Elsewhere(usize),
 }
 
 /// The beginning of a name that is long.

@@ -139,13 +139,7 @@ impl Files {
         // Fails only when the node stops.
         let _ = self.tell(Input::Released { blob }).await;
         let files = self.clone();
-        let owners = blocking(move || {
-            let manifests = files.store()?.list().into_iter().filter(|view| {
-                super::share::is_manifest(&view.name)
-                    && files.manifest(&view.id).is_ok_and(|manifest| manifest.data() == blob)
-            });
-            Ok::<_, FilesError>(manifests.map(|view| view.id).collect::<Vec<_>>())
-        });
+        let owners = blocking(move || Ok::<_, FilesError>(files.store()?.owners(&blob)?));
         for blob in owners.await.unwrap_or_default() {
             let _ = self.tell(Input::Released { blob }).await;
         }

@@ -312,6 +312,7 @@ impl Files {
         let encoded = manifest.to_bytes();
         let store = self.store()?;
         let id = store.add_bytes(&encoded, &stored, Keep::Cached)?;
+        store.set_owner(&data.id, &id)?;
         store.set_shared(&id, true, Some(&stored))?;
         let link = FileLink::new(LinkKind::Folder, id, name);
         let (files, bytes) = (manifest.files().len() as u64, data.bytes);

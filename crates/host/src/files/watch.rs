@@ -7,10 +7,15 @@ use std::time::Duration;
 use potluck_base::BlobId;
 use potluck_store::blobs::{BlobPlace, BlobState, ReadError};
 
-use super::{Files, blocking};
+use super::{Files, FilesError, blocking, lock};
 
-/// How often all shared files are looked at. Looking at 100,000 takes some tenths of a second.
+/// How often shared files are looked at.
 const EVERY: Duration = Duration::from_secs(60);
+/// Files looked at each time, which takes some tenths of a second: with more it goes round, ten million
+/// in eight hours. What a peer asks for is looked at before it is given in any case.
+const LOOKED_MAX: usize = 20_000;
+/// Files taken from the index at a time.
+const PAGE: usize = 1000;
 
 impl Files {
     /// Looks after all files now and once a minute, for as long as anybody has these files.
@@ -31,26 +36,45 @@ impl Files {
 
     /// Withdraws what changed and makes room; `None` if the node has stopped.
     pub(super) async fn look_after(&self) -> Option<()> {
-        let store = self.store().ok()?;
-        let views = store.list().into_iter().filter(|view| {
-            let outside = matches!(view.place, BlobPlace::Outside { .. });
-            view.shared && outside && view.state == BlobState::Complete
-        });
-        let shared: Vec<BlobId> = views.map(|view| view.id).collect();
-        drop(store);
-        for id in shared {
+        for _ in 0..LOOKED_MAX / PAGE {
             let files = self.clone();
-            let changed = blocking(move || {
-                let looked = files.blob(&id)?.check_files();
-                Ok(matches!(looked, Err(ReadError::Changed)))
-            });
-            if matches!(changed.await, Ok(true)) {
+            let looked = blocking(move || files.look_at_page());
+            let (changed, over) = match looked.await {
+                Ok(looked) => looked,
+                Err(FilesError::Stopped) => return None,
+                Err(error) => {
+                    tracing::warn!(%error, "the shared files could not be looked at");
+                    break;
+                }
+            };
+            for id in changed {
                 self.withdraw(id).await;
+            }
+            if over {
+                break;
             }
         }
         if let Err(error) = self.gc(false).await {
             tracing::warn!(%error, "the cache of files could not be brought to its size");
         }
         self.store().ok().map(|_| ())
+    }
+
+    /// Looks at the next page of what is shared: what changed, and whether it was the last one.
+    fn look_at_page(&self) -> Result<(Vec<BlobId>, bool), FilesError> {
+        let store = self.store()?;
+        let after = *lock(&self.inner.looked_at);
+        let page = store.page(after.as_ref(), PAGE)?;
+        let last = page.last().filter(|_| page.len() == PAGE).map(|view| view.id);
+        *lock(&self.inner.looked_at) = last;
+        let outside = page.into_iter().filter(|view| {
+            let outside = matches!(view.place, BlobPlace::Outside { .. });
+            view.shared && outside && view.state == BlobState::Complete
+        });
+        let changed = outside.filter(|view| match store.look(&view.id) {
+            Ok(Some(blob)) => matches!(blob.check_files(), Err(ReadError::Changed)),
+            _ => false,
+        });
+        Ok((changed.map(|view| view.id).collect(), last.is_none()))
     }
 }

@@ -24,7 +24,9 @@ const OWN_COMMANDS: u64 = 1 << 62;
 /// What swarm waits for from the other parts.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    finds: BTreeMap<CommandId, FetchId>,
+    /// Looks for providers; the second ones, for nodes that share more than they announce, with
+    /// whether the first said that there is none.
+    finds: BTreeMap<CommandId, (FetchId, Option<bool>)>,
     announcements: BTreeMap<CommandId, BlobId>,
     asked: BTreeMap<ServeId, Return>,
     /// When each question went out by datagram.
@@ -60,6 +62,8 @@ impl Node {
             }
             output @ (Swarm::Open { .. }
             | Swarm::CancelTransfer { .. }
+            | Swarm::MoreRoots { .. }
+            | Swarm::Check { .. }
             | Swarm::Completed { .. }
             | Swarm::Failed { .. }
             | Swarm::Serve { .. }
@@ -83,10 +87,14 @@ impl Node {
                 potluck_swarm::Input::Providers { fetch, contacts: Vec::new(), absent: false };
             return self.swarm.handle(now, input);
         }
+        self.look_for_providers(now, (fetch, None), root);
+    }
+
+    fn look_for_providers(&mut self, now: Instant, find: (FetchId, Option<bool>), root: &BlobId) {
         let name = provider_name(root);
         let key = Space::Provider.key(&name).expect("only content has no key of its name");
         let id = self.own_command();
-        self.files.finds.insert(id, fetch);
+        self.files.finds.insert(id, find);
         let command = potluck_kv::Command::Get { key, quorum: None };
         self.kv.handle(now, potluck_kv::Input::Command { id, command });
     }
@@ -120,13 +128,19 @@ impl Node {
         reply: &potluck_kv::Reply,
     ) -> bool {
         use potluck_kv::Reply;
-        if let Some(fetch) = self.files.finds.remove(&id) {
+        if let Some((fetch, first)) = self.files.finds.remove(&id) {
             let (contacts, absent) = match reply {
                 Reply::Read(done) => {
                     (self.providers(now, &done.reading), done.reading.values.is_empty())
                 }
                 _ => (Vec::new(), false),
             };
+            if contacts.is_empty() && first.is_none() {
+                // A node that shares more than it announces may have it all the same.
+                self.look_for_providers(now, (fetch, Some(absent)), &potluck_swarm::many_root());
+                return true;
+            }
+            let absent = first.unwrap_or(absent);
             self.swarm.handle(now, potluck_swarm::Input::Providers { fetch, contacts, absent });
             return true;
         }

@@ -25,7 +25,7 @@ use super::requests::Came;
 use super::{CALLS_MAX, Node, Return, Waiting};
 use crate::command::{Command, CommandError, Reply};
 use crate::config::Config;
-use crate::input::CallId;
+use crate::input::{CallId, Input};
 use crate::output::{Event, Output};
 use crate::view::GossipStats;
 
@@ -514,6 +514,17 @@ impl Node {
 
     // --- search ---
 
+    /// What is shared under which names.
+    pub(super) fn on_names(&mut self, now: Instant, input: Input) {
+        let input = match input {
+            Input::SharedNames(names) => search::Input::Names(names),
+            Input::SharedNamesElsewhere(count) => search::Input::NamesElsewhere(count),
+            Input::NamesFound { query, files } => search::Input::Looked { query, files },
+            _ => return,
+        };
+        self.gossip.search.handle(now, input);
+    }
+
     fn on_search(&mut self, now: Instant, output: search::Output) {
         match output {
             search::Output::Ask { ask, to, request } => {
@@ -527,6 +538,9 @@ impl Node {
                 if !self.gossip_ask(now, Waiting::Search(ask), to, &request, how) {
                     self.gossip.search.handle(now, search::Input::Failed { ask });
                 }
+            }
+            search::Output::Look { query, words, max } => {
+                self.outbox.push_back(Output::LookForNames { query, words, max });
             }
             search::Output::Answer { serve, taken } => {
                 let busy = Response::refused(Refusal::Busy);

@@ -193,6 +193,11 @@ impl World {
             Wanted::Failed { fetch, error, report } => {
                 self.end_fetch(life, fetch, Some(error), report);
             }
+            // A node of the world tells all that it shares.
+            Wanted::MoreRoots { .. } => {
+                self.tell(life, Told::Roots { roots: Vec::new(), over: true });
+            }
+            Wanted::Check { blob } => self.tell(life, Told::Checked { blob, size: None }),
             Wanted::FindProviders { .. }
             | Wanted::Announce { .. }
             | Wanted::AskHave { .. }

@@ -41,6 +41,9 @@ impl World {
                 }
             }
             Output::Swarm(wanted) => self.on_files(life, wanted),
+            Output::LookForNames { query, words, max } => {
+                self.look_for_names(life, query, &words, max);
+            }
             Output::Message(message) => self.on_message(life.0, message),
             // The world gives certificates itself; see `world::admission`.
             Output::Admitted { .. } | Output::Enroll { .. } | Output::Renewed { .. } => {}

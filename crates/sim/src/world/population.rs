@@ -159,7 +159,7 @@ impl World {
         }
         let names = self.nodes[index.get()].shared_names.clone();
         if !names.is_empty() {
-            self.feed(index, Input::SharedNames(names));
+            self.feed(index, super::records::shared_names(names));
         }
         for point in self.nodes[index.get()].entries.clone() {
             let id = CommandId(OWN_COMMANDS + self.next_command);

@@ -3,9 +3,12 @@
 use std::collections::VecDeque;
 
 use potluck_base::Instant;
+use potluck_base::words::{fit_all, words_of};
 use potluck_gossip::{FoundFile, Message};
 use potluck_node::{Event, Input};
+use potluck_wire::search::QueryId;
 
+use crate::calls::Life;
 use crate::sim_node::NodeIndex;
 use crate::world::World;
 
@@ -173,6 +176,30 @@ impl World {
     pub fn share_names(&mut self, node: NodeIndex, names: Vec<FoundFile>) {
         self.nodes[node.get()].shared_names.clone_from(&names);
         self.trace.event(self.now, node.get(), b"shrd", &(names.len() as u64).to_le_bytes());
-        self.feed(node, Input::SharedNames(names));
+        let input = shared_names(names);
+        self.feed(node, input);
+    }
+
+    /// Looks through what a node shares, as its index on disk does.
+    pub(crate) fn look_for_names(
+        &mut self,
+        life: Life,
+        query: QueryId,
+        words: &[String],
+        max: usize,
+    ) {
+        let names = self.nodes[life.0.get()].shared_names.iter();
+        let fits = |file: &&FoundFile| fit_all(words, &words_of(&file.name));
+        let files = names.filter(fits).take(max).cloned().collect();
+        self.feed(life.0, Input::NamesFound { query, files });
+    }
+}
+
+/// How a node is told of what it shares: too many names stay on its disk.
+pub(crate) fn shared_names(names: Vec<FoundFile>) -> Input {
+    if names.len() > potluck_gossip::search::NAMES_MAX {
+        Input::SharedNamesElsewhere(names.len())
+    } else {
+        Input::SharedNames(names)
     }
 }

@@ -206,6 +206,9 @@ pub(crate) fn read_segments(entry: &Entry) -> Result<Segments, BlobError> {
     if entry.meta().outside.is_none() {
         return Ok(Segments::inside(&entry.file(DATA), entry.size));
     }
+    if let Some(segments) = entry.index.place(&entry.id, 0)? {
+        return Ok(segments);
+    }
     let path = entry.file(PLACE);
     let bytes = files::read_sealed(&path, PLACE_BYTES_MAX).map_err(BlobError::at(&path))?;
     bytes.and_then(|bytes| Segments::decode(&bytes)).ok_or(BlobError::Damaged)

@@ -1,21 +1,20 @@
-//! What the store knows of each blob without opening it.
+//! What the store knows of a blob that somebody uses, without opening it.
 //!
-//! **Invariant:** what is shown was written to `meta` before, save for the time of the last use, which
-//! may be older on disk by [`USE_SAVED_EVERY_MS`].
+//! **Invariant:** what is shown was written to the index before, save for the time of the last use,
+//! which may be older on disk by [`USE_SAVED_EVERY_MS`].
 
-use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use potluck_base::BlobId;
 
 use super::BlobError;
 use super::blob::Blob;
-use super::files;
+use super::index::{Index, Noted};
 use super::meta::{Meta, Phase};
-use crate::FolderLock;
+use crate::backend::Changes;
 
 /// How old the time of the last use on disk may be.
 const USE_SAVED_EVERY_MS: u64 = 60_000;
@@ -87,15 +86,17 @@ pub(crate) struct Entry {
     pub(crate) id: BlobId,
     pub(crate) size: u64,
     pub(crate) folder: PathBuf,
-    meta: Mutex<Meta>,
+    /// What the index has.
+    noted: Mutex<Noted>,
     /// Bytes that are there while the blob is partial.
     pub(crate) have_bytes: AtomicU64,
     used_ms: AtomicU64,
-    used_saved_ms: AtomicU64,
     /// The blob while somebody holds it.
     pub(crate) live: Mutex<Lease>,
-    // Whoever holds the blob keeps other stores out of the folder.
-    _lock: Arc<FolderLock>,
+    /// The index has it no more: a note would bring it back. Changed while `noted` is locked.
+    gone: AtomicBool,
+    // It keeps other stores out of the folder.
+    pub(crate) index: Arc<Index>,
 }
 
 /// Whether somebody holds a blob.
@@ -108,22 +109,21 @@ pub(crate) struct Lease {
 
 impl Entry {
     pub(crate) fn new(
-        lock: &Arc<FolderLock>,
+        index: &Arc<Index>,
         folder: PathBuf,
-        meta: Meta,
+        noted: Noted,
         have_bytes: u64,
-        used_ms: u64,
     ) -> Arc<Self> {
         Arc::new(Self {
-            id: meta.id,
-            size: meta.size,
+            id: noted.meta.id,
+            size: noted.meta.size,
             folder,
-            meta: Mutex::new(meta),
             have_bytes: AtomicU64::new(have_bytes),
-            used_ms: AtomicU64::new(used_ms),
-            used_saved_ms: AtomicU64::new(used_ms),
+            used_ms: AtomicU64::new(noted.used_ms),
+            noted: Mutex::new(noted),
             live: Mutex::default(),
-            _lock: lock.clone(),
+            gone: AtomicBool::new(false),
+            index: index.clone(),
         })
     }
 
@@ -132,47 +132,78 @@ impl Entry {
     }
 
     pub(crate) fn meta(&self) -> Meta {
-        lock(&self.meta).clone()
+        lock(&self.noted).meta.clone()
+    }
+
+    pub(crate) fn noted(&self) -> Noted {
+        lock(&self.noted).clone()
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        lock(&self.meta).phase
+        lock(&self.noted).meta.phase
     }
 
     /// Changes what is noted, on disk first.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Meta)) -> Result<(), BlobError> {
-        let mut meta = lock(&self.meta);
-        let mut changed = meta.clone();
-        change(&mut changed);
-        if changed == *meta {
+        self.change_with(change, Changes::new())
+    }
+
+    /// Changes what is noted in one batch with other rows.
+    pub(crate) fn change_with(
+        &self,
+        change: impl FnOnce(&mut Meta),
+        with: Changes,
+    ) -> Result<(), BlobError> {
+        let mut noted = lock(&self.noted);
+        let mut changed = noted.clone();
+        change(&mut changed.meta);
+        if changed == *noted && with.is_empty() {
             return Ok(());
         }
-        save(&self.folder, &changed)?;
-        *meta = changed;
-        self.used_saved_ms.store(unix_ms(), Ordering::Relaxed);
-        Ok(())
+        if self.gone.load(Ordering::Relaxed) {
+            return Err(BlobError::Unknown);
+        }
+        changed.used_ms = self.used_ms();
+        *noted = self.index.put(Some(&noted), changed, with)?;
+        drop(noted);
+        self.index.sync()
     }
 
     /// Notes that the files are not what they were. Holds in memory even if the disk refuses.
     pub(crate) fn set_changed(&self) {
         if self.change(|meta| meta.phase = Phase::Changed).is_err() {
-            lock(&self.meta).phase = Phase::Changed;
+            lock(&self.noted).meta.phase = Phase::Changed;
         }
     }
 
-    /// Notes a use at `now_ms`; now and then on disk, as the time of change of `meta`.
+    /// Notes a use at `now_ms`; now and then on disk.
     pub(crate) fn used(&self, now_ms: u64) {
         self.used_ms.fetch_max(now_ms, Ordering::Relaxed);
-        let saved = self.used_saved_ms.load(Ordering::Relaxed);
-        if now_ms.saturating_sub(saved) < USE_SAVED_EVERY_MS {
+        self.save_use(USE_SAVED_EVERY_MS);
+    }
+
+    /// Notes the last use on disk if what is noted there is so much older. Only the order of eviction
+    /// hangs on it, so it may fail.
+    pub(crate) fn save_use(&self, older_ms: u64) {
+        let mut noted = lock(&self.noted);
+        let used_ms = self.used_ms();
+        if used_ms.saturating_sub(noted.used_ms) < older_ms.max(1) {
             return;
         }
-        self.used_saved_ms.store(now_ms, Ordering::Relaxed);
-        // Only the order of eviction after a restart hangs on it.
-        let _ = OpenOptions::new()
-            .write(true)
-            .open(self.file(META))
-            .and_then(|file| file.set_modified(UNIX_EPOCH + Duration::from_millis(now_ms)));
+        let changed = Noted { used_ms, ..noted.clone() };
+        if !self.gone.load(Ordering::Relaxed)
+            && let Ok(changed) = self.index.put(Some(&noted), changed, Changes::new())
+        {
+            *noted = changed;
+        }
+    }
+
+    /// Takes it out of the index; with an intent if its folder goes next.
+    pub(crate) fn forget(&self, folder: bool) -> Result<(), BlobError> {
+        let noted = lock(&self.noted);
+        self.index.remove(&noted, folder)?;
+        self.gone.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(crate) fn used_ms(&self) -> u64 {
@@ -190,33 +221,37 @@ impl Entry {
     }
 
     pub(crate) fn view(&self) -> BlobView {
-        let meta = self.meta();
-        BlobView {
-            id: self.id,
-            size: self.size,
-            name: meta.name,
-            place: match meta.outside {
-                Some((path, segments)) => BlobPlace::Outside { path, segments },
-                None => BlobPlace::Inside,
-            },
-            state: match meta.phase {
-                Phase::Partial => {
-                    BlobState::Partial { have_bytes: self.have_bytes.load(Ordering::Relaxed) }
-                }
-                Phase::Complete => BlobState::Complete,
-                Phase::Changed => BlobState::Changed,
-            },
-            pinned: meta.pinned,
-            shared: meta.shared,
-            in_use: self.unheld().is_none(),
-            used_unix_ms: self.used_ms(),
-        }
+        let noted = Noted { used_ms: self.used_ms(), ..self.noted() };
+        view_of(noted, self.have_bytes.load(Ordering::Relaxed), self.unheld().is_none())
     }
 }
 
-/// The file that says what a blob is.
+/// What there is to see of a blob of which this is noted.
+pub(crate) fn view_of(noted: Noted, have_bytes: u64, in_use: bool) -> BlobView {
+    let Noted { meta, used_ms, .. } = noted;
+    BlobView {
+        id: meta.id,
+        size: meta.size,
+        name: meta.name,
+        place: match meta.outside {
+            Some((path, segments)) => BlobPlace::Outside { path, segments },
+            None => BlobPlace::Inside,
+        },
+        state: match meta.phase {
+            Phase::Partial => BlobState::Partial { have_bytes },
+            Phase::Complete => BlobState::Complete,
+            Phase::Changed => BlobState::Changed,
+        },
+        pinned: meta.pinned,
+        shared: meta.shared,
+        in_use,
+        used_unix_ms: used_ms,
+    }
+}
+
+/// The file that said what a blob is before there was an index.
 pub(crate) const META: &str = "meta";
-/// The file that says where its bytes lie, if elsewhere.
+/// The file that says where its bytes lie, if in very many files elsewhere.
 pub(crate) const PLACE: &str = "place";
 /// The nodes of its hash tree.
 pub(crate) const OUTBOARD: &str = "outboard";
@@ -224,10 +259,3 @@ pub(crate) const OUTBOARD: &str = "outboard";
 pub(crate) const HAVE: &str = "have";
 /// Its bytes, if they lie here.
 pub(crate) const DATA: &str = "data";
-
-/// Writes `meta` in a blob's folder.
-pub(crate) fn save(folder: &Path, meta: &Meta) -> Result<(), BlobError> {
-    let path = folder.join(META);
-    let bytes = meta.encode().ok_or(BlobError::WrongSegments)?;
-    files::write_sealed(&path, &bytes).map_err(BlobError::at(&path))
-}

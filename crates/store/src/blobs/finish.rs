@@ -8,11 +8,13 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use super::blob::{Blob, read_segments};
-use super::entry::{Entry, HAVE, PLACE, lock};
-use super::meta::{Move, Phase};
+use super::entry::{Entry, HAVE, lock};
+use super::folder::note_place;
+use super::meta::{Meta, Move, Phase};
 use super::opened::open_to_write;
 use super::place::{Segments, Stamp};
 use super::{BlobError, files};
+use crate::backend::Changes;
 
 impl Blob {
     /// Ends a fetch: commits, makes the empty segments, marks executables and makes the blob complete.
@@ -42,10 +44,11 @@ impl Blob {
             let stamps = self.stamps(&segments)?;
             self.entry.meta().outside.is_some().then(|| segments.stamped(stamps))
         };
-        if let Some(segments) = &stamped {
-            save_segments(&self.entry, segments)?;
-        }
-        self.entry.change(|meta| meta.phase = Phase::Complete)?;
+        let place = match &stamped {
+            Some(segments) => note_place(&self.entry.folder, &self.entry.id, segments)?,
+            None => Changes::new(),
+        };
+        self.entry.change_with(|meta| meta.phase = Phase::Complete, place)?;
         if let Some(segments) = stamped {
             *self.segments.write().unwrap_or_else(PoisonError::into_inner) = segments;
         }
@@ -164,19 +167,13 @@ fn stamp(path: &Path, bytes: u64, executable: bool) -> io::Result<Stamp> {
     Ok(Stamp::of(&metadata))
 }
 
-/// Notes where the bytes of a blob lie.
-pub(crate) fn save_segments(entry: &Entry, segments: &Segments) -> Result<(), BlobError> {
-    let path = entry.file(PLACE);
-    let bytes = segments.encode().ok_or(BlobError::WrongSegments)?;
-    files::write_sealed(&path, &bytes).map_err(BlobError::at(&path))
-}
-
 fn end_move(entry: &Entry, segments: &Segments) -> Result<(), BlobError> {
-    save_segments(entry, segments)?;
-    entry.change(|meta| {
+    let place = note_place(&entry.folder, &entry.id, segments)?;
+    let end = |meta: &mut Meta| {
         meta.moving = None;
         meta.outside = Some((segments.base().to_owned(), segments.len() as u32));
-    })
+    };
+    entry.change_with(end, place)
 }
 
 /// Finds out how a move ended that a crash interrupted.

@@ -6,18 +6,18 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use potluck_base::{BlobId, Division};
 
 use super::blob::read_segments;
-use super::entry::{self, Entry, HAVE, META, OUTBOARD, PLACE};
+use super::entry::{Entry, HAVE, OUTBOARD, PLACE};
 use super::finish::recover_move;
+use super::index::{Index, Noted};
 use super::journal::Journal;
-use super::meta::{META_BYTES_MAX, Meta, Phase};
+use super::meta::{Meta, Phase};
 use super::place::Segments;
 use super::{BlobError, files, tree};
-use crate::FolderLock;
+use crate::backend::Changes;
 
 /// Behind the name of a folder that makes no sense any more.
 const DAMAGED: &str = ".damaged";
@@ -74,11 +74,7 @@ pub(crate) fn check_absent(segments: &Segments) -> Result<(), BlobError> {
 }
 
 /// Writes what a partial blob has at first.
-pub(crate) fn fill_folder(
-    folder: &Path,
-    meta: &Meta,
-    outside: Option<&Segments>,
-) -> Result<(), BlobError> {
+pub(crate) fn fill_folder(folder: &Path, meta: &Meta) -> Result<(), BlobError> {
     let journal = folder.join(HAVE);
     Journal::create(&journal, &meta.id).map_err(BlobError::at(&journal))?;
     let nodes = tree::of(meta.size).outboard_size();
@@ -91,15 +87,38 @@ pub(crate) fn fill_folder(
             })
             .map_err(BlobError::at(&path))?;
     }
-    if let Some(segments) = outside {
-        let path = folder.join(PLACE);
-        let bytes = segments.encode().ok_or(BlobError::WrongSegments)?;
-        files::write_sealed(&path, &bytes).map_err(BlobError::at(&path))?;
-    }
-    entry::save(folder, meta)
+    Ok(())
 }
 
-/// Removes a folder made aside unless it was made use of.
+/// The rows that note where the bytes of a blob lie; what is too much for them goes into a file of its
+/// folder.
+pub(crate) fn note_place(
+    folder: &Path,
+    id: &BlobId,
+    segments: &Segments,
+) -> Result<Changes, BlobError> {
+    if let Some(row) = Index::place_change(id, 0, segments)? {
+        return Ok(row);
+    }
+    let path = folder.join(PLACE);
+    let bytes = segments.encode().ok_or(BlobError::WrongSegments)?;
+    files::write_sealed(&path, &bytes).map_err(BlobError::at(&path))?;
+    Ok(Index::no_place(id, 0))
+}
+
+/// Bytes of a partial blob that its journal says are there.
+pub(crate) fn journalled(folder: &Path, meta: &Meta) -> Result<u64, BlobError> {
+    if meta.phase != Phase::Partial {
+        return Ok(0);
+    }
+    let division = Division::of(meta.size).ok_or(BlobError::Damaged)?;
+    let journal = folder.join(HAVE);
+    let said = Journal::peek(&journal, &meta.id, division.count());
+    let said = said.map_err(BlobError::at(&journal))?;
+    Ok(division.bytes_in(&said.synced) + division.bytes_in(&said.unsynced))
+}
+
+/// Removes a folder made aside, if there is one, unless it was made use of.
 pub(crate) fn discard_unless<T>(made: Result<T, BlobError>, folder: &Path) -> Result<T, BlobError> {
     if made.is_err() {
         // What stays is removed when the store is opened.
@@ -108,33 +127,14 @@ pub(crate) fn discard_unless<T>(made: Result<T, BlobError>, folder: &Path) -> Re
     made
 }
 
-/// Reads what is noted in a blob's folder.
+/// Makes the entry of a blob of which this is noted.
 pub(crate) fn load(
-    lock: &Arc<FolderLock>,
-    folder: &Path,
-    id: BlobId,
+    index: &Arc<Index>,
+    folder: PathBuf,
+    noted: Noted,
 ) -> Result<Arc<Entry>, BlobError> {
-    let path = folder.join(META);
-    let bytes = files::read_sealed(&path, META_BYTES_MAX).map_err(BlobError::at(&path))?;
-    let meta = bytes.and_then(|bytes| Meta::decode(&bytes)).ok_or(BlobError::Damaged)?;
-    let division = Division::of(meta.size).ok_or(BlobError::Damaged)?;
-    if meta.id != id {
-        return Err(BlobError::Damaged);
-    }
-    let modified =
-        path.metadata().and_then(|meta| meta.modified()).map_err(BlobError::at(&path))?;
-    let used_ms = modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    let phase = meta.phase;
-    let journal = folder.join(HAVE);
-    let have_bytes = if phase == Phase::Partial {
-        let said =
-            Journal::peek(&journal, &id, division.count()).map_err(BlobError::at(&journal))?;
-        division.bytes_in(&said.synced) + division.bytes_in(&said.unsynced)
-    } else {
-        files::remove_if_there(&journal).map_err(BlobError::at(&journal))?;
-        0
-    };
-    let entry = Entry::new(lock, folder.to_owned(), meta, have_bytes, used_ms);
+    let have_bytes = journalled(&folder, &noted.meta)?;
+    let entry = Entry::new(index, folder, noted, have_bytes);
     recover_move(&entry)?;
     Ok(entry)
 }

@@ -3,17 +3,25 @@
 //! **Invariant:** only bytes go that nobody asked to keep, that nobody holds, and that lie in the
 //! store.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use potluck_base::BlobId;
 
 use super::BlobError;
 use super::entry::{Entry, unix_ms};
+use super::folder::journalled;
+use super::index::{Class, DAMAGED, Noted, PARTIAL, USED};
 use super::meta::Phase;
 use super::store::BlobStore;
 
 /// How long a fetch may rest before its bytes count as left behind.
 const PARTIAL_RESTS_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+/// Most blobs that one collection removes: the caller begins another one.
+const REMOVED_MAX: usize = 1024;
+/// Most blobs that stay of which a report tells.
+const KEPT_LISTED_MAX: usize = 1000;
 
 /// Why a blob stays or goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,93 +73,207 @@ pub struct GcEntry {
 /// What a collection did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GcReport {
-    /// Blobs that went, or would go.
+    /// Blobs that went, or would go; at most 1,024.
     pub removed: Vec<GcEntry>,
-    /// Blobs that stay.
+    /// How many blobs went, or would go, as far as this collection came.
+    pub removed_count: u64,
+    /// Blobs that stay: the first thousand, in the order of their names in the network.
     pub kept: Vec<GcEntry>,
+    /// How many blobs stay.
+    pub kept_count: u64,
     /// Bytes of the removed ones.
     pub freed_bytes: u64,
     /// Bytes that count against the quota and stay.
     pub cached_bytes: u64,
+    /// More would go: another collection is needed.
+    pub more: bool,
+}
+
+/// A blob that may go.
+struct Candidate {
+    used_ms: u64,
+    id: BlobId,
+    bytes: u64,
+    reason: GcReason,
 }
 
 impl BlobStore {
     /// If the cache is over its quota, removes the least recently used blobs until it is at nine
-    /// tenths; only says so on a `dry_run`. Damaged blobs go in any case.
+    /// tenths, at most 1,024 of them; only says so on a `dry_run`. Damaged blobs go in any case.
     ///
     /// # Errors
     /// The disk refused.
     pub fn gc(&self, dry_run: bool) -> Result<GcReport, BlobError> {
         let mut changes = self.changes();
-        let mut entries: Vec<_> = self.index().values().cloned().collect();
-        entries.sort_by_key(|entry| (entry.used_ms(), entry.id));
-        let mut report = GcReport::default();
-        let mut evictable = Vec::new();
-        for entry in entries {
-            let bytes = inside_bytes(&entry);
-            match reason(&entry) {
-                None => {
-                    report.cached_bytes += bytes;
-                    evictable.push((entry, bytes, GcReason::LeastRecentlyUsed));
-                }
-                Some(GcReason::Damaged) => evictable.push((entry, bytes, GcReason::Damaged)),
-                Some(reason) => report.kept.push(GcEntry { id: entry.id, bytes, reason }),
-            }
-        }
+        let memory = self.in_memory();
+        // What the index has is the order of eviction.
+        memory.iter().for_each(|entry| entry.save_use(1));
+        let held: BTreeMap<BlobId, Arc<Entry>> = memory
+            .into_iter()
+            .filter(|entry| entry.unheld().is_none())
+            .map(|entry| (entry.id, entry))
+            .collect();
+        let mut report = GcReport { cached_bytes: self.cached_bytes(&held)?, ..Default::default() };
         let quota = self.limits.cache_bytes;
         let over = report.cached_bytes > quota;
-        for (entry, bytes, mut reason) in evictable {
+        for candidate in self.candidates(&held, over)? {
+            let Candidate { id, bytes, reason, .. } = candidate;
             let damaged = reason == GcReason::Damaged;
-            let goes = damaged || over && report.cached_bytes > quota / 10 * 9;
-            let mut kept = (!goes).then_some(GcReason::WithinQuota);
-            if goes && !dry_run {
-                match self.take_out(&entry, &mut changes) {
-                    Err(BlobError::InUse) => kept = Some(GcReason::InUse),
-                    taken => taken?,
-                }
+            if !damaged && report.cached_bytes <= quota / 10 * 9 {
+                continue;
             }
-            if let Some(stays) = kept {
-                reason = stays;
-                report.kept.push(GcEntry { id: entry.id, bytes, reason });
+            if report.removed.len() >= REMOVED_MAX {
+                report.more = true;
+                break;
+            }
+            if !dry_run && !self.evict(&id, &mut changes)? {
                 continue;
             }
             if !damaged {
-                report.cached_bytes -= bytes;
+                report.cached_bytes = report.cached_bytes.saturating_sub(bytes);
             }
             report.freed_bytes += bytes;
-            report.removed.push(GcEntry { id: entry.id, bytes, reason });
+            report.removed.push(GcEntry { id, bytes, reason });
         }
+        report.removed_count = report.removed.len() as u64;
+        report.more |= over && report.cached_bytes > quota / 10 * 9 && !report.removed.is_empty();
+        let gone = if dry_run { report.removed.len() as u64 } else { 0 };
+        report.kept_count = self.index.counts().blobs().saturating_sub(gone);
+        self.list_kept(&held, &mut report)?;
         Ok(report)
     }
-}
 
-/// Bytes that a blob has in the store.
-fn inside_bytes(entry: &Entry) -> u64 {
-    let meta = entry.meta();
-    match meta.phase {
-        _ if meta.outside.is_some() => 0,
-        Phase::Partial => entry.have_bytes.load(std::sync::atomic::Ordering::Relaxed),
-        _ => entry.size,
+    /// Removes a blob; false if somebody took hold of it.
+    fn evict(
+        &self,
+        id: &BlobId,
+        changes: &mut std::sync::MutexGuard<'_, u64>,
+    ) -> Result<bool, BlobError> {
+        let entry = match self.find(id) {
+            Ok(Some(entry)) => entry,
+            // What cannot be read is left alone.
+            Ok(None) | Err(BlobError::Damaged) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match self.take_out(&entry, changes) {
+            Err(BlobError::InUse) => Ok(false),
+            taken => taken.map(|()| true),
+        }
+    }
+
+    /// Bytes that count against the quota.
+    fn cached_bytes(&self, held: &BTreeMap<BlobId, Arc<Entry>>) -> Result<u64, BlobError> {
+        let (_, mut bytes) = self.index.counts().of(Class::Cached);
+        for entry in held.values() {
+            let noted = entry.noted();
+            if noted.class() == Class::Cached {
+                bytes = bytes.saturating_sub(noted.meta.size);
+            }
+        }
+        for resting in self.resting() {
+            let (_, id) = resting?;
+            if !held.contains_key(&id) {
+                bytes += self.partial_bytes(&id)?.unwrap_or(0);
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The partial blobs whose fetch rests, longest first.
+    fn resting(&self) -> impl Iterator<Item = Result<(u64, BlobId), BlobError>> + '_ {
+        let before = unix_ms().saturating_sub(PARTIAL_RESTS_MS);
+        self.index.by_use(PARTIAL).take_while(move |found| match found {
+            Ok((used_ms, _)) => *used_ms <= before,
+            Err(_) => true,
+        })
+    }
+
+    /// The bytes of a partial blob that may go; `None` if it stays.
+    fn partial_bytes(&self, id: &BlobId) -> Result<Option<u64>, BlobError> {
+        let Some(noted) = self.index.noted(id)? else { return Ok(None) };
+        if noted.class() != Class::Partial {
+            return Ok(None);
+        }
+        let folder = self.folder().join(id.to_string());
+        Ok(Some(journalled(&folder, &noted.meta).unwrap_or(0)))
+    }
+
+    /// What may go, in the order in which it goes; a few more than go at once.
+    fn candidates(
+        &self,
+        held: &BTreeMap<BlobId, Arc<Entry>>,
+        over: bool,
+    ) -> Result<Vec<Candidate>, BlobError> {
+        let mut candidates = Vec::new();
+        let mut add = |used_ms, id, bytes, reason| {
+            candidates.push(Candidate { used_ms, id, bytes, reason });
+        };
+        let free = |found: &Result<(u64, BlobId), BlobError>| match found {
+            Ok((_, id)) => !held.contains_key(id),
+            Err(_) => true,
+        };
+        let size = |id: &BlobId| {
+            let noted = self.index.noted(id)?;
+            Ok::<_, BlobError>(noted.map_or(0, |noted| noted.meta.size))
+        };
+        for found in self.index.by_use(DAMAGED).filter(free).take(REMOVED_MAX + 1) {
+            let (used_ms, id) = found?;
+            add(used_ms, id, size(&id)?, GcReason::Damaged);
+        }
+        if over {
+            for found in self.index.by_use(USED).filter(free).take(REMOVED_MAX + 1) {
+                let (used_ms, id) = found?;
+                add(used_ms, id, size(&id)?, GcReason::LeastRecentlyUsed);
+            }
+            for found in self.resting().filter(free).take(REMOVED_MAX + 1) {
+                let (used_ms, id) = found?;
+                if let Some(bytes) = self.partial_bytes(&id)? {
+                    add(used_ms, id, bytes, GcReason::LeastRecentlyUsed);
+                }
+            }
+        }
+        candidates.sort_by_key(|candidate| (candidate.used_ms, candidate.id));
+        Ok(candidates)
+    }
+
+    /// Tells of the first blobs that stay.
+    fn list_kept(
+        &self,
+        held: &BTreeMap<BlobId, Arc<Entry>>,
+        report: &mut GcReport,
+    ) -> Result<(), BlobError> {
+        for noted in self.index.page(None) {
+            if report.kept.len() >= KEPT_LISTED_MAX {
+                break;
+            }
+            let noted = noted?;
+            let id = noted.meta.id;
+            if report.removed.iter().any(|removed| removed.id == id) {
+                continue;
+            }
+            let reason =
+                if held.contains_key(&id) { GcReason::InUse } else { stays_because(&noted) };
+            let folder = self.folder().join(id.to_string());
+            let bytes = match noted.meta.phase {
+                _ if noted.meta.outside.is_some() => 0,
+                Phase::Partial => journalled(&folder, &noted.meta).unwrap_or(0),
+                _ => noted.meta.size,
+            };
+            report.kept.push(GcEntry { id, bytes, reason });
+        }
+        Ok(())
     }
 }
 
-/// Why a blob stays or goes whatever the quota; `None` if the quota decides.
-fn reason(entry: &Entry) -> Option<GcReason> {
-    let meta = entry.meta();
-    let rests = unix_ms().saturating_sub(entry.used_ms()) >= PARTIAL_RESTS_MS;
-    if entry.unheld().is_none() {
-        Some(GcReason::InUse)
-    } else if meta.pinned {
-        Some(GcReason::Pinned)
-    } else if meta.shared {
-        Some(GcReason::Shared)
-    } else if meta.outside.is_some() {
-        Some(GcReason::Outside)
-    } else if meta.phase == Phase::Changed {
-        Some(GcReason::Damaged)
-    } else if meta.phase == Phase::Partial && !rests {
-        Some(GcReason::Fetching)
-    } else {
-        None
+/// Why a blob stays that nobody holds and that did not go.
+fn stays_because(noted: &Noted) -> GcReason {
+    let rests = unix_ms().saturating_sub(noted.used_ms) >= PARTIAL_RESTS_MS;
+    match noted.class() {
+        Class::Pinned => GcReason::Pinned,
+        Class::Shared => GcReason::Shared,
+        Class::Outside => GcReason::Outside,
+        Class::Damaged => GcReason::Damaged,
+        Class::Partial if !rests => GcReason::Fetching,
+        Class::Partial | Class::Cached => GcReason::WithinQuota,
     }
 }

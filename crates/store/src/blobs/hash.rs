@@ -68,8 +68,13 @@ pub(crate) fn hash(
         stopped: AtomicBool::new(false),
         outcome: Mutex::new(Ok(vec![NO_HASH; spans as usize])),
     };
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = cores.min(THREADS_MAX).min(spans as usize);
+    let threads = if spans == 1 {
+        // The system takes longer to count its cores than a small file to be hashed.
+        1
+    } else {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        cores.min(THREADS_MAX).min(spans as usize)
+    };
     std::thread::scope(|scope| {
         for _ in 1..threads {
             scope.spawn(|| work.run());

@@ -10,16 +10,21 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use potluck_base::{BlobId, Division};
+use potluck_base::{BlobId, Division, GROUP_BYTES};
 
-use super::entry::{self, DATA, PLACE};
-use super::folder::{discard_unless, new_meta};
+use super::entry::{DATA, unix_ms};
+use super::folder::{discard_unless, new_meta, note_place};
 use super::hash::{Opener, Progress, hash};
+use super::index::Noted;
 use super::meta::Phase;
 use super::opened::{Opened, stamp_of};
 use super::place::{SegmentTarget, Segments, Stamp};
 use super::store::{BlobStore, Keep};
 use super::{BlobError, files, space};
+use crate::backend::Changes;
+
+/// Most files of a small blob whose places fit in the index.
+const SMALL_FILES_MAX: usize = 64;
 
 /// What becomes of files that are imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +132,13 @@ impl BlobStore {
         let stamp =
             |file: &SegmentTarget| stamp_of(&*opened.segment(&file.path)?, &file.path, file.bytes);
         let stamps = files.iter().map(stamp).collect::<Result<Vec<_>, _>>()?;
-        let folder = self.new_folder(&mut self.changes())?;
+        let small = files.iter().map(|file| file.bytes).sum::<u64>() <= GROUP_BYTES;
+        let folder = if small && how == ImportHow::Reference && files.len() <= SMALL_FILES_MAX {
+            // All there is to note fits in the index.
+            self.no_folder(&mut self.changes())
+        } else {
+            self.new_folder(&mut self.changes())?
+        };
         let imported = (|| {
             let stamped = files.iter().cloned().zip(stamps.iter().copied().map(Some));
             let source = Segments::outside(stamped)?;
@@ -147,6 +158,37 @@ impl BlobStore {
             self.adopt(&folder, imported, name, keep, Some(source))
         })();
         discard_unless(imported, &folder)
+    }
+
+    /// Notes small files that are to be shared under these names without reading them, in one batch; for
+    /// measurements with millions of them. What a file holds is compared with the id when it is read, as
+    /// always. Files that the store has are left out.
+    ///
+    /// # Errors
+    /// A file is not there or too large, or the disk refused.
+    #[doc(hidden)]
+    pub fn note_unread(
+        &self,
+        files: impl IntoIterator<Item = (BlobId, SegmentTarget, String)>,
+    ) -> Result<(), BlobError> {
+        let mut new = Vec::new();
+        let _changes = self.changes();
+        for (id, file, name) in files {
+            if file.bytes > GROUP_BYTES {
+                return Err(BlobError::TooLarge { size: file.bytes });
+            }
+            if self.index.has(&id)? {
+                continue;
+            }
+            let seen = file.path.symlink_metadata().map_err(BlobError::at(&file.path))?;
+            let mut meta = new_meta(id, file.bytes, &name);
+            let segments = Segments::outside([(file, Some(Stamp::of(&seen)))])?;
+            meta.shared = true;
+            meta.outside = Some((segments.base().to_owned(), 1));
+            new.push((Noted { meta, used_ms: unix_ms(), number: 0 }, segments));
+        }
+        self.index.put_many(new)?;
+        self.sync()
     }
 
     fn import_nothing(
@@ -205,24 +247,25 @@ impl BlobStore {
     ) -> Result<Imported, BlobError> {
         let mut changes = self.changes();
         if self.keep_known(imported.id, keep)? {
-            std::fs::remove_dir_all(folder).map_err(BlobError::at(folder))?;
+            if folder.is_dir() {
+                std::fs::remove_dir_all(folder).map_err(BlobError::at(folder))?;
+            }
             return Ok(Imported { known: true, ..imported });
         }
-        let old = self.index().get(&imported.id).cloned();
-        if let Some(old) = old {
+        if let Some(old) = self.find(&imported.id)? {
             self.take_out(&old, &mut changes)?;
         }
         self.check_count()?;
         let mut meta = new_meta(imported.id, imported.bytes, name);
         meta.pinned = keep == Keep::Pinned;
+        let mut place = Changes::new();
         if let Some(segments) = outside {
             meta.outside = Some((segments.base().to_owned(), segments.len() as u32));
-            let path = folder.join(PLACE);
-            let bytes = segments.encode().ok_or(BlobError::WrongSegments)?;
-            files::write_sealed(&path, &bytes).map_err(BlobError::at(&path))?;
+            place = note_place(folder, &imported.id, &segments)?;
         }
-        entry::save(folder, &meta)?;
-        self.install(folder, meta)?;
+        self.install(folder, meta, place)?;
+        drop(changes);
+        self.sync()?;
         Ok(imported)
     }
 

@@ -1,31 +1,40 @@
 //! The store: which blobs there are, how one is opened, begun and removed.
 //!
-//! **Invariants:** a blob's folder appears whole or not at all, since it is made aside and renamed; a
-//! blob is opened once, however many hold it; one that is held is never removed.
+//! **Invariants:** a blob is there once the index has it, and its folder was in place before; a blob
+//! is opened once, however many hold it; one that is held is never removed; in memory is only what
+//! somebody holds, and the entries used last.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use potluck_base::{BlobId, Division};
+use potluck_base::{BlobId, Division, LruMap};
 
 use super::blob::{Blob, read_segments};
-use super::entry::{BlobView, Entry, lock, unix_ms};
+use super::entry::{BlobView, Entry, lock, unix_ms, view_of};
 use super::folder::{
-    check_absent, discard_unless, fill_folder, goes_on, load, new_meta, remove_ours, set_aside,
+    check_absent, discard_unless, fill_folder, goes_on, load, new_meta, note_place, remove_ours,
 };
+use super::index::{Index, Noted};
 use super::meta::{Meta, Phase};
 use super::place::{SegmentTarget, Segments};
 use super::{BlobError, files, space};
 use crate::FolderLock;
+use crate::backend::Changes;
+use crate::config::SyncMode;
 
 /// The folder of all blobs inside the data folder.
 const BLOBS: &str = "blobs";
-/// Folders on their way in; what a crash leaves of them is removed.
-const NEW: &str = ".new-";
-/// Folders on their way out.
-const OLD: &str = ".old-";
+/// Where the folders of blobs are on their way in and out; what a crash leaves here is removed.
+const ASIDE: &str = "aside";
+/// Entries kept in memory though nobody holds them.
+const RECENT_MAX: usize = 1024;
+/// Most blobs in a list that is not asked for in pages.
+const LIST_MAX: usize = 10_000;
+
+/// Most folders with the same data that are told of.
+const OWNERS_MAX: usize = 1024;
 
 /// What a store may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,58 +70,105 @@ pub enum Place {
 pub struct BlobStore {
     folder: PathBuf,
     pub(crate) limits: BlobLimits,
-    index: RwLock<BTreeMap<BlobId, Arc<Entry>>>,
+    pub(crate) index: Arc<Index>,
+    entries: Mutex<Entries>,
     /// Held while blobs come and go; counts the folders made aside.
     changes: Mutex<u64>,
     /// Later than all uses so far.
     clock: AtomicU64,
-    damaged: usize,
-    lock: Arc<FolderLock>,
+}
+
+/// The entries in memory: one a blob, for as long as anybody has it.
+#[derive(Debug)]
+struct Entries {
+    held: BTreeMap<BlobId, Weak<Entry>>,
+    recent: LruMap<BlobId, Arc<Entry>>,
+    /// How many there may be in `held` before those that are gone are taken out.
+    prune_at: usize,
+}
+
+impl Entries {
+    fn get(&mut self, id: &BlobId) -> Option<Arc<Entry>> {
+        // Counts as a use.
+        self.recent.get_mut(id);
+        self.held.get(id)?.upgrade()
+    }
+
+    fn insert(&mut self, entry: &Arc<Entry>) {
+        if self.held.len() >= self.prune_at {
+            self.held.retain(|_, entry| entry.strong_count() > 0);
+            self.prune_at = (2 * self.held.len()).max(2 * RECENT_MAX);
+        }
+        self.held.insert(entry.id, Arc::downgrade(entry));
+        if let Some((_, left)) = self.recent.insert(entry.id, entry.clone()) {
+            left.save_use(1);
+        }
+    }
+}
+
+/// What the store counts. Kept as blobs come and go, on disk too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BlobCounts {
+    /// All blobs.
+    pub blobs: u64,
+    /// Blobs that have a name: files and folders.
+    pub listed: u64,
+    /// Bytes of whole files and of the data of whole folders.
+    pub bytes: u64,
+    /// Blobs that others may have.
+    pub given: u64,
+    /// Files and folders that others may have.
+    pub offered: u64,
+}
+
+impl Drop for BlobStore {
+    fn drop(&mut self) {
+        self.in_memory().iter().for_each(|entry| entry.save_use(1));
+    }
 }
 
 impl BlobStore {
-    /// Opens the blobs of a data folder, making it if need be. Blobs whose notes are damaged are set
-    /// aside and counted ([`BlobStore::damaged`]).
+    /// Opens the blobs of a data folder, making it if need be. Takes as long for ten million blobs as
+    /// for ten. What an older version noted beside the blobs is moved into the index once; blobs whose
+    /// notes are damaged are set aside then and counted ([`BlobStore::damaged`]).
     ///
     /// # Errors
-    /// [`BlobError::Open`] if another store has the folder; [`BlobError::Io`].
+    /// [`BlobError::Open`] if another store has the folder or its index is damaged; [`BlobError::Io`].
     pub fn open(data_folder: &Path, limits: BlobLimits) -> Result<Self, BlobError> {
+        Self::open_with(data_folder, limits, SyncMode::Data)
+    }
+
+    /// As [`BlobStore::open`]; `sync` says when a change counts as done.
+    ///
+    /// # Errors
+    /// As [`BlobStore::open`].
+    pub fn open_with(
+        data_folder: &Path,
+        limits: BlobLimits,
+        sync: SyncMode,
+    ) -> Result<Self, BlobError> {
         let folder = data_folder.join(BLOBS);
         let lock = Arc::new(FolderLock::acquire(&folder)?);
         // Files are opened without following links, which may well be on the way to the data folder.
         let folder = folder.canonicalize().map_err(BlobError::at(&folder))?;
-        let mut store = Self {
-            limits,
-            index: RwLock::default(),
-            changes: Mutex::new(0),
-            clock: AtomicU64::new(0),
-            damaged: 0,
-            lock,
-            folder,
-        };
-        let found = std::fs::read_dir(&store.folder).map_err(BlobError::at(&store.folder))?;
-        let mut entries = BTreeMap::new();
-        for found in found {
-            let path = found.map_err(BlobError::at(&store.folder))?.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            if name.starts_with(NEW) || name.starts_with(OLD) {
-                std::fs::remove_dir_all(&path).map_err(BlobError::at(&path))?;
-            } else if let Ok(id) = name.parse::<BlobId>() {
-                match load(&store.lock, &path, id) {
-                    Ok(entry) => {
-                        entries.insert(id, entry);
-                    }
-                    Err(_) => {
-                        store.damaged += 1;
-                        set_aside(&path);
-                    }
-                }
-            }
+        let aside = folder.join(ASIDE);
+        if aside.symlink_metadata().is_ok() {
+            std::fs::remove_dir_all(&aside).map_err(BlobError::at(&aside))?;
         }
-        let last = entries.values().map(|entry| entry.used_ms()).max();
-        store.clock = AtomicU64::new(last.unwrap_or(0));
-        store.index = RwLock::new(entries);
-        Ok(store)
+        std::fs::create_dir(&aside).map_err(BlobError::at(&aside))?;
+        let index = Arc::new(Index::open(&folder, sync, lock)?);
+        Ok(Self {
+            limits,
+            clock: AtomicU64::new(index.last_use()?),
+            index,
+            entries: Mutex::new(Entries {
+                held: BTreeMap::new(),
+                recent: LruMap::new(RECENT_MAX),
+                prune_at: 2 * RECENT_MAX,
+            }),
+            changes: Mutex::new(0),
+            folder,
+        })
     }
 
     /// The data folder that it is in.
@@ -121,31 +177,164 @@ impl BlobStore {
         self.folder.parent().unwrap_or(&self.folder)
     }
 
-    /// How many blobs could not be read when the store was opened.
+    /// How many blobs were found whose notes cannot be read.
     #[must_use]
-    pub const fn damaged(&self) -> usize {
-        self.damaged
+    pub fn damaged(&self) -> usize {
+        self.index.damaged()
+    }
+
+    /// What is counted. Costs nothing.
+    #[must_use]
+    pub fn counts(&self) -> BlobCounts {
+        let counts = self.index.counts();
+        BlobCounts {
+            blobs: counts.blobs(),
+            listed: counts.listed,
+            bytes: counts.whole_bytes,
+            given: counts.given,
+            offered: counts.offered,
+        }
+    }
+
+    /// Entries in memory: what somebody holds, and those used last.
+    #[must_use]
+    pub fn entries_in_memory(&self) -> usize {
+        lock(&self.entries).held.len()
+    }
+
+    /// Bytes of memory in the cache and the write buffers of the index.
+    #[must_use]
+    pub fn index_memory_bytes(&self) -> u64 {
+        self.index.memory_bytes()
+    }
+
+    /// Bytes of disk that the index takes. Looks at each of its files.
+    #[must_use]
+    pub fn index_disk_bytes(&self) -> u64 {
+        self.index.disk_bytes()
     }
 
     /// Holds a blob. `None` if there is no such.
     ///
     /// # Errors
-    /// What is noted beside it cannot be read.
+    /// What is noted about it cannot be read.
     pub fn get(&self, id: &BlobId) -> Result<Option<Arc<Blob>>, BlobError> {
-        let entry = self.index().get(id).cloned();
-        entry.map_or(Ok(None), |entry| self.lease(&entry))
+        self.find(id)?.map_or(Ok(None), |entry| self.lease(&entry))
     }
 
-    /// All blobs, in the order of their names in the network.
+    /// Holds a blob for a look at it, which is no use of it. `None` if there is no such.
+    ///
+    /// # Errors
+    /// What is noted about it cannot be read.
+    pub fn look(&self, id: &BlobId) -> Result<Option<Arc<Blob>>, BlobError> {
+        self.find(id)?.map_or(Ok(None), |entry| Self::open_entry(&entry))
+    }
+
+    /// Notes that `data` is the data of the folder that the blob `list` lists.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn set_owner(&self, data: &BlobId, list: &BlobId) -> Result<(), BlobError> {
+        self.index.own(data, list)?;
+        self.sync()
+    }
+
+    /// The lists of the folders whose data a blob is, at most 1,024; some may be gone.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn owners(&self, data: &BlobId) -> Result<Vec<BlobId>, BlobError> {
+        self.index.owners(data, OWNERS_MAX)
+    }
+
+    /// The blobs, in the order of their names in the network: the first ten thousand. More come by
+    /// [`BlobStore::page`].
     #[must_use]
     pub fn list(&self) -> Vec<BlobView> {
-        self.index().values().map(|entry| entry.view()).collect()
+        self.page(None, LIST_MAX).unwrap_or_default()
+    }
+
+    /// At most `max` blobs behind `after`, in the order of their names in the network. What cannot be
+    /// read is left out.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn page(&self, after: Option<&BlobId>, max: usize) -> Result<Vec<BlobView>, BlobError> {
+        self.index.page(after).take(max).map(|noted| Ok(self.seen(noted?))).collect()
+    }
+
+    /// At most `max` blobs that are partly here, those first whose fetch rests longest.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn partial(&self, max: usize) -> Result<Vec<BlobView>, BlobError> {
+        let mut views = Vec::new();
+        for found in self.index.by_use(super::index::PARTIAL).take(max) {
+            views.extend(self.view(&found?.1));
+        }
+        Ok(views)
+    }
+
+    /// What is given to others under a name and fits these words, which are as
+    /// [`words_of`](potluck_base::words::words_of) makes them: at most `max`, in the order in which they
+    /// were shared.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn search(&self, words: &[String], max: usize) -> Result<Vec<BlobView>, BlobError> {
+        let found = self.index.find(words, max)?;
+        Ok(found.into_iter().map(|noted| self.seen(noted)).collect())
+    }
+
+    /// At most `max` of what is given to others under a name, in the order in which it was shared,
+    /// behind the number `after`; with the number of the last one.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn offered(&self, after: u64, max: usize) -> Result<(Vec<BlobId>, u64), BlobError> {
+        let (mut ids, mut last) = (Vec::new(), after);
+        for found in self.index.offered(after).take(max) {
+            let (number, id) = found?;
+            ids.push(id);
+            last = number;
+        }
+        Ok((ids, last))
+    }
+
+    /// How far the round over all that is offered has come: the number to go on behind.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn round_cursor(&self) -> Result<u64, BlobError> {
+        self.index.cursor()
+    }
+
+    /// Notes how far the round has come.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn set_round_cursor(&self, cursor: u64) -> Result<(), BlobError> {
+        self.index.set_cursor(cursor)
     }
 
     /// What there is to see of one blob.
     #[must_use]
     pub fn view(&self, id: &BlobId) -> Option<BlobView> {
-        self.index().get(id).map(|entry| entry.view())
+        let live = lock(&self.entries).get(id);
+        match live {
+            Some(entry) => Some(entry.view()),
+            None => Some(self.seen(self.index.noted(id).ok()??)),
+        }
+    }
+
+    fn seen(&self, noted: Noted) -> BlobView {
+        let live = lock(&self.entries).get(&noted.meta.id);
+        if let Some(entry) = live {
+            return entry.view();
+        }
+        let folder = self.folder.join(noted.meta.id.to_string());
+        let have_bytes = super::folder::journalled(&folder, &noted.meta).unwrap_or(0);
+        view_of(noted, have_bytes, false)
     }
 
     /// Begins to fetch a blob, or goes on if it was begun with the same place. One that is complete is
@@ -173,8 +362,7 @@ impl BlobStore {
             _ => None,
         };
         let mut changes = lock(&self.changes);
-        let old = self.index().get(&id).cloned();
-        if let Some(entry) = old {
+        if let Some(entry) = self.find(&id)? {
             if goes_on(&entry, size, outside.as_ref())? {
                 if entry.phase() == Phase::Partial {
                     let missing = size.saturating_sub(entry.have_bytes.load(Ordering::Relaxed));
@@ -195,8 +383,17 @@ impl BlobStore {
         let mut meta = new_meta(id, size, name);
         meta.phase = Phase::Partial;
         meta.outside = outside.as_ref().map(|place| (place.base().to_owned(), place.len() as u32));
-        let filled = fill_folder(&folder, &meta, outside.as_ref());
-        let entry = discard_unless(filled.and_then(|()| self.install(&folder, meta)), &folder)?;
+        let begun = (|| {
+            fill_folder(&folder, &meta)?;
+            let place = match &outside {
+                Some(segments) => note_place(&folder, &id, segments)?,
+                None => Changes::new(),
+            };
+            self.install(&folder, meta, place)
+        })();
+        let entry = discard_unless(begun, &folder)?;
+        drop(changes);
+        self.sync()?;
         self.lease(&entry)?.ok_or(BlobError::Unknown)
     }
 
@@ -239,11 +436,15 @@ impl BlobStore {
 
     /// Opens the blob of an entry, or gives the one that is open.
     pub(crate) fn lease(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Blob>>, BlobError> {
+        entry.used(self.tick());
+        Self::open_entry(entry)
+    }
+
+    fn open_entry(entry: &Arc<Entry>) -> Result<Option<Arc<Blob>>, BlobError> {
         let mut live = lock(&entry.live);
         if live.removed {
             return Ok(None);
         }
-        entry.used(self.tick());
         if let Some(blob) = live.blob.upgrade() {
             return Ok(Some(blob));
         }
@@ -267,12 +468,28 @@ impl BlobStore {
                 remove_ours(&path).map_err(BlobError::at(&path))?;
             }
         }
-        **changes += 1;
-        let old = self.folder.join(format!("{OLD}{}", **changes));
-        std::fs::rename(&entry.folder, &old).map_err(BlobError::at(&entry.folder))?;
+        let folder = entry.folder.is_dir();
+        entry.forget(folder)?;
         live.removed = true;
-        self.index_mut().remove(&entry.id);
+        {
+            let mut entries = lock(&self.entries);
+            entries.held.remove(&entry.id);
+            entries.recent.remove(&entry.id);
+        }
+        self.sync()?;
+        if !folder {
+            return Ok(());
+        }
+        let old = self.no_folder(changes);
+        std::fs::rename(&entry.folder, &old).map_err(BlobError::at(&entry.folder))?;
+        self.index.write(Index::end_of_intent(&entry.id))?;
         std::fs::remove_dir_all(&old).map_err(BlobError::at(&old))
+    }
+
+    /// The path of a folder aside that is not there.
+    pub(crate) fn no_folder(&self, changes: &mut MutexGuard<'_, u64>) -> PathBuf {
+        **changes += 1;
+        self.folder.join(ASIDE).join(changes.to_string())
     }
 
     /// A new folder aside, to be filled and installed.
@@ -280,25 +497,47 @@ impl BlobStore {
         &self,
         changes: &mut MutexGuard<'_, u64>,
     ) -> Result<PathBuf, BlobError> {
-        **changes += 1;
-        let folder = self.folder.join(format!("{NEW}{}", **changes));
+        let folder = self.no_folder(changes);
         std::fs::create_dir(&folder).map_err(BlobError::at(&folder))?;
         Ok(folder)
     }
 
-    /// Makes a filled folder that of a blob.
-    pub(crate) fn install(&self, folder: &Path, meta: Meta) -> Result<Arc<Entry>, BlobError> {
+    /// Makes a filled folder, if there is one, that of a blob, and notes the blob with its place. It is
+    /// durable once synced.
+    pub(crate) fn install(
+        &self,
+        folder: &Path,
+        meta: Meta,
+        place: Changes,
+    ) -> Result<Arc<Entry>, BlobError> {
         let path = self.folder.join(meta.id.to_string());
-        std::fs::rename(folder, &path).map_err(BlobError::at(&path))?;
-        files::sync_folder(&self.folder).map_err(BlobError::at(&self.folder))?;
-        let entry = Entry::new(&self.lock, path, meta, 0, self.tick());
-        self.index_mut().insert(entry.id, entry.clone());
+        let mut with = place;
+        if folder.is_dir() {
+            self.index.intend(&meta.id)?;
+            // What a crash between the folder and the index left.
+            if path.symlink_metadata().is_ok() {
+                std::fs::remove_dir_all(&path).map_err(BlobError::at(&path))?;
+            }
+            std::fs::rename(folder, &path).map_err(BlobError::at(&path))?;
+            files::sync_folder(&self.folder).map_err(BlobError::at(&self.folder))?;
+            with.extend(Index::end_of_intent(&meta.id));
+        }
+        let noted = Noted { meta, used_ms: self.tick(), number: 0 };
+        let noted = self.index.put(None, noted, with)?;
+        let entry = Entry::new(&self.index, path, noted, 0);
+        lock(&self.entries).insert(&entry);
         Ok(entry)
+    }
+
+    /// Makes what was noted durable.
+    pub(crate) fn sync(&self) -> Result<(), BlobError> {
+        self.index.sync()
     }
 
     pub(crate) fn check_count(&self) -> Result<(), BlobError> {
         let max = self.limits.blobs_max;
-        if self.index().len() < max { Ok(()) } else { Err(BlobError::TooManyBlobs { max }) }
+        let full = self.index.counts().blobs() >= max as u64;
+        if full { Err(BlobError::TooManyBlobs { max }) } else { Ok(()) }
     }
 
     pub(crate) fn changes(&self) -> MutexGuard<'_, u64> {
@@ -310,15 +549,25 @@ impl BlobStore {
     }
 
     pub(crate) fn entry(&self, id: &BlobId) -> Result<Arc<Entry>, BlobError> {
-        self.index().get(id).cloned().ok_or(BlobError::Unknown)
+        self.find(id)?.ok_or(BlobError::Unknown)
     }
 
-    pub(crate) fn index(&self) -> RwLockReadGuard<'_, BTreeMap<BlobId, Arc<Entry>>> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    /// The entry of a blob, read from the index unless it is in memory.
+    pub(crate) fn find(&self, id: &BlobId) -> Result<Option<Arc<Entry>>, BlobError> {
+        // Locked until it is in, so that there is never a second one.
+        let mut entries = lock(&self.entries);
+        if let Some(entry) = entries.get(id) {
+            return Ok(Some(entry));
+        }
+        let Some(noted) = self.index.noted(id)? else { return Ok(None) };
+        let entry = load(&self.index, self.folder.join(id.to_string()), noted)?;
+        entries.insert(&entry);
+        Ok(Some(entry))
     }
 
-    fn index_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<BlobId, Arc<Entry>>> {
-        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    /// The entries that are in memory.
+    pub(crate) fn in_memory(&self) -> Vec<Arc<Entry>> {
+        lock(&self.entries).held.values().filter_map(Weak::upgrade).collect()
     }
 
     /// The time, and later than any time it gave before.

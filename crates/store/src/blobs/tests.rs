@@ -2,6 +2,7 @@
 
 mod fetch;
 mod import;
+mod index;
 mod journal;
 mod recover;
 mod store;

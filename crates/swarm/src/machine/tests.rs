@@ -141,7 +141,11 @@ impl Net {
                 self.announced += 1;
                 self.input(Input::Announced { root, done: true });
             }
-            Output::Holding { .. } | Output::Serve { .. } | Output::Refuse { .. } => {}
+            Output::Holding { .. }
+            | Output::Serve { .. }
+            | Output::Refuse { .. }
+            | Output::MoreRoots { .. }
+            | Output::Check { .. } => {}
         }
     }
 

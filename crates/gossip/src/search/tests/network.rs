@@ -119,6 +119,7 @@ impl Network {
                 let (to, ask) = self.serves.remove(&(node, serve)).expect("answered once");
                 self.schedule(arrives, to, Event::Reply { ask, taken });
             }
+            Output::Look { .. } => unreachable!("the machine has all names"),
             Output::Found { .. } | Output::Refused { .. } => {
                 self.ended.push((node, self.now, output));
             }

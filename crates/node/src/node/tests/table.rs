@@ -269,6 +269,7 @@ impl Table {
                 self.seats[index].replies.insert(id, reply);
             }
             Output::Swarm(output) => self.seats[index].files.push(output),
+            Output::LookForNames { .. } => unreachable!("the node is told all names"),
             Output::Resolve { .. }
             | Output::SaveContacts { .. }
             | Output::Addresses { .. }

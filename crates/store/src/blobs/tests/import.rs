@@ -96,8 +96,10 @@ fn an_import_can_be_stopped_and_leaves_nothing() {
     assert!(matches!(result, Err(BlobError::Cancelled)));
     assert!(store.list().is_empty());
     let names = std::fs::read_dir(here.path().join("blobs")).unwrap();
-    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["lock"]);
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["aside", "index", "lock"]);
+    assert_eq!(std::fs::read_dir(here.path().join("blobs/aside")).unwrap().count(), 0);
 }
 
 #[test]

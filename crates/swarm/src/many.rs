@@ -1,0 +1,341 @@
+//! What a node does that shares more than it can hold in memory and announce.
+//!
+//! It announces every root in turn, round after round, and under one root that all nodes know
+//! ([`many_root`]) that it shares more: who finds no provider of a link asks the nodes that are
+//! announced under it. What others ask for is looked up on disk.
+//!
+//! **Invariant:** memory does not depend on how much is shared.
+
+use std::collections::BTreeMap;
+
+use potluck_base::{BlobId, Contact, Deadline, Instant, PublicKey};
+use potluck_wire::{Holding, Refusal};
+
+use crate::command::{Output, ServeId};
+use crate::machine::Swarm;
+
+/// Roots that a node announces as often as their records need it; if it shares more, it goes round. At
+/// 20 announcements a second all of them take 14 of the 20 minutes between two.
+pub const ANNOUNCED_MAX: usize = 16_384;
+/// Roots asked for at a time.
+const ROOTS_MAX: usize = 64;
+/// Questions of others for which the disk is asked at once; more are told that it is busy.
+const CHECKS_MAX: usize = 1024;
+
+/// The root under which nodes are announced that share more than they announce.
+#[must_use]
+pub fn many_root() -> BlobId {
+    BlobId::of(b"potluck: this node shares more than it announces")
+}
+
+/// A round over all roots.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Round {
+    began: Instant,
+    /// When more roots are asked for, once those that are known were announced.
+    more_at: Instant,
+    asked: bool,
+}
+
+/// A question of another node that waits for the disk.
+#[derive(Debug)]
+pub(crate) enum Asker {
+    Have { serve: ServeId, from: Contact, budget: usize },
+    Fetch { serve: ServeId, from: PublicKey },
+}
+
+/// Those that wait, by the blob that they ask for.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    waiting: BTreeMap<BlobId, Vec<Asker>>,
+    count: usize,
+}
+
+impl Checks {
+    pub(crate) const fn len(&self) -> usize {
+        self.count
+    }
+}
+
+impl Swarm {
+    /// Whether more is shared than the machine was told.
+    pub(crate) fn on_elsewhere(&mut self, now: Instant, elsewhere: bool) {
+        match (elsewhere, self.round.is_some()) {
+            (true, false) => {
+                self.round = Some(Round { began: now, more_at: now, asked: false });
+                self.announcements.set(many_root(), now);
+            }
+            (false, true) => {
+                self.round = None;
+                self.announcements.remove(&many_root());
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a root that was announced comes again without a round.
+    pub(crate) fn comes_again(&self, root: &BlobId) -> bool {
+        self.round.is_none()
+            || *root == many_root()
+            || self.fetches.values().any(|fetch| fetch.root == *root)
+    }
+
+    /// Asks for the next roots of the round once the last ones were announced.
+    pub(crate) fn go_round(&mut self, now: Instant) {
+        let idle = self.announcements.is_idle(now);
+        let Some(round) = self.round.as_mut().filter(|round| !round.asked && round.more_at <= now)
+        else {
+            return;
+        };
+        // Once what is due was announced, if something is.
+        round.more_at = now;
+        if idle {
+            round.asked = true;
+            self.outbox.push_back(Output::MoreRoots { max: ROOTS_MAX });
+        }
+    }
+
+    pub(crate) fn on_roots(&mut self, now: Instant, roots: Vec<BlobId>, over: bool) {
+        let Some(round) = &mut self.round else { return };
+        round.asked = false;
+        round.more_at = now;
+        if over {
+            self.stats.round_seconds = now.since(round.began).as_secs();
+            round.began = now.max(round.began + self.config.announce_interval);
+            round.more_at = round.began;
+        }
+        for root in roots.into_iter().take(ROOTS_MAX) {
+            if !self.announcements.contains(&root) {
+                self.announcements.set(root, now);
+            }
+        }
+    }
+
+    pub(crate) fn round_deadline(&self) -> Option<Deadline> {
+        let round = self.round.as_ref().filter(|round| !round.asked)?;
+        let idle = self.announcements.is_idle(round.more_at);
+        idle.then_some(Deadline::new(round.more_at, "go round"))
+    }
+
+    /// Asks the disk for a blob that another node asks for; `None` if nothing can be on disk that the
+    /// machine does not know.
+    pub(crate) fn check(&mut self, blob: BlobId, asker: Asker) -> Option<Asker> {
+        if self.round.is_none() || self.checks.count >= CHECKS_MAX {
+            return Some(asker);
+        }
+        self.checks.count += 1;
+        let waiting = self.checks.waiting.entry(blob).or_default();
+        if waiting.is_empty() {
+            self.outbox.push_back(Output::Check { blob });
+        }
+        waiting.push(asker);
+        None
+    }
+
+    /// The disk has a blob of this size, or none.
+    pub(crate) fn on_checked(&mut self, now: Instant, blob: BlobId, size: Option<u64>) {
+        let askers = self.checks.waiting.remove(&blob).unwrap_or_default();
+        self.checks.count -= askers.len();
+        for asker in askers {
+            match (asker, size) {
+                (Asker::Have { serve, from, budget }, Some(size)) => {
+                    let answer = Ok(self.whole(now, from, blob, size, budget));
+                    self.outbox.push_back(Output::Holding { serve, answer });
+                }
+                (Asker::Fetch { serve, from }, Some(_)) => self.serve(serve, from),
+                (Asker::Have { serve, .. }, None) => {
+                    self.stats.refused += 1;
+                    let answer = Err(Refusal::NotHeld);
+                    self.outbox.push_back(Output::Holding { serve, answer });
+                }
+                (Asker::Fetch { serve, .. }, None) => {
+                    self.stats.refused += 1;
+                    self.outbox.push_back(Output::Refuse { serve, reason: Refusal::NotHeld });
+                }
+            }
+        }
+    }
+
+    /// What is said of a blob of which all is here.
+    pub(crate) fn whole(
+        &mut self,
+        now: Instant,
+        from: Contact,
+        blob: BlobId,
+        size: u64,
+        budget: usize,
+    ) -> Holding {
+        let room = budget.saturating_sub(crate::machine::FRAME_BYTES);
+        let mut neighbours = self.askers.of(now, &blob, &from.public_key);
+        neighbours.truncate(room / crate::machine::CONTACT_BYTES);
+        self.askers.note(now, blob, from);
+        Holding { size, granules: None, neighbours, hint: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use potluck_base::machine::{check_timer_contract, drain};
+    use potluck_base::{Machine as _, Rng};
+
+    use super::*;
+    use crate::command::{Begin, FetchError, FetchId, Input};
+    use crate::config::Config;
+    use crate::testing::contact;
+
+    fn swarm() -> Swarm {
+        Swarm::new(contact(999).public_key, Config::default(), Rng::from_number(1))
+    }
+
+    fn root(number: u64) -> BlobId {
+        BlobId::of(&number.to_be_bytes())
+    }
+
+    /// Runs a node that shares `total` roots for a time: when each was announced, and the most roots
+    /// that were in memory.
+    fn run(total: u64, time: Duration) -> (Swarm, Vec<(Instant, BlobId)>, usize) {
+        let (mut swarm, mut now) = (swarm(), Instant::ZERO);
+        let (mut cursor, mut announced, mut most) = (0, Vec::new(), 0);
+        let end = now + time;
+        swarm.handle(now, Input::Elsewhere(true));
+        while now < end {
+            let mut outputs = drain(&mut swarm);
+            while let Some(output) = outputs.pop() {
+                match output {
+                    Output::Announce { root, .. } => {
+                        announced.push((now, root));
+                        swarm.handle(now, Input::Announced { root, done: true });
+                    }
+                    Output::MoreRoots { max } => {
+                        let next = (cursor + max as u64).min(total);
+                        let roots = (cursor..next).map(root).collect();
+                        let over = next - cursor < max as u64;
+                        cursor = if over { 0 } else { next };
+                        swarm.handle(now, Input::Roots { roots, over });
+                    }
+                    _ => panic!("{output:?}"),
+                }
+                outputs.extend(drain(&mut swarm));
+            }
+            most = most.max(swarm.stats().announcing);
+            let Some(deadline) = swarm.poll_timeout() else { break };
+            assert!(deadline.at > now || now == Instant::ZERO, "{deadline:?}");
+            now = deadline.at;
+            swarm.handle(now, Input::Timeout);
+        }
+        (swarm, announced, most)
+    }
+
+    #[test]
+    fn the_root_of_those_that_share_very_much_is_frozen() {
+        let hex = "a62c21060114bac9beb3e958a9c1d82f4541070a0e258d05abee0f72a733375a";
+        assert_eq!(many_root().to_string(), hex);
+    }
+
+    #[test]
+    fn ten_million_roots_are_announced_in_turn_at_a_bounded_rate_in_little_memory() {
+        let (swarm, announced, most) = run(10_000_000, Duration::from_secs(3600));
+        assert!(most <= 2 * ROOTS_MAX, "{most} roots in memory");
+        // 20 a second.
+        assert!((70_000..=72_001).contains(&announced.len()), "{}", announced.len());
+        let many = announced.iter().filter(|(_, root)| *root == many_root());
+        assert!((3..=4).contains(&many.count()));
+        let different: BTreeSet<BlobId> = announced.iter().map(|(_, root)| *root).collect();
+        assert!(different.len() + 4 >= announced.len(), "each once");
+        assert_eq!(swarm.stats().round_seconds, 0, "no round is over");
+    }
+
+    #[test]
+    fn a_round_that_is_over_early_rests_until_records_need_it() {
+        let total = 4_000;
+        let (mut swarm, announced, _) = run(total, Duration::from_secs(3600));
+        let rounds = announced.iter().filter(|(_, announced)| *announced == root(0)).count();
+        assert_eq!(rounds, 3);
+        assert!((195..=205).contains(&swarm.stats().round_seconds), "20 a second");
+        check_timer_contract(&mut swarm, announced[announced.len() - 1].0, || Input::Timeout);
+    }
+
+    #[test]
+    fn what_others_ask_for_is_looked_up_once_and_answered() {
+        let (mut swarm, now) = (swarm(), Instant::ZERO);
+        swarm.handle(now, Input::Elsewhere(true));
+        drain(&mut swarm);
+        let (here, gone) = (root(1), root(2));
+        let have = |serve, blob| {
+            let (serve, from) = (ServeId(serve), contact(1));
+            Input::AskedHave { serve, from, blob, budget: 1000 }
+        };
+        let stream = |serve, blob| {
+            let from = contact(1).public_key;
+            Input::AskedFetch { serve: ServeId(serve), from, blob }
+        };
+        for input in [have(1, here), stream(2, here), have(3, gone), stream(4, gone)] {
+            swarm.handle(now, input);
+        }
+        let checks = [Output::Check { blob: here }, Output::Check { blob: gone }];
+        assert_eq!(drain(&mut swarm), checks);
+        assert_eq!(swarm.stats().checking, 4);
+        swarm.handle(now, Input::Checked { blob: here, size: Some(7) });
+        let outputs = drain(&mut swarm);
+        let [Output::Holding { serve: ServeId(1), answer: Ok(holding) }, Output::Serve { .. }] =
+            outputs.as_slice()
+        else {
+            panic!("{outputs:?}");
+        };
+        assert_eq!((holding.size, &holding.granules), (7, &None));
+        swarm.handle(now, Input::Checked { blob: gone, size: None });
+        let answer = Err(Refusal::NotHeld);
+        let refused = [
+            Output::Holding { serve: ServeId(3), answer },
+            Output::Refuse { serve: ServeId(4), reason: Refusal::NotHeld },
+        ];
+        assert_eq!(drain(&mut swarm), refused);
+        assert_eq!((swarm.stats().checking, swarm.stats().refused), (0, 2));
+        for number in 0..3_000 {
+            swarm.handle(now, have(number, root(number)));
+        }
+        assert_eq!(swarm.stats().checking, CHECKS_MAX);
+        // Told all, it says no at once again.
+        swarm.handle(now, Input::Elsewhere(false));
+        drain(&mut swarm);
+        swarm.handle(now, have(9, root(9_999)));
+        assert!(matches!(drain(&mut swarm)[..], [Output::Holding { answer: Err(_), .. }]));
+    }
+
+    #[test]
+    fn what_nobody_announced_and_all_deny_is_unknown_before_patience_ends() {
+        let (mut swarm, mut now) = (swarm(), Instant::ZERO);
+        let (fetch, blob) = (FetchId(1), root(1));
+        swarm.handle(now, Input::Begin(Begin { fetch, blob, root: blob, sources: Vec::new() }));
+        let mut looked = 0;
+        loop {
+            for output in drain(&mut swarm) {
+                match output {
+                    Output::FindProviders { .. } => {
+                        looked += 1;
+                        let contacts = vec![contact(1), contact(2)];
+                        let input = Input::Providers { fetch, contacts, absent: true };
+                        swarm.handle(now, input);
+                    }
+                    Output::AskHave { ask, .. } => {
+                        let (holding, round_trip) = (None, None);
+                        swarm.handle(now, Input::Holds { ask, holding, round_trip });
+                    }
+                    Output::Failed { error, .. } => {
+                        assert_eq!((error, looked), (FetchError::Unknown, 5));
+                        assert!(now < Instant::ZERO + Config::default().patience);
+                        return;
+                    }
+                    _ => panic!("{output:?}"),
+                }
+            }
+            if let Some(deadline) = swarm.poll_timeout() {
+                now = now.max(deadline.at);
+            }
+            swarm.handle(now, Input::Timeout);
+        }
+    }
+}
