@@ -7,6 +7,7 @@ mod bad_input;
 mod codes;
 mod demo;
 mod files;
+mod files_arrive;
 mod files_http;
 mod files_lasting;
 mod folders;

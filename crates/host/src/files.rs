@@ -11,6 +11,8 @@
 mod error;
 mod export;
 mod fetch;
+mod join;
+mod list;
 mod names;
 mod reader;
 mod serve;
@@ -18,7 +20,9 @@ mod share;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod unshare;
 mod watch;
+mod way;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -34,11 +38,14 @@ use tokio::task::AbortHandle;
 use crate::handle::Request;
 use crate::transport::{IncomingFetch, Transport};
 use fetch::Active;
+use join::Joint;
 
 pub use error::{FilesError, FilesErrorKind};
-pub use fetch::{FetchJob, FetchProgress, Fetched, FetchedFrom, To};
+pub use fetch::{FetchJob, FetchProgress, Fetched, FetchedFrom};
+pub use list::{FolderList, list_folder};
 pub use reader::Reader;
-pub use share::{FolderList, ShareOptions, ShareProgress, Shared, list_folder};
+pub use share::{Listed, ShareOptions, ShareProgress, Shared};
+pub use way::To;
 
 /// Bytes of blobs fetched for readers that are kept unless said otherwise.
 pub const CACHE_BYTES_DEFAULT: u64 = 10 * 1024 * 1024 * 1024;
@@ -115,6 +122,10 @@ struct Inner {
     active: Mutex<HashMap<FetchId, Active>>,
     transfers: Mutex<HashMap<TransferId, AbortHandle>>,
     waiting: Mutex<HashMap<ServeId, IncomingFetch>>,
+    /// The transfers under way, each for all who want the blob.
+    joints: Mutex<HashMap<BlobId, Joint>>,
+    /// What is not complete where somebody fetches to, and how many do.
+    asides: Mutex<HashMap<PathBuf, usize>>,
     /// Told when what is shared changes.
     names: Arc<Notify>,
     /// Places for those who read what is to be shared.
@@ -168,6 +179,8 @@ impl Files {
                 active: Mutex::default(),
                 transfers: Mutex::default(),
                 waiting: Mutex::default(),
+                joints: Mutex::default(),
+                asides: Mutex::default(),
                 names: Arc::default(),
                 sharing: Arc::new(Semaphore::new(SHARES_MAX)),
                 #[cfg(test)]
@@ -183,19 +196,19 @@ impl Files {
         let shared = |view: &BlobView| view.shared && view.state == BlobState::Complete;
         let views = self.store().map(|store| store.list()).unwrap_or_default();
         let views = views.into_iter().filter(shared);
-        views
-            .map(|view| Input::Held {
-                blob: view.id,
-                size: view.size,
-                announce: !share::is_data_of_folder(&view.name),
-            })
-            .collect()
+        let told = |view: BlobView| {
+            let announce = !share::is_data_of_folder(&view.name);
+            let (blob, size) = (view.id, view.size);
+            let named = announce.then(|| Input::Named { blob, hint: share::hint_of(&view) });
+            std::iter::once(Input::Held { blob, size, announce }).chain(named)
+        };
+        views.flat_map(told).collect()
     }
 
     /// Carries out what the core wants. Never blocks.
     pub(crate) fn carry_out(&self, output: Output) {
         match output {
-            Output::Open { fetch, blob, size } => self.open_place(fetch, blob, size),
+            Output::Open { fetch, blob, size, hint } => self.open_place(fetch, blob, size, hint),
             Output::Transfer { transfer, fetch, from, blob, size, granules } => {
                 let wanted = transfer::Wanted { transfer, fetch, from, blob, size, granules };
                 self.begin_transfer(wanted);
@@ -320,32 +333,6 @@ impl Files {
             None
         };
         Ok(std::iter::once(id).chain(data).collect())
-    }
-
-    /// Gives a file or folder to nobody any more, and forgets it. Files outside the node's folder stay
-    /// where they are.
-    ///
-    /// # Errors
-    /// [`FilesError::Unknown`] if there is none.
-    pub async fn unshare(&self, id: BlobId) -> Result<(), FilesError> {
-        let files = self.clone();
-        let parts = blocking(move || files.parts(id)).await?;
-        for blob in parts {
-            self.tell(Input::Released { blob }).await?;
-            let store = self.store()?;
-            blocking(move || {
-                store.set_pinned(&blob, false)?;
-                store.set_shared(&blob, false, None)?;
-                match store.remove(&blob) {
-                    // Somebody still reads it: it goes with the next collection.
-                    Err(potluck_store::blobs::BlobError::InUse) => Ok(()),
-                    result => Ok(result?),
-                }
-            })
-            .await?;
-        }
-        self.names_changed();
-        Ok(())
     }
 
     /// Keeps a file or folder until it is unpinned.

@@ -8,11 +8,12 @@ use potluck_wire::limits::NEIGHBOURS_MAX;
 use potluck_wire::{Holding, Refusal};
 
 use crate::command::{
-    Begin, FetchError, FetchId, FetchReport, FetchView, Input, Output, ServeId, TransferId,
+    Begin, FetchError, FetchId, FetchReport, FetchView, Gone, Input, Output, ServeId, TransferId,
 };
 use crate::config::Config;
 use crate::fetch::{Fetch, Numbers, World};
 use crate::holdings::{Announcements, Askers, Serves};
+use crate::lost::{Hints, Lost, hint_bytes};
 
 /// A contact in an answer, at its longest, and what frames the rest of it.
 const CONTACT_BYTES: usize = 64;
@@ -55,6 +56,8 @@ pub struct Swarm {
     fetches: BTreeMap<FetchId, Fetch>,
     transfers: BTreeMap<TransferId, FetchId>,
     holdings: BTreeMap<BlobId, u64>,
+    hints: Hints,
+    lost: Lost,
     askers: Askers,
     serves: Serves,
     announcements: Announcements,
@@ -74,6 +77,8 @@ impl Swarm {
             fetches: BTreeMap::new(),
             transfers: BTreeMap::new(),
             holdings: BTreeMap::new(),
+            hints: Hints::default(),
+            lost: Lost::default(),
             askers: Askers::default(),
             serves: Serves::default(),
             announcements: Announcements::default(),
@@ -170,6 +175,7 @@ impl Swarm {
             && self.holdings.len() < self.config.holdings_max
         {
             self.holdings.insert(fetch.blob, size);
+            self.lost.forget(&fetch.blob);
         }
         self.outbox.push_back(Output::Completed { fetch: id, report: fetch.report() });
     }
@@ -242,21 +248,31 @@ impl Swarm {
         blob: BlobId,
         budget: usize,
     ) -> Result<Holding, Refusal> {
-        let room = budget.saturating_sub(FRAME_BYTES);
+        let mut room = budget.saturating_sub(FRAME_BYTES);
         let mut neighbours = self.askers.of(now, &blob, &from.public_key);
         if let Some(size) = self.holdings.get(&blob) {
             self.askers.note(now, blob, from);
+            let hint = self.hints.of(&blob);
+            room = room.saturating_sub(hint_bytes(hint.as_ref()));
+            let left = self.lost.left(&blob);
+            let lost = left.as_ref().map(|(why, _)| why.refusal());
+            let fits = |bytes: Bytes| if bytes.len() <= room { bytes } else { Bytes::new() };
+            let granules = left.map(|(_, bytes)| fits(bytes));
+            room -= granules.as_ref().map_or(0, Bytes::len);
             neighbours.truncate(room / CONTACT_BYTES);
-            return Ok(Holding { size: *size, granules: None, neighbours, hint: None });
+            return Ok(Holding { size: *size, granules, neighbours, hint, lost });
         }
+        let why = self.lost.wholly(&blob);
         let fetch =
             self.fetches.values().find(|fetch| fetch.blob == blob && fetch.size().is_some());
         let Some((fetch, size)) = fetch.and_then(|fetch| Some((fetch, fetch.size()?))) else {
             self.stats.refused += 1;
-            return Err(Refusal::NotHeld);
+            return Err(why.map_or(Refusal::NotHeld, Gone::refusal));
         };
         let id = fetch.id;
         let granules = fetch.have.to_bytes();
+        let hint = fetch.hint(Some(size));
+        room = room.saturating_sub(hint_bytes(hint.as_ref()));
         // What does not fit is left out: the asker asks again by call.
         let granules = if granules.len() <= room { granules } else { Bytes::new() };
         neighbours
@@ -265,7 +281,15 @@ impl Swarm {
         self.askers.note(now, blob, from);
         // Who asks has part of it too, or will.
         self.with(now, id, |fetch, world| fetch.hear_of(world, from));
-        Ok(Holding { size, granules: Some(granules), neighbours, hint: None })
+        Ok(Holding { size, granules: Some(granules), neighbours, hint, lost: None })
+    }
+
+    fn release(&mut self, blob: &BlobId) {
+        self.holdings.remove(blob);
+        self.hints.remove(blob);
+        if !self.is_provided(blob) {
+            self.announcements.remove(blob);
+        }
     }
 
     fn gives(&self, blob: &BlobId) -> bool {
@@ -278,7 +302,9 @@ impl Swarm {
         if self.gives(blob) {
             self.serves.add(&self.config, serve, from, &mut out);
         } else {
-            out.push(Output::Refuse { serve, reason: Refusal::NotHeld });
+            let why = self.lost.wholly(blob);
+            let reason = why.map_or(Refusal::NotHeld, Gone::refusal);
+            out.push(Output::Refuse { serve, reason });
         }
         let refused = |output: &&Output| matches!(output, Output::Refuse { .. });
         self.stats.refused += out.iter().filter(refused).count() as u64;
@@ -312,6 +338,7 @@ impl Machine for Swarm {
     fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::Held { blob, size, announce } => {
+                self.lost.forget(&blob);
                 if self.holdings.len() < self.config.holdings_max {
                     self.holdings.insert(blob, size);
                     if announce && !self.announcements.contains(&blob) {
@@ -319,11 +346,13 @@ impl Machine for Swarm {
                     }
                 }
             }
-            Input::Released { blob } => {
-                self.holdings.remove(&blob);
-                if !self.is_provided(&blob) {
-                    self.announcements.remove(&blob);
+            Input::Named { blob, hint } => self.hints.insert(blob, hint),
+            Input::Released { blob } => self.release(&blob),
+            Input::Lost { blob, granules, why } => {
+                if granules.is_none() {
+                    self.release(&blob);
                 }
+                self.lost.insert(blob, granules, why);
             }
             Input::Begin(begin) => self.begin(now, begin),
             Input::Opened { fetch, have } => {

@@ -5,7 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -57,6 +57,10 @@ pub struct BlobView {
     pub size: u64,
     /// What people call it.
     pub name: String,
+    /// Of a blob that is one file: when its bytes were last changed, in seconds since 1970.
+    pub mtime: Option<i64>,
+    /// And its permissions as Unix counts them.
+    pub mode: Option<u32>,
     /// Where its bytes lie.
     pub place: BlobPlace,
     /// How far it is.
@@ -69,6 +73,14 @@ pub struct BlobView {
     pub in_use: bool,
     /// When it was last used, in milliseconds since 1970.
     pub used_unix_ms: u64,
+}
+
+/// What a blob is called: the first of its names that is no mark of the data of a folder.
+fn shown_name(meta: &Meta) -> String {
+    let others = meta.others.iter().map(|place| &place.name);
+    let mut names = std::iter::once(&meta.name).chain(others);
+    let shown = names.find(|name| !name.is_empty() && !name.starts_with('/'));
+    shown.unwrap_or(&meta.name).clone()
 }
 
 /// The milliseconds since 1970.
@@ -92,6 +104,8 @@ pub(crate) struct Entry {
     pub(crate) have_bytes: AtomicU64,
     used_ms: AtomicU64,
     used_saved_ms: AtomicU64,
+    /// Whether files of it are not what they were while others are.
+    partly_changed: AtomicBool,
     /// The blob while somebody holds it.
     pub(crate) live: Mutex<Lease>,
     // Whoever holds the blob keeps other stores out of the folder.
@@ -122,6 +136,7 @@ impl Entry {
             have_bytes: AtomicU64::new(have_bytes),
             used_ms: AtomicU64::new(used_ms),
             used_saved_ms: AtomicU64::new(used_ms),
+            partly_changed: AtomicBool::new(false),
             live: Mutex::default(),
             _lock: lock.clone(),
         })
@@ -160,6 +175,11 @@ impl Entry {
         }
     }
 
+    /// Notes, until the store is opened again, that some of its files are not what they were.
+    pub(crate) fn set_partly_changed(&self) {
+        self.partly_changed.store(true, Ordering::Relaxed);
+    }
+
     /// Notes a use at `now_ms`; now and then on disk, as the time of change of `meta`.
     pub(crate) fn used(&self, now_ms: u64) {
         self.used_ms.fetch_max(now_ms, Ordering::Relaxed);
@@ -194,7 +214,9 @@ impl Entry {
         BlobView {
             id: self.id,
             size: self.size,
-            name: meta.name,
+            name: shown_name(&meta),
+            mtime: meta.mtime,
+            mode: meta.mode,
             place: match meta.outside {
                 Some((path, segments)) => BlobPlace::Outside { path, segments },
                 None => BlobPlace::Inside,
@@ -202,6 +224,9 @@ impl Entry {
             state: match meta.phase {
                 Phase::Partial => {
                     BlobState::Partial { have_bytes: self.have_bytes.load(Ordering::Relaxed) }
+                }
+                Phase::Complete if self.partly_changed.load(Ordering::Relaxed) => {
+                    BlobState::Changed
                 }
                 Phase::Complete => BlobState::Complete,
                 Phase::Changed => BlobState::Changed,
