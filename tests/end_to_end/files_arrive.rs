@@ -167,8 +167,10 @@ fn one_link_into_three_folders_at_once_arrives_in_all_that_are_not_called_off() 
     let first = Node::start(&[]);
     let slow = first.data.join("slow");
     let mut command = crate::process::up(&slow);
-    let second =
-        Node::start_as(&slow, command.arg(&first.contact).env("POTLUCK_FILES_DOWNLOAD_RATE", "6MB"));
+    let second = Node::start_as(
+        &slow,
+        command.arg(&first.contact).env("POTLUCK_FILES_DOWNLOAD_RATE", "6MB"),
+    );
     let bytes = noise(4, 12_000_000);
     let link = share(&first, &file_of(&first, "big", &bytes));
     let token = crate::process::token(&second.url).expect("a token");
@@ -273,7 +275,9 @@ fn the_rest_of_a_folder_arrives_when_a_file_of_it_changed_since() {
         .collect();
     // And those that share a granule with it.
     assert_eq!(failed, ["2", "3", "4"], "{object}");
-    assert!(object["failed"][0]["reason"].as_str().expect("text").contains("changed at its source"));
+    assert!(
+        object["failed"][0]["reason"].as_str().expect("text").contains("changed at its source")
+    );
     let landed = got(&second, "menu");
     for number in [1, 5, 6] {
         let read = fs::read(landed.join(number.to_string())).expect("it is there");

@@ -56,7 +56,7 @@ impl Files {
         let Folder { id, manifest, plan } = folder;
         let targets = |base: &Path| plan.targets(base, manifest);
         let folders = |base: &Path| plan.make_folders(base, manifest);
-        self.put_in_place(blob, way, &share::data_name(&way.name), targets, folders)?;
+        self.put_in_place(blob, way, share::data_name(), targets, folders)?;
         let store = self.store()?;
         store.set_shared(&blob.id(), true, None)?;
         Ok(store.set_shared(id, true, None)?)
@@ -98,12 +98,13 @@ impl Files {
         store.add_written(&blob.id(), &targets(&way.there), name)?;
         // Whoever fetched it is not there any more, and nobody else is to find it under such a name.
         let left = aside.filter(|aside| !lock(&self.inner.asides).contains_key(aside));
-        if let Some(left) = left
-            && store.forget_places(&blob.id(), &|place| below(place.path.as_ref(), &left))?
-        {
-            remove_all(&left).map_err(io)?;
+        let Some(left) = left else { return Ok(()) };
+        match store.forget_places(&blob.id(), &|place| below(place.path.as_ref(), &left)) {
+            Ok(true) => Ok(remove_all(&left).map_err(io)?),
+            // It has been put in its place meanwhile.
+            Ok(false) | Err(BlobError::Unknown) => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        Ok(())
     }
 
     /// Makes a folder of empty files.

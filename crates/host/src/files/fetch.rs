@@ -592,7 +592,7 @@ impl Files {
         }
         let sources = listed.report.sources.iter().map(|(contact, _)| *contact).collect();
         let target = Target::Files(folder.plan.targets(&way.aside, &folder.manifest));
-        let (name, size) = (share::data_name(&way.name), Some(folder.manifest.bytes()));
+        let (name, size) = (share::data_name().to_owned(), Some(folder.manifest.bytes()));
         let wanted = WantedBlob { id: data, root: id, name, target, sources, size };
         let (files, way, folder) = (self.clone(), way.clone(), Arc::clone(&folder));
         let done = match self.fetch_blob(wanted, hear).await {

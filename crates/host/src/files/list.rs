@@ -161,3 +161,40 @@ fn data_folders_in(walked: &[WalkedFile]) -> Vec<PathBuf> {
     let folders = identities.filter_map(|file| file.path.parent());
     folders.filter(|folder| layout::is_data_folder(folder)).map(Path::to_owned).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_or_vanishes_while_it_is_read_is_left_out_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("empty/deep")).unwrap();
+        std::fs::create_dir(root.join("sub")).unwrap();
+        for name in ["a", "b", "c", "nul.txt", "sub/d", "A"] {
+            std::fs::write(root.join(name), name).unwrap();
+        }
+        let opened = Opened::at(&root).unwrap();
+        let mut list = list_folder(&opened).unwrap();
+        let paths = |list: &FolderList| -> Vec<String> {
+            list.files.iter().map(|file| file.path.clone()).collect()
+        };
+        assert_eq!(paths(&list), ["A", "a", "b", "c", "sub/d"]);
+        assert_eq!(list.empty_folders, ["empty/deep"]);
+        assert!(list.files.iter().all(|file| file.mtime.is_some()));
+        let failed = |list: &FolderList| -> Vec<String> {
+            list.failed.iter().map(|(path, _)| path.clone()).collect()
+        };
+        assert_eq!(failed(&list), ["nul.txt"]);
+        std::fs::write(root.join("a"), "another").unwrap();
+        std::fs::remove_file(root.join("c")).unwrap();
+        let elsewhere = BlobError::Changed(root.join("store"));
+        assert!(!list.leave_out(&elsewhere.into()));
+        assert!(list.leave_out(&BlobError::Changed(root.join("a")).into()));
+        assert_eq!(paths(&list), ["A", "b", "sub/d"]);
+        assert_eq!(list.segments.len(), 3);
+        assert_eq!(failed(&list), ["nul.txt", "a", "c"]);
+        assert!(list.failed[1].1.contains("changed") && list.failed[2].1.contains("vanished"));
+    }
+}

@@ -58,10 +58,8 @@ impl Files {
         let range =
             manifest.range_of(path).ok_or_else(|| FilesError::NoSuchPath(path.to_owned()))?;
         let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-        let folder = self.view(&id).map_or_else(String::new, |view| view.name);
-        let data_name = share::data_name(share::plain_name(&folder));
         let size = Some(manifest.bytes());
-        let reader = self.open_blob((manifest.data(), size), id, &data_name).await?;
+        let reader = self.open_blob((manifest.data(), size), id, share::data_name()).await?;
         Ok(Reader { name, range, ..reader })
     }
 

@@ -19,19 +19,19 @@ use super::list::{FolderList, list_folder};
 use super::{Files, FilesError, SHARES_MAX, blocking};
 use crate::folder::layout;
 
-/// How the names of the data of folders begin in the store. No file name has this character.
-const DATA_MARK: char = '/';
+/// What the data of a folder is called in the store: no name of its own.
+const DATA_NAME: &str = "";
 /// How the names of manifests end in the store. No file name has this character.
 const FOLDER_MARK: char = '/';
 
 /// Whether a blob of this name is the data of a folder.
 pub(super) fn is_data_of_folder(name: &str) -> bool {
-    name.is_empty() || name.starts_with(DATA_MARK)
+    name == DATA_NAME
 }
 
 /// Whether a blob of this name is a manifest.
 pub(super) fn is_manifest(name: &str) -> bool {
-    name.ends_with(FOLDER_MARK) && !is_data_of_folder(name)
+    name.ends_with(FOLDER_MARK)
 }
 
 /// What a blob of this name is.
@@ -41,7 +41,7 @@ pub(super) fn kind_of(name: &str) -> LinkKind {
 
 /// What people call it.
 pub(super) fn plain_name(name: &str) -> &str {
-    name.trim_matches(FOLDER_MARK)
+    name.trim_end_matches(FOLDER_MARK)
 }
 
 /// What a file or the manifest of a folder is called in the store.
@@ -53,9 +53,9 @@ pub(super) fn stored_name(kind: LinkKind, name: &str) -> String {
     }
 }
 
-/// The name under which the data of a folder of this name is stored.
-pub(super) fn data_name(folder: &str) -> String {
-    format!("{DATA_MARK}{}", clean_name(folder).unwrap_or_default())
+/// The name under which the data of a folder is stored.
+pub(super) const fn data_name() -> &'static str {
+    DATA_NAME
 }
 
 /// What is called so has no name that anybody gave it.
@@ -321,7 +321,7 @@ impl Files {
         let mut list = list_folder(opened)?;
         let mut reads = 1;
         let data = loop {
-            match self.hash(opened, &list.segments, &data_name(name), options, stop) {
+            match self.hash(opened, &list.segments, DATA_NAME, options, stop) {
                 Ok(data) => break data,
                 Err(error) if reads >= READS_MAX || !list.leave_out(&error) => return Err(error),
                 Err(_) => reads += 1,
@@ -347,7 +347,7 @@ impl Files {
         if checked.bytes() != opened.bytes() {
             return Err(BlobError::WrongSegments.into());
         }
-        let data = self.hash(opened, &[whole(opened)], &data_name(name), options, stop)?;
+        let data = self.hash(opened, &[whole(opened)], DATA_NAME, options, stop)?;
         let (files, empty_folders) = (checked.files().to_vec(), checked.empty_folders().to_vec());
         self.add_manifest(&data, Listed { files, empty_folders }, name)
     }
@@ -390,8 +390,6 @@ mod tests {
         assert_eq!(plain_name(&folder), "my_weights");
         let file = stored_name(LinkKind::File, "/");
         assert!(!is_manifest(&file) && !is_data_of_folder(&file));
-        for data in [data_name("dish"), data_name(""), String::new()] {
-            assert!(is_data_of_folder(&data) && !is_manifest(&data), "{data}");
-        }
+        assert!(is_data_of_folder(data_name()) && !is_manifest(data_name()));
     }
 }

@@ -98,14 +98,11 @@ impl Files {
         if self.is_of_others(&store, id, data) {
             return Ok(parts);
         }
-        let names: Vec<String> = match (&stored, left) {
-            (Some(stored), Left::Another) => vec![share::data_name(share::plain_name(stored))],
-            _ => Vec::new(),
-        };
-        let goes = |place: &NamedPlace| match names.is_empty() {
-            true => share::is_data_of_folder(&place.name),
-            false => names.contains(&place.name),
-        };
+        // The files of what was given up serve what has the same bytes and is not.
+        if left == Left::Another {
+            return Ok(parts);
+        }
+        let goes = |place: &NamedPlace| share::is_data_of_folder(&place.name);
         parts.push((data, forget_in(&store, data, &goes)?));
         Ok(parts)
     }

@@ -82,7 +82,7 @@ impl Blob {
         let progress = Progress {
             phase,
             have: GranuleSet::empty(division.count()),
-            lost: None,
+            lost: entry.lost(),
             claimed: HashSet::new(),
             journal: None,
             saved_nodes: HashSet::new(),

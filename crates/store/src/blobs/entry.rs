@@ -5,11 +5,11 @@
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use potluck_base::BlobId;
+use potluck_base::{BlobId, GranuleSet};
 
 use super::BlobError;
 use super::blob::Blob;
@@ -75,11 +75,11 @@ pub struct BlobView {
     pub used_unix_ms: u64,
 }
 
-/// What a blob is called: the first of its names that is no mark of the data of a folder.
+/// What a blob is called: the first of its names that is one. The data of a folder has none.
 fn shown_name(meta: &Meta) -> String {
     let others = meta.others.iter().map(|place| &place.name);
     let mut names = std::iter::once(&meta.name).chain(others);
-    let shown = names.find(|name| !name.is_empty() && !name.starts_with('/'));
+    let shown = names.find(|name| !name.is_empty());
     shown.unwrap_or(&meta.name).clone()
 }
 
@@ -104,8 +104,9 @@ pub(crate) struct Entry {
     pub(crate) have_bytes: AtomicU64,
     used_ms: AtomicU64,
     used_saved_ms: AtomicU64,
-    /// Whether files of it are not what they were while others are.
-    partly_changed: AtomicBool,
+    /// Granules of it that are not handed out any more, since files of it are not what they were while
+    /// others are.
+    lost: Mutex<Option<GranuleSet>>,
     /// The blob while somebody holds it.
     pub(crate) live: Mutex<Lease>,
     // Whoever holds the blob keeps other stores out of the folder.
@@ -136,7 +137,7 @@ impl Entry {
             have_bytes: AtomicU64::new(have_bytes),
             used_ms: AtomicU64::new(used_ms),
             used_saved_ms: AtomicU64::new(used_ms),
-            partly_changed: AtomicBool::new(false),
+            lost: Mutex::default(),
             live: Mutex::default(),
             _lock: lock.clone(),
         })
@@ -176,8 +177,13 @@ impl Entry {
     }
 
     /// Notes, until the store is opened again, that some of its files are not what they were.
-    pub(crate) fn set_partly_changed(&self) {
-        self.partly_changed.store(true, Ordering::Relaxed);
+    pub(crate) fn set_lost(&self, granules: Option<GranuleSet>) {
+        *lock(&self.lost) = granules;
+    }
+
+    /// Granules of a complete blob that are not handed out any more.
+    pub(crate) fn lost(&self) -> Option<GranuleSet> {
+        lock(&self.lost).clone()
     }
 
     /// Notes a use at `now_ms`; now and then on disk, as the time of change of `meta`.
@@ -225,9 +231,7 @@ impl Entry {
                 Phase::Partial => {
                     BlobState::Partial { have_bytes: self.have_bytes.load(Ordering::Relaxed) }
                 }
-                Phase::Complete if self.partly_changed.load(Ordering::Relaxed) => {
-                    BlobState::Changed
-                }
+                Phase::Complete if lock(&self.lost).is_some() => BlobState::Changed,
                 Phase::Complete => BlobState::Complete,
                 Phase::Changed => BlobState::Changed,
             },

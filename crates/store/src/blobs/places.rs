@@ -108,23 +108,23 @@ impl BlobStore {
     }
 }
 
-/// Adds a place, or notes its files anew if it is known.
+/// Adds a place, or notes its files anew if it is known by this name.
 pub(crate) fn add(
     entry: &Arc<Entry>,
     name: &str,
     outside: Option<&Segments>,
 ) -> Result<(), BlobError> {
     let meta = entry.meta();
-    if is_same(entry, &meta.outside, PLACE, outside)? {
-        return entry.change(|meta| meta.set_name(name));
+    if meta.name == name && is_same(entry, &meta.outside, PLACE, outside)? {
+        return Ok(());
     }
-    for (at, place) in meta.others.iter().enumerate() {
+    for place in meta.others.iter().filter(|place| place.name == name) {
         let seen = place.outside.clone().map(|(path, count, _)| (path, count));
         if is_same(entry, &seen, &note(place), outside)? {
             if let Some(segments) = outside {
                 save(entry, &note(place), segments)?;
             }
-            return entry.change(|meta| name.clone_into(&mut meta.others[at].name));
+            return Ok(());
         }
     }
     if meta.others.len() + 1 >= PLACES_MAX {
@@ -298,10 +298,7 @@ impl Blob {
         if none || all {
             progress.lost = None;
         }
-        drop(progress);
-        if !all {
-            self.entry.set_partly_changed();
-        }
+        self.entry.set_lost(progress.lost.clone());
         !all
     }
 

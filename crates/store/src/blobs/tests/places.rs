@@ -18,7 +18,7 @@ fn when_one_file_goes_another_of_the_same_bytes_is_read() {
     paths.iter().for_each(|path| std::fs::write(path, &expected).unwrap());
     let store = open(&root);
     let ids = paths.each_ref().map(|path| share(&store, path, ImportHow::Reference, "dish").id);
-    share(&store, &paths[1], ImportHow::Reference, "again");
+    share(&store, &paths[1], ImportHow::Reference, "dish");
     assert_eq!(store.places(&ids[0]).len(), 3);
     let blob = store.get(&ids[0]).unwrap().unwrap();
     assert!(content(&blob) == expected);
@@ -85,11 +85,13 @@ fn a_file_has_its_name_although_its_bytes_are_also_those_of_a_folder() {
     let here = tempfile::tempdir().unwrap();
     let root = here.path().canonicalize().unwrap();
     std::fs::write(root.join("dish"), "soup").unwrap();
-    std::fs::write(root.join("x"), "soup").unwrap();
     let store = open(&root);
-    let id = share(&store, &root.join("x"), ImportHow::Reference, "").id;
+    // The same file both times.
+    let id = share(&store, &root.join("dish"), ImportHow::Reference, "").id;
     share(&store, &root.join("dish"), ImportHow::Reference, "dish");
+    share(&store, &root.join("dish"), ImportHow::Reference, "");
     assert_eq!(store.view(&id).unwrap().name, "dish");
+    assert_eq!(store.places(&id).len(), 2);
 }
 
 #[test]
@@ -114,6 +116,11 @@ fn a_changed_file_takes_only_its_own_granules_from_the_others() {
     let blob = store.get(&imported.id).unwrap().unwrap();
     assert_eq!(blob.lost(), None);
     std::fs::write(&sources[2].path, "another").unwrap();
+    assert!(matches!(blob.encode(7, &mut Vec::new()), Err(ReadError::Changed)));
+    drop(blob);
+    // What was found is known to whoever opens it next.
+    let blob = store.get(&imported.id).unwrap().unwrap();
+    assert!(blob.lost().is_some());
     // Whoever asks for a granule of it finds out; all of it is lost, and no more.
     let granule = blob.division().covering(&(400_000..400_001)).next().unwrap();
     let mut out = Vec::new();
