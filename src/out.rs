@@ -63,6 +63,14 @@ impl Out {
         }
     }
 
+    /// A part of the answer that people need however little they want to hear: what went wrong while the
+    /// rest went well. Programs find it in the object.
+    pub(crate) fn trouble(self, line: impl fmt::Display) {
+        if !self.json {
+            say(&line);
+        }
+    }
+
     /// Detail for those who asked for it.
     pub(crate) fn detail(self, line: impl fmt::Display) {
         if self.verbose {

@@ -29,6 +29,9 @@ pub(crate) struct ShareRequest {
 pub(crate) struct FolderFiles {
     /// In the order of their paths.
     pub(crate) files: Vec<FolderFile>,
+    /// The folders that have no file in them.
+    #[serde(default)]
+    pub(crate) empty_folders: Vec<String>,
 }
 
 /// A file of a folder.
@@ -42,22 +45,26 @@ pub(crate) struct FolderFile {
     /// Whether it may be executed.
     #[serde(default)]
     pub(crate) executable: bool,
+    /// When its bytes were changed last, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) mtime: Option<i64>,
 }
 
 impl From<FolderFile> for ManifestFile {
     fn from(file: FolderFile) -> Self {
-        let FolderFile { path, bytes, executable } = file;
-        Self { path, bytes, executable, mtime: None }
+        let FolderFile { path, bytes, executable, mtime } = file;
+        Self { path, bytes, executable, mtime }
     }
 }
 
 impl From<&ManifestFile> for FolderFile {
     fn from(file: &ManifestFile) -> Self {
-        Self { path: file.path.clone(), bytes: file.bytes, executable: file.executable }
+        let (bytes, executable, mtime) = (file.bytes, file.executable, file.mtime);
+        Self { path: file.path.clone(), bytes, executable, mtime }
     }
 }
 
-/// What was left out of a folder.
+/// What was left out of a folder, is missing from it, or is not as it was.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Skipped {
@@ -79,9 +86,12 @@ pub(crate) struct SharedFile {
     pub(crate) bytes: u64,
     /// How many files.
     pub(crate) files: u64,
-    /// What was left out.
+    /// What was left out since it cannot be shared, such as links.
     #[serde(default)]
     pub(crate) skipped: Vec<Skipped>,
+    /// What is missing although it should be there.
+    #[serde(default)]
+    pub(crate) failed: Vec<Skipped>,
 }
 
 /// A file or folder of which this node has something.
@@ -140,7 +150,7 @@ pub(crate) struct Shares {
 pub(crate) struct Unshared {
     /// The hash of its content.
     pub(crate) id: String,
-    /// Always false.
+    /// Whether the same bytes are still offered under another name.
     pub(crate) shared: bool,
 }
 
@@ -224,6 +234,9 @@ pub(crate) struct FetchedFile {
     pub(crate) resumed_bytes: u64,
     /// Whether every byte was compared with the hash in the link.
     pub(crate) verified: bool,
+    /// What is not there, or not as it was shared; the rest is.
+    #[serde(default)]
+    pub(crate) failed: Vec<Skipped>,
 }
 
 /// How far a fetch is.

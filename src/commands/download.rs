@@ -7,12 +7,12 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use potluck::{FileLink, LinkKind, Manifest};
+use potluck::{FileLink, LinkKind, Manifest, mark, write_sparse};
 use potluck_swarm::manifest::MANIFEST_BYTES_MAX;
 use tempfile::TempDir;
 
 use super::progress::Progress;
-use crate::api::FetchedFile;
+use crate::api::{FetchedFile, Skipped};
 use crate::client::{Client, file_path, not_written};
 use crate::failure::{Exit, Failure};
 
@@ -29,7 +29,7 @@ pub(super) fn run(
     to: &Path,
     progress: &Progress,
 ) -> Result<FetchedFile, Failure> {
-    let path = to.join(link.file_name());
+    let path = to.join(link.file_name_with(called(client, link)?.as_deref()));
     if path.symlink_metadata().is_ok() {
         return Err(exists(&path));
     }
@@ -37,8 +37,8 @@ pub(super) fn run(
     fs::create_dir_all(to).map_err(|error| not_written(&error))?;
     let aside = tempfile::Builder::new().prefix(ASIDE).tempdir_in(to);
     let aside = aside.map_err(|error| not_written(&error))?;
-    let bytes = match link.kind {
-        LinkKind::File => file(client, link, &aside, progress)?,
+    let (bytes, failed) = match link.kind {
+        LinkKind::File => (file(client, link, &aside, progress)?, Vec::new()),
         LinkKind::Folder => folder(client, link, &aside, progress)?,
     };
     let whole = aside.path().join(WHOLE);
@@ -54,7 +54,38 @@ pub(super) fn run(
         duplicate_bytes: 0,
         resumed_bytes: 0,
         verified: true,
+        failed,
     })
+}
+
+/// What the node calls the file of a link that has not all of its name.
+fn called(client: &Client, link: &FileLink) -> Result<Option<String>, Failure> {
+    if link.name().is_some() || link.kind == LinkKind::Folder {
+        return Ok(None);
+    }
+    let answer = client.request("HEAD", &format!("/v1/files/{}", link.id), &[], None)?.good()?;
+    let header = answer.headers.get("content-disposition").and_then(|value| value.to_str().ok());
+    let called = header.and_then(name_in);
+    // A file without a name is called by its id.
+    Ok(called.filter(|name| *name != link.id.to_string()))
+}
+
+/// The name in a `Content-Disposition` (RFC 6266).
+fn name_in(header: &str) -> Option<String> {
+    if let Some((_, encoded)) = header.split_once("filename*=UTF-8''") {
+        let mut bytes = Vec::new();
+        let mut rest = encoded.bytes();
+        while let Some(byte) = rest.next() {
+            let digits = if byte == b'%' { Some([rest.next()?, rest.next()?]) } else { None };
+            bytes.push(match digits {
+                Some(digits) => u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?,
+                None => byte,
+            });
+        }
+        return String::from_utf8(bytes).ok();
+    }
+    let (_, quoted) = header.split_once("filename=\"")?;
+    quoted.split_once('"').map(|(name, _)| name.to_owned())
 }
 
 /// What is fetched, in the folder where it lies until it is whole.
@@ -73,7 +104,9 @@ fn file(
         done += more;
         progress.at(done, total, "through the node");
     };
-    let bytes = write(client, &target, &aside.path().join(WHOLE), &mut hasher, passed)?;
+    let made = File::create_new(aside.path().join(WHOLE));
+    let mut made = made.map_err(|error| not_written(&error))?;
+    let bytes = write(client, &target, Some(&mut made), &mut hasher, passed)?;
     check(&hasher, link.id.as_bytes())?;
     Ok(bytes)
 }
@@ -83,7 +116,7 @@ fn folder(
     link: &FileLink,
     aside: &TempDir,
     progress: &Progress,
-) -> Result<u64, Failure> {
+) -> Result<(u64, Vec<Skipped>), Failure> {
     let mut hasher = blake3::Hasher::new();
     let mut list = Bounded(Vec::new());
     let tee = Tee { to: &mut list, hasher: &mut hasher };
@@ -95,40 +128,85 @@ fn folder(
     fs::create_dir(&root).map_err(|error| not_written(&error))?;
     let mut hasher = blake3::Hasher::new();
     let mut done = 0;
+    let mut failed = Vec::new();
     for file in manifest.files() {
         let path = root.join(&file.path);
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|error| not_written(&error))?;
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+        let made = made.and_then(|()| File::create_new(&path));
+        if let Err(error) = &made
+            && is_of_one_file(error)
+        {
+            let reason = format!("it cannot be made here: {error}");
+            failed.push(Skipped { path: file.path.clone(), reason });
+        } else if let Err(error) = &made {
+            return Err(not_written(error));
         }
         let passed = |more, _| {
             done += more;
             progress.at(done, Some(manifest.bytes()), "through the node");
         };
         let target = file_path(&link.id, &file.path);
-        if write(client, &target, &path, &mut hasher, passed)? != file.bytes {
+        // What cannot be kept is read as well: the hash is that of all bytes.
+        let mut kept = made.ok();
+        if write(client, &target, kept.as_mut(), &mut hasher, passed)? != file.bytes {
             return Err(other_bytes());
         }
-        if file.executable {
-            make_executable(&path).map_err(|error| not_written(&error))?;
+        if let Some(kept) = kept {
+            mark(&kept, file.executable, file.mtime).map_err(|error| not_written(&error))?;
         }
     }
+    for folder in manifest.empty_folders() {
+        fs::create_dir_all(root.join(folder)).map_err(|error| not_written(&error))?;
+    }
     check(&hasher, manifest.data().as_bytes())?;
-    Ok(manifest.bytes())
+    Ok((manifest.bytes(), failed))
 }
 
-/// Writes what the node sends to a new file, and hashes it.
+/// Whether others of a folder can be made although one cannot: it has the name of another one here, or
+/// one that this file system does not take.
+fn is_of_one_file(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, InvalidFilename, IsADirectory, NotADirectory};
+    matches!(error.kind(), AlreadyExists | InvalidFilename | IsADirectory | NotADirectory)
+}
+
+/// Writes what the node sends to a new file, if there is one, and hashes it.
 fn write(
     client: &Client,
     target: &str,
-    path: &Path,
+    file: Option<&mut File>,
     hasher: &mut blake3::Hasher,
     passed: impl FnMut(u64, Option<u64>),
 ) -> Result<u64, Failure> {
-    let mut file = File::create_new(path).map_err(|error| not_written(&error))?;
-    let bytes = client.download(target, Tee { to: &mut file, hasher }, passed)?;
-    file.sync_all().map_err(|error| not_written(&error))?;
+    let Some(file) = file else {
+        return client.download(target, Tee { to: &mut io::sink(), hasher }, passed);
+    };
+    let bytes = client.download(target, Tee { to: &mut Sparse { file, at: 0 }, hasher }, passed)?;
+    file.set_len(bytes).and_then(|()| file.sync_all()).map_err(|error| not_written(&error))?;
     Ok(bytes)
 }
+
+/// Leaves out zeros.
+struct Sparse<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Write for Sparse<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for part in bytes.chunks(HOLE_BYTES) {
+            write_sparse(self.file, part, self.at)?;
+            self.at += part.len() as u64;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Zeros are left out in steps of so many bytes.
+const HOLE_BYTES: usize = 64 * 1024;
 
 fn check(hasher: &blake3::Hasher, id: &[u8; 32]) -> Result<(), Failure> {
     if hasher.finalize().as_bytes() == id { Ok(()) } else { Err(other_bytes()) }
@@ -137,19 +215,6 @@ fn check(hasher: &blake3::Hasher, id: &[u8; 32]) -> Result<(), Failure> {
 fn other_bytes() -> Failure {
     let message = "the node sent other bytes than the link names";
     Failure::new(Exit::Verification, "damaged", message).hint("try again")
-}
-
-/// Lets everybody execute a file who may read it.
-#[cfg(unix)]
-fn make_executable(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = fs::metadata(path)?.permissions().mode();
-    fs::set_permissions(path, fs::Permissions::from_mode(mode | (mode & 0o444) >> 2))
-}
-
-#[cfg(not(unix))]
-fn make_executable(_: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 fn exists(path: &Path) -> Failure {
@@ -189,5 +254,25 @@ impl Write for Bounded {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_file_is_read_from_its_header() {
+        for (header, name) in [
+            ("inline; filename=\"a b.txt\"", Some("a b.txt")),
+            (
+                "inline; filename=\"__.txt\"; filename*=UTF-8''%C3%BC%F0%9F%8D%B2.txt",
+                Some("ü🍲.txt"),
+            ),
+            ("attachment; filename*=UTF-8''%C", None),
+            ("attachment", None),
+        ] {
+            assert_eq!(name_in(header).as_deref(), name, "{header}");
+        }
     }
 }

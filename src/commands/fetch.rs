@@ -11,7 +11,7 @@ use potluck::{FileLink, LinkKind};
 use super::download;
 use super::progress::Progress;
 use super::put;
-use super::share::{absolute, told};
+use super::share::{absolute, failures, partial, told};
 use super::table::{bytes, mib};
 use crate::api::{FetchRequest, FetchedFile, Job, JobState};
 use crate::cli::{FetchArgs, Global};
@@ -129,9 +129,13 @@ fn follow(client: &Client, mut job: Job, progress: &Progress) -> Result<FetchedF
 const RESUME: &str = "the same command goes on where it ended";
 
 fn say(out: Out, fetched: &FetchedFile) -> Result<(), Failure> {
+    let what = "not there as shared";
+    let partial = || partial(&fetched.failed, what, "the rest is there, in the path above");
     if out.json {
-        return out.object(fetched);
+        out.object(fetched)?;
+        return partial();
     }
+    failures(out, &fetched.failed);
     out.data(&fetched.path)?;
     let new = fetched.bytes.saturating_sub(fetched.resumed_bytes);
     let rate = mib(new as f64 / fetched.seconds.max(0.001));
@@ -143,7 +147,7 @@ fn say(out: Out, fetched: &FetchedFile) -> Result<(), Failure> {
         line.push_str(&format!("; {} were there before", bytes(fetched.resumed_bytes)));
     }
     out.note(line);
-    Ok(())
+    partial()
 }
 
 #[cfg(test)]

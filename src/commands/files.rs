@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::table::{bytes, short, table};
 use crate::api::{FileEntry, Files, Gc};
 use crate::cli::{FileArgs, FilesArgs, GcArgs, Global};
-use crate::client::Client;
+use crate::client::{Client, with_query};
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
 use crate::text::printable;
@@ -78,8 +78,16 @@ fn row(file: &FileEntry) -> [String; 6] {
 pub(crate) fn unshare(global: &Global, args: &FileArgs) -> Result<(), Failure> {
     let client = Client::of(global)?;
     let id = id_of(&client, &args.id)?;
-    let answer = client.request("DELETE", &format!("/v1/files/{id}"), &[], None)?.good()?;
-    say(global.out(), &answer.json()?, "no longer offered: ", &id)
+    // A link has the name under which it was shared, perhaps one of several.
+    let name = args.id.parse::<FileLink>().ok().and_then(|link| link.name().map(str::to_owned));
+    let path = with_query(&format!("/v1/files/{id}"), &[("name", name)]);
+    let answer = client.request("DELETE", &path, &[], None)?.good()?;
+    let object: Value = answer.json()?;
+    if object["shared"] == true {
+        let message = "the same bytes are still offered under another name; see potluck files";
+        global.out().note(message);
+    }
+    say(global.out(), &object, "no longer offered: ", &id)
 }
 
 /// Runs `pin` and `unpin`.

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use potluck::layout;
+use potluck::{FileLink, clean_name, layout};
 use serde_json::json;
 
 use super::progress::Progress;
 use super::{put, upload};
-use crate::api::{ShareRequest, SharedFile};
+use crate::api::{ShareRequest, SharedFile, Skipped};
 use crate::cli::{Global, ShareArgs};
 use crate::client::{Client, is_loopback, kv_path};
 use crate::failure::{Exit, Failure};
@@ -35,9 +35,14 @@ pub(crate) fn run(global: &Global, args: &ShareArgs) -> Result<(), Failure> {
         let (path, reason) = (printable(&skipped.path), printable(&skipped.reason));
         out.note(format!("skipped {path}: {reason}"));
     }
-    let SharedFile { link, id, bytes, files, .. } = &shared;
+    failures(out, &shared.failed);
+    say_of_name(out, &source.name, &shared.link);
+    let SharedFile { link, id, bytes, files, skipped, failed } = &shared;
     if out.json {
-        out.object(&json!({"link": link, "id": id, "bytes": bytes, "files": files}))?;
+        out.object(&json!({
+            "link": link, "id": id, "bytes": bytes, "files": files, "skipped": skipped,
+            "failed": failed,
+        }))?;
     } else {
         out.data(link)?;
     }
@@ -46,7 +51,50 @@ pub(crate) fn run(global: &Global, args: &ShareArgs) -> Result<(), Failure> {
         put::written(out, name, &answer, put::merge_hint)?;
         out.note(format!("others can fetch it with potluck fetch {}", quoted(name)));
     }
-    Ok(())
+    partial(
+        &shared.failed,
+        "not shared",
+        "the rest is shared; share the folder again once they can be",
+    )
+}
+
+/// Says what went wrong while the rest went well.
+pub(super) fn failures(out: Out, failed: &[Skipped]) {
+    for failed in failed {
+        let (path, reason) = (printable(&failed.path), printable(&failed.reason));
+        out.trouble(format!("failed {path}: {reason}"));
+    }
+}
+
+/// The end of a command that did only a part.
+///
+/// # Errors
+/// Something failed.
+pub(super) fn partial(failed: &[Skipped], what: &str, hint: &str) -> Result<(), Failure> {
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let (are, files) = match failed.len() {
+        1 => ("is", "1 file".to_owned()),
+        many => ("are", format!("{many} files")),
+    };
+    Err(Failure::new(Exit::Failed, "partial", format!("{files} {are} {what}")).hint(hint))
+}
+
+/// Says if others will not see the name that it has here.
+fn say_of_name(out: Out, name: &str, link: &str) {
+    let Ok(link) = link.parse::<FileLink>() else { return };
+    let (name, kept) = (printable(name), clean_name(name));
+    match (kept, link.name()) {
+        (None, _) => out.note(format!("{name} is no name of a file; others get it without a name")),
+        (Some(kept), _) if printable(&kept) != name => {
+            out.note(format!("others get it as {}; no file can be called {name}", printable(&kept)));
+        }
+        (Some(_), None) => out.note(
+            "the name is longer than a link; whoever fetches it gets all of it from a node that has it",
+        ),
+        _ => {}
+    }
 }
 
 /// What is to be shared.

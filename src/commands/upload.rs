@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use potluck::{BlobError, FilesError, FilesErrorKind, Opened, list_folder};
+use potluck::{BlobError, FilesError, FilesErrorKind, FolderList, Opened, list_folder};
 
 use super::progress::Progress;
 use crate::api::{FolderFile, FolderFiles, SharedFile, Skipped};
@@ -38,19 +38,74 @@ pub(super) fn path(
     progress: &Progress,
 ) -> Result<SharedFile, Failure> {
     let opened = Opened::at(path).map_err(|error| unreadable(path, &error.into()))?;
-    let (list, files, skipped) = if opened.is_folder() {
-        let listed = list_folder(&opened).map_err(|error| unreadable(path, &error))?;
-        let files = listed.files.iter().map(FolderFile::from).collect();
-        let list = serde_json::to_vec(&FolderFiles { files }).map_err(Failure::failed)?;
-        let segments = listed.segments.into_iter().map(|segment| (segment.path, segment.bytes));
-        (Some(list), segments.collect(), listed.skipped)
-    } else {
-        (None, vec![(path.to_owned(), opened.bytes())], Vec::new())
+    if !opened.is_folder() {
+        let files = vec![(path.to_owned(), opened.bytes())];
+        let (mtime, mode) = opened.marks().unwrap_or_default();
+        let marks = [("mtime", mtime.map(i64::from)), ("mode", mode.map(i64::from))];
+        return send(client, (&opened, files, None), name, marks, progress)?.map_err(|bad| bad.1);
+    }
+    let mut listed = list_folder(&opened).map_err(|error| unreadable(path, &error))?;
+    for _ in 1..SENDS_MAX {
+        match send_folder(client, &opened, &listed, name, progress)? {
+            Ok(shared) => return Ok(with_left_out(shared, listed)),
+            // The rest is sent again without it.
+            Err((error, failure)) => {
+                if !error.is_some_and(|error| listed.leave_out(&error.into())) {
+                    return Err(failure);
+                }
+            }
+        }
+    }
+    let sent = send_folder(client, &opened, &listed, name, progress)?;
+    sent.map(|shared| with_left_out(shared, listed)).map_err(|bad| bad.1)
+}
+
+/// How often a folder is sent without the files that changed meanwhile.
+const SENDS_MAX: usize = 4;
+
+/// What was shared, or what was wrong with a file, if it was that, and the failure that this is.
+type Sent = Result<SharedFile, (Option<BlobError>, Failure)>;
+
+fn with_left_out(shared: SharedFile, listed: FolderList) -> SharedFile {
+    let told = |all: Vec<(String, String)>| {
+        all.into_iter().map(|(path, reason)| Skipped { path, reason }).collect()
     };
+    SharedFile { skipped: told(listed.skipped), failed: told(listed.failed), ..shared }
+}
+
+fn send_folder(
+    client: &Client,
+    opened: &Opened,
+    listed: &FolderList,
+    name: &str,
+    progress: &Progress,
+) -> Result<Sent, Failure> {
+    let files = listed.files.iter().map(FolderFile::from).collect();
+    let empty_folders = listed.empty_folders.clone();
+    let list =
+        serde_json::to_vec(&FolderFiles { files, empty_folders }).map_err(Failure::failed)?;
+    let segments = listed.segments.iter().map(|segment| (segment.path.clone(), segment.bytes));
+    let none = [("mtime", None), ("mode", None)];
+    send(client, (opened, segments.collect(), Some(list)), name, none, progress)
+}
+
+/// Sends files laid end to end, after the list of them if they are a folder's.
+fn send(
+    client: &Client,
+    (opened, files, list): (&Opened, Vec<(PathBuf, u64)>, Option<Vec<u8>>),
+    name: &str,
+    [mtime, mode]: [(&'static str, Option<i64>); 2],
+    progress: &Progress,
+) -> Result<Sent, Failure> {
     let total: u64 = files.iter().map(|(_, bytes)| bytes).sum();
     let list_bytes = list.as_ref().map(Vec::len);
-    let query =
-        [("name", Some(name.to_owned())), ("listBytes", list_bytes.map(|bytes| bytes.to_string()))];
+    let number = |(key, value): (&'static str, Option<i64>)| (key, value.map(|it| it.to_string()));
+    let query = [
+        ("name", Some(name.to_owned())),
+        ("listBytes", list_bytes.map(|bytes| bytes.to_string())),
+        number(mtime),
+        number(mode),
+    ];
     let list = list.unwrap_or_default();
     let length = list.len() as u64 + total;
     let mut sent = 0;
@@ -58,11 +113,12 @@ pub(super) fn path(
         sent += bytes;
         progress.at(sent, Some(length), "to the node");
     };
-    let body = list.chain(Laid::new(&opened, files));
+    let mut laid = Laid::new(opened, files);
     let target = with_query("/v1/files", &query);
-    let shared: SharedFile = client.upload(&target, body, Some(length), passed)?.json()?;
-    let skipped = skipped.into_iter().map(|(path, reason)| Skipped { path, reason });
-    Ok(SharedFile { skipped: skipped.collect(), ..shared })
+    match client.upload(&target, list.chain(&mut laid), Some(length), passed) {
+        Ok(answer) => answer.json().map(Ok),
+        Err(failure) => Ok(Err((laid.bad, failure))),
+    }
 }
 
 fn unreadable(path: &Path, error: &FilesError) -> Failure {
@@ -77,12 +133,26 @@ fn unreadable(path: &Path, error: &FilesError) -> Failure {
 struct Laid<'a> {
     opened: &'a Opened,
     files: std::vec::IntoIter<(PathBuf, u64)>,
+    /// What was wrong with a file.
+    bad: Option<BlobError>,
     current: Option<(PathBuf, Arc<File>, u64)>,
 }
 
 impl<'a> Laid<'a> {
     fn new(opened: &'a Opened, files: Vec<(PathBuf, u64)>) -> Self {
-        Self { opened, files: files.into_iter(), current: None }
+        Self { opened, files: files.into_iter(), bad: None, current: None }
+    }
+
+    /// Notes what is wrong with a file.
+    fn fails(&mut self, error: BlobError) -> io::Error {
+        let told = match &error {
+            BlobError::Io { path, source } => {
+                io::Error::new(source.kind(), format!("cannot read {}: {source}", path.display()))
+            }
+            error => io::Error::other(error.to_string()),
+        };
+        self.bad = Some(error);
+        told
     }
 
     /// Opens the next file that has bytes; false if there is none.
@@ -90,12 +160,10 @@ impl<'a> Laid<'a> {
         let Some((path, bytes)) = self.files.find(|(_, bytes)| *bytes > 0) else {
             return Ok(false);
         };
-        let file = self.opened.segment(&path).map_err(|error| match error {
-            BlobError::Io { path, source } => {
-                io::Error::new(source.kind(), format!("cannot read {}: {source}", path.display()))
-            }
-            error => io::Error::other(error),
-        })?;
+        let file = match self.opened.segment(&path) {
+            Ok(file) => file,
+            Err(error) => return Err(self.fails(error)),
+        };
         self.current = Some((path, file, bytes));
         Ok(true)
     }
@@ -109,16 +177,22 @@ impl Read for Laid<'_> {
         let Some((path, file, left)) = &mut self.current else { return Ok(0) };
         let most = buffer.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
         let mut from = &**file;
-        let read = from.read(&mut buffer[..most])?;
-        *left -= read as u64;
-        // The end of it is looked at before the last bytes are given away.
-        if read == 0 || (*left == 0 && from.read(&mut [0])? > 0) {
-            return Err(io::Error::other(BlobError::Changed(path.clone())));
+        let looked = from.read(&mut buffer[..most]).and_then(|read| {
+            *left -= read as u64;
+            // The end of it is looked at before the last bytes are given away.
+            Ok((read, read == 0 || (*left == 0 && from.read(&mut [0])? > 0)))
+        });
+        let (ended, path) = (*left == 0, path.clone());
+        match looked {
+            Ok((_, true)) => Err(self.fails(BlobError::Changed(path))),
+            Ok((read, false)) => {
+                if ended {
+                    self.current = None;
+                }
+                Ok(read)
+            }
+            Err(source) => Err(self.fails(BlobError::Io { path, source })),
         }
-        if *left == 0 {
-            self.current = None;
-        }
-        Ok(read)
     }
 }
 

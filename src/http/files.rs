@@ -18,6 +18,7 @@ use axum::response::{IntoResponse as _, Response};
 use potluck::{BlobId, FilePage, FilesError, FilesErrorKind, GcReport, Shared};
 use potluck_node::{Command, Put, Reply, WriteContext};
 use potluck_record::{Name, Space};
+use potluck_swarm::FetchError;
 use serde::Deserialize;
 
 use super::app::App;
@@ -69,6 +70,13 @@ impl PageQuery {
     }
 }
 
+/// The query of an end of sharing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct UnshareQuery {
+    name: Option<String>,
+}
+
 impl From<FilesError> for Problem {
     fn from(error: FilesError) -> Self {
         let detail = error.to_string();
@@ -81,8 +89,15 @@ impl From<FilesError> for Problem {
                     .hint("check the link, or have it shared again on a machine that has it"),
                 _ => Self::absent(detail).hint("see potluck files"),
             },
-            FilesErrorKind::Unavailable => Self::unavailable("unavailable", detail)
-                .hint("try again; whoever has it may come back"),
+            FilesErrorKind::Unavailable => match error {
+                FilesError::Fetch(FetchError::Changed) => Self::unavailable("changed", detail)
+                    .hint("have it shared again there, which gives another link"),
+                FilesError::Fetch(FetchError::Unreadable) => {
+                    Self::unavailable("unreadable", detail).hint("see to the disk of that node")
+                }
+                _ => Self::unavailable("unavailable", detail)
+                    .hint("try again; whoever has it may come back"),
+            },
             FilesErrorKind::Refused => Self::forbidden("refused", detail),
             FilesErrorKind::Verification => {
                 Self::new(StatusCode::BAD_GATEWAY, Exit::Verification, "damaged", detail)
@@ -102,15 +117,21 @@ fn id_of(typed: &str) -> Result<BlobId, Problem> {
 
 /// What was shared, as it is told.
 fn shared_file(shared: &Shared) -> SharedFile {
-    let skipped =
-        |(path, reason): &(String, String)| Skipped { path: path.clone(), reason: reason.clone() };
     SharedFile {
         link: shared.link.to_string(),
         id: shared.id.to_string(),
         bytes: shared.bytes,
         files: shared.files,
-        skipped: shared.skipped.iter().map(skipped).collect(),
+        skipped: skipped(&shared.skipped),
+        failed: skipped(&shared.failed),
     }
+}
+
+/// What is missing, as it is told.
+fn skipped(all: &[(String, String)]) -> Vec<Skipped> {
+    let one =
+        |(path, reason): &(String, String)| Skipped { path: path.clone(), reason: reason.clone() };
+    all.iter().map(one).collect()
 }
 
 fn entry(entry: &potluck::FileEntry) -> FileEntry {
@@ -228,7 +249,10 @@ pub(super) async fn list_shares(
 
 /// Offer a file no longer, and forget it.
 #[utoipa::path(delete, path = "/v1/files/{id}",
-    params(("id" = String, Path, description = "as in the list of files")),
+    params(
+        ("id" = String, Path, description = "as in the list of files"),
+        ("name" = Option<String>, Query, description = "only what was shared under this name, if the same bytes were shared under others"),
+    ),
     responses(
         (status = 200, body = Unshared),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
@@ -236,10 +260,15 @@ pub(super) async fn list_shares(
 pub(super) async fn unshare(
     State(app): State<Arc<App>>,
     Named(id): Named,
+    Asked(query): Asked<UnshareQuery>,
 ) -> Result<Response, Problem> {
     let id = id_of(&id)?;
-    app.node().files().unshare(id).await?;
-    Ok(json(&Unshared { id: id.to_string(), shared: false }))
+    let files = app.node().files();
+    let shared = match &query.name {
+        Some(name) => files.unshare_as(id, name).await?,
+        None => files.unshare(id).await.map(|()| false)?,
+    };
+    Ok(json(&Unshared { id: id.to_string(), shared }))
 }
 
 /// Keep a file until it is unpinned.

@@ -8,6 +8,7 @@ mod codes;
 mod demo;
 mod families;
 mod files;
+mod files_arrive;
 mod files_http;
 mod files_lasting;
 mod folders;

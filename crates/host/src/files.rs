@@ -11,6 +11,8 @@
 mod error;
 mod export;
 mod fetch;
+mod join;
+mod list;
 mod many;
 mod names;
 mod reader;
@@ -19,7 +21,9 @@ mod share;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod unshare;
 mod watch;
+mod way;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -37,12 +41,15 @@ use tokio::task::AbortHandle;
 use crate::handle::Request;
 use crate::transport::{IncomingFetch, Transport};
 use fetch::Active;
+use join::Joint;
 
 pub use error::{FilesError, FilesErrorKind};
-pub use fetch::{FetchJob, FetchProgress, Fetched, FetchedFrom, To};
+pub use fetch::{FetchJob, FetchProgress, Fetched, FetchedFrom};
+pub use list::{FolderList, list_folder};
 pub(crate) use names::SharedNames;
 pub use reader::Reader;
-pub use share::{FolderList, ShareOptions, ShareProgress, Shared, list_folder};
+pub use share::{Listed, ShareOptions, ShareProgress, Shared};
+pub use way::To;
 
 /// Bytes of blobs fetched for readers that are kept unless said otherwise.
 pub const CACHE_BYTES_DEFAULT: u64 = 10 * 1024 * 1024 * 1024;
@@ -151,6 +158,10 @@ struct Inner {
     active: Mutex<HashMap<FetchId, Active>>,
     transfers: Mutex<HashMap<TransferId, AbortHandle>>,
     waiting: Mutex<HashMap<ServeId, IncomingFetch>>,
+    /// The transfers under way, each for all who want the blob.
+    joints: Mutex<HashMap<BlobId, Joint>>,
+    /// What is not complete where somebody fetches to, and how many do.
+    asides: Mutex<HashMap<PathBuf, usize>>,
     /// Told when what is shared changes.
     names: Arc<Notify>,
     /// Whether the core was told that more is shared than it knows.
@@ -208,6 +219,8 @@ impl Files {
                 active: Mutex::default(),
                 transfers: Mutex::default(),
                 waiting: Mutex::default(),
+                joints: Mutex::default(),
+                asides: Mutex::default(),
                 names: Arc::default(),
                 elsewhere: AtomicBool::new(false),
                 looked_at: Mutex::default(),
@@ -223,7 +236,7 @@ impl Files {
     /// Carries out what the core wants. Never blocks.
     pub(crate) fn carry_out(&self, output: Output) {
         match output {
-            Output::Open { fetch, blob, size } => self.open_place(fetch, blob, size),
+            Output::Open { fetch, blob, size, hint } => self.open_place(fetch, blob, size, hint),
             Output::Transfer { transfer, fetch, from, blob, size, granules } => {
                 let wanted = transfer::Wanted { transfer, fetch, from, blob, size, granules };
                 self.begin_transfer(wanted);
@@ -406,32 +419,6 @@ impl Files {
             None
         };
         Ok(std::iter::once(id).chain(data).collect())
-    }
-
-    /// Gives a file or folder to nobody any more, and forgets it. Files outside the node's folder stay
-    /// where they are.
-    ///
-    /// # Errors
-    /// [`FilesError::Unknown`] if there is none.
-    pub async fn unshare(&self, id: BlobId) -> Result<(), FilesError> {
-        let files = self.clone();
-        let parts = blocking(move || files.parts(id)).await?;
-        for blob in parts {
-            self.tell(Input::Released { blob }).await?;
-            let store = self.store()?;
-            blocking(move || {
-                store.set_pinned(&blob, false)?;
-                store.set_shared(&blob, false, None)?;
-                match store.remove(&blob) {
-                    // Somebody still reads it: it goes with the next collection.
-                    Err(potluck_store::blobs::BlobError::InUse) => Ok(()),
-                    result => Ok(result?),
-                }
-            })
-            .await?;
-        }
-        self.names_changed();
-        Ok(())
     }
 
     /// Keeps a file or folder until it is unpinned.

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use potluck_base::BlobId;
 use potluck_host::files::{
-    FetchJob, Fetched, FileEntry, FilePage, FileTotals, FilesError, Reader, ShareOptions, Shared,
-    To,
+    FetchJob, Fetched, FileEntry, FilePage, FileTotals, FilesError, Listed, Reader, ShareOptions,
+    Shared, To,
 };
 use potluck_host::{Handle, files};
 use potluck_store::blobs::{GcReport, Opened};
-use potluck_swarm::{FileLink, ManifestFile};
+use potluck_swarm::FileLink;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -54,14 +54,14 @@ impl Files {
         self.share_of(Source::Opened(Arc::new(opened)))
     }
 
-    /// Shares a copy of the bytes of an open file. With `files` they are those of the files of a folder,
+    /// Shares a copy of the bytes of an open file. With `listed` they are those of the files of a folder,
     /// laid end to end.
     ///
     /// # Errors
     /// As [`Files::share`], and when the files cannot be those of a folder.
     #[must_use = "nothing is shared before it is awaited"]
-    pub fn share_bytes(&self, file: File, files: Option<Vec<ManifestFile>>) -> Share {
-        self.share_of(Source::Bytes(Arc::new(file), files))
+    pub fn share_bytes(&self, file: File, listed: Option<Listed>) -> Share {
+        self.share_of(Source::Bytes(Arc::new(file), listed))
     }
 
     fn share_of(&self, source: Source) -> Share {
@@ -120,6 +120,15 @@ impl Files {
         self.inner()?.unshare(id).await
     }
 
+    /// As [`Files::unshare`], but only what was shared under this name if the same bytes are shared under
+    /// others, too. Returns whether they still are.
+    ///
+    /// # Errors
+    /// [`FilesError::Unknown`]
+    pub async fn unshare_as(&self, id: BlobId, name: &str) -> Result<bool, FilesError> {
+        self.inner()?.unshare_as(id, Some(name)).await
+    }
+
     /// Keeps a file or folder until it is unpinned.
     ///
     /// # Errors
@@ -168,7 +177,7 @@ impl Files {
 enum Source {
     Path(PathBuf),
     Opened(Arc<Opened>),
-    Bytes(Arc<File>, Option<Vec<ManifestFile>>),
+    Bytes(Arc<File>, Option<Listed>),
 }
 
 /// A share that is about to begin.
@@ -189,6 +198,13 @@ impl Share {
     /// What to call it. Default: as the file is called.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.options.name = Some(name.into());
+        self
+    }
+
+    /// Of bytes of one file that come from elsewhere: when it was changed last there, in seconds since 1970,
+    /// and its permissions as Unix counts them.
+    pub const fn marks(mut self, mtime: Option<i64>, mode: Option<u32>) -> Self {
+        self.options.marks = (mtime, mode);
         self
     }
 

@@ -66,7 +66,8 @@ pub use potluck_gossip::{
 };
 pub use potluck_host::files::{
     CACHE_BYTES_DEFAULT, FetchJob, FetchProgress, Fetched, FetchedFrom, FileEntry, FilePage,
-    FileState, FileTotals, FilesError, FilesErrorKind, FolderList, Reader, Shared, list_folder,
+    FileState, FileTotals, FilesError, FilesErrorKind, FolderList, Listed, Reader, Shared,
+    list_folder,
 };
 pub use potluck_host::socket::{BindError, LISTEN_MAX, ListenError, PortStats, SocketBuffers};
 pub use potluck_host::transport::TransportStats;
@@ -86,6 +87,9 @@ pub use potluck_record::{
     Context, Dot, DraftError, Kind, Name, NameError, Reading, Space, StorageFailure, limits,
 };
 pub use potluck_store::StoreStats;
-pub use potluck_store::blobs::{BlobError, GcEntry, GcReason, GcReport, Opened, create_folder};
+pub use potluck_store::blobs::{
+    BlobError, GcEntry, GcReason, GcReport, Opened, create_folder, mark, write_sparse,
+};
+pub use potluck_swarm::path::clean_name;
 pub use potluck_swarm::{FileLink, LinkError, LinkKind, Manifest, ManifestFile};
 pub use potluck_wire::{Ticket, TicketError};

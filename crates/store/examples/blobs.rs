@@ -84,7 +84,7 @@ fn one_large(folder: &Path, size: u64) -> Result<(), Failure> {
     for _ in 0..size / part.len() as u64 {
         std::io::Write::write_all(&mut file, &part)?;
     }
-    let files = [SegmentTarget { path, bytes: size, executable: false }];
+    let files = [SegmentTarget { path, bytes: size, executable: false, mtime: None }];
     let from = open(&folder.join("from"))?;
     let from = import(&from, &files, ImportHow::Reference)?;
     import(&open(&folder.join("copy"))?, &files, ImportHow::Copy)?;
@@ -111,7 +111,12 @@ fn many_small(folder: &Path, count: u64) -> Result<(), Failure> {
     let files: Vec<_> = found
         .files
         .iter()
-        .map(|file| SegmentTarget { path: file.path.clone(), bytes: file.bytes, executable: false })
+        .map(|file| SegmentTarget {
+            path: file.path.clone(),
+            bytes: file.bytes,
+            executable: false,
+            mtime: None,
+        })
         .collect();
     let from = open(&folder.join("from"))?;
     let from = import(&from, &files, ImportHow::Reference)?;
@@ -120,6 +125,7 @@ fn many_small(folder: &Path, count: u64) -> Result<(), Failure> {
         path: part.join(&file.relative),
         bytes: file.bytes,
         executable: file.executable,
+        mtime: None,
     });
     let store = open(&folder.join("to"))?;
     let to = fetch(&from, &store, Place::Segments(targets.collect()))?;

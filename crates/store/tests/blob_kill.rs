@@ -36,6 +36,7 @@ fn begin(store: &BlobStore, folder: &Path) -> Arc<Blob> {
         path: folder.join(format!("out/{}/{number}", number % 5)),
         bytes: SEGMENT.min(SIZE - number * SEGMENT) as u64,
         executable: false,
+        mtime: None,
     });
     let place = Place::Segments(targets.collect());
     store.begin(BlobId::of(&content()), SIZE as u64, place, "dish").expect("begins or goes on")

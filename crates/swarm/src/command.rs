@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use potluck_base::{BlobId, Contact, GranuleSet, PublicKey};
-use potluck_wire::{Holding, Refusal};
+use potluck_wire::{Hint, Holding, Refusal};
 
 /// Names a fetch; chosen by whoever begins it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +34,45 @@ pub struct Begin {
     pub root: BlobId,
     /// Nodes that are known to have it.
     pub sources: Vec<Contact>,
+    /// Its size, if a manifest says it. Otherwise a source's claim is proven first.
+    pub size: Option<u64>,
+}
+
+/// Most blobs whose names and times are told to others.
+pub const HINTS_MAX: usize = 65_536;
+
+/// Why a node has a blob no longer that it shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Gone {
+    /// Its files are not what they were.
+    Changed,
+    /// Somebody stopped sharing it.
+    Unshared,
+    /// The disk does not give it.
+    Unreadable,
+}
+
+impl Gone {
+    /// As others are told.
+    #[must_use]
+    pub const fn refusal(self) -> Refusal {
+        match self {
+            Self::Changed => Refusal::Changed,
+            Self::Unshared => Refusal::Unshared,
+            Self::Unreadable => Refusal::Unreadable,
+        }
+    }
+
+    /// What another node meant.
+    #[must_use]
+    pub const fn of(refusal: Refusal) -> Option<Self> {
+        match refusal {
+            Refusal::Changed => Some(Self::Changed),
+            Refusal::Unshared => Some(Self::Unshared),
+            Refusal::Unreadable => Some(Self::Unreadable),
+            _ => None,
+        }
+    }
 }
 
 /// How a stream of granules ended.
@@ -47,6 +86,8 @@ pub enum TransferEnd {
     Busy,
     /// The source does not have what was asked for.
     NotHeld,
+    /// The source has it no longer.
+    Gone(Gone),
     /// The connection broke or could not be made, or nothing came for too long.
     Lost,
 }
@@ -80,10 +121,27 @@ pub enum Input {
         /// Its size, if this node has all of it and may serve it.
         size: Option<u64>,
     },
+    /// What this node calls a blob that it has all of. Others are told of the names of the first
+    /// [`HINTS_MAX`] blobs.
+    Named {
+        /// The blob.
+        blob: BlobId,
+        /// What is told of it.
+        hint: Hint,
+    },
     /// This node no longer serves a blob.
     Released {
         /// The blob.
         blob: BlobId,
+    },
+    /// This node has no longer what it gave of a blob, and tells so whoever asks.
+    Lost {
+        /// The blob.
+        blob: BlobId,
+        /// Which granules; `None`: all, and it is released.
+        granules: Option<GranuleSet>,
+        /// Why.
+        why: Gone,
     },
     /// Fetch a blob.
     Begin(Begin),
@@ -129,12 +187,12 @@ pub enum Input {
         /// Whether it was.
         done: bool,
     },
-    /// A source said what it has, or `None` that it has nothing.
+    /// A source said what it has, or why it gives nothing.
     Holds {
         /// Which question.
         ask: AskId,
         /// The answer.
-        holding: Option<Holding>,
+        holding: Result<Holding, Refusal>,
         /// How long the answer took, if that says something of the path.
         round_trip: Option<Duration>,
     },
@@ -199,6 +257,15 @@ pub enum FetchError {
     /// Nobody that has it could be found, or those who had it are gone.
     #[error("no node that has it could be reached")]
     NoSource,
+    /// All nodes that shared it say that its files are not what they were.
+    #[error("the file changed at its source since it was shared")]
+    Changed,
+    /// All nodes that shared it say that they do not any more.
+    #[error("whoever shared it does not share it any more")]
+    Unshared,
+    /// All nodes that shared it say that their disks do not give it.
+    #[error("the disk of the node that shares it does not give its bytes")]
+    Unreadable,
     /// Nobody has announced it: enough replicas said so, several times in a row.
     #[error("no node of this network shares it")]
     Unknown,
@@ -284,6 +351,8 @@ pub enum Output {
         blob: BlobId,
         /// Its size, as a source says.
         size: u64,
+        /// What a source of that size calls it.
+        hint: Option<Hint>,
     },
     /// Get granules from a source, verify each and put it in its place; tell with
     /// [`Input::Granule`] and [`Input::Ended`].

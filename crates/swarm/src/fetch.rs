@@ -9,10 +9,11 @@ use std::ops::Range;
 use std::time::Duration;
 
 use potluck_base::{BlobId, Contact, Division, GranuleSet, Instant, PublicKey};
-use potluck_wire::Holding;
+use potluck_wire::{Hint, Holding, Refusal};
 
 use crate::command::{
-    AskId, Begin, FetchError, FetchId, FetchReport, FetchView, Output, TransferEnd, TransferId,
+    AskId, Begin, FetchError, FetchId, FetchReport, FetchView, Gone, Output, TransferEnd,
+    TransferId,
 };
 use crate::config::Config;
 use crate::pick::{self, Choice};
@@ -66,7 +67,9 @@ pub(crate) struct Fetch {
     pub(crate) blob: BlobId,
     pub(crate) root: BlobId,
     place: Place,
-    /// Whether a verified granule has proven the size.
+    /// The size, if a manifest said it.
+    size_said: Option<u64>,
+    /// Whether a verified granule has proven the size, or a manifest said it.
     proven: bool,
     pub(crate) have: GranuleSet,
     sources: BTreeMap<PublicKey, Source>,
@@ -76,6 +79,8 @@ pub(crate) struct Fetch {
     windows: Vec<Range<u32>>,
     salt: u64,
     finding: bool,
+    /// Whether it was looked for providers.
+    looked: bool,
     find_at: Instant,
     find_pause: Duration,
     /// Looks in a row that found that nobody has announced it.
@@ -103,6 +108,7 @@ impl Fetch {
             blob: begin.blob,
             root: begin.root,
             place: Place::None,
+            size_said: begin.size,
             proven: false,
             have: GranuleSet::default(),
             sources: BTreeMap::new(),
@@ -111,6 +117,7 @@ impl Fetch {
             windows: Vec::new(),
             salt,
             finding: false,
+            looked: false,
             find_at: now,
             find_pause: config.find_interval,
             absent: 0,
@@ -190,6 +197,7 @@ impl Fetch {
 
     pub(crate) fn on_providers(&mut self, world: &World<'_>, contacts: Vec<Contact>, absent: bool) {
         self.finding = false;
+        self.looked = true;
         self.absent = if absent { self.absent + 1 } else { 0 };
         self.find_at = world.now + self.find_pause;
         let longest = world.config.find_interval * FIND_PAUSES_MAX;
@@ -204,7 +212,7 @@ impl Fetch {
         else {
             return;
         };
-        self.proven = !have.is_empty();
+        self.proven = !have.is_empty() || self.size_said == Some(size);
         self.have = have;
         self.place = Place::Open(division);
     }
@@ -241,25 +249,36 @@ impl Fetch {
         &mut self,
         world: &World<'_>,
         ask: AskId,
-        holding: Option<Holding>,
+        holding: Result<Holding, Refusal>,
         round_trip: Option<Duration>,
     ) {
         let now = world.now;
-        let proven = self.size();
+        let proven = self.size().or(self.size_said);
         // Many that have only part are asked less often, so that asking stays cheap.
         let pause = world.config.have_interval * (1 + self.sources.len() as u32 / 8);
         let Some(source) = self.asked(ask) else { return };
         if let Some(round_trip) = round_trip {
             source.note_round_trip(round_trip);
         }
-        source.denied = holding.is_none();
-        let Some(holding) = holding else {
-            source.have = None;
-            source.on_failure(now);
-            self.availability = None;
-            return;
+        source.denied = holding.is_err();
+        let holding = match holding {
+            Ok(holding) => holding,
+            Err(why) => {
+                match (Gone::of(why), why) {
+                    (None, Refusal::NotHeld) | (Some(_), _) => {
+                        source.on_nothing(now, Gone::of(why));
+                    }
+                    _ => {
+                        source.have = None;
+                        source.on_failure(now);
+                    }
+                }
+                self.availability = None;
+                return;
+            }
         };
         source.ask_at = now + pause;
+        source.on_something(holding.lost.and_then(Gone::of), holding.hint);
         let division = Division::of(holding.size);
         if division.is_none() || proven.is_some_and(|size| size != holding.size) {
             source.banned = true;
@@ -350,6 +369,10 @@ impl Fetch {
                 source.on_failure(now);
                 self.availability = None;
             }
+            TransferEnd::Gone(why) => {
+                source.on_lost(now, why);
+                self.availability = None;
+            }
             TransferEnd::Corrupt => {
                 source.banned = true;
                 source.have = None;
@@ -399,6 +422,9 @@ impl Fetch {
         if self.is_unknown() {
             return Some(FetchError::Unknown);
         }
+        if let Some(why) = self.gone() {
+            return Some(why);
+        }
         (now >= self.gives_up_at(world.config)).then_some(FetchError::NoSource)
     }
 
@@ -406,6 +432,35 @@ impl Fetch {
     fn is_unknown(&self) -> bool {
         let denied = self.sources.values().all(|source| source.denied);
         self.absent >= ABSENT_LOOKS && denied && self.have.is_empty()
+    }
+
+    /// Why nothing more will come, if those who had it say so and nobody else has any of it.
+    fn gone(&self) -> Option<FetchError> {
+        if !self.looked || self.finding {
+            return None;
+        }
+        let why = self.sources.values().filter_map(|source| source.gone).min()?;
+        let last = self.division().map(|division| division.count() - 1);
+        let useful = |theirs: &GranuleSet| match last {
+            // Nothing is asked for before the end of it has proven the size.
+            Some(last) if !self.proven => theirs.contains(last),
+            Some(_) => theirs.iter().any(|granule| !self.have.contains(granule)),
+            None => !theirs.is_empty(),
+        };
+        if self.sources.values().any(|source| source.may_give(useful)) {
+            return None;
+        }
+        Some(match why {
+            Gone::Changed => FetchError::Changed,
+            Gone::Unshared => FetchError::Unshared,
+            Gone::Unreadable => FetchError::Unreadable,
+        })
+    }
+
+    /// What a source of this size, or any, calls the blob.
+    pub(crate) fn hint(&self, size: Option<u64>) -> Option<Hint> {
+        let sources = self.sources.values().filter(|one| size.is_none() || one.size == size);
+        sources.filter(|one| !one.banned).find_map(|one| one.hint.clone())
     }
 
     fn gives_up_at(&self, config: &Config) -> Instant {
@@ -438,6 +493,10 @@ impl Fetch {
 
     /// The size that most sources claim who could prove it.
     fn claimed_size(&self) -> Option<u64> {
+        if let Some(size) = self.size_said {
+            let told = self.sources.values().any(|source| source.size == Some(size));
+            return self.size_said.filter(|_| told && !self.refused.contains(&size));
+        }
         let mut claims: BTreeMap<u64, usize> = BTreeMap::new();
         for source in self.sources.values() {
             if let Some(size) = source.provable_size().filter(|size| !self.refused.contains(size)) {
@@ -460,7 +519,8 @@ impl Fetch {
             && let Some(size) = self.claimed_size()
         {
             self.place = Place::Asked(size);
-            world.out.push(Output::Open { fetch: self.id, blob: self.blob, size });
+            let hint = self.hint(Some(size));
+            world.out.push(Output::Open { fetch: self.id, blob: self.blob, size, hint });
         }
     }
 

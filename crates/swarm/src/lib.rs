@@ -19,6 +19,7 @@ mod config;
 mod fetch;
 mod holdings;
 pub mod link;
+mod lost;
 mod machine;
 pub mod manifest;
 mod many;
@@ -29,8 +30,8 @@ mod source;
 mod testing;
 
 pub use command::{
-    AskId, Begin, FetchError, FetchId, FetchReport, FetchView, Input, Output, ServeId, TransferEnd,
-    TransferId,
+    AskId, Begin, FetchError, FetchId, FetchReport, FetchView, Gone, HINTS_MAX, Input, Output,
+    ServeId, TransferEnd, TransferId,
 };
 pub use config::Config;
 pub use link::{FileLink, LinkError, LinkKind};

@@ -2,12 +2,19 @@
 //!
 //! `potluck:` and 52 base32 characters, then perhaps `/` and a name. 52 characters carry 260 bits:
 //! the 256 of the blob's name, and 4 that say what the blob is.
+//!
+//! A link has only letters, digits and `._~-`, a file's name may have anything. So in the name of a link
+//! `~` begins and ends a run of other characters, written as the base64 (RFC 4648, section 5) of their
+//! UTF-8. A name that is too long for a link is given by its beginning and its end, with `~~` where
+//! something is left out; who has the file knows the rest, and is believed only as far as that fits.
 
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::BASE32_NOPAD;
+use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use potluck_base::BlobId;
+
+use crate::path::clean_name;
 
 /// What every link begins with.
 pub const SCHEME: &str = "potluck:";
@@ -34,7 +41,16 @@ pub struct FileLink {
     pub kind: LinkKind,
     /// The blob's name.
     pub id: BlobId,
-    name: Option<String>,
+    name: Option<LinkName>,
+}
+
+/// What a link says of the name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum LinkName {
+    /// All of it.
+    Whole(String),
+    /// How it begins and ends.
+    Cut(String, String),
 }
 
 /// Why a text is no link.
@@ -52,39 +68,148 @@ pub enum LinkError {
     /// A kind of a later version.
     #[error("this link is of a kind that this version does not know")]
     Kind,
-    /// The name has other characters than links have.
-    #[error("the name in a link has only letters, digits and `._~-`")]
+    /// The name has other characters than links have, or is none.
+    #[error("the name in a link has only letters, digits and `._~-`, and is no path")]
     Name,
 }
+
+/// Stands for what was left out of a name.
+const CUT: &str = "~~";
+/// Begins and ends a run of characters that links do not have.
+const RUN: char = '~';
+/// Longest ending of a name, with its dot, that is kept when the name is cut.
+const ENDING_CHARS_MAX: usize = 24;
 
 /// The base32 of RFC 4648, in small letters.
 const SYMBOLS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 impl FileLink {
-    /// A link to `id`. Characters that links do not have become `_` in the name; no name is left
-    /// of one without any letter or digit.
+    /// A link to `id`. A name that nothing is left of after cleaning ([`clean_name`]) is left out, one
+    /// that is too long is cut.
     #[must_use]
     pub fn new(kind: LinkKind, id: BlobId, name: &str) -> Self {
-        let name: String = name
-            .chars()
-            .map(|c| if is_link_char(c) { c } else { '_' })
-            .take(NAME_CHARS_MAX)
-            .collect();
-        let useful = name.chars().any(|c| c.is_ascii_alphanumeric());
-        Self { kind, id, name: useful.then_some(name) }
+        Self { kind, id, name: clean_name(name).map(LinkName::of) }
     }
 
-    /// The name, if it has one: a single path component, never `.` or `..`.
+    /// The name, if the link has all of it: a single path component, never `.` or `..`.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        match &self.name {
+            Some(LinkName::Whole(name)) => Some(name),
+            _ => None,
+        }
     }
 
-    /// What to call the content where a name is needed.
+    /// What to call the content where a name is needed: a single path component.
     #[must_use]
     pub fn file_name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| self.id.to_string()[..16].to_owned())
+        self.file_name_with(None)
     }
+
+    /// As [`file_name`](Self::file_name), with the name that a holder of the content gives it. The name in
+    /// the link wins; where it is cut, the hint counts if it begins and ends likewise.
+    #[must_use]
+    pub fn file_name_with(&self, hint: Option<&str>) -> String {
+        let hint = hint.and_then(clean_name);
+        match &self.name {
+            Some(LinkName::Whole(name)) => name.clone(),
+            Some(LinkName::Cut(head, tail)) => {
+                let fits = |hint: &String| {
+                    let rest = hint.strip_prefix(head.as_str());
+                    rest.is_some_and(|rest| rest.ends_with(tail.as_str()))
+                };
+                hint.filter(fits).unwrap_or_else(|| format!("{head}{tail}"))
+            }
+            None => hint.unwrap_or_else(|| self.id.to_string()[..16].to_owned()),
+        }
+    }
+}
+
+impl LinkName {
+    /// A clean name, as much of it as fits.
+    fn of(name: String) -> Self {
+        if encoded(&name).len() <= NAME_CHARS_MAX {
+            return Self::Whole(name);
+        }
+        let dot = name.rfind('.').filter(|dot| *dot > 0);
+        let tail = dot.map_or("", |dot| &name[dot..]);
+        let tail = if encoded(tail).len() <= ENDING_CHARS_MAX { tail } else { "" };
+        let room = NAME_CHARS_MAX - CUT.len() - encoded(tail).len();
+        let ends = name.char_indices().map(|(begin, _)| begin);
+        let fits = |end: &usize| encoded(&name[..*end]).len() <= room;
+        let head = ends.take_while(|end| *end + tail.len() <= name.len()).filter(fits).last();
+        Self::Cut(name[..head.unwrap_or(0)].to_owned(), tail.to_owned())
+    }
+
+    fn encoded(&self) -> String {
+        match self {
+            Self::Whole(name) => encoded(name),
+            Self::Cut(head, tail) => format!("{}{CUT}{}", encoded(head), encoded(tail)),
+        }
+    }
+
+    /// Reads the name of a link; `None` if it is none.
+    fn decode(text: &str) -> Option<Self> {
+        let name = match cut_at(text) {
+            Some(at) => Self::Cut(decoded(&text[..at])?, decoded(&text[at + CUT.len()..])?),
+            None => Self::Whole(decoded(text)?),
+        };
+        let whole = match &name {
+            Self::Whole(name) => name.clone(),
+            Self::Cut(head, tail) => format!("{head}{tail}"),
+        };
+        // What is not clean was not made by a share.
+        (clean_name(&whole).as_ref() == Some(&whole)).then_some(name)
+    }
+}
+
+/// Where a name was cut, if it was: a `~~` that is no run's end and the next one's beginning.
+fn cut_at(text: &str) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let begin = at + text[at..].find(RUN)?;
+        let rest = &text[begin + 1..];
+        match rest.find(RUN)? {
+            0 => return Some(begin),
+            length => at = begin + 1 + length + 1,
+        }
+    }
+}
+
+/// A name in the characters of a link.
+fn encoded(name: &str) -> String {
+    let mut text = String::new();
+    let mut rest = name;
+    while let Some(first) = rest.chars().next() {
+        let plain = is_plain(first);
+        let end = rest.find(|c| is_plain(c) != plain).unwrap_or(rest.len());
+        if plain {
+            text.push_str(&rest[..end]);
+        } else {
+            text.push(RUN);
+            text.push_str(&BASE64URL_NOPAD.encode(&rest.as_bytes()[..end]));
+            text.push(RUN);
+        }
+        rest = &rest[end..];
+    }
+    text
+}
+
+/// The name that [`encoded`] wrote.
+fn decoded(text: &str) -> Option<String> {
+    let mut name = String::new();
+    for (number, part) in text.split(RUN).enumerate() {
+        if number % 2 == 0 {
+            name.push_str(part);
+        } else if part.is_empty() {
+            return None;
+        } else {
+            let bytes = BASE64URL_NOPAD.decode(part.as_bytes()).ok()?;
+            name.push_str(std::str::from_utf8(&bytes).ok()?);
+        }
+    }
+    // As many runs end as begin.
+    (text.matches(RUN).count() % 2 == 0).then_some(name)
 }
 
 impl AsRef<Self> for FileLink {
@@ -93,8 +218,13 @@ impl AsRef<Self> for FileLink {
     }
 }
 
+/// Whether a character stands for itself in a link.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "._-".contains(c)
+}
+
 fn is_link_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "._~-".contains(c)
+    is_plain(c) || c == RUN
 }
 
 impl fmt::Display for FileLink {
@@ -108,7 +238,7 @@ impl fmt::Display for FileLink {
         };
         text.push(char::from(SYMBOLS[last.unwrap_or(0) | kind]));
         write!(f, "{SCHEME}{text}")?;
-        self.name.iter().try_for_each(|name| write!(f, "/{name}"))
+        self.name.iter().try_for_each(|name| write!(f, "/{}", name.encoded()))
     }
 }
 
@@ -142,8 +272,9 @@ impl FromStr for FileLink {
         let id = BlobId::from_bytes(bytes.try_into().map_err(|_| LinkError::Id)?);
         match name {
             None | Some("") => Ok(Self { kind, id, name: None }),
-            Some(name) if name.chars().all(is_link_char) && !matches!(name, "." | "..") => {
-                Ok(Self { kind, id, name: Some(name.to_owned()) })
+            Some(name) if name.chars().all(is_link_char) => {
+                let name = LinkName::decode(name).ok_or(LinkError::Name)?;
+                Ok(Self { kind, id, name: Some(name) })
             }
             Some(_) => Err(LinkError::Name),
         }
@@ -192,11 +323,63 @@ mod tests {
     }
 
     #[test]
-    fn names_without_a_letter_are_no_names() {
-        for name in ["", "..", "...", "/", "_"] {
+    fn a_name_that_is_none_is_left_out() {
+        for name in ["", ".", "..", "/", "\n"] {
             assert_eq!(FileLink::new(LinkKind::File, BlobId::of(b"x"), name).name(), None);
         }
-        let link = FileLink::new(LinkKind::File, BlobId::of(b"x"), "my model.bin");
-        assert_eq!(link.name(), Some("my_model.bin"));
+    }
+
+    #[test]
+    fn a_link_carries_any_name_that_fits_as_it_is() {
+        let id = BlobId::of(b"x");
+        for (name, text) in [
+            ("weights.bin", "weights.bin"),
+            ("größe 🍲.txt", "gr~w7bDnw~e~IPCfjbI~.txt"),
+            ("文档", "~5paH5qGj~"),
+            ("a b", "a~IA~b"),
+            ("~tilde~", "~fg~tilde~fg~"),
+            ("...", "..."),
+            ("_", "_"),
+            // The same letter in two Unicode forms.
+            ("é", "~w6k~"),
+            ("e\u{301}", "e~zIE~"),
+        ] {
+            let link = FileLink::new(LinkKind::File, id, name);
+            assert_eq!(link.name(), Some(name));
+            assert_eq!(link.to_string().rsplit('/').next(), Some(text));
+            assert_eq!(link.to_string().parse(), Ok(link));
+        }
+        let link = FileLink::new(LinkKind::File, id, "a/b\nc");
+        assert_eq!(link.name(), Some("a_b_c"), "what no name has is replaced");
+    }
+
+    #[test]
+    fn a_name_too_long_for_a_link_is_completed_by_a_holder_whose_name_fits() {
+        let long = format!("{}.txt", "ü".repeat(100));
+        let other = format!("{}b.txt", "a".repeat(195));
+        for name in [long.as_str(), other.as_str(), &"x".repeat(255), &"文".repeat(85)] {
+            let link = FileLink::new(LinkKind::File, BlobId::of(b"x"), name);
+            let text = link.to_string();
+            assert!(text.len() <= LINK_CHARS_MAX && text.contains("~~"), "{text}");
+            assert_eq!(text.parse(), Ok(link.clone()));
+            assert_eq!(link.name(), None);
+            assert_eq!(link.file_name_with(Some(name)), name);
+            let short = link.file_name();
+            assert!(short.len() > 30 && name.len() > short.len(), "{short}");
+            assert_eq!(link.file_name_with(Some("evil.exe")), short, "the link wins");
+        }
+        let bare = FileLink::new(LinkKind::File, BlobId::of(b"x"), "");
+        assert_eq!(bare.file_name_with(Some("../x")), ".._x");
+        assert_eq!(bare.file_name_with(Some("..")), bare.file_name());
+    }
+
+    #[test]
+    fn names_in_links_that_are_paths_or_damaged_are_refused() {
+        let bare = FileLink::new(LinkKind::File, BlobId::of(b"x"), "").to_string();
+        // `/`, `..` and a line break in base64, and what no run is.
+        for name in [".", "..", "~Lw~", "~Li4~", "~Cg~", "a~b", "~a~", "a~~b~~c", "~_w~", "~"] {
+            let text = format!("{bare}/{name}");
+            assert_eq!(text.parse::<FileLink>(), Err(LinkError::Name), "{name}");
+        }
     }
 }

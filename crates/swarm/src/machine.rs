@@ -8,11 +8,12 @@ use potluck_wire::limits::NEIGHBOURS_MAX;
 use potluck_wire::{Holding, Refusal};
 
 use crate::command::{
-    Begin, FetchError, FetchId, FetchReport, FetchView, Input, Output, ServeId, TransferId,
+    Begin, FetchError, FetchId, FetchReport, FetchView, Gone, Input, Output, ServeId, TransferId,
 };
 use crate::config::Config;
 use crate::fetch::{Fetch, Numbers, World};
 use crate::holdings::{Announcements, Askers, Serves};
+use crate::lost::{Hints, Lost, hint_bytes};
 use crate::many::{Asker, Checks, Round};
 
 /// A contact in an answer, at its longest, and what frames the rest of it.
@@ -65,6 +66,8 @@ pub struct Swarm {
     pub(crate) fetches: BTreeMap<FetchId, Fetch>,
     transfers: BTreeMap<TransferId, FetchId>,
     holdings: BTreeMap<BlobId, u64>,
+    pub(crate) hints: Hints,
+    pub(crate) lost: Lost,
     pub(crate) askers: Askers,
     serves: Serves,
     pub(crate) announcements: Announcements,
@@ -87,6 +90,8 @@ impl Swarm {
             fetches: BTreeMap::new(),
             transfers: BTreeMap::new(),
             holdings: BTreeMap::new(),
+            hints: Hints::default(),
+            lost: Lost::default(),
             askers: Askers::default(),
             serves: Serves::default(),
             announcements: Announcements::default(),
@@ -187,6 +192,7 @@ impl Swarm {
             && self.holdings.len() < self.config.holdings_max
         {
             self.holdings.insert(fetch.blob, size);
+            self.lost.forget(&fetch.blob);
         }
         self.outbox.push_back(Output::Completed { fetch: id, report: fetch.report() });
     }
@@ -259,18 +265,21 @@ impl Swarm {
         blob: BlobId,
         budget: usize,
     ) -> Result<Holding, Refusal> {
-        if let Some(size) = self.holdings.get(&blob) {
-            return Ok(self.whole(now, from, blob, *size, budget));
+        if let Some(size) = self.holdings.get(&blob).copied() {
+            return Ok(self.whole(now, from, blob, size, budget));
         }
-        let room = budget.saturating_sub(FRAME_BYTES);
+        let mut room = budget.saturating_sub(FRAME_BYTES);
         let mut neighbours = self.askers.of(now, &blob, &from.public_key);
+        let why = self.lost.wholly(&blob);
         let fetch =
             self.fetches.values().find(|fetch| fetch.blob == blob && fetch.size().is_some());
         let Some((fetch, size)) = fetch.and_then(|fetch| Some((fetch, fetch.size()?))) else {
-            return Err(Refusal::NotHeld);
+            return Err(why.map_or(Refusal::NotHeld, Gone::refusal));
         };
         let id = fetch.id;
         let granules = fetch.have.to_bytes();
+        let hint = fetch.hint(Some(size));
+        room = room.saturating_sub(hint_bytes(hint.as_ref()));
         // What does not fit is left out: the asker asks again by call.
         let granules = if granules.len() <= room { granules } else { Bytes::new() };
         neighbours
@@ -279,7 +288,15 @@ impl Swarm {
         self.askers.note(now, blob, from);
         // Who asks has part of it too, or will.
         self.with(now, id, |fetch, world| fetch.hear_of(world, from));
-        Ok(Holding { size, granules: Some(granules), neighbours, hint: None })
+        Ok(Holding { size, granules: Some(granules), neighbours, hint, lost: None })
+    }
+
+    fn release(&mut self, blob: &BlobId) {
+        self.holdings.remove(blob);
+        self.hints.remove(blob);
+        if !self.is_provided(blob) {
+            self.announcements.remove(blob);
+        }
     }
 
     fn gives(&self, blob: &BlobId) -> bool {
@@ -291,8 +308,9 @@ impl Swarm {
         if self.gives(&blob) {
             self.serve(serve, from);
         } else if self.check(blob, Asker::Fetch { serve, from }).is_some() {
+            let reason = self.lost.wholly(&blob).map_or(Refusal::NotHeld, Gone::refusal);
             self.stats.refused += 1;
-            self.outbox.push_back(Output::Refuse { serve, reason: Refusal::NotHeld });
+            self.outbox.push_back(Output::Refuse { serve, reason });
         }
     }
 
@@ -329,6 +347,7 @@ impl Swarm {
     fn on_shared(&mut self, now: Instant, input: Input) {
         match input {
             Input::Held { blob, size, announce } => {
+                self.lost.forget(&blob);
                 if self.round.is_none() && self.holdings.len() < self.config.holdings_max {
                     self.holdings.insert(blob, size);
                 }
@@ -339,11 +358,13 @@ impl Swarm {
             Input::Elsewhere(elsewhere) => self.on_elsewhere(now, elsewhere),
             Input::Roots { roots, over } => self.on_roots(now, roots, over),
             Input::Checked { blob, size } => self.on_checked(now, blob, size),
-            Input::Released { blob } => {
-                self.holdings.remove(&blob);
-                if !self.is_provided(&blob) {
-                    self.announcements.remove(&blob);
+            Input::Named { blob, hint } => self.hints.insert(blob, hint),
+            Input::Released { blob } => self.release(&blob),
+            Input::Lost { blob, granules, why } => {
+                if granules.is_none() {
+                    self.release(&blob);
                 }
+                self.lost.insert(blob, granules, why);
             }
             _ => {}
         }
@@ -357,9 +378,11 @@ impl Machine for Swarm {
     fn handle(&mut self, now: Instant, input: Input) {
         match input {
             input @ (Input::Held { .. }
+            | Input::Named { .. }
             | Input::Elsewhere(_)
             | Input::Roots { .. }
             | Input::Checked { .. }
+            | Input::Lost { .. }
             | Input::Released { .. }) => self.on_shared(now, input),
             Input::Begin(begin) => self.begin(now, begin),
             Input::Opened { fetch, have } => {
@@ -409,10 +432,10 @@ impl Machine for Swarm {
             }
             Input::AskedHave { serve, from, blob, budget } => {
                 let answer = self.on_asked_have(now, from, blob, budget);
-                let unknown = answer == Err(Refusal::NotHeld);
+                let refused = answer.is_err();
                 let asker = Asker::Have { serve, from, budget };
-                if !unknown || self.check(blob, asker).is_some() {
-                    self.stats.refused += u64::from(unknown);
+                if !refused || self.check(blob, asker).is_some() {
+                    self.stats.refused += u64::from(refused);
                     self.outbox.push_back(Output::Holding { serve, answer });
                 }
             }

@@ -8,11 +8,13 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use potluck_base::{BlobId, Contact, Deadline, Instant, PublicKey};
 use potluck_wire::{Holding, Refusal};
 
-use crate::command::{Output, ServeId};
-use crate::machine::Swarm;
+use crate::command::{Gone, Output, ServeId};
+use crate::lost::hint_bytes;
+use crate::machine::{CONTACT_BYTES, FRAME_BYTES, Swarm};
 
 /// Roots that a node announces as often as their records need it; if it shares more, it goes round. At
 /// 20 announcements a second all of them take 14 of the 20 minutes between two.
@@ -136,6 +138,12 @@ impl Swarm {
     pub(crate) fn on_checked(&mut self, now: Instant, blob: BlobId, size: Option<u64>) {
         let askers = self.checks.waiting.remove(&blob).unwrap_or_default();
         self.checks.count -= askers.len();
+        let why = self.lost.wholly(&blob);
+        if why.is_some() && size.is_some() {
+            // It is shared again.
+            self.lost.forget(&blob);
+        }
+        let reason = why.map_or(Refusal::NotHeld, Gone::refusal);
         for asker in askers {
             match (asker, size) {
                 (Asker::Have { serve, from, budget }, Some(size)) => {
@@ -145,18 +153,18 @@ impl Swarm {
                 (Asker::Fetch { serve, from }, Some(_)) => self.serve(serve, from),
                 (Asker::Have { serve, .. }, None) => {
                     self.stats.refused += 1;
-                    let answer = Err(Refusal::NotHeld);
+                    let answer = Err(reason);
                     self.outbox.push_back(Output::Holding { serve, answer });
                 }
                 (Asker::Fetch { serve, .. }, None) => {
                     self.stats.refused += 1;
-                    self.outbox.push_back(Output::Refuse { serve, reason: Refusal::NotHeld });
+                    self.outbox.push_back(Output::Refuse { serve, reason });
                 }
             }
         }
     }
 
-    /// What is said of a blob of which all is here.
+    /// What is said of a blob of which all is here, or was.
     pub(crate) fn whole(
         &mut self,
         now: Instant,
@@ -165,11 +173,18 @@ impl Swarm {
         size: u64,
         budget: usize,
     ) -> Holding {
-        let room = budget.saturating_sub(crate::machine::FRAME_BYTES);
+        let mut room = budget.saturating_sub(FRAME_BYTES);
         let mut neighbours = self.askers.of(now, &blob, &from.public_key);
-        neighbours.truncate(room / crate::machine::CONTACT_BYTES);
         self.askers.note(now, blob, from);
-        Holding { size, granules: None, neighbours, hint: None }
+        let hint = self.hints.of(&blob);
+        room = room.saturating_sub(hint_bytes(hint.as_ref()));
+        let left = self.lost.left(&blob);
+        let lost = left.as_ref().map(|(why, _)| why.refusal());
+        let fits = |bytes: Bytes| if bytes.len() <= room { bytes } else { Bytes::new() };
+        let granules = left.map(|(_, bytes)| fits(bytes));
+        room -= granules.as_ref().map_or(0, Bytes::len);
+        neighbours.truncate(room / CONTACT_BYTES);
+        Holding { size, granules, neighbours, hint, lost }
     }
 }
 

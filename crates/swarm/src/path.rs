@@ -1,6 +1,7 @@
-//! Which paths a folder may bring with it: relative, plain, and no two that could meet in one file.
+//! Which paths a folder may bring with it: relative, plain, and no two that are one file; and which names
+//! a single file may bring.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -47,10 +48,7 @@ pub fn check(path: &str) -> Result<(), PathError> {
     if path.len() > PATH_BYTES_MAX || path.split('/').count() > COMPONENTS_MAX {
         return Err(PathError::TooLong);
     }
-    if path
-        .chars()
-        .any(|c| c.is_control() || c == '\\' || (cfg!(windows) && "<>:\"|?*".contains(c)))
-    {
+    if path.chars().any(|c| c.is_control() || c == '\\' || is_special_here(c)) {
         return Err(PathError::Character);
     }
     path.split('/').try_for_each(component)
@@ -78,46 +76,153 @@ fn is_device(part: &str) -> bool {
     }
 }
 
+/// A name without what no file should be called by: separators and control characters become `_`, and
+/// one that is too long loses letters before its ending. `None` if nothing is left that tells it apart.
+#[must_use]
+pub fn clean_name(name: &str) -> Option<String> {
+    let harmless = |c: char| !c.is_control() && !"/\\".contains(c) && !is_special_here(c);
+    if !name.chars().any(harmless) {
+        return None;
+    }
+    let mut clean: String = name.chars().map(|c| if harmless(c) { c } else { '_' }).collect();
+    if matches!(clean.as_str(), "." | "..") {
+        return None;
+    }
+    if cfg!(windows) && is_device(&clean) {
+        clean.insert(0, '_');
+    }
+    Some(shortened(&clean, COMPONENT_BYTES_MAX, ""))
+}
+
+/// Whether a character has a meaning in the names of this system.
+fn is_special_here(c: char) -> bool {
+    cfg!(windows) && "<>:\"|?*".contains(c)
+}
+
+/// A name of at most `bytes_max` bytes: if it is longer, `mark` stands for what is left out before its
+/// ending.
+#[must_use]
+pub fn shortened(name: &str, bytes_max: usize, mark: &str) -> String {
+    if name.len() <= bytes_max {
+        return name.to_owned();
+    }
+    let dot = name.rfind('.').filter(|dot| *dot > 0 && name.len() - dot <= ENDING_BYTES_MAX);
+    let ending = dot.map_or("", |dot| &name[dot..]);
+    let ending = if ending.len() + mark.len() < bytes_max { ending } else { "" };
+    let mut end = bytes_max.saturating_sub(ending.len() + mark.len()).min(name.len());
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{mark}{ending}", &name[..end])
+}
+
+/// Longest ending of a name, with its dot, that is kept when the name is cut.
+const ENDING_BYTES_MAX: usize = 32;
+
 /// What a path becomes on a file system that ignores case and Unicode forms.
 fn folded(path: &str) -> String {
     path.nfc().flat_map(char::to_lowercase).nfc().collect()
 }
 
-/// Finds paths that would meet: the same but for case or Unicode form, or a file where another
-/// path needs a folder.
+/// Finds paths that cannot be in one folder: twice the same, or a file where another path needs a folder.
 ///
 /// # Errors
 /// The two paths.
 pub fn check_distinct<'a>(
     paths: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), (String, String)> {
-    let mut files: BTreeMap<String, &str> = BTreeMap::new();
+    let mut files: BTreeSet<&str> = BTreeSet::new();
     for path in paths {
-        if let Some(other) = files.insert(folded(path), path) {
-            return Err((other.to_owned(), path.to_owned()));
+        if !files.insert(path) {
+            return Err((path.to_owned(), path.to_owned()));
         }
     }
-    for (form, path) in &files {
-        for (end, _) in form.match_indices('/') {
-            if let Some(file) = files.get(&form[..end]) {
+    for path in &files {
+        for (end, _) in path.match_indices('/') {
+            if let Some(file) = files.get(&path[..end]) {
                 return Err(((*file).to_owned(), (*path).to_owned()));
             }
         }
     }
-    // Folders that differ in case would become one.
-    let mut folders: BTreeMap<String, &str> = BTreeMap::new();
-    for path in files.values() {
-        for (end, _) in path.match_indices('/') {
-            let folder = &path[..end];
-            match folders.insert(folded(folder), folder) {
-                Some(other) if other != folder => {
-                    return Err((other.to_owned(), folder.to_owned()));
-                }
-                _ => {}
-            }
+    Ok(())
+}
+
+/// A path that has to go by another one where a file system ignores case and Unicode forms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// The path.
+    pub path: String,
+    /// What it would meet.
+    pub other: String,
+    /// Where it goes instead.
+    pub to: String,
+}
+
+/// The paths that would meet an earlier one on a file system that ignores case and Unicode forms, and
+/// where each can go instead. The paths are distinct ([`check_distinct`]).
+#[must_use]
+pub fn kept_apart<'a>(paths: impl IntoIterator<Item = &'a str>) -> Vec<Renamed> {
+    let (mut taken, mut renamed) = (Taken::default(), Vec::new());
+    for path in paths {
+        let mut to = path.to_owned();
+        let mut met = None;
+        // Each turn sets one component apart, and only one that meets a file needs a higher number.
+        for number in 1..=RENAMES_MAX {
+            let Some((depth, other)) = taken.meets(&to) else { break };
+            met.get_or_insert(other);
+            to = set_apart(path, depth, number);
+        }
+        taken.insert(&to, path);
+        if let Some(other) = met {
+            renamed.push(Renamed { path: path.to_owned(), other, to });
         }
     }
-    Ok(())
+    renamed
+}
+
+/// Tries to find a free name.
+const RENAMES_MAX: usize = 1000;
+
+/// Paths as they are on a file system that ignores case and Unicode forms.
+#[derive(Default)]
+struct Taken {
+    files: BTreeMap<String, String>,
+    folders: BTreeMap<String, String>,
+}
+
+impl Taken {
+    /// What a path meets, and with which of its components.
+    fn meets(&self, path: &str) -> Option<(usize, String)> {
+        let form = folded(path);
+        let whole = self.files.get(&form).or_else(|| self.folders.get(&form));
+        if let Some(other) = whole {
+            return Some((path.matches('/').count(), other.clone()));
+        }
+        let mut ends = form.match_indices('/').enumerate();
+        ends.find_map(|(depth, (end, _))| Some((depth, self.files.get(&form[..end])?.clone())))
+    }
+
+    fn insert(&mut self, to: &str, path: &str) {
+        let form = folded(to);
+        for (end, _) in form.match_indices('/') {
+            self.folders.entry(form[..end].to_owned()).or_insert_with(|| path.to_owned());
+        }
+        self.files.insert(form, path.to_owned());
+    }
+}
+
+/// A path with a mark in one of its components.
+fn set_apart(path: &str, depth: usize, number: usize) -> String {
+    let parts = path.split('/').enumerate().map(|(at, part)| {
+        if at != depth {
+            return part.to_owned();
+        }
+        let mark = format!("~{number}");
+        let dot = part.rfind('.').filter(|dot| *dot > 0).unwrap_or(part.len());
+        let marked = format!("{}{mark}{}", &part[..dot], &part[dot..]);
+        shortened(&marked, COMPONENT_BYTES_MAX, &mark)
+    });
+    parts.collect::<Vec<_>>().join("/")
 }
 
 #[cfg(test)]
@@ -152,13 +257,75 @@ mod tests {
 
     #[test]
     fn paths_that_would_meet_are_found() {
-        for pair in [["a", "a"], ["A", "a"], ["é", "e\u{301}"], ["a", "a/b"], ["B/x", "b/y"]] {
+        for pair in [["a", "a"], ["a", "a/b"], ["a/b/c", "a/b"]] {
             assert!(check_distinct(pair).is_err(), "{pair:?}");
         }
-        assert_eq!(check_distinct(["a/x", "a/y", "ab", "b/x"]), Ok(()));
+        assert_eq!(check_distinct(["a/x", "a/y", "ab", "b/x", "A", "B/X"]), Ok(()));
+    }
+
+    #[test]
+    fn paths_that_look_alike_are_kept_apart_where_they_would_meet() {
+        let apart = |paths: &[&str]| -> Vec<String> {
+            let renamed = kept_apart(paths.iter().copied());
+            renamed.into_iter().map(|it| format!("{} {} {}", it.path, it.other, it.to)).collect()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(apart(&["a", "b", "B.x", "d/e", "d/f"]), none);
+        // Folders may be one; their files meet or do not.
+        assert_eq!(apart(&["D/x", "d/y"]), none);
+        assert_eq!(apart(&["README.md", "Readme.md"]), ["Readme.md README.md Readme~1.md"]);
+        assert_eq!(apart(&["e\u{301}", "é"]), ["é e\u{301} é~1"]);
+        assert_eq!(apart(&["D/x", "d/X"]), ["d/X D/x d/X~1"]);
+        assert_eq!(apart(&["A", "a/b", "a/c"]), ["a/b A a~1/b", "a/c A a~1/c"]);
+        assert_eq!(apart(&["a/b", "A"]), ["A a/b A~1"]);
+        assert_eq!(apart(&["X", "x", "x~1"]), ["x X x~1", "x~1 x x~1~1"]);
+        let long = ["y".repeat(255), "Y".repeat(255)];
+        let to = &kept_apart(long.iter().map(String::as_str))[0].to;
+        assert!(to.len() <= COMPONENT_BYTES_MAX && to.ends_with("~1"), "{to}");
+    }
+
+    #[test]
+    fn names_of_strangers_are_cleaned_and_all_others_stay() {
+        for name in ["größe 🍲.txt", "文档", "a b", "...", ".hidden", "é", "e\u{301}", "_"] {
+            assert_eq!(clean_name(name).as_deref(), Some(name));
+        }
+        for (name, clean) in [
+            ("../../etc/passwd", ".._.._etc_passwd"),
+            ("a\\b", "a_b"),
+            ("new\nline\0", "new_line_"),
+            ("\u{1b}[2Jx", "_[2Jx"),
+        ] {
+            assert_eq!(clean_name(name).as_deref(), Some(clean));
+        }
+        for none in ["", ".", "..", "/", "\\", "\n"] {
+            assert_eq!(clean_name(none), None, "{none:?}");
+        }
+        let long = format!("{}.tar", "文".repeat(100));
+        let clean = clean_name(&long).unwrap();
+        assert!((252..=255).contains(&clean.len()) && clean.ends_with("文.tar"), "{clean}");
+    }
+
+    #[test]
+    fn a_name_is_shortened_between_letters_and_keeps_its_ending() {
+        assert_eq!(shortened("abc.txt", 7, "~1"), "abc.txt");
+        assert_eq!(shortened("abcdefgh.txt", 10, "~1"), "abcd~1.txt");
+        assert_eq!(shortened("üüüü.txt", 9, ""), "üü.txt");
+        assert_eq!(shortened(".hiddenname", 6, "~1"), ".hid~1");
+        assert_eq!(shortened("abcdef", 3, "~12"), "~12");
     }
 
     proptest! {
+        #[test]
+        fn a_clean_name_is_one_component_and_stays_what_it_is(name in "\\PC{0,300}|[./\\\\\n]{0,8}") {
+            if let Some(clean) = clean_name(&name) {
+                let mut parts = std::path::Path::new(&clean).components();
+                prop_assert!(matches!(parts.next(), Some(std::path::Component::Normal(_))));
+                prop_assert_eq!(parts.next(), None);
+                prop_assert!(clean.len() <= COMPONENT_BYTES_MAX);
+                prop_assert_eq!(clean_name(&clean), Some(clean));
+            }
+        }
+
         #[test]
         fn what_is_accepted_stays_inside(path in "[a./\\\\]{0,12}") {
             if check(&path).is_ok() {

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use potluck_base::{Contact, Division, GranuleSet, Instant};
+use potluck_wire::Hint;
 
-use crate::command::{AskId, Output, TransferId};
+use crate::command::{AskId, Gone, Output, TransferId};
 
 /// Weight of a new sample of the rate.
 const RATE_WEIGHT: f64 = 0.25;
@@ -18,6 +19,10 @@ const STALL_ROUND_TRIPS: u32 = 4;
 const REST: Duration = Duration::from_millis(500);
 /// Failures in a row after which a source is left alone.
 const FAILURES_MAX: u32 = 4;
+/// Failures in a row after which a source is not waited for where all others have no more to give.
+const WAITED_FAILURES: u32 = 2;
+/// Answers in a row that it holds nothing after which that is believed.
+const NOT_HELD_MAX: u32 = 2;
 
 /// Granules asked of a source in one stream.
 #[derive(Debug, Clone)]
@@ -54,6 +59,12 @@ pub(crate) struct Source {
     pub(crate) denied: bool,
     /// Verified bytes that came from it.
     pub(crate) bytes: u64,
+    /// Why what it does not have will not come from it.
+    pub(crate) gone: Option<Gone>,
+    /// What it calls the blob.
+    pub(crate) hint: Option<Hint>,
+    /// Answers in a row that it holds nothing.
+    not_held: u32,
 }
 
 impl Source {
@@ -74,6 +85,9 @@ impl Source {
             banned: false,
             denied: false,
             bytes: 0,
+            gone: None,
+            hint: None,
+            not_held: 0,
         }
     }
 
@@ -93,7 +107,50 @@ impl Source {
 
     /// Whether it may still become useful.
     pub(crate) fn is_hopeful(&self) -> bool {
-        !self.banned && self.failures < FAILURES_MAX
+        !self.banned && self.failures < FAILURES_MAX && !self.has_nothing()
+    }
+
+    /// Whether it said that it has nothing and will have nothing.
+    fn has_nothing(&self) -> bool {
+        self.gone.is_some() && self.have.is_none()
+    }
+
+    /// Whether something may still come from it: what it has is useful as `useful` says.
+    pub(crate) fn may_give(&self, useful: impl FnOnce(&GranuleSet) -> bool) -> bool {
+        if self.banned {
+            return false;
+        }
+        let answers = self.failures < WAITED_FAILURES && self.gone.is_none();
+        !self.transfers.is_empty() || self.have.as_ref().map_or(answers, useful)
+    }
+
+    /// It said that it has nothing.
+    pub(crate) fn on_nothing(&mut self, now: Instant, why: Option<Gone>) {
+        self.have = None;
+        self.not_held += 1;
+        self.gone = why.or((self.not_held >= NOT_HELD_MAX).then_some(Gone::Unshared));
+        self.on_failure(now);
+    }
+
+    /// It said what it has.
+    pub(crate) fn on_something(&mut self, gone: Option<Gone>, hint: Option<Hint>) {
+        self.not_held = 0;
+        self.gone = gone;
+        self.hint = hint.or(self.hint.take());
+    }
+
+    /// It could not give what it said it had: asked at once what it has now, the first time.
+    pub(crate) fn on_lost(&mut self, now: Instant, why: Gone) {
+        self.have = None;
+        self.on_failure(now);
+        if why == Gone::Unreadable && self.failures > 1 {
+            // A source does not note this of itself: the disk may get better.
+            self.gone = Some(why);
+        }
+        if self.failures == 1 {
+            self.rests_until = now;
+            self.ask_at = now;
+        }
     }
 
     /// The size it claims, if it has the last granule of a blob of that size.
@@ -104,7 +161,7 @@ impl Source {
 
     /// Whether it has something, or was not asked in vain yet.
     pub(crate) fn is_promising(&self) -> bool {
-        !self.banned && (self.have.is_some() || self.failures == 0)
+        !self.banned && (self.have.is_some() || (self.failures == 0 && self.gone.is_none()))
     }
 
     /// When its rest ends, if that is after `driven`.
@@ -115,7 +172,7 @@ impl Source {
 
     /// Somebody names it again: one more chance, perhaps elsewhere, for who was given up.
     pub(crate) fn hear_of(&mut self, now: Instant, contact: Contact) {
-        if !self.banned && !self.is_hopeful() {
+        if !self.banned && !self.is_hopeful() && self.gone.is_none() {
             self.contact = contact;
             self.failures = FAILURES_MAX - 1;
             self.ask_at = now;
@@ -128,7 +185,8 @@ impl Source {
     }
 
     fn wants_asking(&self) -> bool {
-        let settled = self.have.as_ref().is_some_and(GranuleSet::is_full);
+        let ends = |have: &GranuleSet| have.is_full() || (self.gone.is_some() && !have.is_empty());
+        let settled = self.have.as_ref().is_some_and(ends);
         self.ask.is_none() && !settled && self.is_hopeful()
     }
 

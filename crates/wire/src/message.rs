@@ -204,6 +204,10 @@ pub struct Holding {
     /// What the answerer calls the blob.
     #[n(3)]
     pub hint: Option<Hint>,
+    /// Why the granules that it does not have will never come from it, if so: [`Refusal::Changed`] or
+    /// [`Refusal::Unreadable`].
+    #[n(4)]
+    pub lost: Option<Refusal>,
 }
 
 /// What a holder of a blob that is one file says of the file. A hint: the name in a link or record
@@ -429,6 +433,18 @@ pub enum Refusal {
     #[n(17)]
     #[error("over the peer's rate")]
     Rate,
+    /// The refuser shared the blob; its files are not what they were.
+    #[n(18)]
+    #[error("changed since it was shared")]
+    Changed,
+    /// The refuser shared the blob and does not any more.
+    #[n(19)]
+    #[error("not shared any more")]
+    Unshared,
+    /// The refuser shares the blob and its disk does not give it.
+    #[n(20)]
+    #[error("not readable at its source")]
+    Unreadable,
 }
 
 type Wrong = minicbor::decode::Error;

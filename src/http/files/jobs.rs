@@ -169,6 +169,7 @@ fn fetched_file(fetched: &Fetched) -> FetchedFile {
         duplicate_bytes: fetched.duplicate_bytes,
         resumed_bytes: fetched.resumed_bytes,
         verified: fetched.verified,
+        failed: super::skipped(&fetched.failed),
     }
 }
 

@@ -2,91 +2,207 @@
 //! elsewhere on this node.
 
 use std::fs::File;
-use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use potluck_base::BlobId;
-use potluck_store::blobs::{Blob, BlobError, BlobPlace, BlobState, READ_BYTES_MAX, create_file};
-use potluck_swarm::Manifest;
+use potluck_store::blobs::{
+    Blob, BlobError, BlobPlace, BlobState, READ_BYTES_MAX, SegmentTarget, create_file, mark,
+    write_sparse,
+};
+use potluck_swarm::{FetchError, FetchReport, LinkKind};
 
-use super::fetch::Way;
-use super::{Files, FilesError};
+use super::fetch::{Done, Folder, is_executable};
+use super::way::{Way, aside_of};
+use super::{Files, FilesError, lock, share};
 use crate::folder::sync_folder;
+
+/// What came of a folder of which a part is lost.
+pub(super) struct Saved {
+    pub(super) done: Done,
+    /// What is missing, and why.
+    pub(super) failed: Vec<(String, String)>,
+}
 
 impl Files {
     /// Whether a complete and unchanged blob lies just there.
     pub(super) fn is_at(&self, id: &BlobId, there: &Path) -> bool {
-        self.view(id).is_some_and(|view| {
-            let lies = matches!(&view.place, BlobPlace::Outside { path, .. } if path == there);
-            lies && view.state == BlobState::Complete && there.symlink_metadata().is_ok()
-        })
+        let Ok(store) = self.store() else { return false };
+        let complete = self.view(id).is_some_and(|view| view.state == BlobState::Complete);
+        complete
+            && there.symlink_metadata().is_ok()
+            && store.places(id).iter().any(|place| place.path.as_deref() == Some(there))
     }
 
-    /// Moves or copies a complete blob to where it belongs.
-    pub(super) fn put_in_place(
+    /// Moves or copies the bytes of a file to where it belongs.
+    pub(super) fn put_file_in_place(&self, blob: &Blob, way: &Way) -> Result<(), FilesError> {
+        let id = blob.id();
+        let view = self.view(&id).ok_or(FilesError::Unknown)?;
+        let (executable, mtime) = (view.mode.is_some_and(is_executable), view.mtime);
+        let bytes = blob.division().size();
+        let target =
+            |path: &Path| SegmentTarget { path: path.to_owned(), bytes, executable, mtime };
+        let name = share::stored_name(LinkKind::File, &way.name);
+        self.put_in_place(blob, way, &name, |base| vec![target(base)], |_| Ok(()))?;
+        Ok(self.store()?.set_shared(&id, true, None)?)
+    }
+
+    /// Moves or copies the files of a folder to where they belong.
+    pub(super) fn put_folder_in_place(
         &self,
         blob: &Blob,
         way: &Way,
-        folder: Option<&Manifest>,
+        folder: &Folder,
     ) -> Result<(), FilesError> {
-        let view = self.view(&blob.id()).ok_or(FilesError::Unknown)?;
-        let aside =
-            matches!(&view.place, BlobPlace::Outside { path, .. } if path.starts_with(&way.aside));
-        if aside {
-            return Ok(blob.move_to(&way.aside, &way.there)?);
+        let Folder { id, manifest, plan } = folder;
+        let targets = |base: &Path| plan.targets(base, manifest);
+        let folders = |base: &Path| plan.make_folders(base, manifest);
+        self.put_in_place(blob, way, share::data_name(), targets, folders)?;
+        let store = self.store()?;
+        store.set_owner(&blob.id(), id)?;
+        store.set_shared(&blob.id(), true, None)?;
+        Ok(store.set_shared(id, true, None)?)
+    }
+
+    /// Moves or copies a complete blob to where it belongs.
+    fn put_in_place(
+        &self,
+        blob: &Blob,
+        way: &Way,
+        name: &str,
+        targets: impl Fn(&Path) -> Vec<SegmentTarget>,
+        finish: impl Fn(&Path) -> Result<(), FilesError>,
+    ) -> Result<(), FilesError> {
+        let store = self.store()?;
+        let lies = |view: &potluck_store::blobs::BlobView| match &view.place {
+            BlobPlace::Outside { path, .. } => aside_of(path).map(Path::to_owned),
+            BlobPlace::Inside => None,
+        };
+        let aside = lies(&self.view(&blob.id()).ok_or(FilesError::Unknown)?);
+        if aside.as_deref() == Some(&way.aside) {
+            finish(&way.aside)?;
+            blob.move_to(&way.aside, &way.there)?;
+            return Ok(store.set_shared(&blob.id(), true, Some(name))?);
         }
         let io = |source| BlobError::Io { path: way.aside.clone(), source };
         // What an earlier copy left when it was interrupted.
-        match way.aside.symlink_metadata() {
-            Ok(left) if left.is_dir() => std::fs::remove_dir_all(&way.aside).map_err(io)?,
-            Ok(_) => std::fs::remove_file(&way.aside).map_err(io)?,
-            Err(_) => {}
+        remove_all(&way.aside).map_err(io)?;
+        let mut begin = 0;
+        for file in targets(&way.aside) {
+            let written = copy(blob, begin..begin + file.bytes, &file.path)?;
+            begin += file.bytes;
+            mark(&written, file.executable, file.mtime).map_err(io)?;
+            written.sync_data().map_err(io)?;
         }
-        match folder {
-            None => drop(copy(blob, 0..blob.division().size(), &way.aside)?),
-            Some(manifest) => copy_folder(blob, manifest, &way.aside)?,
-        }
+        finish(&way.aside)?;
         std::fs::rename(&way.aside, &way.there).map_err(io)?;
-        Ok(way.there.parent().map_or(Ok(()), sync_folder).map_err(io)?)
-    }
-}
-
-fn copy_folder(blob: &Blob, manifest: &Manifest, to: &Path) -> Result<(), FilesError> {
-    let mut begin = 0;
-    for file in manifest.files() {
-        let path = to.join(&file.path);
-        let io = |source| BlobError::Io { path: path.clone(), source };
-        let written = copy(blob, begin..begin + file.bytes, &path)?;
-        begin += file.bytes;
-        if file.executable {
-            make_executable(&written).map_err(io)?;
+        way.there.parent().map_or(Ok(()), sync_folder).map_err(io)?;
+        store.add_written(&blob.id(), &targets(&way.there), name)?;
+        // Whoever fetched it is not there any more, and nobody else is to find it under such a name.
+        let left = aside.filter(|aside| !lock(&self.inner.asides).contains_key(aside));
+        let Some(left) = left else { return Ok(()) };
+        match store.forget_places(&blob.id(), &|place| below(place.path.as_ref(), &left)) {
+            Ok(true) => Ok(remove_all(&left).map_err(io)?),
+            // It has been put in its place meanwhile.
+            Ok(false) | Err(BlobError::Unknown) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
-    Ok(())
+
+    /// Makes a folder of empty files.
+    pub(super) fn make_empty(&self, way: &Way, folder: &Folder) -> Result<(), FilesError> {
+        let io = |source| BlobError::Io { path: way.aside.clone(), source };
+        // Left by one that was broken off.
+        remove_all(&way.aside).map_err(io)?;
+        potluck_store::blobs::create_folder(&way.aside).map_err(io)?;
+        for file in folder.plan.targets(&way.aside, &folder.manifest) {
+            let made = create_file(&file.path).map_err(io)?;
+            mark(&made, file.executable, file.mtime).map_err(io)?;
+        }
+        folder.plan.make_folders(&way.aside, &folder.manifest)?;
+        std::fs::rename(&way.aside, &way.there).map_err(io)?;
+        Ok(self.store()?.set_shared(&folder.id, true, None)?)
+    }
+
+    /// Puts those files of a folder in their place that are here whole, when the rest will not come.
+    pub(super) fn save_whole_files(
+        &self,
+        way: &Way,
+        folder: &Folder,
+        error: FetchError,
+    ) -> Result<Saved, FilesError> {
+        let Folder { manifest, plan, .. } = folder;
+        let lost = || FilesError::Fetch(error);
+        let store = self.store()?;
+        let data = manifest.data();
+        let blob = store.get(&data)?.ok_or_else(lost)?;
+        let have = blob.have();
+        let (mut begin, mut bytes, mut failed, mut whole) = (0, 0, Vec::new(), Vec::new());
+        for file in manifest.files() {
+            let range = begin..begin + file.bytes;
+            begin = range.end;
+            let granules = blob.division().covering(&range);
+            if range.is_empty() || granules.into_iter().all(|granule| have.contains(granule)) {
+                bytes += file.bytes;
+                whole.push((file, range));
+            } else {
+                failed.push((file.path.clone(), format!("it did not arrive: {error}")));
+            }
+        }
+        if bytes == 0 {
+            return Err(lost());
+        }
+        // Beside what was fetched, which is the store's until it is complete.
+        let saved = way.aside.with_extension("saved.potluck");
+        let io = |source| BlobError::Io { path: saved.clone(), source };
+        remove_all(&saved).map_err(io)?;
+        for (file, range) in &whole {
+            let written = copy(&blob, range.clone(), &plan.place(&saved, &file.path))?;
+            mark(&written, file.executable, file.mtime).map_err(io)?;
+            written.sync_data().map_err(io)?;
+        }
+        plan.make_folders(&saved, manifest)?;
+        std::fs::rename(&saved, &way.there).map_err(io)?;
+        drop(blob);
+        // The rest does not come; who fetches it again begins anew. It stays while somebody reads it.
+        if store.remove(&data).is_ok() {
+            remove_all(&way.aside).map_err(io)?;
+        }
+        let report = FetchReport::default();
+        let done = Done { blob: None, bytes, report, resumed: 0, hint: None };
+        Ok(Saved { done, failed })
+    }
 }
 
-/// Lets everybody execute a file who may read it, where the system knows such a thing.
-pub(super) fn make_executable(file: &File) -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode = file.metadata()?.permissions().mode();
-        file.set_permissions(std::fs::Permissions::from_mode(mode | (mode & 0o444) >> 2))?;
+fn below(path: Option<&PathBuf>, folder: &Path) -> bool {
+    path.is_some_and(|path| path.starts_with(folder))
+}
+
+/// Removes a file, or a folder with all in it, that may be gone.
+fn remove_all(path: &Path) -> std::io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(left) if left.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(_) => Ok(()),
     }
-    #[cfg(not(unix))]
-    let _ = file;
-    Ok(())
 }
 
 fn copy(blob: &Blob, range: std::ops::Range<u64>, to: &Path) -> Result<File, FilesError> {
     let io = |source| BlobError::Io { path: to.to_owned(), source };
-    let mut file = create_file(to).map_err(io)?;
+    let file = create_file(to).map_err(io)?;
+    file.set_len(range.end - range.start).map_err(io)?;
     let mut begin = range.start;
     while begin < range.end {
         let end = range.end.min(begin + READ_BYTES_MAX);
-        file.write_all(&blob.read(begin..end)?).map_err(io)?;
+        let bytes = blob.read(begin..end)?;
+        let mut offset = begin - range.start;
+        for part in bytes.chunks(HOLE_BYTES as usize) {
+            write_sparse(&file, part, offset).map_err(io)?;
+            offset += part.len() as u64;
+        }
         begin = end;
     }
-    file.sync_data().map_err(io)?;
     Ok(file)
 }
+
+/// Zeros are left out in steps of so many bytes.
+const HOLE_BYTES: u64 = 64 * 1024;

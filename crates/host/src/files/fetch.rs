@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 
 use potluck_base::{BlobId, Contact, NodeId};
 use potluck_node::{Command, Reply};
-use potluck_store::blobs::{Blob, BlobError, Place, SegmentTarget, create_file, create_folder};
-use potluck_swarm::{Begin, FetchError, FetchId, FetchReport, FileLink, Input, LinkKind};
+use potluck_store::blobs::{Blob, Place, SegmentTarget};
+use potluck_swarm::{Begin, FetchError, FetchId, FetchReport, FileLink, Input, LinkKind, Manifest};
+use potluck_wire::Hint;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::{Files, FilesError, blocking, export, lock, share};
+use super::join::Bringing;
+use super::way::{Plan, To, Way};
+use super::{Files, FilesError, blocking, lock, share};
 use crate::handle::Request;
 
 /// How often a job looks how it stands, and writes are made safe from a loss of power.
@@ -33,23 +36,52 @@ pub(super) enum Target {
 }
 
 impl Target {
-    fn place(self, size: u64) -> Place {
+    fn place(self, size: u64, hint: Option<&Hint>) -> Place {
         match self {
             Self::Inside => Place::Inside,
             Self::File(path) => {
-                Place::Segments(vec![SegmentTarget { path, bytes: size, executable: false }])
+                let executable = hint.and_then(|hint| hint.mode).is_some_and(is_executable);
+                let mtime = hint.and_then(|hint| hint.mtime);
+                Place::Segments(vec![SegmentTarget { path, bytes: size, executable, mtime }])
             }
             Self::Files(segments) => Place::Segments(segments),
         }
     }
 }
 
+/// Whether the owner of a file of these permissions may execute it.
+pub(super) const fn is_executable(mode: u32) -> bool {
+    mode & 0o100 != 0
+}
+
 /// What a fetch brought.
 #[derive(Debug, Clone)]
 pub(super) struct Done {
-    pub(super) blob: Arc<Blob>,
+    /// It; `None` if only some of its files were saved.
+    pub(super) blob: Option<Arc<Blob>>,
+    /// Bytes of it that are here.
+    pub(super) bytes: u64,
     pub(super) report: FetchReport,
     pub(super) resumed: u64,
+    /// What a source calls it.
+    pub(super) hint: Option<Hint>,
+}
+
+impl Done {
+    /// Nothing had to be fetched.
+    pub(super) fn here(blob: Arc<Blob>) -> Self {
+        let bytes = blob.division().size();
+        let blob = Some(blob);
+        Self { blob, bytes, report: FetchReport::default(), resumed: 0, hint: None }
+    }
+
+    pub(super) fn whole(&self) -> Result<Arc<Blob>, FilesError> {
+        self.blob.clone().ok_or(FilesError::Unknown)
+    }
+
+    fn called(&self) -> Option<String> {
+        self.hint.as_ref().and_then(|hint| hint.name.clone())
+    }
 }
 
 /// A fetch that the core knows of.
@@ -60,6 +92,8 @@ pub(super) struct Active {
     target: Target,
     blob: Option<Arc<Blob>>,
     resumed: u64,
+    /// What a source calls it.
+    hint: Option<Hint>,
     /// Why it ends, if the shell knows better than the core.
     error: Option<FilesError>,
     done: Option<oneshot::Sender<Result<Done, FilesError>>>,
@@ -133,20 +167,30 @@ impl Files {
         }
     }
 
-    pub(super) fn open_place(&self, fetch: FetchId, id: BlobId, size: u64) {
+    pub(super) fn open_place(&self, fetch: FetchId, id: BlobId, size: u64, hint: Option<Hint>) {
         let files = self.clone();
         let target = {
             let mut active = lock(&self.inner.active);
             let Some(active) = active.get_mut(&fetch) else { return };
             // A place of another size may have been made before.
             active.blob = None;
-            (active.target.clone().place(size), active.name.clone())
+            active.hint.clone_from(&hint);
+            (active.target.clone().place(size, hint.as_ref()), active.name.clone())
         };
         tokio::spawn(async move {
-            let (place, name) = target;
+            let (place, mut name) = target;
             let opening = files.clone();
             let begun = blocking(move || {
-                let blob = opening.store()?.begin(id, size, place, &name)?;
+                if share::plain_name(&name) == share::UNNAMED
+                    && let Some(hinted) = hint.as_ref().and_then(|hint| hint.name.as_ref())
+                {
+                    name = share::stored_name(share::kind_of(&name), hinted);
+                }
+                let store = opening.store()?;
+                let blob = store.begin(id, size, place, &name)?;
+                if let Some(Hint { mtime, mode, .. }) = hint.filter(|_| !blob.is_complete()) {
+                    store.set_marks(&id, mtime, mode)?;
+                }
                 let have = blob.have();
                 Ok((blob, have))
             });
@@ -180,10 +224,11 @@ impl Files {
             let result = match active.blob.take() {
                 None => Err(FilesError::Stopped),
                 Some(blob) => {
-                    let resumed = active.resumed;
+                    let (resumed, hint) = (active.resumed, active.hint.take());
                     blocking(move || {
                         blob.finish()?;
-                        Ok(Done { blob, report, resumed })
+                        let bytes = blob.division().size();
+                        Ok(Done { blob: Some(blob), bytes, report, resumed, hint })
                     })
                     .await
                 }
@@ -212,16 +257,13 @@ impl Files {
         let _ = self.tell(Input::Cancel { fetch }).await;
     }
 
-    /// Fetches one blob, or gives it if it is here. Dropping the future gives the fetch up.
-    pub(super) async fn fetch_blob(
+    /// Fetches one blob that is not here. Dropping the future gives the fetch up.
+    pub(super) async fn transfer_blob(
         &self,
         wanted: WantedBlob,
         hear: &(dyn Fn(FetchProgress) + Send + Sync),
     ) -> Result<Done, FilesError> {
         let id = wanted.id;
-        if let Some(blob) = self.intact(id).await? {
-            return Ok(Done { blob, report: FetchReport::default(), resumed: 0 });
-        }
         let fetch = self.fetch_id();
         let (done, mut ended) = oneshot::channel();
         let active = Active {
@@ -230,14 +272,15 @@ impl Files {
             target: wanted.target,
             blob: None,
             resumed: 0,
+            hint: None,
             error: None,
             done: Some(done),
             progress: watch::Sender::new(0),
         };
         lock(&self.inner.active).insert(fetch, active);
         let mut guard = Guard { files: self.clone(), fetch, over: false };
-        let WantedBlob { root, sources, .. } = wanted;
-        let begin = Begin { fetch, blob: id, root, sources };
+        let WantedBlob { root, sources, size, .. } = wanted;
+        let begin = Begin { fetch, blob: id, root, sources, size };
         self.tell(Input::Begin(begin)).await?;
         let mut look = tokio::time::interval(LOOK);
         let mut commit = tokio::time::interval(COMMIT);
@@ -298,12 +341,15 @@ impl Files {
 }
 
 /// A blob to fetch.
+#[derive(Debug, Clone)]
 pub(super) struct WantedBlob {
     pub(super) id: BlobId,
     pub(super) root: BlobId,
     pub(super) name: String,
     pub(super) target: Target,
     pub(super) sources: Vec<Contact>,
+    /// Its size, if a manifest says it.
+    pub(super) size: Option<u64>,
 }
 
 /// How far a fetch is.
@@ -347,6 +393,8 @@ pub struct Fetched {
     pub resumed_bytes: u64,
     /// Whether every byte was checked against the link. Always; said so that scripts can ask.
     pub verified: bool,
+    /// What is not here, or not as it was shared, and why; the rest is.
+    pub failed: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -430,12 +478,14 @@ impl Files {
         hear: &(dyn Fn(FetchProgress) + Send + Sync),
     ) -> Result<Fetched, FilesError> {
         let began = Instant::now();
-        let way = Way::new(link, to)?;
-        let (done, extra) = match link.kind {
-            LinkKind::File => (self.fetch_file(link.id, &way, hear).await?, None),
-            LinkKind::Folder => self.fetch_folder(link.id, &way, hear).await?,
+        let mut way = Way::new(link, to)?;
+        let _bringing = Bringing::new(self, &way.aside);
+        let (done, extra, mut failed) = match link.kind {
+            LinkKind::File => (self.fetch_file(link, &mut way, hear).await?, None, Vec::new()),
+            LinkKind::Folder => self.fetch_folder(link, &mut way, hear).await?,
         };
-        let bytes = done.iter().map(|done| done.blob.division().size()).sum();
+        failed.extend(way.renamed());
+        let bytes = done.iter().map(|done| done.bytes).sum();
         let all = || done.iter().chain(&extra);
         let mut sources: Vec<FetchedFrom> = Vec::new();
         for (contact, bytes) in all().flat_map(|done| &done.report.sources) {
@@ -461,30 +511,43 @@ impl Files {
             duplicate_bytes: all().map(|done| done.report.duplicate_bytes).sum(),
             resumed_bytes: all().map(|done| done.resumed).sum(),
             verified: true,
+            failed,
         })
     }
 
     async fn fetch_file(
         &self,
-        id: BlobId,
-        way: &Way,
+        link: &FileLink,
+        way: &mut Way,
         hear: &(dyn Fn(FetchProgress) + Send + Sync),
     ) -> Result<Option<Done>, FilesError> {
-        let name = share::stored_name(LinkKind::File, &way.name);
+        let id = link.id;
+        self.name_by_own(link, way);
         if let Some(here) = self.already_at(id, &way.there).await? {
             return Ok(Some(here));
         }
         way.check_free()?;
+        let name = share::stored_name(LinkKind::File, link.name().unwrap_or_default());
         let target = Target::File(way.aside.clone());
-        let wanted = WantedBlob { id, root: id, name: name.clone(), target, sources: Vec::new() };
+        let wanted = WantedBlob { id, root: id, name, target, sources: Vec::new(), size: None };
         let done = self.fetch_blob(wanted, hear).await?;
-        let (files, way, blob) = (self.clone(), way.clone(), Arc::clone(&done.blob));
-        blocking(move || {
-            files.put_in_place(&blob, &way, None)?;
-            Ok(files.store()?.set_shared(&id, true, None)?)
-        })
-        .await?;
+        // Now it is known what others call it.
+        way.name_by(link, done.called().or(self.own_name(&id)).as_deref());
+        way.check_free()?;
+        let (files, way, blob) = (self.clone(), way.clone(), done.whole()?);
+        blocking(move || files.put_file_in_place(&blob, &way)).await?;
         Ok(Some(done))
+    }
+
+    /// What this node calls what it has.
+    fn own_name(&self, id: &BlobId) -> Option<String> {
+        share::hint_of(&self.view(id)?).name
+    }
+
+    fn name_by_own(&self, link: &FileLink, way: &mut Way) {
+        if let Some(name) = self.own_name(&link.id) {
+            way.name_by(link, Some(&name));
+        }
     }
 
     /// A blob that lies whole and unchanged where it is to go.
@@ -492,118 +555,73 @@ impl Files {
         if !self.is_at(&id, there) {
             return Ok(None);
         }
-        let whole = self.intact(id).await?;
-        Ok(whole.map(|blob| Done { blob, report: FetchReport::default(), resumed: 0 }))
+        Ok(self.intact(id).await?.map(Done::here))
     }
 
-    /// The data, if there is any, and the manifest.
+    /// The data, if there is any, the manifest, and what is not as it was shared.
     async fn fetch_folder(
         &self,
-        id: BlobId,
-        way: &Way,
+        link: &FileLink,
+        way: &mut Way,
         hear: &(dyn Fn(FetchProgress) + Send + Sync),
-    ) -> Result<(Option<Done>, Option<Done>), FilesError> {
-        let name = share::stored_name(LinkKind::Folder, &way.name);
-        let target = Target::Inside;
-        let wanted = WantedBlob { id, root: id, name, target, sources: Vec::new() };
+    ) -> Result<FetchedFolder, FilesError> {
+        let id = link.id;
+        let name = share::stored_name(LinkKind::Folder, link.name().unwrap_or_default());
+        let (target, size) = (Target::Inside, None);
+        let wanted = WantedBlob { id, root: id, name, target, sources: Vec::new(), size };
         // Its bytes are not what people wait for.
         let listed = self.fetch_blob(wanted, &|_| {}).await?;
-        let files = self.clone();
-        let manifest = blocking(move || files.manifest(&id)).await?;
-        let data = manifest.data();
-        if let Some(here) = self.already_at(data, &way.there).await? {
-            return Ok((Some(here), Some(listed)));
-        }
-        way.check_free()?;
-        let segments = manifest.files().iter().map(|file| SegmentTarget {
-            path: way.aside.join(&file.path),
-            bytes: file.bytes,
-            executable: file.executable,
-        });
-        let segments: Vec<SegmentTarget> = segments.collect();
-        if manifest.bytes() == 0 {
-            let way = way.clone();
-            blocking(move || way.make_empty(&segments)).await?;
-            return Ok((None, Some(listed)));
-        }
-        let sources = listed.report.sources.iter().map(|(contact, _)| *contact).collect();
-        let name = share::data_name().to_owned();
-        let target = Target::Files(segments);
-        let wanted = WantedBlob { id: data, root: id, name, target, sources };
-        let done = self.fetch_blob(wanted, hear).await?;
-        let (files, way, blob) = (self.clone(), way.clone(), Arc::clone(&done.blob));
-        blocking(move || {
-            files.put_in_place(&blob, &way, Some(&manifest))?;
-            let store = files.store()?;
-            store.set_owner(&data, &id)?;
-            store.set_shared(&data, true, None)?;
-            Ok(store.set_shared(&id, true, None)?)
+        way.name_by(link, listed.called().or(self.own_name(&id)).as_deref());
+        let (files, planned) = (self.clone(), way.clone());
+        let (manifest, plan) = blocking(move || {
+            let manifest = files.manifest(&id)?;
+            let plan = planned.plan(&manifest)?;
+            Ok((manifest, plan))
         })
         .await?;
-        Ok((Some(done), Some(listed)))
-    }
-}
-
-/// The folder that a fetch brings something into, which is made if there is none.
-#[derive(Debug, Clone)]
-pub enum To {
-    /// Links on the way to it are followed.
-    Typed(PathBuf),
-    /// No link is on the way to it, and none that comes there meanwhile is followed.
-    Real(PathBuf),
-}
-
-/// Where a fetch brings what it fetches.
-#[derive(Debug, Clone)]
-pub(super) struct Way {
-    name: String,
-    /// Where it lies while it is not complete.
-    pub(super) aside: PathBuf,
-    /// Where it belongs.
-    pub(super) there: PathBuf,
-}
-
-impl Way {
-    fn new(link: &FileLink, to: &To) -> Result<Self, FilesError> {
-        let to = match to {
-            To::Typed(to) => {
-                let io = |source| BlobError::Io { path: to.clone(), source };
-                std::fs::create_dir_all(to).map_err(io)?;
-                to.canonicalize().map_err(io)?
+        let (data, mut failed) = (manifest.data(), plan.failed.clone());
+        if let Some(here) = self.already_at(data, &way.there).await? {
+            return Ok((Some(here), Some(listed), failed));
+        }
+        way.check_free()?;
+        let folder = Arc::new(Folder { id, manifest, plan });
+        if folder.manifest.bytes() == 0 {
+            let (files, way) = (self.clone(), way.clone());
+            blocking(move || files.make_empty(&way, &folder)).await?;
+            return Ok((None, Some(listed), failed));
+        }
+        let sources = listed.report.sources.iter().map(|(contact, _)| *contact).collect();
+        let target = Target::Files(folder.plan.targets(&way.aside, &folder.manifest));
+        let (name, size) = (share::data_name().to_owned(), Some(folder.manifest.bytes()));
+        let wanted = WantedBlob { id: data, root: id, name, target, sources, size };
+        let (files, way, folder) = (self.clone(), way.clone(), Arc::clone(&folder));
+        let done = match self.fetch_blob(wanted, hear).await {
+            Err(FilesError::Fetch(error)) if is_lost(error) => {
+                let saved = blocking(move || files.save_whole_files(&way, &folder, error)).await?;
+                failed.extend(saved.failed);
+                return Ok((Some(saved.done), Some(listed), failed));
             }
-            To::Real(to) => {
-                let io = |source| BlobError::Io { path: to.clone(), source };
-                create_folder(to).map_err(io)?;
-                to.clone()
-            }
+            done => done?,
         };
-        let name = link.file_name();
-        let mark = &link.id.to_string()[..8];
-        Ok(Self { aside: to.join(format!(".{name}.{mark}.potluck")), there: to.join(&name), name })
+        let blob = done.whole()?;
+        blocking(move || files.put_folder_in_place(&blob, &way, &folder)).await?;
+        Ok((Some(done), Some(listed), failed))
     }
+}
 
-    fn check_free(&self) -> Result<(), FilesError> {
-        // A dangling link counts as well: nothing is written through it.
-        match self.there.symlink_metadata() {
-            Ok(_) => Err(FilesError::Exists(self.there.clone())),
-            Err(_) => Ok(()),
-        }
-    }
+/// The data of a folder, if it has any, its manifest, and what is not as it was shared.
+type FetchedFolder = (Option<Done>, Option<Done>, Vec<(String, String)>);
 
-    /// Makes a folder of empty files.
-    fn make_empty(&self, files: &[SegmentTarget]) -> Result<(), FilesError> {
-        let io = |source| BlobError::Io { path: self.aside.clone(), source };
-        if self.aside.symlink_metadata().is_ok() {
-            // Left by one that was broken off.
-            std::fs::remove_dir_all(&self.aside).map_err(io)?;
-        }
-        create_folder(&self.aside).map_err(io)?;
-        for file in files {
-            let made = create_file(&file.path).map_err(io)?;
-            if file.executable {
-                export::make_executable(&made).map_err(io)?;
-            }
-        }
-        Ok(std::fs::rename(&self.aside, &self.there).map_err(io)?)
-    }
+/// A folder that is fetched.
+#[derive(Debug)]
+pub(super) struct Folder {
+    /// The name of its manifest.
+    pub(super) id: BlobId,
+    pub(super) manifest: Manifest,
+    pub(super) plan: Plan,
+}
+
+/// Whether those who had it say that a part of it will not come.
+const fn is_lost(error: FetchError) -> bool {
+    matches!(error, FetchError::Changed | FetchError::Unreadable)
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use potluck_base::BlobId;
 use potluck_store::blobs::{BlobState, BlobStore, BlobView};
-use potluck_swarm::{ANNOUNCED_MAX, Input};
+use potluck_swarm::{ANNOUNCED_MAX, HINTS_MAX, Input};
 
 use super::{Files, FilesError, HELD_TOLD_MAX, PAGE, blocking, share};
 
@@ -88,16 +88,20 @@ impl Files {
 }
 
 fn held(store: &BlobStore) -> Vec<Input> {
-    let (mut held, mut after) = (Vec::new(), None);
-    while held.len() < HELD_TOLD_MAX + PAGE {
+    let (mut held, mut hints, mut after) = (Vec::new(), 0, None);
+    while held.len() < HELD_TOLD_MAX + HINTS_MAX + PAGE {
         let Ok(views) = store.page(after.as_ref(), PAGE) else { break };
         let Some(last) = views.last() else { break };
         after = Some(last.id);
-        held.extend(views.iter().filter(|view| is_given(view)).map(|view| Input::Held {
-            blob: view.id,
-            size: view.size,
-            announce: !share::is_data_of_folder(&view.name),
-        }));
+        for view in views.iter().filter(|view| is_given(view)) {
+            let announce = !share::is_data_of_folder(&view.name);
+            let (blob, size) = (view.id, view.size);
+            held.push(Input::Held { blob, size, announce });
+            if announce && hints < HINTS_MAX {
+                hints += 1;
+                held.push(Input::Named { blob, hint: share::hint_of(view) });
+            }
+        }
     }
     held
 }

@@ -48,15 +48,18 @@ impl Files {
                 return Err(FilesError::IsFolder);
             }
             let name = view.map_or_else(String::new, |view| view.name);
-            let reader = self.open_blob(id, id, "unnamed").await?;
-            return Ok(Reader { name, ..reader });
+            let reader = self.open_blob((id, None), id, share::UNNAMED).await?;
+            let name = self.view(&id).map_or(name, |view| view.name);
+            let named = name != share::UNNAMED && !share::is_data_of_folder(&name);
+            return Ok(Reader { name: if named { name } else { String::new() }, ..reader });
         };
         self.fetch_list(id).await?;
         let manifest = self.manifest_to_read(id, view.is_none()).await?;
         let range =
             manifest.range_of(path).ok_or_else(|| FilesError::NoSuchPath(path.to_owned()))?;
         let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-        let reader = self.open_blob(manifest.data(), id, share::data_name()).await?;
+        let size = Some(manifest.bytes());
+        let reader = self.open_blob((manifest.data(), size), id, share::data_name()).await?;
         Ok(Reader { name, range, ..reader })
     }
 
@@ -66,13 +69,13 @@ impl Files {
     /// That nobody has it.
     pub async fn open_list(&self, id: BlobId) -> Result<Reader, FilesError> {
         let done = self.fetch_list(id).await?;
-        Ok(self.reader(done.blob, None))
+        Ok(self.reader(done.whole()?, None))
     }
 
     async fn fetch_list(&self, id: BlobId) -> Result<Done, FilesError> {
-        let name = share::stored_name(potluck_swarm::LinkKind::Folder, "unnamed");
+        let name = share::stored_name(potluck_swarm::LinkKind::Folder, share::UNNAMED);
         let target = Target::Inside;
-        let wanted = WantedBlob { id, root: id, name, target, sources: Vec::new() };
+        let wanted = WantedBlob { id, root: id, name, target, sources: Vec::new(), size: None };
         self.fetch_blob(wanted, &|_| {}).await
     }
 
@@ -102,14 +105,19 @@ impl Files {
     }
 
     /// Opens a whole blob; begins to fetch it if it is not here.
-    async fn open_blob(&self, id: BlobId, root: BlobId, name: &str) -> Result<Reader, FilesError> {
+    async fn open_blob(
+        &self,
+        (id, size): (BlobId, Option<u64>),
+        root: BlobId,
+        name: &str,
+    ) -> Result<Reader, FilesError> {
         if let Some(blob) = self.intact(id).await? {
             return Ok(self.reader(blob, None));
         }
         let begin = || {
             let (files, name) = (self.clone(), name.to_owned());
             let target = Target::Inside;
-            let wanted = WantedBlob { id, root, name, target, sources: Vec::new() };
+            let wanted = WantedBlob { id, root, name, target, sources: Vec::new(), size };
             tokio::spawn(async move {
                 let done = files.fetch_blob(wanted, &|_| {}).await;
                 done.map(|_| ())

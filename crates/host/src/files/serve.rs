@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use potluck_base::BlobId;
 use potluck_store::blobs::{Blob, ReadError};
-use potluck_swarm::{Input, ServeId};
+use potluck_swarm::{Gone, Input, ServeId};
 use potluck_wire::{FetchRequest, Refusal};
 use tokio::task::JoinHandle;
 
@@ -51,6 +51,9 @@ impl Files {
         if let Some(incoming) = lock(&self.inner.waiting).remove(&serve) {
             incoming.sender.refuse(match reason {
                 Refusal::Busy => FetchRefusal::Busy,
+                Refusal::Changed => FetchRefusal::Changed,
+                Refusal::Unshared => FetchRefusal::Unshared,
+                Refusal::Unreadable => FetchRefusal::Unreadable,
                 _ => FetchRefusal::NotHeld,
             });
         }
@@ -75,9 +78,11 @@ impl Files {
             Err(Stop::Gone) => {}
             Err(Stop::Missing) => sender.refuse(FetchRefusal::NotHeld),
             Err(Stop::Changed) => {
-                sender.refuse(FetchRefusal::NotHeld);
+                // The core first, so that whoever hears of it and asks again is told what is left.
                 self.withdraw(blob).await;
+                sender.refuse(FetchRefusal::Changed);
             }
+            Err(Stop::Unreadable) => sender.refuse(FetchRefusal::Unreadable),
             Err(Stop::Broken) => sender.refuse(FetchRefusal::Broken),
         }
     }
@@ -111,7 +116,7 @@ impl Files {
             Ok(Err(ReadError::Changed)) => return Err(Stop::Changed),
             Ok(Err(ReadError::Io(error))) => {
                 tracing::warn!(%error, "a shared file cannot be read");
-                return Err(Stop::Broken);
+                return Err(Stop::Unreadable);
             }
             Err(_) => return Err(Stop::Broken),
         };
@@ -133,15 +138,24 @@ impl Files {
         }
     }
 
-    /// A file is not what it was: nobody gets it any more.
+    /// Files are not what they were: nobody gets them any more. Of a folder, the others stay.
     pub(super) async fn withdraw(&self, blob: BlobId) {
-        tracing::warn!(%blob, "a shared file changed on disk and is withdrawn");
-        // Fails only when the node stops.
-        let _ = self.tell(Input::Released { blob }).await;
         let files = self.clone();
-        let owners = blocking(move || Ok::<_, FilesError>(files.store()?.owners(&blob)?));
-        for blob in owners.await.unwrap_or_default() {
-            let _ = self.tell(Input::Released { blob }).await;
+        let looked = blocking(move || {
+            let lost = files.blob(&blob)?.lost();
+            let owners = match &lost {
+                None => files.store()?.owners(&blob)?,
+                Some(_) => Vec::new(),
+            };
+            Ok::<_, FilesError>((lost, owners))
+        });
+        let (granules, owners) = looked.await.unwrap_or_default();
+        tracing::warn!(%blob, part = granules.is_some(), "a shared file changed and is withdrawn");
+        let why = Gone::Changed;
+        // Fails only when the node stops.
+        let _ = self.tell(Input::Lost { blob, granules, why }).await;
+        for blob in owners {
+            let _ = self.tell(Input::Lost { blob, granules: None, why }).await;
         }
         self.names_changed();
     }
@@ -168,6 +182,8 @@ enum Stop {
     Missing,
     /// It is not what it was.
     Changed,
-    /// It cannot be read.
+    /// The disk does not give it.
+    Unreadable,
+    /// This node is at fault.
     Broken,
 }

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use potluck_base::BlobId;
-use potluck_store::blobs::{
-    BlobError, ImportHow, Imported, Keep, Opened, SegmentTarget, Walk, WalkLimits, WalkedFile, walk,
-};
-use potluck_swarm::{FileLink, Input, LinkKind, Manifest, ManifestFile, path};
+use potluck_store::blobs::{BlobError, BlobView, ImportHow, Imported, Keep, Opened, SegmentTarget};
+use potluck_swarm::path::clean_name;
+use potluck_swarm::{FileLink, Input, LinkKind, Manifest, ManifestFile};
+use potluck_wire::Hint;
+use potluck_wire::limits::HINT_NAME_BYTES_MAX;
 use tokio::time::timeout;
 
+use super::list::{FolderList, list_folder};
 use super::{Files, FilesError, SHARES_MAX, blocking};
 use crate::folder::layout;
 
@@ -32,6 +34,11 @@ pub(super) fn is_manifest(name: &str) -> bool {
     name.ends_with(FOLDER_MARK)
 }
 
+/// What a blob of this name is.
+pub(super) fn kind_of(name: &str) -> LinkKind {
+    if is_manifest(name) { LinkKind::Folder } else { LinkKind::File }
+}
+
 /// What people call it.
 pub(super) fn plain_name(name: &str) -> &str {
     name.trim_end_matches(FOLDER_MARK)
@@ -39,8 +46,7 @@ pub(super) fn plain_name(name: &str) -> &str {
 
 /// What a file or the manifest of a folder is called in the store.
 pub(super) fn stored_name(kind: LinkKind, name: &str) -> String {
-    let plain: String = name.chars().filter(|c| *c != FOLDER_MARK).collect();
-    let plain = if plain.is_empty() { "unnamed".to_owned() } else { plain };
+    let plain = clean_name(name).unwrap_or_else(|| UNNAMED.to_owned());
     match kind {
         LinkKind::File => plain,
         LinkKind::Folder => format!("{plain}{FOLDER_MARK}"),
@@ -52,11 +58,24 @@ pub(super) const fn data_name() -> &'static str {
     DATA_NAME
 }
 
+/// What is called so has no name that anybody gave it.
+pub(super) const UNNAMED: &str = "unnamed";
+
+/// What others are told of a blob that is a file or the manifest of a folder.
+pub(super) fn hint_of(view: &BlobView) -> Hint {
+    let plain = plain_name(&view.name);
+    let named = plain != UNNAMED && plain.len() <= HINT_NAME_BYTES_MAX;
+    let (mtime, mode) = (view.mtime, view.mode);
+    Hint { name: named.then(|| plain.to_owned()), mtime, mode }
+}
+
 /// How long a share waits for others to end.
 const WAIT: Duration = Duration::from_secs(20);
 
 /// Hears of bytes hashed, of so many in all.
 pub type ShareProgress = Arc<dyn Fn(u64, u64) + Send + Sync>;
+/// How often a folder is read again without the files that changed meanwhile.
+const READS_MAX: usize = 8;
 
 /// How to share.
 #[derive(Clone, Default)]
@@ -65,17 +84,21 @@ pub struct ShareOptions {
     pub copy: bool,
     /// What to call it; `None`: as the file is called.
     pub name: Option<String>,
+    /// Of bytes that were sent here: when the file was changed last, in seconds since 1970, and its
+    /// permissions as Unix counts them.
+    pub marks: (Option<i64>, Option<u32>),
     /// Hears of the progress, from several threads.
     pub progress: Option<ShareProgress>,
 }
 
 impl std::fmt::Debug for ShareOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { copy, name, progress } = self;
+        let Self { copy, name, marks, progress } = self;
         let hears = progress.is_some();
         f.debug_struct("ShareOptions")
             .field("copy", copy)
             .field("name", name)
+            .field("marks", marks)
             .field("progress", &hears)
             .finish()
     }
@@ -92,8 +115,10 @@ pub struct Shared {
     pub bytes: u64,
     /// Files in it.
     pub files: u64,
-    /// What was left out of a folder, and why.
+    /// What was left out of a folder since it cannot be shared, such as links, and why.
     pub skipped: Vec<(String, String)>,
+    /// What is missing from a folder although it should be in it, and why.
+    pub failed: Vec<(String, String)>,
 }
 
 impl AsRef<FileLink> for Shared {
@@ -117,8 +142,17 @@ enum Source {
     Path(PathBuf),
     /// A file or folder.
     Opened(Arc<Opened>),
-    /// The bytes of a file that only carries them here, and the files that they are of, if of a folder.
-    Bytes(Arc<File>, Option<Vec<ManifestFile>>),
+    /// The bytes of a file that only carries them here, and what they are of, if of a folder.
+    Bytes(Arc<File>, Option<Listed>),
+}
+
+/// The files of a folder whose bytes come laid end to end.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listed {
+    /// The files, in the order of their paths.
+    pub files: Vec<ManifestFile>,
+    /// The folders that have no file in them.
+    pub empty_folders: Vec<String>,
 }
 
 /// Blobs that the core is told of, with their sizes.
@@ -146,7 +180,7 @@ impl Files {
         self.share_source(Source::Opened(opened), options).await
     }
 
-    /// Shares a copy of the bytes of a file, which may go then. With `files` they are those of the
+    /// Shares a copy of the bytes of a file, which may go then. With `listed` they are those of the
     /// files of a folder, laid end to end.
     ///
     /// # Errors
@@ -154,11 +188,11 @@ impl Files {
     pub async fn share_bytes(
         &self,
         file: Arc<File>,
-        files: Option<Vec<ManifestFile>>,
+        listed: Option<Listed>,
         options: ShareOptions,
     ) -> Result<Shared, FilesError> {
         let options = ShareOptions { copy: true, ..options };
-        self.share_source(Source::Bytes(file, files), options).await
+        self.share_source(Source::Bytes(file, listed), options).await
     }
 
     async fn share_source(
@@ -182,6 +216,9 @@ impl Files {
         for (blob, size) in blobs {
             let announce = blob == shared.id;
             self.tell(Input::Held { blob, size, announce }).await?;
+            if announce && let Some(view) = self.view(&blob) {
+                self.tell(Input::Named { blob, hint: hint_of(&view) }).await?;
+            }
         }
         self.names_changed();
         Ok(shared)
@@ -199,10 +236,13 @@ impl Files {
             Source::Bytes(file, listed) => {
                 let opened = Opened::of(file, PathBuf::from("the upload"))?;
                 let name = options.name.as_deref().unwrap_or_default();
-                return match listed {
-                    Some(files) => self.import_listed(&opened, files, name, options, stop),
-                    None => self.import_file(&opened, name, options, stop),
+                let Some(listed) = listed else {
+                    let imported = self.import_file(&opened, name, options, stop)?;
+                    let (mtime, mode) = options.marks;
+                    self.store()?.set_marks(&imported.0.id, mtime, mode)?;
+                    return Ok(imported);
                 };
+                return self.import_listed(&opened, listed, name, options, stop);
             }
         };
         self.refuse_own(opened.path())?;
@@ -250,7 +290,7 @@ impl Files {
         let how = if options.copy { ImportHow::Copy } else { ImportHow::Reference };
         let store = self.store()?;
         let imported = store.import_opened(opened, segments, how, name, Keep::Cached, &hear)?;
-        store.set_shared(&imported.id, true, Some(name))?;
+        store.set_shared(&imported.id, true, None)?;
         Ok(imported)
     }
 
@@ -265,7 +305,8 @@ impl Files {
         let Imported { id, bytes, .. } =
             self.hash(opened, &[whole(opened)], &stored, options, stop)?;
         let link = FileLink::new(LinkKind::File, id, name);
-        let shared = Shared { link, id, bytes, files: 1, skipped: Vec::new() };
+        let (skipped, failed) = (Vec::new(), Vec::new());
+        let shared = Shared { link, id, bytes, files: 1, skipped, failed };
         Ok((shared, vec![(id, bytes)]))
     }
 
@@ -277,104 +318,66 @@ impl Files {
         stop: &Arc<AtomicBool>,
     ) -> Result<(Shared, Blobs), FilesError> {
         // The list is checked before the bytes are read.
-        let FolderList { files, segments, skipped } = list_folder(opened)?;
-        let data = self.hash(opened, &segments, DATA_NAME, options, stop)?;
-        let (shared, blobs) = self.add_manifest(&data, files, name)?;
-        Ok((Shared { skipped, ..shared }, blobs))
+        let mut list = list_folder(opened)?;
+        let mut reads = 1;
+        let data = loop {
+            match self.hash(opened, &list.segments, DATA_NAME, options, stop) {
+                Ok(data) => break data,
+                Err(error) if reads >= READS_MAX || !list.leave_out(&error) => return Err(error),
+                Err(_) => reads += 1,
+            }
+        };
+        let FolderList { files, empty_folders, skipped, failed, .. } = list;
+        let (shared, blobs) = self.add_manifest(&data, Listed { files, empty_folders }, name)?;
+        Ok((Shared { skipped, failed, ..shared }, blobs))
     }
 
     /// The bytes of a whole folder in one file.
     fn import_listed(
         &self,
         opened: &Opened,
-        files: Vec<ManifestFile>,
+        listed: Listed,
         name: &str,
         options: &ShareOptions,
         stop: &Arc<AtomicBool>,
     ) -> Result<(Shared, Blobs), FilesError> {
-        let checked = Manifest::new(BlobId::from_bytes([0; 32]), files)?;
+        let Listed { files, empty_folders } = listed;
+        let nothing = BlobId::from_bytes([0; 32]);
+        let checked = Manifest::with_folders(nothing, files, empty_folders)?;
         if checked.bytes() != opened.bytes() {
             return Err(BlobError::WrongSegments.into());
         }
         let data = self.hash(opened, &[whole(opened)], DATA_NAME, options, stop)?;
-        self.add_manifest(&data, checked.files().to_vec(), name)
+        let (files, empty_folders) = (checked.files().to_vec(), checked.empty_folders().to_vec());
+        self.add_manifest(&data, Listed { files, empty_folders }, name)
     }
 
     /// Adds the list of files of a folder whose data is here.
     fn add_manifest(
         &self,
         data: &Imported,
-        files: Vec<ManifestFile>,
+        listed: Listed,
         name: &str,
     ) -> Result<(Shared, Blobs), FilesError> {
-        let manifest = Manifest::new(data.id, files)?;
+        let manifest = Manifest::with_folders(data.id, listed.files, listed.empty_folders)?;
         let stored = stored_name(LinkKind::Folder, name);
         let encoded = manifest.to_bytes();
         let store = self.store()?;
         let id = store.add_bytes(&encoded, &stored, Keep::Cached)?;
         store.set_owner(&data.id, &id)?;
-        store.set_shared(&id, true, Some(&stored))?;
+        store.set_shared(&id, true, None)?;
         let link = FileLink::new(LinkKind::Folder, id, name);
         let (files, bytes) = (manifest.files().len() as u64, data.bytes);
-        let shared = Shared { link, id, bytes, files, skipped: Vec::new() };
+        let (skipped, failed) = (Vec::new(), Vec::new());
+        let shared = Shared { link, id, bytes, files, skipped, failed };
         Ok((shared, vec![(data.id, bytes), (id, encoded.len() as u64)]))
     }
-}
-
-/// The files of a folder that is to be shared.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FolderList {
-    /// The files, in the order of their paths.
-    pub files: Vec<ManifestFile>,
-    /// Where each of them is.
-    pub segments: Vec<SegmentTarget>,
-    /// What is left out, and why.
-    pub skipped: Vec<(String, String)>,
-}
-
-/// Lists the files of a folder as they are shared: links, whatever is no plain file and the data
-/// folders of nodes are left out. Blocks.
-///
-/// # Errors
-/// [`FilesError::Manifest`] if the files cannot be those of a folder on every system.
-pub fn list_folder(opened: &Opened) -> Result<FolderList, FilesError> {
-    let Walk { files: walked, skipped } = walk(opened.path(), WalkLimits::default())?;
-    let mut skipped: Vec<(String, String)> =
-        skipped.into_iter().map(|(path, reason)| (path, reason.to_string())).collect();
-    let others = data_folders_in(&walked);
-    for folder in &others {
-        let below = folder.strip_prefix(opened.path()).unwrap_or(folder);
-        let reason = "the data folder of a node".to_owned();
-        skipped.push((below.to_string_lossy().into_owned(), reason));
-    }
-    let (mut files, mut segments) = (Vec::new(), Vec::new());
-    for file in walked {
-        if others.iter().any(|folder| file.path.starts_with(folder)) {
-            continue;
-        }
-        if let Err(reason) = path::check(&file.relative) {
-            skipped.push((file.relative, reason.to_string()));
-            continue;
-        }
-        let (bytes, executable) = (file.bytes, file.executable);
-        segments.push(SegmentTarget { path: file.path, bytes, executable });
-        files.push(ManifestFile { path: file.relative, bytes, executable, mtime: None });
-    }
-    let checked = Manifest::new(BlobId::from_bytes([0; 32]), files)?;
-    Ok(FolderList { files: checked.files().to_vec(), segments, skipped })
 }
 
 /// The one segment of a file.
 fn whole(opened: &Opened) -> SegmentTarget {
     let (path, bytes) = (opened.path().to_owned(), opened.bytes());
-    SegmentTarget { path, bytes, executable: false }
-}
-
-/// The data folders of nodes among what a walk found.
-fn data_folders_in(walked: &[WalkedFile]) -> Vec<PathBuf> {
-    let identities = walked.iter().filter(|file| file.path.ends_with(layout::IDENTITY));
-    let folders = identities.filter_map(|file| file.path.parent());
-    folders.filter(|folder| layout::is_data_folder(folder)).map(Path::to_owned).collect()
+    SegmentTarget { path, bytes, executable: false, mtime: None }
 }
 
 #[cfg(test)]
@@ -385,7 +388,7 @@ mod tests {
     fn names_in_the_store_tell_what_a_blob_is() {
         let folder = stored_name(LinkKind::Folder, "my/weights");
         assert!(is_manifest(&folder) && !is_data_of_folder(&folder));
-        assert_eq!(plain_name(&folder), "myweights");
+        assert_eq!(plain_name(&folder), "my_weights");
         let file = stored_name(LinkKind::File, "/");
         assert!(!is_manifest(&file) && !is_data_of_folder(&file));
         assert!(is_data_of_folder(data_name()) && !is_manifest(data_name()));

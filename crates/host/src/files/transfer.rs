@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use potluck_base::{BlobId, Contact};
 use potluck_store::blobs::{Blob, BlobError, WriteError};
-use potluck_swarm::{FetchId, Input, TransferEnd, TransferId};
+use potluck_swarm::{FetchId, Gone, Input, TransferEnd, TransferId};
 use potluck_wire::FetchRequest;
 use tokio::task::JoinHandle;
 
@@ -82,6 +82,9 @@ impl Files {
             match frame {
                 Ok(Some(frame)) => writing = Some(Writing::begin(&blob, *granule, frame)),
                 Ok(None) | Err(FetchError::NotHeld) => return TransferEnd::NotHeld,
+                Err(FetchError::Changed) => return TransferEnd::Gone(Gone::Changed),
+                Err(FetchError::Unshared) => return TransferEnd::Gone(Gone::Unshared),
+                Err(FetchError::Unreadable) => return TransferEnd::Gone(Gone::Unreadable),
                 Err(FetchError::Busy) => return TransferEnd::Busy,
                 Err(FetchError::TooLarge) => return TransferEnd::Corrupt,
                 Err(error) => {

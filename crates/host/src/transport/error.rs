@@ -86,10 +86,16 @@ pub(super) enum StreamCode {
     Abandoned = 4,
     /// What a fetch asks for is not here.
     NotHeld = 5,
-    /// What a fetch asks for, or how, makes no sense, or cannot be read here.
+    /// What a fetch asks for, or how, makes no sense.
     Broken = 6,
     /// One side of a fetch lost interest.
     Cancelled = 7,
+    /// What a fetch asks for is not what it was when it was shared.
+    Changed = 8,
+    /// What a fetch asks for is not shared any more.
+    Unshared = 9,
+    /// What a fetch asks for cannot be read from the disk.
+    Unreadable = 10,
 }
 
 /// Why a fetch ended before its end.
@@ -101,8 +107,16 @@ pub enum FetchError {
     /// The peer does not have what was asked for (any more).
     #[error("the peer does not hold this")]
     NotHeld,
-    /// The request made no sense to the peer, it cannot read what it holds, or its frames made no
-    /// sense to us.
+    /// What the peer shared changed on its disk.
+    #[error("the file changed at the peer")]
+    Changed,
+    /// The peer does not share it any more.
+    #[error("the peer does not share this any more")]
+    Unshared,
+    /// The peer cannot read what it shares.
+    #[error("the peer cannot read the file")]
+    Unreadable,
+    /// The request made no sense to the peer, or its frames made no sense to us.
     #[error("the fetch broke off")]
     Broken,
     /// The other side lost interest.
@@ -127,7 +141,13 @@ pub enum FetchRefusal {
     Busy,
     /// What is asked for is not here.
     NotHeld,
-    /// The request makes no sense, or what it asks for cannot be read.
+    /// What is asked for changed on disk.
+    Changed,
+    /// What is asked for is not shared any more.
+    Unshared,
+    /// What is asked for cannot be read.
+    Unreadable,
+    /// The request makes no sense.
     Broken,
 }
 
@@ -136,6 +156,9 @@ impl From<FetchRefusal> for StreamCode {
         match refusal {
             FetchRefusal::Busy => Self::Busy,
             FetchRefusal::NotHeld => Self::NotHeld,
+            FetchRefusal::Changed => Self::Changed,
+            FetchRefusal::Unshared => Self::Unshared,
+            FetchRefusal::Unreadable => Self::Unreadable,
             FetchRefusal::Broken => Self::Broken,
         }
     }
@@ -148,11 +171,17 @@ impl FetchError {
         const BUSY: u64 = StreamCode::Busy as u64;
         const NOT_HELD: u64 = StreamCode::NotHeld as u64;
         const BROKEN: u64 = StreamCode::Broken as u64;
+        const CHANGED: u64 = StreamCode::Changed as u64;
+        const UNSHARED: u64 = StreamCode::Unshared as u64;
+        const UNREADABLE: u64 = StreamCode::Unreadable as u64;
         match code.into_inner() {
             TOO_LARGE => Self::TooLarge,
             BUSY => Self::Busy,
             NOT_HELD => Self::NotHeld,
             BROKEN => Self::Broken,
+            CHANGED => Self::Changed,
+            UNSHARED => Self::Unshared,
+            UNREADABLE => Self::Unreadable,
             _ => Self::Cancelled,
         }
     }

@@ -11,7 +11,7 @@ use potluck_record::limits::PROVIDER_LIFE;
 use potluck_record::{Name, Space};
 use potluck_swarm::{AskId, FetchId, ServeId};
 use potluck_wire::limits::MESSAGE_BYTES_MAX;
-use potluck_wire::{Holding, Provider, Request, Response, encode_request};
+use potluck_wire::{Holding, Provider, Refusal, Request, Response, encode_request};
 
 use super::requests::Came;
 use super::{ASK_TRIES, CALLS_MAX, Node, Return, Waiting};
@@ -188,9 +188,10 @@ impl Node {
         response: Response,
         round_trip: Option<Duration>,
     ) {
-        let holding: Option<Holding> = match response {
-            Response::Holding(holding) => Some(holding),
-            _ => None,
+        let holding: Result<Holding, Refusal> = match response {
+            Response::Holding(holding) => Ok(holding),
+            Response::Refused { reason, .. } => Err(reason),
+            _ => Err(Refusal::Unsupported),
         };
         let input = potluck_swarm::Input::Holds { ask, holding, round_trip };
         self.swarm.handle(now, input);

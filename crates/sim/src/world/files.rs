@@ -126,7 +126,7 @@ impl World {
         files.next += 1;
         let fetch = FetchId(files.next);
         files.fetches.insert(fetch, (blob, now));
-        let begin = Begin { fetch, blob, root: blob, sources: Vec::new() };
+        let begin = Begin { fetch, blob, root: blob, sources: Vec::new(), size: None };
         self.feed(node, Input::Swarm(Told::Begin(begin)));
     }
 
@@ -152,7 +152,7 @@ impl World {
 
     pub(crate) fn on_files(&mut self, life: Life, wanted: Wanted) {
         match wanted {
-            Wanted::Open { fetch, blob, size } => {
+            Wanted::Open { fetch, blob, size, .. } => {
                 let Some(division) = Division::of(size) else {
                     return self.tell(life, Told::NoPlace { fetch });
                 };

@@ -18,7 +18,7 @@ use super::place::Segments;
 use super::{BlobError, OPEN_FILES_MAX, SEGMENTS_MAX, files, tree};
 
 /// Most bytes of a `place` file: a KiB a segment.
-const PLACE_BYTES_MAX: u64 = SEGMENTS_MAX as u64 * 1024;
+pub(crate) const PLACE_BYTES_MAX: u64 = SEGMENTS_MAX as u64 * 1024;
 
 /// A blob held by somebody. While one lives, the store keeps the blob, and no other store can open the
 /// folder.
@@ -51,6 +51,8 @@ pub(crate) struct Progress {
     pub(crate) phase: Phase,
     /// Granules that are there; used while partial only.
     pub(crate) have: GranuleSet,
+    /// Granules of a complete blob that are not handed out any more.
+    pub(crate) lost: Option<GranuleSet>,
     /// Granules that somebody is writing.
     pub(crate) claimed: HashSet<u32>,
     pub(crate) journal: Option<Journal>,
@@ -80,6 +82,7 @@ impl Blob {
         let progress = Progress {
             phase,
             have: GranuleSet::empty(division.count()),
+            lost: entry.lost(),
             claimed: HashSet::new(),
             journal: None,
             saved_nodes: HashSet::new(),
@@ -142,7 +145,13 @@ impl Blob {
         let progress = lock(&self.progress);
         match progress.phase {
             Phase::Partial => progress.have.clone(),
-            Phase::Complete => GranuleSet::full(self.division.count()),
+            Phase::Complete => {
+                let mut have = GranuleSet::full(self.division.count());
+                for granule in progress.lost.iter().flat_map(GranuleSet::iter) {
+                    have.remove(granule);
+                }
+                have
+            }
             Phase::Changed => GranuleSet::empty(self.division.count()),
         }
     }
@@ -153,7 +162,10 @@ impl Blob {
         let progress = lock(&self.progress);
         match progress.phase {
             Phase::Partial => progress.have.contains(granule),
-            Phase::Complete => granule < self.division.count(),
+            Phase::Complete => {
+                let lost = progress.lost.as_ref().is_some_and(|lost| lost.contains(granule));
+                granule < self.division.count() && !lost
+            }
             Phase::Changed => false,
         }
     }
@@ -164,7 +176,10 @@ impl Blob {
         let progress = lock(&self.progress);
         match progress.phase {
             Phase::Partial => self.division.bytes_in(&progress.have),
-            Phase::Complete => self.division.size(),
+            Phase::Complete => {
+                let lost = progress.lost.as_ref().map_or(0, |lost| self.division.bytes_in(lost));
+                self.division.size() - lost
+            }
             Phase::Changed => 0,
         }
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use potluck_base::BlobId;
+use potluck_base::{BlobId, GranuleSet};
 
 use super::BlobError;
 use super::blob::Blob;
@@ -56,6 +56,10 @@ pub struct BlobView {
     pub size: u64,
     /// What people call it.
     pub name: String,
+    /// Of a blob that is one file: when its bytes were last changed, in seconds since 1970.
+    pub mtime: Option<i64>,
+    /// And its permissions as Unix counts them.
+    pub mode: Option<u32>,
     /// Where its bytes lie.
     pub place: BlobPlace,
     /// How far it is.
@@ -68,6 +72,14 @@ pub struct BlobView {
     pub in_use: bool,
     /// When it was last used, in milliseconds since 1970.
     pub used_unix_ms: u64,
+}
+
+/// What a blob is called: the first of its names that is one. The data of a folder has none.
+fn shown_name(meta: &Meta) -> String {
+    let others = meta.others.iter().map(|place| &place.name);
+    let mut names = std::iter::once(&meta.name).chain(others);
+    let shown = names.find(|name| !name.is_empty());
+    shown.unwrap_or(&meta.name).clone()
 }
 
 /// The milliseconds since 1970.
@@ -91,6 +103,9 @@ pub(crate) struct Entry {
     /// Bytes that are there while the blob is partial.
     pub(crate) have_bytes: AtomicU64,
     used_ms: AtomicU64,
+    /// Granules of it that are not handed out any more, since files of it are not what they were while
+    /// others are.
+    lost: Mutex<Option<GranuleSet>>,
     /// The blob while somebody holds it.
     pub(crate) live: Mutex<Lease>,
     /// The index has it no more: a note would bring it back. Changed while `noted` is locked.
@@ -121,6 +136,7 @@ impl Entry {
             have_bytes: AtomicU64::new(have_bytes),
             used_ms: AtomicU64::new(noted.used_ms),
             noted: Mutex::new(noted),
+            lost: Mutex::default(),
             live: Mutex::default(),
             gone: AtomicBool::new(false),
             index: index.clone(),
@@ -176,6 +192,16 @@ impl Entry {
         }
     }
 
+    /// Notes, until the store is opened again, that some of its files are not what they were.
+    pub(crate) fn set_lost(&self, granules: Option<GranuleSet>) {
+        *lock(&self.lost) = granules;
+    }
+
+    /// Granules of a complete blob that are not handed out any more.
+    pub(crate) fn lost(&self) -> Option<GranuleSet> {
+        lock(&self.lost).clone()
+    }
+
     /// Notes a use at `now_ms`; now and then on disk.
     pub(crate) fn used(&self, now_ms: u64) {
         self.used_ms.fetch_max(now_ms, Ordering::Relaxed);
@@ -222,7 +248,12 @@ impl Entry {
 
     pub(crate) fn view(&self) -> BlobView {
         let noted = Noted { used_ms: self.used_ms(), ..self.noted() };
-        view_of(noted, self.have_bytes.load(Ordering::Relaxed), self.unheld().is_none())
+        let have_bytes = self.have_bytes.load(Ordering::Relaxed);
+        let mut view = view_of(noted, have_bytes, self.unheld().is_none());
+        if view.state == BlobState::Complete && lock(&self.lost).is_some() {
+            view.state = BlobState::Changed;
+        }
+        view
     }
 }
 
@@ -232,7 +263,9 @@ pub(crate) fn view_of(noted: Noted, have_bytes: u64, in_use: bool) -> BlobView {
     BlobView {
         id: meta.id,
         size: meta.size,
-        name: meta.name,
+        name: shown_name(&meta),
+        mtime: meta.mtime,
+        mode: meta.mode,
         place: match meta.outside {
             Some((path, segments)) => BlobPlace::Outside { path, segments },
             None => BlobPlace::Inside,

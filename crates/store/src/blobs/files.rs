@@ -5,6 +5,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -137,4 +138,80 @@ pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Whether the owner of a file may run it.
+#[cfg(unix)]
+pub(crate) fn is_executable(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.permissions().mode() & 0o100 != 0
+}
+
+/// Whether the owner of a file may run it.
+#[cfg(not(unix))]
+pub(crate) fn is_executable(_: &std::fs::Metadata) -> bool {
+    false
+}
+
+/// When the bytes of a file were changed last, in seconds since 1970.
+pub(crate) fn mtime_of(metadata: &std::fs::Metadata) -> Option<i64> {
+    match metadata.modified().ok()?.duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_secs()).ok(),
+        Err(before) => {
+            let before = before.duration();
+            let seconds = before.as_secs() + u64::from(before.subsec_nanos() > 0);
+            i64::try_from(seconds).ok().map(|seconds| -seconds)
+        }
+    }
+}
+
+/// Lets everybody run a file who may read it, if asked, and sets when its bytes changed last.
+///
+/// # Errors
+/// What the operating system says; a time that it cannot keep is no error.
+pub fn mark(file: &File, executable: bool, mtime: Option<i64>) -> io::Result<()> {
+    #[cfg(unix)]
+    if executable {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = file.metadata()?.permissions().mode();
+        file.set_permissions(std::fs::Permissions::from_mode(mode | (mode & 0o444) >> 2))?;
+    }
+    #[cfg(not(unix))]
+    let _ = executable;
+    let Some(seconds) = mtime else { return Ok(()) };
+    let far = Duration::from_secs(seconds.unsigned_abs());
+    let at = if seconds < 0 { UNIX_EPOCH.checked_sub(far) } else { UNIX_EPOCH.checked_add(far) };
+    match at.map(|at| file.set_modified(at)) {
+        Some(Err(error)) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Fewer zeros than these are written like other bytes.
+const HOLE_BYTES_MIN: usize = 4096;
+
+/// Writes bytes to a file that is as long as it will be. Zeros take no room where the file system knows
+/// holes, whatever was there before.
+///
+/// # Errors
+/// What the operating system says.
+pub fn write_sparse(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let zeros = bytes.len() >= HOLE_BYTES_MIN && bytes.iter().all(|byte| *byte == 0);
+    if zeros && punch(file, offset, bytes.len() as u64) {
+        return Ok(());
+    }
+    write_at(file, bytes, offset)
+}
+
+/// Makes a hole; false if the file system has none.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn punch(file: &File, offset: u64, bytes: u64) -> bool {
+    use rustix::fs::{FallocateFlags, fallocate};
+    fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, bytes).is_ok()
+}
+
+/// Makes a hole; false if the file system has none.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn punch(_: &File, _: u64, _: u64) -> bool {
+    false
 }

@@ -12,7 +12,7 @@ use super::entry::{Entry, HAVE, lock};
 use super::folder::note_place;
 use super::meta::{Meta, Move, Phase};
 use super::opened::open_to_write;
-use super::place::{Segments, Stamp};
+use super::place::{Segment, Segments, Stamp};
 use super::{BlobError, files};
 use crate::backend::Changes;
 
@@ -120,7 +120,7 @@ impl Blob {
         let mut lost = 0;
         for (number, segment) in segments.iter().enumerate() {
             let path = segments.path(number);
-            match stamp(&path, segment.bytes, segment.executable) {
+            match stamp(&path, segment) {
                 Ok(stamp) => stamps.push(stamp),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let mut progress = lock(&self.progress);
@@ -140,31 +140,23 @@ impl Blob {
     }
 }
 
-/// Marks a file executable if asked and says what it looks like. One that is too short counts as not
-/// found, what is too much is cut off: until now the file is ours.
-fn stamp(path: &Path, bytes: u64, executable: bool) -> io::Result<Stamp> {
-    let mut metadata = path.symlink_metadata()?;
+/// Marks a file as asked and says what it looks like. One that is too short counts as not found, what is
+/// too much is cut off: until now the file is ours.
+fn stamp(path: &Path, segment: &Segment) -> io::Result<Stamp> {
+    let metadata = path.symlink_metadata()?;
     if !metadata.is_file() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
-    if metadata.len() < bytes {
+    if metadata.len() < segment.bytes {
         return Err(io::ErrorKind::NotFound.into());
     }
-    if metadata.len() > bytes {
-        open_to_write(path, false)?.set_len(bytes)?;
-        metadata = path.symlink_metadata()?;
+    if metadata.len() > segment.bytes {
+        open_to_write(path, false)?.set_len(segment.bytes)?;
     }
-    #[cfg(unix)]
-    if executable {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = metadata.permissions().mode();
-        // Whoever may read it may run it.
-        let runnable = std::fs::Permissions::from_mode(mode | (mode & 0o444) >> 2);
-        open_to_write(path, false)?.set_permissions(runnable)?;
+    if segment.executable || segment.mtime.is_some() {
+        files::mark(&open_to_write(path, false)?, segment.executable, segment.mtime)?;
     }
-    #[cfg(not(unix))]
-    let _ = executable;
-    Ok(Stamp::of(&metadata))
+    Ok(Stamp::of(&path.symlink_metadata()?))
 }
 
 fn end_move(entry: &Entry, segments: &Segments) -> Result<(), BlobError> {

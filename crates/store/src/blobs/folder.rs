@@ -35,6 +35,7 @@ pub(crate) fn new_meta(id: BlobId, size: u64, name: &str) -> Meta {
         moving: None,
         mtime: None,
         mode: None,
+        others: Vec::new(),
     };
     meta.set_name(name);
     meta

@@ -152,7 +152,7 @@ impl Work<'_> {
             let part = &mut buffer[..READ_BYTES.min(end - at) as usize];
             reader.fill(at..at + part.len() as u64, part)?;
             if let Some(copy) = self.copy {
-                files::write_at(copy, part, at).map_err(BlobError::at(self.folder))?;
+                files::write_sparse(copy, part, at).map_err(BlobError::at(self.folder))?;
             }
             for (number, group) in part.chunks(GROUP_BYTES as usize).enumerate() {
                 let offset = at + number as u64 * GROUP_BYTES;

@@ -20,7 +20,7 @@ use super::meta::Phase;
 use super::opened::{Opened, stamp_of};
 use super::place::{SegmentTarget, Segments, Stamp};
 use super::store::{BlobStore, Keep};
-use super::{BlobError, files, space};
+use super::{Blob, BlobError, files, places, space};
 use crate::backend::Changes;
 
 /// Most files of a small blob whose places fit in the index.
@@ -53,8 +53,13 @@ impl BlobStore {
     /// The disk refused, or has no room.
     pub fn add_bytes(&self, bytes: &[u8], name: &str, keep: Keep) -> Result<BlobId, BlobError> {
         let id = BlobId::of(bytes);
-        if self.keep_known(id, keep)? {
-            return Ok(id);
+        if self.keep_known(id, keep)?.is_some() {
+            let _one = self.changes();
+            let entry = self.entry(&id)?;
+            if entry.meta().outside.is_none() {
+                places::add(&entry, name, None)?;
+                return Ok(id);
+            }
         }
         let size = bytes.len() as u64;
         space::check(self.folder(), size)?;
@@ -70,7 +75,7 @@ impl BlobStore {
             let source = Segments::inside(&data, size);
             let id = hash(&source, &own, &folder, None, &|_| ControlFlow::Continue(()))?;
             let imported = Imported { id, bytes: size, known: false };
-            self.adopt(&folder, imported, name, keep, None)
+            self.adopt(&folder, imported, name, keep, None, None)
         })();
         discard_unless(added, &folder).map(|imported| imported.id)
     }
@@ -146,7 +151,7 @@ impl BlobStore {
             Division::of(size).ok_or(BlobError::TooLarge { size })?;
             if how == ImportHow::Copy {
                 let imported = self.copy(files, &source, &open, &folder, progress)?;
-                return self.adopt(&folder, imported, name, keep, None);
+                return self.adopt(&folder, imported, name, keep, None, opened.marks());
             }
             let imported = read(&source, &open, &folder, None, progress)?;
             for (file, before) in files.iter().zip(&stamps) {
@@ -155,7 +160,7 @@ impl BlobStore {
                     return Err(BlobError::Changed(file.path.clone()));
                 }
             }
-            self.adopt(&folder, imported, name, keep, Some(source))
+            self.adopt(&folder, imported, name, keep, Some(source), opened.marks())
         })();
         discard_unless(imported, &folder)
     }
@@ -203,7 +208,7 @@ impl BlobStore {
             File::create(&data).map_err(BlobError::at(&data))?;
             let none = Segments::inside(&data, 0);
             let imported = read(&none, &own, &folder, None, progress)?;
-            self.adopt(&folder, imported, name, keep, None)
+            self.adopt(&folder, imported, name, keep, None, None)
         })();
         discard_unless(imported, &folder)
     }
@@ -229,8 +234,10 @@ impl BlobStore {
             return Ok(imported);
         }
         space::check(self.folder(), source.bytes())?;
+        let size = source.bytes();
         files::remove_if_there(&path).map_err(BlobError::at(&path))?;
         let copy = File::create_new(&path).map_err(BlobError::at(&path))?;
+        copy.set_len(size).map_err(BlobError::at(&path))?;
         let imported = read(source, open, folder, Some(&copy), progress)?;
         copy.sync_all().map_err(BlobError::at(&path))?;
         Ok(imported)
@@ -244,9 +251,14 @@ impl BlobStore {
         name: &str,
         keep: Keep,
         outside: Option<Segments>,
+        marks: Option<(Option<i64>, Option<u32>)>,
     ) -> Result<Imported, BlobError> {
         let mut changes = self.changes();
-        if self.keep_known(imported.id, keep)? {
+        if let Some(blob) = self.keep_known(imported.id, keep)? {
+            match &outside {
+                Some(segments) => places::add(&blob.entry, name, Some(segments))?,
+                None => places::keep_inside(&blob, folder, name)?,
+            }
             if folder.is_dir() {
                 std::fs::remove_dir_all(folder).map_err(BlobError::at(folder))?;
             }
@@ -258,6 +270,7 @@ impl BlobStore {
         self.check_count()?;
         let mut meta = new_meta(imported.id, imported.bytes, name);
         meta.pinned = keep == Keep::Pinned;
+        (meta.mtime, meta.mode) = marks.unwrap_or_default();
         let mut place = Changes::new();
         if let Some(segments) = outside {
             meta.outside = Some((segments.base().to_owned(), segments.len() as u32));
@@ -271,20 +284,20 @@ impl BlobStore {
 
     /// Whether the store has a blob and its files are, as far as can be seen, what they were; pins it
     /// if asked.
-    fn keep_known(&self, id: BlobId, keep: Keep) -> Result<bool, BlobError> {
-        let Ok(entry) = self.entry(&id) else { return Ok(false) };
+    fn keep_known(&self, id: BlobId, keep: Keep) -> Result<Option<Arc<Blob>>, BlobError> {
+        let Ok(entry) = self.entry(&id) else { return Ok(None) };
         if entry.phase() != Phase::Complete {
-            return Ok(false);
+            return Ok(None);
         }
         // One whose notes are damaged is replaced.
-        let Ok(Some(blob)) = self.lease(&entry) else { return Ok(false) };
+        let Ok(Some(blob)) = self.lease(&entry) else { return Ok(None) };
         if blob.check_files().is_err() {
-            return Ok(false);
+            return Ok(None);
         }
         if keep == Keep::Pinned {
             entry.change(|meta| meta.pinned = true)?;
         }
-        Ok(true)
+        Ok(Some(blob))
     }
 }
 

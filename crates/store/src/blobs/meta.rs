@@ -32,6 +32,16 @@ pub(crate) struct Move {
     pub(crate) to: PathBuf,
 }
 
+/// A further place of a blob: files with the same bytes, or a further name of what is kept inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OtherPlace {
+    /// What it is called.
+    pub(crate) name: String,
+    /// The one file elsewhere or the folder above them, how many there are, and the number of the note
+    /// that has the files; `None` if the bytes are inside.
+    pub(crate) outside: Option<(PathBuf, u32, u32)>,
+}
+
 /// What is noted about a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meta {
@@ -49,6 +59,8 @@ pub(crate) struct Meta {
     pub(crate) mtime: Option<i64>,
     /// And its permissions as Unix counts them.
     pub(crate) mode: Option<u32>,
+    /// Further places, a row each.
+    pub(crate) others: Vec<OtherPlace>,
 }
 
 impl Meta {
@@ -78,6 +90,7 @@ impl Meta {
             moving,
             mtime: self.mtime,
             mode: self.mode,
+            others: self.others.iter().map(OtherRow::of).collect::<Option<_>>()?,
         };
         let bytes = minicbor::to_vec(row).ok()?;
         (bytes.len() as u64 <= META_BYTES_MAX).then_some(bytes)
@@ -109,6 +122,7 @@ impl Meta {
             moving,
             mtime: row.mtime,
             mode: row.mode,
+            others: row.others.into_iter().map(OtherRow::read).collect::<Option<_>>()?,
         })
     }
 }
@@ -137,6 +151,40 @@ struct MetaRow {
     mtime: Option<i64>,
     #[n(10)]
     mode: Option<u32>,
+    #[n(11)]
+    #[cbor(default)]
+    others: Vec<OtherRow>,
+}
+
+#[derive(Encode, Decode)]
+struct OtherRow {
+    #[n(0)]
+    name: String,
+    #[n(1)]
+    outside: Option<OutsideRow>,
+    #[n(2)]
+    number: u32,
+}
+
+impl OtherRow {
+    fn of(place: &OtherPlace) -> Option<Self> {
+        let (outside, number) = match &place.outside {
+            Some((path, segments, number)) => {
+                let path = path_bytes(path)?.into();
+                (Some(OutsideRow { path, segments: *segments }), *number)
+            }
+            None => (None, 0),
+        };
+        Some(Self { name: place.name.clone(), outside, number })
+    }
+
+    fn read(self) -> Option<OtherPlace> {
+        let outside = match self.outside {
+            Some(row) => Some((path_of(row.path.into())?, row.segments, self.number)),
+            None => None,
+        };
+        Some(OtherPlace { name: self.name, outside })
+    }
 }
 
 #[derive(Encode, Decode)]

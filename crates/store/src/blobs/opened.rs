@@ -80,6 +80,18 @@ impl Opened {
         self.metadata.len()
     }
 
+    /// When its bytes were changed last, in seconds since 1970, and its permissions as Unix counts them; of
+    /// a file only.
+    #[must_use]
+    pub fn marks(&self) -> Option<(Option<i64>, Option<u32>)> {
+        #[cfg(unix)]
+        let mode =
+            Some(std::os::unix::fs::PermissionsExt::mode(&self.metadata.permissions()) & 0o7777);
+        #[cfg(not(unix))]
+        let mode = None;
+        (!self.is_folder()).then(|| (files::mtime_of(&self.metadata), mode))
+    }
+
     /// The open file itself.
     #[must_use]
     pub fn file(&self) -> &File {
@@ -158,6 +170,23 @@ pub fn create_file(path: &Path) -> io::Result<File> {
 pub fn create_folder(path: &Path) -> io::Result<()> {
     make_folders(path).map(drop)
 }
+
+/// How many bytes the name of a file in a folder may have: 255 where the system does not say.
+#[must_use]
+pub fn name_bytes_max(folder: &Path) -> usize {
+    #[cfg(unix)]
+    let said = rustix::fs::statvfs(folder).map_or(0, |about| about.f_namemax as usize);
+    #[cfg(not(unix))]
+    let said = {
+        let _ = folder;
+        0
+    };
+    // Less than this no file system has, and more no path of ours.
+    if (NAME_BYTES_MIN..NAME_BYTES_MAX).contains(&said) { said } else { NAME_BYTES_MAX }
+}
+
+const NAME_BYTES_MIN: usize = 32;
+const NAME_BYTES_MAX: usize = 255;
 
 /// Opens each folder on an absolute path in the one before it, and makes it if there is none.
 #[cfg(unix)]

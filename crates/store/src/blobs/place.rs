@@ -22,6 +22,9 @@ pub struct SegmentTarget {
     pub bytes: u64,
     /// Whether it is made executable when the blob is whole. Nothing when importing.
     pub executable: bool,
+    /// When its bytes are said to have changed last once the blob is whole, in seconds since 1970; `None`:
+    /// when they were written. Nothing when importing.
+    pub mtime: Option<i64>,
 }
 
 /// What a file looked like when its bytes were known to be right.
@@ -58,6 +61,7 @@ pub(crate) struct Segment {
     relative: Box<Path>,
     pub(crate) bytes: u64,
     pub(crate) executable: bool,
+    pub(crate) mtime: Option<i64>,
     /// Checked before bytes are read, if there is one.
     pub(crate) stamp: Option<Stamp>,
 }
@@ -87,7 +91,7 @@ impl Segments {
     /// One file of the store's own.
     pub(crate) fn inside(data: &Path, bytes: u64) -> Self {
         let relative = Path::new("").into();
-        let segment = Segment { relative, bytes, executable: false, stamp: None };
+        let segment = Segment { relative, bytes, executable: false, mtime: None, stamp: None };
         Self { base: data.to_owned(), segments: vec![segment], ends: vec![bytes] }
     }
 
@@ -101,7 +105,7 @@ impl Segments {
                 return Err(BlobError::TooManyFiles { max: SEGMENTS_MAX });
             }
             let path = std::path::absolute(&file.path).map_err(BlobError::at(&file.path))?;
-            found.push((path, file.bytes, file.executable, stamp));
+            found.push((path, file, stamp));
         }
         let first = found.first().ok_or(BlobError::WrongSegments)?;
         let mut base = if found.len() == 1 { first.0.clone() } else { parent(&first.0) };
@@ -109,9 +113,10 @@ impl Segments {
             while !path.starts_with(&base) && base.pop() {}
         }
         let mut segments = Vec::with_capacity(found.len());
-        for (path, bytes, executable, stamp) in found {
+        for (path, file, stamp) in found {
             let relative = path.strip_prefix(&base).map_err(|_| BlobError::WrongSegments)?.into();
-            segments.push(Segment { relative, bytes, executable, stamp });
+            let SegmentTarget { bytes, executable, mtime, .. } = file;
+            segments.push(Segment { relative, bytes, executable, mtime, stamp });
         }
         Self::new(base, segments).ok_or(BlobError::WrongSegments)
     }
@@ -217,6 +222,7 @@ impl Segments {
                 bytes: segment.bytes,
                 executable: segment.executable,
                 stamp: segment.stamp,
+                mtime: segment.mtime,
             })
         });
         let rows = PlaceRows {
@@ -237,6 +243,7 @@ impl Segments {
                 relative: path_of(row.path.into())?.into(),
                 bytes: row.bytes,
                 executable: row.executable,
+                mtime: row.mtime,
                 stamp: row.stamp,
             })
         });
@@ -270,6 +277,8 @@ struct SegmentRow {
     executable: bool,
     #[n(3)]
     stamp: Option<Stamp>,
+    #[n(4)]
+    mtime: Option<i64>,
 }
 
 /// A path as bytes; `None` where the system's paths are no bytes and this one is no text.

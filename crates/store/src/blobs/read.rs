@@ -45,10 +45,11 @@ impl Blob {
         let bytes = self.division.bytes(granule);
         let length = out.len();
         out.reserve(encoded_bytes_most(&bytes));
-        self.verify(&bytes, None, &mut *out).map_err(|error| {
+        loop {
+            let Err(error) = self.verify(&bytes, None, &mut *out) else { return Ok(()) };
             out.truncate(length);
-            self.refused(error, &bytes)
-        })
+            self.refused(error, &bytes)?;
+        }
     }
 
     /// The bytes of a range, at most [`READ_BYTES_MAX`] from its beginning on, and none behind the end
@@ -69,8 +70,10 @@ impl Blob {
         }
         self.entry.used(unix_ms());
         let mut out = Vec::with_capacity((end - begin + 2 * GROUP_BYTES) as usize);
-        self.verify(&bytes, Some(&mut out), io::sink())
-            .map_err(|error| self.refused(error, &bytes))?;
+        while let Err(error) = self.verify(&bytes, Some(&mut out), io::sink()) {
+            out.clear();
+            self.refused(error, &bytes)?;
+        }
         let skipped = (begin % GROUP_BYTES) as usize;
         Ok(Bytes::from(out).slice(skipped..skipped + (end - begin) as usize))
     }
@@ -95,25 +98,28 @@ impl Blob {
     }
 
     /// Looks at all files of a complete blob: whether size, time of change and identity are what they
-    /// were. Does not read them.
+    /// were. Does not read them. If not, and there is another place whose files are, that one is read from
+    /// now on.
     ///
     /// # Errors
-    /// [`ReadError::Changed`] if not; then the blob is not handed out any more.
+    /// [`ReadError::Changed`] if not; then what they are of is not handed out any more: the whole blob, or
+    /// what [`Blob::lost`] says.
     pub fn check_files(&self) -> Result<(), ReadError> {
-        let segments = self.segments();
-        for (number, segment) in segments.iter().enumerate() {
-            let Some(stamp) = segment.stamp else { continue };
-            let seen = segments.path(number).symlink_metadata();
-            let seen = seen.and_then(|seen| same(&seen, stamp));
-            if let Err(error) = seen {
-                return Err(self.refused(EncodeError::Io(error), &(0..0)));
+        loop {
+            let changed = {
+                let count = self.segments().len();
+                self.changed_files(0..count)
+            };
+            if changed.is_empty() {
+                return Ok(());
             }
+            self.changed(&changed)?;
         }
-        Ok(())
     }
 
     fn absent(&self) -> ReadError {
-        if self.is_changed() { ReadError::Changed } else { ReadError::Missing }
+        let lost = lock(&self.progress).lost.is_some();
+        if lost || self.is_changed() { ReadError::Changed } else { ReadError::Missing }
     }
 
     /// Compares the groups that hold some bytes with the root. Appends them to `groups`, and gives the
@@ -176,27 +182,45 @@ impl Blob {
         Ok(file)
     }
 
-    /// Draws the consequences of bytes that are not what they should be.
-    fn refused(&self, error: EncodeError, bytes: &Range<u64>) -> ReadError {
+    /// Draws the consequences of bytes that are not what they should be. All is well if they can be read
+    /// elsewhere: then they are to be read again.
+    fn refused(&self, error: EncodeError, bytes: &Range<u64>) -> Result<(), ReadError> {
         match error {
-            EncodeError::Io(error) if !is_change(&error) => return ReadError::Io(error),
+            EncodeError::Io(error) if !is_change(&error) => return Err(ReadError::Io(error)),
             _ => {}
         }
         let mut progress = lock(&self.progress);
-        match progress.phase {
-            Phase::Partial => {
-                let granules = self.division.covering(bytes);
-                self.lose(&mut progress, granules);
-                ReadError::Missing
-            }
-            _ => {
-                progress.phase = Phase::Changed;
-                drop(progress);
-                self.close_files();
-                self.entry.set_changed();
-                ReadError::Changed
-            }
+        if progress.phase == Phase::Partial {
+            let granules = self.division.covering(bytes);
+            self.lose(&mut progress, granules);
+            return Err(ReadError::Missing);
         }
+        drop(progress);
+        let pieces: Vec<usize> = {
+            let segments = self.segments();
+            segments.pieces(bytes.clone()).map(|piece| piece.segment).collect()
+        };
+        let mut changed = self.changed_files(pieces.iter().copied());
+        if changed.is_empty() {
+            // They look the same and are not.
+            changed = pieces;
+        }
+        self.changed(&changed)
+    }
+
+    /// Some files of a complete blob are not what they were. All is well if another place can be read.
+    fn changed(&self, files: &[usize]) -> Result<(), ReadError> {
+        if self.next_place() {
+            return Ok(());
+        }
+        let several = self.segments().len() > 1;
+        if several && !self.is_changed() && self.lose_files(files) {
+            return Err(ReadError::Changed);
+        }
+        lock(&self.progress).phase = Phase::Changed;
+        self.close_files();
+        self.entry.set_changed();
+        Err(ReadError::Changed)
     }
 }
 

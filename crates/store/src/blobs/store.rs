@@ -415,6 +415,20 @@ impl BlobStore {
         })
     }
 
+    /// Notes what is told of a blob that is one file: when its bytes were changed last, in seconds since
+    /// 1970, and its permissions as Unix counts them.
+    ///
+    /// # Errors
+    /// [`BlobError::Unknown`], or the disk refused.
+    pub fn set_marks(
+        &self,
+        id: &BlobId,
+        mtime: Option<i64>,
+        mode: Option<u32>,
+    ) -> Result<(), BlobError> {
+        self.entry(id)?.change(|meta| (meta.mtime, meta.mode) = (mtime, mode))
+    }
+
     /// Makes a blob stay until it is unpinned, or not any more.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod fetch;
 mod import;
 mod index;
 mod journal;
+mod places;
 mod recover;
 mod store;
 mod tree;
@@ -59,7 +60,7 @@ pub(crate) fn hand_over(from: &Blob, to: &Blob, granules: impl IntoIterator<Item
 }
 
 pub(crate) fn target(path: &Path, bytes: usize) -> SegmentTarget {
-    SegmentTarget { path: path.to_owned(), bytes: bytes as u64, executable: false }
+    SegmentTarget { path: path.to_owned(), bytes: bytes as u64, executable: false, mtime: None }
 }
 
 /// Writes files of these sizes below `folder`; returns them and what they hold laid end to end.

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::opened::hides_bytes;
-use super::{BlobError, SEGMENTS_MAX};
+use super::{BlobError, SEGMENTS_MAX, files};
 
 /// How much a walk may find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct WalkedFile {
     pub bytes: u64,
     /// Whether its owner may run it.
     pub executable: bool,
+    /// When its bytes were changed last, in seconds since 1970.
+    pub mtime: Option<i64>,
 }
 
 /// Why something was left out.
@@ -53,6 +55,14 @@ pub enum SkipReason {
     Depth,
     /// It could not be read.
     Unreadable(io::ErrorKind),
+}
+
+impl SkipReason {
+    /// Whether something is missing that could have been shared: what is no plain file never can.
+    #[must_use]
+    pub const fn is_failure(&self) -> bool {
+        matches!(self, Self::Name | Self::Depth | Self::Unreadable(_))
+    }
 }
 
 impl fmt::Display for SkipReason {
@@ -73,6 +83,8 @@ impl fmt::Display for SkipReason {
 pub struct Walk {
     /// The files, by the bytes of their relative paths.
     pub files: Vec<WalkedFile>,
+    /// The folders below, likewise.
+    pub folders: Vec<String>,
     /// What was left out and why, likewise; names that are no text as well as they can be shown.
     pub skipped: Vec<(String, SkipReason)>,
 }
@@ -94,9 +106,16 @@ pub fn walk(folder: &Path, limits: WalkLimits) -> Result<Walk, BlobError> {
             }
         };
         for entry in entries {
-            let entry = entry.map_err(BlobError::at(&path))?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    walk.skip(prefix.trim_end_matches('/'), SkipReason::Unreadable(error.kind()));
+                    break;
+                }
+            };
             match look(&entry, &prefix) {
                 Ok((relative, Found::Folder)) if depth < limits.depth_max => {
+                    walk.folders.push(relative.clone());
                     folders.push((entry.path(), format!("{relative}/"), depth + 1));
                 }
                 Ok((relative, Found::Folder)) => walk.skip(&relative, SkipReason::Depth),
@@ -104,7 +123,8 @@ pub fn walk(folder: &Path, limits: WalkLimits) -> Result<Walk, BlobError> {
                     relative,
                     path: entry.path(),
                     bytes: metadata.len(),
-                    executable: is_executable(&metadata),
+                    executable: files::is_executable(&metadata),
+                    mtime: files::mtime_of(&metadata),
                 }),
                 Err(reason) => {
                     let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
@@ -112,12 +132,15 @@ pub fn walk(folder: &Path, limits: WalkLimits) -> Result<Walk, BlobError> {
                 }
             }
             let waiting = folders.len() + walk.files.len();
-            if waiting > limits.files_max || walk.skipped.len() > limits.files_max {
+            if waiting.max(walk.folders.len()) > limits.files_max
+                || walk.skipped.len() > limits.files_max
+            {
                 return Err(BlobError::TooManyFiles { max: limits.files_max });
             }
         }
     }
     walk.files.sort_unstable_by(|a, b| a.relative.as_bytes().cmp(b.relative.as_bytes()));
+    walk.folders.sort_unstable();
     walk.skipped.sort_unstable_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()));
     Ok(walk)
 }
@@ -155,15 +178,4 @@ fn look(entry: &DirEntry, prefix: &str) -> Result<(String, Found), SkipReason> {
     } else {
         Err(SkipReason::Special)
     }
-}
-
-#[cfg(unix)]
-fn is_executable(metadata: &Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    metadata.permissions().mode() & 0o100 != 0
-}
-
-#[cfg(not(unix))]
-fn is_executable(_: &Metadata) -> bool {
-    false
 }

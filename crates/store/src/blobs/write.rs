@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -95,7 +96,7 @@ impl Blob {
         let file = self.writer(segments, piece)?;
         let mut offset = piece.offset;
         for part in slices(decoded, &piece.range) {
-            files::write_at(&file, part, offset)?;
+            files::write_sparse(&file, part, offset)?;
             offset += part.len() as u64;
         }
         Ok(())
@@ -104,14 +105,15 @@ impl Blob {
     /// The file to write a piece to. One that is written at once is closed again, others stay open.
     pub(crate) fn writer(&self, segments: &Segments, piece: &Piece) -> io::Result<Arc<File>> {
         let path = segments.path(piece.segment);
+        let bytes = segments.get(piece.segment).bytes;
         if piece.whole {
-            return open_to_write(&path, false).map(Arc::new);
+            return open_at_length(&path, bytes).map(Arc::new);
         }
         let mut handles = lock(&self.handles);
         if let Some(handle) = handles.get_mut(&piece.segment) {
             return Ok(handle.file.clone());
         }
-        let file = Arc::new(open_to_write(&path, false)?);
+        let file = Arc::new(open_at_length(&path, bytes)?);
         handles.insert(piece.segment, Handle { file: file.clone(), checked: Instant::now() });
         Ok(file)
     }
@@ -148,6 +150,15 @@ impl Blob {
         progress.saved_nodes.clear();
         self.note_have_bytes(progress);
     }
+}
+
+/// Opens a file for writing and makes it as long as it will be, so that zeros need not be written.
+fn open_at_length(path: &Path, bytes: u64) -> io::Result<File> {
+    let file = open_to_write(path, false)?;
+    if file.metadata()?.len() < bytes {
+        file.set_len(bytes)?;
+    }
+    Ok(file)
 }
 
 /// The parts of a verified encoding that make up some bytes of the blob.

@@ -5,6 +5,7 @@ use potluck_base::machine::check_timer_contract;
 use potluck_base::{Division, GranuleSet};
 
 use super::*;
+mod gone;
 use crate::command::TransferEnd;
 use crate::testing::contact;
 
@@ -25,6 +26,10 @@ struct Peer {
     corrupt_every: Option<u32>,
     /// From then on it says nothing.
     dead_from: Option<Instant>,
+    /// What it answers to the question what it has.
+    refuses: Option<Refusal>,
+    /// Why it will not have what it does not have.
+    lost: Option<Refusal>,
     sent: u64,
 }
 
@@ -82,14 +87,23 @@ impl Net {
     fn peer(&mut self, number: u16, rate: f64) -> &mut Peer {
         let have = GranuleSet::full(self.division.count());
         let size = self.division.size();
-        let peer = Peer { rate, have, size, corrupt_every: None, dead_from: None, sent: 0 };
+        let peer = Peer {
+            rate,
+            have,
+            size,
+            corrupt_every: None,
+            dead_from: None,
+            refuses: None,
+            lost: None,
+            sent: 0,
+        };
         self.peers.insert(number, peer);
         self.peers.get_mut(&number).unwrap()
     }
 
     fn begin(&mut self) {
         let blob = BlobId::of(b"blob");
-        let begin = Begin { fetch: FETCH, blob, root: blob, sources: Vec::new() };
+        let begin = Begin { fetch: FETCH, blob, root: blob, sources: Vec::new(), size: None };
         self.input(Input::Begin(begin));
     }
 
@@ -112,9 +126,11 @@ impl Net {
                     return self.input(Input::AskFailed { ask });
                 }
                 let granules = Some(peer.have.to_bytes());
-                let holding = Holding { size: peer.size, granules, ..Holding::default() };
+                let (size, lost) = (peer.size, peer.lost);
+                let holding = Holding { size, granules, lost, ..Holding::default() };
+                let holding = peer.refuses.map_or(Ok(holding), Err);
                 let round_trip = Some(ms(10));
-                self.input(Input::Holds { ask, holding: Some(holding), round_trip });
+                self.input(Input::Holds { ask, holding, round_trip });
             }
             Output::Open { fetch, size, .. } => {
                 self.places.push(size);

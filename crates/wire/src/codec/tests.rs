@@ -37,7 +37,13 @@ fn contact() -> impl Strategy<Value = Contact> {
 }
 
 fn refusal() -> impl Strategy<Value = Refusal> {
-    prop::sample::select(vec![Refusal::Busy, Refusal::Ahead, Refusal::Full, Refusal::NotServing])
+    prop::sample::select(vec![
+        Refusal::Busy,
+        Refusal::Ahead,
+        Refusal::Full,
+        Refusal::NotServing,
+        Refusal::Changed,
+    ])
 }
 
 fn search() -> impl Strategy<Value = SearchRequest> {
@@ -164,11 +170,12 @@ fn response() -> impl Strategy<Value = Response> {
             any::<u64>(),
             prop::option::of(any::<[u8; 9]>()),
             prop::collection::vec(contact(), 0..8),
-            prop::option::of(hint)
+            prop::option::of(hint),
+            prop::option::of(refusal())
         )
-            .prop_map(|(size, granules, neighbours, hint)| {
+            .prop_map(|(size, granules, neighbours, hint, lost)| {
                 let granules = granules.map(|bytes| Bytes::copy_from_slice(&bytes));
-                Response::Holding(Holding { size, granules, neighbours, hint })
+                Response::Holding(Holding { size, granules, neighbours, hint, lost })
             }),
     ]
 }
@@ -520,7 +527,7 @@ fn the_bytes_of_each_response_about_files_are_frozen() {
                 size: 9,
                 granules: Some(Bytes::from_static(&[3])),
                 neighbours: vec![contact],
-                hint: None,
+                ..Holding::default()
             }),
             format!("02820781a300090141030281 82{k}46010203040102"),
         ),
@@ -532,5 +539,17 @@ fn the_bytes_of_each_response_about_files_are_frozen() {
             }),
             "02820781a300090280 03a3 006161 0120 021840".to_owned(),
         ),
+        (
+            Response::Holding(Holding {
+                size: 9,
+                granules: Some(Bytes::from_static(&[1])),
+                lost: Some(Refusal::Changed),
+                ..Holding::default()
+            }),
+            "02820781a40009014101028004 12".to_owned(),
+        ),
+        (Response::refused(Refusal::Changed), "0282058112".to_owned()),
+        (Response::refused(Refusal::Unshared), "0282058113".to_owned()),
+        (Response::refused(Refusal::Unreadable), "0282058114".to_owned()),
     ]);
 }

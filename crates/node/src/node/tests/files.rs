@@ -13,7 +13,7 @@ pub(super) fn held(blob: BlobId) -> Input {
 
 pub(super) fn begin(fetch: u64, blob: BlobId) -> Input {
     let fetch = FetchId(fetch);
-    Input::Begin(Begin { fetch, blob, root: blob, sources: Vec::new() })
+    Input::Begin(Begin { fetch, blob, root: blob, sources: Vec::new(), size: None })
 }
 
 /// Does at once whatever a node wants done with files; gives whom it took granules from, and how

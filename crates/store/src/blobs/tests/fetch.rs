@@ -77,7 +77,8 @@ fn a_corrupt_granule_writes_nothing_at_all() {
     let outboard = std::fs::read(blob_folder(there.path(), from.id()).join("outboard")).unwrap();
     assert!(outboard.iter().all(|byte| *byte == 0));
     assert!(to.write(1, &right).unwrap());
-    assert_eq!(path.metadata().unwrap().len(), 131_072);
+    // As long as it will be from the beginning on, so that zeros need not be written.
+    assert_eq!(path.metadata().unwrap().len(), 200_000);
 }
 
 #[test]

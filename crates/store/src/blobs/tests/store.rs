@@ -93,7 +93,12 @@ fn blobs_that_do_not_fit_are_refused_before_anything_is_written() {
     let Err(BlobError::NoSpace { needed, free }) = result else { panic!("{result:?}") };
     assert!(needed == size && free < size && free > 0);
     let far = here.path().join("not/there/yet");
-    let place = Place::Segments(vec![SegmentTarget { path: far, bytes: size, executable: false }]);
+    let place = Place::Segments(vec![SegmentTarget {
+        path: far,
+        bytes: size,
+        executable: false,
+        mtime: None,
+    }]);
     assert!(matches!(store.begin(id, size, place, ""), Err(BlobError::NoSpace { .. })));
     assert!(matches!(
         store.begin(id, size + 1, Place::Inside, ""),

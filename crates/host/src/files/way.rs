@@ -1,0 +1,261 @@
+//! Where a fetch brings what it fetches, and under which names.
+//!
+//! The name in the link wins. What the link leaves out is what holders of the content call it, cleaned and
+//! only as far as it fits the link. A name that the file system does not take is shortened, paths of a
+//! folder that it takes for one are kept apart, and both are said.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use potluck_base::BlobId;
+use potluck_store::blobs::{BlobError, SegmentTarget, create_folder, name_bytes_max};
+use potluck_swarm::path::{kept_apart, shortened};
+use potluck_swarm::{FileLink, Manifest};
+
+use super::FilesError;
+
+/// How names of what is not complete end.
+const ASIDE_END: &str = ".potluck";
+/// Bytes that a name has more while it is not complete: dots, a mark of the content, the end.
+const ASIDE_BYTES: usize = 2 + MARK_CHARS + ASIDE_END.len();
+/// Characters of an id that tell two contents of one name apart.
+const MARK_CHARS: usize = 8;
+
+/// The folder that a fetch brings something into, which is made if there is none.
+#[derive(Debug, Clone)]
+pub enum To {
+    /// Links on the way to it are followed.
+    Typed(PathBuf),
+    /// No link is on the way to it, and none that comes there meanwhile is followed.
+    Real(PathBuf),
+}
+
+/// Where a fetch brings what it fetches.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    pub(super) name: String,
+    folder: PathBuf,
+    mark: String,
+    name_bytes_max: usize,
+    /// Where it lies while it is not complete.
+    pub(super) aside: PathBuf,
+    /// Where it belongs.
+    pub(super) there: PathBuf,
+}
+
+/// The files of a folder, as they are to lie somewhere.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Plan {
+    /// Paths that go by others.
+    renamed: BTreeMap<String, String>,
+    /// What is not as it was shared, and why.
+    pub(super) failed: Vec<(String, String)>,
+}
+
+impl Way {
+    pub(super) fn new(link: &FileLink, to: &To) -> Result<Self, FilesError> {
+        let folder = match to {
+            To::Typed(to) => {
+                let io = |source| BlobError::Io { path: to.clone(), source };
+                std::fs::create_dir_all(to).map_err(io)?;
+                to.canonicalize().map_err(io)?
+            }
+            To::Real(to) => {
+                let io = |source| BlobError::Io { path: to.clone(), source };
+                create_folder(to).map_err(io)?;
+                to.clone()
+            }
+        };
+        let mark = link.id.to_string()[..MARK_CHARS].to_owned();
+        let name_bytes_max = name_bytes_max(&folder);
+        let name = link.file_name();
+        let room = name_bytes_max.saturating_sub(ASIDE_BYTES);
+        let aside = format!(".{}.{mark}{ASIDE_END}", shortened(&name, room, ""));
+        let (aside, there) = (folder.join(aside), PathBuf::new());
+        let mut way = Self { name, folder, mark, name_bytes_max, aside, there };
+        way.set_there();
+        Ok(way)
+    }
+
+    /// Takes over what a holder of the content calls it, as far as the link leaves that open.
+    pub(super) fn name_by(&mut self, link: &FileLink, hint: Option<&str>) {
+        self.name = link.file_name_with(hint);
+        self.set_there();
+    }
+
+    fn set_there(&mut self) {
+        self.there = self.folder.join(self.fitting(&self.name));
+    }
+
+    /// A name as the file system takes it.
+    fn fitting(&self, name: &str) -> String {
+        shortened(name, self.name_bytes_max, &format!("~{}", self.mark))
+    }
+
+    /// What of the name is not as it was shared, and why.
+    pub(super) fn renamed(&self) -> Option<(String, String)> {
+        let fitting = self.fitting(&self.name);
+        (fitting != self.name).then(|| (self.name.clone(), self.too_long(&fitting)))
+    }
+
+    fn too_long(&self, to: &str) -> String {
+        let max = self.name_bytes_max;
+        format!("it is there as `{to}`: names have at most {max} bytes in this file system")
+    }
+
+    pub(super) fn check_free(&self) -> Result<(), FilesError> {
+        // A dangling link counts as well: nothing is written through it.
+        match self.there.symlink_metadata() {
+            Ok(_) => Err(FilesError::Exists(self.there.clone())),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// How the files of a folder are to lie here. Looks at the file system if need be.
+    pub(super) fn plan(&self, manifest: &Manifest) -> Result<Plan, FilesError> {
+        let mut plan = Plan::default();
+        let folders = manifest.empty_folders().iter().map(String::as_str);
+        let paths =
+            || manifest.files().iter().map(|file| file.path.as_str()).chain(folders.clone());
+        let alike = kept_apart(paths());
+        if !alike.is_empty() && self.takes_for_one()? {
+            for one in alike {
+                let reason = format!(
+                    "it is there as `{}`: this file system takes it and `{}` for one",
+                    one.to, one.other
+                );
+                plan.failed.push((one.path.clone(), reason));
+                plan.renamed.insert(one.path, one.to);
+            }
+        }
+        for path in paths() {
+            let to = plan.renamed.get(path).map_or(path, String::as_str);
+            let long = |part: &str| part.len() > self.name_bytes_max;
+            if to.split('/').any(long) {
+                // The hash of what is cut keeps names apart that begin alike.
+                let parts = to.split('/').map(|part| {
+                    let mark =
+                        format!("~{}", &BlobId::of(part.as_bytes()).to_string()[..MARK_CHARS]);
+                    shortened(part, self.name_bytes_max, &mark)
+                });
+                let to = parts.collect::<Vec<_>>().join("/");
+                plan.failed.push((path.to_owned(), self.too_long(&to)));
+                plan.renamed.insert(path.to_owned(), to);
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Whether the file system ignores case or Unicode forms.
+    fn takes_for_one(&self) -> Result<bool, FilesError> {
+        let probe = self.folder.join(format!(".probe.{}{ASIDE_END}", self.mark));
+        let io = |source| BlobError::Io { path: probe.clone(), source };
+        let _ = std::fs::remove_dir_all(&probe);
+        create_folder(&probe).map_err(io)?;
+        let made = std::fs::write(probe.join("\u{e4}"), "");
+        let seen = ["\u{c4}", "a\u{308}"].iter().any(|name| probe.join(name).exists());
+        let removed = std::fs::remove_dir_all(&probe);
+        made.and(removed).map_err(io)?;
+        Ok(seen)
+    }
+}
+
+impl Plan {
+    /// Where a path of the folder goes below `base`.
+    pub(super) fn place(&self, base: &Path, path: &str) -> PathBuf {
+        base.join(self.renamed.get(path).map_or(path, String::as_str))
+    }
+
+    /// Where all files go below `base`.
+    pub(super) fn targets(&self, base: &Path, manifest: &Manifest) -> Vec<SegmentTarget> {
+        let files = manifest.files().iter();
+        let target = |file: &potluck_swarm::ManifestFile| SegmentTarget {
+            path: self.place(base, &file.path),
+            bytes: file.bytes,
+            executable: file.executable,
+            mtime: file.mtime,
+        };
+        files.map(target).collect()
+    }
+
+    /// Makes the folders that have no file in them.
+    pub(super) fn make_folders(&self, base: &Path, manifest: &Manifest) -> Result<(), FilesError> {
+        for folder in manifest.empty_folders() {
+            let path = self.place(base, folder);
+            create_folder(&path).map_err(|source| BlobError::Io { path, source })?;
+        }
+        Ok(())
+    }
+}
+
+/// The file or folder on the way to a path that is not complete, if there is one.
+pub(super) fn aside_of(path: &Path) -> Option<&Path> {
+    path.ancestors().filter(|path| is_aside(path)).last()
+}
+
+fn is_aside(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with('.') && name.ends_with(ASIDE_END))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use potluck_swarm::{LinkKind, ManifestFile};
+
+    fn way(folder: &Path, name: &str) -> Way {
+        let link = FileLink::new(LinkKind::File, BlobId::of(b"x"), name);
+        Way::new(&link, &To::Typed(folder.to_owned())).unwrap()
+    }
+
+    #[test]
+    fn names_of_any_length_have_room_beside_and_in_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["x".repeat(255), "文".repeat(85), format!("{}.tar", "ü".repeat(120))] {
+            let link = FileLink::new(LinkKind::File, BlobId::of(b"x"), &name);
+            let mut way = Way::new(&link, &To::Typed(folder.path().to_owned())).unwrap();
+            way.name_by(&link, Some(&name));
+            assert_eq!((way.name.as_str(), way.renamed()), (name.as_str(), None));
+            std::fs::write(&way.aside, "").unwrap();
+            std::fs::rename(&way.aside, &way.there).unwrap();
+            assert!(folder.path().join(&name).exists());
+            // A file system of shorter names.
+            way.name_bytes_max = 143;
+            way.set_there();
+            let short = way.there.file_name().unwrap().len();
+            assert!((139..=143).contains(&short) && way.renamed().is_some(), "{way:?}");
+            assert_eq!(way.there.extension(), Path::new(&name).extension());
+        }
+    }
+
+    #[test]
+    fn paths_of_a_folder_that_do_not_fit_are_kept_apart_and_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut way = way(folder.path(), "dish");
+        way.name_bytes_max = 20;
+        let long = [format!("{}a", "x".repeat(30)), format!("{}b", "x".repeat(30))];
+        let file = |path: &String| ManifestFile {
+            path: format!("sub/{path}"),
+            bytes: 1,
+            executable: false,
+            mtime: None,
+        };
+        let files = long.iter().map(file).collect();
+        let manifest = Manifest::new(BlobId::of(b"x"), files).unwrap();
+        let plan = way.plan(&manifest).unwrap();
+        let targets = plan.targets(Path::new("/t"), &manifest);
+        assert_ne!(targets[0].path, targets[1].path);
+        assert!(targets.iter().all(|file| file.path.file_name().unwrap().len() <= 20));
+        assert_eq!(plan.failed.len(), 2);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
+    }
+
+    #[test]
+    fn what_is_not_complete_is_known_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let way = way(folder.path(), "dish");
+        assert_eq!(aside_of(&way.aside.join("a/b")), Some(way.aside.as_path()));
+        assert_eq!(aside_of(&way.aside), Some(way.aside.as_path()));
+        assert_eq!(aside_of(&way.there), None);
+    }
+}
