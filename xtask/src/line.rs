@@ -33,6 +33,8 @@ pub(crate) use options::HELP;
 
 /// The addresses of the nodes: of a range for documentation, so that nobody takes them for near.
 const ADDRESSES: [&str; 2] = ["198.51.100.1", "203.0.113.1"];
+/// A fetch that takes longer is given up.
+const FETCH_MAX: Duration = Duration::from_secs(600);
 /// An end of the line is there within this.
 const END_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked for.
@@ -166,7 +168,8 @@ fn transfer(options: &Options, program: &Path, below: &Path) -> Result<Run, Stri
     let shared = asked(sharer.ask(&["share", &source.to_string_lossy()]))?;
     let link = shared["link"].as_str().ok_or("share printed no link")?.to_owned();
     let target = fetcher.folder().join("to");
-    let fetched = asked(fetcher.ask(&["fetch", &link, "-o", &target.to_string_lossy()]))?;
+    let words = ["fetch", &link, "-o", &target.to_string_lossy()];
+    let fetched = asked(fetcher.ask_within(FETCH_MAX, &words))?;
     let hash = |path: &Path| {
         let printed = output(&format!("sha256sum {}", path.display()))?;
         Ok::<_, String>(printed.split(' ').next().unwrap_or_default().to_owned())

@@ -108,6 +108,11 @@ impl Node {
 
     /// Runs a command beside the node and reads its JSON answer; of `put` there may be none.
     pub(crate) fn ask(&self, args: &[&str]) -> Result<Value, Failed> {
+        self.ask_within(COMMAND_MAX, args)
+    }
+
+    /// The same, and gives it up after `limit`.
+    pub(crate) fn ask_within(&self, limit: Duration, args: &[&str]) -> Result<Value, Failed> {
         let paths = ["command-out", "command-err"].map(|name| self.folder.join(name));
         let [out, err] = [create(&paths[0]), create(&paths[1])];
         let (out, err) = (out.map_err(Failed::new)?, err.map_err(Failed::new)?);
@@ -119,8 +124,8 @@ impl Node {
         command.args(["--json", "--node", &format!("http://{}", self.place.http)]).args(args);
         let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
         let child = child.map_err(|error| Failed::new(format!("cannot be started: {error}")))?;
-        let status = wait(child)
-            .ok_or_else(|| Failed::new(format!("it did not end within {COMMAND_MAX:?}")))?;
+        let status = wait(child, limit)
+            .ok_or_else(|| Failed::new(format!("it did not end within {limit:?}")))?;
         let [out, err] = paths.map(|path| fs::read_to_string(path).unwrap_or_default());
         if status.success() {
             return Ok(out.lines().last().and_then(json).unwrap_or_default());
@@ -165,8 +170,8 @@ fn create(path: &Path) -> Result<File, String> {
 }
 
 /// Waits for a process, and ends it when that takes too long.
-fn wait(mut child: Child) -> Option<ExitStatus> {
-    let deadline = Instant::now() + COMMAND_MAX;
+fn wait(mut child: Child, limit: Duration) -> Option<ExitStatus> {
+    let deadline = Instant::now() + limit;
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Some(status),

@@ -38,11 +38,13 @@ const FILES: [(Kind, &[Kind]); 7] = [
 ];
 
 /// What a command says that cannot do it here: each names what was not reached.
-const SENTENCES: [&str; 4] = [
+const SENTENCES: [&str; 5] = [
     // fetch
     "could be reached",
     // up, behind `blocked`
     "no entry point lets this node in",
+    // a cell of a node whose `up` said that
+    "is not in the network",
     // put and get
     "could not be reached",
     "replicas",

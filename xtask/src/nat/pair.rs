@@ -116,11 +116,15 @@ impl Pair {
     /// What must not be as it is, in sentences.
     pub(super) fn broken(&self) -> Vec<String> {
         let accident = self.accident.iter().map(|words| format!("{}: {words}", self.name()));
+        let starts = self.starts.iter().filter_map(|(place, start)| {
+            let failed = start.as_ref().err().filter(|it| !expect::is_right(&it.sentence))?;
+            Some(format!("{}: up at {}: {}", self.name(), place.name(), failed.sentence))
+        });
         let cells = self.cells.iter().filter_map(|cell| {
             let fault = cell.fault()?;
             Some(format!("{}: {}: {fault}", self.name(), super::report::title(cell)))
         });
-        accident.chain(cells).collect()
+        accident.chain(starts).chain(cells).collect()
     }
 
     pub(super) fn name(&self) -> String {
@@ -152,8 +156,8 @@ fn try_all(pair: &mut Pair, program: &Path, mib: usize) -> Result<(), String> {
     }
     for (place, node) in &mut stage.nodes {
         let ready = node.wait_ready();
-        if let Err(failed) = &ready {
-            stage.absent.push((*place, failed.clone()));
+        if ready.is_err() {
+            stage.absent.push(*place);
         }
         pair.starts.push((*place, ready));
     }
@@ -175,8 +179,8 @@ fn try_all(pair: &mut Pair, program: &Path, mib: usize) -> Result<(), String> {
 struct Stage {
     kinds: (Kind, Kind),
     nodes: Vec<(Place, Node)>,
-    /// Those that are not in the network, and what they say.
-    absent: Vec<(Place, Failed)>,
+    /// Those that are not in the network.
+    absent: Vec<Place>,
     /// Where everything of the pair is kept.
     below: PathBuf,
     mib: usize,
@@ -192,9 +196,8 @@ impl Stage {
     }
 
     fn node(&self, place: Place) -> Result<&Node, Failed> {
-        if let Some((_, failed)) = self.absent.iter().find(|(absent, _)| *absent == place) {
-            let sentence = format!("{} is not in the network: {}", place.name(), failed.sentence);
-            return Err(Failed { sentence, ..failed.clone() });
+        if self.absent.contains(&place) {
+            return Err(Failed::new(format!("{} is not in the network", place.name())));
         }
         let node = self.nodes.iter().find(|(at, _)| *at == place);
         node.map(|(_, node)| node).ok_or_else(|| Failed::new("there is no such node"))
