@@ -203,7 +203,8 @@ fn sentence(printed: &str) -> String {
 }
 
 fn last_line(text: &str) -> String {
-    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
+    let last = text.lines().rev().find(|line| !line.trim().is_empty());
+    last.unwrap_or("it printed no reason").to_owned()
 }
 
 #[cfg(test)]
@@ -216,6 +217,6 @@ mod tests {
         assert_eq!(sentence(printed), "no node; try again");
         assert_eq!(sentence("{\"error\":{\"hint\":null,\"message\":\"no node\"}}"), "no node");
         assert_eq!(sentence("thread panicked\n\n"), "thread panicked");
-        assert_eq!(sentence(""), "");
+        assert_eq!(sentence(""), "it printed no reason");
     }
 }

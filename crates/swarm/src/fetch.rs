@@ -22,9 +22,10 @@ use crate::source::{Source, Transfer, length};
 const TRANSFERS_MAX: usize = 16;
 /// Most streams of a fetch; beyond it a source gets a stream only if it has none.
 const STREAMS_MAX: usize = 48;
-/// Most bytes asked for in one stream, but for a single granule that is longer. What may be sent in a
-/// stream before it is read has a fixed bound, so the number of streams follows what the way to a
-/// source holds (its rate times its round trip), and no stream has to carry more than that bound.
+/// Most bytes asked for in one stream where the way to the source holds more than half of it, but for
+/// a single granule that is longer. What may be sent in a stream before it is read has a fixed bound
+/// of that size, so on a long way the number of streams follows what it holds (the rate of the source
+/// times its round trip).
 const STREAM_BYTES: u64 = 2 * 1024 * 1024;
 /// Most granules in one stream.
 const GRANULES_MAX: usize = 512;
@@ -564,7 +565,8 @@ impl Fetch {
         }
         let count = (depth - outstanding).div_ceil(division.granule_bytes()) as usize;
         let under_way: BTreeSet<u32> = self.sources.values().flat_map(Source::waiting).collect();
-        let in_stream = in_stream(division);
+        let is_long = source.on_the_way() > STREAM_BYTES / 2;
+        let in_stream = if is_long { in_stream(division) } else { GRANULES_MAX };
         let mut granules = self.choose(division, key, &under_way, count.min(in_stream * free));
         let idle = self.sources.get(&key).is_some_and(|source| source.transfers.is_empty());
         if granules.is_empty() && idle {

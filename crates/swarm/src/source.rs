@@ -17,6 +17,8 @@ const FIRST_BYTES: u64 = 512 * 1024;
 /// How much of what it sends in a round trip a source has under way: it is asked for more when half
 /// is left, and that half must last for a round trip.
 const ROUND_TRIPS: f64 = 2.0;
+/// Most that a source has under way unless the way to it holds more.
+const NEAR_BYTES: u64 = 16 * 1024 * 1024;
 /// Shortest silence that counts as a stall, and in round trips.
 const STALL_MIN: Duration = Duration::from_secs(2);
 const STALL_ROUND_TRIPS: u32 = 4;
@@ -164,7 +166,14 @@ impl Source {
         let round_trip = self.round_trip.unwrap_or_default() + SLACK;
         let flow = |rate: f64| (rate * round_trip.as_secs_f64() * ROUND_TRIPS) as u64;
         let least = 2 * division.granule_bytes();
+        let most = most.min(NEAR_BYTES.max(self.on_the_way() * 5 / 2));
         self.rate.map_or(FIRST_BYTES, flow).clamp(least, most.max(least))
+    }
+
+    /// How many bytes are on the way between it and us when it sends all it can: its rate times its
+    /// round trip.
+    pub(crate) fn on_the_way(&self) -> u64 {
+        (self.rate() * self.round_trip.unwrap_or_default().as_secs_f64()) as u64
     }
 
     /// Whether it has been silent for too long while something is under way.
@@ -310,6 +319,11 @@ mod tests {
             let depth = source.depth(&division, Config::default().outstanding_bytes_max) as f64;
             assert!(depth / 2.0 > rate * round_trip, "{rate} {round_trip}: {depth}");
         }
+        let mut near = Source::new(Instant::ZERO, contact(1));
+        near.note_round_trip(Duration::from_micros(100));
+        near.rate = Some(500e6);
+        let depth = near.depth(&division, Config::default().outstanding_bytes_max);
+        assert_eq!(depth, NEAR_BYTES, "on loopback");
     }
 
     #[test]
