@@ -1,12 +1,17 @@
 //! `cargo xtask`: the project's own tools, so that nobody has to remember a command line.
 //!
 //! This file only sends each task to where it lives: [`run`] starts other programs, [`tidy`] reads
-//! the sources, [`seeds`] plays many simulations, [`torment`] runs real
-//! nodes under faults.
+//! the sources, [`seeds`] plays many simulations, [`torment`] runs real nodes under faults, [`nat`]
+//! real nodes behind routers.
 
+mod line;
+mod nat;
+mod node;
 mod run;
+mod sandbox;
 mod seeds;
 mod tidy;
+mod tools;
 mod torment;
 
 use std::ffi::OsString;
@@ -28,6 +33,9 @@ cargo xtask TASK [ARGS..]
   seeds NAME..   scenarios of the simulator over many seeds (--help: what runs every night)
   torment        real nodes under kill, stop, partition, loss, wrong clocks and full disks, with
                  clients whose history is judged (--help: its arguments; docs/torment.md)
+  nat [KINDS]    real nodes behind routers of every kind, and what reaches what (--help: its
+                 arguments; docs/nat.md)
+  line           a file over a line of a rate and a delay, for one program or several (--help)
   bench [ARGS..] side by side with other systems: the workspace in bench/
 ";
 
@@ -70,6 +78,17 @@ fn dispatch(task: &str, args: &[OsString]) -> Result<ExitCode, String> {
             Ok(ExitCode::SUCCESS)
         }
         "torment" => torment::run(root, args),
+        "nat" if args.iter().any(|arg| arg == "--help" || arg == "-h") => {
+            io::stdout().write_all(nat::HELP.as_bytes()).map_err(|error| error.to_string())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "nat" => nat::run(root, args),
+        "line" if args.iter().any(|arg| arg == "--help" || arg == "-h") => {
+            io::stdout().write_all(line::HELP.as_bytes()).map_err(|error| error.to_string())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "line" => line::run(root, args),
+        line::END_TASK => line::run_end(args),
         _ => match run::Invocation::of_task(task, args) {
             Some(invocation) => invocation.run(root),
             None => Err(format!("no task `{task}`\n\n{HELP}")),

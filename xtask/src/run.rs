@@ -4,7 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -80,6 +80,22 @@ pub(crate) fn cargo() -> Command {
 fn describes_our_package(variable: &OsStr) -> bool {
     let name = variable.to_string_lossy();
     name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+}
+
+/// The program to try: the one that was named, else the release build, which is brought up to date.
+pub(crate) fn program(root: &Path, named: Option<&Path>) -> Result<PathBuf, String> {
+    if let Some(program) = named {
+        return program
+            .canonicalize()
+            .map_err(|error| format!("cannot find {}: {error}", program.display()));
+    }
+    let build = Invocation::cargo("build --release -p potluck-cli --bin potluck");
+    if build.run(root)? != ExitCode::SUCCESS {
+        return Err("the program could not be built".to_owned());
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root.join("target"), |folder| root.join(folder));
+    Ok(target.join("release/potluck"))
 }
 
 /// One step of [`ci`].

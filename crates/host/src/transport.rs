@@ -286,6 +286,8 @@ impl Transport {
         let inner = &self.handle.inner;
         TransportStats {
             connections: inner.pool.len(),
+            fetch_window_bytes: inner.pool.windows_granted()
+                * inner.config.fetch_window_bytes as usize,
             evicted: inner.pool.evicted(),
             queue_dropped: inner.quic.dropped(),
             ..inner.desk.counters.read()

@@ -19,8 +19,15 @@ use crate::config::Config;
 use crate::pick::{self, Choice};
 use crate::source::{Source, Transfer, length};
 
-/// Most streams from one source.
-const TRANSFERS_MAX: usize = 4;
+/// Most streams from one source: together they carry what a source may have under way.
+const TRANSFERS_MAX: usize = 16;
+/// Most streams of a fetch; beyond it a source gets a stream only if it has none.
+const STREAMS_MAX: usize = 48;
+/// Most bytes asked for in one stream where the way to the source holds more than half of it, but for
+/// a single granule that is longer. What may be sent in a stream before it is read has a fixed bound
+/// of that size, so on a long way the number of streams follows what it holds (the rate of the source
+/// times its round trip).
+const STREAM_BYTES: u64 = 2 * 1024 * 1024;
 /// Most granules in one stream.
 const GRANULES_MAX: usize = 512;
 /// Most places that readers wait at.
@@ -554,53 +561,85 @@ impl Fetch {
         }
     }
 
-    /// Asks for the granule that proves the size.
+    /// Asks for the granule that proves the size, and in the same stream, after it, for what a source
+    /// has under way at first: so the way to it does not stand empty until the proof is here.
     fn ask_last(&mut self, world: &mut World<'_>, division: &Division) {
         if self.sources.values().any(|source| !source.transfers.is_empty()) {
             return;
         }
         let last = division.count() - 1;
-        let candidate = self.sources.values_mut().find(|source| {
+        let candidate = self.sources.iter().find(|(_, source)| {
             source.is_useful(world.now)
                 && source.size == Some(division.size())
                 && source.have.as_ref().is_some_and(|have| have.contains(last))
         });
-        if let Some(source) = candidate {
-            send(world, (self.id, self.blob), division, source, vec![last]);
+        let Some((&key, source)) = candidate else { return };
+        let depth = source.depth(division, world.config.outstanding_bytes_max);
+        let count = (depth / division.granule_bytes()) as usize;
+        let count = count.min(in_stream(division) - 1);
+        let mut granules = vec![last];
+        granules.extend(self.choose(division, key, &BTreeSet::from([last]), count));
+        if let Some(source) = self.sources.get_mut(&key) {
+            send(world, (self.id, self.blob), division, source, granules);
         }
+    }
+
+    /// What is best asked of a source next, beside what is under way.
+    fn choose(
+        &mut self,
+        division: &Division,
+        key: PublicKey,
+        under_way: &BTreeSet<u32>,
+        count: usize,
+    ) -> Vec<u32> {
+        let availability = self.availability.get_or_insert_with(|| {
+            let sets = self.sources.values().filter_map(|source| source.have.as_ref());
+            pick::availability(division.count(), sets)
+        });
+        let theirs = self.sources.get(&key).and_then(|source| source.have.as_ref());
+        let Some(theirs) = theirs else { return Vec::new() };
+        let choice = Choice {
+            have: &self.have,
+            theirs,
+            under_way,
+            availability,
+            windows: &self.windows,
+            salt: self.salt,
+        };
+        choice.best(count)
     }
 
     /// Asks a source for what it should have under way. Returns whether it was asked.
     fn ask_one(&mut self, world: &mut World<'_>, division: &Division, key: PublicKey) -> bool {
         let Some(source) = self.sources.get(&key) else { return false };
-        let Some(theirs) = &source.have else { return false };
+        if source.have.is_none() {
+            return false;
+        }
         let depth = source.depth(division, world.config.outstanding_bytes_max);
         let outstanding = source.outstanding(division);
-        if outstanding > depth / 2 || source.transfers.len() >= TRANSFERS_MAX {
+        let streams: usize = self.sources.values().map(|source| source.transfers.len()).sum();
+        let free = match source.transfers.len() {
+            0 => TRANSFERS_MAX.min(STREAMS_MAX.saturating_sub(streams).max(1)),
+            own => TRANSFERS_MAX.saturating_sub(own).min(STREAMS_MAX.saturating_sub(streams)),
+        };
+        if outstanding > depth / 2 || free == 0 {
             return false;
         }
         let count = (depth - outstanding).div_ceil(division.granule_bytes()) as usize;
-        let availability = self.availability.get_or_insert_with(|| {
-            let sets = self.sources.values().filter_map(|source| source.have.as_ref());
-            pick::availability(division.count(), sets)
-        });
         let under_way: BTreeSet<u32> = self.sources.values().flat_map(Source::waiting).collect();
-        let choice = Choice {
-            have: &self.have,
-            theirs,
-            under_way: &under_way,
-            availability,
-            windows: &self.windows,
-            salt: self.salt,
-        };
-        let mut granules = choice.best(count.min(GRANULES_MAX));
-        if granules.is_empty() && source.transfers.is_empty() {
+        let is_long = source.on_the_way() > STREAM_BYTES / 2;
+        let in_stream = if is_long { in_stream(division) } else { GRANULES_MAX };
+        let mut granules = self.choose(division, key, &under_way, count.min(in_stream * free));
+        let idle = self.sources.get(&key).is_some_and(|source| source.transfers.is_empty());
+        if granules.is_empty() && idle {
             granules.extend(self.hedge(world.now, division, key));
         }
         let Some(source) = self.sources.get_mut(&key).filter(|_| !granules.is_empty()) else {
             return false;
         };
-        send(world, (self.id, self.blob), division, source, granules);
+        for granules in granules.chunks(in_stream) {
+            send(world, (self.id, self.blob), division, source, granules.to_vec());
+        }
         true
     }
 
@@ -639,6 +678,11 @@ impl Fetch {
             self.sources.values().flat_map(|source| [source.wake(), source.rested(self.driven)]);
         sources.chain([find, end]).flatten().min()
     }
+}
+
+/// Most granules in one stream, at least one.
+fn in_stream(division: &Division) -> usize {
+    (STREAM_BYTES / division.granule_bytes()).clamp(1, GRANULES_MAX as u64) as usize
 }
 
 fn send(

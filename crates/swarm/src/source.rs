@@ -12,6 +12,14 @@ use crate::command::{AskId, Gone, Output, TransferId};
 const RATE_WEIGHT: f64 = 0.25;
 /// What a source may have under way beyond a round trip: hides the gaps between requests.
 const SLACK: Duration = Duration::from_millis(150);
+/// What a source has under way before its rate is known. It must not be what a way with a long round
+/// trip waits for while its window opens, and a slow source must be able to send it in some seconds.
+const FIRST_BYTES: u64 = 512 * 1024;
+/// How much of what it sends in a round trip a source has under way: it is asked for more when half
+/// is left, and that half must last for a round trip.
+const ROUND_TRIPS: f64 = 2.0;
+/// Most that a source has under way unless the way to it holds more.
+const NEAR_BYTES: u64 = 16 * 1024 * 1024;
 /// Shortest silence that counts as a stall, and in round trips.
 const STALL_MIN: Duration = Duration::from_secs(2);
 const STALL_ROUND_TRIPS: u32 = 4;
@@ -217,9 +225,16 @@ impl Source {
     /// that it never waits for us, and no more, so that it can be dropped or outrun at small cost.
     pub(crate) fn depth(&self, division: &Division, most: u64) -> u64 {
         let round_trip = self.round_trip.unwrap_or_default() + SLACK;
-        let flow = self.rate() * round_trip.as_secs_f64() * 1.5;
+        let flow = |rate: f64| (rate * round_trip.as_secs_f64() * ROUND_TRIPS) as u64;
         let least = 2 * division.granule_bytes();
-        (flow as u64).clamp(least, most.max(least))
+        let most = most.min(NEAR_BYTES.max(self.on_the_way() * 5 / 2));
+        self.rate.map_or(FIRST_BYTES, flow).clamp(least, most.max(least))
+    }
+
+    /// How many bytes are on the way between it and us when it sends all it can: its rate times its
+    /// round trip.
+    pub(crate) fn on_the_way(&self) -> u64 {
+        (self.rate() * self.round_trip.unwrap_or_default().as_secs_f64()) as u64
     }
 
     /// Whether it has been silent for too long while something is under way.
@@ -323,6 +338,7 @@ pub(crate) fn length(division: &Division, granule: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::testing::contact;
 
     const fn ms(millis: u64) -> Duration {
@@ -345,13 +361,30 @@ mod tests {
             now += ms(100);
             assert!(source.on_granule(now, &division, TransferId(1), granule));
         }
-        // Ten MiB a second: a quarter of a second of them, and half as much again.
+        // Ten MiB a second: twice what comes in a quarter of a second.
         let rate = source.rate() / (1 << 20) as f64;
         assert!((9.0..16.0).contains(&rate), "{rate}");
         let depth = source.depth(&division, 16 << 20) >> 20;
-        assert!((3..=6).contains(&depth), "{depth}");
+        assert!((4..=8).contains(&depth), "{depth}");
         assert!(!source.on_granule(now, &division, TransferId(1), 3));
         assert_eq!(source.bytes, 4 << 20);
+    }
+
+    #[test]
+    fn half_of_what_is_under_way_lasts_for_a_round_trip() {
+        let division = Division::of(1 << 30).unwrap();
+        for (rate, round_trip) in [(12.5e6, 0.1), (12.5e6, 0.6), (125e6, 0.02), (125e6, 0.1)] {
+            let mut source = Source::new(Instant::ZERO, contact(1));
+            source.note_round_trip(Duration::from_secs_f64(round_trip));
+            source.rate = Some(rate);
+            let depth = source.depth(&division, Config::default().outstanding_bytes_max) as f64;
+            assert!(depth / 2.0 > rate * round_trip, "{rate} {round_trip}: {depth}");
+        }
+        let mut near = Source::new(Instant::ZERO, contact(1));
+        near.note_round_trip(Duration::from_micros(100));
+        near.rate = Some(500e6);
+        let depth = near.depth(&division, Config::default().outstanding_bytes_max);
+        assert_eq!(depth, NEAR_BYTES, "on loopback");
     }
 
     #[test]

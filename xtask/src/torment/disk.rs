@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::tools::call;
+use crate::tools::call;
 
 /// Room for a node: what it keeps free (64 MiB), and room for what it writes in a run.
 const DISK: &str = "320m";

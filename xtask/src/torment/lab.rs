@@ -7,7 +7,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::tools::{call, call_with};
+use crate::tools::{call, call_with};
 
 /// The table of rules in a node's namespace.
 const TABLE: &str = "torment";

@@ -10,7 +10,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::run::REPLICATION;
-use super::{disk, lab, tools};
+use super::{disk, lab};
+use crate::{sandbox, tools};
 
 /// A start must end within this.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -124,11 +125,7 @@ impl Node {
         for entry in [0, 1].into_iter().filter(|entry| *entry != self.number) {
             command.arg(lab::listen(entry));
         }
-        for (variable, _) in std::env::vars_os() {
-            if variable.to_string_lossy().starts_with("POTLUCK_") {
-                command.env_remove(variable);
-            }
-        }
+        sandbox::without_settings(&mut command);
         // A group of its own, so that Ctrl-C reaches the run and not its nodes.
         command.process_group(0).stdin(Stdio::null()).stdout(out).stderr(err);
         let child = command.spawn().map_err(|error| format!("cannot start a node: {error}"))?;

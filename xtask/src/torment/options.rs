@@ -2,10 +2,9 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use super::nemesis::Nemesis;
-use crate::run::Invocation;
+use crate::run;
 
 /// What the task prints with `--help`.
 pub(crate) const HELP: &str = "\
@@ -57,18 +56,7 @@ impl Options {
 
     /// The program to run, built if none was named.
     pub(super) fn program(&self, root: &Path) -> Result<PathBuf, String> {
-        if let Some(program) = &self.program {
-            return program
-                .canonicalize()
-                .map_err(|error| format!("cannot find {}: {error}", program.display()));
-        }
-        let build = Invocation::cargo("build --release -p potluck-cli --bin potluck");
-        if build.run(root)? != ExitCode::SUCCESS {
-            return Err("the program could not be built".to_owned());
-        }
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| root.join("target"), |folder| root.join(folder));
-        Ok(target.join("release/potluck"))
+        run::program(root, self.program.as_deref())
     }
 }
 

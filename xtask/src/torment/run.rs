@@ -22,8 +22,8 @@ use super::node::{Node, faketime};
 use super::options::Options;
 use super::recorder::{Recorder, Seen};
 use super::story::Stage;
-use super::tools::call;
 use super::{finale, lab, plan, report, topics, watch};
+use crate::sandbox;
 
 /// Clients of records.
 const CLIENTS: usize = 5;
@@ -49,8 +49,7 @@ const CLOCKS: Duration = Duration::from_secs(60);
 /// Runs all of it. Exit code 1: there were violations.
 pub(super) fn inside(root: &Path, options: &Options) -> Result<ExitCode, String> {
     let program = options.program.as_deref().ok_or("it must be told the program")?;
-    // A file system of this mount namespace alone: it goes with it.
-    call("mount -t tmpfs -o mode=755 torment /run")?;
+    sandbox::mount("torment")?;
     lab::make(options.nodes)?;
     let mut nemeses = options.nemeses.clone();
     if faketime().is_none() {

@@ -63,8 +63,10 @@ pub struct TransportConfig {
     pub fetches_served: usize,
     /// What the other side of a fetch may send before this one reads, on top of what calls have: a
     /// stalled fetch never holds a call up. At most [`FETCH_WINDOW_BYTES_MAX`], the default: it
-    /// carries 19 MB/s at 100 ms on one stream, so that a far peer wants several at once. With 64
-    /// fetches that is at most 137 MiB in and 120 MiB out, and only if all are stalled at once.
+    /// carries 19 MB/s at 100 ms on one stream. What may come from one peer follows the rate and the
+    /// round trip of the way to it by the number of its fetches at once, each of which adds a window
+    /// to its connection; [`TransportConfig::fetches`] bounds their sum. With 64 fetches that is at
+    /// most 137 MiB in and 120 MiB out, and only if all are stalled at once.
     pub fetch_window_bytes: u32,
     /// Longest datagrams that are tried; how long they get is found by probing. More than 1452 is
     /// tried in private networks only, more than 8952 on loopback only.

@@ -8,6 +8,8 @@ potluck_base::statistics! {
     pub struct TransportStats in "calls" {
         /// Open connections now.
         gauge connections: usize,
+        /// What peers may send in fetches of ours before it is read: the windows of all connections.
+        gauge(Bytes) fetch_window_bytes: usize,
         /// Connections that we dialed.
         counter dialed: u64,
         /// Dials that failed.

@@ -39,6 +39,8 @@ pub(super) struct Pool {
     limits: Limits,
     /// Windows for fetches of ours, on all connections.
     windows: Arc<Semaphore>,
+    /// How many there are.
+    windows_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +88,7 @@ impl Pool {
             own,
             limits: Limits::new(config),
             windows: Arc::new(Semaphore::new(config.fetches.max(1))),
+            windows_max: config.fetches.max(1),
         })
     }
 

@@ -57,6 +57,10 @@ struct Net {
     cancelled: usize,
     /// Whether replicas say that nobody has announced it.
     absent: bool,
+    round_trip: Duration,
+    /// Most streams of one peer at once, and most bytes asked for in one stream.
+    most_streams: usize,
+    longest_stream: u64,
 }
 
 fn number_of(contact: &Contact) -> u16 {
@@ -81,6 +85,9 @@ impl Net {
             order: Vec::new(),
             cancelled: 0,
             absent: false,
+            round_trip: ms(10),
+            most_streams: 0,
+            longest_stream: 0,
         }
     }
 
@@ -129,7 +136,7 @@ impl Net {
                 let (size, lost) = (peer.size, peer.lost);
                 let holding = Holding { size, granules, lost, ..Holding::default() };
                 let holding = peer.refuses.map_or(Ok(holding), Err);
-                let round_trip = Some(ms(10));
+                let round_trip = Some(self.round_trip);
                 self.input(Input::Holds { ask, holding, round_trip });
             }
             Output::Open { fetch, size, .. } => {
@@ -143,9 +150,14 @@ impl Net {
                 }
             }
             Output::Transfer { transfer, from, granules, .. } => {
-                let next = self.now + ms(10);
-                let granules = granules.into();
-                self.pipes.insert(transfer, Pipe { from: number_of(&from), granules, next });
+                let next = self.now + self.round_trip;
+                let from = number_of(&from);
+                let bytes = granules.iter().map(|granule| self.division.bytes(*granule));
+                let bytes = bytes.map(|bytes| bytes.end - bytes.start).sum();
+                self.longest_stream = self.longest_stream.max(bytes);
+                self.pipes.insert(transfer, Pipe { from, granules: granules.into(), next });
+                let streams = self.pipes.values().filter(|pipe| pipe.from == from).count();
+                self.most_streams = self.most_streams.max(streams);
             }
             Output::CancelTransfer { transfer } => {
                 self.pipes.remove(&transfer);
@@ -245,6 +257,38 @@ fn four_equal_sources_bring_four_times_the_rate() {
     assert!(report.duplicate_bytes < 2 << 20, "{report:?}");
     assert!(net.announced >= 1, "whoever has part of it says so");
     assert_eq!(net.order[0], net.division.count() - 1, "the last granule proves the size");
+}
+
+#[test]
+fn a_long_way_gets_as_many_streams_as_it_holds() {
+    // 1 Gbit/s at 100 ms holds 12.5 MB, six times what one stream may have unread.
+    let (rate, size) = (125e6, 1 << 30);
+    let mut net = Net::new(size);
+    net.round_trip = ms(100);
+    net.peer(1, rate);
+    net.begin();
+    let seconds = net.run(ms(60_000));
+    assert!(net.have.is_full());
+    assert!(seconds < size as f64 / rate * 1.05 + 0.5, "{seconds} s");
+    assert!(net.longest_stream <= 2 << 20, "{}", net.longest_stream);
+    assert!((7..=16).contains(&net.most_streams), "{}", net.most_streams);
+    // A way that holds little gets few.
+    let mut net = Net::new(16 << 20);
+    net.peer(1, 125e3);
+    net.begin();
+    net.run(ms(10_000));
+    assert!(net.most_streams <= 3, "{}", net.most_streams);
+}
+
+#[test]
+fn what_a_source_has_under_way_at_first_comes_with_the_proof_of_the_size() {
+    let mut net = Net::new(64 << 20);
+    net.round_trip = ms(100);
+    net.peer(1, 125e6);
+    net.begin();
+    net.run(ms(150));
+    assert_eq!(net.order[0], net.division.count() - 1);
+    assert!(net.order.len() >= 8, "{} granules came in one round trip", net.order.len());
 }
 
 #[test]

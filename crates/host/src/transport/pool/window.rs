@@ -40,6 +40,11 @@ impl Pool {
         Window { pool: Arc::clone(self), allowance, _turn: turn }
     }
 
+    /// Windows that connections hold, in use or not.
+    pub(in super::super) fn windows_granted(&self) -> usize {
+        self.windows_max - self.windows.available_permits()
+    }
+
     /// Closes the idle connection that was unused for longest of those that hold windows.
     fn evict_grown(&self) -> bool {
         let evicted = self.lock().evict(|slot| slot.allowance.has_grown());

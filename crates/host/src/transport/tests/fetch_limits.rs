@@ -19,9 +19,15 @@ async fn calls_work_while_fifty_fetches_stand_still() {
     assert_eq!(a.call(&b, request.clone()).await.unwrap(), request);
     assert_eq!(b.call(&a, request.clone()).await.unwrap(), request);
     assert_eq!((a.stats().dialed, b.stats().dialed), (1, 0));
+    assert_eq!(a.stats().fetch_window_bytes as u64, full, "each stream has added its window");
     for stream in &mut streams {
         assert_eq!(read_all(stream).await, Ok((3, 3 << 20)));
     }
+    // The connection may bring as much again; only with it does the sum get smaller.
+    assert_eq!((a.stats().fetch_window_bytes as u64, b.stats().fetch_window_bytes), (full, 0));
+    drop(streams);
+    b.transport.close().await;
+    until(|| a.stats().fetch_window_bytes == 0).await;
 }
 
 #[tokio::test]

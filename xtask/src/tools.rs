@@ -5,12 +5,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 
 /// Whether this process is root in its user namespace.
-pub(super) fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
 
 /// That all of these programs are there.
-pub(super) fn need(programs: &[&str]) -> Result<(), String> {
+pub(crate) fn need(programs: &[&str]) -> Result<(), String> {
     let missing: Vec<&str> =
         programs.iter().copied().filter(|program| !is_there(program)).collect();
     if missing.is_empty() {
@@ -30,18 +30,27 @@ fn is_there(program: &str) -> bool {
 }
 
 /// Runs a program, split at spaces, to its end.
-pub(super) fn call(line: &str) -> Result<(), String> {
+pub(crate) fn call(line: &str) -> Result<(), String> {
     call_with(line, "")
 }
 
+/// The same; what it printed.
+pub(crate) fn output(line: &str) -> Result<String, String> {
+    run(line, "")
+}
+
 /// The same, with something to read.
-pub(super) fn call_with(line: &str, input: &str) -> Result<(), String> {
+pub(crate) fn call_with(line: &str, input: &str) -> Result<(), String> {
+    run(line, input).map(drop)
+}
+
+fn run(line: &str, input: &str) -> Result<String, String> {
     let mut words = line.split_whitespace();
     let mut command = Command::new(words.next().unwrap_or_default());
     let mut child = command
         .args(words)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("cannot start `{line}`: {error}"))?;
@@ -51,13 +60,13 @@ pub(super) fn call_with(line: &str, input: &str) -> Result<(), String> {
     }
     let output = child.wait_with_output().map_err(|error| format!("`{line}`: {error}"))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(format!("`{line}` failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
 /// Sends a signal to a process.
-pub(super) fn signal(name: &str, process: u32) -> Result<(), String> {
+pub(crate) fn signal(name: &str, process: u32) -> Result<(), String> {
     let status = Command::new("sh")
         .args(["-c", &format!("kill -{name} {process}")])
         .stderr(Stdio::null())

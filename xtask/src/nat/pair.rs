@@ -1,0 +1,320 @@
+//! One pair of kinds: five nodes, and every cell that is tried among them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::expect::{self, What};
+use super::kind::Kind;
+use super::wires::{Place, Wires};
+use crate::node::{Failed, Node};
+use crate::{sandbox, tools};
+
+/// All nodes list each other within this, or it is said that they do not.
+const MEMBERS_MAX: Duration = Duration::from_secs(20);
+/// How often they are asked.
+const MEMBERS_LOOK: Duration = Duration::from_millis(250);
+/// The public node that takes part in cells.
+const PUBLIC: Place = Place::Public(1);
+/// From where to where records and files go.
+const WAYS: [(Place, Place); 6] = [
+    (Place::A, PUBLIC),
+    (Place::A, Place::B),
+    (Place::B, PUBLIC),
+    (Place::B, Place::A),
+    (PUBLIC, Place::A),
+    (PUBLIC, Place::B),
+];
+
+/// What was fetched.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Fetched {
+    pub(super) bytes: u64,
+    /// How long the program says it took.
+    pub(super) seconds: f64,
+    /// Nodes it came from.
+    pub(super) sources: usize,
+    /// The hash of the source and of what arrived.
+    pub(super) sha256: [String; 2],
+}
+
+impl Fetched {
+    pub(super) fn is_equal(&self) -> bool {
+        let [shared, arrived] = &self.sha256;
+        shared == arrived && !shared.is_empty()
+    }
+
+    /// Millions of bytes a second.
+    pub(super) fn rate(&self) -> f64 {
+        self.bytes as f64 / 1e6 / self.seconds.max(1e-3)
+    }
+}
+
+/// What came of a cell.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Outcome {
+    /// This many members alive.
+    Members(usize),
+    /// What was written was read.
+    Record,
+    /// The file is there.
+    File(Fetched),
+    /// A command failed.
+    Failed(Failed),
+}
+
+/// One thing that was tried.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Cell {
+    pub(super) what: What,
+    pub(super) from: Place,
+    pub(super) to: Place,
+    pub(super) outcome: Outcome,
+    /// From the first command to the end of the last one.
+    pub(super) seconds: f64,
+    pub(super) must: bool,
+}
+
+impl Cell {
+    /// Whether it did what it was to do.
+    pub(super) fn is_good(&self) -> bool {
+        match &self.outcome {
+            Outcome::Members(alive) => *alive == Place::ALL.len(),
+            Outcome::Record => true,
+            Outcome::File(fetched) => fetched.is_equal(),
+            Outcome::Failed(_) => false,
+        }
+    }
+
+    /// Why it must not be as it is; none if it may.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        match &self.outcome {
+            _ if self.is_good() => None,
+            Outcome::File(_) => Some("other bytes arrived"),
+            _ if self.must => Some("it must succeed"),
+            Outcome::Failed(failed) if !expect::is_right(&failed.sentence) => {
+                Some("it may fail, but not with these words")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What came of a pair.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) kinds: (Kind, Kind),
+    /// How long each node took to be in the network.
+    pub(super) starts: Vec<(Place, Result<Duration, Failed>)>,
+    pub(super) cells: Vec<Cell>,
+    /// Why nothing could be tried.
+    pub(super) accident: Option<String>,
+}
+
+impl Pair {
+    /// What must not be as it is, in sentences.
+    pub(super) fn broken(&self) -> Vec<String> {
+        let accident = self.accident.iter().map(|words| format!("{}: {words}", self.name()));
+        let starts = self.starts.iter().filter_map(|(place, start)| {
+            let failed = start.as_ref().err().filter(|it| !expect::is_right(&it.sentence))?;
+            Some(format!("{}: up at {}: {}", self.name(), place.name(), failed.sentence))
+        });
+        let cells = self.cells.iter().filter_map(|cell| {
+            let fault = cell.fault()?;
+            Some(format!("{}: {}: {fault}", self.name(), super::report::title(cell)))
+        });
+        accident.chain(starts).chain(cells).collect()
+    }
+
+    pub(super) fn name(&self) -> String {
+        format!("{} - {}", self.kinds.0, self.kinds.1)
+    }
+}
+
+/// Plays one pair from wires to verdict.
+pub(super) fn play(kinds: (Kind, Kind), program: &Path, mib: usize) -> Pair {
+    let mut pair = Pair { kinds, starts: Vec::new(), cells: Vec::new(), accident: None };
+    if let Err(accident) = try_all(&mut pair, program, mib) {
+        pair.accident = Some(accident);
+    }
+    pair
+}
+
+fn try_all(pair: &mut Pair, program: &Path, mib: usize) -> Result<(), String> {
+    let below = PathBuf::from(sandbox::FOLDER).join("nat");
+    // Dropped after the nodes.
+    let _wires = Wires::make(pair.kinds)?;
+    let mut stage = Stage { kinds: pair.kinds, nodes: Vec::new(), absent: Vec::new(), below, mib };
+    for place in Place::ALL {
+        let mut node = Node::start(place.node(), program, &stage.below)?;
+        if place == Place::Public(0) {
+            let ready = node.wait_ready();
+            ready.map_err(|failed| format!("the first node did not start: {}", failed.sentence))?;
+        }
+        stage.nodes.push((place, node));
+    }
+    for (place, node) in &mut stage.nodes {
+        let ready = node.wait_ready();
+        if ready.is_err() {
+            stage.absent.push(*place);
+        }
+        pair.starts.push((*place, ready));
+    }
+    stage.members(&mut pair.cells);
+    for (what, tried) in [
+        (What::Record, Stage::record as fn(&Stage, Place, Place) -> Result<Outcome, Failed>),
+        (What::File, Stage::file),
+    ] {
+        for (from, to) in WAYS {
+            pair.cells.push(stage.cell(what, (from, to), tried));
+        }
+    }
+    drop(stage.nodes);
+    fs::remove_dir_all(&stage.below)
+        .map_err(|error| format!("cannot remove {}: {error}", stage.below.display()))
+}
+
+/// The nodes of a pair.
+struct Stage {
+    kinds: (Kind, Kind),
+    nodes: Vec<(Place, Node)>,
+    /// Those that are not in the network.
+    absent: Vec<Place>,
+    /// Where everything of the pair is kept.
+    below: PathBuf,
+    mib: usize,
+}
+
+impl Stage {
+    const fn kind(&self, place: Place) -> Kind {
+        match place {
+            Place::Public(_) => Kind::None,
+            Place::A => self.kinds.0,
+            Place::B => self.kinds.1,
+        }
+    }
+
+    fn node(&self, place: Place) -> Result<&Node, Failed> {
+        if self.absent.contains(&place) {
+            return Err(Failed::new(format!("{} is not in the network", place.name())));
+        }
+        let node = self.nodes.iter().find(|(at, _)| *at == place);
+        node.map(|(_, node)| node).ok_or_else(|| Failed::new("there is no such node"))
+    }
+
+    /// How many members are alive in the eyes of the first public node, of `a` and of `b`.
+    fn members(&self, cells: &mut Vec<Cell>) {
+        let began = Instant::now();
+        let observers = [Place::Public(0), Place::A, Place::B];
+        // Whether all five are to be seen depends on both kinds, wherever they are seen from.
+        let must = expect::must(What::Members, self.kinds.0, self.kinds.1);
+        loop {
+            let all = observers.map(|place| {
+                let outcome = self.alive(place).map_or_else(Outcome::Failed, Outcome::Members);
+                let seconds = began.elapsed().as_secs_f64();
+                Cell { what: What::Members, from: place, to: place, outcome, seconds, must }
+            });
+            if all.iter().all(Cell::is_good) || began.elapsed() > MEMBERS_MAX {
+                cells.extend(all);
+                return;
+            }
+            sleep(MEMBERS_LOOK);
+        }
+    }
+
+    fn alive(&self, place: Place) -> Result<usize, Failed> {
+        let answer = self.node(place)?.ask(&["members"])?;
+        let members = answer["members"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok(members.iter().filter(|member| member["state"] == "alive").count())
+    }
+
+    fn cell(
+        &self,
+        what: What,
+        (from, to): (Place, Place),
+        tried: fn(&Self, Place, Place) -> Result<Outcome, Failed>,
+    ) -> Cell {
+        let began = Instant::now();
+        let outcome = tried(self, from, to).unwrap_or_else(Outcome::Failed);
+        let must = expect::must(what, self.kind(from), self.kind(to));
+        Cell { what, from, to, outcome, seconds: began.elapsed().as_secs_f64(), must }
+    }
+
+    /// A record written at `from` and read at `to`.
+    fn record(&self, from: Place, to: Place) -> Result<Outcome, Failed> {
+        let (writer, reader) = (self.node(from)?, self.node(to)?);
+        let name = format!("from-{}-to-{}", from.name(), to.name());
+        writer.ask(&["put", &name, &name])?;
+        let answer = reader.ask(&["get", &name])?;
+        match answer["value"].as_str() {
+            Some(value) if value == name => Ok(Outcome::Record),
+            _ => Err(Failed::new(format!("another value was read: {answer}"))),
+        }
+    }
+
+    /// A file of its own for every cell, so that no third node has it: shared at `from`, fetched at
+    /// `to`.
+    fn file(&self, from: Place, to: Place) -> Result<Outcome, Failed> {
+        let (sharer, fetcher) = (self.node(from)?, self.node(to)?);
+        let name = format!("to-{}", to.name());
+        let target = fetcher.folder().join(format!("from-{}", from.name()));
+        let source = sharer.write_random(&name, self.mib)?;
+        let shared = sharer.ask(&["share", &source.to_string_lossy()])?;
+        let link = shared["link"].as_str().ok_or_else(|| Failed::new("share printed no link"))?;
+        let fetched = fetcher.ask(&["fetch", link, "-o", &target.to_string_lossy()])?;
+        let sha256 = [&source, &target.join(&name)].map(|path| sha256(path).unwrap_or_default());
+        Ok(Outcome::File(Fetched {
+            bytes: fetched["bytes"].as_u64().unwrap_or_default(),
+            seconds: fetched["seconds"].as_f64().unwrap_or_default(),
+            sources: fetched["sources"].as_array().map_or(0, Vec::len),
+            sha256,
+        }))
+    }
+}
+
+fn sha256(path: &Path) -> Result<String, String> {
+    let printed = tools::output(&format!("sha256sum {}", path.display()))?;
+    Ok(printed.split_whitespace().next().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(outcome: Outcome, must: bool) -> Cell {
+        let what = What::File;
+        Cell { what, from: Place::A, to: Place::B, outcome, seconds: 1.0, must }
+    }
+
+    fn fetched(shared: &str, arrived: &str) -> Outcome {
+        let sha256 = [shared, arrived].map(str::to_owned);
+        Outcome::File(Fetched { bytes: 2_000_000, seconds: 0.5, sources: 1, sha256 })
+    }
+
+    #[test]
+    fn other_bytes_are_a_fault_wherever_they_arrive() {
+        for must in [true, false] {
+            assert_eq!(cell(fetched("ab", "ab"), must).fault(), None);
+            assert_eq!(cell(fetched("ab", "cd"), must).fault(), Some("other bytes arrived"));
+            assert_eq!(cell(fetched("", ""), must).fault(), Some("other bytes arrived"));
+        }
+    }
+
+    #[test]
+    fn what_may_fail_must_say_so() {
+        let failed =
+            |words: &str| Outcome::Failed(Failed { exit: Some(5), sentence: words.into() });
+        let right = "no node that has it could be reached";
+        assert_eq!(cell(failed(right), true).fault(), Some("it must succeed"));
+        assert_eq!(cell(failed(right), false).fault(), None);
+        let wrong = "it did not end within 60s";
+        assert!(cell(failed(wrong), false).fault().is_some_and(|fault| fault.contains("words")));
+    }
+
+    #[test]
+    fn a_rate_is_in_millions_of_bytes() {
+        let Outcome::File(fetched) = fetched("ab", "ab") else { panic!("a file") };
+        assert!((fetched.rate() - 4.0).abs() < 1e-9);
+    }
+}
