@@ -41,7 +41,7 @@ pub(super) fn path(
     if !opened.is_folder() {
         let files = vec![(path.to_owned(), opened.bytes())];
         let (mtime, mode) = opened.marks().unwrap_or_default();
-        let marks = [("mtime", mtime.map(i64::from)), ("mode", mode.map(i64::from))];
+        let marks = [("mtime", mtime), ("mode", mode.map(i64::from))];
         return send(client, (&opened, files, None), name, marks, progress)?.map_err(|bad| bad.1);
     }
     let mut listed = list_folder(&opened).map_err(|error| unreadable(path, &error))?;
@@ -89,10 +89,13 @@ fn send_folder(
     send(client, (opened, segments.collect(), Some(list)), name, none, progress)
 }
 
+/// What was opened, the files and their sizes, and the list of them if they are a folder's.
+type Sending<'a> = (&'a Opened, Vec<(PathBuf, u64)>, Option<Vec<u8>>);
+
 /// Sends files laid end to end, after the list of them if they are a folder's.
 fn send(
     client: &Client,
-    (opened, files, list): (&Opened, Vec<(PathBuf, u64)>, Option<Vec<u8>>),
+    (opened, files, list): Sending<'_>,
     name: &str,
     [mtime, mode]: [(&'static str, Option<i64>); 2],
     progress: &Progress,

@@ -92,6 +92,8 @@ impl From<FilesError> for Problem {
             FilesErrorKind::Unavailable => match error {
                 FilesError::Fetch(FetchError::Changed) => Self::unavailable("changed", detail)
                     .hint("have it shared again there, which gives another link"),
+                FilesError::Fetch(FetchError::Unshared) => Self::unavailable("unshared", detail)
+                    .hint("have it shared again on a machine that has it"),
                 FilesError::Fetch(FetchError::Unreadable) => {
                     Self::unavailable("unreadable", detail).hint("see to the disk of that node")
                 }

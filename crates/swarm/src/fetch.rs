@@ -377,6 +377,8 @@ impl Fetch {
                 self.availability = None;
             }
             TransferEnd::Gone(why) => {
+                // Other streams would end likewise, and what is left is asked for anew.
+                source.cancel(world.out);
                 source.on_lost(now, why);
                 self.availability = None;
             }

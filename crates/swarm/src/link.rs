@@ -199,7 +199,7 @@ fn encoded(name: &str) -> String {
 fn decoded(text: &str) -> Option<String> {
     let mut name = String::new();
     for (number, part) in text.split(RUN).enumerate() {
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             name.push_str(part);
         } else if part.is_empty() {
             return None;
@@ -209,7 +209,7 @@ fn decoded(text: &str) -> Option<String> {
         }
     }
     // As many runs end as begin.
-    (text.matches(RUN).count() % 2 == 0).then_some(name)
+    text.matches(RUN).count().is_multiple_of(2).then_some(name)
 }
 
 impl AsRef<Self> for FileLink {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use potluck_base::{BlobId, Contact, Deadline, Instant, Machine, PublicKey, Rng};
+use potluck_base::{BlobId, Contact, Deadline, GranuleSet, Instant, Machine, PublicKey, Rng};
 use potluck_wire::limits::NEIGHBOURS_MAX;
 use potluck_wire::{Holding, Refusal};
 
@@ -291,6 +291,13 @@ impl Swarm {
         Ok(Holding { size, granules: Some(granules), neighbours, hint, lost: None })
     }
 
+    fn lose(&mut self, blob: BlobId, granules: Option<GranuleSet>, why: Gone) {
+        if granules.is_none() {
+            self.release(&blob);
+        }
+        self.lost.insert(blob, granules, why);
+    }
+
     fn release(&mut self, blob: &BlobId) {
         self.holdings.remove(blob);
         self.hints.remove(blob);
@@ -360,12 +367,7 @@ impl Swarm {
             Input::Checked { blob, size } => self.on_checked(now, blob, size),
             Input::Named { blob, hint } => self.hints.insert(blob, hint),
             Input::Released { blob } => self.release(&blob),
-            Input::Lost { blob, granules, why } => {
-                if granules.is_none() {
-                    self.release(&blob);
-                }
-                self.lost.insert(blob, granules, why);
-            }
+            Input::Lost { blob, granules, why } => self.lose(blob, granules, why),
             _ => {}
         }
     }

@@ -147,15 +147,13 @@ impl Source {
         self.hint = hint.or(self.hint.take());
     }
 
-    /// It could not give what it said it had: asked at once what it has now, the first time.
+    /// It could not give what it said it had: asked at once what it has now, the first times.
     pub(crate) fn on_lost(&mut self, now: Instant, why: Gone) {
         self.have = None;
         self.on_failure(now);
-        if why == Gone::Unreadable && self.failures > 1 {
-            // A source does not note this of itself: the disk may get better.
-            self.gone = Some(why);
-        }
-        if self.failures == 1 {
+        // A source does not note of itself that it cannot read: the disk may get better.
+        self.gone = (why == Gone::Unreadable && self.failures > 1).then_some(why);
+        if self.failures <= WAITED_FAILURES {
             self.rests_until = now;
             self.ask_at = now;
         }

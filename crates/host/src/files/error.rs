@@ -108,7 +108,7 @@ impl FilesError {
             Self::Unknown
             | Self::NoSuchPath(_)
             | Self::NotFolder
-            | Self::Fetch(FetchError::Unknown | FetchError::Unshared) => FilesErrorKind::Absent,
+            | Self::Fetch(FetchError::Unknown) => FilesErrorKind::Absent,
             Self::Exists(_) | Self::OwnFolder { .. } => FilesErrorKind::Refused,
             Self::Fetch(FetchError::NoPlace) => FilesErrorKind::NoSpace,
             Self::Fetch(_) | Self::Stopped | Self::Busy(_) => FilesErrorKind::Unavailable,

@@ -55,6 +55,33 @@ fn a_source_that_lost_a_part_gives_the_rest_and_then_it_ends() {
 }
 
 #[test]
+fn a_source_that_finds_out_in_the_middle_is_asked_what_is_left() {
+    let mut net = Net::new(64 << 20);
+    let count = net.division.count();
+    net.peer(1, 20.0 * MIB);
+    net.begin();
+    net.run(ms(500));
+    // From now on it knows; all of its streams end, one after the other.
+    let peer = net.peers.get_mut(&1).unwrap();
+    peer.lost = Some(Refusal::Changed);
+    let lost: Vec<u32> =
+        (0..count).filter(|granule| !net.have.contains(*granule)).step_by(9).collect();
+    for granule in &lost {
+        peer.have.remove(*granule);
+    }
+    let streams: Vec<TransferId> = net.pipes.keys().copied().collect();
+    assert!(!streams.is_empty());
+    for transfer in streams {
+        net.pipes.remove(&transfer);
+        net.input(Input::Ended { transfer, end: TransferEnd::Gone(Gone::Changed) });
+    }
+    let seconds = net.run(ms(60_000));
+    assert_eq!(net.ended, Some(Err(FetchError::Changed)));
+    assert_eq!(net.have.missing().collect::<Vec<_>>(), lost);
+    assert!(seconds < 10.0, "{seconds} s");
+}
+
+#[test]
 fn a_node_tells_what_it_lost_and_why_until_it_has_it_again() {
     let mut net = Net::new(64 << 20);
     let blob = BlobId::of(b"dish");
