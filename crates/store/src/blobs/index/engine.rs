@@ -30,6 +30,8 @@ const MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 /// is really full.
 const RESERVE_BYTES: u64 = 32 * 1024 * 1024;
 const REWRITE_RESERVE_MAX: u64 = 1024 * 1024 * 1024;
+/// Bytes of rows that a start may have read from the journal without writing them out.
+const RECOVERED_MAX: u64 = 1024 * 1024;
 /// Rows between two looks at the room on the disk.
 const LOOK_EVERY: u32 = 64;
 
@@ -70,9 +72,18 @@ impl Engine {
         let (database, rows) = caught(|| open_engine(&path, &budget))
             .ok_or_else(|| damaged("the storage engine cannot make sense of it".to_owned()))?
             .map_err(|error| damaged(translate(error).to_string()))?;
-        let filled = Filled { unsealed_bytes: database.write_buffer_size(), look_in: 0 };
+        let recovered = database.write_buffer_size();
+        let filled = Filled { unsealed_bytes: recovered, look_in: 0 };
         let memtable_bytes = budget.memtable_bytes;
-        Ok(Self { rows, database, path, mode, memtable_bytes, filled: Mutex::new(filled) })
+        let engine =
+            Self { rows, database, path, mode, memtable_bytes, filled: Mutex::new(filled) };
+        if recovered >= RECOVERED_MAX {
+            // What was read from the journal need not be read again by the next start.
+            guarded(|| engine.rows.rotate_memtable().map_err(translate).map(drop))
+                .map_err(|error| engine.failed(error))?;
+            lock(&engine.filled).unsealed_bytes = 0;
+        }
+        Ok(engine)
     }
 
     fn failed(&self, error: BackendError) -> BlobError {
