@@ -44,8 +44,8 @@ pub(crate) fn settle(
         if let Some(public) = public_behind(all.iter().copied().find(SocketAddr::is_ipv6)) {
             tracing::warn!(
                 %public,
-                "not listening on IPv6: this machine has a public address of it, where a lab network \
-                 would be open to everybody; --listen with a private address of it does"
+                "not listening on IPv6: this machine has a public IPv6 address, at which a lab network \
+                 would be open to everybody; --listen takes a private one"
             );
             sockets.retain(|address| address.is_ipv4());
         }

@@ -6,6 +6,7 @@ mod srv;
 
 use std::net::{IpAddr, SocketAddr};
 
+use potluck_base::Contact;
 use potluck_dht::EntryPoint;
 
 pub(crate) use names::Names;
@@ -34,13 +35,14 @@ pub fn parse_entry_point(text: &str) -> Result<EntryPoint, EntryPointError> {
     let text = text.trim();
     let wrong = || EntryPointError { text: text.chars().take(100).collect() };
     if text.contains('@') {
-        return text.parse().map(EntryPoint::Contact).map_err(|_| wrong());
+        let contact: Contact = text.parse().map_err(|_| wrong())?;
+        return Ok(EntryPoint::Contact(Contact { address: canonical(contact.address), ..contact }));
     }
-    if let Ok(address) = text.parse::<SocketAddr>() {
+    if let Ok(address) = text.parse::<SocketAddr>().map(canonical) {
         return Some(EntryPoint::Address(address)).filter(|_| address.port() > 0).ok_or_else(wrong);
     }
     if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(EntryPoint::Address(SocketAddr::new(ip, DEFAULT_PORT)));
+        return Ok(EntryPoint::Address(canonical(SocketAddr::new(ip, DEFAULT_PORT))));
     }
     let (name, port) = match text.split_once(':') {
         Some((name, port)) => (name, port.parse().map_err(|_| wrong())?),
@@ -59,7 +61,7 @@ pub fn parse_entry_point(text: &str) -> Result<EntryPoint, EntryPointError> {
 
 #[cfg(test)]
 mod tests {
-    use potluck_base::{Contact, Identity};
+    use potluck_base::Identity;
 
     use super::*;
     use crate::socket::Families;
@@ -74,6 +76,11 @@ mod tests {
         assert_eq!(parse_entry_point(" [::1]:7 "), address("[::1]:7"));
         assert_eq!(parse_entry_point("10.0.0.1"), address("10.0.0.1:12345"));
         assert_eq!(parse_entry_point("::1"), address("[::1]:12345"));
+        // A node answers from its IPv4 address, however that was written.
+        assert_eq!(parse_entry_point("[::ffff:10.0.0.1]:7"), address("10.0.0.1:7"));
+        assert_eq!(parse_entry_point("::ffff:10.0.0.1"), address("10.0.0.1:12345"));
+        let mapped = format!("{}@[::ffff:127.0.0.1]:9", contact.public_key);
+        assert_eq!(parse_entry_point(&mapped), Ok(EntryPoint::Contact(contact)));
         let name = |text: &str| Ok(EntryPoint::Name(text.to_owned()));
         assert_eq!(parse_entry_point("seed.example.org:7"), name("seed.example.org:7"));
         assert_eq!(parse_entry_point("localhost"), name("localhost:12345"));

@@ -67,12 +67,20 @@ impl Link {
         (now.since(at) < FRESH).then_some(address)
     }
 
+    /// Whether this node has an address of the family, as far as is known: a datagram to another one
+    /// could not leave.
+    fn speaks_family_of(&self, way: &SocketAddr) -> bool {
+        let local = self.local_addresses();
+        local.is_empty() || local.iter().any(|own| own.socket.is_ipv6() == way.is_ipv6())
+    }
+
     /// Where `to` is tried, in this order: at least one address, at most eight.
     #[must_use]
     pub fn ways_to(&self, now: Instant, to: &Contact) -> Vec<SocketAddr> {
         let mut ways: Vec<SocketAddr> = self.seen_at(now, &to.public_key).into_iter().collect();
         let address = canonical(to.address);
         let given = self.paths.given.peek(&to.public_key).into_iter().flatten().copied();
+        let given = given.filter(|way| self.speaks_family_of(way));
         let others = nearest_first(self.local_addresses(), [address].into_iter().chain(given));
         for way in others.into_iter().chain([address]) {
             if !ways.contains(&way) {

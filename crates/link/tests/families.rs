@@ -5,7 +5,7 @@ mod world;
 
 use std::net::SocketAddr;
 
-use potluck_base::{Contact, Instant};
+use potluck_base::{Contact, Instant, LocalAddress};
 use potluck_link::Output;
 use potluck_wire::Response;
 use world::{Node, at, config, exchange, friend};
@@ -60,4 +60,17 @@ fn a_datagram_of_one_family_is_a_replay_in_the_other() {
     b.take(at(260), six(&a).address, &over_four);
     assert_eq!(b.stats().dropped_replayed, before + 2);
     assert!(b.told.is_empty());
+}
+
+#[test]
+fn addresses_of_a_family_that_the_node_has_no_address_of_are_not_tried() {
+    let (mut a, b) = (Node::new(1, config()), Node::new(2, config()));
+    a.link.learn_ways(b.key(), [six(&b).address, b.address()]);
+    let tried = |a: &Node| a.link.ways_to(at(0), &b.contact);
+    assert!(tried(&a).contains(&six(&b).address), "nothing is known of this machine");
+    let (four, own_six) = (LocalAddress::from(a.address()), six(&a).address.into());
+    a.link.set_local_addresses(vec![four]);
+    assert_eq!(tried(&a), [b.address()]);
+    a.link.set_local_addresses(vec![four, own_six]);
+    assert_eq!(tried(&a).len(), 2);
 }

@@ -1,7 +1,7 @@
 //! Where peers may be dialed, and the race between the addresses of one of them.
 //!
-//! The address at which a peer was reached last comes first, then the one that was asked for, then the
-//! others that are known of it, those of the other family before further ones of the same (RFC 8305,
+//! The address at which a peer was reached last comes first, unless it was named elsewhere since; then
+//! the one that was asked for, then the others that are known of it, those of the other family before further ones of the same (RFC 8305,
 //! section 4). Each attempt begins [`ATTEMPT_DELAY`] after the one before, or as soon as that has failed;
 //! the first connection that proves the peer's key wins, and the others are given up. The
 //! resolution delay of RFC 8305 (50 ms for IPv6) has no place here: all addresses of a peer are known
@@ -64,6 +64,10 @@ impl Paths {
         let asked = canonical(peer.address);
         let mut peers = self.lock();
         let known = known(&mut peers, peer.public_key);
+        if !known.named.contains(&asked) {
+            // News of where the peer is: what worked before may be where it was.
+            known.worked = None;
+        }
         known.name(asked);
         let all = known.worked.into_iter().chain([asked]).chain(known.named.iter().copied());
         let mut rest: Vec<SocketAddr> = Vec::new();
@@ -159,11 +163,19 @@ mod tests {
         assert_eq!(shown(&paths.ways(&at(a), BOTH)), [a, "[fd00::1]:1", b, "[fd00::2]:1"]);
         paths.worked(&at("[fd00::2]:1"));
         assert_eq!(shown(&paths.ways(&at(a), BOTH)), ["[fd00::2]:1", a, "[fd00::1]:1", b]);
+        let moved = "10.0.0.3:1";
+        assert_eq!(shown(&paths.ways(&at(moved), BOTH))[0], moved, "news go before what worked");
+        paths.worked(&at(a));
+        assert_eq!(shown(&paths.ways(&at(moved), BOTH))[0], a, "it was tried there, too");
         let v4 = Families { v4: true, v6: false };
-        assert_eq!(shown(&paths.ways(&at(a), v4)), [a, b]);
+        assert_eq!(shown(&paths.ways(&at(a), v4)), [a, moved, b]);
         let other = Contact::new(PublicKey::from_bytes([2; 32]), at("[fd00::9]:1").address);
         assert_eq!(shown(&paths.ways(&other, v4)), [""; 0]);
-        assert_eq!(shown(&paths.ways(&at("[::ffff:10.0.0.1]:1"), v4)), [a, b], "one address");
+        assert_eq!(
+            shown(&paths.ways(&at("[::ffff:10.0.0.1]:1"), v4)),
+            [a, moved, b],
+            "one address"
+        );
     }
 
     #[test]
