@@ -103,7 +103,7 @@ async fn report(point: EntryPoint) -> EntryReport {
         EntryPoint::Contact(contact) => (contact.address.to_string(), Ok(vec![contact.address])),
         EntryPoint::Address(address) => (address.to_string(), Ok(vec![address])),
         EntryPoint::Name(name) => {
-            let found = Names::default().groups(&name, Families::ALL);
+            let found = Names::default().groups(&name, Families { v4: true, v6: true });
             let found = match timeout(RESOLVE_PATIENCE, found).await {
                 Ok(found) => found.map(|it| it.into_iter().flatten().take(ADDRESSES_MAX).collect()),
                 Err(_) => Err(format!("no answer in {} s", RESOLVE_PATIENCE.as_secs())),

@@ -9,37 +9,34 @@
 //! addresses.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::DEFAULT_PORT;
 
 /// Most addresses taken of one host.
 const ADDRESSES_MAX: usize = 16;
 
-/// The families of addresses that a node can send to.
+/// Which address families a node speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Families {
-    ipv4: bool,
-    ipv6: bool,
+    pub(crate) v4: bool,
+    pub(crate) v6: bool,
 }
 
 impl Families {
-    /// Both.
-    pub(crate) const ALL: Self = Self { ipv4: true, ipv6: true };
-
-    /// Those of a node that sends from these addresses.
-    pub(crate) fn of(local: &[SocketAddr]) -> Self {
+    /// Those of the addresses that a node listens on.
+    pub(crate) fn of(listen: &[SocketAddr]) -> Self {
         Self {
-            ipv4: local.iter().any(SocketAddr::is_ipv4),
-            ipv6: local.iter().any(SocketAddr::is_ipv6),
+            v4: listen.iter().any(SocketAddr::is_ipv4),
+            v6: listen.iter().any(SocketAddr::is_ipv6),
         }
     }
 
-    /// Whether `address` can be sent to.
-    pub(crate) const fn has(self, address: &SocketAddr) -> bool {
-        match address {
-            SocketAddr::V4(_) => self.ipv4,
-            SocketAddr::V6(_) => self.ipv6,
+    /// Whether the address is of a family that the node speaks.
+    pub(crate) const fn speak(&self, ip: IpAddr) -> bool {
+        match ip {
+            IpAddr::V4(_) => self.v4,
+            IpAddr::V6(_) => self.v6,
         }
     }
 }
@@ -88,7 +85,7 @@ impl Names {
         let mut groups: Vec<Vec<SocketAddr>> = Vec::new();
         for group in targets.into_iter().chain([own]) {
             let mut new: Vec<SocketAddr> = Vec::new();
-            for address in group.into_iter().filter(|address| families.has(address)) {
+            for address in group.into_iter().filter(|address| families.speak(address.ip())) {
                 if !new.contains(&address) && !groups.iter().flatten().any(|it| *it == address) {
                     new.push(address);
                 }
