@@ -117,7 +117,7 @@ async fn report(point: EntryPoint, families: Families) -> EntryReport {
         EntryPoint::Contact(contact) => (contact.address.to_string(), Ok(vec![contact.address])),
         EntryPoint::Address(address) => (address.to_string(), Ok(vec![address])),
         EntryPoint::Name(name) => {
-            let found = Names::default().groups(&name, Families::ALL);
+            let found = Names::default().groups(&name, Families { v4: true, v6: true });
             let found = match timeout(RESOLVE_PATIENCE, found).await {
                 Ok(found) => found.map(|groups| {
                     let mut found: Vec<SocketAddr> = groups.into_iter().flatten().collect();

@@ -175,13 +175,17 @@ impl Lan {
         if !self.parts.mdns {
             return;
         }
-        if self.dnssd.is_none() {
-            self.dnssd = dnssd::DnsSd::start(&mut self.parts.rng);
+        let port = self.parts.bound.first().map(SocketAddr::port).unwrap_or_default();
+        if changed {
+            self.dnssd = None;
+        }
+        if self.dnssd.is_none() && !self.links.is_empty() {
+            self.dnssd = dnssd::DnsSd::start(&self.links, port, &mut self.parts.rng);
             self.parts.mdns = self.dnssd.is_some();
         }
         let tag = self.parts.key.tag(self.parts.clock.wall());
         if let Some(dnssd) = &mut self.dnssd
-            && !dnssd.announce(&self.links, &self.parts.bound, tag, changed)
+            && !dnssd.announce(tag)
         {
             self.dnssd = None;
             self.parts.mdns = false;
@@ -218,6 +222,50 @@ async fn heard_of(lan: &Lan) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn lan(requests: mpsc::Sender<Request>) -> Lan {
+        let network = potluck_base::NetworkId::new("lan", potluck_base::Admission::Lab, None);
+        let parts = Parts {
+            key: LanKey::new(&network, potluck_base::Admission::Lab),
+            bound: vec!["0.0.0.0:7".parse().unwrap()],
+            mdns: false,
+            clock: Clock::start(),
+            rng: Rng::from_number(1),
+        };
+        Lan::new(parts, requests)
+    }
+
+    #[tokio::test]
+    async fn an_address_elsewhere_and_the_own_one_are_not_handed_on() {
+        let (requests, mut handed_on) = mpsc::channel(8);
+        let mut lan = lan(requests);
+        lan.links = vec![Link::new("192.168.7.5".parse().unwrap(), 24)];
+        let victims = ["9.9.9.9:53", "192.168.8.1:7", "127.0.0.1:7", "192.168.7.5:7"];
+        let here = ["192.168.7.9:7", "192.168.7.5:8"];
+        for address in victims.iter().chain(&here) {
+            lan.found(Some(address.parse().unwrap()));
+        }
+        for address in here {
+            match handed_on.try_recv() {
+                Ok(Request::Found(found)) => assert_eq!(found.to_string(), address),
+                other => panic!("{other:?}"),
+            }
+        }
+        handed_on.try_recv().unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn words_are_counted_by_the_second() {
+        let (requests, _handed_on) = mpsc::channel(8);
+        let mut lan = lan(requests);
+        for _ in 0..WORDS_MAX {
+            lan.count_word();
+        }
+        assert_eq!(lan.words, WORDS_MAX);
+        lan.second -= Duration::from_secs(1);
+        lan.count_word();
+        assert_eq!(lan.words, 1);
+    }
 
     #[test]
     fn a_node_on_loopback_only_is_on_no_network() {

@@ -111,7 +111,8 @@ mod tests {
         let ipv4 = Families::of(&["10.0.0.1:1".parse().unwrap()]);
         let groups = Names::default().groups("localhost:7", ipv4).await.unwrap();
         assert_eq!(groups, [["127.0.0.1:7".parse().unwrap()]]);
-        let all = Names::default().groups("localhost:7", Families::ALL).await.unwrap();
+        let all =
+            Names::default().groups("localhost:7", Families { v4: true, v6: true }).await.unwrap();
         assert!(all[0].contains(&groups[0][0]));
         Names::default().groups("localhost:none", ipv4).await.unwrap_err();
     }

@@ -224,6 +224,19 @@ fn a_greeting_finds_out_who_is_at_an_address_without_leaving_a_trace() {
 }
 
 #[test]
+fn an_address_that_anybody_may_have_made_up_is_greeted_by_one_datagram() {
+    let mut a = Node::new(1, config());
+    let b = Node::new(2, config());
+    a.link.hello_once(at(0), b.address());
+    a.link.hello_once(at(0), b.address());
+    assert_eq!(a.sent_one().len(), 192);
+    a.link.handle_timeout(at(60_000));
+    assert!(a.sent().is_empty());
+    assert_eq!(a.told_one(), Output::NoWelcome { address: b.address() });
+    assert!(a.stats().hellos_outstanding == 0 && a.stats().hellos_failed == 1);
+}
+
+#[test]
 fn a_greeting_shorter_than_it_must_be_is_not_answered() {
     let (mut a, mut b) = (Node::new(1, config()), Node::new(2, config()));
     a.link.hello(at(0), b.address());

@@ -214,12 +214,14 @@ fn company(facts: &Facts) -> Option<Reason> {
     let waits = uptime < REMEMBERED_PATIENCE;
     let awaited = entry_points > 0 || (peers_before > 0 && waits);
     if peers > 0 {
-        return (!joined && awaited).then(|| {
-            offline(
-                "network.joining",
-                "this node is entering the network: wait a moment".to_owned(),
-            )
-        });
+        return (!joined && awaited)
+            .then(|| {
+                offline(
+                    "network.joining",
+                    "this node is entering the network: wait a moment".to_owned(),
+                )
+            })
+            .or_else(|| apart(facts));
     }
     if facts.own_trouble.is_some() {
         return None;
@@ -269,6 +271,24 @@ fn company(facts: &Facts) -> Option<Reason> {
             format!(
                 "no node of the last run ({peers_before} known) has answered for {time}, so this one works \
                  alone: start one of them, or name one with potluck join{elsewhere}{resort}"
+            ),
+        )
+    })
+}
+
+/// A node that knows others and none of its entry points may be in one part of a network that was split.
+fn apart(facts: &Facts) -> Option<Reason> {
+    let Facts { entry_points, fallback, fallback_answered, .. } = *facts;
+    (entry_points > 0 && fallback > 0).then(|| {
+        let brought = match fallback_answered {
+            0 => "lead to nobody yet",
+            _ => "are asked in their place",
+        };
+        degraded(
+            "network.fallback",
+            format!(
+                "none of the {entry_points} entry points answers, so others may be out of sight, and the names \
+                 of [network] dns_fallback {brought}: start one of the entry points, or name others"
             ),
         )
     })

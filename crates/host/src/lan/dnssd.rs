@@ -3,12 +3,10 @@
 //!
 //! The daemon is a thread of the library's own. It ends with this value.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use data_encoding::HEXLOWER;
-use mdns_sd::{IfKind, IfPredicate, Receiver, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{IfKind, Receiver, ServiceDaemon, ServiceEvent, ServiceInfo};
 use potluck_base::Rng;
 use potluck_wire::{LanKey, LanTag};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -32,80 +30,60 @@ pub(super) struct DnsSd {
     events: Receiver<ServiceEvent>,
     /// The name of this start, of letters and digits.
     instance: String,
-    interfaces: Arc<Mutex<BTreeSet<String>>>,
+    /// Each is announced on its own interface.
+    ips: Vec<IpAddr>,
+    port: u16,
     announced: Option<LanTag>,
 }
 
 impl DnsSd {
-    /// Starts the daemon. Without it, which is said, the beacon does the work.
-    pub(super) fn start(rng: &mut Rng) -> Option<Self> {
-        let without = |why: String| {
+    /// Starts the daemon on these interfaces, for a node that listens on `port`. Without it, which is said,
+    /// the beacon does the work.
+    pub(super) fn start(links: &[Link], port: u16, rng: &mut Rng) -> Option<Self> {
+        let started = try_port().map_err(|error| format!("UDP port {PORT}: {error}"));
+        let started = started
+            .and_then(|()| Self::with_daemon(links, port, rng).map_err(|error| error.to_string()));
+        if let Err(why) = &started {
             tracing::warn!(
                 "the local network is searched by the beacon only: multicast DNS does not work here ({why})"
             );
-        };
-        if let Err(error) = try_port() {
-            without(format!("UDP port {PORT}: {error}"));
-            return None;
         }
-        match Self::with_daemon(rng) {
-            Ok(dnssd) => Some(dnssd),
-            Err(error) => {
-                without(error.to_string());
-                None
-            }
-        }
+        started.ok()
     }
 
-    fn with_daemon(rng: &mut Rng) -> mdns_sd::Result<Self> {
+    fn with_daemon(links: &[Link], port: u16, rng: &mut Rng) -> mdns_sd::Result<Self> {
         let daemon = ServiceDaemon::new()?;
-        let interfaces: Arc<Mutex<BTreeSet<String>>> = Arc::default();
-        let wanted = Arc::clone(&interfaces);
-        let is_wanted = move |interface: &if_addrs::Interface| {
-            !interface.is_loopback()
-                && wanted.lock().unwrap_or_else(PoisonError::into_inner).contains(&interface.name)
-        };
         daemon.disable_interface(IfKind::All)?;
-        daemon.enable_interface(IfKind::Predicate(IfPredicate::new(is_wanted)))?;
+        let ips: Vec<IpAddr> = links.iter().map(|link| link.ip).collect();
+        daemon.enable_interface(ips.iter().map(|ip| IfKind::Addr(*ip)).collect::<Vec<_>>())?;
         let events = daemon.browse(SERVICE)?;
         let instance = HEXLOWER.encode(&rng.bytes::<16>());
-        Ok(Self { daemon, events, instance, interfaces, announced: None })
+        Ok(Self { daemon, events, instance, ips, port, announced: None })
     }
 
-    /// Announces the node, if that is not done yet or something changed: each address on its own
-    /// interface. False if it cannot go on: then it is to be dropped.
-    pub(super) fn announce(
-        &mut self,
-        links: &[Link],
-        bound: &[SocketAddr],
-        tag: LanTag,
-        changed: bool,
-    ) -> bool {
+    /// Announces the node under `tag`, if that is not done yet. False if the daemon has to be given up.
+    pub(super) fn announce(&mut self, tag: LanTag) -> bool {
         if self.remembers_too_much() {
             tracing::warn!(
                 "the local network is searched by the beacon only from now on: multicast DNS there is flooded"
             );
             return false;
         }
-        let Some(port) = bound.first().map(SocketAddr::port) else { return true };
-        if (self.announced == Some(tag) && !changed) || links.is_empty() {
-            return true;
-        }
-        *self.interfaces.lock().unwrap_or_else(PoisonError::into_inner) =
-            links.iter().map(|link| link.name.clone()).collect();
-        let ips: Vec<IpAddr> = links.iter().map(|link| link.ip).collect();
-        match self.register(&ips, port, tag) {
-            Ok(()) => self.announced = Some(tag),
-            Err(error) => tracing::debug!(%error, "cannot announce this node by DNS-SD"),
+        if self.announced != Some(tag) {
+            match self.register(tag) {
+                Ok(()) => self.announced = Some(tag),
+                Err(error) => tracing::debug!(%error, "cannot announce this node by DNS-SD"),
+            }
         }
         true
     }
 
-    fn register(&self, ips: &[IpAddr], port: u16, tag: LanTag) -> mdns_sd::Result<()> {
-        let (tag, text) = (HEXLOWER.encode(&tag), port.to_string());
+    fn register(&self, tag: LanTag) -> mdns_sd::Result<()> {
+        let (tag, text) = (HEXLOWER.encode(&tag), self.port.to_string());
         let text = [("n", tag.as_str()), ("p", text.as_str()), ("v", VERSION)];
         let host = format!("{}.local.", self.instance);
-        let mut info = ServiceInfo::new(SERVICE, &self.instance, &host, ips, port, &text[..])?;
+        let (name, ips) = (&self.instance, &self.ips[..]);
+        let mut info = ServiceInfo::new(SERVICE, name, &host, ips, self.port, &text[..])?;
         // The name is random: nobody else has it.
         info.set_requires_probe(false);
         self.daemon.register(info)

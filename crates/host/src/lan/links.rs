@@ -37,6 +37,12 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// One for tests.
+    #[cfg(test)]
+    pub(super) fn new(ip: IpAddr, prefix: u8) -> Self {
+        Self { ip, name: "eth0".into(), index: 2, prefix }
+    }
+
     /// Whether `ip` is on this local network.
     pub(super) fn covers(&self, ip: IpAddr) -> bool {
         let (bits, length): (u128, u8) = match (self.ip, ip.to_canonical()) {

@@ -66,6 +66,26 @@ fn an_entry_point_that_never_answered_is_said_however_long_it_lasts() {
 }
 
 #[test]
+fn the_last_resort_is_told_where_it_is_used_and_what_it_has_brought() {
+    let alone = Facts { entry_points: 1, entry_points_tried: 1, ..at(9) };
+    assert!(!judge(&alone).sentences()[0].contains("dns_fallback"));
+    let used = Facts { fallback: 2, ..alone };
+    assert_eq!(said(&used), (Health::Offline, vec!["network.entry"]));
+    let sentence = &judge(&used).sentences()[0];
+    assert!(
+        sentence
+            .ends_with("the 2 names of [network] dns_fallback are asked too and lead to nobody")
+    );
+    // Those who found each other by it know that their entry points are gone.
+    let half = Facts { entry_points: 1, fallback: 1, fallback_answered: 1, ..well() };
+    assert_eq!(said(&half), (Health::Degraded, vec!["network.fallback"]));
+    assert_eq!(said(&Facts { entry_points: 0, ..half }).0, Health::Ok, "nobody was named");
+    let cut_off = Facts { peers: 0, fallback: 1, ..well() };
+    let sentence = &judge(&cut_off).sentences()[0];
+    assert!(sentence.contains("heard") && sentence.contains("leads to nobody"), "{sentence}");
+}
+
+#[test]
 fn who_is_put_out_is_told_so_and_not_to_try_again() {
     let out = Facts { own_trouble: Some(OwnTrouble::Revoked), ..well() };
     assert_eq!(said(&out), (Health::Offline, vec!["member.revoked"]));

@@ -79,7 +79,7 @@ impl Server {
     }
 
     async fn groups(&self, name: &str) -> Result<Vec<Vec<SocketAddr>>, String> {
-        Names::at(self.address).groups(name, Families::ALL).await
+        Names::at(self.address).groups(name, Families { v4: true, v6: true }).await
     }
 
     fn asked(&self) -> Vec<(String, RecordType)> {
