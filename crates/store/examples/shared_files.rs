@@ -59,7 +59,8 @@ fn note(store: &BlobStore, files: &Path, numbers: Range<u64>, count: u64) -> Res
         if number < REAL_FILES || number + REAL_FILES >= count {
             std::fs::write(&path, &content)?;
         }
-        let file = SegmentTarget { path, bytes: content.len() as u64, executable: false };
+        let file =
+            SegmentTarget { path, bytes: content.len() as u64, executable: false, mtime: None };
         batch.push((BlobId::of(content.as_bytes()), file, name_of(number)));
     }
     Ok(store.note_unread(batch)?)
@@ -71,7 +72,7 @@ fn add(store: &BlobStore, files: &Path, number: u64) -> Result<BlobId, Failed> {
     // Not cut off before, for which the file system would wait for the disk.
     let real = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     real?.write_all(content.as_bytes())?;
-    let file = SegmentTarget { path, bytes: content.len() as u64, executable: false };
+    let file = SegmentTarget { path, bytes: content.len() as u64, executable: false, mtime: None };
     let name = name_of(number);
     let go_on = |_| ControlFlow::Continue(());
     let how = ImportHow::Reference;

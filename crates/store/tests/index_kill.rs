@@ -44,7 +44,8 @@ fn step(store: &BlobStore, files: &Path, rng: &mut Rng) -> String {
         }
         _ => {
             let path = files.join(number.to_string());
-            let file = SegmentTarget { path, bytes: bytes.len() as u64, executable: false, mtime: None };
+            let file =
+                SegmentTarget { path, bytes: bytes.len() as u64, executable: false, mtime: None };
             let how = ImportHow::Reference;
             let go_on = |_| ControlFlow::Continue(());
             store.import(&[file], how, &name, Keep::Pinned, &go_on).expect("is there");

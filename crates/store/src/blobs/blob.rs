@@ -11,11 +11,12 @@ use std::time::Instant;
 
 use potluck_base::{BlobId, Division, GranuleSet, LruMap};
 
-use super::entry::{DATA, Entry, HAVE, OUTBOARD, PLACE, lock};
+use super::entry::{DATA, Entry, HAVE, OUTBOARD, lock};
+use super::folder::read_place;
 use super::journal::Journal;
 use super::meta::Phase;
 use super::place::Segments;
-use super::{BlobError, OPEN_FILES_MAX, SEGMENTS_MAX, files, tree};
+use super::{BlobError, OPEN_FILES_MAX, SEGMENTS_MAX, tree};
 
 /// Most bytes of a `place` file: a KiB a segment.
 pub(crate) const PLACE_BYTES_MAX: u64 = SEGMENTS_MAX as u64 * 1024;
@@ -221,12 +222,7 @@ pub(crate) fn read_segments(entry: &Entry) -> Result<Segments, BlobError> {
     if entry.meta().outside.is_none() {
         return Ok(Segments::inside(&entry.file(DATA), entry.size));
     }
-    if let Some(segments) = entry.index.place(&entry.id, 0)? {
-        return Ok(segments);
-    }
-    let path = entry.file(PLACE);
-    let bytes = files::read_sealed(&path, PLACE_BYTES_MAX).map_err(BlobError::at(&path))?;
-    bytes.and_then(|bytes| Segments::decode(&bytes)).ok_or(BlobError::Damaged)
+    read_place(entry, 0)?.ok_or(BlobError::Damaged)
 }
 
 fn open_outboard(entry: &Entry, phase: Phase) -> Result<Option<File>, BlobError> {

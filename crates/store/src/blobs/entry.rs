@@ -75,7 +75,7 @@ pub struct BlobView {
 }
 
 /// What a blob is called: the first of its names that is one. The data of a folder has none.
-fn shown_name(meta: &Meta) -> String {
+pub(crate) fn shown_name(meta: &Meta) -> String {
     let others = meta.others.iter().map(|place| &place.name);
     let mut names = std::iter::once(&meta.name).chain(others);
     let shown = names.find(|name| !name.is_empty());

@@ -45,7 +45,7 @@ impl Blob {
             self.entry.meta().outside.is_some().then(|| segments.stamped(stamps))
         };
         let place = match &stamped {
-            Some(segments) => note_place(&self.entry.folder, &self.entry.id, segments)?,
+            Some(segments) => note_place(&self.entry.folder, &self.entry.id, 0, segments)?,
             None => Changes::new(),
         };
         self.entry.change_with(|meta| meta.phase = Phase::Complete, place)?;
@@ -160,7 +160,7 @@ fn stamp(path: &Path, segment: &Segment) -> io::Result<Stamp> {
 }
 
 fn end_move(entry: &Entry, segments: &Segments) -> Result<(), BlobError> {
-    let place = note_place(&entry.folder, &entry.id, segments)?;
+    let place = note_place(&entry.folder, &entry.id, 0, segments)?;
     let end = |meta: &mut Meta| {
         meta.moving = None;
         meta.outside = Some((segments.base().to_owned(), segments.len() as u32));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use potluck_base::{BlobId, Division};
 
-use super::blob::read_segments;
+use super::blob::{PLACE_BYTES_MAX, read_segments};
 use super::entry::{Entry, HAVE, OUTBOARD, PLACE};
 use super::finish::recover_move;
 use super::index::{Index, Noted};
@@ -96,15 +96,35 @@ pub(crate) fn fill_folder(folder: &Path, meta: &Meta) -> Result<(), BlobError> {
 pub(crate) fn note_place(
     folder: &Path,
     id: &BlobId,
+    number: u16,
     segments: &Segments,
 ) -> Result<Changes, BlobError> {
-    if let Some(row) = Index::place_change(id, 0, segments)? {
+    if let Some(row) = Index::place_change(id, number, segments)? {
         return Ok(row);
     }
-    let path = folder.join(PLACE);
+    std::fs::create_dir_all(folder).map_err(BlobError::at(folder))?;
+    let path = folder.join(place_file(number));
     let bytes = segments.encode().ok_or(BlobError::WrongSegments)?;
     files::write_sealed(&path, &bytes).map_err(BlobError::at(&path))?;
-    Ok(Index::no_place(id, 0))
+    Ok(Index::no_place(id, number))
+}
+
+/// Where the place with this number lies, if that is noted.
+pub(crate) fn read_place(entry: &Entry, number: u16) -> Result<Option<Segments>, BlobError> {
+    if let Some(segments) = entry.index.place(&entry.id, number)? {
+        return Ok(Some(segments));
+    }
+    let path = entry.file(&place_file(number));
+    let bytes = files::read_sealed(&path, PLACE_BYTES_MAX).map_err(BlobError::at(&path))?;
+    Ok(bytes.and_then(|bytes| Segments::decode(&bytes)))
+}
+
+/// The file of a place that is too much for a row.
+pub(crate) fn place_file(number: u16) -> String {
+    match number {
+        0 => PLACE.to_owned(),
+        further => format!("{PLACE}-{further}"),
+    }
 }
 
 /// Bytes of a partial blob that its journal says are there.

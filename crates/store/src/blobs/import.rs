@@ -274,7 +274,7 @@ impl BlobStore {
         let mut place = Changes::new();
         if let Some(segments) = outside {
             meta.outside = Some((segments.base().to_owned(), segments.len() as u32));
-            place = note_place(folder, &imported.id, &segments)?;
+            place = note_place(folder, &imported.id, 0, &segments)?;
         }
         self.install(folder, meta, place)?;
         drop(changes);

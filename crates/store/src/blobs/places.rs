@@ -1,8 +1,8 @@
 //! The places of a blob: files elsewhere with the same bytes, any of which can be read.
 //!
 //! The first place is the one that is read. When its files are not what they were, the next one whose
-//! files are becomes the first. A row of `meta` names each further place, and a note of its own beside
-//! `meta` lists its files.
+//! files are becomes the first. A row of the note about a blob names each further place, and a row of its
+//! own lists its files.
 //!
 //! **Invariant:** a place was hashed, or written from verified bytes, when it was noted.
 
@@ -11,12 +11,15 @@ use std::sync::{Arc, PoisonError};
 
 use potluck_base::BlobId;
 
-use super::blob::{Blob, PLACE_BYTES_MAX};
-use super::entry::{DATA, Entry, PLACE, lock};
+use super::blob::Blob;
+use super::entry::{DATA, Entry, lock};
+use super::folder::{note_place, place_file, read_place};
+use super::index::Index;
 use super::meta::{Meta, OtherPlace, Phase};
 use super::place::{SegmentTarget, Segments, Stamp};
 use super::store::BlobStore;
 use super::{BlobError, files};
+use crate::backend::Changes;
 
 /// Most places of a blob. What is shared from further ones is found by none of them.
 pub(crate) const PLACES_MAX: usize = 64;
@@ -89,17 +92,15 @@ impl BlobStore {
         let _one = self.changes();
         let mut number = 0;
         let mut dropped = Vec::new();
-        entry.change(|meta| {
-            meta.others.retain(|place| {
-                number += 1;
-                let goes = goes.get(number) == Some(&true);
-                if goes {
-                    dropped.push(place.clone());
-                }
-                !goes
-            });
-        })?;
-        dropped.iter().for_each(|place| remove_note(&entry, place));
+        for place in entry.meta().others {
+            number += 1;
+            if goes.get(number) == Some(&true) {
+                dropped.push(place);
+            }
+        }
+        let gone = dropped.iter().flat_map(|place| no_note(&entry, place)).collect();
+        entry.change_with(|meta| meta.others.retain(|place| !dropped.contains(place)), gone)?;
+        dropped.iter().for_each(|place| remove_file(&entry, place));
         if goes[0] && !blob.next_place() {
             // The files of the others are not what they were.
             return Ok(false);
@@ -115,32 +116,32 @@ pub(crate) fn add(
     outside: Option<&Segments>,
 ) -> Result<(), BlobError> {
     let meta = entry.meta();
-    if meta.name == name && is_same(entry, &meta.outside, PLACE, outside)? {
+    if meta.name == name && is_same(entry, &meta.outside, 0, outside)? {
         return Ok(());
     }
     for place in meta.others.iter().filter(|place| place.name == name) {
         let seen = place.outside.clone().map(|(path, count, _)| (path, count));
-        if is_same(entry, &seen, &note(place), outside)? {
-            if let Some(segments) = outside {
-                save(entry, &note(place), segments)?;
-            }
-            return Ok(());
+        if is_same(entry, &seen, note(place), outside)? {
+            let Some(segments) = outside else { return Ok(()) };
+            let noted = note_place(&entry.folder, &entry.id, note(place), segments)?;
+            return entry.change_with(|_| (), noted);
         }
     }
     if meta.others.len() + 1 >= PLACES_MAX {
         return Ok(());
     }
-    let numbers = meta.others.iter().filter_map(|place| place.outside.as_ref());
-    let number = numbers.map(|(.., number)| number + 1).max().unwrap_or(1);
-    let outside = match outside {
+    let taken: Vec<u16> = meta.others.iter().map(note).collect();
+    let free = (1..PLACES_MAX as u16).find(|number| !taken.contains(number));
+    let Some(number) = free else { return Ok(()) };
+    let (outside, noted) = match outside {
         Some(segments) => {
-            let place = (segments.base().to_owned(), segments.len() as u32, number);
-            save(entry, &format!("{PLACE}-{number}"), segments)?;
-            Some(place)
+            let place = (segments.base().to_owned(), segments.len() as u32, number.into());
+            (Some(place), note_place(&entry.folder, &entry.id, number, segments)?)
         }
-        None => None,
+        None => (None, Changes::new()),
     };
-    entry.change(|meta| meta.others.push(OtherPlace { name: name.to_owned(), outside }))
+    let name = name.to_owned();
+    entry.change_with(|meta| meta.others.push(OtherPlace { name, outside }), noted)
 }
 
 /// Takes bytes that lie in `folder` into the store's own folder of a blob, as its first place.
@@ -152,6 +153,7 @@ pub(crate) fn keep_inside(blob: &Blob, folder: &Path, name: &str) -> Result<(), 
         return add(entry, name, None);
     };
     let data = entry.file(DATA);
+    std::fs::create_dir_all(&entry.folder).map_err(BlobError::at(&entry.folder))?;
     std::fs::rename(folder.join(DATA), &data).map_err(BlobError::at(&data))?;
     let old = segments.clone();
     blob.close_files();
@@ -168,7 +170,7 @@ pub(crate) fn keep_inside(blob: &Blob, folder: &Path, name: &str) -> Result<(), 
 fn is_same(
     entry: &Entry,
     seen: &Option<(PathBuf, u32)>,
-    note: &str,
+    number: u16,
     outside: Option<&Segments>,
 ) -> Result<bool, BlobError> {
     Ok(match (seen, outside) {
@@ -176,34 +178,31 @@ fn is_same(
         (Some((path, count)), Some(segments)) => {
             path == segments.base()
                 && *count as usize == segments.len()
-                && load(entry, note)?.is_some_and(|known| known.same_files(segments))
+                && read_place(entry, number)?.is_some_and(|known| known.same_files(segments))
         }
         _ => false,
     })
 }
 
-fn note(place: &OtherPlace) -> String {
-    place.outside.as_ref().map_or_else(String::new, |(.., number)| format!("{PLACE}-{number}"))
+/// The number under which the files of a further place are noted; 0 if its bytes are inside.
+fn note(place: &OtherPlace) -> u16 {
+    place.outside.as_ref().and_then(|(.., number)| u16::try_from(*number).ok()).unwrap_or(0)
 }
 
-fn remove_note(entry: &Entry, place: &OtherPlace) {
+/// The change that forgets where a further place lies.
+fn no_note(entry: &Entry, place: &OtherPlace) -> Changes {
+    if place.outside.is_some() { Index::no_place(&entry.id, note(place)) } else { Changes::new() }
+}
+
+fn remove_file(entry: &Entry, place: &OtherPlace) {
     if place.outside.is_some() {
         // One that stays is overwritten, or goes with the blob.
-        let _ = files::remove_if_there(&entry.file(&note(place)));
+        let _ = files::remove_if_there(&entry.file(&place_file(note(place))));
     }
 }
 
-fn save(entry: &Entry, note: &str, segments: &Segments) -> Result<(), BlobError> {
-    let path = entry.file(note);
-    let bytes = segments.encode().ok_or(BlobError::WrongSegments)?;
-    files::write_sealed(&path, &bytes).map_err(BlobError::at(&path))
-}
-
-fn load(entry: &Entry, note: &str) -> Result<Option<Segments>, BlobError> {
-    let path = entry.file(note);
-    let bytes = files::read_sealed(&path, PLACE_BYTES_MAX).map_err(BlobError::at(&path))?;
-    Ok(bytes.and_then(|bytes| Segments::decode(&bytes)))
-}
+/// The place that is read from now on, if it is outside, and the change that notes where it lies.
+type Taken = (Option<(PathBuf, u32)>, Changes);
 
 impl Blob {
     /// Reads another place from now on, since the files of the first one are not what they were, or it is
@@ -218,49 +217,55 @@ impl Blob {
                 Some((base, count, _)) => self.take(&place, base, *count, &mut segments),
             };
             let name = place.name.clone();
-            let noted = entry.change(|meta| {
+            let mut changes = no_note(entry, &place);
+            let outside = taken.map(|(outside, first)| {
+                changes.extend(first);
+                outside
+            });
+            let change = |meta: &mut Meta| {
                 meta.others.remove(0);
-                if let Some(outside) = &taken {
+                if let Some(outside) = &outside {
                     meta.outside.clone_from(outside);
                     meta.set_name(&name);
                 }
-            });
-            remove_note(entry, &place);
-            if noted.is_err() {
+            };
+            if entry.change_with(change, changes).is_err() {
                 return false;
             }
-            if taken.is_some() {
+            remove_file(entry, &place);
+            if outside.is_some() {
                 self.close_files();
                 return true;
             }
         }
     }
 
-    /// Reads the files of a place if they are what they were.
+    /// Reads the files of a place if they are what they were, and gives what notes it as the first one.
     fn take(
         &self,
         place: &OtherPlace,
         base: &Path,
         count: u32,
         segments: &mut Segments,
-    ) -> Option<Option<(PathBuf, u32)>> {
+    ) -> Option<Taken> {
         let entry = &self.entry;
-        let found = load(entry, &note(place)).ok()??;
+        let found = read_place(entry, note(place)).ok()??;
         let fits = found.bytes() == entry.size && found.len() == count as usize;
-        if !fits || !is_intact(&found) || save(entry, PLACE, &found).is_err() {
+        if !fits || !is_intact(&found) {
             return None;
         }
+        let noted = note_place(&entry.folder, &entry.id, 0, &found).ok()?;
         *segments = found;
-        Some(Some((base.to_owned(), count)))
+        Some((Some((base.to_owned(), count)), noted))
     }
 
     /// Reads what lies inside, if that is there.
-    fn take_inside(&self, segments: &mut Segments) -> Option<Option<(PathBuf, u32)>> {
+    fn take_inside(&self, segments: &mut Segments) -> Option<Taken> {
         let data = self.entry.file(DATA);
         let length = data.symlink_metadata().ok()?.len();
         (length == self.entry.size).then(|| {
             *segments = Segments::inside(&data, length);
-            None
+            (None, Index::no_place(&self.entry.id, 0))
         })
     }
 }

@@ -386,7 +386,7 @@ impl BlobStore {
         let begun = (|| {
             fill_folder(&folder, &meta)?;
             let place = match &outside {
-                Some(segments) => note_place(&folder, &id, segments)?,
+                Some(segments) => note_place(&folder, &id, 0, segments)?,
                 None => Changes::new(),
             };
             self.install(&folder, meta, place)
