@@ -58,8 +58,15 @@ pub(crate) fn is_on_a_network(bound: &[SocketAddr]) -> bool {
     bound.iter().any(|address| !address.ip().to_canonical().is_loopback())
 }
 
+/// Begins to look around, if there is what it takes.
+pub(crate) fn begin(parts: Option<Parts>, requests: &mpsc::Sender<Request>) {
+    if let Some(parts) = parts {
+        tokio::spawn(look_around(parts, requests.clone()));
+    }
+}
+
 /// Looks around until the node stops.
-pub(crate) async fn look_around(parts: Parts, requests: mpsc::Sender<Request>) {
+async fn look_around(parts: Parts, requests: mpsc::Sender<Request>) {
     let mut lan = Lan::new(parts, requests.clone());
     tokio::select! {
         () = requests.closed() => {}

@@ -115,6 +115,15 @@ enum Store {
     Memory(MemoryStore),
 }
 
+impl Store {
+    fn start(self) -> std::io::Result<Disk> {
+        match self {
+            Self::Disk(store) => Disk::start(*store),
+            Self::Memory(store) => Disk::start_in_memory(store),
+        }
+    }
+}
+
 /// Starts a node. Must be called in a tokio runtime with I/O and time.
 ///
 /// # Errors
@@ -269,11 +278,7 @@ fn run(
         Transport::new(&identity, &network.id, Arc::clone(&socket), TransportConfig::default());
     transport.set_rates(settings.upload_rate, settings.download_rate);
     let network_id = network.id;
-    let disk = match store {
-        Store::Disk(store) => Disk::start(*store),
-        Store::Memory(store) => Disk::start_in_memory(store),
-    };
-    let disk = disk.map_err(StartError::Thread)?;
+    let disk = store.start().map_err(StartError::Thread)?;
     let contact = Contact::new(identity.public_key(), address);
     let whereabouts = Whereabouts::new(contact);
     let watch = Watch::new(socket.local_addrs(), settings.advertise.map(|_| address));
@@ -288,9 +293,7 @@ fn run(
     let told = whereabouts.clone();
     let looking = looking_around(&network, socket.local_addrs(), clock, settings)?;
     let (handle, wires) = Handle::new(info, clock, whereabouts.clone(), |requests| {
-        if let Some(looking) = looking {
-            tokio::spawn(lan::look_around(looking, requests.clone()));
-        }
+        lan::begin(looking, &requests);
         let membership = admitted.map(|admitted| {
             let door = Door::new(requests.clone());
             transport.set_door(&door);
