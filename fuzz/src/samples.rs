@@ -195,6 +195,7 @@ pub(crate) fn responses() -> Vec<Vec<u8>> {
             granules: Some(Bytes::from_static(&[5])),
             neighbours: vec![contact(3)],
             hint: None,
+            lost: None,
         }),
         Response::Left,
         Response::Spread(SpreadAnswer::Taken),

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use potluck_base::Contact;
 use potluck_dht::EntryPoint;
 
+use crate::socket::canonical;
 pub(crate) use names::Names;
 
 /// The port that is meant where none is written.
