@@ -324,7 +324,8 @@ mod tests {
     fn what_nobody_announced_and_all_deny_is_unknown_before_patience_ends() {
         let (mut swarm, mut now) = (swarm(), Instant::ZERO);
         let (fetch, blob) = (FetchId(1), root(1));
-        swarm.handle(now, Input::Begin(Begin { fetch, blob, root: blob, sources: Vec::new() }));
+        let (sources, size) = (Vec::new(), None);
+        swarm.handle(now, Input::Begin(Begin { fetch, blob, root: blob, sources, size }));
         let mut looked = 0;
         loop {
             for output in drain(&mut swarm) {
@@ -336,7 +337,7 @@ mod tests {
                         swarm.handle(now, input);
                     }
                     Output::AskHave { ask, .. } => {
-                        let (holding, round_trip) = (None, None);
+                        let (holding, round_trip) = (Err(Refusal::NotHeld), None);
                         swarm.handle(now, Input::Holds { ask, holding, round_trip });
                     }
                     Output::Failed { error, .. } => {
