@@ -165,7 +165,9 @@ fn of_two_files_of_equal_bytes_either_serves_alone() {
 #[test]
 fn one_link_into_three_folders_at_once_arrives_in_all_that_are_not_called_off() {
     let first = Node::start(&[]);
-    let slow = first.data.join("slow");
+    // Not in the folder of another node, which is that node's own.
+    let apart = tempfile::tempdir().expect("a folder");
+    let slow = apart.path().join("slow");
     let mut command = crate::process::up(&slow);
     let second = Node::start_as(
         &slow,

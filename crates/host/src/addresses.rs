@@ -180,8 +180,14 @@ impl Whereabouts {
     /// Others reach it here from now on.
     pub(crate) fn set(&self, addresses: &[OwnAddress]) {
         let ways: Vec<Address> = addresses.iter().map(|own| own.socket.into()).collect();
-        if !ways.is_empty() {
-            self.node.write().unwrap_or_else(PoisonError::into_inner).ways = ways;
+        if ways.is_empty() {
+            return;
+        }
+        let before = self.contact();
+        self.node.write().unwrap_or_else(PoisonError::into_inner).ways = ways;
+        let contact = self.contact();
+        if contact != before {
+            tracing::info!(%contact, ?addresses, "others reach this node elsewhere now");
         }
     }
 }

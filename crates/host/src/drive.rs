@@ -274,14 +274,7 @@ impl Drive {
                 self.tasks.resolve(name, self.socket.families());
             }
             Output::SaveContacts { contacts } => self.saver.save(contacts),
-            Output::Addresses { addresses } => {
-                let before = self.whereabouts.contact();
-                self.whereabouts.set(&addresses);
-                let contact = self.whereabouts.contact();
-                if contact != before {
-                    tracing::info!(%contact, ?addresses, "others reach this node elsewhere now");
-                }
-            }
+            Output::Addresses { addresses } => self.whereabouts.set(&addresses),
             output @ (Output::Admitted { .. }
             | Output::Expelled { .. }
             | Output::Enroll { .. }
@@ -314,26 +307,29 @@ impl Drive {
             },
             Output::Message(message) => self.topics.deliver(&message),
             Output::Missed { topic, missed } => self.topics.lose(&topic, missed),
-            Output::Event(event) => {
-                if event == Event::IdentityElsewhere {
-                    tracing::warn!(
-                        "another machine runs with this node's identity, so this one writes and publishes \
-                         nothing any more: start the copy again with potluck up --new-identity, then the \
-                         original as it is"
-                    );
-                }
-                if event == Event::LastResort {
-                    let names = self.dns_fallback.join(", ");
-                    tracing::warn!(
-                        "no entry point and no node of the last run answers: asking DNS for {names} ([network] \
-                         dns_fallback) until one does"
-                    );
-                }
-                tracing::debug!(?event);
-                // Nobody may be listening.
-                let _ = self.events.send(event);
-            }
+            Output::Event(event) => self.tell(event),
         }
+    }
+
+    /// Tells those who listen of an event, and the log of those that need somebody to act.
+    fn tell(&self, event: Event) {
+        if event == Event::IdentityElsewhere {
+            tracing::warn!(
+                "another machine runs with this node's identity, so this one writes and publishes \
+                 nothing any more: start the copy again with potluck up --new-identity, then the \
+                 original as it is"
+            );
+        }
+        if event == Event::LastResort {
+            let names = self.dns_fallback.join(", ");
+            tracing::warn!(
+                "no entry point and no node of the last run answers: asking DNS for {names} ([network] \
+                 dns_fallback) until one does"
+            );
+        }
+        tracing::debug!(?event);
+        // Nobody may be listening.
+        let _ = self.events.send(event);
     }
 
     fn on_replies(&mut self, replies: Replies) {

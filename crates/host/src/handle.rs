@@ -59,6 +59,19 @@ pub struct NodeInfo {
     pub former: Option<FormerIdentity>,
 }
 
+impl NodeInfo {
+    pub(crate) fn new(
+        contact: Contact,
+        network: &NetworkInfo,
+        local_addresses: Vec<SocketAddr>,
+        folder: Option<PathBuf>,
+        former: Option<FormerIdentity>,
+    ) -> Self {
+        let id = contact.in_network(&network.id).id;
+        Self { contact, id, network: network.clone(), local_addresses, folder, former }
+    }
+}
+
 /// An identity that a node gave up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormerIdentity {

@@ -282,14 +282,8 @@ fn run(
     let contact = Contact::new(identity.public_key(), address);
     let whereabouts = Whereabouts::new(contact);
     let watch = Watch::new(socket.local_addrs(), settings.advertise.map(|_| address));
-    let info = NodeInfo {
-        contact,
-        id: contact.in_network(&network.id).id,
-        network: network.clone(),
-        local_addresses: socket.local_addrs(),
-        folder: folder.as_ref().map(|folder| folder.path().to_owned()),
-        former,
-    };
+    let at = folder.as_ref().map(|folder| folder.path().to_owned());
+    let info = NodeInfo::new(contact, &network, socket.local_addrs(), at, former);
     let told = whereabouts.clone();
     let looking = looking_around(&network, socket.local_addrs(), clock, settings)?;
     let (handle, wires) = Handle::new(info, clock, whereabouts.clone(), |requests| {

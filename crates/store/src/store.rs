@@ -188,8 +188,9 @@ impl<B: Backend> RecordStore<B> {
         let room = if merges { self.backend.room() } else { Room::Plenty };
         let mut txn = Txn::new(&self.backend, self.ledger, room, self.disk_bytes);
         let mut replies = Vec::with_capacity(ops.len());
-        let mut refused = false;
+        let (mut refused, mut taken_back) = (false, 0);
         for op in ops {
+            let before = txn.ledger.row_bytes();
             replies.push(match execute(&mut txn, op) {
                 Ok(reply) => reply,
                 Err(Fault::Failed(failure)) => {
@@ -199,6 +200,9 @@ impl<B: Backend> RecordStore<B> {
                 }
                 Err(Fault::Broken(detail)) => return Err(detail),
             });
+            if matches!(op, StorageOp::TakeBack { .. }) {
+                taken_back += before.saturating_sub(txn.ledger.row_bytes());
+            }
         }
         self.corrupt_rows += txn.corrupt_rows;
         let (mut changes, ledger) = txn.finish();
@@ -214,6 +218,8 @@ impl<B: Backend> RecordStore<B> {
         } else if grew {
             self.full_at = None;
         }
+        // What was refused and is taken back makes no room for others.
+        self.full_at = self.full_at.map(|bytes| bytes.saturating_sub(taken_back));
         Ok(replies)
     }
 
@@ -257,7 +263,7 @@ impl<B: Backend> RecordStore<B> {
     }
 
     /// Whether there is no room for more now: the disk has little left, or the store's own limit let
-    /// the last record that wanted to grow not in, and nothing was removed since.
+    /// the last record that wanted to grow not in, and nothing was removed since but what was refused.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let at_limit = self.full_at.is_some_and(|bytes| self.ledger.row_bytes() >= bytes);

@@ -428,11 +428,11 @@ impl Fetch {
         self.ask_haves(world);
         self.open(world);
         self.ask_granules(world);
-        if self.is_unknown() {
-            return Some(FetchError::Unknown);
-        }
         if let Some(why) = self.gone() {
             return Some(why);
+        }
+        if self.is_unknown() {
+            return Some(FetchError::Unknown);
         }
         (now >= self.gives_up_at(world.config)).then_some(FetchError::NoSource)
     }

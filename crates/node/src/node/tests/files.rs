@@ -83,5 +83,5 @@ fn what_is_released_is_not_given_any_more() {
     table.tell(1, Input::Released { blob });
     table.tell(2, begin(1, blob));
     let (from, ended) = serve_all(&mut table, 2);
-    assert_eq!((from.len(), ended), (0, vec![Err(FetchError::NoSource)]));
+    assert_eq!((from.len(), ended), (0, vec![Err(FetchError::Unshared)]));
 }
