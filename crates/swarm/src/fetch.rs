@@ -448,7 +448,9 @@ impl Fetch {
         if !self.looked || self.finding {
             return None;
         }
-        let why = self.sources.values().filter_map(|source| source.gone).min()?;
+        // Where nobody announced it, a node that has nothing may never have had it.
+        let had = |source: &&Source| self.absent == 0 || source.said_why();
+        let why = self.sources.values().filter(had).filter_map(|source| source.gone).min()?;
         let last = self.division().map(|division| division.count() - 1);
         let useful = |theirs: &GranuleSet| match last {
             // Nothing is asked for before the end of it has proven the size.

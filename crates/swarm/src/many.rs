@@ -270,6 +270,8 @@ mod tests {
         let rounds = announced.iter().filter(|(_, announced)| *announced == root(0)).count();
         assert_eq!(rounds, 3);
         assert!((195..=205).contains(&swarm.stats().round_seconds), "20 a second");
+        // What it did when the hour was over.
+        drain(&mut swarm);
         check_timer_contract(&mut swarm, announced[announced.len() - 1].0, || Input::Timeout);
     }
 

@@ -118,9 +118,14 @@ impl Source {
         !self.banned && self.failures < FAILURES_MAX && !self.has_nothing()
     }
 
-    /// Whether it said that it has nothing and will have nothing.
+    /// Whether it said why it has nothing any more, so that it will have nothing.
     fn has_nothing(&self) -> bool {
-        self.gone.is_some() && self.have.is_none()
+        self.have.is_none() && self.said_why()
+    }
+
+    /// Whether it said itself why it has something no longer.
+    pub(crate) const fn said_why(&self) -> bool {
+        self.gone.is_some() && self.not_held == 0
     }
 
     /// Whether something may still come from it: what it has is useful as `useful` says.
@@ -135,7 +140,8 @@ impl Source {
     /// It said that it has nothing.
     pub(crate) fn on_nothing(&mut self, now: Instant, why: Option<Gone>) {
         self.have = None;
-        self.not_held += 1;
+        // A node that only begins to fetch has nothing yet either: it is asked again for a while.
+        self.not_held = if why.is_some() { 0 } else { self.not_held + 1 };
         self.gone = why.or((self.not_held >= NOT_HELD_MAX).then_some(Gone::Unshared));
         self.on_failure(now);
     }
