@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use potluck_base::{Instant, Key, Peer, UnixMillis};
-use potluck_record::limits::{CLOCK_AHEAD_MAX, PROVIDER_LIFE, WRITERS_MAX};
+use potluck_record::limits::{CLOCK_AHEAD_MAX, PROVIDER_LIFE, writers_max};
 use potluck_record::{
     Envelope, MergeAs, Merged, Place, SignedHead, Space, State, StateDigest, StorageFailure,
     StorageOp, StorageReply,
@@ -154,10 +154,11 @@ impl Serves {
         }
         self.active.insert(id, Serving::Store { outcomes });
         for (index, envelope) in merges {
+            let writers_max = writers_max(envelope.head().space());
             let op = StorageOp::Merge {
                 envelope,
                 place: Place::Replica,
-                how: MergeAs::Ingress { writers_max: WRITERS_MAX, now: core.wall(now) },
+                how: MergeAs::Ingress { writers_max, now: core.wall(now) },
             };
             core.storage(op, OpFor::Serve(id, index));
         }

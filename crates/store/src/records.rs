@@ -8,7 +8,7 @@ use bytes::Bytes;
 use potluck_base::{Key, PublicKey};
 use potluck_record::state::{succeeds, supersedes};
 use potluck_record::{
-    Envelope, EnvelopeId, MergeAs, Merged, Place, SignedHead, StateDigest, StorageFailure,
+    Envelope, EnvelopeId, MergeAs, Merged, Place, SignedHead, Space, StateDigest, StorageFailure,
     StorageOp, StorageReply,
 };
 
@@ -80,7 +80,7 @@ fn merge_replica<B: Backend>(
 ) -> Result<StorageReply, Fault> {
     let head = envelope.head();
     let key = head.key();
-    let (before, held) = match holding(txn, head) {
+    let (mut before, held) = match holding(txn, head) {
         // What is left of the key is counted anew, and this takes the place of what is damaged.
         Err(fault) if is_damage(&fault) => {
             mend(txn, &key)?;
@@ -94,6 +94,13 @@ fn merge_replica<B: Backend>(
         found => found?,
     };
     let mut outcome = judge(head, held.as_ref().map(|(held, _)| held.head()));
+    if let MergeAs::Ingress { writers_max, .. } = how
+        && outcome == Merged::New
+        && before.as_ref().is_some_and(|before| before.writers >= writers_max)
+        && make_way(txn, head, envelope.encoded_len())?
+    {
+        before = txn.summary(&key)?;
+    }
     let current = before.unwrap_or_else(|| Summary::empty(head));
     if let MergeAs::Ingress { writers_max, now } = how {
         if outcome == Merged::New && current.writers >= writers_max {
@@ -129,6 +136,34 @@ fn merge_replica<B: Backend>(
     txn.set_summary(&key, before.as_ref(), Some(&after));
     write(txn, Place::Replica, head, bytes);
     Ok(StorageReply::Merged { outcome, digest: after.digest })
+}
+
+/// Drops the provider record of the key of `head` that expires first, if that is before `head` does: those
+/// who live write anew, so that dead providers keep no living one out. Returns whether one was dropped.
+fn make_way<B: Backend>(
+    txn: &mut Txn<'_, B>,
+    head: &SignedHead,
+    bytes: usize,
+) -> Result<bool, Fault> {
+    if head.space() != Space::Provider {
+        return Ok(false);
+    }
+    let key = head.key();
+    let StorageReply::Loaded { envelopes } = load(txn, &key, Place::Replica)? else {
+        return Ok(false);
+    };
+    let first =
+        envelopes.iter().map(Envelope::head).min_by_key(|held| (held.expires(), held.writer()));
+    let Some(first) = first.filter(|first| first.expires() < head.expires()) else {
+        return Ok(false);
+    };
+    let (writer, id) = (first.writer(), first.id());
+    // Nothing is dropped for what there is no room for then.
+    let mut ledger = txn.ledger;
+    ledger.add(&Summary::empty(head).with(head, bytes));
+    check_room(txn, &ledger)?;
+    take_back(txn, (&key, &writer), &id, None, Place::Replica)?;
+    Ok(true)
 }
 
 /// What is held of the key of `head`, and of its writer.

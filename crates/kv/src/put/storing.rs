@@ -2,7 +2,7 @@
 //! make of it.
 
 use potluck_base::{NodeId, UnixMillis};
-use potluck_record::limits::WRITERS_MAX;
+use potluck_record::limits::writers_max;
 use potluck_record::{
     Envelope, EnvelopeId, MergeAs, Merged, Place, SignedHead, StorageFailure, StorageOp,
     StorageReply,
@@ -42,10 +42,11 @@ impl PutOp {
         };
         self.in_flight += 1;
         if peer.id == core.me.id {
+            let writers_max = writers_max(envelope.head().space());
             let op = StorageOp::Merge {
                 envelope: envelope.clone(),
                 place: Place::Replica,
-                how: MergeAs::Ingress { writers_max: WRITERS_MAX, now: self.signed_at },
+                how: MergeAs::Ingress { writers_max, now: self.signed_at },
             };
             core.storage(op, OpFor::PutReplica(self.id));
         } else {
