@@ -11,14 +11,18 @@
 mod error;
 mod export;
 mod fetch;
+mod job;
 mod names;
 mod reader;
+mod reuse;
 mod serve;
+mod settle;
 mod share;
 #[cfg(test)]
 mod tests;
 mod transfer;
 mod watch;
+mod way;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -36,15 +40,19 @@ use crate::transport::{IncomingFetch, Transport};
 use fetch::Active;
 
 pub use error::{FilesError, FilesErrorKind};
-pub use fetch::{FetchJob, FetchProgress, Fetched, FetchedFrom, To};
+pub use job::{FetchJob, FetchProgress, Fetched, FetchedFrom};
 pub use reader::Reader;
+pub use settle::FetchOptions;
 pub use share::{FolderList, ShareOptions, ShareProgress, Shared, list_folder};
+pub use way::To;
 
 /// Bytes of blobs fetched for readers that are kept unless said otherwise.
 pub const CACHE_BYTES_DEFAULT: u64 = 10 * 1024 * 1024 * 1024;
 /// Shares whose files are read at the same time. A disk that does not answer holds one thread each, of
 /// 512 for everything that blocks.
 const SHARES_MAX: usize = 64;
+/// Fetches of earlier runs whose parts are served.
+const PARTS_MAX: usize = 256;
 /// Blobs that a node may have.
 const BLOBS_MAX: usize = 100_000;
 
@@ -115,6 +123,8 @@ struct Inner {
     active: Mutex<HashMap<FetchId, Active>>,
     transfers: Mutex<HashMap<TransferId, AbortHandle>>,
     waiting: Mutex<HashMap<ServeId, IncomingFetch>>,
+    /// How fast files here are read to be compared.
+    pace: reuse::Pace,
     /// Told when what is shared changes.
     names: Arc<Notify>,
     /// Places for those who read what is to be shared.
@@ -168,6 +178,7 @@ impl Files {
                 active: Mutex::default(),
                 transfers: Mutex::default(),
                 waiting: Mutex::default(),
+                pace: reuse::Pace::default(),
                 names: Arc::default(),
                 sharing: Arc::new(Semaphore::new(SHARES_MAX)),
                 #[cfg(test)]
@@ -178,18 +189,40 @@ impl Files {
         }
     }
 
-    /// What the core is told at the start: everything that is shared.
+    /// What the core is told at the start: everything that is shared, and the parts that fetches of
+    /// earlier runs brought.
     pub(crate) fn held(&self) -> Vec<Input> {
-        let shared = |view: &BlobView| view.shared && view.state == BlobState::Complete;
-        let views = self.store().map(|store| store.list()).unwrap_or_default();
-        let views = views.into_iter().filter(shared);
-        views
-            .map(|view| Input::Held {
-                blob: view.id,
-                size: view.size,
-                announce: !share::is_data_of_folder(&view.name),
-            })
-            .collect()
+        let Ok(store) = self.store() else { return Vec::new() };
+        let views = store.list();
+        let shared = |view: &&BlobView| view.shared && view.state == BlobState::Complete;
+        let held =
+            |view: &BlobView, announce| Input::Held { blob: view.id, size: view.size, announce };
+        let mut told: Vec<Input> = views
+            .iter()
+            .filter(shared)
+            .map(|view| held(view, !share::is_data_of_folder(&view.name)))
+            .collect();
+        let partial = |view: &&BlobView| matches!(view.state, BlobState::Partial { .. });
+        for view in views.iter().filter(partial).take(PARTS_MAX) {
+            let Some(have) = store.part(&view.id).filter(|have| !have.is_empty()) else { continue };
+            let (blob, size) = (view.id, view.size);
+            if !share::is_data_of_folder(&view.name) {
+                told.push(Input::HeldPart { blob, root: blob, size, have });
+                continue;
+            }
+            // Others need the list of files as well.
+            let whole = |view: &&BlobView| {
+                view.state == BlobState::Complete && share::is_manifest(&view.name)
+            };
+            let mut lists = views.iter().filter(whole);
+            let list = lists
+                .find(|list| self.manifest(&list.id).is_ok_and(|manifest| manifest.data() == blob));
+            if let Some(list) = list {
+                told.push(held(list, true));
+                told.push(Input::HeldPart { blob, root: list.id, size, have });
+            }
+        }
+        told
     }
 
     /// Carries out what the core wants. Never blocks.

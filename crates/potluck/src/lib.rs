@@ -65,8 +65,8 @@ pub use potluck_gossip::{
     MessageId, Mode, TopicError, TopicName,
 };
 pub use potluck_host::files::{
-    CACHE_BYTES_DEFAULT, FetchJob, FetchProgress, Fetched, FetchedFrom, FileEntry, FileState,
-    FilesError, FilesErrorKind, FolderList, Reader, Shared, list_folder,
+    CACHE_BYTES_DEFAULT, FetchJob, FetchOptions, FetchProgress, Fetched, FetchedFrom, FileEntry,
+    FileState, FilesError, FilesErrorKind, FolderList, Reader, Shared, list_folder,
 };
 pub use potluck_host::socket::{BindError, PortStats, SocketBuffers};
 pub use potluck_host::transport::TransportStats;

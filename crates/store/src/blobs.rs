@@ -12,6 +12,9 @@
 //! | `have` | while partly fetched: a journal of the granules that are there |
 //! | `data` | the bytes, if they lie here |
 //!
+//! Beside them, `.fetched/` has one file for each place that something was fetched to: what was put
+//! there, and how it looked.
+//!
 //! Calls block; they are meant for threads that may.
 //!
 //! **Invariants:** no byte is written or handed out whose hash was not compared with the blob's name;
@@ -30,8 +33,12 @@ mod import;
 mod journal;
 mod meta;
 mod opened;
+mod outline;
 mod place;
 mod read;
+mod remembered;
+mod reuse;
+mod room;
 mod space;
 mod store;
 mod sync;
@@ -48,9 +55,12 @@ pub use entry::{BlobPlace, BlobState, BlobView};
 pub use error::{BlobError, ReadError, WriteError};
 pub use gc::{GcEntry, GcReason, GcReport};
 pub use import::{ImportHow, Imported};
-pub use opened::{Opened, create_file, create_folder};
+pub use opened::{Opened, create_file, create_folder, rename_file};
+pub use outline::{NODES_MAX, Outline};
 pub use place::SegmentTarget;
 pub use read::READ_BYTES_MAX;
+pub use remembered::Remembered;
+pub use reuse::{Guess, Part};
 pub use store::{BlobLimits, BlobStore, Keep, Place};
 pub use walk::{SkipReason, Walk, WalkLimits, WalkedFile, walk};
 

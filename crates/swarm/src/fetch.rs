@@ -12,7 +12,8 @@ use potluck_base::{BlobId, Contact, Division, GranuleSet, Instant, PublicKey};
 use potluck_wire::Holding;
 
 use crate::command::{
-    AskId, Begin, FetchError, FetchId, FetchReport, FetchView, Output, TransferEnd, TransferId,
+    AskId, Begin, FULL_SOURCES_MAX, FetchError, FetchId, FetchReport, FetchView, Output,
+    TransferEnd, TransferId,
 };
 use crate::config::Config;
 use crate::pick::{self, Choice};
@@ -34,6 +35,10 @@ const FIND_PAUSES_MAX: u32 = 120;
 /// unknown: over four seconds with the default pause. What was shared a moment ago is announced within
 /// that time.
 const ABSENT_LOOKS: u32 = 5;
+/// How long the first granule may take before it is asked of one more source, and of how many at once.
+/// Until it is here nothing else can be asked for, so silent sources must not be waited for in turn.
+const PROOF_PAUSE: Duration = Duration::from_millis(500);
+const PROOFS_MAX: usize = 4;
 /// How much longer a fetch that has got something waits for a source.
 const PATIENCE_BEGUN: u32 = 4;
 
@@ -69,6 +74,8 @@ pub(crate) struct Fetch {
     /// Whether a verified granule has proven the size.
     proven: bool,
     pub(crate) have: GranuleSet,
+    /// What may be on this machine already, and is asked of nobody meanwhile.
+    checking: GranuleSet,
     sources: BTreeMap<PublicKey, Source>,
     /// Sizes that there is no place for.
     refused: BTreeSet<u64>,
@@ -105,6 +112,7 @@ impl Fetch {
             place: Place::None,
             proven: false,
             have: GranuleSet::default(),
+            checking: GranuleSet::default(),
             sources: BTreeMap::new(),
             refused: BTreeSet::new(),
             availability: None,
@@ -142,8 +150,20 @@ impl Fetch {
             size: self.division().map(|division| division.size()),
             bytes: self.division().map_or(0, |division| division.bytes_in(&self.have)),
             sources: (self.sources.len(), self.sources.values().filter(sending).count()),
+            full: self.full_sources(),
             report: self.report(),
         }
+    }
+
+    fn full_sources(&self) -> Vec<Contact> {
+        let Some(size) = self.division().map(|division| division.size()) else { return Vec::new() };
+        let full = |source: &&Source| {
+            let whole = source.have.as_ref().is_some_and(GranuleSet::is_full);
+            whole && source.is_hopeful() && source.size == Some(size)
+        };
+        let mut full: Vec<&Source> = self.sources.values().filter(full).collect();
+        full.sort_by_key(|source| source.round_trip());
+        full.into_iter().take(FULL_SOURCES_MAX).map(|source| source.contact).collect()
     }
 
     pub(crate) fn report(&self) -> FetchReport {
@@ -174,12 +194,9 @@ impl Fetch {
             return known.hear_of(world.now, contact);
         }
         if self.sources.len() >= world.config.sources_max {
-            let spent = |source: &Source| !source.is_hopeful() && source.transfers.is_empty();
-            let Some(key) = self
-                .sources
-                .iter()
-                .find(|(_, source)| spent(source) && source.bytes == 0 && !source.banned)
-                .map(|(key, _)| *key)
+            // One that did not answer gives its place to one that was not asked yet.
+            let spent = self.sources.iter().filter(|(_, source)| source.is_spent());
+            let Some(key) = spent.max_by_key(|(_, source)| source.failures()).map(|(key, _)| *key)
             else {
                 return;
             };
@@ -188,12 +205,23 @@ impl Fetch {
         self.sources.insert(contact.public_key, Source::new(world.now, contact));
     }
 
-    pub(crate) fn on_providers(&mut self, world: &World<'_>, contacts: Vec<Contact>, absent: bool) {
+    pub(crate) fn on_providers(
+        &mut self,
+        world: &World<'_>,
+        mut contacts: Vec<Contact>,
+        absent: bool,
+    ) {
         self.finding = false;
         self.absent = if absent { self.absent + 1 } else { 0 };
         self.find_at = world.now + self.find_pause;
         let longest = world.config.find_interval * FIND_PAUSES_MAX;
         self.find_pause = (self.find_pause * 2).min(longest);
+        // There may be more than a fetch knows at once, and each look is to bring others: known ones
+        // come last, the rest in an order that is another in each fetch.
+        contacts.sort_by_key(|contact| {
+            let known = self.sources.contains_key(&contact.public_key);
+            (known, pick::order(self.salt, contact.public_key.as_bytes()))
+        });
         contacts.into_iter().for_each(|contact| self.hear_of(world, contact));
     }
 
@@ -204,9 +232,32 @@ impl Fetch {
         else {
             return;
         };
-        self.proven = !have.is_empty();
+        // Granules found on this machine may be right for another size as well.
+        self.proven = have.contains(division.count() - 1);
+        if self.checking.length() != division.count() {
+            self.checking = GranuleSet::empty(division.count());
+        }
         self.have = have;
         self.place = Place::Open(division);
+    }
+
+    /// These granules may be on this machine already.
+    pub(crate) fn on_checking(&mut self, granules: GranuleSet) {
+        self.checking = granules;
+    }
+
+    /// Whether these granules are on this machine already is known.
+    pub(crate) fn on_checked(&mut self, world: &mut World<'_>, granules: &[u32], found: &[u32]) {
+        for granule in granules {
+            self.checking.remove(*granule);
+        }
+        let Some(division) = self.division() else { return };
+        for granule in found {
+            self.have.insert(*granule);
+            self.proven |= granule + 1 == division.count();
+        }
+        self.windows.retain(|window| window.clone().any(|granule| !self.have.contains(granule)));
+        self.drop_copies(world);
     }
 
     /// There is no place for the size asked for. Returns whether the fetch is over.
@@ -458,6 +509,7 @@ impl Fetch {
             && let Some(size) = self.claimed_size()
         {
             self.place = Place::Asked(size);
+            self.checking = GranuleSet::default();
             world.out.push(Output::Open { fetch: self.id, blob: self.blob, size });
         }
     }
@@ -492,14 +544,26 @@ impl Fetch {
         }
     }
 
+    /// When the granule that proves the size is asked of one more source, as those who were asked say
+    /// nothing; `None` if nobody was asked.
+    fn asks_proof_at(&self) -> Option<Instant> {
+        let asked = self.sources.values().flat_map(|source| &source.transfers);
+        asked.map(|transfer| transfer.started + PROOF_PAUSE).max()
+    }
+
     /// Asks for the granule that proves the size.
     fn ask_last(&mut self, world: &mut World<'_>, division: &Division) {
-        if self.sources.values().any(|source| !source.transfers.is_empty()) {
+        let asked = self.sources.values().filter(|source| !source.transfers.is_empty()).count();
+        if asked >= PROOFS_MAX || self.asks_proof_at().is_some_and(|at| world.now < at) {
             return;
         }
         let last = division.count() - 1;
+        if self.checking.contains(last) {
+            return;
+        }
         let candidate = self.sources.values_mut().find(|source| {
             source.is_useful(world.now)
+                && source.transfers.is_empty()
                 && source.size == Some(division.size())
                 && source.have.as_ref().is_some_and(|have| have.contains(last))
         });
@@ -527,6 +591,7 @@ impl Fetch {
             have: &self.have,
             theirs,
             under_way: &under_way,
+            checking: &self.checking,
             availability,
             windows: &self.windows,
             salt: self.salt,
@@ -575,7 +640,9 @@ impl Fetch {
         let end = alone.then(|| self.gives_up_at(config));
         let sources =
             self.sources.values().flat_map(|source| [source.wake(), source.rested(self.driven)]);
-        sources.chain([find, end]).flatten().min()
+        let unproven = self.division().is_some() && !self.proven;
+        let proof = self.asks_proof_at().filter(|at| unproven && *at > self.driven);
+        sources.chain([find, end, proof]).flatten().min()
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use potluck_base::{BlobId, Contact, Deadline, Instant, Machine, PublicKey, Rng};
+use potluck_base::{
+    BlobId, Contact, Deadline, Division, GranuleSet, Instant, Machine, PublicKey, Rng,
+};
 use potluck_wire::limits::NEIGHBOURS_MAX;
 use potluck_wire::{Holding, Refusal};
 
@@ -45,6 +47,17 @@ potluck_base::statistics! {
     }
 }
 
+/// Most blobs of which a part is served.
+const PARTS_MAX: usize = 256;
+
+/// A part of a blob that an earlier fetch brought.
+#[derive(Debug)]
+struct HeldPart {
+    root: BlobId,
+    size: u64,
+    have: GranuleSet,
+}
+
 /// Fetching and serving of one node. See [`crate`].
 #[derive(Debug)]
 pub struct Swarm {
@@ -55,6 +68,8 @@ pub struct Swarm {
     fetches: BTreeMap<FetchId, Fetch>,
     transfers: BTreeMap<TransferId, FetchId>,
     holdings: BTreeMap<BlobId, u64>,
+    /// Of blobs that are fetched no more and not whole.
+    parts: BTreeMap<BlobId, HeldPart>,
     askers: Askers,
     serves: Serves,
     announcements: Announcements,
@@ -74,6 +89,7 @@ impl Swarm {
             fetches: BTreeMap::new(),
             transfers: BTreeMap::new(),
             holdings: BTreeMap::new(),
+            parts: BTreeMap::new(),
             askers: Askers::default(),
             serves: Serves::default(),
             announcements: Announcements::default(),
@@ -111,6 +127,8 @@ impl Swarm {
             return;
         }
         let salt = self.rng.next_u64();
+        // From its first granule on the fetch says what is here.
+        self.parts.remove(&begin.blob);
         self.fetches.insert(fetch, Fetch::new(now, &self.config, &begin, salt));
         self.with(now, fetch, |fetch, world| {
             begin.sources.into_iter().for_each(|contact| fetch.hear_of(world, contact));
@@ -178,6 +196,9 @@ impl Swarm {
         let Some(fetch) = self.fetches.remove(&id) else { return };
         self.count(&fetch);
         self.stats.failed += 1;
+        if let Some(size) = fetch.size().filter(|_| error != FetchError::NoPlace) {
+            self.hold_part(fetch.blob, fetch.root, size, fetch.have.clone());
+        }
         if !self.is_provided(&fetch.root) {
             self.announcements.remove(&fetch.root);
         }
@@ -185,7 +206,23 @@ impl Swarm {
     }
 
     fn is_provided(&self, root: &BlobId) -> bool {
-        self.holdings.contains_key(root) || self.fetches.values().any(|fetch| fetch.root == *root)
+        let part = || self.parts.values().any(|part| part.root == *root);
+        let fetched = || self.fetches.values().any(|fetch| fetch.root == *root);
+        self.holdings.contains_key(root) || fetched() || part()
+    }
+
+    /// Serves what a fetch brought that is over or was before this run.
+    fn hold_part(&mut self, blob: BlobId, root: BlobId, size: u64, have: GranuleSet) -> bool {
+        let fits = Division::of(size).is_some_and(|division| division.count() == have.length());
+        let taken = fits
+            && !have.is_empty()
+            && self.parts.len() < PARTS_MAX
+            && !self.holdings.contains_key(&blob)
+            && !self.fetches.values().any(|fetch| fetch.blob == blob);
+        if taken {
+            self.parts.insert(blob, HeldPart { root, size, have });
+        }
+        taken
     }
 
     fn count(&mut self, fetch: &Fetch) {
@@ -252,6 +289,14 @@ impl Swarm {
         let fetch =
             self.fetches.values().find(|fetch| fetch.blob == blob && fetch.size().is_some());
         let Some((fetch, size)) = fetch.and_then(|fetch| Some((fetch, fetch.size()?))) else {
+            if let Some(part) = self.parts.get(&blob) {
+                let granules = part.have.to_bytes();
+                let granules = if granules.len() <= room { granules } else { Bytes::new() };
+                let size = part.size;
+                neighbours.truncate((room - granules.len()) / CONTACT_BYTES);
+                self.askers.note(now, blob, from);
+                return Ok(Holding { size, granules: Some(granules), neighbours, hint: None });
+            }
             self.stats.refused += 1;
             return Err(Refusal::NotHeld);
         };
@@ -270,6 +315,7 @@ impl Swarm {
 
     fn gives(&self, blob: &BlobId) -> bool {
         self.holdings.contains_key(blob)
+            || self.parts.contains_key(blob)
             || self.fetches.values().any(|fetch| fetch.blob == *blob && !fetch.have.is_empty())
     }
 
@@ -287,7 +333,8 @@ impl Swarm {
 
     fn announce(&mut self, now: Instant) {
         while let Some(root) = self.announcements.take(now) {
-            let complete = !self.fetches.values().any(|fetch| fetch.root == root);
+            let fetched = self.fetches.values().any(|fetch| fetch.root == root);
+            let complete = !fetched && !self.parts.values().any(|part| part.root == root);
             self.outbox.push_back(Output::Announce { root, complete });
         }
     }
@@ -303,31 +350,53 @@ impl Swarm {
             self.with(now, id, |_, _| {});
         }
     }
-}
 
-impl Machine for Swarm {
-    type Input = Input;
-    type Output = Output;
+    // --- what the shell says ---
 
-    fn handle(&mut self, now: Instant, input: Input) {
+    /// What is here, besides fetches.
+    fn on_held(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Held { blob, size, announce } => {
-                if self.holdings.len() < self.config.holdings_max {
-                    self.holdings.insert(blob, size);
-                    if announce && !self.announcements.contains(&blob) {
-                        self.announcements.set(blob, now);
-                    }
+            Input::Held { blob, size, announce }
+                if self.holdings.len() < self.config.holdings_max =>
+            {
+                self.holdings.insert(blob, size);
+                if announce && !self.announcements.contains(&blob) {
+                    self.announcements.set(blob, now);
+                }
+            }
+            Input::HeldPart { blob, root, size, have } => {
+                let taken = self.hold_part(blob, root, size, have);
+                if taken && !self.announcements.contains(&root) {
+                    self.announcements.set(root, now);
                 }
             }
             Input::Released { blob } => {
                 self.holdings.remove(&blob);
+                let root = self.parts.remove(&blob).map(|part| part.root);
+                if let Some(root) = root.filter(|root| !self.is_provided(root)) {
+                    self.announcements.remove(&root);
+                }
                 if !self.is_provided(&blob) {
                     self.announcements.remove(&blob);
                 }
             }
-            Input::Begin(begin) => self.begin(now, begin),
+            _ => {}
+        }
+    }
+
+    /// Something about a fetch under way.
+    fn on_fetch(&mut self, now: Instant, input: Input) {
+        match input {
             Input::Opened { fetch, have } => {
                 self.with(now, fetch, |fetch, _| fetch.on_opened(have));
+            }
+            Input::Checking { fetch, granules } => {
+                if let Some(fetch) = self.fetches.get_mut(&fetch) {
+                    fetch.on_checking(granules);
+                }
+            }
+            Input::Checked { fetch, granules, found } => {
+                self.with(now, fetch, |fetch, world| fetch.on_checked(world, &granules, &found));
             }
             Input::NoPlace { fetch } => {
                 let over = self.fetches.get_mut(&fetch).is_some_and(Fetch::on_no_place);
@@ -348,6 +417,27 @@ impl Machine for Swarm {
                     self.fail(id, FetchError::Cancelled);
                 }
             }
+            _ => {}
+        }
+    }
+}
+
+impl Machine for Swarm {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            input @ (Input::Held { .. } | Input::HeldPart { .. } | Input::Released { .. }) => {
+                self.on_held(now, input);
+            }
+            Input::Begin(begin) => self.begin(now, begin),
+            input @ (Input::Opened { .. }
+            | Input::Checking { .. }
+            | Input::Checked { .. }
+            | Input::NoPlace { .. }
+            | Input::Wanted { .. }
+            | Input::Cancel { .. }) => self.on_fetch(now, input),
             Input::Providers { fetch, contacts, absent } => {
                 self.with(now, fetch, |fetch, world| fetch.on_providers(world, contacts, absent));
             }

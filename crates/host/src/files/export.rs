@@ -5,23 +5,14 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
-use potluck_base::BlobId;
-use potluck_store::blobs::{Blob, BlobError, BlobPlace, BlobState, READ_BYTES_MAX, create_file};
+use potluck_store::blobs::{Blob, BlobError, BlobPlace, READ_BYTES_MAX, create_file};
 use potluck_swarm::Manifest;
 
-use super::fetch::Way;
+use super::way::Way;
 use super::{Files, FilesError};
 use crate::folder::sync_folder;
 
 impl Files {
-    /// Whether a complete and unchanged blob lies just there.
-    pub(super) fn is_at(&self, id: &BlobId, there: &Path) -> bool {
-        self.view(id).is_some_and(|view| {
-            let lies = matches!(&view.place, BlobPlace::Outside { path, .. } if path == there);
-            lies && view.state == BlobState::Complete && there.symlink_metadata().is_ok()
-        })
-    }
-
     /// Moves or copies a complete blob to where it belongs.
     pub(super) fn put_in_place(
         &self,
@@ -36,19 +27,30 @@ impl Files {
             return Ok(blob.move_to(&way.aside, &way.there)?);
         }
         let io = |source| BlobError::Io { path: way.aside.clone(), source };
-        // What an earlier copy left when it was interrupted.
-        match way.aside.symlink_metadata() {
-            Ok(left) if left.is_dir() => std::fs::remove_dir_all(&way.aside).map_err(io)?,
-            Ok(_) => std::fs::remove_file(&way.aside).map_err(io)?,
-            Err(_) => {}
-        }
-        match folder {
-            None => drop(copy(blob, 0..blob.division().size(), &way.aside)?),
-            Some(manifest) => copy_folder(blob, manifest, &way.aside)?,
-        }
+        copy_aside(blob, way, folder)?;
         std::fs::rename(&way.aside, &way.there).map_err(io)?;
         Ok(way.there.parent().map_or(Ok(()), sync_folder).map_err(io)?)
     }
+}
+
+/// Copies a complete blob to where it lies before it is put in its place.
+pub(super) fn copy_aside(
+    blob: &Blob,
+    way: &Way,
+    folder: Option<&Manifest>,
+) -> Result<(), FilesError> {
+    let io = |source| BlobError::Io { path: way.aside.clone(), source };
+    // What an earlier copy left when it was interrupted.
+    match way.aside.symlink_metadata() {
+        Ok(left) if left.is_dir() => std::fs::remove_dir_all(&way.aside).map_err(io)?,
+        Ok(_) => std::fs::remove_file(&way.aside).map_err(io)?,
+        Err(_) => {}
+    }
+    match folder {
+        None => drop(copy(blob, 0..blob.division().size(), &way.aside)?),
+        Some(manifest) => copy_folder(blob, manifest, &way.aside)?,
+    }
+    Ok(())
 }
 
 fn copy_folder(blob: &Blob, manifest: &Manifest, to: &Path) -> Result<(), FilesError> {

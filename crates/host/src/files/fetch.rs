@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use potluck_base::{BlobId, Contact, NodeId};
+use potluck_base::{BlobId, Contact};
 use potluck_node::{Command, Reply};
-use potluck_store::blobs::{Blob, BlobError, Place, SegmentTarget, create_file, create_folder};
-use potluck_swarm::{Begin, FetchError, FetchId, FetchReport, FileLink, Input, LinkKind};
+use potluck_store::blobs::{Blob, Place, SegmentTarget};
+use potluck_swarm::{Begin, FetchError, FetchId, FetchReport, FileLink, Input, LinkKind, Manifest};
 use tokio::sync::{oneshot, watch};
-use tokio::task::AbortHandle;
 
-use super::{Files, FilesError, blocking, export, lock, share};
+use super::job::{FetchJob, FetchProgress, Fetched, FetchedFrom, JobState};
+use super::reuse::{Old, OldPlaces};
+use super::settle::{FetchOptions, Settled, below_of};
+use super::way::{To, Way};
+use super::{Files, FilesError, blocking, lock, share};
 use crate::handle::Request;
 
 /// How often a job looks how it stands, and writes are made safe from a loss of power.
@@ -50,6 +53,15 @@ pub(super) struct Done {
     pub(super) blob: Arc<Blob>,
     pub(super) report: FetchReport,
     pub(super) resumed: u64,
+    /// Bytes that were on this machine already.
+    pub(super) reused: u64,
+}
+
+impl Done {
+    /// Nothing had to be fetched.
+    fn here(blob: Arc<Blob>) -> Self {
+        Self { blob, report: FetchReport::default(), resumed: 0, reused: 0 }
+    }
 }
 
 /// A fetch that the core knows of.
@@ -58,8 +70,12 @@ pub(super) struct Active {
     id: BlobId,
     name: String,
     target: Target,
+    /// Where some of it may be already.
+    old: Option<OldPlaces>,
     blob: Option<Arc<Blob>>,
     resumed: u64,
+    /// Bytes that were found on this machine.
+    pub(super) reused: u64,
     /// Why it ends, if the shell knows better than the core.
     error: Option<FilesError>,
     done: Option<oneshot::Sender<Result<Done, FilesError>>>,
@@ -140,23 +156,44 @@ impl Files {
             let Some(active) = active.get_mut(&fetch) else { return };
             // A place of another size may have been made before.
             active.blob = None;
-            (active.target.clone().place(size), active.name.clone())
+            active.reused = 0;
+            (active.target.clone().place(size), active.name.clone(), active.old.clone())
         };
         tokio::spawn(async move {
-            let (place, name) = target;
+            let (place, name, old) = target;
             let opening = files.clone();
             let begun = blocking(move || {
+                let lengths = match &place {
+                    Place::Inside => vec![size],
+                    Place::Segments(files) => files.iter().map(|file| file.bytes).collect(),
+                };
                 let blob = opening.store()?.begin(id, size, place, &name)?;
+                blob.take_room()?;
                 let have = blob.have();
-                Ok((blob, have))
+                let old = old.filter(|_| !have.is_full()).map(|old| {
+                    let old = Old::find(&old, &lengths);
+                    let granules = old.granules(&blob);
+                    (old, granules)
+                });
+                Ok((blob, have, old.filter(|(_, granules)| !granules.is_empty())))
             });
             let input = match begun.await {
-                Ok((blob, have)) => {
+                Ok((blob, have, old)) => {
+                    let checked = Arc::clone(&blob);
                     if let Some(active) = lock(&files.inner.active).get_mut(&fetch) {
                         active.resumed = blob.have_bytes();
                         active.blob = Some(blob);
                         active.error = None;
                         active.progress.send_modify(|count| *count += 1);
+                    }
+                    if let Some((old, granules)) = old {
+                        let checking = Input::Checking { fetch, granules: granules.clone() };
+                        // Fails only when the node stops.
+                        let _ = files.tell(checking).await;
+                        let files = files.clone();
+                        tokio::spawn(async move {
+                            files.reuse(fetch, checked, old, granules).await;
+                        });
                     }
                     Input::Opened { fetch, have }
                 }
@@ -180,10 +217,10 @@ impl Files {
             let result = match active.blob.take() {
                 None => Err(FilesError::Stopped),
                 Some(blob) => {
-                    let resumed = active.resumed;
+                    let (resumed, reused) = (active.resumed, active.reused);
                     blocking(move || {
                         blob.finish()?;
-                        Ok(Done { blob, report, resumed })
+                        Ok(Done { blob, report, resumed, reused })
                     })
                     .await
                 }
@@ -220,7 +257,7 @@ impl Files {
     ) -> Result<Done, FilesError> {
         let id = wanted.id;
         if let Some(blob) = self.intact(id).await? {
-            return Ok(Done { blob, report: FetchReport::default(), resumed: 0 });
+            return Ok(Done::here(blob));
         }
         let fetch = self.fetch_id();
         let (done, mut ended) = oneshot::channel();
@@ -228,8 +265,10 @@ impl Files {
             id,
             name: wanted.name,
             target: wanted.target,
+            old: wanted.old,
             blob: None,
             resumed: 0,
+            reused: 0,
             error: None,
             done: Some(done),
             progress: watch::Sender::new(0),
@@ -304,103 +343,8 @@ pub(super) struct WantedBlob {
     pub(super) name: String,
     pub(super) target: Target,
     pub(super) sources: Vec<Contact>,
-}
-
-/// How far a fetch is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FetchProgress {
-    /// Bytes in all, once known.
-    pub bytes_total: Option<u64>,
-    /// Bytes that are here and verified.
-    pub bytes: u64,
-    /// Sources known.
-    pub sources: usize,
-    /// Sources that send now.
-    pub active: usize,
-    /// Whether it is over, well or not.
-    pub finished: bool,
-}
-
-/// What a source gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FetchedFrom {
-    /// The node.
-    pub id: NodeId,
-    /// Verified bytes that came from it.
-    pub bytes: u64,
-}
-
-/// A fetch that is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
-    /// The file or folder.
-    pub path: PathBuf,
-    /// Its bytes.
-    pub bytes: u64,
-    /// How long it took.
-    pub took: Duration,
-    /// Who gave it, the most generous first; nobody if it was here already.
-    pub sources: Vec<FetchedFrom>,
-    /// Bytes that came twice.
-    pub duplicate_bytes: u64,
-    /// Bytes that an earlier, interrupted fetch had brought.
-    pub resumed_bytes: u64,
-    /// Whether every byte was checked against the link. Always; said so that scripts can ask.
-    pub verified: bool,
-}
-
-#[derive(Debug, Clone, Default)]
-struct JobState {
-    progress: FetchProgress,
-    result: Option<Result<Fetched, FilesError>>,
-}
-
-/// A fetch under way or over. Cheap to clone; goes on until it is over or cancelled, also when
-/// nobody looks at it.
-#[derive(Debug, Clone)]
-pub struct FetchJob {
-    state: watch::Receiver<JobState>,
-    task: AbortHandle,
-}
-
-impl FetchJob {
-    /// How far it is.
-    #[must_use]
-    pub fn progress(&self) -> FetchProgress {
-        self.state.borrow().progress
-    }
-
-    /// Waits for the next change of [`progress`](Self::progress); at once if it is over.
-    pub async fn changed(&mut self) {
-        if !self.state.borrow().progress.finished {
-            // An error means that the task is gone; `result` will say so.
-            let _ = self.state.changed().await;
-        }
-    }
-
-    /// How it ended, if it has.
-    #[must_use]
-    pub fn result(&self) -> Option<Result<Fetched, FilesError>> {
-        let state = self.state.borrow();
-        let gone =
-            || self.task.is_finished().then_some(Err(FilesError::Fetch(FetchError::Cancelled)));
-        state.result.clone().or_else(gone)
-    }
-
-    /// Waits until it is over.
-    ///
-    /// # Errors
-    /// Why it failed. What came is kept: the same fetch again goes on from there.
-    pub async fn wait(&mut self) -> Result<Fetched, FilesError> {
-        let over = self.state.wait_for(|state| state.result.is_some()).await;
-        let result = over.ok().and_then(|state| state.result.clone());
-        result.unwrap_or(Err(FilesError::Fetch(FetchError::Cancelled)))
-    }
-
-    /// Gives it up. What came is kept.
-    pub fn cancel(&self) {
-        self.task.abort();
-    }
+    /// Where some of it may be already.
+    pub(super) old: Option<OldPlaces>,
 }
 
 impl Files {
@@ -408,12 +352,18 @@ impl Files {
     /// Must be called in the tokio runtime.
     #[must_use]
     pub fn begin_fetch(&self, link: FileLink, to: To) -> FetchJob {
+        self.begin_fetch_with(link, to, FetchOptions::default())
+    }
+
+    /// As [`begin_fetch`](Self::begin_fetch), and says what to do with files that are there already.
+    #[must_use]
+    pub fn begin_fetch_with(&self, link: FileLink, to: To, options: FetchOptions) -> FetchJob {
         let (sender, state) = watch::channel(JobState::default());
         let files = self.clone();
         let task = tokio::spawn(async move {
             let hear =
                 |progress| sender.send_modify(|state: &mut JobState| state.progress = progress);
-            let result = files.fetch_link(&link, &to, &hear).await;
+            let result = files.fetch_link(&link, &to, options, &hear).await;
             files.names_changed();
             sender.send_modify(|state| {
                 state.progress.finished = true;
@@ -427,12 +377,16 @@ impl Files {
         &self,
         link: &FileLink,
         to: &To,
+        options: FetchOptions,
         hear: &(dyn Fn(FetchProgress) + Send + Sync),
     ) -> Result<Fetched, FilesError> {
         let began = Instant::now();
-        let way = Way::new(link, to)?;
-        let (done, extra) = match link.kind {
-            LinkKind::File => (self.fetch_file(link.id, &way, hear).await?, None),
+        let way = Way::new(link, to, options)?;
+        let (done, extra, settled) = match link.kind {
+            LinkKind::File => {
+                let (done, settled) = self.fetch_file(link.id, &way, hear).await?;
+                (Some(done), None, settled)
+            }
             LinkKind::Folder => self.fetch_folder(link.id, &way, hear).await?,
         };
         let bytes = done.iter().map(|done| done.blob.division().size()).sum();
@@ -460,6 +414,9 @@ impl Files {
             sources,
             duplicate_bytes: all().map(|done| done.report.duplicate_bytes).sum(),
             resumed_bytes: all().map(|done| done.resumed).sum(),
+            reused_bytes: all().map(|done| done.reused).sum(),
+            left: settled.left,
+            kept: settled.kept,
             verified: true,
         })
     }
@@ -469,31 +426,83 @@ impl Files {
         id: BlobId,
         way: &Way,
         hear: &(dyn Fn(FetchProgress) + Send + Sync),
-    ) -> Result<Option<Done>, FilesError> {
-        let name = share::stored_name(LinkKind::File, &way.name);
-        if let Some(here) = self.already_at(id, &way.there).await? {
-            return Ok(Some(here));
+    ) -> Result<(Done, Settled), FilesError> {
+        let name = share::stored_name(LinkKind::File, way.name());
+        if let Some(here) = self.already_at(id, way, None).await? {
+            return Ok((here, Settled::default()));
         }
-        way.check_free()?;
+        self.check_file(id, way).await?;
+        self.rescue(&id, way)?;
         let target = Target::File(way.aside.clone());
-        let wanted = WantedBlob { id, root: id, name: name.clone(), target, sources: Vec::new() };
+        let old = Some(self.old_places(way, below_of(None))?);
+        let sources = Vec::new();
+        let wanted = WantedBlob { id, root: id, name: name.clone(), target, sources, old };
         let done = self.fetch_blob(wanted, hear).await?;
-        let (files, way, blob) = (self.clone(), way.clone(), Arc::clone(&done.blob));
-        blocking(move || {
-            files.put_in_place(&blob, &way, None)?;
-            Ok(files.store()?.set_shared(&id, true, None)?)
-        })
-        .await?;
-        Ok(Some(done))
+        let settled = self.settle_all(&done.blob, way, None, &[id]).await?;
+        if !settled.left.is_empty() {
+            return Err(FilesError::Exists(way.there.clone()));
+        }
+        Ok((done, settled))
+    }
+
+    /// Whether one file may be put in its place: nothing is there, or what may be replaced, or just it.
+    async fn check_file(&self, id: BlobId, way: &Way) -> Result<(), FilesError> {
+        let Ok(seen) = way.there.symlink_metadata() else { return Ok(()) };
+        let remembered = {
+            let (files, there) = (self.clone(), way.there.clone());
+            blocking(move || Ok(files.store()?.remembered(&there))).await?
+        };
+        let untouched = || remembered.is_untouched(Path::new(""), &seen);
+        let may = way.options().force || (way.options().update && untouched());
+        if seen.is_file() && (may || self.has_bytes_of(id, &way.there).await?) {
+            return Ok(());
+        }
+        Err(FilesError::Exists(way.there.clone()))
     }
 
     /// A blob that lies whole and unchanged where it is to go.
-    async fn already_at(&self, id: BlobId, there: &Path) -> Result<Option<Done>, FilesError> {
-        if !self.is_at(&id, there) {
+    async fn already_at(
+        &self,
+        id: BlobId,
+        way: &Way,
+        folder: Option<&Manifest>,
+    ) -> Result<Option<Done>, FilesError> {
+        let (files, there, below) = (self.clone(), way.there.clone(), below_of(folder));
+        let at = blocking(move || Ok(files.is_made_of(&id, &there, &below)));
+        if !at.await? {
             return Ok(None);
         }
-        let whole = self.intact(id).await?;
-        Ok(whole.map(|blob| Done { blob, report: FetchReport::default(), resumed: 0 }))
+        Ok(self.intact(id).await?.map(Done::here))
+    }
+
+    /// Puts a whole blob in its place among what is there, and offers it if all of it is.
+    async fn settle_all(
+        &self,
+        blob: &Arc<Blob>,
+        way: &Way,
+        folder: Option<&Manifest>,
+        parts: &[BlobId],
+    ) -> Result<Settled, FilesError> {
+        let (files, way, folder) = (self.clone(), way.clone(), folder.cloned());
+        let (id, whole) = (blob.id(), Arc::clone(blob));
+        let there = way.there.clone();
+        let settled = blocking(move || {
+            let fetched = files.store()?.remembered(&way.there).files().next().is_some();
+            let settled = files.settle(&whole, &way, folder.as_ref(), way.options())?;
+            Ok((settled, fetched))
+        });
+        let (settled, fetched) = settled.await?;
+        self.end_old_versions(id, &there, fetched).await?;
+        if !settled.left.is_empty() {
+            self.give_away(parts).await?;
+            return Ok(settled);
+        }
+        let (store, parts) = (self.store()?, parts.to_vec());
+        blocking(move || {
+            parts.iter().try_for_each(|part| store.set_shared(part, true, None))?;
+            Ok(settled)
+        })
+        .await
     }
 
     /// The data, if there is any, and the manifest.
@@ -502,19 +511,19 @@ impl Files {
         id: BlobId,
         way: &Way,
         hear: &(dyn Fn(FetchProgress) + Send + Sync),
-    ) -> Result<(Option<Done>, Option<Done>), FilesError> {
-        let name = share::stored_name(LinkKind::Folder, &way.name);
-        let target = Target::Inside;
-        let wanted = WantedBlob { id, root: id, name, target, sources: Vec::new() };
+    ) -> Result<(Option<Done>, Option<Done>, Settled), FilesError> {
+        let name = share::stored_name(LinkKind::Folder, way.name());
+        let (target, sources, old) = (Target::Inside, Vec::new(), None);
+        let wanted = WantedBlob { id, root: id, name, target, sources, old };
         // Its bytes are not what people wait for.
         let listed = self.fetch_blob(wanted, &|_| {}).await?;
         let files = self.clone();
         let manifest = blocking(move || files.manifest(&id)).await?;
         let data = manifest.data();
-        if let Some(here) = self.already_at(data, &way.there).await? {
-            return Ok((Some(here), Some(listed)));
+        if let Some(here) = self.already_at(data, way, Some(&manifest)).await? {
+            return Ok((Some(here), Some(listed), Settled::default()));
         }
-        way.check_free()?;
+        way.check_folder()?;
         let segments = manifest.files().iter().map(|file| SegmentTarget {
             path: way.aside.join(&file.path),
             bytes: file.bytes,
@@ -522,87 +531,19 @@ impl Files {
         });
         let segments: Vec<SegmentTarget> = segments.collect();
         if manifest.bytes() == 0 {
+            way.check_free()?;
             let way = way.clone();
             blocking(move || way.make_empty(&segments)).await?;
-            return Ok((None, Some(listed)));
+            return Ok((None, Some(listed), Settled::default()));
         }
+        self.rescue(&data, way)?;
         let sources = listed.report.sources.iter().map(|(contact, _)| *contact).collect();
         let name = share::data_name().to_owned();
         let target = Target::Files(segments);
-        let wanted = WantedBlob { id: data, root: id, name, target, sources };
+        let old = Some(self.old_places(way, below_of(Some(&manifest)))?);
+        let wanted = WantedBlob { id: data, root: id, name, target, sources, old };
         let done = self.fetch_blob(wanted, hear).await?;
-        let (files, way, blob) = (self.clone(), way.clone(), Arc::clone(&done.blob));
-        blocking(move || {
-            files.put_in_place(&blob, &way, Some(&manifest))?;
-            let store = files.store()?;
-            store.set_shared(&data, true, None)?;
-            Ok(store.set_shared(&id, true, None)?)
-        })
-        .await?;
-        Ok((Some(done), Some(listed)))
-    }
-}
-
-/// The folder that a fetch brings something into, which is made if there is none.
-#[derive(Debug, Clone)]
-pub enum To {
-    /// Links on the way to it are followed.
-    Typed(PathBuf),
-    /// No link is on the way to it, and none that comes there meanwhile is followed.
-    Real(PathBuf),
-}
-
-/// Where a fetch brings what it fetches.
-#[derive(Debug, Clone)]
-pub(super) struct Way {
-    name: String,
-    /// Where it lies while it is not complete.
-    pub(super) aside: PathBuf,
-    /// Where it belongs.
-    pub(super) there: PathBuf,
-}
-
-impl Way {
-    fn new(link: &FileLink, to: &To) -> Result<Self, FilesError> {
-        let to = match to {
-            To::Typed(to) => {
-                let io = |source| BlobError::Io { path: to.clone(), source };
-                std::fs::create_dir_all(to).map_err(io)?;
-                to.canonicalize().map_err(io)?
-            }
-            To::Real(to) => {
-                let io = |source| BlobError::Io { path: to.clone(), source };
-                create_folder(to).map_err(io)?;
-                to.clone()
-            }
-        };
-        let name = link.file_name();
-        let mark = &link.id.to_string()[..8];
-        Ok(Self { aside: to.join(format!(".{name}.{mark}.potluck")), there: to.join(&name), name })
-    }
-
-    fn check_free(&self) -> Result<(), FilesError> {
-        // A dangling link counts as well: nothing is written through it.
-        match self.there.symlink_metadata() {
-            Ok(_) => Err(FilesError::Exists(self.there.clone())),
-            Err(_) => Ok(()),
-        }
-    }
-
-    /// Makes a folder of empty files.
-    fn make_empty(&self, files: &[SegmentTarget]) -> Result<(), FilesError> {
-        let io = |source| BlobError::Io { path: self.aside.clone(), source };
-        if self.aside.symlink_metadata().is_ok() {
-            // Left by one that was broken off.
-            std::fs::remove_dir_all(&self.aside).map_err(io)?;
-        }
-        create_folder(&self.aside).map_err(io)?;
-        for file in files {
-            let made = create_file(&file.path).map_err(io)?;
-            if file.executable {
-                export::make_executable(&made).map_err(io)?;
-            }
-        }
-        Ok(std::fs::rename(&self.aside, &self.there).map_err(io)?)
+        let settled = self.settle_all(&done.blob, way, Some(&manifest), &[data, id]).await?;
+        Ok((Some(done), Some(listed), settled))
     }
 }

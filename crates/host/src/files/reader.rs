@@ -72,7 +72,7 @@ impl Files {
     async fn fetch_list(&self, id: BlobId) -> Result<Done, FilesError> {
         let name = share::stored_name(potluck_swarm::LinkKind::Folder, "unnamed");
         let target = Target::Inside;
-        let wanted = WantedBlob { id, root: id, name, target, sources: Vec::new() };
+        let wanted = WantedBlob { id, root: id, name, target, sources: Vec::new(), old: None };
         self.fetch_blob(wanted, &|_| {}).await
     }
 
@@ -109,7 +109,7 @@ impl Files {
         let begin = || {
             let (files, name) = (self.clone(), name.to_owned());
             let target = Target::Inside;
-            let wanted = WantedBlob { id, root, name, target, sources: Vec::new() };
+            let wanted = WantedBlob { id, root, name, target, sources: Vec::new(), old: None };
             tokio::spawn(async move {
                 let done = files.fetch_blob(wanted, &|_| {}).await;
                 done.map(|_| ())

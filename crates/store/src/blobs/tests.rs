@@ -4,6 +4,7 @@ mod fetch;
 mod import;
 mod journal;
 mod recover;
+mod reuse;
 mod store;
 mod tree;
 mod walk;
