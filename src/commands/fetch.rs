@@ -47,6 +47,11 @@ pub(crate) fn run(global: &Global, args: &FetchArgs) -> Result<(), Failure> {
     };
     let fetched = match job {
         Ok(job) => follow(&client, job, &progress),
+        Err(why) if args.update || args.force => {
+            let detail = format!("{why}; only the node can compare and replace files there");
+            return Err(Failure::new(Exit::Refused, "outOfReach", detail)
+                .hint("add the folder to [files] paths, or fetch without --update and --force"));
+        }
         Err(why) => {
             let what = if link.kind == LinkKind::Folder { "folder" } else { "file" };
             out.note(format!("{why}; streaming the {what} instead"));

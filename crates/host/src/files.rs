@@ -189,40 +189,52 @@ impl Files {
         }
     }
 
-    /// What the core is told at the start: everything that is shared, and the parts that fetches of
-    /// earlier runs brought.
+    /// What the core is told at the start: everything that is shared.
     pub(crate) fn held(&self) -> Vec<Input> {
-        let Ok(store) = self.store() else { return Vec::new() };
+        let shared = |view: &BlobView| view.shared && view.state == BlobState::Complete;
+        let views = self.store().map(|store| store.list()).unwrap_or_default();
+        let views = views.into_iter().filter(shared);
+        views
+            .map(|view| Input::Held {
+                blob: view.id,
+                size: view.size,
+                announce: !share::is_data_of_folder(&view.name),
+            })
+            .collect()
+    }
+
+    /// Tells the core of the parts that fetches of earlier runs brought. What was not synced then is
+    /// hashed first.
+    async fn tell_parts(&self) -> Result<(), FilesError> {
+        let store = self.store()?;
         let views = store.list();
-        let shared = |view: &&BlobView| view.shared && view.state == BlobState::Complete;
-        let held =
-            |view: &BlobView, announce| Input::Held { blob: view.id, size: view.size, announce };
-        let mut told: Vec<Input> = views
-            .iter()
-            .filter(shared)
-            .map(|view| held(view, !share::is_data_of_folder(&view.name)))
-            .collect();
         let partial = |view: &&BlobView| matches!(view.state, BlobState::Partial { .. });
         for view in views.iter().filter(partial).take(PARTS_MAX) {
-            let Some(have) = store.part(&view.id).filter(|have| !have.is_empty()) else { continue };
-            let (blob, size) = (view.id, view.size);
-            if !share::is_data_of_folder(&view.name) {
-                told.push(Input::HeldPart { blob, root: blob, size, have });
-                continue;
+            let (files, id) = (self.clone(), view.id);
+            let Ok(have) = blocking(move || Ok(files.blob(&id)?.have())).await else { continue };
+            let (blob, size, mut root) = (view.id, view.size, view.id);
+            if share::is_data_of_folder(&view.name) {
+                // Others need the list of files as well. It is not shared before the folder is whole.
+                let lists: Vec<BlobView> = views
+                    .iter()
+                    .filter(|view| view.state == BlobState::Complete && !view.shared)
+                    .filter(|view| share::is_manifest(&view.name))
+                    .cloned()
+                    .collect();
+                let files = self.clone();
+                let list = blocking(move || {
+                    let named = |list: &BlobView| {
+                        files.manifest(&list.id).is_ok_and(|manifest| manifest.data() == blob)
+                    };
+                    Ok(lists.into_iter().find(named))
+                });
+                let Ok(Some(list)) = list.await else { continue };
+                root = list.id;
+                self.tell(Input::Held { blob: root, size: list.size, announce: true }).await?;
             }
-            // Others need the list of files as well.
-            let whole = |view: &&BlobView| {
-                view.state == BlobState::Complete && share::is_manifest(&view.name)
-            };
-            let mut lists = views.iter().filter(whole);
-            let list = lists
-                .find(|list| self.manifest(&list.id).is_ok_and(|manifest| manifest.data() == blob));
-            if let Some(list) = list {
-                told.push(held(list, true));
-                told.push(Input::HeldPart { blob, root: list.id, size, have });
-            }
+            self.tell(Input::HeldPart { blob, root, size, have }).await?;
         }
-        told
+        Ok(())
     }
 
     /// Carries out what the core wants. Never blocks.

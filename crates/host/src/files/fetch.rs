@@ -163,12 +163,16 @@ impl Files {
             let (place, name, old) = target;
             let opening = files.clone();
             let begun = blocking(move || {
+                // The list of files proves the size; otherwise it is what somebody says.
+                let listed = matches!(&place, Place::Segments(files) if files.len() > 1);
                 let lengths = match &place {
                     Place::Inside => vec![size],
                     Place::Segments(files) => files.iter().map(|file| file.bytes).collect(),
                 };
                 let blob = opening.store()?.begin(id, size, place, &name)?;
-                blob.take_room()?;
+                if listed || is_proven(&blob) {
+                    blob.take_room()?;
+                }
                 let have = blob.have();
                 let old = old.filter(|_| !have.is_full()).map(|old| {
                     let old = Old::find(&old, &lengths);
@@ -280,6 +284,7 @@ impl Files {
         self.tell(Input::Begin(begin)).await?;
         let mut look = tokio::time::interval(LOOK);
         let mut commit = tokio::time::interval(COMMIT);
+        let mut has_room = false;
         let result = loop {
             tokio::select! {
                 result = &mut ended => break result.unwrap_or(Err(FilesError::Stopped)),
@@ -290,7 +295,12 @@ impl Files {
                 }
                 _ = commit.tick() => {
                     let blob = lock(&self.inner.active).get(&fetch).and_then(Active::blob);
-                    if let Some(blob) = blob.filter(|blob| blob.unsynced_bytes() > 0) {
+                    let Some(blob) = blob else { continue };
+                    if !has_room && is_proven(&blob) {
+                        has_room = true;
+                        self.take_room(fetch, Arc::clone(&blob)).await;
+                    }
+                    if blob.unsynced_bytes() > 0 {
                         self.commit(fetch, blob).await;
                     }
                 }
@@ -298,6 +308,12 @@ impl Files {
         };
         guard.over = true;
         result
+    }
+
+    async fn take_room(&self, fetch: FetchId, blob: Arc<Blob>) {
+        if let Err(error) = blocking(move || Ok(blob.take_room()?)).await {
+            self.end_with(fetch, error).await;
+        }
     }
 
     /// A blob that is here whole and as it was. One whose files somebody changed or removed is not
@@ -334,6 +350,11 @@ impl Files {
             finished: false,
         })
     }
+}
+
+/// Whether the size of a blob is proven: its last granule is there.
+fn is_proven(blob: &Blob) -> bool {
+    blob.has(blob.division().count() - 1)
 }
 
 /// A blob to fetch.
@@ -432,9 +453,8 @@ impl Files {
             return Ok((here, Settled::default()));
         }
         self.check_file(id, way).await?;
-        self.rescue(&id, way)?;
         let target = Target::File(way.aside.clone());
-        let old = Some(self.old_places(way, below_of(None))?);
+        let old = Some(self.old_places(id, way, below_of(None)).await?);
         let sources = Vec::new();
         let wanted = WantedBlob { id, root: id, name: name.clone(), target, sources, old };
         let done = self.fetch_blob(wanted, hear).await?;
@@ -536,11 +556,10 @@ impl Files {
             blocking(move || way.make_empty(&segments)).await?;
             return Ok((None, Some(listed), Settled::default()));
         }
-        self.rescue(&data, way)?;
         let sources = listed.report.sources.iter().map(|(contact, _)| *contact).collect();
         let name = share::data_name().to_owned();
         let target = Target::Files(segments);
-        let old = Some(self.old_places(way, below_of(Some(&manifest)))?);
+        let old = Some(self.old_places(data, way, below_of(Some(&manifest))).await?);
         let wanted = WantedBlob { id: data, root: id, name, target, sources, old };
         let done = self.fetch_blob(wanted, hear).await?;
         let settled = self.settle_all(&done.blob, way, Some(&manifest), &[data, id]).await?;

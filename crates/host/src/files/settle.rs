@@ -65,16 +65,26 @@ fn at(place: &Path, below: &Path) -> PathBuf {
 }
 
 impl Files {
-    /// Where to look for bytes that are here already.
-    pub(super) fn old_places(&self, way: &Way, below: Below) -> Result<OldPlaces, FilesError> {
-        let beside = self.store()?.remembered_beside(&way.there, BESIDE_MAX);
-        let roots = [way.there.clone(), way.left_over()].into_iter().chain(beside).collect();
-        Ok(OldPlaces { roots, paths: below, name: way.name().to_owned() })
+    /// Where to look for bytes of a blob that are here already.
+    pub(super) async fn old_places(
+        &self,
+        id: BlobId,
+        way: &Way,
+        paths: Below,
+    ) -> Result<OldPlaces, FilesError> {
+        let (files, way) = (self.clone(), way.clone());
+        blocking(move || {
+            files.rescue(&id, &way)?;
+            let beside = files.store()?.remembered_beside(&way.there, BESIDE_MAX);
+            let roots = [way.there.clone(), way.left_over()].into_iter().chain(beside).collect();
+            Ok(OldPlaces { roots, paths, name: way.name().to_owned() })
+        })
+        .await
     }
 
     /// Moves what an interrupted fetch left of a blob that is not known any more out of the way; its
     /// bytes can be used again.
-    pub(super) fn rescue(&self, id: &BlobId, way: &Way) -> Result<(), FilesError> {
+    fn rescue(&self, id: &BlobId, way: &Way) -> Result<(), FilesError> {
         if way.aside.symlink_metadata().is_err() {
             return Ok(());
         }

@@ -18,6 +18,10 @@ impl Files {
         // A strong handle would keep the store open after the node.
         let inner = Arc::downgrade(&self.inner);
         tokio::spawn(async move {
+            if let Some(inner) = inner.upgrade() {
+                // Fails only when the node stops.
+                let _ = (Self { inner }).tell_parts().await;
+            }
             let mut tick = tokio::time::interval(EVERY);
             loop {
                 tick.tick().await;

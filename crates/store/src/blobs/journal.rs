@@ -11,12 +11,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
-use potluck_base::{BlobId, Division, GranuleSet};
+use potluck_base::{BlobId, GranuleSet};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
-
-use super::entry::HAVE as FILE;
-use super::meta::Phase;
-use super::store::BlobStore;
 
 const RECORD_BYTES: usize = 16;
 const HAVE: u32 = 1;
@@ -116,17 +112,6 @@ impl Journal {
         }
         self.records = next;
         Ok(())
-    }
-}
-
-impl BlobStore {
-    /// The granules of a partly fetched blob that are on the disk for good, without opening it; `None` if
-    /// there is no such blob.
-    #[must_use]
-    pub fn part(&self, id: &BlobId) -> Option<GranuleSet> {
-        let entry = self.entry(id).ok().filter(|entry| entry.phase() == Phase::Partial)?;
-        let count = Division::of(entry.size)?.count();
-        Journal::peek(&entry.file(FILE), id, count).ok().map(|recovered| recovered.synced)
     }
 }
 

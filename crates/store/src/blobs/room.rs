@@ -19,7 +19,7 @@ const FILES_MAX: usize = 65_536;
 
 impl Blob {
     /// Takes the room that the files of a partly fetched blob need, where the file system can. Their
-    /// lengths stay as they are.
+    /// lengths stay as they are. Not to be called before the size is proven: it is what somebody says.
     ///
     /// # Errors
     /// [`BlobError::NoSpace`] if there is not enough; what the operating system says.
