@@ -29,7 +29,7 @@ mod topics;
 mod views;
 
 pub(crate) use app::{App, StopReason};
-pub(crate) use files::clear_uploads;
+pub(crate) use files::{clear_uploads, go_on_with_fetches};
 pub(crate) use guard::Rules;
 pub(crate) use listener::bind;
 pub(crate) use search::words as search_words;

@@ -204,6 +204,12 @@ pub(crate) struct FetchRequest {
     pub(crate) link: String,
     /// The folder on the node's machine that it is put into, made if there is none.
     pub(crate) to: String,
+    /// Whether files that an earlier fetch put there, and that nobody changed since, are replaced.
+    #[serde(default)]
+    pub(crate) update: bool,
+    /// Whether every file that is in the way is replaced.
+    #[serde(default)]
+    pub(crate) force: bool,
 }
 
 /// A node that bytes came from.
@@ -232,6 +238,15 @@ pub(crate) struct FetchedFile {
     pub(crate) duplicate_bytes: u64,
     /// Bytes that were there from an earlier try.
     pub(crate) resumed_bytes: u64,
+    /// Bytes that were on the node's machine already, compared and copied instead of fetched.
+    #[serde(default)]
+    pub(crate) reused_bytes: u64,
+    /// Files there that are not what was fetched and were left as they are, at most 1000.
+    #[serde(default)]
+    pub(crate) left: Vec<String>,
+    /// Files there that are not part of what was fetched, at most 1000. They were not touched.
+    #[serde(default)]
+    pub(crate) kept: Vec<String>,
     /// Whether every byte was compared with the hash in the link.
     pub(crate) verified: bool,
     /// What is not there, or not as it was shared; the rest is.

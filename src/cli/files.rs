@@ -13,6 +13,7 @@ pub(super) const FETCH_EXAMPLES: &str = "\
 Examples:
   potluck fetch potluck:3tn3wqi6xk54c2hqajynnbzjrpayujq7oaqpo2rkgnhkkdxcbhxa/weights.bin -o models
   potluck fetch site/latest -o www
+  potluck fetch site/latest -o www --update
   POTLUCK_LINK=potluck:.. potluck fetch";
 
 pub(super) const FILES_EXAMPLES: &str = "\
@@ -46,6 +47,12 @@ pub(crate) struct FetchArgs {
     /// The folder to put it into, made if there is none
     #[arg(short, long = "output", value_name = "DIR", default_value = ".")]
     pub(crate) output: PathBuf,
+    /// Replace the files of an earlier fetch; those that somebody changed since are left and named
+    #[arg(long)]
+    pub(crate) update: bool,
+    /// Replace every file that is in the way
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// `files`.

@@ -53,6 +53,9 @@ pub(super) fn run(
         sources: Vec::new(),
         duplicate_bytes: 0,
         resumed_bytes: 0,
+        reused_bytes: 0,
+        left: Vec::new(),
+        kept: Vec::new(),
         verified: true,
         failed,
     })

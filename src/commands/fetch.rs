@@ -42,11 +42,16 @@ pub(crate) fn run(global: &Global, args: &FetchArgs) -> Result<(), Failure> {
     };
     let progress = Progress::new(out, &link.file_name());
     let job = match told(&client, &to) {
-        Ok(told) => begin(&client, &link, told)?,
+        Ok(told) => begin(&client, &link, told, args)?,
         Err(why) => Err(why),
     };
     let fetched = match job {
         Ok(job) => follow(&client, job, &progress),
+        Err(why) if args.update || args.force => {
+            let detail = format!("{why}; only the node can compare and replace files there");
+            return Err(Failure::new(Exit::Refused, "outOfReach", detail)
+                .hint("add the folder to [files] paths, or fetch without --update and --force"));
+        }
         Err(why) => {
             let what = if link.kind == LinkKind::Folder { "folder" } else { "file" };
             out.note(format!("{why}; streaming the {what} instead"));
@@ -86,8 +91,14 @@ fn of_record(client: &Client, name: &str) -> Result<FileLink, Failure> {
 }
 
 /// Lets the node fetch into the folder; if it cannot, says why.
-fn begin(client: &Client, link: &FileLink, to: &str) -> Result<Result<Job, String>, Failure> {
-    let request = FetchRequest { link: link.to_string(), to: to.to_owned() };
+fn begin(
+    client: &Client,
+    link: &FileLink,
+    to: &str,
+    args: &FetchArgs,
+) -> Result<Result<Job, String>, Failure> {
+    let (update, force) = (args.update, args.force);
+    let request = FetchRequest { link: link.to_string(), to: to.to_owned(), update, force };
     let body = serde_json::to_vec(&request).map_err(Failure::failed)?;
     let headers = [("content-type", "application/json")];
     let answer = client.request("POST", "/v1/fetches", &headers, Some(&body))?;
@@ -126,28 +137,87 @@ fn follow(client: &Client, mut job: Job, progress: &Progress) -> Result<FetchedF
     }
 }
 
+/// Files that are named on a terminal.
+const NAMED_MAX: usize = 20;
+/// Files that an error names.
+const LEFT_NAMED_MAX: usize = 10;
 const RESUME: &str = "the same command goes on where it ended";
 
 fn say(out: Out, fetched: &FetchedFile) -> Result<(), Failure> {
-    let what = "not there as shared";
-    let partial = || partial(&fetched.failed, what, "the rest is there, in the path above");
     if out.json {
         out.object(fetched)?;
-        return partial();
+        return ended(fetched);
     }
     failures(out, &fetched.failed);
     out.data(&fetched.path)?;
-    let new = fetched.bytes.saturating_sub(fetched.resumed_bytes);
-    let rate = mib(new as f64 / fetched.seconds.max(0.001));
-    let mut line = format!("{} in {:.1} s, {rate} MiB/s", bytes(fetched.bytes), fetched.seconds);
-    if !fetched.sources.is_empty() {
-        line.push_str(&format!(", from {}", count(fetched.sources.len() as u64, "node")));
+    out.note(summary(fetched));
+    named(out, &fetched.kept, "not part of what was fetched, and kept");
+    ended(fetched)
+}
+
+/// What came from where, in one line.
+fn summary(fetched: &FetchedFile) -> String {
+    let came: u64 = fetched.sources.iter().map(|source| source.bytes).sum();
+    let rate = mib(came as f64 / fetched.seconds.max(0.001));
+    let mut line = format!("{} in {:.1} s", bytes(fetched.bytes), fetched.seconds);
+    if fetched.sources.is_empty() {
+        line.push_str(", nothing from the network");
+    } else {
+        let nodes = count(fetched.sources.len() as u64, "node");
+        line.push_str(&format!(": {} from the network at {rate} MiB/s, from {nodes}", bytes(came)));
+    }
+    if fetched.reused_bytes > 0 {
+        line.push_str(&format!("; {} were on this machine already", bytes(fetched.reused_bytes)));
     }
     if fetched.resumed_bytes > 0 {
-        line.push_str(&format!("; {} were there before", bytes(fetched.resumed_bytes)));
+        line.push_str(&format!(
+            "; {} were there from an earlier try",
+            bytes(fetched.resumed_bytes)
+        ));
     }
-    out.note(line);
-    partial()
+    line
+}
+
+/// Names the first of some files on stderr.
+fn named(out: Out, files: &[String], what: &str) {
+    for file in files.iter().take(NAMED_MAX) {
+        out.note(format!("{file}: {what}"));
+    }
+    if files.len() > NAMED_MAX {
+        out.note(format!("{} more files are {what}", files.len() - NAMED_MAX));
+    }
+}
+
+/// Fails if files did not arrive as they were shared, or were left as they are.
+fn ended(fetched: &FetchedFile) -> Result<(), Failure> {
+    if fetched.left.is_empty() {
+        let hint = "the rest is there, in the path above";
+        return partial(&fetched.failed, "not there as shared", hint);
+    }
+    let left = fetched.left.len();
+    let mut detail = format!(
+        "{} changed since a fetch brought {}, or {} somebody's own, and {} left: {}",
+        count(left as u64, "file"),
+        if left == 1 { "it" } else { "them" },
+        if left == 1 { "is" } else { "are" },
+        if left == 1 { "was" } else { "were" },
+        fetched.left[..left.min(LEFT_NAMED_MAX)].join(", "),
+    );
+    if left > LEFT_NAMED_MAX {
+        detail.push_str(&format!(" and {} more", left - LEFT_NAMED_MAX));
+    }
+    if !fetched.failed.is_empty() {
+        detail.push_str(&format!(
+            "; {} not there as shared",
+            match fetched.failed.len() {
+                1 => "1 file is".to_owned(),
+                many => format!("{many} files are"),
+            }
+        ));
+    }
+    detail.push_str("; the rest is there");
+    Err(Failure::new(Exit::Failed, "filesLeft", detail)
+        .hint("--update replaces what an earlier fetch brought, --force replaces every file"))
 }
 
 #[cfg(test)]

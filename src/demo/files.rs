@@ -151,7 +151,7 @@ fn share(guest: &Guest, path: &Path) -> Result<SharedFile, Failure> {
 
 fn fetch(kitchen: &Kitchen, guest: &Guest, shared: &SharedFile) -> Result<FetchedFile, Failure> {
     let to = larder(kitchen, guest).to_string_lossy().into_owned();
-    let request = FetchRequest { link: shared.link.clone(), to };
+    let request = FetchRequest { link: shared.link.clone(), to, update: false, force: false };
     let body = serde_json::to_vec(&request).map_err(Failure::failed)?;
     // One source may have to send it to several, each of them several times over.
     let seconds = 30 + shared.bytes / UPLOAD_RATE * 5;

@@ -8,7 +8,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use potluck::{BlobId, FileState, Node};
+use potluck::{BlobId, FileState, Node, layout};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
@@ -44,7 +44,7 @@ pub(crate) struct App {
     settings: Settings,
     rules: Rules,
     places: Places,
-    jobs: JobTable,
+    jobs: Arc<JobTable>,
     rates: Rates,
     permits: Semaphore,
     stop: watch::Sender<Option<StopReason>>,
@@ -61,7 +61,8 @@ impl App {
     ) -> Self {
         let permits = Semaphore::new(settings.limits.http_requests);
         let places = Places::new(&settings, node.data_dir());
-        let (jobs, counters) = (JobTable::default(), HttpCounters::default());
+        let jobs = Arc::new(JobTable::kept_in(node.data_dir().join(layout::FETCHES)));
+        let counters = HttpCounters::default();
         let rates = Rates::default();
         Self { node, settings, rules, places, jobs, rates, permits, stop, counters }
     }
@@ -78,7 +79,7 @@ impl App {
         &self.places
     }
 
-    pub(super) fn jobs(&self) -> &JobTable {
+    pub(super) fn jobs(&self) -> &Arc<JobTable> {
         &self.jobs
     }
 

@@ -31,6 +31,7 @@ use crate::api::{
 };
 use crate::failure::Exit;
 
+pub(crate) use fetches::go_on as go_on_with_fetches;
 pub(super) use jobs::JobTable;
 pub(super) use places::Places;
 pub(crate) use upload::clear as clear_uploads;

@@ -85,6 +85,7 @@ pub(super) async fn run(
     let rules = Rules::new(&settings, token.as_ref().map(|token| token.text.as_str()));
     let (on_term, connections) = (settings.node.on_term, settings.limits.http_connections);
     let app = Arc::new(App::new(node.clone(), settings, rules, stop));
+    tokio::spawn(http::go_on_with_fetches(Arc::clone(&app)));
     let server = http::serve(listener, app, connections);
     let reason = match told.and_then(|()| out.line(format!("http {url}"))) {
         Err(unwritten) => Stop::Unheard(unwritten),

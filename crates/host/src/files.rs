@@ -8,15 +8,19 @@
 //! **Invariants:** every transfer and every stream of a peer that the core knows of ends in exactly
 //! one word to the core, unless the core itself ended it; blocking work is done on blocking threads.
 
+mod bring;
 mod error;
 mod export;
 mod fetch;
+mod job;
 mod join;
 mod list;
 mod many;
 mod names;
 mod reader;
+mod reuse;
 mod serve;
+mod settle;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -44,10 +48,11 @@ use fetch::Active;
 use join::Joint;
 
 pub use error::{FilesError, FilesErrorKind};
-pub use fetch::{FetchJob, FetchProgress, Fetched, FetchedFrom};
+pub use job::{FetchJob, FetchProgress, Fetched, FetchedFrom};
 pub use list::{FolderList, list_folder};
 pub(crate) use names::SharedNames;
 pub use reader::Reader;
+pub use settle::FetchOptions;
 pub use share::{Listed, ShareOptions, ShareProgress, Shared};
 pub use way::To;
 
@@ -162,6 +167,10 @@ struct Inner {
     joints: Mutex<HashMap<BlobId, Joint>>,
     /// What is not complete where somebody fetches to, and how many do.
     asides: Mutex<HashMap<PathBuf, usize>>,
+    /// How fast files here are read to be compared.
+    pace: reuse::Pace,
+    /// Held while files are brought among others.
+    settling: Mutex<()>,
     /// Told when what is shared changes.
     names: Arc<Notify>,
     /// Whether the core was told that more is shared than it knows.
@@ -221,6 +230,8 @@ impl Files {
                 waiting: Mutex::default(),
                 joints: Mutex::default(),
                 asides: Mutex::default(),
+                pace: reuse::Pace::default(),
+                settling: Mutex::default(),
                 names: Arc::default(),
                 elsewhere: AtomicBool::new(false),
                 looked_at: Mutex::default(),

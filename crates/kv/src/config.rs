@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use potluck_record::limits::{CONTEXT_ENTRIES_MAX, LIFE_DEFAULT, VALUE_BYTES_MAX, WRITERS_MAX};
+use potluck_record::Space;
+use potluck_record::limits::{
+    CONTEXT_ENTRIES_MAX, LIFE_DEFAULT, VALUE_BYTES_MAX, WRITERS_MAX, writers_max,
+};
 
 /// See each field; [`Config::validate`] holds them together.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +48,17 @@ pub struct Config {
     pub leave_deadline: Duration,
     /// Pushes of newer state to stale replicas after one read.
     pub read_repairs_max: usize,
+}
+
+impl Config {
+    /// Most writers of a key of this space. Providers have a limit of their own.
+    #[must_use]
+    pub const fn writers_of(&self, space: Space) -> u16 {
+        match space {
+            Space::Provider => writers_max(space),
+            _ => self.writers_max,
+        }
+    }
 }
 
 impl Default for Config {

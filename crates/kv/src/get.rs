@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use potluck_base::{Deadline, Instant, Key, NodeId, Peer};
-use potluck_record::limits::WRITERS_MAX;
+use potluck_record::limits::writers_max;
 use potluck_record::{
     Envelope, MergeAs, Place, Reading, SignedHead, State, StateDigest, StorageOp, StorageReply,
 };
@@ -316,7 +316,8 @@ pub(crate) const fn store(envelopes: Vec<Bytes>) -> Request {
 fn stores(state: &State<Envelope>) -> Vec<Request> {
     let mut requests = Vec::new();
     let (mut envelopes, mut size) = (Vec::new(), 0);
-    for envelope in state.iter().take(usize::from(WRITERS_MAX)) {
+    let most = state.iter().next().map_or(0, |first| writers_max(first.head().space()));
+    for envelope in state.iter().take(usize::from(most)) {
         let bytes = envelope.encode();
         if size + bytes.len() > STORE_BYTES_MAX && !envelopes.is_empty() {
             requests.push(store(std::mem::take(&mut envelopes)));

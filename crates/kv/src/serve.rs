@@ -154,7 +154,7 @@ impl Serves {
         }
         self.active.insert(id, Serving::Store { outcomes });
         for (index, envelope) in merges {
-            let writers_max = core.config.writers_max;
+            let writers_max = core.config.writers_of(envelope.head().space());
             let op = StorageOp::Merge {
                 envelope,
                 place: Place::Replica,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use potluck_base::BlobId;
 use potluck_host::files::{
-    FetchJob, Fetched, FileEntry, FilePage, FileTotals, FilesError, Listed, Reader, ShareOptions,
-    Shared, To,
+    FetchJob, FetchOptions, Fetched, FileEntry, FilePage, FileTotals, FilesError, Listed, Reader,
+    ShareOptions, Shared, To,
 };
 use potluck_host::{Handle, files};
 use potluck_store::blobs::{GcReport, Opened};
@@ -75,7 +75,13 @@ impl Files {
     /// When awaited: nobody has it, something is in the way, or there is no room.
     #[must_use = "nothing is fetched before it is awaited or started"]
     pub fn fetch(&self, link: impl AsRef<FileLink>) -> Fetch {
-        Fetch { files: self.clone(), link: link.as_ref().clone(), to: To::Typed(".".into()) }
+        let options = FetchOptions::default();
+        Fetch {
+            files: self.clone(),
+            link: link.as_ref().clone(),
+            to: To::Typed(".".into()),
+            options,
+        }
     }
 
     /// What this node has, in the order of the ids: the first ten thousand. More come by
@@ -237,6 +243,7 @@ pub struct Fetch {
     files: Files,
     link: FileLink,
     to: To,
+    options: FetchOptions,
 }
 
 impl Fetch {
@@ -252,13 +259,26 @@ impl Fetch {
         self
     }
 
+    /// Replaces files that an earlier fetch put there and that nobody changed since. Default: files that
+    /// are there stay, and those that are not what was fetched are named in the result.
+    pub const fn update(mut self, update: bool) -> Self {
+        self.options.update = update;
+        self
+    }
+
+    /// Replaces every file that is in the way, also those that somebody changed.
+    pub const fn force(mut self, force: bool) -> Self {
+        self.options.force = force;
+        self
+    }
+
     /// Begins it and gives a job to look at. It goes on until it is over or cancelled. Must be called
     /// in the tokio runtime.
     ///
     /// # Errors
     /// [`FilesError::NoFolder`]
     pub fn start(self) -> Result<FetchJob, FilesError> {
-        Ok(self.files.inner()?.begin_fetch(self.link, self.to))
+        Ok(self.files.inner()?.begin_fetch_with(self.link, self.to, self.options))
     }
 }
 

@@ -65,9 +65,9 @@ pub use potluck_gossip::{
     MessageId, Mode, TopicError, TopicName,
 };
 pub use potluck_host::files::{
-    CACHE_BYTES_DEFAULT, FetchJob, FetchProgress, Fetched, FetchedFrom, FileEntry, FilePage,
-    FileState, FileTotals, FilesError, FilesErrorKind, FolderList, Listed, Reader, Shared,
-    list_folder,
+    CACHE_BYTES_DEFAULT, FetchJob, FetchOptions, FetchProgress, Fetched, FetchedFrom, FileEntry,
+    FilePage, FileState, FileTotals, FilesError, FilesErrorKind, FolderList, Listed, Reader,
+    Shared, list_folder,
 };
 pub use potluck_host::socket::{BindError, LISTEN_MAX, ListenError, PortStats, SocketBuffers};
 pub use potluck_host::transport::TransportStats;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Space;
+
 /// Longest name in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 512;
 /// Largest single value.
@@ -28,9 +30,20 @@ pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
 pub const LIFE_DEFAULT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Longest life of a provider record.
 pub const PROVIDER_LIFE: Duration = Duration::from_secs(3600);
-/// Most provider records that an answer names for one key.
-pub const PROVIDERS_MAX: usize = 32;
+/// Most provider records of one key, kept by a replica and named by an answer. Beyond, those that expire
+/// last are kept.
+pub const PROVIDERS_MAX: u16 = 128;
 
+/// Most writers of a key of this space.
+#[must_use]
+pub const fn writers_max(space: Space) -> u16 {
+    match space {
+        Space::Provider => PROVIDERS_MAX,
+        _ => WRITERS_MAX,
+    }
+}
+
+const _: () = assert!(PROVIDERS_MAX as usize <= CONTEXT_ENTRIES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX <= PAYLOAD_BYTES_MAX);
 const _: () =
     assert!(HEAD_BYTES_MAX >= NAME_BYTES_MAX + CONTEXT_ENTRIES_MAX * 48 + VALUES_MAX * 32);

@@ -61,7 +61,7 @@ impl Reading {
         let mut providers = 0;
         values.retain(|value| {
             providers += usize::from(value.kind == Kind::PerWriter);
-            if value.kind == Kind::PerWriter && providers > PROVIDERS_MAX {
+            if value.kind == Kind::PerWriter && providers > usize::from(PROVIDERS_MAX) {
                 return false;
             }
             let folds = is_content || value.kind == Kind::Lww;

@@ -12,6 +12,9 @@
 //! | `have` | while partly fetched: a journal of the granules that are there |
 //! | `data` | the bytes, if they lie here |
 //!
+//! Beside them, `.fetched/` has one file for each place that something was fetched to: what was put
+//! there, and how it looked.
+//!
 //! Calls block; they are meant for threads that may.
 //!
 //! **Invariants:** no byte is written or handed out whose hash was not compared with the blob's name;
@@ -32,9 +35,13 @@ mod index;
 mod journal;
 mod meta;
 mod opened;
+mod outline;
 mod place;
 mod places;
 mod read;
+mod remembered;
+mod reuse;
+mod room;
 mod space;
 mod store;
 mod sync;
@@ -52,10 +59,13 @@ pub use error::{BlobError, ReadError, WriteError};
 pub use files::{mark, write_sparse};
 pub use gc::{GcEntry, GcReason, GcReport};
 pub use import::{ImportHow, Imported};
-pub use opened::{Opened, create_file, create_folder, name_bytes_max};
+pub use opened::{Opened, create_file, create_folder, name_bytes_max, rename_file};
+pub use outline::{NODES_MAX, Outline};
 pub use place::SegmentTarget;
 pub use places::NamedPlace;
 pub use read::READ_BYTES_MAX;
+pub use remembered::Remembered;
+pub use reuse::{Guess, Part};
 pub use store::{BlobCounts, BlobLimits, BlobStore, Keep, Place};
 pub use walk::{SkipReason, Walk, WalkLimits, WalkedFile, walk};
 

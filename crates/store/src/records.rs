@@ -8,7 +8,7 @@ use bytes::Bytes;
 use potluck_base::{Key, PublicKey};
 use potluck_record::state::{succeeds, supersedes};
 use potluck_record::{
-    Envelope, EnvelopeId, MergeAs, Merged, Place, SignedHead, StateDigest, StorageFailure,
+    Envelope, EnvelopeId, MergeAs, Merged, Place, SignedHead, Space, StateDigest, StorageFailure,
     StorageOp, StorageReply,
 };
 
@@ -80,7 +80,7 @@ fn merge_replica<B: Backend>(
 ) -> Result<StorageReply, Fault> {
     let head = envelope.head();
     let key = head.key();
-    let (before, held) = match holding(txn, head) {
+    let (mut before, held) = match holding(txn, head) {
         // What is left of the key is counted anew, and this takes the place of what is damaged.
         Err(fault) if is_damage(&fault) => {
             mend(txn, &key)?;
@@ -94,6 +94,15 @@ fn merge_replica<B: Backend>(
         found => found?,
     };
     let mut outcome = judge(head, held.as_ref().map(|(held, _)| held.head()));
+    if let MergeAs::Ingress { writers_max, .. } = how
+        && outcome == Merged::New
+        && let Some(writers) = before.as_ref().map(|before| before.writers)
+        && writers >= writers_max
+        && writers_max > 0
+        && make_way(txn, (head, envelope.encoded_len()), usize::from(writers - writers_max) + 1)?
+    {
+        before = txn.summary(&key)?;
+    }
     let current = before.unwrap_or_else(|| Summary::empty(head));
     if let MergeAs::Ingress { writers_max, now } = how {
         if outcome == Merged::New && current.writers >= writers_max {
@@ -129,6 +138,37 @@ fn merge_replica<B: Backend>(
     txn.set_summary(&key, before.as_ref(), Some(&after));
     write(txn, Place::Replica, head, bytes);
     Ok(StorageReply::Merged { outcome, digest: after.digest })
+}
+
+/// Drops so many provider records of the key of `head`, those that expire first, if all of them expire
+/// before `head` does: those who live write anew, so that dead providers keep no living one out. Returns
+/// whether they were dropped.
+fn make_way<B: Backend>(
+    txn: &mut Txn<'_, B>,
+    (head, bytes): (&SignedHead, usize),
+    count: usize,
+) -> Result<bool, Fault> {
+    if head.space() != Space::Provider {
+        return Ok(false);
+    }
+    let key = head.key();
+    let StorageReply::Loaded { envelopes } = load(txn, &key, Place::Replica)? else {
+        return Ok(false);
+    };
+    let mut held: Vec<&SignedHead> = envelopes.iter().map(Envelope::head).collect();
+    held.sort_by_key(|held| (held.expires(), held.writer()));
+    held.truncate(count);
+    if held.len() < count || held.iter().any(|held| held.expires() >= head.expires()) {
+        return Ok(false);
+    }
+    // Nothing is dropped for what there is no room for then.
+    let mut ledger = txn.ledger;
+    ledger.add(&Summary::empty(head).with(head, bytes));
+    check_room(txn, &ledger)?;
+    for held in held {
+        take_back(txn, (&key, &held.writer()), &held.id(), None, Place::Replica)?;
+    }
+    Ok(true)
 }
 
 /// What is held of the key of `head`, and of its writer.

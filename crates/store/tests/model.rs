@@ -8,8 +8,8 @@ use common::{Spec, small};
 use potluck_base::{Key, PublicKey, UnixMillis};
 use potluck_record::state::{succeeds, supersedes};
 use potluck_record::{
-    Envelope, EnvelopeId, HasHead, MergeAs, Merged, Place, State, StateDigest, StorageOp,
-    StorageReply,
+    Envelope, EnvelopeId, HasHead, MergeAs, Merged, Place, SignedHead, Space, State, StateDigest,
+    StorageOp, StorageReply,
 };
 use potluck_store::{Backend, DiskStore, MemoryStore, RecordStore};
 use proptest::prelude::*;
@@ -28,10 +28,14 @@ impl Model {
                 let state = self.replica.entry(envelope.head().key()).or_default();
                 let held = state.of(&envelope.head().writer());
                 if let MergeAs::Ingress { writers_max, now } = how {
-                    if held.is_none() && state.len() >= usize::from(*writers_max) {
+                    let max = usize::from(*writers_max);
+                    if held.is_none()
+                        && state.len() >= max
+                        && !make_way(state, envelope.head(), max)
+                    {
                         return StorageReply::TooManyWriters;
                     }
-                    let held = held.map(HasHead::signed_head);
+                    let held = state.of(&envelope.head().writer()).map(HasHead::signed_head);
                     let newer = held.filter(|held| supersedes(envelope.head(), held));
                     if let Some(held) = newer.filter(|held| !succeeds(envelope.head(), held, *now))
                     {
@@ -157,6 +161,22 @@ impl Model {
         }
         StorageReply::Expired { dropped: due.len() as u32, more }
     }
+}
+
+/// Drops the providers that expire first until there is room for one more, if all of them expire before
+/// the new one.
+fn make_way(state: &mut State, head: &SignedHead, max: usize) -> bool {
+    if head.space() != Space::Provider || max == 0 {
+        return false;
+    }
+    let mut held: Vec<Envelope> = state.iter().cloned().collect();
+    held.sort_by_key(|held| (held.head().expires(), held.head().writer()));
+    let kept = held.split_off(held.len() + 1 - max);
+    let all_end_before = held.iter().all(|held| held.head().expires() < head.expires());
+    if all_end_before {
+        *state = kept.into_iter().collect();
+    }
+    all_end_before
 }
 
 fn key() -> impl Strategy<Value = Key> {

@@ -129,6 +129,18 @@ pub enum Input {
         /// What is told of it.
         hint: Hint,
     },
+    /// This node has a part of a blob, which an earlier fetch brought, and may serve it. Others are told
+    /// of it under the name of the root.
+    HeldPart {
+        /// The blob.
+        blob: BlobId,
+        /// Under which name providers are found.
+        root: BlobId,
+        /// Its size, which is proven.
+        size: u64,
+        /// What is here.
+        have: GranuleSet,
+    },
     /// This node no longer serves a blob.
     Released {
         /// The blob.
@@ -151,6 +163,23 @@ pub enum Input {
         fetch: FetchId,
         /// What is there.
         have: GranuleSet,
+    },
+    /// These granules may be on this machine already: they are asked of nobody until that is known. To
+    /// be said before [`Input::Opened`].
+    Checking {
+        /// Which.
+        fetch: FetchId,
+        /// Which granules.
+        granules: GranuleSet,
+    },
+    /// It is known of these granules whether they are on this machine already.
+    Compared {
+        /// Which.
+        fetch: FetchId,
+        /// The granules.
+        granules: Vec<u32>,
+        /// Those that were found, are in their place and are safe from a loss of power.
+        found: Vec<u32>,
     },
     /// There is no place for a blob of this size.
     NoPlace {
@@ -291,6 +320,9 @@ pub struct FetchReport {
     pub corrupt_sources: usize,
 }
 
+/// Most sources that a view of a fetch names.
+pub const FULL_SOURCES_MAX: usize = 8;
+
 /// A fetch as it stands.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FetchView {
@@ -300,6 +332,8 @@ pub struct FetchView {
     pub bytes: u64,
     /// Sources known, and of these, sources that send now.
     pub sources: (usize, usize),
+    /// Sources that have all of it, at most [`FULL_SOURCES_MAX`], the quickest first.
+    pub full: Vec<Contact>,
     /// What it did so far.
     pub report: FetchReport,
 }

@@ -4,6 +4,8 @@
 //! proves it (the shape of the hash tree follows from the size). So the last granule is asked for
 //! first, and a source whose claim fails is banned with it.
 
+mod proof;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
@@ -79,6 +81,8 @@ pub(crate) struct Fetch {
     /// Whether a verified granule has proven the size, or a manifest said it.
     proven: bool,
     pub(crate) have: GranuleSet,
+    /// What may be on this machine already, and is asked of nobody meanwhile.
+    checking: GranuleSet,
     sources: BTreeMap<PublicKey, Source>,
     /// Sizes that there is no place for.
     refused: BTreeSet<u64>,
@@ -118,6 +122,7 @@ impl Fetch {
             size_said: begin.size,
             proven: false,
             have: GranuleSet::default(),
+            checking: GranuleSet::default(),
             sources: BTreeMap::new(),
             refused: BTreeSet::new(),
             availability: None,
@@ -156,6 +161,7 @@ impl Fetch {
             size: self.division().map(|division| division.size()),
             bytes: self.division().map_or(0, |division| division.bytes_in(&self.have)),
             sources: (self.sources.len(), self.sources.values().filter(sending).count()),
+            full: self.full_sources(),
             report: self.report(),
         }
     }
@@ -188,12 +194,9 @@ impl Fetch {
             return known.hear_of(world.now, contact);
         }
         if self.sources.len() >= world.config.sources_max {
-            let spent = |source: &Source| !source.is_hopeful() && source.transfers.is_empty();
-            let Some(key) = self
-                .sources
-                .iter()
-                .find(|(_, source)| spent(source) && source.bytes == 0 && !source.banned)
-                .map(|(key, _)| *key)
+            // One that did not answer gives its place to one that was not asked yet.
+            let spent = self.sources.iter().filter(|(_, source)| source.is_spent());
+            let Some(key) = spent.max_by_key(|(_, source)| source.failures()).map(|(key, _)| *key)
             else {
                 return;
             };
@@ -202,13 +205,24 @@ impl Fetch {
         self.sources.insert(contact.public_key, Source::new(world.now, contact));
     }
 
-    pub(crate) fn on_providers(&mut self, world: &World<'_>, contacts: Vec<Contact>, absent: bool) {
+    pub(crate) fn on_providers(
+        &mut self,
+        world: &World<'_>,
+        mut contacts: Vec<Contact>,
+        absent: bool,
+    ) {
         self.finding = false;
         self.looked = true;
         self.absent = if absent { self.absent + 1 } else { 0 };
         self.find_at = world.now + self.find_pause;
         let longest = world.config.find_interval * FIND_PAUSES_MAX;
         self.find_pause = (self.find_pause * 2).min(longest);
+        // There may be more than a fetch knows at once, and each look is to bring others: known ones
+        // come last, the rest in an order that is another in each fetch.
+        contacts.sort_by_key(|contact| {
+            let known = self.sources.contains_key(&contact.public_key);
+            (known, pick::order(self.salt, contact.public_key.as_bytes()))
+        });
         contacts.into_iter().for_each(|contact| self.hear_of(world, contact));
     }
 
@@ -219,9 +233,32 @@ impl Fetch {
         else {
             return;
         };
-        self.proven = !have.is_empty() || self.size_said == Some(size);
+        // Granules found on this machine may be right for another size as well.
+        self.proven = have.contains(division.count() - 1) || self.size_said == Some(size);
+        if self.checking.length() != division.count() {
+            self.checking = GranuleSet::empty(division.count());
+        }
         self.have = have;
         self.place = Place::Open(division);
+    }
+
+    /// These granules may be on this machine already.
+    pub(crate) fn on_checking(&mut self, granules: GranuleSet) {
+        self.checking = granules;
+    }
+
+    /// Whether these granules are on this machine already is known.
+    pub(crate) fn on_compared(&mut self, world: &mut World<'_>, granules: &[u32], found: &[u32]) {
+        for granule in granules {
+            self.checking.remove(*granule);
+        }
+        let Some(division) = self.division() else { return };
+        for granule in found {
+            self.have.insert(*granule);
+            self.proven |= granule + 1 == division.count();
+        }
+        self.windows.retain(|window| window.clone().any(|granule| !self.have.contains(granule)));
+        self.drop_copies(world);
     }
 
     /// There is no place for the size asked for. Returns whether the fetch is over.
@@ -502,39 +539,6 @@ impl Fetch {
         }
     }
 
-    /// The size that most sources claim who could prove it.
-    fn claimed_size(&self) -> Option<u64> {
-        if let Some(size) = self.size_said {
-            let told = self.sources.values().any(|source| source.size == Some(size));
-            return self.size_said.filter(|_| told && !self.refused.contains(&size));
-        }
-        let mut claims: BTreeMap<u64, usize> = BTreeMap::new();
-        for source in self.sources.values() {
-            if let Some(size) = source.provable_size().filter(|size| !self.refused.contains(size)) {
-                *claims.entry(size).or_default() += 1;
-            }
-        }
-        claims.into_iter().max_by_key(|(_, count)| *count).map(|(size, _)| size)
-    }
-
-    fn open(&mut self, world: &mut World<'_>) {
-        if let Place::Open(division) = self.place
-            && !self.proven
-            && !self.sources.values().any(|one| one.provable_size() == Some(division.size()))
-            && self.claimed_size().is_some()
-        {
-            // Nobody is left to prove this size, and somebody claims another.
-            self.place = Place::None;
-        }
-        if self.place == Place::None
-            && let Some(size) = self.claimed_size()
-        {
-            self.place = Place::Asked(size);
-            let hint = self.hint(Some(size));
-            world.out.push(Output::Open { fetch: self.id, blob: self.blob, size, hint });
-        }
-    }
-
     fn ask_granules(&mut self, world: &mut World<'_>) {
         let Some(division) = self.division() else { return };
         if self.have.is_full() {
@@ -565,29 +569,6 @@ impl Fetch {
         }
     }
 
-    /// Asks for the granule that proves the size, and in the same stream, after it, for what a source
-    /// has under way at first: so the way to it does not stand empty until the proof is here.
-    fn ask_last(&mut self, world: &mut World<'_>, division: &Division) {
-        if self.sources.values().any(|source| !source.transfers.is_empty()) {
-            return;
-        }
-        let last = division.count() - 1;
-        let candidate = self.sources.iter().find(|(_, source)| {
-            source.is_useful(world.now)
-                && source.size == Some(division.size())
-                && source.have.as_ref().is_some_and(|have| have.contains(last))
-        });
-        let Some((&key, source)) = candidate else { return };
-        let depth = source.depth(division, world.config.outstanding_bytes_max);
-        let count = (depth / division.granule_bytes()) as usize;
-        let count = count.min(in_stream(division) - 1);
-        let mut granules = vec![last];
-        granules.extend(self.choose(division, key, &BTreeSet::from([last]), count));
-        if let Some(source) = self.sources.get_mut(&key) {
-            send(world, (self.id, self.blob), division, source, granules);
-        }
-    }
-
     /// What is best asked of a source next, beside what is under way.
     fn choose(
         &mut self,
@@ -606,6 +587,7 @@ impl Fetch {
             have: &self.have,
             theirs,
             under_way,
+            checking: &self.checking,
             availability,
             windows: &self.windows,
             salt: self.salt,
@@ -680,7 +662,9 @@ impl Fetch {
         let end = alone.then(|| self.gives_up_at(config));
         let sources =
             self.sources.values().flat_map(|source| [source.wake(), source.rested(self.driven)]);
-        sources.chain([find, end]).flatten().min()
+        let unproven = self.division().is_some() && !self.proven;
+        let proof = self.asks_proof_at().filter(|at| unproven && *at > self.driven);
+        sources.chain([find, end, proof]).flatten().min()
     }
 }
 

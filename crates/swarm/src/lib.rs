@@ -30,8 +30,8 @@ mod source;
 mod testing;
 
 pub use command::{
-    AskId, Begin, FetchError, FetchId, FetchReport, FetchView, Gone, HINTS_MAX, Input, Output,
-    ServeId, TransferEnd, TransferId,
+    AskId, Begin, FULL_SOURCES_MAX, FetchError, FetchId, FetchReport, FetchView, Gone, HINTS_MAX,
+    Input, Output, ServeId, TransferEnd, TransferId,
 };
 pub use config::Config;
 pub use link::{FileLink, LinkError, LinkKind};

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use potluck_base::{BlobId, Contact, Deadline, GranuleSet, Instant, Machine, PublicKey, Rng};
+use potluck_base::{
+    BlobId, Contact, Deadline, Division, GranuleSet, Instant, Machine, PublicKey, Rng,
+};
 use potluck_wire::limits::NEIGHBOURS_MAX;
 use potluck_wire::{Holding, Refusal};
 
@@ -56,6 +58,17 @@ potluck_base::statistics! {
     }
 }
 
+/// Most blobs of which a part is served.
+const PARTS_MAX: usize = 256;
+
+/// A part of a blob that an earlier fetch brought.
+#[derive(Debug)]
+struct HeldPart {
+    root: BlobId,
+    size: u64,
+    have: GranuleSet,
+}
+
 /// Fetching and serving of one node. See [`crate`].
 #[derive(Debug)]
 pub struct Swarm {
@@ -68,6 +81,8 @@ pub struct Swarm {
     holdings: BTreeMap<BlobId, u64>,
     pub(crate) hints: Hints,
     pub(crate) lost: Lost,
+    /// Of blobs that are fetched no more and not whole.
+    parts: BTreeMap<BlobId, HeldPart>,
     pub(crate) askers: Askers,
     serves: Serves,
     pub(crate) announcements: Announcements,
@@ -92,6 +107,7 @@ impl Swarm {
             holdings: BTreeMap::new(),
             hints: Hints::default(),
             lost: Lost::default(),
+            parts: BTreeMap::new(),
             askers: Askers::default(),
             serves: Serves::default(),
             announcements: Announcements::default(),
@@ -133,6 +149,8 @@ impl Swarm {
             return;
         }
         let salt = self.rng.next_u64();
+        // From its first granule on the fetch says what is here.
+        self.parts.remove(&begin.blob);
         self.fetches.insert(fetch, Fetch::new(now, &self.config, &begin, salt));
         self.with(now, fetch, |fetch, world| {
             begin.sources.into_iter().for_each(|contact| fetch.hear_of(world, contact));
@@ -201,6 +219,9 @@ impl Swarm {
         let Some(fetch) = self.fetches.remove(&id) else { return };
         self.count(&fetch);
         self.stats.failed += 1;
+        if let Some(size) = fetch.size().filter(|_| error != FetchError::NoPlace) {
+            self.hold_part(fetch.blob, fetch.root, size, fetch.have.clone());
+        }
         if !self.is_provided(&fetch.root) {
             self.announcements.remove(&fetch.root);
         }
@@ -208,7 +229,29 @@ impl Swarm {
     }
 
     fn is_provided(&self, root: &BlobId) -> bool {
-        self.holdings.contains_key(root) || self.fetches.values().any(|fetch| fetch.root == *root)
+        let part = || self.is_part(root);
+        let fetched = || self.fetches.values().any(|fetch| fetch.root == *root);
+        self.holdings.contains_key(root) || fetched() || part()
+    }
+
+    /// Whether a part of what is found under this root is here.
+    pub(crate) fn is_part(&self, root: &BlobId) -> bool {
+        self.parts.values().any(|part| part.root == *root)
+    }
+
+    /// Serves what a fetch brought that is over or was before this run.
+    fn hold_part(&mut self, blob: BlobId, root: BlobId, size: u64, have: GranuleSet) -> bool {
+        let fits = Division::of(size).is_some_and(|division| division.count() == have.length());
+        let taken = fits
+            && !have.is_empty()
+            && self.parts.len() < PARTS_MAX
+            && !self.holdings.contains_key(&blob)
+            && !self.fetches.values().any(|fetch| fetch.blob == blob);
+        if taken {
+            self.lost.forget(&blob);
+            self.parts.insert(blob, HeldPart { root, size, have });
+        }
+        taken
     }
 
     fn count(&mut self, fetch: &Fetch) {
@@ -274,6 +317,15 @@ impl Swarm {
         let fetch =
             self.fetches.values().find(|fetch| fetch.blob == blob && fetch.size().is_some());
         let Some((fetch, size)) = fetch.and_then(|fetch| Some((fetch, fetch.size()?))) else {
+            if let Some(part) = self.parts.get(&blob) {
+                let granules = part.have.to_bytes();
+                let granules = if granules.len() <= room { granules } else { Bytes::new() };
+                let size = part.size;
+                neighbours.truncate((room - granules.len()) / CONTACT_BYTES);
+                self.askers.note(now, blob, from);
+                let granules = Some(granules);
+                return Ok(Holding { size, granules, neighbours, hint: None, lost: None });
+            }
             return Err(why.map_or(Refusal::NotHeld, Gone::refusal));
         };
         let id = fetch.id;
@@ -301,6 +353,10 @@ impl Swarm {
     fn release(&mut self, blob: &BlobId) {
         self.holdings.remove(blob);
         self.hints.remove(blob);
+        let root = self.parts.remove(blob).map(|part| part.root);
+        if let Some(root) = root.filter(|root| !self.is_provided(root)) {
+            self.announcements.remove(&root);
+        }
         if !self.is_provided(blob) {
             self.announcements.remove(blob);
         }
@@ -308,6 +364,7 @@ impl Swarm {
 
     fn gives(&self, blob: &BlobId) -> bool {
         self.holdings.contains_key(blob)
+            || self.parts.contains_key(blob)
             || self.fetches.values().any(|fetch| fetch.blob == *blob && !fetch.have.is_empty())
     }
 
@@ -333,7 +390,8 @@ impl Swarm {
     fn announce(&mut self, now: Instant) {
         self.go_round(now);
         while let Some(root) = self.announcements.take(now) {
-            let complete = !self.fetches.values().any(|fetch| fetch.root == root);
+            let fetched = self.fetches.values().any(|fetch| fetch.root == root);
+            let complete = !fetched && !self.is_part(&root);
             self.outbox.push_back(Output::Announce { root, complete });
         }
     }
@@ -350,16 +408,25 @@ impl Swarm {
         }
     }
 
-    /// What this node has to give changes.
-    fn on_shared(&mut self, now: Instant, input: Input) {
+    // --- what the shell says ---
+
+    /// What this node has to give changes, besides by fetches.
+    fn on_held(&mut self, now: Instant, input: Input) {
         match input {
             Input::Held { blob, size, announce } => {
                 self.lost.forget(&blob);
+                self.parts.remove(&blob);
                 if self.round.is_none() && self.holdings.len() < self.config.holdings_max {
                     self.holdings.insert(blob, size);
                 }
                 if announce && !self.announcements.contains(&blob) {
                     self.announcements.set(blob, now);
+                }
+            }
+            Input::HeldPart { blob, root, size, have } => {
+                let taken = self.hold_part(blob, root, size, have);
+                if taken && !self.announcements.contains(&root) {
+                    self.announcements.set(root, now);
                 }
             }
             Input::Elsewhere(elsewhere) => self.on_elsewhere(now, elsewhere),
@@ -371,24 +438,20 @@ impl Swarm {
             _ => {}
         }
     }
-}
 
-impl Machine for Swarm {
-    type Input = Input;
-    type Output = Output;
-
-    fn handle(&mut self, now: Instant, input: Input) {
+    /// Something about a fetch under way.
+    fn on_fetch(&mut self, now: Instant, input: Input) {
         match input {
-            input @ (Input::Held { .. }
-            | Input::Named { .. }
-            | Input::Elsewhere(_)
-            | Input::Roots { .. }
-            | Input::Checked { .. }
-            | Input::Lost { .. }
-            | Input::Released { .. }) => self.on_shared(now, input),
-            Input::Begin(begin) => self.begin(now, begin),
             Input::Opened { fetch, have } => {
                 self.with(now, fetch, |fetch, _| fetch.on_opened(have));
+            }
+            Input::Checking { fetch, granules } => {
+                if let Some(fetch) = self.fetches.get_mut(&fetch) {
+                    fetch.on_checking(granules);
+                }
+            }
+            Input::Compared { fetch, granules, found } => {
+                self.with(now, fetch, |fetch, world| fetch.on_compared(world, &granules, &found));
             }
             Input::NoPlace { fetch } => {
                 let over = self.fetches.get_mut(&fetch).is_some_and(Fetch::on_no_place);
@@ -409,6 +472,32 @@ impl Machine for Swarm {
                     self.fail(id, FetchError::Cancelled);
                 }
             }
+            _ => {}
+        }
+    }
+}
+
+impl Machine for Swarm {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            input @ (Input::Held { .. }
+            | Input::HeldPart { .. }
+            | Input::Named { .. }
+            | Input::Elsewhere(_)
+            | Input::Roots { .. }
+            | Input::Checked { .. }
+            | Input::Lost { .. }
+            | Input::Released { .. }) => self.on_held(now, input),
+            Input::Begin(begin) => self.begin(now, begin),
+            input @ (Input::Opened { .. }
+            | Input::Checking { .. }
+            | Input::Compared { .. }
+            | Input::NoPlace { .. }
+            | Input::Wanted { .. }
+            | Input::Cancel { .. }) => self.on_fetch(now, input),
             Input::Providers { fetch, contacts, absent } => {
                 self.with(now, fetch, |fetch, world| fetch.on_providers(world, contacts, absent));
             }

@@ -80,6 +80,7 @@ impl Swarm {
         self.round.is_none()
             || *root == many_root()
             || self.fetches.values().any(|fetch| fetch.root == *root)
+            || self.is_part(root)
     }
 
     /// Asks for the next roots of the round once the last ones were announced.

@@ -20,6 +20,8 @@ pub(crate) struct Choice<'a> {
     pub(crate) theirs: &'a GranuleSet,
     /// What is on its way.
     pub(crate) under_way: &'a BTreeSet<u32>,
+    /// What may be on this machine already.
+    pub(crate) checking: &'a GranuleSet,
     /// How many sources have each granule.
     pub(crate) availability: &'a [u16],
     /// What readers wait for.
@@ -34,7 +36,10 @@ impl Choice<'_> {
         let mut open: Vec<(u8, u16, u64, u32)> = self
             .theirs
             .iter()
-            .filter(|granule| !self.have.contains(*granule) && !self.under_way.contains(granule))
+            .filter(|granule| {
+                let here = self.have.contains(*granule) || self.checking.contains(*granule);
+                !here && !self.under_way.contains(granule)
+            })
             .map(|granule| self.rank(granule))
             .collect();
         if open.len() > count && count > 0 {
@@ -52,6 +57,12 @@ impl Choice<'_> {
         let rarity = self.availability.get(granule as usize).copied().unwrap_or(0);
         (1, rarity, scramble(self.salt ^ u64::from(granule / RUN)), granule)
     }
+}
+
+/// Where a node comes in the order of this fetch.
+pub(crate) fn order(salt: u64, key: &[u8; 32]) -> u64 {
+    let (words, _) = key.as_chunks::<8>();
+    words.iter().fold(salt, |order, word| scramble(order ^ u64::from_le_bytes(*word)))
 }
 
 /// A number that looks unrelated (the finaliser of SplitMix64).
@@ -111,6 +122,7 @@ mod tests {
             have: &have,
             theirs: &full,
             under_way: &under_way,
+            checking: &GranuleSet::default(),
             availability: &counts,
             windows: std::slice::from_ref(&(70..74)),
             salt: 7,
@@ -131,6 +143,7 @@ mod tests {
                 have: &none,
                 theirs: &full,
                 under_way: &under_way,
+                checking: &GranuleSet::default(),
                 availability: &counts,
                 windows: &[],
                 salt,

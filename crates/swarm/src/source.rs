@@ -165,6 +165,17 @@ impl Source {
         }
     }
 
+    /// Whether it was asked in vain and has given nothing so far.
+    pub(crate) fn is_spent(&self) -> bool {
+        let idle = self.have.is_none() && self.ask.is_none() && self.transfers.is_empty();
+        idle && self.failures > 0 && self.bytes == 0 && !self.banned
+    }
+
+    /// Failures in a row.
+    pub(crate) const fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// The size it claims, if it has the last granule of a blob of that size.
     pub(crate) fn provable_size(&self) -> Option<u64> {
         let have = self.have.as_ref().filter(|_| self.is_hopeful())?;
@@ -310,6 +321,11 @@ impl Source {
         self.failures = 0;
         self.bytes += bytes;
         true
+    }
+
+    /// How long an answer takes, as far as is known; unknown is last.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.round_trip.unwrap_or(Duration::MAX)
     }
 
     pub(crate) fn note_round_trip(&mut self, round_trip: Duration) {

@@ -35,6 +35,8 @@ pub const LOAD_KEYS_DATAGRAM: usize = 28;
 pub const NEIGHBOURS_MAX: usize = 8;
 /// Most runs of granules in one request of a fetch.
 pub const FETCH_RUNS_MAX: usize = 1024;
+/// Most nodes of a hash tree in one request of a fetch: 256 KiB of them, which cover 256 MiB of data.
+pub const FETCH_NODES_MAX: u32 = 4096;
 /// Most labels of a member.
 pub const LABELS_MAX: usize = 8;
 /// Longest label of a member, name and value together.

@@ -7,9 +7,10 @@ use potluck_base::{Addresses, BlobId, Contact};
 
 use crate::codec::{DecodeError, cbor_blob, decode, encode};
 use crate::contact::cbor_addresses;
-use crate::limits::FETCH_RUNS_MAX;
+use crate::limits::{FETCH_NODES_MAX, FETCH_RUNS_MAX};
 
-/// What the opener of a fetch stream asks for. The answer is a frame for each granule, in order.
+/// What the opener of a fetch stream asks for. The answer is a frame for each granule, in order; if
+/// nodes of the hash tree are asked for, it is one frame with these nodes and no granule.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct FetchRequest {
@@ -22,9 +23,12 @@ pub struct FetchRequest {
     /// Runs of granules.
     #[n(2)]
     pub runs: Vec<Run>,
+    /// Nodes of the hash tree, numbered in pre-order, instead of granules.
+    #[n(3)]
+    pub nodes: Option<Run>,
 }
 
-/// Granules in a row.
+/// Granules, or nodes of the hash tree, in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Run {
     /// The first.
@@ -46,7 +50,13 @@ impl FetchRequest {
                 _ => runs.push(Run { first: *granule, count: 1 }),
             }
         }
-        Self { blob, size, runs }
+        Self { blob, size, runs, nodes: None }
+    }
+
+    /// A request for nodes of the hash tree, without data.
+    #[must_use]
+    pub const fn of_nodes(blob: BlobId, size: u64, nodes: Run) -> Self {
+        Self { blob, size, runs: Vec::new(), nodes: Some(nodes) }
     }
 
     /// The granules asked for, in order, the first `max`.
@@ -70,6 +80,9 @@ impl FetchRequest {
         let request: Self = decode(bytes)?;
         if request.runs.len() > FETCH_RUNS_MAX {
             return Err(DecodeError::Limit("runs"));
+        }
+        if request.nodes.is_some_and(|nodes| nodes.count > FETCH_NODES_MAX) {
+            return Err(DecodeError::Limit("nodes"));
         }
         Ok(request)
     }
@@ -135,11 +148,22 @@ mod tests {
         let blob = BlobId::of(b"x");
         let runs =
             vec![Run { first: u32::MAX, count: u32::MAX }, Run { first: 0, count: u32::MAX }];
-        let request = FetchRequest { blob, size: 1, runs };
+        let request = FetchRequest { blob, size: 1, runs, nodes: None };
         assert_eq!(request.granules(3).len(), 3);
         let runs = vec![Run { first: 0, count: 1 }; FETCH_RUNS_MAX + 1];
-        let long = FetchRequest { blob, size: 1, runs }.to_bytes();
+        let long = FetchRequest { blob, size: 1, runs, nodes: None }.to_bytes();
         assert_eq!(FetchRequest::from_bytes(&long), Err(DecodeError::Limit("runs")));
+    }
+
+    #[test]
+    fn a_page_of_nodes_is_bounded_and_stands_beside_granules() {
+        let (blob, nodes) = (BlobId::of(b"x"), Run { first: u32::MAX, count: FETCH_NODES_MAX });
+        let request = FetchRequest::of_nodes(blob, 1 << 30, nodes);
+        let read = FetchRequest::from_bytes(&request.to_bytes()).unwrap();
+        assert_eq!((read.nodes, read.granules(100).len()), (Some(nodes), 0));
+        let nodes = Run { first: 0, count: FETCH_NODES_MAX + 1 };
+        let long = FetchRequest::of_nodes(blob, 1 << 30, nodes).to_bytes();
+        assert_eq!(FetchRequest::from_bytes(&long), Err(DecodeError::Limit("nodes")));
     }
 
     #[test]
@@ -176,5 +200,8 @@ mod tests {
             hex(fetch.to_bytes()),
             format!("02a300{k}0109028282010282 0701").replace(' ', "")
         );
+        let blob = BlobId::from_bytes([0x11; 32]);
+        let nodes = FetchRequest::of_nodes(blob, 9, Run { first: 5, count: 4096 });
+        assert_eq!(hex(nodes.to_bytes()), format!("02a400{k}01090280038205191000"));
     }
 }

@@ -7,10 +7,10 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use potluck::FileLink;
+use potluck::{FetchJob, FetchOptions, FileLink, Files, FilesError};
 use tokio::time::{sleep, timeout};
 
-use super::jobs::Job;
+use super::jobs::{Job, Order};
 use super::stream::{Pieces, stream};
 use super::{REQUEST_BYTES_MAX, created};
 use crate::api::{FetchRequest, Job as JobView, JobState, Jobs, ProblemBody};
@@ -43,9 +43,34 @@ pub(in crate::http) async fn begin(
     let link: FileLink = request.link.parse().map_err(|error| Problem::bad("badLink", error))?;
     let to = app.places().to_write(&request.to).await?;
     let files = app.node().files();
-    let start = || files.fetch(&link).to_real(&to).start();
-    let job = app.jobs().begin(link.clone(), to.clone(), start)?;
+    let options = FetchOptions { update: request.update, force: request.force };
+    let order = Order { link, to, options };
+    let job = app.jobs().begin(order.clone(), || start(&files, &order))?;
+    app.jobs().save().await;
     Ok(created(StatusCode::ACCEPTED, &job.view()))
+}
+
+fn start(files: &Files, order: &Order) -> Result<FetchJob, FilesError> {
+    let Order { link, to, options } = order;
+    files.fetch(link).to_real(to).update(options.update).force(options.force).start()
+}
+
+/// Goes on with the fetches of earlier runs that had not ended.
+pub(crate) async fn go_on(app: Arc<App>) {
+    let table = Arc::clone(app.jobs());
+    let Ok(interrupted) = tokio::task::spawn_blocking(move || table.restore()).await else {
+        return;
+    };
+    for one in interrupted {
+        let files = app.node().files();
+        // What may be written into may be another place by now.
+        let started = match app.places().to_write(&one.order.to.to_string_lossy()).await {
+            Ok(_) => start(&files, &one.order).map_err(Problem::from),
+            Err(problem) => Err(problem),
+        };
+        app.jobs().go_on(one, started);
+    }
+    app.jobs().save().await;
 }
 
 /// The fetches of this node.
@@ -81,6 +106,7 @@ pub(in crate::http) async fn cancel(
 ) -> Result<Response, Problem> {
     let job = app.jobs().find(&job)?;
     job.cancel();
+    app.jobs().save().await;
     Ok(json(&job.view()))
 }
 
@@ -109,8 +135,11 @@ pub(in crate::http) async fn events(
 
 /// Tells of a fetch until it has ended or nobody listens.
 async fn tell(job: Job, pieces: &Pieces) {
-    let mut fetch = job.fetch.clone();
-    let mut over = job.fetch.clone();
+    let Some(mut fetch) = job.running() else {
+        sse::send(pieces, event(&job.view())).await;
+        return;
+    };
+    let mut over = fetch.clone();
     loop {
         let view = job.view();
         let ended = view.state != JobState::Running;

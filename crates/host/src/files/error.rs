@@ -68,6 +68,10 @@ pub enum FilesError {
     /// The fetch failed.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// The disk became full while it was written.
+    #[error("the disk that `{}` is on is full; what came is kept, and the same fetch goes on when \
+        there is room", .0.display())]
+    Full(PathBuf),
     /// The list of files of a folder is refused.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -110,7 +114,7 @@ impl FilesError {
             | Self::NotFolder
             | Self::Fetch(FetchError::Unknown) => FilesErrorKind::Absent,
             Self::Exists(_) | Self::OwnFolder { .. } => FilesErrorKind::Refused,
-            Self::Fetch(FetchError::NoPlace) => FilesErrorKind::NoSpace,
+            Self::Fetch(FetchError::NoPlace) | Self::Full(_) => FilesErrorKind::NoSpace,
             Self::Fetch(_) | Self::Stopped | Self::Busy(_) => FilesErrorKind::Unavailable,
             Self::Manifest(_) => FilesErrorKind::Verification,
             Self::Read(_) => FilesErrorKind::Failed,
@@ -123,7 +127,9 @@ impl FilesError {
                 BlobError::Io { source, .. } => match source.kind() {
                     std::io::ErrorKind::NotFound => FilesErrorKind::Absent,
                     std::io::ErrorKind::PermissionDenied => FilesErrorKind::Refused,
-                    std::io::ErrorKind::StorageFull => FilesErrorKind::NoSpace,
+                    std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                        FilesErrorKind::NoSpace
+                    }
                     _ => FilesErrorKind::Failed,
                 },
                 _ => FilesErrorKind::Failed,

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use potluck_base::BlobId;
 use potluck_store::blobs::{
-    Blob, BlobError, BlobPlace, BlobState, READ_BYTES_MAX, SegmentTarget, create_file, mark,
-    write_sparse,
+    Blob, BlobError, BlobPlace, READ_BYTES_MAX, SegmentTarget, create_file, mark, write_sparse,
 };
 use potluck_swarm::{FetchError, FetchReport, LinkKind};
 
-use super::fetch::{Done, Folder, is_executable};
+use super::bring::Folder;
+use super::fetch::{Done, is_executable};
+use super::settle::Settled;
 use super::way::{Way, aside_of};
 use super::{Files, FilesError, lock, share};
 use crate::folder::sync_folder;
@@ -21,29 +22,50 @@ pub(super) struct Saved {
     pub(super) done: Done,
     /// What is missing, and why.
     pub(super) failed: Vec<(String, String)>,
+    /// What became of files that were there already.
+    pub(super) settled: Settled,
 }
 
 impl Files {
-    /// Whether a complete and unchanged blob lies just there.
-    pub(super) fn is_at(&self, id: &BlobId, there: &Path) -> bool {
-        let Ok(store) = self.store() else { return false };
-        let complete = self.view(id).is_some_and(|view| view.state == BlobState::Complete);
-        complete
-            && there.symlink_metadata().is_ok()
-            && store.places(id).iter().any(|place| place.path.as_deref() == Some(there))
-    }
-
     /// Moves or copies the bytes of a file to where it belongs.
     pub(super) fn put_file_in_place(&self, blob: &Blob, way: &Way) -> Result<(), FilesError> {
-        let id = blob.id();
-        let view = self.view(&id).ok_or(FilesError::Unknown)?;
-        let (executable, mtime) = (view.mode.is_some_and(is_executable), view.mtime);
-        let bytes = blob.division().size();
-        let target =
-            |path: &Path| SegmentTarget { path: path.to_owned(), bytes, executable, mtime };
+        let target = self.file_target(blob, Path::new(""))?;
+        let targets = |base: &Path| vec![SegmentTarget { path: base.to_owned(), ..target.clone() }];
         let name = share::stored_name(LinkKind::File, &way.name);
-        self.put_in_place(blob, way, &name, |base| vec![target(base)], |_| Ok(()))?;
-        Ok(self.store()?.set_shared(&id, true, None)?)
+        self.put_in_place(blob, way, &name, targets, |_| Ok(()))?;
+        Ok(self.store()?.set_shared(&blob.id(), true, None)?)
+    }
+
+    /// How a file is to lie somewhere.
+    fn file_target(&self, blob: &Blob, path: &Path) -> Result<SegmentTarget, FilesError> {
+        let view = self.view(&blob.id()).ok_or(FilesError::Unknown)?;
+        let (executable, mtime) = (view.mode.is_some_and(is_executable), view.mtime);
+        let (path, bytes) = (path.to_owned(), blob.division().size());
+        Ok(SegmentTarget { path, bytes, executable, mtime })
+    }
+
+    /// How what a blob holds is to lie below `base`, or as the one file there.
+    pub(super) fn targets(
+        &self,
+        blob: &Blob,
+        folder: Option<&Folder>,
+        base: &Path,
+    ) -> Result<Vec<SegmentTarget>, FilesError> {
+        match folder {
+            None => Ok(vec![self.file_target(blob, base)?]),
+            Some(folder) => Ok(folder.plan.targets(base, &folder.manifest)),
+        }
+    }
+
+    /// Notes that all of a blob lies where it was fetched to, and offers it.
+    pub(super) fn offer(&self, blob: BlobId, folder: Option<&Folder>) -> Result<(), FilesError> {
+        let store = self.store()?;
+        store.set_shared(&blob, true, None)?;
+        if let Some(folder) = folder {
+            store.set_owner(&blob, &folder.id)?;
+            store.set_shared(&folder.id, true, None)?;
+        }
+        Ok(())
     }
 
     /// Moves or copies the files of a folder to where they belong.
@@ -53,14 +75,11 @@ impl Files {
         way: &Way,
         folder: &Folder,
     ) -> Result<(), FilesError> {
-        let Folder { id, manifest, plan } = folder;
+        let Folder { manifest, plan, .. } = folder;
         let targets = |base: &Path| plan.targets(base, manifest);
         let folders = |base: &Path| plan.make_folders(base, manifest);
         self.put_in_place(blob, way, share::data_name(), targets, folders)?;
-        let store = self.store()?;
-        store.set_owner(&blob.id(), id)?;
-        store.set_shared(&blob.id(), true, None)?;
-        Ok(store.set_shared(id, true, None)?)
+        self.offer(blob.id(), Some(folder))
     }
 
     /// Moves or copies a complete blob to where it belongs.
@@ -73,35 +92,36 @@ impl Files {
         finish: impl Fn(&Path) -> Result<(), FilesError>,
     ) -> Result<(), FilesError> {
         let store = self.store()?;
-        let lies = |view: &potluck_store::blobs::BlobView| match &view.place {
-            BlobPlace::Outside { path, .. } => aside_of(path).map(Path::to_owned),
-            BlobPlace::Inside => None,
-        };
-        let aside = lies(&self.view(&blob.id()).ok_or(FilesError::Unknown)?);
+        let aside = self.aside(&blob.id())?;
         if aside.as_deref() == Some(&way.aside) {
             finish(&way.aside)?;
             blob.move_to(&way.aside, &way.there)?;
             return Ok(store.set_shared(&blob.id(), true, Some(name))?);
         }
         let io = |source| BlobError::Io { path: way.aside.clone(), source };
-        // What an earlier copy left when it was interrupted.
-        remove_all(&way.aside).map_err(io)?;
-        let mut begin = 0;
-        for file in targets(&way.aside) {
-            let written = copy(blob, begin..begin + file.bytes, &file.path)?;
-            begin += file.bytes;
-            mark(&written, file.executable, file.mtime).map_err(io)?;
-            written.sync_data().map_err(io)?;
-        }
+        copy_all(blob, &way.aside, &targets(&way.aside))?;
         finish(&way.aside)?;
         std::fs::rename(&way.aside, &way.there).map_err(io)?;
         way.there.parent().map_or(Ok(()), sync_folder).map_err(io)?;
         store.add_written(&blob.id(), &targets(&way.there), name)?;
-        // Whoever fetched it is not there any more, and nobody else is to find it under such a name.
         let left = aside.filter(|aside| !lock(&self.inner.asides).contains_key(aside));
-        let Some(left) = left else { return Ok(()) };
-        match store.forget_places(&blob.id(), &|place| below(place.path.as_ref(), &left)) {
-            Ok(true) => Ok(remove_all(&left).map_err(io)?),
+        left.map_or(Ok(()), |left| self.let_go(blob, &left))
+    }
+
+    /// Where a blob lies that was not put in its place.
+    pub(super) fn aside(&self, id: &BlobId) -> Result<Option<PathBuf>, FilesError> {
+        Ok(match self.view(id).ok_or(FilesError::Unknown)?.place {
+            BlobPlace::Outside { path, .. } => aside_of(&path).map(Path::to_owned),
+            BlobPlace::Inside => None,
+        })
+    }
+
+    /// Whoever fetched a blob is not there any more, and nobody else is to find it under such a name.
+    pub(super) fn let_go(&self, blob: &Blob, left: &Path) -> Result<(), FilesError> {
+        let store = self.store()?;
+        let io = |source| BlobError::Io { path: left.to_owned(), source };
+        match store.forget_places(&blob.id(), &|place| below(place.path.as_ref(), left)) {
+            Ok(true) => Ok(remove_all(left).map_err(io)?),
             // It has been put in its place meanwhile.
             Ok(false) | Err(BlobError::Unknown) => Ok(()),
             Err(error) => Err(error.into()),
@@ -152,7 +172,7 @@ impl Files {
             return Err(lost());
         }
         // Beside what was fetched, which is the store's until it is complete.
-        let saved = way.aside.with_extension("saved.potluck");
+        let saved = way.saved();
         let io = |source| BlobError::Io { path: saved.clone(), source };
         remove_all(&saved).map_err(io)?;
         for (file, range) in &whole {
@@ -161,15 +181,16 @@ impl Files {
             written.sync_data().map_err(io)?;
         }
         plan.make_folders(&saved, manifest)?;
-        std::fs::rename(&saved, &way.there).map_err(io)?;
+        let below = whole.iter().map(|(file, _)| plan.place(Path::new(""), &file.path)).collect();
+        let settled = self.settle_saved(&saved, way, below)?;
         drop(blob);
         // The rest does not come; who fetches it again begins anew. It stays while somebody reads it.
         if store.remove(&data).is_ok() {
             remove_all(&way.aside).map_err(io)?;
         }
         let report = FetchReport::default();
-        let done = Done { blob: None, bytes, report, resumed: 0, hint: None };
-        Ok(Saved { done, failed })
+        let done = Done { blob: None, bytes, report, resumed: 0, reused: 0, hint: None };
+        Ok(Saved { done, failed, settled })
     }
 }
 
@@ -178,12 +199,31 @@ fn below(path: Option<&PathBuf>, folder: &Path) -> bool {
 }
 
 /// Removes a file, or a folder with all in it, that may be gone.
-fn remove_all(path: &Path) -> std::io::Result<()> {
+pub(super) fn remove_all(path: &Path) -> std::io::Result<()> {
     match path.symlink_metadata() {
         Ok(left) if left.is_dir() => std::fs::remove_dir_all(path),
         Ok(_) => std::fs::remove_file(path),
         Err(_) => Ok(()),
     }
+}
+
+/// Writes the bytes of a whole blob to these files, which are all below `base` or just that.
+pub(super) fn copy_all(
+    blob: &Blob,
+    base: &Path,
+    targets: &[SegmentTarget],
+) -> Result<(), FilesError> {
+    let io = |source| BlobError::Io { path: base.to_owned(), source };
+    // What an earlier copy left when it was interrupted.
+    remove_all(base).map_err(io)?;
+    let mut begin = 0;
+    for file in targets {
+        let written = copy(blob, begin..begin + file.bytes, &file.path)?;
+        begin += file.bytes;
+        mark(&written, file.executable, file.mtime).map_err(io)?;
+        written.sync_data().map_err(io)?;
+    }
+    Ok(())
 }
 
 fn copy(blob: &Blob, range: std::ops::Range<u64>, to: &Path) -> Result<File, FilesError> {

@@ -1,22 +1,18 @@
-//! Fetching: a job that brings a file or folder to where it belongs.
-//!
-//! What is fetched lies beside its place under a hidden name until all of it is there; then one
-//! rename puts it in place, and others are given it from there.
+//! Fetching one blob: where its bytes go, what the core is told of it, and how it ends.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use potluck_base::{BlobId, Contact, NodeId};
+use potluck_base::{BlobId, Contact, GranuleSet};
 use potluck_node::{Command, Reply};
 use potluck_store::blobs::{Blob, Place, SegmentTarget};
-use potluck_swarm::{Begin, FetchError, FetchId, FetchReport, FileLink, Input, LinkKind, Manifest};
+use potluck_swarm::{Begin, FetchError, FetchId, FetchReport, Input};
 use potluck_wire::Hint;
 use tokio::sync::{oneshot, watch};
-use tokio::task::AbortHandle;
 
-use super::join::Bringing;
-use super::way::{Plan, To, Way};
+use super::job::FetchProgress;
+use super::reuse::{Old, OldPlaces};
 use super::{Files, FilesError, blocking, lock, share};
 use crate::handle::Request;
 
@@ -63,6 +59,8 @@ pub(super) struct Done {
     pub(super) bytes: u64,
     pub(super) report: FetchReport,
     pub(super) resumed: u64,
+    /// Bytes that were on this machine already.
+    pub(super) reused: u64,
     /// What a source calls it.
     pub(super) hint: Option<Hint>,
 }
@@ -72,14 +70,14 @@ impl Done {
     pub(super) fn here(blob: Arc<Blob>) -> Self {
         let bytes = blob.division().size();
         let blob = Some(blob);
-        Self { blob, bytes, report: FetchReport::default(), resumed: 0, hint: None }
+        Self { blob, bytes, report: FetchReport::default(), resumed: 0, reused: 0, hint: None }
     }
 
     pub(super) fn whole(&self) -> Result<Arc<Blob>, FilesError> {
         self.blob.clone().ok_or(FilesError::Unknown)
     }
 
-    fn called(&self) -> Option<String> {
+    pub(super) fn called(&self) -> Option<String> {
         self.hint.as_ref().and_then(|hint| hint.name.clone())
     }
 }
@@ -88,10 +86,19 @@ impl Done {
 #[derive(Debug)]
 pub(super) struct Active {
     id: BlobId,
+    root: BlobId,
     name: String,
     target: Target,
+    /// Where some of it may be already.
+    old: Option<OldPlaces>,
+    /// Whether its size is known from elsewhere than its sources.
+    sized: bool,
+    /// Whether its room on the disk was taken.
+    has_room: bool,
     blob: Option<Arc<Blob>>,
     resumed: u64,
+    /// Bytes that were found on this machine.
+    pub(super) reused: u64,
     /// What a source calls it.
     hint: Option<Hint>,
     /// Why it ends, if the shell knows better than the core.
@@ -151,6 +158,67 @@ impl Drop for Guard {
     }
 }
 
+/// What is needed to open the place of a blob.
+struct Opening {
+    id: BlobId,
+    root: BlobId,
+    size: u64,
+    place: Place,
+    name: String,
+    hint: Option<Hint>,
+    sized: bool,
+    old: Option<OldPlaces>,
+}
+
+/// An open place, and what may be here already.
+struct Opened {
+    blob: Arc<Blob>,
+    have: GranuleSet,
+    has_room: bool,
+    old: Option<(Old, GranuleSet)>,
+}
+
+impl Opening {
+    /// Blocks.
+    fn open(mut self, files: &Files) -> Result<Opened, FilesError> {
+        if share::plain_name(&self.name) == share::UNNAMED
+            && let Some(hinted) = self.hint.as_ref().and_then(|hint| hint.name.as_ref())
+        {
+            self.name = share::stored_name(share::kind_of(&self.name), hinted);
+        }
+        let lengths = match &self.place {
+            Place::Inside => vec![self.size],
+            Place::Segments(files) => files.iter().map(|file| file.bytes).collect(),
+        };
+        let store = files.store()?;
+        let blob = store.begin(self.id, self.size, self.place, &self.name)?;
+        if let Some(Hint { mtime, mode, .. }) = self.hint.filter(|_| !blob.is_complete()) {
+            store.set_marks(&self.id, mtime, mode)?;
+        }
+        if self.root != self.id {
+            store.set_owner(&self.id, &self.root)?;
+        }
+        // The list of files proves the size; otherwise it is what somebody says.
+        let has_room = self.sized || is_proven(&blob);
+        if has_room {
+            blob.take_room()?;
+        }
+        let have = blob.have();
+        let old = self.old.filter(|_| !have.is_full()).map(|old| {
+            let old = Old::find(&old, &lengths);
+            let granules = old.granules(&blob);
+            (old, granules)
+        });
+        let old = old.filter(|(_, granules)| !granules.is_empty());
+        Ok(Opened { blob, have, has_room, old })
+    }
+}
+
+/// Whether the size of a blob is proven: its last granule is there.
+fn is_proven(blob: &Blob) -> bool {
+    blob.has(blob.division().count() - 1)
+}
+
 impl Files {
     pub(super) fn watched(&self, id: &BlobId) -> Option<Watched> {
         let active = lock(&self.inner.active);
@@ -174,33 +242,33 @@ impl Files {
             let Some(active) = active.get_mut(&fetch) else { return };
             // A place of another size may have been made before.
             active.blob = None;
+            active.reused = 0;
+            active.has_room = false;
             active.hint.clone_from(&hint);
-            (active.target.clone().place(size, hint.as_ref()), active.name.clone())
+            let place = active.target.clone().place(size, hint.as_ref());
+            let (name, old) = (active.name.clone(), active.old.clone());
+            Opening { id, root: active.root, size, place, name, hint, sized: active.sized, old }
         };
         tokio::spawn(async move {
-            let (place, mut name) = target;
             let opening = files.clone();
-            let begun = blocking(move || {
-                if share::plain_name(&name) == share::UNNAMED
-                    && let Some(hinted) = hint.as_ref().and_then(|hint| hint.name.as_ref())
-                {
-                    name = share::stored_name(share::kind_of(&name), hinted);
-                }
-                let store = opening.store()?;
-                let blob = store.begin(id, size, place, &name)?;
-                if let Some(Hint { mtime, mode, .. }) = hint.filter(|_| !blob.is_complete()) {
-                    store.set_marks(&id, mtime, mode)?;
-                }
-                let have = blob.have();
-                Ok((blob, have))
-            });
-            let input = match begun.await {
-                Ok((blob, have)) => {
+            let input = match blocking(move || target.open(&opening)).await {
+                Ok(Opened { blob, have, has_room, old }) => {
+                    let checked = Arc::clone(&blob);
                     if let Some(active) = lock(&files.inner.active).get_mut(&fetch) {
                         active.resumed = blob.have_bytes();
+                        active.has_room = has_room;
                         active.blob = Some(blob);
                         active.error = None;
                         active.progress.send_modify(|count| *count += 1);
+                    }
+                    if let Some((old, granules)) = old {
+                        let checking = Input::Checking { fetch, granules: granules.clone() };
+                        // Fails only when the node stops.
+                        let _ = files.tell(checking).await;
+                        let files = files.clone();
+                        tokio::spawn(async move {
+                            files.reuse(fetch, checked, old, granules).await;
+                        });
                     }
                     Input::Opened { fetch, have }
                 }
@@ -224,11 +292,12 @@ impl Files {
             let result = match active.blob.take() {
                 None => Err(FilesError::Stopped),
                 Some(blob) => {
-                    let (resumed, hint) = (active.resumed, active.hint.take());
+                    let (resumed, reused) = (active.resumed, active.reused);
+                    let hint = active.hint.take();
                     blocking(move || {
                         blob.finish()?;
                         let bytes = blob.division().size();
-                        Ok(Done { blob: Some(blob), bytes, report, resumed, hint })
+                        Ok(Done { blob: Some(blob), bytes, report, resumed, reused, hint })
                     })
                     .await
                 }
@@ -268,10 +337,15 @@ impl Files {
         let (done, mut ended) = oneshot::channel();
         let active = Active {
             id,
+            root: wanted.root,
             name: wanted.name,
             target: wanted.target,
+            old: wanted.old,
+            sized: wanted.size.is_some(),
+            has_room: false,
             blob: None,
             resumed: 0,
+            reused: 0,
             hint: None,
             error: None,
             done: Some(done),
@@ -294,7 +368,9 @@ impl Files {
                 }
                 _ = commit.tick() => {
                     let blob = lock(&self.inner.active).get(&fetch).and_then(Active::blob);
-                    if let Some(blob) = blob.filter(|blob| blob.unsynced_bytes() > 0) {
+                    let Some(blob) = blob else { continue };
+                    self.take_room(fetch, &blob).await;
+                    if blob.unsynced_bytes() > 0 {
                         self.commit(fetch, blob).await;
                     }
                 }
@@ -302,6 +378,22 @@ impl Files {
         };
         guard.over = true;
         result
+    }
+
+    /// Takes the room of a blob on the disk once its size is proven.
+    async fn take_room(&self, fetch: FetchId, blob: &Arc<Blob>) {
+        if !is_proven(blob) {
+            return;
+        }
+        let takes = lock(&self.inner.active)
+            .get_mut(&fetch)
+            .is_some_and(|active| !std::mem::replace(&mut active.has_room, true));
+        if takes {
+            let blob = Arc::clone(blob);
+            if let Err(error) = blocking(move || Ok(blob.take_room()?)).await {
+                self.end_with(fetch, error).await;
+            }
+        }
     }
 
     /// A blob that is here whole and as it was. One whose files somebody changed or removed is not
@@ -350,278 +442,6 @@ pub(super) struct WantedBlob {
     pub(super) sources: Vec<Contact>,
     /// Its size, if a manifest says it.
     pub(super) size: Option<u64>,
-}
-
-/// How far a fetch is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FetchProgress {
-    /// Bytes in all, once known.
-    pub bytes_total: Option<u64>,
-    /// Bytes that are here and verified.
-    pub bytes: u64,
-    /// Sources known.
-    pub sources: usize,
-    /// Sources that send now.
-    pub active: usize,
-    /// Whether it is over, well or not.
-    pub finished: bool,
-}
-
-/// What a source gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FetchedFrom {
-    /// The node.
-    pub id: NodeId,
-    /// Verified bytes that came from it.
-    pub bytes: u64,
-}
-
-/// A fetch that is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
-    /// The file or folder.
-    pub path: PathBuf,
-    /// Its bytes.
-    pub bytes: u64,
-    /// How long it took.
-    pub took: Duration,
-    /// Who gave it, the most generous first; nobody if it was here already.
-    pub sources: Vec<FetchedFrom>,
-    /// Bytes that came twice.
-    pub duplicate_bytes: u64,
-    /// Bytes that an earlier, interrupted fetch had brought.
-    pub resumed_bytes: u64,
-    /// Whether every byte was checked against the link. Always; said so that scripts can ask.
-    pub verified: bool,
-    /// What is not here, or not as it was shared, and why; the rest is.
-    pub failed: Vec<(String, String)>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct JobState {
-    progress: FetchProgress,
-    result: Option<Result<Fetched, FilesError>>,
-}
-
-/// A fetch under way or over. Cheap to clone; goes on until it is over or cancelled, also when
-/// nobody looks at it.
-#[derive(Debug, Clone)]
-pub struct FetchJob {
-    state: watch::Receiver<JobState>,
-    task: AbortHandle,
-}
-
-impl FetchJob {
-    /// How far it is.
-    #[must_use]
-    pub fn progress(&self) -> FetchProgress {
-        self.state.borrow().progress
-    }
-
-    /// Waits for the next change of [`progress`](Self::progress); at once if it is over.
-    pub async fn changed(&mut self) {
-        if !self.state.borrow().progress.finished {
-            // An error means that the task is gone; `result` will say so.
-            let _ = self.state.changed().await;
-        }
-    }
-
-    /// How it ended, if it has.
-    #[must_use]
-    pub fn result(&self) -> Option<Result<Fetched, FilesError>> {
-        let state = self.state.borrow();
-        let gone =
-            || self.task.is_finished().then_some(Err(FilesError::Fetch(FetchError::Cancelled)));
-        state.result.clone().or_else(gone)
-    }
-
-    /// Waits until it is over.
-    ///
-    /// # Errors
-    /// Why it failed. What came is kept: the same fetch again goes on from there.
-    pub async fn wait(&mut self) -> Result<Fetched, FilesError> {
-        let over = self.state.wait_for(|state| state.result.is_some()).await;
-        let result = over.ok().and_then(|state| state.result.clone());
-        result.unwrap_or(Err(FilesError::Fetch(FetchError::Cancelled)))
-    }
-
-    /// Gives it up. What came is kept.
-    pub fn cancel(&self) {
-        self.task.abort();
-    }
-}
-
-impl Files {
-    /// Begins to fetch what a link leads to into the folder `to`, which is made if it is not there.
-    /// Must be called in the tokio runtime.
-    #[must_use]
-    pub fn begin_fetch(&self, link: FileLink, to: To) -> FetchJob {
-        let (sender, state) = watch::channel(JobState::default());
-        let files = self.clone();
-        let task = tokio::spawn(async move {
-            let hear =
-                |progress| sender.send_modify(|state: &mut JobState| state.progress = progress);
-            let result = files.fetch_link(&link, &to, &hear).await;
-            files.names_changed();
-            sender.send_modify(|state| {
-                state.progress.finished = true;
-                state.result = Some(result);
-            });
-        });
-        FetchJob { state, task: task.abort_handle() }
-    }
-
-    async fn fetch_link(
-        &self,
-        link: &FileLink,
-        to: &To,
-        hear: &(dyn Fn(FetchProgress) + Send + Sync),
-    ) -> Result<Fetched, FilesError> {
-        let began = Instant::now();
-        let mut way = Way::new(link, to)?;
-        let _bringing = Bringing::new(self, &way.aside);
-        let (done, extra, mut failed) = match link.kind {
-            LinkKind::File => (self.fetch_file(link, &mut way, hear).await?, None, Vec::new()),
-            LinkKind::Folder => self.fetch_folder(link, &mut way, hear).await?,
-        };
-        failed.extend(way.renamed());
-        let bytes = done.iter().map(|done| done.bytes).sum();
-        let all = || done.iter().chain(&extra);
-        let mut sources: Vec<FetchedFrom> = Vec::new();
-        for (contact, bytes) in all().flat_map(|done| &done.report.sources) {
-            let id = contact.in_network(&self.inner.network).id;
-            match sources.iter_mut().find(|from| from.id == id) {
-                Some(from) => from.bytes += bytes,
-                None => sources.push(FetchedFrom { id, bytes: *bytes }),
-            }
-        }
-        sources.sort_by_key(|from| std::cmp::Reverse(from.bytes));
-        hear(FetchProgress {
-            bytes_total: Some(bytes),
-            bytes,
-            sources: sources.len(),
-            active: 0,
-            finished: false,
-        });
-        Ok(Fetched {
-            path: way.there,
-            bytes,
-            took: began.elapsed(),
-            sources,
-            duplicate_bytes: all().map(|done| done.report.duplicate_bytes).sum(),
-            resumed_bytes: all().map(|done| done.resumed).sum(),
-            verified: true,
-            failed,
-        })
-    }
-
-    async fn fetch_file(
-        &self,
-        link: &FileLink,
-        way: &mut Way,
-        hear: &(dyn Fn(FetchProgress) + Send + Sync),
-    ) -> Result<Option<Done>, FilesError> {
-        let id = link.id;
-        self.name_by_own(link, way);
-        if let Some(here) = self.already_at(id, &way.there).await? {
-            return Ok(Some(here));
-        }
-        way.check_free()?;
-        let name = share::stored_name(LinkKind::File, link.name().unwrap_or_default());
-        let target = Target::File(way.aside.clone());
-        let wanted = WantedBlob { id, root: id, name, target, sources: Vec::new(), size: None };
-        let done = self.fetch_blob(wanted, hear).await?;
-        // Now it is known what others call it.
-        way.name_by(link, done.called().or(self.own_name(&id)).as_deref());
-        way.check_free()?;
-        let (files, way, blob) = (self.clone(), way.clone(), done.whole()?);
-        blocking(move || files.put_file_in_place(&blob, &way)).await?;
-        Ok(Some(done))
-    }
-
-    /// What this node calls what it has.
-    fn own_name(&self, id: &BlobId) -> Option<String> {
-        share::hint_of(&self.view(id)?).name
-    }
-
-    fn name_by_own(&self, link: &FileLink, way: &mut Way) {
-        if let Some(name) = self.own_name(&link.id) {
-            way.name_by(link, Some(&name));
-        }
-    }
-
-    /// A blob that lies whole and unchanged where it is to go.
-    async fn already_at(&self, id: BlobId, there: &Path) -> Result<Option<Done>, FilesError> {
-        if !self.is_at(&id, there) {
-            return Ok(None);
-        }
-        Ok(self.intact(id).await?.map(Done::here))
-    }
-
-    /// The data, if there is any, the manifest, and what is not as it was shared.
-    async fn fetch_folder(
-        &self,
-        link: &FileLink,
-        way: &mut Way,
-        hear: &(dyn Fn(FetchProgress) + Send + Sync),
-    ) -> Result<FetchedFolder, FilesError> {
-        let id = link.id;
-        let name = share::stored_name(LinkKind::Folder, link.name().unwrap_or_default());
-        let (target, size) = (Target::Inside, None);
-        let wanted = WantedBlob { id, root: id, name, target, sources: Vec::new(), size };
-        // Its bytes are not what people wait for.
-        let listed = self.fetch_blob(wanted, &|_| {}).await?;
-        way.name_by(link, listed.called().or(self.own_name(&id)).as_deref());
-        let (files, planned) = (self.clone(), way.clone());
-        let (manifest, plan) = blocking(move || {
-            let manifest = files.manifest(&id)?;
-            let plan = planned.plan(&manifest)?;
-            Ok((manifest, plan))
-        })
-        .await?;
-        let (data, mut failed) = (manifest.data(), plan.failed.clone());
-        if let Some(here) = self.already_at(data, &way.there).await? {
-            return Ok((Some(here), Some(listed), failed));
-        }
-        way.check_free()?;
-        let folder = Arc::new(Folder { id, manifest, plan });
-        if folder.manifest.bytes() == 0 {
-            let (files, way) = (self.clone(), way.clone());
-            blocking(move || files.make_empty(&way, &folder)).await?;
-            return Ok((None, Some(listed), failed));
-        }
-        let sources = listed.report.sources.iter().map(|(contact, _)| *contact).collect();
-        let target = Target::Files(folder.plan.targets(&way.aside, &folder.manifest));
-        let (name, size) = (share::data_name().to_owned(), Some(folder.manifest.bytes()));
-        let wanted = WantedBlob { id: data, root: id, name, target, sources, size };
-        let (files, way, folder) = (self.clone(), way.clone(), Arc::clone(&folder));
-        let done = match self.fetch_blob(wanted, hear).await {
-            Err(FilesError::Fetch(error)) if is_lost(error) => {
-                let saved = blocking(move || files.save_whole_files(&way, &folder, error)).await?;
-                failed.extend(saved.failed);
-                return Ok((Some(saved.done), Some(listed), failed));
-            }
-            done => done?,
-        };
-        let blob = done.whole()?;
-        blocking(move || files.put_folder_in_place(&blob, &way, &folder)).await?;
-        Ok((Some(done), Some(listed), failed))
-    }
-}
-
-/// The data of a folder, if it has any, its manifest, and what is not as it was shared.
-type FetchedFolder = (Option<Done>, Option<Done>, Vec<(String, String)>);
-
-/// A folder that is fetched.
-#[derive(Debug)]
-pub(super) struct Folder {
-    /// The name of its manifest.
-    pub(super) id: BlobId,
-    pub(super) manifest: Manifest,
-    pub(super) plan: Plan,
-}
-
-/// Whether those who had it say that a part of it will not come.
-const fn is_lost(error: FetchError) -> bool {
-    matches!(error, FetchError::Changed | FetchError::Unreadable)
+    /// Where some of it may be already.
+    pub(super) old: Option<OldPlaces>,
 }

@@ -12,7 +12,8 @@ use potluck_swarm::FetchError;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::fetch::{Done, FetchProgress, WantedBlob};
+use super::fetch::{Done, WantedBlob};
+use super::job::FetchProgress;
 use super::{Files, FilesError, lock};
 
 /// How often somebody who joined begins anew after the one who began it could not go on.
@@ -136,7 +137,7 @@ impl Ticket {
 /// Whether an error is about the place that the first one chose, and not about the blob.
 fn is_of_place(error: &FilesError) -> bool {
     match error {
-        FilesError::Exists(_) | FilesError::Store(_) => true,
+        FilesError::Exists(_) | FilesError::Store(_) | FilesError::Full(_) => true,
         FilesError::Fetch(error) => {
             matches!(error, FetchError::NoPlace | FetchError::Cancelled)
         }

@@ -75,7 +75,8 @@ impl Files {
     async fn fetch_list(&self, id: BlobId) -> Result<Done, FilesError> {
         let name = share::stored_name(potluck_swarm::LinkKind::Folder, share::UNNAMED);
         let target = Target::Inside;
-        let wanted = WantedBlob { id, root: id, name, target, sources: Vec::new(), size: None };
+        let (sources, size, old) = (Vec::new(), None, None);
+        let wanted = WantedBlob { id, root: id, name, target, sources, size, old };
         self.fetch_blob(wanted, &|_| {}).await
     }
 
@@ -117,7 +118,8 @@ impl Files {
         let begin = || {
             let (files, name) = (self.clone(), name.to_owned());
             let target = Target::Inside;
-            let wanted = WantedBlob { id, root, name, target, sources: Vec::new(), size };
+            let sources = Vec::new();
+            let wanted = WantedBlob { id, root, name, target, sources, size, old: None };
             tokio::spawn(async move {
                 let done = files.fetch_blob(wanted, &|_| {}).await;
                 done.map(|_| ())

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use potluck_base::BlobId;
 use potluck_store::blobs::{Blob, ReadError};
 use potluck_swarm::{Gone, Input, ServeId};
-use potluck_wire::{FetchRequest, Refusal};
+use potluck_wire::{FetchRequest, Refusal, Run};
 use tokio::task::JoinHandle;
 
 use super::{Files, FilesError, blocking, lock};
@@ -94,6 +94,9 @@ impl Files {
         if blob.division().size() != request.size {
             return Err(Stop::Missing);
         }
+        if let Some(nodes) = request.nodes {
+            return self.send_nodes(blob, nodes, sender).await;
+        }
         // One granule is read and verified while the one before goes out.
         let mut reading: Option<Reading> = None;
         for granule in request.granules(GRANULES_MAX) {
@@ -106,6 +109,22 @@ impl Files {
             Some(reading) => self.send_one(reading, sender).await,
             None => Ok(()),
         }
+    }
+
+    /// Sends nodes of the hash tree in one frame. Whoever takes them compares them with the root.
+    async fn send_nodes(
+        &self,
+        blob: Arc<Blob>,
+        nodes: Run,
+        sender: &mut FrameSender,
+    ) -> Result<(), Stop> {
+        let end = nodes.first.saturating_add(nodes.count).min(blob.nodes());
+        let read = blocking(move || Ok(blob.read_nodes(nodes.first..end)?));
+        #[cfg_attr(not(test), expect(unused_mut, reason = "only tests lie"))]
+        let mut frame = read.await.map_err(|_| Stop::Missing)?;
+        #[cfg(test)]
+        self.lie(&mut frame);
+        sender.send(Bytes::from(frame)).await.map_err(|_| Stop::Gone)
     }
 
     async fn send_one(&self, reading: Reading, sender: &mut FrameSender) -> Result<(), Stop> {

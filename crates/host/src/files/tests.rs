@@ -286,3 +286,39 @@ async fn a_fetch_writes_through_no_link_that_was_put_in_its_way() {
     assert_eq!(std::fs::read(&got.path).unwrap(), [7; 300_000]);
     assert_eq!(std::fs::read_to_string(&mine).unwrap(), "my own words");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_false_hash_tree_is_found_out_and_costs_no_more_than_the_reuse() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> =
+        (0..4_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let tree = folder.path().join("kitchen");
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("dish"), &bytes).unwrap();
+    let liar = node(&folder.path().join("0"), None).await;
+    let fetcher = node(&folder.path().join("1"), Some(&liar)).await;
+    let shared = liar.files().unwrap().share(tree, ShareOptions::default());
+    let link = timeout(BOUND, shared).await.unwrap().unwrap().link;
+    let there = folder.path().join("to/kitchen");
+    std::fs::create_dir_all(&there).unwrap();
+    let mut old = bytes.clone();
+    old[2_000_000] ^= 1;
+    std::fs::write(there.join("dish"), &old).unwrap();
+    // The list of files, then the granule that proves the size, then the tree: the third is false.
+    liar.files().unwrap().inner.lies_every.store(3, Ordering::Relaxed);
+    let to = || To::Typed(folder.path().join("to"));
+    let force = super::FetchOptions { update: false, force: true };
+    let mut job = fetcher.files().unwrap().begin_fetch_with(link.clone(), to(), force);
+    let _ = timeout(BOUND, job.wait()).await.unwrap();
+    // Whatever it sent, nothing false is kept, and an honest run goes on from there.
+    liar.files().unwrap().inner.lies_every.store(0, Ordering::Relaxed);
+    let honest = node(&folder.path().join("2"), Some(&liar)).await;
+    let copy = folder.path().join("copy/kitchen");
+    std::fs::create_dir_all(&copy).unwrap();
+    std::fs::write(copy.join("dish"), &bytes).unwrap();
+    let shared = honest.files().unwrap().share(copy, ShareOptions::default());
+    timeout(BOUND, shared).await.unwrap().unwrap();
+    let mut job = fetcher.files().unwrap().begin_fetch_with(link, to(), force);
+    let got = timeout(BOUND, job.wait()).await.unwrap().unwrap();
+    assert!(std::fs::read(there.join("dish")).unwrap() == bytes, "{got:?}");
+}

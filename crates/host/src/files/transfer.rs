@@ -165,21 +165,28 @@ impl Files {
     pub(super) async fn commit(&self, fetch: FetchId, blob: Arc<Blob>) {
         let committed = tokio::task::spawn_blocking(move || blob.commit()).await;
         if let Ok(Err(error)) = committed {
-            self.end_with(fetch, error.into()).await;
+            self.end_with(fetch, full_or(error)).await;
         }
     }
 
-    async fn give_up(&self, fetch: FetchId, error: WriteError) {
+    pub(super) async fn give_up(&self, fetch: FetchId, error: WriteError) {
+        let path = lock(&self.inner.active).get(&fetch).map_or_else(Default::default, Active::path);
         let error = match error {
-            WriteError::NoSpace => FilesError::Fetch(potluck_swarm::FetchError::NoPlace),
-            WriteError::Io(source) => {
-                let path = lock(&self.inner.active)
-                    .get(&fetch)
-                    .map_or_else(Default::default, Active::path);
-                FilesError::from(BlobError::Io { path, source })
-            }
+            WriteError::NoSpace => FilesError::Full(path),
+            WriteError::Io(source) => FilesError::from(BlobError::Io { path, source }),
             WriteError::Corrupt => FilesError::Fetch(potluck_swarm::FetchError::NoSource),
         };
         self.end_with(fetch, error).await;
+    }
+}
+
+/// An error of the store in the words of a fetch.
+pub(super) fn full_or(error: BlobError) -> FilesError {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    match error {
+        BlobError::Io { path, source } if matches!(source.kind(), StorageFull | QuotaExceeded) => {
+            FilesError::Full(path)
+        }
+        error => error.into(),
     }
 }

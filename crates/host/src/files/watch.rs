@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_base::BlobId;
+use potluck_base::{BlobId, GranuleSet};
 use potluck_store::blobs::{BlobPlace, BlobState, ReadError};
+use potluck_swarm::Input;
 
-use super::{Files, FilesError, blocking, lock};
+use super::{Files, FilesError, blocking, lock, share};
 
 /// How often shared files are looked at.
 const EVERY: Duration = Duration::from_secs(60);
@@ -16,6 +17,8 @@ const EVERY: Duration = Duration::from_secs(60);
 const LOOKED_MAX: usize = 20_000;
 /// Files taken from the index at a time.
 const PAGE: usize = 1000;
+/// Fetches of earlier runs whose parts are served.
+const PARTS_MAX: usize = 128;
 
 impl Files {
     /// Looks after all files now and once a minute, for as long as anybody has these files.
@@ -23,6 +26,10 @@ impl Files {
         // A strong handle would keep the store open after the node.
         let inner = Arc::downgrade(&self.inner);
         tokio::spawn(async move {
+            if let Some(inner) = inner.upgrade() {
+                // Fails only when the node stops.
+                let _ = (Self { inner }).tell_parts().await;
+            }
             let mut tick = tokio::time::interval(EVERY);
             loop {
                 tick.tick().await;
@@ -58,6 +65,40 @@ impl Files {
             tracing::warn!(%error, "the cache of files could not be brought to its size");
         }
         self.store().ok().map(|_| ())
+    }
+
+    /// Tells the core of the parts that fetches of earlier runs brought. What was not synced then is
+    /// hashed first.
+    async fn tell_parts(&self) -> Result<(), FilesError> {
+        let files = self.clone();
+        let partial = blocking(move || Ok(files.store()?.partial(PARTS_MAX)?)).await?;
+        for view in partial {
+            let (files, id) = (self.clone(), view.id);
+            let Ok(have) = blocking(move || Ok(files.blob(&id)?.have())).await else { continue };
+            let (blob, size, mut root) = (view.id, view.size, view.id);
+            if share::is_data_of_folder(&view.name) {
+                // Others need the list of files as well. It is not shared before the folder is whole.
+                let files = self.clone();
+                let Ok(Some((list, size, have))) = blocking(move || files.list_of(&blob)).await
+                else {
+                    continue;
+                };
+                root = list;
+                self.tell(Input::HeldPart { blob: root, root, size, have }).await?;
+            }
+            self.tell(Input::HeldPart { blob, root, size, have }).await?;
+        }
+        Ok(())
+    }
+
+    /// The whole list of files of a folder with this data, if it is here.
+    fn list_of(&self, data: &BlobId) -> Result<Option<(BlobId, u64, GranuleSet)>, FilesError> {
+        let store = self.store()?;
+        for list in store.owners(data)? {
+            let Some(blob) = store.look(&list)?.filter(|blob| blob.is_complete()) else { continue };
+            return Ok(Some((list, blob.division().size(), blob.have())));
+        }
+        Ok(None)
     }
 
     /// Looks at the next page of what is shared: what changed, and whether it was the last one.

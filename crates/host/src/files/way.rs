@@ -13,11 +13,14 @@ use potluck_swarm::path::{kept_apart, shortened};
 use potluck_swarm::{FileLink, Manifest};
 
 use super::FilesError;
+use super::settle::FetchOptions;
 
 /// How names of what is not complete end.
 const ASIDE_END: &str = ".potluck";
 /// Bytes that a name has more while it is not complete: dots, a mark of the content, the end.
-const ASIDE_BYTES: usize = 2 + MARK_CHARS + ASIDE_END.len();
+const ASIDE_BYTES: usize = 2 + MARK_CHARS + SPARE_BYTES + ASIDE_END.len();
+/// Bytes of `saved.`, `copy.` or `old.` in names of further files beside the place.
+const SPARE_BYTES: usize = 6;
 /// Characters of an id that tell two contents of one name apart.
 const MARK_CHARS: usize = 8;
 
@@ -37,6 +40,8 @@ pub(super) struct Way {
     folder: PathBuf,
     mark: String,
     name_bytes_max: usize,
+    /// What to do with files that are there already.
+    options: FetchOptions,
     /// Where it lies while it is not complete.
     pub(super) aside: PathBuf,
     /// Where it belongs.
@@ -53,7 +58,7 @@ pub(super) struct Plan {
 }
 
 impl Way {
-    pub(super) fn new(link: &FileLink, to: &To) -> Result<Self, FilesError> {
+    pub(super) fn new(link: &FileLink, to: &To, options: FetchOptions) -> Result<Self, FilesError> {
         let folder = match to {
             To::Typed(to) => {
                 let io = |source| BlobError::Io { path: to.clone(), source };
@@ -72,7 +77,7 @@ impl Way {
         let room = name_bytes_max.saturating_sub(ASIDE_BYTES);
         let aside = format!(".{}.{mark}{ASIDE_END}", shortened(&name, room, ""));
         let (aside, there) = (folder.join(aside), PathBuf::new());
-        let mut way = Self { name, folder, mark, name_bytes_max, aside, there };
+        let mut way = Self { name, folder, mark, name_bytes_max, options, aside, there };
         way.set_there();
         Ok(way)
     }
@@ -101,6 +106,38 @@ impl Way {
     fn too_long(&self, to: &str) -> String {
         let max = self.name_bytes_max;
         format!("it is there as `{to}`: names have at most {max} bytes in this file system")
+    }
+
+    /// What to do with files that are there already.
+    pub(super) const fn options(&self) -> FetchOptions {
+        self.options
+    }
+
+    /// Where what an interrupted fetch left is kept until its bytes were used.
+    pub(super) fn left_over(&self) -> PathBuf {
+        self.beside("old")
+    }
+
+    /// Where a copy of what is elsewhere on this machine is made.
+    pub(super) fn copied(&self) -> PathBuf {
+        self.beside("copy")
+    }
+
+    /// Where the files of a folder are copied that are whole, when the rest will not come.
+    pub(super) fn saved(&self) -> PathBuf {
+        self.beside("saved")
+    }
+
+    fn beside(&self, what: &str) -> PathBuf {
+        self.aside.with_extension(format!("{what}{ASIDE_END}"))
+    }
+
+    /// Whether a folder may be brought there: there is one, or nothing.
+    pub(super) fn check_folder(&self) -> Result<(), FilesError> {
+        match self.there.symlink_metadata() {
+            Ok(seen) if !seen.is_dir() => Err(FilesError::Exists(self.there.clone())),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn check_free(&self) -> Result<(), FilesError> {
@@ -178,6 +215,12 @@ impl Plan {
         files.map(target).collect()
     }
 
+    /// The paths of all files below the folder.
+    pub(super) fn below(&self, manifest: &Manifest) -> Vec<PathBuf> {
+        let place = |file: &potluck_swarm::ManifestFile| self.place(Path::new(""), &file.path);
+        manifest.files().iter().map(place).collect()
+    }
+
     /// Makes the folders that have no file in them.
     pub(super) fn make_folders(&self, base: &Path, manifest: &Manifest) -> Result<(), FilesError> {
         for folder in manifest.empty_folders() {
@@ -205,7 +248,7 @@ mod tests {
 
     fn way(folder: &Path, name: &str) -> Way {
         let link = FileLink::new(LinkKind::File, BlobId::of(b"x"), name);
-        Way::new(&link, &To::Typed(folder.to_owned())).unwrap()
+        Way::new(&link, &To::Typed(folder.to_owned()), FetchOptions::default()).unwrap()
     }
 
     #[test]
@@ -213,7 +256,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for name in ["x".repeat(255), "文".repeat(85), format!("{}.tar", "ü".repeat(120))] {
             let link = FileLink::new(LinkKind::File, BlobId::of(b"x"), &name);
-            let mut way = Way::new(&link, &To::Typed(folder.path().to_owned())).unwrap();
+            let mut way =
+                Way::new(&link, &To::Typed(folder.path().to_owned()), FetchOptions::default())
+                    .unwrap();
             way.name_by(&link, Some(&name));
             assert_eq!((way.name.as_str(), way.renamed()), (name.as_str(), None));
             std::fs::write(&way.aside, "").unwrap();

@@ -59,6 +59,8 @@ names! {
     BLOBS = "blobs";
     /// Uploads that are not whole yet.
     UPLOADS = "uploads";
+    /// The fetches that somebody asked for over HTTP.
+    FETCHES = "fetches";
     /// The URL of the HTTP API while the node runs.
     HTTP = "http";
     /// The token of the HTTP API.

@@ -41,10 +41,11 @@ impl PutOp {
         };
         self.in_flight += 1;
         if peer.id == core.me.id {
+            let writers_max = core.config.writers_of(envelope.head().space());
             let op = StorageOp::Merge {
                 envelope: envelope.clone(),
                 place: Place::Replica,
-                how: MergeAs::Ingress { writers_max: core.config.writers_max, now: self.signed_at },
+                how: MergeAs::Ingress { writers_max, now: self.signed_at },
             };
             core.storage(op, OpFor::PutReplica(self.id));
         } else {

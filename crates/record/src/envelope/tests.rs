@@ -154,7 +154,7 @@ fn last_write_wins_folds_to_one_and_mixed_kinds_come_back_together() {
 
 #[test]
 fn of_many_providers_the_newest_are_read() {
-    let most = crate::limits::PROVIDERS_MAX as u64;
+    let most = u64::from(crate::limits::PROVIDERS_MAX);
     let state: State = (1..=most + 5)
         .map(|number| {
             let mut provider = draft(&[(number, b"here")], number, Context::new());

@@ -3,6 +3,7 @@
 //! **Invariant:** a crash at any moment leaves the blob partial or complete, before or after its move,
 //! never between.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::PoisonError;
@@ -38,6 +39,7 @@ impl Blob {
             }
         }
         self.make_empty_segments()?;
+        self.give_room_back();
         self.commit_alone()?;
         let stamped = {
             let segments = self.segments();
@@ -98,6 +100,56 @@ impl Blob {
             files::sync_folder(folder).map_err(BlobError::at(folder))?;
         }
         end_move(&self.entry, &segments)
+    }
+
+    /// Lets `work` bring the files of a complete blob from below `from` to the same paths below `to`, one
+    /// by one, and say whether all of them are there. Before it begins and if it fails, the blob counts
+    /// as changed: a crash in between leaves nothing that claims to be what it is not.
+    ///
+    /// # Errors
+    /// What `work` says; [`BlobError::Changed`] if one of them is not there after all.
+    pub fn merge_to(
+        &self,
+        from: &Path,
+        to: &Path,
+        work: impl FnOnce() -> Result<bool, BlobError>,
+    ) -> Result<(), BlobError> {
+        let _one = lock(&self.committing);
+        if !self.is_complete() || self.entry.meta().outside.is_none() {
+            return Err(BlobError::WrongSegments);
+        }
+        // No reader looks at the files while they are on their way.
+        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let moved = segments.moved(from, to).ok_or(BlobError::WrongSegments)?;
+        self.close_files();
+        self.entry.change(|meta| meta.phase = Phase::Changed)?;
+        lock(&self.progress).phase = Phase::Changed;
+        if !work()? {
+            return Ok(());
+        }
+        let mut stamps = Vec::with_capacity(moved.len());
+        let mut folders = BTreeSet::new();
+        for (number, segment) in moved.iter().enumerate() {
+            let path = moved.path(number);
+            let seen = path.symlink_metadata().map_err(BlobError::at(&path))?;
+            if !seen.is_file() || seen.len() != segment.bytes {
+                return Err(BlobError::Changed(path));
+            }
+            stamps.push(Stamp::of(&seen));
+            folders.extend(path.parent().map(Path::to_owned));
+        }
+        for folder in &folders {
+            files::sync_folder(folder).map_err(BlobError::at(folder))?;
+        }
+        *segments = moved.stamped(stamps);
+        let place = note_place(&self.entry.folder, &self.entry.id, 0, &segments)?;
+        let there = |meta: &mut Meta| {
+            meta.outside = Some((segments.base().to_owned(), segments.len() as u32));
+            meta.phase = Phase::Complete;
+        };
+        self.entry.change_with(there, place)?;
+        lock(&self.progress).phase = Phase::Complete;
+        Ok(())
     }
 
     fn make_empty_segments(&self) -> Result<(), BlobError> {

@@ -48,7 +48,8 @@ pub(crate) fn goes_on(
     outside: Option<&Segments>,
 ) -> Result<bool, BlobError> {
     Ok(match entry.phase() {
-        Phase::Complete => true,
+        // Of one whose files changed in part, the rest is fetched anew.
+        Phase::Complete => entry.lost().is_none(),
         Phase::Changed => false,
         Phase::Partial => {
             let inside = entry.meta().outside.is_none();

@@ -188,6 +188,36 @@ pub fn name_bytes_max(folder: &Path) -> usize {
 const NAME_BYTES_MIN: usize = 32;
 const NAME_BYTES_MAX: usize = 255;
 
+/// Gives a file another absolute path, in place of a file that is there, and makes the folders above it
+/// if need be. Follows no link.
+///
+/// # Errors
+/// What the operating system says.
+#[cfg(unix)]
+pub fn rename_file(from: &Path, to: &Path) -> io::Result<()> {
+    let (Some(from_folder), Some(from_name)) = (from.parent(), from.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let (Some(to_folder), Some(to_name)) = (to.parent(), to.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let folders = [make_folders(from_folder)?, make_folders(to_folder)?];
+    Ok(rustix::fs::renameat(&folders[0], from_name, &folders[1], to_name)?)
+}
+
+/// Gives a file another path, in place of a file that is there, and makes the folders above it if need
+/// be.
+///
+/// # Errors
+/// What the operating system says.
+#[cfg(not(unix))]
+pub fn rename_file(from: &Path, to: &Path) -> io::Result<()> {
+    if let Some(folder) = to.parent() {
+        make_folders(folder)?;
+    }
+    std::fs::rename(from, to)
+}
+
 /// Opens each folder on an absolute path in the one before it, and makes it if there is none.
 #[cfg(unix)]
 fn make_folders(path: &Path) -> io::Result<std::os::fd::OwnedFd> {

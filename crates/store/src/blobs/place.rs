@@ -53,6 +53,14 @@ impl Stamp {
         let (device, inode) = (0, 0);
         Self { bytes: metadata.len(), modified_ns, device, inode }
     }
+
+    /// Whether both are of one file that did not change in between. The numbers of devices may change
+    /// with every start of the system.
+    pub(crate) const fn is_same_file(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+            && self.modified_ns == other.modified_ns
+            && self.inode == other.inode
+    }
 }
 
 /// One file of a blob.

@@ -45,6 +45,31 @@ impl BlobStore {
         std::iter::once(first).chain(others).map(|(name, path)| NamedPlace { name, path }).collect()
     }
 
+    /// Whether a place of a complete blob is just these files, in this order, and they look as they did.
+    /// Those without bytes count as well.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub fn lies_at(&self, id: &BlobId, paths: &[PathBuf]) -> Result<bool, BlobError> {
+        let Some(entry) = self.find(id)?.filter(|entry| entry.phase() == Phase::Complete) else {
+            return Ok(false);
+        };
+        let meta = entry.meta();
+        let first = meta.outside.iter().map(|_| 0);
+        let others = meta.others.iter().filter(|place| place.outside.is_some()).map(note);
+        for number in first.chain(others) {
+            let just_these = |segments: &Segments| {
+                segments.len() == paths.len()
+                    && paths.iter().enumerate().all(|(number, path)| *path == segments.path(number))
+                    && is_intact(segments)
+            };
+            if read_place(&entry, number)?.as_ref().is_some_and(just_these) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Notes that files which were written from the bytes of a complete blob are a place of it.
     ///
     /// # Errors

@@ -21,3 +21,9 @@ pub(crate) fn check(path: &Path, needed: u64) -> Result<(), BlobError> {
         Err(source) => Err(BlobError::Io { path: there.to_owned(), source }),
     }
 }
+
+/// Bytes that may be written below `path`, as far as the system can say.
+pub(crate) fn free(path: &Path) -> u64 {
+    let there = path.ancestors().find(|folder| folder.is_dir()).unwrap_or(path);
+    fs4::available_space(there).unwrap_or(0)
+}

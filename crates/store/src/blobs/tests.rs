@@ -6,6 +6,7 @@ mod index;
 mod journal;
 mod places;
 mod recover;
+mod reuse;
 mod store;
 mod tree;
 mod walk;

@@ -106,6 +106,15 @@ pub(crate) fn build(
     Ok(done.pop().expect("a tree has at least one block"))
 }
 
+/// The hash of a node; of the whole blob if it is the top.
+pub(crate) fn hash_node(node: &Node, root: bool) -> (Hash, [Hash; 2]) {
+    let mut halves = [[0; NODE_BYTES / 2]; 2];
+    halves[0].copy_from_slice(&node[..NODE_BYTES / 2]);
+    halves[1].copy_from_slice(&node[NODE_BYTES / 2..]);
+    let [left, right] = halves.map(Hash::from_bytes);
+    (merge(&left, &right, root), [left, right])
+}
+
 fn merge(left: &Hash, right: &Hash, root: bool) -> Hash {
     if root {
         merge_subtrees_root(left.as_bytes(), right.as_bytes(), Mode::Hash)

@@ -54,19 +54,29 @@ impl Blob {
         let tree = tree::of(self.division.size());
         let decoded = tree::decode(root, tree, &tree::groups_of(&bytes), encoded)
             .ok_or(WriteError::Corrupt)?;
+        self.keep(granule, &bytes, &decoded)
+    }
+
+    /// Writes a granule that was compared with the root, and notes it. Returns whether it was new.
+    pub(crate) fn keep(
+        &self,
+        granule: u32,
+        bytes: &Range<u64>,
+        decoded: &Decoded<'_>,
+    ) -> Result<bool, WriteError> {
         let Some(claim) = self.claim(granule) else { return Ok(false) };
         let segments = self.segments();
         for piece in segments.pieces(bytes.clone()) {
-            self.write_piece(&segments, &piece, &decoded)?;
+            self.write_piece(&segments, &piece, decoded)?;
         }
-        let above = self.write_nodes(&decoded)?;
+        let above = self.write_nodes(decoded)?;
         let mut progress = lock(&self.progress);
         let journal = progress.journal.as_mut().ok_or(WriteError::Corrupt)?;
         journal.have(granule)?;
         progress.have.insert(granule);
         progress.saved_nodes.extend(above);
         progress.unsynced_bytes += bytes.end - bytes.start;
-        progress.touched.extend(segments.pieces(bytes).map(|piece| piece.segment));
+        progress.touched.extend(segments.pieces(bytes.clone()).map(|piece| piece.segment));
         self.note_have_bytes(&progress);
         drop(progress);
         drop(claim);

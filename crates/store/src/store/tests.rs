@@ -280,3 +280,54 @@ fn a_new_identity_leaves_the_own_envelopes_behind_and_keeps_the_replicas() {
     assert_eq!((store.forget_own(), store.stats().own), (Ok(600), 0));
     assert_eq!(store.counters_hold(), Ok(true));
 }
+
+#[test]
+fn dead_providers_keep_no_living_one_out() {
+    use potluck_record::limits::{PROVIDERS_MAX, writers_max};
+    let network = NetworkId::new("test", Admission::Lab, None);
+    let now = UnixMillis(1_000_000_000);
+    let provider = |writer: u64, at: u64| {
+        let mut seed = [7; 32];
+        seed[..8].copy_from_slice(&writer.to_be_bytes());
+        let expires = now.plus(std::time::Duration::from_secs(at));
+        let draft = Draft {
+            space: Space::Provider,
+            name: Some(Name::new("n").expect("good name")),
+            kind: Kind::PerWriter,
+            values: vec![(Dot::from_raw(at), expires, Bytes::from_static(b"here"))],
+            dot: Dot::from_raw(at),
+            context: Context::new(),
+            expires,
+            certificate: None,
+        };
+        Envelope::sign(&Identity::from_seed(seed), &network, draft).expect("a good draft")
+    };
+    let mut store = MemoryStore::in_memory();
+    let mut put = |envelope: &Envelope| {
+        let how = MergeAs::Ingress { writers_max: writers_max(Space::Provider), now };
+        let op = StorageOp::Merge { envelope: envelope.clone(), place: Place::Replica, how };
+        let reply = store.apply(&[op]).remove(0);
+        assert_eq!(store.counters_hold(), Ok(true));
+        let key = envelope.head().key();
+        let [StorageReply::Loaded { envelopes }] =
+            &*store.apply(&[StorageOp::Load { key, place: Place::Replica }])
+        else {
+            panic!("not loaded");
+        };
+        (reply, envelopes.clone())
+    };
+    let most = u64::from(PROVIDERS_MAX);
+    for number in 1..=most {
+        put(&provider(number, 100 + number));
+    }
+    let late = provider(9999, 5000);
+    let (reply, held) = put(&late);
+    assert!(matches!(reply, StorageReply::Merged { outcome: Merged::New, .. }), "{reply:?}");
+    assert_eq!(held.len() as u64, most);
+    let writers: Vec<_> = held.iter().map(|held| held.head().writer()).collect();
+    assert!(writers.contains(&late.head().writer()));
+    assert!(!writers.contains(&provider(1, 101).head().writer()), "the first to expire went");
+    // One that expires before all others has no place.
+    let (reply, held) = put(&provider(10_000, 50));
+    assert_eq!((reply, held.len() as u64), (StorageReply::TooManyWriters, most));
+}

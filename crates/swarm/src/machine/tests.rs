@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use potluck_base::machine::check_timer_contract;
-use potluck_base::{Division, GranuleSet};
 
 use super::*;
 mod gone;
@@ -61,6 +60,8 @@ struct Net {
     /// Most streams of one peer at once, and most bytes asked for in one stream.
     most_streams: usize,
     longest_stream: u64,
+    /// Granules that may be on this machine already.
+    checking: Vec<u32>,
 }
 
 fn number_of(contact: &Contact) -> u16 {
@@ -88,6 +89,7 @@ impl Net {
             round_trip: ms(10),
             most_streams: 0,
             longest_stream: 0,
+            checking: Vec::new(),
         }
     }
 
@@ -144,6 +146,13 @@ impl Net {
                 match Division::of(size).filter(|_| size < 1 << 40) {
                     Some(division) => {
                         let have = GranuleSet::empty(division.count());
+                        let mut granules = have.clone();
+                        self.checking.iter().for_each(|granule| {
+                            granules.insert(*granule);
+                        });
+                        if !granules.is_empty() {
+                            self.input(Input::Checking { fetch, granules });
+                        }
                         self.input(Input::Opened { fetch, have });
                     }
                     None => self.input(Input::NoPlace { fetch }),
@@ -292,6 +301,48 @@ fn what_a_source_has_under_way_at_first_comes_with_the_proof_of_the_size() {
 }
 
 #[test]
+fn what_may_be_here_already_is_asked_of_nobody_until_that_is_known() {
+    let mut net = Net::new(64 << 20);
+    let count = net.division.count();
+    net.checking = (0..count / 2).collect();
+    net.peer(1, 20.0 * MIB);
+    net.begin();
+    net.run(ms(5000));
+    assert!(net.ended.is_none());
+    let came: Vec<u32> = net.have.iter().collect();
+    assert_eq!(came, (count / 2..count).collect::<Vec<_>>(), "the rest comes meanwhile");
+    assert_eq!(net.swarm.fetch_view(FETCH).unwrap().full, [contact(1)]);
+    // Others get at once what was found.
+    let found: Vec<u32> = (0..count / 4).collect();
+    net.have.insert_range(0..count / 4);
+    net.input(Input::Compared { fetch: FETCH, granules: found.clone(), found });
+    let view = net.swarm.fetch_view(FETCH).unwrap();
+    assert!(view.bytes >= net.division.size() / 4 * 3, "{view:?}");
+    let granules = (count / 4..count / 2).collect();
+    net.input(Input::Compared { fetch: FETCH, granules, found: Vec::new() });
+    net.run(ms(60_000));
+    assert_eq!(net.report().duplicate_bytes, 0);
+    let bytes: u64 = net.report().sources.iter().map(|(_, bytes)| bytes).sum();
+    assert_eq!(bytes, net.division.size() / 4 * 3);
+}
+
+#[test]
+fn what_is_found_here_does_not_prove_a_size() {
+    let mut net = Net::new(64 << 20);
+    let liar = net.peer(1, 10.0 * MIB);
+    liar.size = (64 << 20) + 70_000;
+    liar.have = GranuleSet::full(Division::of(liar.size).unwrap().count());
+    net.checking = vec![0, 1];
+    net.begin();
+    net.run(ms(1));
+    let (granules, found) = (vec![0, 1], vec![0, 1]);
+    net.input(Input::Compared { fetch: FETCH, granules, found });
+    net.peer(2, 10.0 * MIB);
+    net.run(ms(60_000));
+    assert_eq!(net.places, [(64 << 20) + 70_000, 64 << 20]);
+}
+
+#[test]
 fn slow_sources_do_not_hold_up_the_end() {
     let mut net = Net::new(1 << 30);
     net.peer(1, 100.0 * MIB);
@@ -344,6 +395,33 @@ fn sources_may_die_as_long_as_one_is_left() {
     net.begin();
     let seconds = net.run(ms(120_000));
     assert!(net.have.is_full() && seconds < 20.0, "{seconds} s");
+}
+
+#[test]
+fn the_one_living_among_many_dead_providers_is_found() {
+    for living in [1, 40, 128] {
+        let mut net = Net::new(1 << 20);
+        for number in 1..=128 {
+            let dead_from = (number != living).then_some(Instant::ZERO);
+            net.peer(number, 5.0 * MIB).dead_from = dead_from;
+        }
+        net.begin();
+        let seconds = net.run(ms(120_000));
+        assert!(net.have.is_full() && seconds < 3.0, "{living}: {seconds} s");
+    }
+}
+
+#[test]
+fn silent_sources_at_the_start_cost_two_seconds_together() {
+    let mut net = Net::new(64 << 20);
+    for number in 1..=3 {
+        // It says what it has, and is gone before it sends anything.
+        net.peer(number, 5.0 * MIB).dead_from = Some(Instant::ZERO + ms(1));
+    }
+    net.peer(4, 50.0 * MIB);
+    net.begin();
+    let seconds = net.run(ms(60_000));
+    assert!(net.have.is_full() && seconds < 64.0 / 50.0 + 2.0, "{seconds} s");
 }
 
 #[test]
@@ -453,6 +531,54 @@ fn whoever_fetches_gives_what_it_has() {
     net.swarm.handle(net.now, strange);
     let refused = Output::Holding { serve, answer: Err(Refusal::NotHeld) };
     assert!(std::iter::from_fn(|| net.swarm.poll_output()).any(|output| output == refused));
+}
+
+#[test]
+fn a_part_of_an_earlier_run_is_announced_and_served() {
+    let mut net = Net::new(64 << 20);
+    let (blob, root, from) = (BlobId::of(b"data"), BlobId::of(b"list"), contact(5));
+    let mut have = GranuleSet::empty(net.division.count());
+    have.insert_range(3..40);
+    let size = net.division.size();
+    net.swarm.handle(net.now, Input::HeldPart { blob, root, size, have: have.clone() });
+    let outputs: Vec<Output> = std::iter::from_fn(|| net.swarm.poll_output()).collect();
+    assert_eq!(outputs, [Output::Announce { root, complete: false }]);
+    let (serve, budget) = (ServeId(1), 1000);
+    net.swarm.handle(net.now, Input::AskedHave { serve, from, blob, budget });
+    let Some(Output::Holding { answer: Ok(holding), .. }) = net.swarm.poll_output() else {
+        panic!("no answer");
+    };
+    assert_eq!((holding.size, holding.granules), (size, Some(have.to_bytes())));
+    net.swarm.handle(net.now, Input::AskedFetch { serve, from: from.public_key, blob });
+    assert_eq!(net.swarm.poll_output(), Some(Output::Serve { serve }));
+    net.swarm.handle(net.now, Input::Released { blob });
+    net.swarm.handle(net.now, Input::AskedHave { serve, from, blob, budget });
+    let refused = Output::Holding { serve, answer: Err(Refusal::NotHeld) };
+    assert_eq!(net.swarm.poll_output(), Some(refused));
+    // What makes no sense is not taken.
+    let have = GranuleSet::full(7);
+    net.swarm.handle(net.now, Input::HeldPart { blob, root, size, have });
+    assert_eq!(net.swarm.poll_output(), None);
+}
+
+#[test]
+fn what_came_is_served_after_the_fetch_was_given_up() {
+    let mut net = Net::new(64 << 20);
+    net.peer(1, 5.0 * MIB);
+    net.begin();
+    net.run(ms(2000));
+    net.input(Input::Cancel { fetch: FETCH });
+    let (serve, from, blob, budget) = (ServeId(1), contact(5), BlobId::of(b"blob"), 1000);
+    net.swarm.handle(net.now, Input::AskedHave { serve, from, blob, budget });
+    let answers: Vec<Output> = std::iter::from_fn(|| net.swarm.poll_output()).collect();
+    let Some(Output::Holding { answer: Ok(holding), .. }) = answers.last() else {
+        panic!("{answers:?}");
+    };
+    assert_eq!(holding.granules, Some(net.have.to_bytes()));
+    // Going on takes it back.
+    net.begin();
+    net.run(ms(1));
+    assert!(net.swarm.parts.is_empty());
 }
 
 #[test]

@@ -1,0 +1,269 @@
+//! From a link to files at their place: what is there already is looked at, what is missing is fetched,
+//! and all of it is brought where it belongs.
+//!
+//! What is fetched lies beside its place under a hidden name until all of it is there. If nothing is at
+//! its place, one rename puts it there; otherwise it is brought among what is there, file by file. Then
+//! others are given it from there.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use potluck_base::BlobId;
+use potluck_swarm::{FetchError, FileLink, Input, LinkKind, Manifest};
+use tokio::sync::watch;
+
+use super::fetch::{Done, Target, WantedBlob};
+use super::job::{FetchJob, FetchProgress, Fetched, FetchedFrom, JobState};
+use super::join::Bringing;
+use super::settle::{FetchOptions, Settled, below_of, paths_at};
+use super::way::{Plan, To, Way};
+use super::{Files, FilesError, blocking, share};
+
+impl Files {
+    /// Begins to fetch what a link leads to into the folder `to`, which is made if it is not there.
+    /// Must be called in the tokio runtime.
+    #[must_use]
+    pub fn begin_fetch(&self, link: FileLink, to: To) -> FetchJob {
+        self.begin_fetch_with(link, to, FetchOptions::default())
+    }
+
+    /// As [`begin_fetch`](Self::begin_fetch), and says what to do with files that are there already.
+    #[must_use]
+    pub fn begin_fetch_with(&self, link: FileLink, to: To, options: FetchOptions) -> FetchJob {
+        let (sender, state) = watch::channel(JobState::default());
+        let files = self.clone();
+        let task = tokio::spawn(async move {
+            let hear =
+                |progress| sender.send_modify(|state: &mut JobState| state.progress = progress);
+            let result = files.fetch_link(&link, &to, options, &hear).await;
+            files.names_changed();
+            sender.send_modify(|state| {
+                state.progress.finished = true;
+                state.result = Some(result);
+            });
+        });
+        FetchJob { state, task: task.abort_handle() }
+    }
+
+    async fn fetch_link(
+        &self,
+        link: &FileLink,
+        to: &To,
+        options: FetchOptions,
+        hear: &(dyn Fn(FetchProgress) + Send + Sync),
+    ) -> Result<Fetched, FilesError> {
+        let began = Instant::now();
+        let mut way = Way::new(link, to, options)?;
+        let _bringing = Bringing::new(self, &way.aside);
+        let brought = match link.kind {
+            LinkKind::File => self.fetch_file(link, &mut way, hear).await?,
+            LinkKind::Folder => self.fetch_folder(link, &mut way, hear).await?,
+        };
+        let Brought { done, list, settled, mut failed } = brought;
+        failed.extend(way.renamed());
+        let bytes = done.iter().map(|done| done.bytes).sum();
+        let all = || done.iter().chain(&list);
+        let mut sources: Vec<FetchedFrom> = Vec::new();
+        for (contact, bytes) in all().flat_map(|done| &done.report.sources) {
+            let id = contact.in_network(&self.inner.network).id;
+            match sources.iter_mut().find(|from| from.id == id) {
+                Some(from) => from.bytes += bytes,
+                None => sources.push(FetchedFrom { id, bytes: *bytes }),
+            }
+        }
+        sources.sort_by_key(|from| std::cmp::Reverse(from.bytes));
+        hear(FetchProgress {
+            bytes_total: Some(bytes),
+            bytes,
+            sources: sources.len(),
+            active: 0,
+            finished: false,
+        });
+        Ok(Fetched {
+            path: way.there,
+            bytes,
+            took: began.elapsed(),
+            sources,
+            duplicate_bytes: all().map(|done| done.report.duplicate_bytes).sum(),
+            resumed_bytes: all().map(|done| done.resumed).sum(),
+            reused_bytes: all().map(|done| done.reused).sum(),
+            left: settled.left,
+            kept: settled.kept,
+            verified: true,
+            failed,
+        })
+    }
+
+    async fn fetch_file(
+        &self,
+        link: &FileLink,
+        way: &mut Way,
+        hear: &(dyn Fn(FetchProgress) + Send + Sync),
+    ) -> Result<Brought, FilesError> {
+        let id = link.id;
+        self.name_by_own(link, way);
+        if let Some(here) = self.already_at(id, way, None).await? {
+            return Ok(Brought { done: Some(here), ..Brought::default() });
+        }
+        self.check_file(id, way).await?;
+        let name = share::stored_name(LinkKind::File, link.name().unwrap_or_default());
+        let target = Target::File(way.aside.clone());
+        let old = Some(self.old_places(id, way, below_of(None)).await?);
+        let (sources, size) = (Vec::new(), None);
+        let wanted = WantedBlob { id, root: id, name, target, sources, size, old };
+        let mut done = self.fetch_blob(wanted, hear).await?;
+        // Now it is known what others call it.
+        let before = way.there.clone();
+        way.name_by(link, done.called().or(self.own_name(&id)).as_deref());
+        if way.there != before {
+            self.check_file(id, way).await?;
+        }
+        let settled = self.settle_all(&mut done, way, None).await?;
+        if !settled.left.is_empty() {
+            return Err(FilesError::Exists(way.there.clone()));
+        }
+        Ok(Brought { done: Some(done), settled, ..Brought::default() })
+    }
+
+    /// What this node calls what it has.
+    fn own_name(&self, id: &BlobId) -> Option<String> {
+        share::hint_of(&self.view(id)?).name
+    }
+
+    fn name_by_own(&self, link: &FileLink, way: &mut Way) {
+        if let Some(name) = self.own_name(&link.id) {
+            way.name_by(link, Some(&name));
+        }
+    }
+
+    /// A blob that lies whole and unchanged where it is to go.
+    async fn already_at(
+        &self,
+        id: BlobId,
+        way: &Way,
+        folder: Option<&Arc<Folder>>,
+    ) -> Result<Option<Done>, FilesError> {
+        let (files, paths) = (self.clone(), paths_at(&way.there, &below_of(folder.map(|f| &**f))));
+        if !blocking(move || Ok(files.store()?.lies_at(&id, &paths)?)).await? {
+            return Ok(None);
+        }
+        Ok(self.intact(id).await?.map(Done::here))
+    }
+
+    /// Puts a whole blob in its place among what is there, and offers it if all of it is.
+    async fn settle_all(
+        &self,
+        done: &mut Done,
+        way: &Way,
+        folder: Option<&Arc<Folder>>,
+    ) -> Result<Settled, FilesError> {
+        let (files, there, way, folder) =
+            (self.clone(), way.there.clone(), way.clone(), folder.map(Arc::clone));
+        // Whoever holds a blob keeps it from being given up.
+        let blob = done.blob.take().ok_or(FilesError::Unknown)?;
+        let (id, list) = (blob.id(), folder.as_ref().map(|folder| folder.id));
+        let settled = blocking(move || files.settle(&blob, &way, folder.as_deref())).await?;
+        if settled.among {
+            self.end_old_versions(id, &there, settled.fetched).await?;
+        }
+        if settled.given_up {
+            self.give_away(id, list).await?;
+        }
+        Ok(settled)
+    }
+
+    async fn fetch_folder(
+        &self,
+        link: &FileLink,
+        way: &mut Way,
+        hear: &(dyn Fn(FetchProgress) + Send + Sync),
+    ) -> Result<Brought, FilesError> {
+        let id = link.id;
+        let (list, folder) = self.fetch_list_of(link, way).await?;
+        let (data, failed) = (folder.manifest.data(), folder.plan.failed.clone());
+        let mut brought = Brought { list: Some(list), failed, ..Brought::default() };
+        if let Some(here) = self.already_at(data, way, Some(&folder)).await? {
+            brought.done = Some(here);
+            return Ok(brought);
+        }
+        way.check_folder()?;
+        if folder.manifest.bytes() == 0 {
+            way.check_free()?;
+            let (files, way) = (self.clone(), way.clone());
+            blocking(move || files.make_empty(&way, &folder)).await?;
+            return Ok(brought);
+        }
+        let list = brought.list.iter().flat_map(|list| &list.report.sources);
+        let sources = list.map(|(contact, _)| *contact).collect();
+        let target = Target::Files(folder.plan.targets(&way.aside, &folder.manifest));
+        let (name, size) = (share::data_name().to_owned(), Some(folder.manifest.bytes()));
+        let old = Some(self.old_places(data, way, below_of(Some(&folder))).await?);
+        let wanted = WantedBlob { id: data, root: id, name, target, sources, size, old };
+        match self.fetch_blob(wanted, hear).await {
+            Err(FilesError::Fetch(error)) if is_lost(error) => {
+                let (files, way) = (self.clone(), way.clone());
+                let saved = blocking(move || files.save_whole_files(&way, &folder, error)).await?;
+                // The part of it is the store's no longer.
+                self.tell(Input::Released { blob: data }).await?;
+                brought.failed.extend(saved.failed);
+                (brought.done, brought.settled) = (Some(saved.done), saved.settled);
+            }
+            done => {
+                let mut done = done?;
+                brought.settled = self.settle_all(&mut done, way, Some(&folder)).await?;
+                brought.done = Some(done);
+            }
+        }
+        Ok(brought)
+    }
+
+    /// The list of files of a folder, and how they are to lie here.
+    async fn fetch_list_of(
+        &self,
+        link: &FileLink,
+        way: &mut Way,
+    ) -> Result<(Done, Arc<Folder>), FilesError> {
+        let id = link.id;
+        let name = share::stored_name(LinkKind::Folder, link.name().unwrap_or_default());
+        let (target, sources, size) = (Target::Inside, Vec::new(), None);
+        let wanted = WantedBlob { id, root: id, name, target, sources, size, old: None };
+        // Its bytes are not what people wait for.
+        let mut list = self.fetch_blob(wanted, &|_| {}).await?;
+        way.name_by(link, list.called().or(self.own_name(&id)).as_deref());
+        let (files, planned) = (self.clone(), way.clone());
+        let folder = blocking(move || {
+            let manifest = files.manifest(&id)?;
+            let plan = planned.plan(&manifest)?;
+            Ok(Arc::new(Folder { id, manifest, plan }))
+        });
+        let folder = folder.await?;
+        list.blob = None;
+        Ok((list, folder))
+    }
+}
+
+/// What a fetch brought.
+#[derive(Debug, Default)]
+struct Brought {
+    /// The file, or the data of a folder, if it has any.
+    done: Option<Done>,
+    /// The list of files of a folder.
+    list: Option<Done>,
+    settled: Settled,
+    /// What is not as it was shared, and why.
+    failed: Vec<(String, String)>,
+}
+
+/// A folder that is fetched.
+#[derive(Debug)]
+pub(super) struct Folder {
+    /// The name of its manifest.
+    pub(super) id: BlobId,
+    pub(super) manifest: Manifest,
+    pub(super) plan: Plan,
+}
+
+/// Whether those who had it say that a part of it will not come.
+const fn is_lost(error: FetchError) -> bool {
+    matches!(error, FetchError::Changed | FetchError::Unreadable)
+}

@@ -1,0 +1,496 @@
+//! Bringing what was fetched among files that are at its place already.
+//!
+//! A file that is there is replaced only if an earlier fetch put it there and nobody changed it since, and
+//! only by a fetch that is to update; or if the fetch was told to overwrite. One that has the wanted bytes
+//! stays. All others are somebody's own: they are left, and named.
+//!
+//! **Invariant:** each file is at its place as it was or as it is to be, whatever interrupts this; no link
+//! is followed.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use potluck_base::BlobId;
+use potluck_store::blobs::{
+    Blob, BlobError, BlobPlace, BlobState, Opened, ReadError, Remembered, create_folder,
+    rename_file,
+};
+use potluck_swarm::{Input, LinkKind};
+
+use super::bring::Folder;
+use super::export::{copy_all, remove_all};
+use super::reuse::{OldPlaces, listed};
+use super::way::Way;
+use super::{Files, FilesError, PAGE, blocking, lock, share};
+
+/// Files that are named of those that were left, and of those that are not part of what was fetched.
+const NAMED_MAX: usize = 1000;
+/// Files that are looked at whether they are part of what was fetched.
+const LOOKED_MAX: usize = 1 << 20;
+/// Other places that are looked at for bytes that can be used.
+const BESIDE_MAX: usize = 4;
+/// Blobs that are looked at whether they lay at a place before.
+const VERSIONS_LOOKED_MAX: usize = 100_000;
+/// Bytes compared at once.
+const PIECE: usize = 256 * 1024;
+
+/// What a fetch does with files that are there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FetchOptions {
+    /// Replace files that an earlier fetch put there and that nobody changed since.
+    pub update: bool,
+    /// Replace every file that is in the way.
+    pub force: bool,
+}
+
+/// What became of files that were there already.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Settled {
+    /// Files that are not what was fetched, and were left as they are.
+    pub(super) left: Vec<String>,
+    /// Files that are not part of what was fetched.
+    pub(super) kept: Vec<String>,
+    /// Something was there already.
+    pub(super) among: bool,
+    /// A fetch had brought something there before.
+    pub(super) fetched: bool,
+    /// It is not there as a whole and nowhere else: nobody can be given it.
+    pub(super) given_up: bool,
+}
+
+/// The files of a fetch by their path below its place; the place itself, if it is one file, is empty.
+pub(super) type Below = Vec<PathBuf>;
+
+pub(super) fn below_of(folder: Option<&Folder>) -> Below {
+    folder.map_or_else(|| vec![PathBuf::new()], |folder| folder.plan.below(&folder.manifest))
+}
+
+/// The files of a fetch at a place.
+pub(super) fn paths_at(there: &Path, below: &Below) -> Vec<PathBuf> {
+    below.iter().map(|below| at(there, below)).collect()
+}
+
+fn at(place: &Path, below: &Path) -> PathBuf {
+    if below.as_os_str().is_empty() { place.to_owned() } else { place.join(below) }
+}
+
+impl Files {
+    /// Where to look for bytes of a blob that are here already.
+    pub(super) async fn old_places(
+        &self,
+        id: BlobId,
+        way: &Way,
+        paths: Below,
+    ) -> Result<OldPlaces, FilesError> {
+        let (files, way) = (self.clone(), way.clone());
+        blocking(move || {
+            files.rescue(&id, &way)?;
+            let beside = files.store()?.remembered_beside(&way.there, BESIDE_MAX);
+            let roots = [way.there.clone(), way.left_over()].into_iter().chain(beside).collect();
+            Ok(OldPlaces { roots, paths, name: way.name.clone() })
+        })
+        .await
+    }
+
+    /// Moves what an interrupted fetch left of a blob that is not known any more out of the way; its
+    /// bytes can be used again.
+    fn rescue(&self, id: &BlobId, way: &Way) -> Result<(), FilesError> {
+        if way.aside.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        // Somebody else fetches to the same place.
+        let fetched = lock(&self.inner.asides).get(&way.aside).is_some_and(|count| *count > 1);
+        let known =
+            self.view(id).is_some_and(|view| view.state != BlobState::Changed)
+                && self.store()?.places(id).iter().any(|place| {
+                    place.path.as_ref().is_some_and(|path| path.starts_with(&way.aside))
+                });
+        if fetched || known {
+            return Ok(());
+        }
+        remove(&way.left_over())?;
+        let io = |source| BlobError::Io { path: way.aside.clone(), source };
+        Ok(std::fs::rename(&way.aside, way.left_over()).map_err(io)?)
+    }
+
+    /// Whether one file may be put in its place: nothing is there, or what may be replaced, or just it.
+    pub(super) async fn check_file(&self, id: BlobId, way: &Way) -> Result<(), FilesError> {
+        let Ok(seen) = way.there.symlink_metadata() else { return Ok(()) };
+        let remembered = {
+            let (files, there) = (self.clone(), way.there.clone());
+            blocking(move || Ok(files.store()?.remembered(&there))).await?
+        };
+        let untouched = || remembered.is_untouched(Path::new(""), &seen);
+        let may = way.options().force || (way.options().update && untouched());
+        if seen.is_file() && (may || self.has_bytes_of(id, &way.there).await?) {
+            return Ok(());
+        }
+        Err(FilesError::Exists(way.there.clone()))
+    }
+
+    /// Puts a whole blob in its place, where something may be. Blocks.
+    pub(super) fn settle(
+        &self,
+        blob: &Blob,
+        way: &Way,
+        folder: Option<&Folder>,
+    ) -> Result<Settled, FilesError> {
+        let below = below_of(folder);
+        let store = self.store()?;
+        let mut remembered = store.remembered(&way.there);
+        let fetched = remembered.files().next().is_some();
+        let mut settled = Settled { fetched, ..Settled::default() };
+        if way.there.symlink_metadata().is_err() {
+            match folder {
+                None => self.put_file_in_place(blob, way)?,
+                Some(folder) => self.put_folder_in_place(blob, way, folder)?,
+            }
+            remembered.put(below);
+        } else if store.lies_at(&blob.id(), &paths_at(&way.there, &below))? {
+            // Somebody else fetched it there meanwhile.
+            self.offer(blob.id(), folder)?;
+            remembered.put(below);
+            self.let_go_of_aside(blob, way, self.aside(&blob.id())?)?;
+        } else {
+            self.settle_among(blob, way, folder, &mut remembered, &mut settled)?;
+        }
+        store.remember(&remembered)?;
+        remove(&way.left_over())?;
+        Ok(settled)
+    }
+
+    /// Brings a whole blob among files that are at its place.
+    fn settle_among(
+        &self,
+        blob: &Blob,
+        way: &Way,
+        folder: Option<&Folder>,
+        remembered: &mut Remembered,
+        settled: &mut Settled,
+    ) -> Result<(), FilesError> {
+        let _one = lock(&self.inner.settling);
+        let (store, id, below) = (self.store()?, blob.id(), below_of(folder));
+        let aside = self.aside(&id)?;
+        // Whether others wait for what lies there.
+        let waits = lock(&self.inner.asides).get(&way.aside).is_some_and(|count| *count > 1);
+        let ours = aside.as_ref() == Some(&way.aside) && !waits && store.places(&id).len() == 1;
+        let from = if ours { way.aside.clone() } else { way.copied() };
+        if !ours {
+            copy_all(blob, &from, &self.targets(blob, folder, &from)?)?;
+        }
+        settled.among = true;
+        let (mut placed, mut merged) = (Vec::new(), Ok(()));
+        let mut work = || {
+            merged = merge((&from, way), &below, remembered, &mut placed, &mut settled.left);
+            Ok(merged.is_ok() && settled.left.is_empty())
+        };
+        if ours {
+            blob.merge_to(&from, &way.there, work)?;
+        } else {
+            drop(work());
+        }
+        // Also after an error: what is there is ours.
+        remembered.put(placed);
+        if merged.is_err() {
+            store.remember(remembered)?;
+            merged?;
+        }
+        remove(&from)?;
+        let whole = settled.left.is_empty();
+        if let Some(folder) = folder {
+            add_folders(folder, way, &mut settled.left);
+        }
+        settled.kept = not_part(&way.there, &below);
+        if whole {
+            let name = folder.map_or_else(
+                || share::stored_name(LinkKind::File, &way.name),
+                |_| share::data_name().to_owned(),
+            );
+            if ours {
+                store.set_shared(&id, true, Some(&name))?;
+            } else {
+                store.add_written(&id, &self.targets(blob, folder, &way.there)?, &name)?;
+            }
+            self.offer(id, folder)?;
+        }
+        settled.given_up = ours && !whole;
+        if ours { Ok(()) } else { self.let_go_of_aside(blob, way, aside) }
+    }
+
+    /// Forgets where a blob was fetched to, unless others wait for what lies there.
+    fn let_go_of_aside(
+        &self,
+        blob: &Blob,
+        way: &Way,
+        aside: Option<PathBuf>,
+    ) -> Result<(), FilesError> {
+        let Some(aside) = aside else { return Ok(()) };
+        let own = usize::from(aside == way.aside);
+        let waiting = lock(&self.inner.asides).get(&aside).copied().unwrap_or_default();
+        if waiting > own { Ok(()) } else { self.let_go(blob, &aside) }
+    }
+
+    /// Brings some files of a folder to its place. Blocks.
+    pub(super) fn settle_saved(
+        &self,
+        saved: &Path,
+        way: &Way,
+        below: Below,
+    ) -> Result<Settled, FilesError> {
+        let store = self.store()?;
+        let mut remembered = store.remembered(&way.there);
+        let mut settled = Settled::default();
+        if way.there.symlink_metadata().is_err() {
+            let io = |source| BlobError::Io { path: saved.to_owned(), source };
+            std::fs::rename(saved, &way.there).map_err(io)?;
+            remembered.put(below);
+        } else {
+            let _one = lock(&self.inner.settling);
+            let mut placed = Vec::new();
+            let merged = merge((saved, way), &below, &remembered, &mut placed, &mut settled.left);
+            remembered.put(placed);
+            if merged.is_err() {
+                store.remember(&remembered)?;
+                merged?;
+            }
+            remove(saved)?;
+        }
+        store.remember(&remembered)?;
+        remove(&way.left_over())?;
+        Ok(settled)
+    }
+
+    /// Of what lay at a place before, what is not what it was any more goes: earlier versions that were
+    /// fetched there are forgotten, what was shared from there is withdrawn. Of more than
+    /// [`VERSIONS_LOOKED_MAX`] blobs the rest is found out by the look at all that is shared.
+    pub(super) async fn end_old_versions(
+        &self,
+        except: BlobId,
+        there: &Path,
+        fetched: bool,
+    ) -> Result<(), FilesError> {
+        let (files, there) = (self.clone(), there.to_owned());
+        let changed = blocking(move || files.changed_at(except, &there));
+        for blob in changed.await? {
+            if !fetched {
+                self.withdraw(blob).await;
+                continue;
+            }
+            let files = self.clone();
+            let owners = blocking(move || {
+                let store = files.store()?;
+                let mut owners = store.owners(&blob)?;
+                owners.retain(|owner| store.view(owner).is_some());
+                Ok(if owners.is_empty() { vec![blob] } else { owners })
+            });
+            for owner in owners.await? {
+                match self.unshare(owner).await {
+                    Ok(()) | Err(FilesError::Unknown) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Blobs whose files lie at a place and are not what they were.
+    fn changed_at(&self, except: BlobId, there: &Path) -> Result<Vec<BlobId>, FilesError> {
+        let store = self.store()?;
+        let lies = |place: &BlobPlace| matches!(place, BlobPlace::Outside { path, .. } if path.starts_with(there));
+        let (mut changed, mut after) = (Vec::new(), None);
+        for _ in 0..VERSIONS_LOOKED_MAX / PAGE {
+            let page = store.page(after.as_ref(), PAGE)?;
+            after = page.last().map(|view| view.id);
+            let last = page.len() < PAGE;
+            for view in page.into_iter().filter(|view| view.id != except && lies(&view.place)) {
+                if view.state == BlobState::Changed
+                    || store
+                        .look(&view.id)?
+                        .is_some_and(|blob| matches!(blob.check_files(), Err(ReadError::Changed)))
+                {
+                    changed.push(view.id);
+                }
+            }
+            if last {
+                break;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Gives up a blob that could not be put in its place as a whole, and the list of files that was
+    /// fetched for it.
+    pub(super) async fn give_away(
+        &self,
+        blob: BlobId,
+        list: Option<BlobId>,
+    ) -> Result<(), FilesError> {
+        let shared = |list: &BlobId| self.view(list).is_some_and(|view| view.shared || view.pinned);
+        for blob in std::iter::once(blob).chain(list.filter(|list| !shared(list))) {
+            self.tell(Input::Released { blob }).await?;
+            let store = self.store()?;
+            let removed = blocking(move || match store.remove(&blob) {
+                Ok(()) | Err(BlobError::InUse | BlobError::Unknown) => Ok(()),
+                Err(error) => Err(error.into()),
+            });
+            removed.await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a file has the bytes of this name, read at the pace of all that is compared.
+    pub(super) async fn has_bytes_of(&self, id: BlobId, path: &Path) -> Result<bool, FilesError> {
+        let Ok(opened) = Opened::at(path) else { return Ok(false) };
+        if opened.is_folder() {
+            return Ok(false);
+        }
+        let opened = Arc::new(opened);
+        let mut hasher = blake3::Hasher::new();
+        loop {
+            let file = Arc::clone(&opened);
+            let step = blocking(move || {
+                let mut file: &File = file.file();
+                let mut piece = vec![0; 4 * PIECE];
+                let mut length = 0;
+                while length < piece.len() {
+                    match file.read(&mut piece[length..]) {
+                        Ok(0) => break,
+                        Ok(read) => length += read,
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(_) => return Ok((hasher, None)),
+                    }
+                }
+                hasher.update(&piece[..length]);
+                Ok((hasher, Some(length)))
+            });
+            let (so_far, read) = step.await?;
+            hasher = so_far;
+            match read {
+                None => return Ok(false),
+                Some(0) => return Ok(hasher.finalize().as_bytes() == id.as_bytes()),
+                Some(length) => self.inner.pace.wait(length as u64).await,
+            }
+        }
+    }
+}
+
+/// Brings each file to its place, unless somebody's own is there.
+fn merge(
+    (base, way): (&Path, &Way),
+    below: &Below,
+    remembered: &Remembered,
+    placed: &mut Vec<PathBuf>,
+    left: &mut Vec<String>,
+) -> Result<(), FilesError> {
+    let options = way.options();
+    for below in below {
+        let (from, to) = (at(base, below), at(&way.there, below));
+        let io = |source| BlobError::Io { path: to.clone(), source };
+        let takes = match to.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Ok(seen) if seen.is_file() => {
+                let may =
+                    options.force || (options.update && remembered.is_untouched(below, &seen));
+                if is_same(&from, &to) && !(may && is_marked_otherwise(&from, &seen)) {
+                    std::fs::remove_file(&from).map_err(io)?;
+                    placed.push(below.clone());
+                    continue;
+                }
+                may
+            }
+            _ => false,
+        };
+        let put = takes
+            && match rename_file(&from, &to) {
+                Ok(()) => true,
+                Err(error) if is_in_the_way(&error) => false,
+                Err(error) => return Err(io(error).into()),
+            };
+        if put {
+            placed.push(below.clone());
+        } else if left.len() < NAMED_MAX {
+            left.push(below.to_string_lossy().into_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file or link of somebody is where a folder is needed.
+fn is_in_the_way(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
+    // A link on the way is no folder.
+    matches!(error.kind(), AlreadyExists | IsADirectory | NotADirectory)
+}
+
+/// Whether a file is executable and another is not, or they are said to have changed at other times.
+fn is_marked_otherwise(one: &Path, other: &std::fs::Metadata) -> bool {
+    #[cfg(unix)]
+    let mode = |seen: &std::fs::Metadata| {
+        use std::os::unix::fs::PermissionsExt as _;
+        seen.permissions().mode() & 0o111
+    };
+    #[cfg(not(unix))]
+    let mode = |_: &std::fs::Metadata| 0;
+    one.symlink_metadata()
+        .is_ok_and(|one| mode(&one) != mode(other) || one.modified().ok() != other.modified().ok())
+}
+
+/// Makes the folders that have no file in them, and names those that somebody's file is in the way of.
+fn add_folders(folder: &Folder, way: &Way, left: &mut Vec<String>) {
+    for path in folder.manifest.empty_folders() {
+        let made = create_folder(&folder.plan.place(&way.there, path));
+        if made.is_err() && left.len() < NAMED_MAX {
+            left.push(path.clone());
+        }
+    }
+}
+
+/// Whether two files have the same bytes.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let (Ok(one), Ok(other)) = (Opened::at(one), Opened::at(other)) else { return false };
+    if one.bytes() != other.bytes() {
+        return false;
+    }
+    let (mut one, mut other): (&File, &File) = (one.file(), other.file());
+    let mut pieces = [vec![0; PIECE], vec![0; PIECE]];
+    let mut rest = PIECE;
+    while rest == PIECE {
+        let [a, b] = &mut pieces;
+        let (Ok(read), Ok(same)) = (fill(&mut one, a), fill(&mut other, b)) else { return false };
+        if read != same || a[..read] != b[..read] {
+            return false;
+        }
+        rest = read;
+    }
+    true
+}
+
+fn fill(file: &mut &File, piece: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < piece.len() {
+        match file.read(&mut piece[length..])? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    Ok(length)
+}
+
+/// Files below a place that are not among these.
+fn not_part(there: &Path, below: &Below) -> Vec<String> {
+    let part: HashSet<&Path> = below.iter().map(PathBuf::as_path).collect();
+    let found = listed(there, &mut LOOKED_MAX.clone()).into_iter().filter_map(|(path, _)| {
+        let below = path.strip_prefix(there).ok()?.to_owned();
+        (!part.contains(below.as_path())).then(|| below.to_string_lossy().into_owned())
+    });
+    found.take(NAMED_MAX).collect()
+}
+
+/// Removes what is left of a fetch, a file or a folder.
+fn remove(path: &Path) -> Result<(), FilesError> {
+    let io = |source| BlobError::Io { path: path.to_owned(), source };
+    Ok(remove_all(path).map_err(io)?)
+}

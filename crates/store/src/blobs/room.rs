@@ -1,0 +1,122 @@
+//! Taking the room of a blob on the disk before its bytes come, so that a disk that is too small says so at
+//! the start, and another program cannot take that room meanwhile.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+use potluck_base::GROUP_BYTES;
+
+use super::blob::Blob;
+use super::entry::lock;
+use super::meta::Phase;
+use super::opened::open_to_write;
+use super::{BlobError, space};
+
+/// Smaller files are not worth a call each.
+const FILE_BYTES_MIN: u64 = 4 * GROUP_BYTES;
+/// Files and parts of files whose room is taken.
+const PIECES_MAX: usize = 65_536;
+
+impl Blob {
+    /// Takes the room that the files of a partly fetched blob need, where the file system can. Their
+    /// lengths stay as they are. Not to be called before the size is proven: it is what somebody says.
+    ///
+    /// # Errors
+    /// [`BlobError::NoSpace`] if there is not enough; what the operating system says.
+    pub fn take_room(&self) -> Result<(), BlobError> {
+        if lock(&self.progress).phase != Phase::Partial {
+            return Ok(());
+        }
+        let segments = self.segments();
+        let missing = self.missing_runs();
+        let pieces = missing.into_iter().flat_map(|run| segments.pieces(run).collect::<Vec<_>>());
+        let large = pieces.filter(|piece| segments.get(piece.segment).bytes >= FILE_BYTES_MIN);
+        for piece in large.take(PIECES_MAX) {
+            let path = segments.path(piece.segment);
+            let file = open_to_write(&path, false).map_err(BlobError::at(&path))?;
+            match take(&file, piece.offset, piece.range.end - piece.range.start) {
+                Ok(()) => {}
+                // Not every file system can.
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    let needed = self.division.size().saturating_sub(self.have_bytes());
+                    let free = space::free(segments.base());
+                    return Err(BlobError::NoSpace { needed, free });
+                }
+                Err(source) => return Err(BlobError::Io { path, source }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back the room that holes of the files did not need. What is left of it stays with the file:
+    /// a hole may share a block of the disk with the bytes beside it.
+    pub(crate) fn give_room_back(&self) {
+        let segments = self.segments();
+        let large = segments.iter().enumerate().filter(|(_, one)| one.bytes >= FILE_BYTES_MIN);
+        for (number, segment) in large.take(PIECES_MAX) {
+            if let Ok(file) = open_to_write(&segments.path(number), false) {
+                give_back(&file, segment.bytes);
+            }
+        }
+    }
+
+    /// The bytes that are missing. What is there keeps its holes.
+    fn missing_runs(&self) -> Vec<Range<u64>> {
+        let mut runs: Vec<Range<u64>> = Vec::new();
+        for granule in self.have().missing() {
+            let bytes = self.division.bytes(granule);
+            let full = runs.len() >= PIECES_MAX;
+            match runs.last_mut() {
+                Some(run) if run.end == bytes.start => run.end = bytes.end,
+                _ if full => break,
+                _ => runs.push(bytes),
+            }
+        }
+        runs
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn take(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    loop {
+        match fallocate(file, FallocateFlags::KEEP_SIZE, offset, bytes) {
+            Err(Errno::INTR) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            taken => return Ok(taken?),
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn take(_: &File, _: u64, _: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Frees what is allocated of a file without bytes in it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn give_back(file: &File, bytes: u64) {
+    use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+    let mut at = 0;
+    for _ in 0..PIECES_MAX {
+        let Ok(begin) = seek(file, SeekFrom::Hole(at)) else { return };
+        if begin >= bytes {
+            return;
+        }
+        // Behind the last byte there is none.
+        let end = seek(file, SeekFrom::Data(begin)).unwrap_or(bytes).min(bytes);
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if end <= begin || fallocate(file, flags, begin, end - begin).is_err() {
+            return;
+        }
+        at = end;
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn give_back(_: &File, _: u64) {}
