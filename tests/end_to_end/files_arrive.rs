@@ -236,17 +236,28 @@ fn one_bad_file_of_a_folder_does_not_keep_the_others() {
     }
 }
 
+/// How many roots a node has announced since its start.
+fn announced(node: &Node) -> u64 {
+    let answer = ureq::get(format!("{}/metrics", node.url)).call().expect("an answer");
+    let text = answer.into_body().read_to_string().expect("text");
+    let counted = |line: &str| line.strip_prefix("potluck_files_announced_total ")?.parse().ok();
+    text.lines().find_map(counted).expect("a counter of announcements")
+}
+
 #[test]
 fn a_source_that_changed_or_stopped_sharing_is_named_at_once() {
     let (first, second) = two();
     let path = file_of(&first, "soup", b"today's");
     let link = share(&first, &path);
+    wait_until("it is announced", || announced(&first) >= 1);
     fs::write(&path, b"tomorrow's").expect("written");
     let start = Instant::now();
     let fetched = fetch(&second, &[&link]);
     assert_eq!(fetched.code, 5, "{}", fetched.stderr);
     assert!(fetched.stderr.contains("changed at its source"), "{}", fetched.stderr);
     let link = share(&first, &file_of(&first, "salad", b"salad"));
+    // What nobody has announced is not known to anybody.
+    wait_until("both are announced", || announced(&first) >= 2);
     first.good(&["unshare", &link]);
     let fetched = fetch(&second, &[&link]);
     assert_eq!(fetched.code, 5, "{}", fetched.stderr);
