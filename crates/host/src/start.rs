@@ -173,14 +173,21 @@ pub async fn start(settings: Settings) -> Result<Handle, StartError> {
 /// The incarnation of this run: higher than that of any earlier run on this folder, also if the clock
 /// went back. Seconds since 1970 stand above, so that a lost file still makes every word of the node
 /// younger than those before; what stands below is random, so that of two machines that start on copies
-/// of one folder in the same second, each meets a word of the other that is not its own.
+/// of one folder in the same second, each meets a word of the other that is not its own. So it is
+/// also where the clock does not suffice, as at a restart within the second.
 fn incarnation(folder: Option<&DataFolder>, wall: UnixMillis) -> Result<u64, StartError> {
     let [low, high, ..] = random_bytes()?;
-    let by_clock = (wall.0 / 1000) << 16 | u64::from(u16::from_be_bytes([high, low]));
-    let Some(folder) = folder else { return Ok(by_clock) };
-    let incarnation = by_clock.max(folder.last_incarnation().saturating_add(1));
+    let random = u16::from_be_bytes([high, low]);
+    let Some(folder) = folder else { return Ok(incarnation_above(0, wall, random)) };
+    let incarnation = incarnation_above(folder.last_incarnation(), wall, random);
     folder.save_incarnation(incarnation).map_err(|source| file_error(folder, source))?;
     Ok(incarnation)
+}
+
+/// The incarnation behind `last` with these random bits.
+fn incarnation_above(last: u64, wall: UnixMillis, random: u16) -> u64 {
+    let by_clock = (wall.0 / 1000) << 16;
+    by_clock.max(last.saturating_add(1)).saturating_add(random.into())
 }
 
 /// The labels with those that the authority gave, which win.
@@ -470,4 +477,22 @@ fn choose_network(
         has_entry_points: !settings.entry_points.is_empty(),
     };
     NetworkInfo::choose(folder, remembered, wish)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_starts_on_copies_of_one_folder_have_their_own_incarnations_whatever_the_clock_says() {
+        let wall = |seconds: u64| UnixMillis(seconds * 1_000);
+        let last = incarnation_above(0, wall(100), 0xfff0);
+        // Within the second, and after a clock that went back.
+        for seconds in [100, 7] {
+            let two = [3, 900].map(|random| incarnation_above(last, wall(seconds), random));
+            assert!(two[0] > last && two[1] > last && two[0] != two[1], "{two:?}");
+        }
+        assert_eq!(incarnation_above(last, wall(200), 5), 200 << 16 | 5, "the clock leads");
+        assert_eq!(incarnation_above(u64::MAX, wall(1), 5), u64::MAX);
+    }
 }
