@@ -304,7 +304,8 @@ impl Fetch {
         if let Some(round_trip) = round_trip {
             source.note_round_trip(round_trip);
         }
-        source.denied = holding.is_err();
+        let says_no = |why: &Refusal| *why == Refusal::NotHeld || Gone::of(*why).is_some();
+        source.denied = holding.as_ref().is_err_and(says_no);
         let holding = match holding {
             Ok(holding) => holding,
             Err(why) => {

@@ -368,14 +368,36 @@ impl Swarm {
             || self.fetches.values().any(|fetch| fetch.blob == *blob && !fetch.have.is_empty())
     }
 
+    /// Answers what it has of a blob; what the machine does not know of is looked up on disk first.
+    fn answer_have(
+        &mut self,
+        serve: ServeId,
+        from: Contact,
+        blob: BlobId,
+        budget: usize,
+        answer: Result<Holding, Refusal>,
+    ) {
+        let answer = match answer {
+            Ok(holding) => Ok(holding),
+            Err(why) => match self.check(blob, Asker::Have { serve, from, budget }) {
+                None => return,
+                Some(Refusal::Busy) => Err(Refusal::Busy),
+                Some(_) => Err(why),
+            },
+        };
+        self.stats.refused += u64::from(answer.is_err());
+        self.outbox.push_back(Output::Holding { serve, answer });
+    }
+
     fn on_asked_fetch(&mut self, serve: ServeId, from: PublicKey, blob: BlobId) {
         if self.gives(&blob) {
-            self.serve(serve, from);
-        } else if self.check(blob, Asker::Fetch { serve, from }).is_some() {
-            let reason = self.lost.wholly(&blob).map_or(Refusal::NotHeld, Gone::refusal);
-            self.stats.refused += 1;
-            self.outbox.push_back(Output::Refuse { serve, reason });
+            return self.serve(serve, from);
         }
+        let Some(reason) = self.check(blob, Asker::Fetch { serve, from }) else { return };
+        let lost = self.lost.wholly(&blob).filter(|_| reason == Refusal::NotHeld);
+        let reason = lost.map_or(reason, Gone::refusal);
+        self.stats.refused += 1;
+        self.outbox.push_back(Output::Refuse { serve, reason });
     }
 
     /// Serves a stream when its turn comes.
@@ -523,12 +545,7 @@ impl Machine for Swarm {
             }
             Input::AskedHave { serve, from, blob, budget } => {
                 let answer = self.on_asked_have(now, from, blob, budget);
-                let refused = answer.is_err();
-                let asker = Asker::Have { serve, from, budget };
-                if !refused || self.check(blob, asker).is_some() {
-                    self.stats.refused += u64::from(refused);
-                    self.outbox.push_back(Output::Holding { serve, answer });
-                }
+                self.answer_have(serve, from, blob, budget, answer);
             }
             Input::AskedFetch { serve, from, blob } => self.on_asked_fetch(serve, from, blob),
             Input::Served { serve } => {

@@ -120,11 +120,15 @@ impl Swarm {
         idle.then_some(Deadline::new(round.more_at, "go round"))
     }
 
-    /// Asks the disk for a blob that another node asks for; `None` if nothing can be on disk that the
-    /// machine does not know.
-    pub(crate) fn check(&mut self, blob: BlobId, asker: Asker) -> Option<Asker> {
-        if self.round.is_none() || self.checks.count >= CHECKS_MAX {
-            return Some(asker);
+    /// Asks the disk for a blob that another node asks for. Gives what to answer at once instead:
+    /// `NotHeld` if nothing can be on disk that the machine does not know, `Busy` if it has asked for too
+    /// many, since then nobody knows.
+    pub(crate) fn check(&mut self, blob: BlobId, asker: Asker) -> Option<Refusal> {
+        if self.round.is_none() {
+            return Some(Refusal::NotHeld);
+        }
+        if self.checks.count >= CHECKS_MAX {
+            return Some(Refusal::Busy);
         }
         self.checks.count += 1;
         let waiting = self.checks.waiting.entry(blob).or_default();
@@ -316,6 +320,15 @@ mod tests {
             swarm.handle(now, have(number, root(number)));
         }
         assert_eq!(swarm.stats().checking, CHECKS_MAX);
+        // Of the others nobody knows.
+        let outputs = drain(&mut swarm);
+        let busy =
+            |output: &&Output| matches!(output, Output::Holding { answer: Err(Refusal::Busy), .. });
+        assert_eq!(outputs.iter().filter(busy).count(), 3_000 - CHECKS_MAX);
+        assert_eq!(outputs.len(), 3_000);
+        swarm.handle(now, stream(3_000, root(3_000)));
+        let reason = Refusal::Busy;
+        assert_eq!(drain(&mut swarm), [Output::Refuse { serve: ServeId(3_000), reason }]);
         // Told all, it says no at once again.
         swarm.handle(now, Input::Elsewhere(false));
         drain(&mut swarm);
@@ -323,8 +336,9 @@ mod tests {
         assert!(matches!(drain(&mut swarm)[..], [Output::Holding { answer: Err(_), .. }]));
     }
 
-    #[test]
-    fn what_nobody_announced_and_all_deny_is_unknown_before_patience_ends() {
+    /// Fetches what nobody announced, while the nodes that share very much answer this: how it fails, how
+    /// often providers were looked for, and whether that was before its patience ended.
+    fn unannounced(answer: Refusal) -> (FetchError, usize, bool) {
         let (mut swarm, mut now) = (swarm(), Instant::ZERO);
         let (fetch, blob) = (FetchId(1), root(1));
         let (sources, size) = (Vec::new(), None);
@@ -340,13 +354,12 @@ mod tests {
                         swarm.handle(now, input);
                     }
                     Output::AskHave { ask, .. } => {
-                        let (holding, round_trip) = (Err(Refusal::NotHeld), None);
+                        let (holding, round_trip) = (Err(answer), None);
                         swarm.handle(now, Input::Holds { ask, holding, round_trip });
                     }
                     Output::Failed { error, .. } => {
-                        assert_eq!((error, looked), (FetchError::Unknown, 5));
-                        assert!(now < Instant::ZERO + Config::default().patience);
-                        return;
+                        let early = now < Instant::ZERO + Config::default().patience;
+                        return (error, looked, early);
                     }
                     _ => panic!("{output:?}"),
                 }
@@ -356,5 +369,13 @@ mod tests {
             }
             swarm.handle(now, Input::Timeout);
         }
+    }
+
+    #[test]
+    fn what_nobody_announced_and_all_deny_is_unknown_before_patience_ends() {
+        assert_eq!(unannounced(Refusal::NotHeld), (FetchError::Unknown, 5, true));
+        // One that is busy may have it.
+        let (error, _, early) = unannounced(Refusal::Busy);
+        assert_eq!((error, early), (FetchError::NoSource, false));
     }
 }
