@@ -205,11 +205,23 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(FilesError::Stopped))
 }
 
+/// Reads the list of the files of a folder. Blocks.
+fn read_manifest(blob: &Blob) -> Result<Manifest, FilesError> {
+    let bytes = blob.read_all(potluck_swarm::manifest::MANIFEST_BYTES_MAX)?;
+    Ok(Manifest::from_bytes(&bytes)?)
+}
+
 impl Files {
     /// Opens the blobs in a data folder. Blocks.
     pub(crate) fn open(folder: &Path, cache_bytes: u64) -> Result<BlobStore, FilesError> {
         let limits = BlobLimits { cache_bytes, blobs_max: BLOBS_MAX };
-        Ok(BlobStore::open(folder, limits)?)
+        let store = BlobStore::open(folder, limits)?;
+        store.note_owners_once(|store, view| {
+            let is_whole = share::is_manifest(&view.name) && view.state == BlobState::Complete;
+            let blob = is_whole.then(|| store.look(&view.id).ok().flatten()).flatten()?;
+            Some(read_manifest(&blob).ok()?.data())
+        })?;
+        Ok(store)
     }
 
     pub(crate) fn new(
@@ -417,8 +429,7 @@ impl Files {
 
     /// The manifest with this name, if it is here.
     fn manifest(&self, id: &BlobId) -> Result<Manifest, FilesError> {
-        let bytes = self.blob(id)?.read_all(potluck_swarm::manifest::MANIFEST_BYTES_MAX)?;
-        Ok(Manifest::from_bytes(&bytes)?)
+        read_manifest(&*self.blob(id)?)
     }
 
     /// The blobs that a file or folder here is made of, the one that names it first.

@@ -83,6 +83,13 @@ impl Files {
         let places = store.places(&id);
         let stored = name.map(|name| share::stored_name(kind, name));
         let known = |stored: &String| places.iter().any(|place| place.name == *stored);
+        let mut names: Vec<&str> = places.iter().map(|place| place.name.as_str()).collect();
+        names.retain(|name| !share::is_data_of_folder(name));
+        let several = names.iter().any(|name| *name != names[0]);
+        if several && stored.as_ref().is_some_and(|stored| !known(stored)) {
+            // Its file is gone already, and it is read under other names.
+            return Ok(vec![(id, Left::Another)]);
+        }
         let stored = stored.filter(known);
         let data = match kind {
             LinkKind::Folder => self.manifest(&id).ok().map(|manifest| manifest.data()),
@@ -95,7 +102,7 @@ impl Files {
         let left = forget_in(&store, id, &goes)?;
         let mut parts = vec![(id, left)];
         let Some(data) = data.filter(|data| store.view(data).is_some()) else { return Ok(parts) };
-        if self.is_of_others(&store, id, data) {
+        if is_of_others(&store, id, data)? {
             return Ok(parts);
         }
         // The files of what was given up serve what has the same bytes and is not.
@@ -106,15 +113,12 @@ impl Files {
         parts.push((data, forget_in(&store, data, &goes)?));
         Ok(parts)
     }
+}
 
-    /// Whether the bytes of a folder are also those of another one.
-    fn is_of_others(&self, store: &BlobStore, id: BlobId, data: BlobId) -> bool {
-        store.list().into_iter().any(|view| {
-            view.id != id
-                && share::is_manifest(&view.name)
-                && self.manifest(&view.id).is_ok_and(|manifest| manifest.data() == data)
-        })
-    }
+/// Whether the bytes of a folder are also those of another one.
+fn is_of_others(store: &BlobStore, id: BlobId, data: BlobId) -> Result<bool, FilesError> {
+    let owners = store.owners(&data)?;
+    Ok(owners.iter().any(|owner| *owner != id && store.view(owner).is_some()))
 }
 
 fn forget_in(

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{File, OpenOptions};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
@@ -29,6 +29,9 @@ pub struct Blob {
     pub(crate) division: Division,
     /// Held for writing only while files move.
     pub(crate) segments: RwLock<Segments>,
+    /// How often another place was taken, so that of several readers that find the files of one place
+    /// changed only the first one takes the next place.
+    pub(crate) places_taken: AtomicU64,
     pub(crate) handles: Mutex<LruMap<usize, Handle>>,
     pub(crate) outboard: Option<File>,
     pub(crate) progress: Mutex<Progress>,
@@ -94,6 +97,7 @@ impl Blob {
         let blob = Self {
             division,
             segments: RwLock::new(segments),
+            places_taken: AtomicU64::new(0),
             handles: Mutex::new(LruMap::new(OPEN_FILES_MAX)),
             outboard,
             progress: Mutex::new(progress),
@@ -205,6 +209,11 @@ impl Blob {
 
     pub(crate) fn segments(&self) -> RwLockReadGuard<'_, Segments> {
         self.segments.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often another place was taken.
+    pub(crate) fn places_taken(&self) -> u64 {
+        self.places_taken.load(Ordering::Acquire)
     }
 
     pub(crate) fn close_files(&self) {

@@ -7,6 +7,7 @@
 //! **Invariant:** a place was hashed, or written from verified bytes, when it was noted.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use potluck_base::BlobId;
@@ -126,7 +127,7 @@ impl BlobStore {
         let gone = dropped.iter().flat_map(|place| no_note(&entry, place)).collect();
         entry.change_with(|meta| meta.others.retain(|place| !dropped.contains(place)), gone)?;
         dropped.iter().for_each(|place| remove_file(&entry, place));
-        if goes[0] && !blob.next_place() {
+        if goes[0] && !blob.next_place(None) {
             // The files of the others are not what they were.
             return Ok(false);
         }
@@ -187,6 +188,7 @@ pub(crate) fn keep_inside(blob: &Blob, folder: &Path, name: &str) -> Result<(), 
         meta.set_name(name);
     })?;
     *segments = Segments::inside(&data, entry.size);
+    blob.places_taken.fetch_add(1, Ordering::AcqRel);
     drop(segments);
     add(entry, &old_name, Some(&old))
 }
@@ -232,8 +234,15 @@ type Taken = (Option<(PathBuf, u32)>, Changes);
 impl Blob {
     /// Reads another place from now on, since the files of the first one are not what they were, or it is
     /// to be forgotten; the first one is. Returns whether there is one whose files are what they were.
-    pub(crate) fn next_place(&self) -> bool {
+    ///
+    /// A reader gives the value of [`Blob::places_taken`] from before it looked at the files. If another
+    /// reader took a place since then, the files it looked at are not those that are read now, and that
+    /// place stays.
+    pub(crate) fn next_place(&self, seen: Option<u64>) -> bool {
         let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_some_and(|seen| seen != self.places_taken()) {
+            return true;
+        }
         let entry = &self.entry;
         loop {
             let Some(place) = entry.meta().others.first().cloned() else { return false };
@@ -259,6 +268,7 @@ impl Blob {
             }
             remove_file(entry, &place);
             if outside.is_some() {
+                self.places_taken.fetch_add(1, Ordering::AcqRel);
                 self.close_files();
                 return true;
             }

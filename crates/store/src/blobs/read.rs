@@ -46,9 +46,10 @@ impl Blob {
         let length = out.len();
         out.reserve(encoded_bytes_most(&bytes));
         loop {
+            let place = self.places_taken();
             let Err(error) = self.verify(&bytes, None, &mut *out) else { return Ok(()) };
             out.truncate(length);
-            self.refused(error, &bytes)?;
+            self.refused(place, error, &bytes)?;
         }
     }
 
@@ -70,9 +71,11 @@ impl Blob {
         }
         self.entry.used(unix_ms());
         let mut out = Vec::with_capacity((end - begin + 2 * GROUP_BYTES) as usize);
-        while let Err(error) = self.verify(&bytes, Some(&mut out), io::sink()) {
+        loop {
+            let place = self.places_taken();
+            let Err(error) = self.verify(&bytes, Some(&mut out), io::sink()) else { break };
             out.clear();
-            self.refused(error, &bytes)?;
+            self.refused(place, error, &bytes)?;
         }
         let skipped = (begin % GROUP_BYTES) as usize;
         Ok(Bytes::from(out).slice(skipped..skipped + (end - begin) as usize))
@@ -106,6 +109,7 @@ impl Blob {
     /// what [`Blob::lost`] says.
     pub fn check_files(&self) -> Result<(), ReadError> {
         loop {
+            let place = self.places_taken();
             let changed = {
                 let count = self.segments().len();
                 self.changed_files(0..count)
@@ -113,7 +117,7 @@ impl Blob {
             if changed.is_empty() {
                 return Ok(());
             }
-            self.changed(&changed)?;
+            self.changed(place, &changed)?;
         }
     }
 
@@ -182,9 +186,9 @@ impl Blob {
         Ok(file)
     }
 
-    /// Draws the consequences of bytes that are not what they should be. All is well if they can be read
-    /// elsewhere: then they are to be read again.
-    fn refused(&self, error: EncodeError, bytes: &Range<u64>) -> Result<(), ReadError> {
+    /// Draws the consequences of bytes that are not what they should be, read when the
+    /// place had changed `place` times. Returns `Ok` if they can be read elsewhere: the caller reads them again.
+    fn refused(&self, place: u64, error: EncodeError, bytes: &Range<u64>) -> Result<(), ReadError> {
         match error {
             EncodeError::Io(error) if !is_change(&error) => return Err(ReadError::Io(error)),
             _ => {}
@@ -205,12 +209,13 @@ impl Blob {
             // They look the same and are not.
             changed = pieces;
         }
-        self.changed(&changed)
+        self.changed(place, &changed)
     }
 
-    /// Some files of a complete blob are not what they were. All is well if another place can be read.
-    fn changed(&self, files: &[usize]) -> Result<(), ReadError> {
-        if self.next_place() {
+    /// Some files of a complete blob are not what they were. `place` counts the changes of the place before
+    /// they were looked at. Returns `Ok` if another place can be read.
+    fn changed(&self, place: u64, files: &[usize]) -> Result<(), ReadError> {
+        if self.next_place(Some(place)) {
             return Ok(());
         }
         let several = self.segments().len() > 1;

@@ -247,6 +247,32 @@ impl BlobStore {
         self.index.owners(data, OWNERS_MAX)
     }
 
+    /// Notes once which folders the data belongs to that an older version stored, which did not note it:
+    /// `data_of` gives the data of the folder that a blob lists, if it lists one.
+    ///
+    /// # Errors
+    /// The disk refused; it is done at the next start.
+    pub fn note_owners_once(
+        &self,
+        data_of: impl Fn(&Self, &BlobView) -> Option<BlobId>,
+    ) -> Result<(), BlobError> {
+        if !self.index.lacks_owners()? {
+            return Ok(());
+        }
+        let mut after = None;
+        loop {
+            let page = self.page(after.as_ref(), LIST_MAX)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            for view in &page {
+                if let Some(data) = data_of(self, view) {
+                    self.index.own(&data, &view.id)?;
+                }
+            }
+        }
+        self.index.has_owners()
+    }
+
     /// The blobs, in the order of their names in the network: the first ten thousand. More come by
     /// [`BlobStore::page`].
     #[must_use]

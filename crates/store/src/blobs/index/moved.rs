@@ -20,10 +20,20 @@ use crate::blobs::{BlobError, SEGMENTS_MAX, files};
 
 /// Folders on their way in or out, as they were called beside the blobs.
 const ASIDE: [&str; 2] = [".new-", ".old-"];
+/// The note that it is not noted yet which folders the data that was moved over belongs to.
+const WITHOUT_OWNERS: &str = "without owners";
 /// Blobs moved before the disk is waited for.
 const BATCH: usize = 512;
 /// Most bytes of a `place` file: a KiB a segment.
 const PLACE_BYTES_MAX: u64 = SEGMENTS_MAX as u64 * 1024;
+
+/// Reads a note beside a blob; `None` if it is not there or damaged.
+fn read_note(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, BlobError> {
+    match files::read_sealed(path, bytes_max) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        read => read.map_err(BlobError::at(path)),
+    }
+}
 
 impl Index {
     /// Moves the notes of all blobs into the index unless that is done.
@@ -33,17 +43,24 @@ impl Index {
             return Ok(());
         }
         let mut moved = Vec::new();
+        let mut any = false;
         for found in std::fs::read_dir(blobs).map_err(BlobError::at(blobs))? {
             let path = found.map_err(BlobError::at(blobs))?.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             if ASIDE.iter().any(|begin| name.starts_with(begin)) {
                 std::fs::remove_dir_all(&path).map_err(BlobError::at(&path))?;
             } else if let Ok(id) = name.parse::<BlobId>() {
-                if self.move_blob(&path, id).is_err() {
-                    self.damaged.fetch_add(1, Ordering::Relaxed);
-                    set_aside(&path);
-                } else {
-                    moved.push(path);
+                match self.move_blob(&path, id) {
+                    Ok(()) => {
+                        any = true;
+                        moved.push(path);
+                    }
+                    Err(BlobError::Damaged) => {
+                        self.damaged.fetch_add(1, Ordering::Relaxed);
+                        set_aside(&path);
+                    }
+                    // A full disk, for example: nothing is known about the blob, so it stays.
+                    Err(error) => return Err(error),
                 }
             }
             if moved.len() >= BATCH {
@@ -51,7 +68,21 @@ impl Index {
             }
         }
         self.forget_files(&mut moved)?;
-        self.engine.commit(Changes::from([(done, Some(Bytes::new()))]), true)?;
+        // A second row, which goes when the owners are noted: they were not before there was an index.
+        let without_owners = any.then(|| (rows::note_row(WITHOUT_OWNERS), Some(Bytes::new())));
+        let done = (done, Some(Bytes::new()));
+        self.engine.commit(without_owners.into_iter().chain([done]).collect(), true)?;
+        self.engine.sync()
+    }
+
+    /// Whether it is not noted which folders the data belongs to that was moved over.
+    pub(crate) fn lacks_owners(&self) -> Result<bool, BlobError> {
+        Ok(self.engine.get(&rows::note_row(WITHOUT_OWNERS))?.is_some())
+    }
+
+    /// Notes that it is noted.
+    pub(crate) fn has_owners(&self) -> Result<(), BlobError> {
+        self.engine.commit(Changes::from([(rows::note_row(WITHOUT_OWNERS), None)]), true)?;
         self.engine.sync()
     }
 
@@ -60,7 +91,7 @@ impl Index {
             return Ok(());
         }
         let path = folder.join(META);
-        let bytes = files::read_sealed(&path, META_BYTES_MAX).map_err(BlobError::at(&path))?;
+        let bytes = read_note(&path, META_BYTES_MAX)?;
         let meta = bytes.and_then(|bytes| Meta::decode(&bytes)).ok_or(BlobError::Damaged)?;
         Division::of(meta.size).ok_or(BlobError::Damaged)?;
         if meta.id != id {
@@ -76,7 +107,7 @@ impl Index {
         let mut with = Changes::new();
         if meta.outside.is_some() {
             let path = folder.join(PLACE);
-            let bytes = files::read_sealed(&path, PLACE_BYTES_MAX).map_err(BlobError::at(&path))?;
+            let bytes = read_note(&path, PLACE_BYTES_MAX)?;
             let segments = bytes.and_then(|bytes| Segments::decode(&bytes));
             let segments = segments.ok_or(BlobError::Damaged)?;
             with = Self::place_change(&id, 0, &segments)?.unwrap_or_default();

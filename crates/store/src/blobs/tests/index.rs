@@ -215,10 +215,37 @@ fn what_was_noted_beside_each_blob_is_moved_over_once_and_damaged_notes_are_set_
         );
         assert_eq!(content(&store.get(&outside.id).unwrap().unwrap()), b"outside");
         assert_eq!(store.counts(), recount(&store));
+        // Which data belongs to which folder is looked up once.
+        let asked = std::cell::Cell::new(0);
+        let note = |_: &BlobStore, view: &BlobView| {
+            asked.set(asked.get() + 1);
+            (view.id == inside.id).then_some(outside.id)
+        };
+        store.note_owners_once(note).unwrap();
+        assert_eq!(asked.get(), if damaged > 0 { 2 } else { 0 });
+        assert_eq!(store.owners(&outside.id).unwrap(), [inside.id]);
     }
     assert!(!blobs.join(".new-7").exists() && !blobs.join(outside.id.to_string()).exists());
     assert!(!blobs.join(inside.id.to_string()).join("meta").exists());
     assert!(blobs.join(format!("{}.damaged-0", BlobId::of(b"empty"))).exists());
+}
+
+#[test]
+fn an_error_of_the_disk_while_notes_are_moved_over_sets_nothing_aside() {
+    let here = tempfile::tempdir().unwrap();
+    let blobs = here.path().join("blobs");
+    let meta = new_meta(BlobId::of(b"kept"), 4, "kept.txt");
+    lay(&blobs, &meta, None, Some(b"kept"));
+    // A folder in place of the journal that goes cannot be removed as a file.
+    let folder = blobs.join(meta.id.to_string());
+    std::fs::create_dir_all(folder.join("have/in the way")).unwrap();
+    let limits = BlobLimits { cache_bytes: 1 << 40, blobs_max: 100 };
+    assert!(BlobStore::open(here.path(), limits).is_err());
+    assert!(folder.join("meta").exists());
+    std::fs::remove_dir_all(folder.join("have")).unwrap();
+    let store = open(here.path());
+    assert_eq!((store.damaged(), names(&store, "kept").len()), (0, 0));
+    assert_eq!(content(&store.get(&meta.id).unwrap().unwrap()), b"kept");
 }
 
 #[test]

@@ -43,6 +43,28 @@ fn when_one_file_goes_another_of_the_same_bytes_is_read() {
 }
 
 #[test]
+fn readers_that_find_one_file_gone_at_once_take_one_place_between_them() {
+    let here = tempfile::tempdir().unwrap();
+    let root = here.path().canonicalize().unwrap();
+    let expected = bytes(200_000, 1);
+    let paths = ["one", "two", "three"].map(|name| root.join(name));
+    paths.iter().for_each(|path| std::fs::write(path, &expected).unwrap());
+    let store = open(&root);
+    let ids = paths.each_ref().map(|path| share(&store, path, ImportHow::Reference, "dish").id);
+    let blob = store.get(&ids[0]).unwrap().unwrap();
+    std::fs::remove_file(&paths[0]).unwrap();
+    // Both looked at the files of the first place before either drew its conclusion.
+    let seen = blob.places_taken();
+    assert!(blob.next_place(Some(seen)) && blob.next_place(Some(seen)));
+    assert_eq!(store.places(&ids[0]).len(), 2);
+    assert!(content(&blob) == expected);
+    // The last place is not taken for changed by one that looked at a place before it.
+    assert!(blob.next_place(Some(blob.places_taken())));
+    assert!(blob.next_place(Some(seen)) && blob.check_files().is_ok());
+    assert_eq!(store.places(&ids[0])[0].path.as_deref(), Some(&*paths[2]));
+}
+
+#[test]
 fn a_copy_of_what_is_known_by_reference_outlives_the_file() {
     let here = tempfile::tempdir().unwrap();
     let root = here.path().canonicalize().unwrap();
