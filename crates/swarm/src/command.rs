@@ -286,14 +286,14 @@ pub enum FetchError {
     /// Nobody that has it could be found, or those who had it are gone.
     #[error("no node that has it could be reached")]
     NoSource,
-    /// All nodes that shared it say that its files are not what they were.
-    #[error("the file changed at its source since it was shared")]
+    /// A node that shared it says that its files are not what they were, and no other gives it.
+    #[error("the file changed at its source since it was shared; no other node gives it")]
     Changed,
-    /// All nodes that shared it say that they do not any more.
-    #[error("whoever shared it does not share it any more")]
+    /// A node that shared it says that it does not any more, and no other gives it.
+    #[error("its source does not share it any more; no other node gives it")]
     Unshared,
-    /// All nodes that shared it say that their disks do not give it.
-    #[error("the disk of the node that shares it does not give its bytes")]
+    /// A node that shared it says that its disk does not give it, and no other gives it.
+    #[error("its source cannot read it from its disk; no other node gives it")]
     Unreadable,
     /// Nobody has announced it: enough replicas said so, several times in a row.
     #[error("no node of this network shares it")]

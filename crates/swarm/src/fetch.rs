@@ -481,7 +481,8 @@ impl Fetch {
         self.absent >= ABSENT_LOOKS && denied && self.have.is_empty()
     }
 
-    /// Why nothing more will come, if those who had it say so and nobody else has any of it.
+    /// Why nothing more will come, if a node that had it says so and no other node that answers has any of
+    /// it.
     fn gone(&self) -> Option<FetchError> {
         if !self.looked || self.finding {
             return None;

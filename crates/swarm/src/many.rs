@@ -23,6 +23,9 @@ pub const ANNOUNCED_MAX: usize = 16_384;
 const ROOTS_MAX: usize = 64;
 /// Questions of others for which the disk is asked at once; more are told that it is busy.
 const CHECKS_MAX: usize = 1024;
+/// Of these, those of one peer, so that no peer takes the places of the others. A guess: a fetch asks a
+/// source for one blob at a time, so 64 fetches of one peer wait together.
+const CHECKS_PER_PEER_MAX: usize = 64;
 
 /// The root under which nodes are announced that share more than they announce.
 #[must_use]
@@ -46,16 +49,52 @@ pub(crate) enum Asker {
     Fetch { serve: ServeId, from: PublicKey },
 }
 
+impl Asker {
+    const fn peer(&self) -> PublicKey {
+        match self {
+            Self::Have { from, .. } => from.public_key,
+            Self::Fetch { from, .. } => *from,
+        }
+    }
+}
+
 /// Those that wait, by the blob that they ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     waiting: BTreeMap<BlobId, Vec<Asker>>,
+    /// How many of them are of a peer.
+    peers: BTreeMap<PublicKey, usize>,
     count: usize,
 }
 
 impl Checks {
     pub(crate) const fn len(&self) -> usize {
         self.count
+    }
+
+    /// Counts a question; `false` if its peer or all of them have too many.
+    fn admit(&mut self, peer: PublicKey) -> bool {
+        let of_peer = self.peers.get(&peer).copied().unwrap_or(0);
+        if self.count >= CHECKS_MAX || of_peer >= CHECKS_PER_PEER_MAX {
+            return false;
+        }
+        self.count += 1;
+        self.peers.insert(peer, of_peer + 1);
+        true
+    }
+
+    /// The questions for a blob, which wait no longer.
+    fn take(&mut self, blob: &BlobId) -> Vec<Asker> {
+        let askers = self.waiting.remove(blob).unwrap_or_default();
+        self.count -= askers.len();
+        for asker in &askers {
+            let peer = asker.peer();
+            let left = self.peers.remove(&peer).map_or(0, |count| count - 1);
+            if left > 0 {
+                self.peers.insert(peer, left);
+            }
+        }
+        askers
     }
 }
 
@@ -127,10 +166,9 @@ impl Swarm {
         if self.round.is_none() {
             return Some(Refusal::NotHeld);
         }
-        if self.checks.count >= CHECKS_MAX {
+        if !self.checks.admit(asker.peer()) {
             return Some(Refusal::Busy);
         }
-        self.checks.count += 1;
         let waiting = self.checks.waiting.entry(blob).or_default();
         if waiting.is_empty() {
             self.outbox.push_back(Output::Check { blob });
@@ -141,8 +179,7 @@ impl Swarm {
 
     /// The disk has a blob of this size, or none.
     pub(crate) fn on_checked(&mut self, now: Instant, blob: BlobId, size: Option<u64>) {
-        let askers = self.checks.waiting.remove(&blob).unwrap_or_default();
-        self.checks.count -= askers.len();
+        let askers = self.checks.take(&blob);
         let why = self.lost.wholly(&blob);
         if why.is_some() && size.is_some() {
             // It is shared again.
@@ -316,8 +353,20 @@ mod tests {
         ];
         assert_eq!(drain(&mut swarm), refused);
         assert_eq!((swarm.stats().checking, swarm.stats().refused), (0, 2));
-        for number in 0..3_000 {
+        // One peer takes its share of the places, and its places are free again when it is answered.
+        for number in 0..200 {
             swarm.handle(now, have(number, root(number)));
+        }
+        assert_eq!(swarm.stats().checking, CHECKS_PER_PEER_MAX);
+        for number in 0..200 {
+            swarm.handle(now, Input::Checked { blob: root(number), size: None });
+        }
+        assert_eq!((swarm.stats().checking, swarm.checks.peers.len()), (0, 0));
+        drain(&mut swarm);
+        for number in 0..3_000 {
+            let (serve, from) = (ServeId(number), contact((number % 60) as u16));
+            let blob = root(number);
+            swarm.handle(now, Input::AskedHave { serve, from, blob, budget: 1000 });
         }
         assert_eq!(swarm.stats().checking, CHECKS_MAX);
         // Of the others nobody knows.
