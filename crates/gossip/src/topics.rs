@@ -88,7 +88,8 @@ pub struct Topics {
     now: Instant,
     /// When the wall clock was told, and what it showed.
     wall: Option<(Instant, UnixMillis)>,
-    topics: BTreeMap<TopicId, Topic>,
+    /// Each in a box: a node of the map has room for eleven.
+    topics: BTreeMap<TopicId, Box<Topic>>,
     asks: Asks,
     scores: Scores,
     publishes: Publishes,
@@ -239,16 +240,16 @@ impl Topics {
         id: &TopicId,
         act: impl FnOnce(&mut Topic, &mut World<'_>) -> T,
     ) -> Option<T> {
-        let mut topic = self.topics.remove(id)?;
-        let done = act(&mut topic, &mut self.world());
-        self.topics.insert(*id, topic);
-        Some(done)
+        let (topics, mut world) = self.world(id);
+        let topic = topics.get_mut(id)?;
+        Some(act(topic, &mut world))
     }
 
-    /// What the topic that is taken out needs.
-    fn world(&mut self) -> World<'_> {
-        let promised: usize = self.topics.values().map(|topic| topic.promises.len()).sum();
-        World {
+    /// The topics, and beside them what one of them needs.
+    fn world(&mut self, id: &TopicId) -> (&mut BTreeMap<TopicId, Box<Topic>>, World<'_>) {
+        let others = self.topics.iter().filter(|(other, _)| *other != id);
+        let promised: usize = others.map(|(_, topic)| topic.promises.len()).sum();
+        let world = World {
             now: self.now,
             wall: self.wall.map(|(at, wall)| wall.plus(self.now.since(at))),
             me: &self.me,
@@ -263,7 +264,8 @@ impl Topics {
             last_heard: self.last_heard,
             suspended_until: self.suspended_until,
             promises_room: self.config.promises_max.saturating_sub(promised),
-        }
+        };
+        (&mut self.topics, world)
     }
 
     /// Lets everything follow from what happened in a topic.
@@ -285,8 +287,9 @@ impl Topics {
             return false;
         }
         let sequence = self.sequences.remove(&id).unwrap_or(self.sequence_base);
-        let topic = Topic::new(&mut self.world(), name.clone(), sequence);
-        self.topics.insert(id, topic);
+        let (topics, mut world) = self.world(&id);
+        let topic = Topic::new(&mut world, name.clone(), sequence);
+        topics.insert(id, Box::new(topic));
         true
     }
 
@@ -305,7 +308,7 @@ impl Topics {
     }
 
     fn leave_if_over(&mut self, id: &TopicId) {
-        let over = |topic: &&mut Topic| topic.is_over(self.now);
+        let over = |topic: &&mut Box<Topic>| topic.is_over(self.now);
         let Some(topic) = self.topics.get_mut(id).filter(over) else { return };
         let waiting = self.publishes.waiting.iter().any(|waiting| waiting.topic == *id);
         if waiting || topic.owes(self.now) {
@@ -494,9 +497,11 @@ impl Machine for Topics {
             }
             TopicsInput::Timeout => {
                 self.notice_standstill();
-                let due = |topic: &&Topic| topic.wake.is_some_and(|wake| wake.at <= now);
-                let due: Vec<TopicId> =
-                    self.topics.values().filter(due).map(|topic| topic.id).collect();
+                let due = self
+                    .topics
+                    .values()
+                    .filter(|topic| topic.wake.is_some_and(|wake| wake.at <= now));
+                let due: Vec<TopicId> = due.map(|topic| topic.id).collect();
                 self.on_timeout(&due);
             }
         }

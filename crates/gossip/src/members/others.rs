@@ -198,6 +198,7 @@ impl Members {
         let named = surroundings.beside.into_iter().take(BESIDE);
         for other in named.filter(|other| is_usable(&other.address)) {
             member.beside.retain(|known| known.public_key != other.public_key);
+            member.beside.reserve_exact(1);
             member.beside.insert(0, other);
             member.beside.truncate(BESIDE_MAX);
         }

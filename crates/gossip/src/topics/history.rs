@@ -44,6 +44,7 @@ impl Kept {
             return at + 1 + own;
         }
         if self.senders.len() < SENDERS_MAX {
+            self.senders.reserve_exact(1);
             self.senders.push(sender);
             return self.senders.len() + own;
         }
@@ -53,6 +54,7 @@ impl Kept {
     /// `peer` says that it has it.
     pub(super) fn has(&mut self, peer: PublicKey) {
         if !self.holders.contains(&peer) && self.holders.len() < SENDERS_MAX {
+            self.holders.reserve_exact(1);
             self.holders.push(peer);
         }
     }
@@ -111,7 +113,9 @@ impl History {
     ) {
         self.expire(now);
         let cost = bytes.len() + ENTRY_BYTES;
-        let (senders, own) = (from.into_iter().collect(), from.is_none());
+        let mut senders = Vec::with_capacity(usize::from(from.is_some()));
+        senders.extend(from);
+        let own = from.is_none();
         let kept = Kept { at: now, bytes, senders, holders: Vec::new(), own, repaired: false };
         if self.kept.insert(id, kept).is_none() {
             self.order.push_back(id);

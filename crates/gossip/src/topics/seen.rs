@@ -185,6 +185,7 @@ impl Publisher {
                     self.windows.remove(0);
                     at -= 1;
                 }
+                self.windows.reserve_exact(1);
                 self.windows.insert(at, (id.incarnation, Window::new(id.sequence)));
                 at
             }

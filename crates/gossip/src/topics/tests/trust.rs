@@ -294,7 +294,7 @@ fn strangers_that_misbehave_are_remembered_up_to_a_limit() {
 #[test]
 fn nobody_new_is_asked_while_too_much_is_under_way_and_neighbours_are() {
     let mut desk = Desk::subscribed(Mode::Open);
-    let mut world = desk.topics.world();
+    let (_, mut world) = desk.topics.world(&topic().id());
     let mut ask = |purpose| world.ask(topic().id(), contact(1), purpose, SpreadAct::Probe);
     assert!((0..8_192).all(|_| ask(Purpose::Stranger)));
     assert!(!ask(Purpose::Stranger) && !ask(Purpose::Probe));
