@@ -23,6 +23,7 @@ use potluck_wire::{
 
 use super::requests::Came;
 use super::{CALLS_MAX, Node, Return, Waiting};
+use crate::cached::Cached;
 use crate::command::{Command, CommandError, Reply};
 use crate::config::Config;
 use crate::input::{CallId, Input};
@@ -45,9 +46,9 @@ const SIZE_INTERVAL: Duration = Duration::from_secs(10);
 /// The three machines and what they wait for from other parts.
 #[derive(Debug)]
 pub(super) struct Gossip {
-    pub(super) members: Members,
-    pub(super) topics: Topics,
-    pub(super) search: Search,
+    pub(super) members: Cached<Members>,
+    pub(super) topics: Cached<Topics>,
+    pub(super) search: Cached<Search>,
     publishes: BTreeMap<PublishId, Option<CommandId>>,
     subscribing: Option<CommandId>,
     searches: BTreeMap<u64, CommandId>,
@@ -83,9 +84,9 @@ impl Gossip {
             Topics::new(identity, network, incarnation, contact, config.topics, rng.fork("topics"));
         topics.handle(Instant::ZERO, TopicsInput::Mode(members.mode()));
         Self {
-            members,
-            topics,
-            search: Search::new(contact.public_key, rng.fork("search")),
+            members: Cached::new(members),
+            topics: Cached::new(topics),
+            search: Cached::new(Search::new(contact.public_key, rng.fork("search"))),
             publishes: BTreeMap::new(),
             subscribing: None,
             searches: BTreeMap::new(),
@@ -142,16 +143,15 @@ impl Node {
     }
 
     pub(super) fn on_gossip_timeout(&mut self, now: Instant) {
-        let due = |deadline: Option<Deadline>| deadline.is_some_and(|d| d.at <= now);
-        if due(self.gossip.members.poll_timeout()) {
+        if self.gossip.members.is_due(now) {
             self.gossip.members.handle(now, members::Input::Timeout);
             self.pump(now);
         }
-        if due(self.gossip.topics.poll_timeout()) {
+        if self.gossip.topics.is_due(now) {
             self.gossip.topics.handle(now, TopicsInput::Timeout);
             self.pump(now);
         }
-        if due(self.gossip.search.poll_timeout()) {
+        if self.gossip.search.is_due(now) {
             self.gossip.search.handle(now, search::Input::Timeout);
         }
     }

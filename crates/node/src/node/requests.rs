@@ -29,7 +29,6 @@ struct Question {
 
 impl Node {
     pub(super) fn on_request(&mut self, now: Instant, came: Came, request: Request) {
-        let from = came.from.in_network(&self.network);
         match request {
             Request::Member(request) => {
                 self.on_gossip_request(now, came, GossipRequest::Member(request));
@@ -55,6 +54,7 @@ impl Node {
             Request::FindNode { target, count, want, .. } => {
                 let room = came.budget.saturating_sub(64) / CONTACT_BYTES;
                 let most = usize::from(count).min(CONTACTS_MAX).min(room);
+                let from = came.from.in_network(&self.network);
                 let closest = self.dht.closest(&target, most, Some(&from.id));
                 let contacts = closest.iter().map(|peer| peer.contact).collect();
                 if want == Want::Nothing {
@@ -67,6 +67,7 @@ impl Node {
             Request::Have { blob } => self.on_asked_have(now, came, blob),
             Request::Enroll(enroll) => self.on_enroll(now, came, enroll),
             request @ (Request::Store { .. } | Request::Offer { .. } | Request::Load(_)) => {
+                let from = came.from.in_network(&self.network);
                 self.ask_kv(now, came, Question { from, request, contacts: Vec::new() });
             }
         }
