@@ -10,7 +10,7 @@ use potluck_wire::{SignedMessage, TopicId};
 /// Longest name of a topic in bytes.
 pub const TOPIC_NAME_BYTES_MAX: usize = 128;
 /// Longest message in bytes. Up to about 800 it travels in datagrams, above in calls.
-pub const PAYLOAD_BYTES_MAX: usize = potluck_wire::limits::SPREAD_PAYLOAD_BYTES_MAX;
+pub const PAYLOAD_BYTES_MAX: usize = potluck_wire::limits::TOPIC_PAYLOAD_BYTES_MAX;
 /// The topic whose overlay is that of all nodes.
 pub const SYSTEM_TOPIC: &str = "potluck/members";
 /// What the names of the network's own topics begin with.

@@ -58,21 +58,21 @@ use potluck_wire::{SignedMessage, TopicId};
 use crate::message::{Message, MessageId, TopicName};
 use crate::view::{Cause, Mode};
 
-use asks::{Asks, Me, World};
+use asks::{Me, PendingRequests, Shared};
 pub use config::{PeerLimits, RateLimit, TopicsConfig, ViewSizes};
-pub use events::{PublishId, SpreadAskId, SpreadServeId, TopicRefusal, TopicsInput, TopicsOutput};
-use neighbour::Doubt;
-use publish::{Publishes, STAY};
+pub use events::{PublishId, TopicAskId, TopicRefusal, TopicServeId, TopicsInput, TopicsOutput};
+use neighbour::LivenessCheck;
+use publish::{LINGER, Publishes};
 use scores::Scores;
 pub use stats::{DownCounts, TopicsStats};
 use topic::Topic;
 
 /// Requests a second to nodes that only others named, and at once.
-const ERRANDS: (u32, u32) = (20, 60);
+const RELAYS: (u32, u32) = (20, 60);
 /// Later than this for a timer of its own, this node stood still, or was stopped.
-const STOOD_STILL: Duration = Duration::from_secs(2);
+const STANDSTILL_MIN: Duration = Duration::from_secs(2);
 /// After the machine slept a silent neighbour is its own fault for so long.
-const SUSPENDED_FOR: Duration = Duration::from_secs(10);
+const ISOLATED_FOR: Duration = Duration::from_secs(10);
 /// A second peer that falls silent so soon after another may be one of many: all links are looked at.
 const MANY_WITHIN: Duration = Duration::from_secs(10);
 /// Topics that were left and whose sequence is remembered.
@@ -89,16 +89,16 @@ pub struct Topics {
     /// When the wall clock was told, and what it showed.
     wall: Option<(Instant, UnixMillis)>,
     topics: BTreeMap<TopicId, Topic>,
-    asks: Asks,
+    pending: PendingRequests,
     scores: Scores,
     publishes: Publishes,
     /// Where the sequence of this node goes on in topics that it left.
     sequences: BTreeMap<TopicId, u64>,
     /// The same for topics that were forgotten.
     sequence_base: u64,
-    errands: TokenBucket,
+    relay_budget: TokenBucket,
     last_heard: Instant,
-    suspended_until: Instant,
+    isolated_until: Instant,
     /// Who fell silent last, and when.
     silent: Option<(Instant, PublicKey)>,
     stats: TopicsStats,
@@ -125,14 +125,14 @@ impl Topics {
             now: Instant::ZERO,
             wall: None,
             topics: BTreeMap::new(),
-            asks: Asks::default(),
+            pending: PendingRequests::default(),
             scores: Scores::new(),
             publishes: Publishes::default(),
             sequences: BTreeMap::new(),
             sequence_base: 1,
-            errands: TokenBucket::new(ERRANDS.0, ERRANDS.1),
+            relay_budget: TokenBucket::new(RELAYS.0, RELAYS.1),
             last_heard: Instant::ZERO,
-            suspended_until: Instant::ZERO,
+            isolated_until: Instant::ZERO,
             silent: None,
             stats: TopicsStats::default(),
             outbox: VecDeque::new(),
@@ -165,7 +165,7 @@ impl Topics {
     pub fn neighbours_in(&self, topic: &TopicName) -> Vec<Contact> {
         let topic = self.topics.get(&topic.id());
         topic.map_or_else(Vec::new, |topic| {
-            topic.active.values().map(|neighbour| neighbour.contact).collect()
+            topic.active_view.values().map(|neighbour| neighbour.contact).collect()
         })
     }
 
@@ -184,11 +184,11 @@ impl Topics {
 
     /// A reader of `topic` has this message, and the next of its publisher is the one behind it. To be said
     /// where this node itself does not know that.
-    pub fn expect_behind(&mut self, topic: &TopicName, after: MessageId) {
+    pub fn expect_after(&mut self, topic: &TopicName, after: MessageId) {
         let now = self.now;
         if let Some(topic) = self.topics.get_mut(&topic.id()).filter(|topic| topic.subscribed) {
             topic.subscription.go_on();
-            topic.orders.expect(now, &after);
+            topic.delivery_order.start_after(now, &after);
         }
     }
 
@@ -199,20 +199,20 @@ impl Topics {
     pub fn backlog(&self, topic: &TopicName, after: Option<MessageId>) -> (Vec<Message>, bool) {
         let Some(after) = after else { return (Vec::new(), true) };
         let Some(known) = self.topics.get(&topic.id()) else { return (Vec::new(), false) };
-        let message = |(id, kept): (&MessageId, &history::Kept)| {
-            let payload = SignedMessage::decode(&kept.bytes).ok()?.payload;
+        let message = |(id, cached): (&MessageId, &history::CachedMessage)| {
+            let payload = SignedMessage::decode(&cached.bytes).ok()?.payload;
             Some(Message { topic: topic.clone(), id: *id, payload })
         };
-        match known.history.behind(&after) {
+        match known.cache.delivered_after(&after) {
             Some(behind) => (behind.filter_map(message).collect(), true),
-            None => (known.history.all().filter_map(message).collect(), false),
+            None => (known.cache.all_delivered().filter_map(message).collect(), false),
         }
     }
 
     /// Of whom a message came first, for checkers; none if it is not kept, or this node's own.
     #[must_use]
     pub fn source_of(&self, topic: &TopicName, message: &MessageId) -> Option<PublicKey> {
-        self.topics.get(&topic.id())?.history.get(message)?.source()
+        self.topics.get(&topic.id())?.cache.get(message)?.source()
     }
 
     /// Gauges and counters.
@@ -221,7 +221,7 @@ impl Topics {
         let mut stats = TopicsStats {
             topics: self.topics.len(),
             publishes_waiting: self.publishes.waiting.len(),
-            asks: self.asks.len(),
+            asks: self.pending.len(),
             scores: self.scores.len(),
             ..self.stats
         };
@@ -237,32 +237,32 @@ impl Topics {
     fn with<T>(
         &mut self,
         id: &TopicId,
-        act: impl FnOnce(&mut Topic, &mut World<'_>) -> T,
+        body: impl FnOnce(&mut Topic, &mut Shared<'_>) -> T,
     ) -> Option<T> {
         let mut topic = self.topics.remove(id)?;
-        let done = act(&mut topic, &mut self.world());
+        let done = body(&mut topic, &mut self.shared());
         self.topics.insert(*id, topic);
         Some(done)
     }
 
     /// What the topic that is taken out needs.
-    fn world(&mut self) -> World<'_> {
-        let promised: usize = self.topics.values().map(|topic| topic.promises.len()).sum();
-        World {
+    fn shared(&mut self) -> Shared<'_> {
+        let missing: usize = self.topics.values().map(|topic| topic.missing.len()).sum();
+        Shared {
             now: self.now,
             wall: self.wall.map(|(at, wall)| wall.plus(self.now.since(at))),
             me: &self.me,
             config: &self.config,
             mode: self.mode,
             rng: &mut self.rng,
-            asks: &mut self.asks,
+            pending: &mut self.pending,
             scores: &mut self.scores,
             stats: &mut self.stats,
             out: &mut self.outbox,
-            errands: &mut self.errands,
+            relay_budget: &mut self.relay_budget,
             last_heard: self.last_heard,
-            suspended_until: self.suspended_until,
-            promises_room: self.config.promises_max.saturating_sub(promised),
+            isolated_until: self.isolated_until,
+            missing_room: self.config.missing_max.saturating_sub(missing),
         }
     }
 
@@ -285,7 +285,7 @@ impl Topics {
             return false;
         }
         let sequence = self.sequences.remove(&id).unwrap_or(self.sequence_base);
-        let topic = Topic::new(&mut self.world(), name.clone(), sequence);
+        let topic = Topic::new(&mut self.shared(), name.clone(), sequence);
         self.topics.insert(id, topic);
         true
     }
@@ -308,8 +308,8 @@ impl Topics {
         let over = |topic: &&mut Topic| topic.is_over(self.now);
         let Some(topic) = self.topics.get_mut(id).filter(over) else { return };
         let waiting = self.publishes.waiting.iter().any(|waiting| waiting.topic == *id);
-        if waiting || topic.owes(self.now) {
-            topic.publishing_until = Some(self.now + STAY);
+        if waiting || topic.has_unacked(self.now) {
+            topic.publishing_until = Some(self.now + LINGER);
             self.settle(id);
         } else {
             self.leave(id);
@@ -317,15 +317,15 @@ impl Topics {
     }
 
     /// Keeps the payload of all topics within its limit.
-    fn bound_history(&mut self) {
+    fn bound_cache(&mut self) {
         loop {
-            let total: usize = self.topics.values().map(|topic| topic.history.bytes()).sum();
-            if total <= self.config.history_bytes {
+            let total: usize = self.topics.values().map(|topic| topic.cache.bytes()).sum();
+            if total <= self.config.cache_bytes {
                 return;
             }
-            let largest = self.topics.values_mut().max_by_key(|topic| topic.history.bytes());
+            let largest = self.topics.values_mut().max_by_key(|topic| topic.cache.bytes());
             let Some(topic) = largest else { return };
-            topic.history.drop_oldest();
+            topic.cache.drop_oldest();
         }
     }
 
@@ -343,7 +343,7 @@ impl Topics {
             self.outbox.push_back(TopicsOutput::SubscribeRefused { topic: name, why });
             return;
         }
-        self.with(&name.id(), |topic, world| topic.subscribe(world));
+        self.with(&name.id(), |topic, shared| topic.subscribe(shared));
         self.on_timeout(&[name.id()]);
     }
 
@@ -357,9 +357,9 @@ impl Topics {
 
     fn on_timeout(&mut self, due: &[TopicId]) {
         for id in due {
-            self.with(id, |topic, world| {
-                topic.on_timeout(world);
-                topic.settle(world);
+            self.with(id, |topic, shared| {
+                topic.on_timeout(shared);
+                topic.settle(shared);
             });
             self.leave_if_over(id);
         }
@@ -367,23 +367,23 @@ impl Topics {
 
     fn drop_everywhere(&mut self, peer: &PublicKey, cause: Cause) {
         for id in self.ids() {
-            self.with(&id, |topic, world| {
+            self.with(&id, |topic, shared| {
                 // The failure detector has looked whether others are heard.
-                let suspended = cause == Cause::Crashed && world.now < world.suspended_until;
-                let cause = if suspended { Cause::LocalSuspend } else { cause };
-                topic.unlink(world, peer, cause, None);
-                topic.passive.remove(peer);
-                topic.settle(world);
+                let isolated = cause == Cause::Crashed && shared.now < shared.isolated_until;
+                let cause = if isolated { Cause::Isolated } else { cause };
+                topic.unlink(shared, peer, cause, None);
+                topic.passive_view.remove(peer);
+                topic.settle(shared);
             });
         }
     }
 
     fn on_silent(&mut self, peer: &PublicKey) {
         for id in self.ids() {
-            self.with(&id, |topic, world| {
-                if topic.active.contains_key(peer) {
-                    topic.doubt(world, peer, Doubt::Silent);
-                    topic.settle(world);
+            self.with(&id, |topic, shared| {
+                if topic.active_view.contains_key(peer) {
+                    topic.begin_check(shared, peer, LivenessCheck::Silent);
+                    topic.settle(shared);
                 }
             });
         }
@@ -398,9 +398,9 @@ impl Topics {
             before.is_some_and(|(at, other)| other != peer && self.now.since(at) < MANY_WITHIN);
         if many {
             for id in self.ids() {
-                self.with(&id, |topic, world| {
-                    topic.check_quiet(world);
-                    topic.settle(world);
+                self.with(&id, |topic, shared| {
+                    topic.check_quiet(shared);
+                    topic.settle(shared);
                 });
             }
         }
@@ -409,8 +409,8 @@ impl Topics {
     /// Members: some may be neighbours that were lost.
     fn on_candidates(&mut self, contacts: Vec<Contact>) {
         for id in self.ids() {
-            self.with(&id, |topic, world| {
-                contacts.iter().for_each(|contact| topic.on_back(world, *contact));
+            self.with(&id, |topic, shared| {
+                contacts.iter().for_each(|contact| topic.on_returned(shared, *contact));
             });
             self.settle(&id);
         }
@@ -418,16 +418,16 @@ impl Topics {
     }
 
     fn on_resumed(&mut self) {
-        self.suspended_until = self.now + SUSPENDED_FOR;
+        self.isolated_until = self.now + ISOLATED_FOR;
         for id in self.ids() {
-            self.with(&id, |topic, world| {
-                let peers: Vec<PublicKey> = topic.active.keys().copied().collect();
+            self.with(&id, |topic, shared| {
+                let peers: Vec<PublicKey> = topic.active_view.keys().copied().collect();
                 for peer in peers {
-                    topic.doubt(world, &peer, Doubt::Slept);
+                    topic.begin_check(shared, &peer, LivenessCheck::Resumed);
                 }
-                topic.find_soon(world.now);
-                topic.orders.stood_still(world.now);
-                topic.settle(world);
+                topic.find_soon(shared.now);
+                topic.delivery_order.on_standstill(shared.now);
+                topic.settle(shared);
             });
         }
     }
@@ -436,7 +436,7 @@ impl Topics {
     /// meanwhile.
     fn notice_standstill(&mut self) {
         let due = self.poll_timeout();
-        if due.is_some_and(|due| self.now.since(due.at) > STOOD_STILL) {
+        if due.is_some_and(|due| self.now.since(due.at) > STANDSTILL_MIN) {
             self.stats.standstills += 1;
             self.on_resumed();
         }
@@ -445,9 +445,9 @@ impl Topics {
     fn on_mode(&mut self, mode: Mode) {
         self.mode = mode;
         for id in self.ids() {
-            self.with(&id, |topic, world| {
-                topic.set_mode(world);
-                topic.settle(world);
+            self.with(&id, |topic, shared| {
+                topic.set_mode(shared);
+                topic.settle(shared);
             });
         }
     }
@@ -469,14 +469,14 @@ impl Machine for Topics {
                 self.on_publish(publish, &topic, payload, true);
             }
             TopicsInput::Broadcast { publish, payload } => self.on_broadcast(publish, payload),
-            TopicsInput::Asked { serve, from, spread } => self.on_asked(serve, from, spread),
+            TopicsInput::Asked { serve, from, request } => self.on_asked(serve, from, request),
             TopicsInput::Answered { ask, answer, rtt } => self.on_answered(ask, answer, rtt),
             TopicsInput::Failed(ask) => self.on_failed(ask),
             TopicsInput::Unsent(ask) => self.on_unsent(ask),
             TopicsInput::Candidates(contacts) => self.on_candidates(contacts),
             TopicsInput::Bridge(contact) => {
                 let system = TopicName::system().id();
-                self.with(&system, |topic, world| topic.bridge(world, contact));
+                self.with(&system, |topic, shared| topic.bridge(shared, contact));
                 self.settle(&system);
             }
             TopicsInput::Suggested { topic, contacts } => self.on_suggested(&topic, contacts),
@@ -501,7 +501,7 @@ impl Machine for Topics {
             }
         }
         self.admit();
-        self.bound_history();
+        self.bound_cache();
     }
 
     fn poll_output(&mut self) -> Option<TopicsOutput> {

@@ -144,7 +144,7 @@ pub enum Cause {
     /// It broke the rules.
     Misbehaved,
     /// This node itself was cut off or slept.
-    LocalSuspend,
+    Isolated,
     /// It lives and knows nothing of the link: it took this node for gone, or began anew.
     Forgotten,
 }
@@ -159,7 +159,7 @@ impl Cause {
             Self::Evicted => "evicted",
             Self::Replaced => "replaced",
             Self::Misbehaved => "misbehaved",
-            Self::LocalSuspend => "local suspend",
+            Self::Isolated => "local suspend",
             Self::Forgotten => "forgotten",
         }
     }

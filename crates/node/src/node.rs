@@ -72,7 +72,7 @@ enum Waiting {
     Kv(AskId),
     Swarm(potluck_swarm::AskId),
     Members(members::AskId),
-    Topics(potluck_gossip::topics::SpreadAskId),
+    Topics(potluck_gossip::topics::TopicAskId),
     Search(potluck_gossip::search::AskId),
     /// A call that goes where the answer comes from.
     Way(CallId),

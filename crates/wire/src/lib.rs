@@ -35,6 +35,7 @@ pub use message::{
 pub use search::{Hit, SearchRequest};
 pub use settings::{NetworkSettings, SettingsError};
 pub use spread::{
-    IdRun, PartCause, SignedMessage, SignedMessageError, Spread, SpreadAct, SpreadAnswer, TopicId,
+    DisconnectCause, IdRange, InTopic, SignedMessage, SignedMessageError, TopicId, TopicRequest,
+    TopicResponse,
 };
 pub use swarm::{FetchRequest, Provider, Run};

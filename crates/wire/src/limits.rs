@@ -56,6 +56,6 @@ pub const CERTIFICATE_LIFE_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 /// Most entry points in a ticket.
 pub const TICKET_CONTACTS_MAX: usize = 4;
 /// Longest payload of a topic's message.
-pub const SPREAD_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+pub const TOPIC_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// Most runs of message names in one request about a topic.
-pub const ID_RUNS_MAX: usize = 1024;
+pub const ID_RANGES_MAX: usize = 1024;

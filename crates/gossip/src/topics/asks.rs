@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use potluck_base::{
     Contact, Identity, Instant, NetworkId, PublicKey, Rng, TokenBucket, UnixMillis,
 };
-use potluck_wire::{Spread, SpreadAct, SpreadAnswer, TopicId};
+use potluck_wire::{InTopic, TopicId, TopicRequest, TopicResponse};
 
 use super::config::{PeerLimits, RateLimit, TopicsConfig};
-use super::events::{SpreadAskId, SpreadServeId, TopicsOutput};
+use super::events::{TopicAskId, TopicServeId, TopicsOutput};
 use super::scores::Scores;
 use super::stats::TopicsStats;
 use crate::message::MessageId;
@@ -27,18 +27,18 @@ pub(super) enum Purpose {
     /// Whether a neighbour lives that did not answer.
     Check,
     /// Messages.
-    Push(Vec<MessageId>),
+    Gossip(Vec<MessageId>),
     /// Names of fresh messages.
-    Have(Vec<MessageId>),
+    IHave(Vec<MessageId>),
     /// Anything whose answer says nothing but that a neighbour lives.
-    Tell,
+    Notify,
     /// Anything for a node that need not be a neighbour.
-    Stranger,
+    NonNeighbour,
 }
 
 /// A request under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ask {
+pub(super) struct PendingRequest {
     pub(super) topic: TopicId,
     pub(super) to: PublicKey,
     pub(super) purpose: Purpose,
@@ -46,17 +46,17 @@ pub(super) struct Ask {
 
 /// All requests under way.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Asks {
-    open: BTreeMap<SpreadAskId, Ask>,
+pub(super) struct PendingRequests {
+    open: BTreeMap<TopicAskId, PendingRequest>,
     next: u64,
 }
 
-impl Asks {
+impl PendingRequests {
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }
 
-    pub(super) fn take(&mut self, ask: SpreadAskId) -> Option<Ask> {
+    pub(super) fn take(&mut self, ask: TopicAskId) -> Option<PendingRequest> {
         self.open.remove(&ask)
     }
 }
@@ -71,7 +71,7 @@ pub(super) struct Me {
 }
 
 /// What every topic needs to do its work.
-pub(super) struct World<'a> {
+pub(super) struct Shared<'a> {
     pub(super) now: Instant,
     /// What the wall clock shows, as the peers correct it; none before it was told.
     pub(super) wall: Option<UnixMillis>,
@@ -79,45 +79,45 @@ pub(super) struct World<'a> {
     pub(super) config: &'a TopicsConfig,
     pub(super) mode: Mode,
     pub(super) rng: &'a mut Rng,
-    pub(super) asks: &'a mut Asks,
+    pub(super) pending: &'a mut PendingRequests,
     pub(super) scores: &'a mut Scores,
     pub(super) stats: &'a mut TopicsStats,
     pub(super) out: &'a mut VecDeque<TopicsOutput>,
     /// Requests to nodes that only others named.
-    pub(super) errands: &'a mut TokenBucket,
+    pub(super) relay_budget: &'a mut TokenBucket,
     /// When any node was heard last.
     pub(super) last_heard: Instant,
     /// Until then a silent neighbour is this node's own fault.
-    pub(super) suspended_until: Instant,
+    pub(super) isolated_until: Instant,
     /// How many promises this topic may have.
-    pub(super) promises_room: usize,
+    pub(super) missing_room: usize,
 }
 
-impl World<'_> {
+impl Shared<'_> {
     /// Asks something. False if too much is under way.
     pub(super) fn ask(
         &mut self,
         topic: TopicId,
         to: Contact,
         purpose: Purpose,
-        act: SpreadAct,
+        body: TopicRequest,
     ) -> bool {
-        let droppable = matches!(purpose, Purpose::Stranger | Purpose::Probe);
-        if droppable && self.asks.len() >= ASKS_MAX {
+        let droppable = matches!(purpose, Purpose::NonNeighbour | Purpose::Probe);
+        if droppable && self.pending.len() >= ASKS_MAX {
             self.stats.rate_limited += 1;
             return false;
         }
         // A candidate that does not answer has others behind it; a neighbour gets more patience.
-        let tries = if matches!(purpose, Purpose::Link | Purpose::Stranger) { 2 } else { 3 };
-        self.asks.next += 1;
-        let ask = SpreadAskId(self.asks.next);
-        self.asks.open.insert(ask, Ask { topic, to: to.public_key, purpose });
-        let spread = Spread { topic, act };
-        self.out.push_back(TopicsOutput::Ask { ask, to, spread, tries });
+        let tries = if matches!(purpose, Purpose::Link | Purpose::NonNeighbour) { 2 } else { 3 };
+        self.pending.next += 1;
+        let ask = TopicAskId(self.pending.next);
+        self.pending.open.insert(ask, PendingRequest { topic, to: to.public_key, purpose });
+        let request = InTopic { topic, body };
+        self.out.push_back(TopicsOutput::Ask { ask, to, request, tries });
         true
     }
 
-    pub(super) fn answer(&mut self, serve: SpreadServeId, answer: SpreadAnswer) {
+    pub(super) fn answer(&mut self, serve: TopicServeId, answer: TopicResponse) {
         self.out.push_back(TopicsOutput::Answer { serve, answer });
     }
 

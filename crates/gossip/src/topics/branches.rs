@@ -24,17 +24,17 @@ const LATE_IN_ROW: u8 = 0b111;
 
 /// Something about each of the publishers that are kept apart.
 #[derive(Debug, Clone)]
-pub(super) struct Apart<T> {
+pub(super) struct PerPublisher<T> {
     known: BTreeMap<PublicKey, (Instant, T)>,
 }
 
-impl<T> Default for Apart<T> {
+impl<T> Default for PerPublisher<T> {
     fn default() -> Self {
         Self { known: BTreeMap::new() }
     }
 }
 
-impl<T> Apart<T> {
+impl<T> PerPublisher<T> {
     pub(super) fn get(&self, publisher: &PublicKey) -> Option<&T> {
         self.known.get(publisher).map(|(_, of)| of)
     }
@@ -96,59 +96,67 @@ impl Lateness {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Branch {
+struct OwnTree {
     /// Whether messages are pushed; `None`: as on the shared tree.
-    on: Option<bool>,
+    eager: Option<bool>,
     lateness: Lateness,
 }
 
 /// On which trees one link is.
 #[derive(Debug, Clone)]
-pub(super) struct Branches {
+pub(super) struct EagerTrees {
     shared: bool,
     lateness: Lateness,
-    own: Apart<Branch>,
+    own: PerPublisher<OwnTree>,
 }
 
-impl Default for Branches {
+impl Default for EagerTrees {
     /// On the shared tree, and on all others that grow over it.
     fn default() -> Self {
-        Self { shared: true, lateness: Lateness::default(), own: Apart::default() }
+        Self { shared: true, lateness: Lateness::default(), own: PerPublisher::default() }
     }
 }
 
-impl Branches {
+impl EagerTrees {
     /// Publishers that are kept apart.
     pub(super) fn len(&self) -> usize {
         self.own.known.len()
     }
 
     /// Whether messages of this tree are pushed.
-    pub(super) fn is_on(&self, tree: Tree) -> bool {
+    pub(super) fn is_eager(&self, tree: Tree) -> bool {
         match tree {
             Tree::Shared => self.shared,
             Tree::Of(publisher) => {
-                self.own.get(&publisher).and_then(|branch| branch.on).unwrap_or(self.shared)
+                self.own.get(&publisher).and_then(|own_tree| own_tree.eager).unwrap_or(self.shared)
             }
         }
     }
 
     /// Puts the link on a tree or takes it off. A publisher that there is no room for shares.
-    pub(super) fn set(&mut self, now: Instant, tree: Tree, on: bool) {
-        match self.branch(now, tree) {
-            Some(branch) => branch.on = Some(on),
-            None => self.shared = on,
+    pub(super) fn graft(&mut self, now: Instant, tree: Tree) {
+        self.set_eager(now, tree, true);
+    }
+
+    pub(super) fn prune(&mut self, now: Instant, tree: Tree) {
+        self.set_eager(now, tree, false);
+    }
+
+    fn set_eager(&mut self, now: Instant, tree: Tree, eager: bool) {
+        match self.own_tree(now, tree) {
+            Some(own_tree) => own_tree.eager = Some(eager),
+            None => self.shared = eager,
         }
     }
 
     /// Takes the link off all trees.
-    pub(super) fn clear(&mut self) {
+    pub(super) fn prune_all(&mut self) {
         *self = Self { shared: false, ..Self::default() };
     }
 
     /// Whether `tree` can be kept apart from the others.
     pub(super) fn has_room(&mut self, now: Instant, tree: Tree) -> bool {
-        self.branch(now, tree).is_some()
+        self.own_tree(now, tree).is_some()
     }
 
     /// Notes that something of this tree came or went.
@@ -159,13 +167,13 @@ impl Branches {
     }
 
     /// Notes whether the neighbour had a message sooner than the tree brought it; true if it had so
-    /// often that it should be on the tree, until [`Branches::switched`] says that it is.
+    /// often that it should be on the tree, until [`EagerTrees::switched`] says that it is.
     pub(super) fn note_late(&mut self, now: Instant, tree: Tree, late: bool) -> bool {
         // Who is never sooner takes no room.
         let known = matches!(tree, Tree::Of(publisher) if self.own.get(&publisher).is_some());
-        let branch = if late || known { self.branch(now, tree) } else { None };
-        match branch {
-            Some(branch) => branch.lateness.note(late) || branch.lateness.is_in_row(),
+        let own_tree = if late || known { self.own_tree(now, tree) } else { None };
+        match own_tree {
+            Some(own_tree) => own_tree.lateness.note(late) || own_tree.lateness.is_in_row(),
             None if tree == Tree::Shared || late => self.lateness.note(late) && !self.shared,
             None => false,
         }
@@ -173,16 +181,16 @@ impl Branches {
 
     /// It was put on the tree for being sooner.
     pub(super) fn switched(&mut self, now: Instant, tree: Tree) {
-        match self.branch(now, tree) {
-            Some(branch) => branch.lateness = Lateness::default(),
+        match self.own_tree(now, tree) {
+            Some(own_tree) => own_tree.lateness = Lateness::default(),
             None => self.lateness = Lateness::default(),
         }
     }
 
-    fn branch(&mut self, now: Instant, tree: Tree) -> Option<&mut Branch> {
+    fn own_tree(&mut self, now: Instant, tree: Tree) -> Option<&mut OwnTree> {
         match tree {
             Tree::Shared => None,
-            Tree::Of(publisher) => self.own.get_mut(now, publisher, Branch::default),
+            Tree::Of(publisher) => self.own.get_mut(now, publisher, OwnTree::default),
         }
     }
 }
@@ -194,37 +202,37 @@ mod tests {
 
     #[test]
     fn a_publisher_without_a_branch_shares() {
-        let mut link = Branches::default();
+        let mut link = EagerTrees::default();
         let [one, two] = [1, 2].map(|seed| Tree::Of(publisher(seed)));
-        link.set(second(0), one, false);
-        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_on(tree)), [true, false, true]);
-        link.set(second(0), Tree::Shared, false);
-        link.set(second(0), one, true);
-        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_on(tree)), [false, true, false]);
-        link.clear();
-        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_on(tree)), [false; 3]);
+        link.prune(second(0), one);
+        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_eager(tree)), [true, false, true]);
+        link.prune(second(0), Tree::Shared);
+        link.graft(second(0), one);
+        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_eager(tree)), [false, true, false]);
+        link.prune_all();
+        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_eager(tree)), [false; 3]);
     }
 
     #[test]
     fn the_sixty_fifth_shares_until_one_of_them_was_silent_for_ten_minutes() {
-        let mut link = Branches::default();
+        let mut link = EagerTrees::default();
         for seed in 1..=64 {
-            link.set(second(u64::from(seed)), Tree::Of(publisher(seed)), false);
+            link.prune(second(u64::from(seed)), Tree::Of(publisher(seed)));
         }
         let last = Tree::Of(publisher(65));
         link.used(second(500), Tree::Of(publisher(1)));
         assert!(!link.has_room(second(601), last));
-        link.set(second(601), last, false);
-        assert!(!link.is_on(Tree::Shared), "it shares, and so this is off for all who do");
+        link.prune(second(601), last);
+        assert!(!link.is_eager(Tree::Shared), "it shares, and so this is off for all who do");
         assert!(link.has_room(second(602), last), "the second has gone");
-        assert!(!link.is_on(Tree::Of(publisher(1))));
+        assert!(!link.is_eager(Tree::Of(publisher(1))));
         assert_eq!(link.own.known.len(), 64);
     }
 
     #[test]
     fn five_of_eight_or_three_in_a_row_of_one_publisher_put_a_link_on_a_tree_and_trees_are_counted_apart()
      {
-        let mut link = Branches::default();
+        let mut link = EagerTrees::default();
         let [one, two] = [1, 2].map(|seed| Tree::Of(publisher(seed)));
         for late in [true, true, false, true, true, false] {
             assert!(!link.note_late(second(1), one, late));
@@ -242,7 +250,7 @@ mod tests {
         assert!(link.own.get(&publisher(2)).is_none(), "who is never sooner takes no room");
         (0..4).for_each(|_| assert!(!link.note_late(second(6), Tree::Shared, true)));
         assert!(!link.note_late(second(6), Tree::Shared, true), "it is on the shared tree");
-        link.set(second(6), Tree::Shared, false);
+        link.prune(second(6), Tree::Shared);
         assert!(link.note_late(second(6), Tree::Shared, true));
     }
 }

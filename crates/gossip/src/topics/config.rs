@@ -29,7 +29,7 @@ pub struct PeerLimits {
     /// Messages of one publisher in one topic.
     pub publisher: RateLimit,
     /// Names of messages unknown here that one neighbour announces.
-    pub names: RateLimit,
+    pub ihave_ids: RateLimit,
     /// Signatures checked for one neighbour.
     pub signatures: RateLimit,
 }
@@ -55,13 +55,13 @@ pub struct TopicsConfig {
     /// Publishes of this node that wait for room; more are refused.
     pub publishes_max: usize,
     /// Payload kept for repair, in bytes over all topics.
-    pub history_bytes: usize,
+    pub cache_bytes: usize,
     /// Publishers remembered in one topic.
     pub publishers_max: usize,
     /// Messages that neighbours say they have and this node has not, over all topics.
-    pub promises_max: usize,
+    pub missing_max: usize,
     /// The same of one neighbour in one topic.
-    pub promises_per_peer: usize,
+    pub missing_per_peer: usize,
     /// How much of the network this node knows, until told otherwise.
     pub mode: Mode,
     /// Copies of a message that a node lets come; `None`: one in a fleet, where all are friends, and
@@ -89,21 +89,21 @@ impl Default for TopicsConfig {
             queue_messages: 8_192,
             queue_bytes: 2 << 20,
             publishes_max: 256,
-            history_bytes: 16 << 20,
+            cache_bytes: 16 << 20,
             publishers_max: 4_096,
-            promises_max: 8_192,
-            promises_per_peer: 2_048,
+            missing_max: 8_192,
+            missing_per_peer: 2_048,
             mode: Mode::Open,
             parents: None,
             // As much as one core can check, roughly.
             fleet: PeerLimits {
                 publisher: rate(20_000, 40_000),
-                names: rate(20_000, 40_000),
+                ihave_ids: rate(20_000, 40_000),
                 signatures: rate(20_000, 40_000),
             },
             open: PeerLimits {
                 publisher: rate(10, 50),
-                names: rate(500, 2_000),
+                ihave_ids: rate(500, 2_000),
                 signatures: rate(500, 2_000),
             },
             announce_interval: Duration::from_secs(600),

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Contact, PublicKey, UnixMillis};
-use potluck_wire::{Spread, SpreadAnswer, TopicId};
+use potluck_wire::{InTopic, TopicId, TopicResponse};
 
 use crate::message::{Message, MessageId, TopicName};
 use crate::view::{Cause, Mode};
 
 /// Names a request to whoever carries it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SpreadAskId(pub u64);
+pub struct TopicAskId(pub u64);
 
 /// Names a request of another node, chosen by whoever took it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SpreadServeId(pub u64);
+pub struct TopicServeId(pub u64);
 
 /// Names a publish, chosen by the publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,25 +80,25 @@ pub enum TopicsInput {
     /// Another node asks; answered by [`TopicsOutput::Answer`] before the machine is drained.
     Asked {
         /// The request.
-        serve: SpreadServeId,
+        serve: TopicServeId,
         /// Who asks, proved by the link.
         from: Contact,
         /// What.
-        spread: Spread,
+        request: InTopic,
     },
     /// A request was answered.
     Answered {
         /// The request.
-        ask: SpreadAskId,
+        ask: TopicAskId,
         /// The answer.
-        answer: SpreadAnswer,
+        answer: TopicResponse,
         /// How long it took.
         rtt: Duration,
     },
     /// A request got no answer after all its tries, or one that is none.
-    Failed(SpreadAskId),
+    Failed(TopicAskId),
     /// A request could not be sent: this node is too busy. Says nothing about the other node.
-    Unsent(SpreadAskId),
+    Unsent(TopicAskId),
     /// Nodes whose addresses are proven, for the overlay of all nodes.
     Candidates(Vec<Contact>),
     /// A node of another part of the overlay of all nodes: a link to it is made beyond need.
@@ -141,20 +141,20 @@ pub enum TopicsOutput {
     /// Ask a node something, in a datagram if it fits and in a call if not.
     Ask {
         /// To be named in the answer.
-        ask: SpreadAskId,
+        ask: TopicAskId,
         /// Whom.
         to: Contact,
         /// What.
-        spread: Spread,
+        request: InTopic,
         /// How many times to try.
         tries: u8,
     },
     /// The answer to [`TopicsInput::Asked`].
     Answer {
         /// The request.
-        serve: SpreadServeId,
+        serve: TopicServeId,
         /// The answer.
-        answer: SpreadAnswer,
+        answer: TopicResponse,
     },
     /// A message of a topic that is subscribed to, once.
     Deliver(Message),
@@ -166,7 +166,7 @@ pub enum TopicsOutput {
         missed: u64,
     },
     /// A message is on its way, that was to be counted.
-    Taken {
+    Acknowledged {
         /// The publish.
         publish: PublishId,
         /// The message.

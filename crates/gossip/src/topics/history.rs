@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Instant, PublicKey};
-use potluck_wire::IdRun;
+use potluck_wire::IdRange;
 
 use crate::message::MessageId;
 
 /// How long a message is kept.
-pub(super) const KEPT_FOR: Duration = Duration::from_secs(600);
+pub(super) const CACHE_LIFE: Duration = Duration::from_secs(600);
 /// What an entry costs beside its bytes, roughly.
-const ENTRY_BYTES: usize = 256;
+const ENTRY_OVERHEAD_BYTES: usize = 256;
 /// Places beyond twice those of the messages that are kept.
-const TOLD_SPARE: usize = 64;
+const DELIVERED_SPARE: usize = 64;
 /// Neighbours remembered of whom a copy came.
 const SENDERS_MAX: usize = 4;
 
 /// A message that is kept.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
+pub(super) struct CachedMessage {
     /// When it came.
     pub(super) at: Instant,
     /// As it is passed on.
@@ -35,10 +35,10 @@ pub(super) struct Kept {
     pub(super) repaired: bool,
 }
 
-impl Kept {
+impl CachedMessage {
     /// Notes a copy and says as its how manieth by another way it came; what is this node's own has
     /// come one way already.
-    pub(super) fn came_from(&mut self, sender: PublicKey) -> usize {
+    pub(super) fn add_sender(&mut self, sender: PublicKey) -> usize {
         let own = usize::from(self.own);
         if let Some(at) = self.senders.iter().position(|known| *known == sender) {
             return at + 1 + own;
@@ -51,7 +51,7 @@ impl Kept {
     }
 
     /// `peer` says that it has it.
-    pub(super) fn has(&mut self, peer: PublicKey) {
+    pub(super) fn add_holder(&mut self, peer: PublicKey) {
         if !self.holders.contains(&peer) && self.holders.len() < SENDERS_MAX {
             self.holders.push(peer);
         }
@@ -63,29 +63,29 @@ impl Kept {
     }
 
     /// Whether `peer` brought it or a copy.
-    pub(super) fn is_brought_by(&self, peer: &PublicKey) -> bool {
+    pub(super) fn was_sent_by(&self, peer: &PublicKey) -> bool {
         self.senders.contains(peer)
     }
 
     /// Whether `peer` is known to have it.
-    pub(super) fn is_from(&self, peer: &PublicKey) -> bool {
+    pub(super) fn is_known_to(&self, peer: &PublicKey) -> bool {
         self.senders.contains(peer) || self.holders.contains(peer)
     }
 }
 
 /// The messages of one topic.
 #[derive(Debug, Clone, Default)]
-pub(super) struct History {
-    kept: BTreeMap<MessageId, Kept>,
+pub(super) struct MessageCache {
+    cached: BTreeMap<MessageId, CachedMessage>,
     order: VecDeque<MessageId>,
     /// Those that a reader was given, or could have been, in the order of that; some are not kept any more.
-    told: VecDeque<MessageId>,
+    delivered: VecDeque<MessageId>,
     bytes: usize,
 }
 
-impl History {
+impl MessageCache {
     pub(super) fn len(&self) -> usize {
-        self.kept.len()
+        self.cached.len()
     }
 
     /// What all of it costs.
@@ -93,16 +93,16 @@ impl History {
         self.bytes
     }
 
-    pub(super) fn get(&self, id: &MessageId) -> Option<&Kept> {
-        self.kept.get(id)
+    pub(super) fn get(&self, id: &MessageId) -> Option<&CachedMessage> {
+        self.cached.get(id)
     }
 
-    pub(super) fn get_mut(&mut self, id: &MessageId) -> Option<&mut Kept> {
-        self.kept.get_mut(id)
+    pub(super) fn get_mut(&mut self, id: &MessageId) -> Option<&mut CachedMessage> {
+        self.cached.get_mut(id)
     }
 
     /// Keeps a new message, and drops those of more than ten minutes ago.
-    pub(super) fn keep(
+    pub(super) fn insert(
         &mut self,
         now: Instant,
         id: MessageId,
@@ -110,10 +110,11 @@ impl History {
         from: Option<PublicKey>,
     ) {
         self.expire(now);
-        let cost = bytes.len() + ENTRY_BYTES;
+        let cost = bytes.len() + ENTRY_OVERHEAD_BYTES;
         let (senders, own) = (from.into_iter().collect(), from.is_none());
-        let kept = Kept { at: now, bytes, senders, holders: Vec::new(), own, repaired: false };
-        if self.kept.insert(id, kept).is_none() {
+        let cached =
+            CachedMessage { at: now, bytes, senders, holders: Vec::new(), own, repaired: false };
+        if self.cached.insert(id, cached).is_none() {
             self.order.push_back(id);
             self.bytes += cost;
         }
@@ -121,81 +122,81 @@ impl History {
 
     /// Drops what came more than ten minutes ago.
     pub(super) fn expire(&mut self, now: Instant) {
-        while self.oldest().is_some_and(|at| now.since(at) > KEPT_FOR) {
+        while self.oldest().is_some_and(|at| now.since(at) > CACHE_LIFE) {
             self.drop_oldest();
         }
     }
 
     /// When the oldest one came.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        self.order.front().and_then(|id| self.kept.get(id)).map(|kept| kept.at)
+        self.order.front().and_then(|id| self.cached.get(id)).map(|cached| cached.at)
     }
 
     /// A message has its place among those that a reader is given.
-    pub(super) fn tell(&mut self, id: MessageId) {
-        self.told.push_back(id);
+    pub(super) fn note_delivered(&mut self, id: MessageId) {
+        self.delivered.push_back(id);
     }
 
     pub(super) fn drop_oldest(&mut self) {
-        let Self { kept, told, .. } = self;
-        while told.front().is_some_and(|id| !kept.contains_key(id)) {
-            told.pop_front();
+        let Self { cached, delivered, .. } = self;
+        while delivered.front().is_some_and(|id| !cached.contains_key(id)) {
+            delivered.pop_front();
         }
-        if told.len() > 2 * kept.len() + TOLD_SPARE {
-            told.retain(|id| kept.contains_key(id));
+        if delivered.len() > 2 * cached.len() + DELIVERED_SPARE {
+            delivered.retain(|id| cached.contains_key(id));
         }
-        if let Some(kept) = self.order.pop_front().and_then(|id| self.kept.remove(&id)) {
-            self.bytes -= kept.bytes.len() + ENTRY_BYTES;
+        if let Some(cached) = self.order.pop_front().and_then(|id| self.cached.remove(&id)) {
+            self.bytes -= cached.bytes.len() + ENTRY_OVERHEAD_BYTES;
         }
     }
 
-    /// The names of what came since `since`, consecutive ones together, at most `runs_max` runs.
-    pub(super) fn runs_since(&self, since: Instant, runs_max: usize) -> Vec<IdRun> {
-        let young = self.kept.iter().filter(|(_, kept)| kept.at >= since).map(|(id, _)| *id);
-        runs(young, runs_max)
+    /// The names of what came since `since`, consecutive ones together, at most `ranges_max` runs.
+    pub(super) fn ranges_since(&self, since: Instant, ranges_max: usize) -> Vec<IdRange> {
+        let young = self.cached.iter().filter(|(_, cached)| cached.at >= since).map(|(id, _)| *id);
+        ranges(young, ranges_max)
     }
 
     /// What was given behind `after`, in that order; `None` if that is not kept.
-    pub(super) fn behind(
+    pub(super) fn delivered_after(
         &self,
         after: &MessageId,
-    ) -> Option<impl Iterator<Item = (&MessageId, &Kept)>> {
-        let place = self.told.iter().position(|id| id == after)?;
-        let behind = self.told.range(place + 1..);
-        self.kept
+    ) -> Option<impl Iterator<Item = (&MessageId, &CachedMessage)>> {
+        let place = self.delivered.iter().position(|id| id == after)?;
+        let behind = self.delivered.range(place + 1..);
+        self.cached
             .contains_key(after)
-            .then(|| behind.filter_map(|id| Some((id, self.kept.get(id)?))))
+            .then(|| behind.filter_map(|id| Some((id, self.cached.get(id)?))))
     }
 
     /// All that was given, in that order.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&MessageId, &Kept)> {
-        self.told.iter().filter_map(|id| Some((id, self.kept.get(id)?)))
+    pub(super) fn all_delivered(&self) -> impl Iterator<Item = (&MessageId, &CachedMessage)> {
+        self.delivered.iter().filter_map(|id| Some((id, self.cached.get(id)?)))
     }
 }
 
-/// Names in ascending order as runs, at most `runs_max`.
-pub(super) fn runs(ids: impl IntoIterator<Item = MessageId>, runs_max: usize) -> Vec<IdRun> {
-    let mut runs: Vec<IdRun> = Vec::new();
+/// Names in ascending order as runs, at most `ranges_max`.
+pub(super) fn ranges(ids: impl IntoIterator<Item = MessageId>, ranges_max: usize) -> Vec<IdRange> {
+    let mut ranges: Vec<IdRange> = Vec::new();
     for MessageId { publisher, incarnation, sequence } in ids {
-        if let Some(run) = runs.last_mut()
-            && (run.publisher, run.incarnation) == (publisher, incarnation)
-            && run.first.checked_add(u64::from(run.count)) == Some(sequence)
-            && run.count < u32::MAX
+        if let Some(range) = ranges.last_mut()
+            && (range.publisher, range.incarnation) == (publisher, incarnation)
+            && range.first.checked_add(u64::from(range.count)) == Some(sequence)
+            && range.count < u32::MAX
         {
-            run.count += 1;
+            range.count += 1;
             continue;
         }
-        if runs.len() >= runs_max {
+        if ranges.len() >= ranges_max {
             break;
         }
-        runs.push(IdRun { publisher, incarnation, first: sequence, count: 1 });
+        ranges.push(IdRange { publisher, incarnation, first: sequence, count: 1 });
     }
-    runs
+    ranges
 }
 
 /// The names in a run, from `floor` on, at most `max`.
-pub(super) fn names(run: &IdRun, floor: u64, max: usize) -> impl Iterator<Item = MessageId> {
-    let IdRun { publisher, incarnation, first, count } = *run;
+pub(super) fn ids_in(range: &IdRange, floor: u64, max: usize) -> impl Iterator<Item = MessageId> {
+    let IdRange { publisher, incarnation, first, count } = *range;
     let end = first.saturating_add(u64::from(count));
     (first.max(floor)..end).take(max).map(move |sequence| MessageId {
         publisher,
@@ -221,53 +222,53 @@ mod tests {
     #[test]
     fn consecutive_names_make_one_run_and_come_back() {
         let ids: Vec<MessageId> = [1, 2, 3, 7, 9, 10].map(id).to_vec();
-        let runs = runs(ids.iter().copied(), 9);
+        let ranges = ranges(ids.iter().copied(), 9);
         assert_eq!(
-            runs.iter().map(|run| (run.first, run.count)).collect::<Vec<_>>(),
+            ranges.iter().map(|range| (range.first, range.count)).collect::<Vec<_>>(),
             [(1, 3), (7, 1), (9, 2)]
         );
-        let back: Vec<MessageId> = runs.iter().flat_map(|run| names(run, 0, 99)).collect();
+        let back: Vec<MessageId> = ranges.iter().flat_map(|range| ids_in(range, 0, 99)).collect();
         assert_eq!(back, ids);
     }
 
     #[test]
     fn a_run_to_the_end_of_numbers_does_not_overflow() {
-        let run = IdRun { first: u64::MAX - 1, count: u32::MAX, ..runs([id(1)], 1)[0] };
-        assert_eq!(names(&run, 0, 99).count(), 1);
-        assert_eq!(names(&run, u64::MAX, 99).count(), 0);
+        let range = IdRange { first: u64::MAX - 1, count: u32::MAX, ..ranges([id(1)], 1)[0] };
+        assert_eq!(ids_in(&range, 0, 99).count(), 1);
+        assert_eq!(ids_in(&range, u64::MAX, 99).count(), 0);
     }
 
     #[test]
     fn ten_minutes_are_kept() {
-        let mut history = History::default();
-        history.keep(second(0), id(1), Bytes::from_static(b"a"), None);
-        history.keep(second(600), id(2), Bytes::from_static(b"b"), None);
-        assert_eq!(history.len(), 2);
-        history.keep(second(601), id(3), Bytes::from_static(b"c"), None);
-        assert_eq!((history.len(), history.get(&id(1)).is_none()), (2, true));
-        assert_eq!(history.bytes(), 2 * (ENTRY_BYTES + 1));
-        assert_eq!(history.runs_since(second(601), 9)[0].first, 3);
+        let mut cache = MessageCache::default();
+        cache.insert(second(0), id(1), Bytes::from_static(b"a"), None);
+        cache.insert(second(600), id(2), Bytes::from_static(b"b"), None);
+        assert_eq!(cache.len(), 2);
+        cache.insert(second(601), id(3), Bytes::from_static(b"c"), None);
+        assert_eq!((cache.len(), cache.get(&id(1)).is_none()), (2, true));
+        assert_eq!(cache.bytes(), 2 * (ENTRY_OVERHEAD_BYTES + 1));
+        assert_eq!(cache.ranges_since(second(601), 9)[0].first, 3);
     }
 
     #[test]
     fn a_reader_that_comes_back_gets_what_it_missed() {
-        let mut history = History::default();
+        let mut cache = MessageCache::default();
         for number in [3, 1, 2] {
-            history.keep(second(number), id(number), Bytes::new(), None);
-            history.tell(id(number));
+            cache.insert(second(number), id(number), Bytes::new(), None);
+            cache.note_delivered(id(number));
         }
         let after = id(3);
-        let behind = history.behind(&after).expect("kept");
+        let behind = cache.delivered_after(&after).expect("kept");
         assert_eq!(behind.map(|(id, _)| id.sequence).collect::<Vec<_>>(), [1, 2]);
-        assert!(history.behind(&id(9)).is_none());
+        assert!(cache.delivered_after(&id(9)).is_none());
     }
 
     #[test]
     fn a_second_copy_of_the_same_neighbour_is_not_another_way() {
-        let mut history = History::default();
+        let mut cache = MessageCache::default();
         let [a, b] = [1, 2].map(|seed| Identity::from_seed([seed; 32]).public_key());
-        history.keep(second(0), id(1), Bytes::new(), Some(a));
-        let kept = history.get_mut(&id(1)).expect("kept");
-        assert_eq!([kept.came_from(a), kept.came_from(b), kept.came_from(b)], [1, 2, 2]);
+        cache.insert(second(0), id(1), Bytes::new(), Some(a));
+        let cached = cache.get_mut(&id(1)).expect("kept");
+        assert_eq!([cached.add_sender(a), cached.add_sender(b), cached.add_sender(b)], [1, 2, 2]);
     }
 }

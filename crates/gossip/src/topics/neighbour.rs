@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use potluck_base::{Contact, Instant, TokenBucket};
 
-use super::asks::World;
-use super::branches::Branches;
+use super::asks::Shared;
+use super::branches::EagerTrees;
 use super::growth::Tree;
-use super::outbox::Outbox;
+use super::outbox::PeerQueue;
 
 /// Walks and shuffles one neighbour may send: its own and those it passes on.
-const ERRANDS: (u32, u32) = (4, 40);
+const RELAYS: (u32, u32) = (4, 40);
 /// Messages it may ask for.
 const REPAIRS: (u32, u32) = (4_000, 8_000);
 /// A neighbour that takes nothing for so long is not waited for.
@@ -54,11 +54,11 @@ impl RoundTrip {
 
 /// Why a neighbour is being checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Doubt {
+pub(super) enum LivenessCheck {
     /// A request to it failed: it is replaced meanwhile.
     Silent,
     /// This node slept: most likely it is there.
-    Slept,
+    Resumed,
 }
 
 /// One link of an overlay.
@@ -71,20 +71,20 @@ pub(super) struct Neighbour {
     pub(super) number: u64,
     /// Since when it has been in the topic: it wants nothing older.
     pub(super) joined: Instant,
-    pub(super) doubt: Option<Doubt>,
-    pub(super) doubted_at: Instant,
+    pub(super) check: Option<LivenessCheck>,
+    pub(super) check_began: Instant,
     pub(super) heard_at: Instant,
     /// Whether it was asked if it is there.
-    pub(super) checking: bool,
+    pub(super) probing: bool,
     /// On which trees it is: their messages are pushed to it, and all others only named.
-    pub(super) branches: Branches,
+    pub(super) eager_trees: EagerTrees,
     /// It lost credit: on no tree, and not asked for anything.
     pub(super) distrusted: bool,
     pub(super) rtt: RoundTrip,
-    pub(super) outbox: Outbox,
-    pub(super) names: TokenBucket,
+    pub(super) queue: PeerQueue,
+    pub(super) ihave_ids: TokenBucket,
     pub(super) signatures: TokenBucket,
-    pub(super) errands: TokenBucket,
+    pub(super) relay_budget: TokenBucket,
     pub(super) repairs: TokenBucket,
     /// It was not blamed for a broken promise before then.
     pub(super) blame_from: Instant,
@@ -93,24 +93,24 @@ pub(super) struct Neighbour {
 }
 
 impl Neighbour {
-    pub(super) fn new(world: &World<'_>, contact: Contact, outbound: bool, age_ms: u64) -> Self {
+    pub(super) fn new(shared: &Shared<'_>, contact: Contact, outbound: bool, age_ms: u64) -> Self {
         let bucket = |(per_second, burst)| TokenBucket::new(per_second, burst);
         Self {
             contact,
             outbound,
-            number: world.stats.neighbours_up,
-            joined: world.now - Duration::from_millis(age_ms),
-            doubt: None,
-            doubted_at: Instant::ZERO,
-            heard_at: world.now,
-            checking: false,
-            branches: Branches::default(),
+            number: shared.stats.neighbours_up,
+            joined: shared.now - Duration::from_millis(age_ms),
+            check: None,
+            check_began: Instant::ZERO,
+            heard_at: shared.now,
+            probing: false,
+            eager_trees: EagerTrees::default(),
             distrusted: false,
             rtt: RoundTrip::default(),
-            outbox: Outbox::default(),
-            names: world.limits().names.bucket(),
-            signatures: world.limits().signatures.bucket(),
-            errands: bucket(ERRANDS),
+            queue: PeerQueue::default(),
+            ihave_ids: shared.limits().ihave_ids.bucket(),
+            signatures: shared.limits().signatures.bucket(),
+            relay_budget: bucket(RELAYS),
             repairs: bucket(REPAIRS),
             blame_from: Instant::ZERO,
             busy_since: None,
@@ -120,16 +120,16 @@ impl Neighbour {
 
     /// Whether it counts as a link that carries something.
     pub(super) fn is_healthy(&self) -> bool {
-        self.doubt != Some(Doubt::Silent)
+        self.check != Some(LivenessCheck::Silent)
     }
 
     /// Whether messages of this tree are pushed to it now.
-    pub(super) fn is_pushed(&self, tree: Tree) -> bool {
-        self.branches.is_on(tree) && self.is_healthy()
+    pub(super) fn is_eager(&self, tree: Tree) -> bool {
+        self.eager_trees.is_eager(tree) && self.is_healthy()
     }
 
     /// Whether it may be put on a tree.
-    pub(super) fn is_fit(&self) -> bool {
+    pub(super) fn may_be_eager(&self) -> bool {
         self.is_healthy() && !self.distrusted
     }
 
@@ -153,11 +153,11 @@ impl Neighbour {
         }
         // After a pause one bundle at a time, until it says that it is busy no more.
         let trial = self.busy_until + BUSY_FOR;
-        if now < trial && self.busy_until > Instant::ZERO && self.outbox.pushes > 0 {
+        if now < trial && self.busy_until > Instant::ZERO && self.queue.in_flight > 0 {
             return Some(trial);
         }
-        let stalled = self.outbox.waiting_since? + STALLED_AFTER;
-        (self.outbox.len() >= high_water && now < stalled).then_some(stalled)
+        let stalled = self.queue.waiting_since? + STALLED_AFTER;
+        (self.queue.len() >= high_water && now < stalled).then_some(stalled)
     }
 }
 

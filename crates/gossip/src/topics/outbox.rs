@@ -13,11 +13,11 @@ use super::config::TopicsConfig;
 use crate::message::MessageId;
 
 /// Names wait so long for others to go with them...
-const NAMES_DELAY: Duration = Duration::from_millis(25);
+const LAZY_DELAY: Duration = Duration::from_millis(25);
 /// ...or until there are so many.
-const NAMES_ENOUGH: usize = 64;
+const LAZY_ENOUGH: usize = 64;
 /// Names that wait; the oldest are dropped.
-const NAMES_MAX: usize = 1_024;
+const LAZY_MAX: usize = 1_024;
 /// Messages that the neighbour asked for and that wait.
 const REPAIRS_MAX: usize = 2_048;
 /// What a message costs in a bundle beside its own bytes.
@@ -25,25 +25,25 @@ const FRAME_BYTES: usize = 3;
 
 /// What waits for one neighbour.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Outbox {
+pub(super) struct PeerQueue {
     repairs: VecDeque<(MessageId, Bytes)>,
-    queue: VecDeque<(MessageId, Bytes)>,
+    eager: VecDeque<(MessageId, Bytes)>,
     bytes: usize,
-    names: VecDeque<MessageId>,
-    names_at: Option<Instant>,
+    lazy: VecDeque<MessageId>,
+    lazy_at: Option<Instant>,
     /// Bundles on the way.
-    pub(super) pushes: usize,
+    pub(super) in_flight: usize,
     /// Whether names are on the way.
-    pub(super) naming: bool,
+    pub(super) ihave_in_flight: bool,
     /// Since when nothing was answered although something is on the way.
     pub(super) waiting_since: Option<Instant>,
     /// This node itself could not send: not before then.
     pub(super) paused_until: Option<Instant>,
 }
 
-impl Outbox {
+impl PeerQueue {
     pub(super) fn len(&self) -> usize {
-        self.queue.len() + self.repairs.len()
+        self.eager.len() + self.repairs.len()
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -51,18 +51,28 @@ impl Outbox {
     }
 
     /// Queues a message. False if it does not fit.
-    pub(super) fn push(&mut self, config: &TopicsConfig, id: MessageId, bytes: Bytes) -> bool {
-        let fits = self.queue.len() < config.queue_messages
+    pub(super) fn push_eager(
+        &mut self,
+        config: &TopicsConfig,
+        id: MessageId,
+        bytes: Bytes,
+    ) -> bool {
+        let fits = self.eager.len() < config.queue_messages
             && self.bytes + bytes.len() <= config.queue_bytes;
         if fits {
             self.bytes += bytes.len();
-            self.queue.push_back((id, bytes));
+            self.eager.push_back((id, bytes));
         }
         fits
     }
 
     /// Queues a message that was asked for, before the others. False if it does not fit.
-    pub(super) fn repair(&mut self, config: &TopicsConfig, id: MessageId, bytes: Bytes) -> bool {
+    pub(super) fn push_repair(
+        &mut self,
+        config: &TopicsConfig,
+        id: MessageId,
+        bytes: Bytes,
+    ) -> bool {
         // Half as much again, so that repair works while the queue is full.
         let fits = self.repairs.len() < REPAIRS_MAX
             && self.bytes + bytes.len() <= config.queue_bytes + config.queue_bytes / 2;
@@ -74,12 +84,12 @@ impl Outbox {
     }
 
     /// Queues a name. False if an older one had to go for it.
-    pub(super) fn name(&mut self, now: Instant, id: MessageId) -> bool {
-        self.names.push_back(id);
-        self.names_at.get_or_insert(now + NAMES_DELAY);
-        let fits = self.names.len() <= NAMES_MAX;
+    pub(super) fn push_lazy(&mut self, now: Instant, id: MessageId) -> bool {
+        self.lazy.push_back(id);
+        self.lazy_at.get_or_insert(now + LAZY_DELAY);
+        let fits = self.lazy.len() <= LAZY_MAX;
         if !fits {
-            self.names.pop_front();
+            self.lazy.pop_front();
         }
         fits
     }
@@ -92,12 +102,12 @@ impl Outbox {
         has: impl Fn(&MessageId) -> bool,
     ) -> Option<(Vec<MessageId>, Vec<Bytes>)> {
         self.paused_until = self.paused_until.filter(|until| now < *until);
-        if self.pushes >= config.window || self.paused_until.is_some() {
+        if self.in_flight >= config.window || self.paused_until.is_some() {
             return None;
         }
         let (mut ids, mut messages, mut size) = (Vec::new(), Vec::new(), 0);
         loop {
-            let from = if self.repairs.is_empty() { &mut self.queue } else { &mut self.repairs };
+            let from = if self.repairs.is_empty() { &mut self.eager } else { &mut self.repairs };
             let Some((id, bytes)) = from.front() else { break };
             let cost = bytes.len() + FRAME_BYTES;
             let surplus = has(id);
@@ -113,47 +123,47 @@ impl Outbox {
             }
         }
         (!ids.is_empty()).then(|| {
-            self.pushes += 1;
+            self.in_flight += 1;
             self.waiting_since.get_or_insert(now);
             (ids, messages)
         })
     }
 
     /// Names that are to go now.
-    pub(super) fn take_names(&mut self, now: Instant) -> Option<Vec<MessageId>> {
-        let due = self.names_at.is_some_and(|at| at <= now) || self.names.len() >= NAMES_ENOUGH;
-        if self.naming || !due || self.names.is_empty() {
+    pub(super) fn take_lazy(&mut self, now: Instant) -> Option<Vec<MessageId>> {
+        let due = self.lazy_at.is_some_and(|at| at <= now) || self.lazy.len() >= LAZY_ENOUGH;
+        if self.ihave_in_flight || !due || self.lazy.is_empty() {
             return None;
         }
-        self.naming = true;
-        self.names_at = None;
-        let mut names: Vec<MessageId> = self.names.drain(..).collect();
-        names.sort_unstable();
-        names.dedup();
-        Some(names)
+        self.ihave_in_flight = true;
+        self.lazy_at = None;
+        let mut lazy: Vec<MessageId> = self.lazy.drain(..).collect();
+        lazy.sort_unstable();
+        lazy.dedup();
+        Some(lazy)
     }
 
     /// A bundle was answered.
-    pub(super) fn answered(&mut self, now: Instant) {
-        self.pushes = self.pushes.saturating_sub(1);
-        self.waiting_since = (self.pushes > 0).then_some(now);
+    pub(super) fn on_ack(&mut self, now: Instant) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.waiting_since = (self.in_flight > 0).then_some(now);
     }
 
     /// The neighbour does not answer: nothing waits for it any more but names.
-    pub(super) fn give_up(&mut self, now: Instant) {
+    pub(super) fn make_lazy(&mut self, now: Instant) {
         let dropped: Vec<MessageId> =
-            self.repairs.drain(..).chain(self.queue.drain(..)).map(|(id, _)| id).collect();
+            self.repairs.drain(..).chain(self.eager.drain(..)).map(|(id, _)| id).collect();
         self.bytes = 0;
         for id in dropped {
-            self.name(now, id);
+            self.push_lazy(now, id);
         }
     }
 
     /// When something is to be done about it.
     pub(super) fn wake(&self) -> Option<Instant> {
-        let names = self.names_at.filter(|_| !self.naming && !self.names.is_empty());
+        let lazy = self.lazy_at.filter(|_| !self.ihave_in_flight && !self.lazy.is_empty());
         let paused = self.paused_until.filter(|_| self.len() > 0);
-        [names, paused].into_iter().flatten().min()
+        [lazy, paused].into_iter().flatten().min()
     }
 }
 
@@ -177,88 +187,88 @@ mod tests {
 
     #[test]
     fn small_messages_travel_together_and_a_long_one_alone() {
-        let (mut outbox, config) = (Outbox::default(), config());
+        let (mut queue, config) = (PeerQueue::default(), config());
         for sequence in 1..=6 {
-            assert!(outbox.push(&config, id(sequence), message(300)));
+            assert!(queue.push_eager(&config, id(sequence), message(300)));
         }
-        assert!(outbox.push(&config, id(7), message(5_000)));
+        assert!(queue.push_eager(&config, id(7), message(5_000)));
         let mut sizes = Vec::new();
-        while let Some((ids, _)) = outbox.bundle(&config, Instant::ZERO, |_| false) {
+        while let Some((ids, _)) = queue.bundle(&config, Instant::ZERO, |_| false) {
             sizes.push(ids.len());
-            outbox.answered(Instant::ZERO);
+            queue.on_ack(Instant::ZERO);
         }
-        assert_eq!((sizes, outbox.bytes()), (vec![3, 3, 1], 0));
+        assert_eq!((sizes, queue.bytes()), (vec![3, 3, 1], 0));
     }
 
     #[test]
     fn a_window_of_bundles_is_on_the_way() {
-        let (mut outbox, config) = (Outbox::default(), config());
-        (1..=3).for_each(|sequence| assert!(outbox.push(&config, id(sequence), message(900))));
-        let next = |outbox: &mut Outbox| outbox.bundle(&config, Instant::ZERO, |_| false);
-        assert!(next(&mut outbox).is_some() && next(&mut outbox).is_some());
-        assert_eq!(next(&mut outbox), None);
-        outbox.answered(Instant::ZERO);
-        assert!(next(&mut outbox).is_some());
+        let (mut queue, config) = (PeerQueue::default(), config());
+        (1..=3).for_each(|sequence| assert!(queue.push_eager(&config, id(sequence), message(900))));
+        let next = |queue: &mut PeerQueue| queue.bundle(&config, Instant::ZERO, |_| false);
+        assert!(next(&mut queue).is_some() && next(&mut queue).is_some());
+        assert_eq!(next(&mut queue), None);
+        queue.on_ack(Instant::ZERO);
+        assert!(next(&mut queue).is_some());
     }
 
     #[test]
     fn a_full_queue_leaves_out_and_repairs_go_first() {
-        let (mut outbox, config) = (Outbox::default(), config());
-        let fitted = (1..=20).filter(|n| outbox.push(&config, id(*n), message(900))).count();
+        let (mut queue, config) = (PeerQueue::default(), config());
+        let fitted = (1..=20).filter(|n| queue.push_eager(&config, id(*n), message(900))).count();
         assert_eq!(fitted, 10);
-        assert!(outbox.repair(&config, id(50), message(900)));
-        let (ids, _) = outbox.bundle(&config, Instant::ZERO, |_| false).expect("a bundle");
+        assert!(queue.push_repair(&config, id(50), message(900)));
+        let (ids, _) = queue.bundle(&config, Instant::ZERO, |_| false).expect("a bundle");
         assert_eq!(ids, [id(50)]);
     }
 
     #[test]
     fn what_the_neighbour_has_meanwhile_is_not_sent() {
-        let (mut outbox, config) = (Outbox::default(), config());
-        (1..=3).for_each(|sequence| assert!(outbox.push(&config, id(sequence), message(9))));
+        let (mut queue, config) = (PeerQueue::default(), config());
+        (1..=3).for_each(|sequence| assert!(queue.push_eager(&config, id(sequence), message(9))));
         let has = |known: &MessageId| known.sequence != 2;
-        let (ids, _) = outbox.bundle(&config, Instant::ZERO, has).expect("a bundle");
-        assert_eq!((ids, outbox.len(), outbox.bytes()), (vec![id(2)], 0, 0));
+        let (ids, _) = queue.bundle(&config, Instant::ZERO, has).expect("a bundle");
+        assert_eq!((ids, queue.len(), queue.bytes()), (vec![id(2)], 0, 0));
     }
 
     #[test]
     fn names_wait_for_each_other_and_are_bounded() {
-        let mut outbox = Outbox::default();
-        outbox.name(Instant::ZERO, id(1));
-        assert_eq!(outbox.take_names(Instant::ZERO), None);
-        assert_eq!(outbox.wake(), Some(Instant::ZERO + NAMES_DELAY));
-        assert_eq!(outbox.take_names(Instant::ZERO + NAMES_DELAY), Some(vec![id(1)]));
-        let fitted = (0..2_000).filter(|n| outbox.name(Instant::ZERO, id(*n))).count();
-        assert_eq!((fitted, outbox.names.len()), (NAMES_MAX, NAMES_MAX));
-        assert_eq!(outbox.take_names(Instant::ZERO), None, "one request at a time");
-        outbox.naming = false;
-        assert_eq!(outbox.take_names(Instant::ZERO).map(|names| names.len()), Some(NAMES_MAX));
+        let mut queue = PeerQueue::default();
+        queue.push_lazy(Instant::ZERO, id(1));
+        assert_eq!(queue.take_lazy(Instant::ZERO), None);
+        assert_eq!(queue.wake(), Some(Instant::ZERO + LAZY_DELAY));
+        assert_eq!(queue.take_lazy(Instant::ZERO + LAZY_DELAY), Some(vec![id(1)]));
+        let fitted = (0..2_000).filter(|n| queue.push_lazy(Instant::ZERO, id(*n))).count();
+        assert_eq!((fitted, queue.lazy.len()), (LAZY_MAX, LAZY_MAX));
+        assert_eq!(queue.take_lazy(Instant::ZERO), None, "one request at a time");
+        queue.ihave_in_flight = false;
+        assert_eq!(queue.take_lazy(Instant::ZERO).map(|lazy| lazy.len()), Some(LAZY_MAX));
     }
 
     #[test]
     fn a_queue_is_bounded_in_bytes_and_repairs_may_have_half_as_much_again() {
         let config = TopicsConfig { queue_bytes: 2_000, ..config() };
-        let mut outbox = Outbox::default();
-        let fitted = (1..=9).filter(|n| outbox.push(&config, id(*n), message(900))).count();
-        assert_eq!((fitted, outbox.bytes()), (2, 1_800));
-        let fitted = (1..=9).filter(|n| outbox.repair(&config, id(*n), message(400))).count();
-        assert_eq!((fitted, outbox.bytes()), (3, 3_000));
+        let mut queue = PeerQueue::default();
+        let fitted = (1..=9).filter(|n| queue.push_eager(&config, id(*n), message(900))).count();
+        assert_eq!((fitted, queue.bytes()), (2, 1_800));
+        let fitted = (1..=9).filter(|n| queue.push_repair(&config, id(*n), message(400))).count();
+        assert_eq!((fitted, queue.bytes()), (3, 3_000));
     }
 
     #[test]
     fn two_thousand_small_repairs_wait() {
-        let (mut outbox, config) = (Outbox::default(), config());
-        let fitted = (1..=9_000).filter(|n| outbox.repair(&config, id(*n), message(9))).count();
+        let (mut queue, config) = (PeerQueue::default(), config());
+        let fitted = (1..=9_000).filter(|n| queue.push_repair(&config, id(*n), message(9))).count();
         assert_eq!(fitted, 2_048);
     }
 
     #[test]
     fn a_neighbour_given_up_hears_the_names_of_what_waited() {
-        let (mut outbox, config) = (Outbox::default(), config());
-        outbox.push(&config, id(2), message(9));
-        outbox.repair(&config, id(1), message(9));
-        outbox.give_up(Instant::ZERO);
-        assert_eq!((outbox.len(), outbox.bytes()), (0, 0));
-        let names = outbox.take_names(Instant::ZERO + NAMES_DELAY);
-        assert_eq!(names, Some(vec![id(1), id(2)]));
+        let (mut queue, config) = (PeerQueue::default(), config());
+        queue.push_eager(&config, id(2), message(9));
+        queue.push_repair(&config, id(1), message(9));
+        queue.make_lazy(Instant::ZERO);
+        assert_eq!((queue.len(), queue.bytes()), (0, 0));
+        let lazy = queue.take_lazy(Instant::ZERO + LAZY_DELAY);
+        assert_eq!(lazy, Some(vec![id(1), id(2)]));
     }
 }

@@ -20,36 +20,36 @@ const BUCKETS: u64 = 64;
 const PROVEN_FOR: Duration = Duration::from_secs(1_800);
 
 #[derive(Debug, Clone)]
-struct Record {
+struct Entry {
     contact: Contact,
     source: Option<PublicKey>,
     since: Instant,
     proven: Option<Instant>,
     /// It declined, or parted from this node: not before then.
-    not_before: Instant,
+    retry_at: Instant,
     bucket: Option<u64>,
 }
 
 /// The passive view of one overlay.
 #[derive(Debug, Clone)]
-pub(super) struct Passive {
-    records: BTreeMap<PublicKey, Record>,
+pub(super) struct PassiveView {
+    entries: BTreeMap<PublicKey, Entry>,
     capacity: usize,
     key: [u8; 32],
 }
 
-impl Passive {
+impl PassiveView {
     pub(super) fn new(capacity: usize, key: [u8; 32]) -> Self {
-        Self { records: BTreeMap::new(), capacity: capacity.max(1), key }
+        Self { entries: BTreeMap::new(), capacity: capacity.max(1), key }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.records.len()
+        self.entries.len()
     }
 
     #[cfg(test)]
     fn contains(&self, peer: &PublicKey) -> bool {
-        self.records.contains_key(peer)
+        self.entries.contains_key(peer)
     }
 
     /// Takes a contact in. `source` is who told it, none for what this node found itself;
@@ -63,7 +63,7 @@ impl Passive {
         rng: &mut Rng,
     ) {
         let peer = contact.public_key;
-        if let Some(known) = self.records.get_mut(&peer) {
+        if let Some(known) = self.entries.get_mut(&peer) {
             // What others say moves no contact that answered where it is.
             if source.is_none() || known.proven.is_none() {
                 known.contact = contact;
@@ -71,28 +71,28 @@ impl Passive {
             return;
         }
         let bucket = if netgroups { self.bucket(contact.address.ip()) } else { None };
-        let same_source = |record: &Record| source.is_some() && record.source == source;
-        let same_bucket = |record: &Record| bucket.is_some() && record.bucket == bucket;
-        if self.records.values().filter(|record| same_source(record)).count() >= PER_SOURCE_MAX {
+        let same_source = |entry: &Entry| source.is_some() && entry.source == source;
+        let same_bucket = |entry: &Entry| bucket.is_some() && entry.bucket == bucket;
+        if self.entries.values().filter(|entry| same_source(entry)).count() >= PER_SOURCE_MAX {
             self.evict(now, rng, same_source);
         }
-        if self.records.values().filter(|record| same_bucket(record)).count() >= PER_BUCKET_MAX {
+        if self.entries.values().filter(|entry| same_bucket(entry)).count() >= PER_BUCKET_MAX {
             self.evict(now, rng, same_bucket);
         }
-        if self.records.len() >= self.capacity {
+        if self.entries.len() >= self.capacity {
             self.evict(now, rng, |_| true);
         }
-        let not_before = Instant::ZERO;
-        let record = Record { contact, source, since: now, proven: None, not_before, bucket };
-        self.records.insert(peer, record);
+        let retry_at = Instant::ZERO;
+        let entry = Entry { contact, source, since: now, proven: None, retry_at, bucket };
+        self.entries.insert(peer, entry);
     }
 
     /// Drops a random one of those, one that never answered before one that did.
-    fn evict(&mut self, now: Instant, rng: &mut Rng, among: impl Fn(&Record) -> bool) {
+    fn evict(&mut self, now: Instant, rng: &mut Rng, among: impl Fn(&Entry) -> bool) {
         let of = |proven: bool| {
-            self.records
+            self.entries
                 .iter()
-                .filter(|(_, record)| among(record) && record.is_proven(now) == proven)
+                .filter(|(_, entry)| among(entry) && entry.is_proven(now) == proven)
                 .map(|(peer, _)| *peer)
                 .collect::<Vec<_>>()
         };
@@ -101,7 +101,7 @@ impl Passive {
             choice = of(true);
         }
         if let Some(peer) = choice.get(rng.below(choice.len() as u64) as usize) {
-            self.records.remove(peer);
+            self.entries.remove(peer);
         }
     }
 
@@ -126,27 +126,27 @@ impl Passive {
     }
 
     pub(super) fn remove(&mut self, peer: &PublicKey) {
-        self.records.remove(peer);
+        self.entries.remove(peer);
     }
 
     /// It answered.
-    pub(super) fn prove(&mut self, now: Instant, peer: &PublicKey) {
-        if let Some(record) = self.records.get_mut(peer) {
-            record.proven = Some(now);
+    pub(super) fn mark_proven(&mut self, now: Instant, peer: &PublicKey) {
+        if let Some(entry) = self.entries.get_mut(peer) {
+            entry.proven = Some(now);
         }
     }
 
     /// It is not to be asked before `until`.
-    pub(super) fn put_off(&mut self, peer: &PublicKey, until: Instant) {
-        if let Some(record) = self.records.get_mut(peer) {
-            record.not_before = record.not_before.max(until);
+    pub(super) fn retry_after(&mut self, peer: &PublicKey, until: Instant) {
+        if let Some(entry) = self.entries.get_mut(peer) {
+            entry.retry_at = entry.retry_at.max(until);
         }
     }
 
     /// None is put off for longer than until `until`.
-    pub(super) fn put_forward(&mut self, until: Instant) {
-        for record in self.records.values_mut() {
-            record.not_before = record.not_before.min(until);
+    pub(super) fn cap_retries(&mut self, until: Instant) {
+        for entry in self.entries.values_mut() {
+            entry.retry_at = entry.retry_at.min(until);
         }
     }
 
@@ -157,16 +157,16 @@ impl Passive {
         rng: &mut Rng,
         free: impl Fn(&PublicKey) -> bool,
     ) -> Option<Contact> {
-        let possible: Vec<&Record> = self
-            .records
+        let possible: Vec<&Entry> = self
+            .entries
             .iter()
-            .filter(|(peer, record)| record.not_before <= now && free(peer))
-            .map(|(_, record)| record)
+            .filter(|(peer, entry)| entry.retry_at <= now && free(peer))
+            .map(|(_, entry)| entry)
             .collect();
-        let proven: Vec<&Record> =
-            possible.iter().filter(|record| record.is_proven(now)).copied().collect();
+        let proven: Vec<&Entry> =
+            possible.iter().filter(|entry| entry.is_proven(now)).copied().collect();
         let choice = if proven.is_empty() { possible } else { proven };
-        choice.get(rng.below(choice.len() as u64) as usize).map(|record| record.contact)
+        choice.get(rng.below(choice.len() as u64) as usize).map(|entry| entry.contact)
     }
 
     /// When the next contact may be asked that may not be asked now.
@@ -175,30 +175,29 @@ impl Passive {
         now: Instant,
         free: impl Fn(&PublicKey) -> bool,
     ) -> Option<Instant> {
-        self.records
+        self.entries
             .iter()
-            .filter(|(peer, record)| record.not_before > now && free(peer))
-            .map(|(_, record)| record.not_before)
+            .filter(|(peer, entry)| entry.retry_at > now && free(peer))
+            .map(|(_, entry)| entry.retry_at)
             .min()
     }
 
     /// The contact whose life was longest not looked at.
     pub(super) fn stalest(&self) -> Option<Contact> {
-        let last = |record: &&Record| record.proven.map_or((0, record.since), |at| (1, at));
-        self.records.values().min_by_key(last).map(|record| record.contact)
+        let last = |entry: &&Entry| entry.proven.map_or((0, entry.since), |at| (1, at));
+        self.entries.values().min_by_key(last).map(|entry| entry.contact)
     }
 
     /// Up to `count` random contacts.
     pub(super) fn sample(&self, rng: &mut Rng, count: usize) -> Vec<Contact> {
-        let mut contacts: Vec<Contact> =
-            self.records.values().map(|record| record.contact).collect();
+        let mut contacts: Vec<Contact> = self.entries.values().map(|entry| entry.contact).collect();
         rng.shuffle(&mut contacts);
         contacts.truncate(count);
         contacts
     }
 }
 
-impl Record {
+impl Entry {
     fn is_proven(&self, now: Instant) -> bool {
         self.proven.is_some_and(|at| now.since(at) < PROVEN_FOR)
     }
@@ -228,8 +227,8 @@ mod tests {
         Contact::new(public_key, (ip, 4_000).into())
     }
 
-    fn view(capacity: usize) -> (Passive, Rng) {
-        (Passive::new(capacity, [3; 32]), Rng::from_number(1))
+    fn view(capacity: usize) -> (PassiveView, Rng) {
+        (PassiveView::new(capacity, [3; 32]), Rng::from_number(1))
     }
 
     #[test]
@@ -265,7 +264,7 @@ mod tests {
         let (mut view, mut rng) = view(8);
         let good = contact(0, [10, 0, 0, 1]);
         view.add(Instant::ZERO, good, None, true, &mut rng);
-        view.prove(Instant::ZERO, &good.public_key);
+        view.mark_proven(Instant::ZERO, &good.public_key);
         for number in 1..100 {
             view.add(Instant::ZERO, contact(number, [10, 0, 0, 2]), None, true, &mut rng);
         }
@@ -278,7 +277,7 @@ mod tests {
         let (mut view, mut rng) = view(8);
         let good = contact(0, [10, 0, 0, 1]);
         view.add(Instant::ZERO, good, None, true, &mut rng);
-        view.prove(Instant::ZERO, &good.public_key);
+        view.mark_proven(Instant::ZERO, &good.public_key);
         let elsewhere = contact(0, [10, 0, 0, 9]);
         let liar = contact(1, [10, 0, 0, 2]).public_key;
         view.add(Instant::ZERO, elsewhere, Some(liar), true, &mut rng);
@@ -291,7 +290,7 @@ mod tests {
         let one = contact(0, [10, 0, 0, 1]);
         let later = Instant::from_micros(5);
         view.add(Instant::ZERO, one, None, true, &mut rng);
-        view.put_off(&one.public_key, later);
+        view.retry_after(&one.public_key, later);
         assert_eq!(view.candidate(Instant::ZERO, &mut rng, |_| true), None);
         assert_eq!(view.next_candidate(Instant::ZERO, |_| true), Some(later));
         assert_eq!(view.candidate(later, &mut rng, |_| true), Some(one));

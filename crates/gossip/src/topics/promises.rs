@@ -19,7 +19,7 @@ const FLOW_MAX: Duration = Duration::from_secs(5);
 const TRIES_MAX: u8 = 3;
 
 #[derive(Debug, Clone)]
-struct Promise {
+struct Missing {
     heard: Instant,
     sources: Vec<PublicKey>,
     /// Who was asked last.
@@ -36,18 +36,18 @@ pub(super) struct Due {
     /// Whom to ask, if anybody is left.
     pub(super) ask: Option<PublicKey>,
     /// Who was asked before and did not deliver.
-    pub(super) broken: Option<PublicKey>,
+    pub(super) unanswered: Option<PublicKey>,
 }
 
 /// The promises of the neighbours in one topic.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Promises {
-    open: BTreeMap<MessageId, Promise>,
+pub(super) struct MissingMessages {
+    open: BTreeMap<MessageId, Missing>,
     due: BTreeSet<(Instant, MessageId)>,
     by_peer: BTreeMap<PublicKey, usize>,
 }
 
-impl Promises {
+impl MissingMessages {
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }
@@ -58,7 +58,7 @@ impl Promises {
     }
 
     /// `peer` says that it has a message that this node has not. False if there is no room.
-    pub(super) fn hear(
+    pub(super) fn on_ihave(
         &mut self,
         now: Instant,
         id: MessageId,
@@ -67,23 +67,23 @@ impl Promises {
         (room, peer_max): (usize, usize),
     ) -> bool {
         let count = self.by_peer.get(&peer).copied().unwrap_or(0);
-        if let Some(promise) = self.open.get_mut(&id) {
-            if promise.sources.contains(&peer) {
+        if let Some(missing) = self.open.get_mut(&id) {
+            if missing.sources.contains(&peer) {
                 return true;
             }
-            if promise.sources.len() >= SOURCES_MAX || count >= peer_max {
+            if missing.sources.len() >= SOURCES_MAX || count >= peer_max {
                 // Enough others have it.
                 return true;
             }
-            promise.sources.push(peer);
+            missing.sources.push(peer);
         } else {
             if self.open.len() >= room || count >= peer_max {
                 return false;
             }
             let due = now + wait;
-            let promise = Promise { heard: now, sources: vec![peer], asked: None, tries: 0, due };
+            let missing = Missing { heard: now, sources: vec![peer], asked: None, tries: 0, due };
             self.due.insert((due, id));
-            self.open.insert(id, promise);
+            self.open.insert(id, missing);
         }
         *self.by_peer.entry(peer).or_default() += 1;
         true
@@ -99,16 +99,19 @@ impl Promises {
     }
 
     /// A message has come: who had it, and since when that was known.
-    pub(super) fn kept(&mut self, id: &MessageId) -> Option<(Instant, Vec<PublicKey>, bool)> {
-        let promise = self.remove(id)?;
-        Some((promise.heard, promise.sources, promise.tries > 0))
+    pub(super) fn on_received(
+        &mut self,
+        id: &MessageId,
+    ) -> Option<(Instant, Vec<PublicKey>, bool)> {
+        let missing = self.remove(id)?;
+        Some((missing.heard, missing.sources, missing.tries > 0))
     }
 
-    fn remove(&mut self, id: &MessageId) -> Option<Promise> {
-        let promise = self.open.remove(id)?;
-        self.due.remove(&(promise.due, *id));
-        promise.sources.iter().for_each(|peer| self.release(peer));
-        Some(promise)
+    fn remove(&mut self, id: &MessageId) -> Option<Missing> {
+        let missing = self.open.remove(id)?;
+        self.due.remove(&(missing.due, *id));
+        missing.sources.iter().for_each(|peer| self.release(peer));
+        Some(missing)
     }
 
     fn release(&mut self, peer: &PublicKey) {
@@ -135,33 +138,33 @@ impl Promises {
             && taken.len() < max
         {
             self.due.pop_first();
-            let Some(promise) = self.open.get_mut(&id) else { continue };
-            let flows = if promise.tries == 0 { flows_until(&id) } else { None };
-            let until = flows.map(|until| until.min(promise.heard + FLOW_MAX));
+            let Some(missing) = self.open.get_mut(&id) else { continue };
+            let flows = if missing.tries == 0 { flows_until(&id) } else { None };
+            let until = flows.map(|until| until.min(missing.heard + FLOW_MAX));
             if let Some(until) = until.filter(|until| *until > now) {
-                promise.due = until;
+                missing.due = until;
                 self.due.insert((until, id));
                 continue;
             }
-            let broken = promise.asked.take();
+            let unanswered = missing.asked.take();
             // The next behind the last one that was asked, in a circle.
-            let start = broken
-                .and_then(|last| promise.sources.iter().position(|peer| *peer == last))
+            let start = unanswered
+                .and_then(|last| missing.sources.iter().position(|peer| *peer == last))
                 .map_or(0, |place| place + 1);
-            let next = promise.sources.iter().cycle().skip(start).take(promise.sources.len());
+            let next = missing.sources.iter().cycle().skip(start).take(missing.sources.len());
             let found = next.filter_map(|peer| Some((*peer, wait(peer)?))).next();
-            match found.filter(|_| promise.tries < TRIES_MAX) {
+            match found.filter(|_| missing.tries < TRIES_MAX) {
                 Some((peer, wait)) => {
-                    promise.asked = Some(peer);
-                    promise.tries += 1;
-                    promise.due = now + wait.max(Duration::from_millis(1));
-                    self.due.insert((promise.due, id));
-                    taken.push(Due { id, ask: Some(peer), broken });
+                    missing.asked = Some(peer);
+                    missing.tries += 1;
+                    missing.due = now + wait.max(Duration::from_millis(1));
+                    self.due.insert((missing.due, id));
+                    taken.push(Due { id, ask: Some(peer), unanswered });
                 }
                 None => {
-                    promise.due = at;
+                    missing.due = at;
                     self.remove(&id);
-                    taken.push(Due { id, ask: None, broken });
+                    taken.push(Due { id, ask: None, unanswered });
                 }
             }
         }
@@ -169,17 +172,17 @@ impl Promises {
     }
 
     /// `peer` is no neighbour any more.
-    pub(super) fn forget(&mut self, peer: &PublicKey) {
+    pub(super) fn remove_peer(&mut self, peer: &PublicKey) {
         if self.by_peer.remove(peer).is_none() {
             return;
         }
         let mut empty = Vec::new();
-        for (id, promise) in &mut self.open {
-            promise.sources.retain(|source| source != peer);
-            if promise.asked == Some(*peer) {
-                promise.asked = None;
+        for (id, missing) in &mut self.open {
+            missing.sources.retain(|source| source != peer);
+            if missing.asked == Some(*peer) {
+                missing.asked = None;
             }
-            if promise.sources.is_empty() {
+            if missing.sources.is_empty() {
                 empty.push(*id);
             }
         }
@@ -210,69 +213,71 @@ mod tests {
 
     #[test]
     fn a_message_is_asked_for_in_turn_and_three_times_at_most() {
-        let mut promises = Promises::default();
-        assert!(promises.hear(at(0), id(1), peer(1), WAIT, (9, 9)));
-        assert!(promises.hear(at(1), id(1), peer(2), WAIT, (9, 9)));
-        assert_eq!(promises.take_due(at(199), 9, |_| Some(WAIT), |_| None), []);
+        let mut missing = MissingMessages::default();
+        assert!(missing.on_ihave(at(0), id(1), peer(1), WAIT, (9, 9)));
+        assert!(missing.on_ihave(at(1), id(1), peer(2), WAIT, (9, 9)));
+        assert_eq!(missing.take_due(at(199), 9, |_| Some(WAIT), |_| None), []);
         let mut asked = Vec::new();
-        while let Some(next) = promises.next() {
-            let due = promises.take_due(next, 9, |_| Some(WAIT), |_| None);
-            asked.extend(due.iter().map(|due| (due.ask, due.broken)));
+        while let Some(next) = missing.next() {
+            let due = missing.take_due(next, 9, |_| Some(WAIT), |_| None);
+            asked.extend(due.iter().map(|due| (due.ask, due.unanswered)));
         }
         let [one, two] = [Some(peer(1)), Some(peer(2))];
         assert_eq!(asked, [(one, None), (two, one), (one, two), (None, one)]);
-        assert_eq!((promises.len(), promises.by_peer.len()), (0, 0));
+        assert_eq!((missing.len(), missing.by_peer.len()), (0, 0));
     }
 
     #[test]
     fn what_the_tree_still_brings_is_not_asked_for_and_after_five_seconds_is() {
-        let mut promises = Promises::default();
-        promises.hear(at(0), id(1), peer(1), WAIT, (9, 9));
-        promises.hear(at(0), id(2), peer(1), WAIT, (9, 9));
+        let mut missing = MissingMessages::default();
+        missing.on_ihave(at(0), id(1), peer(1), WAIT, (9, 9));
+        missing.on_ihave(at(0), id(2), peer(1), WAIT, (9, 9));
         // The tree brings one every 300 ms, until the first message is passed by after a second.
         let mut asked = Vec::new();
-        while let Some(next) = promises.next() {
+        while let Some(next) = missing.next() {
             let brought = at(next.since(Instant::ZERO).as_millis() as u64 / 300 * 300);
             let flows = |id: &MessageId| {
                 let before = id.sequence == 2 || next < at(1_000);
                 before.then(|| brought + Duration::from_millis(500))
             };
-            let due = promises.take_due(next, 9, |_| Some(WAIT), flows);
-            asked.extend(due.iter().filter(|due| due.broken.is_none()).map(|due| (due.id, next)));
+            let due = missing.take_due(next, 9, |_| Some(WAIT), flows);
+            asked.extend(
+                due.iter().filter(|due| due.unanswered.is_none()).map(|due| (due.id, next)),
+            );
         }
         assert_eq!(asked, [(id(1), at(1_100)), (id(2), at(5_000))]);
     }
 
     #[test]
     fn what_comes_is_not_asked_for() {
-        let mut promises = Promises::default();
-        promises.hear(at(0), id(1), peer(1), WAIT, (9, 9));
-        assert_eq!(promises.kept(&id(1)), Some((at(0), vec![peer(1)], false)));
-        assert_eq!((promises.next(), promises.kept(&id(1))), (None, None));
+        let mut missing = MissingMessages::default();
+        missing.on_ihave(at(0), id(1), peer(1), WAIT, (9, 9));
+        assert_eq!(missing.on_received(&id(1)), Some((at(0), vec![peer(1)], false)));
+        assert_eq!((missing.next(), missing.on_received(&id(1))), (None, None));
     }
 
     #[test]
     fn invented_names_are_bounded_in_all_and_of_one_neighbour() {
-        let mut promises = Promises::default();
+        let mut missing = MissingMessages::default();
         let heard = (1..100)
-            .filter(|number| promises.hear(at(0), id(*number), peer(1), WAIT, (50, 20)))
+            .filter(|number| missing.on_ihave(at(0), id(*number), peer(1), WAIT, (50, 20)))
             .count();
-        assert_eq!((heard, promises.len()), (20, 20));
+        assert_eq!((heard, missing.len()), (20, 20));
         for number in 100..200 {
-            promises.hear(at(0), id(number), peer((number % 50) as u8), WAIT, (50, 20));
+            missing.on_ihave(at(0), id(number), peer((number % 50) as u8), WAIT, (50, 20));
         }
-        assert_eq!(promises.len(), 50);
+        assert_eq!(missing.len(), 50);
     }
 
     #[test]
     fn a_neighbour_that_goes_takes_its_promises_along() {
-        let mut promises = Promises::default();
-        promises.hear(at(0), id(1), peer(1), WAIT, (9, 9));
-        promises.hear(at(0), id(2), peer(1), WAIT, (9, 9));
-        promises.hear(at(0), id(2), peer(2), WAIT, (9, 9));
-        promises.forget(&peer(1));
-        assert_eq!((promises.len(), promises.due.len(), promises.by_peer.len()), (1, 1, 1));
-        let due = promises.take_due(at(200), 9, |_| Some(WAIT), |_| None);
-        assert_eq!(due, [Due { id: id(2), ask: Some(peer(2)), broken: None }]);
+        let mut missing = MissingMessages::default();
+        missing.on_ihave(at(0), id(1), peer(1), WAIT, (9, 9));
+        missing.on_ihave(at(0), id(2), peer(1), WAIT, (9, 9));
+        missing.on_ihave(at(0), id(2), peer(2), WAIT, (9, 9));
+        missing.remove_peer(&peer(1));
+        assert_eq!((missing.len(), missing.due.len(), missing.by_peer.len()), (1, 1, 1));
+        let due = missing.take_due(at(200), 9, |_| Some(WAIT), |_| None);
+        assert_eq!(due, [Due { id: id(2), ask: Some(peer(2)), unanswered: None }]);
     }
 }

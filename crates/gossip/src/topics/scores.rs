@@ -21,7 +21,7 @@ pub(super) enum Fault {
     /// It passed on what its publisher did not sign, which no honest node does.
     Forged,
     /// It did not deliver what it said it had. Happens to honest ones that are overloaded.
-    BrokenPromise,
+    GraftUnanswered,
     /// More than its rate.
     OverRate,
     /// An answer to nothing.
@@ -32,7 +32,7 @@ impl Fault {
     const fn points(self) -> u32 {
         match self {
             Self::Forged => 200,
-            Self::BrokenPromise => 5,
+            Self::GraftUnanswered => 5,
             Self::OverRate => 2,
             Self::Unsolicited => 20,
         }
@@ -41,7 +41,7 @@ impl Fault {
 
 /// What follows from a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Penalty {
     /// Nothing.
     Tolerated,
     /// It is pushed nothing any more.
@@ -77,12 +77,12 @@ impl Scores {
         self.scores.peek(peer).is_some_and(|score| now < score.ignored_until)
     }
 
-    pub(super) fn fault(&mut self, now: Instant, peer: PublicKey, fault: Fault) -> Verdict {
+    pub(super) fn fault(&mut self, now: Instant, peer: PublicKey, fault: Fault) -> Penalty {
         if self.scores.peek(&peer).is_none() {
             let score = Score { points: 0, halved_at: now, ignored_until: Instant::ZERO };
             self.scores.insert(peer, score);
         }
-        let Some(score) = self.scores.get_mut(&peer) else { return Verdict::Tolerated };
+        let Some(score) = self.scores.get_mut(&peer) else { return Penalty::Tolerated };
         while now.since(score.halved_at) >= HALF_LIFE {
             score.points /= 2;
             score.halved_at = if score.points == 0 { now } else { score.halved_at + HALF_LIFE };
@@ -92,10 +92,10 @@ impl Scores {
             IGNORE_AT.. => {
                 score.ignored_until = now + IGNORED_FOR;
                 score.points = PRUNE_AT;
-                Verdict::Ignored
+                Penalty::Ignored
             }
-            PRUNE_AT.. => Verdict::Pruned,
-            _ => Verdict::Tolerated,
+            PRUNE_AT.. => Penalty::Pruned,
+            _ => Penalty::Tolerated,
         }
     }
 }
@@ -108,8 +108,8 @@ mod tests {
     #[test]
     fn a_forger_is_ignored_for_ten_minutes() {
         let (mut scores, peer) = (Scores::new(), Identity::from_seed([1; 32]).public_key());
-        let verdicts = [(); 3].map(|()| scores.fault(Instant::ZERO, peer, Fault::Forged));
-        assert_eq!(verdicts, [Verdict::Tolerated, Verdict::Pruned, Verdict::Ignored]);
+        let penalties = [(); 3].map(|()| scores.fault(Instant::ZERO, peer, Fault::Forged));
+        assert_eq!(penalties, [Penalty::Tolerated, Penalty::Pruned, Penalty::Ignored]);
         assert!(scores.ignores(Instant::ZERO + IGNORED_FOR - Duration::from_micros(1), &peer));
         assert!(!scores.ignores(Instant::ZERO + IGNORED_FOR, &peer));
     }
@@ -119,23 +119,23 @@ mod tests {
         let (mut scores, peer) = (Scores::new(), Identity::from_seed([1; 32]).public_key());
         for minute in 0..2_000 {
             let now = Instant::ZERO + Duration::from_secs(60 * minute);
-            assert_eq!(scores.fault(now, peer, Fault::BrokenPromise), Verdict::Tolerated);
+            assert_eq!(scores.fault(now, peer, Fault::GraftUnanswered), Penalty::Tolerated);
         }
     }
 
     #[test]
     fn half_is_forgiven_in_ten_minutes() {
         let peer = Identity::from_seed([1; 32]).public_key();
-        for (seconds, verdict) in [(599, Verdict::Pruned), (1_200, Verdict::Pruned)] {
+        for (seconds, penalty) in [(599, Penalty::Pruned), (1_200, Penalty::Pruned)] {
             let mut scores = Scores::new();
             scores.fault(Instant::ZERO, peer, Fault::Forged);
             let later = Instant::ZERO + Duration::from_secs(seconds);
-            assert_eq!(scores.fault(later, peer, Fault::Forged), verdict);
+            assert_eq!(scores.fault(later, peer, Fault::Forged), penalty);
         }
         let mut scores = Scores::new();
         scores.fault(Instant::ZERO, peer, Fault::Forged);
         let later = Instant::ZERO + Duration::from_secs(1_800);
-        assert_eq!(scores.fault(later, peer, Fault::Forged), Verdict::Tolerated);
+        assert_eq!(scores.fault(later, peer, Fault::Forged), Penalty::Tolerated);
     }
 
     #[test]
@@ -145,6 +145,6 @@ mod tests {
             scores.fault(Instant::ZERO, peer, Fault::Forged);
         });
         let later = Instant::ZERO + IGNORED_FOR;
-        assert_eq!(scores.fault(later, peer, Fault::Forged), Verdict::Pruned);
+        assert_eq!(scores.fault(later, peer, Fault::Forged), Penalty::Pruned);
     }
 }

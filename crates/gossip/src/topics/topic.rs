@@ -4,23 +4,23 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use potluck_base::{Contact, Deadline, Instant, LruMap, PublicKey};
-use potluck_wire::{SpreadAct, TopicId};
+use potluck_wire::{TopicId, TopicRequest};
 
-use super::asks::{Purpose, World};
+use super::asks::{Purpose, Shared};
 use super::config::ViewSizes;
 use super::events::TopicsOutput;
-use super::growth::{Held, Tree};
-use super::history::{History, KEPT_FOR, runs};
-use super::mixing::Mixing;
-use super::neighbour::{Doubt, Neighbour, RoundTrip};
-use super::order::Orders;
+use super::growth::{DeferredMessage, Tree};
+use super::history::{CACHE_LIFE, MessageCache, ranges};
+use super::mixing::Rewiring;
+use super::neighbour::{LivenessCheck, Neighbour, RoundTrip};
+use super::order::DeliveryOrder;
 use super::overlay::Attempt;
-use super::parent::Growths;
-use super::passive::Passive;
-use super::promises::Promises;
+use super::parent::Trees;
+use super::passive::PassiveView;
+use super::promises::MissingMessages;
 use super::receipt::Receipt;
 use super::seen::Seen;
-use super::shuffle::Exchange;
+use super::shuffle::PendingShuffle;
 use super::stats::TopicsStats;
 use super::subscription::Subscription;
 use crate::message::{MessageId, TopicName};
@@ -52,10 +52,10 @@ const FIND_MAX: Duration = Duration::from_secs(600);
 /// Below so many contacts the overlay of all nodes asks for more.
 const SYSTEM_PASSIVE_FEW: usize = 16;
 /// Runs of names that fit in a datagram, and most in one request.
-const RUNS_DATAGRAM: usize = 16;
-const RUNS_MAX: usize = 128;
+const RANGES_DATAGRAM: usize = 16;
+const RANGES_MAX: usize = 128;
 /// Runs of the history that a summary is chosen from.
-const RUNS_LOOKED_AT: usize = 2_048;
+const RANGES_CONSIDERED: usize = 2_048;
 /// Peers that parted and are not linked to again for a while, remembered.
 const BACKOFF_MAX: usize = 256;
 
@@ -81,8 +81,8 @@ pub(super) struct Topic {
     /// The rate of publishers is used up until then.
     pub(super) publish_from: Instant,
     pub(super) sizes: ViewSizes,
-    pub(super) active: BTreeMap<PublicKey, Neighbour>,
-    pub(super) passive: Passive,
+    pub(super) active_view: BTreeMap<PublicKey, Neighbour>,
+    pub(super) passive_view: PassiveView,
     pub(super) attempts: BTreeMap<PublicKey, Attempt>,
     pub(super) backoff: LruMap<PublicKey, Instant>,
     /// Neighbours that knew nothing of the link, and when they were asked for a new one for that.
@@ -97,25 +97,25 @@ pub(super) struct Topic {
     pub(super) promote_at: Option<Instant>,
     pub(super) trim_at: Option<Instant>,
     /// This node's own messages that no neighbour has taken yet.
-    pub(super) untaken: BTreeSet<MessageId>,
+    pub(super) unacked: BTreeSet<MessageId>,
     /// Publishes whose takers are counted.
     pub(super) receipts: VecDeque<Receipt>,
     /// What waits for its turn at this node's subscribers.
-    pub(super) orders: Orders,
+    pub(super) delivery_order: DeliveryOrder,
     /// When a neighbour fell silent last.
     pub(super) lost_at: Option<Instant>,
-    pub(super) mixing: Mixing,
-    pub(super) exchange: Option<Exchange>,
+    pub(super) rewiring: Rewiring,
+    pub(super) pending_shuffle: Option<PendingShuffle>,
     pub(super) seen: Seen,
-    pub(super) history: History,
-    pub(super) promises: Promises,
-    pub(super) growths: Growths,
+    pub(super) cache: MessageCache,
+    pub(super) missing: MissingMessages,
+    pub(super) trees: Trees,
     /// Messages that grow a tree and are held back, in the order in which they go on.
-    pub(super) growing: VecDeque<Held>,
+    pub(super) deferred: VecDeque<DeferredMessage>,
     /// How far messages on the trees are behind their names.
     pub(super) lag: Option<RoundTrip>,
     /// A neighbour fell silent and nobody at all was heard since.
-    cut_off: bool,
+    isolated: bool,
     shuffle_at: Instant,
     probe_at: Instant,
     check_at: Instant,
@@ -130,22 +130,22 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    pub(super) fn new(world: &mut World<'_>, name: TopicName, next_sequence: u64) -> Self {
-        let (now, system) = (world.now, name.is_reserved());
-        let sizes = if system { world.config.system } else { world.config.topic };
+    pub(super) fn new(shared: &mut Shared<'_>, name: TopicName, next_sequence: u64) -> Self {
+        let (now, system) = (shared.now, name.is_reserved());
+        let sizes = if system { shared.config.system } else { shared.config.topic };
         Self {
             id: name.id(),
             name,
             system,
             subscribed: system,
-            subscription: Subscription::new(world.now, world.wall),
+            subscription: Subscription::new(shared.now, shared.wall),
             publishing_until: None,
             joined: now,
             next_sequence,
             publish_from: now,
             sizes,
-            active: BTreeMap::new(),
-            passive: Passive::new(sizes.passive, world.rng.bytes()),
+            active_view: BTreeMap::new(),
+            passive_view: PassiveView::new(sizes.passive, shared.rng.bytes()),
             attempts: BTreeMap::new(),
             backoff: LruMap::new(BACKOFF_MAX),
             forgotten: LruMap::new(BACKOFF_MAX),
@@ -155,23 +155,23 @@ impl Topic {
             alone: true,
             promote_at: None,
             trim_at: None,
-            untaken: BTreeSet::new(),
+            unacked: BTreeSet::new(),
             receipts: VecDeque::new(),
-            orders: Orders::default(),
+            delivery_order: DeliveryOrder::default(),
             lost_at: None,
-            mixing: Mixing::new(world),
-            exchange: None,
-            seen: Seen::new(world.config.publishers_max),
-            history: History::default(),
-            promises: Promises::default(),
-            growths: Growths::new(now),
-            growing: VecDeque::new(),
+            rewiring: Rewiring::new(shared),
+            pending_shuffle: None,
+            seen: Seen::new(shared.config.publishers_max),
+            cache: MessageCache::default(),
+            missing: MissingMessages::default(),
+            trees: Trees::new(now),
+            deferred: VecDeque::new(),
             lag: None,
-            cut_off: false,
-            shuffle_at: now + world.rng.jitter(SHUFFLE_EARLY, 0.2),
-            probe_at: now + world.rng.jitter(PROBE_INTERVAL, 0.2),
-            check_at: now + world.rng.jitter(check_interval(system), 0.2),
-            summary_at: now + world.rng.jitter(SUMMARY_INTERVAL, 0.2),
+            isolated: false,
+            shuffle_at: now + shared.rng.jitter(SHUFFLE_EARLY, 0.2),
+            probe_at: now + shared.rng.jitter(PROBE_INTERVAL, 0.2),
+            check_at: now + shared.rng.jitter(check_interval(system), 0.2),
+            summary_at: now + shared.rng.jitter(SUMMARY_INTERVAL, 0.2),
             announce_at: None,
             find_at: now,
             find_pause: FIND_MIN,
@@ -183,25 +183,25 @@ impl Topic {
     /// Adds what there is here to the gauges of the node.
     pub(super) fn gauge(&self, stats: &mut TopicsStats) {
         if self.system {
-            stats.system_active = self.active.len();
-            stats.system_passive = self.passive.len();
+            stats.system_active = self.active_view.len();
+            stats.system_passive = self.passive_view.len();
         }
-        stats.active += self.active.len();
-        stats.passive += self.passive.len();
-        stats.history_messages += self.history.len();
-        stats.history_bytes += self.history.bytes();
-        stats.promises += self.promises.len();
+        stats.active += self.active_view.len();
+        stats.passive += self.passive_view.len();
+        stats.history_messages += self.cache.len();
+        stats.history_bytes += self.cache.bytes();
+        stats.promises += self.missing.len();
         stats.publishers += self.seen.publishers();
-        stats.growing += self.growing.len();
-        stats.held += self.orders.held();
-        stats.untaken += self.untaken.len();
-        for neighbour in self.active.values() {
-            stats.branches += neighbour.branches.len();
+        stats.growing += self.deferred.len();
+        stats.held += self.delivery_order.held();
+        stats.untaken += self.unacked.len();
+        for neighbour in self.active_view.values() {
+            stats.branches += neighbour.eager_trees.len();
             stats.active_outbound += usize::from(neighbour.outbound);
-            stats.active_eager += usize::from(neighbour.is_pushed(Tree::Shared));
-            stats.active_doubted += usize::from(neighbour.doubt.is_some());
-            stats.queued_messages += neighbour.outbox.len();
-            stats.queued_bytes += neighbour.outbox.bytes();
+            stats.active_eager += usize::from(neighbour.is_eager(Tree::Shared));
+            stats.active_doubted += usize::from(neighbour.check.is_some());
+            stats.queued_messages += neighbour.queue.len();
+            stats.queued_bytes += neighbour.queue.bytes();
         }
     }
 
@@ -210,12 +210,12 @@ impl Topic {
         u64::try_from(now.since(self.joined).as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn subscribe(&mut self, world: &World<'_>) {
+    pub(super) fn subscribe(&mut self, shared: &Shared<'_>) {
         if !self.subscribed {
             self.subscribed = true;
-            self.subscription = Subscription::new(world.now, world.wall);
-            self.announce_at = Some(world.now);
-            self.orders = Orders::default();
+            self.subscription = Subscription::new(shared.now, shared.wall);
+            self.announce_at = Some(shared.now);
+            self.delivery_order = DeliveryOrder::default();
         }
     }
 
@@ -226,7 +226,7 @@ impl Topic {
 
     /// Links that carry something.
     pub(super) fn healthy(&self) -> usize {
-        self.active.values().filter(|neighbour| neighbour.is_healthy()).count()
+        self.active_view.values().filter(|neighbour| neighbour.is_healthy()).count()
     }
 
     /// Looks for others soon, since too few are left.
@@ -235,100 +235,100 @@ impl Topic {
         self.find_at = self.find_at.min(now + FIND_MIN);
     }
 
-    pub(super) fn on_found(&mut self, world: &mut World<'_>, contacts: Vec<Contact>) {
+    pub(super) fn on_found(&mut self, shared: &mut Shared<'_>, contacts: Vec<Contact>) {
         self.searched = true;
         for contact in contacts {
-            self.learn(world, contact, None);
+            self.learn(shared, contact, None);
         }
     }
 
     /// Everything that follows from what just happened.
-    pub(super) fn settle(&mut self, world: &mut World<'_>) {
-        self.promote(world);
-        self.pump(world);
-        self.answer_receipts(world);
+    pub(super) fn settle(&mut self, shared: &mut Shared<'_>) {
+        self.promote(shared);
+        self.pump(shared);
+        self.answer_receipts(shared);
         self.wake = self.deadline();
     }
 
     fn deadline(&self) -> Option<Deadline> {
         let at = |at: Instant, why| Some(Deadline::new(at, why));
-        let healthy = self.active.values().filter(|neighbour| neighbour.is_healthy());
-        let outboxes = healthy.filter_map(|neighbour| neighbour.outbox.wake()).min();
+        let healthy = self.active_view.values().filter(|neighbour| neighbour.is_healthy());
+        let queues = healthy.filter_map(|neighbour| neighbour.queue.wake()).min();
         let leave = self.publishing_until.filter(|_| !self.subscribed);
         Deadline::earliest([
             at(self.shuffle_at, "shuffle"),
             at(self.probe_at, "probe a contact"),
             at(self.check_at, "check a neighbour"),
             at(self.summary_at, "compare with a neighbour"),
-            at(self.mixing.at, "a link beyond need"),
+            at(self.rewiring.at, "a link beyond need"),
             at(self.find_at, "find others of a topic"),
             self.announce_at.map(|at| Deadline::new(at, "announce a topic")),
             self.trim_at.map(|at| Deadline::new(at, "drop links beyond the limit")),
             self.promote_at.map(|at| Deadline::new(at, "make a link")),
-            self.promises.next().map(|at| Deadline::new(at, "ask for what was promised")),
-            self.grow_at().map(|at| Deadline::new(at, "grow a tree")),
-            outboxes.map(|at| Deadline::new(at, "names of messages")),
-            self.orders.next().map(|at| Deadline::new(at, "messages that are missing")),
+            self.missing.next().map(|at| Deadline::new(at, "ask for what was promised")),
+            self.deferred_until().map(|at| Deadline::new(at, "grow a tree")),
+            queues.map(|at| Deadline::new(at, "names of messages")),
+            self.delivery_order.next().map(|at| Deadline::new(at, "messages that are missing")),
             self.receipts.front().map(|receipt| Deadline::new(receipt.until, "count the takers")),
             leave.map(|at| Deadline::new(at, "leave a topic")),
         ])
     }
 
-    pub(super) fn on_timeout(&mut self, world: &mut World<'_>) {
-        let now = world.now;
+    pub(super) fn on_timeout(&mut self, shared: &mut Shared<'_>) {
+        let now = shared.now;
         if self.shuffle_at <= now {
             let early = now.since(self.joined) < EARLY;
             let pause = if early { SHUFFLE_EARLY } else { SHUFFLE_INTERVAL };
-            self.shuffle_at = now + world.rng.jitter(pause, 0.2);
-            if !self.is_of_members(world) {
-                self.begin_shuffle(world);
+            self.shuffle_at = now + shared.rng.jitter(pause, 0.2);
+            if !self.is_of_members(shared) {
+                self.begin_shuffle(shared);
             }
         }
         if self.probe_at <= now {
-            self.probe_at = now + world.rng.jitter(PROBE_INTERVAL, 0.2);
-            let contact = self.passive.stalest().filter(|_| !self.is_of_members(world));
+            self.probe_at = now + shared.rng.jitter(PROBE_INTERVAL, 0.2);
+            let contact = self.passive_view.stalest().filter(|_| !self.is_of_members(shared));
             if let Some(contact) = contact {
-                world.ask(self.id, contact, Purpose::Probe, SpreadAct::Probe);
+                shared.ask(self.id, contact, Purpose::Probe, TopicRequest::Probe);
             }
         }
         if self.check_at <= now {
-            self.check_at = now + world.rng.jitter(check_interval(self.system), 0.2);
-            self.check_idle(world, QUIET, 1);
+            self.check_at = now + shared.rng.jitter(check_interval(self.system), 0.2);
+            self.check_idle(shared, QUIET, 1);
         }
         if self.summary_at <= now {
-            self.summary_at = now + world.rng.jitter(SUMMARY_INTERVAL, 0.2);
-            self.history.expire(now);
-            self.keep_parents(world, None);
-            if let Some(peer) = self.random_neighbour(world, None) {
-                self.summarise_to(world, &peer, false);
+            self.summary_at = now + shared.rng.jitter(SUMMARY_INTERVAL, 0.2);
+            self.cache.expire(now);
+            self.keep_parents(shared, None);
+            if let Some(peer) = self.random_neighbour(shared, None) {
+                self.summarise_to(shared, &peer, false);
             }
         }
-        if self.mixing.at <= now {
-            self.mix(world);
+        if self.rewiring.at <= now {
+            self.rewire(shared);
         }
         if self.trim_at.is_some_and(|at| at <= now) {
             self.trim_at = None;
-            self.trim(world);
+            self.trim(shared);
         }
-        self.search(world);
-        self.grow_trees(world);
-        self.ask_for_promised(world);
-        self.keep_order(world);
+        self.search(shared);
+        self.forward_deferred(shared);
+        self.graft_missing(shared);
+        self.check_order(shared);
     }
 
     /// Whether the list of members tells who is there, and whether they live: in the overlay of
     /// all nodes of a fleet.
-    fn is_of_members(&self, world: &World<'_>) -> bool {
-        self.system && world.mode == Mode::Fleet
+    fn is_of_members(&self, shared: &Shared<'_>) -> bool {
+        self.system && shared.mode == Mode::Fleet
     }
 
-    fn search(&mut self, world: &mut World<'_>) {
-        let now = world.now;
+    fn search(&mut self, shared: &mut Shared<'_>) {
+        let now = shared.now;
         if self.announce_at.is_some_and(|at| at <= now) {
-            let pause = world.rng.jitter(world.config.announce_interval, 0.2);
+            let pause = shared.rng.jitter(shared.config.announce_interval, 0.2);
             self.announce_at = self.subscribed.then_some(now + pause);
             if self.subscribed {
-                world.out.push_back(TopicsOutput::Announce { topic: self.id });
+                shared.out.push_back(TopicsOutput::Announce { topic: self.id });
             }
         }
         if self.find_at > now {
@@ -338,163 +338,170 @@ impl Topic {
         let longest = if self.healthy() == 0 { FIND_ALONE_MAX } else { FIND_MAX };
         let pause = if short { self.find_pause.min(longest) } else { FIND_MAX };
         self.find_pause = (pause * 2).min(longest);
-        self.find_at = now + world.rng.jitter(pause, 0.2);
+        self.find_at = now + shared.rng.jitter(pause, 0.2);
         // The overlay of all nodes has other sources; only when they dry up does it ask.
-        if !self.system || (short && self.passive.len() < SYSTEM_PASSIVE_FEW) {
-            world.out.push_back(TopicsOutput::Find { topic: self.id });
+        if !self.system || (short && self.passive_view.len() < SYSTEM_PASSIVE_FEW) {
+            shared.out.push_back(TopicsOutput::Find { topic: self.id });
         }
     }
 
     /// A healthy neighbour at random, but not `except`.
     pub(super) fn random_neighbour(
         &self,
-        world: &mut World<'_>,
+        shared: &mut Shared<'_>,
         except: Option<&PublicKey>,
     ) -> Option<PublicKey> {
         let healthy: Vec<&PublicKey> = self
-            .active
+            .active_view
             .iter()
             .filter(|(peer, neighbour)| neighbour.is_healthy() && Some(*peer) != except)
             .map(|(peer, _)| peer)
             .collect();
-        healthy.get(world.rng.below(healthy.len() as u64) as usize).map(|peer| **peer)
+        healthy.get(shared.rng.below(healthy.len() as u64) as usize).map(|peer| **peer)
     }
 
     /// Tells a neighbour what came since it is in the topic, of the last ten minutes.
     /// A new neighbour may lack anything, another one hardly something.
-    pub(super) fn summarise_to(&mut self, world: &mut World<'_>, peer: &PublicKey, new: bool) {
-        let Some(neighbour) = self.active.get(peer) else { return };
-        let since = neighbour.joined.max(world.now - KEPT_FOR);
+    pub(super) fn summarise_to(&mut self, shared: &mut Shared<'_>, peer: &PublicKey, new: bool) {
+        let Some(neighbour) = self.active_view.get(peer) else { return };
+        let since = neighbour.joined.max(shared.now - CACHE_LIFE);
         let contact = neighbour.contact;
-        let most = if new { RUNS_MAX } else { RUNS_DATAGRAM };
-        let mut runs = self.history.runs_since(since, RUNS_LOOKED_AT);
-        if runs.len() > most {
+        let most = if new { RANGES_MAX } else { RANGES_DATAGRAM };
+        let mut ranges = self.cache.ranges_since(since, RANGES_CONSIDERED);
+        if ranges.len() > most {
             // Other ones each time, if not all fit.
-            let start = world.rng.below((runs.len() - most) as u64 + 1) as usize;
-            runs = runs.split_off(start);
-            runs.truncate(most);
+            let start = shared.rng.below((ranges.len() - most) as u64 + 1) as usize;
+            ranges = ranges.split_off(start);
+            ranges.truncate(most);
         }
-        while !runs.is_empty() {
-            let rest = runs.split_off(runs.len().min(RUNS_DATAGRAM));
-            world.ask(self.id, contact, Purpose::Tell, SpreadAct::Have { runs });
-            runs = rest;
+        while !ranges.is_empty() {
+            let rest = ranges.split_off(ranges.len().min(RANGES_DATAGRAM));
+            shared.ask(self.id, contact, Purpose::Notify, TopicRequest::IHave { ranges });
+            ranges = rest;
         }
     }
 
     /// Sends what waits, as far as the windows allow.
-    fn pump(&mut self, world: &mut World<'_>) {
-        let (now, id, history) = (world.now, self.id, &self.history);
-        for (peer, neighbour) in &mut self.active {
+    fn pump(&mut self, shared: &mut Shared<'_>) {
+        let (now, id, cache) = (shared.now, self.id, &self.cache);
+        for (peer, neighbour) in &mut self.active_view {
             if !neighbour.is_healthy() {
                 continue;
             }
-            let has = |id: &_| history.get(id).is_some_and(|kept| kept.is_from(peer));
-            while let Some((ids, messages)) = neighbour.outbox.bundle(world.config, now, has) {
-                world.stats.payloads_sent += ids.len() as u64;
-                let act = SpreadAct::Push { messages };
-                world.ask(id, neighbour.contact, Purpose::Push(ids), act);
+            let has = |id: &_| cache.get(id).is_some_and(|cached| cached.is_known_to(peer));
+            while let Some((ids, messages)) = neighbour.queue.bundle(shared.config, now, has) {
+                shared.stats.payloads_sent += ids.len() as u64;
+                let body = TopicRequest::Gossip { messages };
+                shared.ask(id, neighbour.contact, Purpose::Gossip(ids), body);
             }
-            let Some(mut names) = neighbour.outbox.take_names(now) else { continue };
-            names.retain(|id| !has(id));
-            let mut runs = runs(names.iter().copied(), usize::MAX);
-            if runs.is_empty() {
-                neighbour.outbox.naming = false;
+            let Some(mut ids) = neighbour.queue.take_lazy(now) else { continue };
+            ids.retain(|id| !has(id));
+            let mut ranges = ranges(ids.iter().copied(), usize::MAX);
+            if ranges.is_empty() {
+                neighbour.queue.ihave_in_flight = false;
                 continue;
             }
-            while !runs.is_empty() {
-                let rest = runs.split_off(runs.len().min(RUNS_DATAGRAM));
+            while !ranges.is_empty() {
+                let rest = ranges.split_off(ranges.len().min(RANGES_DATAGRAM));
                 // The last one says when the next names may go.
                 let purpose = if rest.is_empty() {
-                    Purpose::Have(std::mem::take(&mut names))
+                    Purpose::IHave(std::mem::take(&mut ids))
                 } else {
-                    Purpose::Tell
+                    Purpose::Notify
                 };
-                let act = SpreadAct::Have { runs };
-                world.ask(id, neighbour.contact, purpose, act);
-                runs = rest;
+                let body = TopicRequest::IHave { ranges };
+                shared.ask(id, neighbour.contact, purpose, body);
+                ranges = rest;
             }
         }
     }
 
     /// The neighbour gave a sign of life.
-    pub(super) fn heard(&mut self, world: &mut World<'_>, peer: &PublicKey, rtt: Duration) {
-        let Some(neighbour) = self.active.get_mut(peer) else { return };
+    pub(super) fn heard(&mut self, shared: &mut Shared<'_>, peer: &PublicKey, rtt: Duration) {
+        let Some(neighbour) = self.active_view.get_mut(peer) else { return };
         neighbour.rtt.sample(rtt);
-        self.cut_off = false;
-        neighbour.heard_at = world.now;
-        neighbour.checking = false;
-        if neighbour.doubt.take() == Some(Doubt::Silent) {
+        self.isolated = false;
+        neighbour.heard_at = shared.now;
+        neighbour.probing = false;
+        if neighbour.check.take() == Some(LivenessCheck::Silent) {
             // What it missed meanwhile, it hears of now.
-            self.summarise_to(world, peer, true);
+            self.summarise_to(shared, peer, true);
         }
     }
 
     /// A neighbour did not answer: others take its place, and it is checked once more.
-    pub(super) fn doubt(&mut self, world: &mut World<'_>, peer: &PublicKey, doubt: Doubt) {
-        let Some(neighbour) = self.active.get_mut(peer) else { return };
-        if neighbour.doubt.is_some() {
+    pub(super) fn begin_check(
+        &mut self,
+        shared: &mut Shared<'_>,
+        peer: &PublicKey,
+        check: LivenessCheck,
+    ) {
+        let Some(neighbour) = self.active_view.get_mut(peer) else { return };
+        if neighbour.check.is_some() {
             return;
         }
-        neighbour.doubt = Some(doubt);
-        neighbour.doubted_at = world.now;
+        neighbour.check = Some(check);
+        neighbour.check_began = shared.now;
         let contact = neighbour.contact;
-        if doubt == Doubt::Silent {
-            neighbour.outbox.give_up(world.now);
-            self.lost_at = Some(world.now);
+        if check == LivenessCheck::Silent {
+            neighbour.queue.make_lazy(shared.now);
+            self.lost_at = Some(shared.now);
             // Where one is gone, others may be.
-            self.check_idle(world, QUIET, usize::MAX);
-            self.replace_parent(world, peer);
-            self.keep_parents(world, None);
+            self.check_idle(shared, QUIET, usize::MAX);
+            self.replace_parent(shared, peer);
+            self.keep_parents(shared, None);
         }
-        world.ask(self.id, contact, Purpose::Check, SpreadAct::Probe);
+        shared.ask(self.id, contact, Purpose::Check, TopicRequest::Probe);
     }
 
     /// Many fell silent: whoever was not heard just now is asked whether it is there.
-    pub(super) fn check_quiet(&mut self, world: &mut World<'_>) {
-        self.check_idle(world, QUIET_AMONG_MANY, usize::MAX);
+    pub(super) fn check_quiet(&mut self, shared: &mut Shared<'_>) {
+        self.check_idle(shared, QUIET_AMONG_MANY, usize::MAX);
     }
 
     /// Asks up to `max` neighbours that were not heard for `quiet` whether they are there, those
     /// first that were not heard for longest.
-    fn check_idle(&mut self, world: &mut World<'_>, quiet: Duration, max: usize) {
-        let (id, now) = (self.id, world.now);
+    fn check_idle(&mut self, shared: &mut Shared<'_>, quiet: Duration, max: usize) {
+        let (id, now) = (self.id, shared.now);
         let idle = |neighbour: &&mut Neighbour| {
             let quiet = now.since(neighbour.heard_at) >= quiet;
-            quiet && !neighbour.checking && neighbour.doubt.is_none()
+            quiet && !neighbour.probing && neighbour.check.is_none()
         };
-        let mut idle: Vec<&mut Neighbour> = self.active.values_mut().filter(idle).collect();
+        let mut idle: Vec<&mut Neighbour> = self.active_view.values_mut().filter(idle).collect();
         idle.sort_by_key(|neighbour| neighbour.heard_at);
         for neighbour in idle.into_iter().take(max) {
-            neighbour.checking = true;
-            world.ask(id, neighbour.contact, Purpose::Tell, SpreadAct::Probe);
+            neighbour.probing = true;
+            shared.ask(id, neighbour.contact, Purpose::Notify, TopicRequest::Probe);
         }
     }
 
     /// Keeps enough links on the shared tree: chosen are those that answer fastest.
-    pub(super) fn keep_parents(&mut self, world: &mut World<'_>, except: Option<&PublicKey>) {
-        let pushed = self.active.values().filter(|neighbour| neighbour.is_pushed(Tree::Shared));
-        for _ in pushed.count()..world.config.parents(world.mode) {
+    pub(super) fn keep_parents(&mut self, shared: &mut Shared<'_>, except: Option<&PublicKey>) {
+        let pushed = self.active_view.values().filter(|neighbour| neighbour.is_eager(Tree::Shared));
+        for _ in pushed.count()..shared.config.parents(shared.mode) {
             let Some(peer) = self.fastest_beside(Tree::Shared, except) else { return };
-            self.graft(world, &peer, Vec::new(), Some(Tree::Shared));
+            self.graft(shared, &peer, Vec::new(), Some(Tree::Shared));
         }
     }
 
     /// Who publishes must push to somebody, whatever its neighbours say and whoever of them goes: names
     /// alone nobody waits for, and whoever hears too many at once remembers only some.
     pub(super) fn keep_child(&mut self, now: Instant, tree: Tree, except: Option<&PublicKey>) {
-        if self.active.values().any(|neighbour| neighbour.is_pushed(tree)) {
+        if self.active_view.values().any(|neighbour| neighbour.is_eager(tree)) {
             return;
         }
         let fastest = self.fastest_beside(tree, except);
-        if let Some(neighbour) = fastest.and_then(|peer| self.active.get_mut(&peer)) {
-            neighbour.branches.set(now, tree, true);
+        if let Some(neighbour) = fastest.and_then(|peer| self.active_view.get_mut(&peer)) {
+            neighbour.eager_trees.graft(now, tree);
         }
     }
 
     /// Of the links that are not on a tree and may be, the one that answers fastest.
     fn fastest_beside(&self, tree: Tree, except: Option<&PublicKey>) -> Option<PublicKey> {
-        let beside = self.active.iter().filter(|(peer, neighbour)| {
-            Some(*peer) != except && neighbour.is_fit() && !neighbour.branches.is_on(tree)
+        let beside = self.active_view.iter().filter(|(peer, neighbour)| {
+            Some(*peer) != except
+                && neighbour.may_be_eager()
+                && !neighbour.eager_trees.is_eager(tree)
         });
         let fastest = beside.min_by_key(|(_, neighbour)| neighbour.rtt.smoothed());
         fastest.map(|(peer, _)| *peer)
@@ -502,33 +509,33 @@ impl Topic {
 
     /// What to call the loss of a neighbour that does not answer: as long as nobody else is heard
     /// either, the fault is taken to be this node's own.
-    pub(super) fn silence(&mut self, world: &World<'_>, peer: &PublicKey) -> Cause {
-        let since = self.active.get(peer).map(|neighbour| neighbour.doubted_at);
-        let nobody = since.is_some_and(|since| world.last_heard <= since);
-        self.cut_off |= nobody && self.active.len() > 1;
-        let own_fault = self.cut_off || world.now < world.suspended_until;
-        if own_fault { Cause::LocalSuspend } else { Cause::Crashed }
+    pub(super) fn loss_cause(&mut self, shared: &Shared<'_>, peer: &PublicKey) -> Cause {
+        let since = self.active_view.get(peer).map(|neighbour| neighbour.check_began);
+        let nobody = since.is_some_and(|since| shared.last_heard <= since);
+        self.isolated |= nobody && self.active_view.len() > 1;
+        let own_fault = self.isolated || shared.now < shared.isolated_until;
+        if own_fault { Cause::Isolated } else { Cause::Crashed }
     }
 
     /// Asks a neighbour to push messages; those to come of `tree`, which is that of the runs, too.
     pub(super) fn graft(
         &mut self,
-        world: &mut World<'_>,
+        shared: &mut Shared<'_>,
         peer: &PublicKey,
-        mut runs: Vec<potluck_wire::IdRun>,
+        mut ranges: Vec<potluck_wire::IdRange>,
         tree: Option<Tree>,
     ) {
-        let Some(neighbour) = self.active.get_mut(peer) else { return };
+        let Some(neighbour) = self.active_view.get_mut(peer) else { return };
         if let Some(tree) = tree {
-            neighbour.branches.set(world.now, tree, true);
+            neighbour.eager_trees.graft(shared.now, tree);
         }
         let (contact, eager) = (neighbour.contact, tree.is_some());
         loop {
-            let rest = runs.split_off(runs.len().min(RUNS_DATAGRAM));
-            world.stats.grafts += 1;
-            world.ask(self.id, contact, Purpose::Tell, SpreadAct::Graft { runs, eager });
-            runs = rest;
-            if runs.is_empty() {
+            let rest = ranges.split_off(ranges.len().min(RANGES_DATAGRAM));
+            shared.stats.grafts += 1;
+            shared.ask(self.id, contact, Purpose::Notify, TopicRequest::Graft { ranges, eager });
+            ranges = rest;
+            if ranges.is_empty() {
                 return;
             }
         }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use potluck_base::{Contact, Identity, PublicKey, Rng, UnixMillis};
 use potluck_gossip::message::TopicName;
 use potluck_wire::{
-    Announcement, Claim, IdRun, MemberRecord, MemberRequest, PartCause, Request, SignedMessage,
-    Spread, SpreadAct, Vitals,
+    Announcement, Claim, DisconnectCause, IdRange, InTopic, MemberRecord, MemberRequest, Request,
+    SignedMessage, TopicRequest, Vitals,
 };
 
 use crate::sim_node::NodeIndex;
@@ -46,9 +46,9 @@ pub(super) fn lie(
         3 => tell(record),
         4 => tell(Announcement { claims: vec![claim], ..Announcement::default() }.to_bytes()),
         5 => tell(good_bye(world, liar, &record, vitals)),
-        turn => Request::Spread(Spread {
+        turn => Request::Topic(InTopic {
             topic: TopicName::system().id(),
-            act: overlay_lie(rng, world.hostile_identity(liar), turn, subject),
+            body: overlay_lie(rng, world.hostile_identity(liar), turn, subject),
         }),
     }
 }
@@ -68,19 +68,19 @@ fn good_bye(world: &World, liar: HostileIndex, record: &Bytes, vitals: Vitals) -
 }
 
 /// What links say to each other, made up.
-fn overlay_lie(rng: &mut Rng, me: &Identity, turn: usize, subject: PublicKey) -> SpreadAct {
+fn overlay_lie(rng: &mut Rng, me: &Identity, turn: usize, subject: PublicKey) -> TopicRequest {
     let mut nobody = || {
         let address = ([198, 18, rng.below(256) as u8, rng.below(256) as u8], 4_000).into();
         Contact::new(Identity::from_seed(rng.bytes()).public_key(), address)
     };
     let contacts: Vec<Contact> = (0..6).map(|_| nobody()).collect();
     let (nonce, sequence) = (rng.next_u64(), rng.next_u64() >> 8);
-    let run = |publisher| IdRun { publisher, incarnation: 1, first: sequence, count: 1_000 };
+    let run = |publisher| IdRange { publisher, incarnation: 1, first: sequence, count: 1_000 };
     match turn {
-        6 => SpreadAct::Neighbour { urgent: true, age_ms: 600_000 },
-        7 => SpreadAct::Shuffle { origin: contacts[0], nonce, hops: u8::MAX, contacts },
-        8 => SpreadAct::Shuffled { nonce, contacts },
-        9 => SpreadAct::Have { runs: vec![run(subject), run(contacts[1].public_key)] },
+        6 => TopicRequest::Neighbour { high_priority: true, age_ms: 600_000 },
+        7 => TopicRequest::Shuffle { origin: contacts[0], nonce, hops: u8::MAX, contacts },
+        8 => TopicRequest::ShuffleReply { nonce, contacts },
+        9 => TopicRequest::IHave { ranges: vec![run(subject), run(contacts[1].public_key)] },
         10 => {
             let payload = Bytes::from_static(b"made up");
             let topic = TopicName::system().id();
@@ -94,8 +94,8 @@ fn overlay_lie(rng: &mut Rng, me: &Identity, turn: usize, subject: PublicKey) ->
                 payload,
             );
             message.publisher = subject;
-            SpreadAct::Push { messages: vec![message.encode()] }
+            TopicRequest::Gossip { messages: vec![message.encode()] }
         }
-        _ => SpreadAct::Part { cause: PartCause::Misbehaved, others: contacts },
+        _ => TopicRequest::Disconnect { cause: DisconnectCause::Misbehaved, others: contacts },
     }
 }

@@ -4,21 +4,21 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use potluck_base::{Signature, UnixMillis};
-use potluck_wire::{PartCause, SpreadAct, SpreadAnswer};
+use potluck_wire::{DisconnectCause, TopicRequest, TopicResponse};
 
-use super::net::{Net, seconds, topic};
-use super::script::{Desk, contact, identity};
+use super::net::{TestNet, seconds, topic};
+use super::script::{Harness, contact, identity};
 use super::*;
 
 /// The sizes of the parts of the topic's overlay.
-fn parts(net: &Net) -> Vec<usize> {
+fn parts(net: &TestNet) -> Vec<usize> {
     let mut left: BTreeSet<PublicKey> = net.keys.iter().copied().collect();
     let mut sizes = Vec::new();
     while let Some(first) = left.pop_first() {
         let (mut size, mut reached) = (0, vec![first]);
         while let Some(node) = reached.pop() {
             size += 1;
-            let links = net.seats[&node].topics.neighbours_in(&topic());
+            let links = net.nodes[&node].topics.neighbours_in(&topic());
             let next = links.into_iter().map(|contact| contact.public_key);
             reached.extend(next.filter(|peer| left.remove(peer)));
         }
@@ -31,9 +31,9 @@ fn parts(net: &Net) -> Vec<usize> {
 fn circles_that_filled_each_others_places_open_up() {
     for seed in 1..4 {
         let config = TopicsConfig { verify: false, ..TopicsConfig::default() };
-        let mut net = Net::new(28, config, seed);
+        let mut net = TestNet::new(28, config, seed);
         net.blind = true;
-        let contacts: Vec<Contact> = net.keys.iter().map(|key| net.seats[key].contact).collect();
+        let contacts: Vec<Contact> = net.keys.iter().map(|key| net.nodes[key].contact).collect();
         for key in net.keys.clone() {
             net.input(&key, TopicsInput::Subscribe(topic()));
         }
@@ -58,77 +58,76 @@ fn circles_that_filled_each_others_places_open_up() {
 
 #[test]
 fn a_lost_neighbour_that_is_back_is_asked_for_a_link() {
-    let mut desk = Desk::subscribed(Mode::Fleet);
-    assert!((1..=7).all(|number| desk.befriend(number)));
-    desk.input(TopicsInput::Unreachable(contact(1).public_key));
-    desk.pass(seconds(200));
-    desk.asks();
-    desk.input(TopicsInput::Candidates(vec![contact(1), contact(50)]));
-    desk.pass(seconds(3));
-    let links = desk
-        .asks()
-        .into_iter()
-        .filter(|(.., spread)| matches!(spread.act, SpreadAct::Neighbour { urgent: false, .. }));
+    let mut harness = Harness::subscribed(Mode::Fleet);
+    assert!((1..=7).all(|number| harness.connect(number)));
+    harness.input(TopicsInput::Unreachable(contact(1).public_key));
+    harness.advance(seconds(200));
+    harness.asks();
+    harness.input(TopicsInput::Candidates(vec![contact(1), contact(50)]));
+    harness.advance(seconds(3));
+    let links = harness.asks().into_iter().filter(|(.., request)| {
+        matches!(request.body, TopicRequest::Neighbour { high_priority: false, .. })
+    });
     let asked: Vec<Contact> = links.map(|(_, to, _)| to).collect();
     assert_eq!(asked, [contact(1)]);
 }
 
 #[test]
 fn joiners_cost_one_established_link_in_five_minutes() {
-    let mut desk = Desk::subscribed(Mode::Fleet);
-    assert!((1..=6).all(|number| desk.befriend(number)));
-    desk.pass(seconds(130));
-    let established = |desk: &Desk| {
-        let left = desk.topics.neighbours_in(&topic());
+    let mut harness = Harness::subscribed(Mode::Fleet);
+    assert!((1..=6).all(|number| harness.connect(number)));
+    harness.advance(seconds(130));
+    let established = |harness: &Harness| {
+        let left = harness.topics.neighbours_in(&topic());
         left.iter().filter(|link| (1..=6).any(|number| contact(number) == **link)).count()
     };
-    assert_eq!(established(&desk), 6);
+    assert_eq!(established(&harness), 6);
     for round in 0..12 {
-        let polite = SpreadAct::Neighbour { urgent: false, age_ms: 0 };
-        let answer = desk.asked(60 + round, polite);
-        assert!(round > 0 || matches!(answer, SpreadAnswer::Accepted { .. }));
-        desk.befriend(100 + 2 * round);
-        desk.befriend(101 + 2 * round);
-        desk.pass(seconds(20));
+        let low_priority = TopicRequest::Neighbour { high_priority: false, age_ms: 0 };
+        let answer = harness.asked(60 + round, low_priority);
+        assert!(round > 0 || matches!(answer, TopicResponse::Accepted { .. }));
+        harness.connect(100 + 2 * round);
+        harness.connect(101 + 2 * round);
+        harness.advance(seconds(20));
     }
-    assert_eq!(established(&desk), 5);
+    assert_eq!(established(&harness), 5);
 }
 
 #[test]
 fn a_link_that_no_tree_needs_goes_for_a_joiner() {
     for unneeded in 3..=6 {
-        let mut desk = Desk::subscribed(Mode::Fleet);
-        assert!((1..=6).all(|number| desk.befriend(number)));
-        desk.pass(seconds(130));
-        desk.publish(1, 10);
-        for (ask, to, spread) in desk.asks() {
+        let mut harness = Harness::subscribed(Mode::Fleet);
+        assert!((1..=6).all(|number| harness.connect(number)));
+        harness.advance(seconds(130));
+        harness.publish(1, 10);
+        for (ask, to, request) in harness.asks() {
             let prune = u64::from(to == contact(unneeded));
-            if matches!(spread.act, SpreadAct::Push { .. }) {
-                desk.answer(ask, SpreadAnswer::Pushed { prune, busy: false });
+            if matches!(request.body, TopicRequest::Gossip { .. }) {
+                harness.answer(ask, TopicResponse::GossipAck { prune, busy: false });
             }
         }
-        assert_eq!(goes_for_a_joiner(&mut desk), [unneeded]);
+        assert_eq!(goes_for_a_joiner(&mut harness), [unneeded]);
     }
 }
 
 /// All ask to be pushed what this desk was asked to push, and the first link beyond the limit is
 /// made: who goes for it.
-fn goes_for_a_joiner(desk: &mut Desk) -> Vec<u8> {
-    for (ask, _, spread) in desk.asks() {
-        if matches!(spread.act, SpreadAct::Push { .. }) {
-            desk.answer(ask, SpreadAnswer::Pushed { prune: 0, busy: false });
+fn goes_for_a_joiner(harness: &mut Harness) -> Vec<u8> {
+    for (ask, _, request) in harness.asks() {
+        if matches!(request.body, TopicRequest::Gossip { .. }) {
+            harness.answer(ask, TopicResponse::GossipAck { prune: 0, busy: false });
         }
     }
-    let polite = SpreadAct::Neighbour { urgent: false, age_ms: 0 };
-    assert!(matches!(desk.asked(60, polite), SpreadAnswer::Accepted { .. }));
-    (100..103).for_each(|number| assert!(desk.befriend(number)));
-    desk.pass(seconds(20));
-    let left = desk.topics.neighbours_in(&topic());
+    let low_priority = TopicRequest::Neighbour { high_priority: false, age_ms: 0 };
+    assert!(matches!(harness.asked(60, low_priority), TopicResponse::Accepted { .. }));
+    (100..103).for_each(|number| assert!(harness.connect(number)));
+    harness.advance(seconds(20));
+    let left = harness.topics.neighbours_in(&topic());
     (1..=6).filter(|number| !left.contains(&contact(*number))).collect()
 }
 
 /// A message of a neighbour's own.
-fn message_of(publisher: u8, sequence: u64) -> SpreadAct {
+fn message_of(publisher: u8, sequence: u64) -> TopicRequest {
     let signature = Signature::from_bytes([0; 64]);
     let publisher = identity(publisher).public_key();
     let payload = Bytes::from_static(b"hello");
@@ -140,22 +139,22 @@ fn message_of(publisher: u8, sequence: u64) -> SpreadAct {
         payload,
         signature,
     };
-    SpreadAct::Push { messages: vec![message.encode()] }
+    TopicRequest::Gossip { messages: vec![message.encode()] }
 }
 
 #[test]
 fn of_links_on_as_many_trees_the_one_to_the_root_of_a_tree_stays() {
     for root in 3..=6 {
         let config = TopicsConfig { mode: Mode::Fleet, verify: false, ..TopicsConfig::default() };
-        let mut desk = Desk::new(config);
-        desk.input(TopicsInput::Subscribe(topic()));
-        assert!((1..=6).all(|number| desk.befriend(number)));
-        desk.pass(seconds(130));
+        let mut harness = Harness::new(config);
+        harness.input(TopicsInput::Subscribe(topic()));
+        assert!((1..=6).all(|number| harness.connect(number)));
+        harness.advance(seconds(130));
         for sequence in 7..=8 {
-            desk.asked(root, message_of(root, sequence));
-            desk.pass(seconds(1));
+            harness.asked(root, message_of(root, sequence));
+            harness.advance(seconds(1));
         }
-        let gone = goes_for_a_joiner(&mut desk);
+        let gone = goes_for_a_joiner(&mut harness);
         assert!(gone.len() == 1 && gone[0] != root, "{gone:?} of the tree of {root}");
     }
 }
@@ -172,55 +171,56 @@ enum Publishes {
 /// for, in 80 rounds of 401 s.
 fn swapped(publishes: Publishes) -> (usize, usize) {
     let config = TopicsConfig { mode: Mode::Fleet, verify: false, ..TopicsConfig::default() };
-    let mut desk = Desk::new(config);
-    desk.input(TopicsInput::Subscribe(topic()));
-    assert!((1..=6).all(|number| desk.befriend(number)));
+    let mut harness = Harness::new(config);
+    harness.input(TopicsInput::Subscribe(topic()));
+    assert!((1..=6).all(|number| harness.connect(number)));
     let contacts = (150..=210).map(contact).collect();
-    desk.input(TopicsInput::Found { topic: topic().id(), contacts });
-    let publish = |desk: &mut Desk, number: u64| match publishes {
+    harness.input(TopicsInput::Found { topic: topic().id(), contacts });
+    let publish = |harness: &mut Harness, number: u64| match publishes {
         Publishes::Nobody => {}
-        Publishes::ThisNode => desk.publish(number, 10),
+        Publishes::ThisNode => harness.publish(number, 10),
         Publishes::Other => {
-            desk.asked(1, message_of(9, number));
+            harness.asked(1, message_of(9, number));
         }
     };
     // Everybody answers, wants to be pushed all, and has no room. How many links were asked for.
-    let answer = |desk: &mut Desk| {
+    let answer = |harness: &mut Harness| {
         let mut links = 0;
-        for (ask, _, spread) in desk.asks() {
-            let answer = match spread.act {
-                SpreadAct::Neighbour { urgent, .. } => {
-                    links += usize::from(!urgent);
-                    SpreadAnswer::Declined { others: Vec::new() }
+        for (ask, _, request) in harness.asks() {
+            let answer = match request.body {
+                TopicRequest::Neighbour { high_priority, .. } => {
+                    links += usize::from(!high_priority);
+                    TopicResponse::Declined { others: Vec::new() }
                 }
-                SpreadAct::Push { .. } => SpreadAnswer::Pushed { prune: 0, busy: false },
-                _ => SpreadAnswer::Taken,
+                TopicRequest::Gossip { .. } => TopicResponse::GossipAck { prune: 0, busy: false },
+                _ => TopicResponse::Ack,
             };
-            desk.answer(ask, answer);
+            harness.answer(ask, answer);
         }
         links
     };
-    let rounds = |desk: &mut Desk, from: u64, to: u64, pause: u64| {
+    let rounds = |harness: &mut Harness, from: u64, to: u64, pause: u64| {
         let (mut granted, mut asked) = (0, 0);
         for round in from..to {
-            publish(desk, round);
-            desk.pass(seconds(1));
-            asked += answer(desk);
-            let polite = SpreadAct::Neighbour { urgent: false, age_ms: 0 };
+            publish(harness, round);
+            harness.advance(seconds(1));
+            asked += answer(harness);
+            let low_priority = TopicRequest::Neighbour { high_priority: false, age_ms: 0 };
             if pause > 300 {
-                let reply = desk.asked(60 + round as u8, polite);
-                granted += usize::from(matches!(reply, SpreadAnswer::Accepted { .. }));
+                let reply = harness.asked(60 + round as u8, low_priority);
+                granted += usize::from(matches!(reply, TopicResponse::Accepted { .. }));
                 // A link that is on no tree would be one to spare.
-                let part = SpreadAct::Part { cause: PartCause::Left, others: Vec::new() };
-                desk.asked(60 + round as u8, part);
+                let part =
+                    TopicRequest::Disconnect { cause: DisconnectCause::Left, others: Vec::new() };
+                harness.asked(60 + round as u8, part);
             }
-            desk.pass(seconds(pause));
-            asked += answer(desk);
+            harness.advance(seconds(pause));
+            asked += answer(harness);
         }
         (granted, asked)
     };
-    rounds(&mut desk, 1, 9, 20);
-    rounds(&mut desk, 9, 89, 400)
+    rounds(&mut harness, 1, 9, 20);
+    rounds(&mut harness, 9, 89, 400)
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn who_has_no_link_to_spare_waits_eight_times_as_long_and_a_root_of_a_tree_does_
 
 #[test]
 fn who_wants_nothing_sends_150_bytes_a_second_at_most() {
-    let mut net = Net::gathered(60, TopicsConfig::default(), 1);
+    let mut net = TestNet::gathered(60, TopicsConfig::default(), 1);
     net.run(seconds(180));
     let before = net.bytes;
     net.run(seconds(600));
