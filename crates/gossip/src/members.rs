@@ -46,7 +46,7 @@ use potluck_base::{
     UnixMillis,
 };
 use potluck_wire::{
-    MemberRecord, MemberRequest, Reach, Response, Revocation, Revoked, Software, Vitals,
+    MemberRecord, MemberRequest, Reach, RecordVersion, Response, Revocation, Revoked, Software,
 };
 
 use crate::view::{MemberEvent, MemberView, MembersView, Mode};
@@ -113,7 +113,7 @@ pub enum Input {
     /// The links of the overlay of all nodes are these.
     Neighbours(Vec<Contact>),
     /// The closest nodes in the DHT are these.
-    Siblings(Vec<Contact>),
+    CloseGroup(Vec<Contact>),
     /// Another part of the node got no answer from this one: probe it soon.
     Unanswered(PublicKey),
     /// About so many nodes are in the network.
@@ -150,9 +150,9 @@ pub enum Input {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It is there (again).
-    Here,
+    Alive,
     /// It does not answer.
-    Doubted,
+    Suspect,
     /// It is dead.
     Dead,
     /// It has left.
@@ -208,7 +208,7 @@ pub enum Output {
     Revocations(Vec<Bytes>),
     /// A record of this node's own key came that this run did not sign, and no earlier one: another
     /// machine runs with this identity.
-    Elsewhere(Vitals),
+    Elsewhere(RecordVersion),
 }
 
 /// What a [`Members`] starts with.
@@ -237,13 +237,13 @@ const REVOKED_MAX: usize = 4096;
 
 /// What a question is for.
 #[derive(Debug, Clone, PartialEq)]
-enum Errand {
+enum Purpose {
     /// A probe, first tries.
     Probe(PublicKey),
     /// The same, once more, while others try it too.
-    Again(PublicKey),
+    Reprobe(PublicKey),
     /// Somebody tries it for this node.
-    Help { subject: PublicKey, nonce: u64 },
+    PingReq { subject: PublicKey, nonce: u64 },
     /// This node tries it for somebody.
     Prove { serve: ServeId },
     /// All records behind a key.
@@ -253,9 +253,9 @@ enum Errand {
     /// Records that differ.
     Load(Contact),
     /// Whether this one could not reach a suspect either.
-    Doubt(PublicKey),
+    Suspect(PublicKey),
     /// Nothing depends on the answer.
-    Tell,
+    Notify,
 }
 
 /// The members machine. See the module.
@@ -274,20 +274,20 @@ pub struct Members {
     health: LocalHealth,
     isolation: Isolation,
     detector: detect::Detector,
-    rumours: records::Rumours,
-    comparing: compare::Comparing,
-    parts: component::Parts,
+    broadcasts: records::BroadcastQueue,
+    anti_entropy: compare::AntiEntropy,
+    partitions: component::Partitions,
     neighbours: BTreeSet<PublicKey>,
-    siblings: BTreeSet<PublicKey>,
-    watchers: others::Watchers,
+    close_group: BTreeSet<PublicKey>,
+    probers: others::Probers,
     rates: rates::Rates,
     local: Vec<LocalAddress>,
-    asks: BTreeMap<AskId, Errand>,
+    asks: BTreeMap<AskId, Purpose>,
     next_ask: u64,
     heal_at: Instant,
     wall: Option<UnixMillis>,
     /// Smoothed round trip of probes, over all members; none before the first was answered.
-    typical: Option<Duration>,
+    mean_rtt: Option<Duration>,
     leaving: bool,
     outbox: VecDeque<Output>,
     stats: MembersStats,
@@ -300,7 +300,7 @@ impl Members {
         let MembersStart { identity, network, contact, incarnation, labels, .. } = start;
         let me = MemberRecord {
             contact,
-            vitals: Vitals { incarnation, beat: 0 },
+            version: RecordVersion { incarnation, revision: 0 },
             left: false,
             client: start.client,
             labels,
@@ -319,9 +319,9 @@ impl Members {
         Self {
             table: Table::new(here_max, config.gone_max),
             detector: detect::Detector::new(&config, &mut rng),
-            rumours: records::Rumours::default(),
-            comparing: compare::Comparing::new(&config, &mut rng),
-            parts: component::Parts::default(),
+            broadcasts: records::BroadcastQueue::default(),
+            anti_entropy: compare::AntiEntropy::new(&config, &mut rng),
+            partitions: component::Partitions::default(),
             heal_at: Instant::ZERO + rng.jitter(config.heal_interval, 0.5),
             identity,
             network,
@@ -335,14 +335,14 @@ impl Members {
             health: LocalHealth::default(),
             isolation: Isolation::default(),
             neighbours: BTreeSet::new(),
-            siblings: BTreeSet::new(),
-            watchers: others::Watchers::default(),
+            close_group: BTreeSet::new(),
+            probers: others::Probers::default(),
             rates: rates::Rates::default(),
             local: vec![contact.address.into()],
             asks: BTreeMap::new(),
             next_ask: 0,
             wall: None,
-            typical: None,
+            mean_rtt: None,
             leaving: false,
             outbox: VecDeque::new(),
             stats: MembersStats::default(),
@@ -365,7 +365,7 @@ impl Members {
     /// Whether verdicts are frozen because this node itself seems to be cut off.
     #[must_use]
     pub const fn is_isolated(&self) -> bool {
-        self.isolation.is_up()
+        self.isolation.is_isolated()
     }
 
     /// The members, this node included, in the order of their ids.
@@ -376,7 +376,7 @@ impl Members {
             members.push(MemberView {
                 peer: self.me.contact.in_network(&self.network),
                 state: crate::view::MemberState::Alive,
-                incarnation: self.me.vitals.incarnation,
+                incarnation: self.me.version.incarnation,
                 labels: self.me.labels.clone(),
             });
         }
@@ -407,13 +407,13 @@ impl Members {
             left,
             asks: self.asks.len(),
             probing: self.detector.probing(),
-            hurried: self.detector.hurried(),
-            rumours: self.rumours.len(),
-            watchers: self.watchers.len(),
+            hurried: self.detector.priority_probes(),
+            rumours: self.broadcasts.len(),
+            watchers: self.probers.len(),
             rates: self.rates.len(),
             revoked: self.revoked.len(),
             health: self.health.get(),
-            isolated: self.isolation.is_up(),
+            isolated: self.isolation.is_isolated(),
             ..self.stats.clone()
         }
     }
@@ -422,8 +422,8 @@ impl Members {
         &mut self,
         to: Contact,
         request: MemberRequest,
-        errand: Errand,
-        how: How,
+        purpose: Purpose,
+        options: AskOptions,
     ) -> Option<AskId> {
         if self.asks.len() >= ASKS_MAX {
             self.stats.asks_refused += 1;
@@ -431,59 +431,65 @@ impl Members {
         }
         let ask = AskId(self.next_ask);
         self.next_ask += 1;
-        self.asks.insert(ask, errand);
-        let How { tries, patience, large } = how;
+        self.asks.insert(ask, purpose);
+        let AskOptions { tries, patience, large } = options;
         self.outbox.push_back(Output::Ask { ask, to, request, tries, patience, large });
         Some(ask)
     }
 
     fn on_answered(&mut self, now: Instant, ask: AskId, response: Response, rtt: Option<Duration>) {
-        let Some(errand) = self.asks.remove(&ask) else { return };
-        match errand {
-            Errand::Probe(subject) | Errand::Again(subject) => {
+        let Some(purpose) = self.asks.remove(&ask) else { return };
+        match purpose {
+            Purpose::Probe(subject) | Purpose::Reprobe(subject) => {
                 self.on_probe_answered(now, &subject, response, rtt);
             }
-            Errand::Help { subject, nonce } => {
-                self.on_helped(now, &subject, nonce, Some(&response));
+            Purpose::PingReq { subject, nonce } => {
+                self.on_ping_req_answered(now, &subject, nonce, Some(&response));
             }
-            Errand::Prove { serve } => self.on_proved(serve, Some(response)),
-            Errand::Page(with, after) => self.on_page(now, (with, after), response),
-            Errand::Compare { with, whole } => self.on_compared(now, with, whole, response),
-            Errand::Load(with) => self.on_loaded(now, &with.public_key, response),
-            Errand::Doubt(from) => self.on_shared(now, from, response),
-            Errand::Tell => {}
+            Purpose::Prove { serve } => self.on_proved(serve, Some(response)),
+            Purpose::Page(with, after) => self.on_page(now, (with, after), response),
+            Purpose::Compare { with, whole } => self.on_compared(now, with, whole, response),
+            Purpose::Load(with) => self.on_loaded(now, &with.public_key, response),
+            Purpose::Suspect(from) => self.on_confirmed(now, from, response),
+            Purpose::Notify => {}
         }
     }
 
     fn on_failed(&mut self, now: Instant, ask: AskId) {
-        let Some(errand) = self.asks.remove(&ask) else { return };
-        match errand {
-            Errand::Probe(subject) => self.on_probe_failed(now, &subject),
-            Errand::Again(subject) => self.on_deep_end(now, &subject),
-            Errand::Help { subject, nonce } => self.on_helped(now, &subject, nonce, None),
-            Errand::Prove { serve } => self.on_proved(serve, None),
-            Errand::Page(with, _) | Errand::Compare { with, .. } | Errand::Load(with) => {
-                self.comparing.ended();
-                self.hurry(now, &with.public_key, Duration::ZERO);
+        let Some(purpose) = self.asks.remove(&ask) else { return };
+        match purpose {
+            Purpose::Probe(subject) => self.on_probe_failed(now, &subject),
+            Purpose::Reprobe(subject) => self.on_indirect_probe_end(now, &subject),
+            Purpose::PingReq { subject, nonce } => {
+                self.on_ping_req_answered(now, &subject, nonce, None);
             }
-            Errand::Doubt(_) | Errand::Tell => {}
+            Purpose::Prove { serve } => self.on_proved(serve, None),
+            Purpose::Page(with, _) | Purpose::Compare { with, .. } | Purpose::Load(with) => {
+                self.anti_entropy.ended();
+                self.schedule_priority_probe(now, &with.public_key, Duration::ZERO);
+            }
+            Purpose::Suspect(_) | Purpose::Notify => {}
         }
     }
 
     /// A question that was never sent says nothing about anybody.
     fn on_unsent(&mut self, now: Instant, ask: AskId) {
-        let Some(errand) = self.asks.remove(&ask) else { return };
+        let Some(purpose) = self.asks.remove(&ask) else { return };
         self.stats.asks_refused += 1;
-        match errand {
-            Errand::Probe(subject) | Errand::Again(subject) | Errand::Help { subject, .. } => {
+        match purpose {
+            Purpose::Probe(subject)
+            | Purpose::Reprobe(subject)
+            | Purpose::PingReq { subject, .. } => {
                 self.health.on_bad();
                 self.detector.forget(&subject);
                 // A suspicion whose end came is looked at again.
                 self.postpone(now, &subject);
             }
-            Errand::Prove { serve } => self.on_proved(serve, None),
-            Errand::Page(..) | Errand::Compare { .. } | Errand::Load(_) => self.comparing.ended(),
-            Errand::Doubt(_) | Errand::Tell => {}
+            Purpose::Prove { serve } => self.on_proved(serve, None),
+            Purpose::Page(..) | Purpose::Compare { .. } | Purpose::Load(_) => {
+                self.anti_entropy.ended();
+            }
+            Purpose::Suspect(_) | Purpose::Notify => {}
         }
     }
 
@@ -495,7 +501,7 @@ impl Members {
         if now >= self.heal_at {
             self.heal(now);
         }
-        self.turn(now, |guard| guard.judge(now));
+        self.apply_guard(now, |guard| guard.judge(now));
     }
 
     /// What concerns this node itself.
@@ -508,7 +514,7 @@ impl Members {
             }
             Input::Certificate(certificate) => {
                 self.me.certificate = Some(certificate);
-                self.speak_up(now);
+                self.renew_record(now);
             }
             Input::WallClock(wall) => self.wall = Some(wall),
             Input::NetworkSize(size) => self.on_network_size(size),
@@ -520,13 +526,13 @@ impl Members {
 
 /// How to ask.
 #[derive(Debug, Clone, Copy)]
-struct How {
+struct AskOptions {
     tries: u8,
     patience: Duration,
     large: bool,
 }
 
-impl How {
+impl AskOptions {
     /// So many tries, at once, in datagrams.
     const fn tries(tries: u8) -> Self {
         Self { tries, patience: Duration::ZERO, large: false }
@@ -553,23 +559,23 @@ impl Machine for Members {
                 let first = self.neighbours.is_empty() && !contacts.is_empty();
                 for contact in &contacts {
                     if !self.neighbours.contains(&contact.public_key) {
-                        self.tell_revocations(*contact);
+                        self.send_revocations(*contact);
                     }
                 }
                 let neighbours = contacts.iter().map(|contact| contact.public_key).collect();
                 let before = std::mem::replace(&mut self.neighbours, neighbours);
                 if first {
                     // Only now is there anybody to pass this node's word on.
-                    self.tell_mine(now);
+                    self.announce_own_record(now);
                 }
                 self.watch(now, contacts, &before);
             }
-            Input::Siblings(contacts) => {
-                let siblings = contacts.iter().map(|contact| contact.public_key).collect();
-                let before = std::mem::replace(&mut self.siblings, siblings);
+            Input::CloseGroup(contacts) => {
+                let close_group = contacts.iter().map(|contact| contact.public_key).collect();
+                let before = std::mem::replace(&mut self.close_group, close_group);
                 self.watch(now, contacts, &before);
             }
-            Input::Unanswered(key) => self.hurry(now, &key, Duration::ZERO),
+            Input::Unanswered(key) => self.schedule_priority_probe(now, &key, Duration::ZERO),
             Input::Revoked { revocation, bytes, spread } => {
                 self.on_revoked(now, revocation, bytes, spread);
             }
@@ -577,7 +583,7 @@ impl Machine for Members {
             own => self.on_own(now, own),
         }
         self.begin_paging();
-        self.arm_rumours(now);
+        self.arm_broadcasts(now);
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -587,8 +593,8 @@ impl Machine for Members {
     fn poll_timeout(&self) -> Option<Deadline> {
         Deadline::earliest([
             self.detector.deadline(),
-            self.rumours.deadline(),
-            self.comparing.deadline(),
+            self.broadcasts.deadline(),
+            self.anti_entropy.deadline(),
             Some(Deadline::new(self.heal_at, "heal")),
         ])
     }

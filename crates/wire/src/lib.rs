@@ -25,8 +25,8 @@ pub use admission::{
 pub use codec::{DecodeError, decode_request, decode_response, encode_request, encode_response};
 pub use lan::{Beacon, LanKey, LanTag};
 pub use member::{
-    Announcement, Claim, Component, MemberRecord, MemberRequest, MemberResponse, Proof, Reach,
-    RecordError, Software, Surroundings, Vitals,
+    Announcement, MemberRecord, MemberRequest, MemberResponse, PartitionId, PeerHints, Proof,
+    Reach, RecordError, RecordVersion, Software, SuspectMessage,
 };
 pub use message::{
     Contacts, Found, Hint, Holding, Load, Loaded, OfferEntry, Part, RecordAnswer, Refusal, Request,

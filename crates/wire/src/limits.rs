@@ -47,7 +47,7 @@ pub const MEMBER_RECORD_BYTES_MAX: usize = 1040;
 /// Most records, short ids or entries of a comparison in one message about members.
 pub const RECORDS_MAX: usize = 2048;
 /// Most claims in one message.
-pub const CLAIMS_MAX: usize = 16;
+pub const SUSPECTS_MAX: usize = 16;
 /// Longest certificate, grant or revocation, signature included: a certificate leaves room for a
 /// request of over 600 bytes in the datagram that it is shown in.
 pub const CERTIFICATE_BYTES_MAX: usize = 400;

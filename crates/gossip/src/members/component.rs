@@ -13,7 +13,7 @@
 use std::time::Duration;
 
 use potluck_base::{Contact, Instant, PublicKey, UnixMillis};
-use potluck_wire::Component;
+use potluck_wire::PartitionId;
 
 use super::{Members, Output};
 use crate::view::Mode;
@@ -37,39 +37,45 @@ const BRIDGE_PAUSE: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone, Copy)]
 struct Sighting {
     by: PublicKey,
-    theirs: Component,
-    mine: Component,
+    theirs: PartitionId,
+    mine: PartitionId,
     first: Instant,
     last: Instant,
 }
 
 /// What is known of this node's part and of others.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Parts {
-    mine: Option<Component>,
+pub(super) struct Partitions {
+    mine: Option<PartitionId>,
     sightings: Vec<Sighting>,
     /// Whom bridges were made to since then.
     since: Instant,
     bridges: Vec<PublicKey>,
 }
 
-impl Parts {
+impl Partitions {
     /// This node's part in the hour of `wall`.
-    fn now(&mut self, me: &PublicKey, wall: UnixMillis) -> Component {
+    fn now(&mut self, me: &PublicKey, wall: UnixMillis) -> PartitionId {
         let hour = u32::try_from(wall.0 / HOUR_MILLIS).unwrap_or(u32::MAX);
-        let own = || Component::of(me, hour);
+        let own = || PartitionId::of(me, hour);
         let mine = self.mine.filter(|mine| mine.hour == hour).unwrap_or_else(own);
         self.mine = Some(mine);
         mine
     }
 
     /// A neighbour is in the same part by definition: both take the smaller mark.
-    fn agree(&mut self, mine: Component, theirs: Component) {
+    fn agree(&mut self, mine: PartitionId, theirs: PartitionId) {
         self.mine = Some(mine.min(theirs));
     }
 
     /// Somebody who is no neighbour names its part. Whether it has named another one for long enough.
-    fn sight(&mut self, now: Instant, by: PublicKey, mine: Component, theirs: Component) -> bool {
+    fn observe(
+        &mut self,
+        now: Instant,
+        by: PublicKey,
+        mine: PartitionId,
+        theirs: PartitionId,
+    ) -> bool {
         self.sightings.retain(|known| known.mine == mine && now.since(known.last) < SIGHTING_LIFE);
         let new = Sighting { by, theirs, mine, first: now, last: now };
         if theirs == mine {
@@ -105,19 +111,19 @@ impl Parts {
 
 impl Members {
     /// The part of the overlay that this node is in; none in a fleet, where lists are compared.
-    pub(super) fn component(&mut self) -> Option<Component> {
+    pub(super) fn partition(&mut self) -> Option<PartitionId> {
         let wall = self.wall.filter(|_| self.mode == Mode::Open)?;
-        Some(self.parts.now(&self.me.contact.public_key, wall))
+        Some(self.partitions.now(&self.me.contact.public_key, wall))
     }
 
     /// Another node names its part.
-    pub(super) fn on_component(&mut self, now: Instant, from: Contact, theirs: Component) {
-        let Some(mine) = self.component().filter(|mine| mine.hour == theirs.hour) else { return };
+    pub(super) fn on_partition(&mut self, now: Instant, from: Contact, theirs: PartitionId) {
+        let Some(mine) = self.partition().filter(|mine| mine.hour == theirs.hour) else { return };
         if self.neighbours.contains(&from.public_key) {
-            return self.parts.agree(mine, theirs);
+            return self.partitions.agree(mine, theirs);
         }
         let by = from.public_key;
-        if self.parts.sight(now, by, mine, theirs) && self.parts.bridge(now, by) {
+        if self.partitions.observe(now, by, mine, theirs) && self.partitions.bridge(now, by) {
             self.stats.bridges += 1;
             self.outbox.push_back(Output::Bridge(from));
         }
@@ -137,29 +143,29 @@ mod tests {
         Instant::ZERO + Duration::from_secs(seconds)
     }
 
-    fn part(hour: u32, least: u64) -> Component {
-        Component { hour, least }
+    fn part(hour: u32, least: u64) -> PartitionId {
+        PartitionId { hour, least }
     }
 
     #[test]
     fn neighbours_agree_on_the_least_mark_until_the_hour_is_over() {
-        let mut parts = Parts::default();
+        let mut parts = Partitions::default();
         let wall = UnixMillis(5 * HOUR_MILLIS + 1);
         let own = parts.now(&key(1), wall);
-        assert_eq!(own, Component::of(&key(1), 5));
+        assert_eq!(own, PartitionId::of(&key(1), 5));
         parts.agree(own, part(5, 3));
         assert_eq!(parts.now(&key(1), wall), part(5, 3));
         parts.agree(part(5, 3), part(5, 9));
         assert_eq!(parts.now(&key(1), wall), part(5, 3));
         let later = UnixMillis(6 * HOUR_MILLIS);
-        assert_eq!(parts.now(&key(1), later), Component::of(&key(1), 6));
+        assert_eq!(parts.now(&key(1), later), PartitionId::of(&key(1), 6));
     }
 
     #[test]
     fn another_part_is_one_that_is_named_for_five_minutes() {
-        let mut parts = Parts::default();
+        let mut parts = Partitions::default();
         let (mine, theirs) = (part(5, 3), part(5, 7));
-        let mut sight = |seconds, mine, theirs| parts.sight(at(seconds), key(1), mine, theirs);
+        let mut sight = |seconds, mine, theirs| parts.observe(at(seconds), key(1), mine, theirs);
         assert!(!sight(0, mine, theirs));
         assert!(!sight(299, mine, theirs));
         assert!(sight(300, mine, theirs));
@@ -179,26 +185,26 @@ mod tests {
 
     #[test]
     fn what_liars_say_of_parts_hides_no_other_part() {
-        let mut parts = Parts::default();
+        let mut parts = Partitions::default();
         let (mine, theirs) = (part(5, 3), part(5, 7));
         let mut found = false;
         for second in 0..=300 {
             for liar in 1..SIGHTINGS_MAX as u8 {
-                parts.sight(at(second), key(liar), mine, part(5, second + u64::from(liar)));
+                parts.observe(at(second), key(liar), mine, part(5, second + u64::from(liar)));
             }
             // Those of this node's own part say nothing about the other.
-            parts.sight(at(second), key(99), mine, mine);
-            found = parts.sight(at(second), key(50), mine, theirs);
+            parts.observe(at(second), key(99), mine, mine);
+            found = parts.observe(at(second), key(50), mine, theirs);
         }
         assert!(found);
-        parts.sight(at(301), key(60), mine, theirs);
-        parts.sight(at(301), key(61), mine, theirs);
+        parts.observe(at(301), key(60), mine, theirs);
+        parts.observe(at(301), key(61), mine, theirs);
         assert_eq!(parts.sightings.len(), SIGHTINGS_MAX);
     }
 
     #[test]
     fn whoever_invents_parts_causes_one_link_in_ten_minutes_and_many_who_do_two() {
-        let mut parts = Parts::default();
+        let mut parts = Partitions::default();
         assert_eq!((0..100).filter(|second| parts.bridge(at(*second), key(1))).count(), 1);
         let others = (100..140).filter(|second| parts.bridge(at(*second), key(*second as u8)));
         assert_eq!(others.count(), 1);

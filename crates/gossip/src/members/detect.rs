@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use potluck_base::{Contact, Deadline, Instant, PublicKey, Rng};
-use potluck_wire::{MemberRequest, MemberResponse, Response, Vitals};
+use potluck_wire::{MemberRequest, MemberResponse, RecordVersion, Response};
 
-use super::isolation::{Isolation, Turn};
-use super::table::State;
-use super::{Errand, How, Members, MembersConfig, Output};
+use super::isolation::{Isolation, Transition};
+use super::table::LocalState;
+use super::{AskOptions, Members, MembersConfig, Output, Purpose};
 use crate::view::Mode;
 
 /// Tries before others are asked to help.
@@ -23,22 +23,22 @@ const TRIES: u8 = 2;
 /// Tries where no others are asked.
 const TRIES_ALONE: u8 = 3;
 /// So many members in a row that do not answer may be many more.
-const MANY: u32 = 2;
+const FAILED_IN_ROW_MANY: u32 = 2;
 /// Probes under way at once, those caused by doubts included.
 const PROBING_MAX: usize = 64;
 /// Members in line to be probed because of a doubt.
-const HURRIED_MAX: usize = 1024;
+const PRIORITY_PROBES_MAX: usize = 1024;
 /// Of those, so many may start in one second; the others wait.
-const HURRIED_PER_INTERVAL: usize = 40;
+const PRIORITY_PROBES_PER_INTERVAL: usize = 40;
 /// A doubt makes this node probe the same member again only after so long.
-pub(super) const HURRY_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const PRIORITY_PROBE_PAUSE: Duration = Duration::from_secs(5);
 /// Probes caused by one doubt are spread over so long for each member there is: a healthy member
 /// must survive the curiosity of all others.
-pub(super) const HURRY_SPREAD: Duration = Duration::from_millis(1);
+pub(super) const PRIORITY_SPREAD_PER_MEMBER: Duration = Duration::from_millis(1);
 /// Longest spread.
-pub(super) const HURRY_SPREAD_MAX: Duration = Duration::from_secs(10);
+pub(super) const PRIORITY_SPREAD_MAX: Duration = Duration::from_secs(10);
 /// In an open network, who is to be watched from now on is probed within so long.
-const SOON: Duration = HURRY_PAUSE;
+const SOON: Duration = PRIORITY_PROBE_PAUSE;
 /// A member that is not watched any more is shown for so long after it was last heard.
 const UNWATCHED_KEEP: Duration = Duration::from_secs(300);
 /// Later than this for a timer of its own, this node was starved.
@@ -50,22 +50,22 @@ const SLEPT: Duration = Duration::from_secs(2);
 
 /// Why a member is probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
+pub(super) enum ProbeReason {
     /// Its turn.
-    Turn,
+    Round,
     /// Somebody doubts it.
-    Doubt,
+    Reported,
     /// It is suspected: perhaps it was only bad luck.
-    Look,
+    Recheck,
     /// The end of its suspicion.
-    Verdict,
+    Final,
     /// It is dead, and perhaps no more.
     Heal,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Probing {
-    why: Why,
+    reason: ProbeReason,
     pub(super) began: Instant,
     /// Answers of the second stage that are still out.
     pub(super) open: usize,
@@ -85,8 +85,8 @@ pub(super) struct Detector {
     probing: BTreeMap<PublicKey, Probing>,
     /// Probes that failed since the last one that did not.
     failed_in_row: u32,
-    hurried: BTreeSet<(Instant, PublicKey)>,
-    hurried_budget: (Instant, usize),
+    priority_probes: BTreeSet<(Instant, PublicKey)>,
+    priority_budget: (Instant, usize),
     /// Ends of suspicions.
     suspicions: BTreeSet<(Instant, PublicKey)>,
 }
@@ -99,8 +99,8 @@ impl Detector {
             cursor: 0,
             probing: BTreeMap::new(),
             failed_in_row: 0,
-            hurried: BTreeSet::new(),
-            hurried_budget: (Instant::ZERO, 0),
+            priority_probes: BTreeSet::new(),
+            priority_budget: (Instant::ZERO, 0),
             suspicions: BTreeSet::new(),
         }
     }
@@ -109,8 +109,8 @@ impl Detector {
         self.probing.len()
     }
 
-    pub(super) fn hurried(&self) -> usize {
-        self.hurried.len()
+    pub(super) fn priority_probes(&self) -> usize {
+        self.priority_probes.len()
     }
 
     /// Whatever was under way with this member counts no more.
@@ -132,13 +132,13 @@ impl Detector {
     }
 
     #[cfg(test)]
-    pub(super) fn is_looking_at(&self, key: &PublicKey) -> bool {
-        self.probing.get(key).is_some_and(|probing| probing.why == Why::Look)
+    pub(super) fn is_rechecking(&self, key: &PublicKey) -> bool {
+        self.probing.get(key).is_some_and(|probing| probing.reason == ProbeReason::Recheck)
     }
 
     /// The subject has spoken since somebody doubted it.
-    pub(super) fn forget_doubt(&mut self, key: &PublicKey) {
-        if self.probing.get(key).is_some_and(|probing| probing.why == Why::Doubt) {
+    pub(super) fn forget_reported(&mut self, key: &PublicKey) {
+        if self.probing.get(key).is_some_and(|probing| probing.reason == ProbeReason::Reported) {
             self.probing.remove(key);
         }
     }
@@ -160,11 +160,11 @@ impl Detector {
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
         // A doubt that has to wait for the budget waits for the next tick.
-        let spent = self.hurried_budget.1 >= HURRIED_PER_INTERVAL;
-        let hurried = self.hurried.first().filter(|_| !spent).map(|(at, _)| *at);
+        let spent = self.priority_budget.1 >= PRIORITY_PROBES_PER_INTERVAL;
+        let priority_probes = self.priority_probes.first().filter(|_| !spent).map(|(at, _)| *at);
         Deadline::earliest([
             Some(Deadline::new(self.tick_at, "probe")),
-            hurried.map(|at| Deadline::new(at, "doubt")),
+            priority_probes.map(|at| Deadline::new(at, "doubt")),
             self.suspicions.first().map(|(at, _)| Deadline::new(*at, "suspicion")),
         ])
     }
@@ -185,10 +185,10 @@ impl Members {
             self.on_disturbed(now);
             // Some may have taken it for dead meanwhile: it says to all that it lives, unasked, and to
             // many itself, since its links may be gone that the tree goes over.
-            if self.speak_up_if_allowed(now) && !self.me.client {
+            if self.renew_record_if_allowed(now) && !self.me.client {
                 let record = self.my_record.clone();
                 for contact in self.sample(TOLD_DIRECTLY) {
-                    self.tell_records(contact, vec![record.clone()]);
+                    self.send_records(contact, vec![record.clone()]);
                 }
             }
         }
@@ -197,27 +197,31 @@ impl Members {
     /// What this node did not hear lately says nothing about others.
     pub(super) fn on_disturbed(&mut self, now: Instant) {
         self.detector.probing.clear();
-        self.turn(now, |guard| guard.on_disturbed(now));
+        self.apply_guard(now, |guard| guard.on_disturbed(now));
         let watched: Vec<PublicKey> = self.watched();
         let spread = self.config.interval;
         for key in watched.into_iter().take(PROBING_MAX / 2) {
             let pause = spread.mul_f64(self.rng.fraction());
-            self.hurry(now, &key, pause);
+            self.schedule_priority_probe(now, &key, pause);
         }
     }
 
     /// Lets the guard act, and tells others what it did.
-    pub(super) fn turn(&mut self, now: Instant, act: impl FnOnce(&mut Isolation) -> Option<Turn>) {
+    pub(super) fn apply_guard(
+        &mut self,
+        now: Instant,
+        act: impl FnOnce(&mut Isolation) -> Option<Transition>,
+    ) {
         match act(&mut self.isolation) {
             None => {}
-            Some(Turn::Up) => {
+            Some(Transition::Isolated) => {
                 self.stats.freezes += 1;
                 self.outbox.push_back(Output::Isolated);
             }
-            Some(Turn::Down) => {
+            Some(Transition::Reunited) => {
                 self.outbox.push_back(Output::Reunited);
                 self.restart_suspicions(now);
-                self.comparing.soon(now);
+                self.anti_entropy.soon(now);
             }
         }
     }
@@ -235,14 +239,14 @@ impl Members {
     /// Whether this node takes the member for alive and would notice its death.
     #[must_use]
     pub fn is_watching(&self, key: &PublicKey) -> bool {
-        let alive = self.table.get(key).is_some_and(|member| member.state == State::Alive);
+        let alive = self.table.get(key).is_some_and(|member| member.state == LocalState::Alive);
         alive && self.watches(key)
     }
 
     /// Up to `count` members that are there, at random.
     #[must_use]
     pub fn sample(&mut self, count: usize) -> Vec<Contact> {
-        let alive = self.table.iter().filter(|member| member.state == State::Alive);
+        let alive = self.table.iter().filter(|member| member.state == LocalState::Alive);
         let mut contacts: Vec<Contact> = alive.map(|member| member.peer.contact).collect();
         self.rng.shuffle(&mut contacts);
         contacts.truncate(count);
@@ -291,7 +295,7 @@ impl Members {
     pub(super) fn probe_soon(&mut self, now: Instant, key: &PublicKey) {
         if self.mode == Mode::Open {
             let pause = SOON.mul_f64(self.rng.fraction());
-            self.hurry(now, key, pause);
+            self.schedule_priority_probe(now, key, pause);
         }
     }
 
@@ -300,26 +304,26 @@ impl Members {
         if now >= self.detector.tick_at {
             let pause = self.health.stretch(self.config.interval);
             self.detector.tick_at = now + self.rng.jitter(pause, 0.2);
-            self.detector.hurried_budget = (now, 0);
+            self.detector.priority_budget = (now, 0);
             if let Some(key) = self.next_in_turn(now) {
-                self.probe(now, &key, Why::Turn);
+                self.probe(now, &key, ProbeReason::Round);
             }
         }
-        while self.detector.hurried_budget.1 < HURRIED_PER_INTERVAL {
-            let Some((at, key)) = self.detector.hurried.first().copied() else { return };
+        while self.detector.priority_budget.1 < PRIORITY_PROBES_PER_INTERVAL {
+            let Some((at, key)) = self.detector.priority_probes.first().copied() else { return };
             if at > now {
                 return;
             }
-            self.detector.hurried.pop_first();
-            self.detector.hurried_budget.1 += 1;
+            self.detector.priority_probes.pop_first();
+            self.detector.priority_budget.1 += 1;
             let Some(member) = self.table.get(&key) else { continue };
-            let why = match (member.is_here(), member.doubters.is_empty()) {
-                (false, _) => Why::Heal,
+            let reason = match (member.is_here(), member.confirmations.is_empty()) {
+                (false, _) => ProbeReason::Heal,
                 // The doubt was this node's own: nobody else has tried yet.
-                (true, true) => Why::Turn,
-                (true, false) => Why::Doubt,
+                (true, true) => ProbeReason::Round,
+                (true, false) => ProbeReason::Reported,
             };
-            self.probe(now, &key, why);
+            self.probe(now, &key, reason);
         }
     }
 
@@ -338,7 +342,7 @@ impl Members {
             let watched = self.watches(&key);
             let member = self.table.get(&key).filter(|member| watched && member.is_here());
             let fresh = member.is_some_and(|member| {
-                member.state == State::Alive && now.since(member.heard) < self.config.interval
+                member.state == LocalState::Alive && now.since(member.heard) < self.config.interval
             });
             if member.is_some() && !fresh && !self.detector.is_probing(&key) {
                 return Some(key);
@@ -363,46 +367,52 @@ impl Members {
     }
 
     /// Has a member probed in `pause`, unless that was done a moment ago.
-    pub(super) fn hurry(&mut self, now: Instant, key: &PublicKey, pause: Duration) {
-        let full = self.detector.hurried.len() >= HURRIED_MAX;
+    pub(super) fn schedule_priority_probe(
+        &mut self,
+        now: Instant,
+        key: &PublicKey,
+        pause: Duration,
+    ) {
+        let full = self.detector.priority_probes.len() >= PRIORITY_PROBES_MAX;
         let Some(member) = self.table.get_mut(key) else { return };
-        let lately = member.hurried > Instant::ZERO && now.since(member.hurried) < HURRY_PAUSE;
+        let lately = member.priority_probe_at > Instant::ZERO
+            && now.since(member.priority_probe_at) < PRIORITY_PROBE_PAUSE;
         if full || lately || self.detector.is_probing(key) {
             return;
         }
-        member.hurried = now;
-        self.detector.hurried.insert((now + pause, *key));
+        member.priority_probe_at = now;
+        self.detector.priority_probes.insert((now + pause, *key));
     }
 
     /// Begins a probe.
-    pub(super) fn probe(&mut self, now: Instant, key: &PublicKey, why: Why) {
+    pub(super) fn probe(&mut self, now: Instant, key: &PublicKey, reason: ProbeReason) {
         let Some(member) = self.table.get(key) else { return };
         if self.detector.probing.len() >= PROBING_MAX {
             return self.postpone(now, key);
         }
-        let doubted = (member.state != State::Alive).then_some(member.vitals);
+        let suspected = (member.state != LocalState::Alive).then_some(member.version);
         let to = member.peer.contact;
         if let Some(running) = self.detector.probing.get_mut(key) {
             // One that waits for a verdict decides when it fails.
-            if why == Why::Verdict {
-                running.why = why;
+            if reason == ProbeReason::Final {
+                running.reason = reason;
             }
             return;
         }
-        let alone = matches!(why, Why::Doubt | Why::Look);
+        let alone = matches!(reason, ProbeReason::Reported | ProbeReason::Recheck);
         let tries = if alone { TRIES_ALONE } else { TRIES };
-        let request = self.probe_of(doubted);
-        if self.ask(to, request, Errand::Probe(*key), How::tries(tries)).is_none() {
+        let request = self.probe_of(suspected);
+        if self.ask(to, request, Purpose::Probe(*key), AskOptions::tries(tries)).is_none() {
             return self.postpone(now, key);
         }
         self.stats.probes += 1;
-        let probing = Probing { why, began: now, open: 0, helpers: 0, silent: 0 };
+        let probing = Probing { reason, began: now, open: 0, helpers: 0, silent: 0 };
         self.detector.probing.insert(*key, probing);
     }
 
     /// The question of a probe.
-    pub(super) fn probe_of(&mut self, doubted: Option<Vitals>) -> MemberRequest {
-        MemberRequest::Probe { mine: self.me.vitals, doubted, component: self.component() }
+    pub(super) fn probe_of(&mut self, suspected: Option<RecordVersion>) -> MemberRequest {
+        MemberRequest::Ping { mine: self.me.version, suspected, partition: self.partition() }
     }
 
     /// The first stage failed.
@@ -413,37 +423,44 @@ impl Members {
             self.detector.forget(key);
             return self.postpone(now, key);
         }
-        if !matches!(probing.why, Why::Heal | Why::Look) {
+        if !matches!(probing.reason, ProbeReason::Heal | ProbeReason::Recheck) {
             self.detector.failed_in_row += 1;
             self.outbox.push_back(Output::Silent(*key));
             self.check_neighbours(now, key);
         }
-        let through_others = self.table.get(key).is_some_and(|member| member.through_others);
-        match probing.why {
-            Why::Heal => self.detector.forget(key),
-            Why::Look => self.look_again(now, key),
-            Why::Turn if !self.isolation.is_up() => self.go_deep(now, key),
-            Why::Doubt | Why::Verdict if through_others => self.go_deep(now, key),
-            Why::Turn | Why::Doubt | Why::Verdict => self.on_unreached(now, key),
+        let reached_indirectly =
+            self.table.get(key).is_some_and(|member| member.reached_indirectly);
+        match probing.reason {
+            ProbeReason::Heal => self.detector.forget(key),
+            ProbeReason::Recheck => self.recheck_later(now, key),
+            ProbeReason::Round if !self.isolation.is_isolated() => {
+                self.start_indirect_probe(now, key);
+            }
+            ProbeReason::Reported | ProbeReason::Final if reached_indirectly => {
+                self.start_indirect_probe(now, key);
+            }
+            ProbeReason::Round | ProbeReason::Reported | ProbeReason::Final => {
+                self.on_unreached(now, key);
+            }
         }
     }
 
     /// Nobody this node asked could reach the member.
     pub(super) fn on_unreached(&mut self, now: Instant, key: &PublicKey) {
-        let why = self.detector.probing.remove(key).map(|probing| probing.why);
+        let reason = self.detector.probing.remove(key).map(|probing| probing.reason);
         self.stats.probes_failed += 1;
-        self.turn(now, |guard| guard.on_result(now, *key, false));
-        if why == Some(Why::Verdict) {
-            self.bury(now, key);
+        self.apply_guard(now, |guard| guard.on_result(now, *key, false));
+        if reason == Some(ProbeReason::Final) {
+            self.declare_dead(now, key);
         } else {
-            self.suspect(now, key, why == Some(Why::Turn));
+            self.suspect(now, key, reason == Some(ProbeReason::Round));
         }
     }
 
     /// One neighbour of the overlay is silent, or two members in a row are: perhaps many are gone,
     /// and messages wait for them.
     fn check_neighbours(&mut self, now: Instant, silent: &PublicKey) {
-        if !self.neighbours.contains(silent) && self.detector.failed_in_row < MANY {
+        if !self.neighbours.contains(silent) && self.detector.failed_in_row < FAILED_IN_ROW_MANY {
             return;
         }
         let others: Vec<PublicKey> =
@@ -455,7 +472,7 @@ impl Members {
                 .is_some_and(|member| now.since(member.heard) > self.config.interval);
             if quiet {
                 let pause = self.config.interval.mul_f64(self.rng.fraction() / 4.0);
-                self.hurry(now, &key, pause);
+                self.schedule_priority_probe(now, &key, pause);
             }
         }
     }
@@ -470,10 +487,10 @@ impl Members {
     ) {
         if let Some(rtt) = rtt {
             self.stats.round_trips += rtt;
-            self.typical = Some(self.typical.map_or(rtt, |typical| (typical * 7 + rtt) / 8));
+            self.mean_rtt = Some(self.mean_rtt.map_or(rtt, |mean_rtt| (mean_rtt * 7 + rtt) / 8));
             if let Some(member) = self.table.get_mut(key) {
                 member.near = Some(rtt < self.config.near);
-                member.through_others = false;
+                member.reached_indirectly = false;
             }
         }
         self.stats.probes_answered += 1;
@@ -482,10 +499,10 @@ impl Members {
             member.answered = true;
         }
         self.on_life(now, key);
-        if let Response::Member(MemberResponse::Alive { mine, surroundings }) = response {
-            self.on_word(now, key, mine);
-            if let Some(surroundings) = surroundings {
-                self.on_surroundings(now, key, surroundings);
+        if let Response::Member(MemberResponse::Ack { mine, hints }) = response {
+            self.on_version(now, key, mine);
+            if let Some(hints) = hints {
+                self.on_hints(now, key, hints);
             }
         }
     }
@@ -494,7 +511,7 @@ impl Members {
     pub(super) fn on_life(&mut self, now: Instant, key: &PublicKey) {
         self.detector.forget(key);
         self.detector.failed_in_row = 0;
-        self.turn(now, |guard| guard.on_result(now, *key, true));
+        self.apply_guard(now, |guard| guard.on_result(now, *key, true));
         let contact = self.table.get(key).map(|member| member.peer.contact);
         if let Some(contact) = contact {
             self.on_heard(now, contact);

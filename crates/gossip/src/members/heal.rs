@@ -10,8 +10,8 @@ use std::time::Duration;
 use potluck_base::{Instant, PublicKey};
 
 use super::Members;
-use super::detect::Why;
-use super::table::State;
+use super::detect::ProbeReason;
+use super::table::LocalState;
 
 /// With fewer that are here than this, the dead are tried more often.
 const FEW: usize = 3;
@@ -51,13 +51,13 @@ impl Members {
         let keys: Vec<PublicKey> = self
             .table
             .iter()
-            .filter(|member| member.state == State::Dead)
+            .filter(|member| member.state == LocalState::Dead)
             .map(|member| member.peer.contact.public_key)
             .collect();
         for _ in 0..TRIED.min(keys.len()) {
             let key = keys[self.rng.below(keys.len() as u64) as usize];
             self.stats.healing_probes += 1;
-            self.probe(now, &key, Why::Heal);
+            self.probe(now, &key, ProbeReason::Heal);
         }
     }
 }

@@ -39,7 +39,7 @@ impl Suspicion {
     }
 
     /// When the suspect is looked at first, and how often then: once before the earliest end.
-    pub(crate) fn looks(&self) -> (Instant, Duration) {
+    pub(crate) fn rechecks(&self) -> (Instant, Duration) {
         (self.began + self.min / 2, self.min)
     }
 
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn a_suspect_is_looked_at_before_the_earliest_end_and_again_after_as_long() {
         let suspicion = Suspicion::new(Instant::ZERO + MIN, MIN, 6, 50);
-        assert_eq!(suspicion.looks(), (Instant::ZERO + MIN * 3 / 2, MIN));
+        assert_eq!(suspicion.rechecks(), (Instant::ZERO + MIN * 3 / 2, MIN));
     }
 
     #[test]

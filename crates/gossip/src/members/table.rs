@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Contact, Instant, Peer, PublicKey};
-use potluck_wire::Vitals;
+use potluck_wire::RecordVersion;
 
 use super::suspicion::Suspicion;
 use crate::view::MemberState;
@@ -19,14 +19,14 @@ const LOOKED_AT: usize = 64;
 
 /// What this node thinks of a member.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum State {
+pub(crate) enum LocalState {
     Alive,
     Suspect(Box<Suspicion>),
     Dead,
     Left,
 }
 
-impl State {
+impl LocalState {
     /// As shown.
     pub(crate) const fn shown(&self) -> MemberState {
         match self {
@@ -40,8 +40,8 @@ impl State {
 
 /// Somebody who could not reach a member, and when it said so.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Doubter {
-    pub(crate) who: PublicKey,
+pub(crate) struct Confirmation {
+    pub(crate) from: PublicKey,
     pub(crate) at: Instant,
 }
 
@@ -53,22 +53,22 @@ pub(crate) struct Member {
     /// Its own word, as signed; empty if only its traffic is known.
     pub(crate) record: Bytes,
     /// How young that is.
-    pub(crate) vitals: Vitals,
-    pub(crate) state: State,
+    pub(crate) version: RecordVersion,
+    pub(crate) state: LocalState,
     /// When it came into this state.
     pub(crate) since: Instant,
     /// When it was last heard.
     pub(crate) heard: Instant,
     /// When a claim last made this node probe it.
-    pub(crate) hurried: Instant,
+    pub(crate) priority_probe_at: Instant,
     /// Whether its last round trip was short, if there was one.
     pub(crate) near: Option<bool>,
     /// Whether only others could reach it last time: then they are asked before every verdict.
-    pub(crate) through_others: bool,
+    pub(crate) reached_indirectly: bool,
     /// Some that it says are linked to it.
-    pub(crate) beside: Vec<Contact>,
+    pub(crate) helper_hints: Vec<Contact>,
     /// Who doubted it lately.
-    pub(crate) doubters: Vec<Doubter>,
+    pub(crate) confirmations: Vec<Confirmation>,
     /// How often it died lately. A member that died often is suspected for longer before it is taken for
     /// dead again; a sign of life counts at once, however often it died.
     pub(crate) flaps: u8,
@@ -80,7 +80,7 @@ pub(crate) struct Member {
 impl Member {
     /// Whether it is taken to be there.
     pub(crate) const fn is_here(&self) -> bool {
-        matches!(self.state, State::Alive | State::Suspect(_))
+        matches!(self.state, LocalState::Alive | LocalState::Suspect(_))
     }
 }
 
@@ -95,12 +95,12 @@ pub(crate) struct Table {
     counts: [usize; 4],
 }
 
-const fn slot(state: &State) -> usize {
+const fn slot(state: &LocalState) -> usize {
     match state {
-        State::Alive => 0,
-        State::Suspect(_) => 1,
-        State::Dead => 2,
-        State::Left => 3,
+        LocalState::Alive => 0,
+        LocalState::Suspect(_) => 1,
+        LocalState::Dead => 2,
+        LocalState::Left => 3,
     }
 }
 
@@ -178,7 +178,7 @@ impl Table {
     }
 
     /// Changes what is thought of a member.
-    pub(crate) fn set_state(&mut self, now: Instant, key: &PublicKey, state: State) {
+    pub(crate) fn set_state(&mut self, now: Instant, key: &PublicKey, state: LocalState) {
         let Some(member) = self.members.get_mut(key) else { return };
         self.counts[slot(&member.state)] -= 1;
         self.counts[slot(&state)] += 1;
@@ -214,7 +214,7 @@ impl Table {
     pub(crate) fn died_since(&self, now: Instant, time: Duration) -> bool {
         let lately = self.gone.iter().rev().take_while(|(at, _)| now.since(*at) < time);
         let dead = |key: &PublicKey| {
-            self.members.get(key).is_some_and(|member| matches!(member.state, State::Dead))
+            self.members.get(key).is_some_and(|member| matches!(member.state, LocalState::Dead))
         };
         lately.take(LOOKED_AT).any(|(at, key)| self.is_gone_since(key, *at) && dead(key))
     }

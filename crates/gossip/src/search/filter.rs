@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use potluck_wire::search::{FILTER_BYTES_MAX, FILTER_BYTES_MIN};
 
-use super::words::{PREFIX_CHARS_MIN, Sought};
+use super::words::{PREFIX_CHARS_MIN, QueryWords};
 
 /// Letters after which words are taken for equal in a filter.
 const KEY_CHARS_MAX: usize = 12;
@@ -63,8 +63,8 @@ impl Filter {
     }
 
     /// Whether a file that these words fit may be there.
-    pub(super) fn may_have(&self, sought: &Sought) -> bool {
-        !self.0.is_empty() && sought.iter().all(|word| self.has(cut(word, KEY_CHARS_MAX)))
+    pub(super) fn may_have(&self, query_words: &QueryWords) -> bool {
+        !self.0.is_empty() && query_words.iter().all(|word| self.has(cut(word, KEY_CHARS_MAX)))
     }
 
     fn has(&self, key: &str) -> bool {
@@ -98,8 +98,8 @@ fn bits_of(key: &str, bytes: usize) -> impl Iterator<Item = usize> {
 mod tests {
     use super::*;
 
-    fn sought(text: &str) -> Sought {
-        Sought::parse(&[text.to_owned()]).unwrap()
+    fn query_words(text: &str) -> QueryWords {
+        QueryWords::parse(&[text.to_owned()]).unwrap()
     }
 
     #[test]
@@ -107,12 +107,12 @@ mod tests {
         let filter = Filter::of(["conference", "internationalisation", "v2"].into_iter());
         assert_eq!(filter.to_bytes().len(), FILTER_BYTES_MIN);
         for good in ["con", "conference", "internationalisation", "internationalisat", "v2 conf"] {
-            assert!(filter.may_have(&sought(good)), "{good}");
+            assert!(filter.may_have(&query_words(good)), "{good}");
         }
         for bad in ["zebra", "v2 zebra", "co"] {
-            assert!(!filter.may_have(&sought(bad)), "{bad}");
+            assert!(!filter.may_have(&query_words(bad)), "{bad}");
         }
-        assert!(!Filter::of(std::iter::empty()).may_have(&sought("con")));
+        assert!(!Filter::of(std::iter::empty()).may_have(&query_words("con")));
     }
 
     #[test]
@@ -120,12 +120,13 @@ mod tests {
         let words = |count| (0..count).map(|n| format!("w{n:05}")).collect::<Vec<_>>();
         let kept = words(400);
         let filter = Filter::of(kept.iter().map(String::as_str));
-        assert!(kept.iter().all(|word| filter.may_have(&sought(word))));
-        let wrong = (0..2000).filter(|n| filter.may_have(&sought(&format!("x{n:05}")))).count();
+        assert!(kept.iter().all(|word| filter.may_have(&query_words(word))));
+        let wrong =
+            (0..2000).filter(|n| filter.may_have(&query_words(&format!("x{n:05}")))).count();
         assert!(wrong < 100, "{wrong} of 2,000");
         let many = words(20_000);
         let filter = Filter::of(many.iter().map(String::as_str));
         assert_eq!(filter.to_bytes().len(), FILTER_BYTES_MAX);
-        assert!(filter.may_have(&sought("anything")));
+        assert!(filter.may_have(&query_words("anything")));
     }
 }

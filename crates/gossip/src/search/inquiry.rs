@@ -10,12 +10,12 @@ use super::look::LOOK_MAX;
 use super::machine::Search;
 use super::relay::Walkers;
 use super::routes::Route;
-use super::words::Sought;
+use super::words::QueryWords;
 use super::{Output, SearchError};
 use crate::view::FoundFile;
 
 /// Own searches at the same time.
-const INQUIRIES_MAX: usize = 16;
+const OWN_SEARCHES_MAX: usize = 16;
 /// Hits after which nothing farther is asked.
 pub(super) const ENOUGH: usize = 8;
 /// How long a search that has enough waits for what is on its way.
@@ -37,7 +37,7 @@ const WALKED: u8 = RINGS_MAX + 1;
 
 /// A search under way.
 #[derive(Debug, Clone)]
-pub(super) struct Inquiry {
+pub(super) struct OwnSearch {
     id: u64,
     began: Instant,
     ring: u8,
@@ -53,20 +53,20 @@ pub(super) struct Inquiry {
 
 impl Search {
     pub(super) fn begin(&mut self, now: Instant, id: u64, words: &[String]) {
-        let refused = match Sought::parse(words) {
+        let refused = match QueryWords::parse(words) {
             None => Some(SearchError::Words),
-            Some(_) if self.inquiries.len() >= INQUIRIES_MAX => Some(SearchError::Busy),
+            Some(_) if self.own_searches.len() >= OWN_SEARCHES_MAX => Some(SearchError::Busy),
             Some(_) if !self.own_quota.take(now, TOKENS) => Some(SearchError::Busy),
-            Some(sought) => {
+            Some(query_words) => {
                 let query = QueryId(self.rng.bytes());
-                let own = self.names.find(&sought, super::relay::HITS).into_iter().cloned();
+                let own = self.names.find(&query_words, super::relay::HITS).into_iter().cloned();
                 let own = own.collect();
-                if self.routes.open(now, query, Route::new(None, sought.clone())) {
+                if self.routes.open(now, query, Route::new(None, query_words.clone())) {
                     let (began, deadline, found) = (now, now, Vec::new());
-                    let (looking, waits) = (self.look(query, &sought), false);
-                    let inquiry =
-                        Inquiry { id, began, ring: 0, deadline, own, looking, waits, found };
-                    self.inquiries.insert(query, inquiry);
+                    let (looking, waits) = (self.look(query, &query_words), false);
+                    let own_search =
+                        OwnSearch { id, began, ring: 0, deadline, own, looking, waits, found };
+                    self.own_searches.insert(query, own_search);
                     None
                 } else {
                     Some(SearchError::Busy)
@@ -84,63 +84,64 @@ impl Search {
 
     /// Takes each search whose wait is over a ring farther, or ends it.
     pub(super) fn advance_due(&mut self, now: Instant) {
-        let due = self.inquiries.iter().filter(|(_, inquiry)| inquiry.deadline <= now);
+        let due = self.own_searches.iter().filter(|(_, own_search)| own_search.deadline <= now);
         let due: Vec<QueryId> = due.map(|(query, _)| *query).collect();
         for query in due {
             // A ring that has nobody to ask is over at once.
-            while self.inquiries.get(&query).is_some_and(|inquiry| inquiry.deadline <= now) {
+            while self.own_searches.get(&query).is_some_and(|own_search| own_search.deadline <= now)
+            {
                 self.advance(now, query);
             }
         }
     }
 
     fn advance(&mut self, now: Instant, query: QueryId) {
-        let Some(inquiry) = self.inquiries.get_mut(&query) else { return };
-        let (found, last) = (inquiry.found.len(), inquiry.ring);
+        let Some(own_search) = self.own_searches.get_mut(&query) else { return };
+        let (found, last) = (own_search.found.len(), own_search.ring);
         let nowhere = self.links.len() == 0;
         if nowhere || found >= ENOUGH || last == WALKED || last == RINGS_MAX && found > 0 {
-            if inquiry.looking && !inquiry.waits {
-                inquiry.waits = true;
-                inquiry.deadline = now + LOOK_MAX;
+            if own_search.looking && !own_search.waits {
+                own_search.waits = true;
+                own_search.deadline = now + LOOK_MAX;
             } else {
                 self.finish(query);
             }
             return;
         }
-        inquiry.ring += 1;
-        let ring = inquiry.ring;
+        own_search.ring += 1;
+        let ring = own_search.ring;
         let sent = if ring == WALKED {
             self.stats.searches_walked += 1;
             self.walk(now, query, Walkers { count: WALKERS, steps: STEPS, from: None })
         } else {
             self.forward(now, query, ring, ring, false)
         };
-        let wait = self.patience(if ring == WALKED { STEPS + 1 } else { ring });
-        if let Some(inquiry) = self.inquiries.get_mut(&query).filter(|_| sent > 0) {
-            inquiry.deadline = now + wait;
+        let wait = self.ring_timeout(if ring == WALKED { STEPS + 1 } else { ring });
+        if let Some(own_search) = self.own_searches.get_mut(&query).filter(|_| sent > 0) {
+            own_search.deadline = now + wait;
             if ring == WALKED {
-                let end = (inquiry.began + SEARCH_MAX).max(now + WALK_MIN);
-                inquiry.deadline = inquiry.deadline.min(end);
+                let end = (own_search.began + SEARCH_MAX).max(now + WALK_MIN);
+                own_search.deadline = own_search.deadline.min(end);
             }
         }
     }
 
     fn finish(&mut self, query: QueryId) {
-        let Some(mut inquiry) = self.inquiries.remove(&query) else { return };
-        self.stats.searches_found += u64::from(!inquiry.found.is_empty());
-        inquiry.own.append(&mut inquiry.found);
-        let Inquiry { id, ring: rings, own: files, .. } = inquiry;
+        let Some(mut own_search) = self.own_searches.remove(&query) else { return };
+        self.stats.searches_found += u64::from(!own_search.found.is_empty());
+        own_search.own.append(&mut own_search.found);
+        let OwnSearch { id, ring: rings, own: files, .. } = own_search;
         self.outbox.push_back(Output::Found { id, files, rings });
     }
 
     /// Hits for an own search; those of a search that is over are late.
     pub(super) fn found(&mut self, now: Instant, query: QueryId, hits: Vec<Hit>) {
-        let Some(inquiry) = self.inquiries.get_mut(&query) else {
+        let Some(own_search) = self.own_searches.get_mut(&query) else {
             self.stats.stray_hits += hits.len() as u64;
             return;
         };
         let me = self.me;
-        inquiry.found.extend(hits.into_iter().filter(|hit| hit.holder != me).map(|hit| {
+        own_search.found.extend(hits.into_iter().filter(|hit| hit.holder != me).map(|hit| {
             FoundFile {
                 name: hit.name,
                 root: hit.root,
@@ -150,9 +151,9 @@ impl Search {
             }
         }));
         // Walkers look for anything at all.
-        let enough = if inquiry.ring == WALKED { 1 } else { ENOUGH };
-        if inquiry.found.len() >= enough {
-            inquiry.deadline = inquiry.deadline.min(now + SETTLE);
+        let enough = if own_search.ring == WALKED { 1 } else { ENOUGH };
+        if own_search.found.len() >= enough {
+            own_search.deadline = own_search.deadline.min(now + SETTLE);
         }
     }
 }

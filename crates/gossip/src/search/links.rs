@@ -12,11 +12,11 @@ pub const LINKS_MAX: usize = 16;
 /// Quotas remembered: also those of neighbours that went, or coming back would renew them.
 const QUOTAS_MAX: usize = 64;
 /// How often a neighbour is told our words even if they did not change.
-const TELL_EVERY: Duration = Duration::from_secs(300);
+const FILTER_INTERVAL: Duration = Duration::from_secs(300);
 /// Shortest time between two tellings.
-const TELL_PAUSE: Duration = Duration::from_secs(15);
+const FILTER_PAUSE: Duration = Duration::from_secs(15);
 /// When a telling that failed is tried again.
-const TELL_AGAIN: Duration = Duration::from_secs(5);
+const FILTER_RETRY: Duration = Duration::from_secs(5);
 
 /// Names a neighbour for as long as it is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,8 +58,8 @@ pub(super) struct Link {
     pub(super) contact: Contact,
     /// `None`: not heard yet, so it may have anything.
     pub(super) filter: Option<Filter>,
-    told: Option<Instant>,
-    tell_at: Instant,
+    sent_at: Option<Instant>,
+    send_at: Instant,
     /// Under its quota of us, so that it need not refuse.
     outbound: TokenBucket,
 }
@@ -105,7 +105,7 @@ impl Links {
             }
             self.next += 1;
             let outbound = TokenBucket::new(8, 32);
-            let link = Link { contact, filter: None, told: None, tell_at: now, outbound };
+            let link = Link { contact, filter: None, sent_at: None, send_at: now, outbound };
             self.links.insert(LinkId(self.next), link);
             if self.quotas.get_mut(&contact.public_key).is_none() {
                 self.quotas.insert(contact.public_key, Quota::new());
@@ -143,28 +143,28 @@ impl Links {
     /// Our words changed.
     pub(super) fn names_changed(&mut self, now: Instant) {
         for link in self.links.values_mut() {
-            let soonest = link.told.map_or(now, |told| now.max(told + TELL_PAUSE));
-            link.tell_at = link.tell_at.min(soonest);
+            let soonest = link.sent_at.map_or(now, |sent_at| now.max(sent_at + FILTER_PAUSE));
+            link.send_at = link.send_at.min(soonest);
         }
     }
 
     /// The filter that went to this neighbour did not arrive.
-    pub(super) fn tell_again(&mut self, now: Instant, key: &PublicKey) {
+    pub(super) fn resend(&mut self, now: Instant, key: &PublicKey) {
         if let Some(link) = self.links.values_mut().find(|link| link.contact.public_key == *key) {
-            link.tell_at = link.tell_at.min(now + TELL_AGAIN);
+            link.send_at = link.send_at.min(now + FILTER_RETRY);
         }
     }
 
-    pub(super) fn tell_at(&self) -> Option<Instant> {
-        self.links.values().map(|link| link.tell_at).min()
+    pub(super) fn send_at(&self) -> Option<Instant> {
+        self.links.values().map(|link| link.send_at).min()
     }
 
     /// Neighbours to be told our words now.
     pub(super) fn due(&mut self, now: Instant, rng: &mut Rng) -> Vec<Contact> {
-        let due = self.links.values_mut().filter(|link| link.tell_at <= now);
+        let due = self.links.values_mut().filter(|link| link.send_at <= now);
         due.map(|link| {
-            link.told = Some(now);
-            link.tell_at = now + rng.jitter(TELL_EVERY, 0.2);
+            link.sent_at = Some(now);
+            link.send_at = now + rng.jitter(FILTER_INTERVAL, 0.2);
             link.contact
         })
         .collect()

@@ -13,7 +13,7 @@ use super::filter::Filter;
 use super::machine::Search;
 use super::names::{Names, is_name};
 use super::relay::HITS;
-use super::{Output, words::Sought};
+use super::{Output, words::QueryWords};
 use crate::view::FoundFile;
 
 /// Searches of names elsewhere under way; for more this node has no names.
@@ -30,7 +30,7 @@ impl Search {
     }
 
     /// Whether names are looked for elsewhere for a search.
-    pub(super) fn look(&mut self, query: QueryId, sought: &Sought) -> bool {
+    pub(super) fn look(&mut self, query: QueryId, query_words: &QueryWords) -> bool {
         if self.elsewhere == 0 {
             return false;
         }
@@ -39,7 +39,7 @@ impl Search {
             return false;
         }
         self.looking += 1;
-        let words = sought.to_vec();
+        let words = query_words.to_vec();
         self.outbox.push_back(Output::Look { query, words, max: HITS });
         true
     }
@@ -47,10 +47,10 @@ impl Search {
     pub(super) fn on_looked(&mut self, now: Instant, query: QueryId, files: Vec<FoundFile>) {
         self.looking = self.looking.saturating_sub(1);
         let files = files.into_iter().filter(|file| is_name(&file.name)).take(HITS);
-        if let Some(inquiry) = self.inquiries.get_mut(&query) {
-            inquiry.own.extend(files.map(|file| FoundFile { holder: None, ..file }));
-            if std::mem::take(&mut inquiry.looking) && inquiry.waits {
-                inquiry.deadline = now;
+        if let Some(own_search) = self.own_searches.get_mut(&query) {
+            own_search.own.extend(files.map(|file| FoundFile { holder: None, ..file }));
+            if std::mem::take(&mut own_search.looking) && own_search.waits {
+                own_search.deadline = now;
             }
             return;
         }
@@ -64,7 +64,7 @@ impl Search {
             folder: file.folder,
             holder: me,
         });
-        let hits: Vec<Hit> = hits.filter(|hit| route.takes(None, hit)).collect();
+        let hits: Vec<Hit> = hits.filter(|hit| route.accepts(None, hit)).collect();
         route.own_hits += hits.len();
         self.stats.hits_dropped += self.routes.wait(query, hits) as u64;
     }

@@ -8,8 +8,8 @@ use super::inquiry::ENOUGH;
 use super::links::LinkId;
 use super::machine::Search;
 use super::names::is_name;
-use super::routes::{Known, Route};
-use super::words::Sought;
+use super::routes::{Route, RouteState};
+use super::words::QueryWords;
 
 /// Most own files in the answer to a search.
 pub(super) const HITS: usize = HITS_MAX;
@@ -52,8 +52,8 @@ impl Search {
         words: Vec<String>,
         (ring, hops): (u8, u8),
     ) -> bool {
-        let Some(known) = self.meet(now, link, query, words) else { return false };
-        if known == Known::Gone {
+        let Some(known) = self.open_route(now, link, query, words) else { return false };
+        if known == RouteState::Expired {
             self.stats.duplicates += 1;
             return true;
         }
@@ -62,7 +62,7 @@ impl Search {
             self.stats.duplicates += 1;
             return true;
         }
-        if route.own_hits < ENOUGH && self.pays(now, link, cost_of_ring(hops)) {
+        if route.own_hits < ENOUGH && self.charge(now, link, cost_of_ring(hops)) {
             self.forward(now, query, ring, hops, true);
         }
         true
@@ -77,39 +77,39 @@ impl Search {
         words: Vec<String>,
         (count, steps): (u8, u8),
     ) -> bool {
-        let Some(known) = self.meet(now, link, query, words) else { return false };
+        let Some(known) = self.open_route(now, link, query, words) else { return false };
         let Some(route) = self.routes.get_mut(query) else {
-            self.stats.duplicates += u64::from(known == Known::Gone);
+            self.stats.duplicates += u64::from(known == RouteState::Expired);
             return true;
         };
         let enough = route.own_hits.max(route.hits()) >= ENOUGH;
         if !route.walks_on(link) {
             self.stats.duplicates += 1;
-        } else if !enough && self.pays(now, link, cost_of_walk(count, steps)) {
+        } else if !enough && self.charge(now, link, cost_of_walk(count, steps)) {
             self.walk(now, query, Walkers { count, steps, from: Some(link) });
         }
         true
     }
 
     /// Opens a route for a search that is new here and answers it. `None`: it is none.
-    fn meet(
+    fn open_route(
         &mut self,
         now: Instant,
         link: LinkId,
         query: QueryId,
         words: Vec<String>,
-    ) -> Option<Known> {
-        let Some(sought) = Sought::received(words) else {
+    ) -> Option<RouteState> {
+        let Some(query_words) = QueryWords::received(words) else {
             self.stats.malformed += 1;
             return None;
         };
         self.stats.queries_taken += 1;
         let known = self.routes.known(query);
-        if known != Known::New {
+        if known != RouteState::New {
             return Some(known);
         }
-        let looked_for = sought.clone();
-        let files = self.names.find(&sought, HITS);
+        let looked_for = query_words.clone();
+        let files = self.names.find(&query_words, HITS);
         let hits = files.into_iter().map(|file| Hit {
             name: file.name.clone(),
             root: file.root,
@@ -117,8 +117,8 @@ impl Search {
             folder: file.folder,
             holder: self.me,
         });
-        let mut route = Route::new(Some(link), sought);
-        let hits: Vec<Hit> = hits.filter(|hit| route.takes(None, hit)).collect();
+        let mut route = Route::new(Some(link), query_words);
+        let hits: Vec<Hit> = hits.filter(|hit| route.accepts(None, hit)).collect();
         route.own_hits = hits.len();
         if self.routes.open(now, query, route) {
             self.stats.hits_dropped += self.routes.wait(query, hits) as u64;
@@ -130,7 +130,7 @@ impl Search {
     }
 
     /// Whether a neighbour may cause so much elsewhere.
-    fn pays(&mut self, now: Instant, link: LinkId, tokens: u32) -> bool {
+    fn charge(&mut self, now: Instant, link: LinkId, tokens: u32) -> bool {
         let paid = tokens == 0
             || self.links.quota(link).is_some_and(|quota| {
                 quota.passed.has(now, 1)
@@ -159,7 +159,7 @@ impl Search {
         let Some(route) = self.routes.get_mut(query) else { return 0 };
         let words = route.words.to_vec();
         let mut targets = self.links.ids();
-        targets.retain(|link| !route.has_heard(*link));
+        targets.retain(|link| !route.has_received_from(*link));
         let mut sent = 0;
         for link in targets {
             let words = words.clone();
@@ -176,7 +176,7 @@ impl Search {
     fn last_link(&mut self, now: Instant, query: QueryId, ring: u8) -> usize {
         let Some(route) = self.routes.get_mut(query) else { return 0 };
         let (mut targets, words) = (self.links.ids(), route.words.to_vec());
-        targets.retain(|link| !route.has_heard(*link) && !route.has_asked(*link));
+        targets.retain(|link| !route.has_received_from(*link) && !route.was_sent_to(*link));
         let near = targets.len();
         targets.retain(|link| {
             let filter = self.links.get(*link).and_then(|link| link.filter.as_ref());
@@ -201,7 +201,7 @@ impl Search {
             let mut targets = self.links.ids();
             targets.retain(|link| Some(*link) != walkers.from);
             self.rng.shuffle(&mut targets);
-            targets.sort_by_key(|link| route.has_heard(*link) || route.has_asked(*link));
+            targets.sort_by_key(|link| route.has_received_from(*link) || route.was_sent_to(*link));
             let ways = targets.len().min(usize::from(walkers.count));
             let words = route.words.to_vec();
             for (place, link) in targets.into_iter().take(ways).enumerate() {
@@ -226,7 +226,7 @@ impl Search {
         }
         *count += 1;
         if let Some(route) = self.routes.get_mut(query) {
-            route.note_asked(link);
+            route.note_sent_to(link);
         }
         let Some(to) = self.links.get(link).map(|link| link.contact) else { return false };
         self.ask(now, to, request);
@@ -241,7 +241,7 @@ impl Search {
         query: QueryId,
         hits: Vec<Hit>,
     ) -> bool {
-        let route = self.routes.get_mut(query).filter(|route| route.has_asked(link));
+        let route = self.routes.get_mut(query).filter(|route| route.was_sent_to(link));
         let Some(route) = route else {
             self.stats.stray_hits += hits.len() as u64;
             return false;
@@ -251,7 +251,7 @@ impl Search {
             let plausible = is_name(&hit.name) && hit.bytes <= BYTES_MAX;
             if !plausible || !route.words.fit_name(&hit.name) {
                 self.stats.malformed += 1;
-            } else if route.takes(Some(link), &hit) {
+            } else if route.accepts(Some(link), &hit) {
                 good.push(hit);
             } else {
                 self.stats.surplus_hits += 1;

@@ -8,7 +8,7 @@ use potluck_wire::Hit;
 use potluck_wire::search::{HITS_MAX, QueryId};
 
 use super::links::LinkId;
-use super::words::Sought;
+use super::words::QueryWords;
 
 /// How long hits find their way back.
 const ROUTE_LIFE: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ const MESSAGE_BYTES: usize = 960;
 /// What a hit takes besides its name.
 const HIT_BYTES: usize = 86;
 /// Hits wait so long for others, except for the first.
-const GATHER: Duration = Duration::from_millis(200);
+const HIT_DELAY: Duration = Duration::from_millis(200);
 /// Hits of one search taken from one neighbour, so that one that invents them leaves room.
 const LINK_HITS_MAX: u8 = 16;
 /// Messages about one search taken from one neighbour.
@@ -37,16 +37,16 @@ const WALKS_MAX: u8 = 16;
 pub(super) struct Route {
     /// Where it came from; `None`: it is ours.
     pub(super) from: Option<LinkId>,
-    pub(super) words: Sought,
+    pub(super) words: QueryWords,
     /// The farthest ring it came with.
     ring: u8,
     walks: u8,
     /// How many of our own files it found.
     pub(super) own_hits: usize,
     /// Who sent it to us.
-    heard: Vec<LinkId>,
+    received_from: Vec<LinkId>,
     /// Whom we sent it to, with the number of hits that came from there.
-    asked: Vec<(LinkId, u8)>,
+    sent_to: Vec<(LinkId, u8)>,
     /// Hits passed on, by the beginning of a hash.
     known: Vec<u64>,
     waiting: Vec<Hit>,
@@ -54,15 +54,15 @@ pub(super) struct Route {
 }
 
 impl Route {
-    pub(super) fn new(from: Option<LinkId>, words: Sought) -> Self {
+    pub(super) fn new(from: Option<LinkId>, words: QueryWords) -> Self {
         Self {
             from,
             words,
             ring: 0,
             walks: 0,
             own_hits: 0,
-            heard: from.into_iter().collect(),
-            asked: Vec::new(),
+            received_from: from.into_iter().collect(),
+            sent_to: Vec::new(),
             known: Vec::new(),
             waiting: Vec::new(),
             quiet_until: Instant::ZERO,
@@ -71,7 +71,7 @@ impl Route {
 
     /// Notes that it came from `link` in `ring`; whether that is farther than before.
     pub(super) fn goes_farther(&mut self, link: LinkId, ring: u8) -> bool {
-        self.note_heard(link);
+        self.note_received_from(link);
         let farther = ring > self.ring;
         self.ring = self.ring.max(ring);
         farther
@@ -79,29 +79,29 @@ impl Route {
 
     /// Notes walkers from `link`; whether they may go on.
     pub(super) fn walks_on(&mut self, link: LinkId) -> bool {
-        self.note_heard(link);
+        self.note_received_from(link);
         self.walks = self.walks.saturating_add(1);
         self.walks <= WALKS_MAX
     }
 
-    fn note_heard(&mut self, link: LinkId) {
-        if !self.has_heard(link) && self.heard.len() < 2 * super::links::LINKS_MAX {
-            self.heard.push(link);
+    fn note_received_from(&mut self, link: LinkId) {
+        if !self.has_received_from(link) && self.received_from.len() < 2 * super::links::LINKS_MAX {
+            self.received_from.push(link);
         }
     }
 
     /// Whether this neighbour sent it to us, and so need not get it from us.
-    pub(super) fn has_heard(&self, link: LinkId) -> bool {
-        self.heard.contains(&link)
+    pub(super) fn has_received_from(&self, link: LinkId) -> bool {
+        self.received_from.contains(&link)
     }
 
-    pub(super) fn has_asked(&self, link: LinkId) -> bool {
-        self.asked.iter().any(|(asked, _)| *asked == link)
+    pub(super) fn was_sent_to(&self, link: LinkId) -> bool {
+        self.sent_to.iter().any(|(sent_to, _)| *sent_to == link)
     }
 
-    pub(super) fn note_asked(&mut self, link: LinkId) {
-        if !self.has_asked(link) && self.asked.len() < 2 * super::links::LINKS_MAX {
-            self.asked.push((link, 0));
+    pub(super) fn note_sent_to(&mut self, link: LinkId) {
+        if !self.was_sent_to(link) && self.sent_to.len() < 2 * super::links::LINKS_MAX {
+            self.sent_to.push((link, 0));
         }
     }
 
@@ -111,13 +111,14 @@ impl Route {
     }
 
     /// Whether a hit is new and within the limits. `link`: who sent it; `None`: it is our own.
-    pub(super) fn takes(&mut self, link: Option<LinkId>, hit: &Hit) -> bool {
-        let mark = mark_of(hit);
-        if self.known.len() >= HITS_MAX || self.known.contains(&mark) {
+    pub(super) fn accepts(&mut self, link: Option<LinkId>, hit: &Hit) -> bool {
+        let digest = hit_digest(hit);
+        if self.known.len() >= HITS_MAX || self.known.contains(&digest) {
             return false;
         }
         if let Some(link) = link {
-            let Some((_, count)) = self.asked.iter_mut().find(|(asked, _)| *asked == link) else {
+            let Some((_, count)) = self.sent_to.iter_mut().find(|(sent_to, _)| *sent_to == link)
+            else {
                 return false;
             };
             if *count >= LINK_HITS_MAX {
@@ -125,7 +126,7 @@ impl Route {
             }
             *count += 1;
         }
-        self.known.push(mark);
+        self.known.push(digest);
         true
     }
 
@@ -146,23 +147,23 @@ impl Route {
     }
 }
 
-fn mark_of(hit: &Hit) -> u64 {
+fn hit_digest(hit: &Hit) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(hit.root.as_bytes()).update(hit.holder.as_bytes()).update(hit.name.as_bytes());
-    let mut mark = [0; 8];
-    mark.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-    u64::from_le_bytes(mark)
+    let mut digest = [0; 8];
+    digest.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(digest)
 }
 
 /// What is known of a search that comes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum RouteState {
     /// Nothing.
     New,
     /// It has a route.
     Open,
     /// It came by, and its route is gone.
-    Gone,
+    Expired,
 }
 
 /// All of them.
@@ -212,13 +213,13 @@ impl Routes {
         }
     }
 
-    pub(super) fn known(&self, query: QueryId) -> Known {
+    pub(super) fn known(&self, query: QueryId) -> RouteState {
         if self.routes.contains_key(&query) {
-            Known::Open
+            RouteState::Open
         } else if self.seen.contains(&query) {
-            Known::Gone
+            RouteState::Expired
         } else {
-            Known::New
+            RouteState::New
         }
     }
 
@@ -269,7 +270,7 @@ impl Routes {
             self.flushes.pop_first();
             let Some(route) = self.routes.get_mut(&query) else { continue };
             self.waiting -= route.waiting.len();
-            route.quiet_until = now + GATHER;
+            route.quiet_until = now + HIT_DELAY;
             let messages = route.take_messages();
             if let Some(from) = route.from {
                 due.push((from, query, messages));

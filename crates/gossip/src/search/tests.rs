@@ -11,7 +11,7 @@ use potluck_wire::search::{HITS_MAX, QueryId};
 use potluck_wire::{Hit, SearchRequest};
 
 use super::routes::{Route, Routes};
-use super::words::Sought;
+use super::words::QueryWords;
 use super::{AskId, Input, LINKS_MAX, Output, Search, SearchError, ServeId, WAITING_MAX};
 use crate::view::FoundFile;
 use network::{Network, contact, file, key};
@@ -328,7 +328,7 @@ fn hits_that_nobody_asked_for_or_that_cannot_be_are_dropped() {
 #[test]
 fn waiting_hits_are_bounded_over_all_searches() {
     let mut routes = Routes::default();
-    let words = || Sought::parse(&["word".to_owned()]).unwrap();
+    let words = || QueryWords::parse(&["word".to_owned()]).unwrap();
     let mut dropped = 0;
     for number in 0..50 {
         let query = QueryId([number; 16]);

@@ -11,9 +11,9 @@ use potluck_wire::search::{WORD_CHARS_MAX, WORDS_BYTES_MAX, WORDS_MAX};
 
 /// The words of a search: one to eight, as [`words_of`] makes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sought(Vec<String>);
+pub(super) struct QueryWords(Vec<String>);
 
-impl Sought {
+impl QueryWords {
     /// What people asked for. `None` if it is no word, too many, or too long ones.
     pub(super) fn parse(texts: &[String]) -> Option<Self> {
         let parts = texts.iter().take(WORDS_MAX + 1).flat_map(|text| {
@@ -33,7 +33,7 @@ impl Sought {
         Self::checked(words)
     }
 
-    /// What came from another node. `None` if it is not as [`Sought::parse`] makes it.
+    /// What came from another node. `None` if it is not as [`QueryWords::parse`] makes it.
     pub(super) fn received(words: Vec<String>) -> Option<Self> {
         let tidy = words.iter().all(|word| words_of(word).as_slice() == std::slice::from_ref(word));
         if tidy { Self::checked(words) } else { None }
@@ -66,14 +66,14 @@ impl Sought {
     }
 }
 
-/// A word's range in a list of words in order: those that `sought` fits.
+/// A word's range in a list of words in order: those that `query_words` fits.
 pub(super) fn range_of<T>(
     sorted: &[T],
     word: impl Fn(&T) -> &str,
-    sought: &str,
+    query_words: &str,
 ) -> std::ops::Range<usize> {
-    let start = sorted.partition_point(|item| word(item) < sought);
-    let count = sorted[start..].partition_point(|item| fits(sought, word(item)));
+    let start = sorted.partition_point(|item| word(item) < query_words);
+    let count = sorted[start..].partition_point(|item| fits(query_words, word(item)));
     start..start + count
 }
 
@@ -81,8 +81,8 @@ pub(super) fn range_of<T>(
 mod tests {
     use super::*;
 
-    fn sought(text: &str) -> Sought {
-        Sought::parse(&[text.to_owned()]).unwrap()
+    fn query_words(text: &str) -> QueryWords {
+        QueryWords::parse(&[text.to_owned()]).unwrap()
     }
 
     #[test]
@@ -95,26 +95,26 @@ mod tests {
             ("v2", "model v2", true),
             ("v2", "model v20", false),
         ] {
-            assert_eq!(sought(text).fit_name(name), found, "{text} in {name}");
+            assert_eq!(query_words(text).fit_name(name), found, "{text} in {name}");
         }
     }
 
     #[test]
     fn a_search_is_one_to_eight_words_and_its_message_is_as_it_was_made() {
         for bad in ["", "--", &"x".repeat(33), "a b c d e f g h i"] {
-            assert_eq!(Sought::parse(&[bad.to_owned()]), None, "{bad}");
+            assert_eq!(QueryWords::parse(&[bad.to_owned()]), None, "{bad}");
         }
-        let words = sought("Weights-7B");
-        assert_eq!(Sought::received(words.to_vec()), Some(words));
+        let words = query_words("Weights-7B");
+        assert_eq!(QueryWords::received(words.to_vec()), Some(words));
         for bad in ["UPPER", "two words", ""] {
-            assert_eq!(Sought::received(vec![bad.to_owned()]), None, "{bad}");
+            assert_eq!(QueryWords::received(vec![bad.to_owned()]), None, "{bad}");
         }
     }
 
     #[test]
     fn a_range_holds_just_what_fits() {
         let words = ["con", "conf", "config", "cool", "v2", "v20"];
-        let range = |sought| range_of(&words, |word| word, sought);
+        let range = |query_words| range_of(&words, |word| word, query_words);
         assert_eq!(range("conf"), 1..3);
         assert_eq!(range("con"), 0..3);
         assert_eq!(range("v2"), 4..5);

@@ -297,7 +297,7 @@ impl DeliveryOrder {
                 }
             }
             None if known.streams.len() > 1 => {
-                known.ended = Some(known.streams.remove(0).incarnation)
+                known.ended = Some(known.streams.remove(0).incarnation);
             }
             None => {}
         }

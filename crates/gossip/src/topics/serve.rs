@@ -114,7 +114,7 @@ impl Topic {
         match body {
             TopicRequest::Gossip { messages } => self.on_gossip(shared, serve, &peer, &messages),
             TopicRequest::Graft { ranges, eager } => {
-                self.on_graft(shared, serve, &peer, &ranges, eager)
+                self.on_graft(shared, serve, &peer, &ranges, eager);
             }
             TopicRequest::IHave { ranges } => {
                 shared.answer(serve, TopicResponse::Ack);

@@ -290,11 +290,11 @@ impl Node {
         match output {
             Said::Ask { ask, to, request, tries, patience, large } => {
                 let answer_bytes_max = match request {
-                    MemberRequest::Probe { .. }
-                    | MemberRequest::ProbeFor { .. }
+                    MemberRequest::Ping { .. }
+                    | MemberRequest::PingReq { .. }
                     | MemberRequest::Prove { .. }
-                    | MemberRequest::Doubt { .. } => WORD_ANSWER,
-                    MemberRequest::Tell { .. } | MemberRequest::Shut { .. } => TAKEN_ANSWER,
+                    | MemberRequest::Suspect { .. } => WORD_ANSWER,
+                    MemberRequest::Tell { .. } | MemberRequest::Revoke { .. } => TAKEN_ANSWER,
                     MemberRequest::Compare { .. }
                     | MemberRequest::Load { .. }
                     | MemberRequest::Page { .. } => MESSAGE_BYTES_MAX,
@@ -343,10 +343,10 @@ impl Node {
     fn on_verdict(&mut self, now: Instant, contact: Contact, verdict: Verdict) {
         let key = contact.public_key;
         match verdict {
-            Verdict::Here => {
+            Verdict::Alive => {
                 self.gossip.topics.handle(now, TopicsInput::Candidates(vec![contact]));
             }
-            Verdict::Doubted => {
+            Verdict::Suspect => {
                 let id = contact.in_network(&self.network).id;
                 self.dht.handle(now, potluck_dht::Input::Doubted(id));
                 self.gossip.topics.handle(now, TopicsInput::Unreachable(key));

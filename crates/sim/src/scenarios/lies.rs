@@ -4,8 +4,8 @@ use bytes::Bytes;
 use potluck_base::{Contact, Identity, PublicKey, Rng, UnixMillis};
 use potluck_gossip::message::TopicName;
 use potluck_wire::{
-    Announcement, Claim, DisconnectCause, IdRange, InTopic, MemberRecord, MemberRequest, Request,
-    SignedMessage, TopicRequest, Vitals,
+    Announcement, DisconnectCause, IdRange, InTopic, MemberRecord, MemberRequest, RecordVersion,
+    Request, SignedMessage, SuspectMessage, TopicRequest,
 };
 
 use crate::sim_node::NodeIndex;
@@ -26,15 +26,15 @@ pub(super) fn lie(
         view.members.into_iter().find(|member| member.peer.contact.public_key == subject)
     });
     let incarnation = known.map_or(1, |member| member.incarnation);
-    let vitals = Vitals { incarnation, beat: rng.below(3) as u32 };
-    let claim = Claim { subject, vitals };
+    let version = RecordVersion { incarnation, revision: rng.below(3) as u32 };
+    let suspect = SuspectMessage { subject, version };
     let record = members.and_then(|members| members.record(&subject)).unwrap_or_default();
     let tell = |record: Bytes| Request::Member(MemberRequest::Tell { records: vec![record] });
     match round % 12 {
-        0 => Request::Member(MemberRequest::Doubt { claims: vec![claim; 8] }),
+        0 => Request::Member(MemberRequest::Suspect { suspects: vec![suspect; 8] }),
         1 => {
-            let doubted = Some(vitals);
-            Request::Member(MemberRequest::Probe { mine: vitals, doubted, component: None })
+            let suspected = Some(version);
+            Request::Member(MemberRequest::Ping { mine: version, suspected, partition: None })
         }
         2 => {
             let mut broken = record.to_vec();
@@ -44,8 +44,8 @@ pub(super) fn lie(
             tell(broken.into())
         }
         3 => tell(record),
-        4 => tell(Announcement { claims: vec![claim], ..Announcement::default() }.to_bytes()),
-        5 => tell(good_bye(world, liar, &record, vitals)),
+        4 => tell(Announcement { suspects: vec![suspect], ..Announcement::default() }.to_bytes()),
+        5 => tell(good_bye(world, liar, &record, version)),
         turn => Request::Topic(InTopic {
             topic: TopicName::system().id(),
             body: overlay_lie(rng, world.hostile_identity(liar), turn, subject),
@@ -61,9 +61,13 @@ pub(super) fn is_linked(world: &World, node: NodeIndex, liar: HostileIndex) -> b
 }
 
 /// A good-bye in another member's name.
-fn good_bye(world: &World, liar: HostileIndex, record: &Bytes, vitals: Vitals) -> Bytes {
+fn good_bye(world: &World, liar: HostileIndex, record: &Bytes, version: RecordVersion) -> Bytes {
     let Ok(word) = MemberRecord::read(record) else { return Bytes::new() };
-    let word = MemberRecord { left: true, vitals: Vitals { beat: u32::MAX, ..vitals }, ..word };
+    let word = MemberRecord {
+        left: true,
+        version: RecordVersion { revision: u32::MAX, ..version },
+        ..word
+    };
     word.sign(world.hostile_identity(liar), world.network_id())
 }
 

@@ -9,7 +9,8 @@ use potluck_gossip::message::TopicName;
 use potluck_node::{Command, Reply};
 use potluck_wire::search::{QueryId, RINGS_MAX, STEPS_MAX, WALKERS_MAX};
 use potluck_wire::{
-    InTopic, MemberResponse, Request, Response, SearchRequest, TopicRequest, TopicResponse, Vitals,
+    InTopic, MemberResponse, RecordVersion, Request, Response, SearchRequest, TopicRequest,
+    TopicResponse,
 };
 
 use crate::batch::Batch;
@@ -149,7 +150,7 @@ fn messages(world: &mut World) -> u64 {
 
 /// A neighbour that does its duty, so that it keeps its links.
 fn civil(_: &Contact, request: &Request) -> Option<Response> {
-    let vitals = Vitals { incarnation: 1, beat: 0 };
+    let version = RecordVersion { incarnation: 1, revision: 0 };
     match request {
         Request::Ping => Some(Response::Pong),
         Request::Topic(InTopic { body, .. }) => Some(Response::Topic(match body {
@@ -160,7 +161,7 @@ fn civil(_: &Contact, request: &Request) -> Option<Response> {
         })),
         Request::Search(_) => Some(Response::Taken),
         Request::Member(_) => {
-            Some(Response::Member(MemberResponse::Alive { mine: vitals, surroundings: None }))
+            Some(Response::Member(MemberResponse::Ack { mine: version, hints: None }))
         }
         _ => None,
     }

@@ -96,11 +96,11 @@ fn hits_and_filters_have_a_quota_too() {
 #[test]
 fn neighbours_are_told_our_words_every_five_minutes_and_new_ones_after_a_pause() {
     let mut lone = Lone::new(1);
-    let mut told = 0;
+    let mut sent_at = 0;
     for _ in 0..6_000 {
-        told += lone.pass(Duration::from_millis(100)).len();
+        sent_at += lone.pass(Duration::from_millis(100)).len();
     }
-    assert!((1..=2).contains(&told), "{told} in ten minutes");
+    assert!((1..=2).contains(&sent_at), "{sent_at} in ten minutes");
     let mut lone = Lone::new(1);
     lone.input(Input::Names(vec![file("alpha")]));
     assert_eq!(lone.pass(14_999 * MILLISECOND), []);
@@ -122,7 +122,7 @@ fn hits_find_their_way_for_half_a_minute_and_a_search_is_new_after_a_whole_one()
 #[test]
 fn routes_are_bounded() {
     let mut routes = Routes::default();
-    let words = Sought::parse(&["word".to_owned()]).unwrap();
+    let words = QueryWords::parse(&["word".to_owned()]).unwrap();
     let opened = (0..9_000_u32).filter(|number| {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_le_bytes());

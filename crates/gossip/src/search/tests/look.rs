@@ -66,11 +66,11 @@ fn neighbours_are_told_that_anything_may_be_here_and_looks_are_bounded() {
     let outputs = lone.input(Input::NamesElsewhere(9));
     drop(outputs);
     let outputs = lone.pass(Duration::from_secs(30));
-    let told = asks(outputs).into_iter().filter_map(|(_, request)| match request {
+    let sent_at = asks(outputs).into_iter().filter_map(|(_, request)| match request {
         SearchRequest::Keywords { filter } => Some(filter),
         _ => None,
     });
-    assert!(told.inspect(|filter| assert!(filter.iter().all(|byte| *byte == 0xff))).count() > 0);
+    assert!(sent_at.inspect(|filter| assert!(filter.iter().all(|byte| *byte == 0xff))).count() > 0);
     let mut asked = 0;
     for number in 0..200u8 {
         lone.serves += 1;

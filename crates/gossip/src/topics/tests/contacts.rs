@@ -112,7 +112,7 @@ fn no_walk_and_no_shuffle_goes_farther_than_six_links() {
     for (.., request) in harness.asks() {
         match request.body {
             TopicRequest::Shuffle { hops, .. } | TopicRequest::ForwardJoin { hops, .. } => {
-                hops_left.push(hops)
+                hops_left.push(hops);
             }
             _ => {}
         }
