@@ -10,7 +10,7 @@ use potluck_node::{Command, CommandId, Config, Input, Node, Output, Start};
 use potluck_record::{Context, Dot, Draft, Envelope, Kind, Name, Space, StateDigest};
 use potluck_swarm::{FileLink, LinkKind, Manifest, ManifestFile};
 use potluck_wire::search::{Hit, QueryId, SearchRequest};
-use potluck_wire::spread::{
+use potluck_wire::topic::{
     DisconnectCause, IdRange, InTopic, SignedMessage, TopicId, TopicRequest, TopicResponse,
 };
 use potluck_wire::{

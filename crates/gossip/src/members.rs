@@ -20,14 +20,14 @@
 //!
 //! **Invariant:** tables, queues and everything others can cause are bounded; see [`MembersStats`].
 
-mod compare;
-mod component;
+mod anti_entropy;
 mod config;
 mod detect;
 mod heal;
 mod health;
+mod indirect_probe;
 mod isolation;
-mod others;
+mod partition;
 mod rates;
 mod records;
 mod serve;
@@ -275,11 +275,11 @@ pub struct Members {
     isolation: Isolation,
     detector: detect::Detector,
     broadcasts: records::BroadcastQueue,
-    anti_entropy: compare::AntiEntropy,
-    partitions: component::Partitions,
+    anti_entropy: anti_entropy::AntiEntropy,
+    partitions: partition::Partitions,
     neighbours: BTreeSet<PublicKey>,
     close_group: BTreeSet<PublicKey>,
-    probers: others::Probers,
+    probers: indirect_probe::Probers,
     rates: rates::Rates,
     local: Vec<LocalAddress>,
     asks: BTreeMap<AskId, Purpose>,
@@ -320,8 +320,8 @@ impl Members {
             table: Table::new(here_max, config.gone_max),
             detector: detect::Detector::new(&config, &mut rng),
             broadcasts: records::BroadcastQueue::default(),
-            anti_entropy: compare::AntiEntropy::new(&config, &mut rng),
-            partitions: component::Partitions::default(),
+            anti_entropy: anti_entropy::AntiEntropy::new(&config, &mut rng),
+            partitions: partition::Partitions::default(),
             heal_at: Instant::ZERO + rng.jitter(config.heal_interval, 0.5),
             identity,
             network,
@@ -336,7 +336,7 @@ impl Members {
             isolation: Isolation::default(),
             neighbours: BTreeSet::new(),
             close_group: BTreeSet::new(),
-            probers: others::Probers::default(),
+            probers: indirect_probe::Probers::default(),
             rates: rates::Rates::default(),
             local: vec![contact.address.into()],
             asks: BTreeMap::new(),

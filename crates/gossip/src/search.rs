@@ -15,11 +15,11 @@
 //! enough was found instead of asking the origin.
 
 mod filter;
-mod inquiry;
 mod links;
 mod look;
 mod machine;
 mod names;
+mod own_search;
 mod relay;
 mod routes;
 mod stats;

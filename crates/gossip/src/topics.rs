@@ -20,25 +20,25 @@
 //! Nothing in a message says when it was signed. A node that forgot a publisher (more than 4096
 //! others came since), or never heard of it, takes a replay of an old message for a new one.
 
-mod asks;
-mod branches;
 mod config;
+mod eager_trees;
 mod events;
-mod growth;
-mod history;
-mod mixing;
+mod flood;
+mod message_cache;
+mod missing;
 mod neighbour;
 mod order;
-mod outbox;
 mod overlay;
 mod parent;
-mod passive;
-mod promises;
+mod passive_view;
+mod peer_queue;
 mod publish;
 mod receipt;
+mod rewiring;
 mod scores;
 mod seen;
 mod serve;
+mod shared;
 mod shuffle;
 mod stats;
 mod subscription;
@@ -58,12 +58,12 @@ use potluck_wire::{SignedMessage, TopicId};
 use crate::message::{Message, MessageId, TopicName};
 use crate::view::{Cause, Mode};
 
-use asks::{Me, PendingRequests, Shared};
 pub use config::{PeerLimits, RateLimit, TopicsConfig, ViewSizes};
 pub use events::{PublishId, TopicAskId, TopicRefusal, TopicServeId, TopicsInput, TopicsOutput};
 use neighbour::LivenessCheck;
 use publish::{LINGER, Publishes};
 use scores::Scores;
+use shared::{Me, PendingRequests, Shared};
 pub use stats::{DownCounts, TopicsStats};
 use topic::Topic;
 
@@ -199,7 +199,7 @@ impl Topics {
     pub fn backlog(&self, topic: &TopicName, after: Option<MessageId>) -> (Vec<Message>, bool) {
         let Some(after) = after else { return (Vec::new(), true) };
         let Some(known) = self.topics.get(&topic.id()) else { return (Vec::new(), false) };
-        let message = |(id, cached): (&MessageId, &history::CachedMessage)| {
+        let message = |(id, cached): (&MessageId, &message_cache::CachedMessage)| {
             let payload = SignedMessage::decode(&cached.bytes).ok()?.payload;
             Some(Message { topic: topic.clone(), id: *id, payload })
         };

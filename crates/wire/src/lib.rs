@@ -16,8 +16,8 @@ pub mod member;
 pub mod message;
 pub mod search;
 pub mod settings;
-pub mod spread;
 pub mod swarm;
+pub mod topic;
 
 pub use admission::{
     Certificate, Enroll, Grant, GrantTerms, Revocation, Revoked, Ticket, TicketError,
@@ -34,8 +34,8 @@ pub use message::{
 };
 pub use search::{Hit, SearchRequest};
 pub use settings::{NetworkSettings, SettingsError};
-pub use spread::{
+pub use swarm::{FetchRequest, Provider, Run};
+pub use topic::{
     DisconnectCause, IdRange, InTopic, SignedMessage, SignedMessageError, TopicId, TopicRequest,
     TopicResponse,
 };
-pub use swarm::{FetchRequest, Provider, Run};

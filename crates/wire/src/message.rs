@@ -8,7 +8,7 @@ use potluck_record::{CertificateHash, Dot, EnvelopeId, StateDigest};
 use crate::admission::{Enroll, cbor_proof};
 use crate::member::{MemberRequest, MemberResponse};
 use crate::search::SearchRequest;
-use crate::spread::{InTopic, TopicResponse};
+use crate::topic::{InTopic, TopicResponse};
 
 use crate::codec::{
     cbor_blob, cbor_byte_string, cbor_bytes, cbor_digest, cbor_key, cbor_keys, cbor_writer,

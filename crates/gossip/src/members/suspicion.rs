@@ -23,7 +23,7 @@ pub(crate) struct Suspicion {
 }
 
 impl Suspicion {
-    /// A suspicion that began now. `others` is how many members there are to confirm it.
+    /// A suspicion that began now. `indirect_probe` is how many members there are to confirm it.
     pub(crate) fn new(began: Instant, min: Duration, factor: u32, others: usize) -> Self {
         let wanted = others.min(CONFIRMATIONS);
         Self { began, min, max: min * factor.max(1), wanted, confirmed: Vec::new() }

@@ -1,7 +1,7 @@
 //! Members among each other.
 
 mod bounds;
-mod town;
+mod cluster;
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use potluck_wire::{Announcement, MemberResponse, PeerHints, Proof, SuspectMessag
 
 use super::*;
 use crate::view::{Change, MemberState};
-use town::Cluster;
+use cluster::Cluster;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -8,9 +8,9 @@ use potluck_wire::SearchRequest;
 use potluck_wire::search::QueryId;
 
 use super::filter::Filter;
-use super::inquiry::OwnSearch;
 use super::links::{LinkId, Links};
 use super::names::Names;
+use super::own_search::OwnSearch;
 use super::routes::Routes;
 use super::stats::Stats;
 use super::{AskId, Input, Output, ServeId};

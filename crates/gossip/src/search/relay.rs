@@ -4,10 +4,10 @@ use potluck_base::Instant;
 use potluck_wire::search::{HITS_MAX, QueryId};
 use potluck_wire::{Hit, SearchRequest};
 
-use super::inquiry::ENOUGH;
 use super::links::LinkId;
 use super::machine::Search;
 use super::names::is_name;
+use super::own_search::ENOUGH;
 use super::routes::{Route, RouteState};
 use super::words::QueryWords;
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use potluck_base::{Contact, Instant, TokenBucket};
 
-use super::asks::Shared;
-use super::branches::EagerTrees;
-use super::growth::Tree;
-use super::outbox::PeerQueue;
+use super::eager_trees::EagerTrees;
+use super::flood::Tree;
+use super::peer_queue::PeerQueue;
+use super::shared::Shared;
 
 /// Walks and shuffles one neighbour may send: its own and those it passes on.
 const RELAYS: (u32, u32) = (4, 40);

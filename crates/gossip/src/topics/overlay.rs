@@ -12,9 +12,9 @@ use std::time::Duration;
 use potluck_base::{Contact, Instant, PublicKey};
 use potluck_wire::{DisconnectCause, TopicRequest, TopicResponse};
 
-use super::asks::{Purpose, Shared};
 use super::events::{TopicServeId, TopicsOutput};
 use super::neighbour::Neighbour;
+use super::shared::{Purpose, Shared};
 use super::topic::Topic;
 use crate::view::{Cause, Mode};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use potluck_base::{Instant, PublicKey};
 
-use super::branches::{IDLE, PerPublisher};
-use super::growth::Tree;
+use super::eager_trees::{IDLE, PerPublisher};
+use super::flood::Tree;
 use crate::message::MessageId;
 
 /// A tree is changed for speed at most once in this time after a link was made or lost, and in twice

@@ -12,11 +12,11 @@ use std::time::Duration;
 use potluck_base::{Instant, PublicKey};
 use potluck_wire::SignedMessage;
 
-use super::asks::Shared;
 use super::events::{PublishId, TopicsOutput};
-use super::history::CACHE_LIFE;
+use super::message_cache::CACHE_LIFE;
 use super::neighbour::Neighbour;
 use super::order::Delivery;
+use super::shared::Shared;
 use super::topic::Topic;
 use crate::message::{Message, MessageId};
 

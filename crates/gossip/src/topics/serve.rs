@@ -6,9 +6,9 @@ use potluck_base::{Contact, PublicKey};
 use potluck_wire::{InTopic, TopicId, TopicRequest, TopicResponse};
 
 use super::Topics;
-use super::asks::{PendingRequest, Purpose, Shared};
 use super::events::{TopicAskId, TopicServeId, TopicsOutput};
 use super::neighbour::LivenessCheck;
+use super::shared::{PendingRequest, Purpose, Shared};
 use super::topic::Topic;
 
 /// Contacts taken from one search.

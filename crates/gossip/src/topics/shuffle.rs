@@ -9,8 +9,8 @@ use std::time::Duration;
 use potluck_base::{Contact, Instant, PublicKey};
 use potluck_wire::TopicRequest;
 
-use super::asks::{Purpose, Shared};
 use super::scores::Fault;
+use super::shared::{Purpose, Shared};
 use super::topic::Topic;
 
 /// Length of a walk (the paper's ARWL and the shuffle's time to live).

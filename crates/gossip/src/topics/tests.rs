@@ -1,10 +1,10 @@
 mod contacts;
+mod dissemination;
+mod harness;
 mod hostile;
 mod links;
-mod mixing;
 mod net;
-mod script;
-mod spread;
+mod rewiring;
 mod tree;
 mod trust;
 

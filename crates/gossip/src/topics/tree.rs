@@ -17,13 +17,13 @@ use bytes::Bytes;
 use potluck_base::{Instant, PublicKey};
 use potluck_wire::{DisconnectCause, IdRange, SignedMessage, TopicResponse};
 
-use super::asks::Shared;
 use super::events::TopicServeId;
-use super::growth::Tree;
-use super::history::{CACHE_LIFE, ids_in, ranges};
+use super::flood::Tree;
+use super::message_cache::{CACHE_LIFE, ids_in, ranges};
 use super::neighbour::Neighbour;
 use super::scores::{Fault, Penalty};
 use super::seen::Novelty;
+use super::shared::Shared;
 use super::topic::Topic;
 use crate::message::MessageId;
 use crate::view::Cause;

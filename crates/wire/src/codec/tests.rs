@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::limits::{LOAD_KEYS_DATAGRAM, MESSAGE_BYTES_MAX, OFFER_ENTRIES_DATAGRAM};
 use crate::search::{Hit, QueryId, SearchRequest};
-use crate::spread::{DisconnectCause, IdRange, InTopic, TopicId, TopicRequest, TopicResponse};
+use crate::topic::{DisconnectCause, IdRange, InTopic, TopicId, TopicRequest, TopicResponse};
 use crate::{
     Found, Hint, Holding, Loaded, OfferEntry, Part, RecordAnswer, Refusal, StoreOutcome, Want,
 };

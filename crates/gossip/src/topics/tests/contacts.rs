@@ -2,8 +2,8 @@
 
 use potluck_wire::{TopicRequest, TopicResponse};
 
+use super::harness::{Harness, SentRequest, contact};
 use super::net::seconds;
-use super::script::{Harness, SentRequest, contact};
 use super::*;
 
 /// Contacts of the topic of the tests.

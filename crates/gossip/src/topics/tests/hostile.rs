@@ -5,8 +5,8 @@ use potluck_wire::{IdRange, TopicRequest, TopicResponse};
 
 use potluck_base::UnixMillis;
 
+use super::harness::{Harness, contact, identity};
 use super::net::{network, seconds, topic};
-use super::script::{Harness, contact, identity};
 use super::*;
 
 fn signed(publisher: u8, sequence: u64) -> SignedMessage {

@@ -2,8 +2,8 @@
 
 use potluck_wire::{DisconnectCause, InTopic, TopicRequest, TopicResponse};
 
+use super::harness::{Harness, SentRequest, contact, identity};
 use super::net::{seconds, topic};
-use super::script::{Harness, SentRequest, contact, identity};
 use super::*;
 
 fn low_priority() -> TopicRequest {

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use potluck_base::{Signature, UnixMillis};
 use potluck_wire::{IdRange, TopicRequest, TopicResponse};
 
+use super::harness::{Harness, SentRequest, contact, identity};
 use super::net::{seconds, topic};
-use super::script::{Harness, SentRequest, contact, identity};
 use super::*;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -89,7 +89,7 @@ fn a_neighbour_that_has_most_messages_sooner_comes_on_the_tree() {
 }
 
 /// The first message of a publisher's own tree.
-const OWN: u64 = growth::OWN_TREE_FROM;
+const OWN: u64 = flood::OWN_TREE_FROM;
 
 /// To whom a message goes that the first neighbour pushes.
 fn forwarded(harness: &mut Harness, publisher: u8, sequence: u64) -> Vec<(TopicAskId, Contact)> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use potluck_base::{Instant, PublicKey};
 
-use super::growth::Tree;
+use super::flood::Tree;
 
 /// Publishers that one link keeps apart.
 const PUBLISHERS_MAX: usize = 64;

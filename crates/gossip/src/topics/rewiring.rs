@@ -16,9 +16,9 @@ use std::time::Duration;
 use potluck_base::{Contact, Instant, LruMap, PublicKey};
 use potluck_wire::DisconnectCause;
 
-use super::asks::Shared;
-use super::growth::Tree;
+use super::flood::Tree;
 use super::neighbour::Neighbour;
+use super::shared::Shared;
 use super::topic::Topic;
 use crate::view::Cause;
 

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use potluck_base::{Instant, PublicKey};
 
-use super::asks::Shared;
-use super::history::CachedMessage;
+use super::message_cache::CachedMessage;
+use super::shared::Shared;
 use super::topic::Topic;
 use crate::message::MessageId;
 

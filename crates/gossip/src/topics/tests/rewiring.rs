@@ -6,8 +6,8 @@ use bytes::Bytes;
 use potluck_base::{Signature, UnixMillis};
 use potluck_wire::{DisconnectCause, TopicRequest, TopicResponse};
 
+use super::harness::{Harness, contact, identity};
 use super::net::{TestNet, seconds, topic};
-use super::script::{Harness, contact, identity};
 use super::*;
 
 /// The sizes of the parts of the topic's overlay.
