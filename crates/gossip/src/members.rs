@@ -1,24 +1,26 @@
-//! Who is there: the failure detector and the list of members.
+//! Membership: the failure detector and the member list.
 //!
-//! SWIM (Das, Gupta, Motivala 2002) probes one member an interval in shuffled turns; who does not
-//! answer is tried through others and then suspected for a while, in which it may refute. Lifeguard
-//! stretches times while this node itself is doing badly. Where we differ, since anybody may lie:
+//! SWIM (Das, Gupta, Motivala 2002) probes one member in each interval, in shuffled rounds. A
+//! member that does not answer is probed through others, and then suspected for a while, in which
+//! it may refute. Lifeguard stretches these times while this node itself is unhealthy. Where we
+//! differ, since any node may lie:
 //!
-//! - **No message from others evicts anybody.** SWIM's "dead" messages do not exist. A doubt of
-//!   others makes this node probe sooner and shortens a suspicion of its own; each verdict follows
-//!   from its own failed probes, the last of them right before it.
-//! - Only the subject speaks for itself: records, refutations and good-byes are signed by it and
-//!   ordered by its own incarnation and beat. A doubt about a word that the subject never signed is
-//!   nothing.
-//! - Updates travel over the broadcast tree, once to each, not piggybacked tens of times; lists are
-//!   compared by digests, never sent whole but to newcomers.
-//! - The [isolation guard](isolation): a node that hears nobody buries nobody.
+//! - **No message from others evicts a member.** SWIM's "dead" messages do not exist. A suspect
+//!   message makes this node probe sooner and shortens its own suspicion; each verdict follows from
+//!   its own failed probes, the last of them right before it.
+//! - Only the subject speaks for itself: records, refutations and leave messages are signed by it
+//!   and ordered by its own record version. A suspect message about a version that the subject
+//!   never signed is ignored.
+//! - Updates travel over the broadcast tree, once to each member, and are not piggybacked tens of
+//!   times; member lists are compared by digests, and sent whole only to newcomers.
+//! - The [isolation guard](isolation): a node that hears no other node declares none dead.
 //!
-//! **Modes.** In a *fleet* every node knows and watches all. In an *open* network it watches its
-//! neighbours in the overlay and its siblings in the DHT, and tells a doubt to those who watch the
-//! same member.
+//! **Modes.** In a *fleet* every node knows and watches all members. In an *open* network it
+//! watches its neighbours in the overlay and its close group in the DHT, and sends suspect messages
+//! to the nodes that watch the same member.
 //!
-//! **Invariant:** tables, queues and everything others can cause are bounded; see [`MembersStats`].
+//! **Invariant:** tables, queues and everything that others can cause are bounded; see
+//! [`MembersStats`].
 
 mod anti_entropy;
 mod config;
@@ -58,98 +60,98 @@ use health::LocalHealth;
 use isolation::Isolation;
 use table::Table;
 
-/// Names a question to whoever carries it out.
+/// Identifies a request of this node, for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AskId(pub u64);
 
-/// Names another node's question to whoever brought it.
+/// Identifies a request of another node, chosen by the caller of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServeId(pub u64);
 
-/// What can happen.
+/// What can happen to the machine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// Authenticated traffic of a proved address.
+    /// Authenticated traffic from a proved address.
     Heard(Contact),
-    /// A node was proved by a question of this node's own and answered; it may be unknown.
+    /// A node answered a request of this node and thereby proved its address; it may be unknown.
     Proved(Contact),
-    /// Another node asks.
+    /// A request of another node.
     Asked {
-        /// To be named in the answer.
+        /// Identifies the request in the answer.
         serve: ServeId,
-        /// Who.
+        /// The requester.
         from: Contact,
-        /// What.
+        /// The request.
         request: MemberRequest,
         /// Longest answer in bytes.
         budget: usize,
     },
-    /// A question was answered.
+    /// A request was answered.
     Answered {
-        /// Which.
+        /// The request.
         ask: AskId,
-        /// With what.
+        /// The answer.
         response: Response,
-        /// How long it took, if it is known.
+        /// The round-trip time, if it is known.
         rtt: Option<Duration>,
     },
-    /// A question got no answer.
+    /// A request got no answer.
     Failed {
-        /// Which.
+        /// The request.
         ask: AskId,
     },
-    /// A question could not be sent: this node is too busy.
+    /// A request could not be sent: this node is too busy.
     Unsent {
-        /// Which.
+        /// The request.
         ask: AskId,
     },
-    /// Somebody told all members something.
+    /// A member published an announcement to all members.
     Announced {
-        /// Who published it.
+        /// The publisher.
         from: PublicKey,
         /// An encoded [`potluck_wire::Announcement`].
         payload: Bytes,
     },
-    /// The links of the overlay of all nodes are these.
+    /// The links of the overlay of all nodes.
     Neighbours(Vec<Contact>),
-    /// The closest nodes in the DHT are these.
+    /// The nodes closest to this one in the DHT.
     CloseGroup(Vec<Contact>),
-    /// Another part of the node got no answer from this one: probe it soon.
+    /// Another part of this node got no answer from a member: probe it soon.
     Unanswered(PublicKey),
-    /// About so many nodes are in the network.
+    /// Estimated number of nodes in the network.
     NetworkSize(u64),
-    /// The network's authority has put a member out, or all that a ticket let in.
+    /// The network's authority expelled a member, or all members that a ticket admitted.
     Revoked {
-        /// What is out.
+        /// The revocation.
         revocation: Revocation,
         /// Its signed bytes, to be passed on.
         bytes: Bytes,
-        /// Whether it is to be told to all now; if not, only to new neighbours.
+        /// Whether to announce it to all members now; if not, only to new neighbours.
         spread: bool,
     },
-    /// The certificate to be shown.
+    /// The certificate that this node's record carries.
     Certificate(Bytes),
-    /// The wall clock shows this.
+    /// The wall clock.
     WallClock(UnixMillis),
-    /// The machine slept.
+    /// The machine slept and resumed.
     Resumed,
-    /// Others reach this node here now.
+    /// The addresses at which others reach this node now.
     Addresses {
         /// At least one, the preferred one first.
         ways: Vec<SocketAddr>,
-        /// Those of its interfaces, which say what is near.
+        /// The addresses of its interfaces, which tell which peers are near.
         local: Vec<LocalAddress>,
     },
-    /// Say good-bye.
+    /// This node leaves.
     Leave,
     /// The announced deadline came.
     Timeout,
 }
 
-/// What this node thinks of a member now; the other parts act on it.
+/// This node's judgement of a member, on which the other parts of the node act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is there (again).
+    /// It is alive, or alive again.
     Alive,
     /// It does not answer.
     Suspect,
@@ -159,102 +161,102 @@ pub enum Verdict {
     Left,
 }
 
-/// What is to be done.
+/// What the machine asks its caller to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Ask a node.
+    /// Sends a request.
     Ask {
-        /// To be named in the answer.
+        /// Identifies the request in its answer.
         ask: AskId,
-        /// Whom.
+        /// The node to ask.
         to: Contact,
-        /// What.
+        /// The request.
         request: MemberRequest,
-        /// Tries.
+        /// Number of tries.
         tries: u8,
-        /// How long the other may take, on top of the way.
+        /// Time that the other node may take, beyond the round trip.
         patience: Duration,
         /// Whether the answer may be longer than a datagram, so that a call is needed.
         large: bool,
     },
-    /// Answer a question.
+    /// Answers a request.
     Answer {
-        /// Which.
+        /// The request.
         serve: ServeId,
-        /// With what.
+        /// The answer.
         response: Response,
     },
-    /// Tell all members: an encoded [`potluck_wire::Announcement`].
+    /// Announces to all members: an encoded [`potluck_wire::Announcement`].
     Announce(Bytes),
-    /// This node thinks otherwise of a member.
+    /// This node's judgement of a member changed.
     Verdict(Contact, Verdict),
-    /// It did not answer a probe's first tries; nothing is thought of it yet, but what waits for it
-    /// may go another way.
+    /// A member did not answer the first tries of a probe. It is not suspected yet, but messages
+    /// queued for it may take another path.
     Silent(PublicKey),
-    /// Something happened to a member.
+    /// A change of a member, for the application.
     Event(MemberEvent),
-    /// So many vanished at once that the fault must be here: nobody is judged, the network is to be
-    /// entered anew.
+    /// So many members vanished at once that this node must be isolated: no member is judged, and
+    /// the network is to be joined again.
     Isolated,
-    /// Others are heard again.
+    /// Other nodes are heard from again.
     Reunited,
-    /// Members that links of the overlay can be made to.
+    /// Members to which overlay links can be made.
     Candidates(Vec<Contact>),
-    /// The mode is this now.
+    /// The mode changed.
     Mode(Mode),
-    /// This one is in another part of the overlay: a link is to be made to it.
+    /// A node in another partition of the overlay: a link to it is to be made.
     Bridge(Contact),
-    /// Somebody brought revocations along.
+    /// Revocations received from another node.
     Revocations(Vec<Bytes>),
-    /// A record of this node's own key came that this run did not sign, and no earlier one: another
-    /// machine runs with this identity.
+    /// A record with this node's own key arrived that neither this incarnation nor an earlier one
+    /// signed: another machine runs with this identity.
     Elsewhere(RecordVersion),
 }
 
-/// What a [`Members`] starts with.
+/// The parameters of a new [`Members`].
 #[derive(Debug, Clone)]
 pub struct MembersStart {
     /// This node's keys.
     pub identity: Identity,
     /// The network.
     pub network: NetworkId,
-    /// Key and address.
+    /// This node's key and address.
     pub contact: Contact,
-    /// Higher than in any earlier run.
+    /// Higher than that of every earlier start.
     pub incarnation: u64,
-    /// What the owner calls this node.
+    /// The labels that the owner gave this node.
     pub labels: Vec<(String, String)>,
-    /// Whether it serves nobody: then it is neither listed nor probed by others.
+    /// Whether this node is a client only: then it is neither listed nor probed by others.
     pub client: bool,
 }
 
-/// Most questions under way at once.
+/// Requests under way at once. A higher value lets a node probe and reconcile more in parallel.
 const ASKS_MAX: usize = 256;
-/// What this node says that it runs: at most 32 bytes.
+/// The build that this node names in its record: at most 32 bytes.
 const BUILD: &str = concat!("potluck ", env!("CARGO_PKG_VERSION"));
 /// Revocations remembered: as many as the link's gatekeeper keeps.
 const REVOKED_MAX: usize = 4096;
 
-/// What a question is for.
+/// The purpose of a request.
 #[derive(Debug, Clone, PartialEq)]
 enum Purpose {
-    /// A probe, first tries.
+    /// The first tries of a probe.
     Probe(PublicKey),
-    /// The same, once more, while others try it too.
+    /// A further try, while helpers probe as well.
     Reprobe(PublicKey),
-    /// Somebody tries it for this node.
+    /// A ping-req: a helper probes the subject for this node.
     PingReq { subject: PublicKey, nonce: u64 },
-    /// This node tries it for somebody.
+    /// This node probes a member for another node.
     Prove { serve: ServeId },
-    /// All records behind a key.
+    /// A page of the member list, after this key.
     Page(Contact, PublicKey),
-    /// Where lists differ; in full or as much as fits in a datagram.
+    /// A comparison of digests; `whole` allows an answer longer than a datagram.
     Compare { with: Contact, whole: bool },
     /// Records that differ.
     Load(Contact),
-    /// Whether this one could not reach a suspect either.
+    /// A suspect message; the answer tells whether the receiver suspects the member as well.
     Suspect(PublicKey),
-    /// Nothing depends on the answer.
+    /// The answer does not matter.
     Notify,
 }
 
@@ -286,7 +288,7 @@ pub struct Members {
     next_ask: u64,
     heal_at: Instant,
     wall: Option<UnixMillis>,
-    /// Smoothed round trip of probes, over all members; none before the first was answered.
+    /// Smoothed round-trip time of probes over all members; `None` before the first answer.
     mean_rtt: Option<Duration>,
     leaving: bool,
     outbox: VecDeque<Output>,
@@ -294,7 +296,7 @@ pub struct Members {
 }
 
 impl Members {
-    /// A node that knows nobody.
+    /// A node that knows no other node.
     #[must_use]
     pub fn new(start: MembersStart, config: MembersConfig, mut rng: Rng) -> Self {
         let MembersStart { identity, network, contact, incarnation, labels, .. } = start;
@@ -349,7 +351,7 @@ impl Members {
         }
     }
 
-    /// From now on records must carry a certificate of `authority`, as this node's does.
+    /// Requires that records carry a certificate of `authority`, as this node's does.
     pub fn require_certificates(&mut self, authority: PublicKey, own: Option<Bytes>) {
         self.authority = Some(authority);
         self.me.certificate = own;
@@ -362,7 +364,7 @@ impl Members {
         self.mode
     }
 
-    /// Whether verdicts are frozen because this node itself seems to be cut off.
+    /// Whether verdicts are frozen because this node itself seems isolated.
     #[must_use]
     pub const fn is_isolated(&self) -> bool {
         self.isolation.is_isolated()
@@ -384,7 +386,7 @@ impl Members {
         MembersView { mode: self.mode, members }
     }
 
-    /// What this node thinks of the member with this key, if it knows it.
+    /// This node's judgement of the member with this key, if it knows it.
     #[must_use]
     pub fn state(&self, key: &PublicKey) -> Option<crate::view::MemberState> {
         self.table.get(key).map(|member| member.state.shown())
@@ -472,7 +474,7 @@ impl Members {
         }
     }
 
-    /// A question that was never sent says nothing about anybody.
+    /// A request that was never sent says nothing about any node.
     fn on_unsent(&mut self, now: Instant, ask: AskId) {
         let Some(purpose) = self.asks.remove(&ask) else { return };
         self.stats.asks_refused += 1;
@@ -482,7 +484,7 @@ impl Members {
             | Purpose::PingReq { subject, .. } => {
                 self.health.on_bad();
                 self.detector.forget(&subject);
-                // A suspicion whose end came is looked at again.
+                // A suspicion whose end has come is rechecked.
                 self.postpone(now, &subject);
             }
             Purpose::Prove { serve } => self.on_proved(serve, None),
@@ -504,7 +506,7 @@ impl Members {
         self.apply_guard(now, |guard| guard.judge(now));
     }
 
-    /// What concerns this node itself.
+    /// Inputs that concern this node itself.
     fn on_own(&mut self, now: Instant, input: Input) {
         match input {
             Input::Resumed => self.on_disturbed(now),
@@ -524,7 +526,7 @@ impl Members {
     }
 }
 
-/// How to ask.
+/// How to send a request.
 #[derive(Debug, Clone, Copy)]
 struct AskOptions {
     tries: u8,
@@ -533,7 +535,7 @@ struct AskOptions {
 }
 
 impl AskOptions {
-    /// So many tries, at once, in datagrams.
+    /// This number of tries, without extra time, in datagrams.
     const fn tries(tries: u8) -> Self {
         Self { tries, patience: Duration::ZERO, large: false }
     }
@@ -565,7 +567,7 @@ impl Machine for Members {
                 let neighbours = contacts.iter().map(|contact| contact.public_key).collect();
                 let before = std::mem::replace(&mut self.neighbours, neighbours);
                 if first {
-                    // Only now is there anybody to pass this node's word on.
+                    // Only now is there a neighbour that forwards this node's record.
                     self.announce_own_record(now);
                 }
                 self.watch(now, contacts, &before);

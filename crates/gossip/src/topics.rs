@@ -1,24 +1,27 @@
-//! Messages for everybody who wants them: an overlay a topic, a tree over it, repair.
+//! Topics: for each one an overlay, broadcast trees over it, and repair.
 //!
-//! Each topic has an overlay of its own with few symmetric links (`HyParView`), over which messages
-//! run along a tree (`PlumTree`); links beside the tree carry only the names of messages, so that
-//! what the tree loses is noticed and asked for. One topic,
-//! [`SYSTEM_TOPIC`](crate::message::SYSTEM_TOPIC), has every node in it: its links are the overlay
-//! of all nodes. A publisher that does not subscribe is in the topic while it publishes and for a
+//! Each topic has its own overlay of few symmetric links (`HyParView`). Messages are pushed over
+//! the eager links, which form a tree (`PlumTree`); the other links are lazy and carry only message
+//! ids (IHAVE), so that a node notices what the tree lost and grafts it. Every node is in the
+//! system topic, [`SYSTEM_TOPIC`](crate::message::SYSTEM_TOPIC); its links are the overlay of all
+//! nodes. A publisher that does not subscribe stays in the topic while it publishes and for one
 //! minute more.
 //!
-//! A subscriber gets what comes to it after it subscribed, each message once, those of one publisher in
-//! the order in which they were published, and word of those that are missing (see `order`). What was published before, it does not get as new,
-//! though this node may keep some of it: [`Topics::backlog`]. A message is lost to a subscriber
-//! only if no neighbour of its keeps it any more, ten minutes or 16 MiB later. A message that no
-//! neighbour has taken goes to the first one there is (see `receipt`).
+//! A subscriber gets each message that arrives after it subscribed once, the messages of one
+//! publisher in the order in which they were published, and a notice of missing ones (see `order`).
+//! Messages published before the subscription are not delivered as new, but this node may have some
+//! of them cached: [`Topics::backlog`]. A message is lost to a subscriber only if none of its
+//! neighbours has the message cached any more; they keep it for ten minutes or 16 MiB. A message
+//! that no neighbour acknowledged goes to the first neighbour there is (see `receipt`).
 //!
-//! **Invariants:** only this node's own publishers ever wait for anything; nobody's word makes this
-//! node drop a neighbour, take a message for seen, or deliver what its publisher did not sign; every
-//! map, list and queue has a limit.
+//! **Invariants:** only this node's own publishers ever wait for anything; a claim of another node
+//! never makes this node drop a neighbour, count a message as seen, or deliver a message that its
+//! publisher did not sign; every map, list and queue is bounded.
 //!
-//! Nothing in a message says when it was signed. A node that forgot a publisher (more than 4096
-//! others came since), or never heard of it, takes a replay of an old message for a new one.
+//! A message carries the time at which it was signed. A node that knows the wall clock drops a
+//! message that is older than fifteen minutes or dated more than five minutes ahead. Within that
+//! time a node that forgot a publisher (more than 4096 others came since), or never heard of it,
+//! takes a replayed message for a new one.
 
 mod config;
 mod eager_trees;
@@ -67,15 +70,20 @@ use shared::{Me, PendingRequests, Shared};
 pub use stats::{DownCounts, TopicsStats};
 use topic::Topic;
 
-/// Requests a second to nodes that only others named, and at once.
+/// Budget for requests to nodes that only other nodes named: requests a second, and burst. A higher
+/// value spreads contacts faster and lets neighbours direct more traffic of this node at strangers.
 const RELAYS: (u32, u32) = (20, 60);
-/// Later than this for a timer of its own, this node stood still, or was stopped.
+/// If this node handles its own timer later than this, it stood still or was stopped. A higher
+/// value overlooks short standstills; a lower one takes a busy machine for a stopped one.
 const STANDSTILL_MIN: Duration = Duration::from_secs(2);
-/// After the machine slept a silent neighbour is its own fault for so long.
+/// For this long after a resume, this node attributes a silent neighbour to its own isolation. A
+/// higher value keeps crashed neighbours as contacts for longer.
 const ISOLATED_FOR: Duration = Duration::from_secs(10);
-/// A second peer that falls silent so soon after another may be one of many: all links are looked at.
+/// If two peers fall silent within this time, many others may have crashed too, so this node checks
+/// all its links. A higher value causes more checks.
 const MANY_WITHIN: Duration = Duration::from_secs(10);
-/// Topics that were left and whose sequence is remembered.
+/// Topics that this node left and whose next sequence number it remembers. Beyond this number they
+/// share one base, which only leaves a gap in the sequence.
 const SEQUENCES_MAX: usize = 1_024;
 
 /// All topics of one node. See the module.
@@ -86,28 +94,29 @@ pub struct Topics {
     mode: Mode,
     rng: Rng,
     now: Instant,
-    /// When the wall clock was told, and what it showed.
+    /// When the wall clock was reported, and its value then.
     wall: Option<(Instant, UnixMillis)>,
     topics: BTreeMap<TopicId, Topic>,
     pending: PendingRequests,
     scores: Scores,
     publishes: Publishes,
-    /// Where the sequence of this node goes on in topics that it left.
+    /// The next sequence number in each topic that this node left.
     sequences: BTreeMap<TopicId, u64>,
-    /// The same for topics that were forgotten.
+    /// The lowest next sequence number in every topic that is not in `sequences`.
     sequence_base: u64,
     relay_budget: TokenBucket,
     last_heard: Instant,
     isolated_until: Instant,
-    /// Who fell silent last, and when.
+    /// The peer that fell silent last, and when.
     silent: Option<(Instant, PublicKey)>,
     stats: TopicsStats,
     outbox: VecDeque<TopicsOutput>,
 }
 
 impl Topics {
-    /// The topics of a node that is in none but the system's and knows nobody. `incarnation` has to
-    /// be higher than in any run before; `contact` is where others reach this node.
+    /// The topics of a node that is in the system topic only and knows no other node. `incarnation`
+    /// must be higher than that of every earlier start; `contact` is the address at which others
+    /// reach this node.
     #[must_use]
     pub fn new(
         identity: Identity,
@@ -143,12 +152,12 @@ impl Topics {
         topics
     }
 
-    /// Where others reach this node from now on.
+    /// Sets the address at which others reach this node.
     pub fn set_address(&mut self, address: SocketAddr) {
         self.me.contact.address = address;
     }
 
-    /// The topic whose overlay is that of all nodes.
+    /// The system topic, whose overlay contains all nodes.
     #[must_use]
     pub fn system(&self) -> TopicId {
         TopicName::system().id()
@@ -182,8 +191,9 @@ impl Topics {
         own.map(|topic| topic.name.clone()).collect()
     }
 
-    /// A reader of `topic` has this message, and the next of its publisher is the one behind it. To be said
-    /// where this node itself does not know that.
+    /// Tells that a reader of `topic` already has the message `after`, so the next message of its
+    /// publisher is the one that follows. The caller says so when this node does not know it by
+    /// itself.
     pub fn expect_after(&mut self, topic: &TopicName, after: MessageId) {
         let now = self.now;
         if let Some(topic) = self.topics.get_mut(&topic.id()).filter(|topic| topic.subscribed) {
@@ -192,9 +202,9 @@ impl Topics {
         }
     }
 
-    /// What this node keeps of `topic` behind the message `after`, in the order in which it came,
-    /// and whether that is surely all that came. If `after` is not kept any more: all that is.
-    /// Without `after` nothing, for nothing was missed.
+    /// The cached messages of `topic` that follow `after`, in the order of arrival, and whether
+    /// that is certainly everything that arrived. If `after` is not cached any more: all cached
+    /// messages. Without `after`: none, since the reader missed nothing.
     #[must_use]
     pub fn backlog(&self, topic: &TopicName, after: Option<MessageId>) -> (Vec<Message>, bool) {
         let Some(after) = after else { return (Vec::new(), true) };
@@ -209,7 +219,8 @@ impl Topics {
         }
     }
 
-    /// Of whom a message came first, for checkers; none if it is not kept, or this node's own.
+    /// The peer that delivered a message first, for checkers; `None` if the message is not cached
+    /// or is this node's own.
     #[must_use]
     pub fn source_of(&self, topic: &TopicName, message: &MessageId) -> Option<PublicKey> {
         self.topics.get(&topic.id())?.cache.get(message)?.source()
@@ -233,7 +244,7 @@ impl Topics {
 
     // --- wiring ---
 
-    /// Lets one topic do something.
+    /// Runs `act` on one topic.
     fn with<T>(
         &mut self,
         id: &TopicId,
@@ -245,7 +256,7 @@ impl Topics {
         Some(done)
     }
 
-    /// What the topic that is taken out needs.
+    /// The state that all topics share, for the topic that was taken out of the map.
     fn shared(&mut self) -> Shared<'_> {
         let missing: usize = self.topics.values().map(|topic| topic.missing.len()).sum();
         Shared {
@@ -266,7 +277,7 @@ impl Topics {
         }
     }
 
-    /// Lets everything follow from what happened in a topic.
+    /// Carries out everything that follows from a change in a topic.
     fn settle(&mut self, id: &TopicId) {
         self.with(id, Topic::settle);
     }
@@ -294,7 +305,7 @@ impl Topics {
         self.with(id, Topic::leave);
         let Some(topic) = self.topics.remove(id) else { return };
         if self.sequences.len() >= SEQUENCES_MAX {
-            // A sequence with a gap is better than one that is used twice.
+            // A gap in the sequence is harmless; a reused number is not.
             let highest = self.sequences.values().max().copied().unwrap_or(1);
             self.sequence_base = self.sequence_base.max(highest);
             self.sequences.clear();
@@ -316,7 +327,7 @@ impl Topics {
         }
     }
 
-    /// Keeps the payload of all topics within its limit.
+    /// Keeps the payload cached in all topics within its limit.
     fn bound_cache(&mut self) {
         loop {
             let total: usize = self.topics.values().map(|topic| topic.cache.bytes()).sum();
@@ -368,7 +379,7 @@ impl Topics {
     fn drop_everywhere(&mut self, peer: &PublicKey, cause: Cause) {
         for id in self.ids() {
             self.with(&id, |topic, shared| {
-                // The failure detector has looked whether others are heard.
+                // The failure detector already checked whether other nodes are heard.
                 let isolated = cause == Cause::Crashed && shared.now < shared.isolated_until;
                 let cause = if isolated { Cause::Isolated } else { cause };
                 topic.unlink(shared, peer, cause, None);
@@ -390,8 +401,8 @@ impl Topics {
         self.note_silence(*peer);
     }
 
-    /// A peer fell silent. If many did, whoever is cut off hears nothing that would show it: so all
-    /// links of all topics are looked at.
+    /// A peer fell silent. If many did, an isolated node would hear nothing that shows it, so all
+    /// links of all topics are checked.
     fn note_silence(&mut self, peer: PublicKey) {
         let before = self.silent.replace((self.now, peer));
         let many =
@@ -406,7 +417,7 @@ impl Topics {
         }
     }
 
-    /// Members: some may be neighbours that were lost.
+    /// Members were found; some may be lost neighbours.
     fn on_candidates(&mut self, contacts: Vec<Contact>) {
         for id in self.ids() {
             self.with(&id, |topic, shared| {
@@ -432,8 +443,8 @@ impl Topics {
         }
     }
 
-    /// Whether this node was late for its own timer: it stood still, and others may have dropped its links
-    /// meanwhile.
+    /// Checks whether this node was late for its own timer. If so, it stood still, and other nodes
+    /// may have dropped their links to it meanwhile.
     fn notice_standstill(&mut self) {
         let due = self.poll_timeout();
         if due.is_some_and(|due| self.now.since(due.at) > STANDSTILL_MIN) {

@@ -1,9 +1,10 @@
-//! Comparing lists: what the tree missed is found by digests, whatever the reason.
+//! Anti-entropy: comparing member lists by digests finds what the broadcast missed, for whatever
+//! reason.
 //!
-//! The list is divided into 64 buckets by the first bits of keys; a comparison sends eight bytes a
-//! bucket and gets the short ids of those that differ. Newcomers page through a whole list once.
-//! memberlist sends its whole state every 30 s instead; chitchat a digest of each node, which at 500
-//! nodes is longer than a datagram.
+//! The list is divided into 64 buckets by the first bits of the keys. A comparison sends eight
+//! bytes for each bucket and gets the short ids in those that differ. Newcomers page through a
+//! whole list once. memberlist sends its whole state every 30 s instead; chitchat sends a digest of
+//! each node, which at 500 nodes is longer than a datagram.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,24 +18,24 @@ use super::table::{LocalState, short_id};
 use super::{AskOptions, Members, MembersConfig, Purpose};
 use crate::view::Mode;
 
-/// Buckets of a comparison.
+/// Buckets of a comparison. A higher value localises differences better and sends more digests.
 const BUCKETS: usize = 64;
-/// Bytes of one bucket's digest.
+/// Bytes of the digest of one bucket.
 const DIGEST_BYTES: usize = 8;
 /// Rounds with one partner before the next pause.
 const ROUNDS: u8 = 4;
-/// While lists are alike, each pause is twice the last one, up to so many times: two minutes by
-/// default.
+/// While lists are equal, each pause is twice the last one, up to this many doublings: two minutes
+/// by default.
 const EQUAL_DOUBLINGS_MAX: u32 = 2;
-/// Between two rounds, and before one that is wanted soon.
+/// Pause between two rounds, and before an expected difference is compared.
 const SOON: Duration = Duration::from_millis(500);
-/// Pages of one list that a newcomer reads: more than a fleet's longest list has with the longest
-/// records. What is left out then is found by comparing lists.
+/// Pages of one list that a newcomer reads: more than the longest list of a fleet has with the
+/// longest records. Members beyond are found by later comparisons.
 const PAGES_MAX: u32 = 512;
-/// Records in one telling: two of the longest fit in a datagram, more go as a call.
+/// Records in one push: two of the longest fit in a datagram, more are sent in a call.
 const RECORDS_PER_PUSH: usize = 256;
 
-/// What a record is compared by: a short digest of its subject's last word.
+/// The fingerprint of a record: a short digest of its subject's key and version.
 fn fingerprint(key: &PublicKey, version: RecordVersion) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(key.as_bytes());
@@ -49,15 +50,15 @@ const fn bucket_of(short: u64) -> usize {
     (short >> 58) as usize
 }
 
-/// When to compare with whom.
+/// The schedule of comparisons.
 #[derive(Debug)]
 pub(super) struct AntiEntropy {
     at: Instant,
     busy: bool,
-    /// Whom to compare with next; otherwise anybody.
+    /// The next partner; `None`: a random member.
     with: Option<Contact>,
     page_from: Option<Contact>,
-    /// Pages of one list that were asked for in a row.
+    /// Pages of one list requested in a row.
     pages: u32,
     rounds: u8,
     /// Comparisons in a row that found no difference.
@@ -70,23 +71,23 @@ impl AntiEntropy {
         Self { at, busy: false, with: None, page_from: None, pages: 0, rounds: 0, equal_in_row: 0 }
     }
 
-    /// The exchange ended, one way or the other.
+    /// The exchange ended, with or without success.
     pub(super) fn ended(&mut self) {
         self.busy = false;
     }
 
-    /// Differences are likely.
+    /// Differences are likely: compare soon.
     pub(super) fn soon(&mut self, now: Instant) {
         self.at = self.at.min(now + SOON);
     }
 
-    /// With this one.
+    /// Compares with this partner soon.
     pub(super) fn soon_with(&mut self, now: Instant, contact: Contact) {
         self.with = Some(contact);
         self.soon(now);
     }
 
-    /// The whole list is to be had from this one.
+    /// This node can send the whole list.
     pub(super) fn page_from(&mut self, contact: Contact) {
         if self.page_from.is_none() {
             self.page_from = Some(contact);
@@ -99,7 +100,7 @@ impl AntiEntropy {
 }
 
 impl Members {
-    /// Begins what is due.
+    /// Starts a comparison if it is due.
     pub(super) fn compare_due(&mut self, now: Instant) {
         if now < self.anti_entropy.at {
             return;
@@ -116,7 +117,7 @@ impl Members {
         }
     }
 
-    /// Begins to page if it is wanted: a newcomer cannot wait for its turn.
+    /// Starts to page if that is wanted: a newcomer cannot wait for its turn.
     pub(super) fn begin_paging(&mut self) {
         if self.anti_entropy.busy || self.mode == Mode::Open {
             return;
@@ -155,7 +156,7 @@ impl Members {
             self.ask(from, request, Purpose::Page(from, after), options).is_some();
     }
 
-    /// Those whose word is compared: who is taken to be there, and this node.
+    /// The compared members: all living ones, and this node.
     fn compared(&self) -> impl Iterator<Item = (PublicKey, RecordVersion)> + '_ {
         let me = (!self.me.client).then_some((self.me.contact.public_key, self.me.version));
         let others =
@@ -171,7 +172,7 @@ impl Members {
         digests
     }
 
-    /// Where another's list differs from this one, as much as fits.
+    /// The entries in which another list differs from this one, as many as fit.
     pub(super) fn differing(&self, theirs: &[u8], budget: usize) -> Option<Response> {
         if theirs.len() != BUCKETS * DIGEST_BYTES {
             return None;
@@ -200,7 +201,7 @@ impl Members {
         Some(Response::Member(MemberResponse::Differing { entries, buckets }))
     }
 
-    /// The other said where lists differ: records go both ways.
+    /// The partner reported where the lists differ: records go both ways.
     pub(super) fn on_compared(
         &mut self,
         now: Instant,
@@ -233,7 +234,7 @@ impl Members {
         let mut doubtful = Vec::new();
         for (short, other) in theirs {
             match self.table.with_short_id(short) {
-                // Dead or left for this node, and there for the other, by the same word.
+                // Dead or left here, and alive for the partner, with the same version.
                 Some(gone) => {
                     let key = gone.peer.contact.public_key;
                     if fingerprint(&key, gone.version) as u32 == other {
@@ -259,7 +260,7 @@ impl Members {
         if differs && self.anti_entropy.rounds < ROUNDS {
             self.anti_entropy.rounds += 1;
             self.anti_entropy.soon_with(now, with);
-            // In calls from the second round on: there is more than fits in a datagram.
+            // From the second round on in calls: there is more than fits in a datagram.
             if whole || self.anti_entropy.rounds > 1 {
                 self.compare(with, true);
             }
@@ -290,9 +291,9 @@ impl Members {
         }
     }
 
-    /// A page of another node's list came, with the keys behind `after`. A bad record is charged to its
-    /// sender, as everywhere. Each page must end behind `after`, and the number of pages is limited, so
-    /// that reading ends. Members that the list lacks are found by comparing lists.
+    /// A page of another node's list, with the keys after `after`. A bad record is charged to its
+    /// sender, as everywhere. Each page must end after `after` and the number of pages is limited,
+    /// so that reading ends. Members that the list lacks are found by comparisons.
     pub(super) fn on_page(
         &mut self,
         now: Instant,
@@ -310,11 +311,11 @@ impl Members {
                 break;
             }
             let subject = MemberRecord::read(record).map(|read| read.contact.public_key);
-            // The answering node names itself first, whatever its place in the order of keys.
+            // The partner names itself first, whatever its place in the order of keys.
             let behind = |key: &PublicKey| *key != from && *key != own;
             last = subject.ok().filter(behind).map_or(last, |key| last.max(key));
         }
-        // In a datagram there may be room for no record but its own.
+        // A datagram may have room for no record but the partner's own.
         let leads_on = last > after;
         if !more {
             self.anti_entropy.soon_with(now, with);
@@ -325,12 +326,12 @@ impl Members {
             self.page(with, last, true);
         } else {
             self.stats.pages_refused += 1;
-            // With anybody but this one.
+            // With another partner.
             self.anti_entropy.soon(now);
         }
     }
 
-    /// Single records came.
+    /// Requested records arrived.
     pub(super) fn on_loaded(&mut self, now: Instant, from: &PublicKey, response: Response) {
         if let Response::Member(MemberResponse::Records { records, .. }) = response {
             for record in &records {
@@ -354,7 +355,7 @@ impl Members {
         fit(records, budget)
     }
 
-    /// All records behind a key, as many as fit; this node's own comes first of all.
+    /// The records after a key, as many as fit; this node's own comes first of all.
     pub(super) fn page_behind(&self, after: &PublicKey, budget: usize) -> Response {
         let first = *after == PublicKey::from_bytes([0; 32]) && !self.me.client;
         let mine = first.then_some(&self.my_record);

@@ -1,11 +1,11 @@
-//! Probing: one member an interval in turns, and sooner where somebody has doubts.
+//! Probing: one member in each interval, in rounds, and suspected members sooner.
 //!
-//! A member that does not answer two tries is asked once more while three others try it, too; they
-//! bring its signature over a nonce, so they cannot lie that it lives, and if they lie that it does
-//! not, this node's own tries have failed as well. A probe that somebody's doubt caused has three
-//! tries of its own and no helpers: whoever doubted was one. A suspect is looked at with three tries
-//! again and again until its suspicion ends, since of many suspicions some outlive one such probe: with
-//! every tenth datagram lost, three round trips in a row fail once in 150 times.
+//! A member that does not answer two tries is tried once more while three helpers probe it as well.
+//! Helpers return the subject's signature over a nonce, so they cannot claim falsely that it is
+//! alive; if they claim falsely that it is not, this node's own tries have failed as well. A probe
+//! caused by a suspect message has three tries and no helpers: its sender was one. A suspect is
+//! rechecked with three tries again and again until its suspicion ends, since of many suspicions
+//! some outlive one such probe: with 10 % loss, three round trips in a row fail once in 150 times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,48 +18,52 @@ use super::table::LocalState;
 use super::{AskOptions, Members, MembersConfig, Output, Purpose};
 use crate::view::Mode;
 
-/// Tries before others are asked to help.
+/// Tries before helpers are asked. A higher value suspects fewer healthy members and finds a crash
+/// later.
 const TRIES: u8 = 2;
-/// Tries where no others are asked.
+/// Tries where no helpers are asked.
 const TRIES_ALONE: u8 = 3;
-/// So many members in a row that do not answer may be many more.
+/// Failed probes in a row after which many members may have crashed, so all quiet neighbours are
+/// probed.
 const FAILED_IN_ROW_MANY: u32 = 2;
-/// Probes under way at once, those caused by doubts included.
+/// Probes under way at once, priority probes included.
 const PROBING_MAX: usize = 64;
-/// Members in line to be probed because of a doubt.
+/// Members scheduled for a priority probe.
 const PRIORITY_PROBES_MAX: usize = 1024;
-/// Of those, so many may start in one second; the others wait.
+/// Priority probes started in one probe interval; further ones wait for the next.
 const PRIORITY_PROBES_PER_INTERVAL: usize = 40;
-/// A doubt makes this node probe the same member again only after so long.
+/// Pause before the next priority probe of the same member. A lower value lets suspect messages
+/// cause more probes.
 pub(super) const PRIORITY_PROBE_PAUSE: Duration = Duration::from_secs(5);
-/// Probes caused by one doubt are spread over so long for each member there is: a healthy member
-/// must survive the curiosity of all others.
+/// Suspicion makes every member probe the suspect. Each one delays its probe by a random time up to
+/// this for each member, so that a healthy suspect is not overloaded.
 pub(super) const PRIORITY_SPREAD_PER_MEMBER: Duration = Duration::from_millis(1);
-/// Longest spread.
+/// Longest such delay.
 pub(super) const PRIORITY_SPREAD_MAX: Duration = Duration::from_secs(10);
-/// In an open network, who is to be watched from now on is probed within so long.
+/// In an open network, a member that this node starts to watch is probed within this time.
 const SOON: Duration = PRIORITY_PROBE_PAUSE;
-/// A member that is not watched any more is shown for so long after it was last heard.
+/// How long a member that is not watched any more stays listed after it was last heard from.
 const UNWATCHED_KEEP: Duration = Duration::from_secs(300);
-/// Later than this for a timer of its own, this node was starved.
+/// If this node handles its own timer later than this, it was starved and counts as unhealthy.
 const LAG: Duration = Duration::from_millis(100);
-/// Members that a node that stood still tells itself that it lives.
+/// Members that a node sends its record to directly after it stood still.
 const TOLD_DIRECTLY: usize = 64;
-/// Later than this it slept, or was stopped: what it did not hear meanwhile means nothing.
+/// If it handles the timer later than this, it slept or was stopped, and the silence of others
+/// meanwhile means nothing.
 const SLEPT: Duration = Duration::from_secs(2);
 
-/// Why a member is probed.
+/// The reason for a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProbeReason {
-    /// Its turn.
+    /// It is this member's turn in the round.
     Round,
-    /// Somebody doubts it.
+    /// A suspect message reported it.
     Reported,
-    /// It is suspected: perhaps it was only bad luck.
+    /// It is suspected here: the loss may have been bad luck.
     Recheck,
-    /// The end of its suspicion.
+    /// Its suspicion ends with this probe.
     Final,
-    /// It is dead, and perhaps no more.
+    /// It is dead, and may have returned.
     Heal,
 }
 
@@ -67,27 +71,27 @@ pub(super) enum ProbeReason {
 pub(super) struct Probing {
     reason: ProbeReason,
     pub(super) began: Instant,
-    /// Answers of the second stage that are still out.
+    /// Outstanding answers of the indirect probe.
     pub(super) open: usize,
-    /// Helpers that were asked, and those that gave no answer at all: if none did, the fault may be
-    /// here.
+    /// Helpers that were asked, and below those that did not answer at all: if none did, this node
+    /// may be unhealthy.
     pub(super) helpers: usize,
     pub(super) silent: usize,
 }
 
-/// Whom to probe when.
+/// The schedule of probes.
 #[derive(Debug, Clone)]
 pub(super) struct Detector {
     tick_at: Instant,
-    /// Whom to probe in turn, in an order by chance, and who is next.
+    /// The order of probes, random, and the position in it.
     round: Vec<PublicKey>,
     cursor: usize,
     probing: BTreeMap<PublicKey, Probing>,
-    /// Probes that failed since the last one that did not.
+    /// Failed probes since the last successful one.
     failed_in_row: u32,
     priority_probes: BTreeSet<(Instant, PublicKey)>,
     priority_budget: (Instant, usize),
-    /// Ends of suspicions.
+    /// Rechecks and ends of suspicions.
     suspicions: BTreeSet<(Instant, PublicKey)>,
 }
 
@@ -113,7 +117,7 @@ impl Detector {
         self.priority_probes.len()
     }
 
-    /// Whatever was under way with this member counts no more.
+    /// Ends the probe of this member without a result.
     pub(super) fn forget(&mut self, key: &PublicKey) {
         self.probing.remove(key);
     }
@@ -136,19 +140,19 @@ impl Detector {
         self.probing.get(key).is_some_and(|probing| probing.reason == ProbeReason::Recheck)
     }
 
-    /// The subject has spoken since somebody doubted it.
+    /// Ends a probe caused by a suspect message: the subject refuted it meanwhile.
     pub(super) fn forget_reported(&mut self, key: &PublicKey) {
         if self.probing.get(key).is_some_and(|probing| probing.reason == ProbeReason::Reported) {
             self.probing.remove(key);
         }
     }
 
-    /// A suspect is to be looked at then, or its suspicion ends.
+    /// Schedules a recheck, or the end of a suspicion.
     pub(super) fn expect_verdict(&mut self, at: Instant, key: PublicKey) {
         self.suspicions.insert((at, key));
     }
 
-    /// The next suspicion whose end has come.
+    /// The next suspicion whose recheck or end is due.
     pub(super) fn pop_verdict(&mut self, now: Instant) -> Option<PublicKey> {
         let first = *self.suspicions.first()?;
         if first.0 > now {
@@ -159,7 +163,7 @@ impl Detector {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        // A doubt that has to wait for the budget waits for the next tick.
+        // A priority probe beyond the budget waits for the next tick.
         let spent = self.priority_budget.1 >= PRIORITY_PROBES_PER_INTERVAL;
         let priority_probes = self.priority_probes.first().filter(|_| !spent).map(|(at, _)| *at);
         Deadline::earliest([
@@ -171,7 +175,7 @@ impl Detector {
 }
 
 impl Members {
-    /// Whether this node was late for its own tick: starved, or asleep.
+    /// Notices that this node was late for its own timer: it was starved or asleep.
     pub(super) fn notice_lag(&mut self, now: Instant) {
         let late = now.since(self.detector.tick_at);
         if late <= LAG {
@@ -179,12 +183,12 @@ impl Members {
         }
         self.stats.lags += 1;
         self.health.on_bad();
-        // Counted once, whatever comes in before the tick is handled.
+        // Counted once, whichever inputs come before the timer is handled.
         self.detector.tick_at = now;
         if late > SLEPT {
             self.on_disturbed(now);
-            // Some may have taken it for dead meanwhile: it says to all that it lives, unasked, and to
-            // many itself, since its links may be gone that the tree goes over.
+            // Other members may have declared this node dead. It renews its record for all, and
+            // sends it to many directly, since its broadcast links may be gone.
             if self.renew_record_if_allowed(now) && !self.me.client {
                 let record = self.my_record.clone();
                 for contact in self.sample(TOLD_DIRECTLY) {
@@ -194,7 +198,7 @@ impl Members {
         }
     }
 
-    /// What this node did not hear lately says nothing about others.
+    /// The recent silence of others says nothing about them.
     pub(super) fn on_disturbed(&mut self, now: Instant) {
         self.detector.probing.clear();
         self.apply_guard(now, |guard| guard.on_disturbed(now));
@@ -206,7 +210,7 @@ impl Members {
         }
     }
 
-    /// Lets the guard act, and tells others what it did.
+    /// Runs the isolation guard and reports what it did.
     pub(super) fn apply_guard(
         &mut self,
         now: Instant,
@@ -226,7 +230,8 @@ impl Members {
         }
     }
 
-    /// Whom this node watches: in a fleet all, otherwise its neighbours and siblings.
+    /// The members that this node watches: all in a fleet, otherwise its neighbours and its close
+    /// group.
     pub(super) fn watched(&self) -> Vec<PublicKey> {
         self.table
             .iter()
@@ -243,7 +248,7 @@ impl Members {
         alive && self.watches(key)
     }
 
-    /// Up to `count` members that are there, at random.
+    /// Up to `count` random living members.
     #[must_use]
     pub fn sample(&mut self, count: usize) -> Vec<Contact> {
         let alive = self.table.iter().filter(|member| member.state == LocalState::Alive);
@@ -253,8 +258,8 @@ impl Members {
         contacts
     }
 
-    /// Drops whom this node has ceased to watch: it would show them as alive for ever. A fleet
-    /// watches everybody.
+    /// Drops members that this node no longer watches, which would be listed as alive for ever. A
+    /// fleet watches all members.
     pub(super) fn forget_unwatched(&mut self, now: Instant) {
         if self.mode == Mode::Fleet {
             return;
@@ -272,7 +277,8 @@ impl Members {
         }
     }
 
-    /// These are to be watched, those that were not `before` from now on; some may be unknown so far.
+    /// Starts to watch these members; those not in `before` are new, and some may be unknown so
+    /// far.
     pub(super) fn watch(
         &mut self,
         now: Instant,
@@ -290,8 +296,9 @@ impl Members {
         }
     }
 
-    /// In an open network only a probe tells a member who watches it from now on, and this node who
-    /// else does: without it neither would hear of the other's doubts until its turn comes.
+    /// In an open network only a probe tells a member that this node watches it, and this node
+    /// which other nodes do. Without it neither would receive the other's suspect messages before
+    /// its turn in the round.
     pub(super) fn probe_soon(&mut self, now: Instant, key: &PublicKey) {
         if self.mode == Mode::Open {
             let pause = SOON.mul_f64(self.rng.fraction());
@@ -299,7 +306,7 @@ impl Members {
         }
     }
 
-    /// Probes whom it is time for.
+    /// Starts the probes that are due.
     pub(super) fn probe_due(&mut self, now: Instant) {
         if now >= self.detector.tick_at {
             let pause = self.health.stretch(self.config.interval);
@@ -319,7 +326,7 @@ impl Members {
             let Some(member) = self.table.get(&key) else { continue };
             let reason = match (member.is_here(), member.confirmations.is_empty()) {
                 (false, _) => ProbeReason::Heal,
-                // The doubt was this node's own: nobody else has tried yet.
+                // The suspicion was this node's own: no other node has tried yet.
                 (true, true) => ProbeReason::Round,
                 (true, false) => ProbeReason::Reported,
             };
@@ -327,9 +334,9 @@ impl Members {
         }
     }
 
-    /// The next member to be probed. Each is probed once a round: unlike SWIM (section 4.3), which
-    /// shuffles anew for each round and so probes everybody only within two, those known keep their
-    /// places, and newcomers get one by chance. Who was just heard needs no probe.
+    /// The next member to probe. Each one is probed once in a round. SWIM (section 4.3) shuffles
+    /// again for each round, so it reaches every member only within two; here known members keep
+    /// their places and newcomers get a random one. A member that was just heard from is skipped.
     fn next_in_turn(&mut self, now: Instant) -> Option<PublicKey> {
         let mut looked = 0;
         loop {
@@ -366,7 +373,7 @@ impl Members {
         self.detector.cursor = 0;
     }
 
-    /// Has a member probed in `pause`, unless that was done a moment ago.
+    /// Schedules a probe in `pause`, unless the member was probed with priority a moment ago.
     pub(super) fn schedule_priority_probe(
         &mut self,
         now: Instant,
@@ -384,7 +391,7 @@ impl Members {
         self.detector.priority_probes.insert((now + pause, *key));
     }
 
-    /// Begins a probe.
+    /// Starts a probe.
     pub(super) fn probe(&mut self, now: Instant, key: &PublicKey, reason: ProbeReason) {
         let Some(member) = self.table.get(key) else { return };
         if self.detector.probing.len() >= PROBING_MAX {
@@ -393,7 +400,7 @@ impl Members {
         let suspected = (member.state != LocalState::Alive).then_some(member.version);
         let to = member.peer.contact;
         if let Some(running) = self.detector.probing.get_mut(key) {
-            // One that waits for a verdict decides when it fails.
+            // A probe in flight decides the suspicion when it fails.
             if reason == ProbeReason::Final {
                 running.reason = reason;
             }
@@ -410,12 +417,12 @@ impl Members {
         self.detector.probing.insert(*key, probing);
     }
 
-    /// The question of a probe.
+    /// The ping of a probe.
     pub(super) fn probe_of(&mut self, suspected: Option<RecordVersion>) -> MemberRequest {
         MemberRequest::Ping { mine: self.me.version, suspected, partition: self.partition() }
     }
 
-    /// The first stage failed.
+    /// The first tries failed.
     pub(super) fn on_probe_failed(&mut self, now: Instant, key: &PublicKey) {
         let Some(probing) = self.detector.probing.get(key).cloned() else { return };
         let heard = self.table.get(key).map_or(Instant::ZERO, |member| member.heard);
@@ -445,7 +452,7 @@ impl Members {
         }
     }
 
-    /// Nobody this node asked could reach the member.
+    /// Neither this node nor a helper reached the member.
     pub(super) fn on_unreached(&mut self, now: Instant, key: &PublicKey) {
         let reason = self.detector.probing.remove(key).map(|probing| probing.reason);
         self.stats.probes_failed += 1;
@@ -457,8 +464,8 @@ impl Members {
         }
     }
 
-    /// One neighbour of the overlay is silent, or two members in a row are: perhaps many are gone,
-    /// and messages wait for them.
+    /// A neighbour is silent, or several members in a row are: many may have crashed, and messages
+    /// are queued for them.
     fn check_neighbours(&mut self, now: Instant, silent: &PublicKey) {
         if !self.neighbours.contains(silent) && self.detector.failed_in_row < FAILED_IN_ROW_MANY {
             return;
@@ -507,7 +514,7 @@ impl Members {
         }
     }
 
-    /// It answered, directly or through others.
+    /// The member answered, directly or through a helper.
     pub(super) fn on_life(&mut self, now: Instant, key: &PublicKey) {
         self.detector.forget(key);
         self.detector.failed_in_row = 0;
@@ -519,7 +526,7 @@ impl Members {
     }
 }
 
-/// `order`, with each of the `newcomers` at a place by chance.
+/// `order` with each of the `newcomers` at a random place.
 fn mixed_in(order: Vec<PublicKey>, newcomers: Vec<PublicKey>, rng: &mut Rng) -> Vec<PublicKey> {
     let mut mixed = Vec::with_capacity(order.len() + newcomers.len());
     let (mut old, mut new) = (order.into_iter(), newcomers.into_iter());

@@ -1,13 +1,14 @@
-//! The second stage of a probe: once more, while others try it, too.
+//! Indirect probes (ping-req): one more try, while helpers probe the member as well.
 //!
-//! Others bring the subject's signature over a nonce, so they cannot lie that it lives; that it does
-//! not, this node has found itself.
+//! Helpers return the subject's signature over a nonce, so they cannot claim falsely that it is
+//! alive; that it is not, this node has found itself.
 //!
-//! In a fleet all are linked to all, and any member is as good as another. In an open network those
-//! are asked that the subject named, one with each answer: whom it is linked to, and who probes it,
-//! reaches it where a stranger mostly would not, and knows where it is. They are also those who are
-//! told of a doubt. Each is named in its turn, so that nobody who watches a member is left out: were
-//! the six that each of fifty watchers knows drawn by chance, nobody would name one in 400.
+//! In a fleet any member can help, since all are linked to all. In an open network helpers are
+//! peers that the subject itself listed in its acks (its neighbours and its probers), one per ack
+//! in rotation: they reach it where a stranger mostly would not, and know its address. They also
+//! receive the suspect messages. Rotation matters, so that every node that watches a member is
+//! listed: with random choice, if each of fifty probers knew six others, 1 in 400 probers would be
+//! listed to no other one.
 
 use std::time::Duration;
 
@@ -19,38 +20,37 @@ use super::table::LocalState;
 use super::{AskOptions, Members, Purpose};
 use crate::view::Mode;
 
-/// Others that are asked: SWIM's 3.
+/// Helpers asked: SWIM's 3. A higher value suspects fewer healthy members and costs more messages.
 const HELPERS: usize = 3;
-/// How long a helper may take: its one try to a peer whose round trip it does not know.
+/// Time that a helper may take: one try to a peer whose round trip it does not know.
 const HELPER_WAIT: Duration = Duration::from_millis(500);
-/// Of those it is linked to and those that probe it, a member names so many in an answer, another
-/// one each time...
+/// Helper hints sent per ack.
 const HINTS_PER_ACK: usize = 1;
-/// ...and so many are remembered: as helpers, and to be told of doubts.
+/// Helper hints kept per member, as helpers and as receivers of suspect messages.
 const HINTS_MAX: usize = 2 * HELPERS;
-/// Members that probed this node, remembered: about twice as many as watch a node.
+/// Probers of this node remembered: about twice as many as watch a node.
 const PROBERS_MAX: usize = 128;
-/// They are named for so long after a probe: two turns of somebody who watches 60.
+/// How long a prober is listed after a probe: two rounds of a node that watches 60 members.
 const PROBER_LIFE: Duration = Duration::from_secs(120);
-/// One of them hears a name once in this time, so that nobody uses up the names of others.
+/// Interval in which one prober gets one hint, so that none uses up the hints of others.
 const HINT_PAUSE: Duration = Duration::from_secs(10);
 
-/// Somebody who probed this node.
+/// A node that probed this one.
 #[derive(Debug)]
 struct Prober {
     contact: Contact,
     probed: Instant,
-    /// When it was named somebody last.
+    /// When it last got a hint.
     hinted: Option<Instant>,
 }
 
-/// Who watches this node in an open network. Some of them it does not watch: its siblings in the DHT
-/// need not have it among theirs, and nobody but it knows them.
+/// The nodes that watch this one in an open network. It does not watch all of them: a close group
+/// need not be mutual, and only this node knows them all.
 #[derive(Debug)]
 pub(super) struct Probers {
     known: LruMap<PublicKey, Prober>,
-    /// Who is named next, the last first, in an order by chance; all that are to be named are in it
-    /// before anybody is in it again.
+    /// The next hints, the last first, in random order; every prober gets its turn before any gets
+    /// a second one.
     hint_order: Vec<PublicKey>,
 }
 
@@ -65,7 +65,7 @@ impl Probers {
         self.known.len()
     }
 
-    /// `from` probes this node. Whether it is to be named somebody.
+    /// `from` probes this node. Returns whether it gets a hint.
     fn probed_by(&mut self, now: Instant, from: Contact) -> bool {
         let key = from.public_key;
         if self.known.peek(&key).is_none() {
@@ -81,7 +81,7 @@ impl Probers {
 }
 
 impl Members {
-    /// Once more, and through others.
+    /// Tries once more, and through helpers.
     pub(super) fn start_indirect_probe(&mut self, now: Instant, key: &PublicKey) {
         let Some(subject) = self.table.get(key).map(|member| member.peer) else { return };
         let nonce = self.rng.next_u64();
@@ -92,8 +92,8 @@ impl Members {
             let purpose = Purpose::PingReq { subject: *key, nonce };
             helpers += usize::from(self.ask(helper, request, purpose, options).is_some());
         }
-        // Nobody has been told of a doubt yet, so there is none to be refuted before all: that the
-        // member answers is enough.
+        // No suspect message was sent yet, so there is none to refute before all: an answer is
+        // enough.
         let member = self.table.get(key).filter(|member| member.state != LocalState::Alive);
         let suspected = member.map(|member| member.version);
         let request = self.probe_of(suspected);
@@ -109,8 +109,8 @@ impl Members {
         }
     }
 
-    /// Members that may reach it when this node does not: those that it named as linked to it, or
-    /// where all are linked to all, any.
+    /// Nodes that may reach the member when this node does not: those that it listed, or in a fleet
+    /// any.
     fn pick_helpers(&mut self, key: &PublicKey) -> Vec<Contact> {
         let watched = self.watched();
         let named =
@@ -139,7 +139,7 @@ impl Members {
         helpers
     }
 
-    /// A helper is done: with the subject's signature, with a nack, or it was silent itself.
+    /// A helper answered with the subject's signature or a nack, or did not answer.
     pub(super) fn on_ping_req_answered(
         &mut self,
         now: Instant,
@@ -170,7 +170,7 @@ impl Members {
         self.on_indirect_probe_end(now, key);
     }
 
-    /// One part of the second stage is over without a sign of life.
+    /// One part of the indirect probe ended without a sign of life.
     pub(super) fn on_indirect_probe_end(&mut self, now: Instant, key: &PublicKey) {
         let Some(probing) = self.detector.get_mut(key) else { return };
         probing.open = probing.open.saturating_sub(1);
@@ -187,7 +187,7 @@ impl Members {
         self.on_unreached(now, key);
     }
 
-    /// A member said where it is.
+    /// A member sent hints.
     pub(super) fn on_hints(&mut self, now: Instant, key: &PublicKey, hints: PeerHints) {
         let Some(member) = self.table.get_mut(key) else { return };
         let contact = member.peer.contact;
@@ -202,7 +202,7 @@ impl Members {
         }
     }
 
-    /// Where this node is, in an open network: its part of the overlay, and some that watch it.
+    /// The hints of this node in an open network: its partition, and some nodes that watch it.
     pub(super) fn hints(&mut self, now: Instant, asker: Contact) -> Option<PeerHints> {
         if self.mode == Mode::Fleet {
             return None;
@@ -216,7 +216,7 @@ impl Members {
         Some(PeerHints { partition: self.partition(), helpers })
     }
 
-    /// Who is to be named next to `asker`.
+    /// The next hint for `asker`.
     fn next_hint(&mut self, now: Instant, asker: &PublicKey) -> Option<Contact> {
         if self.peek_hint(now, asker).is_none() {
             self.probers.hint_order = self.shuffled_hints(now);
@@ -239,14 +239,14 @@ impl Members {
         let others = others.filter(|key| !self.watches(key) && self.hint_for(now, key).is_some());
         let mut others: Vec<PublicKey> = others.collect();
         self.rng.shuffle(&mut others);
-        // Whoever probes from many addresses gets half of the places at most.
+        // A node that probes from many keys gets half of the places at most.
         others.truncate(hint_order.len());
         hint_order.append(&mut others);
         self.rng.shuffle(&mut hint_order);
         hint_order
     }
 
-    /// The contact of a member that watches this node, and is there for all that this node knows.
+    /// The contact of a node that watches this one and is alive as far as this node knows.
     fn hint_for(&self, now: Instant, key: &PublicKey) -> Option<Contact> {
         let known = self.table.get(key);
         if known.is_some_and(|member| member.state != LocalState::Alive)

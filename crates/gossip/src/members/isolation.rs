@@ -1,30 +1,32 @@
-//! The isolation guard: when half of those probed vanish at once, the fault is here.
+//! The isolation guard: if half of the probed members vanish at once, this node itself is isolated.
 //!
-//! While the guard is up nobody is suspected and no suspicion ends. It comes down when most probes
-//! are answered again; or, since half of a network can really die, when some are answered and have
-//! been for a while. As long as nobody answers it stays up: a node without a network buries nobody.
+//! While the guard is up no member is suspected and no suspicion ends. It comes down when most
+//! probes are answered again; or, since half of a network can really crash, when some are answered
+//! and it has been up for a while. While no member answers it stays up: a node without a network
+//! declares none dead.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use potluck_base::{Instant, PublicKey};
 
-/// Results that are this young count.
+/// Results up to this age count. A lower value forgets answers sooner and raises the guard more
+/// often.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Members probed in the window without which nothing can be said. A guess: below, one death is half
-/// of the neighbours.
+/// Members probed in the window below which the guard does not rise. A guess: with fewer, one death
+/// is half of the neighbours.
 const PROBED_MIN: usize = 5;
 /// Results kept.
 const RESULTS_MAX: usize = 64;
-/// So long after the guard went up, deaths are believed again if somebody answers.
+/// After this time up, the guard comes down if any member answers.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// So long after that it does not go up again for failed probes: the deaths are being counted.
+/// After that it does not rise again for failed probes for this long: the deaths are being counted.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// What the guard did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transition {
-    /// It went up.
+    /// It rose.
     Isolated,
     /// It came down.
     Reunited,
@@ -44,13 +46,13 @@ impl Isolation {
         self.isolated_since.is_some()
     }
 
-    /// A member was heard, without having been probed. Said once in a while, not at every datagram.
+    /// A member was heard from without a probe. Reported once in a while, not for every datagram.
     pub(crate) fn on_heard(&mut self, now: Instant, who: PublicKey) {
         self.note(now, who, true);
     }
 
     fn note(&mut self, now: Instant, who: PublicKey, good: bool) {
-        // One result a member: the newest.
+        // One result for each member: the newest.
         self.results.retain(|(_, other, _)| *other != who);
         if self.results.len() == RESULTS_MAX {
             self.results.pop_front();
@@ -76,7 +78,7 @@ impl Isolation {
         (!was_up).then_some(Transition::Isolated)
     }
 
-    /// Time passed.
+    /// Decides by the results in the window.
     pub(crate) fn judge(&mut self, now: Instant) -> Option<Transition> {
         while self.results.front().is_some_and(|(at, ..)| now.since(*at) > WINDOW) {
             self.results.pop_front();

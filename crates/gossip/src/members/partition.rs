@@ -1,14 +1,15 @@
-//! Which part of the overlay this node is in, where nobody knows all.
+//! The partition of the overlay that this node is in, in open networks.
 //!
-//! Two parts of an open network can each look whole: every node has its links. The DHT crosses such
-//! a gap, for its contacts are others. So neighbours agree on the least mark of any node they are
-//! linked to, over however many links, and marks change with the hour; a node of the DHT that goes
-//! on naming another one is in another part, and links are made to it.
+//! Each of two partitions of an open network can look whole: every node has its links. The DHT
+//! crosses the gap, since its contacts are others. So neighbours agree on the lowest mark of any
+//! node that they are linked to, over however many hops, and marks change every hour. A DHT contact
+//! that keeps naming another partition is in another one, and links to it are made.
 //!
-//! A mark is a hash of a public key and the hour. Whoever makes up a smaller one is believed, which
-//! does no harm: all who hear of it agree on that. Whoever tells some another one causes them one
-//! link in [`BRIDGE_PAUSE`] each, beyond their need; many who do so cause [`BRIDGES`]. Nor can few
-//! liars hide another part: what one says does not displace what others say.
+//! A mark is a hash of a public key and the hour. An invented lower mark is accepted, which does no
+//! harm: all nodes that hear of it agree on it. A node that names an invented partition to others
+//! causes each of them one surplus link in [`BRIDGE_PAUSE`]; many such nodes cause [`BRIDGES`]. Nor
+//! can few liars hide another partition: the statements of one node do not displace those of
+//! others.
 
 use std::time::Duration;
 
@@ -19,21 +20,21 @@ use super::{Members, Output};
 use crate::view::Mode;
 
 const HOUR_MILLIS: u64 = 3_600_000;
-/// Another mark must be named for so long, while this node's own stays what it is: after a new hour
-/// or a newcomer's smaller mark all agree sooner. A link is probed about twice a minute, and a
-/// network of 10,000 is six links wide.
+/// Another partition must be named for this long, while this node's own stays the same. After a new
+/// hour or a newcomer's lower mark all nodes agree sooner: a link is probed about twice a minute,
+/// and a network of 10,000 nodes is six hops wide.
 const SETTLED: Duration = Duration::from_secs(300);
-/// A sighting that was not repeated for so long is forgotten.
+/// A sighting that is not repeated for this long is forgotten.
 const SIGHTING_LIFE: Duration = Duration::from_secs(600);
-/// Others whose sighting is remembered: more liars than this among a node's siblings would be needed
-/// to fill it.
+/// Sightings remembered: more liars than this in a node's close group would be needed to fill it.
 const SIGHTINGS_MAX: usize = 8;
-/// Links made to another part, to each that named it one...
+/// Bridge links made to other partitions in [`BRIDGE_PAUSE`]. A higher value joins partitions
+/// faster and lets liars cause more links.
 const BRIDGES: usize = 2;
-/// ...in this time.
+/// The time over which bridge links are counted; each node gets one at most.
 const BRIDGE_PAUSE: Duration = Duration::from_secs(600);
 
-/// Somebody who names another part.
+/// A node that names another partition.
 #[derive(Debug, Clone, Copy)]
 struct Sighting {
     by: PublicKey,
@@ -43,18 +44,18 @@ struct Sighting {
     last: Instant,
 }
 
-/// What is known of this node's part and of others.
+/// This node's partition and the sightings of others.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Partitions {
     mine: Option<PartitionId>,
     sightings: Vec<Sighting>,
-    /// Whom bridges were made to since then.
+    /// When the count of bridges began, and below to which nodes they were made.
     since: Instant,
     bridges: Vec<PublicKey>,
 }
 
 impl Partitions {
-    /// This node's part in the hour of `wall`.
+    /// This node's partition in the hour of `wall`.
     fn now(&mut self, me: &PublicKey, wall: UnixMillis) -> PartitionId {
         let hour = u32::try_from(wall.0 / HOUR_MILLIS).unwrap_or(u32::MAX);
         let own = || PartitionId::of(me, hour);
@@ -63,12 +64,13 @@ impl Partitions {
         mine
     }
 
-    /// A neighbour is in the same part by definition: both take the smaller mark.
+    /// A neighbour is in the same partition by definition: both take the lower mark.
     fn agree(&mut self, mine: PartitionId, theirs: PartitionId) {
         self.mine = Some(mine.min(theirs));
     }
 
-    /// Somebody who is no neighbour names its part. Whether it has named another one for long enough.
+    /// A node that is no neighbour names its partition. Returns whether it has named another one
+    /// for long enough.
     fn observe(
         &mut self,
         now: Instant,
@@ -95,7 +97,7 @@ impl Partitions {
         false
     }
 
-    /// Whether one more bridge may be made, to this one.
+    /// Whether one more bridge may be made, to this node.
     fn bridge(&mut self, now: Instant, to: PublicKey) -> bool {
         if self.bridges.is_empty() || now.since(self.since) >= BRIDGE_PAUSE {
             self.since = now;
@@ -110,13 +112,13 @@ impl Partitions {
 }
 
 impl Members {
-    /// The part of the overlay that this node is in; none in a fleet, where lists are compared.
+    /// This node's partition; `None` in a fleet, where member lists are compared instead.
     pub(super) fn partition(&mut self) -> Option<PartitionId> {
         let wall = self.wall.filter(|_| self.mode == Mode::Open)?;
         Some(self.partitions.now(&self.me.contact.public_key, wall))
     }
 
-    /// Another node names its part.
+    /// Another node names its partition.
     pub(super) fn on_partition(&mut self, now: Instant, from: Contact, theirs: PartitionId) {
         let Some(mine) = self.partition().filter(|mine| mine.hour == theirs.hour) else { return };
         if self.neighbours.contains(&from.public_key) {
@@ -169,13 +171,13 @@ mod tests {
         assert!(!sight(0, mine, theirs));
         assert!(!sight(299, mine, theirs));
         assert!(sight(300, mine, theirs));
-        // A smaller mark came: it starts anew.
+        // A lower mark came: the time starts anew.
         assert!(!sight(301, part(5, 2), theirs));
         assert!(!sight(600, part(5, 2), theirs));
         assert!(sight(602, part(5, 2), theirs));
-        // Not named for ten minutes, it is forgotten.
+        // Not named for ten minutes, the sighting is forgotten.
         assert!(!sight(1_300, part(5, 2), theirs));
-        // It has come over, or names a third part.
+        // It joined this partition, or names a third one.
         assert!(!sight(1_400, part(5, 2), part(5, 2)));
         assert!(!sight(1_600, part(5, 2), theirs));
         assert!(!sight(1_700, part(5, 2), part(5, 9)));
@@ -192,7 +194,7 @@ mod tests {
             for liar in 1..SIGHTINGS_MAX as u8 {
                 parts.observe(at(second), key(liar), mine, part(5, second + u64::from(liar)));
             }
-            // Those of this node's own part say nothing about the other.
+            // Nodes of this partition say nothing about the other one.
             parts.observe(at(second), key(99), mine, mine);
             found = parts.observe(at(second), key(50), mine, theirs);
         }

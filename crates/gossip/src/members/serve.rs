@@ -1,5 +1,5 @@
-//! Answering others. Each kind of question has a price, and each peer an income: who asks too much is
-//! told to come later, before anything is signed, checked or looked up.
+//! Requests of other members. Each kind has a price and each peer a token bucket: a peer over its
+//! rate is refused as busy before anything is signed, verified or looked up.
 
 use potluck_base::{Contact, Instant, PublicKey};
 use potluck_wire::{MemberRequest, MemberResponse, Proof, Refusal, Response, SuspectMessage};
@@ -21,7 +21,7 @@ fn price(request: &MemberRequest) -> u32 {
 }
 
 impl Members {
-    /// Another node asks.
+    /// A request of another node.
     pub(super) fn on_asked(
         &mut self,
         now: Instant,
@@ -91,7 +91,8 @@ impl Members {
         }
     }
 
-    /// Somebody could not reach these, and hears which of them this node could not reach either.
+    /// Another member could not reach these; the answer names those that this node could not reach
+    /// either.
     fn on_suspects(
         &mut self,
         now: Instant,
@@ -109,7 +110,7 @@ impl Members {
         }
     }
 
-    /// Whether this node tried the subject for itself and found it silent since the same word.
+    /// Whether this node probed the subject itself and found it silent since the same version.
     fn confirms(&self, suspect: &SuspectMessage) -> bool {
         self.table.get(&suspect.subject).is_some_and(|member| {
             matches!(member.state, LocalState::Suspect(_) | LocalState::Dead)
@@ -123,8 +124,8 @@ impl Members {
         Response::Member(MemberResponse::Proof { version, signature })
     }
 
-    /// Tries a member for another. Only members known here, at the address known here: nobody can
-    /// point this node at an address of his choice.
+    /// Probes a member for another one. Only members known here, at the address known here: no node
+    /// can direct this one to an address of its choice.
     fn help(
         &mut self,
         serve: ServeId,
@@ -145,7 +146,7 @@ impl Members {
         }
     }
 
-    /// The member that was tried for another answered, or did not.
+    /// The member that was probed for another one answered, or did not.
     pub(super) fn on_proved(&mut self, serve: ServeId, response: Option<Response>) {
         let response = match response {
             Some(proof @ Response::Member(MemberResponse::Proof { .. })) => proof,

@@ -1,4 +1,4 @@
-//! Members among each other.
+//! Clusters of members.
 
 mod bounds;
 mod cluster;
@@ -122,7 +122,7 @@ fn any_number_of_doubts_by_many_liars_evicts_nobody() {
 #[test]
 fn a_member_that_some_cannot_reach_is_proved_by_others() {
     let mut cluster = Cluster::of(20);
-    // Seat 2 cannot reach seat 5, nor is it heard from there.
+    // Node 2 cannot reach node 5, nor is it heard from there.
     cluster.cuts = vec![(2, 5), (5, 2)];
     cluster.run(300 * SECOND);
     assert_eq!(cluster.count(Change::Died), 0);
@@ -232,7 +232,7 @@ fn who_comes_and_goes_is_believed_ever_more_slowly() {
         cluster.resume(3);
         cluster.run(5 * SECOND);
     }
-    // Ten minutes; without a pause it would have died twenty times.
+    // Ten minutes; without a longer suspicion it would have died twenty times.
     let deaths = cluster.nodes[0].events.iter().filter(|(_, event)| {
         event.change == Change::Died && event.peer.contact == cluster.nodes[3].contact
     });
@@ -275,7 +275,7 @@ fn who_restarts_again_and_again_is_alive_at_once() {
             .run_until(60 * SECOND, |cluster| cluster.who_think(3, MemberState::Alive) == 11);
         assert!(took.is_some_and(|took| took <= 2 * SECOND), "round {round}: {took:?}");
     }
-    // After good-byes as well, whatever the tree carries.
+    // After leaving as well, whatever the tree carries.
     for round in 5..=8 {
         cluster.feed(3, Input::Leave);
         cluster.run(SECOND / 5);
@@ -384,7 +384,7 @@ fn whoever_publishes_bad_records_is_not_read_any_more() {
     let mut bad = cluster.nodes[4].members.my_record.to_vec();
     let last = bad.len() - 1;
     bad[last] ^= 1;
-    // A younger word than the one that is known, so that the signature has to be looked at.
+    // A newer version than the known one, so that the signature has to be verified.
     let mut younger = cluster.nodes[4].members.me.clone();
     younger.version.revision += 1;
     let forged = younger.sign(&Identity::from_seed([9; 32]), &cluster.nodes[4].members.network);
@@ -417,7 +417,7 @@ fn an_open_node_forgets_whom_it_does_not_watch_any_more() {
     assert_eq!((stats.alive, stats.dead), (2, 0));
 }
 
-/// An open town in which each has the neighbours that are listed for it.
+/// An open network in which each node has the neighbours that are listed for it.
 fn open_town(neighbours: &[&[usize]]) -> Cluster {
     let config = MembersConfig { mode: ModeChoice::Open, ..MembersConfig::default() };
     let mut cluster = Cluster::new(config);
@@ -445,7 +445,7 @@ fn helpers_are_those_that_the_subject_is_linked_to() {
 
 #[test]
 fn whom_nobody_tells_hears_from_those_it_tells_that_they_know() {
-    // The last watches all, and is known to nobody.
+    // The last watches all, and is known to no other node.
     let mut cluster = open_town(&[&[1, 2, 3], &[0, 2, 3], &[0, 1, 3], &[0, 1, 2], &[0, 1, 2, 3]]);
     cluster.run(30 * SECOND);
     cluster.kill(3);
@@ -462,8 +462,8 @@ fn whom_nobody_tells_hears_from_those_it_tells_that_they_know() {
     assert_eq!(cluster.count(Change::Suspected), 4, "and nobody else is suspected");
 }
 
-/// Whom the first of the town names to those that probe it in turn, for so long, and how often; and
-/// how many of them it names to the one to whom it names fewest.
+/// The hints that the first node of the cluster gives to nodes that probe it in turn for `time`,
+/// and how often each; and the number of different hints that the least informed prober got.
 fn named(cluster: &mut Cluster, time: Duration) -> (Vec<(PublicKey, usize)>, usize) {
     let contacts: Vec<Contact> = cluster.nodes.iter().map(|node| node.contact).collect();
     let askers = 1..contacts.len();
@@ -505,7 +505,7 @@ fn all_who_watch_a_member_are_named_in_turn_those_it_does_not_watch_too() {
     assert!(counts.iter().all(|(_, count)| (4..=8).contains(count)), "{counts:?}");
     assert!(fewest >= 2, "one hears of {fewest} in six answers");
     assert_eq!(cluster.nodes[0].members.stats().watchers, 6);
-    // Where more watch it than it watches, those it watches have half of the places.
+    // If more nodes watch it than it watches, those it watches have half of the places.
     let mut cluster = open_town(&[&[1], &[], &[], &[], &[], &[], &[]]);
     let (counts, _) = named(&mut cluster, 66 * SECOND);
     let of_watched = counts.iter().find(|(key, _)| *key == cluster.key(1)).map(|(_, count)| *count);
@@ -577,7 +577,7 @@ fn two_parts_of_an_open_network_that_meet_elsewhere_are_bridged() {
     let bridges: Vec<u64> = cluster.nodes.iter().map(|node| node.members.stats().bridges).collect();
     assert!(bridges[0] == 1 && bridges[2] == 1, "both ends, one in ten minutes: {bridges:?}");
     assert!(bridges[1] + bridges[3] == 0, "{bridges:?}");
-    // The link is there: all agree on one part.
+    // The link is made: all agree on one partition.
     let (first, second) = (cluster.nodes[0].contact, cluster.nodes[1].contact);
     cluster.feed(0, Input::Neighbours(vec![second, third]));
     cluster.feed(2, Input::Neighbours(vec![cluster.nodes[3].contact, first]));
@@ -609,8 +609,8 @@ fn very_lossy_links_raise_few_suspicions_and_evict_nobody() {
     cluster.loss = 0.3;
     cluster.run(600 * SECOND);
     assert_eq!(cluster.count(Change::Died), 0);
-    // Whoever probes because of a doubt that the subject has answered meanwhile drops the probe: else
-    // there are four times as many.
+    // A probe caused by a suspect message is dropped when the subject has refuted meanwhile:
+    // otherwise there are four times as many suspicions.
     assert!(cluster.count(Change::Suspected) < 1_500, "{}", cluster.count(Change::Suspected));
 }
 

@@ -1,4 +1,4 @@
-//! What this node thinks of a member, and how it changes its mind.
+//! State changes of members: suspicion, refutation, death, leave and return.
 
 use std::time::Duration;
 
@@ -15,29 +15,30 @@ use super::table::{Confirmation, LocalState, Member};
 use super::{AskOptions, Members, Output, Purpose, REVOKED_MAX, Verdict};
 use crate::view::{Change, MemberEvent, Mode};
 
-/// A doubt that is older says nothing about now.
+/// Age up to which a confirmation counts.
 const CONFIRMATION_LIFE: Duration = Duration::from_secs(30);
-/// Of all members of a fleet that find a doubt confirmed, about so many say so: enough for
-/// [`CONFIRMATIONS`], and not as many messages as there are members.
+/// Expected number of members of a fleet that announce that they confirm a suspicion: enough for
+/// [`CONFIRMATIONS`], and not one message for each member.
 const CONFIRMERS: f64 = 6.0;
-/// In an open network whoever tells it tells it to so many of those it watches, closest to the
-/// subject first: the siblings in the DHT and the neighbours are 56.
+/// In an open network a suspect message goes to this many of the watched members, closest to the
+/// subject first: close group and neighbours together are 56.
 const SUSPECT_FANOUT: usize = 64;
-/// Between two times that a member's traffic is noted as a sign that this node is not cut off.
+/// Interval in which traffic of a member counts once as a sign that this node is not isolated.
 const HEARD_PAUSE: Duration = Duration::from_secs(1);
-/// A suspicion that could not be decided is looked at again after this.
+/// Pause before a suspicion that could not be decided is tried again.
 const VERDICT_RETRY: Duration = Duration::from_millis(500);
-/// Alive for so long, a member's deaths are forgotten.
+/// After this time alive, a member's deaths are forgotten.
 const FLAPS_KEEP: Duration = Duration::from_secs(600);
-/// The shortest suspicion of a member is four times as long after each of its deaths, but never longer
-/// than this for that reason: nobody changes between dead and alive more than about once a minute.
+/// The shortest suspicion of a member is four times as long after each of its deaths, but not
+/// longer than this for that reason: no member changes between dead and alive more than about once
+/// a minute.
 const FLAPPING_SUSPICION_MAX: Duration = Duration::from_secs(32);
-/// The same for one that was dead, is heard now and then, and answers nobody: each time that it is heard
-/// it is shown as alive, and as suspect soon after.
+/// The same limit for a returned member that is heard from but answers no request: each time it
+/// would be listed as alive, and as suspect soon after.
 const ONE_WAY_SUSPICION: Duration = Duration::from_secs(90);
 
 impl Members {
-    /// Tells people and the other parts.
+    /// Reports a change to the application and to the other parts of the node.
     fn tell(&mut self, contact: Contact, change: Change, verdict: Option<Verdict>) {
         let peer = contact.in_network(&self.network);
         self.outbox.push_back(Output::Event(MemberEvent { peer, change }));
@@ -46,7 +47,7 @@ impl Members {
         }
     }
 
-    /// Authenticated traffic of a member: whatever was thought, it lives.
+    /// Authenticated traffic of a member: it is alive, whatever was judged before.
     pub(super) fn on_heard(&mut self, now: Instant, contact: Contact) {
         let key = contact.public_key;
         let Some(member) = self.table.get_mut(&key) else { return };
@@ -66,10 +67,10 @@ impl Members {
                 member.answered = false;
                 self.stats.false_deaths += 1;
                 self.revive(now, &key);
-                // It is to say so itself, to all: they cannot take this node's word for it.
+                // The member has to refute itself, to all: they cannot trust this node's statement.
                 self.ping_suspected(&key);
             }
-            // A good-bye is final for its incarnation; a new one brings a new record.
+            // Leaving is final for an incarnation; a new one brings a new record.
             LocalState::Left => {}
         }
     }
@@ -81,7 +82,7 @@ impl Members {
         self.ask(to, request, Purpose::Notify, AskOptions::tries(2));
     }
 
-    /// A suspect has been heard, or has spoken.
+    /// A suspect was heard from, or refuted.
     pub(super) fn refuted(&mut self, now: Instant, key: &PublicKey) {
         let Some(contact) = self.table.get(key).map(|member| member.peer.contact) else { return };
         self.table.set_state(now, key, LocalState::Alive);
@@ -92,7 +93,7 @@ impl Members {
         self.tell(contact, Change::Refuted, Some(Verdict::Alive));
     }
 
-    /// A dead one, or one that left, is back.
+    /// A member that was dead or had left is back.
     pub(super) fn revive(&mut self, now: Instant, key: &PublicKey) {
         if !self.table.has_room() {
             self.stats.records_refused += 1;
@@ -107,13 +108,13 @@ impl Members {
         self.stats.returned += 1;
         self.tell(contact, Change::Returned, Some(Verdict::Alive));
         self.outbox.push_back(Output::Candidates(vec![contact]));
-        // Where one was lost, others may have been.
+        // If one member was lost, others may have been.
         self.anti_entropy.soon_with(now, contact);
     }
 
-    /// The shortest suspicion of a member: by its distance, and longer for who comes and goes.
+    /// The shortest suspicion of a member: by its round-trip time, and longer for a flapping one.
     fn suspicion_min(&self, member: &Member) -> Duration {
-        // Of a member that was never probed from here, what the others are like has to do.
+        // For a member that this node never probed, the mean of the others counts.
         let mean_rtt = self.mean_rtt.is_some_and(|mean_rtt| mean_rtt < self.config.near);
         let near = member.near.unwrap_or(mean_rtt);
         let shortest = if near { self.config.suspicion_near } else { self.config.suspicion_far };
@@ -125,7 +126,7 @@ impl Members {
         self.health.stretch(flapping)
     }
 
-    /// A member could not be reached. `first` if no doubt of others led to the probe.
+    /// A member could not be reached. `first`: no suspect message led to the probe.
     pub(super) fn suspect(&mut self, now: Instant, key: &PublicKey, first: bool) {
         if self.isolation.is_isolated() {
             return;
@@ -160,7 +161,8 @@ impl Members {
             self.spread_suspect(suspect);
         }
         if self.mode == Mode::Open {
-            // Of those linked to it each watcher knows a few, which others cannot find.
+            // Each prober knows different neighbours of the suspect; send the suspicion to the ones
+            // we know, so that one of them can refute.
             let named = self.table.get(key).map(|member| member.helper_hints.clone());
             self.send_suspect(suspect, named.unwrap_or_default());
         }
@@ -170,7 +172,7 @@ impl Members {
         if self.mode == Mode::Fleet {
             return self.broadcasts.add_suspect(suspect);
         }
-        // Those closest to it watch it as their sibling.
+        // The nodes closest to it watch it as a member of their close group.
         let subject = match self.table.get(&suspect.subject) {
             Some(member) => member.peer.id,
             None => suspect.subject.node_id(&self.network),
@@ -193,8 +195,8 @@ impl Members {
         }
     }
 
-    /// Whoever was told of a doubt shares it. Where not all who watch a member know each other, the
-    /// last to come to it in its turn hears so that the others know.
+    /// The receiver of a suspect message confirms it. Where the nodes that watch a member do not
+    /// all know each other, the last one to probe it learns so that the others suspect it.
     pub(super) fn on_confirmed(&mut self, now: Instant, from: PublicKey, response: Response) {
         if let Response::Member(MemberResponse::Confirmed { suspects }) = response {
             for suspect in suspects {
@@ -203,7 +205,7 @@ impl Members {
         }
     }
 
-    /// Somebody says that it could not reach a member.
+    /// Another member states that it could not reach a member.
     pub(super) fn on_suspect(&mut self, now: Instant, from: PublicKey, suspect: SuspectMessage) {
         if !self.rates.takes_suspect(now, &from) {
             self.stats.over_rate += 1;
@@ -237,7 +239,7 @@ impl Members {
         }
     }
 
-    /// A look at a suspect found nothing.
+    /// A recheck of a suspect failed: schedules the next one.
     pub(super) fn recheck_later(&mut self, now: Instant, key: &PublicKey) {
         self.detector.forget(key);
         let Some(Member { state: LocalState::Suspect(suspicion), .. }) = self.table.get(key) else {
@@ -249,13 +251,12 @@ impl Members {
         }
     }
 
-    /// Suspects to be looked at, and suspicions whose end has come, by the clock; each is decided by
-    /// one more probe.
+    /// Rechecks suspects, and decides suspicions whose end has come, each by one more probe.
     pub(super) fn on_suspicions_due(&mut self, now: Instant) {
         while let Some(key) = self.detector.pop_verdict(now) {
             let Some(member) = self.table.get(&key) else { continue };
             let LocalState::Suspect(suspicion) = &member.state else { continue };
-            // An entry of a suspicion that was begun anew or shortened costs one look at most.
+            // The entry of a suspicion that was restarted or shortened costs one recheck at most.
             let reason =
                 if suspicion.ends() > now { ProbeReason::Recheck } else { ProbeReason::Final };
             match (self.isolation.is_isolated(), reason) {
@@ -266,7 +267,7 @@ impl Members {
         }
     }
 
-    /// The verdict on a suspect has to wait.
+    /// Postpones the verdict on a suspect.
     pub(super) fn postpone(&mut self, now: Instant, key: &PublicKey) {
         let member = self.table.get(key);
         if member.is_some_and(|member| matches!(member.state, LocalState::Suspect(_))) {
@@ -274,7 +275,7 @@ impl Members {
         }
     }
 
-    /// After this node was cut off, what it did not hear meanwhile proves nothing.
+    /// After this node was isolated, the silence of others meanwhile proves nothing.
     pub(super) fn restart_suspicions(&mut self, now: Instant) {
         let suspects: Vec<PublicKey> = self
             .table
@@ -307,14 +308,15 @@ impl Members {
         self.heal_soon(now);
         self.stats.confirmed += 1;
         self.tell(contact, Change::Died, Some(Verdict::Dead));
-        // In a fleet all have heard of it. Elsewhere who watches it is not known to all who do.
+        // In a fleet all members have heard of it. In an open network the nodes that watch it do
+        // not all know each other.
         let others = self.table.counts()[0].max(1) as f64;
         if self.mode == Mode::Open && self.rng.chance(CONFIRMERS / others) {
             self.spread_suspect(SuspectMessage { subject: *key, version });
         }
     }
 
-    /// It said good-bye, and signed it.
+    /// It left, and signed that.
     pub(super) fn on_left(&mut self, now: Instant, key: &PublicKey) {
         let Some(member) = self.table.get(key).filter(|member| member.is_here()) else { return };
         let contact = member.peer.contact;
@@ -323,8 +325,8 @@ impl Members {
         self.tell(contact, Change::Left, Some(Verdict::Left));
     }
 
-    /// Remembers a revocation, and drops what it needs room for: those that are over, since all that
-    /// they make void has expired by itself, then the oldest one, whose end is nearest.
+    /// Remembers a revocation. To make room it drops those that are over, since every certificate
+    /// they void has expired, and then the oldest one, which ends first.
     fn keep_revocation(&mut self, subject: Revoked, at: UnixMillis, bytes: Bytes) {
         self.prune_revoked();
         if self.revoked.contains_key(&subject) {
@@ -346,7 +348,7 @@ impl Members {
             .retain(|subject, (at, _)| !Revocation { subject: *subject, at: *at }.is_over(now));
     }
 
-    /// The network's authority has put a member out, or all that a ticket let in.
+    /// The network's authority expelled a member, or all members that a ticket admitted.
     pub(super) fn on_revoked(
         &mut self,
         now: Instant,
@@ -368,7 +370,7 @@ impl Members {
         }
     }
 
-    /// The known members that a ticket let in, as their records' certificates say.
+    /// The known members that a ticket admitted, by the certificates in their records.
     #[must_use]
     pub fn admitted_by(&self, ticket: &PublicKey) -> Vec<PublicKey> {
         let Some(authority) = &self.authority else { return Vec::new() };

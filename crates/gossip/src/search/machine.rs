@@ -1,4 +1,4 @@
-//! The machine: what comes, what is due.
+//! The search machine: inputs and deadlines.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -18,18 +18,18 @@ use crate::view::FoundFile;
 
 /// Requests remembered until their answer.
 const ASKS_MAX: usize = 4096;
-/// The longest wait for a ring.
+/// The longest wait for a ring. A higher value finds files on slower paths and takes longer.
 const RING_TIMEOUT_MAX: Duration = Duration::from_millis(1500);
 /// The shortest wait for a ring: what a busy node may take.
 const RING_TIMEOUT_MIN: Duration = Duration::from_millis(100);
-/// What all the nodes on the way may take together. A guess.
+/// Time that all nodes on the path may take together. A guess.
 const RING_TIMEOUT_EXTRA: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy)]
 struct PendingRequest {
     at: Instant,
     to: PublicKey,
-    /// Whether it tells our words, and so is to be tried again.
+    /// Whether it carries our filter, and so is to be sent again if it fails.
     filter: bool,
 }
 
@@ -38,19 +38,19 @@ struct PendingRequest {
 pub struct Search {
     pub(super) me: PublicKey,
     pub(super) names: Names,
-    /// Names that are not held here; see [`super::look`].
+    /// The number of names that are not held here; see [`super::look`].
     pub(super) elsewhere: usize,
-    /// Searches of them under way.
+    /// Look-ups of these names under way.
     pub(super) looking: usize,
     filter: Filter,
     pub(super) links: Links,
     pub(super) routes: Routes,
     pub(super) own_searches: BTreeMap<QueryId, OwnSearch>,
-    /// Five tokens a search.
+    /// A search takes five tokens.
     pub(super) own_quota: TokenBucket,
     pending: BTreeMap<AskId, PendingRequest>,
     next_ask: u64,
-    /// Smoothed time of a neighbour's answer and its deviation.
+    /// Smoothed response time of neighbours, and its deviation.
     answer_time: (Duration, Duration),
     pub(super) rng: Rng,
     pub(super) stats: Stats,
@@ -58,7 +58,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// A node that shares nothing and has no neighbours. `me` is what its hits name as holder.
+    /// A node that shares nothing and has no neighbours. `me` is the holder named in its hits.
     #[must_use]
     pub fn new(me: PublicKey, rng: Rng) -> Self {
         let names = Names::new(Vec::new());
@@ -99,7 +99,7 @@ impl Search {
         }
     }
 
-    /// How long hits may take from so many links away.
+    /// How long hits may take from this many hops away.
     pub(super) fn ring_timeout(&self, links: u8) -> Duration {
         let (smoothed, deviation) = self.answer_time;
         ((smoothed + deviation) * u32::from(links) + RING_TIMEOUT_EXTRA)
@@ -183,7 +183,7 @@ impl Search {
         }
     }
 
-    /// Tells neighbours our words where that is due.
+    /// Sends our filter to the neighbours to which it is due.
     fn send_filters(&mut self, now: Instant) {
         for to in self.links.due(now, &mut self.rng) {
             self.stats.filters_sent += 1;

@@ -1,4 +1,4 @@
-//! The names that this node shares, in an index of their words.
+//! The names of the files that this node shares, with an index of their words.
 
 use potluck_wire::search::NAME_BYTES_MAX;
 
@@ -8,20 +8,20 @@ use crate::view::FoundFile;
 
 /// Names that search can find. A guess: with their index at most some 10 MB.
 pub const NAMES_MAX: usize = 16_384;
-/// Names looked at for one search, so that a common word costs under a millisecond.
+/// Names checked for one search, so that a common word costs less than a millisecond.
 const CANDIDATES_MAX: usize = 4096;
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     files: Vec<(FoundFile, Vec<String>)>,
-    /// Each word of each name with the place of its file, in order.
+    /// Each word of each name with the position of its file, sorted.
     index: Vec<(String, u32)>,
 }
 
 impl Names {
-    /// An index of these files; those with an impossible name and those beyond [`NAMES_MAX`] are
-    /// left out.
+    /// An index of these files, without those that have an impossible name and those beyond
+    /// [`NAMES_MAX`].
     pub(super) fn new(files: Vec<FoundFile>) -> Self {
         let good = files.into_iter().filter(|file| is_name(&file.name)).take(NAMES_MAX);
         let files: Vec<_> = good
@@ -48,7 +48,7 @@ impl Names {
         Filter::of(self.index.iter().map(|(word, _)| word.as_str()))
     }
 
-    /// At most `max` files whose names all words fit.
+    /// At most `max` files whose names match all words.
     pub(super) fn find(&self, query_words: &QueryWords, max: usize) -> Vec<&FoundFile> {
         let ranges = query_words.iter().map(|word| range_of(&self.index, |(word, _)| word, word));
         let Some(rarest) = ranges.min_by_key(ExactSizeIterator::len) else { return Vec::new() };

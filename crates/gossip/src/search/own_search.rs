@@ -14,25 +14,26 @@ use super::words::QueryWords;
 use super::{Output, SearchError};
 use crate::view::FoundFile;
 
-/// Own searches at the same time.
+/// Own searches at once.
 const OWN_SEARCHES_MAX: usize = 16;
-/// Hits after which nothing farther is asked.
+/// Hits after which a search goes no farther. A higher value finds more and costs more messages.
 pub(super) const ENOUGH: usize = 8;
-/// How long a search that has enough waits for what is on its way.
+/// How long a search with enough hits waits for further ones on their way.
 const SETTLE: Duration = Duration::from_millis(250);
-/// Tokens a search takes from a bucket that gets one a second.
+/// Tokens that a search takes from a bucket that refills by one a second.
 const TOKENS: u32 = 5;
-/// Walkers that leave, and the steps of each: with 8 neighbours about 1,700 messages that look at
-/// 12,000 filters. Lv et al. (2002) take 16 to 64 walkers with more steps, for which three seconds do
-/// not suffice. Chosen so that 19 of 20 files with one holder in 3,000 nodes are found.
+/// Walkers of a search. With 8 neighbours, 192 walkers of 10 steps send about 1,700 messages and
+/// check 12,000 filters. Lv et al. (2002) take 16 to 64 walkers with more steps, for which three
+/// seconds do not suffice. Chosen so that 19 of 20 files with one holder in 3,000 nodes are found.
 const WALKERS: u8 = 192;
+/// Steps of each walker.
 const STEPS: u8 = 10;
-/// How long a search takes at most, rings and walkers together, unless its rings alone took so long
-/// that the walkers would have no time...
+/// Longest time of a search, rings and walkers together, unless its rings leave the walkers less
+/// than [`WALK_MIN`].
 const SEARCH_MAX: Duration = Duration::from_millis(2_900);
-/// ...which is at least this.
+/// Time that walkers get at least.
 const WALK_MIN: Duration = Duration::from_millis(500);
-/// What [`Output::Found`] names as rings when walkers were sent.
+/// The number of rings in [`Output::Found`] when walkers were sent.
 const WALKED: u8 = RINGS_MAX + 1;
 
 /// A search under way.
@@ -42,11 +43,11 @@ pub(super) struct OwnSearch {
     began: Instant,
     ring: u8,
     pub(super) deadline: Instant,
-    /// This node's own.
+    /// This node's own files that match.
     pub(super) own: Vec<FoundFile>,
-    /// More of this node's own are looked for.
+    /// A look-up of further own files is under way.
     pub(super) looking: bool,
-    /// It would end but for them.
+    /// The search would end but for this look-up.
     pub(super) waits: bool,
     found: Vec<FoundFile>,
 }
@@ -82,12 +83,12 @@ impl Search {
         }
     }
 
-    /// Takes each search whose wait is over a ring farther, or ends it.
+    /// Takes each search whose wait is over to the next ring, or ends it.
     pub(super) fn advance_due(&mut self, now: Instant) {
         let due = self.own_searches.iter().filter(|(_, own_search)| own_search.deadline <= now);
         let due: Vec<QueryId> = due.map(|(query, _)| *query).collect();
         for query in due {
-            // A ring that has nobody to ask is over at once.
+            // A ring without a neighbour to ask is over at once.
             while self.own_searches.get(&query).is_some_and(|own_search| own_search.deadline <= now)
             {
                 self.advance(now, query);
@@ -134,7 +135,7 @@ impl Search {
         self.outbox.push_back(Output::Found { id, files, rings });
     }
 
-    /// Hits for an own search; those of a search that is over are late.
+    /// Hits for an own search; those of an ended one are late.
     pub(super) fn found(&mut self, now: Instant, query: QueryId, hits: Vec<Hit>) {
         let Some(own_search) = self.own_searches.get_mut(&query) else {
             self.stats.stray_hits += hits.len() as u64;
@@ -150,7 +151,7 @@ impl Search {
                 holder: Some(hit.holder),
             }
         }));
-        // Walkers look for anything at all.
+        // For walkers a single hit is enough.
         let enough = if own_search.ring == WALKED { 1 } else { ENOUGH };
         if own_search.found.len() >= enough {
             own_search.deadline = own_search.deadline.min(now + SETTLE);

@@ -1,4 +1,4 @@
-//! Others' searches: answered, passed on, and their hits passed back.
+//! Searches of others: answered, relayed, and their hits returned.
 
 use potluck_base::Instant;
 use potluck_wire::search::{HITS_MAX, QueryId};
@@ -13,22 +13,22 @@ use super::words::QueryWords;
 
 /// Most own files in the answer to a search.
 pub(super) const HITS: usize = HITS_MAX;
-/// With more neighbours than this a search loses two hops at every other node.
+/// With more neighbours than this a search loses two hops instead of one at every other node.
 const DEGREE_FEW: usize = 6;
-/// The largest file that is believed: what a link may name.
+/// The largest size of a file that is accepted: the limit of a link.
 const BYTES_MAX: u64 = 1 << 53;
 
 /// Walkers at this node.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Walkers {
     pub(super) count: u8,
-    /// Links each may go from here.
+    /// Hops each may still take from here.
     pub(super) steps: u8,
-    /// Where they came from.
+    /// The neighbour that sent them.
     pub(super) from: Option<LinkId>,
 }
 
-/// What passing a search on may cause elsewhere, in eights of messages.
+/// Messages that relaying a search may cause elsewhere, in units of eight.
 fn cost_of_ring(hops: u8) -> u32 {
     match hops {
         0 => 0,
@@ -43,7 +43,7 @@ fn cost_of_walk(walkers: u8, steps: u8) -> u32 {
 }
 
 impl Search {
-    /// A search from a neighbour. False: it is none.
+    /// A search from a neighbour. False if it is malformed.
     pub(super) fn on_query(
         &mut self,
         now: Instant,
@@ -68,7 +68,7 @@ impl Search {
         true
     }
 
-    /// Walkers from a neighbour. False: they are none.
+    /// Walkers from a neighbour. False if they are malformed.
     pub(super) fn on_walk(
         &mut self,
         now: Instant,
@@ -91,7 +91,7 @@ impl Search {
         true
     }
 
-    /// Opens a route for a search that is new here and answers it. `None`: it is none.
+    /// Opens a route for a search that is new here and answers it. `None` if it is malformed.
     fn open_route(
         &mut self,
         now: Instant,
@@ -129,7 +129,7 @@ impl Search {
         Some(known)
     }
 
-    /// Whether a neighbour may cause so much elsewhere.
+    /// Takes tokens from a neighbour's relay quotas; false if it has too few.
     fn charge(&mut self, now: Instant, link: LinkId, tokens: u32) -> bool {
         let paid = tokens == 0
             || self.links.quota(link).is_some_and(|quota| {
@@ -141,7 +141,7 @@ impl Search {
         paid
     }
 
-    /// Passes a search on that may go `reach` links from here; how many neighbours got it.
+    /// Sends a search with `reach` hops left; returns how many neighbours got it.
     pub(super) fn forward(
         &mut self,
         now: Instant,
@@ -172,7 +172,7 @@ impl Search {
         sent
     }
 
-    /// Passes a search to those neighbours that may have something, and no farther.
+    /// Sends a search to those neighbours whose filter matches, for their last hop.
     fn last_link(&mut self, now: Instant, query: QueryId, ring: u8) -> usize {
         let Some(route) = self.routes.get_mut(query) else { return 0 };
         let (mut targets, words) = (self.links.ids(), route.words.to_vec());
@@ -192,8 +192,8 @@ impl Search {
         sent
     }
 
-    /// Lets walkers go on, to where the search has not been if they can; then asks those neighbours
-    /// that may have something. How many got it.
+    /// Moves walkers on, preferably to neighbours that the search has not reached, and asks the
+    /// neighbours whose filter matches. Returns how many neighbours got the search.
     pub(super) fn walk(&mut self, now: Instant, query: QueryId, walkers: Walkers) -> usize {
         let Some(route) = self.routes.get_mut(query) else { return 0 };
         let mut sent = 0;
@@ -213,7 +213,7 @@ impl Search {
         sent + self.last_link(now, query, 1)
     }
 
-    /// Sends a search to a neighbour, unless that would have to refuse it.
+    /// Sends a search to a neighbour, unless the neighbour would have to refuse it.
     fn send(&mut self, now: Instant, link: LinkId, request: SearchRequest) -> bool {
         let (query, count) = match &request {
             SearchRequest::Query { query, .. } => (*query, &mut self.stats.queries_sent),
@@ -233,7 +233,7 @@ impl Search {
         true
     }
 
-    /// Hits from a neighbour. False: nobody here asked it.
+    /// Hits from a neighbour. False if the neighbour was not asked.
     pub(super) fn on_hits(
         &mut self,
         now: Instant,
@@ -266,7 +266,7 @@ impl Search {
         true
     }
 
-    /// Sends hits back whose time has come.
+    /// Returns the hits that are due.
     pub(super) fn flush(&mut self, now: Instant) {
         for (link, query, messages) in self.routes.flush(now) {
             let Some(to) = self.links.get(link).map(|link| link.contact) else {
@@ -281,7 +281,7 @@ impl Search {
     }
 }
 
-/// What the way at `place` gets of so many walkers; the first ways get the rest.
+/// The share of the walkers for the neighbour at `place`; the first ones get the remainder.
 fn share(walkers: u8, ways: usize, place: usize) -> u8 {
     let (walkers, ways) = (usize::from(walkers), ways.max(1));
     (walkers / ways + usize::from(place < walkers % ways)) as u8

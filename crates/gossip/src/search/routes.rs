@@ -1,4 +1,4 @@
-//! Which searches came by, from where, and what went back.
+//! The routes of searches: where each came from, where it was sent, and the hits that return.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -10,44 +10,46 @@ use potluck_wire::search::{HITS_MAX, QueryId};
 use super::links::LinkId;
 use super::words::QueryWords;
 
-/// How long hits find their way back.
+/// How long hits of a search are returned.
 const ROUTE_LIFE: Duration = Duration::from_secs(30);
-/// How long a search is not taken twice.
+/// How long a repeated search is recognised.
 const SEEN_LIFE: Duration = Duration::from_secs(60);
-/// Routes kept. What [`super::links::LINKS_MAX`] neighbours may send in their life is 5,440.
+/// Routes kept. [`super::links::LINKS_MAX`] neighbours can send 5,440 searches in the life of a
+/// route.
 pub const ROUTES_MAX: usize = 8192;
-/// Searches remembered.
+/// Search ids remembered. With a lower value a search may be answered twice.
 pub const SEEN_MAX: usize = 65_536;
-/// Hits that wait in all routes together; more are dropped.
+/// Hits waiting in all routes together; further ones are dropped.
 pub const WAITING_MAX: usize = 1024;
-/// Hits in one message back; with the longest names two of them fit in a datagram, and all messages
-/// that exceed it are split.
+/// Bytes of hits in one message. With the longest names two hits fit in a datagram; more are split
+/// over several messages.
 const MESSAGE_BYTES: usize = 960;
-/// What a hit takes besides its name.
+/// Bytes of a hit besides its name.
 const HIT_BYTES: usize = 86;
-/// Hits wait so long for others, except for the first.
+/// How long hits wait for further ones, except for the first. A higher value sends fewer messages
+/// and delays hits.
 const HIT_DELAY: Duration = Duration::from_millis(200);
-/// Hits of one search taken from one neighbour, so that one that invents them leaves room.
+/// Hits of one search accepted from one neighbour, so that invented hits leave room for others.
 const LINK_HITS_MAX: u8 = 16;
-/// Messages about one search taken from one neighbour.
+/// Walker messages of one search accepted at one node.
 const WALKS_MAX: u8 = 16;
 
-/// A search that came by, or this node's own.
+/// A search of a neighbour, or this node's own.
 #[derive(Debug, Clone)]
 pub(super) struct Route {
-    /// Where it came from; `None`: it is ours.
+    /// The neighbour that sent it first; `None`: it is our own.
     pub(super) from: Option<LinkId>,
     pub(super) words: QueryWords,
-    /// The farthest ring it came with.
+    /// The farthest ring received.
     ring: u8,
     walks: u8,
-    /// How many of our own files it found.
+    /// The number of own files that match.
     pub(super) own_hits: usize,
-    /// Who sent it to us.
+    /// The neighbours that sent it to us.
     received_from: Vec<LinkId>,
-    /// Whom we sent it to, with the number of hits that came from there.
+    /// The neighbours that we sent it to, with the number of hits from each.
     sent_to: Vec<(LinkId, u8)>,
-    /// Hits passed on, by the beginning of a hash.
+    /// Digests of the hits returned so far.
     known: Vec<u64>,
     waiting: Vec<Hit>,
     quiet_until: Instant,
@@ -69,7 +71,7 @@ impl Route {
         }
     }
 
-    /// Notes that it came from `link` in `ring`; whether that is farther than before.
+    /// Records that `link` sent it in `ring`; returns whether that is farther than before.
     pub(super) fn goes_farther(&mut self, link: LinkId, ring: u8) -> bool {
         self.note_received_from(link);
         let farther = ring > self.ring;
@@ -77,7 +79,7 @@ impl Route {
         farther
     }
 
-    /// Notes walkers from `link`; whether they may go on.
+    /// Records walkers from `link`; returns whether they may go on.
     pub(super) fn walks_on(&mut self, link: LinkId) -> bool {
         self.note_received_from(link);
         self.walks = self.walks.saturating_add(1);
@@ -105,12 +107,12 @@ impl Route {
         }
     }
 
-    /// Hits that went back or came to us.
+    /// The number of hits returned so far, or for an own search received.
     pub(super) fn hits(&self) -> usize {
         self.known.len()
     }
 
-    /// Whether a hit is new and within the limits. `link`: who sent it; `None`: it is our own.
+    /// Whether a hit is new and within the limits. `link`: its sender; `None`: it is our own.
     pub(super) fn accepts(&mut self, link: Option<LinkId>, hit: &Hit) -> bool {
         let digest = hit_digest(hit);
         if self.known.len() >= HITS_MAX || self.known.contains(&digest) {
@@ -130,7 +132,7 @@ impl Route {
         true
     }
 
-    /// The waiting hits, in messages that fit in datagrams.
+    /// Takes the waiting hits, in messages that fit in datagrams.
     fn take_messages(&mut self) -> Vec<Vec<Hit>> {
         let (mut messages, mut bytes): (Vec<Vec<Hit>>, usize) = (Vec::new(), MESSAGE_BYTES);
         for hit in self.waiting.drain(..) {
@@ -155,18 +157,18 @@ fn hit_digest(hit: &Hit) -> u64 {
     u64::from_le_bytes(digest)
 }
 
-/// What is known of a search that comes.
+/// What is known of a search.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RouteState {
-    /// Nothing.
+    /// Nothing: it is new.
     New,
     /// It has a route.
     Open,
-    /// It came by, and its route is gone.
+    /// It was seen, and its route has expired.
     Expired,
 }
 
-/// All of them.
+/// All routes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Routes {
     routes: BTreeMap<QueryId, Route>,
@@ -190,7 +192,7 @@ impl Routes {
         self.waiting
     }
 
-    /// Forgets what is too old.
+    /// Drops expired routes and ids.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some((opened, query)) = self.by_age.front().copied() {
             if opened + ROUTE_LIFE > now {
@@ -223,7 +225,7 @@ impl Routes {
         }
     }
 
-    /// Opens a route for a search that is new; false if there is no room.
+    /// Opens a route for a new search; false if there is no room.
     pub(super) fn open(&mut self, now: Instant, query: QueryId, route: Route) -> bool {
         if self.routes.len() >= ROUTES_MAX {
             return false;
@@ -243,7 +245,7 @@ impl Routes {
         self.routes.get_mut(&query)
     }
 
-    /// Lets hits wait for their way back; how many had no room.
+    /// Queues hits to be returned; returns how many had no room.
     pub(super) fn wait(&mut self, query: QueryId, hits: Vec<Hit>) -> usize {
         let room = WAITING_MAX - self.waiting;
         let Some(route) = self.routes.get_mut(&query) else { return hits.len() };
@@ -260,7 +262,7 @@ impl Routes {
         self.flushes.first().map(|(at, _)| *at)
     }
 
-    /// Hits whose time has come, with the neighbour they go to.
+    /// Takes the hits that are due, with the neighbour to which each message goes.
     pub(super) fn flush(&mut self, now: Instant) -> Vec<(LinkId, QueryId, Vec<Vec<Hit>>)> {
         let mut due = Vec::new();
         while let Some((at, query)) = self.flushes.first().copied() {

@@ -1,9 +1,9 @@
 //! Words of names and of searches.
 //!
-//! A name's words are what lies between characters that are neither letters nor digits, in lower
-//! case. A word of a search fits a word of a name if it equals it or, from three letters on, begins
-//! it: "conf" finds "Conference-2026.pdf", "v2" does not find "v20". Lower case is Unicode's simple
-//! one; names are not normalised, so a letter with an accent is found as it was typed.
+//! A name's words are the parts between characters that are neither letters nor digits, in lower
+//! case. A search word matches a name's word if it equals it or, from three letters on, is its
+//! prefix: "conf" finds "Conference-2026.pdf", "v2" does not find "v20". Lower case is Unicode's
+//! simple one; names are not normalised, so a letter with an accent is found as it was typed.
 
 use potluck_base::words::fit_all;
 pub(super) use potluck_base::words::{PREFIX_CHARS_MIN, fits, words_of};
@@ -14,7 +14,7 @@ use potluck_wire::search::{WORD_CHARS_MAX, WORDS_BYTES_MAX, WORDS_MAX};
 pub(super) struct QueryWords(Vec<String>);
 
 impl QueryWords {
-    /// What people asked for. `None` if it is no word, too many, or too long ones.
+    /// The words of a user's search. `None` if there is none, or they are too many or too long.
     pub(super) fn parse(texts: &[String]) -> Option<Self> {
         let parts = texts.iter().take(WORDS_MAX + 1).flat_map(|text| {
             text.split(|letter: char| !letter.is_alphanumeric()).filter(|part| !part.is_empty())
@@ -33,7 +33,7 @@ impl QueryWords {
         Self::checked(words)
     }
 
-    /// What came from another node. `None` if it is not as [`QueryWords::parse`] makes it.
+    /// Words from another node. `None` if they are not as [`QueryWords::parse`] makes them.
     pub(super) fn received(words: Vec<String>) -> Option<Self> {
         let tidy = words.iter().all(|word| words_of(word).as_slice() == std::slice::from_ref(word));
         if tidy { Self::checked(words) } else { None }
@@ -50,23 +50,23 @@ impl QueryWords {
         self.0.iter().map(String::as_str)
     }
 
-    /// For a message.
+    /// As sent in a message.
     pub(super) fn to_vec(&self) -> Vec<String> {
         self.0.clone()
     }
 
-    /// Whether each word fits one of a name's.
+    /// Whether each of them matches one of a name's words.
     pub(super) fn fit<W: AsRef<str>>(&self, words: &[W]) -> bool {
         fit_all(&self.0, words)
     }
 
-    /// Whether they fit this name.
+    /// Whether they match this name.
     pub(super) fn fit_name(&self, name: &str) -> bool {
         self.fit(&words_of(name))
     }
 }
 
-/// A word's range in a list of words in order: those that `query_words` fits.
+/// The range of the words that `query_words` matches in a sorted list.
 pub(super) fn range_of<T>(
     sorted: &[T],
     word: impl Fn(&T) -> &str,

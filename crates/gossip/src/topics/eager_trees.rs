@@ -1,7 +1,7 @@
-//! On which trees a link is.
+//! The trees on which one link is eager.
 //!
-//! **Invariant:** a link keeps at most [`PUBLISHERS_MAX`] publishers apart, and forgets nobody for
-//! another that still publishes.
+//! **Invariant:** a link has separate state for at most [`PUBLISHERS_MAX`] publishers, and drops
+//! none of them for another while it still publishes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,25 +10,26 @@ use potluck_base::{Instant, PublicKey};
 
 use super::flood::Tree;
 
-/// Publishers that one link keeps apart.
+/// Publishers with separate state on one link; further ones use the shared tree.
 const PUBLISHERS_MAX: usize = 64;
-/// A publisher that was not heard for so long makes room for another.
+/// A publisher silent for this long makes room for another.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
-/// Of the last eight messages so many must have been here sooner for a link to come on a tree: more
-/// than half, for jitter is none...
+/// A link becomes eager if it had at least this many of the last eight messages sooner: more than
+/// half, which random jitter does not reach.
 const LATE_ENOUGH: u32 = 5;
-/// ...or, on a publisher's own tree, the last three. Of ten links to a publisher, each of which loses
-/// every hundredth datagram, one message in ten loses one and is late; three in a row are so once in
-/// a thousand times.
+/// On a publisher's own tree the last three messages are enough. If ten links lose every hundredth
+/// datagram each, one message in ten is late by a loss, and three in a row once in a thousand
+/// times.
 const LATE_IN_ROW: u8 = 0b111;
 
-/// Something about each of the publishers that are kept apart.
+/// State for each publisher, bounded.
 #[derive(Debug, Clone)]
 pub(super) struct PerPublisher<T> {
     known: BTreeMap<PublicKey, (Instant, T)>,
 }
 
 impl<T> Default for PerPublisher<T> {
+    /// prune Makes the link lazy on a tree; for a publisher without a place, on the shared tree.
     fn default() -> Self {
         Self { known: BTreeMap::new() }
     }
@@ -39,12 +40,13 @@ impl<T> PerPublisher<T> {
         self.known.get(publisher).map(|(_, of)| of)
     }
 
-    /// What is known of a publisher, if it is.
+    /// The state of a publisher, if there is one.
     pub(super) fn peek_mut(&mut self, publisher: &PublicKey) -> Option<&mut T> {
         self.known.get_mut(publisher).map(|(_, of)| of)
     }
 
-    /// What is known of a publisher, which counts as hearing it; `None` if there is no room for it.
+    /// The state of a publisher, created if needed, and marks it as heard; `None` if there is no
+    /// room.
     pub(super) fn get_mut(
         &mut self,
         now: Instant,
@@ -72,7 +74,7 @@ impl<T> PerPublisher<T> {
         self.known.iter_mut().map(|(publisher, (_, of))| (*publisher, of))
     }
 
-    /// Notes that a publisher was heard, if it is known.
+    /// Marks a publisher as heard, if it is known.
     fn heard(&mut self, now: Instant, publisher: &PublicKey) {
         if let Some((heard, _)) = self.known.get_mut(publisher) {
             *heard = now;
@@ -80,7 +82,7 @@ impl<T> PerPublisher<T> {
     }
 }
 
-/// Which of the last eight messages a neighbour had sooner than the tree brought them.
+/// Which of the last eight messages the neighbour had sooner than the tree delivered them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Lateness(u8);
 
@@ -102,7 +104,7 @@ struct OwnTree {
     lateness: Lateness,
 }
 
-/// On which trees one link is.
+/// The trees on which one link is eager.
 #[derive(Debug, Clone)]
 pub(super) struct EagerTrees {
     shared: bool,
@@ -111,14 +113,14 @@ pub(super) struct EagerTrees {
 }
 
 impl Default for EagerTrees {
-    /// On the shared tree, and on all others that grow over it.
+    /// A new link is eager on the shared tree, and on every own tree without another setting.
     fn default() -> Self {
         Self { shared: true, lateness: Lateness::default(), own: PerPublisher::default() }
     }
 }
 
 impl EagerTrees {
-    /// Publishers that are kept apart.
+    /// Publishers with separate state.
     pub(super) fn len(&self) -> usize {
         self.own.known.len()
     }
@@ -133,7 +135,7 @@ impl EagerTrees {
         }
     }
 
-    /// Puts the link on a tree or takes it off. A publisher that there is no room for shares.
+    /// Makes the link eager on a tree; for a publisher without a place, on the shared tree.
     pub(super) fn graft(&mut self, now: Instant, tree: Tree) {
         self.set_eager(now, tree, true);
     }
@@ -149,27 +151,28 @@ impl EagerTrees {
         }
     }
 
-    /// Takes the link off all trees.
+    /// Makes the link lazy on all trees.
     pub(super) fn prune_all(&mut self) {
         *self = Self { shared: false, ..Self::default() };
     }
 
-    /// Whether `tree` can be kept apart from the others.
+    /// Whether `tree` has separate state, or room for it.
     pub(super) fn has_room(&mut self, now: Instant, tree: Tree) -> bool {
         self.own_tree(now, tree).is_some()
     }
 
-    /// Notes that something of this tree came or went.
+    /// A message of this tree was sent or received.
     pub(super) fn used(&mut self, now: Instant, tree: Tree) {
         if let Tree::Of(publisher) = tree {
             self.own.heard(now, &publisher);
         }
     }
 
-    /// Notes whether the neighbour had a message sooner than the tree brought it; true if it had so
-    /// often that it should be on the tree, until [`EagerTrees::switched`] says that it is.
+    /// Records whether the neighbour had a message sooner than the tree delivered it. Returns true
+    /// if that was so often that the link should be eager, until [`EagerTrees::switched`] is
+    /// called.
     pub(super) fn note_late(&mut self, now: Instant, tree: Tree, late: bool) -> bool {
-        // Who is never sooner takes no room.
+        // A neighbour that is never sooner takes no room.
         let known = matches!(tree, Tree::Of(publisher) if self.own.get(&publisher).is_some());
         let own_tree = if late || known { self.own_tree(now, tree) } else { None };
         match own_tree {
@@ -179,7 +182,7 @@ impl EagerTrees {
         }
     }
 
-    /// It was put on the tree for being sooner.
+    /// The link was made eager for being sooner.
     pub(super) fn switched(&mut self, now: Instant, tree: Tree) {
         match self.own_tree(now, tree) {
             Some(own_tree) => own_tree.lateness = Lateness::default(),

@@ -1,14 +1,16 @@
-//! Which tree a message runs along: one of its publisher's own, or that of all others.
+//! The tree that a message belongs to, its publisher's own or the shared one, and the floods that
+//! build own trees.
 //!
-//! `PlumTree` (Leitão, Pereira, Rodrigues, 2007) has one tree a topic, which the first publisher
-//! shapes; for any other one the way to the last receiver is about twice as long. Here a publisher
-//! that goes on gets a tree of its own: its message number [`OWN_TREE_FROM`] in a topic, and seldom
-//! a later one, is pushed over every link, and each node keeps the link on which it came first. Each
-//! node holds that message back for [`FLOOD_DELAY`], which favours ways over few links: hops count
-//! without anybody's word for them. What is published before, by more publishers than a link can keep
-//! apart, or in the overlay of all nodes, where everybody says little, runs along the shared tree.
+//! `PlumTree` (Leitão, Pereira, Rodrigues, 2007) has one tree for each topic, which the first
+//! publisher shapes; for any other publisher the path to the last receiver is about twice as long.
+//! Here a publisher that keeps publishing gets a tree of its own. Its message [`OWN_TREE_FROM`] in
+//! a topic, and seldom a later one, is flooded on every link. Each node waits [`FLOOD_DELAY`]
+//! before forwarding it, so the copy with the fewest hops arrives first, and keeps that link as its
+//! parent. No node has to trust a hop count. The shared tree carries all other messages: earlier
+//! ones, those of more publishers than a link can tell apart, and those of the system topic, in
+//! which every node publishes little.
 //!
-//! **Invariant:** what a neighbour says about a tree changes only what that neighbour is sent.
+//! **Invariant:** a neighbour's statement about a tree changes only what that neighbour is sent.
 
 use std::time::Duration;
 
@@ -19,55 +21,57 @@ use super::shared::Shared;
 use super::topic::Topic;
 use crate::message::MessageId;
 
-/// The first message of a publisher, in a topic, that runs along its own tree. It costs about as many
-/// copies as a node has links, once; so many messages of before make that worth while. A guess.
+/// The first message of a publisher in a topic that uses its own tree. A flood costs one copy for
+/// each link. We pay it only for publishers that have already sent this many messages. A guess.
 pub(super) const OWN_TREE_FROM: u64 = 8;
-/// It grows anew with a message whose number is so many times as high: meanwhile links came and went,
-/// and what was repaired piece by piece is deeper than what grows at once. So the copies that this
-/// costs are ever fewer of all: 5 of 64, of 512 and so on.
+/// A tree is built anew by a message whose sequence number is this many times as high, since links
+/// came and went meanwhile and repairs made the tree deeper. So floods become an ever smaller share
+/// of the messages: those with number 8, 64, 512 and so on.
 const FLOOD_AGAIN_FACTOR: u64 = 8;
-/// What one link more costs where a tree grows. In random graphs of 10,000 nodes with six links and
-/// delays as in the simulator, this makes 8 links to the last receiver of 11, where 7 are possible;
-/// messages then reach the last 118 ms later than over the fastest ways, half of all 15 ms.
+/// Delay of a flooded message at each hop. In random graphs of 10,000 nodes with six links and
+/// delays as in the simulator, the last receiver is then 8 hops away instead of 11, where 7 are
+/// possible; messages reach it 118 ms later than over the fastest paths, and half of all nodes 15
+/// ms later. A higher value builds shallower trees and delays the flooded message more.
 const FLOOD_DELAY: Duration = Duration::from_millis(80);
-/// A tree grows only if its publisher said nothing for so long before: what is still on its way along
-/// the old tree would be overtaken.
+/// A tree is built only if its publisher was silent for this long before: the flood would overtake
+/// messages still on their way along the old tree.
 const FLOOD_QUIET: Duration = Duration::from_millis(500);
-/// Messages held back at once; more are passed on as they come.
+/// Deferred messages at once; further ones are forwarded as they arrive.
 const DEFERRED_MAX: usize = 64;
 
-/// A message that is held back.
+/// A message whose forwarding is deferred.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DeferredMessage {
     at: Instant,
     id: MessageId,
-    /// Whether it goes over every link then.
+    /// Whether it is a flood.
     flood: bool,
 }
 
-/// A tree.
+/// A broadcast tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tree {
-    /// Of all who have none of their own.
+    /// The tree of all publishers without their own.
     Shared,
-    /// Of one publisher.
+    /// The tree of one publisher.
     Of(PublicKey),
 }
 
 impl Tree {
-    /// The tree that a message runs along; `shared` if all do so here.
+    /// The tree of a message; with `shared` always the shared one.
     pub(super) fn of(shared: bool, publisher: PublicKey, sequence: u64) -> Self {
         if shared || sequence < OWN_TREE_FROM { Self::Shared } else { Self::Of(publisher) }
     }
 }
 
 impl Topic {
-    /// The tree that a message runs along.
+    /// The tree of a message.
     pub(super) fn tree_of(&self, publisher: PublicKey, sequence: u64) -> Tree {
         Tree::of(self.system, publisher, sequence)
     }
 
-    /// Whether a message goes over every link, so that its publisher's tree grows, or grows anew.
+    /// Whether a message is flooded on every link, to build its publisher's tree or to build it
+    /// anew.
     pub(super) fn is_flood(&self, now: Instant, id: &MessageId) -> bool {
         let flood =
             std::iter::successors(Some(OWN_TREE_FROM), |last| last.checked_mul(FLOOD_AGAIN_FACTOR));
@@ -77,8 +81,8 @@ impl Topic {
         !self.system && due && self.cache.get(&before).is_some_and(quiet)
     }
 
-    /// Holds a message back that grows a tree, and others of its publisher behind it. False if this
-    /// one is to go on at once.
+    /// Defers a flood, and the messages of its publisher behind it. Returns false if the message is
+    /// to be forwarded at once.
     pub(super) fn defer(&mut self, now: Instant, id: MessageId, flood: bool) -> bool {
         let before =
             self.deferred.iter().rev().find(|deferred| deferred.id.publisher == id.publisher);
@@ -95,12 +99,12 @@ impl Topic {
         fits
     }
 
-    /// When one of them goes on.
+    /// When the next deferred message is forwarded.
     pub(super) fn deferred_until(&self) -> Option<Instant> {
         self.deferred.front().map(|deferred| deferred.at)
     }
 
-    /// Passes on what was held back long enough.
+    /// Forwards the deferred messages that are due.
     pub(super) fn forward_deferred(&mut self, shared: &mut Shared<'_>) {
         while let Some(DeferredMessage { id, flood, .. }) =
             self.deferred.pop_front_if(|deferred| deferred.at <= shared.now)

@@ -1,5 +1,5 @@
-//! The messages of the last ten minutes: what is pushed to those that lack it, compared with
-//! neighbours, and given to a reader that comes back.
+//! The messages of the last ten minutes: pushed to neighbours that lack them, announced in
+//! summaries, and delivered to a reader that comes back.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -10,25 +10,26 @@ use potluck_wire::IdRange;
 
 use crate::message::MessageId;
 
-/// How long a message is kept.
+/// How long a message is cached. A higher value repairs nodes that were away for longer and costs
+/// memory.
 pub(super) const CACHE_LIFE: Duration = Duration::from_secs(600);
-/// What an entry costs beside its bytes, roughly.
+/// Approximate memory of an entry beside its payload, in bytes.
 const ENTRY_OVERHEAD_BYTES: usize = 256;
-/// Places beyond twice those of the messages that are kept.
+/// Entries of the delivery log allowed beyond twice the number of cached messages.
 const DELIVERED_SPARE: usize = 64;
-/// Neighbours remembered of whom a copy came.
+/// Senders, and holders, remembered for each message.
 const SENDERS_MAX: usize = 4;
 
-/// A message that is kept.
+/// A cached message.
 #[derive(Debug, Clone)]
 pub(super) struct CachedMessage {
-    /// When it came.
+    /// When it arrived.
     pub(super) at: Instant,
-    /// As it is passed on.
+    /// The encoded message, as it is forwarded.
     pub(super) bytes: Bytes,
-    /// Of whom it came, in this order; none if it is this node's own.
+    /// The senders of its copies, in order; empty if it is this node's own.
     senders: Vec<PublicKey>,
-    /// Who said that it has it.
+    /// Other peers that announced it.
     holders: Vec<PublicKey>,
     own: bool,
     /// Whether this node had to ask for it.
@@ -36,8 +37,8 @@ pub(super) struct CachedMessage {
 }
 
 impl CachedMessage {
-    /// Notes a copy and says as its how manieth by another way it came; what is this node's own has
-    /// come one way already.
+    /// Records a copy from `sender`; returns how many distinct senders delivered this message so
+    /// far (our own publish counts as one).
     pub(super) fn add_sender(&mut self, sender: PublicKey) -> usize {
         let own = usize::from(self.own);
         if let Some(at) = self.senders.iter().position(|known| *known == sender) {
@@ -50,19 +51,19 @@ impl CachedMessage {
         SENDERS_MAX + 1
     }
 
-    /// `peer` says that it has it.
+    /// Records that `peer` announced it.
     pub(super) fn add_holder(&mut self, peer: PublicKey) {
         if !self.holders.contains(&peer) && self.holders.len() < SENDERS_MAX {
             self.holders.push(peer);
         }
     }
 
-    /// Of whom it came first; none if it is this node's own.
+    /// The first sender; `None` if it is this node's own.
     pub(super) fn source(&self) -> Option<PublicKey> {
         self.senders.first().copied().filter(|_| !self.own)
     }
 
-    /// Whether `peer` brought it or a copy.
+    /// Whether `peer` sent a copy.
     pub(super) fn was_sent_by(&self, peer: &PublicKey) -> bool {
         self.senders.contains(peer)
     }
@@ -73,12 +74,12 @@ impl CachedMessage {
     }
 }
 
-/// The messages of one topic.
+/// The cached messages of one topic.
 #[derive(Debug, Clone, Default)]
 pub(super) struct MessageCache {
     cached: BTreeMap<MessageId, CachedMessage>,
     order: VecDeque<MessageId>,
-    /// Those that a reader was given, or could have been, in the order of that; some are not kept any more.
+    /// Delivered and deliverable messages in the order of delivery; some are not cached any more.
     delivered: VecDeque<MessageId>,
     bytes: usize,
 }
@@ -88,7 +89,7 @@ impl MessageCache {
         self.cached.len()
     }
 
-    /// What all of it costs.
+    /// Memory of all entries in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -101,7 +102,7 @@ impl MessageCache {
         self.cached.get_mut(id)
     }
 
-    /// Keeps a new message, and drops those of more than ten minutes ago.
+    /// Caches a new message, and drops expired ones.
     pub(super) fn insert(
         &mut self,
         now: Instant,
@@ -120,19 +121,19 @@ impl MessageCache {
         }
     }
 
-    /// Drops what came more than ten minutes ago.
+    /// Drops expired messages.
     pub(super) fn expire(&mut self, now: Instant) {
         while self.oldest().is_some_and(|at| now.since(at) > CACHE_LIFE) {
             self.drop_oldest();
         }
     }
 
-    /// When the oldest one came.
+    /// When the oldest message arrived.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.order.front().and_then(|id| self.cached.get(id)).map(|cached| cached.at)
     }
 
-    /// A message has its place among those that a reader is given.
+    /// Appends a message to the delivery log.
     pub(super) fn note_delivered(&mut self, id: MessageId) {
         self.delivered.push_back(id);
     }
@@ -150,13 +151,13 @@ impl MessageCache {
         }
     }
 
-    /// The names of what came since `since`, consecutive ones together, at most `ranges_max` runs.
+    /// The ids of the messages that arrived since `since`, as at most `ranges_max` ranges.
     pub(super) fn ranges_since(&self, since: Instant, ranges_max: usize) -> Vec<IdRange> {
         let young = self.cached.iter().filter(|(_, cached)| cached.at >= since).map(|(id, _)| *id);
         ranges(young, ranges_max)
     }
 
-    /// What was given behind `after`, in that order; `None` if that is not kept.
+    /// The messages delivered after `after`, in that order; `None` if `after` is not cached.
     pub(super) fn delivered_after(
         &self,
         after: &MessageId,
@@ -168,13 +169,13 @@ impl MessageCache {
             .then(|| behind.filter_map(|id| Some((id, self.cached.get(id)?))))
     }
 
-    /// All that was given, in that order.
+    /// All delivered messages that are cached, in that order.
     pub(super) fn all_delivered(&self) -> impl Iterator<Item = (&MessageId, &CachedMessage)> {
         self.delivered.iter().filter_map(|id| Some((id, self.cached.get(id)?)))
     }
 }
 
-/// Names in ascending order as runs, at most `ranges_max`.
+/// Ascending ids as ranges, at most `ranges_max`.
 pub(super) fn ranges(ids: impl IntoIterator<Item = MessageId>, ranges_max: usize) -> Vec<IdRange> {
     let mut ranges: Vec<IdRange> = Vec::new();
     for MessageId { publisher, incarnation, sequence } in ids {
@@ -194,7 +195,7 @@ pub(super) fn ranges(ids: impl IntoIterator<Item = MessageId>, ranges_max: usize
     ranges
 }
 
-/// The names in a run, from `floor` on, at most `max`.
+/// The ids in a range, from `floor` on, at most `max`.
 pub(super) fn ids_in(range: &IdRange, floor: u64, max: usize) -> impl Iterator<Item = MessageId> {
     let IdRange { publisher, incarnation, first, count } = *range;
     let end = first.saturating_add(u64::from(count));

@@ -1,8 +1,9 @@
-//! Messages that neighbours say they have and this node has not: when to ask whom for them.
+//! Messages that neighbours announced and this node lacks: when to graft each, and from which
+//! neighbour.
 //!
-//! Most come by themselves on the tree, so a node waits before it asks. Whoever promised and does
-//! not deliver loses credit. **Invariant:** what neighbours merely name costs a bounded number of
-//! entries, each of them for a bounded time (in other programs invented names filled the memory).
+//! Most of them arrive by themselves over the tree, so a node waits before it asks. A neighbour
+//! that does not deliver what it announced loses score. **Invariant:** announcements cost a bounded
+//! number of entries, each for a bounded time (in other programs invented ids filled the memory).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,35 +12,36 @@ use potluck_base::{Instant, PublicKey};
 
 use crate::message::MessageId;
 
-/// Neighbours remembered as having one message.
+/// Neighbours remembered for one message.
 const SOURCES_MAX: usize = 4;
-/// A message that was named is asked for after so long at the latest, whatever the tree brings.
+/// An announced message is grafted after this time at the latest, although the tree may still
+/// deliver it.
 const FLOW_MAX: Duration = Duration::from_secs(5);
-/// How many times a message is asked for.
+/// Grafts for one message.
 const TRIES_MAX: u8 = 3;
 
 #[derive(Debug, Clone)]
 struct Missing {
     heard: Instant,
     sources: Vec<PublicKey>,
-    /// Who was asked last.
+    /// The neighbour asked last.
     asked: Option<PublicKey>,
     tries: u8,
     due: Instant,
 }
 
-/// What is to be done about a message now.
+/// A message that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Due {
     /// The message.
     pub(super) id: MessageId,
-    /// Whom to ask, if anybody is left.
+    /// The neighbour to ask; `None` if none is left.
     pub(super) ask: Option<PublicKey>,
-    /// Who was asked before and did not deliver.
+    /// The neighbour that was asked before and did not deliver.
     pub(super) unanswered: Option<PublicKey>,
 }
 
-/// The promises of the neighbours in one topic.
+/// The missing messages of one topic.
 #[derive(Debug, Clone, Default)]
 pub(super) struct MissingMessages {
     open: BTreeMap<MessageId, Missing>,
@@ -57,7 +59,7 @@ impl MissingMessages {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// `peer` says that it has a message that this node has not. False if there is no room.
+    /// `peer` announces a message that this node lacks. False if there is no room.
     pub(super) fn on_ihave(
         &mut self,
         now: Instant,
@@ -72,7 +74,7 @@ impl MissingMessages {
                 return true;
             }
             if missing.sources.len() >= SOURCES_MAX || count >= peer_max {
-                // Enough others have it.
+                // Enough other neighbours have it.
                 return true;
             }
             missing.sources.push(peer);
@@ -89,7 +91,7 @@ impl MissingMessages {
         true
     }
 
-    /// The first message of this run of a publisher that neighbours have.
+    /// The first announced message of this incarnation of a publisher.
     pub(super) fn first_of(&self, publisher: &PublicKey, incarnation: u64) -> Option<u64> {
         let (publisher, sequence) = (*publisher, 0);
         let from = MessageId { publisher, incarnation, sequence };
@@ -98,7 +100,8 @@ impl MissingMessages {
         same.then_some(id.sequence)
     }
 
-    /// A message has come: who had it, and since when that was known.
+    /// A message arrived: when it was first announced, by which neighbours, and whether it was
+    /// grafted.
     pub(super) fn on_received(
         &mut self,
         id: &MessageId,
@@ -123,8 +126,9 @@ impl MissingMessages {
         }
     }
 
-    /// What is due now. `wait` says how long a neighbour gets to deliver, `None` for one that is
-    /// not to be asked; `flows_until` for how long the tree is still expected to bring a message.
+    /// Takes the messages that are due. `wait`: the time that a neighbour gets to deliver, `None`
+    /// for one that is not to be asked; `flows_until`: how long the tree is still expected to
+    /// deliver a message.
     pub(super) fn take_due(
         &mut self,
         now: Instant,
@@ -147,7 +151,7 @@ impl MissingMessages {
                 continue;
             }
             let unanswered = missing.asked.take();
-            // The next behind the last one that was asked, in a circle.
+            // The sources are asked in turn, from the one after the last.
             let start = unanswered
                 .and_then(|last| missing.sources.iter().position(|peer| *peer == last))
                 .map_or(0, |place| place + 1);
@@ -232,7 +236,7 @@ mod tests {
         let mut missing = MissingMessages::default();
         missing.on_ihave(at(0), id(1), peer(1), WAIT, (9, 9));
         missing.on_ihave(at(0), id(2), peer(1), WAIT, (9, 9));
-        // The tree brings one every 300 ms, until the first message is passed by after a second.
+        // The tree delivers one message every 300 ms, and after a second it is past the first one.
         let mut asked = Vec::new();
         while let Some(next) = missing.next() {
             let brought = at(next.since(Instant::ZERO).as_millis() as u64 / 300 * 300);

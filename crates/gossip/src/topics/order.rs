@@ -1,13 +1,14 @@
-//! The order of each publisher: what came before its turn waits for what is missing.
+//! The delivery order of each publisher: a message that arrives before its turn waits for the
+//! missing ones.
 //!
-//! A message that a broken link or a lost datagram held up comes by repair, behind those that were
-//! published after it. A subscriber gets the messages of one publisher in the order in which they were
-//! published, so those wait, for [`GAP_WAIT`] at most; what is still missing then was lost, and the
-//! subscriber is told how many that are, in the place where they are missing. Of those that are missed
-//! and that nobody has named, neighbours are asked.
+//! A message that a broken link or a lost datagram delayed arrives by repair, behind later ones. A
+//! subscriber gets the messages of one publisher in the order in which they were published, so the
+//! later ones wait, for [`GAP_WAIT`] at most. Messages still missing then count as lost, and the
+//! subscriber is told how many, at their place in the order. Missing messages that no neighbour
+//! announced are asked for.
 //!
-//! **Invariants:** what waits is bounded in messages, bytes and time; what was counted as missing is
-//! not delivered any more; publishers do not wait for each other.
+//! **Invariants:** waiting messages are bounded in number, bytes and time; a message that was
+//! counted as missing is not delivered any more; publishers do not wait for each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,66 +18,68 @@ use potluck_wire::IdRange;
 
 use crate::message::{Message, MessageId};
 
-/// How long messages wait for those before them: some rounds of repair.
+/// How long messages wait for missing earlier ones: a few rounds of repair. A higher value loses
+/// fewer messages and delays later ones more.
 const GAP_WAIT: Duration = Duration::from_secs(5);
-/// The same of a node that has no link at all in the topic: it cannot be told what it lacks.
+/// The same time for a node without any link in the topic, which cannot learn what it lacks.
 const GAP_WAIT_ALONE: Duration = Duration::from_secs(60);
-/// How often neighbours are asked for what is missing.
+/// Interval between two requests to neighbours for missing messages.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
-/// Runs of names in one such question: what fits in a datagram.
+/// Id ranges in one such request: as many as fit in a datagram.
 const ASKED_MAX: usize = 16;
-/// Messages that wait in one topic, and their bytes; with more nothing is waited for any longer.
+/// Messages that wait in one topic. Beyond either limit the oldest gap is given up.
 const HELD_MAX: usize = 4_096;
+/// Payload bytes of the messages that wait in one topic.
 const HELD_BYTES_MAX: usize = 2 << 20;
-/// Publishers whose order is kept; messages of others are delivered as they come.
+/// Publishers whose order is kept; messages of further ones are delivered as they arrive.
 const PUBLISHERS_MAX: usize = 4_096;
-/// A publisher that was not heard for so long makes room for another.
+/// A publisher silent for this long makes room for another.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// What a subscriber is to be given next.
+/// The next item for a subscriber.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Delivery {
     /// A message.
     Message(Message),
-    /// So many are missing here.
+    /// The number of messages missing at this place.
     Missed(u64),
 }
 
-/// A message before its turn; none if it is known to be lost.
+/// A message before its turn; `None` if it is known to be lost.
 #[derive(Debug, Clone)]
 struct Held {
     at: Instant,
     message: Option<Message>,
 }
 
-/// The messages of one run of a publisher.
+/// The messages of one incarnation of a publisher.
 #[derive(Debug, Clone)]
 struct Stream {
     incarnation: u64,
-    /// The first one that has a place in the order; what was published before it has none.
+    /// The first sequence number with a place in the order; earlier messages have none.
     base: u64,
-    /// The one whose turn it is.
+    /// The next sequence number to deliver.
     next: u64,
     held: BTreeMap<u64, Held>,
-    /// Since when something waits for the one whose turn it is.
+    /// Since when messages wait for the next one.
     since: Instant,
 }
 
 /// One publisher.
 #[derive(Debug, Clone)]
 struct Publisher {
-    /// In the order in which they began. Only the first is delivered from.
+    /// In the order in which they began. Only the first one is delivered from.
     streams: Vec<Stream>,
-    /// The run that ended last.
+    /// The incarnation that ended last.
     ended: Option<u64>,
     heard: Instant,
-    /// When it is to be looked at.
+    /// When the gap timer of this publisher is due.
     due: Option<Instant>,
-    /// When neighbours are to be asked for what is missing.
+    /// When neighbours are asked for missing messages.
     ask_at: Instant,
 }
 
-/// The order of all publishers of one topic.
+/// The delivery order of all publishers of one topic.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DeliveryOrder {
     publishers: BTreeMap<PublicKey, Publisher>,
@@ -86,17 +89,17 @@ pub(super) struct DeliveryOrder {
 }
 
 impl DeliveryOrder {
-    /// Messages that wait for those before them.
+    /// Messages that wait for earlier ones.
     pub(super) fn held(&self) -> usize {
         self.held
     }
 
-    /// When there is something to be looked at.
+    /// The next deadline.
     pub(super) fn next(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// The next message of this publisher is the one behind `after`, which its reader has.
+    /// The next message of this publisher is the one after `after`, which its reader has.
     pub(super) fn start_after(&mut self, now: Instant, after: &MessageId) {
         let MessageId { publisher, incarnation, sequence } = *after;
         if self.publishers.contains_key(&publisher) || !self.has_room(now) {
@@ -107,8 +110,8 @@ impl DeliveryOrder {
         self.publishers.insert(publisher, Publisher::new(now, stream));
     }
 
-    /// A new message has come: what is to be given now. `announced` says which is the first message of a
-    /// run of its publisher that neighbours have and this node has not.
+    /// A new message arrived: returns the deliveries that follow. `announced` gives the first
+    /// message of an incarnation of its publisher that neighbours have and this node lacks.
     pub(super) fn on_message(
         &mut self,
         now: Instant,
@@ -129,8 +132,8 @@ impl DeliveryOrder {
         self.insert(now, id, None, announced)
     }
 
-    /// A message came that was published before the subscription: neither it nor what its publisher
-    /// published before it is waited for.
+    /// A message arrived that was published before the subscription: neither it nor earlier
+    /// messages of its publisher are waited for.
     pub(super) fn skip_before(
         &mut self,
         now: Instant,
@@ -178,7 +181,7 @@ impl DeliveryOrder {
         if sequence < stream.base {
             return at_once(message);
         }
-        // Counted as missing, or there already.
+        // Counted as missing, or here already.
         if sequence < stream.next || stream.held.contains_key(&sequence) {
             return Vec::new();
         }
@@ -206,7 +209,7 @@ impl DeliveryOrder {
         self.publishers.len() < PUBLISHERS_MAX
     }
 
-    /// Gives what has its turn now, and arms the timer for the rest.
+    /// Delivers the messages whose turn it is, and arms the timer for the others.
     fn release(
         &mut self,
         now: Instant,
@@ -225,7 +228,7 @@ impl DeliveryOrder {
                     (None, _) => deliveries.push(Delivery::Missed(1)),
                 }
             }
-            // The next run begins when nothing of this one is known to come.
+            // The next incarnation begins when no message of this one is known to be on its way.
             let over =
                 |stream: &Stream| stream.held.is_empty() && announced(stream.incarnation).is_none();
             if known.streams.len() < 2 || !known.streams.first().is_some_and(over) {
@@ -242,7 +245,7 @@ impl DeliveryOrder {
             self.due.remove(&(due, *publisher));
         }
         let Some(since) = known.waits_since() else { return };
-        // A new gap is given the time that the tree and the names of what is missing take.
+        // A new gap is given the time that the tree and the announcements need.
         known.ask_at = known.ask_at.max(since + ASK_INTERVAL);
         let end = Some(since + GAP_WAIT).filter(|end| *end > now).unwrap_or(known.ask_at);
         let due = end.min(known.ask_at).max(now + Duration::from_millis(1));
@@ -250,9 +253,9 @@ impl DeliveryOrder {
         self.due.insert((due, *publisher));
     }
 
-    /// What was missing for too long is given up, for all publishers for which it is time. `alone` if this
-    /// node has no link; `announced` as for [`DeliveryOrder::take`], by publisher. What is to be given, and what
-    /// neighbours are to be asked for.
+    /// Gives up what was missing for too long, for every publisher that is due. `alone`: this node
+    /// has no link; `announced`: as for [`DeliveryOrder::on_message`], by publisher. Returns the
+    /// deliveries, and the ranges to ask neighbours for.
     pub(super) fn on_timeout(
         &mut self,
         now: Instant,
@@ -282,7 +285,7 @@ impl DeliveryOrder {
         (deliveries, wanted)
     }
 
-    /// Waits no longer for what a publisher's first message that waits is behind.
+    /// Stops waiting for the gap before a publisher's first waiting message.
     fn give_up(&mut self, now: Instant, publisher: &PublicKey, deliveries: &mut Vec<Delivery>) {
         let Some(known) = self.publishers.get_mut(publisher) else { return };
         let Some(stream) = known.streams.first_mut() else { return };
@@ -305,7 +308,7 @@ impl DeliveryOrder {
         self.release(now, publisher, &|_| None, deliveries);
     }
 
-    /// This node stood still: what it did not get meanwhile is not late.
+    /// This node stood still: messages that it did not receive meanwhile are not late.
     pub(super) fn on_standstill(&mut self, now: Instant) {
         let waiting: Vec<PublicKey> = self.due.iter().map(|(_, publisher)| *publisher).collect();
         for publisher in waiting {
@@ -334,8 +337,9 @@ impl Publisher {
         self.streams.iter().map(|stream| stream.held.len()).sum()
     }
 
-    /// The run of this number; `None` for one that has ended. Of one that begins, all counts: whoever
-    /// was heard in the run before would have been heard from its first message on.
+    /// The stream of this incarnation; `None` for one that has ended. A new incarnation is expected
+    /// from its first message on, since a publisher that was heard before would have been heard
+    /// from that message on.
     fn stream(
         &mut self,
         now: Instant,
@@ -355,7 +359,7 @@ impl Publisher {
         self.streams.get_mut(place)
     }
 
-    /// What waits in the first run and has its turn, in order.
+    /// The messages in the first stream whose turn it is, in order.
     fn take_next(&mut self) -> Vec<Option<Message>> {
         let mut taken = Vec::new();
         let Some(stream) = self.streams.first_mut() else { return taken };
@@ -363,19 +367,19 @@ impl Publisher {
             stream.next = stream.next.saturating_add(1);
             taken.push(held.message);
         }
-        // Behind the next gap, the time of what waits there counts.
+        // Behind the next gap, the waiting time starts with the first message there.
         if let Some((_, first)) = stream.held.first_key_value().filter(|_| !taken.is_empty()) {
             stream.since = first.at;
         }
         taken
     }
 
-    /// Since when the first message that has to wait does so.
+    /// Since when the first waiting message waits.
     fn waits_since(&self) -> Option<Instant> {
         self.streams.iter().find(|stream| !stream.held.is_empty()).map(|stream| stream.since)
     }
 
-    /// What is missing between the messages that wait, and before them, as at most `max` runs.
+    /// The gaps before and between the waiting messages, as at most `max` ranges.
     fn gaps(&self, publisher: &PublicKey, max: usize) -> Vec<IdRange> {
         let mut gaps = Vec::new();
         let Some(stream) = self.streams.first() else { return gaps };
@@ -418,7 +422,7 @@ mod tests {
         Instant::from_micros(millis * 1_000)
     }
 
-    /// Numbers of messages, and what is missed as a negative number.
+    /// Sequence numbers of the deliveries; missing messages as a negative number.
     fn numbers(deliveries: Vec<Delivery>) -> Vec<i64> {
         let number = |deliveries| match deliveries {
             Delivery::Message(message) => message.id.sequence as i64,
@@ -521,8 +525,8 @@ mod tests {
             "nothing waits"
         );
         assert_eq!(take(&mut delivery_order, 3, id(2, 1, 9)), [9]);
-        // A wrong date in the middle of a run: what waited behind it is given, what was held before
-        // it is not counted.
+        // A message with a wrong date in the middle of an incarnation: the messages behind it are
+        // delivered, those held before it are not counted.
         assert_eq!(take(&mut delivery_order, 4, id(1, 1, 12)), []);
         assert_eq!(passed(&mut delivery_order, 13), []);
         assert_eq!((delivery_order.held(), delivery_order.held_bytes), (0, 0));
@@ -542,7 +546,7 @@ mod tests {
             [4],
             "too late, but it was not counted"
         );
-        // What neighbours have of the run before is waited for.
+        // Messages that neighbours have of the earlier incarnation are waited for.
         let announced = |stream| (stream == 2).then_some(3);
         assert_eq!(numbers(delivery_order.on_message(at(50), message(id(1, 3, 1)), announced)), []);
         assert_eq!(take(&mut delivery_order, 60, id(1, 2, 3)), [3, 1]);

@@ -1,11 +1,11 @@
 //! The links of one topic: how they are made, replaced and dropped.
 //!
 //! `HyParView` (Leitão, Pereira, Rodrigues, 2007): few symmetric links, repaired at once from a
-//! large passive view. Where we differ, against hostile joiners: a link exists after a request and
-//! its answer, so both ends have proved their addresses; half of the links are those this node
-//! chose itself and no joiner evicts, nor the two oldest; joiners beyond the limit are let in for
-//! 30 s and only then somebody goes (see `surplus`); who was evicted stays away for a minute; a loss
-//! has a cause.
+//! large passive view. Where we differ, against hostile joiners: a link exists only after a request
+//! and its answer, so both ends have proved their addresses; half of the links are this node's own
+//! choice, and no joiner evicts these or the two oldest; joiners beyond the limit are accepted for
+//! 30 s before a link is dropped (see `rewiring`); an evicted peer is refused for a minute; every
+//! loss has a cause.
 
 use std::time::Duration;
 
@@ -18,56 +18,63 @@ use super::shared::{Purpose, Shared};
 use super::topic::Topic;
 use crate::view::{Cause, Mode};
 
-/// Requests for links that are given some time to be answered, at once...
+/// Link requests in flight before this node waits. A higher value fills the active view faster and
+/// causes more surplus links.
 const PARALLEL_MAX: usize = 4;
-/// ...namely this; then others are asked besides.
+/// How long a link request may hold one of these slots. A lower value asks the next contact sooner.
 const SLOT_TIME: Duration = Duration::from_millis(500);
-/// Requests for links under way at all.
+/// Link requests under way in total, with those past their slot time. Bounds memory.
 const ATTEMPTS_MAX: usize = 16;
-/// So many times as many for a node without any link, or that lately lost more than half of them:
-/// when nine of ten are gone, 66 must be asked until one of them is there with 99.9 %.
+/// Multiplier for both limits while a node is depleted: it has no link, or lost more than half
+/// lately. With 90 % of the nodes dead, 66 attempts find a live one with probability 99.9 %.
 const DEPLETED_FACTOR: usize = 4;
-/// How long after the last loss such a node hurries.
+/// How long after the last loss a node counts as depleted.
 const DEPLETED_FOR: Duration = Duration::from_secs(30);
-/// How long a link is not made again after one side made room, and a request after it was declined.
+/// How long neither end makes a link again after one of them disconnected for room. A higher value
+/// stops two full nodes from evicting each other, but keeps a usable pair apart for longer.
 const BACKOFF: Duration = Duration::from_secs(60);
+/// Pause before a contact that declined is asked again.
 const DECLINED_PAUSE: Duration = Duration::from_secs(30);
-/// How long a contact that did not answer is not asked again by a node that hears nobody, and how
-/// many such contacts it keeps.
+/// Pause before an unanswering contact is asked again by a node that has no healthy link.
 const SILENT_PAUSE: Duration = Duration::from_secs(5);
+/// Unanswering contacts that such a node keeps. With none left it could never come back.
 const LAST_CONTACTS: usize = 16;
-/// Pauses after rounds of declined requests: the shortest, the longest without any link, and the
-/// longest.
+/// First pause after a round of declined requests; it doubles with each round.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
+/// Longest pause while this node has no healthy link.
 const PAUSE_ALONE_MAX: Duration = Duration::from_secs(2);
+/// Longest pause otherwise.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// How long links beyond the limit are kept.
+/// How long links beyond the limit are kept. A higher value lets joiners use a full node for longer
+/// while they look for other neighbours.
 const OVERFLOW_FOR: Duration = Duration::from_secs(30);
-/// A joiner may evict somebody once in this time.
+/// A joiner may evict a neighbour once in this time. A higher value slows hostile joiners and keeps
+/// honest ones waiting.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(10);
-/// Contacts given to somebody who is declined or evicted.
+/// Alternative contacts given to a peer that is declined or disconnected.
 const ALTERNATIVES: usize = 4;
-/// Walks sent for a joiner.
+/// Forward joins sent for a joiner. A higher value gives it links sooner and costs more messages.
 const FORWARD_JOINS: usize = 3;
-/// Links into one public subnet, in open networks.
+/// Links into one public subnet, in open networks. A lower value makes it harder to surround this
+/// node from one subnet.
 const PER_NETGROUP_MAX: usize = 2;
 
-/// A request for a link.
+/// A link request in flight.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attempt {
     at: Instant,
     contact: Contact,
-    /// The link is one beyond need.
+    /// The link is a surplus one, for rewiring.
     surplus: bool,
 }
 
 impl Topic {
-    /// Half of the links are this node's own choice.
+    /// Half of the active view is reserved for links of this node's own choice.
     pub(super) fn outbound_kept(&self) -> usize {
         self.sizes.active.div_ceil(2)
     }
 
-    /// Links that there may be for a short time.
+    /// The most links there may be for a short time.
     pub(super) fn overflow_max(&self) -> usize {
         self.sizes.active + self.sizes.active.div_ceil(2)
     }
@@ -76,7 +83,7 @@ impl Topic {
         self.active_view.values().filter(|neighbour| !neighbour.outbound).count()
     }
 
-    /// Takes a contact into the passive view.
+    /// Adds a contact to the passive view.
     pub(super) fn learn(
         &mut self,
         shared: &mut Shared<'_>,
@@ -95,7 +102,7 @@ impl Topic {
 
     // --- making links ---
 
-    /// Asks for links while there are too few.
+    /// Requests links while there are too few.
     pub(super) fn promote(&mut self, shared: &mut Shared<'_>) {
         let now = shared.now;
         self.promote_at = None;
@@ -106,7 +113,7 @@ impl Topic {
             let fresh: Vec<Instant> = fresh.map(|attempt| attempt.at).collect();
             let depleted = self.is_depleted(now, healthy);
             let factor = if depleted { DEPLETED_FACTOR } else { 1 };
-            // Most of those that a bereft node asks are gone as well.
+            // Most contacts of a depleted node are gone as well.
             let enough = !depleted && healthy + fresh.len() >= self.sizes.active;
             let busy = self.attempts.len() >= ATTEMPTS_MAX * factor;
             if enough || busy || fresh.len() >= PARALLEL_MAX * factor {
@@ -133,25 +140,26 @@ impl Topic {
         }
     }
 
-    /// Whoever loses its last link waits for nothing that was put off while it had some.
+    /// A node that loses its last link drops the pauses that it set while it had some.
     fn notice_alone(&mut self, now: Instant) {
         let alone = self.healthy() == 0;
         if alone && !self.alone {
             let soon = now + PAUSE_ALONE_MAX;
             self.attempts_from = self.attempts_from.min(soon);
-            // Those that parted from this node as well: they let in whoever has no other link.
+            // Also peers that disconnected from this node: they accept a node that has no other
+            // link.
             self.passive_view.cap_retries(soon);
         }
         self.alone = alone;
     }
 
-    /// Whether this node has no link, or just lost most of them.
+    /// Whether this node has no healthy link, or lost most of its links lately.
     fn is_depleted(&self, now: Instant, healthy: usize) -> bool {
         let lately = self.lost_at.is_some_and(|at| now.since(at) < DEPLETED_FOR);
         healthy == 0 || (lately && healthy * 2 < self.sizes.active)
     }
 
-    /// Asks one node for a link.
+    /// Requests a link from one node.
     pub(super) fn attempt(&mut self, shared: &mut Shared<'_>, contact: Contact, surplus: bool) {
         let high_priority = self.healthy() == 0;
         let body = TopicRequest::Neighbour { high_priority, age_ms: self.age_ms(shared.now) };
@@ -159,7 +167,7 @@ impl Topic {
         shared.ask(self.id, contact, Purpose::Link, body);
     }
 
-    /// Another node wants a link.
+    /// Another node requests a link.
     pub(super) fn on_neighbour(
         &mut self,
         shared: &mut Shared<'_>,
@@ -174,7 +182,7 @@ impl Topic {
             return;
         }
         let parted = self.backoff.peek(&peer).is_some_and(|until| shared.now < *until);
-        // Who has no other link may come back at once where nobody has to go for it.
+        // A node without any other link may come back at once if this evicts no neighbour.
         let comes_back = !parted || (high_priority && self.active_view.len() < self.overflow_max());
         let has_room = comes_back
             && shared.welcomes(&peer)
@@ -202,7 +210,8 @@ impl Topic {
     fn makes_room(&mut self, shared: &mut Shared<'_>, high_priority: bool) -> bool {
         let links = self.active_view.len();
         if !high_priority {
-            // Places are kept for links of this node's own choice as long as there is a choice.
+            // Places are reserved for links of this node's own choice while there are contacts to
+            // choose from.
             let cached = if self.passive_view.len() > 0 { self.outbound_kept() } else { 0 };
             let has_room = links < self.sizes.active && self.inbound() < self.sizes.active - cached;
             return has_room || self.grants(shared);
@@ -220,7 +229,7 @@ impl Topic {
         true
     }
 
-    /// In open networks few links go into one public subnet.
+    /// In open networks only few links go into one public subnet.
     fn netgroup_has_room(&self, shared: &Shared<'_>, contact: &Contact) -> bool {
         if shared.mode == Mode::Fleet {
             return true;
@@ -264,7 +273,7 @@ impl Topic {
                     self.learn(shared, other, Some(peer));
                 }
             }
-            // Whoever is not in the topic is no contact for it.
+            // A node that is not in the topic is no contact for it.
             _ => self.passive_view.remove(&peer),
         }
     }
@@ -275,8 +284,8 @@ impl Topic {
         self.drop_contact(shared, peer);
     }
 
-    /// A contact did not answer. Who hears nobody at all keeps its last contacts: most likely the
-    /// fault is its own, and with none of them left it could never come back.
+    /// A contact did not answer. A node without a healthy link keeps its last contacts: most likely
+    /// the fault is its own, and without contacts it could never come back.
     pub(super) fn drop_contact(&mut self, shared: &Shared<'_>, peer: &PublicKey) {
         if self.healthy() > 0 || self.passive_view.len() > LAST_CONTACTS {
             self.passive_view.remove(peer);
@@ -285,7 +294,8 @@ impl Topic {
         }
     }
 
-    /// A node declined: it and, after some in a row, all others are asked later.
+    /// A node declined: it is asked again later, and after several declines in a row so are all
+    /// others.
     fn on_declined(&mut self, shared: &mut Shared<'_>, peer: &PublicKey) {
         let pause = if self.healthy() == 0 { PAUSE_ALONE_MAX } else { DECLINED_PAUSE };
         self.passive_view.retry_after(peer, shared.now + shared.rng.jitter(pause, 0.2));
@@ -316,7 +326,7 @@ impl Topic {
 
     // --- dropping links ---
 
-    /// Drops a link and, if `tell`, says so.
+    /// Drops a link; with `tell`, notifies the peer of this cause.
     pub(super) fn unlink(
         &mut self,
         shared: &mut Shared<'_>,
@@ -347,7 +357,7 @@ impl Topic {
                 self.passive_view.retry_after(peer, shared.now + SILENT_PAUSE);
             }
             Cause::Forgotten => self.learn(shared, contact, None),
-            // Without any link the fault may be here, and nobody else could be asked.
+            // Without any link the fault may be this node's own, and there is no other node to ask.
             Cause::Crashed if self.healthy() == 0 => {
                 self.learn(shared, contact, None);
                 self.passive_view.retry_after(peer, shared.now + SILENT_PAUSE);
@@ -364,8 +374,9 @@ impl Topic {
         }
     }
 
-    /// A neighbour lives and knows nothing of the link: it took this node for gone while that stood still or
-    /// was cut off, or it began anew. Nobody made room for anybody, so it is asked for a link at once.
+    /// A neighbour is alive and no longer knows the link: it took this node for gone while this
+    /// node stood still or was isolated, or it restarted. Neither end made room for another peer,
+    /// so a new link is requested at once.
     pub(super) fn on_forgotten(&mut self, shared: &mut Shared<'_>, peer: &PublicKey) {
         let Some(contact) = self.active_view.get(peer).map(|neighbour| neighbour.contact) else {
             return;
@@ -396,7 +407,7 @@ impl Topic {
         );
     }
 
-    /// Contacts for somebody who has to look elsewhere.
+    /// Contacts for a peer that has to look elsewhere.
     fn alternatives(&self, shared: &mut Shared<'_>, except: &PublicKey) -> Vec<Contact> {
         let mut others: Vec<Contact> =
             self.active_view.values().map(|neighbour| neighbour.contact).collect();
@@ -407,7 +418,7 @@ impl Topic {
         others
     }
 
-    /// A neighbour parts.
+    /// A neighbour disconnects.
     pub(super) fn on_disconnect(
         &mut self,
         shared: &mut Shared<'_>,
@@ -428,7 +439,7 @@ impl Topic {
         self.unlink(shared, from, cause, None);
     }
 
-    /// Says good-bye to all.
+    /// Disconnects from all neighbours.
     pub(super) fn leave(&mut self, shared: &mut Shared<'_>) {
         self.end_receipts(shared);
         let peers: Vec<PublicKey> = self.active_view.keys().copied().collect();

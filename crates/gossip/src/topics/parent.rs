@@ -1,4 +1,5 @@
-//! Of whom a node has what runs along each tree, and when that changes.
+//! The parent of each tree: the peer from which this node receives its messages, and when it
+//! changes.
 
 use std::time::Duration;
 
@@ -8,45 +9,47 @@ use super::eager_trees::{IDLE, PerPublisher};
 use super::flood::Tree;
 use crate::message::MessageId;
 
-/// A tree is changed for speed at most once in this time after a link was made or lost, and in twice
-/// the time after each change: every change costs surplus copies, and several publishers that share
-/// a tree have a different fastest link each.
+/// A tree is changed for speed at most once in this time after links changed, and in twice the time
+/// after each further change. Every change costs duplicate copies, and the publishers that share a
+/// tree have different fastest links. A higher value keeps slow trees for longer.
 const SWITCH_INTERVAL: Duration = Duration::from_secs(5);
+/// The longest time between two such changes.
 const SWITCH_INTERVAL_MAX: Duration = Duration::from_secs(160);
-/// It is noted once in this time who had a message sooner: messages that come together are late
-/// together, and say no more than one of them.
+/// Lateness is recorded once in this time for each tree: messages that arrive together are late
+/// together, and count as one sample.
 const NOTE_INTERVAL: Duration = Duration::from_millis(100);
-/// While a tree brings a publisher's messages, each within so long behind the one before, those that
-/// were named meanwhile are still on their way behind them.
+/// While a tree delivers a publisher's messages with gaps below this, announced messages behind
+/// them are still on their way. A higher value grafts later.
 const FLOW_GAP_MAX: Duration = Duration::from_millis(500);
-/// A parent that was not the first with so many messages in a row is none any more.
+/// A parent that was not the first sender of this many messages in a row is replaced.
 const PARENT_LATE_MAX: u32 = 2;
 
-/// How one tree does.
+/// The state of one tree.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TreeState {
-    /// When it brought something new last.
+    /// When it last delivered a new message.
     pub(super) fresh_at: Instant,
-    /// When something ran along it last.
+    /// When a message last used it.
     pub(super) used_at: Option<Instant>,
-    /// When it was noted last which neighbours had a message sooner.
+    /// When lateness was last recorded.
     noted_at: Instant,
-    /// When it was changed for speed last, and how long it stays as it is then.
+    /// When it was last changed for speed, and how long it then stays unchanged.
     switched_at: Instant,
     pause: Duration,
-    /// The last message, of whom such come, and who said first that it has it too: whoever did so
-    /// hardly has it from this node, and takes over if the parent goes.
+    /// The last message. `parent`: the peer that sends this tree's messages. `backup`: the first
+    /// other peer to announce the last message. It probably did not get it from us, so it becomes
+    /// parent if `parent` fails.
     last: Option<MessageId>,
     parent: Option<PublicKey>,
     backup: Option<PublicKey>,
-    /// How often in a row another brought what came first.
+    /// How many messages in a row another peer delivered first.
     late_in_row: u32,
-    /// Which message it brought last, and when, new or not.
+    /// The message that the parent last delivered, and when, new or not.
     flow: Option<(MessageId, Instant)>,
 }
 
 impl TreeState {
-    /// A new one rests first.
+    /// A new tree is not changed for speed at first.
     fn new(now: Instant) -> Self {
         let (last, parent, backup) = (None, None, None);
         let (fresh_at, noted_at, switched_at) = (Instant::ZERO, Instant::ZERO, now);
@@ -64,8 +67,8 @@ impl TreeState {
         }
     }
 
-    /// A message has come of `from`, and `announced_by` said before that it has it. `at_once` if whoever
-    /// brings it is the parent from now on; else the parent has to be beaten twice in a row.
+    /// A message arrived from `from`; `announced_by` announced it before. With `at_once` the sender
+    /// becomes the parent; otherwise the parent must be late twice in a row.
     fn on_received(
         &mut self,
         (id, from): (MessageId, PublicKey),
@@ -77,45 +80,45 @@ impl TreeState {
             (self.parent, self.late_in_row) = (Some(from), 0);
         }
         self.last = Some(id);
-        // Whoever brought it before the parent did stands in for it as well.
+        // A peer that delivered it before the parent is a backup as well.
         let mut others = announced_by.into_iter().chain([from]);
         self.backup = others.find(|peer| self.parent != Some(*peer));
     }
 
-    /// Whether `peer` brings what runs along it.
+    /// Whether `peer` is the parent.
     pub(super) fn has_parent(&self, peer: &PublicKey) -> bool {
         self.parent.as_ref() == Some(peer)
     }
 
-    /// Until when a message that was named need not be asked for, if the tree still brings others of
-    /// its publisher that were published before it.
+    /// Until when an announced message need not be grafted, since the tree still delivers older
+    /// messages of its publisher.
     pub(super) fn flows_until(&self, id: &MessageId) -> Option<Instant> {
         let (last, at) = self.flow?;
         let same = (last.publisher, last.incarnation) == (id.publisher, id.incarnation);
         (same && last.sequence < id.sequence).then(|| at + FLOW_GAP_MAX)
     }
 
-    /// The tree has brought a message, perhaps one that had come otherwise before.
+    /// The parent delivered a message, perhaps one that had arrived over another link before.
     fn note_flow(&mut self, now: Instant, id: MessageId) {
         self.flow = Some((id, now));
     }
 
-    /// `peer` says that it has a message that has come.
+    /// `peer` announces a message that has arrived.
     pub(super) fn on_ihave(&mut self, id: &MessageId, peer: PublicKey) {
         if self.last == Some(*id) && self.parent != Some(peer) {
             self.backup.get_or_insert(peer);
         }
     }
 
-    /// `peer` brings nothing any more. Who takes over, and behind which message, if it was the
-    /// parent and anybody is known.
+    /// `peer` delivers nothing any more. If it was the parent and a backup is known: the backup,
+    /// which takes over, and the last message.
     fn on_peer_lost(&mut self, peer: &PublicKey) -> Option<(PublicKey, MessageId)> {
         self.backup.take_if(|backup| backup == peer);
         self.parent.take_if(|parent| parent == peer)?;
         self.backup.take().zip(self.last)
     }
 
-    /// Whether it is to be noted who had a message sooner; if so, it counts as noted.
+    /// Whether lateness may be recorded now; if so, it counts as recorded.
     pub(super) fn may_note(&mut self, now: Instant) -> bool {
         let may = now.since(self.noted_at) >= NOTE_INTERVAL;
         if may {
@@ -124,7 +127,7 @@ impl TreeState {
         may
     }
 
-    /// Whether it may be changed for speed; if so, it counts as changed.
+    /// Whether the tree may be changed for speed now; if so, it counts as changed.
     pub(super) fn may_switch(&mut self, now: Instant) -> bool {
         let may = now.since(self.switched_at) >= self.pause;
         if may {
@@ -135,7 +138,7 @@ impl TreeState {
     }
 }
 
-/// How all trees of a topic do.
+/// The state of all trees of a topic.
 #[derive(Debug, Clone)]
 pub(super) struct Trees {
     shared: TreeState,
@@ -147,7 +150,7 @@ impl Trees {
         Self { shared: TreeState::new(now), own: PerPublisher::default() }
     }
 
-    /// How a tree does. Publishers that there is no room for share.
+    /// The state of a tree. Publishers without a place use the shared tree.
     pub(super) fn of(&mut self, now: Instant, tree: Tree) -> &mut TreeState {
         match tree {
             Tree::Shared => &mut self.shared,
@@ -158,7 +161,7 @@ impl Trees {
         }
     }
 
-    /// How a tree does that something ran along before.
+    /// The state of a tree that was used before.
     pub(super) fn known(&mut self, tree: Tree) -> Option<&mut TreeState> {
         match tree {
             Tree::Shared => Some(&mut self.shared),
@@ -166,8 +169,8 @@ impl Trees {
         }
     }
 
-    /// A message has come of `from`, and `announced_by` said before that it has it; `flood` if its tree
-    /// grows with it.
+    /// A message arrived from `from`; `announced_by` announced it before. `flood`: it was flooded
+    /// over every link.
     pub(super) fn on_received(
         &mut self,
         now: Instant,
@@ -179,7 +182,7 @@ impl Trees {
             Tree::Shared => None,
             Tree::Of(publisher) => self.own.get_mut(now, publisher, || TreeState::new(now)),
         };
-        // What many share has a parent for each of them.
+        // Each publisher on the shared tree has another parent.
         let at_once = flood || own.is_none();
         let state = own.unwrap_or(&mut self.shared);
         state.fresh_at = now;
@@ -187,7 +190,7 @@ impl Trees {
         state.note_flow(now, message.0);
     }
 
-    /// A message has come once more, of `from`.
+    /// A duplicate arrived from `from`.
     pub(super) fn on_duplicate(
         &mut self,
         now: Instant,
@@ -202,29 +205,30 @@ impl Trees {
         }
     }
 
-    /// `peer` was taken off a tree: it is no parent any more.
+    /// `peer` was pruned from a tree: it is not its parent any more.
     pub(super) fn on_pruned(&mut self, tree: Tree, peer: &PublicKey) {
         if let Some(state) = self.known(tree) {
             state.parent.take_if(|parent| parent == peer);
         }
     }
 
-    /// All trees that something ran along lately.
+    /// All trees that carried a message lately.
     pub(super) fn recent(&self, now: Instant) -> impl Iterator<Item = (Tree, &TreeState)> {
         let own = self.own.iter().map(|(of, state)| (Tree::Of(of), state));
         let all = std::iter::once((Tree::Shared, &self.shared)).chain(own);
         all.filter(move |(_, state)| state.used_at.is_some_and(|at| now.since(at) < IDLE))
     }
 
-    /// Whether `peer` is the parent on a publisher's own tree, and stays it although another brought
-    /// one message sooner: where a datagram of the parent is lost, the message comes from those that
-    /// this node passes it on to, and without the parent it would go on coming from there.
+    /// Whether `peer` is the parent on a publisher's own tree. It stays the parent although another
+    /// peer delivered one message sooner: when a datagram of the parent is lost, the message comes
+    /// back from this node's children, and without the parent it would go on coming from there.
     pub(super) fn is_own_parent(&self, tree: Tree, peer: &PublicKey) -> bool {
         let Tree::Of(publisher) = tree else { return false };
         self.own.get(&publisher).is_some_and(|state| state.has_parent(peer))
     }
 
-    /// `peer` brings nothing any more: who takes over on which trees, and behind which message.
+    /// `peer` delivers nothing any more: the trees on which it was the parent, the backup of each,
+    /// and its last message.
     pub(super) fn on_peer_lost(&mut self, peer: &PublicKey) -> Vec<(Tree, PublicKey, MessageId)> {
         let own = self.own.iter_mut().map(|(of, state)| (Tree::Of(of), state));
         std::iter::once((Tree::Shared, &mut self.shared))
@@ -233,7 +237,7 @@ impl Trees {
             .collect()
     }
 
-    /// A link was made or lost: other ways may be faster now.
+    /// A link was made or lost: other paths may be faster now.
     pub(super) fn links_changed(&mut self) {
         self.shared.pause = SWITCH_INTERVAL;
         self.own.iter_mut().for_each(|(_, state)| state.pause = SWITCH_INTERVAL);
@@ -291,12 +295,12 @@ mod tests {
         }
         let (first, second_best) = ([true, false], [false, true]);
         assert_eq!(parents, [first, first, first, first, second_best]);
-        // Who named what another brought cannot stand in for itself.
+        // A peer that announced what another delivered cannot be its own backup.
         let state = trees.of(second(1), tree);
         state.on_received((id(5), parent), Some(other), false);
         state.on_ihave(&id(5), parent);
         assert_eq!(trees.on_peer_lost(&other), [(tree, parent, id(5))]);
-        // Where a tree grows, and on the tree of many, whoever is first is the parent.
+        // After a flood, and on the shared tree, the first sender becomes the parent.
         trees.of(second(1), tree).on_received((id(9), parent), None, true);
         assert_eq!([parent, other].map(|peer| trees.is_own_parent(tree, &peer)), first);
         assert!(!trees.is_own_parent(Tree::Shared, &parent));
@@ -317,7 +321,7 @@ mod tests {
         assert!(!trees.is_own_parent(tree(1), &parent));
         trees.on_received(second(1), tree(1), (id(1, 9), other), (None, false));
         assert!(trees.is_own_parent(tree(1), &other));
-        // There is room for 64, of whom names alone make none.
+        // There is room for 64 publishers; announcements alone take no place.
         for seed in 2..=64 {
             trees.on_received(second(1), tree(seed), (id(seed, 8), parent), (None, false));
         }
@@ -346,7 +350,8 @@ mod tests {
         for other in [id(1, 1, 9), id(1, 1, 8), id(1, 2, 10), id(2, 1, 10)] {
             assert_eq!(until(other), None, "{other:?}");
         }
-        // A copy that the parent brings shows that it goes on, one of another does not.
+        // A duplicate from the parent shows that the tree still delivers, one from another peer
+        // does not.
         trees.on_duplicate(second(4), tree, id(1, 1, 10), &publisher(3));
         trees.on_duplicate(second(5), tree, id(1, 1, 11), &parent);
         let mut until = |id: MessageId| trees.known(tree).and_then(|state| state.flows_until(&id));

@@ -1,8 +1,8 @@
-//! The passive view: contacts to make a new link with when one breaks.
+//! The passive view: contacts for new links when one breaks.
 //!
-//! Where we differ from `HyParView` (Leitão, Pereira, Rodrigues, 2007): what one node tells fills at
-//! most eight places, one public subnet at most two, so that nobody can fill the view with
-//! itself; and contacts are probed before they are needed.
+//! Where we differ from `HyParView` (Leitão, Pereira, Rodrigues, 2007): contacts told by one node
+//! take at most eight places and those of one public subnet at most two, so that no node can fill
+//! the view with its own; and contacts are probed before they are needed.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use potluck_base::{Contact, Instant, PublicKey, Rng};
 
-/// Contacts that came from one node.
+/// Contacts told by one node. A lower value limits a hostile node more and fills the view more
+/// slowly.
 const PER_SOURCE_MAX: usize = 8;
-/// Places for contacts of one netgroup...
+/// Contacts in one bucket of public subnets.
 const PER_BUCKET_MAX: usize = 2;
-/// ...which are told apart by a keyed hash in so many buckets.
+/// Buckets: a keyed hash assigns each public subnet to one of them.
 const BUCKETS: u64 = 64;
-/// A contact that answered in this time is preferred, and kept when another has to go.
+/// How long a contact counts as proven after an answer. Proven contacts are preferred, and evicted
+/// last.
 const PROVEN_FOR: Duration = Duration::from_secs(1_800);
 
 #[derive(Debug, Clone)]
@@ -25,7 +27,7 @@ struct Entry {
     source: Option<PublicKey>,
     since: Instant,
     proven: Option<Instant>,
-    /// It declined, or parted from this node: not before then.
+    /// It declined or disconnected: not to be asked before then.
     retry_at: Instant,
     bucket: Option<u64>,
 }
@@ -52,8 +54,8 @@ impl PassiveView {
         self.entries.contains_key(peer)
     }
 
-    /// Takes a contact in. `source` is who told it, none for what this node found itself;
-    /// `netgroups` says whether subnets are limited.
+    /// Adds a contact. `source`: the node that told it, `None` for one that this node found itself;
+    /// `netgroups`: whether subnets are limited.
     pub(super) fn add(
         &mut self,
         now: Instant,
@@ -64,7 +66,7 @@ impl PassiveView {
     ) {
         let peer = contact.public_key;
         if let Some(known) = self.entries.get_mut(&peer) {
-            // What others say moves no contact that answered where it is.
+            // A statement of another node does not change the address of a proven contact.
             if source.is_none() || known.proven.is_none() {
                 known.contact = contact;
             }
@@ -87,7 +89,7 @@ impl PassiveView {
         self.entries.insert(peer, entry);
     }
 
-    /// Drops a random one of those, one that never answered before one that did.
+    /// Drops a random one of these, unproven ones first.
     fn evict(&mut self, now: Instant, rng: &mut Rng, among: impl Fn(&Entry) -> bool) {
         let of = |proven: bool| {
             self.entries
@@ -105,7 +107,7 @@ impl PassiveView {
         }
     }
 
-    /// Names the subnet of a contact; none for private addresses.
+    /// Identifies the subnet of a contact; `None` for private addresses.
     pub(super) fn netgroup(&self, contact: &Contact) -> Option<[u8; 32]> {
         self.group(contact.address.ip())
     }
@@ -114,8 +116,8 @@ impl PassiveView {
         self.group(ip).map(|hash| u64::from(hash[0]) % BUCKETS)
     }
 
-    /// The keyed hash of a public address's subnet: /24 or /48. Private ones have none, for there all
-    /// nodes share a subnet.
+    /// The keyed hash of a public address's subnet, /24 or /48. Private addresses have none, since
+    /// all nodes may share a private subnet.
     fn group(&self, ip: IpAddr) -> Option<[u8; 32]> {
         let group = match ip {
             _ if is_private(ip) => return None,
@@ -129,28 +131,29 @@ impl PassiveView {
         self.entries.remove(peer);
     }
 
-    /// It answered.
+    /// A contact answered.
     pub(super) fn mark_proven(&mut self, now: Instant, peer: &PublicKey) {
         if let Some(entry) = self.entries.get_mut(peer) {
             entry.proven = Some(now);
         }
     }
 
-    /// It is not to be asked before `until`.
+    /// The contact is not to be asked before `until`.
     pub(super) fn retry_after(&mut self, peer: &PublicKey, until: Instant) {
         if let Some(entry) = self.entries.get_mut(peer) {
             entry.retry_at = entry.retry_at.max(until);
         }
     }
 
-    /// None is put off for longer than until `until`.
+    /// No contact waits beyond `until`.
     pub(super) fn cap_retries(&mut self, until: Instant) {
         for entry in self.entries.values_mut() {
             entry.retry_at = entry.retry_at.min(until);
         }
     }
 
-    /// A contact to ask for a link now: proven ones first, the others at random.
+    /// A contact to request a link from now: a random proven one, or if there is none, a random
+    /// one.
     pub(super) fn candidate(
         &self,
         now: Instant,
@@ -182,7 +185,7 @@ impl PassiveView {
             .min()
     }
 
-    /// The contact whose life was longest not looked at.
+    /// The contact that was not probed for the longest time.
     pub(super) fn stalest(&self) -> Option<Contact> {
         let last = |entry: &&Entry| entry.proven.map_or((0, entry.since), |at| (1, at));
         self.entries.values().min_by_key(last).map(|entry| entry.contact)
@@ -203,7 +206,7 @@ impl Entry {
     }
 }
 
-/// Whether an address is of no public network.
+/// Whether an address belongs to no public network.
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {

@@ -1,7 +1,7 @@
-//! What waits for one neighbour: messages, names of messages, and how much is on the way.
+//! The queue of one neighbour: messages to push, message ids to announce, and what is in flight.
 //!
-//! **Invariant:** a slow neighbour costs a bounded queue and nobody else any time. What does not
-//! fit is left out; the neighbour hears the name of it and asks.
+//! **Invariant:** a slow neighbour costs a bounded queue and delays no other neighbour. A message
+//! that does not fit is only announced, and the neighbour grafts it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use potluck_base::Instant;
 use super::config::TopicsConfig;
 use crate::message::MessageId;
 
-/// Names wait so long for others to go with them...
+/// How long announced ids wait for further ones. A higher value sends fewer, later IHAVEs.
 const LAZY_DELAY: Duration = Duration::from_millis(25);
-/// ...or until there are so many.
+/// With this many ids an IHAVE is sent at once.
 const LAZY_ENOUGH: usize = 64;
-/// Names that wait; the oldest are dropped.
+/// Ids in the lazy queue; beyond it the oldest are dropped.
 const LAZY_MAX: usize = 1_024;
-/// Messages that the neighbour asked for and that wait.
+/// Grafted messages in the queue.
 const REPAIRS_MAX: usize = 2_048;
-/// What a message costs in a bundle beside its own bytes.
+/// Overhead of a message in a bundle, in bytes.
 const FRAME_BYTES: usize = 3;
 
-/// What waits for one neighbour.
+/// The queue of one neighbour.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PeerQueue {
     repairs: VecDeque<(MessageId, Bytes)>,
@@ -31,13 +31,13 @@ pub(super) struct PeerQueue {
     bytes: usize,
     lazy: VecDeque<MessageId>,
     lazy_at: Option<Instant>,
-    /// Bundles on the way.
+    /// Bundles in flight.
     pub(super) in_flight: usize,
-    /// Whether names are on the way.
+    /// Whether an IHAVE is in flight.
     pub(super) ihave_in_flight: bool,
-    /// Since when nothing was answered although something is on the way.
+    /// Since when nothing was acknowledged although a bundle is in flight.
     pub(super) waiting_since: Option<Instant>,
-    /// This node itself could not send: not before then.
+    /// This node could not send: nothing is sent before then.
     pub(super) paused_until: Option<Instant>,
 }
 
@@ -50,7 +50,7 @@ impl PeerQueue {
         self.bytes
     }
 
-    /// Queues a message. False if it does not fit.
+    /// Queues a message for eager push. False if it does not fit.
     pub(super) fn push_eager(
         &mut self,
         config: &TopicsConfig,
@@ -66,7 +66,7 @@ impl PeerQueue {
         fits
     }
 
-    /// Queues a message that was asked for, before the others. False if it does not fit.
+    /// Queues a grafted message, before the others. False if it does not fit.
     pub(super) fn push_repair(
         &mut self,
         config: &TopicsConfig,
@@ -83,7 +83,7 @@ impl PeerQueue {
         fits
     }
 
-    /// Queues a name. False if an older one had to go for it.
+    /// Queues an id for the next IHAVE. False if an older one was dropped for it.
     pub(super) fn push_lazy(&mut self, now: Instant, id: MessageId) -> bool {
         self.lazy.push_back(id);
         self.lazy_at.get_or_insert(now + LAZY_DELAY);
@@ -94,7 +94,7 @@ impl PeerQueue {
         fits
     }
 
-    /// The next bundle, without what `has` says the neighbour has.
+    /// The next bundle, without messages that `has` says the neighbour has.
     pub(super) fn bundle(
         &mut self,
         config: &TopicsConfig,
@@ -129,7 +129,7 @@ impl PeerQueue {
         })
     }
 
-    /// Names that are to go now.
+    /// The ids that are due for an IHAVE.
     pub(super) fn take_lazy(&mut self, now: Instant) -> Option<Vec<MessageId>> {
         let due = self.lazy_at.is_some_and(|at| at <= now) || self.lazy.len() >= LAZY_ENOUGH;
         if self.ihave_in_flight || !due || self.lazy.is_empty() {
@@ -143,13 +143,13 @@ impl PeerQueue {
         Some(lazy)
     }
 
-    /// A bundle was answered.
+    /// A bundle was acknowledged.
     pub(super) fn on_ack(&mut self, now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.waiting_since = (self.in_flight > 0).then_some(now);
     }
 
-    /// The neighbour does not answer: nothing waits for it any more but names.
+    /// The neighbour does not answer: queued messages are only announced.
     pub(super) fn make_lazy(&mut self, now: Instant) {
         let dropped: Vec<MessageId> =
             self.repairs.drain(..).chain(self.eager.drain(..)).map(|(id, _)| id).collect();
@@ -159,7 +159,7 @@ impl PeerQueue {
         }
     }
 
-    /// When something is to be done about it.
+    /// When this queue needs attention.
     pub(super) fn wake(&self) -> Option<Instant> {
         let lazy = self.lazy_at.filter(|_| !self.ihave_in_flight && !self.lazy.is_empty());
         let paused = self.paused_until.filter(|_| self.len() > 0);

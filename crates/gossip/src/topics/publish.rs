@@ -1,7 +1,7 @@
 //! Publishes of this node: they wait while the links of their topic are full.
 //!
-//! **Invariant:** only this node's own publishers ever wait. What others publish is passed on or
-//! left out at once.
+//! **Invariant:** only this node's own publishers ever wait. Messages of others are forwarded or
+//! dropped at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -17,35 +17,36 @@ use super::shared::Shared;
 use super::topic::Topic;
 use crate::message::{MessageId, PAYLOAD_BYTES_MAX, TopicName};
 
-/// Below so many waiting messages a link has room for another of this node's own.
+/// With fewer queued messages than this, a link has room for another one of this node's own. A
+/// higher value publishes more in bursts and delays later messages.
 const HIGH_WATER: usize = 64;
-/// How long many publishes wait for the first link of a topic.
+/// How long publishes beyond the high-water mark wait for the first link of a topic.
 const ALONE_WAIT: Duration = Duration::from_secs(5);
 /// How long a node stays in a topic after it published there.
 pub(super) const LINGER: Duration = Duration::from_secs(60);
-/// When to look again after the rate of the network's publishers was used up.
+/// Pause after the publish rate of this node is used up.
 const RATE_PAUSE: Duration = Duration::from_millis(100);
 
-/// A publish that waits.
+/// A queued publish.
 #[derive(Debug, Clone)]
 pub(super) struct QueuedPublish {
     pub(super) publish: PublishId,
     pub(super) topic: TopicId,
     pub(super) payload: Bytes,
-    /// Whether it is to be said how many neighbours took it.
+    /// Whether acknowledgements are counted.
     pub(super) counted: bool,
 }
 
-/// Whether something can be published now.
+/// Whether a message can be published now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Capacity {
     /// Yes.
     Now,
-    /// Not before an answer comes, or then.
+    /// After the next answer, or at this time.
     At(Instant),
 }
 
-/// All publishes that wait.
+/// All queued publishes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Publishes {
     pub(super) waiting: VecDeque<QueuedPublish>,
@@ -140,8 +141,8 @@ impl Topic {
     pub(super) fn capacity(&self, shared: &Shared<'_>) -> Capacity {
         let now = shared.now;
         if self.healthy() == 0 {
-            // The first ones go at once: to subscribers here, and to the first link that there is. So many
-            // that they would not fit there wait until it is known whether there is one.
+            // The first ones are published at once: to subscribers here, and to the first link.
+            // More than that link has room for wait until it is known whether there is one.
             let until = self.joined + ALONE_WAIT;
             let waits = self.unacked.len() >= HIGH_WATER && !self.has_searched() && now < until;
             return if waits { Capacity::At(until) } else { Capacity::Now };
@@ -181,7 +182,7 @@ impl Topic {
             }
         };
         let id = MessageId::from(&message);
-        // The others count this node's messages too: it stays within what they allow.
+        // Other nodes count this node's messages too; it stays within their limit.
         let limit = shared.limits().publisher;
         if self.seen.insert(shared.now, &id, limit.bucket()) == Novelty::OverRate
             || self.seen.is_at_limit(shared.now, &id.publisher, limit.burst)

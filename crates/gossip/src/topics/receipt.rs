@@ -1,10 +1,12 @@
-//! Who took this node's own messages.
+//! Acknowledgements of this node's own messages.
 //!
-//! Every push is answered, so a publisher knows whether anybody has its message: one that nobody has
-//! taken goes to the first neighbour that there is, before all else; and whoever wants to know how many
-//! took it is told as soon as all that it went to have answered, or after [`COUNT_WAIT`].
+//! Every push is answered, so a publisher knows whether any neighbour has its message. A message
+//! without an acknowledgement goes to the first new neighbour, before all others. The number of
+//! acknowledgements is reported as soon as all neighbours that got the message have answered, or
+//! after [`COUNT_WAIT`].
 //!
-//! **Invariant:** what nobody has taken is bounded, and kept no longer than any other message.
+//! **Invariant:** unacknowledged messages are bounded in number, and cached no longer than any
+//! other message.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,30 +22,32 @@ use super::shared::Shared;
 use super::topic::Topic;
 use crate::message::{Message, MessageId};
 
-/// Messages that nobody has taken and that are remembered as such; of others neighbours hear the names.
+/// Unacknowledged messages remembered; further ones are announced to a new neighbour like all
+/// others.
 const UNTAKEN_MAX: usize = 1_024;
-/// How long whoever published a message waits for the count of those who took it.
+/// How long a publisher waits for the count of acknowledgements. A higher value counts slower
+/// neighbours too.
 const COUNT_WAIT: Duration = Duration::from_secs(1);
-/// Messages whose takers are counted at once; with more the oldest is answered early.
+/// Messages whose acknowledgements are counted at once; beyond it the oldest is reported early.
 const RECEIPTS_MAX: usize = 256;
-/// Neighbours asked at once for messages that are missing.
+/// Neighbours asked at once for missing messages.
 const ASKED_PEERS: usize = 2;
 
-/// A message whose takers are counted.
+/// A message whose acknowledgements are counted.
 #[derive(Debug, Clone)]
 pub(super) struct Receipt {
     publish: PublishId,
     message: MessageId,
-    /// It was pushed to these, and they have not answered.
+    /// Neighbours that got it and have not answered.
     open: BTreeSet<PublicKey>,
     acked: BTreeSet<PublicKey>,
-    /// There was no link when it was published: all that are being asked for one are waited for.
+    /// There was no link when it was published: every link request in flight is waited for.
     alone: bool,
     pub(super) until: Instant,
 }
 
 impl Topic {
-    /// Nobody has taken a message of this node's own that is about to go out.
+    /// Remembers a message of this node's own that is about to be sent.
     pub(super) fn note_unacked(&mut self, id: MessageId) {
         self.unacked.insert(id);
         if self.unacked.len() > UNTAKEN_MAX {
@@ -51,7 +55,7 @@ impl Topic {
         }
     }
 
-    /// A neighbour has these.
+    /// A neighbour has these messages.
     pub(super) fn note_acked(&mut self, peer: &PublicKey, ids: &[MessageId]) {
         if !self.unacked.is_empty() {
             ids.iter().for_each(|id| {
@@ -66,10 +70,12 @@ impl Topic {
         }
     }
 
-    /// A new neighbour gets what nobody has taken, if it was in the topic when that was published.
+    /// A new neighbour gets the unacknowledged messages that were published since it joined the
+    /// topic.
     pub(super) fn push_unacked(&mut self, shared: &Shared<'_>, peer: &PublicKey) {
         let Some(neighbour) = self.active_view.get_mut(peer) else { return };
-        // So that all are counted who are found now, what some of them took goes to the others, too.
+        // A counted message goes to every new neighbour, although another one acknowledged it, so
+        // that all of them are counted.
         let counted = self.receipts.iter().filter(|receipt| receipt.alone);
         let counted: BTreeSet<MessageId> = counted.map(|receipt| receipt.message).collect();
         for id in self.unacked.union(&counted) {
@@ -86,8 +92,8 @@ impl Topic {
         }
     }
 
-    /// Whether this node stays in the topic since it has messages there that nobody took, and may be cut
-    /// off from those who would.
+    /// Whether this node stays in the topic because it has unacknowledged messages and may be
+    /// isolated from the other nodes.
     pub(super) fn has_unacked(&mut self, now: Instant) -> bool {
         let cache = &self.cache;
         let cached =
@@ -96,12 +102,12 @@ impl Topic {
         !self.unacked.is_empty() && self.healthy() == 0 && self.passive_view.len() > 0
     }
 
-    /// Whether this node has looked for others of the topic and asks nobody for a link now.
+    /// Whether this node has searched for others of the topic and has no link request in flight.
     pub(super) fn has_searched(&self) -> bool {
         self.searched && self.attempts.is_empty()
     }
 
-    /// Counts who takes a message that was just published.
+    /// Counts the acknowledgements of a message that was just published.
     pub(super) fn count_acks(
         &mut self,
         shared: &Shared<'_>,
@@ -116,7 +122,7 @@ impl Topic {
         self.receipts.push_back(Receipt { publish, message, open, acked, alone, until });
     }
 
-    /// Answers those whose takers are known, and those who waited long enough.
+    /// Reports the counts that are complete or due.
     pub(super) fn answer_receipts(&mut self, shared: &mut Shared<'_>) {
         if self.receipts.is_empty() {
             return;
@@ -137,14 +143,14 @@ impl Topic {
         });
     }
 
-    /// Answers all of them: this node leaves the topic.
+    /// Reports all counts: this node leaves the topic.
     pub(super) fn end_receipts(&mut self, shared: &mut Shared<'_>) {
         self.receipts.drain(..).for_each(|receipt| shared.out.push_back(receipt.answer()));
     }
 
     // --- subscribers ---
 
-    /// Gives a new message to this node's subscribers, in its turn.
+    /// Delivers a new message to this node's subscribers when its turn comes.
     pub(super) fn deliver(
         &mut self,
         shared: &mut Shared<'_>,
@@ -172,7 +178,7 @@ impl Topic {
         self.emit(shared, deliveries);
     }
 
-    /// A message that came will not be given to anybody.
+    /// A message that arrived will not be delivered.
     pub(super) fn on_dropped(&mut self, shared: &mut Shared<'_>, id: MessageId) {
         if !self.subscribed || self.system {
             return;
@@ -183,7 +189,7 @@ impl Topic {
         self.emit(shared, deliveries);
     }
 
-    /// Looks what is missing: asks for it, or waits for it no longer.
+    /// Handles the gaps that are due: asks for the missing messages, or gives them up.
     pub(super) fn check_order(&mut self, shared: &mut Shared<'_>) {
         if self.delivery_order.next().is_none_or(|at| at > shared.now) {
             return;

@@ -1,15 +1,17 @@
-//! How an overlay stays mixed: now and then a link goes for another.
+//! How an overlay stays mixed: from time to time one link replaces another.
 //!
-//! Nodes whose places are all taken decline. A few that took each other's places first would be a
-//! closed circle for ever, and so would the halves of a network that was split; so each node asks
-//! for a link beyond need from time to time, and where it is asked an established link goes for it.
+//! A node whose places are all taken declines. A few nodes that linked to each other first would
+//! stay a closed circle for ever, and so would the halves of a network that was split. So each node
+//! requests a surplus link from time to time, and the node that grants it drops an established link
+//! for it.
 //!
-//! Where we differ from `HyParView` (Leitão, Pereira, Rodrigues, 2007), where every joiner evicts
-//! a random link: **a joiner costs an established link once in [`REWIRE_INTERVAL`] at most**; more
-//! of them only displace each other. Links of this node's own choice, up to half, and the two that
-//! are oldest go for no joiner; a link that no tree needs goes before one that messages run over,
-//! and one to the root of a tree last of all. Who has no link to spare waits longer before it asks for
-//! one beyond need, and whoever has only links to roots, or is one, before it grants one.
+//! Where we differ from `HyParView` (Leitão, Pereira, Rodrigues, 2007), where every joiner evicts a
+//! random link: **joiners cost an established link once in [`REWIRE_INTERVAL`] at most**; further
+//! joiners only displace each other. Links of this node's own choice, up to half, and the two
+//! oldest are never evicted for a joiner. A link that no tree uses goes before one that carries
+//! messages, and a link to the root of a tree goes last. A node whose removable links all carry
+//! messages waits longer before it requests a surplus link; a node whose removable links all lead
+//! to roots, or that is a root, waits longer before it grants one.
 
 use std::time::Duration;
 
@@ -22,39 +24,41 @@ use super::shared::Shared;
 use super::topic::Topic;
 use crate::view::Cause;
 
-/// Time between two links made beyond need, and between two that are granted...
+/// Interval between two surplus links that a node requests, and between two that it grants. A lower
+/// value mixes faster and breaks more trees.
 const REWIRE_INTERVAL: Duration = Duration::from_secs(300);
-/// ...and while a node is new in a topic, as all may be.
+/// The same interval while a node is new in a topic, as all nodes may be.
 const REWIRE_INTERVAL_EARLY: Duration = Duration::from_secs(10);
+/// For this long after it joined, a node counts as new.
 const EARLY: Duration = Duration::from_secs(120);
-/// Pause between two attempts to link to neighbours that are back.
+/// Pause between two link requests to returned neighbours.
 const RETURNED_PAUSE: Duration = Duration::from_secs(2);
-/// The shortest before the first of them.
+/// Shortest pause before the first such request.
 const RETURNED_PAUSE_MIN: Duration = Duration::from_millis(1);
-/// Neighbours that fell silent and are asked again when they are back, remembered.
+/// Silent neighbours remembered, so that a link is requested when they return.
 const LOST_MAX: usize = 32;
-/// So many times as long where a part of a tree hangs on each of the links that could go. A guess.
+/// Rewiring waits this many times longer if every removable link carries tree traffic. A guess.
 const REWIRE_COSTLY_FACTOR: u32 = 8;
-/// Of the links that go so many do whatever it costs: nobody makes itself irremovable by publishing.
-/// A guess.
+/// This share of rewirings ignores tree cost, so that a peer cannot make its link permanent by
+/// publishing. A guess.
 const REWIRE_ANY_SHARE: f64 = 1.0 / 16.0;
-/// Links that were there longest and are never evicted.
+/// The oldest links, which are never evicted.
 const OLDEST_KEPT: usize = 2;
 
-/// When links are swapped.
+/// When links are replaced.
 #[derive(Debug, Clone)]
 pub(super) struct Rewiring {
-    /// The next link beyond need.
+    /// When the next surplus link is requested.
     pub(super) at: Instant,
-    /// When a link beyond need was asked for last.
+    /// When a surplus link was requested last.
     asked: Instant,
-    /// No joiner costs an established link before then.
+    /// Before then no joiner costs an established link.
     from: Instant,
     /// A link was granted that costs an established one.
     granted: bool,
-    /// This node made a link beyond need: any may go for it.
+    /// This node made a surplus link of its own: any removable link may go for it.
     own: bool,
-    /// Neighbours that fell silent, and those of them that are back.
+    /// Neighbours that fell silent, and below those of them that returned.
     lost: LruMap<PublicKey, ()>,
     returned: Vec<Contact>,
 }
@@ -78,12 +82,12 @@ impl Rewiring {
     }
 }
 
-/// On which trees a link is, in either direction: the order in which links go.
+/// The number of trees that use a link, in either direction. Links with the lowest cost go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Cost {
-    /// Those of which this node or the neighbour is the root.
+    /// Trees of which this node or the neighbour is the root.
     roots: usize,
-    /// All.
+    /// All trees.
     trees: usize,
 }
 
@@ -93,8 +97,8 @@ impl Cost {
 }
 
 impl Topic {
-    /// This link is one beyond need. The tree works without it; if it leads to another part of the
-    /// overlay, the names on it will tell.
+    /// Marks a link as surplus: it is lazy, since the tree works without it. If it leads to another
+    /// partition of the overlay, its announcements will show it.
     pub(super) fn mark_surplus(&mut self, shared: &Shared<'_>, peer: &PublicKey, own: bool) {
         self.rewiring.own |= own;
         let pushed =
@@ -105,7 +109,7 @@ impl Topic {
         }
     }
 
-    /// Whether the link that was granted last is one beyond need.
+    /// Whether the link granted last is a surplus one.
     pub(super) const fn has_granted(&self) -> bool {
         self.rewiring.granted
     }
@@ -114,26 +118,26 @@ impl Topic {
         if now.since(self.joined) < EARLY { REWIRE_INTERVAL_EARLY } else { REWIRE_INTERVAL }
     }
 
-    /// A node is there, perhaps again. If it was a neighbour, it is asked for a link soon.
+    /// A node exists, perhaps again. If it was a neighbour, a link to it is requested soon.
     pub(super) fn on_returned(&mut self, shared: &mut Shared<'_>, contact: Contact) {
         if self.rewiring.lost.remove(&contact.public_key).is_some() {
             self.bridge(shared, contact);
         }
     }
 
-    /// A link to this node is asked for soon, beyond need.
+    /// Schedules the request of a surplus link to this node.
     pub(super) fn bridge(&mut self, shared: &mut Shared<'_>, contact: Contact) {
         if self.rewiring.returned.len() < LOST_MAX {
             self.learn(shared, contact, None);
             self.rewiring.returned.push(contact);
-            // Whoever has no link at all does not wait.
+            // A node without any link does not wait.
             let pause = if self.healthy() == 0 { 0.0 } else { shared.rng.fraction() };
             let soon = shared.now + RETURNED_PAUSE.mul_f64(pause).max(RETURNED_PAUSE_MIN);
             self.rewiring.at = self.rewiring.at.min(soon);
         }
     }
 
-    /// Asks for a link beyond need: a neighbour that is back before all others.
+    /// Requests a surplus link, from a returned neighbour first.
     pub(super) fn rewire(&mut self, shared: &mut Shared<'_>) {
         let returned = self.rewiring.returned.pop();
         let pause = if self.rewiring.returned.is_empty() {
@@ -161,8 +165,8 @@ impl Topic {
         }
     }
 
-    /// Whether a link may be swapped that could have been from `since` on: at once if one costs no
-    /// more than this, or there is none to lose, else later.
+    /// Whether to rewire now. Allowed since `since`; if every removable link costs more than
+    /// `cost_max`, wait [`REWIRE_COSTLY_FACTOR`] times longer.
     fn is_due(&self, shared: &Shared<'_>, since: Instant, (own, cost_max): (bool, Cost)) -> bool {
         if shared.now < since {
             return false;
@@ -179,7 +183,7 @@ impl Topic {
         self.is_due(shared, self.rewiring.from, (false, Cost::NO_ROOT))
     }
 
-    /// Whether a link is granted that costs an established one.
+    /// Whether a link is granted that costs an established one; if so, it counts as granted.
     pub(super) fn grants(&mut self, shared: &Shared<'_>) -> bool {
         let grants = self.active_view.len() < self.overflow_max() && self.is_grant_due(shared);
         if grants {
@@ -199,8 +203,8 @@ impl Topic {
         self.rewiring.own = false;
     }
 
-    /// What it costs to drop a link. Without it so many parts of trees hang in the air, and who is
-    /// near the root mostly finds another parent that is far from it.
+    /// The cost of dropping a link: each tree through it loses a subtree, and a node near the root
+    /// mostly finds another parent far from it.
     fn cost(&self, shared: &Shared<'_>, peer: &PublicKey, neighbour: &Neighbour) -> Cost {
         let me = &shared.me.contact.public_key;
         self.trees.recent(shared.now).fold(Cost::NONE, |cost, (tree, state)| {
@@ -216,8 +220,8 @@ impl Topic {
         })
     }
 
-    /// The links that may go for another: established ones that somebody else chose, and if it is a
-    /// link of this node's `own`, too many of which it has, any.
+    /// The links that may be replaced: established ones that the other end chose; for a surplus
+    /// link of this node's `own`, any established one if too many are its own choice.
     fn removable(&self, shared: &Shared<'_>, own: bool) -> Vec<(Cost, PublicKey)> {
         let links = self.by_age();
         let any = own && self.chose_too_many();
@@ -230,7 +234,7 @@ impl Topic {
             .collect()
     }
 
-    /// Whether more links are this node's own choice than no joiner may evict.
+    /// Whether more links are this node's own choice than are protected from eviction.
     fn chose_too_many(&self) -> bool {
         let chosen = self.active_view.values().filter(|neighbour| neighbour.outbound).count();
         chosen > self.outbound_kept()
@@ -243,9 +247,9 @@ impl Topic {
         links
     }
 
-    /// Who makes room: one by chance of those that may go and cost least, if that is due; else the
-    /// youngest that somebody else chose, or if too many were this node's own choice, the youngest of
-    /// those.
+    /// The link to drop. If a replacement is due: a random one of the removable links with the
+    /// lowest cost. Otherwise the youngest that the other end chose, or if too many are this node's
+    /// own choice, the youngest of those.
     pub(super) fn victim(&mut self, shared: &mut Shared<'_>) -> Option<PublicKey> {
         let own = std::mem::take(&mut self.rewiring.own);
         let granted = std::mem::take(&mut self.rewiring.granted);
@@ -254,7 +258,7 @@ impl Topic {
             if !own && !granted {
                 self.rewiring.from = shared.now + self.rewire_interval(shared.now);
             }
-            // A grant that this node's own link did not need is kept for its joiner.
+            // A grant that was not needed for this node's own link is kept for its joiner.
             self.rewiring.granted = own && granted;
             let least = candidates.iter().map(|(cost, _)| *cost).min();
             if !shared.rng.chance(REWIRE_ANY_SHARE) {

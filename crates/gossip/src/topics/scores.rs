@@ -1,30 +1,30 @@
-//! How much trust neighbours lost. Local only, never told to others; forgiven with time.
+//! Fault scores of nodes. Local only, never told to others; they decay with time.
 
 use std::time::Duration;
 
 use potluck_base::{Instant, LruMap, PublicKey};
 
-/// After this time half is forgiven.
+/// After this time half of a score is forgiven.
 const HALF_LIFE: Duration = Duration::from_secs(600);
 /// How long a node is ignored.
 const IGNORED_FOR: Duration = Duration::from_secs(600);
-/// Points from which on a neighbour gets no payload pushed and is not asked for it.
+/// Score from which on a neighbour gets no eager pushes and no grafts.
 const PRUNE_AT: u32 = 250;
-/// Points from which on a node is ignored.
+/// Score from which on a node is ignored.
 const IGNORE_AT: u32 = 500;
-/// Nodes that are remembered.
+/// Nodes with a score; beyond it the least recently used one is forgotten.
 const SCORES_MAX: usize = 1_024;
 
-/// What a node did wrong, in tenths of a point. All are guesses: nothing is published.
+/// A fault and its weight in tenths of a point. All weights are guesses: none are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It passed on what its publisher did not sign, which no honest node does.
+    /// It forwarded a message with an invalid signature, which no honest node does.
     Forged,
-    /// It did not deliver what it said it had. Happens to honest ones that are overloaded.
+    /// It did not deliver a message that it announced. Happens to honest nodes under overload.
     GraftUnanswered,
-    /// More than its rate.
+    /// It exceeded a rate limit.
     OverRate,
-    /// An answer to nothing.
+    /// It answered a request that was not made.
     Unsolicited,
 }
 
@@ -39,12 +39,12 @@ impl Fault {
     }
 }
 
-/// What follows from a fault.
+/// The consequence of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Penalty {
-    /// Nothing.
+    /// None.
     Tolerated,
-    /// It is pushed nothing any more.
+    /// All its links become lazy.
     Pruned,
     /// It is ignored for ten minutes.
     Ignored,
@@ -57,7 +57,7 @@ struct Score {
     ignored_until: Instant,
 }
 
-/// The scores of all nodes that did something wrong.
+/// The scores of all nodes that committed a fault.
 #[derive(Debug, Clone)]
 pub(super) struct Scores {
     scores: LruMap<PublicKey, Score>,

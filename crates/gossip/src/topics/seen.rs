@@ -1,11 +1,11 @@
-//! Which messages were seen: a window of sequence numbers a publisher.
+//! The ids of seen messages: a window of sequence numbers for each publisher.
 //!
-//! A window costs nothing while messages come in order, and a bit a message where they do not, so
-//! that what lazy repair brings late is neither lost nor delivered twice. What lies below a window
-//! counts as seen.
+//! A window costs nothing while messages arrive in order, and one bit a message while they do not,
+//! so that a message repaired late is neither lost nor delivered twice. Messages below a window
+//! count as seen.
 //!
-//! **Invariant:** nothing enters a window whose signature has not been checked, or anybody could
-//! make a node deaf for somebody's messages.
+//! **Invariant:** only messages with a verified signature enter a window; otherwise any node could
+//! suppress another publisher's messages.
 
 use std::collections::VecDeque;
 
@@ -15,24 +15,24 @@ use crate::message::MessageId;
 
 /// Bits in a word of a window.
 const WORD_BITS: u64 = 64;
-/// Messages that may be missing behind the newest one, for the first publishers of a topic: three
-/// seconds of repair at 20,000 messages a second. A guess.
+/// Window size in messages for the first publishers of a topic: how many may be missing behind the
+/// newest one. Three seconds of repair at 20,000 messages a second. A guess.
 const WIDE_BITS: u64 = 65_536;
-/// The same for further publishers, so that 4096 of them cost at most 4 MiB.
+/// Window size in messages for further publishers, so that 4096 of them cost at most 4 MiB.
 const NARROW_BITS: u64 = 4_096;
-/// Publishers that get the wide window.
+/// Publishers with a wide window.
 const WIDE_PUBLISHERS: usize = 256;
-/// How far before the first message that was heard of a publisher others may still be missing.
+/// How many messages before a publisher's first received one may still be missing.
 const BACKFILL: u64 = 1_024;
-/// Runs of one publisher that are told apart; older ones count as seen.
+/// Incarnations of one publisher with a window; messages of older ones count as seen.
 const INCARNATIONS_MAX: usize = 2;
 
-/// The messages of one run of one publisher.
+/// The seen messages of one incarnation of a publisher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Window {
     /// Everything up to here counts as seen. A multiple of 64.
     floor: u64,
-    /// What was seen behind it, lowest bit first.
+    /// The seen messages above `floor`, lowest bit first.
     words: VecDeque<u64>,
 }
 
@@ -61,7 +61,7 @@ impl Window {
         word.is_some_and(|word| word >> bit & 1 == 1)
     }
 
-    /// Notes a message; `bits_max` is a multiple of 64. False if it was seen.
+    /// Records a message; `bits_max` is a multiple of 64. False if it was seen before.
     fn insert(&mut self, sequence: u64, bits_max: u64) -> bool {
         if self.contains(sequence) {
             return false;
@@ -85,7 +85,7 @@ impl Window {
     }
 }
 
-/// What is known of one publisher.
+/// The state of one publisher.
 #[derive(Debug, Clone)]
 struct Publisher {
     /// By incarnation, oldest first.
@@ -93,14 +93,14 @@ struct Publisher {
     rate: TokenBucket,
 }
 
-/// What became of a new message.
+/// Whether a message is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Novelty {
     /// It is new.
     New,
-    /// It was seen.
+    /// It was seen before.
     Seen,
-    /// It is new, and its publisher publishes too much.
+    /// It is new, and its publisher exceeds its rate.
     OverRate,
 }
 
@@ -128,7 +128,7 @@ impl Seen {
         }
     }
 
-    /// Everything of this run up to here counts as seen.
+    /// All messages of this incarnation up to this number count as seen.
     pub(super) fn floor(&self, publisher: &PublicKey, incarnation: u64) -> u64 {
         let Some(known) = self.publishers.peek(publisher) else { return 0 };
         match known.windows.iter().find(|(known, _)| *known == incarnation) {
@@ -138,7 +138,7 @@ impl Seen {
         }
     }
 
-    /// Every publisher is held to another rate from now on.
+    /// Sets the rate of every publisher.
     pub(super) fn set_rate(&mut self, rate: TokenBucket) {
         let publishers: Vec<PublicKey> = self.publishers.iter().map(|(key, _)| *key).collect();
         for publisher in publishers {
@@ -148,14 +148,14 @@ impl Seen {
         }
     }
 
-    /// Whether a publisher has used up most of what it may publish at once: a fifth is kept, since
-    /// other nodes see its messages in bursts.
+    /// Whether a publisher has used up most of its burst. A fifth is reserved, since other nodes
+    /// receive its messages in bursts.
     pub(super) fn is_at_limit(&self, now: Instant, publisher: &PublicKey, burst: u32) -> bool {
         let known = self.publishers.peek(publisher);
         known.is_some_and(|publisher| !publisher.rate.has(now, burst.div_ceil(5)))
     }
 
-    /// Notes a message whose signature was checked.
+    /// Records a message whose signature was verified.
     pub(super) fn insert(&mut self, now: Instant, id: &MessageId, rate: TokenBucket) -> Novelty {
         let bits_max =
             if self.publishers.len() <= WIDE_PUBLISHERS { WIDE_BITS } else { NARROW_BITS };

@@ -1,4 +1,4 @@
-//! Requests of other nodes, and answers to requests of this one: who is told what.
+//! Handles requests of other nodes, and the answers to requests of this one.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use super::neighbour::LivenessCheck;
 use super::shared::{PendingRequest, Purpose, Shared};
 use super::topic::Topic;
 
-/// Contacts taken from one search.
+/// Contacts used of one search.
 const FOUND_MAX: usize = 32;
-/// How long sending to a neighbour rests after this node was too busy to send.
+/// Pause in sending to a neighbour after this node was too busy to send.
 const UNSENT_PAUSE: Duration = Duration::from_millis(50);
 
 impl Topics {
@@ -103,7 +103,7 @@ impl Topic {
             }
             _ => {}
         }
-        // What follows is for neighbours only.
+        // The remaining requests are for neighbours only.
         let Some(neighbour) = self.active_view.get_mut(&peer) else {
             shared.stats.strangers += 1;
             shared.answer(serve, TopicResponse::NotNeighbour);
@@ -194,7 +194,7 @@ impl Topic {
         self.begin_check(shared, &peer, LivenessCheck::Silent);
     }
 
-    /// This node was too busy to send: nothing is known of the other.
+    /// This node was too busy to send: nothing is known of the other node.
     fn on_unsent(&mut self, shared: &mut Shared<'_>, ask: PendingRequest) {
         let peer = ask.to;
         match ask.purpose {
@@ -231,7 +231,7 @@ impl Topic {
         }
     }
 
-    /// The limits of another mode hold from now on.
+    /// Applies the limits of another mode.
     pub(super) fn set_mode(&mut self, shared: &mut Shared<'_>) {
         for neighbour in self.active_view.values_mut() {
             neighbour.ihave_ids = shared.limits().ihave_ids.bucket();

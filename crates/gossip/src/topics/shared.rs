@@ -1,4 +1,4 @@
-//! Requests under way, and what every topic needs to do its work.
+//! Requests under way, and the state that all topics share.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,25 +14,26 @@ use super::stats::TopicsStats;
 use crate::message::MessageId;
 use crate::view::Mode;
 
-/// Requests under way at once. Those that matter are bounded by links; this bounds the rest.
+/// Requests under way at once. Those to neighbours are bounded by the links; this bounds the
+/// others.
 const ASKS_MAX: usize = 8_192;
 
-/// What a request was for.
+/// The purpose of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A new link.
     Link,
-    /// Whether a contact of the passive view lives.
+    /// Whether a contact of the passive view is alive.
     Probe,
-    /// Whether a neighbour lives that did not answer.
+    /// Whether a neighbour that did not answer is alive.
     Check,
-    /// Messages.
+    /// An eager push of these messages.
     Gossip(Vec<MessageId>),
-    /// Names of fresh messages.
+    /// An announcement of these new messages.
     IHave(Vec<MessageId>),
-    /// Anything whose answer says nothing but that a neighbour lives.
+    /// A request whose answer only shows that a neighbour is alive.
     Notify,
-    /// Anything for a node that need not be a neighbour.
+    /// A request to a node that need not be a neighbour.
     NonNeighbour,
 }
 
@@ -61,7 +62,7 @@ impl PendingRequests {
     }
 }
 
-/// Who this node is.
+/// This node.
 #[derive(Debug, Clone)]
 pub(super) struct Me {
     pub(super) identity: Identity,
@@ -70,10 +71,10 @@ pub(super) struct Me {
     pub(super) contact: Contact,
 }
 
-/// What every topic needs to do its work.
+/// The state that all topics share.
 pub(super) struct Shared<'a> {
     pub(super) now: Instant,
-    /// What the wall clock shows, as the peers correct it; none before it was told.
+    /// The wall clock, corrected by the peers; `None` before it was reported.
     pub(super) wall: Option<UnixMillis>,
     pub(super) me: &'a Me,
     pub(super) config: &'a TopicsConfig,
@@ -83,18 +84,18 @@ pub(super) struct Shared<'a> {
     pub(super) scores: &'a mut Scores,
     pub(super) stats: &'a mut TopicsStats,
     pub(super) out: &'a mut VecDeque<TopicsOutput>,
-    /// Requests to nodes that only others named.
+    /// Budget for requests to nodes that only other nodes named.
     pub(super) relay_budget: &'a mut TokenBucket,
-    /// When any node was heard last.
+    /// When any node was heard from last.
     pub(super) last_heard: Instant,
-    /// Until then a silent neighbour is this node's own fault.
+    /// Until then a silent neighbour is attributed to this node's own isolation.
     pub(super) isolated_until: Instant,
-    /// How many promises this topic may have.
+    /// How many more missing messages this topic may have.
     pub(super) missing_room: usize,
 }
 
 impl Shared<'_> {
-    /// Asks something. False if too much is under way.
+    /// Sends a request. False if too many are under way.
     pub(super) fn ask(
         &mut self,
         topic: TopicId,
@@ -107,7 +108,7 @@ impl Shared<'_> {
             self.stats.rate_limited += 1;
             return false;
         }
-        // A candidate that does not answer has others behind it; a neighbour gets more patience.
+        // If a contact does not answer, others are tried; a neighbour gets one more try.
         let tries = if matches!(purpose, Purpose::Link | Purpose::NonNeighbour) { 2 } else { 3 };
         self.pending.next += 1;
         let ask = TopicAskId(self.pending.next);
@@ -121,12 +122,12 @@ impl Shared<'_> {
         self.out.push_back(TopicsOutput::Answer { serve, answer });
     }
 
-    /// What is allowed to others now.
+    /// The limits for other nodes in the current mode.
     pub(super) fn limits(&self) -> &PeerLimits {
         self.config.limits(self.mode)
     }
 
-    /// Whether `peer` may be linked to at all.
+    /// Whether a link to `peer` is allowed at all.
     pub(super) fn welcomes(&self, peer: &PublicKey) -> bool {
         *peer != self.me.contact.public_key && !self.scores.ignores(self.now, peer)
     }

@@ -1,8 +1,10 @@
-//! How contacts spread: joiners walk, neighbours exchange parts of their views.
+//! The exchange of contacts: forward joins walk through the overlay, and neighbours shuffle parts
+//! of their views.
 //!
-//! **Invariant:** contacts are taken only from neighbours and from whoever was asked, and what one
-//! of them tells is bounded (see `passive_view`). A stranger named by others gets at most one request a
-//! walk or shuffle, within a budget, so that nobody is flooded by this node for somebody else.
+//! **Invariant:** contacts are accepted only from neighbours and in solicited replies, and the
+//! number accepted from one node is bounded (see `passive_view`). A stranger named by others gets
+//! at most one request for each forward join or shuffle, within a budget, so that this node cannot
+//! be made to flood another one.
 
 use std::time::Duration;
 
@@ -13,13 +15,14 @@ use super::scores::Fault;
 use super::shared::{Purpose, Shared};
 use super::topic::Topic;
 
-/// Length of a walk (the paper's ARWL and the shuffle's time to live).
+/// Hops of a forward join (the paper's ARWL) and of a shuffle. A higher value mixes better and
+/// costs more messages.
 const ACTIVE_WALK_LENGTH: u8 = 6;
-/// Where on its walk a joiner is noted (the paper's PRWL).
+/// Hops left at which a joiner enters the passive view (the paper's PRWL).
 const PASSIVE_WALK_LENGTH: u8 = 3;
-/// Contacts of either view in a shuffle: with the sender itself they fit in a datagram.
+/// Contacts of either view in a shuffle: with the origin they fit in a datagram.
 const CONTACTS_EACH: usize = 3;
-/// How long an answer to a shuffle is taken.
+/// How long the reply to a shuffle is accepted.
 const REPLY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A shuffle of this node's own.
@@ -61,7 +64,7 @@ impl Topic {
         }
     }
 
-    /// Whether a neighbour may send this node on one more errand.
+    /// Whether a neighbour may have this node relay one more request.
     fn allows_relay(&mut self, shared: &mut Shared<'_>, from: &PublicKey) -> bool {
         let allowed = self
             .active_view
@@ -105,7 +108,7 @@ impl Topic {
         shared.ask(self.id, origin, Purpose::NonNeighbour, body);
     }
 
-    /// The other half of a shuffle: taken once, from whoever knows its nonce.
+    /// The reply to a shuffle: accepted once, from any node that knows its nonce.
     pub(super) fn on_shuffle_reply(
         &mut self,
         shared: &mut Shared<'_>,
@@ -132,7 +135,7 @@ impl Topic {
         }
     }
 
-    /// Sends a joiner for a walk.
+    /// Sends a forward join for a joiner.
     pub(super) fn send_forward_join(&mut self, shared: &mut Shared<'_>, joiner: Contact) {
         if let Some(next) = self.random_neighbour(shared, Some(&joiner.public_key)) {
             self.send(

@@ -1,4 +1,4 @@
-//! One topic: its overlay, its tree, what was seen, and its timers.
+//! One topic: its overlay, its trees, its seen messages, and its timers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -26,81 +26,87 @@ use super::subscription::Subscription;
 use crate::message::{MessageId, TopicName};
 use crate::view::{Cause, Mode};
 
-/// Time between two shuffles...
+/// Interval between two shuffles. A lower value mixes passive views faster and costs more traffic.
 const SHUFFLE_INTERVAL: Duration = Duration::from_secs(60);
-/// ...and in the first two minutes.
+/// Interval between two shuffles in the first two minutes in a topic.
 const SHUFFLE_EARLY: Duration = Duration::from_secs(10);
+/// For this long after it joined, a node shuffles at the early interval.
 const EARLY: Duration = Duration::from_secs(120);
-/// Time between two probes of contacts of the passive view: a round takes as long as an answer
-/// counts.
+/// Interval between two probes of contacts in the passive view. With 128 contacts a full round
+/// takes as long as a proof of life counts.
 const PROBE_INTERVAL: Duration = Duration::from_secs(14);
-/// A neighbour that was not heard for so long may be silent.
+/// A neighbour not heard from for this long may be silent. A lower value finds a crash sooner and
+/// checks more neighbours for nothing.
 const QUIET: Duration = Duration::from_secs(3);
-/// The same when many fell silent.
+/// The same limit while many peers fall silent.
 const QUIET_AMONG_MANY: Duration = Duration::from_secs(1);
-/// Time between two questions to quiet neighbours whether they are there. Neighbours of the overlay
-/// of all nodes are watched by the failure detector besides.
+/// Interval between two checks of quiet neighbours, in all topics but the system topic.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// The same interval in the system topic, whose neighbours the failure detector probes as well.
 const CHECK_INTERVAL_SYSTEM: Duration = Duration::from_secs(30);
-/// Time between two comparisons with a neighbour, as long as there is anything to compare.
+/// Interval between two summaries to a random neighbour while anything is cached. A lower value
+/// repairs sooner and costs more traffic.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
-/// Pauses between searches for others of the topic: the shortest, the longest without any link,
-/// and the longest.
+/// Shortest pause between two searches for other nodes of the topic; each pause is twice the last.
 const FIND_MIN: Duration = Duration::from_secs(2);
+/// Longest pause between two searches while this node has no link in the topic.
 const FIND_ALONE_MAX: Duration = Duration::from_secs(20);
+/// Longest pause between two searches otherwise.
 const FIND_MAX: Duration = Duration::from_secs(600);
-/// Below so many contacts the overlay of all nodes asks for more.
+/// With fewer contacts than this, the system topic searches for more nodes.
 const SYSTEM_PASSIVE_FEW: usize = 16;
-/// Runs of names that fit in a datagram, and most in one request.
+/// Id ranges that fit in a datagram.
 const RANGES_DATAGRAM: usize = 16;
+/// Id ranges in a summary for a new neighbour.
 const RANGES_MAX: usize = 128;
-/// Runs of the history that a summary is chosen from.
+/// Id ranges of the cache from which a summary is chosen. A higher value covers more publishers and
+/// takes longer to compute.
 const RANGES_CONSIDERED: usize = 2_048;
-/// Peers that parted and are not linked to again for a while, remembered.
+/// Disconnected peers remembered, so that neither side makes the link again for a while.
 const BACKOFF_MAX: usize = 256;
 
 const fn check_interval(system: bool) -> Duration {
     if system { CHECK_INTERVAL_SYSTEM } else { CHECK_INTERVAL }
 }
 
-/// One topic. What it does is spread over the files of this folder: `overlay` makes and drops
-/// links, `shuffle` spreads contacts, `tree` carries messages.
+/// One topic. Its behaviour is spread over the files of this folder: `overlay` makes and drops
+/// links, `shuffle` exchanges contacts, `tree` forwards messages.
 #[derive(Debug, Clone)]
 pub(super) struct Topic {
     pub(super) id: TopicId,
     pub(super) name: TopicName,
-    /// Whether this is the overlay of all nodes.
+    /// Whether this is the system topic, the overlay of all nodes.
     pub(super) system: bool,
     pub(super) subscribed: bool,
     /// When this node subscribed last.
     pub(super) subscription: Subscription,
-    /// This node stays in the topic until then to publish.
+    /// Until then this node stays in the topic as a publisher.
     pub(super) publishing_until: Option<Instant>,
     pub(super) joined: Instant,
     pub(super) next_sequence: u64,
-    /// The rate of publishers is used up until then.
+    /// Until then this node's publish rate is used up.
     pub(super) publish_from: Instant,
     pub(super) sizes: ViewSizes,
     pub(super) active_view: BTreeMap<PublicKey, Neighbour>,
     pub(super) passive_view: PassiveView,
     pub(super) attempts: BTreeMap<PublicKey, Attempt>,
     pub(super) backoff: LruMap<PublicKey, Instant>,
-    /// Neighbours that knew nothing of the link, and when they were asked for a new one for that.
+    /// Neighbours that no longer knew the link, and when this node asked each for a new one.
     pub(super) forgotten: LruMap<PublicKey, Instant>,
-    /// No joiner evicts anybody before then.
+    /// Before then no joiner evicts a neighbour.
     pub(super) evictions_from: Instant,
     pub(super) declined_in_row: u32,
-    /// No new attempt before then.
+    /// Before then no new attempt begins.
     pub(super) attempts_from: Instant,
-    /// Whether there was no link when links were asked for last.
+    /// Whether there was no link when links were requested last.
     pub(super) alone: bool,
     pub(super) promote_at: Option<Instant>,
     pub(super) trim_at: Option<Instant>,
-    /// This node's own messages that no neighbour has taken yet.
+    /// This node's own messages that no neighbour has acknowledged yet.
     pub(super) unacked: BTreeSet<MessageId>,
-    /// Publishes whose takers are counted.
+    /// Publishes whose acknowledgements are counted.
     pub(super) receipts: VecDeque<Receipt>,
-    /// What waits for its turn at this node's subscribers.
+    /// Messages that wait for their turn to be delivered to this node's subscribers.
     pub(super) delivery_order: DeliveryOrder,
     /// When a neighbour fell silent last.
     pub(super) lost_at: Option<Instant>,
@@ -110,11 +116,11 @@ pub(super) struct Topic {
     pub(super) cache: MessageCache,
     pub(super) missing: MissingMessages,
     pub(super) trees: Trees,
-    /// Messages that grow a tree and are held back, in the order in which they go on.
+    /// Deferred floods and the messages behind them, in the order in which they are forwarded.
     pub(super) deferred: VecDeque<DeferredMessage>,
-    /// How far messages on the trees are behind their names.
+    /// How far messages on the trees lag behind their announcements.
     pub(super) lag: Option<RoundTrip>,
-    /// A neighbour fell silent and nobody at all was heard since.
+    /// A neighbour fell silent and no node at all was heard from since.
     isolated: bool,
     shuffle_at: Instant,
     probe_at: Instant,
@@ -123,9 +129,9 @@ pub(super) struct Topic {
     announce_at: Option<Instant>,
     find_at: Instant,
     find_pause: Duration,
-    /// Whether a search for others has ended.
+    /// Whether a search for other nodes of the topic has ended.
     pub(super) searched: bool,
-    /// The next deadline, kept so that idle topics cost nothing.
+    /// The next deadline, kept so that an idle topic costs nothing.
     pub(super) wake: Option<Deadline>,
 }
 
@@ -180,7 +186,7 @@ impl Topic {
         }
     }
 
-    /// Adds what there is here to the gauges of the node.
+    /// Adds the gauges of this topic to those of the node.
     pub(super) fn gauge(&self, stats: &mut TopicsStats) {
         if self.system {
             stats.system_active = self.active_view.len();
@@ -219,17 +225,17 @@ impl Topic {
         }
     }
 
-    /// Whether this node has nothing to do here any more.
+    /// Whether this node has neither a subscription nor a publisher here any more.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         !self.subscribed && self.publishing_until.is_none_or(|until| until <= now)
     }
 
-    /// Links that carry something.
+    /// The number of healthy links.
     pub(super) fn healthy(&self) -> usize {
         self.active_view.values().filter(|neighbour| neighbour.is_healthy()).count()
     }
 
-    /// Looks for others soon, since too few are left.
+    /// Too few links are left: brings the next search forward.
     pub(super) fn find_soon(&mut self, now: Instant) {
         self.find_pause = FIND_MIN;
         self.find_at = self.find_at.min(now + FIND_MIN);
@@ -242,7 +248,7 @@ impl Topic {
         }
     }
 
-    /// Everything that follows from what just happened.
+    /// Carries out everything that follows from the last change.
     pub(super) fn settle(&mut self, shared: &mut Shared<'_>) {
         self.promote(shared);
         self.pump(shared);
@@ -316,8 +322,8 @@ impl Topic {
         self.check_order(shared);
     }
 
-    /// Whether the list of members tells who is there, and whether they live: in the overlay of
-    /// all nodes of a fleet.
+    /// Whether the member list tells which nodes exist and whether they are alive: in the system
+    /// topic of a fleet.
     fn is_of_members(&self, shared: &Shared<'_>) -> bool {
         self.system && shared.mode == Mode::Fleet
     }
@@ -339,13 +345,13 @@ impl Topic {
         let pause = if short { self.find_pause.min(longest) } else { FIND_MAX };
         self.find_pause = (pause * 2).min(longest);
         self.find_at = now + shared.rng.jitter(pause, 0.2);
-        // The overlay of all nodes has other sources; only when they dry up does it ask.
+        // The system topic has other sources of contacts and searches only when these dry up.
         if !self.system || (short && self.passive_view.len() < SYSTEM_PASSIVE_FEW) {
             shared.out.push_back(TopicsOutput::Find { topic: self.id });
         }
     }
 
-    /// A healthy neighbour at random, but not `except`.
+    /// A random healthy neighbour other than `except`.
     pub(super) fn random_neighbour(
         &self,
         shared: &mut Shared<'_>,
@@ -360,8 +366,8 @@ impl Topic {
         healthy.get(shared.rng.below(healthy.len() as u64) as usize).map(|peer| **peer)
     }
 
-    /// Tells a neighbour what came since it is in the topic, of the last ten minutes.
-    /// A new neighbour may lack anything, another one hardly something.
+    /// Announces to a neighbour the messages of the last ten minutes that came since it joined the
+    /// topic. A new neighbour may lack any of them, an old one hardly any.
     pub(super) fn summarise_to(&mut self, shared: &mut Shared<'_>, peer: &PublicKey, new: bool) {
         let Some(neighbour) = self.active_view.get(peer) else { return };
         let since = neighbour.joined.max(shared.now - CACHE_LIFE);
@@ -369,7 +375,7 @@ impl Topic {
         let most = if new { RANGES_MAX } else { RANGES_DATAGRAM };
         let mut ranges = self.cache.ranges_since(since, RANGES_CONSIDERED);
         if ranges.len() > most {
-            // Other ones each time, if not all fit.
+            // If not all ranges fit, a random part is chosen each time.
             let start = shared.rng.below((ranges.len() - most) as u64 + 1) as usize;
             ranges = ranges.split_off(start);
             ranges.truncate(most);
@@ -381,7 +387,7 @@ impl Topic {
         }
     }
 
-    /// Sends what waits, as far as the windows allow.
+    /// Sends queued messages and announcements, as far as the windows allow.
     fn pump(&mut self, shared: &mut Shared<'_>) {
         let (now, id, cache) = (shared.now, self.id, &self.cache);
         for (peer, neighbour) in &mut self.active_view {
@@ -403,7 +409,7 @@ impl Topic {
             }
             while !ranges.is_empty() {
                 let rest = ranges.split_off(ranges.len().min(RANGES_DATAGRAM));
-                // The last one says when the next names may go.
+                // The acknowledgement of the last IHAVE allows the next one.
                 let purpose = if rest.is_empty() {
                     Purpose::IHave(std::mem::take(&mut ids))
                 } else {
@@ -416,7 +422,7 @@ impl Topic {
         }
     }
 
-    /// The neighbour gave a sign of life.
+    /// A neighbour gave a sign of life.
     pub(super) fn heard(&mut self, shared: &mut Shared<'_>, peer: &PublicKey, rtt: Duration) {
         let Some(neighbour) = self.active_view.get_mut(peer) else { return };
         neighbour.rtt.sample(rtt);
@@ -424,12 +430,12 @@ impl Topic {
         neighbour.heard_at = shared.now;
         neighbour.probing = false;
         if neighbour.check.take() == Some(LivenessCheck::Silent) {
-            // What it missed meanwhile, it hears of now.
+            // It is told now of the messages that it missed meanwhile.
             self.summarise_to(shared, peer, true);
         }
     }
 
-    /// A neighbour did not answer: others take its place, and it is checked once more.
+    /// A neighbour did not answer: it is replaced, and checked once more.
     pub(super) fn begin_check(
         &mut self,
         shared: &mut Shared<'_>,
@@ -446,7 +452,7 @@ impl Topic {
         if check == LivenessCheck::Silent {
             neighbour.queue.make_lazy(shared.now);
             self.lost_at = Some(shared.now);
-            // Where one is gone, others may be.
+            // If one neighbour is gone, others may be.
             self.check_idle(shared, QUIET, usize::MAX);
             self.replace_parent(shared, peer);
             self.keep_parents(shared, None);
@@ -454,13 +460,12 @@ impl Topic {
         shared.ask(self.id, contact, Purpose::Check, TopicRequest::Probe);
     }
 
-    /// Many fell silent: whoever was not heard just now is asked whether it is there.
+    /// Many peers fell silent: checks every neighbour that was not heard from just now.
     pub(super) fn check_quiet(&mut self, shared: &mut Shared<'_>) {
         self.check_idle(shared, QUIET_AMONG_MANY, usize::MAX);
     }
 
-    /// Asks up to `max` neighbours that were not heard for `quiet` whether they are there, those
-    /// first that were not heard for longest.
+    /// Checks up to `max` neighbours that were silent for `quiet`, the longest silent ones first.
     fn check_idle(&mut self, shared: &mut Shared<'_>, quiet: Duration, max: usize) {
         let (id, now) = (self.id, shared.now);
         let idle = |neighbour: &&mut Neighbour| {
@@ -475,7 +480,7 @@ impl Topic {
         }
     }
 
-    /// Keeps enough links on the shared tree: chosen are those that answer fastest.
+    /// Keeps enough eager links on the shared tree, by grafting those with the lowest round trip.
     pub(super) fn keep_parents(&mut self, shared: &mut Shared<'_>, except: Option<&PublicKey>) {
         let pushed = self.active_view.values().filter(|neighbour| neighbour.is_eager(Tree::Shared));
         for _ in pushed.count()..shared.config.parents(shared.mode) {
@@ -484,8 +489,9 @@ impl Topic {
         }
     }
 
-    /// Who publishes must push to somebody, whatever its neighbours say and whoever of them goes: names
-    /// alone nobody waits for, and whoever hears too many at once remembers only some.
+    /// A publisher keeps at least one eager link on its tree, even if all neighbours pruned it or
+    /// the eager ones left. Announcements alone are not enough: no node waits for their
+    /// acknowledgement, and receivers bound how many they remember.
     pub(super) fn keep_child(&mut self, now: Instant, tree: Tree, except: Option<&PublicKey>) {
         if self.active_view.values().any(|neighbour| neighbour.is_eager(tree)) {
             return;
@@ -496,7 +502,7 @@ impl Topic {
         }
     }
 
-    /// Of the links that are not on a tree and may be, the one that answers fastest.
+    /// The lazy link with the lowest round trip that may be eager on this tree.
     fn fastest_beside(&self, tree: Tree, except: Option<&PublicKey>) -> Option<PublicKey> {
         let beside = self.active_view.iter().filter(|(peer, neighbour)| {
             Some(*peer) != except
@@ -507,8 +513,8 @@ impl Topic {
         fastest.map(|(peer, _)| *peer)
     }
 
-    /// What to call the loss of a neighbour that does not answer: as long as nobody else is heard
-    /// either, the fault is taken to be this node's own.
+    /// The cause of the loss of a neighbour that does not answer. While no other node is heard from
+    /// either, this node takes itself for isolated.
     pub(super) fn loss_cause(&mut self, shared: &Shared<'_>, peer: &PublicKey) -> Cause {
         let since = self.active_view.get(peer).map(|neighbour| neighbour.check_began);
         let nobody = since.is_some_and(|since| shared.last_heard <= since);
@@ -517,7 +523,8 @@ impl Topic {
         if own_fault { Cause::Isolated } else { Cause::Crashed }
     }
 
-    /// Asks a neighbour to push messages; those to come of `tree`, which is that of the runs, too.
+    /// Asks a neighbour to push the messages in `ranges`, and with `tree`, the tree of these
+    /// messages, its future messages too.
     pub(super) fn graft(
         &mut self,
         shared: &mut Shared<'_>,

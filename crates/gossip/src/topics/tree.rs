@@ -1,14 +1,14 @@
-//! The tree of one topic: messages are pushed along some links and named on all others.
+//! Broadcast in one topic: messages are pushed over eager links and announced on lazy ones.
 //!
-//! `PlumTree` (Leitão, Pereira, Rodrigues, 2007). Where we differ: every push has an answer, so a
-//! dead link is noticed by its first message and a prune costs no message of its own; in open
-//! networks a node lets two copies come, so that no single neighbour can make it deaf; a publisher
-//! that goes on has a tree of its own (see `state`); a link comes on a tree because its names were
-//! measured to be here sooner, never because of a hop count that somebody claims; names are runs of
-//! sequence numbers, 64 of them in the room of one.
+//! `PlumTree` (Leitão, Pereira, Rodrigues, 2007). Where we differ: every push has an answer, so the
+//! first message over a dead link shows that it is dead, and a prune costs no message of its own;
+//! in open networks a node accepts two copies of each message, so that no single neighbour can cut
+//! it off; a publisher that keeps publishing has a tree of its own (see `flood`); a link becomes
+//! eager because its announcements were measured to arrive sooner, never because of a claimed hop
+//! count; announcements are ranges of sequence numbers, so 64 ids take the room of one.
 //!
-//! **Invariant:** nothing is delivered, kept or passed on before its publisher's signature held, and
-//! nothing is checked that was seen.
+//! **Invariant:** no message is delivered, cached or forwarded before its publisher's signature was
+//! verified, and no seen message is verified again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,58 +28,59 @@ use super::topic::Topic;
 use crate::message::MessageId;
 use crate::view::Cause;
 
-/// A node waits at least so long for the tree before it asks for a message that was named: long
-/// enough for a push that was lost on its way to be sent again, or each loss would put half a
-/// subtree on the tree twice.
+/// A node waits at least this long for the tree before it grafts an announced message. That is long
+/// enough to retransmit a lost push; with a lower value each loss would make half a subtree eager
+/// twice.
 const GRAFT_WAIT_MIN: Duration = Duration::from_millis(500);
-/// And at most so long: a message may lag behind its name while much is under way.
+/// The longest such wait. A message may lag behind its announcement while much traffic is under
+/// way; a higher value repairs later.
 const GRAFT_WAIT_MAX: Duration = Duration::from_secs(1);
-/// What a neighbour gets beyond a round trip to deliver what it was asked for.
+/// Time that a neighbour gets beyond a round trip to deliver a grafted message.
 const DELIVERY_SLACK: Duration = Duration::from_millis(200);
-/// Names looked at in one request.
+/// Message ids processed in one request. Bounds the work that one request can cause.
 const IDS_PER_REQUEST_MAX: usize = 8_192;
-/// A name must have been here so much sooner than the message to count as such, and by two round
-/// trips to who named it: a tree over few links is worth more than a few milliseconds.
+/// An announcement counts as sooner only if it arrived this long before the message, and at least
+/// two round trips to its sender. A tree over few hops is worth more than a few milliseconds.
 const SOONER_MIN: Duration = Duration::from_millis(100);
-/// A tree works if it brought something in this time.
+/// A tree works if it delivered a new message within this time.
 const TREE_WORKS: Duration = Duration::from_millis(250);
-/// How often it is changed nevertheless. A guess.
+/// Probability of making the announcing link eager although the tree works. A guess.
 const GRAFT_ANYWAY: f64 = 0.125;
-/// A neighbour is blamed for broken promises once in this time.
+/// A neighbour is charged for unanswered grafts once in this time. A lower value punishes
+/// overloaded neighbours more.
 const BLAME_INTERVAL: Duration = Duration::from_secs(1);
-/// A wrong signature costs as much as so many right ones.
+/// Tokens that an invalid signature costs beyond the one that each check costs.
 const FORGERY_TOKENS: u32 = 20;
 
-/// Messages that a push may be told of as surplus: as many bits as the answer has. Bundles are far
-/// smaller.
+/// Messages of one push that the answer can prune: one bit each. Bundles are far smaller.
 const PRUNABLE: usize = u64::BITS as usize;
-/// Messages older than the time for which they are repaired, and five minutes for clocks, are not
-/// taken: so what a node has forgotten to have seen cannot be played to it again.
+/// Messages older than this are dropped: the repair time, and five minutes for the difference of
+/// clocks. So a message whose id this node has forgotten cannot be replayed to it.
 const STALE_AFTER: Duration = CACHE_LIFE.saturating_add(Duration::from_secs(300));
-/// Messages dated farther ahead are not taken: they could be played again for so much longer.
+/// Messages dated farther ahead are dropped: they could be replayed for that much longer.
 const AHEAD_MAX: Duration = Duration::from_secs(300);
 
-/// What became of one message of a push.
+/// The result of one message of a push.
 enum Outcome {
-    /// It was new, and runs along this tree.
+    /// It was new, and belongs to this tree.
     New(Tree),
-    /// It came by this many ways.
+    /// It was a copy; so many distinct senders delivered it.
     Copy(Tree, usize),
     /// It was dropped.
     Dropped,
 }
 
-/// What a push brought of one tree.
+/// What one push brought for one tree.
 #[derive(Default)]
 struct PerTree {
     fresh: usize,
     surplus: usize,
-    /// The places of its messages in the push.
+    /// The positions of its messages in the push, a bit each.
     places: u64,
 }
 
 impl Topic {
-    /// Messages of a neighbour.
+    /// Handles pushed messages from a neighbour.
     pub(super) fn on_gossip(
         &mut self,
         shared: &mut Shared<'_>,
@@ -121,7 +122,8 @@ impl Topic {
         shared.answer(serve, answer);
     }
 
-    /// A link brings what came on another one before: it is taken off the tree.
+    /// A neighbour pushes messages that arrived over another link before: its link is pruned from
+    /// the tree.
     fn prune(&mut self, shared: &mut Shared<'_>, peer: &PublicKey, tree: Tree) {
         let Some(neighbour) = self.active_view.get_mut(peer) else { return };
         if !neighbour.eager_trees.is_eager(tree) {
@@ -150,7 +152,7 @@ impl Topic {
                 return Outcome::Copy(tree, usize::MAX);
             };
             let ways = cached.add_sender(*from);
-            // That this node was impatient is not the tree's fault.
+            // This node asked for the message early; the tree is not to blame for the copy.
             return if cached.repaired { Outcome::Dropped } else { Outcome::Copy(tree, ways) };
         }
         if !self.verify(shared, from, &message) {
@@ -205,7 +207,7 @@ impl Topic {
         holds
     }
 
-    /// Delivers, keeps and passes on a message that is new.
+    /// Delivers, caches and forwards a new message.
     pub(super) fn disseminate(
         &mut self,
         shared: &mut Shared<'_>,
@@ -223,8 +225,8 @@ impl Topic {
         }
     }
 
-    /// Pushes a message over the links of its tree, or over all if that is to grow, and names it on
-    /// the others.
+    /// Pushes a message over the eager links of its tree, or over every link if it is a flood, and
+    /// announces it on the others.
     pub(super) fn forward(
         &mut self,
         shared: &mut Shared<'_>,
@@ -242,7 +244,7 @@ impl Topic {
             let lacks = || !self.cache.get(&id).is_some_and(|cached| cached.is_known_to(peer));
             let tries = flood && neighbour.may_be_eager() && lacks();
             if tries && neighbour.eager_trees.has_room(shared.now, tree) {
-                // Until it says that it has it from elsewhere: what follows comes behind.
+                // Eager until the peer prunes it: later messages follow over this link.
                 neighbour.eager_trees.graft(shared.now, tree);
             }
             if neighbour.is_eager(tree) {
@@ -257,8 +259,8 @@ impl Topic {
         }
     }
 
-    /// A message has come: notes which neighbours had it sooner than the tree brought it, and says
-    /// whether this node had asked for it.
+    /// A message arrived. Notes which neighbours had it sooner than the tree delivered it, and
+    /// returns whether this node had asked for it.
     fn note_lateness(&mut self, shared: &mut Shared<'_>, id: &MessageId, from: &PublicKey) -> bool {
         let tree = self.tree_of(id.publisher, id.sequence);
         let missing = self.missing.on_received(id);
@@ -298,8 +300,8 @@ impl Topic {
         asked
     }
 
-    /// Whether queues fill up here. What neighbours say of theirs is not passed on: it would go
-    /// round for ever.
+    /// Whether queues fill up here. The congestion that neighbours report is not passed on: it
+    /// would circulate for ever.
     fn is_busy(&self, shared: &Shared<'_>) -> bool {
         self.active_view.values().filter(|neighbour| neighbour.is_healthy()).any(|neighbour| {
             neighbour.queue.len() > shared.config.queue_messages / 4
@@ -307,9 +309,9 @@ impl Topic {
         })
     }
 
-    // --- names ---
+    // --- announcements ---
 
-    /// A neighbour names messages that it has.
+    /// A neighbour announces messages that it has.
     pub(super) fn on_ihave(
         &mut self,
         shared: &mut Shared<'_>,
@@ -318,7 +320,7 @@ impl Topic {
     ) {
         let Some(neighbour) = self.active_view.get_mut(from) else { return };
         if neighbour.distrusted {
-            // It goes on promising.
+            // A distrusted neighbour goes on announcing.
             return self.fault(shared, *from, Fault::OverRate);
         }
         let usual = self.lag.map_or(Duration::ZERO, |lag| lag.p95() * 2);
@@ -350,7 +352,7 @@ impl Topic {
         }
     }
 
-    /// Asks for what was named and did not come.
+    /// Grafts messages that were announced and did not arrive.
     pub(super) fn graft_missing(&mut self, shared: &mut Shared<'_>) {
         let wait = |peer: &PublicKey| {
             let neighbour =
@@ -375,8 +377,8 @@ impl Topic {
         }
         for ((peer, tree), mut ids) in asked {
             ids.sort_unstable();
-            // While a tree works, what it lost is fetched without changing it, mostly: the shared
-            // one may still be broken for some publishers.
+            // While a tree works, a lost message is mostly fetched without changing the tree; the
+            // shared one may still be broken for some publishers.
             let fresh_at = self.trees.known(tree).map_or(Instant::ZERO, |state| state.fresh_at);
             let works = shared.now.since(fresh_at) < TREE_WORKS;
             let eager = !works || shared.rng.chance(GRAFT_ANYWAY);
@@ -384,7 +386,8 @@ impl Topic {
         }
         for (peer, count) in unanswered {
             shared.stats.broken_promises += count;
-            // Once in a while only, or a moment of overload would cost an honest node its name.
+            // At most once in the interval, or a moment of overload would cost an honest neighbour
+            // its score.
             let neighbour = self.active_view.get_mut(&peer);
             let blamed = neighbour.filter(|neighbour| neighbour.blame_from <= shared.now);
             if let Some(neighbour) = blamed {
@@ -394,7 +397,7 @@ impl Topic {
         }
     }
 
-    /// A neighbour wants messages.
+    /// A neighbour asks for messages.
     pub(super) fn on_graft(
         &mut self,
         shared: &mut Shared<'_>,
@@ -427,7 +430,7 @@ impl Topic {
         shared.answer(serve, TopicResponse::GraftAck { lacking });
     }
 
-    /// A push was answered.
+    /// A push was acknowledged.
     pub(super) fn on_gossip_ack(
         &mut self,
         shared: &mut Shared<'_>,
@@ -447,8 +450,9 @@ impl Topic {
             let Some(neighbour) = self.active_view.get_mut(peer) else { return };
             let eager_trees = &mut neighbour.eager_trees;
             if prune >> place & 1 == 0 {
-                // Its copy, for which it was taken off the tree, crossed this one, and it takes this
-                // node for its parent all the same.
+                // Our push and the peer's push crossed. We were pruned for our duplicate of an
+                // earlier message, but this answer does not prune us: we are its parent. Make the
+                // link eager again.
                 let crossed = || self.cache.get(id).is_some_and(|cached| cached.was_sent_by(peer));
                 let may = !neighbour.distrusted && tree != Tree::Shared;
                 if may && !eager_trees.is_eager(tree) && crossed() {
@@ -470,7 +474,7 @@ impl Topic {
         }
     }
 
-    /// Names messages again that a neighbour may not have got.
+    /// Announces messages again that a neighbour may not have received.
     pub(super) fn announce_again(&mut self, now: Instant, peer: &PublicKey, ids: Vec<MessageId>) {
         if let Some(neighbour) = self.active_view.get_mut(peer) {
             for id in ids {
@@ -479,8 +483,8 @@ impl Topic {
         }
     }
 
-    /// A neighbour brings nothing any more: where it was the parent, another takes over before
-    /// anything is missed.
+    /// A neighbour delivers nothing any more. Where it was the parent, the backup parent takes over
+    /// before a message is missed.
     pub(super) fn replace_parent(&mut self, shared: &mut Shared<'_>, lost: &PublicKey) {
         for (tree, next, id) in self.trees.on_peer_lost(lost) {
             let fit = self.active_view.get(&next).is_some_and(Neighbour::may_be_eager);
@@ -492,7 +496,7 @@ impl Topic {
 
     // --- trust ---
 
-    /// A node did something wrong.
+    /// A node broke a rule.
     pub(super) fn fault(&mut self, shared: &mut Shared<'_>, peer: PublicKey, fault: Fault) {
         match shared.scores.fault(shared.now, peer, fault) {
             Penalty::Tolerated => {}
@@ -512,7 +516,7 @@ impl Topic {
     }
 }
 
-/// A run that names a tree, and no message.
+/// A range that names a tree and contains no message.
 fn empty_range(tree: Tree, id: &MessageId) -> Vec<IdRange> {
     let MessageId { publisher, incarnation, sequence } = *id;
     match tree {
@@ -521,7 +525,8 @@ fn empty_range(tree: Tree, id: &MessageId) -> Vec<IdRange> {
     }
 }
 
-/// Whether a message is too old to be told from one that was seen and forgotten, or dated ahead.
+/// Whether a message is too old to be told from one that was seen and forgotten, or dated too far
+/// ahead.
 fn is_stale(shared: &Shared<'_>, message: &SignedMessage) -> bool {
     shared
         .wall

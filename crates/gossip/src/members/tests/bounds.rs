@@ -1,4 +1,4 @@
-//! What ends where: numbers, revocations, lists.
+//! Limits: version numbers, revocations, lists.
 
 use super::super::records::{next_incarnation, next_version};
 use super::super::{PublicKey, REVOKED_MAX, Revocation, Revoked};
@@ -41,7 +41,7 @@ fn a_clone_that_used_up_all_numbers_stops_no_node() {
             cluster.nodes[2].members.me.version
         );
     }
-    // It has no younger word any more. That it lives is seen by its traffic.
+    // It has no newer version any more. That it is alive shows by its traffic.
     cluster.pause(2);
     cluster.run(20 * SECOND);
     assert_eq!(cluster.who_think(2, MemberState::Dead), 5);
@@ -51,7 +51,7 @@ fn a_clone_that_used_up_all_numbers_stops_no_node() {
     assert!(back.is_some());
 }
 
-/// Two machines with one identity answer each word of the other with a younger one.
+/// Two machines with one identity answer each version of the other with a newer one.
 #[test]
 fn a_copy_that_outbids_this_node_again_and_again_is_answered_a_few_times_a_second() {
     let mut cluster = Cluster::of(2);
@@ -69,7 +69,7 @@ fn a_copy_that_outbids_this_node_again_and_again_is_answered_a_few_times_a_secon
     assert!((1..=5).contains(&answered), "{answered} answers");
 }
 
-/// A member to which the authority's revocations come, and nothing else.
+/// Feeds one node a revocation of the authority.
 fn revoke(cluster: &mut Cluster, number: u64, at: u64) -> Revoked {
     let mut bytes = [9; 32];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
@@ -91,7 +91,7 @@ fn the_youngest_revocations_are_kept_and_those_that_are_over_are_not() {
     assert_eq!((stats.revoked, stats.revocations_dropped), (REVOKED_MAX, 11));
     let revoked = &cluster.nodes[0].members.revoked;
     assert!(revoked.contains_key(&last), "the newest is not the one that is left out");
-    // One that is known changes nothing.
+    // A known revocation changes nothing.
     revoke(&mut cluster, room + 10, 5);
     assert_eq!(cluster.nodes[0].members.revoked.get(&last).map(|(at, _)| at.0), Some(900_000));
     // All but the last are over.
@@ -101,7 +101,8 @@ fn the_youngest_revocations_are_kept_and_those_that_are_over_are_not() {
     assert_eq!(cluster.nodes[0].members.stats().revoked, 1);
 }
 
-/// How often a newcomer asks for a page of a list whose pages come of `answer`, in a minute, and its counters.
+/// How many pages a newcomer requests of a list with the pages of `answer`, and its counters
+/// afterwards.
 fn paged(answer: impl Fn(u64, PublicKey) -> Vec<Bytes>) -> (u64, MembersStats) {
     let mut cluster = Cluster::new(MembersConfig::default());
     cluster.add();
@@ -154,7 +155,7 @@ fn a_newcomer_reads_no_list_for_ever() {
     };
     let (pages, stats) = paged(|_, after| next(after).into_iter().collect());
     assert_eq!((pages, stats.pages_refused), (512, 1), "it is endless");
-    // Bad records cost.
+    // Bad records are charged.
     let mut bad = same.to_vec();
     let end = bad.len() - 1;
     bad[end] ^= 1;

@@ -1,4 +1,4 @@
-//! A town of members in virtual time: what the link and the tree do is done here, plainly.
+//! A cluster of members in virtual time, with a simple model of the link and the broadcast tree.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -18,7 +18,7 @@ const TRY: Duration = Duration::from_millis(60);
 enum Post {
     Feed(usize, u32, Box<Input>),
     Wake(usize, u32),
-    /// The announcement of one seat, at another.
+    /// The announcement of one node, at another one.
     Heard(usize, usize, Bytes),
 }
 
@@ -34,16 +34,16 @@ pub(super) struct TestNode {
     wake_at: Option<Instant>,
 }
 
-/// The town.
+/// The cluster.
 pub(super) struct Cluster {
     pub(super) now: Instant,
     pub(super) nodes: Vec<TestNode>,
     pub(super) loss: f64,
-    /// From one seat to another nothing comes through.
+    /// Nothing passes from the first node to the second one.
     pub(super) cuts: Vec<(usize, usize)>,
-    /// Seats on the other side of a split.
+    /// The first node on the other side of a split.
     pub(super) split: Option<usize>,
-    /// Whether announcements are lost altogether.
+    /// Whether all announcements are lost.
     pub(super) mute: bool,
     network: NetworkId,
     config: MembersConfig,
@@ -71,7 +71,7 @@ impl Cluster {
         }
     }
 
-    /// A town of so many that all know each other.
+    /// A cluster of `count` nodes that know each other.
     pub(super) fn of(count: usize) -> Self {
         let mut cluster = Self::new(MembersConfig::default());
         for _ in 0..count {
@@ -122,13 +122,13 @@ impl Cluster {
         }
     }
 
-    /// The process ends without a word.
+    /// The process ends without leaving.
     pub(super) fn kill(&mut self, index: usize) {
         self.nodes[index].up = false;
         self.nodes[index].life += 1;
     }
 
-    /// It starts anew.
+    /// The process starts again.
     pub(super) fn restart(&mut self, index: usize, incarnation: u64) {
         let life = self.nodes[index].life + 1;
         let mut node = self.node(index, incarnation, life);
@@ -140,17 +140,17 @@ impl Cluster {
         self.feed(index, Input::Neighbours(vec![other]));
     }
 
-    /// The process stands still: nothing is handled until it goes on.
+    /// The process stands still: it handles nothing until it resumes.
     pub(super) fn pause(&mut self, index: usize) {
         self.nodes[index].up = false;
     }
 
-    /// It goes on, and notices only by the clock.
+    /// The process resumes, and notices only by the clock.
     pub(super) fn resume(&mut self, index: usize) {
         self.nodes[index].up = true;
-        // The timer that ran out meanwhile was not handled.
+        // The timer that was due meanwhile was not handled.
         self.nodes[index].wake_at = None;
-        // What it had asked has timed out meanwhile: the link says so before anything else.
+        // Its requests have timed out meanwhile: the link reports that before anything else.
         let asks: Vec<AskId> = self.nodes[index].members.asks.keys().copied().collect();
         for ask in asks {
             self.feed(index, Input::Failed { ask });
@@ -166,7 +166,7 @@ impl Cluster {
         self.nodes[at].members.state(&self.key(of))
     }
 
-    /// Who thinks so of a seat.
+    /// How many other nodes judge a node to be in this state.
     pub(super) fn who_think(&self, of: usize, state: MemberState) -> usize {
         let others = (0..self.nodes.len()).filter(|at| *at != of && self.nodes[*at].up);
         others.filter(|at| self.state(of, *at) == Some(state)).count()
@@ -204,7 +204,7 @@ impl Cluster {
         self.now = end;
     }
 
-    /// Until it is so; the time it took.
+    /// Runs until `done`; returns the time that took.
     pub(super) fn run_until(
         &mut self,
         bound: Duration,

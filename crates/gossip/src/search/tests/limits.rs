@@ -7,7 +7,7 @@ use super::*;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// Searches that were passed on, with their hops.
+/// The searches that were relayed, with their hops.
 fn passed(sent: &[(Contact, SearchRequest)], to: usize) -> Vec<u8> {
     let to_it = sent.iter().filter(|(at, _)| *at == contact(to));
     let hops = to_it.filter_map(|(_, request)| match request {
@@ -17,7 +17,7 @@ fn passed(sent: &[(Contact, SearchRequest)], to: usize) -> Vec<u8> {
     hops.collect()
 }
 
-/// A search that may go far.
+/// A search with many hops left.
 fn far(number: u32) -> SearchRequest {
     let SearchRequest::Query { query, words, .. } = numbered(number, "word") else {
         unreachable!("it is a search")

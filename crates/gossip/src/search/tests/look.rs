@@ -1,4 +1,4 @@
-//! Names that are too many to be held by the machine: whoever carries it out looks for them.
+//! Names that are too many to be held by the machine: its caller looks them up.
 
 use super::*;
 use crate::search::{LOOKS_MAX, look::LOOK_MAX};
@@ -55,7 +55,7 @@ fn what_is_elsewhere_goes_back_to_the_neighbour_that_asked() {
     let [(to, SearchRequest::Hits { query, hits })] = &asks(outputs)[..] else { panic!() };
     assert_eq!((to.public_key, *query), (key(2), asked));
     assert_eq!((hits.len(), hits[0].holder), (1, key(0)));
-    // The same search by another way is not looked for again.
+    // The same search over another link is not looked up again.
     let (taken, asked) = lone.asked(3, super::query(1, "photo", 2, 1));
     assert!(taken && asked.iter().all(|(to, _)| to.public_key == key(1)));
 }

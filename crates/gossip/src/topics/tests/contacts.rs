@@ -1,4 +1,4 @@
-//! What walks and shuffles teach, and what they may cost.
+//! Forward joins and shuffles: the contacts they teach, and what they may cost.
 
 use potluck_wire::{TopicRequest, TopicResponse};
 
@@ -6,13 +6,13 @@ use super::harness::{Harness, SentRequest, contact};
 use super::net::seconds;
 use super::*;
 
-/// Contacts of the topic of the tests.
+/// Contacts in the passive view of the tests' topic.
 fn contacts(harness: &Harness) -> usize {
     let stats = harness.topics.stats();
     stats.passive - stats.system_passive
 }
 
-/// A node of a fleet with so many neighbours, which are its first.
+/// A node of a fleet with this many neighbours, numbered from 1.
 fn connected(neighbours: u8) -> Harness {
     let mut harness = Harness::subscribed(Mode::Fleet);
     assert!((1..=neighbours).all(|number| harness.connect(number)));
@@ -86,7 +86,7 @@ fn all_neighbours_together_make_this_node_ask_sixty_strangers_at_once_and_twenty
 #[test]
 fn walks_make_no_more_requests_for_links_than_that() {
     let mut harness = connected(3);
-    // The errands of this second are used up.
+    // The relay budget of this second is used up.
     for neighbour in 1..=2 {
         (0..30).for_each(|_| {
             harness.asked(neighbour, shuffle(3, 0, 0));

@@ -1,4 +1,4 @@
-//! What a network of many nodes does.
+//! Networks of many nodes.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ fn config(mode: Mode) -> TopicsConfig {
     TopicsConfig { mode, verify: false, ..TopicsConfig::default() }
 }
 
-/// Publishes `count` messages, one every 300 ms, of `publishers` nodes in turn.
+/// Publishes `count` messages, one every 300 ms, from `publishers` nodes in turn.
 fn publish(net: &mut TestNet, publishers: usize, count: usize) {
     let living = net.living();
     for number in 0..count {
@@ -19,7 +19,7 @@ fn publish(net: &mut TestNet, publishers: usize, count: usize) {
     net.run(seconds(10));
 }
 
-/// Copies received beyond the first, a message and node, in steady state.
+/// Duplicates for each message and node, in steady state.
 fn surplus(net: &mut TestNet, publishers: usize) -> f64 {
     publish(net, publishers, 40);
     let before = net.sum(|stats| stats.payloads_received);
@@ -62,7 +62,7 @@ fn overlays_fill_up_and_both_ends_agree() {
             let ends = links.iter().flat_map(|(from, to)| to.iter().map(|to| (*from, *to)));
             ends.filter(|(from, to)| !links[to].contains(from)).collect()
         };
-    // A link that is just made or dropped has one end for as long as that takes to be told.
+    // A link that was just made or dropped has one end until the other end is told.
     let before = one_ended(&links(&net));
     net.run(seconds(1));
     let all = links(&net);
@@ -140,7 +140,7 @@ fn a_message_that_is_gone_for_good_is_counted() {
     let keys = net.keys.clone();
     net.publish(&keys[0], b"one");
     net.run(seconds(1));
-    // Nobody gets the second one, and its publisher does not keep it.
+    // No node gets the second one, and its publisher does not cache it.
     net.cut.insert(keys[0]);
     net.publish(&keys[0], b"two");
     let topics = &mut net.nodes.get_mut(&keys[0]).expect("a node").topics;
@@ -178,7 +178,8 @@ fn a_stream_of_messages_reaches_sixteen_subscribers_whole() {
     assert_eq!((net.ids().len(), net.nodes[&publisher].refused), (total, 0));
     assert_eq!(net.complete(&net.ids()), 16);
     let copies = net.sum(|stats| stats.payloads_received);
-    // It was 128,980 while a publisher could lose the last link of its tree and push to nobody.
+    // It was 128,980 while a publisher could lose the last link of its tree and push to no
+    // neighbour.
     assert!(copies < 16 * 5_000 * 5 / 4, "{copies} copies");
 }
 
@@ -197,7 +198,7 @@ fn a_publisher_that_does_not_subscribe_comes_and_goes() {
     assert_eq!(net.nodes[&keys[15]].topics.stats().topics, 2);
     net.run(seconds(61));
     assert_eq!(net.nodes[&keys[15]].topics.stats().topics, 1);
-    // And the sequence goes on where it was.
+    // And the sequence continues.
     net.publish(&keys[15], b"again");
     net.run(seconds(10));
     assert_eq!(net.nodes[&keys[15]].published[1].1.sequence, 2);

@@ -1,4 +1,4 @@
-//! One machine: what goes in and what comes out.
+//! A single machine: its inputs and its outputs.
 
 use bytes::Bytes;
 use potluck_base::machine::{check_timer_contract, drain};
@@ -7,7 +7,7 @@ use potluck_wire::{DisconnectCause, InTopic, TopicRequest, TopicResponse};
 use super::net::{network, seconds, topic};
 use super::*;
 
-/// A machine and made-up nodes around it.
+/// A machine and invented nodes around it.
 pub(super) struct Harness {
     pub(super) topics: Topics,
     pub(super) now: Instant,
@@ -34,7 +34,7 @@ impl Harness {
         Self { topics, now: Instant::ZERO, outputs: Vec::new() }
     }
 
-    /// Subscribed to the topic of the tests.
+    /// Subscribed to the tests' topic.
     pub(super) fn subscribed(mode: Mode) -> Self {
         let mut harness = Self::new(TopicsConfig { mode, ..TopicsConfig::default() });
         harness.input(TopicsInput::Subscribe(topic()));
@@ -46,7 +46,7 @@ impl Harness {
         self.outputs.extend(drain(&mut self.topics));
     }
 
-    /// Lets time pass, with every deadline on it.
+    /// Lets time pass, and handles every deadline in it.
     pub(super) fn advance(&mut self, duration: Duration) {
         let end = self.now + duration;
         while let Some(due) = self.topics.poll_timeout().filter(|due| due.at <= end) {
@@ -56,7 +56,7 @@ impl Harness {
         self.now = end;
     }
 
-    /// What another node is answered.
+    /// The answer to a request of another node.
     pub(super) fn asked(&mut self, from: u8, body: TopicRequest) -> TopicResponse {
         self.asked_in(from, topic().id(), body)
     }
@@ -90,7 +90,7 @@ impl Harness {
         self.input(TopicsInput::Publish { publish, topic: topic(), payload });
     }
 
-    /// Takes the requests in the topic of the tests out of the outputs.
+    /// Takes the requests in the tests' topic out of the outputs.
     pub(super) fn asks(&mut self) -> Vec<SentRequest> {
         let (asks, rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.outputs).into_iter().partition(|output| {
@@ -178,7 +178,7 @@ fn at_most_256_publishes_wait() {
     assert_eq!(harness.published(), 64, "as many as the first link has room for");
     assert_eq!(harness.refusals(), vec![TopicRefusal::Busy; 400 - 64 - 256]);
     assert_eq!(harness.topics.stats().publishes_waiting, 256);
-    // Nobody is there.
+    // The search found no other node.
     harness.input(TopicsInput::Found { topic: topic().id(), contacts: Vec::new() });
     assert_eq!((harness.published(), harness.topics.stats().publishes_waiting), (64 + 256, 0));
 }
@@ -319,7 +319,7 @@ fn who_was_sent_away_stays_away_for_a_minute_unless_it_has_no_other_link() {
     harness.asked(2, body);
     harness.advance(seconds(61));
     assert!(!declines(harness.asked(2, low_priority)));
-    // For one that was sent away nobody else has to go.
+    // No other peer is evicted for one that was evicted.
     let mut harness = Harness::subscribed(Mode::Fleet);
     assert!((1..=10).all(|number| harness.connect(number)));
     harness.advance(seconds(11));
@@ -337,7 +337,7 @@ fn a_neighbour_that_knows_nothing_of_the_link_is_none() {
     assert_eq!((harness.downs().forgotten, harness.topics.neighbours_in(&topic()).len()), (1, 0));
 }
 
-/// The contents of the pushes to one node.
+/// The number of messages pushed to one node.
 fn pushed_to(asks: &[SentRequest], number: u8) -> usize {
     let to = asks.iter().filter(|(_, to, _)| *to == contact(number));
     to.map(|(.., request)| match &request.body {
@@ -371,7 +371,7 @@ fn a_neighbour_that_took_this_node_for_gone_is_asked_for_a_link_at_once_and_gets
         let asks = harness.asks();
         let pushed: usize = (1..=1 + others).map(|number| pushed_to(&asks, number)).sum();
         assert_eq!(pushed, 2, "what nobody has taken goes to the first one");
-        // One that goes on to know nothing is not asked again and again.
+        // A neighbour that still does not know the link is not asked again and again.
         for (ask, ..) in asks.iter().filter(is_push) {
             harness.answer(*ask, TopicResponse::NotNeighbour);
         }
@@ -395,7 +395,7 @@ fn publish_counted(harness: &mut Harness) {
 #[test]
 fn a_first_message_is_delivered_at_once_and_counted_when_all_were_asked() {
     let found = |contacts| TopicsInput::Found { topic: topic().id(), contacts };
-    // Nobody else is in the topic.
+    // No other node is in the topic.
     let mut harness = Harness::subscribed(Mode::Fleet);
     publish_counted(&mut harness);
     assert_eq!((harness.delivered(), taken(&harness)), (1, vec![]), "others are looked for");
@@ -403,7 +403,7 @@ fn a_first_message_is_delivered_at_once_and_counted_when_all_were_asked() {
     assert_eq!(taken(&harness), [0]);
     publish_counted(&mut harness);
     assert_eq!((harness.delivered(), taken(&harness)), (2, vec![0, 0]));
-    // Somebody is, and is found only now.
+    // There is one, and it is found only now.
     let mut harness = Harness::new(TopicsConfig { mode: Mode::Fleet, ..TopicsConfig::default() });
     publish_counted(&mut harness);
     harness.input(found(vec![contact(1), contact(2)]));
@@ -421,7 +421,7 @@ fn a_first_message_is_delivered_at_once_and_counted_when_all_were_asked() {
     assert_eq!((pushes.len(), taken(&harness)), (2, vec![]), "the other may take it as well");
     harness.answer(pushes[1].0, PUSHED);
     assert_eq!(taken(&harness), [2]);
-    // One that does not answer is not waited for.
+    // An unanswering neighbour is not waited for.
     publish_counted(&mut harness);
     let pushes: Vec<SentRequest> =
         harness.asks().into_iter().filter(|asked| is_push(&asked)).collect();

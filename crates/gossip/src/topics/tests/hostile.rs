@@ -1,4 +1,4 @@
-//! What hostile neighbours try.
+//! Attacks by hostile neighbours.
 
 use bytes::Bytes;
 use potluck_wire::{IdRange, TopicRequest, TopicResponse};
@@ -114,7 +114,7 @@ fn a_new_subscriber_is_given_nothing_of_before_and_others_get_it_from_this_node(
     harness.input(TopicsInput::Subscribe(topic()));
     assert!(harness.connect(1) && harness.connect(2));
     let minutes = |minutes: u64| wall.0 - minutes * 60_000;
-    // A neighbour names eight messages and brings the newest first.
+    // A neighbour announces eight messages and pushes the newest first.
     harness.asked(1, TopicRequest::IHave { ranges: vec![range(9, 1, 8)] });
     harness.asked(1, push(&[dated(8, wall.0)]));
     assert_eq!(harness.delivered(), 0, "seven before it are promised");
@@ -145,7 +145,7 @@ fn a_copy_by_a_second_way_prunes_it_in_fleets_and_by_a_third_among_strangers() {
         let expected =
             prunes.map(|prune| TopicResponse::GossipAck { prune: u64::from(prune), busy: false });
         assert_eq!(pruned, expected, "{mode:?}");
-        // A try that is repeated because its answer was lost is no second way.
+        // A push repeated because its answer was lost is no second sender.
         assert_eq!(harness.asked(1, push(&[signed(9, 1)])), expected[0]);
     }
 }
@@ -173,7 +173,7 @@ fn invented_names_cost_a_bounded_memory_and_in_the_end_the_link() {
         let stats = harness.topics.stats();
         assert!(stats.promises <= 2_048 && stats.publishers == 0, "{stats:?}");
         harness.advance(Duration::from_millis(250));
-        // Each is asked for, and nothing comes.
+        // Each is grafted, and none arrives.
         for (ask, ..) in harness.asks() {
             harness.answer(ask, TopicResponse::Ack);
         }
@@ -227,10 +227,10 @@ fn a_publisher_over_its_rate_is_cut_and_the_messenger_is_not_blamed() {
     assert_eq!((harness.delivered(), stats.dropped_over_rate), (50, 150));
     assert_eq!(stats.neighbours_down, DownCounts::default());
     harness.advance(seconds(1));
-    // What was left out is not waited for, and counted.
+    // Dropped messages are not waited for, and are counted.
     harness.asked(1, push(&[signed(9, 201)]));
     assert_eq!((harness.delivered(), harness.topics.stats().missed), (51, 150));
-    // What is missing besides could still come.
+    // Other missing messages could still arrive.
     harness.asked(1, push(&[signed(9, 300)]));
     assert_eq!(harness.delivered(), 51);
     harness.advance(seconds(6));

@@ -1,4 +1,4 @@
-//! Which links are granted, which go, and who is asked for one.
+//! Which link requests are granted, which links are dropped, and which contacts are asked.
 
 use potluck_wire::{DisconnectCause, InTopic, TopicRequest, TopicResponse};
 
@@ -20,7 +20,7 @@ fn at(number: u8, ip: &str) -> Contact {
     Contact::new(identity(number).public_key(), address)
 }
 
-/// Whether a link that is asked for so is granted.
+/// Whether this link request is granted.
 fn grants(harness: &mut Harness, from: Contact, body: TopicRequest) -> bool {
     let request = InTopic { topic: topic().id(), body };
     harness.input(TopicsInput::Asked { serve: TopicServeId(9), from, request });
@@ -36,14 +36,14 @@ fn found(harness: &mut Harness, contacts: Vec<Contact>) {
     harness.input(TopicsInput::Found { topic: topic().id(), contacts });
 }
 
-/// The requests for links of this node's own.
+/// The link requests that this node sent.
 fn attempts(harness: &mut Harness) -> Vec<SentRequest> {
     let mut asks = harness.asks();
     asks.retain(|(.., request)| matches!(request.body, TopicRequest::Neighbour { .. }));
     asks
 }
 
-/// Whom this node sent away to make room.
+/// The neighbours that this node disconnected to make room.
 fn sent_away(harness: &mut Harness) -> Vec<Contact> {
     let room = |body: &TopicRequest| {
         matches!(body, TopicRequest::Disconnect { cause: DisconnectCause::Room, .. })
@@ -56,7 +56,7 @@ fn links(harness: &Harness) -> usize {
     harness.topics.neighbours_in(&topic()).len()
 }
 
-/// Contacts of the topic of the tests.
+/// Contacts in the passive view of the tests' topic.
 fn contacts(harness: &Harness) -> usize {
     let stats = harness.topics.stats();
     stats.passive - stats.system_passive
@@ -278,7 +278,7 @@ fn whoever_is_ignored_is_neither_learned_nor_asked() {
     assert!((1..=6).all(|number| harness.connect(number)));
     found(&mut harness, vec![contact(50)]);
     assert_eq!(contacts(&harness), 1);
-    // In another topic it answers what nobody asked.
+    // In another topic it sends unsolicited shuffle replies.
     for nonce in 0..25 {
         let body = TopicRequest::ShuffleReply { nonce, contacts: Vec::new() };
         harness.asked_in(50, TopicName::system().id(), body);
@@ -320,7 +320,7 @@ fn a_check_that_failed_drops_nobody_who_was_heard_meanwhile() {
     harness.answer(pushes[1].0, answer);
     harness.input(TopicsInput::Failed(check));
     assert_eq!((links(&harness), harness.topics.stats().active_doubted), (1, 0));
-    // Nor is anybody doubted for a check that was not sent.
+    // Nor is a neighbour checked for a probe that was not sent.
     harness.asks();
     harness.input(TopicsInput::Failed(pushes[2].0));
     assert_eq!(harness.topics.stats().active_doubted, 1);

@@ -1,4 +1,4 @@
-//! A network in miniature: latency, loss, tries, death; the same in every run.
+//! A small network with latency, loss, retries and crashes; the same in every run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,9 +17,11 @@ pub(super) fn topic() -> TopicName {
     TopicName::new("builds").expect("a name")
 }
 
-/// What the link puts around a message, with a cookie; its shortest request; IPv4 and UDP.
+/// Bytes that the link puts around a message, with a cookie.
 const SEAL_BYTES: usize = 111;
+/// The shortest request of the link.
 const ASKING_BYTES_MIN: usize = 128;
+/// The headers of IPv4 and UDP.
 const HEADER_BYTES: usize = 28;
 
 enum Event {
@@ -34,7 +36,7 @@ enum Event {
         ask: TopicAskId,
         answer: TopicResponse,
     },
-    /// A try had no answer.
+    /// A try was not answered.
     Expire {
         node: PublicKey,
         ask: TopicAskId,
@@ -57,7 +59,7 @@ pub(super) struct TestNode {
     pub(super) alive: bool,
     pub(super) messages: Vec<(Instant, Message)>,
     pub(super) published: Vec<(Instant, MessageId)>,
-    /// What the takers of each message were counted as.
+    /// The reported acknowledgements of each message.
     pub(super) taken: Vec<(Instant, MessageId, usize)>,
     pub(super) missed: u64,
     pub(super) refused: usize,
@@ -71,11 +73,11 @@ pub(super) struct TestNet {
     pub(super) nodes: BTreeMap<PublicKey, TestNode>,
     pub(super) keys: Vec<PublicKey>,
     pub(super) loss: f64,
-    /// Nodes that reach nobody and nobody reaches.
+    /// Nodes that reach no other one and that no other one reaches.
     pub(super) cut: BTreeSet<PublicKey>,
-    /// Whether nobody finds others of a topic.
+    /// Whether searches find no nodes of a topic.
     pub(super) blind: bool,
-    /// What all nodes sent, as datagrams.
+    /// Bytes of all datagrams sent.
     pub(super) bytes: usize,
     rng: Rng,
     events: BTreeMap<(Instant, u64), Event>,
@@ -83,7 +85,7 @@ pub(super) struct TestNet {
     next: u64,
     flights: BTreeMap<(PublicKey, TopicAskId), Flight>,
     directory: BTreeMap<TopicId, Vec<Contact>>,
-    /// Nodes whose processes stand still, and what comes for them meanwhile.
+    /// Nodes whose processes stand still, and their events meanwhile.
     still: BTreeMap<PublicKey, Vec<Event>>,
 }
 
@@ -137,7 +139,7 @@ impl TestNet {
         net
     }
 
-    /// All nodes come, one every ten milliseconds, each knowing the one before; then 30 s.
+    /// All nodes join, one every ten milliseconds, each knowing the one before; then 30 s pass.
     pub(super) fn gathered(count: usize, config: TopicsConfig, seed: u64) -> Self {
         let mut net = Self::new(count, config, seed);
         let keys = net.keys.clone();
@@ -150,7 +152,7 @@ impl TestNet {
         net
     }
 
-    /// The same, and everybody subscribes.
+    /// The same, and all nodes subscribe.
     pub(super) fn subscribed(count: usize, config: TopicsConfig, seed: u64) -> Self {
         let mut net = Self::gathered(count, config, seed);
         for key in net.keys.clone() {
@@ -345,7 +347,7 @@ impl TestNet {
         self.now = end;
     }
 
-    /// The timer contract, held on every wake-up of every test.
+    /// Checks the timer contract on every wake-up of every test.
     fn wake(&mut self, node: &PublicKey) {
         let now = self.now;
         let Some(test_node) = self.nodes.get_mut(node) else { return };
@@ -370,13 +372,13 @@ impl TestNet {
         self.keys.iter().copied().filter(|key| self.nodes[key].alive).collect()
     }
 
-    /// A number of the counters of all living nodes.
+    /// The sum of a counter over all living nodes.
     pub(super) fn sum(&self, number: impl Fn(&TopicsStats) -> u64) -> u64 {
         let living = self.nodes.values().filter(|test_node| test_node.alive);
         living.map(|test_node| number(&test_node.topics.stats())).sum()
     }
 
-    /// Asserts that no node got a message behind one that its publisher published later.
+    /// Asserts that no node got a message behind a later one of its publisher.
     pub(super) fn assert_order(&self) {
         for test_node in self.nodes.values() {
             let mut last: BTreeMap<PublicKey, MessageId> = BTreeMap::new();
@@ -387,7 +389,7 @@ impl TestNet {
         }
     }
 
-    /// How many living nodes have no message of `ids` twice and all of them once.
+    /// How many living nodes got each message of `ids` exactly once.
     pub(super) fn complete(&self, ids: &[MessageId]) -> usize {
         let wanted: BTreeSet<&MessageId> = ids.iter().collect();
         self.nodes

@@ -1,4 +1,4 @@
-//! Overlays stay mixed, and come together again.
+//! Overlays stay mixed, and join again.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::harness::{Harness, contact, identity};
 use super::net::{TestNet, seconds, topic};
 use super::*;
 
-/// The sizes of the parts of the topic's overlay.
+/// The sizes of the connected components of the topic's overlay.
 fn parts(net: &TestNet) -> Vec<usize> {
     let mut left: BTreeSet<PublicKey> = net.keys.iter().copied().collect();
     let mut sizes = Vec::new();
@@ -46,7 +46,7 @@ fn circles_that_filled_each_others_places_open_up() {
         }
         net.run(seconds(200));
         assert_eq!(parts(&net), [7, 7, 7, 7]);
-        // Now one of each hears of one in the next.
+        // Now one node of each hears of one in the next.
         for pair in contacts.chunks(7).collect::<Vec<_>>().windows(2) {
             let found = TopicsInput::Found { topic: topic().id(), contacts: vec![pair[1][0]] };
             net.input(&pair[0][0].public_key, found);
@@ -110,8 +110,8 @@ fn a_link_that_no_tree_needs_goes_for_a_joiner() {
     }
 }
 
-/// All ask to be pushed what this desk was asked to push, and the first link beyond the limit is
-/// made: who goes for it.
+/// Acknowledges every push without a prune and makes the first link beyond the limit: returns the
+/// neighbours that are dropped for it.
 fn goes_for_a_joiner(harness: &mut Harness) -> Vec<u8> {
     for (ask, _, request) in harness.asks() {
         if matches!(request.body, TopicRequest::Gossip { .. }) {
@@ -126,7 +126,7 @@ fn goes_for_a_joiner(harness: &mut Harness) -> Vec<u8> {
     (1..=6).filter(|number| !left.contains(&contact(*number))).collect()
 }
 
-/// A message of a neighbour's own.
+/// A message of this publisher.
 fn message_of(publisher: u8, sequence: u64) -> TopicRequest {
     let signature = Signature::from_bytes([0; 64]);
     let publisher = identity(publisher).public_key();
@@ -159,7 +159,7 @@ fn of_links_on_as_many_trees_the_one_to_the_root_of_a_tree_stays() {
     }
 }
 
-/// Who publishes in a topic.
+/// The node that publishes in a topic.
 #[derive(Clone, Copy)]
 enum Publishes {
     Nobody,
@@ -167,8 +167,8 @@ enum Publishes {
     Other,
 }
 
-/// How many links were granted that cost an established one, and how many beyond need were asked
-/// for, in 80 rounds of 401 s.
+/// How many links were granted that cost an established one, and how many surplus links were
+/// requested, in 80 rounds of 401 s.
 fn swapped(publishes: Publishes) -> (usize, usize) {
     let config = TopicsConfig { mode: Mode::Fleet, verify: false, ..TopicsConfig::default() };
     let mut harness = Harness::new(config);
@@ -183,7 +183,8 @@ fn swapped(publishes: Publishes) -> (usize, usize) {
             harness.asked(1, message_of(9, number));
         }
     };
-    // Everybody answers, wants to be pushed all, and has no room. How many links were asked for.
+    // Every neighbour answers, accepts all pushes, and has no room for a link. Returns how many
+    // links were requested.
     let answer = |harness: &mut Harness| {
         let mut links = 0;
         for (ask, _, request) in harness.asks() {
@@ -209,7 +210,7 @@ fn swapped(publishes: Publishes) -> (usize, usize) {
             if pause > 300 {
                 let reply = harness.asked(60 + round as u8, low_priority);
                 granted += usize::from(matches!(reply, TopicResponse::Accepted { .. }));
-                // A link that is on no tree would be one to spare.
+                // A link that is lazy on every tree could be spared.
                 let part =
                     TopicRequest::Disconnect { cause: DisconnectCause::Left, others: Vec::new() };
                 harness.asked(60 + round as u8, part);

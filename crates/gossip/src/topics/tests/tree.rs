@@ -1,4 +1,5 @@
-//! The tree: who is on it, what it costs, and how much of it this node's publishers may use.
+//! Broadcast trees: which links are eager, what they cost, and how much of them this node's
+//! publishers may use.
 
 use bytes::Bytes;
 use potluck_base::{Signature, UnixMillis};
@@ -34,7 +35,7 @@ fn have(publisher: u8, first: u64) -> TopicRequest {
     TopicRequest::IHave { ranges: vec![IdRange { publisher, incarnation: 1, first, count: 1 }] }
 }
 
-/// A machine that checks no signatures.
+/// A machine that verifies no signatures.
 fn connected(mode: Mode, neighbours: u8) -> Harness {
     let mut harness = Harness::new(TopicsConfig { mode, verify: false, ..TopicsConfig::default() });
     harness.input(TopicsInput::Subscribe(topic()));
@@ -43,7 +44,7 @@ fn connected(mode: Mode, neighbours: u8) -> Harness {
     harness
 }
 
-/// The neighbours are measured to be near.
+/// The round trips of the neighbours are measured as short.
 fn measure(harness: &mut Harness) {
     harness.publish(99, 10);
     for (ask, ..) in harness.asks() {
@@ -55,7 +56,7 @@ fn is_push(asked: &&SentRequest) -> bool {
     matches!(asked.2.body, TopicRequest::Gossip { .. })
 }
 
-/// Whom this node asked to push messages.
+/// The neighbours that this node grafted.
 fn wanted(harness: &mut Harness) -> Vec<Contact> {
     let eager = |body: &TopicRequest| matches!(body, TopicRequest::Graft { eager: true, .. });
     let asks = harness.asks().into_iter().filter(|(.., request)| eager(&request.body));
@@ -70,7 +71,7 @@ fn published(harness: &Harness) -> usize {
 fn a_neighbour_that_has_most_messages_sooner_comes_on_the_tree() {
     let mut harness = connected(Mode::Fleet, 3);
     measure(&mut harness);
-    // The second and the third bring copies.
+    // The second and the third deliver duplicates.
     harness.asked(1, message(9, 1));
     assert_eq!(harness.asked(2, message(9, 1)), pushed(true));
     assert_eq!(harness.asked(3, message(9, 1)), pushed(true));
@@ -91,7 +92,7 @@ fn a_neighbour_that_has_most_messages_sooner_comes_on_the_tree() {
 /// The first message of a publisher's own tree.
 const OWN: u64 = flood::OWN_TREE_FROM;
 
-/// To whom a message goes that the first neighbour pushes.
+/// The neighbours to which a message goes that the first neighbour pushes.
 fn forwarded(harness: &mut Harness, publisher: u8, sequence: u64) -> Vec<(TopicAskId, Contact)> {
     let quiet = sequence == OWN;
     if quiet {
@@ -109,7 +110,7 @@ fn forwarded(harness: &mut Harness, publisher: u8, sequence: u64) -> Vec<(TopicA
     asks.map(|(ask, to, _)| (ask, to)).collect()
 }
 
-/// The second and the third neighbour are not on the shared tree.
+/// The second and the third neighbour are lazy on the shared tree.
 fn with_one_parent() -> Harness {
     let mut harness = connected(Mode::Fleet, 3);
     measure(&mut harness);
@@ -173,7 +174,7 @@ fn no_tree_grows_while_its_publisher_is_fast_and_what_follows_growth_stays_behin
         harness.advance(10 * MILLISECOND);
     }
     assert_eq!(sequences(&mut harness, 2), []);
-    // A burst behind the message that grows the tree.
+    // A burst behind the flood.
     let mut harness = with_one_parent();
     harness.asked(1, message(9, OWN - 1));
     harness.advance(seconds(1));
@@ -197,7 +198,7 @@ fn a_link_is_pruned_of_one_publisher_and_keeps_the_others() {
     harness.asks();
     assert_eq!(forwarded(&mut harness, 8, OWN + 1), []);
     assert_eq!(forwarded(&mut harness, 9, OWN + 1).len(), 1);
-    // Two publishers in one push: the bits say which of them is meant.
+    // Two publishers in one push: the bits tell which of them is pruned.
     let TopicRequest::Gossip { messages: one } = message(9, OWN + 1) else { panic!("no push") };
     let TopicRequest::Gossip { messages: two } = message(7, OWN + 1) else { panic!("no push") };
     let messages = [one, two].concat();
@@ -228,7 +229,7 @@ fn a_neighbour_that_has_one_publishers_messages_sooner_comes_on_that_tree_alone(
     let [(to, ranges)] = &grafts[..] else { panic!("{grafts:?}") };
     assert_eq!((*to, ranges.len(), ranges[0].count), (contact(2), 1, 0));
     assert_eq!(ranges[0].publisher, identity(9).public_key());
-    // And the other end of such a request.
+    // And the receiver of such a graft.
     let mut harness = with_one_parent();
     let graft = TopicRequest::Graft { ranges: ranges.clone(), eager: true };
     assert_eq!(harness.asked(2, graft), TopicResponse::GraftAck { lacking: 0 });
@@ -245,7 +246,8 @@ fn a_child_that_has_a_message_from_below_and_keeps_its_parent_stays_on_the_tree(
         for (ask, to) in forwarded(&mut harness, 9, OWN) {
             harness.answer(ask, pushed(to == contact(3)));
         }
-        // What is pushed to the second is lost on its way; it has it of somebody else and passes it on.
+        // The push to the second is lost on its way; it gets the message from another node and
+        // pushes it here.
         let pushes = forwarded(&mut harness, 9, OWN + 1);
         let [(ask, to)] = pushes[..] else { panic!("{pushes:?}") };
         assert_eq!(to, contact(2));
@@ -258,7 +260,7 @@ fn a_child_that_has_a_message_from_below_and_keeps_its_parent_stays_on_the_tree(
     }
 }
 
-/// Bytes that are no message, until the neighbour is taken off all trees for them.
+/// Pushes invalid bytes until the neighbour is pruned from all trees for them.
 fn distrust(harness: &mut Harness, number: u8) {
     let garbage = TopicRequest::Gossip { messages: vec![Bytes::from_static(b"garbage")] };
     let off = TopicResponse::GossipAck { prune: u64::MAX, busy: false };
@@ -274,7 +276,7 @@ fn a_parent_that_is_distrusted_is_replaced_and_a_child_does_not_come_back_on_the
     distrust(&mut harness, 1);
     // Another takes its place on the shared tree.
     assert_eq!(wanted(&mut harness), [contact(3), contact(2)]);
-    // It has brought a copy itself, and says that this node's is welcome.
+    // It has delivered a copy itself, and accepts this node's.
     harness.asked(2, message(9, OWN));
     distrust(&mut harness, 2);
     let (ask, _) = *pushes.iter().find(|(_, to)| *to == contact(2)).expect("one of them");
@@ -329,7 +331,7 @@ fn a_parent_that_was_late_once_stays_on_the_tree() {
     harness.asked(2, message(9, OWN + 3));
     harness.asked(2, message(9, OWN + 4));
     assert_eq!(harness.asked(1, message(9, OWN + 4)), pushed(true));
-    // Of many in one push the more decide.
+    // Of several messages in one push the majority decides.
     let mut harness = with_one_parent();
     forwarded(&mut harness, 9, OWN);
     let messages = |from: u64, to: u64| {
@@ -343,7 +345,7 @@ fn a_parent_that_was_late_once_stays_on_the_tree() {
     harness.asked(1, messages(OWN + 5, OWN + 6));
     let prune = TopicResponse::GossipAck { prune: 0b111, busy: false };
     assert_eq!(harness.asked(1, messages(OWN + 2, OWN + 4)), prune);
-    // Now it is no parent any more, and the next that brings something is.
+    // Now it is no parent any more, and the next that delivers a message is.
     harness.asked(2, message(9, OWN + 7));
     harness.asked(3, message(9, OWN + 8));
     assert_eq!(harness.asked(2, message(9, OWN + 8)), pushed(false));
@@ -405,7 +407,7 @@ fn a_publisher_that_loses_the_one_link_of_its_tree_pushes_over_another() {
             let asks = harness.asks().into_iter().filter(|asked| is_push(&asked));
             let asks: Vec<(TopicAskId, Contact)> = asks.map(|(ask, to, _)| (ask, to)).collect();
             for (ask, to) in &asks {
-                // The first takes what runs along the publisher's tree, the second all the rest.
+                // The first accepts the messages of the publisher's tree, the second all others.
                 let child = if round < OWN { contact(2) } else { contact(1) };
                 harness.answer(*ask, pushed(*to != child));
             }
@@ -468,7 +470,7 @@ fn a_node_whose_queues_fill_up_says_so() {
         .map(|sequence| harness.asked(1, message(9, sequence)))
         .map(|answer| matches!(answer, TopicResponse::GossipAck { busy: true, .. }))
         .collect();
-    // One is on its way, and a quarter of the queue may wait.
+    // One is in flight, and a quarter of the queue may wait.
     assert_eq!(busy.iter().position(|busy| *busy), Some(11));
 }
 

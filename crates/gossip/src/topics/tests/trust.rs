@@ -1,4 +1,4 @@
-//! What neighbours name, promise and push, and what they lose by it.
+//! What neighbours announce and push, and the score they lose by it.
 
 use bytes::Bytes;
 use potluck_base::{Signature, UnixMillis};
@@ -17,7 +17,7 @@ fn signed(publisher: u8, sequence: u64) -> SignedMessage {
     SignedMessage::sign(&identity(publisher), context, (1, sequence), UnixMillis(0), payload)
 }
 
-/// For machines that check no signatures.
+/// For machines that verify no signatures.
 fn unsigned(publisher: u8, sequence: u64) -> SignedMessage {
     let signature = Signature::from_bytes([0; 64]);
     let payload = Bytes::from_static(b"hello");
@@ -51,7 +51,7 @@ fn config(mode: Mode, verify: bool) -> TopicsConfig {
     TopicsConfig { mode, verify, ..TopicsConfig::default() }
 }
 
-/// Neighbour 1 passes on two forgeries: one less than what ends a link.
+/// Neighbour 1 forwards two forgeries: one less than ends a link.
 fn distrust(harness: &mut Harness) {
     let mut forged = signed(9, 77);
     forged.payload = Bytes::from_static(b"hellO");
@@ -61,7 +61,7 @@ fn distrust(harness: &mut Harness) {
     assert_eq!(harness.topics.stats().verify_failed, 2);
 }
 
-/// Whom this node asked for named messages, and whether on the tree.
+/// The neighbours that this node grafted messages from, and whether eagerly.
 fn asked_for(harness: &mut Harness) -> Vec<(Contact, bool)> {
     let grafts = harness.asks().into_iter().filter_map(|(_, to, request)| match request.body {
         TopicRequest::Graft { ranges, eager } if !ranges.is_empty() => Some((to, eager)),
@@ -70,7 +70,7 @@ fn asked_for(harness: &mut Harness) -> Vec<(Contact, bool)> {
     grafts.collect()
 }
 
-/// To whom messages were pushed.
+/// The neighbours to which messages were pushed.
 fn pushed_to(harness: &mut Harness) -> Vec<Contact> {
     let asks = harness.asks().into_iter();
     let pushes = asks.filter(|(.., request)| matches!(request.body, TopicRequest::Gossip { .. }));
@@ -87,7 +87,7 @@ fn whoever_forged_twice_gets_no_messages_and_is_asked_for_none() {
     assert_eq!(pushed_to(&mut harness), [contact(2)]);
     harness.advance(seconds(2));
     assert_eq!(asked_for(&mut harness), [], "what it promised before");
-    // It wants to be on the tree again, and pushes on.
+    // It grafts this node again, and goes on pushing.
     harness.asked(1, TopicRequest::Graft { ranges: Vec::new(), eager: true });
     harness.publish(2, 10);
     assert_eq!(pushed_to(&mut harness), [contact(2)]);
@@ -131,7 +131,7 @@ fn names_of_one_neighbour_are_bounded_at_once_and_by_rate() {
     harness.asked(1, have(8, 1, 3_000));
     let stats = harness.topics.stats();
     assert_eq!((stats.promises, stats.names_refused), (2_048, 3_000 - 2_048));
-    // When it becomes a network of strangers, theirs is the rate.
+    // In a network of strangers the rate of strangers counts.
     let mut harness = connected(config(Mode::Fleet, true), 2);
     harness.input(TopicsInput::Mode(Mode::Open));
     harness.asked(1, have(8, 1, 2_048));
@@ -217,7 +217,7 @@ fn a_moment_of_overload_costs_an_honest_neighbour_neither_its_link_nor_its_place
 fn while_the_shared_tree_works_few_of_the_lost_messages_change_it() {
     let mut harness = connected(config(Mode::Fleet, false), 2);
     let mut eager = Vec::new();
-    // Nobody says enough for a tree of its own.
+    // No publisher sends enough for a tree of its own.
     let mut others = (20..150).flat_map(|of| (1..8).map(move |sequence| unsigned(of, sequence)));
     for round in 1..=80 {
         harness.asked(2, have(150 + round, 1, 1));
@@ -230,7 +230,7 @@ fn while_the_shared_tree_works_few_of_the_lost_messages_change_it() {
     }
     let changes = eager.iter().filter(|eager| **eager).count();
     assert!(eager.len() >= 80 && (1..=25).contains(&changes), "{changes} of {}", eager.len());
-    // When it brings nothing, it is changed at once.
+    // When it delivers nothing, it is changed at once.
     harness.advance(seconds(1));
     harness.asked(2, have(8, 1, 1));
     harness.advance(seconds(1));
