@@ -74,7 +74,7 @@ enum Waiting {
     Kv(AskId),
     Swarm(potluck_swarm::AskId),
     Members(members::AskId),
-    Topics(potluck_gossip::topics::SpreadAskId),
+    Topics(potluck_gossip::topics::TopicAskId),
     Search(potluck_gossip::search::AskId),
     /// A call that goes where the answer comes from.
     Way(CallId),
@@ -372,7 +372,7 @@ impl Node {
             Dht::Siblings(change) => {
                 let siblings: Vec<Peer> = self.dht.siblings().copied().collect();
                 let contacts = siblings.iter().map(|peer| peer.contact).collect();
-                self.gossip.members.handle(now, members::Input::Siblings(contacts));
+                self.gossip.members.handle(now, members::Input::CloseGroup(contacts));
                 self.kv.handle(now, potluck_kv::Input::Siblings(siblings));
                 let joined = change.joined.into_iter().map(Event::SiblingJoined);
                 let left = change.left.into_iter().map(Event::SiblingLeft);

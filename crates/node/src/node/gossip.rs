@@ -9,7 +9,7 @@ use potluck_gossip::members::{self, Members, MembersStart, Verdict};
 use potluck_gossip::message::SYSTEM_TOPIC;
 use potluck_gossip::search::{self, Search};
 use potluck_gossip::topics::{
-    PublishId, SpreadServeId, TopicRefusal, Topics, TopicsInput, TopicsOutput,
+    PublishId, TopicRefusal, TopicServeId, Topics, TopicsInput, TopicsOutput,
 };
 use potluck_kv::{CommandId, Put, WriteContext};
 use potluck_link::RequestOptions;
@@ -17,7 +17,7 @@ use potluck_record::limits::PROVIDER_LIFE;
 use potluck_record::{Name, Space};
 use potluck_wire::limits::{CALL_BYTES_MAX, MESSAGE_BYTES_MAX};
 use potluck_wire::{
-    MemberRequest, Provider, Refusal, Request, Response, SearchRequest, Spread, TopicId,
+    InTopic, MemberRequest, Provider, Refusal, Request, Response, SearchRequest, TopicId,
     encode_request,
 };
 
@@ -229,7 +229,7 @@ impl Node {
             (Waiting::Members(ask), None) => {
                 self.gossip.members.handle(now, members::Input::Failed { ask });
             }
-            (Waiting::Topics(ask), Some(Response::Spread(answer))) => {
+            (Waiting::Topics(ask), Some(Response::Topic(answer))) => {
                 let rtt = rtt.unwrap_or(Duration::from_millis(100));
                 self.gossip.topics.handle(now, TopicsInput::Answered { ask, answer, rtt });
             }
@@ -266,9 +266,9 @@ impl Node {
                 let input = members::Input::Asked { serve, from, request, budget };
                 self.gossip.members.handle(now, input);
             }
-            GossipRequest::Spread(spread) => {
-                let serve = SpreadServeId(serve);
-                self.gossip.topics.handle(now, TopicsInput::Asked { serve, from, spread });
+            GossipRequest::Topic(request) => {
+                let serve = TopicServeId(serve);
+                self.gossip.topics.handle(now, TopicsInput::Asked { serve, from, request });
             }
             GossipRequest::Search(request) => {
                 let serve = search::ServeId(serve);
@@ -290,11 +290,11 @@ impl Node {
         match output {
             Said::Ask { ask, to, request, tries, patience, large } => {
                 let answer_bytes_max = match request {
-                    MemberRequest::Probe { .. }
-                    | MemberRequest::ProbeFor { .. }
+                    MemberRequest::Ping { .. }
+                    | MemberRequest::PingReq { .. }
                     | MemberRequest::Prove { .. }
-                    | MemberRequest::Doubt { .. } => WORD_ANSWER,
-                    MemberRequest::Tell { .. } | MemberRequest::Shut { .. } => TAKEN_ANSWER,
+                    | MemberRequest::Suspect { .. } => WORD_ANSWER,
+                    MemberRequest::Tell { .. } | MemberRequest::Revoke { .. } => TAKEN_ANSWER,
                     MemberRequest::Compare { .. }
                     | MemberRequest::Load { .. }
                     | MemberRequest::Page { .. } => MESSAGE_BYTES_MAX,
@@ -343,10 +343,10 @@ impl Node {
     fn on_verdict(&mut self, now: Instant, contact: Contact, verdict: Verdict) {
         let key = contact.public_key;
         match verdict {
-            Verdict::Here => {
+            Verdict::Alive => {
                 self.gossip.topics.handle(now, TopicsInput::Candidates(vec![contact]));
             }
-            Verdict::Doubted => {
+            Verdict::Suspect => {
                 let id = contact.in_network(&self.network).id;
                 self.dht.handle(now, potluck_dht::Input::Doubted(id));
                 self.gossip.topics.handle(now, TopicsInput::Unreachable(key));
@@ -383,17 +383,17 @@ impl Node {
 
     fn on_topics(&mut self, now: Instant, output: TopicsOutput) {
         match output {
-            TopicsOutput::Ask { ask, to, spread, tries } => {
+            TopicsOutput::Ask { ask, to, request, tries } => {
                 let answer_bytes_max = SPREAD_ANSWER;
                 let options = RequestOptions { tries, answer_bytes_max, patience: Duration::ZERO };
                 let how = Asking { options, large: false };
-                let request = Request::Spread(spread);
+                let request = Request::Topic(request);
                 if !self.gossip_ask(now, Waiting::Topics(ask), to, &request, how) {
                     self.gossip.topics.handle(now, TopicsInput::Unsent(ask));
                 }
             }
             TopicsOutput::Answer { serve, answer } => {
-                self.gossip_answer(now, serve.0, &Response::Spread(answer));
+                self.gossip_answer(now, serve.0, &Response::Topic(answer));
             }
             TopicsOutput::Deliver(message) if message.topic.as_str() == SYSTEM_TOPIC => {
                 let input = members::Input::Announced {
@@ -407,7 +407,7 @@ impl Node {
             TopicsOutput::Missed { topic, missed } => {
                 self.outbox.push_back(Output::Missed { topic, missed });
             }
-            TopicsOutput::Taken { publish, message, neighbours } => {
+            TopicsOutput::Acknowledged { publish, message, neighbours } => {
                 if let Some(Some(id)) = self.gossip.publishes.remove(&publish) {
                     self.reply(id, Reply::Taken { message, neighbours });
                 }
@@ -595,7 +595,7 @@ impl Node {
                     // Of a node that began anew the reader still learns how many of that publisher's it
                     // missed.
                     if let Some(after) = after.filter(|_| !complete && backlog.is_empty()) {
-                        self.gossip.topics.expect_behind(&topic, after);
+                        self.gossip.topics.expect_after(&topic, after);
                     }
                     self.reply(id, Reply::Subscribed { backlog, complete });
                 }
@@ -617,7 +617,7 @@ impl Node {
 /// A request for one of the three machines.
 pub(super) enum GossipRequest {
     Member(MemberRequest),
-    Spread(Spread),
+    Topic(InTopic),
     Search(SearchRequest),
 }
 

@@ -33,8 +33,8 @@ impl Node {
             Request::Member(request) => {
                 self.on_gossip_request(now, came, GossipRequest::Member(request));
             }
-            Request::Spread(spread) => {
-                self.on_gossip_request(now, came, GossipRequest::Spread(spread));
+            Request::Topic(request) => {
+                self.on_gossip_request(now, came, GossipRequest::Topic(request));
             }
             Request::Search(request) => {
                 self.on_gossip_request(now, came, GossipRequest::Search(request));
