@@ -126,7 +126,7 @@ impl Node {
     pub fn new(start: Start) -> Result<Self, ConfigError> {
         let Start { identity, network, address, incarnation, labels, mut config, seed } = start;
         config.validate()?;
-        config.kv.close_group_size = config.dht.siblings;
+        config.kv.close_group_size = config.dht.close_group_size;
         let mut rng = Rng::from_seed(seed);
         let contact = Contact::new(identity.public_key(), address);
         let serves = !config.dht.client;
@@ -363,8 +363,8 @@ impl Node {
                     self.reply(id, Reply::Failed(CommandError::Busy));
                 }
             }
-            Dht::Siblings(change) => {
-                let close_group: Vec<Peer> = self.dht.siblings().copied().collect();
+            Dht::CloseGroup(change) => {
+                let close_group: Vec<Peer> = self.dht.close_group().copied().collect();
                 let contacts = close_group.iter().map(|peer| peer.contact).collect();
                 self.gossip.members.handle(now, members::Input::Siblings(contacts));
                 self.kv.handle(now, potluck_kv::Input::CloseGroup(close_group));
