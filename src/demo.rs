@@ -1,22 +1,22 @@
-//! `demo`: a real network of node processes on this machine, in front of your eyes.
+//! `demo`: runs a network of node processes on this machine and prints each step.
 //!
-//! The nodes are child processes that run `potluck up`, driven over HTTP as any program would.
-//! What is printed at the end was measured in that run.
+//! The nodes are child processes that run `potluck up`; the demo drives them over HTTP like any other
+//! client. The figures printed at the end were measured in that run.
 //!
-//! **Invariant:** however the demo ends, its processes and its folder are gone: [`Kitchen`] kills
-//! and removes on every way out, and nodes do it by themselves when their stdin closes, which is
-//! what happens when the demo is killed.
+//! **Invariant:** however the demo ends, its processes and its folder are gone: [`Processes`] kills
+//! and removes on every exit path. If the demo itself is killed, the stdin of its nodes closes, and
+//! they stop and remove their folders by themselves.
 
-mod course;
-mod crowd;
+mod clients;
 mod detection;
 mod figures;
 mod files;
-mod guest;
-mod kitchen;
-mod menu;
+mod node;
 mod plan;
-mod stage;
+mod printer;
+mod processes;
+mod records;
+mod scenario;
 
 use std::io::{IsTerminal as _, stdout};
 use std::sync::Arc;
@@ -27,40 +27,40 @@ use crate::cli::DemoArgs;
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
 use crate::up::on_first_signal;
-pub(crate) use kitchen::FOLDER_PREFIX;
+pub(crate) use processes::FOLDER_PREFIX;
 
-use course::Course;
-use kitchen::Kitchen;
 use plan::Plan;
-use stage::Stage;
+use printer::Printer;
+use processes::Processes;
+use scenario::Scenario;
 
 /// What ends the demo.
 enum End {
-    /// The course is over, or broke off.
+    /// The scenario ended or failed; `true` if it showed everything.
     Over(Result<bool, Failure>),
-    /// Somebody pressed Ctrl-C.
+    /// The user pressed Ctrl-C.
     Interrupted,
 }
 
 /// Runs the command.
 pub(crate) fn run(out: Out, args: &DemoArgs) -> Result<(), Failure> {
     let plan = Plan::of(args)?;
-    let stage = Stage::new(out);
-    stage.opening(&plan);
-    stage.heard()?;
-    let menu = menu::of(&plan, &stage)?;
+    let printer = Printer::new(out);
+    printer.opening(&plan);
+    printer.check_written()?;
+    let records = records::of(&plan, &printer)?;
     let (ended, end) = mpsc::channel();
     let interrupted = ended.clone();
     on_first_signal(move || {
-        // Nobody listens any more if the demo is over.
+        // The receiver is gone if the demo is over.
         let _ = interrupted.send(End::Interrupted);
     })?;
-    let kitchen = Kitchen::open()?;
+    let processes = Processes::open()?;
     let stays = !args.exit && stdout().is_terminal();
-    let course = Course::new(plan, menu, stage.clone(), Arc::clone(&kitchen), stays);
+    let scenario = Scenario::new(plan, records, printer.clone(), Arc::clone(&processes), stays);
     let spawned = thread::Builder::new().name("demo".into()).spawn(move || {
-        // Nobody listens any more if the demo was interrupted.
-        let _ = ended.send(End::Over(course.run()));
+        // The receiver is gone if the demo was interrupted.
+        let _ = ended.send(End::Over(scenario.run()));
     });
     spawned.map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))?;
     // Both senders live as long as the process.
@@ -81,6 +81,6 @@ pub(crate) fn run(out: Out, args: &DemoArgs) -> Result<(), Failure> {
             Err(Failure::new(Exit::Failed, "interrupted", "the demo was interrupted"))
         }
     };
-    kitchen.close();
-    result.and_then(|()| stage.heard())
+    processes.close();
+    result.and_then(|()| printer.check_written())
 }

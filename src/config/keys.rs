@@ -267,8 +267,8 @@ const DHT: &[Key] = &[
         "dht",
         "siblings",
         "Closest nodes that are watched; at least three times [kv] replication.",
-        |s, i| size(i, 1, 512).map(|it| s.protocol.dht.siblings = it),
-        |s| count(s.protocol.dht.siblings),
+        |s, i| size(i, 1, 512).map(|it| s.protocol.dht.close_group_size = it),
+        |s| count(s.protocol.dht.close_group_size),
     ),
     key!(
         "dht",

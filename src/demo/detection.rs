@@ -1,28 +1,29 @@
-//! How long survivors take to notice that others are gone.
+//! How long survivors take to declare killed members dead.
 
 use std::time::{Duration, Instant};
 
-use super::crowd::quantile;
-use super::guest::{Guest, wait_until};
+use super::clients::quantile;
+use super::node::{DemoNode, wait_until};
 use crate::api::Member;
 use crate::failure::{Exit, Failure};
 
-/// How often survivors are asked: the figures are this exact.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Pause between two polls of the survivors, and thus the resolution of the figures. Raising it lowers
+/// the load on them.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long survivors may take to get to know of those that are about to be killed.
-const ACQUAINTANCE: Duration = Duration::from_secs(20);
+/// Time for survivors to list all nodes that are about to be killed as members.
+const MEMBERS_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Who has yet to notice whose death.
+/// The deaths that survivors have not noticed yet, and the times of those they have.
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// Pairs of a survivor and one of the killed that it knew.
+    /// Pairs of a survivor's index and the id of a killed member that it knew.
     open: Vec<(usize, String)>,
-    /// How long each pair took.
+    /// Seconds from the kill until each pair was closed.
     noticed: Vec<f64>,
 }
 
-/// How it went.
+/// How long the detection of the deaths took.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Detection {
     pub(super) median_seconds: f64,
@@ -33,41 +34,41 @@ pub(super) struct Detection {
 }
 
 impl Watch {
-    /// Waits until every survivor knows everybody who is about to be killed as a member.
-    pub(super) fn begin(survivors: &[Guest], doomed: &[Guest]) -> Result<Self, Failure> {
-        let deadline = Instant::now() + ACQUAINTANCE;
+    /// Waits until every survivor lists each target as a member.
+    pub(super) fn begin(survivors: &[DemoNode], targets: &[DemoNode]) -> Result<Self, Failure> {
+        let deadline = Instant::now() + MEMBERS_TIMEOUT;
         for survivor in survivors {
             let knows_all = || {
                 let members = survivor.members()?;
-                let is_known = |guest: &Guest| members.iter().any(|it| it.id == guest.id);
-                Ok(doomed.iter().all(is_known))
+                let is_known = |node: &DemoNode| members.iter().any(|it| it.id == node.id);
+                Ok(targets.iter().all(is_known))
             };
-            if !wait_until(deadline, PAUSE, knows_all)? {
+            if !wait_until(deadline, POLL_INTERVAL, knows_all)? {
                 let message = "a node did not get to know all members in time";
                 return Err(Failure::new(Exit::Unavailable, "timeout", message)
                     .hint("the machine may be too busy for so many nodes"));
             }
         }
         let pairs = (0..survivors.len())
-            .flat_map(|index| doomed.iter().map(move |guest| (index, guest.id.clone())));
+            .flat_map(|index| targets.iter().map(move |node| (index, node.id.clone())));
         Ok(Self { open: pairs.collect(), noticed: Vec::new() })
     }
 
-    /// Asks the survivors until each holds every one of the killed for dead, or time is over.
+    /// Polls the survivors until each lists every killed member as dead, or `timeout` is over.
     pub(super) fn run(
         mut self,
-        survivors: &[Guest],
+        survivors: &[DemoNode],
         killed_at: Instant,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Detection, Failure> {
-        while !self.open.is_empty() && killed_at.elapsed() < patience {
+        while !self.open.is_empty() && killed_at.elapsed() < timeout {
             for (index, survivor) in survivors.iter().enumerate() {
                 if self.open.iter().any(|(watcher, _)| *watcher == index) {
                     let members = survivor.members()?;
                     self.note(index, &members, killed_at.elapsed());
                 }
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(self.result())
     }

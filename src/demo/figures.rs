@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::crowd::{Pace, round};
+use super::clients::{Pace, round};
 use super::detection::Detection;
-use super::files::Delivery;
+use super::files::FileFigures;
 use crate::commands::table::{mib, table};
 use crate::text::count;
 
@@ -22,7 +22,7 @@ pub(super) struct Figures {
     pub(super) put: Pace,
     pub(super) get: Pace,
     pub(super) hops: Hops,
-    pub(super) file: Option<Delivery>,
+    pub(super) file: Option<FileFigures>,
     pub(super) killed: usize,
     pub(super) detection: Detection,
     pub(super) memory_mib: f64,
@@ -30,7 +30,7 @@ pub(super) struct Figures {
     pub(super) largest_share: f64,
 }
 
-/// How far lookups went.
+/// The hops of lookups.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Hops {
     pub(super) mean: f64,
@@ -38,14 +38,15 @@ pub(super) struct Hops {
     pub(super) lookups: usize,
 }
 
-/// A file of fewer bytes may well come from one node alone.
+/// Bytes below which a file may come from one node without counting as a shortcoming.
 const SMALL_BYTES: u64 = 16 << 20;
 
-/// A node may not hold more of the records than this.
+/// Highest share of all records that one node may hold. A higher limit would let one node hold nearly
+/// everything.
 pub(super) const SHARE_MAX: f64 = 0.7;
 
 impl Figures {
-    /// What was not as it should be, one sentence each.
+    /// The figures that fall short of what the demo should show, one sentence each.
     pub(super) fn shortcomings(&self) -> Vec<String> {
         let mut list = Vec::new();
         let mut need = |good: bool, what: String| {
@@ -85,7 +86,7 @@ impl Figures {
         list
     }
 
-    /// For people.
+    /// The table for a terminal.
     pub(super) fn to_table(&self) -> String {
         let pace = |pace: &Pace| {
             format!(
@@ -133,7 +134,7 @@ impl Figures {
         table(&rows.map(|row| row.map(ToString::to_string)))
     }
 
-    /// For programs.
+    /// The object for programs (`--json`).
     pub(super) fn to_json(&self) -> Value {
         let mut get = self.get.to_json();
         get["hops"] = json!({"mean": round(self.hops.mean, 2), "max": self.hops.max});
@@ -165,9 +166,9 @@ impl Figures {
     }
 }
 
-/// How fast so many bytes came in so many seconds.
-fn file_pace(came: Option<(u64, f64)>) -> String {
-    let Some((bytes, seconds)) = came else { return "not run".to_owned() };
+/// The transfer rate of a fetch of `(bytes, seconds)`.
+fn file_pace(fetched: Option<(u64, f64)>) -> String {
+    let Some((bytes, seconds)) = fetched else { return "not run".to_owned() };
     let rate = bytes as f64 / seconds.max(0.001);
     format!("{} MiB in {seconds:.1} s, {} MiB/s", mib(bytes as f64), mib(rate))
 }
@@ -187,7 +188,7 @@ mod tests {
             hops: Hops { mean: 1.0, max: 1, lookups: 1 },
             detection: Detection { noticed: 1, ..Detection::default() },
             largest_share: 0.5,
-            file: Some(Delivery {
+            file: Some(FileFigures {
                 bytes: 1 << 30,
                 seconds: 1.0,
                 sources: 4,
@@ -211,8 +212,8 @@ mod tests {
             |it| it.detection.missed = 1,
             |it| it.hops.max = 0,
             |it| it.largest_share = 0.71,
-            |it| it.file = it.file.map(|file| Delivery { verified: false, ..file }),
-            |it| it.file = it.file.map(|file| Delivery { sources: 1, ..file }),
+            |it| it.file = it.file.map(|file| FileFigures { verified: false, ..file }),
+            |it| it.file = it.file.map(|file| FileFigures { sources: 1, ..file }),
         ];
         for spoil in spoiled {
             let mut figures = good();

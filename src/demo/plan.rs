@@ -1,4 +1,4 @@
-//! What a demo is to show, and whether it can.
+//! The parameters of a demo, checked for being able to show what it should.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,10 +7,11 @@ use crate::cli::DemoArgs;
 use crate::failure::Failure;
 use crate::text::count;
 
-/// Replicas of a record in a demo of the usual size: five of twelve nodes.
+/// Replicas of a record in a demo of the default size, five of twelve nodes. More replicas let more nodes
+/// be killed and leave each node a larger share of the records.
 const REPLICATION: u16 = 5;
 
-/// What a demo does.
+/// The parameters of a demo.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) nodes: usize,
@@ -23,20 +24,20 @@ pub(super) struct Plan {
     pub(super) seed: u64,
 }
 
-/// Nodes that fetch the file before its sharer is killed, if there are so many.
+/// Nodes that fetch the file before its sharer is killed. More of them are more sources for the last fetch.
 const FETCHERS: usize = 4;
 
 impl Plan {
-    /// Nodes that fetch the file before its sharer is killed. One of the survivors is left to do so
-    /// afterwards.
+    /// Nodes that fetch the file before its sharer is killed: at most [`FETCHERS`], and one survivor is
+    /// kept back to fetch it afterwards.
     pub(super) fn fetchers(&self) -> usize {
         FETCHERS.min(self.nodes - self.kill - 1)
     }
 
-    /// The plan that was asked for.
+    /// The plan that the arguments describe.
     ///
     /// # Errors
-    /// Wrong usage: it could not show what it should.
+    /// Wrong usage: a demo with these arguments could not show what it should.
     pub(super) fn of(args: &DemoArgs) -> Result<Self, Failure> {
         let DemoArgs { nodes, kill, keys, load, file, seed, .. } = args;
         if *kill == 0 || kill >= nodes {
@@ -69,7 +70,7 @@ impl Plan {
     }
 }
 
-/// The file that was asked for, or this program.
+/// The file given by `--file`, or this program.
 fn file_of(asked: Option<&Path>) -> Result<PathBuf, Failure> {
     let path = match asked {
         Some(path) => path.to_owned(),
@@ -85,7 +86,7 @@ fn file_of(asked: Option<&Path>) -> Result<PathBuf, Failure> {
     if real.to_str().is_none() { Err(wrong("has a path that is no UTF-8")) } else { Ok(real) }
 }
 
-/// Replicas that survive `kill` kills at once and still leave nobody with everything.
+/// A replication factor that survives `kill` simultaneous kills and is at most half the nodes.
 fn replication(nodes: u16, kill: u16) -> Option<u16> {
     let usual = (nodes * REPLICATION / 12).clamp(2, REPLICATION);
     let needed = usual.max(kill + 1);

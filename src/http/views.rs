@@ -35,7 +35,7 @@ pub(super) fn peer(view: &PeerView) -> Peer {
         state: if view.failures == 0 { "alive" } else { "suspect" }.to_owned(),
         last_seen_seconds: seconds(view.last_heard),
         verified: true,
-        sibling: view.sibling,
+        sibling: view.in_close_group,
     }
 }
 

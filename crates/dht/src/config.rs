@@ -2,48 +2,49 @@
 
 use std::time::Duration;
 
-/// See each field; [`Config::validate`] holds them together.
+/// Parameters of the DHT; [`Config::validate`] checks them against each other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Contacts in a bucket, and how many closest nodes a lookup for nodes finds. 16 of the
-    /// 8..16 that S/Kademlia recommends: larger buckets stay unfilled longer.
+    /// Contacts in a bucket, and the number of closest nodes that a lookup for nodes finds. 16, the
+    /// largest that S/Kademlia recommends (8 to 16): larger buckets stay unfilled longer.
     pub k: usize,
-    /// Requests in flight in one lookup. 3 as in the Kademlia paper.
+    /// Requests in flight in one lookup. 3 as in the Kademlia paper; more are faster and cost traffic.
     pub alpha: usize,
-    /// Closest nodes kept as siblings: at least three times the replication, so that every holder
-    /// of a key knows all others.
-    pub siblings: usize,
-    /// Most contacts in the table. About 16 for each of log2(n) buckets and 48 siblings are used
-    /// in practice; the cap bounds memory whatever happens.
+    /// Nodes in the close group: at least three times the replication, so that every holder of a key
+    /// knows all others. Each costs heartbeats.
+    pub close_group_size: usize,
+    /// Most contacts in the table. In practice about 16 for each of log2(n) buckets and the close group
+    /// are used; the cap bounds memory in all cases.
     pub table_capacity: usize,
-    /// How often the own neighbourhood and one quiet bucket are looked up while any of the `k`
-    /// nearest comes or goes; when none does, ever more seldom, down to a tenth of that.
+    /// Interval of the lookups of the node's own id and of one quiet bucket while any of the `k` nearest
+    /// changes. While none changes, the interval grows up to ten times this.
     pub refresh_interval: Duration,
-    /// A sibling that was silent for so long gets a heartbeat.
+    /// Silence after which a member of the close group gets a heartbeat. A longer interval costs less
+    /// traffic and notices failures later.
     pub heartbeat_interval: Duration,
-    /// Another contact that was silent for so long is checked; one that has been known for longer,
-    /// after as long as it has been known, up to five times this.
+    /// Silence after which another contact is checked. For a contact known for longer than this, the
+    /// silence is as long as it has been known, up to five times this.
     pub contact_check_interval: Duration,
     /// Tries of a heartbeat before the contact counts as failed.
     pub heartbeat_tries: u8,
     /// Tries of a lookup's request. With two, 2 % loss makes 0.16 % of the requests fail, and 2 % of
     /// the lookups miss one of 16 live nodes.
     pub lookup_tries: u8,
-    /// Requests one lookup may send; bounds its cost and what it can be abused for.
+    /// Requests that one lookup may send. It bounds the cost of a lookup and its use for attacks.
     pub lookup_requests_max: usize,
-    /// A lookup ends after this with what it has.
+    /// Time after which a lookup ends with the answers so far.
     pub lookup_deadline: Duration,
-    /// Lookups at the same time; more are refused as busy.
+    /// Concurrent lookups; further ones are refused as busy.
     pub lookups_max: usize,
     /// First pause before an entry point is tried again.
     pub entry_backoff_min: Duration,
-    /// Longest pause before an entry point is tried again. They are tried for ever.
+    /// Longest pause before an entry point is tried again. Entry points are never given up.
     pub entry_backoff_max: Duration,
-    /// How often changed contacts are saved for a warm restart.
+    /// Interval at which changed contacts are saved for a warm restart.
     pub save_interval: Duration,
     /// Whether loopback and private addresses are acceptable: in `lab` networks.
     pub private_addresses: bool,
-    /// Whether this node serves nobody and is not to be put into tables.
+    /// Whether this node serves no requests and must not be put into routing tables.
     pub client: bool,
 }
 
@@ -52,7 +53,7 @@ impl Default for Config {
         Self {
             k: 16,
             alpha: 3,
-            siblings: 48,
+            close_group_size: 48,
             table_capacity: 1024,
             refresh_interval: Duration::from_secs(60),
             heartbeat_interval: Duration::from_secs(5),
@@ -71,7 +72,7 @@ impl Default for Config {
     }
 }
 
-/// Which parameters contradict each other.
+/// The parameters that contradict each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// k is outside 2..=32.
@@ -80,7 +81,7 @@ pub enum ConfigError {
     /// alpha is outside 1..=k.
     #[error("alpha must be 1 to k")]
     Alpha,
-    /// The table cannot hold the siblings and one bucket.
+    /// The table cannot hold the close group and one bucket.
     #[error("table_capacity must be at least k + siblings")]
     TableCapacity,
     /// An interval is shorter than a second.
@@ -100,7 +101,7 @@ impl Config {
         if !(1..=self.k).contains(&self.alpha) {
             return Err(ConfigError::Alpha);
         }
-        if self.table_capacity < self.k + self.siblings {
+        if self.table_capacity < self.k + self.close_group_size {
             return Err(ConfigError::TableCapacity);
         }
         let shortest =

@@ -1,11 +1,11 @@
-//! Where to enter the network: contacts, addresses and DNS names that are tried for ever.
+//! Entry points: contacts, addresses and DNS names that are tried until the node leaves.
 //!
-//! An entry point that is not in the table is tried again with growing pauses, DNS names resolved
-//! anew each time. Contacts remembered from the last run are entry points too. A node that has
-//! lost everybody therefore always finds back once any of them answers.
+//! An entry point that is not in the table is tried again with growing pauses; DNS names are resolved
+//! again each time. Contacts remembered from before a restart are entry points too. So a node that has
+//! lost all contacts rejoins as soon as any entry point answers.
 //!
-//! Behind a name there may be groups of addresses in an order of preference, as the priorities of SRV
-//! records are. A later group is asked only while nobody of the earlier ones answers.
+//! A name may have groups of addresses in an order of preference, like the priorities of SRV records. A
+//! later group is asked only while no address of an earlier one answers.
 //!
 //! A last resort is an entry point that is used only while all others are silent.
 
@@ -17,22 +17,23 @@ use potluck_base::{Contact, Deadline, Instant, NetworkId, PublicKey, Rng};
 
 use crate::routing_table::RoutingTable;
 
-/// Most entry points, remembered contacts included.
+/// Most entry points, remembered contacts included; further ones are ignored.
 const ENTRY_POINTS_MAX: usize = 256;
 
-/// Addresses of one DNS name that are tried, of all groups together.
+/// Addresses of one DNS name that are tried, over all groups.
 const ADDRESSES_MAX: usize = 16;
-/// How long the next group of addresses waits for an answer of the one before: longer than the first two
-/// tries of a greeting on a line across the world.
+/// Time that an address group has to answer before the next group is asked. It is longer than the first
+/// two tries of a greeting over an intercontinental path; raising it delays the fallback.
 const GROUP_PAUSE: Duration = Duration::from_millis(1500);
-/// How long an entry point was asked in vain before it counts as silent: all tries of a greeting.
+/// Time without an answer after which an entry point counts as silent: the duration of all tries of a
+/// greeting.
 const SILENT_AFTER: Duration = Duration::from_secs(4);
-/// How often it is looked whether the last resort is needed.
+/// Interval of the checks whether the last resort is needed.
 const LAST_RESORT_CHECK: Duration = Duration::from_secs(4);
 /// The longest pause between two uses of the last resort, in longest pauses of other entry points.
 const LAST_RESORT_FACTOR: u32 = 10;
 
-/// What became of an entry point, for people.
+/// The state of an entry point, for diagnosis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryView {
     /// The entry point.
@@ -41,14 +42,14 @@ pub struct EntryView {
     pub tries: u32,
     /// Whether it has answered since the start.
     pub answered: bool,
-    /// Whether the node is not complete without it: it was named, and is not only one of those of the
-    /// last run, which may be gone for good.
+    /// Whether the node counts as not joined without it: it was configured, and is not a remembered
+    /// contact, which may be gone for good.
     pub awaited: bool,
     /// The addresses of a DNS name; none while it does not resolve.
     pub addresses: Vec<SocketAddr>,
 }
 
-/// One way into the network.
+/// One entry point of the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryPoint {
     /// A node known by key and address.
@@ -59,32 +60,32 @@ pub enum EntryPoint {
     Name(String),
 }
 
-/// The last resort, for people.
+/// The state of the last resort, for diagnosis.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LastResort {
-    /// What became of each of its entry points.
+    /// The state of each of its entry points.
     pub points: Vec<EntryView>,
     /// Whether it is being used: all other entry points are silent.
     pub in_use: bool,
 }
 
-/// Why an entry point is there.
+/// The origin of an entry point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A user named it.
+    /// It was configured or named by a command.
     Named,
-    /// It is a contact of the last run.
+    /// It is a contact from before the restart.
     Remembered,
     /// It is used while all others are silent.
     LastResort,
 }
 
-/// What to do now.
+/// The attempts that are due.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Due {
     /// The entry points to be tried.
     pub(crate) points: Vec<EntryPoint>,
-    /// Addresses to be greeted, since nobody of an earlier group has answered.
+    /// Addresses to be greeted, because no address of an earlier group has answered.
     pub(crate) greetings: Vec<SocketAddr>,
     /// Whether the use of the last resort begins.
     pub(crate) last_resort: bool,
@@ -93,29 +94,29 @@ pub(crate) struct Due {
 #[derive(Debug, Clone)]
 struct Attempt {
     point: EntryPoint,
-    /// Who answered there last; an address or name is known by this.
+    /// The node that last answered at this address or name.
     contact: Option<Contact>,
     next: Instant,
     pause: Duration,
-    /// Whether it is a contact of the last run.
+    /// Whether it is a contact from before the restart.
     remembered: bool,
-    /// Whether somebody named it, so that it is tried for ever.
+    /// Whether it was configured or named by a command, so that it is never given up.
     named: bool,
-    /// Whether it is for the time when all others are silent.
+    /// Whether it is used only while all others are silent.
     last_resort: bool,
     tries: u32,
     answered: bool,
-    /// The first try since it was heard.
+    /// The first try since it last answered.
     unheard_since: Option<Instant>,
-    /// What a DNS name resolved to the last time.
+    /// The addresses to which a DNS name resolved last.
     addresses: Vec<SocketAddr>,
-    /// Groups of these addresses that have not been asked yet, and when the next is.
+    /// Groups of these addresses that were not asked yet; the next one is asked at `later_at`.
     later: VecDeque<Vec<SocketAddr>>,
     later_at: Instant,
 }
 
 impl Attempt {
-    /// It answered: nobody behind it needs to be asked in its place.
+    /// It answered: the later address groups are not asked.
     fn heard(&mut self) {
         self.answered = true;
         self.unheard_since = None;
@@ -163,7 +164,7 @@ impl EntryPoints {
         let remembered = origin == Origin::Remembered;
         let named = origin == Origin::Named;
         if let Some(known) = self.attempts.iter_mut().find(|attempt| attempt.point == point) {
-            // Named as well, one of the last run is no less of an entry point.
+            // A remembered contact that is named too becomes a named entry point.
             known.remembered |= remembered;
             known.named |= named;
             known.last_resort &= !named;
@@ -195,10 +196,10 @@ impl EntryPoints {
         true
     }
 
-    /// The entry points that somebody named.
+    /// The named entry points.
     pub(crate) fn configured(&self, network: &NetworkId, table: &RoutingTable) -> Vec<EntryView> {
         let named = self.attempts.iter().filter(|attempt| attempt.named);
-        // Who was known before is not tried.
+        // An entry point that is already in the table is not tried.
         named.map(|attempt| attempt.view(attempt.in_table(network, table))).collect()
     }
 
@@ -208,12 +209,12 @@ impl EntryPoints {
         LastResort { points: points.map(|it| it.view(false)).collect(), in_use: self.in_use }
     }
 
-    /// Contacts of the last run.
+    /// The number of contacts from before the restart.
     pub(crate) fn remembered(&self) -> usize {
         self.attempts.iter().filter(|attempt| attempt.remembered).count()
     }
 
-    /// Somebody proved itself: the entry points that name it have answered.
+    /// The node with this key answered: marks the entry points that name it as answered.
     pub(crate) fn answered(&mut self, key: &PublicKey) {
         for attempt in &mut self.attempts {
             if attempt.contact.is_some_and(|contact| contact.public_key == *key) {
@@ -222,8 +223,8 @@ impl EntryPoints {
         }
     }
 
-    /// The addresses of a DNS name by preference, none if it does not resolve. Gives those to be greeted
-    /// now.
+    /// Takes the addresses of a DNS name by preference, none if it does not resolve. Returns those to be
+    /// greeted now.
     pub(crate) fn resolved(
         &mut self,
         now: Instant,
@@ -250,7 +251,7 @@ impl EntryPoints {
         first
     }
 
-    /// Whether there is any without which the node is not complete.
+    /// Whether there is any without which the node counts as not joined.
     pub(crate) fn any_configured(&self) -> bool {
         self.attempts.iter().any(|attempt| attempt.named && !attempt.remembered)
     }
@@ -260,14 +261,15 @@ impl EntryPoints {
         self.attempts.iter().any(|attempt| attempt.named || attempt.remembered)
     }
 
-    /// Notes who answered at an address, so that it is left alone while it is in the table.
+    /// Records the node that answered at an address, so that the address is not tried while the node is in
+    /// the table.
     pub(crate) fn learned(&mut self, address: SocketAddr, contact: Contact) {
         for attempt in &mut self.attempts {
             if attempt.point == EntryPoint::Address(address) {
                 attempt.contact = Some(contact);
                 attempt.heard();
             }
-            // A name is resolved anew each time, so that nobody stands for it.
+            // A name has no fixed contact, because it is resolved again each time.
             if attempt.addresses.contains(&address) {
                 attempt.heard();
             }
@@ -305,7 +307,7 @@ impl EntryPoints {
                 attempt.next = now + LAST_RESORT_CHECK;
                 continue;
             }
-            // Remembered contacts only serve a node that has nearly nobody.
+            // Remembered contacts are tried only while the table has fewer than three contacts.
             let wanted = attempt.named || attempt.last_resort || table.len() < 3;
             let longest = match attempt.last_resort {
                 true => self.pause_max * LAST_RESORT_FACTOR,
@@ -325,9 +327,9 @@ impl EntryPoints {
         due
     }
 
-    /// Whether there is a last resort and nothing else to enter by: all entry points that somebody named
-    /// are silent, although others may be known; or none was named, and nobody is known, or nobody but by
-    /// the local network so far.
+    /// Whether the last resort is needed. With named entry points: all of them are silent, even if the
+    /// table has contacts. Else with remembered contacts: the table is empty and all of these are silent.
+    /// Else: the table is empty, or no entry point of the last resort has answered yet.
     fn all_silent(&self, now: Instant, network: &NetworkId, table: &RoutingTable) -> bool {
         let of = |wanted: fn(&Attempt) -> bool| self.attempts.iter().filter(move |it| wanted(it));
         if of(|it| it.last_resort).next().is_none() {

@@ -12,7 +12,7 @@ pub struct KBucket {
     replacements: Vec<Peer>,
 }
 
-/// What became of a contact that asked for a place.
+/// The result of placing a contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Placed {
@@ -23,8 +23,8 @@ pub enum Placed {
 }
 
 impl KBucket {
-    /// Gives `peer` a place if one of the `k` is free, else lets it wait with at most `k` others,
-    /// of whom the longest waiting leaves.
+    /// Makes `peer` a member if fewer than `k` are, else puts it into the replacement cache. The cache
+    /// holds at most `k`; the oldest one is dropped.
     pub fn place(&mut self, peer: Peer, k: usize) -> Placed {
         if self.members.contains(&peer.id) {
             return Placed::Member;
@@ -47,7 +47,7 @@ impl KBucket {
         self.members.len() < k
     }
 
-    /// Takes `id` out, wherever it is.
+    /// Removes `id` from the members or the replacement cache.
     pub fn remove(&mut self, id: &NodeId) {
         self.members.retain(|member| member != id);
         self.replacements.retain(|waiting| waiting.id != *id);
@@ -70,13 +70,13 @@ impl KBucket {
         &self.members
     }
 
-    /// How many wait.
+    /// The number of replacements.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.replacements.len()
     }
 
-    /// Whether nobody is here or waits.
+    /// Whether there are neither members nor replacements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty() && self.replacements.is_empty()

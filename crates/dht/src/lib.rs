@@ -1,15 +1,16 @@
-//! Kademlia: who is close to a key.
+//! Kademlia: finding the nodes close to a key.
 //!
 //! A pure machine after Maymounkov & Mazières, "Kademlia" (2002): a table of k-buckets, iterative
-//! lookups with alpha requests in flight, refresh of quiet buckets; and the sibling list of
-//! S/Kademlia (Baumgart & Mies 2007), so that the holders of a key know each other without lookups.
+//! lookups with alpha requests in flight, refresh of quiet buckets; and the close group, which
+//! S/Kademlia (Baumgart & Mies 2007) calls sibling list, so that the holders of a key know each other
+//! without lookups.
 //!
 //! Where we differ, and why:
-//! - A contact enters the table only after it answered *us*; what others report is only asked.
+//! - A contact enters the table only after it answered *us*; contacts that others report are only asked.
 //! - Live contacts are never displaced by newcomers; newcomers wait in a replacement cache.
-//! - Siblings get heartbeats with three tries, and any authenticated traffic counts as one.
-//! - Requests that take longer than usual stop counting against alpha, so that one dead contact
-//!   does not hold a lookup up (libtorrent's soft timeout, made adaptive).
+//! - The close group gets heartbeats with three tries, and any authenticated traffic counts as one.
+//! - Requests older than an adaptive soft timeout stop counting against alpha, so that one dead contact
+//!   does not delay a lookup (libtorrent has a fixed soft timeout).
 //!
 //! **Invariant:** the table, the replacement caches, the lookups, their shortlists and traces are
 //! bounded; message bytes, addresses' proofs and timeouts of single requests are the link's.
@@ -30,7 +31,7 @@ pub mod trace;
 pub use config::{Config, ConfigError};
 pub use entry_points::{EntryPoint, EntryView, LastResort};
 pub use lookup::LookupId;
-pub use machine::{Dht, Input, Output, Purpose, QueryId, REMEMBERED_PATIENCE};
+pub use machine::{Dht, Input, Output, Purpose, QueryId, REMEMBERED_TIMEOUT};
 pub use routing_table::{PeerView, TableView};
 pub use stats::Stats;
 pub use trace::{LookupOutcome, LookupTrace, QueryOutcome, QueryTrace};

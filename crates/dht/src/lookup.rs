@@ -1,8 +1,8 @@
-//! One iterative lookup (Kademlia section 2.3): ask the closest known, learn closer ones, until
+//! One iterative lookup (Kademlia section 2.3): ask the closest known nodes and learn closer ones, until
 //! the closest have all answered.
 //!
-//! Use: call [`Lookup::next`] until it gives nobody, report each answer with
-//! [`Lookup::on_answer`] or [`Lookup::on_failure`], and look at [`Lookup::finished`] after each.
+//! Use: call [`Lookup::next`] until it returns `None`, report each answer with [`Lookup::on_answer`] or
+//! [`Lookup::on_failure`], and check [`Lookup::finished`] after each.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,11 +11,12 @@ use potluck_base::{Distance, Instant, Key, NodeId, Peer};
 
 use crate::trace::{LookupOutcome, LookupTrace, QueryOutcome, QueryTrace};
 
-/// Names a lookup to whoever asked for it.
+/// Identifies a lookup to its requester.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LookupId(pub u64);
 
-/// Candidates kept in a shortlist; the farthest that nobody asked yet are dropped beyond.
+/// Candidates kept in a shortlist; beyond, the farthest that were not asked are dropped. Raising it costs
+/// memory.
 const SHORTLIST_MAX: usize = 128;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +30,8 @@ enum Progress {
 #[derive(Debug, Clone)]
 struct Candidate {
     peer: Peer,
-    /// The same node at another address, as somebody else has it: tried when the first fails, so
-    /// that one wrong address early on does not hide a node.
+    /// The same node at another address that a later answer named. It is tried when the first address
+    /// fails, so that one wrong address does not hide a node.
     elsewhere: Option<Peer>,
     progress: Progress,
     hop: u8,
@@ -39,7 +40,7 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Somebody names this node at another address.
+    /// An answer names this node, perhaps at another address.
     fn hear_of(&mut self, peer: Peer) {
         if peer == self.peer || self.elsewhere.is_some() || self.progress == Progress::Answered {
             return;
@@ -50,7 +51,7 @@ impl Candidate {
         }
     }
 
-    /// It does not answer where it was asked.
+    /// The node does not answer at its current address.
     fn fail(&mut self) {
         match self.elsewhere.take() {
             Some(peer) => {
@@ -67,11 +68,11 @@ impl Candidate {
 pub struct Lookup {
     target: Key,
     why: &'static str,
-    /// How many of the closest must have answered.
+    /// The number of closest nodes that must answer.
     goal: usize,
     alpha: usize,
     requests_max: usize,
-    patiences: Option<u32>,
+    abandon_after: Option<u32>,
     started: Instant,
     deadline: Instant,
     shortlist: BTreeMap<Distance, Candidate>,
@@ -88,7 +89,7 @@ impl Lookup {
             goal: limits.goal,
             alpha: limits.alpha,
             requests_max: limits.requests_max,
-            patiences: limits.patiences,
+            abandon_after: limits.abandon_after,
             started: now,
             deadline: now + limits.deadline,
             shortlist: BTreeMap::new(),
@@ -125,29 +126,28 @@ impl Lookup {
         true
     }
 
-    /// What the lookup aims at.
+    /// The target of the lookup.
     #[must_use]
     pub const fn target(&self) -> Key {
         self.target
     }
 
-    /// When it has to end.
+    /// When the lookup ends at the latest.
     #[must_use]
     pub const fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Whom to ask next, if anybody: the closest candidate that nobody asked, while fewer than
-    /// alpha requests are in flight that are younger than `patience`.
-    pub fn next(&mut self, now: Instant, patience: Duration) -> Option<Peer> {
+    /// The next node to ask: the closest candidate that was not asked yet, if fewer than alpha requests
+    /// younger than `soft_timeout` are in flight.
+    pub fn next(&mut self, now: Instant, soft_timeout: Duration) -> Option<Peer> {
         if self.queries.len() >= self.requests_max
-            || self.fresh_in_flight(now, patience) >= self.parallelism()
+            || self.fresh_in_flight(now, soft_timeout) >= self.parallelism()
         {
             return None;
         }
-        // Beyond the closest that may still answer nobody needs to be asked, but each overdue one
-        // gets a stand-in.
-        let overdue = self.in_flight().count() - self.fresh_in_flight(now, patience);
+        // Only the closest nodes that may still answer are asked, and one more for each overdue request.
+        let overdue = self.in_flight().count() - self.fresh_in_flight(now, soft_timeout);
         let candidate = self
             .shortlist
             .values_mut()
@@ -168,8 +168,8 @@ impl Lookup {
         Some(peer)
     }
 
-    /// Requests that may be in flight: alpha while answers bring closer nodes, and once the closest
-    /// have answered all the rest at once (Kademlia section 2.3).
+    /// Requests that may be in flight: alpha while answers bring closer nodes; all the rest at once when
+    /// the closest have answered (Kademlia section 2.3).
     fn parallelism(&self) -> usize {
         let closest_answered = self
             .shortlist
@@ -180,8 +180,10 @@ impl Lookup {
         if closest_answered { self.goal.max(self.alpha) } else { self.alpha }
     }
 
-    fn fresh_in_flight(&self, now: Instant, patience: Duration) -> usize {
-        self.in_flight().filter(|query| now.since(self.started + query.after) < patience).count()
+    fn fresh_in_flight(&self, now: Instant, soft_timeout: Duration) -> usize {
+        self.in_flight()
+            .filter(|query| now.since(self.started + query.after) < soft_timeout)
+            .count()
     }
 
     fn in_flight(&self) -> impl Iterator<Item = &QueryTrace> {
@@ -191,28 +193,29 @@ impl Lookup {
             .filter_map(|candidate| self.queries.get(candidate.query))
     }
 
-    /// When the next request in flight stops counting against alpha, or stops holding up the end.
+    /// When the next request in flight stops counting against alpha, or stops delaying the end.
     #[must_use]
-    pub fn patience_ends(&self, now: Instant, patience: Duration) -> Option<Instant> {
-        let given_up = self.patiences.map(|patiences| patience.saturating_mul(patiences));
+    pub fn next_soft_timeout(&self, now: Instant, soft_timeout: Duration) -> Option<Instant> {
+        let given_up =
+            self.abandon_after.map(|abandon_after| soft_timeout.saturating_mul(abandon_after));
         self.in_flight()
             .flat_map(|query| {
                 let sent = self.started + query.after;
-                [Some(patience), given_up].into_iter().flatten().map(move |after| sent + after)
+                [Some(soft_timeout), given_up].into_iter().flatten().map(move |after| sent + after)
             })
             .filter(|ends| *ends > now)
             .min()
     }
 
-    /// Whether the end need not wait for this candidate.
-    fn is_given_up(&self, candidate: &Candidate, now: Instant, patience: Duration) -> bool {
-        let overdue = |patiences| {
+    /// Whether the lookup may end without this candidate's answer.
+    fn is_given_up(&self, candidate: &Candidate, now: Instant, soft_timeout: Duration) -> bool {
+        let overdue = |abandon_after| {
             let sent = self.queries.get(candidate.query).map(|query| self.started + query.after);
-            sent.is_some_and(|sent| now.since(sent) >= patience.saturating_mul(patiences))
+            sent.is_some_and(|sent| now.since(sent) >= soft_timeout.saturating_mul(abandon_after))
         };
         match candidate.progress {
             Progress::Failed => true,
-            Progress::InFlight => self.patiences.is_some_and(overdue),
+            Progress::InFlight => self.abandon_after.is_some_and(overdue),
             Progress::Fresh | Progress::Answered => false,
         }
     }
@@ -252,11 +255,13 @@ impl Lookup {
 
     /// Whether and how the lookup is over.
     #[must_use]
-    pub fn finished(&self, now: Instant, patience: Duration) -> Option<LookupOutcome> {
-        let mut asked =
-            self.shortlist.values().filter(|candidate| !self.is_given_up(candidate, now, patience));
+    pub fn finished(&self, now: Instant, soft_timeout: Duration) -> Option<LookupOutcome> {
+        let mut asked = self
+            .shortlist
+            .values()
+            .filter(|candidate| !self.is_given_up(candidate, now, soft_timeout));
         if asked.by_ref().take(self.goal).all(|each| each.progress == Progress::Answered) {
-            // Fewer than wanted are all there are, unless nobody answered.
+            // Fewer nodes than the goal are all there are, unless none answered.
             let any = self.answered().next().is_some();
             return Some(if any { LookupOutcome::Converged } else { LookupOutcome::Exhausted });
         }
@@ -264,7 +269,7 @@ impl Lookup {
         (spent || now >= self.deadline).then_some(LookupOutcome::OutOfBudget)
     }
 
-    /// Those that answered, closest first.
+    /// The nodes that answered, closest first.
     pub fn answered(&self) -> impl Iterator<Item = Peer> {
         self.shortlist
             .values()
@@ -272,7 +277,7 @@ impl Lookup {
             .map(|candidate| candidate.peer)
     }
 
-    /// The account of the lookup, ended at `now` with `outcome`.
+    /// The trace of the lookup, ended at `now` with `outcome`.
     #[must_use]
     pub fn into_trace(self, now: Instant, outcome: LookupOutcome) -> LookupTrace {
         let closest: Vec<&Candidate> = self
@@ -294,19 +299,19 @@ impl Lookup {
     }
 }
 
-/// What bounds a lookup.
+/// The limits of a lookup.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How many of the closest must have answered.
+    /// The number of closest nodes that must answer.
     pub goal: usize,
     /// Requests in flight.
     pub alpha: usize,
-    /// Requests in all.
+    /// Requests in total.
     pub requests_max: usize,
-    /// After how many times the usual wait for an answer a request no longer holds up the end;
-    /// `None` waits for every answer or failure.
-    pub patiences: Option<u32>,
-    /// Time in all.
+    /// Age, in soft timeouts, from which a request stays in flight but no longer delays the end of the
+    /// lookup. `None` waits for every answer or failure.
+    pub abandon_after: Option<u32>,
+    /// Time limit.
     pub deadline: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! The lookups under way: starting, feeding and ending them, and the account of the last ones.
+//! The lookups under way: starting, feeding and ending them, and the traces of the last ones.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
@@ -10,18 +10,18 @@ use crate::lookup::{Lookup, LookupId};
 use crate::machine::QueryId;
 use crate::trace::{LookupOutcome, LookupTrace};
 
-/// Finished lookups kept for people to look at.
+/// Traces of finished lookups that are kept for diagnosis. Raising it costs memory.
 pub(crate) const TRACES_MAX: usize = 100;
 
-/// A lookup with what its requests ask.
+/// A lookup and the content of its requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Running {
     pub(crate) lookup: Lookup,
     pub(crate) want: Want,
     pub(crate) count: u8,
-    /// When it needs a look even if nothing comes: set whenever it is driven.
+    /// When it must be driven again if no answer comes; set whenever it is driven.
     pub(crate) wake: Instant,
-    /// Whether somebody outside waits for it, or it is maintenance.
+    /// Whether a command waits for it; else it is the DHT's own maintenance.
     pub(crate) asked_for: bool,
 }
 
@@ -63,12 +63,12 @@ impl Lookups {
         self.queries.insert(query, (id, peer));
     }
 
-    /// Which lookup asked `query`, and whom. The answer can come after the lookup ended.
+    /// The lookup and the node of request `query`. The answer can come after the lookup ended.
     pub(crate) fn take_query(&mut self, query: QueryId) -> Option<(LookupId, Peer)> {
         self.queries.remove(&query)
     }
 
-    /// Ends a lookup and files its account.
+    /// Ends a lookup and stores its trace.
     pub(crate) fn finish(
         &mut self,
         now: Instant,
@@ -86,12 +86,12 @@ impl Lookups {
         Some((running, trace))
     }
 
-    /// Lookups that need a look at `now`.
+    /// The lookups that must be driven at `now`.
     pub(crate) fn due(&self, now: Instant) -> Vec<LookupId> {
         self.running.iter().filter(|(_, running)| running.wake <= now).map(|(id, _)| *id).collect()
     }
 
-    /// When the next lookup needs a look.
+    /// When the next lookup must be driven.
     pub(crate) fn deadline(&self) -> Option<Deadline> {
         let at = self.running.values().map(|running| running.wake).min()?;
         Some(Deadline::new(at, "lookup"))

@@ -1,4 +1,4 @@
-//! The DHT of one node: wiring of table, lookups, probes and entry points.
+//! The DHT of one node: connects the table, lookups, probes and entry points.
 
 mod candidates;
 mod contacts;
@@ -18,37 +18,37 @@ use crate::entry_points::{EntryPoint, EntryPoints, EntryView, LastResort, Origin
 use crate::lookup::LookupId;
 use crate::lookups::Lookups;
 use crate::probes::{Probe, Probes, Reason};
-use crate::routing_table::{RoutingTable, SiblingChange, TableView};
+use crate::routing_table::{CloseGroupChange, RoutingTable, TableView};
 use crate::stats::Stats;
 use crate::trace::{LookupOutcome, LookupTrace};
 use candidates::Candidates;
 
-/// Names a request to whoever carries it out.
+/// Identifies a request to the node machine, which sends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryId(pub u64);
 
-/// What a request is to ask.
+/// The content of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Nothing but an answer.
+    /// A ping.
     Ping,
     /// Nodes close to a target, and perhaps the record there.
     Find {
-        /// For this lookup.
+        /// The lookup that it belongs to.
         lookup: LookupId,
         /// The target.
         target: Key,
         /// Contacts wanted.
         count: u8,
-        /// What is wanted of the record.
+        /// The part of the record that the answer should carry.
         want: Want,
     },
 }
 
-/// What can happen to the DHT.
+/// An event for the DHT.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// A way into the network, to be tried for ever.
+    /// An entry point, which is tried until the node leaves.
     Join(EntryPoint),
     /// Contacts of the last run.
     Remembered(Vec<Contact>),
@@ -58,79 +58,79 @@ pub enum Input {
     Lookup {
         /// Its name, chosen by the caller; ids from 2^63 on are the DHT's own.
         id: LookupId,
-        /// What to aim at.
+        /// The target.
         target: Key,
-        /// What to ask of the record there.
+        /// The part of the record at the target that answers should carry.
         want: Want,
-        /// How many of the closest must answer.
+        /// The number of closest nodes that must answer.
         goal: usize,
-        /// What it is for, for people.
+        /// The reason, for traces.
         why: &'static str,
     },
-    /// Whoever started this lookup has enough.
+    /// The requester of this lookup needs no further answers.
     Stop(LookupId),
     /// A request was answered.
     Answered {
         /// The request.
         query: QueryId,
-        /// Who answered, proved by the link.
+        /// The answering node, authenticated by the link.
         from: Contact,
         /// The contacts in the answer.
         contacts: Vec<Contact>,
-        /// How long the answer took.
+        /// The round-trip time.
         rtt: Duration,
     },
     /// A request got no answer after all its tries.
     Failed(QueryId),
-    /// A request could not be sent: this node is too busy. Says nothing about the other node.
+    /// A request could not be sent because this node is too busy. It says nothing about the other node.
     Unsent(QueryId),
-    /// Authenticated traffic that nobody here asked for.
+    /// Authenticated traffic arrived that is not an answer to a request.
     Heard(Contact),
-    /// A node said that it leaves.
+    /// A node announced that it leaves.
     Left(PublicKey),
-    /// Somebody answered a hello at an address.
+    /// A node answered a hello at an address.
     Greeted {
         /// The address.
         address: SocketAddr,
-        /// Who is there.
+        /// The node.
         contact: Contact,
     },
-    /// Somebody may be at this address of the local network.
+    /// A node may be at this address of the local network.
     Candidate(SocketAddr),
     /// A name was resolved; no address means that it does not resolve.
     Resolved {
         /// The name.
         name: String,
-        /// Its addresses, in groups: the later ones are asked only if nobody of the earlier ones answers.
+        /// Its addresses, in groups: a later group is asked only if no address of an earlier one answers.
         addresses: Vec<Vec<SocketAddr>>,
     },
     /// A request by another part of the node to this peer got no answer: check it soon.
     Suspect(NodeId),
-    /// The failure detector doubts it: leave it out of answers and lookups until it is heard.
+    /// The failure detector suspects this node: leave it out of answers and lookups until it is heard.
     Doubted(NodeId),
-    /// The machine slept, or its address changed: check everybody.
+    /// The machine slept, or its address changed: check all contacts.
     Resumed,
-    /// The announced deadline came.
+    /// The deadline of [`Machine::poll_timeout`] came.
     Timeout,
 }
 
-/// What the DHT wants done.
+/// An action that the DHT requests.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Ask a node something.
+    /// Send a request to a node.
     Query {
-        /// To be named in the answer.
+        /// Returned with the answer.
         query: QueryId,
-        /// Whom.
+        /// The node.
         to: Contact,
-        /// What.
+        /// The request.
         purpose: Purpose,
-        /// How many times to try.
+        /// The number of tries.
         tries: u8,
     },
-    /// Ask who is at an address.
+    /// Ask the node at an address for its key.
     Hello(SocketAddr),
-    /// Ask who is at an address by one datagram: nobody but the local network named it.
+    /// The same with a single datagram, for an address that only unauthenticated local traffic named.
     Ask(SocketAddr),
     /// Resolve a DNS name.
     Resolve(String),
@@ -138,36 +138,36 @@ pub enum Output {
     LastResort,
     /// A lookup ended.
     Finished {
-        /// Which.
+        /// The lookup.
         lookup: LookupId,
-        /// The closest that answered, closest first; may be more than the goal.
+        /// The nodes that answered, closest first; they may be more than the goal.
         closest: Vec<Peer>,
-        /// Its account.
+        /// Its trace.
         trace: LookupTrace,
     },
     /// A lookup was not started: too many are under way.
     Refused(LookupId),
-    /// The sibling list changed.
-    Siblings(SiblingChange),
+    /// The close group changed.
+    CloseGroup(CloseGroupChange),
     /// Contacts to remember for a warm restart.
     Save(Vec<Contact>),
-    /// The network has been entered and the own neighbourhood looked up.
+    /// The network was joined and the node's own id looked up.
     Joined,
 }
 
 /// Own lookups have ids from here on.
 const OWN_LOOKUPS: u64 = 1 << 63;
-/// How long a node that knows others from its last run takes itself for one of many; then it may be
-/// the only one left.
-pub const REMEMBERED_PATIENCE: Duration = Duration::from_secs(30);
-/// Contacts remembered for a restart.
+/// Time after the start for which a node with contacts from before a restart expects other nodes. After it,
+/// the node may act as the only one left.
+pub const REMEMBERED_TIMEOUT: Duration = Duration::from_secs(30);
+/// Contacts saved for a restart. Raising it lets a node find its network again after more of them are gone.
 const SAVED_MAX: usize = 128;
-/// Without any traffic for so long a node takes itself for offline and drops nobody.
+/// Silence of all nodes after which this node considers itself offline; see [`Dht::is_offline`].
 const OFFLINE_AFTER: Duration = Duration::from_secs(10);
-/// Failed checks in a row after which a contact is dropped even if nobody else is heard.
+/// Consecutive failed checks after which a contact is dropped even if no other node is heard.
 const FAILURES_MAX: u8 = 4;
 
-/// The DHT of one node. See the crate for what it does.
+/// The DHT of one node; see the crate.
 #[derive(Debug, Clone)]
 pub struct Dht {
     network: NetworkId,
@@ -182,18 +182,18 @@ pub struct Dht {
     stats: Stats,
     next_query: u64,
     next_own_lookup: u64,
-    /// Smoothed time of answers and its deviation, over all peers: what "overdue" means.
+    /// Smoothed answer time and its deviation, over all peers; they give the soft timeout.
     answer_time: (Duration, Duration),
     last_heard: Instant,
     joining: Joining,
     ever_joined: bool,
-    /// Whether somebody else watches the siblings, so that they need no heartbeats.
+    /// Whether the failure detector watches the close group, so that it needs no heartbeats.
     watched: bool,
     refresh_at: Instant,
     /// The last pause between refreshes.
     refresh_pause: Duration,
     refresh_bucket: u8,
-    /// Whether the own neighbourhood was looked up last, and not only a bucket.
+    /// Whether the last refresh looked up the node's own id, and not only a bucket.
     refresh_self: bool,
     save_at: Instant,
     unsaved: bool,
@@ -202,22 +202,27 @@ pub struct Dht {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Joining {
-    /// Nobody is known.
+    /// No other node is known.
     Alone,
-    /// The own neighbourhood is being looked up.
+    /// The node's own id is being looked up.
     Looking(LookupId),
     /// Done.
     Joined,
 }
 
 impl Dht {
-    /// The DHT of `me` in `network`, knowing nobody.
+    /// The DHT of `me` in `network`, without contacts.
     #[must_use]
     pub fn new(network: NetworkId, me: Contact, config: Config, mut rng: Rng) -> Self {
         let me = me.in_network(&network);
         let pauses = (config.entry_backoff_min, config.entry_backoff_max);
         Self {
-            table: RoutingTable::new(me.id, config.k, config.siblings, config.table_capacity),
+            table: RoutingTable::new(
+                me.id,
+                config.k,
+                config.close_group_size,
+                config.table_capacity,
+            ),
             entries: EntryPoints::new(pauses.0, pauses.1, rng.fork("entry points")),
             refresh_at: Instant::ZERO + rng.jitter(config.refresh_interval, 0.25),
             save_at: Instant::ZERO + config.save_interval,
@@ -250,8 +255,8 @@ impl Dht {
         &self.me
     }
 
-    /// From now on somebody else watches the siblings: they are checked no oftener than other
-    /// contacts, and [`Input::Left`] says who is gone.
+    /// From now on the failure detector watches the close group: its members are checked as often as
+    /// other contacts, and [`Input::Left`] reports those that are gone.
     pub const fn without_heartbeats(&mut self) {
         self.watched = true;
     }
@@ -270,9 +275,9 @@ impl Dht {
         closest
     }
 
-    /// The siblings, closest first.
-    pub fn siblings(&self) -> impl Iterator<Item = &Peer> {
-        self.table.siblings()
+    /// The close group, closest first.
+    pub fn close_group(&self) -> impl Iterator<Item = &Peer> {
+        self.table.close_group()
     }
 
     /// Members known, this node included.
@@ -281,7 +286,7 @@ impl Dht {
         self.table.len() + 1
     }
 
-    /// Contacts in a bucket, and how many closest nodes a lookup for nodes finds.
+    /// Contacts in a bucket, and the number of closest nodes that a lookup for nodes finds.
     #[must_use]
     pub const fn k(&self) -> usize {
         self.config.k
@@ -311,11 +316,11 @@ impl Dht {
         self.ever_joined
     }
 
-    /// Whether there must be others: an entry point that a user named, or, for a while after the
-    /// start, contacts of the last run.
+    /// Whether other nodes must exist: an entry point was configured, or, for [`REMEMBERED_TIMEOUT`] after
+    /// the start, contacts from before the restart are known.
     #[must_use]
     pub fn expects_others(&self, now: Instant) -> bool {
-        let waits = now.since(Instant::ZERO) < REMEMBERED_PATIENCE;
+        let waits = now.since(Instant::ZERO) < REMEMBERED_TIMEOUT;
         self.entries.any_configured() || (waits && self.entries.any())
     }
 
@@ -331,7 +336,7 @@ impl Dht {
         self.table.entry(id).map(|entry| entry.peer.contact)
     }
 
-    /// The entry points that a user named, and what became of them.
+    /// The configured entry points, with the result of trying each.
     #[must_use]
     pub fn entry_points(&self) -> Vec<EntryView> {
         self.entries.configured(&self.network, &self.table)
@@ -343,7 +348,7 @@ impl Dht {
         self.entries.last_resort()
     }
 
-    /// How many contacts of the last run there are.
+    /// The number of contacts from before the restart.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.entries.remembered()
@@ -368,27 +373,27 @@ impl Dht {
         Stats {
             contacts: self.table.len(),
             capacity: self.config.table_capacity,
-            siblings: self.table.siblings().count(),
+            siblings: self.table.close_group().count(),
             contacts_evicted: self.table.evicted(),
             lookups_active: self.lookups.len(),
             ..self.stats
         }
     }
 
-    /// The table as shown to people.
+    /// The table, for diagnosis.
     #[must_use]
     pub fn table_view(&self, now: Instant) -> TableView {
         self.table.view(now)
     }
 
-    /// The last lookups that somebody asked for, oldest first.
+    /// The last lookups that a command requested, oldest first.
     pub fn traces(&self) -> impl Iterator<Item = &LookupTrace> {
         self.lookups.traces()
     }
 
-    /// After how long a request is overdue: the smoothed answer time plus four deviations, as
-    /// retransmission timers have it (RFC 6298), within 10 ms and 1 s.
-    fn patience(&self) -> Duration {
+    /// The age from which a request is overdue: the smoothed answer time plus four deviations, as in the
+    /// retransmission timer of RFC 6298, between 10 ms and 1 s.
+    fn soft_timeout(&self) -> Duration {
         let (smoothed, deviation) = self.answer_time;
         (smoothed + deviation * 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
     }
@@ -436,7 +441,7 @@ impl Dht {
     }
 }
 
-struct Asked {
+struct LookupRequest {
     target: Key,
     want: Want,
     goal: usize,
@@ -472,7 +477,7 @@ impl Machine for Dht {
                 }
             }
             Input::Lookup { id, target, want, goal, why } => {
-                self.start_lookup(now, id, Asked { target, want, goal, why });
+                self.start_lookup(now, id, LookupRequest { target, want, goal, why });
             }
             Input::Stop(id) => self.finish_lookup(now, id, LookupOutcome::Satisfied),
             Input::Answered { query, from, contacts, rtt } => {

@@ -1,7 +1,7 @@
-//! Heartbeats of siblings, checks of other contacts, and proofs of newcomers: all are pings.
+//! Heartbeats of the close group, checks of other contacts, and proofs of new contacts: all are pings.
 //!
-//! Any authenticated traffic counts as a heartbeat, so two siblings ping each other once per
-//! interval, not twice.
+//! Any authenticated traffic counts as a heartbeat, so two nodes of one close group ping each other once
+//! per interval, not twice.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use potluck_base::{BoundedQueue, Instant, NodeId, Peer};
 
 use crate::machine::QueryId;
 
-/// Newcomers that wait to be proved; more are not looked at, they will show up again.
+/// New contacts queued to be pinged; further ones are dropped, because live nodes are heard again.
 const PROOFS_WAITING_MAX: usize = 64;
-/// Proofs of newcomers under way at once.
+/// Concurrent pings to new contacts.
 const PROOFS_ACTIVE_MAX: usize = 16;
 
-/// What a ping is for.
+/// The purpose of a ping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// To see whether a contact of the table is alive.
@@ -33,7 +33,7 @@ pub(crate) struct Probe {
     pub(crate) sent: Instant,
 }
 
-/// Pings under way and newcomers in line.
+/// Pings under way, and new contacts queued to be pinged.
 #[derive(Debug, Clone)]
 pub(crate) struct Probes {
     active: BTreeMap<QueryId, Probe>,
@@ -57,16 +57,16 @@ impl Probes {
         self.active.values().any(|probe| probe.peer.id == *id)
     }
 
-    /// Puts a newcomer in line, once.
+    /// Queues a new contact, once.
     pub(crate) fn enqueue(&mut self, peer: Peer) {
         let known = self.waiting.iter().any(|waiting| waiting.id == peer.id);
         if !known && !self.is_active(&peer.id) {
-            // A full line is no loss: a live newcomer shows up again.
+            // Dropping it when the queue is full is no loss: a live node is heard again.
             let _ = self.waiting.push(peer);
         }
     }
 
-    /// The next newcomer to ping, while few enough proofs are under way.
+    /// The next new contact to ping, if few enough pings to new contacts are under way.
     pub(crate) fn next_proof(&mut self) -> Option<Peer> {
         let proofs = self.active.values().filter(|probe| probe.reason == Reason::Proof).count();
         if proofs >= PROOFS_ACTIVE_MAX {

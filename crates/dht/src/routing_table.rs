@@ -1,7 +1,7 @@
-//! The routing table: k-buckets over the whole space, and the siblings around the owner.
+//! The routing table: k-buckets over the whole space, and the owner's close group.
 //!
-//! **Invariants:** every contact in it has answered us at its address; a contact is in its bucket,
-//! among the siblings, or both, else it is not in the table; never more than `capacity` contacts.
+//! **Invariants:** every contact in it has answered us at its address; a contact is in its bucket, in the
+//! close group, or both, else it is not in the table; never more than `capacity` contacts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use potluck_base::{BucketIndex, Distance, Instant, Key, NodeId, Peer};
 
 use crate::kbucket::{KBucket, Placed};
 
-/// What the table knows of a contact.
+/// The table's data about a contact.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) peer: Peer,
-    /// When it came into the table.
+    /// When it entered the table.
     pub(crate) since: Instant,
     pub(crate) last_heard: Instant,
     pub(crate) rtt: Option<Duration>,
-    /// Requests in a row that got no answer.
+    /// Consecutive requests without an answer.
     pub(crate) failures: u8,
     /// When a heartbeat or check is due; set with [`RoutingTable::check_at`].
     check_at: Instant,
@@ -30,22 +30,22 @@ impl Entry {
     }
 }
 
-/// A contact as shown to people.
+/// A contact, for diagnosis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeerView {
-    /// Who and where.
+    /// The node and its address.
     pub peer: Peer,
     /// The last round-trip time.
     pub rtt: Option<Duration>,
-    /// How long ago it was heard.
+    /// Time since it was last heard.
     pub last_heard: Duration,
-    /// Requests in a row that got no answer.
+    /// Consecutive requests without an answer.
     pub failures: u8,
-    /// Whether it is one of the owner's siblings.
-    pub sibling: bool,
+    /// Whether it belongs to the owner's close group.
+    pub in_close_group: bool,
 }
 
-/// The table as shown to people.
+/// The table, for diagnosis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableView {
     /// Contacts in the table.
@@ -60,16 +60,16 @@ pub struct TableView {
     pub contacts: Vec<PeerView>,
 }
 
-/// Who joined and who left the sibling list.
+/// The nodes that joined and left the close group.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct SiblingChange {
+pub struct CloseGroupChange {
     /// Newly among the closest.
     pub joined: Vec<Peer>,
     /// No longer among the closest.
     pub left: Vec<Peer>,
 }
 
-impl SiblingChange {
+impl CloseGroupChange {
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -82,11 +82,11 @@ impl SiblingChange {
 pub struct RoutingTable {
     me: NodeId,
     k: usize,
-    siblings_max: usize,
+    close_group_size: usize,
     capacity: usize,
     entries: BTreeMap<NodeId, Entry>,
     buckets: BTreeMap<u8, KBucket>,
-    siblings: BTreeMap<Distance, Peer>,
+    close_group: BTreeMap<Distance, Peer>,
     /// The earliest check, kept because it is asked for after every datagram.
     next_check: Option<Instant>,
     evicted: u64,
@@ -95,15 +95,15 @@ pub struct RoutingTable {
 impl RoutingTable {
     /// An empty table around `me`.
     #[must_use]
-    pub fn new(me: NodeId, k: usize, siblings_max: usize, capacity: usize) -> Self {
+    pub fn new(me: NodeId, k: usize, close_group_size: usize, capacity: usize) -> Self {
         Self {
             me,
             k,
-            siblings_max,
+            close_group_size,
             capacity,
             entries: BTreeMap::new(),
             buckets: BTreeMap::new(),
-            siblings: BTreeMap::new(),
+            close_group: BTreeMap::new(),
             next_check: None,
             evicted: 0,
         }
@@ -117,58 +117,58 @@ impl RoutingTable {
         self.me.distance(&Key::from(*id))
     }
 
-    fn would_be_sibling(&self, distance: &Distance) -> bool {
-        self.siblings.len() < self.siblings_max
-            || self.siblings.last_key_value().is_some_and(|(farthest, _)| distance < farthest)
+    fn would_join_close_group(&self, distance: &Distance) -> bool {
+        self.close_group.len() < self.close_group_size
+            || self.close_group.last_key_value().is_some_and(|(farthest, _)| distance < farthest)
     }
 
-    /// Whether fewer than `k` siblings are closer than `id`.
+    /// Whether fewer than `k` members of the close group are closer than `id`.
     pub(crate) fn is_nearest(&self, id: &NodeId) -> bool {
-        self.siblings.range(..self.distance_to(id)).take(self.k).count() < self.k
+        self.close_group.range(..self.distance_to(id)).take(self.k).count() < self.k
     }
 
-    /// Whether `id` would get a place if it proved itself; asked before spending a ping on it.
+    /// Whether `id` would get a place if it answered a ping; checked before the ping is sent.
     #[must_use]
     pub fn would_admit(&self, id: &NodeId) -> bool {
         let Some(index) = self.bucket_index(id) else { return false };
         !self.entries.contains_key(id)
             && (self.buckets.get(&index).is_none_or(|bucket| bucket.has_room(self.k))
-                || self.would_be_sibling(&self.distance_to(id)))
+                || self.would_join_close_group(&self.distance_to(id)))
     }
 
-    /// Takes a contact in that has just proved itself to us, or notes that it is alive.
-    pub fn admit(&mut self, now: Instant, peer: Peer, rtt: Option<Duration>) -> SiblingChange {
+    /// Adds a contact that has just answered this node, or records that it is alive.
+    pub fn admit(&mut self, now: Instant, peer: Peer, rtt: Option<Duration>) -> CloseGroupChange {
         if let Some(entry) = self.entries.get_mut(&peer.id) {
-            // The proof was made at this address, so a contact that moved is followed.
+            // The contact answered at this address, so an old address is replaced.
             let old = std::mem::replace(&mut entry.peer, peer);
             entry.last_heard = now;
             entry.failures = 0;
             entry.rtt = rtt.or(entry.rtt);
             let distance = self.distance_to(&peer.id);
-            let mut change = SiblingChange::default();
-            if old != peer && self.siblings.contains_key(&distance) {
-                self.siblings.insert(distance, peer);
+            let mut change = CloseGroupChange::default();
+            if old != peer && self.close_group.contains_key(&distance) {
+                self.close_group.insert(distance, peer);
                 change.joined.push(peer);
                 change.left.push(old);
             }
             return change;
         }
-        let Some(index) = self.bucket_index(&peer.id) else { return SiblingChange::default() };
+        let Some(index) = self.bucket_index(&peer.id) else { return CloseGroupChange::default() };
         let placed = self.buckets.entry(index).or_default().place(peer, self.k);
         let distance = self.distance_to(&peer.id);
-        let sibling = self.would_be_sibling(&distance);
-        if placed == Placed::Waiting && !sibling {
-            return SiblingChange::default();
+        let joins = self.would_join_close_group(&distance);
+        if placed == Placed::Waiting && !joins {
+            return CloseGroupChange::default();
         }
         let entry = Entry { peer, since: now, last_heard: now, rtt, failures: 0, check_at: now };
         self.entries.insert(peer.id, entry);
         self.next_check = Some(self.next_check.map_or(now, |next| next.min(now)));
-        let mut change = SiblingChange::default();
-        if sibling {
-            self.siblings.insert(distance, peer);
+        let mut change = CloseGroupChange::default();
+        if joins {
+            self.close_group.insert(distance, peer);
             change.joined.push(peer);
-            if self.siblings.len() > self.siblings_max
-                && let Some((_, farthest)) = self.siblings.pop_last()
+            if self.close_group.len() > self.close_group_size
+                && let Some((_, farthest)) = self.close_group.pop_last()
             {
                 change.left.push(farthest);
                 self.forget_if_placeless(&farthest.id);
@@ -183,7 +183,7 @@ impl RoutingTable {
             .bucket_index(id)
             .and_then(|index| self.buckets.get(&index))
             .is_some_and(|bucket| bucket.contains(id));
-        if !in_bucket && !self.siblings.contains_key(&self.distance_to(id)) {
+        if !in_bucket && !self.close_group.contains_key(&self.distance_to(id)) {
             self.remove_entry(id);
         }
     }
@@ -199,12 +199,12 @@ impl RoutingTable {
         self.next_check = self.entries.values().map(|entry| entry.check_at).min();
     }
 
-    /// When the first of all contacts is to be checked.
+    /// The earliest time at which a contact must be checked.
     pub(crate) const fn next_check(&self) -> Option<Instant> {
         self.next_check
     }
 
-    /// The contact is to be checked then.
+    /// Schedules the next check of a contact.
     pub(crate) fn check_at(&mut self, id: &NodeId, at: Instant) {
         let Some(entry) = self.entries.get_mut(id) else { return };
         let before = std::mem::replace(&mut entry.check_at, at);
@@ -215,14 +215,14 @@ impl RoutingTable {
         }
     }
 
-    /// Evicts from the farthest buckets, most failures and longest silence first; never siblings.
+    /// Evicts contacts outside of the close group, those with most failures and longest silence first.
     fn keep_within_capacity(&mut self) {
         while self.entries.len() > self.capacity {
             let evictable = self
                 .buckets
                 .values()
                 .flat_map(KBucket::members)
-                .filter(|id| !self.siblings.contains_key(&self.distance_to(id)))
+                .filter(|id| !self.close_group.contains_key(&self.distance_to(id)))
                 .filter_map(|id| self.entries.get(id))
                 .min_by_key(|entry| (std::cmp::Reverse(entry.failures), entry.last_heard))
                 .map(|entry| entry.peer.id);
@@ -232,14 +232,14 @@ impl RoutingTable {
         }
     }
 
-    /// Drops a contact and gives a waiting one to prove in its place.
-    pub fn remove(&mut self, id: &NodeId) -> (SiblingChange, Option<Peer>) {
-        let mut change = SiblingChange::default();
+    /// Drops a contact, and returns a waiting one that may replace it once it answers a ping.
+    pub fn remove(&mut self, id: &NodeId) -> (CloseGroupChange, Option<Peer>) {
+        let mut change = CloseGroupChange::default();
         let Some(index) = self.bucket_index(id) else { return (change, None) };
         self.remove_entry(id);
-        if let Some(peer) = self.siblings.remove(&self.distance_to(id)) {
+        if let Some(peer) = self.close_group.remove(&self.distance_to(id)) {
             change.left.push(peer);
-            change.joined.extend(self.next_sibling());
+            change.joined.extend(self.next_in_close_group());
         }
         let mut candidate = None;
         if let Some(bucket) = self.buckets.get_mut(&index) {
@@ -252,15 +252,15 @@ impl RoutingTable {
         (change, candidate)
     }
 
-    /// Moves the closest contact that is not yet a sibling up to the free sibling place.
-    fn next_sibling(&mut self) -> Option<Peer> {
+    /// Adds the closest contact outside of the close group to it, after a member left.
+    fn next_in_close_group(&mut self) -> Option<Peer> {
         let (distance, peer) = self
             .entries
             .values()
             .map(|entry| (self.distance_to(&entry.peer.id), entry.peer))
-            .filter(|(distance, _)| !self.siblings.contains_key(distance))
+            .filter(|(distance, _)| !self.close_group.contains_key(distance))
             .min_by_key(|(distance, _)| *distance)?;
-        self.siblings.insert(distance, peer);
+        self.close_group.insert(distance, peer);
         Some(peer)
     }
 
@@ -299,15 +299,15 @@ impl RoutingTable {
         all.into_iter().map(|(_, peer)| *peer).collect()
     }
 
-    /// The siblings, closest to the owner first.
-    pub fn siblings(&self) -> impl Iterator<Item = &Peer> {
-        self.siblings.values()
+    /// The close group, closest to the owner first.
+    pub fn close_group(&self) -> impl Iterator<Item = &Peer> {
+        self.close_group.values()
     }
 
-    /// Whether `id` is a sibling.
+    /// Whether `id` belongs to the close group.
     #[must_use]
-    pub fn is_sibling(&self, id: &NodeId) -> bool {
-        self.siblings.contains_key(&self.distance_to(id))
+    pub fn is_in_close_group(&self, id: &NodeId) -> bool {
+        self.close_group.contains_key(&self.distance_to(id))
     }
 
     pub(crate) fn entry(&self, id: &NodeId) -> Option<&Entry> {
@@ -322,13 +322,13 @@ impl RoutingTable {
         self.entries.values()
     }
 
-    /// How many contacts there are.
+    /// The number of contacts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Whether the table has no contacts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -340,24 +340,24 @@ impl RoutingTable {
         self.evicted
     }
 
-    /// The highest bucket index in use: how deep the owner's neighbourhood is known.
+    /// The highest bucket index in use.
     #[must_use]
     pub fn depth(&self) -> u8 {
         self.buckets.last_key_value().map_or(0, |(index, _)| *index)
     }
 
-    /// Estimated nodes in the network, this one included: the rank of each sibling divided by the
-    /// fraction of the space it lies away, averaged over the farther half (where the relative
-    /// error, 1/sqrt(rank), is smaller). Exact while fewer nodes are known than siblings kept.
+    /// Estimated nodes in the network, this one included. The estimate is the rank of each member of the
+    /// close group divided by its distance as a fraction of the space, averaged over the farther half
+    /// (where the relative error, 1/sqrt(rank), is smaller). Exact while the close group is not full.
     #[must_use]
     pub fn network_size_estimate(&self) -> u64 {
-        let count = self.siblings.len();
-        if count < self.siblings_max {
+        let count = self.close_group.len();
+        if count < self.close_group_size {
             return self.entries.len() as u64 + 1;
         }
         let far_half = count / 2;
         let sum: f64 = self
-            .siblings
+            .close_group
             .keys()
             .enumerate()
             .skip(far_half)
@@ -366,7 +366,7 @@ impl RoutingTable {
         (sum / (count - far_half) as f64).round() as u64 + 1
     }
 
-    /// The table as shown to people.
+    /// The table, for diagnosis.
     #[must_use]
     pub fn view(&self, now: Instant) -> TableView {
         let mut contacts: Vec<PeerView> = self
@@ -377,7 +377,7 @@ impl RoutingTable {
                 rtt: entry.rtt,
                 last_heard: now.since(entry.last_heard),
                 failures: entry.failures,
-                sibling: self.is_sibling(&entry.peer.id),
+                in_close_group: self.is_in_close_group(&entry.peer.id),
             })
             .collect();
         contacts.sort_by_key(|contact| self.distance_to(&contact.peer.id));

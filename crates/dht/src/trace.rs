@@ -1,4 +1,4 @@
-//! What a lookup did, for people: who was asked, when, and what came back.
+//! The trace of a lookup, for diagnosis: its requests, their times and answers.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use potluck_base::{Instant, Key, NodeId, Peer};
 pub enum QueryOutcome {
     /// Still under way when the lookup ended.
     Pending,
-    /// Answered, with so many contacts that were news.
+    /// It was answered.
     Answered {
         /// Contacts that the lookup had not seen before.
         news: usize,
@@ -21,7 +21,7 @@ pub enum QueryOutcome {
 /// One request of a lookup.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryTrace {
-    /// Who was asked.
+    /// The node that was asked.
     pub peer: Peer,
     /// On which disjoint path; always 0 while lookups have one path.
     pub path: u8,
@@ -40,16 +40,16 @@ pub struct QueryTrace {
 pub enum LookupOutcome {
     /// The closest nodes wanted have all answered, or all that are known.
     Converged,
-    /// Whoever asked had enough.
+    /// The requester needed no further answers.
     Satisfied,
-    /// Nobody answered.
+    /// No node answered.
     Exhausted,
     /// Its requests or its time ran out.
     OutOfBudget,
 }
 
 impl LookupOutcome {
-    /// The word used in answers to people.
+    /// The word for it in the JSON of the HTTP interface.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -64,20 +64,20 @@ impl LookupOutcome {
 /// A finished lookup.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LookupTrace {
-    /// What it aimed at.
+    /// The target.
     pub target: Key,
-    /// What it was for.
+    /// The reason for the lookup.
     pub why: &'static str,
     /// When it began.
     pub started: Instant,
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
     /// How it ended.
     pub outcome: LookupOutcome,
-    /// The most answers in a row that led to one of the closest: 0 if nobody had to be asked.
+    /// The longest chain of answers that led to one of the closest nodes: 0 if no node was asked.
     pub hops: u8,
     /// Every request, in order.
     pub queries: Vec<QueryTrace>,
-    /// The closest that answered, closest first.
+    /// The closest nodes that answered, closest first.
     pub closest: Vec<NodeId>,
 }

@@ -9,6 +9,7 @@
 //! one word to the core, unless the core itself ended it; blocking work is done on blocking threads.
 
 mod bring;
+mod destination;
 mod error;
 mod export;
 mod fetch;
@@ -27,7 +28,6 @@ mod tests;
 mod transfer;
 mod unshare;
 mod watch;
-mod way;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,7 @@ use crate::transport::{IncomingFetch, Transport};
 use fetch::Active;
 use join::Joint;
 
+pub use destination::To;
 pub use error::{FilesError, FilesErrorKind};
 pub use job::{FetchJob, FetchProgress, Fetched, FetchedFrom};
 pub use list::{FolderList, list_folder};
@@ -54,7 +55,6 @@ pub(crate) use names::SharedNames;
 pub use reader::Reader;
 pub use settle::FetchOptions;
 pub use share::{Listed, ShareOptions, ShareProgress, Shared};
-pub use way::To;
 
 /// Bytes of blobs fetched for readers that are kept unless said otherwise.
 pub const CACHE_BYTES_DEFAULT: u64 = 10 * 1024 * 1024 * 1024;

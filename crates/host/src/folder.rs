@@ -44,7 +44,7 @@ pub(crate) use file::{Readers, append_to, read_bytes, replace, sync_folder};
 pub(crate) use identity::random;
 pub use identity::random_bytes;
 pub use network::NetworkInfo;
-pub(crate) use network::{Choice, Wish};
+pub(crate) use network::{Choice, Requested};
 
 /// Longest file with an incarnation: twenty digits and a line break, with room to spare.
 const INCARNATION_BYTES_MAX: u64 = 64;

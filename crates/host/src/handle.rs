@@ -201,7 +201,7 @@ struct LastView {
 }
 
 /// The ends of a handle that the drive loop holds.
-pub(crate) struct Wires {
+pub(crate) struct HandleEnds {
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) looks: mpsc::Receiver<Request>,
     pub(crate) events: broadcast::Sender<Event>,
@@ -226,7 +226,7 @@ impl Handle {
         clock: Clock,
         whereabouts: Whereabouts,
         parts: impl FnOnce(mpsc::Sender<Request>) -> (Option<Files>, Option<Membership>),
-    ) -> (Self, Wires) {
+    ) -> (Self, HandleEnds) {
         let (requests, requests_end) = mpsc::channel(REQUESTS_MAX);
         let (looks, looks_end) = mpsc::channel(LOOKS_MAX);
         let (events_end, events) = broadcast::channel(EVENTS_MAX);
@@ -250,14 +250,14 @@ impl Handle {
             issued,
             store,
         };
-        let wires = Wires {
+        let ends = HandleEnds {
             requests: requests_end,
             looks: looks_end,
             events: events_end,
             stop: stop_end,
             done: done_end,
         };
-        (Self { shared: Arc::new(shared) }, wires)
+        (Self { shared: Arc::new(shared) }, ends)
     }
 
     /// What does not change about the node.

@@ -119,7 +119,7 @@ mod tests {
     use potluck_base::Identity;
 
     use super::*;
-    use crate::folder::{Choice, Wish};
+    use crate::folder::{Choice, Requested};
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -149,8 +149,9 @@ mod tests {
     fn a_lab_network_keeps_off_the_internet_and_an_invite_network_need_not() {
         let bound = address("127.0.0.1:7");
         let network = |admission| {
-            let wish = Wish { name: Some("a"), admission: Some(admission), ..Wish::default() };
-            match NetworkInfo::choose(Path::new(""), None, wish).unwrap() {
+            let requested =
+                Requested { name: Some("a"), admission: Some(admission), ..Requested::default() };
+            match NetworkInfo::choose(Path::new(""), None, requested).unwrap() {
                 Choice::In(network) => network,
                 _ => NetworkInfo::invite("a".into(), Identity::from_seed([1; 32]).public_key()),
             }

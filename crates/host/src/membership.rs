@@ -12,10 +12,10 @@ mod book;
 mod enroll;
 mod error;
 mod issuer;
-mod meant;
 mod renewal;
+mod resolve_id;
 mod terms;
-mod ways_in;
+mod ticket_contacts;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,7 +31,7 @@ use crate::addresses::Whereabouts;
 use crate::clock::Clock;
 use crate::folder::{DataFolder, NetworkInfo, read_authority, write_authority};
 use crate::handle::Request;
-use crate::transport::Door;
+use crate::transport::AdmissionFilter;
 use book::Book;
 pub(crate) use enroll::Enrolment;
 pub use error::MembershipError;
@@ -112,7 +112,7 @@ struct Shared {
     folder: Option<DataFolder>,
     clock: Clock,
     issuers: Vec<Contact>,
-    door: Arc<Door>,
+    filter: Arc<AdmissionFilter>,
     requests: mpsc::Sender<Request>,
     issuer: Mutex<Option<Issuer>>,
     /// The certificate in use, and the asking for the next.
@@ -130,7 +130,7 @@ impl Membership {
         folder: Option<DataFolder>,
         clock: Clock,
         admitted: Admitted,
-        door: Arc<Door>,
+        filter: Arc<AdmissionFilter>,
         requests: mpsc::Sender<Request>,
     ) -> Self {
         let Admitted { certificate, revocations, issuers, authority } = admitted;
@@ -145,7 +145,7 @@ impl Membership {
             folder,
             clock,
             issuers,
-            door,
+            filter,
             requests,
             issuer: Mutex::new(authority.map(|authority| authority.0)),
             renewal: Mutex::new(Renewal::new(issued, expires)),
@@ -179,7 +179,8 @@ impl Membership {
     /// # Errors
     /// [`MembershipError`]
     pub async fn invite(&self, terms: InviteTerms) -> Result<Ticket, MembershipError> {
-        let nodes = ways_in::of_ticket(self.shared.whereabouts.node(), self.issuers_now().await);
+        let nodes =
+            ticket_contacts::of_ticket(self.shared.whereabouts.node(), self.issuers_now().await);
         self.with_issuer(move |issuer, now| issuer.invite(now, terms, &nodes)).await
     }
 
@@ -211,7 +212,7 @@ impl Membership {
             let mut members = known;
             members.extend(issuer.subjects());
             members.push(own);
-            match meant::member(&who, &members, &ticket_ids(issuer, now), &id)? {
+            match resolve_id::member(&who, &members, &ticket_ids(issuer, now), &id)? {
                 key if key == own => Err(MembershipError::Own),
                 key => Ok((key, issuer.revoke(now, Revoked::Member(key)))),
             }
@@ -227,7 +228,7 @@ impl Membership {
     ) -> Result<(PublicKey, Bytes), MembershipError> {
         let who = who.to_owned();
         self.with_issuer(move |issuer, now| {
-            let key = meant::ticket(&who, &ticket_ids(issuer, now))?;
+            let key = resolve_id::ticket(&who, &ticket_ids(issuer, now))?;
             Ok((key, issuer.cancel(now, key)?))
         })
         .await
@@ -279,9 +280,9 @@ impl Membership {
                 if self.shared.issuers.iter().any(|issuer| issuer.public_key == public_key) {
                     lock(&self.shared.renewal).issuer_heard();
                 }
-                self.shared.door.admit(Contact::new(public_key, address), until);
+                self.shared.filter.admit(Contact::new(public_key, address), until);
             }
-            Output::Expelled { public_key } => self.shared.door.expel(&public_key),
+            Output::Expelled { public_key } => self.shared.filter.expel(&public_key),
             Output::Enroll { id, from, enroll } => self.enroll(id, from, enroll),
             Output::Renewed { certificate } => self.take_certificate(certificate),
             Output::SaveRevocations { revocations } => self.save_revocations(revocations),

@@ -22,11 +22,11 @@ use crate::drive::{Drive, Parts};
 use crate::error::StartError;
 use crate::files::Files;
 use crate::finding::Finding;
-use crate::folder::{Choice, DataFolder, NetworkInfo, Wish, random, random_bytes};
+use crate::folder::{Choice, DataFolder, NetworkInfo, Requested, random, random_bytes};
 use crate::handle::{FormerIdentity, Handle, NodeInfo};
 use crate::membership::{self, Admitted, Authority, Enrolment, Membership};
 use crate::socket::Sockets;
-use crate::transport::{Door, Transport, TransportConfig};
+use crate::transport::{AdmissionFilter, Transport, TransportConfig};
 use crate::{labels, lan, listening};
 
 /// Where a node keeps its things.
@@ -95,14 +95,14 @@ struct Kept {
     former: Option<FormerIdentity>,
     network: NetworkInfo,
     /// In `invite` networks.
-    papers: Option<Papers>,
+    credentials: Option<Credentials>,
     remembered: Vec<Contact>,
     store: Store,
     blobs: Option<BlobStore>,
 }
 
 /// What a data folder holds of the admission to an `invite` network.
-struct Papers {
+struct Credentials {
     certificate: Option<Bytes>,
     revocations: Vec<Bytes>,
     issuers: Vec<Contact>,
@@ -154,9 +154,11 @@ pub async fn start(settings: Settings) -> Result<Handle, StartError> {
     listening::settle(&mut socket, &kept.network, settings.listen.is_empty())?;
     let address = listening::own_address(&socket.local_addrs(), settings.advertise)?;
     listening::refuse_public_lab(&kept.network, address, &socket.local_addrs())?;
-    let admitted = match kept.papers.take() {
+    let admitted = match kept.credentials.take() {
         None => None,
-        Some(papers) => Some(admit(&kept, papers, &socket, folder.as_ref(), &settings).await?),
+        Some(credentials) => {
+            Some(admit(&kept, credentials, &socket, folder.as_ref(), &settings).await?)
+        }
     };
     let node = Node::new(Start {
         identity: kept.identity.clone(),
@@ -217,12 +219,12 @@ struct Places {
 /// itself, or one by the ticket.
 async fn admit(
     kept: &Kept,
-    papers: Papers,
+    credentials: Credentials,
     socket: &Sockets,
     folder: Option<&DataFolder>,
     settings: &Settings,
 ) -> Result<Admitted, StartError> {
-    let Papers { certificate, revocations, mut issuers, mut authority } = papers;
+    let Credentials { certificate, revocations, mut issuers, mut authority } = credentials;
     let own = kept.identity.public_key();
     let now = Clock::start().wall();
     let good = |certificate: &Bytes| membership::holds(certificate, &own, &kept.network, now);
@@ -293,13 +295,13 @@ fn run(
     let info = NodeInfo::new(contact, &network, socket.local_addrs(), at, former);
     let told = whereabouts.clone();
     let looking = looking_around(&network, socket.local_addrs(), clock, settings)?;
-    let (handle, wires) = Handle::new(info, clock, whereabouts.clone(), |requests| {
+    let (handle, ends) = Handle::new(info, clock, whereabouts.clone(), |requests| {
         lan::begin(looking, &requests);
         let membership = admitted.map(|admitted| {
-            let door = Door::new(requests.clone());
-            transport.set_door(&door);
+            let filter = AdmissionFilter::new(requests.clone());
+            transport.set_door(&filter);
             let folder = folder.clone();
-            Membership::new(told, network, folder, clock, admitted, door, requests.clone())
+            Membership::new(told, network, folder, clock, admitted, filter, requests.clone())
         });
         let files = blobs.map(|blobs| Files::new(network_id, blobs, transport.clone(), requests));
         (files, membership)
@@ -315,9 +317,9 @@ fn run(
         transport,
         disk,
         folder,
-        requests: wires.requests,
-        looks: wires.looks,
-        events: wires.events,
+        requests: ends.requests,
+        looks: ends.looks,
+        events: ends.events,
         remembered,
         watch,
         whereabouts,
@@ -327,8 +329,8 @@ fn run(
         membership,
     });
     tokio::spawn(async move {
-        drive.run(wires.stop).await;
-        wires.done.send_replace(true);
+        drive.run(ends.stop).await;
+        ends.done.send_replace(true);
     });
     Ok(handle)
 }
@@ -363,7 +365,7 @@ fn open_memory(settings: &Settings, clock: &Clock) -> Result<Kept, StartError> {
     };
     let open = |key| Authority::open(key, &network, None, clock.wall());
     let authority = key.map(open).transpose()?;
-    let papers = network.authority.map(|_| Papers {
+    let credentials = network.authority.map(|_| Credentials {
         certificate: None,
         revocations: Vec::new(),
         issuers: Vec::new(),
@@ -377,7 +379,7 @@ fn open_memory(settings: &Settings, clock: &Clock) -> Result<Kept, StartError> {
     store.set_disk_bytes(settings.store_disk_bytes);
     let store = Store::Memory(store);
     let remembered = Vec::new();
-    Ok(Kept { identity, former: None, network, papers, remembered, store, blobs: None })
+    Ok(Kept { identity, former: None, network, credentials, remembered, store, blobs: None })
 }
 
 fn open_folder(
@@ -402,11 +404,11 @@ fn open_folder(
     if !known {
         folder.set_network(&network)?;
     }
-    let papers = match network.authority {
-        Some(_) => Some(read_papers(folder, &network, clock)?),
+    let credentials = match network.authority {
+        Some(_) => Some(read_credentials(folder, &network, clock)?),
         None => None,
     };
-    let may_sign = papers.as_ref().is_none_or(|papers| papers.authority.is_some());
+    let may_sign = credentials.as_ref().is_none_or(|credentials| credentials.authority.is_some());
     if kept.is_none() && !may_sign && settings.ticket.is_none() {
         return Err(StartError::NewIdentityNeedsTicket { network: network.name });
     }
@@ -422,7 +424,7 @@ fn open_folder(
     let remembered = folder.contacts();
     let blobs = Some(Files::open(folder.path(), settings.cache_bytes)?);
     let store = Store::Disk(Box::new(store));
-    Ok(Kept { identity, former, network, papers, remembered, store, blobs })
+    Ok(Kept { identity, former, network, credentials, remembered, store, blobs })
 }
 
 /// Gives up the identity of the folder for another. Own records go first: if it is broken off, the old
@@ -450,13 +452,13 @@ fn create_network(folder: &DataFolder, name: String) -> Result<NetworkInfo, Star
     Ok(network)
 }
 
-fn read_papers(
+fn read_credentials(
     folder: &DataFolder,
     network: &NetworkInfo,
     clock: &Clock,
-) -> Result<Papers, StartError> {
+) -> Result<Credentials, StartError> {
     let open = |key| Authority::open(key, network, Some(folder), clock.wall());
-    Ok(Papers {
+    Ok(Credentials {
         certificate: folder.certificate(),
         revocations: folder.revocations(),
         issuers: folder.issuers(),
@@ -469,14 +471,14 @@ fn choose_network(
     remembered: Option<NetworkInfo>,
     settings: &Settings,
 ) -> Result<Choice, StartError> {
-    let wish = Wish {
+    let requested = Requested {
         name: settings.network.as_deref(),
         admission: settings.admission,
         ticket: settings.ticket.as_ref(),
         authority: settings.authority,
         has_entry_points: !settings.entry_points.is_empty(),
     };
-    NetworkInfo::choose(folder, remembered, wish)
+    NetworkInfo::choose(folder, remembered, requested)
 }
 
 #[cfg(test)]

@@ -21,21 +21,21 @@
 //! streams, windows and budgets that no number of fetches can use up.
 
 mod accept;
-mod allowance;
+mod admission_filter;
 mod call;
 mod config;
+mod connection_budget;
 mod counters;
-mod door;
 mod endpoint;
 mod error;
 mod fetch;
-mod gate;
+mod handshake_limiter;
 mod incoming;
+mod packet_filter;
 mod paths;
 mod pool;
 mod port;
 mod reach;
-mod screen;
 mod serving;
 mod stream;
 #[cfg(test)]
@@ -51,12 +51,12 @@ use potluck_base::{Contact, Identity, NetworkId, PublicKey};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
+pub use admission_filter::AdmissionFilter;
 pub use config::{
     FETCH_BYTE, FETCH_REQUEST_BYTES_MAX, FETCH_WINDOW_BYTES_MAX, FRAME_BYTES_MAX,
     MESSAGE_BYTES_MAX, TransportConfig,
 };
 pub use counters::TransportStats;
-pub use door::Door;
 pub use error::{CallError, FetchError, FetchRefusal};
 pub use fetch::{FetchStream, Received};
 pub use incoming::{IncomingCall, Responder};
@@ -66,11 +66,11 @@ use crate::socket::{QuicSide, Segment, Sockets};
 use counters::Counters;
 use endpoint::{EndpointState, LastingKeys, QuicConfigs};
 use error::CloseCode;
-use gate::Gate;
+use handshake_limiter::HandshakeLimiter;
 use incoming::{Desk, permits};
+use packet_filter::{PacketClass, PacketFilter};
 use paths::Paths;
 use pool::Pool;
-use screen::{Look, Screen};
 use tls::Tls;
 
 /// How long closing may take to tell every peer.
@@ -103,14 +103,14 @@ struct Inner {
     config: TransportConfig,
     socket: Arc<Sockets>,
     quic: Arc<QuicSide>,
-    screen: Screen,
+    packet_filter: PacketFilter,
     tls: Tls,
     keys: LastingKeys,
     quic_configs: QuicConfigs,
     paths: Paths,
     endpoint: Mutex<EndpointState>,
     pool: Arc<Pool>,
-    gate: Arc<Gate>,
+    limiter: Arc<HandshakeLimiter>,
     desk: Arc<Desk>,
     requests: Arc<Semaphore>,
     fetch_requests: Arc<Semaphore>,
@@ -119,7 +119,7 @@ struct Inner {
     incoming_fetches: mpsc::Sender<IncomingFetch>,
     closed: watch::Sender<bool>,
     /// In `invite` networks.
-    door: OnceLock<Arc<Door>>,
+    filter: OnceLock<Arc<AdmissionFilter>>,
 }
 
 impl Transport {
@@ -145,14 +145,14 @@ impl Transport {
         let inner = Inner {
             socket,
             quic: Arc::new(QuicSide::new(config.queue_bytes)),
-            screen: Screen::new(keys.ids()),
+            packet_filter: PacketFilter::new(keys.ids()),
             tls: Tls::new(identity, network),
             keys,
             quic_configs: QuicConfigs::new(&config),
             paths: Paths::new(),
             endpoint: Mutex::new(EndpointState::None),
             pool: Pool::new(&config, identity.public_key()),
-            gate: Gate::new(config.handshakes, config.handshakes_per_source),
+            limiter: HandshakeLimiter::new(config.handshakes, config.handshakes_per_source),
             desk: Arc::new(desk),
             requests: budget(config::REQUESTS_BYTES),
             fetch_requests: budget(config::FETCH_REQUESTS_BYTES),
@@ -160,7 +160,7 @@ impl Transport {
             incoming,
             incoming_fetches,
             closed: watch::Sender::new(false),
-            door: OnceLock::new(),
+            filter: OnceLock::new(),
             config,
         };
         let requests = tokio::sync::Mutex::new(requests);
@@ -170,10 +170,10 @@ impl Transport {
 
     /// Puts a door in: from now on packets and connections of admitted peers only are taken. For a
     /// new transport; a second door is ignored.
-    pub fn set_door(&self, door: &Arc<Door>) {
+    pub fn set_door(&self, filter: &Arc<AdmissionFilter>) {
         let inner = &self.handle.inner;
-        door.guard(Arc::downgrade(inner));
-        let _ = inner.door.set(Arc::clone(door));
+        filter.guard(Arc::downgrade(inner));
+        let _ = inner.filter.set(Arc::clone(filter));
     }
 
     /// `peer` may be at these addresses, too, the preferred one first: where it has to be dialed, they
@@ -261,7 +261,7 @@ impl Transport {
         if inner.is_closed() {
             return;
         }
-        if inner.door.get().is_some_and(|door| !door.knows_address(segment.from)) {
+        if inner.filter.get().is_some_and(|filter| !filter.knows_address(segment.from)) {
             inner.desk.counters.strangers.add(segment.datagrams());
             return;
         }
@@ -317,18 +317,18 @@ impl Inner {
 
     /// Whether the holder of this key may use a connection now.
     fn lets_in(&self, key: &PublicKey) -> bool {
-        self.door.get().is_none_or(|door| door.admits(key))
+        self.filter.get().is_none_or(|filter| filter.admits(key))
     }
 
     /// Whether a datagram is worth giving to the endpoint; the endpoint exists after a yes.
     fn admits(self: &Arc<Self>, datagram: &[u8]) -> bool {
-        let look = self.screen.look(datagram);
+        let look = self.packet_filter.classify(datagram);
         let exists = || matches!(*self.lock_endpoint(), EndpointState::Open(_));
         match look {
-            Look::Malformed => self.desk.counters.malformed.count(),
-            Look::Ordinary if !exists() => self.desk.counters.stray.count(),
-            Look::Ordinary => return true,
-            Look::Opening => return self.endpoint().is_some(),
+            PacketClass::Malformed => self.desk.counters.malformed.count(),
+            PacketClass::Ordinary if !exists() => self.desk.counters.stray.count(),
+            PacketClass::Ordinary => return true,
+            PacketClass::Opening => return self.endpoint().is_some(),
         }
         false
     }

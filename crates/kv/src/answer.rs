@@ -1,51 +1,55 @@
-//! Reading what a replica said it holds, without believing it.
+//! Decoding and checking the envelopes that a replica claims to hold.
 //!
-//! What comes from a replica is held to the same rules as what a writer's node stores: a genuine
-//! signature is not enough, since a writer can sign a context that covers all of another's future.
+//! Envelopes from a replica must pass the same checks as those that a writer's node stores. A valid
+//! signature is not enough: a writer can sign a context that covers all future writes of another.
 
 use bytes::Bytes;
 use potluck_base::{Key, UnixMillis};
 use potluck_record::{Envelope, HasHead, SignedHead, State};
 
 use crate::core::Core;
-use crate::serve::{is_admissible, is_ahead};
+use crate::serve::{is_admissible, is_future_dated};
 
-/// What a node holds, as far as it is genuine and within the rules.
+/// The genuine and admissible envelopes that one node holds.
 #[derive(Debug, Clone)]
-pub(crate) struct Held<E> {
+pub(crate) struct ReplicaAnswer<E> {
     pub(crate) state: State<E>,
-    /// Whether something was left out because it is dated further ahead than clocks may differ.
-    pub(crate) ahead: bool,
-    /// Whether some of that is this node's own.
-    pub(crate) own_ahead: bool,
+    /// Whether an envelope was dropped because it is dated further ahead than clocks may differ.
+    pub(crate) future_dated: bool,
+    /// Whether one of the dropped future-dated envelopes is this node's own.
+    pub(crate) own_future_dated: bool,
 }
 
-impl<E: HasHead> Held<E> {
-    /// What this node's own store holds. It was judged when it came in. What looks dated ahead now
-    /// came in when this node's clock ran ahead, and is no witness of the time.
+impl<E: HasHead> ReplicaAnswer<E> {
+    /// The envelopes of this node's own store. They were checked when they were stored. One that is
+    /// future-dated now was stored while this node's clock ran ahead, and says nothing about the time.
     pub(crate) fn local(envelopes: impl IntoIterator<Item = E>) -> Self {
-        Self { state: envelopes.into_iter().collect(), ahead: false, own_ahead: false }
+        Self {
+            state: envelopes.into_iter().collect(),
+            future_dated: false,
+            own_future_dated: false,
+        }
     }
 }
 
-/// The genuine envelopes among `parts`, all for `key`; `None` if any part is not, since then the
-/// answer as a whole is worth nothing.
+/// The genuine envelopes for `key` in `parts`; `None` if any part is not one, because then the whole
+/// answer is discarded.
 pub(crate) fn envelopes(
     core: &mut Core,
     wall: UnixMillis,
     key: &Key,
     parts: &[Bytes],
-) -> Option<Held<Envelope>> {
+) -> Option<ReplicaAnswer<Envelope>> {
     read(core, wall, key, parts, |bytes| Envelope::decode(bytes).ok())
 }
 
-/// The genuine heads among `parts`, all for `key`; `None` if any part is not.
+/// The genuine heads for `key` in `parts`; `None` if any part is not one.
 pub(crate) fn heads(
     core: &mut Core,
     wall: UnixMillis,
     key: &Key,
     parts: &[Bytes],
-) -> Option<Held<SignedHead>> {
+) -> Option<ReplicaAnswer<SignedHead>> {
     read(core, wall, key, parts, |bytes| SignedHead::decode(bytes).ok())
 }
 
@@ -55,8 +59,8 @@ fn read<E: HasHead>(
     key: &Key,
     parts: &[Bytes],
     decode: impl Fn(&Bytes) -> Option<E>,
-) -> Option<Held<E>> {
-    let (mut state, mut ahead, mut own_ahead) = (State::new(), false, false);
+) -> Option<ReplicaAnswer<E>> {
+    let (mut state, mut future_dated, mut own_future_dated) = (State::new(), false, false);
     let me = core.identity.public_key();
     for part in parts {
         let genuine = decode(part).filter(|envelope| {
@@ -66,12 +70,12 @@ fn read<E: HasHead>(
             core.stats.answers_bad += 1;
             return None;
         };
-        let early = is_ahead(envelope.signed_head(), wall);
-        ahead |= early;
-        own_ahead |= early && envelope.signed_head().writer() == me;
+        let early = is_future_dated(envelope.signed_head(), wall);
+        future_dated |= early;
+        own_future_dated |= early && envelope.signed_head().writer() == me;
         if is_admissible(core, envelope.signed_head(), wall) {
             state.merge(envelope);
         }
     }
-    Some(Held { state, ahead, own_ahead })
+    Some(ReplicaAnswer { state, future_dated, own_future_dated })
 }

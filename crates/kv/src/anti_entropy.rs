@@ -1,10 +1,10 @@
-//! Anti-entropy: whatever every other way has missed is found in rounds over all keys held here.
+//! Anti-entropy: rounds over all keys held here find the differences that every other mechanism missed.
 //!
-//! Repair acts on changes: of siblings, of records. A change that nobody could act upon, because
-//! both ends were cut off, full or gone at the wrong moment, is found here. Each round takes the
-//! next keys in order; those of which this node is the closest or second closest holder, or no
-//! holder at all, are offered to the whole replica set. Who has something else pulls it, and who
-//! then has more offers it back, as after any offer.
+//! Repair acts on changes of the close group and of records. A change that was not acted upon, because
+//! both ends were cut off, full or gone at that moment, is found here. Each round takes the next keys in
+//! order. It offers those of which this node is the closest or second closest replica, or which it holds
+//! without belonging to the replica set, to the whole replica set. A replica with another digest pulls
+//! the record, and offers it back if it then holds more, as after any offer.
 //!
 //! Where we differ from Dynamo and Cassandra, which compare hash trees of whole ranges: a round
 //! costs the same whatever the store holds, and a store of ten million keys is gone over once in
@@ -13,16 +13,16 @@
 use potluck_base::{Deadline, Instant, Key};
 use potluck_record::{StorageOp, StorageReply};
 
-use crate::core::{Core, OpFor};
+use crate::core::{Core, OpPurpose};
 use crate::repair::{Repair, successor};
 
-/// Keys of one round. Of them two in a replica set's size are this node's to offer: 16 keys to 15
-/// others with the defaults, 11 kB.
+/// Keys of one round. More keys find differences sooner and cost more traffic: this node offers two of r
+/// keys, with the defaults 16 keys of 128 to 15 others, 11 kB a round.
 const ROUND_KEYS: u32 = 128;
-/// The last key there can be.
+/// The highest key.
 const LAST: [u8; 32] = [0xff; 32];
 
-/// Where the rounds are.
+/// The position of the rounds.
 #[derive(Debug, Clone)]
 pub(crate) struct AntiEntropy {
     next: Instant,
@@ -31,7 +31,8 @@ pub(crate) struct AntiEntropy {
 }
 
 impl AntiEntropy {
-    /// Nodes go round at different times, each by its own id.
+    /// The first round of a node is delayed by a fraction of the interval that depends on its id, so that
+    /// nodes do not run their rounds at the same time.
     pub(crate) fn new(core: &Core) -> Self {
         let bytes = core.me.id.as_bytes();
         let place = f64::from(u16::from_be_bytes([bytes[0], bytes[1]])) / f64::from(u16::MAX);
@@ -43,7 +44,7 @@ impl AntiEntropy {
         Deadline::new(self.next, "anti-entropy")
     }
 
-    /// Begins a round, unless repairs are still to be made or this node keeps nothing for others.
+    /// Begins a round, unless a repair is under way or this node keeps no records for others.
     pub(crate) fn on_timeout(&mut self, core: &mut Core, now: Instant, repair: &Repair) {
         if self.next > now {
             return;
@@ -52,11 +53,11 @@ impl AntiEntropy {
         if core.serves && !self.scanning && repair.is_quiet() {
             self.scanning = true;
             let (from, to) = (self.from, Key::from_bytes(LAST));
-            core.storage(StorageOp::Scan { from, to, limit: ROUND_KEYS }, OpFor::RoundScan);
+            core.storage(StorageOp::Scan { from, to, limit: ROUND_KEYS }, OpPurpose::RoundScan);
         }
     }
 
-    /// The keys of this round came.
+    /// Takes the keys of this round.
     pub(crate) fn on_scanned(
         &mut self,
         core: &Core,
@@ -96,7 +97,7 @@ mod tests {
         let (me, others) = (peer(1, &network), vec![peer(2, &network), peer(3, &network)]);
         let identity = Identity::from_seed([1; 32]);
         let mut kv = Kv::new(identity, network, me, true, Config::default());
-        kv.handle(Instant::ZERO, Input::Siblings(others));
+        kv.handle(Instant::ZERO, Input::CloseGroup(others));
         let key = Key::from(me.id);
         let (mut rounds, mut offered) = (0, Vec::new());
         for _ in 0..100 {
@@ -111,7 +112,7 @@ mod tests {
                         kv.handle(deadline.at, Input::Stored { id, reply });
                     }
                     Output::Storage { id, op: StorageOp::Scan { .. } } => {
-                        // Repair after the change of siblings finds nothing.
+                        // The repair after the change of the close group finds no keys.
                         let reply = StorageReply::Scanned { entries: Vec::new(), more: false };
                         kv.handle(deadline.at, Input::Stored { id, reply });
                     }

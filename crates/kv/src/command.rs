@@ -1,4 +1,4 @@
-//! What the application asks of the key-value store, and what it gets back.
+//! The commands of the key-value store, and their replies.
 
 use std::time::Duration;
 
@@ -9,37 +9,37 @@ use potluck_record::{
 };
 use potluck_wire::Refusal;
 
-/// Names a command to whoever gave it.
+/// Identifies a command; chosen by its issuer and returned in the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
 
-/// What a write supersedes.
+/// The versions that a write supersedes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WriteContext {
-    /// What the node reads first; if that is siblings, nothing is written.
+    /// The state that the node reads first. If that has siblings, nothing is written.
     Read,
-    /// Nothing: a sibling beside whatever is there.
+    /// Nothing: the value becomes a sibling of those that exist.
     Blind,
-    /// Exactly what this context covers.
+    /// Exactly the versions that this context covers.
     Given(Context),
 }
 
 /// A write.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Put {
-    /// Who may write the key.
+    /// The space of the key, which says which writers may write it.
     pub space: Space,
     /// The record's name; `None` in [`Space::Content`].
     pub name: Option<Name>,
-    /// How readers fold the value; `None`: as what is there, else siblings.
+    /// How readers merge concurrent values; `None`: as the existing record, or siblings if there is none.
     pub kind: Option<Kind>,
     /// The value; `None` deletes.
     pub value: Option<Bytes>,
-    /// How long the value lives; `None`: the configured default.
+    /// Lifetime of the value; `None`: the configured default.
     pub ttl: Option<Duration>,
     /// Acknowledgements to wait for; `None`: a majority of the replica set.
     pub quorum: Option<u16>,
-    /// What is superseded.
+    /// The versions that the write supersedes.
     pub context: WriteContext,
 }
 
@@ -60,7 +60,7 @@ pub enum Command {
         /// The key.
         key: Key,
     },
-    /// What this node itself holds as a replica.
+    /// Read what this node itself holds as a replica.
     Local {
         /// The key.
         key: Key,
@@ -74,19 +74,19 @@ pub struct Written {
     pub key: Key,
     /// The value's version.
     pub version: Dot,
-    /// Replicas that had acknowledged when enough had.
+    /// Replicas that had acknowledged when the quorum was reached.
     pub acks: u16,
-    /// Replicas that the record is on its way to.
+    /// Replicas that the record is sent to.
     pub wanted: u16,
     /// Members known to this node.
     pub members: usize,
     /// When the value expires.
     pub expires: UnixMillis,
-    /// Who acknowledged.
+    /// The nodes that acknowledged.
     pub replicas: Vec<NodeId>,
 }
 
-/// A read.
+/// The result of a read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadDone {
     /// The key.
@@ -99,16 +99,17 @@ pub struct ReadDone {
     pub answers: u16,
 }
 
-/// How a replica's state compares to all states merged.
+/// How a replica's state compares to the merged state of all replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplicaState {
-    /// The same.
+    /// It equals the merged state.
     Equal,
-    /// It lacks something and has nothing the others lack.
+    /// It lacks versions, and all it holds is superseded by them.
     Behind,
-    /// It has something the others lack, and lacks nothing.
+    /// Never reported: a replica that holds versions which the others lack equals the merged state. Kept
+    /// because the variant is public.
     Ahead,
-    /// Both.
+    /// It lacks versions, and holds one that they do not supersede.
     Concurrent,
     /// It holds nothing.
     Missing,
@@ -117,7 +118,7 @@ pub enum ReplicaState {
 }
 
 impl ReplicaState {
-    /// The word used in answers to people.
+    /// The word for it in the JSON of the HTTP interface and in the command line's output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -131,7 +132,7 @@ impl ReplicaState {
     }
 }
 
-/// What one node holds of a record.
+/// The part of a record that one node holds.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Held {
     /// Whether it holds anything.
@@ -146,7 +147,7 @@ pub struct Held {
     pub version: Context,
     /// When the last live value expires.
     pub expires: Option<UnixMillis>,
-    /// Whether this node is one of the closest it knows.
+    /// Whether this node belongs to the replica set, as far as its close group shows.
     pub responsible: bool,
 }
 
@@ -163,14 +164,14 @@ pub enum Reply {
     Replicas(Vec<(Peer, ReplicaState)>),
     /// What this node holds.
     Local(Held),
-    /// Not done.
+    /// The command failed.
     Failed(CommandError),
 }
 
-/// Why a command was not done.
+/// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// Too much is under way. Nothing changed; try again.
+    /// Too many commands are under way. Nothing changed; try again.
     #[error("this node is busy; try again")]
     Busy,
     /// Too few replicas acknowledged in time. The value is kept by this node and may still spread.
@@ -196,20 +197,20 @@ pub enum CommandError {
     /// There is nothing to delete. Nothing changed.
     #[error("there is no such record")]
     Absent,
-    /// The value or its company is against a limit or rule. Nothing changed.
+    /// The value, or the values it would stand beside, break a limit or rule. Nothing changed.
     #[error(transparent)]
     Draft(#[from] DraftError),
-    /// The context is none that a read returned. Nothing changed.
+    /// The context cannot come from a read: it names versions dated in the future. Nothing changed.
     #[error("the context names versions that lie ahead of any clock; use one that a read returned")]
     BadContext,
-    /// The life asked for is longer than this network allows. Nothing changed.
+    /// The requested lifetime is longer than this network allows. Nothing changed.
     #[error("a record lives at most {} days here", .0.as_secs() / 86_400)]
     TooLong(Duration),
     /// Records that several other nodes hold are dated minutes ahead of this node's clock, or the
-    /// clock is minutes behind what was written here last. Nothing changed.
+    /// clock is minutes behind this node's own last write. Nothing changed.
     #[error("this node's clock is minutes behind the records that are kept; set the clock")]
     Clock,
-    /// The replicas refused the write as dated over five minutes ahead. It was taken back.
+    /// The replicas refused the write because it is dated over five minutes ahead. It was taken back.
     #[error("this node's clock is minutes ahead of those of the replicas; set the clock")]
     ClockAhead,
     /// The peers' clocks differ from this node's by more than five minutes. Nothing changed.
@@ -218,26 +219,26 @@ pub enum CommandError {
          until then", .0.unsigned_abs() / 60_000, if *.0 < 0 { "ahead of" } else { "behind" }
     )]
     ClockOff(i64),
-    /// Replicas hold what was signed with this node's key and not by this process: another machine
-    /// runs with a copy of its data folder, or an older copy was put back. The write was not
+    /// Replicas hold an envelope that was signed with this node's key and not by this process: another
+    /// machine runs with a copy of its data folder, or an older copy was put back. The write was not
     /// acknowledged, and this node writes nothing any more.
     #[error(
         "another machine writes with this node's identity, or an older copy of its data folder was \
          put back; this node writes nothing any more"
     )]
     LostOwn,
-    /// Replicas refused. Where all that were asked refused for good (no room, too many writers, a life
-    /// that is too long), nothing changed. Else this node keeps the value, and readers may see it later.
+    /// Replicas refused. If all refused permanently (no room, too many writers, too long a lifetime),
+    /// nothing changed. Otherwise this node keeps the value, and readers may see it later.
     #[error("the replicas refused: {0}")]
     Refused(Refusal),
-    /// This node's own store did not take it. Nothing changed.
+    /// This node's own store failed. Nothing changed.
     #[error(transparent)]
     Storage(#[from] StorageFailure),
-    /// The node has not entered its network yet: it cannot tell where records are. Nothing changed.
+    /// The node has not joined its network yet and cannot locate replicas. Nothing changed.
     #[error("this node is not in its network, so it cannot tell where records are")]
     NotJoined,
-    /// The authority has put this node, or the ticket that let it in, out of the network: nobody hears
-    /// it any more. Nothing changed.
+    /// The authority has revoked this node or the ticket that admitted it: the other nodes ignore it.
+    /// Nothing changed.
     #[error("this node was put out of its network, so no other node takes or answers anything")]
     PutOut,
     /// The node is leaving.

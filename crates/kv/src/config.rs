@@ -1,4 +1,4 @@
-//! Parameters of record keeping.
+//! Parameters of the record store.
 
 use std::time::Duration;
 
@@ -7,46 +7,53 @@ use potluck_record::limits::{
     CONTEXT_ENTRIES_MAX, LIFE_DEFAULT, VALUE_BYTES_MAX, WRITERS_MAX, writers_max,
 };
 
-/// See each field; [`Config::validate`] holds them together.
+/// Parameters of the record store; [`Config::validate`] checks them against each other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Replicas of a record (r). 16 since 30 % of the nodes gone at once then loses 0.3^16 of the
-    /// records, 0.04 of ten million; 5 loses 24,300 of them.
+    /// Replicas of a record (r). More replicas survive more simultaneous failures and cost storage and
+    /// traffic in proportion. With 16, losing 30 % of the nodes at once loses 0.3^16 of the records,
+    /// 0.04 of ten million; with 5 it loses 24,300 of them.
     pub replication: u16,
-    /// Siblings that the routing table keeps: within them replica sets are known without a lookup.
-    pub siblings: usize,
-    /// Replicas that must agree on a read (R), fewer if the network has fewer.
+    /// Nodes in the close group that the routing table keeps. A larger close group lets this node
+    /// determine the replica sets of more keys without a lookup.
+    pub close_group_size: usize,
+    /// Replicas that must agree on a read (R), at most all members of the network. A higher quorum makes
+    /// reads fresher and slower.
     pub read_quorum: u16,
-    /// Replicas that must acknowledge a write (W); `None`: a majority of the replica set.
+    /// Replicas that must acknowledge a write (W); `None`: a majority of the replica set. A higher quorum
+    /// makes writes more durable, and they fail when fewer replicas are reachable.
     pub write_quorum: Option<u16>,
-    /// How long a record lives if the writer does not say.
+    /// Lifetime of a record for which the writer gives none.
     pub life_default: Duration,
-    /// Longest life that replicas accept.
+    /// Longest lifetime that replicas accept.
     pub life_max: Duration,
-    /// Largest value accepted.
+    /// Largest value accepted, in bytes.
     pub value_bytes_max: usize,
-    /// Writers of one key with values that nothing covers. A replica refuses a further one, with
-    /// what is there. At most [`WRITERS_MAX`]; simulations draw less, so that it is reached.
+    /// Writers of one key whose values no context covers. A replica refuses a further writer and returns
+    /// the envelopes it holds. At most [`WRITERS_MAX`]; simulations draw smaller limits, so that the
+    /// limit is reached.
     pub writers_max: u16,
-    /// Entries of a context that this node signs; older ones give way to its floor. At most
-    /// [`CONTEXT_ENTRIES_MAX`]; simulations draw less, so that it is reached.
+    /// Entries of a context that this node signs; the context's floor replaces older ones. At most
+    /// [`CONTEXT_ENTRIES_MAX`]; simulations draw smaller limits, so that the limit is reached.
     pub context_entries_max: usize,
-    /// A write gives up after this.
+    /// Time after which a write fails. Half of it is the time limit of a read, and of the reading part of
+    /// a write.
     pub put_deadline: Duration,
-    /// Commands under way at once; more are answered busy.
+    /// Concurrent commands; further ones are answered busy. Raising it costs memory.
     pub commands_max: usize,
-    /// Requests of others under way at once; more are refused as busy.
+    /// Concurrent requests of other nodes; further ones are refused as busy. Raising it costs memory.
     pub requests_max: usize,
-    /// How long a change of siblings settles before replicas are repaired. A guess: long enough to
-    /// treat a burst of deaths as one, short beside the seconds that detection takes.
+    /// Delay between a change of the close group and the repair of replicas. A guess: long enough to
+    /// handle a burst of failures as one change, short beside the seconds that detection takes.
     pub repair_delay: Duration,
-    /// Time between two rounds of anti-entropy.
+    /// Time between two rounds of anti-entropy. A longer interval costs less traffic and finds missing
+    /// replicas later.
     pub anti_entropy_interval: Duration,
-    /// How often expired envelopes are swept.
+    /// Time between two sweeps of expired envelopes. A longer interval keeps them on disk longer.
     pub expire_interval: Duration,
-    /// How long a leaving node waits for others to pull what it hands over.
+    /// Time that a leaving node waits for others to pull the records it hands over.
     pub leave_deadline: Duration,
-    /// Pushes of newer state to stale replicas after one read.
+    /// Stale replicas that one read updates. Raising it costs traffic after reads of diverged replicas.
     pub read_repairs_max: usize,
 }
 
@@ -65,7 +72,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             replication: 16,
-            siblings: 48,
+            close_group_size: 48,
             read_quorum: 3,
             write_quorum: None,
             life_default: LIFE_DEFAULT,
@@ -85,7 +92,7 @@ impl Default for Config {
     }
 }
 
-/// Which parameters contradict each other.
+/// The parameters that contradict each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// Replication is outside 1..=32.
@@ -94,16 +101,16 @@ pub enum ConfigError {
     /// A quorum is zero or larger than the replication.
     #[error("quorums must be 1 to the replication")]
     Quorum,
-    /// Rounds of anti-entropy closer than a second or farther than a day.
+    /// The interval of anti-entropy is shorter than a second or longer than a day.
     #[error("anti_entropy_interval must be 1 s to 24 h")]
     AntiEntropy,
-    /// The default life is longer than the longest.
+    /// The default lifetime is longer than the longest allowed one.
     #[error("default_ttl must not be longer than the longest life of this network")]
     Life,
-    /// Values over the format's limit.
+    /// The value limit is over the format's limit.
     #[error("max_value_bytes must be at most {VALUE_BYTES_MAX}")]
     ValueBytes,
-    /// Limits of a key over those of the format, or zero.
+    /// The limits of writers or context entries are zero or over those of the format.
     #[error("a key has 1 to {WRITERS_MAX} writers, a context 1 to {CONTEXT_ENTRIES_MAX} entries")]
     Writers,
 }

@@ -1,5 +1,5 @@
-//! What all operations of the store share: identity, neighbourhood, clock, and the ways to ask
-//! for things and to remember what an answer is for.
+//! The state that all operations of the store share: identity, close group, clock, pending requests to
+//! other nodes and to the disk, and the purpose of each.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,15 +14,15 @@ use potluck_wire::{Request, Response, Want};
 use crate::command::{CommandId, Reply};
 use crate::config::Config;
 use crate::machine::{AskId, Output, ServeId};
-use crate::placement::Neighbourhood;
+use crate::placement::CloseGroup;
 use crate::stats::Stats;
 
-/// Signatures remembered as checked, so that the same envelope from several replicas costs one
-/// check.
+/// Verified signatures that are remembered, so that the same envelope from several replicas is verified
+/// once. Raising it costs memory.
 const CHECKED_MAX: usize = 4096;
 
-/// Envelopes of this process's own that it remembers to have signed: those of the writes whose
-/// replicas may still answer are among them.
+/// Envelopes remembered as signed by this process. It must exceed the writes whose replicas may still
+/// answer: an own envelope that is forgotten looks like one of another machine.
 const SIGNED_MAX: usize = 8192;
 
 /// An envelope under this node's own key that this process did not sign: another machine runs with
@@ -31,18 +31,18 @@ const SIGNED_MAX: usize = 8192;
 pub struct ForeignWrite {
     /// The key it was written under.
     pub key: Key,
-    /// Which envelope it is.
+    /// The envelope's id.
     pub held: EnvelopeId,
 }
 
-/// What the answer to a request to another node is for.
+/// The purpose of a request to another node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AskFor {
+pub(crate) enum AskPurpose {
     /// A replica was asked to store what this command writes.
     PutStore(CommandId, NodeId),
     /// A replica's envelopes are fetched whole for this command.
     Load(CommandId, NodeId),
-    /// A stale replica was sent what it lacks; nobody waits.
+    /// A stale replica was sent the envelopes it lacks; no operation waits for the answer.
     ReadRepair,
     /// A newcomer was offered keys, in this generation of offers.
     Offer(NodeId, u64),
@@ -50,16 +50,16 @@ pub(crate) enum AskFor {
     Pull(NodeId),
 }
 
-/// Who offered a key, and at which digest.
+/// The node that offered a key, and the digest it offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Offered {
     pub(crate) by: Peer,
     pub(crate) digest: StateDigest,
 }
 
-/// What the result of a storage operation is for.
+/// The purpose of a storage operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OpFor {
+pub(crate) enum OpPurpose {
     /// Local envelopes for a command, from the replicas or the own ones.
     CommandLoad(CommandId),
     /// The writer's own envelope, loaded in this write's turn.
@@ -68,11 +68,11 @@ pub(crate) enum OpFor {
     PutOwn(CommandId),
     /// This node's replica of what this command writes.
     PutReplica(CommandId),
-    /// An own envelope that was taken back; nobody waits.
+    /// An own envelope that was taken back; no operation waits for the result.
     TakenBack,
-    /// One part of what another node asked.
+    /// One part of another node's request.
     Serve(ServeId, usize),
-    /// A pulled envelope, with who offered the key at which digest.
+    /// A pulled envelope, with the offer that announced its key.
     Pulled(Key, Option<Offered>),
     /// A page of keys for the repair run of this generation.
     RepairScan(u64),
@@ -82,7 +82,7 @@ pub(crate) enum OpFor {
     Expire,
 }
 
-/// See the module.
+/// The shared state; see the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Core {
     pub(crate) config: Config,
@@ -91,18 +91,18 @@ pub(crate) struct Core {
     pub(crate) me: Peer,
     /// Whether this node keeps records for others.
     pub(crate) serves: bool,
-    pub(crate) around: Neighbourhood,
+    pub(crate) close_group: CloseGroup,
     pub(crate) members: usize,
     pub(crate) stats: Stats,
     pub(crate) outbox: VecDeque<Output>,
-    asks: BTreeMap<AskId, AskFor>,
-    ops: BTreeMap<OpId, OpFor>,
+    asks: BTreeMap<AskId, AskPurpose>,
+    ops: BTreeMap<OpId, OpPurpose>,
     /// Keys of the replica merges under way.
     merging: BTreeMap<OpId, Key>,
     lookups: BTreeMap<LookupId, CommandId>,
     next_id: u64,
     wall: (Instant, UnixMillis),
-    /// By how many milliseconds the peers correct this node's clock.
+    /// Milliseconds that are added to this node's clock to match those of its peers.
     clock_offset: i64,
     /// Names this node's own certificate, where it needs one.
     pub(crate) certificate: Option<CertificateHash>,
@@ -129,7 +129,7 @@ impl Core {
             network,
             me,
             serves,
-            around: Neighbourhood::new(me, []),
+            close_group: CloseGroup::new(me, []),
             members: 1,
             stats: Stats::default(),
             outbox: VecDeque::new(),
@@ -158,15 +158,14 @@ impl Core {
         self.clock_offset = offset;
     }
 
-    /// By how many milliseconds this node's clock is wrong, if that is more than it may sign under:
-    /// what so many peers say of a clock is believed for reading, and for signing within the bound
-    /// that replicas keep.
+    /// The clock offset in milliseconds, if it is too large for signing. The peers' correction is always
+    /// used for reading; for signing it is used only up to [`CLOCK_AHEAD_MAX`], which replicas enforce.
     pub(crate) fn clock_off(&self) -> Option<i64> {
         let most = u64::try_from(CLOCK_AHEAD_MAX.as_millis()).unwrap_or(u64::MAX);
         (self.clock_offset.unsigned_abs() > most).then_some(self.clock_offset)
     }
 
-    /// The wall clock at `now`, carried on from its last showing.
+    /// The wall clock at `now`, extrapolated from its last reading.
     pub(crate) fn wall(&self, now: Instant) -> UnixMillis {
         self.wall.1.plus(now.since(self.wall.0))
     }
@@ -175,39 +174,39 @@ impl Core {
         usize::from(self.config.replication)
     }
 
-    /// The replica set of `key` as far as this node can tell from its siblings.
+    /// The replica set of `key`, as far as the close group shows it.
     pub(crate) fn replica_set(&self, key: &Key) -> Vec<Peer> {
-        let mut around = self.around.replica_set(key, self.replication() + 1);
+        let mut close_group = self.close_group.replica_set(key, self.replication() + 1);
         if !self.serves {
-            around.retain(|peer| peer.id != self.me.id);
+            close_group.retain(|peer| peer.id != self.me.id);
         }
-        around.truncate(self.replication());
-        around
+        close_group.truncate(self.replication());
+        close_group
     }
 
     pub(crate) fn is_responsible(&self, key: &Key) -> bool {
         self.serves && self.replica_set(key).iter().any(|peer| peer.id == self.me.id)
     }
 
-    /// Whether the siblings show the replica set of `key`. Far from a key they do not: who guessed
-    /// there would spread records over the wrong nodes.
+    /// Whether the close group shows the replica set of `key`. Far from the key it does not, and a guess
+    /// would spread records over the wrong nodes.
     pub(crate) fn sees_replicas(&self, key: &Key) -> bool {
-        self.around.surrounds(&self.me.id, key, self.config.siblings)
+        self.close_group.surrounds(&self.me.id, key, self.config.close_group_size)
     }
 
-    /// Whether this node may become a replica of `key` when few others leave: it takes offers of
-    /// such keys only.
+    /// Whether this node is among the 2 r closest to `key`, so that it becomes a replica when a few others
+    /// leave. It accepts offers of such keys only.
     pub(crate) fn is_near(&self, key: &Key) -> bool {
         self.serves
             && self.sees_replicas(key)
             && self
-                .around
+                .close_group
                 .replica_set(key, self.replication() * 2)
                 .iter()
                 .any(|peer| peer.id == self.me.id)
     }
 
-    pub(crate) fn storage(&mut self, op: StorageOp, purpose: OpFor) {
+    pub(crate) fn storage(&mut self, op: StorageOp, purpose: OpPurpose) {
         let id = OpId(self.fresh_id());
         self.ops.insert(id, purpose);
         if let StorageOp::Merge { envelope, place: Place::Replica, .. } = &op {
@@ -221,17 +220,23 @@ impl Core {
         self.merging.remove(&id)
     }
 
-    pub(crate) fn take_op(&mut self, id: OpId) -> Option<OpFor> {
+    pub(crate) fn take_op(&mut self, id: OpId) -> Option<OpPurpose> {
         self.ops.remove(&id)
     }
 
-    pub(crate) fn ask(&mut self, to: Peer, request: Request, way: Way, purpose: AskFor) {
+    pub(crate) fn ask(
+        &mut self,
+        to: Peer,
+        request: Request,
+        delivery: Delivery,
+        purpose: AskPurpose,
+    ) {
         let id = AskId(self.fresh_id());
         self.asks.insert(id, purpose);
-        self.outbox.push_back(Output::Ask { id, to, request, way });
+        self.outbox.push_back(Output::Ask { id, to, request, delivery });
     }
 
-    pub(crate) fn take_ask(&mut self, id: AskId) -> Option<AskFor> {
+    pub(crate) fn take_ask(&mut self, id: AskId) -> Option<AskPurpose> {
         self.asks.remove(&id)
     }
 
@@ -287,14 +292,14 @@ impl Core {
         self.outbox.push_back(Output::Reply { id, reply });
     }
 
-    /// Answers that a read needs if nobody says otherwise: never more than there are replicas.
+    /// Answers that a read needs by default: never more than there are members or replicas.
     pub(crate) fn read_quorum(&self) -> u16 {
         let members = u16::try_from(self.members.max(1)).unwrap_or(u16::MAX);
         self.config.read_quorum.min(members).min(self.config.replication)
     }
 
-    /// How long the reading part of an operation may take.
-    pub(crate) fn read_patience(&self) -> std::time::Duration {
+    /// Time limit of the reading part of an operation.
+    pub(crate) fn read_timeout(&self) -> std::time::Duration {
         self.config.put_deadline / 2
     }
 
@@ -302,7 +307,7 @@ impl Core {
         self.outbox.push_back(Output::Respond { serve, response });
     }
 
-    /// Checks a head's signature, once for all its appearances.
+    /// Whether a head's signature is valid. The result is cached.
     pub(crate) fn is_genuine(&mut self, head: &SignedHead) -> bool {
         let name = (*head.digest(), *head.signature().as_bytes());
         if self.checked.get_mut(&name).is_some() {
@@ -327,7 +332,7 @@ impl Core {
                 previous: previous.cloned().map(Box::new),
                 place,
             };
-            self.storage(op, OpFor::TakenBack);
+            self.storage(op, OpPurpose::TakenBack);
         }
     }
 
@@ -360,7 +365,7 @@ impl Core {
         }
     }
 
-    /// Another machine writes under this node's key: from now on this one does not.
+    /// Records that another machine writes under this node's key; from now on this node writes nothing.
     pub(crate) fn meet_foreign(&mut self, write: ForeignWrite) {
         self.stats.foreign_writes += 1;
         if self.foreign.is_none() {
@@ -375,11 +380,11 @@ impl Core {
     }
 }
 
-/// How a request travels.
+/// How a request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// In a datagram if it fits, else in a call.
+pub enum Delivery {
+    /// In a datagram if it fits, else in a call over QUIC.
     Fitting,
-    /// In a call, since the answer may be large.
+    /// In a call over QUIC, because the answer may be large.
     Call,
 }

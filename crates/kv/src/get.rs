@@ -1,8 +1,8 @@
-//! One read: merge what replicas hold until enough of them agree, then bring the stale up to date.
+//! One read: merge the states of replicas until enough of them agree, then repair the stale ones.
 //!
 //! Integrity comes from signatures, so one honest holder is enough for a genuine value; agreement
-//! of R replicas buys freshness. A record counts as absent only if R of the r closest said so and
-//! nobody claimed to hold something that could not be read.
+//! of R replicas buys freshness. A record counts as absent only if R of the r closest nodes said so
+//! and no node claimed to hold envelopes that could not be fetched.
 
 use std::collections::BTreeMap;
 
@@ -14,16 +14,17 @@ use potluck_record::{
 };
 use potluck_wire::{Loaded, RecordAnswer, Request, Want};
 
-use crate::answer::{self, Held};
+use crate::answer::{self, ReplicaAnswer};
 use crate::command::{CommandError, CommandId, ReadDone, Reply};
-use crate::core::{AskFor, Core, OpFor, Way};
-use crate::gather::Gathering;
+use crate::core::{AskPurpose, Core, Delivery, OpPurpose};
+use crate::paged_fetch::PagedFetches;
 
-/// Replicas that hold something dated ahead before this node takes its own clock for wrong: honest
-/// ones refuse such envelopes, and one alone may lie.
-pub(crate) const CLOCK_WITNESSES: u16 = 2;
+/// Replicas that must hold a future-dated envelope before this node concludes that its own clock is
+/// behind: honest replicas refuse such envelopes, and a single one may lie. A higher number tolerates more
+/// liars and notices a wrong clock less often.
+pub(crate) const FUTURE_DATED_QUORUM: u16 = 2;
 
-/// Whether an operation goes on.
+/// Whether an operation continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Progress {
@@ -33,12 +34,12 @@ pub(crate) enum Progress {
     Done,
 }
 
-/// What the read is for.
+/// The purpose of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// To be returned.
+pub(crate) enum ReadPurpose {
+    /// The application asked for it.
     Read,
-    /// To show the siblings that a write ran into.
+    /// A write found siblings and returns them.
     Conflict,
 }
 
@@ -48,18 +49,18 @@ pub(crate) struct Get {
     id: CommandId,
     key: Key,
     quorum: Option<u16>,
-    purpose: Purpose,
+    purpose: ReadPurpose,
     deadline: Instant,
     state: State<Envelope>,
-    /// Who said what it holds, by digest.
+    /// The nodes that answered, with the digest of what each holds.
     answers: BTreeMap<NodeId, (Peer, StateDigest)>,
-    /// Nodes that hold something dated ahead of this node's clock.
-    ahead: u16,
+    /// Nodes that hold a future-dated envelope, by this node's clock.
+    future_dated: u16,
     closest: Option<Vec<Peer>>,
     local_waiting: u8,
     /// The head of this node's own envelope, as it was when the read began.
     own: Option<SignedHead>,
-    gathering: Gathering,
+    fetches: PagedFetches,
 }
 
 impl Get {
@@ -67,11 +68,11 @@ impl Get {
         core: &mut Core,
         now: Instant,
         id: CommandId,
-        asked: (Key, Option<u16>, Purpose),
+        asked: (Key, Option<u16>, ReadPurpose),
     ) -> Self {
         let (key, quorum, purpose) = asked;
         for place in [Place::Replica, Place::Own] {
-            core.storage(StorageOp::Load { key, place }, OpFor::CommandLoad(id));
+            core.storage(StorageOp::Load { key, place }, OpPurpose::CommandLoad(id));
         }
         core.lookup(id, key, Want::Values, "get");
         Self {
@@ -79,14 +80,14 @@ impl Get {
             key,
             quorum,
             purpose,
-            deadline: now + core.read_patience(),
+            deadline: now + core.read_timeout(),
             state: State::new(),
             answers: BTreeMap::new(),
-            ahead: 0,
+            future_dated: 0,
             closest: None,
             local_waiting: 2,
             own: None,
-            gathering: Gathering::new(id, key),
+            fetches: PagedFetches::new(id, key),
         }
     }
 
@@ -94,8 +95,8 @@ impl Get {
         Deadline::new(self.deadline, "get")
     }
 
-    /// What this node holds itself. The first answer is its replica, the second its own envelope,
-    /// which makes a node read its own writes.
+    /// Takes what this node itself holds. The first answer is its replica; the second is its own
+    /// envelope, which makes a node read its own writes.
     pub(crate) fn on_local(
         &mut self,
         core: &mut Core,
@@ -105,8 +106,8 @@ impl Get {
         let is_replica = self.local_waiting == 2;
         self.local_waiting = self.local_waiting.saturating_sub(1);
         if let StorageReply::Loaded { envelopes } = reply {
-            let held = Held::local(envelopes);
-            // A copy that is left over from when this node was a replica says nothing of now.
+            let held = ReplicaAnswer::local(envelopes);
+            // A copy kept from a time when this node was a replica may be stale: it does not count.
             let counts = is_replica && core.is_responsible(&self.key);
             let holders = [core.me];
             if !is_replica {
@@ -117,7 +118,7 @@ impl Get {
         self.settle(core, now)
     }
 
-    /// What a node on the way said.
+    /// Takes the answer of a node that the lookup asked.
     pub(crate) fn on_found(
         &mut self,
         core: &mut Core,
@@ -131,11 +132,11 @@ impl Get {
         } else if record.complete {
             let wall = core.wall(now);
             if let Some(held) = answer::envelopes(core, wall, &self.key, &record.parts) {
-                self.ahead += u16::from(held.ahead);
+                self.future_dated += u16::from(held.future_dated);
                 self.take(&[from], &held.state);
             }
         } else {
-            self.gathering.start(core, from, record.digest);
+            self.fetches.start(core, from, record.digest);
         }
         self.settle(core, now)
     }
@@ -158,9 +159,10 @@ impl Get {
         loaded: Option<Loaded>,
     ) -> Progress {
         let wall = core.wall(now);
-        if let Some(gathered) = self.gathering.on_loaded(core, wall, from, loaded) {
-            self.ahead += u16::from(gathered.held.ahead) * gathered.holders.len() as u16;
-            self.take(&gathered.holders, &gathered.held.state);
+        if let Some(fetched) = self.fetches.on_loaded(core, wall, from, loaded) {
+            self.future_dated +=
+                u16::from(fetched.held.future_dated) * fetched.holders.len() as u16;
+            self.take(&fetched.holders, &fetched.held.state);
         }
         self.settle(core, now)
     }
@@ -175,16 +177,16 @@ impl Get {
         self.settle(core, now)
     }
 
-    /// Reading has taken long enough: decide with what has come.
+    /// The read deadline is over: decides with the answers so far.
     pub(crate) fn on_deadline(&mut self, core: &mut Core, now: Instant) -> Progress {
         core.stop_lookup(self.id);
-        self.gathering.abandon();
+        self.fetches.abandon();
         self.local_waiting = 0;
         self.closest.get_or_insert_default();
         self.settle(core, now)
     }
 
-    /// Nodes that hold all that was read, among the r closest of those that answered.
+    /// Nodes that hold exactly the merged state, among the r closest of those that answered.
     fn agreeing(&self, core: &Core) -> u16 {
         let digest = self.state.digest();
         let mut answers: Vec<&(Peer, StateDigest)> = self.answers.values().collect();
@@ -193,7 +195,7 @@ impl Get {
         nearest.filter(|(_, held)| *held == digest).count() as u16
     }
 
-    /// Answers of the r closest: only they are where a write goes.
+    /// Digests of the r closest nodes: writes go to these only.
     fn nearest_answers(&self, core: &Core) -> Vec<StateDigest> {
         let mut nearest: Vec<Peer> = self.closest.clone().unwrap_or_default();
         nearest.extend(core.serves.then_some(core.me));
@@ -209,14 +211,14 @@ impl Get {
         if self.local_waiting > 0 {
             return Progress::Waiting;
         }
-        if self.ahead >= CLOCK_WITNESSES {
+        if self.future_dated >= FUTURE_DATED_QUORUM {
             core.stop_lookup(self.id);
             core.reply(self.id, Reply::Failed(CommandError::Clock));
             return Progress::Done;
         }
         let needed = self.quorum.unwrap_or_else(|| core.read_quorum());
-        // Whoever claims to hold something else may hold what was acknowledged last.
-        if self.gathering.is_waiting() {
+        // A replica that claims another state may hold the last acknowledged write.
+        if self.fetches.is_waiting() {
             return Progress::Waiting;
         }
         if !self.state.is_empty() && self.agreeing(core) >= needed {
@@ -230,7 +232,7 @@ impl Get {
         let absent = nearest.iter().filter(|held| **held == StateDigest::EMPTY).count() as u16;
         let enough = match self.quorum {
             Some(strict) => nearest.len() as u16 >= strict,
-            None => !self.state.is_empty() || absent >= needed && self.gathering.unread() == 0,
+            None => !self.state.is_empty() || absent >= needed && self.fetches.unread() == 0,
         };
         if enough {
             self.finish(core, now);
@@ -260,20 +262,20 @@ impl Get {
             answers: self.answers.len() as u16,
         };
         let reply = match self.purpose {
-            Purpose::Read => Reply::Read(done),
-            Purpose::Conflict => Reply::Conflict(done),
+            ReadPurpose::Read => Reply::Read(done),
+            ReadPurpose::Conflict => Reply::Conflict(done),
         };
         core.reply(self.id, reply);
         self.repair(core);
     }
 
-    /// Sends the merged state to replicas that turned out to lack some of it.
+    /// Read repair: sends the merged state to replicas that lack part of it.
     fn repair(&self, core: &mut Core) {
         let digest = self.state.digest();
         if self.state.is_empty() {
             return;
         }
-        // Without the whole lookup only nodes that hold some of the record are known replicas.
+        // If the lookup did not finish, only nodes that hold part of the record are known replicas.
         let converged: Vec<NodeId> =
             self.closest.iter().flatten().take(core.replication()).map(|peer| peer.id).collect();
         let stale: Vec<Peer> = self
@@ -290,7 +292,7 @@ impl Get {
         for peer in stale {
             core.stats.read_repairs += 1;
             for request in stores(&self.state) {
-                core.ask(peer, request, Way::Fitting, AskFor::ReadRepair);
+                core.ask(peer, request, Delivery::Fitting, AskPurpose::ReadRepair);
             }
         }
         let lacks = self.answers.get(&core.me.id).is_some_and(|(_, held)| *held != digest);
@@ -301,7 +303,7 @@ impl Get {
                     place: Place::Replica,
                     how: MergeAs::Repair,
                 };
-                core.storage(op, OpFor::Pulled(self.key, None));
+                core.storage(op, OpPurpose::Pulled(self.key, None));
             }
         }
     }
@@ -330,5 +332,5 @@ fn stores(state: &State<Envelope>) -> Vec<Request> {
     requests
 }
 
-/// Most bytes of envelopes in one store: what a call carries, with room for framing.
+/// Most bytes of envelopes in one store request: the size limit of a call, less room for framing.
 const STORE_BYTES_MAX: usize = potluck_wire::limits::CALL_BYTES_MAX - 1024;

@@ -1,4 +1,4 @@
-//! Asking every replica of a key what it holds, for people.
+//! Asking every replica of a key what it holds, for diagnosis.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use potluck_wire::{Loaded, RecordAnswer, Want};
 
 use crate::answer;
 use crate::command::{CommandId, ReplicaState, Reply};
-use crate::core::{Core, OpFor};
-use crate::gather::{Gathering, heads_of};
+use crate::core::{Core, OpPurpose};
 use crate::get::Progress;
+use crate::paged_fetch::{PagedFetches, heads_of};
 
 /// One question to all replicas under way.
 #[derive(Debug, Clone)]
@@ -20,13 +20,13 @@ pub(crate) struct Inspect {
     held: BTreeMap<NodeId, State<SignedHead>>,
     closest: Option<Vec<Peer>>,
     local_waiting: bool,
-    gathering: Gathering,
+    fetches: PagedFetches,
     deadline: Instant,
 }
 
 impl Inspect {
     pub(crate) fn start(core: &mut Core, now: Instant, id: CommandId, key: Key) -> Self {
-        core.storage(StorageOp::Load { key, place: Place::Replica }, OpFor::CommandLoad(id));
+        core.storage(StorageOp::Load { key, place: Place::Replica }, OpPurpose::CommandLoad(id));
         core.lookup(id, key, Want::Heads, "replicas");
         Self {
             id,
@@ -34,8 +34,8 @@ impl Inspect {
             held: BTreeMap::new(),
             closest: None,
             local_waiting: true,
-            gathering: Gathering::new(id, key),
-            deadline: now + core.read_patience(),
+            fetches: PagedFetches::new(id, key),
+            deadline: now + core.read_timeout(),
         }
     }
 
@@ -43,10 +43,10 @@ impl Inspect {
         Deadline::new(self.deadline, "replicas")
     }
 
-    /// Asking has taken long enough: show what has come.
+    /// The deadline is over: replies with the answers so far.
     pub(crate) fn on_deadline(&mut self, core: &mut Core) -> Progress {
         core.stop_lookup(self.id);
-        self.gathering.abandon();
+        self.fetches.abandon();
         self.local_waiting = false;
         self.closest.get_or_insert_default();
         self.settle(core)
@@ -70,7 +70,7 @@ impl Inspect {
     ) {
         let wall = core.wall(now);
         if !record.complete {
-            self.gathering.start(core, from, record.digest);
+            self.fetches.start(core, from, record.digest);
         } else if let Some(held) = answer::heads(core, wall, &self.key, &record.parts) {
             self.held.insert(from.id, held.state);
         }
@@ -84,9 +84,9 @@ impl Inspect {
         loaded: Option<Loaded>,
     ) -> Progress {
         let wall = core.wall(now);
-        if let Some(gathered) = self.gathering.on_loaded(core, wall, from, loaded) {
-            for holder in &gathered.holders {
-                self.held.insert(holder.id, heads_of(&gathered.held.state).collect());
+        if let Some(fetched) = self.fetches.on_loaded(core, wall, from, loaded) {
+            for holder in &fetched.holders {
+                self.held.insert(holder.id, heads_of(&fetched.held.state).collect());
             }
         }
         self.settle(core)
@@ -98,12 +98,12 @@ impl Inspect {
     }
 
     fn settle(&mut self, core: &mut Core) -> Progress {
-        let waiting = self.local_waiting || self.gathering.is_waiting();
+        let waiting = self.local_waiting || self.fetches.is_waiting();
         let Some(closest) = self.closest.clone().filter(|_| !waiting) else {
             return Progress::Waiting;
         };
         let mut nearest = closest;
-        // Siblings that did not answer belong to the picture: they are the unreachable ones.
+        // Nodes of the replica set that did not answer are shown as unreachable.
         for peer in core.replica_set(&self.key) {
             if !nearest.contains(&peer) {
                 nearest.push(peer);
@@ -132,8 +132,8 @@ pub(crate) fn version<E: HasHead>(state: &State<E>) -> Context {
     state.iter().map(|e| (e.signed_head().writer(), e.signed_head().dot())).collect()
 }
 
-/// How one replica's state compares to all merged: behind if it lacks something; a replica that
-/// has a newest envelope which others lack shows them as behind, itself as equal.
+/// How one replica's state compares to the merged state. If one replica has an envelope that the others
+/// lack, it is equal and the others are behind.
 fn compare(held: &State<SignedHead>, merged: &State<SignedHead>) -> ReplicaState {
     if held.is_empty() && !merged.is_empty() {
         return ReplicaState::Missing;
@@ -141,9 +141,8 @@ fn compare(held: &State<SignedHead>, merged: &State<SignedHead>) -> ReplicaState
     if held.digest() == merged.digest() {
         return ReplicaState::Equal;
     }
-    // What it holds is part of the merged state by construction, so it can only lack something;
-    // it is concurrent with the others if it also has a live writer's newest that is not covered
-    // by what it lacks.
+    // Its state is part of the merged state by construction, so a difference means that it lacks
+    // envelopes. It is concurrent if the envelopes it lacks do not cover all that it holds.
     let lacking: Context = merged
         .iter()
         .filter(|head| held.of(&head.writer()).is_none_or(|own| own.dot() < head.dot()))

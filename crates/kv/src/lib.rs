@@ -1,26 +1,26 @@
-//! Keeping records: placement, quorum, read repair, repair of replica sets, hand-over.
+//! The record store: placement, quorums, read repair, repair of replica sets, hand-over.
 //!
-//! A record is kept by the r nodes closest to its key. A write is one lookup, whose answers carry
-//! what is there, and one round of stores; it is acknowledged when enough replicas have made it
-//! durable. A read merges what replicas hold until enough agree. When neighbours come and go,
-//! holders offer digests to the nodes that newly belong to a replica set, and those pull.
+//! The r nodes closest to a key keep its record. A write is one lookup, whose answers carry the heads of
+//! the existing envelopes, and one round of store requests; it is acknowledged when enough replicas have
+//! made it durable. A read merges the states of replicas until enough agree. When the close group
+//! changes, holders offer digests to the nodes that newly belong to a replica set, and those pull.
 //!
-//! The machine after DeCandia et al., "Dynamo" (2007), in an open network: replicas are strangers,
-//! so actors are writers with signing keys and every answer is checked; there is no hinted
-//! hand-off beside Kademlia's own, where the next closest node stores instead.
+//! The machine follows DeCandia et al., "Dynamo" (2007), in an open network: replicas are not trusted,
+//! so the actors of version vectors are writers with signing keys and every answer is checked. There is
+//! no hinted hand-off beside Kademlia's own, where the next closest node stores instead.
 //!
-//! **Invariants:** nothing is acknowledged that is not durable; nothing is merged whose signature
-//! was not checked; commands, requests, offers and pulls under way are bounded.
+//! **Invariants:** only durable writes are acknowledged; only envelopes with a verified signature are
+//! merged; commands, requests, offers and pulls under way are bounded.
 
 mod answer;
 mod anti_entropy;
 pub mod command;
 pub mod config;
 mod core;
-mod gather;
 mod get;
 mod inspect;
 pub mod machine;
+mod paged_fetch;
 pub mod placement;
 mod pull;
 mod put;
@@ -33,7 +33,7 @@ pub use command::{
     Written,
 };
 pub use config::{Config, ConfigError};
-pub use core::{ForeignWrite, Way};
+pub use core::{Delivery, ForeignWrite};
 pub use machine::{AskId, Input, Kv, LookupId, Output, ServeId};
-pub use serve::Asked;
+pub use serve::PeerRequest;
 pub use stats::Stats;

@@ -1,4 +1,4 @@
-//! The key-value store of one node: wiring of its operations.
+//! The key-value store of one node: dispatches events to its operations.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,45 +11,45 @@ use potluck_wire::{Loaded, RecordAnswer, Request, Response, Want};
 use crate::anti_entropy::AntiEntropy;
 use crate::command::{Command, CommandError, CommandId, Held, Reply};
 use crate::config::Config;
-use crate::core::{AskFor, Core, ForeignWrite, OpFor, Way};
-use crate::get::{Get, Progress, Purpose};
+use crate::core::{AskPurpose, Core, Delivery, ForeignWrite, OpPurpose};
+use crate::get::{Get, Progress, ReadPurpose};
 use crate::inspect::{Inspect, version};
-use crate::placement::Neighbourhood;
+use crate::placement::CloseGroup;
 use crate::pull::Pulls;
 use crate::put::{PutOp, Step};
 use crate::repair::Repair;
-use crate::serve::{Asked, Serves};
+use crate::serve::{PeerRequest, Serves};
 use crate::stats::Stats;
 
-/// Names a lookup that this store wants done.
+/// Identifies a lookup that this store requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LookupId(pub u64);
 
-/// Names a request to another node.
+/// Identifies a request to another node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
 
-/// Names a request of another node; chosen by the node machine.
+/// Identifies a request of another node; chosen by the node machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServeId(pub u64);
 
-/// What can happen to the store.
+/// An event for the store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// The application wants something.
+    /// The application issues a command.
     Command {
-        /// To be named in the reply.
+        /// Returned in the reply.
         id: CommandId,
-        /// What.
+        /// The command.
         command: Command,
     },
-    /// A node answered a lookup, and said this of the record (`None`: nothing).
+    /// A node answered a lookup.
     Found {
         /// The lookup.
         lookup: LookupId,
         /// The node.
         from: Peer,
-        /// What it said.
+        /// Its answer about the record; `None` if it gave none.
         record: Option<RecordAnswer>,
     },
     /// A lookup was not started: too many are under way.
@@ -58,111 +58,111 @@ pub enum Input {
     LookupDone {
         /// The lookup.
         lookup: LookupId,
-        /// The closest that answered, closest first.
+        /// The closest nodes that answered, closest first.
         closest: Vec<Peer>,
     },
-    /// A request was answered.
+    /// Another node answered a request.
     Answered {
-        /// Which.
+        /// The request.
         ask: AskId,
-        /// With what.
+        /// The answer.
         response: Response,
     },
     /// A request got no answer.
     Failed {
-        /// Which.
+        /// The request.
         ask: AskId,
     },
     /// A storage operation was carried out.
     Stored {
-        /// Which.
+        /// The operation.
         id: OpId,
-        /// With what result.
+        /// Its result.
         reply: StorageReply,
     },
-    /// Another node asks something.
-    Asked {
-        /// To be named in the response.
+    /// Another node sent a request.
+    PeerRequest {
+        /// Returned in the response.
         serve: ServeId,
-        /// What.
-        asked: Asked,
+        /// The request.
+        request: PeerRequest,
     },
-    /// The sibling list is this now.
-    Siblings(Vec<Peer>),
-    /// So many members are known now, this node included.
+    /// The close group changed; this is the new one, without this node.
+    CloseGroup(Vec<Peer>),
+    /// The number of known members changed; this node is included.
     Members(usize),
-    /// The time.
+    /// The wall clock was read.
     WallClock {
-        /// What the wall clock shows, as the peers correct it.
+        /// The time, corrected by the peers' clocks.
         now: UnixMillis,
-        /// How many milliseconds they correct it by.
+        /// The correction in milliseconds.
         offset: i64,
     },
-    /// The own certificate from now on, by name.
+    /// The hash of this node's certificate from now on.
     Certificate(CertificateHash),
-    /// Another part of the node found that its identity runs elsewhere, too: write nothing.
+    /// Another part of the node found that its identity also runs elsewhere: write nothing.
     Elsewhere,
     /// Hand records over; ends with [`Output::HandedOver`].
     Leave,
-    /// The announced deadline came.
+    /// The deadline of [`Machine::poll_timeout`] came.
     Timeout,
 }
 
-/// What the store wants done.
+/// An action that the store requests.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Look up the nodes closest to a key, and ask them of the record.
+    /// Look up the nodes closest to a key, and ask them about the record.
     Lookup {
-        /// To be named in the answers.
+        /// Returned in the answers.
         id: LookupId,
         /// The key.
         target: Key,
-        /// What to ask of the record.
+        /// The part of the record that the answers carry.
         want: Want,
-        /// How many of the closest must answer.
+        /// The number of closest nodes that must answer.
         goal: usize,
-        /// What it is for, for people.
+        /// The reason, for traces.
         why: &'static str,
     },
-    /// A lookup is not needed any more.
+    /// End a lookup that is not needed any more.
     StopLookup(LookupId),
-    /// Ask a node something.
+    /// Send a request to another node.
     Ask {
-        /// To be named in the answer.
+        /// Returned with the answer.
         id: AskId,
-        /// Whom.
+        /// The node.
         to: Peer,
-        /// What.
+        /// The request.
         request: Request,
-        /// How.
-        way: Way,
+        /// How to send it.
+        delivery: Delivery,
     },
     /// Carry out a storage operation.
     Storage {
-        /// To be named in the answer.
+        /// Returned with the result.
         id: OpId,
         /// The operation.
         op: StorageOp,
     },
-    /// Answer what another node asked.
+    /// Answer another node's request.
     Respond {
-        /// Which.
+        /// The request.
         serve: ServeId,
-        /// With what.
+        /// The answer.
         response: Response,
     },
-    /// A command is answered.
+    /// Reply to a command.
     Reply {
-        /// Which.
+        /// The command.
         id: CommandId,
-        /// With what.
+        /// The reply.
         reply: Reply,
     },
-    /// Another machine writes under this node's key; this node writes nothing any more. Said once.
+    /// Another machine writes under this node's key; this node writes nothing any more. Sent once.
     Foreign(ForeignWrite),
     /// The hand-over of a leaving node is over.
     HandedOver {
-        /// Keys that others took over.
+        /// Keys that other nodes pulled.
         keys: u64,
     },
 }
@@ -186,7 +186,7 @@ impl Operation {
     }
 }
 
-/// The page in an answer, if it is one.
+/// The page in a response, if it is a page.
 fn loaded(response: Option<Response>) -> Option<Loaded> {
     match response {
         Some(Response::Loaded(loaded)) => Some(loaded),
@@ -194,17 +194,17 @@ fn loaded(response: Option<Response>) -> Option<Loaded> {
     }
 }
 
-/// Writes of this node to one key that wait for their turn.
+/// Writes of this node to one key that are queued, the active one included; further ones fail as busy.
 const TURNS_MAX: usize = 64;
-/// Envelopes dropped in one sweep.
+/// Envelopes dropped by one storage operation of a sweep. A larger batch occupies the disk longer.
 const EXPIRE_BATCH: u32 = 2000;
 
-/// The key-value store of one node. See the crate for what it does.
+/// The key-value store of one node; see the crate.
 #[derive(Debug, Clone)]
 pub struct Kv {
     core: Core,
     operations: BTreeMap<CommandId, Operation>,
-    /// Per key, whose turn it is to write (first) and who waits.
+    /// Writes per key: the first has the turn, the others wait.
     turns: BTreeMap<Key, VecDeque<CommandId>>,
     serves: Serves,
     pulls: Pulls,
@@ -212,7 +212,7 @@ pub struct Kv {
     anti_entropy: AntiEntropy,
     expire_at: Instant,
     leave_by: Option<Instant>,
-    /// Keys that others had pulled from here before this node began to leave.
+    /// `keys_served` of the statistics when this node began to leave.
     served_before: u64,
     left: bool,
 }
@@ -276,19 +276,19 @@ impl Kv {
             }
             Command::Get { key, quorum } => {
                 core.stats.gets += 1;
-                Operation::Get(Get::start(core, now, id, (key, quorum, Purpose::Read)))
+                Operation::Get(Get::start(core, now, id, (key, quorum, ReadPurpose::Read)))
             }
             Command::Replicas { key } => Operation::Inspect(Inspect::start(core, now, id, key)),
             Command::Local { key } => {
                 let op = StorageOp::Load { key, place: Place::Replica };
-                core.storage(op, OpFor::CommandLoad(id));
+                core.storage(op, OpPurpose::CommandLoad(id));
                 Operation::Local(key)
             }
         };
         self.operations.insert(id, operation);
     }
 
-    /// Feeds one operation and follows up on what it says.
+    /// Passes an event to one read, and removes the read if it is done.
     fn with_get(&mut self, id: CommandId, feed: impl FnOnce(&mut Get, &mut Core) -> Progress) {
         if let Some(Operation::Get(get)) = self.operations.get_mut(&id)
             && feed(get, &mut self.core) == Progress::Done
@@ -323,7 +323,7 @@ impl Kv {
                 }
             }
             Step::Conflict => {
-                let asked = (key, None, Purpose::Conflict);
+                let asked = (key, None, ReadPurpose::Conflict);
                 let get = Get::start(&mut self.core, now, id, asked);
                 self.operations.insert(id, Operation::Get(get));
             }
@@ -397,19 +397,19 @@ impl Kv {
     fn on_answer(&mut self, now: Instant, ask: AskId, response: Option<Response>) {
         let Some(purpose) = self.core.take_ask(ask) else { return };
         match purpose {
-            AskFor::PutStore(id, from) => {
+            AskPurpose::PutStore(id, from) => {
                 self.with_put(now, id, |put, core| put.on_stored(core, from, response.as_ref()));
             }
-            AskFor::Load(id, from) => self.on_load(now, id, from, loaded(response)),
-            AskFor::ReadRepair => {}
-            AskFor::Offer(id, generation) => {
+            AskPurpose::Load(id, from) => self.on_load(now, id, from, loaded(response)),
+            AskPurpose::ReadRepair => {}
+            AskPurpose::Offer(id, generation) => {
                 let wanted = match response {
                     Some(Response::Offered { wanted }) => Some(wanted),
                     Some(_) | None => None,
                 };
                 self.repair.on_offered(&mut self.core, now, (id, generation), wanted);
             }
-            AskFor::Pull(from) => {
+            AskPurpose::Pull(from) => {
                 self.pulls.on_loaded(&mut self.core, now, from, loaded(response));
             }
         }
@@ -440,32 +440,32 @@ impl Kv {
         }
         let Some(purpose) = self.core.take_op(id) else { return };
         match purpose {
-            OpFor::CommandLoad(id) => self.on_command_load(now, id, reply),
-            OpFor::PutTurn(id) => {
+            OpPurpose::CommandLoad(id) => self.on_command_load(now, id, reply),
+            OpPurpose::PutTurn(id) => {
                 self.with_put(now, id, |put, core| put.on_own(core, now, reply));
             }
-            OpFor::PutOwn(id) => {
+            OpPurpose::PutOwn(id) => {
                 self.with_put(now, id, |put, core| put.on_own_merged(core, &reply));
             }
-            OpFor::PutReplica(id) => {
+            OpPurpose::PutReplica(id) => {
                 self.with_put(now, id, |put, core| put.on_replica_merged(core, &reply));
             }
-            OpFor::TakenBack => {}
-            OpFor::Serve(id, index) => {
+            OpPurpose::TakenBack => {}
+            OpPurpose::Serve(id, index) => {
                 if let Some(wanted) = self.serves.on_stored(&mut self.core, id, index, reply) {
                     self.pulls.add(&mut self.core, wanted);
                 }
             }
-            OpFor::Pulled(key, offered) => {
+            OpPurpose::Pulled(key, offered) => {
                 if let (Some(offered), StorageReply::Merged { digest, .. }) = (offered, &reply) {
                     self.repair.on_pulled(&self.core, now, key, offered, *digest);
                 }
             }
-            OpFor::RoundScan => {
+            OpPurpose::RoundScan => {
                 self.anti_entropy.on_scanned(&self.core, now, &mut self.repair, &reply);
             }
-            OpFor::RepairScan(run) => self.repair.on_scanned(&mut self.core, now, run, reply),
-            OpFor::Expire => {
+            OpPurpose::RepairScan(run) => self.repair.on_scanned(&mut self.core, now, run, reply),
+            OpPurpose::Expire => {
                 if let StorageReply::Expired { dropped, more } = reply {
                     self.core.stats.expired += u64::from(dropped);
                     if more {
@@ -517,7 +517,7 @@ impl Kv {
         }
     }
 
-    fn on_asked(&mut self, now: Instant, serve: ServeId, asked: Asked) {
+    fn on_peer_request(&mut self, now: Instant, serve: ServeId, asked: PeerRequest) {
         if self.leave_by.is_some() {
             let writes = matches!(asked.request, Request::Store { .. } | Request::Offer { .. });
             if writes {
@@ -536,8 +536,8 @@ impl Kv {
         self.serves.start(&mut self.core, now, serve, asked);
     }
 
-    fn on_siblings(&mut self, now: Instant, siblings: Vec<Peer>) {
-        self.core.around = Neighbourhood::new(self.core.me, siblings);
+    fn on_close_group(&mut self, now: Instant, peers: Vec<Peer>) {
+        self.core.close_group = CloseGroup::new(self.core.me, peers);
         self.repair.on_change(&self.core, now);
     }
 
@@ -553,7 +553,7 @@ impl Kv {
         self.check_left(now);
     }
 
-    /// A leaving node is done when all was offered and pulled, or its time is over.
+    /// Ends the hand-over when all records were offered and pulled, or the time is over.
     fn check_left(&mut self, now: Instant) {
         let Some(by) = self.leave_by else { return };
         let pulled = self.core.stats.keys_served - self.served_before;
@@ -567,7 +567,7 @@ impl Kv {
 
     fn sweep(&mut self, now: Instant) {
         let op = StorageOp::Expire { now: self.core.wall(now), limit: EXPIRE_BATCH };
-        self.core.storage(op, OpFor::Expire);
+        self.core.storage(op, OpPurpose::Expire);
     }
 
     fn on_timeout(&mut self, now: Instant) {
@@ -588,7 +588,7 @@ impl Kv {
         }
     }
 
-    /// An operation has taken long enough.
+    /// The deadline of an operation is over.
     fn on_late(&mut self, now: Instant, id: CommandId) {
         match self.operations.get_mut(&id) {
             Some(Operation::Get(_)) => {
@@ -611,7 +611,7 @@ impl Kv {
         }
     }
 
-    /// Takes a write that ran out of time out of the line for its key.
+    /// Removes a write that ran out of time from the queue of its key.
     fn forget_turn(&mut self, id: CommandId, key: Key) {
         let Some(turns) = self.turns.get_mut(&key) else { return };
         let was_first = turns.front() == Some(&id);
@@ -645,8 +645,8 @@ impl Machine for Kv {
             Input::Answered { ask, response } => self.on_answer(now, ask, Some(response)),
             Input::Failed { ask } => self.on_answer(now, ask, None),
             Input::Stored { id, reply } => self.on_stored(now, id, reply),
-            Input::Asked { serve, asked } => self.on_asked(now, serve, asked),
-            Input::Siblings(siblings) => self.on_siblings(now, siblings),
+            Input::PeerRequest { serve, request } => self.on_peer_request(now, serve, request),
+            Input::CloseGroup(peers) => self.on_close_group(now, peers),
             Input::Members(members) => self.core.members = members,
             Input::WallClock { now: wall, offset } => self.core.set_wall(now, wall, offset),
             Input::Certificate(certificate) => self.core.certificate = Some(certificate),

@@ -1,20 +1,20 @@
-//! Which nodes keep a key, as seen from one node: the r closest of its siblings and itself; and
-//! which keys a node that came or went can concern.
+//! The replica set of a key as seen from one node: the r closest of its close group and itself; and the
+//! keys that the arrival or loss of a node concerns.
 
 use potluck_base::{Distance, Key, NodeId, Peer};
 
-/// The nodes around this one at some moment.
+/// The nodes closest to this one, and itself, at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Neighbourhood {
-    /// This node and its siblings, in no particular order.
+pub struct CloseGroup {
+    /// This node and the nodes closest to it, in no particular order.
     nodes: Vec<Peer>,
 }
 
-impl Neighbourhood {
-    /// The neighbourhood of `me` with these siblings.
+impl CloseGroup {
+    /// The close group of `me`, which consists of it and these others.
     #[must_use]
-    pub fn new(me: Peer, siblings: impl IntoIterator<Item = Peer>) -> Self {
-        Self { nodes: std::iter::once(me).chain(siblings).collect() }
+    pub fn new(me: Peer, others: impl IntoIterator<Item = Peer>) -> Self {
+        Self { nodes: std::iter::once(me).chain(others).collect() }
     }
 
     /// The same without one node.
@@ -23,7 +23,7 @@ impl Neighbourhood {
         Self { nodes: self.nodes.iter().filter(|peer| peer.id != *id).copied().collect() }
     }
 
-    /// Whether `id` is in it.
+    /// Whether `id` belongs to the group.
     #[must_use]
     pub fn contains(&self, id: &NodeId) -> bool {
         self.nodes.iter().any(|peer| peer.id == *id)
@@ -38,28 +38,29 @@ impl Neighbourhood {
         all.into_iter().take(r).map(|(_, peer)| peer).collect()
     }
 
-    /// Whether all nodes that share as many leading bits with `me` as `key` does are in here, so
-    /// that the replica set of `key` can be told: the farthest of the `siblings_max` closest nodes
-    /// must lie outside of that subtree, or there are no more nodes than these.
+    /// Whether the group contains all nodes that share as many leading bits with `me` as `key` does, so
+    /// that it determines the replica set of `key`. The farthest of the `close_group_size` closest nodes
+    /// must lie outside of that subtree, or the network has no other nodes.
     #[must_use]
-    pub fn surrounds(&self, me: &NodeId, key: &Key, siblings_max: usize) -> bool {
+    pub fn surrounds(&self, me: &NodeId, key: &Key, close_group_size: usize) -> bool {
         let place = Key::from(*me);
         let shared = place.common_prefix(key);
-        self.nodes.len() <= siblings_max
+        self.nodes.len() <= close_group_size
             || self.nodes.iter().any(|peer| place.common_prefix(&peer.id.into()) < shared)
     }
 
-    /// Who is in `self` but not in `other`.
+    /// The nodes in `self` that are not in `other`.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Vec<Peer> {
         self.nodes.iter().filter(|peer| !other.contains(&peer.id)).copied().collect()
     }
 
-    /// The shortest prefix of `node`'s place (in bits) that holds all keys it can be a replica of.
+    /// A prefix length in bits: every key that `node` can be a replica of shares at least this many
+    /// leading bits with its id.
     ///
-    /// A key that shares exactly c bits with the node lies in the subtree beside it at depth c.
-    /// Every node in that subtree is closer to the key than `node`; if there are r of them, no such
-    /// key concerns it.
+    /// A key that shares exactly c bits with the node's id lies in the sibling subtree at depth c. Every
+    /// node in that subtree is closer to the key than `node`; if it has r nodes, `node` is a replica of
+    /// no such key.
     #[must_use]
     pub fn reach(&self, node: &NodeId, r: usize) -> u32 {
         let place = Key::from(*node);
@@ -94,14 +95,14 @@ mod tests {
     #[test]
     fn keys_beyond_the_reach_never_concern_the_node() {
         let peers = peers(200);
-        let around = Neighbourhood::new(peers[0], peers[1..].iter().copied());
+        let close_group = CloseGroup::new(peers[0], peers[1..].iter().copied());
         let mut rng = Rng::from_number(7);
         let mut concerned = 0;
         for node in &peers[..20] {
-            let reach = around.reach(&node.id, 5);
+            let reach = close_group.reach(&node.id, 5);
             for _ in 0..500 {
                 let key = Key::from_bytes(rng.bytes());
-                let is_replica = around.replica_set(&key, 5).contains(node);
+                let is_replica = close_group.replica_set(&key, 5).contains(node);
                 concerned += usize::from(is_replica);
                 let within = key.common_prefix(&node.id.into()) >= reach;
                 assert!(within || !is_replica, "a key outside the reach has this replica");
@@ -113,18 +114,18 @@ mod tests {
     #[test]
     fn what_a_node_surrounds_it_places_as_the_whole_network_does() {
         let peers = peers(300);
-        let all = Neighbourhood::new(peers[0], peers[1..].iter().copied());
+        let all = CloseGroup::new(peers[0], peers[1..].iter().copied());
         let mut others = peers[1..].to_vec();
         others.sort_by_key(|peer| peer.distance(&peers[0].id.into()));
-        let around = Neighbourhood::new(peers[0], others[..48].iter().copied());
+        let close_group = CloseGroup::new(peers[0], others[..48].iter().copied());
         let mut rng = Rng::from_number(9);
         let (mut near, mut far) = (0, 0);
         for _ in 0..3000 {
             let key = Key::from_bytes(rng.bytes());
-            if around.surrounds(&peers[0].id, &key, 48) {
+            if close_group.surrounds(&peers[0].id, &key, 48) {
                 near += 1;
                 let mine = all.replica_set(&key, 5).contains(&peers[0]);
-                assert_eq!(around.replica_set(&key, 5).contains(&peers[0]), mine);
+                assert_eq!(close_group.replica_set(&key, 5).contains(&peers[0]), mine);
             } else {
                 far += 1;
                 assert!(!all.replica_set(&key, 5).contains(&peers[0]));
@@ -136,8 +137,8 @@ mod tests {
     #[test]
     fn in_a_small_network_every_key_concerns_everybody() {
         let peers = peers(4);
-        let around = Neighbourhood::new(peers[0], peers[1..].iter().copied());
-        assert_eq!(around.reach(&peers[2].id, 5), 0);
-        assert_eq!(around.replica_set(&Key::from_bytes([3; 32]), 5).len(), 4);
+        let close_group = CloseGroup::new(peers[0], peers[1..].iter().copied());
+        assert_eq!(close_group.reach(&peers[2].id, 5), 0);
+        assert_eq!(close_group.replica_set(&Key::from_bytes([3; 32]), 5).len(), 4);
     }
 }

@@ -1,6 +1,6 @@
-//! Pulling records that were offered: the newcomer of a replica set decides the pace.
+//! Pulling records that were offered: the node that joins a replica set decides the pace.
 //!
-//! Records come by pull, never by push, so that nobody can be filled up unasked.
+//! Replicas pull records and are never pushed to, so that no node can fill up another one.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,16 +9,17 @@ use potluck_record::{Envelope, MergeAs, Place, StateDigest, StorageOp};
 use potluck_wire::limits::{LOAD_KEYS_DATAGRAM, OFFER_ENTRIES_MAX};
 use potluck_wire::{Load, Loaded, Request};
 
-use crate::core::{AskFor, Core, Offered, OpFor, Way};
+use crate::core::{AskPurpose, Core, Delivery, Offered, OpPurpose};
 use crate::serve::{Wanted, is_admissible};
 
-/// Keys waiting to be pulled, over all sources. A guess: five megabytes of memory.
+/// Keys queued for pulling, over all sources; further offers are refused as busy. A guess: it takes five
+/// megabytes of memory.
 const PULLS_MAX: usize = 65_536;
-/// Keys waiting to be pulled from one source, so that one cannot take all the room: two full offers.
+/// Keys queued for pulling from one source, so that one source cannot fill the queue: two full offers.
 const PULLS_PER_SOURCE: usize = 2 * OFFER_ENTRIES_MAX;
-/// Keys asked for in one call.
+/// Keys requested in one call. Raising it saves round trips while the answers still fit a call.
 const KEYS_PER_CALL: usize = 64;
-/// Failures in a row after which a source is given up; another holder offers the same keys.
+/// Consecutive failures after which a source is given up; another holder offers the same keys.
 const FAILURES_MAX: u8 = 3;
 
 #[derive(Debug, Clone)]
@@ -26,7 +27,7 @@ struct Source {
     peer: Peer,
     keys: VecDeque<(Key, StateDigest)>,
     asked: usize,
-    /// How far the first key has been pulled, if it is larger than one answer.
+    /// The last writer pulled of the first key, if its record is larger than one answer.
     after: Option<[u8; 32]>,
     by_call: bool,
     failures: u8,
@@ -39,7 +40,7 @@ pub(crate) struct Pulls {
 }
 
 impl Pulls {
-    /// Whether an offer of `keys` keys by `from` finds room.
+    /// Whether the queue has room for an offer of `keys` keys by `from`.
     pub(crate) fn has_room(&self, from: &NodeId, keys: usize) -> bool {
         let of_source = self.sources.get(from).map_or(0, |source| source.keys.len());
         of_source + keys <= PULLS_PER_SOURCE && self.waiting() + keys <= PULLS_MAX
@@ -49,7 +50,7 @@ impl Pulls {
         self.sources.values().map(|source| source.keys.len()).sum()
     }
 
-    /// Takes over what an offer brought.
+    /// Queues the keys of an offer.
     pub(crate) fn add(&mut self, core: &mut Core, wanted: Wanted) {
         if wanted.keys.is_empty() {
             return;
@@ -68,7 +69,7 @@ impl Pulls {
         }
     }
 
-    /// A source answered, or did not (`None`).
+    /// Takes the answer of a source; `None` if the request failed.
     pub(crate) fn on_loaded(
         &mut self,
         core: &mut Core,
@@ -98,9 +99,9 @@ impl Source {
         let keys: Vec<Key> = self.keys.iter().take(most).map(|(key, _)| *key).collect();
         self.asked = keys.len();
         let request = Request::Load(Load { keys, after: self.after, certificates: Vec::new() });
-        let way = if call { Way::Call } else { Way::Fitting };
+        let delivery = if call { Delivery::Call } else { Delivery::Fitting };
         self.by_call = call;
-        core.ask(self.peer, request, way, AskFor::Pull(self.peer.id));
+        core.ask(self.peer, request, delivery, AskPurpose::Pull(self.peer.id));
     }
 
     fn take(&mut self, core: &mut Core, now: Instant, loaded: &Loaded) {
@@ -132,7 +133,7 @@ impl Source {
                 let op = StorageOp::Merge { envelope, place: Place::Replica, how: MergeAs::Repair };
                 let by = self.peer;
                 let offered = asked.get(&key).map(|digest| Offered { by, digest: *digest });
-                core.storage(op, OpFor::Pulled(key, offered));
+                core.storage(op, OpPurpose::Pulled(key, offered));
             }
         }
         self.failures = 0;
@@ -145,7 +146,7 @@ impl Source {
         } else if last_writer.is_some() {
             self.after = last_writer;
         } else if self.by_call {
-            // Not even one writer's envelope fits a call: the source holds nothing of the sort.
+            // An empty answer to a call: the source does not hold the key.
             self.keys.pop_front();
             self.after = None;
         } else {

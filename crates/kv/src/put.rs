@@ -1,10 +1,10 @@
-//! One write: read what is there, sign an envelope that supersedes it, make it durable here, then
-//! store it at the r closest.
+//! One write: read the current state, sign an envelope that supersedes it, make it durable here, then
+//! store it at the r closest nodes.
 //!
-//! The read costs nothing extra: the lookup's answers carry the signed heads. Writes of one node
-//! to one key take turns from loading the writer's own envelope to making the next one durable, so
-//! no two of them issue the same dot; two that read at the same time become siblings, so neither
-//! is lost.
+//! The read costs no extra request: the lookup's answers carry the signed heads. The writes of one node
+//! to one key take turns from loading the writer's own envelope to making the next one durable, so no
+//! two of them issue the same dot. Two writes that read the same state become siblings, so neither is
+//! lost.
 
 mod own_values;
 mod storing;
@@ -19,27 +19,27 @@ use potluck_record::{
 };
 use potluck_wire::{Loaded, RecordAnswer, Refusal, Want};
 
-use crate::answer::{self, Held};
+use crate::answer::{self, ReplicaAnswer};
 use crate::command::{CommandError, CommandId, Put, Reply, WriteContext};
-use crate::core::{Core, OpFor};
-use crate::gather::{Gathering, heads_of};
-use crate::get::CLOCK_WITNESSES;
-use crate::serve::{is_admissible, is_ahead};
+use crate::core::{Core, OpPurpose};
+use crate::get::FUTURE_DATED_QUORUM;
+use crate::paged_fetch::{PagedFetches, heads_of};
+use crate::serve::{is_admissible, is_future_dated};
 use own_values::OwnValues;
 
-/// What a write wants its keeper to do.
+/// The action that a write requests of the store.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub(crate) enum Step {
-    /// Nothing: it waits.
+    /// None: the write waits for answers.
     Wait,
-    /// Give it its turn among this node's writes to the key.
+    /// Queue the write for its turn among this node's writes to the key.
     Turn,
-    /// Its turn is over: the next one may begin.
+    /// End the turn of the write: the next one may begin.
     TurnOver,
-    /// Read the siblings and answer with them.
+    /// Read the siblings and reply with them.
     Conflict,
-    /// It has been answered and nothing is under way any more.
+    /// Remove the write: it was replied to, and none of its requests is pending.
     Done,
 }
 
@@ -54,30 +54,30 @@ pub(crate) struct PutOp {
     closest: Option<Vec<Peer>>,
     has_read: bool,
     local_waiting: u8,
-    gathering: Gathering,
-    /// Nodes that said what they hold, this one included.
+    fetches: PagedFetches,
+    /// Nodes that answered with their state, this one included.
     answers: u16,
-    /// Nodes that hold something dated ahead of this node's clock.
-    ahead: u16,
-    /// Whether others hold something of this node's own that is dated ahead of its clock.
-    own_ahead: bool,
-    /// When reading has taken long enough.
-    read_by: Instant,
+    /// Nodes that hold a future-dated envelope, by this node's clock.
+    future_dated: u16,
+    /// Whether other nodes hold a future-dated envelope of this node's own.
+    own_future_dated: bool,
+    /// When the reading part ends.
+    read_deadline: Instant,
     context: Context,
     envelope: Option<Envelope>,
-    /// This writer's envelope before it.
+    /// This writer's envelope before this write.
     previous: Option<Envelope>,
-    /// Nodes to turn to when one of the closest does not store.
+    /// Nodes still to be asked to store, closest first; one replaces a node that cannot store.
     candidates: VecDeque<Peer>,
     wanted: u16,
     in_flight: u16,
     acks: Vec<NodeId>,
     refused: Option<Refusal>,
-    /// Whether a replica refused it as dated ahead.
-    refused_as_ahead: bool,
-    /// Whether a node that did not acknowledge may have it all the same, or take it later.
+    /// Whether a replica refused the envelope as future-dated.
+    refused_as_future_dated: bool,
+    /// Whether a node that did not acknowledge may still have stored the envelope, or store it later.
     unclear: bool,
-    /// When it was signed.
+    /// The wall clock when the envelope was signed.
     signed_at: UnixMillis,
     /// Whether a replica keeps an envelope of this writer that this process did not sign.
     lost: bool,
@@ -85,7 +85,7 @@ pub(crate) struct PutOp {
 }
 
 impl PutOp {
-    /// Begins a write, or says why not.
+    /// Begins a write.
     pub(crate) fn start(
         core: &mut Core,
         now: Instant,
@@ -100,9 +100,9 @@ impl PutOp {
         }
         let key = check(core, now, &put)?;
         for place in [Place::Replica, Place::Own] {
-            core.storage(StorageOp::Load { key, place }, OpFor::CommandLoad(id));
+            core.storage(StorageOp::Load { key, place }, OpPurpose::CommandLoad(id));
         }
-        // Stand-ins for replicas that cannot store; small sets need relatively more.
+        // Spare nodes for replicas that cannot store; small replica sets need relatively more.
         let spare = if core.replication() < 8 { 3 } else { 1 };
         core.lookup_wider(id, key, Want::Heads, "put", spare);
         Ok(Self {
@@ -114,11 +114,11 @@ impl PutOp {
             closest: None,
             has_read: false,
             local_waiting: 2,
-            gathering: Gathering::new(id, key),
+            fetches: PagedFetches::new(id, key),
             answers: u16::from(core.serves),
-            ahead: 0,
-            own_ahead: false,
-            read_by: now + core.read_patience(),
+            future_dated: 0,
+            own_future_dated: false,
+            read_deadline: now + core.read_timeout(),
             context: Context::new(),
             envelope: None,
             previous: None,
@@ -127,7 +127,7 @@ impl PutOp {
             in_flight: 0,
             acks: Vec::new(),
             refused: None,
-            refused_as_ahead: false,
+            refused_as_future_dated: false,
             unclear: false,
             signed_at: UnixMillis(0),
             lost: false,
@@ -139,10 +139,10 @@ impl PutOp {
         self.key
     }
 
-    /// When it needs a look: its reading, or all of it, has taken long enough.
+    /// The deadline of the reading part, then of the whole write.
     pub(crate) fn deadline(&self) -> Deadline {
         if self.is_reading() {
-            Deadline::new(self.read_by, "put reads")
+            Deadline::new(self.read_deadline, "put reads")
         } else {
             Deadline::new(self.deadline, "put")
         }
@@ -158,11 +158,11 @@ impl PutOp {
         self.local_waiting = self.local_waiting.saturating_sub(1);
         match reply {
             StorageReply::Loaded { envelopes } => {
-                let (held, wall) = (Held::local(envelopes), core.wall(now));
+                let (held, wall) = (ReplicaAnswer::local(envelopes), core.wall(now));
                 let me = core.identity.public_key();
                 heads_of(&held.state)
-                    // Signed when this node's clock ran ahead; see `on_own`.
-                    .filter(|head| head.writer() != me || !is_ahead(head, wall))
+                    // Such an envelope was signed while this node's clock ran ahead; see `on_own`.
+                    .filter(|head| head.writer() != me || !is_future_dated(head, wall))
                     .for_each(|head| {
                         self.heads.merge(head);
                     });
@@ -186,8 +186,8 @@ impl PutOp {
             let wall = core.wall(now);
             if let Some(held) = answer::heads(core, wall, &self.key, &record.parts) {
                 self.answers += 1;
-                self.ahead += u16::from(held.ahead);
-                self.own_ahead |= held.own_ahead;
+                self.future_dated += u16::from(held.future_dated);
+                self.own_future_dated |= held.own_future_dated;
                 held.state.iter().for_each(|head| {
                     self.heads.merge(head.clone());
                 });
@@ -195,7 +195,7 @@ impl PutOp {
         } else if record.digest == self.heads.digest() {
             self.answers += 1;
         } else {
-            self.gathering.start(core, from, record.digest);
+            self.fetches.start(core, from, record.digest);
         }
     }
 
@@ -207,11 +207,12 @@ impl PutOp {
         loaded: Option<Loaded>,
     ) -> Step {
         let wall = core.wall(now);
-        if let Some(gathered) = self.gathering.on_loaded(core, wall, from, loaded) {
-            self.answers += gathered.holders.len() as u16;
-            self.ahead += u16::from(gathered.held.ahead) * gathered.holders.len() as u16;
-            self.own_ahead |= gathered.held.own_ahead;
-            heads_of(&gathered.held.state).for_each(|head| {
+        if let Some(fetched) = self.fetches.on_loaded(core, wall, from, loaded) {
+            self.answers += fetched.holders.len() as u16;
+            self.future_dated +=
+                u16::from(fetched.held.future_dated) * fetched.holders.len() as u16;
+            self.own_future_dated |= fetched.held.own_future_dated;
+            heads_of(&fetched.held.state).for_each(|head| {
                 self.heads.merge(head);
             });
         }
@@ -229,17 +230,17 @@ impl PutOp {
     }
 
     fn after_reading(&mut self, core: &mut Core, now: Instant) -> Step {
-        let waiting = self.local_waiting > 0 || self.gathering.is_waiting();
+        let waiting = self.local_waiting > 0 || self.fetches.is_waiting();
         if self.has_read || self.closest.is_none() || waiting {
             return Step::Wait;
         }
         self.has_read = true;
-        if self.ahead >= CLOCK_WITNESSES {
+        if self.future_dated >= FUTURE_DATED_QUORUM {
             return self.fail(core, CommandError::Clock);
         }
         let needed = core.read_quorum();
         let blind = self.is_unconditional() || self.put.context == WriteContext::Blind;
-        let unsure = self.answers < needed || self.gathering.unread() > 0;
+        let unsure = self.answers < needed || self.fetches.unread() > 0;
         if !blind && self.heads.is_empty() && unsure {
             let answers = self.answers;
             return self.fail(core, CommandError::TooFewAnswers { answers, needed });
@@ -270,7 +271,7 @@ impl PutOp {
             && self.put.context != WriteContext::Read
             && !live.iter().any(|live| self.context.covers(&live.writer, live.dot))
         {
-            // It would say that it is done, and everything would be as before.
+            // The deletion would report success and change nothing.
             if live.is_empty() {
                 return self.fail(core, CommandError::Absent);
             }
@@ -287,20 +288,20 @@ impl PutOp {
         Step::Turn
     }
 
-    /// Content and provider records supersede nothing but the writer's own.
+    /// Whether the write supersedes only the writer's own values: so do content and provider records.
     fn is_unconditional(&self) -> bool {
         matches!(self.put.space, Space::Content | Space::Provider)
     }
 
     // --- writing ---
 
-    /// It is this write's turn: load what this node wrote last under the key.
+    /// Begins the turn: loads this node's own envelope of the key.
     pub(crate) fn take_turn(&mut self, core: &mut Core) {
         let op = StorageOp::Load { key: self.key, place: Place::Own };
-        core.storage(op, OpFor::PutTurn(self.id));
+        core.storage(op, OpPurpose::PutTurn(self.id));
     }
 
-    /// The writer's own envelope as it is now: sign the next one.
+    /// Takes the writer's current own envelope and signs the next one.
     pub(crate) fn on_own(&mut self, core: &mut Core, now: Instant, reply: StorageReply) -> Step {
         let own = match reply {
             StorageReply::Loaded { envelopes } => envelopes.into_iter().next(),
@@ -316,9 +317,10 @@ impl PutOp {
         if core.is_cloned() {
             return self.fail_in_turn(core, CommandError::LostOwn);
         }
-        // What was signed when this node's clock ran ahead, and nobody else took, is taken back:
-        // this write goes on from before it.
-        let early = own.as_ref().filter(|own| is_ahead(own.head(), wall) && !self.own_ahead);
+        // An envelope that was signed while this node's clock ran ahead, and that no other node stored,
+        // is taken back: this write continues from the state before it.
+        let early =
+            own.as_ref().filter(|own| is_future_dated(own.head(), wall) && !self.own_future_dated);
         if let Some(early) = early {
             core.take_back(early.head(), None);
         }
@@ -330,7 +332,7 @@ impl PutOp {
             .draft(core, now, &own_values)
             .and_then(|draft| Ok(Envelope::sign(&core.identity, &core.network, draft)?));
         match signed {
-            // What every replica would refuse must not become this writer's own state.
+            // An envelope that every replica would refuse must not become this writer's own state.
             Ok(envelope) if !is_admissible(core, envelope.head(), core.wall(now)) => {
                 self.fail_in_turn(core, CommandError::Clock)
             }
@@ -339,18 +341,18 @@ impl PutOp {
                 self.signed_at = wall;
                 self.envelope = Some(envelope.clone());
                 let op = StorageOp::Merge { envelope, place: Place::Own, how: MergeAs::Repair };
-                core.storage(op, OpFor::PutOwn(self.id));
+                core.storage(op, OpPurpose::PutOwn(self.id));
                 Step::Wait
             }
             Err(error) => self.fail_in_turn(core, error),
         }
     }
 
-    /// The envelope that this write makes of the writer's last one.
+    /// The successor of the writer's last envelope.
     fn draft(&self, core: &Core, now: Instant, own: &OwnValues) -> Result<Draft, CommandError> {
         let wall = core.wall(now);
         let me = core.identity.public_key();
-        // Replicas may remember more of this writer than its own store: an own envelope expired.
+        // Replicas may hold newer dots of this writer than its own store, whose envelope expired.
         let told = self.heads.of(&me).map(SignedHead::dot).unwrap_or_default();
         let seen = self.heads.context().dot_of(&me);
         let last = own.last_dot().max(told).max(seen);
@@ -404,8 +406,8 @@ impl PutOp {
         Ok(Draft { space, name, kind, values, dot, context, expires, certificate })
     }
 
-    /// What this write supersedes, cut to dots of this writer that exist and to what can still be
-    /// alive anywhere: an older entry covers nothing any more.
+    /// The context that this write supersedes. Its entry for this writer is limited to dots that exist.
+    /// Entries too old to cover any unexpired value are dropped.
     fn superseded(&self, core: &Core, wall: UnixMillis, last: Dot) -> Context {
         let me = core.identity.public_key();
         let forgotten = core.config.life_max + CLOCK_AHEAD_MAX * 2;
@@ -421,7 +423,8 @@ impl PutOp {
         context
     }
 
-    /// Until when something superseded may live: as long its successor must, or it would come back.
+    /// The latest expiry of a superseded value. The new envelope must live as long, or the superseded
+    /// value would reappear.
     fn superseded_until(&self, core: &Core, wall: UnixMillis, context: &Context) -> UnixMillis {
         if context.is_empty() {
             return UnixMillis(0);
@@ -442,21 +445,21 @@ impl PutOp {
         }
     }
 
-    /// Reading has taken long enough: go on with what has come.
+    /// The reading part is over: continues with the answers so far.
     pub(crate) fn on_read_deadline(&mut self, core: &mut Core, now: Instant) -> Step {
         core.stop_lookup(self.id);
-        self.gathering.abandon();
+        self.fetches.abandon();
         self.local_waiting = 0;
         self.closest.get_or_insert_default();
         self.after_reading(core, now)
     }
 
-    /// Whether it is the reading that has taken long enough, and not the whole.
+    /// Whether the deadline of the reading part is over, but not that of the whole write.
     pub(crate) fn only_reads_too_long(&self, now: Instant) -> bool {
-        self.is_reading() && self.read_by <= now && now < self.deadline
+        self.is_reading() && self.read_deadline <= now && now < self.deadline
     }
 
-    /// Its time is over. Whatever is still under way is left to itself.
+    /// The deadline of the write is over. Pending requests are not cancelled.
     pub(crate) fn on_deadline(&mut self, core: &mut Core) {
         if !self.answered {
             let error = self.too_few(core);
@@ -472,28 +475,28 @@ impl PutOp {
         Step::Done
     }
 
-    /// Fails while holding the turn.
+    /// Fails the write while it holds the turn.
     fn fail_in_turn(&mut self, core: &mut Core, error: CommandError) -> Step {
         let _ = self.fail(core, error);
         Step::TurnOver
     }
 
-    /// Whether it has been answered and nothing is under way.
+    /// Whether the write was replied to and none of its store requests is pending.
     pub(crate) const fn is_over(&self) -> bool {
         self.answered && self.in_flight == 0
     }
 }
 
-/// Whether a context names versions of others that no clock has reached. A node that wrote while its
-/// own clock ran ahead reads such versions of its own.
-fn is_from_ahead(core: &Core, now: Instant, context: &Context) -> bool {
+/// Whether a context names versions of other writers that lie in the future. Own versions do not count: a
+/// node that wrote while its clock ran ahead reads such versions of its own.
+fn names_future_versions(core: &Core, now: Instant, context: &Context) -> bool {
     let me = core.identity.public_key();
     let latest = core.wall(now).plus(CLOCK_AHEAD_MAX);
     let others = context.iter().filter(|(writer, _)| **writer != me).map(|(_, dot)| dot);
     others.chain([context.floor()]).any(|dot| dot.millis() > latest)
 }
 
-/// Checks a write before anything is sent, and gives its key.
+/// Checks a write before any request is sent, and returns its key.
 fn check(core: &Core, now: Instant, put: &Put) -> Result<Key, CommandError> {
     if let Some(value) = &put.value
         && value.len() > core.config.value_bytes_max
@@ -506,7 +509,7 @@ fn check(core: &Core, now: Instant, put: &Put) -> Result<Key, CommandError> {
         return Err(CommandError::TooLong(core.config.life_max));
     }
     if let WriteContext::Given(context) = &put.context
-        && is_from_ahead(core, now, context)
+        && names_future_versions(core, now, context)
     {
         return Err(CommandError::BadContext);
     }

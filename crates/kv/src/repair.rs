@@ -1,14 +1,14 @@
-//! Keeping replica sets full when neighbours come and go, without a single lookup.
+//! Keeping replica sets full when the close group changes, without any lookup.
 //!
-//! When the sibling list changes, a holder scans only the keys that the changed nodes can concern
-//! and offers (key, digest) to nodes that newly belong to a replica set; those pull what they lack.
-//! Of the surviving holders the closest offers at once and the next one a little later, in case
-//! the first is gone too without anybody knowing yet. When one of those two has died, the two that
-//! now stand first offer to the whole set, since the dead one may have owed an offer.
+//! When the close group changes, a holder scans only the keys that the changed nodes can concern and
+//! offers (key, digest) to nodes that newly belong to a replica set; those pull the records they lack.
+//! Of the surviving holders, the closest offers at once and the second closest a little later, in case
+//! the first has failed undetected. When one of these two has died, the two that are now closest offer
+//! to the whole set, because the dead one may not have made its last offers.
 //!
-//! The same two, and any holder outside of the set, also pass on every change of a record to the
-//! whole set a little later: a store that got lost, a replica that was away, and the two sides of a
-//! healed split converge without waiting for a reader. Whoever pulls what was offered and then holds
+//! The same two, and any holder outside of the set, also offer every changed record to the whole set a
+//! little later. So a lost store request, a replica that was away, and the two sides of a healed
+//! partition converge without waiting for a reader. A node that pulls an offered record and then holds
 //! more than the offerer offers it back, once for each state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,79 +19,82 @@ use potluck_record::{StateDigest, StorageOp, StorageReply};
 use potluck_wire::limits::{OFFER_ENTRIES_DATAGRAM, OFFER_ENTRIES_MAX};
 use potluck_wire::{OfferEntry, Request};
 
-use crate::core::{AskFor, Core, Offered, OpFor, Way};
-use crate::placement::Neighbourhood;
+use crate::core::{AskPurpose, Core, Delivery, Offered, OpPurpose};
+use crate::placement::CloseGroup;
 
-/// Keys per page of a scan.
+/// Keys per page of a scan. Larger pages take fewer storage operations and more memory.
 const PAGE: u32 = 256;
-/// Keys waiting to be offered; a scan pauses beyond.
+/// Pending offers, in keys, at which scans pause. Raising it costs memory.
 const OFFERS_MAX: usize = 16_384;
-/// How much later than the first the second holder offers. A guess: longer than the first's offer
-/// and the pull take, shorter than a failure detection.
+/// Delay of the second holder's offer after the first one's. A guess: longer than the first's offer and
+/// the pull take, shorter than a failure detection.
 const SECOND_OFFER_DELAY: Duration = Duration::from_secs(3);
-/// How long after a change it is passed on: long enough for the writer's own stores to arrive, so
-/// that as a rule the offer finds nothing to do, and for many keys to share one offer.
+/// Delay between a change of a record and its offer. It is long enough for the writer's own store
+/// requests to arrive, so that usually the offered replicas already have the change, and for many keys
+/// to share one offer. Raising it delays convergence.
 const CHANGE_DELAY: Duration = Duration::from_secs(2);
-/// How long after a change the second holder passes it on.
+/// Delay between a change of a record and the offer of the second holder; it exceeds [`CHANGE_DELAY`] so
+/// that usually the first holder's offer suffices.
 const SECOND_CHANGE_DELAY: Duration = Duration::from_secs(7);
-/// Keys that become due within this of each other share an offer.
+/// Keys that become due within this time share an offer. Raising it makes fewer and earlier offers.
 const OFFER_TOGETHER: Duration = Duration::from_secs(1);
-/// How long after a pull what is held beyond it is offered back.
+/// Delay between a pull and the offer back of what this node holds beyond it; in this time later
+/// envelopes of the same pull arrive.
 const OFFER_BACK_DELAY: Duration = Duration::from_secs(1);
-/// Offers back that are remembered.
+/// Offers back that are remembered, so that none is repeated for the same state. Raising it costs memory.
 const OFFERED_BACK_MAX: usize = 4096;
-/// Pause before an offer that got no answer is made again.
+/// Delay before an unanswered offer is repeated.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
-/// Pause before a node that could not be offered anything is treated as a newcomer again.
+/// Delay before a node that answered no offer is treated as a new member of the close group again.
 const GIVEN_UP_DELAY: Duration = Duration::from_secs(60);
-/// Offers to one node that got no answer before it is given up for a while.
+/// Consecutive unanswered offers after which a node is given up for [`GIVEN_UP_DELAY`].
 const TRIES_MAX: u8 = 5;
 
-/// What is to be offered to one node.
+/// The pending offers to one node.
 #[derive(Debug, Clone)]
 struct Offers {
     peer: Peer,
-    /// By key, with the instant from which on it may be offered.
+    /// Digests by key, each with the earliest instant at which it may be offered.
     entries: BTreeMap<Key, (StateDigest, Instant)>,
     in_flight: Vec<(Key, StateDigest)>,
-    /// Which offer the answer awaited belongs to.
+    /// Identifies the offer whose answer is awaited.
     generation: u64,
     next: Instant,
     tries: u8,
 }
 
-/// A scan of the keys that a change concerns.
+/// A scan of the keys that a change of the close group concerns.
 #[derive(Debug, Clone)]
-struct Run {
-    before: Neighbourhood,
-    after: Neighbourhood,
+struct RepairScan {
+    before: CloseGroup,
+    after: CloseGroup,
     ranges: VecDeque<(Key, Key)>,
     scanning: bool,
     generation: u64,
 }
 
-/// All repair of one node.
+/// The repair of replica sets by one node.
 #[derive(Debug, Clone)]
 pub(crate) struct Repair {
-    /// The neighbourhood that replicas were last repaired for.
-    settled: Neighbourhood,
+    /// The close group that replicas were last repaired for.
+    settled: CloseGroup,
     due: Option<Instant>,
-    run: Option<Run>,
+    scan: Option<RepairScan>,
     offers: BTreeMap<NodeId, Offers>,
     leaving: bool,
-    /// What was offered back last, so that two who can never agree (an envelope is too old for one
-    /// of them) do not go on for ever.
+    /// The digest last offered back per node and key, so that two nodes that can never agree (an envelope
+    /// is too old for one of them) do not offer for ever.
     offered_back: LruMap<(NodeId, Key), StateDigest>,
-    /// Keys that others said they will pull from a leaving node.
+    /// Keys that other nodes announced to pull.
     pub(crate) promised: u64,
 }
 
 impl Repair {
     pub(crate) fn new(me: Peer) -> Self {
         Self {
-            settled: Neighbourhood::new(me, []),
+            settled: CloseGroup::new(me, []),
             due: None,
-            run: None,
+            scan: None,
             offers: BTreeMap::new(),
             leaving: false,
             offered_back: LruMap::new(OFFERED_BACK_MAX),
@@ -103,15 +106,15 @@ impl Repair {
         self.offers.values().map(|offers| offers.entries.len()).sum()
     }
 
-    /// The sibling list changed; look at the consequences once it has settled.
+    /// The close group changed: schedules a repair, so that a burst of changes is handled at once.
     pub(crate) fn on_change(&mut self, core: &Core, now: Instant) {
         if core.serves && !self.leaving {
             self.due.get_or_insert(now + core.config.repair_delay);
         }
     }
 
-    /// A replica here changed: the closest holder, the next one later, and any holder that does not
-    /// belong to the replica set pass it on to the set.
+    /// A record here changed. The closest holder, later the second closest, and any holder that does not
+    /// belong to the replica set offer it to the set.
     pub(crate) fn on_changed(&mut self, core: &Core, now: Instant, key: Key, digest: StateDigest) {
         if !core.serves || self.leaving || self.waiting() >= OFFERS_MAX || !core.sees_replicas(&key)
         {
@@ -128,7 +131,7 @@ impl Repair {
         }
     }
 
-    /// A pulled envelope is in: if this node now holds more than the offerer did, it offers that
+    /// A pulled envelope was stored. If this node now holds more than the offerer did, it offers its state
     /// back. Later envelopes of the same pull correct the digest before the offer is made.
     pub(crate) fn on_pulled(
         &mut self,
@@ -146,15 +149,15 @@ impl Repair {
             return;
         }
         let told = self.offered_back.peek(&place) == Some(&digest);
-        if told || self.leaving || !core.around.contains(&offered.by.id) {
+        if told || self.leaving || !core.close_group.contains(&offered.by.id) {
             return;
         }
         self.offered_back.insert(place, digest);
         self.enqueue(offered.by, key, digest, now + OFFER_BACK_DELAY);
     }
 
-    /// This node leaves: offer its keys to those who take its places, and to newcomers that replicas
-    /// had not been repaired for yet.
+    /// This node leaves: offers its keys to the nodes that replace it in replica sets, and to new members
+    /// of the close group for which no repair was made yet.
     pub(crate) fn leave(&mut self, core: &mut Core, now: Instant) {
         self.leaving = true;
         self.due = None;
@@ -163,17 +166,17 @@ impl Repair {
             offers.entries.values_mut().for_each(|(_, from)| *from = now);
         }
         let all = (Key::from_bytes([0; 32]), Key::from_bytes([0xff; 32]));
-        let before = self.run.take().map_or_else(|| self.settled.clone(), |run| run.before);
-        let after = core.around.without(&core.me.id);
+        let before = self.scan.take().map_or_else(|| self.settled.clone(), |scan| scan.before);
+        let after = core.close_group.without(&core.me.id);
         let generation = core.fresh_id();
         let ranges = [all].into();
-        self.run = Some(Run { before, after, ranges, scanning: false, generation });
-        self.scan(core);
+        self.scan = Some(RepairScan { before, after, ranges, scanning: false, generation });
+        self.scan_next(core);
     }
 
-    /// Whether everything has been offered and answered.
+    /// Whether no scan and no offer is pending.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.run.is_none() && self.offers.is_empty()
+        self.scan.is_none() && self.offers.is_empty()
     }
 
     pub(crate) fn deadline(&self) -> Option<Deadline> {
@@ -184,13 +187,13 @@ impl Repair {
             .map(|offers| offers.next)
             .min();
         Deadline::earliest([
-            self.due.filter(|_| self.run.is_none()).map(|at| Deadline::new(at, "repair")),
+            self.due.filter(|_| self.scan.is_none()).map(|at| Deadline::new(at, "repair")),
             offers.map(|at| Deadline::new(at, "offer")),
         ])
     }
 
     pub(crate) fn on_timeout(&mut self, core: &mut Core, now: Instant) {
-        if self.run.is_none() && self.due.is_some_and(|due| due <= now) {
+        if self.scan.is_none() && self.due.is_some_and(|due| due <= now) {
             self.due = None;
             self.begin(core);
         }
@@ -206,10 +209,10 @@ impl Repair {
     }
 
     fn begin(&mut self, core: &mut Core) {
-        let (before, after) = (self.settled.clone(), core.around.clone());
+        let (before, after) = (self.settled.clone(), core.close_group.clone());
         let r = core.replication();
         let mut ranges = BTreeSet::new();
-        // A newcomer is measured among the nodes of now, a lost one among those of before.
+        // The reach of a new node is computed in the new group, that of a lost node in the old group.
         for (changed, among) in after
             .minus(&before)
             .iter()
@@ -224,29 +227,29 @@ impl Repair {
         let ranges = merged(ranges);
         if !ranges.is_empty() {
             let generation = core.fresh_id();
-            self.run = Some(Run { before, after, ranges, scanning: false, generation });
-            self.scan(core);
+            self.scan = Some(RepairScan { before, after, ranges, scanning: false, generation });
+            self.scan_next(core);
         }
     }
 
-    fn scan(&mut self, core: &mut Core) {
+    fn scan_next(&mut self, core: &mut Core) {
         let crowded = self.waiting() >= OFFERS_MAX;
-        let Some(run) = &mut self.run else { return };
-        if run.scanning || crowded {
+        let Some(scan) = &mut self.scan else { return };
+        if scan.scanning || crowded {
             return;
         }
-        if let Some((from, to)) = run.ranges.front().copied() {
-            run.scanning = true;
+        if let Some((from, to)) = scan.ranges.front().copied() {
+            scan.scanning = true;
             core.storage(
                 StorageOp::Scan { from, to, limit: PAGE },
-                OpFor::RepairScan(run.generation),
+                OpPurpose::RepairScan(scan.generation),
             );
         } else {
-            self.run = None;
+            self.scan = None;
         }
     }
 
-    /// A page of keys came, for the run of this generation.
+    /// Takes a page of keys for the scan of this generation.
     pub(crate) fn on_scanned(
         &mut self,
         core: &mut Core,
@@ -254,43 +257,45 @@ impl Repair {
         generation: u64,
         reply: StorageReply,
     ) {
-        let Some(mut run) = self.run.take_if(|run| run.generation == generation) else { return };
-        run.scanning = false;
+        let Some(mut scan) = self.scan.take_if(|scan| scan.generation == generation) else {
+            return;
+        };
+        scan.scanning = false;
         let StorageReply::Scanned { entries, more } = reply else {
-            // Unreadable now: as if the change had not been looked at yet.
-            self.settled = run.before;
+            // The store failed: the change is handled again later.
+            self.settled = scan.before;
             self.due.get_or_insert(now + GIVEN_UP_DELAY);
             return;
         };
         for (key, digest) in &entries {
-            self.consider(core, now, &run, *key, *digest);
+            self.consider(core, now, &scan, *key, *digest);
         }
-        let rest = run.ranges.pop_front().filter(|_| more).zip(entries.last());
+        let rest = scan.ranges.pop_front().filter(|_| more).zip(entries.last());
         if let Some(((_, to), (last, _))) = rest
             && let Some(from) = successor(last)
         {
-            run.ranges.push_front((from, to));
+            scan.ranges.push_front((from, to));
         }
-        self.run = Some(run);
-        self.scan(core);
+        self.scan = Some(scan);
+        self.scan_next(core);
         let ready: Vec<NodeId> = self.offers.keys().copied().collect();
         for id in ready {
             self.offer(core, now, &id);
         }
     }
 
-    /// Who has to be offered this key, if it is this node's part to do so.
+    /// Queues the offers of this key that are due from this node after the change of the close group.
     fn consider(
         &mut self,
         core: &mut Core,
         now: Instant,
-        run: &Run,
+        scan: &RepairScan,
         key: Key,
         digest: StateDigest,
     ) {
         let r = core.replication();
-        let old = run.before.replica_set(&key, r);
-        let new = run.after.replica_set(&key, r);
+        let old = scan.before.replica_set(&key, r);
+        let new = scan.after.replica_set(&key, r);
         let newcomers = |peer: &&Peer| !old.contains(peer) && peer.id != core.me.id;
         if self.leaving {
             let targets: Vec<Peer> = new.iter().filter(newcomers).copied().collect();
@@ -298,16 +303,16 @@ impl Repair {
             return;
         }
         let survivors: Vec<&Peer> =
-            old.iter().filter(|peer| run.after.contains(&peer.id)).collect();
+            old.iter().filter(|peer| scan.after.contains(&peer.id)).collect();
         let rank = survivors.iter().position(|peer| peer.id == core.me.id);
         let delay = match rank {
             Some(0) => Duration::ZERO,
             Some(1) => SECOND_OFFER_DELAY,
-            // Nobody who should hold it is left, so whoever does hold it offers.
+            // No member of the old replica set is left, so any other holder offers.
             None if survivors.is_empty() && core.sees_replicas(&key) => Duration::ZERO,
             Some(_) | None => return,
         };
-        let lost_offerer = old.iter().take(2).any(|peer| !run.after.contains(&peer.id));
+        let lost_offerer = old.iter().take(2).any(|peer| !scan.after.contains(&peer.id));
         let targets: Vec<Peer> = new
             .iter()
             .filter(|peer| peer.id != core.me.id)
@@ -331,7 +336,7 @@ impl Repair {
         *entry = if entry.0 == digest { (digest, from.min(entry.1)) } else { (digest, from) };
     }
 
-    /// Offers what is due to one node, in a datagram or, if it is much, in a call.
+    /// Makes the due offers to one node, in a datagram or, if they are many, in a call.
     fn offer(&mut self, core: &mut Core, now: Instant, id: &NodeId) {
         let Some(offers) = self.offers.get_mut(id) else { return };
         if !offers.in_flight.is_empty() || offers.next > now {
@@ -348,7 +353,7 @@ impl Repair {
             }
             return;
         }
-        // What is due soon goes along: keys change one by one, and each offer costs a round trip.
+        // Keys that are due soon are included: keys change one by one, and each offer costs a round trip.
         let soon = now + OFFER_TOGETHER;
         let together = offers.entries.values().filter(|(_, from)| *from <= soon).count();
         let by_call = together > 4 * OFFER_ENTRIES_DATAGRAM;
@@ -363,16 +368,16 @@ impl Repair {
         offers.in_flight = entries.iter().map(|entry| (entry.key, entry.digest)).collect();
         offers.generation = core.fresh_id();
         core.stats.keys_offered += entries.len() as u64;
-        let way = if by_call { Way::Call } else { Way::Fitting };
+        let delivery = if by_call { Delivery::Call } else { Delivery::Fitting };
         core.ask(
             offers.peer,
             Request::Offer { entries },
-            way,
-            AskFor::Offer(*id, offers.generation),
+            delivery,
+            AskPurpose::Offer(*id, offers.generation),
         );
     }
 
-    /// A node answered an offer with how much it will pull, or did not answer (`None`).
+    /// Takes the answer to an offer: the number of keys that the node will pull; `None` if it failed.
     pub(crate) fn on_offered(
         &mut self,
         core: &mut Core,
@@ -380,7 +385,7 @@ impl Repair {
         (id, generation): (NodeId, u64),
         wanted: Option<u32>,
     ) {
-        let known = core.around.contains(&id);
+        let known = core.close_group.contains(&id);
         let found = self.offers.get_mut(&id).filter(|offers| offers.generation == generation);
         let Some(offers) = found else { return };
         let asked = std::mem::take(&mut offers.in_flight);
@@ -390,7 +395,7 @@ impl Repair {
                 offers.tries = 0;
                 offers.next = now;
                 for (key, digest) in &asked {
-                    // What has changed meanwhile is offered again.
+                    // A key that changed meanwhile stays queued and is offered again.
                     if offers.entries.get(key).is_some_and(|entry| entry.0 == *digest) {
                         offers.entries.remove(key);
                     }
@@ -405,17 +410,17 @@ impl Repair {
                     self.offers.remove(&id);
                 }
                 if given_up && known && !self.leaving {
-                    // It is still there: treat it as a newcomer again later.
+                    // The node still belongs to the close group: treat it as a new member later.
                     self.settled = self.settled.without(&id);
                     self.due.get_or_insert(now + GIVEN_UP_DELAY);
                 }
             }
         }
-        self.scan(core);
+        self.scan_next(core);
     }
 }
 
-/// Ranges without those that lie in another; prefixes either nest or do not touch.
+/// The ranges that are not nested in another one; prefix ranges either nest or are disjoint.
 fn merged(ranges: BTreeSet<(Key, Key)>) -> VecDeque<(Key, Key)> {
     let all: Vec<(Key, Key)> = ranges.into_iter().collect();
     all.iter()
@@ -426,7 +431,7 @@ fn merged(ranges: BTreeSet<(Key, Key)>) -> VecDeque<(Key, Key)> {
         .collect()
 }
 
-/// The key behind `key`; `None` behind the last one.
+/// The next key after `key`; `None` after the highest one.
 pub(crate) fn successor(key: &Key) -> Option<Key> {
     let mut bytes = *key.as_bytes();
     for byte in bytes.iter_mut().rev() {

@@ -1,4 +1,4 @@
-//! The holder's side: answering what other nodes ask.
+//! The holder's side: answering requests of other nodes.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,36 +14,38 @@ use potluck_wire::{
     StoreOutcome, Want,
 };
 
-use crate::core::{Core, OpFor};
+use crate::core::{Core, OpPurpose};
 use crate::machine::ServeId;
 
-/// Keys of one offer checked at the same time, and keys of one load read at the same time.
+/// Keys of one offer that are looked up concurrently, and most keys of one load request. Raising it costs
+/// memory and answers large offers sooner.
 const KEYS_AT_ONCE: usize = 64;
-/// What framing takes of an answer besides its parts.
+/// Bytes reserved for the framing of an answer.
 const FRAME_BYTES: usize = 64;
-/// A contact in an answer, at its longest.
+/// Largest encoded contact, in bytes.
 const CONTACT_BYTES: usize = 64;
-/// Contacts that an answer keeps room for beside a record.
+/// Contacts that an answer keeps room for beside a record. More of them leave less room for the record and
+/// speed up the rest of the lookup.
 const CONTACTS_MIN: usize = 6;
-/// What a signature and framing add to a head.
+/// Bytes that a signature and framing add to a head.
 const HEAD_FRAME_BYTES: usize = 80;
 
 /// A request of another node, as the node machine hands it over.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Asked {
-    /// Who asks.
+pub struct PeerRequest {
+    /// The requesting node.
     pub from: Peer,
-    /// What.
+    /// The request.
     pub request: Request,
-    /// Contacts for the answer, if it is a lookup's.
+    /// Contacts for the answer, if the request belongs to a lookup.
     pub contacts: Contacts,
-    /// Whether the asker's address is proven: only then it may store.
+    /// Whether the requester's address is proven: only then may it store.
     pub proven: bool,
-    /// Most bytes of an answer.
+    /// Most bytes of the answer.
     pub budget: usize,
 }
 
-/// Keys that this node will pull, and from whom.
+/// Keys that this node will pull, and the node that offered them.
 pub(crate) struct Wanted {
     pub(crate) from: Peer,
     pub(crate) keys: Vec<(Key, StateDigest)>,
@@ -65,8 +67,8 @@ struct OfferCheck {
     wanted: Vec<(Key, StateDigest)>,
 }
 
-/// A load under way: keys are read one after another until the answer is full, so that it never
-/// holds more than one answer and one record.
+/// A load request under way. Keys are read one after another until the answer is full, so it never holds
+/// more than one answer and one record in memory.
 #[derive(Debug, Clone)]
 struct LoadRead {
     keys: VecDeque<Key>,
@@ -75,7 +77,7 @@ struct LoadRead {
     loaded: Loaded,
 }
 
-/// All requests of others under way.
+/// The requests of other nodes that are being answered.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Serves {
     active: BTreeMap<ServeId, Serving>,
@@ -87,7 +89,7 @@ impl Serves {
     }
 
     /// Begins to answer a request.
-    pub(crate) fn start(&mut self, core: &mut Core, now: Instant, id: ServeId, asked: Asked) {
+    pub(crate) fn start(&mut self, core: &mut Core, now: Instant, id: ServeId, asked: PeerRequest) {
         if self.active.len() >= core.config.requests_max {
             core.stats.requests_busy += 1;
             core.respond(id, Response::refused(Refusal::Busy));
@@ -96,8 +98,8 @@ impl Serves {
         match asked.request {
             Request::FindNode { target, want, .. } => {
                 let op = StorageOp::Load { key: target, place: Place::Replica };
-                core.storage(op, OpFor::Serve(id, 0));
-                let Asked { contacts, budget, .. } = asked;
+                core.storage(op, OpPurpose::Serve(id, 0));
+                let PeerRequest { contacts, budget, .. } = asked;
                 self.active.insert(id, Serving::Find { contacts, want, budget });
             }
             Request::Store { .. } | Request::Offer { .. } if !core.serves => {
@@ -160,7 +162,7 @@ impl Serves {
                 place: Place::Replica,
                 how: MergeAs::Ingress { writers_max, now: core.wall(now) },
             };
-            core.storage(op, OpFor::Serve(id, index));
+            core.storage(op, OpPurpose::Serve(id, index));
         }
     }
 
@@ -178,11 +180,11 @@ impl Serves {
         };
         self.active.insert(id, Serving::Load(read));
         let op = StorageOp::Load { key: first, place: Place::Replica };
-        core.storage(op, OpFor::Serve(id, 0));
+        core.storage(op, OpPurpose::Serve(id, 0));
     }
 
-    /// A storage operation for part `index` of a request was carried out. Gives the keys that an
-    /// offer turned out to bring.
+    /// Takes the result of the storage operation for part `index` of a request. At the end of an offer,
+    /// returns the keys to pull.
     pub(crate) fn on_stored(
         &mut self,
         core: &mut Core,
@@ -219,7 +221,7 @@ impl Serves {
                         StorageReply::Scanned { entries, .. } => {
                             entries.first().map_or(StateDigest::EMPTY, |(_, digest)| *digest)
                         }
-                        // Without a store nothing can be taken in either.
+                        // The store failed, so the key could not be stored either: do not pull it.
                         _ => entry.digest,
                     };
                     if held != entry.digest && core.is_near(&entry.key) {
@@ -235,7 +237,7 @@ impl Serves {
                 };
                 if let Some(next) = read.take(&envelopes) {
                     let op = StorageOp::Load { key: next, place: Place::Replica };
-                    core.storage(op, OpFor::Serve(id, 0));
+                    core.storage(op, OpPurpose::Serve(id, 0));
                 } else {
                     let loaded = std::mem::take(&mut read.loaded);
                     core.stats.keys_served += u64::from(loaded.keys_done);
@@ -247,7 +249,7 @@ impl Serves {
         }
     }
 
-    /// Looks at the next keys of an offer; at its end answers and gives the keys wanted.
+    /// Looks up the next keys of an offer. At its end, answers it and returns the keys to pull.
     fn check_offer(&mut self, core: &mut Core, id: ServeId) -> Option<Wanted> {
         let Some(Serving::Offer(check)) = self.active.get_mut(&id) else { return None };
         while check.checking.len() < KEYS_AT_ONCE
@@ -256,7 +258,7 @@ impl Serves {
             let index = check.entries.len();
             let (from, to) = (entry.key, entry.key);
             check.checking.insert(index, entry);
-            core.storage(StorageOp::Scan { from, to, limit: 1 }, OpFor::Serve(id, index));
+            core.storage(StorageOp::Scan { from, to, limit: 1 }, OpPurpose::Serve(id, index));
         }
         if !check.checking.is_empty() {
             return None;
@@ -268,12 +270,12 @@ impl Serves {
     }
 }
 
-/// Decides whether an envelope that a writer's node sends may be merged.
+/// Checks whether an envelope that a writer's node sends may be merged.
 pub(crate) fn admit(core: &mut Core, now: Instant, part: &Bytes) -> Result<Envelope, Refusal> {
     let envelope = Envelope::decode(part).map_err(|_| Refusal::BadEnvelope)?;
     let wall = core.wall(now);
     let head = envelope.head();
-    if is_ahead(head, wall) {
+    if is_future_dated(head, wall) {
         return Err(Refusal::Ahead);
     }
     if !is_alive(core, head, wall) {
@@ -285,18 +287,18 @@ pub(crate) fn admit(core: &mut Core, now: Instant, part: &Bytes) -> Result<Envel
     Ok(envelope)
 }
 
-/// Whether an envelope's dot or context lies further ahead than clocks may differ.
-pub(crate) fn is_ahead(head: &SignedHead, wall: UnixMillis) -> bool {
+/// Whether an envelope's dot or context lies further in the future than clocks may differ.
+pub(crate) fn is_future_dated(head: &SignedHead, wall: UnixMillis) -> bool {
     let latest = wall.plus(CLOCK_AHEAD_MAX);
     head.dot().millis() > latest || head.context().highest().millis() > latest
 }
 
-/// Whether an envelope may enter this node from wherever it comes, its signature aside.
+/// Whether an envelope from any source may be stored here, apart from its signature.
 pub(crate) fn is_admissible(core: &Core, head: &SignedHead, wall: UnixMillis) -> bool {
-    !is_ahead(head, wall) && is_alive(core, head, wall)
+    !is_future_dated(head, wall) && is_alive(core, head, wall)
 }
 
-/// Whether an envelope's life is neither over nor longer than allowed here.
+/// Whether an envelope has not expired and does not live longer than this network allows.
 fn is_alive(core: &Core, head: &SignedHead, wall: UnixMillis) -> bool {
     let longest =
         if head.space() == Space::Provider { PROVIDER_LIFE } else { core.config.life_max };
@@ -315,8 +317,8 @@ fn store_outcome(reply: StorageReply) -> StoreOutcome {
     }
 }
 
-/// What this node holds, if it fits beside a few contacts; the record comes first, since whoever
-/// holds it stands near the target already.
+/// The answer to a lookup: the record if it fits beside [`CONTACTS_MIN`] contacts, then contacts. The
+/// record has priority because a holder is already close to the target.
 fn find_answer(mut contacts: Contacts, want: Want, budget: usize, reply: StorageReply) -> Found {
     let StorageReply::Loaded { envelopes } = reply else {
         return Found { contacts, ..Found::default() };
@@ -347,8 +349,8 @@ fn find_answer(mut contacts: Contacts, want: Want, budget: usize, reply: Storage
 }
 
 impl LoadRead {
-    /// Packs the record of the first key: whole if it fits, else, if it is the first of all, as many
-    /// writers as fit. Gives the next key to read, if the answer has room for more.
+    /// Adds the record of the next key to the answer: all of it if it fits; else, for the first key, the
+    /// envelopes that fit. Returns the next key to read, if the answer has room left.
     fn take(&mut self, envelopes: &[Envelope]) -> Option<Key> {
         let first = self.loaded.keys_done == 0;
         let after = self.after.filter(|_| first);

@@ -1,4 +1,4 @@
-//! Each error that a read or write can return, with what makes it: a script plays the routing table,
+//! Each error that a read or write can return, with its cause: a script plays the routing table,
 //! the disk and the other nodes.
 
 use std::net::SocketAddr;
@@ -54,7 +54,7 @@ fn config() -> Config {
     Config { replication: 3, ..Config::default() }
 }
 
-/// A node, and what everything around it answers.
+/// A node, and the scripted answers of everything around it.
 struct Script {
     kv: Kv,
     now: Instant,

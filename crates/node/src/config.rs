@@ -43,7 +43,7 @@ impl Config {
         self.dht.validate()?;
         self.kv.validate()?;
         self.members.validate()?;
-        if self.dht.siblings < usize::from(self.kv.replication) * 3 {
+        if self.dht.close_group_size < usize::from(self.kv.replication) * 3 {
             return Err(ConfigError::Siblings);
         }
         Ok(())

@@ -130,7 +130,7 @@ impl Node {
     pub fn new(start: Start) -> Result<Self, ConfigError> {
         let Start { identity, network, address, incarnation, labels, mut config, seed } = start;
         config.validate()?;
-        config.kv.siblings = config.dht.siblings;
+        config.kv.close_group_size = config.dht.close_group_size;
         let mut rng = Rng::from_seed(seed);
         let contact = Contact::new(identity.public_key(), address);
         let serves = !config.dht.client;
@@ -369,11 +369,11 @@ impl Node {
                     self.reply(id, Reply::Failed(CommandError::Busy));
                 }
             }
-            Dht::Siblings(change) => {
-                let siblings: Vec<Peer> = self.dht.siblings().copied().collect();
-                let contacts = siblings.iter().map(|peer| peer.contact).collect();
+            Dht::CloseGroup(change) => {
+                let close_group: Vec<Peer> = self.dht.close_group().copied().collect();
+                let contacts = close_group.iter().map(|peer| peer.contact).collect();
                 self.gossip.members.handle(now, members::Input::CloseGroup(contacts));
-                self.kv.handle(now, potluck_kv::Input::Siblings(siblings));
+                self.kv.handle(now, potluck_kv::Input::CloseGroup(close_group));
                 let joined = change.joined.into_iter().map(Event::SiblingJoined);
                 let left = change.left.into_iter().map(Event::SiblingLeft);
                 self.outbox.extend(joined.chain(left).map(Output::Event));
@@ -422,7 +422,9 @@ impl Node {
             Kv::StopLookup(id) => {
                 self.dht.handle(now, potluck_dht::Input::Stop(LookupId(id.0)));
             }
-            Kv::Ask { id, to, request, way } => self.ask(now, id, to.contact, &request, way),
+            Kv::Ask { id, to, request, delivery } => {
+                self.ask(now, id, to.contact, &request, delivery);
+            }
             Kv::Storage { id, op } => self.outbox.push_back(Output::Storage { id, op }),
             Kv::Respond { serve, response } => {
                 if let Some(way) = self.serves.remove(&serve) {

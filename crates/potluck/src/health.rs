@@ -10,7 +10,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use potluck_dht::REMEMBERED_PATIENCE;
+use potluck_dht::REMEMBERED_TIMEOUT;
 use potluck_link::OwnTrouble;
 use potluck_record::limits::CLOCK_AHEAD_MAX;
 
@@ -211,7 +211,7 @@ fn membership(facts: &Facts) -> Option<Reason> {
 fn company(facts: &Facts) -> Option<Reason> {
     let Facts { peers, peers_before, entry_points, joined, uptime, .. } = *facts;
     // Those of the last run may be gone for good: then this node is the only one left.
-    let waits = uptime < REMEMBERED_PATIENCE;
+    let waits = uptime < REMEMBERED_TIMEOUT;
     let awaited = entry_points > 0 || (peers_before > 0 && waits);
     if peers > 0 {
         return (!joined && awaited)

@@ -5,17 +5,17 @@ const LIMITS: Limits = Limits {
     goal: 8,
     alpha: 3,
     requests_max: 64,
-    patiences: None,
+    abandon_after: None,
     deadline: Duration::from_secs(5),
 };
-const PATIENCE: Duration = Duration::from_millis(100);
+const SOFT_TIMEOUT: Duration = Duration::from_millis(100);
 
 fn lookup() -> Lookup {
     Lookup::new(Instant::ZERO, Key::from_bytes([0x42; 32]), "test", LIMITS)
 }
 
 fn ask_all(lookup: &mut Lookup, now: Instant) -> Vec<Peer> {
-    std::iter::from_fn(|| lookup.next(now, PATIENCE)).collect()
+    std::iter::from_fn(|| lookup.next(now, SOFT_TIMEOUT)).collect()
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn it_ends_when_the_closest_have_all_answered() {
     let target = lookup.target();
     lookup.seed(all[..5].to_vec());
     let mut now = Instant::ZERO;
-    while lookup.finished(now, PATIENCE).is_none() {
+    while lookup.finished(now, SOFT_TIMEOUT).is_none() {
         for peer in ask_all(&mut lookup, now) {
             // Everybody knows the nodes closest to the target among a third of the network.
             let part: Vec<Peer> = all
@@ -46,7 +46,7 @@ fn it_ends_when_the_closest_have_all_answered() {
             lookup.on_answer(now, &peer.id, closest(&part, &target, 8));
         }
     }
-    assert_eq!(lookup.finished(now, PATIENCE), Some(LookupOutcome::Converged));
+    assert_eq!(lookup.finished(now, SOFT_TIMEOUT), Some(LookupOutcome::Converged));
     let found: Vec<Peer> = lookup.answered().take(8).collect();
     assert_eq!(found, closest(&all, &target, 8));
     let trace = lookup.into_trace(now, LookupOutcome::Converged);
@@ -59,17 +59,17 @@ fn an_overdue_answer_stops_counting_against_alpha() {
     let mut lookup = lookup();
     lookup.seed(all);
     assert_eq!(ask_all(&mut lookup, Instant::ZERO).len(), 3);
-    let soon = Instant::ZERO + PATIENCE / 2;
+    let soon = Instant::ZERO + SOFT_TIMEOUT / 2;
     assert!(ask_all(&mut lookup, soon).is_empty());
-    assert_eq!(lookup.patience_ends(soon, PATIENCE), Some(Instant::ZERO + PATIENCE));
-    let late = Instant::ZERO + PATIENCE;
+    assert_eq!(lookup.next_soft_timeout(soon, SOFT_TIMEOUT), Some(Instant::ZERO + SOFT_TIMEOUT));
+    let late = Instant::ZERO + SOFT_TIMEOUT;
     assert_eq!(ask_all(&mut lookup, late).len(), 3);
 }
 
 #[test]
 fn a_read_does_not_wait_for_the_last_try_to_the_dead() {
     let all = peers(6, 8);
-    let limits = Limits { patiences: Some(4), ..LIMITS };
+    let limits = Limits { abandon_after: Some(4), ..LIMITS };
     let key = Key::from_bytes([0x42; 32]);
     let mut read = Lookup::new(Instant::ZERO, key, "test", limits);
     let mut write = Lookup::new(Instant::ZERO, key, "test", LIMITS);
@@ -77,19 +77,19 @@ fn a_read_does_not_wait_for_the_last_try_to_the_dead() {
     for lookup in [&mut read, &mut write] {
         lookup.seed(all.clone());
         for step in 0..4 {
-            let now = Instant::ZERO + PATIENCE * step;
+            let now = Instant::ZERO + SOFT_TIMEOUT * step;
             for peer in ask_all(lookup, now) {
                 if peer != dead {
                     lookup.on_answer(now, &peer.id, []);
                 }
             }
-            assert_eq!(lookup.finished(now, PATIENCE), None);
+            assert_eq!(lookup.finished(now, SOFT_TIMEOUT), None);
         }
     }
-    let given_up = Instant::ZERO + PATIENCE * 4;
-    assert_eq!(read.patience_ends(Instant::ZERO + PATIENCE, PATIENCE), Some(given_up));
-    assert_eq!(read.finished(given_up, PATIENCE), Some(LookupOutcome::Converged));
-    assert_eq!(write.finished(given_up, PATIENCE), None);
+    let given_up = Instant::ZERO + SOFT_TIMEOUT * 4;
+    assert_eq!(read.next_soft_timeout(Instant::ZERO + SOFT_TIMEOUT, SOFT_TIMEOUT), Some(given_up));
+    assert_eq!(read.finished(given_up, SOFT_TIMEOUT), Some(LookupOutcome::Converged));
+    assert_eq!(write.finished(given_up, SOFT_TIMEOUT), None);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn the_dead_are_passed_over() {
     lookup.seed(all.clone());
     let target = lookup.target();
     let sorted = closest(&all, &target, 20);
-    while lookup.finished(Instant::ZERO, PATIENCE).is_none() {
+    while lookup.finished(Instant::ZERO, SOFT_TIMEOUT).is_none() {
         for peer in ask_all(&mut lookup, Instant::ZERO) {
             let rank = sorted.iter().position(|other| *other == peer).expect("known");
             if rank % 2 == 0 {
@@ -117,13 +117,13 @@ fn the_dead_are_passed_over() {
 #[test]
 fn fewer_than_wanted_are_enough_if_there_are_no_more_and_nobody_is_too_few() {
     let mut lookup = lookup();
-    assert_eq!(lookup.finished(Instant::ZERO, PATIENCE), Some(LookupOutcome::Exhausted));
+    assert_eq!(lookup.finished(Instant::ZERO, SOFT_TIMEOUT), Some(LookupOutcome::Exhausted));
     lookup.seed(peers(5, 2));
-    assert_eq!(lookup.finished(Instant::ZERO, PATIENCE), None);
+    assert_eq!(lookup.finished(Instant::ZERO, SOFT_TIMEOUT), None);
     for peer in ask_all(&mut lookup, Instant::ZERO) {
         lookup.on_answer(Instant::ZERO, &peer.id, []);
     }
-    assert_eq!(lookup.finished(Instant::ZERO, PATIENCE), Some(LookupOutcome::Converged));
+    assert_eq!(lookup.finished(Instant::ZERO, SOFT_TIMEOUT), Some(LookupOutcome::Converged));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn requests_and_time_are_bounded_whatever_answers_say() {
     lookup.seed(farthest_first[..3].to_vec());
     let mut known = 3;
     let mut requests = 0;
-    while lookup.finished(Instant::ZERO, PATIENCE).is_none() {
+    while lookup.finished(Instant::ZERO, SOFT_TIMEOUT).is_none() {
         for peer in ask_all(&mut lookup, Instant::ZERO) {
             requests += 1;
             let news = farthest_first[known..(known + 8).min(2000)].to_vec();
@@ -145,13 +145,13 @@ fn requests_and_time_are_bounded_whatever_answers_say() {
             lookup.on_answer(Instant::ZERO, &peer.id, news);
         }
     }
-    assert_eq!(lookup.finished(Instant::ZERO, PATIENCE), Some(LookupOutcome::OutOfBudget));
+    assert_eq!(lookup.finished(Instant::ZERO, SOFT_TIMEOUT), Some(LookupOutcome::OutOfBudget));
     assert_eq!(requests, LIMITS.requests_max);
     assert!(lookup.shortlist.len() <= SHORTLIST_MAX);
     let mut slow = Lookup::new(Instant::ZERO, target, "test", LIMITS);
     slow.seed(liars);
     assert_eq!(
-        slow.finished(Instant::ZERO + LIMITS.deadline, PATIENCE),
+        slow.finished(Instant::ZERO + LIMITS.deadline, SOFT_TIMEOUT),
         Some(LookupOutcome::OutOfBudget)
     );
 }

@@ -1,9 +1,9 @@
-//! Addresses at which somebody may be: found on the local network, by words that anybody can forge.
+//! Candidates: addresses at which a node may be, found on the local network by unauthenticated traffic.
 //!
-//! A candidate is asked who it is, by one datagram, and has to prove itself like everybody. What is
-//! forged must not turn this node on others: an address is asked once in a while, all together within a
-//! budget, and a node that knows many others asks hardly at all, since it needs nobody but to find
-//! another part of its own network.
+//! A candidate is asked for its key by one datagram, and must prove its identity like any contact. Forged
+//! addresses must not make this node attack others. So an address is asked once a minute, all addresses
+//! share a budget, and a node with many contacts asks rarely, because it only needs to find another part
+//! of its own network.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,20 +13,22 @@ use potluck_base::{Contact, Instant};
 
 use super::{Dht, Output};
 
-/// How long an address that was asked is left alone.
+/// Time for which an address is not asked again. A shorter time sends more datagrams to forged addresses.
 const ADDRESS_PAUSE: Duration = Duration::from_secs(60);
-/// Addresses remembered as asked; while there are that many no other is asked.
+/// Addresses remembered as asked; while there are this many, no other address is asked.
 const ASKED_MAX: usize = 256;
-/// Candidates asked at once.
+/// Candidates that may be asked at once. Raising it enters a large local network faster and lets forged
+/// traffic cause more datagrams.
 const BURST: u32 = 32;
-/// How often one more may be asked.
+/// Time after which one more candidate may be asked.
 const REFILL: Duration = Duration::from_millis(500);
-/// A node that knows so many others knows enough ways into its network.
+/// Contacts from which a node needs no candidates to enter its network; it then asks one every
+/// [`ENOUGH_PAUSE`].
 const ENOUGH: usize = 16;
-/// How often such a node asks a candidate nevertheless.
+/// Pause between two candidates that a node with [`ENOUGH`] contacts asks.
 const ENOUGH_PAUSE: Duration = Duration::from_secs(10);
 
-/// The candidates that were asked of late.
+/// The recently asked candidates, and the budget for more.
 #[derive(Debug, Clone)]
 pub(super) struct Candidates {
     asked: BTreeMap<SocketAddr, Instant>,
@@ -40,7 +42,7 @@ impl Candidates {
         Self { asked: BTreeMap::new(), budget: BURST, refilled: Instant::ZERO, last: None }
     }
 
-    /// Whether `address` may be asked now; then it counts as asked.
+    /// Whether `address` may be asked now. If so, it is recorded as asked.
     fn may_ask(&mut self, now: Instant, address: SocketAddr, enough: bool) -> bool {
         self.asked.retain(|_, at| now.since(*at) < ADDRESS_PAUSE);
         let asked = self.asked.contains_key(&address) || self.asked.len() >= ASKED_MAX;
@@ -62,14 +64,14 @@ impl Candidates {
         true
     }
 
-    /// Whether `address` was asked as a candidate of late.
+    /// Whether `address` was recently asked as a candidate.
     fn was_asked(&self, address: SocketAddr) -> bool {
         self.asked.contains_key(&address)
     }
 }
 
 impl Dht {
-    /// Somebody may be at `address`.
+    /// A node may be at `address`: asks it, within the budget.
     pub(super) fn on_candidate(&mut self, now: Instant, address: SocketAddr) {
         let known = self.table.entries().any(|entry| entry.peer.contact.address == address);
         if known || address == self.me.contact.address || !self.is_usable(address) {
@@ -82,9 +84,8 @@ impl Dht {
         }
     }
 
-    /// Whether a greeting from `address` says nothing new: a candidate turned out to be a node that
-    /// answers at another address of its own. Of two networks that both nodes are on, the one that serves
-    /// is kept.
+    /// Whether a greeting from `address` can be ignored: the candidate is a known node that still answers
+    /// at another of its addresses. If both nodes are on two networks, the working address is kept.
     pub(super) fn is_known_elsewhere(&self, address: SocketAddr, contact: &Contact) -> bool {
         let id = contact.public_key.node_id(&self.network);
         let answers = self.table.entry(&id).is_some_and(|entry| entry.failures == 0);
@@ -137,7 +138,7 @@ mod tests {
         let count = asked(&mut node).len();
         assert!((32..=32 + 20).contains(&count), "{count} asked in ten seconds");
         assert!(node.candidates.asked.len() <= ASKED_MAX);
-        // What is real is found when the flood is over.
+        // A real address is asked when the flood is over.
         node.handle(at(30), Input::Candidate(address(60_000)));
         assert_eq!(asked(&mut node), [address(60_000)]);
     }
@@ -187,7 +188,7 @@ mod tests {
             outputs.any(|output| matches!(output, Output::Query { to, .. } if to == contact))
         };
         assert!(!pinged(&mut node));
-        // Once it is silent where it was, it is asked here.
+        // Once the node is silent at its old address, it is pinged at the new one.
         node.handle(at(2), Input::Doubted(all[1].id));
         node.handle(at(2), Input::Greeted { address: elsewhere, contact });
         assert!(pinged(&mut node));

@@ -1,4 +1,4 @@
-//! Contacts: who gets into the table, who is checked, who is dropped, and when.
+//! Contacts: when they enter the table, are checked and are dropped.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,31 +9,33 @@ use super::{Dht, FAILURES_MAX, Joining, Output, SAVED_MAX};
 use crate::entry_points::EntryPoint;
 use crate::lookup::LookupId;
 use crate::probes::{Probe, Reason};
-use crate::routing_table::SiblingChange;
+use crate::routing_table::CloseGroupChange;
 
-/// Pause before a silent contact is checked again when nobody else was heard either.
+/// Delay before a silent contact is checked again, when no other node was heard either.
 const RECHECK_DELAY: Duration = Duration::from_millis(500);
-/// The longest pause between refreshes, in intervals: ten minutes by default. Kademlia refreshes a
-/// bucket after an hour without a lookup.
+/// The longest pause between refreshes, in refresh intervals: ten minutes by default. Kademlia refreshes
+/// a bucket after an hour without a lookup.
 pub(super) const QUIET_FACTOR: u32 = 10;
-/// A contact that was in the table for long is checked so many times as seldom as a new one.
+/// The longest check interval of a contact, in intervals of a new contact. Raising it saves pings to
+/// long-lived contacts and notices their failure later.
 const OLD_FACTOR: u32 = 5;
-/// Others that are asked whether anybody can be heard at all.
+/// Other contacts that are pinged to tell whether one contact or all are silent.
 const WITNESSES: usize = 3;
 
 impl Dht {
-    /// A request to `id` got no answer: leave it out of answers and lookups, and check it at once.
+    /// A request to `id` got no answer: leaves it out of answers and lookups, and checks it at once.
     pub(super) fn suspect(&mut self, now: Instant, id: &NodeId) {
         if let Some(entry) = self.table.entry_mut(id) {
             entry.failures = entry.failures.max(1);
-            // Not at once: this may be a timer's doing, and the next deadline lies behind it.
+            // A millisecond later, because a timer may have called this, and its next deadline must be
+            // later than the current one.
             self.table.check_at(id, now + Duration::from_millis(1));
         }
     }
 
     /// A heartbeat or check with all its tries got no answer.
     pub(super) fn on_silence(&mut self, now: Instant, probe: &Probe) {
-        // If nobody at all was heard since the check began, it is us who are cut off.
+        // If no node was heard since the check began, this node is cut off.
         let cut_off = self.last_heard <= probe.sent;
         let Some(entry) = self.table.entry_mut(&probe.peer.id) else { return };
         if entry.last_heard > probe.sent {
@@ -50,7 +52,7 @@ impl Dht {
         self.drop_contact(now, &probe.peer.id);
     }
 
-    /// Checks a few others, to learn whether it is one node that is silent or all.
+    /// Checks [`WITNESSES`] other contacts, to learn whether one node is silent or all are.
     fn ask_around(&mut self, now: Instant, silent: &NodeId) {
         let others: Vec<NodeId> = self
             .table
@@ -86,7 +88,7 @@ impl Dht {
         }
     }
 
-    /// The neighbourhood changed: the next refresh is one interval away at most.
+    /// The close group changed: the next refresh is at most one interval away.
     pub(super) fn refresh_soon(&mut self, now: Instant) {
         self.refresh_pause = self.config.refresh_interval / 2;
         let latest = now + self.config.refresh_interval;
@@ -95,19 +97,19 @@ impl Dht {
         }
     }
 
-    pub(super) fn announce(&mut self, now: Instant, change: SiblingChange) {
+    pub(super) fn announce(&mut self, now: Instant, change: CloseGroupChange) {
         if !change.is_empty() {
-            // Farther ones of a large network come and go for ever, and a lookup of the own
-            // neighbourhood finds the nearest.
+            // In a large network the farther members of the close group change all the time, and a lookup
+            // of the node's own id finds the k nearest only.
             let mut changed = change.joined.iter().chain(&change.left);
             if changed.any(|peer| self.table.is_nearest(&peer.id)) {
                 self.refresh_soon(now);
             }
-            self.outbox.push_back(Output::Siblings(change));
+            self.outbox.push_back(Output::CloseGroup(change));
         }
     }
 
-    /// A contact has proved itself to us.
+    /// A contact has answered this node.
     pub(super) fn admit(&mut self, now: Instant, peer: Peer, rtt: Option<Duration>) {
         self.last_heard = now;
         if peer.id == self.me.id || !self.is_acceptable(&peer.contact) {
@@ -124,17 +126,17 @@ impl Dht {
         self.unsaved = true;
         if self.joining == Joining::Alone && !self.table.is_empty() {
             let target = self.me.id.into();
-            // The id is set first, since a lookup that cannot ask anybody ends at once.
+            // The id is set first, because a lookup without any node to ask ends at once.
             self.joining = Joining::Looking(LookupId(self.next_own_lookup + 1));
             self.own_lookup(now, target, "join");
         }
     }
 
     pub(super) fn schedule_check(&mut self, now: Instant, id: &NodeId) {
-        let interval = if self.table.is_sibling(id) && !self.watched {
+        let interval = if self.table.is_in_close_group(id) && !self.watched {
             self.config.heartbeat_interval
         } else {
-            // Whoever was there for long will be there for long (Kademlia section 2.2).
+            // A long-lived contact is likely to live on (Kademlia section 2.2).
             let age = self.table.entry(id).map_or(Duration::ZERO, |entry| now.since(entry.since));
             let shortest = self.config.contact_check_interval;
             age.clamp(shortest, shortest * OLD_FACTOR)
@@ -143,8 +145,8 @@ impl Dht {
         self.table.check_at(id, now + pause);
     }
 
-    /// Authenticated traffic from `contact`: a heartbeat if it is known, else a newcomer that has
-    /// to prove itself before it gets a place.
+    /// Authenticated traffic from `contact`: counts as a heartbeat if the contact is known. A new contact
+    /// must answer a ping before it gets a place.
     pub(super) fn on_heard(&mut self, now: Instant, contact: Contact) {
         self.last_heard = now;
         let peer = contact.in_network(&self.network);
@@ -159,7 +161,7 @@ impl Dht {
                 }
                 self.schedule_check(now, &peer.id);
             }
-            // Known elsewhere: it may have moved, which it has to prove like a newcomer.
+            // Known at another address: it may have moved, and is pinged like a new contact.
             Some(_) => self.probes.enqueue(peer),
             None if self.table.would_admit(&peer.id) => self.probes.enqueue(peer),
             None => {}
@@ -167,8 +169,8 @@ impl Dht {
         self.prove_waiting(now);
     }
 
-    /// After a pause nobody is to blame for silence: everybody is checked, spread over one
-    /// heartbeat interval.
+    /// After the machine slept, silence says nothing about other nodes. Checks all contacts, spread over
+    /// one heartbeat interval.
     pub(super) fn on_resumed(&mut self, now: Instant) {
         self.last_heard = now;
         let ids: Vec<NodeId> = self.table.entries().map(|entry| entry.peer.id).collect();
@@ -215,7 +217,7 @@ impl Dht {
                 EntryPoint::Name(name) => self.outbox.push_back(Output::Resolve(name)),
             }
         }
-        // Who wakes up for one takes along those who are due soon.
+        // Contacts that are due soon are checked together with those due now, to wake up less often.
         let any_due = self.table.next_check().is_some_and(|at| at <= now);
         let soon = now + self.config.heartbeat_interval / 5;
         let due: Vec<Peer> = self
@@ -248,10 +250,10 @@ impl Dht {
         }
     }
 
-    /// Looks up the own neighbourhood and one bucket in turn (Kademlia section 2.3, spread out).
+    /// Looks up the node's own id and one bucket in turn (Kademlia section 2.3, spread out).
     ///
-    /// As long as no sibling comes or goes, each pause is twice the last one, and after the first such
-    /// only one of the two is looked up.
+    /// While the close group does not change, each pause is twice the last one, and after the first such
+    /// pause only one of the two is looked up.
     pub(super) fn refresh(&mut self, now: Instant) {
         let quiet = self.refresh_pause >= self.config.refresh_interval;
         self.refresh_self = !(quiet && self.refresh_self);

@@ -5,27 +5,28 @@ use std::time::Duration;
 use potluck_base::{Instant, Key, NodeId, Peer};
 use potluck_wire::Want;
 
-use super::{Answer, Asked, Dht, Joining, OWN_LOOKUPS, Output, Purpose};
+use super::{Answer, Dht, Joining, LookupRequest, OWN_LOOKUPS, Output, Purpose};
 use crate::lookup::{Limits, Lookup, LookupId};
 use crate::lookups::Running;
 use crate::machine::QueryId;
 use crate::probes::Reason;
 use crate::trace::LookupOutcome;
 
-/// What a read waits for an answer, in usual waits: enough for a second try over a slow link, and
-/// much less than the three tries to a dead node. A read has its values from those who answered; a
-/// write must know the closest for certain. A guess between the two.
-const READ_PATIENCES: u32 = 4;
+/// Age, in soft timeouts, from which a request no longer delays the end of a read's lookup. A guess: long
+/// enough for a second try over a slow link, and much shorter than the three tries to a dead node. A read
+/// takes its values from the nodes that answered; a write waits, because it must know the closest for
+/// certain.
+const READ_ABANDON_AFTER: u32 = 4;
 
 impl Dht {
-    pub(super) fn start_lookup(&mut self, now: Instant, id: LookupId, asked: Asked) {
+    pub(super) fn start_lookup(&mut self, now: Instant, id: LookupId, asked: LookupRequest) {
         if self.lookups.len() >= self.config.lookups_max || self.lookups.contains(id) {
             self.stats.lookups_refused += 1;
             if id.0 < OWN_LOOKUPS {
                 self.outbox.push_back(Output::Refused(id));
             }
             if self.joining == Joining::Looking(id) {
-                // The next contact that proves itself begins again.
+                // The next contact that is verified starts the lookup again.
                 self.joining = Joining::Alone;
             }
             return;
@@ -35,7 +36,7 @@ impl Dht {
             goal: asked.goal.max(1),
             alpha: self.config.alpha,
             requests_max: self.config.lookup_requests_max,
-            patiences: (asked.want == Want::Values).then_some(READ_PATIENCES),
+            abandon_after: (asked.want == Want::Values).then_some(READ_ABANDON_AFTER),
             deadline: self.config.lookup_deadline,
         };
         let mut lookup = Lookup::new(now, asked.target, asked.why, limits);
@@ -52,22 +53,22 @@ impl Dht {
         self.next_own_lookup += 1;
         let id = LookupId(self.next_own_lookup);
         let goal = self.config.k;
-        self.start_lookup(now, id, Asked { target, want: Want::Nothing, goal, why });
+        self.start_lookup(now, id, LookupRequest { target, want: Want::Nothing, goal, why });
         id
     }
 
-    /// Sends what a lookup may send now, and ends it when it is over.
+    /// Sends the requests that a lookup may send now, and ends the lookup when it is over.
     pub(super) fn drive_lookup(&mut self, now: Instant, id: LookupId) {
-        let patience = self.patience();
+        let soft_timeout = self.soft_timeout();
         loop {
             let Some(running) = self.lookups.get_mut(id) else { return };
-            if let Some(outcome) = running.lookup.finished(now, patience) {
+            if let Some(outcome) = running.lookup.finished(now, soft_timeout) {
                 self.finish_lookup(now, id, outcome);
                 return;
             }
-            let Some(peer) = running.lookup.next(now, patience) else {
+            let Some(peer) = running.lookup.next(now, soft_timeout) else {
                 let end = running.lookup.deadline();
-                let overdue = running.lookup.patience_ends(now, patience);
+                let overdue = running.lookup.next_soft_timeout(now, soft_timeout);
                 running.wake = overdue.map_or(end, |overdue| overdue.min(end));
                 return;
             };
@@ -140,7 +141,7 @@ impl Dht {
             news.iter().map(|peer| peer.id).filter(|id| self.is_suspect(id)).collect();
         if let Some(running) = self.lookups.get_mut(id) {
             running.lookup.on_answer(now, &asked.id, news);
-            // Who just failed us is not asked again on somebody's word.
+            // A node that recently failed to answer this node is not asked again because others name it.
             for suspect in suspects {
                 running.lookup.on_failure(now, &suspect);
             }
@@ -162,7 +163,7 @@ impl Dht {
         if let Some(running) = self.lookups.get_mut(id) {
             running.lookup.on_failure(now, &peer.id);
         }
-        // Somebody else's word on where a node is says nothing about the node we know.
+        // A failure at an address that others reported says nothing about the contact in the table.
         if self.table.entry(&peer.id).is_some_and(|entry| entry.peer == peer) {
             self.suspect(now, &peer.id);
         }

@@ -144,7 +144,7 @@ fn the_dead_are_noticed_within_the_heartbeats_and_leave_the_table() {
     mesh.dead.push(victim.contact.address);
     mesh.run(Config::default().heartbeat_interval * 2);
     for (at, node) in &mesh.nodes {
-        let knows = node.siblings().any(|sibling| *sibling == victim);
+        let knows = node.close_group().any(|peer| *peer == victim);
         assert!(!knows || *at == victim.contact.address, "{at} still counts the dead one in");
     }
 }
@@ -363,13 +363,13 @@ fn a_quiet_neighbourhood_is_looked_up_every_other_time() {
         node.refresh(Instant::ZERO);
         (node.next_own_lookup - before, node.refresh_self)
     };
-    // The first finds siblings that are new; then a bucket and the neighbourhood take turns.
+    // The first finds members of the close group that are new; then a bucket and the neighbourhood take turns.
     let lookups = [(); 5].map(|()| refresh());
     assert_eq!(lookups, [(2, true), (1, false), (1, true), (1, false), (1, true)]);
     node.refresh_soon(Instant::ZERO);
     let before = node.next_own_lookup;
     node.refresh(Instant::ZERO);
-    assert_eq!(node.next_own_lookup - before, 2, "siblings came or went");
+    assert_eq!(node.next_own_lookup - before, 2, "the close group changed");
 }
 
 #[test]
@@ -382,7 +382,7 @@ fn an_entry_point_of_the_last_run_is_tried_for_ever_if_it_is_named_and_awaited_f
     node.handle(Instant::ZERO, Input::Join(EntryPoint::Contact(contact(1))));
     let named = node.entry_points();
     assert_eq!((node.remembered(), named.len(), named[0].awaited), (2, 1, false));
-    let later = Instant::ZERO + REMEMBERED_PATIENCE;
+    let later = Instant::ZERO + REMEMBERED_TIMEOUT;
     assert!(node.expects_others(Instant::ZERO) && !node.expects_others(later));
     // With three others only the one that is named is tried again.
     for other in 3..6 {

@@ -2,10 +2,10 @@ use super::*;
 use crate::testing::{closest, peers};
 
 const K: usize = 16;
-const SIBLINGS: usize = 48;
+const CLOSE_GROUP_SIZE: usize = 48;
 
 fn table(capacity: usize, all: &[Peer]) -> RoutingTable {
-    let mut table = RoutingTable::new(all[0].id, K, SIBLINGS, capacity);
+    let mut table = RoutingTable::new(all[0].id, K, CLOSE_GROUP_SIZE, capacity);
     for peer in &all[1..] {
         let _ = table.admit(Instant::ZERO, *peer, None);
     }
@@ -19,30 +19,30 @@ fn every_contact_has_a_place_and_the_table_stays_small() {
     for entry in table.entries() {
         let id = entry.peer.id;
         let in_bucket = table.buckets.values().any(|bucket| bucket.contains(&id));
-        assert!(in_bucket || table.is_sibling(&id));
+        assert!(in_bucket || table.is_in_close_group(&id));
     }
-    // About k contacts for each of log2(3000 / k) full buckets, and the siblings.
+    // About k contacts for each of log2(3000 / k) full buckets, and the close group.
     assert!(table.len() < 200, "{} contacts", table.len());
     assert!(table.buckets.values().all(|bucket| bucket.members().len() <= K));
     assert!(table.buckets.values().all(|bucket| bucket.waiting() <= K));
 }
 
 #[test]
-fn the_siblings_are_the_closest_of_all() {
+fn the_close_group_is_the_closest_of_all() {
     let all = peers(2, 500);
     let table = table(1024, &all);
-    let expected = closest(&all[1..], &all[0].id.into(), SIBLINGS);
-    assert_eq!(table.siblings().copied().collect::<Vec<_>>(), expected);
+    let expected = closest(&all[1..], &all[0].id.into(), CLOSE_GROUP_SIZE);
+    assert_eq!(table.close_group().copied().collect::<Vec<_>>(), expected);
 }
 
 #[test]
-fn the_hard_cap_holds_and_spares_the_siblings() {
+fn the_hard_cap_holds_and_spares_the_close_group() {
     let all = peers(3, 3000);
-    let table = table(K + SIBLINGS, &all);
-    assert!(table.len() <= K + SIBLINGS);
+    let table = table(K + CLOSE_GROUP_SIZE, &all);
+    assert!(table.len() <= K + CLOSE_GROUP_SIZE);
     assert!(table.evicted() > 0);
-    let expected = closest(&all[1..], &all[0].id.into(), SIBLINGS);
-    assert_eq!(table.siblings().copied().collect::<Vec<_>>(), expected);
+    let expected = closest(&all[1..], &all[0].id.into(), CLOSE_GROUP_SIZE);
+    assert_eq!(table.close_group().copied().collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -58,14 +58,14 @@ fn who_replaces_a_lost_contact_has_to_prove_itself_first() {
 }
 
 #[test]
-fn a_lost_sibling_is_reported_with_the_one_that_moves_up() {
+fn a_lost_member_of_the_close_group_is_reported_with_its_replacement() {
     let all = peers(5, 500);
     let mut table = table(1024, &all);
-    let lost = *table.siblings().next().expect("siblings");
+    let lost = *table.close_group().next().expect("a close group");
     let (change, _) = table.remove(&lost.id);
     assert_eq!(change.left, [lost]);
     assert_eq!(change.joined.len(), 1);
-    assert_eq!(table.siblings().count(), SIBLINGS);
+    assert_eq!(table.close_group().count(), CLOSE_GROUP_SIZE);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn the_size_of_the_network_is_estimated_within_a_third() {
 #[test]
 fn the_next_check_is_the_earliest_of_all() {
     let all = peers(5, 300);
-    let mut table = RoutingTable::new(all[0].id, K, SIBLINGS, 64);
+    let mut table = RoutingTable::new(all[0].id, K, CLOSE_GROUP_SIZE, 64);
     let mut rng = potluck_base::Rng::from_number(5);
     for step in 0..5_000_u64 {
         let peer = all[1 + rng.below(all.len() as u64 - 1) as usize];

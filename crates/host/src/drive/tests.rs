@@ -3,7 +3,7 @@ use potluck_node::{Config, Start};
 
 use super::*;
 use crate::folder::NetworkInfo;
-use crate::handle::{Handle, NodeInfo, Wires};
+use crate::handle::{Handle, HandleEnds, NodeInfo};
 use crate::transport::TransportConfig;
 
 /// Far longer than anything here takes; a test that waits for it has failed.
@@ -39,8 +39,8 @@ fn node(disk: Disk) -> (Handle, Drive, watch::Receiver<bool>) {
         folder: None,
         former: None,
     };
-    let (handle, wires) = Handle::new(info, clock, whereabouts.clone(), |_| (None, None));
-    let Wires { requests, looks, events, stop, .. } = wires;
+    let (handle, ends) = Handle::new(info, clock, whereabouts.clone(), |_| (None, None));
+    let HandleEnds { requests, looks, events, stop, .. } = ends;
     let drive = Drive::new(Parts {
         node,
         clock,

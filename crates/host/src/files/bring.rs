@@ -12,11 +12,11 @@ use potluck_base::BlobId;
 use potluck_swarm::{FetchError, FileLink, Input, LinkKind, Manifest};
 use tokio::sync::watch;
 
+use super::destination::{Destination, Plan, To};
 use super::fetch::{Done, Target, WantedBlob};
 use super::job::{FetchJob, FetchProgress, Fetched, FetchedFrom, JobState};
 use super::join::Bringing;
 use super::settle::{FetchOptions, Settled, below_of, paths_at};
-use super::way::{Plan, To, Way};
 use super::{Files, FilesError, blocking, share};
 
 impl Files {
@@ -53,14 +53,14 @@ impl Files {
         hear: &(dyn Fn(FetchProgress) + Send + Sync),
     ) -> Result<Fetched, FilesError> {
         let began = Instant::now();
-        let mut way = Way::new(link, to, options)?;
-        let _bringing = Bringing::new(self, &way.aside);
+        let mut destination = Destination::new(link, to, options)?;
+        let _bringing = Bringing::new(self, &destination.aside);
         let brought = match link.kind {
-            LinkKind::File => self.fetch_file(link, &mut way, hear).await?,
-            LinkKind::Folder => self.fetch_folder(link, &mut way, hear).await?,
+            LinkKind::File => self.fetch_file(link, &mut destination, hear).await?,
+            LinkKind::Folder => self.fetch_folder(link, &mut destination, hear).await?,
         };
         let Brought { done, list, settled, mut failed } = brought;
-        failed.extend(way.renamed());
+        failed.extend(destination.renamed());
         let bytes = done.iter().map(|done| done.bytes).sum();
         let all = || done.iter().chain(&list);
         let mut sources: Vec<FetchedFrom> = Vec::new();
@@ -80,7 +80,7 @@ impl Files {
             finished: false,
         });
         Ok(Fetched {
-            path: way.there,
+            path: destination.there,
             bytes,
             took: began.elapsed(),
             sources,
@@ -97,30 +97,30 @@ impl Files {
     async fn fetch_file(
         &self,
         link: &FileLink,
-        way: &mut Way,
+        destination: &mut Destination,
         hear: &(dyn Fn(FetchProgress) + Send + Sync),
     ) -> Result<Brought, FilesError> {
         let id = link.id;
-        self.name_by_own(link, way);
-        if let Some(here) = self.already_at(id, way, None).await? {
+        self.name_by_own(link, destination);
+        if let Some(here) = self.already_at(id, destination, None).await? {
             return Ok(Brought { done: Some(here), ..Brought::default() });
         }
-        self.check_file(id, way).await?;
+        self.check_file(id, destination).await?;
         let name = share::stored_name(LinkKind::File, link.name().unwrap_or_default());
-        let target = Target::File(way.aside.clone());
-        let old = Some(self.old_places(id, way, below_of(None)).await?);
+        let target = Target::File(destination.aside.clone());
+        let old = Some(self.old_places(id, destination, below_of(None)).await?);
         let (sources, size) = (Vec::new(), None);
         let wanted = WantedBlob { id, root: id, name, target, sources, size, old };
         let mut done = self.fetch_blob(wanted, hear).await?;
         // Now it is known what others call it.
-        let before = way.there.clone();
-        way.name_by(link, done.called().or(self.own_name(&id)).as_deref());
-        if way.there != before {
-            self.check_file(id, way).await?;
+        let before = destination.there.clone();
+        destination.name_by(link, done.called().or(self.own_name(&id)).as_deref());
+        if destination.there != before {
+            self.check_file(id, destination).await?;
         }
-        let settled = self.settle_all(&mut done, way, None).await?;
+        let settled = self.settle_all(&mut done, destination, None).await?;
         if !settled.left.is_empty() {
-            return Err(FilesError::Exists(way.there.clone()));
+            return Err(FilesError::Exists(destination.there.clone()));
         }
         Ok(Brought { done: Some(done), settled, ..Brought::default() })
     }
@@ -130,9 +130,9 @@ impl Files {
         share::hint_of(&self.view(id)?).name
     }
 
-    fn name_by_own(&self, link: &FileLink, way: &mut Way) {
+    fn name_by_own(&self, link: &FileLink, destination: &mut Destination) {
         if let Some(name) = self.own_name(&link.id) {
-            way.name_by(link, Some(&name));
+            destination.name_by(link, Some(&name));
         }
     }
 
@@ -140,10 +140,11 @@ impl Files {
     async fn already_at(
         &self,
         id: BlobId,
-        way: &Way,
+        destination: &Destination,
         folder: Option<&Arc<Folder>>,
     ) -> Result<Option<Done>, FilesError> {
-        let (files, paths) = (self.clone(), paths_at(&way.there, &below_of(folder.map(|f| &**f))));
+        let (files, paths) =
+            (self.clone(), paths_at(&destination.there, &below_of(folder.map(|f| &**f))));
         if !blocking(move || Ok(files.store()?.lies_at(&id, &paths)?)).await? {
             return Ok(None);
         }
@@ -154,15 +155,16 @@ impl Files {
     async fn settle_all(
         &self,
         done: &mut Done,
-        way: &Way,
+        destination: &Destination,
         folder: Option<&Arc<Folder>>,
     ) -> Result<Settled, FilesError> {
-        let (files, there, way, folder) =
-            (self.clone(), way.there.clone(), way.clone(), folder.map(Arc::clone));
+        let (files, there, destination, folder) =
+            (self.clone(), destination.there.clone(), destination.clone(), folder.map(Arc::clone));
         // Whoever holds a blob keeps it from being given up.
         let blob = done.blob.take().ok_or(FilesError::Unknown)?;
         let (id, list) = (blob.id(), folder.as_ref().map(|folder| folder.id));
-        let settled = blocking(move || files.settle(&blob, &way, folder.as_deref())).await?;
+        let settled =
+            blocking(move || files.settle(&blob, &destination, folder.as_deref())).await?;
         if settled.among {
             self.end_old_versions(id, &there, settled.fetched).await?;
         }
@@ -175,34 +177,35 @@ impl Files {
     async fn fetch_folder(
         &self,
         link: &FileLink,
-        way: &mut Way,
+        destination: &mut Destination,
         hear: &(dyn Fn(FetchProgress) + Send + Sync),
     ) -> Result<Brought, FilesError> {
         let id = link.id;
-        let (list, folder) = self.fetch_list_of(link, way).await?;
+        let (list, folder) = self.fetch_list_of(link, destination).await?;
         let (data, failed) = (folder.manifest.data(), folder.plan.failed.clone());
         let mut brought = Brought { list: Some(list), failed, ..Brought::default() };
-        if let Some(here) = self.already_at(data, way, Some(&folder)).await? {
+        if let Some(here) = self.already_at(data, destination, Some(&folder)).await? {
             brought.done = Some(here);
             return Ok(brought);
         }
-        way.check_folder()?;
+        destination.check_folder()?;
         if folder.manifest.bytes() == 0 {
-            way.check_free()?;
-            let (files, way) = (self.clone(), way.clone());
-            blocking(move || files.make_empty(&way, &folder)).await?;
+            destination.check_free()?;
+            let (files, destination) = (self.clone(), destination.clone());
+            blocking(move || files.make_empty(&destination, &folder)).await?;
             return Ok(brought);
         }
         let list = brought.list.iter().flat_map(|list| &list.report.sources);
         let sources = list.map(|(contact, _)| *contact).collect();
-        let target = Target::Files(folder.plan.targets(&way.aside, &folder.manifest));
+        let target = Target::Files(folder.plan.targets(&destination.aside, &folder.manifest));
         let (name, size) = (share::data_name().to_owned(), Some(folder.manifest.bytes()));
-        let old = Some(self.old_places(data, way, below_of(Some(&folder))).await?);
+        let old = Some(self.old_places(data, destination, below_of(Some(&folder))).await?);
         let wanted = WantedBlob { id: data, root: id, name, target, sources, size, old };
         match self.fetch_blob(wanted, hear).await {
             Err(FilesError::Fetch(error)) if is_lost(error) => {
-                let (files, way) = (self.clone(), way.clone());
-                let saved = blocking(move || files.save_whole_files(&way, &folder, error)).await?;
+                let (files, destination) = (self.clone(), destination.clone());
+                let saved =
+                    blocking(move || files.save_whole_files(&destination, &folder, error)).await?;
                 // The part of it is the store's no longer.
                 self.tell(Input::Released { blob: data }).await?;
                 brought.failed.extend(saved.failed);
@@ -210,7 +213,7 @@ impl Files {
             }
             done => {
                 let mut done = done?;
-                brought.settled = self.settle_all(&mut done, way, Some(&folder)).await?;
+                brought.settled = self.settle_all(&mut done, destination, Some(&folder)).await?;
                 brought.done = Some(done);
             }
         }
@@ -221,7 +224,7 @@ impl Files {
     async fn fetch_list_of(
         &self,
         link: &FileLink,
-        way: &mut Way,
+        destination: &mut Destination,
     ) -> Result<(Done, Arc<Folder>), FilesError> {
         let id = link.id;
         let name = share::stored_name(LinkKind::Folder, link.name().unwrap_or_default());
@@ -229,8 +232,8 @@ impl Files {
         let wanted = WantedBlob { id, root: id, name, target, sources, size, old: None };
         // Its bytes are not what people wait for.
         let mut list = self.fetch_blob(wanted, &|_| {}).await?;
-        way.name_by(link, list.called().or(self.own_name(&id)).as_deref());
-        let (files, planned) = (self.clone(), way.clone());
+        destination.name_by(link, list.called().or(self.own_name(&id)).as_deref());
+        let (files, planned) = (self.clone(), destination.clone());
         let folder = blocking(move || {
             let manifest = files.manifest(&id)?;
             let plan = planned.plan(&manifest)?;

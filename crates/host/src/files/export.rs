@@ -11,9 +11,9 @@ use potluck_store::blobs::{
 use potluck_swarm::{FetchError, FetchReport, LinkKind};
 
 use super::bring::Folder;
+use super::destination::{Destination, aside_of};
 use super::fetch::{Done, is_executable};
 use super::settle::Settled;
-use super::way::{Way, aside_of};
 use super::{Files, FilesError, lock, share};
 use crate::folder::sync_folder;
 
@@ -28,11 +28,15 @@ pub(super) struct Saved {
 
 impl Files {
     /// Moves or copies the bytes of a file to where it belongs.
-    pub(super) fn put_file_in_place(&self, blob: &Blob, way: &Way) -> Result<(), FilesError> {
+    pub(super) fn put_file_in_place(
+        &self,
+        blob: &Blob,
+        destination: &Destination,
+    ) -> Result<(), FilesError> {
         let target = self.file_target(blob, Path::new(""))?;
         let targets = |base: &Path| vec![SegmentTarget { path: base.to_owned(), ..target.clone() }];
-        let name = share::stored_name(LinkKind::File, &way.name);
-        self.put_in_place(blob, way, &name, targets, |_| Ok(()))?;
+        let name = share::stored_name(LinkKind::File, &destination.name);
+        self.put_in_place(blob, destination, &name, targets, |_| Ok(()))?;
         Ok(self.store()?.set_shared(&blob.id(), true, None)?)
     }
 
@@ -72,13 +76,13 @@ impl Files {
     pub(super) fn put_folder_in_place(
         &self,
         blob: &Blob,
-        way: &Way,
+        destination: &Destination,
         folder: &Folder,
     ) -> Result<(), FilesError> {
         let Folder { manifest, plan, .. } = folder;
         let targets = |base: &Path| plan.targets(base, manifest);
         let folders = |base: &Path| plan.make_folders(base, manifest);
-        self.put_in_place(blob, way, share::data_name(), targets, folders)?;
+        self.put_in_place(blob, destination, share::data_name(), targets, folders)?;
         self.offer(blob.id(), Some(folder))
     }
 
@@ -86,24 +90,24 @@ impl Files {
     fn put_in_place(
         &self,
         blob: &Blob,
-        way: &Way,
+        destination: &Destination,
         name: &str,
         targets: impl Fn(&Path) -> Vec<SegmentTarget>,
         finish: impl Fn(&Path) -> Result<(), FilesError>,
     ) -> Result<(), FilesError> {
         let store = self.store()?;
         let aside = self.aside(&blob.id())?;
-        if aside.as_deref() == Some(&way.aside) {
-            finish(&way.aside)?;
-            blob.move_to(&way.aside, &way.there)?;
+        if aside.as_deref() == Some(&destination.aside) {
+            finish(&destination.aside)?;
+            blob.move_to(&destination.aside, &destination.there)?;
             return Ok(store.set_shared(&blob.id(), true, Some(name))?);
         }
-        let io = |source| BlobError::Io { path: way.aside.clone(), source };
-        copy_all(blob, &way.aside, &targets(&way.aside))?;
-        finish(&way.aside)?;
-        std::fs::rename(&way.aside, &way.there).map_err(io)?;
-        way.there.parent().map_or(Ok(()), sync_folder).map_err(io)?;
-        store.add_written(&blob.id(), &targets(&way.there), name)?;
+        let io = |source| BlobError::Io { path: destination.aside.clone(), source };
+        copy_all(blob, &destination.aside, &targets(&destination.aside))?;
+        finish(&destination.aside)?;
+        std::fs::rename(&destination.aside, &destination.there).map_err(io)?;
+        destination.there.parent().map_or(Ok(()), sync_folder).map_err(io)?;
+        store.add_written(&blob.id(), &targets(&destination.there), name)?;
         let left = aside.filter(|aside| !lock(&self.inner.asides).contains_key(aside));
         left.map_or(Ok(()), |left| self.let_go(blob, &left))
     }
@@ -129,24 +133,28 @@ impl Files {
     }
 
     /// Makes a folder of empty files.
-    pub(super) fn make_empty(&self, way: &Way, folder: &Folder) -> Result<(), FilesError> {
-        let io = |source| BlobError::Io { path: way.aside.clone(), source };
+    pub(super) fn make_empty(
+        &self,
+        destination: &Destination,
+        folder: &Folder,
+    ) -> Result<(), FilesError> {
+        let io = |source| BlobError::Io { path: destination.aside.clone(), source };
         // Left by one that was broken off.
-        remove_all(&way.aside).map_err(io)?;
-        potluck_store::blobs::create_folder(&way.aside).map_err(io)?;
-        for file in folder.plan.targets(&way.aside, &folder.manifest) {
+        remove_all(&destination.aside).map_err(io)?;
+        potluck_store::blobs::create_folder(&destination.aside).map_err(io)?;
+        for file in folder.plan.targets(&destination.aside, &folder.manifest) {
             let made = create_file(&file.path).map_err(io)?;
             mark(&made, file.executable, file.mtime).map_err(io)?;
         }
-        folder.plan.make_folders(&way.aside, &folder.manifest)?;
-        std::fs::rename(&way.aside, &way.there).map_err(io)?;
+        folder.plan.make_folders(&destination.aside, &folder.manifest)?;
+        std::fs::rename(&destination.aside, &destination.there).map_err(io)?;
         Ok(self.store()?.set_shared(&folder.id, true, None)?)
     }
 
     /// Puts those files of a folder in their place that are here whole, when the rest will not come.
     pub(super) fn save_whole_files(
         &self,
-        way: &Way,
+        destination: &Destination,
         folder: &Folder,
         error: FetchError,
     ) -> Result<Saved, FilesError> {
@@ -172,7 +180,7 @@ impl Files {
             return Err(lost());
         }
         // Beside what was fetched, which is the store's until it is complete.
-        let saved = way.saved();
+        let saved = destination.saved();
         let io = |source| BlobError::Io { path: saved.clone(), source };
         remove_all(&saved).map_err(io)?;
         for (file, range) in &whole {
@@ -182,11 +190,11 @@ impl Files {
         }
         plan.make_folders(&saved, manifest)?;
         let below = whole.iter().map(|(file, _)| plan.place(Path::new(""), &file.path)).collect();
-        let settled = self.settle_saved(&saved, way, below)?;
+        let settled = self.settle_saved(&saved, destination, below)?;
         drop(blob);
         // The rest does not come; who fetches it again begins anew. It stays while somebody reads it.
         if store.remove(&data).is_ok() {
-            remove_all(&way.aside).map_err(io)?;
+            remove_all(&destination.aside).map_err(io)?;
         }
         let report = FetchReport::default();
         let done = Done { blob: None, bytes, report, resumed: 0, reused: 0, hint: None };

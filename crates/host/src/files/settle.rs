@@ -21,9 +21,9 @@ use potluck_store::blobs::{
 use potluck_swarm::{Input, LinkKind};
 
 use super::bring::Folder;
+use super::destination::Destination;
 use super::export::{copy_all, remove_all};
 use super::reuse::{OldPlaces, listed};
-use super::way::Way;
 use super::{Files, FilesError, PAGE, blocking, lock, share};
 
 /// Files that are named of those that were left, and of those that are not part of what was fetched.
@@ -82,83 +82,90 @@ impl Files {
     pub(super) async fn old_places(
         &self,
         id: BlobId,
-        way: &Way,
+        destination: &Destination,
         paths: Below,
     ) -> Result<OldPlaces, FilesError> {
-        let (files, way) = (self.clone(), way.clone());
+        let (files, destination) = (self.clone(), destination.clone());
         blocking(move || {
-            files.rescue(&id, &way)?;
-            let beside = files.store()?.remembered_beside(&way.there, BESIDE_MAX);
-            let roots = [way.there.clone(), way.left_over()].into_iter().chain(beside).collect();
-            Ok(OldPlaces { roots, paths, name: way.name.clone() })
+            files.rescue(&id, &destination)?;
+            let beside = files.store()?.remembered_beside(&destination.there, BESIDE_MAX);
+            let roots = [destination.there.clone(), destination.left_over()]
+                .into_iter()
+                .chain(beside)
+                .collect();
+            Ok(OldPlaces { roots, paths, name: destination.name.clone() })
         })
         .await
     }
 
     /// Moves what an interrupted fetch left of a blob that is not known any more out of the way; its
     /// bytes can be used again.
-    fn rescue(&self, id: &BlobId, way: &Way) -> Result<(), FilesError> {
-        if way.aside.symlink_metadata().is_err() {
+    fn rescue(&self, id: &BlobId, destination: &Destination) -> Result<(), FilesError> {
+        if destination.aside.symlink_metadata().is_err() {
             return Ok(());
         }
         // Somebody else fetches to the same place.
-        let fetched = lock(&self.inner.asides).get(&way.aside).is_some_and(|count| *count > 1);
-        let known =
-            self.view(id).is_some_and(|view| view.state != BlobState::Changed)
-                && self.store()?.places(id).iter().any(|place| {
-                    place.path.as_ref().is_some_and(|path| path.starts_with(&way.aside))
-                });
+        let fetched =
+            lock(&self.inner.asides).get(&destination.aside).is_some_and(|count| *count > 1);
+        let known = self.view(id).is_some_and(|view| view.state != BlobState::Changed)
+            && self.store()?.places(id).iter().any(|place| {
+                place.path.as_ref().is_some_and(|path| path.starts_with(&destination.aside))
+            });
         if fetched || known {
             return Ok(());
         }
-        remove(&way.left_over())?;
-        let io = |source| BlobError::Io { path: way.aside.clone(), source };
-        Ok(std::fs::rename(&way.aside, way.left_over()).map_err(io)?)
+        remove(&destination.left_over())?;
+        let io = |source| BlobError::Io { path: destination.aside.clone(), source };
+        Ok(std::fs::rename(&destination.aside, destination.left_over()).map_err(io)?)
     }
 
     /// Whether one file may be put in its place: nothing is there, or what may be replaced, or just it.
-    pub(super) async fn check_file(&self, id: BlobId, way: &Way) -> Result<(), FilesError> {
-        let Ok(seen) = way.there.symlink_metadata() else { return Ok(()) };
+    pub(super) async fn check_file(
+        &self,
+        id: BlobId,
+        destination: &Destination,
+    ) -> Result<(), FilesError> {
+        let Ok(seen) = destination.there.symlink_metadata() else { return Ok(()) };
         let remembered = {
-            let (files, there) = (self.clone(), way.there.clone());
+            let (files, there) = (self.clone(), destination.there.clone());
             blocking(move || Ok(files.store()?.remembered(&there))).await?
         };
         let untouched = || remembered.is_untouched(Path::new(""), &seen);
-        let may = way.options().force || (way.options().update && untouched());
-        if seen.is_file() && (may || self.has_bytes_of(id, &way.there).await?) {
+        let may = destination.options().force || (destination.options().update && untouched());
+        if seen.is_file() && (may || self.has_bytes_of(id, &destination.there).await?) {
             return Ok(());
         }
-        Err(FilesError::Exists(way.there.clone()))
+        Err(FilesError::Exists(destination.there.clone()))
     }
 
     /// Puts a whole blob in its place, where something may be. Blocks.
     pub(super) fn settle(
         &self,
         blob: &Blob,
-        way: &Way,
+        destination: &Destination,
         folder: Option<&Folder>,
     ) -> Result<Settled, FilesError> {
         let below = below_of(folder);
         let store = self.store()?;
-        let mut remembered = store.remembered(&way.there);
+        let mut remembered = store.remembered(&destination.there);
         let fetched = remembered.files().next().is_some();
         let mut settled = Settled { fetched, ..Settled::default() };
-        if way.there.symlink_metadata().is_err() {
+        if destination.there.symlink_metadata().is_err() {
             match folder {
-                None => self.put_file_in_place(blob, way)?,
-                Some(folder) => self.put_folder_in_place(blob, way, folder)?,
+                None => self.put_file_in_place(blob, destination)?,
+                Some(folder) => self.put_folder_in_place(blob, destination, folder)?,
             }
             remembered.put(below);
-        } else if store.lies_at(&blob.id(), &paths_at(&way.there, &below))? {
+        } else if store.lies_at(&blob.id(), &paths_at(&destination.there, &below))? {
             // Somebody else fetched it there meanwhile.
             self.offer(blob.id(), folder)?;
             remembered.put(below);
-            self.let_go_of_aside(blob, way, self.aside(&blob.id())?)?;
+            self.let_go_of_aside(blob, destination, self.aside(&blob.id())?)?;
         } else {
-            self.settle_among(blob, way, folder, &mut remembered, &mut settled)?;
+            self.settle_among(blob, destination, folder, &mut remembered, &mut settled)?;
         }
         store.remember(&remembered)?;
-        remove(&way.left_over())?;
+        remove(&destination.left_over())?;
         Ok(settled)
     }
 
@@ -166,7 +173,7 @@ impl Files {
     fn settle_among(
         &self,
         blob: &Blob,
-        way: &Way,
+        destination: &Destination,
         folder: Option<&Folder>,
         remembered: &mut Remembered,
         settled: &mut Settled,
@@ -175,20 +182,23 @@ impl Files {
         let (store, id, below) = (self.store()?, blob.id(), below_of(folder));
         let aside = self.aside(&id)?;
         // Whether others wait for what lies there.
-        let waits = lock(&self.inner.asides).get(&way.aside).is_some_and(|count| *count > 1);
-        let ours = aside.as_ref() == Some(&way.aside) && !waits && store.places(&id).len() == 1;
-        let from = if ours { way.aside.clone() } else { way.copied() };
+        let waits =
+            lock(&self.inner.asides).get(&destination.aside).is_some_and(|count| *count > 1);
+        let ours =
+            aside.as_ref() == Some(&destination.aside) && !waits && store.places(&id).len() == 1;
+        let from = if ours { destination.aside.clone() } else { destination.copied() };
         if !ours {
             copy_all(blob, &from, &self.targets(blob, folder, &from)?)?;
         }
         settled.among = true;
         let (mut placed, mut merged) = (Vec::new(), Ok(()));
         let mut work = || {
-            merged = merge((&from, way), &below, remembered, &mut placed, &mut settled.left);
+            merged =
+                merge((&from, destination), &below, remembered, &mut placed, &mut settled.left);
             Ok(merged.is_ok() && settled.left.is_empty())
         };
         if ours {
-            blob.merge_to(&from, &way.there, work)?;
+            blob.merge_to(&from, &destination.there, work)?;
         } else {
             drop(work());
         }
@@ -201,34 +211,34 @@ impl Files {
         remove(&from)?;
         let whole = settled.left.is_empty();
         if let Some(folder) = folder {
-            add_folders(folder, way, &mut settled.left);
+            add_folders(folder, destination, &mut settled.left);
         }
-        settled.kept = not_part(&way.there, &below);
+        settled.kept = not_part(&destination.there, &below);
         if whole {
             let name = folder.map_or_else(
-                || share::stored_name(LinkKind::File, &way.name),
+                || share::stored_name(LinkKind::File, &destination.name),
                 |_| share::data_name().to_owned(),
             );
             if ours {
                 store.set_shared(&id, true, Some(&name))?;
             } else {
-                store.add_written(&id, &self.targets(blob, folder, &way.there)?, &name)?;
+                store.add_written(&id, &self.targets(blob, folder, &destination.there)?, &name)?;
             }
             self.offer(id, folder)?;
         }
         settled.given_up = ours && !whole;
-        if ours { Ok(()) } else { self.let_go_of_aside(blob, way, aside) }
+        if ours { Ok(()) } else { self.let_go_of_aside(blob, destination, aside) }
     }
 
     /// Forgets where a blob was fetched to, unless others wait for what lies there.
     fn let_go_of_aside(
         &self,
         blob: &Blob,
-        way: &Way,
+        destination: &Destination,
         aside: Option<PathBuf>,
     ) -> Result<(), FilesError> {
         let Some(aside) = aside else { return Ok(()) };
-        let own = usize::from(aside == way.aside);
+        let own = usize::from(aside == destination.aside);
         let waiting = lock(&self.inner.asides).get(&aside).copied().unwrap_or_default();
         if waiting > own { Ok(()) } else { self.let_go(blob, &aside) }
     }
@@ -237,20 +247,21 @@ impl Files {
     pub(super) fn settle_saved(
         &self,
         saved: &Path,
-        way: &Way,
+        destination: &Destination,
         below: Below,
     ) -> Result<Settled, FilesError> {
         let store = self.store()?;
-        let mut remembered = store.remembered(&way.there);
+        let mut remembered = store.remembered(&destination.there);
         let mut settled = Settled::default();
-        if way.there.symlink_metadata().is_err() {
+        if destination.there.symlink_metadata().is_err() {
             let io = |source| BlobError::Io { path: saved.to_owned(), source };
-            std::fs::rename(saved, &way.there).map_err(io)?;
+            std::fs::rename(saved, &destination.there).map_err(io)?;
             remembered.put(below);
         } else {
             let _one = lock(&self.inner.settling);
             let mut placed = Vec::new();
-            let merged = merge((saved, way), &below, &remembered, &mut placed, &mut settled.left);
+            let merged =
+                merge((saved, destination), &below, &remembered, &mut placed, &mut settled.left);
             remembered.put(placed);
             if merged.is_err() {
                 store.remember(&remembered)?;
@@ -259,7 +270,7 @@ impl Files {
             remove(saved)?;
         }
         store.remember(&remembered)?;
-        remove(&way.left_over())?;
+        remove(&destination.left_over())?;
         Ok(settled)
     }
 
@@ -379,15 +390,15 @@ impl Files {
 
 /// Brings each file to its place, unless somebody's own is there.
 fn merge(
-    (base, way): (&Path, &Way),
+    (base, destination): (&Path, &Destination),
     below: &Below,
     remembered: &Remembered,
     placed: &mut Vec<PathBuf>,
     left: &mut Vec<String>,
 ) -> Result<(), FilesError> {
-    let options = way.options();
+    let options = destination.options();
     for below in below {
-        let (from, to) = (at(base, below), at(&way.there, below));
+        let (from, to) = (at(base, below), at(&destination.there, below));
         let io = |source| BlobError::Io { path: to.clone(), source };
         let takes = match to.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => true,
@@ -439,9 +450,9 @@ fn is_marked_otherwise(one: &Path, other: &std::fs::Metadata) -> bool {
 }
 
 /// Makes the folders that have no file in them, and names those that somebody's file is in the way of.
-fn add_folders(folder: &Folder, way: &Way, left: &mut Vec<String>) {
+fn add_folders(folder: &Folder, destination: &Destination, left: &mut Vec<String>) {
     for path in folder.manifest.empty_folders() {
-        let made = create_folder(&folder.plan.place(&way.there, path));
+        let made = create_folder(&folder.plan.place(&destination.there, path));
         if made.is_err() && left.len() < NAMED_MAX {
             left.push(path.clone());
         }

@@ -41,7 +41,7 @@ pub(crate) enum Choice {
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Wish<'a> {
+pub(crate) struct Requested<'a> {
     pub(crate) name: Option<&'a str>,
     pub(crate) admission: Option<Admission>,
     pub(crate) ticket: Option<&'a Ticket>,
@@ -70,27 +70,28 @@ impl NetworkInfo {
     pub(crate) fn choose(
         folder: &Path,
         remembered: Option<Self>,
-        wish: Wish<'_>,
+        requested: Requested<'_>,
     ) -> Result<Choice, StartError> {
-        if let Some(name) = wish.name {
+        if let Some(name) = requested.name {
             check_name(name)?;
         }
         // The network that a ticket is of must be the one asked for, too.
-        if let Some(ticket) = wish.ticket {
-            let named = wish.name.is_none_or(|name| name == ticket.network);
-            if !named || wish.admission.is_some_and(|admission| admission != Admission::Invite) {
+        if let Some(ticket) = requested.ticket {
+            let named = requested.name.is_none_or(|name| name == ticket.network);
+            if !named || requested.admission.is_some_and(|admission| admission != Admission::Invite)
+            {
                 return Err(StartError::OtherTicket { name: ticket.network.clone() });
             }
-            if wish.authority.is_some_and(|expected| expected != ticket.authority) {
+            if requested.authority.is_some_and(|expected| expected != ticket.authority) {
                 let Ticket { network: name, authority, .. } = ticket.clone();
                 return Err(StartError::TicketAuthority { name, authority });
             }
         }
         if let Some(kept) = remembered {
-            let same = wish.name.is_none_or(|name| name == kept.name)
-                && wish.admission.is_none_or(|admission| admission == kept.admission)
-                && wish.ticket.is_none_or(|ticket| ticket.network_id() == kept.id);
-            let expected = wish.authority.is_none() || wish.authority == kept.authority;
+            let same = requested.name.is_none_or(|name| name == kept.name)
+                && requested.admission.is_none_or(|admission| admission == kept.admission)
+                && requested.ticket.is_none_or(|ticket| ticket.network_id() == kept.id);
+            let expected = requested.authority.is_none() || requested.authority == kept.authority;
             if same && expected {
                 return Ok(Choice::In(kept));
             }
@@ -102,17 +103,21 @@ impl NetworkInfo {
             }
             return Err(StartError::OtherNetwork { folder: folder.to_owned(), name, admission });
         }
-        match (wish.ticket, wish.admission.unwrap_or(Admission::Invite), wish.name) {
+        match (requested.ticket, requested.admission.unwrap_or(Admission::Invite), requested.name) {
             (Some(ticket), _, _) => Ok(Choice::Join(ticket.clone())),
-            (None, Admission::Lab, _) if wish.authority.is_some() => Err(StartError::LabAuthority),
+            (None, Admission::Lab, _) if requested.authority.is_some() => {
+                Err(StartError::LabAuthority)
+            }
             // It exists, or nobody could name its authority.
-            (None, Admission::Invite, _) if wish.authority.is_some() => Err(StartError::NoTicket),
+            (None, Admission::Invite, _) if requested.authority.is_some() => {
+                Err(StartError::NoTicket)
+            }
             (None, Admission::Open, _) => Err(StartError::Admission(Admission::Open)),
             (None, Admission::Lab, Some(name)) => {
                 Ok(Choice::In(Self::new(name.to_owned(), Admission::Lab)))
             }
             (None, Admission::Lab, None) => Err(StartError::NoNetwork),
-            (None, Admission::Invite, _) if wish.has_entry_points => Err(StartError::NoTicket),
+            (None, Admission::Invite, _) if requested.has_entry_points => Err(StartError::NoTicket),
             (None, Admission::Invite, Some(name)) => Ok(Choice::Create(name.to_owned())),
             (None, Admission::Invite, None) => Ok(Choice::Create(names::name(random_bytes()?))),
         }
@@ -211,12 +216,15 @@ mod tests {
         NetworkInfo::new(name.to_owned(), Admission::Lab)
     }
 
-    fn choose(remembered: Option<NetworkInfo>, wish: Wish<'_>) -> Result<Choice, StartError> {
-        NetworkInfo::choose(Path::new("folder"), remembered, wish)
+    fn choose(
+        remembered: Option<NetworkInfo>,
+        requested: Requested<'_>,
+    ) -> Result<Choice, StartError> {
+        NetworkInfo::choose(Path::new("folder"), remembered, requested)
     }
 
-    fn wish(name: Option<&str>, admission: Option<Admission>) -> Wish<'_> {
-        Wish { name, admission, ..Wish::default() }
+    fn requested(name: Option<&str>, admission: Option<Admission>) -> Requested<'_> {
+        Requested { name, admission, ..Requested::default() }
     }
 
     fn ticket() -> Ticket {
@@ -277,13 +285,15 @@ mod tests {
 
     #[test]
     fn the_remembered_network_needs_not_be_named_and_cannot_be_changed() {
-        for asked in [wish(None, None), wish(Some("a"), Some(Admission::Lab))] {
+        for asked in [requested(None, None), requested(Some("a"), Some(Admission::Lab))] {
             let Choice::In(network) = choose(Some(lab("a")), asked).unwrap() else { panic!() };
             assert_eq!(network, lab("a"));
         }
         let ticket = ticket();
-        let with_ticket = Wish { ticket: Some(&ticket), ..Wish::default() };
-        for asked in [wish(Some("b"), None), wish(None, Some(Admission::Open)), with_ticket] {
+        let with_ticket = Requested { ticket: Some(&ticket), ..Requested::default() };
+        for asked in
+            [requested(Some("b"), None), requested(None, Some(Admission::Open)), with_ticket]
+        {
             let error = choose(Some(lab("a")), asked).unwrap_err();
             assert!(matches!(error, StartError::OtherNetwork { .. }), "{error}");
             assert!(error.to_string().contains("`a`"), "{error}");
@@ -300,27 +310,27 @@ mod tests {
             Ok(Choice::Create(name)) => name,
             other => panic!("{other:?}"),
         };
-        assert_eq!(created(wish(Some("a"), None)), "a");
-        assert_eq!(created(wish(Some("a"), Some(Admission::Invite))), "a");
-        assert!(created(Wish::default()).contains('-'), "two words");
-        let asked = wish(Some("a"), Some(Admission::Lab));
+        assert_eq!(created(requested(Some("a"), None)), "a");
+        assert_eq!(created(requested(Some("a"), Some(Admission::Invite))), "a");
+        assert!(created(Requested::default()).contains('-'), "two words");
+        let asked = requested(Some("a"), Some(Admission::Lab));
         assert!(matches!(choose(None, asked), Ok(Choice::In(network)) if network == lab("a")));
-        let error = choose(None, wish(Some("a"), Some(Admission::Open))).unwrap_err();
+        let error = choose(None, requested(Some("a"), Some(Admission::Open))).unwrap_err();
         assert!(error.to_string().contains("not `open`"), "{error}");
-        let nameless = choose(None, wish(None, Some(Admission::Lab)));
+        let nameless = choose(None, requested(None, Some(Admission::Lab)));
         assert!(matches!(nameless, Err(StartError::NoNetwork)));
     }
 
     #[test]
     fn an_invite_network_is_entered_by_a_ticket_only() {
-        let entry = Wish { has_entry_points: true, ..Wish::default() };
+        let entry = Requested { has_entry_points: true, ..Requested::default() };
         assert!(matches!(choose(None, entry), Err(StartError::NoTicket)));
         let ticket = ticket();
-        let asked = Wish { ticket: Some(&ticket), ..entry };
+        let asked = Requested { ticket: Some(&ticket), ..entry };
         assert!(matches!(choose(None, asked), Ok(Choice::Join(joined)) if joined == ticket));
         for wrong in [
-            Wish { name: Some("other"), ..asked },
-            Wish { admission: Some(Admission::Lab), ..asked },
+            Requested { name: Some("other"), ..asked },
+            Requested { admission: Some(Admission::Lab), ..asked },
         ] {
             assert!(matches!(choose(None, wrong), Err(StartError::OtherTicket { .. })));
         }
@@ -330,7 +340,7 @@ mod tests {
     fn an_authority_that_is_expected_is_that_of_the_ticket_and_of_the_folder() {
         let (ours, theirs) = (home().authority, Some(PublicKey::from_bytes([3; 32])));
         let ticket = ticket();
-        let with = |authority, ticket| Wish { authority, ticket, ..Wish::default() };
+        let with = |authority, ticket| Requested { authority, ticket, ..Requested::default() };
         assert!(matches!(choose(None, with(ours, Some(&ticket))), Ok(Choice::Join(_))));
         let wrong = choose(None, with(theirs, Some(&ticket))).unwrap_err();
         assert!(matches!(wrong, StartError::TicketAuthority { .. }), "{wrong}");
@@ -348,17 +358,18 @@ mod tests {
 
         // A new network's authority is nobody's yet, and a lab network has none.
         assert!(matches!(choose(None, with(ours, None)), Err(StartError::NoTicket)));
-        let lab = Wish { admission: Some(Admission::Lab), name: Some("a"), ..with(ours, None) };
+        let lab =
+            Requested { admission: Some(Admission::Lab), name: Some("a"), ..with(ours, None) };
         assert!(matches!(choose(None, lab), Err(StartError::LabAuthority)));
     }
 
     #[test]
     fn a_name_fits_on_a_line() {
         for name in ["", " ", "a\nb", " a", &"x".repeat(65)] {
-            let error = choose(None, wish(Some(name), Some(Admission::Lab))).unwrap_err();
+            let error = choose(None, requested(Some(name), Some(Admission::Lab))).unwrap_err();
             assert!(matches!(error, StartError::NetworkName), "{name:?}: {error}");
         }
         let longest = "x".repeat(64);
-        assert!(choose(None, wish(Some(&longest), Some(Admission::Lab))).is_ok());
+        assert!(choose(None, requested(Some(&longest), Some(Admission::Lab))).is_ok());
     }
 }

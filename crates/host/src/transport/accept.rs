@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::error::CloseCode;
-use super::gate::{Ticket, Verdict};
+use super::handshake_limiter::{HandshakeVerdict, Ticket};
 use super::incoming::Caller;
 use super::reach::Reach;
 use super::{Inner, tls};
@@ -19,17 +19,17 @@ impl Inner {
     pub(super) async fn accept(self: Arc<Self>, endpoint: noq::Endpoint, servers: Servers) {
         while let Some(incoming) = endpoint.accept().await {
             let source = canonical(incoming.remote_address()).ip();
-            match self.gate.knock(source, incoming.remote_address_validated()) {
-                Verdict::Begin(ticket) if self.pool.has_room() => {
+            match self.limiter.admit(source, incoming.remote_address_validated()) {
+                HandshakeVerdict::Begin(ticket) if self.pool.has_room() => {
                     let server = Arc::clone(&servers[Reach::of(source) as usize]);
                     tokio::spawn(Arc::clone(&self).handshake(incoming, server, ticket));
                 }
-                Verdict::Retry => {
+                HandshakeVerdict::Retry => {
                     self.desk.counters.retried.count();
                     // Cannot fail: whoever carries a token is proven and gets no such verdict.
                     let _ = incoming.retry();
                 }
-                Verdict::Begin(_) | Verdict::Refuse => {
+                HandshakeVerdict::Begin(_) | HandshakeVerdict::Refuse => {
                     self.desk.counters.refused.count();
                     incoming.refuse();
                 }

@@ -173,8 +173,8 @@ impl Inner {
 
     async fn dial_once(self: &Arc<Self>, peer: &Contact) -> Result<Lease, CallError> {
         // A peer that does not know us, or has forgotten us, would not answer a packet.
-        if let Some(door) = self.door.get()
-            && !timeout(self.config.dial_timeout, door.introduce(peer)).await.unwrap_or(false)
+        if let Some(filter) = self.filter.get()
+            && !timeout(self.config.dial_timeout, filter.introduce(peer)).await.unwrap_or(false)
         {
             return Err(CallError::DialTimeout);
         }

@@ -9,9 +9,9 @@ use noq_proto::HashedConnectionIdGenerator;
 use potluck_base::{Contact, PublicKey};
 
 use super::config::{CONNECTION_WINDOW_BYTES, DATAGRAM_BYTES_MAX, FETCH_WINDOW_BYTES_MAX};
+use super::packet_filter::QUIC_V1;
 use super::port::SharedPort;
 use super::reach::Reach;
-use super::screen::QUIC_V1;
 use super::{Inner, TransportConfig};
 
 /// Memory for packets of handshakes that wait to be taken.
@@ -165,7 +165,7 @@ fn quic_config(config: &TransportConfig, reach: Reach) -> noq::TransportConfig {
         .max_idle_timeout(Some(VarInt::from_u32(idle_ms).into()))
         .keep_alive_interval(None)
         .stream_receive_window(config.fetch_window_bytes.min(FETCH_WINDOW_BYTES_MAX).into())
-        // Both grow with the fetches under way, see `Allowance`.
+        // Both grow with the fetches under way, see `ConnectionBudget`.
         .receive_window(CONNECTION_WINDOW_BYTES.into())
         .send_window(CONNECTION_WINDOW_BYTES.into())
         // From 1200 bytes up, by probing.

@@ -252,11 +252,11 @@ impl Inner {
     }
 
     async fn take_call(&self, mut asked: Asked) {
-        let allowance = asked.lease.allowance();
-        let turns = Arc::clone(&allowance.calls);
+        let connection_budget = asked.lease.connection_budget();
+        let turns = Arc::clone(&connection_budget.calls);
         let limits = RequestLimits {
             longest: MESSAGE_BYTES_MAX,
-            budgets: [Arc::clone(&allowance.requests), Arc::clone(&self.requests)],
+            budgets: [Arc::clone(&connection_budget.requests), Arc::clone(&self.requests)],
         };
         let read = async {
             let turn = turns.acquire_owned().await.map_err(|_| ReadFailure::Gone)?;

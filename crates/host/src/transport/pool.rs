@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use potluck_base::{Contact, PublicKey};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use super::allowance::{Allowance, Limits};
+use super::connection_budget::{ConnectionBudget, Limits};
 use super::error::CloseCode;
 use super::{CallError, TransportConfig};
 pub(super) use window::Window;
@@ -64,7 +64,7 @@ struct Slot {
     used: u64,
     /// Found dead or displaced: takes no new calls and closes with its last lease.
     retired: bool,
-    allowance: Arc<Allowance>,
+    connection_budget: Arc<ConnectionBudget>,
 }
 
 /// What [`Pool::find_or_dial`] found.
@@ -205,7 +205,7 @@ impl Pool {
             id,
             established: slot.established,
             connection: slot.connection.clone(),
-            allowance: Arc::clone(&slot.allowance),
+            connection_budget: Arc::clone(&slot.connection_budget),
         })
     }
 
@@ -297,7 +297,7 @@ impl Reservation {
         state.next_id += 1;
         state.clock += 1;
         let (id, used, established) = (state.next_id, state.clock, Instant::now());
-        let allowance = Allowance::new(connection.clone(), &pool.limits);
+        let connection_budget = ConnectionBudget::new(connection.clone(), &pool.limits);
         let slot = Slot {
             peer,
             connection: connection.clone(),
@@ -306,7 +306,7 @@ impl Reservation {
             leases: 1,
             used,
             retired: false,
-            allowance: Arc::clone(&allowance),
+            connection_budget: Arc::clone(&connection_budget),
         };
         state.slots.insert(id, slot);
         let surplus = state.surplus(&peer);
@@ -314,7 +314,7 @@ impl Reservation {
         if let Some(surplus) = surplus {
             surplus.close(CloseCode::Evicted.into(), b"");
         }
-        Lease { pool, id, established, connection, allowance }
+        Lease { pool, id, established, connection, connection_budget }
     }
 }
 
@@ -332,7 +332,7 @@ pub(super) struct Lease {
     id: u64,
     established: Instant,
     connection: noq::Connection,
-    allowance: Arc<Allowance>,
+    connection_budget: Arc<ConnectionBudget>,
 }
 
 impl Lease {
@@ -345,8 +345,8 @@ impl Lease {
     }
 
     /// What the connection may use.
-    pub(super) const fn allowance(&self) -> &Arc<Allowance> {
-        &self.allowance
+    pub(super) const fn connection_budget(&self) -> &Arc<ConnectionBudget> {
+        &self.connection_budget
     }
 
     /// When the handshake was done.

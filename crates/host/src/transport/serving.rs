@@ -11,8 +11,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::timeout;
 
 use super::Inner;
-use super::allowance::Sending;
 use super::config::{FETCH_REQUEST_BYTES_MAX, FRAME_BYTES_MAX};
+use super::connection_budget::Sending;
 use super::counters::Counters;
 use super::error::{FetchError, FetchRefusal, StreamCode};
 use super::incoming::{Asked, Hold, ReadFailure, RequestLimits};
@@ -119,16 +119,19 @@ impl FrameSender {
 impl Inner {
     /// Takes a fetch of a peer if there is room for one more.
     pub(super) async fn take_fetch(&self, mut asked: Asked) {
-        let allowance = Arc::clone(asked.lease.allowance());
-        let turns =
-            [&allowance.served, &self.served].map(|all| Arc::clone(all).try_acquire_owned());
+        let connection_budget = Arc::clone(asked.lease.connection_budget());
+        let turns = [&connection_budget.served, &self.served]
+            .map(|all| Arc::clone(all).try_acquire_owned());
         let [Ok(own), Ok(all)] = turns else {
             self.desk.counters.fetches_refused.count();
             return asked.refuse(StreamCode::Busy);
         };
         let limits = RequestLimits {
             longest: FETCH_REQUEST_BYTES_MAX,
-            budgets: [Arc::clone(&allowance.fetch_requests), Arc::clone(&self.fetch_requests)],
+            budgets: [
+                Arc::clone(&connection_budget.fetch_requests),
+                Arc::clone(&self.fetch_requests),
+            ],
         };
         let refusal = match timeout(self.config.call_timeout, asked.read(&limits)).await {
             Ok(Ok((request, hold))) => {
@@ -137,7 +140,7 @@ impl Inner {
                 let rest = Rest {
                     _hold: hold,
                     _turns: [own, all],
-                    _sending: allowance.sending(),
+                    _sending: connection_budget.sending(),
                     _lease: lease,
                 };
                 let (stall, counters) = (self.config.fetch_stall, Arc::clone(&self.desk.counters));

@@ -1,4 +1,4 @@
-//! What a writer already has under a key, and what of it the next write goes on from.
+//! The values that a writer already has under a key, and the part of them that its next write continues.
 
 use potluck_base::{PublicKey, UnixMillis};
 use potluck_record::limits::CLOCK_AHEAD_MAX;
@@ -7,7 +7,7 @@ use potluck_record::{Context, Dot, Envelope, SignedHead};
 /// The writer's own envelope that a write goes on from.
 pub(super) struct OwnValues {
     pub(super) envelope: Option<Envelope>,
-    /// Whether it was taken back: its values are signed anew under dots of now.
+    /// Whether the envelope was taken back: its values are signed again with current dots.
     pub(super) taken_back: bool,
 }
 
@@ -29,7 +29,8 @@ impl OwnValues {
         self.head().filter(|_| !self.taken_back).map(SignedHead::expires)
     }
 
-    /// What it covers; of one that was taken back only what others wrote and is not dated ahead.
+    /// The envelope's context. Of one that was taken back, only the entries of other writers that are not
+    /// future-dated.
     pub(super) fn context(&self, me: &PublicKey, wall: UnixMillis) -> Context {
         let Some(head) = self.head() else { return Context::new() };
         if !self.taken_back {

@@ -1,5 +1,5 @@
-//! The second half of a write: storing the envelope at the r closest, and what its acknowledgements
-//! make of it.
+//! The second half of a write: storing the envelope at the r closest nodes and counting acknowledgements
+//! and refusals.
 
 use potluck_base::{NodeId, UnixMillis};
 use potluck_record::{
@@ -9,13 +9,13 @@ use potluck_record::{
 use potluck_wire::{Refusal, Response, StoreOutcome};
 
 use crate::command::{CommandError, Reply, Written};
-use crate::core::{AskFor, Core, ForeignWrite, OpFor, Way};
+use crate::core::{AskPurpose, Core, Delivery, ForeignWrite, OpPurpose};
 use crate::get::store;
 
 use super::{PutOp, Step};
 
 impl PutOp {
-    /// The own envelope is durable: send it to the replicas.
+    /// The own envelope is durable: sends it to the replicas.
     pub(crate) fn on_own_merged(&mut self, core: &mut Core, reply: &StorageReply) -> Step {
         if let StorageReply::Failed(failure) = reply {
             return self.fail_in_turn(core, (*failure).into());
@@ -47,14 +47,14 @@ impl PutOp {
                 place: Place::Replica,
                 how: MergeAs::Ingress { writers_max, now: self.signed_at },
             };
-            core.storage(op, OpFor::PutReplica(self.id));
+            core.storage(op, OpPurpose::PutReplica(self.id));
         } else {
             let request = store(vec![envelope.encode()]);
-            core.ask(peer, request, Way::Fitting, AskFor::PutStore(self.id, peer.id));
+            core.ask(peer, request, Delivery::Fitting, AskPurpose::PutStore(self.id, peer.id));
         }
     }
 
-    /// This node's own replica took it, or not.
+    /// Takes the result of the merge into this node's own replica.
     pub(crate) fn on_replica_merged(&mut self, core: &mut Core, reply: &StorageReply) -> Step {
         let me = core.me.id;
         match reply {
@@ -70,7 +70,7 @@ impl PutOp {
         }
     }
 
-    /// A replica answered, or did not (`None`).
+    /// Takes a replica's answer; `None` if the request failed.
     pub(crate) fn on_stored(
         &mut self,
         core: &mut Core,
@@ -89,8 +89,8 @@ impl PutOp {
         }
     }
 
-    /// A replica keeps a newer envelope of this writer. That acknowledges this write only if this
-    /// process signed it, for then it carries or supersedes what this write wrote.
+    /// A replica holds a newer envelope of this writer. It counts as an acknowledgement only if this
+    /// process signed that envelope, because then it carries or supersedes this write.
     fn on_older(&mut self, core: &mut Core, from: NodeId, held: EnvelopeId) -> Step {
         if core.has_signed(&held) {
             return self.on_ack(core, from);
@@ -110,10 +110,10 @@ impl PutOp {
     fn on_refusal(&mut self, core: &mut Core, reason: Option<Refusal>) -> Step {
         self.in_flight -= 1;
         self.refused = reason.or(self.refused);
-        self.refused_as_ahead |= reason == Some(Refusal::Ahead);
+        self.refused_as_future_dated |= reason == Some(Refusal::Ahead);
         self.unclear |= !reason.is_some_and(is_for_good);
-        // A node that cannot store is passed over. One that judged the envelope speaks for all:
-        // farther nodes may know less of the key, and readers do not look there.
+        // A node that cannot store is replaced by the next closest one. A node that rejected the envelope
+        // itself is not: farther nodes may know less about the key, and readers do not ask them.
         let cannot = match reason {
             None => true,
             Some(reason) => matches!(
@@ -136,7 +136,7 @@ impl PutOp {
         self.put.quorum.or(core.config.write_quorum.map(|w| w.min(known))).unwrap_or(known / 2 + 1)
     }
 
-    /// Answers as soon as enough replicas have acknowledged; the rest goes on behind.
+    /// Replies as soon as enough replicas have acknowledged; the other requests continue.
     fn conclude(&mut self, core: &mut Core) -> Step {
         let acks = self.acks.len() as u16;
         let needed = self.needed(core);
@@ -156,8 +156,8 @@ impl PutOp {
         Step::Done
     }
 
-    /// Why too few acknowledged. What no other replica can have is taken back, so that it does not
-    /// appear later although it was refused.
+    /// The error for too few acknowledgements. An envelope that no other replica can have is taken back, so
+    /// that a refused value does not appear later.
     fn why_not(&self, core: &mut Core, acks: u16) -> CommandError {
         let others = self.acks.iter().filter(|id| **id != core.me.id).count();
         if self.lost {
@@ -167,7 +167,7 @@ impl PutOp {
         if let Some(envelope) = self.envelope.as_ref().filter(|_| nowhere) {
             core.take_back(envelope.head(), self.previous.as_ref());
         }
-        if self.refused_as_ahead {
+        if self.refused_as_future_dated {
             return CommandError::ClockAhead;
         }
         match self.refused {
@@ -206,7 +206,7 @@ impl PutOp {
     }
 }
 
-/// Whether a replica that refused for this reason surely does not have the envelope and will not take
+/// Whether a replica that refused for this reason certainly does not have the envelope and will not store
 /// it later.
 const fn is_for_good(reason: Refusal) -> bool {
     matches!(

@@ -201,7 +201,7 @@ impl Node {
     pub(super) fn on_renew(&mut self, now: Instant, contacts: &[Contact]) {
         let own = self.link.gatekeeper().and_then(Gatekeeper::certificate).cloned();
         let Some(certificate) = own else { return };
-        let siblings: Vec<Contact> = self.dht.siblings().map(|peer| peer.contact).collect();
+        let siblings: Vec<Contact> = self.dht.close_group().map(|peer| peer.contact).collect();
         let request = Request::Enroll(Enroll::Renewal { certificate });
         let options = RequestOptions {
             tries: 3,

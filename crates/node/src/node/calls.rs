@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use potluck_base::{Contact, Instant, Machine as _};
-use potluck_kv::{AskId, Way};
+use potluck_kv::{AskId, Delivery};
 use potluck_link::RequestOptions;
 use potluck_wire::limits::{CALL_BYTES_MAX, MESSAGE_BYTES_MAX};
 use potluck_wire::{Request, Response, decode_request, decode_response, encode_request};
@@ -19,9 +19,9 @@ impl Node {
         ask: AskId,
         to: Contact,
         request: &Request,
-        way: Way,
+        delivery: Delivery,
     ) {
-        if way == Way::Fitting {
+        if delivery == Delivery::Fitting {
             let answer_bytes_max = match request {
                 Request::Load(_) => MESSAGE_BYTES_MAX,
                 _ => SHORT_ANSWER,

@@ -98,7 +98,7 @@ impl Node {
     /// The records are in other hands: say good-bye to the siblings.
     pub(super) fn on_handed_over(&mut self, now: Instant, keys: u64) {
         self.leave_gossip(now);
-        let siblings: Vec<Contact> = self.dht.siblings().map(|peer| peer.contact).collect();
+        let siblings: Vec<Contact> = self.dht.close_group().map(|peer| peer.contact).collect();
         for contact in siblings {
             let options = RequestOptions {
                 tries: 1,

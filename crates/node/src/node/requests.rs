@@ -75,7 +75,7 @@ impl Node {
 
     fn ask_kv(&mut self, now: Instant, came: Came, question: Question) {
         let serve = ServeId(self.fresh_id());
-        let asked = potluck_kv::Asked {
+        let request = potluck_kv::PeerRequest {
             from: question.from,
             request: question.request,
             contacts: question.contacts,
@@ -83,7 +83,7 @@ impl Node {
             budget: came.budget,
         };
         self.serves.insert(serve, came.way);
-        self.kv.handle(now, potluck_kv::Input::Asked { serve, asked });
+        self.kv.handle(now, potluck_kv::Input::PeerRequest { serve, request });
     }
 
     pub(super) fn answer(&mut self, now: Instant, way: Return, response: &Response) {

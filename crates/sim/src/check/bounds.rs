@@ -34,7 +34,7 @@ pub fn check(world: &World, stats: &[(NodeIndex, Stats)]) -> Check {
     for (node, stats) in stats {
         let limits = [
             ("contacts", stats.dht.contacts, config.dht.table_capacity),
-            ("siblings", stats.dht.siblings, config.dht.siblings),
+            ("siblings", stats.dht.siblings, config.dht.close_group_size),
             ("lookups", stats.dht.lookups_active, config.dht.lookups_max),
             ("commands", stats.kv.commands_active, config.kv.commands_max),
             ("requests of others", stats.kv.requests_active, config.kv.requests_max),

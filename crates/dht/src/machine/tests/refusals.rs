@@ -61,7 +61,7 @@ fn gauges_say_what_there_is() {
     }
     let stats = node.stats();
     assert_eq!((stats.contacts, stats.capacity), (64, 64));
-    assert_eq!(stats.siblings, config.siblings);
+    assert_eq!(stats.siblings, config.close_group_size);
     assert!(stats.contacts_evicted > 0);
     drain(&mut node);
     let before = node.stats().lookups_active;
@@ -146,22 +146,22 @@ fn remembered_contacts_are_tried_by_a_node_that_has_nearly_nobody() {
 }
 
 #[test]
-fn only_a_sibling_that_moved_is_a_change_of_siblings() {
+fn only_a_member_of_the_close_group_that_moved_is_a_change_of_it() {
     let all = peers(16, 120);
     let mut table = RoutingTable::new(all[0].id, 16, 48, 1024);
     for peer in &all[1..] {
         let _ = table.admit(Instant::ZERO, *peer, None);
     }
-    let sibling = *table.siblings().next().expect("there are siblings");
+    let member = *table.close_group().next().expect("the close group has members");
     let far = all[1..]
         .iter()
-        .find(|peer| table.entry(&peer.id).is_some() && !table.is_sibling(&peer.id))
+        .find(|peer| table.entry(&peer.id).is_some() && !table.is_in_close_group(&peer.id))
         .copied()
-        .expect("not all contacts are siblings");
-    assert!(table.admit(Instant::ZERO, sibling, None).is_empty(), "it is where it was");
+        .expect("not all contacts are in the close group");
+    assert!(table.admit(Instant::ZERO, member, None).is_empty(), "it is where it was");
     let elsewhere = moved(far, "203.0.113.9:4000");
-    assert!(table.admit(Instant::ZERO, elsewhere, None).is_empty(), "no sibling");
-    let elsewhere = moved(sibling, "203.0.113.9:4000");
+    assert!(table.admit(Instant::ZERO, elsewhere, None).is_empty(), "not in the close group");
+    let elsewhere = moved(member, "203.0.113.9:4000");
     let change = table.admit(Instant::ZERO, elsewhere, None);
-    assert_eq!((change.joined, change.left), (vec![elsewhere], vec![sibling]));
+    assert_eq!((change.joined, change.left), (vec![elsewhere], vec![member]));
 }

@@ -4,26 +4,26 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::super::allowance::Allowance;
+use super::super::connection_budget::ConnectionBudget;
 use super::super::error::CloseCode;
 use super::{Lease, Pool};
 
 impl Pool {
     /// Waits until the connection of `lease` may have one more fetch of ours, and for its window.
     pub(in super::super) async fn window(self: &Arc<Self>, lease: &Lease) -> Window {
-        let allowance = Arc::clone(&lease.allowance);
-        let turns = Arc::clone(&allowance.fetches);
+        let connection_budget = Arc::clone(&lease.connection_budget);
+        let turns = Arc::clone(&connection_budget.fetches);
         let turn = turns.acquire_owned().await.expect("nobody closes the semaphore");
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
             // Listen first, look then: what becomes free in between is not missed.
             freed.as_mut().enable();
-            if allowance.reuse() {
+            if connection_budget.reuse() {
                 break;
             }
             if let Ok(permit) = Arc::clone(&self.windows).try_acquire_owned() {
-                allowance.grow(permit);
+                connection_budget.grow(permit);
                 break;
             }
             if self.evict_grown() {
@@ -32,12 +32,12 @@ impl Pool {
             tokio::select! {
                 () = freed => {}
                 permit = Arc::clone(&self.windows).acquire_owned() => {
-                    allowance.grow(permit.expect("nobody closes the semaphore"));
+                    connection_budget.grow(permit.expect("nobody closes the semaphore"));
                     break;
                 }
             }
         }
-        Window { pool: Arc::clone(self), allowance, _turn: turn }
+        Window { pool: Arc::clone(self), connection_budget, _turn: turn }
     }
 
     /// Windows that connections hold, in use or not.
@@ -47,7 +47,7 @@ impl Pool {
 
     /// Closes the idle connection that was unused for longest of those that hold windows.
     fn evict_grown(&self) -> bool {
-        let evicted = self.lock().evict(|slot| slot.allowance.has_grown());
+        let evicted = self.lock().evict(|slot| slot.connection_budget.has_grown());
         let Some(connection) = evicted else { return false };
         connection.close(CloseCode::Evicted.into(), b"");
         self.freed.notify_waiters();
@@ -59,13 +59,13 @@ impl Pool {
 #[derive(Debug)]
 pub(in super::super) struct Window {
     pool: Arc<Pool>,
-    allowance: Arc<Allowance>,
+    connection_budget: Arc<ConnectionBudget>,
     _turn: OwnedSemaphorePermit,
 }
 
 impl Drop for Window {
     fn drop(&mut self) {
-        self.allowance.give_back();
+        self.connection_budget.give_back();
         self.pool.freed.notify_waiters();
     }
 }

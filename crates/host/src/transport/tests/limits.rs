@@ -139,7 +139,9 @@ async fn under_load_a_stranger_proves_its_address_first() {
     let (a, b) = (Node::new(1), Node::new(2).echo());
     let address = a.contact.address.ip();
     let mut tickets = Vec::new();
-    while let gate::Verdict::Begin(ticket) = b.inner().gate.knock(address, false) {
+    while let handshake_limiter::HandshakeVerdict::Begin(ticket) =
+        b.inner().limiter.admit(address, false)
+    {
         tickets.push(ticket);
     }
     assert_eq!(tickets.len(), TransportConfig::default().handshakes_per_source);
@@ -151,10 +153,14 @@ async fn under_load_a_stranger_proves_its_address_first() {
 async fn strangers_over_the_handshake_limit_are_turned_away() {
     let (a, b) = (Node::new(1), Node::new(2).echo());
     let mut tickets = Vec::new();
-    while let gate::Verdict::Begin(ticket) = b.inner().gate.knock(a.contact.address.ip(), true) {
+    while let handshake_limiter::HandshakeVerdict::Begin(ticket) =
+        b.inner().limiter.admit(a.contact.address.ip(), true)
+    {
         tickets.push(ticket);
     }
-    while let gate::Verdict::Begin(ticket) = b.inner().gate.knock(a.contact.address.ip(), false) {
+    while let handshake_limiter::HandshakeVerdict::Begin(ticket) =
+        b.inner().limiter.admit(a.contact.address.ip(), false)
+    {
         tickets.push(ticket);
     }
     assert_eq!(a.call(&b, "let me in").await, Err(CallError::Refused));

@@ -1,4 +1,4 @@
-//! What the audience sees: each step with the command it stands for, as it happens.
+//! The output of a demo: each step, when it begins, with the equivalent shell command.
 
 use std::fmt::Display;
 use std::sync::{Arc, OnceLock};
@@ -14,43 +14,43 @@ use crate::out::Out;
 
 /// Prints steps with the time since the start.
 #[derive(Debug, Clone)]
-pub(super) struct Stage {
+pub(super) struct Printer {
     out: Out,
     start: Instant,
-    /// The first line that could not be written.
-    unwritten: Arc<OnceLock<Failure>>,
+    /// The error of the first line that could not be written.
+    write_error: Arc<OnceLock<Failure>>,
 }
 
-impl Stage {
+impl Printer {
     pub(super) fn new(out: Out) -> Self {
-        Self { out, start: Instant::now(), unwritten: Arc::default() }
+        Self { out, start: Instant::now(), write_error: Arc::default() }
     }
 
     pub(super) fn out(&self) -> Out {
         self.out
     }
 
-    /// The object at the end of a demo for programs.
+    /// Prints the figures as one JSON object, at the end.
     pub(super) fn object(&self, object: &impl Serialize) {
         self.keep(self.out.object(object));
     }
 
-    /// Whether all that was said could be written.
+    /// Checks that every line so far could be written.
     ///
     /// # Errors
-    /// Something could not.
-    pub(super) fn heard(&self) -> Result<(), Failure> {
-        self.unwritten.get().map_or(Ok(()), |failure| Err(failure.clone()))
+    /// The first write error.
+    pub(super) fn check_written(&self) -> Result<(), Failure> {
+        self.write_error.get().map_or(Ok(()), |failure| Err(failure.clone()))
     }
 
     fn keep(&self, result: Result<(), Failure>) {
         if let Err(failure) = result {
-            // Only the first one is told.
-            let _ = self.unwritten.set(failure);
+            // Only the first error is kept.
+            let _ = self.write_error.set(failure);
         }
     }
 
-    /// The first words.
+    /// Prints the introduction.
     pub(super) fn opening(&self, plan: &Plan) {
         self.print(format!(
             "Potluck demo: {} node processes on this machine, each record on {} of them (seed {})",
@@ -63,24 +63,24 @@ impl Stage {
         ));
     }
 
-    /// A step begins.
+    /// Prints the start of a step, with the time since the start of the demo.
     pub(super) fn step(&self, what: impl Display, command: impl Display) {
         let seconds = self.start.elapsed().as_secs_f64();
         self.print(format!("\n{seconds:6.1} s  {what}"));
         self.print(format!("          $ {command}"));
     }
 
-    /// What came of it.
+    /// Prints the result of a step.
     pub(super) fn result(&self, what: impl Display) {
         self.print(format!("          {what}"));
     }
 
-    /// A line by itself.
+    /// Prints a line by itself.
     pub(super) fn line(&self, line: impl Display) {
         self.print(line);
     }
 
-    /// Something beside the show.
+    /// Prints a note on stderr.
     pub(super) fn note(&self, line: impl Display) {
         self.out.note(line);
     }

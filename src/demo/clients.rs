@@ -1,4 +1,4 @@
-//! A few clients at work at the same time, with a stopwatch on each operation.
+//! A few concurrent clients that measure the latency of each operation.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// Clients at the same time.
+/// Concurrent clients. More of them raise the throughput and the latency of each operation.
 const CLIENTS: usize = 4;
 
-/// What became of every item.
+/// The results and latencies of a batch of items.
 #[derive(Debug)]
 pub(super) struct Outcome<R> {
     /// In the order of the items.
     pub(super) results: Vec<R>,
-    /// How long each took.
+    /// The latency of each item.
     latencies: Vec<Duration>,
-    /// How long all took.
+    /// The time from the first start to the last end.
     pub(super) took: Duration,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Pace {
 }
 
 impl<R> Outcome<R> {
-    /// How fast it went.
+    /// The rate and the latency quantiles of the batch.
     pub(super) fn pace(&self) -> Pace {
         let mut millis: Vec<f64> =
             self.latencies.iter().map(|latency| latency.as_secs_f64() * 1000.0).collect();
@@ -93,7 +93,7 @@ pub(super) fn quantile(sorted: &[f64], q: f64) -> f64 {
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
 }
 
-/// A number with so many digits behind the point.
+/// `value` rounded to `digits` decimal places.
 pub(super) fn round(value: f64, digits: i32) -> f64 {
     let factor = 10f64.powi(digits);
     (value * factor).round() / factor

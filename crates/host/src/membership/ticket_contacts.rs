@@ -1,12 +1,12 @@
-//! Which nodes a ticket names.
+//! The contacts that a ticket names.
 //!
-//! Only nodes with the authority key can let a newcomer in, so only these are named: the one that makes
-//! the ticket first, then others in as different places as there are.
+//! Only nodes with the authority key can admit a new member, so a ticket names only these: first the node
+//! that makes it, then others in as many different subnets as possible.
 
 use potluck_base::{Addresses, Contact, spread_out};
 use potluck_wire::limits::TICKET_CONTACTS_MAX;
 
-/// The nodes of a ticket that `own` makes and `others` can sign certificates for too, as far as is known.
+/// The contacts of a ticket that `own` makes; `others` are known to hold the authority key too.
 pub(super) fn of_ticket(own: Addresses, others: Vec<Contact>) -> Vec<Addresses> {
     let others: Vec<Contact> =
         others.into_iter().filter(|it| it.public_key != own.public_key).collect();

@@ -1,21 +1,20 @@
-//! Who or what is meant by an id, or by the beginning of one.
+//! Resolves an id, or a prefix of one, to a member or a ticket.
 //!
-//! **Invariant:** nobody is meant by fewer than [`DIGITS_MIN`] digits, and of several that begin
-//! alike none is.
+//! **Invariant:** a prefix of fewer than [`DIGITS_MIN`] digits, or one that several ids share, is refused.
 
 use potluck_base::{NetworkId, PublicKey};
 
 use super::MembershipError;
 
-/// Fewer are too easily mistyped into another's.
+/// Fewest digits of a prefix. A shorter one could be mistyped into another member's.
 const DIGITS_MIN: usize = 8;
-/// Ids that are named when several begin alike.
+/// Ids that an error names when several share the prefix.
 const NAMED_MAX: usize = 3;
-/// Digits that are shown beyond those given.
+/// Digits of such an id that are shown beyond the prefix.
 const DIGITS_MORE: usize = 8;
 
-/// The member that is meant by `who`, among `members` by public key or node id. A beginning that is
-/// also that of one of `tickets` means nobody.
+/// The member with the id `who`, among `members` by public key or node id. A prefix that one of `tickets`
+/// shares is ambiguous.
 pub(super) fn member(
     who: &str,
     members: &[PublicKey],
@@ -42,7 +41,7 @@ pub(super) fn member(
     }
 }
 
-/// The ticket that is meant by `who`.
+/// The ticket with the id `who`.
 pub(super) fn ticket(who: &str, tickets: &[PublicKey]) -> Result<PublicKey, MembershipError> {
     let who = long_enough(who)?;
     let found = begin_so(&who, tickets);

@@ -9,17 +9,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::files::UPLOAD_RATE;
-use super::kitchen::Kitchen;
 use super::plan::Plan;
+use super::processes::Processes;
 use crate::api::{Member, Members, Peers, Status};
 use crate::client::{Client, read_token};
 use crate::failure::{Exit, Failure};
 use crate::place;
 
-/// Memory for the store of one node: many of them share this machine.
+/// Store cache of one node. It is small because many nodes share this machine; raising it speeds up reads.
 const STORE_MEMORY: &str = "16MiB";
 
-/// A process that was started and has not said yet where it is.
+/// A process that was started and has not printed its addresses yet.
 #[derive(Debug)]
 pub(super) struct Starting {
     number: usize,
@@ -28,9 +28,9 @@ pub(super) struct Starting {
     lines: Receiver<String>,
 }
 
-/// A node process that serves.
+/// A node process that answers HTTP requests.
 #[derive(Debug, Clone)]
-pub(super) struct Guest {
+pub(super) struct DemoNode {
     pub(super) number: usize,
     pub(super) process: usize,
     pub(super) id: String,
@@ -40,16 +40,16 @@ pub(super) struct Guest {
 
 /// Starts a node that enters by `entry`.
 pub(super) fn start(
-    kitchen: &Kitchen,
+    processes: &Processes,
     plan: &Plan,
     number: usize,
     entry: Option<&str>,
 ) -> Result<Starting, Failure> {
     let program = env::current_exe()
         .map_err(|error| Failure::failed(format!("cannot find this program: {error}")))?;
-    // One a node: nodes start at the same time, and none may read what is being written for another.
-    let config = kitchen.path(&format!("node-{number}.toml"));
-    write_config(&config, kitchen, plan)
+    // One file per node: nodes start concurrently, and a shared file could be read half written.
+    let config = processes.path(&format!("node-{number}.toml"));
+    write_config(&config, processes, plan)
         .map_err(|error| Failure::failed(format!("cannot write {}: {error}", config.display())))?;
     let mut command = Command::new(program);
     for (variable, _) in env::vars_os() {
@@ -65,30 +65,30 @@ pub(super) fn start(
         .arg(network(plan))
         .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--exit-with-stdin"])
         .arg("--scrap")
-        .arg(kitchen.path(""))
+        .arg(processes.path(""))
         .arg("--config")
         .arg(config)
         .arg("--data")
-        .arg(kitchen.data_dir(number))
+        .arg(processes.data_dir(number))
         .args(entry);
     let log = format!("node-{number}.log");
-    let (process, stdout) = kitchen.spawn(&mut command, &log)?;
+    let (process, stdout) = processes.spawn(&mut command, &log)?;
     Ok(Starting { number, process, log, lines: lines_of(stdout) })
 }
 
 /// Nodes may touch their own folders and the file that is shared.
-fn write_config(at: &Path, kitchen: &Kitchen, plan: &Plan) -> std::io::Result<()> {
-    let paths = [kitchen.path(""), plan.file.clone()];
+fn write_config(at: &Path, processes: &Processes, plan: &Plan) -> std::io::Result<()> {
+    let paths = [processes.path(""), plan.file.clone()];
     let paths = paths.map(|path| toml::Value::String(path.to_string_lossy().into_owned()));
     std::fs::write(at, format!("[files]\npaths = {}\n", toml::Value::Array(paths.into())))
 }
 
-/// Other demos that run at the same time are other networks.
+/// The network name, unique to this process: concurrent demos do not join each other.
 pub(super) fn network(plan: &Plan) -> String {
     format!("demo-{}-{}", std::process::id(), plan.seed)
 }
 
-/// The lines of a pipe, so that waiting for one can be bounded.
+/// The lines of a pipe as a channel, so that a wait for the next line can time out.
 fn lines_of(stdout: ChildStdout) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -102,15 +102,19 @@ fn lines_of(stdout: ChildStdout) -> Receiver<String> {
 }
 
 impl Starting {
-    /// Waits until the node says where it is.
-    pub(super) fn located(&self, kitchen: &Kitchen, deadline: Instant) -> Result<Guest, Failure> {
-        let contact = self.line(kitchen, "contact ", deadline)?;
-        let url = self.line(kitchen, "http ", deadline)?;
-        // The demo's own nodes: found without a look into the user's folders.
-        let token = read_token(&place::token_file(&kitchen.data_dir(self.number)))?;
+    /// Waits until the node prints its contact and its HTTP address.
+    pub(super) fn located(
+        &self,
+        processes: &Processes,
+        deadline: Instant,
+    ) -> Result<DemoNode, Failure> {
+        let contact = self.line(processes, "contact ", deadline)?;
+        let url = self.line(processes, "http ", deadline)?;
+        // The token lies in the node's data folder: the user's own folders are not read.
+        let token = read_token(&place::token_file(&processes.data_dir(self.number)))?;
         let client = Client::new(url, Some(&token));
         let status: Status = client.get_json("/v1/status")?;
-        Ok(Guest {
+        Ok(DemoNode {
             number: self.number,
             process: self.process,
             id: status.node_id,
@@ -120,11 +124,16 @@ impl Starting {
     }
 
     /// Waits until the node has entered the network.
-    pub(super) fn ready(&self, kitchen: &Kitchen, deadline: Instant) -> Result<(), Failure> {
-        self.line(kitchen, "ready", deadline).map(drop)
+    pub(super) fn ready(&self, processes: &Processes, deadline: Instant) -> Result<(), Failure> {
+        self.line(processes, "ready", deadline).map(drop)
     }
 
-    fn line(&self, kitchen: &Kitchen, begin: &str, deadline: Instant) -> Result<String, Failure> {
+    fn line(
+        &self,
+        processes: &Processes,
+        begin: &str,
+        deadline: Instant,
+    ) -> Result<String, Failure> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
@@ -139,7 +148,7 @@ impl Starting {
                         .hint("the machine may be too busy for so many nodes"));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    let words = kitchen.last_words(&self.log);
+                    let words = processes.last_words(&self.log);
                     return Err(Failure::failed(format!("a node ended early: {words}")));
                 }
             }
@@ -147,26 +156,26 @@ impl Starting {
     }
 }
 
-impl Guest {
-    /// Whom this node knows.
+impl DemoNode {
+    /// The ids of the peers in the node's routing table.
     pub(super) fn peers(&self) -> Result<Vec<String>, Failure> {
         let peers: Peers = self.client.get_json("/v1/peers")?;
         Ok(peers.peers.into_iter().map(|peer| peer.id).collect())
     }
 
-    /// The members it knows, and what it thinks of each.
+    /// The members that the node lists, with the state of each.
     pub(super) fn members(&self) -> Result<Vec<Member>, Failure> {
         let members: Members = self.client.get_json("/v1/members")?;
         Ok(members.members)
     }
 
-    /// How this node is.
+    /// The node's status.
     pub(super) fn status(&self) -> Result<Status, Failure> {
         self.client.get_json("/v1/status")
     }
 }
 
-/// Asks until it is so, or the time is over.
+/// Polls `is_so` until it holds (`true`) or `deadline` is over (`false`).
 pub(super) fn wait_until(
     deadline: Instant,
     pause: Duration,

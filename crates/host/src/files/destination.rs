@@ -1,8 +1,8 @@
-//! Where a fetch brings what it fetches, and under which names.
+//! The destination of a fetch: the folder and the names of the fetched files.
 //!
-//! The name in the link wins. What the link leaves out is what holders of the content call it, cleaned and
-//! only as far as it fits the link. A name that the file system does not take is shortened, paths of a
-//! folder that it takes for one are kept apart, and both are said.
+//! The name in the link wins. If the link leaves it out, the name that holders of the content use is
+//! taken, cleaned and only as far as it fits the link. A name that the file system does not accept is
+//! shortened, paths of a folder that the file system treats as one are kept apart, and both are reported.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,49 +15,49 @@ use potluck_swarm::{FileLink, Manifest};
 use super::FilesError;
 use super::settle::FetchOptions;
 
-/// How names of what is not complete end.
+/// Suffix of the names of incomplete files.
 const ASIDE_END: &str = ".potluck";
-/// Bytes that a name has more while it is not complete: dots, a mark of the content, the end.
+/// Bytes that the name of an incomplete file has in addition: dots, a mark of the content, the suffix.
 const ASIDE_BYTES: usize = 2 + MARK_CHARS + SPARE_BYTES + ASIDE_END.len();
-/// Bytes of `saved.`, `copy.` or `old.` in names of further files beside the place.
+/// Bytes of `saved.`, `copy.` or `old.` in the names of further files beside the destination.
 const SPARE_BYTES: usize = 6;
 /// Characters of an id that tell two contents of one name apart.
 const MARK_CHARS: usize = 8;
 
-/// The folder that a fetch brings something into, which is made if there is none.
+/// The folder that a fetch writes into, which is created if it does not exist.
 #[derive(Debug, Clone)]
 pub enum To {
-    /// Links on the way to it are followed.
+    /// A path whose symlinks are followed.
     Typed(PathBuf),
-    /// No link is on the way to it, and none that comes there meanwhile is followed.
+    /// A path without symlinks; one that is created meanwhile is not followed.
     Real(PathBuf),
 }
 
-/// Where a fetch brings what it fetches.
+/// The destination of one fetch.
 #[derive(Debug, Clone)]
-pub(super) struct Way {
+pub(super) struct Destination {
     pub(super) name: String,
     folder: PathBuf,
     mark: String,
     name_bytes_max: usize,
-    /// What to do with files that are there already.
+    /// The treatment of files that exist already.
     options: FetchOptions,
-    /// Where it lies while it is not complete.
+    /// The path while the content is incomplete.
     pub(super) aside: PathBuf,
-    /// Where it belongs.
+    /// The final path.
     pub(super) there: PathBuf,
 }
 
-/// The files of a folder, as they are to lie somewhere.
+/// The paths of a fetched folder's files below the destination.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Plan {
-    /// Paths that go by others.
+    /// Renamed paths, by the path in the manifest.
     renamed: BTreeMap<String, String>,
-    /// What is not as it was shared, and why.
+    /// Paths that differ from the shared ones, each with the reason.
     pub(super) failed: Vec<(String, String)>,
 }
 
-impl Way {
+impl Destination {
     pub(super) fn new(link: &FileLink, to: &To, options: FetchOptions) -> Result<Self, FilesError> {
         let folder = match to {
             To::Typed(to) => {
@@ -77,12 +77,12 @@ impl Way {
         let room = name_bytes_max.saturating_sub(ASIDE_BYTES);
         let aside = format!(".{}.{mark}{ASIDE_END}", shortened(&name, room, ""));
         let (aside, there) = (folder.join(aside), PathBuf::new());
-        let mut way = Self { name, folder, mark, name_bytes_max, options, aside, there };
-        way.set_there();
-        Ok(way)
+        let mut destination = Self { name, folder, mark, name_bytes_max, options, aside, there };
+        destination.set_there();
+        Ok(destination)
     }
 
-    /// Takes over what a holder of the content calls it, as far as the link leaves that open.
+    /// Takes the name that a holder of the content uses, as far as the link leaves it open.
     pub(super) fn name_by(&mut self, link: &FileLink, hint: Option<&str>) {
         self.name = link.file_name_with(hint);
         self.set_there();
@@ -92,12 +92,12 @@ impl Way {
         self.there = self.folder.join(self.fitting(&self.name));
     }
 
-    /// A name as the file system takes it.
+    /// A name that the file system accepts.
     fn fitting(&self, name: &str) -> String {
         shortened(name, self.name_bytes_max, &format!("~{}", self.mark))
     }
 
-    /// What of the name is not as it was shared, and why.
+    /// If the name differs from the shared one: the shared name and the reason.
     pub(super) fn renamed(&self) -> Option<(String, String)> {
         let fitting = self.fitting(&self.name);
         (fitting != self.name).then(|| (self.name.clone(), self.too_long(&fitting)))
@@ -108,22 +108,22 @@ impl Way {
         format!("it is there as `{to}`: names have at most {max} bytes in this file system")
     }
 
-    /// What to do with files that are there already.
+    /// The treatment of files that exist already.
     pub(super) const fn options(&self) -> FetchOptions {
         self.options
     }
 
-    /// Where what an interrupted fetch left is kept until its bytes were used.
+    /// The path that keeps the remains of an interrupted fetch until their bytes were used.
     pub(super) fn left_over(&self) -> PathBuf {
         self.beside("old")
     }
 
-    /// Where a copy of what is elsewhere on this machine is made.
+    /// The path of a copy of content that lies elsewhere on this machine.
     pub(super) fn copied(&self) -> PathBuf {
         self.beside("copy")
     }
 
-    /// Where the files of a folder are copied that are whole, when the rest will not come.
+    /// The path for the complete files of a folder whose other files cannot be fetched.
     pub(super) fn saved(&self) -> PathBuf {
         self.beside("saved")
     }
@@ -132,7 +132,7 @@ impl Way {
         self.aside.with_extension(format!("{what}{ASIDE_END}"))
     }
 
-    /// Whether a folder may be brought there: there is one, or nothing.
+    /// Checks that a folder may be written to the final path: a folder is there, or nothing.
     pub(super) fn check_folder(&self) -> Result<(), FilesError> {
         match self.there.symlink_metadata() {
             Ok(seen) if !seen.is_dir() => Err(FilesError::Exists(self.there.clone())),
@@ -246,9 +246,9 @@ mod tests {
     use super::*;
     use potluck_swarm::{LinkKind, ManifestFile};
 
-    fn way(folder: &Path, name: &str) -> Way {
+    fn destination(folder: &Path, name: &str) -> Destination {
         let link = FileLink::new(LinkKind::File, BlobId::of(b"x"), name);
-        Way::new(&link, &To::Typed(folder.to_owned()), FetchOptions::default()).unwrap()
+        Destination::new(&link, &To::Typed(folder.to_owned()), FetchOptions::default()).unwrap()
     }
 
     #[test]
@@ -256,28 +256,34 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for name in ["x".repeat(255), "文".repeat(85), format!("{}.tar", "ü".repeat(120))] {
             let link = FileLink::new(LinkKind::File, BlobId::of(b"x"), &name);
-            let mut way =
-                Way::new(&link, &To::Typed(folder.path().to_owned()), FetchOptions::default())
-                    .unwrap();
-            way.name_by(&link, Some(&name));
-            assert_eq!((way.name.as_str(), way.renamed()), (name.as_str(), None));
-            std::fs::write(&way.aside, "").unwrap();
-            std::fs::rename(&way.aside, &way.there).unwrap();
+            let mut destination = Destination::new(
+                &link,
+                &To::Typed(folder.path().to_owned()),
+                FetchOptions::default(),
+            )
+            .unwrap();
+            destination.name_by(&link, Some(&name));
+            assert_eq!((destination.name.as_str(), destination.renamed()), (name.as_str(), None));
+            std::fs::write(&destination.aside, "").unwrap();
+            std::fs::rename(&destination.aside, &destination.there).unwrap();
             assert!(folder.path().join(&name).exists());
             // A file system of shorter names.
-            way.name_bytes_max = 143;
-            way.set_there();
-            let short = way.there.file_name().unwrap().len();
-            assert!((139..=143).contains(&short) && way.renamed().is_some(), "{way:?}");
-            assert_eq!(way.there.extension(), Path::new(&name).extension());
+            destination.name_bytes_max = 143;
+            destination.set_there();
+            let short = destination.there.file_name().unwrap().len();
+            assert!(
+                (139..=143).contains(&short) && destination.renamed().is_some(),
+                "{destination:?}"
+            );
+            assert_eq!(destination.there.extension(), Path::new(&name).extension());
         }
     }
 
     #[test]
     fn paths_of_a_folder_that_do_not_fit_are_kept_apart_and_said() {
         let folder = tempfile::tempdir().unwrap();
-        let mut way = way(folder.path(), "dish");
-        way.name_bytes_max = 20;
+        let mut destination = destination(folder.path(), "dish");
+        destination.name_bytes_max = 20;
         let long = [format!("{}a", "x".repeat(30)), format!("{}b", "x".repeat(30))];
         let file = |path: &String| ManifestFile {
             path: format!("sub/{path}"),
@@ -287,7 +293,7 @@ mod tests {
         };
         let files = long.iter().map(file).collect();
         let manifest = Manifest::new(BlobId::of(b"x"), files).unwrap();
-        let plan = way.plan(&manifest).unwrap();
+        let plan = destination.plan(&manifest).unwrap();
         let targets = plan.targets(Path::new("/t"), &manifest);
         assert_ne!(targets[0].path, targets[1].path);
         assert!(targets.iter().all(|file| file.path.file_name().unwrap().len() <= 20));
@@ -298,9 +304,9 @@ mod tests {
     #[test]
     fn what_is_not_complete_is_known_by_its_name() {
         let folder = tempfile::tempdir().unwrap();
-        let way = way(folder.path(), "dish");
-        assert_eq!(aside_of(&way.aside.join("a/b")), Some(way.aside.as_path()));
-        assert_eq!(aside_of(&way.aside), Some(way.aside.as_path()));
-        assert_eq!(aside_of(&way.there), None);
+        let destination = destination(folder.path(), "dish");
+        assert_eq!(aside_of(&destination.aside.join("a/b")), Some(destination.aside.as_path()));
+        assert_eq!(aside_of(&destination.aside), Some(destination.aside.as_path()));
+        assert_eq!(aside_of(&destination.there), None);
     }
 }

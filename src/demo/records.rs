@@ -1,4 +1,4 @@
-//! The records of a demo: made up from its seed, or the files of a folder.
+//! The records of a demo: generated from its seed, or the files of a folder.
 
 use std::fs;
 use std::path::Path;
@@ -9,17 +9,17 @@ use potluck_record::Name;
 use potluck_record::limits::VALUE_BYTES_MAX;
 
 use super::plan::Plan;
-use super::stage::Stage;
+use super::printer::Printer;
 use crate::failure::Failure;
 
-/// Most files that are stored of a folder.
+/// Most files of a folder that are stored. More of them make the demo longer.
 const FILES_MAX: usize = 2000;
-/// How deep folders may lie in each other.
+/// Deepest nesting of folders that is read; it bounds the recursion.
 const DEPTH_MAX: usize = 64;
 
 /// One record to store.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Dish {
+pub(super) struct DemoRecord {
     pub(super) name: String,
     pub(super) bytes: Bytes,
 }
@@ -28,33 +28,33 @@ pub(super) struct Dish {
 ///
 /// # Errors
 /// The folder cannot be read, or holds nothing that can be stored.
-pub(super) fn of(plan: &Plan, stage: &Stage) -> Result<Vec<Dish>, Failure> {
+pub(super) fn of(plan: &Plan, printer: &Printer) -> Result<Vec<DemoRecord>, Failure> {
     let Some(folder) = &plan.load else { return Ok(made_up(plan)) };
     let mut found = Found::default();
     walk(folder, "", 0, &mut found)
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", folder.display())))?;
     for name in &found.links {
-        stage.note(format!("{name} is a symlink, skipped"));
+        printer.note(format!("{name} is a symlink, skipped"));
     }
-    let Found { dishes, too_large, unusable, left_out, .. } = found;
+    let Found { records, too_large, unusable, left_out, .. } = found;
     for (count, what) in [
         (too_large, "files are larger than 64 KiB"),
         (unusable, "names or files cannot be read as records"),
         (left_out, "files are beyond the first 2000"),
     ] {
         if count > 0 {
-            stage.note(format!("{count} {what}, skipped"));
+            printer.note(format!("{count} {what}, skipped"));
         }
     }
-    if dishes.is_empty() {
+    if records.is_empty() {
         let message = format!("{} holds no file of at most 64 KiB", folder.display());
         return Err(Failure::usage(message).hint("name another folder with --load"));
     }
-    Ok(dishes)
+    Ok(records)
 }
 
 /// Values from a few bytes to some KiB: small ones travel in datagrams, large ones over QUIC.
-fn made_up(plan: &Plan) -> Vec<Dish> {
+fn made_up(plan: &Plan) -> Vec<DemoRecord> {
     let mut rng = Rng::from_number(plan.seed).fork("menu");
     (0..plan.keys)
         .map(|number| {
@@ -62,14 +62,14 @@ fn made_up(plan: &Plan) -> Vec<Dish> {
             let length = 1 + rng.below(most) as usize;
             let bytes: Vec<u8> =
                 std::iter::repeat_with(|| rng.bytes::<32>()).flatten().take(length).collect();
-            Dish { name: format!("demo/dish-{number:05}"), bytes: bytes.into() }
+            DemoRecord { name: format!("demo/dish-{number:05}"), bytes: bytes.into() }
         })
         .collect()
 }
 
 #[derive(Debug, Default)]
 struct Found {
-    dishes: Vec<Dish>,
+    records: Vec<DemoRecord>,
     links: Vec<String>,
     too_large: usize,
     unusable: usize,
@@ -104,14 +104,14 @@ fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut Found) -> std::io
 fn take(entry: &fs::DirEntry, name: String, found: &mut Found) {
     if entry.metadata().is_ok_and(|about| about.len() > VALUE_BYTES_MAX as u64) {
         found.too_large += 1;
-    } else if found.dishes.len() >= FILES_MAX {
+    } else if found.records.len() >= FILES_MAX {
         found.left_out += 1;
     } else if Name::new(name.as_str()).is_err() {
         found.unusable += 1;
     } else {
         match fs::read(entry.path()) {
             Ok(bytes) if bytes.len() <= VALUE_BYTES_MAX => {
-                found.dishes.push(Dish { name, bytes: bytes.into() });
+                found.records.push(DemoRecord { name, bytes: bytes.into() });
             }
             Ok(_) => found.too_large += 1,
             Err(_) => found.unusable += 1,
@@ -131,7 +131,7 @@ mod tests {
     fn a_seed_makes_the_same_records_again() {
         assert_eq!(made_up(&plan(1)), made_up(&plan(1)));
         assert_ne!(made_up(&plan(1)), made_up(&plan(2)));
-        let sizes: Vec<usize> = made_up(&plan(1)).iter().map(|dish| dish.bytes.len()).collect();
+        let sizes: Vec<usize> = made_up(&plan(1)).iter().map(|record| record.bytes.len()).collect();
         assert!(sizes.iter().any(|size| *size > 1200) && sizes.iter().all(|size| *size <= 8192));
     }
 
@@ -147,7 +147,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", at("link")).expect("link");
         let mut found = Found::default();
         walk(folder.path(), "", 0, &mut found).expect("readable");
-        let names: Vec<&str> = found.dishes.iter().map(|dish| dish.name.as_str()).collect();
+        let names: Vec<&str> = found.records.iter().map(|record| record.name.as_str()).collect();
         assert_eq!(names, ["a", "b/c.txt"]);
         assert_eq!(found.too_large, 1);
         assert_eq!(found.links, if cfg!(unix) { vec!["link"] } else { vec![] });

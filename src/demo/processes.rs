@@ -1,4 +1,4 @@
-//! The processes and the folder of a demo, and their certain end.
+//! The child processes and the folder of a demo; both are removed when it ends.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -9,12 +9,12 @@ use tempfile::TempDir;
 
 use crate::failure::Failure;
 
-/// What the names of demo folders begin with.
+/// Prefix of the names of demo folders.
 pub(crate) const FOLDER_PREFIX: &str = "potluck-demo-";
 
-/// Holds what must not outlive the demo.
+/// The processes and the folder that must not outlive the demo.
 #[derive(Debug)]
-pub(super) struct Kitchen {
+pub(super) struct Processes {
     inner: Mutex<Inner>,
     path: PathBuf,
 }
@@ -22,12 +22,12 @@ pub(super) struct Kitchen {
 #[derive(Debug)]
 struct Inner {
     children: Vec<Child>,
-    /// `None` once the kitchen is closed: nothing is started any more.
+    /// `None` once [`Processes::close`] ran: no further process is started.
     folder: Option<TempDir>,
 }
 
-impl Kitchen {
-    /// An empty kitchen in a new folder.
+impl Processes {
+    /// No processes yet, and a new folder.
     pub(super) fn open() -> Result<Arc<Self>, Failure> {
         let folder = tempfile::Builder::new()
             .prefix(FOLDER_PREFIX)
@@ -38,7 +38,7 @@ impl Kitchen {
         Ok(Arc::new(Self { inner: Mutex::new(inner), path }))
     }
 
-    /// A place in the folder.
+    /// A path in the folder.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -72,7 +72,7 @@ impl Kitchen {
         Ok((inner.children.len() - 1, stdout))
     }
 
-    /// The number by which the system knows a process.
+    /// The process id of the `index`th process.
     pub(super) fn process_id(&self, index: usize) -> u32 {
         self.lock().children.get(index).map_or(0, Child::id)
     }
@@ -80,7 +80,7 @@ impl Kitchen {
     /// Kills a process (SIGKILL where there are signals).
     pub(super) fn kill(&self, index: usize) {
         if let Some(child) = self.lock().children.get_mut(index) {
-            // It may be dead already, which is as good.
+            // An error means that the process is already dead.
             let _ = child.kill();
         }
     }
@@ -102,18 +102,18 @@ impl Kitchen {
         }
         inner.children.clear();
         if let Some(folder) = inner.folder.take() {
-            // What the system does not let go it will clear away with its temporary files.
+            // Files that cannot be removed are left to the system's cleaning of temporary folders.
             let _ = folder.close();
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // No panic can leave this half changed in a way that matters to the end of the demo.
+        // A panic while the lock was held leaves nothing that stops `close` from working.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Kitchen {
+impl Drop for Processes {
     fn drop(&mut self) {
         self.close();
     }
@@ -126,14 +126,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_outlives_the_kitchen_and_nothing_starts_after_it() {
-        let kitchen = Kitchen::open().expect("folder");
-        let folder = kitchen.path("");
-        let (_, mut stdout) = kitchen.spawn(&mut Command::new("cat"), "cat").expect("starts");
-        kitchen.close();
+    fn nothing_outlives_the_processes_and_nothing_starts_after_them() {
+        let processes = Processes::open().expect("folder");
+        let folder = processes.path("");
+        let (_, mut stdout) = processes.spawn(&mut Command::new("cat"), "cat").expect("starts");
+        processes.close();
         let mut rest = String::new();
         stdout.read_to_string(&mut rest).expect("the pipe is closed since the process is gone");
         assert!(!folder.exists());
-        assert!(kitchen.spawn(&mut Command::new("cat"), "cat").is_err());
+        assert!(processes.spawn(&mut Command::new("cat"), "cat").is_err());
     }
 }

@@ -1,8 +1,8 @@
-//! Fetching what replicas hold when it does not fit their answers: page by page, once for each
-//! distinct state.
+//! Fetching states that do not fit into the answers of a lookup: page by page, once for each distinct
+//! digest.
 //!
-//! Replicas that claim the same digest are asked one after another, not all at once: as a rule the
-//! first answer settles it for all of them.
+//! Replicas that claim the same digest are asked one after another, not concurrently: usually the first
+//! answer proves the state of all of them.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,16 @@ use potluck_base::{Key, NodeId, Peer, UnixMillis};
 use potluck_record::{Envelope, SignedHead, State, StateDigest};
 use potluck_wire::{Load, Loaded, Request};
 
-use crate::answer::{self, Held};
+use crate::answer::{self, ReplicaAnswer};
 use crate::command::CommandId;
-use crate::core::{AskFor, Core, Way};
+use crate::core::{AskPurpose, Core, Delivery};
 
-/// Pages of one record: far more than the writers that ingress lets in can fill.
+/// Most pages of one record, far more than the writers that a replica admits can fill. It bounds what a
+/// lying replica can send.
 const PAGES_MAX: u8 = 32;
 
 #[derive(Debug, Clone)]
-struct Fetch {
+struct PagedFetch {
     peer: Peer,
     claimed: StateDigest,
     parts: Vec<Bytes>,
@@ -27,27 +28,27 @@ struct Fetch {
     pages: u8,
 }
 
-/// All fetches of one operation.
+/// The paged fetches of one operation.
 #[derive(Debug, Clone)]
-pub(crate) struct Gathering {
+pub(crate) struct PagedFetches {
     command: CommandId,
     key: Key,
-    active: BTreeMap<NodeId, Fetch>,
-    /// Claimed the same as somebody who is being asked.
-    twins: Vec<(Peer, StateDigest)>,
-    /// Claimed to hold something that could not be fetched.
+    active: BTreeMap<NodeId, PagedFetch>,
+    /// Replicas that wait because another one with the same digest is being asked.
+    same_digest: Vec<(Peer, StateDigest)>,
+    /// Replicas whose claimed state could not be fetched.
     unread: usize,
 }
 
-/// What a completed fetch showed: who holds it, and what.
-pub(crate) struct Gathered {
+/// A fetched state, and the replicas that hold it.
+pub(crate) struct FetchedState {
     pub(crate) holders: Vec<Peer>,
-    pub(crate) held: Held<Envelope>,
+    pub(crate) held: ReplicaAnswer<Envelope>,
 }
 
-impl Gathering {
+impl PagedFetches {
     pub(crate) const fn new(command: CommandId, key: Key) -> Self {
-        Self { command, key, active: BTreeMap::new(), twins: Vec::new(), unread: 0 }
+        Self { command, key, active: BTreeMap::new(), same_digest: Vec::new(), unread: 0 }
     }
 
     /// Whether answers are still awaited.
@@ -55,44 +56,45 @@ impl Gathering {
         !self.active.is_empty()
     }
 
-    /// Replicas that claimed to hold something that could not be fetched.
+    /// The number of replicas whose claimed state could not be fetched.
     pub(crate) const fn unread(&self) -> usize {
         self.unread
     }
 
-    /// Gives up on everything that has not come: the reading has taken long enough.
+    /// Abandons all pending fetches and counts them as unread.
     pub(crate) fn abandon(&mut self) {
-        self.unread += self.active.len() + self.twins.len();
+        self.unread += self.active.len() + self.same_digest.len();
         self.active.clear();
-        self.twins.clear();
+        self.same_digest.clear();
     }
 
-    /// Fetches what `peer` claims to hold, unless somebody with the same claim is being asked.
+    /// Fetches the state that `peer` claims to hold, or queues `peer` if another replica with the same
+    /// digest is being asked.
     pub(crate) fn start(&mut self, core: &mut Core, peer: Peer, claimed: StateDigest) {
         if self.active.values().any(|fetch| fetch.claimed == claimed) {
-            self.twins.push((peer, claimed));
+            self.same_digest.push((peer, claimed));
             return;
         }
-        let fetch = Fetch { peer, claimed, parts: Vec::new(), last_writer: None, pages: 0 };
+        let fetch = PagedFetch { peer, claimed, parts: Vec::new(), last_writer: None, pages: 0 };
         self.ask(core, &fetch);
         self.active.insert(peer.id, fetch);
     }
 
-    fn ask(&self, core: &mut Core, fetch: &Fetch) {
+    fn ask(&self, core: &mut Core, fetch: &PagedFetch) {
         let load =
             Load { keys: vec![self.key], after: fetch.last_writer, certificates: Vec::new() };
-        let purpose = AskFor::Load(self.command, fetch.peer.id);
-        core.ask(fetch.peer, Request::Load(load), Way::Call, purpose);
+        let purpose = AskPurpose::Load(self.command, fetch.peer.id);
+        core.ask(fetch.peer, Request::Load(load), Delivery::Call, purpose);
     }
 
-    /// A page came from `from`, or nothing (`None`).
+    /// Takes a page from `from`; `None` if the request failed. Returns the state when it is complete.
     pub(crate) fn on_loaded(
         &mut self,
         core: &mut Core,
         wall: UnixMillis,
         from: NodeId,
         loaded: Option<Loaded>,
-    ) -> Option<Gathered> {
+    ) -> Option<FetchedState> {
         let mut fetch = self.active.remove(&from)?;
         let complete = loaded.and_then(|page| fetch.take(&page));
         match complete {
@@ -109,39 +111,44 @@ impl Gathering {
         }
     }
 
-    /// Whoever claimed the same holds the same, if the claim was true.
-    fn finish(&mut self, core: &mut Core, fetch: &Fetch, held: Held<Envelope>) -> Gathered {
+    /// Ends a fetch. If the digest was true, the replicas that claimed the same digest count as holders.
+    fn finish(
+        &mut self,
+        core: &mut Core,
+        fetch: &PagedFetch,
+        held: ReplicaAnswer<Envelope>,
+    ) -> FetchedState {
         let mut holders = vec![fetch.peer];
         if held.state.digest() == fetch.claimed {
-            self.twins.retain(|(peer, claimed)| {
+            self.same_digest.retain(|(peer, claimed)| {
                 if *claimed == fetch.claimed {
                     holders.push(*peer);
                 }
                 *claimed != fetch.claimed
             });
         } else {
-            self.ask_twin(core, fetch.claimed);
+            self.ask_same_digest(core, fetch.claimed);
         }
-        Gathered { holders, held }
+        FetchedState { holders, held }
     }
 
-    fn fail(&mut self, core: &mut Core, fetch: &Fetch) -> Option<Gathered> {
+    fn fail(&mut self, core: &mut Core, fetch: &PagedFetch) -> Option<FetchedState> {
         self.unread += 1;
-        self.ask_twin(core, fetch.claimed);
+        self.ask_same_digest(core, fetch.claimed);
         None
     }
 
-    fn ask_twin(&mut self, core: &mut Core, claimed: StateDigest) {
-        if let Some(index) = self.twins.iter().position(|(_, twin)| *twin == claimed) {
-            let (peer, claimed) = self.twins.remove(index);
+    fn ask_same_digest(&mut self, core: &mut Core, claimed: StateDigest) {
+        if let Some(index) = self.same_digest.iter().position(|(_, twin)| *twin == claimed) {
+            let (peer, claimed) = self.same_digest.remove(index);
             self.start(core, peer, claimed);
         }
     }
 }
 
-impl Fetch {
-    /// Takes a page: whether it was the last, or `None` if the source does not keep to the rules:
-    /// writers ascend from page to page.
+impl PagedFetch {
+    /// Takes a page and returns whether it was the last; `None` if the source breaks the protocol.
+    /// Writers must ascend from page to page.
     fn take(&mut self, page: &Loaded) -> Option<bool> {
         self.pages += 1;
         for part in &page.envelopes {

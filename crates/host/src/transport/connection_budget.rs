@@ -1,5 +1,5 @@
-//! What one connection may use: the streams and request budgets of either side, and the windows that
-//! grow with the fetches on it.
+//! The budget of one connection: the concurrent streams and request bytes of either side, and the
+//! flow-control windows, which grow with the fetches on it.
 //!
 //! Calls have a fixed window of their own. Every fetch of ours adds a whole stream's window to what
 //! the peer may send on the connection, so that fetches whose reader stands still can never use up
@@ -18,7 +18,7 @@ use super::config::{
 };
 use super::incoming::permits;
 
-/// How much each connection may use.
+/// The limits of each connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     calls: usize,
@@ -36,19 +36,19 @@ impl Limits {
     }
 }
 
-/// What one connection may use, and uses.
+/// The budget of one connection, and its use.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(super) struct ConnectionBudget {
     connection: noq::Connection,
     fetch_window_bytes: u64,
     windows: Mutex<Windows>,
     /// Calls of the peer under way.
     pub(super) calls: Arc<Semaphore>,
-    /// Bytes of its large requests.
+    /// Bytes of the peer's large requests that are in memory.
     pub(super) requests: Arc<Semaphore>,
     /// Fetches of the peer under way.
     pub(super) served: Arc<Semaphore>,
-    /// Bytes of its large requests for fetches.
+    /// Bytes of the peer's large fetch requests that are in memory.
     pub(super) fetch_requests: Arc<Semaphore>,
     /// Fetches of ours under way.
     pub(super) fetches: Arc<Semaphore>,
@@ -64,7 +64,7 @@ struct Windows {
     sending: usize,
 }
 
-impl Allowance {
+impl ConnectionBudget {
     pub(super) fn new(connection: noq::Connection, limits: &Limits) -> Arc<Self> {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits));
         Arc::new(Self {
@@ -133,7 +133,7 @@ impl Allowance {
 
 /// Room for the frames of one fetch of the peer.
 #[derive(Debug)]
-pub(super) struct Sending(Arc<Allowance>);
+pub(super) struct Sending(Arc<ConnectionBudget>);
 
 impl Drop for Sending {
     fn drop(&mut self) {
