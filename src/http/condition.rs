@@ -2,7 +2,7 @@
 //! section 13).
 //!
 //! **Invariant:** a write with a condition supersedes exactly what the condition was held against. What
-//! somebody else writes in between is not lost: it becomes a sibling. There is no lock in this network.
+//! another client writes in between is not lost: it becomes a sibling. There is no lock in this network.
 
 use axum::http::HeaderMap;
 use axum::http::header::{ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH};
