@@ -13,7 +13,8 @@ use crate::api::{PROBLEM, ProblemBody};
 use crate::failure::Exit;
 use crate::text::count;
 
-/// Seconds after which a busy node has probably finished most of its work; sent as `Retry-After`. A guess.
+/// Seconds after which a busy node has probably finished most of its work; sent as `Retry-After`. A
+/// guess.
 const BUSY_SECONDS: u64 = 1;
 /// Seconds after which a node may begin another search; sent as `Retry-After`.
 const SEARCH_SECONDS: u64 = 5;

@@ -42,7 +42,8 @@ pub struct Start {
     pub network: NetworkId,
     /// The address under which others reach it, as far as known.
     pub address: SocketAddr,
-    /// Higher than any earlier incarnation of this identity; it orders the node's statements about itself.
+    /// Higher than any earlier incarnation of this identity; it orders the node's statements about
+    /// itself.
     pub incarnation: u64,
     /// Its labels, in the order of their names.
     pub labels: Vec<(String, String)>,
@@ -54,7 +55,8 @@ pub struct Start {
 
 /// Concurrent outgoing calls; further ones fail as busy. Raising it costs memory and connections.
 const CALLS_MAX: usize = 512;
-/// Lowest id of a lookup that a trace command started; lower ids are kv's, those from 2^63 on dht's own.
+/// Lowest id of a lookup that a trace command started; lower ids are kv's, those from 2^63 on dht's
+/// own.
 const TRACES: u64 = 1 << 62;
 /// Tries of a request that stores, offers or loads. Each further try survives more loss and delays the
 /// failure.

@@ -52,8 +52,9 @@ pub(crate) fn clear(data_dir: &Path) {
     let _ = std::fs::remove_dir_all(data_dir.join(FOLDER));
 }
 
-/// Keep and offer the body as a file, or as a folder: with `listBytes` the body begins with this number of bytes
-/// of JSON, the list of the files in the order of their paths, and goes on with the bytes of the files.
+/// Keep and offer the body as a file, or as a folder: with `listBytes` the body begins with this
+/// number of bytes of JSON, the list of the files in the order of their paths, and goes on with the
+/// bytes of the files.
 #[utoipa::path(post, path = "/v1/files",
     params(
         ("name" = Option<String>, Query, description = "what to call it"),

@@ -1,5 +1,6 @@
-//! Admission: enrolments of new members, passed to the shell, which holds the authority key if this node
-//! has it; revocations; and introductions, which make a peer admit this node before it is called.
+//! Admission: enrolments of new members, passed to the shell, which holds the authority key if this
+//! node has it; revocations; and introductions, which make a peer admit this node before it is
+//! called.
 //!
 //! **Invariant:** an enrolment that was passed to the shell is answered once; enrolments, introductions
 //! and renewals under way are bounded.
