@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::commands::sim::seeds::Seeds;
 use crate::out::Out;
 
 pub(crate) use admission::{InviteArgs, KeyCommand, NetworkArgs, NetworkCommand, RevokeArgs};
@@ -391,6 +392,9 @@ pub(crate) struct SimArgs {
     /// The same seed gives the same run
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// All seeds from A to B, on all cores: a line a seed
+    #[arg(long, value_name = "A..B", conflicts_with = "seed", requires = "scenario")]
+    pub(crate) seeds: Option<Seeds>,
     /// Virtual minutes of the main part
     #[arg(long, value_name = "M")]
     pub(crate) minutes: Option<u64>,

@@ -10,8 +10,8 @@ use potluck_node::{Command, CommandId, Config, Input, Node, Output, Start};
 use potluck_record::{Context, Dot, Draft, Envelope, Kind, Name, Space, StateDigest};
 use potluck_swarm::{FileLink, LinkKind, Manifest, ManifestFile};
 use potluck_wire::search::{Hit, QueryId, SearchRequest};
-use potluck_wire::spread::{
-    IdRun, PartCause, SignedMessage, Spread, SpreadAct, SpreadAnswer, TopicId,
+use potluck_wire::topic::{
+    DisconnectCause, IdRange, InTopic, SignedMessage, TopicId, TopicRequest, TopicResponse,
 };
 use potluck_wire::{
     FetchRequest, Found, Holding, Load, Loaded, OfferEntry, Provider, RecordAnswer, Refusal,
@@ -104,15 +104,15 @@ pub(crate) fn requests() -> Vec<Vec<u8>> {
     ]
     .into_iter()
     .chain(searches().map(Request::Search))
-    .chain(spreads().map(Request::Spread))
+    .chain(in_topics().map(Request::Topic))
     .map(|request| encode_request(&request).to_vec())
     .collect()
 }
 
-fn spreads() -> [Spread; 9] {
+fn in_topics() -> [InTopic; 9] {
     let topic = TopicId([4; 16]);
     let publisher = identity(6).public_key();
-    let runs = || vec![IdRun { publisher, incarnation: 1 << 40, first: 7, count: 64 }; 3];
+    let runs = || vec![IdRange { publisher, incarnation: 1 << 40, first: 7, count: 64 }; 3];
     let payload = Bytes::from_static(b"hello");
     let signed = SignedMessage::sign(
         &identity(6),
@@ -123,17 +123,17 @@ fn spreads() -> [Spread; 9] {
     );
     let (origin, contacts) = (contact(1), vec![contact(2), contact(3)]);
     [
-        SpreadAct::Neighbour { urgent: true, age_ms: 70_000 },
-        SpreadAct::Part { cause: PartCause::Room, others: contacts.clone() },
-        SpreadAct::Walk { joiner: origin, hops: 6 },
-        SpreadAct::Shuffle { origin, nonce: 9, hops: 6, contacts: contacts.clone() },
-        SpreadAct::Shuffled { nonce: 9, contacts },
-        SpreadAct::Probe,
-        SpreadAct::Push { messages: vec![signed.encode(); 2] },
-        SpreadAct::Have { runs: runs() },
-        SpreadAct::Graft { runs: runs(), eager: true },
+        TopicRequest::Neighbour { high_priority: true, age_ms: 70_000 },
+        TopicRequest::Disconnect { cause: DisconnectCause::Room, others: contacts.clone() },
+        TopicRequest::ForwardJoin { joiner: origin, hops: 6 },
+        TopicRequest::Shuffle { origin, nonce: 9, hops: 6, contacts: contacts.clone() },
+        TopicRequest::ShuffleReply { nonce: 9, contacts },
+        TopicRequest::Probe,
+        TopicRequest::Gossip { messages: vec![signed.encode(); 2] },
+        TopicRequest::IHave { ranges: runs() },
+        TopicRequest::Graft { ranges: runs(), eager: true },
     ]
-    .map(|act| Spread { topic, act })
+    .map(|body| InTopic { topic, body })
 }
 
 fn searches() -> [SearchRequest; 4] {
@@ -198,12 +198,12 @@ pub(crate) fn responses() -> Vec<Vec<u8>> {
             lost: None,
         }),
         Response::Left,
-        Response::Spread(SpreadAnswer::Taken),
-        Response::Spread(SpreadAnswer::Accepted { age_ms: 70_000 }),
-        Response::Spread(SpreadAnswer::Declined { others: vec![contact(4)] }),
-        Response::Spread(SpreadAnswer::Pushed { prune: 1, busy: false }),
-        Response::Spread(SpreadAnswer::Grafted { lacking: 2 }),
-        Response::Spread(SpreadAnswer::NotNeighbour),
+        Response::Topic(TopicResponse::Ack),
+        Response::Topic(TopicResponse::Accepted { age_ms: 70_000 }),
+        Response::Topic(TopicResponse::Declined { others: vec![contact(4)] }),
+        Response::Topic(TopicResponse::GossipAck { prune: 1, busy: false }),
+        Response::Topic(TopicResponse::GraftAck { lacking: 2 }),
+        Response::Topic(TopicResponse::NotNeighbour),
     ]
     .iter()
     .map(|response| encode_response(response).to_vec())

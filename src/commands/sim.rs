@@ -1,5 +1,7 @@
 //! `sim`: plays a scenario of the simulator and prints what it measured and checked.
 
+pub(crate) mod seeds;
+
 use potluck_sim::scenarios::{self, ALL};
 use potluck_sim::{Params, Report, ScenarioError};
 use serde_json::{Map, Value, json};
@@ -16,6 +18,9 @@ pub(crate) fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
         return list(out);
     };
     let params = Params { nodes: args.nodes, seed: args.seed, minutes: args.minutes };
+    if let Some(seeds) = &args.seeds {
+        return seeds::run(global, name, &params, seeds);
+    }
     let must_fail = scenarios::find(name).is_some_and(|scenario| scenario.must_fail);
     match scenarios::run(name, &params) {
         Ok(report) => {

@@ -12,6 +12,7 @@ mod purity;
 mod scan;
 mod sizes;
 mod source;
+mod terms;
 mod workspace;
 
 use std::fmt;
@@ -57,6 +58,7 @@ fn check(workspace: &Workspace) -> Vec<Finding> {
     findings.extend(modules::check(packages, sources));
     findings.extend(docs::check(documents, files));
     findings.extend(purity::check(packages, sources));
+    findings.extend(terms::check(documents, sources));
     for source in sources {
         findings.extend(sizes::check(source));
         findings.extend(markers::check(source));

@@ -5,13 +5,15 @@
 //! birational map of RFC 7748 section 4.1). Weak and torsioned public keys are refused, so that two
 //! encodings of one peer never agree on the same secret.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use ed25519_dalek::{Signer, SigningKey, Verifier, VerifyingKey};
 
-use crate::{NetworkId, NodeId};
+use crate::order::by_words;
+use crate::{NetworkId, NodeId, signature_memo};
 
 /// Bytes in a public key.
 pub const PUBLIC_KEY_BYTES: usize = 32;
@@ -33,8 +35,22 @@ pub enum KeyError {
 }
 
 /// An Ed25519 public key in its 32-byte form. It is only checked to be a curve point when used.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublicKey([u8; PUBLIC_KEY_BYTES]);
+
+impl Ord for PublicKey {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        by_words(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for PublicKey {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl PublicKey {
     /// Wraps 32 bytes.
@@ -61,6 +77,11 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError::Point`] if this is no curve point, [`KeyError::Signature`] if it does not match.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), KeyError> {
+        signature_memo::remembered(self, message, signature, || self.check(message, signature))
+    }
+
+    /// [`PublicKey::verify`], computed in any case.
+    pub(crate) fn check(&self, message: &[u8], signature: &Signature) -> Result<(), KeyError> {
         let key = VerifyingKey::from_bytes(&self.0).map_err(|_| KeyError::Point)?;
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
         if key.is_weak() {

@@ -5,16 +5,20 @@ use std::collections::BTreeMap;
 /// At most `capacity` entries; inserting into a full map evicts the least recently used one.
 /// Ordered by key, so that iterating gives the same order in every run.
 ///
-/// A use only notes its time in the entry. The order of uses is put right when somebody has to
-/// leave, so that the common case costs one search.
+/// A use only notes its time in the entry. The order of uses is put right when an entry has to leave, so
+/// that the common case costs one search. Before the first eviction there is no such order: most maps
+/// never become full, and the order takes as much memory as the keys.
 #[derive(Debug, Clone)]
 pub struct LruMap<K, V> {
     entries: BTreeMap<K, (u64, V)>,
-    /// When each entry was used, as of the last time its place was looked at: never too late.
+    /// When each entry was used, as of the last time its place was looked at: never too late. Empty before
+    /// the first eviction.
     by_use: BTreeMap<u64, K>,
     capacity: usize,
     clock: u64,
     evicted: u64,
+    /// Whether `by_use` has a note for each entry.
+    is_ordered: bool,
 }
 
 impl<K: Ord + Clone, V> LruMap<K, V> {
@@ -25,7 +29,14 @@ impl<K: Ord + Clone, V> LruMap<K, V> {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         assert!(capacity > 0, "a map needs room for one entry");
-        Self { entries: BTreeMap::new(), by_use: BTreeMap::new(), capacity, clock: 0, evicted: 0 }
+        Self {
+            entries: BTreeMap::new(),
+            by_use: BTreeMap::new(),
+            capacity,
+            clock: 0,
+            evicted: 0,
+            is_ordered: false,
+        }
     }
 
     /// Puts a value in and gives back what had to leave: the key's old value or the evicted entry.
@@ -35,12 +46,19 @@ impl<K: Ord + Clone, V> LruMap<K, V> {
         }
         let left = if self.entries.len() >= self.capacity { self.evict() } else { None };
         self.clock += 1;
-        self.by_use.insert(self.clock, key.clone());
+        if self.is_ordered {
+            self.by_use.insert(self.clock, key.clone());
+        }
         self.entries.insert(key, (self.clock, value));
         left
     }
 
     fn evict(&mut self) -> Option<(K, V)> {
+        if !self.is_ordered {
+            let notes = self.entries.iter().map(|(key, (used, _))| (*used, key.clone()));
+            self.by_use = notes.collect();
+            self.is_ordered = true;
+        }
         loop {
             let (noted, key) = self.by_use.pop_first()?;
             match self.entries.get(&key).map(|(used, _)| *used) {
@@ -128,13 +146,26 @@ mod tests {
             map.remove(&number);
         }
         assert!(map.is_empty() && map.by_use.len() <= 9);
-        map.insert(1, 1);
-        map.remove(&1);
-        map.insert(1, 2);
-        (2..6).for_each(|number| {
+        let come_and_go = |map: &mut LruMap<i32, i32>| {
+            map.insert(1, 1);
+            map.remove(&1);
+            map.insert(1, 2);
+            (2..6).for_each(|number| {
+                map.insert(number, number);
+            });
+            assert_eq!((map.len(), map.peek(&1), map.peek(&5)), (4, None, Some(&5)));
+            for number in 2..6 {
+                map.remove(&number);
+            }
+        };
+        come_and_go(&mut map);
+        // The same once there is an order of uses.
+        for number in 0..1000 {
             map.insert(number, number);
-        });
-        assert_eq!((map.len(), map.peek(&1), map.peek(&5)), (4, None, Some(&5)));
+            map.remove(&number);
+        }
+        assert!(map.is_empty() && map.is_ordered && map.by_use.len() <= 9);
+        come_and_go(&mut map);
     }
 
     #[test]

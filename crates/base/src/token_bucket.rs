@@ -10,23 +10,35 @@ use crate::Instant;
 pub struct TokenBucket {
     /// When the bucket will be full again.
     full_at: Instant,
-    cost: Duration,
-    depth: Duration,
+    /// Nanoseconds in which one token comes. Two words instead of two [`Duration`]s, which take twice as
+    /// much: tables of peers hold thousands of buckets.
+    cost: u64,
+    /// Nanoseconds in which an empty bucket fills.
+    depth: u64,
 }
 
 impl TokenBucket {
     /// A full bucket for `per_second` (at least one) on average and `burst` at once.
     #[must_use]
     pub fn new(per_second: u32, burst: u32) -> Self {
-        let cost = Duration::from_secs(1) / per_second.max(1);
-        Self { full_at: Instant::ZERO, cost, depth: cost * burst.max(1) }
+        let cost = 1_000_000_000 / u64::from(per_second.max(1));
+        let depth = cost.saturating_mul(burst.max(1).into());
+        Self { full_at: Instant::ZERO, cost, depth }
+    }
+
+    const fn cost_of(&self, tokens: u32) -> Duration {
+        Duration::from_nanos(self.cost.saturating_mul(tokens as u64))
+    }
+
+    const fn depth(&self) -> Duration {
+        Duration::from_nanos(self.depth)
     }
 
     /// Takes `tokens` at `now`; false if there are not enough, and then nothing is taken.
     pub fn take(&mut self, now: Instant, tokens: u32) -> bool {
         let start = self.full_at.max(now);
-        let end = start + self.cost * tokens;
-        if end.since(now) > self.depth {
+        let end = start + self.cost_of(tokens);
+        if end.since(now) > self.depth() {
             return false;
         }
         self.full_at = end;
@@ -36,7 +48,7 @@ impl TokenBucket {
     /// Whether `tokens` could be taken at `now`.
     #[must_use]
     pub fn has(&self, now: Instant, tokens: u32) -> bool {
-        (self.full_at.max(now) + self.cost * tokens).since(now) <= self.depth
+        (self.full_at.max(now) + self.cost_of(tokens)).since(now) <= self.depth()
     }
 
     /// Whether the bucket is full at `now`, so that forgetting it changes nothing.

@@ -1,33 +1,35 @@
-//! Who is there: the failure detector and the list of members.
+//! Membership: the failure detector and the member list.
 //!
-//! SWIM (Das, Gupta, Motivala 2002) probes one member an interval in shuffled turns; who does not
-//! answer is tried through others and then suspected for a while, in which it may refute. Lifeguard
-//! stretches times while this node itself is doing badly. Where we differ, since anybody may lie:
+//! SWIM (Das, Gupta, Motivala 2002) probes one member in each interval, in shuffled rounds. A
+//! member that does not answer is probed through others, and then suspected for a while, in which
+//! it may refute. Lifeguard stretches these times while this node itself is unhealthy. Where we
+//! differ, since any node may lie:
 //!
-//! - **No message from others evicts anybody.** SWIM's "dead" messages do not exist. A doubt of
-//!   others makes this node probe sooner and shortens a suspicion of its own; each verdict follows
-//!   from its own failed probes, the last of them right before it.
-//! - Only the subject speaks for itself: records, refutations and good-byes are signed by it and
-//!   ordered by its own incarnation and beat. A doubt about a word that the subject never signed is
-//!   nothing.
-//! - Updates travel over the broadcast tree, once to each, not piggybacked tens of times; lists are
-//!   compared by digests, never sent whole but to newcomers.
-//! - The [isolation guard](isolation): a node that hears nobody buries nobody.
+//! - **No message from others evicts a member.** SWIM's "dead" messages do not exist. A suspect
+//!   message makes this node probe sooner and shortens its own suspicion; each verdict follows from
+//!   its own failed probes, the last of them right before it.
+//! - Only the subject speaks for itself: records, refutations and leave messages are signed by it
+//!   and ordered by its own record version. A suspect message about a version that the subject
+//!   never signed is ignored.
+//! - Updates travel over the broadcast tree, once to each member, and are not piggybacked tens of
+//!   times; member lists are compared by digests, and sent whole only to newcomers.
+//! - The [isolation guard](isolation): a node that hears no other node declares none dead.
 //!
-//! **Modes.** In a *fleet* every node knows and watches all. In an *open* network it watches its
-//! neighbours in the overlay and its siblings in the DHT, and tells a doubt to those who watch the
-//! same member.
+//! **Modes.** In a *fleet* every node knows and watches all members. In an *open* network it
+//! watches its neighbours in the overlay and its close group in the DHT, and sends suspect messages
+//! to the nodes that watch the same member.
 //!
-//! **Invariant:** tables, queues and everything others can cause are bounded; see [`MembersStats`].
+//! **Invariant:** tables, queues and everything that others can cause are bounded; see
+//! [`MembersStats`].
 
-mod compare;
-mod component;
+mod anti_entropy;
 mod config;
 mod detect;
 mod heal;
 mod health;
+mod indirect_probe;
 mod isolation;
-mod others;
+mod partition;
 mod rates;
 mod records;
 mod serve;
@@ -46,7 +48,7 @@ use potluck_base::{
     UnixMillis,
 };
 use potluck_wire::{
-    MemberRecord, MemberRequest, Reach, Response, Revocation, Revoked, Software, Vitals,
+    MemberRecord, MemberRequest, Reach, RecordVersion, Response, Revocation, Revoked, Software,
 };
 
 use crate::view::{MemberEvent, MemberView, MembersView, Mode};
@@ -58,204 +60,204 @@ use health::LocalHealth;
 use isolation::Isolation;
 use table::Table;
 
-/// Names a question to whoever carries it out.
+/// Identifies a request of this node, for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AskId(pub u64);
 
-/// Names another node's question to whoever brought it.
+/// Identifies a request of another node, chosen by the caller of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServeId(pub u64);
 
-/// What can happen.
+/// What can happen to the machine.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// Authenticated traffic of a proved address.
+    /// Authenticated traffic from a proved address.
     Heard(Contact),
-    /// A node was proved by a question of this node's own and answered; it may be unknown.
+    /// A node answered a request of this node and thereby proved its address; it may be unknown.
     Proved(Contact),
-    /// Another node asks.
+    /// A request of another node.
     Asked {
-        /// To be named in the answer.
+        /// Identifies the request in the answer.
         serve: ServeId,
-        /// Who.
+        /// The requester.
         from: Contact,
-        /// What.
+        /// The request.
         request: MemberRequest,
         /// Longest answer in bytes.
         budget: usize,
     },
-    /// A question was answered.
+    /// A request was answered.
     Answered {
-        /// Which.
+        /// The request.
         ask: AskId,
-        /// With what.
+        /// The answer.
         response: Response,
-        /// How long it took, if it is known.
+        /// The round-trip time, if it is known.
         rtt: Option<Duration>,
     },
-    /// A question got no answer.
+    /// A request got no answer.
     Failed {
-        /// Which.
+        /// The request.
         ask: AskId,
     },
-    /// A question could not be sent: this node is too busy.
+    /// A request could not be sent: this node is too busy.
     Unsent {
-        /// Which.
+        /// The request.
         ask: AskId,
     },
-    /// Somebody told all members something.
+    /// A member published an announcement to all members.
     Announced {
-        /// Who published it.
+        /// The publisher.
         from: PublicKey,
         /// An encoded [`potluck_wire::Announcement`].
         payload: Bytes,
     },
-    /// The links of the overlay of all nodes are these.
+    /// The links of the overlay of all nodes.
     Neighbours(Vec<Contact>),
-    /// The closest nodes in the DHT are these.
-    Siblings(Vec<Contact>),
-    /// Another part of the node got no answer from this one: probe it soon.
+    /// The nodes closest to this one in the DHT.
+    CloseGroup(Vec<Contact>),
+    /// Another part of this node got no answer from a member: probe it soon.
     Unanswered(PublicKey),
-    /// About so many nodes are in the network.
+    /// Estimated number of nodes in the network.
     NetworkSize(u64),
-    /// The network's authority has put a member out, or all that a ticket let in.
+    /// The network's authority expelled a member, or all members that a ticket admitted.
     Revoked {
-        /// What is out.
+        /// The revocation.
         revocation: Revocation,
         /// Its signed bytes, to be passed on.
         bytes: Bytes,
-        /// Whether it is to be told to all now; if not, only to new neighbours.
+        /// Whether to announce it to all members now; if not, only to new neighbours.
         spread: bool,
     },
-    /// The certificate to be shown.
+    /// The certificate that this node's record carries.
     Certificate(Bytes),
-    /// The wall clock shows this.
+    /// The wall clock.
     WallClock(UnixMillis),
-    /// The machine slept.
+    /// The machine slept and resumed.
     Resumed,
-    /// Others reach this node here now.
+    /// The addresses at which others reach this node now.
     Addresses {
         /// At least one, the preferred one first.
         ways: Vec<SocketAddr>,
-        /// Those of its interfaces, which say what is near.
+        /// The addresses of its interfaces, which tell which peers are near.
         local: Vec<LocalAddress>,
     },
-    /// Say good-bye.
+    /// This node leaves.
     Leave,
     /// The announced deadline came.
     Timeout,
 }
 
-/// What this node thinks of a member now; the other parts act on it.
+/// This node's judgement of a member, on which the other parts of the node act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is there (again).
-    Here,
+    /// It is alive, or alive again.
+    Alive,
     /// It does not answer.
-    Doubted,
+    Suspect,
     /// It is dead.
     Dead,
     /// It has left.
     Left,
 }
 
-/// What is to be done.
+/// What the machine asks its caller to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Ask a node.
+    /// Sends a request.
     Ask {
-        /// To be named in the answer.
+        /// Identifies the request in its answer.
         ask: AskId,
-        /// Whom.
+        /// The node to ask.
         to: Contact,
-        /// What.
+        /// The request.
         request: MemberRequest,
-        /// Tries.
+        /// Number of tries.
         tries: u8,
-        /// How long the other may take, on top of the way.
+        /// Time that the other node may take, beyond the round trip.
         patience: Duration,
         /// Whether the answer may be longer than a datagram, so that a call is needed.
         large: bool,
     },
-    /// Answer a question.
+    /// Answers a request.
     Answer {
-        /// Which.
+        /// The request.
         serve: ServeId,
-        /// With what.
+        /// The answer.
         response: Response,
     },
-    /// Tell all members: an encoded [`potluck_wire::Announcement`].
+    /// Announces to all members: an encoded [`potluck_wire::Announcement`].
     Announce(Bytes),
-    /// This node thinks otherwise of a member.
+    /// This node's judgement of a member changed.
     Verdict(Contact, Verdict),
-    /// It did not answer a probe's first tries; nothing is thought of it yet, but what waits for it
-    /// may go another way.
+    /// A member did not answer the first tries of a probe. It is not suspected yet, but messages
+    /// queued for it may take another path.
     Silent(PublicKey),
-    /// Something happened to a member.
+    /// A change of a member, for the application.
     Event(MemberEvent),
-    /// So many vanished at once that the fault must be here: nobody is judged, the network is to be
-    /// entered anew.
+    /// So many members vanished at once that this node must be isolated: no member is judged, and
+    /// the network is to be joined again.
     Isolated,
-    /// Others are heard again.
+    /// Other nodes are heard from again.
     Reunited,
-    /// Members that links of the overlay can be made to.
+    /// Members to which overlay links can be made.
     Candidates(Vec<Contact>),
-    /// The mode is this now.
+    /// The mode changed.
     Mode(Mode),
-    /// This one is in another part of the overlay: a link is to be made to it.
+    /// A node in another partition of the overlay: a link to it is to be made.
     Bridge(Contact),
-    /// Somebody brought revocations along.
+    /// Revocations received from another node.
     Revocations(Vec<Bytes>),
-    /// A record of this node's own key came that this run did not sign, and no earlier one: another
-    /// machine runs with this identity.
-    Elsewhere(Vitals),
+    /// A record with this node's own key arrived that neither this incarnation nor an earlier one
+    /// signed: another machine runs with this identity.
+    Elsewhere(RecordVersion),
 }
 
-/// What a [`Members`] starts with.
+/// The parameters of a new [`Members`].
 #[derive(Debug, Clone)]
 pub struct MembersStart {
     /// This node's keys.
     pub identity: Identity,
     /// The network.
     pub network: NetworkId,
-    /// Key and address.
+    /// This node's key and address.
     pub contact: Contact,
-    /// Higher than in any earlier run.
+    /// Higher than that of every earlier start.
     pub incarnation: u64,
-    /// What the owner calls this node.
+    /// The labels that the owner gave this node.
     pub labels: Vec<(String, String)>,
-    /// Whether it serves nobody: then it is neither listed nor probed by others.
+    /// Whether this node is a client only: then it is neither listed nor probed by others.
     pub client: bool,
 }
 
-/// Most questions under way at once.
+/// Requests under way at once. A higher value lets a node probe and reconcile more in parallel.
 const ASKS_MAX: usize = 256;
-/// What this node says that it runs: at most 32 bytes.
+/// The build that this node names in its record: at most 32 bytes.
 const BUILD: &str = concat!("potluck ", env!("CARGO_PKG_VERSION"));
 /// Revocations remembered: as many as the link's gatekeeper keeps.
 const REVOKED_MAX: usize = 4096;
 
-/// What a question is for.
+/// The purpose of a request.
 #[derive(Debug, Clone, PartialEq)]
-enum Errand {
-    /// A probe, first tries.
+enum Purpose {
+    /// The first tries of a probe.
     Probe(PublicKey),
-    /// The same, once more, while others try it too.
-    Again(PublicKey),
-    /// Somebody tries it for this node.
-    Help { subject: PublicKey, nonce: u64 },
-    /// This node tries it for somebody.
+    /// A further try, while helpers probe as well.
+    Reprobe(PublicKey),
+    /// A ping-req: a helper probes the subject for this node.
+    PingReq { subject: PublicKey, nonce: u64 },
+    /// This node probes a member for another node.
     Prove { serve: ServeId },
-    /// All records behind a key.
+    /// A page of the member list, after this key.
     Page(Contact, PublicKey),
-    /// Where lists differ; in full or as much as fits in a datagram.
+    /// A comparison of digests; `whole` allows an answer longer than a datagram.
     Compare { with: Contact, whole: bool },
     /// Records that differ.
     Load(Contact),
-    /// Whether this one could not reach a suspect either.
-    Doubt(PublicKey),
-    /// Nothing depends on the answer.
-    Tell,
+    /// A suspect message; the answer tells whether the receiver suspects the member as well.
+    Suspect(PublicKey),
+    /// The answer does not matter.
+    Notify,
 }
 
 /// The members machine. See the module.
@@ -274,33 +276,33 @@ pub struct Members {
     health: LocalHealth,
     isolation: Isolation,
     detector: detect::Detector,
-    rumours: records::Rumours,
-    comparing: compare::Comparing,
-    parts: component::Parts,
+    broadcasts: records::BroadcastQueue,
+    anti_entropy: anti_entropy::AntiEntropy,
+    partitions: partition::Partitions,
     neighbours: BTreeSet<PublicKey>,
-    siblings: BTreeSet<PublicKey>,
-    watchers: others::Watchers,
+    close_group: BTreeSet<PublicKey>,
+    probers: indirect_probe::Probers,
     rates: rates::Rates,
     local: Vec<LocalAddress>,
-    asks: BTreeMap<AskId, Errand>,
+    asks: BTreeMap<AskId, Purpose>,
     next_ask: u64,
     heal_at: Instant,
     wall: Option<UnixMillis>,
-    /// Smoothed round trip of probes, over all members; none before the first was answered.
-    typical: Option<Duration>,
+    /// Smoothed round-trip time of probes over all members; `None` before the first answer.
+    mean_rtt: Option<Duration>,
     leaving: bool,
     outbox: VecDeque<Output>,
     stats: MembersStats,
 }
 
 impl Members {
-    /// A node that knows nobody.
+    /// A node that knows no other node.
     #[must_use]
     pub fn new(start: MembersStart, config: MembersConfig, mut rng: Rng) -> Self {
         let MembersStart { identity, network, contact, incarnation, labels, .. } = start;
         let me = MemberRecord {
             contact,
-            vitals: Vitals { incarnation, beat: 0 },
+            version: RecordVersion { incarnation, revision: 0 },
             left: false,
             client: start.client,
             labels,
@@ -319,9 +321,9 @@ impl Members {
         Self {
             table: Table::new(here_max, config.gone_max),
             detector: detect::Detector::new(&config, &mut rng),
-            rumours: records::Rumours::default(),
-            comparing: compare::Comparing::new(&config, &mut rng),
-            parts: component::Parts::default(),
+            broadcasts: records::BroadcastQueue::default(),
+            anti_entropy: anti_entropy::AntiEntropy::new(&config, &mut rng),
+            partitions: partition::Partitions::default(),
             heal_at: Instant::ZERO + rng.jitter(config.heal_interval, 0.5),
             identity,
             network,
@@ -335,21 +337,21 @@ impl Members {
             health: LocalHealth::default(),
             isolation: Isolation::default(),
             neighbours: BTreeSet::new(),
-            siblings: BTreeSet::new(),
-            watchers: others::Watchers::default(),
+            close_group: BTreeSet::new(),
+            probers: indirect_probe::Probers::default(),
             rates: rates::Rates::default(),
             local: vec![contact.address.into()],
             asks: BTreeMap::new(),
             next_ask: 0,
             wall: None,
-            typical: None,
+            mean_rtt: None,
             leaving: false,
             outbox: VecDeque::new(),
             stats: MembersStats::default(),
         }
     }
 
-    /// From now on records must carry a certificate of `authority`, as this node's does.
+    /// Requires that records carry a certificate of `authority`, as this node's does.
     pub fn require_certificates(&mut self, authority: PublicKey, own: Option<Bytes>) {
         self.authority = Some(authority);
         self.me.certificate = own;
@@ -362,10 +364,10 @@ impl Members {
         self.mode
     }
 
-    /// Whether verdicts are frozen because this node itself seems to be cut off.
+    /// Whether verdicts are frozen because this node itself seems isolated.
     #[must_use]
     pub const fn is_isolated(&self) -> bool {
-        self.isolation.is_up()
+        self.isolation.is_isolated()
     }
 
     /// The members, this node included, in the order of their ids.
@@ -376,7 +378,7 @@ impl Members {
             members.push(MemberView {
                 peer: self.me.contact.in_network(&self.network),
                 state: crate::view::MemberState::Alive,
-                incarnation: self.me.vitals.incarnation,
+                incarnation: self.me.version.incarnation,
                 labels: self.me.labels.clone(),
             });
         }
@@ -384,7 +386,7 @@ impl Members {
         MembersView { mode: self.mode, members }
     }
 
-    /// What this node thinks of the member with this key, if it knows it.
+    /// This node's judgement of the member with this key, if it knows it.
     #[must_use]
     pub fn state(&self, key: &PublicKey) -> Option<crate::view::MemberState> {
         self.table.get(key).map(|member| member.state.shown())
@@ -407,13 +409,13 @@ impl Members {
             left,
             asks: self.asks.len(),
             probing: self.detector.probing(),
-            hurried: self.detector.hurried(),
-            rumours: self.rumours.len(),
-            watchers: self.watchers.len(),
+            hurried: self.detector.priority_probes(),
+            rumours: self.broadcasts.len(),
+            watchers: self.probers.len(),
             rates: self.rates.len(),
             revoked: self.revoked.len(),
             health: self.health.get(),
-            isolated: self.isolation.is_up(),
+            isolated: self.isolation.is_isolated(),
             ..self.stats.clone()
         }
     }
@@ -422,8 +424,8 @@ impl Members {
         &mut self,
         to: Contact,
         request: MemberRequest,
-        errand: Errand,
-        how: How,
+        purpose: Purpose,
+        options: AskOptions,
     ) -> Option<AskId> {
         if self.asks.len() >= ASKS_MAX {
             self.stats.asks_refused += 1;
@@ -431,59 +433,65 @@ impl Members {
         }
         let ask = AskId(self.next_ask);
         self.next_ask += 1;
-        self.asks.insert(ask, errand);
-        let How { tries, patience, large } = how;
+        self.asks.insert(ask, purpose);
+        let AskOptions { tries, patience, large } = options;
         self.outbox.push_back(Output::Ask { ask, to, request, tries, patience, large });
         Some(ask)
     }
 
     fn on_answered(&mut self, now: Instant, ask: AskId, response: Response, rtt: Option<Duration>) {
-        let Some(errand) = self.asks.remove(&ask) else { return };
-        match errand {
-            Errand::Probe(subject) | Errand::Again(subject) => {
+        let Some(purpose) = self.asks.remove(&ask) else { return };
+        match purpose {
+            Purpose::Probe(subject) | Purpose::Reprobe(subject) => {
                 self.on_probe_answered(now, &subject, response, rtt);
             }
-            Errand::Help { subject, nonce } => {
-                self.on_helped(now, &subject, nonce, Some(&response));
+            Purpose::PingReq { subject, nonce } => {
+                self.on_ping_req_answered(now, &subject, nonce, Some(&response));
             }
-            Errand::Prove { serve } => self.on_proved(serve, Some(response)),
-            Errand::Page(with, after) => self.on_page(now, (with, after), response),
-            Errand::Compare { with, whole } => self.on_compared(now, with, whole, response),
-            Errand::Load(with) => self.on_loaded(now, &with.public_key, response),
-            Errand::Doubt(from) => self.on_shared(now, from, response),
-            Errand::Tell => {}
+            Purpose::Prove { serve } => self.on_proved(serve, Some(response)),
+            Purpose::Page(with, after) => self.on_page(now, (with, after), response),
+            Purpose::Compare { with, whole } => self.on_compared(now, with, whole, response),
+            Purpose::Load(with) => self.on_loaded(now, &with.public_key, response),
+            Purpose::Suspect(from) => self.on_confirmed(now, from, response),
+            Purpose::Notify => {}
         }
     }
 
     fn on_failed(&mut self, now: Instant, ask: AskId) {
-        let Some(errand) = self.asks.remove(&ask) else { return };
-        match errand {
-            Errand::Probe(subject) => self.on_probe_failed(now, &subject),
-            Errand::Again(subject) => self.on_deep_end(now, &subject),
-            Errand::Help { subject, nonce } => self.on_helped(now, &subject, nonce, None),
-            Errand::Prove { serve } => self.on_proved(serve, None),
-            Errand::Page(with, _) | Errand::Compare { with, .. } | Errand::Load(with) => {
-                self.comparing.ended();
-                self.hurry(now, &with.public_key, Duration::ZERO);
+        let Some(purpose) = self.asks.remove(&ask) else { return };
+        match purpose {
+            Purpose::Probe(subject) => self.on_probe_failed(now, &subject),
+            Purpose::Reprobe(subject) => self.on_indirect_probe_end(now, &subject),
+            Purpose::PingReq { subject, nonce } => {
+                self.on_ping_req_answered(now, &subject, nonce, None);
             }
-            Errand::Doubt(_) | Errand::Tell => {}
+            Purpose::Prove { serve } => self.on_proved(serve, None),
+            Purpose::Page(with, _) | Purpose::Compare { with, .. } | Purpose::Load(with) => {
+                self.anti_entropy.ended();
+                self.schedule_priority_probe(now, &with.public_key, Duration::ZERO);
+            }
+            Purpose::Suspect(_) | Purpose::Notify => {}
         }
     }
 
-    /// A question that was never sent says nothing about anybody.
+    /// A request that was never sent says nothing about any node.
     fn on_unsent(&mut self, now: Instant, ask: AskId) {
-        let Some(errand) = self.asks.remove(&ask) else { return };
+        let Some(purpose) = self.asks.remove(&ask) else { return };
         self.stats.asks_refused += 1;
-        match errand {
-            Errand::Probe(subject) | Errand::Again(subject) | Errand::Help { subject, .. } => {
+        match purpose {
+            Purpose::Probe(subject)
+            | Purpose::Reprobe(subject)
+            | Purpose::PingReq { subject, .. } => {
                 self.health.on_bad();
                 self.detector.forget(&subject);
-                // A suspicion whose end came is looked at again.
+                // A suspicion whose end has come is rechecked.
                 self.postpone(now, &subject);
             }
-            Errand::Prove { serve } => self.on_proved(serve, None),
-            Errand::Page(..) | Errand::Compare { .. } | Errand::Load(_) => self.comparing.ended(),
-            Errand::Doubt(_) | Errand::Tell => {}
+            Purpose::Prove { serve } => self.on_proved(serve, None),
+            Purpose::Page(..) | Purpose::Compare { .. } | Purpose::Load(_) => {
+                self.anti_entropy.ended();
+            }
+            Purpose::Suspect(_) | Purpose::Notify => {}
         }
     }
 
@@ -495,10 +503,10 @@ impl Members {
         if now >= self.heal_at {
             self.heal(now);
         }
-        self.turn(now, |guard| guard.judge(now));
+        self.apply_guard(now, |guard| guard.judge(now));
     }
 
-    /// What concerns this node itself.
+    /// Inputs that concern this node itself.
     fn on_own(&mut self, now: Instant, input: Input) {
         match input {
             Input::Resumed => self.on_disturbed(now),
@@ -508,7 +516,7 @@ impl Members {
             }
             Input::Certificate(certificate) => {
                 self.me.certificate = Some(certificate);
-                self.speak_up(now);
+                self.renew_record(now);
             }
             Input::WallClock(wall) => self.wall = Some(wall),
             Input::NetworkSize(size) => self.on_network_size(size),
@@ -518,16 +526,16 @@ impl Members {
     }
 }
 
-/// How to ask.
+/// How to send a request.
 #[derive(Debug, Clone, Copy)]
-struct How {
+struct AskOptions {
     tries: u8,
     patience: Duration,
     large: bool,
 }
 
-impl How {
-    /// So many tries, at once, in datagrams.
+impl AskOptions {
+    /// This number of tries, without extra time, in datagrams.
     const fn tries(tries: u8) -> Self {
         Self { tries, patience: Duration::ZERO, large: false }
     }
@@ -553,23 +561,23 @@ impl Machine for Members {
                 let first = self.neighbours.is_empty() && !contacts.is_empty();
                 for contact in &contacts {
                     if !self.neighbours.contains(&contact.public_key) {
-                        self.tell_revocations(*contact);
+                        self.send_revocations(*contact);
                     }
                 }
                 let neighbours = contacts.iter().map(|contact| contact.public_key).collect();
                 let before = std::mem::replace(&mut self.neighbours, neighbours);
                 if first {
-                    // Only now is there anybody to pass this node's word on.
-                    self.tell_mine(now);
+                    // Only now is there a neighbour that forwards this node's record.
+                    self.announce_own_record(now);
                 }
                 self.watch(now, contacts, &before);
             }
-            Input::Siblings(contacts) => {
-                let siblings = contacts.iter().map(|contact| contact.public_key).collect();
-                let before = std::mem::replace(&mut self.siblings, siblings);
+            Input::CloseGroup(contacts) => {
+                let close_group = contacts.iter().map(|contact| contact.public_key).collect();
+                let before = std::mem::replace(&mut self.close_group, close_group);
                 self.watch(now, contacts, &before);
             }
-            Input::Unanswered(key) => self.hurry(now, &key, Duration::ZERO),
+            Input::Unanswered(key) => self.schedule_priority_probe(now, &key, Duration::ZERO),
             Input::Revoked { revocation, bytes, spread } => {
                 self.on_revoked(now, revocation, bytes, spread);
             }
@@ -577,7 +585,7 @@ impl Machine for Members {
             own => self.on_own(now, own),
         }
         self.begin_paging();
-        self.arm_rumours(now);
+        self.arm_broadcasts(now);
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -587,8 +595,8 @@ impl Machine for Members {
     fn poll_timeout(&self) -> Option<Deadline> {
         Deadline::earliest([
             self.detector.deadline(),
-            self.rumours.deadline(),
-            self.comparing.deadline(),
+            self.broadcasts.deadline(),
+            self.anti_entropy.deadline(),
             Some(Deadline::new(self.heal_at, "heal")),
         ])
     }

@@ -1,4 +1,4 @@
-//! Topics and messages as the application sees them.
+//! Topics and messages as applications see them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,17 +10,17 @@ use potluck_wire::{SignedMessage, TopicId};
 /// Longest name of a topic in bytes.
 pub const TOPIC_NAME_BYTES_MAX: usize = 128;
 /// Longest message in bytes. Up to about 800 it travels in datagrams, above in calls.
-pub const PAYLOAD_BYTES_MAX: usize = potluck_wire::limits::SPREAD_PAYLOAD_BYTES_MAX;
-/// The topic whose overlay is that of all nodes.
+pub const PAYLOAD_BYTES_MAX: usize = potluck_wire::limits::TOPIC_PAYLOAD_BYTES_MAX;
+/// The system topic, whose overlay contains all nodes.
 pub const SYSTEM_TOPIC: &str = "potluck/members";
-/// What the names of the network's own topics begin with.
+/// The prefix of the names of the network's own topics.
 const RESERVED: &str = "potluck/";
 
-/// What people call a topic: 1 to 128 bytes without control characters.
+/// The name of a topic: 1 to 128 bytes without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicName(String);
 
-/// Why a text is no topic's name.
+/// A text that is not the name of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a topic's name is 1 to 128 bytes without control characters")]
 pub struct TopicError;
@@ -37,7 +37,7 @@ impl TopicName {
         if good { Ok(Self(text)) } else { Err(TopicError) }
     }
 
-    /// The topic that every node is in; its overlay is that of all nodes.
+    /// The system topic, which every node is in; its overlay contains all nodes.
     #[must_use]
     pub fn system() -> Self {
         Self(SYSTEM_TOPIC.to_owned())
@@ -55,7 +55,7 @@ impl TopicName {
         self.0.starts_with(RESERVED)
     }
 
-    /// The name on the wire.
+    /// The topic's id on the wire.
     #[must_use]
     pub fn id(&self) -> TopicId {
         let hash = blake3::derive_key("potluck 2026 topic", self.0.as_bytes());
@@ -77,15 +77,15 @@ impl fmt::Display for TopicName {
     }
 }
 
-/// Names a message in its topic: who published it, and as its how manieth. Written
-/// `<publisher's public key hex>-<incarnation>-<sequence>`.
+/// The id of a message in its topic. Written `<publisher's public key
+/// hex>-<incarnation>-<sequence>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId {
-    /// Who published it.
+    /// The publisher.
     pub publisher: PublicKey,
-    /// Which run of the publisher; higher with every start.
+    /// The incarnation of the publisher; higher with every start.
     pub incarnation: u64,
-    /// 1 for its first message in this topic in this run, then one up each.
+    /// Sequence number within this incarnation, from 1.
     pub sequence: u64,
 }
 
@@ -122,9 +122,9 @@ impl FromStr for MessageId {
 pub struct Message {
     /// Its topic.
     pub topic: TopicName,
-    /// Its name.
+    /// Its id.
     pub id: MessageId,
-    /// What it says.
+    /// Its payload.
     pub payload: Bytes,
 }
 

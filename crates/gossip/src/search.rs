@@ -1,25 +1,25 @@
-//! Finding shared files by the words of their names, over the overlay of all nodes.
+//! Search for shared files by the words of their names, over the overlay of all nodes.
 //!
-//! A search goes out in rings of one to four links. Every node knows a Bloom filter of each
-//! neighbour's words, so a search's last link is only taken where something may be found, and a
-//! ring looks one link farther than it pays for. If all rings found nothing, 192 walkers of 10 steps
-//! go at random where it has not been, and look at the filters of all neighbours at each step.
-//! Hits come back link by link.
+//! A search goes out in rings of one to four hops. Every node knows a Bloom filter of each
+//! neighbour's words, so a search takes its last hop only where something may be found, and a ring
+//! looks one hop farther than it pays for. If no ring found anything, 192 walkers of 10 steps walk
+//! at random through nodes that the search has not reached, and check the filters of all neighbours
+//! at each step. Hits return hop by hop.
 //!
-//! **Invariant: a search cannot be aimed at anybody.** No message names an address; hits go only to
-//! the neighbour that sent the search, and are taken only from one to which it was sent.
+//! **Invariant: a search cannot be aimed at a node.** No message names an address; hits go only to
+//! the neighbour that sent the search, and are accepted only from one to which it was sent.
 //!
-//! Where this differs from Gnutella's dynamic queries (Fisk 2003) and from random walks (Lv et al.
-//! 2002, 16 to 64 walkers that check back): walkers leave as one bundle that parts on its way, and
-//! there are more of them with fewer steps, since their time is that of their steps; they stop where
-//! enough was found instead of asking the origin.
+//! Where we differ from Gnutella's dynamic queries (Fisk 2003) and from random walks (Lv et al.
+//! 2002, 16 to 64 walkers that check back): walkers leave as one bundle that splits on its way, and
+//! there are more of them with fewer steps, since each step takes time; they stop where enough was
+//! found instead of asking the origin.
 
 mod filter;
-mod inquiry;
 mod links;
 mod look;
 mod machine;
 mod names;
+mod own_search;
 mod relay;
 mod routes;
 mod stats;
@@ -38,47 +38,48 @@ pub use names::NAMES_MAX;
 pub use routes::{ROUTES_MAX, SEEN_MAX, WAITING_MAX};
 pub use stats::Stats;
 
-/// Names a request of this machine to whoever carries it out.
+/// Identifies a request of this node, for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
 
-/// Names a request of another node, chosen by whoever brings it.
+/// Identifies a request of another node, chosen by the caller of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServeId(pub u64);
 
 /// What can happen to the search.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// What this node shares: all of it, in place of what it shared before. At most [`NAMES_MAX`].
+    /// The files that this node shares, in place of those before. At most [`NAMES_MAX`].
     Names(Vec<FoundFile>),
-    /// This node shares so many names that whoever carries this machine out has them: each search is
-    /// passed to it by [`Output::Look`]. In place of what was shared before.
+    /// The number of files that this node shares, in place of those before, if they are too many to
+    /// be held here: the caller of this machine has their names, and is asked for each search by
+    /// [`Output::Look`].
     NamesElsewhere(usize),
-    /// Names that were looked for, at most as many as were asked for; answers one [`Output::Look`].
+    /// The result of one [`Output::Look`], at most as many files as were asked for.
     Looked {
-        /// For which search.
+        /// The search.
         query: QueryId,
-        /// What fits.
+        /// The files that match.
         files: Vec<FoundFile>,
     },
-    /// The neighbours in the overlay of all nodes: all of them, in place of those before. At most
-    /// [`LINKS_MAX`] are used.
+    /// All neighbours in the overlay of all nodes, in place of those before. At most [`LINKS_MAX`]
+    /// are used.
     Neighbours(Vec<Contact>),
-    /// Look for files whose names these words fit; one [`Output::Found`] or [`Output::Refused`]
-    /// answers.
+    /// Searches for files whose names match all words; answered by one [`Output::Found`] or
+    /// [`Output::Refused`].
     Search {
         /// Chosen by the caller.
         id: u64,
-        /// The words; what is neither letter nor digit parts them.
+        /// The words, separated by all characters that are neither letters nor digits.
         words: Vec<String>,
     },
-    /// A request came; one [`Output::Answer`] answers, in the same turn.
+    /// A request of another node; answered by one [`Output::Answer`] in the same turn.
     Asked {
-        /// To be named in the answer.
+        /// Identifies the request in the answer.
         serve: ServeId,
-        /// Who asks, proved by the link.
+        /// The requester, proved by the link.
         from: Contact,
-        /// What.
+        /// The request.
         request: SearchRequest,
     },
     /// A request was answered with `Response::Taken`.
@@ -95,49 +96,49 @@ pub enum Input {
     Timeout,
 }
 
-/// What the search wants done.
+/// What the search asks its caller to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Ask a node something. It fits in a datagram.
+    /// Sends a request, which fits in a datagram.
     Ask {
-        /// To be named in [`Input::Answered`] or [`Input::Failed`].
+        /// Identifies the request in [`Input::Answered`] or [`Input::Failed`].
         ask: AskId,
-        /// Whom.
+        /// The node to ask.
         to: Contact,
-        /// What.
+        /// The request.
         request: SearchRequest,
     },
-    /// Look for names that all these words fit, and answer with one [`Input::Looked`].
+    /// Looks up names that match all words, answered by one [`Input::Looked`].
     Look {
-        /// For which search.
+        /// The search.
         query: QueryId,
         /// The words, as [`words_of`](potluck_base::words::words_of) makes them.
         words: Vec<String>,
-        /// At most so many.
+        /// The most files to return.
         max: usize,
     },
-    /// Answer a request.
+    /// Answers a request.
     Answer {
-        /// Which.
+        /// The request.
         serve: ServeId,
-        /// With `Response::Taken`; if not, with `Response::Refused` and `Refusal::Busy`.
+        /// True: `Response::Taken`; false: `Response::Refused` with `Refusal::Busy`.
         taken: bool,
     },
     /// A search ended.
     Found {
-        /// Which.
+        /// The search.
         id: u64,
-        /// What was found, this node's own first, at most 32 of others. Nobody has checked that the
-        /// holders have what they say.
+        /// The files found, this node's own first, at most 32 of others. No node has verified that
+        /// the holders have them.
         files: Vec<FoundFile>,
-        /// The rings it went through, 1 to 4; 5: walkers too. 0: there are no neighbours.
+        /// How far the search went: 0 no neighbours, 1–4 the last ring asked, 5 random walkers.
         rings: u8,
     },
     /// A search was not begun.
     Refused {
-        /// Which.
+        /// The search.
         id: u64,
-        /// Why.
+        /// The reason.
         error: SearchError,
     },
 }
@@ -145,7 +146,7 @@ pub enum Output {
 /// Why a search was not begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SearchError {
-    /// More than one in five seconds, five at once; or sixteen are under way.
+    /// More than one search in five seconds, with a burst of five; or sixteen are under way.
     #[error("too many searches: one in five seconds, five at once")]
     Busy,
     /// No word, more than eight, one of over 32 characters, or over 320 bytes in all.

@@ -1,44 +1,47 @@
-//! Messages for everybody who wants them: an overlay a topic, a tree over it, repair.
+//! Topics: for each one an overlay, broadcast trees over it, and repair.
 //!
-//! Each topic has an overlay of its own with few symmetric links (`HyParView`), over which messages
-//! run along a tree (`PlumTree`); links beside the tree carry only the names of messages, so that
-//! what the tree loses is noticed and asked for. One topic,
-//! [`SYSTEM_TOPIC`](crate::message::SYSTEM_TOPIC), has every node in it: its links are the overlay
-//! of all nodes. A publisher that does not subscribe is in the topic while it publishes and for a
+//! Each topic has its own overlay of few symmetric links (`HyParView`). Messages are pushed over
+//! the eager links, which form a tree (`PlumTree`); the other links are lazy and carry only message
+//! ids (IHAVE), so that a node notices what the tree lost and grafts it. Every node is in the
+//! system topic, [`SYSTEM_TOPIC`](crate::message::SYSTEM_TOPIC); its links are the overlay of all
+//! nodes. A publisher that does not subscribe stays in the topic while it publishes and for one
 //! minute more.
 //!
-//! A subscriber gets what comes to it after it subscribed, each message once, those of one publisher in
-//! the order in which they were published, and word of those that are missing (see `order`). What was published before, it does not get as new,
-//! though this node may keep some of it: [`Topics::backlog`]. A message is lost to a subscriber
-//! only if no neighbour of its keeps it any more, ten minutes or 16 MiB later. A message that no
-//! neighbour has taken goes to the first one there is (see `receipt`).
+//! A subscriber gets each message that arrives after it subscribed once, the messages of one
+//! publisher in the order in which they were published, and a notice of missing ones (see `order`).
+//! Messages published before the subscription are not delivered as new, but this node may have some
+//! of them cached: [`Topics::backlog`]. A message is lost to a subscriber only if none of its
+//! neighbours has the message cached any more; they keep it for ten minutes or 16 MiB. A message
+//! that no neighbour acknowledged goes to the first neighbour there is (see `receipt`).
 //!
-//! **Invariants:** only this node's own publishers ever wait for anything; nobody's word makes this
-//! node drop a neighbour, take a message for seen, or deliver what its publisher did not sign; every
-//! map, list and queue has a limit.
+//! **Invariants:** only this node's own publishers ever wait for anything; a claim of another node
+//! never makes this node drop a neighbour, count a message as seen, or deliver a message that its
+//! publisher did not sign; every map, list and queue is bounded.
 //!
-//! Nothing in a message says when it was signed. A node that forgot a publisher (more than 4096
-//! others came since), or never heard of it, takes a replay of an old message for a new one.
+//! A message carries the time at which it was signed. A node that knows the wall clock drops a
+//! message that is older than fifteen minutes or dated more than five minutes ahead. Within that
+//! time a node that forgot a publisher (more than 4096 others came since), or never heard of it,
+//! takes a replayed message for a new one.
 
-mod asks;
-mod branches;
 mod config;
+mod eager_trees;
 mod events;
-mod growth;
-mod history;
-mod mixing;
+mod flood;
+mod message_cache;
+mod missing;
 mod neighbour;
 mod order;
-mod outbox;
 mod overlay;
 mod parent;
-mod passive;
-mod promises;
+mod passive_view;
+mod peer_queue;
 mod publish;
 mod receipt;
+mod rewiring;
 mod scores;
 mod seen;
 mod serve;
+mod shared;
 mod shuffle;
 mod stats;
 mod subscription;
@@ -58,24 +61,29 @@ use potluck_wire::{SignedMessage, TopicId};
 use crate::message::{Message, MessageId, TopicName};
 use crate::view::{Cause, Mode};
 
-use asks::{Asks, Me, World};
 pub use config::{PeerLimits, RateLimit, TopicsConfig, ViewSizes};
-pub use events::{PublishId, SpreadAskId, SpreadServeId, TopicRefusal, TopicsInput, TopicsOutput};
-use neighbour::Doubt;
-use publish::{Publishes, STAY};
+pub use events::{PublishId, TopicAskId, TopicRefusal, TopicServeId, TopicsInput, TopicsOutput};
+use neighbour::LivenessCheck;
+use publish::{LINGER, Publishes};
 use scores::Scores;
+use shared::{Me, PendingRequests, Shared};
 pub use stats::{DownCounts, TopicsStats};
 use topic::Topic;
 
-/// Requests a second to nodes that only others named, and at once.
-const ERRANDS: (u32, u32) = (20, 60);
-/// Later than this for a timer of its own, this node stood still, or was stopped.
-const STOOD_STILL: Duration = Duration::from_secs(2);
-/// After the machine slept a silent neighbour is its own fault for so long.
-const SUSPENDED_FOR: Duration = Duration::from_secs(10);
-/// A second peer that falls silent so soon after another may be one of many: all links are looked at.
+/// Budget for requests to nodes that only other nodes named: requests a second, and burst. A higher
+/// value spreads contacts faster and lets neighbours direct more traffic of this node at strangers.
+const RELAYS: (u32, u32) = (20, 60);
+/// If this node handles its own timer later than this, it stood still or was stopped. A higher
+/// value overlooks short standstills; a lower one takes a busy machine for a stopped one.
+const STANDSTILL_MIN: Duration = Duration::from_secs(2);
+/// For this long after a resume, this node attributes a silent neighbour to its own isolation. A
+/// higher value keeps crashed neighbours as contacts for longer.
+const ISOLATED_FOR: Duration = Duration::from_secs(10);
+/// If two peers fall silent within this time, many others may have crashed too, so this node checks
+/// all its links. A higher value causes more checks.
 const MANY_WITHIN: Duration = Duration::from_secs(10);
-/// Topics that were left and whose sequence is remembered.
+/// Topics that this node left and whose next sequence number it remembers. Beyond this number they
+/// share one base, which only leaves a gap in the sequence.
 const SEQUENCES_MAX: usize = 1_024;
 
 /// All topics of one node. See the module.
@@ -86,28 +94,30 @@ pub struct Topics {
     mode: Mode,
     rng: Rng,
     now: Instant,
-    /// When the wall clock was told, and what it showed.
+    /// When the wall clock was reported, and its value then.
     wall: Option<(Instant, UnixMillis)>,
-    topics: BTreeMap<TopicId, Topic>,
-    asks: Asks,
+    /// Each in a box, since a node of the map has room for eleven values.
+    topics: BTreeMap<TopicId, Box<Topic>>,
+    pending: PendingRequests,
     scores: Scores,
     publishes: Publishes,
-    /// Where the sequence of this node goes on in topics that it left.
+    /// The next sequence number in each topic that this node left.
     sequences: BTreeMap<TopicId, u64>,
-    /// The same for topics that were forgotten.
+    /// The lowest next sequence number in every topic that is not in `sequences`.
     sequence_base: u64,
-    errands: TokenBucket,
+    relay_budget: TokenBucket,
     last_heard: Instant,
-    suspended_until: Instant,
-    /// Who fell silent last, and when.
+    isolated_until: Instant,
+    /// The peer that fell silent last, and when.
     silent: Option<(Instant, PublicKey)>,
     stats: TopicsStats,
     outbox: VecDeque<TopicsOutput>,
 }
 
 impl Topics {
-    /// The topics of a node that is in none but the system's and knows nobody. `incarnation` has to
-    /// be higher than in any run before; `contact` is where others reach this node.
+    /// The topics of a node that is in the system topic only and knows no other node. `incarnation`
+    /// must be higher than that of every earlier start; `contact` is the address at which others
+    /// reach this node.
     #[must_use]
     pub fn new(
         identity: Identity,
@@ -125,14 +135,14 @@ impl Topics {
             now: Instant::ZERO,
             wall: None,
             topics: BTreeMap::new(),
-            asks: Asks::default(),
+            pending: PendingRequests::default(),
             scores: Scores::new(),
             publishes: Publishes::default(),
             sequences: BTreeMap::new(),
             sequence_base: 1,
-            errands: TokenBucket::new(ERRANDS.0, ERRANDS.1),
+            relay_budget: TokenBucket::new(RELAYS.0, RELAYS.1),
             last_heard: Instant::ZERO,
-            suspended_until: Instant::ZERO,
+            isolated_until: Instant::ZERO,
             silent: None,
             stats: TopicsStats::default(),
             outbox: VecDeque::new(),
@@ -143,12 +153,12 @@ impl Topics {
         topics
     }
 
-    /// Where others reach this node from now on.
+    /// Sets the address at which others reach this node.
     pub fn set_address(&mut self, address: SocketAddr) {
         self.me.contact.address = address;
     }
 
-    /// The topic whose overlay is that of all nodes.
+    /// The system topic, whose overlay contains all nodes.
     #[must_use]
     pub fn system(&self) -> TopicId {
         TopicName::system().id()
@@ -165,7 +175,7 @@ impl Topics {
     pub fn neighbours_in(&self, topic: &TopicName) -> Vec<Contact> {
         let topic = self.topics.get(&topic.id());
         topic.map_or_else(Vec::new, |topic| {
-            topic.active.values().map(|neighbour| neighbour.contact).collect()
+            topic.active_view.values().map(|neighbour| neighbour.contact).collect()
         })
     }
 
@@ -182,37 +192,39 @@ impl Topics {
         own.map(|topic| topic.name.clone()).collect()
     }
 
-    /// A reader of `topic` has this message, and the next of its publisher is the one behind it. To be said
-    /// where this node itself does not know that.
-    pub fn expect_behind(&mut self, topic: &TopicName, after: MessageId) {
+    /// Tells that a reader of `topic` already has the message `after`, so the next message of its
+    /// publisher is the one that follows. The caller says so when this node does not know it by
+    /// itself.
+    pub fn expect_after(&mut self, topic: &TopicName, after: MessageId) {
         let now = self.now;
         if let Some(topic) = self.topics.get_mut(&topic.id()).filter(|topic| topic.subscribed) {
             topic.subscription.go_on();
-            topic.orders.expect(now, &after);
+            topic.delivery_order.start_after(now, &after);
         }
     }
 
-    /// What this node keeps of `topic` behind the message `after`, in the order in which it came,
-    /// and whether that is surely all that came. If `after` is not kept any more: all that is.
-    /// Without `after` nothing, for nothing was missed.
+    /// The cached messages of `topic` that follow `after`, in the order of arrival, and whether
+    /// that is certainly everything that arrived. If `after` is not cached any more: all cached
+    /// messages. Without `after`: none, since the reader missed nothing.
     #[must_use]
     pub fn backlog(&self, topic: &TopicName, after: Option<MessageId>) -> (Vec<Message>, bool) {
         let Some(after) = after else { return (Vec::new(), true) };
         let Some(known) = self.topics.get(&topic.id()) else { return (Vec::new(), false) };
-        let message = |(id, kept): (&MessageId, &history::Kept)| {
-            let payload = SignedMessage::decode(&kept.bytes).ok()?.payload;
+        let message = |(id, cached): (&MessageId, &message_cache::CachedMessage)| {
+            let payload = SignedMessage::decode(&cached.bytes).ok()?.payload;
             Some(Message { topic: topic.clone(), id: *id, payload })
         };
-        match known.history.behind(&after) {
+        match known.cache.delivered_after(&after) {
             Some(behind) => (behind.filter_map(message).collect(), true),
-            None => (known.history.all().filter_map(message).collect(), false),
+            None => (known.cache.all_delivered().filter_map(message).collect(), false),
         }
     }
 
-    /// Of whom a message came first, for checkers; none if it is not kept, or this node's own.
+    /// The peer that delivered a message first, for checkers; `None` if the message is not cached
+    /// or is this node's own.
     #[must_use]
     pub fn source_of(&self, topic: &TopicName, message: &MessageId) -> Option<PublicKey> {
-        self.topics.get(&topic.id())?.history.get(message)?.source()
+        self.topics.get(&topic.id())?.cache.get(message)?.source()
     }
 
     /// Gauges and counters.
@@ -221,7 +233,7 @@ impl Topics {
         let mut stats = TopicsStats {
             topics: self.topics.len(),
             publishes_waiting: self.publishes.waiting.len(),
-            asks: self.asks.len(),
+            asks: self.pending.len(),
             scores: self.scores.len(),
             ..self.stats
         };
@@ -233,40 +245,41 @@ impl Topics {
 
     // --- wiring ---
 
-    /// Lets one topic do something.
+    /// Runs `act` on one topic.
     fn with<T>(
         &mut self,
         id: &TopicId,
-        act: impl FnOnce(&mut Topic, &mut World<'_>) -> T,
+        body: impl FnOnce(&mut Topic, &mut Shared<'_>) -> T,
     ) -> Option<T> {
-        let mut topic = self.topics.remove(id)?;
-        let done = act(&mut topic, &mut self.world());
-        self.topics.insert(*id, topic);
-        Some(done)
+        let (topics, mut shared) = self.shared(id);
+        let topic = topics.get_mut(id)?;
+        Some(body(topic, &mut shared))
     }
 
-    /// What the topic that is taken out needs.
-    fn world(&mut self) -> World<'_> {
-        let promised: usize = self.topics.values().map(|topic| topic.promises.len()).sum();
-        World {
+    /// The topics, and the state that they share as the topic `id` sees it.
+    fn shared(&mut self, id: &TopicId) -> (&mut BTreeMap<TopicId, Box<Topic>>, Shared<'_>) {
+        let others = self.topics.iter().filter(|(other, _)| *other != id);
+        let missing: usize = others.map(|(_, topic)| topic.missing.len()).sum();
+        let shared = Shared {
             now: self.now,
             wall: self.wall.map(|(at, wall)| wall.plus(self.now.since(at))),
             me: &self.me,
             config: &self.config,
             mode: self.mode,
             rng: &mut self.rng,
-            asks: &mut self.asks,
+            pending: &mut self.pending,
             scores: &mut self.scores,
             stats: &mut self.stats,
             out: &mut self.outbox,
-            errands: &mut self.errands,
+            relay_budget: &mut self.relay_budget,
             last_heard: self.last_heard,
-            suspended_until: self.suspended_until,
-            promises_room: self.config.promises_max.saturating_sub(promised),
-        }
+            isolated_until: self.isolated_until,
+            missing_room: self.config.missing_max.saturating_sub(missing),
+        };
+        (&mut self.topics, shared)
     }
 
-    /// Lets everything follow from what happened in a topic.
+    /// Carries out everything that follows from a change in a topic.
     fn settle(&mut self, id: &TopicId) {
         self.with(id, Topic::settle);
     }
@@ -285,8 +298,9 @@ impl Topics {
             return false;
         }
         let sequence = self.sequences.remove(&id).unwrap_or(self.sequence_base);
-        let topic = Topic::new(&mut self.world(), name.clone(), sequence);
-        self.topics.insert(id, topic);
+        let (topics, mut shared) = self.shared(&id);
+        let topic = Topic::new(&mut shared, name.clone(), sequence);
+        topics.insert(id, Box::new(topic));
         true
     }
 
@@ -294,7 +308,7 @@ impl Topics {
         self.with(id, Topic::leave);
         let Some(topic) = self.topics.remove(id) else { return };
         if self.sequences.len() >= SEQUENCES_MAX {
-            // A sequence with a gap is better than one that is used twice.
+            // A gap in the sequence is harmless; a reused number is not.
             let highest = self.sequences.values().max().copied().unwrap_or(1);
             self.sequence_base = self.sequence_base.max(highest);
             self.sequences.clear();
@@ -305,27 +319,27 @@ impl Topics {
     }
 
     fn leave_if_over(&mut self, id: &TopicId) {
-        let over = |topic: &&mut Topic| topic.is_over(self.now);
+        let over = |topic: &&mut Box<Topic>| topic.is_over(self.now);
         let Some(topic) = self.topics.get_mut(id).filter(over) else { return };
         let waiting = self.publishes.waiting.iter().any(|waiting| waiting.topic == *id);
-        if waiting || topic.owes(self.now) {
-            topic.publishing_until = Some(self.now + STAY);
+        if waiting || topic.has_unacked(self.now) {
+            topic.publishing_until = Some(self.now + LINGER);
             self.settle(id);
         } else {
             self.leave(id);
         }
     }
 
-    /// Keeps the payload of all topics within its limit.
-    fn bound_history(&mut self) {
+    /// Keeps the payload cached in all topics within its limit.
+    fn bound_cache(&mut self) {
         loop {
-            let total: usize = self.topics.values().map(|topic| topic.history.bytes()).sum();
-            if total <= self.config.history_bytes {
+            let total: usize = self.topics.values().map(|topic| topic.cache.bytes()).sum();
+            if total <= self.config.cache_bytes {
                 return;
             }
-            let largest = self.topics.values_mut().max_by_key(|topic| topic.history.bytes());
+            let largest = self.topics.values_mut().max_by_key(|topic| topic.cache.bytes());
             let Some(topic) = largest else { return };
-            topic.history.drop_oldest();
+            topic.cache.drop_oldest();
         }
     }
 
@@ -343,7 +357,7 @@ impl Topics {
             self.outbox.push_back(TopicsOutput::SubscribeRefused { topic: name, why });
             return;
         }
-        self.with(&name.id(), |topic, world| topic.subscribe(world));
+        self.with(&name.id(), |topic, shared| topic.subscribe(shared));
         self.on_timeout(&[name.id()]);
     }
 
@@ -357,9 +371,9 @@ impl Topics {
 
     fn on_timeout(&mut self, due: &[TopicId]) {
         for id in due {
-            self.with(id, |topic, world| {
-                topic.on_timeout(world);
-                topic.settle(world);
+            self.with(id, |topic, shared| {
+                topic.on_timeout(shared);
+                topic.settle(shared);
             });
             self.leave_if_over(id);
         }
@@ -367,50 +381,50 @@ impl Topics {
 
     fn drop_everywhere(&mut self, peer: &PublicKey, cause: Cause) {
         for id in self.ids() {
-            self.with(&id, |topic, world| {
-                // The failure detector has looked whether others are heard.
-                let suspended = cause == Cause::Crashed && world.now < world.suspended_until;
-                let cause = if suspended { Cause::LocalSuspend } else { cause };
-                topic.unlink(world, peer, cause, None);
-                topic.passive.remove(peer);
-                topic.settle(world);
+            self.with(&id, |topic, shared| {
+                // The failure detector already checked whether other nodes are heard.
+                let isolated = cause == Cause::Crashed && shared.now < shared.isolated_until;
+                let cause = if isolated { Cause::Isolated } else { cause };
+                topic.unlink(shared, peer, cause, None);
+                topic.passive_view.remove(peer);
+                topic.settle(shared);
             });
         }
     }
 
     fn on_silent(&mut self, peer: &PublicKey) {
         for id in self.ids() {
-            self.with(&id, |topic, world| {
-                if topic.active.contains_key(peer) {
-                    topic.doubt(world, peer, Doubt::Silent);
-                    topic.settle(world);
+            self.with(&id, |topic, shared| {
+                if topic.active_view.contains_key(peer) {
+                    topic.begin_check(shared, peer, LivenessCheck::Silent);
+                    topic.settle(shared);
                 }
             });
         }
         self.note_silence(*peer);
     }
 
-    /// A peer fell silent. If many did, whoever is cut off hears nothing that would show it: so all
-    /// links of all topics are looked at.
+    /// A peer fell silent. If many did, an isolated node would hear nothing that shows it, so all
+    /// links of all topics are checked.
     fn note_silence(&mut self, peer: PublicKey) {
         let before = self.silent.replace((self.now, peer));
         let many =
             before.is_some_and(|(at, other)| other != peer && self.now.since(at) < MANY_WITHIN);
         if many {
             for id in self.ids() {
-                self.with(&id, |topic, world| {
-                    topic.check_quiet(world);
-                    topic.settle(world);
+                self.with(&id, |topic, shared| {
+                    topic.check_quiet(shared);
+                    topic.settle(shared);
                 });
             }
         }
     }
 
-    /// Members: some may be neighbours that were lost.
+    /// Members were found; some may be lost neighbours.
     fn on_candidates(&mut self, contacts: Vec<Contact>) {
         for id in self.ids() {
-            self.with(&id, |topic, world| {
-                contacts.iter().for_each(|contact| topic.on_back(world, *contact));
+            self.with(&id, |topic, shared| {
+                contacts.iter().for_each(|contact| topic.on_returned(shared, *contact));
             });
             self.settle(&id);
         }
@@ -418,25 +432,25 @@ impl Topics {
     }
 
     fn on_resumed(&mut self) {
-        self.suspended_until = self.now + SUSPENDED_FOR;
+        self.isolated_until = self.now + ISOLATED_FOR;
         for id in self.ids() {
-            self.with(&id, |topic, world| {
-                let peers: Vec<PublicKey> = topic.active.keys().copied().collect();
+            self.with(&id, |topic, shared| {
+                let peers: Vec<PublicKey> = topic.active_view.keys().copied().collect();
                 for peer in peers {
-                    topic.doubt(world, &peer, Doubt::Slept);
+                    topic.begin_check(shared, &peer, LivenessCheck::Resumed);
                 }
-                topic.find_soon(world.now);
-                topic.orders.stood_still(world.now);
-                topic.settle(world);
+                topic.find_soon(shared.now);
+                topic.delivery_order.on_standstill(shared.now);
+                topic.settle(shared);
             });
         }
     }
 
-    /// Whether this node was late for its own timer: it stood still, and others may have dropped its links
-    /// meanwhile.
+    /// Checks whether this node was late for its own timer. If so, it stood still, and other nodes
+    /// may have dropped their links to it meanwhile.
     fn notice_standstill(&mut self) {
         let due = self.poll_timeout();
-        if due.is_some_and(|due| self.now.since(due.at) > STOOD_STILL) {
+        if due.is_some_and(|due| self.now.since(due.at) > STANDSTILL_MIN) {
             self.stats.standstills += 1;
             self.on_resumed();
         }
@@ -445,9 +459,9 @@ impl Topics {
     fn on_mode(&mut self, mode: Mode) {
         self.mode = mode;
         for id in self.ids() {
-            self.with(&id, |topic, world| {
-                topic.set_mode(world);
-                topic.settle(world);
+            self.with(&id, |topic, shared| {
+                topic.set_mode(shared);
+                topic.settle(shared);
             });
         }
     }
@@ -469,14 +483,14 @@ impl Machine for Topics {
                 self.on_publish(publish, &topic, payload, true);
             }
             TopicsInput::Broadcast { publish, payload } => self.on_broadcast(publish, payload),
-            TopicsInput::Asked { serve, from, spread } => self.on_asked(serve, from, spread),
+            TopicsInput::Asked { serve, from, request } => self.on_asked(serve, from, request),
             TopicsInput::Answered { ask, answer, rtt } => self.on_answered(ask, answer, rtt),
             TopicsInput::Failed(ask) => self.on_failed(ask),
             TopicsInput::Unsent(ask) => self.on_unsent(ask),
             TopicsInput::Candidates(contacts) => self.on_candidates(contacts),
             TopicsInput::Bridge(contact) => {
                 let system = TopicName::system().id();
-                self.with(&system, |topic, world| topic.bridge(world, contact));
+                self.with(&system, |topic, shared| topic.bridge(shared, contact));
                 self.settle(&system);
             }
             TopicsInput::Suggested { topic, contacts } => self.on_suggested(&topic, contacts),
@@ -494,14 +508,16 @@ impl Machine for Topics {
             }
             TopicsInput::Timeout => {
                 self.notice_standstill();
-                let due = |topic: &&Topic| topic.wake.is_some_and(|wake| wake.at <= now);
-                let due: Vec<TopicId> =
-                    self.topics.values().filter(due).map(|topic| topic.id).collect();
+                let due = self
+                    .topics
+                    .values()
+                    .filter(|topic| topic.wake.is_some_and(|wake| wake.at <= now));
+                let due: Vec<TopicId> = due.map(|topic| topic.id).collect();
                 self.on_timeout(&due);
             }
         }
         self.admit();
-        self.bound_history();
+        self.bound_cache();
     }
 
     fn poll_output(&mut self) -> Option<TopicsOutput> {

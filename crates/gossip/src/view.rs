@@ -1,11 +1,11 @@
-//! Members as people and programs see them.
+//! Members as applications and people see them.
 
 use potluck_base::{BlobId, Peer, PublicKey};
 
 /// How much of the network this node knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// All of it: the full signed list.
+    /// All of it: the full signed member list.
     Fleet,
     /// A bounded part of it.
     Open,
@@ -32,21 +32,21 @@ impl Mode {
     }
 }
 
-/// Whether a member is there.
+/// The state of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MemberState {
-    /// It was heard, or nothing speaks against it.
+    /// It was heard from, or nothing contradicts that it is alive.
     Alive,
-    /// It did not answer; it has some time to be heard.
+    /// It did not answer and has some time to refute.
     Suspect,
-    /// It did not answer in that time either.
+    /// It did not refute in that time.
     Dead,
-    /// It said good-bye.
+    /// It left.
     Left,
 }
 
 impl MemberState {
-    /// Whether it is taken to be there: alive, or suspect.
+    /// Whether it counts as alive: alive or suspect.
     #[must_use]
     pub const fn is_here(self) -> bool {
         matches!(self, Self::Alive | Self::Suspect)
@@ -67,41 +67,41 @@ impl MemberState {
 /// One member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberView {
-    /// Who, and where.
+    /// Its id, key and address.
     pub peer: Peer,
-    /// Whether it is there, in this node's own judgement.
+    /// Its state in this node's own judgement.
     pub state: MemberState,
     /// Higher with every start of the member.
     pub incarnation: u64,
-    /// What its owner calls it.
+    /// Its labels, given by its owner.
     pub labels: Vec<(String, String)>,
 }
 
-/// The members this node knows, in the order of their ids; itself included.
+/// The members this node knows, itself included, in the order of their ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MembersView {
-    /// How much of the network that is.
+    /// How much of the network the list covers.
     pub mode: Mode,
     /// The members.
     pub members: Vec<MemberView>,
 }
 
-/// What happened to a member, in this node's judgement.
+/// A change of a member, in this node's judgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// A new one.
+    /// A new member.
     Joined,
     /// It does not answer.
     Suspected,
-    /// It was suspected and has been heard.
+    /// It was suspected and was heard from.
     Refuted,
-    /// It is taken for dead.
+    /// It was declared dead.
     Died,
-    /// It said good-bye.
+    /// It left.
     Left,
     /// It was dead or had left, and is back.
     Returned,
-    /// The network's authority has shut it out.
+    /// The network's authority expelled it.
     Revoked,
 }
 
@@ -121,31 +121,32 @@ impl Change {
     }
 }
 
-/// Something happened to a member.
+/// A change of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemberEvent {
-    /// Who.
+    /// The member.
     pub peer: Peer,
-    /// What.
+    /// The change.
     pub change: Change,
 }
 
-/// Why a neighbour of the overlay went.
+/// Why a link of the overlay was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// It gave no answer.
+    /// The neighbour did not answer.
     Crashed,
-    /// It said good-bye.
+    /// The neighbour left.
     Left,
-    /// It made room for another of its own neighbours.
+    /// The neighbour made room for another one.
     Evicted,
     /// This node made room.
     Replaced,
-    /// It broke the rules.
+    /// The neighbour broke the rules.
     Misbehaved,
-    /// This node itself was cut off or slept.
-    LocalSuspend,
-    /// It lives and knows nothing of the link: it took this node for gone, or began anew.
+    /// This node was isolated or slept.
+    Isolated,
+    /// The neighbour is alive and no longer knew the link: it took this node for gone, or
+    /// restarted.
     Forgotten,
 }
 
@@ -159,23 +160,23 @@ impl Cause {
             Self::Evicted => "evicted",
             Self::Replaced => "replaced",
             Self::Misbehaved => "misbehaved",
-            Self::LocalSuspend => "local suspend",
+            Self::Isolated => "local suspend",
             Self::Forgotten => "forgotten",
         }
     }
 }
 
-/// A shared file: what its sharer calls it, and what to fetch.
+/// A shared file: its name, and what to fetch.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FoundFile {
     /// The name it was shared under, at most 255 bytes.
     pub name: String,
-    /// What its link names.
+    /// The id that its link contains.
     pub root: BlobId,
-    /// Its bytes; of a folder, those of all its files.
+    /// Its size in bytes; of a folder, that of all its files.
     pub bytes: u64,
     /// Whether it is a folder.
     pub folder: bool,
-    /// Who has it; `None` for this node's own.
+    /// The node that has it; `None` for this node's own.
     pub holder: Option<PublicKey>,
 }

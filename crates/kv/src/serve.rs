@@ -124,7 +124,7 @@ impl Serves {
             | Request::Leave
             | Request::Have { .. }
             | Request::Member(_)
-            | Request::Spread(_)
+            | Request::Topic(_)
             | Request::Search(_)
             | Request::Enroll(_) => {
                 core.respond(id, Response::refused(Refusal::Unsupported));

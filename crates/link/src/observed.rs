@@ -36,8 +36,10 @@ const FEW_NODES: usize = 3;
 const CLAIM_LIFE: Duration = Duration::from_secs(10 * 60);
 /// The last answers of a kind that decide, each of another peer.
 const JURY: usize = 16;
-/// An answer that says what its sender said so short a time before is passed over.
-const REPEATED: Duration = Duration::from_secs(1);
+/// An answer that says what its sender said less than this time before is passed over. Answers come many
+/// times a second, and each costs a count of all witnesses. A larger value lets a peer that repeats itself
+/// count as heard earlier than it was, at most by this time.
+const REPEATED: Duration = Duration::from_secs(10);
 /// Answers remembered of each kind. More than decide, so that a subnet with many peers does not leave
 /// too few of others.
 const CLAIMS_MAX: usize = 64;

@@ -3,6 +3,7 @@
 //! The real shell (`host`) and the simulator (`sim`) drive the same [`Node`] through the machine
 //! contract of `potluck_base::machine`.
 
+mod cached;
 pub mod command;
 pub mod config;
 pub mod input;

@@ -9,6 +9,7 @@ mod gossip;
 mod requests;
 mod time;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use potluck_swarm::Swarm;
 use potluck_wire::limits::MESSAGE_BYTES_MAX;
 use potluck_wire::{Found, Refusal, Request, Response};
 
+use crate::cached::Cached;
 use crate::command::{CommandError, CommandId, Reply};
 use crate::config::{Config, ConfigError};
 use crate::input::{CallId, InboundId, Input};
@@ -75,7 +77,7 @@ enum PendingRequest {
     Kv(AskId),
     Swarm(potluck_swarm::AskId),
     Members(members::AskId),
-    Topics(potluck_gossip::topics::SpreadAskId),
+    Topics(potluck_gossip::topics::TopicAskId),
     Search(potluck_gossip::search::AskId),
     /// A ping that finds the address for a call: the call goes where the answer comes from.
     PathProbe(CallId),
@@ -93,10 +95,10 @@ enum ReplyPath {
 #[derive(Debug)]
 pub struct Node {
     network: NetworkId,
-    link: Link,
-    dht: Dht,
-    kv: Kv,
-    swarm: Swarm,
+    link: Cached<Link>,
+    dht: Cached<Dht>,
+    kv: Cached<Kv>,
+    swarm: Cached<Swarm>,
     files: files::Pending,
     gossip: gossip::Gossip,
     requests: BTreeMap<RequestToken, PendingRequest>,
@@ -119,6 +121,8 @@ pub struct Node {
     clock_off: bool,
     busy: u64,
     outbox: VecDeque<Output>,
+    /// The next deadline of all parts, computed once after each input; `None` if it is to be computed.
+    deadline: Cell<Option<Option<Deadline>>>,
 }
 
 impl Node {
@@ -152,10 +156,10 @@ impl Node {
         let swarm = Swarm::new(contact.public_key, config.swarm, rng.fork("swarm"));
         Ok(Self {
             network,
-            link,
-            dht,
-            kv,
-            swarm,
+            link: Cached::new(link),
+            dht: Cached::new(dht),
+            kv: Cached::new(kv),
+            swarm: Cached::new(swarm),
             files: files::Pending::default(),
             gossip,
             requests: BTreeMap::new(),
@@ -174,11 +178,13 @@ impl Node {
             clock_off: false,
             busy: 0,
             outbox: VecDeque::new(),
+            deadline: Cell::new(None),
         })
     }
 
     /// A control datagram came in; as `Input::Datagram`, without a copy of the bytes.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        self.deadline.take();
         self.link.handle_datagram(now, from, bytes);
         self.pump(now);
     }
@@ -378,7 +384,7 @@ impl Node {
             Dht::CloseGroup(change) => {
                 let close_group: Vec<Peer> = self.dht.close_group().copied().collect();
                 let contacts = close_group.iter().map(|peer| peer.contact).collect();
-                self.gossip.members.handle(now, members::Input::Siblings(contacts));
+                self.gossip.members.handle(now, members::Input::CloseGroup(contacts));
                 self.kv.handle(now, potluck_kv::Input::CloseGroup(close_group));
                 let joined = change.joined.into_iter().map(Event::SiblingJoined);
                 let left = change.left.into_iter().map(Event::SiblingLeft);
@@ -467,19 +473,19 @@ impl Node {
 
     /// The members, for checkers.
     #[must_use]
-    pub const fn members(&self) -> &members::Members {
+    pub fn members(&self) -> &members::Members {
         &self.gossip.members
     }
 
     /// Topics and their overlays, for checkers.
     #[must_use]
-    pub const fn topics(&self) -> &potluck_gossip::Topics {
+    pub fn topics(&self) -> &potluck_gossip::Topics {
         &self.gossip.topics
     }
 
     /// The table and lookups, for checkers.
     #[must_use]
-    pub const fn dht(&self) -> &Dht {
+    pub fn dht(&self) -> &Dht {
         &self.dht
     }
 }
@@ -502,23 +508,23 @@ impl Machine for Node {
     type Output = Output;
 
     fn handle(&mut self, now: Instant, input: Input) {
+        self.deadline.take();
         match input {
             Input::Datagram { from, bytes } => self.link.handle_datagram(now, from, &bytes),
             Input::Timeout => {
-                let due = |deadline: Option<Deadline>| deadline.is_some_and(|d| d.at <= now);
-                if due(self.link.poll_timeout()) {
+                if self.link.is_due(now) {
                     self.link.handle_timeout(now);
                     self.pump(now);
                 }
-                if due(self.dht.poll_timeout()) {
+                if self.dht.is_due(now) {
                     self.dht.handle(now, potluck_dht::Input::Timeout);
                     self.pump(now);
                 }
-                if due(self.kv.poll_timeout()) {
+                if self.kv.is_due(now) {
                     self.kv.handle(now, potluck_kv::Input::Timeout);
                     self.pump(now);
                 }
-                if due(self.swarm.poll_timeout()) {
+                if self.swarm.is_due(now) {
                     self.swarm.handle(now, potluck_swarm::Input::Timeout);
                     self.pump(now);
                 }
@@ -574,13 +580,18 @@ impl Machine for Node {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        Deadline::earliest([
+        if let Some(known) = self.deadline.get() {
+            return known;
+        }
+        let deadline = Deadline::earliest([
             self.link.poll_timeout(),
             self.dht.poll_timeout(),
             self.kv.poll_timeout(),
             self.swarm.poll_timeout(),
             self.gossip.poll_timeout(),
-        ])
+        ]);
+        self.deadline.set(Some(deadline));
+        deadline
     }
 }
 

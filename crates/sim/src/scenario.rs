@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use potluck_base::Rng;
+use potluck_base::signature_memo::SignatureMemo;
 use potluck_gossip::Mode;
 use potluck_gossip::members::ModeChoice;
 
@@ -16,8 +17,6 @@ use crate::world::{World, WorldConfig};
 /// should be.
 pub const STABILISATION: Duration = Duration::from_secs(60);
 
-/// Signatures are checked in worlds of up to so many nodes.
-const VERIFY_MAX: usize = 500;
 /// In worlds of more nodes no node keeps the full list of members: the lists of n nodes take n²
 /// entries, and one machine holds all of them.
 const FLEET_MAX: usize = 2_000;
@@ -124,8 +123,6 @@ impl Run {
     /// records are not checked, for one processor does all of it; in the largest, views are bounded.
     pub(crate) fn config(&self) -> WorldConfig {
         let mut config = WorldConfig::new(self.seed);
-        config.node.members.verify = self.nodes <= VERIFY_MAX;
-        config.node.topics.verify = self.nodes <= VERIFY_MAX;
         let fleet = self.nodes <= FLEET_MAX;
         config.node.members.mode = if fleet { ModeChoice::Fleet } else { ModeChoice::Open };
         config
@@ -184,6 +181,8 @@ pub(crate) fn play(scenario: &Scenario, params: &Params) -> Result<Report, Scena
         let (scenario, least) = (scenario.name, scenario.nodes_min);
         return Err(ScenarioError::TooFewNodes { scenario, least });
     }
+    // Each signature is checked once and not once a node; the results are the same.
+    let _memo = SignatureMemo::on_this_thread();
     let mut run = Run {
         nodes,
         seed: params.seed,

@@ -80,7 +80,7 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
         | Request::Leave
         | Request::Have { .. }
         | Request::Member(_)
-        | Request::Spread(_)
+        | Request::Topic(_)
         | Request::Search(_)
         | Request::Enroll(_) => Ok(request),
     }
@@ -128,7 +128,7 @@ pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
         | Response::Left
         | Response::Holding(_)
         | Response::Member(_)
-        | Response::Spread(_)
+        | Response::Topic(_)
         | Response::Taken
         | Response::Enrolled { .. } => Ok(response),
     }

@@ -16,8 +16,8 @@ pub mod member;
 pub mod message;
 pub mod search;
 pub mod settings;
-pub mod spread;
 pub mod swarm;
+pub mod topic;
 
 pub use admission::{
     Certificate, Enroll, Grant, GrantTerms, Revocation, Revoked, Ticket, TicketError,
@@ -25,8 +25,8 @@ pub use admission::{
 pub use codec::{DecodeError, decode_request, decode_response, encode_request, encode_response};
 pub use lan::{Beacon, LanKey, LanTag};
 pub use member::{
-    Announcement, Claim, Component, MemberRecord, MemberRequest, MemberResponse, Proof, Reach,
-    RecordError, Software, Surroundings, Vitals,
+    Announcement, MemberRecord, MemberRequest, MemberResponse, PartitionId, PeerHints, Proof,
+    Reach, RecordError, RecordVersion, Software, SuspectMessage,
 };
 pub use message::{
     Contacts, Found, Hint, Holding, Load, Loaded, OfferEntry, Part, RecordAnswer, Refusal, Request,
@@ -34,7 +34,8 @@ pub use message::{
 };
 pub use search::{Hit, SearchRequest};
 pub use settings::{NetworkSettings, SettingsError};
-pub use spread::{
-    IdRun, PartCause, SignedMessage, SignedMessageError, Spread, SpreadAct, SpreadAnswer, TopicId,
-};
 pub use swarm::{FetchRequest, Provider, Run};
+pub use topic::{
+    DisconnectCause, IdRange, InTopic, SignedMessage, SignedMessageError, TopicId, TopicRequest,
+    TopicResponse,
+};

@@ -47,7 +47,7 @@ pub const MEMBER_RECORD_BYTES_MAX: usize = 1040;
 /// Most records, short ids or entries of a comparison in one message about members.
 pub const RECORDS_MAX: usize = 2048;
 /// Most claims in one message.
-pub const CLAIMS_MAX: usize = 16;
+pub const SUSPECTS_MAX: usize = 16;
 /// Longest certificate, grant or revocation, signature included: a certificate leaves room for a
 /// request of over 600 bytes in the datagram that it is shown in.
 pub const CERTIFICATE_BYTES_MAX: usize = 400;
@@ -56,6 +56,6 @@ pub const CERTIFICATE_LIFE_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 /// Most entry points in a ticket.
 pub const TICKET_CONTACTS_MAX: usize = 4;
 /// Longest payload of a topic's message.
-pub const SPREAD_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+pub const TOPIC_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// Most runs of message names in one request about a topic.
-pub const ID_RUNS_MAX: usize = 1024;
+pub const ID_RANGES_MAX: usize = 1024;

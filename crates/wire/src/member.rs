@@ -1,7 +1,7 @@
 //! What members say of themselves and of each other.
 //!
 //! A [`MemberRecord`] is signed by its subject over the bytes that are kept and passed on. A
-//! [`Claim`] is only a hint: whoever hears it probes for itself.
+//! [`SuspectMessage`] is only a hint: whoever hears it probes for itself.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,23 +12,23 @@ use potluck_base::{Address, Addresses, Contact, Identity, NetworkId, PublicKey, 
 use crate::codec::{cbor_byte_string, cbor_public_key, cbor_signature, elements};
 use crate::contact::{cbor_addresses, cbor_contact, cbor_contacts};
 use crate::limits::{
-    BUILD_BYTES_MAX, CLAIMS_MAX, LABEL_BYTES_MAX, LABELS_MAX, MEMBER_RECORD_BYTES_MAX, RECORDS_MAX,
-    VERSION, VERSION_MIN,
+    BUILD_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, MEMBER_RECORD_BYTES_MAX, RECORDS_MAX,
+    SUSPECTS_MAX, VERSION, VERSION_MIN,
 };
 
 const RECORD_DOMAIN: &[u8] = b"potluck 2026 member record";
-const COMPONENT_DOMAIN: &[u8] = b"potluck 2026 component";
+const PARTITION_DOMAIN: &[u8] = b"potluck 2026 component";
 const PROOF_DOMAIN: &[u8] = b"potluck 2026 liveness proof";
 
 /// How young a node's word about itself is: ordered, and compared only with its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
-pub struct Vitals {
+pub struct RecordVersion {
     /// Higher with every start of the node.
     #[n(0)]
     pub incarnation: u64,
     /// One up with each change or refutation in this incarnation.
     #[n(1)]
-    pub beat: u32,
+    pub revision: u32,
 }
 
 /// A request about members.
@@ -36,20 +36,20 @@ pub struct Vitals {
 pub enum MemberRequest {
     /// Are you there?
     #[n(0)]
-    Probe {
+    Ping {
         /// What the prober's own word is.
         #[n(0)]
-        mine: Vitals,
+        mine: RecordVersion,
         /// Yours that I take for suspect or dead: be heard with a newer one.
         #[n(1)]
-        doubted: Option<Vitals>,
+        suspected: Option<RecordVersion>,
         /// In open networks.
         #[n(2)]
-        component: Option<Component>,
+        partition: Option<PartitionId>,
     },
     /// Probe this node for me and bring its signature over my nonce.
     #[n(1)]
-    ProbeFor {
+    PingReq {
         /// Whom.
         #[cbor(n(0), with = "cbor_contact")]
         subject: Contact,
@@ -69,10 +69,10 @@ pub enum MemberRequest {
     },
     /// I could not reach these.
     #[n(3)]
-    Doubt {
+    Suspect {
         /// Them.
         #[cbor(n(0), with = "cbor_claims")]
-        claims: Vec<Claim>,
+        suspects: Vec<SuspectMessage>,
     },
     /// Records you may lack.
     #[n(4)]
@@ -104,7 +104,7 @@ pub enum MemberRequest {
     },
     /// These are shut out.
     #[n(8)]
-    Shut {
+    Revoke {
         /// Encoded revocations of the network's authority.
         #[cbor(n(0), with = "cbor_records")]
         revocations: Vec<Bytes>,
@@ -116,20 +116,20 @@ pub enum MemberRequest {
 pub enum MemberResponse {
     /// I am here.
     #[n(0)]
-    Alive {
+    Ack {
         /// The answerer's own word.
         #[n(0)]
-        mine: Vitals,
+        mine: RecordVersion,
         /// In open networks.
         #[n(1)]
-        surroundings: Option<Surroundings>,
+        hints: Option<PeerHints>,
     },
     /// The subject's signature over a nonce.
     #[n(1)]
     Proof {
         /// The subject's own word.
         #[n(0)]
-        vitals: Vitals,
+        version: RecordVersion,
         /// See [`Proof::verify`].
         #[cbor(n(1), with = "cbor_signature")]
         signature: Signature,
@@ -156,32 +156,32 @@ pub enum MemberResponse {
     },
     /// Of the claims of a doubt, those that I make as well.
     #[n(4)]
-    Shared {
+    Confirmed {
         /// About members that I could not reach either.
         #[cbor(n(0), with = "cbor_claims")]
-        claims: Vec<Claim>,
+        suspects: Vec<SuspectMessage>,
     },
 }
 
 /// Names the part of the overlay that a node is in, in one hour: neighbours agree on the least mark
 /// of any node they are linked to, over however many links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-pub struct Component {
+pub struct PartitionId {
     /// Hours since 1970.
     #[n(0)]
     pub hour: u32,
-    /// See [`Component::of`].
+    /// See [`PartitionId::of`].
     #[n(1)]
     pub least: u64,
 }
 
-impl Component {
+impl PartitionId {
     /// The mark of one node in one hour: another one each hour, so that nobody has the least for
     /// long.
     #[must_use]
     pub fn of(node: &PublicKey, hour: u32) -> Self {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(COMPONENT_DOMAIN).update(node.as_bytes()).update(&hour.to_be_bytes());
+        hasher.update(PARTITION_DOMAIN).update(node.as_bytes()).update(&hour.to_be_bytes());
         let mut mark = [0; 8];
         hasher.finalize_xof().fill(&mut mark);
         Self { hour, least: u64::from_be_bytes(mark) }
@@ -190,24 +190,24 @@ impl Component {
 
 /// What a node that is not known to all says of where it is.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
-pub struct Surroundings {
+pub struct PeerHints {
     /// The part of the overlay it is in.
     #[n(0)]
-    pub component: Option<Component>,
+    pub partition: Option<PartitionId>,
     /// Some that it is linked to: who may reach it when the asker does not.
     #[cbor(n(1), with = "cbor_contacts")]
-    pub beside: Vec<Contact>,
+    pub helpers: Vec<Contact>,
 }
 
 /// "I could not reach this one, whose last word I know is this."
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub struct Claim {
+pub struct SuspectMessage {
     /// Whom.
     #[cbor(n(0), with = "cbor_public_key")]
     pub subject: PublicKey,
     /// Its last word that the claimer knows.
     #[n(1)]
-    pub vitals: Vitals,
+    pub version: RecordVersion,
 }
 
 /// What is told to all members at once, over the tree of all nodes. Whoever published it stands for
@@ -219,7 +219,7 @@ pub struct Announcement {
     pub records: Vec<Bytes>,
     /// Whom the publisher could not reach.
     #[cbor(n(1), with = "cbor_claims")]
-    pub claims: Vec<Claim>,
+    pub suspects: Vec<SuspectMessage>,
     /// Encoded revocations of the network's authority.
     #[cbor(n(2), with = "cbor_records")]
     pub revocations: Vec<Bytes>,
@@ -248,7 +248,7 @@ impl Announcement {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Proof {
     /// The signer's own word.
-    pub vitals: Vitals,
+    pub version: RecordVersion,
     /// Over network, asker, nonce and vitals.
     pub signature: Signature,
 }
@@ -261,10 +261,10 @@ impl Proof {
         network: &NetworkId,
         asker: &PublicKey,
         nonce: u64,
-        vitals: Vitals,
+        version: RecordVersion,
     ) -> Self {
-        let signature = me.sign(&proof_text(network, asker, nonce, vitals));
-        Self { vitals, signature }
+        let signature = me.sign(&proof_text(network, asker, nonce, version));
+        Self { version, signature }
     }
 
     /// Whether `subject` signed `nonce` for `asker`.
@@ -276,19 +276,24 @@ impl Proof {
         asker: &PublicKey,
         nonce: u64,
     ) -> bool {
-        let text = proof_text(network, asker, nonce, self.vitals);
+        let text = proof_text(network, asker, nonce, self.version);
         subject.verify(&text, &self.signature).is_ok()
     }
 }
 
-fn proof_text(network: &NetworkId, asker: &PublicKey, nonce: u64, vitals: Vitals) -> Vec<u8> {
+fn proof_text(
+    network: &NetworkId,
+    asker: &PublicKey,
+    nonce: u64,
+    version: RecordVersion,
+) -> Vec<u8> {
     [
         PROOF_DOMAIN,
         network.as_bytes(),
         asker.as_bytes(),
         &nonce.to_be_bytes(),
-        &vitals.incarnation.to_be_bytes(),
-        &vitals.beat.to_be_bytes(),
+        &version.incarnation.to_be_bytes(),
+        &version.revision.to_be_bytes(),
     ]
     .concat()
 }
@@ -301,7 +306,7 @@ pub struct MemberRecord {
     /// Its other addresses, at most three.
     pub more: Vec<Address>,
     /// How young this word is.
-    pub vitals: Vitals,
+    pub version: RecordVersion,
     /// Whether it has left. Final for this incarnation.
     pub left: bool,
     /// Whether it serves nobody.
@@ -393,7 +398,7 @@ struct Unsigned {
     #[cbor(n(0), with = "cbor_addresses")]
     node: Addresses,
     #[n(1)]
-    vitals: Vitals,
+    version: RecordVersion,
     #[n(2)]
     left: bool,
     #[n(3)]
@@ -418,7 +423,7 @@ impl MemberRecord {
         node.ways.extend_from_slice(&self.more);
         let unsigned = Unsigned {
             node,
-            vitals: self.vitals,
+            version: self.version,
             left: self.left,
             client: self.client,
             labels: self.labels.clone(),
@@ -447,7 +452,7 @@ impl MemberRecord {
         if decoder.position() != text.len() {
             return Err(RecordError::Malformed);
         }
-        let Unsigned { node, vitals, left, client, labels, certificate, .. } = record;
+        let Unsigned { node, version, left, client, labels, certificate, .. } = record;
         let Unsigned { software, reach, settings, .. } = record;
         let Addresses { public_key, salt, ways } = node;
         let [Address { socket: address, via: None }, more @ ..] = ways.as_slice() else {
@@ -458,7 +463,7 @@ impl MemberRecord {
         Ok(Self {
             contact,
             more,
-            vitals,
+            version,
             left,
             client,
             labels,
@@ -551,23 +556,23 @@ mod cbor_build {
 }
 
 mod cbor_claims {
-    use super::{CLAIMS_MAX, Claim, Decoder, Encoder, Written, Wrong, elements};
+    use super::{Decoder, Encoder, SUSPECTS_MAX, SuspectMessage, Written, Wrong, elements};
     use minicbor::encode::Write;
 
     pub(super) fn encode<C, W: Write>(
-        claims: &[Claim],
+        suspects: &[SuspectMessage],
         e: &mut Encoder<W>,
         _: &mut C,
     ) -> Written<W> {
-        e.array(claims.len() as u64)?;
-        for claim in claims {
-            e.encode(claim)?;
+        e.array(suspects.len() as u64)?;
+        for suspect in suspects {
+            e.encode(suspect)?;
         }
         Ok(())
     }
 
-    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Vec<Claim>, Wrong> {
-        elements(d, CLAIMS_MAX, Decoder::decode)
+    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Vec<SuspectMessage>, Wrong> {
+        elements(d, SUSPECTS_MAX, Decoder::decode)
     }
 }
 

@@ -8,7 +8,7 @@ use potluck_record::{CertificateHash, Dot, EnvelopeId, StateDigest};
 use crate::admission::{Enroll, cbor_proof};
 use crate::member::{MemberRequest, MemberResponse};
 use crate::search::SearchRequest;
-use crate::spread::{Spread, SpreadAnswer};
+use crate::topic::{InTopic, TopicResponse};
 
 use crate::codec::{
     cbor_blob, cbor_byte_string, cbor_bytes, cbor_digest, cbor_key, cbor_keys, cbor_writer,
@@ -90,7 +90,7 @@ pub enum Request {
     Member(#[n(0)] MemberRequest),
     /// About a topic's overlay and its messages.
     #[n(8)]
-    Spread(#[n(0)] Spread),
+    Topic(#[n(0)] InTopic),
     /// A search on its way out, or hits on their way back.
     #[n(9)]
     Search(#[n(0)] SearchRequest),
@@ -175,7 +175,7 @@ pub enum Response {
     Member(#[n(0)] MemberResponse),
     /// About a topic.
     #[n(9)]
-    Spread(#[n(0)] SpreadAnswer),
+    Topic(#[n(0)] TopicResponse),
     /// Taken; there is no more to say.
     #[n(10)]
     Taken,

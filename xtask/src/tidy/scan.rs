@@ -37,6 +37,41 @@ fn blank_end(text: &str, at: usize) -> Option<usize> {
     }
 }
 
+/// Where the comments are, in order. Comments of adjacent lines are apart.
+pub(crate) fn comments(text: &str) -> Vec<Range<usize>> {
+    let bytes = text.as_bytes();
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        if let Some(end) = blank_end(text, at) {
+            if bytes[at] == b'/' {
+                found.push(at..end);
+            }
+            at = end;
+        } else if is_word_byte(bytes[at]) {
+            at = word_end(bytes, at);
+        } else {
+            at += 1;
+        }
+    }
+    found
+}
+
+/// Where the words of some code are: names, keywords and numbers, in order.
+pub(crate) fn words(code: &str) -> Vec<Range<usize>> {
+    let bytes = code.as_bytes();
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        if is_word_byte(bytes[at]) {
+            let end = word_end(bytes, at);
+            found.push(at..end);
+            at = end;
+        } else {
+            at += 1;
+        }
+    }
+    found
+}
+
 fn block_comment_end(bytes: &[u8], start: usize) -> usize {
     let mut depth = 0;
     let mut at = start;

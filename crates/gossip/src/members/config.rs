@@ -1,8 +1,8 @@
-//! Parameters of the failure detector and of the list of members.
+//! Parameters of the failure detector and of the member list.
 
 use std::time::Duration;
 
-/// Whether this node keeps the full list of members.
+/// Whether this node keeps the full member list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ModeChoice {
     /// By the size of the network: see [`MembersConfig::fleet_max`].
@@ -14,37 +14,39 @@ pub enum ModeChoice {
     Open,
 }
 
-/// See each field; [`MembersConfig::validate`] holds them together.
+/// Parameters of members. [`MembersConfig::validate`] checks them against each other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MembersConfig {
-    /// Full list or bounded views.
+    /// Full list or partial views.
     pub mode: ModeChoice,
-    /// How often this node probes a member, when it is healthy itself. One second as in SWIM: each
-    /// node sends and gets about one probe an interval whatever the size of the network.
+    /// Interval between two probes of a healthy node. One second as in SWIM: each node sends and
+    /// receives about one probe an interval, whatever the size of the network. A higher value finds
+    /// crashes later.
     pub interval: Duration,
-    /// Shortest suspicion where round trips are below `near`. One second: long enough for two more
-    /// rounds of probes by everybody who was told, as 64 processes on loopback measured.
+    /// Shortest suspicion of members with a round trip below `near`. One second: enough for two
+    /// more rounds of probes by all informed members, as measured with 64 processes on loopback. A
+    /// higher value declares fewer healthy members dead and finds crashes later.
     pub suspicion_near: Duration,
-    /// Shortest suspicion elsewhere. 5 s: Lifeguard's for networks of home connections.
+    /// Shortest suspicion of other members. 5 s: Lifeguard's value for home connections.
     pub suspicion_far: Duration,
     /// Round trips below this are near.
     pub near: Duration,
     /// The longest suspicion, as a multiple of the shortest: Lifeguard's 6.
     pub suspicion_factor: u32,
-    /// Members above which `Auto` turns to bounded views; it turns back at two thirds of it.
+    /// Members above which `Auto` turns to partial views; it turns back at two thirds of it.
     pub fleet_max: usize,
-    /// Members that a node with bounded views remembers.
+    /// Members that a node with partial views remembers.
     pub open_max: usize,
-    /// How often lists are compared with somebody.
+    /// Interval between two comparisons of member lists.
     pub compare_interval: Duration,
-    /// How often one of the dead is tried again.
+    /// Interval between two tries to reach a dead member.
     pub heal_interval: Duration,
-    /// Members that died or left and are remembered: the dead to be tried again, those who left so
-    /// that stale records do not bring them back.
+    /// Dead and left members remembered: the dead to be tried again, those that left so that stale
+    /// records do not bring them back.
     pub gone_max: usize,
-    /// For how long.
+    /// How long dead and left members are remembered.
     pub gone_keep: Duration,
-    /// Whether signatures of records are checked. Off only in large simulations.
+    /// Whether signatures of records are verified. Off only in large simulations.
     pub verify: bool,
 }
 
@@ -68,7 +70,7 @@ impl Default for MembersConfig {
     }
 }
 
-/// Which parameters make no sense.
+/// Invalid parameters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MembersConfigError {
     /// The interval is outside 100 ms to 60 s.
@@ -83,7 +85,7 @@ impl MembersConfig {
     /// Checks the parameters.
     ///
     /// # Errors
-    /// The first that makes no sense.
+    /// The first invalid one.
     pub fn validate(&self) -> Result<(), MembersConfigError> {
         let interval = Duration::from_millis(100)..=Duration::from_secs(60);
         if !interval.contains(&self.interval) {

@@ -1,93 +1,97 @@
-//! Probing: one member an interval in turns, and sooner where somebody has doubts.
+//! Probing: one member in each interval, in rounds, and suspected members sooner.
 //!
-//! A member that does not answer two tries is asked once more while three others try it, too; they
-//! bring its signature over a nonce, so they cannot lie that it lives, and if they lie that it does
-//! not, this node's own tries have failed as well. A probe that somebody's doubt caused has three
-//! tries of its own and no helpers: whoever doubted was one. A suspect is looked at with three tries
-//! again and again until its suspicion ends, since of many suspicions some outlive one such probe: with
-//! every tenth datagram lost, three round trips in a row fail once in 150 times.
+//! A member that does not answer two tries is tried once more while three helpers probe it as well.
+//! Helpers return the subject's signature over a nonce, so they cannot claim falsely that it is
+//! alive; if they claim falsely that it is not, this node's own tries have failed as well. A probe
+//! caused by a suspect message has three tries and no helpers: its sender was one. A suspect is
+//! rechecked with three tries again and again until its suspicion ends, since of many suspicions
+//! some outlive one such probe: with 10 % loss, three round trips in a row fail once in 150 times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use potluck_base::{Contact, Deadline, Instant, PublicKey, Rng};
-use potluck_wire::{MemberRequest, MemberResponse, Response, Vitals};
+use potluck_wire::{MemberRequest, MemberResponse, RecordVersion, Response};
 
-use super::isolation::{Isolation, Turn};
-use super::table::State;
-use super::{Errand, How, Members, MembersConfig, Output};
+use super::isolation::{Isolation, Transition};
+use super::table::LocalState;
+use super::{AskOptions, Members, MembersConfig, Output, Purpose};
 use crate::view::Mode;
 
-/// Tries before others are asked to help.
+/// Tries before helpers are asked. A higher value suspects fewer healthy members and finds a crash
+/// later.
 const TRIES: u8 = 2;
-/// Tries where no others are asked.
+/// Tries where no helpers are asked.
 const TRIES_ALONE: u8 = 3;
-/// So many members in a row that do not answer may be many more.
-const MANY: u32 = 2;
-/// Probes under way at once, those caused by doubts included.
+/// Failed probes in a row after which many members may have crashed, so all quiet neighbours are
+/// probed.
+const FAILED_IN_ROW_MANY: u32 = 2;
+/// Probes under way at once, priority probes included.
 const PROBING_MAX: usize = 64;
-/// Members in line to be probed because of a doubt.
-const HURRIED_MAX: usize = 1024;
-/// Of those, so many may start in one second; the others wait.
-const HURRIED_PER_INTERVAL: usize = 40;
-/// A doubt makes this node probe the same member again only after so long.
-pub(super) const HURRY_PAUSE: Duration = Duration::from_secs(5);
-/// Probes caused by one doubt are spread over so long for each member there is: a healthy member
-/// must survive the curiosity of all others.
-pub(super) const HURRY_SPREAD: Duration = Duration::from_millis(1);
-/// Longest spread.
-pub(super) const HURRY_SPREAD_MAX: Duration = Duration::from_secs(10);
-/// In an open network, who is to be watched from now on is probed within so long.
-const SOON: Duration = HURRY_PAUSE;
-/// A member that is not watched any more is shown for so long after it was last heard.
+/// Members scheduled for a priority probe.
+const PRIORITY_PROBES_MAX: usize = 1024;
+/// Priority probes started in one probe interval; further ones wait for the next.
+const PRIORITY_PROBES_PER_INTERVAL: usize = 40;
+/// Pause before the next priority probe of the same member. A lower value lets suspect messages
+/// cause more probes.
+pub(super) const PRIORITY_PROBE_PAUSE: Duration = Duration::from_secs(5);
+/// Suspicion makes every member probe the suspect. Each one delays its probe by a random time up to
+/// this for each member, so that a healthy suspect is not overloaded.
+pub(super) const PRIORITY_SPREAD_PER_MEMBER: Duration = Duration::from_millis(1);
+/// Longest such delay.
+pub(super) const PRIORITY_SPREAD_MAX: Duration = Duration::from_secs(10);
+/// In an open network, a member that this node starts to watch is probed within this time.
+const SOON: Duration = PRIORITY_PROBE_PAUSE;
+/// How long a member that is not watched any more stays listed after it was last heard from.
 const UNWATCHED_KEEP: Duration = Duration::from_secs(300);
-/// Later than this for a timer of its own, this node was starved.
+/// If this node handles its own timer later than this, it was starved and counts as unhealthy.
 const LAG: Duration = Duration::from_millis(100);
-/// Members that a node that stood still tells itself that it lives.
+/// Members that a node sends its record to directly after it stood still.
 const TOLD_DIRECTLY: usize = 64;
-/// Later than this it slept, or was stopped: what it did not hear meanwhile means nothing.
+/// If it handles the timer later than this, it slept or was stopped, and the silence of others
+/// meanwhile means nothing.
 const SLEPT: Duration = Duration::from_secs(2);
 
-/// Why a member is probed.
+/// The reason for a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
-    /// Its turn.
-    Turn,
-    /// Somebody doubts it.
-    Doubt,
-    /// It is suspected: perhaps it was only bad luck.
-    Look,
-    /// The end of its suspicion.
-    Verdict,
-    /// It is dead, and perhaps no more.
+pub(super) enum ProbeReason {
+    /// It is this member's turn in the round.
+    Round,
+    /// A suspect message reported it.
+    Reported,
+    /// It is suspected here: the loss may have been bad luck.
+    Recheck,
+    /// Its suspicion ends with this probe.
+    Final,
+    /// It is dead, and may have returned.
     Heal,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Probing {
-    why: Why,
+    reason: ProbeReason,
     pub(super) began: Instant,
-    /// Answers of the second stage that are still out.
+    /// Outstanding answers of the indirect probe.
     pub(super) open: usize,
-    /// Helpers that were asked, and those that gave no answer at all: if none did, the fault may be
-    /// here.
+    /// Helpers that were asked, and below those that did not answer at all: if none did, this node
+    /// may be unhealthy.
     pub(super) helpers: usize,
     pub(super) silent: usize,
 }
 
-/// Whom to probe when.
+/// The schedule of probes.
 #[derive(Debug, Clone)]
 pub(super) struct Detector {
     tick_at: Instant,
-    /// Whom to probe in turn, in an order by chance, and who is next.
+    /// The order of probes, random, and the position in it.
     round: Vec<PublicKey>,
     cursor: usize,
     probing: BTreeMap<PublicKey, Probing>,
-    /// Probes that failed since the last one that did not.
+    /// Failed probes since the last successful one.
     failed_in_row: u32,
-    hurried: BTreeSet<(Instant, PublicKey)>,
-    hurried_budget: (Instant, usize),
-    /// Ends of suspicions.
+    priority_probes: BTreeSet<(Instant, PublicKey)>,
+    priority_budget: (Instant, usize),
+    /// Rechecks and ends of suspicions.
     suspicions: BTreeSet<(Instant, PublicKey)>,
 }
 
@@ -99,8 +103,8 @@ impl Detector {
             cursor: 0,
             probing: BTreeMap::new(),
             failed_in_row: 0,
-            hurried: BTreeSet::new(),
-            hurried_budget: (Instant::ZERO, 0),
+            priority_probes: BTreeSet::new(),
+            priority_budget: (Instant::ZERO, 0),
             suspicions: BTreeSet::new(),
         }
     }
@@ -109,11 +113,11 @@ impl Detector {
         self.probing.len()
     }
 
-    pub(super) fn hurried(&self) -> usize {
-        self.hurried.len()
+    pub(super) fn priority_probes(&self) -> usize {
+        self.priority_probes.len()
     }
 
-    /// Whatever was under way with this member counts no more.
+    /// Ends the probe of this member without a result.
     pub(super) fn forget(&mut self, key: &PublicKey) {
         self.probing.remove(key);
     }
@@ -132,23 +136,23 @@ impl Detector {
     }
 
     #[cfg(test)]
-    pub(super) fn is_looking_at(&self, key: &PublicKey) -> bool {
-        self.probing.get(key).is_some_and(|probing| probing.why == Why::Look)
+    pub(super) fn is_rechecking(&self, key: &PublicKey) -> bool {
+        self.probing.get(key).is_some_and(|probing| probing.reason == ProbeReason::Recheck)
     }
 
-    /// The subject has spoken since somebody doubted it.
-    pub(super) fn forget_doubt(&mut self, key: &PublicKey) {
-        if self.probing.get(key).is_some_and(|probing| probing.why == Why::Doubt) {
+    /// Ends a probe caused by a suspect message: the subject refuted it meanwhile.
+    pub(super) fn forget_reported(&mut self, key: &PublicKey) {
+        if self.probing.get(key).is_some_and(|probing| probing.reason == ProbeReason::Reported) {
             self.probing.remove(key);
         }
     }
 
-    /// A suspect is to be looked at then, or its suspicion ends.
+    /// Schedules a recheck, or the end of a suspicion.
     pub(super) fn expect_verdict(&mut self, at: Instant, key: PublicKey) {
         self.suspicions.insert((at, key));
     }
 
-    /// The next suspicion whose end has come.
+    /// The next suspicion whose recheck or end is due.
     pub(super) fn pop_verdict(&mut self, now: Instant) -> Option<PublicKey> {
         let first = *self.suspicions.first()?;
         if first.0 > now {
@@ -159,19 +163,19 @@ impl Detector {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        // A doubt that has to wait for the budget waits for the next tick.
-        let spent = self.hurried_budget.1 >= HURRIED_PER_INTERVAL;
-        let hurried = self.hurried.first().filter(|_| !spent).map(|(at, _)| *at);
+        // A priority probe beyond the budget waits for the next tick.
+        let spent = self.priority_budget.1 >= PRIORITY_PROBES_PER_INTERVAL;
+        let priority_probes = self.priority_probes.first().filter(|_| !spent).map(|(at, _)| *at);
         Deadline::earliest([
             Some(Deadline::new(self.tick_at, "probe")),
-            hurried.map(|at| Deadline::new(at, "doubt")),
+            priority_probes.map(|at| Deadline::new(at, "doubt")),
             self.suspicions.first().map(|(at, _)| Deadline::new(*at, "suspicion")),
         ])
     }
 }
 
 impl Members {
-    /// Whether this node was late for its own tick: starved, or asleep.
+    /// Notices that this node was late for its own timer: it was starved or asleep.
     pub(super) fn notice_lag(&mut self, now: Instant) {
         let late = now.since(self.detector.tick_at);
         if late <= LAG {
@@ -179,50 +183,55 @@ impl Members {
         }
         self.stats.lags += 1;
         self.health.on_bad();
-        // Counted once, whatever comes in before the tick is handled.
+        // Counted once, whichever inputs come before the timer is handled.
         self.detector.tick_at = now;
         if late > SLEPT {
             self.on_disturbed(now);
-            // Some may have taken it for dead meanwhile: it says to all that it lives, unasked, and to
-            // many itself, since its links may be gone that the tree goes over.
-            if self.speak_up_if_allowed(now) && !self.me.client {
+            // Other members may have declared this node dead. It renews its record for all, and
+            // sends it to many directly, since its broadcast links may be gone.
+            if self.renew_record_if_allowed(now) && !self.me.client {
                 let record = self.my_record.clone();
                 for contact in self.sample(TOLD_DIRECTLY) {
-                    self.tell_records(contact, vec![record.clone()]);
+                    self.send_records(contact, vec![record.clone()]);
                 }
             }
         }
     }
 
-    /// What this node did not hear lately says nothing about others.
+    /// The recent silence of others says nothing about them.
     pub(super) fn on_disturbed(&mut self, now: Instant) {
         self.detector.probing.clear();
-        self.turn(now, |guard| guard.on_disturbed(now));
+        self.apply_guard(now, |guard| guard.on_disturbed(now));
         let watched: Vec<PublicKey> = self.watched();
         let spread = self.config.interval;
         for key in watched.into_iter().take(PROBING_MAX / 2) {
             let pause = spread.mul_f64(self.rng.fraction());
-            self.hurry(now, &key, pause);
+            self.schedule_priority_probe(now, &key, pause);
         }
     }
 
-    /// Lets the guard act, and tells others what it did.
-    pub(super) fn turn(&mut self, now: Instant, act: impl FnOnce(&mut Isolation) -> Option<Turn>) {
+    /// Runs the isolation guard and reports what it did.
+    pub(super) fn apply_guard(
+        &mut self,
+        now: Instant,
+        act: impl FnOnce(&mut Isolation) -> Option<Transition>,
+    ) {
         match act(&mut self.isolation) {
             None => {}
-            Some(Turn::Up) => {
+            Some(Transition::Isolated) => {
                 self.stats.freezes += 1;
                 self.outbox.push_back(Output::Isolated);
             }
-            Some(Turn::Down) => {
+            Some(Transition::Reunited) => {
                 self.outbox.push_back(Output::Reunited);
                 self.restart_suspicions(now);
-                self.comparing.soon(now);
+                self.anti_entropy.soon(now);
             }
         }
     }
 
-    /// Whom this node watches: in a fleet all, otherwise its neighbours and siblings.
+    /// The members that this node watches: all in a fleet, otherwise its neighbours and its close
+    /// group.
     pub(super) fn watched(&self) -> Vec<PublicKey> {
         self.table
             .iter()
@@ -235,22 +244,22 @@ impl Members {
     /// Whether this node takes the member for alive and would notice its death.
     #[must_use]
     pub fn is_watching(&self, key: &PublicKey) -> bool {
-        let alive = self.table.get(key).is_some_and(|member| member.state == State::Alive);
+        let alive = self.table.get(key).is_some_and(|member| member.state == LocalState::Alive);
         alive && self.watches(key)
     }
 
-    /// Up to `count` members that are there, at random.
+    /// Up to `count` random living members.
     #[must_use]
     pub fn sample(&mut self, count: usize) -> Vec<Contact> {
-        let alive = self.table.iter().filter(|member| member.state == State::Alive);
+        let alive = self.table.iter().filter(|member| member.state == LocalState::Alive);
         let mut contacts: Vec<Contact> = alive.map(|member| member.peer.contact).collect();
         self.rng.shuffle(&mut contacts);
         contacts.truncate(count);
         contacts
     }
 
-    /// Drops whom this node has ceased to watch: it would show them as alive for ever. A fleet
-    /// watches everybody.
+    /// Drops members that this node no longer watches, which would be listed as alive for ever. A
+    /// fleet watches all members.
     pub(super) fn forget_unwatched(&mut self, now: Instant) {
         if self.mode == Mode::Fleet {
             return;
@@ -268,7 +277,8 @@ impl Members {
         }
     }
 
-    /// These are to be watched, those that were not `before` from now on; some may be unknown so far.
+    /// Starts to watch these members; those not in `before` are new, and some may be unknown so
+    /// far.
     pub(super) fn watch(
         &mut self,
         now: Instant,
@@ -286,46 +296,47 @@ impl Members {
         }
     }
 
-    /// In an open network only a probe tells a member who watches it from now on, and this node who
-    /// else does: without it neither would hear of the other's doubts until its turn comes.
+    /// In an open network only a probe tells a member that this node watches it, and this node
+    /// which other nodes do. Without it neither would receive the other's suspect messages before
+    /// its turn in the round.
     pub(super) fn probe_soon(&mut self, now: Instant, key: &PublicKey) {
         if self.mode == Mode::Open {
             let pause = SOON.mul_f64(self.rng.fraction());
-            self.hurry(now, key, pause);
+            self.schedule_priority_probe(now, key, pause);
         }
     }
 
-    /// Probes whom it is time for.
+    /// Starts the probes that are due.
     pub(super) fn probe_due(&mut self, now: Instant) {
         if now >= self.detector.tick_at {
             let pause = self.health.stretch(self.config.interval);
             self.detector.tick_at = now + self.rng.jitter(pause, 0.2);
-            self.detector.hurried_budget = (now, 0);
+            self.detector.priority_budget = (now, 0);
             if let Some(key) = self.next_in_turn(now) {
-                self.probe(now, &key, Why::Turn);
+                self.probe(now, &key, ProbeReason::Round);
             }
         }
-        while self.detector.hurried_budget.1 < HURRIED_PER_INTERVAL {
-            let Some((at, key)) = self.detector.hurried.first().copied() else { return };
+        while self.detector.priority_budget.1 < PRIORITY_PROBES_PER_INTERVAL {
+            let Some((at, key)) = self.detector.priority_probes.first().copied() else { return };
             if at > now {
                 return;
             }
-            self.detector.hurried.pop_first();
-            self.detector.hurried_budget.1 += 1;
+            self.detector.priority_probes.pop_first();
+            self.detector.priority_budget.1 += 1;
             let Some(member) = self.table.get(&key) else { continue };
-            let why = match (member.is_here(), member.doubters.is_empty()) {
-                (false, _) => Why::Heal,
-                // The doubt was this node's own: nobody else has tried yet.
-                (true, true) => Why::Turn,
-                (true, false) => Why::Doubt,
+            let reason = match (member.is_here(), member.confirmations.is_empty()) {
+                (false, _) => ProbeReason::Heal,
+                // The suspicion was this node's own: no other node has tried yet.
+                (true, true) => ProbeReason::Round,
+                (true, false) => ProbeReason::Reported,
             };
-            self.probe(now, &key, why);
+            self.probe(now, &key, reason);
         }
     }
 
-    /// The next member to be probed. Each is probed once a round: unlike SWIM (section 4.3), which
-    /// shuffles anew for each round and so probes everybody only within two, those known keep their
-    /// places, and newcomers get one by chance. Who was just heard needs no probe.
+    /// The next member to probe. Each one is probed once in a round. SWIM (section 4.3) shuffles
+    /// again for each round, so it reaches every member only within two; here known members keep
+    /// their places and newcomers get a random one. A member that was just heard from is skipped.
     fn next_in_turn(&mut self, now: Instant) -> Option<PublicKey> {
         let mut looked = 0;
         loop {
@@ -338,7 +349,7 @@ impl Members {
             let watched = self.watches(&key);
             let member = self.table.get(&key).filter(|member| watched && member.is_here());
             let fresh = member.is_some_and(|member| {
-                member.state == State::Alive && now.since(member.heard) < self.config.interval
+                member.state == LocalState::Alive && now.since(member.heard) < self.config.interval
             });
             if member.is_some() && !fresh && !self.detector.is_probing(&key) {
                 return Some(key);
@@ -362,50 +373,56 @@ impl Members {
         self.detector.cursor = 0;
     }
 
-    /// Has a member probed in `pause`, unless that was done a moment ago.
-    pub(super) fn hurry(&mut self, now: Instant, key: &PublicKey, pause: Duration) {
-        let full = self.detector.hurried.len() >= HURRIED_MAX;
+    /// Schedules a probe in `pause`, unless the member was probed with priority a moment ago.
+    pub(super) fn schedule_priority_probe(
+        &mut self,
+        now: Instant,
+        key: &PublicKey,
+        pause: Duration,
+    ) {
+        let full = self.detector.priority_probes.len() >= PRIORITY_PROBES_MAX;
         let Some(member) = self.table.get_mut(key) else { return };
-        let lately = member.hurried > Instant::ZERO && now.since(member.hurried) < HURRY_PAUSE;
+        let lately = member.priority_probe_at > Instant::ZERO
+            && now.since(member.priority_probe_at) < PRIORITY_PROBE_PAUSE;
         if full || lately || self.detector.is_probing(key) {
             return;
         }
-        member.hurried = now;
-        self.detector.hurried.insert((now + pause, *key));
+        member.priority_probe_at = now;
+        self.detector.priority_probes.insert((now + pause, *key));
     }
 
-    /// Begins a probe.
-    pub(super) fn probe(&mut self, now: Instant, key: &PublicKey, why: Why) {
+    /// Starts a probe.
+    pub(super) fn probe(&mut self, now: Instant, key: &PublicKey, reason: ProbeReason) {
         let Some(member) = self.table.get(key) else { return };
         if self.detector.probing.len() >= PROBING_MAX {
             return self.postpone(now, key);
         }
-        let doubted = (member.state != State::Alive).then_some(member.vitals);
+        let suspected = (member.state != LocalState::Alive).then_some(member.version);
         let to = member.peer.contact;
         if let Some(running) = self.detector.probing.get_mut(key) {
-            // One that waits for a verdict decides when it fails.
-            if why == Why::Verdict {
-                running.why = why;
+            // A probe in flight decides the suspicion when it fails.
+            if reason == ProbeReason::Final {
+                running.reason = reason;
             }
             return;
         }
-        let alone = matches!(why, Why::Doubt | Why::Look);
+        let alone = matches!(reason, ProbeReason::Reported | ProbeReason::Recheck);
         let tries = if alone { TRIES_ALONE } else { TRIES };
-        let request = self.probe_of(doubted);
-        if self.ask(to, request, Errand::Probe(*key), How::tries(tries)).is_none() {
+        let request = self.probe_of(suspected);
+        if self.ask(to, request, Purpose::Probe(*key), AskOptions::tries(tries)).is_none() {
             return self.postpone(now, key);
         }
         self.stats.probes += 1;
-        let probing = Probing { why, began: now, open: 0, helpers: 0, silent: 0 };
+        let probing = Probing { reason, began: now, open: 0, helpers: 0, silent: 0 };
         self.detector.probing.insert(*key, probing);
     }
 
-    /// The question of a probe.
-    pub(super) fn probe_of(&mut self, doubted: Option<Vitals>) -> MemberRequest {
-        MemberRequest::Probe { mine: self.me.vitals, doubted, component: self.component() }
+    /// The ping of a probe.
+    pub(super) fn probe_of(&mut self, suspected: Option<RecordVersion>) -> MemberRequest {
+        MemberRequest::Ping { mine: self.me.version, suspected, partition: self.partition() }
     }
 
-    /// The first stage failed.
+    /// The first tries failed.
     pub(super) fn on_probe_failed(&mut self, now: Instant, key: &PublicKey) {
         let Some(probing) = self.detector.probing.get(key).cloned() else { return };
         let heard = self.table.get(key).map_or(Instant::ZERO, |member| member.heard);
@@ -413,37 +430,44 @@ impl Members {
             self.detector.forget(key);
             return self.postpone(now, key);
         }
-        if !matches!(probing.why, Why::Heal | Why::Look) {
+        if !matches!(probing.reason, ProbeReason::Heal | ProbeReason::Recheck) {
             self.detector.failed_in_row += 1;
             self.outbox.push_back(Output::Silent(*key));
             self.check_neighbours(now, key);
         }
-        let through_others = self.table.get(key).is_some_and(|member| member.through_others);
-        match probing.why {
-            Why::Heal => self.detector.forget(key),
-            Why::Look => self.look_again(now, key),
-            Why::Turn if !self.isolation.is_up() => self.go_deep(now, key),
-            Why::Doubt | Why::Verdict if through_others => self.go_deep(now, key),
-            Why::Turn | Why::Doubt | Why::Verdict => self.on_unreached(now, key),
+        let reached_indirectly =
+            self.table.get(key).is_some_and(|member| member.reached_indirectly);
+        match probing.reason {
+            ProbeReason::Heal => self.detector.forget(key),
+            ProbeReason::Recheck => self.recheck_later(now, key),
+            ProbeReason::Round if !self.isolation.is_isolated() => {
+                self.start_indirect_probe(now, key);
+            }
+            ProbeReason::Reported | ProbeReason::Final if reached_indirectly => {
+                self.start_indirect_probe(now, key);
+            }
+            ProbeReason::Round | ProbeReason::Reported | ProbeReason::Final => {
+                self.on_unreached(now, key);
+            }
         }
     }
 
-    /// Nobody this node asked could reach the member.
+    /// Neither this node nor a helper reached the member.
     pub(super) fn on_unreached(&mut self, now: Instant, key: &PublicKey) {
-        let why = self.detector.probing.remove(key).map(|probing| probing.why);
+        let reason = self.detector.probing.remove(key).map(|probing| probing.reason);
         self.stats.probes_failed += 1;
-        self.turn(now, |guard| guard.on_result(now, *key, false));
-        if why == Some(Why::Verdict) {
-            self.bury(now, key);
+        self.apply_guard(now, |guard| guard.on_result(now, *key, false));
+        if reason == Some(ProbeReason::Final) {
+            self.declare_dead(now, key);
         } else {
-            self.suspect(now, key, why == Some(Why::Turn));
+            self.suspect(now, key, reason == Some(ProbeReason::Round));
         }
     }
 
-    /// One neighbour of the overlay is silent, or two members in a row are: perhaps many are gone,
-    /// and messages wait for them.
+    /// A neighbour is silent, or several members in a row are: many may have crashed, and messages
+    /// are queued for them.
     fn check_neighbours(&mut self, now: Instant, silent: &PublicKey) {
-        if !self.neighbours.contains(silent) && self.detector.failed_in_row < MANY {
+        if !self.neighbours.contains(silent) && self.detector.failed_in_row < FAILED_IN_ROW_MANY {
             return;
         }
         let others: Vec<PublicKey> =
@@ -455,7 +479,7 @@ impl Members {
                 .is_some_and(|member| now.since(member.heard) > self.config.interval);
             if quiet {
                 let pause = self.config.interval.mul_f64(self.rng.fraction() / 4.0);
-                self.hurry(now, &key, pause);
+                self.schedule_priority_probe(now, &key, pause);
             }
         }
     }
@@ -470,10 +494,10 @@ impl Members {
     ) {
         if let Some(rtt) = rtt {
             self.stats.round_trips += rtt;
-            self.typical = Some(self.typical.map_or(rtt, |typical| (typical * 7 + rtt) / 8));
+            self.mean_rtt = Some(self.mean_rtt.map_or(rtt, |mean_rtt| (mean_rtt * 7 + rtt) / 8));
             if let Some(member) = self.table.get_mut(key) {
                 member.near = Some(rtt < self.config.near);
-                member.through_others = false;
+                member.reached_indirectly = false;
             }
         }
         self.stats.probes_answered += 1;
@@ -482,19 +506,19 @@ impl Members {
             member.answered = true;
         }
         self.on_life(now, key);
-        if let Response::Member(MemberResponse::Alive { mine, surroundings }) = response {
-            self.on_word(now, key, mine);
-            if let Some(surroundings) = surroundings {
-                self.on_surroundings(now, key, surroundings);
+        if let Response::Member(MemberResponse::Ack { mine, hints }) = response {
+            self.on_version(now, key, mine);
+            if let Some(hints) = hints {
+                self.on_hints(now, key, hints);
             }
         }
     }
 
-    /// It answered, directly or through others.
+    /// The member answered, directly or through a helper.
     pub(super) fn on_life(&mut self, now: Instant, key: &PublicKey) {
         self.detector.forget(key);
         self.detector.failed_in_row = 0;
-        self.turn(now, |guard| guard.on_result(now, *key, true));
+        self.apply_guard(now, |guard| guard.on_result(now, *key, true));
         let contact = self.table.get(key).map(|member| member.peer.contact);
         if let Some(contact) = contact {
             self.on_heard(now, contact);
@@ -502,7 +526,7 @@ impl Members {
     }
 }
 
-/// `order`, with each of the `newcomers` at a place by chance.
+/// `order` with each of the `newcomers` at a random place.
 fn mixed_in(order: Vec<PublicKey>, newcomers: Vec<PublicKey>, rng: &mut Rng) -> Vec<PublicKey> {
     let mut mixed = Vec::with_capacity(order.len() + newcomers.len());
     let (mut old, mut new) = (order.into_iter(), newcomers.into_iter());

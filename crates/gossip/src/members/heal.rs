@@ -1,37 +1,37 @@
-//! Healing: the dead are tried again, for as long as they are remembered.
+//! Healing: dead members are tried again for as long as they are remembered.
 //!
-//! Serf tries one failed member every 30 s with the probability of failed to alive, and forgets them
-//! after a day, so a split of two days never heals there. Here a week is remembered, and whoever is
-//! almost alone tries far more often. One member that is back brings its whole side: lists are
-//! compared with it at once.
+//! Serf tries one failed member every 30 s, with the ratio of failed to alive members as
+//! probability, and forgets it after a day, so a split of two days never heals there. Here a member
+//! is remembered for a week, and a node that is almost alone tries far more often. One member that
+//! returned brings its whole side back: its list is compared at once.
 
 use std::time::Duration;
 
 use potluck_base::{Instant, PublicKey};
 
 use super::Members;
-use super::detect::Why;
-use super::table::State;
+use super::detect::ProbeReason;
+use super::table::LocalState;
 
-/// With fewer that are here than this, the dead are tried more often.
+/// With fewer living members than this, dead ones are tried more often.
 const FEW: usize = 3;
-/// How often then.
+/// Interval between these tries.
 const FEW_INTERVAL: Duration = Duration::from_secs(5);
 /// While a member died within this time, the dead are tried every [`LATELY_INTERVAL`].
 const LATELY: Duration = Duration::from_secs(600);
 /// Pause between two tries of members that died lately. Nodes on both sides of a split hold each other
 /// dead and send each other nothing, so these tries are what joins them again, seconds after its end.
 const LATELY_INTERVAL: Duration = Duration::from_secs(2);
-/// Tried at once.
+/// Dead members tried at once.
 const TRIED: usize = 3;
 
 impl Members {
-    /// Somebody died: it is tried again soon.
+    /// A member died: it is tried again soon.
     pub(super) fn heal_soon(&mut self, now: Instant) {
         self.heal_at = self.heal_at.min(now + LATELY_INTERVAL);
     }
 
-    /// Tries some of the dead, and forgets those who have been gone for too long.
+    /// Tries some dead members, and forgets those that were gone for too long.
     pub(super) fn heal(&mut self, now: Instant) {
         let [alive, _, dead, _] = self.table.counts();
         let few = alive < FEW;
@@ -51,13 +51,13 @@ impl Members {
         let keys: Vec<PublicKey> = self
             .table
             .iter()
-            .filter(|member| member.state == State::Dead)
+            .filter(|member| member.state == LocalState::Dead)
             .map(|member| member.peer.contact.public_key)
             .collect();
         for _ in 0..TRIED.min(keys.len()) {
             let key = keys[self.rng.below(keys.len() as u64) as usize];
             self.stats.healing_probes += 1;
-            self.probe(now, &key, Why::Heal);
+            self.probe(now, &key, ProbeReason::Heal);
         }
     }
 }

@@ -1,15 +1,15 @@
-//! How well this node itself is doing: Lifeguard's local health multiplier (arXiv:1707.00788).
+//! The health of this node itself: Lifeguard's local health multiplier (arXiv:1707.00788).
 //!
-//! A node that is starved sees everybody as slow. The worse its own probes go, the seldomer it
-//! probes and the longer it waits before it believes that somebody is gone. Unlike memberlist we
-//! stretch suspicions too, not only the interval, as the paper has it.
+//! A starved node sees all others as slow. The worse its own probes go, the less often it probes
+//! and the longer it waits before it declares a member dead. Like the paper and unlike memberlist
+//! we stretch suspicions too, not only the interval.
 
 use std::time::Duration;
 
-/// The worst: intervals and suspicions nine times as long.
+/// The worst value: intervals and suspicions are nine times as long.
 const WORST: u8 = 8;
 
-/// 0 is well, 8 is the worst.
+/// From 0, healthy, to 8, the worst.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct LocalHealth(u8);
 
@@ -19,12 +19,12 @@ impl LocalHealth {
         self.0 = self.0.saturating_sub(1);
     }
 
-    /// Something went wrong that may be this node's own fault.
+    /// Something went wrong for which this node may be to blame.
     pub(crate) fn on_bad(&mut self) {
         self.0 = (self.0 + 1).min(WORST);
     }
 
-    /// How bad it is.
+    /// The value.
     pub(crate) const fn get(self) -> u8 {
         self.0
     }

@@ -1,8 +1,9 @@
-//! Records: this node's own word, the words of others, and what is told to all.
+//! Records: this node's own record, those of others, and the broadcast queue.
 //!
-//! A record is news only if it is younger than the one known. News that came from one node is told to
-//! all; what came over the tree everybody has. An own word is renewed only when something changed or
-//! somebody doubts this node, so the lists of an idle network are equal and comparing them is cheap.
+//! A record is news only if its version is newer than the known one. News from a single node is
+//! announced to all; what arrived over the broadcast tree all members have. An own record is
+//! renewed only when something changed or this node is suspected, so the lists of an idle network
+//! are equal and comparing them is cheap.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -14,96 +15,99 @@ use potluck_base::{
 };
 use potluck_wire::member::is_usable;
 use potluck_wire::{
-    Announcement, Certificate, Claim, MemberRecord, MemberRequest, Revoked, Vitals,
+    Announcement, Certificate, MemberRecord, MemberRequest, RecordVersion, Revoked, SuspectMessage,
 };
 
 use super::rates::BAD_RECORD;
-use super::table::{Member, State, short_id};
-use super::{Errand, How, Members, ModeChoice, Output};
+use super::table::{LocalState, Member, short_id};
+use super::{AskOptions, Members, ModeChoice, Output, Purpose};
 use crate::view::{Change, MemberEvent, MemberView, Mode};
 
-/// What is to be told waits so long for company.
+/// How long the broadcast queue collects items before an announcement. A higher value sends fewer,
+/// later announcements.
 const BATCH_PAUSE: Duration = Duration::from_millis(50);
-/// Bytes of one announcement: with what signs and frames it, it fits in a datagram.
+/// Bytes of one announcement: with its signature and framing it fits in a datagram.
 const ANNOUNCEMENT_BYTES: usize = 760;
-/// Announcements at once; the rest waits for the next pause.
+/// Announcements sent at once; the rest waits for the next one.
 const ANNOUNCEMENTS: usize = 4;
-/// Records and claims that wait at most. What is dropped is found by comparing lists.
+/// Records in the broadcast queue. Dropped ones are found by anti-entropy.
 const RECORDS_MAX: usize = 512;
-const CLAIMS_MAX: usize = 64;
-/// Revocations that wait at most.
+/// Suspect messages in the broadcast queue.
+const SUSPECTS_MAX: usize = 64;
+/// Revocations in the broadcast queue.
 const REVOCATIONS_MAX: usize = 256;
-/// Revocations told to a new neighbour, in a call if they are many.
-const TOLD_REVOCATIONS: usize = 1024;
-/// Strangers whose records were asked for lately.
-const GREETED_MAX: usize = 1024;
-/// A stranger is asked again only after this.
-const GREET_PAUSE: Duration = Duration::from_secs(60);
-/// Shortest pause between two requests for the newest record of one member. A member that restarts
+/// Revocations sent to a new neighbour, in a call if they are many.
+const REVOCATIONS_PER_NEIGHBOUR: usize = 1024;
+/// Recent record requests remembered, one for each member.
+const REQUESTED_MAX: usize = 1024;
+/// Pause before the record of a stranger is requested again.
+const REQUEST_PAUSE: Duration = Duration::from_secs(60);
+/// Pause before the newest record of a known member is requested again. A member that restarts
 /// twice in a minute has a new record each time.
-const WORD_PAUSE: Duration = Duration::from_millis(500);
-/// News from one node waits so long before it is told to all: its subject, or somebody else, will
-/// mostly have done so by then.
-const LATER: Duration = Duration::from_secs(2);
-/// And so much longer for each member, at random, so that of many who have the same news one tells.
-const LATER_SPREAD: Duration = Duration::from_millis(20);
-/// Bytes of a claim, with its frame.
-const CLAIM_BYTES: usize = 52;
+const NEWER_REQUEST_PAUSE: Duration = Duration::from_millis(500);
+/// Delay before news from a single node is announced to all: by then its subject or another member
+/// mostly has announced it.
+const RELAY_DELAY: Duration = Duration::from_secs(2);
+/// Further random delay, up to this for each member, so that of many members with the same news one
+/// announces it.
+const RELAY_DELAY_PER_MEMBER: Duration = Duration::from_millis(20);
+/// Bytes of a suspect message with its framing.
+const SUSPECT_BYTES: usize = 52;
 
-/// What waits to be told to all.
+/// Items waiting to be announced to all members.
 #[derive(Debug)]
-pub(super) struct Rumours {
+pub(super) struct BroadcastQueue {
     records: VecDeque<(PublicKey, Bytes)>,
-    /// News that is told unless somebody else does.
-    later: BTreeMap<(Instant, PublicKey), Bytes>,
-    claims: VecDeque<Claim>,
+    /// News to be announced unless another member announces it first.
+    delayed: BTreeMap<(Instant, PublicKey), Bytes>,
+    suspects: VecDeque<SuspectMessage>,
     revocations: VecDeque<Bytes>,
     flush_at: Option<Instant>,
-    greeted: LruMap<PublicKey, Instant>,
+    requested: LruMap<PublicKey, Instant>,
     refutations: TokenBucket,
 }
 
-impl Default for Rumours {
+impl Default for BroadcastQueue {
     fn default() -> Self {
         Self {
             records: VecDeque::new(),
-            later: BTreeMap::new(),
-            claims: VecDeque::new(),
+            delayed: BTreeMap::new(),
+            suspects: VecDeque::new(),
             revocations: VecDeque::new(),
             flush_at: None,
-            greeted: LruMap::new(GREETED_MAX),
-            // Whoever doubts this node again and again must not make it shout without end.
+            requested: LruMap::new(REQUESTED_MAX),
+            // Repeated suspicion must not make this node announce without end.
             refutations: TokenBucket::new(1, 5),
         }
     }
 }
 
-impl Rumours {
+impl BroadcastQueue {
     pub(super) fn len(&self) -> usize {
-        self.records.len() + self.later.len() + self.claims.len() + self.revocations.len()
+        self.records.len() + self.delayed.len() + self.suspects.len() + self.revocations.len()
     }
 
-    /// Whether anything is to go out with the next announcement.
+    /// Whether the next announcement would be empty.
     fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.claims.is_empty() && self.revocations.is_empty()
+        self.records.is_empty() && self.suspects.is_empty() && self.revocations.is_empty()
     }
 
-    /// News that is to be told at `at` unless somebody else has told it by then.
-    fn add_later(&mut self, at: Instant, key: PublicKey, record: Bytes) {
-        self.told(&key);
-        if self.later.len() < RECORDS_MAX {
-            self.later.insert((at, key), record);
+    /// Queues news to be announced at `at`, unless another member announces it before.
+    fn add_delayed(&mut self, at: Instant, key: PublicKey, record: Bytes) {
+        self.on_announced_elsewhere(&key);
+        if self.delayed.len() < RECORDS_MAX {
+            self.delayed.insert((at, key), record);
         }
     }
 
-    /// Somebody told all of this member.
-    fn told(&mut self, key: &PublicKey) {
-        self.later.retain(|(_, other), _| other != key);
+    /// Another member announced this record.
+    fn on_announced_elsewhere(&mut self, key: &PublicKey) {
+        self.delayed.retain(|(_, other), _| other != key);
     }
 
-    /// What nobody else has told in time.
-    fn ripen(&mut self, now: Instant) {
-        while let Some(first) = self.later.first_entry() {
+    /// Queues the delayed news that is due.
+    fn release_delayed(&mut self, now: Instant) {
+        while let Some(first) = self.delayed.first_entry() {
             let (at, key) = *first.key();
             if at > now {
                 return;
@@ -120,10 +124,10 @@ impl Rumours {
         }
     }
 
-    pub(super) fn add_claim(&mut self, claim: Claim) {
-        self.claims.retain(|other| other.subject != claim.subject);
-        if self.claims.len() < CLAIMS_MAX {
-            self.claims.push_back(claim);
+    pub(super) fn add_suspect(&mut self, suspect: SuspectMessage) {
+        self.suspects.retain(|other| other.subject != suspect.subject);
+        if self.suspects.len() < SUSPECTS_MAX {
+            self.suspects.push_back(suspect);
         }
     }
 
@@ -134,12 +138,12 @@ impl Rumours {
     }
 
     pub(super) fn forget(&mut self, key: &PublicKey) {
-        self.told(key);
+        self.on_announced_elsewhere(key);
         self.records.retain(|(other, _)| other != key);
-        self.claims.retain(|claim| claim.subject != *key);
+        self.suspects.retain(|suspect| suspect.subject != *key);
     }
 
-    /// Something waits: when it is to go out. Armed by whoever handles the input, at its time.
+    /// Schedules the next announcement if items wait. Called after each input, with its time.
     fn arm(&mut self, now: Instant) {
         if self.flush_at.is_none() && !self.is_empty() {
             self.flush_at = Some(now + BATCH_PAUSE);
@@ -147,32 +151,32 @@ impl Rumours {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        let later = self.later.first_key_value().map(|((at, _), _)| *at);
+        let delayed = self.delayed.first_key_value().map(|((at, _), _)| *at);
         Deadline::earliest([
             self.flush_at.map(|at| Deadline::new(at, "announce")),
-            later.map(|at| Deadline::new(at, "news")),
+            delayed.map(|at| Deadline::new(at, "news")),
         ])
     }
 
-    /// As much as fits into one announcement.
+    /// As many items as fit into one announcement.
     fn take(&mut self) -> Option<Announcement> {
         let mut announcement = Announcement::default();
         let mut room = ANNOUNCEMENT_BYTES;
-        while room >= CLAIM_BYTES
-            && announcement.claims.len() < potluck_wire::limits::CLAIMS_MAX
-            && let Some(claim) = self.claims.pop_front()
+        while room >= SUSPECT_BYTES
+            && announcement.suspects.len() < potluck_wire::limits::SUSPECTS_MAX
+            && let Some(suspect) = self.suspects.pop_front()
         {
-            room -= CLAIM_BYTES;
-            announcement.claims.push(claim);
+            room -= SUSPECT_BYTES;
+            announcement.suspects.push(suspect);
         }
-        // The first always fits: a record alone may be longer, and is sent as a larger message.
+        // The first record always fits: one alone may be longer, and is sent as a larger message.
         while self.revocations.front().is_some_and(|bytes| bytes.len() + 3 <= room) {
             let Some(bytes) = self.revocations.pop_front() else { break };
             room -= bytes.len() + 3;
             announcement.revocations.push(bytes);
         }
         let empty = |announcement: &Announcement| {
-            announcement.claims.is_empty()
+            announcement.suspects.is_empty()
                 && announcement.records.is_empty()
                 && announcement.revocations.is_empty()
         };
@@ -189,82 +193,83 @@ impl Rumours {
     }
 }
 
-/// The word after this one in the same run. Where numbers end a new run begins; the very last word there is
-/// stays the last: that its subject lives is known from its traffic then, no more from its word.
-pub(super) fn next_word(vitals: Vitals) -> Vitals {
-    match vitals.beat.checked_add(1) {
-        Some(beat) => Vitals { beat, ..vitals },
-        None => younger_run(vitals),
+/// The version after this one in the same incarnation; at the last revision, the first of the next
+/// incarnation. The very last version stays the last: its subject is then known to be alive from
+/// its traffic, not from its record.
+pub(super) fn next_version(version: RecordVersion) -> RecordVersion {
+    match version.revision.checked_add(1) {
+        Some(revision) => RecordVersion { revision, ..version },
+        None => next_incarnation(version),
     }
 }
 
-/// The first word of a run that is younger than this one; in the last run there is, its next word.
-pub(super) fn younger_run(vitals: Vitals) -> Vitals {
-    match vitals.incarnation.checked_add(1) {
-        Some(incarnation) => Vitals { incarnation, beat: 0 },
-        None => Vitals { beat: vitals.beat.saturating_add(1), ..vitals },
+/// The first version of the next incarnation; in the last incarnation, the next revision.
+pub(super) fn next_incarnation(version: RecordVersion) -> RecordVersion {
+    match version.incarnation.checked_add(1) {
+        Some(incarnation) => RecordVersion { incarnation, revision: 0 },
+        None => RecordVersion { revision: version.revision.saturating_add(1), ..version },
     }
 }
 
-/// A member as shown.
+/// A member as the application sees it.
 pub(super) fn view_of(member: &Member) -> MemberView {
     let record = MemberRecord::read(&member.record).ok();
     MemberView {
         peer: member.peer,
         state: member.state.shown(),
-        incarnation: member.vitals.incarnation,
+        incarnation: member.version.incarnation,
         labels: record.map(|record| record.labels).unwrap_or_default(),
     }
 }
 
-/// The own addresses in a record, the preferred one first.
+/// The direct addresses in a record, the preferred one first.
 fn ways_of(record: &MemberRecord) -> Vec<SocketAddr> {
     let more = record.more.iter().filter(|way| way.via.is_none()).map(|way| way.socket);
     [record.contact.address].into_iter().chain(more).filter(is_usable).collect()
 }
 
 impl Members {
-    /// Tells all what waits, if it is time.
+    /// Sends the announcements that are due.
     pub(super) fn announce_due(&mut self, now: Instant) {
-        self.rumours.ripen(now);
-        if self.rumours.flush_at.is_some_and(|at| at <= now) {
+        self.broadcasts.release_delayed(now);
+        if self.broadcasts.flush_at.is_some_and(|at| at <= now) {
             self.flush(now);
         }
     }
 
     fn flush(&mut self, now: Instant) {
-        self.rumours.flush_at = None;
+        self.broadcasts.flush_at = None;
         for _ in 0..ANNOUNCEMENTS {
-            let Some(announcement) = self.rumours.take() else { return };
+            let Some(announcement) = self.broadcasts.take() else { return };
             self.stats.announcements += 1;
             self.outbox.push_back(Output::Announce(announcement.to_bytes()));
         }
-        self.rumours.arm(now);
+        self.broadcasts.arm(now);
     }
 
-    /// Arms the next announcement for what was added while an input was handled.
-    pub(super) fn arm_rumours(&mut self, now: Instant) {
-        self.rumours.arm(now);
+    /// Schedules an announcement for items queued while an input was handled.
+    pub(super) fn arm_broadcasts(&mut self, now: Instant) {
+        self.broadcasts.arm(now);
     }
 
-    /// A new word of this node, to all.
-    pub(super) fn speak_up(&mut self, now: Instant) {
-        self.me.vitals = next_word(self.me.vitals);
+    /// Renews this node's record and announces it.
+    pub(super) fn renew_record(&mut self, now: Instant) {
+        self.me.version = next_version(self.me.version);
         self.my_record = self.me.sign(&self.identity, &self.network);
-        self.tell_mine(now);
+        self.announce_own_record(now);
     }
 
-    /// Others reach this node at these addresses now.
+    /// The addresses at which others reach this node.
     pub(super) fn on_addresses(&mut self, now: Instant, ways: &[SocketAddr]) {
         let [first, more @ ..] = ways else { return };
         let more: Vec<Address> = more.iter().copied().map(Address::from).collect();
         if (self.me.contact.address, &self.me.more) != (*first, &more) {
             (self.me.contact.address, self.me.more) = (*first, more);
-            self.speak_up(now);
+            self.renew_record(now);
         }
     }
 
-    /// Where a member was proven last, and then the addresses that it gives itself.
+    /// The address where a member was last proved, and then those in its record.
     #[must_use]
     pub fn ways(&self, key: &PublicKey) -> Vec<SocketAddr> {
         let Some(member) = self.table.get(key) else { return Vec::new() };
@@ -274,8 +279,8 @@ impl Members {
         [proven].into_iter().chain(given.into_iter().filter(|way| *way != proven)).collect()
     }
 
-    /// The address of a member to use from now on that says this of itself. Where it was proven stays,
-    /// unless it says that it is elsewhere than it said before.
+    /// The address to use for a member with this new record. The proved address stays, unless the
+    /// record gives other addresses than the last one did.
     fn address_by(&self, known: &Member, record: &MemberRecord) -> SocketAddr {
         let (now_at, ways) = (known.peer.contact.address, ways_of(record));
         let said = MemberRecord::read(&known.record).map(|record| ways_of(&record));
@@ -285,81 +290,82 @@ impl Members {
         self.nearest(record)
     }
 
-    /// The address of a record's subject that seems nearest.
+    /// The address in a record that seems nearest.
     fn nearest(&self, record: &MemberRecord) -> SocketAddr {
         let ways = nearest_first(&self.local, ways_of(record));
         ways.first().copied().unwrap_or(record.contact.address)
     }
 
-    /// This node's word to those whom it concerns: to all of a fleet, over the tree; else to those
-    /// who watch it, or a large network would hear nothing but who comes and goes.
-    pub(super) fn tell_mine(&mut self, now: Instant) {
+    /// Sends this node's record: to all members of a fleet over the broadcast tree; in an open
+    /// network only to the nodes that watch it, or the network would carry little but joins and
+    /// leaves.
+    pub(super) fn announce_own_record(&mut self, now: Instant) {
         if self.me.client {
             return;
         }
         if self.mode == Mode::Fleet {
             let key = self.me.contact.public_key;
-            self.rumours.add_record(key, self.my_record.clone());
-            self.rumours.arm(now);
+            self.broadcasts.add_record(key, self.my_record.clone());
+            self.broadcasts.arm(now);
         }
         let direct = if self.mode == Mode::Open || self.me.left { 64 } else { 0 };
         let watchers: Vec<Contact> = self
             .neighbours
             .iter()
-            .chain(&self.siblings)
+            .chain(&self.close_group)
             .filter_map(|key| self.table.get(key))
             .filter(|member| member.is_here())
             .map(|member| member.peer.contact)
             .take(direct)
             .collect();
         for contact in watchers {
-            self.tell_records(contact, vec![self.my_record.clone()]);
+            self.send_records(contact, vec![self.my_record.clone()]);
         }
     }
 
-    pub(super) fn tell_records(&mut self, to: Contact, records: Vec<Bytes>) {
+    pub(super) fn send_records(&mut self, to: Contact, records: Vec<Bytes>) {
         let request = MemberRequest::Tell { records };
-        self.ask(to, request, Errand::Tell, How::tries(2));
+        self.ask(to, request, Purpose::Notify, AskOptions::tries(2));
     }
 
-    /// Somebody doubts this node's last word: it speaks again. A doubt about another word is stale,
-    /// or invented.
-    pub(super) fn on_doubted_myself(&mut self, now: Instant, claim: Claim) {
-        if claim.vitals != self.me.vitals || self.leaving {
+    /// A member suspects the current version of this node's record: this node refutes by a new
+    /// version. A suspect message about another version is stale or invented.
+    pub(super) fn on_suspected_self(&mut self, now: Instant, suspect: SuspectMessage) {
+        if suspect.version != self.me.version || self.leaving {
             self.stats.doubts_dropped += 1;
             return;
         }
-        if self.speak_up_if_allowed(now) {
+        if self.renew_record_if_allowed(now) {
             self.stats.self_refuted += 1;
             self.health.on_bad();
         }
     }
 
-    /// A new word of this node, unless it said many just now.
-    pub(super) fn speak_up_if_allowed(&mut self, now: Instant) -> bool {
-        let allowed = !self.leaving && self.rumours.refutations.take(now, 1);
+    /// Renews this node's record, unless it did so too often just now.
+    pub(super) fn renew_record_if_allowed(&mut self, now: Instant) -> bool {
+        let allowed = !self.leaving && self.broadcasts.refutations.take(now, 1);
         if allowed {
-            self.speak_up(now);
+            self.renew_record(now);
         }
         allowed
     }
 
-    /// Says good-bye: the last word of this incarnation.
+    /// Leaves: announces the last version of this incarnation.
     pub(super) fn leave(&mut self, now: Instant) {
         self.leaving = true;
         self.me.left = true;
-        self.speak_up(now);
+        self.renew_record(now);
         self.flush(now);
     }
 
-    /// What somebody told all members.
+    /// An announcement of a member.
     pub(super) fn on_announced(&mut self, now: Instant, from: PublicKey, payload: &[u8]) {
         let Ok(announcement) = Announcement::from_bytes(payload) else {
             self.stats.records_bad += 1;
             return;
         };
         for record in announcement.records {
-            // Checking costs time: whoever publishes bad ones is soon not read any more.
+            // Verification costs time: the records of a publisher of bad ones are soon ignored.
             if !self.rates.affords(now, &from, BAD_RECORD) {
                 self.stats.over_rate += 1;
                 break;
@@ -368,25 +374,29 @@ impl Members {
                 self.rates.charge(now, &from, BAD_RECORD);
             }
         }
-        for claim in announcement.claims {
-            self.on_doubt(now, from, claim);
+        for suspect in announcement.suspects {
+            self.on_suspect(now, from, suspect);
         }
         if !announcement.revocations.is_empty() {
             self.outbox.push_back(Output::Revocations(announcement.revocations));
         }
     }
 
-    /// A new neighbour hears who is shut out: it may have been away when all were told.
-    pub(super) fn tell_revocations(&mut self, to: Contact) {
-        let revocations: Vec<Bytes> =
-            self.revoked.values().map(|(_, bytes)| bytes.clone()).take(TOLD_REVOCATIONS).collect();
+    /// Sends a new neighbour the revocations: it may have been away when they were announced.
+    pub(super) fn send_revocations(&mut self, to: Contact) {
+        let revocations: Vec<Bytes> = self
+            .revoked
+            .values()
+            .map(|(_, bytes)| bytes.clone())
+            .take(REVOCATIONS_PER_NEIGHBOUR)
+            .collect();
         if !revocations.is_empty() {
-            let request = MemberRequest::Shut { revocations };
-            self.ask(to, request, Errand::Tell, How::tries(3));
+            let request = MemberRequest::Revoke { revocations };
+            self.ask(to, request, Purpose::Notify, AskOptions::tries(3));
         }
     }
 
-    /// Takes a record in; `pass_on` if not everybody has got it. False if it is bad.
+    /// Takes in a record; `pass_on` if not all members have it. False if it is bad.
     pub(super) fn take_record(&mut self, now: Instant, bytes: &Bytes, pass_on: bool) -> bool {
         let Ok(record) = MemberRecord::read(bytes) else {
             self.stats.records_bad += 1;
@@ -397,10 +407,10 @@ impl Members {
             return self.on_own_record(now, &record, bytes);
         }
         if !pass_on {
-            self.rumours.told(&key);
+            self.broadcasts.on_announced_elsewhere(&key);
         }
         let known = self.table.get(&key);
-        if known.is_some_and(|known| known.vitals >= record.vitals && !known.record.is_empty()) {
+        if known.is_some_and(|known| known.version >= record.version && !known.record.is_empty()) {
             self.stats.records_stale += 1;
             return true;
         }
@@ -413,25 +423,25 @@ impl Members {
             return false;
         }
         if known.is_none() && !self.watches(&key) {
-            // Not this node's business, but perhaps a link some day.
+            // Not watched by this node, but perhaps a future link.
             self.outbox.push_back(Output::Candidates(vec![record.contact]));
             return true;
         }
         self.stats.records += 1;
         let news = self.apply_record(now, record, bytes.clone());
         if news && pass_on && self.mode == Mode::Fleet {
-            let spread = LATER_SPREAD * self.table.here() as u32;
-            let pause = LATER + spread.mul_f64(self.rng.fraction());
-            self.rumours.add_later(now + pause, key, bytes.clone());
+            let spread = RELAY_DELAY_PER_MEMBER * self.table.here() as u32;
+            let pause = RELAY_DELAY + spread.mul_f64(self.rng.fraction());
+            self.broadcasts.add_delayed(now + pause, key, bytes.clone());
         }
         true
     }
 
     pub(super) fn watches(&self, key: &PublicKey) -> bool {
-        self.mode == Mode::Fleet || self.neighbours.contains(key) || self.siblings.contains(key)
+        self.mode == Mode::Fleet || self.neighbours.contains(key) || self.close_group.contains(key)
     }
 
-    /// Whether a record's subject was let in. Outside `invite` networks everybody is.
+    /// Whether a record's subject was admitted. Outside `invite` networks every node is.
     fn certificate_holds(&self, record: &MemberRecord) -> bool {
         let Some(authority) = &self.authority else { return true };
         let Some(bytes) = &record.certificate else { return false };
@@ -447,29 +457,29 @@ impl Members {
         certificate.subject == subject && salted && !expired && !revoked
     }
 
-    /// A record of this node that is younger than its own word is of another machine with the same
-    /// identity, since a run begins with a higher incarnation than all before it. What this node says
-    /// now must be younger still, also so that the other machine learns of this one.
+    /// A record of this node with a newer version than its own comes from another machine with the
+    /// same identity, since a start takes a higher incarnation than all before it. This node takes
+    /// a newer version still, also so that the other machine learns of this one.
     fn on_own_record(&mut self, now: Instant, record: &MemberRecord, bytes: &Bytes) -> bool {
-        if record.vitals <= self.me.vitals {
+        if record.version <= self.me.version {
             return true;
         }
         if record.verify(bytes, &self.network).is_err() {
             self.stats.records_bad += 1;
             return false;
         }
-        if record.vitals.incarnation > self.me.vitals.incarnation {
-            self.outbox.push_back(Output::Elsewhere(record.vitals));
+        if record.version.incarnation > self.me.version.incarnation {
+            self.outbox.push_back(Output::Elsewhere(record.version));
         }
-        // Two copies would outbid each other without end.
-        if self.rumours.refutations.take(now, 1) {
-            self.me.vitals = younger_run(record.vitals);
-            self.speak_up(now);
+        // Two copies would otherwise outbid each other without end.
+        if self.broadcasts.refutations.take(now, 1) {
+            self.me.version = next_incarnation(record.version);
+            self.renew_record(now);
         }
         true
     }
 
-    /// Enters a good and younger record. False if there was no room.
+    /// Enters a good and newer record. False if there was no room.
     fn apply_record(&mut self, now: Instant, record: MemberRecord, bytes: Bytes) -> bool {
         let key = record.contact.public_key;
         let Some(known) = self.table.get(&key) else {
@@ -477,24 +487,25 @@ impl Members {
         };
         let address = self.address_by(known, &record);
         let Some(member) = self.table.get_mut(&key) else { return false };
-        let restarted = record.vitals.incarnation > member.vitals.incarnation;
+        let restarted = record.version.incarnation > member.version.incarnation;
         member.record = bytes;
-        member.vitals = record.vitals;
+        member.version = record.version;
         member.answered = true;
         member.peer.contact.address = address;
         match (&member.state, record.left) {
-            (State::Alive | State::Suspect(_), true) => self.on_left(now, &key),
-            (State::Suspect(_), false) => self.refuted(now, &key),
-            (State::Left, false) if restarted => self.revive(now, &key),
-            // A younger word is life, however often it was gone: only it can sign one.
-            (State::Dead, false) => self.revive(now, &key),
-            (State::Dead, true) => self.table.set_state(now, &key, State::Left),
-            // Whoever doubted it doubted an older word.
-            (State::Alive, false) => {
-                member.doubters.clear();
-                self.detector.forget_doubt(&key);
+            (LocalState::Alive | LocalState::Suspect(_), true) => self.on_left(now, &key),
+            (LocalState::Suspect(_), false) => self.refuted(now, &key),
+            (LocalState::Left, false) if restarted => self.revive(now, &key),
+            // A newer version proves life, whatever was judged before: only the member can sign
+            // one.
+            (LocalState::Dead, false) => self.revive(now, &key),
+            (LocalState::Dead, true) => self.table.set_state(now, &key, LocalState::Left),
+            // The confirmations were about an older version.
+            (LocalState::Alive, false) => {
+                member.confirmations.clear();
+                self.detector.forget_reported(&key);
             }
-            (State::Left, _) => {}
+            (LocalState::Left, _) => {}
         }
         true
     }
@@ -505,15 +516,15 @@ impl Members {
         let member = Member {
             peer,
             record: bytes,
-            vitals: record.vitals,
-            state: if record.left { State::Left } else { State::Alive },
+            version: record.version,
+            state: if record.left { LocalState::Left } else { LocalState::Alive },
             since: now,
             heard: now,
-            hurried: Instant::ZERO,
+            priority_probe_at: Instant::ZERO,
             near: None,
-            through_others: false,
-            beside: Vec::new(),
-            doubters: Vec::new(),
+            reached_indirectly: false,
+            helper_hints: Vec::new(),
+            confirmations: Vec::new(),
             flaps: 0,
             answered: true,
         };
@@ -532,22 +543,22 @@ impl Members {
         true
     }
 
-    /// A member named its last word itself.
-    pub(super) fn on_word(&mut self, now: Instant, key: &PublicKey, word: Vitals) {
+    /// A member stated its current version.
+    pub(super) fn on_version(&mut self, now: Instant, key: &PublicKey, version: RecordVersion) {
         let Some(member) = self.table.get(key) else { return };
-        let (contact, known, record) = (member.peer.contact, member.vitals, member.record.clone());
+        let (contact, known, record) = (member.peer.contact, member.version, member.record.clone());
         if record.is_empty() {
-            self.greet(now, contact, GREET_PAUSE);
-        } else if word > known {
-            self.greet(now, contact, WORD_PAUSE);
-        } else if word < known {
-            // It lost its own last word; it is to say a younger one.
-            self.tell_records(contact, vec![record]);
+            self.request_record(now, contact, REQUEST_PAUSE);
+        } else if version > known {
+            self.request_record(now, contact, NEWER_REQUEST_PAUSE);
+        } else if version < known {
+            // It lost its own last version; this makes it sign a newer one.
+            self.send_records(contact, vec![record]);
         }
     }
 
-    /// A node has been proved, known or not: strangers are asked for their record and told of this
-    /// node, which also joins two halves that did not know of each other.
+    /// A node's address was proved. An unknown node is asked for its record and sent this node's,
+    /// which also joins two halves of a network that did not know each other.
     pub(super) fn on_proven(&mut self, now: Instant, contact: Contact) {
         self.on_heard(now, contact);
         let key = contact.public_key;
@@ -563,29 +574,29 @@ impl Members {
             return;
         }
         if self.mode == Mode::Fleet && self.table.here() == 0 {
-            self.comparing.page_from(contact);
+            self.anti_entropy.page_from(contact);
         }
-        self.greet(now, contact, GREET_PAUSE);
+        self.request_record(now, contact, REQUEST_PAUSE);
     }
 
-    /// Asks a node for its own record and gives it this one's, unless that was done within `pause`.
-    fn greet(&mut self, now: Instant, contact: Contact, pause: Duration) {
+    /// Asks a node for its record and sends this node's, unless that was done within `pause`.
+    fn request_record(&mut self, now: Instant, contact: Contact, pause: Duration) {
         let key = contact.public_key;
-        let lately = self.rumours.greeted.peek(&key);
+        let lately = self.broadcasts.requested.peek(&key);
         if lately.is_some_and(|at| now.since(*at) < pause) {
             return;
         }
         let request = MemberRequest::Load { members: vec![short_id(&key)] };
-        if self.ask(contact, request, Errand::Load(contact), How::tries(2)).is_none() {
+        if self.ask(contact, request, Purpose::Load(contact), AskOptions::tries(2)).is_none() {
             return;
         }
-        self.rumours.greeted.insert(key, now);
+        self.broadcasts.requested.insert(key, now);
         if !self.me.client {
-            self.tell_records(contact, vec![self.my_record.clone()]);
+            self.send_records(contact, vec![self.my_record.clone()]);
         }
     }
 
-    /// The network is about so large: the full list, or bounded views.
+    /// Chooses the mode by the estimated size of the network.
     pub(super) fn on_network_size(&mut self, size: u64) {
         if self.config.mode != ModeChoice::Auto {
             return;

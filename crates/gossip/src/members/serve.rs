@@ -1,27 +1,27 @@
-//! Answering others. Each kind of question has a price, and each peer an income: who asks too much is
-//! told to come later, before anything is signed, checked or looked up.
+//! Requests of other members. Each kind has a price and each peer a token bucket: a peer over its
+//! rate is refused as busy before anything is signed, verified or looked up.
 
 use potluck_base::{Contact, Instant, PublicKey};
-use potluck_wire::{Claim, MemberRequest, MemberResponse, Proof, Refusal, Response};
+use potluck_wire::{MemberRequest, MemberResponse, Proof, Refusal, Response, SuspectMessage};
 
 use super::rates::BAD_RECORD;
-use super::table::State;
-use super::{Errand, How, Members, Output, ServeId};
+use super::table::LocalState;
+use super::{AskOptions, Members, Output, Purpose, ServeId};
 
 fn price(request: &MemberRequest) -> u32 {
     match request {
-        MemberRequest::Probe { .. } => 1,
-        MemberRequest::ProbeFor { .. } | MemberRequest::Prove { .. } => 4,
-        MemberRequest::Doubt { claims } => 2 + claims.len() as u32,
+        MemberRequest::Ping { .. } => 1,
+        MemberRequest::PingReq { .. } | MemberRequest::Prove { .. } => 4,
+        MemberRequest::Suspect { suspects } => 2 + suspects.len() as u32,
         MemberRequest::Tell { records } => 1 + records.len() as u32 / 4,
-        MemberRequest::Shut { revocations } => 1 + revocations.len() as u32 / 8,
+        MemberRequest::Revoke { revocations } => 1 + revocations.len() as u32 / 8,
         MemberRequest::Load { .. } => 4,
         MemberRequest::Compare { .. } | MemberRequest::Page { .. } => 8,
     }
 }
 
 impl Members {
-    /// Another node asks.
+    /// A request of another node.
     pub(super) fn on_asked(
         &mut self,
         now: Instant,
@@ -51,22 +51,24 @@ impl Members {
         budget: usize,
     ) -> Option<Response> {
         match request {
-            MemberRequest::Probe { mine, doubted, component } => {
-                self.on_word(now, &from.public_key, mine);
-                if let Some(component) = component {
-                    self.on_component(now, from, component);
+            MemberRequest::Ping { mine, suspected, partition } => {
+                self.on_version(now, &from.public_key, mine);
+                if let Some(partition) = partition {
+                    self.on_partition(now, from, partition);
                 }
-                if let Some(vitals) = doubted {
+                if let Some(version) = suspected {
                     let subject = self.me.contact.public_key;
-                    self.on_doubted_myself(now, Claim { subject, vitals });
+                    self.on_suspected_self(now, SuspectMessage { subject, version });
                 }
-                let mine = self.me.vitals;
-                let surroundings = self.surroundings(now, from);
-                Some(Response::Member(MemberResponse::Alive { mine, surroundings }))
+                let mine = self.me.version;
+                let hints = self.hints(now, from);
+                Some(Response::Member(MemberResponse::Ack { mine, hints }))
             }
-            MemberRequest::ProbeFor { subject, nonce } => self.help(serve, from, subject, nonce),
+            MemberRequest::PingReq { subject, nonce } => self.help(serve, from, subject, nonce),
             MemberRequest::Prove { asker, nonce } => Some(self.prove(&asker, nonce)),
-            MemberRequest::Doubt { claims } => Some(self.on_doubts(now, &from.public_key, claims)),
+            MemberRequest::Suspect { suspects } => {
+                Some(self.on_suspects(now, &from.public_key, suspects))
+            }
             MemberRequest::Tell { records } => {
                 for record in &records {
                     let good = self.take_record(now, record, true);
@@ -76,7 +78,7 @@ impl Members {
                 }
                 Some(Response::Taken)
             }
-            MemberRequest::Shut { revocations } => {
+            MemberRequest::Revoke { revocations } => {
                 self.outbox.push_back(Output::Revocations(revocations));
                 Some(Response::Taken)
             }
@@ -89,34 +91,41 @@ impl Members {
         }
     }
 
-    /// Somebody could not reach these, and hears which of them this node could not reach either.
-    fn on_doubts(&mut self, now: Instant, from: &PublicKey, claims: Vec<Claim>) -> Response {
-        let shared: Vec<Claim> =
-            claims.iter().filter(|claim| self.shares(claim)).copied().collect();
-        for claim in claims {
-            self.on_doubt(now, *from, claim);
+    /// Another member could not reach these; the answer names those that this node could not reach
+    /// either.
+    fn on_suspects(
+        &mut self,
+        now: Instant,
+        from: &PublicKey,
+        suspects: Vec<SuspectMessage>,
+    ) -> Response {
+        let confirmed: Vec<SuspectMessage> =
+            suspects.iter().filter(|suspect| self.confirms(suspect)).copied().collect();
+        for suspect in suspects {
+            self.on_suspect(now, *from, suspect);
         }
-        match shared.is_empty() {
+        match confirmed.is_empty() {
             true => Response::Taken,
-            false => Response::Member(MemberResponse::Shared { claims: shared }),
+            false => Response::Member(MemberResponse::Confirmed { suspects: confirmed }),
         }
     }
 
-    /// Whether this node tried the subject for itself and found it silent since the same word.
-    fn shares(&self, claim: &Claim) -> bool {
-        self.table.get(&claim.subject).is_some_and(|member| {
-            matches!(member.state, State::Suspect(_) | State::Dead) && member.vitals == claim.vitals
+    /// Whether this node probed the subject itself and found it silent since the same version.
+    fn confirms(&self, suspect: &SuspectMessage) -> bool {
+        self.table.get(&suspect.subject).is_some_and(|member| {
+            matches!(member.state, LocalState::Suspect(_) | LocalState::Dead)
+                && member.version == suspect.version
         })
     }
 
     fn prove(&self, asker: &PublicKey, nonce: u64) -> Response {
-        let proof = Proof::sign(&self.identity, &self.network, asker, nonce, self.me.vitals);
-        let Proof { vitals, signature } = proof;
-        Response::Member(MemberResponse::Proof { vitals, signature })
+        let proof = Proof::sign(&self.identity, &self.network, asker, nonce, self.me.version);
+        let Proof { version, signature } = proof;
+        Response::Member(MemberResponse::Proof { version, signature })
     }
 
-    /// Tries a member for another. Only members known here, at the address known here: nobody can
-    /// point this node at an address of his choice.
+    /// Probes a member for another one. Only members known here, at the address known here: no node
+    /// can direct this one to an address of its choice.
     fn help(
         &mut self,
         serve: ServeId,
@@ -131,13 +140,13 @@ impl Members {
         let known = self.table.get(&subject.public_key).filter(|member| member.is_here());
         let Some(to) = known.map(|member| member.peer.contact) else { return not_reached };
         let request = MemberRequest::Prove { asker: from.public_key, nonce };
-        match self.ask(to, request, Errand::Prove { serve }, How::tries(1)) {
+        match self.ask(to, request, Purpose::Prove { serve }, AskOptions::tries(1)) {
             Some(_) => None,
             None => not_reached,
         }
     }
 
-    /// The member that was tried for another answered, or did not.
+    /// The member that was probed for another one answered, or did not.
     pub(super) fn on_proved(&mut self, serve: ServeId, response: Option<Response>) {
         let response = match response {
             Some(proof @ Response::Member(MemberResponse::Proof { .. })) => proof,

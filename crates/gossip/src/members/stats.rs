@@ -1,4 +1,4 @@
-//! What the members machine has counted.
+//! Counters and gauges of members.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ potluck_base::statistics! {
     /// Counters since the start, and gauges.
     #[derive(Debug, Clone, PartialEq, Eq, Default)]
     pub struct MembersStats in "members" {
-        /// Members taken to be there.
+        /// Members that are alive.
         gauge alive: usize,
         /// Members that do not answer.
         gauge suspect: usize,
@@ -14,39 +14,39 @@ potluck_base::statistics! {
         gauge dead: usize,
         /// Members that left and are remembered.
         gauge left: usize,
-        /// Questions under way.
+        /// Requests under way.
         gauge asks: usize,
         /// Members being probed.
         gauge probing: usize,
-        /// Members to be probed soon because of a doubt.
+        /// Members scheduled for a priority probe.
         gauge hurried: usize,
-        /// Records and doubts that wait to be announced.
+        /// Records, suspect messages and revocations in the broadcast queue.
         gauge rumours: usize,
         /// Members that probed this node, in an open network.
         gauge watchers: usize,
         /// Revocations remembered.
         gauge revoked: usize,
-        /// Peers whose rates are remembered.
+        /// Token buckets of peers remembered.
         gauge rates: usize,
-        /// The local health multiplier: at 0 this node is well, at 8 it hardly judges others.
+        /// The local health multiplier: at 0 this node is healthy, at 8 it hardly judges others.
         gauge health: u8,
         /// 1 while verdicts are frozen.
         gauge(Flag) isolated: bool,
         /// Times that verdicts were frozen.
         counter freezes: u64,
-        /// Times that this node was late by more than 100 ms for a timer of its own.
+        /// Times that this node was over 100 ms late for a timer of its own.
         counter lags: u64,
         /// Probes begun.
         counter probes: u64,
-        /// Probes that were not needed, since the member had just been heard.
+        /// Probes skipped because the member had just been heard from.
         counter probes_spared: u64,
         /// Probes answered directly.
         counter probes_answered: u64,
-        /// Probes answered through others.
+        /// Probes answered through helpers.
         counter probes_helped: u64,
-        /// Others that said they could not reach the subject either.
+        /// Helpers that could not reach the subject either.
         counter nacks: u64,
-        /// Probes that failed altogether.
+        /// Probes that failed, with their helpers.
         counter probes_failed: u64,
         /// Suspicions raised.
         counter raised: u64,
@@ -54,45 +54,45 @@ potluck_base::statistics! {
         counter refuted: u64,
         /// Suspicions that ended in a death.
         counter confirmed: u64,
-        /// Deaths of members that were heard again in the same incarnation.
+        /// Deaths of members that were heard from again in the same incarnation.
         counter false_deaths: u64,
-        /// Doubts of others about members, taken in.
+        /// Suspect messages about other members that were accepted.
         counter doubts: u64,
-        /// Doubts about a word older or younger than the subject's last: stale or invented.
+        /// Suspect messages about another version than the subject's last: stale or invented.
         counter doubts_dropped: u64,
-        /// Doubts about this node itself that it answered with a new word.
+        /// Suspicions of this node itself that it refuted with a new record version.
         counter self_refuted: u64,
-        /// Records taken in.
+        /// Records accepted.
         counter records: u64,
-        /// Records that were no news.
+        /// Records that were not newer than the known one.
         counter records_stale: u64,
-        /// Records that were malformed, of somebody else's network or not signed by their subject.
+        /// Records that were malformed, of another network or not signed by their subject.
         counter records_bad: u64,
         /// Records for which there was no room.
         counter records_refused: u64,
-        /// Revocations that were forgotten for others before they were over.
+        /// Revocations dropped for others before they were over.
         counter revocations_dropped: u64,
-        /// Lists of others that were not read to their end: too long, or going round.
+        /// Lists of others that were not read to their end: too long, or in a loop.
         counter pages_refused: u64,
-        /// Links asked for to other parts of the overlay.
+        /// Links requested to other partitions of the overlay.
         counter bridges: u64,
         /// Announcements published.
         counter announcements: u64,
-        /// Questions of others over their rate.
+        /// Requests of others over their rate.
         counter over_rate: u64,
-        /// Questions of others.
+        /// Requests of others.
         counter asked: u64,
-        /// Questions not begun because too many were under way.
+        /// Requests not sent because too many were under way.
         counter asks_refused: u64,
         /// Comparisons of lists begun.
         counter comparisons: u64,
-        /// The dead that were tried again.
+        /// Probes of dead members.
         counter healing_probes: u64,
         /// Members that returned from the dead.
         counter returned: u64,
         /// The sum of the round trips of answered probes, for their mean.
         counter(Microseconds) round_trips: Duration as "members_probe_round_trip_microseconds",
-        /// From the first failed probe to the verdict, of the last death.
+        /// Time from the first failed probe to the verdict, of the last death.
         gauge(Seconds) last_detection: Duration as "members_last_detection_seconds",
     }
 }

@@ -1,14 +1,14 @@
-//! One suspicion: how long a member has to be heard.
+//! One suspicion: the time that a member has to refute.
 //!
-//! The time shrinks with each member that could not reach the suspect either, as Lifeguard has it:
-//! `max - (max - min) * ln(c + 1) / ln(k + 1)`. It never goes below the minimum, whatever anybody
-//! claims: others can make this node decide sooner, not what it decides.
+//! The time shrinks with each member that confirms the suspicion, as in Lifeguard: `max - (max -
+//! min) * ln(c + 1) / ln(k + 1)`. It never falls below the minimum: the claims of others can make
+//! this node decide sooner, not what it decides.
 
 use std::time::Duration;
 
 use potluck_base::{Instant, PublicKey};
 
-/// Others whose word shortens a suspicion; further ones change nothing.
+/// Confirmations that shorten a suspicion; further ones change nothing.
 pub(crate) const CONFIRMATIONS: usize = 3;
 
 /// A suspicion.
@@ -17,19 +17,19 @@ pub(crate) struct Suspicion {
     began: Instant,
     min: Duration,
     max: Duration,
-    /// How many could confirm at most.
+    /// The most confirmations that are possible.
     wanted: usize,
     confirmed: Vec<PublicKey>,
 }
 
 impl Suspicion {
-    /// A suspicion that began now. `others` is how many members there are to confirm it.
+    /// A suspicion that began now. `others`: the number of members that could confirm it.
     pub(crate) fn new(began: Instant, min: Duration, factor: u32, others: usize) -> Self {
         let wanted = others.min(CONFIRMATIONS);
         Self { began, min, max: min * factor.max(1), wanted, confirmed: Vec::new() }
     }
 
-    /// Somebody could not reach it either. Says whether that was news.
+    /// Another member could not reach it either. Returns whether that was new.
     pub(crate) fn confirm(&mut self, from: PublicKey) -> bool {
         if self.confirmed.len() >= self.wanted || self.confirmed.contains(&from) {
             return false;
@@ -38,8 +38,9 @@ impl Suspicion {
         true
     }
 
-    /// When the suspect is looked at first, and how often then: once before the earliest end.
-    pub(crate) fn looks(&self) -> (Instant, Duration) {
+    /// The time of the first recheck, and the interval after it: one recheck before the earliest
+    /// end.
+    pub(crate) fn rechecks(&self) -> (Instant, Duration) {
         (self.began + self.min / 2, self.min)
     }
 
@@ -57,7 +58,7 @@ impl Suspicion {
         self.began + (self.max - (self.max - self.min).mul_f64(share.min(1.0)))
     }
 
-    /// Begins anew: the time so far proves nothing, since this node was cut off.
+    /// Begins anew: this node was isolated, so the time so far proves nothing.
     pub(crate) fn restart(&mut self, now: Instant) {
         self.began = now;
     }
@@ -76,7 +77,7 @@ mod tests {
     #[test]
     fn a_suspect_is_looked_at_before_the_earliest_end_and_again_after_as_long() {
         let suspicion = Suspicion::new(Instant::ZERO + MIN, MIN, 6, 50);
-        assert_eq!(suspicion.looks(), (Instant::ZERO + MIN * 3 / 2, MIN));
+        assert_eq!(suspicion.rechecks(), (Instant::ZERO + MIN * 3 / 2, MIN));
     }
 
     #[test]

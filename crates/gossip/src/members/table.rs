@@ -1,33 +1,33 @@
-//! The members this node knows, and what it thinks of each.
+//! The known members and this node's judgement of each.
 //!
-//! **Invariants:** at most [`Table::new`]'s number of members and of dead and left ones; a record is
-//! replaced only by a younger one of the same subject; of two states the caller decides, never a
-//! record's arrival alone.
+//! **Invariants:** the number of living members, and of dead and left ones, is bounded by
+//! [`Table::new`]; a record is replaced only by a newer one of the same subject; the arrival of a
+//! record never changes a state by itself, the caller does.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Contact, Instant, Peer, PublicKey};
-use potluck_wire::Vitals;
+use potluck_wire::RecordVersion;
 
 use super::suspicion::Suspicion;
 use crate::view::MemberState;
 
-/// Entries of those who went last that are looked at for one that is still dead.
+/// Last dead and left members checked for one that died lately.
 const LOOKED_AT: usize = 64;
 
-/// What this node thinks of a member.
+/// This node's judgement of a member.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum State {
+pub(crate) enum LocalState {
     Alive,
     Suspect(Box<Suspicion>),
     Dead,
     Left,
 }
 
-impl State {
-    /// As shown.
+impl LocalState {
+    /// As the application sees it.
     pub(crate) const fn shown(&self) -> MemberState {
         match self {
             Self::Alive => MemberState::Alive,
@@ -38,49 +38,49 @@ impl State {
     }
 }
 
-/// Somebody who could not reach a member, and when it said so.
+/// A member that could not reach another one, and when it said so.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Doubter {
-    pub(crate) who: PublicKey,
+pub(crate) struct Confirmation {
+    pub(crate) from: PublicKey,
     pub(crate) at: Instant,
 }
 
 /// One member.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
-    /// Its id, key, and the address it was last proved at.
+    /// Its id, its key, and the address where it was last proved.
     pub(crate) peer: Peer,
-    /// Its own word, as signed; empty if only its traffic is known.
+    /// Its signed record; empty if only its traffic is known.
     pub(crate) record: Bytes,
-    /// How young that is.
-    pub(crate) vitals: Vitals,
-    pub(crate) state: State,
-    /// When it came into this state.
+    /// The version of the record.
+    pub(crate) version: RecordVersion,
+    pub(crate) state: LocalState,
+    /// When it entered this state.
     pub(crate) since: Instant,
-    /// When it was last heard.
+    /// When it was last heard from.
     pub(crate) heard: Instant,
-    /// When a claim last made this node probe it.
-    pub(crate) hurried: Instant,
+    /// When it last got a priority probe.
+    pub(crate) priority_probe_at: Instant,
     /// Whether its last round trip was short, if there was one.
     pub(crate) near: Option<bool>,
-    /// Whether only others could reach it last time: then they are asked before every verdict.
-    pub(crate) through_others: bool,
-    /// Some that it says are linked to it.
-    pub(crate) beside: Vec<Contact>,
-    /// Who doubted it lately.
-    pub(crate) doubters: Vec<Doubter>,
-    /// How often it died lately. A member that died often is suspected for longer before it is taken for
-    /// dead again; a sign of life counts at once, however often it died.
+    /// Whether only helpers could reach it last time: then they are asked before every verdict.
+    pub(crate) reached_indirectly: bool,
+    /// Nodes that it named as its neighbours or probers.
+    pub(crate) helper_hints: Vec<Contact>,
+    /// Members that suspect it as well.
+    pub(crate) confirmations: Vec<Confirmation>,
+    /// Number of recent deaths. A flapping member is suspected for longer before it is declared
+    /// dead again; a sign of life counts at once.
     pub(crate) flaps: u8,
-    /// Whether it has answered, or said a younger word, since it was last back: one that is only heard
-    /// may be deaf.
+    /// Whether it has answered, or sent a newer version, since it last returned. A member that is
+    /// only heard from may not receive.
     pub(crate) answered: bool,
 }
 
 impl Member {
-    /// Whether it is taken to be there.
+    /// Whether it counts as alive: alive or suspect.
     pub(crate) const fn is_here(&self) -> bool {
-        matches!(self.state, State::Alive | State::Suspect(_))
+        matches!(self.state, LocalState::Alive | LocalState::Suspect(_))
     }
 }
 
@@ -90,22 +90,23 @@ pub(crate) struct Table {
     members: BTreeMap<PublicKey, Member>,
     here_max: usize,
     gone_max: usize,
-    /// The dead and left, in the order in which they went; entries of those who returned are stale.
+    /// The dead and left members, in the order in which they went; entries of those that returned
+    /// are stale.
     gone: VecDeque<(Instant, PublicKey)>,
     counts: [usize; 4],
 }
 
-const fn slot(state: &State) -> usize {
+const fn slot(state: &LocalState) -> usize {
     match state {
-        State::Alive => 0,
-        State::Suspect(_) => 1,
-        State::Dead => 2,
-        State::Left => 3,
+        LocalState::Alive => 0,
+        LocalState::Suspect(_) => 1,
+        LocalState::Dead => 2,
+        LocalState::Left => 3,
     }
 }
 
 impl Table {
-    /// Room for so many that are here and so many that are gone.
+    /// A table with room for this many living members and this many dead or left ones.
     pub(crate) const fn new(here_max: usize, gone_max: usize) -> Self {
         Self { members: BTreeMap::new(), here_max, gone_max, gone: VecDeque::new(), counts: [0; 4] }
     }
@@ -114,23 +115,23 @@ impl Table {
         self.members.get(key)
     }
 
-    /// For all but the state, which [`Table::set_state`] changes.
+    /// Write access to all but the state, which [`Table::set_state`] changes.
     pub(crate) fn get_mut(&mut self, key: &PublicKey) -> Option<&mut Member> {
         self.members.get_mut(key)
     }
 
-    /// All, in the order of keys.
+    /// All members, in the order of keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
     }
 
-    /// All behind a key, in the order of keys.
+    /// All members after a key, in the order of keys.
     pub(crate) fn behind(&self, key: &PublicKey) -> impl Iterator<Item = &Member> {
         use std::ops::Bound;
         self.members.range((Bound::Excluded(*key), Bound::Unbounded)).map(|(_, member)| member)
     }
 
-    /// Those with this short id: usually one.
+    /// A member with this short id; usually there is only one.
     pub(crate) fn with_short_id(&self, short: u64) -> Option<&Member> {
         let mut first = [0; 32];
         first[..8].copy_from_slice(&short.to_be_bytes());
@@ -138,27 +139,27 @@ impl Table {
         (short_id(&member.peer.contact.public_key) == short).then_some(member)
     }
 
-    /// Alive, suspect, dead, left.
+    /// The numbers of alive, suspect, dead and left members.
     pub(crate) const fn counts(&self) -> [usize; 4] {
         self.counts
     }
 
-    /// How many are here, in this node's judgement.
+    /// The number of members that count as alive.
     pub(crate) const fn here(&self) -> usize {
         self.counts[0] + self.counts[1]
     }
 
-    /// Changes how many may be here; nobody is dropped.
+    /// Changes the room for living members; drops none.
     pub(crate) const fn set_room(&mut self, here_max: usize) {
         self.here_max = here_max;
     }
 
-    /// Whether another one has room.
+    /// Whether there is room for another living member.
     pub(crate) const fn has_room(&self) -> bool {
         self.here() < self.here_max
     }
 
-    /// Puts a new member in; false if there is no room.
+    /// Adds a new member; false if there is no room.
     pub(crate) fn insert(&mut self, member: Member) -> bool {
         let key = member.peer.contact.public_key;
         if member.is_here() && !self.has_room() {
@@ -177,8 +178,8 @@ impl Table {
         true
     }
 
-    /// Changes what is thought of a member.
-    pub(crate) fn set_state(&mut self, now: Instant, key: &PublicKey, state: State) {
+    /// Changes the state of a member.
+    pub(crate) fn set_state(&mut self, now: Instant, key: &PublicKey, state: LocalState) {
         let Some(member) = self.members.get_mut(key) else { return };
         self.counts[slot(&member.state)] -= 1;
         self.counts[slot(&state)] += 1;
@@ -196,7 +197,7 @@ impl Table {
         }
     }
 
-    /// Forgets who has been gone for longer than `keep`.
+    /// Forgets members that have been dead or have left for longer than `keep`.
     pub(crate) fn forget_old(&mut self, now: Instant, keep: Duration) {
         while let Some((at, key)) = self.gone.front().copied() {
             let current = self.is_gone_since(&key, at);
@@ -210,11 +211,11 @@ impl Table {
         }
     }
 
-    /// Whether one of the dead died within `time`.
+    /// Whether a member that is still dead died within `time`.
     pub(crate) fn died_since(&self, now: Instant, time: Duration) -> bool {
         let lately = self.gone.iter().rev().take_while(|(at, _)| now.since(*at) < time);
         let dead = |key: &PublicKey| {
-            self.members.get(key).is_some_and(|member| matches!(member.state, State::Dead))
+            self.members.get(key).is_some_and(|member| matches!(member.state, LocalState::Dead))
         };
         lately.take(LOOKED_AT).any(|(at, key)| self.is_gone_since(key, *at) && dead(key))
     }
@@ -226,7 +227,7 @@ impl Table {
                 self.remove(&key);
             }
         }
-        // Stale entries are bounded by this, whatever comes and goes.
+        // This bounds stale entries, whatever comes and goes.
         while self.gone.len() > 4 * self.gone_max {
             let Some((at, key)) = self.gone.pop_front() else { return };
             if self.is_gone_since(&key, at) {

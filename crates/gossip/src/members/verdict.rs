@@ -1,42 +1,44 @@
-//! What this node thinks of a member, and how it changes its mind.
+//! State changes of members: suspicion, refutation, death, leave and return.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Contact, Instant, PublicKey, UnixMillis};
 use potluck_wire::{
-    Certificate, Claim, MemberRecord, MemberRequest, MemberResponse, Response, Revocation, Revoked,
+    Certificate, MemberRecord, MemberRequest, MemberResponse, Response, Revocation, Revoked,
+    SuspectMessage,
 };
 
-use super::detect::{HURRY_SPREAD, HURRY_SPREAD_MAX, Why};
+use super::detect::{PRIORITY_SPREAD_MAX, PRIORITY_SPREAD_PER_MEMBER, ProbeReason};
 use super::suspicion::{CONFIRMATIONS, Suspicion};
-use super::table::{Doubter, Member, State};
-use super::{Errand, How, Members, Output, REVOKED_MAX, Verdict};
+use super::table::{Confirmation, LocalState, Member};
+use super::{AskOptions, Members, Output, Purpose, REVOKED_MAX, Verdict};
 use crate::view::{Change, MemberEvent, Mode};
 
-/// A doubt that is older says nothing about now.
-const DOUBT_LIFE: Duration = Duration::from_secs(30);
-/// Of all members of a fleet that find a doubt confirmed, about so many say so: enough for
-/// [`CONFIRMATIONS`], and not as many messages as there are members.
+/// Age up to which a confirmation counts.
+const CONFIRMATION_LIFE: Duration = Duration::from_secs(30);
+/// Expected number of members of a fleet that announce that they confirm a suspicion: enough for
+/// [`CONFIRMATIONS`], and not one message for each member.
 const CONFIRMERS: f64 = 6.0;
-/// In an open network whoever tells it tells it to so many of those it watches, closest to the
-/// subject first: the siblings in the DHT and the neighbours are 56.
-const TOLD: usize = 64;
-/// Between two times that a member's traffic is noted as a sign that this node is not cut off.
+/// In an open network a suspect message goes to this many of the watched members, closest to the
+/// subject first: close group and neighbours together are 56.
+const SUSPECT_FANOUT: usize = 64;
+/// Interval in which traffic of a member counts once as a sign that this node is not isolated.
 const HEARD_PAUSE: Duration = Duration::from_secs(1);
-/// A suspicion that could not be decided is looked at again after this.
-const AGAIN: Duration = Duration::from_millis(500);
-/// Alive for so long, a member's deaths are forgotten.
+/// Pause before a suspicion that could not be decided is tried again.
+const VERDICT_RETRY: Duration = Duration::from_millis(500);
+/// After this time alive, a member's deaths are forgotten.
 const FLAPS_KEEP: Duration = Duration::from_secs(600);
-/// The shortest suspicion of a member is four times as long after each of its deaths, but never longer
-/// than this for that reason: nobody changes between dead and alive more than about once a minute.
-const RESTLESS_MAX: Duration = Duration::from_secs(32);
-/// The same for one that was dead, is heard now and then, and answers nobody: each time that it is heard
-/// it is shown as alive, and as suspect soon after.
-const ONE_WAY: Duration = Duration::from_secs(90);
+/// The shortest suspicion of a member is four times as long after each of its deaths, but not
+/// longer than this for that reason: no member changes between dead and alive more than about once
+/// a minute.
+const FLAPPING_SUSPICION_MAX: Duration = Duration::from_secs(32);
+/// The same limit for a returned member that is heard from but answers no request: each time it
+/// would be listed as alive, and as suspect soon after.
+const ONE_WAY_SUSPICION: Duration = Duration::from_secs(90);
 
 impl Members {
-    /// Tells people and the other parts.
+    /// Reports a change to the application and to the other parts of the node.
     fn tell(&mut self, contact: Contact, change: Change, verdict: Option<Verdict>) {
         let peer = contact.in_network(&self.network);
         self.outbox.push_back(Output::Event(MemberEvent { peer, change }));
@@ -45,7 +47,7 @@ impl Members {
         }
     }
 
-    /// Authenticated traffic of a member: whatever was thought, it lives.
+    /// Authenticated traffic of a member: it is alive, whatever was judged before.
     pub(super) fn on_heard(&mut self, now: Instant, contact: Contact) {
         let key = contact.public_key;
         let Some(member) = self.table.get_mut(&key) else { return };
@@ -55,229 +57,235 @@ impl Members {
         member.heard = now;
         member.peer.contact.address = contact.address;
         match member.state {
-            State::Alive => {
+            LocalState::Alive => {
                 if member.flaps > 0 && now.since(member.since) > FLAPS_KEEP {
                     member.flaps = 0;
                 }
             }
-            State::Suspect(_) => self.refuted(now, &key),
-            State::Dead => {
+            LocalState::Suspect(_) => self.refuted(now, &key),
+            LocalState::Dead => {
                 member.answered = false;
                 self.stats.false_deaths += 1;
                 self.revive(now, &key);
-                // It is to say so itself, to all: they cannot take this node's word for it.
-                self.probe_doubting(&key);
+                // The member has to refute itself, to all: they cannot trust this node's statement.
+                self.ping_suspected(&key);
             }
-            // A good-bye is final for its incarnation; a new one brings a new record.
-            State::Left => {}
+            // Leaving is final for an incarnation; a new one brings a new record.
+            LocalState::Left => {}
         }
     }
 
-    fn probe_doubting(&mut self, key: &PublicKey) {
+    fn ping_suspected(&mut self, key: &PublicKey) {
         let Some(member) = self.table.get(key) else { return };
-        let (to, doubted) = (member.peer.contact, Some(member.vitals));
-        let request = self.probe_of(doubted);
-        self.ask(to, request, Errand::Tell, How::tries(2));
+        let (to, suspected) = (member.peer.contact, Some(member.version));
+        let request = self.probe_of(suspected);
+        self.ask(to, request, Purpose::Notify, AskOptions::tries(2));
     }
 
-    /// A suspect has been heard, or has spoken.
+    /// A suspect was heard from, or refuted.
     pub(super) fn refuted(&mut self, now: Instant, key: &PublicKey) {
         let Some(contact) = self.table.get(key).map(|member| member.peer.contact) else { return };
-        self.table.set_state(now, key, State::Alive);
+        self.table.set_state(now, key, LocalState::Alive);
         if let Some(member) = self.table.get_mut(key) {
-            member.doubters.clear();
+            member.confirmations.clear();
         }
         self.stats.refuted += 1;
-        self.tell(contact, Change::Refuted, Some(Verdict::Here));
+        self.tell(contact, Change::Refuted, Some(Verdict::Alive));
     }
 
-    /// A dead one, or one that left, is back.
+    /// A member that was dead or had left is back.
     pub(super) fn revive(&mut self, now: Instant, key: &PublicKey) {
         if !self.table.has_room() {
             self.stats.records_refused += 1;
             return;
         }
         let Some(contact) = self.table.get(key).map(|member| member.peer.contact) else { return };
-        self.table.set_state(now, key, State::Alive);
+        self.table.set_state(now, key, LocalState::Alive);
         if let Some(member) = self.table.get_mut(key) {
-            member.doubters.clear();
+            member.confirmations.clear();
             member.heard = now;
         }
         self.stats.returned += 1;
-        self.tell(contact, Change::Returned, Some(Verdict::Here));
+        self.tell(contact, Change::Returned, Some(Verdict::Alive));
         self.outbox.push_back(Output::Candidates(vec![contact]));
-        // Where one was lost, others may have been.
-        self.comparing.soon_with(now, contact);
+        // If one member was lost, others may have been.
+        self.anti_entropy.soon_with(now, contact);
     }
 
-    /// The shortest suspicion of a member: by its distance, and longer for who comes and goes.
-    fn patience(&self, member: &Member) -> Duration {
-        // Of a member that was never probed from here, what the others are like has to do.
-        let typical = self.typical.is_some_and(|typical| typical < self.config.near);
-        let near = member.near.unwrap_or(typical);
+    /// The shortest suspicion of a member: by its round-trip time, and longer for a flapping one.
+    fn suspicion_min(&self, member: &Member) -> Duration {
+        // For a member that this node never probed, the mean of the others counts.
+        let mean_rtt = self.mean_rtt.is_some_and(|mean_rtt| mean_rtt < self.config.near);
+        let near = member.near.unwrap_or(mean_rtt);
         let shortest = if near { self.config.suspicion_near } else { self.config.suspicion_far };
-        let restless = shortest * (1 << u32::from(2 * member.flaps.min(3)));
-        let restless = match member.answered || member.flaps == 0 {
-            true => restless.min(RESTLESS_MAX.max(shortest)),
-            false => ONE_WAY.max(shortest),
+        let flapping = shortest * (1 << u32::from(2 * member.flaps.min(3)));
+        let flapping = match member.answered || member.flaps == 0 {
+            true => flapping.min(FLAPPING_SUSPICION_MAX.max(shortest)),
+            false => ONE_WAY_SUSPICION.max(shortest),
         };
-        self.health.stretch(restless)
+        self.health.stretch(flapping)
     }
 
-    /// A member could not be reached. `first` if no doubt of others led to the probe.
+    /// A member could not be reached. `first`: no suspect message led to the probe.
     pub(super) fn suspect(&mut self, now: Instant, key: &PublicKey, first: bool) {
-        if self.isolation.is_up() {
+        if self.isolation.is_isolated() {
             return;
         }
-        let Some(member) = self.table.get(key).filter(|member| member.state == State::Alive) else {
+        let Some(member) = self.table.get(key).filter(|member| member.state == LocalState::Alive)
+        else {
             return;
         };
-        let (contact, vitals) = (member.peer.contact, member.vitals);
+        let (contact, version) = (member.peer.contact, member.version);
         let others = self.table.counts()[0].saturating_sub(1);
-        let min = self.patience(member);
+        let min = self.suspicion_min(member);
         let factor = self.config.suspicion_factor;
         let mut suspicion = Suspicion::new(now, min, factor, others);
-        let doubters: Vec<PublicKey> = member
-            .doubters
+        let confirmations: Vec<PublicKey> = member
+            .confirmations
             .iter()
-            .filter(|doubter| now.since(doubter.at) < DOUBT_LIFE)
-            .map(|doubter| doubter.who)
+            .filter(|confirmation| now.since(confirmation.at) < CONFIRMATION_LIFE)
+            .map(|confirmation| confirmation.from)
             .collect();
-        let doubted = doubters.len();
-        for doubter in doubters {
-            suspicion.confirm(doubter);
+        let confirmed = confirmations.len();
+        for confirmation in confirmations {
+            suspicion.confirm(confirmation);
         }
         self.detector.expect_verdict(suspicion.ends(), *key);
-        self.detector.expect_verdict(suspicion.looks().0, *key);
-        self.table.set_state(now, key, State::Suspect(Box::new(suspicion)));
+        self.detector.expect_verdict(suspicion.rechecks().0, *key);
+        self.table.set_state(now, key, LocalState::Suspect(Box::new(suspicion)));
         self.stats.raised += 1;
-        self.tell(contact, Change::Suspected, Some(Verdict::Doubted));
-        let claim = Claim { subject: *key, vitals };
+        self.tell(contact, Change::Suspected, Some(Verdict::Suspect));
+        let suspect = SuspectMessage { subject: *key, version };
         let chance = CONFIRMERS / (others.max(1) as f64);
-        if doubted < CONFIRMATIONS && (first || self.rng.chance(chance)) {
-            self.spread_doubt(claim);
+        if confirmed < CONFIRMATIONS && (first || self.rng.chance(chance)) {
+            self.spread_suspect(suspect);
         }
         if self.mode == Mode::Open {
-            // Of those linked to it each watcher knows a few, which others cannot find.
-            let named = self.table.get(key).map(|member| member.beside.clone());
-            self.tell_doubt(claim, named.unwrap_or_default());
+            // Each prober knows different neighbours of the suspect; send the suspicion to the ones
+            // we know, so that one of them can refute.
+            let named = self.table.get(key).map(|member| member.helper_hints.clone());
+            self.send_suspect(suspect, named.unwrap_or_default());
         }
     }
 
-    fn spread_doubt(&mut self, claim: Claim) {
+    fn spread_suspect(&mut self, suspect: SuspectMessage) {
         if self.mode == Mode::Fleet {
-            return self.rumours.add_claim(claim);
+            return self.broadcasts.add_suspect(suspect);
         }
-        // Those closest to it watch it as their sibling.
-        let subject = match self.table.get(&claim.subject) {
+        // The nodes closest to it watch it as a member of their close group.
+        let subject = match self.table.get(&suspect.subject) {
             Some(member) => member.peer.id,
-            None => claim.subject.node_id(&self.network),
+            None => suspect.subject.node_id(&self.network),
         };
         let mut watchers: Vec<_> = self
             .table
             .iter()
-            .filter(|member| member.state == State::Alive)
+            .filter(|member| member.state == LocalState::Alive)
             .map(|member| member.peer)
             .collect();
         watchers.sort_by_key(|peer| peer.id.distance(&subject.into()));
-        let told = watchers.into_iter().take(TOLD).map(|peer| peer.contact).collect();
-        self.tell_doubt(claim, told);
+        let told = watchers.into_iter().take(SUSPECT_FANOUT).map(|peer| peer.contact).collect();
+        self.send_suspect(suspect, told);
     }
 
-    fn tell_doubt(&mut self, claim: Claim, to: Vec<Contact>) {
+    fn send_suspect(&mut self, suspect: SuspectMessage, to: Vec<Contact>) {
         for contact in to {
-            let request = MemberRequest::Doubt { claims: vec![claim] };
-            self.ask(contact, request, Errand::Doubt(contact.public_key), How::tries(2));
+            let request = MemberRequest::Suspect { suspects: vec![suspect] };
+            self.ask(contact, request, Purpose::Suspect(contact.public_key), AskOptions::tries(2));
         }
     }
 
-    /// Whoever was told of a doubt shares it. Where not all who watch a member know each other, the
-    /// last to come to it in its turn hears so that the others know.
-    pub(super) fn on_shared(&mut self, now: Instant, from: PublicKey, response: Response) {
-        if let Response::Member(MemberResponse::Shared { claims }) = response {
-            for claim in claims {
-                self.on_doubt(now, from, claim);
+    /// The receiver of a suspect message confirms it. Where the nodes that watch a member do not
+    /// all know each other, the last one to probe it learns so that the others suspect it.
+    pub(super) fn on_confirmed(&mut self, now: Instant, from: PublicKey, response: Response) {
+        if let Response::Member(MemberResponse::Confirmed { suspects }) = response {
+            for suspect in suspects {
+                self.on_suspect(now, from, suspect);
             }
         }
     }
 
-    /// Somebody says that it could not reach a member.
-    pub(super) fn on_doubt(&mut self, now: Instant, from: PublicKey, claim: Claim) {
-        if !self.rates.doubts(now, &from) {
+    /// Another member states that it could not reach a member.
+    pub(super) fn on_suspect(&mut self, now: Instant, from: PublicKey, suspect: SuspectMessage) {
+        if !self.rates.takes_suspect(now, &from) {
             self.stats.over_rate += 1;
             return;
         }
-        if claim.subject == self.me.contact.public_key {
-            return self.on_doubted_myself(now, claim);
+        if suspect.subject == self.me.contact.public_key {
+            return self.on_suspected_self(now, suspect);
         }
-        let spread = (HURRY_SPREAD * self.table.here() as u32).min(HURRY_SPREAD_MAX);
+        let spread =
+            (PRIORITY_SPREAD_PER_MEMBER * self.table.here() as u32).min(PRIORITY_SPREAD_MAX);
         let pause = spread.mul_f64(self.rng.fraction());
-        let Some(member) = self.table.get_mut(&claim.subject) else { return };
-        if from == claim.subject || claim.vitals != member.vitals {
+        let Some(member) = self.table.get_mut(&suspect.subject) else { return };
+        if from == suspect.subject || suspect.version != member.version {
             self.stats.doubts_dropped += 1;
             return;
         }
         self.stats.doubts += 1;
-        member.doubters.retain(|doubter| doubter.who != from && now.since(doubter.at) < DOUBT_LIFE);
-        if member.doubters.len() < CONFIRMATIONS {
-            member.doubters.push(Doubter { who: from, at: now });
+        member.confirmations.retain(|confirmation| {
+            confirmation.from != from && now.since(confirmation.at) < CONFIRMATION_LIFE
+        });
+        if member.confirmations.len() < CONFIRMATIONS {
+            member.confirmations.push(Confirmation { from, at: now });
         }
-        if let State::Suspect(suspicion) = &mut member.state {
+        if let LocalState::Suspect(suspicion) = &mut member.state {
             if suspicion.confirm(from) {
                 let ends = suspicion.ends();
-                self.detector.expect_verdict(ends, claim.subject);
+                self.detector.expect_verdict(ends, suspect.subject);
             }
         } else if member.is_here() {
-            self.hurry(now, &claim.subject, pause);
+            self.schedule_priority_probe(now, &suspect.subject, pause);
         }
     }
 
-    /// A look at a suspect found nothing.
-    pub(super) fn look_again(&mut self, now: Instant, key: &PublicKey) {
+    /// A recheck of a suspect failed: schedules the next one.
+    pub(super) fn recheck_later(&mut self, now: Instant, key: &PublicKey) {
         self.detector.forget(key);
-        let Some(Member { state: State::Suspect(suspicion), .. }) = self.table.get(key) else {
+        let Some(Member { state: LocalState::Suspect(suspicion), .. }) = self.table.get(key) else {
             return;
         };
-        let next = now + suspicion.looks().1;
+        let next = now + suspicion.rechecks().1;
         if next < suspicion.ends() {
             self.detector.expect_verdict(next, *key);
         }
     }
 
-    /// Suspects to be looked at, and suspicions whose end has come, by the clock; each is decided by
-    /// one more probe.
+    /// Rechecks suspects, and decides suspicions whose end has come, each by one more probe.
     pub(super) fn on_suspicions_due(&mut self, now: Instant) {
         while let Some(key) = self.detector.pop_verdict(now) {
             let Some(member) = self.table.get(&key) else { continue };
-            let State::Suspect(suspicion) = &member.state else { continue };
-            // An entry of a suspicion that was begun anew or shortened costs one look at most.
-            let why = if suspicion.ends() > now { Why::Look } else { Why::Verdict };
-            match (self.isolation.is_up(), why) {
-                (false, _) => self.probe(now, &key, why),
-                (true, Why::Verdict) => self.postpone(now, &key),
+            let LocalState::Suspect(suspicion) = &member.state else { continue };
+            // The entry of a suspicion that was restarted or shortened costs one recheck at most.
+            let reason =
+                if suspicion.ends() > now { ProbeReason::Recheck } else { ProbeReason::Final };
+            match (self.isolation.is_isolated(), reason) {
+                (false, _) => self.probe(now, &key, reason),
+                (true, ProbeReason::Final) => self.postpone(now, &key),
                 (true, _) => {}
             }
         }
     }
 
-    /// The verdict on a suspect has to wait.
+    /// Postpones the verdict on a suspect.
     pub(super) fn postpone(&mut self, now: Instant, key: &PublicKey) {
         let member = self.table.get(key);
-        if member.is_some_and(|member| matches!(member.state, State::Suspect(_))) {
-            self.detector.expect_verdict(now + AGAIN, *key);
+        if member.is_some_and(|member| matches!(member.state, LocalState::Suspect(_))) {
+            self.detector.expect_verdict(now + VERDICT_RETRY, *key);
         }
     }
 
-    /// After this node was cut off, what it did not hear meanwhile proves nothing.
+    /// After this node was isolated, the silence of others meanwhile proves nothing.
     pub(super) fn restart_suspicions(&mut self, now: Instant) {
         let suspects: Vec<PublicKey> = self
             .table
             .iter()
-            .filter(|member| matches!(member.state, State::Suspect(_)))
+            .filter(|member| matches!(member.state, LocalState::Suspect(_)))
             .map(|member| member.peer.contact.public_key)
             .collect();
         for key in suspects {
-            if let Some(Member { state: State::Suspect(suspicion), .. }) = self.table.get_mut(&key)
+            if let Some(Member { state: LocalState::Suspect(suspicion), .. }) =
+                self.table.get_mut(&key)
             {
                 suspicion.restart(now);
                 let ends = suspicion.ends();
@@ -287,37 +295,38 @@ impl Members {
     }
 
     /// The last probe failed as well.
-    pub(super) fn bury(&mut self, now: Instant, key: &PublicKey) {
+    pub(super) fn declare_dead(&mut self, now: Instant, key: &PublicKey) {
         let Some(member) = self.table.get_mut(key) else { return };
-        let State::Suspect(suspicion) = &member.state else { return };
-        if suspicion.ends() > now || self.isolation.is_up() {
+        let LocalState::Suspect(suspicion) = &member.state else { return };
+        if suspicion.ends() > now || self.isolation.is_isolated() {
             return self.postpone(now, key);
         }
         self.stats.last_detection = now.since(suspicion.began());
         member.flaps = member.flaps.saturating_add(1);
-        let (contact, vitals) = (member.peer.contact, member.vitals);
-        self.table.set_state(now, key, State::Dead);
+        let (contact, version) = (member.peer.contact, member.version);
+        self.table.set_state(now, key, LocalState::Dead);
         self.heal_soon(now);
         self.stats.confirmed += 1;
         self.tell(contact, Change::Died, Some(Verdict::Dead));
-        // In a fleet all have heard of it. Elsewhere who watches it is not known to all who do.
+        // In a fleet all members have heard of it. In an open network the nodes that watch it do
+        // not all know each other.
         let others = self.table.counts()[0].max(1) as f64;
         if self.mode == Mode::Open && self.rng.chance(CONFIRMERS / others) {
-            self.spread_doubt(Claim { subject: *key, vitals });
+            self.spread_suspect(SuspectMessage { subject: *key, version });
         }
     }
 
-    /// It said good-bye, and signed it.
+    /// It left, and signed that.
     pub(super) fn on_left(&mut self, now: Instant, key: &PublicKey) {
         let Some(member) = self.table.get(key).filter(|member| member.is_here()) else { return };
         let contact = member.peer.contact;
         self.detector.forget(key);
-        self.table.set_state(now, key, State::Left);
+        self.table.set_state(now, key, LocalState::Left);
         self.tell(contact, Change::Left, Some(Verdict::Left));
     }
 
-    /// Remembers a revocation, and drops what it needs room for: those that are over, since all that
-    /// they make void has expired by itself, then the oldest one, whose end is nearest.
+    /// Remembers a revocation. To make room it drops those that are over, since every certificate
+    /// they void has expired, and then the oldest one, which ends first.
     fn keep_revocation(&mut self, subject: Revoked, at: UnixMillis, bytes: Bytes) {
         self.prune_revoked();
         if self.revoked.contains_key(&subject) {
@@ -339,7 +348,7 @@ impl Members {
             .retain(|subject, (at, _)| !Revocation { subject: *subject, at: *at }.is_over(now));
     }
 
-    /// The network's authority has put a member out, or all that a ticket let in.
+    /// The network's authority expelled a member, or all members that a ticket admitted.
     pub(super) fn on_revoked(
         &mut self,
         now: Instant,
@@ -348,22 +357,22 @@ impl Members {
         spread: bool,
     ) {
         if spread {
-            self.rumours.add_revocation(bytes.clone());
+            self.broadcasts.add_revocation(bytes.clone());
         }
         self.keep_revocation(subject, at, bytes);
         match subject {
-            Revoked::Member(key) => self.put_out(now, &key),
+            Revoked::Member(key) => self.expel(now, &key),
             Revoked::Ticket(ticket) => {
-                for key in self.let_in_by(&ticket) {
-                    self.put_out(now, &key);
+                for key in self.admitted_by(&ticket) {
+                    self.expel(now, &key);
                 }
             }
         }
     }
 
-    /// The known members that a ticket let in, as their records' certificates say.
+    /// The known members that a ticket admitted, by the certificates in their records.
     #[must_use]
-    pub fn let_in_by(&self, ticket: &PublicKey) -> Vec<PublicKey> {
+    pub fn admitted_by(&self, ticket: &PublicKey) -> Vec<PublicKey> {
         let Some(authority) = &self.authority else { return Vec::new() };
         let by_it = |member: &&Member| {
             let record = MemberRecord::read(&member.record).ok();
@@ -376,11 +385,11 @@ impl Members {
         members.map(|member| member.peer.contact.public_key).collect()
     }
 
-    fn put_out(&mut self, now: Instant, key: &PublicKey) {
-        self.rumours.forget(key);
+    fn expel(&mut self, now: Instant, key: &PublicKey) {
+        self.broadcasts.forget(key);
         let Some(contact) = self.table.get(key).map(|member| member.peer.contact) else { return };
         self.detector.forget(key);
-        self.table.set_state(now, key, State::Left);
+        self.table.set_state(now, key, LocalState::Left);
         self.table.remove(key);
         self.tell(contact, Change::Revoked, Some(Verdict::Left));
     }

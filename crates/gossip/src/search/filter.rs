@@ -1,19 +1,18 @@
-//! A Bloom filter of the words a node's names have, so that a neighbour need not ask it in vain.
-//!
-//! **Invariant: no false negatives.** What [`Names`](super::names::Names) finds passes the filter.
+//! A Bloom filter of the words in a node's file names, so that neighbours ask it only where a file
+//! may match.
 
 use bytes::Bytes;
 use potluck_wire::search::{FILTER_BYTES_MAX, FILTER_BYTES_MIN};
 
-use super::words::{PREFIX_CHARS_MIN, Sought};
+use super::words::{PREFIX_CHARS_MIN, QueryWords};
 
-/// Letters after which words are taken for equal in a filter.
+/// Characters after which words count as equal in a filter.
 const KEY_CHARS_MAX: usize = 12;
 /// Bits set for a key.
 const HASHES: usize = 4;
-/// Bits kept for a key where there is room: with four hashes 1.2 % of the other words pass.
+/// Bits for each key where there is room: with four hashes 1.2 % of the other words pass.
 const BITS_PER_KEY: usize = 10;
-/// Keys beyond which three of four other words would pass: then everything passes.
+/// Keys beyond which three of four other words would pass: then every word passes.
 const KEYS_MAX: usize = 4096;
 
 /// The filter of a node. See the module.
@@ -21,12 +20,12 @@ const KEYS_MAX: usize = 4096;
 pub(super) struct Filter(Bytes);
 
 impl Filter {
-    /// The filter of these words, which come in order.
+    /// The filter of these words, which must be sorted.
     pub(super) fn of<'a>(words: impl Iterator<Item = &'a str>) -> Self {
         let mut keys: Vec<&str> = Vec::new();
         for word in words {
             for key in keys_of(word) {
-                // Words in order share their prefixes with their neighbours in the list.
+                // Sorted words share prefixes with their neighbours in the list.
                 if !keys.iter().rev().take(2 * KEY_CHARS_MAX).any(|known| *known == key) {
                     keys.push(key);
                 }
@@ -48,12 +47,12 @@ impl Filter {
         Self(filter.into())
     }
 
-    /// The filter that everything passes.
+    /// The filter that every word passes.
     pub(super) fn all() -> Self {
         Self(vec![0xff; FILTER_BYTES_MAX].into())
     }
 
-    /// A neighbour's.
+    /// The filter of a neighbour.
     pub(super) const fn received(bytes: Bytes) -> Self {
         Self(bytes)
     }
@@ -62,9 +61,9 @@ impl Filter {
         self.0.clone()
     }
 
-    /// Whether a file that these words fit may be there.
-    pub(super) fn may_have(&self, sought: &Sought) -> bool {
-        !self.0.is_empty() && sought.iter().all(|word| self.has(cut(word, KEY_CHARS_MAX)))
+    /// Whether the node may have a file that matches these words.
+    pub(super) fn may_have(&self, query_words: &QueryWords) -> bool {
+        !self.0.is_empty() && query_words.iter().all(|word| self.has(cut(word, KEY_CHARS_MAX)))
     }
 
     fn has(&self, key: &str) -> bool {
@@ -77,14 +76,14 @@ fn cut(word: &str, chars: usize) -> &str {
     word.char_indices().nth(chars).map_or(word, |(end, _)| &word[..end])
 }
 
-/// A short word itself, or the beginnings of a longer one.
+/// A short word itself, or the prefixes of a longer one.
 fn keys_of(word: &str) -> impl Iterator<Item = &str> {
     let chars = word.chars().count();
     let last = chars.min(KEY_CHARS_MAX);
     (PREFIX_CHARS_MIN.min(last)..=last).map(|length| cut(word, length))
 }
 
-/// The bits of a key in a filter of so many bytes, a power of two.
+/// The bits of a key in a filter of this many bytes, a power of two.
 fn bits_of(key: &str, bytes: usize) -> impl Iterator<Item = usize> {
     let hash = blake3::hash(key.as_bytes());
     (0..HASHES).map(move |index| {
@@ -98,8 +97,8 @@ fn bits_of(key: &str, bytes: usize) -> impl Iterator<Item = usize> {
 mod tests {
     use super::*;
 
-    fn sought(text: &str) -> Sought {
-        Sought::parse(&[text.to_owned()]).unwrap()
+    fn query_words(text: &str) -> QueryWords {
+        QueryWords::parse(&[text.to_owned()]).unwrap()
     }
 
     #[test]
@@ -107,12 +106,12 @@ mod tests {
         let filter = Filter::of(["conference", "internationalisation", "v2"].into_iter());
         assert_eq!(filter.to_bytes().len(), FILTER_BYTES_MIN);
         for good in ["con", "conference", "internationalisation", "internationalisat", "v2 conf"] {
-            assert!(filter.may_have(&sought(good)), "{good}");
+            assert!(filter.may_have(&query_words(good)), "{good}");
         }
         for bad in ["zebra", "v2 zebra", "co"] {
-            assert!(!filter.may_have(&sought(bad)), "{bad}");
+            assert!(!filter.may_have(&query_words(bad)), "{bad}");
         }
-        assert!(!Filter::of(std::iter::empty()).may_have(&sought("con")));
+        assert!(!Filter::of(std::iter::empty()).may_have(&query_words("con")));
     }
 
     #[test]
@@ -120,12 +119,13 @@ mod tests {
         let words = |count| (0..count).map(|n| format!("w{n:05}")).collect::<Vec<_>>();
         let kept = words(400);
         let filter = Filter::of(kept.iter().map(String::as_str));
-        assert!(kept.iter().all(|word| filter.may_have(&sought(word))));
-        let wrong = (0..2000).filter(|n| filter.may_have(&sought(&format!("x{n:05}")))).count();
+        assert!(kept.iter().all(|word| filter.may_have(&query_words(word))));
+        let wrong =
+            (0..2000).filter(|n| filter.may_have(&query_words(&format!("x{n:05}")))).count();
         assert!(wrong < 100, "{wrong} of 2,000");
         let many = words(20_000);
         let filter = Filter::of(many.iter().map(String::as_str));
         assert_eq!(filter.to_bytes().len(), FILTER_BYTES_MAX);
-        assert!(filter.may_have(&sought("anything")));
+        assert!(filter.may_have(&query_words("anything")));
     }
 }

@@ -1,4 +1,4 @@
-//! The neighbours: what they share, what they may ask, when they are told of our words.
+//! The neighbours: their filters, their quotas, and when our filter is sent to each.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,34 +7,34 @@ use potluck_base::{Contact, Instant, LruMap, PublicKey, Rng, TokenBucket};
 
 use super::filter::Filter;
 
-/// Neighbours used; others are as good as none.
+/// Neighbours used; further ones are ignored.
 pub const LINKS_MAX: usize = 16;
-/// Quotas remembered: also those of neighbours that went, or coming back would renew them.
+/// Quotas remembered, also of former neighbours: otherwise reconnecting would renew a quota.
 const QUOTAS_MAX: usize = 64;
-/// How often a neighbour is told our words even if they did not change.
-const TELL_EVERY: Duration = Duration::from_secs(300);
-/// Shortest time between two tellings.
-const TELL_PAUSE: Duration = Duration::from_secs(15);
-/// When a telling that failed is tried again.
-const TELL_AGAIN: Duration = Duration::from_secs(5);
+/// Interval in which our filter is sent to a neighbour even if it did not change.
+const FILTER_INTERVAL: Duration = Duration::from_secs(300);
+/// Shortest time between two filters sent to a neighbour.
+const FILTER_PAUSE: Duration = Duration::from_secs(15);
+/// Pause before a filter that failed to arrive is sent again.
+const FILTER_RETRY: Duration = Duration::from_secs(5);
 
-/// Names a neighbour for as long as it is one.
+/// Identifies a neighbour while the link lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LinkId(u32);
 
-/// What a neighbour may cost. Refills are a second's worth each.
+/// The quotas of a neighbour: tokens a second, and burst.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quota {
-    /// Searches it may send.
+    /// Searches that it may send.
     pub(super) searches: TokenBucket,
-    /// Searches of it that are passed on: at most half of what our other neighbours take from us, or
-    /// one that floods us would use up what they take.
+    /// Its searches that are relayed: at most half of what our other neighbours accept from us, so
+    /// that one flooding neighbour cannot use up their quotas.
     pub(super) passed: TokenBucket,
-    /// Messages it may cause elsewhere, in eights: see `super::relay`.
+    /// Messages that it may cause elsewhere, in units of eight: see `super::relay`.
     pub(super) reach: TokenBucket,
     /// Messages with hits.
     pub(super) hits: TokenBucket,
-    /// Filters, each ten tokens.
+    /// Filters, ten tokens each.
     pub(super) filters: TokenBucket,
 }
 
@@ -43,8 +43,8 @@ impl Quota {
         Self {
             searches: TokenBucket::new(10, 40),
             passed: TokenBucket::new(4, 20),
-            // A whole search costs its first neighbours about 70 each: five at once and one in
-            // three seconds.
+            // A whole search costs its first neighbours about 70 tokens each: five at once, and one
+            // in three seconds.
             reach: TokenBucket::new(20, 400),
             hits: TokenBucket::new(100, 400),
             filters: TokenBucket::new(1, 40),
@@ -56,11 +56,11 @@ impl Quota {
 #[derive(Debug, Clone)]
 pub(super) struct Link {
     pub(super) contact: Contact,
-    /// `None`: not heard yet, so it may have anything.
+    /// `None`: no filter received yet, so it may have any file.
     pub(super) filter: Option<Filter>,
-    told: Option<Instant>,
-    tell_at: Instant,
-    /// Under its quota of us, so that it need not refuse.
+    sent_at: Option<Instant>,
+    send_at: Instant,
+    /// Below our quota at the neighbour, so that it need not refuse.
     outbound: TokenBucket,
 }
 
@@ -89,7 +89,7 @@ impl Links {
         self.quotas.len()
     }
 
-    /// These are the neighbours now, in place of those before.
+    /// Sets the neighbours, in place of those before.
     pub(super) fn set(&mut self, now: Instant, mut contacts: Vec<Contact>) {
         contacts.truncate(LINKS_MAX);
         self.links.retain(|_, link| {
@@ -105,7 +105,7 @@ impl Links {
             }
             self.next += 1;
             let outbound = TokenBucket::new(8, 32);
-            let link = Link { contact, filter: None, told: None, tell_at: now, outbound };
+            let link = Link { contact, filter: None, sent_at: None, send_at: now, outbound };
             self.links.insert(LinkId(self.next), link);
             if self.quotas.get_mut(&contact.public_key).is_none() {
                 self.quotas.insert(contact.public_key, Quota::new());
@@ -135,7 +135,7 @@ impl Links {
         }
     }
 
-    /// Whether one more search may go to this neighbour now.
+    /// Whether one more search may be sent to this neighbour now.
     pub(super) fn may_send(&mut self, now: Instant, id: LinkId) -> bool {
         self.links.get_mut(&id).is_some_and(|link| link.outbound.take(now, 1))
     }
@@ -143,28 +143,28 @@ impl Links {
     /// Our words changed.
     pub(super) fn names_changed(&mut self, now: Instant) {
         for link in self.links.values_mut() {
-            let soonest = link.told.map_or(now, |told| now.max(told + TELL_PAUSE));
-            link.tell_at = link.tell_at.min(soonest);
+            let soonest = link.sent_at.map_or(now, |sent_at| now.max(sent_at + FILTER_PAUSE));
+            link.send_at = link.send_at.min(soonest);
         }
     }
 
-    /// The filter that went to this neighbour did not arrive.
-    pub(super) fn tell_again(&mut self, now: Instant, key: &PublicKey) {
+    /// Our filter did not arrive at this neighbour: send it again.
+    pub(super) fn resend(&mut self, now: Instant, key: &PublicKey) {
         if let Some(link) = self.links.values_mut().find(|link| link.contact.public_key == *key) {
-            link.tell_at = link.tell_at.min(now + TELL_AGAIN);
+            link.send_at = link.send_at.min(now + FILTER_RETRY);
         }
     }
 
-    pub(super) fn tell_at(&self) -> Option<Instant> {
-        self.links.values().map(|link| link.tell_at).min()
+    pub(super) fn send_at(&self) -> Option<Instant> {
+        self.links.values().map(|link| link.send_at).min()
     }
 
-    /// Neighbours to be told our words now.
+    /// The neighbours to which our filter is sent now.
     pub(super) fn due(&mut self, now: Instant, rng: &mut Rng) -> Vec<Contact> {
-        let due = self.links.values_mut().filter(|link| link.tell_at <= now);
+        let due = self.links.values_mut().filter(|link| link.send_at <= now);
         due.map(|link| {
-            link.told = Some(now);
-            link.tell_at = now + rng.jitter(TELL_EVERY, 0.2);
+            link.sent_at = Some(now);
+            link.send_at = now + rng.jitter(FILTER_INTERVAL, 0.2);
             link.contact
         })
         .collect()

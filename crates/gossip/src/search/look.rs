@@ -1,7 +1,7 @@
-//! Names that whoever carries the machine out has: they are too many to be held here.
+//! Names that the caller of the machine has, since they are too many to be held here.
 //!
-//! A search goes on while they are looked for, as if this node had none of them; what is found goes
-//! back like what came from a neighbour.
+//! A search goes on while they are looked up, as if this node had none of them; the files found are
+//! treated like hits from a neighbour.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ use super::filter::Filter;
 use super::machine::Search;
 use super::names::{Names, is_name};
 use super::relay::HITS;
-use super::{Output, words::Sought};
+use super::{Output, words::QueryWords};
 use crate::view::FoundFile;
 
-/// Searches of names elsewhere under way; for more this node has no names.
+/// Look-ups under way; further searches find no names of this node.
 pub const LOOKS_MAX: usize = 64;
-/// How long an own search that would end waits for names from elsewhere.
+/// How long an own search that would end waits for a look-up.
 pub(super) const LOOK_MAX: Duration = Duration::from_secs(2);
 
 impl Search {
     pub(super) fn on_names_elsewhere(&mut self, now: Instant, count: usize) {
         self.elsewhere = count;
         self.names = Names::new(Vec::new());
-        // So many names have more words than a filter can tell apart.
+        // They have more words than a filter can tell apart.
         self.set_filter(now, Filter::all());
     }
 
-    /// Whether names are looked for elsewhere for a search.
-    pub(super) fn look(&mut self, query: QueryId, sought: &Sought) -> bool {
+    /// Starts a look-up for a search. Returns whether one was started.
+    pub(super) fn look(&mut self, query: QueryId, query_words: &QueryWords) -> bool {
         if self.elsewhere == 0 {
             return false;
         }
@@ -39,7 +39,7 @@ impl Search {
             return false;
         }
         self.looking += 1;
-        let words = sought.to_vec();
+        let words = query_words.to_vec();
         self.outbox.push_back(Output::Look { query, words, max: HITS });
         true
     }
@@ -47,14 +47,14 @@ impl Search {
     pub(super) fn on_looked(&mut self, now: Instant, query: QueryId, files: Vec<FoundFile>) {
         self.looking = self.looking.saturating_sub(1);
         let files = files.into_iter().filter(|file| is_name(&file.name)).take(HITS);
-        if let Some(inquiry) = self.inquiries.get_mut(&query) {
-            inquiry.own.extend(files.map(|file| FoundFile { holder: None, ..file }));
-            if std::mem::take(&mut inquiry.looking) && inquiry.waits {
-                inquiry.deadline = now;
+        if let Some(own_search) = self.own_searches.get_mut(&query) {
+            own_search.own.extend(files.map(|file| FoundFile { holder: None, ..file }));
+            if std::mem::take(&mut own_search.looking) && own_search.waits {
+                own_search.deadline = now;
             }
             return;
         }
-        // Of a search that is forgotten by now nobody waits for hits.
+        // No node waits for hits of a search whose route has expired.
         let Some(route) = self.routes.get_mut(query) else { return };
         let me = self.me;
         let hits = files.map(|file| Hit {
@@ -64,7 +64,7 @@ impl Search {
             folder: file.folder,
             holder: me,
         });
-        let hits: Vec<Hit> = hits.filter(|hit| route.takes(None, hit)).collect();
+        let hits: Vec<Hit> = hits.filter(|hit| route.accepts(None, hit)).collect();
         route.own_hits += hits.len();
         self.stats.hits_dropped += self.routes.wait(query, hits) as u64;
     }

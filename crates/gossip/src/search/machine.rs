@@ -1,4 +1,4 @@
-//! The machine: what comes, what is due.
+//! The search machine: inputs and deadlines.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -8,9 +8,9 @@ use potluck_wire::SearchRequest;
 use potluck_wire::search::QueryId;
 
 use super::filter::Filter;
-use super::inquiry::Inquiry;
 use super::links::{LinkId, Links};
 use super::names::Names;
+use super::own_search::OwnSearch;
 use super::routes::Routes;
 use super::stats::Stats;
 use super::{AskId, Input, Output, ServeId};
@@ -18,18 +18,18 @@ use crate::view::FoundFile;
 
 /// Requests remembered until their answer.
 const ASKS_MAX: usize = 4096;
-/// The longest wait for a ring.
-const PATIENCE_MAX: Duration = Duration::from_millis(1500);
+/// The longest wait for a ring. A higher value finds files on slower paths and takes longer.
+const RING_TIMEOUT_MAX: Duration = Duration::from_millis(1500);
 /// The shortest wait for a ring: what a busy node may take.
-const PATIENCE_MIN: Duration = Duration::from_millis(100);
-/// What all the nodes on the way may take together. A guess.
-const PATIENCE_EXTRA: Duration = Duration::from_millis(50);
+const RING_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// Time that all nodes on the path may take together. A guess.
+const RING_TIMEOUT_EXTRA: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy)]
-struct Asked {
+struct PendingRequest {
     at: Instant,
     to: PublicKey,
-    /// Whether it tells our words, and so is to be tried again.
+    /// Whether it carries our filter, and so is to be sent again if it fails.
     filter: bool,
 }
 
@@ -38,19 +38,19 @@ struct Asked {
 pub struct Search {
     pub(super) me: PublicKey,
     pub(super) names: Names,
-    /// Names that are not held here; see [`super::look`].
+    /// The number of names that are not held here; see [`super::look`].
     pub(super) elsewhere: usize,
-    /// Searches of them under way.
+    /// Look-ups of these names under way.
     pub(super) looking: usize,
     filter: Filter,
     pub(super) links: Links,
     pub(super) routes: Routes,
-    pub(super) inquiries: BTreeMap<QueryId, Inquiry>,
-    /// Five tokens a search.
+    pub(super) own_searches: BTreeMap<QueryId, OwnSearch>,
+    /// A search takes five tokens.
     pub(super) own_quota: TokenBucket,
-    asks: BTreeMap<AskId, Asked>,
+    pending: BTreeMap<AskId, PendingRequest>,
     next_ask: u64,
-    /// Smoothed time of a neighbour's answer and its deviation.
+    /// Smoothed response time of neighbours, and its deviation.
     answer_time: (Duration, Duration),
     pub(super) rng: Rng,
     pub(super) stats: Stats,
@@ -58,7 +58,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// A node that shares nothing and has no neighbours. `me` is what its hits name as holder.
+    /// A node that shares nothing and has no neighbours. `me` is the holder named in its hits.
     #[must_use]
     pub fn new(me: PublicKey, rng: Rng) -> Self {
         let names = Names::new(Vec::new());
@@ -70,9 +70,9 @@ impl Search {
             looking: 0,
             links: Links::new(),
             routes: Routes::default(),
-            inquiries: BTreeMap::new(),
+            own_searches: BTreeMap::new(),
             own_quota: TokenBucket::new(1, 25),
-            asks: BTreeMap::new(),
+            pending: BTreeMap::new(),
             next_ask: 0,
             answer_time: (Duration::from_millis(100), Duration::from_millis(50)),
             rng,
@@ -90,46 +90,46 @@ impl Search {
             quotas: self.links.quotas(),
             names: self.names.len() + self.elsewhere,
             looking: self.looking,
-            searching: self.inquiries.len(),
+            searching: self.own_searches.len(),
             routes: self.routes.len(),
             seen: self.routes.seen(),
             waiting: self.routes.waiting(),
-            asking: self.asks.len(),
+            asking: self.pending.len(),
             ..self.stats
         }
     }
 
-    /// How long hits may take from so many links away.
-    pub(super) fn patience(&self, links: u8) -> Duration {
+    /// How long hits may take from this many hops away.
+    pub(super) fn ring_timeout(&self, links: u8) -> Duration {
         let (smoothed, deviation) = self.answer_time;
-        ((smoothed + deviation) * u32::from(links) + PATIENCE_EXTRA)
-            .clamp(PATIENCE_MIN, PATIENCE_MAX)
+        ((smoothed + deviation) * u32::from(links) + RING_TIMEOUT_EXTRA)
+            .clamp(RING_TIMEOUT_MIN, RING_TIMEOUT_MAX)
     }
 
     pub(super) fn ask(&mut self, now: Instant, to: Contact, request: SearchRequest) {
         self.next_ask += 1;
         let ask = AskId(self.next_ask);
         let filter = matches!(request, SearchRequest::Keywords { .. });
-        if self.asks.len() >= ASKS_MAX {
-            self.asks.pop_first();
+        if self.pending.len() >= ASKS_MAX {
+            self.pending.pop_first();
         }
-        self.asks.insert(ask, Asked { at: now, to: to.public_key, filter });
+        self.pending.insert(ask, PendingRequest { at: now, to: to.public_key, filter });
         self.outbox.push_back(Output::Ask { ask, to, request });
     }
 
     fn on_answered(&mut self, now: Instant, ask: AskId) {
-        let Some(asked) = self.asks.remove(&ask) else { return };
-        let took = now.since(asked.at);
+        let Some(request) = self.pending.remove(&ask) else { return };
+        let took = now.since(request.at);
         let (smoothed, deviation) = self.answer_time;
         let error = smoothed.abs_diff(took);
         self.answer_time = ((smoothed * 7 + took) / 8, (deviation * 3 + error) / 4);
     }
 
     fn on_failed(&mut self, now: Instant, ask: AskId) {
-        let Some(asked) = self.asks.remove(&ask) else { return };
+        let Some(request) = self.pending.remove(&ask) else { return };
         self.stats.failed += 1;
-        if asked.filter {
-            self.links.tell_again(now, &asked.to);
+        if request.filter {
+            self.links.resend(now, &request.to);
         }
     }
 
@@ -183,8 +183,8 @@ impl Search {
         }
     }
 
-    /// Tells neighbours our words where that is due.
-    fn tell(&mut self, now: Instant) {
+    /// Sends our filter to the neighbours to which it is due.
+    fn send_filters(&mut self, now: Instant) {
         for to in self.links.due(now, &mut self.rng) {
             self.stats.filters_sent += 1;
             self.ask(now, to, SearchRequest::Keywords { filter: self.filter.to_bytes() });
@@ -211,7 +211,7 @@ impl Machine for Search {
         }
         self.flush(now);
         self.advance_due(now);
-        self.tell(now);
+        self.send_filters(now);
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -219,11 +219,11 @@ impl Machine for Search {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        let ring = self.inquiries.values().map(|inquiry| inquiry.deadline).min();
+        let ring = self.own_searches.values().map(|own_search| own_search.deadline).min();
         Deadline::earliest([
             self.routes.flush_at().map(|at| Deadline::new(at, "hits go back")),
             ring.map(|at| Deadline::new(at, "next ring of a search")),
-            self.links.tell_at().map(|at| Deadline::new(at, "tell neighbours our words")),
+            self.links.send_at().map(|at| Deadline::new(at, "tell neighbours our words")),
         ])
     }
 }

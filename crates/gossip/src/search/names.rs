@@ -1,27 +1,27 @@
-//! The names that this node shares, in an index of their words.
+//! The names of the files that this node shares, with an index of their words.
 
 use potluck_wire::search::NAME_BYTES_MAX;
 
 use super::filter::Filter;
-use super::words::{Sought, range_of, words_of};
+use super::words::{QueryWords, range_of, words_of};
 use crate::view::FoundFile;
 
 /// Names that search can find. A guess: with their index at most some 10 MB.
 pub const NAMES_MAX: usize = 16_384;
-/// Names looked at for one search, so that a common word costs under a millisecond.
+/// Names checked for one search, so that a common word costs less than a millisecond.
 const CANDIDATES_MAX: usize = 4096;
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     files: Vec<(FoundFile, Vec<String>)>,
-    /// Each word of each name with the place of its file, in order.
+    /// Each word of each name with the position of its file, sorted.
     index: Vec<(String, u32)>,
 }
 
 impl Names {
-    /// An index of these files; those with an impossible name and those beyond [`NAMES_MAX`] are
-    /// left out.
+    /// An index of these files, without those that have an impossible name and those beyond
+    /// [`NAMES_MAX`].
     pub(super) fn new(files: Vec<FoundFile>) -> Self {
         let good = files.into_iter().filter(|file| is_name(&file.name)).take(NAMES_MAX);
         let files: Vec<_> = good
@@ -48,16 +48,20 @@ impl Names {
         Filter::of(self.index.iter().map(|(word, _)| word.as_str()))
     }
 
-    /// At most `max` files whose names all words fit.
-    pub(super) fn find(&self, sought: &Sought, max: usize) -> Vec<&FoundFile> {
-        let ranges = sought.iter().map(|word| range_of(&self.index, |(word, _)| word, word));
+    /// At most `max` files whose names match all words.
+    pub(super) fn find(&self, query_words: &QueryWords, max: usize) -> Vec<&FoundFile> {
+        let ranges = query_words.iter().map(|word| range_of(&self.index, |(word, _)| word, word));
         let Some(rarest) = ranges.min_by_key(ExactSizeIterator::len) else { return Vec::new() };
         let mut places: Vec<u32> =
             self.index[rarest].iter().take(CANDIDATES_MAX).map(|(_, place)| *place).collect();
         places.sort_unstable();
         places.dedup();
         let candidates = places.into_iter().map(|place| &self.files[place as usize]);
-        candidates.filter(|(_, words)| sought.fit(words)).map(|(file, _)| file).take(max).collect()
+        candidates
+            .filter(|(_, words)| query_words.fit(words))
+            .map(|(file, _)| file)
+            .take(max)
+            .collect()
     }
 }
 
@@ -77,9 +81,9 @@ mod tests {
     }
 
     fn find(names: &Names, text: &str) -> Vec<String> {
-        let sought = Sought::parse(&[text.to_owned()]).unwrap();
-        assert!(names.find(&sought, 99).is_empty() || names.filter().may_have(&sought));
-        names.find(&sought, 99).iter().map(|file| file.name.clone()).collect()
+        let query_words = QueryWords::parse(&[text.to_owned()]).unwrap();
+        assert!(names.find(&query_words, 99).is_empty() || names.filter().may_have(&query_words));
+        names.find(&query_words, 99).iter().map(|file| file.name.clone()).collect()
     }
 
     #[test]
@@ -99,8 +103,8 @@ mod tests {
         let files = (0..20_000).map(|n| file(&format!("common {n:05}"))).collect();
         let names = Names::new(files);
         assert_eq!(names.len(), NAMES_MAX);
-        let sought = Sought::parse(&["common".to_owned()]).unwrap();
-        assert_eq!(names.find(&sought, 32).len(), 32);
+        let query_words = QueryWords::parse(&["common".to_owned()]).unwrap();
+        assert_eq!(names.find(&query_words, 32).len(), 32);
         assert_eq!(find(&names, "common 01234"), ["common 01234"]);
     }
 }

@@ -1,34 +1,34 @@
-//! Others' searches: answered, passed on, and their hits passed back.
+//! Searches of others: answered, relayed, and their hits returned.
 
 use potluck_base::Instant;
 use potluck_wire::search::{HITS_MAX, QueryId};
 use potluck_wire::{Hit, SearchRequest};
 
-use super::inquiry::ENOUGH;
 use super::links::LinkId;
 use super::machine::Search;
 use super::names::is_name;
-use super::routes::{Known, Route};
-use super::words::Sought;
+use super::own_search::ENOUGH;
+use super::routes::{Route, RouteState};
+use super::words::QueryWords;
 
 /// Most own files in the answer to a search.
 pub(super) const HITS: usize = HITS_MAX;
-/// With more neighbours than this a search loses two hops at every other node.
+/// With more neighbours than this a search loses two hops instead of one at every other node.
 const DEGREE_FEW: usize = 6;
-/// The largest file that is believed: what a link may name.
+/// The largest size of a file that is accepted: the limit of a link.
 const BYTES_MAX: u64 = 1 << 53;
 
 /// Walkers at this node.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Walkers {
     pub(super) count: u8,
-    /// Links each may go from here.
+    /// Hops each may still take from here.
     pub(super) steps: u8,
-    /// Where they came from.
+    /// The neighbour that sent them.
     pub(super) from: Option<LinkId>,
 }
 
-/// What passing a search on may cause elsewhere, in eights of messages.
+/// Messages that relaying a search may cause elsewhere, in units of eight.
 fn cost_of_ring(hops: u8) -> u32 {
     match hops {
         0 => 0,
@@ -43,7 +43,7 @@ fn cost_of_walk(walkers: u8, steps: u8) -> u32 {
 }
 
 impl Search {
-    /// A search from a neighbour. False: it is none.
+    /// A search from a neighbour. False if it is malformed.
     pub(super) fn on_query(
         &mut self,
         now: Instant,
@@ -52,8 +52,8 @@ impl Search {
         words: Vec<String>,
         (ring, hops): (u8, u8),
     ) -> bool {
-        let Some(known) = self.meet(now, link, query, words) else { return false };
-        if known == Known::Gone {
+        let Some(known) = self.open_route(now, link, query, words) else { return false };
+        if known == RouteState::Expired {
             self.stats.duplicates += 1;
             return true;
         }
@@ -62,13 +62,13 @@ impl Search {
             self.stats.duplicates += 1;
             return true;
         }
-        if route.own_hits < ENOUGH && self.pays(now, link, cost_of_ring(hops)) {
+        if route.own_hits < ENOUGH && self.charge(now, link, cost_of_ring(hops)) {
             self.forward(now, query, ring, hops, true);
         }
         true
     }
 
-    /// Walkers from a neighbour. False: they are none.
+    /// Walkers from a neighbour. False if they are malformed.
     pub(super) fn on_walk(
         &mut self,
         now: Instant,
@@ -77,39 +77,39 @@ impl Search {
         words: Vec<String>,
         (count, steps): (u8, u8),
     ) -> bool {
-        let Some(known) = self.meet(now, link, query, words) else { return false };
+        let Some(known) = self.open_route(now, link, query, words) else { return false };
         let Some(route) = self.routes.get_mut(query) else {
-            self.stats.duplicates += u64::from(known == Known::Gone);
+            self.stats.duplicates += u64::from(known == RouteState::Expired);
             return true;
         };
         let enough = route.own_hits.max(route.hits()) >= ENOUGH;
         if !route.walks_on(link) {
             self.stats.duplicates += 1;
-        } else if !enough && self.pays(now, link, cost_of_walk(count, steps)) {
+        } else if !enough && self.charge(now, link, cost_of_walk(count, steps)) {
             self.walk(now, query, Walkers { count, steps, from: Some(link) });
         }
         true
     }
 
-    /// Opens a route for a search that is new here and answers it. `None`: it is none.
-    fn meet(
+    /// Opens a route for a search that is new here and answers it. `None` if it is malformed.
+    fn open_route(
         &mut self,
         now: Instant,
         link: LinkId,
         query: QueryId,
         words: Vec<String>,
-    ) -> Option<Known> {
-        let Some(sought) = Sought::received(words) else {
+    ) -> Option<RouteState> {
+        let Some(query_words) = QueryWords::received(words) else {
             self.stats.malformed += 1;
             return None;
         };
         self.stats.queries_taken += 1;
         let known = self.routes.known(query);
-        if known != Known::New {
+        if known != RouteState::New {
             return Some(known);
         }
-        let looked_for = sought.clone();
-        let files = self.names.find(&sought, HITS);
+        let looked_for = query_words.clone();
+        let files = self.names.find(&query_words, HITS);
         let hits = files.into_iter().map(|file| Hit {
             name: file.name.clone(),
             root: file.root,
@@ -117,8 +117,8 @@ impl Search {
             folder: file.folder,
             holder: self.me,
         });
-        let mut route = Route::new(Some(link), sought);
-        let hits: Vec<Hit> = hits.filter(|hit| route.takes(None, hit)).collect();
+        let mut route = Route::new(Some(link), query_words);
+        let hits: Vec<Hit> = hits.filter(|hit| route.accepts(None, hit)).collect();
         route.own_hits = hits.len();
         if self.routes.open(now, query, route) {
             self.stats.hits_dropped += self.routes.wait(query, hits) as u64;
@@ -129,8 +129,8 @@ impl Search {
         Some(known)
     }
 
-    /// Whether a neighbour may cause so much elsewhere.
-    fn pays(&mut self, now: Instant, link: LinkId, tokens: u32) -> bool {
+    /// Takes tokens from a neighbour's relay quotas; false if it has too few.
+    fn charge(&mut self, now: Instant, link: LinkId, tokens: u32) -> bool {
         let paid = tokens == 0
             || self.links.quota(link).is_some_and(|quota| {
                 quota.passed.has(now, 1)
@@ -141,7 +141,7 @@ impl Search {
         paid
     }
 
-    /// Passes a search on that may go `reach` links from here; how many neighbours got it.
+    /// Sends a search with `reach` hops left; returns how many neighbours got it.
     pub(super) fn forward(
         &mut self,
         now: Instant,
@@ -159,7 +159,7 @@ impl Search {
         let Some(route) = self.routes.get_mut(query) else { return 0 };
         let words = route.words.to_vec();
         let mut targets = self.links.ids();
-        targets.retain(|link| !route.has_heard(*link));
+        targets.retain(|link| !route.has_received_from(*link));
         let mut sent = 0;
         for link in targets {
             let words = words.clone();
@@ -172,11 +172,11 @@ impl Search {
         sent
     }
 
-    /// Passes a search to those neighbours that may have something, and no farther.
+    /// Sends a search to those neighbours whose filter matches, for their last hop.
     fn last_link(&mut self, now: Instant, query: QueryId, ring: u8) -> usize {
         let Some(route) = self.routes.get_mut(query) else { return 0 };
         let (mut targets, words) = (self.links.ids(), route.words.to_vec());
-        targets.retain(|link| !route.has_heard(*link) && !route.has_asked(*link));
+        targets.retain(|link| !route.has_received_from(*link) && !route.was_sent_to(*link));
         let near = targets.len();
         targets.retain(|link| {
             let filter = self.links.get(*link).and_then(|link| link.filter.as_ref());
@@ -192,8 +192,8 @@ impl Search {
         sent
     }
 
-    /// Lets walkers go on, to where the search has not been if they can; then asks those neighbours
-    /// that may have something. How many got it.
+    /// Moves walkers on, preferably to neighbours that the search has not reached, and asks the
+    /// neighbours whose filter matches. Returns how many neighbours got the search.
     pub(super) fn walk(&mut self, now: Instant, query: QueryId, walkers: Walkers) -> usize {
         let Some(route) = self.routes.get_mut(query) else { return 0 };
         let mut sent = 0;
@@ -201,7 +201,7 @@ impl Search {
             let mut targets = self.links.ids();
             targets.retain(|link| Some(*link) != walkers.from);
             self.rng.shuffle(&mut targets);
-            targets.sort_by_key(|link| route.has_heard(*link) || route.has_asked(*link));
+            targets.sort_by_key(|link| route.has_received_from(*link) || route.was_sent_to(*link));
             let ways = targets.len().min(usize::from(walkers.count));
             let words = route.words.to_vec();
             for (place, link) in targets.into_iter().take(ways).enumerate() {
@@ -213,7 +213,7 @@ impl Search {
         sent + self.last_link(now, query, 1)
     }
 
-    /// Sends a search to a neighbour, unless that would have to refuse it.
+    /// Sends a search to a neighbour, unless the neighbour would have to refuse it.
     fn send(&mut self, now: Instant, link: LinkId, request: SearchRequest) -> bool {
         let (query, count) = match &request {
             SearchRequest::Query { query, .. } => (*query, &mut self.stats.queries_sent),
@@ -226,14 +226,14 @@ impl Search {
         }
         *count += 1;
         if let Some(route) = self.routes.get_mut(query) {
-            route.note_asked(link);
+            route.note_sent_to(link);
         }
         let Some(to) = self.links.get(link).map(|link| link.contact) else { return false };
         self.ask(now, to, request);
         true
     }
 
-    /// Hits from a neighbour. False: nobody here asked it.
+    /// Hits from a neighbour. False if the neighbour was not asked.
     pub(super) fn on_hits(
         &mut self,
         now: Instant,
@@ -241,7 +241,7 @@ impl Search {
         query: QueryId,
         hits: Vec<Hit>,
     ) -> bool {
-        let route = self.routes.get_mut(query).filter(|route| route.has_asked(link));
+        let route = self.routes.get_mut(query).filter(|route| route.was_sent_to(link));
         let Some(route) = route else {
             self.stats.stray_hits += hits.len() as u64;
             return false;
@@ -251,7 +251,7 @@ impl Search {
             let plausible = is_name(&hit.name) && hit.bytes <= BYTES_MAX;
             if !plausible || !route.words.fit_name(&hit.name) {
                 self.stats.malformed += 1;
-            } else if route.takes(Some(link), &hit) {
+            } else if route.accepts(Some(link), &hit) {
                 good.push(hit);
             } else {
                 self.stats.surplus_hits += 1;
@@ -266,7 +266,7 @@ impl Search {
         true
     }
 
-    /// Sends hits back whose time has come.
+    /// Returns the hits that are due.
     pub(super) fn flush(&mut self, now: Instant) {
         for (link, query, messages) in self.routes.flush(now) {
             let Some(to) = self.links.get(link).map(|link| link.contact) else {
@@ -281,7 +281,7 @@ impl Search {
     }
 }
 
-/// What the way at `place` gets of so many walkers; the first ways get the rest.
+/// The share of the walkers for the neighbour at `place`; the first ones get the remainder.
 fn share(walkers: u8, ways: usize, place: usize) -> u8 {
     let (walkers, ways) = (usize::from(walkers), ways.max(1));
     (walkers / ways + usize::from(place < walkers % ways)) as u8

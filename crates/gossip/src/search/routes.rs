@@ -1,4 +1,4 @@
-//! Which searches came by, from where, and what went back.
+//! The routes of searches: where each came from, where it was sent, and the hits that return.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -8,116 +8,119 @@ use potluck_wire::Hit;
 use potluck_wire::search::{HITS_MAX, QueryId};
 
 use super::links::LinkId;
-use super::words::Sought;
+use super::words::QueryWords;
 
-/// How long hits find their way back.
+/// How long hits of a search are returned.
 const ROUTE_LIFE: Duration = Duration::from_secs(30);
-/// How long a search is not taken twice.
+/// How long a repeated search is recognised.
 const SEEN_LIFE: Duration = Duration::from_secs(60);
-/// Routes kept. What [`super::links::LINKS_MAX`] neighbours may send in their life is 5,440.
+/// Routes kept. [`super::links::LINKS_MAX`] neighbours can send 5,440 searches in the life of a
+/// route.
 pub const ROUTES_MAX: usize = 8192;
-/// Searches remembered.
+/// Search ids remembered. With a lower value a search may be answered twice.
 pub const SEEN_MAX: usize = 65_536;
-/// Hits that wait in all routes together; more are dropped.
+/// Hits waiting in all routes together; further ones are dropped.
 pub const WAITING_MAX: usize = 1024;
-/// Hits in one message back; with the longest names two of them fit in a datagram, and all messages
-/// that exceed it are split.
+/// Bytes of hits in one message. With the longest names two hits fit in a datagram; more are split
+/// over several messages.
 const MESSAGE_BYTES: usize = 960;
-/// What a hit takes besides its name.
+/// Bytes of a hit besides its name.
 const HIT_BYTES: usize = 86;
-/// Hits wait so long for others, except for the first.
-const GATHER: Duration = Duration::from_millis(200);
-/// Hits of one search taken from one neighbour, so that one that invents them leaves room.
+/// How long hits wait for further ones, except for the first. A higher value sends fewer messages
+/// and delays hits.
+const HIT_DELAY: Duration = Duration::from_millis(200);
+/// Hits of one search accepted from one neighbour, so that invented hits leave room for others.
 const LINK_HITS_MAX: u8 = 16;
-/// Messages about one search taken from one neighbour.
+/// Walker messages of one search accepted at one node.
 const WALKS_MAX: u8 = 16;
 
-/// A search that came by, or this node's own.
+/// A search of a neighbour, or this node's own.
 #[derive(Debug, Clone)]
 pub(super) struct Route {
-    /// Where it came from; `None`: it is ours.
+    /// The neighbour that sent it first; `None`: it is our own.
     pub(super) from: Option<LinkId>,
-    pub(super) words: Sought,
-    /// The farthest ring it came with.
+    pub(super) words: QueryWords,
+    /// The farthest ring received.
     ring: u8,
     walks: u8,
-    /// How many of our own files it found.
+    /// The number of own files that match.
     pub(super) own_hits: usize,
-    /// Who sent it to us.
-    heard: Vec<LinkId>,
-    /// Whom we sent it to, with the number of hits that came from there.
-    asked: Vec<(LinkId, u8)>,
-    /// Hits passed on, by the beginning of a hash.
+    /// The neighbours that sent it to us.
+    received_from: Vec<LinkId>,
+    /// The neighbours that we sent it to, with the number of hits from each.
+    sent_to: Vec<(LinkId, u8)>,
+    /// Digests of the hits returned so far.
     known: Vec<u64>,
     waiting: Vec<Hit>,
     quiet_until: Instant,
 }
 
 impl Route {
-    pub(super) fn new(from: Option<LinkId>, words: Sought) -> Self {
+    pub(super) fn new(from: Option<LinkId>, words: QueryWords) -> Self {
         Self {
             from,
             words,
             ring: 0,
             walks: 0,
             own_hits: 0,
-            heard: from.into_iter().collect(),
-            asked: Vec::new(),
+            received_from: from.into_iter().collect(),
+            sent_to: Vec::new(),
             known: Vec::new(),
             waiting: Vec::new(),
             quiet_until: Instant::ZERO,
         }
     }
 
-    /// Notes that it came from `link` in `ring`; whether that is farther than before.
+    /// Records that `link` sent it in `ring`; returns whether that is farther than before.
     pub(super) fn goes_farther(&mut self, link: LinkId, ring: u8) -> bool {
-        self.note_heard(link);
+        self.note_received_from(link);
         let farther = ring > self.ring;
         self.ring = self.ring.max(ring);
         farther
     }
 
-    /// Notes walkers from `link`; whether they may go on.
+    /// Records walkers from `link`; returns whether they may go on.
     pub(super) fn walks_on(&mut self, link: LinkId) -> bool {
-        self.note_heard(link);
+        self.note_received_from(link);
         self.walks = self.walks.saturating_add(1);
         self.walks <= WALKS_MAX
     }
 
-    fn note_heard(&mut self, link: LinkId) {
-        if !self.has_heard(link) && self.heard.len() < 2 * super::links::LINKS_MAX {
-            self.heard.push(link);
+    fn note_received_from(&mut self, link: LinkId) {
+        if !self.has_received_from(link) && self.received_from.len() < 2 * super::links::LINKS_MAX {
+            self.received_from.push(link);
         }
     }
 
     /// Whether this neighbour sent it to us, and so need not get it from us.
-    pub(super) fn has_heard(&self, link: LinkId) -> bool {
-        self.heard.contains(&link)
+    pub(super) fn has_received_from(&self, link: LinkId) -> bool {
+        self.received_from.contains(&link)
     }
 
-    pub(super) fn has_asked(&self, link: LinkId) -> bool {
-        self.asked.iter().any(|(asked, _)| *asked == link)
+    pub(super) fn was_sent_to(&self, link: LinkId) -> bool {
+        self.sent_to.iter().any(|(sent_to, _)| *sent_to == link)
     }
 
-    pub(super) fn note_asked(&mut self, link: LinkId) {
-        if !self.has_asked(link) && self.asked.len() < 2 * super::links::LINKS_MAX {
-            self.asked.push((link, 0));
+    pub(super) fn note_sent_to(&mut self, link: LinkId) {
+        if !self.was_sent_to(link) && self.sent_to.len() < 2 * super::links::LINKS_MAX {
+            self.sent_to.push((link, 0));
         }
     }
 
-    /// Hits that went back or came to us.
+    /// The number of hits returned so far, or for an own search received.
     pub(super) fn hits(&self) -> usize {
         self.known.len()
     }
 
-    /// Whether a hit is new and within the limits. `link`: who sent it; `None`: it is our own.
-    pub(super) fn takes(&mut self, link: Option<LinkId>, hit: &Hit) -> bool {
-        let mark = mark_of(hit);
-        if self.known.len() >= HITS_MAX || self.known.contains(&mark) {
+    /// Whether a hit is new and within the limits. `link`: its sender; `None`: it is our own.
+    pub(super) fn accepts(&mut self, link: Option<LinkId>, hit: &Hit) -> bool {
+        let digest = hit_digest(hit);
+        if self.known.len() >= HITS_MAX || self.known.contains(&digest) {
             return false;
         }
         if let Some(link) = link {
-            let Some((_, count)) = self.asked.iter_mut().find(|(asked, _)| *asked == link) else {
+            let Some((_, count)) = self.sent_to.iter_mut().find(|(sent_to, _)| *sent_to == link)
+            else {
                 return false;
             };
             if *count >= LINK_HITS_MAX {
@@ -125,11 +128,11 @@ impl Route {
             }
             *count += 1;
         }
-        self.known.push(mark);
+        self.known.push(digest);
         true
     }
 
-    /// The waiting hits, in messages that fit in datagrams.
+    /// Takes the waiting hits, in messages that fit in datagrams.
     fn take_messages(&mut self) -> Vec<Vec<Hit>> {
         let (mut messages, mut bytes): (Vec<Vec<Hit>>, usize) = (Vec::new(), MESSAGE_BYTES);
         for hit in self.waiting.drain(..) {
@@ -146,26 +149,26 @@ impl Route {
     }
 }
 
-fn mark_of(hit: &Hit) -> u64 {
+fn hit_digest(hit: &Hit) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(hit.root.as_bytes()).update(hit.holder.as_bytes()).update(hit.name.as_bytes());
-    let mut mark = [0; 8];
-    mark.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-    u64::from_le_bytes(mark)
+    let mut digest = [0; 8];
+    digest.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(digest)
 }
 
-/// What is known of a search that comes.
+/// What is known of a search.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Known {
-    /// Nothing.
+pub(super) enum RouteState {
+    /// Nothing: it is new.
     New,
     /// It has a route.
     Open,
-    /// It came by, and its route is gone.
-    Gone,
+    /// It was seen, and its route has expired.
+    Expired,
 }
 
-/// All of them.
+/// All routes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Routes {
     routes: BTreeMap<QueryId, Route>,
@@ -189,7 +192,7 @@ impl Routes {
         self.waiting
     }
 
-    /// Forgets what is too old.
+    /// Drops expired routes and ids.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some((opened, query)) = self.by_age.front().copied() {
             if opened + ROUTE_LIFE > now {
@@ -212,17 +215,17 @@ impl Routes {
         }
     }
 
-    pub(super) fn known(&self, query: QueryId) -> Known {
+    pub(super) fn known(&self, query: QueryId) -> RouteState {
         if self.routes.contains_key(&query) {
-            Known::Open
+            RouteState::Open
         } else if self.seen.contains(&query) {
-            Known::Gone
+            RouteState::Expired
         } else {
-            Known::New
+            RouteState::New
         }
     }
 
-    /// Opens a route for a search that is new; false if there is no room.
+    /// Opens a route for a new search; false if there is no room.
     pub(super) fn open(&mut self, now: Instant, query: QueryId, route: Route) -> bool {
         if self.routes.len() >= ROUTES_MAX {
             return false;
@@ -242,7 +245,7 @@ impl Routes {
         self.routes.get_mut(&query)
     }
 
-    /// Lets hits wait for their way back; how many had no room.
+    /// Queues hits to be returned; returns how many had no room.
     pub(super) fn wait(&mut self, query: QueryId, hits: Vec<Hit>) -> usize {
         let room = WAITING_MAX - self.waiting;
         let Some(route) = self.routes.get_mut(&query) else { return hits.len() };
@@ -259,7 +262,7 @@ impl Routes {
         self.flushes.first().map(|(at, _)| *at)
     }
 
-    /// Hits whose time has come, with the neighbour they go to.
+    /// Takes the hits that are due, with the neighbour to which each message goes.
     pub(super) fn flush(&mut self, now: Instant) -> Vec<(LinkId, QueryId, Vec<Vec<Hit>>)> {
         let mut due = Vec::new();
         while let Some((at, query)) = self.flushes.first().copied() {
@@ -269,7 +272,7 @@ impl Routes {
             self.flushes.pop_first();
             let Some(route) = self.routes.get_mut(&query) else { continue };
             self.waiting -= route.waiting.len();
-            route.quiet_until = now + GATHER;
+            route.quiet_until = now + HIT_DELAY;
             let messages = route.take_messages();
             if let Some(from) = route.from {
                 due.push((from, query, messages));

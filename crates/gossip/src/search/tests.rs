@@ -11,12 +11,12 @@ use potluck_wire::search::{HITS_MAX, QueryId};
 use potluck_wire::{Hit, SearchRequest};
 
 use super::routes::{Route, Routes};
-use super::words::Sought;
+use super::words::QueryWords;
 use super::{AskId, Input, LINKS_MAX, Output, Search, SearchError, ServeId, WAITING_MAX};
 use crate::view::FoundFile;
 use network::{Network, contact, file, key};
 
-/// A node with neighbours 1 to `links` that have all heard its words.
+/// A node with neighbours 1 to `links`, all of which have its filter.
 struct Lone {
     node: Search,
     now: Instant,
@@ -41,7 +41,7 @@ impl Lone {
         self.input(Input::Timeout)
     }
 
-    /// Whether it takes this, and what it asks others in the same turn.
+    /// Whether it accepts this, and what it sends in the same turn.
     fn asked(
         &mut self,
         from: usize,
@@ -114,7 +114,7 @@ fn a_search_for_what_nobody_has_ends_within_three_seconds() {
         let mut lone = Lone::new(3);
         lone.filter(2, Vec::new());
         for number in 0..60 {
-            // Neighbours answer, so that it is known how long they take.
+            // Neighbours answer, so that their response time is known.
             let query = numbered(number, "other");
             let (_, asked) = lone.asked(1, query);
             assert!(!asked.is_empty() || number > 0);
@@ -195,7 +195,7 @@ fn a_further_ring_goes_on_and_the_same_one_does_not() {
     );
     assert_eq!(lone.asked(2, query(1, "word", 2, 1)), (true, vec![]));
     assert_eq!(lone.node.stats().duplicates, 1);
-    // Neighbours 1 and 2 have it; 3 and 4 are asked once more, to pass it on.
+    // Neighbours 1 and 2 have it; 3 and 4 are asked once more, to relay it.
     let (_, sent) = lone.asked(1, query(1, "word", 3, 2));
     assert_eq!(sent, [(contact(3), query(1, "word", 3, 1)), (contact(4), query(1, "word", 3, 1))]);
     // A minute later nothing of it is left.
@@ -218,7 +218,7 @@ fn the_last_link_is_spared_where_nothing_can_be_found() {
     lone.filter(2, filter.to_vec());
     lone.filter(3, Vec::new());
     let (_, sent) = lone.asked(1, query(1, "alph", 2, 1));
-    // Of the fourth nothing is known.
+    // Of the fourth no filter is known.
     assert_eq!(sent.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [contact(2), contact(4)]);
     let (_, sent) = lone.asked(1, query(2, "zebra", 2, 1));
     assert_eq!(sent.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [contact(4)]);
@@ -251,7 +251,7 @@ fn one_flooding_neighbour_does_not_hurt_the_others() {
     (1..=8).for_each(|link| lone.filter(link, vec![0xff; 64]));
     let (mut taken, mut passed, mut honest) = (0, 0, 0);
     for number in 0..60_000 {
-        // A minute at 1,000 a second, and once in two seconds an honest one.
+        // A minute at 1,000 a second, and an honest one every two seconds.
         lone.now += Duration::from_millis(1);
         let (ok, sent) = lone.asked(1, numbered(number, "flood"));
         taken += usize::from(ok);
@@ -313,7 +313,7 @@ fn hits_that_nobody_asked_for_or_that_cannot_be_are_dropped() {
     let (taken, sent) = lone.asked(2, hits(1, bad));
     assert!(taken && sent.is_empty());
     assert_eq!(lone.node.stats().malformed, 3);
-    // One that invents hits leaves room for those of others.
+    // A neighbour that invents hits leaves room for those of others.
     let many =
         |from: usize| (0..32).map(|n| hit(&format!("word {n}"), key(from * 100 + n))).collect();
     lone.asked(2, hits(1, many(1)));
@@ -328,7 +328,7 @@ fn hits_that_nobody_asked_for_or_that_cannot_be_are_dropped() {
 #[test]
 fn waiting_hits_are_bounded_over_all_searches() {
     let mut routes = Routes::default();
-    let words = || Sought::parse(&["word".to_owned()]).unwrap();
+    let words = || QueryWords::parse(&["word".to_owned()]).unwrap();
     let mut dropped = 0;
     for number in 0..50 {
         let query = QueryId([number; 16]);
@@ -372,7 +372,7 @@ fn walkers_part_and_go_on_until_their_steps_are_used_up() {
         .sum();
     assert_eq!((count, sent.len()), (8, 3));
     assert_eq!(lone.asked(1, walk(2, 8, 0)).1, []);
-    // The same walkers again and again do not go on for ever.
+    // The same walkers do not go on for ever.
     let again = (0..60).filter(|_| !lone.asked(1, walk(3, 1, 5)).1.is_empty()).count();
     assert!(again <= 16, "{again}");
 }

@@ -1,9 +1,9 @@
 //! Words of names and of searches.
 //!
-//! A name's words are what lies between characters that are neither letters nor digits, in lower
-//! case. A word of a search fits a word of a name if it equals it or, from three letters on, begins
-//! it: "conf" finds "Conference-2026.pdf", "v2" does not find "v20". Lower case is Unicode's simple
-//! one; names are not normalised, so a letter with an accent is found as it was typed.
+//! A name's words are the parts between characters that are neither letters nor digits, in lower
+//! case. A search word matches a name's word if it equals it or, from three letters on, is its
+//! prefix: "conf" finds "Conference-2026.pdf", "v2" does not find "v20". Lower case is Unicode's
+//! simple one; names are not normalised, so a letter with an accent is found as it was typed.
 
 use potluck_base::words::fit_all;
 pub(super) use potluck_base::words::{PREFIX_CHARS_MIN, fits, words_of};
@@ -11,10 +11,10 @@ use potluck_wire::search::{WORD_CHARS_MAX, WORDS_BYTES_MAX, WORDS_MAX};
 
 /// The words of a search: one to eight, as [`words_of`] makes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sought(Vec<String>);
+pub(super) struct QueryWords(Vec<String>);
 
-impl Sought {
-    /// What people asked for. `None` if it is no word, too many, or too long ones.
+impl QueryWords {
+    /// The words of a user's search. `None` if there is none, or they are too many or too long.
     pub(super) fn parse(texts: &[String]) -> Option<Self> {
         let parts = texts.iter().take(WORDS_MAX + 1).flat_map(|text| {
             text.split(|letter: char| !letter.is_alphanumeric()).filter(|part| !part.is_empty())
@@ -33,7 +33,7 @@ impl Sought {
         Self::checked(words)
     }
 
-    /// What came from another node. `None` if it is not as [`Sought::parse`] makes it.
+    /// Words from another node. `None` if they are not as [`QueryWords::parse`] makes them.
     pub(super) fn received(words: Vec<String>) -> Option<Self> {
         let tidy = words.iter().all(|word| words_of(word).as_slice() == std::slice::from_ref(word));
         if tidy { Self::checked(words) } else { None }
@@ -50,30 +50,30 @@ impl Sought {
         self.0.iter().map(String::as_str)
     }
 
-    /// For a message.
+    /// As sent in a message.
     pub(super) fn to_vec(&self) -> Vec<String> {
         self.0.clone()
     }
 
-    /// Whether each word fits one of a name's.
+    /// Whether each of them matches one of a name's words.
     pub(super) fn fit<W: AsRef<str>>(&self, words: &[W]) -> bool {
         fit_all(&self.0, words)
     }
 
-    /// Whether they fit this name.
+    /// Whether they match this name.
     pub(super) fn fit_name(&self, name: &str) -> bool {
         self.fit(&words_of(name))
     }
 }
 
-/// A word's range in a list of words in order: those that `sought` fits.
+/// The range of the words that `query_words` matches in a sorted list.
 pub(super) fn range_of<T>(
     sorted: &[T],
     word: impl Fn(&T) -> &str,
-    sought: &str,
+    query_words: &str,
 ) -> std::ops::Range<usize> {
-    let start = sorted.partition_point(|item| word(item) < sought);
-    let count = sorted[start..].partition_point(|item| fits(sought, word(item)));
+    let start = sorted.partition_point(|item| word(item) < query_words);
+    let count = sorted[start..].partition_point(|item| fits(query_words, word(item)));
     start..start + count
 }
 
@@ -81,8 +81,8 @@ pub(super) fn range_of<T>(
 mod tests {
     use super::*;
 
-    fn sought(text: &str) -> Sought {
-        Sought::parse(&[text.to_owned()]).unwrap()
+    fn query_words(text: &str) -> QueryWords {
+        QueryWords::parse(&[text.to_owned()]).unwrap()
     }
 
     #[test]
@@ -95,26 +95,26 @@ mod tests {
             ("v2", "model v2", true),
             ("v2", "model v20", false),
         ] {
-            assert_eq!(sought(text).fit_name(name), found, "{text} in {name}");
+            assert_eq!(query_words(text).fit_name(name), found, "{text} in {name}");
         }
     }
 
     #[test]
     fn a_search_is_one_to_eight_words_and_its_message_is_as_it_was_made() {
         for bad in ["", "--", &"x".repeat(33), "a b c d e f g h i"] {
-            assert_eq!(Sought::parse(&[bad.to_owned()]), None, "{bad}");
+            assert_eq!(QueryWords::parse(&[bad.to_owned()]), None, "{bad}");
         }
-        let words = sought("Weights-7B");
-        assert_eq!(Sought::received(words.to_vec()), Some(words));
+        let words = query_words("Weights-7B");
+        assert_eq!(QueryWords::received(words.to_vec()), Some(words));
         for bad in ["UPPER", "two words", ""] {
-            assert_eq!(Sought::received(vec![bad.to_owned()]), None, "{bad}");
+            assert_eq!(QueryWords::received(vec![bad.to_owned()]), None, "{bad}");
         }
     }
 
     #[test]
     fn a_range_holds_just_what_fits() {
         let words = ["con", "conf", "config", "cool", "v2", "v20"];
-        let range = |sought| range_of(&words, |word| word, sought);
+        let range = |query_words| range_of(&words, |word| word, query_words);
         assert_eq!(range("conf"), 1..3);
         assert_eq!(range("con"), 0..3);
         assert_eq!(range("v2"), 4..5);

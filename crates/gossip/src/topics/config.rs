@@ -4,32 +4,33 @@ use std::time::Duration;
 
 use crate::view::Mode;
 
-/// How many links and how many contacts for new ones an overlay has.
+/// The sizes of an overlay's views.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ViewSizes {
-    /// Links. Half of them are chosen by this node; for 30 s there may be half as many on top.
+    /// Links. Half of them are this node's own choice; for 30 s there may be half as many more. A
+    /// higher value survives more failures and costs more announcements.
     pub active: usize,
-    /// Contacts kept for when a link breaks: what decides how many failures at once an overlay
-    /// survives (8 and 128 stay connected when 95 % of the nodes vanish).
+    /// Contacts in the passive view. They decide how many simultaneous failures an overlay
+    /// survives: with 8 links and 128 contacts it stays connected when 95 % of the nodes vanish.
     pub passive: usize,
 }
 
-/// An average and a burst.
+/// A rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// On average.
+    /// Average a second.
     pub per_second: u32,
-    /// At once.
+    /// Burst.
     pub burst: u32,
 }
 
-/// What is allowed to others; more is dropped and counted.
+/// What other nodes are allowed; the excess is dropped and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerLimits {
     /// Messages of one publisher in one topic.
     pub publisher: RateLimit,
-    /// Names of messages unknown here that one neighbour announces.
-    pub names: RateLimit,
+    /// Announced ids of unknown messages, of one neighbour.
+    pub ihave_ids: RateLimit,
     /// Signatures checked for one neighbour.
     pub signatures: RateLimit,
 }
@@ -37,41 +38,44 @@ pub struct PeerLimits {
 /// Parameters of topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicsConfig {
-    /// The overlay of all nodes.
+    /// The views of the system topic.
     pub system: ViewSizes,
-    /// The overlay of any other topic: of six links, where a few publish, hardly one would be on no
-    /// tree, and every swap would cost a part of one.
+    /// The views of any other topic. With six links and a few publishers hardly a link would be
+    /// lazy on every tree, and every replaced link would cost a part of one.
     pub topic: ViewSizes,
     /// Topics this node is in at once, the system's included.
     pub topics_max: usize,
-    /// Bundles of messages on the way to one neighbour.
+    /// Bundles in flight to one neighbour. A higher value fills longer paths and lets a slow
+    /// neighbour receive more at once.
     pub window: usize,
     /// Bytes of messages in one bundle: what fits in a datagram. A longer message goes alone.
     pub bundle_bytes: usize,
-    /// Messages that wait for one neighbour; more are left out and repaired later.
+    /// Messages queued for one neighbour; further ones are only announced and repaired later.
     pub queue_messages: usize,
-    /// Their bytes.
+    /// Payload bytes queued for one neighbour.
     pub queue_bytes: usize,
-    /// Publishes of this node that wait for room; more are refused.
+    /// Publishes of this node that wait for room; further ones are refused.
     pub publishes_max: usize,
-    /// Payload kept for repair, in bytes over all topics.
-    pub history_bytes: usize,
-    /// Publishers remembered in one topic.
+    /// Payload bytes cached for repair, over all topics. A higher value repairs nodes that were
+    /// away for longer.
+    pub cache_bytes: usize,
+    /// Publishers remembered in one topic. A message of a forgotten publisher may be delivered
+    /// twice.
     pub publishers_max: usize,
-    /// Messages that neighbours say they have and this node has not, over all topics.
-    pub promises_max: usize,
-    /// The same of one neighbour in one topic.
-    pub promises_per_peer: usize,
-    /// How much of the network this node knows, until told otherwise.
+    /// Messages announced by neighbours that this node lacks, over all topics.
+    pub missing_max: usize,
+    /// The same limit for one neighbour in one topic.
+    pub missing_per_peer: usize,
+    /// The mode until another one is set.
     pub mode: Mode,
-    /// Copies of a message that a node lets come; `None`: one in a fleet, where all are friends, and
-    /// two elsewhere, so that one hostile neighbour cannot make a node deaf.
+    /// Copies of each message that a node accepts. `None`: one in a fleet, whose members trust each
+    /// other, and two elsewhere, so that one hostile neighbour cannot cut a node off.
     pub parents: Option<usize>,
     /// Limits among members of a fleet.
     pub fleet: PeerLimits,
     /// Limits among strangers.
     pub open: PeerLimits,
-    /// Time between two announcements of a topic.
+    /// Time between two announcements of a topic in the DHT.
     pub announce_interval: Duration,
     /// Whether signatures are made and checked. False only in large simulations.
     pub verify: bool,
@@ -89,21 +93,21 @@ impl Default for TopicsConfig {
             queue_messages: 8_192,
             queue_bytes: 2 << 20,
             publishes_max: 256,
-            history_bytes: 16 << 20,
+            cache_bytes: 16 << 20,
             publishers_max: 4_096,
-            promises_max: 8_192,
-            promises_per_peer: 2_048,
+            missing_max: 8_192,
+            missing_per_peer: 2_048,
             mode: Mode::Open,
             parents: None,
-            // As much as one core can check, roughly.
+            // About as much as one core can verify.
             fleet: PeerLimits {
                 publisher: rate(20_000, 40_000),
-                names: rate(20_000, 40_000),
+                ihave_ids: rate(20_000, 40_000),
                 signatures: rate(20_000, 40_000),
             },
             open: PeerLimits {
                 publisher: rate(10, 50),
-                names: rate(500, 2_000),
+                ihave_ids: rate(500, 2_000),
                 signatures: rate(500, 2_000),
             },
             announce_interval: Duration::from_secs(600),
@@ -122,7 +126,7 @@ impl TopicsConfig {
         }
     }
 
-    /// How many copies of a message a node lets come in `mode`.
+    /// How many copies of a message a node accepts in `mode`.
     pub(super) fn parents(&self, mode: Mode) -> usize {
         let usual = match mode {
             Mode::Fleet => 1,

@@ -1,23 +1,23 @@
-//! What goes into the machine of topics and what comes out.
+//! Inputs and outputs of the topics machine.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Contact, PublicKey, UnixMillis};
-use potluck_wire::{Spread, SpreadAnswer, TopicId};
+use potluck_wire::{InTopic, TopicId, TopicResponse};
 
 use crate::message::{Message, MessageId, TopicName};
 use crate::view::{Cause, Mode};
 
-/// Names a request to whoever carries it out.
+/// Identifies a request of this node, for its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SpreadAskId(pub u64);
+pub struct TopicAskId(pub u64);
 
-/// Names a request of another node, chosen by whoever took it.
+/// Identifies a request of another node, chosen by the caller of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SpreadServeId(pub u64);
+pub struct TopicServeId(pub u64);
 
-/// Names a publish, chosen by the publisher.
+/// Identifies a publish, chosen by the publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublishId(pub u64);
 
@@ -33,8 +33,8 @@ pub enum TopicRefusal {
     /// The message is longer than [`crate::message::PAYLOAD_BYTES_MAX`].
     #[error("the message is longer than 65536 bytes")]
     TooLong,
-    /// The clocks of the peers differ from this node's by more than five minutes: nobody would take
-    /// the message.
+    /// The clocks of the peers differ from this node's by more than five minutes, so no peer would
+    /// accept the message.
     #[error("this node's clock is over five minutes off those of its peers; set the clock")]
     Clock,
     /// Another machine runs with this node's identity.
@@ -48,166 +48,167 @@ pub enum TopicRefusal {
 /// What can happen to topics.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TopicsInput {
-    /// Messages of this topic are wanted from now on, those published before not. Again: nothing.
+    /// Subscribes to a topic, from now on. Does nothing if this node is subscribed already.
     Subscribe(TopicName),
-    /// They are not wanted any more.
+    /// Ends a subscription.
     Unsubscribe(TopicName),
-    /// Publish a message.
+    /// Publishes a message.
     Publish {
-        /// Its name in the answer.
+        /// Identifies the publish in the answer.
         publish: PublishId,
         /// The topic.
         topic: TopicName,
-        /// What it says.
+        /// The payload.
         payload: Bytes,
     },
-    /// Publish a message, and say how many neighbours took it.
+    /// Publishes a message, and reports how many neighbours acknowledged it.
     PublishCounted {
-        /// Its name in the answer.
+        /// Identifies the publish in the answer.
         publish: PublishId,
         /// The topic.
         topic: TopicName,
-        /// What it says.
+        /// The payload.
         payload: Bytes,
     },
-    /// Publish a message of the network's own to all nodes, in [`crate::message::SYSTEM_TOPIC`].
+    /// Publishes a message of the network's own to all nodes, in [`crate::message::SYSTEM_TOPIC`].
     Broadcast {
-        /// Its name in the answer.
+        /// Identifies the publish in the answer.
         publish: PublishId,
-        /// What it says.
+        /// The payload.
         payload: Bytes,
     },
-    /// Another node asks; answered by [`TopicsOutput::Answer`] before the machine is drained.
+    /// A request of another node; answered by [`TopicsOutput::Answer`] before the machine is
+    /// drained.
     Asked {
-        /// The request.
-        serve: SpreadServeId,
-        /// Who asks, proved by the link.
+        /// Identifies the request in the answer.
+        serve: TopicServeId,
+        /// The requester, proved by the link.
         from: Contact,
-        /// What.
-        spread: Spread,
+        /// The request.
+        request: InTopic,
     },
     /// A request was answered.
     Answered {
         /// The request.
-        ask: SpreadAskId,
+        ask: TopicAskId,
         /// The answer.
-        answer: SpreadAnswer,
-        /// How long it took.
+        answer: TopicResponse,
+        /// The round-trip time.
         rtt: Duration,
     },
-    /// A request got no answer after all its tries, or one that is none.
-    Failed(SpreadAskId),
-    /// A request could not be sent: this node is too busy. Says nothing about the other node.
-    Unsent(SpreadAskId),
-    /// Nodes whose addresses are proven, for the overlay of all nodes.
+    /// A request got no answer after all its tries, or an answer of the wrong kind.
+    Failed(TopicAskId),
+    /// A request could not be sent: this node is too busy. It says nothing about the other node.
+    Unsent(TopicAskId),
+    /// Nodes whose addresses are proven, for the system topic.
     Candidates(Vec<Contact>),
-    /// A node of another part of the overlay of all nodes: a link to it is made beyond need.
+    /// A node in another partition of the overlay of all nodes: a surplus link to it is requested.
     Bridge(Contact),
-    /// Nodes that are said to be in a topic.
+    /// Nodes found in a topic.
     Found {
         /// The topic.
         topic: TopicId,
-        /// They.
+        /// The nodes found, with addresses to try.
         contacts: Vec<Contact>,
     },
     /// Nodes that may be in a topic.
     Suggested {
         /// The topic.
         topic: TopicId,
-        /// They.
+        /// The nodes, with addresses to try.
         contacts: Vec<Contact>,
     },
-    /// A node did not answer the failure detector: it is checked, and others take its place meanwhile.
+    /// A node did not answer the failure detector: it is checked, and replaced meanwhile.
     Silent(PublicKey),
-    /// The failure detector doubts a node: it is replaced at once.
+    /// The failure detector suspects a node: its links are dropped and replaced at once.
     Unreachable(PublicKey),
-    /// A node said good-bye.
+    /// A node announced that it leaves.
     Left(PublicKey),
     /// The machine slept or its address changed: all links are checked.
     Resumed,
-    /// The wall clock shows this, as the peers correct it.
+    /// The wall clock, corrected by the peers.
     WallClock(UnixMillis),
     /// How much of the network is known now.
     Mode(Mode),
-    /// This node leaves: good-bye to all neighbours.
+    /// This node leaves: disconnects from all neighbours.
     Leave,
     /// The announced deadline came.
     Timeout,
 }
 
-/// What topics want done.
+/// What the topics machine asks its caller to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TopicsOutput {
-    /// Ask a node something, in a datagram if it fits and in a call if not.
+    /// Sends a request, in a datagram if it fits and in a call if not.
     Ask {
-        /// To be named in the answer.
-        ask: SpreadAskId,
-        /// Whom.
+        /// Identifies the request in its answer.
+        ask: TopicAskId,
+        /// The node to ask.
         to: Contact,
-        /// What.
-        spread: Spread,
-        /// How many times to try.
+        /// The request.
+        request: InTopic,
+        /// Number of tries.
         tries: u8,
     },
     /// The answer to [`TopicsInput::Asked`].
     Answer {
         /// The request.
-        serve: SpreadServeId,
+        serve: TopicServeId,
         /// The answer.
-        answer: SpreadAnswer,
+        answer: TopicResponse,
     },
-    /// A message of a topic that is subscribed to, once.
+    /// Delivers a message of a subscribed topic; once for each message.
     Deliver(Message),
-    /// So many messages of one publisher are missing here and will not be delivered.
+    /// Messages of one publisher are missing here and will not be delivered.
     Missed {
         /// The topic.
         topic: TopicName,
-        /// How many.
+        /// How many messages are missing.
         missed: u64,
     },
-    /// A message is on its way, that was to be counted.
-    Taken {
+    /// A counted publish has been sent and its acknowledgements were counted.
+    Acknowledged {
         /// The publish.
         publish: PublishId,
         /// The message.
         message: MessageId,
-        /// Neighbours that have said so far that they have it.
+        /// Neighbours that have acknowledged it so far.
         neighbours: usize,
     },
-    /// A message is on its way.
+    /// A publish has been sent.
     Published {
         /// The publish.
         publish: PublishId,
         /// The message.
         message: MessageId,
     },
-    /// A message will not be published.
+    /// A publish was refused.
     PublishRefused {
         /// The publish.
         publish: PublishId,
-        /// Why.
+        /// The reason.
         why: TopicRefusal,
     },
-    /// A subscription was not made.
+    /// A subscription was refused.
     SubscribeRefused {
         /// The topic.
         topic: TopicName,
-        /// Why.
+        /// The reason.
         why: TopicRefusal,
     },
-    /// Say where others look that this node is in the topic.
+    /// Announces in the DHT that this node is in the topic.
     Announce {
         /// The topic.
         topic: TopicId,
     },
-    /// Look for nodes that are in the topic, answered by [`TopicsInput::Found`]; for the system's
-    /// topic, look for any nodes, answered by [`TopicsInput::Candidates`].
+    /// Searches for nodes in the topic, answered by [`TopicsInput::Found`]; for the system topic,
+    /// searches for any nodes, answered by [`TopicsInput::Candidates`].
     Find {
         /// The topic.
         topic: TopicId,
     },
-    /// A new link in the overlay of all nodes.
+    /// A new link in the system topic.
     NeighbourUp(Contact),
-    /// A link of the overlay of all nodes is gone.
+    /// A link of the system topic was lost.
     NeighbourDown(Contact, Cause),
 }

@@ -4,24 +4,27 @@ use std::time::Duration;
 
 use potluck_base::{Contact, Instant, TokenBucket};
 
-use super::asks::World;
-use super::branches::Branches;
-use super::growth::Tree;
-use super::outbox::Outbox;
+use super::eager_trees::EagerTrees;
+use super::flood::Tree;
+use super::peer_queue::PeerQueue;
+use super::shared::Shared;
 
-/// Walks and shuffles one neighbour may send: its own and those it passes on.
-const ERRANDS: (u32, u32) = (4, 40);
-/// Messages it may ask for.
+/// Forward joins and shuffles that one neighbour may send, its own and relayed ones: a second, and
+/// burst.
+const RELAYS: (u32, u32) = (4, 40);
+/// Messages that one neighbour may graft: a second, and burst.
 const REPAIRS: (u32, u32) = (4_000, 8_000);
-/// A neighbour that takes nothing for so long is not waited for.
+/// This node's publishers do not wait for a neighbour that acknowledged nothing for this long.
 const STALLED_AFTER: Duration = Duration::from_secs(2);
-/// A neighbour that says it is busy slows this node's publishers for this time...
+/// A neighbour that reports full queues slows this node's publishers for this time.
 const BUSY_FOR: Duration = Duration::from_millis(100);
-/// ...but not for longer than this without a break, so that nobody can stop a publisher.
+/// Longest uninterrupted time for which such reports slow publishers, so that no neighbour can stop
+/// them.
 const BUSY_MAX: Duration = Duration::from_secs(5);
-/// How long it is not believed then.
+/// Time after the first report at which reports count again.
 const BUSY_BREAK: Duration = Duration::from_secs(30);
-/// Assumed until something was measured.
+/// Round-trip time assumed before the first sample. A higher value makes the first graft of a new
+/// link later.
 const RTT_UNKNOWN: Duration = Duration::from_millis(250);
 
 /// A smoothed round-trip time and its deviation (RFC 6298).
@@ -45,7 +48,7 @@ impl RoundTrip {
         self.estimate.map_or(RTT_UNKNOWN, |(smoothed, _)| smoothed)
     }
 
-    /// What nineteen of twenty stay below, roughly: of a normal distribution, with the mean
+    /// The time that about 19 of 20 samples stay below: for a normal distribution, with the mean
     /// deviation at 0.8 standard deviations.
     pub(super) fn p95(&self) -> Duration {
         self.estimate.map_or(RTT_UNKNOWN, |(smoothed, deviation)| smoothed + deviation * 2)
@@ -54,63 +57,63 @@ impl RoundTrip {
 
 /// Why a neighbour is being checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Doubt {
+pub(super) enum LivenessCheck {
     /// A request to it failed: it is replaced meanwhile.
     Silent,
-    /// This node slept: most likely it is there.
-    Slept,
+    /// This node resumed after a sleep: most likely the neighbour is alive.
+    Resumed,
 }
 
 /// One link of an overlay.
 #[derive(Debug, Clone)]
 pub(super) struct Neighbour {
     pub(super) contact: Contact,
-    /// Whether this node chose it.
+    /// Whether this node requested the link.
     pub(super) outbound: bool,
-    /// As the how manieth link it was made.
+    /// The serial number of the link; lower is older.
     pub(super) number: u64,
-    /// Since when it has been in the topic: it wants nothing older.
+    /// Since when the neighbour has been in the topic: it wants no older messages.
     pub(super) joined: Instant,
-    pub(super) doubt: Option<Doubt>,
-    pub(super) doubted_at: Instant,
+    pub(super) check: Option<LivenessCheck>,
+    pub(super) check_began: Instant,
     pub(super) heard_at: Instant,
-    /// Whether it was asked if it is there.
-    pub(super) checking: bool,
-    /// On which trees it is: their messages are pushed to it, and all others only named.
-    pub(super) branches: Branches,
-    /// It lost credit: on no tree, and not asked for anything.
+    /// Whether a probe is in flight.
+    pub(super) probing: bool,
+    /// The trees on which the link is eager; messages of all others are only announced.
+    pub(super) eager_trees: EagerTrees,
+    /// Its score is too low: no eager link, and no grafts from it.
     pub(super) distrusted: bool,
     pub(super) rtt: RoundTrip,
-    pub(super) outbox: Outbox,
-    pub(super) names: TokenBucket,
+    pub(super) queue: PeerQueue,
+    pub(super) ihave_ids: TokenBucket,
     pub(super) signatures: TokenBucket,
-    pub(super) errands: TokenBucket,
+    pub(super) relay_budget: TokenBucket,
     pub(super) repairs: TokenBucket,
-    /// It was not blamed for a broken promise before then.
+    /// Before then it is not charged for an unanswered graft.
     pub(super) blame_from: Instant,
     busy_since: Option<Instant>,
     busy_until: Instant,
 }
 
 impl Neighbour {
-    pub(super) fn new(world: &World<'_>, contact: Contact, outbound: bool, age_ms: u64) -> Self {
+    pub(super) fn new(shared: &Shared<'_>, contact: Contact, outbound: bool, age_ms: u64) -> Self {
         let bucket = |(per_second, burst)| TokenBucket::new(per_second, burst);
         Self {
             contact,
             outbound,
-            number: world.stats.neighbours_up,
-            joined: world.now - Duration::from_millis(age_ms),
-            doubt: None,
-            doubted_at: Instant::ZERO,
-            heard_at: world.now,
-            checking: false,
-            branches: Branches::default(),
+            number: shared.stats.neighbours_up,
+            joined: shared.now - Duration::from_millis(age_ms),
+            check: None,
+            check_began: Instant::ZERO,
+            heard_at: shared.now,
+            probing: false,
+            eager_trees: EagerTrees::default(),
             distrusted: false,
             rtt: RoundTrip::default(),
-            outbox: Outbox::default(),
-            names: world.limits().names.bucket(),
-            signatures: world.limits().signatures.bucket(),
-            errands: bucket(ERRANDS),
+            queue: PeerQueue::default(),
+            ihave_ids: shared.limits().ihave_ids.bucket(),
+            signatures: shared.limits().signatures.bucket(),
+            relay_budget: bucket(RELAYS),
             repairs: bucket(REPAIRS),
             blame_from: Instant::ZERO,
             busy_since: None,
@@ -118,22 +121,22 @@ impl Neighbour {
         }
     }
 
-    /// Whether it counts as a link that carries something.
+    /// Whether the link counts as working.
     pub(super) fn is_healthy(&self) -> bool {
-        self.doubt != Some(Doubt::Silent)
+        self.check != Some(LivenessCheck::Silent)
     }
 
-    /// Whether messages of this tree are pushed to it now.
-    pub(super) fn is_pushed(&self, tree: Tree) -> bool {
-        self.branches.is_on(tree) && self.is_healthy()
+    /// Whether messages of this tree are pushed over this link now.
+    pub(super) fn is_eager(&self, tree: Tree) -> bool {
+        self.eager_trees.is_eager(tree) && self.is_healthy()
     }
 
-    /// Whether it may be put on a tree.
-    pub(super) fn is_fit(&self) -> bool {
+    /// Whether the link may be eager.
+    pub(super) fn may_be_eager(&self) -> bool {
         self.is_healthy() && !self.distrusted
     }
 
-    /// It says whether its own queues fill up.
+    /// The neighbour reports whether its own queues fill up.
     pub(super) fn note_busy(&mut self, now: Instant, busy: bool) {
         let since = *self.busy_since.get_or_insert(now);
         match now.since(since) {
@@ -145,19 +148,19 @@ impl Neighbour {
         self.busy_until = if busy { now + BUSY_FOR } else { Instant::ZERO };
     }
 
-    /// Until when this node's own publishers wait for it because of what is under way; `None` if
-    /// it has room below `high_water`. What it answers may end the wait sooner.
+    /// Until when this node's own publishers wait for this neighbour because of queued messages;
+    /// `None` if it has room below `high_water`. An acknowledgement may end the wait sooner.
     pub(super) fn blocks_until(&self, now: Instant, high_water: usize) -> Option<Instant> {
         if now < self.busy_until {
             return Some(self.busy_until);
         }
-        // After a pause one bundle at a time, until it says that it is busy no more.
+        // After a pause one bundle at a time, until it reports room.
         let trial = self.busy_until + BUSY_FOR;
-        if now < trial && self.busy_until > Instant::ZERO && self.outbox.pushes > 0 {
+        if now < trial && self.busy_until > Instant::ZERO && self.queue.in_flight > 0 {
             return Some(trial);
         }
-        let stalled = self.outbox.waiting_since? + STALLED_AFTER;
-        (self.outbox.len() >= high_water && now < stalled).then_some(stalled)
+        let stalled = self.queue.waiting_since? + STALLED_AFTER;
+        (self.queue.len() >= high_water && now < stalled).then_some(stalled)
     }
 }
 

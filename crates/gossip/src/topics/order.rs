@@ -1,388 +1,397 @@
-//! The order of each publisher: what came before its turn waits for what is missing.
+//! The delivery order of each publisher: a message that arrives before its turn waits for the
+//! missing ones.
 //!
-//! A message that a broken link or a lost datagram held up comes by repair, behind those that were
-//! published after it. A subscriber gets the messages of one publisher in the order in which they were
-//! published, so those wait, for [`GAP_WAIT`] at most; what is still missing then was lost, and the
-//! subscriber is told how many that are, in the place where they are missing. Of those that are missed
-//! and that nobody has named, neighbours are asked.
+//! A message that a broken link or a lost datagram delayed arrives by repair, behind later ones. A
+//! subscriber gets the messages of one publisher in the order in which they were published, so the
+//! later ones wait, for [`GAP_WAIT`] at most. Messages still missing then count as lost, and the
+//! subscriber is told how many, at their place in the order. Missing messages that no neighbour
+//! announced are asked for.
 //!
-//! **Invariants:** what waits is bounded in messages, bytes and time; what was counted as missing is
-//! not delivered any more; publishers do not wait for each other.
+//! **Invariants:** waiting messages are bounded in number, bytes and time; a message that was
+//! counted as missing is not delivered any more; publishers do not wait for each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use potluck_base::{Instant, PublicKey};
-use potluck_wire::IdRun;
+use potluck_wire::IdRange;
 
 use crate::message::{Message, MessageId};
 
-/// How long messages wait for those before them: some rounds of repair.
+/// How long messages wait for missing earlier ones: a few rounds of repair. A higher value loses
+/// fewer messages and delays later ones more.
 const GAP_WAIT: Duration = Duration::from_secs(5);
-/// The same of a node that has no link at all in the topic: it cannot be told what it lacks.
+/// The same time for a node without any link in the topic, which cannot learn what it lacks.
 const GAP_WAIT_ALONE: Duration = Duration::from_secs(60);
-/// How often neighbours are asked for what is missing.
+/// Interval between two requests to neighbours for missing messages.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
-/// Runs of names in one such question: what fits in a datagram.
+/// Id ranges in one such request: as many as fit in a datagram.
 const ASKED_MAX: usize = 16;
-/// Messages that wait in one topic, and their bytes; with more nothing is waited for any longer.
+/// Messages that wait in one topic. Beyond either limit the oldest gap is given up.
 const HELD_MAX: usize = 4_096;
+/// Payload bytes of the messages that wait in one topic.
 const HELD_BYTES_MAX: usize = 2 << 20;
-/// Publishers whose order is kept; messages of others are delivered as they come.
+/// Publishers whose order is kept; messages of further ones are delivered as they arrive.
 const PUBLISHERS_MAX: usize = 4_096;
-/// A publisher that was not heard for so long makes room for another.
+/// A publisher silent for this long makes room for another.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// What a subscriber is to be given next.
+/// The next item for a subscriber.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Given {
+pub(super) enum Delivery {
     /// A message.
     Message(Message),
-    /// So many are missing here.
+    /// The number of messages missing at this place.
     Missed(u64),
 }
 
-/// A message before its turn; none if it is known to be lost.
+/// A message before its turn; `None` if it is known to be lost.
 #[derive(Debug, Clone)]
 struct Held {
     at: Instant,
     message: Option<Message>,
 }
 
-/// The messages of one run of a publisher.
+/// The messages of one incarnation of a publisher.
 #[derive(Debug, Clone)]
-struct Run {
+struct Stream {
     incarnation: u64,
-    /// The first one that has a place in the order; what was published before it has none.
+    /// The first sequence number with a place in the order; earlier messages have none.
     base: u64,
-    /// The one whose turn it is.
+    /// The next sequence number to deliver.
     next: u64,
     held: BTreeMap<u64, Held>,
-    /// Since when something waits for the one whose turn it is.
+    /// Since when messages wait for the next one.
     since: Instant,
 }
 
 /// One publisher.
 #[derive(Debug, Clone)]
-struct Line {
-    /// In the order in which they began. Only the first is delivered from.
-    runs: Vec<Run>,
-    /// The run that ended last.
+struct Publisher {
+    /// In the order in which they began. Only the first one is delivered from.
+    streams: Vec<Stream>,
+    /// The incarnation that ended last.
     ended: Option<u64>,
     heard: Instant,
-    /// When it is to be looked at.
+    /// When the gap timer of this publisher is due.
     due: Option<Instant>,
-    /// When neighbours are to be asked for what is missing.
+    /// When neighbours are asked for missing messages.
     ask_at: Instant,
 }
 
-/// The order of all publishers of one topic.
+/// The delivery order of all publishers of one topic.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Orders {
-    lines: BTreeMap<PublicKey, Line>,
+pub(super) struct DeliveryOrder {
+    publishers: BTreeMap<PublicKey, Publisher>,
     due: BTreeSet<(Instant, PublicKey)>,
     held: usize,
     held_bytes: usize,
 }
 
-impl Orders {
-    /// Messages that wait for those before them.
+impl DeliveryOrder {
+    /// Messages that wait for earlier ones.
     pub(super) fn held(&self) -> usize {
         self.held
     }
 
-    /// When there is something to be looked at.
+    /// The next deadline.
     pub(super) fn next(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// The next message of this publisher is the one behind `after`, which its reader has.
-    pub(super) fn expect(&mut self, now: Instant, after: &MessageId) {
+    /// The next message of this publisher is the one after `after`, which its reader has.
+    pub(super) fn start_after(&mut self, now: Instant, after: &MessageId) {
         let MessageId { publisher, incarnation, sequence } = *after;
-        if self.lines.contains_key(&publisher) || !self.has_room(now) {
+        if self.publishers.contains_key(&publisher) || !self.has_room(now) {
             return;
         }
         let next = sequence.saturating_add(1);
-        let run = Run::new(now, incarnation, next);
-        self.lines.insert(publisher, Line::new(now, run));
+        let stream = Stream::new(now, incarnation, next);
+        self.publishers.insert(publisher, Publisher::new(now, stream));
     }
 
-    /// A new message has come: what is to be given now. `promised` says which is the first message of a
-    /// run of its publisher that neighbours have and this node has not.
-    pub(super) fn take(
+    /// A new message arrived: returns the deliveries that follow. `announced` gives the first
+    /// message of an incarnation of its publisher that neighbours have and this node lacks.
+    pub(super) fn on_message(
         &mut self,
         now: Instant,
         message: Message,
-        promised: impl Fn(u64) -> Option<u64>,
-    ) -> Vec<Given> {
+        announced: impl Fn(u64) -> Option<u64>,
+    ) -> Vec<Delivery> {
         let id = message.id;
-        self.put(now, id, Some(message), promised)
+        self.insert(now, id, Some(message), announced)
     }
 
     /// A message will not be delivered.
-    pub(super) fn lost(
+    pub(super) fn on_lost(
         &mut self,
         now: Instant,
         id: MessageId,
-        promised: impl Fn(u64) -> Option<u64>,
-    ) -> Vec<Given> {
-        self.put(now, id, None, promised)
+        announced: impl Fn(u64) -> Option<u64>,
+    ) -> Vec<Delivery> {
+        self.insert(now, id, None, announced)
     }
 
-    /// A message came that was published before the subscription: neither it nor what its publisher
-    /// published before it is waited for.
-    pub(super) fn pass(
+    /// A message arrived that was published before the subscription: neither it nor earlier
+    /// messages of its publisher are waited for.
+    pub(super) fn skip_before(
         &mut self,
         now: Instant,
         id: &MessageId,
-        promised: impl Fn(u64) -> Option<u64>,
-    ) -> Vec<Given> {
-        let mut given = Vec::new();
-        let Some(line) = self.lines.get_mut(&id.publisher) else { return given };
-        let known = line.runs.iter_mut().find(|run| run.incarnation == id.incarnation);
-        let Some(run) = known.filter(|run| run.next <= id.sequence) else { return given };
-        run.base = id.sequence.saturating_add(1);
-        run.next = run.base;
-        let behind = run.held.split_off(&run.next);
-        for passed in std::mem::replace(&mut run.held, behind).into_values() {
+        announced: impl Fn(u64) -> Option<u64>,
+    ) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
+        let Some(known) = self.publishers.get_mut(&id.publisher) else { return deliveries };
+        let known = known.streams.iter_mut().find(|stream| stream.incarnation == id.incarnation);
+        let Some(stream) = known.filter(|stream| stream.next <= id.sequence) else {
+            return deliveries;
+        };
+        stream.base = id.sequence.saturating_add(1);
+        stream.next = stream.base;
+        let behind = stream.held.split_off(&stream.next);
+        for passed in std::mem::replace(&mut stream.held, behind).into_values() {
             self.held -= 1;
             self.held_bytes -= bytes_of(passed.message.as_ref());
         }
-        self.go_on(now, &id.publisher, &promised, &mut given);
-        given
+        self.release(now, &id.publisher, &announced, &mut deliveries);
+        deliveries
     }
 
-    fn put(
+    fn insert(
         &mut self,
         now: Instant,
         id: MessageId,
         message: Option<Message>,
-        promised: impl Fn(u64) -> Option<u64>,
-    ) -> Vec<Given> {
+        announced: impl Fn(u64) -> Option<u64>,
+    ) -> Vec<Delivery> {
         let at_once =
-            |message: Option<Message>| vec![message.map_or(Given::Missed(1), Given::Message)];
+            |message: Option<Message>| vec![message.map_or(Delivery::Missed(1), Delivery::Message)];
         let MessageId { publisher, incarnation, sequence } = id;
-        let first = || promised(incarnation).filter(|first| *first < sequence).unwrap_or(sequence);
-        if !self.lines.contains_key(&publisher) {
+        let first = || announced(incarnation).filter(|first| *first < sequence).unwrap_or(sequence);
+        if !self.publishers.contains_key(&publisher) {
             if !self.has_room(now) {
                 return at_once(message);
             }
-            let run = Run::new(now, incarnation, first());
-            self.lines.insert(publisher, Line::new(now, run));
+            let stream = Stream::new(now, incarnation, first());
+            self.publishers.insert(publisher, Publisher::new(now, stream));
         }
-        let Some(line) = self.lines.get_mut(&publisher) else { return at_once(message) };
-        line.heard = now;
-        let Some(run) = line.run(now, incarnation, first) else { return at_once(message) };
-        if sequence < run.base {
+        let Some(known) = self.publishers.get_mut(&publisher) else { return at_once(message) };
+        known.heard = now;
+        let Some(stream) = known.stream(now, incarnation, first) else { return at_once(message) };
+        if sequence < stream.base {
             return at_once(message);
         }
-        // Counted as missing, or there already.
-        if sequence < run.next || run.held.contains_key(&sequence) {
+        // Counted as missing, or here already.
+        if sequence < stream.next || stream.held.contains_key(&sequence) {
             return Vec::new();
         }
-        if run.held.is_empty() {
-            run.since = now;
+        if stream.held.is_empty() {
+            stream.since = now;
         }
         self.held += 1;
         self.held_bytes += bytes_of(message.as_ref());
-        run.held.insert(sequence, Held { at: now, message });
-        let mut given = Vec::new();
-        self.go_on(now, &publisher, &promised, &mut given);
+        stream.held.insert(sequence, Held { at: now, message });
+        let mut deliveries = Vec::new();
+        self.release(now, &publisher, &announced, &mut deliveries);
         while self.held > HELD_MAX || self.held_bytes > HELD_BYTES_MAX {
-            let longest = self.lines.iter().max_by_key(|(_, line)| line.held());
+            let longest = self.publishers.iter().max_by_key(|(_, known)| known.held());
             let Some(longest) = longest.map(|(key, _)| *key) else { break };
-            self.give_up(now, &longest, &mut given);
+            self.give_up(now, &longest, &mut deliveries);
         }
-        given
+        deliveries
     }
 
     fn has_room(&mut self, now: Instant) -> bool {
-        if self.lines.len() >= PUBLISHERS_MAX {
-            let lives = |line: &Line| line.held() > 0 || now.since(line.heard) < IDLE;
-            self.lines.retain(|_, line| lives(line));
+        if self.publishers.len() >= PUBLISHERS_MAX {
+            let lives = |known: &Publisher| known.held() > 0 || now.since(known.heard) < IDLE;
+            self.publishers.retain(|_, known| lives(known));
         }
-        self.lines.len() < PUBLISHERS_MAX
+        self.publishers.len() < PUBLISHERS_MAX
     }
 
-    /// Gives what has its turn now, and arms the timer for the rest.
-    fn go_on(
+    /// Delivers the messages whose turn it is, and arms the timer for the others.
+    fn release(
         &mut self,
         now: Instant,
         publisher: &PublicKey,
-        promised: &impl Fn(u64) -> Option<u64>,
-        given: &mut Vec<Given>,
+        announced: &impl Fn(u64) -> Option<u64>,
+        deliveries: &mut Vec<Delivery>,
     ) {
-        let Some(line) = self.lines.get_mut(publisher) else { return };
+        let Some(known) = self.publishers.get_mut(publisher) else { return };
         loop {
-            for held in line.take_next() {
+            for held in known.take_next() {
                 self.held -= 1;
                 self.held_bytes -= bytes_of(held.as_ref());
-                match (held, given.last_mut()) {
-                    (Some(message), _) => given.push(Given::Message(message)),
-                    (None, Some(Given::Missed(missed))) => *missed += 1,
-                    (None, _) => given.push(Given::Missed(1)),
+                match (held, deliveries.last_mut()) {
+                    (Some(message), _) => deliveries.push(Delivery::Message(message)),
+                    (None, Some(Delivery::Missed(missed))) => *missed += 1,
+                    (None, _) => deliveries.push(Delivery::Missed(1)),
                 }
             }
-            // The next run begins when nothing of this one is known to come.
-            let over = |run: &Run| run.held.is_empty() && promised(run.incarnation).is_none();
-            if line.runs.len() < 2 || !line.runs.first().is_some_and(over) {
+            // The next incarnation begins when no message of this one is known to be on its way.
+            let over =
+                |stream: &Stream| stream.held.is_empty() && announced(stream.incarnation).is_none();
+            if known.streams.len() < 2 || !known.streams.first().is_some_and(over) {
                 break;
             }
-            line.ended = Some(line.runs.remove(0).incarnation);
+            known.ended = Some(known.streams.remove(0).incarnation);
         }
         self.arm(now, publisher);
     }
 
     fn arm(&mut self, now: Instant, publisher: &PublicKey) {
-        let Some(line) = self.lines.get_mut(publisher) else { return };
-        if let Some(due) = line.due.take() {
+        let Some(known) = self.publishers.get_mut(publisher) else { return };
+        if let Some(due) = known.due.take() {
             self.due.remove(&(due, *publisher));
         }
-        let Some(since) = line.waits_since() else { return };
-        // A new gap is given the time that the tree and the names of what is missing take.
-        line.ask_at = line.ask_at.max(since + ASK_INTERVAL);
-        let end = Some(since + GAP_WAIT).filter(|end| *end > now).unwrap_or(line.ask_at);
-        let due = end.min(line.ask_at).max(now + Duration::from_millis(1));
-        line.due = Some(due);
+        let Some(since) = known.waits_since() else { return };
+        // A new gap is given the time that the tree and the announcements need.
+        known.ask_at = known.ask_at.max(since + ASK_INTERVAL);
+        let end = Some(since + GAP_WAIT).filter(|end| *end > now).unwrap_or(known.ask_at);
+        let due = end.min(known.ask_at).max(now + Duration::from_millis(1));
+        known.due = Some(due);
         self.due.insert((due, *publisher));
     }
 
-    /// What was missing for too long is given up, for all publishers for which it is time. `alone` if this
-    /// node has no link; `promised` as for [`Orders::take`], by publisher. What is to be given, and what
-    /// neighbours are to be asked for.
-    pub(super) fn look(
+    /// Gives up what was missing for too long, for every publisher that is due. `alone`: this node
+    /// has no link; `announced`: as for [`DeliveryOrder::on_message`], by publisher. Returns the
+    /// deliveries, and the ranges to ask neighbours for.
+    pub(super) fn on_timeout(
         &mut self,
         now: Instant,
         alone: bool,
-        promised: impl Fn(&PublicKey, u64) -> Option<u64>,
-    ) -> (Vec<Given>, Vec<IdRun>) {
-        let (mut given, mut wanted) = (Vec::new(), Vec::new());
+        announced: impl Fn(&PublicKey, u64) -> Option<u64>,
+    ) -> (Vec<Delivery>, Vec<IdRange>) {
+        let (mut deliveries, mut wanted) = (Vec::new(), Vec::new());
         let patience = if alone { GAP_WAIT_ALONE } else { GAP_WAIT };
         while let Some((at, publisher)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
             self.due.remove(&(at, publisher));
-            let Some(line) = self.lines.get_mut(&publisher) else { continue };
-            line.due = None;
-            let Some(since) = line.waits_since() else { continue };
+            let Some(known) = self.publishers.get_mut(&publisher) else { continue };
+            known.due = None;
+            let Some(since) = known.waits_since() else { continue };
             if now.since(since) >= patience {
-                self.give_up(now, &publisher, &mut given);
+                self.give_up(now, &publisher, &mut deliveries);
                 continue;
             }
-            line.ask_at = now + ASK_INTERVAL;
-            wanted.extend(line.gaps(&publisher, ASKED_MAX.saturating_sub(wanted.len())));
-            self.go_on(
+            known.ask_at = now + ASK_INTERVAL;
+            wanted.extend(known.gaps(&publisher, ASKED_MAX.saturating_sub(wanted.len())));
+            self.release(
                 now,
                 &publisher,
-                &|incarnation| promised(&publisher, incarnation),
-                &mut given,
+                &|incarnation| announced(&publisher, incarnation),
+                &mut deliveries,
             );
         }
-        (given, wanted)
+        (deliveries, wanted)
     }
 
-    /// Waits no longer for what a publisher's first message that waits is behind.
-    fn give_up(&mut self, now: Instant, publisher: &PublicKey, given: &mut Vec<Given>) {
-        let Some(line) = self.lines.get_mut(publisher) else { return };
-        let Some(run) = line.runs.first_mut() else { return };
-        match run.held.first_key_value().map(|(sequence, _)| *sequence) {
+    /// Stops waiting for the gap before a publisher's first waiting message.
+    fn give_up(&mut self, now: Instant, publisher: &PublicKey, deliveries: &mut Vec<Delivery>) {
+        let Some(known) = self.publishers.get_mut(publisher) else { return };
+        let Some(stream) = known.streams.first_mut() else { return };
+        match stream.held.first_key_value().map(|(sequence, _)| *sequence) {
             Some(first) => {
-                let missed = first.saturating_sub(run.next);
-                run.next = first;
-                match given.last_mut() {
+                let missed = first.saturating_sub(stream.next);
+                stream.next = first;
+                match deliveries.last_mut() {
                     _ if missed == 0 => {}
-                    Some(Given::Missed(before)) => *before += missed,
-                    _ => given.push(Given::Missed(missed)),
+                    Some(Delivery::Missed(before)) => *before += missed,
+                    _ => deliveries.push(Delivery::Missed(missed)),
                 }
             }
-            None if line.runs.len() > 1 => line.ended = Some(line.runs.remove(0).incarnation),
+            None if known.streams.len() > 1 => {
+                known.ended = Some(known.streams.remove(0).incarnation);
+            }
             None => {}
         }
-        line.ask_at = now + ASK_INTERVAL;
-        self.go_on(now, publisher, &|_| None, given);
+        known.ask_at = now + ASK_INTERVAL;
+        self.release(now, publisher, &|_| None, deliveries);
     }
 
-    /// This node stood still: what it did not get meanwhile is not late.
-    pub(super) fn stood_still(&mut self, now: Instant) {
+    /// This node stood still: messages that it did not receive meanwhile are not late.
+    pub(super) fn on_standstill(&mut self, now: Instant) {
         let waiting: Vec<PublicKey> = self.due.iter().map(|(_, publisher)| *publisher).collect();
         for publisher in waiting {
-            let Some(line) = self.lines.get_mut(&publisher) else { continue };
-            for run in &mut line.runs {
-                run.since = now;
-                run.held.values_mut().for_each(|held| held.at = now);
+            let Some(known) = self.publishers.get_mut(&publisher) else { continue };
+            for stream in &mut known.streams {
+                stream.since = now;
+                stream.held.values_mut().for_each(|held| held.at = now);
             }
             self.arm(now, &publisher);
         }
     }
 }
 
-impl Run {
+impl Stream {
     const fn new(now: Instant, incarnation: u64, base: u64) -> Self {
         Self { incarnation, base, next: base, held: BTreeMap::new(), since: now }
     }
 }
 
-impl Line {
-    fn new(now: Instant, run: Run) -> Self {
-        Self { runs: vec![run], ended: None, heard: now, due: None, ask_at: now }
+impl Publisher {
+    fn new(now: Instant, stream: Stream) -> Self {
+        Self { streams: vec![stream], ended: None, heard: now, due: None, ask_at: now }
     }
 
     fn held(&self) -> usize {
-        self.runs.iter().map(|run| run.held.len()).sum()
+        self.streams.iter().map(|stream| stream.held.len()).sum()
     }
 
-    /// The run of this number; `None` for one that has ended. Of one that begins, all counts: whoever
-    /// was heard in the run before would have been heard from its first message on.
-    fn run(
+    /// The stream of this incarnation; `None` for one that has ended. A new incarnation is expected
+    /// from its first message on, since a publisher that was heard before would have been heard
+    /// from that message on.
+    fn stream(
         &mut self,
         now: Instant,
         incarnation: u64,
         first: impl FnOnce() -> u64,
-    ) -> Option<&mut Run> {
-        let place = self.runs.iter().position(|run| run.incarnation == incarnation);
+    ) -> Option<&mut Stream> {
+        let place = self.streams.iter().position(|stream| stream.incarnation == incarnation);
         if place.is_none() && self.ended == Some(incarnation) {
             return None;
         }
         let place = place.unwrap_or_else(|| {
-            let youngest = self.runs.iter().all(|run| run.incarnation < incarnation);
+            let youngest = self.streams.iter().all(|stream| stream.incarnation < incarnation);
             let base = if youngest { 1 } else { first() };
-            self.runs.push(Run::new(now, incarnation, base));
-            self.runs.len() - 1
+            self.streams.push(Stream::new(now, incarnation, base));
+            self.streams.len() - 1
         });
-        self.runs.get_mut(place)
+        self.streams.get_mut(place)
     }
 
-    /// What waits in the first run and has its turn, in order.
+    /// The messages in the first stream whose turn it is, in order.
     fn take_next(&mut self) -> Vec<Option<Message>> {
         let mut taken = Vec::new();
-        let Some(run) = self.runs.first_mut() else { return taken };
-        while let Some(held) = run.held.remove(&run.next) {
-            run.next = run.next.saturating_add(1);
+        let Some(stream) = self.streams.first_mut() else { return taken };
+        while let Some(held) = stream.held.remove(&stream.next) {
+            stream.next = stream.next.saturating_add(1);
             taken.push(held.message);
         }
-        // Behind the next gap, the time of what waits there counts.
-        if let Some((_, first)) = run.held.first_key_value().filter(|_| !taken.is_empty()) {
-            run.since = first.at;
+        // Behind the next gap, the waiting time starts with the first message there.
+        if let Some((_, first)) = stream.held.first_key_value().filter(|_| !taken.is_empty()) {
+            stream.since = first.at;
         }
         taken
     }
 
-    /// Since when the first message that has to wait does so.
+    /// Since when the first waiting message waits.
     fn waits_since(&self) -> Option<Instant> {
-        self.runs.iter().find(|run| !run.held.is_empty()).map(|run| run.since)
+        self.streams.iter().find(|stream| !stream.held.is_empty()).map(|stream| stream.since)
     }
 
-    /// What is missing between the messages that wait, and before them, as at most `max` runs.
-    fn gaps(&self, publisher: &PublicKey, max: usize) -> Vec<IdRun> {
+    /// The gaps before and between the waiting messages, as at most `max` ranges.
+    fn gaps(&self, publisher: &PublicKey, max: usize) -> Vec<IdRange> {
         let mut gaps = Vec::new();
-        let Some(run) = self.runs.first() else { return gaps };
-        let mut next = run.next;
-        for sequence in run.held.keys() {
+        let Some(stream) = self.streams.first() else { return gaps };
+        let mut next = stream.next;
+        for sequence in stream.held.keys() {
             if gaps.len() >= max {
                 break;
             }
             let count = u32::try_from(sequence.saturating_sub(next)).unwrap_or(u32::MAX);
             if count > 0 {
-                let (publisher, incarnation) = (*publisher, run.incarnation);
-                gaps.push(IdRun { publisher, incarnation, first: next, count });
+                let (publisher, incarnation) = (*publisher, stream.incarnation);
+                gaps.push(IdRange { publisher, incarnation, first: next, count });
             }
             next = sequence.saturating_add(1);
         }
@@ -413,145 +422,166 @@ mod tests {
         Instant::from_micros(millis * 1_000)
     }
 
-    /// Numbers of messages, and what is missed as a negative number.
-    fn numbers(given: Vec<Given>) -> Vec<i64> {
-        let number = |given| match given {
-            Given::Message(message) => message.id.sequence as i64,
-            Given::Missed(missed) => -(missed as i64),
+    /// Sequence numbers of the deliveries; missing messages as a negative number.
+    fn numbers(deliveries: Vec<Delivery>) -> Vec<i64> {
+        let number = |deliveries| match deliveries {
+            Delivery::Message(message) => message.id.sequence as i64,
+            Delivery::Missed(missed) => -(missed as i64),
         };
-        given.into_iter().map(number).collect()
+        deliveries.into_iter().map(number).collect()
     }
 
-    fn take(orders: &mut Orders, millis: u64, id: MessageId) -> Vec<i64> {
-        numbers(orders.take(at(millis), message(id), |_| None))
+    fn take(delivery_order: &mut DeliveryOrder, millis: u64, id: MessageId) -> Vec<i64> {
+        numbers(delivery_order.on_message(at(millis), message(id), |_| None))
     }
 
-    fn look(orders: &mut Orders, millis: u64, alone: bool) -> (Vec<i64>, usize) {
-        let (given, wanted) = orders.look(at(millis), alone, |_, _| None);
-        (numbers(given), wanted.len())
+    fn look(delivery_order: &mut DeliveryOrder, millis: u64, alone: bool) -> (Vec<i64>, usize) {
+        let (deliveries, wanted) = delivery_order.on_timeout(at(millis), alone, |_, _| None);
+        (numbers(deliveries), wanted.len())
     }
 
     #[test]
     fn what_comes_too_soon_waits_for_what_is_missing_and_others_do_not() {
-        let mut orders = Orders::default();
-        assert_eq!(take(&mut orders, 0, id(1, 1, 5)), [5], "the first that is heard of it");
-        assert_eq!(take(&mut orders, 1, id(1, 1, 8)), []);
-        assert_eq!(take(&mut orders, 2, id(2, 1, 1)), [1]);
-        assert_eq!(take(&mut orders, 3, id(1, 1, 7)), []);
-        assert_eq!((orders.held(), orders.next()), (2, Some(at(1_001))));
-        assert_eq!(take(&mut orders, 4, id(1, 1, 6)), [6, 7, 8]);
-        assert_eq!((orders.held(), orders.next(), orders.held_bytes), (0, None, 0));
-        assert_eq!(take(&mut orders, 5, id(1, 1, 4)), [4], "it was published before all that");
+        let mut delivery_order = DeliveryOrder::default();
+        assert_eq!(take(&mut delivery_order, 0, id(1, 1, 5)), [5], "the first that is heard of it");
+        assert_eq!(take(&mut delivery_order, 1, id(1, 1, 8)), []);
+        assert_eq!(take(&mut delivery_order, 2, id(2, 1, 1)), [1]);
+        assert_eq!(take(&mut delivery_order, 3, id(1, 1, 7)), []);
+        assert_eq!((delivery_order.held(), delivery_order.next()), (2, Some(at(1_001))));
+        assert_eq!(take(&mut delivery_order, 4, id(1, 1, 6)), [6, 7, 8]);
+        assert_eq!(
+            (delivery_order.held(), delivery_order.next(), delivery_order.held_bytes),
+            (0, None, 0)
+        );
+        assert_eq!(
+            take(&mut delivery_order, 5, id(1, 1, 4)),
+            [4],
+            "it was published before all that"
+        );
     }
 
     #[test]
     fn what_is_missing_is_asked_for_each_second_and_counted_after_five() {
-        let mut orders = Orders::default();
-        take(&mut orders, 0, id(1, 1, 1));
-        take(&mut orders, 0, id(1, 1, 4));
-        take(&mut orders, 100, id(1, 1, 6));
+        let mut delivery_order = DeliveryOrder::default();
+        take(&mut delivery_order, 0, id(1, 1, 1));
+        take(&mut delivery_order, 0, id(1, 1, 4));
+        take(&mut delivery_order, 100, id(1, 1, 6));
         let mut asked = Vec::new();
-        while let Some(next) = orders.next() {
+        while let Some(next) = delivery_order.next() {
             let millis = next.since(Instant::ZERO).as_millis() as u64;
-            asked.push((millis, look(&mut orders, millis, false)));
+            asked.push((millis, look(&mut delivery_order, millis, false)));
         }
         let nothing = |millis| (millis, (vec![], 2));
         let first = (5_000, (vec![-2, 4], 0));
         let second = (5_100, (vec![-1, 6], 0));
         assert_eq!(asked[..4], [nothing(1_000), nothing(2_000), nothing(3_000), nothing(4_000)]);
         assert_eq!(asked[4..], [first, second]);
-        assert_eq!(take(&mut orders, 6_000, id(1, 1, 2)), [], "it was counted");
-        assert_eq!(take(&mut orders, 6_000, id(1, 1, 7)), [7]);
+        assert_eq!(take(&mut delivery_order, 6_000, id(1, 1, 2)), [], "it was counted");
+        assert_eq!(take(&mut delivery_order, 6_000, id(1, 1, 7)), [7]);
     }
 
     #[test]
     fn whoever_is_alone_or_stood_still_waits_longer() {
-        let mut orders = Orders::default();
-        take(&mut orders, 0, id(1, 1, 1));
-        take(&mut orders, 0, id(1, 1, 3));
-        assert_eq!(look(&mut orders, 30_000, true).0, []);
-        orders.stood_still(at(40_000));
-        assert_eq!(look(&mut orders, 44_000, false).0, []);
-        assert_eq!(look(&mut orders, 45_000, false).0, [-1, 3]);
+        let mut delivery_order = DeliveryOrder::default();
+        take(&mut delivery_order, 0, id(1, 1, 1));
+        take(&mut delivery_order, 0, id(1, 1, 3));
+        assert_eq!(look(&mut delivery_order, 30_000, true).0, []);
+        delivery_order.on_standstill(at(40_000));
+        assert_eq!(look(&mut delivery_order, 44_000, false).0, []);
+        assert_eq!(look(&mut delivery_order, 45_000, false).0, [-1, 3]);
     }
 
     #[test]
     fn of_a_publisher_that_is_new_what_is_promised_comes_first() {
-        let mut orders = Orders::default();
-        let promised = |run| (run == 1).then_some(2);
-        assert_eq!(numbers(orders.take(at(0), message(id(1, 1, 4)), promised)), []);
-        assert_eq!(numbers(orders.take(at(1), message(id(1, 1, 2)), |_| None)), [2]);
-        assert_eq!(numbers(orders.take(at(2), message(id(1, 1, 3)), |_| None)), [3, 4]);
+        let mut delivery_order = DeliveryOrder::default();
+        let announced = |stream| (stream == 1).then_some(2);
+        assert_eq!(numbers(delivery_order.on_message(at(0), message(id(1, 1, 4)), announced)), []);
+        assert_eq!(numbers(delivery_order.on_message(at(1), message(id(1, 1, 2)), |_| None)), [2]);
+        assert_eq!(
+            numbers(delivery_order.on_message(at(2), message(id(1, 1, 3)), |_| None)),
+            [3, 4]
+        );
     }
 
     #[test]
     fn what_was_published_before_the_subscription_is_not_waited_for() {
-        let mut orders = Orders::default();
-        let promised = |run| (run == 1).then_some(2);
-        assert_eq!(numbers(orders.take(at(0), message(id(1, 1, 9)), promised)), []);
-        let passed = |orders: &mut Orders, sequence| {
-            numbers(orders.pass(at(1), &id(1, 1, sequence), |_| None))
+        let mut delivery_order = DeliveryOrder::default();
+        let announced = |stream| (stream == 1).then_some(2);
+        assert_eq!(numbers(delivery_order.on_message(at(0), message(id(1, 1, 9)), announced)), []);
+        let passed = |delivery_order: &mut DeliveryOrder, sequence| {
+            numbers(delivery_order.skip_before(at(1), &id(1, 1, sequence), |_| None))
         };
-        assert_eq!(passed(&mut orders, 2), []);
-        assert_eq!(passed(&mut orders, 7), [], "the eighth is missing still");
-        assert_eq!(passed(&mut orders, 3), []);
-        assert_eq!(passed(&mut orders, 8), [9]);
-        assert_eq!((orders.held(), orders.held_bytes, orders.next()), (0, 0, None));
-        assert_eq!(numbers(orders.pass(at(2), &id(2, 1, 5), |_| None)), [], "nothing waits");
-        assert_eq!(take(&mut orders, 3, id(2, 1, 9)), [9]);
-        // A wrong date in the middle of a run: what waited behind it is given, what was held before
-        // it is not counted.
-        assert_eq!(take(&mut orders, 4, id(1, 1, 12)), []);
-        assert_eq!(passed(&mut orders, 13), []);
-        assert_eq!((orders.held(), orders.held_bytes), (0, 0));
-        assert_eq!(take(&mut orders, 5, id(1, 1, 14)), [14]);
+        assert_eq!(passed(&mut delivery_order, 2), []);
+        assert_eq!(passed(&mut delivery_order, 7), [], "the eighth is missing still");
+        assert_eq!(passed(&mut delivery_order, 3), []);
+        assert_eq!(passed(&mut delivery_order, 8), [9]);
+        assert_eq!(
+            (delivery_order.held(), delivery_order.held_bytes, delivery_order.next()),
+            (0, 0, None)
+        );
+        assert_eq!(
+            numbers(delivery_order.skip_before(at(2), &id(2, 1, 5), |_| None)),
+            [],
+            "nothing waits"
+        );
+        assert_eq!(take(&mut delivery_order, 3, id(2, 1, 9)), [9]);
+        // A message with a wrong date in the middle of an incarnation: the messages behind it are
+        // delivered, those held before it are not counted.
+        assert_eq!(take(&mut delivery_order, 4, id(1, 1, 12)), []);
+        assert_eq!(passed(&mut delivery_order, 13), []);
+        assert_eq!((delivery_order.held(), delivery_order.held_bytes), (0, 0));
+        assert_eq!(take(&mut delivery_order, 5, id(1, 1, 14)), [14]);
     }
 
     #[test]
     fn a_new_run_begins_with_its_first_message_and_after_the_one_before() {
-        let mut orders = Orders::default();
-        take(&mut orders, 0, id(1, 1, 1));
-        take(&mut orders, 0, id(1, 1, 3));
-        assert_eq!(take(&mut orders, 10, id(1, 2, 2)), []);
-        assert_eq!(take(&mut orders, 20, id(1, 2, 1)), []);
-        assert_eq!(take(&mut orders, 30, id(1, 1, 2)), [2, 3, 1, 2]);
-        assert_eq!(take(&mut orders, 40, id(1, 1, 4)), [4], "too late, but it was not counted");
-        // What neighbours have of the run before is waited for.
-        let promised = |run| (run == 2).then_some(3);
-        assert_eq!(numbers(orders.take(at(50), message(id(1, 3, 1)), promised)), []);
-        assert_eq!(take(&mut orders, 60, id(1, 2, 3)), [3, 1]);
-        let promised = |run| (run == 3).then_some(2);
-        assert_eq!(numbers(orders.take(at(70), message(id(1, 4, 1)), promised)), []);
-        assert_eq!(look(&mut orders, 5_070, false).0, [1], "not for ever");
+        let mut delivery_order = DeliveryOrder::default();
+        take(&mut delivery_order, 0, id(1, 1, 1));
+        take(&mut delivery_order, 0, id(1, 1, 3));
+        assert_eq!(take(&mut delivery_order, 10, id(1, 2, 2)), []);
+        assert_eq!(take(&mut delivery_order, 20, id(1, 2, 1)), []);
+        assert_eq!(take(&mut delivery_order, 30, id(1, 1, 2)), [2, 3, 1, 2]);
+        assert_eq!(
+            take(&mut delivery_order, 40, id(1, 1, 4)),
+            [4],
+            "too late, but it was not counted"
+        );
+        // Messages that neighbours have of the earlier incarnation are waited for.
+        let announced = |stream| (stream == 2).then_some(3);
+        assert_eq!(numbers(delivery_order.on_message(at(50), message(id(1, 3, 1)), announced)), []);
+        assert_eq!(take(&mut delivery_order, 60, id(1, 2, 3)), [3, 1]);
+        let announced = |stream| (stream == 3).then_some(2);
+        assert_eq!(numbers(delivery_order.on_message(at(70), message(id(1, 4, 1)), announced)), []);
+        assert_eq!(look(&mut delivery_order, 5_070, false).0, [1], "not for ever");
     }
 
     #[test]
     fn a_message_that_is_known_to_be_lost_is_not_waited_for() {
-        let mut orders = Orders::default();
-        take(&mut orders, 0, id(1, 1, 1));
-        take(&mut orders, 0, id(1, 1, 4));
-        assert_eq!(numbers(orders.lost(at(1), id(1, 1, 2), |_| None)), [-1]);
-        assert_eq!(numbers(orders.lost(at(1), id(1, 1, 3), |_| None)), [-1, 4]);
+        let mut delivery_order = DeliveryOrder::default();
+        take(&mut delivery_order, 0, id(1, 1, 1));
+        take(&mut delivery_order, 0, id(1, 1, 4));
+        assert_eq!(numbers(delivery_order.on_lost(at(1), id(1, 1, 2), |_| None)), [-1]);
+        assert_eq!(numbers(delivery_order.on_lost(at(1), id(1, 1, 3), |_| None)), [-1, 4]);
     }
 
     #[test]
     fn a_reader_that_names_its_last_message_is_told_of_what_is_missing_behind_it() {
-        let mut orders = Orders::default();
-        orders.expect(at(0), &id(1, 1, 7));
-        assert_eq!(take(&mut orders, 0, id(1, 1, 10)), []);
-        assert_eq!(look(&mut orders, 5_000, false).0, [-2, 10]);
+        let mut delivery_order = DeliveryOrder::default();
+        delivery_order.start_after(at(0), &id(1, 1, 7));
+        assert_eq!(take(&mut delivery_order, 0, id(1, 1, 10)), []);
+        assert_eq!(look(&mut delivery_order, 5_000, false).0, [-2, 10]);
     }
 
     #[test]
     fn what_waits_is_bounded() {
-        let mut orders = Orders::default();
-        take(&mut orders, 0, id(1, 1, 1));
-        let mut given = Vec::new();
+        let mut delivery_order = DeliveryOrder::default();
+        take(&mut delivery_order, 0, id(1, 1, 1));
+        let mut deliveries = Vec::new();
         for number in 0..2 * HELD_MAX as u64 {
-            given.extend(take(&mut orders, 1, id(1, 1, 3 + 2 * number)));
+            deliveries.extend(take(&mut delivery_order, 1, id(1, 1, 3 + 2 * number)));
         }
-        assert_eq!(orders.held(), HELD_MAX);
-        assert_eq!(given[..4], [-1, 3, -1, 5]);
-        assert!(orders.due.len() <= 1 && orders.lines.len() == 1);
+        assert_eq!(delivery_order.held(), HELD_MAX);
+        assert_eq!(deliveries[..4], [-1, 3, -1, 5]);
+        assert!(delivery_order.due.len() <= 1 && delivery_order.publishers.len() == 1);
     }
 }

@@ -1,433 +1,452 @@
 //! The links of one topic: how they are made, replaced and dropped.
 //!
 //! `HyParView` (Leitão, Pereira, Rodrigues, 2007): few symmetric links, repaired at once from a
-//! large passive view. Where we differ, against hostile joiners: a link exists after a request and
-//! its answer, so both ends have proved their addresses; half of the links are those this node
-//! chose itself and no joiner evicts, nor the two oldest; joiners beyond the limit are let in for
-//! 30 s and only then somebody goes (see `mixing`); who was evicted stays away for a minute; a loss
-//! has a cause.
+//! large passive view. Where we differ, against hostile joiners: a link exists only after a request
+//! and its answer, so both ends have proved their addresses; half of the links are this node's own
+//! choice, and no joiner evicts these or the two oldest; joiners beyond the limit are accepted for
+//! 30 s before a link is dropped (see `rewiring`); an evicted peer is refused for a minute; every
+//! loss has a cause.
 
 use std::time::Duration;
 
 use potluck_base::{Contact, Instant, PublicKey};
-use potluck_wire::{PartCause, SpreadAct, SpreadAnswer};
+use potluck_wire::{DisconnectCause, TopicRequest, TopicResponse};
 
-use super::asks::{Purpose, World};
-use super::events::{SpreadServeId, TopicsOutput};
+use super::events::{TopicServeId, TopicsOutput};
 use super::neighbour::Neighbour;
+use super::shared::{Purpose, Shared};
 use super::topic::Topic;
 use crate::view::{Cause, Mode};
 
-/// Requests for links that are given some time to be answered, at once...
+/// Link requests in flight before this node waits. A higher value fills the active view faster and
+/// causes more surplus links.
 const PARALLEL_MAX: usize = 4;
-/// ...namely this; then others are asked besides.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// Requests for links under way at all.
+/// How long a link request may hold one of these slots. A lower value asks the next contact sooner.
+const SLOT_TIME: Duration = Duration::from_millis(500);
+/// Link requests under way in total, with those past their slot time. Bounds memory.
 const ATTEMPTS_MAX: usize = 16;
-/// So many times as many for a node without any link, or that lately lost more than half of them:
-/// when nine of ten are gone, 66 must be asked until one of them is there with 99.9 %.
-const BEREFT_FACTOR: usize = 4;
-/// How long after the last loss such a node hurries.
-const BEREFT_FOR: Duration = Duration::from_secs(30);
-/// How long a link is not made again after one side made room, and a request after it was declined.
+/// Multiplier for both limits while a node is depleted: it has no link, or lost more than half
+/// lately. With 90 % of the nodes dead, 66 attempts find a live one with probability 99.9 %.
+const DEPLETED_FACTOR: usize = 4;
+/// How long after the last loss a node counts as depleted.
+const DEPLETED_FOR: Duration = Duration::from_secs(30);
+/// How long neither end makes a link again after one of them disconnected for room. A higher value
+/// stops two full nodes from evicting each other, but keeps a usable pair apart for longer.
 const BACKOFF: Duration = Duration::from_secs(60);
-const DECLINED: Duration = Duration::from_secs(30);
-/// How long a contact that did not answer is not asked again by a node that hears nobody, and how
-/// many such contacts it keeps.
-const SILENT: Duration = Duration::from_secs(5);
+/// Pause before a contact that declined is asked again.
+const DECLINED_PAUSE: Duration = Duration::from_secs(30);
+/// Pause before an unanswering contact is asked again by a node that has no healthy link.
+const SILENT_PAUSE: Duration = Duration::from_secs(5);
+/// Unanswering contacts that such a node keeps. With none left it could never come back.
 const LAST_CONTACTS: usize = 16;
-/// Pauses after rounds of declined requests: the shortest, the longest without any link, and the
-/// longest.
+/// First pause after a round of declined requests; it doubles with each round.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
+/// Longest pause while this node has no healthy link.
 const PAUSE_ALONE_MAX: Duration = Duration::from_secs(2);
+/// Longest pause otherwise.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// How long links beyond the limit are kept.
+/// How long links beyond the limit are kept. A higher value lets joiners use a full node for longer
+/// while they look for other neighbours.
 const OVERFLOW_FOR: Duration = Duration::from_secs(30);
-/// A joiner may evict somebody once in this time.
+/// A joiner may evict a neighbour once in this time. A higher value slows hostile joiners and keeps
+/// honest ones waiting.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(10);
-/// Contacts given to somebody who is declined or evicted.
-const OTHERS: usize = 4;
-/// Walks sent for a joiner.
-const WALKS: usize = 3;
-/// Links into one public subnet, in open networks.
-const PER_NETGROUP: usize = 2;
+/// Alternative contacts given to a peer that is declined or disconnected.
+const ALTERNATIVES: usize = 4;
+/// Forward joins sent for a joiner. A higher value gives it links sooner and costs more messages.
+const FORWARD_JOINS: usize = 3;
+/// Links into one public subnet, in open networks. A lower value makes it harder to surround this
+/// node from one subnet.
+const PER_NETGROUP_MAX: usize = 2;
 
-/// A request for a link.
+/// A link request in flight.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attempt {
     at: Instant,
     contact: Contact,
-    /// The link is one beyond need.
-    mixing: bool,
+    /// The link is a surplus one, for rewiring.
+    surplus: bool,
 }
 
 impl Topic {
-    /// Half of the links are this node's own choice.
+    /// Half of the active view is reserved for links of this node's own choice.
     pub(super) fn outbound_kept(&self) -> usize {
         self.sizes.active.div_ceil(2)
     }
 
-    /// Links that there may be for a short time.
+    /// The most links there may be for a short time.
     pub(super) fn overflow_max(&self) -> usize {
         self.sizes.active + self.sizes.active.div_ceil(2)
     }
 
     fn inbound(&self) -> usize {
-        self.active.values().filter(|neighbour| !neighbour.outbound).count()
+        self.active_view.values().filter(|neighbour| !neighbour.outbound).count()
     }
 
-    /// Takes a contact into the passive view.
+    /// Adds a contact to the passive view.
     pub(super) fn learn(
         &mut self,
-        world: &mut World<'_>,
+        shared: &mut Shared<'_>,
         contact: Contact,
         source: Option<PublicKey>,
     ) {
         let peer = contact.public_key;
-        if self.active.contains_key(&peer) || !world.welcomes(&peer) {
+        if self.active_view.contains_key(&peer) || !shared.welcomes(&peer) {
             return;
         }
-        self.passive.add(world.now, contact, source, world.mode == Mode::Open, world.rng);
+        self.passive_view.add(shared.now, contact, source, shared.mode == Mode::Open, shared.rng);
         if let Some(until) = self.backoff.peek(&peer) {
-            self.passive.put_off(&peer, *until);
+            self.passive_view.retry_after(&peer, *until);
         }
     }
 
     // --- making links ---
 
-    /// Asks for links while there are too few.
-    pub(super) fn promote(&mut self, world: &mut World<'_>) {
-        let now = world.now;
+    /// Requests links while there are too few.
+    pub(super) fn promote(&mut self, shared: &mut Shared<'_>) {
+        let now = shared.now;
         self.promote_at = None;
         self.notice_alone(now);
         loop {
             let healthy = self.healthy();
-            let fresh = self.attempts.values().filter(|attempt| now.since(attempt.at) < PATIENCE);
+            let fresh = self.attempts.values().filter(|attempt| now.since(attempt.at) < SLOT_TIME);
             let fresh: Vec<Instant> = fresh.map(|attempt| attempt.at).collect();
-            let bereft = self.is_bereft(now, healthy);
-            let factor = if bereft { BEREFT_FACTOR } else { 1 };
-            // Most of those that a bereft node asks are gone as well.
-            let enough = !bereft && healthy + fresh.len() >= self.sizes.active;
+            let depleted = self.is_depleted(now, healthy);
+            let factor = if depleted { DEPLETED_FACTOR } else { 1 };
+            // Most contacts of a depleted node are gone as well.
+            let enough = !depleted && healthy + fresh.len() >= self.sizes.active;
             let busy = self.attempts.len() >= ATTEMPTS_MAX * factor;
             if enough || busy || fresh.len() >= PARALLEL_MAX * factor {
-                self.promote_at = fresh.iter().min().map(|at| *at + PATIENCE);
+                self.promote_at = fresh.iter().min().map(|at| *at + SLOT_TIME);
                 return;
             }
-            let Topic { active, attempts, .. } = self;
-            let scores = &*world.scores;
+            let Topic { active_view, attempts, .. } = self;
+            let scores = &*shared.scores;
             let free = |peer: &PublicKey| {
-                !active.contains_key(peer)
+                !active_view.contains_key(peer)
                     && !attempts.contains_key(peer)
                     && !scores.ignores(now, peer)
             };
             if now < self.attempts_from {
-                let any = self.passive.len() > 0;
+                let any = self.passive_view.len() > 0;
                 self.promote_at = any.then_some(self.attempts_from);
                 return;
             }
-            let Some(contact) = self.passive.candidate(now, world.rng, free) else {
-                self.promote_at = self.passive.next_candidate(now, free);
+            let Some(contact) = self.passive_view.candidate(now, shared.rng, free) else {
+                self.promote_at = self.passive_view.next_candidate(now, free);
                 return;
             };
-            self.attempt(world, contact, false);
+            self.attempt(shared, contact, false);
         }
     }
 
-    /// Whoever loses its last link waits for nothing that was put off while it had some.
+    /// A node that loses its last link drops the pauses that it set while it had some.
     fn notice_alone(&mut self, now: Instant) {
         let alone = self.healthy() == 0;
         if alone && !self.alone {
             let soon = now + PAUSE_ALONE_MAX;
             self.attempts_from = self.attempts_from.min(soon);
-            // Those that parted from this node as well: they let in whoever has no other link.
-            self.passive.put_forward(soon);
+            // Also peers that disconnected from this node: they accept a node that has no other
+            // link.
+            self.passive_view.cap_retries(soon);
         }
         self.alone = alone;
     }
 
-    /// Whether this node has no link, or just lost most of them.
-    fn is_bereft(&self, now: Instant, healthy: usize) -> bool {
-        let lately = self.lost_at.is_some_and(|at| now.since(at) < BEREFT_FOR);
+    /// Whether this node has no healthy link, or lost most of its links lately.
+    fn is_depleted(&self, now: Instant, healthy: usize) -> bool {
+        let lately = self.lost_at.is_some_and(|at| now.since(at) < DEPLETED_FOR);
         healthy == 0 || (lately && healthy * 2 < self.sizes.active)
     }
 
-    /// Asks one node for a link.
-    pub(super) fn attempt(&mut self, world: &mut World<'_>, contact: Contact, mixing: bool) {
-        let urgent = self.healthy() == 0;
-        let act = SpreadAct::Neighbour { urgent, age_ms: self.age_ms(world.now) };
-        self.attempts.insert(contact.public_key, Attempt { at: world.now, contact, mixing });
-        world.ask(self.id, contact, Purpose::Link, act);
+    /// Requests a link from one node.
+    pub(super) fn attempt(&mut self, shared: &mut Shared<'_>, contact: Contact, surplus: bool) {
+        let high_priority = self.healthy() == 0;
+        let body = TopicRequest::Neighbour { high_priority, age_ms: self.age_ms(shared.now) };
+        self.attempts.insert(contact.public_key, Attempt { at: shared.now, contact, surplus });
+        shared.ask(self.id, contact, Purpose::Link, body);
     }
 
-    /// Another node wants a link.
+    /// Another node requests a link.
     pub(super) fn on_neighbour(
         &mut self,
-        world: &mut World<'_>,
-        serve: SpreadServeId,
+        shared: &mut Shared<'_>,
+        serve: TopicServeId,
         from: Contact,
-        (urgent, age_ms): (bool, u64),
+        (high_priority, age_ms): (bool, u64),
     ) {
         let peer = from.public_key;
-        if let Some(known) = self.active.get_mut(&peer) {
+        if let Some(known) = self.active_view.get_mut(&peer) {
             known.contact = from;
-            world.answer(serve, SpreadAnswer::Accepted { age_ms: self.age_ms(world.now) });
+            shared.answer(serve, TopicResponse::Accepted { age_ms: self.age_ms(shared.now) });
             return;
         }
-        let parted = self.backoff.peek(&peer).is_some_and(|until| world.now < *until);
-        // Who has no other link may come back at once where nobody has to go for it.
-        let comes_back = !parted || (urgent && self.active.len() < self.overflow_max());
+        let parted = self.backoff.peek(&peer).is_some_and(|until| shared.now < *until);
+        // A node without any other link may come back at once if this evicts no neighbour.
+        let comes_back = !parted || (high_priority && self.active_view.len() < self.overflow_max());
         let has_room = comes_back
-            && world.welcomes(&peer)
-            && self.netgroup_has_room(world, &from)
-            && self.makes_room(world, urgent);
+            && shared.welcomes(&peer)
+            && self.netgroup_has_room(shared, &from)
+            && self.makes_room(shared, high_priority);
         if !has_room {
-            world.stats.neighbours_declined += 1;
-            let others = self.others(world, &peer);
-            world.answer(serve, SpreadAnswer::Declined { others });
-            self.learn(world, from, Some(peer));
+            shared.stats.neighbours_declined += 1;
+            let others = self.alternatives(shared, &peer);
+            shared.answer(serve, TopicResponse::Declined { others });
+            self.learn(shared, from, Some(peer));
             return;
         }
-        world.answer(serve, SpreadAnswer::Accepted { age_ms: self.age_ms(world.now) });
-        self.link(world, from, false, age_ms);
-        if !urgent && self.has_granted() {
-            self.beyond_need(world, &peer, false);
+        shared.answer(serve, TopicResponse::Accepted { age_ms: self.age_ms(shared.now) });
+        self.link(shared, from, false, age_ms);
+        if !high_priority && self.has_granted() {
+            self.mark_surplus(shared, &peer, false);
         }
-        if urgent {
-            for _ in 0..WALKS {
-                self.send_walk(world, from);
+        if high_priority {
+            for _ in 0..FORWARD_JOINS {
+                self.send_forward_join(shared, from);
             }
         }
     }
 
-    fn makes_room(&mut self, world: &mut World<'_>, urgent: bool) -> bool {
-        let links = self.active.len();
-        if !urgent {
-            // Places are kept for links of this node's own choice as long as there is a choice.
-            let kept = if self.passive.len() > 0 { self.outbound_kept() } else { 0 };
-            let has_room = links < self.sizes.active && self.inbound() < self.sizes.active - kept;
-            return has_room || self.grants(world);
+    fn makes_room(&mut self, shared: &mut Shared<'_>, high_priority: bool) -> bool {
+        let links = self.active_view.len();
+        if !high_priority {
+            // Places are reserved for links of this node's own choice while there are contacts to
+            // choose from.
+            let cached = if self.passive_view.len() > 0 { self.outbound_kept() } else { 0 };
+            let has_room = links < self.sizes.active && self.inbound() < self.sizes.active - cached;
+            return has_room || self.grants(shared);
         }
         if links < self.overflow_max() {
             return true;
         }
-        if world.now < self.evictions_from {
-            world.stats.rate_limited += 1;
+        if shared.now < self.evictions_from {
+            shared.stats.rate_limited += 1;
             return false;
         }
-        let Some(victim) = self.victim(world) else { return false };
-        self.evictions_from = world.now + EVICTION_INTERVAL;
-        self.unlink(world, &victim, Cause::Replaced, Some(PartCause::Room));
+        let Some(victim) = self.victim(shared) else { return false };
+        self.evictions_from = shared.now + EVICTION_INTERVAL;
+        self.unlink(shared, &victim, Cause::Replaced, Some(DisconnectCause::Room));
         true
     }
 
-    /// In open networks few links go into one public subnet.
-    fn netgroup_has_room(&self, world: &World<'_>, contact: &Contact) -> bool {
-        if world.mode == Mode::Fleet {
+    /// In open networks only few links go into one public subnet.
+    fn netgroup_has_room(&self, shared: &Shared<'_>, contact: &Contact) -> bool {
+        if shared.mode == Mode::Fleet {
             return true;
         }
-        let Some(group) = self.passive.netgroup(contact) else { return true };
-        let same = |other: &&Neighbour| self.passive.netgroup(&other.contact) == Some(group);
-        self.active.values().filter(same).count() < PER_NETGROUP
+        let Some(group) = self.passive_view.netgroup(contact) else { return true };
+        let same = |other: &&Neighbour| self.passive_view.netgroup(&other.contact) == Some(group);
+        self.active_view.values().filter(same).count() < PER_NETGROUP_MAX
     }
 
     /// A request for a link was answered.
     pub(super) fn on_link_answer(
         &mut self,
-        world: &mut World<'_>,
+        shared: &mut Shared<'_>,
         peer: PublicKey,
-        answer: SpreadAnswer,
+        answer: TopicResponse,
     ) {
-        let Some(Attempt { contact, mixing, .. }) = self.attempts.remove(&peer) else { return };
+        let Some(Attempt { contact, surplus, .. }) = self.attempts.remove(&peer) else { return };
         match answer {
-            SpreadAnswer::Accepted { age_ms } => {
+            TopicResponse::Accepted { age_ms } => {
                 self.declined_in_row = 0;
-                self.passive.prove(world.now, &peer);
-                if let Some(known) = self.active.get_mut(&peer) {
+                self.passive_view.mark_proven(shared.now, &peer);
+                if let Some(known) = self.active_view.get_mut(&peer) {
                     known.outbound = true;
-                } else if self.active.len() < self.overflow_max()
-                    && world.welcomes(&peer)
-                    && self.netgroup_has_room(world, &contact)
+                } else if self.active_view.len() < self.overflow_max()
+                    && shared.welcomes(&peer)
+                    && self.netgroup_has_room(shared, &contact)
                 {
-                    self.link(world, contact, true, age_ms);
-                    if mixing {
-                        self.beyond_need(world, &peer, true);
+                    self.link(shared, contact, true, age_ms);
+                    if surplus {
+                        self.mark_surplus(shared, &peer, true);
                     }
                 } else {
-                    self.part(world, contact, PartCause::Room);
-                    self.passive.put_off(&peer, world.now + BACKOFF);
+                    self.disconnect(shared, contact, DisconnectCause::Room);
+                    self.passive_view.retry_after(&peer, shared.now + BACKOFF);
                 }
             }
-            SpreadAnswer::Declined { others } => {
-                self.passive.prove(world.now, &peer);
-                self.put_off(world, &peer);
-                for other in others.into_iter().take(OTHERS) {
-                    self.learn(world, other, Some(peer));
+            TopicResponse::Declined { others } => {
+                self.passive_view.mark_proven(shared.now, &peer);
+                self.on_declined(shared, &peer);
+                for other in others.into_iter().take(ALTERNATIVES) {
+                    self.learn(shared, other, Some(peer));
                 }
             }
-            // Whoever is not in the topic is no contact for it.
-            _ => self.passive.remove(&peer),
+            // A node that is not in the topic is no contact for it.
+            _ => self.passive_view.remove(&peer),
         }
     }
 
     /// A request for a link got no answer.
-    pub(super) fn on_link_failed(&mut self, world: &World<'_>, peer: &PublicKey) {
+    pub(super) fn on_link_failed(&mut self, shared: &Shared<'_>, peer: &PublicKey) {
         self.attempts.remove(peer);
-        self.drop_contact(world, peer);
+        self.drop_contact(shared, peer);
     }
 
-    /// A contact did not answer. Who hears nobody at all keeps its last contacts: most likely the
-    /// fault is its own, and with none of them left it could never come back.
-    pub(super) fn drop_contact(&mut self, world: &World<'_>, peer: &PublicKey) {
-        if self.healthy() > 0 || self.passive.len() > LAST_CONTACTS {
-            self.passive.remove(peer);
+    /// A contact did not answer. A node without a healthy link keeps its last contacts: most likely
+    /// the fault is its own, and without contacts it could never come back.
+    pub(super) fn drop_contact(&mut self, shared: &Shared<'_>, peer: &PublicKey) {
+        if self.healthy() > 0 || self.passive_view.len() > LAST_CONTACTS {
+            self.passive_view.remove(peer);
         } else {
-            self.passive.put_off(peer, world.now + SILENT);
+            self.passive_view.retry_after(peer, shared.now + SILENT_PAUSE);
         }
     }
 
-    /// A node declined: it and, after some in a row, all others are asked later.
-    fn put_off(&mut self, world: &mut World<'_>, peer: &PublicKey) {
-        let pause = if self.healthy() == 0 { PAUSE_ALONE_MAX } else { DECLINED };
-        self.passive.put_off(peer, world.now + world.rng.jitter(pause, 0.2));
+    /// A node declined: it is asked again later, and after several declines in a row so are all
+    /// others.
+    fn on_declined(&mut self, shared: &mut Shared<'_>, peer: &PublicKey) {
+        let pause = if self.healthy() == 0 { PAUSE_ALONE_MAX } else { DECLINED_PAUSE };
+        self.passive_view.retry_after(peer, shared.now + shared.rng.jitter(pause, 0.2));
         self.declined_in_row = self.declined_in_row.saturating_add(1);
         let rounds = self.declined_in_row / PARALLEL_MAX as u32;
         if rounds > 0 {
             let longest = if self.healthy() == 0 { PAUSE_ALONE_MAX } else { PAUSE_MAX };
             let pause = PAUSE_MIN.saturating_mul(1 << rounds.min(10)).min(longest);
-            self.attempts_from = world.now + world.rng.jitter(pause, 0.2);
+            self.attempts_from = shared.now + shared.rng.jitter(pause, 0.2);
         }
     }
 
-    fn link(&mut self, world: &mut World<'_>, contact: Contact, outbound: bool, age_ms: u64) {
+    fn link(&mut self, shared: &mut Shared<'_>, contact: Contact, outbound: bool, age_ms: u64) {
         let peer = contact.public_key;
-        self.passive.remove(&peer);
-        self.growths.links_changed();
-        self.active.insert(peer, Neighbour::new(world, contact, outbound, age_ms));
-        world.stats.neighbours_up += 1;
+        self.passive_view.remove(&peer);
+        self.trees.links_changed();
+        self.active_view.insert(peer, Neighbour::new(shared, contact, outbound, age_ms));
+        shared.stats.neighbours_up += 1;
         if self.system {
-            world.out.push_back(TopicsOutput::NeighbourUp(contact));
+            shared.out.push_back(TopicsOutput::NeighbourUp(contact));
         }
-        if self.active.len() > self.sizes.active && self.trim_at.is_none() {
-            self.trim_at = Some(world.now + world.rng.jitter(OVERFLOW_FOR, 0.2));
+        if self.active_view.len() > self.sizes.active && self.trim_at.is_none() {
+            self.trim_at = Some(shared.now + shared.rng.jitter(OVERFLOW_FOR, 0.2));
         }
-        self.push_untaken(world, &peer);
-        self.summarise_to(world, &peer, true);
+        self.push_unacked(shared, &peer);
+        self.summarise_to(shared, &peer, true);
     }
 
     // --- dropping links ---
 
-    /// Drops a link and, if `tell`, says so.
+    /// Drops a link; with `tell`, notifies the peer of this cause.
     pub(super) fn unlink(
         &mut self,
-        world: &mut World<'_>,
+        shared: &mut Shared<'_>,
         peer: &PublicKey,
         cause: Cause,
-        tell: Option<PartCause>,
+        tell: Option<DisconnectCause>,
     ) {
-        let Some(neighbour) = self.active.remove(peer) else { return };
+        let Some(neighbour) = self.active_view.remove(peer) else { return };
         let contact = neighbour.contact;
-        self.growths.links_changed();
-        self.promises.forget(peer);
-        world.stats.neighbours_down.count(cause);
-        if matches!(cause, Cause::Crashed | Cause::LocalSuspend) {
-            self.mixing.lost(*peer);
+        self.trees.links_changed();
+        self.missing.remove_peer(peer);
+        shared.stats.neighbours_down.count(cause);
+        if matches!(cause, Cause::Crashed | Cause::Isolated) {
+            self.rewiring.on_neighbour_lost(*peer);
         }
         if self.system {
-            world.out.push_back(TopicsOutput::NeighbourDown(contact, cause));
+            shared.out.push_back(TopicsOutput::NeighbourDown(contact, cause));
         }
         match cause {
             Cause::Evicted | Cause::Replaced => {
-                let until = world.now + BACKOFF;
+                let until = shared.now + BACKOFF;
                 self.backoff.insert(*peer, until);
-                self.learn(world, contact, None);
-                self.passive.put_off(peer, until);
+                self.learn(shared, contact, None);
+                self.passive_view.retry_after(peer, until);
             }
-            Cause::LocalSuspend => {
-                self.learn(world, contact, None);
-                self.passive.put_off(peer, world.now + SILENT);
+            Cause::Isolated => {
+                self.learn(shared, contact, None);
+                self.passive_view.retry_after(peer, shared.now + SILENT_PAUSE);
             }
-            Cause::Forgotten => self.learn(world, contact, None),
-            // Without any link the fault may be here, and nobody else could be asked.
+            Cause::Forgotten => self.learn(shared, contact, None),
+            // Without any link the fault may be this node's own, and there is no other node to ask.
             Cause::Crashed if self.healthy() == 0 => {
-                self.learn(world, contact, None);
-                self.passive.put_off(peer, world.now + SILENT);
+                self.learn(shared, contact, None);
+                self.passive_view.retry_after(peer, shared.now + SILENT_PAUSE);
             }
-            Cause::Crashed | Cause::Left | Cause::Misbehaved => self.passive.remove(peer),
+            Cause::Crashed | Cause::Left | Cause::Misbehaved => self.passive_view.remove(peer),
         }
         if let Some(cause) = tell {
-            self.part(world, contact, cause);
+            self.disconnect(shared, contact, cause);
         }
-        self.replace_parent(world, peer);
-        self.keep_parents(world, None);
+        self.replace_parent(shared, peer);
+        self.keep_parents(shared, None);
         if self.healthy() * 2 < self.sizes.active {
-            self.find_soon(world.now);
+            self.find_soon(shared.now);
         }
     }
 
-    /// A neighbour lives and knows nothing of the link: it took this node for gone while that stood still or
-    /// was cut off, or it began anew. Nobody made room for anybody, so it is asked for a link at once.
-    pub(super) fn on_forgotten(&mut self, world: &mut World<'_>, peer: &PublicKey) {
-        let Some(contact) = self.active.get(peer).map(|neighbour| neighbour.contact) else {
+    /// A neighbour is alive and no longer knows the link: it took this node for gone while this
+    /// node stood still or was isolated, or it restarted. Neither end made room for another peer,
+    /// so a new link is requested at once.
+    pub(super) fn on_forgotten(&mut self, shared: &mut Shared<'_>, peer: &PublicKey) {
+        let Some(contact) = self.active_view.get(peer).map(|neighbour| neighbour.contact) else {
             return;
         };
-        self.unlink(world, peer, Cause::Forgotten, None);
-        let lately = self.forgotten.peek(peer).is_some_and(|at| world.now.since(*at) < SILENT);
+        self.unlink(shared, peer, Cause::Forgotten, None);
+        let lately =
+            self.forgotten.peek(peer).is_some_and(|at| shared.now.since(*at) < SILENT_PAUSE);
         if lately {
-            self.passive.put_off(peer, world.now + SILENT);
-        } else if !self.attempts.contains_key(peer) && world.welcomes(peer) {
-            self.forgotten.insert(*peer, world.now);
-            self.attempt(world, contact, false);
+            self.passive_view.retry_after(peer, shared.now + SILENT_PAUSE);
+        } else if !self.attempts.contains_key(peer) && shared.welcomes(peer) {
+            self.forgotten.insert(*peer, shared.now);
+            self.attempt(shared, contact, false);
         }
     }
 
-    fn part(&mut self, world: &mut World<'_>, contact: Contact, cause: PartCause) {
+    fn disconnect(&mut self, shared: &mut Shared<'_>, contact: Contact, cause: DisconnectCause) {
         let others = match cause {
-            PartCause::Misbehaved => Vec::new(),
-            PartCause::Left | PartCause::Room => self.others(world, &contact.public_key),
+            DisconnectCause::Misbehaved => Vec::new(),
+            DisconnectCause::Left | DisconnectCause::Room => {
+                self.alternatives(shared, &contact.public_key)
+            }
         };
-        world.ask(self.id, contact, Purpose::Stranger, SpreadAct::Part { cause, others });
+        shared.ask(
+            self.id,
+            contact,
+            Purpose::NonNeighbour,
+            TopicRequest::Disconnect { cause, others },
+        );
     }
 
-    /// Contacts for somebody who has to look elsewhere.
-    fn others(&self, world: &mut World<'_>, except: &PublicKey) -> Vec<Contact> {
+    /// Contacts for a peer that has to look elsewhere.
+    fn alternatives(&self, shared: &mut Shared<'_>, except: &PublicKey) -> Vec<Contact> {
         let mut others: Vec<Contact> =
-            self.active.values().map(|neighbour| neighbour.contact).collect();
-        others.extend(self.passive.sample(world.rng, OTHERS));
+            self.active_view.values().map(|neighbour| neighbour.contact).collect();
+        others.extend(self.passive_view.sample(shared.rng, ALTERNATIVES));
         others.retain(|contact| contact.public_key != *except);
-        world.rng.shuffle(&mut others);
-        others.truncate(OTHERS);
+        shared.rng.shuffle(&mut others);
+        others.truncate(ALTERNATIVES);
         others
     }
 
-    /// A neighbour parts.
-    pub(super) fn on_part(
+    /// A neighbour disconnects.
+    pub(super) fn on_disconnect(
         &mut self,
-        world: &mut World<'_>,
+        shared: &mut Shared<'_>,
         from: &PublicKey,
-        cause: PartCause,
+        cause: DisconnectCause,
         others: Vec<Contact>,
     ) {
-        if !self.active.contains_key(from) {
+        if !self.active_view.contains_key(from) {
             return;
         }
         let cause = match cause {
-            PartCause::Left => Cause::Left,
-            PartCause::Room | PartCause::Misbehaved => Cause::Evicted,
+            DisconnectCause::Left => Cause::Left,
+            DisconnectCause::Room | DisconnectCause::Misbehaved => Cause::Evicted,
         };
-        for other in others.into_iter().take(OTHERS) {
-            self.learn(world, other, Some(*from));
+        for other in others.into_iter().take(ALTERNATIVES) {
+            self.learn(shared, other, Some(*from));
         }
-        self.unlink(world, from, cause, None);
+        self.unlink(shared, from, cause, None);
     }
 
-    /// Says good-bye to all.
-    pub(super) fn leave(&mut self, world: &mut World<'_>) {
-        self.end_receipts(world);
-        let peers: Vec<PublicKey> = self.active.keys().copied().collect();
+    /// Disconnects from all neighbours.
+    pub(super) fn leave(&mut self, shared: &mut Shared<'_>) {
+        self.end_receipts(shared);
+        let peers: Vec<PublicKey> = self.active_view.keys().copied().collect();
         for peer in peers {
-            if let Some(neighbour) = self.active.remove(&peer) {
-                self.part(world, neighbour.contact, PartCause::Left);
-                world.stats.neighbours_down.count(Cause::Left);
+            if let Some(neighbour) = self.active_view.remove(&peer) {
+                self.disconnect(shared, neighbour.contact, DisconnectCause::Left);
+                shared.stats.neighbours_down.count(Cause::Left);
             }
         }
     }

@@ -1,54 +1,57 @@
-//! Of whom a node has what runs along each tree, and when that changes.
+//! The parent of each tree: the peer from which this node receives its messages, and when it
+//! changes.
 
 use std::time::Duration;
 
 use potluck_base::{Instant, PublicKey};
 
-use super::branches::{Apart, IDLE};
-use super::growth::Tree;
+use super::eager_trees::{IDLE, PerPublisher};
+use super::flood::Tree;
 use crate::message::MessageId;
 
-/// A tree is changed for speed at most once in this time after a link was made or lost, and in twice
-/// the time after each change: every change costs surplus copies, and several publishers that share
-/// a tree have a different fastest link each.
+/// A tree is changed for speed at most once in this time after links changed, and in twice the time
+/// after each further change. Every change costs duplicate copies, and the publishers that share a
+/// tree have different fastest links. A higher value keeps slow trees for longer.
 const SWITCH_INTERVAL: Duration = Duration::from_secs(5);
+/// The longest time between two such changes.
 const SWITCH_INTERVAL_MAX: Duration = Duration::from_secs(160);
-/// It is noted once in this time who had a message sooner: messages that come together are late
-/// together, and say no more than one of them.
+/// Lateness is recorded once in this time for each tree: messages that arrive together are late
+/// together, and count as one sample.
 const NOTE_INTERVAL: Duration = Duration::from_millis(100);
-/// While a tree brings a publisher's messages, each within so long behind the one before, those that
-/// were named meanwhile are still on their way behind them.
-const FLOWS: Duration = Duration::from_millis(500);
-/// A parent that was not the first with so many messages in a row is none any more.
-const BEATEN: u32 = 2;
+/// While a tree delivers a publisher's messages with gaps below this, announced messages behind
+/// them are still on their way. A higher value grafts later.
+const FLOW_GAP_MAX: Duration = Duration::from_millis(500);
+/// A parent that was not the first sender of this many messages in a row is replaced.
+const PARENT_LATE_MAX: u32 = 2;
 
-/// How one tree does.
+/// The state of one tree.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Growth {
-    /// When it brought something new last.
+pub(super) struct TreeState {
+    /// When it last delivered a new message.
     pub(super) fresh_at: Instant,
-    /// When something ran along it last.
+    /// When a message last used it.
     pub(super) used_at: Option<Instant>,
-    /// When it was noted last which neighbours had a message sooner.
+    /// When lateness was last recorded.
     noted_at: Instant,
-    /// When it was changed for speed last, and how long it stays as it is then.
+    /// When it was last changed for speed, and how long it then stays unchanged.
     switched_at: Instant,
     pause: Duration,
-    /// The last message, of whom such come, and who said first that it has it too: whoever did so
-    /// hardly has it from this node, and takes over if the parent goes.
+    /// The last message. `parent`: the peer that sends this tree's messages. `backup`: the first
+    /// other peer to announce the last message. It probably did not get it from us, so it becomes
+    /// parent if `parent` fails.
     last: Option<MessageId>,
     parent: Option<PublicKey>,
-    understudy: Option<PublicKey>,
-    /// How often in a row another brought what came first.
-    beaten: u32,
-    /// Which message it brought last, and when, new or not.
+    backup: Option<PublicKey>,
+    /// How many messages in a row another peer delivered first.
+    late_in_row: u32,
+    /// The message that the parent last delivered, and when, new or not.
     flow: Option<(MessageId, Instant)>,
 }
 
-impl Growth {
-    /// A new one rests first.
+impl TreeState {
+    /// A new tree is not changed for speed at first.
     fn new(now: Instant) -> Self {
-        let (last, parent, understudy) = (None, None, None);
+        let (last, parent, backup) = (None, None, None);
         let (fresh_at, noted_at, switched_at) = (Instant::ZERO, Instant::ZERO, now);
         Self {
             fresh_at,
@@ -58,64 +61,64 @@ impl Growth {
             pause: SWITCH_INTERVAL,
             last,
             parent,
-            understudy,
-            beaten: 0,
+            backup,
+            late_in_row: 0,
             flow: None,
         }
     }
 
-    /// A message has come of `from`, and `named_by` said before that it has it. `at_once` if whoever
-    /// brings it is the parent from now on; else the parent has to be beaten twice in a row.
-    fn came(
+    /// A message arrived from `from`; `announced_by` announced it before. With `at_once` the sender
+    /// becomes the parent; otherwise the parent must be late twice in a row.
+    fn on_received(
         &mut self,
         (id, from): (MessageId, PublicKey),
-        named_by: Option<PublicKey>,
+        announced_by: Option<PublicKey>,
         at_once: bool,
     ) {
-        self.beaten = if self.parent == Some(from) { 0 } else { self.beaten + 1 };
-        if at_once || self.parent.is_none() || self.beaten >= BEATEN {
-            (self.parent, self.beaten) = (Some(from), 0);
+        self.late_in_row = if self.parent == Some(from) { 0 } else { self.late_in_row + 1 };
+        if at_once || self.parent.is_none() || self.late_in_row >= PARENT_LATE_MAX {
+            (self.parent, self.late_in_row) = (Some(from), 0);
         }
         self.last = Some(id);
-        // Whoever brought it before the parent did stands in for it as well.
-        let mut others = named_by.into_iter().chain([from]);
-        self.understudy = others.find(|peer| self.parent != Some(*peer));
+        // A peer that delivered it before the parent is a backup as well.
+        let mut others = announced_by.into_iter().chain([from]);
+        self.backup = others.find(|peer| self.parent != Some(*peer));
     }
 
-    /// Whether `peer` brings what runs along it.
-    pub(super) fn is_of(&self, peer: &PublicKey) -> bool {
+    /// Whether `peer` is the parent.
+    pub(super) fn has_parent(&self, peer: &PublicKey) -> bool {
         self.parent.as_ref() == Some(peer)
     }
 
-    /// Until when a message that was named need not be asked for, if the tree still brings others of
-    /// its publisher that were published before it.
+    /// Until when an announced message need not be grafted, since the tree still delivers older
+    /// messages of its publisher.
     pub(super) fn flows_until(&self, id: &MessageId) -> Option<Instant> {
         let (last, at) = self.flow?;
         let same = (last.publisher, last.incarnation) == (id.publisher, id.incarnation);
-        (same && last.sequence < id.sequence).then(|| at + FLOWS)
+        (same && last.sequence < id.sequence).then(|| at + FLOW_GAP_MAX)
     }
 
-    /// The tree has brought a message, perhaps one that had come otherwise before.
-    fn flowed(&mut self, now: Instant, id: MessageId) {
+    /// The parent delivered a message, perhaps one that had arrived over another link before.
+    fn note_flow(&mut self, now: Instant, id: MessageId) {
         self.flow = Some((id, now));
     }
 
-    /// `peer` says that it has a message that has come.
-    pub(super) fn named(&mut self, id: &MessageId, peer: PublicKey) {
+    /// `peer` announces a message that has arrived.
+    pub(super) fn on_ihave(&mut self, id: &MessageId, peer: PublicKey) {
         if self.last == Some(*id) && self.parent != Some(peer) {
-            self.understudy.get_or_insert(peer);
+            self.backup.get_or_insert(peer);
         }
     }
 
-    /// `peer` brings nothing any more. Who takes over, and behind which message, if it was the
-    /// parent and anybody is known.
-    fn lost(&mut self, peer: &PublicKey) -> Option<(PublicKey, MessageId)> {
-        self.understudy.take_if(|understudy| understudy == peer);
+    /// `peer` delivers nothing any more. If it was the parent and a backup is known: the backup,
+    /// which takes over, and the last message.
+    fn on_peer_lost(&mut self, peer: &PublicKey) -> Option<(PublicKey, MessageId)> {
+        self.backup.take_if(|backup| backup == peer);
         self.parent.take_if(|parent| parent == peer)?;
-        self.understudy.take().zip(self.last)
+        self.backup.take().zip(self.last)
     }
 
-    /// Whether it is to be noted who had a message sooner; if so, it counts as noted.
+    /// Whether lateness may be recorded now; if so, it counts as recorded.
     pub(super) fn may_note(&mut self, now: Instant) -> bool {
         let may = now.since(self.noted_at) >= NOTE_INTERVAL;
         if may {
@@ -124,7 +127,7 @@ impl Growth {
         may
     }
 
-    /// Whether it may be changed for speed; if so, it counts as changed.
+    /// Whether the tree may be changed for speed now; if so, it counts as changed.
     pub(super) fn may_switch(&mut self, now: Instant) -> bool {
         let may = now.since(self.switched_at) >= self.pause;
         if may {
@@ -135,102 +138,109 @@ impl Growth {
     }
 }
 
-/// How all trees of a topic do.
+/// The state of all trees of a topic.
 #[derive(Debug, Clone)]
-pub(super) struct Growths {
-    shared: Growth,
-    own: Apart<Growth>,
+pub(super) struct Trees {
+    shared: TreeState,
+    own: PerPublisher<TreeState>,
 }
 
-impl Growths {
+impl Trees {
     pub(super) fn new(now: Instant) -> Self {
-        Self { shared: Growth::new(now), own: Apart::default() }
+        Self { shared: TreeState::new(now), own: PerPublisher::default() }
     }
 
-    /// How a tree does. Publishers that there is no room for share.
-    pub(super) fn of(&mut self, now: Instant, tree: Tree) -> &mut Growth {
+    /// The state of a tree. Publishers without a place use the shared tree.
+    pub(super) fn of(&mut self, now: Instant, tree: Tree) -> &mut TreeState {
         match tree {
             Tree::Shared => &mut self.shared,
             Tree::Of(publisher) => {
-                let own = self.own.get_mut(now, publisher, || Growth::new(now));
+                let own = self.own.get_mut(now, publisher, || TreeState::new(now));
                 own.unwrap_or(&mut self.shared)
             }
         }
     }
 
-    /// How a tree does that something ran along before.
-    pub(super) fn known(&mut self, tree: Tree) -> Option<&mut Growth> {
+    /// The state of a tree that was used before.
+    pub(super) fn known(&mut self, tree: Tree) -> Option<&mut TreeState> {
         match tree {
             Tree::Shared => Some(&mut self.shared),
             Tree::Of(publisher) => self.own.peek_mut(&publisher),
         }
     }
 
-    /// A message has come of `from`, and `named_by` said before that it has it; `grows` if its tree
-    /// grows with it.
-    pub(super) fn came(
+    /// A message arrived from `from`; `announced_by` announced it before. `flood`: it was flooded
+    /// over every link.
+    pub(super) fn on_received(
         &mut self,
         now: Instant,
         tree: Tree,
         message: (MessageId, PublicKey),
-        (named_by, grows): (Option<PublicKey>, bool),
+        (announced_by, flood): (Option<PublicKey>, bool),
     ) {
         let own = match tree {
             Tree::Shared => None,
-            Tree::Of(publisher) => self.own.get_mut(now, publisher, || Growth::new(now)),
+            Tree::Of(publisher) => self.own.get_mut(now, publisher, || TreeState::new(now)),
         };
-        // What many share has a parent for each of them.
-        let at_once = grows || own.is_none();
-        let growth = own.unwrap_or(&mut self.shared);
-        growth.fresh_at = now;
-        growth.came(message, named_by, at_once);
-        growth.flowed(now, message.0);
+        // Each publisher on the shared tree has another parent.
+        let at_once = flood || own.is_none();
+        let state = own.unwrap_or(&mut self.shared);
+        state.fresh_at = now;
+        state.on_received(message, announced_by, at_once);
+        state.note_flow(now, message.0);
     }
 
-    /// A message has come once more, of `from`.
-    pub(super) fn came_again(&mut self, now: Instant, tree: Tree, id: MessageId, from: &PublicKey) {
-        if self.keeps(tree, from)
-            && let Some(growth) = self.known(tree)
+    /// A duplicate arrived from `from`.
+    pub(super) fn on_duplicate(
+        &mut self,
+        now: Instant,
+        tree: Tree,
+        id: MessageId,
+        from: &PublicKey,
+    ) {
+        if self.is_own_parent(tree, from)
+            && let Some(state) = self.known(tree)
         {
-            growth.flowed(now, id);
+            state.note_flow(now, id);
         }
     }
 
-    /// `peer` was taken off a tree: it is no parent any more.
-    pub(super) fn pruned(&mut self, tree: Tree, peer: &PublicKey) {
-        if let Some(growth) = self.known(tree) {
-            growth.parent.take_if(|parent| parent == peer);
+    /// `peer` was pruned from a tree: it is not its parent any more.
+    pub(super) fn on_pruned(&mut self, tree: Tree, peer: &PublicKey) {
+        if let Some(state) = self.known(tree) {
+            state.parent.take_if(|parent| parent == peer);
         }
     }
 
-    /// All trees that something ran along lately.
-    pub(super) fn trees(&self, now: Instant) -> impl Iterator<Item = (Tree, &Growth)> {
-        let own = self.own.iter().map(|(of, growth)| (Tree::Of(of), growth));
+    /// All trees that carried a message lately.
+    pub(super) fn recent(&self, now: Instant) -> impl Iterator<Item = (Tree, &TreeState)> {
+        let own = self.own.iter().map(|(of, state)| (Tree::Of(of), state));
         let all = std::iter::once((Tree::Shared, &self.shared)).chain(own);
-        all.filter(move |(_, growth)| growth.used_at.is_some_and(|at| now.since(at) < IDLE))
+        all.filter(move |(_, state)| state.used_at.is_some_and(|at| now.since(at) < IDLE))
     }
 
-    /// Whether `peer` is the parent on a publisher's own tree, and stays it although another brought
-    /// one message sooner: where a datagram of the parent is lost, the message comes from those that
-    /// this node passes it on to, and without the parent it would go on coming from there.
-    pub(super) fn keeps(&self, tree: Tree, peer: &PublicKey) -> bool {
+    /// Whether `peer` is the parent on a publisher's own tree. It stays the parent although another
+    /// peer delivered one message sooner: when a datagram of the parent is lost, the message comes
+    /// back from this node's children, and without the parent it would go on coming from there.
+    pub(super) fn is_own_parent(&self, tree: Tree, peer: &PublicKey) -> bool {
         let Tree::Of(publisher) = tree else { return false };
-        self.own.get(&publisher).is_some_and(|growth| growth.is_of(peer))
+        self.own.get(&publisher).is_some_and(|state| state.has_parent(peer))
     }
 
-    /// `peer` brings nothing any more: who takes over on which trees, and behind which message.
-    pub(super) fn lost(&mut self, peer: &PublicKey) -> Vec<(Tree, PublicKey, MessageId)> {
-        let own = self.own.iter_mut().map(|(of, growth)| (Tree::Of(of), growth));
+    /// `peer` delivers nothing any more: the trees on which it was the parent, the backup of each,
+    /// and its last message.
+    pub(super) fn on_peer_lost(&mut self, peer: &PublicKey) -> Vec<(Tree, PublicKey, MessageId)> {
+        let own = self.own.iter_mut().map(|(of, state)| (Tree::Of(of), state));
         std::iter::once((Tree::Shared, &mut self.shared))
             .chain(own)
-            .filter_map(|(tree, growth)| growth.lost(peer).map(|(next, id)| (tree, next, id)))
+            .filter_map(|(tree, state)| state.on_peer_lost(peer).map(|(next, id)| (tree, next, id)))
             .collect()
     }
 
-    /// A link was made or lost: other ways may be faster now.
+    /// A link was made or lost: other paths may be faster now.
     pub(super) fn links_changed(&mut self) {
         self.shared.pause = SWITCH_INTERVAL;
-        self.own.iter_mut().for_each(|(_, growth)| growth.pause = SWITCH_INTERVAL);
+        self.own.iter_mut().for_each(|(_, state)| state.pause = SWITCH_INTERVAL);
     }
 }
 
@@ -241,92 +251,92 @@ mod tests {
 
     #[test]
     fn a_tree_rests_twice_as_long_after_each_change_until_links_change() {
-        let mut growths = Growths::new(second(0));
+        let mut trees = Trees::new(second(0));
         let tree = Tree::Of(publisher(1));
-        let mut may = |at| growths.of(second(at), tree).may_switch(second(at));
+        let mut may = |at| trees.of(second(at), tree).may_switch(second(at));
         let changed = [0, 4, 5, 14, 15, 34, 35].map(&mut may);
         assert_eq!(changed, [false, false, true, false, true, false, true]);
-        growths.links_changed();
-        assert!(growths.of(second(40), tree).may_switch(second(40)));
-        assert!(growths.of(second(40), Tree::Shared).may_switch(second(40)));
+        trees.links_changed();
+        assert!(trees.of(second(40), tree).may_switch(second(40)));
+        assert!(trees.of(second(40), Tree::Shared).may_switch(second(40)));
     }
 
     #[test]
     fn who_named_the_last_message_first_takes_over_from_a_lost_parent_once() {
-        let mut growths = Growths::new(second(0));
+        let mut trees = Trees::new(second(0));
         let [parent, second_best, third] = [2, 3, 4].map(publisher);
         let id = |sequence| MessageId { publisher: publisher(1), incarnation: 1, sequence };
         let tree = Tree::Of(publisher(1));
-        let growth = growths.of(second(1), tree);
-        growth.came((id(8), third), None, true);
-        growth.came((id(9), parent), None, true);
-        growth.named(&id(8), third);
-        growth.named(&id(9), parent);
-        growth.named(&id(9), second_best);
-        growth.named(&id(9), third);
-        assert_eq!(growths.lost(&third), []);
-        assert_eq!(growths.lost(&parent), [(tree, second_best, id(9))]);
-        assert_eq!(growths.lost(&parent), []);
-        growths.of(second(2), tree).came((id(10), parent), Some(second_best), true);
-        assert_eq!([growths.lost(&second_best), growths.lost(&parent)], [[], []]);
+        let state = trees.of(second(1), tree);
+        state.on_received((id(8), third), None, true);
+        state.on_received((id(9), parent), None, true);
+        state.on_ihave(&id(8), third);
+        state.on_ihave(&id(9), parent);
+        state.on_ihave(&id(9), second_best);
+        state.on_ihave(&id(9), third);
+        assert_eq!(trees.on_peer_lost(&third), []);
+        assert_eq!(trees.on_peer_lost(&parent), [(tree, second_best, id(9))]);
+        assert_eq!(trees.on_peer_lost(&parent), []);
+        trees.of(second(2), tree).on_received((id(10), parent), Some(second_best), true);
+        assert_eq!([trees.on_peer_lost(&second_best), trees.on_peer_lost(&parent)], [[], []]);
     }
 
     #[test]
     fn a_parent_stays_until_another_was_first_twice_in_a_row() {
-        let mut growths = Growths::new(second(0));
+        let mut trees = Trees::new(second(0));
         let [parent, other] = [2, 3].map(publisher);
         let id = |sequence| MessageId { publisher: publisher(1), incarnation: 1, sequence };
         let tree = Tree::Of(publisher(1));
         let mut parents = Vec::new();
         for (sequence, from) in [parent, other, parent, other, other].into_iter().enumerate() {
-            let growth = growths.of(second(1), tree);
-            growth.came((id(sequence as u64), from), Some(parent), false);
-            parents.push([parent, other].map(|peer| growths.keeps(tree, &peer)));
+            let state = trees.of(second(1), tree);
+            state.on_received((id(sequence as u64), from), Some(parent), false);
+            parents.push([parent, other].map(|peer| trees.is_own_parent(tree, &peer)));
         }
         let (first, second_best) = ([true, false], [false, true]);
         assert_eq!(parents, [first, first, first, first, second_best]);
-        // Who named what another brought cannot stand in for itself.
-        let growth = growths.of(second(1), tree);
-        growth.came((id(5), parent), Some(other), false);
-        growth.named(&id(5), parent);
-        assert_eq!(growths.lost(&other), [(tree, parent, id(5))]);
-        // Where a tree grows, and on the tree of many, whoever is first is the parent.
-        growths.of(second(1), tree).came((id(9), parent), None, true);
-        assert_eq!([parent, other].map(|peer| growths.keeps(tree, &peer)), first);
-        assert!(!growths.keeps(Tree::Shared, &parent));
+        // A peer that announced what another delivered cannot be its own backup.
+        let state = trees.of(second(1), tree);
+        state.on_received((id(5), parent), Some(other), false);
+        state.on_ihave(&id(5), parent);
+        assert_eq!(trees.on_peer_lost(&other), [(tree, parent, id(5))]);
+        // After a flood, and on the shared tree, the first sender becomes the parent.
+        trees.of(second(1), tree).on_received((id(9), parent), None, true);
+        assert_eq!([parent, other].map(|peer| trees.is_own_parent(tree, &peer)), first);
+        assert!(!trees.is_own_parent(Tree::Shared, &parent));
     }
 
     #[test]
     fn whoever_was_taken_off_a_tree_is_no_parent_and_whoever_shares_has_one_a_message() {
-        let mut growths = Growths::new(second(0));
+        let mut trees = Trees::new(second(0));
         let [parent, other] = [2, 3].map(publisher);
         let id =
             |seed, sequence| MessageId { publisher: publisher(seed), incarnation: 1, sequence };
         let tree = |seed| Tree::Of(publisher(seed));
-        growths.came(second(1), tree(1), (id(1, 8), parent), (None, false));
-        assert!(growths.keeps(tree(1), &parent));
-        growths.pruned(tree(1), &other);
-        assert!(growths.keeps(tree(1), &parent));
-        growths.pruned(tree(1), &parent);
-        assert!(!growths.keeps(tree(1), &parent));
-        growths.came(second(1), tree(1), (id(1, 9), other), (None, false));
-        assert!(growths.keeps(tree(1), &other));
-        // There is room for 64, of whom names alone make none.
+        trees.on_received(second(1), tree(1), (id(1, 8), parent), (None, false));
+        assert!(trees.is_own_parent(tree(1), &parent));
+        trees.on_pruned(tree(1), &other);
+        assert!(trees.is_own_parent(tree(1), &parent));
+        trees.on_pruned(tree(1), &parent);
+        assert!(!trees.is_own_parent(tree(1), &parent));
+        trees.on_received(second(1), tree(1), (id(1, 9), other), (None, false));
+        assert!(trees.is_own_parent(tree(1), &other));
+        // There is room for 64 publishers; announcements alone take no place.
         for seed in 2..=64 {
-            growths.came(second(1), tree(seed), (id(seed, 8), parent), (None, false));
+            trees.on_received(second(1), tree(seed), (id(seed, 8), parent), (None, false));
         }
-        assert!(growths.known(tree(70)).is_none());
+        assert!(trees.known(tree(70)).is_none());
         for from in [parent, other] {
-            growths.came(second(2), tree(65), (id(65, 8), from), (Some(parent), false));
-            assert!(growths.shared.is_of(&from), "the last one, at once");
-            assert!(!growths.keeps(tree(65), &from));
+            trees.on_received(second(2), tree(65), (id(65, 8), from), (Some(parent), false));
+            assert!(trees.shared.has_parent(&from), "the last one, at once");
+            assert!(!trees.is_own_parent(tree(65), &from));
         }
-        assert_eq!(growths.lost(&other), [(Tree::Shared, parent, id(65, 8))]);
+        assert_eq!(trees.on_peer_lost(&other), [(Tree::Shared, parent, id(65, 8))]);
     }
 
     #[test]
     fn a_tree_brings_what_is_behind_the_last_message_for_half_a_second() {
-        let mut growths = Growths::new(second(0));
+        let mut trees = Trees::new(second(0));
         let parent = publisher(2);
         let tree = Tree::Of(publisher(1));
         let id = |seed, incarnation, sequence| MessageId {
@@ -334,18 +344,20 @@ mod tests {
             incarnation,
             sequence,
         };
-        growths.came(second(3), tree, (id(1, 1, 9), parent), (None, false));
-        let mut until =
-            |id: MessageId| growths.known(tree).and_then(|growth| growth.flows_until(&id));
-        assert_eq!(until(id(1, 1, 10)), Some(second(3) + FLOWS));
+        trees.on_received(second(3), tree, (id(1, 1, 9), parent), (None, false));
+        let mut until = |id: MessageId| trees.known(tree).and_then(|state| state.flows_until(&id));
+        assert_eq!(until(id(1, 1, 10)), Some(second(3) + FLOW_GAP_MAX));
         for other in [id(1, 1, 9), id(1, 1, 8), id(1, 2, 10), id(2, 1, 10)] {
             assert_eq!(until(other), None, "{other:?}");
         }
-        // A copy that the parent brings shows that it goes on, one of another does not.
-        growths.came_again(second(4), tree, id(1, 1, 10), &publisher(3));
-        growths.came_again(second(5), tree, id(1, 1, 11), &parent);
-        let mut until =
-            |id: MessageId| growths.known(tree).and_then(|growth| growth.flows_until(&id));
-        assert_eq!([until(id(1, 1, 11)), until(id(1, 1, 12))], [None, Some(second(5) + FLOWS)]);
+        // A duplicate from the parent shows that the tree still delivers, one from another peer
+        // does not.
+        trees.on_duplicate(second(4), tree, id(1, 1, 10), &publisher(3));
+        trees.on_duplicate(second(5), tree, id(1, 1, 11), &parent);
+        let mut until = |id: MessageId| trees.known(tree).and_then(|state| state.flows_until(&id));
+        assert_eq!(
+            [until(id(1, 1, 11)), until(id(1, 1, 12))],
+            [None, Some(second(5) + FLOW_GAP_MAX)]
+        );
     }
 }

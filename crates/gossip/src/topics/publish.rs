@@ -1,7 +1,7 @@
 //! Publishes of this node: they wait while the links of their topic are full.
 //!
-//! **Invariant:** only this node's own publishers ever wait. What others publish is passed on or
-//! left out at once.
+//! **Invariant:** only this node's own publishers ever wait. Messages of others are forwarded or
+//! dropped at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -11,44 +11,45 @@ use potluck_base::{Instant, Signature};
 use potluck_wire::{SignedMessage, TopicId};
 
 use super::Topics;
-use super::asks::World;
 use super::events::{PublishId, TopicRefusal, TopicsOutput};
-use super::seen::Noted;
+use super::seen::Novelty;
+use super::shared::Shared;
 use super::topic::Topic;
 use crate::message::{MessageId, PAYLOAD_BYTES_MAX, TopicName};
 
-/// Below so many waiting messages a link has room for another of this node's own.
+/// With fewer queued messages than this, a link has room for another one of this node's own. A
+/// higher value publishes more in bursts and delays later messages.
 const HIGH_WATER: usize = 64;
-/// How long many publishes wait for the first link of a topic.
-const ALONE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long publishes beyond the high-water mark wait for the first link of a topic.
+const ALONE_WAIT: Duration = Duration::from_secs(5);
 /// How long a node stays in a topic after it published there.
-pub(super) const STAY: Duration = Duration::from_secs(60);
-/// When to look again after the rate of the network's publishers was used up.
+pub(super) const LINGER: Duration = Duration::from_secs(60);
+/// Pause after the publish rate of this node is used up.
 const RATE_PAUSE: Duration = Duration::from_millis(100);
 
-/// A publish that waits.
+/// A queued publish.
 #[derive(Debug, Clone)]
-pub(super) struct Waiting {
+pub(super) struct QueuedPublish {
     pub(super) publish: PublishId,
     pub(super) topic: TopicId,
     pub(super) payload: Bytes,
-    /// Whether it is to be said how many neighbours took it.
+    /// Whether acknowledgements are counted.
     pub(super) counted: bool,
 }
 
-/// Whether something can be published now.
+/// Whether a message can be published now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum Capacity {
     /// Yes.
     Now,
-    /// Not before an answer comes, or then.
+    /// After the next answer, or at this time.
     At(Instant),
 }
 
-/// All publishes that wait.
+/// All queued publishes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Publishes {
-    pub(super) waiting: VecDeque<Waiting>,
+    pub(super) waiting: VecDeque<QueuedPublish>,
     /// When to look again.
     pub(super) retry_at: Option<Instant>,
 }
@@ -90,9 +91,9 @@ impl Topics {
             return self.refuse(publish, TopicRefusal::TooManyTopics);
         }
         if let Some(known) = self.topics.get_mut(&topic).filter(|topic| !topic.subscribed) {
-            known.publishing_until = Some(self.now + STAY);
+            known.publishing_until = Some(self.now + LINGER);
         }
-        self.publishes.waiting.push_back(Waiting { publish, topic, payload, counted });
+        self.publishes.waiting.push_back(QueuedPublish { publish, topic, payload, counted });
         if entered {
             self.on_timeout(&[topic]);
         }
@@ -105,69 +106,69 @@ impl Topics {
             return;
         }
         let mut blocked: BTreeMap<TopicId, Instant> = BTreeMap::new();
-        let mut kept = VecDeque::new();
+        let mut remaining = VecDeque::new();
         for waiting in std::mem::take(&mut self.publishes.waiting) {
             let id = waiting.topic;
             if blocked.contains_key(&id) {
-                kept.push_back(waiting);
+                remaining.push_back(waiting);
                 continue;
             }
             let mut waiting = Some(waiting);
-            let room = self.with(&id, |topic, world| {
-                let tree = topic.tree_of(world.me.contact.public_key, topic.next_sequence);
-                topic.keep_child(world.now, tree, None);
-                let room = topic.room(world);
-                if room == Room::Now
+            let capacity = self.with(&id, |topic, shared| {
+                let tree = topic.tree_of(shared.me.contact.public_key, topic.next_sequence);
+                topic.keep_child(shared.now, tree, None);
+                let capacity = topic.capacity(shared);
+                if capacity == Capacity::Now
                     && let Some(waiting) = waiting.take()
                 {
-                    topic.publish(world, waiting);
-                    topic.settle(world);
+                    topic.publish(shared, waiting);
+                    topic.settle(shared);
                 }
-                room
+                capacity
             });
-            if let Some(Room::At(at)) = room {
+            if let Some(Capacity::At(at)) = capacity {
                 blocked.insert(id, at);
-                kept.extend(waiting);
+                remaining.extend(waiting);
             }
         }
-        self.publishes.waiting = kept;
+        self.publishes.waiting = remaining;
         self.publishes.retry_at = blocked.values().min().copied();
     }
 }
 
 impl Topic {
     /// Whether the links have room for a message of this node's own.
-    pub(super) fn room(&self, world: &World<'_>) -> Room {
-        let now = world.now;
+    pub(super) fn capacity(&self, shared: &Shared<'_>) -> Capacity {
+        let now = shared.now;
         if self.healthy() == 0 {
-            // The first ones go at once: to subscribers here, and to the first link that there is. So many
-            // that they would not fit there wait until it is known whether there is one.
-            let until = self.joined + ALONE_PATIENCE;
-            let waits = self.untaken.len() >= HIGH_WATER && !self.has_searched() && now < until;
-            return if waits { Room::At(until) } else { Room::Now };
+            // The first ones are published at once: to subscribers here, and to the first link.
+            // More than that link has room for wait until it is known whether there is one.
+            let until = self.joined + ALONE_WAIT;
+            let waits = self.unacked.len() >= HIGH_WATER && !self.has_searched() && now < until;
+            return if waits { Capacity::At(until) } else { Capacity::Now };
         }
         if now < self.publish_from {
-            return Room::At(self.publish_from);
+            return Capacity::At(self.publish_from);
         }
-        let tree = self.tree_of(world.me.contact.public_key, self.next_sequence);
-        self.active
+        let tree = self.tree_of(shared.me.contact.public_key, self.next_sequence);
+        self.active_view
             .values()
-            .filter(|neighbour| neighbour.is_pushed(tree))
+            .filter(|neighbour| neighbour.is_eager(tree))
             .filter_map(|neighbour| neighbour.blocks_until(now, HIGH_WATER))
             .max()
-            .map_or(Room::Now, Room::At)
+            .map_or(Capacity::Now, Capacity::At)
     }
 
     /// Publishes a message.
-    pub(super) fn publish(&mut self, world: &mut World<'_>, waiting: Waiting) {
-        let Waiting { publish, payload, counted, .. } = waiting;
-        let (me, sequence) = (world.me, self.next_sequence);
+    pub(super) fn publish(&mut self, shared: &mut Shared<'_>, waiting: QueuedPublish) {
+        let QueuedPublish { publish, payload, counted, .. } = waiting;
+        let (me, sequence) = (shared.me, self.next_sequence);
         self.next_sequence += 1;
         if !self.subscribed {
-            self.publishing_until = Some(world.now + STAY);
+            self.publishing_until = Some(shared.now + LINGER);
         }
-        let at = world.wall.unwrap_or_default();
-        let message = if world.config.verify {
+        let at = shared.wall.unwrap_or_default();
+        let message = if shared.config.verify {
             let (context, place) = ((&me.network, self.id), (me.incarnation, sequence));
             SignedMessage::sign(&me.identity, context, place, at, payload)
         } else {
@@ -181,22 +182,22 @@ impl Topic {
             }
         };
         let id = MessageId::from(&message);
-        // The others count this node's messages too: it stays within what they allow.
-        let limit = world.limits().publisher;
-        if self.seen.insert(world.now, &id, limit.bucket()) == Noted::OverRate
-            || self.seen.is_at_limit(world.now, &id.publisher, limit.burst)
+        // Other nodes count this node's messages too; it stays within their limit.
+        let limit = shared.limits().publisher;
+        if self.seen.insert(shared.now, &id, limit.bucket()) == Novelty::OverRate
+            || self.seen.is_at_limit(shared.now, &id.publisher, limit.burst)
         {
-            self.publish_from = world.now + RATE_PAUSE;
+            self.publish_from = shared.now + RATE_PAUSE;
         }
-        world.stats.published += 1;
+        shared.stats.published += 1;
         if !counted {
-            world.out.push_back(TopicsOutput::Published { publish, message: id });
+            shared.out.push_back(TopicsOutput::Published { publish, message: id });
         }
         let bytes = message.encode();
-        self.note_untaken(id);
-        self.spread(world, &message, bytes, None);
+        self.note_unacked(id);
+        self.disseminate(shared, &message, bytes, None);
         if counted {
-            self.count_takers(world, publish, id);
+            self.count_acks(shared, publish, id);
         }
     }
 }

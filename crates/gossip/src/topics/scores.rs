@@ -1,30 +1,30 @@
-//! How much trust neighbours lost. Local only, never told to others; forgiven with time.
+//! Fault scores of nodes. Local only, never told to others; they decay with time.
 
 use std::time::Duration;
 
 use potluck_base::{Instant, LruMap, PublicKey};
 
-/// After this time half is forgiven.
+/// After this time half of a score is forgiven.
 const HALF_LIFE: Duration = Duration::from_secs(600);
 /// How long a node is ignored.
 const IGNORED_FOR: Duration = Duration::from_secs(600);
-/// Points from which on a neighbour gets no payload pushed and is not asked for it.
+/// Score from which on a neighbour gets no eager pushes and no grafts.
 const PRUNE_AT: u32 = 250;
-/// Points from which on a node is ignored.
+/// Score from which on a node is ignored.
 const IGNORE_AT: u32 = 500;
-/// Nodes that are remembered.
+/// Nodes with a score; beyond it the least recently used one is forgotten.
 const SCORES_MAX: usize = 1_024;
 
-/// What a node did wrong, in tenths of a point. All are guesses: nothing is published.
+/// A fault and its weight in tenths of a point. All weights are guesses: none are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It passed on what its publisher did not sign, which no honest node does.
+    /// It forwarded a message with an invalid signature, which no honest node does.
     Forged,
-    /// It did not deliver what it said it had. Happens to honest ones that are overloaded.
-    BrokenPromise,
-    /// More than its rate.
+    /// It did not deliver a message that it announced. Happens to honest nodes under overload.
+    GraftUnanswered,
+    /// It exceeded a rate limit.
     OverRate,
-    /// An answer to nothing.
+    /// It answered a request that was not made.
     Unsolicited,
 }
 
@@ -32,19 +32,19 @@ impl Fault {
     const fn points(self) -> u32 {
         match self {
             Self::Forged => 200,
-            Self::BrokenPromise => 5,
+            Self::GraftUnanswered => 5,
             Self::OverRate => 2,
             Self::Unsolicited => 20,
         }
     }
 }
 
-/// What follows from a fault.
+/// The consequence of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Nothing.
+pub(super) enum Penalty {
+    /// None.
     Tolerated,
-    /// It is pushed nothing any more.
+    /// All its links become lazy.
     Pruned,
     /// It is ignored for ten minutes.
     Ignored,
@@ -57,7 +57,7 @@ struct Score {
     ignored_until: Instant,
 }
 
-/// The scores of all nodes that did something wrong.
+/// The scores of all nodes that committed a fault.
 #[derive(Debug, Clone)]
 pub(super) struct Scores {
     scores: LruMap<PublicKey, Score>,
@@ -77,12 +77,12 @@ impl Scores {
         self.scores.peek(peer).is_some_and(|score| now < score.ignored_until)
     }
 
-    pub(super) fn fault(&mut self, now: Instant, peer: PublicKey, fault: Fault) -> Verdict {
+    pub(super) fn fault(&mut self, now: Instant, peer: PublicKey, fault: Fault) -> Penalty {
         if self.scores.peek(&peer).is_none() {
             let score = Score { points: 0, halved_at: now, ignored_until: Instant::ZERO };
             self.scores.insert(peer, score);
         }
-        let Some(score) = self.scores.get_mut(&peer) else { return Verdict::Tolerated };
+        let Some(score) = self.scores.get_mut(&peer) else { return Penalty::Tolerated };
         while now.since(score.halved_at) >= HALF_LIFE {
             score.points /= 2;
             score.halved_at = if score.points == 0 { now } else { score.halved_at + HALF_LIFE };
@@ -92,10 +92,10 @@ impl Scores {
             IGNORE_AT.. => {
                 score.ignored_until = now + IGNORED_FOR;
                 score.points = PRUNE_AT;
-                Verdict::Ignored
+                Penalty::Ignored
             }
-            PRUNE_AT.. => Verdict::Pruned,
-            _ => Verdict::Tolerated,
+            PRUNE_AT.. => Penalty::Pruned,
+            _ => Penalty::Tolerated,
         }
     }
 }
@@ -108,8 +108,8 @@ mod tests {
     #[test]
     fn a_forger_is_ignored_for_ten_minutes() {
         let (mut scores, peer) = (Scores::new(), Identity::from_seed([1; 32]).public_key());
-        let verdicts = [(); 3].map(|()| scores.fault(Instant::ZERO, peer, Fault::Forged));
-        assert_eq!(verdicts, [Verdict::Tolerated, Verdict::Pruned, Verdict::Ignored]);
+        let penalties = [(); 3].map(|()| scores.fault(Instant::ZERO, peer, Fault::Forged));
+        assert_eq!(penalties, [Penalty::Tolerated, Penalty::Pruned, Penalty::Ignored]);
         assert!(scores.ignores(Instant::ZERO + IGNORED_FOR - Duration::from_micros(1), &peer));
         assert!(!scores.ignores(Instant::ZERO + IGNORED_FOR, &peer));
     }
@@ -119,23 +119,23 @@ mod tests {
         let (mut scores, peer) = (Scores::new(), Identity::from_seed([1; 32]).public_key());
         for minute in 0..2_000 {
             let now = Instant::ZERO + Duration::from_secs(60 * minute);
-            assert_eq!(scores.fault(now, peer, Fault::BrokenPromise), Verdict::Tolerated);
+            assert_eq!(scores.fault(now, peer, Fault::GraftUnanswered), Penalty::Tolerated);
         }
     }
 
     #[test]
     fn half_is_forgiven_in_ten_minutes() {
         let peer = Identity::from_seed([1; 32]).public_key();
-        for (seconds, verdict) in [(599, Verdict::Pruned), (1_200, Verdict::Pruned)] {
+        for (seconds, penalty) in [(599, Penalty::Pruned), (1_200, Penalty::Pruned)] {
             let mut scores = Scores::new();
             scores.fault(Instant::ZERO, peer, Fault::Forged);
             let later = Instant::ZERO + Duration::from_secs(seconds);
-            assert_eq!(scores.fault(later, peer, Fault::Forged), verdict);
+            assert_eq!(scores.fault(later, peer, Fault::Forged), penalty);
         }
         let mut scores = Scores::new();
         scores.fault(Instant::ZERO, peer, Fault::Forged);
         let later = Instant::ZERO + Duration::from_secs(1_800);
-        assert_eq!(scores.fault(later, peer, Fault::Forged), Verdict::Tolerated);
+        assert_eq!(scores.fault(later, peer, Fault::Forged), Penalty::Tolerated);
     }
 
     #[test]
@@ -145,6 +145,6 @@ mod tests {
             scores.fault(Instant::ZERO, peer, Fault::Forged);
         });
         let later = Instant::ZERO + IGNORED_FOR;
-        assert_eq!(scores.fault(later, peer, Fault::Forged), Verdict::Pruned);
+        assert_eq!(scores.fault(later, peer, Fault::Forged), Penalty::Pruned);
     }
 }

@@ -1,11 +1,11 @@
-//! Which messages were seen: a window of sequence numbers a publisher.
+//! The ids of seen messages: a window of sequence numbers for each publisher.
 //!
-//! A window costs nothing while messages come in order, and a bit a message where they do not, so
-//! that what lazy repair brings late is neither lost nor delivered twice. What lies below a window
-//! counts as seen.
+//! A window costs nothing while messages arrive in order, and one bit a message while they do not,
+//! so that a message repaired late is neither lost nor delivered twice. Messages below a window
+//! count as seen.
 //!
-//! **Invariant:** nothing enters a window whose signature has not been checked, or anybody could
-//! make a node deaf for somebody's messages.
+//! **Invariant:** only messages with a verified signature enter a window; otherwise any node could
+//! suppress another publisher's messages.
 
 use std::collections::VecDeque;
 
@@ -15,24 +15,24 @@ use crate::message::MessageId;
 
 /// Bits in a word of a window.
 const WORD_BITS: u64 = 64;
-/// Messages that may be missing behind the newest one, for the first publishers of a topic: three
-/// seconds of repair at 20,000 messages a second. A guess.
-const BITS_FEW: u64 = 65_536;
-/// The same for further publishers, so that 4096 of them cost at most 4 MiB.
-const BITS_MANY: u64 = 4_096;
-/// Publishers that get the wide window.
-const FEW: usize = 256;
-/// How far before the first message that was heard of a publisher others may still be missing.
+/// Window size in messages for the first publishers of a topic: how many may be missing behind the
+/// newest one. Three seconds of repair at 20,000 messages a second. A guess.
+const WIDE_BITS: u64 = 65_536;
+/// Window size in messages for further publishers, so that 4096 of them cost at most 4 MiB.
+const NARROW_BITS: u64 = 4_096;
+/// Publishers with a wide window.
+const WIDE_PUBLISHERS: usize = 256;
+/// How many messages before a publisher's first received one may still be missing.
 const BACKFILL: u64 = 1_024;
-/// Runs of one publisher that are told apart; older ones count as seen.
+/// Incarnations of one publisher with a window; messages of older ones count as seen.
 const INCARNATIONS_MAX: usize = 2;
 
-/// The messages of one run of one publisher.
+/// The seen messages of one incarnation of a publisher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Window {
     /// Everything up to here counts as seen. A multiple of 64.
     floor: u64,
-    /// What was seen behind it, lowest bit first.
+    /// The seen messages above `floor`, lowest bit first.
     words: VecDeque<u64>,
 }
 
@@ -61,7 +61,7 @@ impl Window {
         word.is_some_and(|word| word >> bit & 1 == 1)
     }
 
-    /// Notes a message; `bits_max` is a multiple of 64. False if it was seen.
+    /// Records a message; `bits_max` is a multiple of 64. False if it was seen before.
     fn insert(&mut self, sequence: u64, bits_max: u64) -> bool {
         if self.contains(sequence) {
             return false;
@@ -85,7 +85,7 @@ impl Window {
     }
 }
 
-/// What is known of one publisher.
+/// The state of one publisher.
 #[derive(Debug, Clone)]
 struct Publisher {
     /// By incarnation, oldest first.
@@ -93,14 +93,14 @@ struct Publisher {
     rate: TokenBucket,
 }
 
-/// What became of a new message.
+/// Whether a message is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Noted {
+pub(super) enum Novelty {
     /// It is new.
     New,
-    /// It was seen.
+    /// It was seen before.
     Seen,
-    /// It is new, and its publisher publishes too much.
+    /// It is new, and its publisher exceeds its rate.
     OverRate,
 }
 
@@ -128,17 +128,17 @@ impl Seen {
         }
     }
 
-    /// Everything of this run up to here counts as seen.
+    /// All messages of this incarnation up to this number count as seen.
     pub(super) fn floor(&self, publisher: &PublicKey, incarnation: u64) -> u64 {
         let Some(known) = self.publishers.peek(publisher) else { return 0 };
-        match known.windows.iter().find(|(run, _)| *run == incarnation) {
+        match known.windows.iter().find(|(known, _)| *known == incarnation) {
             Some((_, window)) => window.floor(),
             None if known.is_past(incarnation) => u64::MAX,
             None => 0,
         }
     }
 
-    /// Every publisher is held to another rate from now on.
+    /// Sets the rate of every publisher.
     pub(super) fn set_rate(&mut self, rate: TokenBucket) {
         let publishers: Vec<PublicKey> = self.publishers.iter().map(|(key, _)| *key).collect();
         for publisher in publishers {
@@ -148,25 +148,26 @@ impl Seen {
         }
     }
 
-    /// Whether a publisher has used up most of what it may publish at once: a fifth is kept, since
-    /// other nodes see its messages in bursts.
+    /// Whether a publisher has used up most of its burst. A fifth is reserved, since other nodes
+    /// receive its messages in bursts.
     pub(super) fn is_at_limit(&self, now: Instant, publisher: &PublicKey, burst: u32) -> bool {
         let known = self.publishers.peek(publisher);
         known.is_some_and(|publisher| !publisher.rate.has(now, burst.div_ceil(5)))
     }
 
-    /// Notes a message whose signature was checked.
-    pub(super) fn insert(&mut self, now: Instant, id: &MessageId, rate: TokenBucket) -> Noted {
-        let bits_max = if self.publishers.len() <= FEW { BITS_FEW } else { BITS_MANY };
+    /// Records a message whose signature was verified.
+    pub(super) fn insert(&mut self, now: Instant, id: &MessageId, rate: TokenBucket) -> Novelty {
+        let bits_max =
+            if self.publishers.len() <= WIDE_PUBLISHERS { WIDE_BITS } else { NARROW_BITS };
         if self.publishers.peek(&id.publisher).is_none() {
             self.publishers.insert(id.publisher, Publisher { windows: Vec::new(), rate });
         }
-        let Some(publisher) = self.publishers.get_mut(&id.publisher) else { return Noted::Seen };
-        let Some(window) = publisher.window(id) else { return Noted::Seen };
+        let Some(publisher) = self.publishers.get_mut(&id.publisher) else { return Novelty::Seen };
+        let Some(window) = publisher.window(id) else { return Novelty::Seen };
         if !window.insert(id.sequence, bits_max) {
-            return Noted::Seen;
+            return Novelty::Seen;
         }
-        if publisher.rate.take(now, 1) { Noted::New } else { Noted::OverRate }
+        if publisher.rate.take(now, 1) { Novelty::New } else { Novelty::OverRate }
     }
 }
 
@@ -177,7 +178,7 @@ impl Publisher {
     }
 
     fn window(&mut self, id: &MessageId) -> Option<&mut Window> {
-        let at = match self.windows.binary_search_by_key(&id.incarnation, |(run, _)| *run) {
+        let at = match self.windows.binary_search_by_key(&id.incarnation, |(known, _)| *known) {
             Ok(at) => at,
             Err(_) if self.is_past(id.incarnation) => return None,
             Err(mut at) => {
@@ -185,6 +186,7 @@ impl Publisher {
                     self.windows.remove(0);
                     at -= 1;
                 }
+                self.windows.reserve_exact(1);
                 self.windows.insert(at, (id.incarnation, Window::new(id.sequence)));
                 at
             }
@@ -203,7 +205,7 @@ mod tests {
         MessageId { publisher, incarnation, sequence }
     }
 
-    fn note(seen: &mut Seen, id: &MessageId) -> Noted {
+    fn note(seen: &mut Seen, id: &MessageId) -> Novelty {
         seen.insert(Instant::ZERO, id, TokenBucket::new(1_000_000, 1_000_000))
     }
 
@@ -217,8 +219,8 @@ mod tests {
         let mut seen = Seen::new(4);
         for sequence in &sequences {
             assert!(!seen.contains(&id(1, 1, *sequence)));
-            assert_eq!(note(&mut seen, &id(1, 1, *sequence)), Noted::New);
-            assert_eq!(note(&mut seen, &id(1, 1, *sequence)), Noted::Seen);
+            assert_eq!(note(&mut seen, &id(1, 1, *sequence)), Novelty::New);
+            assert_eq!(note(&mut seen, &id(1, 1, *sequence)), Novelty::Seen);
         }
         assert_eq!(seen.floor(&id(1, 1, 1).publisher, 1), 5_000 / 64 * 64);
     }
@@ -262,18 +264,18 @@ mod tests {
             note(&mut seen, &id(0, 1, 60_000));
             note(&mut seen, &id(0, 1, 2))
         };
-        assert_eq!(late(0, 0), Noted::New);
-        assert_eq!(late(255, 1), Noted::Seen, "a window for each of many has to be small");
+        assert_eq!(late(0, 0), Novelty::New);
+        assert_eq!(late(255, 1), Novelty::Seen, "a window for each of many has to be small");
     }
 
     #[test]
     fn the_runs_before_the_last_two_count_as_seen() {
         let mut seen = Seen::new(4);
         for incarnation in [1, 3, 2] {
-            assert_eq!(note(&mut seen, &id(1, incarnation, 1)), Noted::New);
+            assert_eq!(note(&mut seen, &id(1, incarnation, 1)), Novelty::New);
         }
         assert!(seen.contains(&id(1, 1, 9)) && !seen.contains(&id(1, 2, 9)));
-        assert_eq!(note(&mut seen, &id(1, 1, 9)), Noted::Seen);
+        assert_eq!(note(&mut seen, &id(1, 1, 9)), Novelty::Seen);
         let publisher = id(1, 1, 1).publisher;
         let floors = [1, 2, 4].map(|incarnation| seen.floor(&publisher, incarnation));
         assert_eq!(floors, [u64::MAX, 0, 0], "nothing of them is looked at");
@@ -292,9 +294,9 @@ mod tests {
     fn a_publisher_over_its_rate_is_told_apart() {
         let mut seen = Seen::new(8);
         let rate = TokenBucket::new(10, 2);
-        let noted: Vec<Noted> =
+        let noted: Vec<Novelty> =
             (1..=3).map(|number| seen.insert(Instant::ZERO, &id(1, 1, number), rate)).collect();
-        assert_eq!(noted, [Noted::New, Noted::New, Noted::OverRate]);
+        assert_eq!(noted, [Novelty::New, Novelty::New, Novelty::OverRate]);
         assert!(seen.contains(&id(1, 1, 3)));
     }
 }

@@ -1,66 +1,66 @@
-//! Requests of other nodes, and answers to requests of this one: who is told what.
+//! Handles requests of other nodes, and the answers to requests of this one.
 
 use std::time::Duration;
 
 use potluck_base::{Contact, PublicKey};
-use potluck_wire::{Spread, SpreadAct, SpreadAnswer, TopicId};
+use potluck_wire::{InTopic, TopicId, TopicRequest, TopicResponse};
 
 use super::Topics;
-use super::asks::{Ask, Purpose, World};
-use super::events::{SpreadAskId, SpreadServeId, TopicsOutput};
-use super::neighbour::Doubt;
+use super::events::{TopicAskId, TopicServeId, TopicsOutput};
+use super::neighbour::LivenessCheck;
+use super::shared::{PendingRequest, Purpose, Shared};
 use super::topic::Topic;
 
-/// Contacts taken from one search.
+/// Contacts used of one search.
 const FOUND_MAX: usize = 32;
-/// How long sending to a neighbour rests after this node was too busy to send.
+/// Pause in sending to a neighbour after this node was too busy to send.
 const UNSENT_PAUSE: Duration = Duration::from_millis(50);
 
 impl Topics {
     pub(super) fn on_found(&mut self, topic: &TopicId, contacts: Vec<Contact>) {
         let contacts = contacts.into_iter().take(FOUND_MAX).collect();
-        self.with(topic, |topic, world| topic.on_found(world, contacts));
+        self.with(topic, |topic, shared| topic.on_found(shared, contacts));
         self.settle(topic);
     }
 
     pub(super) fn on_suggested(&mut self, topic: &TopicId, contacts: Vec<Contact>) {
-        self.with(topic, |topic, world| {
-            contacts.iter().take(FOUND_MAX).for_each(|contact| topic.learn(world, *contact, None));
+        self.with(topic, |topic, shared| {
+            contacts.iter().take(FOUND_MAX).for_each(|contact| topic.learn(shared, *contact, None));
         });
         self.settle(topic);
     }
 
-    pub(super) fn on_asked(&mut self, serve: SpreadServeId, from: Contact, spread: Spread) {
-        let Spread { topic, act } = spread;
+    pub(super) fn on_asked(&mut self, serve: TopicServeId, from: Contact, request: InTopic) {
+        let InTopic { topic, body } = request;
         self.last_heard = self.now;
         let ignored = self.scores.ignores(self.now, &from.public_key);
         if ignored || !self.topics.contains_key(&topic) {
             self.stats.strangers += 1;
-            let answer = match act {
-                SpreadAct::Part { .. } => SpreadAnswer::Taken,
-                _ => SpreadAnswer::NotNeighbour,
+            let answer = match body {
+                TopicRequest::Disconnect { .. } => TopicResponse::Ack,
+                _ => TopicResponse::NotNeighbour,
             };
             self.outbox.push_back(TopicsOutput::Answer { serve, answer });
             return;
         }
-        self.with(&topic, |topic, world| topic.on_asked(world, serve, from, act));
+        self.with(&topic, |topic, shared| topic.on_asked(shared, serve, from, body));
         self.settle(&topic);
     }
 
-    pub(super) fn on_answered(&mut self, ask: SpreadAskId, answer: SpreadAnswer, rtt: Duration) {
-        let Some(ask) = self.asks.take(ask) else { return };
+    pub(super) fn on_answered(&mut self, ask: TopicAskId, answer: TopicResponse, rtt: Duration) {
+        let Some(ask) = self.pending.take(ask) else { return };
         self.last_heard = self.now;
         let topic = ask.topic;
-        self.with(&topic, |topic, world| topic.on_answered(world, ask, answer, rtt));
+        self.with(&topic, |topic, shared| topic.on_answered(shared, ask, answer, rtt));
         self.settle(&topic);
     }
 
-    pub(super) fn on_failed(&mut self, ask: SpreadAskId) {
-        let Some(ask) = self.asks.take(ask) else { return };
+    pub(super) fn on_failed(&mut self, ask: TopicAskId) {
+        let Some(ask) = self.pending.take(ask) else { return };
         let (topic, peer) = (ask.topic, ask.to);
-        let linked = self.with(&topic, |topic, world| {
-            let linked = topic.active.contains_key(&peer);
-            topic.on_failed(world, ask);
+        let linked = self.with(&topic, |topic, shared| {
+            let linked = topic.active_view.contains_key(&peer);
+            topic.on_failed(shared, ask);
             linked
         });
         self.settle(&topic);
@@ -69,10 +69,10 @@ impl Topics {
         }
     }
 
-    pub(super) fn on_unsent(&mut self, ask: SpreadAskId) {
-        let Some(ask) = self.asks.take(ask) else { return };
+    pub(super) fn on_unsent(&mut self, ask: TopicAskId) {
+        let Some(ask) = self.pending.take(ask) else { return };
         let topic = ask.topic;
-        self.with(&topic, |topic, world| topic.on_unsent(world, ask));
+        self.with(&topic, |topic, shared| topic.on_unsent(shared, ask));
         self.settle(&topic);
     }
 }
@@ -80,162 +80,164 @@ impl Topics {
 impl Topic {
     fn on_asked(
         &mut self,
-        world: &mut World<'_>,
-        serve: SpreadServeId,
+        shared: &mut Shared<'_>,
+        serve: TopicServeId,
         from: Contact,
-        act: SpreadAct,
+        body: TopicRequest,
     ) {
         let peer = from.public_key;
-        match act {
-            SpreadAct::Neighbour { urgent, age_ms } => {
-                self.on_neighbour(world, serve, from, (urgent, age_ms));
+        match body {
+            TopicRequest::Neighbour { high_priority, age_ms } => {
+                self.on_neighbour(shared, serve, from, (high_priority, age_ms));
                 return;
             }
-            SpreadAct::Part { cause, others } => {
-                world.answer(serve, SpreadAnswer::Taken);
-                self.on_part(world, &peer, cause, others);
+            TopicRequest::Disconnect { cause, others } => {
+                shared.answer(serve, TopicResponse::Ack);
+                self.on_disconnect(shared, &peer, cause, others);
                 return;
             }
-            SpreadAct::Shuffled { nonce, contacts } => {
-                world.answer(serve, SpreadAnswer::Taken);
-                self.on_shuffled(world, from, nonce, contacts);
+            TopicRequest::ShuffleReply { nonce, contacts } => {
+                shared.answer(serve, TopicResponse::Ack);
+                self.on_shuffle_reply(shared, from, nonce, contacts);
                 return;
             }
             _ => {}
         }
-        // What follows is for neighbours only.
-        let Some(neighbour) = self.active.get_mut(&peer) else {
-            world.stats.strangers += 1;
-            world.answer(serve, SpreadAnswer::NotNeighbour);
+        // The remaining requests are for neighbours only.
+        let Some(neighbour) = self.active_view.get_mut(&peer) else {
+            shared.stats.strangers += 1;
+            shared.answer(serve, TopicResponse::NotNeighbour);
             return;
         };
         neighbour.contact = from;
-        neighbour.heard_at = world.now;
-        match act {
-            SpreadAct::Push { messages } => self.on_push(world, serve, &peer, &messages),
-            SpreadAct::Graft { runs, eager } => self.on_graft(world, serve, &peer, &runs, eager),
-            SpreadAct::Have { runs } => {
-                world.answer(serve, SpreadAnswer::Taken);
-                self.on_have(world, &peer, &runs);
+        neighbour.heard_at = shared.now;
+        match body {
+            TopicRequest::Gossip { messages } => self.on_gossip(shared, serve, &peer, &messages),
+            TopicRequest::Graft { ranges, eager } => {
+                self.on_graft(shared, serve, &peer, &ranges, eager);
             }
-            SpreadAct::Walk { joiner, hops } => {
-                world.answer(serve, SpreadAnswer::Taken);
-                self.on_walk(world, &peer, joiner, hops);
+            TopicRequest::IHave { ranges } => {
+                shared.answer(serve, TopicResponse::Ack);
+                self.on_ihave(shared, &peer, &ranges);
             }
-            SpreadAct::Shuffle { origin, nonce, hops, contacts } => {
-                world.answer(serve, SpreadAnswer::Taken);
-                self.on_shuffle(world, &peer, (origin, nonce, hops), contacts);
+            TopicRequest::ForwardJoin { joiner, hops } => {
+                shared.answer(serve, TopicResponse::Ack);
+                self.on_forward_join(shared, &peer, joiner, hops);
             }
-            SpreadAct::Probe
-            | SpreadAct::Neighbour { .. }
-            | SpreadAct::Part { .. }
-            | SpreadAct::Shuffled { .. } => world.answer(serve, SpreadAnswer::Taken),
+            TopicRequest::Shuffle { origin, nonce, hops, contacts } => {
+                shared.answer(serve, TopicResponse::Ack);
+                self.on_shuffle(shared, &peer, (origin, nonce, hops), contacts);
+            }
+            TopicRequest::Probe
+            | TopicRequest::Neighbour { .. }
+            | TopicRequest::Disconnect { .. }
+            | TopicRequest::ShuffleReply { .. } => shared.answer(serve, TopicResponse::Ack),
         }
     }
 
     fn on_answered(
         &mut self,
-        world: &mut World<'_>,
-        ask: Ask,
-        answer: SpreadAnswer,
+        shared: &mut Shared<'_>,
+        ask: PendingRequest,
+        answer: TopicResponse,
         rtt: Duration,
     ) {
         let peer = ask.to;
         match ask.purpose {
             Purpose::Link => {
-                self.on_link_answer(world, peer, answer);
-                self.heard(world, &peer, rtt);
+                self.on_link_answer(shared, peer, answer);
+                self.heard(shared, &peer, rtt);
                 return;
             }
-            Purpose::Probe => return self.passive.prove(world.now, &peer),
-            Purpose::Stranger => return,
-            Purpose::Push(ids) => self.on_pushed(world, &peer, &ids, &answer),
-            Purpose::Have(_) => self.named(&peer),
-            Purpose::Check | Purpose::Tell => {}
+            Purpose::Probe => return self.passive_view.mark_proven(shared.now, &peer),
+            Purpose::NonNeighbour => return,
+            Purpose::Gossip(ids) => self.on_gossip_ack(shared, &peer, &ids, &answer),
+            Purpose::IHave(_) => self.on_ihave_answered(&peer),
+            Purpose::Check | Purpose::Notify => {}
         }
-        if answer == SpreadAnswer::NotNeighbour {
-            self.on_forgotten(world, &peer);
+        if answer == TopicResponse::NotNeighbour {
+            self.on_forgotten(shared, &peer);
         } else {
-            self.heard(world, &peer, rtt);
+            self.heard(shared, &peer, rtt);
         }
     }
 
-    fn named(&mut self, peer: &PublicKey) {
-        if let Some(neighbour) = self.active.get_mut(peer) {
-            neighbour.outbox.naming = false;
+    fn on_ihave_answered(&mut self, peer: &PublicKey) {
+        if let Some(neighbour) = self.active_view.get_mut(peer) {
+            neighbour.queue.ihave_in_flight = false;
         }
     }
 
-    fn on_failed(&mut self, world: &mut World<'_>, ask: Ask) {
+    fn on_failed(&mut self, shared: &mut Shared<'_>, ask: PendingRequest) {
         let peer = ask.to;
         match ask.purpose {
-            Purpose::Link => return self.on_link_failed(world, &peer),
-            Purpose::Probe => return self.drop_contact(world, &peer),
-            Purpose::Stranger => return,
+            Purpose::Link => return self.on_link_failed(shared, &peer),
+            Purpose::Probe => return self.drop_contact(shared, &peer),
+            Purpose::NonNeighbour => return,
             Purpose::Check => {
-                if self.active.get(&peer).is_some_and(|neighbour| neighbour.doubt.is_some()) {
-                    let cause = self.silence(world, &peer);
-                    self.unlink(world, &peer, cause, None);
+                if self.active_view.get(&peer).is_some_and(|neighbour| neighbour.check.is_some()) {
+                    let cause = self.loss_cause(shared, &peer);
+                    self.unlink(shared, &peer, cause, None);
                 }
                 return;
             }
-            Purpose::Push(ids) => {
-                self.on_pushed(world, &peer, &[], &SpreadAnswer::Taken);
-                self.name_again(world.now, &peer, ids);
+            Purpose::Gossip(ids) => {
+                self.on_gossip_ack(shared, &peer, &[], &TopicResponse::Ack);
+                self.announce_again(shared.now, &peer, ids);
             }
-            Purpose::Have(ids) => {
-                self.named(&peer);
-                self.name_again(world.now, &peer, ids);
+            Purpose::IHave(ids) => {
+                self.on_ihave_answered(&peer);
+                self.announce_again(shared.now, &peer, ids);
             }
-            Purpose::Tell => {}
+            Purpose::Notify => {}
         }
-        self.doubt(world, &peer, Doubt::Silent);
+        self.begin_check(shared, &peer, LivenessCheck::Silent);
     }
 
-    /// This node was too busy to send: nothing is known of the other.
-    fn on_unsent(&mut self, world: &mut World<'_>, ask: Ask) {
+    /// This node was too busy to send: nothing is known of the other node.
+    fn on_unsent(&mut self, shared: &mut Shared<'_>, ask: PendingRequest) {
         let peer = ask.to;
         match ask.purpose {
             Purpose::Link => {
                 self.attempts.remove(&peer);
-                self.attempts_from = world.now + UNSENT_PAUSE;
+                self.attempts_from = shared.now + UNSENT_PAUSE;
             }
-            Purpose::Push(ids) => {
-                self.on_pushed(world, &peer, &[], &SpreadAnswer::Taken);
-                let Some(neighbour) = self.active.get_mut(&peer) else { return };
-                neighbour.outbox.paused_until = Some(world.now + UNSENT_PAUSE);
+            Purpose::Gossip(ids) => {
+                self.on_gossip_ack(shared, &peer, &[], &TopicResponse::Ack);
+                let Some(neighbour) = self.active_view.get_mut(&peer) else { return };
+                neighbour.queue.paused_until = Some(shared.now + UNSENT_PAUSE);
                 for id in ids {
-                    let kept = self.history.get(&id).map(|kept| kept.bytes.clone());
-                    if let Some(bytes) = kept {
-                        neighbour.outbox.repair(world.config, id, bytes);
+                    let cached = self.cache.get(&id).map(|cached| cached.bytes.clone());
+                    if let Some(bytes) = cached {
+                        neighbour.queue.push_repair(shared.config, id, bytes);
                     }
                 }
             }
-            Purpose::Have(ids) => {
-                self.named(&peer);
-                self.name_again(world.now, &peer, ids);
+            Purpose::IHave(ids) => {
+                self.on_ihave_answered(&peer);
+                self.announce_again(shared.now, &peer, ids);
             }
             Purpose::Check => {
-                if let Some(neighbour) = self.active.get_mut(&peer) {
-                    neighbour.doubt = None;
+                if let Some(neighbour) = self.active_view.get_mut(&peer) {
+                    neighbour.check = None;
                 }
             }
-            Purpose::Tell => {
-                if let Some(neighbour) = self.active.get_mut(&peer) {
-                    neighbour.checking = false;
+            Purpose::Notify => {
+                if let Some(neighbour) = self.active_view.get_mut(&peer) {
+                    neighbour.probing = false;
                 }
             }
-            Purpose::Probe | Purpose::Stranger => {}
+            Purpose::Probe | Purpose::NonNeighbour => {}
         }
     }
 
-    /// The limits of another mode hold from now on.
-    pub(super) fn set_mode(&mut self, world: &mut World<'_>) {
-        for neighbour in self.active.values_mut() {
-            neighbour.names = world.limits().names.bucket();
-            neighbour.signatures = world.limits().signatures.bucket();
+    /// Applies the limits of another mode.
+    pub(super) fn set_mode(&mut self, shared: &mut Shared<'_>) {
+        for neighbour in self.active_view.values_mut() {
+            neighbour.ihave_ids = shared.limits().ihave_ids.bucket();
+            neighbour.signatures = shared.limits().signatures.bucket();
         }
-        self.seen.set_rate(world.limits().publisher.bucket());
-        self.keep_parents(world, None);
+        self.seen.set_rate(shared.limits().publisher.bucket());
+        self.keep_parents(shared, None);
     }
 }

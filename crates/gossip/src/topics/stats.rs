@@ -3,22 +3,22 @@
 use crate::view::Cause;
 
 potluck_base::statistics! {
-    /// How many links went, by cause.
+    /// How many links were lost, by cause.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct DownCounts in "topics_neighbours_down" {
-        /// Links gone without an answer.
+        /// Links lost because the neighbour did not answer.
         counter crashed: u64,
-        /// Links gone with a good-bye.
+        /// Links lost because the neighbour left.
         counter left: u64,
-        /// Links gone because the neighbour made room.
+        /// Links lost because the neighbour made room.
         counter evicted: u64,
-        /// Links gone because this node made room.
+        /// Links dropped because this node made room.
         counter replaced: u64,
-        /// Links cut because the neighbour broke the rules.
+        /// Links dropped because the neighbour broke the rules.
         counter misbehaved: u64,
-        /// Links gone because this node slept or was cut off.
+        /// Links lost because this node slept or was isolated.
         counter local_suspend: u64,
-        /// Links gone because the neighbour knew nothing of them.
+        /// Links lost because the neighbour no longer knew them.
         counter forgotten: u64,
     }
 }
@@ -31,7 +31,7 @@ impl DownCounts {
             Cause::Evicted => &mut self.evicted,
             Cause::Replaced => &mut self.replaced,
             Cause::Misbehaved => &mut self.misbehaved,
-            Cause::LocalSuspend => &mut self.local_suspend,
+            Cause::Isolated => &mut self.local_suspend,
             Cause::Forgotten => &mut self.forgotten,
         };
         *counter += 1;
@@ -39,84 +39,85 @@ impl DownCounts {
 }
 
 potluck_base::statistics! {
-    /// Counters since the start and gauges of now, over all topics where nothing else is said.
+    /// Counters since the start and gauges of now, over all topics unless stated otherwise.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct TopicsStats in "topics" {
         /// Topics this node is in now, the system's included.
         gauge topics: usize,
-        /// Links of the overlay of all nodes now.
+        /// Links of the system topic now.
         gauge system_active: usize,
-        /// Contacts for new links of the overlay of all nodes now.
+        /// Contacts in the passive view of the system topic now.
         gauge system_passive: usize,
         /// Links of all topics now.
         gauge active: usize,
         /// Links chosen by this node.
         gauge active_outbound: usize,
-        /// Links on the tree.
+        /// Links that are eager on the shared tree.
         gauge active_eager: usize,
-        /// Links that did not answer last.
+        /// Links whose neighbour did not answer its last request.
         gauge active_doubted: usize,
-        /// Contacts for new links of all topics now.
+        /// Contacts in the passive views of all topics now.
         gauge passive: usize,
-        /// Messages that wait for neighbours now.
+        /// Messages queued for neighbours now.
         gauge queued_messages: usize,
-        /// Bytes of the messages that wait for neighbours now.
+        /// Bytes of the messages queued for neighbours now.
         gauge(Bytes) queued_bytes: usize,
         /// Publishes of this node that wait now.
         gauge publishes_waiting: usize,
-        /// Messages kept for repair now.
+        /// Messages cached for repair now.
         gauge history_messages: usize,
-        /// Bytes that the messages kept for repair take.
+        /// Bytes that the messages cached for repair take.
         gauge(Bytes) history_bytes: usize,
-        /// Messages that neighbours say they have and this node lacks now.
+        /// Messages announced by neighbours that this node lacks now.
         gauge promises: usize,
         /// Publishers remembered now.
         gauge publishers: usize,
-        /// Publishers that links keep apart now, over all links.
+        /// Publishers with eager state of their own now, over all links.
         gauge branches: usize,
-        /// Messages held back now while a tree grows.
+        /// Messages held back now because a tree is built by a flood.
         gauge growing: usize,
-        /// Messages that wait for others of their publisher.
+        /// Messages that wait for earlier messages of their publisher.
         gauge held: usize,
-        /// Messages of this node that no neighbour has taken yet.
+        /// Messages of this node that no neighbour has acknowledged yet.
         gauge untaken: usize,
         /// Requests under way now.
         gauge asks: usize,
-        /// Nodes remembered for something they did wrong, now.
+        /// Nodes with a fault score now.
         gauge scores: usize,
         /// Links made.
         counter neighbours_up: u64,
-        /// Links gone, by cause.
+        /// Links lost, by cause.
         group neighbours_down: DownCounts,
         /// Requests for a link that were declined here.
         counter neighbours_declined: u64,
-        /// Exchanges of contacts answered.
+        /// Shuffles answered.
         counter shuffles: u64,
-        /// Exchanges that were refused: unasked, or too many.
+        /// Shuffles and shuffle replies that were refused: unsolicited, or over the relay budget.
         counter shuffles_refused: u64,
         /// Messages published by this node.
         counter published: u64,
         /// Publishes of this node that were refused.
         counter publishes_refused: u64,
-        /// Messages given to subscribers here.
+        /// Messages delivered to subscribers here.
         counter delivered: u64,
-        /// Messages not given to subscribers here, since they were published before the subscription.
+        /// Messages not delivered to subscribers here, since they were published before the
+        /// subscription.
         counter before_subscription: u64,
         /// Messages lost on their way to subscribers here.
         counter missed: u64,
-        /// Copies of messages that came, new or not.
+        /// Copies of messages received, new or not.
         counter payloads_received: u64,
-        /// Copies of messages that came again.
+        /// Copies of messages received again.
         counter duplicates: u64,
         /// Copies of messages sent.
         counter payloads_sent: u64,
-        /// Messages that came because this node asked for them.
+        /// Messages received because this node asked for them.
         counter repaired: u64,
-        /// Requests to be pushed messages that this node sent.
+        /// Graft requests that this node sent.
         counter grafts: u64,
-        /// Links this node took off a tree because their messages came twice.
+        /// Links this node pruned from a tree because they brought duplicates.
         counter prunes: u64,
-        /// Links this node put on a tree because they were faster.
+        /// Links this node made eager on a tree because they were faster.
         counter switched: u64,
         /// Messages left out for a neighbour with a full queue.
         counter dropped_full: u64,
@@ -126,19 +127,19 @@ potluck_base::statistics! {
         counter dropped_over_rate: u64,
         /// Messages older than fifteen minutes or dated over five minutes ahead.
         counter dropped_stale: u64,
-        /// Announced names beyond the limits.
+        /// Announced message ids beyond the limits.
         counter names_refused: u64,
         /// Anything refused because of a rate limit.
         counter rate_limited: u64,
         /// Signatures checked.
         counter verified: u64,
-        /// Signatures that were wrong.
+        /// Signatures that were invalid.
         counter verify_failed: u64,
-        /// Messages that a neighbour said it has and did not deliver.
+        /// Messages that a neighbour announced and did not deliver when asked.
         counter broken_promises: u64,
-        /// Times that this node was late for a timer of its own by seconds.
+        /// Times that this node was late by seconds for a timer of its own.
         counter standstills: u64,
-        /// Requests from nodes that are no neighbours or are ignored.
+        /// Requests from nodes that are no neighbours, or are ignored.
         counter strangers: u64,
     }
 }

@@ -1,21 +1,21 @@
-//! When this node began to want the messages of a topic.
+//! When the subscription of a topic began.
 //!
-//! Neighbours keep messages for ten minutes and hand them to a node that lacks them. A node that joins
-//! a topic gets those that were published before, keeps them and passes them on, but its subscriber
-//! asked for what is published from now on.
+//! Neighbours cache messages for ten minutes and send them to a node that lacks them. A node that
+//! joins a topic gets messages that were published before, caches and forwards them, but its
+//! subscriber asked for those published from now on.
 //!
-//! **Invariant:** no message is withheld from a subscriber for a clock that was put right since, nor
-//! for a machine that slept: of the two times at which the subscription may have begun, the earlier
-//! one counts.
+//! **Invariant:** no message is withheld from a subscriber because of a clock that was corrected
+//! since, or a machine that slept: of the two possible times at which the subscription began, the
+//! earlier one counts.
 
 use std::time::Duration;
 
 use potluck_base::{Instant, UnixMillis};
 
-/// A message that is dated this much before a subscription is given to it all the same: clocks of two
-/// nodes differ. A larger value gives new subscribers older messages; a smaller one withholds new
-/// messages of a publisher whose clock is behind. `health` warns of a difference of 60 s, hence the
-/// value.
+/// A message dated up to this much before a subscription is delivered, since the clocks of two
+/// nodes differ. A higher value delivers older messages to new subscribers; a lower one withholds
+/// new messages of a publisher whose clock is behind. `health` warns of a difference of 60 s, hence
+/// the value.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
 /// The beginning of a subscription.
@@ -23,22 +23,22 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 pub(super) struct Subscription {
     at: Instant,
     wall: Option<UnixMillis>,
-    /// A reader goes on behind a message that it had before this node subscribed.
+    /// A reader continues after a message that it got before this node subscribed.
     goes_on: bool,
 }
 
 impl Subscription {
-    /// A subscription that begins now. `wall`: what the corrected wall clock shows, if it is known.
+    /// A subscription that begins now. `wall`: the corrected wall clock, if it is known.
     pub(super) const fn new(at: Instant, wall: Option<UnixMillis>) -> Self {
         Self { at, wall, goes_on: false }
     }
 
-    /// A reader wants what was published behind a message that it had, however old that is.
+    /// A reader wants the messages published after one that it has, however old they are.
     pub(super) const fn go_on(&mut self) {
         self.goes_on = true;
     }
 
-    /// Whether a message of this date was surely published before the subscription began.
+    /// Whether a message of this date was certainly published before the subscription began.
     pub(super) fn is_after(
         &self,
         published: UnixMillis,

@@ -1,121 +1,127 @@
-//! One topic: its overlay, its tree, what was seen, and its timers.
+//! One topic: its overlay, its trees, its seen messages, and its timers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use potluck_base::{Contact, Deadline, Instant, LruMap, PublicKey};
-use potluck_wire::{SpreadAct, TopicId};
+use potluck_wire::{TopicId, TopicRequest};
 
-use super::asks::{Purpose, World};
 use super::config::ViewSizes;
 use super::events::TopicsOutput;
-use super::growth::{Held, Tree};
-use super::history::{History, KEPT_FOR, runs};
-use super::mixing::Mixing;
-use super::neighbour::{Doubt, Neighbour, RoundTrip};
-use super::order::Orders;
+use super::flood::{DeferredMessage, Tree};
+use super::message_cache::{CACHE_LIFE, MessageCache, ranges};
+use super::missing::MissingMessages;
+use super::neighbour::{LivenessCheck, Neighbour, RoundTrip};
+use super::order::DeliveryOrder;
 use super::overlay::Attempt;
-use super::parent::Growths;
-use super::passive::Passive;
-use super::promises::Promises;
+use super::parent::Trees;
+use super::passive_view::PassiveView;
 use super::receipt::Receipt;
+use super::rewiring::Rewiring;
 use super::seen::Seen;
-use super::shuffle::Exchange;
+use super::shared::{Purpose, Shared};
+use super::shuffle::PendingShuffle;
 use super::stats::TopicsStats;
 use super::subscription::Subscription;
 use crate::message::{MessageId, TopicName};
 use crate::view::{Cause, Mode};
 
-/// Time between two shuffles...
+/// Interval between two shuffles. A lower value mixes passive views faster and costs more traffic.
 const SHUFFLE_INTERVAL: Duration = Duration::from_secs(60);
-/// ...and in the first two minutes.
+/// Interval between two shuffles in the first two minutes in a topic.
 const SHUFFLE_EARLY: Duration = Duration::from_secs(10);
+/// For this long after it joined, a node shuffles at the early interval.
 const EARLY: Duration = Duration::from_secs(120);
-/// Time between two probes of contacts of the passive view: a round takes as long as an answer
-/// counts.
+/// Interval between two probes of contacts in the passive view. With 128 contacts a full round
+/// takes as long as a proof of life counts.
 const PROBE_INTERVAL: Duration = Duration::from_secs(14);
-/// A neighbour that was not heard for so long may be silent.
+/// A neighbour not heard from for this long may be silent. A lower value finds a crash sooner and
+/// checks more neighbours for nothing.
 const QUIET: Duration = Duration::from_secs(3);
-/// The same when many fell silent.
+/// The same limit while many peers fall silent.
 const QUIET_AMONG_MANY: Duration = Duration::from_secs(1);
-/// Time between two questions to quiet neighbours whether they are there. Neighbours of the overlay
-/// of all nodes are watched by the failure detector besides.
+/// Interval between two checks of quiet neighbours, in all topics but the system topic.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// The same interval in the system topic, whose neighbours the failure detector probes as well.
 const CHECK_INTERVAL_SYSTEM: Duration = Duration::from_secs(30);
-/// Time between two comparisons with a neighbour, as long as there is anything to compare.
+/// Interval between two summaries to a random neighbour while anything is cached. A lower value
+/// repairs sooner and costs more traffic.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
-/// Pauses between searches for others of the topic: the shortest, the longest without any link,
-/// and the longest.
+/// Shortest pause between two searches for other nodes of the topic; each pause is twice the last.
 const FIND_MIN: Duration = Duration::from_secs(2);
+/// Longest pause between two searches while this node has no link in the topic.
 const FIND_ALONE_MAX: Duration = Duration::from_secs(20);
+/// Longest pause between two searches otherwise.
 const FIND_MAX: Duration = Duration::from_secs(600);
-/// Below so many contacts the overlay of all nodes asks for more.
+/// With fewer contacts than this, the system topic searches for more nodes.
 const SYSTEM_PASSIVE_FEW: usize = 16;
-/// Runs of names that fit in a datagram, and most in one request.
-const RUNS_DATAGRAM: usize = 16;
-const RUNS_MAX: usize = 128;
-/// Runs of the history that a summary is chosen from.
-const RUNS_LOOKED_AT: usize = 2_048;
-/// Peers that parted and are not linked to again for a while, remembered.
+/// Id ranges that fit in a datagram.
+const RANGES_DATAGRAM: usize = 16;
+/// Id ranges in a summary for a new neighbour.
+const RANGES_MAX: usize = 128;
+/// Id ranges of the cache from which a summary is chosen. A higher value covers more publishers and
+/// takes longer to compute.
+const RANGES_CONSIDERED: usize = 2_048;
+/// Disconnected peers remembered, so that neither side makes the link again for a while.
 const BACKOFF_MAX: usize = 256;
 
 const fn check_interval(system: bool) -> Duration {
     if system { CHECK_INTERVAL_SYSTEM } else { CHECK_INTERVAL }
 }
 
-/// One topic. What it does is spread over the files of this folder: `overlay` makes and drops
-/// links, `shuffle` spreads contacts, `tree` carries messages.
+/// One topic. Its behaviour is spread over the files of this folder: `overlay` makes and drops
+/// links, `shuffle` exchanges contacts, `tree` forwards messages.
 #[derive(Debug, Clone)]
 pub(super) struct Topic {
     pub(super) id: TopicId,
     pub(super) name: TopicName,
-    /// Whether this is the overlay of all nodes.
+    /// Whether this is the system topic, the overlay of all nodes.
     pub(super) system: bool,
     pub(super) subscribed: bool,
     /// When this node subscribed last.
     pub(super) subscription: Subscription,
-    /// This node stays in the topic until then to publish.
+    /// Until then this node stays in the topic as a publisher.
     pub(super) publishing_until: Option<Instant>,
     pub(super) joined: Instant,
     pub(super) next_sequence: u64,
-    /// The rate of publishers is used up until then.
+    /// Until then this node's publish rate is used up.
     pub(super) publish_from: Instant,
     pub(super) sizes: ViewSizes,
-    pub(super) active: BTreeMap<PublicKey, Neighbour>,
-    pub(super) passive: Passive,
+    pub(super) active_view: BTreeMap<PublicKey, Neighbour>,
+    pub(super) passive_view: PassiveView,
     pub(super) attempts: BTreeMap<PublicKey, Attempt>,
     pub(super) backoff: LruMap<PublicKey, Instant>,
-    /// Neighbours that knew nothing of the link, and when they were asked for a new one for that.
+    /// Neighbours that no longer knew the link, and when this node asked each for a new one.
     pub(super) forgotten: LruMap<PublicKey, Instant>,
-    /// No joiner evicts anybody before then.
+    /// Before then no joiner evicts a neighbour.
     pub(super) evictions_from: Instant,
     pub(super) declined_in_row: u32,
-    /// No new attempt before then.
+    /// Before then no new attempt begins.
     pub(super) attempts_from: Instant,
-    /// Whether there was no link when links were asked for last.
+    /// Whether there was no link when links were requested last.
     pub(super) alone: bool,
     pub(super) promote_at: Option<Instant>,
     pub(super) trim_at: Option<Instant>,
-    /// This node's own messages that no neighbour has taken yet.
-    pub(super) untaken: BTreeSet<MessageId>,
-    /// Publishes whose takers are counted.
+    /// This node's own messages that no neighbour has acknowledged yet.
+    pub(super) unacked: BTreeSet<MessageId>,
+    /// Publishes whose acknowledgements are counted.
     pub(super) receipts: VecDeque<Receipt>,
-    /// What waits for its turn at this node's subscribers.
-    pub(super) orders: Orders,
+    /// Messages that wait for their turn to be delivered to this node's subscribers.
+    pub(super) delivery_order: DeliveryOrder,
     /// When a neighbour fell silent last.
     pub(super) lost_at: Option<Instant>,
-    pub(super) mixing: Mixing,
-    pub(super) exchange: Option<Exchange>,
+    pub(super) rewiring: Rewiring,
+    pub(super) pending_shuffle: Option<PendingShuffle>,
     pub(super) seen: Seen,
-    pub(super) history: History,
-    pub(super) promises: Promises,
-    pub(super) growths: Growths,
-    /// Messages that grow a tree and are held back, in the order in which they go on.
-    pub(super) growing: VecDeque<Held>,
-    /// How far messages on the trees are behind their names.
+    pub(super) cache: MessageCache,
+    pub(super) missing: MissingMessages,
+    pub(super) trees: Trees,
+    /// Deferred floods and the messages behind them, in the order in which they are forwarded.
+    pub(super) deferred: VecDeque<DeferredMessage>,
+    /// How far messages on the trees lag behind their announcements.
     pub(super) lag: Option<RoundTrip>,
-    /// A neighbour fell silent and nobody at all was heard since.
-    cut_off: bool,
+    /// A neighbour fell silent and no node at all was heard from since.
+    isolated: bool,
     shuffle_at: Instant,
     probe_at: Instant,
     check_at: Instant,
@@ -123,29 +129,29 @@ pub(super) struct Topic {
     announce_at: Option<Instant>,
     find_at: Instant,
     find_pause: Duration,
-    /// Whether a search for others has ended.
+    /// Whether a search for other nodes of the topic has ended.
     pub(super) searched: bool,
-    /// The next deadline, kept so that idle topics cost nothing.
+    /// The next deadline, kept so that an idle topic costs nothing.
     pub(super) wake: Option<Deadline>,
 }
 
 impl Topic {
-    pub(super) fn new(world: &mut World<'_>, name: TopicName, next_sequence: u64) -> Self {
-        let (now, system) = (world.now, name.is_reserved());
-        let sizes = if system { world.config.system } else { world.config.topic };
+    pub(super) fn new(shared: &mut Shared<'_>, name: TopicName, next_sequence: u64) -> Self {
+        let (now, system) = (shared.now, name.is_reserved());
+        let sizes = if system { shared.config.system } else { shared.config.topic };
         Self {
             id: name.id(),
             name,
             system,
             subscribed: system,
-            subscription: Subscription::new(world.now, world.wall),
+            subscription: Subscription::new(shared.now, shared.wall),
             publishing_until: None,
             joined: now,
             next_sequence,
             publish_from: now,
             sizes,
-            active: BTreeMap::new(),
-            passive: Passive::new(sizes.passive, world.rng.bytes()),
+            active_view: BTreeMap::new(),
+            passive_view: PassiveView::new(sizes.passive, shared.rng.bytes()),
             attempts: BTreeMap::new(),
             backoff: LruMap::new(BACKOFF_MAX),
             forgotten: LruMap::new(BACKOFF_MAX),
@@ -155,23 +161,23 @@ impl Topic {
             alone: true,
             promote_at: None,
             trim_at: None,
-            untaken: BTreeSet::new(),
+            unacked: BTreeSet::new(),
             receipts: VecDeque::new(),
-            orders: Orders::default(),
+            delivery_order: DeliveryOrder::default(),
             lost_at: None,
-            mixing: Mixing::new(world),
-            exchange: None,
-            seen: Seen::new(world.config.publishers_max),
-            history: History::default(),
-            promises: Promises::default(),
-            growths: Growths::new(now),
-            growing: VecDeque::new(),
+            rewiring: Rewiring::new(shared),
+            pending_shuffle: None,
+            seen: Seen::new(shared.config.publishers_max),
+            cache: MessageCache::default(),
+            missing: MissingMessages::default(),
+            trees: Trees::new(now),
+            deferred: VecDeque::new(),
             lag: None,
-            cut_off: false,
-            shuffle_at: now + world.rng.jitter(SHUFFLE_EARLY, 0.2),
-            probe_at: now + world.rng.jitter(PROBE_INTERVAL, 0.2),
-            check_at: now + world.rng.jitter(check_interval(system), 0.2),
-            summary_at: now + world.rng.jitter(SUMMARY_INTERVAL, 0.2),
+            isolated: false,
+            shuffle_at: now + shared.rng.jitter(SHUFFLE_EARLY, 0.2),
+            probe_at: now + shared.rng.jitter(PROBE_INTERVAL, 0.2),
+            check_at: now + shared.rng.jitter(check_interval(system), 0.2),
+            summary_at: now + shared.rng.jitter(SUMMARY_INTERVAL, 0.2),
             announce_at: None,
             find_at: now,
             find_pause: FIND_MIN,
@@ -180,28 +186,28 @@ impl Topic {
         }
     }
 
-    /// Adds what there is here to the gauges of the node.
+    /// Adds the gauges of this topic to those of the node.
     pub(super) fn gauge(&self, stats: &mut TopicsStats) {
         if self.system {
-            stats.system_active = self.active.len();
-            stats.system_passive = self.passive.len();
+            stats.system_active = self.active_view.len();
+            stats.system_passive = self.passive_view.len();
         }
-        stats.active += self.active.len();
-        stats.passive += self.passive.len();
-        stats.history_messages += self.history.len();
-        stats.history_bytes += self.history.bytes();
-        stats.promises += self.promises.len();
+        stats.active += self.active_view.len();
+        stats.passive += self.passive_view.len();
+        stats.history_messages += self.cache.len();
+        stats.history_bytes += self.cache.bytes();
+        stats.promises += self.missing.len();
         stats.publishers += self.seen.publishers();
-        stats.growing += self.growing.len();
-        stats.held += self.orders.held();
-        stats.untaken += self.untaken.len();
-        for neighbour in self.active.values() {
-            stats.branches += neighbour.branches.len();
+        stats.growing += self.deferred.len();
+        stats.held += self.delivery_order.held();
+        stats.untaken += self.unacked.len();
+        for neighbour in self.active_view.values() {
+            stats.branches += neighbour.eager_trees.len();
             stats.active_outbound += usize::from(neighbour.outbound);
-            stats.active_eager += usize::from(neighbour.is_pushed(Tree::Shared));
-            stats.active_doubted += usize::from(neighbour.doubt.is_some());
-            stats.queued_messages += neighbour.outbox.len();
-            stats.queued_bytes += neighbour.outbox.bytes();
+            stats.active_eager += usize::from(neighbour.is_eager(Tree::Shared));
+            stats.active_doubted += usize::from(neighbour.check.is_some());
+            stats.queued_messages += neighbour.queue.len();
+            stats.queued_bytes += neighbour.queue.bytes();
         }
     }
 
@@ -210,125 +216,125 @@ impl Topic {
         u64::try_from(now.since(self.joined).as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn subscribe(&mut self, world: &World<'_>) {
+    pub(super) fn subscribe(&mut self, shared: &Shared<'_>) {
         if !self.subscribed {
             self.subscribed = true;
-            self.subscription = Subscription::new(world.now, world.wall);
-            self.announce_at = Some(world.now);
-            self.orders = Orders::default();
+            self.subscription = Subscription::new(shared.now, shared.wall);
+            self.announce_at = Some(shared.now);
+            self.delivery_order = DeliveryOrder::default();
         }
     }
 
-    /// Whether this node has nothing to do here any more.
+    /// Whether this node has neither a subscription nor a publisher here any more.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         !self.subscribed && self.publishing_until.is_none_or(|until| until <= now)
     }
 
-    /// Links that carry something.
+    /// The number of healthy links.
     pub(super) fn healthy(&self) -> usize {
-        self.active.values().filter(|neighbour| neighbour.is_healthy()).count()
+        self.active_view.values().filter(|neighbour| neighbour.is_healthy()).count()
     }
 
-    /// Looks for others soon, since too few are left.
+    /// Too few links are left: brings the next search forward.
     pub(super) fn find_soon(&mut self, now: Instant) {
         self.find_pause = FIND_MIN;
         self.find_at = self.find_at.min(now + FIND_MIN);
     }
 
-    pub(super) fn on_found(&mut self, world: &mut World<'_>, contacts: Vec<Contact>) {
+    pub(super) fn on_found(&mut self, shared: &mut Shared<'_>, contacts: Vec<Contact>) {
         self.searched = true;
         for contact in contacts {
-            self.learn(world, contact, None);
+            self.learn(shared, contact, None);
         }
     }
 
-    /// Everything that follows from what just happened.
-    pub(super) fn settle(&mut self, world: &mut World<'_>) {
-        self.promote(world);
-        self.pump(world);
-        self.answer_receipts(world);
+    /// Carries out everything that follows from the last change.
+    pub(super) fn settle(&mut self, shared: &mut Shared<'_>) {
+        self.promote(shared);
+        self.pump(shared);
+        self.answer_receipts(shared);
         self.wake = self.deadline();
     }
 
     fn deadline(&self) -> Option<Deadline> {
         let at = |at: Instant, why| Some(Deadline::new(at, why));
-        let healthy = self.active.values().filter(|neighbour| neighbour.is_healthy());
-        let outboxes = healthy.filter_map(|neighbour| neighbour.outbox.wake()).min();
+        let healthy = self.active_view.values().filter(|neighbour| neighbour.is_healthy());
+        let queues = healthy.filter_map(|neighbour| neighbour.queue.wake()).min();
         let leave = self.publishing_until.filter(|_| !self.subscribed);
         Deadline::earliest([
             at(self.shuffle_at, "shuffle"),
             at(self.probe_at, "probe a contact"),
             at(self.check_at, "check a neighbour"),
             at(self.summary_at, "compare with a neighbour"),
-            at(self.mixing.at, "a link beyond need"),
+            at(self.rewiring.at, "a link beyond need"),
             at(self.find_at, "find others of a topic"),
             self.announce_at.map(|at| Deadline::new(at, "announce a topic")),
             self.trim_at.map(|at| Deadline::new(at, "drop links beyond the limit")),
             self.promote_at.map(|at| Deadline::new(at, "make a link")),
-            self.promises.next().map(|at| Deadline::new(at, "ask for what was promised")),
-            self.grow_at().map(|at| Deadline::new(at, "grow a tree")),
-            outboxes.map(|at| Deadline::new(at, "names of messages")),
-            self.orders.next().map(|at| Deadline::new(at, "messages that are missing")),
+            self.missing.next().map(|at| Deadline::new(at, "ask for what was promised")),
+            self.deferred_until().map(|at| Deadline::new(at, "grow a tree")),
+            queues.map(|at| Deadline::new(at, "names of messages")),
+            self.delivery_order.next().map(|at| Deadline::new(at, "messages that are missing")),
             self.receipts.front().map(|receipt| Deadline::new(receipt.until, "count the takers")),
             leave.map(|at| Deadline::new(at, "leave a topic")),
         ])
     }
 
-    pub(super) fn on_timeout(&mut self, world: &mut World<'_>) {
-        let now = world.now;
+    pub(super) fn on_timeout(&mut self, shared: &mut Shared<'_>) {
+        let now = shared.now;
         if self.shuffle_at <= now {
             let early = now.since(self.joined) < EARLY;
             let pause = if early { SHUFFLE_EARLY } else { SHUFFLE_INTERVAL };
-            self.shuffle_at = now + world.rng.jitter(pause, 0.2);
-            if !self.is_of_members(world) {
-                self.begin_shuffle(world);
+            self.shuffle_at = now + shared.rng.jitter(pause, 0.2);
+            if !self.is_of_members(shared) {
+                self.begin_shuffle(shared);
             }
         }
         if self.probe_at <= now {
-            self.probe_at = now + world.rng.jitter(PROBE_INTERVAL, 0.2);
-            let contact = self.passive.stalest().filter(|_| !self.is_of_members(world));
+            self.probe_at = now + shared.rng.jitter(PROBE_INTERVAL, 0.2);
+            let contact = self.passive_view.stalest().filter(|_| !self.is_of_members(shared));
             if let Some(contact) = contact {
-                world.ask(self.id, contact, Purpose::Probe, SpreadAct::Probe);
+                shared.ask(self.id, contact, Purpose::Probe, TopicRequest::Probe);
             }
         }
         if self.check_at <= now {
-            self.check_at = now + world.rng.jitter(check_interval(self.system), 0.2);
-            self.check_idle(world, QUIET, 1);
+            self.check_at = now + shared.rng.jitter(check_interval(self.system), 0.2);
+            self.check_idle(shared, QUIET, 1);
         }
         if self.summary_at <= now {
-            self.summary_at = now + world.rng.jitter(SUMMARY_INTERVAL, 0.2);
-            self.history.expire(now);
-            self.keep_parents(world, None);
-            if let Some(peer) = self.random_neighbour(world, None) {
-                self.summarise_to(world, &peer, false);
+            self.summary_at = now + shared.rng.jitter(SUMMARY_INTERVAL, 0.2);
+            self.cache.expire(now);
+            self.keep_parents(shared, None);
+            if let Some(peer) = self.random_neighbour(shared, None) {
+                self.summarise_to(shared, &peer, false);
             }
         }
-        if self.mixing.at <= now {
-            self.mix(world);
+        if self.rewiring.at <= now {
+            self.rewire(shared);
         }
         if self.trim_at.is_some_and(|at| at <= now) {
             self.trim_at = None;
-            self.trim(world);
+            self.trim(shared);
         }
-        self.search(world);
-        self.grow_trees(world);
-        self.ask_for_promised(world);
-        self.keep_order(world);
+        self.search(shared);
+        self.forward_deferred(shared);
+        self.graft_missing(shared);
+        self.check_order(shared);
     }
 
-    /// Whether the list of members tells who is there, and whether they live: in the overlay of
-    /// all nodes of a fleet.
-    fn is_of_members(&self, world: &World<'_>) -> bool {
-        self.system && world.mode == Mode::Fleet
+    /// Whether the member list tells which nodes exist and whether they are alive: in the system
+    /// topic of a fleet.
+    fn is_of_members(&self, shared: &Shared<'_>) -> bool {
+        self.system && shared.mode == Mode::Fleet
     }
 
-    fn search(&mut self, world: &mut World<'_>) {
-        let now = world.now;
+    fn search(&mut self, shared: &mut Shared<'_>) {
+        let now = shared.now;
         if self.announce_at.is_some_and(|at| at <= now) {
-            let pause = world.rng.jitter(world.config.announce_interval, 0.2);
+            let pause = shared.rng.jitter(shared.config.announce_interval, 0.2);
             self.announce_at = self.subscribed.then_some(now + pause);
             if self.subscribed {
-                world.out.push_back(TopicsOutput::Announce { topic: self.id });
+                shared.out.push_back(TopicsOutput::Announce { topic: self.id });
             }
         }
         if self.find_at > now {
@@ -338,197 +344,205 @@ impl Topic {
         let longest = if self.healthy() == 0 { FIND_ALONE_MAX } else { FIND_MAX };
         let pause = if short { self.find_pause.min(longest) } else { FIND_MAX };
         self.find_pause = (pause * 2).min(longest);
-        self.find_at = now + world.rng.jitter(pause, 0.2);
-        // The overlay of all nodes has other sources; only when they dry up does it ask.
-        if !self.system || (short && self.passive.len() < SYSTEM_PASSIVE_FEW) {
-            world.out.push_back(TopicsOutput::Find { topic: self.id });
+        self.find_at = now + shared.rng.jitter(pause, 0.2);
+        // The system topic has other sources of contacts and searches only when these dry up.
+        if !self.system || (short && self.passive_view.len() < SYSTEM_PASSIVE_FEW) {
+            shared.out.push_back(TopicsOutput::Find { topic: self.id });
         }
     }
 
-    /// A healthy neighbour at random, but not `except`.
+    /// A random healthy neighbour other than `except`.
     pub(super) fn random_neighbour(
         &self,
-        world: &mut World<'_>,
+        shared: &mut Shared<'_>,
         except: Option<&PublicKey>,
     ) -> Option<PublicKey> {
         let healthy: Vec<&PublicKey> = self
-            .active
+            .active_view
             .iter()
             .filter(|(peer, neighbour)| neighbour.is_healthy() && Some(*peer) != except)
             .map(|(peer, _)| peer)
             .collect();
-        healthy.get(world.rng.below(healthy.len() as u64) as usize).map(|peer| **peer)
+        healthy.get(shared.rng.below(healthy.len() as u64) as usize).map(|peer| **peer)
     }
 
-    /// Tells a neighbour what came since it is in the topic, of the last ten minutes.
-    /// A new neighbour may lack anything, another one hardly something.
-    pub(super) fn summarise_to(&mut self, world: &mut World<'_>, peer: &PublicKey, new: bool) {
-        let Some(neighbour) = self.active.get(peer) else { return };
-        let since = neighbour.joined.max(world.now - KEPT_FOR);
+    /// Announces to a neighbour the messages of the last ten minutes that came since it joined the
+    /// topic. A new neighbour may lack any of them, an old one hardly any.
+    pub(super) fn summarise_to(&mut self, shared: &mut Shared<'_>, peer: &PublicKey, new: bool) {
+        let Some(neighbour) = self.active_view.get(peer) else { return };
+        let since = neighbour.joined.max(shared.now - CACHE_LIFE);
         let contact = neighbour.contact;
-        let most = if new { RUNS_MAX } else { RUNS_DATAGRAM };
-        let mut runs = self.history.runs_since(since, RUNS_LOOKED_AT);
-        if runs.len() > most {
-            // Other ones each time, if not all fit.
-            let start = world.rng.below((runs.len() - most) as u64 + 1) as usize;
-            runs = runs.split_off(start);
-            runs.truncate(most);
+        let most = if new { RANGES_MAX } else { RANGES_DATAGRAM };
+        let mut ranges = self.cache.ranges_since(since, RANGES_CONSIDERED);
+        if ranges.len() > most {
+            // If not all ranges fit, a random part is chosen each time.
+            let start = shared.rng.below((ranges.len() - most) as u64 + 1) as usize;
+            ranges = ranges.split_off(start);
+            ranges.truncate(most);
         }
-        while !runs.is_empty() {
-            let rest = runs.split_off(runs.len().min(RUNS_DATAGRAM));
-            world.ask(self.id, contact, Purpose::Tell, SpreadAct::Have { runs });
-            runs = rest;
+        while !ranges.is_empty() {
+            let rest = ranges.split_off(ranges.len().min(RANGES_DATAGRAM));
+            shared.ask(self.id, contact, Purpose::Notify, TopicRequest::IHave { ranges });
+            ranges = rest;
         }
     }
 
-    /// Sends what waits, as far as the windows allow.
-    fn pump(&mut self, world: &mut World<'_>) {
-        let (now, id, history) = (world.now, self.id, &self.history);
-        for (peer, neighbour) in &mut self.active {
+    /// Sends queued messages and announcements, as far as the windows allow.
+    fn pump(&mut self, shared: &mut Shared<'_>) {
+        let (now, id, cache) = (shared.now, self.id, &self.cache);
+        for (peer, neighbour) in &mut self.active_view {
             if !neighbour.is_healthy() {
                 continue;
             }
-            let has = |id: &_| history.get(id).is_some_and(|kept| kept.is_from(peer));
-            while let Some((ids, messages)) = neighbour.outbox.bundle(world.config, now, has) {
-                world.stats.payloads_sent += ids.len() as u64;
-                let act = SpreadAct::Push { messages };
-                world.ask(id, neighbour.contact, Purpose::Push(ids), act);
+            let has = |id: &_| cache.get(id).is_some_and(|cached| cached.is_known_to(peer));
+            while let Some((ids, messages)) = neighbour.queue.bundle(shared.config, now, has) {
+                shared.stats.payloads_sent += ids.len() as u64;
+                let body = TopicRequest::Gossip { messages };
+                shared.ask(id, neighbour.contact, Purpose::Gossip(ids), body);
             }
-            let Some(mut names) = neighbour.outbox.take_names(now) else { continue };
-            names.retain(|id| !has(id));
-            let mut runs = runs(names.iter().copied(), usize::MAX);
-            if runs.is_empty() {
-                neighbour.outbox.naming = false;
+            let Some(mut ids) = neighbour.queue.take_lazy(now) else { continue };
+            ids.retain(|id| !has(id));
+            let mut ranges = ranges(ids.iter().copied(), usize::MAX);
+            if ranges.is_empty() {
+                neighbour.queue.ihave_in_flight = false;
                 continue;
             }
-            while !runs.is_empty() {
-                let rest = runs.split_off(runs.len().min(RUNS_DATAGRAM));
-                // The last one says when the next names may go.
+            while !ranges.is_empty() {
+                let rest = ranges.split_off(ranges.len().min(RANGES_DATAGRAM));
+                // The acknowledgement of the last IHAVE allows the next one.
                 let purpose = if rest.is_empty() {
-                    Purpose::Have(std::mem::take(&mut names))
+                    Purpose::IHave(std::mem::take(&mut ids))
                 } else {
-                    Purpose::Tell
+                    Purpose::Notify
                 };
-                let act = SpreadAct::Have { runs };
-                world.ask(id, neighbour.contact, purpose, act);
-                runs = rest;
+                let body = TopicRequest::IHave { ranges };
+                shared.ask(id, neighbour.contact, purpose, body);
+                ranges = rest;
             }
         }
     }
 
-    /// The neighbour gave a sign of life.
-    pub(super) fn heard(&mut self, world: &mut World<'_>, peer: &PublicKey, rtt: Duration) {
-        let Some(neighbour) = self.active.get_mut(peer) else { return };
+    /// A neighbour gave a sign of life.
+    pub(super) fn heard(&mut self, shared: &mut Shared<'_>, peer: &PublicKey, rtt: Duration) {
+        let Some(neighbour) = self.active_view.get_mut(peer) else { return };
         neighbour.rtt.sample(rtt);
-        self.cut_off = false;
-        neighbour.heard_at = world.now;
-        neighbour.checking = false;
-        if neighbour.doubt.take() == Some(Doubt::Silent) {
-            // What it missed meanwhile, it hears of now.
-            self.summarise_to(world, peer, true);
+        self.isolated = false;
+        neighbour.heard_at = shared.now;
+        neighbour.probing = false;
+        if neighbour.check.take() == Some(LivenessCheck::Silent) {
+            // It is told now of the messages that it missed meanwhile.
+            self.summarise_to(shared, peer, true);
         }
     }
 
-    /// A neighbour did not answer: others take its place, and it is checked once more.
-    pub(super) fn doubt(&mut self, world: &mut World<'_>, peer: &PublicKey, doubt: Doubt) {
-        let Some(neighbour) = self.active.get_mut(peer) else { return };
-        if neighbour.doubt.is_some() {
+    /// A neighbour did not answer: it is replaced, and checked once more.
+    pub(super) fn begin_check(
+        &mut self,
+        shared: &mut Shared<'_>,
+        peer: &PublicKey,
+        check: LivenessCheck,
+    ) {
+        let Some(neighbour) = self.active_view.get_mut(peer) else { return };
+        if neighbour.check.is_some() {
             return;
         }
-        neighbour.doubt = Some(doubt);
-        neighbour.doubted_at = world.now;
+        neighbour.check = Some(check);
+        neighbour.check_began = shared.now;
         let contact = neighbour.contact;
-        if doubt == Doubt::Silent {
-            neighbour.outbox.give_up(world.now);
-            self.lost_at = Some(world.now);
-            // Where one is gone, others may be.
-            self.check_idle(world, QUIET, usize::MAX);
-            self.replace_parent(world, peer);
-            self.keep_parents(world, None);
+        if check == LivenessCheck::Silent {
+            neighbour.queue.make_lazy(shared.now);
+            self.lost_at = Some(shared.now);
+            // If one neighbour is gone, others may be.
+            self.check_idle(shared, QUIET, usize::MAX);
+            self.replace_parent(shared, peer);
+            self.keep_parents(shared, None);
         }
-        world.ask(self.id, contact, Purpose::Check, SpreadAct::Probe);
+        shared.ask(self.id, contact, Purpose::Check, TopicRequest::Probe);
     }
 
-    /// Many fell silent: whoever was not heard just now is asked whether it is there.
-    pub(super) fn check_quiet(&mut self, world: &mut World<'_>) {
-        self.check_idle(world, QUIET_AMONG_MANY, usize::MAX);
+    /// Many peers fell silent: checks every neighbour that was not heard from just now.
+    pub(super) fn check_quiet(&mut self, shared: &mut Shared<'_>) {
+        self.check_idle(shared, QUIET_AMONG_MANY, usize::MAX);
     }
 
-    /// Asks up to `max` neighbours that were not heard for `quiet` whether they are there, those
-    /// first that were not heard for longest.
-    fn check_idle(&mut self, world: &mut World<'_>, quiet: Duration, max: usize) {
-        let (id, now) = (self.id, world.now);
+    /// Checks up to `max` neighbours that were silent for `quiet`, the longest silent ones first.
+    fn check_idle(&mut self, shared: &mut Shared<'_>, quiet: Duration, max: usize) {
+        let (id, now) = (self.id, shared.now);
         let idle = |neighbour: &&mut Neighbour| {
             let quiet = now.since(neighbour.heard_at) >= quiet;
-            quiet && !neighbour.checking && neighbour.doubt.is_none()
+            quiet && !neighbour.probing && neighbour.check.is_none()
         };
-        let mut idle: Vec<&mut Neighbour> = self.active.values_mut().filter(idle).collect();
+        let mut idle: Vec<&mut Neighbour> = self.active_view.values_mut().filter(idle).collect();
         idle.sort_by_key(|neighbour| neighbour.heard_at);
         for neighbour in idle.into_iter().take(max) {
-            neighbour.checking = true;
-            world.ask(id, neighbour.contact, Purpose::Tell, SpreadAct::Probe);
+            neighbour.probing = true;
+            shared.ask(id, neighbour.contact, Purpose::Notify, TopicRequest::Probe);
         }
     }
 
-    /// Keeps enough links on the shared tree: chosen are those that answer fastest.
-    pub(super) fn keep_parents(&mut self, world: &mut World<'_>, except: Option<&PublicKey>) {
-        let pushed = self.active.values().filter(|neighbour| neighbour.is_pushed(Tree::Shared));
-        for _ in pushed.count()..world.config.parents(world.mode) {
+    /// Keeps enough eager links on the shared tree, by grafting those with the lowest round trip.
+    pub(super) fn keep_parents(&mut self, shared: &mut Shared<'_>, except: Option<&PublicKey>) {
+        let pushed = self.active_view.values().filter(|neighbour| neighbour.is_eager(Tree::Shared));
+        for _ in pushed.count()..shared.config.parents(shared.mode) {
             let Some(peer) = self.fastest_beside(Tree::Shared, except) else { return };
-            self.graft(world, &peer, Vec::new(), Some(Tree::Shared));
+            self.graft(shared, &peer, Vec::new(), Some(Tree::Shared));
         }
     }
 
-    /// Who publishes must push to somebody, whatever its neighbours say and whoever of them goes: names
-    /// alone nobody waits for, and whoever hears too many at once remembers only some.
+    /// A publisher keeps at least one eager link on its tree, even if all neighbours pruned it or
+    /// the eager ones left. Announcements alone are not enough: no node waits for their
+    /// acknowledgement, and receivers bound how many they remember.
     pub(super) fn keep_child(&mut self, now: Instant, tree: Tree, except: Option<&PublicKey>) {
-        if self.active.values().any(|neighbour| neighbour.is_pushed(tree)) {
+        if self.active_view.values().any(|neighbour| neighbour.is_eager(tree)) {
             return;
         }
         let fastest = self.fastest_beside(tree, except);
-        if let Some(neighbour) = fastest.and_then(|peer| self.active.get_mut(&peer)) {
-            neighbour.branches.set(now, tree, true);
+        if let Some(neighbour) = fastest.and_then(|peer| self.active_view.get_mut(&peer)) {
+            neighbour.eager_trees.graft(now, tree);
         }
     }
 
-    /// Of the links that are not on a tree and may be, the one that answers fastest.
+    /// The lazy link with the lowest round trip that may be eager on this tree.
     fn fastest_beside(&self, tree: Tree, except: Option<&PublicKey>) -> Option<PublicKey> {
-        let beside = self.active.iter().filter(|(peer, neighbour)| {
-            Some(*peer) != except && neighbour.is_fit() && !neighbour.branches.is_on(tree)
+        let beside = self.active_view.iter().filter(|(peer, neighbour)| {
+            Some(*peer) != except
+                && neighbour.may_be_eager()
+                && !neighbour.eager_trees.is_eager(tree)
         });
         let fastest = beside.min_by_key(|(_, neighbour)| neighbour.rtt.smoothed());
         fastest.map(|(peer, _)| *peer)
     }
 
-    /// What to call the loss of a neighbour that does not answer: as long as nobody else is heard
-    /// either, the fault is taken to be this node's own.
-    pub(super) fn silence(&mut self, world: &World<'_>, peer: &PublicKey) -> Cause {
-        let since = self.active.get(peer).map(|neighbour| neighbour.doubted_at);
-        let nobody = since.is_some_and(|since| world.last_heard <= since);
-        self.cut_off |= nobody && self.active.len() > 1;
-        let own_fault = self.cut_off || world.now < world.suspended_until;
-        if own_fault { Cause::LocalSuspend } else { Cause::Crashed }
+    /// The cause of the loss of a neighbour that does not answer. While no other node is heard from
+    /// either, this node takes itself for isolated.
+    pub(super) fn loss_cause(&mut self, shared: &Shared<'_>, peer: &PublicKey) -> Cause {
+        let since = self.active_view.get(peer).map(|neighbour| neighbour.check_began);
+        let nobody = since.is_some_and(|since| shared.last_heard <= since);
+        self.isolated |= nobody && self.active_view.len() > 1;
+        let own_fault = self.isolated || shared.now < shared.isolated_until;
+        if own_fault { Cause::Isolated } else { Cause::Crashed }
     }
 
-    /// Asks a neighbour to push messages; those to come of `tree`, which is that of the runs, too.
+    /// Asks a neighbour to push the messages in `ranges`, and with `tree`, the tree of these
+    /// messages, its future messages too.
     pub(super) fn graft(
         &mut self,
-        world: &mut World<'_>,
+        shared: &mut Shared<'_>,
         peer: &PublicKey,
-        mut runs: Vec<potluck_wire::IdRun>,
+        mut ranges: Vec<potluck_wire::IdRange>,
         tree: Option<Tree>,
     ) {
-        let Some(neighbour) = self.active.get_mut(peer) else { return };
+        let Some(neighbour) = self.active_view.get_mut(peer) else { return };
         if let Some(tree) = tree {
-            neighbour.branches.set(world.now, tree, true);
+            neighbour.eager_trees.graft(shared.now, tree);
         }
         let (contact, eager) = (neighbour.contact, tree.is_some());
         loop {
-            let rest = runs.split_off(runs.len().min(RUNS_DATAGRAM));
-            world.stats.grafts += 1;
-            world.ask(self.id, contact, Purpose::Tell, SpreadAct::Graft { runs, eager });
-            runs = rest;
-            if runs.is_empty() {
+            let rest = ranges.split_off(ranges.len().min(RANGES_DATAGRAM));
+            shared.stats.grafts += 1;
+            shared.ask(self.id, contact, Purpose::Notify, TopicRequest::Graft { ranges, eager });
+            ranges = rest;
+            if ranges.is_empty() {
                 return;
             }
         }

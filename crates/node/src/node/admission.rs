@@ -98,6 +98,7 @@ impl Node {
         bytes: &[u8],
         spread: bool,
     ) -> Result<Option<Revoked>, RevocationError> {
+        self.deadline.take();
         if spread {
             self.tell_who_is_out(now, bytes);
         }
@@ -123,7 +124,7 @@ impl Node {
     fn put_out_by(&self, subject: &Revoked) -> Vec<PublicKey> {
         match subject {
             Revoked::Member(key) => vec![*key],
-            Revoked::Ticket(ticket) => self.gossip.members.let_in_by(ticket),
+            Revoked::Ticket(ticket) => self.gossip.members.admitted_by(ticket),
         }
     }
 
@@ -143,7 +144,7 @@ impl Node {
 
     fn tell_out(&mut self, now: Instant, contact: Contact, bytes: &[u8]) {
         let revocations = vec![Bytes::copy_from_slice(bytes)];
-        let request = Request::Member(MemberRequest::Shut { revocations });
+        let request = Request::Member(MemberRequest::Revoke { revocations });
         let options = RequestOptions {
             tries: 1,
             answer_bytes_max: SHORT_ANSWER,

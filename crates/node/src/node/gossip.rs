@@ -9,7 +9,7 @@ use potluck_gossip::members::{self, Members, MembersStart, Verdict};
 use potluck_gossip::message::SYSTEM_TOPIC;
 use potluck_gossip::search::{self, Search};
 use potluck_gossip::topics::{
-    PublishId, SpreadServeId, TopicRefusal, Topics, TopicsInput, TopicsOutput,
+    PublishId, TopicRefusal, TopicServeId, Topics, TopicsInput, TopicsOutput,
 };
 use potluck_kv::{CommandId, Put, WriteContext};
 use potluck_link::RequestOptions;
@@ -17,12 +17,13 @@ use potluck_record::limits::PROVIDER_LIFE;
 use potluck_record::{Name, Space};
 use potluck_wire::limits::{CALL_BYTES_MAX, MESSAGE_BYTES_MAX};
 use potluck_wire::{
-    MemberRequest, Provider, Refusal, Request, Response, SearchRequest, Spread, TopicId,
+    InTopic, MemberRequest, Provider, Refusal, Request, Response, SearchRequest, TopicId,
     encode_request,
 };
 
 use super::requests::InboundRequest;
 use super::{CALLS_MAX, Node, PendingRequest, ReplyPath};
+use crate::cached::Cached;
 use crate::command::{Command, CommandError, Reply};
 use crate::config::Config;
 use crate::input::{CallId, Input};
@@ -45,9 +46,9 @@ const SIZE_INTERVAL: Duration = Duration::from_secs(10);
 /// The three machines and what they wait for from other parts.
 #[derive(Debug)]
 pub(super) struct Gossip {
-    pub(super) members: Members,
-    pub(super) topics: Topics,
-    pub(super) search: Search,
+    pub(super) members: Cached<Members>,
+    pub(super) topics: Cached<Topics>,
+    pub(super) search: Cached<Search>,
     publishes: BTreeMap<PublishId, Option<CommandId>>,
     subscribing: Option<CommandId>,
     searches: BTreeMap<u64, CommandId>,
@@ -83,9 +84,9 @@ impl Gossip {
             Topics::new(identity, network, incarnation, contact, config.topics, rng.fork("topics"));
         topics.handle(Instant::ZERO, TopicsInput::Mode(members.mode()));
         Self {
-            members,
-            topics,
-            search: Search::new(contact.public_key, rng.fork("search")),
+            members: Cached::new(members),
+            topics: Cached::new(topics),
+            search: Cached::new(Search::new(contact.public_key, rng.fork("search"))),
             publishes: BTreeMap::new(),
             subscribing: None,
             searches: BTreeMap::new(),
@@ -142,16 +143,15 @@ impl Node {
     }
 
     pub(super) fn on_gossip_timeout(&mut self, now: Instant) {
-        let due = |deadline: Option<Deadline>| deadline.is_some_and(|d| d.at <= now);
-        if due(self.gossip.members.poll_timeout()) {
+        if self.gossip.members.is_due(now) {
             self.gossip.members.handle(now, members::Input::Timeout);
             self.pump(now);
         }
-        if due(self.gossip.topics.poll_timeout()) {
+        if self.gossip.topics.is_due(now) {
             self.gossip.topics.handle(now, TopicsInput::Timeout);
             self.pump(now);
         }
-        if due(self.gossip.search.poll_timeout()) {
+        if self.gossip.search.is_due(now) {
             self.gossip.search.handle(now, search::Input::Timeout);
         }
     }
@@ -229,7 +229,7 @@ impl Node {
             (PendingRequest::Members(ask), None) => {
                 self.gossip.members.handle(now, members::Input::Failed { ask });
             }
-            (PendingRequest::Topics(ask), Some(Response::Spread(answer))) => {
+            (PendingRequest::Topics(ask), Some(Response::Topic(answer))) => {
                 let rtt = rtt.unwrap_or(Duration::from_millis(100));
                 self.gossip.topics.handle(now, TopicsInput::Answered { ask, answer, rtt });
             }
@@ -274,9 +274,9 @@ impl Node {
                 let input = members::Input::Asked { serve, from, request, budget };
                 self.gossip.members.handle(now, input);
             }
-            GossipRequest::Spread(spread) => {
-                let serve = SpreadServeId(serve);
-                self.gossip.topics.handle(now, TopicsInput::Asked { serve, from, spread });
+            GossipRequest::Topic(request) => {
+                let serve = TopicServeId(serve);
+                self.gossip.topics.handle(now, TopicsInput::Asked { serve, from, request });
             }
             GossipRequest::Search(request) => {
                 let serve = search::ServeId(serve);
@@ -298,11 +298,11 @@ impl Node {
         match output {
             Said::Ask { ask, to, request, tries, patience, large } => {
                 let answer_bytes_max = match request {
-                    MemberRequest::Probe { .. }
-                    | MemberRequest::ProbeFor { .. }
+                    MemberRequest::Ping { .. }
+                    | MemberRequest::PingReq { .. }
                     | MemberRequest::Prove { .. }
-                    | MemberRequest::Doubt { .. } => WORD_ANSWER,
-                    MemberRequest::Tell { .. } | MemberRequest::Shut { .. } => TAKEN_ANSWER,
+                    | MemberRequest::Suspect { .. } => WORD_ANSWER,
+                    MemberRequest::Tell { .. } | MemberRequest::Revoke { .. } => TAKEN_ANSWER,
                     MemberRequest::Compare { .. }
                     | MemberRequest::Load { .. }
                     | MemberRequest::Page { .. } => MESSAGE_BYTES_MAX,
@@ -351,10 +351,10 @@ impl Node {
     fn on_verdict(&mut self, now: Instant, contact: Contact, verdict: Verdict) {
         let key = contact.public_key;
         match verdict {
-            Verdict::Here => {
+            Verdict::Alive => {
                 self.gossip.topics.handle(now, TopicsInput::Candidates(vec![contact]));
             }
-            Verdict::Doubted => {
+            Verdict::Suspect => {
                 let id = contact.in_network(&self.network).id;
                 self.dht.handle(now, potluck_dht::Input::Doubted(id));
                 self.gossip.topics.handle(now, TopicsInput::Unreachable(key));
@@ -391,17 +391,17 @@ impl Node {
 
     fn on_topics(&mut self, now: Instant, output: TopicsOutput) {
         match output {
-            TopicsOutput::Ask { ask, to, spread, tries } => {
+            TopicsOutput::Ask { ask, to, request, tries } => {
                 let answer_bytes_max = SPREAD_ANSWER;
                 let options = RequestOptions { tries, answer_bytes_max, patience: Duration::ZERO };
                 let how = Asking { options, large: false };
-                let request = Request::Spread(spread);
+                let request = Request::Topic(request);
                 if !self.gossip_ask(now, PendingRequest::Topics(ask), to, &request, how) {
                     self.gossip.topics.handle(now, TopicsInput::Unsent(ask));
                 }
             }
             TopicsOutput::Answer { serve, answer } => {
-                self.gossip_answer(now, serve.0, &Response::Spread(answer));
+                self.gossip_answer(now, serve.0, &Response::Topic(answer));
             }
             TopicsOutput::Deliver(message) if message.topic.as_str() == SYSTEM_TOPIC => {
                 let input = members::Input::Announced {
@@ -415,7 +415,7 @@ impl Node {
             TopicsOutput::Missed { topic, missed } => {
                 self.outbox.push_back(Output::Missed { topic, missed });
             }
-            TopicsOutput::Taken { publish, message, neighbours } => {
+            TopicsOutput::Acknowledged { publish, message, neighbours } => {
                 if let Some(Some(id)) = self.gossip.publishes.remove(&publish) {
                     self.reply(id, Reply::Taken { message, neighbours });
                 }
@@ -603,7 +603,7 @@ impl Node {
                     // Of a node that began anew the reader still learns how many of that publisher's it
                     // missed.
                     if let Some(after) = after.filter(|_| !complete && backlog.is_empty()) {
-                        self.gossip.topics.expect_behind(&topic, after);
+                        self.gossip.topics.expect_after(&topic, after);
                     }
                     self.reply(id, Reply::Subscribed { backlog, complete });
                 }
@@ -625,7 +625,7 @@ impl Node {
 /// A request for one of the three machines.
 pub(super) enum GossipRequest {
     Member(MemberRequest),
-    Spread(Spread),
+    Topic(InTopic),
     Search(SearchRequest),
 }
 

@@ -29,13 +29,12 @@ struct Question {
 
 impl Node {
     pub(super) fn on_request(&mut self, now: Instant, inbound: InboundRequest, request: Request) {
-        let from = inbound.from.in_network(&self.network);
         match request {
             Request::Member(request) => {
                 self.on_gossip_request(now, inbound, GossipRequest::Member(request));
             }
-            Request::Spread(spread) => {
-                self.on_gossip_request(now, inbound, GossipRequest::Spread(spread));
+            Request::Topic(request) => {
+                self.on_gossip_request(now, inbound, GossipRequest::Topic(request));
             }
             Request::Search(request) => {
                 self.on_gossip_request(now, inbound, GossipRequest::Search(request));
@@ -55,6 +54,7 @@ impl Node {
             Request::FindNode { target, count, want, .. } => {
                 let room = inbound.budget.saturating_sub(64) / CONTACT_BYTES;
                 let most = usize::from(count).min(CONTACTS_MAX).min(room);
+                let from = inbound.from.in_network(&self.network);
                 let closest = self.dht.closest(&target, most, Some(&from.id));
                 let contacts = closest.iter().map(|peer| peer.contact).collect();
                 if want == Want::Nothing {
@@ -67,6 +67,7 @@ impl Node {
             Request::Have { blob } => self.on_asked_have(now, inbound, blob),
             Request::Enroll(enroll) => self.on_enroll(now, inbound, enroll),
             request @ (Request::Store { .. } | Request::Offer { .. } | Request::Load(_)) => {
+                let from = inbound.from.in_network(&self.network);
                 self.ask_kv(now, inbound, Question { from, request, contacts: Vec::new() });
             }
         }

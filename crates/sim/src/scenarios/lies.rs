@@ -4,8 +4,8 @@ use bytes::Bytes;
 use potluck_base::{Contact, Identity, PublicKey, Rng, UnixMillis};
 use potluck_gossip::message::TopicName;
 use potluck_wire::{
-    Announcement, Claim, IdRun, MemberRecord, MemberRequest, PartCause, Request, SignedMessage,
-    Spread, SpreadAct, Vitals,
+    Announcement, DisconnectCause, IdRange, InTopic, MemberRecord, MemberRequest, RecordVersion,
+    Request, SignedMessage, SuspectMessage, TopicRequest,
 };
 
 use crate::sim_node::NodeIndex;
@@ -26,15 +26,15 @@ pub(super) fn lie(
         view.members.into_iter().find(|member| member.peer.contact.public_key == subject)
     });
     let incarnation = known.map_or(1, |member| member.incarnation);
-    let vitals = Vitals { incarnation, beat: rng.below(3) as u32 };
-    let claim = Claim { subject, vitals };
+    let version = RecordVersion { incarnation, revision: rng.below(3) as u32 };
+    let suspect = SuspectMessage { subject, version };
     let record = members.and_then(|members| members.record(&subject)).unwrap_or_default();
     let tell = |record: Bytes| Request::Member(MemberRequest::Tell { records: vec![record] });
     match round % 12 {
-        0 => Request::Member(MemberRequest::Doubt { claims: vec![claim; 8] }),
+        0 => Request::Member(MemberRequest::Suspect { suspects: vec![suspect; 8] }),
         1 => {
-            let doubted = Some(vitals);
-            Request::Member(MemberRequest::Probe { mine: vitals, doubted, component: None })
+            let suspected = Some(version);
+            Request::Member(MemberRequest::Ping { mine: version, suspected, partition: None })
         }
         2 => {
             let mut broken = record.to_vec();
@@ -44,11 +44,11 @@ pub(super) fn lie(
             tell(broken.into())
         }
         3 => tell(record),
-        4 => tell(Announcement { claims: vec![claim], ..Announcement::default() }.to_bytes()),
-        5 => tell(good_bye(world, liar, &record, vitals)),
-        turn => Request::Spread(Spread {
+        4 => tell(Announcement { suspects: vec![suspect], ..Announcement::default() }.to_bytes()),
+        5 => tell(good_bye(world, liar, &record, version)),
+        turn => Request::Topic(InTopic {
             topic: TopicName::system().id(),
-            act: overlay_lie(rng, world.hostile_identity(liar), turn, subject),
+            body: overlay_lie(rng, world.hostile_identity(liar), turn, subject),
         }),
     }
 }
@@ -61,26 +61,30 @@ pub(super) fn is_linked(world: &World, node: NodeIndex, liar: HostileIndex) -> b
 }
 
 /// A good-bye in another member's name.
-fn good_bye(world: &World, liar: HostileIndex, record: &Bytes, vitals: Vitals) -> Bytes {
+fn good_bye(world: &World, liar: HostileIndex, record: &Bytes, version: RecordVersion) -> Bytes {
     let Ok(word) = MemberRecord::read(record) else { return Bytes::new() };
-    let word = MemberRecord { left: true, vitals: Vitals { beat: u32::MAX, ..vitals }, ..word };
+    let word = MemberRecord {
+        left: true,
+        version: RecordVersion { revision: u32::MAX, ..version },
+        ..word
+    };
     word.sign(world.hostile_identity(liar), world.network_id())
 }
 
 /// What links say to each other, made up.
-fn overlay_lie(rng: &mut Rng, me: &Identity, turn: usize, subject: PublicKey) -> SpreadAct {
+fn overlay_lie(rng: &mut Rng, me: &Identity, turn: usize, subject: PublicKey) -> TopicRequest {
     let mut nobody = || {
         let address = ([198, 18, rng.below(256) as u8, rng.below(256) as u8], 4_000).into();
         Contact::new(Identity::from_seed(rng.bytes()).public_key(), address)
     };
     let contacts: Vec<Contact> = (0..6).map(|_| nobody()).collect();
     let (nonce, sequence) = (rng.next_u64(), rng.next_u64() >> 8);
-    let run = |publisher| IdRun { publisher, incarnation: 1, first: sequence, count: 1_000 };
+    let run = |publisher| IdRange { publisher, incarnation: 1, first: sequence, count: 1_000 };
     match turn {
-        6 => SpreadAct::Neighbour { urgent: true, age_ms: 600_000 },
-        7 => SpreadAct::Shuffle { origin: contacts[0], nonce, hops: u8::MAX, contacts },
-        8 => SpreadAct::Shuffled { nonce, contacts },
-        9 => SpreadAct::Have { runs: vec![run(subject), run(contacts[1].public_key)] },
+        6 => TopicRequest::Neighbour { high_priority: true, age_ms: 600_000 },
+        7 => TopicRequest::Shuffle { origin: contacts[0], nonce, hops: u8::MAX, contacts },
+        8 => TopicRequest::ShuffleReply { nonce, contacts },
+        9 => TopicRequest::IHave { ranges: vec![run(subject), run(contacts[1].public_key)] },
         10 => {
             let payload = Bytes::from_static(b"made up");
             let topic = TopicName::system().id();
@@ -94,8 +98,8 @@ fn overlay_lie(rng: &mut Rng, me: &Identity, turn: usize, subject: PublicKey) ->
                 payload,
             );
             message.publisher = subject;
-            SpreadAct::Push { messages: vec![message.encode()] }
+            TopicRequest::Gossip { messages: vec![message.encode()] }
         }
-        _ => SpreadAct::Part { cause: PartCause::Misbehaved, others: contacts },
+        _ => TopicRequest::Disconnect { cause: DisconnectCause::Misbehaved, others: contacts },
     }
 }

@@ -9,7 +9,8 @@ use potluck_gossip::message::TopicName;
 use potluck_node::{Command, Reply};
 use potluck_wire::search::{QueryId, RINGS_MAX, STEPS_MAX, WALKERS_MAX};
 use potluck_wire::{
-    MemberResponse, Request, Response, SearchRequest, Spread, SpreadAct, SpreadAnswer, Vitals,
+    InTopic, MemberResponse, RecordVersion, Request, Response, SearchRequest, TopicRequest,
+    TopicResponse,
 };
 
 use crate::batch::Batch;
@@ -149,18 +150,18 @@ fn messages(world: &mut World) -> u64 {
 
 /// A neighbour that does its duty, so that it keeps its links.
 fn civil(_: &Contact, request: &Request) -> Option<Response> {
-    let vitals = Vitals { incarnation: 1, beat: 0 };
+    let version = RecordVersion { incarnation: 1, revision: 0 };
     match request {
         Request::Ping => Some(Response::Pong),
-        Request::Spread(Spread { act, .. }) => Some(Response::Spread(match act {
-            SpreadAct::Push { .. } => SpreadAnswer::Pushed { prune: 1, busy: false },
-            SpreadAct::Graft { .. } => SpreadAnswer::Grafted { lacking: 0 },
-            SpreadAct::Neighbour { .. } => SpreadAnswer::Accepted { age_ms: 0 },
-            _ => SpreadAnswer::Taken,
+        Request::Topic(InTopic { body, .. }) => Some(Response::Topic(match body {
+            TopicRequest::Gossip { .. } => TopicResponse::GossipAck { prune: 1, busy: false },
+            TopicRequest::Graft { .. } => TopicResponse::GraftAck { lacking: 0 },
+            TopicRequest::Neighbour { .. } => TopicResponse::Accepted { age_ms: 0 },
+            _ => TopicResponse::Ack,
         })),
         Request::Search(_) => Some(Response::Taken),
         Request::Member(_) => {
-            Some(Response::Member(MemberResponse::Alive { mine: vitals, surroundings: None }))
+            Some(Response::Member(MemberResponse::Ack { mine: version, hints: None }))
         }
         _ => None,
     }
@@ -236,9 +237,9 @@ fn flood(run: &mut Run, world: &mut World, who: HostileIndex, victims: &[NodeInd
 
 fn link(world: &mut World, who: HostileIndex, victims: &[NodeIndex]) {
     for victim in victims {
-        let act = SpreadAct::Neighbour { urgent: true, age_ms: 0 };
+        let body = TopicRequest::Neighbour { high_priority: true, age_ms: 0 };
         let topic = TopicName::system().id();
-        world.hostile_ask(who, *victim, &Request::Spread(Spread { topic, act }));
+        world.hostile_ask(who, *victim, &Request::Topic(InTopic { topic, body }));
     }
 }
 

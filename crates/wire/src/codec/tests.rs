@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::limits::{LOAD_KEYS_DATAGRAM, MESSAGE_BYTES_MAX, OFFER_ENTRIES_DATAGRAM};
 use crate::search::{Hit, QueryId, SearchRequest};
-use crate::spread::{IdRun, PartCause, Spread, SpreadAct, SpreadAnswer, TopicId};
+use crate::topic::{DisconnectCause, IdRange, InTopic, TopicId, TopicRequest, TopicResponse};
 use crate::{
     Found, Hint, Holding, Loaded, OfferEntry, Part, RecordAnswer, Refusal, StoreOutcome, Want,
 };
@@ -73,12 +73,16 @@ fn search() -> impl Strategy<Value = SearchRequest> {
     ]
 }
 
-fn spread() -> impl Strategy<Value = Spread> {
+fn in_topic() -> impl Strategy<Value = InTopic> {
     let contacts = || prop::collection::vec(contact(), 0..8);
-    let cause = prop::sample::select(vec![PartCause::Left, PartCause::Room, PartCause::Misbehaved]);
+    let cause = prop::sample::select(vec![
+        DisconnectCause::Left,
+        DisconnectCause::Room,
+        DisconnectCause::Misbehaved,
+    ]);
     let runs = || {
         let run = (any::<[u8; 32]>(), any::<u64>(), any::<u64>(), any::<u32>()).prop_map(
-            |(key, incarnation, first, count)| IdRun {
+            |(key, incarnation, first, count)| IdRange {
                 publisher: PublicKey::from_bytes(key),
                 incarnation,
                 first,
@@ -87,33 +91,40 @@ fn spread() -> impl Strategy<Value = Spread> {
         );
         prop::collection::vec(run, 0..20)
     };
-    let act = prop_oneof![
+    let body = prop_oneof![
         (any::<bool>(), any::<u64>())
-            .prop_map(|(urgent, age_ms)| SpreadAct::Neighbour { urgent, age_ms }),
-        (cause, contacts()).prop_map(|(cause, others)| SpreadAct::Part { cause, others }),
-        (contact(), any::<u8>()).prop_map(|(joiner, hops)| SpreadAct::Walk { joiner, hops }),
+            .prop_map(|(high_priority, age_ms)| TopicRequest::Neighbour { high_priority, age_ms }),
+        (cause, contacts()).prop_map(|(cause, others)| TopicRequest::Disconnect { cause, others }),
+        (contact(), any::<u8>())
+            .prop_map(|(joiner, hops)| TopicRequest::ForwardJoin { joiner, hops }),
         (contact(), any::<u64>(), any::<u8>(), contacts()).prop_map(
-            |(origin, nonce, hops, contacts)| SpreadAct::Shuffle { origin, nonce, hops, contacts }
+            |(origin, nonce, hops, contacts)| TopicRequest::Shuffle {
+                origin,
+                nonce,
+                hops,
+                contacts
+            }
         ),
         (any::<u64>(), contacts())
-            .prop_map(|(nonce, contacts)| SpreadAct::Shuffled { nonce, contacts }),
-        Just(SpreadAct::Probe),
-        blobs().prop_map(|messages| SpreadAct::Push { messages }),
-        runs().prop_map(|runs| SpreadAct::Have { runs }),
-        (runs(), any::<bool>()).prop_map(|(runs, eager)| SpreadAct::Graft { runs, eager }),
+            .prop_map(|(nonce, contacts)| TopicRequest::ShuffleReply { nonce, contacts }),
+        Just(TopicRequest::Probe),
+        blobs().prop_map(|messages| TopicRequest::Gossip { messages }),
+        runs().prop_map(|ranges| TopicRequest::IHave { ranges }),
+        (runs(), any::<bool>()).prop_map(|(ranges, eager)| TopicRequest::Graft { ranges, eager }),
     ];
-    (any::<[u8; 16]>(), act).prop_map(|(topic, act)| Spread { topic: TopicId(topic), act })
+    (any::<[u8; 16]>(), body).prop_map(|(topic, body)| InTopic { topic: TopicId(topic), body })
 }
 
-fn spread_answer() -> impl Strategy<Value = SpreadAnswer> {
+fn topic_response() -> impl Strategy<Value = TopicResponse> {
     prop_oneof![
-        Just(SpreadAnswer::Taken),
-        Just(SpreadAnswer::NotNeighbour),
-        any::<u64>().prop_map(|age_ms| SpreadAnswer::Accepted { age_ms }),
-        prop::collection::vec(contact(), 0..5).prop_map(|others| SpreadAnswer::Declined { others }),
+        Just(TopicResponse::Ack),
+        Just(TopicResponse::NotNeighbour),
+        any::<u64>().prop_map(|age_ms| TopicResponse::Accepted { age_ms }),
+        prop::collection::vec(contact(), 0..5)
+            .prop_map(|others| TopicResponse::Declined { others }),
         (any::<u64>(), any::<bool>())
-            .prop_map(|(prune, busy)| SpreadAnswer::Pushed { prune, busy }),
-        any::<u32>().prop_map(|lacking| SpreadAnswer::Grafted { lacking }),
+            .prop_map(|(prune, busy)| TopicResponse::GossipAck { prune, busy }),
+        any::<u32>().prop_map(|lacking| TopicResponse::GraftAck { lacking }),
     ]
 }
 
@@ -124,7 +135,7 @@ fn request() -> impl Strategy<Value = Request> {
         Just(Request::Ping),
         Just(Request::Leave),
         search().prop_map(Request::Search),
-        spread().prop_map(Request::Spread),
+        in_topic().prop_map(Request::Topic),
         any::<[u8; 32]>().prop_map(|id| Request::Have { blob: BlobId::from_bytes(id) }),
         (key(), any::<u8>(), want, any::<Option<u8>>()).prop_map(|(target, count, want, parts)| {
             Request::FindNode { target, count, want, parts }
@@ -156,7 +167,7 @@ fn response() -> impl Strategy<Value = Response> {
     prop_oneof![
         Just(Response::Pong),
         Just(Response::Left),
-        spread_answer().prop_map(Response::Spread),
+        topic_response().prop_map(Response::Topic),
         (prop::collection::vec(contact(), 0..20), prop::option::of(record), part)
             .prop_map(|(contacts, record, part)| Response::Found(Found { contacts, record, part })),
         prop::collection::vec(outcome, 0..4).prop_map(|outcomes| Response::Stored { outcomes }),
@@ -350,43 +361,46 @@ fn the_bytes_of_topics_are_frozen() {
     let public_key = PublicKey::from_bytes([0x11; 32]);
     let contact = Contact::new(public_key, "1.2.3.4:258".parse().expect("address"));
     let contacts = || vec![contact];
-    let run = IdRun { publisher: public_key, incarnation: 256, first: 9, count: 3 };
+    let run = IdRange { publisher: public_key, incarnation: 256, first: 9, count: 3 };
     let k = format!("5820{}", "11".repeat(32));
     let (c, r) = (format!("82 {k} 46010203040102"), format!("84 {k} 190100 09 03"));
     let messages = vec![Bytes::from_static(b"m")];
     let acts = [
-        (SpreadAct::Neighbour { urgent: true, age_ms: 7 }, "8200 82 f5 07".to_owned()),
+        (TopicRequest::Neighbour { high_priority: true, age_ms: 7 }, "8200 82 f5 07".to_owned()),
         (
-            SpreadAct::Part { cause: PartCause::Room, others: contacts() },
+            TopicRequest::Disconnect { cause: DisconnectCause::Room, others: contacts() },
             format!("8201 82 01 81 {c}"),
         ),
-        (SpreadAct::Walk { joiner: contact, hops: 6 }, format!("8202 82 {c} 06")),
+        (TopicRequest::ForwardJoin { joiner: contact, hops: 6 }, format!("8202 82 {c} 06")),
         (
-            SpreadAct::Shuffle { origin: contact, nonce: 5, hops: 6, contacts: contacts() },
+            TopicRequest::Shuffle { origin: contact, nonce: 5, hops: 6, contacts: contacts() },
             format!("8203 84 {c} 05 06 81 {c}"),
         ),
-        (SpreadAct::Shuffled { nonce: 5, contacts: contacts() }, format!("8204 82 05 81 {c}")),
-        (SpreadAct::Probe, "8205 80".to_owned()),
-        (SpreadAct::Push { messages }, "8206 81 81 416d".to_owned()),
-        (SpreadAct::Have { runs: vec![run] }, format!("8207 81 81 {r}")),
-        (SpreadAct::Graft { runs: vec![run], eager: true }, format!("8208 82 81 {r} f5")),
+        (
+            TopicRequest::ShuffleReply { nonce: 5, contacts: contacts() },
+            format!("8204 82 05 81 {c}"),
+        ),
+        (TopicRequest::Probe, "8205 80".to_owned()),
+        (TopicRequest::Gossip { messages }, "8206 81 81 416d".to_owned()),
+        (TopicRequest::IHave { ranges: vec![run] }, format!("8207 81 81 {r}")),
+        (TopicRequest::Graft { ranges: vec![run], eager: true }, format!("8208 82 81 {r} f5")),
     ];
-    for (act, expected) in acts {
+    for (body, expected) in acts {
         let expected = format!("02 8208 81 82 50{} {expected}", "44".repeat(16));
-        let request = Request::Spread(Spread { topic: TopicId([0x44; 16]), act });
+        let request = Request::Topic(InTopic { topic: TopicId([0x44; 16]), body });
         assert_eq!(hex(&encode_request(&request)), expected.replace(' ', ""), "{request:?}");
     }
     let answers = [
-        (SpreadAnswer::Taken, "8200 80".to_owned()),
-        (SpreadAnswer::Accepted { age_ms: 7 }, "8201 81 07".to_owned()),
-        (SpreadAnswer::Declined { others: contacts() }, format!("8202 81 81 {c}")),
-        (SpreadAnswer::Pushed { prune: 1, busy: false }, "8203 82 01 f4".to_owned()),
-        (SpreadAnswer::Grafted { lacking: 3 }, "8204 81 03".to_owned()),
-        (SpreadAnswer::NotNeighbour, "8205 80".to_owned()),
+        (TopicResponse::Ack, "8200 80".to_owned()),
+        (TopicResponse::Accepted { age_ms: 7 }, "8201 81 07".to_owned()),
+        (TopicResponse::Declined { others: contacts() }, format!("8202 81 81 {c}")),
+        (TopicResponse::GossipAck { prune: 1, busy: false }, "8203 82 01 f4".to_owned()),
+        (TopicResponse::GraftAck { lacking: 3 }, "8204 81 03".to_owned()),
+        (TopicResponse::NotNeighbour, "8205 80".to_owned()),
     ];
     for (answer, expected) in answers {
         let expected = format!("02 8209 81 {expected}").replace(' ', "");
-        let response = Response::Spread(answer);
+        let response = Response::Topic(answer);
         assert_eq!(hex(&encode_response(&response)), expected, "{response:?}");
     }
 }
@@ -397,7 +411,7 @@ fn a_shuffle_and_a_request_for_names_fit_in_a_datagram() {
         PublicKey::from_bytes([255; 32]),
         "[ffff::ffff]:65535".parse().expect("address"),
     );
-    let run = IdRun {
+    let run = IdRange {
         publisher: contact.public_key,
         incarnation: u64::MAX,
         first: u64::MAX,
@@ -405,11 +419,11 @@ fn a_shuffle_and_a_request_for_names_fit_in_a_datagram() {
     };
     let nonce = u64::MAX;
     let acts = [
-        SpreadAct::Shuffle { origin: contact, nonce, hops: 6, contacts: vec![contact; 6] },
-        SpreadAct::Graft { runs: vec![run; 16], eager: true },
+        TopicRequest::Shuffle { origin: contact, nonce, hops: 6, contacts: vec![contact; 6] },
+        TopicRequest::Graft { ranges: vec![run; 16], eager: true },
     ];
-    for act in acts {
-        let request = Request::Spread(Spread { topic: TopicId([255; 16]), act });
+    for body in acts {
+        let request = Request::Topic(InTopic { topic: TopicId([255; 16]), body });
         let length = encode_request(&request).len();
         assert!(length <= MESSAGE_BYTES_MAX, "{length}");
     }

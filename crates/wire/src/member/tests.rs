@@ -15,7 +15,7 @@ fn network() -> NetworkId {
 fn record() -> MemberRecord {
     MemberRecord {
         contact: Contact::new(identity().public_key(), "1.2.3.4:258".parse().expect("address")),
-        vitals: Vitals { incarnation: 256, beat: 3 },
+        version: RecordVersion { incarnation: 256, revision: 3 },
         left: false,
         client: false,
         labels: vec![("rack".to_owned(), "7".to_owned()), ("site".to_owned(), String::new())],
@@ -27,19 +27,20 @@ fn record() -> MemberRecord {
     }
 }
 
-fn vitals() -> impl Strategy<Value = Vitals> {
-    (any::<u64>(), any::<u32>()).prop_map(|(incarnation, beat)| Vitals { incarnation, beat })
+fn version() -> impl Strategy<Value = RecordVersion> {
+    (any::<u64>(), any::<u32>())
+        .prop_map(|(incarnation, revision)| RecordVersion { incarnation, revision })
 }
 
-fn component() -> impl Strategy<Value = Component> {
-    (any::<u32>(), any::<u64>()).prop_map(|(hour, least)| Component { hour, least })
+fn partition() -> impl Strategy<Value = PartitionId> {
+    (any::<u32>(), any::<u64>()).prop_map(|(hour, least)| PartitionId { hour, least })
 }
 
-fn surroundings() -> impl Strategy<Value = Surroundings> {
+fn hints() -> impl Strategy<Value = PeerHints> {
     let contact = (key(), any::<[u8; 4]>())
         .prop_map(|(public_key, ip)| Contact::new(public_key, (ip, 7).into()));
-    (prop::option::of(component()), prop::collection::vec(contact, 0..4))
-        .prop_map(|(component, beside)| Surroundings { component, beside })
+    (prop::option::of(partition()), prop::collection::vec(contact, 0..4))
+        .prop_map(|(partition, helpers)| PeerHints { partition, helpers })
 }
 
 fn key() -> impl Strategy<Value = PublicKey> {
@@ -50,22 +51,23 @@ fn bytes() -> impl Strategy<Value = Vec<Bytes>> {
     prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from), 0..5)
 }
 
-fn claims() -> impl Strategy<Value = Vec<Claim>> {
-    let claim = (key(), vitals()).prop_map(|(subject, vitals)| Claim { subject, vitals });
-    prop::collection::vec(claim, 0..CLAIMS_MAX)
+fn suspects() -> impl Strategy<Value = Vec<SuspectMessage>> {
+    let suspect =
+        (key(), version()).prop_map(|(subject, version)| SuspectMessage { subject, version });
+    prop::collection::vec(suspect, 0..SUSPECTS_MAX)
 }
 
 fn request() -> impl Strategy<Value = MemberRequest> {
     prop_oneof![
-        (vitals(), prop::option::of(vitals()), prop::option::of(component())).prop_map(
-            |(mine, doubted, component)| MemberRequest::Probe { mine, doubted, component }
+        (version(), prop::option::of(version()), prop::option::of(partition())).prop_map(
+            |(mine, suspected, partition)| MemberRequest::Ping { mine, suspected, partition }
         ),
         (key(), any::<[u8; 4]>(), any::<u64>()).prop_map(|(public_key, ip, nonce)| {
             let subject = Contact::new(public_key, (ip, 7).into());
-            MemberRequest::ProbeFor { subject, nonce }
+            MemberRequest::PingReq { subject, nonce }
         }),
         (key(), any::<u64>()).prop_map(|(asker, nonce)| MemberRequest::Prove { asker, nonce }),
-        claims().prop_map(|claims| MemberRequest::Doubt { claims }),
+        suspects().prop_map(|suspects| MemberRequest::Suspect { suspects }),
         bytes().prop_map(|records| MemberRequest::Tell { records }),
         any::<[u8; 16]>().prop_map(|digests| {
             MemberRequest::Compare { digests: Bytes::copy_from_slice(&digests) }
@@ -73,23 +75,23 @@ fn request() -> impl Strategy<Value = MemberRequest> {
         prop::collection::vec(any::<u64>(), 0..9)
             .prop_map(|members| MemberRequest::Load { members }),
         key().prop_map(|after| MemberRequest::Page { after }),
-        bytes().prop_map(|revocations| MemberRequest::Shut { revocations }),
+        bytes().prop_map(|revocations| MemberRequest::Revoke { revocations }),
     ]
 }
 
 fn response() -> impl Strategy<Value = MemberResponse> {
     prop_oneof![
-        (vitals(), prop::option::of(surroundings()))
-            .prop_map(|(mine, surroundings)| MemberResponse::Alive { mine, surroundings }),
-        vitals().prop_map(|vitals| {
+        (version(), prop::option::of(hints()))
+            .prop_map(|(mine, hints)| MemberResponse::Ack { mine, hints }),
+        version().prop_map(|version| {
             let signature = identity().sign(b"x");
-            MemberResponse::Proof { vitals, signature }
+            MemberResponse::Proof { version, signature }
         }),
         (prop::collection::vec(any::<(u64, u32)>(), 0..9), any::<u64>())
             .prop_map(|(entries, buckets)| MemberResponse::Differing { entries, buckets }),
         (bytes(), any::<bool>())
             .prop_map(|(records, more)| MemberResponse::Records { records, more }),
-        claims().prop_map(|claims| MemberResponse::Shared { claims }),
+        suspects().prop_map(|suspects| MemberResponse::Confirmed { suspects }),
     ]
 }
 
@@ -169,8 +171,8 @@ fn labels_are_few_short_plain_and_in_order() {
 }
 
 #[test]
-fn vitals_are_ordered_by_incarnation_and_then_by_beat() {
-    let word = |incarnation, beat| Vitals { incarnation, beat };
+fn versions_are_ordered_by_incarnation_and_then_by_revision() {
+    let word = |incarnation, revision| RecordVersion { incarnation, revision };
     assert!(word(1, 9) < word(2, 0));
     assert!(word(2, 0) < word(2, 1));
 }
@@ -184,27 +186,29 @@ fn hex(bytes: &[u8]) -> String {
 fn the_bytes_of_requests_about_members_are_frozen() {
     let public_key = PublicKey::from_bytes([0x11; 32]);
     let subject = Contact::new(public_key, "1.2.3.4:258".parse().expect("address"));
-    let vitals = Vitals { incarnation: 256, beat: 3 };
+    let version = RecordVersion { incarnation: 256, revision: 3 };
     let k = format!("5820{}", "11".repeat(32));
     let (c, v) = (format!("82 {k} 46010203040102"), "82 190100 03".to_owned());
-    let component = Component { hour: 5, least: 0x0102_0304 };
-    let probe = |doubted, component| MemberRequest::Probe { mine: vitals, doubted, component };
+    let partition = PartitionId { hour: 5, least: 0x0102_0304 };
+    let probe = |suspected, partition| MemberRequest::Ping { mine: version, suspected, partition };
     let records = || vec![Bytes::from_static(b"m")];
     let requests = [
         (probe(None, None), format!("8200 81 {v}")),
-        (probe(Some(vitals), None), format!("8200 82 {v} {v}")),
-        (probe(None, Some(component)), format!("8200 83 {v} f6 82 05 1a01020304")),
-        (MemberRequest::ProbeFor { subject, nonce: 5 }, format!("8201 82 {c} 05")),
+        (probe(Some(version), None), format!("8200 82 {v} {v}")),
+        (probe(None, Some(partition)), format!("8200 83 {v} f6 82 05 1a01020304")),
+        (MemberRequest::PingReq { subject, nonce: 5 }, format!("8201 82 {c} 05")),
         (MemberRequest::Prove { asker: public_key, nonce: 5 }, format!("8202 82 {k} 05")),
         (
-            MemberRequest::Doubt { claims: vec![Claim { subject: public_key, vitals }] },
+            MemberRequest::Suspect {
+                suspects: vec![SuspectMessage { subject: public_key, version }],
+            },
             format!("8203 81 81 82 {k} {v}"),
         ),
         (MemberRequest::Tell { records: records() }, "8204 81 81 416d".to_owned()),
         (MemberRequest::Compare { digests: Bytes::from_static(b"m") }, "8205 81 416d".to_owned()),
         (MemberRequest::Load { members: vec![256] }, "8206 81 81 190100".to_owned()),
         (MemberRequest::Page { after: public_key }, format!("8207 81 {k}")),
-        (MemberRequest::Shut { revocations: records() }, "8208 81 81 416d".to_owned()),
+        (MemberRequest::Revoke { revocations: records() }, "8208 81 81 416d".to_owned()),
     ];
     for (request, expected) in requests {
         let request = Request::Member(request);
@@ -218,26 +222,23 @@ fn the_bytes_of_requests_about_members_are_frozen() {
 fn the_bytes_of_responses_about_members_are_frozen() {
     let public_key = PublicKey::from_bytes([0x11; 32]);
     let subject = Contact::new(public_key, "1.2.3.4:258".parse().expect("address"));
-    let vitals = Vitals { incarnation: 256, beat: 3 };
+    let version = RecordVersion { incarnation: 256, revision: 3 };
     let k = format!("5820{}", "11".repeat(32));
     let (c, v) = (format!("82 {k} 46010203040102"), "82 190100 03");
-    let component = Component { hour: 5, least: 0x0102_0304 };
+    let partition = PartitionId { hour: 5, least: 0x0102_0304 };
     let records = || vec![Bytes::from_static(b"m")];
     let signature = Signature::from_bytes([0x22; 64]);
     let s = format!("5840{}", "22".repeat(64));
     let responses = [
-        (MemberResponse::Alive { mine: vitals, surroundings: None }, format!("8200 81 {v}")),
+        (MemberResponse::Ack { mine: version, hints: None }, format!("8200 81 {v}")),
         (
-            MemberResponse::Alive {
-                mine: vitals,
-                surroundings: Some(Surroundings {
-                    component: Some(component),
-                    beside: vec![subject],
-                }),
+            MemberResponse::Ack {
+                mine: version,
+                hints: Some(PeerHints { partition: Some(partition), helpers: vec![subject] }),
             },
             format!("8200 82 {v} 82 82 05 1a01020304 81 {c}"),
         ),
-        (MemberResponse::Proof { vitals, signature }, format!("8201 82 {v} {s}")),
+        (MemberResponse::Proof { version, signature }, format!("8201 82 {v} {s}")),
         (
             MemberResponse::Differing { entries: vec![(256, 3)], buckets: 7 },
             "8202 82 81 82 190100 03 07".to_owned(),
@@ -247,7 +248,9 @@ fn the_bytes_of_responses_about_members_are_frozen() {
             "8203 82 81 416d f5".to_owned(),
         ),
         (
-            MemberResponse::Shared { claims: vec![Claim { subject: public_key, vitals }] },
+            MemberResponse::Confirmed {
+                suspects: vec![SuspectMessage { subject: public_key, version }],
+            },
             format!("8204 81 81 82 {k} {v}"),
         ),
     ];

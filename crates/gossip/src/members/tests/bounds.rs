@@ -1,109 +1,115 @@
-//! What ends where: numbers, revocations, lists.
+//! Limits: version numbers, revocations, lists.
 
-use super::super::records::{next_word, younger_run};
+use super::super::records::{next_incarnation, next_version};
 use super::super::{PublicKey, REVOKED_MAX, Revocation, Revoked};
 use super::*;
 
 #[test]
 fn words_grow_younger_as_long_as_there_are_numbers_and_never_older() {
-    let vitals = |incarnation, beat| Vitals { incarnation, beat };
-    let (run, beat) = (u64::MAX, u32::MAX);
-    assert_eq!(next_word(vitals(3, 4)), vitals(3, 5));
-    assert_eq!(next_word(vitals(3, beat)), vitals(4, 0), "a run has no further word");
-    assert_eq!(younger_run(vitals(3, 4)), vitals(4, 0));
-    assert_eq!(younger_run(vitals(run, 4)), vitals(run, 5), "there is no younger run");
-    assert_eq!((next_word(vitals(run, beat)), younger_run(vitals(run, beat))), {
-        let last = vitals(run, beat);
+    let version = |incarnation, revision| RecordVersion { incarnation, revision };
+    let (run, revision) = (u64::MAX, u32::MAX);
+    assert_eq!(next_version(version(3, 4)), version(3, 5));
+    assert_eq!(next_version(version(3, revision)), version(4, 0), "a run has no further word");
+    assert_eq!(next_incarnation(version(3, 4)), version(4, 0));
+    assert_eq!(next_incarnation(version(run, 4)), version(run, 5), "there is no younger run");
+    assert_eq!((next_version(version(run, revision)), next_incarnation(version(run, revision))), {
+        let last = version(run, revision);
         (last, last)
     });
 }
 
 #[test]
 fn a_clone_that_used_up_all_numbers_stops_no_node() {
-    let mut town = Town::of(6);
+    let mut cluster = Cluster::of(6);
     for word in [
-        Vitals { incarnation: u64::MAX, beat: 7 },
-        Vitals { incarnation: u64::MAX, beat: u32::MAX },
+        RecordVersion { incarnation: u64::MAX, revision: 7 },
+        RecordVersion { incarnation: u64::MAX, revision: u32::MAX },
     ] {
-        let members = &town.seats[2].members;
+        let members = &cluster.nodes[2].members;
         let mut clone = members.me.clone();
-        clone.vitals = word;
+        clone.version = word;
         let record = clone.sign(&members.identity, &members.network);
         let payload = Announcement { records: vec![record], ..Announcement::default() }.to_bytes();
-        let from = town.key(1);
+        let from = cluster.key(1);
         for at in 0..6 {
-            town.feed(at, Input::Announced { from, payload: payload.clone() });
+            cluster.feed(at, Input::Announced { from, payload: payload.clone() });
         }
-        town.run(5 * SECOND);
-        assert!(town.seats[2].members.me.vitals >= word, "{:?}", town.seats[2].members.me.vitals);
+        cluster.run(5 * SECOND);
+        assert!(
+            cluster.nodes[2].members.me.version >= word,
+            "{:?}",
+            cluster.nodes[2].members.me.version
+        );
     }
-    // It has no younger word any more. That it lives is seen by its traffic.
-    town.pause(2);
-    town.run(20 * SECOND);
-    assert_eq!(town.who_think(2, MemberState::Dead), 5);
-    town.resume(2);
-    let back = town.run_until(20 * SECOND, |town| town.who_think(2, MemberState::Alive) == 5);
+    // It has no newer version any more. That it is alive shows by its traffic.
+    cluster.pause(2);
+    cluster.run(20 * SECOND);
+    assert_eq!(cluster.who_think(2, MemberState::Dead), 5);
+    cluster.resume(2);
+    let back =
+        cluster.run_until(20 * SECOND, |cluster| cluster.who_think(2, MemberState::Alive) == 5);
     assert!(back.is_some());
 }
 
-/// Two machines with one identity answer each word of the other with a younger one.
+/// Two machines with one identity answer each version of the other with a newer one.
 #[test]
 fn a_copy_that_outbids_this_node_again_and_again_is_answered_a_few_times_a_second() {
-    let mut town = Town::of(2);
+    let mut cluster = Cluster::of(2);
     let mut answered = 0;
     for _ in 0..50 {
-        let members = &town.seats[0].members;
+        let members = &cluster.nodes[0].members;
         let mut copy = members.me.clone();
-        copy.vitals.incarnation += 1;
+        copy.version.incarnation += 1;
         let record = copy.sign(&members.identity, &members.network);
         let payload = Announcement { records: vec![record], ..Announcement::default() }.to_bytes();
-        let from = town.key(1);
-        town.feed(0, Input::Announced { from, payload });
-        answered += u32::from(town.seats[0].members.me.vitals > copy.vitals);
+        let from = cluster.key(1);
+        cluster.feed(0, Input::Announced { from, payload });
+        answered += u32::from(cluster.nodes[0].members.me.version > copy.version);
     }
     assert!((1..=5).contains(&answered), "{answered} answers");
 }
 
-/// A member to which the authority's revocations come, and nothing else.
-fn revoke(town: &mut Town, number: u64, at: u64) -> Revoked {
+/// Feeds one node a revocation of the authority.
+fn revoke(cluster: &mut Cluster, number: u64, at: u64) -> Revoked {
     let mut bytes = [9; 32];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
     let subject = Revoked::Member(PublicKey::from_bytes(bytes));
     let revocation = Revocation { subject, at: UnixMillis(at) };
-    town.feed(0, Input::Revoked { revocation, bytes: vec![1].into(), spread: false });
+    cluster.feed(0, Input::Revoked { revocation, bytes: vec![1].into(), spread: false });
     subject
 }
 
 #[test]
 fn the_youngest_revocations_are_kept_and_those_that_are_over_are_not() {
-    let mut town = Town::of(2);
+    let mut cluster = Cluster::of(2);
     let room = REVOKED_MAX as u64;
     for number in 0..room + 10 {
-        revoke(&mut town, number, 1_000 + number);
+        revoke(&mut cluster, number, 1_000 + number);
     }
-    let last = revoke(&mut town, room + 10, 900_000);
-    let stats = town.seats[0].members.stats();
+    let last = revoke(&mut cluster, room + 10, 900_000);
+    let stats = cluster.nodes[0].members.stats();
     assert_eq!((stats.revoked, stats.revocations_dropped), (REVOKED_MAX, 11));
-    let revoked = &town.seats[0].members.revoked;
+    let revoked = &cluster.nodes[0].members.revoked;
     assert!(revoked.contains_key(&last), "the newest is not the one that is left out");
-    // One that is known changes nothing.
-    revoke(&mut town, room + 10, 5);
-    assert_eq!(town.seats[0].members.revoked.get(&last).map(|(at, _)| at.0), Some(900_000));
+    // A known revocation changes nothing.
+    revoke(&mut cluster, room + 10, 5);
+    assert_eq!(cluster.nodes[0].members.revoked.get(&last).map(|(at, _)| at.0), Some(900_000));
     // All but the last are over.
     let life = potluck_wire::limits::CERTIFICATE_LIFE_MAX_MS;
-    town.feed(0, Input::WallClock(UnixMillis(800_000 + 2 * life)));
-    town.run(60 * SECOND);
-    assert_eq!(town.seats[0].members.stats().revoked, 1);
+    cluster.feed(0, Input::WallClock(UnixMillis(800_000 + 2 * life)));
+    cluster.run(60 * SECOND);
+    assert_eq!(cluster.nodes[0].members.stats().revoked, 1);
 }
 
-/// How often a newcomer asks for a page of a list whose pages come of `answer`, in a minute, and its counters.
+/// How many pages a newcomer requests of a list with the pages of `answer`, and its counters
+/// afterwards.
 fn paged(answer: impl Fn(u64, PublicKey) -> Vec<Bytes>) -> (u64, MembersStats) {
-    let mut town = Town::new(MembersConfig::default());
-    town.add();
+    let mut cluster = Cluster::new(MembersConfig::default());
+    cluster.add();
     let key = Identity::from_seed([77; 32]).public_key();
     let liar = Contact::new(key, ([10, 0, 9, 9], 7).into());
     let mut now = Instant::ZERO + SECOND;
-    let members = &mut town.seats[0].members;
+    let members = &mut cluster.nodes[0].members;
     members.handle(now, Input::Proved(liar));
     let mut pages = 0;
     for _ in 0..20_000 {
@@ -118,29 +124,29 @@ fn paged(answer: impl Fn(u64, PublicKey) -> Vec<Bytes>) -> (u64, MembersStats) {
         let response = Response::Member(MemberResponse::Records { records, more: true });
         members.handle(now, Input::Answered { ask, response, rtt: None });
     }
-    (pages, town.seats[0].members.stats())
+    (pages, cluster.nodes[0].members.stats())
 }
 
-fn record_of(town: &Town, number: u64) -> Bytes {
+fn record_of(cluster: &Cluster, number: u64) -> Bytes {
     let mut seed = [3; 32];
     seed[..8].copy_from_slice(&number.to_be_bytes());
     let identity = Identity::from_seed(seed);
-    let mut record = town.seats[0].members.me.clone();
+    let mut record = cluster.nodes[0].members.me.clone();
     record.contact.public_key = identity.public_key();
-    record.sign(&identity, &town.seats[0].members.network)
+    record.sign(&identity, &cluster.nodes[0].members.network)
 }
 
 #[test]
 fn a_newcomer_reads_no_list_for_ever() {
-    let mut town = Town::new(MembersConfig::default());
-    town.add();
+    let mut cluster = Cluster::new(MembersConfig::default());
+    cluster.add();
     // The same page again and again.
-    let same = record_of(&town, 1);
+    let same = record_of(&cluster, 1);
     let (pages, stats) = paged(|_, _| vec![same.clone()]);
     assert_eq!((pages, stats.pages_refused), (2, 1), "it goes round");
     // One new member in each page, each behind the last one.
     let mut keys: Vec<(PublicKey, Bytes)> = (0..2_000)
-        .map(|number| record_of(&town, number))
+        .map(|number| record_of(&cluster, number))
         .map(|bytes| (MemberRecord::read(&bytes).expect("good").contact.public_key, bytes))
         .collect();
     keys.sort();
@@ -149,7 +155,7 @@ fn a_newcomer_reads_no_list_for_ever() {
     };
     let (pages, stats) = paged(|_, after| next(after).into_iter().collect());
     assert_eq!((pages, stats.pages_refused), (512, 1), "it is endless");
-    // Bad records cost.
+    // Bad records are charged.
     let mut bad = same.to_vec();
     let end = bad.len() - 1;
     bad[end] ^= 1;

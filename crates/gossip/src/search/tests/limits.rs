@@ -7,7 +7,7 @@ use super::*;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// Searches that were passed on, with their hops.
+/// The searches that were relayed, with their hops.
 fn passed(sent: &[(Contact, SearchRequest)], to: usize) -> Vec<u8> {
     let to_it = sent.iter().filter(|(at, _)| *at == contact(to));
     let hops = to_it.filter_map(|(_, request)| match request {
@@ -17,7 +17,7 @@ fn passed(sent: &[(Contact, SearchRequest)], to: usize) -> Vec<u8> {
     hops.collect()
 }
 
-/// A search that may go far.
+/// A search with many hops left.
 fn far(number: u32) -> SearchRequest {
     let SearchRequest::Query { query, words, .. } = numbered(number, "word") else {
         unreachable!("it is a search")
@@ -96,11 +96,11 @@ fn hits_and_filters_have_a_quota_too() {
 #[test]
 fn neighbours_are_told_our_words_every_five_minutes_and_new_ones_after_a_pause() {
     let mut lone = Lone::new(1);
-    let mut told = 0;
+    let mut sent_at = 0;
     for _ in 0..6_000 {
-        told += lone.pass(Duration::from_millis(100)).len();
+        sent_at += lone.pass(Duration::from_millis(100)).len();
     }
-    assert!((1..=2).contains(&told), "{told} in ten minutes");
+    assert!((1..=2).contains(&sent_at), "{sent_at} in ten minutes");
     let mut lone = Lone::new(1);
     lone.input(Input::Names(vec![file("alpha")]));
     assert_eq!(lone.pass(14_999 * MILLISECOND), []);
@@ -122,7 +122,7 @@ fn hits_find_their_way_for_half_a_minute_and_a_search_is_new_after_a_whole_one()
 #[test]
 fn routes_are_bounded() {
     let mut routes = Routes::default();
-    let words = Sought::parse(&["word".to_owned()]).unwrap();
+    let words = QueryWords::parse(&["word".to_owned()]).unwrap();
     let opened = (0..9_000_u32).filter(|number| {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_le_bytes());

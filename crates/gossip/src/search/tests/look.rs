@@ -1,4 +1,4 @@
-//! Names that are too many to be held by the machine: whoever carries it out looks for them.
+//! Names that are too many to be held by the machine: its caller looks them up.
 
 use super::*;
 use crate::search::{LOOKS_MAX, look::LOOK_MAX};
@@ -55,7 +55,7 @@ fn what_is_elsewhere_goes_back_to_the_neighbour_that_asked() {
     let [(to, SearchRequest::Hits { query, hits })] = &asks(outputs)[..] else { panic!() };
     assert_eq!((to.public_key, *query), (key(2), asked));
     assert_eq!((hits.len(), hits[0].holder), (1, key(0)));
-    // The same search by another way is not looked for again.
+    // The same search over another link is not looked up again.
     let (taken, asked) = lone.asked(3, super::query(1, "photo", 2, 1));
     assert!(taken && asked.iter().all(|(to, _)| to.public_key == key(1)));
 }
@@ -66,11 +66,11 @@ fn neighbours_are_told_that_anything_may_be_here_and_looks_are_bounded() {
     let outputs = lone.input(Input::NamesElsewhere(9));
     drop(outputs);
     let outputs = lone.pass(Duration::from_secs(30));
-    let told = asks(outputs).into_iter().filter_map(|(_, request)| match request {
+    let sent_at = asks(outputs).into_iter().filter_map(|(_, request)| match request {
         SearchRequest::Keywords { filter } => Some(filter),
         _ => None,
     });
-    assert!(told.inspect(|filter| assert!(filter.iter().all(|byte| *byte == 0xff))).count() > 0);
+    assert!(sent_at.inspect(|filter| assert!(filter.iter().all(|byte| *byte == 0xff))).count() > 0);
     let mut asked = 0;
     for number in 0..200u8 {
         lone.serves += 1;

@@ -1,4 +1,4 @@
-//! A network in miniature: 3,000 nodes with 8 neighbours each, 40 to 80 ms from each to each.
+//! A small network: 3,000 nodes with 8 neighbours each, 40 to 80 ms apart.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub(super) struct Network {
     serves: BTreeMap<(usize, ServeId), (usize, AskId)>,
     next: u64,
     rng: Rng,
-    /// Queries and walkers' messages that nodes sent.
+    /// Queries and walker messages sent.
     pub(super) searches: u64,
     /// Messages with hits.
     pub(super) hits: u64,
@@ -51,7 +51,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// `count` nodes with `degree` neighbours each: circles through all of them at random.
+    /// `count` nodes with `degree` neighbours each: random rings through all of them.
     pub(super) fn new(seed: u64, count: usize, degree: usize) -> Self {
         let mut rng = Rng::from_number(seed);
         let mut neighbours = vec![Vec::new(); count];
@@ -131,7 +131,7 @@ impl Network {
         self.events.insert((at, self.next), (node, event));
     }
 
-    /// Lets so much time pass.
+    /// Lets `duration` pass.
     pub(super) fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
         while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= end) {
@@ -156,7 +156,7 @@ impl Network {
         self.now = end;
     }
 
-    /// Searches, and gives what was found, the rings, the time it took and the messages it cost.
+    /// Runs a search; returns the files found, the rings, the time and the messages it cost.
     pub(super) fn search(
         &mut self,
         node: usize,
@@ -175,7 +175,7 @@ impl Network {
     }
 }
 
-/// A word that begins like no other.
+/// A word with a prefix of its own.
 fn rare(number: usize) -> String {
     blake3::hash(&number.to_le_bytes()).to_hex()[..10].to_owned()
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Lets time pass until an output is such a one, which it gives with all of its turn.
+/// Lets time pass until an output matches, and returns it with all outputs of its turn.
 fn until(lone: &mut Lone, is_such: impl Fn(&Output) -> bool) -> Vec<Output> {
     for _ in 0..100 {
         let due = lone.node.poll_timeout().expect("something is due").at;
@@ -27,7 +27,7 @@ fn is_ring(wanted: u8) -> impl Fn(&Output) -> bool {
     move |output| matches!(output, Output::Ask { request: SearchRequest::Query { ring, .. }, .. } if *ring == wanted)
 }
 
-/// A search for "word", and its name in messages.
+/// A search for "word", and its id in messages.
 fn search(lone: &mut Lone) -> QueryId {
     let outputs = lone.input(Input::Search { id: 1, words: vec!["word".to_owned()] });
     let query = asks(outputs).into_iter().find_map(|(_, request)| match request {
@@ -42,7 +42,7 @@ fn bring(lone: &mut Lone, query: QueryId, holders: std::ops::Range<usize>) {
     assert!(lone.asked(1, SearchRequest::Hits { query, hits }).0);
 }
 
-/// The end of a search: how many files and rings, and after what time.
+/// The end of a search: the number of files, the rings and the time.
 fn end(lone: &mut Lone) -> (usize, u8, Duration) {
     let before = lone.now;
     let outputs = until(lone, is_found);

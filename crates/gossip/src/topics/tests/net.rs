@@ -1,11 +1,11 @@
-//! A network in miniature: latency, loss, tries, death; the same in every run.
+//! A small network with latency, loss, retries and crashes; the same in every run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use potluck_base::Admission;
 use potluck_base::machine::drain;
-use potluck_wire::{Request, Response, Spread, SpreadAnswer, encode_request, encode_response};
+use potluck_wire::{InTopic, Request, Response, TopicResponse, encode_request, encode_response};
 
 use super::*;
 
@@ -17,27 +17,29 @@ pub(super) fn topic() -> TopicName {
     TopicName::new("builds").expect("a name")
 }
 
-/// What the link puts around a message, with a cookie; its shortest request; IPv4 and UDP.
+/// Bytes that the link puts around a message, with a cookie.
 const SEAL_BYTES: usize = 111;
+/// The shortest request of the link.
 const ASKING_BYTES_MIN: usize = 128;
+/// The headers of IPv4 and UDP.
 const HEADER_BYTES: usize = 28;
 
 enum Event {
     Request {
         from: PublicKey,
         to: PublicKey,
-        ask: SpreadAskId,
-        spread: Spread,
+        ask: TopicAskId,
+        request: InTopic,
     },
     Answer {
         to: PublicKey,
-        ask: SpreadAskId,
-        answer: SpreadAnswer,
+        ask: TopicAskId,
+        answer: TopicResponse,
     },
-    /// A try had no answer.
+    /// A try was not answered.
     Expire {
         node: PublicKey,
-        ask: SpreadAskId,
+        ask: TopicAskId,
         tries: u8,
     },
     Input {
@@ -48,16 +50,16 @@ enum Event {
 
 struct Flight {
     to: PublicKey,
-    spread: Spread,
+    request: InTopic,
     sent: Instant,
 }
 
-pub(super) struct Seat {
+pub(super) struct TestNode {
     pub(super) topics: Topics,
     pub(super) alive: bool,
     pub(super) messages: Vec<(Instant, Message)>,
     pub(super) published: Vec<(Instant, MessageId)>,
-    /// What the takers of each message were counted as.
+    /// The reported acknowledgements of each message.
     pub(super) taken: Vec<(Instant, MessageId, usize)>,
     pub(super) missed: u64,
     pub(super) refused: usize,
@@ -66,24 +68,24 @@ pub(super) struct Seat {
     wake: Option<Instant>,
 }
 
-pub(super) struct Net {
+pub(super) struct TestNet {
     pub(super) now: Instant,
-    pub(super) seats: BTreeMap<PublicKey, Seat>,
+    pub(super) nodes: BTreeMap<PublicKey, TestNode>,
     pub(super) keys: Vec<PublicKey>,
     pub(super) loss: f64,
-    /// Nodes that reach nobody and nobody reaches.
+    /// Nodes that reach no other one and that no other one reaches.
     pub(super) cut: BTreeSet<PublicKey>,
-    /// Whether nobody finds others of a topic.
+    /// Whether searches find no nodes of a topic.
     pub(super) blind: bool,
-    /// What all nodes sent, as datagrams.
+    /// Bytes of all datagrams sent.
     pub(super) bytes: usize,
     rng: Rng,
     events: BTreeMap<(Instant, u64), Event>,
     wakes: BTreeSet<(Instant, PublicKey)>,
     next: u64,
-    flights: BTreeMap<(PublicKey, SpreadAskId), Flight>,
+    flights: BTreeMap<(PublicKey, TopicAskId), Flight>,
     directory: BTreeMap<TopicId, Vec<Contact>>,
-    /// Nodes whose processes stand still, and what comes for them meanwhile.
+    /// Nodes whose processes stand still, and their events meanwhile.
     still: BTreeMap<PublicKey, Vec<Event>>,
 }
 
@@ -91,10 +93,10 @@ pub(super) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-impl Net {
+impl TestNet {
     pub(super) fn new(count: usize, config: TopicsConfig, seed: u64) -> Self {
         let mut rng = Rng::from_number(seed);
-        let mut seats = BTreeMap::new();
+        let mut nodes = BTreeMap::new();
         let mut keys = Vec::new();
         for number in 0..count {
             let identity = Identity::from_seed(rng.bytes());
@@ -102,7 +104,7 @@ impl Net {
             let contact = Contact::new(identity.public_key(), address);
             let fork = rng.fork("node");
             let topics = Topics::new(identity, network(), 1, contact, config, fork);
-            let seat = Seat {
+            let test_node = TestNode {
                 topics,
                 alive: true,
                 messages: Vec::new(),
@@ -115,11 +117,11 @@ impl Net {
                 wake: None,
             };
             keys.push(contact.public_key);
-            seats.insert(contact.public_key, seat);
+            nodes.insert(contact.public_key, test_node);
         }
         let mut net = Self {
             now: Instant::ZERO,
-            seats,
+            nodes,
             keys,
             loss: 0.0,
             cut: BTreeSet::new(),
@@ -137,12 +139,12 @@ impl Net {
         net
     }
 
-    /// All nodes come, one every ten milliseconds, each knowing the one before; then 30 s.
+    /// All nodes join, one every ten milliseconds, each knowing the one before; then 30 s pass.
     pub(super) fn gathered(count: usize, config: TopicsConfig, seed: u64) -> Self {
         let mut net = Self::new(count, config, seed);
         let keys = net.keys.clone();
         for pair in keys.windows(2) {
-            let before = net.seats[&pair[0]].contact;
+            let before = net.nodes[&pair[0]].contact;
             net.input(&pair[1], TopicsInput::Candidates(vec![before]));
             net.run(Duration::from_millis(10));
         }
@@ -150,7 +152,7 @@ impl Net {
         net
     }
 
-    /// The same, and everybody subscribes.
+    /// The same, and all nodes subscribe.
     pub(super) fn subscribed(count: usize, config: TopicsConfig, seed: u64) -> Self {
         let mut net = Self::gathered(count, config, seed);
         for key in net.keys.clone() {
@@ -163,8 +165,8 @@ impl Net {
 
     pub(super) fn input(&mut self, node: &PublicKey, input: TopicsInput) {
         let now = self.now;
-        if let Some(seat) = self.seats.get_mut(node).filter(|seat| seat.alive) {
-            seat.topics.handle(now, input);
+        if let Some(test_node) = self.nodes.get_mut(node).filter(|test_node| test_node.alive) {
+            test_node.topics.handle(now, input);
             self.after(node);
         }
     }
@@ -189,13 +191,13 @@ impl Net {
     }
 
     fn after(&mut self, node: &PublicKey) {
-        let Some(seat) = self.seats.get_mut(node) else { return };
-        let outputs = drain(&mut seat.topics);
-        let wake = seat.topics.poll_timeout().map(|deadline| deadline.at);
-        if wake != seat.wake {
-            seat.wake.map(|at| self.wakes.remove(&(at, *node)));
+        let Some(test_node) = self.nodes.get_mut(node) else { return };
+        let outputs = drain(&mut test_node.topics);
+        let wake = test_node.topics.poll_timeout().map(|deadline| deadline.at);
+        if wake != test_node.wake {
+            test_node.wake.map(|at| self.wakes.remove(&(at, *node)));
             wake.map(|at| self.wakes.insert((at, *node)));
-            seat.wake = wake;
+            test_node.wake = wake;
         }
         for output in outputs {
             self.carry_out(*node, output);
@@ -204,30 +206,30 @@ impl Net {
 
     fn carry_out(&mut self, node: PublicKey, output: TopicsOutput) {
         let now = self.now;
-        let seat = self.seats.get_mut(&node).expect("a node of the net");
+        let test_node = self.nodes.get_mut(&node).expect("a node of the net");
         match output {
-            TopicsOutput::Ask { ask, to, spread, tries } => {
-                let flight = Flight { to: to.public_key, spread, sent: now };
+            TopicsOutput::Ask { ask, to, request, tries } => {
+                let flight = Flight { to: to.public_key, request, sent: now };
                 self.flights.insert((node, ask), flight);
                 self.transmit(node, ask, tries);
             }
             TopicsOutput::Answer { .. } => unreachable!("nobody asked"),
-            TopicsOutput::Deliver(message) => seat.messages.push((now, message)),
-            TopicsOutput::Published { message, .. } => seat.published.push((now, message)),
-            TopicsOutput::Taken { message, neighbours, .. } => {
-                seat.taken.push((now, message, neighbours));
+            TopicsOutput::Deliver(message) => test_node.messages.push((now, message)),
+            TopicsOutput::Published { message, .. } => test_node.published.push((now, message)),
+            TopicsOutput::Acknowledged { message, neighbours, .. } => {
+                test_node.taken.push((now, message, neighbours));
             }
-            TopicsOutput::Missed { missed, .. } => seat.missed += missed,
-            TopicsOutput::PublishRefused { .. } => seat.refused += 1,
+            TopicsOutput::Missed { missed, .. } => test_node.missed += missed,
+            TopicsOutput::PublishRefused { .. } => test_node.refused += 1,
             TopicsOutput::SubscribeRefused { .. } => {}
             TopicsOutput::Announce { topic } => {
-                let contact = seat.contact;
+                let contact = test_node.contact;
                 self.directory.entry(topic).or_default().push(contact);
             }
             TopicsOutput::Find { topic } => {
                 let system = topic == TopicName::system().id();
                 let mut contacts: Vec<Contact> = if system {
-                    self.seats.values().map(|seat| seat.contact).collect()
+                    self.nodes.values().map(|test_node| test_node.contact).collect()
                 } else {
                     self.directory.get(&topic).cloned().unwrap_or_default()
                 };
@@ -241,18 +243,18 @@ impl Net {
                 self.at(Duration::from_millis(50), Event::Input { node, input });
             }
             TopicsOutput::NeighbourUp(_) => {}
-            TopicsOutput::NeighbourDown(_, cause) => seat.downs.push(cause),
+            TopicsOutput::NeighbourDown(_, cause) => test_node.downs.push(cause),
         }
     }
 
     /// One try of a request; 400 ms is what the link gives an unknown peer.
-    fn transmit(&mut self, from: PublicKey, ask: SpreadAskId, tries: u8) {
+    fn transmit(&mut self, from: PublicKey, ask: TopicAskId, tries: u8) {
         let Some(flight) = self.flights.get(&(from, ask)) else { return };
-        let (to, spread) = (flight.to, flight.spread.clone());
-        let length = encode_request(&Request::Spread(spread.clone())).len();
+        let (to, request) = (flight.to, flight.request.clone());
+        let length = encode_request(&Request::Topic(request.clone())).len();
         self.bytes += (length + SEAL_BYTES).max(ASKING_BYTES_MIN) + HEADER_BYTES;
         if let Some(delay) = self.leg(&from, &to) {
-            self.at(delay, Event::Request { from, to, ask, spread });
+            self.at(delay, Event::Request { from, to, ask, request });
         }
         let tries = tries - 1;
         self.at(Duration::from_millis(400), Event::Expire { node: from, ask, tries });
@@ -284,19 +286,23 @@ impl Net {
             return waiting.push(event);
         }
         match event {
-            Event::Request { from, to, ask, spread } => {
-                let (now, contact) = (self.now, self.seats[&from].contact);
-                let Some(seat) = self.seats.get_mut(&to).filter(|seat| seat.alive) else { return };
-                let serve = SpreadServeId(1);
-                seat.topics.handle(now, TopicsInput::Asked { serve, from: contact, spread });
-                let is_answer =
-                    |output: &TopicsOutput| matches!(output, TopicsOutput::Answer { .. });
-                let place = seat.topics.outbox.iter().position(is_answer).expect("an answer");
-                let Some(TopicsOutput::Answer { answer, .. }) = seat.topics.outbox.remove(place)
+            Event::Request { from, to, ask, request } => {
+                let (now, contact) = (self.now, self.nodes[&from].contact);
+                let Some(test_node) = self.nodes.get_mut(&to).filter(|test_node| test_node.alive)
                 else {
                     return;
                 };
-                let length = encode_response(&Response::Spread(answer.clone())).len();
+                let serve = TopicServeId(1);
+                test_node.topics.handle(now, TopicsInput::Asked { serve, from: contact, request });
+                let is_answer =
+                    |output: &TopicsOutput| matches!(output, TopicsOutput::Answer { .. });
+                let place = test_node.topics.outbox.iter().position(is_answer).expect("an answer");
+                let Some(TopicsOutput::Answer { answer, .. }) =
+                    test_node.topics.outbox.remove(place)
+                else {
+                    return;
+                };
+                let length = encode_response(&Response::Topic(answer.clone())).len();
                 self.bytes += length + SEAL_BYTES + HEADER_BYTES;
                 if let Some(delay) = self.leg(&to, &from) {
                     self.at(delay, Event::Answer { to: from, ask, answer });
@@ -341,57 +347,57 @@ impl Net {
         self.now = end;
     }
 
-    /// The timer contract, held on every wake-up of every test.
+    /// Checks the timer contract on every wake-up of every test.
     fn wake(&mut self, node: &PublicKey) {
         let now = self.now;
-        let Some(seat) = self.seats.get_mut(node) else { return };
-        seat.wake = None;
-        if !seat.alive || self.still.contains_key(node) {
+        let Some(test_node) = self.nodes.get_mut(node) else { return };
+        test_node.wake = None;
+        if !test_node.alive || self.still.contains_key(node) {
             return;
         }
-        let due = seat.topics.poll_timeout();
-        seat.topics.handle(now, TopicsInput::Timeout);
-        let next = seat.topics.poll_timeout();
+        let due = test_node.topics.poll_timeout();
+        test_node.topics.handle(now, TopicsInput::Timeout);
+        let next = test_node.topics.poll_timeout();
         assert!(next.is_none_or(|next| next.at > now), "at {now:?} {due:?} then {next:?}");
         self.after(node);
     }
 
     pub(super) fn kill(&mut self, nodes: &[PublicKey]) {
         for node in nodes {
-            self.seats.get_mut(node).expect("a node of the net").alive = false;
+            self.nodes.get_mut(node).expect("a node of the net").alive = false;
         }
     }
 
     pub(super) fn living(&self) -> Vec<PublicKey> {
-        self.keys.iter().copied().filter(|key| self.seats[key].alive).collect()
+        self.keys.iter().copied().filter(|key| self.nodes[key].alive).collect()
     }
 
-    /// A number of the counters of all living nodes.
+    /// The sum of a counter over all living nodes.
     pub(super) fn sum(&self, number: impl Fn(&TopicsStats) -> u64) -> u64 {
-        let living = self.seats.values().filter(|seat| seat.alive);
-        living.map(|seat| number(&seat.topics.stats())).sum()
+        let living = self.nodes.values().filter(|test_node| test_node.alive);
+        living.map(|test_node| number(&test_node.topics.stats())).sum()
     }
 
-    /// Asserts that no node got a message behind one that its publisher published later.
+    /// Asserts that no node got a message behind a later one of its publisher.
     pub(super) fn assert_order(&self) {
-        for seat in self.seats.values() {
+        for test_node in self.nodes.values() {
             let mut last: BTreeMap<PublicKey, MessageId> = BTreeMap::new();
-            for (_, message) in &seat.messages {
+            for (_, message) in &test_node.messages {
                 let before = last.insert(message.id.publisher, message.id);
                 assert!(before < Some(message.id), "{} came behind {before:?}", message.id);
             }
         }
     }
 
-    /// How many living nodes have no message of `ids` twice and all of them once.
+    /// How many living nodes got each message of `ids` exactly once.
     pub(super) fn complete(&self, ids: &[MessageId]) -> usize {
         let wanted: BTreeSet<&MessageId> = ids.iter().collect();
-        self.seats
+        self.nodes
             .values()
-            .filter(|seat| seat.alive)
-            .filter(|seat| {
+            .filter(|test_node| test_node.alive)
+            .filter(|test_node| {
                 let got: Vec<&MessageId> =
-                    seat.messages.iter().map(|(_, message)| &message.id).collect();
+                    test_node.messages.iter().map(|(_, message)| &message.id).collect();
                 let once: BTreeSet<&MessageId> = got.iter().copied().collect();
                 assert_eq!(once.len(), got.len(), "a message came twice");
                 once.is_superset(&wanted)
@@ -400,6 +406,6 @@ impl Net {
     }
 
     pub(super) fn ids(&self) -> Vec<MessageId> {
-        self.seats.values().flat_map(|seat| &seat.published).map(|(_, id)| *id).collect()
+        self.nodes.values().flat_map(|test_node| &test_node.published).map(|(_, id)| *id).collect()
     }
 }

@@ -1,75 +1,83 @@
-//! Which part of the overlay this node is in, where nobody knows all.
+//! The partition of the overlay that this node is in, in open networks.
 //!
-//! Two parts of an open network can each look whole: every node has its links. The DHT crosses such
-//! a gap, for its contacts are others. So neighbours agree on the least mark of any node they are
-//! linked to, over however many links, and marks change with the hour; a node of the DHT that goes
-//! on naming another one is in another part, and links are made to it.
+//! Each of two partitions of an open network can look whole: every node has its links. The DHT
+//! crosses the gap, since its contacts are others. So neighbours agree on the lowest mark of any
+//! node that they are linked to, over however many hops, and marks change every hour. A DHT contact
+//! that keeps naming another partition is in another one, and links to it are made.
 //!
-//! A mark is a hash of a public key and the hour. Whoever makes up a smaller one is believed, which
-//! does no harm: all who hear of it agree on that. Whoever tells some another one causes them one
-//! link in [`BRIDGE_PAUSE`] each, beyond their need; many who do so cause [`BRIDGES`]. Nor can few
-//! liars hide another part: what one says does not displace what others say.
+//! A mark is a hash of a public key and the hour. An invented lower mark is accepted, which does no
+//! harm: all nodes that hear of it agree on it. A node that names an invented partition to others
+//! causes each of them one surplus link in [`BRIDGE_PAUSE`]; many such nodes cause [`BRIDGES`]. Nor
+//! can few liars hide another partition: the statements of one node do not displace those of
+//! others.
 
 use std::time::Duration;
 
 use potluck_base::{Contact, Instant, PublicKey, UnixMillis};
-use potluck_wire::Component;
+use potluck_wire::PartitionId;
 
 use super::{Members, Output};
 use crate::view::Mode;
 
 const HOUR_MILLIS: u64 = 3_600_000;
-/// Another mark must be named for so long, while this node's own stays what it is: after a new hour
-/// or a newcomer's smaller mark all agree sooner. A link is probed about twice a minute, and a
-/// network of 10,000 is six links wide.
+/// Another partition must be named for this long, while this node's own stays the same. After a new
+/// hour or a newcomer's lower mark all nodes agree sooner: a link is probed about twice a minute,
+/// and a network of 10,000 nodes is six hops wide.
 const SETTLED: Duration = Duration::from_secs(300);
-/// A sighting that was not repeated for so long is forgotten.
+/// A sighting that is not repeated for this long is forgotten.
 const SIGHTING_LIFE: Duration = Duration::from_secs(600);
-/// Others whose sighting is remembered: more liars than this among a node's siblings would be needed
-/// to fill it.
+/// Sightings remembered: more liars than this in a node's close group would be needed to fill it.
 const SIGHTINGS_MAX: usize = 8;
-/// Links made to another part, to each that named it one...
+/// Bridge links made to other partitions in [`BRIDGE_PAUSE`]. A higher value joins partitions
+/// faster and lets liars cause more links.
 const BRIDGES: usize = 2;
-/// ...in this time.
+/// The time over which bridge links are counted; each node gets one at most.
 const BRIDGE_PAUSE: Duration = Duration::from_secs(600);
 
-/// Somebody who names another part.
+/// A node that names another partition.
 #[derive(Debug, Clone, Copy)]
 struct Sighting {
     by: PublicKey,
-    theirs: Component,
-    mine: Component,
+    theirs: PartitionId,
+    mine: PartitionId,
     first: Instant,
     last: Instant,
 }
 
-/// What is known of this node's part and of others.
+/// This node's partition and the sightings of others.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Parts {
-    mine: Option<Component>,
+pub(super) struct Partitions {
+    mine: Option<PartitionId>,
     sightings: Vec<Sighting>,
-    /// Whom bridges were made to since then.
+    /// When the count of bridges began, and below to which nodes they were made.
     since: Instant,
     bridges: Vec<PublicKey>,
 }
 
-impl Parts {
-    /// This node's part in the hour of `wall`.
-    fn now(&mut self, me: &PublicKey, wall: UnixMillis) -> Component {
+impl Partitions {
+    /// This node's partition in the hour of `wall`.
+    fn now(&mut self, me: &PublicKey, wall: UnixMillis) -> PartitionId {
         let hour = u32::try_from(wall.0 / HOUR_MILLIS).unwrap_or(u32::MAX);
-        let own = || Component::of(me, hour);
+        let own = || PartitionId::of(me, hour);
         let mine = self.mine.filter(|mine| mine.hour == hour).unwrap_or_else(own);
         self.mine = Some(mine);
         mine
     }
 
-    /// A neighbour is in the same part by definition: both take the smaller mark.
-    fn agree(&mut self, mine: Component, theirs: Component) {
+    /// A neighbour is in the same partition by definition: both take the lower mark.
+    fn agree(&mut self, mine: PartitionId, theirs: PartitionId) {
         self.mine = Some(mine.min(theirs));
     }
 
-    /// Somebody who is no neighbour names its part. Whether it has named another one for long enough.
-    fn sight(&mut self, now: Instant, by: PublicKey, mine: Component, theirs: Component) -> bool {
+    /// A node that is no neighbour names its partition. Returns whether it has named another one
+    /// for long enough.
+    fn observe(
+        &mut self,
+        now: Instant,
+        by: PublicKey,
+        mine: PartitionId,
+        theirs: PartitionId,
+    ) -> bool {
         self.sightings.retain(|known| known.mine == mine && now.since(known.last) < SIGHTING_LIFE);
         let new = Sighting { by, theirs, mine, first: now, last: now };
         if theirs == mine {
@@ -89,7 +97,7 @@ impl Parts {
         false
     }
 
-    /// Whether one more bridge may be made, to this one.
+    /// Whether one more bridge may be made, to this node.
     fn bridge(&mut self, now: Instant, to: PublicKey) -> bool {
         if self.bridges.is_empty() || now.since(self.since) >= BRIDGE_PAUSE {
             self.since = now;
@@ -104,20 +112,20 @@ impl Parts {
 }
 
 impl Members {
-    /// The part of the overlay that this node is in; none in a fleet, where lists are compared.
-    pub(super) fn component(&mut self) -> Option<Component> {
+    /// This node's partition; `None` in a fleet, where member lists are compared instead.
+    pub(super) fn partition(&mut self) -> Option<PartitionId> {
         let wall = self.wall.filter(|_| self.mode == Mode::Open)?;
-        Some(self.parts.now(&self.me.contact.public_key, wall))
+        Some(self.partitions.now(&self.me.contact.public_key, wall))
     }
 
-    /// Another node names its part.
-    pub(super) fn on_component(&mut self, now: Instant, from: Contact, theirs: Component) {
-        let Some(mine) = self.component().filter(|mine| mine.hour == theirs.hour) else { return };
+    /// Another node names its partition.
+    pub(super) fn on_partition(&mut self, now: Instant, from: Contact, theirs: PartitionId) {
+        let Some(mine) = self.partition().filter(|mine| mine.hour == theirs.hour) else { return };
         if self.neighbours.contains(&from.public_key) {
-            return self.parts.agree(mine, theirs);
+            return self.partitions.agree(mine, theirs);
         }
         let by = from.public_key;
-        if self.parts.sight(now, by, mine, theirs) && self.parts.bridge(now, by) {
+        if self.partitions.observe(now, by, mine, theirs) && self.partitions.bridge(now, by) {
             self.stats.bridges += 1;
             self.outbox.push_back(Output::Bridge(from));
         }
@@ -137,39 +145,39 @@ mod tests {
         Instant::ZERO + Duration::from_secs(seconds)
     }
 
-    fn part(hour: u32, least: u64) -> Component {
-        Component { hour, least }
+    fn part(hour: u32, least: u64) -> PartitionId {
+        PartitionId { hour, least }
     }
 
     #[test]
     fn neighbours_agree_on_the_least_mark_until_the_hour_is_over() {
-        let mut parts = Parts::default();
+        let mut parts = Partitions::default();
         let wall = UnixMillis(5 * HOUR_MILLIS + 1);
         let own = parts.now(&key(1), wall);
-        assert_eq!(own, Component::of(&key(1), 5));
+        assert_eq!(own, PartitionId::of(&key(1), 5));
         parts.agree(own, part(5, 3));
         assert_eq!(parts.now(&key(1), wall), part(5, 3));
         parts.agree(part(5, 3), part(5, 9));
         assert_eq!(parts.now(&key(1), wall), part(5, 3));
         let later = UnixMillis(6 * HOUR_MILLIS);
-        assert_eq!(parts.now(&key(1), later), Component::of(&key(1), 6));
+        assert_eq!(parts.now(&key(1), later), PartitionId::of(&key(1), 6));
     }
 
     #[test]
     fn another_part_is_one_that_is_named_for_five_minutes() {
-        let mut parts = Parts::default();
+        let mut parts = Partitions::default();
         let (mine, theirs) = (part(5, 3), part(5, 7));
-        let mut sight = |seconds, mine, theirs| parts.sight(at(seconds), key(1), mine, theirs);
+        let mut sight = |seconds, mine, theirs| parts.observe(at(seconds), key(1), mine, theirs);
         assert!(!sight(0, mine, theirs));
         assert!(!sight(299, mine, theirs));
         assert!(sight(300, mine, theirs));
-        // A smaller mark came: it starts anew.
+        // A lower mark came: the time starts anew.
         assert!(!sight(301, part(5, 2), theirs));
         assert!(!sight(600, part(5, 2), theirs));
         assert!(sight(602, part(5, 2), theirs));
-        // Not named for ten minutes, it is forgotten.
+        // Not named for ten minutes, the sighting is forgotten.
         assert!(!sight(1_300, part(5, 2), theirs));
-        // It has come over, or names a third part.
+        // It joined this partition, or names a third one.
         assert!(!sight(1_400, part(5, 2), part(5, 2)));
         assert!(!sight(1_600, part(5, 2), theirs));
         assert!(!sight(1_700, part(5, 2), part(5, 9)));
@@ -179,26 +187,26 @@ mod tests {
 
     #[test]
     fn what_liars_say_of_parts_hides_no_other_part() {
-        let mut parts = Parts::default();
+        let mut parts = Partitions::default();
         let (mine, theirs) = (part(5, 3), part(5, 7));
         let mut found = false;
         for second in 0..=300 {
             for liar in 1..SIGHTINGS_MAX as u8 {
-                parts.sight(at(second), key(liar), mine, part(5, second + u64::from(liar)));
+                parts.observe(at(second), key(liar), mine, part(5, second + u64::from(liar)));
             }
-            // Those of this node's own part say nothing about the other.
-            parts.sight(at(second), key(99), mine, mine);
-            found = parts.sight(at(second), key(50), mine, theirs);
+            // Nodes of this partition say nothing about the other one.
+            parts.observe(at(second), key(99), mine, mine);
+            found = parts.observe(at(second), key(50), mine, theirs);
         }
         assert!(found);
-        parts.sight(at(301), key(60), mine, theirs);
-        parts.sight(at(301), key(61), mine, theirs);
+        parts.observe(at(301), key(60), mine, theirs);
+        parts.observe(at(301), key(61), mine, theirs);
         assert_eq!(parts.sightings.len(), SIGHTINGS_MAX);
     }
 
     #[test]
     fn whoever_invents_parts_causes_one_link_in_ten_minutes_and_many_who_do_two() {
-        let mut parts = Parts::default();
+        let mut parts = Partitions::default();
         assert_eq!((0..100).filter(|second| parts.bridge(at(*second), key(1))).count(), 1);
         let others = (100..140).filter(|second| parts.bridge(at(*second), key(*second as u8)));
         assert_eq!(others.count(), 1);

@@ -10,7 +10,7 @@ use potluck_base::{Contact, Identity, KeyError, NetworkId, PublicKey, Signature,
 
 use crate::codec::{cbor_bytes, fixed};
 use crate::contact::{cbor_contact, cbor_contacts};
-use crate::limits::{ID_RUNS_MAX, SPREAD_PAYLOAD_BYTES_MAX};
+use crate::limits::{ID_RANGES_MAX, TOPIC_PAYLOAD_BYTES_MAX};
 use crate::message::Contacts;
 
 const MESSAGE_DOMAIN: &[u8] = b"potluck 2026 topic message";
@@ -22,41 +22,41 @@ pub struct TopicId(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16]);
 
 /// Something for one node about one topic.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
-pub struct Spread {
+pub struct InTopic {
     /// The topic.
     #[n(0)]
     pub topic: TopicId,
     /// What.
     #[n(1)]
-    pub act: SpreadAct,
+    pub body: TopicRequest,
 }
 
-/// What a [`Spread`] is for.
+/// What a [`InTopic`] is for.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
-pub enum SpreadAct {
-    /// Be my neighbour. Answered by [`SpreadAnswer::Accepted`] or [`SpreadAnswer::Declined`].
+pub enum TopicRequest {
+    /// Be my neighbour. Answered by [`TopicResponse::Accepted`] or [`TopicResponse::Declined`].
     #[n(0)]
     Neighbour {
         /// I have no other.
         #[n(0)]
-        urgent: bool,
+        high_priority: bool,
         /// For how long I have been in the topic, in milliseconds: I want nothing older.
         #[n(1)]
         age_ms: u64,
     },
     /// I am your neighbour no more.
     #[n(1)]
-    Part {
+    Disconnect {
         /// Why.
         #[n(0)]
-        cause: PartCause,
+        cause: DisconnectCause,
         /// Others you may ask.
         #[cbor(n(1), with = "cbor_contacts")]
         others: Contacts,
     },
     /// Somebody has come; pass this on, or ask it to be your neighbour where the walk ends.
     #[n(2)]
-    Walk {
+    ForwardJoin {
         /// Who.
         #[cbor(n(0), with = "cbor_contact")]
         joiner: Contact,
@@ -82,7 +82,7 @@ pub enum SpreadAct {
     },
     /// The other half of a shuffle.
     #[n(4)]
-    Shuffled {
+    ShuffleReply {
         /// Of the shuffle.
         #[n(0)]
         nonce: u64,
@@ -93,26 +93,26 @@ pub enum SpreadAct {
     /// Are you there?
     #[n(5)]
     Probe,
-    /// Messages. Answered by [`SpreadAnswer::Pushed`].
+    /// Messages. Answered by [`TopicResponse::GossipAck`].
     #[n(6)]
-    Push {
+    Gossip {
         /// Encoded [`SignedMessage`]s.
         #[cbor(n(0), with = "cbor_bytes")]
         messages: Vec<Bytes>,
     },
     /// I have these messages.
     #[n(7)]
-    Have {
+    IHave {
         /// Their names.
         #[cbor(n(0), with = "cbor_runs")]
-        runs: Vec<IdRun>,
+        ranges: Vec<IdRange>,
     },
-    /// Push these messages to me. Answered by [`SpreadAnswer::Grafted`].
+    /// Push these messages to me. Answered by [`TopicResponse::GraftAck`].
     #[n(8)]
     Graft {
         /// Their names; may be none. A run of none names its publisher.
         #[cbor(n(0), with = "cbor_runs")]
-        runs: Vec<IdRun>,
+        ranges: Vec<IdRange>,
         /// And those to come of the same publishers, or of all that you do not keep apart, as soon
         /// as you have them.
         #[n(1)]
@@ -123,7 +123,7 @@ pub enum SpreadAct {
 /// Why a node parts from a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
-pub enum PartCause {
+pub enum DisconnectCause {
     /// It leaves the topic.
     #[n(0)]
     Left,
@@ -135,12 +135,12 @@ pub enum PartCause {
     Misbehaved,
 }
 
-/// The answer to a [`Spread`].
+/// The answer to a [`InTopic`].
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
-pub enum SpreadAnswer {
+pub enum TopicResponse {
     /// Taken; there is no more to say.
     #[n(0)]
-    Taken,
+    Ack,
     /// Neighbours from now on.
     #[n(1)]
     Accepted {
@@ -157,7 +157,7 @@ pub enum SpreadAnswer {
     },
     /// The messages were taken.
     #[n(3)]
-    Pushed {
+    GossipAck {
         /// Bit i, counted from the lowest, is about the i-th message of the push: only say what you
         /// have of its publisher from now on, or if it is an early one of any publisher. It came on
         /// another way before.
@@ -169,7 +169,7 @@ pub enum SpreadAnswer {
     },
     /// Those messages will come that are there.
     #[n(4)]
-    Grafted {
+    GraftAck {
         /// How many are not.
         #[n(0)]
         lacking: u32,
@@ -181,7 +181,7 @@ pub enum SpreadAnswer {
 
 /// Consecutive messages of one publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct IdRun {
+pub struct IdRange {
     /// Who published them.
     pub publisher: PublicKey,
     /// In which of its runs.
@@ -203,7 +203,7 @@ pub struct SignedMessage {
     pub sequence: u64,
     /// When it was published, by the publisher's clock as its peers correct it.
     pub at: UnixMillis,
-    /// What it says, at most [`SPREAD_PAYLOAD_BYTES_MAX`].
+    /// What it says, at most [`TOPIC_PAYLOAD_BYTES_MAX`].
     pub payload: Bytes,
     /// See [`SignedMessage::verify`].
     pub signature: Signature,
@@ -293,7 +293,7 @@ impl SignedMessage {
         let (incarnation, sequence) = (d.u64()?, d.u64()?);
         let at = UnixMillis(d.u64()?);
         let payload = d.bytes()?;
-        if payload.len() > SPREAD_PAYLOAD_BYTES_MAX || sequence == 0 {
+        if payload.len() > TOPIC_PAYLOAD_BYTES_MAX || sequence == 0 {
             return Err(wrong());
         }
         let payload = bytes.slice_ref(payload);
@@ -307,15 +307,19 @@ impl SignedMessage {
 
 mod cbor_runs {
     //! Runs as an array of arrays of four.
-    use super::{Decoder, Encoder, ID_RUNS_MAX, IdRun, PublicKey, fixed};
+    use super::{Decoder, Encoder, ID_RANGES_MAX, IdRange, PublicKey, fixed};
     use crate::codec::{Written, elements};
     use minicbor::encode::Write;
 
-    pub(super) fn encode<C, W: Write>(runs: &[IdRun], e: &mut Encoder<W>, _: &mut C) -> Written<W> {
-        e.array(runs.len() as u64)?;
-        for run in runs {
-            e.array(4)?.bytes(run.publisher.as_bytes())?;
-            e.u64(run.incarnation)?.u64(run.first)?.u32(run.count)?;
+    pub(super) fn encode<C, W: Write>(
+        ranges: &[IdRange],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Written<W> {
+        e.array(ranges.len() as u64)?;
+        for range in ranges {
+            e.array(4)?.bytes(range.publisher.as_bytes())?;
+            e.u64(range.incarnation)?.u64(range.first)?.u32(range.count)?;
         }
         Ok(())
     }
@@ -323,13 +327,13 @@ mod cbor_runs {
     pub(super) fn decode<C>(
         d: &mut Decoder<'_>,
         _: &mut C,
-    ) -> Result<Vec<IdRun>, minicbor::decode::Error> {
-        elements(d, ID_RUNS_MAX, |d| {
+    ) -> Result<Vec<IdRange>, minicbor::decode::Error> {
+        elements(d, ID_RANGES_MAX, |d| {
             if d.array()? != Some(4) {
                 return Err(minicbor::decode::Error::message("run"));
             }
             let publisher = PublicKey::from_bytes(fixed(d)?);
-            Ok(IdRun { publisher, incarnation: d.u64()?, first: d.u64()?, count: d.u32()? })
+            Ok(IdRange { publisher, incarnation: d.u64()?, first: d.u64()?, count: d.u32()? })
         })
     }
 }
@@ -382,7 +386,7 @@ mod tests {
         assert!((0..whole.len()).all(|end| SignedMessage::decode(&whole.slice(..end)).is_err()));
         let longer = Bytes::from([&whole[..], &[0]].concat());
         let zero = SignedMessage { sequence: 0, ..message.clone() }.encode();
-        let payload = Bytes::from(vec![0; SPREAD_PAYLOAD_BYTES_MAX + 1]);
+        let payload = Bytes::from(vec![0; TOPIC_PAYLOAD_BYTES_MAX + 1]);
         let huge = SignedMessage { payload, ..message }.encode();
         for bad in [longer, zero, huge] {
             assert_eq!(SignedMessage::decode(&bad), Err(SignedMessageError));

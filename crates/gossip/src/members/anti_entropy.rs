@@ -1,45 +1,46 @@
-//! Comparing lists: what the tree missed is found by digests, whatever the reason.
+//! Anti-entropy: comparing member lists by digests finds what the broadcast missed, for whatever
+//! reason.
 //!
-//! The list is divided into 64 buckets by the first bits of keys; a comparison sends eight bytes a
-//! bucket and gets the short ids of those that differ. Newcomers page through a whole list once.
-//! memberlist sends its whole state every 30 s instead; chitchat a digest of each node, which at 500
-//! nodes is longer than a datagram.
+//! The list is divided into 64 buckets by the first bits of the keys. A comparison sends eight
+//! bytes for each bucket and gets the short ids in those that differ. Newcomers page through a
+//! whole list once. memberlist sends its whole state every 30 s instead; chitchat sends a digest of
+//! each node, which at 500 nodes is longer than a datagram.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Contact, Deadline, Instant, PublicKey, Rng};
-use potluck_wire::{MemberRecord, MemberRequest, MemberResponse, Response, Vitals};
+use potluck_wire::{MemberRecord, MemberRequest, MemberResponse, RecordVersion, Response};
 
 use super::rates::BAD_RECORD;
-use super::table::{State, short_id};
-use super::{Errand, How, Members, MembersConfig};
+use super::table::{LocalState, short_id};
+use super::{AskOptions, Members, MembersConfig, Purpose};
 use crate::view::Mode;
 
-/// Buckets of a comparison.
+/// Buckets of a comparison. A higher value localises differences better and sends more digests.
 const BUCKETS: usize = 64;
-/// Bytes of one bucket's digest.
+/// Bytes of the digest of one bucket.
 const DIGEST_BYTES: usize = 8;
 /// Rounds with one partner before the next pause.
 const ROUNDS: u8 = 4;
-/// While lists are alike, each pause is twice the last one, up to so many times: two minutes by
-/// default.
-const ALIKE_MAX: u32 = 2;
-/// Between two rounds, and before one that is wanted soon.
+/// While lists are equal, each pause is twice the last one, up to this many doublings: two minutes
+/// by default.
+const EQUAL_DOUBLINGS_MAX: u32 = 2;
+/// Pause between two rounds, and before an expected difference is compared.
 const SOON: Duration = Duration::from_millis(500);
-/// Pages of one list that a newcomer reads: more than a fleet's longest list has with the longest
-/// records. What is left out then is found by comparing lists.
+/// Pages of one list that a newcomer reads: more than the longest list of a fleet has with the
+/// longest records. Members beyond are found by later comparisons.
 const PAGES_MAX: u32 = 512;
-/// Records in one telling: two of the longest fit in a datagram, more go as a call.
-const TOLD_AT_ONCE: usize = 256;
+/// Records in one push: two of the longest fit in a datagram, more are sent in a call.
+const RECORDS_PER_PUSH: usize = 256;
 
-/// What a record is compared by: a short digest of its subject's last word.
-fn fingerprint(key: &PublicKey, vitals: Vitals) -> u64 {
+/// The fingerprint of a record: a short digest of its subject's key and version.
+fn fingerprint(key: &PublicKey, version: RecordVersion) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(key.as_bytes());
-    hasher.update(&vitals.incarnation.to_be_bytes());
-    hasher.update(&vitals.beat.to_be_bytes());
+    hasher.update(&version.incarnation.to_be_bytes());
+    hasher.update(&version.revision.to_be_bytes());
     let mut bytes = [0; DIGEST_BYTES];
     hasher.finalize_xof().fill(&mut bytes);
     u64::from_be_bytes(bytes)
@@ -49,44 +50,44 @@ const fn bucket_of(short: u64) -> usize {
     (short >> 58) as usize
 }
 
-/// When to compare with whom.
+/// The schedule of comparisons.
 #[derive(Debug)]
-pub(super) struct Comparing {
+pub(super) struct AntiEntropy {
     at: Instant,
     busy: bool,
-    /// Whom to compare with next; otherwise anybody.
+    /// The next partner; `None`: a random member.
     with: Option<Contact>,
     page_from: Option<Contact>,
-    /// Pages of one list that were asked for in a row.
+    /// Pages of one list requested in a row.
     pages: u32,
     rounds: u8,
     /// Comparisons in a row that found no difference.
-    alike: u32,
+    equal_in_row: u32,
 }
 
-impl Comparing {
+impl AntiEntropy {
     pub(super) fn new(config: &MembersConfig, rng: &mut Rng) -> Self {
         let at = Instant::ZERO + config.compare_interval.mul_f64(0.1 + 0.9 * rng.fraction());
-        Self { at, busy: false, with: None, page_from: None, pages: 0, rounds: 0, alike: 0 }
+        Self { at, busy: false, with: None, page_from: None, pages: 0, rounds: 0, equal_in_row: 0 }
     }
 
-    /// The exchange ended, one way or the other.
+    /// The exchange ended, with or without success.
     pub(super) fn ended(&mut self) {
         self.busy = false;
     }
 
-    /// Differences are likely.
+    /// Differences are likely: compare soon.
     pub(super) fn soon(&mut self, now: Instant) {
         self.at = self.at.min(now + SOON);
     }
 
-    /// With this one.
+    /// Compares with this partner soon.
     pub(super) fn soon_with(&mut self, now: Instant, contact: Contact) {
         self.with = Some(contact);
         self.soon(now);
     }
 
-    /// The whole list is to be had from this one.
+    /// This node can send the whole list.
     pub(super) fn page_from(&mut self, contact: Contact) {
         if self.page_from.is_none() {
             self.page_from = Some(contact);
@@ -99,38 +100,39 @@ impl Comparing {
 }
 
 impl Members {
-    /// Begins what is due.
+    /// Starts a comparison if it is due.
     pub(super) fn compare_due(&mut self, now: Instant) {
-        if now < self.comparing.at {
+        if now < self.anti_entropy.at {
             return;
         }
-        let pause = self.config.compare_interval * (1 << self.comparing.alike.min(ALIKE_MAX));
-        self.comparing.at = now + self.rng.jitter(pause, 0.2);
-        self.comparing.rounds = 0;
-        if self.mode == Mode::Fleet && !self.comparing.busy {
-            let with = self.comparing.with.take().or_else(|| self.anybody());
+        let pause = self.config.compare_interval
+            * (1 << self.anti_entropy.equal_in_row.min(EQUAL_DOUBLINGS_MAX));
+        self.anti_entropy.at = now + self.rng.jitter(pause, 0.2);
+        self.anti_entropy.rounds = 0;
+        if self.mode == Mode::Fleet && !self.anti_entropy.busy {
+            let with = self.anti_entropy.with.take().or_else(|| self.random_member());
             if let Some(with) = with {
                 self.compare(with, false);
             }
         }
     }
 
-    /// Begins to page if it is wanted: a newcomer cannot wait for its turn.
+    /// Starts to page if that is wanted: a newcomer cannot wait for its turn.
     pub(super) fn begin_paging(&mut self) {
-        if self.comparing.busy || self.mode == Mode::Open {
+        if self.anti_entropy.busy || self.mode == Mode::Open {
             return;
         }
-        if let Some(from) = self.comparing.page_from.take() {
-            self.comparing.pages = 0;
+        if let Some(from) = self.anti_entropy.page_from.take() {
+            self.anti_entropy.pages = 0;
             self.page(from, PublicKey::from_bytes([0; 32]), false);
         }
     }
 
-    fn anybody(&mut self) -> Option<Contact> {
+    fn random_member(&mut self) -> Option<Contact> {
         let here: Vec<Contact> = self
             .table
             .iter()
-            .filter(|member| member.state == State::Alive)
+            .filter(|member| member.state == LocalState::Alive)
             .map(|member| member.peer.contact)
             .collect();
         let count = here.len() as u64;
@@ -139,37 +141,38 @@ impl Members {
 
     fn compare(&mut self, with: Contact, whole: bool) {
         let digests = self.digests().iter().flat_map(|digest| digest.to_be_bytes()).collect();
-        let how = How { large: whole, ..How::tries(3) };
+        let options = AskOptions { large: whole, ..AskOptions::tries(3) };
         let request = MemberRequest::Compare { digests };
-        let errand = Errand::Compare { with, whole };
-        self.comparing.busy = self.ask(with, request, errand, how).is_some();
+        let purpose = Purpose::Compare { with, whole };
+        self.anti_entropy.busy = self.ask(with, request, purpose, options).is_some();
         self.stats.comparisons += 1;
     }
 
     fn page(&mut self, from: Contact, after: PublicKey, large: bool) {
-        let how = How { large, ..How::tries(3) };
+        let options = AskOptions { large, ..AskOptions::tries(3) };
         let request = MemberRequest::Page { after };
-        self.comparing.pages += 1;
-        self.comparing.busy = self.ask(from, request, Errand::Page(from, after), how).is_some();
+        self.anti_entropy.pages += 1;
+        self.anti_entropy.busy =
+            self.ask(from, request, Purpose::Page(from, after), options).is_some();
     }
 
-    /// Those whose word is compared: who is taken to be there, and this node.
-    fn compared(&self) -> impl Iterator<Item = (PublicKey, Vitals)> + '_ {
-        let me = (!self.me.client).then_some((self.me.contact.public_key, self.me.vitals));
+    /// The compared members: all living ones, and this node.
+    fn compared(&self) -> impl Iterator<Item = (PublicKey, RecordVersion)> + '_ {
+        let me = (!self.me.client).then_some((self.me.contact.public_key, self.me.version));
         let others =
             self.table.iter().filter(|member| member.is_here() && !member.record.is_empty());
-        me.into_iter().chain(others.map(|member| (member.peer.contact.public_key, member.vitals)))
+        me.into_iter().chain(others.map(|member| (member.peer.contact.public_key, member.version)))
     }
 
     fn digests(&self) -> [u64; BUCKETS] {
         let mut digests = [0; BUCKETS];
-        for (key, vitals) in self.compared() {
-            digests[bucket_of(short_id(&key))] ^= fingerprint(&key, vitals);
+        for (key, version) in self.compared() {
+            digests[bucket_of(short_id(&key))] ^= fingerprint(&key, version);
         }
         digests
     }
 
-    /// Where another's list differs from this one, as much as fits.
+    /// The entries in which another list differs from this one, as many as fit.
     pub(super) fn differing(&self, theirs: &[u8], budget: usize) -> Option<Response> {
         if theirs.len() != BUCKETS * DIGEST_BYTES {
             return None;
@@ -181,10 +184,10 @@ impl Members {
                 per_bucket.insert(bucket, Vec::new());
             }
         }
-        for (key, vitals) in self.compared() {
+        for (key, version) in self.compared() {
             let short = short_id(&key);
             if let Some(entries) = per_bucket.get_mut(&bucket_of(short)) {
-                entries.push((short, fingerprint(&key, vitals) as u32));
+                entries.push((short, fingerprint(&key, version) as u32));
             }
         }
         let room = (budget.saturating_sub(32) / 16).min(potluck_wire::limits::RECORDS_MAX);
@@ -198,7 +201,7 @@ impl Members {
         Some(Response::Member(MemberResponse::Differing { entries, buckets }))
     }
 
-    /// The other said where lists differ: records go both ways.
+    /// The partner reported where the lists differ: records go both ways.
     pub(super) fn on_compared(
         &mut self,
         now: Instant,
@@ -206,19 +209,19 @@ impl Members {
         whole: bool,
         response: Response,
     ) {
-        self.comparing.ended();
+        self.anti_entropy.ended();
         let Response::Member(MemberResponse::Differing { entries, buckets }) = response else {
             return;
         };
         let mut theirs: BTreeMap<u64, u32> = entries.into_iter().collect();
         let mut told = Vec::new();
         let mut wanted = Vec::new();
-        for (key, vitals) in self.compared() {
+        for (key, version) in self.compared() {
             let short = short_id(&key);
             if buckets & (1 << bucket_of(short)) == 0 {
                 continue;
             }
-            let same = Some(fingerprint(&key, vitals) as u32);
+            let same = Some(fingerprint(&key, version) as u32);
             let other = theirs.remove(&short);
             if other == same {
                 continue;
@@ -231,13 +234,13 @@ impl Members {
         let mut doubtful = Vec::new();
         for (short, other) in theirs {
             match self.table.with_short_id(short) {
-                // Dead or left for this node, and there for the other, by the same word.
+                // Dead or left here, and alive for the partner, with the same version.
                 Some(gone) => {
                     let key = gone.peer.contact.public_key;
-                    if fingerprint(&key, gone.vitals) as u32 == other {
-                        if gone.state == State::Dead {
+                    if fingerprint(&key, gone.version) as u32 == other {
+                        if gone.state == LocalState::Dead {
                             doubtful.push(key);
-                        } else if gone.state == State::Left {
+                        } else if gone.state == LocalState::Left {
                             told.push(key);
                         }
                     } else {
@@ -248,16 +251,17 @@ impl Members {
             }
         }
         for key in doubtful {
-            self.hurry(now, &key, Duration::ZERO);
+            self.schedule_priority_probe(now, &key, Duration::ZERO);
         }
         self.exchange(with, &told, wanted);
         let differs = buckets != 0;
-        self.comparing.alike = if differs { 0 } else { self.comparing.alike + 1 };
-        if differs && self.comparing.rounds < ROUNDS {
-            self.comparing.rounds += 1;
-            self.comparing.soon_with(now, with);
-            // In calls from the second round on: there is more than fits in a datagram.
-            if whole || self.comparing.rounds > 1 {
+        self.anti_entropy.equal_in_row =
+            if differs { 0 } else { self.anti_entropy.equal_in_row + 1 };
+        if differs && self.anti_entropy.rounds < ROUNDS {
+            self.anti_entropy.rounds += 1;
+            self.anti_entropy.soon_with(now, with);
+            // From the second round on in calls: there is more than fits in a datagram.
+            if whole || self.anti_entropy.rounds > 1 {
                 self.compare(with, true);
             }
         }
@@ -266,7 +270,7 @@ impl Members {
     fn exchange(&mut self, with: Contact, told: &[PublicKey], wanted: Vec<u64>) {
         let records: Vec<Bytes> = told
             .iter()
-            .take(TOLD_AT_ONCE)
+            .take(RECORDS_PER_PUSH)
             .filter_map(|key| {
                 if *key == self.me.contact.public_key {
                     return Some(self.my_record.clone());
@@ -277,26 +281,26 @@ impl Members {
             .collect();
         if !records.is_empty() {
             let request = MemberRequest::Tell { records };
-            self.ask(with, request, Errand::Tell, How::tries(3));
+            self.ask(with, request, Purpose::Notify, AskOptions::tries(3));
         }
         if !wanted.is_empty() {
             let large = wanted.len() > 4;
             let members = wanted.into_iter().take(potluck_wire::limits::RECORDS_MAX).collect();
-            let how = How { large, ..How::tries(3) };
-            self.ask(with, MemberRequest::Load { members }, Errand::Load(with), how);
+            let options = AskOptions { large, ..AskOptions::tries(3) };
+            self.ask(with, MemberRequest::Load { members }, Purpose::Load(with), options);
         }
     }
 
-    /// A page of another node's list came, with the keys behind `after`. A bad record is charged to its
-    /// sender, as everywhere. Each page must end behind `after`, and the number of pages is limited, so
-    /// that reading ends. Members that the list lacks are found by comparing lists.
+    /// A page of another node's list, with the keys after `after`. A bad record is charged to its
+    /// sender, as everywhere. Each page must end after `after` and the number of pages is limited,
+    /// so that reading ends. Members that the list lacks are found by comparisons.
     pub(super) fn on_page(
         &mut self,
         now: Instant,
         (with, after): (Contact, PublicKey),
         response: Response,
     ) {
-        self.comparing.ended();
+        self.anti_entropy.ended();
         let Response::Member(MemberResponse::Records { records, more }) = response else { return };
         let (from, own) = (with.public_key, self.me.contact.public_key);
         let (mut last, mut honest) = (after, true);
@@ -307,27 +311,27 @@ impl Members {
                 break;
             }
             let subject = MemberRecord::read(record).map(|read| read.contact.public_key);
-            // The answering node names itself first, whatever its place in the order of keys.
+            // The partner names itself first, whatever its place in the order of keys.
             let behind = |key: &PublicKey| *key != from && *key != own;
             last = subject.ok().filter(behind).map_or(last, |key| last.max(key));
         }
-        // In a datagram there may be room for no record but its own.
+        // A datagram may have room for no record but the partner's own.
         let leads_on = last > after;
         if !more {
-            self.comparing.soon_with(now, with);
+            self.anti_entropy.soon_with(now, with);
         } else if honest
-            && (leads_on || self.comparing.pages == 1)
-            && self.comparing.pages < PAGES_MAX
+            && (leads_on || self.anti_entropy.pages == 1)
+            && self.anti_entropy.pages < PAGES_MAX
         {
             self.page(with, last, true);
         } else {
             self.stats.pages_refused += 1;
-            // With anybody but this one.
-            self.comparing.soon(now);
+            // With another partner.
+            self.anti_entropy.soon(now);
         }
     }
 
-    /// Single records came.
+    /// Requested records arrived.
     pub(super) fn on_loaded(&mut self, now: Instant, from: &PublicKey, response: Response) {
         if let Response::Member(MemberResponse::Records { records, .. }) = response {
             for record in &records {
@@ -351,7 +355,7 @@ impl Members {
         fit(records, budget)
     }
 
-    /// All records behind a key, as many as fit; this node's own comes first of all.
+    /// The records after a key, as many as fit; this node's own comes first of all.
     pub(super) fn page_behind(&self, after: &PublicKey, budget: usize) -> Response {
         let first = *after == PublicKey::from_bytes([0; 32]) && !self.me.client;
         let mine = first.then_some(&self.my_record);

@@ -1,50 +1,52 @@
-//! On which trees a link is.
+//! The trees on which one link is eager.
 //!
-//! **Invariant:** a link keeps at most [`PUBLISHERS_MAX`] publishers apart, and forgets nobody for
-//! another that still publishes.
+//! **Invariant:** a link has separate state for at most [`PUBLISHERS_MAX`] publishers, and drops
+//! none of them for another while it still publishes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use potluck_base::{Instant, PublicKey};
 
-use super::growth::Tree;
+use super::flood::Tree;
 
-/// Publishers that one link keeps apart.
+/// Publishers with separate state on one link; further ones use the shared tree.
 const PUBLISHERS_MAX: usize = 64;
-/// A publisher that was not heard for so long makes room for another.
+/// A publisher silent for this long makes room for another.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
-/// Of the last eight messages so many must have been here sooner for a link to come on a tree: more
-/// than half, for jitter is none...
+/// A link becomes eager if it had at least this many of the last eight messages sooner: more than
+/// half, which random jitter does not reach.
 const LATE_ENOUGH: u32 = 5;
-/// ...or, on a publisher's own tree, the last three. Of ten links to a publisher, each of which loses
-/// every hundredth datagram, one message in ten loses one and is late; three in a row are so once in
-/// a thousand times.
+/// On a publisher's own tree the last three messages are enough. If ten links lose every hundredth
+/// datagram each, one message in ten is late by a loss, and three in a row once in a thousand
+/// times.
 const LATE_IN_ROW: u8 = 0b111;
 
-/// Something about each of the publishers that are kept apart.
+/// State for each publisher, bounded.
 #[derive(Debug, Clone)]
-pub(super) struct Apart<T> {
+pub(super) struct PerPublisher<T> {
     known: BTreeMap<PublicKey, (Instant, T)>,
 }
 
-impl<T> Default for Apart<T> {
+impl<T> Default for PerPublisher<T> {
+    /// prune Makes the link lazy on a tree; for a publisher without a place, on the shared tree.
     fn default() -> Self {
         Self { known: BTreeMap::new() }
     }
 }
 
-impl<T> Apart<T> {
+impl<T> PerPublisher<T> {
     pub(super) fn get(&self, publisher: &PublicKey) -> Option<&T> {
         self.known.get(publisher).map(|(_, of)| of)
     }
 
-    /// What is known of a publisher, if it is.
+    /// The state of a publisher, if there is one.
     pub(super) fn peek_mut(&mut self, publisher: &PublicKey) -> Option<&mut T> {
         self.known.get_mut(publisher).map(|(_, of)| of)
     }
 
-    /// What is known of a publisher, which counts as hearing it; `None` if there is no room for it.
+    /// The state of a publisher, created if needed, and marks it as heard; `None` if there is no
+    /// room.
     pub(super) fn get_mut(
         &mut self,
         now: Instant,
@@ -72,7 +74,7 @@ impl<T> Apart<T> {
         self.known.iter_mut().map(|(publisher, (_, of))| (*publisher, of))
     }
 
-    /// Notes that a publisher was heard, if it is known.
+    /// Marks a publisher as heard, if it is known.
     fn heard(&mut self, now: Instant, publisher: &PublicKey) {
         if let Some((heard, _)) = self.known.get_mut(publisher) {
             *heard = now;
@@ -80,7 +82,7 @@ impl<T> Apart<T> {
     }
 }
 
-/// Which of the last eight messages a neighbour had sooner than the tree brought them.
+/// Which of the last eight messages the neighbour had sooner than the tree delivered them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Lateness(u8);
 
@@ -96,93 +98,102 @@ impl Lateness {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Branch {
+struct OwnTree {
     /// Whether messages are pushed; `None`: as on the shared tree.
-    on: Option<bool>,
+    eager: Option<bool>,
     lateness: Lateness,
 }
 
-/// On which trees one link is.
+/// The trees on which one link is eager.
 #[derive(Debug, Clone)]
-pub(super) struct Branches {
+pub(super) struct EagerTrees {
     shared: bool,
     lateness: Lateness,
-    own: Apart<Branch>,
+    own: PerPublisher<OwnTree>,
 }
 
-impl Default for Branches {
-    /// On the shared tree, and on all others that grow over it.
+impl Default for EagerTrees {
+    /// A new link is eager on the shared tree, and on every own tree without another setting.
     fn default() -> Self {
-        Self { shared: true, lateness: Lateness::default(), own: Apart::default() }
+        Self { shared: true, lateness: Lateness::default(), own: PerPublisher::default() }
     }
 }
 
-impl Branches {
-    /// Publishers that are kept apart.
+impl EagerTrees {
+    /// Publishers with separate state.
     pub(super) fn len(&self) -> usize {
         self.own.known.len()
     }
 
     /// Whether messages of this tree are pushed.
-    pub(super) fn is_on(&self, tree: Tree) -> bool {
+    pub(super) fn is_eager(&self, tree: Tree) -> bool {
         match tree {
             Tree::Shared => self.shared,
             Tree::Of(publisher) => {
-                self.own.get(&publisher).and_then(|branch| branch.on).unwrap_or(self.shared)
+                self.own.get(&publisher).and_then(|own_tree| own_tree.eager).unwrap_or(self.shared)
             }
         }
     }
 
-    /// Puts the link on a tree or takes it off. A publisher that there is no room for shares.
-    pub(super) fn set(&mut self, now: Instant, tree: Tree, on: bool) {
-        match self.branch(now, tree) {
-            Some(branch) => branch.on = Some(on),
-            None => self.shared = on,
+    /// Makes the link eager on a tree; for a publisher without a place, on the shared tree.
+    pub(super) fn graft(&mut self, now: Instant, tree: Tree) {
+        self.set_eager(now, tree, true);
+    }
+
+    pub(super) fn prune(&mut self, now: Instant, tree: Tree) {
+        self.set_eager(now, tree, false);
+    }
+
+    fn set_eager(&mut self, now: Instant, tree: Tree, eager: bool) {
+        match self.own_tree(now, tree) {
+            Some(own_tree) => own_tree.eager = Some(eager),
+            None => self.shared = eager,
         }
     }
 
-    /// Takes the link off all trees.
-    pub(super) fn clear(&mut self) {
+    /// Makes the link lazy on all trees.
+    pub(super) fn prune_all(&mut self) {
         *self = Self { shared: false, ..Self::default() };
     }
 
-    /// Whether `tree` can be kept apart from the others.
+    /// Whether `tree` has separate state, or room for it.
     pub(super) fn has_room(&mut self, now: Instant, tree: Tree) -> bool {
-        self.branch(now, tree).is_some()
+        self.own_tree(now, tree).is_some()
     }
 
-    /// Notes that something of this tree came or went.
+    /// A message of this tree was sent or received.
     pub(super) fn used(&mut self, now: Instant, tree: Tree) {
         if let Tree::Of(publisher) = tree {
             self.own.heard(now, &publisher);
         }
     }
 
-    /// Notes whether the neighbour had a message sooner than the tree brought it; true if it had so
-    /// often that it should be on the tree, until [`Branches::switched`] says that it is.
+    /// Records whether the neighbour had a message sooner than the tree delivered it. Returns true
+    /// if that was so often that the link should be eager, until [`EagerTrees::switched`] is
+    /// called.
     pub(super) fn note_late(&mut self, now: Instant, tree: Tree, late: bool) -> bool {
-        // Who is never sooner takes no room.
+        // A neighbour that is never sooner takes no room.
         let known = matches!(tree, Tree::Of(publisher) if self.own.get(&publisher).is_some());
-        let branch = if late || known { self.branch(now, tree) } else { None };
-        match branch {
-            Some(branch) => branch.lateness.note(late) || branch.lateness.is_in_row(),
+        let own_tree = if late || known { self.own_tree(now, tree) } else { None };
+        match own_tree {
+            Some(own_tree) => own_tree.lateness.note(late) || own_tree.lateness.is_in_row(),
             None if tree == Tree::Shared || late => self.lateness.note(late) && !self.shared,
             None => false,
         }
     }
 
-    /// It was put on the tree for being sooner.
+    /// The link was made eager for being sooner.
     pub(super) fn switched(&mut self, now: Instant, tree: Tree) {
-        match self.branch(now, tree) {
-            Some(branch) => branch.lateness = Lateness::default(),
+        match self.own_tree(now, tree) {
+            Some(own_tree) => own_tree.lateness = Lateness::default(),
             None => self.lateness = Lateness::default(),
         }
     }
 
-    fn branch(&mut self, now: Instant, tree: Tree) -> Option<&mut Branch> {
+    fn own_tree(&mut self, now: Instant, tree: Tree) -> Option<&mut OwnTree> {
         match tree {
             Tree::Shared => None,
-            Tree::Of(publisher) => self.own.get_mut(now, publisher, Branch::default),
+            Tree::Of(publisher) => self.own.get_mut(now, publisher, OwnTree::default),
         }
     }
 }
@@ -194,37 +205,37 @@ mod tests {
 
     #[test]
     fn a_publisher_without_a_branch_shares() {
-        let mut link = Branches::default();
+        let mut link = EagerTrees::default();
         let [one, two] = [1, 2].map(|seed| Tree::Of(publisher(seed)));
-        link.set(second(0), one, false);
-        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_on(tree)), [true, false, true]);
-        link.set(second(0), Tree::Shared, false);
-        link.set(second(0), one, true);
-        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_on(tree)), [false, true, false]);
-        link.clear();
-        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_on(tree)), [false; 3]);
+        link.prune(second(0), one);
+        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_eager(tree)), [true, false, true]);
+        link.prune(second(0), Tree::Shared);
+        link.graft(second(0), one);
+        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_eager(tree)), [false, true, false]);
+        link.prune_all();
+        assert_eq!([Tree::Shared, one, two].map(|tree| link.is_eager(tree)), [false; 3]);
     }
 
     #[test]
     fn the_sixty_fifth_shares_until_one_of_them_was_silent_for_ten_minutes() {
-        let mut link = Branches::default();
+        let mut link = EagerTrees::default();
         for seed in 1..=64 {
-            link.set(second(u64::from(seed)), Tree::Of(publisher(seed)), false);
+            link.prune(second(u64::from(seed)), Tree::Of(publisher(seed)));
         }
         let last = Tree::Of(publisher(65));
         link.used(second(500), Tree::Of(publisher(1)));
         assert!(!link.has_room(second(601), last));
-        link.set(second(601), last, false);
-        assert!(!link.is_on(Tree::Shared), "it shares, and so this is off for all who do");
+        link.prune(second(601), last);
+        assert!(!link.is_eager(Tree::Shared), "it shares, and so this is off for all who do");
         assert!(link.has_room(second(602), last), "the second has gone");
-        assert!(!link.is_on(Tree::Of(publisher(1))));
+        assert!(!link.is_eager(Tree::Of(publisher(1))));
         assert_eq!(link.own.known.len(), 64);
     }
 
     #[test]
     fn five_of_eight_or_three_in_a_row_of_one_publisher_put_a_link_on_a_tree_and_trees_are_counted_apart()
      {
-        let mut link = Branches::default();
+        let mut link = EagerTrees::default();
         let [one, two] = [1, 2].map(|seed| Tree::Of(publisher(seed)));
         for late in [true, true, false, true, true, false] {
             assert!(!link.note_late(second(1), one, late));
@@ -242,7 +253,7 @@ mod tests {
         assert!(link.own.get(&publisher(2)).is_none(), "who is never sooner takes no room");
         (0..4).for_each(|_| assert!(!link.note_late(second(6), Tree::Shared, true)));
         assert!(!link.note_late(second(6), Tree::Shared, true), "it is on the shared tree");
-        link.set(second(6), Tree::Shared, false);
+        link.prune(second(6), Tree::Shared);
         assert!(link.note_late(second(6), Tree::Shared, true));
     }
 }

@@ -1,4 +1,4 @@
-//! A town of members in virtual time: what the link and the tree do is done here, plainly.
+//! A cluster of members in virtual time, with a simple model of the link and the broadcast tree.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -18,11 +18,11 @@ const TRY: Duration = Duration::from_millis(60);
 enum Post {
     Feed(usize, u32, Box<Input>),
     Wake(usize, u32),
-    /// The announcement of one seat, at another.
+    /// The announcement of one node, at another one.
     Heard(usize, usize, Bytes),
 }
 
-pub(super) struct Seat {
+pub(super) struct TestNode {
     pub(super) members: Members,
     pub(super) contact: Contact,
     pub(super) up: bool,
@@ -34,16 +34,16 @@ pub(super) struct Seat {
     wake_at: Option<Instant>,
 }
 
-/// The town.
-pub(super) struct Town {
+/// The cluster.
+pub(super) struct Cluster {
     pub(super) now: Instant,
-    pub(super) seats: Vec<Seat>,
+    pub(super) nodes: Vec<TestNode>,
     pub(super) loss: f64,
-    /// From one seat to another nothing comes through.
+    /// Nothing passes from the first node to the second one.
     pub(super) cuts: Vec<(usize, usize)>,
-    /// Seats on the other side of a split.
+    /// The first node on the other side of a split.
     pub(super) split: Option<usize>,
-    /// Whether announcements are lost altogether.
+    /// Whether all announcements are lost.
     pub(super) mute: bool,
     network: NetworkId,
     config: MembersConfig,
@@ -53,11 +53,11 @@ pub(super) struct Town {
     rng: Rng,
 }
 
-impl Town {
+impl Cluster {
     pub(super) fn new(config: MembersConfig) -> Self {
         Self {
             now: Instant::ZERO,
-            seats: Vec::new(),
+            nodes: Vec::new(),
             loss: 0.0,
             cuts: Vec::new(),
             split: None,
@@ -71,30 +71,30 @@ impl Town {
         }
     }
 
-    /// A town of so many that all know each other.
+    /// A cluster of `count` nodes that know each other.
     pub(super) fn of(count: usize) -> Self {
-        let mut town = Self::new(MembersConfig::default());
+        let mut cluster = Self::new(MembersConfig::default());
         for _ in 0..count {
-            town.add();
+            cluster.add();
         }
-        town.run(Duration::from_secs(20));
-        town
+        cluster.run(Duration::from_secs(20));
+        cluster
     }
 
     pub(super) fn add(&mut self) -> usize {
-        let index = self.seats.len();
-        let seat = self.seat(index, 1 << 20, 0);
-        self.seats.push(seat);
+        let index = self.nodes.len();
+        let node = self.node(index, 1 << 20, 0);
+        self.nodes.push(node);
         self.carry_out(index);
         if index > 0 {
-            let first = self.seats[0].contact;
+            let first = self.nodes[0].contact;
             self.feed(index, Input::Proved(first));
             self.feed(index, Input::Neighbours(vec![first]));
         }
         index
     }
 
-    fn seat(&mut self, index: usize, incarnation: u64, life: u32) -> Seat {
+    fn node(&mut self, index: usize, incarnation: u64, life: u32) -> TestNode {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&(index as u64 + 1).to_be_bytes());
         let identity = Identity::from_seed(seed);
@@ -109,7 +109,7 @@ impl Town {
             client: false,
         };
         let rng = Rng::from_number(index as u64 + 1000 * u64::from(life));
-        Seat {
+        TestNode {
             members: Members::new(start, self.config.clone(), rng),
             contact,
             up: true,
@@ -122,36 +122,36 @@ impl Town {
         }
     }
 
-    /// The process ends without a word.
+    /// The process ends without leaving.
     pub(super) fn kill(&mut self, index: usize) {
-        self.seats[index].up = false;
-        self.seats[index].life += 1;
+        self.nodes[index].up = false;
+        self.nodes[index].life += 1;
     }
 
-    /// It starts anew.
+    /// The process starts again.
     pub(super) fn restart(&mut self, index: usize, incarnation: u64) {
-        let life = self.seats[index].life + 1;
-        let mut seat = self.seat(index, incarnation, life);
-        std::mem::swap(&mut seat.events, &mut self.seats[index].events);
-        self.seats[index] = seat;
+        let life = self.nodes[index].life + 1;
+        let mut node = self.node(index, incarnation, life);
+        std::mem::swap(&mut node.events, &mut self.nodes[index].events);
+        self.nodes[index] = node;
         self.carry_out(index);
-        let other = self.seats[usize::from(index == 0)].contact;
+        let other = self.nodes[usize::from(index == 0)].contact;
         self.feed(index, Input::Proved(other));
         self.feed(index, Input::Neighbours(vec![other]));
     }
 
-    /// The process stands still: nothing is handled until it goes on.
+    /// The process stands still: it handles nothing until it resumes.
     pub(super) fn pause(&mut self, index: usize) {
-        self.seats[index].up = false;
+        self.nodes[index].up = false;
     }
 
-    /// It goes on, and notices only by the clock.
+    /// The process resumes, and notices only by the clock.
     pub(super) fn resume(&mut self, index: usize) {
-        self.seats[index].up = true;
-        // The timer that ran out meanwhile was not handled.
-        self.seats[index].wake_at = None;
-        // What it had asked has timed out meanwhile: the link says so before anything else.
-        let asks: Vec<AskId> = self.seats[index].members.asks.keys().copied().collect();
+        self.nodes[index].up = true;
+        // The timer that was due meanwhile was not handled.
+        self.nodes[index].wake_at = None;
+        // Its requests have timed out meanwhile: the link reports that before anything else.
+        let asks: Vec<AskId> = self.nodes[index].members.asks.keys().copied().collect();
         for ask in asks {
             self.feed(index, Input::Failed { ask });
         }
@@ -159,21 +159,21 @@ impl Town {
     }
 
     pub(super) fn key(&self, index: usize) -> PublicKey {
-        self.seats[index].contact.public_key
+        self.nodes[index].contact.public_key
     }
 
     pub(super) fn state(&self, of: usize, at: usize) -> Option<MemberState> {
-        self.seats[at].members.state(&self.key(of))
+        self.nodes[at].members.state(&self.key(of))
     }
 
-    /// Who thinks so of a seat.
+    /// How many other nodes judge a node to be in this state.
     pub(super) fn who_think(&self, of: usize, state: MemberState) -> usize {
-        let others = (0..self.seats.len()).filter(|at| *at != of && self.seats[*at].up);
+        let others = (0..self.nodes.len()).filter(|at| *at != of && self.nodes[*at].up);
         others.filter(|at| self.state(of, *at) == Some(state)).count()
     }
 
     pub(super) fn count(&self, change: Change) -> usize {
-        let events = self.seats.iter().flat_map(|seat| &seat.events);
+        let events = self.nodes.iter().flat_map(|node| &node.events);
         events.filter(|(_, event)| event.change == change).count()
     }
 
@@ -204,7 +204,7 @@ impl Town {
         self.now = end;
     }
 
-    /// Until it is so; the time it took.
+    /// Runs until `done`; returns the time that took.
     pub(super) fn run_until(
         &mut self,
         bound: Duration,
@@ -223,19 +223,19 @@ impl Town {
     fn deliver(&mut self, post: Post) {
         match post {
             Post::Feed(to, life, input) => {
-                if self.seats[to].life == life && self.seats[to].up {
+                if self.nodes[to].life == life && self.nodes[to].up {
                     self.feed(to, *input);
                 }
             }
             Post::Wake(to, life) => {
-                let seat = &mut self.seats[to];
-                if seat.life == life && seat.up && seat.wake_at.is_some_and(|at| at <= self.now) {
-                    seat.wake_at = None;
+                let node = &mut self.nodes[to];
+                if node.life == life && node.up && node.wake_at.is_some_and(|at| at <= self.now) {
+                    node.wake_at = None;
                     self.feed(to, Input::Timeout);
                 }
             }
             Post::Heard(to, from, payload) => {
-                if self.seats[to].up {
+                if self.nodes[to].up {
                     let from = self.key(from);
                     self.feed(to, Input::Announced { from, payload });
                 }
@@ -244,31 +244,31 @@ impl Town {
     }
 
     pub(super) fn feed(&mut self, index: usize, input: Input) {
-        self.seats[index].members.handle(self.now, input);
+        self.nodes[index].members.handle(self.now, input);
         self.carry_out(index);
     }
 
     fn carry_out(&mut self, index: usize) {
-        while let Some(output) = self.seats[index].members.poll_output() {
+        while let Some(output) = self.nodes[index].members.poll_output() {
             match output {
                 Output::Ask { ask, to, request, tries, patience, large } => {
-                    let how = How { tries, patience, large };
-                    self.carry_ask(index, ask, to, request, how);
+                    let options = AskOptions { tries, patience, large };
+                    self.carry_ask(index, ask, to, request, options);
                 }
                 Output::Answer { serve, response } => self.carry_answer(index, serve, response),
                 Output::Announce(payload) => self.carry_announcement(index, &payload),
-                Output::Event(event) => self.seats[index].events.push((self.now, event)),
+                Output::Event(event) => self.nodes[index].events.push((self.now, event)),
                 Output::Verdict(contact, verdict) => {
-                    self.seats[index].verdicts.push((self.now, contact, verdict));
+                    self.nodes[index].verdicts.push((self.now, contact, verdict));
                 }
                 _ => {}
             }
         }
-        let deadline = self.seats[index].members.poll_timeout().expect("there is always one").at;
-        let seat = &mut self.seats[index];
-        if seat.wake_at.is_none_or(|at| deadline < at) {
-            seat.wake_at = Some(deadline);
-            let life = seat.life;
+        let deadline = self.nodes[index].members.poll_timeout().expect("there is always one").at;
+        let node = &mut self.nodes[index];
+        if node.wake_at.is_none_or(|at| deadline < at) {
+            node.wake_at = Some(deadline);
+            let life = node.life;
             self.post(deadline.max(self.now), Post::Wake(index, life));
         }
     }
@@ -279,40 +279,40 @@ impl Town {
         ask: AskId,
         to: Contact,
         request: MemberRequest,
-        how: How,
+        options: AskOptions,
     ) {
-        let life = self.seats[from].life;
-        let target = self.seats.iter().position(|seat| seat.contact == to);
+        let life = self.nodes[from].life;
+        let target = self.nodes.iter().position(|node| node.contact == to);
         let mut patience = Duration::ZERO;
-        for attempt in 0..how.tries {
+        for attempt in 0..options.tries {
             let sent = self.now + patience;
             if let Some(to) = target
-                && self.seats[to].up
+                && self.nodes[to].up
                 && self.passes(from, to)
             {
-                let seat = &mut self.seats[to];
-                seat.next_serve += 1;
-                let serve = ServeId(seat.next_serve);
-                seat.asked.insert(serve, (from, life, ask));
-                let budget = if how.large { 256 * 1024 } else { 1060 };
-                let contact = self.seats[from].contact;
-                let to_life = self.seats[to].life;
+                let node = &mut self.nodes[to];
+                node.next_serve += 1;
+                let serve = ServeId(node.next_serve);
+                node.asked.insert(serve, (from, life, ask));
+                let budget = if options.large { 256 * 1024 } else { 1060 };
+                let contact = self.nodes[from].contact;
+                let to_life = self.nodes[to].life;
                 let input = Input::Asked { serve, from: contact, request: request.clone(), budget };
                 self.post(sent + LATENCY, Post::Feed(to, to_life, Box::new(Input::Heard(contact))));
                 self.post(sent + LATENCY, Post::Feed(to, to_life, Box::new(input)));
             }
-            patience += TRY * (1 << attempt) + how.patience;
+            patience += TRY * (1 << attempt) + options.patience;
         }
         let failed = Box::new(Input::Failed { ask });
         self.post(self.now + patience, Post::Feed(from, life, failed));
     }
 
     fn carry_answer(&mut self, from: usize, serve: ServeId, response: Response) {
-        let Some((to, life, ask)) = self.seats[from].asked.remove(&serve) else { return };
+        let Some((to, life, ask)) = self.nodes[from].asked.remove(&serve) else { return };
         if !self.passes(from, to) {
             return;
         }
-        let contact = self.seats[from].contact;
+        let contact = self.nodes[from].contact;
         let rtt = Some(LATENCY * 2);
         let heard = Post::Feed(to, life, Box::new(Input::Heard(contact)));
         self.post(self.now + LATENCY, heard);
@@ -321,10 +321,10 @@ impl Town {
     }
 
     fn carry_announcement(&mut self, from: usize, payload: &Bytes) {
-        for to in 0..self.seats.len() {
+        for to in 0..self.nodes.len() {
             let split = self.split.is_some_and(|border| (from < border) != (to < border));
             let cut = split || self.cuts.contains(&(from, to));
-            if to != from && self.seats[to].up && !cut && !self.mute {
+            if to != from && self.nodes[to].up && !cut && !self.mute {
                 self.post(self.now + LATENCY * 3, Post::Heard(to, from, payload.clone()));
             }
         }

@@ -1,8 +1,8 @@
-//! The passive view: contacts to make a new link with when one breaks.
+//! The passive view: contacts for new links when one breaks.
 //!
-//! Where we differ from `HyParView` (Leitão, Pereira, Rodrigues, 2007): what one node tells fills at
-//! most eight places, one public subnet at most two, so that nobody can fill the view with
-//! itself; and contacts are probed before they are needed.
+//! Where we differ from `HyParView` (Leitão, Pereira, Rodrigues, 2007): contacts told by one node
+//! take at most eight places and those of one public subnet at most two, so that no node can fill
+//! the view with its own; and contacts are probed before they are needed.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,50 +10,52 @@ use std::time::Duration;
 
 use potluck_base::{Contact, Instant, PublicKey, Rng};
 
-/// Contacts that came from one node.
+/// Contacts told by one node. A lower value limits a hostile node more and fills the view more
+/// slowly.
 const PER_SOURCE_MAX: usize = 8;
-/// Places for contacts of one netgroup...
+/// Contacts in one bucket of public subnets.
 const PER_BUCKET_MAX: usize = 2;
-/// ...which are told apart by a keyed hash in so many buckets.
+/// Buckets: a keyed hash assigns each public subnet to one of them.
 const BUCKETS: u64 = 64;
-/// A contact that answered in this time is preferred, and kept when another has to go.
+/// How long a contact counts as proven after an answer. Proven contacts are preferred, and evicted
+/// last.
 const PROVEN_FOR: Duration = Duration::from_secs(1_800);
 
 #[derive(Debug, Clone)]
-struct Record {
+struct Entry {
     contact: Contact,
     source: Option<PublicKey>,
     since: Instant,
     proven: Option<Instant>,
-    /// It declined, or parted from this node: not before then.
-    not_before: Instant,
+    /// It declined or disconnected: not to be asked before then.
+    retry_at: Instant,
     bucket: Option<u64>,
 }
 
 /// The passive view of one overlay.
 #[derive(Debug, Clone)]
-pub(super) struct Passive {
-    records: BTreeMap<PublicKey, Record>,
+pub(super) struct PassiveView {
+    entries: BTreeMap<PublicKey, Entry>,
     capacity: usize,
     key: [u8; 32],
 }
 
-impl Passive {
+impl PassiveView {
     pub(super) fn new(capacity: usize, key: [u8; 32]) -> Self {
-        Self { records: BTreeMap::new(), capacity: capacity.max(1), key }
+        Self { entries: BTreeMap::new(), capacity: capacity.max(1), key }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.records.len()
+        self.entries.len()
     }
 
     #[cfg(test)]
     fn contains(&self, peer: &PublicKey) -> bool {
-        self.records.contains_key(peer)
+        self.entries.contains_key(peer)
     }
 
-    /// Takes a contact in. `source` is who told it, none for what this node found itself;
-    /// `netgroups` says whether subnets are limited.
+    /// Adds a contact. `source`: the node that told it, `None` for one that this node found itself;
+    /// `netgroups`: whether subnets are limited.
     pub(super) fn add(
         &mut self,
         now: Instant,
@@ -63,36 +65,36 @@ impl Passive {
         rng: &mut Rng,
     ) {
         let peer = contact.public_key;
-        if let Some(known) = self.records.get_mut(&peer) {
-            // What others say moves no contact that answered where it is.
+        if let Some(known) = self.entries.get_mut(&peer) {
+            // A statement of another node does not change the address of a proven contact.
             if source.is_none() || known.proven.is_none() {
                 known.contact = contact;
             }
             return;
         }
         let bucket = if netgroups { self.bucket(contact.address.ip()) } else { None };
-        let same_source = |record: &Record| source.is_some() && record.source == source;
-        let same_bucket = |record: &Record| bucket.is_some() && record.bucket == bucket;
-        if self.records.values().filter(|record| same_source(record)).count() >= PER_SOURCE_MAX {
+        let same_source = |entry: &Entry| source.is_some() && entry.source == source;
+        let same_bucket = |entry: &Entry| bucket.is_some() && entry.bucket == bucket;
+        if self.entries.values().filter(|entry| same_source(entry)).count() >= PER_SOURCE_MAX {
             self.evict(now, rng, same_source);
         }
-        if self.records.values().filter(|record| same_bucket(record)).count() >= PER_BUCKET_MAX {
+        if self.entries.values().filter(|entry| same_bucket(entry)).count() >= PER_BUCKET_MAX {
             self.evict(now, rng, same_bucket);
         }
-        if self.records.len() >= self.capacity {
+        if self.entries.len() >= self.capacity {
             self.evict(now, rng, |_| true);
         }
-        let not_before = Instant::ZERO;
-        let record = Record { contact, source, since: now, proven: None, not_before, bucket };
-        self.records.insert(peer, record);
+        let retry_at = Instant::ZERO;
+        let entry = Entry { contact, source, since: now, proven: None, retry_at, bucket };
+        self.entries.insert(peer, entry);
     }
 
-    /// Drops a random one of those, one that never answered before one that did.
-    fn evict(&mut self, now: Instant, rng: &mut Rng, among: impl Fn(&Record) -> bool) {
+    /// Drops a random one of these, unproven ones first.
+    fn evict(&mut self, now: Instant, rng: &mut Rng, among: impl Fn(&Entry) -> bool) {
         let of = |proven: bool| {
-            self.records
+            self.entries
                 .iter()
-                .filter(|(_, record)| among(record) && record.is_proven(now) == proven)
+                .filter(|(_, entry)| among(entry) && entry.is_proven(now) == proven)
                 .map(|(peer, _)| *peer)
                 .collect::<Vec<_>>()
         };
@@ -101,11 +103,11 @@ impl Passive {
             choice = of(true);
         }
         if let Some(peer) = choice.get(rng.below(choice.len() as u64) as usize) {
-            self.records.remove(peer);
+            self.entries.remove(peer);
         }
     }
 
-    /// Names the subnet of a contact; none for private addresses.
+    /// Identifies the subnet of a contact; `None` for private addresses.
     pub(super) fn netgroup(&self, contact: &Contact) -> Option<[u8; 32]> {
         self.group(contact.address.ip())
     }
@@ -114,8 +116,8 @@ impl Passive {
         self.group(ip).map(|hash| u64::from(hash[0]) % BUCKETS)
     }
 
-    /// The keyed hash of a public address's subnet: /24 or /48. Private ones have none, for there all
-    /// nodes share a subnet.
+    /// The keyed hash of a public address's subnet, /24 or /48. Private addresses have none, since
+    /// all nodes may share a private subnet.
     fn group(&self, ip: IpAddr) -> Option<[u8; 32]> {
         let group = match ip {
             _ if is_private(ip) => return None,
@@ -126,47 +128,48 @@ impl Passive {
     }
 
     pub(super) fn remove(&mut self, peer: &PublicKey) {
-        self.records.remove(peer);
+        self.entries.remove(peer);
     }
 
-    /// It answered.
-    pub(super) fn prove(&mut self, now: Instant, peer: &PublicKey) {
-        if let Some(record) = self.records.get_mut(peer) {
-            record.proven = Some(now);
+    /// A contact answered.
+    pub(super) fn mark_proven(&mut self, now: Instant, peer: &PublicKey) {
+        if let Some(entry) = self.entries.get_mut(peer) {
+            entry.proven = Some(now);
         }
     }
 
-    /// It is not to be asked before `until`.
-    pub(super) fn put_off(&mut self, peer: &PublicKey, until: Instant) {
-        if let Some(record) = self.records.get_mut(peer) {
-            record.not_before = record.not_before.max(until);
+    /// The contact is not to be asked before `until`.
+    pub(super) fn retry_after(&mut self, peer: &PublicKey, until: Instant) {
+        if let Some(entry) = self.entries.get_mut(peer) {
+            entry.retry_at = entry.retry_at.max(until);
         }
     }
 
-    /// None is put off for longer than until `until`.
-    pub(super) fn put_forward(&mut self, until: Instant) {
-        for record in self.records.values_mut() {
-            record.not_before = record.not_before.min(until);
+    /// No contact waits beyond `until`.
+    pub(super) fn cap_retries(&mut self, until: Instant) {
+        for entry in self.entries.values_mut() {
+            entry.retry_at = entry.retry_at.min(until);
         }
     }
 
-    /// A contact to ask for a link now: proven ones first, the others at random.
+    /// A contact to request a link from now: a random proven one, or if there is none, a random
+    /// one.
     pub(super) fn candidate(
         &self,
         now: Instant,
         rng: &mut Rng,
         free: impl Fn(&PublicKey) -> bool,
     ) -> Option<Contact> {
-        let possible: Vec<&Record> = self
-            .records
+        let possible: Vec<&Entry> = self
+            .entries
             .iter()
-            .filter(|(peer, record)| record.not_before <= now && free(peer))
-            .map(|(_, record)| record)
+            .filter(|(peer, entry)| entry.retry_at <= now && free(peer))
+            .map(|(_, entry)| entry)
             .collect();
-        let proven: Vec<&Record> =
-            possible.iter().filter(|record| record.is_proven(now)).copied().collect();
+        let proven: Vec<&Entry> =
+            possible.iter().filter(|entry| entry.is_proven(now)).copied().collect();
         let choice = if proven.is_empty() { possible } else { proven };
-        choice.get(rng.below(choice.len() as u64) as usize).map(|record| record.contact)
+        choice.get(rng.below(choice.len() as u64) as usize).map(|entry| entry.contact)
     }
 
     /// When the next contact may be asked that may not be asked now.
@@ -175,36 +178,35 @@ impl Passive {
         now: Instant,
         free: impl Fn(&PublicKey) -> bool,
     ) -> Option<Instant> {
-        self.records
+        self.entries
             .iter()
-            .filter(|(peer, record)| record.not_before > now && free(peer))
-            .map(|(_, record)| record.not_before)
+            .filter(|(peer, entry)| entry.retry_at > now && free(peer))
+            .map(|(_, entry)| entry.retry_at)
             .min()
     }
 
-    /// The contact whose life was longest not looked at.
+    /// The contact that was not probed for the longest time.
     pub(super) fn stalest(&self) -> Option<Contact> {
-        let last = |record: &&Record| record.proven.map_or((0, record.since), |at| (1, at));
-        self.records.values().min_by_key(last).map(|record| record.contact)
+        let last = |entry: &&Entry| entry.proven.map_or((0, entry.since), |at| (1, at));
+        self.entries.values().min_by_key(last).map(|entry| entry.contact)
     }
 
     /// Up to `count` random contacts.
     pub(super) fn sample(&self, rng: &mut Rng, count: usize) -> Vec<Contact> {
-        let mut contacts: Vec<Contact> =
-            self.records.values().map(|record| record.contact).collect();
+        let mut contacts: Vec<Contact> = self.entries.values().map(|entry| entry.contact).collect();
         rng.shuffle(&mut contacts);
         contacts.truncate(count);
         contacts
     }
 }
 
-impl Record {
+impl Entry {
     fn is_proven(&self, now: Instant) -> bool {
         self.proven.is_some_and(|at| now.since(at) < PROVEN_FOR)
     }
 }
 
-/// Whether an address is of no public network.
+/// Whether an address belongs to no public network.
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
@@ -228,8 +230,8 @@ mod tests {
         Contact::new(public_key, (ip, 4_000).into())
     }
 
-    fn view(capacity: usize) -> (Passive, Rng) {
-        (Passive::new(capacity, [3; 32]), Rng::from_number(1))
+    fn view(capacity: usize) -> (PassiveView, Rng) {
+        (PassiveView::new(capacity, [3; 32]), Rng::from_number(1))
     }
 
     #[test]
@@ -265,7 +267,7 @@ mod tests {
         let (mut view, mut rng) = view(8);
         let good = contact(0, [10, 0, 0, 1]);
         view.add(Instant::ZERO, good, None, true, &mut rng);
-        view.prove(Instant::ZERO, &good.public_key);
+        view.mark_proven(Instant::ZERO, &good.public_key);
         for number in 1..100 {
             view.add(Instant::ZERO, contact(number, [10, 0, 0, 2]), None, true, &mut rng);
         }
@@ -278,7 +280,7 @@ mod tests {
         let (mut view, mut rng) = view(8);
         let good = contact(0, [10, 0, 0, 1]);
         view.add(Instant::ZERO, good, None, true, &mut rng);
-        view.prove(Instant::ZERO, &good.public_key);
+        view.mark_proven(Instant::ZERO, &good.public_key);
         let elsewhere = contact(0, [10, 0, 0, 9]);
         let liar = contact(1, [10, 0, 0, 2]).public_key;
         view.add(Instant::ZERO, elsewhere, Some(liar), true, &mut rng);
@@ -291,7 +293,7 @@ mod tests {
         let one = contact(0, [10, 0, 0, 1]);
         let later = Instant::from_micros(5);
         view.add(Instant::ZERO, one, None, true, &mut rng);
-        view.put_off(&one.public_key, later);
+        view.retry_after(&one.public_key, later);
         assert_eq!(view.candidate(Instant::ZERO, &mut rng, |_| true), None);
         assert_eq!(view.next_candidate(Instant::ZERO, |_| true), Some(later));
         assert_eq!(view.candidate(later, &mut rng, |_| true), Some(one));

@@ -1,0 +1,185 @@
+//! `sim --seeds A..B`: one scenario with many seeds, as many at a time as there are cores.
+//!
+//! **Invariant:** a run depends on its seed only, so neither the other runs nor the number of cores change
+//! a line of the output but the times.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use potluck_sim::scenarios;
+use potluck_sim::{Params, Report, ScenarioError};
+use serde_json::{Value, json};
+
+use crate::cli::Global;
+use crate::failure::Failure;
+use crate::text::count;
+
+/// Most seeds of one command. Each result takes some hundred bytes until the end.
+const SEEDS_MAX: u64 = 1_000_000;
+
+/// `A..B`: the seeds from A to B, both included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seeds(RangeInclusive<u64>);
+
+impl FromStr for Seeds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let range = || {
+            let (first, last) = text.split_once("..")?;
+            let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+            (first <= last && last - first < SEEDS_MAX).then_some(first..=last)
+        };
+        range().map(Self).ok_or_else(|| {
+            "a range of seeds is two numbers such as 1..20, the smaller one first, and at most a \
+             million seeds"
+                .to_owned()
+        })
+    }
+}
+
+/// What became of one seed.
+struct Played {
+    seed: u64,
+    took: Duration,
+    result: Result<Report, ScenarioError>,
+}
+
+/// Plays all seeds and prints a line a seed, in their order.
+pub(crate) fn run(
+    global: &Global,
+    name: &str,
+    params: &Params,
+    seeds: &Seeds,
+) -> Result<(), Failure> {
+    let Some(scenario) = scenarios::find(name) else {
+        let error = ScenarioError::Unknown(name.to_owned());
+        return Err(Failure::usage(error).hint("potluck sim --list names them"));
+    };
+    let began = Instant::now();
+    let (mut failed, mut objects) = (Vec::new(), Vec::new());
+    play_all(name, params, seeds, &mut |played| {
+        let line = Line::of(&played, scenario.must_fail)?;
+        if !line.ok {
+            failed.push(played.seed);
+        }
+        if global.json {
+            objects.push(line.object);
+            return Ok(());
+        }
+        global.out().line(line.text)
+    })?;
+    let seconds = began.elapsed().as_secs_f64();
+    let all = seeds.0.end() - seeds.0.start() + 1;
+    if global.json {
+        let object =
+            json!({"scenario": name, "seeds": objects, "failed": failed, "seconds": seconds});
+        global.out().object(&object)?;
+    } else {
+        let (all, failed) = (count(all, "seed"), failed.len());
+        global.out().line(format_args!("{all}, {failed} failed, {seconds:.1} s"))?;
+    }
+    let Some(seed) = failed.first() else { return Ok(()) };
+    let failed = count(failed.len() as u64, "seed");
+    let failure = Failure::failed(format_args!("{failed} failed"));
+    Err(failure.hint(format_args!("potluck sim {name} --seed {seed} shows all of one")))
+}
+
+/// Plays all seeds on all cores and gives the results in the order of the seeds.
+fn play_all(
+    name: &str,
+    params: &Params,
+    Seeds(seeds): &Seeds,
+    each: &mut dyn FnMut(Played) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let next = AtomicU64::new(0);
+    let play = |tell: mpsc::SyncSender<Played>| {
+        while let Some(seed) = seeds.start().checked_add(next.fetch_add(1, Ordering::Relaxed)) {
+            if seed > *seeds.end() {
+                return;
+            }
+            let began = Instant::now();
+            let result = scenarios::run(name, &Params { seed, ..*params });
+            // Fails once a line could not be printed: then nothing more is to be played.
+            if tell.send(Played { seed, took: began.elapsed(), result }).is_err() {
+                return;
+            }
+        }
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let (tell, told) = mpsc::sync_channel::<Played>(workers);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            let (tell, play) = (tell.clone(), &play);
+            scope.spawn(move || play(tell));
+        }
+        drop(tell);
+        let mut early: BTreeMap<u64, Played> = BTreeMap::new();
+        let mut due = *seeds.start();
+        for played in told {
+            early.insert(played.seed, played);
+            while let Some(played) = early.remove(&due) {
+                due = due.saturating_add(1);
+                each(played)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// What is printed of a seed.
+struct Line {
+    /// Whether it passed, or failed where something is broken on purpose.
+    ok: bool,
+    text: String,
+    object: Value,
+}
+
+impl Line {
+    fn of(played: &Played, must_fail: bool) -> Result<Self, Failure> {
+        let (report, passed) = match &played.result {
+            Ok(report) => (report, true),
+            Err(ScenarioError::Failed(report)) => (&**report, false),
+            Err(error) => return Err(Failure::usage(error)),
+        };
+        let failures: Vec<&str> = report.failures().map(|check| check.name).collect();
+        let word = match (passed, must_fail) {
+            (true, false) => "ok".to_owned(),
+            (true, true) => "FAIL the checkers missed what is broken on purpose".to_owned(),
+            (false, true) => format!("ok, found: {}", failures.join("; ")),
+            (false, false) => format!("FAIL {}", failures.join("; ")),
+        };
+        let (seed, trace, ok) = (played.seed, report.trace, passed != must_fail);
+        let seconds = played.took.as_secs_f64();
+        let object = json!({
+            "seed": seed,
+            "trace": trace.to_string(),
+            "events": report.stats.events,
+            "seconds": seconds,
+            "ok": ok,
+            "failures": failures,
+        });
+        let text = format!("seed {seed:<6} trace {trace} {seconds:>6.1} s  {word}");
+        Ok(Self { ok, text, object })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_of_seeds_is_two_numbers_in_order() {
+        assert_eq!("1..20".parse(), Ok(Seeds(1..=20)));
+        assert_eq!("7..7".parse(), Ok(Seeds(7..=7)));
+        for wrong in ["", "7", "..7", "7..", "9..1", "x..2", "1..1000001", "-1..3"] {
+            let error = wrong.parse::<Seeds>().expect_err(wrong);
+            assert!(error.contains("such as 1..20"), "{error}");
+        }
+    }
+}
