@@ -106,9 +106,9 @@ pub enum Input {
         addresses: Vec<Vec<SocketAddr>>,
     },
     /// A request by another part of the node to this peer got no answer: check it soon.
-    Suspect(NodeId),
+    Unanswered(NodeId),
     /// The failure detector suspects this node: leave it out of answers and lookups until it is heard.
-    Doubted(NodeId),
+    Suspected(NodeId),
     /// The machine slept, or its address changed: check all contacts.
     Resumed,
     /// The deadline of [`Machine::poll_timeout`] came.
@@ -505,8 +505,8 @@ impl Machine for Dht {
                 let first = self.entries.resolved(now, &name, addresses);
                 self.greet(first);
             }
-            Input::Suspect(id) => self.suspect(now, &id),
-            Input::Doubted(id) => {
+            Input::Unanswered(id) => self.suspect(now, &id),
+            Input::Suspected(id) => {
                 if let Some(entry) = self.table.entry_mut(&id) {
                     entry.failures = entry.failures.max(1);
                 }

@@ -296,13 +296,13 @@ impl Node {
             }
             PendingRequest::Kv(ask) => {
                 let id = to.in_network(&self.network).id;
-                self.dht.handle(now, potluck_dht::Input::Suspect(id));
+                self.dht.handle(now, potluck_dht::Input::Unanswered(id));
                 self.gossip.members.handle(now, unanswered(to));
                 self.kv.handle(now, potluck_kv::Input::Failed { ask });
             }
             PendingRequest::Swarm(ask) => {
                 let id = to.in_network(&self.network).id;
-                self.dht.handle(now, potluck_dht::Input::Suspect(id));
+                self.dht.handle(now, potluck_dht::Input::Unanswered(id));
                 self.gossip.members.handle(now, unanswered(to));
                 self.swarm.handle(now, potluck_swarm::Input::AskFailed { ask });
             }

@@ -191,7 +191,7 @@ mod tests {
         };
         assert!(!pinged(&mut node));
         // Once the node is silent at its old address, it is pinged at the new one.
-        node.handle(at(2), Input::Doubted(all[1].id));
+        node.handle(at(2), Input::Suspected(all[1].id));
         node.handle(at(2), Input::Greeted { address: elsewhere, contact });
         assert!(pinged(&mut node));
     }

@@ -356,7 +356,7 @@ impl Node {
             }
             Verdict::Suspect => {
                 let id = contact.in_network(&self.network).id;
-                self.dht.handle(now, potluck_dht::Input::Doubted(id));
+                self.dht.handle(now, potluck_dht::Input::Suspected(id));
                 self.gossip.topics.handle(now, TopicsInput::Unreachable(key));
             }
             Verdict::Dead => {
