@@ -189,7 +189,7 @@ pub(crate) struct Status {
     pub(crate) blobs: u64,
     /// Their bytes.
     pub(crate) blob_bytes: u64,
-    /// Whether so many are shared that they are announced in turn, and most are found by asking this node.
+    /// Whether too many are shared to announce all at once, so that most are found by asking this node.
     #[serde(default)]
     pub(crate) announced_in_turn: bool,
     /// Memory of the process.
@@ -274,7 +274,7 @@ pub(crate) struct Lookup {
     pub(crate) took_ms: f64,
     /// How it ended.
     pub(crate) outcome: String,
-    /// The most answers in a row that led to one of the closest; 0 if nobody had to be asked.
+    /// The longest chain of answers that led to one of the closest nodes; 0 if no node was asked.
     pub(crate) hops: u8,
     /// Disjoint paths.
     pub(crate) paths: u8,
@@ -334,7 +334,7 @@ pub(crate) struct RoutingTable {
     pub(crate) capacity: usize,
     /// Estimated nodes in the network, this one included.
     pub(crate) network_size_estimate: u64,
-    /// The buckets that hold somebody.
+    /// The buckets that hold contacts.
     pub(crate) buckets: Vec<Bucket>,
     /// The contacts, closest first.
     pub(crate) closest_nodes: Vec<CloseNode>,

@@ -30,7 +30,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Larger than any answer of a node.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
-/// The code of a failure after which nobody knows whether the node did what it was asked to.
+/// The code of a failure after which it is unknown whether the node carried out the request.
 pub(crate) const BROKE_OFF: &str = "brokeOff";
 
 /// Speaks to one node.
@@ -166,7 +166,7 @@ impl Client {
                 let message = format!("the node at {base} did not answer in time");
                 return Failure::new(Exit::Unavailable, "timeout", message).hint("try again");
             }
-            // There was somebody: whether it did what it was asked to is unknown.
+            // The node was reached: whether it carried out the request is unknown.
             ureq::Error::Io(error)
                 if matches!(
                     error.kind(),

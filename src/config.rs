@@ -77,7 +77,7 @@ pub(crate) struct NetworkPart {
     /// DNS names to be asked while all entry points are silent.
     pub(crate) dns_fallback: Vec<String>,
     pub(crate) mdns: bool,
-    /// `None`: whoever it is.
+    /// `None`: any.
     pub(crate) authority: Option<PublicKey>,
 }
 

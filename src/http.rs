@@ -1,8 +1,8 @@
 //! The HTTP API of a node.
 //!
-//! Whoever can reach the port is not trusted: `guard` decides who may ask, `server` bounds how
-//! many may ask at once and for how long, and every body has a limit. Errors are problem details
-//! (RFC 9457) that carry the exit code of the command line.
+//! A client that can reach the port is not trusted: `guard` decides which requests are allowed,
+//! `server` bounds how many are served at once and for how long, and every body has a limit. Errors
+//! are problem details (RFC 9457) that carry the exit code of the command line.
 
 mod admin;
 mod admission;

@@ -2,7 +2,7 @@
 //! folder of the user, which the node writes at its start and removes at its end.
 //!
 //! **Invariant:** a token is found only for the address that its own node listens on, and only by the
-//! user that the node runs as: folder and files are for nobody else to read.
+//! user that the node runs as: no other user can read the folder and its files.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -80,7 +80,7 @@ pub(crate) fn find(address: SocketAddr) -> Option<Entry> {
 fn find_in(folders: &[PathBuf], address: SocketAddr) -> Option<Entry> {
     folders.iter().find_map(|folder| {
         let file = folder.join(file_name(address));
-        // Whoever else could write it could make this user show a token of his to another program.
+        // Another user who could write it could make this user send a token to another program.
         if !is_private(&file) {
             return None;
         }
@@ -115,14 +115,14 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&aside, path)
 }
 
-/// Whether nobody but its owner may read or write a file that is there.
+/// Whether only its owner may read or write an existing file.
 #[cfg(unix)]
 pub(crate) fn is_private(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     fs::metadata(path).is_ok_and(|about| about.permissions().mode() & 0o077 == 0)
 }
 
-/// Whether nobody but its owner may read or write a file that is there.
+/// Whether only its owner may read or write an existing file.
 #[cfg(not(unix))]
 pub(crate) fn is_private(path: &Path) -> bool {
     path.exists()

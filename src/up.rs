@@ -75,7 +75,7 @@ struct Entering {
     new_identity: bool,
 }
 
-/// What a node does when whoever started it is gone.
+/// The behaviour of a node when the process that started it is gone.
 #[derive(Debug)]
 struct WithParent {
     /// It ends.

@@ -36,7 +36,7 @@ pub(crate) struct Invite {
     pub(crate) uses: Option<u32>,
     /// The network's name.
     pub(crate) network: String,
-    /// From when on it lets nobody in.
+    /// The time from which it admits no node.
     pub(crate) expires_at: String,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct InviteEntry {
     pub(crate) used: u32,
     /// When it was made.
     pub(crate) issued_at: String,
-    /// From when on it lets nobody in.
+    /// The time from which it admits no node.
     pub(crate) expires_at: String,
     /// Labels of the certificates.
     pub(crate) labels: BTreeMap<String, String>,
@@ -72,7 +72,7 @@ pub(crate) struct Invites {
     pub(crate) tickets: Vec<InviteEntry>,
 }
 
-/// A ticket that lets nobody in any more.
+/// A ticket that admits no further node.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Cancelled {

@@ -204,7 +204,7 @@ pub(crate) struct FetchRequest {
     pub(crate) link: String,
     /// The folder on the node's machine that it is put into, made if there is none.
     pub(crate) to: String,
-    /// Whether files that an earlier fetch put there, and that nobody changed since, are replaced.
+    /// Whether files of an earlier fetch that were not changed since are replaced.
     #[serde(default)]
     pub(crate) update: bool,
     /// Whether every file that is in the way is replaced.
@@ -264,7 +264,7 @@ pub(crate) enum JobState {
     Done,
     /// It did not work.
     Failed,
-    /// Somebody called it off.
+    /// It was cancelled.
     Cancelled,
 }
 

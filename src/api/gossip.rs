@@ -42,7 +42,7 @@ pub(crate) struct Published {
     pub(crate) topic: String,
     /// Its name: `<publisher's public key>-<run of the publisher>-<number>`.
     pub(crate) id: String,
-    /// How many neighbours in the topic have said that they have it. With 0 it has reached nobody but
+    /// Neighbours in the topic that acknowledged it. With 0 it has reached no node but
     /// subscribers at this node yet.
     pub(crate) neighbours: usize,
 }
@@ -63,7 +63,7 @@ pub(crate) struct PublishedLines {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Lagged {
-    /// How many; null if nobody knows.
+    /// The number; null if it is unknown.
     pub(crate) missed: Option<u64>,
     /// Whether the node does not have them either: to come back behind the last message does not help.
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! The command line as a whole: the commands in groups, by what somebody wants to do.
+//! The command line as a whole: the commands in groups, by purpose.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What is said to somebody who typed nothing, or something else than there is.
+//! The output for an empty command line or an unknown command.
 
 use clap::error::ErrorKind;
 

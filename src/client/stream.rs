@@ -1,4 +1,4 @@
-//! What goes on for as long as somebody wants: lines to a node, events from it.
+//! Streams without an end: lines to a node, events from it.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(crate) struct ServerEvent {
 pub(crate) struct Listening<R = BodyReader<'static>>(BufReader<R>);
 
 impl Client {
-    /// An agent for what goes on without an end, which gives up when nothing comes for so long.
+    /// An agent for a stream without an end, which fails when no byte arrives for this time.
     fn unhurried(&self, silence: Duration) -> Agent {
         let config = self.agent.config().clone();
         let mut builder = Agent::config_builder()

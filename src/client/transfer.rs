@@ -20,7 +20,7 @@ impl Client {
         self.answer(self.patient.run(request.body(body).map_err(wrong)?))
     }
 
-    /// A POST of bytes as they are read, so many of them if that is known; `passed` is told of every
+    /// A POST of bytes as they are read, with their number if it is known; `passed` is told of every
     /// piece.
     ///
     /// # Errors

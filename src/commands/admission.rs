@@ -13,7 +13,7 @@ use crate::cli::{Global, InviteArgs, KeyCommand, NetworkArgs, NetworkCommand, Re
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 
-/// What somebody types on the machine that is to come in.
+/// The command to type on the machine that joins.
 pub(crate) fn next_machine(ticket: &str) -> String {
     format!("on the next machine: potluck up {ticket}")
 }

@@ -208,7 +208,7 @@ impl Write for Sparse<'_> {
     }
 }
 
-/// Zeros are left out in steps of so many bytes.
+/// Size in bytes of the blocks of zeros that are left out as holes. Smaller blocks find more holes.
 const HOLE_BYTES: usize = 64 * 1024;
 
 fn check(hasher: &blake3::Hasher, id: &[u8; 32]) -> Result<(), Failure> {

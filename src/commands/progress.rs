@@ -17,7 +17,7 @@ use crate::text::printable;
 
 /// How often the line is drawn by itself.
 const TICK: Duration = Duration::from_millis(250);
-/// The rate of now is that of so long.
+/// Time over which the current rate is averaged. A longer time smooths it more.
 const RATE_OVER: Duration = Duration::from_secs(4);
 /// Before, a rate says nothing.
 const RATE_AFTER: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ const COLUMNS: usize = 80;
 const BEFORE: &str = "{spinner} {msg}";
 const UNDER_WAY: &str = "{msg}";
 
-/// Shows how far something is; does nothing where nobody watches.
+/// Shows progress on a terminal; does nothing elsewhere.
 #[derive(Debug)]
 pub(super) struct Progress {
     bar: ProgressBar,
@@ -58,7 +58,7 @@ impl Progress {
         Self { bar, shown, name, pace: RefCell::new(None) }
     }
 
-    /// So many bytes of so many are done; `how` says by whom.
+    /// `done` of `total` bytes are done; `how` names the sources.
     pub(super) fn at(&self, done: u64, total: Option<u64>, how: &str) {
         if !self.shown {
             return;

@@ -1,4 +1,4 @@
-//! `pub`: messages to whoever listens to a topic.
+//! `pub`: messages to the subscribers of a topic.
 
 use std::io::{self, Read};
 use std::time::Instant;

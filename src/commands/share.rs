@@ -91,7 +91,7 @@ fn say_of_name(out: Out, name: &str, link: &str) {
             out.note(format!("others get it as {}; no file can be called {name}", printable(&kept)));
         }
         (Some(_), None) => out.note(
-            "the name is longer than a link; whoever fetches it gets all of it from a node that has it",
+            "the name is too long for a link; a fetch takes the full name from a node that has the file",
         ),
         _ => {}
     }

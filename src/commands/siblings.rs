@@ -1,4 +1,4 @@
-//! Several values under one name, shown to whoever has to merge them.
+//! The siblings of a record, shown for merging.
 
 use data_encoding::BASE64;
 use serde_json::{Value, json};

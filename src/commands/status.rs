@@ -45,8 +45,8 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
     }
     if status.announced_in_turn {
         out.line(
-            "note     so many files are shared that they are announced in turn; most links are found by \
-             asking this node",
+            "note     too many files are shared to announce all at once; they are announced in turn, \
+             and most links are found by asking this node",
         )?;
     }
     Ok(())

@@ -61,7 +61,7 @@ pub(crate) fn run(global: &Global, args: &SubArgs) -> Result<(), Failure> {
     let (sender, words) = sync_channel(AHEAD);
     let interrupt = sender.clone();
     on_first_signal(move || {
-        // Whoever does not take what is written must not keep the program alive.
+        // A reader that does not read must not keep the program alive.
         thread::spawn(|| {
             thread::sleep(LAST_WORDS);
             std::process::exit(0);
@@ -80,7 +80,7 @@ fn start_listening(
 ) -> Result<(), Failure> {
     let work = move || {
         if let Err(failure) = listen(&global, &topic, &sender) {
-            // Nobody is left to hear it if printing has ended.
+            // The receiver is gone if printing has ended.
             let _ = sender.send(Word::Failed(failure));
         }
     };
@@ -88,7 +88,7 @@ fn start_listening(
     started.map(drop).map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))
 }
 
-/// Prints messages until there were enough, the user has enough, or nobody reads.
+/// Prints messages until the limit is reached, the user interrupts, or the output is closed.
 fn print(
     out: Out,
     (topic, form): (&TopicName, Form),

@@ -29,7 +29,7 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-/// As much of a text as fits into so many columns.
+/// The beginning of a text that fits into this number of columns.
 pub(crate) fn fitted(text: &str, columns: usize) -> String {
     let mut left = columns;
     let fits = |letter: &char| {

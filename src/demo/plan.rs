@@ -7,8 +7,8 @@ use crate::cli::DemoArgs;
 use crate::failure::Failure;
 use crate::text::count;
 
-/// Replicas of a record in a demo of the default size, five of twelve nodes. More replicas let more nodes
-/// be killed and leave each node a larger share of the records.
+/// Replicas of a record in a demo of the default size, five of twelve nodes. More replicas let more
+/// nodes be killed and leave each node a larger share of the records.
 const REPLICATION: u16 = 5;
 
 /// The parameters of a demo.
@@ -24,7 +24,8 @@ pub(super) struct Plan {
     pub(super) seed: u64,
 }
 
-/// Nodes that fetch the file before its sharer is killed. More of them are more sources for the last fetch.
+/// Nodes that fetch the file before its sharer is killed. More of them are more sources for the
+/// last fetch.
 const FETCHERS: usize = 4;
 
 impl Plan {

@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::reply::{ask, json};
 use crate::api::{JoinRequest, Joining, Left, ProblemBody};
 
-/// How long an entry point has to answer before whoever named it is told that it does not.
+/// Time that an entry point has to answer before the client is told that it does not.
 const ENTRY_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether it has.
 const ENTRY_LOOK: Duration = Duration::from_millis(100);
@@ -76,7 +76,7 @@ async fn silent(node: &Node, mut points: Vec<EntryPoint>) -> Vec<EntryPoint> {
 /// Hand records over, leave the network and stop.
 #[utoipa::path(post, path = "/v1/leave", responses((status = 200, body = Left)))]
 pub(super) async fn leave(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    // Goes on when whoever asked hangs up: a node that has begun to leave has to stop.
+    // Continues when the client hangs up: a node that has begun to leave must stop.
     let leaving = tokio::spawn(async move {
         let report = app.node().hand_over().await;
         app.tell_to_stop();

@@ -120,7 +120,7 @@ fn entry(ticket: TicketView) -> InviteEntry {
     }
 }
 
-/// Cancel a ticket: nobody comes in by it any more. Who came in before stays.
+/// Cancels a ticket: it admits no further node. Nodes that it admitted before stay.
 #[utoipa::path(delete, path = "/v1/invites/{id}",
     params(("id" = String, Path, description = "The ticket's id, or its first 8 digits or more")),
     responses(

@@ -33,7 +33,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Why a running node is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopReason {
-    /// It has left already, as somebody asked for over HTTP.
+    /// The node has already left, on request over HTTP.
     Left,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// The API of `node`. Whoever holds the other end of `stop` ends the program when told so.
+    /// The API of `node`. The receiver of `stop` ends the program.
     pub(crate) fn new(
         node: Node,
         settings: Settings,

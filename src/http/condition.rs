@@ -1,8 +1,9 @@
 //! `If-Match` and `If-None-Match` of a write: it happens only to what its sender has read (RFC 9110,
 //! section 13).
 //!
-//! **Invariant:** a write with a condition supersedes exactly what the condition was held against. What
-//! somebody else writes in between is not lost: it becomes a sibling. There is no lock in this network.
+//! **Invariant:** a write with a condition supersedes exactly what the condition was held against.
+//! What another client writes in between is not lost: it becomes a sibling. There is no lock in
+//! this network.
 
 use axum::http::HeaderMap;
 use axum::http::header::{ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH};

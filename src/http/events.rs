@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[utoipa::path(get, path = "/v1/events",
     responses((status = 200, body = String, content_type = "text/event-stream")))]
 pub(super) async fn events(State(app): State<Arc<App>>) -> Response {
-    // Listened to before the answer begins: whoever has its head misses nothing.
+    // Subscribed before the answer begins: a client that has the head misses no event.
     let events = app.node().events();
     let (pieces, body) = stream();
     tokio::spawn(async move {
@@ -39,7 +39,7 @@ pub(super) async fn events(State(app): State<Arc<App>>) -> Response {
     sse::respond(body)
 }
 
-/// Tells of events until the node stops or nobody listens.
+/// Sends events until the node stops or the client is gone.
 async fn tell(app: &App, mut events: Events, pieces: &Pieces) {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -118,7 +118,7 @@ fn is_begin_of_id(text: &str) -> bool {
     (DIGITS_MIN..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The public key of the member that is meant; a whole key may be that of somebody who is not known.
+/// The public key of a member; a complete key may be that of an unknown node.
 async fn owner(node: &Node, digits: &str) -> Result<String, Problem> {
     let digits = digits.to_ascii_lowercase();
     let Reply::Members(view) = ask(node, Command::Members).await? else {

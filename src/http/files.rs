@@ -99,7 +99,7 @@ impl From<FilesError> for Problem {
                     Self::unavailable("unreadable", detail).hint("see to the disk of that node")
                 }
                 _ => Self::unavailable("unavailable", detail)
-                    .hint("try again; whoever has it may come back"),
+                    .hint("try again later; a node that has it may come back"),
             },
             FilesErrorKind::Refused => Self::forbidden("refused", detail),
             FilesErrorKind::Verification => {

@@ -14,7 +14,7 @@ use super::reply::json;
 use super::views::millis;
 use crate::api::{self, InOut, MemberCounts, Suspicions, ViewSizes};
 
-/// Rates are over at least so long.
+/// Shortest period over which rates are computed. A longer one smooths them more.
 const SPAN_MIN: Duration = Duration::from_secs(1);
 /// From then on a new span begins.
 const SPAN_MAX: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, and what a node's health means for whoever was refused something.
+//! `/healthz`, `/readyz`, and the hints about the node's health in refusals.
 //!
 //! **Invariant:** nothing here decides: [`potluck::health`] does, for `/readyz`, `/v1/status` and for the
 //! advice beside failed commands alike.

@@ -13,9 +13,10 @@ use crate::api::{PROBLEM, ProblemBody};
 use crate::failure::Exit;
 use crate::text::count;
 
-/// After so many seconds a node that has too much to do has done most of it. A guess.
+/// Seconds after which a busy node has probably finished most of its work; sent as `Retry-After`. A
+/// guess.
 const BUSY_SECONDS: u64 = 1;
-/// Within so many seconds a node may begin another search.
+/// Seconds after which a node may begin another search; sent as `Retry-After`.
 const SEARCH_SECONDS: u64 = 5;
 /// What to do where too few nodes answer.
 const MORE_NODES: &str = "try again; potluck members shows which nodes are there";
@@ -50,7 +51,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, Exit::Absent, "absent", detail)
     }
 
-    /// Whoever asks may not.
+    /// The client is not allowed to do this.
     pub(super) fn forbidden(code: &str, detail: impl ToString) -> Self {
         Self::new(StatusCode::FORBIDDEN, Exit::Refused, code, detail)
     }
@@ -147,7 +148,7 @@ impl IntoResponse for Problem {
         if self.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        // For whoever can say more about it on its way out.
+        // Kept for the layers that add details to the response.
         response.extensions_mut().insert(*self.0);
         response
     }

@@ -1,7 +1,7 @@
 //! The accept loop: a bounded number of connections, each with a time limit for its next request.
 //!
 //! When all places are taken, those who hold one without asking anything lose it soon, and until then a
-//! few more connections are taken that get an answer about health only: whoever watches over the node must
+//! few more connections are accepted and answered about health only: a monitor of the node must
 //! not take idle connections for a node that is stuck.
 
 use std::convert::Infallible;
@@ -27,7 +27,7 @@ use tokio::time::timeout;
 
 use super::app::{App, health_only, router};
 
-/// A connection without a whole request head for so long is closed.
+/// Time after which a connection without a complete request head is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The same while there is no place for another connection.
 const HEAD_TIMEOUT_FULL: Duration = Duration::from_secs(2);
@@ -82,7 +82,7 @@ async fn accept(
         while let Some((place, usual)) = place(&places, &reserved).await {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    // One may have become free while nobody came.
+                    // A permit may have become free while no client connected.
                     let free =
                         if usual { None } else { Arc::clone(&places).try_acquire_owned().ok() };
                     let usual = usual || free.is_some();

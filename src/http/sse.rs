@@ -1,4 +1,4 @@
-//! Server-sent events: how they are written, and how long somebody who takes none is waited for.
+//! Server-sent events: their format, and the timeout for a client that does not read.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use tokio::time::timeout;
 
 use super::files::stream::Pieces;
 
-/// After so long without news a comment is sent, to see whether anybody listens.
+/// Idle time after which a comment is sent, to detect a client that is gone.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(15);
-/// Whoever takes nothing for so long gets no more.
+/// Time for which a client may read nothing before its stream ends.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// A comment: no event.
 pub(super) const HEARTBEAT: &str = ":\n\n";
@@ -22,7 +22,7 @@ pub(super) fn respond(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 
-/// Sends events; whether anybody takes them.
+/// Sends events; returns whether the client still reads.
 pub(super) async fn send(pieces: &Pieces, text: String) -> bool {
     matches!(timeout(SEND_TIMEOUT, pieces.send(Ok(text.into()))).await, Ok(Ok(())))
 }

@@ -137,9 +137,9 @@ fn last_event(headers: &HeaderMap) -> Result<Option<MessageId>, Problem> {
     id.map(Some).ok_or_else(wrong)
 }
 
-/// Tells of messages until the node stops or nobody listens.
+/// Sends messages until the node stops or the client is gone.
 async fn tell(mut subscription: Subscription, pieces: &Pieces) {
-    // A comment at once: whoever waits for the first byte knows that the subscription is in force.
+    // A comment at once: its first byte tells the client that the subscription is active.
     let mut text = sse::HEARTBEAT.to_owned();
     if !subscription.is_complete() {
         append_lagged(&mut text, Lagged { missed: None, lost: true });

@@ -32,7 +32,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 enum Stop {
     /// The system asks for it.
     Asked,
-    /// Whoever started it is gone.
+    /// The process that started the node is gone.
     Orphaned,
     /// It has left the network over HTTP.
     Left,
@@ -156,7 +156,7 @@ fn list(
 }
 
 /// How others get in: last, so that it stands at the end of what was printed. A ticket is a secret, so it
-/// is made for somebody who sees it, and not for a log.
+/// is for a person at a terminal, and not for a log.
 async fn say_how_to_join(out: Out, node: &Node, is_new: bool) {
     let contact = node.contact();
     let here = node.local_addresses().iter().any(|bound| bound.ip().is_unspecified())
@@ -194,7 +194,7 @@ async fn say_how_to_join(out: Out, node: &Node, is_new: bool) {
     }
 }
 
-/// Whether there is nobody else, and nobody to look for.
+/// Whether the node is alone and has no entry points.
 async fn is_alone(node: &Node) -> bool {
     let view = node.view().await;
     view.is_ok_and(|view| view.peers == 0 && view.entry_points.is_empty())

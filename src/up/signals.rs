@@ -77,7 +77,7 @@ pub(crate) fn on_first_signal(tell: impl FnOnce() + Send + 'static) -> Result<()
     Ok(())
 }
 
-/// Completes when stdin is closed: whoever held its other end is gone.
+/// Completes when stdin is closed: the process at its other end is gone.
 pub(crate) async fn stdin_closed() {
     use tokio::io::AsyncReadExt as _;
     let mut stdin = tokio::io::stdin();

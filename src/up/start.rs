@@ -9,7 +9,7 @@ use super::{Entering, host};
 use crate::config::{NetworkPart as SettingsNetwork, Settings};
 use crate::failure::{Exit, Failure};
 
-/// Name of a `lab` network that nobody chose a name for: the same everywhere, so that its nodes
+/// Default name of a `lab` network: the same everywhere, so that its nodes
 /// find together.
 const LAB_NAME: &str = "potluck";
 

@@ -1,4 +1,4 @@
-//! `invite` networks as somebody at a terminal has them.
+//! `invite` networks through the command line.
 
 use std::fs;
 use std::path::Path;
@@ -231,7 +231,7 @@ fn the_authority_key_leaves_by_its_owners_word_only() {
     let again = node.run(&["network", "key", "export", copy_text]);
     assert_eq!(again.code, 2, "{}", again.stderr);
     assert!(again.stderr.contains("not written over"), "{}", again.stderr);
-    // Nobody shares it by accident.
+    // It is not shared by accident.
     let key = data.join("authority");
     assert_ne!(node.run(&["share", key.to_str().expect("text")]).code, 0);
 

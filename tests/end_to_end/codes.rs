@@ -82,7 +82,7 @@ fn every_exit_code_happens_for_its_own_reason() {
     // 6: not allowed.
     assert_eq!(code(&["put", "a", "1", "--space", &format!("own/{id}")]), 6);
     assert_eq!(code(&["invite"]), 6);
-    // 8: nobody there.
+    // 8: no node answers.
     assert_eq!(run(program().args(["--node", &no_node(), "get", "a"]), b"").code, 8);
     // 7: not what it should be.
     let folder = tempfile::tempdir().expect("folder");

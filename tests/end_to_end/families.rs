@@ -52,7 +52,7 @@ fn http_on_ipv6() {
 #[cfg(target_os = "linux")]
 #[test]
 fn wrong_entry_points_on_ipv6() {
-    on_ipv6(crate::joining::whoever_joins_wrongly_hears_which_entry_point_is_wrong_and_how);
+    on_ipv6(crate::joining::a_wrong_join_reports_which_entry_point_is_wrong_and_how);
 }
 
 /// A node of network `test` that listens on these addresses and no other.

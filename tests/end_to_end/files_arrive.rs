@@ -260,7 +260,7 @@ fn a_source_that_changed_or_stopped_sharing_is_named_at_once() {
     assert_eq!(fetched.code, 5, "{}", fetched.stderr);
     assert!(fetched.stderr.contains("changed at its source"), "{}", fetched.stderr);
     let link = share(&first, &file_of(&first, "salad", b"salad"));
-    // What nobody has announced is not known to anybody.
+    // Content that was not announced is unknown.
     wait_until("both are announced", || announced(&first) >= 2);
     first.good(&["unshare", &link]);
     let fetched = fetch(&second, &[&link]);

@@ -86,7 +86,7 @@ fn a_file_that_changed_is_shown_and_not_given_to_anybody() {
     let path = file_of(&first, "diary", b"what was shared");
     let link = share(&first, &path);
     fs::write(&path, b"something else, and longer").expect("written");
-    // Whoever asks for it makes the node look.
+    // A request for it makes the node check.
     let failed = fetch(&second, &[&link]);
     assert_eq!(failed.code, 5, "{}", failed.stderr);
     assert!(!second.data.join("files/got/diary").exists());

@@ -127,7 +127,7 @@ fn a_write_with_a_condition_happens_to_what_its_sender_has_read() {
     problem(write(&[("if-none-match", "*")], b"two"), 412, 4);
     let first = header(&get(&node, "/v1/kv/page"), "etag");
     assert_eq!(write(&[("if-match", &first)], b"two").status(), 200);
-    // Somebody who still has the first version may neither write nor delete.
+    // A client that still has the first version may neither write nor delete.
     let late = write(&[("if-match", &first)], b"three");
     let tag = header(&late, "etag");
     problem(late, 412, 4);
@@ -239,7 +239,7 @@ fn a_token_file_closes_the_api_but_for_its_open_parts() {
     assert!(refused.stderr.contains("--token-file"), "{}", refused.stderr);
 }
 
-/// A file that nobody else may read.
+/// A file that no other user may read.
 pub(crate) fn secret_file(path: &Path, text: &str) {
     fs::write(path, text).expect("written");
     #[cfg(unix)]
@@ -328,7 +328,7 @@ pub(crate) fn a_node_makes_its_token_and_the_command_line_finds_it_by_the_url_al
     assert_eq!(mode(&listed), 0o600);
     let entry: Value = serde_json::from_slice(&fs::read(&listed).expect("there")).expect("JSON");
     assert_eq!(entry["url"], node.url.as_str());
-    // Needs the token, and says so to whoever has none.
+    // Needs the token; the refusal says so.
     assert_eq!(node.run(&["files"]).code, 0);
     node.close_stdin();
     assert!(node.ended().success());

@@ -65,7 +65,7 @@ fn bare(data: &Path) -> Command {
 
 #[cfg(target_os = "linux")]
 #[test]
-pub(crate) fn whoever_joins_wrongly_hears_which_entry_point_is_wrong_and_how() {
+pub(crate) fn a_wrong_join_reports_which_entry_point_is_wrong_and_how() {
     let folder = tempfile::tempdir().expect("folder");
     let other = Node::start_as(
         &folder.path().join("other"),

@@ -70,7 +70,7 @@ fn is_right(node: &Node, there: &BTreeSet<String>, dead: &BTreeSet<String>) -> b
 }
 
 #[test]
-fn the_killed_are_dead_the_stopped_return_and_nobody_else_is_doubted_to_death() {
+fn the_killed_are_dead_the_stopped_return_and_no_other_is_declared_dead() {
     let mut nodes = vec![Node::start(&[])];
     while nodes.len() < 12 {
         nodes.push(Node::start(&[&nodes[0].contact]));

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::http::{get, json};
 use crate::process::{Node, program, wait_until};
 
-/// Within so long everybody knows that a member is out.
+/// Time within which all members know of a revocation.
 const OUT_WITHIN: Duration = Duration::from_secs(10);
 
 fn up(data: &Path) -> Command {
@@ -19,7 +19,7 @@ fn up(data: &Path) -> Command {
     command
 }
 
-/// A network called `prod` of so many nodes; the first one founded it.
+/// A network called `prod` of this number of nodes; the first one founded it.
 fn network(folder: &Path, nodes: usize) -> Vec<Node> {
     let data = folder.join("0");
     let founder = Node::start_as(&data, up(&data).args(["--network", "prod"]));
@@ -68,7 +68,7 @@ fn two_networks_of_the_same_name_never_mix() {
     let ours = network(&folder.path().join("ours"), 3);
     let theirs = network(&folder.path().join("theirs"), 2);
     ours[1].good(&["put", "greeting", "ours"]);
-    // By mistake somebody names a node of the other network: what is said to it is dropped there.
+    // A node of the other network is named by mistake: it drops the messages.
     ours[2].good(&["join", &theirs[0].contact]);
     theirs[1].good(&["join", &ours[0].contact]);
     wait_until("both were called", || {
@@ -101,7 +101,7 @@ fn a_revoked_machine_is_out_everywhere_within_ten_seconds_and_stays_out() {
         nodes.iter().all(|node| !members(node).contains(&out) && !peers(node).contains(&out))
     });
     assert!(began.elapsed() < OUT_WITHIN, "after {:?}", began.elapsed());
-    // It goes on asking, and nobody listens: the record has a place on all three.
+    // It goes on asking without an answer: the record has a place on all three.
     nodes[1].good(&["put", "secret", "kept from it"]);
     assert_ne!(revoked.run(&["get", "secret"]).code, 0);
     wait_until("it is not heard by anybody", || {

@@ -273,7 +273,7 @@ impl Drop for Node {
 pub(crate) fn up(data: &Path) -> Command {
     let mut command = program();
     command
-        // Whoever calls a node may name files in the user's home: here that is the data folder.
+        // A client may name files in the user's home; in these tests that is the data folder.
         .env("HOME", data)
         .args(["up", "--network", "test", "--admission", "lab", "--exit-with-stdin", "--data"])
         .arg(data)

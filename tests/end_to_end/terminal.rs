@@ -19,7 +19,7 @@ use crate::topics::metric;
 /// A clear screen, a title, an overwritten line, a forged one.
 const HOSTILE: &str = "one\x1b[2J\x1b]0;owned\x07\rtwo\nthree \u{9b}31m\u{202e}";
 
-/// Runs a command on a terminal of so many columns: its exit code and all that came.
+/// Runs a command on a terminal of this width; returns its exit code and output.
 fn on_terminal(columns: u16, command: &mut Command, then: impl FnOnce()) -> (i32, String) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
     grantpt(&master).and_then(|()| unlockpt(&master)).expect("usable");

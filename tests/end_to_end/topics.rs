@@ -1,4 +1,4 @@
-//! Many messages through the commands: none lost, none twice, whoever reads slowly.
+//! Many messages through the commands: none lost, none twice, even if a subscriber reads slowly.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
@@ -51,7 +51,7 @@ pub(crate) fn metric(node: &Node, name: &str) -> f64 {
     value.unwrap_or_else(|| panic!("no {name}"))
 }
 
-/// Whether a node has so many subscriptions, and links for their topic.
+/// Whether a node has this number of subscriptions, and links for their topic.
 fn is_subscribed(node: &Node, subscriptions: f64) -> bool {
     metric(node, "potluck_topics_subscriptions ") == subscriptions
         && metric(node, "potluck_topics_active ") > metric(node, "potluck_topics_system_active ")

@@ -16,8 +16,8 @@ pub struct Config {
     /// Most contacts in the table. In practice about 16 for each of log2(n) buckets and the close group
     /// are used; the cap bounds memory in all cases.
     pub table_capacity: usize,
-    /// Interval of the lookups of the node's own id and of one quiet bucket while any of the `k` nearest
-    /// changes. While none changes, the interval grows up to ten times this.
+    /// Interval of the lookups of the node's own id and of one quiet bucket while any of the `k`
+    /// nearest changes. While none changes, the interval grows up to ten times this.
     pub refresh_interval: Duration,
     /// Silence after which a member of the close group gets a heartbeat. A longer interval costs less
     /// traffic and notices failures later.

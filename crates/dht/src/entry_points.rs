@@ -223,8 +223,8 @@ impl EntryPoints {
         }
     }
 
-    /// Takes the addresses of a DNS name by preference, none if it does not resolve. Returns those to be
-    /// greeted now.
+    /// Takes the addresses of a DNS name by preference, none if it does not resolve. Returns those
+    /// to be greeted now.
     pub(crate) fn resolved(
         &mut self,
         now: Instant,
@@ -261,8 +261,8 @@ impl EntryPoints {
         self.attempts.iter().any(|attempt| attempt.named || attempt.remembered)
     }
 
-    /// Records the node that answered at an address, so that the address is not tried while the node is in
-    /// the table.
+    /// Records the node that answered at an address, so that the address is not tried while the
+    /// node is in the table.
     pub(crate) fn learned(&mut self, address: SocketAddr, contact: Contact) {
         for attempt in &mut self.attempts {
             if attempt.point == EntryPoint::Address(address) {
@@ -327,9 +327,9 @@ impl EntryPoints {
         due
     }
 
-    /// Whether the last resort is needed. With named entry points: all of them are silent, even if the
-    /// table has contacts. Else with remembered contacts: the table is empty and all of these are silent.
-    /// Else: the table is empty, or no entry point of the last resort has answered yet.
+    /// Whether the last resort is needed. With named entry points: all of them are silent, even if
+    /// the table has contacts. Else with remembered contacts: the table is empty and all of these
+    /// are silent. Else: the table is empty, or no entry point of the last resort has answered yet.
     fn all_silent(&self, now: Instant, network: &NetworkId, table: &RoutingTable) -> bool {
         let of = |wanted: fn(&Attempt) -> bool| self.attempts.iter().filter(move |it| wanted(it));
         if of(|it| it.last_resort).next().is_none() {

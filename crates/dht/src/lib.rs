@@ -6,7 +6,8 @@
 //! without lookups.
 //!
 //! Where we differ, and why:
-//! - A contact enters the table only after it answered *us*; contacts that others report are only asked.
+//! - A contact enters the table only after it answered *us*; contacts that others report are only
+//!   asked.
 //! - Live contacts are never displaced by newcomers; newcomers wait in a replacement cache.
 //! - The close group gets heartbeats with three tries, and any authenticated traffic counts as one.
 //! - Requests older than an adaptive soft timeout stop counting against alpha, so that one dead contact

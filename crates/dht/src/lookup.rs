@@ -1,5 +1,5 @@
-//! One iterative lookup (Kademlia section 2.3): ask the closest known nodes and learn closer ones, until
-//! the closest have all answered.
+//! One iterative lookup (Kademlia section 2.3): ask the closest known nodes and learn closer ones,
+//! until the closest have all answered.
 //!
 //! Use: call [`Lookup::next`] until it returns `None`, report each answer with [`Lookup::on_answer`] or
 //! [`Lookup::on_failure`], and check [`Lookup::finished`] after each.
@@ -15,8 +15,8 @@ use crate::trace::{LookupOutcome, LookupTrace, QueryOutcome, QueryTrace};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LookupId(pub u64);
 
-/// Candidates kept in a shortlist; beyond, the farthest that were not asked are dropped. Raising it costs
-/// memory.
+/// Candidates kept in a shortlist; beyond, the farthest that were not asked are dropped. Raising it
+/// costs memory.
 const SHORTLIST_MAX: usize = 128;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +146,8 @@ impl Lookup {
         {
             return None;
         }
-        // Only the closest nodes that may still answer are asked, and one more for each overdue request.
+        // Only the closest nodes that may still answer are asked, and one more for each overdue
+        // request.
         let overdue = self.in_flight().count() - self.fresh_in_flight(now, soft_timeout);
         let candidate = self
             .shortlist
@@ -168,8 +169,8 @@ impl Lookup {
         Some(peer)
     }
 
-    /// Requests that may be in flight: alpha while answers bring closer nodes; all the rest at once when
-    /// the closest have answered (Kademlia section 2.3).
+    /// Requests that may be in flight: alpha while answers bring closer nodes; all the rest at once
+    /// when the closest have answered (Kademlia section 2.3).
     fn parallelism(&self) -> usize {
         let closest_answered = self
             .shortlist

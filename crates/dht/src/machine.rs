@@ -101,13 +101,14 @@ pub enum Input {
     Resolved {
         /// The name.
         name: String,
-        /// Its addresses, in groups: a later group is asked only if no address of an earlier one answers.
+        /// Its addresses, in groups: a later group is asked only if no address of an earlier one
+        /// answers.
         addresses: Vec<Vec<SocketAddr>>,
     },
     /// A request by another part of the node to this peer got no answer: check it soon.
-    Suspect(NodeId),
+    Unanswered(NodeId),
     /// The failure detector suspects this node: leave it out of answers and lookups until it is heard.
-    Doubted(NodeId),
+    Suspected(NodeId),
     /// The machine slept, or its address changed: check all contacts.
     Resumed,
     /// The deadline of [`Machine::poll_timeout`] came.
@@ -157,10 +158,11 @@ pub enum Output {
 
 /// Own lookups have ids from here on.
 const OWN_LOOKUPS: u64 = 1 << 63;
-/// Time after the start for which a node with contacts from before a restart expects other nodes. After it,
-/// the node may act as the only one left.
+/// Time after the start for which a node with contacts from before a restart expects other nodes.
+/// After it, the node may act as the only one left.
 pub const REMEMBERED_TIMEOUT: Duration = Duration::from_secs(30);
-/// Contacts saved for a restart. Raising it lets a node find its network again after more of them are gone.
+/// Contacts saved for a restart. Raising it lets a node find its network again after more of them
+/// are gone.
 const SAVED_MAX: usize = 128;
 /// Silence of all nodes after which this node considers itself offline; see [`Dht::is_offline`].
 const OFFLINE_AFTER: Duration = Duration::from_secs(10);
@@ -316,8 +318,8 @@ impl Dht {
         self.ever_joined
     }
 
-    /// Whether other nodes must exist: an entry point was configured, or, for [`REMEMBERED_TIMEOUT`] after
-    /// the start, contacts from before the restart are known.
+    /// Whether other nodes must exist: an entry point was configured, or, for
+    /// [`REMEMBERED_TIMEOUT`] after the start, contacts from before the restart are known.
     #[must_use]
     pub fn expects_others(&self, now: Instant) -> bool {
         let waits = now.since(Instant::ZERO) < REMEMBERED_TIMEOUT;
@@ -391,8 +393,8 @@ impl Dht {
         self.lookups.traces()
     }
 
-    /// The age from which a request is overdue: the smoothed answer time plus four deviations, as in the
-    /// retransmission timer of RFC 6298, between 10 ms and 1 s.
+    /// The age from which a request is overdue: the smoothed answer time plus four deviations, as
+    /// in the retransmission timer of RFC 6298, between 10 ms and 1 s.
     fn soft_timeout(&self) -> Duration {
         let (smoothed, deviation) = self.answer_time;
         (smoothed + deviation * 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
@@ -503,8 +505,8 @@ impl Machine for Dht {
                 let first = self.entries.resolved(now, &name, addresses);
                 self.greet(first);
             }
-            Input::Suspect(id) => self.suspect(now, &id),
-            Input::Doubted(id) => {
+            Input::Unanswered(id) => self.suspect(now, &id),
+            Input::Suspected(id) => {
                 if let Some(entry) = self.table.entry_mut(&id) {
                     entry.failures = entry.failures.max(1);
                 }

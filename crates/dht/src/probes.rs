@@ -1,7 +1,7 @@
 //! Heartbeats of the close group, checks of other contacts, and proofs of new contacts: all are pings.
 //!
-//! Any authenticated traffic counts as a heartbeat, so two nodes of one close group ping each other once
-//! per interval, not twice.
+//! Any authenticated traffic counts as a heartbeat, so two nodes of one close group ping each other
+//! once per interval, not twice.
 
 use std::collections::BTreeMap;
 

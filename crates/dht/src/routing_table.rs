@@ -1,7 +1,7 @@
 //! The routing table: k-buckets over the whole space, and the owner's close group.
 //!
-//! **Invariants:** every contact in it has answered us at its address; a contact is in its bucket, in the
-//! close group, or both, else it is not in the table; never more than `capacity` contacts.
+//! **Invariants:** every contact in it has answered us at its address; a contact is in its bucket,
+//! in the close group, or both, else it is not in the table; never more than `capacity` contacts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -346,9 +346,10 @@ impl RoutingTable {
         self.buckets.last_key_value().map_or(0, |(index, _)| *index)
     }
 
-    /// Estimated nodes in the network, this one included. The estimate is the rank of each member of the
-    /// close group divided by its distance as a fraction of the space, averaged over the farther half
-    /// (where the relative error, 1/sqrt(rank), is smaller). Exact while the close group is not full.
+    /// Estimated nodes in the network, this one included. The estimate is the rank of each member
+    /// of the close group divided by its distance as a fraction of the space, averaged over the
+    /// farther half (where the relative error, 1/sqrt(rank), is smaller). Exact while the close
+    /// group is not full.
     #[must_use]
     pub fn network_size_estimate(&self) -> u64 {
         let count = self.close_group.len();

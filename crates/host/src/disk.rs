@@ -76,7 +76,7 @@ trait Shortcut: Send + Sync {
     fn try_apply(&self, op: &StorageOp) -> Option<StorageReply>;
 }
 
-/// Where whoever works on the store leaves what is to be shown of it, so that a look needs not wait
+/// The last view of the store, left by the thread that works on it, so that a look needs not wait
 /// for the disk. **Invariant:** it was the truth after some batch; never the zeros of a store that
 /// holds something.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl Disk {
         let thread = Thread { owner: Arc::clone(&owner), replies: answers };
         std::thread::Builder::new().name("potluck-store".to_owned()).spawn(move || {
             thread.run(queue);
-            // Nobody may be waiting for it.
+            // The receiver may be gone.
             let _ = end.send(());
         })?;
         Ok(Self {
@@ -215,7 +215,7 @@ impl Disk {
     /// Carries out what was asked for so far and closes the store.
     pub(crate) async fn close(self) {
         let Self { work, replies, kept_back, owner, ended, .. } = self;
-        // From here on nobody reads the answers, and the thread does not wait for that.
+        // From here on the answers are not read, and the thread does not wait for that.
         drop(replies);
         // The thread closes the store, so it must be the last to hold it.
         drop(owner);
@@ -235,7 +235,7 @@ struct Thread<B> {
     replies: mpsc::Sender<Replies>,
 }
 
-/// The store, in the hands of whoever works on it.
+/// The store, owned by the thread that works on it.
 struct Owner<B> {
     store: RecordStore<B>,
     board: Arc<Board>,
@@ -256,7 +256,7 @@ impl<B: Backend> Shortcut for Mutex<Owner<B>> {
 }
 
 impl<B: Backend> Thread<B> {
-    /// Works until nobody can ask any more, then closes the store.
+    /// Works until all senders are gone, then closes the store.
     fn run(self, mut queue: mpsc::Receiver<Work>) {
         let mut waiting = Vec::new();
         while queue.blocking_recv_many(&mut waiting, BATCH_OPS) > 0 {
@@ -287,7 +287,7 @@ impl<B: Backend> Thread<B> {
         self.answer(&ids[reads..], &ops[reads..]);
         for answer in views {
             let view = self.owner.lock().unwrap_or_else(PoisonError::into_inner).view();
-            // Whoever asked may have lost interest.
+            // The receiver may be gone.
             let _ = answer.send(view);
         }
     }
@@ -355,7 +355,7 @@ impl<B: Backend> Owner<B> {
     }
 }
 
-/// The answer to an operation that nobody can carry out any more.
+/// The answer to an operation after the thread has ended.
 fn failed(id: OpId) -> (OpId, StorageReply) {
     (id, StorageReply::Failed(StorageFailure::Stopped))
 }

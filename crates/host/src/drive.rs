@@ -43,17 +43,18 @@ use saver::Saver;
 use tasks::Tasks;
 use timer::Timer;
 
-/// Inputs handled before other tasks get their turn.
+/// Inputs handled before the loop yields to other tasks. Raising it delays them.
 const WORK_BUDGET: usize = 64;
-/// Commands waiting for the core's reply; more are answered busy. The core's own limit is lower.
+/// Commands waiting for the core's reply; further ones are refused as busy. The core's own limit is
+/// lower.
 const COMMANDS_MAX: usize = 4096;
 /// Batches of datagrams read before a late timer is handled.
 const CATCH_UP_BATCHES: usize = 64;
-/// How often the wall clock is told.
+/// Interval at which the core is given the wall clock.
 const TICK: Duration = Duration::from_secs(1);
 /// Ticks between two looks at the machine's interfaces.
 const INTERFACES_TICKS: u32 = 2;
-/// How long a stopping node waits until nothing uses its socket any more.
+/// Time for which a stopping node waits for the last user of its socket.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 potluck_base::statistics! {
@@ -199,7 +200,7 @@ impl Drive {
         drive
     }
 
-    /// Drives the node until `stop` says so, or nobody is left to say it.
+    /// Drives the node until `stop` is signalled or all its senders are gone.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut batch = ReceiveBatch::new();
         let mut tick = ticker();
@@ -213,7 +214,7 @@ impl Drive {
                     self.on_received(received, &batch);
                 }
                 Some(request) = self.requests.recv(), if open => self.on_request(request),
-                // Whoever asks how the node is hears it also while the disk stands still.
+                // Requests about the node's condition are answered even while the disk is stuck.
                 Some(look) = self.looks.recv() => self.on_request(look),
                 Some(input) = self.tasks.next(), if open && !self.tasks.is_empty() => {
                     self.input(input);
@@ -296,7 +297,7 @@ impl Drive {
             }
             Output::Reply { id, reply } => match self.commands.remove(&id) {
                 Some(Waiting::Caller(caller)) => {
-                    // Whoever asked may have lost interest.
+                    // The receiver may be gone.
                     let _ = caller.send(reply);
                 }
                 Some(Waiting::Publisher(publisher, _place)) => {
@@ -328,7 +329,7 @@ impl Drive {
             );
         }
         tracing::debug!(?event);
-        // Nobody may be listening.
+        // There may be no listeners.
         let _ = self.events.send(event);
     }
 
@@ -398,7 +399,7 @@ impl Drive {
         }
     }
 
-    /// Tells the core of topics that nobody listens to any more.
+    /// Unsubscribes the core from topics without subscriptions.
     fn sweep_topics(&mut self) {
         for topic in self.topics.sweep(self.clock.now()) {
             let id = self.command_id();
@@ -532,7 +533,7 @@ impl Drive {
             topics,
             ..
         } = self;
-        // Whoever waits for a reply or a message learns that none will come.
+        // The tasks that wait for a reply or a message learn that none will come.
         drop((requests, looks, commands, topics, tasks, inbound));
         if let Some(files) = files {
             files.stop();
@@ -543,7 +544,7 @@ impl Drive {
     }
 }
 
-/// Waits until the node is told to stop, or nobody is left who could tell.
+/// Waits until `stop` is signalled or all its senders are gone.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }

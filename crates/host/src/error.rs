@@ -137,7 +137,7 @@ pub enum StartError {
     /// A ticket is none.
     #[error(transparent)]
     Ticket(#[from] potluck_wire::TicketError),
-    /// Nobody will let the node in with this ticket.
+    /// No node will admit this one with this ticket.
     #[error(
         "the ticket has expired, was used up or cancelled, or this node was put out; ask for a new \
          one: `potluck invite`"

@@ -81,7 +81,7 @@ pub enum FileState {
     Partial,
     /// All of it.
     Complete,
-    /// It is not what it was when it was shared; it is not given to anybody any more.
+    /// It changed since it was shared; it is no longer served.
     Changed,
 }
 
@@ -106,7 +106,7 @@ pub struct FileEntry {
     pub link: Option<FileLink>,
     /// What it is called.
     pub name: String,
-    /// Its bytes.
+    /// Its size in bytes.
     pub bytes: u64,
     /// Bytes of it that are here.
     pub have_bytes: u64,
@@ -142,7 +142,7 @@ pub struct FileTotals {
     pub shared: u64,
     /// Bytes of them that are here.
     pub bytes: u64,
-    /// Whether so many are shared that they are announced in turn.
+    /// Whether too many are shared to announce all at once, so that they are announced in turn.
     pub announced_in_turn: bool,
 }
 
@@ -165,13 +165,13 @@ struct Inner {
     waiting: Mutex<HashMap<ServeId, IncomingFetch>>,
     /// The transfers under way, each for all who want the blob.
     joints: Mutex<HashMap<BlobId, Joint>>,
-    /// What is not complete where somebody fetches to, and how many do.
+    /// The incomplete paths that fetches write to, each with the number of fetches.
     asides: Mutex<HashMap<PathBuf, usize>>,
-    /// How fast files here are read to be compared.
+    /// The limit of the rate at which local files are read for comparison.
     pace: reuse::Pace,
     /// Held while files are brought among others.
     settling: Mutex<()>,
-    /// Told when what is shared changes.
+    /// Notified when the shared files change.
     names: Arc<Notify>,
     /// Whether the core was told that more is shared than it knows.
     elsewhere: AtomicBool,
@@ -179,7 +179,7 @@ struct Inner {
     looked_at: Mutex<Option<BlobId>>,
     /// Places for those who read what is to be shared.
     sharing: Arc<Semaphore>,
-    /// Every so many granules this node sends a false one; never, if zero.
+    /// Every n-th granule that this node sends is false; none, if zero. For tests.
     #[cfg(test)]
     lies_every: AtomicU64,
     #[cfg(test)]

@@ -24,17 +24,17 @@ use crate::socket::{PortStats, SocketBuffers};
 use crate::topics::{PUBLISHES_MAX, Publishing, Subscribe, SubscribeError, Subscription};
 use crate::transport::TransportStats;
 
-/// Requests that wait for the drive loop; further ones wait with whoever makes them.
+/// Requests queued for the drive loop; further callers wait.
 pub(crate) const REQUESTS_MAX: usize = 1024;
-/// Events kept for a listener that is slow; then it misses the oldest.
+/// Events kept for a slow listener; beyond, it misses the oldest.
 pub(crate) const EVENTS_MAX: usize = 1024;
-/// How long a node may take to leave. Above what its core gives itself.
+/// Time limit of leaving, above the core's own limit.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(7);
-/// Requests about the node's condition that wait for the drive loop.
+/// Requests about the node's condition that are queued for the drive loop.
 const LOOKS_MAX: usize = 64;
-/// A view of the store that is not older is as good as a new one: it costs a look at every file.
+/// Age up to which a view of the store is reused, because a new one costs a look at every file.
 const VIEW_AGE_MAX: Duration = Duration::from_secs(1);
-/// How long to wait for a view of a store that is busy with the disk.
+/// Time to wait for a view of a store that is busy with the disk.
 const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The node has stopped, or stopped before it could answer.
@@ -42,7 +42,7 @@ const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
 #[error("the node has stopped")]
 pub struct Stopped;
 
-/// What a node is from its start to its end.
+/// The constant facts about a running node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeInfo {
     /// Its key and the address under which others reach it.
@@ -142,7 +142,7 @@ pub(crate) enum Request {
     Admission(potluck_node::Input),
     /// Something about files for the core.
     Files(potluck_swarm::Input),
-    /// Somebody of this network may be at this address of the local network.
+    /// A node of this network may be at this address of the local network.
     Found(SocketAddr),
     /// The names of all files that are shared.
     SharedNames(SharedNames),
@@ -295,7 +295,7 @@ impl Handle {
     /// The node's membership: tickets, certificates, the authority key.
     ///
     /// # Errors
-    /// [`MembershipError::NotInvite`] if the network lets everybody in.
+    /// [`MembershipError::NotInvite`] if the network admits every node.
     pub fn membership(&self) -> Result<&Membership, MembershipError> {
         self.shared.membership.as_ref().ok_or(MembershipError::NotInvite)
     }
@@ -376,7 +376,7 @@ impl Handle {
 
     /// Hands a message over to be published, which takes as long as the node has much to do. What
     /// it gives completes when the message is on its way. Messages handed over one after the other
-    /// are published in that order, also if nobody waits in between.
+    /// are published in that order, even if the caller does not wait in between.
     ///
     /// # Errors
     /// [`Stopped`]
@@ -483,7 +483,7 @@ impl Handle {
         let leaving = async {
             match self.command(Command::Leave).await {
                 Ok(Reply::Failed(CommandError::Leaving)) => {
-                    // Somebody else asked for it first, and will stop the node when it is done.
+                    // Another caller asked for it first, and stops the node when it is done.
                     self.wait_until_stopped().await;
                     Err(Stopped)
                 }

@@ -1,10 +1,10 @@
 //! What comes back from the places by which a node wants to enter its network, for people: a wrong port, a
 //! name that does not resolve, no way there, or silence.
 //!
-//! A node answers members of its network only, so its own protocol cannot tell these apart. The system
-//! can, a little: it tells a *connected* UDP socket that a port is closed or a network unreachable. The
-//! node's own socket is not connected, so one is made for the question; what it sends is dropped by whoever
-//! gets it.
+//! A node answers members of its network only, so its own protocol cannot tell these apart. The
+//! system can, a little: it tells a *connected* UDP socket that a port is closed or a network
+//! unreachable. The node's own socket is not connected, so one is made for the question; a program
+//! that gets its packets drops them.
 
 use std::fmt;
 use std::io;
@@ -19,16 +19,16 @@ use tokio::time::timeout;
 use crate::resolve::Names;
 use crate::socket::Families;
 
-/// How long to wait for the word that a port is closed: a round trip, even a long one.
+/// Time to wait for the ICMP error of a closed port: a round trip, even a long one.
 const PATIENCE: Duration = Duration::from_millis(700);
-/// How long to wait for a name to be resolved.
+/// Time limit of resolving a name.
 const RESOLVE_PATIENCE: Duration = Duration::from_secs(6);
-/// Most entry points that are looked at; the rest is counted.
+/// Most entry points that are tested; the others are only counted.
 const POINTS_MAX: usize = 8;
 /// Most addresses of one name.
 const ADDRESSES_MAX: usize = 4;
 
-/// What came back from an address.
+/// The result of testing an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Knock {
     /// The machine is there, and nothing listens on that port.
@@ -43,7 +43,7 @@ pub enum Knock {
     Silent,
 }
 
-/// What became of one entry point.
+/// The result of testing one entry point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryReport {
     /// As it was named.

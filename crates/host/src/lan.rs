@@ -1,8 +1,8 @@
 //! Nodes of the same network on the local network, found without entry point, DNS server or default route:
 //! by a beacon of our own, and by DNS-SD (RFC 6763) over multicast DNS where that is possible.
 //!
-//! What is found is a candidate: the core asks it who it is, within a budget, and it has to prove itself
-//! like everybody. Whoever else is on the local network can forge candidates, and gains one small datagram
+//! A found address is a candidate: the core asks it for its key, within a budget, and it must prove it
+//! like any node. Others on the local network can forge candidates, which causes one small datagram
 //! to an address of that same local network, once a minute.
 //!
 //! **Invariants:** a node that listens on loopback only sends and hears nothing here; nothing leaves the

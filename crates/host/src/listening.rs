@@ -24,8 +24,8 @@ pub(crate) fn addresses(asked: &[SocketAddr]) -> Result<Vec<SocketAddr>, ListenE
     }
 }
 
-/// Says once which address family is missing, and leaves IPv6 out where nobody asked for it and it would
-/// open a network without admission control to everybody.
+/// Says once which address family is missing, and leaves IPv6 out where it was not requested and would
+/// open a network without admission control to every machine.
 pub(crate) fn settle(
     sockets: &mut Sockets,
     network: &NetworkInfo,

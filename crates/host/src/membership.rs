@@ -220,7 +220,7 @@ impl Membership {
         .await
     }
 
-    /// Cancels the ticket whose id is, or begins with, `who`: from now on it lets nobody in here, also
+    /// Cancels the ticket whose id is, or begins with, `who`: from now on it admits no node here, also
     /// after a restart. Gives a signed revocation of it, which puts out all that it let in.
     pub(crate) async fn cancellation(
         &self,
@@ -406,7 +406,7 @@ impl Membership {
     }
 
     async fn tell(&self, input: Input) {
-        // If the node has stopped, nobody waits for it.
+        // If the node has stopped, the receiver is gone.
         let _ = self.shared.requests.send(Request::Admission(input)).await;
     }
 

@@ -12,7 +12,7 @@ use potluck_dht::EntryPoint;
 use crate::socket::canonical;
 pub(crate) use names::Names;
 
-/// The port that is meant where none is written.
+/// The default port.
 pub const DEFAULT_PORT: u16 = 12345;
 
 /// Longest DNS name (RFC 1035).

@@ -61,15 +61,15 @@ pub struct Settings {
     /// The address to give to others, if it is not the one listened on. Port 0 means the port
     /// listened on.
     pub advertise: Option<SocketAddr>,
-    /// Where to enter the network.
+    /// The entry points.
     pub entry_points: Vec<EntryPoint>,
     /// How to find others otherwise.
     pub finding: Finding,
-    /// What its owner calls it, in the order of names.
+    /// Its labels, in the order of their names.
     pub labels: Vec<(String, String)>,
     /// Parameters of the core.
     pub config: Config,
-    /// Who to be; `None`: as the data folder says, or anybody.
+    /// The node's identity; `None`: that of the data folder, else a new one.
     pub identity: Option<Identity>,
     /// Whether to give up the identity of the data folder for a new one in the same network. Files and
     /// replicas stay; records that the old identity wrote are another node's from then on.
@@ -441,7 +441,7 @@ fn renew_identity(
 }
 
 /// Makes the authority key of a new network. One that a start which was broken off left behind is
-/// used: nobody knows it but this folder.
+/// used: it is known to this folder only.
 fn create_network(folder: &DataFolder, name: String) -> Result<NetworkInfo, StartError> {
     if let Some((name, key)) = folder.orphaned_authority()? {
         return Ok(NetworkInfo::invite(name, key.public_key()));

@@ -1,13 +1,14 @@
-//! Messages of topics on their way from the core to whoever subscribed.
+//! Passes messages of topics from the core to the subscribers of this process.
 //!
 //! The core gives each message once, however many subscriptions there are; here it goes into the
 //! queue of each. A subscription is in force from the core's answer on: what the core kept from
 //! before comes with the answer, so that nothing is given twice and nothing falls in between.
 //!
-//! **Invariants:** a queue has a limit, and what did not fit into one, or was lost before, is told to
-//! its subscriber in the place where it is missing ([`Delivery::Lagged`], [`Delivery::Lost`]); the core subscribes to those topics that
-//! somebody here holds a subscription of, and for a minute to those that somebody held one of, so
-//! that a reader whose connection broke finds behind its last message what came meanwhile.
+//! **Invariants:** a queue has a limit, and what did not fit into one, or was lost before, is told
+//! to its subscriber in the place where it is missing ([`Delivery::Lagged`], [`Delivery::Lost`]);
+//! the core is subscribed to those topics that have a subscription here, and for a minute to those
+//! that had one, so that a reader whose connection broke finds behind its last message what came
+//! meanwhile.
 
 mod queue;
 #[cfg(test)]
@@ -31,17 +32,17 @@ use queue::Queue;
 
 pub use queue::{QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX};
 
-/// Subscriptions of one node; more are answered busy. A guess, above what HTTP lets in.
+/// Most subscriptions of one node; further ones are refused as busy. A guess, above what HTTP admits.
 pub const SUBSCRIPTIONS_MAX: usize = 4096;
 
-/// How long a topic that nobody listens to any more is still subscribed to: long enough for a reader
-/// to come back. A guess.
+/// Time for which a topic without subscriptions here stays subscribed in the core: long enough for
+/// a reader to come back. A guess.
 const LINGER: Duration = Duration::from_secs(60);
-/// Topics of that kind; beyond, those that nobody listened to for longest end. A quarter of those that
-/// the core may be in.
+/// Most topics of that kind; beyond, those without subscriptions for longest end. A quarter of
+/// those that the core may be in.
 const LINGERING_MAX: usize = 16;
 
-/// Messages handed over and not on their way yet; whoever hands over more waits. Below what the core
+/// Messages handed over and not sent yet; further publishers wait. Below what the core
 /// takes, so that it need not refuse any.
 pub(crate) const PUBLISHES_MAX: usize = 192;
 
@@ -175,7 +176,7 @@ struct Topic {
     queues: Vec<Arc<Queue>>,
     /// Whether the core knows of it.
     subscribed: bool,
-    /// Since when nobody listens.
+    /// When its last subscription ended.
     idle: Option<Instant>,
 }
 
@@ -230,7 +231,7 @@ impl Topics {
                 Err(SubscribeError::Unable)
             }
         };
-        // Dropped with the answer if whoever asked has gone.
+        // Dropped with the answer if the caller is gone.
         let _ = to.send(answer);
     }
 
@@ -246,7 +247,7 @@ impl Topics {
         }
     }
 
-    /// Tells every subscription of a topic that so many messages will not come.
+    /// Tells every subscription of a topic how many messages are lost.
     pub(crate) fn lose(&mut self, topic: &TopicName, missed: u64) {
         let Some(topic) = self.topics.get(topic) else { return };
         for queue in &topic.queues {

@@ -124,7 +124,7 @@ struct Inner {
 
 impl Transport {
     /// A transport for `identity` in `network` on `socket`. It does nothing until the first call
-    /// or packet; whoever receives from the socket must give it the QUIC segments
+    /// or packet; the receive loop of the socket must give it the QUIC segments
     /// ([`Transport::on_quic`]).
     #[must_use]
     pub fn new(

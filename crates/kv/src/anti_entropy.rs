@@ -1,10 +1,10 @@
 //! Anti-entropy: rounds over all keys held here find the differences that every other mechanism missed.
 //!
-//! Repair acts on changes of the close group and of records. A change that was not acted upon, because
-//! both ends were cut off, full or gone at that moment, is found here. Each round takes the next keys in
-//! order. It offers those of which this node is the closest or second closest replica, or which it holds
-//! without belonging to the replica set, to the whole replica set. A replica with another digest pulls
-//! the record, and offers it back if it then holds more, as after any offer.
+//! Repair acts on changes of the close group and of records. A change that was not acted upon,
+//! because both ends were cut off, full or gone at that moment, is found here. Each round takes the
+//! next keys in order. It offers those of which this node is the closest or second closest replica,
+//! or which it holds without belonging to the replica set, to the whole replica set. A replica with
+//! another digest pulls the record, and offers it back if it then holds more, as after any offer.
 //!
 //! Where we differ from Dynamo and Cassandra, which compare hash trees of whole ranges: a round
 //! costs the same whatever the store holds, and a store of ten million keys is gone over once in
@@ -16,8 +16,8 @@ use potluck_record::{StorageOp, StorageReply};
 use crate::core::{Core, OpPurpose};
 use crate::repair::{Repair, successor};
 
-/// Keys of one round. More keys find differences sooner and cost more traffic: this node offers two of r
-/// keys, with the defaults 16 keys of 128 to 15 others, 11 kB a round.
+/// Keys of one round. More keys find differences sooner and cost more traffic: this node offers two
+/// of r keys, with the defaults 16 keys of 128 to 15 others, 11 kB a round.
 const ROUND_KEYS: u32 = 128;
 /// The highest key.
 const LAST: [u8; 32] = [0xff; 32];
@@ -31,8 +31,8 @@ pub(crate) struct AntiEntropy {
 }
 
 impl AntiEntropy {
-    /// The first round of a node is delayed by a fraction of the interval that depends on its id, so that
-    /// nodes do not run their rounds at the same time.
+    /// The first round of a node is delayed by a fraction of the interval that depends on its id,
+    /// so that nodes do not run their rounds at the same time.
     pub(crate) fn new(core: &Core) -> Self {
         let bytes = core.me.id.as_bytes();
         let place = f64::from(u16::from_be_bytes([bytes[0], bytes[1]])) / f64::from(u16::MAX);

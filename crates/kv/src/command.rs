@@ -31,7 +31,8 @@ pub struct Put {
     pub space: Space,
     /// The record's name; `None` in [`Space::Content`].
     pub name: Option<Name>,
-    /// How readers merge concurrent values; `None`: as the existing record, or siblings if there is none.
+    /// How readers merge concurrent values; `None`: as the existing record, or siblings if there is
+    /// none.
     pub kind: Option<Kind>,
     /// The value; `None` deletes.
     pub value: Option<Bytes>,
@@ -106,8 +107,8 @@ pub enum ReplicaState {
     Equal,
     /// It lacks versions, and all it holds is superseded by them.
     Behind,
-    /// Never reported: a replica that holds versions which the others lack equals the merged state. Kept
-    /// because the variant is public.
+    /// Never reported: a replica that holds versions which the others lack equals the merged state.
+    /// Kept because the variant is public.
     Ahead,
     /// It lacks versions, and holds one that they do not supersede.
     Concurrent,

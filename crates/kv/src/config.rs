@@ -17,11 +17,11 @@ pub struct Config {
     /// Nodes in the close group that the routing table keeps. A larger close group lets this node
     /// determine the replica sets of more keys without a lookup.
     pub close_group_size: usize,
-    /// Replicas that must agree on a read (R), at most all members of the network. A higher quorum makes
-    /// reads fresher and slower.
+    /// Replicas that must agree on a read (R), at most all members of the network. A higher quorum
+    /// makes reads fresher and slower.
     pub read_quorum: u16,
-    /// Replicas that must acknowledge a write (W); `None`: a majority of the replica set. A higher quorum
-    /// makes writes more durable, and they fail when fewer replicas are reachable.
+    /// Replicas that must acknowledge a write (W); `None`: a majority of the replica set. A higher
+    /// quorum makes writes more durable, and they fail when fewer replicas are reachable.
     pub write_quorum: Option<u16>,
     /// Lifetime of a record for which the writer gives none.
     pub life_default: Duration,
@@ -29,15 +29,15 @@ pub struct Config {
     pub life_max: Duration,
     /// Largest value accepted, in bytes.
     pub value_bytes_max: usize,
-    /// Writers of one key whose values no context covers. A replica refuses a further writer and returns
-    /// the envelopes it holds. At most [`WRITERS_MAX`]; simulations draw smaller limits, so that the
-    /// limit is reached.
+    /// Writers of one key whose values no context covers. A replica refuses a further writer and
+    /// returns the envelopes it holds. At most [`WRITERS_MAX`]; simulations draw smaller limits, so
+    /// that the limit is reached.
     pub writers_max: u16,
     /// Entries of a context that this node signs; the context's floor replaces older ones. At most
     /// [`CONTEXT_ENTRIES_MAX`]; simulations draw smaller limits, so that the limit is reached.
     pub context_entries_max: usize,
-    /// Time after which a write fails. Half of it is the time limit of a read, and of the reading part of
-    /// a write.
+    /// Time after which a write fails. Half of it is the time limit of a read, and of the reading
+    /// part of a write.
     pub put_deadline: Duration,
     /// Concurrent commands; further ones are answered busy. Raising it costs memory.
     pub commands_max: usize,

@@ -158,8 +158,9 @@ impl Core {
         self.clock_offset = offset;
     }
 
-    /// The clock offset in milliseconds, if it is too large for signing. The peers' correction is always
-    /// used for reading; for signing it is used only up to [`CLOCK_AHEAD_MAX`], which replicas enforce.
+    /// The clock offset in milliseconds, if it is too large for signing. The peers' correction is
+    /// always used for reading; for signing it is used only up to [`CLOCK_AHEAD_MAX`], which
+    /// replicas enforce.
     pub(crate) fn clock_off(&self) -> Option<i64> {
         let most = u64::try_from(CLOCK_AHEAD_MAX.as_millis()).unwrap_or(u64::MAX);
         (self.clock_offset.unsigned_abs() > most).then_some(self.clock_offset)
@@ -188,14 +189,14 @@ impl Core {
         self.serves && self.replica_set(key).iter().any(|peer| peer.id == self.me.id)
     }
 
-    /// Whether the close group shows the replica set of `key`. Far from the key it does not, and a guess
-    /// would spread records over the wrong nodes.
+    /// Whether the close group shows the replica set of `key`. Far from the key it does not, and a
+    /// guess would spread records over the wrong nodes.
     pub(crate) fn sees_replicas(&self, key: &Key) -> bool {
         self.close_group.surrounds(&self.me.id, key, self.config.close_group_size)
     }
 
-    /// Whether this node is among the 2 r closest to `key`, so that it becomes a replica when a few others
-    /// leave. It accepts offers of such keys only.
+    /// Whether this node is among the 2 r closest to `key`, so that it becomes a replica when a few
+    /// others leave. It accepts offers of such keys only.
     pub(crate) fn is_near(&self, key: &Key) -> bool {
         self.serves
             && self.sees_replicas(key)

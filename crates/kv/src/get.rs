@@ -20,8 +20,8 @@ use crate::core::{AskPurpose, Core, Delivery, OpPurpose};
 use crate::paged_fetch::PagedFetches;
 
 /// Replicas that must hold a future-dated envelope before this node concludes that its own clock is
-/// behind: honest replicas refuse such envelopes, and a single one may lie. A higher number tolerates more
-/// liars and notices a wrong clock less often.
+/// behind: honest replicas refuse such envelopes, and a single one may lie. A higher number
+/// tolerates more liars and notices a wrong clock less often.
 pub(crate) const FUTURE_DATED_QUORUM: u16 = 2;
 
 /// Whether an operation continues.

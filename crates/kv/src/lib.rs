@@ -1,9 +1,10 @@
 //! The record store: placement, quorums, read repair, repair of replica sets, hand-over.
 //!
-//! The r nodes closest to a key keep its record. A write is one lookup, whose answers carry the heads of
-//! the existing envelopes, and one round of store requests; it is acknowledged when enough replicas have
-//! made it durable. A read merges the states of replicas until enough agree. When the close group
-//! changes, holders offer digests to the nodes that newly belong to a replica set, and those pull.
+//! The r nodes closest to a key keep its record. A write is one lookup, whose answers carry the
+//! heads of the existing envelopes, and one round of store requests; it is acknowledged when enough
+//! replicas have made it durable. A read merges the states of replicas until enough agree. When the
+//! close group changes, holders offer digests to the nodes that newly belong to a replica set, and
+//! those pull.
 //!
 //! The machine follows DeCandia et al., "Dynamo" (2007), in an open network: replicas are not trusted,
 //! so the actors of version vectors are writers with signing keys and every answer is checked. There is

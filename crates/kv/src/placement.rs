@@ -38,9 +38,9 @@ impl CloseGroup {
         all.into_iter().take(r).map(|(_, peer)| peer).collect()
     }
 
-    /// Whether the group contains all nodes that share as many leading bits with `me` as `key` does, so
-    /// that it determines the replica set of `key`. The farthest of the `close_group_size` closest nodes
-    /// must lie outside of that subtree, or the network has no other nodes.
+    /// Whether the group contains all nodes that share as many leading bits with `me` as `key`
+    /// does, so that it determines the replica set of `key`. The farthest of the `close_group_size`
+    /// closest nodes must lie outside of that subtree, or the network has no other nodes.
     #[must_use]
     pub fn surrounds(&self, me: &NodeId, key: &Key, close_group_size: usize) -> bool {
         let place = Key::from(*me);
@@ -58,9 +58,9 @@ impl CloseGroup {
     /// A prefix length in bits: every key that `node` can be a replica of shares at least this many
     /// leading bits with its id.
     ///
-    /// A key that shares exactly c bits with the node's id lies in the sibling subtree at depth c. Every
-    /// node in that subtree is closer to the key than `node`; if it has r nodes, `node` is a replica of
-    /// no such key.
+    /// A key that shares exactly c bits with the node's id lies in the sibling subtree at depth c.
+    /// Every node in that subtree is closer to the key than `node`; if it has r nodes, `node` is a
+    /// replica of no such key.
     #[must_use]
     pub fn reach(&self, node: &NodeId, r: usize) -> u32 {
         let place = Key::from(*node);

@@ -12,8 +12,8 @@ use potluck_wire::{Load, Loaded, Request};
 use crate::core::{AskPurpose, Core, Delivery, Offered, OpPurpose};
 use crate::serve::{Wanted, is_admissible};
 
-/// Keys queued for pulling, over all sources; further offers are refused as busy. A guess: it takes five
-/// megabytes of memory.
+/// Keys queued for pulling, over all sources; further offers are refused as busy. A guess: it takes
+/// five megabytes of memory.
 const PULLS_MAX: usize = 65_536;
 /// Keys queued for pulling from one source, so that one source cannot fill the queue: two full offers.
 const PULLS_PER_SOURCE: usize = 2 * OFFER_ENTRIES_MAX;

@@ -487,8 +487,8 @@ impl PutOp {
     }
 }
 
-/// Whether a context names versions of other writers that lie in the future. Own versions do not count: a
-/// node that wrote while its clock ran ahead reads such versions of its own.
+/// Whether a context names versions of other writers that lie in the future. Own versions do not
+/// count: a node that wrote while its clock ran ahead reads such versions of its own.
 fn names_future_versions(core: &Core, now: Instant, context: &Context) -> bool {
     let me = core.identity.public_key();
     let latest = core.wall(now).plus(CLOCK_AHEAD_MAX);

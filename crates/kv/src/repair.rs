@@ -33,15 +33,16 @@ const SECOND_OFFER_DELAY: Duration = Duration::from_secs(3);
 /// requests to arrive, so that usually the offered replicas already have the change, and for many keys
 /// to share one offer. Raising it delays convergence.
 const CHANGE_DELAY: Duration = Duration::from_secs(2);
-/// Delay between a change of a record and the offer of the second holder; it exceeds [`CHANGE_DELAY`] so
-/// that usually the first holder's offer suffices.
+/// Delay between a change of a record and the offer of the second holder; it exceeds
+/// [`CHANGE_DELAY`] so that usually the first holder's offer suffices.
 const SECOND_CHANGE_DELAY: Duration = Duration::from_secs(7);
 /// Keys that become due within this time share an offer. Raising it makes fewer and earlier offers.
 const OFFER_TOGETHER: Duration = Duration::from_secs(1);
 /// Delay between a pull and the offer back of what this node holds beyond it; in this time later
 /// envelopes of the same pull arrive.
 const OFFER_BACK_DELAY: Duration = Duration::from_secs(1);
-/// Offers back that are remembered, so that none is repeated for the same state. Raising it costs memory.
+/// Offers back that are remembered, so that none is repeated for the same state. Raising it costs
+/// memory.
 const OFFERED_BACK_MAX: usize = 4096;
 /// Delay before an unanswered offer is repeated.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
@@ -82,8 +83,8 @@ pub(crate) struct Repair {
     scan: Option<RepairScan>,
     offers: BTreeMap<NodeId, Offers>,
     leaving: bool,
-    /// The digest last offered back per node and key, so that two nodes that can never agree (an envelope
-    /// is too old for one of them) do not offer for ever.
+    /// The digest last offered back per node and key, so that two nodes that can never agree (an
+    /// envelope is too old for one of them) do not offer for ever.
     offered_back: LruMap<(NodeId, Key), StateDigest>,
     /// Keys that other nodes announced to pull.
     pub(crate) promised: u64,
@@ -113,8 +114,8 @@ impl Repair {
         }
     }
 
-    /// A record here changed. The closest holder, later the second closest, and any holder that does not
-    /// belong to the replica set offer it to the set.
+    /// A record here changed. The closest holder, later the second closest, and any holder that
+    /// does not belong to the replica set offer it to the set.
     pub(crate) fn on_changed(&mut self, core: &Core, now: Instant, key: Key, digest: StateDigest) {
         if !core.serves || self.leaving || self.waiting() >= OFFERS_MAX || !core.sees_replicas(&key)
         {
@@ -131,8 +132,9 @@ impl Repair {
         }
     }
 
-    /// A pulled envelope was stored. If this node now holds more than the offerer did, it offers its state
-    /// back. Later envelopes of the same pull correct the digest before the offer is made.
+    /// A pulled envelope was stored. If this node now holds more than the offerer did, it offers
+    /// its state back. Later envelopes of the same pull correct the digest before the offer is
+    /// made.
     pub(crate) fn on_pulled(
         &mut self,
         core: &Core,
@@ -156,8 +158,8 @@ impl Repair {
         self.enqueue(offered.by, key, digest, now + OFFER_BACK_DELAY);
     }
 
-    /// This node leaves: offers its keys to the nodes that replace it in replica sets, and to new members
-    /// of the close group for which no repair was made yet.
+    /// This node leaves: offers its keys to the nodes that replace it in replica sets, and to new
+    /// members of the close group for which no repair was made yet.
     pub(crate) fn leave(&mut self, core: &mut Core, now: Instant) {
         self.leaving = true;
         self.due = None;
@@ -353,7 +355,8 @@ impl Repair {
             }
             return;
         }
-        // Keys that are due soon are included: keys change one by one, and each offer costs a round trip.
+        // Keys that are due soon are included: keys change one by one, and each offer costs a round
+        // trip.
         let soon = now + OFFER_TOGETHER;
         let together = offers.entries.values().filter(|(_, from)| *from <= soon).count();
         let by_call = together > 4 * OFFER_ENTRIES_DATAGRAM;

@@ -17,15 +17,15 @@ use potluck_wire::{
 use crate::core::{Core, OpPurpose};
 use crate::machine::ServeId;
 
-/// Keys of one offer that are looked up concurrently, and most keys of one load request. Raising it costs
-/// memory and answers large offers sooner.
+/// Keys of one offer that are looked up concurrently, and most keys of one load request. Raising it
+/// costs memory and answers large offers sooner.
 const KEYS_AT_ONCE: usize = 64;
 /// Bytes reserved for the framing of an answer.
 const FRAME_BYTES: usize = 64;
 /// Largest encoded contact, in bytes.
 const CONTACT_BYTES: usize = 64;
-/// Contacts that an answer keeps room for beside a record. More of them leave less room for the record and
-/// speed up the rest of the lookup.
+/// Contacts that an answer keeps room for beside a record. More of them leave less room for the
+/// record and speed up the rest of the lookup.
 const CONTACTS_MIN: usize = 6;
 /// Bytes that a signature and framing add to a head.
 const HEAD_FRAME_BYTES: usize = 80;
@@ -67,8 +67,8 @@ struct OfferCheck {
     wanted: Vec<(Key, StateDigest)>,
 }
 
-/// A load request under way. Keys are read one after another until the answer is full, so it never holds
-/// more than one answer and one record in memory.
+/// A load request under way. Keys are read one after another until the answer is full, so it never
+/// holds more than one answer and one record in memory.
 #[derive(Debug, Clone)]
 struct LoadRead {
     keys: VecDeque<Key>,
@@ -349,8 +349,8 @@ fn find_answer(mut contacts: Contacts, want: Want, budget: usize, reply: Storage
 }
 
 impl LoadRead {
-    /// Adds the record of the next key to the answer: all of it if it fits; else, for the first key, the
-    /// envelopes that fit. Returns the next key to read, if the answer has room left.
+    /// Adds the record of the next key to the answer: all of it if it fits; else, for the first
+    /// key, the envelopes that fit. Returns the next key to read, if the answer has room left.
     fn take(&mut self, envelopes: &[Envelope]) -> Option<Key> {
         let first = self.loaded.keys_done == 0;
         let after = self.after.filter(|_| first);

@@ -1,4 +1,4 @@
-//! What the application asks of a node, and what it gets back.
+//! The commands of a node, and their replies.
 
 use std::time::Duration;
 
@@ -86,11 +86,11 @@ pub enum Command {
         /// One to eight words of 2 to 32 characters.
         words: Vec<String>,
     },
-    /// Adds an entry point, to be tried for ever.
+    /// Add an entry point, which is tried until the node leaves.
     Join(EntryPoint),
     /// Take this revocation of a member over, and spread it.
     Revoke(Bytes),
-    /// Make sure that this peer knows us as a member, so that it answers a connection.
+    /// Introduce this node to the peer as a member, so that the peer accepts a connection.
     Introduce(Contact),
     /// Hands records over and says good-bye; answered when done. Later commands fail.
     Leave,
@@ -111,9 +111,9 @@ pub enum Reply {
     Local(Held),
     /// A lookup with the closest nodes that answered.
     Traced {
-        /// The account.
+        /// The trace.
         trace: LookupTrace,
-        /// The closest, closest first.
+        /// The closest nodes, closest first.
         closest: Vec<Peer>,
     },
     /// The last lookups, newest last.
@@ -130,7 +130,7 @@ pub enum Reply {
     Members(Box<MembersView>),
     /// The message is on its way.
     Published(MessageId),
-    /// The message is on its way, and so many neighbours have it.
+    /// The message is on its way, and this number of neighbours have it.
     Taken {
         /// The message.
         message: MessageId,
@@ -150,7 +150,7 @@ pub enum Reply {
     Found {
         /// The files.
         files: Vec<FoundFile>,
-        /// Nodes that took part, as far as is known.
+        /// How far the search went: 0 no neighbours, 1 to 4 the last ring asked, 5 random walkers.
         rings: u8,
     },
     /// A topic cannot be used; nothing changed.
@@ -159,7 +159,7 @@ pub enum Reply {
     SearchRefused(potluck_gossip::search::SearchError),
     /// The entry point will be tried.
     Joining,
-    /// Who is out by the revocation now; `None`: it was known.
+    /// The subject that the revocation expelled; `None`: the revocation was already known.
     Revoked(Result<Option<potluck_wire::Revoked>, RevocationError>),
     /// Whether the peer answered and knows us.
     Introduced(bool),
@@ -170,6 +170,6 @@ pub enum Reply {
         /// How long it took.
         took: Duration,
     },
-    /// Not done.
+    /// The command failed.
     Failed(CommandError),
 }

@@ -34,37 +34,37 @@ pub enum Input {
     Timeout,
     /// The application wants something.
     Command {
-        /// To be named in the reply.
+        /// Returned in the reply.
         id: CommandId,
-        /// What.
+        /// The command.
         command: Command,
     },
     /// A storage operation was carried out; merges and removals are durable.
     Stored {
-        /// Which.
+        /// The operation.
         id: OpId,
-        /// With what result.
+        /// The result.
         reply: StorageReply,
     },
     /// A call was answered.
     Answered {
-        /// Which.
+        /// The call.
         call: CallId,
         /// The answer.
         bytes: Bytes,
     },
     /// A call failed.
     CallFailed {
-        /// Which.
+        /// The call.
         call: CallId,
     },
     /// Another node calls.
     Called {
         /// Who, proved by the transport.
         from: PublicKey,
-        /// From where.
+        /// The address.
         address: SocketAddr,
-        /// To be named in the answer.
+        /// Returned with the answer.
         inbound: InboundId,
         /// The request.
         bytes: Bytes,
@@ -90,7 +90,7 @@ pub enum Input {
     },
     /// The shell decided an enrolment of `Output::Enroll`; the certificate is durable in its book.
     Enrolled {
-        /// Which.
+        /// The enrolment.
         id: EnrolmentId,
         /// The signed certificate, or why there is none.
         result: Result<Bytes, Refusal>,
@@ -117,7 +117,7 @@ pub enum Input {
         /// The name.
         name: String,
     },
-    /// Somebody of this network may be at this address of the local network.
+    /// A node of this network may be at this address of the local network.
     Candidate {
         /// The address.
         address: SocketAddr,
@@ -129,7 +129,7 @@ pub enum Input {
     },
     /// The names of the files that this node shares and search may find; all of them.
     SharedNames(Vec<potluck_gossip::FoundFile>),
-    /// This node shares so many names that they are not told; each search asks for them by
+    /// This node shares too many names to announce; each search asks for them by
     /// [`Output::LookForNames`](crate::Output::LookForNames).
     SharedNamesElsewhere(usize),
     /// Answers one [`Output::LookForNames`](crate::Output::LookForNames).

@@ -1,4 +1,4 @@
-//! One pure machine that wires link, dht, kv and swarm: routing and priority only.
+//! One pure machine that connects link, dht, kv, swarm and gossip: routing and priority only.
 //!
 //! The real shell (`host`) and the simulator (`sim`) drive the same [`Node`] through the machine
 //! contract of `potluck_base::machine`.

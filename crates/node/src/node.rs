@@ -33,20 +33,21 @@ use crate::output::{Event, Output};
 pub use admission::EnrolmentId;
 
 use crate::view::Stats;
-use requests::Came;
+use requests::InboundRequest;
 
-/// What a node starts with. Everything random or secret comes in here.
+/// The parameters, identity and randomness that a node starts with.
 #[derive(Debug, Clone)]
 pub struct Start {
     /// The node's key pair.
     pub identity: Identity,
     /// The network it belongs to.
     pub network: NetworkId,
-    /// The address under which others reach it, as far as is known.
+    /// The address under which others reach it, as far as known.
     pub address: SocketAddr,
-    /// Higher than in any earlier run of this identity: it orders what the node says of itself.
+    /// Higher than any earlier incarnation of this identity; it orders the node's statements about
+    /// itself.
     pub incarnation: u64,
-    /// What its owner calls it, in the order of names.
+    /// Its labels, in the order of their names.
     pub labels: Vec<(String, String)>,
     /// Its parameters.
     pub config: Config,
@@ -54,41 +55,43 @@ pub struct Start {
     pub seed: [u8; 32],
 }
 
-/// Calls that this node makes at the same time.
+/// Concurrent outgoing calls; further ones fail as busy. Raising it costs memory and connections.
 const CALLS_MAX: usize = 512;
-/// Lookups of people have ids from here on; below are those of kv, above those of dht itself.
+/// Lowest id of a lookup that a trace command started; lower ids are kv's, those from 2^63 on dht's
+/// own.
 const TRACES: u64 = 1 << 62;
-/// Tries of a request that stores, offers or loads.
+/// Tries of a request that stores, offers or loads. Each further try survives more loss and delays the
+/// failure.
 const ASK_TRIES: u8 = 3;
-/// Longest answer to a request that carries no records back.
+/// Longest answer in bytes to a request whose answer carries no records.
 const SHORT_ANSWER: usize = 96;
 
-/// A node that nobody has spoken to for so many probe intervals seems to be cut off: each member is
-/// probed once in an interval by somebody, as long as there is anybody.
+/// Probe intervals without any message after which a node considers itself cut off: while other members
+/// exist, one of them probes this node about once an interval. Raising it notices isolation later.
 const QUIET_INTERVALS: u32 = 10;
 
-/// Who waits for the answer to a request.
+/// The part of the node that waits for the answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waiting {
+enum PendingRequest {
     Dht(QueryId, Option<LookupId>),
     Kv(AskId),
     Swarm(potluck_swarm::AskId),
     Members(members::AskId),
     Topics(potluck_gossip::topics::TopicAskId),
     Search(potluck_gossip::search::AskId),
-    /// A call that goes where the answer comes from.
-    Way(CallId),
-    Nobody,
+    /// A ping that finds the address for a call: the call goes where the answer comes from.
+    PathProbe(CallId),
+    Ignored,
 }
 
-/// How another node's request came, and so how it is answered.
+/// The path on which another node's request is answered: the one on which it came.
 #[derive(Debug)]
-enum Return {
+enum ReplyPath {
     Datagram(ReplyTo),
     Call(InboundId),
 }
 
-/// A node of the network, as one machine. See [`crate`] for what drives it.
+/// A node of the network, as one machine; see [`crate`].
 #[derive(Debug)]
 pub struct Node {
     network: NetworkId,
@@ -98,17 +101,17 @@ pub struct Node {
     swarm: Cached<Swarm>,
     files: files::Pending,
     gossip: gossip::Gossip,
-    requests: BTreeMap<RequestToken, Waiting>,
-    calls: BTreeMap<CallId, (Waiting, Contact)>,
-    /// Those of them whose way is not found yet.
-    calls_waiting: BTreeMap<CallId, (Contact, Bytes)>,
+    requests: BTreeMap<RequestToken, PendingRequest>,
+    calls: BTreeMap<CallId, (PendingRequest, Contact)>,
+    /// The calls whose address is still being probed.
+    calls_without_path: BTreeMap<CallId, (Contact, Bytes)>,
     own: addresses::Own,
-    serves: BTreeMap<ServeId, Return>,
+    serves: BTreeMap<ServeId, ReplyPath>,
     traces: BTreeMap<LookupId, CommandId>,
-    admission: admission::Doings,
+    admission: admission::AdmissionState,
     leaving: Option<(CommandId, Instant)>,
     serves_others: bool,
-    /// Peers are never silent for so long while they are there.
+    /// The silence after which this node considers itself cut off.
     quiet_after: Duration,
     next_id: u64,
     members: usize,
@@ -123,7 +126,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that knows nobody yet.
+    /// A node without contacts.
     ///
     /// # Errors
     /// If its parameters contradict each other.
@@ -161,11 +164,11 @@ impl Node {
             gossip,
             requests: BTreeMap::new(),
             calls: BTreeMap::new(),
-            calls_waiting: BTreeMap::new(),
+            calls_without_path: BTreeMap::new(),
             own: addresses::Own::new(address),
             serves: BTreeMap::new(),
             traces: BTreeMap::new(),
-            admission: admission::Doings::default(),
+            admission: admission::AdmissionState::default(),
             leaving: None,
             serves_others: serves,
             quiet_after,
@@ -231,36 +234,43 @@ impl Node {
                 if proven && !matches!(request, Request::Enroll(_)) {
                     self.hear(now, from);
                 }
-                let came = Came { from, proven, budget, way: Return::Datagram(reply_to) };
-                self.on_request(now, came, request);
+                let inbound = InboundRequest {
+                    from,
+                    proven,
+                    budget,
+                    reply_path: ReplyPath::Datagram(reply_to),
+                };
+                self.on_request(now, inbound, request);
             }
             Link::Answered { token, from, response, rtt, seen_at: _ } => {
                 if self.on_admission_answered(now, token, from, &response) {
                     return;
                 }
-                let Some(waiting) = self.requests.remove(&token) else { return };
-                match waiting {
-                    Waiting::Dht(query, lookup) => {
+                let Some(pending) = self.requests.remove(&token) else { return };
+                match pending {
+                    PendingRequest::Dht(query, lookup) => {
                         self.on_found(now, Answer { query, lookup, from, response, rtt });
                     }
-                    Waiting::Kv(ask) => {
+                    PendingRequest::Kv(ask) => {
                         self.hear(now, from);
                         self.kv.handle(now, potluck_kv::Input::Answered { ask, response });
                     }
-                    Waiting::Swarm(ask) => {
+                    PendingRequest::Swarm(ask) => {
                         self.hear(now, from);
                         let round_trip = self.round_trip(now, token);
                         self.on_have_answered(now, ask, response, round_trip);
                     }
-                    waiting @ (Waiting::Members(_) | Waiting::Topics(_) | Waiting::Search(_)) => {
+                    pending @ (PendingRequest::Members(_)
+                    | PendingRequest::Topics(_)
+                    | PendingRequest::Search(_)) => {
                         self.hear(now, from);
-                        self.on_gossip_answered(now, waiting, Some(response), Some(rtt));
+                        self.on_gossip_answered(now, pending, Some(response), Some(rtt));
                     }
-                    Waiting::Way(call) => {
+                    PendingRequest::PathProbe(call) => {
                         self.hear(now, from);
-                        self.on_way(call, Some(from));
+                        self.on_path_probe(call, Some(from));
                     }
-                    Waiting::Nobody => {}
+                    PendingRequest::Ignored => {}
                 }
             }
             Link::Failed { token, to } => {
@@ -268,8 +278,8 @@ impl Node {
                     return;
                 }
                 self.round_trip(now, token);
-                let Some(waiting) = self.requests.remove(&token) else { return };
-                self.on_failed(now, waiting, &to);
+                let Some(pending) = self.requests.remove(&token) else { return };
+                self.on_failed(now, pending, &to);
             }
             Link::Greeted { address, contact } => {
                 self.dht.handle(now, potluck_dht::Input::Greeted { address, contact });
@@ -279,30 +289,32 @@ impl Node {
         }
     }
 
-    fn on_failed(&mut self, now: Instant, waiting: Waiting, to: &Contact) {
-        match waiting {
-            Waiting::Dht(query, _) => self.dht.handle(now, potluck_dht::Input::Failed(query)),
-            Waiting::Kv(ask) => {
+    fn on_failed(&mut self, now: Instant, pending: PendingRequest, to: &Contact) {
+        match pending {
+            PendingRequest::Dht(query, _) => {
+                self.dht.handle(now, potluck_dht::Input::Failed(query))
+            }
+            PendingRequest::Kv(ask) => {
                 let id = to.in_network(&self.network).id;
-                self.dht.handle(now, potluck_dht::Input::Suspect(id));
+                self.dht.handle(now, potluck_dht::Input::Unanswered(id));
                 self.gossip.members.handle(now, unanswered(to));
                 self.kv.handle(now, potluck_kv::Input::Failed { ask });
             }
-            Waiting::Swarm(ask) => {
+            PendingRequest::Swarm(ask) => {
                 let id = to.in_network(&self.network).id;
-                self.dht.handle(now, potluck_dht::Input::Suspect(id));
+                self.dht.handle(now, potluck_dht::Input::Unanswered(id));
                 self.gossip.members.handle(now, unanswered(to));
                 self.swarm.handle(now, potluck_swarm::Input::AskFailed { ask });
             }
-            Waiting::Topics(_) => {
+            PendingRequest::Topics(_) => {
                 self.gossip.members.handle(now, unanswered(to));
-                self.on_gossip_answered(now, waiting, None, None);
+                self.on_gossip_answered(now, pending, None, None);
             }
-            Waiting::Members(_) | Waiting::Search(_) => {
-                self.on_gossip_answered(now, waiting, None, None);
+            PendingRequest::Members(_) | PendingRequest::Search(_) => {
+                self.on_gossip_answered(now, pending, None, None);
             }
-            Waiting::Way(call) => self.on_way(call, None),
-            Waiting::Nobody => {}
+            PendingRequest::PathProbe(call) => self.on_path_probe(call, None),
+            PendingRequest::Ignored => {}
         }
     }
 
@@ -312,7 +324,7 @@ impl Node {
         let Answer { query, lookup, from, response, rtt } = answer;
         let (contacts, record) = match response {
             Response::Found(Found { contacts, record, .. }) => (contacts, record),
-            // Who serves nobody has no place in tables and replica sets.
+            // A node that serves no requests must not enter routing tables and replica sets.
             Response::Refused { reason: Refusal::NotServing, .. } => {
                 return self.dht.handle(now, potluck_dht::Input::Failed(query));
             }
@@ -397,7 +409,7 @@ impl Node {
         let options = RequestOptions { tries, answer_bytes_max, ..RequestOptions::default() };
         match self.link.request(now, to, &request, options) {
             Ok(token) => {
-                self.requests.insert(token, Waiting::Dht(query, lookup));
+                self.requests.insert(token, PendingRequest::Dht(query, lookup));
             }
             Err(potluck_link::RequestError::BadKey) => {
                 self.dht.handle(now, potluck_dht::Input::Failed(query));
@@ -427,8 +439,8 @@ impl Node {
             }
             Kv::Storage { id, op } => self.outbox.push_back(Output::Storage { id, op }),
             Kv::Respond { serve, response } => {
-                if let Some(way) = self.serves.remove(&serve) {
-                    self.answer(now, way, &response);
+                if let Some(reply_path) = self.serves.remove(&serve) {
+                    self.answer(now, reply_path, &response);
                 }
             }
             Kv::Reply { id, reply } => {

@@ -1,4 +1,4 @@
-//! What a node wants done.
+//! The actions that a node requests of its shell.
 
 use std::net::SocketAddr;
 
@@ -25,23 +25,23 @@ pub enum Output {
     },
     /// Carry out a storage operation; answer with `Input::Stored` when it is durable.
     Storage {
-        /// To be named in the answer.
+        /// Returned with the answer.
         id: OpId,
         /// The operation.
         op: StorageOp,
     },
-    /// Call a node; answer with `Input::Answered` or `Input::CallFailed`.
+    /// Call a node over QUIC; answer with `Input::Answered` or `Input::CallFailed`.
     Call {
-        /// To be named in the answer.
+        /// Returned with the answer.
         id: CallId,
-        /// Whom; the transport makes sure that it is this key that answers.
+        /// The node; the transport authenticates its key.
         to: Contact,
         /// The request, at most 256 KiB.
         bytes: Bytes,
     },
-    /// Answer a call that came in.
+    /// Answer an incoming call.
     AnswerCall {
-        /// Which.
+        /// The call.
         inbound: InboundId,
         /// The answer, at most 256 KiB.
         bytes: Bytes,
@@ -63,28 +63,28 @@ pub enum Output {
     },
     /// A command is answered.
     Reply {
-        /// Which.
+        /// The command.
         id: CommandId,
-        /// With what.
+        /// The reply.
         reply: Reply,
     },
     /// In an `invite` network: this peer is admitted, and surely is at that address.
     Admitted {
-        /// Who.
+        /// The peer's public key.
         public_key: PublicKey,
-        /// Where.
+        /// The address.
         address: SocketAddr,
         /// When its certificate expires.
         until: UnixMillis,
     },
     /// This peer is not admitted any more: end everything with it.
     Expelled {
-        /// Who.
+        /// The peer's public key.
         public_key: PublicKey,
     },
-    /// Somebody wants a certificate; answer with `Input::Enrolled`.
+    /// A node requests a certificate; answer with `Input::Enrolled`.
     Enroll {
-        /// To be named in the answer.
+        /// Returned with the answer.
         id: EnrolmentId,
         /// Who, proven by the link.
         from: PublicKey,
@@ -112,12 +112,12 @@ pub enum Output {
         query: potluck_wire::search::QueryId,
         /// The words.
         words: Vec<String>,
-        /// At most so many.
+        /// The largest number of names.
         max: usize,
     },
     /// A message of a topic that is subscribed to.
     Message(potluck_gossip::Message),
-    /// So many messages of a topic that is subscribed to are missing here: nobody has them any more.
+    /// Messages of a subscribed topic are lost: no other node has them any more.
     Missed {
         /// The topic.
         topic: potluck_gossip::TopicName,

@@ -211,13 +211,13 @@ impl Builder {
         self
     }
 
-    /// Whether to take part without serving others, as a node must that nobody can reach.
+    /// Whether to take part without serving others, as a node must that no other node can reach.
     pub fn client(mut self, client: bool) -> Self {
         self.client = Some(client);
         self
     }
 
-    /// Who to be. Default: as the data folder says, else somebody new.
+    /// The node's identity. Default: that of the data folder, else a new one.
     pub fn identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
         self

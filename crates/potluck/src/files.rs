@@ -72,7 +72,7 @@ impl Files {
     /// link before it is written or given on.
     ///
     /// # Errors
-    /// When awaited: nobody has it, something is in the way, or there is no room.
+    /// When awaited: no node has it, the destination exists, or there is no room.
     #[must_use = "nothing is fetched before it is awaited or started"]
     pub fn fetch(&self, link: impl AsRef<FileLink>) -> Fetch {
         let options = FetchOptions::default();
@@ -118,7 +118,7 @@ impl Files {
         self.inner()?.totals().await
     }
 
-    /// Gives a file or folder to nobody any more and forgets it. Files outside the node's folder stay.
+    /// Stops sharing a file or folder. Files outside the node's folder stay.
     ///
     /// # Errors
     /// [`FilesError::Unknown`]
@@ -163,7 +163,7 @@ impl Files {
     /// node's cache. `path` names a file inside a folder.
     ///
     /// # Errors
-    /// [`FilesError::IsFolder`], [`FilesError::NoSuchPath`], or nobody has it.
+    /// [`FilesError::IsFolder`], [`FilesError::NoSuchPath`], or no node has it.
     pub async fn open(&self, id: BlobId, path: Option<&str>) -> Result<Reader, FilesError> {
         self.inner()?.open_file(id, path).await
     }
@@ -172,7 +172,7 @@ impl Files {
     /// its id is the hash of.
     ///
     /// # Errors
-    /// Nobody has it.
+    /// No node has it.
     pub async fn open_list(&self, id: BlobId) -> Result<Reader, FilesError> {
         self.inner()?.open_list(id).await
     }
@@ -214,7 +214,7 @@ impl Share {
         self
     }
 
-    /// Hears of bytes hashed, of so many in all, from several threads.
+    /// Is called with the bytes hashed and the total, from several threads.
     pub fn progress(mut self, hear: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
         self.options.progress = Some(Arc::new(hear));
         self
@@ -259,14 +259,14 @@ impl Fetch {
         self
     }
 
-    /// Replaces files that an earlier fetch put there and that nobody changed since. Default: files that
+    /// Replaces files of an earlier fetch that were not changed since. Default: files that
     /// are there stay, and those that are not what was fetched are named in the result.
     pub const fn update(mut self, update: bool) -> Self {
         self.options.update = update;
         self
     }
 
-    /// Replaces every file that is in the way, also those that somebody changed.
+    /// Replaces every existing file, also changed ones.
     pub const fn force(mut self, force: bool) -> Self {
         self.options.force = force;
         self

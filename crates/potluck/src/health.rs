@@ -25,7 +25,7 @@ pub enum Health {
     Ok,
     /// It can, with the restrictions named.
     Degraded,
-    /// It cannot: it hears nobody although there should be others, or its store has stopped.
+    /// It cannot: it hears no node although others should exist, or its store has stopped.
     Offline,
 }
 
@@ -74,7 +74,7 @@ pub struct Facts {
     pub entry_points_answered: usize,
     /// Names of `[network] dns_fallback` that are being asked, since all entry points are silent.
     pub fallback: usize,
-    /// Of these, those at which somebody has answered since the start.
+    /// Of these, those at which a node has answered since the start.
     pub fallback_answered: usize,
     /// Whether a certificate is needed to be heard.
     pub invite: bool,
@@ -254,7 +254,7 @@ fn company(facts: &Facts) -> Option<Reason> {
         ));
     }
     if peers_before == 0 {
-        // Nobody to wait for: a network of one.
+        // A network of one node has no others to wait for.
         return None;
     }
     Some(if waits {

@@ -336,8 +336,9 @@ impl Node {
     }
 
     /// Cancels a ticket: the one whose id ([`TicketView::id`](crate::TicketView::id)) is, or begins
-    /// with, `ticket` (at least 8 digits). It lets nobody in any more; whom it let in before stays.
-    /// Needs the authority key, on the node that made the ticket. Gives the ticket's whole id.
+    /// with, `ticket` (at least 8 digits). It admits no further node; nodes that it admitted before
+    /// stay. Needs the authority key, on the node that made the ticket. Gives the ticket's whole
+    /// id.
     ///
     /// # Errors
     /// [`Error::Membership`]. After

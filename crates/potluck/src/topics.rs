@@ -1,4 +1,4 @@
-//! Topics: messages to whoever listens.
+//! Topics: messages to subscribers.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;

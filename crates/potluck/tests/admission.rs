@@ -243,7 +243,7 @@ async fn who_is_on_the_members_list_only_can_be_put_out() {
         members.iter().any(|member| member.peer.contact.public_key == third.public_key())
     };
     until(listed).await;
-    // It crashes, and is no neighbour of anybody any more; the list keeps it.
+    // It crashes and is no node's neighbour any more; the list keeps it.
     let (id, key) = (third.node_id(), third.public_key());
     third.stop().await.unwrap();
     let in_table = async || match first.command(potluck::Command::Table).await.unwrap() {

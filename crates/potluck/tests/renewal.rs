@@ -97,7 +97,7 @@ async fn a_running_member_gets_a_new_certificate_and_stays_when_the_old_one_has_
     until(async || (expires(&second) > old).then_some(())).await;
     assert!(expires(&second).0 > now().0 + 364 * 24 * 60 * 60 * 1000, "a year, as a new one");
     assert!(now() < old, "in time");
-    // The old one runs out; nobody notices, by datagrams, calls or the members list.
+    // The old one runs out; no peer notices, by datagrams, calls or the members list.
     until(async || (now() > old).then_some(())).await;
     let large: Vec<u8> = (0..30_000_u32).map(|index| index as u8).collect();
     until(async || {

@@ -215,7 +215,7 @@ async fn a_damaged_folder_is_repaired_by_the_same_fetch() {
     let got = pair.fetch(&one, How::Plain).await.unwrap();
     assert!(network_bytes(&got) < 1_000_000 && got.left.is_empty(), "{got:?}");
     same(&pair.path("one/kitchen"), &pair.here(""));
-    // Cut off by somebody: that is a change, which is not undone unasked.
+    // Truncated by another program: this is a change, which is not undone unasked.
     write(&pair.here(""), "large", &noise(1, 2_000_000));
     assert_eq!(pair.fetch(&one, How::Update).await.unwrap().left, ["large"]);
     let got = pair.fetch(&one, How::Force).await.unwrap();

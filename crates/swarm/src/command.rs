@@ -6,7 +6,7 @@ use std::time::Duration;
 use potluck_base::{BlobId, Contact, GranuleSet, PublicKey};
 use potluck_wire::{Hint, Holding, Refusal};
 
-/// Names a fetch; chosen by whoever begins it.
+/// Identifies a fetch; chosen by the caller that begins it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FetchId(pub u64);
 
@@ -18,7 +18,7 @@ pub struct TransferId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
 
-/// Names another node's question or stream; chosen by whoever passes it in.
+/// Identifies another node's question or stream; chosen by the node machine or the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServeId(pub u64);
 
@@ -38,7 +38,7 @@ pub struct Begin {
     pub size: Option<u64>,
 }
 
-/// Most blobs whose names and times are told to others.
+/// Most blobs whose names and times are sent to other nodes.
 pub const HINTS_MAX: usize = 65_536;
 
 /// Why a node has a blob no longer that it shared.
@@ -46,7 +46,7 @@ pub const HINTS_MAX: usize = 65_536;
 pub enum Gone {
     /// Its files are not what they were.
     Changed,
-    /// Somebody stopped sharing it.
+    /// It is no longer shared.
     Unshared,
     /// The disk does not give it.
     Unreadable,
@@ -146,35 +146,35 @@ pub enum Input {
         /// The blob.
         blob: BlobId,
     },
-    /// This node has no longer what it gave of a blob, and tells so whoever asks.
+    /// This node no longer has the blob that it served, and says so to nodes that ask.
     Lost {
         /// The blob.
         blob: BlobId,
         /// Which granules; `None`: all, and it is released.
         granules: Option<GranuleSet>,
-        /// Why.
+        /// The reason.
         why: Gone,
     },
     /// Fetch a blob.
     Begin(Begin),
     /// There is a place for the blob; this much of it is there already.
     Opened {
-        /// Which.
+        /// The fetch.
         fetch: FetchId,
         /// What is there.
         have: GranuleSet,
     },
-    /// These granules may be on this machine already: they are asked of nobody until that is known. To
-    /// be said before [`Input::Opened`].
+    /// These granules may be on this machine already: they are requested from no node until that is
+    /// known. To be said before [`Input::Opened`].
     Checking {
-        /// Which.
+        /// The fetch.
         fetch: FetchId,
         /// Which granules.
         granules: GranuleSet,
     },
     /// It is known of these granules whether they are on this machine already.
     Compared {
-        /// Which.
+        /// The fetch.
         fetch: FetchId,
         /// The granules.
         granules: Vec<u32>,
@@ -183,19 +183,19 @@ pub enum Input {
     },
     /// There is no place for a blob of this size.
     NoPlace {
-        /// Which.
+        /// The fetch.
         fetch: FetchId,
     },
-    /// Somebody waits to read these granules: they come first.
+    /// A reader waits for these granules: they have priority.
     Wanted {
-        /// Which.
+        /// The fetch.
         fetch: FetchId,
         /// The granules.
         granules: Range<u32>,
     },
     /// Give a fetch up.
     Cancel {
-        /// Which.
+        /// The fetch.
         fetch: FetchId,
     },
     /// Nodes that provide the root.
@@ -232,30 +232,30 @@ pub enum Input {
     },
     /// Some bytes of a transfer came. At least every half second while they do.
     Moved {
-        /// Which.
+        /// The transfer.
         transfer: TransferId,
     },
     /// A granule came, was verified and is in its place.
     Granule {
         /// In this transfer.
         transfer: TransferId,
-        /// Which.
+        /// The granule.
         granule: u32,
     },
     /// A transfer is over.
     Ended {
-        /// Which.
+        /// The transfer.
         transfer: TransferId,
-        /// How.
+        /// The result.
         end: TransferEnd,
     },
     /// The failure detector says that this node is gone: what it was sending will not come.
     PeerGone(PublicKey),
     /// Another node asks what this one has.
     AskedHave {
-        /// To be named in the answer.
+        /// Returned with the answer.
         serve: ServeId,
-        /// Who asks.
+        /// The asking node.
         from: Contact,
         /// Of what.
         blob: BlobId,
@@ -264,16 +264,16 @@ pub enum Input {
     },
     /// Another node opened a stream for granules.
     AskedFetch {
-        /// To be named in the answer.
+        /// Returned with the answer.
         serve: ServeId,
-        /// Who asks.
+        /// The asking node.
         from: PublicKey,
         /// Of what.
         blob: BlobId,
     },
     /// A stream that was served or waited is over.
     Served {
-        /// Which.
+        /// The question or stream.
         serve: ServeId,
     },
     /// The announced deadline came.
@@ -283,7 +283,7 @@ pub enum Input {
 /// Why a fetch failed. What came is kept; a new fetch goes on from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
-    /// Nobody that has it could be found, or those who had it are gone.
+    /// No node that has it was found, or all that had it are gone.
     #[error("no node that has it could be reached")]
     NoSource,
     /// A node that shared it says that its files are not what they were, and no other gives it.
@@ -295,7 +295,7 @@ pub enum FetchError {
     /// A node that shared it says that its disk does not give it, and no other gives it.
     #[error("its source cannot read it from its disk; no other node gives it")]
     Unreadable,
-    /// Nobody has announced it: enough replicas said so, several times in a row.
+    /// It is not announced: enough replicas said so, several times in a row.
     #[error("no node of this network shares it")]
     Unknown,
     /// There is no room for it.
@@ -304,7 +304,7 @@ pub enum FetchError {
     /// Too many fetches at once.
     #[error("too many fetches are under way")]
     Busy,
-    /// Somebody gave it up.
+    /// It was cancelled.
     #[error("the fetch was given up")]
     Cancelled,
 }
@@ -350,14 +350,14 @@ pub enum Output {
     },
     /// Tell the network that this node provides `root`; answer with [`Input::Announced`].
     Announce {
-        /// What.
+        /// The root.
         root: BlobId,
         /// Whether all of it is here.
         complete: bool,
     },
     /// Say which roots come next in the round over all that is shared; answer with [`Input::Roots`].
     MoreRoots {
-        /// At most so many.
+        /// The largest number of entries.
         max: usize,
     },
     /// Look whether this node has all of a blob and may serve it; answer with [`Input::Checked`].
@@ -367,9 +367,9 @@ pub enum Output {
     },
     /// Ask a node what it has of a blob; answer with [`Input::Holds`] or [`Input::AskFailed`].
     AskHave {
-        /// To be named in the answer.
+        /// Returned with the answer.
         ask: AskId,
-        /// Whom.
+        /// The node.
         to: Contact,
         /// Of what.
         blob: BlobId,
@@ -406,7 +406,7 @@ pub enum Output {
     },
     /// A transfer is not wanted any more. Nothing more is to be said of it.
     CancelTransfer {
-        /// Which.
+        /// The transfer.
         transfer: TransferId,
     },
     /// All granules are here.
@@ -420,7 +420,7 @@ pub enum Output {
     Failed {
         /// Which fetch.
         fetch: FetchId,
-        /// Why.
+        /// The error.
         error: FetchError,
         /// What it did.
         report: FetchReport,
@@ -434,14 +434,14 @@ pub enum Output {
     },
     /// Send what was asked for in this stream, then say [`Input::Served`].
     Serve {
-        /// Which.
+        /// The question or stream.
         serve: ServeId,
     },
     /// End this stream unserved.
     Refuse {
-        /// Which.
+        /// The question or stream.
         serve: ServeId,
-        /// Why.
+        /// The reason.
         reason: Refusal,
     },
 }

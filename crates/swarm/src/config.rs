@@ -5,33 +5,33 @@ use std::time::Duration;
 /// Parameters of fetching and serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// Fetches under way at once; more are refused.
+    /// Concurrent fetches; further ones are refused.
     pub fetches_max: usize,
-    /// Blobs that are served.
+    /// Most blobs that are served. Raising it costs memory.
     pub holdings_max: usize,
-    /// Sources known to one fetch.
+    /// Most sources known to one fetch.
     pub sources_max: usize,
     /// Sources that one fetch asks for data at once: 8 to 16 neighbours are enough for a swarm to
     /// stay within a hundredth of the bound.
     pub active_max: usize,
-    /// Most bytes asked of one source and not yet there: with half of them left when more is asked
-    /// for, 1 Gbit/s at 130 ms.
+    /// Most bytes in flight from one source: more are requested when half of them are left, so this
+    /// sustains 1 Gbit/s at a round trip of 130 ms.
     pub outstanding_bytes_max: u64,
-    /// Fetch streams served at once; further ones wait.
+    /// Concurrent fetch streams that are served; further ones wait. More of them share the upload rate.
     pub serves_max: usize,
     /// Fetch streams of one node, served or waiting.
     pub serves_per_peer: usize,
-    /// Fetch streams that wait.
+    /// Most fetch streams that wait; further ones are refused.
     pub queue_max: usize,
-    /// How often a source that has only part of a blob is asked what it has by now. A guess: a
+    /// Interval at which a source with part of a blob is asked for its granules. A guess: a
     /// granule takes 20 ms to 1 s on common links.
     pub have_interval: Duration,
-    /// How often providers are looked up: the first pause, doubled up to 120 times of it. Short at first,
-    /// since what was shared a moment ago is announced a moment later.
+    /// First pause between lookups of providers, doubled up to 120 times its length. It is short at
+    /// first, because a blob that was just shared is announced a moment later.
     pub find_interval: Duration,
-    /// How long a fetch goes on without any source.
+    /// Time for which a fetch continues without any source.
     pub patience: Duration,
-    /// How often providers are announced anew: a third of the life of their records.
+    /// Interval at which providers are announced again: a third of the lifetime of their records.
     pub announce_interval: Duration,
 }
 

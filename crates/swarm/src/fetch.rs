@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::pick::{self, Choice};
 use crate::source::{Source, Transfer, length};
 
-/// Most streams from one source: together they carry what a source may have under way.
+/// Most streams from one source: together they carry the bytes that may be in flight from it.
 const TRANSFERS_MAX: usize = 16;
 /// Most streams of a fetch; beyond it a source gets a stream only if it has none.
 const STREAMS_MAX: usize = 48;
@@ -32,19 +32,20 @@ const STREAMS_MAX: usize = 48;
 const STREAM_BYTES: u64 = 2 * 1024 * 1024;
 /// Most granules in one stream.
 const GRANULES_MAX: usize = 512;
-/// Most places that readers wait at.
+/// Most positions at which readers wait.
 const WINDOWS_MAX: usize = 32;
-/// A granule is asked for a second time if that would bring it in this share of the time.
+/// A granule is requested from a second source if that is expected to take less than this share of
+/// the remaining time. A higher share sends more duplicates.
 const HEDGE: f64 = 0.95;
-/// Longest bitmap asked for by datagram, in bytes.
+/// Longest bitmap that is requested by datagram, in bytes; a longer one takes a call.
 const BITMAP_DATAGRAM: u32 = 512;
-/// Longest pause between two looks for providers, in first pauses.
+/// Longest pause between two lookups of providers, in units of the first pause.
 const FIND_PAUSES_MAX: u32 = 120;
-/// Looks for providers in a row that found that nobody has announced it, after which it is taken for
+/// Consecutive lookups that found no announcement, after which the blob counts as
 /// unknown: over four seconds with the default pause. What was shared a moment ago is announced within
 /// that time.
 const ABSENT_LOOKS: u32 = 5;
-/// How much longer a fetch that has got something waits for a source.
+/// Factor of the time that a fetch waits for a source once it has received a granule.
 const PATIENCE_BEGUN: u32 = 4;
 
 /// Where the blob is put.
@@ -81,7 +82,7 @@ pub(crate) struct Fetch {
     /// Whether a verified granule has proven the size, or a manifest said it.
     proven: bool,
     pub(crate) have: GranuleSet,
-    /// What may be on this machine already, and is asked of nobody meanwhile.
+    /// Granules that may be on this machine already, and are requested from no node meanwhile.
     checking: GranuleSet,
     sources: BTreeMap<PublicKey, Source>,
     /// Sizes that there is no place for.
@@ -94,7 +95,7 @@ pub(crate) struct Fetch {
     looked: bool,
     find_at: Instant,
     find_pause: Duration,
-    /// Looks in a row that found that nobody has announced it.
+    /// Consecutive lookups that found no announcement.
     absent: u32,
     /// When it last had a source that may give something.
     promising: Instant,
@@ -185,7 +186,7 @@ impl Fetch {
 
     // --- what happens ---
 
-    /// Somebody may have it.
+    /// A node may have the blob.
     pub(crate) fn hear_of(&mut self, world: &World<'_>, contact: Contact) {
         if contact.public_key == world.me {
             return;
@@ -475,7 +476,7 @@ impl Fetch {
         (now >= self.gives_up_at(world.config)).then_some(FetchError::NoSource)
     }
 
-    /// Whether nobody has announced it, and every node that might have it said that it has not.
+    /// Whether it is not announced, and every node that might have it denied having it.
     fn is_unknown(&self) -> bool {
         let denied = self.sources.values().all(|source| source.denied);
         self.absent >= ABSENT_LOOKS && denied && self.have.is_empty()
@@ -487,7 +488,7 @@ impl Fetch {
         if !self.looked || self.finding {
             return None;
         }
-        // Where nobody announced it, a node that has nothing may never have had it.
+        // If it is not announced, a node that has nothing may never have had it.
         let had = |source: &&Source| self.absent == 0 || source.said_why();
         let why = self.sources.values().filter(had).filter_map(|source| source.gone).min()?;
         let last = self.division().map(|division| division.count() - 1);
@@ -659,7 +660,7 @@ impl Fetch {
     /// When something has to be done next, if nothing happens before.
     pub(crate) fn wake(&self, config: &Config) -> Option<Instant> {
         let find = (!self.finding).then_some(self.find_at);
-        // As long as somebody may give something, the end moves on.
+        // While a source may still send granules, the deadline is extended.
         let alone = !self.sources.values().any(Source::is_promising);
         let end = alone.then(|| self.gives_up_at(config));
         let sources =

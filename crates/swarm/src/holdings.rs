@@ -1,4 +1,4 @@
-//! What this node has to give: whole blobs, who asked for them lately, and the streams that wait
+//! The blobs that this node serves, the nodes that recently asked for them, and the streams that wait
 //! for their turn.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,11 +12,11 @@ use crate::command::{Output, ServeId};
 use crate::config::Config;
 use crate::many::{ANNOUNCED_MAX, many_root};
 
-/// Nodes remembered as having asked for a blob.
+/// Nodes remembered per blob as having asked for it.
 const ASKERS_MAX: usize = 16;
-/// Blobs of which askers are remembered.
+/// Blobs for which askers are remembered. Raising it costs memory.
 const ASKED_MAX: usize = 1024;
-/// How long somebody who asked is named to others.
+/// Time for which a node that asked for a blob is named to others as a source.
 const ASKER_LIFE: Duration = Duration::from_secs(60);
 /// Pause between two announcements: a node that shares much must not flood the network when it
 /// starts.
@@ -105,7 +105,7 @@ impl Serves {
         self.proceed(config, out);
     }
 
-    /// Serves who waits, those first who are served least now.
+    /// Starts waiting streams, first those of the nodes with the fewest active streams.
     fn proceed(&mut self, config: &Config, out: &mut Vec<Output>) {
         while self.active.len() < config.serves_max {
             let served = |key: &PublicKey| self.active.values().filter(|each| *each == key).count();

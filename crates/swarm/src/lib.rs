@@ -1,14 +1,14 @@
-//! Which granule from whom: links, manifests of folders, and the machine that fetches and serves
+//! Fetching from many sources: links, manifests of folders, and the machine that fetches and serves
 //! blobs.
 //!
-//! The machine never sees a byte of a blob. It finds nodes that have one, asks them what they have,
-//! decides which granules to ask of whom and when, and is told of each granule once it has been
-//! verified and put in its place. Others' streams wait here for their turn.
+//! The machine never sees a byte of a blob. It finds nodes that have one, asks which granules they
+//! have, decides which granules to request from which node and when, and is notified of each
+//! granule once it is verified and stored. The streams of other nodes are queued here.
 //!
-//! Where we differ from BitTorrent (Cohen, "Incentives Build Robustness in BitTorrent", 2003): who
-//! fetches asks its neighbours what they have, at its own pace, instead of being told of every
-//! piece, so that nobody can flood it with news; and granules are verified in groups of 64 KiB
-//! against one hash tree, so that their size is a matter of scheduling alone.
+//! Where we differ from BitTorrent (Cohen, "Incentives Build Robustness in BitTorrent", 2003): a
+//! node that fetches asks its neighbours what they have, at its own pace, instead of being told of
+//! every piece, so that no peer can flood it with announcements; and granules are verified in
+//! groups of 64 KiB against one hash tree, so that their size is a matter of scheduling alone.
 //!
 //! **Invariants:** a granule counts as here only when the shell says that it was verified; a size
 //! counts as known only when the last granule was; a source that sent something false is never

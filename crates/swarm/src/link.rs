@@ -1,12 +1,13 @@
-//! Links: what one hands to somebody who is to fetch.
+//! Links: the text that identifies shared content to a node that fetches it.
 //!
 //! `potluck:` and 52 base32 characters, then perhaps `/` and a name. 52 characters carry 260 bits:
 //! the 256 of the blob's name, and 4 that say what the blob is.
 //!
-//! A link has only letters, digits and `._~-`, a file's name may have anything. So in the name of a link
-//! `~` begins and ends a run of other characters, written as the base64 (RFC 4648, section 5) of their
-//! UTF-8. A name that is too long for a link is given by its beginning and its end, with `~~` where
-//! something is left out; who has the file knows the rest, and is believed only as far as that fits.
+//! A link has only letters, digits and `._~-`, a file's name may have anything. So in the name of a
+//! link `~` begins and ends a run of other characters, written as the base64 (RFC 4648, section 5)
+//! of their UTF-8. A name that is too long for a link is given by its beginning and its end, with
+//! `~~` where something is left out; a node that has the file sends the rest, which is accepted
+//! only as far as it fits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +17,7 @@ use potluck_base::BlobId;
 
 use crate::path::clean_name;
 
-/// What every link begins with.
+/// The prefix of every link.
 pub const SCHEME: &str = "potluck:";
 /// Longest link, in characters.
 pub const LINK_CHARS_MAX: usize = 160;

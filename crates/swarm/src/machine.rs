@@ -18,8 +18,9 @@ use crate::holdings::{Announcements, Askers, Serves};
 use crate::lost::{Hints, Lost, hint_bytes};
 use crate::many::{Asker, Checks, Round};
 
-/// A contact in an answer, at its longest, and what frames the rest of it.
+/// Largest encoded contact, in bytes.
 pub(crate) const CONTACT_BYTES: usize = 64;
+/// Bytes reserved for the framing of an answer.
 pub(crate) const FRAME_BYTES: usize = 64;
 
 potluck_base::statistics! {
@@ -338,7 +339,7 @@ impl Swarm {
             .extend(fetch.neighbours().filter(|contact| contact.public_key != from.public_key));
         neighbours.truncate(NEIGHBOURS_MAX.min((room - granules.len()) / CONTACT_BYTES));
         self.askers.note(now, blob, from);
-        // Who asks has part of it too, or will.
+        // The asking node has part of the blob too, or will have.
         self.with(now, id, |fetch, world| fetch.hear_of(world, from));
         Ok(Holding { size, granules: Some(granules), neighbours, hint, lost: None })
     }

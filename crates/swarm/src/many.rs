@@ -1,7 +1,7 @@
 //! What a node does that shares more than it can hold in memory and announce.
 //!
 //! It announces every root in turn, round after round, and under one root that all nodes know
-//! ([`many_root`]) that it shares more: who finds no provider of a link asks the nodes that are
+//! ([`many_root`]) that it shares more: a node that finds no provider of a link asks the nodes that are
 //! announced under it. What others ask for is looked up on disk.
 //!
 //! **Invariant:** memory does not depend on how much is shared.
@@ -19,12 +19,12 @@ use crate::machine::{CONTACT_BYTES, FRAME_BYTES, Swarm};
 /// Roots that a node announces as often as their records need it; if it shares more, it goes round. At
 /// 20 announcements a second all of them take 14 of the 20 minutes between two.
 pub const ANNOUNCED_MAX: usize = 16_384;
-/// Roots asked for at a time.
+/// Roots in one request to the disk.
 const ROOTS_MAX: usize = 64;
-/// Questions of others for which the disk is asked at once; more are told that it is busy.
+/// Concurrent questions of other nodes that are looked up on disk; further ones are refused as busy.
 const CHECKS_MAX: usize = 1024;
-/// Of these, those of one peer, so that no peer takes the places of the others. A guess: a fetch asks a
-/// source for one blob at a time, so 64 fetches of one peer wait together.
+/// Concurrent questions of one peer among these, so that no peer uses up the places. A guess: a
+/// fetch asks a source for one blob at a time, so 64 fetches of one peer wait together.
 const CHECKS_PER_PEER_MAX: usize = 64;
 
 /// The root under which nodes are announced that share more than they announce.
@@ -161,7 +161,7 @@ impl Swarm {
 
     /// Asks the disk for a blob that another node asks for. Gives what to answer at once instead:
     /// `NotHeld` if nothing can be on disk that the machine does not know, `Busy` if it has asked for too
-    /// many, since then nobody knows.
+    /// many, because then the answer is unknown.
     pub(crate) fn check(&mut self, blob: BlobId, asker: Asker) -> Option<Refusal> {
         if self.round.is_none() {
             return Some(Refusal::NotHeld);
@@ -369,7 +369,7 @@ mod tests {
             swarm.handle(now, Input::AskedHave { serve, from, blob, budget: 1000 });
         }
         assert_eq!(swarm.stats().checking, CHECKS_MAX);
-        // Of the others nobody knows.
+        // The answers about the others are unknown.
         let outputs = drain(&mut swarm);
         let busy =
             |output: &&Output| matches!(output, Output::Holding { answer: Err(Refusal::Busy), .. });
@@ -385,8 +385,9 @@ mod tests {
         assert!(matches!(drain(&mut swarm)[..], [Output::Holding { answer: Err(_), .. }]));
     }
 
-    /// Fetches what nobody announced, while the nodes that share very much answer this: how it fails, how
-    /// often providers were looked for, and whether that was before its patience ended.
+    /// Fetches a blob that is not announced, while the nodes that share very much answer this: how
+    /// it fails, how often providers were looked for, and whether that was before its patience
+    /// ended.
     fn unannounced(answer: Refusal) -> (FetchError, usize, bool) {
         let (mut swarm, mut now) = (swarm(), Instant::ZERO);
         let (fetch, blob) = (FetchId(1), root(1));

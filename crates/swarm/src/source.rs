@@ -8,9 +8,10 @@ use potluck_wire::Hint;
 
 use crate::command::{AskId, Gone, Output, TransferId};
 
-/// Weight of a new sample of the rate.
+/// Weight of a new sample in the smoothed rate. A higher weight follows changes faster and noise more.
 const RATE_WEIGHT: f64 = 0.25;
-/// What a source may have under way beyond a round trip: hides the gaps between requests.
+/// Time beyond a round trip for which requests to a source are kept in flight, to hide the gaps
+/// between requests.
 const SLACK: Duration = Duration::from_millis(150);
 /// What a source has under way before its rate is known. It must not be what a way with a long round
 /// trip waits for while its window opens, and a slow source must be able to send it in some seconds.
@@ -18,18 +19,20 @@ const FIRST_BYTES: u64 = 512 * 1024;
 /// How much of what it sends in a round trip a source has under way: it is asked for more when half
 /// is left, and that half must last for a round trip.
 const ROUND_TRIPS: f64 = 2.0;
-/// Most that a source has under way unless the way to it holds more.
+/// Most bytes in flight from a source, unless the bandwidth-delay product of its path is larger.
 const NEAR_BYTES: u64 = 16 * 1024 * 1024;
-/// Shortest silence that counts as a stall, and in round trips.
+/// Shortest silence that counts as a stall; see [`STALL_ROUND_TRIPS`] for slow paths.
 const STALL_MIN: Duration = Duration::from_secs(2);
+/// Shortest silence that counts as a stall, in round trips.
 const STALL_ROUND_TRIPS: u32 = 4;
-/// How long a source that failed rests at first; doubled with each failure in a row.
+/// First pause after a failure of a source; doubled with each consecutive failure.
 const REST: Duration = Duration::from_millis(500);
-/// Failures in a row after which a source is left alone.
+/// Consecutive failures after which a source is given up.
 const FAILURES_MAX: u32 = 4;
-/// Failures in a row after which a source is not waited for where all others have no more to give.
+/// Consecutive failures after which a fetch does not wait for a source if all other sources have no
+/// more to send.
 const WAITED_FAILURES: u32 = 2;
-/// Answers in a row that it holds nothing after which that is believed.
+/// Consecutive answers without any granule after which a source counts as not having the blob.
 const NOT_HELD_MAX: u32 = 2;
 
 /// Granules asked of a source in one stream.
@@ -193,7 +196,8 @@ impl Source {
         rests.then_some(self.rests_until)
     }
 
-    /// Somebody names it again: one more chance, perhaps elsewhere, for who was given up.
+    /// The source was named again: a source that was given up gets one more try, perhaps at another
+    /// address.
     pub(crate) fn hear_of(&mut self, now: Instant, contact: Contact) {
         if !self.banned && !self.is_hopeful() && self.gone.is_none() {
             self.contact = contact;

@@ -23,7 +23,7 @@ const UNKNOWN: Lagged = Lagged { missed: None, lost: true };
 
 /// Why a connection ends.
 enum End {
-    /// Nobody wants more.
+    /// The receiver is gone.
     Enough,
     /// It broke, or the node stopped.
     Broke,
@@ -31,7 +31,7 @@ enum End {
     Lagged,
 }
 
-/// Sends words until nobody takes them.
+/// Sends lines until the receiver is gone.
 ///
 /// # Errors
 /// The node cannot be reached the first time, or says that this cannot be.
@@ -112,7 +112,7 @@ impl State<'_> {
         Ok(End::Broke)
     }
 
-    /// Hands a message on; whether anybody wants more.
+    /// Passes a message on; returns whether the receiver is still there.
     fn message(&mut self, event: ServerEvent) -> bool {
         let ServerEvent { name, id, data } = event;
         let id = id.unwrap_or_default();

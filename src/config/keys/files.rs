@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Input, Key, Wrong, count, list, number, size, unset, unset_list};
 
-/// Slower than this, nothing would arrive before somebody gives up.
+/// Lowest rate that can be set: below it, fetches would time out before data arrives.
 const RATE_MIN: u64 = 16 * 1024;
 /// What a transport serves at once.
 const SLOTS_MAX: u64 = 64;

@@ -15,8 +15,8 @@ pub(super) enum Wanted {
     Nothing,
 }
 
-/// What these headers ask of a file with so many bytes and this tag. Several ranges at once, units
-/// other than bytes and what is no range mean the whole file, as the RFC allows.
+/// The answer that these headers require for a file of this length and tag. Several ranges at once,
+/// units other than bytes and what is no range mean the whole file, as the RFC allows.
 pub(super) fn wanted(headers: &HeaderMap, bytes: u64, tag: &str) -> Wanted {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(range) = text(header::RANGE) else { return Wanted::Whole };

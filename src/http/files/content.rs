@@ -27,7 +27,7 @@ use crate::http::reply::matches;
 
 /// Bytes that are read at once.
 const PIECE: u64 = 256 * 1024;
-/// Whoever takes nothing for so long gets no more.
+/// Time for which a client may read nothing before its download ends.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// The content of an id is always the same.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
@@ -193,7 +193,7 @@ async fn pour(mut reader: Reader, range: Range<u64>, pieces: &Pieces) {
             Err(error) => Err(io::Error::other(error.to_string())),
         };
         let read = piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        // Whoever hung up or takes nothing needs no more.
+        // The client is gone or does not read.
         let sent = timeout(SEND_TIMEOUT, pieces.send(piece)).await;
         if read == 0 || !matches!(sent, Ok(Ok(()))) {
             return;

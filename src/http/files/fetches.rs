@@ -133,7 +133,7 @@ pub(in crate::http) async fn events(
     Ok(sse::respond(body))
 }
 
-/// Tells of a fetch until it has ended or nobody listens.
+/// Sends the progress of a fetch until it has ended or the client is gone.
 async fn tell(job: Job, pieces: &Pieces) {
     let Some(mut fetch) = job.running() else {
         sse::send(pieces, event(&job.view())).await;

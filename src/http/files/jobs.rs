@@ -1,4 +1,4 @@
-//! The fetches that somebody asked for over HTTP: those under way and the last ones that ended. They are
+//! The fetches requested over HTTP: those under way and the last ones that ended. They are
 //! written down, so that those under way go on when the node is started again.
 //!
 //! **Invariant:** there are never more than [`JOBS_MAX`]; one under way is never dropped.
@@ -54,7 +54,7 @@ pub(super) struct Job {
     fetch: Fetch,
 }
 
-/// What somebody asked for.
+/// The request of a fetch.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Order {
     pub(super) link: FileLink,

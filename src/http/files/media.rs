@@ -1,6 +1,6 @@
 //! What kind of file it is, guessed from its name, and how a browser may treat it.
 //!
-//! **Invariant:** whatever somebody shares, a page that is opened from here cannot use this API: it
+//! **Invariant:** a shared page that is opened from here cannot use this API, whatever it contains: it
 //! is sandboxed, and what could run in it is offered for download instead.
 
 use std::fmt::Write as _;

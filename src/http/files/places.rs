@@ -102,7 +102,7 @@ impl Places {
         Err(Problem::forbidden("outsidePaths", detail).hint("add its place to [files] paths"))
     }
 
-    /// Asks the file system where waiting for it holds nobody up.
+    /// Asks the file system on a thread where waiting blocks no other request.
     async fn on_thread<T: Send + 'static>(
         &self,
         look: impl FnOnce() -> Result<T, Problem> + Send + 'static,
@@ -116,7 +116,7 @@ impl Places {
         let place = place.map_err(|_| busy())?.map_err(|_| busy())?;
         let looked = tokio::task::spawn_blocking(move || {
             let looked = look();
-            // Not before: whoever asked may have gone, and the thread is still held.
+            // Only now: the client may be gone while the thread is still in use.
             drop(place);
             looked
         });

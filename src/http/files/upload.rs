@@ -27,7 +27,7 @@ use crate::http::problem::Problem;
 const FOLDER: &str = potluck::layout::UPLOADS;
 /// Longest list of the files of a folder: some 200,000 of them.
 const LIST_BYTES_MAX: usize = 16 << 20;
-/// Whoever sends nothing for so long is not waited for.
+/// Time for which a client may send nothing before its upload ends.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Left free on the disk.
 const RESERVE_BYTES: u64 = 64 << 20;
@@ -52,8 +52,9 @@ pub(crate) fn clear(data_dir: &Path) {
     let _ = std::fs::remove_dir_all(data_dir.join(FOLDER));
 }
 
-/// Keep and offer the body as a file, or as a folder: with `listBytes` the body begins with so many bytes
-/// of JSON, the list of the files in the order of their paths, and goes on with the bytes of the files.
+/// Keep and offer the body as a file, or as a folder: with `listBytes` the body begins with this
+/// number of bytes of JSON, the list of the files in the order of their paths, and goes on with the
+/// bytes of the files.
 #[utoipa::path(post, path = "/v1/files",
     params(
         ("name" = Option<String>, Query, description = "what to call it"),
@@ -234,7 +235,7 @@ mod tests {
             read_list(list.to_string().as_bytes())
         };
         assert_eq!(list(&["a", "b/c"]).expect("good").files.len(), 2);
-        // One file on some systems: whoever fetches it there keeps them apart.
+        // The same file on some systems: a fetch on such a system keeps the two apart.
         assert!(list(&["A", "a"]).is_ok());
         for wrong in [&["b", "a"][..], &["a", "a"], &["../a"], &["/a"], &["a", "a/b"]] {
             assert!(list(wrong).is_err(), "{wrong:?}");

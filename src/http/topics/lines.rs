@@ -49,8 +49,8 @@ pub(super) async fn publish(
     })
 }
 
-/// The next bytes of a body. Meanwhile acknowledgements are taken in: whoever sends a line an hour
-/// should learn soon that the node has stopped.
+/// The next bytes of a body. Meanwhile acknowledgements are processed: a client that sends a line
+/// an hour should learn soon that the node has stopped.
 async fn body_frame(body: &mut Body, window: &mut Window<'_>) -> Result<Option<Bytes>, Problem> {
     loop {
         let frame = tokio::select! {

@@ -1,9 +1,9 @@
 //! Candidates: addresses at which a node may be, found on the local network by unauthenticated traffic.
 //!
-//! A candidate is asked for its key by one datagram, and must prove its identity like any contact. Forged
-//! addresses must not make this node attack others. So an address is asked once a minute, all addresses
-//! share a budget, and a node with many contacts asks rarely, because it only needs to find another part
-//! of its own network.
+//! A candidate is asked for its key by one datagram, and must prove its identity like any contact.
+//! Forged addresses must not make this node attack others. So an address is asked once a minute,
+//! all addresses share a budget, and a node with many contacts asks rarely, because it only needs
+//! to find another part of its own network.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,7 +13,8 @@ use potluck_base::{Contact, Instant};
 
 use super::{Dht, Output};
 
-/// Time for which an address is not asked again. A shorter time sends more datagrams to forged addresses.
+/// Time for which an address is not asked again. A shorter time sends more datagrams to forged
+/// addresses.
 const ADDRESS_PAUSE: Duration = Duration::from_secs(60);
 /// Addresses remembered as asked; while there are this many, no other address is asked.
 const ASKED_MAX: usize = 256;
@@ -84,8 +85,9 @@ impl Dht {
         }
     }
 
-    /// Whether a greeting from `address` can be ignored: the candidate is a known node that still answers
-    /// at another of its addresses. If both nodes are on two networks, the working address is kept.
+    /// Whether a greeting from `address` can be ignored: the candidate is a known node that still
+    /// answers at another of its addresses. If both nodes are on two networks, the working address
+    /// is kept.
     pub(super) fn is_known_elsewhere(&self, address: SocketAddr, contact: &Contact) -> bool {
         let id = contact.public_key.node_id(&self.network);
         let answers = self.table.entry(&id).is_some_and(|entry| entry.failures == 0);
@@ -189,7 +191,7 @@ mod tests {
         };
         assert!(!pinged(&mut node));
         // Once the node is silent at its old address, it is pinged at the new one.
-        node.handle(at(2), Input::Doubted(all[1].id));
+        node.handle(at(2), Input::Suspected(all[1].id));
         node.handle(at(2), Input::Greeted { address: elsewhere, contact });
         assert!(pinged(&mut node));
     }

@@ -13,8 +13,8 @@ use crate::routing_table::CloseGroupChange;
 
 /// Delay before a silent contact is checked again, when no other node was heard either.
 const RECHECK_DELAY: Duration = Duration::from_millis(500);
-/// The longest pause between refreshes, in refresh intervals: ten minutes by default. Kademlia refreshes
-/// a bucket after an hour without a lookup.
+/// The longest pause between refreshes, in refresh intervals: ten minutes by default. Kademlia
+/// refreshes a bucket after an hour without a lookup.
 pub(super) const QUIET_FACTOR: u32 = 10;
 /// The longest check interval of a contact, in intervals of a new contact. Raising it saves pings to
 /// long-lived contacts and notices their failure later.
@@ -99,8 +99,8 @@ impl Dht {
 
     pub(super) fn announce(&mut self, now: Instant, change: CloseGroupChange) {
         if !change.is_empty() {
-            // In a large network the farther members of the close group change all the time, and a lookup
-            // of the node's own id finds the k nearest only.
+            // In a large network the farther members of the close group change all the time, and a
+            // lookup of the node's own id finds the k nearest only.
             let mut changed = change.joined.iter().chain(&change.left);
             if changed.any(|peer| self.table.is_nearest(&peer.id)) {
                 self.refresh_soon(now);
@@ -145,8 +145,8 @@ impl Dht {
         self.table.check_at(id, now + pause);
     }
 
-    /// Authenticated traffic from `contact`: counts as a heartbeat if the contact is known. A new contact
-    /// must answer a ping before it gets a place.
+    /// Authenticated traffic from `contact`: counts as a heartbeat if the contact is known. A new
+    /// contact must answer a ping before it gets a place.
     pub(super) fn on_heard(&mut self, now: Instant, contact: Contact) {
         self.last_heard = now;
         let peer = contact.in_network(&self.network);
@@ -169,8 +169,8 @@ impl Dht {
         self.prove_waiting(now);
     }
 
-    /// After the machine slept, silence says nothing about other nodes. Checks all contacts, spread over
-    /// one heartbeat interval.
+    /// After the machine slept, silence says nothing about other nodes. Checks all contacts, spread
+    /// over one heartbeat interval.
     pub(super) fn on_resumed(&mut self, now: Instant) {
         self.last_heard = now;
         let ids: Vec<NodeId> = self.table.entries().map(|entry| entry.peer.id).collect();
@@ -252,8 +252,8 @@ impl Dht {
 
     /// Looks up the node's own id and one bucket in turn (Kademlia section 2.3, spread out).
     ///
-    /// While the close group does not change, each pause is twice the last one, and after the first such
-    /// pause only one of the two is looked up.
+    /// While the close group does not change, each pause is twice the last one, and after the first
+    /// such pause only one of the two is looked up.
     pub(super) fn refresh(&mut self, now: Instant) {
         let quiet = self.refresh_pause >= self.config.refresh_interval;
         self.refresh_self = !(quiet && self.refresh_self);

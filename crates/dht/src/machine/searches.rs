@@ -12,10 +12,10 @@ use crate::machine::QueryId;
 use crate::probes::Reason;
 use crate::trace::LookupOutcome;
 
-/// Age, in soft timeouts, from which a request no longer delays the end of a read's lookup. A guess: long
-/// enough for a second try over a slow link, and much shorter than the three tries to a dead node. A read
-/// takes its values from the nodes that answered; a write waits, because it must know the closest for
-/// certain.
+/// Age, in soft timeouts, from which a request no longer delays the end of a read's lookup. A
+/// guess: long enough for a second try over a slow link, and much shorter than the three tries to a
+/// dead node. A read takes its values from the nodes that answered; a write waits, because it must
+/// know the closest for certain.
 const READ_ABANDON_AFTER: u32 = 4;
 
 impl Dht {
@@ -141,7 +141,8 @@ impl Dht {
             news.iter().map(|peer| peer.id).filter(|id| self.is_suspect(id)).collect();
         if let Some(running) = self.lookups.get_mut(id) {
             running.lookup.on_answer(now, &asked.id, news);
-            // A node that recently failed to answer this node is not asked again because others name it.
+            // A node that recently failed to answer this node is not asked again because others
+            // name it.
             for suspect in suspects {
                 running.lookup.on_failure(now, &suspect);
             }

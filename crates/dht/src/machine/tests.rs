@@ -363,7 +363,8 @@ fn a_quiet_neighbourhood_is_looked_up_every_other_time() {
         node.refresh(Instant::ZERO);
         (node.next_own_lookup - before, node.refresh_self)
     };
-    // The first finds members of the close group that are new; then a bucket and the neighbourhood take turns.
+    // The first finds members of the close group that are new; then a bucket and the neighbourhood
+    // take turns.
     let lookups = [(); 5].map(|()| refresh());
     assert_eq!(lookups, [(2, true), (1, false), (1, true), (1, false), (1, true)]);
     node.refresh_soon(Instant::ZERO);

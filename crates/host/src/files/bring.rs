@@ -160,7 +160,7 @@ impl Files {
     ) -> Result<Settled, FilesError> {
         let (files, there, destination, folder) =
             (self.clone(), destination.there.clone(), destination.clone(), folder.map(Arc::clone));
-        // Whoever holds a blob keeps it from being given up.
+        // A held blob is not deleted.
         let blob = done.blob.take().ok_or(FilesError::Unknown)?;
         let (id, list) = (blob.id(), folder.as_ref().map(|folder| folder.id));
         let settled =

@@ -13,7 +13,7 @@ pub enum FilesErrorKind {
     Usage,
     /// There is no such thing here.
     Absent,
-    /// Nobody who has it could be reached.
+    /// No node that has it could be reached.
     Unavailable,
     /// The system does not allow it, or something is in the way.
     Refused,

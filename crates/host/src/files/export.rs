@@ -120,7 +120,7 @@ impl Files {
         })
     }
 
-    /// Whoever fetched a blob is not there any more, and nobody else is to find it under such a name.
+    /// The fetch of a blob has ended, and its incomplete file must not stay under such a name.
     pub(super) fn let_go(&self, blob: &Blob, left: &Path) -> Result<(), FilesError> {
         let store = self.store()?;
         let io = |source| BlobError::Io { path: left.to_owned(), source };
@@ -192,7 +192,7 @@ impl Files {
         let below = whole.iter().map(|(file, _)| plan.place(Path::new(""), &file.path)).collect();
         let settled = self.settle_saved(&saved, destination, below)?;
         drop(blob);
-        // The rest does not come; who fetches it again begins anew. It stays while somebody reads it.
+        // The rest cannot be fetched, and a later fetch starts again. The blob stays while it is read.
         if store.remove(&data).is_ok() {
             remove_all(&destination.aside).map_err(io)?;
         }
@@ -252,5 +252,5 @@ fn copy(blob: &Blob, range: std::ops::Range<u64>, to: &Path) -> Result<File, Fil
     Ok(file)
 }
 
-/// Zeros are left out in steps of so many bytes.
+/// Size in bytes of the blocks of zeros that are left out as holes. Smaller blocks find more holes.
 const HOLE_BYTES: u64 = 64 * 1024;

@@ -123,7 +123,7 @@ impl Active {
 
     pub(super) fn end(mut self, result: Result<Done, FilesError>) {
         if let Some(done) = self.done.take() {
-            // Whoever waited may have gone.
+            // The receiver may be gone.
             let _ = done.send(result);
         }
     }
@@ -136,7 +136,7 @@ pub(super) struct Watched {
     pub(super) progress: watch::Receiver<u64>,
 }
 
-/// Cancels a fetch when nobody waits for it any more.
+/// Cancels a fetch when no task waits for it any more.
 struct Guard {
     files: Files,
     fetch: FetchId,
@@ -198,7 +198,7 @@ impl Opening {
         if self.root != self.id {
             store.set_owner(&self.id, &self.root)?;
         }
-        // The list of files proves the size; otherwise it is what somebody says.
+        // The list of files proves the size; otherwise it is an unproven claim.
         let has_room = self.sized || is_proven(&blob);
         if has_room {
             blob.take_room()?;
@@ -407,7 +407,7 @@ impl Files {
         match looked.await? {
             Some((true, blob)) => Ok(Some(blob)),
             Some((false, blob)) => {
-                // Whoever holds a blob keeps it from being replaced.
+                // A held blob is not replaced.
                 drop(blob);
                 self.tell(Input::Released { blob: id }).await?;
                 Ok(None)

@@ -1,4 +1,4 @@
-//! A fetch as whoever began it sees it.
+//! The handle of a fetch, its progress and its result.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,11 +39,11 @@ pub struct FetchedFrom {
 pub struct Fetched {
     /// The file or folder.
     pub path: PathBuf,
-    /// Its bytes.
+    /// Its size in bytes.
     pub bytes: u64,
     /// How long it took.
     pub took: Duration,
-    /// Who gave it, the most generous first; nobody if it was here already.
+    /// The nodes that sent it, the one that sent most first; none if it was here already.
     pub sources: Vec<FetchedFrom>,
     /// Bytes that came twice.
     pub duplicate_bytes: u64,
@@ -51,8 +51,8 @@ pub struct Fetched {
     pub resumed_bytes: u64,
     /// Bytes that were on this machine already and were not fetched.
     pub reused_bytes: u64,
-    /// Files at its place that are not what was fetched and were left as they are, at most 1000: somebody
-    /// changed them, or nobody knows where they are from.
+    /// Existing files that differ from the fetched ones and were left as they are, at most 1000:
+    /// they were changed, or their origin is unknown.
     pub left: Vec<String>,
     /// Files at its place that are not part of what was fetched, at most 1000. They were not touched.
     pub kept: Vec<String>,
@@ -69,7 +69,7 @@ pub(super) struct JobState {
 }
 
 /// A fetch under way or over. Cheap to clone; goes on until it is over or cancelled, also when
-/// nobody looks at it.
+/// all handles are dropped.
 #[derive(Debug, Clone)]
 pub struct FetchJob {
     pub(super) state: watch::Receiver<JobState>,

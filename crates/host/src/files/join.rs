@@ -1,9 +1,9 @@
-//! One transfer for all who want the same blob at the same time.
+//! One transfer for all tasks that fetch the same blob at the same time.
 //!
 //! The first one decides where the bytes go; the others copy them from there. The transfer goes on for as
-//! long as anybody waits for it, whoever began it.
+//! long as any task waits for it, not only the first one.
 //!
-//! **Invariant:** there is at most one transfer of a blob; it ends when nobody waits for it any more.
+//! **Invariant:** there is at most one transfer of a blob; it ends when no task waits for it any more.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::fetch::{Done, WantedBlob};
 use super::job::FetchProgress;
 use super::{Files, FilesError, lock};
 
-/// How often somebody who joined begins anew after the one who began it could not go on.
+/// Tries of a task that joined a transfer, when the task that began it fails.
 const TRIES_MAX: usize = 4;
 
 /// A transfer under way.
@@ -108,7 +108,7 @@ impl Files {
                 hears.send_replace(progress);
             };
             let result = files.transfer_blob(wanted, &hear).await;
-            // Nobody joins it from now on: what came of it can be seen otherwise.
+            // No task joins it from now on: its result is visible in the store.
             lock(&files.inner.joints).retain(|other, joint| *other != id || joint.number != number);
             tells.send_replace(Some(result));
         });

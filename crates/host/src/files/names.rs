@@ -16,11 +16,11 @@ use potluck_wire::search::QueryId;
 use super::{Files, FilesError, blocking, share};
 use crate::handle::Request;
 
-/// Names that are told; more have so many words that a filter of them would let everything pass.
+/// Most names that are announced. A filter of the words of more names would let nearly everything pass.
 const NAMES_TOLD_MAX: usize = 4096;
-/// Longest name; a longer one is cut.
+/// Longest announced name in bytes; a longer one is cut.
 const NAME_BYTES_MAX: usize = 255;
-/// Between two lists.
+/// Pause between two lists of the shared names. Raising it delays the announcement of new names.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The data and the bytes of the folders that were looked at before, so that their manifests are read
@@ -33,7 +33,7 @@ impl Files {
         self.inner.names.notify_one();
     }
 
-    /// Tells the core of all names now and after every change, for as long as anybody has these
+    /// Tells the core of all names now and after every change, while a handle exists of these
     /// files.
     pub(crate) fn tell_names(&self) {
         let changed = Arc::clone(&self.inner.names);

@@ -1,4 +1,4 @@
-//! Reading: the bytes of a file for somebody who wants them now, from here or while they come.
+//! Reading: streams the bytes of a file, from this node or while they are fetched.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl Files {
     /// Opens the list of files of a folder, the bytes that its id is the hash of.
     ///
     /// # Errors
-    /// That nobody has it.
+    /// The error that no node has it.
     pub async fn open_list(&self, id: BlobId) -> Result<Reader, FilesError> {
         let done = self.fetch_list(id).await?;
         Ok(self.reader(done.whole()?, None))
@@ -97,7 +97,7 @@ impl Files {
                 return read;
             }
             if is_new {
-                // Somebody may read it already, and it is collected later.
+                // It may already be read, and is collected later.
                 let _ = files.store()?.remove(&id);
             }
             Err(FilesError::NotFolder)
@@ -128,7 +128,7 @@ impl Files {
         let mut own: Option<JoinHandle<Result<(), FilesError>>> = None;
         loop {
             if let Some(watched) = self.watched(&id) {
-                // A size that nothing has proven is not told to anybody.
+                // An unproven size is not reported.
                 if let Some(blob) = watched.blob.filter(|blob| blob.have_bytes() > 0) {
                     return Ok(self.reader(blob, Some((watched.fetch, watched.progress))));
                 }

@@ -1,8 +1,9 @@
 //! Taking what is on this machine already: the hash tree of what is fetched comes first, without its data,
 //! and files that lie where it is to go are compared with it, group by group.
 //!
-//! Which file may hold which bytes is a guess: the file of the same path at the same offset, then files of
-//! the same length. The tree decides, so a wrong guess costs time only. Nobody is told what is here.
+//! Which file may hold which bytes is a guess: the file of the same path at the same offset, then
+//! files of the same length. The tree decides, so a wrong guess costs time only. No other node
+//! learns which files are here.
 //!
 //! **Invariants:** only files below the places that the fetch was given are read, and no link is followed;
 //! no more than [`READ_BYTES_PER_SECOND`] are read for all fetches of a node together; a granule counts
@@ -47,10 +48,10 @@ const STEP_BYTES: u64 = 4 * 1024 * 1024;
 /// When what was found is synced, so that others can have it.
 const SYNC_BYTES: u64 = 64 * 1024 * 1024;
 const SYNC_EVERY: Duration = Duration::from_millis(500);
-/// How long one waits for a node that has all of it.
+/// Time to wait for a source that has all of the blob.
 const SOURCE_WAIT: Duration = Duration::from_secs(2);
 const SOURCE_LOOK: Duration = Duration::from_millis(50);
-/// A source of nodes that says nothing for so long is left alone.
+/// Silence after which a source of tree nodes is given up.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// Keeps reading to its rate.
@@ -64,7 +65,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Waits until so many bytes may be read.
+    /// Waits until `bytes` bytes may be read.
     pub(super) async fn wait(&self, bytes: u64) {
         let until = {
             let mut free = lock(&self.0);
@@ -438,7 +439,7 @@ impl Files {
         self.note_progress(fetch);
     }
 
-    /// Gets nodes from a source and takes them in. `None` if nobody gives right ones.
+    /// Gets nodes from a source and takes them in. `None` if no source sends valid ones.
     async fn take_nodes(
         &self,
         check: &mut Check,

@@ -39,7 +39,7 @@ impl Files {
         let files = self.clone();
         tokio::spawn(async move {
             gone.await;
-            // Whoever left while it waited gives its place away.
+            // A peer that left while it waited frees its place.
             if lock(&files.inner.waiting).remove(&serve).is_some() {
                 let _ = files.tell(Input::Served { serve }).await;
             }
@@ -78,7 +78,7 @@ impl Files {
             Err(Stop::Gone) => {}
             Err(Stop::Missing) => sender.refuse(FetchRefusal::NotHeld),
             Err(Stop::Changed) => {
-                // The core first, so that whoever hears of it and asks again is told what is left.
+                // The core first, so that a node that asks again gets the current state.
                 self.withdraw(blob).await;
                 sender.refuse(FetchRefusal::Changed);
             }
@@ -111,7 +111,7 @@ impl Files {
         }
     }
 
-    /// Sends nodes of the hash tree in one frame. Whoever takes them compares them with the root.
+    /// Sends nodes of the hash tree in one frame. The receiver checks them against the root.
     async fn send_nodes(
         &self,
         blob: Arc<Blob>,
@@ -157,7 +157,7 @@ impl Files {
         }
     }
 
-    /// Files are not what they were: nobody gets them any more. Of a folder, the others stay.
+    /// Files changed: they are no longer served. The other files of a folder stay.
     pub(super) async fn withdraw(&self, blob: BlobId) {
         let files = self.clone();
         let looked = blocking(move || {

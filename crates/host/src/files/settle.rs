@@ -1,8 +1,8 @@
 //! Bringing what was fetched among files that are at its place already.
 //!
-//! A file that is there is replaced only if an earlier fetch put it there and nobody changed it since, and
-//! only by a fetch that is to update; or if the fetch was told to overwrite. One that has the wanted bytes
-//! stays. All others are somebody's own: they are left, and named.
+//! A file that is there is replaced only if an earlier fetch put it there and it was not changed
+//! since, and only by a fetch that is to update; or if the fetch was told to overwrite. One that
+//! has the wanted bytes stays. All others belong to the user: they are left, and named.
 //!
 //! **Invariant:** each file is at its place as it was or as it is to be, whatever interrupts this; no link
 //! is followed.
@@ -40,7 +40,7 @@ const PIECE: usize = 256 * 1024;
 /// What a fetch does with files that are there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FetchOptions {
-    /// Replace files that an earlier fetch put there and that nobody changed since.
+    /// Replace files that an earlier fetch put there and that were not changed since.
     pub update: bool,
     /// Replace every file that is in the way.
     pub force: bool,
@@ -57,7 +57,7 @@ pub(super) struct Settled {
     pub(super) among: bool,
     /// A fetch had brought something there before.
     pub(super) fetched: bool,
-    /// It is not there as a whole and nowhere else: nobody can be given it.
+    /// It is incomplete there and not stored elsewhere: it cannot be served.
     pub(super) given_up: bool,
 }
 
@@ -104,7 +104,7 @@ impl Files {
         if destination.aside.symlink_metadata().is_err() {
             return Ok(());
         }
-        // Somebody else fetches to the same place.
+        // Another fetch writes to the same path.
         let fetched =
             lock(&self.inner.asides).get(&destination.aside).is_some_and(|count| *count > 1);
         let known = self.view(id).is_some_and(|view| view.state != BlobState::Changed)
@@ -157,7 +157,7 @@ impl Files {
             }
             remembered.put(below);
         } else if store.lies_at(&blob.id(), &paths_at(&destination.there, &below))? {
-            // Somebody else fetched it there meanwhile.
+            // Another fetch put it there meanwhile.
             self.offer(blob.id(), folder)?;
             remembered.put(below);
             self.let_go_of_aside(blob, destination, self.aside(&blob.id())?)?;
@@ -388,7 +388,7 @@ impl Files {
     }
 }
 
-/// Brings each file to its place, unless somebody's own is there.
+/// Moves each file to its final path, unless a file of the user is there.
 fn merge(
     (base, destination): (&Path, &Destination),
     below: &Below,
@@ -429,7 +429,7 @@ fn merge(
     Ok(())
 }
 
-/// Whether a file or link of somebody is where a folder is needed.
+/// Whether a file or symlink of the user is where a folder is needed.
 fn is_in_the_way(error: &io::Error) -> bool {
     use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
     // A link on the way is no folder.
@@ -449,7 +449,8 @@ fn is_marked_otherwise(one: &Path, other: &std::fs::Metadata) -> bool {
         .is_ok_and(|one| mode(&one) != mode(other) || one.modified().ok() != other.modified().ok())
 }
 
-/// Makes the folders that have no file in them, and names those that somebody's file is in the way of.
+/// Makes the folders that have no file in them, and names those whose path is taken by a file of
+/// the user.
 fn add_folders(folder: &Folder, destination: &Destination, left: &mut Vec<String>) {
     for path in folder.manifest.empty_folders() {
         let made = create_folder(&folder.plan.place(&destination.there, path));

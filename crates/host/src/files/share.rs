@@ -58,7 +58,7 @@ pub(super) const fn data_name() -> &'static str {
     DATA_NAME
 }
 
-/// What is called so has no name that anybody gave it.
+/// The default name of content without a name.
 pub(super) const UNNAMED: &str = "unnamed";
 
 /// What others are told of a blob that is a file or the manifest of a folder.
@@ -72,7 +72,7 @@ pub(super) fn hint_of(view: &BlobView) -> Hint {
 /// How long a share waits for others to end.
 const WAIT: Duration = Duration::from_secs(20);
 
-/// Hears of bytes hashed, of so many in all.
+/// Called with the bytes hashed and the total.
 pub type ShareProgress = Arc<dyn Fn(u64, u64) + Send + Sync>;
 /// How often a folder is read again without the files that changed meanwhile.
 const READS_MAX: usize = 8;
@@ -111,7 +111,7 @@ pub struct Shared {
     pub link: FileLink,
     /// Its name in the network.
     pub id: BlobId,
-    /// Its bytes.
+    /// Its size in bytes.
     pub bytes: u64,
     /// Files in it.
     pub files: u64,
@@ -127,7 +127,7 @@ impl AsRef<FileLink> for Shared {
     }
 }
 
-/// Stops hashing when whoever waits for it has gone.
+/// Stops hashing when the waiting task is gone.
 struct Abandoned(Arc<AtomicBool>);
 
 impl Drop for Abandoned {
@@ -208,7 +208,7 @@ impl Files {
         let files = self.clone();
         let imported = blocking(move || {
             let imported = files.import(source, &options, &stop);
-            // Not before: whoever waits for it may have gone, and the thread is still held.
+            // Only now: the waiting task may be gone while the thread is still in use.
             drop(place);
             imported
         });

@@ -176,8 +176,8 @@ async fn what_is_shared_is_told_under_its_name_as_long_as_it_is_what_it_was() {
     let node = node(&folder.path().join("0"), None).await;
     let files = node.files().unwrap();
     let share = async |path| files.share(path, ShareOptions::default()).await.unwrap();
-    let dish = share(folder.path().join("dish")).await;
-    let kitchen = share(inside.clone()).await;
+    let single = share(folder.path().join("dish")).await;
+    let tree = share(inside.clone()).await;
     let named = || files.named(&Default::default()).unwrap().0;
     let found = |name: &str, shared: &super::Shared, folder| potluck_gossip::FoundFile {
         name: name.to_owned(),
@@ -186,13 +186,13 @@ async fn what_is_shared_is_told_under_its_name_as_long_as_it_is_what_it_was() {
         folder,
         holder: None,
     };
-    assert_eq!(named(), [found("dish", &dish, false), found("kitchen", &kitchen, true)]);
-    assert_eq!(kitchen.bytes, 150_000);
+    assert_eq!(named(), [found("dish", &single, false), found("kitchen", &tree, true)]);
+    assert_eq!(tree.bytes, 150_000);
     // The data of the folder changes, not the list of its files.
     std::fs::write(inside.join("soup"), [3; 100_001]).unwrap();
     files.look_after().await.unwrap();
-    assert_eq!(named(), [found("dish", &dish, false)]);
-    files.unshare(dish.id).await.unwrap();
+    assert_eq!(named(), [found("dish", &single, false)]);
+    files.unshare(single.id).await.unwrap();
     assert_eq!(named(), []);
 }
 

@@ -21,7 +21,7 @@ enum Left {
 }
 
 impl Files {
-    /// Gives a file or folder to nobody any more, and forgets it. Files outside the node's folder stay
+    /// Stops sharing a file or folder. Files outside the node's folder stay
     /// where they are.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl Files {
             store.set_pinned(&blob, false)?;
             store.set_shared(&blob, false, None)?;
             match store.remove(&blob) {
-                // Somebody still reads it: it goes with the next collection.
+                // It is still being read: the next collection removes it.
                 Err(BlobError::InUse) => Ok(()),
                 result => Ok(result?),
             }

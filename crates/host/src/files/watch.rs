@@ -1,5 +1,5 @@
-//! Looking after the files: what is shared and changed on disk is withdrawn also if nobody asks for it,
-//! and the cache is brought to its size when what was in use is not any more.
+//! Looking after the files: what is shared and changed on disk is withdrawn even if no node asks
+//! for it, and the cache is brought to its size when what was in use is not any more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const PAGE: usize = 1000;
 const PARTS_MAX: usize = 128;
 
 impl Files {
-    /// Looks after all files now and once a minute, for as long as anybody has these files.
+    /// Looks after all files now and once a minute, while a handle exists of these files.
     pub(crate) fn watch(&self) {
         // A strong handle would keep the store open after the node.
         let inner = Arc::downgrade(&self.inner);

@@ -9,7 +9,7 @@ use potluck_store::blobs::{BlobError, Opened};
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readers {
-    /// Whoever the system's defaults let.
+    /// The system's default permissions.
     Usual,
     /// Its owner only (where the system knows such a thing).
     Owner,

@@ -1,7 +1,7 @@
 //! The file with the node's key pair.
 //!
 //! **Invariant:** a key that others could have read, or that is not the one written, is never used:
-//! a node that silently became somebody else would lose its place and its records.
+//! a node whose identity changed silently would lose its place and its records.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ pub(super) fn set_aside(
     if path.symlink_metadata().is_err() {
         return Ok(None);
     }
-    // One node at a time has the folder, so nobody takes the name meanwhile.
+    // One node at a time has the folder, so no other process takes the name meanwhile.
     let free = (1..=OLD_MAX).map(old).find(|old| old.symlink_metadata().is_err());
     let old = free.ok_or_else(|| failed(io::ErrorKind::AlreadyExists.into()))?;
     std::fs::rename(path, &old).map_err(failed)?;

@@ -1,6 +1,6 @@
 //! The layout of a data folder: what every name in it is, who may touch it, and its number.
 //!
-//! All of a data folder is the node's own, whatever it is called and whoever put it there: keys,
+//! All of a data folder is the node's own, whatever its name and origin: keys,
 //! records, and what is on its way to one of them. Nothing of it is handed out by the API or written
 //! over, except what lies in [`FILES`], which is there for that.
 //!
@@ -59,7 +59,7 @@ names! {
     BLOBS = "blobs";
     /// Uploads that are not whole yet.
     UPLOADS = "uploads";
-    /// The fetches that somebody asked for over HTTP.
+    /// The fetches that were requested over HTTP.
     FETCHES = "fetches";
     /// The URL of the HTTP API while the node runs.
     HTTP = "http";

@@ -1,4 +1,4 @@
-//! Names for new networks that nobody chose a name for. They need not be unique, since a network's
+//! Default names of new networks. They need not be unique, since a network's
 //! id has its authority's key in it; they are to be told apart by people.
 
 const FIRST: [&str; 32] = [

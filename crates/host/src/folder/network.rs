@@ -22,7 +22,7 @@ pub struct NetworkInfo {
     pub name: String,
     /// Who may come in.
     pub admission: Admission,
-    /// Whose signature lets somebody in; in `invite` networks only.
+    /// The authority's key, which signs certificates; in `invite` networks only.
     pub authority: Option<PublicKey>,
     /// Its id, the hash of the others.
     pub id: NetworkId,
@@ -108,7 +108,7 @@ impl NetworkInfo {
             (None, Admission::Lab, _) if requested.authority.is_some() => {
                 Err(StartError::LabAuthority)
             }
-            // It exists, or nobody could name its authority.
+            // It exists, because its authority is named.
             (None, Admission::Invite, _) if requested.authority.is_some() => {
                 Err(StartError::NoTicket)
             }

@@ -16,10 +16,10 @@ use crate::clock::Clock;
 
 const SERVICE: &str = "_potluck._udp.local.";
 const VERSION: &str = "1";
-/// Most addresses taken of one instance.
+/// Most addresses used of one instance.
 const ADDRESSES_MAX: usize = 4;
-/// Records of others that the daemon may remember. It has no limit of its own, and everybody on the local
-/// network can fill it.
+/// Records of others that the daemon may remember. It has no limit of its own, and any machine on
+/// the local network can fill it.
 const RECORDS_MAX: i64 = 8192;
 /// The UDP port of multicast DNS.
 const PORT: u16 = 5353;
@@ -84,7 +84,7 @@ impl DnsSd {
         let host = format!("{}.local.", self.instance);
         let (name, ips) = (&self.instance, &self.ips[..]);
         let mut info = ServiceInfo::new(SERVICE, name, &host, ips, self.port, &text[..])?;
-        // The name is random: nobody else has it.
+        // The name is random, so it is unique.
         info.set_requires_probe(false);
         self.daemon.register(info)
     }
@@ -123,12 +123,12 @@ impl DnsSd {
 
 impl Drop for DnsSd {
     fn drop(&mut self) {
-        // It says good-bye for the instance and ends; nobody waits for it.
+        // It says good-bye for the instance and ends; nothing waits for it.
         let _ = self.daemon.shutdown();
     }
 }
 
-/// Whether the port can be shared with whoever has it: the daemon does not say.
+/// Whether the port can be shared with the process that has it: the daemon does not report it.
 fn try_port() -> std::io::Result<()> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_reuse_address(true)?;

@@ -1,8 +1,8 @@
 //! The issuer's book: which tickets were made, and which certificates were signed.
 //!
-//! A line is appended and synced before what it says is told to anybody, so a ticket that has been
+//! A line is appended and synced before its content leaves this node, so a ticket that has been
 //! used up stays used up through a crash. What has expired is left out when the book is opened. A
-//! last line that a crash cut off was never told to anybody and is dropped; any other line that makes
+//! last line that a crash cut off never left this node and is dropped; any other line that makes
 //! no sense is left out and told, and a copy of the book as it was found is kept.
 //!
 //! The clock of one start may be wrong. A file that forgot what had expired by it would let tickets be
@@ -29,22 +29,23 @@ use super::IssuedStats;
 use crate::folder::{Readers, append_to, read_bytes, replace};
 
 const HEAD: &str = "potluck issued 1";
-/// Most tickets that have not expired.
+/// Most unexpired tickets; further ones are refused.
 const TICKETS_MAX: usize = 4096;
-/// Most certificates that have not expired; a guess far above what one network has.
+/// Most unexpired certificates. A guess, far above what one network has.
 const CERTIFICATES_MAX: usize = 65_536;
-/// Longer than any book within the limits.
+/// Most bytes of the file that are read: more than any book within the limits has.
 const BYTES_MAX: u64 = 64 << 20;
-/// Bytes at which the file is written anew, if it is twice what it was then.
+/// Size in bytes from which the file is rewritten, when it has doubled since the last time.
 const REWRITE_BYTES: u64 = 8 << 20;
 /// An issuer that wrote nothing for longer, and then does, may have another clock: a guess far above
 /// the pause of one that is at work, which renews its own certificate each quarter of a year.
 const LEAP_MS: u64 = 120 * 86_400_000;
-/// What expired so long ago is forgotten by any clock: longer than tickets and certificates live.
+/// Milliseconds after its expiry when an entry is dropped by any clock: longer than tickets and
+/// certificates live.
 const FORGOTTEN_AFTER_MS: u64 = 2 * 365 * 86_400_000;
-/// How lines begin.
+/// The beginnings of lines.
 const KINDS: [&str; 3] = ["ticket ", "cancel ", "member "];
-/// Behind the name of a book in which lines made no sense.
+/// Suffix of the copy of a book with unreadable lines.
 const DAMAGED: &str = "damaged";
 
 /// A ticket that was made here.
@@ -84,7 +85,7 @@ struct Pages {
 pub(super) struct Book {
     pages: Option<Pages>,
     tickets: BTreeMap<PublicKey, TicketEntry>,
-    /// Of the tickets, those that let nobody in any more.
+    /// The cancelled ones among the tickets.
     cancelled: BTreeSet<PublicKey>,
     certificates: BTreeMap<Reason, CertificateEntry>,
 }
@@ -270,7 +271,7 @@ impl Book {
         }
     }
 
-    /// Enters that a ticket of this book lets nobody in any more.
+    /// Records that a ticket of this book is cancelled.
     pub(super) fn cancel_ticket(&mut self, key: PublicKey) -> io::Result<()> {
         if self.tickets.contains_key(&key) && !self.cancelled.contains(&key) {
             self.write(&cancel_line(&key))?;
@@ -340,7 +341,7 @@ impl Book {
         self.tickets.iter().filter(|(key, _)| !self.cancelled.contains(key))
     }
 
-    /// Everybody who got a certificate here that may hold still, some more than once.
+    /// The holders of certificates signed here that may still be valid, some more than once.
     pub(super) fn subjects(&self) -> impl Iterator<Item = PublicKey> {
         self.certificates.keys().map(|(_, subject)| *subject)
     }

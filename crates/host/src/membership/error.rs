@@ -42,19 +42,19 @@ pub enum MembershipError {
     /// Too little of an id was given: too easily it is mistyped into another's.
     #[error("`{0}` is too short for an id; give its first 8 digits or more")]
     TooShort(String),
-    /// Nobody is meant, as far as this node knows.
+    /// No known member has this id.
     #[error(
         "no member is known by `{0}`, and no ticket; `potluck members` and `potluck invite --list` \
          show their ids"
     )]
     Unknown(String),
-    /// No ticket is meant, as far as this node knows.
+    /// No known ticket has this id.
     #[error(
         "no ticket that was made here and can be used still is known by `{0}`; `potluck invite \
          --list` shows those that can"
     )]
     UnknownTicket(String),
-    /// Several may be meant.
+    /// Several ids begin so.
     #[error("`{who}` is the beginning of {count} ids ({some}); give more of the one that is meant")]
     Ambiguous {
         /// What was given.
@@ -64,7 +64,7 @@ pub enum MembershipError {
         /// The first of them, at more length.
         some: String,
     },
-    /// A ticket is meant, where a member can be put out.
+    /// The id is that of a ticket, where a member's is needed.
     #[error("`{0}` is a ticket, not a member: cancel it, DELETE /v1/invites/{0}")]
     IsTicket(String),
     /// The node itself is meant.

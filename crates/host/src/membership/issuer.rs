@@ -119,7 +119,7 @@ impl Issuer {
         Ok(self.revoke(now, Revoked::Ticket(ticket)))
     }
 
-    /// Everybody who got a certificate here that may hold still.
+    /// The holders of certificates signed here that may still be valid.
     pub(super) fn subjects(&self) -> Vec<PublicKey> {
         let mut subjects: Vec<PublicKey> = self.book.subjects().collect();
         subjects.sort_unstable();

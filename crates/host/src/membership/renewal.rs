@@ -58,7 +58,7 @@ impl Renewal {
         is_newer
     }
 
-    /// Somebody who may sign the next one has been heard: there is no use in waiting longer.
+    /// A node that may sign the next certificate was heard: try again now.
     pub(super) const fn issuer_heard(&mut self) {
         self.wait_ms = WAIT_MIN_MS;
     }

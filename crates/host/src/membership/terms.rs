@@ -36,7 +36,7 @@ pub struct TicketView {
     pub used: u32,
     /// When it was made.
     pub issued: UnixMillis,
-    /// From when on it lets nobody in.
+    /// When it expires.
     pub expires: UnixMillis,
     /// Labels of the certificates.
     pub labels: Vec<(String, String)>,

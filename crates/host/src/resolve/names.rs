@@ -99,7 +99,7 @@ impl Names {
 enum Service {
     /// There are none.
     Unknown,
-    /// That nobody is there: the target of the only one is the root.
+    /// No such service: the target of the only record is the root.
     Nobody,
     /// These addresses by priority.
     At(Vec<Vec<SocketAddr>>),

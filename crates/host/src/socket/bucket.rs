@@ -1,11 +1,11 @@
 //! A rate cap that hands out turns instead of tokens.
 //!
-//! Whoever wants to move bytes takes a turn; the turn says from when on they may go. Turns come in
+//! A task that moves bytes takes a turn, which says from when on they may go. Turns come in
 //! the order in which they were taken, so that many connections under one cap share it fairly and
-//! nobody who wakes up late finds the bucket emptied by others. It is a token bucket written down as
+//! no task that wakes up late finds the bucket emptied by others. It is a token bucket written down as
 //! the moment at which it will have no debt (GCRA).
 //!
-//! The bucket keeps what [`BURST`] of the rate is when nobody moves anything. The system's timers
+//! The bucket keeps what [`BURST`] of the rate is while no bytes are moved. The system's timers
 //! have a grain of a millisecond and tasks of a busy machine wake up later than that; what would have
 //! gone meanwhile may go at once then. In any span of time t the cap is thus exceeded by 1 % of a
 //! second's bytes, and by the last turn given.
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a bucket fills up.
+/// Time for which an idle bucket accumulates. A longer time allows larger bursts.
 const BURST: Duration = Duration::from_millis(10);
 /// How far charges alone may put turns off: control traffic over the cap slows QUIC to almost
 /// nothing, but a burst of it is forgotten after this time.
@@ -27,7 +27,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// How long one turn under a cap should last: more makes others wait and shows as round-trip time.
 const TURN: Duration = Duration::from_millis(2);
 
-/// How often whoever waits looks whether the cap is still the same.
+/// Interval at which a waiting task checks whether the cap has changed.
 pub(crate) const RECHECK: Duration = Duration::from_millis(100);
 
 /// The cap as pure arithmetic on a clock of its own.

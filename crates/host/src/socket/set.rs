@@ -80,7 +80,7 @@ impl Sockets {
             tries += 1;
             match Self::bind_once(addresses, tries < PORT_TRIES) {
                 Err(BindError::InUse { address }) if tries < PORT_TRIES => {
-                    // Taken in this family only, unless somebody asked for that very port.
+                    // Taken in this family only, unless that very port was requested.
                     if addresses.contains(&address) {
                         return Err(BindError::InUse { address });
                     }

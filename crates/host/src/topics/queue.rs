@@ -34,7 +34,7 @@ struct State {
     open: bool,
     /// No more will come.
     closed: bool,
-    /// Nobody will take anything out.
+    /// The reader is gone.
     abandoned: bool,
     waker: Option<Waker>,
 }
@@ -129,7 +129,7 @@ impl Queue {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Nobody will take anything out any more.
+    /// The reader is gone.
     pub(super) fn abandon(&self) {
         let mut state = self.lock();
         state.abandoned = true;

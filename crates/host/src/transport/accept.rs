@@ -26,7 +26,7 @@ impl Inner {
                 }
                 HandshakeVerdict::Retry => {
                     self.desk.counters.retried.count();
-                    // Cannot fail: whoever carries a token is proven and gets no such verdict.
+                    // Cannot fail: a packet with a token is proven and never gets this decision.
                     let _ = incoming.retry();
                 }
                 HandshakeVerdict::Begin(_) | HandshakeVerdict::Refuse => {

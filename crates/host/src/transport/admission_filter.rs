@@ -1,12 +1,12 @@
 //! The admission filter of an `invite` network: the peers that the core has admitted, at the addresses
 //! that they proved by datagrams.
 //!
-//! A QUIC packet from any other address is dropped before the QUIC library sees it, so a stranger gets no
-//! byte of an answer. The peer's key is checked after the handshake and again at every stream. Before this
-//! node dials, it introduces itself to the peer by datagrams.
+//! A QUIC packet from any other address is dropped before the QUIC library sees it, so a stranger
+//! gets no byte of an answer. The peer's key is checked after the handshake and again at every
+//! stream. Before this node dials, it introduces itself to the peer by datagrams.
 //!
-//! **Invariant:** at most [`ADMITTED_MAX`] peers are remembered; the core reports a forgotten peer again
-//! when it hears it.
+//! **Invariant:** at most [`ADMITTED_MAX`] peers are remembered; the core reports a forgotten peer
+//! again when it hears it.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,8 +21,8 @@ use super::Inner;
 use crate::handle::Request;
 use crate::socket::canonical;
 
-/// Most admitted peers that are remembered: twice the sessions of a link, so that the link forgets a peer
-/// first. Raising it costs memory.
+/// Most admitted peers that are remembered: twice the sessions of a link, so that the link forgets
+/// a peer first. Raising it costs memory.
 const ADMITTED_MAX: usize = 8192;
 /// Most addresses of one peer: one of each family.
 const ADDRESSES: usize = 2;
@@ -37,7 +37,8 @@ struct AdmittedPeer {
 #[derive(Debug)]
 struct AdmittedPeers {
     by_key: LruMap<PublicKey, AdmittedPeer>,
-    /// The number of peers at each address; more than one only if a peer took over another one's address.
+    /// The number of peers at each address; more than one only if a peer took over another one's
+    /// address.
     by_address: HashMap<SocketAddr, usize>,
 }
 

@@ -156,7 +156,7 @@ impl Inner {
             Err(_) => self.desk.counters.dials_failed.count(),
         }
         self.pool.dialed(&peer);
-        // Nobody may be left to hear it.
+        // The receiver may be gone.
         let _ = report.send(Some(result.map(Arc::new)));
     }
 

@@ -24,7 +24,7 @@ pub enum CallError {
     /// less, or share a file.
     #[error("the message is longer than 256 KiB")]
     TooLarge,
-    /// Nobody completed a handshake in time: the peer is gone, its port is elsewhere, or packets do
+    /// No handshake was completed in time: the peer is gone, its port is elsewhere, or packets do
     /// not get through. No request was sent; try another peer, this one later.
     #[error("nobody completed a handshake in time")]
     DialTimeout,
@@ -69,14 +69,14 @@ pub(super) enum CloseCode {
     Full = 3,
     /// The handshake proved no usable key.
     NoKey = 4,
-    /// The key is of nobody who is admitted (any more).
+    /// The key is not that of an admitted peer (any more).
     NotAdmitted = 5,
 }
 
 /// Why a stream was reset or stopped.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum StreamCode {
-    /// Whoever held the request dropped it.
+    /// The holder of the request dropped it.
     Dropped = 1,
     /// The message is over the limit.
     TooLarge = 2,

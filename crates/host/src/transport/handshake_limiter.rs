@@ -1,11 +1,11 @@
 //! Limits the concurrent handshakes with strangers.
 //!
-//! A handshake costs this node the work of two signatures and up to three times the bytes of the first
-//! packet, whose source address may be forged. While few handshakes are unfinished, a new one starts at
-//! once. From half of the limit on, or when one source has its share, a stranger must first prove that it
-//! receives at its address (Retry: stateless, smaller than the packet it answers). Only proven addresses
-//! are refused, and handshakes of unproven addresses never count against a proven one; else a forger
-//! could shut out a victim.
+//! A handshake costs this node the work of two signatures and up to three times the bytes of the
+//! first packet, whose source address may be forged. While few handshakes are unfinished, a new one
+//! starts at once. From half of the limit on, or when one source has its share, a stranger must
+//! first prove that it receives at its address (Retry: stateless, smaller than the packet it
+//! answers). Only proven addresses are refused, and handshakes of unproven addresses never count
+//! against a proven one; else a forger could shut out a victim.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};

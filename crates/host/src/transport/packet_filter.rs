@@ -1,9 +1,9 @@
 //! Classifies a QUIC datagram before any state or cryptography is spent on it.
 //!
-//! Datagrams that no QUIC endpoint could use are dropped and counted, and the class decides whether an
-//! endpoint is created. The filter also prevents amplification: an endpoint answers an unknown version
-//! with a list of its own versions, whatever the length of the packet, which would turn ten forged bytes
-//! into more; RFC 9000 section 6.1 requires 1200 bytes first.
+//! Datagrams that no QUIC endpoint could use are dropped and counted, and the class decides whether
+//! an endpoint is created. The filter also prevents amplification: an endpoint answers an unknown
+//! version with a list of its own versions, whatever the length of the packet, which would turn ten
+//! forged bytes into more; RFC 9000 section 6.1 requires 1200 bytes first.
 
 use noq_proto::{ConnectionId, ConnectionIdGenerator, HashedConnectionIdGenerator};
 
@@ -24,8 +24,8 @@ pub(super) enum PacketClass {
     Malformed,
     /// It may belong to an existing connection.
     Ordinary,
-    /// It may begin a connection, or belong to one from before a restart of this node, whose peer should
-    /// get a stateless reset.
+    /// It may begin a connection, or belong to one from before a restart of this node, whose peer
+    /// should get a stateless reset.
     Opening,
 }
 

@@ -1,9 +1,9 @@
-//! The open connections: at most so many, one a peer, found by key.
+//! The open connections: a bounded number, one for each peer, found by key.
 //!
 //! A connection is used through a [`Lease`]; one without leases is idle, and the idle one that was
 //! unused for longest leaves when a place is needed. Two connections to one peer exist only when
 //! both sides dialed at once or one of them restarted; then new calls go where both sides would
-//! look, and the other one runs dry. Dials to one contact are made once for everybody who asks.
+//! look, and the other one runs dry. Dials to one contact are shared by all callers.
 
 mod window;
 
@@ -71,7 +71,7 @@ struct Slot {
 pub(super) enum Found {
     /// A connection to the peer.
     Open(Lease),
-    /// Somebody is dialing.
+    /// A task is dialing.
     Dialing(watch::Receiver<DialResult>),
     /// The caller must dial, and report to [`Pool::dialed`].
     Dial(watch::Sender<DialResult>, watch::Receiver<DialResult>),
@@ -187,7 +187,7 @@ impl Pool {
         self.lock().slots.len()
     }
 
-    /// Connections that nobody uses.
+    /// Idle connections.
     #[cfg(test)]
     pub(super) fn idle(&self) -> usize {
         self.lock().slots.values().filter(|slot| slot.leases == 0).count()

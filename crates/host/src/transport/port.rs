@@ -87,7 +87,7 @@ impl AsyncUdpSocket for SharedPort {
         Ok(*ipv6.unwrap_or(&all[0]))
     }
 
-    /// The endpoint makes its buffers as large as so many of the longest datagrams, so this is not
+    /// The endpoint makes its buffers as large as this number of the longest datagrams, so this is not
     /// how many short ones there may be but how many long ones fit into the largest buffer.
     fn max_receive_segments(&self) -> NonZeroUsize {
         let longest = BUFFER_BYTES.div_ceil(usize::from(DATAGRAM_BYTES_MAX));

@@ -1,6 +1,6 @@
 //! How far a peer is, as its address tells: what may be tried on the way to it.
 //!
-//! Larger datagrams are found by probing, so a bound that is too high harms nobody; it only takes
+//! Larger datagrams are found by probing, so a bound that is too high does no harm; it only takes
 //! some more probes until the right size is found, which is why the internet has its own.
 
 use std::net::IpAddr;

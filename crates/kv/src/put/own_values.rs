@@ -1,4 +1,5 @@
-//! The values that a writer already has under a key, and the part of them that its next write continues.
+//! The values that a writer already has under a key, and the part of them that its next write
+//! continues.
 
 use potluck_base::{PublicKey, UnixMillis};
 use potluck_record::limits::CLOCK_AHEAD_MAX;
@@ -29,8 +30,8 @@ impl OwnValues {
         self.head().filter(|_| !self.taken_back).map(SignedHead::expires)
     }
 
-    /// The envelope's context. Of one that was taken back, only the entries of other writers that are not
-    /// future-dated.
+    /// The envelope's context. Of one that was taken back, only the entries of other writers that
+    /// are not future-dated.
     pub(super) fn context(&self, me: &PublicKey, wall: UnixMillis) -> Context {
         let Some(head) = self.head() else { return Context::new() };
         if !self.taken_back {

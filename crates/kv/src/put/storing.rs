@@ -1,5 +1,5 @@
-//! The second half of a write: storing the envelope at the r closest nodes and counting acknowledgements
-//! and refusals.
+//! The second half of a write: storing the envelope at the r closest nodes and counting
+//! acknowledgements and refusals.
 
 use potluck_base::{NodeId, UnixMillis};
 use potluck_record::{
@@ -112,8 +112,9 @@ impl PutOp {
         self.refused = reason.or(self.refused);
         self.refused_as_future_dated |= reason == Some(Refusal::Ahead);
         self.unclear |= !reason.is_some_and(is_for_good);
-        // A node that cannot store is replaced by the next closest one. A node that rejected the envelope
-        // itself is not: farther nodes may know less about the key, and readers do not ask them.
+        // A node that cannot store is replaced by the next closest one. A node that rejected the
+        // envelope itself is not: farther nodes may know less about the key, and readers do not ask
+        // them.
         let cannot = match reason {
             None => true,
             Some(reason) => matches!(
@@ -156,8 +157,8 @@ impl PutOp {
         Step::Done
     }
 
-    /// The error for too few acknowledgements. An envelope that no other replica can have is taken back, so
-    /// that a refused value does not appear later.
+    /// The error for too few acknowledgements. An envelope that no other replica can have is taken
+    /// back, so that a refused value does not appear later.
     fn why_not(&self, core: &mut Core, acks: u16) -> CommandError {
         let others = self.acks.iter().filter(|id| **id != core.me.id).count();
         if self.lost {
@@ -206,8 +207,8 @@ impl PutOp {
     }
 }
 
-/// Whether a replica that refused for this reason certainly does not have the envelope and will not store
-/// it later.
+/// Whether a replica that refused for this reason certainly does not have the envelope and will not
+/// store it later.
 const fn is_for_good(reason: Refusal) -> bool {
     matches!(
         reason,

@@ -14,7 +14,7 @@ use potluck_link::{ObservedAddress, RequestOptions};
 use potluck_record::Reading;
 use potluck_wire::{Provider, Request};
 
-use super::{Node, SHORT_ANSWER, Waiting};
+use super::{Node, PendingRequest, SHORT_ANSWER};
 use crate::input::CallId;
 use crate::output::Output;
 use crate::view::{AddressSource, OwnAddress};
@@ -103,7 +103,7 @@ impl Node {
         }
     }
 
-    /// Tells everybody if the own addresses are others than they were.
+    /// Announces the own addresses if they changed.
     pub(super) fn review_addresses(&mut self, now: Instant) {
         let observed = self.link.observed_addresses(now);
         let told = choose(&self.own.advertised, &self.own.local, &observed);
@@ -212,8 +212,8 @@ impl Node {
                     ..RequestOptions::default()
                 };
                 if let Ok(token) = self.link.request(now, to, &Request::Ping, options) {
-                    self.requests.insert(token, Waiting::Way(id));
-                    self.calls_waiting.insert(id, (to, bytes));
+                    self.requests.insert(token, PendingRequest::PathProbe(id));
+                    self.calls_without_path.insert(id, (to, bytes));
                     return;
                 }
             }
@@ -224,8 +224,8 @@ impl Node {
 
     /// The way to a node that is to be called was found; or none, and it is dialed where it was last
     /// known to be, which may succeed over a connection that stands.
-    pub(super) fn on_way(&mut self, id: CallId, at: Option<Contact>) {
-        let Some((to, bytes)) = self.calls_waiting.remove(&id) else { return };
+    pub(super) fn on_path_probe(&mut self, id: CallId, at: Option<Contact>) {
+        let Some((to, bytes)) = self.calls_without_path.remove(&id) else { return };
         if self.calls.contains_key(&id) {
             self.outbox.push_back(Output::Call { id, to: at.unwrap_or(to), bytes });
         }

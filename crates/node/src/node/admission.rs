@@ -1,8 +1,9 @@
-//! Admission: enrolments of newcomers on their way to the shell, which holds the authority key if
-//! this node has it; revocations; and introductions, which make a peer know us before it is called.
+//! Admission: enrolments of new members, passed to the shell, which holds the authority key if this
+//! node has it; revocations; and introductions, which make a peer admit this node before it is
+//! called.
 //!
-//! **Invariant:** an enrolment that was handed to the shell is answered once; enrolments,
-//! introductions and renewals under way are bounded.
+//! **Invariant:** an enrolment that was passed to the shell is answered once; enrolments, introductions
+//! and renewals under way are bounded.
 
 use std::collections::BTreeMap;
 
@@ -13,48 +14,48 @@ use potluck_link::{Gatekeeper, RequestOptions, RequestToken, RevocationError};
 use potluck_record::CertificateHash;
 use potluck_wire::{Enroll, MemberRequest, Refusal, Request, Response, Revocation, Revoked};
 
-use super::requests::Came;
-use super::{Node, Return, SHORT_ANSWER, Waiting};
+use super::requests::InboundRequest;
+use super::{Node, PendingRequest, ReplyPath, SHORT_ANSWER};
 use crate::command::{CommandError, CommandId, Reply};
 use crate::output::Output;
 
-/// Enrolments that the shell may have at a time; more are told to come again.
+/// Concurrent enrolments at the shell; further ones are refused as busy.
 const ENROLMENTS_MAX: usize = 64;
-/// Introductions under way.
+/// Concurrent introductions; further ones fail.
 const INTRODUCTIONS_MAX: usize = 1024;
 /// Pings of one introduction: one that brings a cookie, one that makes the peer remember, and these
 /// again for a peer that restarts in between.
 const ROUNDS_MAX: u8 = 4;
 /// Tries of each ping: the first shows no certificate to a peer that has forgotten us.
 const INTRODUCTION_TRIES: u8 = 3;
-/// Longest answer to a request for a renewal.
+/// Longest answer to a renewal request, in bytes.
 const RENEWAL_ANSWER: usize = 480;
-/// Renewals asked for at a time.
+/// Nodes that are asked for a renewal at a time.
 const RENEWALS_MAX: usize = 16;
 
-/// Names an enrolment that the shell decides.
+/// Identifies an enrolment that the shell decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EnrolmentId(pub u64);
 
-/// Why a request was sent that belongs to admission.
+/// The purpose of a request of admission.
 #[derive(Debug)]
-enum Asked {
-    /// To be known by the peer.
+enum AdmissionRequest {
+    /// Introduces this node to the peer.
     Introduction { id: CommandId, rounds: u8 },
-    /// For a new certificate.
+    /// Requests a new certificate.
     Renewal,
 }
 
-/// What is under way.
+/// The enrolments, introductions and renewals under way.
 #[derive(Debug, Default)]
-pub(super) struct Doings {
-    enrolments: BTreeMap<EnrolmentId, Return>,
-    asked: BTreeMap<RequestToken, Asked>,
+pub(super) struct AdmissionState {
+    enrolments: BTreeMap<EnrolmentId, ReplyPath>,
+    asked: BTreeMap<RequestToken, AdmissionRequest>,
     introductions: usize,
 }
 
 impl Node {
-    /// Puts a door in: from now on only members of the `invite` network are heard. For a new node.
+    /// Adds a gatekeeper: from now on only members of the `invite` network are heard. For a new node.
     #[must_use]
     pub fn with_gatekeeper(mut self, gatekeeper: Gatekeeper) -> Self {
         let own = gatekeeper.certificate().cloned();
@@ -149,9 +150,9 @@ impl Node {
             answer_bytes_max: SHORT_ANSWER,
             ..RequestOptions::default()
         };
-        // Nobody waits for the answer: none is heard from it any more.
+        // No answer is awaited: messages of an expelled node are dropped.
         if let Ok(token) = self.link.request(now, contact, &request, options) {
-            self.requests.insert(token, Waiting::Nobody);
+            self.requests.insert(token, PendingRequest::Ignored);
         }
     }
 
@@ -165,8 +166,8 @@ impl Node {
         self.outbox.push_back(Output::Admitted { public_key, address, until });
     }
 
-    /// Somebody wants a certificate.
-    pub(super) fn on_enroll(&mut self, now: Instant, came: Came, enroll: Enroll) {
+    /// A node requests a certificate.
+    pub(super) fn on_enroll(&mut self, now: Instant, inbound: InboundRequest, enroll: Enroll) {
         let refusal = if self.link.gatekeeper().is_none() {
             Some(Refusal::Unsupported)
         } else if self.admission.enrolments.len() >= ENROLMENTS_MAX {
@@ -175,11 +176,11 @@ impl Node {
             None
         };
         if let Some(reason) = refusal {
-            return self.answer(now, came.way, &Response::refused(reason));
+            return self.answer(now, inbound.reply_path, &Response::refused(reason));
         }
         let id = EnrolmentId(self.fresh_id());
-        self.admission.enrolments.insert(id, came.way);
-        self.outbox.push_back(Output::Enroll { id, from: came.from.public_key, enroll });
+        self.admission.enrolments.insert(id, inbound.reply_path);
+        self.outbox.push_back(Output::Enroll { id, from: inbound.from.public_key, enroll });
     }
 
     /// The shell has decided: the certificate is durable in its book, or why there is none.
@@ -189,12 +190,12 @@ impl Node {
         id: EnrolmentId,
         result: Result<Bytes, Refusal>,
     ) {
-        let Some(way) = self.admission.enrolments.remove(&id) else { return };
+        let Some(reply_path) = self.admission.enrolments.remove(&id) else { return };
         let response = match result {
             Ok(certificate) => Response::Enrolled { certificate },
             Err(reason) => Response::refused(reason),
         };
-        self.answer(now, way, &response);
+        self.answer(now, reply_path, &response);
     }
 
     /// Asks these, and some of the own neighbourhood, for a new certificate in place of the own one.
@@ -210,12 +211,12 @@ impl Node {
         };
         for contact in contacts.iter().chain(&siblings).take(RENEWALS_MAX) {
             if let Ok(token) = self.link.request(now, *contact, &request, options) {
-                self.admission.asked.insert(token, Asked::Renewal);
+                self.admission.asked.insert(token, AdmissionRequest::Renewal);
             }
         }
     }
 
-    /// Makes sure that `to` knows us, so that it answers a connection from here.
+    /// Introduces this node to `to`, so that it accepts a connection.
     pub(super) fn on_introduce(&mut self, now: Instant, id: CommandId, to: Contact) {
         if self.admission.introductions >= INTRODUCTIONS_MAX {
             return self.reply(id, Reply::Failed(CommandError::Busy));
@@ -232,7 +233,7 @@ impl Node {
         };
         match self.link.request(now, to, &Request::Ping, options) {
             Ok(token) => {
-                self.admission.asked.insert(token, Asked::Introduction { id, rounds });
+                self.admission.asked.insert(token, AdmissionRequest::Introduction { id, rounds });
             }
             Err(_) => self.end_introduction(id, false),
         }
@@ -253,13 +254,13 @@ impl Node {
     ) -> bool {
         match self.admission.asked.remove(&token) {
             None => return false,
-            Some(Asked::Renewal) => {
+            Some(AdmissionRequest::Renewal) => {
                 if let Response::Enrolled { certificate } = response {
                     let certificate = certificate.clone();
                     self.outbox.push_back(Output::Renewed { certificate });
                 }
             }
-            Some(Asked::Introduction { id, rounds }) => {
+            Some(AdmissionRequest::Introduction { id, rounds }) => {
                 match self.link.introduced_until(&from) {
                     Some(until) => {
                         // Also if it was told before: the shell may have forgotten.
@@ -278,8 +279,8 @@ impl Node {
     pub(super) fn on_admission_failed(&mut self, token: RequestToken) -> bool {
         match self.admission.asked.remove(&token) {
             None => return false,
-            Some(Asked::Renewal) => {}
-            Some(Asked::Introduction { id, .. }) => self.end_introduction(id, false),
+            Some(AdmissionRequest::Renewal) => {}
+            Some(AdmissionRequest::Introduction { id, .. }) => self.end_introduction(id, false),
         }
         true
     }

@@ -1,5 +1,5 @@
-//! Calls: what kv asks goes out in a datagram if it fits and else as a call; calls of others come in
-//! here.
+//! Calls: a request of kv is sent in a datagram if it fits, else as a call over QUIC; incoming calls of
+//! other nodes are decoded here.
 
 use bytes::Bytes;
 use potluck_base::{Contact, Instant, Machine as _};
@@ -8,8 +8,8 @@ use potluck_link::RequestOptions;
 use potluck_wire::limits::{CALL_BYTES_MAX, MESSAGE_BYTES_MAX};
 use potluck_wire::{Request, Response, decode_request, decode_response, encode_request};
 
-use super::requests::Came;
-use super::{ASK_TRIES, CALLS_MAX, Node, Return, SHORT_ANSWER, Waiting};
+use super::requests::InboundRequest;
+use super::{ASK_TRIES, CALLS_MAX, Node, PendingRequest, ReplyPath, SHORT_ANSWER};
 use crate::input::{CallId, InboundId};
 
 impl Node {
@@ -30,7 +30,7 @@ impl Node {
                 RequestOptions { tries: ASK_TRIES, answer_bytes_max, ..RequestOptions::default() };
             match self.link.request(now, to, request, options) {
                 Ok(token) => {
-                    self.requests.insert(token, Waiting::Kv(ask));
+                    self.requests.insert(token, PendingRequest::Kv(ask));
                     return;
                 }
                 Err(potluck_link::RequestError::TooLarge) => {}
@@ -46,28 +46,34 @@ impl Node {
             return self.kv.handle(now, potluck_kv::Input::Failed { ask });
         }
         let id = CallId(self.fresh_id());
-        self.calls.insert(id, (Waiting::Kv(ask), to));
+        self.calls.insert(id, (PendingRequest::Kv(ask), to));
         self.place_call(now, id, to, bytes);
     }
 
     pub(super) fn on_call_answered(&mut self, now: Instant, call: CallId, bytes: Option<&Bytes>) {
-        let Some((waiting, to)) = self.calls.remove(&call) else { return };
-        match (bytes.map(|bytes| decode_response(bytes)), waiting) {
-            (Some(Ok(response)), Waiting::Kv(ask)) => {
+        let Some((pending, to)) = self.calls.remove(&call) else { return };
+        match (bytes.map(|bytes| decode_response(bytes)), pending) {
+            (Some(Ok(response)), PendingRequest::Kv(ask)) => {
                 self.kv.handle(now, potluck_kv::Input::Answered { ask, response });
             }
-            (Some(Ok(response)), Waiting::Swarm(ask)) => {
+            (Some(Ok(response)), PendingRequest::Swarm(ask)) => {
                 self.on_have_answered(now, ask, response, None);
             }
-            (Some(Ok(response)), Waiting::Members(_) | Waiting::Topics(_) | Waiting::Search(_)) => {
-                self.on_gossip_answered(now, waiting, Some(response), None);
+            (
+                Some(Ok(response)),
+                PendingRequest::Members(_) | PendingRequest::Topics(_) | PendingRequest::Search(_),
+            ) => {
+                self.on_gossip_answered(now, pending, Some(response), None);
             }
-            (Some(Ok(_)), Waiting::Dht(..) | Waiting::Way(_) | Waiting::Nobody) => {}
-            // It lives, but what it says is nothing.
-            (Some(Err(_)), Waiting::Kv(ask)) => {
+            (
+                Some(Ok(_)),
+                PendingRequest::Dht(..) | PendingRequest::PathProbe(_) | PendingRequest::Ignored,
+            ) => {}
+            // The node is alive, but its answer cannot be decoded.
+            (Some(Err(_)), PendingRequest::Kv(ask)) => {
                 self.kv.handle(now, potluck_kv::Input::Failed { ask });
             }
-            (Some(Err(_)) | None, waiting) => self.on_failed(now, waiting, &to),
+            (Some(Err(_)) | None, pending) => self.on_failed(now, pending, &to),
         }
     }
 
@@ -78,14 +84,15 @@ impl Node {
         inbound: InboundId,
         bytes: &Bytes,
     ) {
-        let way = Return::Call(inbound);
+        let reply_path = ReplyPath::Call(inbound);
         self.hear(now, from);
         match decode_request(bytes) {
             Ok(request) => {
-                let came = Came { from, proven: true, budget: CALL_BYTES_MAX, way };
-                self.on_request(now, came, request);
+                let inbound =
+                    InboundRequest { from, proven: true, budget: CALL_BYTES_MAX, reply_path };
+                self.on_request(now, inbound, request);
             }
-            Err(_) => self.answer(now, way, &Response::unsupported()),
+            Err(_) => self.answer(now, reply_path, &Response::unsupported()),
         }
     }
 }

@@ -5,7 +5,7 @@ use potluck_dht::LookupId;
 use potluck_link::{Gatekeeper, RequestOptions};
 use potluck_wire::{Request, Want};
 
-use super::{Node, SHORT_ANSWER, TRACES, Waiting};
+use super::{Node, PendingRequest, SHORT_ANSWER, TRACES};
 use crate::command::{Command, CommandError, CommandId, Reply};
 use crate::output::Output;
 use crate::view::StatusView;
@@ -106,7 +106,7 @@ impl Node {
                 ..RequestOptions::default()
             };
             if let Ok(token) = self.link.request(now, contact, &Request::Leave, options) {
-                self.requests.insert(token, Waiting::Nobody);
+                self.requests.insert(token, PendingRequest::Ignored);
             }
         }
         while let Some(output) = self.link.poll_output() {

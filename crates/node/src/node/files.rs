@@ -13,8 +13,8 @@ use potluck_swarm::{AskId, FetchId, ServeId};
 use potluck_wire::limits::MESSAGE_BYTES_MAX;
 use potluck_wire::{Holding, Provider, Refusal, Request, Response, encode_request};
 
-use super::requests::Came;
-use super::{ASK_TRIES, CALLS_MAX, Node, Return, Waiting};
+use super::requests::InboundRequest;
+use super::{ASK_TRIES, CALLS_MAX, Node, PendingRequest, ReplyPath};
 use crate::input::CallId;
 use crate::output::Output;
 
@@ -28,7 +28,7 @@ pub(super) struct Pending {
     /// whether the first said that there is none.
     finds: BTreeMap<CommandId, (FetchId, Option<bool>)>,
     announcements: BTreeMap<CommandId, BlobId>,
-    asked: BTreeMap<ServeId, Return>,
+    asked: BTreeMap<ServeId, ReplyPath>,
     /// When each question went out by datagram.
     sent: BTreeMap<RequestToken, Instant>,
 }
@@ -46,12 +46,12 @@ impl Node {
             Swarm::Announce { root, complete } => self.announce(now, root, complete),
             Swarm::AskHave { ask, to, blob, large } => self.ask_have(now, ask, to, blob, large),
             Swarm::Holding { serve, answer } => {
-                if let Some(way) = self.files.asked.remove(&serve) {
+                if let Some(reply_path) = self.files.asked.remove(&serve) {
                     let response = match answer {
                         Ok(holding) => Response::Holding(holding),
                         Err(reason) => Response::refused(reason),
                     };
-                    self.answer(now, way, &response);
+                    self.answer(now, reply_path, &response);
                 }
             }
             Swarm::Transfer { transfer, fetch, from, blob, size, granules } => {
@@ -161,7 +161,7 @@ impl Node {
             };
             match self.link.request(now, to, &request, options) {
                 Ok(token) => {
-                    self.requests.insert(token, Waiting::Swarm(ask));
+                    self.requests.insert(token, PendingRequest::Swarm(ask));
                     self.files.sent.insert(token, now);
                 }
                 Err(_) => {
@@ -176,7 +176,7 @@ impl Node {
             return self.swarm.handle(now, potluck_swarm::Input::AskFailed { ask });
         }
         let id = CallId(self.fresh_id());
-        self.calls.insert(id, (Waiting::Swarm(ask), to));
+        self.calls.insert(id, (PendingRequest::Swarm(ask), to));
         self.place_call(now, id, to, encode_request(&request));
     }
 
@@ -198,10 +198,10 @@ impl Node {
     }
 
     /// Another node asks what this one has.
-    pub(super) fn on_asked_have(&mut self, now: Instant, came: Came, blob: BlobId) {
+    pub(super) fn on_asked_have(&mut self, now: Instant, inbound: InboundRequest, blob: BlobId) {
         let serve = ServeId(self.fresh_id());
-        let Came { from, budget, way, .. } = came;
-        self.files.asked.insert(serve, way);
+        let InboundRequest { from, budget, reply_path, .. } = inbound;
+        self.files.asked.insert(serve, reply_path);
         self.swarm.handle(now, potluck_swarm::Input::AskedHave { serve, from, blob, budget });
     }
 

@@ -21,8 +21,8 @@ use potluck_wire::{
     encode_request,
 };
 
-use super::requests::Came;
-use super::{CALLS_MAX, Node, Return, Waiting};
+use super::requests::InboundRequest;
+use super::{CALLS_MAX, Node, PendingRequest, ReplyPath};
 use crate::cached::Cached;
 use crate::command::{Command, CommandError, Reply};
 use crate::config::Config;
@@ -54,7 +54,7 @@ pub(super) struct Gossip {
     searches: BTreeMap<u64, CommandId>,
     finds: BTreeMap<CommandId, TopicId>,
     announcing: BTreeMap<CommandId, TopicId>,
-    asked: BTreeMap<u64, Return>,
+    asked: BTreeMap<u64, ReplyPath>,
     size_told: Instant,
 }
 
@@ -184,7 +184,7 @@ impl Node {
     fn gossip_ask(
         &mut self,
         now: Instant,
-        waiting: Waiting,
+        pending: PendingRequest,
         to: Contact,
         request: &Request,
         how: Asking,
@@ -192,7 +192,7 @@ impl Node {
         if !how.large {
             match self.link.request(now, to, request, how.options) {
                 Ok(token) => {
-                    self.requests.insert(token, waiting);
+                    self.requests.insert(token, pending);
                     return true;
                 }
                 Err(potluck_link::RequestError::TooLarge) => {}
@@ -208,7 +208,7 @@ impl Node {
             return false;
         }
         let id = CallId(self.fresh_id());
-        self.calls.insert(id, (waiting, to));
+        self.calls.insert(id, (pending, to));
         self.place_call(now, id, to, bytes);
         true
     }
@@ -217,32 +217,35 @@ impl Node {
     pub(super) fn on_gossip_answered(
         &mut self,
         now: Instant,
-        waiting: Waiting,
+        pending: PendingRequest,
         response: Option<Response>,
         rtt: Option<Duration>,
     ) {
-        match (waiting, response) {
-            (Waiting::Members(ask), Some(response)) => {
+        match (pending, response) {
+            (PendingRequest::Members(ask), Some(response)) => {
                 let input = members::Input::Answered { ask, response, rtt };
                 self.gossip.members.handle(now, input);
             }
-            (Waiting::Members(ask), None) => {
+            (PendingRequest::Members(ask), None) => {
                 self.gossip.members.handle(now, members::Input::Failed { ask });
             }
-            (Waiting::Topics(ask), Some(Response::Topic(answer))) => {
+            (PendingRequest::Topics(ask), Some(Response::Topic(answer))) => {
                 let rtt = rtt.unwrap_or(Duration::from_millis(100));
                 self.gossip.topics.handle(now, TopicsInput::Answered { ask, answer, rtt });
             }
-            (Waiting::Topics(ask), Some(Response::Refused { reason: Refusal::Busy, .. })) => {
+            (
+                PendingRequest::Topics(ask),
+                Some(Response::Refused { reason: Refusal::Busy, .. }),
+            ) => {
                 self.gossip.topics.handle(now, TopicsInput::Unsent(ask));
             }
-            (Waiting::Topics(ask), _) => {
+            (PendingRequest::Topics(ask), _) => {
                 self.gossip.topics.handle(now, TopicsInput::Failed(ask));
             }
-            (Waiting::Search(ask), Some(Response::Taken)) => {
+            (PendingRequest::Search(ask), Some(Response::Taken)) => {
                 self.gossip.search.handle(now, search::Input::Answered { ask });
             }
-            (Waiting::Search(ask), _) => {
+            (PendingRequest::Search(ask), _) => {
                 self.gossip.search.handle(now, search::Input::Failed { ask });
             }
             _ => {}
@@ -251,15 +254,20 @@ impl Node {
 
     // --- requests of others ---
 
-    pub(super) fn on_gossip_request(&mut self, now: Instant, came: Came, request: GossipRequest) {
+    pub(super) fn on_gossip_request(
+        &mut self,
+        now: Instant,
+        inbound: InboundRequest,
+        request: GossipRequest,
+    ) {
         // What is said here has consequences: it must come from where it says.
-        if !came.proven {
+        if !inbound.proven {
             let reason = Refusal::Unproven;
-            return self.answer(now, came.way, &Response::refused(reason));
+            return self.answer(now, inbound.reply_path, &Response::refused(reason));
         }
-        let Came { from, budget, way, .. } = came;
+        let InboundRequest { from, budget, reply_path, .. } = inbound;
         let serve = self.fresh_id();
-        self.gossip.asked.insert(serve, way);
+        self.gossip.asked.insert(serve, reply_path);
         match request {
             GossipRequest::Member(request) => {
                 let serve = members::ServeId(serve);
@@ -278,8 +286,8 @@ impl Node {
     }
 
     fn gossip_answer(&mut self, now: Instant, serve: u64, response: &Response) {
-        if let Some(way) = self.gossip.asked.remove(&serve) {
-            self.answer(now, way, response);
+        if let Some(reply_path) = self.gossip.asked.remove(&serve) {
+            self.answer(now, reply_path, response);
         }
     }
 
@@ -302,7 +310,7 @@ impl Node {
                 let options = RequestOptions { tries, answer_bytes_max, patience };
                 let how = Asking { options, large };
                 let request = Request::Member(request);
-                if !self.gossip_ask(now, Waiting::Members(ask), to, &request, how) {
+                if !self.gossip_ask(now, PendingRequest::Members(ask), to, &request, how) {
                     self.gossip.members.handle(now, members::Input::Unsent { ask });
                 }
             }
@@ -348,7 +356,7 @@ impl Node {
             }
             Verdict::Suspect => {
                 let id = contact.in_network(&self.network).id;
-                self.dht.handle(now, potluck_dht::Input::Doubted(id));
+                self.dht.handle(now, potluck_dht::Input::Suspected(id));
                 self.gossip.topics.handle(now, TopicsInput::Unreachable(key));
             }
             Verdict::Dead => {
@@ -388,7 +396,7 @@ impl Node {
                 let options = RequestOptions { tries, answer_bytes_max, patience: Duration::ZERO };
                 let how = Asking { options, large: false };
                 let request = Request::Topic(request);
-                if !self.gossip_ask(now, Waiting::Topics(ask), to, &request, how) {
+                if !self.gossip_ask(now, PendingRequest::Topics(ask), to, &request, how) {
                     self.gossip.topics.handle(now, TopicsInput::Unsent(ask));
                 }
             }
@@ -475,7 +483,7 @@ impl Node {
             return self.gossip.topics.handle(now, TopicsInput::Candidates(contacts));
         }
         if self.gossip.topics.is_alone(&topic) {
-            // Whoever is near may be in it as well, and is asked at once.
+            // A near node may be in the topic too, and is asked at once.
             let suggested =
                 TopicsInput::Suggested { topic, contacts: self.gossip.topics.neighbours() };
             self.gossip.topics.handle(now, suggested);
@@ -535,7 +543,7 @@ impl Node {
                 };
                 let how = Asking { options, large: false };
                 let request = Request::Search(request);
-                if !self.gossip_ask(now, Waiting::Search(ask), to, &request, how) {
+                if !self.gossip_ask(now, PendingRequest::Search(ask), to, &request, how) {
                     self.gossip.search.handle(now, search::Input::Failed { ask });
                 }
             }

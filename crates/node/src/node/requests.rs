@@ -1,4 +1,4 @@
-//! Requests of other nodes: which part of this one answers them, and how the answer goes back.
+//! Requests of other nodes: dispatched to the part that answers them; the answer takes the reply path.
 
 use potluck_base::{Contact, Instant, Machine as _, Peer};
 use potluck_kv::ServeId;
@@ -6,21 +6,21 @@ use potluck_wire::limits::CONTACTS_MAX;
 use potluck_wire::{Found, Refusal, Request, Response, Want, encode_response};
 
 use super::gossip::GossipRequest;
-use super::{Node, Return};
+use super::{Node, ReplyPath};
 use crate::output::Output;
 
-/// A contact in an answer, at its longest, and what frames it: key, salt, IPv6 address and port.
+/// Largest encoded contact with its framing, in bytes: key, salt, IPv6 address and port.
 const CONTACT_BYTES: usize = 64;
 
-/// How a request came, and what its answer may be.
-pub(super) struct Came {
+/// The sender of a request, and the limits and path of its answer.
+pub(super) struct InboundRequest {
     pub(super) from: Contact,
     pub(super) proven: bool,
     pub(super) budget: usize,
-    pub(super) way: Return,
+    pub(super) reply_path: ReplyPath,
 }
 
-/// What kv is to answer, beside these contacts.
+/// A request for kv, with the contacts of the answer.
 struct Question {
     from: Peer,
     request: Request,
@@ -28,71 +28,71 @@ struct Question {
 }
 
 impl Node {
-    pub(super) fn on_request(&mut self, now: Instant, came: Came, request: Request) {
+    pub(super) fn on_request(&mut self, now: Instant, inbound: InboundRequest, request: Request) {
         match request {
             Request::Member(request) => {
-                self.on_gossip_request(now, came, GossipRequest::Member(request));
+                self.on_gossip_request(now, inbound, GossipRequest::Member(request));
             }
             Request::Topic(request) => {
-                self.on_gossip_request(now, came, GossipRequest::Topic(request));
+                self.on_gossip_request(now, inbound, GossipRequest::Topic(request));
             }
             Request::Search(request) => {
-                self.on_gossip_request(now, came, GossipRequest::Search(request));
+                self.on_gossip_request(now, inbound, GossipRequest::Search(request));
             }
             _ if !self.serves_others => {
-                self.answer(now, came.way, &Response::refused(Refusal::NotServing));
+                self.answer(now, inbound.reply_path, &Response::refused(Refusal::NotServing));
             }
-            Request::Ping => self.answer(now, came.way, &Response::Pong),
-            // Whoever recorded a good-bye must not be able to say it again from elsewhere.
-            Request::Leave if !came.proven => {
-                self.answer(now, came.way, &Response::refused(Refusal::Unproven));
+            Request::Ping => self.answer(now, inbound.reply_path, &Response::Pong),
+            // A recorded leave message must not be replayed from another address.
+            Request::Leave if !inbound.proven => {
+                self.answer(now, inbound.reply_path, &Response::refused(Refusal::Unproven));
             }
             Request::Leave => {
-                self.dht.handle(now, potluck_dht::Input::Left(came.from.public_key));
-                self.answer(now, came.way, &Response::Left);
+                self.dht.handle(now, potluck_dht::Input::Left(inbound.from.public_key));
+                self.answer(now, inbound.reply_path, &Response::Left);
             }
             Request::FindNode { target, count, want, .. } => {
-                let room = came.budget.saturating_sub(64) / CONTACT_BYTES;
+                let room = inbound.budget.saturating_sub(64) / CONTACT_BYTES;
                 let most = usize::from(count).min(CONTACTS_MAX).min(room);
-                let from = came.from.in_network(&self.network);
+                let from = inbound.from.in_network(&self.network);
                 let closest = self.dht.closest(&target, most, Some(&from.id));
                 let contacts = closest.iter().map(|peer| peer.contact).collect();
                 if want == Want::Nothing {
                     let found = Found { contacts, ..Found::default() };
-                    return self.answer(now, came.way, &Response::Found(found));
+                    return self.answer(now, inbound.reply_path, &Response::Found(found));
                 }
                 let request = Request::FindNode { target, count, want, parts: None };
-                self.ask_kv(now, came, Question { from, request, contacts });
+                self.ask_kv(now, inbound, Question { from, request, contacts });
             }
-            Request::Have { blob } => self.on_asked_have(now, came, blob),
-            Request::Enroll(enroll) => self.on_enroll(now, came, enroll),
+            Request::Have { blob } => self.on_asked_have(now, inbound, blob),
+            Request::Enroll(enroll) => self.on_enroll(now, inbound, enroll),
             request @ (Request::Store { .. } | Request::Offer { .. } | Request::Load(_)) => {
-                let from = came.from.in_network(&self.network);
-                self.ask_kv(now, came, Question { from, request, contacts: Vec::new() });
+                let from = inbound.from.in_network(&self.network);
+                self.ask_kv(now, inbound, Question { from, request, contacts: Vec::new() });
             }
         }
     }
 
-    fn ask_kv(&mut self, now: Instant, came: Came, question: Question) {
+    fn ask_kv(&mut self, now: Instant, inbound: InboundRequest, question: Question) {
         let serve = ServeId(self.fresh_id());
         let request = potluck_kv::PeerRequest {
             from: question.from,
             request: question.request,
             contacts: question.contacts,
-            proven: came.proven,
-            budget: came.budget,
+            proven: inbound.proven,
+            budget: inbound.budget,
         };
-        self.serves.insert(serve, came.way);
+        self.serves.insert(serve, inbound.reply_path);
         self.kv.handle(now, potluck_kv::Input::PeerRequest { serve, request });
     }
 
-    pub(super) fn answer(&mut self, now: Instant, way: Return, response: &Response) {
-        match way {
-            Return::Datagram(reply_to) => {
-                // An answer that does not fit is counted by the link; the asker tries elsewhere.
+    pub(super) fn answer(&mut self, now: Instant, reply_path: ReplyPath, response: &Response) {
+        match reply_path {
+            ReplyPath::Datagram(reply_to) => {
+                // An answer that does not fit is counted by the link; the requester tries another node.
                 let _ = self.link.respond(now, &reply_to, response);
             }
-            Return::Call(inbound) => {
+            ReplyPath::Call(inbound) => {
                 let bytes = encode_response(response);
                 self.outbox.push_back(Output::AnswerCall { inbound, bytes });
             }

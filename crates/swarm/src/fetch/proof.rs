@@ -9,13 +9,15 @@ use super::{Fetch, Place, World, in_stream, send};
 use crate::command::{FULL_SOURCES_MAX, Output};
 use crate::source::Source;
 
-/// How long the first granule may take before it is asked of one more source, and of how many at once.
-/// Until it is here nothing else can be asked for, so silent sources must not be waited for in turn.
+/// Time that the first granule may take before it is requested from one more source. See
+/// [`PROOFS_MAX`]. Until it is here nothing else can be asked for, so silent sources must not be
+/// waited for in turn.
 const PROOF_PAUSE: Duration = Duration::from_millis(500);
+/// Most sources from which the first granule is requested concurrently.
 const PROOFS_MAX: usize = 4;
 
 impl Fetch {
-    /// The size that most sources claim who could prove it.
+    /// The size that most of the sources claim that could prove it.
     pub(super) fn claimed_size(&self) -> Option<u64> {
         if let Some(size) = self.size_said {
             let told = self.sources.values().any(|source| source.size == Some(size));
@@ -48,7 +50,7 @@ impl Fetch {
             && !self.sources.values().any(|one| one.provable_size() == Some(division.size()))
             && self.claimed_size().is_some()
         {
-            // Nobody is left to prove this size, and somebody claims another.
+            // No source is left to prove this size, and another source claims a different one.
             self.place = Place::None;
         }
         if self.place == Place::None
@@ -61,8 +63,8 @@ impl Fetch {
         }
     }
 
-    /// When the granule that proves the size is asked of one more source, as those who were asked say
-    /// nothing; `None` if nobody was asked.
+    /// When the granule that proves the size is asked of one more source, as the asked sources say
+    /// nothing; `None` if no source was asked.
     pub(super) fn asks_proof_at(&self) -> Option<Instant> {
         let asked = self.sources.values().flat_map(|source| &source.transfers);
         asked.map(|transfer| transfer.started + PROOF_PAUSE).max()
