@@ -422,7 +422,7 @@ fn an_open_node_forgets_members_it_no_longer_watches() {
 }
 
 /// An open network in which each node has the neighbours that are listed for it.
-fn open_town(neighbours: &[&[usize]]) -> Cluster {
+fn open_cluster(neighbours: &[&[usize]]) -> Cluster {
     let config = MembersConfig { mode: ModeChoice::Open, ..MembersConfig::default() };
     let mut cluster = Cluster::new(config);
     for _ in neighbours {
@@ -438,7 +438,7 @@ fn open_town(neighbours: &[&[usize]]) -> Cluster {
 #[test]
 fn helpers_are_neighbours_of_the_subject() {
     // The first watches the second and two that know nothing of it.
-    let mut cluster = open_town(&[&[1, 3, 4], &[0, 2], &[1], &[0], &[0]]);
+    let mut cluster = open_cluster(&[&[1, 3, 4], &[0, 2], &[1], &[0], &[0]]);
     cluster.run(30 * SECOND);
     cluster.cuts = vec![(0, 1), (1, 0)];
     cluster.run(60 * SECOND);
@@ -450,7 +450,8 @@ fn helpers_are_neighbours_of_the_subject() {
 #[test]
 fn a_node_known_to_no_other_gets_confirmations_in_answer_to_its_suspect_messages() {
     // The last watches all, and is known to no other node.
-    let mut cluster = open_town(&[&[1, 2, 3], &[0, 2, 3], &[0, 1, 3], &[0, 1, 2], &[0, 1, 2, 3]]);
+    let mut cluster =
+        open_cluster(&[&[1, 2, 3], &[0, 2, 3], &[0, 1, 3], &[0, 1, 2], &[0, 1, 2, 3]]);
     cluster.run(30 * SECOND);
     cluster.kill(3);
     assert!(
@@ -503,7 +504,7 @@ fn named(cluster: &mut Cluster, time: Duration) -> (Vec<(PublicKey, usize)>, usi
 #[test]
 fn all_nodes_that_watch_a_member_are_listed_in_rotation() {
     // The first watches three of them, and the other three watch it.
-    let mut cluster = open_town(&[&[1, 2, 3], &[], &[], &[], &[], &[], &[]]);
+    let mut cluster = open_cluster(&[&[1, 2, 3], &[], &[], &[], &[], &[], &[]]);
     let (counts, fewest) = named(&mut cluster, 66 * SECOND);
     let all: Vec<PublicKey> = counts.iter().map(|(key, _)| *key).collect();
     let mut wanted: Vec<PublicKey> = (1..7).map(|index| cluster.key(index)).collect();
@@ -513,7 +514,7 @@ fn all_nodes_that_watch_a_member_are_listed_in_rotation() {
     assert!(fewest >= 2, "one hears of {fewest} in six answers");
     assert_eq!(cluster.nodes[0].members.stats().watchers, 6);
     // If more nodes watch it than it watches, those it watches have half of the places.
-    let mut cluster = open_town(&[&[1], &[], &[], &[], &[], &[], &[]]);
+    let mut cluster = open_cluster(&[&[1], &[], &[], &[], &[], &[], &[]]);
     let (counts, _) = named(&mut cluster, 66 * SECOND);
     let of_watched = counts.iter().find(|(key, _)| *key == cluster.key(1)).map(|(_, count)| *count);
     assert!(of_watched.is_some_and(|count| (14..=22).contains(&count)), "{counts:?}");
@@ -521,7 +522,7 @@ fn all_nodes_that_watch_a_member_are_listed_in_rotation() {
 
 #[test]
 fn old_probers_are_not_listed_and_remembered_probers_are_bounded() {
-    let mut cluster = open_town(&[&[1, 2], &[], &[], &[]]);
+    let mut cluster = open_cluster(&[&[1, 2], &[], &[], &[]]);
     assert!(named(&mut cluster, 66 * SECOND).0.iter().any(|(key, _)| *key == cluster.key(3)));
     cluster.run(130 * SECOND);
     let (now, third) = (cluster.now, cluster.nodes[2].contact);
@@ -541,7 +542,7 @@ fn old_probers_are_not_listed_and_remembered_probers_are_bounded() {
 
 #[test]
 fn only_a_node_that_suspects_the_same_version_confirms() {
-    let mut cluster = open_town(&[&[1, 2], &[0, 2], &[0, 1]]);
+    let mut cluster = open_cluster(&[&[1, 2], &[0, 2], &[0, 1]]);
     cluster.run(10 * SECOND);
     cluster.kill(2);
     assert!(
@@ -568,7 +569,7 @@ fn only_a_node_that_suspects_the_same_version_confirms() {
 
 #[test]
 fn two_partitions_that_meet_in_the_dht_are_bridged() {
-    let mut cluster = open_town(&[&[1], &[0], &[3], &[2]]);
+    let mut cluster = open_cluster(&[&[1], &[0], &[3], &[2]]);
     let third = cluster.nodes[2].contact;
     let wall = UnixMillis(7 * 3_600_000);
     for index in 0..4 {
