@@ -339,7 +339,7 @@ impl Topic {
         self.trees.links_changed();
         self.missing.remove_peer(peer);
         shared.stats.neighbours_down.count(cause);
-        if matches!(cause, Cause::Crashed | Cause::Isolated) {
+        if matches!(cause, Cause::Crashed | Cause::LocalSuspend) {
             self.rewiring.on_neighbour_lost(*peer);
         }
         if self.system {
@@ -352,7 +352,7 @@ impl Topic {
                 self.learn(shared, contact, None);
                 self.passive_view.retry_after(peer, until);
             }
-            Cause::Isolated => {
+            Cause::LocalSuspend => {
                 self.learn(shared, contact, None);
                 self.passive_view.retry_after(peer, shared.now + SILENT_PAUSE);
             }

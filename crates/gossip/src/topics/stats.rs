@@ -31,7 +31,7 @@ impl DownCounts {
             Cause::Evicted => &mut self.evicted,
             Cause::Replaced => &mut self.replaced,
             Cause::Misbehaved => &mut self.misbehaved,
-            Cause::Isolated => &mut self.local_suspend,
+            Cause::LocalSuspend => &mut self.local_suspend,
             Cause::Forgotten => &mut self.forgotten,
         };
         *counter += 1;

@@ -520,7 +520,7 @@ impl Topic {
         let none_heard = since.is_some_and(|since| shared.last_heard <= since);
         self.isolated |= none_heard && self.active_view.len() > 1;
         let own_fault = self.isolated || shared.now < shared.isolated_until;
-        if own_fault { Cause::Isolated } else { Cause::Crashed }
+        if own_fault { Cause::LocalSuspend } else { Cause::Crashed }
     }
 
     /// Asks a neighbour to push the messages in `ranges`, and with `tree`, the tree of these
