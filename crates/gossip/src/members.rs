@@ -13,7 +13,7 @@
 //!   never signed is ignored.
 //! - Updates travel over the broadcast tree, once to each member, and are not piggybacked tens of
 //!   times; member lists are compared by digests, and sent whole only to newcomers.
-//! - The [isolation guard](isolation): a node that hears no other node declares none dead.
+//! - The isolation guard (see `isolation`): a node that hears no other node declares none dead.
 //!
 //! **Modes.** In a *fleet* every node knows and watches all members. In an *open* network it
 //! watches its neighbours in the overlay and its close group in the DHT, and sends suspect messages

@@ -384,7 +384,7 @@ impl Topics {
             self.with(&id, |topic, shared| {
                 // The failure detector already checked whether other nodes are heard.
                 let isolated = cause == Cause::Crashed && shared.now < shared.isolated_until;
-                let cause = if isolated { Cause::Isolated } else { cause };
+                let cause = if isolated { Cause::LocalSuspend } else { cause };
                 topic.unlink(shared, peer, cause, None);
                 topic.passive_view.remove(peer);
                 topic.settle(shared);

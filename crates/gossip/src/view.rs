@@ -144,7 +144,7 @@ pub enum Cause {
     /// The neighbour broke the rules.
     Misbehaved,
     /// This node was isolated or slept.
-    Isolated,
+    LocalSuspend,
     /// The neighbour is alive and no longer knew the link: it took this node for gone, or
     /// restarted.
     Forgotten,
@@ -160,7 +160,7 @@ impl Cause {
             Self::Evicted => "evicted",
             Self::Replaced => "replaced",
             Self::Misbehaved => "misbehaved",
-            Self::Isolated => "local suspend",
+            Self::LocalSuspend => "local suspend",
             Self::Forgotten => "forgotten",
         }
     }

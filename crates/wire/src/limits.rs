@@ -46,7 +46,7 @@ pub const LABEL_BYTES_MAX: usize = 64;
 pub const MEMBER_RECORD_BYTES_MAX: usize = 1040;
 /// Most records, short ids or entries of a comparison in one message about members.
 pub const RECORDS_MAX: usize = 2048;
-/// Most claims in one message.
+/// Most suspect messages in one request or announcement.
 pub const SUSPECTS_MAX: usize = 16;
 /// Longest certificate, grant or revocation, signature included: a certificate leaves room for a
 /// request of over 600 bytes in the datagram that it is shown in.
@@ -57,5 +57,5 @@ pub const CERTIFICATE_LIFE_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 pub const TICKET_CONTACTS_MAX: usize = 4;
 /// Longest payload of a topic's message.
 pub const TOPIC_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
-/// Most runs of message names in one request about a topic.
+/// Most ranges of message ids in one request in a topic.
 pub const ID_RANGES_MAX: usize = 1024;

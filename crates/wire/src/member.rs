@@ -1,7 +1,7 @@
-//! What members say of themselves and of each other.
+//! Membership messages: records, pings, suspect messages, comparisons.
 //!
 //! A [`MemberRecord`] is signed by its subject over the bytes that are kept and passed on. A
-//! [`SuspectMessage`] is only a hint: whoever hears it probes for itself.
+//! [`SuspectMessage`] is only a hint: a node that receives it probes for itself.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,13 +20,13 @@ const RECORD_DOMAIN: &[u8] = b"potluck 2026 member record";
 const PARTITION_DOMAIN: &[u8] = b"potluck 2026 component";
 const PROOF_DOMAIN: &[u8] = b"potluck 2026 liveness proof";
 
-/// How young a node's word about itself is: ordered, and compared only with its own.
+/// The version of a node's record: ordered, and compared only with others of the same node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 pub struct RecordVersion {
     /// Higher with every start of the node.
     #[n(0)]
     pub incarnation: u64,
-    /// One up with each change or refutation in this incarnation.
+    /// Grows by one with each change or refutation in this incarnation.
     #[n(1)]
     pub revision: u32,
 }
@@ -34,75 +34,76 @@ pub struct RecordVersion {
 /// A request about members.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum MemberRequest {
-    /// Are you there?
+    /// Asks whether the node is alive.
     #[n(0)]
     Ping {
-        /// What the prober's own word is.
+        /// The version of the sender's own record.
         #[n(0)]
         mine: RecordVersion,
-        /// Yours that I take for suspect or dead: be heard with a newer one.
+        /// The version of the receiver's record that the sender suspects or holds for dead: refute
+        /// it with a newer one.
         #[n(1)]
         suspected: Option<RecordVersion>,
-        /// In open networks.
+        /// The sender's partition, in open networks.
         #[n(2)]
         partition: Option<PartitionId>,
     },
-    /// Probe this node for me and bring its signature over my nonce.
+    /// Ping-req: ping this node for the sender, and return its signature over the nonce.
     #[n(1)]
     PingReq {
-        /// Whom.
+        /// The node to ping.
         #[cbor(n(0), with = "cbor_contact")]
         subject: Contact,
         /// Drawn for this probe.
         #[n(1)]
         nonce: u64,
     },
-    /// Sign this for somebody who cannot reach you.
+    /// Asks for a signature over the nonce of a node that cannot reach the receiver.
     #[n(2)]
     Prove {
-        /// Who wants to know.
+        /// That node.
         #[cbor(n(0), with = "cbor_public_key")]
         asker: PublicKey,
         /// Its nonce.
         #[n(1)]
         nonce: u64,
     },
-    /// I could not reach these.
+    /// The sender could not reach these members.
     #[n(3)]
     Suspect {
-        /// Them.
-        #[cbor(n(0), with = "cbor_claims")]
+        /// The suspected members.
+        #[cbor(n(0), with = "cbor_suspects")]
         suspects: Vec<SuspectMessage>,
     },
-    /// Records you may lack.
+    /// Records that the receiver may lack.
     #[n(4)]
     Tell {
         /// Encoded [`MemberRecord`]s.
         #[cbor(n(0), with = "cbor_records")]
         records: Vec<Bytes>,
     },
-    /// Where do our lists of members differ?
+    /// Asks where the member lists differ.
     #[n(5)]
     Compare {
         /// A digest of each bucket, eight bytes each.
         #[cbor(n(0), with = "cbor_blob_bytes")]
         digests: Bytes,
     },
-    /// Give me these records.
+    /// Asks for these records.
     #[n(6)]
     Load {
         /// Short ids: the first eight bytes of public keys.
         #[cbor(n(0), with = "cbor_short_ids")]
         members: Vec<u64>,
     },
-    /// Give me all records behind this public key, in order, as many as fit.
+    /// Asks for the records after this public key, in order, as many as fit.
     #[n(7)]
     Page {
-        /// The last one I have; all zeros at the start.
+        /// The last key received; all zeros at the start.
         #[cbor(n(0), with = "cbor_public_key")]
         after: PublicKey,
     },
-    /// These are shut out.
+    /// These members are expelled.
     #[n(8)]
     Revoke {
         /// Encoded revocations of the network's authority.
@@ -111,13 +112,13 @@ pub enum MemberRequest {
     },
 }
 
-/// The answer to a [`MemberRequest`]; [`crate::Response::Taken`] where there is nothing to say.
+/// The answer to a [`MemberRequest`]; [`crate::Response::Taken`] where there is nothing to add.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum MemberResponse {
-    /// I am here.
+    /// The node is alive.
     #[n(0)]
     Ack {
-        /// The answerer's own word.
+        /// The version of the answering node's own record.
         #[n(0)]
         mine: RecordVersion,
         /// In open networks.
@@ -127,20 +128,20 @@ pub enum MemberResponse {
     /// The subject's signature over a nonce.
     #[n(1)]
     Proof {
-        /// The subject's own word.
+        /// The version of the subject's record.
         #[n(0)]
         version: RecordVersion,
         /// See [`Proof::verify`].
         #[cbor(n(1), with = "cbor_signature")]
         signature: Signature,
     },
-    /// Members of the buckets that differ, and how young my record of each is.
+    /// The members in the buckets that differ, with a digest of each record.
     #[n(2)]
     Differing {
         /// Short id and short digest of the record.
         #[cbor(n(0), with = "cbor_entries")]
         entries: Vec<(u64, u32)>,
-        /// The buckets that these are all of, a bit each.
+        /// The buckets whose members are all listed, a bit each.
         #[n(1)]
         buckets: u64,
     },
@@ -154,17 +155,17 @@ pub enum MemberResponse {
         #[n(1)]
         more: bool,
     },
-    /// Of the claims of a doubt, those that I make as well.
+    /// Those of the received suspect messages that the answering node confirms.
     #[n(4)]
     Confirmed {
-        /// About members that I could not reach either.
-        #[cbor(n(0), with = "cbor_claims")]
+        /// The members that it could not reach either.
+        #[cbor(n(0), with = "cbor_suspects")]
         suspects: Vec<SuspectMessage>,
     },
 }
 
-/// Names the part of the overlay that a node is in, in one hour: neighbours agree on the least mark
-/// of any node they are linked to, over however many links.
+/// Identifies the partition of the overlay that a node is in, in one hour: neighbours agree on the
+/// lowest mark of any node that they are linked to, over however many hops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct PartitionId {
     /// Hours since 1970.
@@ -176,8 +177,8 @@ pub struct PartitionId {
 }
 
 impl PartitionId {
-    /// The mark of one node in one hour: another one each hour, so that nobody has the least for
-    /// long.
+    /// The mark of one node in one hour. Marks change every hour, so that no node keeps the lowest
+    /// for long.
     #[must_use]
     pub fn of(node: &PublicKey, hour: u32) -> Self {
         let mut hasher = blake3::Hasher::new();
@@ -188,37 +189,38 @@ impl PartitionId {
     }
 }
 
-/// What a node that is not known to all says of where it is.
+/// Hints that a node in an open network gives in its acks.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct PeerHints {
-    /// The part of the overlay it is in.
+    /// The partition that it is in.
     #[n(0)]
     pub partition: Option<PartitionId>,
-    /// Some that it is linked to: who may reach it when the asker does not.
+    /// Some of its neighbours and probers, which may reach it when the receiver does not.
     #[cbor(n(1), with = "cbor_contacts")]
     pub helpers: Vec<Contact>,
 }
 
-/// "I could not reach this one, whose last word I know is this."
+/// A suspect message: the sender could not reach this member, whose record it knows in this
+/// version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct SuspectMessage {
-    /// Whom.
+    /// The suspected member.
     #[cbor(n(0), with = "cbor_public_key")]
     pub subject: PublicKey,
-    /// Its last word that the claimer knows.
+    /// The version of its record that the sender knows.
     #[n(1)]
     pub version: RecordVersion,
 }
 
-/// What is told to all members at once, over the tree of all nodes. Whoever published it stands for
-/// the claims; records and revocations carry signatures of their own.
+/// An announcement to all members, over the broadcast tree of all nodes. Its publisher vouches for
+/// the suspect messages; records and revocations carry signatures of their own.
 #[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 pub struct Announcement {
     /// Encoded [`MemberRecord`]s.
     #[cbor(n(0), with = "cbor_records")]
     pub records: Vec<Bytes>,
-    /// Whom the publisher could not reach.
-    #[cbor(n(1), with = "cbor_claims")]
+    /// The members that the publisher could not reach.
+    #[cbor(n(1), with = "cbor_suspects")]
     pub suspects: Vec<SuspectMessage>,
     /// Encoded revocations of the network's authority.
     #[cbor(n(2), with = "cbor_records")]
@@ -244,12 +246,12 @@ impl Announcement {
     }
 }
 
-/// A node's signature over the nonce of somebody who cannot reach it.
+/// A node's signature over the nonce of a node that cannot reach it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Proof {
-    /// The signer's own word.
+    /// The version of the signer's record.
     pub version: RecordVersion,
-    /// Over network, asker, nonce and vitals.
+    /// Over network, asker, nonce and version.
     pub signature: Signature,
 }
 
@@ -298,32 +300,32 @@ fn proof_text(
     .concat()
 }
 
-/// A node's word about itself.
+/// A node's signed statement about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberRecord {
     /// Its key and its preferred address.
     pub contact: Contact,
     /// Its other addresses, at most three.
     pub more: Vec<Address>,
-    /// How young this word is.
+    /// The version of this record.
     pub version: RecordVersion,
     /// Whether it has left. Final for this incarnation.
     pub left: bool,
-    /// Whether it serves nobody.
+    /// Whether it is a client only.
     pub client: bool,
-    /// What its owner calls it: name and value, in the order of names.
+    /// Its labels, given by its owner: name and value, in the order of names.
     pub labels: Vec<(String, String)>,
     /// The network's certificate for it, in `invite` networks.
     pub certificate: Option<Bytes>,
-    /// What it runs.
+    /// The software that it runs.
     pub software: Software,
-    /// Whether strangers reach it.
+    /// Whether nodes that it did not contact before can reach it.
     pub reach: Reach,
     /// The sequence of the network's settings that it has; 0: none.
     pub settings: u64,
 }
 
-/// What a member runs.
+/// The software of a member.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Software {
     /// The oldest message version that it speaks.
@@ -555,7 +557,7 @@ mod cbor_build {
     }
 }
 
-mod cbor_claims {
+mod cbor_suspects {
     use super::{Decoder, Encoder, SUSPECTS_MAX, SuspectMessage, Written, Wrong, elements};
     use minicbor::encode::Write;
 

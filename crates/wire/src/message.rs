@@ -85,10 +85,10 @@ pub enum Request {
         #[cbor(n(0), with = "cbor_blob")]
         blob: BlobId,
     },
-    /// About members: probes, claims, records.
+    /// About members: pings, suspect messages, records.
     #[n(7)]
     Member(#[n(0)] MemberRequest),
-    /// About a topic's overlay and its messages.
+    /// About the overlay of a topic and its messages.
     #[n(8)]
     Topic(#[n(0)] InTopic),
     /// A search on its way out, or hits on their way back.

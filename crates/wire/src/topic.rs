@@ -1,8 +1,8 @@
-//! What nodes of a topic's overlay say to each other.
+//! Requests and answers between the nodes of a topic's overlay.
 //!
-//! Everything is a request with an answer, so that each hop is acknowledged: a neighbour that fails
-//! is noticed by the first message it does not take. A message carries its publisher's signature
-//! over the bytes that are kept and passed on.
+//! Every request is answered, so that each hop is acknowledged: the first message that a failed
+//! neighbour does not acknowledge shows the failure. A message carries its publisher's signature
+//! over the bytes that are cached and forwarded.
 
 use bytes::Bytes;
 use minicbor::{Decode, Decoder, Encode, Encoder};
@@ -15,112 +15,114 @@ use crate::message::Contacts;
 
 const MESSAGE_DOMAIN: &[u8] = b"potluck 2026 topic message";
 
-/// A topic's name on the wire: the first 16 bytes of a hash.
+/// The id of a topic on the wire: the first 16 bytes of a hash of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct TopicId(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16]);
 
-/// Something for one node about one topic.
+/// A request to a node in one topic.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct InTopic {
     /// The topic.
     #[n(0)]
     pub topic: TopicId,
-    /// What.
+    /// The request.
     #[n(1)]
     pub body: TopicRequest,
 }
 
-/// What a [`InTopic`] is for.
+/// A request in a topic (see [`InTopic`]).
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum TopicRequest {
-    /// Be my neighbour. Answered by [`TopicResponse::Accepted`] or [`TopicResponse::Declined`].
+    /// NEIGHBOR: requests a link. Answered by [`TopicResponse::Accepted`] or
+    /// [`TopicResponse::Declined`].
     #[n(0)]
     Neighbour {
-        /// I have no other.
+        /// The sender has no other link.
         #[n(0)]
         high_priority: bool,
-        /// For how long I have been in the topic, in milliseconds: I want nothing older.
+        /// For how long the sender has been in the topic, in milliseconds: it wants no older
+        /// messages.
         #[n(1)]
         age_ms: u64,
     },
-    /// I am your neighbour no more.
+    /// DISCONNECT: the sender drops the link.
     #[n(1)]
     Disconnect {
-        /// Why.
+        /// The reason.
         #[n(0)]
         cause: DisconnectCause,
-        /// Others you may ask.
+        /// Alternative contacts to ask for a link.
         #[cbor(n(1), with = "cbor_contacts")]
         others: Contacts,
     },
-    /// Somebody has come; pass this on, or ask it to be your neighbour where the walk ends.
+    /// FORWARDJOIN: relay this joiner, or where its hops end request a link from it.
     #[n(2)]
     ForwardJoin {
-        /// Who.
+        /// The joiner.
         #[cbor(n(0), with = "cbor_contact")]
         joiner: Contact,
-        /// How much further.
+        /// Hops left.
         #[n(1)]
         hops: u8,
     },
-    /// Contacts for those of another; pass this on, or answer the origin where the walk ends.
+    /// SHUFFLE: relay these contacts, or where the hops end reply to the origin.
     #[n(3)]
     Shuffle {
-        /// Who began.
+        /// The node that began the shuffle.
         #[cbor(n(0), with = "cbor_contact")]
         origin: Contact,
-        /// Names the exchange to its origin.
+        /// Identifies the shuffle to its origin.
         #[n(1)]
         nonce: u64,
-        /// How much further.
+        /// Hops left.
         #[n(2)]
         hops: u8,
         /// The origin's contacts.
         #[cbor(n(3), with = "cbor_contacts")]
         contacts: Contacts,
     },
-    /// The other half of a shuffle.
+    /// The reply to a shuffle, sent to its origin.
     #[n(4)]
     ShuffleReply {
-        /// Of the shuffle.
+        /// The nonce of the shuffle.
         #[n(0)]
         nonce: u64,
-        /// Contacts.
+        /// Contacts of the replying node.
         #[cbor(n(1), with = "cbor_contacts")]
         contacts: Contacts,
     },
-    /// Are you there?
+    /// Asks whether the node is alive.
     #[n(5)]
     Probe,
-    /// Messages. Answered by [`TopicResponse::GossipAck`].
+    /// Eager push of messages. Answered by [`TopicResponse::GossipAck`].
     #[n(6)]
     Gossip {
         /// Encoded [`SignedMessage`]s.
         #[cbor(n(0), with = "cbor_bytes")]
         messages: Vec<Bytes>,
     },
-    /// I have these messages.
+    /// IHAVE: announces messages that the sender has.
     #[n(7)]
     IHave {
-        /// Their names.
-        #[cbor(n(0), with = "cbor_runs")]
+        /// Their ids.
+        #[cbor(n(0), with = "cbor_id_ranges")]
         ranges: Vec<IdRange>,
     },
-    /// Push these messages to me. Answered by [`TopicResponse::GraftAck`].
+    /// GRAFT: asks for these messages. Answered by [`TopicResponse::GraftAck`].
     #[n(8)]
     Graft {
-        /// Their names; may be none. A run of none names its publisher.
-        #[cbor(n(0), with = "cbor_runs")]
+        /// Their ids; may be empty. An empty range names its publisher only.
+        #[cbor(n(0), with = "cbor_id_ranges")]
         ranges: Vec<IdRange>,
-        /// And those to come of the same publishers, or of all that you do not keep apart, as soon
-        /// as you have them.
+        /// Also push future messages of the same publishers as soon as they arrive; without ranges,
+        /// those of all publishers that share a tree.
         #[n(1)]
         eager: bool,
     },
 }
 
-/// Why a node parts from a neighbour.
+/// Why a node drops a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum DisconnectCause {
@@ -130,51 +132,51 @@ pub enum DisconnectCause {
     /// It has too many neighbours.
     #[n(1)]
     Room,
-    /// It takes the other for broken.
+    /// The other node broke the rules.
     #[n(2)]
     Misbehaved,
 }
 
-/// The answer to a [`InTopic`].
+/// The answer to a [`TopicRequest`].
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum TopicResponse {
-    /// Taken; there is no more to say.
+    /// Acknowledged, with nothing to add.
     #[n(0)]
     Ack,
-    /// Neighbours from now on.
+    /// The link is made.
     #[n(1)]
     Accepted {
-        /// For how long the answerer has been in the topic, in milliseconds.
+        /// For how long the answering node has been in the topic, in milliseconds.
         #[n(0)]
         age_ms: u64,
     },
-    /// No room.
+    /// There is no room for a link.
     #[n(2)]
     Declined {
-        /// Others that may have some.
+        /// Alternative contacts that may have room.
         #[cbor(n(0), with = "cbor_contacts")]
         others: Contacts,
     },
-    /// The messages were taken.
+    /// The pushed messages were received.
     #[n(3)]
     GossipAck {
-        /// Bit i, counted from the lowest, is about the i-th message of the push: only say what you
-        /// have of its publisher from now on, or if it is an early one of any publisher. It came on
-        /// another way before.
+        /// Bit i, counted from the lowest, is about the i-th message of the push. If it is set,
+        /// that message was a duplicate: from now on only announce the messages of its publisher's
+        /// tree.
         #[n(0)]
         prune: u64,
-        /// The answerer's own queues fill up.
+        /// The answering node's own queues fill up.
         #[n(1)]
         busy: bool,
     },
-    /// Those messages will come that are there.
+    /// The grafted messages that are cached will follow.
     #[n(4)]
     GraftAck {
-        /// How many are not.
+        /// How many are not cached.
         #[n(0)]
         lacking: u32,
     },
-    /// The asker is no neighbour here.
+    /// The requesting node is no neighbour here.
     #[n(5)]
     NotNeighbour,
 }
@@ -182,28 +184,28 @@ pub enum TopicResponse {
 /// Consecutive messages of one publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IdRange {
-    /// Who published them.
+    /// The publisher.
     pub publisher: PublicKey,
-    /// In which of its runs.
+    /// The incarnation of the publisher.
     pub incarnation: u64,
-    /// The first.
+    /// The first sequence number.
     pub first: u64,
-    /// How many.
+    /// The number of messages.
     pub count: u32,
 }
 
 /// A message with its publisher's signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedMessage {
-    /// Who published it.
+    /// The publisher.
     pub publisher: PublicKey,
-    /// In which of its runs.
+    /// The incarnation of the publisher.
     pub incarnation: u64,
-    /// As its how manieth in the topic in that run, from 1.
+    /// Sequence number within this incarnation, from 1.
     pub sequence: u64,
-    /// When it was published, by the publisher's clock as its peers correct it.
+    /// When it was published, by the publisher's clock as corrected by its peers.
     pub at: UnixMillis,
-    /// What it says, at most [`TOPIC_PAYLOAD_BYTES_MAX`].
+    /// The payload, at most [`TOPIC_PAYLOAD_BYTES_MAX`].
     pub payload: Bytes,
     /// See [`SignedMessage::verify`].
     pub signature: Signature,
@@ -259,7 +261,7 @@ impl SignedMessage {
         .concat()
     }
 
-    /// The bytes that are kept and passed on.
+    /// The bytes that are cached and forwarded.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::with_capacity(128 + self.payload.len());
@@ -305,8 +307,8 @@ impl SignedMessage {
     }
 }
 
-mod cbor_runs {
-    //! Runs as an array of arrays of four.
+mod cbor_id_ranges {
+    //! Id ranges as an array of arrays of four.
     use super::{Decoder, Encoder, ID_RANGES_MAX, IdRange, PublicKey, fixed};
     use crate::codec::{Written, elements};
     use minicbor::encode::Write;

@@ -47,7 +47,7 @@ const UNWATCHED_KEEP: Duration = Duration::from_secs(300);
 /// If this node handles its own timer later than this, it was starved and counts as unhealthy.
 const LAG: Duration = Duration::from_millis(100);
 /// Members that a node sends its record to directly after it stood still.
-const TOLD_DIRECTLY: usize = 64;
+const DIRECT_RECORDS_MAX: usize = 64;
 /// If it handles the timer later than this, it slept or was stopped, and the silence of others
 /// meanwhile means nothing.
 const SLEPT: Duration = Duration::from_secs(2);
@@ -73,8 +73,8 @@ pub(super) struct Probing {
     pub(super) began: Instant,
     /// Outstanding answers of the indirect probe.
     pub(super) open: usize,
-    /// Helpers that were asked, and below those that did not answer at all: if none did, this node
-    /// may be unhealthy.
+    /// Helpers that were asked, and in `silent` those that did not answer at all: if none did, this
+    /// node may be unhealthy.
     pub(super) helpers: usize,
     pub(super) silent: usize,
 }
@@ -191,7 +191,7 @@ impl Members {
             // sends it to many directly, since its broadcast links may be gone.
             if self.renew_record_if_allowed(now) && !self.me.client {
                 let record = self.my_record.clone();
-                for contact in self.sample(TOLD_DIRECTLY) {
+                for contact in self.sample(DIRECT_RECORDS_MAX) {
                     self.send_records(contact, vec![record.clone()]);
                 }
             }

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bad_luck_stretches_up_to_ninefold_and_good_luck_undoes_it() {
+    fn failures_stretch_times_up_to_ninefold_and_successes_undo_it() {
         let second = Duration::from_secs(1);
         let mut health = LocalHealth::default();
         assert_eq!(health.stretch(second), second);

@@ -19,7 +19,7 @@ const PROBED_MIN: usize = 5;
 /// Results kept.
 const RESULTS_MAX: usize = 64;
 /// After this time up, the guard comes down if any member answers.
-const PATIENCE: Duration = Duration::from_secs(10);
+const UP_MIN: Duration = Duration::from_secs(10);
 /// After that it does not rise again for failed probes for this long: the deaths are being counted.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -47,27 +47,27 @@ impl Isolation {
     }
 
     /// A member was heard from without a probe. Reported once in a while, not for every datagram.
-    pub(crate) fn on_heard(&mut self, now: Instant, who: PublicKey) {
-        self.note(now, who, true);
+    pub(crate) fn on_heard(&mut self, now: Instant, member: PublicKey) {
+        self.note(now, member, true);
     }
 
-    fn note(&mut self, now: Instant, who: PublicKey, good: bool) {
+    fn note(&mut self, now: Instant, member: PublicKey, good: bool) {
         // One result for each member: the newest.
-        self.results.retain(|(_, other, _)| *other != who);
+        self.results.retain(|(_, other, _)| *other != member);
         if self.results.len() == RESULTS_MAX {
             self.results.pop_front();
         }
-        self.results.push_back((now, who, good));
+        self.results.push_back((now, member, good));
     }
 
     /// A member answered a probe, or did not.
     pub(crate) fn on_result(
         &mut self,
         now: Instant,
-        who: PublicKey,
+        member: PublicKey,
         good: bool,
     ) -> Option<Transition> {
-        self.note(now, who, good);
+        self.note(now, member, good);
         self.judge(now)
     }
 
@@ -94,7 +94,7 @@ impl Isolation {
             return Some(Transition::Isolated);
         };
         let most_are_here = good > 0 && good * 2 > probed;
-        let some_are_here = good > 0 && now.since(since) >= PATIENCE;
+        let some_are_here = good > 0 && now.since(since) >= UP_MIN;
         if !most_are_here && !some_are_here {
             return None;
         }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_many_gone_at_once_is_my_own_fault() {
+    fn half_of_the_members_silent_at_once_raises_the_guard() {
         let mut guard = Isolation::default();
         assert!(probe(&mut guard, 1, &[true, true, true, false, false]).is_empty());
         assert_eq!(
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_members_cannot_raise_it() {
+    fn a_few_members_cannot_raise_the_guard() {
         let mut guard = Isolation::default();
         assert!(probe(&mut guard, 1, &[false, false, false, false]).is_empty());
         assert!(!guard.is_isolated());
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn without_any_answer_it_stays_up_for_ever() {
+    fn without_any_answer_the_guard_stays_up() {
         let mut guard = Isolation::default();
         probe(&mut guard, 1, &[false; 8]);
         for hour in 0..48 {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_heard_without_a_probe_counts_as_here() {
+    fn a_member_heard_without_a_probe_counts_as_an_answer() {
         let mut guard = Isolation::default();
         (10..14).for_each(|number| guard.on_heard(at(1), key(number)));
         assert!(probe(&mut guard, 2, &[false, false, false]).is_empty());
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn sleep_raises_it_until_somebody_answers() {
+    fn sleep_raises_the_guard_until_members_answer() {
         let mut guard = Isolation::default();
         assert_eq!(guard.on_disturbed(at(600)), Some(Transition::Isolated));
         assert_eq!(guard.on_result(at(601), key(1), false), None);

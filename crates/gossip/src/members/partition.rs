@@ -49,7 +49,7 @@ struct Sighting {
 pub(super) struct Partitions {
     mine: Option<PartitionId>,
     sightings: Vec<Sighting>,
-    /// When the count of bridges began, and below to which nodes they were made.
+    /// When the count of bridges began, and in `bridges` the nodes to which they were made.
     since: Instant,
     bridges: Vec<PublicKey>,
 }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_agree_on_the_least_mark_until_the_hour_is_over() {
+    fn neighbours_agree_on_the_lowest_mark_until_the_hour_is_over() {
         let mut parts = Partitions::default();
         let wall = UnixMillis(5 * HOUR_MILLIS + 1);
         let own = parts.now(&key(1), wall);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn another_part_is_one_that_is_named_for_five_minutes() {
+    fn another_partition_counts_after_it_was_named_for_five_minutes() {
         let mut parts = Partitions::default();
         let (mine, theirs) = (part(5, 3), part(5, 7));
         let mut sight = |seconds, mine, theirs| parts.observe(at(seconds), key(1), mine, theirs);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_liars_say_of_parts_hides_no_other_part() {
+    fn invented_partitions_do_not_hide_a_real_one() {
         let mut parts = Partitions::default();
         let (mine, theirs) = (part(5, 3), part(5, 7));
         let mut found = false;
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_invents_parts_causes_one_link_in_ten_minutes_and_many_who_do_two() {
+    fn a_liar_about_partitions_causes_one_link_in_ten_minutes_and_many_cause_two() {
         let mut parts = Partitions::default();
         assert_eq!((0..100).filter(|second| parts.bridge(at(*second), key(1))).count(), 1);
         let others = (100..140).filter(|second| parts.bridge(at(*second), key(*second as u8)));

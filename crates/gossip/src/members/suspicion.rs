@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspect_is_looked_at_before_the_earliest_end_and_again_after_as_long() {
+    fn a_suspect_is_rechecked_before_the_earliest_end_and_at_equal_intervals() {
         let suspicion = Suspicion::new(Instant::ZERO + MIN, MIN, 6, 50);
         assert_eq!(suspicion.rechecks(), (Instant::ZERO + MIN * 3 / 2, MIN));
     }
@@ -91,12 +91,12 @@ mod tests {
             last = suspicion.ends();
         }
         assert_eq!(last, Instant::ZERO + MIN);
-        assert!(!suspicion.confirm(key(9)), "a fourth is no news");
+        assert!(!suspicion.confirm(key(9)), "a fourth one changes nothing");
         assert_eq!(suspicion.ends(), last);
     }
 
     #[test]
-    fn one_voice_counts_once() {
+    fn a_repeated_confirmation_counts_once() {
         let mut suspicion = Suspicion::new(Instant::ZERO, MIN, 6, 50);
         assert!(suspicion.confirm(key(1)));
         let ends = suspicion.ends();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_can_confirm_the_minimum_holds() {
+    fn without_possible_confirmations_the_minimum_holds() {
         let suspicion = Suspicion::new(Instant::ZERO, MIN, 6, 0);
         assert_eq!(suspicion.ends(), Instant::ZERO + MIN);
     }

@@ -26,7 +26,7 @@ fn newcomers_learn_the_whole_list_and_all_learn_of_them() {
 }
 
 #[test]
-fn a_crash_is_known_to_all_within_seconds_and_nobody_else_is_suspected() {
+fn a_crash_is_known_to_all_within_seconds_and_no_other_member_is_suspected() {
     let mut cluster = Cluster::of(40);
     cluster.kill(7);
     let took = cluster
@@ -38,7 +38,7 @@ fn a_crash_is_known_to_all_within_seconds_and_nobody_else_is_suspected() {
 }
 
 #[test]
-fn a_young_town_is_as_quick() {
+fn a_young_cluster_detects_a_crash_as_fast() {
     let mut cluster = Cluster::new(MembersConfig::default());
     for _ in 0..12 {
         cluster.add();
@@ -51,7 +51,7 @@ fn a_young_town_is_as_quick() {
 }
 
 #[test]
-fn lossy_links_evict_nobody() {
+fn lossy_links_evict_no_member() {
     let mut cluster = Cluster::of(40);
     cluster.loss = 0.1;
     cluster.run(600 * SECOND);
@@ -59,7 +59,7 @@ fn lossy_links_evict_nobody() {
 }
 
 #[test]
-fn a_good_bye_is_final_for_its_incarnation() {
+fn leaving_is_final_for_an_incarnation() {
     let mut cluster = Cluster::of(20);
     let stale = cluster.nodes[3].members.my_record.clone();
     cluster.feed(3, Input::Leave);
@@ -77,7 +77,7 @@ fn a_good_bye_is_final_for_its_incarnation() {
 }
 
 #[test]
-fn doubts_about_other_words_than_the_last_are_nothing() {
+fn suspect_messages_about_other_versions_than_the_last_are_ignored() {
     let mut cluster = Cluster::of(10);
     let before = cluster.nodes[4].members.me.version;
     let from = cluster.key(9);
@@ -95,12 +95,12 @@ fn doubts_about_other_words_than_the_last_are_nothing() {
         }
     }
     cluster.run(10 * SECOND);
-    assert_eq!(cluster.nodes[4].members.me.version, before, "nobody can push an incarnation");
+    assert_eq!(cluster.nodes[4].members.me.version, before, "no other node can raise a version");
     assert_eq!(cluster.count(Change::Suspected), 0);
 }
 
 #[test]
-fn any_number_of_doubts_by_many_liars_evicts_nobody() {
+fn false_suspect_messages_of_many_liars_evict_no_member() {
     let mut cluster = Cluster::of(30);
     for round in 0..200 {
         let version = cluster.nodes[4].members.me.version;
@@ -116,11 +116,11 @@ fn any_number_of_doubts_by_many_liars_evicts_nobody() {
     assert_eq!(cluster.count(Change::Died), 0);
     assert_eq!(cluster.count(Change::Suspected), 0);
     let revision = cluster.nodes[4].members.me.version.revision;
-    assert!(revision < 70, "{revision} new words for 200 doubts in 50 seconds");
+    assert!(revision < 70, "{revision} new versions for 200 suspect messages in 50 seconds");
 }
 
 #[test]
-fn a_member_that_some_cannot_reach_is_proved_by_others() {
+fn a_member_that_one_node_cannot_reach_is_proved_by_helpers() {
     let mut cluster = Cluster::of(20);
     // Node 2 cannot reach node 5, nor is it heard from there.
     cluster.cuts = vec![(2, 5), (5, 2)];
@@ -145,7 +145,7 @@ fn a_proof_holds_for_its_subject_asker_and_nonce_only() {
 }
 
 #[test]
-fn a_node_that_stood_still_buries_nobody_and_comes_back() {
+fn a_node_that_stood_still_declares_no_member_dead_and_comes_back() {
     let mut cluster = Cluster::of(30);
     cluster.pause(6);
     cluster.run(30 * SECOND);
@@ -156,19 +156,23 @@ fn a_node_that_stood_still_buries_nobody_and_comes_back() {
         cluster.run_until(20 * SECOND, |cluster| cluster.who_think(6, MemberState::Alive) == 29);
     assert!(back.is_some_and(|took| took < 8 * SECOND), "{back:?}");
     cluster.run(60 * SECOND);
-    assert_eq!(cluster.count(Change::Died), before, "it buried nobody");
+    assert_eq!(cluster.count(Change::Died), before, "it declared no member dead");
     assert_eq!(cluster.who_think(6, MemberState::Alive), 29);
 }
 
 #[test]
-fn a_node_without_a_network_buries_nobody() {
+fn a_node_without_a_network_declares_no_member_dead() {
     let mut cluster = Cluster::of(20);
     cluster.cuts = (1..20).flat_map(|other| [(0, other), (other, 0)]).collect();
     cluster.run(600 * SECOND);
     let died = cluster.nodes[0].events.iter().filter(|(_, event)| event.change == Change::Died);
     assert_eq!(died.count(), 0);
     assert!(cluster.nodes[0].members.is_isolated());
-    assert_eq!(cluster.who_think(0, MemberState::Dead), 19, "the others know that it is gone");
+    assert_eq!(
+        cluster.who_think(0, MemberState::Dead),
+        19,
+        "the others know that it is unreachable"
+    );
     cluster.cuts.clear();
     let healed = cluster.run_until(120 * SECOND, |cluster| {
         cluster.who_think(0, MemberState::Alive) == 19 && !cluster.nodes[0].members.is_isolated()
@@ -202,7 +206,7 @@ fn a_split_of_days_heals_within_two_minutes() {
 }
 
 #[test]
-fn what_the_tree_misses_is_found_by_comparing_lists() {
+fn anti_entropy_finds_records_the_broadcast_missed() {
     let mut cluster = Cluster::of(20);
     cluster.mute = true;
     let late = cluster.add();
@@ -212,7 +216,7 @@ fn what_the_tree_misses_is_found_by_comparing_lists() {
 }
 
 #[test]
-fn a_clock_that_went_back_does_not_mute_a_node() {
+fn a_node_whose_incarnation_went_back_is_heard_again() {
     let mut cluster = Cluster::of(10);
     cluster.kill(2);
     cluster.run(20 * SECOND);
@@ -224,7 +228,7 @@ fn a_clock_that_went_back_does_not_mute_a_node() {
 }
 
 #[test]
-fn who_comes_and_goes_is_believed_ever_more_slowly() {
+fn a_flapping_member_is_declared_dead_ever_more_slowly() {
     let mut cluster = Cluster::of(12);
     for _ in 0..20 {
         cluster.pause(3);
@@ -241,7 +245,7 @@ fn who_comes_and_goes_is_believed_ever_more_slowly() {
 }
 
 #[test]
-fn who_is_back_is_alive_at_once_however_often_it_was_gone() {
+fn a_flapping_member_that_returns_is_alive_at_once() {
     let mut cluster = Cluster::of(20);
     for round in 0..5 {
         for index in [3, 8] {
@@ -264,7 +268,7 @@ fn who_is_back_is_alive_at_once_however_often_it_was_gone() {
 }
 
 #[test]
-fn who_restarts_again_and_again_is_alive_at_once() {
+fn a_member_that_restarts_often_is_alive_at_once() {
     let mut cluster = Cluster::of(12);
     for round in 1..=4 {
         cluster.kill(3);
@@ -293,8 +297,8 @@ fn who_restarts_again_and_again_is_alive_at_once() {
 }
 
 #[test]
-fn a_younger_word_or_one_datagram_is_life_whatever_was_before() {
-    for by_word in [true, false] {
+fn a_newer_version_or_one_datagram_revives_a_dead_member() {
+    for by_record in [true, false] {
         let mut cluster = Cluster::of(8);
         for _ in 0..3 {
             cluster.pause(3);
@@ -306,7 +310,7 @@ fn a_younger_word_or_one_datagram_is_life_whatever_was_before() {
         cluster.pause(3);
         let dead = |cluster: &Cluster| cluster.who_think(3, MemberState::Dead) == 7;
         assert!(cluster.run_until(200 * SECOND, dead).is_some());
-        if by_word {
+        if by_record {
             let members = &cluster.nodes[3].members;
             let mut younger = members.me.clone();
             younger.version =
@@ -319,14 +323,14 @@ fn a_younger_word_or_one_datagram_is_life_whatever_was_before() {
             let contact = cluster.nodes[3].contact;
             cluster.feed(0, Input::Heard(contact));
         }
-        assert_eq!(cluster.state(3, 0), Some(MemberState::Alive), "by its word: {by_word}");
+        assert_eq!(cluster.state(3, 0), Some(MemberState::Alive), "by its record: {by_record}");
         let events = &cluster.nodes[0].events;
         assert_eq!(events.last().map(|(_, event)| event.change), Some(Change::Returned));
     }
 }
 
 #[test]
-fn a_changed_address_is_told_and_nobody_dies_of_it() {
+fn a_changed_address_is_announced_and_no_member_dies() {
     let mut cluster = Cluster::of(12);
     let address: SocketAddr = ([10, 9, 9, 9], 7).into();
     cluster.nodes[4].contact.address = address;
@@ -342,7 +346,7 @@ fn a_changed_address_is_told_and_nobody_dies_of_it() {
 }
 
 #[test]
-fn a_greedy_peer_is_told_to_come_later_and_nothing_grows() {
+fn a_peer_over_its_rate_is_refused_and_costs_no_memory() {
     let mut cluster = Cluster::of(5);
     let from = cluster.nodes[1].contact;
     for number in 0..100_000u64 {
@@ -361,7 +365,7 @@ fn a_greedy_peer_is_told_to_come_later_and_nothing_grows() {
 }
 
 #[test]
-fn whoever_doubts_everybody_all_the_time_is_not_heard_any_more() {
+fn a_node_that_suspects_all_members_is_soon_ignored() {
     let mut cluster = Cluster::of(12);
     let from = cluster.key(3);
     let before = cluster.nodes[0].members.stats();
@@ -378,7 +382,7 @@ fn whoever_doubts_everybody_all_the_time_is_not_heard_any_more() {
 }
 
 #[test]
-fn whoever_publishes_bad_records_is_not_read_any_more() {
+fn a_publisher_of_bad_records_is_soon_ignored() {
     let mut cluster = Cluster::of(5);
     let from = cluster.key(3);
     let mut bad = cluster.nodes[4].members.my_record.to_vec();
@@ -399,7 +403,7 @@ fn whoever_publishes_bad_records_is_not_read_any_more() {
 }
 
 #[test]
-fn an_open_node_forgets_whom_it_does_not_watch_any_more() {
+fn an_open_node_forgets_members_it_no_longer_watches() {
     let config = MembersConfig { mode: ModeChoice::Open, ..MembersConfig::default() };
     let mut cluster = Cluster::new(config);
     for _ in 0..6 {
@@ -418,7 +422,7 @@ fn an_open_node_forgets_whom_it_does_not_watch_any_more() {
 }
 
 /// An open network in which each node has the neighbours that are listed for it.
-fn open_town(neighbours: &[&[usize]]) -> Cluster {
+fn open_cluster(neighbours: &[&[usize]]) -> Cluster {
     let config = MembersConfig { mode: ModeChoice::Open, ..MembersConfig::default() };
     let mut cluster = Cluster::new(config);
     for _ in neighbours {
@@ -432,9 +436,9 @@ fn open_town(neighbours: &[&[usize]]) -> Cluster {
 }
 
 #[test]
-fn helpers_are_those_that_the_subject_is_linked_to() {
+fn helpers_are_neighbours_of_the_subject() {
     // The first watches the second and two that know nothing of it.
-    let mut cluster = open_town(&[&[1, 3, 4], &[0, 2], &[1], &[0], &[0]]);
+    let mut cluster = open_cluster(&[&[1, 3, 4], &[0, 2], &[1], &[0], &[0]]);
     cluster.run(30 * SECOND);
     cluster.cuts = vec![(0, 1), (1, 0)];
     cluster.run(60 * SECOND);
@@ -444,9 +448,10 @@ fn helpers_are_those_that_the_subject_is_linked_to() {
 }
 
 #[test]
-fn whom_nobody_tells_hears_from_those_it_tells_that_they_know() {
+fn a_node_known_to_no_other_gets_confirmations_in_answer_to_its_suspect_messages() {
     // The last watches all, and is known to no other node.
-    let mut cluster = open_town(&[&[1, 2, 3], &[0, 2, 3], &[0, 1, 3], &[0, 1, 2], &[0, 1, 2, 3]]);
+    let mut cluster =
+        open_cluster(&[&[1, 2, 3], &[0, 2, 3], &[0, 1, 3], &[0, 1, 2], &[0, 1, 2, 3]]);
     cluster.run(30 * SECOND);
     cluster.kill(3);
     assert!(
@@ -456,10 +461,10 @@ fn whom_nobody_tells_hears_from_those_it_tells_that_they_know() {
     );
     let events = &cluster.nodes[4].events;
     let at = |change| events.iter().find(|(_, event)| event.change == change).expect("there").0;
-    assert!(cluster.nodes[4].members.stats().doubts >= 3, "each of them shares it");
+    assert!(cluster.nodes[4].members.stats().doubts >= 3, "each of them confirms it");
     let lasted = at(Change::Died).since(at(Change::Suspected));
-    assert!(lasted < 2 * SECOND, "{lasted:?}, where a suspicion that nobody shares takes 6 s");
-    assert_eq!(cluster.count(Change::Suspected), 4, "and nobody else is suspected");
+    assert!(lasted < 2 * SECOND, "{lasted:?}, where a suspicion without confirmations takes 6 s");
+    assert_eq!(cluster.count(Change::Suspected), 4, "and no other member is suspected");
 }
 
 /// The hints that the first node of the cluster gives to nodes that probe it in turn for `time`,
@@ -484,7 +489,10 @@ fn named(cluster: &mut Cluster, time: Duration) -> (Vec<(PublicKey, usize)>, usi
             panic!("a probe is answered: {answer:?}");
         };
         for helper in hints.helpers {
-            assert_ne!(helper.public_key, contacts[asker].public_key, "it knows itself");
+            assert_ne!(
+                helper.public_key, contacts[asker].public_key,
+                "an asker gets no hint to itself"
+            );
             *named.entry(helper.public_key).or_default() += 1;
             heard.insert((asker, helper.public_key));
         }
@@ -494,9 +502,9 @@ fn named(cluster: &mut Cluster, time: Duration) -> (Vec<(PublicKey, usize)>, usi
 }
 
 #[test]
-fn all_who_watch_a_member_are_named_in_turn_those_it_does_not_watch_too() {
+fn all_nodes_that_watch_a_member_are_listed_in_rotation() {
     // The first watches three of them, and the other three watch it.
-    let mut cluster = open_town(&[&[1, 2, 3], &[], &[], &[], &[], &[], &[]]);
+    let mut cluster = open_cluster(&[&[1, 2, 3], &[], &[], &[], &[], &[], &[]]);
     let (counts, fewest) = named(&mut cluster, 66 * SECOND);
     let all: Vec<PublicKey> = counts.iter().map(|(key, _)| *key).collect();
     let mut wanted: Vec<PublicKey> = (1..7).map(|index| cluster.key(index)).collect();
@@ -506,15 +514,15 @@ fn all_who_watch_a_member_are_named_in_turn_those_it_does_not_watch_too() {
     assert!(fewest >= 2, "one hears of {fewest} in six answers");
     assert_eq!(cluster.nodes[0].members.stats().watchers, 6);
     // If more nodes watch it than it watches, those it watches have half of the places.
-    let mut cluster = open_town(&[&[1], &[], &[], &[], &[], &[], &[]]);
+    let mut cluster = open_cluster(&[&[1], &[], &[], &[], &[], &[], &[]]);
     let (counts, _) = named(&mut cluster, 66 * SECOND);
     let of_watched = counts.iter().find(|(key, _)| *key == cluster.key(1)).map(|(_, count)| *count);
     assert!(of_watched.is_some_and(|count| (14..=22).contains(&count)), "{counts:?}");
 }
 
 #[test]
-fn who_watched_a_member_long_ago_is_not_named_and_those_remembered_are_bounded() {
-    let mut cluster = open_town(&[&[1, 2], &[], &[], &[]]);
+fn old_probers_are_not_listed_and_remembered_probers_are_bounded() {
+    let mut cluster = open_cluster(&[&[1, 2], &[], &[], &[]]);
     assert!(named(&mut cluster, 66 * SECOND).0.iter().any(|(key, _)| *key == cluster.key(3)));
     cluster.run(130 * SECOND);
     let (now, third) = (cluster.now, cluster.nodes[2].contact);
@@ -533,8 +541,8 @@ fn who_watched_a_member_long_ago_is_not_named_and_those_remembered_are_bounded()
 }
 
 #[test]
-fn only_who_doubts_the_same_word_shares_a_doubt() {
-    let mut cluster = open_town(&[&[1, 2], &[0, 2], &[0, 1]]);
+fn only_a_node_that_suspects_the_same_version_confirms() {
+    let mut cluster = open_cluster(&[&[1, 2], &[0, 2], &[0, 1]]);
     cluster.run(10 * SECOND);
     cluster.kill(2);
     assert!(
@@ -560,8 +568,8 @@ fn only_who_doubts_the_same_word_shares_a_doubt() {
 }
 
 #[test]
-fn two_parts_of_an_open_network_that_meet_elsewhere_are_bridged() {
-    let mut cluster = open_town(&[&[1], &[0], &[3], &[2]]);
+fn two_partitions_that_meet_in_the_dht_are_bridged() {
+    let mut cluster = open_cluster(&[&[1], &[0], &[3], &[2]]);
     let third = cluster.nodes[2].contact;
     let wall = UnixMillis(7 * 3_600_000);
     for index in 0..4 {
@@ -570,7 +578,7 @@ fn two_parts_of_an_open_network_that_meet_elsewhere_are_bridged() {
     cluster.run(300 * SECOND);
     assert!(
         cluster.nodes.iter().all(|node| node.members.stats().bridges == 0),
-        "nobody met anybody"
+        "the partitions have not met"
     );
     cluster.feed(0, Input::CloseGroup(vec![third]));
     cluster.run(600 * SECOND);
@@ -604,7 +612,7 @@ fn the_timer_contract_holds() {
 }
 
 #[test]
-fn very_lossy_links_raise_few_suspicions_and_evict_nobody() {
+fn very_lossy_links_raise_few_suspicions_and_evict_no_member() {
     let mut cluster = Cluster::of(40);
     cluster.loss = 0.3;
     cluster.run(600 * SECOND);
@@ -629,7 +637,7 @@ fn a_suspect_is_probed_again_before_its_suspicion_ends() {
 }
 
 #[test]
-fn whom_an_open_node_watches_from_now_on_is_probed_within_five_seconds() {
+fn a_newly_watched_member_is_probed_within_five_seconds() {
     for known in [true, false] {
         let config = MembersConfig { mode: ModeChoice::Open, ..MembersConfig::default() };
         let mut cluster = Cluster::new(config);
@@ -650,12 +658,16 @@ fn whom_an_open_node_watches_from_now_on_is_probed_within_five_seconds() {
         cluster.feed(0, Input::CloseGroup(contacts[1..].to_vec()));
         cluster.run(6 * SECOND);
         let asked = cluster.nodes[61].members.stats().asked - before;
-        assert_eq!((probed(&cluster), asked >= 1), (1, true), "of 61 turns six have come");
+        assert_eq!(
+            (probed(&cluster), asked >= 1),
+            (1, true),
+            "after six of the 61 turns of a round"
+        );
     }
 }
 
 #[test]
-fn those_known_keep_their_turn_and_newcomers_get_one() {
+fn known_members_keep_their_place_in_the_round_and_newcomers_get_one() {
     let mut cluster = Cluster::of(20);
     let next_round = |cluster: &mut Cluster| {
         cluster.nodes[0].members.next_round();

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn beginnings_pass_and_others_do_not() {
+    fn prefixes_pass_and_other_words_do_not() {
         let filter = Filter::of(["conference", "internationalisation", "v2"].into_iter());
         assert_eq!(filter.to_bytes().len(), FILTER_BYTES_MIN);
         for good in ["con", "conference", "internationalisation", "internationalisat", "v2 conf"] {

@@ -109,7 +109,7 @@ fn a_common_name_is_found_near_and_costs_little() {
 }
 
 #[test]
-fn a_search_for_what_nobody_has_ends_within_three_seconds() {
+fn a_search_without_a_holder_ends_within_three_seconds() {
     for millis in [1, 80, 120, 150] {
         let mut lone = Lone::new(3);
         lone.filter(2, Vec::new());
@@ -151,7 +151,7 @@ fn every_deadline_keeps_the_timer_contract() {
     let mut ended = 0;
     for _ in 0..40 {
         let (at, did) = check_timer_contract(&mut lone.node, lone.now, || Input::Timeout)
-            .expect("words are told for ever");
+            .expect("filters are sent for ever");
         ended += did.iter().filter(|output| matches!(output, Output::Found { .. })).count();
         lone.now = at;
     }
@@ -159,7 +159,7 @@ fn every_deadline_keeps_the_timer_contract() {
 }
 
 #[test]
-fn without_neighbours_a_search_ends_at_once_with_what_is_here() {
+fn without_neighbours_a_search_ends_at_once_with_own_files() {
     let mut lone = Lone::new(0);
     lone.input(Input::Names(vec![file("alpha beta")]));
     let outputs = lone.input(Input::Search { id: 1, words: vec!["ALPHA".to_owned()] });
@@ -185,7 +185,7 @@ fn own_searches_have_a_quota_and_bad_words_cost_none_of_it() {
 }
 
 #[test]
-fn a_further_ring_goes_on_and_the_same_one_does_not() {
+fn a_farther_ring_is_relayed_and_the_same_one_is_not() {
     let mut lone = Lone::new(4);
     (1..=4).for_each(|link| lone.filter(link, vec![0xff; 64]));
     let (taken, sent) = lone.asked(1, query(1, "word", 2, 1));
@@ -208,10 +208,10 @@ fn a_further_ring_goes_on_and_the_same_one_does_not() {
 }
 
 #[test]
-fn the_last_link_is_spared_where_nothing_can_be_found() {
+fn the_last_hop_is_spared_where_the_filter_does_not_match() {
     let mut sharer = Lone::new(1);
     let outputs = sharer.input(Input::Names(vec![file("alpha beta.txt")]));
-    assert_eq!(outputs, [], "told a moment ago");
+    assert_eq!(outputs, [], "sent a moment ago");
     let told = asks(sharer.pass(Duration::from_secs(15)));
     let [(_, SearchRequest::Keywords { filter })] = told.as_slice() else { panic!("{told:?}") };
     let mut lone = Lone::new(4);
@@ -270,7 +270,7 @@ fn one_flooding_neighbour_does_not_hurt_the_others() {
 }
 
 #[test]
-fn strangers_and_neighbours_that_come_and_go_get_nothing_out_of_it() {
+fn strangers_are_refused_and_reconnecting_renews_no_quota() {
     let mut lone = Lone::new(2);
     assert_eq!(lone.asked(7, query(1, "word", 2, 1)), (false, vec![]));
     assert_eq!(lone.node.stats().strangers, 1);
@@ -286,7 +286,7 @@ fn strangers_and_neighbours_that_come_and_go_get_nothing_out_of_it() {
 }
 
 #[test]
-fn hits_go_back_where_the_search_came_from_first_at_once_then_together() {
+fn hits_return_to_the_sender_of_the_search_first_at_once_then_together() {
     let mut lone = Lone::new(3);
     lone.input(Input::Names(vec![file("word one")]));
     let (_, sent) = lone.asked(1, query(1, "word", 3, 2));
@@ -301,7 +301,7 @@ fn hits_go_back_where_the_search_came_from_first_at_once_then_together() {
 }
 
 #[test]
-fn hits_that_nobody_asked_for_or_that_cannot_be_are_dropped() {
+fn unsolicited_and_impossible_hits_are_dropped() {
     let mut lone = Lone::new(3);
     let good = hit("word", key(8));
     assert!(!lone.asked(2, hits(1, vec![good.clone()])).0, "an unknown search");
@@ -344,7 +344,7 @@ fn waiting_hits_are_bounded_over_all_searches() {
 }
 
 #[test]
-fn what_is_no_search_is_refused_and_counted() {
+fn malformed_searches_are_refused_and_counted() {
     let mut lone = Lone::new(2);
     for word in ["UPPER", "two words", "-"] {
         assert_eq!(lone.asked(1, query(1, word, 2, 1)), (false, vec![]));
@@ -353,7 +353,7 @@ fn what_is_no_search_is_refused_and_counted() {
 }
 
 #[test]
-fn walkers_part_and_go_on_until_their_steps_are_used_up() {
+fn walkers_split_and_go_on_until_their_steps_are_used_up() {
     let mut lone = Lone::new(4);
     (1..=4).for_each(|link| lone.filter(link, Vec::new()));
     let walk = |number, walkers, steps| SearchRequest::Walk {

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn three_letters_find_what_begins_with_them_two_only_themselves() {
+    fn three_letters_match_as_a_prefix_and_two_only_exactly() {
         for (text, name, found) in [
             ("conf", "Conference-2026.pdf", true),
             ("CONFERENCE pdf", "Conference-2026.pdf", true),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_is_one_to_eight_words_and_its_message_is_as_it_was_made() {
+    fn a_search_is_one_to_eight_words_and_survives_its_message() {
         for bad in ["", "--", &"x".repeat(33), "a b c d e f g h i"] {
             assert_eq!(QueryWords::parse(&[bad.to_owned()]), None, "{bad}");
         }
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_holds_just_what_fits() {
+    fn a_range_holds_exactly_the_matching_words() {
         let words = ["con", "conf", "config", "cool", "v2", "v20"];
         let range = |query_words| range_of(&words, |word| word, query_words);
         assert_eq!(range("conf"), 1..3);

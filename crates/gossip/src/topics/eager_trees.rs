@@ -15,7 +15,7 @@ const PUBLISHERS_MAX: usize = 64;
 /// A publisher silent for this long makes room for another.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
 /// A link becomes eager if it had at least this many of the last eight messages sooner: more than
-/// half, which random jitter does not reach.
+/// half, so that jitter alone is not enough.
 const LATE_ENOUGH: u32 = 5;
 /// On a publisher's own tree the last three messages are enough. If ten links lose every hundredth
 /// datagram each, one message in ten is late by a loss, and three in a row once in a thousand
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_publisher_without_a_branch_shares() {
+    fn a_publisher_without_own_state_uses_the_shared_tree() {
         let mut link = EagerTrees::default();
         let [one, two] = [1, 2].map(|seed| Tree::Of(publisher(seed)));
         link.prune(second(0), one);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sixty_fifth_shares_until_one_of_them_was_silent_for_ten_minutes() {
+    fn the_65th_publisher_shares_until_one_was_silent_for_ten_minutes() {
         let mut link = EagerTrees::default();
         for seed in 1..=64 {
             link.prune(second(u64::from(seed)), Tree::Of(publisher(seed)));
@@ -226,15 +226,17 @@ mod tests {
         link.used(second(500), Tree::Of(publisher(1)));
         assert!(!link.has_room(second(601), last));
         link.prune(second(601), last);
-        assert!(!link.is_eager(Tree::Shared), "it shares, and so this is off for all who do");
-        assert!(link.has_room(second(602), last), "the second has gone");
+        assert!(
+            !link.is_eager(Tree::Shared),
+            "it uses the shared tree, which is lazy now for all of them"
+        );
+        assert!(link.has_room(second(602), last), "the second publisher made room");
         assert!(!link.is_eager(Tree::Of(publisher(1))));
         assert_eq!(link.own.known.len(), 64);
     }
 
     #[test]
-    fn five_of_eight_or_three_in_a_row_of_one_publisher_put_a_link_on_a_tree_and_trees_are_counted_apart()
-     {
+    fn five_sooner_of_eight_or_three_in_a_row_make_a_link_eager_on_that_tree_only() {
         let mut link = EagerTrees::default();
         let [one, two] = [1, 2].map(|seed| Tree::Of(publisher(seed)));
         for late in [true, true, false, true, true, false] {
@@ -250,9 +252,12 @@ mod tests {
         }
         link.switched(second(5), one);
         assert!(!link.note_late(second(5), one, true));
-        assert!(link.own.get(&publisher(2)).is_none(), "who is never sooner takes no room");
+        assert!(
+            link.own.get(&publisher(2)).is_none(),
+            "a neighbour that is never sooner takes no room"
+        );
         (0..4).for_each(|_| assert!(!link.note_late(second(6), Tree::Shared, true)));
-        assert!(!link.note_late(second(6), Tree::Shared, true), "it is on the shared tree");
+        assert!(!link.note_late(second(6), Tree::Shared, true), "it is eager on the shared tree");
         link.prune(second(6), Tree::Shared);
         assert!(link.note_late(second(6), Tree::Shared, true));
     }

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn consecutive_names_make_one_run_and_come_back() {
+    fn consecutive_ids_make_one_range_and_come_back() {
         let ids: Vec<MessageId> = [1, 2, 3, 7, 9, 10].map(id).to_vec();
         let ranges = ranges(ids.iter().copied(), 9);
         assert_eq!(
@@ -237,14 +237,14 @@ mod tests {
     }
 
     #[test]
-    fn a_run_to_the_end_of_numbers_does_not_overflow() {
+    fn a_range_to_the_last_number_does_not_overflow() {
         let range = IdRange { first: u64::MAX - 1, count: u32::MAX, ..ranges([id(1)], 1)[0] };
         assert_eq!(ids_in(&range, 0, 99).count(), 1);
         assert_eq!(ids_in(&range, u64::MAX, 99).count(), 0);
     }
 
     #[test]
-    fn ten_minutes_are_kept() {
+    fn messages_are_cached_for_ten_minutes() {
         let mut cache = MessageCache::default();
         cache.insert(second(0), id(1), Bytes::from_static(b"a"), None);
         cache.insert(second(600), id(2), Bytes::from_static(b"b"), None);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_copy_of_the_same_neighbour_is_not_another_way() {
+    fn a_second_copy_from_one_neighbour_is_no_second_sender() {
         let mut cache = MessageCache::default();
         let [a, b] = [1, 2].map(|seed| Identity::from_seed([seed; 32]).public_key());
         cache.insert(second(0), id(1), Bytes::new(), Some(a));

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_asked_for_in_turn_and_three_times_at_most() {
+    fn a_message_is_grafted_from_its_sources_in_turn_and_three_times_at_most() {
         let mut missing = MissingMessages::default();
         assert!(missing.on_ihave(at(0), id(1), peer(1), WAIT, (9, 9)));
         assert!(missing.on_ihave(at(1), id(1), peer(2), WAIT, (9, 9)));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_tree_still_brings_is_not_asked_for_and_after_five_seconds_is() {
+    fn a_message_the_tree_still_delivers_is_grafted_only_after_five_seconds() {
         let mut missing = MissingMessages::default();
         missing.on_ihave(at(0), id(1), peer(1), WAIT, (9, 9));
         missing.on_ihave(at(0), id(2), peer(1), WAIT, (9, 9));
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_is_not_asked_for() {
+    fn a_message_that_arrived_is_not_grafted() {
         let mut missing = MissingMessages::default();
         missing.on_ihave(at(0), id(1), peer(1), WAIT, (9, 9));
         assert_eq!(missing.on_received(&id(1)), Some((at(0), vec![peer(1)], false)));
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn invented_names_are_bounded_in_all_and_of_one_neighbour() {
+    fn invented_ids_are_bounded_in_all_and_of_one_neighbour() {
         let mut missing = MissingMessages::default();
         let heard = (1..100)
             .filter(|number| missing.on_ihave(at(0), id(*number), peer(1), WAIT, (50, 20)))
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_that_goes_takes_its_promises_along() {
+    fn a_lost_neighbour_takes_its_announcements_along() {
         let mut missing = MissingMessages::default();
         missing.on_ihave(at(0), id(1), peer(1), WAIT, (9, 9));
         missing.on_ihave(at(0), id(2), peer(1), WAIT, (9, 9));

@@ -441,9 +441,13 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_too_soon_waits_for_what_is_missing_and_others_do_not() {
+    fn a_message_waits_for_missing_earlier_ones_and_other_publishers_do_not() {
         let mut delivery_order = DeliveryOrder::default();
-        assert_eq!(take(&mut delivery_order, 0, id(1, 1, 5)), [5], "the first that is heard of it");
+        assert_eq!(
+            take(&mut delivery_order, 0, id(1, 1, 5)),
+            [5],
+            "the first message received from it"
+        );
         assert_eq!(take(&mut delivery_order, 1, id(1, 1, 8)), []);
         assert_eq!(take(&mut delivery_order, 2, id(2, 1, 1)), [1]);
         assert_eq!(take(&mut delivery_order, 3, id(1, 1, 7)), []);
@@ -461,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_asked_for_each_second_and_counted_after_five() {
+    fn a_missing_message_is_asked_for_each_second_and_counted_after_five() {
         let mut delivery_order = DeliveryOrder::default();
         take(&mut delivery_order, 0, id(1, 1, 1));
         take(&mut delivery_order, 0, id(1, 1, 4));
@@ -476,12 +480,12 @@ mod tests {
         let second = (5_100, (vec![-1, 6], 0));
         assert_eq!(asked[..4], [nothing(1_000), nothing(2_000), nothing(3_000), nothing(4_000)]);
         assert_eq!(asked[4..], [first, second]);
-        assert_eq!(take(&mut delivery_order, 6_000, id(1, 1, 2)), [], "it was counted");
+        assert_eq!(take(&mut delivery_order, 6_000, id(1, 1, 2)), [], "it was counted as missing");
         assert_eq!(take(&mut delivery_order, 6_000, id(1, 1, 7)), [7]);
     }
 
     #[test]
-    fn whoever_is_alone_or_stood_still_waits_longer() {
+    fn a_node_without_links_or_after_a_standstill_waits_longer() {
         let mut delivery_order = DeliveryOrder::default();
         take(&mut delivery_order, 0, id(1, 1, 1));
         take(&mut delivery_order, 0, id(1, 1, 3));
@@ -492,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_publisher_that_is_new_what_is_promised_comes_first() {
+    fn announced_messages_of_a_new_publisher_are_waited_for() {
         let mut delivery_order = DeliveryOrder::default();
         let announced = |stream| (stream == 1).then_some(2);
         assert_eq!(numbers(delivery_order.on_message(at(0), message(id(1, 1, 4)), announced)), []);
@@ -504,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_published_before_the_subscription_is_not_waited_for() {
+    fn messages_from_before_the_subscription_are_not_waited_for() {
         let mut delivery_order = DeliveryOrder::default();
         let announced = |stream| (stream == 1).then_some(2);
         assert_eq!(numbers(delivery_order.on_message(at(0), message(id(1, 1, 9)), announced)), []);
@@ -512,7 +516,7 @@ mod tests {
             numbers(delivery_order.skip_before(at(1), &id(1, 1, sequence), |_| None))
         };
         assert_eq!(passed(&mut delivery_order, 2), []);
-        assert_eq!(passed(&mut delivery_order, 7), [], "the eighth is missing still");
+        assert_eq!(passed(&mut delivery_order, 7), [], "the eighth is still missing");
         assert_eq!(passed(&mut delivery_order, 3), []);
         assert_eq!(passed(&mut delivery_order, 8), [9]);
         assert_eq!(
@@ -534,7 +538,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_run_begins_with_its_first_message_and_after_the_one_before() {
+    fn a_new_incarnation_begins_with_its_first_message_and_after_the_last_one() {
         let mut delivery_order = DeliveryOrder::default();
         take(&mut delivery_order, 0, id(1, 1, 1));
         take(&mut delivery_order, 0, id(1, 1, 3));
@@ -544,7 +548,7 @@ mod tests {
         assert_eq!(
             take(&mut delivery_order, 40, id(1, 1, 4)),
             [4],
-            "too late, but it was not counted"
+            "late, but it was not counted as missing"
         );
         // Messages that neighbours have of the earlier incarnation are waited for.
         let announced = |stream| (stream == 2).then_some(3);
@@ -565,7 +569,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_names_its_last_message_is_told_of_what_is_missing_behind_it() {
+    fn a_reader_that_names_its_last_message_is_told_how_many_it_missed_after_it() {
         let mut delivery_order = DeliveryOrder::default();
         delivery_order.start_after(at(0), &id(1, 1, 7));
         assert_eq!(take(&mut delivery_order, 0, id(1, 1, 10)), []);
@@ -573,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded() {
+    fn waiting_messages_are_bounded() {
         let mut delivery_order = DeliveryOrder::default();
         take(&mut delivery_order, 0, id(1, 1, 1));
         let mut deliveries = Vec::new();

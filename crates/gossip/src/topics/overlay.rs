@@ -31,7 +31,7 @@ const DEPLETED_FACTOR: usize = 4;
 /// How long after the last loss a node counts as depleted.
 const DEPLETED_FOR: Duration = Duration::from_secs(30);
 /// How long neither end makes a link again after one of them disconnected for room. A higher value
-/// stops two full nodes from evicting each other, but keeps a usable pair apart for longer.
+/// keeps a usable pair apart for longer.
 const BACKOFF: Duration = Duration::from_secs(60);
 /// Pause before a contact that declined is asked again.
 const DECLINED_PAUSE: Duration = Duration::from_secs(30);
@@ -339,7 +339,7 @@ impl Topic {
         self.trees.links_changed();
         self.missing.remove_peer(peer);
         shared.stats.neighbours_down.count(cause);
-        if matches!(cause, Cause::Crashed | Cause::Isolated) {
+        if matches!(cause, Cause::Crashed | Cause::LocalSuspend) {
             self.rewiring.on_neighbour_lost(*peer);
         }
         if self.system {
@@ -352,7 +352,7 @@ impl Topic {
                 self.learn(shared, contact, None);
                 self.passive_view.retry_after(peer, until);
             }
-            Cause::Isolated => {
+            Cause::LocalSuspend => {
                 self.learn(shared, contact, None);
                 self.passive_view.retry_after(peer, shared.now + SILENT_PAUSE);
             }

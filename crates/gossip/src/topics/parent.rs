@@ -33,7 +33,7 @@ pub(super) struct TreeState {
     pub(super) used_at: Option<Instant>,
     /// When lateness was last recorded.
     noted_at: Instant,
-    /// When it was last changed for speed, and how long it then stays unchanged.
+    /// When it was last changed for speed, and in `pause` how long it then stays unchanged.
     switched_at: Instant,
     pause: Duration,
     /// The last message. `parent`: the peer that sends this tree's messages. `backup`: the first
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn who_named_the_last_message_first_takes_over_from_a_lost_parent_once() {
+    fn the_first_announcer_of_the_last_message_replaces_a_lost_parent_once() {
         let mut trees = Trees::new(second(0));
         let [parent, second_best, third] = [2, 3, 4].map(publisher);
         let id = |sequence| MessageId { publisher: publisher(1), incarnation: 1, sequence };
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_stays_until_another_was_first_twice_in_a_row() {
+    fn a_parent_stays_until_it_was_late_twice_in_a_row() {
         let mut trees = Trees::new(second(0));
         let [parent, other] = [2, 3].map(publisher);
         let id = |sequence| MessageId { publisher: publisher(1), incarnation: 1, sequence };
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_was_taken_off_a_tree_is_no_parent_and_whoever_shares_has_one_a_message() {
+    fn a_pruned_peer_is_no_parent_and_the_shared_tree_has_one_for_each_message() {
         let mut trees = Trees::new(second(0));
         let [parent, other] = [2, 3].map(publisher);
         let id =
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_brings_what_is_behind_the_last_message_for_half_a_second() {
+    fn a_tree_flows_for_half_a_second_after_the_last_message() {
         let mut trees = Trees::new(second(0));
         let parent = publisher(2);
         let tree = Tree::Of(publisher(1));

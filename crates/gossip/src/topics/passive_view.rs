@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_view_keeps_what_answered() {
+    fn a_full_view_keeps_proven_contacts() {
         let (mut view, mut rng) = view(8);
         let good = contact(0, [10, 0, 0, 1]);
         view.add(Instant::ZERO, good, None, true, &mut rng);
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn hearsay_moves_no_proven_contact() {
+    fn hearsay_does_not_change_the_address_of_a_proven_contact() {
         let (mut view, mut rng) = view(8);
         let good = contact(0, [10, 0, 0, 1]);
         view.add(Instant::ZERO, good, None, true, &mut rng);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn who_declined_is_asked_later() {
+    fn a_contact_that_declined_is_asked_later() {
         let (mut view, mut rng) = view(8);
         let one = contact(0, [10, 0, 0, 1]);
         let later = Instant::from_micros(5);

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_of_bundles_is_on_the_way() {
+    fn a_window_of_bundles_is_in_flight() {
         let (mut queue, config) = (PeerQueue::default(), config());
         (1..=3).for_each(|sequence| assert!(queue.push_eager(&config, id(sequence), message(900))));
         let next = |queue: &mut PeerQueue| queue.bundle(&config, Instant::ZERO, |_| false);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_leaves_out_and_repairs_go_first() {
+    fn a_full_queue_refuses_messages_and_repairs_go_first() {
         let (mut queue, config) = (PeerQueue::default(), config());
         let fitted = (1..=20).filter(|n| queue.push_eager(&config, id(*n), message(900))).count();
         assert_eq!(fitted, 10);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_neighbour_has_meanwhile_is_not_sent() {
+    fn a_message_the_neighbour_has_by_now_is_not_sent() {
         let (mut queue, config) = (PeerQueue::default(), config());
         (1..=3).for_each(|sequence| assert!(queue.push_eager(&config, id(sequence), message(9))));
         let has = |known: &MessageId| known.sequence != 2;
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn names_wait_for_each_other_and_are_bounded() {
+    fn lazy_ids_wait_for_each_other_and_are_bounded() {
         let mut queue = PeerQueue::default();
         queue.push_lazy(Instant::ZERO, id(1));
         assert_eq!(queue.take_lazy(Instant::ZERO), None);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_given_up_hears_the_names_of_what_waited() {
+    fn messages_queued_for_a_silent_neighbour_are_announced() {
         let (mut queue, config) = (PeerQueue::default(), config());
         queue.push_eager(&config, id(2), message(9));
         queue.push_repair(&config, id(1), message(9));

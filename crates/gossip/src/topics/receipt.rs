@@ -24,7 +24,7 @@ use crate::message::{Message, MessageId};
 
 /// Unacknowledged messages remembered; further ones are announced to a new neighbour like all
 /// others.
-const UNTAKEN_MAX: usize = 1_024;
+const UNACKED_MAX: usize = 1_024;
 /// How long a publisher waits for the count of acknowledgements. A higher value counts slower
 /// neighbours too.
 const COUNT_WAIT: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ impl Topic {
     /// Remembers a message of this node's own that is about to be sent.
     pub(super) fn note_unacked(&mut self, id: MessageId) {
         self.unacked.insert(id);
-        if self.unacked.len() > UNTAKEN_MAX {
+        if self.unacked.len() > UNACKED_MAX {
             self.unacked.pop_first();
         }
     }
@@ -127,13 +127,13 @@ impl Topic {
         if self.receipts.is_empty() {
             return;
         }
-        let (nobody, looks) = (self.healthy() == 0, !self.has_searched());
+        let (no_links, searching) = (self.healthy() == 0, !self.has_searched());
         let healthy =
             |peer: &PublicKey| self.active_view.get(peer).is_some_and(Neighbour::is_healthy);
         let mut surplus = self.receipts.len().saturating_sub(RECEIPTS_MAX);
         self.receipts.retain_mut(|receipt| {
             receipt.open.retain(|peer| healthy(peer));
-            let known = receipt.open.is_empty() && !(looks && (receipt.alone || nobody));
+            let known = receipt.open.is_empty() && !(searching && (receipt.alone || no_links));
             if !known && receipt.until > shared.now && surplus == 0 {
                 return true;
             }

@@ -58,7 +58,7 @@ pub(super) struct Rewiring {
     granted: bool,
     /// This node made a surplus link of its own: any removable link may go for it.
     own: bool,
-    /// Neighbours that fell silent, and below those of them that returned.
+    /// Neighbours that fell silent, and in `returned` those of them that are back.
     lost: LruMap<PublicKey, ()>,
     returned: Vec<Contact>,
 }

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_was_ignored_comes_back_with_half_of_its_points() {
+    fn an_ignored_node_returns_with_half_of_its_score() {
         let (mut scores, peer) = (Scores::new(), Identity::from_seed([1; 32]).public_key());
         (0..3).for_each(|_| {
             scores.fault(Instant::ZERO, peer, Fault::Forged);

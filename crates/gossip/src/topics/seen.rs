@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn each_message_is_new_once_in_whatever_order() {
+    fn each_message_is_new_once_in_any_order() {
         let mut rng = potluck_base::Rng::from_number(1);
         let mut sequences: Vec<u64> = (1..=5_000).collect();
         for block in sequences.chunks_mut(700) {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_below_the_window_counts_as_seen() {
+    fn messages_below_the_window_count_as_seen() {
         let mut window = Window::new(1);
         assert!(window.insert(1, 128) && window.insert(1_000, 128));
         assert!(window.contains(2) && !window.contains(999));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn sixty_thousand_may_be_missing_of_few_publishers_and_four_of_many() {
+    fn windows_are_wide_for_few_publishers_and_narrow_for_many() {
         let late = |publishers: u8, rest: u64| {
             let mut seen = Seen::new(1_024);
             for number in 0..=publishers {
@@ -265,11 +265,11 @@ mod tests {
             note(&mut seen, &id(0, 1, 2))
         };
         assert_eq!(late(0, 0), Novelty::New);
-        assert_eq!(late(255, 1), Novelty::Seen, "a window for each of many has to be small");
+        assert_eq!(late(255, 1), Novelty::Seen, "many publishers get a narrow window each");
     }
 
     #[test]
-    fn the_runs_before_the_last_two_count_as_seen() {
+    fn incarnations_before_the_last_two_count_as_seen() {
         let mut seen = Seen::new(4);
         for incarnation in [1, 3, 2] {
             assert_eq!(note(&mut seen, &id(1, incarnation, 1)), Novelty::New);
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(note(&mut seen, &id(1, 1, 9)), Novelty::Seen);
         let publisher = id(1, 1, 1).publisher;
         let floors = [1, 2, 4].map(|incarnation| seen.floor(&publisher, incarnation));
-        assert_eq!(floors, [u64::MAX, 0, 0], "nothing of them is looked at");
+        assert_eq!(floors, [u64::MAX, 0, 0], "no message of them is processed");
     }
 
     #[test]
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_publisher_over_its_rate_is_told_apart() {
+    fn a_publisher_over_its_rate_is_reported() {
         let mut seen = Seen::new(8);
         let rate = TokenBucket::new(10, 2);
         let noted: Vec<Novelty> =

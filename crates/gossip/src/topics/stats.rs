@@ -31,7 +31,7 @@ impl DownCounts {
             Cause::Evicted => &mut self.evicted,
             Cause::Replaced => &mut self.replaced,
             Cause::Misbehaved => &mut self.misbehaved,
-            Cause::Isolated => &mut self.local_suspend,
+            Cause::LocalSuspend => &mut self.local_suspend,
             Cause::Forgotten => &mut self.forgotten,
         };
         *counter += 1;
@@ -92,7 +92,8 @@ potluck_base::statistics! {
         counter neighbours_declined: u64,
         /// Shuffles answered.
         counter shuffles: u64,
-        /// Shuffles and shuffle replies that were refused: unsolicited, or over the relay budget.
+        /// Shuffles, forward joins and shuffle replies that were refused: over their sender's rate,
+        /// or unsolicited.
         counter shuffles_refused: u64,
         /// Messages published by this node.
         counter published: u64,

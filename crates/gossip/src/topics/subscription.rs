@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_published_more_than_a_minute_before_is_not_wanted() {
+    fn messages_dated_over_a_minute_before_the_subscription_are_withheld() {
         let began = Subscription::new(at(10), Some(wall(0)));
         for (published, before) in [(-61, true), (-60, false), (0, false), (5, false)] {
             assert_eq!(began.is_after(wall(published), at(10), Some(wall(0))), before, "at once");
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_an_hour_off_and_was_put_right_withholds_nothing_new() {
+    fn a_corrected_clock_withholds_no_new_message() {
         let ahead = Subscription::new(at(10), Some(wall(3_600)));
         assert!(!ahead.is_after(wall(0), at(10), Some(wall(0))));
         assert!(ahead.is_after(wall(-61), at(10), Some(wall(0))));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_clock_everything_is_wanted() {
+    fn without_a_clock_no_message_is_withheld() {
         assert!(!Subscription::new(at(10), None).is_after(UnixMillis(0), at(10), None));
         assert!(!Subscription::new(at(10), Some(wall(0))).is_after(UnixMillis(0), at(10), None));
     }

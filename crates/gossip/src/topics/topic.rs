@@ -517,10 +517,10 @@ impl Topic {
     /// either, this node takes itself for isolated.
     pub(super) fn loss_cause(&mut self, shared: &Shared<'_>, peer: &PublicKey) -> Cause {
         let since = self.active_view.get(peer).map(|neighbour| neighbour.check_began);
-        let nobody = since.is_some_and(|since| shared.last_heard <= since);
-        self.isolated |= nobody && self.active_view.len() > 1;
+        let none_heard = since.is_some_and(|since| shared.last_heard <= since);
+        self.isolated |= none_heard && self.active_view.len() > 1;
         let own_fault = self.isolated || shared.now < shared.isolated_until;
-        if own_fault { Cause::Isolated } else { Cause::Crashed }
+        if own_fault { Cause::LocalSuspend } else { Cause::Crashed }
     }
 
     /// Asks a neighbour to push the messages in `ranges`, and with `tree`, the tree of these

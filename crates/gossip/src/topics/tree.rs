@@ -64,7 +64,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(300);
 enum Outcome {
     /// It was new, and belongs to this tree.
     New(Tree),
-    /// It was a copy; so many distinct senders delivered it.
+    /// It was a copy; the number of distinct senders so far.
     Copy(Tree, usize),
     /// It was dropped.
     Dropped,
@@ -95,7 +95,7 @@ impl Topic {
             }
             let (tree, surplus) = match self.receive(shared, from, bytes) {
                 Outcome::New(tree) => (tree, false),
-                Outcome::Copy(tree, ways) if ways > shared.config.parents(shared.mode) => {
+                Outcome::Copy(tree, senders) if senders > shared.config.parents(shared.mode) => {
                     (tree, true)
                 }
                 Outcome::Copy(..) | Outcome::Dropped => continue,
@@ -151,9 +151,9 @@ impl Topic {
             let Some(cached) = self.cache.get_mut(&id) else {
                 return Outcome::Copy(tree, usize::MAX);
             };
-            let ways = cached.add_sender(*from);
+            let senders = cached.add_sender(*from);
             // This node asked for the message early; the tree is not to blame for the copy.
-            return if cached.repaired { Outcome::Dropped } else { Outcome::Copy(tree, ways) };
+            return if cached.repaired { Outcome::Dropped } else { Outcome::Copy(tree, senders) };
         }
         if !self.verify(shared, from, &message) {
             return Outcome::Dropped;

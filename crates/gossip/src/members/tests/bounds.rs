@@ -5,13 +5,21 @@ use super::super::{PublicKey, REVOKED_MAX, Revocation, Revoked};
 use super::*;
 
 #[test]
-fn words_grow_younger_as_long_as_there_are_numbers_and_never_older() {
+fn versions_only_grow_and_stop_at_the_last_number() {
     let version = |incarnation, revision| RecordVersion { incarnation, revision };
     let (run, revision) = (u64::MAX, u32::MAX);
     assert_eq!(next_version(version(3, 4)), version(3, 5));
-    assert_eq!(next_version(version(3, revision)), version(4, 0), "a run has no further word");
+    assert_eq!(
+        next_version(version(3, revision)),
+        version(4, 0),
+        "an incarnation has no further revision"
+    );
     assert_eq!(next_incarnation(version(3, 4)), version(4, 0));
-    assert_eq!(next_incarnation(version(run, 4)), version(run, 5), "there is no younger run");
+    assert_eq!(
+        next_incarnation(version(run, 4)),
+        version(run, 5),
+        "there is no higher incarnation"
+    );
     assert_eq!((next_version(version(run, revision)), next_incarnation(version(run, revision))), {
         let last = version(run, revision);
         (last, last)
@@ -19,7 +27,7 @@ fn words_grow_younger_as_long_as_there_are_numbers_and_never_older() {
 }
 
 #[test]
-fn a_clone_that_used_up_all_numbers_stops_no_node() {
+fn a_clone_that_used_up_all_numbers_does_not_stop_a_node() {
     let mut cluster = Cluster::of(6);
     for word in [
         RecordVersion { incarnation: u64::MAX, revision: 7 },
@@ -53,7 +61,7 @@ fn a_clone_that_used_up_all_numbers_stops_no_node() {
 
 /// Two machines with one identity answer each version of the other with a newer one.
 #[test]
-fn a_copy_that_outbids_this_node_again_and_again_is_answered_a_few_times_a_second() {
+fn a_copy_that_outbids_this_node_is_answered_a_few_times_a_second() {
     let mut cluster = Cluster::of(2);
     let mut answered = 0;
     for _ in 0..50 {
@@ -137,13 +145,13 @@ fn record_of(cluster: &Cluster, number: u64) -> Bytes {
 }
 
 #[test]
-fn a_newcomer_reads_no_list_for_ever() {
+fn a_newcomer_stops_reading_an_endless_list() {
     let mut cluster = Cluster::new(MembersConfig::default());
     cluster.add();
     // The same page again and again.
     let same = record_of(&cluster, 1);
     let (pages, stats) = paged(|_, _| vec![same.clone()]);
-    assert_eq!((pages, stats.pages_refused), (2, 1), "it goes round");
+    assert_eq!((pages, stats.pages_refused), (2, 1), "the pages go round");
     // One new member in each page, each behind the last one.
     let mut keys: Vec<(PublicKey, Bytes)> = (0..2_000)
         .map(|number| record_of(&cluster, number))
@@ -154,7 +162,7 @@ fn a_newcomer_reads_no_list_for_ever() {
         keys.iter().find(|(key, _)| *key > after).map(|(_, bytes)| bytes.clone())
     };
     let (pages, stats) = paged(|_, after| next(after).into_iter().collect());
-    assert_eq!((pages, stats.pages_refused), (512, 1), "it is endless");
+    assert_eq!((pages, stats.pages_refused), (512, 1), "the list is endless");
     // Bad records are charged.
     let mut bad = same.to_vec();
     let end = bad.len() - 1;

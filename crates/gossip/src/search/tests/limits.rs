@@ -49,7 +49,7 @@ fn one_neighbour_gets_32_searches_at_once_and_eight_a_second() {
 }
 
 #[test]
-fn of_one_neighbour_forty_searches_are_taken_and_twenty_passed_on() {
+fn of_one_neighbour_forty_searches_are_accepted_and_twenty_relayed() {
     let mut lone = Lone::new(3);
     let mut number = 0;
     let mut round = |lone: &mut Lone| {
@@ -68,7 +68,7 @@ fn of_one_neighbour_forty_searches_are_taken_and_twenty_passed_on() {
 }
 
 #[test]
-fn what_a_search_may_cause_elsewhere_is_paid_for() {
+fn messages_caused_elsewhere_are_charged_to_the_sender() {
     let mut lone = Lone::new(3);
     let sent = (1..=20).filter(|number| !passed(&lone.asked(1, far(*number)).1, 2).is_empty());
     assert_eq!(sent.count(), 400 / 32);
@@ -94,7 +94,7 @@ fn hits_and_filters_have_a_quota_too() {
 }
 
 #[test]
-fn neighbours_are_told_our_words_every_five_minutes_and_new_ones_after_a_pause() {
+fn filters_are_sent_every_five_minutes_and_changed_ones_after_a_pause() {
     let mut lone = Lone::new(1);
     let mut sent_at = 0;
     for _ in 0..6_000 {
@@ -108,7 +108,7 @@ fn neighbours_are_told_our_words_every_five_minutes_and_new_ones_after_a_pause()
 }
 
 #[test]
-fn hits_find_their_way_for_half_a_minute_and_a_search_is_new_after_a_whole_one() {
+fn hits_return_for_half_a_minute_and_a_search_is_new_again_after_a_minute() {
     let mut lone = Lone::new(3);
     lone.asked(1, query(1, "word", 2, 1));
     let mut states = Vec::new();
@@ -133,7 +133,7 @@ fn routes_are_bounded() {
 }
 
 #[test]
-fn requests_that_nobody_answers_are_forgotten() {
+fn unanswered_requests_are_forgotten() {
     let mut lone = Lone::new(LINKS_MAX);
     for second in 0..60 {
         lone.now += Duration::from_secs(1);
@@ -166,7 +166,7 @@ fn hits_with_long_names_go_in_messages_that_fit_in_datagrams() {
 }
 
 #[test]
-fn where_enough_is_found_a_search_goes_no_farther() {
+fn a_search_with_enough_hits_is_not_relayed() {
     for (files, goes) in [(7, true), (8, false)] {
         let mut lone = Lone::new(3);
         lone.input(Input::Names((0..files).map(|n| file(&format!("word {n}"))).collect()));
@@ -179,7 +179,7 @@ fn where_enough_is_found_a_search_goes_no_farther() {
 }
 
 #[test]
-fn walkers_go_first_where_the_search_has_not_been() {
+fn walkers_prefer_neighbours_the_search_has_not_reached() {
     let mut lone = Lone::new(8);
     (1..=8).for_each(|link| lone.filter(link, Vec::new()));
     let mut reached: Vec<PublicKey> =

@@ -18,7 +18,7 @@ fn elsewhere(links: usize) -> Lone {
 }
 
 #[test]
-fn an_own_search_has_what_is_elsewhere_first() {
+fn an_own_search_lists_looked_up_files_first() {
     let mut lone = elsewhere(0);
     assert_eq!(lone.node.stats().names, 10_000_000);
     let outputs = lone.input(Input::Search { id: 7, words: vec!["Photo 9999999".to_owned()] });
@@ -32,7 +32,7 @@ fn an_own_search_has_what_is_elsewhere_first() {
 }
 
 #[test]
-fn a_look_that_takes_too_long_ends_the_search_without_it() {
+fn a_slow_look_up_does_not_delay_the_end_of_a_search() {
     let mut lone = elsewhere(0);
     let outputs = lone.input(Input::Search { id: 7, words: vec!["photo".to_owned()] });
     let (query, _) = looks(&outputs)[0].clone();
@@ -44,7 +44,7 @@ fn a_look_that_takes_too_long_ends_the_search_without_it() {
 }
 
 #[test]
-fn what_is_elsewhere_goes_back_to_the_neighbour_that_asked() {
+fn looked_up_files_return_to_the_neighbour_that_asked() {
     let mut lone = elsewhere(3);
     lone.serves += 1;
     let serve = ServeId(lone.serves);
@@ -61,7 +61,7 @@ fn what_is_elsewhere_goes_back_to_the_neighbour_that_asked() {
 }
 
 #[test]
-fn neighbours_are_told_that_anything_may_be_here_and_looks_are_bounded() {
+fn with_looked_up_names_every_filter_bit_is_set_and_look_ups_are_bounded() {
     let mut lone = Lone::new(8);
     let outputs = lone.input(Input::NamesElsewhere(9));
     drop(outputs);
@@ -82,5 +82,5 @@ fn neighbours_are_told_that_anything_may_be_here_and_looks_are_bounded() {
     let stats = lone.node.stats();
     assert_eq!((asked, stats.looking, stats.looks_dropped), (LOOKS_MAX, LOOKS_MAX, 136));
     lone.input(Input::Names(vec![file("photo")]));
-    assert_eq!(lone.node.stats().names, 1, "and told again once they are few");
+    assert_eq!(lone.node.stats().names, 1, "and held again once they are few");
 }

@@ -57,7 +57,7 @@ fn end(lone: &mut Lone) -> (usize, u8, Duration) {
 const SETTLED: Duration = Duration::from_millis(250);
 
 #[test]
-fn eight_hits_are_enough_and_what_is_on_its_way_is_waited_for() {
+fn eight_hits_are_enough_and_those_on_their_way_are_waited_for() {
     let mut lone = Lone::new(2);
     let query = search(&mut lone);
     until(&mut lone, is_ring(3));
@@ -75,7 +75,7 @@ fn a_search_that_found_anything_sends_no_walkers() {
 }
 
 #[test]
-fn walkers_are_waited_for_until_one_finds_anything() {
+fn a_walker_search_ends_soon_after_the_first_hit() {
     let mut lone = Lone::new(2);
     let query = search(&mut lone);
     until(&mut lone, is_walk);
@@ -101,7 +101,7 @@ fn walkers_get_half_a_second_however_long_the_rings_took() {
 }
 
 #[test]
-fn what_others_say_this_node_has_is_not_found() {
+fn hits_that_name_this_node_as_holder_are_ignored() {
     let mut lone = Lone::new(2);
     let query = search(&mut lone);
     bring(&mut lone, query, 0..1);

@@ -45,7 +45,7 @@ fn own_shuffle(harness: &mut Harness) -> u64 {
 }
 
 #[test]
-fn one_neighbour_sends_forty_errands_at_once_and_four_a_second() {
+fn one_neighbour_has_forty_requests_relayed_at_once_and_four_a_second() {
     let mut harness = connected(2);
     let mut sent = Vec::new();
     for pause in [0, 0, 1] {
@@ -84,7 +84,7 @@ fn all_neighbours_together_make_this_node_ask_sixty_strangers_at_once_and_twenty
 }
 
 #[test]
-fn walks_make_no_more_requests_for_links_than_that() {
+fn forward_joins_cause_no_link_requests_beyond_the_relay_budget() {
     let mut harness = connected(3);
     // The relay budget of this second is used up.
     for neighbour in 1..=2 {
@@ -95,7 +95,11 @@ fn walks_make_no_more_requests_for_links_than_that() {
     let (walk, before) =
         (TopicRequest::ForwardJoin { joiner: contact(100), hops: 0 }, contacts(&harness));
     harness.asked(3, walk.clone());
-    assert_eq!(contacts(&harness), before + 1, "noted in place of being asked at once");
+    assert_eq!(
+        contacts(&harness),
+        before + 1,
+        "added to the passive view instead of being asked at once"
+    );
     let mut harness = connected(3);
     harness.asked(3, walk);
     let is_link = |asked: &SentRequest| matches!(asked.2.body, TopicRequest::Neighbour { .. });
@@ -104,7 +108,7 @@ fn walks_make_no_more_requests_for_links_than_that() {
 }
 
 #[test]
-fn no_walk_and_no_shuffle_goes_farther_than_six_links() {
+fn no_forward_join_and_no_shuffle_takes_more_than_six_hops() {
     let mut harness = connected(6);
     harness.asked(1, shuffle(50, 255, 0));
     harness.asked(1, TopicRequest::ForwardJoin { joiner: contact(60), hops: 255 });
@@ -146,7 +150,7 @@ fn one_shuffle_teaches_six_contacts_and_its_origin() {
 }
 
 #[test]
-fn an_answer_to_a_shuffle_is_taken_once_and_for_half_a_minute() {
+fn a_shuffle_reply_is_accepted_once_and_for_half_a_minute() {
     let answer =
         |nonce, told: u8| TopicRequest::ShuffleReply { nonce, contacts: vec![contact(told)] };
     let mut harness = connected(6);

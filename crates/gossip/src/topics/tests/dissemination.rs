@@ -29,7 +29,7 @@ fn surplus(net: &mut TestNet, publishers: usize) -> f64 {
 }
 
 #[test]
-fn a_fleet_gets_everything_once_and_hardly_any_copy() {
+fn a_fleet_gets_every_message_with_hardly_any_duplicate() {
     let mut net = TestNet::subscribed(60, config(Mode::Fleet), 1);
     let surplus = surplus(&mut net, 3);
     assert_eq!(net.complete(&net.ids()), 60);
@@ -40,7 +40,7 @@ fn a_fleet_gets_everything_once_and_hardly_any_copy() {
 }
 
 #[test]
-fn strangers_get_everything_twice_at_most() {
+fn strangers_get_every_message_twice_at_most() {
     let mut net = TestNet::subscribed(60, config(Mode::Open), 2);
     let surplus = surplus(&mut net, 3);
     assert_eq!(net.complete(&net.ids()), 60);
@@ -79,7 +79,7 @@ fn overlays_fill_up_and_both_ends_agree() {
 }
 
 #[test]
-fn when_seven_of_ten_die_at_once_the_others_hear_within_ten_seconds() {
+fn when_seven_of_ten_crash_the_others_get_messages_within_ten_seconds() {
     for (mode, seed) in [(Mode::Fleet, 4), (Mode::Open, 5)] {
         let mut net = TestNet::subscribed(200, config(mode), seed);
         publish(&mut net, 3, 10);
@@ -97,7 +97,7 @@ fn when_seven_of_ten_die_at_once_the_others_hear_within_ten_seconds() {
 }
 
 #[test]
-fn one_in_ten_datagrams_may_be_lost() {
+fn every_message_arrives_with_ten_percent_loss() {
     let mut net = TestNet::subscribed(50, config(Mode::Fleet), 6);
     net.loss = 0.1;
     publish(&mut net, 5, 60);
@@ -108,7 +108,7 @@ fn one_in_ten_datagrams_may_be_lost() {
 }
 
 #[test]
-fn what_is_published_after_a_standstill_comes_in_seconds_and_in_order() {
+fn messages_after_a_standstill_arrive_within_seconds_and_in_order() {
     for (count, seed) in [(2, 20), (3, 21), (3, 22), (8, 23)] {
         let mut net = TestNet::subscribed(count, config(Mode::Fleet), seed);
         let keys = net.keys.clone();
@@ -135,7 +135,7 @@ fn what_is_published_after_a_standstill_comes_in_seconds_and_in_order() {
 }
 
 #[test]
-fn a_message_that_is_gone_for_good_is_counted() {
+fn a_message_that_no_node_has_any_more_is_counted_as_missed() {
     let mut net = TestNet::subscribed(3, config(Mode::Fleet), 24);
     let keys = net.keys.clone();
     net.publish(&keys[0], b"one");
@@ -226,7 +226,7 @@ fn a_new_subscriber_gets_nothing_old_and_everything_new() {
 }
 
 #[test]
-fn who_was_cut_off_gets_what_it_missed() {
+fn an_isolated_node_gets_the_messages_it_missed() {
     let mut net = TestNet::subscribed(20, config(Mode::Fleet), 10);
     let keys = net.keys.clone();
     net.cut.insert(keys[19]);
@@ -242,7 +242,7 @@ fn who_was_cut_off_gets_what_it_missed() {
 }
 
 #[test]
-fn a_leaving_node_says_good_bye() {
+fn a_leaving_node_disconnects() {
     let mut net = TestNet::gathered(10, config(Mode::Fleet), 11);
     let keys = net.keys.clone();
     net.input(&keys[3], TopicsInput::Leave);

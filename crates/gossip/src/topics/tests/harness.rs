@@ -142,7 +142,7 @@ fn is_push(asked: &&SentRequest) -> bool {
 const PUSHED: TopicResponse = TopicResponse::GossipAck { prune: 0, busy: false };
 
 #[test]
-fn what_may_not_be_is_refused_with_its_reason() {
+fn invalid_requests_are_refused_with_their_reason() {
     let config = TopicsConfig { topics_max: 3, ..TopicsConfig::default() };
     let mut harness = Harness::new(config);
     let name = |text: &str| TopicName::new(text).expect("a name");
@@ -192,12 +192,12 @@ fn publishers_wait_for_room_and_a_stalled_neighbour_is_not_waited_for() {
     let pushes = asks.iter().filter(is_push).count();
     let window = TopicsConfig::default().window;
     assert_eq!(pushes, window, "a window of bundles");
-    assert_eq!(harness.published(), window + 64, "and as many waiting as are room");
+    assert_eq!(harness.published(), window + 64, "and as many queued as there is room for");
     let (ask, ..) = *asks.iter().find(is_push).expect("a push");
     harness.answer(ask, PUSHED);
     assert_eq!(harness.published(), window + 65, "an answer makes room for one more");
     harness.advance(seconds(3));
-    assert_eq!(harness.published(), 200, "nobody waits for long");
+    assert_eq!(harness.published(), 200, "no publisher waits for long");
     assert_eq!(harness.topics.stats().publishes_waiting, 0);
 }
 
@@ -215,7 +215,7 @@ fn a_busy_neighbour_slows_publishers_and_cannot_stop_them() {
         harness.advance(Duration::from_millis(50));
     }
     assert!(published[90] <= 60, "{} in 4.5 s", published[90]);
-    assert_eq!(harness.published(), 200, "after five seconds it is not believed");
+    assert_eq!(harness.published(), 200, "after five seconds its reports do not count");
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_silent_neighbour_is_replaced_at_once_and_only_then_dropped() {
 }
 
 #[test]
-fn a_doubted_neighbour_that_answers_stays_and_hears_what_it_missed() {
+fn a_silent_neighbour_that_answers_its_check_stays_and_is_told_what_it_missed() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     assert!(harness.connect(1));
     harness.publish(1, 10);
@@ -302,7 +302,7 @@ fn links_of_this_nodes_own_choice_are_not_evicted() {
 }
 
 #[test]
-fn who_was_sent_away_stays_away_for_a_minute_unless_it_has_no_other_link() {
+fn an_evicted_peer_is_refused_for_a_minute_unless_it_has_no_other_link() {
     let low_priority = TopicRequest::Neighbour { high_priority: false, age_ms: 600_000 };
     let mut harness = Harness::subscribed(Mode::Fleet);
     assert!(harness.connect(1) && harness.connect(2));
@@ -311,10 +311,10 @@ fn who_was_sent_away_stays_away_for_a_minute_unless_it_has_no_other_link() {
     assert_eq!(harness.downs().evicted, 1);
     let declines = |answer| matches!(answer, TopicResponse::Declined { .. });
     assert!(declines(harness.asked(1, low_priority.clone())));
-    assert!(harness.asks().iter().any(|(_, to, _)| *to == contact(9)), "it named another");
+    assert!(harness.asks().iter().any(|(_, to, _)| *to == contact(9)), "it named another contact");
     harness.advance(seconds(55));
     assert!(declines(harness.asked(1, low_priority.clone())));
-    assert!(harness.connect(1), "there is room, and it has nobody else");
+    assert!(harness.connect(1), "there is room, and it has no other link");
     let body = TopicRequest::Disconnect { cause: DisconnectCause::Room, others: Vec::new() };
     harness.asked(2, body);
     harness.advance(seconds(61));
@@ -328,7 +328,7 @@ fn who_was_sent_away_stays_away_for_a_minute_unless_it_has_no_other_link() {
 }
 
 #[test]
-fn a_neighbour_that_knows_nothing_of_the_link_is_none() {
+fn a_neighbour_that_does_not_know_the_link_is_none() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     assert!(harness.connect(1));
     harness.publish(1, 10);
@@ -348,7 +348,7 @@ fn pushed_to(asks: &[SentRequest], number: u8) -> usize {
 }
 
 #[test]
-fn a_neighbour_that_took_this_node_for_gone_is_asked_for_a_link_at_once_and_gets_what_it_refused() {
+fn a_neighbour_that_forgot_the_link_is_asked_for_a_new_one_and_gets_the_refused_messages() {
     for others in [0, 3] {
         let mut harness = Harness::subscribed(Mode::Fleet);
         (1..=1 + others).for_each(|number| assert!(harness.connect(number)));
@@ -370,7 +370,7 @@ fn a_neighbour_that_took_this_node_for_gone_is_asked_for_a_link_at_once_and_gets
         harness.answer(asked[0], TopicResponse::Accepted { age_ms: 600_000 });
         let asks = harness.asks();
         let pushed: usize = (1..=1 + others).map(|number| pushed_to(&asks, number)).sum();
-        assert_eq!(pushed, 2, "what nobody has taken goes to the first one");
+        assert_eq!(pushed, 2, "unacknowledged messages go to the first neighbour");
         // A neighbour that still does not know the link is not asked again and again.
         for (ask, ..) in asks.iter().filter(is_push) {
             harness.answer(*ask, TopicResponse::NotNeighbour);
@@ -415,10 +415,14 @@ fn a_first_message_is_delivered_at_once_and_counted_when_all_were_asked() {
         pushes.extend(harness.asks().into_iter().filter(|asked| is_push(&asked)));
         if pushes.len() == 1 {
             harness.answer(pushes[0].0, PUSHED);
-            assert_eq!(taken(&harness), [], "another is asked for a link");
+            assert_eq!(taken(&harness), [], "another contact is asked for a link");
         }
     }
-    assert_eq!((pushes.len(), taken(&harness)), (2, vec![]), "the other may take it as well");
+    assert_eq!(
+        (pushes.len(), taken(&harness)),
+        (2, vec![]),
+        "the other neighbour may get it as well"
+    );
     harness.answer(pushes[1].0, PUSHED);
     assert_eq!(taken(&harness), [2]);
     // An unanswering neighbour is not waited for.
@@ -435,7 +439,7 @@ fn a_first_message_is_delivered_at_once_and_counted_when_all_were_asked() {
 }
 
 #[test]
-fn a_message_that_nobody_took_keeps_its_publisher_in_the_topic_while_it_may_be_cut_off() {
+fn an_unacknowledged_message_keeps_its_publisher_in_the_topic_while_it_may_be_isolated() {
     for isolated in [false, true] {
         let mut harness =
             Harness::new(TopicsConfig { mode: Mode::Fleet, ..TopicsConfig::default() });
@@ -461,7 +465,7 @@ fn a_message_that_nobody_took_keeps_its_publisher_in_the_topic_while_it_may_be_c
 }
 
 #[test]
-fn the_failure_detector_and_good_byes_end_links_everywhere() {
+fn verdicts_and_leaves_end_links_in_all_topics() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     let high_priority = TopicRequest::Neighbour { high_priority: true, age_ms: 0 };
     for number in 1..=2 {
@@ -486,7 +490,7 @@ fn the_failure_detector_and_good_byes_end_links_everywhere() {
 }
 
 #[test]
-fn after_a_sleep_silence_is_this_nodes_own_fault() {
+fn after_a_sleep_silent_neighbours_are_not_taken_for_crashed() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     (1..=4).for_each(|number| assert!(harness.connect(number)));
     harness.asks();
@@ -501,7 +505,7 @@ fn after_a_sleep_silence_is_this_nodes_own_fault() {
 }
 
 #[test]
-fn a_reader_that_comes_back_gets_what_is_kept() {
+fn a_reader_that_comes_back_gets_the_cached_messages() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     harness.advance(seconds(6));
     (0..3).for_each(|number| harness.publish(number, 10));
@@ -523,7 +527,7 @@ fn a_reader_that_comes_back_gets_what_is_kept() {
 }
 
 #[test]
-fn sixteen_mebibytes_are_kept_and_no_more() {
+fn sixteen_mebibytes_are_cached_and_no_more() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     harness.advance(seconds(6));
     for number in 0..300 {

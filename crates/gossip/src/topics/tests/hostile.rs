@@ -43,7 +43,7 @@ fn a_forger_is_heard_three_times_and_then_ignored() {
 }
 
 #[test]
-fn a_forgery_does_not_take_the_place_of_the_message() {
+fn a_forgery_does_not_suppress_the_message() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     assert!(harness.connect(1) && harness.connect(2));
     let mut forged = signed(9, 1);
@@ -81,7 +81,7 @@ fn a_replay_is_delivered_once_and_not_even_checked() {
 }
 
 #[test]
-fn a_message_is_delivered_for_fifteen_minutes_and_not_after_that_nor_from_the_future() {
+fn a_message_is_accepted_for_fifteen_minutes_and_not_from_the_future() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     harness.advance(Duration::from_secs(16 * 60));
     assert!(harness.connect(1));
@@ -107,7 +107,7 @@ fn dated(sequence: u64, at: u64) -> SignedMessage {
 }
 
 #[test]
-fn a_new_subscriber_is_given_nothing_of_before_and_others_get_it_from_this_node() {
+fn a_new_subscriber_gets_no_earlier_messages_and_its_node_caches_them() {
     let wall = UnixMillis(1_700_000_000_000);
     let mut harness = Harness::new(TopicsConfig { mode: Mode::Fleet, ..TopicsConfig::default() });
     harness.input(TopicsInput::WallClock(wall));
@@ -117,7 +117,7 @@ fn a_new_subscriber_is_given_nothing_of_before_and_others_get_it_from_this_node(
     // A neighbour announces eight messages and pushes the newest first.
     harness.asked(1, TopicRequest::IHave { ranges: vec![range(9, 1, 8)] });
     harness.asked(1, push(&[dated(8, wall.0)]));
-    assert_eq!(harness.delivered(), 0, "seven before it are promised");
+    assert_eq!(harness.delivered(), 0, "seven before it are announced");
     for sequence in 1..=7 {
         harness.asked(1, push(&[dated(sequence, minutes(12 - sequence))]));
     }
@@ -131,13 +131,13 @@ fn a_new_subscriber_is_given_nothing_of_before_and_others_get_it_from_this_node(
         .collect();
     let stats = harness.topics.stats();
     assert_eq!((delivered, stats.before_subscription, stats.missed), (vec![8], 7, 0));
-    assert_eq!((stats.history_messages, stats.held), (8, 0), "it keeps them for others");
+    assert_eq!((stats.history_messages, stats.held), (8, 0), "it caches them for others");
     harness.advance(Duration::from_secs(30));
     assert_eq!(harness.topics.stats().missed, 0);
 }
 
 #[test]
-fn a_copy_by_a_second_way_prunes_it_in_fleets_and_by_a_third_among_strangers() {
+fn a_second_copy_is_pruned_in_fleets_and_a_third_one_among_strangers() {
     for (mode, prunes) in [(Mode::Fleet, [false, true, true]), (Mode::Open, [false, false, true])] {
         let mut harness = Harness::subscribed(mode);
         (1..=3).for_each(|number| assert!(harness.connect(number)));
@@ -163,7 +163,7 @@ fn strangers_push_nothing() {
 }
 
 #[test]
-fn invented_names_cost_a_bounded_memory_and_in_the_end_the_link() {
+fn invented_ids_cost_bounded_memory_and_in_the_end_the_link() {
     let mut harness = Harness::subscribed(Mode::Open);
     assert!(harness.connect(1) && harness.connect(2));
     for round in 0..480_u64 {
@@ -186,7 +186,7 @@ fn invented_names_cost_a_bounded_memory_and_in_the_end_the_link() {
 }
 
 #[test]
-fn shuffles_that_nobody_asked_for_teach_nothing() {
+fn unsolicited_shuffle_replies_teach_no_contacts() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     assert!(harness.connect(1));
     let before = harness.topics.stats().passive;
@@ -200,7 +200,7 @@ fn shuffles_that_nobody_asked_for_teach_nothing() {
 }
 
 #[test]
-fn a_flood_of_shuffles_fills_eight_places_and_sends_few_errands() {
+fn many_shuffles_fill_eight_places_and_cause_few_requests() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     assert!(harness.connect(1));
     harness.asks();
@@ -217,7 +217,7 @@ fn a_flood_of_shuffles_fills_eight_places_and_sends_few_errands() {
 }
 
 #[test]
-fn a_publisher_over_its_rate_is_cut_and_the_messenger_is_not_blamed() {
+fn a_publisher_over_its_rate_is_limited_and_the_relaying_neighbour_is_not_blamed() {
     let mut harness = Harness::subscribed(Mode::Open);
     assert!(harness.connect(1));
     for sequence in 1..=200 {

@@ -63,7 +63,7 @@ fn contacts(harness: &Harness) -> usize {
 }
 
 #[test]
-fn half_of_the_places_are_kept_for_links_of_this_nodes_own_choice() {
+fn half_of_the_active_view_is_reserved_for_this_nodes_own_choice() {
     for (known, granted) in [(0, 7), (20, 4)] {
         let mut harness = Harness::subscribed(Mode::Fleet);
         found(&mut harness, (100..100 + known).map(contact).collect());
@@ -155,13 +155,13 @@ fn neither_end_makes_a_link_again_in_the_minute_after_one_made_room() {
     let away = sent_away(&mut harness);
     assert_eq!(away.len(), 1);
     harness.advance(seconds(59));
-    assert!(!grants(&mut harness, away[0], low_priority()), "nor whom this node sent away");
+    assert!(!grants(&mut harness, away[0], low_priority()), "nor a peer that this node evicted");
     harness.advance(seconds(2));
     assert!(grants(&mut harness, away[0], low_priority()));
 }
 
 #[test]
-fn a_good_bye_teaches_four_contacts_and_only_a_neighbours_does() {
+fn a_disconnect_teaches_four_contacts_and_only_a_neighbours_does() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     let part = |first: u8| TopicRequest::Disconnect {
         cause: DisconnectCause::Left,
@@ -175,11 +175,11 @@ fn a_good_bye_teaches_four_contacts_and_only_a_neighbours_does() {
         harness.asked(1, part(100 + 20 * round));
         taught.push(contacts(&harness));
     }
-    assert_eq!(taught, [4, 8, 8], "nobody fills more than eight places");
+    assert_eq!(taught, [4, 8, 8], "no node fills more than eight places");
 }
 
 #[test]
-fn who_declines_teaches_four_contacts_and_eight_at_most() {
+fn a_declining_node_teaches_four_contacts_and_eight_at_most() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     found(&mut harness, vec![contact(1)]);
     let mut taught = Vec::new();
@@ -191,11 +191,11 @@ fn who_declines_teaches_four_contacts_and_eight_at_most() {
         taught.push(contacts(&harness));
         harness.advance(seconds(40));
     }
-    assert_eq!(taught, [5, 9, 9], "itself, and what it told");
+    assert_eq!(taught, [5, 9, 9], "itself, and the contacts that it told");
 }
 
 #[test]
-fn who_is_not_in_the_topic_is_no_contact_for_it() {
+fn a_node_outside_the_topic_is_no_contact_for_it() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     found(&mut harness, vec![contact(1)]);
     let asked = attempts(&mut harness);
@@ -211,7 +211,7 @@ fn one_search_teaches_32_contacts() {
 }
 
 #[test]
-fn four_are_asked_at_once_sixteen_in_all_and_four_times_as_many_by_a_node_alone() {
+fn four_links_are_requested_at_once_sixteen_in_all_and_four_times_as_many_without_links() {
     for (neighbours, at_once, in_all) in [(1, 4, 16), (0, 16, 64)] {
         let mut harness = Harness::subscribed(Mode::Fleet);
         (1..=neighbours).for_each(|number| assert!(harness.connect(number)));
@@ -231,13 +231,13 @@ fn after_four_refusals_in_a_row_there_is_a_pause() {
     for (ask, ..) in attempts(&mut harness) {
         harness.answer(ask, TopicResponse::Declined { others: Vec::new() });
     }
-    assert_eq!(attempts(&mut harness).len(), 3, "until the fourth");
+    assert_eq!(attempts(&mut harness).len(), 3, "until the fourth declined");
     harness.advance(seconds(3));
     assert!(!attempts(&mut harness).is_empty());
 }
 
 #[test]
-fn who_hears_nobody_keeps_sixteen_silent_contacts_and_asks_them_again() {
+fn a_node_without_links_keeps_sixteen_silent_contacts_and_asks_them_again() {
     for (neighbours, cached) in [(0, 16), (1, 0)] {
         let mut harness = Harness::subscribed(Mode::Fleet);
         (1..=neighbours).for_each(|number| assert!(harness.connect(number)));
@@ -258,7 +258,7 @@ fn who_hears_nobody_keeps_sixteen_silent_contacts_and_asks_them_again() {
 }
 
 #[test]
-fn an_urgent_joiner_is_sent_on_three_walks_and_a_polite_one_on_none() {
+fn a_high_priority_joiner_causes_three_forward_joins_and_another_one_none() {
     for (high_priority, walks) in [(true, 3), (false, 0)] {
         let mut harness = Harness::subscribed(Mode::Fleet);
         assert!(harness.connect(1) && harness.connect(2));
@@ -273,7 +273,7 @@ fn an_urgent_joiner_is_sent_on_three_walks_and_a_polite_one_on_none() {
 }
 
 #[test]
-fn whoever_is_ignored_is_neither_learned_nor_asked() {
+fn an_ignored_node_is_neither_learned_nor_asked() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     assert!((1..=6).all(|number| harness.connect(number)));
     found(&mut harness, vec![contact(50)]);
@@ -289,14 +289,14 @@ fn whoever_is_ignored_is_neither_learned_nor_asked() {
     assert!(attempts(&mut harness).is_empty());
     harness.input(TopicsInput::Unreachable(contact(50).public_key));
     found(&mut harness, vec![contact(50), contact(51)]);
-    assert_eq!(contacts(&harness), 1, "only the other");
+    assert_eq!(contacts(&harness), 1, "only the other node");
     harness.advance(seconds(601));
     found(&mut harness, vec![contact(50)]);
     assert_eq!(contacts(&harness), 2, "forgiven after ten minutes");
 }
 
 #[test]
-fn an_answer_makes_no_link_with_whoever_is_ignored_since() {
+fn an_answer_makes_no_link_with_a_node_ignored_since() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     found(&mut harness, vec![contact(50)]);
     let asked = attempts(&mut harness);
@@ -308,7 +308,7 @@ fn an_answer_makes_no_link_with_whoever_is_ignored_since() {
 }
 
 #[test]
-fn a_check_that_failed_drops_nobody_who_was_heard_meanwhile() {
+fn a_failed_check_drops_no_neighbour_heard_from_meanwhile() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     assert!(harness.connect(1));
     harness.asks();
@@ -330,7 +330,7 @@ fn a_check_that_failed_drops_nobody_who_was_heard_meanwhile() {
 }
 
 #[test]
-fn whoever_loses_the_last_link_waits_for_nobody_that_declined_before() {
+fn a_node_without_links_asks_contacts_that_declined_before() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     assert!(harness.connect(1));
     found(&mut harness, (2..=9).map(contact).collect());

@@ -213,7 +213,7 @@ impl TestNet {
                 self.flights.insert((node, ask), flight);
                 self.transmit(node, ask, tries);
             }
-            TopicsOutput::Answer { .. } => unreachable!("nobody asked"),
+            TopicsOutput::Answer { .. } => unreachable!("no request was made"),
             TopicsOutput::Deliver(message) => test_node.messages.push((now, message)),
             TopicsOutput::Published { message, .. } => test_node.published.push((now, message)),
             TopicsOutput::Acknowledged { message, neighbours, .. } => {

@@ -28,7 +28,7 @@ fn parts(net: &TestNet) -> Vec<usize> {
 }
 
 #[test]
-fn circles_that_filled_each_others_places_open_up() {
+fn closed_circles_of_full_nodes_open_up() {
     for seed in 1..4 {
         let config = TopicsConfig { verify: false, ..TopicsConfig::default() };
         let mut net = TestNet::new(28, config, seed);
@@ -57,7 +57,7 @@ fn circles_that_filled_each_others_places_open_up() {
 }
 
 #[test]
-fn a_lost_neighbour_that_is_back_is_asked_for_a_link() {
+fn a_returned_neighbour_is_asked_for_a_link() {
     let mut harness = Harness::subscribed(Mode::Fleet);
     assert!((1..=7).all(|number| harness.connect(number)));
     harness.input(TopicsInput::Unreachable(contact(1).public_key));
@@ -94,7 +94,7 @@ fn joiners_cost_one_established_link_in_five_minutes() {
 }
 
 #[test]
-fn a_link_that_no_tree_needs_goes_for_a_joiner() {
+fn a_link_that_no_tree_uses_is_dropped_for_a_joiner() {
     for unneeded in 3..=6 {
         let mut harness = Harness::subscribed(Mode::Fleet);
         assert!((1..=6).all(|number| harness.connect(number)));
@@ -143,7 +143,7 @@ fn message_of(publisher: u8, sequence: u64) -> TopicRequest {
 }
 
 #[test]
-fn of_links_on_as_many_trees_the_one_to_the_root_of_a_tree_stays() {
+fn of_links_used_by_as_many_trees_the_one_to_a_root_stays() {
     for root in 3..=6 {
         let config = TopicsConfig { mode: Mode::Fleet, verify: false, ..TopicsConfig::default() };
         let mut harness = Harness::new(config);
@@ -225,7 +225,7 @@ fn swapped(publishes: Publishes) -> (usize, usize) {
 }
 
 #[test]
-fn who_has_no_link_to_spare_waits_eight_times_as_long_and_a_root_of_a_tree_does_so_too() {
+fn rewiring_waits_eight_times_as_long_without_a_cheap_link_and_at_a_root() {
     let (granted, asked) = swapped(Publishes::Nobody);
     assert!(granted == 80 && asked > 90, "{granted} granted, {asked} asked");
     let (granted, asked) = swapped(Publishes::ThisNode);
@@ -235,7 +235,7 @@ fn who_has_no_link_to_spare_waits_eight_times_as_long_and_a_root_of_a_tree_does_
 }
 
 #[test]
-fn who_wants_nothing_sends_150_bytes_a_second_at_most() {
+fn an_idle_node_sends_150_bytes_a_second_at_most() {
     let mut net = TestNet::gathered(60, TopicsConfig::default(), 1);
     net.run(seconds(180));
     let before = net.bytes;

@@ -68,7 +68,7 @@ fn published(harness: &Harness) -> usize {
 }
 
 #[test]
-fn a_neighbour_that_has_most_messages_sooner_comes_on_the_tree() {
+fn a_neighbour_with_most_messages_sooner_becomes_eager() {
     let mut harness = connected(Mode::Fleet, 3);
     measure(&mut harness);
     // The second and the third deliver duplicates.
@@ -103,7 +103,7 @@ fn forwarded(harness: &mut Harness, publisher: u8, sequence: u64) -> Vec<(TopicA
     assert_eq!(harness.asked(1, message(publisher, sequence)), pushed(false));
     if quiet {
         harness.advance(79 * MILLISECOND);
-        assert_eq!(harness.asks().iter().find(is_push), None, "it is held back");
+        assert_eq!(harness.asks().iter().find(is_push), None, "it is deferred");
         harness.advance(MILLISECOND);
     }
     let asks = harness.asks().into_iter().filter(|asked| is_push(&asked));
@@ -124,7 +124,7 @@ fn with_one_parent() -> Harness {
 }
 
 #[test]
-fn the_eighth_message_of_a_publisher_goes_over_all_links_and_each_says_whether_it_stays() {
+fn the_eighth_message_of_a_publisher_is_flooded_and_each_answer_keeps_or_prunes_the_link() {
     let mut harness = with_one_parent();
     let asks = forwarded(&mut harness, 9, OWN);
     assert_eq!(asks.len(), 2);
@@ -139,7 +139,7 @@ fn the_eighth_message_of_a_publisher_goes_over_all_links_and_each_says_whether_i
 }
 
 #[test]
-fn a_tree_grows_anew_with_the_64th_and_the_512th_message_and_none_between() {
+fn only_the_64th_and_the_512th_message_are_flooded_again() {
     let mut harness = with_one_parent();
     let grows = |harness: &mut Harness, sequence| {
         harness.asked(1, message(9, sequence - 1));
@@ -158,7 +158,7 @@ fn a_tree_grows_anew_with_the_64th_and_the_512th_message_and_none_between() {
 }
 
 #[test]
-fn no_tree_grows_while_its_publisher_is_fast_and_what_follows_growth_stays_behind_it() {
+fn a_fast_publisher_floods_nothing_and_messages_behind_a_flood_are_deferred() {
     let sequences = |harness: &mut Harness, to: u8| -> Vec<u64> {
         let pushes = harness.asks().into_iter().filter(|asked| asked.1 == contact(to));
         let messages = pushes.flat_map(|(.., request)| match request.body {
@@ -188,7 +188,7 @@ fn no_tree_grows_while_its_publisher_is_fast_and_what_follows_growth_stays_behin
 }
 
 #[test]
-fn a_link_is_pruned_of_one_publisher_and_keeps_the_others() {
+fn a_link_is_pruned_for_one_publisher_and_stays_eager_for_the_others() {
     let mut harness = connected(Mode::Fleet, 2);
     for publisher in [8, 9] {
         harness.asked(1, message(publisher, OWN));
@@ -209,7 +209,7 @@ fn a_link_is_pruned_of_one_publisher_and_keeps_the_others() {
 }
 
 #[test]
-fn a_neighbour_that_has_one_publishers_messages_sooner_comes_on_that_tree_alone() {
+fn a_neighbour_with_one_publishers_messages_sooner_becomes_eager_on_that_tree_only() {
     let mut harness = with_one_parent();
     harness.asked(1, message(9, OWN));
     harness.advance(seconds(6));
@@ -240,7 +240,7 @@ fn a_neighbour_that_has_one_publishers_messages_sooner_comes_on_that_tree_alone(
 }
 
 #[test]
-fn a_child_that_has_a_message_from_below_and_keeps_its_parent_stays_on_the_tree() {
+fn a_child_whose_push_crossed_ours_and_that_keeps_its_parent_stays_eager() {
     for (keeps, stays) in [(true, vec![contact(2)]), (false, vec![])] {
         let mut harness = with_one_parent();
         for (ask, to) in forwarded(&mut harness, 9, OWN) {
@@ -268,7 +268,7 @@ fn distrust(harness: &mut Harness, number: u8) {
 }
 
 #[test]
-fn a_parent_that_is_distrusted_is_replaced_and_a_child_does_not_come_back_on_the_tree() {
+fn a_distrusted_parent_is_replaced_and_a_distrusted_child_stays_lazy() {
     let mut harness = with_one_parent();
     let pushes = forwarded(&mut harness, 9, OWN);
     harness.asked(3, have(9, OWN));
@@ -308,7 +308,7 @@ fn messages_that_are_late_together_count_once() {
 }
 
 #[test]
-fn the_tree_that_many_share_is_of_whoever_brought_the_last_message() {
+fn the_parent_on_the_shared_tree_is_the_sender_of_the_last_message() {
     let mut harness = with_one_parent();
     harness.asked(1, message(8, 1));
     harness.asked(2, message(7, 1));
@@ -319,14 +319,18 @@ fn the_tree_that_many_share_is_of_whoever_brought_the_last_message() {
 }
 
 #[test]
-fn a_parent_that_was_late_once_stays_on_the_tree() {
+fn a_parent_that_was_late_once_stays_eager() {
     let mut harness = with_one_parent();
     forwarded(&mut harness, 9, OWN);
     harness.asked(2, message(9, OWN + 1));
     assert_eq!(harness.asked(1, message(9, OWN + 1)), pushed(false));
-    assert_eq!(harness.asked(3, message(9, OWN + 1)), pushed(true), "who is not the parent goes");
+    assert_eq!(
+        harness.asked(3, message(9, OWN + 1)),
+        pushed(true),
+        "a peer that is not the parent is pruned"
+    );
     harness.asked(1, message(9, OWN + 2));
-    assert_eq!(harness.asked(2, message(9, OWN + 2)), pushed(true), "the other does not stay");
+    assert_eq!(harness.asked(2, message(9, OWN + 2)), pushed(true), "the other peer is pruned");
     // Late twice in a row.
     harness.asked(2, message(9, OWN + 3));
     harness.asked(2, message(9, OWN + 4));
@@ -352,7 +356,7 @@ fn a_parent_that_was_late_once_stays_on_the_tree() {
 }
 
 #[test]
-fn who_named_a_message_takes_over_when_the_parent_goes() {
+fn the_backup_parent_takes_over_when_the_parent_is_lost() {
     let mut harness = with_one_parent();
     harness.asked(1, message(9, OWN));
     harness.asked(3, have(9, OWN));
@@ -369,7 +373,7 @@ fn who_named_a_message_takes_over_when_the_parent_goes() {
 }
 
 #[test]
-fn when_two_peers_fall_silent_the_links_of_all_topics_are_looked_at() {
+fn when_two_peers_fall_silent_the_links_of_all_topics_are_checked() {
     let mut harness = connected(Mode::Fleet, 3);
     harness.advance(seconds(2));
     harness.asks();
@@ -383,11 +387,11 @@ fn when_two_peers_fall_silent_the_links_of_all_topics_are_looked_at() {
     harness.input(TopicsInput::Silent(identity(51).public_key()));
     assert_eq!(probed(&mut harness), 3);
     harness.input(TopicsInput::Silent(identity(52).public_key()));
-    assert_eq!(probed(&mut harness), 0, "they are being asked");
+    assert_eq!(probed(&mut harness), 0, "they are being checked");
 }
 
 #[test]
-fn a_publisher_whose_own_tree_is_pruned_by_all_pushes_to_somebody() {
+fn a_publisher_whose_own_tree_is_pruned_by_all_keeps_an_eager_link() {
     let mut harness = connected(Mode::Fleet, 3);
     for round in 1..=OWN + 9 {
         harness.publish(round, 10);
@@ -427,17 +431,17 @@ fn a_publisher_that_loses_the_one_link_of_its_tree_pushes_over_another() {
 }
 
 #[test]
-fn that_this_node_was_impatient_is_not_the_trees_fault() {
+fn duplicates_of_a_grafted_message_prune_no_link() {
     let mut harness = connected(Mode::Fleet, 2);
     harness.asked(2, have(9, 1));
     harness.advance(seconds(1));
     assert_eq!(harness.asked(2, message(9, 1)), pushed(false));
     assert_eq!(harness.topics.stats().repaired, 1);
-    assert_eq!(harness.asked(1, message(9, 1)), pushed(false), "a copy of what was asked for");
+    assert_eq!(harness.asked(1, message(9, 1)), pushed(false), "a copy of a grafted message");
 }
 
 #[test]
-fn whoever_prunes_the_last_link_of_the_tree_takes_another() {
+fn a_node_that_prunes_its_last_eager_link_grafts_another() {
     let mut harness = connected(Mode::Fleet, 2);
     harness.asked(1, message(9, 1));
     assert_eq!(harness.asked(2, message(9, 1)), pushed(true));
@@ -448,7 +452,7 @@ fn whoever_prunes_the_last_link_of_the_tree_takes_another() {
 }
 
 #[test]
-fn a_publisher_that_is_pruned_by_all_pushes_to_somebody() {
+fn a_publisher_that_is_pruned_by_all_keeps_an_eager_link() {
     let mut harness = connected(Mode::Fleet, 3);
     for round in 1..=9 {
         harness.publish(round, 10);
@@ -461,7 +465,7 @@ fn a_publisher_that_is_pruned_by_all_pushes_to_somebody() {
 }
 
 #[test]
-fn a_node_whose_queues_fill_up_says_so() {
+fn a_node_with_full_queues_reports_it() {
     let config = TopicsConfig { verify: false, queue_messages: 40, ..TopicsConfig::default() };
     let mut harness = Harness::new(TopicsConfig { mode: Mode::Fleet, window: 1, ..config });
     harness.input(TopicsInput::Subscribe(topic()));
@@ -493,7 +497,7 @@ fn this_nodes_own_publishers_stay_within_four_fifths_of_what_strangers_allow() {
 }
 
 #[test]
-fn a_neighbour_may_ask_for_eight_thousand_messages_at_once() {
+fn a_neighbour_may_graft_eight_thousand_messages_at_once() {
     let mut harness = connected(Mode::Fleet, 1);
     for number in 0..100 {
         harness.publish(number, 10);
@@ -532,7 +536,7 @@ fn an_idle_topic_keeps_its_messages_for_ten_minutes_too() {
 }
 
 #[test]
-fn the_topic_that_keeps_most_makes_room() {
+fn the_topic_that_caches_most_makes_room() {
     let config = TopicsConfig { cache_bytes: 16_384, verify: false, ..TopicsConfig::default() };
     let mut harness = Harness::new(TopicsConfig { mode: Mode::Fleet, ..config });
     let quiet = TopicName::new("quiet").expect("a name");

@@ -78,7 +78,7 @@ fn pushed_to(harness: &mut Harness) -> Vec<Contact> {
 }
 
 #[test]
-fn whoever_forged_twice_gets_no_messages_and_is_asked_for_none() {
+fn a_node_that_forged_twice_gets_no_messages_and_no_grafts() {
     let mut harness = connected(config(Mode::Fleet, true), 2);
     harness.asked(1, have(8, 1, 5));
     distrust(&mut harness);
@@ -86,7 +86,7 @@ fn whoever_forged_twice_gets_no_messages_and_is_asked_for_none() {
     harness.publish(1, 10);
     assert_eq!(pushed_to(&mut harness), [contact(2)]);
     harness.advance(seconds(2));
-    assert_eq!(asked_for(&mut harness), [], "what it promised before");
+    assert_eq!(asked_for(&mut harness), [], "messages that it announced before");
     // It grafts this node again, and goes on pushing.
     harness.asked(1, TopicRequest::Graft { ranges: Vec::new(), eager: true });
     harness.publish(2, 10);
@@ -96,7 +96,7 @@ fn whoever_forged_twice_gets_no_messages_and_is_asked_for_none() {
 }
 
 #[test]
-fn promises_of_whoever_is_distrusted_are_not_heard_and_cost_it_the_link() {
+fn announcements_of_a_distrusted_node_are_ignored_and_cost_it_the_link() {
     let mut harness = connected(config(Mode::Fleet, true), 2);
     distrust(&mut harness);
     harness.asked(1, have(8, 1, 100));
@@ -108,7 +108,7 @@ fn promises_of_whoever_is_distrusted_are_not_heard_and_cost_it_the_link() {
 }
 
 #[test]
-fn a_silent_neighbour_is_not_asked_for_what_it_promised() {
+fn a_silent_neighbour_gets_no_grafts() {
     let mut harness = connected(config(Mode::Fleet, true), 2);
     harness.asked(1, have(8, 1, 5));
     harness.publish(1, 10);
@@ -122,7 +122,7 @@ fn a_silent_neighbour_is_not_asked_for_what_it_promised() {
 }
 
 #[test]
-fn names_of_one_neighbour_are_bounded_at_once_and_by_rate() {
+fn announced_ids_of_one_neighbour_are_bounded_at_once_and_by_rate() {
     let mut harness = connected(config(Mode::Open, true), 2);
     harness.asked(1, have(8, 1, 2_048));
     let stats = harness.topics.stats();
@@ -139,7 +139,7 @@ fn names_of_one_neighbour_are_bounded_at_once_and_by_rate() {
 }
 
 #[test]
-fn so_many_names_of_one_request_are_looked_at_and_no_more() {
+fn the_ids_processed_in_one_request_are_bounded() {
     let mut harness = connected(config(Mode::Fleet, true), 2);
     let ranges = (1..=4).map(|publisher| range(publisher, 1, 8_192)).collect();
     harness.asked(1, TopicRequest::IHave { ranges });
@@ -148,7 +148,7 @@ fn so_many_names_of_one_request_are_looked_at_and_no_more() {
 }
 
 #[test]
-fn promises_are_bounded_over_all_topics() {
+fn missing_messages_are_bounded_over_all_topics() {
     let limited = TopicsConfig { missing_max: 100, ..config(Mode::Fleet, true) };
     let mut harness = connected(limited, 2);
     let system = TopicName::system().id();
@@ -161,7 +161,7 @@ fn promises_are_bounded_over_all_topics() {
 }
 
 #[test]
-fn a_long_run_of_names_is_looked_at_from_what_is_not_seen() {
+fn a_long_range_is_processed_from_the_first_unseen_message() {
     let mut harness = connected(config(Mode::Fleet, false), 2);
     for first in (1..=9_000).step_by(100) {
         harness.asked(1, push((first..first + 100).map(|sequence| unsigned(9, sequence))));
@@ -172,7 +172,7 @@ fn a_long_run_of_names_is_looked_at_from_what_is_not_seen() {
 }
 
 #[test]
-fn a_named_message_is_waited_for_half_a_second_and_never_longer_than_a_whole_one() {
+fn an_announced_message_is_grafted_after_half_a_second_to_a_second() {
     let mut harness = connected(config(Mode::Fleet, true), 2);
     harness.publish(1, 10);
     for (ask, ..) in harness.asks() {
@@ -198,7 +198,7 @@ fn a_named_message_is_waited_for_half_a_second_and_never_longer_than_a_whole_one
 }
 
 #[test]
-fn a_moment_of_overload_costs_an_honest_neighbour_neither_its_link_nor_its_place() {
+fn a_moment_of_overload_costs_an_honest_neighbour_neither_its_link_nor_its_tree() {
     let mut harness = connected(config(Mode::Fleet, true), 2);
     for sequence in 1..=200 {
         harness.asked(1, have(8, 2 * sequence, 1));
@@ -210,7 +210,7 @@ fn a_moment_of_overload_costs_an_honest_neighbour_neither_its_link_nor_its_place
     assert!(stats.broken_promises >= 200, "{}", stats.broken_promises);
     harness.asks();
     harness.publish(1, 10);
-    assert_eq!(pushed_to(&mut harness).len(), 2, "both are still on the tree");
+    assert_eq!(pushed_to(&mut harness).len(), 2, "both are still eager");
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn a_message_over_its_publishers_rate_is_not_asked_for() {
 }
 
 #[test]
-fn publishers_known_before_are_held_to_the_rate_of_strangers_when_it_becomes_theirs() {
+fn known_publishers_are_held_to_the_rate_of_strangers_when_the_mode_changes() {
     let mut harness = connected(config(Mode::Fleet, false), 2);
     harness.asked(1, push([unsigned(9, 1)]));
     harness.input(TopicsInput::Mode(Mode::Open));
@@ -258,7 +258,7 @@ fn publishers_known_before_are_held_to_the_rate_of_strangers_when_it_becomes_the
 }
 
 #[test]
-fn a_neighbour_has_a_rate_of_signatures_and_a_forgery_takes_twenty_more_of_it() {
+fn signature_checks_of_a_neighbour_are_limited_and_a_forgery_costs_twenty_more() {
     let signatures = RateLimit { per_second: 1, burst: 60 };
     let open = PeerLimits { signatures, ..TopicsConfig::default().open };
     for (forgeries, delivered) in [(0, 50), (1, 39), (2, 18)] {
@@ -293,7 +293,7 @@ fn strangers_that_misbehave_are_remembered_up_to_a_limit() {
 }
 
 #[test]
-fn nobody_new_is_asked_while_too_much_is_under_way_and_neighbours_are() {
+fn under_load_requests_go_to_neighbours_only() {
     let mut harness = Harness::subscribed(Mode::Open);
     let (_, mut shared) = harness.topics.shared(&topic().id());
     let mut ask = |purpose| shared.ask(topic().id(), contact(1), purpose, TopicRequest::Probe);
