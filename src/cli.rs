@@ -20,7 +20,7 @@ pub(crate) use gossip::{PubArgs, SearchArgs, SubArgs};
 pub(crate) use groups::{command, parse};
 pub(crate) use usage::{OVERVIEW, failure_of};
 
-/// A network with no server: every machine brings a dish.
+/// A network with no server: records, files, members and messages over any set of machines.
 #[derive(Debug, Parser)]
 #[command(
     name = "potluck",

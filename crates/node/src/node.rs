@@ -292,7 +292,7 @@ impl Node {
     fn on_failed(&mut self, now: Instant, pending: PendingRequest, to: &Contact) {
         match pending {
             PendingRequest::Dht(query, _) => {
-                self.dht.handle(now, potluck_dht::Input::Failed(query))
+                self.dht.handle(now, potluck_dht::Input::Failed(query));
             }
             PendingRequest::Kv(ask) => {
                 let id = to.in_network(&self.network).id;

@@ -254,7 +254,7 @@ fn what_was_accepted_arrives_in_order_whatever_goes_wrong() {
 }
 
 #[test]
-fn lossy_lines_bury_nobody() {
+fn lossy_lines_declare_no_node_dead() {
     passes("members-lossy", 24, &[1]);
 }
 
@@ -270,6 +270,6 @@ fn broken_lines_leave_the_others_calm() {
 }
 
 #[test]
-fn lies_bury_nobody_and_nothing_grows() {
+fn lies_declare_no_node_dead_and_no_table_grows() {
     passes("members-forged", 12, &[1]);
 }

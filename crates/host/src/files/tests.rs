@@ -168,15 +168,15 @@ async fn what_is_fetched_for_readers_keeps_to_the_cache() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_shared_is_told_under_its_name_as_long_as_it_is_what_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    let inside = folder.path().join("kitchen");
+    let inside = folder.path().join("shared_folder");
     std::fs::create_dir(&inside).unwrap();
     std::fs::write(inside.join("soup"), [1; 100_000]).unwrap();
     std::fs::write(inside.join("salad"), [2; 50_000]).unwrap();
-    std::fs::write(folder.path().join("dish"), [7; 1000]).unwrap();
+    std::fs::write(folder.path().join("file"), [7; 1000]).unwrap();
     let node = node(&folder.path().join("0"), None).await;
     let files = node.files().unwrap();
     let share = async |path| files.share(path, ShareOptions::default()).await.unwrap();
-    let single = share(folder.path().join("dish")).await;
+    let single = share(folder.path().join("file")).await;
     let tree = share(inside.clone()).await;
     let named = || files.named(&Default::default()).unwrap().0;
     let found = |name: &str, shared: &super::Shared, folder| potluck_gossip::FoundFile {
@@ -186,12 +186,12 @@ async fn what_is_shared_is_told_under_its_name_as_long_as_it_is_what_it_was() {
         folder,
         holder: None,
     };
-    assert_eq!(named(), [found("dish", &single, false), found("kitchen", &tree, true)]);
+    assert_eq!(named(), [found("file", &single, false), found("shared_folder", &tree, true)]);
     assert_eq!(tree.bytes, 150_000);
     // The data of the folder changes, not the list of its files.
     std::fs::write(inside.join("soup"), [3; 100_001]).unwrap();
     files.look_after().await.unwrap();
-    assert_eq!(named(), [found("dish", &single, false)]);
+    assert_eq!(named(), [found("file", &single, false)]);
     files.unshare(single.id).await.unwrap();
     assert_eq!(named(), []);
 }
