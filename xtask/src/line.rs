@@ -31,7 +31,7 @@ pub(crate) use end::TASK as END_TASK;
 pub(crate) use end::run as run_end;
 pub(crate) use options::HELP;
 
-/// The addresses of the nodes: of a range for documentation, so that nobody takes them for near.
+/// The addresses of the nodes: of a range for documentation, so that no node takes them for near.
 const ADDRESSES: [&str; 2] = ["198.51.100.1", "203.0.113.1"];
 /// A fetch that takes longer is given up.
 const FETCH_MAX: Duration = Duration::from_secs(600);

@@ -1,4 +1,4 @@
-//! `cargo xtask`: the project's own tools, so that nobody has to remember a command line.
+//! `cargo xtask`: the project's own tools, so that no command line has to be remembered.
 //!
 //! This file only sends each task to where it lives: [`run`] starts other programs, [`tidy`] reads
 //! the sources, [`seeds`] plays many simulations, [`torment`] runs real nodes under faults, [`nat`]
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     match dispatch(&task.to_string_lossy(), &args) {
         Ok(code) => code,
         Err(message) => {
-            // Nobody is left to tell if stderr is closed.
+            // There is no place to report it if stderr is closed.
             let _ = writeln!(io::stderr(), "xtask: {message}");
             ExitCode::from(2)
         }

@@ -65,7 +65,7 @@ pub(crate) fn mount(task: &str) -> Result<(), String> {
     tools::call(&format!("mount -t tmpfs -o mode=755 {task} {FOLDER}"))
 }
 
-/// Takes the settings of whoever runs the task, and the mark of the inside, from a command of a node.
+/// Takes the settings of the user of the task, and the mark of the inside, from a command of a node.
 pub(crate) fn without_settings(command: &mut Command) {
     for (variable, _) in std::env::vars_os() {
         if is_setting(&variable) {

@@ -19,7 +19,7 @@ pub const GROUP_BYTES: u64 = 64 * 1024;
 pub const GRANULE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Most bytes in a blob: beyond, the granule sets of many blobs would take too much memory.
 pub const BLOB_BYTES_MAX: u64 = 1 << 42;
-/// Granules that a blob of middle size has at least: with so many, picking the rarest first loses
+/// Granules that a blob of middle size has at least: with this number, picking the rarest first loses
 /// about a hundredth over the fluid bound.
 const GRANULES_AIM: u64 = 1024;
 

@@ -1,4 +1,4 @@
-//! Which granules of a blob somebody has: a bitmap of fixed length.
+//! Which granules of a blob a node has: a bitmap of fixed length.
 
 use std::ops::Range;
 

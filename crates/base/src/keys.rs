@@ -136,7 +136,7 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// What two identities share and nobody else knows: the input of a key derivation, never a key
+/// What two identities share and no other party knows: the input of a key derivation, never a key
 /// itself.
 pub struct SharedSecret(x25519_dalek::SharedSecret);
 

@@ -273,7 +273,7 @@ mod tests {
             counter(Microseconds) all: Duration as "outer_all_microseconds",
             /// Those within.
             group inner: Inner,
-            /// Those that not everybody has.
+            /// Those that only some nodes have.
             group perhaps: Option<Inner>,
             /// Whether it holds.
             gauge(Flag) holds: bool,

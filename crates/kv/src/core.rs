@@ -357,7 +357,7 @@ impl Core {
         own: Option<&SignedHead>,
     ) {
         let mine = head.writer() == self.identity.public_key();
-        // Content is the same whoever wrote it, and its store may have been lost.
+        // Content is the same from every writer, and its store may have been lost.
         let counts = mine && head.space() != Space::Content;
         let newer = own.is_none_or(|own| head.dot() >= own.dot() && head.digest() != own.digest());
         let lives = head.expires() > wall;

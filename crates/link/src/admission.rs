@@ -49,7 +49,7 @@ impl Link {
     }
 
     /// What the wall clock shows: the time by which certificates expire, and which answers carry.
-    /// Until it is told, nobody is admitted.
+    /// Until it is known, no node is admitted.
     pub fn set_wall_clock(&mut self, at: Instant, now: UnixMillis) {
         self.clock.set(at, now);
         if let Some(gatekeeper) = &mut self.gatekeeper {

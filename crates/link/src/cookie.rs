@@ -2,7 +2,7 @@
 //!
 //! A cookie is a keyed hash over address, claimed public key and epoch. Epochs last a minute and
 //! the previous one is accepted, so a cookie is good for one to two minutes. It says nothing of who
-//! the sender is (only the seal does that), but whoever forged the address never saw the cookie.
+//! the sender is (only the seal does that), but a machine that forged the address never saw the cookie.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

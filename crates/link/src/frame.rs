@@ -160,7 +160,7 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     Some(*first)
 }
 
-/// Takes a length and so many bytes off.
+/// Takes a length, and that number of bytes, off.
 fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::from(u16::from_be_bytes(take(bytes)?));
     let (taken, rest) = bytes.split_at_checked(length)?;

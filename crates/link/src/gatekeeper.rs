@@ -1,7 +1,7 @@
 //! Who is admitted in an `invite` network: certificates of the network's authority, less what it
 //! revoked.
 //!
-//! **Invariants:** nobody is admitted before the wall clock is known; what is remembered of a
+//! **Invariants:** no node is admitted before the wall clock is known; what is remembered of a
 //! certificate holds for the key it was checked for only; the revocations are bounded.
 //!
 //! A revocation names a member or a ticket and no time: all certificates of that member are void,

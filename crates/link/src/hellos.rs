@@ -1,6 +1,6 @@
 //! Greetings under way: asking an address for the public key behind it.
 //!
-//! The answer is not authenticated; whoever sits on the way can name another key. What is asked of
+//! The answer is not authenticated; a machine on the path can name another key. What is asked of
 //! that key afterwards is sealed for it, so a wrong one gains nothing but a place in a lookup.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +29,7 @@ struct Hello {
 pub(crate) enum Due {
     /// Send it again.
     Again(SocketAddr, [u8; 16]),
-    /// Nobody answered.
+    /// No answer came.
     Failed(SocketAddr),
 }
 

@@ -15,7 +15,7 @@
 //! With a [`Gatekeeper`], in an `invite` network, further:
 //!
 //! - A request is handed on only from a key with a certificate of the network's authority that holds
-//!   now, and nobody else gets a byte back; but for a request to enroll that proves a ticket.
+//!   now, and no other machine gets a byte back, except for a request to enroll that proves a ticket.
 //! - An answer counts only from such a key. Certificates travel inside the seal: with requests to
 //!   who may not know us, and with the answers to these.
 //!

@@ -273,7 +273,7 @@ impl Link {
         self.greet(now, address, TRIES);
     }
 
-    /// As [`hello`](Self::hello), with one try: for an address that anybody may have made up.
+    /// As [`hello`](Self::hello), with one try: for an address that no peer has proven.
     pub fn hello_once(&mut self, now: Instant, address: SocketAddr) {
         self.greet(now, address, 1);
     }

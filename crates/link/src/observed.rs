@@ -9,7 +9,7 @@
 //! **Subnets.** On the Internet one owner can have many addresses next to each other, so all of an IPv4
 //! /16 or an IPv6 /32 count as one witness. Private addresses tell nothing of owners: a site numbers its
 //! machines as it likes, often all in one /16, and an intruder there takes any free address. There each
-//! IP address counts for itself. Whoever has three addresses in a private network can therefore mislead
+//! IP address counts for itself. A machine with three addresses in a private network can therefore mislead
 //! its other machines about their address in that private network, but not about their address on the
 //! Internet: the two are decided apart, each by answers from addresses of its own kind about addresses
 //! of its own kind.
@@ -32,7 +32,7 @@ const NEEDED: usize = 3;
 const NEEDED_OF_TWO: usize = 2;
 /// Nodes in a network that has no three others to ask.
 const FEW_NODES: usize = 3;
-/// What a peer said counts for so long.
+/// For how long a peer's claim counts.
 const CLAIM_LIFE: Duration = Duration::from_secs(10 * 60);
 /// The last answers of a kind that decide, each of another peer.
 const JURY: usize = 16;

@@ -20,7 +20,7 @@ pub enum Output {
         /// All of it.
         bytes: Bytes,
     },
-    /// Somebody asks. The seal held: the request is from the holder of the key.
+    /// A request came. The seal held: the request is from the holder of the key.
     Incoming {
         /// Who asks, and from where.
         from: Contact,

@@ -16,7 +16,7 @@ use crate::link::{Link, canonical};
 
 /// How long one address is waited for before the next one is tried beside it.
 pub(crate) const RACE_PAUSE: Duration = Duration::from_millis(100);
-/// A router keeps the way to a peer open for so long after the last packet: 30 s in common ones.
+/// A router keeps the path to a peer open for this time after the last packet: 30 s in common ones.
 const FRESH: Duration = Duration::from_secs(25);
 /// Addresses remembered of one peer: those that it gives, the one where it was heard, and one from before.
 const WAYS_MAX: usize = ADDRESSES_MAX + 2;

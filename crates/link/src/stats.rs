@@ -81,7 +81,7 @@ potluck_base::statistics! {
 
         /// Dropped: without the mark of who knows the network.
         counter dropped_unmarked: u64,
-        /// Dropped: sealed well, but of nobody with a certificate that holds.
+        /// Dropped: sealed well, but its sender has no valid certificate.
         counter dropped_not_admitted: u64,
         /// Dropped: over a rate limit for strangers.
         counter dropped_stranger_rate: u64,

@@ -143,7 +143,7 @@ pub enum Event {
     NeighbourUp(Peer),
     /// A neighbour of the overlay of all nodes went.
     NeighbourDown(Peer, potluck_gossip::Cause),
-    /// So many members vanished at once, or the machine slept, that the fault must be here: no
+    /// Half of the neighbours vanished at once, or the machine slept, so the fault must be here: no
     /// verdicts until others are heard.
     Isolated,
     /// Others are heard again.

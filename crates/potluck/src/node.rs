@@ -351,7 +351,7 @@ impl Node {
     /// The node's membership of an `invite` network: tickets, certificate, authority key.
     ///
     /// # Errors
-    /// [`Error::Membership`] if the network lets everybody in.
+    /// [`Error::Membership`] if the network admits every node.
     pub fn membership(&self) -> Result<&Membership> {
         Ok(self.handle.membership()?)
     }

@@ -40,7 +40,7 @@ impl Topics {
         Self { handle }
     }
 
-    /// Publishes a message to everybody who listens to the topic, and waits until it is on its way.
+    /// Publishes a message to all subscribers of the topic, and waits until it is on its way.
     /// While the network is slower than its publishers that takes its time; nothing is dropped here.
     /// Messages of one publisher come in their order; what a subscriber misses it is told
     /// ([`Delivery::Lost`](crate::Delivery::Lost)).

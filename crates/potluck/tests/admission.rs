@@ -169,7 +169,7 @@ async fn a_stranger_gets_no_byte_back_by_datagram_or_quic() {
     let datagrams: Vec<Vec<u8>> =
         vec![hello, sealed, initial(1), initial(1), initial(0x0a0a_0a0a), vec![0x41; 64]];
     assert_eq!(answers(&first, &second, &datagrams).await, 0);
-    // The same in a network that lets everybody in: there the list of versions comes back.
+    // The same in a network that admits every node: there the list of versions comes back.
     let lab = |builder: Builder| builder.network("open").admission(Admission::Lab);
     let open = bounded(lab(fresh()).start()).await.unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -370,7 +370,7 @@ async fn files_go_across_and_calls_find_their_way_again_when_either_side_restart
     assert_eq!(std::fs::read(&got.path).unwrap(), vec![7; 300_000]);
     bounded(second.kv().put("one", large())).await.unwrap();
 
-    // The first forgets everybody; the second still thinks that it is known there.
+    // The first forgets all members; the second still thinks that it is known there.
     let Contact { address, .. } = first.contact();
     first.stop().await.unwrap();
     let again = Node::builder().data_dir(home.path()).listen(address).sync(false);

@@ -23,7 +23,7 @@ use crate::limits::CONTEXT_ENTRIES_MAX;
 /// Per writer, the highest dot that is covered: every dot up to it is superseded.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Context {
-    /// Covered whoever the writer is; zero if nothing is.
+    /// The dot up to which all writers are covered; zero if there is none.
     floor: Dot,
     /// Above the floor only.
     entries: BTreeMap<PublicKey, Dot>,
@@ -53,7 +53,7 @@ impl Context {
         self.entries.get(writer).copied().unwrap_or_default().max(self.floor)
     }
 
-    /// The dot at or below which everything is covered, whoever wrote it; zero if there is none.
+    /// The dot at or below which every writer is covered; zero if there is none.
     #[must_use]
     pub const fn floor(&self) -> Dot {
         self.floor
@@ -66,7 +66,7 @@ impl Context {
         }
     }
 
-    /// Covers every dot up to `floor`, whoever wrote it.
+    /// Covers every dot up to `floor`, of every writer.
     pub fn raise_floor(&mut self, floor: Dot) {
         if floor > self.floor {
             self.floor = floor;

@@ -90,7 +90,7 @@ pub(crate) struct Fields {
 }
 
 /// Names the certificate of an envelope's writer: the first 16 bytes of the BLAKE3 hash of its
-/// signed bytes. Certificates are signed by the network's authority, so nobody gains by a collision
+/// signed bytes. Certificates are signed by the network's authority, so no member gains by a collision
 /// among certificates of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]

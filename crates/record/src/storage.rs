@@ -1,7 +1,7 @@
 //! What the core asks of a store, and what the store answers. Pure data: `store` carries it out on
 //! disk, the simulator in memory.
 //!
-//! **Invariant:** an answer to a merge or removal means that it is durable. Whoever executes the
+//! **Invariant:** an answer to a merge or removal means that it is durable. The code that executes the
 //! operations commits first and answers then.
 
 use potluck_base::{Key, PublicKey, UnixMillis};

@@ -119,7 +119,7 @@ impl Calls {
         delay + self.one_way(leg)
     }
 
-    /// A call to somebody who cannot be reached begins; how long until it fails.
+    /// A call to a node that cannot be reached begins; returns the time until it fails.
     pub(crate) fn begin_in_vain(&mut self, key: CallKey) -> Duration {
         self.open.insert(key, key.caller);
         self.stats.made += 1;
@@ -136,7 +136,7 @@ impl Calls {
         })
     }
 
-    /// A call from outside the network arrives: names it at the callee. Its answer is for nobody.
+    /// A call from outside the network arrives: names it at the callee. Its answer goes to no node.
     pub(crate) const fn foreign(&mut self) -> InboundId {
         self.next_inbound += 1;
         InboundId(self.next_inbound - 1)
@@ -172,7 +172,7 @@ impl Calls {
         was_open
     }
 
-    /// A process died: its calls are nobody's any more, and calls to it stay without answer.
+    /// A process died: its calls end, and calls to it stay without answer.
     pub(crate) fn forget(&mut self, life: Life) {
         let (from, to) = (
             CallKey { caller: life, call: CallId(0) },

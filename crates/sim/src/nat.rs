@@ -22,7 +22,7 @@ pub enum Mapping {
 /// Whose packets a mapping lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
-    /// Everybody's: a full cone.
+    /// Any address may send through a mapping: a full cone.
     Open,
     /// Those of IP addresses that were sent to lately.
     Address,
@@ -37,7 +37,7 @@ pub struct NatKind {
     pub mapping: Mapping,
     /// Whose packets a mapping lets in.
     pub filter: Filter,
-    /// What was not used for so long is forgotten: a mapping, and the right to send through it.
+    /// A mapping, and the right to send through it, is forgotten when it was not used for this time.
     pub idle: Duration,
 }
 

@@ -10,13 +10,13 @@ use crate::world::WorldStats;
 /// One measured value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// So many.
+    /// A number of things.
     Count(u64),
-    /// So many of so many.
+    /// A part of a number of things.
     Share {
-        /// So many.
+        /// Things in the part.
         part: u64,
-        /// Of so many.
+        /// All things.
         whole: u64,
     },
     /// A number.

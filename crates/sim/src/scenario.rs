@@ -41,13 +41,13 @@ impl Params {
         Self { nodes: None, seed, minutes: None }
     }
 
-    /// With so many nodes.
+    /// With this number of nodes.
     #[must_use]
     pub const fn nodes(self, nodes: usize) -> Self {
         Self { nodes: Some(nodes), ..self }
     }
 
-    /// With a main part of so many minutes.
+    /// With a main part of this number of minutes.
     #[must_use]
     pub const fn minutes(self, minutes: u64) -> Self {
         Self { minutes: Some(minutes), ..self }
@@ -128,7 +128,7 @@ impl Run {
         config
     }
 
-    /// The same for a network in which nobody keeps the full list, if `mode` says so.
+    /// The same for a network in which no node keeps the full list, if `mode` says so.
     pub(crate) fn config_in(&self, mode: Mode) -> WorldConfig {
         let mut config = self.config();
         if mode == Mode::Open {

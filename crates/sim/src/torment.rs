@@ -84,7 +84,7 @@ impl Tormentor {
         }
     }
 
-    /// Brings everybody back.
+    /// Brings every node back.
     pub fn mend(&mut self, world: &mut World) {
         for (_, node) in std::mem::take(&mut self.down) {
             world.restart(node);

@@ -129,7 +129,7 @@ impl History {
         self.by_key.keys().copied()
     }
 
-    /// The keys with at least one acknowledged write, ascending: those that somebody was promised.
+    /// The keys with at least one acknowledged write, ascending: those whose writers got an acknowledgement.
     #[must_use]
     pub fn promised(&self) -> Vec<Key> {
         let promised = |key: &Key| self.of(key).any(|write| write.version().is_some());
@@ -146,7 +146,7 @@ impl History {
         self.writes.iter().filter(|write| write.version().is_some())
     }
 
-    /// Whether what `write` promised can be seen in `reading`: its value, or that somebody who
+    /// Whether what `write` promised can be seen in `reading`: its value, or that a writer that
     /// knew it superseded it.
     #[must_use]
     pub fn is_kept(&self, write: &Write, reading: &Reading) -> bool {

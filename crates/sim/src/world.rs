@@ -4,7 +4,7 @@
 //! around them is made up here, from one seed: time, network, disks, calls, wall clocks, crashes.
 //!
 //! **Invariants:** the same seed and the same requests give the same run, event by event; virtual
-//! time never goes back; an event for a process that has died reaches nobody.
+//! time never goes back; an event for a process that has died is dropped.
 
 mod admission;
 mod config;
@@ -188,7 +188,7 @@ impl World {
         EPOCH.plus(self.now.since(Instant::ZERO))
     }
 
-    /// A generator for whoever drives this world, apart from the world's own.
+    /// A generator for the code that drives this world, apart from the world's own.
     #[must_use]
     pub fn fork_rng(&mut self, label: &str) -> Rng {
         self.rng.fork(label)

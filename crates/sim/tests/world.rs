@@ -1,4 +1,4 @@
-//! The world itself: what it promises to whoever tells stories in it.
+//! The world itself: what it promises to scenarios.
 
 use std::time::Duration;
 

@@ -140,7 +140,7 @@ fn merge_replica<B: Backend>(
     Ok(StorageReply::Merged { outcome, digest: after.digest })
 }
 
-/// Drops so many provider records of the key of `head`, those that expire first, if all of them expire
+/// Drops `count` provider records of the key of `head`, those that expire first, if all of them expire
 /// before `head` does: those who live write anew, so that dead providers keep no living one out. Returns
 /// whether they were dropped.
 fn make_way<B: Backend>(

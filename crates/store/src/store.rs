@@ -160,7 +160,7 @@ impl<B: Backend> RecordStore<B> {
     }
 
     /// As [`apply`](Self::apply), but without a sync: what it answers is not durable before
-    /// [`sync`](Self::sync). For whoever syncs several batches at once, or simulates one that does.
+    /// [`sync`](Self::sync). For callers that sync several batches at once, and for simulations of one.
     pub fn apply_unsynced(&mut self, ops: &[StorageOp]) -> Vec<StorageReply> {
         self.apply_as(ops, Durability::Buffered)
     }

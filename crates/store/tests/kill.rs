@@ -27,7 +27,7 @@ fn config(first: u64) -> StoreConfig {
     StoreConfig { memory_bytes: 1024 * 1024, sync, reserve_bytes: 0, ..StoreConfig::new(network()) }
 }
 
-/// What batch `number` writes: the same for whoever asks. Dots are batch numbers.
+/// What batch `number` writes: the same at each call. Dots are batch numbers.
 fn batch(number: u64) -> Vec<Spec> {
     let mut rng = Rng::from_number(number);
     (0..MERGES)

@@ -5,7 +5,7 @@
 //! purpose or network holds for another. The signed bytes are those that are kept and passed on;
 //! they are read only together with the check of their signature.
 //!
-//! A **ticket** is a secret: whoever has it may get a certificate. Its grant, which names the
+//! A **ticket** is a secret: its holder may get a certificate. Its grant, which names the
 //! ticket's public key, is what the authority signed; the secret proves to be its holder without
 //! being shown, so that who answers an enrolment cannot use the ticket itself.
 
@@ -225,7 +225,7 @@ pub struct Grant {
     pub uses: Option<u32>,
     /// When it was signed.
     pub issued: UnixMillis,
-    /// From when on it lets nobody in.
+    /// The time after which it admits no machine.
     pub expires: UnixMillis,
     /// Labels of the certificates.
     pub labels: Vec<(String, String)>,

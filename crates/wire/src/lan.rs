@@ -6,7 +6,7 @@
 //!
 //! Tag and mark are keyed by the network id and, in an `invite` network, by the hour. The id is a hash
 //! over the authority's public key, which is in tickets and certificates and is never sent unsealed, so
-//! that members and holders of tickets have it and nobody else. To others the tags of two hours have
+//! that members and holders of tickets have it and no other machine. To others the tags of two hours have
 //! nothing in common: they learn neither which network this is nor that it is the one of yesterday. In a
 //! `lab` network the id follows from the name, so there is nothing to hide, and the tag stays.
 //!

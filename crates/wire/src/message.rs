@@ -192,7 +192,7 @@ pub enum Response {
 #[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Holding {
-    /// Bytes in the blob, as far as the answerer knows: proven by whoever verifies its end.
+    /// Bytes in the blob, as far as the answerer knows: proven once its end is verified.
     #[n(0)]
     pub size: u64,
     /// The granules it has, a bit each, lowest bit of the first byte first; `None`: all.

@@ -47,7 +47,7 @@ pub enum SearchRequest {
         #[cbor(n(0), with = "cbor_filter")]
         filter: Bytes,
     },
-    /// A search on its way out, to everybody near.
+    /// A search on its way to all nodes within some hops.
     #[n(1)]
     Query {
         /// Its name.

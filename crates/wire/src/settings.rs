@@ -21,7 +21,7 @@ pub struct NetworkSettings {
     /// Replicas of each record, 1 to 64.
     #[n(1)]
     pub replication: Option<u8>,
-    /// For how many milliseconds a holder keeps a record that nobody renews.
+    /// For how many milliseconds a holder keeps a record that is not renewed.
     #[n(2)]
     pub lease_ms: Option<u64>,
     /// How many milliseconds lie between two renewals of a record by its owner: at most a third of

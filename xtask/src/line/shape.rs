@@ -54,7 +54,7 @@ impl Queue {
         Self { shape, free: now, dropped: 0 }
     }
 
-    /// When a datagram of so many bytes arrives; never if the buffer is full.
+    /// When a datagram of this number of bytes arrives; never if the buffer is full.
     pub(super) fn arrival(&mut self, now: Instant, bytes: usize) -> Option<Instant> {
         let begins = self.free.max(now);
         if begins.duration_since(now) > self.shape.buffer {

@@ -96,7 +96,7 @@ table ip translation {
 }
 ";
 
-/// The router itself takes nothing new: else a packet that nobody asked for makes an entry.
+/// The router itself takes nothing new: else an unsolicited packet makes an entry.
 const TAKES_NOTHING: &str = "  chain own { type filter hook input priority 0; iifname \"wan\" ct state new meta l4proto udp drop; }\n";
 /// In comes only what answers.
 const ONLY_ANSWERS: &str =

@@ -1,7 +1,7 @@
 //! The floors of the house: which crate may use which, and where I/O libraries may live.
 //!
 //! **Invariant:** arrows point down only. A new crate, or a new arrow, is a row in [`HOUSE`]
-//! first, so that it is a decision somebody can see in a diff.
+//! first, so that it is a decision that shows in a diff.
 
 use super::Finding;
 use super::workspace::{Dependency, Package};

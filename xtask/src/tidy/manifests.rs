@@ -1,4 +1,4 @@
-//! Every crate takes the lints of the workspace: a crate that forgets them is checked by nobody.
+//! Every crate takes the lints of the workspace: a crate that forgets them is not checked.
 
 use super::Finding;
 use super::workspace::Package;

@@ -1,4 +1,4 @@
-//! Work that somebody meant to come back to: notes without an issue, stubs, tests switched off.
+//! Work that was left for later: notes without an issue, stubs, tests switched off.
 //!
 //! The notes are spelled in parts below, or this file would find itself.
 

@@ -19,7 +19,7 @@ use super::recorder::Recorder;
 
 /// Names in use at the same time; a third of them are of the kind where the last one wins.
 const SLOTS: usize = 24;
-/// After so many operations a name is left alone and another takes its place.
+/// Operations on a name after which another name takes its place.
 const USES: u64 = 60;
 /// Longest wait for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(8);
@@ -111,7 +111,7 @@ impl Worker {
         }
     }
 
-    /// A name where values stand beside each other until somebody merges them.
+    /// A name where values stand beside each other until a client merges them.
     fn merge(&mut self, client: &Client, name: &str, value: String) {
         let plain = |value| Draft { value, lww: false, basis: Basis::NodeRead, context: None };
         let blind = |value| Draft {

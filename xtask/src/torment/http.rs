@@ -56,7 +56,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client that waits so long for a whole answer; `None`: for ever, for streams.
+    /// A client that waits at most `answer_max` for a whole answer; `None`: for ever, for streams.
     pub(super) fn new(answer_max: Option<Duration>) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)

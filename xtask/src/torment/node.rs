@@ -70,7 +70,7 @@ impl Node {
         self.folder.with_extension(what)
     }
 
-    /// Sets its clock wrong by so many seconds.
+    /// Sets its clock wrong by this number of seconds.
     pub(super) fn set_clock(&self, seconds: i64) -> Result<(), String> {
         let path = self.log("clock");
         // Whole or not at all: the library may read at any time.

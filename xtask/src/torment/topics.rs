@@ -29,7 +29,7 @@ pub(super) fn publish(node: &Endpoint, recorder: &Recorder, stop: &AtomicBool) {
         let (asked, life) = (recorder.now(), node.life());
         let answer = client.ask(node, ("POST", TOPIC), None, Some(&text));
         let accepted = answer.filter(|answer| answer.status == 202).map(|_| recorder.now());
-        // The process may have been another one meanwhile; then nobody knows which one accepted.
+        // The process may have been another one meanwhile; then it is not known which one accepted.
         let accepted = accepted.filter(|_| node.life() == life);
         let node = node.number;
         let publication = Publication { node, life, number, text, asked, accepted };

@@ -36,7 +36,7 @@ fn it_ends_when_the_closest_have_all_answered() {
     let mut now = Instant::ZERO;
     while lookup.finished(now, SOFT_TIMEOUT).is_none() {
         for peer in ask_all(&mut lookup, now) {
-            // Everybody knows the nodes closest to the target among a third of the network.
+            // Every node knows the nodes closest to the target among a third of the network.
             let part: Vec<Peer> = all
                 .iter()
                 .filter(|p| (p.id.as_bytes()[9] ^ peer.id.as_bytes()[9]) % 3 == 0)

@@ -40,7 +40,7 @@ impl Node {
         self.observed.learn(at(self.second), &key, from, socket(seen));
     }
 
-    /// Peers of so many subnets, from the `first` on, say so.
+    /// A peer of each of these subnets says that it saw this node at `seen`.
     fn told_by(&mut self, subnets: std::ops::Range<u8>, seen: &str) {
         for subnet in subnets {
             self.told(subnet, &format!("{}.1.1.1:7", 20 + subnet), seen);
@@ -180,7 +180,7 @@ fn in_a_private_network_each_address_is_a_witness_of_private_addresses_only() {
         node.told(10 + peer, &format!("203.0.113.{}:7", 11 + peer), MAPPED);
     }
     assert_eq!(node.believed(), ["203.0.113.10:4000"]);
-    // And nobody on the Internet of a private one.
+    // And no peer on the Internet of a private one.
     node.told_by(20..30, "192.168.7.7:1");
     assert_eq!(node.believed(), ["203.0.113.10:4000"]);
     node.told_by(30..33, MAPPED);

@@ -48,7 +48,7 @@ impl Own {
 }
 
 /// Which addresses others are told: what the owner advertises, or else what peers see, then those of the
-/// interfaces, those first that peers confirm. An address of loopback is of use to nobody else, unless
+/// interfaces, those first that peers confirm. An address of loopback is of no use to other machines, unless
 /// there is no other.
 fn choose(
     advertised: &[SocketAddr],

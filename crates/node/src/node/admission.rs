@@ -129,7 +129,7 @@ impl Node {
     }
 
     /// Sends a revocation that is made here to the members that are out, if this node talks to them:
-    /// else they would only see that nobody answers any more, and go on trying. The last word to them,
+    /// else they would only see that no node answers any more, and go on trying. The last word to them,
     /// so before the revocation is taken over: afterwards nothing is left of the session.
     fn tell_who_is_out(&mut self, now: Instant, bytes: &[u8]) {
         let authority = self.link.gatekeeper().map(|gate| *gate.authority());

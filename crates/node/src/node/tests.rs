@@ -238,7 +238,7 @@ fn who_leaves_hands_its_records_over() {
     assert!(matches!(reply, Reply::Left { .. }), "{reply:?}");
     table.kill(4);
     table.run(Duration::from_millis(5));
-    // Nobody has had time to notice a death: what is there now was handed over.
+    // No node has had time to notice a death: what is there now was handed over.
     for number in 0..30 {
         let holders = table.holders(&key(&format!("k{number}")));
         assert_eq!(holders.len(), usize::from(REPLICATION), "k{number} has {holders:?}");

@@ -23,7 +23,7 @@ pub struct Census {
 pub struct Replication {
     /// Records looked at.
     pub records: usize,
-    /// At least so many replicas as wanted.
+    /// At least the wanted number of replicas.
     pub full: usize,
     /// No replica at all.
     pub gone: usize,
@@ -114,7 +114,7 @@ impl Census {
     }
 }
 
-/// Who holds what of a key, closest first, for whoever has to find out what went wrong: per node
+/// Who holds what of a key, closest first, for the search for a cause: per node
 /// its writers with the times of their dots, and how many values each has.
 #[must_use]
 pub fn dossier(world: &mut World, key: &Key, count: usize) -> String {

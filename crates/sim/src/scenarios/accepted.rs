@@ -34,7 +34,7 @@ pub(super) const ACCEPTED: Scenario = Scenario {
 /// Who publishes, each once in [`EVERY`].
 const PUBLISHERS: usize = 3;
 const EVERY: Duration = Duration::from_millis(250);
-/// After what was wrong is over, and if nothing is wrong, a message may take so long.
+/// Longest time that a message may take without a fault, or after the last fault.
 const TIME: Duration = Duration::from_secs(5);
 /// The same rules as for real processes, of the times of this scenario. Clocks are right here.
 const MESSAGE_RULES: MessageRules = MessageRules {
@@ -44,7 +44,7 @@ const MESSAGE_RULES: MessageRules = MessageRules {
     in_time: Duration::from_millis(400),
     clocks: Duration::from_secs(60),
 };
-/// Nobody is killed here.
+/// No node is killed here.
 const MEMBER_RULES: MemberRules =
     MemberRules { alive_within: TIME, dead_within: Duration::from_secs(3_600) };
 /// Between two troubles.

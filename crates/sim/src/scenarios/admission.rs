@@ -1,5 +1,5 @@
 //! An `invite` network: members are put out one by one and by their ticket, some of them let in under
-//! an issuer's clock that ran ahead. Whoever is out is out everywhere at once, also after restarts;
+//! an issuer's clock that ran ahead. A node that is put out is out everywhere at once, also after restarts;
 //! the others go on.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Everybody hears what a few say: what that costs, and over how many links it goes.
+//! Every node hears what a few publish: the cost, and the number of links on the way.
 
 use std::time::Duration;
 

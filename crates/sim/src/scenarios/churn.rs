@@ -58,7 +58,7 @@ fn play(run: &mut Run) -> World {
         let before: Vec<bool> = keys.iter().map(|key| is_written(&workload, key)).collect();
         let outcomes = workload.read(&mut world, &keys, 5);
         for (outcome, written) in outcomes.iter().zip(before) {
-            // A reader that dies or leaves learns nothing, and that is nobody's failure.
+            // A reader that dies or leaves learns nothing, and that is no failure.
             let answer = outcome.as_ref().and_then(|outcome| outcome.reply.as_ref());
             // One that has not entered yet says so instead of guessing.
             let was_up = answer != Some(&Reply::Failed(CommandError::Leaving))

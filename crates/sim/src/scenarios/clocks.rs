@@ -1,6 +1,6 @@
 //! Wall clocks that run ahead, behind, drift and jump both ways, by minutes and by hours. A node with
 //! a wrong clock learns so from its peers' answers; it reads what others wrote; it writes, or says
-//! that its clock is off; nobody is locked out of a record when the clocks are right again.
+//! that its clock is off; no node is locked out of a record when the clocks are right again.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::world::World;
 
 pub(super) const CLOCKS: Scenario = Scenario {
     name: "clocks",
-    about: "clocks run ahead, behind, drift and jump; nobody is locked out of a record",
+    about: "clocks run ahead, behind, drift and jump; no node is locked out of a record",
     nodes: 12,
     nodes_min: 8,
     minutes: 1,
@@ -145,7 +145,7 @@ fn all_read(
     run.check(Check::none_of(rule, 2 * keys.len(), &unread));
 }
 
-/// The clocks are right again: everybody writes its own records.
+/// The clocks are right again: every node writes its own records.
 fn all_write(run: &mut Run, world: &mut World, workload: &mut Workload, wrong: &[NodeIndex]) {
     let began = workload.history.writes().len();
     for node in wrong {

@@ -1,6 +1,6 @@
-//! Processes stand still for so long that all take them for dead, go on, and do so again a little later;
-//! others are killed and started again as often. Whoever is back is shown as alive at once, by all, and
-//! nobody else is ever taken for dead.
+//! Processes stand still until all take them for dead, go on, and do so again a little later;
+//! others are killed and started again as often. A node that is back is shown as alive at once, by all, and
+//! no other node is ever taken for dead.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) const COMEBACK: Scenario = Scenario {
     play,
 };
 
-/// One in so many nodes stands still, and as many are killed.
+/// One node of this number stands still, and one is killed.
 const ONE_IN: usize = 8;
 /// How often.
 const ROUNDS: usize = 2;
@@ -35,7 +35,7 @@ const ROUNDS: usize = 2;
 const GONE: Duration = Duration::from_secs(45);
 /// From one that goes to the next.
 const APART: Duration = Duration::from_secs(3);
-/// All show whoever is back as alive after so long at most.
+/// Longest time until all show a node that is back as alive.
 const BACK: Duration = Duration::from_secs(2);
 /// A node that starts again has to find the others first.
 const STARTED: Duration = Duration::from_secs(4);

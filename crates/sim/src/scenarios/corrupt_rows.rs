@@ -38,7 +38,7 @@ fn play(run: &mut Run) -> World {
     let mut damaged = 0;
     let mut places = Vec::new();
     for key in &keys {
-        // Others that hold it need not, and nobody brings it back to them. The closest two offer
+        // Others that hold it need not, and no node brings it back to them. The closest two offer
         // what they hold; where both lost it, it stays with the others until neighbours change.
         let mut set = census.replica_set(key, REPLICAS.into());
         set.retain(|node| census.holders(key).contains(node));

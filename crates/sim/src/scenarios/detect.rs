@@ -35,7 +35,7 @@ pub(super) const DETECT_OPEN: Scenario = Scenario {
 
 /// Nodes that crash, one after the other, for each minute that is asked for.
 const VICTIMS: usize = 5;
-/// Of so many that watched, one may have ceased to before it knew: of 270 two did with 1,500 nodes,
+/// One watcher of this number may have ceased to watch before it knew: of 270 two did with 1,500 nodes,
 /// and of 252 two with 10,000.
 const ONE_MAY_CEASE: usize = 50;
 /// How long the others have to find out.
@@ -48,7 +48,7 @@ fn play(run: &mut Run, mode: Mode) -> World {
     run.rng.shuffle(&mut nodes);
     let (mut all, mut first, mut spread) = (Vec::new(), Vec::new(), Vec::new());
     let (mut unaware, mut ceased, mut watched) = (Vec::new(), 0, 0);
-    // Somebody must be left to find out.
+    // A watcher must be left to find out.
     let crashes = (VICTIMS * run.minutes as usize).min(nodes.len().saturating_sub(3)).max(1);
     let victims: Vec<NodeIndex> = nodes.iter().take(crashes).copied().collect();
     for victim in &victims {

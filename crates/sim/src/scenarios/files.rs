@@ -32,7 +32,7 @@ pub(super) const FILES_CLEAN: Scenario = Scenario {
 };
 
 const SIZE: u64 = 64 << 20;
-/// Uplink of everybody, in bytes a second: 16 Mbit/s.
+/// Uplink of each node, in bytes a second: 16 Mbit/s.
 const UP: f64 = 2_000_000.0;
 
 fn play(run: &mut Run) -> World {

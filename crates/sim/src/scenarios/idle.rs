@@ -1,4 +1,4 @@
-//! A network in which nobody wants anything: what being a member costs.
+//! A network without commands: the cost of being a member.
 
 use std::time::Duration;
 
@@ -30,11 +30,13 @@ pub(super) const IDLE_OPEN: Scenario = Scenario {
     play: |run| play(run, Mode::Open),
 };
 
-/// Bytes a second that a node may send, or get, when nobody wants anything, on average over all
-/// nodes in the second half...
+/// Bytes a second that a node may send, and receive, without commands: the average over all nodes in the
+/// second half of a main part of at least [`LONG_MINUTES`].
 const BYTES_MAX: f64 = 1000.0;
-/// ...of so many minutes or more. In the first minutes lookups and overlays settle: then so much.
+/// Minutes of a main part from which on [`BYTES_MAX`] holds. In the first minutes lookups and overlays
+/// settle.
 const LONG_MINUTES: u64 = 10;
+/// The same limit in a shorter main part.
 const BYTES_SETTLING_MAX: f64 = 2500.0;
 
 fn play(run: &mut Run, mode: Mode) -> World {

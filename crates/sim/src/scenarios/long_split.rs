@@ -82,7 +82,7 @@ fn play(run: &mut Run, mode: Mode) -> World {
         "after the heal the overlay of all nodes is one",
         "after the heal the overlay of a topic is one",
     ];
-    // Where nobody knows all, there is nothing to be checked of the first.
+    // Where no node knows all members, the first list cannot be checked.
     let unknown = usize::from(mode == Mode::Open);
     for (name, took) in names.into_iter().zip(took).skip(unknown) {
         run.figure(name, took.map_or_else(|| Value::count(0), Value::Time));

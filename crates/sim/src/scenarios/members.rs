@@ -1,4 +1,4 @@
-//! Healthy nodes that nobody may take for dead: under loss, beside starved nodes and broken lines,
+//! Healthy nodes that no node may take for dead: under loss, beside starved nodes and broken lines,
 //! and whatever a hostile member says.
 
 use std::time::Duration;
@@ -198,7 +198,7 @@ fn play_forged(run: &mut Run) -> World {
     let most = most.max().unwrap_or(0);
     let linked = nodes.iter().filter(|node| lies::is_linked(&world, **node, liar)).count();
     run.figure("nodes still linked to the liar", Value::count(linked));
-    // It would prove little if nobody had let it in.
+    // It would prove little if no node had admitted it.
     let noticed = nodes.iter().filter_map(|node| {
         let stats = world.node(*node).machine()?.topics().stats();
         Some((stats.verify_failed, stats.shuffles_refused, stats.neighbours_down.misbehaved))

@@ -1,5 +1,5 @@
 //! Files are found by their names: one that a single node has, among thousands; and also while
-//! somebody floods the network with searches.
+//! a member floods the network with searches.
 
 use std::time::Duration;
 
@@ -44,9 +44,9 @@ pub(super) const SEARCH_FLOOD: Scenario = Scenario {
 const RARE: usize = 20;
 /// Names that every node shares besides.
 const PLAIN: usize = 10;
-/// A search may take so long.
+/// Longest time that a search may take.
 const TIME: Duration = Duration::from_secs(3);
-/// Of the rare names so many must be found: what the walkers are made for is nineteen of twenty.
+/// The share of the rare names that must be found: the walkers are made for nineteen of twenty.
 const FOUND: f64 = 0.9;
 /// Neighbours of the hostile member, and what it sends each of them in a second.
 const VICTIMS: usize = 6;
@@ -219,7 +219,7 @@ fn traffic(world: &World, nodes: &[NodeIndex]) -> Vec<Traffic> {
     nodes.iter().map(|node| world.traffic(*node)).collect()
 }
 
-/// The hostile member searches for what nobody has, as fast and as far as it may.
+/// The hostile member searches for names that no node has, as fast and as far as it may.
 fn flood(run: &mut Run, world: &mut World, who: HostileIndex, victims: &[NodeIndex], seconds: u32) {
     for second in 0..seconds {
         if second % RELINK == 0 {

@@ -1,4 +1,4 @@
-//! Some disks are full and some have stopped. The others take over, and nobody acknowledges what
+//! Some disks are full and some have stopped. The others take over, and no node acknowledges what
 //! it does not have.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Nine of ten nodes crash at once. Whoever is left goes on hearing what the others say.
+//! Nine of ten nodes crash at once. The nodes that are left go on hearing what the others publish.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A machine sleeps for ten minutes and wakes at another address. It takes nobody for dead, nobody
+//! A machine sleeps for ten minutes and wakes at another address. It takes no node for dead, no node
 //! takes it for dead again, and what it wants works within seconds.
 
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn play(run: &mut Run) -> World {
     sleepers.iter().for_each(|node| {
         world.change_address(*node);
     });
-    // At once each sleeper publishes and reads, and somebody who was awake publishes.
+    // At once each sleeper publishes and reads, and a node that was awake publishes.
     let first = publications.len();
     for node in sleepers {
         publications.publish(&mut world, *node);

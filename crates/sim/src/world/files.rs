@@ -21,7 +21,7 @@ use crate::sim_node::NodeIndex;
 use crate::world::World;
 use crate::world::deliver::Event;
 
-/// How long a stream to nobody takes to fail.
+/// How long a stream to a dead node takes to fail.
 const LOST: Duration = Duration::from_secs(5);
 /// How often a receiver hears of parts of a granule.
 const MOVED: Duration = Duration::from_millis(500);
@@ -35,7 +35,7 @@ pub struct Line {
     pub up: f64,
     /// Bytes a second that it takes.
     pub down: f64,
-    /// Every so many granules it sends, one is false.
+    /// One of this number of granules that it sends is false.
     pub false_every: Option<u64>,
     /// It takes streams and says nothing in them.
     pub mute: bool,

@@ -3,7 +3,7 @@
 //!
 //! A hostile member speaks through a real [`Link`] from an address of its own, so its requests
 //! carry its own key and pass every check that an honest node's would. It runs no other part of a
-//! node: it is in nobody's table unless it asks to be, and says only what the scenario builds. Its
+//! node: it is in no table unless it asks to be, and says only what the scenario builds. Its
 //! link's promises hold (real tries, time-outs, cookies); what it got is kept, to be replayed.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -155,7 +155,7 @@ impl World {
         begun.is_ok()
     }
 
-    /// It sends a node a request of any size in a call. The answer goes to nobody.
+    /// It sends a node a request of any size in a call. The answer goes to no node.
     pub fn hostile_call(&mut self, index: HostileIndex, to: NodeIndex, request: &Request) {
         let hostile = &mut self.hostiles[index.0 as usize];
         hostile.stats.called += 1;

@@ -56,7 +56,7 @@ impl World {
     /// Whether all of these have entered the network.
     #[must_use]
     pub fn have_joined(&self, nodes: &[NodeIndex]) -> bool {
-        // The first node of a network knows nobody whom it could join.
+        // The first node of a network knows no node that it could join.
         nodes.iter().all(|node| self.node(*node).has_joined() || node.get() == 0)
     }
 
@@ -167,7 +167,7 @@ impl World {
             self.pending.insert(id, (index, self.now));
             self.feed(index, Input::Command { id, command: Command::Join(point) });
         }
-        // Nobody asks for what became of these.
+        // No caller asks for the outcome of these.
         self.outcomes.retain(|id, _| id.0 < OWN_COMMANDS);
         self.queue.push(self.now + CLOCK_TICK, Event::ClockTick(life));
     }

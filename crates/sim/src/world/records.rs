@@ -1,4 +1,4 @@
-//! What nodes told their users, and what they sent: kept for whoever judges a run.
+//! What nodes told their users, and what they sent: kept for the checkers of a run.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Nodes behind routers: their address is a private one that nobody else can send to.
+//! Nodes behind routers: their address is a private one that no other node can send to.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -12,7 +12,7 @@ use crate::world::World;
 /// Addresses of strangers kept apart; all later ones share the last account.
 const STRANGERS_MAX: usize = 100_000;
 
-/// Somebody outside.
+/// A node outside of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StrangerId(pub(crate) u32);
 

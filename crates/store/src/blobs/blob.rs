@@ -21,7 +21,7 @@ use super::{BlobError, OPEN_FILES_MAX, SEGMENTS_MAX, tree};
 /// Most bytes of a `place` file: a KiB a segment.
 pub(crate) const PLACE_BYTES_MAX: u64 = SEGMENTS_MAX as u64 * 1024;
 
-/// A blob held by somebody. While one lives, the store keeps the blob, and no other store can open the
+/// A blob held by a caller. While one lives, the store keeps the blob, and no other store can open the
 /// folder.
 #[derive(Debug)]
 pub struct Blob {
@@ -35,7 +35,7 @@ pub struct Blob {
     pub(crate) handles: Mutex<LruMap<usize, Handle>>,
     pub(crate) outboard: Option<File>,
     pub(crate) progress: Mutex<Progress>,
-    /// A granule that somebody was writing is written, or not.
+    /// The write of a claimed granule ended, well or not.
     pub(crate) resolved: Condvar,
     /// Commits and what else must not run twice at once.
     pub(crate) committing: Mutex<()>,
@@ -57,7 +57,7 @@ pub(crate) struct Progress {
     pub(crate) have: GranuleSet,
     /// Granules of a complete blob that are not handed out any more.
     pub(crate) lost: Option<GranuleSet>,
-    /// Granules that somebody is writing.
+    /// Granules that a caller is writing.
     pub(crate) claimed: HashSet<u32>,
     pub(crate) journal: Option<Journal>,
     /// Nodes above granules that were written since the blob was opened: at most one a granule.

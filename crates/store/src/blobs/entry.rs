@@ -1,4 +1,4 @@
-//! What the store knows of a blob that somebody uses, without opening it.
+//! What the store knows of a blob in use, without opening it.
 //!
 //! **Invariant:** what is shown was written to the index before, save for the time of the last use,
 //! which may be older on disk by [`USE_SAVED_EVERY_MS`].
@@ -64,11 +64,11 @@ pub struct BlobView {
     pub place: BlobPlace,
     /// How far it is.
     pub state: BlobState,
-    /// Whether it stays until somebody unpins it.
+    /// Whether it stays until it is unpinned.
     pub pinned: bool,
     /// Whether this node offers it.
     pub shared: bool,
-    /// Whether somebody holds it now.
+    /// Whether a caller holds it now.
     pub in_use: bool,
     /// When it was last used, in milliseconds since 1970.
     pub used_unix_ms: u64,
@@ -106,7 +106,7 @@ pub(crate) struct Entry {
     /// Granules of it that are not handed out any more, since files of it are not what they were while
     /// others are.
     lost: Mutex<Option<GranuleSet>>,
-    /// The blob while somebody holds it.
+    /// The blob while a caller holds it.
     pub(crate) live: Mutex<Lease>,
     /// The index has it no more: a note would bring it back. Changed while `noted` is locked.
     gone: AtomicBool,
@@ -114,11 +114,11 @@ pub(crate) struct Entry {
     pub(crate) index: Arc<Index>,
 }
 
-/// Whether somebody holds a blob.
+/// Whether a caller holds a blob.
 #[derive(Debug, Default)]
 pub(crate) struct Lease {
     pub(crate) blob: Weak<Blob>,
-    /// Removed from the store: nobody may open it any more.
+    /// Removed from the store: it cannot be opened any more.
     pub(crate) removed: bool,
 }
 
@@ -236,7 +236,7 @@ impl Entry {
         self.used_ms.load(Ordering::Relaxed)
     }
 
-    /// The lease if nobody holds the blob or opens it now.
+    /// The lease if no caller holds the blob or opens it now.
     pub(crate) fn unheld(&self) -> Option<MutexGuard<'_, Lease>> {
         let live = match self.live.try_lock() {
             Ok(live) => live,

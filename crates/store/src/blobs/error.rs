@@ -57,7 +57,7 @@ pub enum BlobError {
     /// It is a link, a pipe, a device or a socket, or a file that the system makes while it is read.
     #[error("{} is neither a plain file nor a folder", .0.display())]
     NotPlain(PathBuf),
-    /// Somebody holds the blob.
+    /// A caller holds the blob.
     #[error("the blob is in use")]
     InUse,
     /// There is no such blob.

@@ -165,7 +165,7 @@ pub(crate) fn mtime_of(metadata: &std::fs::Metadata) -> Option<i64> {
     }
 }
 
-/// Lets everybody run a file who may read it, if asked, and sets when its bytes changed last.
+/// Makes a file executable for all users that may read it, if asked, and sets its time of change.
 ///
 /// # Errors
 /// What the operating system says; a time that it cannot keep is no error.

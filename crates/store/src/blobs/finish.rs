@@ -22,7 +22,7 @@ impl Blob {
     /// Does nothing if it is.
     ///
     /// # Errors
-    /// [`BlobError::Incomplete`] if granules are missing, also those of files that somebody removed or
+    /// [`BlobError::Incomplete`] if granules are missing, also those of files that another program removed or
     /// cut meanwhile: they are to be fetched again.
     pub fn finish(&self) -> Result<(), BlobError> {
         let _one = lock(&self.committing);

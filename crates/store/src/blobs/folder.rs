@@ -41,7 +41,7 @@ pub(crate) fn new_meta(id: BlobId, size: u64, name: &str) -> Meta {
     meta
 }
 
-/// Whether a blob that is known already is what somebody wants to begin.
+/// Whether a blob that is known already is the one that a caller begins.
 pub(crate) fn goes_on(
     entry: &Entry,
     size: u64,
@@ -168,7 +168,7 @@ pub(crate) fn set_aside(folder: &Path) {
         name.push(format!("{DAMAGED}-{number}"));
         let aside = PathBuf::from(name);
         if aside.symlink_metadata().is_err() {
-            // If even this fails it stays, and is in nobody's list.
+            // If even this fails it stays, and no list has it.
             let _ = std::fs::rename(folder, aside);
             return;
         }
@@ -178,7 +178,7 @@ pub(crate) fn set_aside(folder: &Path) {
 /// Removes a file of a partial blob.
 pub(crate) fn remove_ours(path: &Path) -> io::Result<()> {
     match files::remove_if_there(path) {
-        // Somebody put a folder there, or where a folder was.
+        // Another program put a folder there, or where a folder was.
         Err(error)
             if matches!(
                 error.kind(),

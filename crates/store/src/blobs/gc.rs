@@ -1,6 +1,6 @@
 //! What goes when there is too much, and why the rest stays.
 //!
-//! **Invariant:** only bytes go that nobody asked to keep, that nobody holds, and that lie in the
+//! **Invariant:** only bytes go that are neither pinned nor shared, that no caller holds, and that lie in the
 //! store.
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ pub enum GcReason {
     Pinned,
     /// Stays: this node offers it.
     Shared,
-    /// Stays: somebody holds it.
+    /// Stays: a caller holds it.
     InUse,
     /// Stays: its bytes lie in files outside, which are not the store's.
     Outside,
@@ -143,7 +143,7 @@ impl BlobStore {
         Ok(report)
     }
 
-    /// Removes a blob; false if somebody took hold of it.
+    /// Removes a blob; false if a caller took hold of it.
     fn evict(
         &self,
         id: &BlobId,
@@ -265,7 +265,7 @@ impl BlobStore {
     }
 }
 
-/// Why a blob stays that nobody holds and that did not go.
+/// Why a blob stays that no caller holds and that did not go.
 fn stays_because(noted: &Noted) -> GcReason {
     let rests = unix_ms().saturating_sub(noted.used_ms) >= PARTIAL_RESTS_MS;
     match noted.class() {

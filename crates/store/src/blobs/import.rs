@@ -225,7 +225,7 @@ impl BlobStore {
         if let [file] = files
             && reflink(&*open(&file.path)?, &file.path, &path).is_ok()
         {
-            // From now on nobody else can change it.
+            // From now on no other program can change it.
             let copy = File::open(&path).map_err(BlobError::at(&path))?;
             stamp_of(&copy, &file.path, file.bytes)?;
             let inside = Segments::inside(&path, file.bytes);

@@ -43,7 +43,7 @@ pub(crate) struct Index {
     engine: Engine,
     counts: Mutex<Counts>,
     damaged: AtomicUsize,
-    // Whoever holds the index keeps other stores out of the folder.
+    // Held with the index, so that no other store opens the folder.
     _lock: Arc<FolderLock>,
 }
 

@@ -3,7 +3,7 @@
 //! Records of 16 bytes, appended only: kind and value (u32 each, little endian) and a checksum that
 //! also covers the blob's name and the record's number. A `Have` is written when its granule was given to
 //! the operating system, so a killed process loses none. A `Synced` says that the data of all `Have`
-//! among the first so many records is on the disk; later ones are hashed again when the journal is opened.
+//! among the records up to that count is on the disk; later ones are hashed again when the journal is opened.
 //!
 //! **Invariant:** what follows a record that is not as it was written is cut off.
 

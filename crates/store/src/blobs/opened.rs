@@ -26,7 +26,7 @@ pub struct Opened {
 
 impl Opened {
     /// Opens the file or folder at an absolute path without `..`. No part of the path may be a link:
-    /// whoever wants links followed resolves them first, and looks at where they lead.
+    /// a caller that wants links followed resolves them first, and checks where they lead.
     ///
     /// # Errors
     /// [`BlobError::NotPlain`] for a pipe, a device, a socket or a link, and for a file that has bytes
@@ -112,7 +112,7 @@ impl Opened {
     }
 }
 
-/// What a file looks like that is to have so many bytes and no more.
+/// The stamp of a file that must have exactly this number of bytes.
 pub(crate) fn stamp_of(file: &File, path: &Path, bytes: u64) -> Result<Stamp, BlobError> {
     let metadata = file.metadata().map_err(BlobError::at(path))?;
     let as_said = metadata.is_file()
@@ -229,7 +229,7 @@ fn make_folders(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
         at = match openat(&at, name, THROUGH, Mode::empty()) {
             Err(Errno::NOENT) => {
                 match mkdirat(&at, name, Mode::from_raw_mode(0o777)) {
-                    // Somebody was faster.
+                    // Another thread was faster.
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -294,7 +294,7 @@ const LAST: rustix::fs::OFlags = rustix::fs::OFlags::NOFOLLOW
     .union(rustix::fs::OFlags::CLOEXEC);
 
 /// Opens the file at `path`, from `folder` on or from the root. Each name is opened in the folder
-/// before it, so that nobody can turn the way aside by a link meanwhile.
+/// before it, so that no program can redirect the path by a link meanwhile.
 #[cfg(unix)]
 fn open_below(folder: Option<(&File, &Path)>, path: &Path) -> io::Result<File> {
     use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};

@@ -84,7 +84,7 @@ impl Outline {
         Self { blob, open: vec![top], known: VecDeque::new() }
     }
 
-    /// Leaves out parts whose bytes nobody `wants`, and says which nodes are needed next; `None` when
+    /// Leaves out parts whose bytes are not among `wants`, and says which nodes are needed next; `None` when
     /// the hashes of all groups that are wanted are known.
     pub fn next(&mut self, wants: &dyn Fn(&Range<u64>) -> bool) -> Option<Range<u32>> {
         while let Some(part) = self.open.pop() {
@@ -160,7 +160,7 @@ impl Outline {
     }
 
     /// The next granule all of whose groups have a known hash, with these hashes. Granules of which
-    /// nobody wanted a group are left out.
+    /// no group was wanted are left out.
     pub fn granule(&mut self) -> Option<(u32, Vec<Hash>)> {
         let per_granule = (self.blob.division.granule_bytes() / GROUP_BYTES) as u32;
         loop {

@@ -1,5 +1,5 @@
 //! What fetches put where: beside the blobs one small file for each place, so that a later fetch to the
-//! same place can tell its own files from those that somebody changed since.
+//! same place can tell its own files from those that were changed since.
 //!
 //! **Invariants:** at most [`PLACES_MAX`] places are remembered, those fetched to last; what cannot be
 //! read counts as forgotten.
@@ -51,7 +51,7 @@ impl Remembered {
         self.files.keys().map(PathBuf::as_path)
     }
 
-    /// Whether a fetch put this file there and nobody changed it since: size, time of change and
+    /// Whether a fetch put this file there and it was not changed since: size, time of change and
     /// identity are what they were.
     #[must_use]
     pub fn is_untouched(&self, below: &Path, seen: &Metadata) -> bool {

@@ -27,7 +27,7 @@ impl Part {
     }
 }
 
-/// Somebody who guesses what bytes may be in a blob.
+/// A source of guesses of what bytes may be in a blob.
 pub trait Guess {
     /// Fills `buffer` with what may be the bytes of a part, by the guess of this number or, if there are
     /// fewer, by the last one. `false` if there is none.

@@ -20,7 +20,8 @@ const PIECES_MAX: usize = 65_536;
 
 impl Blob {
     /// Takes the room that the files of a partly fetched blob need, where the file system can. Their
-    /// lengths stay as they are. Not to be called before the size is proven: it is what somebody says.
+    /// lengths stay as they are. Not to be called before the size is proven, since it is a
+    /// claim of a peer until then.
     ///
     /// # Errors
     /// [`BlobError::NoSpace`] if there is not enough; what the operating system says.

@@ -2,7 +2,7 @@
 //!
 //! **Invariants:** a blob is there once the index has it, and its folder was in place before; a blob
 //! is opened once, however many hold it; one that is held is never removed; in memory is only what
-//! somebody holds, and the entries used last.
+//! a caller holds, and the entries used last.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ use crate::config::SyncMode;
 const BLOBS: &str = "blobs";
 /// Where the folders of blobs are on their way in and out; what a crash leaves here is removed.
 const ASIDE: &str = "aside";
-/// Entries kept in memory though nobody holds them.
+/// Entries kept in memory although no caller holds them.
 const RECENT_MAX: usize = 1024;
 /// Most blobs in a list that is not asked for in pages.
 const LIST_MAX: usize = 10_000;
@@ -78,7 +78,7 @@ pub struct BlobStore {
     clock: AtomicU64,
 }
 
-/// The entries in memory: one a blob, for as long as anybody has it.
+/// The entries in memory: one a blob, for as long as a caller has it.
 #[derive(Debug)]
 struct Entries {
     held: BTreeMap<BlobId, Weak<Entry>>,
@@ -196,7 +196,7 @@ impl BlobStore {
         }
     }
 
-    /// Entries in memory: what somebody holds, and those used last.
+    /// Entries in memory: those that callers hold, and those used last.
     #[must_use]
     pub fn entries_in_memory(&self) -> usize {
         lock(&self.entries).held.len()
@@ -467,7 +467,7 @@ impl BlobStore {
     /// that are whole are left alone.
     ///
     /// # Errors
-    /// [`BlobError::Unknown`]; [`BlobError::InUse`] while somebody holds it; the disk refused.
+    /// [`BlobError::Unknown`]; [`BlobError::InUse`] while a caller holds it; the disk refused.
     pub fn remove(&self, id: &BlobId) -> Result<(), BlobError> {
         let mut changes = lock(&self.changes);
         let entry = self.entry(id)?;
@@ -493,7 +493,7 @@ impl BlobStore {
         Ok(Some(blob))
     }
 
-    /// Removes a blob that nobody holds.
+    /// Removes a blob that no caller holds.
     pub(crate) fn take_out(
         &self,
         entry: &Arc<Entry>,

@@ -21,7 +21,7 @@ struct Peer {
     rate: f64,
     have: GranuleSet,
     size: u64,
-    /// Every so many granules one is false.
+    /// One of this number of granules is false.
     corrupt_every: Option<u32>,
     /// From then on it says nothing.
     dead_from: Option<Instant>,
@@ -54,7 +54,7 @@ struct Net {
     order: Vec<u32>,
     /// Streams ended by the machine while something was still missing.
     cancelled: usize,
-    /// Whether replicas say that nobody has announced it.
+    /// Whether replicas say that no node has announced it.
     absent: bool,
     round_trip: Duration,
     /// Most streams of one peer at once, and most bytes asked for in one stream.

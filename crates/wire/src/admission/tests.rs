@@ -137,7 +137,7 @@ fn only_the_tickets_holder_enrolls_and_only_for_its_own_key() {
     let enroll = ticket.enroll(&node);
     let grant = enroll.grant_for(&node, &key, &id).expect("it holds");
     assert_eq!((grant.uses, grant.expires), (Some(2), UnixMillis(20)));
-    // Whoever saw the request cannot send it for itself.
+    // A machine that saw the request cannot send it for itself.
     let wrong = Err(AdmissionProofError::Signature);
     assert_eq!(enroll.grant_for(&other, &key, &id), wrong);
     // A grant of another authority.

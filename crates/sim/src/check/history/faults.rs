@@ -1,4 +1,4 @@
-//! Faults: which nodes were disturbed from when until when, as whoever disturbed them knows.
+//! Faults: which nodes were disturbed from when until when, as the code that disturbed them knows.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ pub enum Effect {
     /// Their processes do not exist meanwhile.
     Down,
     /// They cannot speak with others, or hear them. Such a node may take itself for the only one
-    /// left and acknowledge what nobody else can know.
+    /// left and acknowledge what no other node can know.
     Cut,
     /// They answer late, or not at all.
     Late,

@@ -38,7 +38,7 @@ pub struct Publication {
     pub text: String,
     /// When the node was asked.
     pub asked: Duration,
-    /// When the node accepted it; `None` if nobody knows whether it did.
+    /// When the node accepted it; `None` if it is not known whether it did.
     pub accepted: Option<Duration>,
 }
 

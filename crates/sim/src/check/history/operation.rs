@@ -9,7 +9,7 @@ use std::time::Duration;
 /// A version as the program gives it: the writer, and the writer's own number for the write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// Which writer; numbers are given by whoever records.
+    /// Which writer; the recorder gives the numbers.
     pub writer: u32,
     /// Greater than all earlier ones of this writer.
     pub dot: u64,

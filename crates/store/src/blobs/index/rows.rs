@@ -4,7 +4,7 @@
 //!
 //! | row | value |
 //! |---|---|
-//! | `d` used id | nothing: the damaged blobs in the store's folder that nobody asked to keep |
+//! | `d` used id | nothing: the damaged blobs in the store's folder without a request to keep them |
 //! | `e` id | what is noted about a blob |
 //! | `f` used id | nothing: the blobs that are partly here |
 //! | `i` id | nothing: the folder of this blob is on its way in or out |

@@ -264,7 +264,7 @@ fn a_folder_without_a_note_and_a_note_of_what_never_came_are_put_right_at_the_st
     let store = open(here.path());
     assert!(!folder.exists() && !here.path().join("blobs/aside/9").exists());
     assert_eq!(content(&store.get(&kept).unwrap().unwrap()), b"kept");
-    // One that was not even intended, as a loss of power may leave it, is in nobody's way.
+    // One that was not even intended, as a loss of power may leave it, disturbs nothing.
     std::fs::create_dir(&folder).unwrap();
     assert_eq!(store.add_bytes(b"on its way", "", Keep::Cached).unwrap(), id);
     assert_eq!(content(&store.get(&id).unwrap().unwrap()), b"on its way");

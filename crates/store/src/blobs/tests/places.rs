@@ -140,10 +140,10 @@ fn a_changed_file_takes_only_its_own_granules_from_the_others() {
     std::fs::write(&sources[2].path, "another").unwrap();
     assert!(matches!(blob.encode(7, &mut Vec::new()), Err(ReadError::Changed)));
     drop(blob);
-    // What was found is known to whoever opens it next.
+    // What was found is known at the next opening.
     let blob = store.get(&imported.id).unwrap().unwrap();
     assert!(blob.lost().is_some());
-    // Whoever asks for a granule of it finds out; all of it is lost, and no more.
+    // A read of a granule finds it out; all of that file is lost, and no more.
     let granule = blob.division().covering(&(400_000..400_001)).next().unwrap();
     let mut out = Vec::new();
     assert!(matches!(blob.encode(granule, &mut out), Err(ReadError::Changed)));

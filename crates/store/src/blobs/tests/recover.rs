@@ -1,4 +1,4 @@
-//! Blobs after an end that nobody planned, and files that somebody else changed.
+//! Blobs after a crash, and files that another program changed.
 
 use std::fs::OpenOptions;
 use std::io::Write;

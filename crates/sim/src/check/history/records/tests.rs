@@ -102,7 +102,7 @@ fn an_acknowledged_write_is_current_a_sibling_or_superseded_through_any_number_o
     script.write(1, Some("a"), Basis::Nothing, ok());
     script.write(2, Some("b"), Basis::Nothing, ok());
     let read = script.get(1, &["a", "b"]);
-    // Nobody knows whether this one took place; what came after shows that it did.
+    // It is not known whether this one took place; what came after shows that it did.
     script.write(3, Some("c"), Basis::Read(read), Answer::Unknown);
     let read = script.get(1, &["c"]);
     script.write(1, Some("d"), Basis::Read(read), ok());
@@ -298,7 +298,7 @@ fn reads_at_one_node_do_not_go_back() {
     assert_eq!(play((2, &["b"])), <[&str; 0]>::default());
     assert_eq!(play((2, &["a"])), [FORWARD]);
     assert_eq!(play((2, &[])), [FORWARD]);
-    // Another node has not read it, and nobody was promised the write.
+    // Another node has not read it, and the write was not acknowledged.
     assert_eq!(play((3, &["a"])), <[&str; 0]>::default());
 }
 
