@@ -126,12 +126,15 @@ fn one_value_each(
         for (record, outcome) in outcomes.iter().enumerate() {
             let read = reading(outcome.as_ref());
             contexts = contexts.max(read.map_or(0, |read| read.context.len()));
-            let last = workload.history.acknowledged().filter(|write| write.key == key(record));
-            let last = last.max_by_key(|write| write.version());
+            // Writes of turns follow one another. The last of them may have a smaller dot than one that it
+            // has read: dots follow the wall clock of their writer.
+            let writes = workload.history.acknowledged().filter(|write| write.key == key(record));
+            let last = writes.last();
             let values: Vec<_> = read.map_or(&[][..], |read| &read.values).iter().collect();
             let newest = last.and_then(Write::version);
             if values.len() != 1 || Some(values[0].dot) != newest {
-                wrong.push(format!("{node}: record {record} has {} values", values.len()));
+                let dots: Vec<_> = values.iter().map(|value| value.dot).collect();
+                wrong.push(format!("{node}: record {record} has {dots:?}, newest {newest:?}"));
             }
         }
     }
