@@ -9,7 +9,6 @@ mod gossip;
 mod requests;
 mod time;
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -121,8 +120,6 @@ pub struct Node {
     clock_off: bool,
     busy: u64,
     outbox: VecDeque<Output>,
-    /// The next deadline of all parts, computed once after each input; `None` if it is to be computed.
-    deadline: Cell<Option<Option<Deadline>>>,
 }
 
 impl Node {
@@ -178,13 +175,11 @@ impl Node {
             clock_off: false,
             busy: 0,
             outbox: VecDeque::new(),
-            deadline: Cell::new(None),
         })
     }
 
     /// A control datagram came in; as `Input::Datagram`, without a copy of the bytes.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
-        self.deadline.take();
         self.link.handle_datagram(now, from, bytes);
         self.pump(now);
     }
@@ -508,7 +503,6 @@ impl Machine for Node {
     type Output = Output;
 
     fn handle(&mut self, now: Instant, input: Input) {
-        self.deadline.take();
         match input {
             Input::Datagram { from, bytes } => self.link.handle_datagram(now, from, &bytes),
             Input::Timeout => {
@@ -580,18 +574,13 @@ impl Machine for Node {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        if let Some(known) = self.deadline.get() {
-            return known;
-        }
-        let deadline = Deadline::earliest([
+        Deadline::earliest([
             self.link.poll_timeout(),
             self.dht.poll_timeout(),
             self.kv.poll_timeout(),
             self.swarm.poll_timeout(),
             self.gossip.poll_timeout(),
-        ]);
-        self.deadline.set(Some(deadline));
-        deadline
+        ])
     }
 }
 

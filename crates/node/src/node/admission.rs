@@ -98,7 +98,6 @@ impl Node {
         bytes: &[u8],
         spread: bool,
     ) -> Result<Option<Revoked>, RevocationError> {
-        self.deadline.take();
         if spread {
             self.tell_who_is_out(now, bytes);
         }
