@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -47,7 +48,8 @@ impl FromStr for Seeds {
 struct Played {
     seed: u64,
     took: Duration,
-    result: Result<Report, ScenarioError>,
+    /// `Err` if the run panicked.
+    result: thread::Result<Result<Report, ScenarioError>>,
 }
 
 /// Plays all seeds and prints a line a seed, in their order.
@@ -104,7 +106,9 @@ fn play_all(
                 return;
             }
             let began = Instant::now();
-            let result = scenarios::run(name, &Params { seed, ..*params });
+            // A panic is one more way to fail: the other seeds go on, and the line names the seed.
+            let run = || scenarios::run(name, &Params { seed, ..*params });
+            let result = catch_unwind(AssertUnwindSafe(run));
             // Fails once a line could not be printed: then nothing more is to be played.
             if tell.send(Played { seed, took: began.elapsed(), result }).is_err() {
                 return;
@@ -143,9 +147,10 @@ struct Line {
 impl Line {
     fn of(played: &Played, must_fail: bool) -> Result<Self, Failure> {
         let (report, passed) = match &played.result {
-            Ok(report) => (report, true),
-            Err(ScenarioError::Failed(report)) => (&**report, false),
-            Err(error) => return Err(Failure::usage(error)),
+            Ok(Ok(report)) => (report, true),
+            Ok(Err(ScenarioError::Failed(report))) => (&**report, false),
+            Ok(Err(error)) => return Err(Failure::usage(error)),
+            Err(_) => return Ok(Self::panicked(played)),
         };
         let failures: Vec<&str> = report.failures().map(|check| check.name).collect();
         let word = match (passed, must_fail) {
@@ -167,11 +172,32 @@ impl Line {
         let text = format!("seed {seed:<6} trace {trace} {seconds:>6.1} s  {word}");
         Ok(Self { ok, text, object })
     }
+
+    /// A run that panicked; its message is on stderr already. No canary is meant to do so.
+    fn panicked(played: &Played) -> Self {
+        let (seed, seconds) = (played.seed, played.took.as_secs_f64());
+        let (trace, word) = ("-", "panicked");
+        let object = json!({"seed": seed, "seconds": seconds, "ok": false, "failures": [word]});
+        let text = format!("seed {seed:<6} trace {trace:<16} {seconds:>6.1} s  FAIL {word}");
+        Self { ok: false, text, object }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_panics_is_a_failed_seed() {
+        let result = catch_unwind(|| panic!("on purpose"));
+        let played = Played { seed: 7, took: Duration::ZERO, result };
+        for must_fail in [false, true] {
+            let line = Line::of(&played, must_fail).expect("a line");
+            assert!(
+                !line.ok && line.text.contains("seed 7") && line.text.ends_with("FAIL panicked")
+            );
+        }
+    }
 
     #[test]
     fn a_range_of_seeds_is_two_numbers_in_order() {
