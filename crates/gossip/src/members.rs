@@ -195,8 +195,8 @@ pub enum Output {
     Silent(PublicKey),
     /// A change of a member, for the application.
     Event(MemberEvent),
-    /// So many members vanished at once that this node must be isolated: no member is judged, and
-    /// the network is to be joined again.
+    /// Half of the probed members vanished at once, so this node must be isolated: it judges no member, and
+    /// joins the network again.
     Isolated,
     /// Other nodes are heard from again.
     Reunited,

@@ -1,5 +1,6 @@
 //! Several places of one blob, files that changed among others, and what files bring with their bytes.
 
+use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
@@ -9,18 +10,25 @@ fn share(store: &BlobStore, path: &Path, how: ImportHow, name: &str) -> Imported
     store.import(&[target(path, size)], how, name, Keep::Cached, &go_on).unwrap()
 }
 
+/// Shares three files of these bytes by reference, as one blob of three places.
+fn share_three(root: &Path, expected: &[u8]) -> (BlobStore, [PathBuf; 3], BlobId) {
+    let paths = ["one", "two", "three"].map(|name| root.join(name));
+    paths.iter().for_each(|path| std::fs::write(path, expected).unwrap());
+    let store = open(root);
+    let ids = paths.each_ref().map(|path| share(&store, path, ImportHow::Reference, "dish").id);
+    assert!(ids.iter().all(|id| *id == ids[0]));
+    (store, paths, ids[0])
+}
+
 #[test]
 fn when_one_file_goes_another_of_the_same_bytes_is_read() {
     let here = tempfile::tempdir().unwrap();
     let root = here.path().canonicalize().unwrap();
     let expected = bytes(200_000, 1);
-    let paths = ["one", "two", "three"].map(|name| root.join(name));
-    paths.iter().for_each(|path| std::fs::write(path, &expected).unwrap());
-    let store = open(&root);
-    let ids = paths.each_ref().map(|path| share(&store, path, ImportHow::Reference, "dish").id);
+    let (store, paths, id) = share_three(&root, &expected);
     share(&store, &paths[1], ImportHow::Reference, "dish");
-    assert_eq!(store.places(&ids[0]).len(), 3);
-    let blob = store.get(&ids[0]).unwrap().unwrap();
+    assert_eq!(store.places(&id).len(), 3);
+    let blob = store.get(&id).unwrap().unwrap();
     assert!(content(&blob) == expected);
     // While it is held, and in the middle of a read.
     std::fs::remove_file(&paths[0]).unwrap();
@@ -30,9 +38,9 @@ fn when_one_file_goes_another_of_the_same_bytes_is_read() {
     // After a restart, and one that changed is passed over.
     let store = open(&root);
     std::fs::write(&paths[1], bytes(200_000, 2)).unwrap();
-    let blob = store.get(&ids[0]).unwrap().unwrap();
+    let blob = store.get(&id).unwrap().unwrap();
     assert!(content(&blob) == expected);
-    let left = store.places(&ids[0]);
+    let left = store.places(&id);
     assert_eq!(
         left.iter().map(|place| place.path.clone()).collect::<Vec<_>>(),
         [Some(paths[2].clone())]
@@ -47,21 +55,18 @@ fn readers_that_find_one_file_gone_at_once_take_one_place_between_them() {
     let here = tempfile::tempdir().unwrap();
     let root = here.path().canonicalize().unwrap();
     let expected = bytes(200_000, 1);
-    let paths = ["one", "two", "three"].map(|name| root.join(name));
-    paths.iter().for_each(|path| std::fs::write(path, &expected).unwrap());
-    let store = open(&root);
-    let ids = paths.each_ref().map(|path| share(&store, path, ImportHow::Reference, "dish").id);
-    let blob = store.get(&ids[0]).unwrap().unwrap();
+    let (store, paths, id) = share_three(&root, &expected);
+    let blob = store.get(&id).unwrap().unwrap();
     std::fs::remove_file(&paths[0]).unwrap();
     // Both looked at the files of the first place before either drew its conclusion.
     let seen = blob.places_taken();
     assert!(blob.next_place(Some(seen)) && blob.next_place(Some(seen)));
-    assert_eq!(store.places(&ids[0]).len(), 2);
+    assert_eq!(store.places(&id).len(), 2);
     assert!(content(&blob) == expected);
     // The last place is not taken for changed by one that looked at a place before it.
     assert!(blob.next_place(Some(blob.places_taken())));
     assert!(blob.next_place(Some(seen)) && blob.check_files().is_ok());
-    assert_eq!(store.places(&ids[0])[0].path.as_deref(), Some(&*paths[2]));
+    assert_eq!(store.places(&id)[0].path.as_deref(), Some(&*paths[2]));
 }
 
 #[test]
