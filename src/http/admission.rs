@@ -165,7 +165,7 @@ pub(super) async fn network(State(app): State<Arc<App>>) -> Response {
     json(&NetworkView {
         name: network.name.clone(),
         admission: network.admission.to_string(),
-        id: data_encoding::HEXLOWER.encode(network.id.as_bytes()),
+        id: network.id.to_string(),
         authority: network.authority.map(|key| key.to_string()),
         authority_configured: app.settings().network.authority.is_some(),
         issuer: membership.is_some_and(potluck::Membership::is_issuer),

@@ -4,12 +4,10 @@
 //! [`GROUP_BYTES`] and asked for in granules, whose size follows from the blob's size alone, so that
 //! all nodes divide it alike. Neither is part of the blob's name.
 
-use std::fmt;
 use std::ops::Range;
 
-use data_encoding::HEXLOWER_PERMISSIVE;
-
 use crate::granules::GranuleSet;
+use crate::hex::hex_text;
 use crate::id::{ID_BYTES, IdError};
 
 /// Bytes verified at once: with 64 KiB the proof of a MiB takes 1.3 kB and the tree of a blob a
@@ -47,28 +45,7 @@ impl BlobId {
     }
 }
 
-impl fmt::Display for BlobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for BlobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BlobId(")?;
-        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-        write!(f, ")")
-    }
-}
-
-impl std::str::FromStr for BlobId {
-    type Err = IdError;
-
-    fn from_str(text: &str) -> Result<Self, IdError> {
-        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| IdError)?;
-        Ok(Self(bytes.try_into().map_err(|_| IdError)?))
-    }
-}
+hex_text!(BlobId, parse: IdError => IdError);
 
 /// How a blob of some size is divided into granules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,7 @@
 
 use std::fmt;
 
-use data_encoding::HEXLOWER_PERMISSIVE;
-
+use crate::hex::hex_text;
 use crate::{NetworkId, PublicKey};
 
 /// Bytes in an identifier.
@@ -54,28 +53,7 @@ macro_rules! point {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "("))?;
-                self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-                write!(f, ")")
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = IdError;
-
-            fn from_str(text: &str) -> Result<Self, IdError> {
-                let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| IdError)?;
-                Ok(Self(bytes.try_into().map_err(|_| IdError)?))
-            }
-        }
+        hex_text!($name, parse: IdError => IdError);
     };
 }
 
@@ -116,26 +94,7 @@ impl Salt {
     }
 }
 
-impl fmt::Display for Salt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Salt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Salt({self})")
-    }
-}
-
-impl std::str::FromStr for Salt {
-    type Err = SaltError;
-
-    fn from_str(text: &str) -> Result<Self, SaltError> {
-        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| SaltError)?;
-        Ok(Self(bytes.try_into().map_err(|_| SaltError)?))
-    }
-}
+hex_text!(Salt, parse: SaltError => SaltError);
 
 impl From<NodeId> for Key {
     fn from(id: NodeId) -> Self {

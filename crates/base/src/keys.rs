@@ -7,11 +7,10 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::str::FromStr;
 
-use data_encoding::HEXLOWER_PERMISSIVE;
 use ed25519_dalek::{Signer, SigningKey, Verifier, VerifyingKey};
 
+use crate::hex::hex_text;
 use crate::order::by_words;
 use crate::{NetworkId, NodeId, signature_memo};
 
@@ -91,26 +90,7 @@ impl PublicKey {
     }
 }
 
-impl fmt::Display for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PublicKey({:02x}{:02x}{:02x}{:02x})", self.0[0], self.0[1], self.0[2], self.0[3])
-    }
-}
-
-impl FromStr for PublicKey {
-    type Err = KeyError;
-
-    fn from_str(text: &str) -> Result<Self, KeyError> {
-        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| KeyError::Text)?;
-        Ok(Self(bytes.try_into().map_err(|_| KeyError::Text)?))
-    }
-}
+hex_text!(PublicKey, parse: KeyError::Text => KeyError);
 
 /// An Ed25519 signature.
 #[derive(Clone, Copy, PartialEq, Eq)]

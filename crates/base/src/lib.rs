@@ -12,20 +12,25 @@ pub mod bounded;
 pub mod contact;
 pub mod diversity;
 pub mod granules;
+mod hex;
 pub mod id;
 pub mod keys;
 pub mod lru;
 pub mod machine;
 pub mod network;
 mod order;
+pub mod rate;
 pub mod rng;
+pub mod round_trip;
 pub mod signature_memo;
 pub mod statistics;
 pub mod time;
 pub mod token_bucket;
 pub mod words;
 
-pub use address::{LocalAddress, is_dialable, is_global, nearest_first};
+pub use address::{
+    AddressScope, LocalAddress, is_dialable, is_global, is_private, is_unicast, nearest_first,
+};
 pub use blob::{BlobId, Division, GROUP_BYTES};
 pub use bounded::BoundedQueue;
 pub use contact::{ADDRESSES_MAX, Address, Addresses, Contact, ContactError, Peer};
@@ -36,6 +41,8 @@ pub use keys::{Identity, KeyError, PublicKey, SharedSecret, Signature};
 pub use lru::LruMap;
 pub use machine::Machine;
 pub use network::{Admission, NetworkId};
+pub use rate::Rate;
 pub use rng::Rng;
+pub use round_trip::RoundTrip;
 pub use time::{Deadline, Instant, UnixMillis};
 pub use token_bucket::TokenBucket;

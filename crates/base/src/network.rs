@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::PublicKey;
+use crate::hex::hex_text;
 
 /// Longest network name in bytes.
 pub const NETWORK_NAME_BYTES_MAX: usize = 64;
@@ -91,11 +92,7 @@ impl NetworkId {
     }
 }
 
-impl fmt::Debug for NetworkId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NetworkId({:02x}{:02x}{:02x}{:02x})", self.0[0], self.0[1], self.0[2], self.0[3])
-    }
-}
+hex_text!(NetworkId);
 
 #[cfg(test)]
 mod tests {

@@ -18,9 +18,8 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket for `per_second` (at least one) on average and `burst` at once.
-    #[must_use]
-    pub fn new(per_second: u32, burst: u32) -> Self {
+    /// A full bucket; see [`crate::Rate::bucket`]. Values of 0 count as 1.
+    pub(crate) fn new(per_second: u32, burst: u32) -> Self {
         let cost = 1_000_000_000 / u64::from(per_second.max(1));
         let depth = cost.saturating_mul(burst.max(1).into());
         Self { full_at: Instant::ZERO, cost, depth }

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use potluck_base::{
-    Contact, Deadline, Instant, Key, Machine, NetworkId, NodeId, Peer, PublicKey, Rng,
+    Contact, Deadline, Instant, Key, Machine, NetworkId, NodeId, Peer, PublicKey, Rng, RoundTrip,
+    is_dialable, is_private,
 };
 use potluck_wire::Want;
 
@@ -156,6 +157,8 @@ pub enum Output {
     Joined,
 }
 
+/// Time of an answer that is assumed before the first one. A guess.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
 /// Own lookups have ids from here on.
 const OWN_LOOKUPS: u64 = 1 << 63;
 /// Time after the start for which a node with contacts from before a restart expects other nodes.
@@ -185,7 +188,7 @@ pub struct Dht {
     next_query: u64,
     next_own_lookup: u64,
     /// Smoothed answer time and its deviation, over all peers; they give the soft timeout.
-    answer_time: (Duration, Duration),
+    answer_time: RoundTrip,
     last_heard: Instant,
     joining: Joining,
     ever_joined: bool,
@@ -239,7 +242,7 @@ impl Dht {
             stats: Stats::default(),
             next_query: 0,
             next_own_lookup: OWN_LOOKUPS,
-            answer_time: (Duration::from_millis(100), Duration::from_millis(50)),
+            answer_time: RoundTrip::assumed(ANSWER_TIME, ANSWER_TIME / 2),
             last_heard: Instant::ZERO,
             joining: Joining::Alone,
             ever_joined: false,
@@ -396,14 +399,8 @@ impl Dht {
     /// The age from which a request is overdue: the smoothed answer time plus four deviations, as
     /// in the retransmission timer of RFC 6298, between 10 ms and 1 s.
     fn soft_timeout(&self) -> Duration {
-        let (smoothed, deviation) = self.answer_time;
-        (smoothed + deviation * 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
-    }
-
-    fn note_answer_time(&mut self, rtt: Duration) {
-        let (smoothed, deviation) = self.answer_time;
-        let error = smoothed.abs_diff(rtt);
-        self.answer_time = ((smoothed * 7 + rtt) / 8, (deviation * 3 + error) / 4);
+        let usual = self.answer_time.with_deviations(4).unwrap_or(ANSWER_TIME);
+        usual.clamp(Duration::from_millis(10), Duration::from_secs(1))
     }
 
     fn query_id(&mut self) -> QueryId {
@@ -429,17 +426,8 @@ impl Dht {
     }
 
     fn is_usable(&self, address: SocketAddr) -> bool {
-        let ip = address.ip();
-        let usable = address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast();
-        let private = match ip {
-            std::net::IpAddr::V4(ip) => {
-                ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_broadcast()
-            }
-            std::net::IpAddr::V6(ip) => {
-                ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
-            }
-        };
-        usable && (self.config.private_addresses || !private)
+        let allowed = self.config.private_addresses || !is_private(address.ip());
+        is_dialable(&address) && allowed
     }
 }
 

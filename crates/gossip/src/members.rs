@@ -45,7 +45,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use potluck_base::{
     Contact, Deadline, Identity, Instant, LocalAddress, Machine, NetworkId, PublicKey, Rng,
-    UnixMillis,
+    RoundTrip, UnixMillis,
 };
 use potluck_wire::{
     MemberRecord, MemberRequest, Reach, RecordVersion, Response, Revocation, Revoked, Software,
@@ -289,7 +289,7 @@ pub struct Members {
     heal_at: Instant,
     wall: Option<UnixMillis>,
     /// Smoothed round-trip time of probes over all members; `None` before the first answer.
-    mean_rtt: Option<Duration>,
+    probe_rtt: RoundTrip,
     leaving: bool,
     outbox: VecDeque<Output>,
     stats: MembersStats,
@@ -344,7 +344,7 @@ impl Members {
             asks: BTreeMap::new(),
             next_ask: 0,
             wall: None,
-            mean_rtt: None,
+            probe_rtt: RoundTrip::default(),
             leaving: false,
             outbox: VecDeque::new(),
             stats: MembersStats::default(),

@@ -53,7 +53,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use potluck_base::{
-    Contact, Deadline, Identity, Instant, Machine, NetworkId, PublicKey, Rng, TokenBucket,
+    Contact, Deadline, Identity, Instant, Machine, NetworkId, PublicKey, Rate, Rng, TokenBucket,
     UnixMillis,
 };
 use potluck_wire::{SignedMessage, TopicId};
@@ -61,7 +61,7 @@ use potluck_wire::{SignedMessage, TopicId};
 use crate::message::{Message, MessageId, TopicName};
 use crate::view::{Cause, Mode};
 
-pub use config::{PeerLimits, RateLimit, TopicsConfig, ViewSizes};
+pub use config::{PeerLimits, TopicsConfig, ViewSizes};
 pub use events::{PublishId, TopicAskId, TopicRefusal, TopicServeId, TopicsInput, TopicsOutput};
 use neighbour::LivenessCheck;
 use publish::{LINGER, Publishes};
@@ -72,7 +72,7 @@ use topic::Topic;
 
 /// Budget for requests to nodes that only other nodes named: requests a second, and burst. A higher
 /// value spreads contacts faster and lets neighbours direct more traffic of this node at strangers.
-const RELAYS: (u32, u32) = (20, 60);
+const RELAYS: Rate = Rate::new(20, 60);
 /// If this node handles its own timer later than this, it stood still or was stopped. A higher
 /// value overlooks short standstills; a lower one takes a busy machine for a stopped one.
 const STANDSTILL_MIN: Duration = Duration::from_secs(2);
@@ -140,7 +140,7 @@ impl Topics {
             publishes: Publishes::default(),
             sequences: BTreeMap::new(),
             sequence_base: 1,
-            relay_budget: TokenBucket::new(RELAYS.0, RELAYS.1),
+            relay_budget: RELAYS.bucket(),
             last_heard: Instant::ZERO,
             isolated_until: Instant::ZERO,
             silent: None,

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 
-pub(crate) use potluck_base::is_global as is_public;
-use potluck_base::{Address, Addresses, Contact, LocalAddress, is_dialable};
+use potluck_base::{
+    Address, AddressScope, Addresses, Contact, LocalAddress, is_dialable, is_global,
+};
 use potluck_node::{Input, OwnAddress};
 
 /// The address to give to others for sockets bound to `bound`: the best one of this machine's
@@ -45,8 +46,8 @@ impl Interface {
     /// then one that holds on one link only.
     fn rank(&self) -> u8 {
         match self.ip {
-            ip if is_public(ip) => 0,
-            IpAddr::V4(ip) if ip.is_link_local() => 2,
+            ip if is_global(ip) => 0,
+            ip if AddressScope::of(ip) == AddressScope::LinkLocal => 2,
             _ => 1,
         }
     }

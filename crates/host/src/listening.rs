@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use potluck_base::Admission;
+use potluck_base::{Admission, is_global};
 
 use crate::addresses;
 use crate::error::StartError;
@@ -92,7 +92,7 @@ pub(crate) fn refuse_public_lab(
     if network.admission == Admission::Invite {
         return Ok(());
     }
-    if addresses::is_public(address.ip()) {
+    if is_global(address.ip()) {
         return Err(StartError::PublicLab(address));
     }
     match bound.iter().find_map(|bound| public_behind(Some(*bound))) {
@@ -108,7 +108,7 @@ fn public_behind(bound: Option<SocketAddr>) -> Option<SocketAddr> {
         true => addresses::of_family(bound.is_ipv6()),
         false => vec![bound.ip()],
     };
-    let public = ips.into_iter().find(|ip| addresses::is_public(*ip))?;
+    let public = ips.into_iter().find(|ip| is_global(*ip))?;
     Some(SocketAddr::new(public, bound.port()))
 }
 

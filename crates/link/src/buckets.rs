@@ -7,9 +7,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use potluck_base::{Instant, LruMap, TokenBucket};
+use potluck_base::{Instant, LruMap, Rate, TokenBucket, is_private};
 
-use crate::config::{LinkConfig, Rate};
+use crate::config::LinkConfig;
 
 /// A subnet, with addresses of both families in one order.
 type Prefix = u128;
@@ -46,7 +46,7 @@ impl Level {
             bucket.take(now, 1);
             return;
         }
-        let mut bucket = bucket(self.rate);
+        let mut bucket = self.rate.bucket();
         bucket.take(now, 1);
         self.buckets.insert(prefix, bucket);
     }
@@ -66,13 +66,13 @@ impl Gate {
         let max = config.limits_max;
         Self {
             lab: config.lab,
-            global: bucket(config.global),
+            global: config.global.bucket(),
             levels: [
                 Level::new(config.address, 32, 128, max),
                 Level::new(config.subnet, 24, 48, max),
                 Level::new(config.wide_subnet, 16, 32, max),
             ],
-            agreements: bucket(config.agreements),
+            agreements: config.agreements.bucket(),
         }
     }
 
@@ -102,18 +102,6 @@ impl Gate {
     /// How many subnets and addresses are remembered.
     pub(crate) fn len(&self) -> usize {
         self.levels.iter().map(|level| level.buckets.len()).sum()
-    }
-}
-
-/// A full bucket for `rate`.
-pub(crate) fn bucket(rate: Rate) -> TokenBucket {
-    TokenBucket::new(rate.per_second, rate.burst)
-}
-
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
 

@@ -1,21 +1,6 @@
 //! The parameters of a link.
 
-/// An average rate and how much may come at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// Allowed a second, on average.
-    pub per_second: u32,
-    /// Allowed at once.
-    pub burst: u32,
-}
-
-impl Rate {
-    /// `per_second` on average and `burst` at once.
-    #[must_use]
-    pub const fn new(per_second: u32, burst: u32) -> Self {
-        Self { per_second, burst }
-    }
-}
+use potluck_base::Rate;
 
 /// The parameters of a link; every table it has is bounded here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use potluck_base::Instant;
+use potluck_base::{Instant, RoundTrip};
 
-use crate::rtt::RoundTrip;
+use crate::timeout::timeout;
 
 /// Most greetings under way.
 pub(crate) const HELLOS_MAX: usize = 64;
@@ -48,7 +48,7 @@ impl Hellos {
 
     /// Enters a greeting, whose first datagram is sent now.
     pub(crate) fn start(&mut self, now: Instant, address: SocketAddr, nonce: [u8; 16], tries: u32) {
-        let deadline = now + RoundTrip::default().timeout(0, &RoundTrip::default());
+        let deadline = now + timeout(&RoundTrip::default(), 0, &RoundTrip::default());
         self.deadlines.insert((deadline, address));
         self.entries.insert(address, Hello { nonce, try_index: 0, tries, deadline });
     }
@@ -76,7 +76,8 @@ impl Hellos {
             self.entries.remove(&address);
             return Some(Due::Failed(address));
         }
-        hello.deadline = now + RoundTrip::default().timeout(hello.try_index, &RoundTrip::default());
+        hello.deadline =
+            now + timeout(&RoundTrip::default(), hello.try_index, &RoundTrip::default());
         self.deadlines.insert((hello.deadline, address));
         Some(Due::Again(address, hello.nonce))
     }

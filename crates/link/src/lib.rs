@@ -40,12 +40,12 @@ mod paths;
 mod receive;
 mod replay;
 mod requests;
-mod rtt;
 mod sessions;
 mod stats;
+mod timeout;
 
 pub use clocks::ClockOffset;
-pub use config::{LinkConfig, Rate};
+pub use config::LinkConfig;
 pub use gatekeeper::{
     Gatekeeper, ISSUED_AHEAD_MAX_MS, OwnTrouble, REVOCATIONS_MAX, RevocationError,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{
-    Contact, Deadline, Identity, Instant, KeyError, Machine, NetworkId, PublicKey, Rng,
+    Contact, Deadline, Identity, Instant, KeyError, Machine, NetworkId, PublicKey, Rng, RoundTrip,
 };
 use potluck_wire::limits::{DATAGRAM_BYTES_MAX, MESSAGE_BYTES_MAX};
 use potluck_wire::{Request, Response, encode_request, encode_response};
@@ -26,9 +26,9 @@ use crate::observed::Observed;
 use crate::outputs::{Output, Outputs};
 use crate::paths::{Paths, RACE_PAUSE};
 use crate::requests::{Left, Requests, Try};
-use crate::rtt::RoundTrip;
 use crate::sessions::Sessions;
 use crate::stats::LinkStats;
+use crate::timeout::timeout;
 
 /// Names a request of this link; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -361,7 +361,7 @@ impl Link {
         let keys = self.keys_of(&to.public_key).expect("the key was good when the request began");
         let session = self.sessions.get_or_insert(&to.public_key, keys);
         let cookie = session.cookie(now, way);
-        let timeout = match session.rtt.timeout(try_index, &others) {
+        let timeout = match timeout(&session.rtt, try_index, &others) {
             timeout if more => timeout.min(RACE_PAUSE),
             timeout => timeout + patience,
         };

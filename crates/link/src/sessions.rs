@@ -7,16 +7,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use potluck_base::{Instant, LruMap, PublicKey, TokenBucket, UnixMillis};
+use potluck_base::{Instant, LruMap, PublicKey, Rate, RoundTrip, TokenBucket, UnixMillis};
 
-use crate::buckets::bucket;
-use crate::config::Rate;
 use crate::cookie::EPOCH_SECONDS;
 use crate::frame::{Cookie, Serial};
 use crate::gatekeeper::Pass;
 use crate::keys::Keys;
 use crate::replay::ReplayGuard;
-use crate::rtt::RoundTrip;
 
 /// Addresses of one peer that can be proven at a time: one of each family.
 const ADDRESSES: usize = 2;
@@ -60,7 +57,7 @@ impl Session {
             keys,
             replay: ReplayGuard::default(),
             rtt: RoundTrip::default(),
-            bucket: bucket(rate),
+            bucket: rate.bucket(),
             proven: [None; ADDRESSES],
             proven_at: Instant::ZERO,
             credit: None,

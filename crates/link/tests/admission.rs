@@ -3,8 +3,8 @@
 mod world;
 
 use bytes::Bytes;
-use potluck_base::{Admission, Contact, Identity, Instant, NetworkId, Rng, UnixMillis};
-use potluck_link::{Gatekeeper, Link, LinkConfig, Output, Rate, RequestOptions};
+use potluck_base::{Admission, Contact, Identity, Instant, NetworkId, Rate, Rng, UnixMillis};
+use potluck_link::{Gatekeeper, Link, LinkConfig, Output, RequestOptions};
 use potluck_wire::limits::DATAGRAM_BYTES_MAX;
 use potluck_wire::{
     Certificate, Enroll, GrantTerms, Request, Response, Revocation, Revoked, Ticket,

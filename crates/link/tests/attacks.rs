@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Admission, NetworkId, Rng};
-use potluck_link::{LinkConfig, Output, Rate, RequestOptions};
+use potluck_base::{Admission, NetworkId, Rate, Rng};
+use potluck_link::{LinkConfig, Output, RequestOptions};
 use potluck_wire::{Request, Response};
 use proptest::prelude::*;
 use world::{Node, at, config, exchange, friend, network, options};

@@ -5,8 +5,8 @@ mod world;
 
 use std::time::Duration;
 
-use potluck_base::{Contact, PublicKey};
-use potluck_link::{LinkConfig, Output, Rate, RequestError, RespondError};
+use potluck_base::{Contact, PublicKey, Rate};
+use potluck_link::{LinkConfig, Output, RequestError, RespondError};
 use potluck_wire::limits::MESSAGE_BYTES_MAX;
 use potluck_wire::{Request, Response};
 use world::{FLAG_AT, Node, at, config, exchange, friend, large_answer, options};

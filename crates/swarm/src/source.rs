@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use potluck_base::{Contact, Division, GranuleSet, Instant};
+use potluck_base::{Contact, Division, GranuleSet, Instant, RoundTrip};
 use potluck_wire::Hint;
 
 use crate::command::{AskId, Gone, Output, TransferId};
@@ -57,7 +57,7 @@ pub(crate) struct Source {
     pub(crate) transfers: Vec<Transfer>,
     /// Bytes a second, once measured.
     rate: Option<f64>,
-    round_trip: Option<Duration>,
+    round_trip: RoundTrip,
     /// When a granule came last, or was asked for after a pause.
     last: Instant,
     /// When bytes came last, of granules or of parts of them.
@@ -88,7 +88,7 @@ impl Source {
             ask_at: now,
             transfers: Vec::new(),
             rate: None,
-            round_trip: None,
+            round_trip: RoundTrip::default(),
             last: now,
             moved: now,
             rests_until: now,
@@ -243,7 +243,7 @@ impl Source {
     /// How many bytes it should have under way: what it sends in a round trip and a little more, so
     /// that it never waits for us, and no more, so that it can be dropped or outrun at small cost.
     pub(crate) fn depth(&self, division: &Division, most: u64) -> u64 {
-        let round_trip = self.round_trip.unwrap_or_default() + SLACK;
+        let round_trip = self.round_trip.smoothed().unwrap_or_default() + SLACK;
         let flow = |rate: f64| (rate * round_trip.as_secs_f64() * ROUND_TRIPS) as u64;
         let least = 2 * division.granule_bytes();
         let most = most.min(NEAR_BYTES.max(self.on_the_way() * 5 / 2));
@@ -253,7 +253,7 @@ impl Source {
     /// How many bytes are on the way between it and us when it sends all it can: its rate times its
     /// round trip.
     pub(crate) fn on_the_way(&self) -> u64 {
-        (self.rate() * self.round_trip.unwrap_or_default().as_secs_f64()) as u64
+        (self.rate() * self.round_trip.smoothed().unwrap_or_default().as_secs_f64()) as u64
     }
 
     /// Whether it has been silent for too long while something is under way.
@@ -263,7 +263,7 @@ impl Source {
 
     /// When it will have been silent for too long.
     pub(crate) fn stalls_at(&self) -> Instant {
-        let round_trips = self.round_trip.unwrap_or_default() * STALL_ROUND_TRIPS;
+        let round_trips = self.round_trip.smoothed().unwrap_or_default() * STALL_ROUND_TRIPS;
         self.last.max(self.moved) + STALL_MIN.max(round_trips)
     }
 
@@ -314,7 +314,7 @@ impl Source {
         // The first bytes after a pause took a round trip that says nothing of the rate.
         let took = now.since(self.last.max(open.started));
         let pause = if self.last == open.started {
-            self.round_trip.unwrap_or_default()
+            self.round_trip.smoothed().unwrap_or_default()
         } else {
             Duration::ZERO
         };
@@ -329,14 +329,11 @@ impl Source {
 
     /// How long an answer takes, as far as is known; unknown is last.
     pub(crate) fn round_trip(&self) -> Duration {
-        self.round_trip.unwrap_or(Duration::MAX)
+        self.round_trip.smoothed().unwrap_or(Duration::MAX)
     }
 
     pub(crate) fn note_round_trip(&mut self, round_trip: Duration) {
-        self.round_trip = Some(match self.round_trip {
-            None => round_trip,
-            Some(known) => (known * 7 + round_trip) / 8,
-        });
+        self.round_trip.sample(round_trip);
     }
 
     /// A transfer or question failed: it rests, longer each time.

@@ -3,8 +3,6 @@
 //! A [`MemberRecord`] is signed by its subject over the bytes that are kept and passed on. A
 //! [`SuspectMessage`] is only a hint: a node that receives it probes for itself.
 
-use std::net::{IpAddr, SocketAddr};
-
 use bytes::Bytes;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use potluck_base::{Address, Addresses, Contact, Identity, NetworkId, PublicKey, Signature};
@@ -652,16 +650,6 @@ mod cbor_entries {
             _ => Err(Wrong::message("an entry of a comparison")),
         })
     }
-}
-
-/// The textual address forms in records are those of contacts; this names the usable ones.
-#[must_use]
-pub fn is_usable(address: &SocketAddr) -> bool {
-    let routable = match address.ip() {
-        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
-        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
-    };
-    routable && address.port() != 0
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ impl Dht {
 
     pub(super) fn on_answered(&mut self, now: Instant, answer: Answer) {
         let Answer { query, from, contacts, rtt } = answer;
-        self.note_answer_time(rtt);
+        self.answer_time.sample(rtt);
         let peer = from.in_network(&self.network);
         if let Some(probe) = self.probes.take(query) {
             if probe.reason == Reason::Entry {

@@ -494,7 +494,7 @@ impl Members {
     ) {
         if let Some(rtt) = rtt {
             self.stats.round_trips += rtt;
-            self.mean_rtt = Some(self.mean_rtt.map_or(rtt, |mean_rtt| (mean_rtt * 7 + rtt) / 8));
+            self.probe_rtt.sample(rtt);
             if let Some(member) = self.table.get_mut(key) {
                 member.near = Some(rtt < self.config.near);
                 member.reached_indirectly = false;

@@ -12,8 +12,7 @@
 
 use std::time::Duration;
 
-use potluck_base::{Contact, Instant, LruMap, PublicKey};
-use potluck_wire::member::is_usable;
+use potluck_base::{Contact, Instant, LruMap, PublicKey, is_dialable};
 use potluck_wire::{MemberRequest, MemberResponse, PeerHints, Proof, Response, Revoked};
 
 use super::table::LocalState;
@@ -192,7 +191,7 @@ impl Members {
         let Some(member) = self.table.get_mut(key) else { return };
         let contact = member.peer.contact;
         let named = hints.helpers.into_iter().take(HINTS_PER_ACK);
-        for other in named.filter(|other| is_usable(&other.address)) {
+        for other in named.filter(|other| is_dialable(&other.address)) {
             member.helper_hints.retain(|known| known.public_key != other.public_key);
             member.helper_hints.reserve_exact(1);
             member.helper_hints.insert(0, other);

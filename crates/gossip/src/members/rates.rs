@@ -1,18 +1,17 @@
 //! Rate limits of each peer: one token bucket for its requests, another for its suspect messages.
 
-use potluck_base::{Instant, LruMap, PublicKey, TokenBucket};
+use potluck_base::{Instant, LruMap, PublicKey, Rate, TokenBucket};
 
 /// Peers with remembered buckets. Only many members together can displace others from here.
 const PEERS_MAX: usize = 4096;
-/// Tokens of a peer a second: a ping costs 1, and a healthy peer sends about one a second.
-const TOKENS_PER_SECOND: u32 = 20;
-/// Burst of a peer: what a newcomer that pages through a list spends at once.
-const TOKENS_BURST: u32 = 200;
+/// Tokens of a peer, a second and burst: a ping costs 1, a healthy peer sends about one a second, and a
+/// new member that pages through the list spends the burst at once.
+const TOKENS: Rate = Rate::new(20, 200);
 /// Price of a bad record in tokens: a peer that sends bad records is soon ignored.
 pub(super) const BAD_RECORD: u32 = 20;
 /// Suspect messages of a peer, a second and burst: half of a network of a hundred can crash at
 /// once.
-const SUSPECT_RATE: (u32, u32) = (1, 64);
+const SUSPECT_RATE: Rate = Rate::new(1, 64);
 
 /// The token buckets of all peers.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ impl Default for Rates {
 impl Rates {
     /// Takes tokens from a peer; false if it has too few.
     pub(super) fn charge(&mut self, now: Instant, peer: &PublicKey, tokens: u32) -> bool {
-        take(&mut self.questions, now, peer, tokens, (TOKENS_PER_SECOND, TOKENS_BURST))
+        take(&mut self.questions, now, peer, tokens, TOKENS)
     }
 
     /// Whether a peer has this many tokens.
@@ -54,12 +53,12 @@ fn take(
     now: Instant,
     peer: &PublicKey,
     tokens: u32,
-    (per_second, burst): (u32, u32),
+    rate: Rate,
 ) -> bool {
     if let Some(bucket) = buckets.get_mut(peer) {
         return bucket.take(now, tokens);
     }
-    let mut bucket = TokenBucket::new(per_second, burst);
+    let mut bucket = rate.bucket();
     let paid = bucket.take(now, tokens);
     buckets.insert(*peer, bucket);
     paid

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{
-    Address, Contact, Deadline, Instant, LruMap, PublicKey, TokenBucket, nearest_first,
+    Address, Contact, Deadline, Instant, LruMap, PublicKey, Rate, TokenBucket, is_dialable,
+    nearest_first,
 };
-use potluck_wire::member::is_usable;
 use potluck_wire::{
     Announcement, Certificate, MemberRecord, MemberRequest, RecordVersion, Revoked, SuspectMessage,
 };
@@ -77,7 +77,7 @@ impl Default for BroadcastQueue {
             flush_at: None,
             requested: LruMap::new(REQUESTED_MAX),
             // Repeated suspicion must not make this node announce without end.
-            refutations: TokenBucket::new(1, 5),
+            refutations: Rate::new(1, 5).bucket(),
         }
     }
 }
@@ -225,7 +225,7 @@ pub(super) fn view_of(member: &Member) -> MemberView {
 /// The direct addresses in a record, the preferred one first.
 fn ways_of(record: &MemberRecord) -> Vec<SocketAddr> {
     let more = record.more.iter().filter(|way| way.via.is_none()).map(|way| way.socket);
-    [record.contact.address].into_iter().chain(more).filter(is_usable).collect()
+    [record.contact.address].into_iter().chain(more).filter(is_dialable).collect()
 }
 
 impl Members {
@@ -414,7 +414,7 @@ impl Members {
             self.stats.records_stale += 1;
             return true;
         }
-        let good = is_usable(&record.contact.address)
+        let good = is_dialable(&record.contact.address)
             && !record.client
             && self.certificate_holds(&record)
             && (!self.config.verify || record.verify(bytes, &self.network).is_ok());
@@ -562,7 +562,7 @@ impl Members {
     pub(super) fn on_proven(&mut self, now: Instant, contact: Contact) {
         self.on_heard(now, contact);
         let key = contact.public_key;
-        if key == self.me.contact.public_key || !is_usable(&contact.address) {
+        if key == self.me.contact.public_key || !is_dialable(&contact.address) {
             return;
         }
         if self.table.get(&key).is_some_and(|member| !member.record.is_empty()) {

@@ -115,7 +115,7 @@ impl Members {
     /// The shortest suspicion of a member: by its round-trip time, and longer for a flapping one.
     fn suspicion_min(&self, member: &Member) -> Duration {
         // For a member that this node never probed, the mean of the others counts.
-        let mean_rtt = self.mean_rtt.is_some_and(|mean_rtt| mean_rtt < self.config.near);
+        let mean_rtt = self.probe_rtt.smoothed().is_some_and(|rtt| rtt < self.config.near);
         let near = member.near.unwrap_or(mean_rtt);
         let shortest = if near { self.config.suspicion_near } else { self.config.suspicion_far };
         let flapping = shortest * (1 << u32::from(2 * member.flaps.min(3)));

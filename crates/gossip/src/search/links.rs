@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use potluck_base::{Contact, Instant, LruMap, PublicKey, Rng, TokenBucket};
+use potluck_base::{Contact, Instant, LruMap, PublicKey, Rate, Rng, TokenBucket};
 
 use super::filter::Filter;
 
@@ -41,13 +41,13 @@ pub(super) struct Quota {
 impl Quota {
     fn new() -> Self {
         Self {
-            searches: TokenBucket::new(10, 40),
-            passed: TokenBucket::new(4, 20),
+            searches: Rate::new(10, 40).bucket(),
+            passed: Rate::new(4, 20).bucket(),
             // A whole search costs its first neighbours about 70 tokens each: five at once, and one
             // in three seconds.
-            reach: TokenBucket::new(20, 400),
-            hits: TokenBucket::new(100, 400),
-            filters: TokenBucket::new(1, 40),
+            reach: Rate::new(20, 400).bucket(),
+            hits: Rate::new(100, 400).bucket(),
+            filters: Rate::new(1, 40).bucket(),
         }
     }
 }
@@ -104,7 +104,7 @@ impl Links {
                 continue;
             }
             self.next += 1;
-            let outbound = TokenBucket::new(8, 32);
+            let outbound = Rate::new(8, 32).bucket();
             let link = Link { contact, filter: None, sent_at: None, send_at: now, outbound };
             self.links.insert(LinkId(self.next), link);
             if self.quotas.get_mut(&contact.public_key).is_none() {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use potluck_base::{Contact, Deadline, Instant, Machine, PublicKey, Rng, TokenBucket};
+use potluck_base::{
+    Contact, Deadline, Instant, Machine, PublicKey, Rate, Rng, RoundTrip, TokenBucket,
+};
 use potluck_wire::SearchRequest;
 use potluck_wire::search::QueryId;
 
@@ -16,6 +18,8 @@ use super::stats::Stats;
 use super::{AskId, Input, Output, ServeId};
 use crate::view::FoundFile;
 
+/// Time of an answer that is assumed before the first one. A guess.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
 /// Requests remembered until their answer.
 const ASKS_MAX: usize = 4096;
 /// The longest wait for a ring. A higher value finds files on slower paths and takes longer.
@@ -51,7 +55,7 @@ pub struct Search {
     pending: BTreeMap<AskId, PendingRequest>,
     next_ask: u64,
     /// Smoothed response time of neighbours, and its deviation.
-    answer_time: (Duration, Duration),
+    answer_time: RoundTrip,
     pub(super) rng: Rng,
     pub(super) stats: Stats,
     pub(super) outbox: VecDeque<Output>,
@@ -71,10 +75,10 @@ impl Search {
             links: Links::new(),
             routes: Routes::default(),
             own_searches: BTreeMap::new(),
-            own_quota: TokenBucket::new(1, 25),
+            own_quota: Rate::new(1, 25).bucket(),
             pending: BTreeMap::new(),
             next_ask: 0,
-            answer_time: (Duration::from_millis(100), Duration::from_millis(50)),
+            answer_time: RoundTrip::assumed(ANSWER_TIME, ANSWER_TIME / 2),
             rng,
             stats: Stats::default(),
             outbox: VecDeque::new(),
@@ -101,8 +105,8 @@ impl Search {
 
     /// How long hits may take from this many hops away.
     pub(super) fn ring_timeout(&self, links: u8) -> Duration {
-        let (smoothed, deviation) = self.answer_time;
-        ((smoothed + deviation) * u32::from(links) + RING_TIMEOUT_EXTRA)
+        let answer_time = self.answer_time.with_deviations(1).unwrap_or(ANSWER_TIME);
+        (answer_time * u32::from(links) + RING_TIMEOUT_EXTRA)
             .clamp(RING_TIMEOUT_MIN, RING_TIMEOUT_MAX)
     }
 
@@ -119,10 +123,7 @@ impl Search {
 
     fn on_answered(&mut self, now: Instant, ask: AskId) {
         let Some(request) = self.pending.remove(&ask) else { return };
-        let took = now.since(request.at);
-        let (smoothed, deviation) = self.answer_time;
-        let error = smoothed.abs_diff(took);
-        self.answer_time = ((smoothed * 7 + took) / 8, (deviation * 3 + error) / 4);
+        self.answer_time.sample(now.since(request.at));
     }
 
     fn on_failed(&mut self, now: Instant, ask: AskId) {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use potluck_base::Rate;
+
 use crate::view::Mode;
 
 /// The sizes of an overlay's views.
@@ -15,24 +17,15 @@ pub struct ViewSizes {
     pub passive: usize,
 }
 
-/// A rate limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Average a second.
-    pub per_second: u32,
-    /// Burst.
-    pub burst: u32,
-}
-
 /// What other nodes are allowed; the excess is dropped and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerLimits {
     /// Messages of one publisher in one topic.
-    pub publisher: RateLimit,
+    pub publisher: Rate,
     /// Announced ids of unknown messages, of one neighbour.
-    pub ihave_ids: RateLimit,
+    pub ihave_ids: Rate,
     /// Signatures checked for one neighbour.
-    pub signatures: RateLimit,
+    pub signatures: Rate,
 }
 
 /// Parameters of topics.
@@ -83,7 +76,6 @@ pub struct TopicsConfig {
 
 impl Default for TopicsConfig {
     fn default() -> Self {
-        let rate = |per_second, burst| RateLimit { per_second, burst };
         Self {
             system: ViewSizes { active: 8, passive: 128 },
             topic: ViewSizes { active: 8, passive: 64 },
@@ -101,14 +93,14 @@ impl Default for TopicsConfig {
             parents: None,
             // About as much as one core can verify.
             fleet: PeerLimits {
-                publisher: rate(20_000, 40_000),
-                ihave_ids: rate(20_000, 40_000),
-                signatures: rate(20_000, 40_000),
+                publisher: Rate::new(20_000, 40_000),
+                ihave_ids: Rate::new(20_000, 40_000),
+                signatures: Rate::new(20_000, 40_000),
             },
             open: PeerLimits {
-                publisher: rate(10, 50),
-                ihave_ids: rate(500, 2_000),
-                signatures: rate(500, 2_000),
+                publisher: Rate::new(10, 50),
+                ihave_ids: Rate::new(500, 2_000),
+                signatures: Rate::new(500, 2_000),
             },
             announce_interval: Duration::from_secs(600),
             verify: true,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use potluck_base::{Contact, Instant, TokenBucket};
+use potluck_base::{Contact, Instant, Rate, RoundTrip, TokenBucket};
 
 use super::eager_trees::EagerTrees;
 use super::flood::Tree;
@@ -11,9 +11,9 @@ use super::shared::Shared;
 
 /// Forward joins and shuffles that one neighbour may send, its own and relayed ones: a second, and
 /// burst.
-const RELAYS: (u32, u32) = (4, 40);
+const RELAYS: Rate = Rate::new(4, 40);
 /// Messages that one neighbour may graft: a second, and burst.
-const REPAIRS: (u32, u32) = (4_000, 8_000);
+const REPAIRS: Rate = Rate::new(4_000, 8_000);
 /// This node's publishers do not wait for a neighbour that acknowledged nothing for this long.
 const STALLED_AFTER: Duration = Duration::from_secs(2);
 /// A neighbour that reports full queues slows this node's publishers for this time.
@@ -26,34 +26,6 @@ const BUSY_BREAK: Duration = Duration::from_secs(30);
 /// Round-trip time assumed before the first sample. A higher value makes the first graft of a new
 /// link later.
 const RTT_UNKNOWN: Duration = Duration::from_millis(250);
-
-/// A smoothed round-trip time and its deviation (RFC 6298).
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct RoundTrip {
-    estimate: Option<(Duration, Duration)>,
-}
-
-impl RoundTrip {
-    pub(super) fn sample(&mut self, rtt: Duration) {
-        self.estimate = Some(match self.estimate {
-            None => (rtt, rtt / 2),
-            Some((smoothed, deviation)) => {
-                let off = smoothed.abs_diff(rtt);
-                ((smoothed * 7 + rtt) / 8, (deviation * 3 + off) / 4)
-            }
-        });
-    }
-
-    pub(super) fn smoothed(&self) -> Duration {
-        self.estimate.map_or(RTT_UNKNOWN, |(smoothed, _)| smoothed)
-    }
-
-    /// The time that about 19 of 20 samples stay below: for a normal distribution, with the mean
-    /// deviation at 0.8 standard deviations.
-    pub(super) fn p95(&self) -> Duration {
-        self.estimate.map_or(RTT_UNKNOWN, |(smoothed, deviation)| smoothed + deviation * 2)
-    }
-}
 
 /// Why a neighbour is being checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +68,18 @@ pub(super) struct Neighbour {
 }
 
 impl Neighbour {
+    /// The smoothed round-trip time of the link, or [`RTT_UNKNOWN`] before the first sample.
+    pub(super) fn round_trip(&self) -> Duration {
+        self.rtt.smoothed().unwrap_or(RTT_UNKNOWN)
+    }
+
+    /// The time that about 19 of 20 round trips stay below: two mean deviations above the smoothed
+    /// time.
+    pub(super) fn round_trip_p95(&self) -> Duration {
+        self.rtt.with_deviations(2).unwrap_or(RTT_UNKNOWN)
+    }
+
     pub(super) fn new(shared: &Shared<'_>, contact: Contact, outbound: bool, age_ms: u64) -> Self {
-        let bucket = |(per_second, burst)| TokenBucket::new(per_second, burst);
         Self {
             contact,
             outbound,
@@ -113,8 +95,8 @@ impl Neighbour {
             queue: PeerQueue::default(),
             ihave_ids: shared.limits().ihave_ids.bucket(),
             signatures: shared.limits().signatures.bucket(),
-            relay_budget: bucket(RELAYS),
-            repairs: bucket(REPAIRS),
+            relay_budget: RELAYS.bucket(),
+            repairs: REPAIRS.bucket(),
             blame_from: Instant::ZERO,
             busy_since: None,
             busy_until: Instant::ZERO,
@@ -161,19 +143,5 @@ impl Neighbour {
         }
         let stalled = self.queue.waiting_since? + STALLED_AFTER;
         (self.queue.len() >= high_water && now < stalled).then_some(stalled)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_round_trip_is_smoothed() {
-        let mut rtt = RoundTrip::default();
-        assert_eq!(rtt.p95(), RTT_UNKNOWN);
-        (0..100).for_each(|_| rtt.sample(Duration::from_millis(40)));
-        assert_eq!(rtt.smoothed(), Duration::from_millis(40));
-        assert!(rtt.p95() < Duration::from_millis(41));
     }
 }

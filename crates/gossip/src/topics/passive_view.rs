@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use potluck_base::{Contact, Instant, PublicKey, Rng};
+use potluck_base::{Contact, Instant, PublicKey, Rng, is_private};
 
 /// Contacts told by one node. A lower value limits a hostile node more and fills the view more
 /// slowly.
@@ -119,8 +119,8 @@ impl PassiveView {
     /// The keyed hash of a public address's subnet, /24 or /48. Private addresses have none, since
     /// all nodes may share a private subnet.
     fn group(&self, ip: IpAddr) -> Option<[u8; 32]> {
-        let group = match ip {
-            _ if is_private(ip) => return None,
+        let group = match ip.to_canonical() {
+            ip if is_private(ip) => return None,
             IpAddr::V4(ip) => ip.octets()[..3].to_vec(),
             IpAddr::V6(ip) => ip.octets()[..6].to_vec(),
         };
@@ -203,20 +203,6 @@ impl PassiveView {
 impl Entry {
     fn is_proven(&self, now: Instant) -> bool {
         self.proven.is_some_and(|at| now.since(at) < PROVEN_FOR)
-    }
-}
-
-/// Whether an address belongs to no public network.
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
-            ip.is_private() || ip.is_loopback() || ip.is_link_local() || shared
-        }
-        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
-            Some(ip) => is_private(ip.into()),
-            None => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-        },
     }
 }
 

@@ -198,7 +198,7 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use potluck_base::Identity;
+    use potluck_base::{Identity, Rate};
 
     fn id(publisher: u8, incarnation: u64, sequence: u64) -> MessageId {
         let publisher = Identity::from_seed([publisher; 32]).public_key();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     fn note(seen: &mut Seen, id: &MessageId) -> Novelty {
-        seen.insert(Instant::ZERO, id, TokenBucket::new(1_000_000, 1_000_000))
+        seen.insert(Instant::ZERO, id, Rate::new(1_000_000, 1_000_000).bucket())
     }
 
     #[test]
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn a_publisher_over_its_rate_is_reported() {
         let mut seen = Seen::new(8);
-        let rate = TokenBucket::new(10, 2);
+        let rate = Rate::new(10, 2).bucket();
         let noted: Vec<Novelty> =
             (1..=3).map(|number| seen.insert(Instant::ZERO, &id(1, 1, number), rate)).collect();
         assert_eq!(noted, [Novelty::New, Novelty::New, Novelty::OverRate]);

@@ -7,7 +7,7 @@ use potluck_base::{
 };
 use potluck_wire::{InTopic, TopicId, TopicRequest, TopicResponse};
 
-use super::config::{PeerLimits, RateLimit, TopicsConfig};
+use super::config::{PeerLimits, TopicsConfig};
 use super::events::{TopicAskId, TopicServeId, TopicsOutput};
 use super::scores::Scores;
 use super::stats::TopicsStats;
@@ -130,11 +130,5 @@ impl Shared<'_> {
     /// Whether a link to `peer` is allowed at all.
     pub(super) fn welcomes(&self, peer: &PublicKey) -> bool {
         *peer != self.me.contact.public_key && !self.scores.ignores(self.now, peer)
-    }
-}
-
-impl RateLimit {
-    pub(super) fn bucket(self) -> TokenBucket {
-        TokenBucket::new(self.per_second, self.burst)
     }
 }

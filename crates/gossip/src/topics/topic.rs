@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use potluck_base::{Contact, Deadline, Instant, LruMap, PublicKey};
+use potluck_base::{Contact, Deadline, Instant, LruMap, PublicKey, RoundTrip};
 use potluck_wire::{TopicId, TopicRequest};
 
 use super::config::ViewSizes;
@@ -11,7 +11,7 @@ use super::events::TopicsOutput;
 use super::flood::{DeferredMessage, Tree};
 use super::message_cache::{CACHE_LIFE, MessageCache, ranges};
 use super::missing::MissingMessages;
-use super::neighbour::{LivenessCheck, Neighbour, RoundTrip};
+use super::neighbour::{LivenessCheck, Neighbour};
 use super::order::DeliveryOrder;
 use super::overlay::Attempt;
 use super::parent::Trees;
@@ -119,7 +119,7 @@ pub(super) struct Topic {
     /// Deferred floods and the messages behind them, in the order in which they are forwarded.
     pub(super) deferred: VecDeque<DeferredMessage>,
     /// How far messages on the trees lag behind their announcements.
-    pub(super) lag: Option<RoundTrip>,
+    pub(super) lag: RoundTrip,
     /// A neighbour fell silent and no node at all was heard from since.
     isolated: bool,
     shuffle_at: Instant,
@@ -172,7 +172,7 @@ impl Topic {
             missing: MissingMessages::default(),
             trees: Trees::new(now),
             deferred: VecDeque::new(),
-            lag: None,
+            lag: RoundTrip::default(),
             isolated: false,
             shuffle_at: now + shared.rng.jitter(SHUFFLE_EARLY, 0.2),
             probe_at: now + shared.rng.jitter(PROBE_INTERVAL, 0.2),
@@ -509,7 +509,7 @@ impl Topic {
                 && neighbour.may_be_eager()
                 && !neighbour.eager_trees.is_eager(tree)
         });
-        let fastest = beside.min_by_key(|(_, neighbour)| neighbour.rtt.smoothed());
+        let fastest = beside.min_by_key(|(_, neighbour)| neighbour.round_trip());
         fastest.map(|(peer, _)| *peer)
     }
 

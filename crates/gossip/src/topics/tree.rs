@@ -266,7 +266,7 @@ impl Topic {
         let missing = self.missing.on_received(id);
         let (heard, sources, asked) = missing.unwrap_or((shared.now, Vec::new(), false));
         if !sources.is_empty() {
-            self.lag.get_or_insert_default().sample(shared.now.since(heard));
+            self.lag.sample(shared.now.since(heard));
         }
         if asked {
             shared.stats.repaired += 1;
@@ -281,7 +281,7 @@ impl Topic {
         }
         let mut switch = None;
         for (peer, neighbour) in &mut self.active_view {
-            let margin = SOONER_MIN.max(neighbour.rtt.smoothed() * 2);
+            let margin = SOONER_MIN.max(neighbour.round_trip() * 2);
             let sooner = !asked && sources.contains(peer) && shared.now.since(heard) > margin;
             if neighbour.eager_trees.note_late(shared.now, tree, sooner) && neighbour.may_be_eager()
             {
@@ -323,8 +323,9 @@ impl Topic {
             // A distrusted neighbour goes on announcing.
             return self.fault(shared, *from, Fault::OverRate);
         }
-        let usual = self.lag.map_or(Duration::ZERO, |lag| lag.p95() * 2);
-        let wait = GRAFT_WAIT_MIN.max(neighbour.rtt.p95() * 2).max(usual).min(GRAFT_WAIT_MAX);
+        let usual = self.lag.with_deviations(2).unwrap_or_default() * 2;
+        let wait =
+            GRAFT_WAIT_MIN.max(neighbour.round_trip_p95() * 2).max(usual).min(GRAFT_WAIT_MAX);
         let limits = (shared.missing_room, shared.config.missing_per_peer);
         let (mut looked_at, mut refused) = (0, 0_u64);
         for range in ranges {
@@ -357,7 +358,7 @@ impl Topic {
         let wait = |peer: &PublicKey| {
             let neighbour =
                 self.active_view.get(peer).filter(|neighbour| neighbour.may_be_eager())?;
-            Some(GRAFT_WAIT_MIN.max(neighbour.rtt.p95() * 6 / 5 + DELIVERY_SLACK))
+            Some(GRAFT_WAIT_MIN.max(neighbour.round_trip_p95() * 6 / 5 + DELIVERY_SLACK))
         };
         let flows_until = |id: &MessageId| {
             let tree = Tree::of(self.system, id.publisher, id.sequence);

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use data_encoding::HEXLOWER;
 use potluck_base::network::NETWORK_NAME_BYTES_MAX;
 use potluck_base::{Admission, NetworkId, PublicKey};
 use potluck_wire::Ticket;
@@ -162,9 +161,11 @@ pub(super) fn save(path: &Path, network: &NetworkInfo) -> Result<(), StartError>
 }
 
 fn encode(network: &NetworkInfo) -> String {
-    let id = HEXLOWER.encode(network.id.as_bytes());
     let authority = network.authority.map_or_else(String::new, |key| format!("authority {key}\n"));
-    format!("{HEAD}\nname {}\nadmission {}\n{authority}id {id}\n", network.name, network.admission)
+    format!(
+        "{HEAD}\nname {}\nadmission {}\n{authority}id {}\n",
+        network.name, network.admission, network.id
+    )
 }
 
 fn decode(text: &str) -> Option<NetworkInfo> {
@@ -176,7 +177,7 @@ fn decode(text: &str) -> Option<NetworkInfo> {
     let admission = lines.next()?.strip_prefix("admission ")?.parse().ok()?;
     let network = of_parts(name, admission, || lines.next())?;
     let id = lines.next()?.strip_prefix("id ")?;
-    (id == HEXLOWER.encode(network.id.as_bytes()) && lines.next().is_none()).then_some(network)
+    (id == network.id.to_string() && lines.next().is_none()).then_some(network)
 }
 
 /// The network of a name and an admission, with the authority on the next line if it has one.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use if_addrs::{IfAddr, Interface};
+use potluck_base::is_unicast;
 
 /// Most addresses of this machine that are used; systems let a socket join some twenty groups.
 const LINKS_MAX: usize = 16;
@@ -63,7 +64,7 @@ pub(super) fn of_this_machine(bound: &[SocketAddr]) -> Vec<Link> {
 fn chosen(all: &[Interface], bound: &[SocketAddr]) -> Vec<Link> {
     let usable = all.iter().filter(|it| it.is_oper_up() && !it.is_p2p() && !it.is_loopback());
     let usable: Vec<(bool, Link)> = usable
-        .filter(|it| has_place(it.ip()) && listens(bound, it.ip()))
+        .filter(|it| is_unicast(it.ip()) && listens(bound, it.ip()))
         .map(|it| {
             let prefix = match &it.addr {
                 IfAddr::V4(addr) => addr.prefixlen,
@@ -77,15 +78,6 @@ fn chosen(all: &[Interface], bound: &[SocketAddr]) -> Vec<Link> {
     let only_virtual = usable.iter().all(|(is_virtual, _)| *is_virtual);
     let wanted = usable.into_iter().filter(|(is_virtual, _)| only_virtual || !is_virtual);
     wanted.map(|(_, link)| link).take(LINKS_MAX).collect()
-}
-
-/// Whether a contact can have this address: one of IPv6 that holds on one link only needs the name of the
-/// link beside it.
-fn has_place(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => !ip.is_unspecified(),
-        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_unicast_link_local(),
-    }
 }
 
 /// Whether a node that is bound to these hears what is sent to `ip`.

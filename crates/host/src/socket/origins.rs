@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use potluck_base::LruMap;
+use potluck_base::{AddressScope, LruMap};
 
 use super::{DatagramKind, Segment};
 
@@ -46,11 +46,8 @@ impl Origins {
 
     /// A datagram came.
     pub(super) fn note(&self, segment: &Segment<'_>) {
-        let one = |ip: &IpAddr| match ip {
-            IpAddr::V4(ip) => !ip.is_broadcast() && !ip.is_multicast() && !ip.is_unspecified(),
-            IpAddr::V6(ip) => !ip.is_multicast() && !ip.is_unspecified(),
-        };
-        let local = segment.local.filter(one).map(|ip| (ip, Instant::now()));
+        let unicast = |ip: &IpAddr| AddressScope::of(*ip) != AddressScope::NotUnicast;
+        let local = segment.local.filter(unicast).map(|ip| (ip, Instant::now()));
         self.put(segment.from, segment.kind, Origin { port: segment.port, local });
     }
 

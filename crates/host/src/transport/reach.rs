@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use potluck_base::AddressScope;
+
 use super::config::DATAGRAM_BYTES_MAX;
 
 /// An Ethernet with jumbo frames (9000 bytes), less an IPv6 and a UDP header.
@@ -29,17 +31,13 @@ pub(super) enum Reach {
 impl Reach {
     pub(super) const ALL: [Self; 3] = [Self::Loopback, Self::Local, Self::Internet];
 
-    pub(super) const fn of(address: IpAddr) -> Self {
-        let (loopback, local) = match address {
-            IpAddr::V4(v4) => (v4.is_loopback(), v4.is_private() || v4.is_link_local()),
-            IpAddr::V6(v6) => {
-                (v6.is_loopback(), v6.is_unique_local() || v6.is_unicast_link_local())
+    pub(super) fn of(address: IpAddr) -> Self {
+        match AddressScope::of(address) {
+            AddressScope::Loopback => Self::Loopback,
+            AddressScope::LinkLocal | AddressScope::Private => Self::Local,
+            AddressScope::NotUnicast | AddressScope::Reserved | AddressScope::Global => {
+                Self::Internet
             }
-        };
-        match (loopback, local) {
-            (true, _) => Self::Loopback,
-            (false, true) => Self::Local,
-            (false, false) => Self::Internet,
         }
     }
 
@@ -74,6 +72,8 @@ mod tests {
             ("169.254.1.1", Reach::Local),
             ("fd00::1", Reach::Local),
             ("fe80::1", Reach::Local),
+            ("100.64.0.1", Reach::Local),
+            ("::ffff:127.0.0.1", Reach::Loopback),
             ("192.0.2.1", Reach::Internet),
             ("2001:db8::1", Reach::Internet),
         ] {

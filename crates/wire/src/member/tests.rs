@@ -1,6 +1,8 @@
 use potluck_base::Admission;
 use proptest::prelude::*;
 
+use std::net::SocketAddr;
+
 use super::*;
 use crate::{Request, Response, decode_request, decode_response, encode_request, encode_response};
 

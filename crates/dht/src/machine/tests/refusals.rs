@@ -28,10 +28,12 @@ fn a_contact_is_acceptable_if_packets_can_be_sent_to_it() {
         ("192.168.7.7:4000", true, false),
         ("127.0.0.1:4000", true, false),
         ("169.254.0.1:4000", true, false),
-        ("255.255.255.255:4000", true, false),
+        ("255.255.255.255:4000", false, false),
         ("[::1]:4000", true, false),
         ("[fd00::1]:4000", true, false),
-        ("[fe80::1]:4000", true, false),
+        ("[fe80::1]:4000", false, false),
+        ("100.64.0.1:4000", true, false),
+        ("[::ffff:10.0.0.1]:4000", true, false),
     ] {
         let contact = moved(me, address).contact;
         let found = (lab.is_acceptable(&contact), open.is_acceptable(&contact));

@@ -1,7 +1,7 @@
 //! What neighbours announce and push, and the score they lose by it.
 
 use bytes::Bytes;
-use potluck_base::{Signature, UnixMillis};
+use potluck_base::{Rate, Signature, UnixMillis};
 use potluck_wire::{IdRange, TopicRequest, TopicResponse};
 
 use super::harness::{Harness, SentRequest, contact, identity};
@@ -259,7 +259,7 @@ fn known_publishers_are_held_to_the_rate_of_strangers_when_the_mode_changes() {
 
 #[test]
 fn signature_checks_of_a_neighbour_are_limited_and_a_forgery_costs_twenty_more() {
-    let signatures = RateLimit { per_second: 1, burst: 60 };
+    let signatures = Rate::new(1, 60);
     let open = PeerLimits { signatures, ..TopicsConfig::default().open };
     for (forgeries, delivered) in [(0, 50), (1, 39), (2, 18)] {
         let limited = TopicsConfig { open, ..config(Mode::Open, true) };
