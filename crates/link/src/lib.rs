@@ -23,6 +23,8 @@
 //! datagram that was recorded can be replayed; a try whose answer was lost is repeated under a new
 //! id), so handling must be idempotent.
 
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 mod admission;
 mod buckets;
 mod clocks;

@@ -342,7 +342,9 @@ impl Link {
         let pass = match self.entry(&from.public_key, inner.certificate, None) {
             Entry::Open => None,
             Entry::Admitted(pass) => Some(pass),
-            entry => return self.on_answer_of_nobody(token, entry),
+            entry @ (Entry::Enrolling | Entry::Refused | Entry::Unknown) => {
+                return self.on_answer_of_nobody(token, entry);
+            }
         };
         let number = self.certificate_number;
         let session = self.sessions.get_or_insert(&from.public_key, keys);

@@ -63,15 +63,11 @@ impl Gone {
         }
     }
 
-    /// What another node meant.
+    /// What a refusal of another node says of the blob; `None` for refusals with another reason.
     #[must_use]
-    pub const fn of(refusal: Refusal) -> Option<Self> {
-        match refusal {
-            Refusal::Changed => Some(Self::Changed),
-            Refusal::Unshared => Some(Self::Unshared),
-            Refusal::Unreadable => Some(Self::Unreadable),
-            _ => None,
-        }
+    pub fn of(refusal: Refusal) -> Option<Self> {
+        let all = [Self::Changed, Self::Unshared, Self::Unreadable];
+        all.into_iter().find(|gone| gone.refusal() == refusal)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The machine: fetches under way, what is served, what is announced.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{
@@ -10,7 +11,8 @@ use potluck_wire::limits::NEIGHBOURS_MAX;
 use potluck_wire::{Holding, Refusal};
 
 use crate::command::{
-    Begin, FetchError, FetchId, FetchReport, FetchView, Gone, Input, Output, ServeId, TransferId,
+    AskId, Begin, FetchError, FetchId, FetchReport, FetchView, Gone, Input, Output, ServeId,
+    TransferEnd, TransferId,
 };
 use crate::config::Config;
 use crate::fetch::{Fetch, Numbers, World};
@@ -188,14 +190,10 @@ impl Swarm {
 
     fn note(&mut self, fetch: FetchId, out: Vec<Output>) {
         for output in out {
-            match &output {
-                Output::Transfer { transfer, .. } => {
-                    self.transfers.insert(*transfer, fetch);
-                }
-                Output::CancelTransfer { transfer } => {
-                    self.transfers.remove(transfer);
-                }
-                _ => {}
+            if let Output::Transfer { transfer, .. } = &output {
+                self.transfers.insert(*transfer, fetch);
+            } else if let Output::CancelTransfer { transfer } = &output {
+                self.transfers.remove(transfer);
             }
             self.outbox.push_back(output);
         }
@@ -221,7 +219,8 @@ impl Swarm {
         self.count(&fetch);
         self.stats.failed += 1;
         if let Some(size) = fetch.size().filter(|_| error != FetchError::NoPlace) {
-            self.hold_part(fetch.blob, fetch.root, size, fetch.have.clone());
+            let (root, have) = (fetch.root, fetch.have.clone());
+            self.hold_part(fetch.blob, HeldPart { root, size, have });
         }
         if !self.is_provided(&fetch.root) {
             self.announcements.remove(&fetch.root);
@@ -241,16 +240,17 @@ impl Swarm {
     }
 
     /// Serves what a fetch brought that is over or was before this run.
-    fn hold_part(&mut self, blob: BlobId, root: BlobId, size: u64, have: GranuleSet) -> bool {
-        let fits = Division::of(size).is_some_and(|division| division.count() == have.length());
+    fn hold_part(&mut self, blob: BlobId, part: HeldPart) -> bool {
+        let length = part.have.length();
+        let fits = Division::of(part.size).is_some_and(|division| division.count() == length);
         let taken = fits
-            && !have.is_empty()
+            && !part.have.is_empty()
             && self.parts.len() < PARTS_MAX
             && !self.holdings.contains_key(&blob)
             && !self.fetches.values().any(|fetch| fetch.blob == blob);
         if taken {
             self.lost.forget(&blob);
-            self.parts.insert(blob, HeldPart { root, size, have });
+            self.parts.insert(blob, part);
         }
         taken
     }
@@ -261,43 +261,60 @@ impl Swarm {
         self.stats.corrupt_sources += report.corrupt_sources as u64;
     }
 
-    fn on_transfer(&mut self, now: Instant, input: Input) {
-        let (Input::Moved { transfer }
-        | Input::Granule { transfer, .. }
-        | Input::Ended { transfer, .. }) = input
-        else {
-            return;
-        };
-        let Some(fetch) = self.transfers.get(&transfer).copied() else { return };
-        match input {
-            Input::Granule { granule, .. } => {
-                self.stats.granules += 1;
-                self.with(now, fetch, |fetch, world| fetch.on_granule(world, transfer, granule));
-            }
-            Input::Ended { end, .. } => {
-                self.transfers.remove(&transfer);
-                self.with(now, fetch, |fetch, world| fetch.on_ended(world, transfer, end));
-            }
-            _ => {
-                if let Some(fetch) = self.fetches.get_mut(&fetch) {
-                    fetch.on_moved(now, transfer);
-                }
-            }
+    fn on_moved(&mut self, now: Instant, transfer: TransferId) {
+        let fetch = self.transfers.get(&transfer);
+        if let Some(fetch) = fetch.and_then(|fetch| self.fetches.get_mut(fetch)) {
+            fetch.on_moved(now, transfer);
         }
     }
 
-    fn on_ask(&mut self, now: Instant, input: Input) {
-        let (Input::Holds { ask, .. } | Input::AskFailed { ask }) = input else { return };
-        let Some(id) = self.fetches.values().find(|fetch| fetch.awaits(ask)).map(|fetch| fetch.id)
-        else {
-            return;
-        };
-        self.with(now, id, |fetch, world| match input {
-            Input::Holds { holding, round_trip, .. } => {
-                fetch.on_holds(world, ask, holding, round_trip);
-            }
-            _ => fetch.on_ask_failed(now, ask),
-        });
+    fn on_granule(&mut self, now: Instant, transfer: TransferId, granule: u32) {
+        let Some(fetch) = self.transfers.get(&transfer).copied() else { return };
+        self.stats.granules += 1;
+        self.with(now, fetch, |fetch, world| fetch.on_granule(world, transfer, granule));
+    }
+
+    fn on_ended(&mut self, now: Instant, transfer: TransferId, end: TransferEnd) {
+        let Some(fetch) = self.transfers.remove(&transfer) else { return };
+        self.with(now, fetch, |fetch, world| fetch.on_ended(world, transfer, end));
+    }
+
+    /// The fetch that waits for the answer to a question.
+    fn asker(&self, ask: AskId) -> Option<FetchId> {
+        self.fetches.values().find(|fetch| fetch.awaits(ask)).map(|fetch| fetch.id)
+    }
+
+    fn on_holds(
+        &mut self,
+        now: Instant,
+        ask: AskId,
+        holding: Result<Holding, Refusal>,
+        round_trip: Option<Duration>,
+    ) {
+        let Some(fetch) = self.asker(ask) else { return };
+        self.with(now, fetch, |fetch, world| fetch.on_holds(world, ask, holding, round_trip));
+    }
+
+    fn on_ask_failed(&mut self, now: Instant, ask: AskId) {
+        let Some(fetch) = self.asker(ask) else { return };
+        self.with(now, fetch, |fetch, _| fetch.on_ask_failed(now, ask));
+    }
+
+    fn on_peer_gone(&mut self, now: Instant, key: &PublicKey) {
+        let fetches: Vec<FetchId> = self.fetches.keys().copied().collect();
+        for fetch in fetches {
+            self.with(now, fetch, |fetch, world| fetch.on_gone(world, key));
+        }
+    }
+
+    fn on_announced(&mut self, now: Instant, root: BlobId, done: bool) {
+        let pause = self.rng.jitter(self.config.announce_interval, 0.2);
+        self.stats.announced += u64::from(done);
+        let again = self.comes_again(&root);
+        self.announcements.on_announced(now, root, done, pause);
+        if done && !again {
+            self.announcements.remove(&root);
+        }
     }
 
     // --- giving ---
@@ -433,70 +450,53 @@ impl Swarm {
 
     // --- what the shell says ---
 
-    /// What this node has to give changes, besides by fetches.
-    fn on_held(&mut self, now: Instant, input: Input) {
-        match input {
-            Input::Held { blob, size, announce } => {
-                self.lost.forget(&blob);
-                self.parts.remove(&blob);
-                if self.round.is_none() && self.holdings.len() < self.config.holdings_max {
-                    self.holdings.insert(blob, size);
-                }
-                if announce && !self.announcements.contains(&blob) {
-                    self.announcements.set(blob, now);
-                }
-            }
-            Input::HeldPart { blob, root, size, have } => {
-                let taken = self.hold_part(blob, root, size, have);
-                if taken && !self.announcements.contains(&root) {
-                    self.announcements.set(root, now);
-                }
-            }
-            Input::Elsewhere(elsewhere) => self.on_elsewhere(now, elsewhere),
-            Input::Roots { roots, over } => self.on_roots(now, roots, over),
-            Input::Checked { blob, size } => self.on_checked(now, blob, size),
-            Input::Named { blob, hint } => self.hints.insert(blob, hint),
-            Input::Released { blob } => self.release(&blob),
-            Input::Lost { blob, granules, why } => self.lose(blob, granules, why),
-            _ => {}
+    fn on_held(&mut self, now: Instant, blob: BlobId, size: u64, announce: bool) {
+        self.lost.forget(&blob);
+        self.parts.remove(&blob);
+        if self.round.is_none() && self.holdings.len() < self.config.holdings_max {
+            self.holdings.insert(blob, size);
+        }
+        if announce && !self.announcements.contains(&blob) {
+            self.announcements.set(blob, now);
         }
     }
 
-    /// Something about a fetch under way.
-    fn on_fetch(&mut self, now: Instant, input: Input) {
-        match input {
-            Input::Opened { fetch, have } => {
-                self.with(now, fetch, |fetch, _| fetch.on_opened(have));
-            }
-            Input::Checking { fetch, granules } => {
-                if let Some(fetch) = self.fetches.get_mut(&fetch) {
-                    fetch.on_checking(granules);
-                }
-            }
-            Input::Compared { fetch, granules, found } => {
-                self.with(now, fetch, |fetch, world| fetch.on_compared(world, &granules, &found));
-            }
-            Input::NoPlace { fetch } => {
-                let over = self.fetches.get_mut(&fetch).is_some_and(Fetch::on_no_place);
-                if over {
-                    self.fail(fetch, FetchError::NoPlace);
-                } else {
-                    self.with(now, fetch, |_, _| {});
-                }
-            }
-            Input::Wanted { fetch, granules } => {
-                self.with(now, fetch, |fetch, _| fetch.want(granules));
-            }
-            Input::Cancel { fetch: id } => {
-                if let Some(fetch) = self.fetches.get_mut(&id) {
-                    let mut out = Vec::new();
-                    fetch.stop(&mut out);
-                    self.note(id, out);
-                    self.fail(id, FetchError::Cancelled);
-                }
-            }
-            _ => {}
+    fn on_held_part(&mut self, now: Instant, blob: BlobId, part: HeldPart) {
+        let root = part.root;
+        let taken = self.hold_part(blob, part);
+        if taken && !self.announcements.contains(&root) {
+            self.announcements.set(root, now);
         }
+    }
+
+    fn on_checking(&mut self, fetch: FetchId, granules: GranuleSet) {
+        if let Some(fetch) = self.fetches.get_mut(&fetch) {
+            fetch.on_checking(granules);
+        }
+    }
+
+    fn on_no_place(&mut self, now: Instant, fetch: FetchId) {
+        let over = self.fetches.get_mut(&fetch).is_some_and(Fetch::on_no_place);
+        if over {
+            self.fail(fetch, FetchError::NoPlace);
+        } else {
+            self.with(now, fetch, |_, _| {});
+        }
+    }
+
+    fn cancel(&mut self, id: FetchId) {
+        if let Some(fetch) = self.fetches.get_mut(&id) {
+            let mut out = Vec::new();
+            fetch.stop(&mut out);
+            self.note(id, out);
+            self.fail(id, FetchError::Cancelled);
+        }
+    }
+
+    fn on_served(&mut self, serve: ServeId) {
+        let mut out = Vec::new();
+        self.serves.over(&self.config, serve, &mut out);
+        self.outbox.extend(out);
     }
 }
 
@@ -506,54 +506,48 @@ impl Machine for Swarm {
 
     fn handle(&mut self, now: Instant, input: Input) {
         match input {
-            input @ (Input::Held { .. }
-            | Input::HeldPart { .. }
-            | Input::Named { .. }
-            | Input::Elsewhere(_)
-            | Input::Roots { .. }
-            | Input::Checked { .. }
-            | Input::Lost { .. }
-            | Input::Released { .. }) => self.on_held(now, input),
+            Input::Held { blob, size, announce } => self.on_held(now, blob, size, announce),
+            Input::HeldPart { blob, root, size, have } => {
+                self.on_held_part(now, blob, HeldPart { root, size, have });
+            }
+            Input::Named { blob, hint } => self.hints.insert(blob, hint),
+            Input::Elsewhere(elsewhere) => self.on_elsewhere(now, elsewhere),
+            Input::Roots { roots, over } => self.on_roots(now, roots, over),
+            Input::Checked { blob, size } => self.on_checked(now, blob, size),
+            Input::Lost { blob, granules, why } => self.lose(blob, granules, why),
+            Input::Released { blob } => self.release(&blob),
             Input::Begin(begin) => self.begin(now, begin),
-            input @ (Input::Opened { .. }
-            | Input::Checking { .. }
-            | Input::Compared { .. }
-            | Input::NoPlace { .. }
-            | Input::Wanted { .. }
-            | Input::Cancel { .. }) => self.on_fetch(now, input),
+            Input::Opened { fetch, have } => {
+                self.with(now, fetch, |fetch, _| fetch.on_opened(have));
+            }
+            Input::Checking { fetch, granules } => self.on_checking(fetch, granules),
+            Input::Compared { fetch, granules, found } => {
+                self.with(now, fetch, |fetch, world| fetch.on_compared(world, &granules, &found));
+            }
+            Input::NoPlace { fetch } => self.on_no_place(now, fetch),
+            Input::Wanted { fetch, granules } => {
+                self.with(now, fetch, |fetch, _| fetch.want(granules));
+            }
+            Input::Cancel { fetch } => self.cancel(fetch),
             Input::Providers { fetch, contacts, absent } => {
                 self.with(now, fetch, |fetch, world| fetch.on_providers(world, contacts, absent));
             }
             Input::Relocated => self.announcements.again(now),
-            Input::Announced { root, done } => {
-                let pause = self.rng.jitter(self.config.announce_interval, 0.2);
-                self.stats.announced += u64::from(done);
-                let again = self.comes_again(&root);
-                self.announcements.on_announced(now, root, done, pause);
-                if done && !again {
-                    self.announcements.remove(&root);
-                }
+            Input::Announced { root, done } => self.on_announced(now, root, done),
+            Input::Holds { ask, holding, round_trip } => {
+                self.on_holds(now, ask, holding, round_trip);
             }
-            input @ (Input::Holds { .. } | Input::AskFailed { .. }) => self.on_ask(now, input),
-            input @ (Input::Moved { .. } | Input::Granule { .. } | Input::Ended { .. }) => {
-                self.on_transfer(now, input);
-            }
-            Input::PeerGone(key) => {
-                let fetches: Vec<FetchId> = self.fetches.keys().copied().collect();
-                for fetch in fetches {
-                    self.with(now, fetch, |fetch, world| fetch.on_gone(world, &key));
-                }
-            }
+            Input::AskFailed { ask } => self.on_ask_failed(now, ask),
+            Input::Moved { transfer } => self.on_moved(now, transfer),
+            Input::Granule { transfer, granule } => self.on_granule(now, transfer, granule),
+            Input::Ended { transfer, end } => self.on_ended(now, transfer, end),
+            Input::PeerGone(key) => self.on_peer_gone(now, &key),
             Input::AskedHave { serve, from, blob, budget } => {
                 let answer = self.on_asked_have(now, from, blob, budget);
                 self.answer_have(serve, from, blob, budget, answer);
             }
             Input::AskedFetch { serve, from, blob } => self.on_asked_fetch(serve, from, blob),
-            Input::Served { serve } => {
-                let mut out = Vec::new();
-                self.serves.over(&self.config, serve, &mut out);
-                self.outbox.extend(out);
-            }
+            Input::Served { serve } => self.on_served(serve),
             Input::Timeout => self.on_timeout(now),
         }
         self.announce(now);
