@@ -16,6 +16,8 @@
 //! **Invariant:** the table, the replacement caches, the lookups, their shortlists and traces are
 //! bounded; message bytes, addresses' proofs and timeouts of single requests are the link's.
 
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 pub mod config;
 pub mod entry_points;
 pub mod kbucket;
@@ -31,7 +33,7 @@ pub mod trace;
 
 pub use config::{Config, ConfigError};
 pub use entry_points::{EntryPoint, EntryView, LastResort};
-pub use lookup::LookupId;
+pub use lookup::{LookupId, LookupOwner};
 pub use machine::{Dht, Input, Output, Purpose, QueryId, REMEMBERED_TIMEOUT};
 pub use routing_table::{PeerView, TableView};
 pub use stats::Stats;

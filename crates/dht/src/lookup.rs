@@ -11,9 +11,49 @@ use potluck_base::{Distance, Instant, Key, NodeId, Peer};
 
 use crate::trace::{LookupOutcome, LookupTrace, QueryOutcome, QueryTrace};
 
+/// The part of a node that requested a lookup, and to which the result goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LookupOwner {
+    /// Record keeping.
+    Records,
+    /// A command that shows a lookup hop by hop.
+    Trace,
+    /// The DHT itself: joining, refreshing buckets, repairing its close group.
+    Table,
+}
+
 /// Identifies a lookup to its requester.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LookupId(pub u64);
+pub struct LookupId {
+    /// The requester.
+    pub owner: LookupOwner,
+    /// Chosen by the requester; no two of its lookups at a time have the same number.
+    pub number: u64,
+}
+
+impl LookupId {
+    /// Lookup `number` of record keeping.
+    #[must_use]
+    pub const fn records(number: u64) -> Self {
+        Self { owner: LookupOwner::Records, number }
+    }
+
+    /// Lookup `number` of a trace command.
+    #[must_use]
+    pub const fn trace(number: u64) -> Self {
+        Self { owner: LookupOwner::Trace, number }
+    }
+
+    /// Lookup `number` of the DHT.
+    pub(crate) const fn table(number: u64) -> Self {
+        Self { owner: LookupOwner::Table, number }
+    }
+
+    /// Whether another part of the node waits for the result.
+    pub(crate) fn is_requested(self) -> bool {
+        self.owner != LookupOwner::Table
+    }
+}
 
 /// Candidates kept in a shortlist; beyond, the farthest that were not asked are dropped. Raising it
 /// costs memory.

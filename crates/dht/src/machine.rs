@@ -159,8 +159,6 @@ pub enum Output {
 
 /// Time of an answer that is assumed before the first one. A guess.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
-/// Own lookups have ids from here on.
-const OWN_LOOKUPS: u64 = 1 << 63;
 /// Time after the start for which a node with contacts from before a restart expects other nodes.
 /// After it, the node may act as the only one left.
 pub const REMEMBERED_TIMEOUT: Duration = Duration::from_secs(30);
@@ -241,7 +239,7 @@ impl Dht {
             outbox: VecDeque::new(),
             stats: Stats::default(),
             next_query: 0,
-            next_own_lookup: OWN_LOOKUPS,
+            next_own_lookup: 0,
             answer_time: RoundTrip::assumed(ANSWER_TIME, ANSWER_TIME / 2),
             last_heard: Instant::ZERO,
             joining: Joining::Alone,

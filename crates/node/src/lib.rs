@@ -3,6 +3,8 @@
 //! The real shell (`host`) and the simulator (`sim`) drive the same [`Node`] through the machine
 //! contract of `potluck_base::machine`.
 
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 mod cached;
 pub mod command;
 pub mod config;

@@ -193,6 +193,12 @@ impl Response {
     pub const fn refused(reason: Refusal) -> Self {
         Self::Refused { reason, min: None, max: None }
     }
+
+    /// The reason, if this is a refusal.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<Refusal> {
+        if let Self::Refused { reason, .. } = self { Some(*reason) } else { None }
+    }
 }
 
 pub(crate) fn decode<T: for<'b> minicbor::Decode<'b, ()>>(bytes: &[u8]) -> Result<T, DecodeError> {

@@ -127,7 +127,7 @@ impl Dht {
         if self.joining == Joining::Alone && !self.table.is_empty() {
             let target = self.me.id.into();
             // The id is set first, because a lookup without any node to ask ends at once.
-            self.joining = Joining::Looking(LookupId(self.next_own_lookup + 1));
+            self.joining = Joining::Looking(LookupId::table(self.next_own_lookup + 1));
             self.own_lookup(now, target, "join");
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use potluck_base::{Instant, Key, NodeId, Peer};
 use potluck_wire::Want;
 
-use super::{Answer, Dht, Joining, LookupRequest, OWN_LOOKUPS, Output, Purpose};
+use super::{Answer, Dht, Joining, LookupRequest, Output, Purpose};
 use crate::lookup::{Limits, Lookup, LookupId};
 use crate::lookups::Running;
 use crate::machine::QueryId;
@@ -22,7 +22,7 @@ impl Dht {
     pub(super) fn start_lookup(&mut self, now: Instant, id: LookupId, asked: LookupRequest) {
         if self.lookups.len() >= self.config.lookups_max || self.lookups.contains(id) {
             self.stats.lookups_refused += 1;
-            if id.0 < OWN_LOOKUPS {
+            if id.is_requested() {
                 self.outbox.push_back(Output::Refused(id));
             }
             if self.joining == Joining::Looking(id) {
@@ -43,7 +43,7 @@ impl Dht {
         let seeds = limits.goal + self.config.k;
         lookup.seed(self.table.closest_responsive(&asked.target, seeds));
         let count = u8::try_from(self.config.k.min(asked.goal.max(8))).unwrap_or(u8::MAX);
-        let asked_for = id.0 < OWN_LOOKUPS;
+        let asked_for = id.is_requested();
         let wake = lookup.deadline();
         self.lookups.insert(id, Running { lookup, want: asked.want, count, wake, asked_for });
         self.drive_lookup(now, id);
@@ -51,7 +51,7 @@ impl Dht {
 
     pub(super) fn own_lookup(&mut self, now: Instant, target: Key, why: &'static str) -> LookupId {
         self.next_own_lookup += 1;
-        let id = LookupId(self.next_own_lookup);
+        let id = LookupId::table(self.next_own_lookup);
         let goal = self.config.k;
         self.start_lookup(now, id, LookupRequest { target, want: Want::Nothing, goal, why });
         id

@@ -129,7 +129,7 @@ fn lookups_in_a_joined_network_find_the_true_closest() {
         let target = Key::from_bytes(rng.bytes());
         let from = all[rng.below(80) as usize];
         let others: Vec<Peer> = all.iter().filter(|peer| **peer != from).copied().collect();
-        let id = LookupId(number);
+        let id = LookupId::records(number);
         let input = Input::Lookup { id, target, want: Want::Nothing, goal: 16, why: "test" };
         mesh.input(from.contact.address, input);
         let (_, _, found) = mesh.finished.pop().expect("it ends at once");
@@ -301,13 +301,13 @@ fn too_many_lookups_are_refused_not_queued() {
     node.handle(Instant::ZERO, answer(query, to, Vec::new()));
     for number in 0..3 {
         let target = Key::from_bytes([number; 32]);
-        let id = LookupId(u64::from(number));
+        let id = LookupId::records(u64::from(number));
         node.handle(
             Instant::ZERO,
             Input::Lookup { id, target, want: Want::Nothing, goal: 3, why: "test" },
         );
     }
-    assert!(drain(&mut node).contains(&Output::Refused(LookupId(2))));
+    assert!(drain(&mut node).contains(&Output::Refused(LookupId::records(2))));
 }
 
 #[test]

@@ -14,7 +14,8 @@ use potluck_link::{ObservedAddress, RequestOptions};
 use potluck_record::Reading;
 use potluck_wire::{Provider, Request};
 
-use super::{Node, PendingRequest, SHORT_ANSWER};
+use super::pending::{Asker, Delivery};
+use super::{Node, SHORT_ANSWER};
 use crate::input::CallId;
 use crate::output::Output;
 use crate::view::{AddressSource, OwnAddress};
@@ -211,10 +212,10 @@ impl Node {
                     answer_bytes_max: SHORT_ANSWER,
                     ..RequestOptions::default()
                 };
-                if let Ok(token) = self.link.request(now, to, &Request::Ping, options) {
-                    self.requests.insert(token, PendingRequest::PathProbe(id));
-                    self.calls_without_path.insert(id, (to, bytes));
-                    return;
+                let probe = Asker::PathProbe(id);
+                let delivery = Delivery::Datagram(options);
+                if self.ask(now, probe, to, &Request::Ping, delivery).is_ok() {
+                    return self.pending.hold_call(id, bytes);
                 }
             }
         }
@@ -225,10 +226,8 @@ impl Node {
     /// The way to a node that is to be called was found; or none, and it is dialed where it was last
     /// known to be, which may succeed over a connection that stands.
     pub(super) fn on_path_probe(&mut self, id: CallId, at: Option<Contact>) {
-        let Some((to, bytes)) = self.calls_without_path.remove(&id) else { return };
-        if self.calls.contains_key(&id) {
-            self.outbox.push_back(Output::Call { id, to: at.unwrap_or(to), bytes });
-        }
+        let Some((to, bytes)) = self.pending.release_call(id) else { return };
+        self.outbox.push_back(Output::Call { id, to: at.unwrap_or(to), bytes });
     }
 }
 

@@ -5,17 +5,16 @@
 //! **Invariant:** an enrolment that was passed to the shell is answered once; enrolments, introductions
 //! and renewals under way are bounded.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use potluck_base::{Contact, Instant, Machine as _, PublicKey, UnixMillis};
 use potluck_gossip::{TopicsInput, members};
-use potluck_link::{Gatekeeper, RequestOptions, RequestToken, RevocationError};
+use potluck_link::{Gatekeeper, RequestOptions, RevocationError};
 use potluck_record::CertificateHash;
 use potluck_wire::{Enroll, MemberRequest, Refusal, Request, Response, Revocation, Revoked};
 
+use super::pending::{Asker, Delivery};
 use super::requests::InboundRequest;
-use super::{Node, PendingRequest, ReplyPath, SHORT_ANSWER};
+use super::{Node, SHORT_ANSWER};
 use crate::command::{CommandError, CommandId, Reply};
 use crate::output::Output;
 
@@ -37,20 +36,10 @@ const RENEWALS_MAX: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EnrolmentId(pub u64);
 
-/// The purpose of a request of admission.
-#[derive(Debug)]
-enum AdmissionRequest {
-    /// Introduces this node to the peer.
-    Introduction { id: CommandId, rounds: u8 },
-    /// Requests a new certificate.
-    Renewal,
-}
-
-/// The enrolments, introductions and renewals under way.
+/// The enrolments and introductions under way.
 #[derive(Debug, Default)]
 pub(super) struct AdmissionState {
-    enrolments: BTreeMap<EnrolmentId, ReplyPath>,
-    asked: BTreeMap<RequestToken, AdmissionRequest>,
+    enrolments: usize,
     introductions: usize,
 }
 
@@ -150,9 +139,7 @@ impl Node {
             ..RequestOptions::default()
         };
         // No answer is awaited: messages of an expelled node are dropped.
-        if let Ok(token) = self.link.request(now, contact, &request, options) {
-            self.requests.insert(token, PendingRequest::Ignored);
-        }
+        let _ = self.ask(now, Asker::Notice, contact, &request, Delivery::Datagram(options));
     }
 
     pub(super) fn on_revoke(&mut self, now: Instant, id: CommandId, bytes: &[u8]) {
@@ -169,7 +156,7 @@ impl Node {
     pub(super) fn on_enroll(&mut self, now: Instant, inbound: InboundRequest, enroll: Enroll) {
         let refusal = if self.link.gatekeeper().is_none() {
             Some(Refusal::Unsupported)
-        } else if self.admission.enrolments.len() >= ENROLMENTS_MAX {
+        } else if self.admission.enrolments >= ENROLMENTS_MAX {
             Some(Refusal::Busy)
         } else {
             None
@@ -177,8 +164,8 @@ impl Node {
         if let Some(reason) = refusal {
             return self.answer(now, inbound.reply_path, &Response::refused(reason));
         }
-        let id = EnrolmentId(self.fresh_id());
-        self.admission.enrolments.insert(id, inbound.reply_path);
+        let id = EnrolmentId(self.pending.serve(inbound.reply_path));
+        self.admission.enrolments += 1;
         self.outbox.push_back(Output::Enroll { id, from: inbound.from.public_key, enroll });
     }
 
@@ -189,7 +176,8 @@ impl Node {
         id: EnrolmentId,
         result: Result<Bytes, Refusal>,
     ) {
-        let Some(reply_path) = self.admission.enrolments.remove(&id) else { return };
+        let Some(reply_path) = self.pending.take_serve(id.0) else { return };
+        self.admission.enrolments -= 1;
         let response = match result {
             Ok(certificate) => Response::Enrolled { certificate },
             Err(reason) => Response::refused(reason),
@@ -209,9 +197,7 @@ impl Node {
             ..RequestOptions::default()
         };
         for contact in contacts.iter().chain(&siblings).take(RENEWALS_MAX) {
-            if let Ok(token) = self.link.request(now, *contact, &request, options) {
-                self.admission.asked.insert(token, AdmissionRequest::Renewal);
-            }
+            let _ = self.ask(now, Asker::Renewal, *contact, &request, Delivery::Datagram(options));
         }
     }
 
@@ -230,57 +216,40 @@ impl Node {
             answer_bytes_max: SHORT_ANSWER,
             ..RequestOptions::default()
         };
-        match self.link.request(now, to, &Request::Ping, options) {
-            Ok(token) => {
-                self.admission.asked.insert(token, AdmissionRequest::Introduction { id, rounds });
-            }
-            Err(_) => self.end_introduction(id, false),
+        let asker = Asker::Introduction { id, rounds };
+        if self.ask(now, asker, to, &Request::Ping, Delivery::Datagram(options)).is_err() {
+            self.end_introduction(id, false);
         }
     }
 
-    fn end_introduction(&mut self, id: CommandId, done: bool) {
+    pub(super) fn end_introduction(&mut self, id: CommandId, done: bool) {
         self.admission.introductions -= 1;
         self.reply(id, Reply::Introduced(done));
     }
 
-    /// An answer that may belong here; false if it does not.
-    pub(super) fn on_admission_answered(
-        &mut self,
-        now: Instant,
-        token: RequestToken,
-        from: Contact,
-        response: &Response,
-    ) -> bool {
-        match self.admission.asked.remove(&token) {
-            None => return false,
-            Some(AdmissionRequest::Renewal) => {
-                if let Response::Enrolled { certificate } = response {
-                    let certificate = certificate.clone();
-                    self.outbox.push_back(Output::Renewed { certificate });
-                }
-            }
-            Some(AdmissionRequest::Introduction { id, rounds }) => {
-                match self.link.introduced_until(&from) {
-                    Some(until) => {
-                        // Also if it was told before: the shell may have forgotten.
-                        self.on_admitted(from, until);
-                        self.end_introduction(id, true);
-                    }
-                    None if rounds < ROUNDS_MAX => self.introduce(now, id, from, rounds + 1),
-                    None => self.end_introduction(id, false),
-                }
-            }
+    /// A node answered the request for a new certificate.
+    pub(super) fn on_renewal_answered(&mut self, response: Response) {
+        if let Response::Enrolled { certificate } = response {
+            self.outbox.push_back(Output::Renewed { certificate });
         }
-        true
     }
 
-    /// A request that failed and may belong here; false if it does not.
-    pub(super) fn on_admission_failed(&mut self, token: RequestToken) -> bool {
-        match self.admission.asked.remove(&token) {
-            None => return false,
-            Some(AdmissionRequest::Renewal) => {}
-            Some(AdmissionRequest::Introduction { id, .. }) => self.end_introduction(id, false),
+    /// The peer answered a ping of an introduction.
+    pub(super) fn on_introduction_answered(
+        &mut self,
+        now: Instant,
+        id: CommandId,
+        from: Contact,
+        rounds: u8,
+    ) {
+        match self.link.introduced_until(&from) {
+            Some(until) => {
+                // The shell is told each time, since it may have forgotten.
+                self.on_admitted(from, until);
+                self.end_introduction(id, true);
+            }
+            None if rounds < ROUNDS_MAX => self.introduce(now, id, from, rounds + 1),
+            None => self.end_introduction(id, false),
         }
-        true
     }
 }

@@ -1,11 +1,14 @@
-//! What the application asks: each command goes to the part that knows, or is answered here.
+//! Commands of the host: each goes to the part that carries it out, or is answered here.
 
-use potluck_base::{Contact, Instant, Machine as _};
+use potluck_base::{Contact, Instant, Key, Machine as _};
 use potluck_dht::LookupId;
+use potluck_gossip::topics::TopicsInput;
 use potluck_link::{Gatekeeper, RequestOptions};
 use potluck_wire::{Request, Want};
 
-use super::{Node, PendingRequest, SHORT_ANSWER, TRACES};
+use super::pending::{Asker, Delivery, Owner};
+use super::topics::Publish;
+use super::{Node, SHORT_ANSWER};
 use crate::command::{Command, CommandError, CommandId, Reply};
 use crate::output::Output;
 use crate::view::StatusView;
@@ -21,27 +24,19 @@ impl Node {
         if let Some(error) = self.keeps_from_others(now).filter(|_| needs_others) {
             return self.reply(id, Reply::Failed(error));
         }
-        let kv = |command| potluck_kv::Input::Command { id, command };
+        let host = Owner::Host(id);
         match command {
-            Command::Put(put) => self.kv.handle(now, kv(potluck_kv::Command::Put(put))),
+            Command::Put(put) => self.start_kv(now, host, potluck_kv::Command::Put(put)),
             Command::Get { key, quorum } => {
-                self.kv.handle(now, kv(potluck_kv::Command::Get { key, quorum }));
+                self.start_kv(now, host, potluck_kv::Command::Get { key, quorum });
             }
             Command::Replicas { key } => {
-                self.kv.handle(now, kv(potluck_kv::Command::Replicas { key }));
+                self.start_kv(now, host, potluck_kv::Command::Replicas { key });
             }
-            Command::Local { key } => self.kv.handle(now, kv(potluck_kv::Command::Local { key })),
-            Command::Trace { key } => {
-                let lookup = LookupId(TRACES + self.fresh_id());
-                self.traces.insert(lookup, id);
-                let want = Want::Heads;
-                let goal = self.dht.k();
-                let why = "trace";
-                self.dht.handle(
-                    now,
-                    potluck_dht::Input::Lookup { id: lookup, target: key, want, goal, why },
-                );
+            Command::Local { key } => {
+                self.start_kv(now, host, potluck_kv::Command::Local { key });
             }
+            Command::Trace { key } => self.on_trace(now, id, key),
             Command::Lookups => {
                 let lookups = self.dht.traces().cloned().collect();
                 self.reply(id, Reply::Lookups(lookups));
@@ -62,26 +57,45 @@ impl Node {
                 let stats = Box::new(self.stats());
                 self.reply(id, Reply::Stats(stats));
             }
-            command @ (Command::Members
-            | Command::Publish { .. }
-            | Command::PublishCounted { .. }
-            | Command::Subscribe { .. }
-            | Command::Unsubscribe { .. }
-            | Command::Search { .. }) => self.on_gossip_command(now, id, command),
+            Command::Members => {
+                let view = Box::new(self.gossip.members.view());
+                self.reply(id, Reply::Members(view));
+            }
+            Command::Publish { topic, payload } => {
+                self.on_publish(now, id, Publish { topic, payload, counted: false });
+            }
+            Command::PublishCounted { topic, payload } => {
+                self.on_publish(now, id, Publish { topic, payload, counted: true });
+            }
+            Command::Subscribe { topic, after } => self.on_subscribe(now, id, topic, after),
+            Command::Unsubscribe { topic } => {
+                self.gossip.topics.handle(now, TopicsInput::Unsubscribe(topic));
+                self.reply(id, Reply::Unsubscribed);
+            }
+            Command::Search { words } => self.on_search_command(now, id, words),
             Command::Join(point) => {
                 self.dht.handle(now, potluck_dht::Input::Join(point));
                 self.reply(id, Reply::Joining);
             }
             Command::Revoke(bytes) => self.on_revoke(now, id, &bytes),
             Command::Introduce(to) => self.on_introduce(now, id, to),
-            Command::Leave => {
-                if self.leaving.is_some() {
-                    return self.reply(id, Reply::Failed(CommandError::Leaving));
-                }
-                self.leaving = Some((id, now));
-                self.kv.handle(now, potluck_kv::Input::Leave);
-            }
+            Command::Leave => self.on_leave(now, id),
         }
+    }
+
+    /// Looks up the nodes near `key`, and replies with each hop.
+    fn on_trace(&mut self, now: Instant, id: CommandId, target: Key) {
+        let id = LookupId::trace(self.pending.begin(Owner::Host(id)));
+        let (want, goal, why) = (Want::Heads, self.dht.k(), "trace");
+        self.dht.handle(now, potluck_dht::Input::Lookup { id, target, want, goal, why });
+    }
+
+    fn on_leave(&mut self, now: Instant, id: CommandId) {
+        if self.leaving.is_some() {
+            return self.reply(id, Reply::Failed(CommandError::Leaving));
+        }
+        self.leaving = Some((id, now));
+        self.kv.handle(now, potluck_kv::Input::Leave);
     }
 
     /// Why no other node would answer for a record.
@@ -105,9 +119,8 @@ impl Node {
                 answer_bytes_max: SHORT_ANSWER,
                 ..RequestOptions::default()
             };
-            if let Ok(token) = self.link.request(now, contact, &Request::Leave, options) {
-                self.requests.insert(token, PendingRequest::Ignored);
-            }
+            let delivery = Delivery::Datagram(options);
+            let _ = self.ask(now, Asker::Notice, contact, &Request::Leave, delivery);
         }
         while let Some(output) = self.link.poll_output() {
             self.on_link(now, output);

@@ -5,8 +5,9 @@ use potluck_kv::ServeId;
 use potluck_wire::limits::CONTACTS_MAX;
 use potluck_wire::{Found, Refusal, Request, Response, Want, encode_response};
 
+use super::Node;
 use super::gossip::GossipRequest;
-use super::{Node, ReplyPath};
+use super::pending::ReplyPath;
 use crate::output::Output;
 
 /// Largest encoded contact with its framing, in bytes: key, salt, IPv6 address and port.
@@ -74,7 +75,6 @@ impl Node {
     }
 
     fn ask_kv(&mut self, now: Instant, inbound: InboundRequest, question: Question) {
-        let serve = ServeId(self.fresh_id());
         let request = potluck_kv::PeerRequest {
             from: question.from,
             request: question.request,
@@ -82,8 +82,15 @@ impl Node {
             proven: inbound.proven,
             budget: inbound.budget,
         };
-        self.serves.insert(serve, inbound.reply_path);
+        let serve = ServeId(self.pending.serve(inbound.reply_path));
         self.kv.handle(now, potluck_kv::Input::PeerRequest { serve, request });
+    }
+
+    /// Answers the request of another node that this node keeps under `number`.
+    pub(super) fn answer_serve(&mut self, now: Instant, number: u64, response: &Response) {
+        if let Some(reply_path) = self.pending.take_serve(number) {
+            self.answer(now, reply_path, response);
+        }
     }
 
     pub(super) fn answer(&mut self, now: Instant, reply_path: ReplyPath, response: &Response) {

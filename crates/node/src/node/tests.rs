@@ -15,6 +15,7 @@ use table::Table;
 
 use super::*;
 use crate::command::Command;
+use crate::command::{CommandError, Reply};
 
 const REPLICATION: u16 = 5;
 
