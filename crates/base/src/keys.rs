@@ -191,6 +191,8 @@ impl fmt::Debug for Identity {
 
 #[cfg(test)]
 mod tests {
+    use std::str::FromStr;
+
     use super::*;
 
     fn identity(number: u8) -> Identity {
