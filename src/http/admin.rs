@@ -7,15 +7,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use potluck::{EntryPoint, Node};
+use potluck::{EntryPoint, Node, ask};
 use potluck_host::socket::Families;
-use potluck_node::{Command, Reply};
 use tokio::time::sleep;
 
 use super::app::App;
 use super::extract::json_body;
 use super::problem::Problem;
-use super::reply::{ask, json};
+use super::reply::json;
 use crate::api::{JoinRequest, Joining, Left, ProblemBody};
 
 /// Time that an entry point has to answer before the client is told that it does not.
@@ -45,9 +44,7 @@ pub(super) async fn join(
         points.push(point.map_err(|error| Problem::bad("badContact", error))?);
     }
     for point in points.iter().cloned() {
-        let Reply::Joining = ask(app.node(), Command::Join(point)).await? else {
-            return Err(Problem::unexpected());
-        };
+        app.node().ask(ask::Join { point }).await?;
     }
     let silent = silent(app.node(), points).await;
     let families = Families::of(app.node().local_addresses());

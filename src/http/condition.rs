@@ -8,12 +8,12 @@
 use axum::http::HeaderMap;
 use axum::http::header::{ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::response::{IntoResponse as _, Response};
+use potluck::ask::Get;
 use potluck_kv::ReadDone;
-use potluck_node::{Command, Put, Reply, WriteContext};
+use potluck_node::{Put, WriteContext};
 
 use super::app::App;
 use super::problem::Problem;
-use super::reply::ask;
 
 /// What a request asks of what is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,10 +88,7 @@ pub(super) async fn held(
         let detail = "what is in space content never changes, so a condition has no meaning";
         return Err(Problem::bad("badCondition", detail).hint("leave If-Match out"));
     };
-    let command = Command::Get { key, quorum: None };
-    let Reply::Read(done) = ask(app.node(), command).await? else {
-        return Err(Problem::unexpected());
-    };
+    let done = app.node().ask(Get { key, quorum: None }).await?;
     let tag = (!done.reading.values.is_empty()).then(|| tag_of(&done));
     if condition.holds(tag.as_deref()) {
         let context = match put.context {

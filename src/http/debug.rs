@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use potluck::ask;
 use potluck_base::{Key, Peer};
 use potluck_kv::{Held, ReplicaState};
-use potluck_node::{Command, Reply};
 use serde::Deserialize;
 
 use super::app::App;
 use super::extract::{Asked, Target};
 use super::problem::Problem;
-use super::reply::{ask, json};
+use super::reply::json;
 use super::views;
 use crate::api::{Data, Lookups, ProblemBody, Replica, RoutingTable, Version};
 
@@ -45,9 +45,7 @@ impl RecordQuery {
 /// The routing table.
 #[utoipa::path(get, path = "/debug/routingtable", responses((status = 200, body = RoutingTable)))]
 pub(super) async fn routing_table(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let Reply::Table(table) = ask(app.node(), Command::Table).await? else {
-        return Err(Problem::unexpected());
-    };
+    let table = app.node().ask(ask::Table {}).await?;
     Ok(json(&views::routing_table(app.node().node_id().to_string(), &table)))
 }
 
@@ -117,25 +115,17 @@ pub(super) async fn version(
 /// The last 100 lookups.
 #[utoipa::path(get, path = "/debug/lookups", responses((status = 200, body = Lookups)))]
 pub(super) async fn lookups(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let Reply::Lookups(traces) = ask(app.node(), Command::Lookups).await? else {
-        return Err(Problem::unexpected());
-    };
+    let traces = app.node().ask(ask::Lookups {}).await?;
     let lookups = traces.iter().map(|trace| views::lookup(None, trace)).collect();
     Ok(json(&Lookups { lookups }))
 }
 
 async fn held(app: &App, key: Key) -> Result<Held, Problem> {
-    match ask(app.node(), Command::Local { key }).await? {
-        Reply::Local(held) => Ok(held),
-        _ => Err(Problem::unexpected()),
-    }
+    Ok(app.node().ask(ask::Local { key }).await?)
 }
 
 async fn replicas(app: &App, key: Key) -> Result<Vec<(Peer, ReplicaState)>, Problem> {
-    match ask(app.node(), Command::Replicas { key }).await? {
-        Reply::Replicas(replicas) => Ok(replicas),
-        _ => Err(Problem::unexpected()),
-    }
+    Ok(app.node().ask(ask::Replicas { key }).await?)
 }
 
 fn shown((peer, state): &(Peer, ReplicaState), with_address: bool) -> Replica {

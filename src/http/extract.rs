@@ -10,12 +10,10 @@ use axum::http::request::Parts;
 use http_body_util::BodyExt as _;
 use potluck::Node;
 use potluck_base::{Key, PublicKey};
-use potluck_node::{Command, Reply};
 use potluck_record::{Name, Space};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
-use super::reply::ask;
 
 /// The query of a request.
 #[derive(Debug)]
@@ -121,9 +119,7 @@ fn is_begin_of_id(text: &str) -> bool {
 /// The public key of a member; a complete key may be that of an unknown node.
 async fn owner(node: &Node, digits: &str) -> Result<String, Problem> {
     let digits = digits.to_ascii_lowercase();
-    let Reply::Members(view) = ask(node, Command::Members).await? else {
-        return Err(Problem::unexpected());
-    };
+    let view = node.members().await?;
     let ids = view.members.iter().map(|member| member.peer);
     let ids = ids.map(|peer| (peer.id.to_string(), peer.contact.public_key.to_string()));
     one_of(ids, &digits)

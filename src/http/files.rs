@@ -15,8 +15,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use potluck::ask::PutResult;
 use potluck::{BlobId, FilePage, FilesError, FilesErrorKind, GcReport, Shared};
-use potluck_node::{Command, Put, Reply, WriteContext};
+use potluck_node::{Put, WriteContext};
 use potluck_record::{Name, Space};
 use potluck_swarm::FetchError;
 use serde::Deserialize;
@@ -24,7 +25,7 @@ use serde::Deserialize;
 use super::app::App;
 use super::extract::{Asked, Named, json_body};
 use super::problem::Problem;
-use super::reply::{ask, conflict, json};
+use super::reply::{conflict, json};
 use crate::api::{
     FileEntry, Files, Gc, GcEntry, Pin, ProblemBody, ShareRequest, SharedFile, Shares, Skipped,
     Unshared,
@@ -201,13 +202,12 @@ async fn point(app: &App, name: Name, link: &str) -> Result<Option<Response>, Pr
         quorum: None,
         context: WriteContext::Read,
     };
-    match ask(app.node(), Command::Put(put)).await? {
-        Reply::Written(_) => Ok(None),
-        Reply::Conflict(done) => {
+    match app.node().ask(put).await? {
+        PutResult::Written(_) => Ok(None),
+        PutResult::Conflict(done) => {
             let detail = format!("it is shared as {link}, but the record has siblings");
             Ok(Some(conflict(app.node(), &done.reading, detail)))
         }
-        _ => Err(Problem::unexpected()),
     }
 }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use potluck_node::{Command, Reply};
+use potluck::ask;
 use serde::Deserialize;
 
 use super::app::App;
 use super::extract::{Asked, Named, Target};
 use super::problem::Problem;
-use super::reply::{ask, json};
+use super::reply::json;
 use super::views;
 use crate::api::{Lookup, Peers, ProblemBody, Status};
 use crate::config;
@@ -55,9 +55,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Response, Prob
 /// The nodes that this one talks to.
 #[utoipa::path(get, path = "/v1/peers", responses((status = 200, body = Peers)))]
 pub(super) async fn peers(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let Reply::Table(table) = ask(app.node(), Command::Table).await? else {
-        return Err(Problem::unexpected());
-    };
+    let table = app.node().ask(ask::Table {}).await?;
     Ok(json(&Peers { peers: table.contacts.iter().map(views::peer).collect() }))
 }
 
@@ -77,9 +75,7 @@ pub(super) async fn lookup(
     Asked(query): Asked<SpaceQuery>,
 ) -> Result<Response, Problem> {
     let key = Target::of(app.node(), &name, query.space.as_deref()).await?.key(&name)?;
-    let Reply::Traced { trace, .. } = ask(app.node(), Command::Trace { key }).await? else {
-        return Err(Problem::unexpected());
-    };
+    let trace = app.node().ask(ask::Trace { key }).await?;
     Ok(json(&views::lookup(Some(name), &trace)))
 }
 

@@ -6,7 +6,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use potluck_node::{Command, Put, Reply, WriteContext};
+use potluck::ask::{Get, PutResult};
+use potluck_node::{Put, WriteContext};
 use potluck_record::{Kind, Space};
 use serde::Deserialize;
 
@@ -14,7 +15,7 @@ use super::app::App;
 use super::condition::{self, Condition, tag_of};
 use super::extract::{Asked, Named, Target, body};
 use super::problem::{AS_A_FILE, Problem};
-use super::reply::{absent, ask, conflict, json, matches, siblings};
+use super::reply::{absent, conflict, json, matches, siblings};
 use crate::api::{
     BLIND, CONTEXT_HEADER, KIND_HEADER, ProblemBody, Siblings, VERSION_HEADER, Written, rfc3339,
 };
@@ -114,8 +115,8 @@ async fn write(
             Err(refused) => return Ok(refused),
         };
     }
-    match ask(app.node(), Command::Put(put)).await? {
-        Reply::Written(written) => Ok(json(&Written {
+    match app.node().ask(put).await? {
+        PutResult::Written(written) => Ok(json(&Written {
             name: name.to_owned(),
             key: written.key.to_string(),
             version: written.version.to_string(),
@@ -125,7 +126,7 @@ async fn write(
             expires_at: rfc3339(written.expires.0),
             replicas: written.replicas.iter().map(ToString::to_string).collect(),
         })),
-        Reply::Conflict(done) => {
+        PutResult::Conflict(done) => {
             let values = done.reading.values.len();
             let detail = match (is_deletion, values) {
                 (true, 1) => {
@@ -137,7 +138,6 @@ async fn write(
             };
             Ok(conflict(app.node(), &done.reading, detail))
         }
-        _ => Err(Problem::unexpected()),
     }
 }
 
@@ -225,8 +225,7 @@ pub(super) async fn get(
         return Err(Problem::bad("badQuery", "r is at least 1"));
     }
     let key = Target::of(app.node(), &name, query.space.as_deref()).await?.key(&name)?;
-    let reply = ask(app.node(), Command::Get { key, quorum: query.r }).await?;
-    let Reply::Read(done) = reply else { return Err(Problem::unexpected()) };
+    let done = app.node().ask(Get { key, quorum: query.r }).await?;
     let reading = &done.reading;
     let tag = tag_of(&done);
     let is_there = !reading.values.is_empty();

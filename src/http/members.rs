@@ -6,11 +6,10 @@ use axum::extract::State;
 use axum::response::Response;
 use potluck::{MemberView, MembersView};
 use potluck_base::NodeId;
-use potluck_node::{Command, Reply};
 
 use super::app::App;
 use super::problem::Problem;
-use super::reply::{ask, json};
+use super::reply::json;
 use crate::api::{Member, Members, ProblemBody};
 
 /// The members this node knows, itself included, as it judges them.
@@ -20,9 +19,7 @@ use crate::api::{Member, Members, ProblemBody};
         (status = 503, body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub(super) async fn members(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let Reply::Members(view) = ask(app.node(), Command::Members).await? else {
-        return Err(Problem::unexpected());
-    };
+    let view = app.node().members().await?;
     Ok(json(&shown(&view, &app.node().node_id())))
 }
 

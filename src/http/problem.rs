@@ -154,6 +154,22 @@ impl IntoResponse for Problem {
     }
 }
 
+impl From<potluck::Error> for Problem {
+    /// What a command of the node failed with.
+    fn from(error: potluck::Error) -> Self {
+        match error {
+            potluck::Error::Stopped => Self::stopped(),
+            potluck::Error::Command(error) => error.into(),
+            potluck::Error::TopicRefused(refusal) => refusal.into(),
+            potluck::Error::SearchRefused(error) => error.into(),
+            other => {
+                tracing::error!(error = %other, "a command of the node failed in an unexpected way");
+                Self::unexpected()
+            }
+        }
+    }
+}
+
 impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Self {
         let detail = error.to_string();

@@ -1,25 +1,14 @@
-//! Asking the core, and its answers as they are shown.
+//! Answers of the node as HTTP responses.
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
 use potluck::{NetworkId, Node};
-use potluck_node::{Command, Reply};
 use potluck_record::{Reading, Value};
 
 use super::problem::Problem;
 use crate::api::{CONTEXT_HEADER, Sibling, Siblings, rfc3339};
 use crate::failure::Exit;
-
-/// Gives the core a command; what it could not do becomes a problem.
-pub(super) async fn ask(node: &Node, command: Command) -> Result<Reply, Problem> {
-    match node.command(command).await {
-        Ok(Reply::Failed(error)) => Err(error.into()),
-        Ok(Reply::SearchRefused(error)) => Err(error.into()),
-        Ok(reply) => Ok(reply),
-        Err(_) => Err(Problem::stopped()),
-    }
-}
 
 /// A value as one of several.
 fn sibling(network: &NetworkId, value: &Value) -> Sibling {

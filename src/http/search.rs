@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use potluck::{FileLink, LinkKind, Node};
-use potluck_node::{Command, Reply};
+use potluck::{FileLink, LinkKind, Node, SearchResult};
 use potluck_wire::search::{WORD_CHARS_MAX, WORDS_BYTES_MAX, WORDS_MAX};
 use serde::Deserialize;
 
 use super::app::App;
 use super::extract::Asked;
 use super::problem::Problem;
-use super::reply::{ask, json};
+use super::reply::json;
 use crate::api::{FoundFile, ProblemBody, Search};
 
 /// The query of a search.
@@ -36,10 +35,7 @@ pub(super) async fn search(
     Asked(query): Asked<SearchQuery>,
 ) -> Result<Response, Problem> {
     let words = words(&query.q).map_err(|wrong| Problem::bad("badSearch", wrong))?;
-    let command = Command::Search { words: words.clone() };
-    let Reply::Found { files, rings } = ask(app.node(), command).await? else {
-        return Err(Problem::unexpected());
-    };
+    let SearchResult { files, rings } = app.node().search(words.clone()).await?;
     let results = files.iter().map(|file| shown(app.node(), file)).collect();
     Ok(json(&Search { words, results, rings }))
 }

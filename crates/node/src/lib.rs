@@ -5,6 +5,7 @@
 
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
+pub mod ask;
 mod cached;
 pub mod command;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod node;
 pub mod output;
 pub mod view;
 
+pub use ask::{Ask, AskError};
 pub use command::{Command, CommandError, CommandId, Put, Reply, WriteContext};
 pub use config::{Config, ConfigError};
 pub use input::{CallId, InboundId, Input};

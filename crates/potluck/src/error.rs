@@ -2,7 +2,7 @@
 
 use potluck_base::IdError;
 use potluck_host::{StartError, Stopped};
-use potluck_node::CommandError;
+use potluck_node::{AskError, CommandError};
 use potluck_record::NameError;
 
 use crate::Siblings;
@@ -61,6 +61,17 @@ pub enum Error {
 impl From<Stopped> for Error {
     fn from(Stopped: Stopped) -> Self {
         Self::Stopped
+    }
+}
+
+impl From<AskError> for Error {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Failed(error) => Self::Command(error),
+            AskError::Topic(refusal) => Self::TopicRefused(refusal),
+            AskError::Search(error) => Self::SearchRefused(error),
+            AskError::Unexpected(reply) => Self::Unexpected(reply),
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::Key;
-use potluck_kv::{ReadDone, Written};
-use potluck_node::{Command, Put, Reply, WriteContext};
+use potluck_kv::Written;
+use potluck_node::ask::{Get, PutResult};
+use potluck_node::{Put, WriteContext};
 use potluck_record::{Context, Kind, Name, NameError, Reading, Space};
 
 use crate::{Error, Node, Read, Result, Siblings};
@@ -72,19 +73,17 @@ impl Write {
         Self { node: node.clone(), name, put }
     }
 
-    fn command(name: String, mut put: Put) -> std::result::Result<Command, NameError> {
+    fn put_of(name: String, mut put: Put) -> std::result::Result<Put, NameError> {
         if put.space != Space::Content {
             put.name = Some(Name::new(name)?);
         }
-        Ok(Command::Put(put))
+        Ok(put)
     }
 
     async fn carry_out(self) -> Result<Written> {
-        let command = Self::command(self.name, self.put)?;
-        match self.node.command(command).await? {
-            Reply::Written(written) => Ok(written),
-            Reply::Conflict(read) => Err(Error::Conflict(Siblings::of(read.reading))),
-            other => Err(unexpected(other)),
+        match self.node.ask(Self::put_of(self.name, self.put)?).await? {
+            PutResult::Written(written) => Ok(written),
+            PutResult::Conflict(read) => Err(Error::Conflict(Siblings::of(read.reading))),
         }
     }
 }
@@ -189,11 +188,7 @@ impl GetRequest {
     /// As awaiting it.
     pub async fn reading(self) -> Result<Reading> {
         let key = self.key()?;
-        let command = Command::Get { key, quorum: self.quorum };
-        match self.node.command(command).await? {
-            Reply::Read(ReadDone { reading, .. }) => Ok(reading),
-            other => Err(unexpected(other)),
-        }
+        Ok(self.node.ask(Get { key, quorum: self.quorum }).await?.reading)
     }
 
     fn key(&self) -> Result<Key> {
@@ -211,12 +206,5 @@ impl IntoFuture for GetRequest {
 
     fn into_future(self) -> Doing<Read> {
         Box::pin(async move { Ok(Read::of(self.reading().await?)) })
-    }
-}
-
-fn unexpected(reply: Reply) -> Error {
-    match reply {
-        Reply::Failed(error) => Error::Command(error),
-        other => Error::Unexpected(format!("{other:?}")),
     }
 }

@@ -46,9 +46,9 @@ pub use builder::{Builder, IntoEntryPoint, IntoTicket};
 pub use error::{Error, Result};
 pub use files::{Fetch, Files, Share};
 pub use kv::{DeleteRequest, GetRequest, Kv, PutRequest};
-pub use node::{Found, Node, NodeStats, Status};
+pub use node::{Node, NodeStats, Status};
 pub use read::{Read, Siblings, Value};
-pub use topics::{Published, Publishing, SubscribeRequest, Topics};
+pub use topics::{Publishing, SubscribeRequest, Topics};
 
 pub use health::{Health, Reason, Verdict};
 pub use potluck_base::statistics;
@@ -79,10 +79,9 @@ pub use potluck_host::{
 };
 pub use potluck_kv::{Held, ReadDone, ReplicaState, Written};
 pub use potluck_link::{LinkConfig, OwnTrouble};
+pub use potluck_node::ask::{self, Ask, Published, SearchResult};
 pub use potluck_node::view::{Stats, StatusView};
-pub use potluck_node::{
-    Command, CommandError, Config, ConfigError, Event, Put, Reply, WriteContext,
-};
+pub use potluck_node::{CommandError, Config, ConfigError, Event, Put, WriteContext};
 pub use potluck_record::{
     Context, Dot, DraftError, Kind, Name, NameError, Reading, Space, StorageFailure, limits,
 };

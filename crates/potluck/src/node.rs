@@ -5,15 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use potluck_base::{Contact, NodeId, PublicKey};
-use potluck_gossip::{FoundFile, MembersView};
+use potluck_gossip::MembersView;
 use potluck_host::socket::{Families, PortStats, SocketBuffers};
 use potluck_host::transport::TransportStats;
 use potluck_host::{
     DriveStats, EntryReport, Events, FormerIdentity, Handle, HostStats, InviteTerms, IssuedStats,
     LeaveReport, Membership, NetworkInfo, StoreView,
 };
+use potluck_node::ask::{self, Ask};
 use potluck_node::view::{Stats, StatusView};
-use potluck_node::{Command, Reply};
 use potluck_wire::Ticket;
 
 use crate::health::{Facts, StoreState, Verdict, judge};
@@ -44,15 +44,6 @@ pub struct Status {
     pub uptime: Duration,
     /// Bytes of memory resident for the whole process, where the system tells.
     pub memory_bytes: Option<u64>,
-}
-
-/// What a search found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// The files, this node's own among them.
-    pub files: Vec<FoundFile>,
-    /// How many steps of the overlay the search went from this node.
-    pub rings: u8,
 }
 
 potluck_base::statistics! {
@@ -113,10 +104,7 @@ impl Node {
     /// # Errors
     /// [`Error::Stopped`]
     pub async fn members(&self) -> Result<MembersView> {
-        match self.command(Command::Members).await? {
-            Reply::Members(view) => Ok(*view),
-            other => Err(unexpected(other)),
-        }
+        self.ask(ask::Members {}).await
     }
 
     /// Looks through the network for shared files in whose names all these words are: one to eight
@@ -128,21 +116,18 @@ impl Node {
     pub async fn search(
         &self,
         words: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Result<Found> {
+    ) -> Result<ask::SearchResult> {
         let words = words.into_iter().map(Into::into).collect();
-        match self.command(Command::Search { words }).await? {
-            Reply::Found { files, rings } => Ok(Found { files, rings }),
-            other => Err(unexpected(other)),
-        }
+        self.ask(ask::Search { words }).await
     }
 
-    /// Gives a command and waits for its reply: what everything else here is made of. Commands wait
-    /// when there are very many.
+    /// Gives a command and waits for its reply; the methods of this crate are made of this. While many
+    /// commands are under way, a further one waits.
     ///
     /// # Errors
-    /// [`Error::Stopped`]. That a command failed is a reply, not an error.
-    pub async fn command(&self, command: Command) -> Result<Reply> {
-        Ok(self.handle.command(command).await?)
+    /// [`Error::Stopped`], or why the command was not carried out.
+    pub async fn ask<A: Ask>(&self, ask: A) -> Result<A::Reply> {
+        Ok(A::read(self.handle.command(ask.into()).await?)?)
     }
 
     /// The node's public key and the address under which others reach it.
@@ -205,10 +190,7 @@ impl Node {
     /// # Errors
     /// [`Error::Stopped`]
     pub async fn stats(&self) -> Result<NodeStats> {
-        let node = match self.command(Command::Stats).await? {
-            Reply::Stats(stats) => *stats,
-            other => return Err(unexpected(other)),
-        };
+        let node = self.ask(ask::Stats {}).await?;
         let HostStats { store, transport, socket, socket_buffers, drive, issued, uptime } =
             self.handle.stats().await?;
         let memory_bytes = potluck_host::resident_bytes();
@@ -230,10 +212,7 @@ impl Node {
     /// # Errors
     /// [`Error::Stopped`]
     pub async fn view(&self) -> Result<StatusView> {
-        match self.command(Command::Status).await? {
-            Reply::Status(view) => Ok(view),
-            other => Err(unexpected(other)),
-        }
+        self.ask(ask::Status {}).await
     }
 
     /// Whether the node can do its work, and if not, why and what to do: cheaper than
@@ -385,14 +364,5 @@ impl Node {
     /// Waits until the node has stopped, for whatever reason.
     pub async fn stopped(&self) {
         self.handle.wait_until_stopped().await;
-    }
-}
-
-pub(crate) fn unexpected(reply: Reply) -> Error {
-    match reply {
-        Reply::Failed(error) => Error::Command(error),
-        Reply::TopicRefused(refusal) => Error::TopicRefused(refusal),
-        Reply::SearchRefused(error) => Error::SearchRefused(error),
-        other => Error::Unexpected(format!("{other:?}")),
     }
 }

@@ -6,10 +6,9 @@ use std::pin::Pin;
 use bytes::Bytes;
 use potluck_gossip::{MessageId, TopicName};
 use potluck_host::{Handle, Subscription};
-use potluck_node::Reply;
+use potluck_node::ask::{Ask as _, Publish, PublishCounted, Published};
 
 use crate::Result;
-use crate::node::unexpected;
 
 /// The topics of the network, by way of one node. See [`Node::topics`](crate::Node::topics).
 ///
@@ -68,10 +67,8 @@ impl Topics {
         message: impl Into<Bytes>,
     ) -> Result<Published> {
         let topic = TopicName::new(topic)?;
-        match self.handle.publish_counted(topic, message.into()).await?.await? {
-            Reply::Taken { message, neighbours } => Ok(Published { id: message, neighbours }),
-            other => Err(unexpected(other)),
-        }
+        let reply = self.handle.publish_counted(topic, message.into()).await?.await?;
+        Ok(PublishCounted::read(reply)?)
     }
 
     /// Hands a message over to be published without waiting until it is on its way: for many
@@ -96,15 +93,6 @@ impl Topics {
     }
 }
 
-/// A message that is on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Published {
-    /// Its name.
-    pub id: MessageId,
-    /// How many neighbours have it.
-    pub neighbours: usize,
-}
-
 /// A message that is about to be published. Dropping it does not call it back.
 #[derive(Debug)]
 #[must_use = "whether it was published is known only when this is awaited"]
@@ -117,10 +105,7 @@ impl Future for Publishing {
         mut self: Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|reply| match reply? {
-            Reply::Published(id) => Ok(id),
-            other => Err(unexpected(other)),
-        })
+        Pin::new(&mut self.0).poll(context).map(|reply| Ok(Publish::read(reply?)?))
     }
 }
 

@@ -109,7 +109,7 @@ async fn two_networks_of_one_name_never_mix() {
     for (node, other) in [(&a, &b), (&b, &a), (&here, &there), (&there, &here)] {
         for entry in [other.contact().to_string(), other.contact().address.to_string()] {
             let point = potluck::parse_entry_point(&entry).unwrap();
-            node.command(potluck::Command::Join(point)).await.unwrap();
+            node.ask(potluck::ask::Join { point }).await.unwrap();
         }
     }
     bounded(a.kv().put("mine", "here")).await.unwrap();
@@ -246,9 +246,9 @@ async fn who_is_on_the_members_list_only_can_be_put_out() {
     // It crashes and is no node's neighbour any more; the list keeps it.
     let (id, key) = (third.node_id(), third.public_key());
     third.stop().await.unwrap();
-    let in_table = async || match first.command(potluck::Command::Table).await.unwrap() {
-        potluck::Reply::Table(table) => table.contacts.iter().any(|view| view.peer.id == id),
-        other => panic!("{other:?}"),
+    let in_table = async || {
+        let table = first.ask(potluck::ask::Table {}).await.unwrap();
+        table.contacts.iter().any(|view| view.peer.id == id)
     };
     until(async || !in_table().await).await;
     let nobody = first.revoke("0000000000").await;

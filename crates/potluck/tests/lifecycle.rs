@@ -5,9 +5,7 @@ mod common;
 use std::net::{SocketAddr, UdpSocket};
 
 use common::{bounded, network, node, node_in, until};
-use potluck::{
-    Admission, Builder, Command, Error, Event, Identity, ListenError, Node, Read, StartError,
-};
+use potluck::{Admission, Builder, Error, Event, Identity, ListenError, Node, Read, StartError};
 
 async fn refusal(builder: Builder) -> StartError {
     match bounded(builder.start()).await {
@@ -140,7 +138,7 @@ async fn when_stop_returns_the_port_is_free_and_every_clone_knows() {
     let mut events = clone.events();
     bounded(nodes[0].stop()).await.unwrap();
     UdpSocket::bind(address).unwrap();
-    assert!(matches!(clone.command(Command::Status).await, Err(Error::Stopped)));
+    assert!(matches!(clone.view().await, Err(Error::Stopped)));
     assert!(matches!(clone.kv().get("large").await, Err(Error::Stopped)));
     assert!(matches!(clone.leave().await, Err(Error::Stopped)));
     bounded(async { while events.next().await.is_some() {} }).await;
