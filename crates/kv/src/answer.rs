@@ -7,8 +7,8 @@ use bytes::Bytes;
 use potluck_base::{Key, UnixMillis};
 use potluck_record::{Envelope, HasHead, SignedHead, State};
 
+use crate::admissible::{is_admissible, is_future_dated};
 use crate::core::Core;
-use crate::serve::{is_admissible, is_future_dated};
 
 /// The genuine and admissible envelopes that one node holds.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ fn read<E: HasHead>(
         let early = is_future_dated(envelope.signed_head(), wall);
         future_dated |= early;
         own_future_dated |= early && envelope.signed_head().writer() == me;
-        if is_admissible(core, envelope.signed_head(), wall) {
+        if is_admissible(&core.config, envelope.signed_head(), wall) {
             state.merge(envelope);
         }
     }

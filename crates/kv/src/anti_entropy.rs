@@ -14,7 +14,7 @@ use potluck_base::{Deadline, Instant, Key};
 use potluck_record::{StorageOp, StorageReply};
 
 use crate::core::{Core, OpPurpose};
-use crate::repair::{Repair, successor};
+use crate::repair::{Repair, next_key};
 
 /// Keys of one round. More keys find differences sooner and cost more traffic: this node offers two
 /// of r keys, with the defaults 16 keys of 128 to 15 others, 11 kB a round.
@@ -71,62 +71,7 @@ impl AntiEntropy {
             repair.on_changed(core, now, *key, *digest);
         }
         let last = entries.last().filter(|_| *more);
-        let next = last.and_then(|(key, _)| successor(key));
+        let next = last.and_then(|(key, _)| next_key(key));
         self.from = next.unwrap_or(Key::from_bytes([0; 32]));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use potluck_base::{Admission, Contact, Identity, Machine as _, NetworkId, Peer};
-    use potluck_record::{StateDigest, StorageOp, StorageReply};
-    use potluck_wire::Request;
-
-    use super::*;
-    use crate::config::Config;
-    use crate::machine::{Input, Kv, Output};
-
-    fn peer(number: u8, network: &NetworkId) -> Peer {
-        let public_key = Identity::from_seed([number; 32]).public_key();
-        Contact::new(public_key, ([127, 0, 0, 1], 1).into()).in_network(network)
-    }
-
-    #[test]
-    fn what_is_held_is_offered_to_its_set_though_nothing_has_changed() {
-        let network = NetworkId::new("test", Admission::Lab, None);
-        let (me, others) = (peer(1, &network), vec![peer(2, &network), peer(3, &network)]);
-        let identity = Identity::from_seed([1; 32]);
-        let mut kv = Kv::new(identity, network, me, true, Config::default());
-        kv.handle(Instant::ZERO, Input::CloseGroup(others));
-        let key = Key::from(me.id);
-        let (mut rounds, mut offered) = (0, Vec::new());
-        for _ in 0..100 {
-            let Some(deadline) = kv.poll_timeout() else { break };
-            kv.handle(deadline.at, Input::Timeout);
-            while let Some(output) = kv.poll_output() {
-                match output {
-                    Output::Storage { id, op: StorageOp::Scan { limit: ROUND_KEYS, .. } } => {
-                        rounds += 1;
-                        let entries = vec![(key, StateDigest::EMPTY)];
-                        let reply = StorageReply::Scanned { entries, more: false };
-                        kv.handle(deadline.at, Input::Stored { id, reply });
-                    }
-                    Output::Storage { id, op: StorageOp::Scan { .. } } => {
-                        // The repair after the change of the close group finds no keys.
-                        let reply = StorageReply::Scanned { entries: Vec::new(), more: false };
-                        kv.handle(deadline.at, Input::Stored { id, reply });
-                    }
-                    Output::Ask { to, request: Request::Offer { entries }, .. } => {
-                        assert_eq!(entries[0].key, key);
-                        offered.push(to.id);
-                    }
-                    _ => {}
-                }
-            }
-            if offered.len() >= 2 {
-                break;
-            }
-        }
-        assert!(rounds >= 1 && offered.len() == 2 && offered[0] != offered[1], "{offered:?}");
     }
 }

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::machine::LookupId;
 use potluck_base::{Identity, Instant, Key, LruMap, NetworkId, NodeId, Peer, UnixMillis};
 use potluck_record::limits::CLOCK_AHEAD_MAX;
 use potluck_record::{
@@ -11,9 +10,9 @@ use potluck_record::{
 };
 use potluck_wire::{Request, Response, Want};
 
-use crate::command::{CommandId, Reply};
+use crate::command::{CommandError, CommandId, Reply};
 use crate::config::Config;
-use crate::machine::{AskId, Output, ServeId};
+use crate::event::{AskId, Delivery, ForeignWrite, LookupId, Output, ServeId};
 use crate::placement::CloseGroup;
 use crate::stats::Stats;
 
@@ -24,16 +23,6 @@ const CHECKED_MAX: usize = 4096;
 /// Envelopes remembered as signed by this process. It must exceed the writes whose replicas may still
 /// answer: an own envelope that is forgotten looks like one of another machine.
 const SIGNED_MAX: usize = 8192;
-
-/// An envelope under this node's own key that this process did not sign: another machine runs with
-/// its identity, or an older copy of its data folder was put back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ForeignWrite {
-    /// The key it was written under.
-    pub key: Key,
-    /// The envelope's id.
-    pub held: EnvelopeId,
-}
 
 /// The purpose of a request to another node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,7 +275,7 @@ impl Core {
     pub(crate) fn reply(&mut self, id: CommandId, reply: Reply) {
         if let Reply::Failed(error) = &reply {
             self.stats.commands_failed += 1;
-            if *error == crate::CommandError::Busy {
+            if *error == CommandError::Busy {
                 self.stats.commands_busy += 1;
             }
         }
@@ -379,13 +368,4 @@ impl Core {
     pub(crate) const fn is_cloned(&self) -> bool {
         self.foreign.is_some() || self.elsewhere
     }
-}
-
-/// How a request is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
-    /// In a datagram if it fits, else in a call over QUIC.
-    Fitting,
-    /// In a call over QUIC, because the answer may be large.
-    Call,
 }

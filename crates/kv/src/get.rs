@@ -16,7 +16,8 @@ use potluck_wire::{Loaded, RecordAnswer, Request, Want};
 
 use crate::answer::{self, ReplicaAnswer};
 use crate::command::{CommandError, CommandId, ReadDone, Reply};
-use crate::core::{AskPurpose, Core, Delivery, OpPurpose};
+use crate::core::{AskPurpose, Core, OpPurpose};
+use crate::event::Delivery;
 use crate::paged_fetch::PagedFetches;
 
 /// Replicas that must hold a future-dated envelope before this node concludes that its own clock is

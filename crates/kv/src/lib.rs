@@ -13,11 +13,13 @@
 //! **Invariants:** only durable writes are acknowledged; only envelopes with a verified signature are
 //! merged; commands, requests, offers and pulls under way are bounded.
 
+mod admissible;
 mod answer;
 mod anti_entropy;
 pub mod command;
 pub mod config;
 mod core;
+pub mod event;
 mod get;
 mod inspect;
 pub mod machine;
@@ -34,7 +36,6 @@ pub use command::{
     Written,
 };
 pub use config::{Config, ConfigError};
-pub use core::{Delivery, ForeignWrite};
-pub use machine::{AskId, Input, Kv, LookupId, Output, ServeId};
-pub use serve::PeerRequest;
+pub use event::{AskId, Delivery, ForeignWrite, Input, LookupId, Output, PeerRequest, ServeId};
+pub use machine::Kv;
 pub use stats::Stats;

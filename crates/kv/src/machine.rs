@@ -2,170 +2,23 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use potluck_base::{
-    Deadline, Identity, Instant, Key, Machine, NetworkId, NodeId, Peer, UnixMillis,
-};
-use potluck_record::{CertificateHash, OpId, Place, Reading, State, StorageOp, StorageReply};
-use potluck_wire::{Loaded, RecordAnswer, Request, Response, Want};
+use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, NodeId, Peer};
+use potluck_record::{OpId, Place, Reading, State, StorageOp, StorageReply};
+use potluck_wire::{Loaded, RecordAnswer, Request, Response};
 
 use crate::anti_entropy::AntiEntropy;
 use crate::command::{Command, CommandError, CommandId, Held, Reply};
 use crate::config::Config;
-use crate::core::{AskPurpose, Core, Delivery, ForeignWrite, OpPurpose};
+use crate::core::{AskPurpose, Core, OpPurpose};
+use crate::event::{AskId, Input, LookupId, Output, PeerRequest, ServeId};
 use crate::get::{Get, Progress, ReadPurpose};
 use crate::inspect::{Inspect, version};
 use crate::placement::CloseGroup;
 use crate::pull::Pulls;
 use crate::put::{PutOp, Step};
 use crate::repair::Repair;
-use crate::serve::{PeerRequest, Serves};
+use crate::serve::Serves;
 use crate::stats::Stats;
-
-/// Identifies a lookup that this store requested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LookupId(pub u64);
-
-/// Identifies a request to another node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AskId(pub u64);
-
-/// Identifies a request of another node; chosen by the node machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServeId(pub u64);
-
-/// An event for the store.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// The application issues a command.
-    Command {
-        /// Returned in the reply.
-        id: CommandId,
-        /// The command.
-        command: Command,
-    },
-    /// A node answered a lookup.
-    Found {
-        /// The lookup.
-        lookup: LookupId,
-        /// The node.
-        from: Peer,
-        /// Its answer about the record; `None` if it gave none.
-        record: Option<RecordAnswer>,
-    },
-    /// A lookup was not started: too many are under way.
-    LookupRefused(LookupId),
-    /// A lookup ended.
-    LookupDone {
-        /// The lookup.
-        lookup: LookupId,
-        /// The closest nodes that answered, closest first.
-        closest: Vec<Peer>,
-    },
-    /// Another node answered a request.
-    Answered {
-        /// The request.
-        ask: AskId,
-        /// The answer.
-        response: Response,
-    },
-    /// A request got no answer.
-    Failed {
-        /// The request.
-        ask: AskId,
-    },
-    /// A storage operation was carried out.
-    Stored {
-        /// The operation.
-        id: OpId,
-        /// Its result.
-        reply: StorageReply,
-    },
-    /// Another node sent a request.
-    PeerRequest {
-        /// Returned in the response.
-        serve: ServeId,
-        /// The request.
-        request: PeerRequest,
-    },
-    /// The close group changed; this is the new one, without this node.
-    CloseGroup(Vec<Peer>),
-    /// The number of known members changed; this node is included.
-    Members(usize),
-    /// The wall clock was read.
-    WallClock {
-        /// The time, corrected by the peers' clocks.
-        now: UnixMillis,
-        /// The correction in milliseconds.
-        offset: i64,
-    },
-    /// The hash of this node's certificate from now on.
-    Certificate(CertificateHash),
-    /// Another part of the node found that its identity also runs elsewhere: write nothing.
-    Elsewhere,
-    /// Hand records over; ends with [`Output::HandedOver`].
-    Leave,
-    /// The deadline of [`Machine::poll_timeout`] came.
-    Timeout,
-}
-
-/// An action that the store requests.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Output {
-    /// Look up the nodes closest to a key, and ask them about the record.
-    Lookup {
-        /// Returned in the answers.
-        id: LookupId,
-        /// The key.
-        target: Key,
-        /// The part of the record that the answers carry.
-        want: Want,
-        /// The number of closest nodes that must answer.
-        goal: usize,
-        /// The reason, for traces.
-        why: &'static str,
-    },
-    /// End a lookup that is not needed any more.
-    StopLookup(LookupId),
-    /// Send a request to another node.
-    Ask {
-        /// Returned with the answer.
-        id: AskId,
-        /// The node.
-        to: Peer,
-        /// The request.
-        request: Request,
-        /// How to send it.
-        delivery: Delivery,
-    },
-    /// Carry out a storage operation.
-    Storage {
-        /// Returned with the result.
-        id: OpId,
-        /// The operation.
-        op: StorageOp,
-    },
-    /// Answer another node's request.
-    Respond {
-        /// The request.
-        serve: ServeId,
-        /// The answer.
-        response: Response,
-    },
-    /// Reply to a command.
-    Reply {
-        /// The command.
-        id: CommandId,
-        /// The reply.
-        reply: Reply,
-    },
-    /// Another machine writes under this node's key; this node writes nothing any more. Sent once.
-    Foreign(ForeignWrite),
-    /// The hand-over of a leaving node is over.
-    HandedOver {
-        /// Keys that other nodes pulled.
-        keys: u64,
-    },
-}
 
 #[derive(Debug, Clone)]
 enum Operation {

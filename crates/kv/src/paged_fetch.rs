@@ -13,7 +13,8 @@ use potluck_wire::{Load, Loaded, Request};
 
 use crate::answer::{self, ReplicaAnswer};
 use crate::command::CommandId;
-use crate::core::{AskPurpose, Core, Delivery};
+use crate::core::{AskPurpose, Core};
+use crate::event::Delivery;
 
 /// Most pages of one record, far more than the writers that a replica admits can fill. It bounds what a
 /// lying replica can send.

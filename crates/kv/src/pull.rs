@@ -9,8 +9,10 @@ use potluck_record::{Envelope, MergeAs, Place, StateDigest, StorageOp};
 use potluck_wire::limits::{LOAD_KEYS_DATAGRAM, OFFER_ENTRIES_MAX};
 use potluck_wire::{Load, Loaded, Request};
 
-use crate::core::{AskPurpose, Core, Delivery, Offered, OpPurpose};
-use crate::serve::{Wanted, is_admissible};
+use crate::admissible::is_admissible;
+use crate::core::{AskPurpose, Core, Offered, OpPurpose};
+use crate::event::Delivery;
+use crate::serve::Wanted;
 
 /// Keys queued for pulling, over all sources; further offers are refused as busy. A guess: it takes
 /// five megabytes of memory.
@@ -128,7 +130,7 @@ impl Source {
                 return;
             }
             last_writer = Some(writer);
-            if is_admissible(core, envelope.head(), wall) {
+            if is_admissible(&core.config, envelope.head(), wall) {
                 let key = envelope.head().key();
                 let op = StorageOp::Merge { envelope, place: Place::Replica, how: MergeAs::Repair };
                 let by = self.peer;

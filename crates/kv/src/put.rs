@@ -19,12 +19,12 @@ use potluck_record::{
 };
 use potluck_wire::{Loaded, RecordAnswer, Refusal, Want};
 
+use crate::admissible::{is_admissible, is_future_dated};
 use crate::answer::{self, ReplicaAnswer};
 use crate::command::{CommandError, CommandId, Put, Reply, WriteContext};
 use crate::core::{Core, OpPurpose};
 use crate::get::FUTURE_DATED_QUORUM;
 use crate::paged_fetch::{PagedFetches, heads_of};
-use crate::serve::{is_admissible, is_future_dated};
 use own_values::OwnValues;
 
 /// The action that a write requests of the store.
@@ -333,7 +333,7 @@ impl PutOp {
             .and_then(|draft| Ok(Envelope::sign(&core.identity, &core.network, draft)?));
         match signed {
             // An envelope that every replica would refuse must not become this writer's own state.
-            Ok(envelope) if !is_admissible(core, envelope.head(), core.wall(now)) => {
+            Ok(envelope) if !is_admissible(&core.config, envelope.head(), core.wall(now)) => {
                 self.fail_in_turn(core, CommandError::Clock)
             }
             Ok(envelope) => {

@@ -19,7 +19,8 @@ use potluck_record::{StateDigest, StorageOp, StorageReply};
 use potluck_wire::limits::{OFFER_ENTRIES_DATAGRAM, OFFER_ENTRIES_MAX};
 use potluck_wire::{OfferEntry, Request};
 
-use crate::core::{AskPurpose, Core, Delivery, Offered, OpPurpose};
+use crate::core::{AskPurpose, Core, Offered, OpPurpose};
+use crate::event::Delivery;
 use crate::placement::CloseGroup;
 
 /// Keys per page of a scan. Larger pages take fewer storage operations and more memory.
@@ -274,7 +275,7 @@ impl Repair {
         }
         let rest = scan.ranges.pop_front().filter(|_| more).zip(entries.last());
         if let Some(((_, to), (last, _))) = rest
-            && let Some(from) = successor(last)
+            && let Some(from) = next_key(last)
         {
             scan.ranges.push_front((from, to));
         }
@@ -435,7 +436,7 @@ fn merged(ranges: BTreeSet<(Key, Key)>) -> VecDeque<(Key, Key)> {
 }
 
 /// The next key after `key`; `None` after the highest one.
-pub(crate) fn successor(key: &Key) -> Option<Key> {
+pub(crate) fn next_key(key: &Key) -> Option<Key> {
     let mut bytes = *key.as_bytes();
     for byte in bytes.iter_mut().rev() {
         *byte = byte.wrapping_add(1);
@@ -459,11 +460,11 @@ mod tests {
     }
 
     #[test]
-    fn the_successor_carries_over_and_ends_at_the_last_key() {
+    fn the_next_key_carries_over_and_ends_at_the_last_key() {
         let mut bytes = [0; 32];
         bytes[31] = 0xff;
-        let next = successor(&Key::from_bytes(bytes)).expect("not the last");
+        let next = next_key(&Key::from_bytes(bytes)).expect("not the last");
         assert_eq!((next.as_bytes()[30], next.as_bytes()[31]), (1, 0));
-        assert_eq!(successor(&Key::from_bytes([0xff; 32])), None);
+        assert_eq!(next_key(&Key::from_bytes([0xff; 32])), None);
     }
 }

@@ -3,19 +3,18 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use potluck_base::{Instant, Key, Peer, UnixMillis};
-use potluck_record::limits::{CLOCK_AHEAD_MAX, PROVIDER_LIFE};
+use potluck_base::{Instant, Key, Peer};
 use potluck_record::{
-    Envelope, MergeAs, Merged, Place, SignedHead, Space, State, StateDigest, StorageFailure,
-    StorageOp, StorageReply,
+    Envelope, MergeAs, Merged, Place, State, StateDigest, StorageFailure, StorageOp, StorageReply,
 };
 use potluck_wire::{
     Contacts, Found, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request, Response,
     StoreOutcome, Want,
 };
 
+use crate::admissible::{is_alive, is_future_dated};
 use crate::core::{Core, OpPurpose};
-use crate::machine::ServeId;
+use crate::event::{PeerRequest, ServeId};
 
 /// Keys of one offer that are looked up concurrently, and most keys of one load request. Raising it
 /// costs memory and answers large offers sooner.
@@ -29,21 +28,6 @@ const CONTACT_BYTES: usize = 64;
 const CONTACTS_MIN: usize = 6;
 /// Bytes that a signature and framing add to a head.
 const HEAD_FRAME_BYTES: usize = 80;
-
-/// A request of another node, as the node machine hands it over.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PeerRequest {
-    /// The requesting node.
-    pub from: Peer,
-    /// The request.
-    pub request: Request,
-    /// Contacts for the answer, if the request belongs to a lookup.
-    pub contacts: Contacts,
-    /// Whether the requester's address is proven: only then may it store.
-    pub proven: bool,
-    /// Most bytes of the answer.
-    pub budget: usize,
-}
 
 /// Keys that this node will pull, and the node that offered them.
 pub(crate) struct Wanted {
@@ -278,31 +262,13 @@ pub(crate) fn admit(core: &mut Core, now: Instant, part: &Bytes) -> Result<Envel
     if is_future_dated(head, wall) {
         return Err(Refusal::Ahead);
     }
-    if !is_alive(core, head, wall) {
+    if !is_alive(&core.config, head, wall) {
         return Err(Refusal::Life);
     }
     if !core.is_genuine(head) {
         return Err(Refusal::BadEnvelope);
     }
     Ok(envelope)
-}
-
-/// Whether an envelope's dot or context lies further in the future than clocks may differ.
-pub(crate) fn is_future_dated(head: &SignedHead, wall: UnixMillis) -> bool {
-    let latest = wall.plus(CLOCK_AHEAD_MAX);
-    head.dot().millis() > latest || head.context().highest().millis() > latest
-}
-
-/// Whether an envelope from any source may be stored here, apart from its signature.
-pub(crate) fn is_admissible(core: &Core, head: &SignedHead, wall: UnixMillis) -> bool {
-    !is_future_dated(head, wall) && is_alive(core, head, wall)
-}
-
-/// Whether an envelope has not expired and does not live longer than this network allows.
-fn is_alive(core: &Core, head: &SignedHead, wall: UnixMillis) -> bool {
-    let longest =
-        if head.space() == Space::Provider { PROVIDER_LIFE } else { core.config.life_max };
-    head.expires() > wall && head.expires() <= wall.plus(longest + CLOCK_AHEAD_MAX)
 }
 
 fn store_outcome(reply: StorageReply) -> StoreOutcome {

@@ -9,7 +9,8 @@ use potluck_record::{
 use potluck_wire::{Refusal, Response, StoreOutcome};
 
 use crate::command::{CommandError, Reply, Written};
-use crate::core::{AskPurpose, Core, Delivery, ForeignWrite, OpPurpose};
+use crate::core::{AskPurpose, Core, OpPurpose};
+use crate::event::{Delivery, ForeignWrite};
 use crate::get::store;
 
 use super::{PutOp, Step};
