@@ -63,7 +63,7 @@ impl Config {
     pub const fn writers_of(&self, space: Space) -> u16 {
         match space {
             Space::Provider => writers_max(space),
-            _ => self.writers_max,
+            Space::Content | Space::Own(_) | Space::Commons => self.writers_max,
         }
     }
 }

@@ -33,10 +33,18 @@ pub(crate) enum AskPurpose {
     Load(CommandId, NodeId),
     /// A stale replica was sent the envelopes it lacks; no operation waits for the answer.
     ReadRepair,
-    /// A newcomer was offered keys, in this generation of offers.
-    Offer(NodeId, u64),
+    /// A newcomer was offered keys.
+    Offer(OfferId),
     /// An offerer was asked for keys.
     Pull(NodeId),
+}
+
+/// One offer of keys to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OfferId {
+    pub(crate) to: NodeId,
+    /// Differs for each offer, so that a late answer is not taken for that of a repeated offer.
+    pub(crate) generation: u64,
 }
 
 /// The node that offered a key, and the digest it offered.

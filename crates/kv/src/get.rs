@@ -19,6 +19,7 @@ use crate::command::{CommandError, CommandId, ReadDone, Reply};
 use crate::core::{AskPurpose, Core, OpPurpose};
 use crate::event::Delivery;
 use crate::paged_fetch::PagedFetches;
+use crate::storage;
 
 /// Replicas that must hold a future-dated envelope before this node concludes that its own clock is
 /// behind: honest replicas refuse such envelopes, and a single one may lie. A higher number
@@ -106,7 +107,7 @@ impl Get {
     ) -> Progress {
         let is_replica = self.local_waiting == 2;
         self.local_waiting = self.local_waiting.saturating_sub(1);
-        if let StorageReply::Loaded { envelopes } = reply {
+        if let Ok(envelopes) = storage::envelopes(reply) {
             let held = ReplicaAnswer::local(envelopes);
             // A copy kept from a time when this node was a replica may be stale: it does not count.
             let counts = is_replica && core.is_responsible(&self.key);

@@ -11,6 +11,7 @@ use crate::command::{CommandId, ReplicaState, Reply};
 use crate::core::{Core, OpPurpose};
 use crate::get::Progress;
 use crate::paged_fetch::{PagedFetches, heads_of};
+use crate::storage;
 
 /// One question to all replicas under way.
 #[derive(Debug, Clone)]
@@ -54,7 +55,7 @@ impl Inspect {
 
     pub(crate) fn on_local(&mut self, core: &mut Core, reply: StorageReply) -> Progress {
         self.local_waiting = false;
-        if let StorageReply::Loaded { envelopes } = reply {
+        if let Ok(envelopes) = storage::envelopes(reply) {
             let held = envelopes.iter().map(|envelope| envelope.head().clone()).collect();
             self.held.insert(core.me.id, held);
         }

@@ -13,6 +13,8 @@
 //! **Invariants:** only durable writes are acknowledged; only envelopes with a verified signature are
 //! merged; commands, requests, offers and pulls under way are bounded.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod admissible;
 mod answer;
 mod anti_entropy;
@@ -30,6 +32,7 @@ mod put;
 mod repair;
 mod serve;
 pub mod stats;
+mod storage;
 
 pub use command::{
     Command, CommandError, CommandId, Held, Put, ReadDone, ReplicaState, Reply, WriteContext,

@@ -19,6 +19,7 @@ use crate::put::{PutOp, Step};
 use crate::repair::Repair;
 use crate::serve::Serves;
 use crate::stats::Stats;
+use crate::storage;
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -255,12 +256,12 @@ impl Kv {
             }
             AskPurpose::Load(id, from) => self.on_load(now, id, from, loaded(response)),
             AskPurpose::ReadRepair => {}
-            AskPurpose::Offer(id, generation) => {
+            AskPurpose::Offer(offer) => {
                 let wanted = match response {
                     Some(Response::Offered { wanted }) => Some(wanted),
                     Some(_) | None => None,
                 };
-                self.repair.on_offered(&mut self.core, now, (id, generation), wanted);
+                self.repair.on_offered(&mut self.core, now, offer, wanted);
             }
             AskPurpose::Pull(from) => {
                 self.pulls.on_loaded(&mut self.core, now, from, loaded(response));
@@ -353,7 +354,7 @@ impl Kv {
 
     fn held(&self, now: Instant, key: &Key, reply: StorageReply) -> Held {
         let responsible = self.core.is_responsible(key);
-        let StorageReply::Loaded { envelopes } = reply else {
+        let Ok(envelopes) = storage::envelopes(reply) else {
             return Held { responsible, ..Held::default() };
         };
         let bytes = envelopes.iter().map(potluck_record::Envelope::encoded_len).sum();

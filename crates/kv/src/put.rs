@@ -25,6 +25,7 @@ use crate::command::{CommandError, CommandId, Put, Reply, WriteContext};
 use crate::core::{Core, OpPurpose};
 use crate::get::FUTURE_DATED_QUORUM;
 use crate::paged_fetch::{PagedFetches, heads_of};
+use crate::storage;
 use own_values::OwnValues;
 
 /// The action that a write requests of the store.
@@ -156,8 +157,8 @@ impl PutOp {
 
     pub(crate) fn on_local(&mut self, core: &mut Core, now: Instant, reply: StorageReply) -> Step {
         self.local_waiting = self.local_waiting.saturating_sub(1);
-        match reply {
-            StorageReply::Loaded { envelopes } => {
+        match storage::envelopes(reply) {
+            Ok(envelopes) => {
                 let (held, wall) = (ReplicaAnswer::local(envelopes), core.wall(now));
                 let me = core.identity.public_key();
                 heads_of(&held.state)
@@ -167,10 +168,9 @@ impl PutOp {
                         self.heads.merge(head);
                     });
             }
-            StorageReply::Failed(failure @ StorageFailure::Stopped) => {
-                return self.fail(core, failure.into());
-            }
-            _ => {}
+            Err(failure @ StorageFailure::Stopped) => return self.fail(core, failure.into()),
+            // The answers of the other replicas may do.
+            Err(StorageFailure::Full | StorageFailure::Corrupt) => {}
         }
         self.after_reading(core, now)
     }
@@ -303,12 +303,9 @@ impl PutOp {
 
     /// Takes the writer's current own envelope and signs the next one.
     pub(crate) fn on_own(&mut self, core: &mut Core, now: Instant, reply: StorageReply) -> Step {
-        let own = match reply {
-            StorageReply::Loaded { envelopes } => envelopes.into_iter().next(),
-            StorageReply::Failed(failure) => {
-                return self.fail_in_turn(core, failure.into());
-            }
-            _ => None,
+        let own = match storage::envelopes(reply) {
+            Ok(envelopes) => envelopes.into_iter().next(),
+            Err(failure) => return self.fail_in_turn(core, failure.into()),
         };
         let wall = core.wall(now);
         if let Some(told) = self.heads.of(&core.identity.public_key()) {
@@ -389,7 +386,7 @@ impl PutOp {
         }
         let life = self.put.ttl.unwrap_or(match self.put.space {
             Space::Provider => PROVIDER_LIFE,
-            _ => core.config.life_default,
+            Space::Content | Space::Own(_) | Space::Commons => core.config.life_default,
         });
         let end = wall.plus(life);
         values.extend(self.put.value.clone().map(|value| (dot, end, value)));

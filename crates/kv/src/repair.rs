@@ -19,7 +19,7 @@ use potluck_record::{StateDigest, StorageOp, StorageReply};
 use potluck_wire::limits::{OFFER_ENTRIES_DATAGRAM, OFFER_ENTRIES_MAX};
 use potluck_wire::{OfferEntry, Request};
 
-use crate::core::{AskPurpose, Core, Offered, OpPurpose};
+use crate::core::{AskPurpose, Core, OfferId, Offered, OpPurpose};
 use crate::event::Delivery;
 use crate::placement::CloseGroup;
 
@@ -377,7 +377,7 @@ impl Repair {
             offers.peer,
             Request::Offer { entries },
             delivery,
-            AskPurpose::Offer(*id, offers.generation),
+            AskPurpose::Offer(OfferId { to: *id, generation: offers.generation }),
         );
     }
 
@@ -386,9 +386,10 @@ impl Repair {
         &mut self,
         core: &mut Core,
         now: Instant,
-        (id, generation): (NodeId, u64),
+        offer: OfferId,
         wanted: Option<u32>,
     ) {
+        let OfferId { to: id, generation } = offer;
         let known = core.close_group.contains(&id);
         let found = self.offers.get_mut(&id).filter(|offers| offers.generation == generation);
         let Some(offers) = found else { return };

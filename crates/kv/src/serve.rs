@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use potluck_base::{Instant, Key, Peer};
-use potluck_record::{
-    Envelope, MergeAs, Merged, Place, State, StateDigest, StorageFailure, StorageOp, StorageReply,
-};
+use potluck_record::{Envelope, MergeAs, Place, State, StateDigest, StorageOp, StorageReply};
 use potluck_wire::{
     Contacts, Found, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request, Response,
     StoreOutcome, Want,
@@ -15,6 +13,7 @@ use potluck_wire::{
 use crate::admissible::{is_alive, is_future_dated};
 use crate::core::{Core, OpPurpose};
 use crate::event::{PeerRequest, ServeId};
+use crate::storage;
 
 /// Keys of one offer that are looked up concurrently, and most keys of one load request. Raising it
 /// costs memory and answers large offers sooner.
@@ -185,7 +184,7 @@ impl Serves {
                 None
             }
             Serving::Store { outcomes } => {
-                let outcome = store_outcome(reply);
+                let outcome = storage::outcome(&reply);
                 let refused = matches!(outcome, StoreOutcome::Refused(_));
                 core.stats.envelopes_taken += u64::from(!refused);
                 core.stats.envelopes_refused += u64::from(refused);
@@ -201,12 +200,11 @@ impl Serves {
             }
             Serving::Offer(check) => {
                 if let Some(entry) = check.checking.remove(&index) {
-                    let held = match reply {
-                        StorageReply::Scanned { entries, .. } => {
-                            entries.first().map_or(StateDigest::EMPTY, |(_, digest)| *digest)
-                        }
+                    let held = if let StorageReply::Scanned { entries, .. } = reply {
+                        entries.first().map_or(StateDigest::EMPTY, |(_, digest)| *digest)
+                    } else {
                         // The store failed, so the key could not be stored either: do not pull it.
-                        _ => entry.digest,
+                        entry.digest
                     };
                     if held != entry.digest && core.is_near(&entry.key) {
                         check.wanted.push((entry.key, entry.digest));
@@ -215,10 +213,7 @@ impl Serves {
                 self.check_offer(core, id)
             }
             Serving::Load(read) => {
-                let envelopes = match reply {
-                    StorageReply::Loaded { envelopes } => envelopes,
-                    _ => Vec::new(),
-                };
+                let envelopes = storage::envelopes(reply).unwrap_or_default();
                 if let Some(next) = read.take(&envelopes) {
                     let op = StorageOp::Load { key: next, place: Place::Replica };
                     core.storage(op, OpPurpose::Serve(id, 0));
@@ -271,22 +266,10 @@ pub(crate) fn admit(core: &mut Core, now: Instant, part: &Bytes) -> Result<Envel
     Ok(envelope)
 }
 
-fn store_outcome(reply: StorageReply) -> StoreOutcome {
-    match reply {
-        StorageReply::Merged { outcome: Merged::Older(held) | Merged::Forked(held), digest } => {
-            StoreOutcome::Older { digest, held }
-        }
-        StorageReply::Merged { digest, .. } => StoreOutcome::Stored(digest),
-        StorageReply::TooManyWriters => StoreOutcome::Refused(Refusal::TooManyWriters),
-        StorageReply::Failed(StorageFailure::Full) => StoreOutcome::Refused(Refusal::Full),
-        _ => StoreOutcome::Refused(Refusal::Stopped),
-    }
-}
-
 /// The answer to a lookup: the record if it fits beside [`CONTACTS_MIN`] contacts, then contacts. The
 /// record has priority because a holder is already close to the target.
 fn find_answer(mut contacts: Contacts, want: Want, budget: usize, reply: StorageReply) -> Found {
-    let StorageReply::Loaded { envelopes } = reply else {
+    let Ok(envelopes) = storage::envelopes(reply) else {
         return Found { contacts, ..Found::default() };
     };
     let digest = envelopes.iter().cloned().collect::<State>().digest();

@@ -2,16 +2,14 @@
 //! acknowledgements and refusals.
 
 use potluck_base::{NodeId, UnixMillis};
-use potluck_record::{
-    Envelope, EnvelopeId, MergeAs, Merged, Place, SignedHead, StorageFailure, StorageOp,
-    StorageReply,
-};
+use potluck_record::{Envelope, EnvelopeId, MergeAs, Place, SignedHead, StorageOp, StorageReply};
 use potluck_wire::{Refusal, Response, StoreOutcome};
 
 use crate::command::{CommandError, Reply, Written};
 use crate::core::{AskPurpose, Core, OpPurpose};
 use crate::event::{Delivery, ForeignWrite};
 use crate::get::store;
+use crate::storage;
 
 use super::{PutOp, Step};
 
@@ -57,18 +55,7 @@ impl PutOp {
 
     /// Takes the result of the merge into this node's own replica.
     pub(crate) fn on_replica_merged(&mut self, core: &mut Core, reply: &StorageReply) -> Step {
-        let me = core.me.id;
-        match reply {
-            StorageReply::Merged {
-                outcome: Merged::Older(held) | Merged::Forked(held), ..
-            } => self.on_older(core, me, *held),
-            StorageReply::Merged { .. } => self.on_ack(core, me),
-            StorageReply::TooManyWriters => self.on_refusal(core, Some(Refusal::TooManyWriters)),
-            StorageReply::Failed(StorageFailure::Full) => {
-                self.on_refusal(core, Some(Refusal::Full))
-            }
-            _ => self.on_refusal(core, Some(Refusal::Stopped)),
-        }
+        self.on_outcome(core, core.me.id, storage::outcome(reply))
     }
 
     /// Takes a replica's answer; `None` if the request failed.
@@ -80,13 +67,19 @@ impl PutOp {
     ) -> Step {
         match response {
             Some(Response::Stored { outcomes }) => match outcomes.first() {
-                Some(StoreOutcome::Stored(_)) => self.on_ack(core, from),
-                Some(StoreOutcome::Older { held, .. }) => self.on_older(core, from, *held),
-                Some(StoreOutcome::Refused(reason)) => self.on_refusal(core, Some(*reason)),
+                Some(outcome) => self.on_outcome(core, from, *outcome),
                 None => self.on_refusal(core, None),
             },
             Some(Response::Refused { reason, .. }) => self.on_refusal(core, Some(*reason)),
             Some(_) | None => self.on_refusal(core, None),
+        }
+    }
+
+    fn on_outcome(&mut self, core: &mut Core, from: NodeId, outcome: StoreOutcome) -> Step {
+        match outcome {
+            StoreOutcome::Stored(_) => self.on_ack(core, from),
+            StoreOutcome::Older { held, .. } => self.on_older(core, from, held),
+            StoreOutcome::Refused(reason) => self.on_refusal(core, Some(reason)),
         }
     }
 

@@ -1,0 +1,37 @@
+//! What a reply of the store means to the operation that asked for it.
+
+use potluck_record::{Envelope, Merged, StorageFailure, StorageReply};
+use potluck_wire::{Refusal, StoreOutcome};
+
+/// The envelopes in the reply to a load. A reply to another operation, which the store does not send,
+/// counts as none.
+pub(crate) fn envelopes(reply: StorageReply) -> Result<Vec<Envelope>, StorageFailure> {
+    match reply {
+        StorageReply::Loaded { envelopes } => Ok(envelopes),
+        StorageReply::Failed(failure) => Err(failure),
+        StorageReply::Merged { .. }
+        | StorageReply::TooManyWriters
+        | StorageReply::Scanned { .. }
+        | StorageReply::Fingerprint { .. }
+        | StorageReply::Expired { .. }
+        | StorageReply::Removed => Ok(Vec::new()),
+    }
+}
+
+/// The outcome of a merge into this node's replica, as its writer is told.
+pub(crate) fn outcome(reply: &StorageReply) -> StoreOutcome {
+    match *reply {
+        StorageReply::Merged { outcome, digest } => match outcome {
+            Merged::Older(held) | Merged::Forked(held) => StoreOutcome::Older { digest, held },
+            Merged::New | Merged::Newer | Merged::Equal => StoreOutcome::Stored(digest),
+        },
+        StorageReply::TooManyWriters => StoreOutcome::Refused(Refusal::TooManyWriters),
+        StorageReply::Failed(StorageFailure::Full) => StoreOutcome::Refused(Refusal::Full),
+        StorageReply::Failed(StorageFailure::Stopped | StorageFailure::Corrupt)
+        | StorageReply::Loaded { .. }
+        | StorageReply::Scanned { .. }
+        | StorageReply::Fingerprint { .. }
+        | StorageReply::Expired { .. }
+        | StorageReply::Removed => StoreOutcome::Refused(Refusal::Stopped),
+    }
+}
