@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use potluck_base::{Key, UnixMillis};
 use potluck_record::{Envelope, HasHead, SignedHead, State};
+use potluck_wire::Want;
 
 use crate::admissible::{is_admissible, is_future_dated};
 use crate::core::Core;
@@ -20,50 +21,59 @@ pub(crate) struct ReplicaAnswer<E> {
     pub(crate) own_future_dated: bool,
 }
 
-impl<E: HasHead> ReplicaAnswer<E> {
-    /// The envelopes of this node's own store. They were checked when they were stored. One that is
-    /// future-dated now was stored while this node's clock ran ahead, and says nothing about the time.
-    pub(crate) fn local(envelopes: impl IntoIterator<Item = E>) -> Self {
-        Self {
-            state: envelopes.into_iter().collect(),
-            future_dated: false,
-            own_future_dated: false,
-        }
+/// The part of an envelope that an answer carries: all of it, or its signed head.
+pub(crate) trait Part: HasHead + Clone {
+    /// The request for it.
+    const WANT: Want;
+    /// Whether a complete answer is read although its digest is that of the merged state. Heads are
+    /// small, and those of this node's own store are verified by it.
+    const READS_KNOWN: bool;
+
+    /// The part in these bytes.
+    fn decode(bytes: &Bytes) -> Option<Self>;
+
+    /// The part of a whole envelope.
+    fn of(envelope: Envelope) -> Self;
+}
+
+impl Part for Envelope {
+    const WANT: Want = Want::Values;
+    const READS_KNOWN: bool = false;
+
+    fn decode(bytes: &Bytes) -> Option<Self> {
+        Self::decode(bytes).ok()
+    }
+
+    fn of(envelope: Envelope) -> Self {
+        envelope
     }
 }
 
-/// The genuine envelopes for `key` in `parts`; `None` if any part is not one, because then the whole
-/// answer is discarded.
-pub(crate) fn envelopes(
-    core: &mut Core,
-    wall: UnixMillis,
-    key: &Key,
-    parts: &[Bytes],
-) -> Option<ReplicaAnswer<Envelope>> {
-    read(core, wall, key, parts, |bytes| Envelope::decode(bytes).ok())
+impl Part for SignedHead {
+    const WANT: Want = Want::Heads;
+    const READS_KNOWN: bool = true;
+
+    fn decode(bytes: &Bytes) -> Option<Self> {
+        Self::decode(bytes).ok()
+    }
+
+    fn of(envelope: Envelope) -> Self {
+        envelope.head().clone()
+    }
 }
 
-/// The genuine heads for `key` in `parts`; `None` if any part is not one.
-pub(crate) fn heads(
+/// The genuine envelopes or heads for `key` in `parts`; `None` if any part is not one, because then the
+/// whole answer is discarded.
+pub(crate) fn read<E: Part>(
     core: &mut Core,
     wall: UnixMillis,
     key: &Key,
     parts: &[Bytes],
-) -> Option<ReplicaAnswer<SignedHead>> {
-    read(core, wall, key, parts, |bytes| SignedHead::decode(bytes).ok())
-}
-
-fn read<E: HasHead>(
-    core: &mut Core,
-    wall: UnixMillis,
-    key: &Key,
-    parts: &[Bytes],
-    decode: impl Fn(&Bytes) -> Option<E>,
 ) -> Option<ReplicaAnswer<E>> {
     let (mut state, mut future_dated, mut own_future_dated) = (State::new(), false, false);
     let me = core.identity.public_key();
     for part in parts {
-        let genuine = decode(part).filter(|envelope| {
+        let genuine = E::decode(part).filter(|envelope| {
             envelope.signed_head().key() == *key && core.is_genuine(envelope.signed_head())
         });
         let Some(envelope) = genuine else {

@@ -57,8 +57,8 @@ pub(crate) struct Offered {
 /// The purpose of a storage operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OpPurpose {
-    /// Local envelopes for a command, from the replicas or the own ones.
-    CommandLoad(CommandId),
+    /// Local envelopes for a command, from this place.
+    CommandLoad(CommandId, Place),
     /// The writer's own envelope, loaded in this write's turn.
     PutTurn(CommandId),
     /// The writer's own envelope of this command, to be made durable.
@@ -238,18 +238,8 @@ impl Core {
         self.asks.remove(&id)
     }
 
-    pub(crate) fn lookup(
-        &mut self,
-        command: CommandId,
-        target: Key,
-        want: Want,
-        why: &'static str,
-    ) {
-        self.lookup_wider(command, target, want, why, 0);
-    }
-
     /// A lookup that finds `spare` nodes more than there are replicas.
-    pub(crate) fn lookup_wider(
+    pub(crate) fn lookup(
         &mut self,
         command: CommandId,
         target: Key,

@@ -4,43 +4,25 @@
 //! of R replicas buys freshness. A record counts as absent only if R of the r closest nodes said so
 //! and no node claimed to hold envelopes that could not be fetched.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use potluck_base::{Deadline, Instant, Key, NodeId, Peer};
 use potluck_record::limits::writers_max;
 use potluck_record::{
-    Envelope, MergeAs, Place, Reading, SignedHead, State, StateDigest, StorageOp, StorageReply,
+    Envelope, MergeAs, Place, Reading, SignedHead, State, StateDigest, StorageOp,
 };
-use potluck_wire::{Loaded, RecordAnswer, Request, Want};
+use potluck_wire::Request;
 
-use crate::answer::{self, ReplicaAnswer};
 use crate::command::{CommandError, CommandId, ReadDone, Reply};
 use crate::core::{AskPurpose, Core, OpPurpose};
 use crate::event::Delivery;
-use crate::paged_fetch::PagedFetches;
-use crate::storage;
-
-/// Replicas that must hold a future-dated envelope before this node concludes that its own clock is
-/// behind: honest replicas refuse such envelopes, and a single one may lie. A higher number
-/// tolerates more liars and notices a wrong clock less often.
-pub(crate) const FUTURE_DATED_QUORUM: u16 = 2;
-
-/// Whether an operation continues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Progress {
-    /// It waits for more.
-    Waiting,
-    /// It has been answered.
-    Done,
-}
+use crate::survey::{Answer, Event, FUTURE_DATED_QUORUM, Keep, Local, Progress, Question, Survey};
 
 /// The purpose of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadPurpose {
-    /// The application asked for it.
-    Read,
+    /// The application asked for it, with this many replicas that must agree; `None`: the configured
+    /// number.
+    Read(Option<u16>),
     /// A write found siblings and returns them.
     Conflict,
 }
@@ -50,19 +32,10 @@ pub(crate) enum ReadPurpose {
 pub(crate) struct Get {
     id: CommandId,
     key: Key,
-    quorum: Option<u16>,
     purpose: ReadPurpose,
-    deadline: Instant,
-    state: State<Envelope>,
-    /// The nodes that answered, with the digest of what each holds.
-    answers: BTreeMap<NodeId, (Peer, StateDigest)>,
-    /// Nodes that hold a future-dated envelope, by this node's clock.
-    future_dated: u16,
-    closest: Option<Vec<Peer>>,
-    local_waiting: u8,
+    survey: Survey<Envelope>,
     /// The head of this node's own envelope, as it was when the read began.
     own: Option<SignedHead>,
-    fetches: PagedFetches,
 }
 
 impl Get {
@@ -70,171 +43,99 @@ impl Get {
         core: &mut Core,
         now: Instant,
         id: CommandId,
-        asked: (Key, Option<u16>, ReadPurpose),
+        key: Key,
+        purpose: ReadPurpose,
     ) -> Self {
-        let (key, quorum, purpose) = asked;
-        for place in [Place::Replica, Place::Own] {
-            core.storage(StorageOp::Load { key, place }, OpPurpose::CommandLoad(id));
-        }
-        core.lookup(id, key, Want::Values, "get");
-        Self {
+        let asked = Question {
             id,
             key,
-            quorum,
-            purpose,
-            deadline: now + core.read_timeout(),
-            state: State::new(),
-            answers: BTreeMap::new(),
-            future_dated: 0,
-            closest: None,
-            local_waiting: 2,
-            own: None,
-            fetches: PagedFetches::new(id, key),
-        }
+            why: "get",
+            spare: 0,
+            places: &[Place::Replica, Place::Own],
+            keep: Keep::Digests,
+        };
+        Self { id, key, purpose, survey: Survey::start(core, now, asked), own: None }
     }
 
     pub(crate) const fn deadline(&self) -> Deadline {
-        Deadline::new(self.deadline, "get")
+        Deadline::new(self.survey.deadline(), "get")
     }
 
-    /// Takes what this node itself holds. The first answer is its replica; the second is its own
-    /// envelope, which makes a node read its own writes.
-    pub(crate) fn on_local(
-        &mut self,
-        core: &mut Core,
-        now: Instant,
-        reply: StorageReply,
-    ) -> Progress {
-        let is_replica = self.local_waiting == 2;
-        self.local_waiting = self.local_waiting.saturating_sub(1);
-        if let Ok(envelopes) = storage::envelopes(reply) {
-            let held = ReplicaAnswer::local(envelopes);
+    /// Takes an event of the survey, and ends the read if that is enough.
+    pub(crate) fn on_event(&mut self, core: &mut Core, now: Instant, event: Event) -> Progress {
+        if let Some(local) = self.survey.on_event(core, now, event) {
+            self.on_local(core, local);
+        }
+        self.settle(core, now)
+    }
+
+    /// Takes what this node itself holds: its replica, and its own envelope, which makes a node read
+    /// its own writes.
+    fn on_local(&mut self, core: &Core, local: Local) {
+        let Ok(envelopes) = local.envelopes else { return };
+        match local.place {
             // A copy kept from a time when this node was a replica may be stale: it does not count.
-            let counts = is_replica && core.is_responsible(&self.key);
-            let holders = [core.me];
-            if !is_replica {
-                self.own = held.state.iter().next().map(|own| own.head().clone());
+            Place::Replica if core.is_responsible(&self.key) => {
+                self.survey.take(&[core.me], envelopes.into_iter().collect());
             }
-            self.take(if counts { &holders } else { &[] }, &held.state);
-        }
-        self.settle(core, now)
-    }
-
-    /// Takes the answer of a node that the lookup asked.
-    pub(crate) fn on_found(
-        &mut self,
-        core: &mut Core,
-        now: Instant,
-        from: Peer,
-        record: &RecordAnswer,
-    ) -> Progress {
-        let known = record.digest != StateDigest::EMPTY && record.digest == self.state.digest();
-        if known {
-            self.answers.insert(from.id, (from, record.digest));
-        } else if record.complete {
-            let wall = core.wall(now);
-            if let Some(held) = answer::envelopes(core, wall, &self.key, &record.parts) {
-                self.future_dated += u16::from(held.future_dated);
-                self.take(&[from], &held.state);
+            Place::Replica => self.survey.merge(envelopes),
+            Place::Own => {
+                self.own = envelopes.first().map(|own| own.head().clone());
+                self.survey.merge(envelopes);
             }
-        } else {
-            self.fetches.start(core, from, record.digest);
-        }
-        self.settle(core, now)
-    }
-
-    fn take(&mut self, holders: &[Peer], held: &State<Envelope>) {
-        for holder in holders {
-            self.answers.insert(holder.id, (*holder, held.digest()));
-        }
-        for envelope in held.iter() {
-            self.state.merge(envelope.clone());
         }
     }
 
-    /// A page of what a replica holds, or `None` if it could not be fetched.
-    pub(crate) fn on_load(
-        &mut self,
-        core: &mut Core,
-        now: Instant,
-        from: NodeId,
-        loaded: Option<Loaded>,
-    ) -> Progress {
-        let wall = core.wall(now);
-        if let Some(fetched) = self.fetches.on_loaded(core, wall, from, loaded) {
-            self.future_dated +=
-                u16::from(fetched.held.future_dated) * fetched.holders.len() as u16;
-            self.take(&fetched.holders, &fetched.held.state);
+    const fn quorum(&self) -> Option<u16> {
+        match self.purpose {
+            ReadPurpose::Read(quorum) => quorum,
+            ReadPurpose::Conflict => None,
         }
-        self.settle(core, now)
-    }
-
-    pub(crate) fn on_lookup_done(
-        &mut self,
-        core: &mut Core,
-        now: Instant,
-        closest: Vec<Peer>,
-    ) -> Progress {
-        self.closest = Some(closest);
-        self.settle(core, now)
-    }
-
-    /// The read deadline is over: decides with the answers so far.
-    pub(crate) fn on_deadline(&mut self, core: &mut Core, now: Instant) -> Progress {
-        core.stop_lookup(self.id);
-        self.fetches.abandon();
-        self.local_waiting = 0;
-        self.closest.get_or_insert_default();
-        self.settle(core, now)
     }
 
     /// Nodes that hold exactly the merged state, among the r closest of those that answered.
     fn agreeing(&self, core: &Core) -> u16 {
-        let digest = self.state.digest();
-        let mut answers: Vec<&(Peer, StateDigest)> = self.answers.values().collect();
-        answers.sort_by_key(|(peer, _)| peer.distance(&self.key));
+        let digest = self.survey.state().digest();
+        let mut answers: Vec<&Answer<Envelope>> = self.survey.answers().values().collect();
+        answers.sort_by_key(|answer| answer.peer.distance(&self.key));
         let nearest = answers.iter().take(core.replication());
-        nearest.filter(|(_, held)| *held == digest).count() as u16
+        nearest.filter(|answer| answer.digest == digest).count() as u16
     }
 
     /// Digests of the r closest nodes: writes go to these only.
     fn nearest_answers(&self, core: &Core) -> Vec<StateDigest> {
-        let mut nearest: Vec<Peer> = self.closest.clone().unwrap_or_default();
-        nearest.extend(core.serves.then_some(core.me));
-        nearest.sort_by_key(|peer| peer.distance(&self.key));
-        nearest
-            .iter()
-            .take(core.replication())
-            .filter_map(|peer| self.answers.get(&peer.id).map(|(_, held)| *held))
-            .collect()
+        let answers = self.survey.answers();
+        let nearest = self.survey.nearest(core).into_iter().take(core.replication());
+        nearest.filter_map(|peer| answers.get(&peer.id).map(|answer| answer.digest)).collect()
     }
 
     fn settle(&mut self, core: &mut Core, now: Instant) -> Progress {
-        if self.local_waiting > 0 {
+        if self.survey.is_loading() {
             return Progress::Waiting;
         }
-        if self.future_dated >= FUTURE_DATED_QUORUM {
-            core.stop_lookup(self.id);
+        if self.survey.future_dated() >= FUTURE_DATED_QUORUM {
+            self.survey.stop(core);
             core.reply(self.id, Reply::Failed(CommandError::Clock));
             return Progress::Done;
         }
-        let needed = self.quorum.unwrap_or_else(|| core.read_quorum());
+        let needed = self.quorum().unwrap_or_else(|| core.read_quorum());
         // A replica that claims another state may hold the last acknowledged write.
-        if self.fetches.is_waiting() {
+        if self.survey.is_fetching() {
             return Progress::Waiting;
         }
-        if !self.state.is_empty() && self.agreeing(core) >= needed {
+        let found = !self.survey.state().is_empty();
+        if found && self.agreeing(core) >= needed {
             self.finish(core, now);
             return Progress::Done;
         }
-        if self.closest.is_none() {
+        if !self.survey.is_over() {
             return Progress::Waiting;
         }
         let nearest = self.nearest_answers(core);
         let absent = nearest.iter().filter(|held| **held == StateDigest::EMPTY).count() as u16;
-        let enough = match self.quorum {
+        let enough = match self.quorum() {
             Some(strict) => nearest.len() as u16 >= strict,
-            None => !self.state.is_empty() || absent >= needed && self.fetches.unread() == 0,
+            None => found || absent >= needed && self.survey.unread() == 0,
         };
         if enough {
             self.finish(core, now);
@@ -246,12 +147,13 @@ impl Get {
     }
 
     fn finish(&mut self, core: &mut Core, now: Instant) {
-        core.stop_lookup(self.id);
+        self.survey.stop(core);
+        let state = self.survey.state();
         let me = core.identity.public_key();
-        if let Some(head) = self.state.of(&me).map(Envelope::head) {
+        if let Some(head) = state.of(&me).map(Envelope::head) {
             core.watch_own(core.wall(now), head, self.own.as_ref());
         }
-        let reading = Reading::of(&self.state, core.wall(now));
+        let reading = Reading::of(state, core.wall(now));
         if reading.values.is_empty() {
             core.stats.gets_absent += 1;
         } else {
@@ -260,11 +162,11 @@ impl Get {
         let done = ReadDone {
             key: self.key,
             reading,
-            digest: self.state.digest(),
-            answers: self.answers.len() as u16,
+            digest: state.digest(),
+            answers: self.survey.answers().len() as u16,
         };
         let reply = match self.purpose {
-            ReadPurpose::Read => Reply::Read(done),
+            ReadPurpose::Read(_) => Reply::Read(done),
             ReadPurpose::Conflict => Reply::Conflict(done),
         };
         core.reply(self.id, reply);
@@ -273,33 +175,34 @@ impl Get {
 
     /// Read repair: sends the merged state to replicas that lack part of it.
     fn repair(&self, core: &mut Core) {
-        let digest = self.state.digest();
-        if self.state.is_empty() {
+        let (state, answers) = (self.survey.state(), self.survey.answers());
+        let digest = state.digest();
+        if state.is_empty() {
             return;
         }
         // If the lookup did not finish, only nodes that hold part of the record are known replicas.
+        let closest = self.survey.closest().unwrap_or_default();
         let converged: Vec<NodeId> =
-            self.closest.iter().flatten().take(core.replication()).map(|peer| peer.id).collect();
-        let stale: Vec<Peer> = self
-            .answers
+            closest.iter().take(core.replication()).map(|peer| peer.id).collect();
+        let stale: Vec<Peer> = answers
             .values()
-            .filter(|(peer, held)| {
-                *held != digest
-                    && (*held != StateDigest::EMPTY || converged.contains(&peer.id))
-                    && peer.id != core.me.id
+            .filter(|answer| {
+                answer.digest != digest
+                    && (answer.digest != StateDigest::EMPTY || converged.contains(&answer.peer.id))
+                    && answer.peer.id != core.me.id
             })
-            .map(|(peer, _)| *peer)
+            .map(|answer| answer.peer)
             .take(core.config.read_repairs_max)
             .collect();
         for peer in stale {
             core.stats.read_repairs += 1;
-            for request in stores(&self.state) {
+            for request in stores(state) {
                 core.ask(peer, request, Delivery::Fitting, AskPurpose::ReadRepair);
             }
         }
-        let lacks = self.answers.get(&core.me.id).is_some_and(|(_, held)| *held != digest);
+        let lacks = answers.get(&core.me.id).is_some_and(|mine| mine.digest != digest);
         if lacks && core.is_responsible(&self.key) {
-            for envelope in self.state.iter() {
+            for envelope in state.iter() {
                 let op = StorageOp::Merge {
                     envelope: envelope.clone(),
                     place: Place::Replica,
@@ -312,7 +215,7 @@ impl Get {
 }
 
 /// A request to store encoded envelopes.
-pub(crate) const fn store(envelopes: Vec<Bytes>) -> Request {
+const fn store(envelopes: Vec<Bytes>) -> Request {
     Request::Store { envelopes, certificates: Vec::new() }
 }
 

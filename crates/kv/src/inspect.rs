@@ -1,109 +1,48 @@
 //! Asking every replica of a key what it holds, for diagnosis.
 
-use std::collections::BTreeMap;
+use potluck_base::{Deadline, Instant, Key};
+use potluck_record::{Context, HasHead, Place, SignedHead, State};
 
-use potluck_base::{Deadline, Instant, Key, NodeId, Peer};
-use potluck_record::{Context, HasHead, Place, SignedHead, State, StorageOp, StorageReply};
-use potluck_wire::{Loaded, RecordAnswer, Want};
-
-use crate::answer;
 use crate::command::{CommandId, ReplicaState, Reply};
-use crate::core::{Core, OpPurpose};
-use crate::get::Progress;
-use crate::paged_fetch::{PagedFetches, heads_of};
-use crate::storage;
+use crate::core::Core;
+use crate::survey::{Event, Keep, Local, Progress, Question, Survey};
 
 /// One question to all replicas under way.
 #[derive(Debug, Clone)]
 pub(crate) struct Inspect {
     id: CommandId,
     key: Key,
-    held: BTreeMap<NodeId, State<SignedHead>>,
-    closest: Option<Vec<Peer>>,
-    local_waiting: bool,
-    fetches: PagedFetches,
-    deadline: Instant,
+    survey: Survey<SignedHead>,
 }
 
 impl Inspect {
     pub(crate) fn start(core: &mut Core, now: Instant, id: CommandId, key: Key) -> Self {
-        core.storage(StorageOp::Load { key, place: Place::Replica }, OpPurpose::CommandLoad(id));
-        core.lookup(id, key, Want::Heads, "replicas");
-        Self {
+        let asked = Question {
             id,
             key,
-            held: BTreeMap::new(),
-            closest: None,
-            local_waiting: true,
-            fetches: PagedFetches::new(id, key),
-            deadline: now + core.read_timeout(),
-        }
+            why: "replicas",
+            spare: 0,
+            places: &[Place::Replica],
+            keep: Keep::States,
+        };
+        Self { id, key, survey: Survey::start(core, now, asked) }
     }
 
     pub(crate) const fn deadline(&self) -> Deadline {
-        Deadline::new(self.deadline, "replicas")
+        Deadline::new(self.survey.deadline(), "replicas")
     }
 
-    /// The deadline is over: replies with the answers so far.
-    pub(crate) fn on_deadline(&mut self, core: &mut Core) -> Progress {
-        core.stop_lookup(self.id);
-        self.fetches.abandon();
-        self.local_waiting = false;
-        self.closest.get_or_insert_default();
-        self.settle(core)
-    }
-
-    pub(crate) fn on_local(&mut self, core: &mut Core, reply: StorageReply) -> Progress {
-        self.local_waiting = false;
-        if let Ok(envelopes) = storage::envelopes(reply) {
+    /// Takes an event of the survey, and replies when it is over.
+    pub(crate) fn on_event(&mut self, core: &mut Core, now: Instant, event: Event) -> Progress {
+        if let Some(Local { envelopes: Ok(envelopes), .. }) = self.survey.on_event(core, now, event)
+        {
             let held = envelopes.iter().map(|envelope| envelope.head().clone()).collect();
-            self.held.insert(core.me.id, held);
+            self.survey.take(&[core.me], held);
         }
-        self.settle(core)
-    }
-
-    pub(crate) fn on_found(
-        &mut self,
-        core: &mut Core,
-        now: Instant,
-        from: Peer,
-        record: &RecordAnswer,
-    ) {
-        let wall = core.wall(now);
-        if !record.complete {
-            self.fetches.start(core, from, record.digest);
-        } else if let Some(held) = answer::heads(core, wall, &self.key, &record.parts) {
-            self.held.insert(from.id, held.state);
-        }
-    }
-
-    pub(crate) fn on_load(
-        &mut self,
-        core: &mut Core,
-        now: Instant,
-        from: NodeId,
-        loaded: Option<Loaded>,
-    ) -> Progress {
-        let wall = core.wall(now);
-        if let Some(fetched) = self.fetches.on_loaded(core, wall, from, loaded) {
-            for holder in &fetched.holders {
-                self.held.insert(holder.id, heads_of(&fetched.held.state).collect());
-            }
-        }
-        self.settle(core)
-    }
-
-    pub(crate) fn on_lookup_done(&mut self, core: &mut Core, closest: Vec<Peer>) -> Progress {
-        self.closest = Some(closest);
-        self.settle(core)
-    }
-
-    fn settle(&mut self, core: &mut Core) -> Progress {
-        let waiting = self.local_waiting || self.fetches.is_waiting();
-        let Some(closest) = self.closest.clone().filter(|_| !waiting) else {
+        let Some(closest) = self.survey.closest().filter(|_| self.survey.is_over()) else {
             return Progress::Waiting;
         };
-        let mut nearest = closest;
+        let mut nearest = closest.to_vec();
         // Nodes of the replica set that did not answer are shown as unreachable.
         for peer in core.replica_set(&self.key) {
             if !nearest.contains(&peer) {
@@ -112,15 +51,12 @@ impl Inspect {
         }
         nearest.sort_by_key(|peer| peer.distance(&self.key));
         nearest.truncate(core.replication());
-        let mut merged = State::new();
-        for head in self.held.values().flat_map(State::iter) {
-            merged.merge(head.clone());
-        }
+        let merged = self.survey.state();
         let states = nearest
             .into_iter()
             .map(|peer| {
-                let state = self.held.get(&peer.id);
-                (peer, state.map_or(ReplicaState::Unreachable, |held| compare(held, &merged)))
+                let held = self.survey.answers().get(&peer.id).and_then(|it| it.state.as_ref());
+                (peer, held.map_or(ReplicaState::Unreachable, |held| compare(held, merged)))
             })
             .collect();
         core.reply(self.id, Reply::Replicas(states));

@@ -33,6 +33,7 @@ mod repair;
 mod serve;
 pub mod stats;
 mod storage;
+mod survey;
 
 pub use command::{
     Command, CommandError, CommandId, Held, Put, ReadDone, ReplicaState, Reply, WriteContext,

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, NodeId, Peer};
-use potluck_record::{OpId, Place, Reading, State, StorageOp, StorageReply};
-use potluck_wire::{Loaded, RecordAnswer, Request, Response};
+use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, Peer};
+use potluck_record::{Envelope, OpId, Place, Reading, State, StorageOp, StorageReply};
+use potluck_wire::{Loaded, Request, Response};
 
 use crate::anti_entropy::AntiEntropy;
 use crate::command::{Command, CommandError, CommandId, Held, Reply};
 use crate::config::Config;
 use crate::core::{AskPurpose, Core, OpPurpose};
-use crate::event::{AskId, Input, LookupId, Output, PeerRequest, ServeId};
-use crate::get::{Get, Progress, ReadPurpose};
+use crate::event::{AskId, Input, Output, PeerRequest, ServeId};
+use crate::get::{Get, ReadPurpose};
 use crate::inspect::{Inspect, version};
 use crate::placement::CloseGroup;
 use crate::pull::Pulls;
@@ -20,6 +20,7 @@ use crate::repair::Repair;
 use crate::serve::Serves;
 use crate::stats::Stats;
 use crate::storage;
+use crate::survey::{Event, Progress};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -45,6 +46,26 @@ fn loaded(response: Option<Response>) -> Option<Loaded> {
     match response {
         Some(Response::Loaded(loaded)) => Some(loaded),
         Some(_) | None => None,
+    }
+}
+
+/// What the loaded replica of a key shows.
+fn held(core: &Core, now: Instant, key: &Key, reply: StorageReply) -> Held {
+    let responsible = core.is_responsible(key);
+    let Ok(envelopes) = storage::envelopes(reply) else {
+        return Held { responsible, ..Held::default() };
+    };
+    let bytes = envelopes.iter().map(Envelope::encoded_len).sum();
+    let state: State = envelopes.into_iter().collect();
+    let reading = Reading::of(&state, core.wall(now));
+    Held {
+        present: !state.is_empty(),
+        kind: state.iter().max_by_key(|e| e.head().dot()).map(|e| e.head().kind()),
+        bytes,
+        siblings: reading.values.len(),
+        version: version(&state),
+        expires: reading.values.iter().map(|value| value.expires).max(),
+        responsible,
     }
 }
 
@@ -130,28 +151,35 @@ impl Kv {
             }
             Command::Get { key, quorum } => {
                 core.stats.gets += 1;
-                Operation::Get(Get::start(core, now, id, (key, quorum, ReadPurpose::Read)))
+                Operation::Get(Get::start(core, now, id, key, ReadPurpose::Read(quorum)))
             }
             Command::Replicas { key } => Operation::Inspect(Inspect::start(core, now, id, key)),
             Command::Local { key } => {
                 let op = StorageOp::Load { key, place: Place::Replica };
-                core.storage(op, OpPurpose::CommandLoad(id));
+                core.storage(op, OpPurpose::CommandLoad(id, Place::Replica));
                 Operation::Local(key)
             }
         };
         self.operations.insert(id, operation);
     }
 
-    /// Passes an event to one read, and removes the read if it is done.
-    fn with_get(&mut self, id: CommandId, feed: impl FnOnce(&mut Get, &mut Core) -> Progress) {
-        if let Some(Operation::Get(get)) = self.operations.get_mut(&id)
-            && feed(get, &mut self.core) == Progress::Done
-        {
-            self.operations.remove(&id);
-        }
-    }
-
-    fn end_if_done(&mut self, id: CommandId, progress: Progress) {
+    /// Passes an event of a survey to the operation that made it.
+    fn on_survey(&mut self, now: Instant, id: CommandId, event: Event) {
+        let core = &mut self.core;
+        let progress = match self.operations.get_mut(&id) {
+            Some(Operation::Get(get)) => get.on_event(core, now, event),
+            Some(Operation::Inspect(inspect)) => inspect.on_event(core, now, event),
+            Some(Operation::Put(_)) => {
+                return self.with_put(now, id, |put, core| put.on_event(core, now, event));
+            }
+            Some(Operation::Local(key)) => {
+                let Event::Local(_, reply) = event else { return };
+                let held = held(core, now, key, reply);
+                core.reply(id, Reply::Local(held));
+                Progress::Done
+            }
+            None => return,
+        };
         if progress == Progress::Done {
             self.operations.remove(&id);
         }
@@ -177,8 +205,7 @@ impl Kv {
                 }
             }
             Step::Conflict => {
-                let asked = (key, None, ReadPurpose::Conflict);
-                let get = Get::start(&mut self.core, now, id, asked);
+                let get = Get::start(&mut self.core, now, id, key, ReadPurpose::Conflict);
                 self.operations.insert(id, Operation::Get(get));
             }
             Step::Done => {
@@ -217,44 +244,15 @@ impl Kv {
         }
     }
 
-    fn on_found(&mut self, now: Instant, lookup: LookupId, from: Peer, record: &RecordAnswer) {
-        let Some(id) = self.core.lookup_command(lookup) else { return };
-        match self.operations.get_mut(&id) {
-            Some(Operation::Get(_)) => {
-                self.with_get(id, |get, core| get.on_found(core, now, from, record));
-            }
-            Some(Operation::Put(put)) => put.on_found(&mut self.core, now, from, record),
-            Some(Operation::Inspect(inspect)) => {
-                inspect.on_found(&mut self.core, now, from, record);
-            }
-            Some(Operation::Local(_)) | None => {}
-        }
-    }
-
-    fn on_lookup_done(&mut self, now: Instant, lookup: LookupId, closest: Vec<Peer>) {
-        let Some(id) = self.core.end_lookup(lookup) else { return };
-        match self.operations.get_mut(&id) {
-            Some(Operation::Get(_)) => {
-                self.with_get(id, |get, core| get.on_lookup_done(core, now, closest));
-            }
-            Some(Operation::Put(_)) => {
-                self.with_put(now, id, |put, core| put.on_lookup_done(core, now, closest));
-            }
-            Some(Operation::Inspect(inspect)) => {
-                let progress = inspect.on_lookup_done(&mut self.core, closest);
-                self.end_if_done(id, progress);
-            }
-            Some(Operation::Local(_)) | None => {}
-        }
-    }
-
     fn on_answer(&mut self, now: Instant, ask: AskId, response: Option<Response>) {
         let Some(purpose) = self.core.take_ask(ask) else { return };
         match purpose {
             AskPurpose::PutStore(id, from) => {
                 self.with_put(now, id, |put, core| put.on_stored(core, from, response.as_ref()));
             }
-            AskPurpose::Load(id, from) => self.on_load(now, id, from, loaded(response)),
+            AskPurpose::Load(id, from) => {
+                self.on_survey(now, id, Event::Page(from, loaded(response)));
+            }
             AskPurpose::ReadRepair => {}
             AskPurpose::Offer(offer) => {
                 let wanted = match response {
@@ -269,22 +267,6 @@ impl Kv {
         }
     }
 
-    fn on_load(&mut self, now: Instant, id: CommandId, from: NodeId, page: Option<Loaded>) {
-        match self.operations.get_mut(&id) {
-            Some(Operation::Get(_)) => {
-                self.with_get(id, |get, core| get.on_load(core, now, from, page));
-            }
-            Some(Operation::Put(_)) => {
-                self.with_put(now, id, |put, core| put.on_load(core, now, from, page));
-            }
-            Some(Operation::Inspect(inspect)) => {
-                let progress = inspect.on_load(&mut self.core, now, from, page);
-                self.end_if_done(id, progress);
-            }
-            Some(Operation::Local(_)) | None => {}
-        }
-    }
-
     fn on_stored(&mut self, now: Instant, id: OpId, reply: StorageReply) {
         if let Some(key) = self.core.take_merging(id)
             && let StorageReply::Merged { outcome, digest } = &reply
@@ -294,7 +276,9 @@ impl Kv {
         }
         let Some(purpose) = self.core.take_op(id) else { return };
         match purpose {
-            OpPurpose::CommandLoad(id) => self.on_command_load(now, id, reply),
+            OpPurpose::CommandLoad(id, place) => {
+                self.on_survey(now, id, Event::Local(place, reply));
+            }
             OpPurpose::PutTurn(id) => {
                 self.with_put(now, id, |put, core| put.on_own(core, now, reply));
             }
@@ -327,47 +311,6 @@ impl Kv {
                     }
                 }
             }
-        }
-    }
-
-    fn on_command_load(&mut self, now: Instant, id: CommandId, reply: StorageReply) {
-        match self.operations.get_mut(&id) {
-            Some(Operation::Get(_)) => {
-                self.with_get(id, |get, core| get.on_local(core, now, reply));
-            }
-            Some(Operation::Put(_)) => {
-                self.with_put(now, id, |put, core| put.on_local(core, now, reply));
-            }
-            Some(Operation::Inspect(inspect)) => {
-                let progress = inspect.on_local(&mut self.core, reply);
-                self.end_if_done(id, progress);
-            }
-            Some(Operation::Local(key)) => {
-                let key = *key;
-                self.operations.remove(&id);
-                let held = self.held(now, &key, reply);
-                self.core.reply(id, Reply::Local(held));
-            }
-            None => {}
-        }
-    }
-
-    fn held(&self, now: Instant, key: &Key, reply: StorageReply) -> Held {
-        let responsible = self.core.is_responsible(key);
-        let Ok(envelopes) = storage::envelopes(reply) else {
-            return Held { responsible, ..Held::default() };
-        };
-        let bytes = envelopes.iter().map(potluck_record::Envelope::encoded_len).sum();
-        let state: State = envelopes.into_iter().collect();
-        let reading = Reading::of(&state, self.core.wall(now));
-        Held {
-            present: !state.is_empty(),
-            kind: state.iter().max_by_key(|e| e.head().dot()).map(|e| e.head().kind()),
-            bytes,
-            siblings: reading.values.len(),
-            version: version(&state),
-            expires: reading.values.iter().map(|value| value.expires).max(),
-            responsible,
         }
     }
 
@@ -445,15 +388,11 @@ impl Kv {
     /// The deadline of an operation is over.
     fn on_late(&mut self, now: Instant, id: CommandId) {
         match self.operations.get_mut(&id) {
-            Some(Operation::Get(_)) => {
-                self.with_get(id, |get, core| get.on_deadline(core, now));
-            }
-            Some(Operation::Inspect(inspect)) => {
-                let progress = inspect.on_deadline(&mut self.core);
-                self.end_if_done(id, progress);
+            Some(Operation::Get(_) | Operation::Inspect(_)) => {
+                self.on_survey(now, id, Event::Deadline);
             }
             Some(Operation::Put(put)) if put.only_reads_too_long(now) => {
-                self.with_put(now, id, |put, core| put.on_read_deadline(core, now));
+                self.on_survey(now, id, Event::Deadline);
             }
             Some(Operation::Put(put)) => {
                 put.on_deadline(&mut self.core);
@@ -485,8 +424,10 @@ impl Machine for Kv {
         match input {
             Input::Command { id, command } => self.on_command(now, id, command),
             Input::Found { lookup, from, record } => {
-                if let Some(record) = record {
-                    self.on_found(now, lookup, from, &record);
+                if let Some(record) = record
+                    && let Some(id) = self.core.lookup_command(lookup)
+                {
+                    self.on_survey(now, id, Event::Found(from, record));
                 }
             }
             Input::LookupRefused(lookup) => {
@@ -495,7 +436,11 @@ impl Machine for Kv {
                     self.core.reply(id, Reply::Failed(CommandError::Busy));
                 }
             }
-            Input::LookupDone { lookup, closest } => self.on_lookup_done(now, lookup, closest),
+            Input::LookupDone { lookup, closest } => {
+                if let Some(id) = self.core.end_lookup(lookup) {
+                    self.on_survey(now, id, Event::LookupDone(closest));
+                }
+            }
             Input::Answered { ask, response } => self.on_answer(now, ask, Some(response)),
             Input::Failed { ask } => self.on_answer(now, ask, None),
             Input::Stored { id, reply } => self.on_stored(now, id, reply),

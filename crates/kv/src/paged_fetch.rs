@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use potluck_base::{Key, NodeId, Peer, UnixMillis};
-use potluck_record::{Envelope, SignedHead, State, StateDigest};
+use potluck_record::{Envelope, StateDigest};
 use potluck_wire::{Load, Loaded, Request};
 
 use crate::answer::{self, ReplicaAnswer};
@@ -104,7 +104,7 @@ impl PagedFetches {
                 self.active.insert(from, fetch);
                 None
             }
-            Some(true) => match answer::envelopes(core, wall, &self.key, &fetch.parts) {
+            Some(true) => match answer::read(core, wall, &self.key, &fetch.parts) {
                 Some(held) => Some(self.finish(core, &fetch, held)),
                 None => self.fail(core, &fetch),
             },
@@ -165,9 +165,4 @@ impl PagedFetch {
         }
         (!page.envelopes.is_empty() && self.pages < PAGES_MAX).then_some(false)
     }
-}
-
-/// The heads of a state.
-pub(crate) fn heads_of(state: &State<Envelope>) -> impl Iterator<Item = SignedHead> {
-    state.iter().map(|envelope| envelope.head().clone())
 }

@@ -14,18 +14,16 @@ use std::collections::VecDeque;
 use potluck_base::{Deadline, Instant, Key, NodeId, Peer, UnixMillis};
 use potluck_record::limits::{CLOCK_AHEAD_MAX, PROVIDER_LIFE};
 use potluck_record::{
-    Context, Dot, Draft, DraftError, Envelope, Kind, MergeAs, Place, SignedHead, Space, State,
+    Context, Dot, Draft, DraftError, Envelope, Kind, MergeAs, Place, SignedHead, Space,
     StorageFailure, StorageOp, StorageReply,
 };
-use potluck_wire::{Loaded, RecordAnswer, Refusal, Want};
+use potluck_wire::Refusal;
 
 use crate::admissible::{is_admissible, is_future_dated};
-use crate::answer::{self, ReplicaAnswer};
 use crate::command::{CommandError, CommandId, Put, Reply, WriteContext};
 use crate::core::{Core, OpPurpose};
-use crate::get::FUTURE_DATED_QUORUM;
-use crate::paged_fetch::{PagedFetches, heads_of};
 use crate::storage;
+use crate::survey::{Event, FUTURE_DATED_QUORUM, Keep, Question, Survey};
 use own_values::OwnValues;
 
 /// The action that a write requests of the store.
@@ -51,19 +49,8 @@ pub(crate) struct PutOp {
     put: Put,
     key: Key,
     deadline: Instant,
-    heads: State<SignedHead>,
-    closest: Option<Vec<Peer>>,
+    survey: Survey<SignedHead>,
     has_read: bool,
-    local_waiting: u8,
-    fetches: PagedFetches,
-    /// Nodes that answered with their state, this one included.
-    answers: u16,
-    /// Nodes that hold a future-dated envelope, by this node's clock.
-    future_dated: u16,
-    /// Whether other nodes hold a future-dated envelope of this node's own.
-    own_future_dated: bool,
-    /// When the reading part ends.
-    read_deadline: Instant,
     context: Context,
     envelope: Option<Envelope>,
     /// This writer's envelope before this write.
@@ -100,26 +87,22 @@ impl PutOp {
             return Err(CommandError::ClockOff(offset));
         }
         let key = check(core, now, &put)?;
-        for place in [Place::Replica, Place::Own] {
-            core.storage(StorageOp::Load { key, place }, OpPurpose::CommandLoad(id));
-        }
-        // Spare nodes for replicas that cannot store; small replica sets need relatively more.
-        let spare = if core.replication() < 8 { 3 } else { 1 };
-        core.lookup_wider(id, key, Want::Heads, "put", spare);
+        let asked = Question {
+            id,
+            key,
+            why: "put",
+            // For replicas that cannot store; small replica sets need relatively more.
+            spare: if core.replication() < 8 { 3 } else { 1 },
+            places: &[Place::Replica, Place::Own],
+            keep: Keep::Digests,
+        };
         Ok(Self {
             id,
             put,
             key,
             deadline: now + core.config.put_deadline,
-            heads: State::new(),
-            closest: None,
+            survey: Survey::start(core, now, asked),
             has_read: false,
-            local_waiting: 2,
-            fetches: PagedFetches::new(id, key),
-            answers: u16::from(core.serves),
-            future_dated: 0,
-            own_future_dated: false,
-            read_deadline: now + core.read_timeout(),
             context: Context::new(),
             envelope: None,
             previous: None,
@@ -143,7 +126,7 @@ impl PutOp {
     /// The deadline of the reading part, then of the whole write.
     pub(crate) fn deadline(&self) -> Deadline {
         if self.is_reading() {
-            Deadline::new(self.read_deadline, "put reads")
+            Deadline::new(self.survey.deadline(), "put reads")
         } else {
             Deadline::new(self.deadline, "put")
         }
@@ -155,100 +138,48 @@ impl PutOp {
 
     // --- reading ---
 
-    pub(crate) fn on_local(&mut self, core: &mut Core, now: Instant, reply: StorageReply) -> Step {
-        self.local_waiting = self.local_waiting.saturating_sub(1);
-        match storage::envelopes(reply) {
-            Ok(envelopes) => {
-                let (held, wall) = (ReplicaAnswer::local(envelopes), core.wall(now));
-                let me = core.identity.public_key();
-                heads_of(&held.state)
-                    // Such an envelope was signed while this node's clock ran ahead; see `on_own`.
-                    .filter(|head| head.writer() != me || !is_future_dated(head, wall))
-                    .for_each(|head| {
-                        self.heads.merge(head);
-                    });
+    /// Takes an event of the survey.
+    pub(crate) fn on_event(&mut self, core: &mut Core, now: Instant, event: Event) -> Step {
+        if let Some(local) = self.survey.on_event(core, now, event) {
+            match local.envelopes {
+                Ok(envelopes) => self.on_local(core, now, &envelopes),
+                Err(failure @ StorageFailure::Stopped) => return self.fail(core, failure.into()),
+                // The answers of the other replicas may do.
+                Err(StorageFailure::Full | StorageFailure::Corrupt) => {}
             }
-            Err(failure @ StorageFailure::Stopped) => return self.fail(core, failure.into()),
-            // The answers of the other replicas may do.
-            Err(StorageFailure::Full | StorageFailure::Corrupt) => {}
         }
         self.after_reading(core, now)
     }
 
-    pub(crate) fn on_found(
-        &mut self,
-        core: &mut Core,
-        now: Instant,
-        from: Peer,
-        record: &RecordAnswer,
-    ) {
-        if record.complete {
-            let wall = core.wall(now);
-            if let Some(held) = answer::heads(core, wall, &self.key, &record.parts) {
-                self.answers += 1;
-                self.future_dated += u16::from(held.future_dated);
-                self.own_future_dated |= held.own_future_dated;
-                held.state.iter().for_each(|head| {
-                    self.heads.merge(head.clone());
-                });
-            }
-        } else if record.digest == self.heads.digest() {
-            self.answers += 1;
-        } else {
-            self.fetches.start(core, from, record.digest);
-        }
-    }
-
-    pub(crate) fn on_load(
-        &mut self,
-        core: &mut Core,
-        now: Instant,
-        from: NodeId,
-        loaded: Option<Loaded>,
-    ) -> Step {
-        let wall = core.wall(now);
-        if let Some(fetched) = self.fetches.on_loaded(core, wall, from, loaded) {
-            self.answers += fetched.holders.len() as u16;
-            self.future_dated +=
-                u16::from(fetched.held.future_dated) * fetched.holders.len() as u16;
-            self.own_future_dated |= fetched.held.own_future_dated;
-            heads_of(&fetched.held.state).for_each(|head| {
-                self.heads.merge(head);
-            });
-        }
-        self.after_reading(core, now)
-    }
-
-    pub(crate) fn on_lookup_done(
-        &mut self,
-        core: &mut Core,
-        now: Instant,
-        closest: Vec<Peer>,
-    ) -> Step {
-        self.closest = Some(closest);
-        self.after_reading(core, now)
+    fn on_local(&mut self, core: &Core, now: Instant, envelopes: &[Envelope]) {
+        let (me, wall) = (core.identity.public_key(), core.wall(now));
+        let heads = envelopes.iter().map(Envelope::head);
+        // An own future-dated envelope was signed while this node's clock ran ahead; see `on_own`.
+        let counting = heads.filter(|head| head.writer() != me || !is_future_dated(head, wall));
+        self.survey.merge(counting.cloned());
     }
 
     fn after_reading(&mut self, core: &mut Core, now: Instant) -> Step {
-        let waiting = self.local_waiting > 0 || self.fetches.is_waiting();
-        if self.has_read || self.closest.is_none() || waiting {
+        if self.has_read || !self.survey.is_over() {
             return Step::Wait;
         }
         self.has_read = true;
-        if self.future_dated >= FUTURE_DATED_QUORUM {
+        if self.survey.future_dated() >= FUTURE_DATED_QUORUM {
             return self.fail(core, CommandError::Clock);
         }
         let needed = core.read_quorum();
         let blind = self.is_unconditional() || self.put.context == WriteContext::Blind;
-        let unsure = self.answers < needed || self.fetches.unread() > 0;
-        if !blind && self.heads.is_empty() && unsure {
-            let answers = self.answers;
+        // This node itself counts as one of those that answered.
+        let answers = self.survey.answers().len() as u16 + u16::from(core.serves);
+        let unsure = answers < needed || self.survey.unread() > 0;
+        let heads = self.survey.state();
+        if !blind && heads.is_empty() && unsure {
             return self.fail(core, CommandError::TooFewAnswers { answers, needed });
         }
-        let live = self.heads.live(core.wall(now));
+        let live = heads.live(core.wall(now));
         let kinds = |kind: Kind| {
             live.iter()
-                .filter(|live| self.heads.of(&live.writer).is_some_and(|head| head.kind() == kind))
+                .filter(|live| heads.of(&live.writer).is_some_and(|head| head.kind() == kind))
                 .count()
         };
         self.context = match &self.put.context {
@@ -264,7 +195,7 @@ impl PutOp {
                 if self.put.value.is_none() && live.is_empty() {
                     return self.fail(core, CommandError::Absent);
                 }
-                self.heads.context()
+                heads.context()
             }
         };
         if self.put.value.is_none()
@@ -281,7 +212,7 @@ impl PutOp {
         if self.put.kind.is_none() {
             self.put.kind = live
                 .first()
-                .and_then(|live| self.heads.of(&live.writer))
+                .and_then(|live| heads.of(&live.writer))
                 .map(SignedHead::kind)
                 .filter(|kind| matches!(kind, Kind::Siblings | Kind::Lww));
         }
@@ -308,7 +239,7 @@ impl PutOp {
             Err(failure) => return self.fail_in_turn(core, failure.into()),
         };
         let wall = core.wall(now);
-        if let Some(told) = self.heads.of(&core.identity.public_key()) {
+        if let Some(told) = self.survey.state().of(&core.identity.public_key()) {
             core.watch_own(wall, told, own.as_ref().map(Envelope::head));
         }
         if core.is_cloned() {
@@ -316,8 +247,9 @@ impl PutOp {
         }
         // An envelope that was signed while this node's clock ran ahead, and that no other node stored,
         // is taken back: this write continues from the state before it.
-        let early =
-            own.as_ref().filter(|own| is_future_dated(own.head(), wall) && !self.own_future_dated);
+        let early = own
+            .as_ref()
+            .filter(|own| is_future_dated(own.head(), wall) && !self.survey.own_future_dated());
         if let Some(early) = early {
             core.take_back(early.head(), None);
         }
@@ -350,8 +282,8 @@ impl PutOp {
         let wall = core.wall(now);
         let me = core.identity.public_key();
         // Replicas may hold newer dots of this writer than its own store, whose envelope expired.
-        let told = self.heads.of(&me).map(SignedHead::dot).unwrap_or_default();
-        let seen = self.heads.context().dot_of(&me);
+        let told = self.survey.state().of(&me).map(SignedHead::dot).unwrap_or_default();
+        let seen = self.survey.state().context().dot_of(&me);
         let last = own.last_dot().max(told).max(seen);
         let mut dot = Dot::next(last, wall);
         let mut context = self.superseded(core, wall, last);
@@ -427,10 +359,10 @@ impl PutOp {
             return UnixMillis(0);
         }
         let all_read = context.iter().all(|(writer, dot)| {
-            self.heads.of(writer).is_some_and(|head| dot <= head.dot())
-                || self.heads.context().covers(writer, dot)
+            self.survey.state().of(writer).is_some_and(|head| dot <= head.dot())
+                || self.survey.state().context().covers(writer, dot)
         });
-        let read = self.heads.last_expiry();
+        let read = self.survey.state().last_expiry();
         if all_read { read } else { read.max(wall.plus(core.config.life_max)) }
     }
 
@@ -442,18 +374,9 @@ impl PutOp {
         }
     }
 
-    /// The reading part is over: continues with the answers so far.
-    pub(crate) fn on_read_deadline(&mut self, core: &mut Core, now: Instant) -> Step {
-        core.stop_lookup(self.id);
-        self.fetches.abandon();
-        self.local_waiting = 0;
-        self.closest.get_or_insert_default();
-        self.after_reading(core, now)
-    }
-
     /// Whether the deadline of the reading part is over, but not that of the whole write.
     pub(crate) fn only_reads_too_long(&self, now: Instant) -> bool {
-        self.is_reading() && self.read_deadline <= now && now < self.deadline
+        self.is_reading() && self.survey.deadline() <= now && now < self.deadline
     }
 
     /// The deadline of the write is over. Pending requests are not cancelled.

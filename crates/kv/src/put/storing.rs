@@ -3,12 +3,11 @@
 
 use potluck_base::{NodeId, UnixMillis};
 use potluck_record::{Envelope, EnvelopeId, MergeAs, Place, SignedHead, StorageOp, StorageReply};
-use potluck_wire::{Refusal, Response, StoreOutcome};
+use potluck_wire::{Refusal, Request, Response, StoreOutcome};
 
 use crate::command::{CommandError, Reply, Written};
 use crate::core::{AskPurpose, Core, OpPurpose};
 use crate::event::{Delivery, ForeignWrite};
-use crate::get::store;
 use crate::storage;
 
 use super::{PutOp, Step};
@@ -19,11 +18,7 @@ impl PutOp {
         if let StorageReply::Failed(failure) = reply {
             return self.fail_in_turn(core, (*failure).into());
         }
-        let mut targets = self.closest.clone().unwrap_or_default();
-        targets.extend(core.serves.then_some(core.me));
-        targets.sort_by_key(|peer| peer.distance(&self.key));
-        targets.dedup();
-        self.candidates = targets.into();
+        self.candidates = self.survey.nearest(core).into();
         self.wanted = self.candidates.len().min(core.replication()) as u16;
         for _ in 0..self.wanted {
             self.store_at_next(core);
@@ -48,7 +43,8 @@ impl PutOp {
             };
             core.storage(op, OpPurpose::PutReplica(self.id));
         } else {
-            let request = store(vec![envelope.encode()]);
+            let (envelopes, certificates) = (vec![envelope.encode()], Vec::new());
+            let request = Request::Store { envelopes, certificates };
             core.ask(peer, request, Delivery::Fitting, AskPurpose::PutStore(self.id, peer.id));
         }
     }
