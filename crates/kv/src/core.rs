@@ -24,6 +24,16 @@ const CHECKED_MAX: usize = 4096;
 /// answer: an own envelope that is forgotten looks like one of another machine.
 const SIGNED_MAX: usize = 8192;
 
+/// Whether an operation continues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Progress {
+    /// It waits for more.
+    Waiting,
+    /// It has been answered.
+    Done,
+}
+
 /// The purpose of a request to another node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AskPurpose {

@@ -13,9 +13,9 @@ use potluck_record::{
 use potluck_wire::Request;
 
 use crate::command::{CommandError, CommandId, ReadDone, Reply};
-use crate::core::{AskPurpose, Core, OpPurpose};
+use crate::core::{AskPurpose, Core, OpPurpose, Progress};
 use crate::event::Delivery;
-use crate::survey::{Answer, Event, FUTURE_DATED_QUORUM, Keep, Local, Progress, Question, Survey};
+use crate::survey::{Answer, Event, FUTURE_DATED_QUORUM, Keep, Local, Question, Survey};
 
 /// The purpose of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use potluck_base::{Deadline, Instant, Key};
 use potluck_record::{Context, HasHead, Place, SignedHead, State};
 
 use crate::command::{CommandId, ReplicaState, Reply};
-use crate::core::Core;
-use crate::survey::{Event, Keep, Local, Progress, Question, Survey};
+use crate::core::{Core, Progress};
+use crate::survey::{Event, Keep, Local, Question, Survey};
 
 /// One question to all replicas under way.
 #[derive(Debug, Clone)]

@@ -25,15 +25,19 @@ pub mod event;
 mod get;
 mod inspect;
 pub mod machine;
+mod own_values;
 mod paged_fetch;
 pub mod placement;
 mod pull;
 mod put;
 mod repair;
+mod round;
 mod serve;
 pub mod stats;
 mod storage;
+mod successor;
 mod survey;
+mod turns;
 
 pub use command::{
     Command, CommandError, CommandId, Held, Put, ReadDone, ReplicaState, Reply, WriteContext,

@@ -1,6 +1,6 @@
 //! The key-value store of one node: dispatches events to its operations.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, Peer};
 use potluck_record::{Envelope, OpId, Place, Reading, State, StorageOp, StorageReply};
@@ -9,7 +9,7 @@ use potluck_wire::{Loaded, Request, Response};
 use crate::anti_entropy::AntiEntropy;
 use crate::command::{Command, CommandError, CommandId, Held, Reply};
 use crate::config::Config;
-use crate::core::{AskPurpose, Core, OpPurpose};
+use crate::core::{AskPurpose, Core, OpPurpose, Progress};
 use crate::event::{AskId, Input, Output, PeerRequest, ServeId};
 use crate::get::{Get, ReadPurpose};
 use crate::inspect::{Inspect, version};
@@ -20,7 +20,8 @@ use crate::repair::Repair;
 use crate::serve::Serves;
 use crate::stats::Stats;
 use crate::storage;
-use crate::survey::{Event, Progress};
+use crate::survey::Event;
+use crate::turns::{Queued, Turns};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -69,8 +70,6 @@ fn held(core: &Core, now: Instant, key: &Key, reply: StorageReply) -> Held {
     }
 }
 
-/// Writes of this node to one key that are queued, the active one included; further ones fail as busy.
-const TURNS_MAX: usize = 64;
 /// Envelopes dropped by one storage operation of a sweep. A larger batch occupies the disk longer.
 const EXPIRE_BATCH: u32 = 2000;
 
@@ -79,8 +78,7 @@ const EXPIRE_BATCH: u32 = 2000;
 pub struct Kv {
     core: Core,
     operations: BTreeMap<CommandId, Operation>,
-    /// Writes per key: the first has the turn, the others wait.
-    turns: BTreeMap<Key, VecDeque<CommandId>>,
+    turns: Turns,
     serves: Serves,
     pulls: Pulls,
     repair: Repair,
@@ -108,7 +106,7 @@ impl Kv {
             anti_entropy: AntiEntropy::new(&core),
             core,
             operations: BTreeMap::new(),
-            turns: BTreeMap::new(),
+            turns: Turns::default(),
             serves: Serves::default(),
             pulls: Pulls::default(),
             repair: Repair::new(me),
@@ -185,6 +183,7 @@ impl Kv {
         }
     }
 
+    /// Passes an event to one write, and does what the write then requests.
     fn with_put(
         &mut self,
         now: Instant,
@@ -193,37 +192,25 @@ impl Kv {
     ) {
         let Some(Operation::Put(put)) = self.operations.get_mut(&id) else { return };
         let key = put.key();
-        let step = feed(put, &mut self.core);
-        let over = put.is_over();
-        match step {
+        match feed(put, &mut self.core) {
             Step::Wait => {}
-            Step::Turn => self.queue_turn(id, key),
-            Step::TurnOver => {
-                self.end_turn(key);
-                if over {
+            Step::Turn => match self.turns.queue(key, id) {
+                Queued::Now => self.begin_turn(id),
+                Queued::Later => {}
+                Queued::Full => {
                     self.operations.remove(&id);
+                    self.core.reply(id, Reply::Failed(CommandError::Busy));
                 }
-            }
+            },
+            Step::TurnOver => self.end_turn(key, id),
             Step::Conflict => {
                 let get = Get::start(&mut self.core, now, id, key, ReadPurpose::Conflict);
                 self.operations.insert(id, Operation::Get(get));
             }
             Step::Done => {
                 self.operations.remove(&id);
+                self.end_turn(key, id);
             }
-        }
-    }
-
-    fn queue_turn(&mut self, id: CommandId, key: Key) {
-        let turns = self.turns.entry(key).or_default();
-        if turns.len() >= TURNS_MAX {
-            self.operations.remove(&id);
-            self.core.reply(id, Reply::Failed(CommandError::Busy));
-            return;
-        }
-        turns.push_back(id);
-        if turns.len() == 1 {
-            self.begin_turn(id);
         }
     }
 
@@ -233,14 +220,10 @@ impl Kv {
         }
     }
 
-    fn end_turn(&mut self, key: Key) {
-        let Some(turns) = self.turns.get_mut(&key) else { return };
-        turns.pop_front();
-        match turns.front().copied() {
-            Some(next) => self.begin_turn(next),
-            None => {
-                self.turns.remove(&key);
-            }
+    /// Takes a write off the queue of its key, and begins the next turn if the write had it.
+    fn end_turn(&mut self, key: Key, id: CommandId) {
+        if let Some(next) = self.turns.leave(key, id) {
+            self.begin_turn(next);
         }
     }
 
@@ -398,20 +381,9 @@ impl Kv {
                 put.on_deadline(&mut self.core);
                 let key = put.key();
                 self.operations.remove(&id);
-                self.forget_turn(id, key);
+                self.end_turn(key, id);
             }
             Some(Operation::Local(_)) | None => {}
-        }
-    }
-
-    /// Removes a write that ran out of time from the queue of its key.
-    fn forget_turn(&mut self, id: CommandId, key: Key) {
-        let Some(turns) = self.turns.get_mut(&key) else { return };
-        let was_first = turns.front() == Some(&id);
-        if was_first {
-            self.end_turn(key);
-        } else {
-            turns.retain(|waiting| *waiting != id);
         }
     }
 }

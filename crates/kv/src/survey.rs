@@ -23,16 +23,6 @@ use crate::storage;
 /// tolerates more liars and notices a wrong clock less often.
 pub(crate) const FUTURE_DATED_QUORUM: u16 = 2;
 
-/// Whether an operation continues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Progress {
-    /// It waits for more.
-    Waiting,
-    /// It has been answered.
-    Done,
-}
-
 /// The part of each answer that a survey keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {

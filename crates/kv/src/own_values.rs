@@ -6,33 +6,30 @@ use potluck_record::limits::CLOCK_AHEAD_MAX;
 use potluck_record::{Context, Dot, Envelope, SignedHead};
 
 /// The writer's own envelope that a write goes on from.
-pub(super) struct OwnValues {
-    pub(super) envelope: Option<Envelope>,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OwnValues<'a> {
+    pub(crate) envelope: Option<&'a Envelope>,
     /// Whether the envelope was taken back: its values are signed again with current dots.
-    pub(super) taken_back: bool,
+    pub(crate) taken_back: bool,
 }
 
-impl OwnValues {
-    pub(super) fn of(envelope: Option<&Envelope>, taken_back: bool) -> Self {
-        Self { envelope: envelope.cloned(), taken_back }
+impl<'a> OwnValues<'a> {
+    pub(crate) fn head(self) -> Option<&'a SignedHead> {
+        self.envelope.map(Envelope::head)
     }
 
-    pub(super) fn head(&self) -> Option<&SignedHead> {
-        self.envelope.as_ref().map(Envelope::head)
-    }
-
-    pub(super) fn last_dot(&self) -> Dot {
+    pub(crate) fn last_dot(self) -> Dot {
         let counts = self.head().filter(|_| !self.taken_back);
         counts.map(SignedHead::dot).unwrap_or_default()
     }
 
-    pub(super) fn expires(&self) -> Option<UnixMillis> {
+    pub(crate) fn expires(self) -> Option<UnixMillis> {
         self.head().filter(|_| !self.taken_back).map(SignedHead::expires)
     }
 
     /// The envelope's context. Of one that was taken back, only the entries of other writers that
     /// are not future-dated.
-    pub(super) fn context(&self, me: &PublicKey, wall: UnixMillis) -> Context {
+    pub(crate) fn context(self, me: &PublicKey, wall: UnixMillis) -> Context {
         let Some(head) = self.head() else { return Context::new() };
         if !self.taken_back {
             return head.context().clone();

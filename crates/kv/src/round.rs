@@ -1,0 +1,256 @@
+//! Storing an envelope at the r closest nodes: counting acknowledgements until they are a quorum, and
+//! refusals until none can be reached.
+
+use std::collections::VecDeque;
+
+use potluck_base::{NodeId, Peer, UnixMillis};
+use potluck_record::{Envelope, EnvelopeId, MergeAs, Place, StorageOp, StorageReply, ValueEntry};
+use potluck_wire::{Refusal, Request, Response, StoreOutcome};
+
+use crate::command::{CommandError, CommandId, Reply, Written};
+use crate::core::{AskPurpose, Core, OpPurpose, Progress};
+use crate::event::{Delivery, ForeignWrite};
+use crate::storage;
+
+/// The replicas that did not acknowledge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Refusals {
+    /// The last reason given.
+    last: Option<Refusal>,
+    /// Whether one of them refused the envelope as future-dated.
+    as_future_dated: bool,
+    /// Whether one of them may still have stored the envelope, or store it later.
+    unclear: bool,
+    /// Whether one of them keeps an envelope of this writer that this process did not sign.
+    lost: bool,
+}
+
+/// One envelope being stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Round {
+    id: CommandId,
+    /// Acknowledgements that the application asks for; `None`: the configured number.
+    quorum: Option<u16>,
+    envelope: Envelope,
+    /// This writer's envelope before it.
+    previous: Option<Envelope>,
+    /// The wall clock when the envelope was signed.
+    signed_at: UnixMillis,
+    /// Nodes still to be asked to store, closest first; one replaces a node that cannot store.
+    candidates: VecDeque<Peer>,
+    wanted: u16,
+    in_flight: u16,
+    acks: Vec<NodeId>,
+    refusals: Refusals,
+    answered: bool,
+}
+
+impl Round {
+    pub(crate) const fn new(
+        id: CommandId,
+        quorum: Option<u16>,
+        envelope: Envelope,
+        previous: Option<Envelope>,
+        signed_at: UnixMillis,
+    ) -> Self {
+        Self {
+            id,
+            quorum,
+            envelope,
+            previous,
+            signed_at,
+            candidates: VecDeque::new(),
+            wanted: 0,
+            in_flight: 0,
+            acks: Vec::new(),
+            refusals: Refusals { last: None, as_future_dated: false, unclear: false, lost: false },
+            answered: false,
+        }
+    }
+
+    /// Whether the application was told that the write is durable.
+    pub(crate) const fn is_answered(&self) -> bool {
+        self.answered
+    }
+
+    /// Sends the envelope, which is durable here as the writer's own, to the first replicas of
+    /// `nearest`.
+    pub(crate) fn begin(&mut self, core: &mut Core, nearest: Vec<Peer>) -> Progress {
+        self.candidates = nearest.into();
+        self.wanted = self.candidates.len().min(core.replication()) as u16;
+        for _ in 0..self.wanted {
+            self.store_at_next(core);
+        }
+        if self.in_flight == 0 { self.conclude(core) } else { Progress::Waiting }
+    }
+
+    fn store_at_next(&mut self, core: &mut Core) {
+        let Some(peer) = self.candidates.pop_front() else { return };
+        self.in_flight += 1;
+        if peer.id == core.me.id {
+            let writers_max = core.config.writers_of(self.envelope.head().space());
+            let op = StorageOp::Merge {
+                envelope: self.envelope.clone(),
+                place: Place::Replica,
+                how: MergeAs::Ingress { writers_max, now: self.signed_at },
+            };
+            core.storage(op, OpPurpose::PutReplica(self.id));
+        } else {
+            let (envelopes, certificates) = (vec![self.envelope.encode()], Vec::new());
+            let request = Request::Store { envelopes, certificates };
+            core.ask(peer, request, Delivery::Fitting, AskPurpose::PutStore(self.id, peer.id));
+        }
+    }
+
+    /// Takes the result of the merge into this node's own replica.
+    pub(crate) fn on_replica_merged(&mut self, core: &mut Core, reply: &StorageReply) -> Progress {
+        self.on_outcome(core, core.me.id, storage::outcome(reply))
+    }
+
+    /// Takes a replica's answer; `None` if the request failed.
+    pub(crate) fn on_stored(
+        &mut self,
+        core: &mut Core,
+        from: NodeId,
+        response: Option<&Response>,
+    ) -> Progress {
+        match response {
+            Some(Response::Stored { outcomes }) => match outcomes.first() {
+                Some(outcome) => self.on_outcome(core, from, *outcome),
+                None => self.on_refusal(core, None),
+            },
+            Some(Response::Refused { reason, .. }) => self.on_refusal(core, Some(*reason)),
+            Some(_) | None => self.on_refusal(core, None),
+        }
+    }
+
+    fn on_outcome(&mut self, core: &mut Core, from: NodeId, outcome: StoreOutcome) -> Progress {
+        match outcome {
+            StoreOutcome::Stored(_) => self.on_ack(core, from),
+            StoreOutcome::Older { held, .. } => self.on_older(core, from, held),
+            StoreOutcome::Refused(reason) => self.on_refusal(core, Some(reason)),
+        }
+    }
+
+    /// A replica holds a newer envelope of this writer. It counts as an acknowledgement only if this
+    /// process signed that envelope, because then it carries or supersedes this write.
+    fn on_older(&mut self, core: &mut Core, from: NodeId, held: EnvelopeId) -> Progress {
+        if core.has_signed(&held) {
+            return self.on_ack(core, from);
+        }
+        core.meet_foreign(ForeignWrite { key: self.envelope.head().key(), held });
+        self.in_flight -= 1;
+        self.refusals.lost = true;
+        self.conclude(core)
+    }
+
+    fn on_ack(&mut self, core: &mut Core, from: NodeId) -> Progress {
+        self.in_flight -= 1;
+        self.acks.push(from);
+        self.conclude(core)
+    }
+
+    fn on_refusal(&mut self, core: &mut Core, reason: Option<Refusal>) -> Progress {
+        self.in_flight -= 1;
+        self.refusals.last = reason.or(self.refusals.last);
+        self.refusals.as_future_dated |= reason == Some(Refusal::Ahead);
+        self.refusals.unclear |= !reason.is_some_and(is_for_good);
+        if reason.is_none_or(is_of_the_node) {
+            self.store_at_next(core);
+        }
+        self.conclude(core)
+    }
+
+    /// Replies as soon as enough replicas have acknowledged; the other requests continue.
+    fn conclude(&mut self, core: &mut Core) -> Progress {
+        let acks = self.acks.len() as u16;
+        if !self.answered && acks >= needed(core, self.quorum) {
+            self.answered = true;
+            core.stats.puts_written += 1;
+            let written = self.written(core);
+            core.reply(self.id, Reply::Written(written));
+        }
+        if self.in_flight > 0 {
+            return Progress::Waiting;
+        }
+        if !self.answered {
+            let error = self.why_not(core);
+            core.reply(self.id, Reply::Failed(error));
+        }
+        Progress::Done
+    }
+
+    /// The error for too few acknowledgements. An envelope that no other replica can have is taken
+    /// back, so that a refused value does not appear later.
+    fn why_not(&self, core: &mut Core) -> CommandError {
+        let Refusals { last, as_future_dated, unclear, lost } = self.refusals;
+        if lost {
+            return CommandError::LostOwn;
+        }
+        let others = self.acks.iter().filter(|id| **id != core.me.id).count();
+        let nowhere = last.is_some() && others == 0 && !unclear;
+        if nowhere {
+            core.take_back(self.envelope.head(), self.previous.as_ref());
+        }
+        if as_future_dated {
+            return CommandError::ClockAhead;
+        }
+        match last {
+            Some(reason) if nowhere || self.acks.is_empty() || reason == Refusal::Full => {
+                CommandError::Refused(reason)
+            }
+            Some(_) | None => self.too_few(core),
+        }
+    }
+
+    fn written(&self, core: &Core) -> Written {
+        let head = self.envelope.head();
+        Written {
+            key: head.key(),
+            version: head.dot(),
+            acks: self.acks.len() as u16,
+            wanted: self.wanted,
+            members: core.members,
+            expires: head.values().last().map_or(head.expires(), ValueEntry::expires),
+            replicas: self.acks.clone(),
+        }
+    }
+
+    pub(crate) fn too_few(&self, core: &Core) -> CommandError {
+        CommandError::TooFewAcks {
+            acks: self.acks.len() as u16,
+            needed: needed(core, self.quorum),
+            wanted: self.wanted,
+            members: core.members,
+        }
+    }
+}
+
+/// Acknowledgements that make a write durable; `None`: no number was asked for.
+pub(crate) fn needed(core: &Core, quorum: Option<u16>) -> u16 {
+    let known = core.members.min(core.replication()) as u16;
+    quorum.or(core.config.write_quorum.map(|w| w.min(known))).unwrap_or(known / 2 + 1)
+}
+
+/// Whether a replica that refused for this reason certainly does not have the envelope and will not
+/// store it later.
+const fn is_for_good(reason: Refusal) -> bool {
+    matches!(
+        reason,
+        Refusal::BadEnvelope
+            | Refusal::Ahead
+            | Refusal::Life
+            | Refusal::TooManyWriters
+            | Refusal::Full
+    )
+}
+
+/// Whether a replica that refused for this reason cannot store, so that the next closest node replaces
+/// it. A node that rejected the envelope itself is not replaced: farther nodes may know less about the
+/// key, and readers do not ask them.
+const fn is_of_the_node(reason: Refusal) -> bool {
+    matches!(
+        reason,
+        Refusal::Busy | Refusal::Stopped | Refusal::Full | Refusal::NotServing | Refusal::Unproven
+    )
+}
