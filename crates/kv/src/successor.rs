@@ -273,3 +273,6 @@ fn superseded_until(
     let read = heads.last_expiry();
     if all_read { read } else { read.max(wall.plus(config.life_max)) }
 }
+
+#[cfg(test)]
+mod tests;
