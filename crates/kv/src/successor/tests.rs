@@ -185,6 +185,11 @@ fn an_envelope_lives_at_least_as_long_as_the_one_before_it() {
     let short = |put: Put| node.written(&Put { ttl: Some(MINUTE), ..put }).head().expires();
     assert_eq!(short(put()), after(HOUR), "a tombstone may not be forgotten early");
     assert_eq!(short(content()), after(MINUTE), "content supersedes nothing");
+    // The own envelope alone tells it, if nothing is superseded.
+    let own = envelope(1, &[], |draft| draft.expires = after(HOUR));
+    let alone = Node { own: Some(own), ..Node::default() };
+    let blind = Put { ttl: Some(MINUTE), context: WriteContext::Blind, ..put() };
+    assert_eq!(alone.written(&blind).head().expires(), after(HOUR));
 }
 
 #[test]

@@ -1,0 +1,14 @@
+//! Scripts of the record store: tables of what one node is given and what it then does. The script plays
+//! the routing table, the disk, the other nodes and the clock.
+
+mod holder;
+mod inspections;
+mod pages;
+mod reads;
+mod refusals;
+mod samples;
+mod script;
+mod timers;
+mod turns;
+mod words;
+mod writes;
