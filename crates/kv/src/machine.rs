@@ -195,35 +195,41 @@ impl Kv {
         match feed(put, &mut self.core) {
             Step::Wait => {}
             Step::Turn => match self.turns.queue(key, id) {
-                Queued::Now => self.begin_turn(id),
+                Queued::Now => self.begin_turn(now, id),
                 Queued::Later => {}
                 Queued::Full => {
                     self.operations.remove(&id);
                     self.core.reply(id, Reply::Failed(CommandError::Busy));
                 }
             },
-            Step::TurnOver => self.end_turn(key, id),
+            Step::TurnOver => self.end_turn(now, key, id),
             Step::Conflict => {
                 let get = Get::start(&mut self.core, now, id, key, ReadPurpose::Conflict);
                 self.operations.insert(id, Operation::Get(get));
             }
             Step::Done => {
                 self.operations.remove(&id);
-                self.end_turn(key, id);
+                self.end_turn(now, key, id);
             }
         }
     }
 
-    fn begin_turn(&mut self, id: CommandId) {
-        if let Some(Operation::Put(put)) = self.operations.get_mut(&id) {
-            put.take_turn(&mut self.core);
-        }
+    fn begin_turn(&mut self, now: Instant, id: CommandId) {
+        self.with_put(now, id, |put, core| put.take_turn(core, now));
     }
 
-    /// Takes a write off the queue of its key, and begins the next turn if the write had it.
-    fn end_turn(&mut self, key: Key, id: CommandId) {
+    /// Takes a write off the queue of its key, and begins the next turn if the write had it. The write
+    /// may have changed this node's own envelope, or taken it back.
+    fn end_turn(&mut self, now: Instant, key: Key, id: CommandId) {
+        for operation in self.operations.values_mut() {
+            if let Operation::Put(put) = operation
+                && put.key() == key
+            {
+                put.forget_own();
+            }
+        }
         if let Some(next) = self.turns.leave(key, id) {
-            self.begin_turn(next);
+            self.begin_turn(now, next);
         }
     }
 
@@ -381,7 +387,7 @@ impl Kv {
                 put.on_deadline(&mut self.core);
                 let key = put.key();
                 self.operations.remove(&id);
-                self.end_turn(key, id);
+                self.end_turn(now, key, id);
             }
             Some(Operation::Local(_)) | None => {}
         }

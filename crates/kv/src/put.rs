@@ -2,9 +2,12 @@
 //! store it at the r closest nodes.
 //!
 //! The read costs no extra request: the lookup's answers carry the signed heads. The writes of one node
-//! to one key take turns from loading the writer's own envelope to making the next one durable, so no
-//! two of them issue the same dot. Two writes that read the same state become siblings, so neither is
-//! lost.
+//! to one key take turns from signing to durability, so no two of them issue the same dot. Two writes
+//! that read the same state become siblings, so neither is lost.
+//!
+//! The writer's own envelope is loaded once, for the read. It changes in the turn of a write alone, or
+//! when a write that ends takes its envelope back. After each of these the other writes to the key load
+//! it again in their turns.
 
 use potluck_base::{Deadline, Instant, Key, NodeId};
 use potluck_record::{
@@ -57,6 +60,17 @@ enum Stage {
     Storing(Box<Round>),
 }
 
+/// This writer's own envelope of the key, as it is loaded for the read.
+#[derive(Debug, Clone)]
+enum OwnLoad {
+    /// It is being loaded, or could not be.
+    Missing,
+    /// At most one envelope.
+    Loaded(Vec<Envelope>),
+    /// It may have changed since: the turn loads it again.
+    Stale,
+}
+
 /// One write under way.
 #[derive(Debug, Clone)]
 pub(crate) struct PutOp {
@@ -65,6 +79,7 @@ pub(crate) struct PutOp {
     put: Put,
     deadline: Instant,
     survey: Survey<SignedHead>,
+    own: OwnLoad,
     stage: Stage,
 }
 
@@ -94,7 +109,8 @@ impl PutOp {
         };
         let deadline = now + core.config.put_deadline;
         let survey = Survey::start(core, now, asked);
-        Ok(Self { id, key, put, deadline, survey, stage: Stage::Reading })
+        let (own, stage) = (OwnLoad::Missing, Stage::Reading);
+        Ok(Self { id, key, put, deadline, survey, own, stage })
     }
 
     pub(crate) const fn key(&self) -> Key {
@@ -117,13 +133,16 @@ impl PutOp {
     /// Takes an event of the survey.
     pub(crate) fn on_event(&mut self, core: &mut Core, now: Instant, event: Event) -> Step {
         let local = self.survey.on_event(core, now, event);
-        match local.map(|local| local.envelopes) {
-            Some(Ok(envelopes)) => self.on_local(core, now, &envelopes),
-            Some(Err(failure @ StorageFailure::Stopped)) if self.is_reading() => {
+        match local.map(|local| (local.place, local.envelopes)) {
+            Some((place, Ok(envelopes))) => self.on_local(core, now, place, envelopes),
+            Some((_, Err(failure @ StorageFailure::Stopped))) if self.is_reading() => {
                 return self.fail(core, failure.into());
             }
             // The answers of the other replicas may do.
-            Some(Err(StorageFailure::Full | StorageFailure::Stopped | StorageFailure::Corrupt))
+            Some((
+                _,
+                Err(StorageFailure::Full | StorageFailure::Stopped | StorageFailure::Corrupt),
+            ))
             | None => {}
         }
         if self.is_reading() && self.survey.is_over() {
@@ -133,12 +152,15 @@ impl PutOp {
         }
     }
 
-    fn on_local(&mut self, core: &Core, now: Instant, envelopes: &[Envelope]) {
+    fn on_local(&mut self, core: &Core, now: Instant, place: Place, envelopes: Vec<Envelope>) {
         let (me, wall) = (core.identity.public_key(), core.wall(now));
         let heads = envelopes.iter().map(Envelope::head);
-        // An own future-dated envelope was signed while this node's clock ran ahead; see `on_own`.
+        // An own future-dated envelope was signed while this node's clock ran ahead; see `sign`.
         let counting = heads.filter(|head| head.writer() != me || !is_future_dated(head, wall));
         self.survey.merge(counting.cloned());
+        if place == Place::Own && matches!(self.own, OwnLoad::Missing) {
+            self.own = OwnLoad::Loaded(envelopes);
+        }
     }
 
     fn after_reading(&mut self, core: &mut Core, now: Instant) -> Step {
@@ -167,19 +189,37 @@ impl PutOp {
         }
     }
 
-    /// Begins the turn: loads this node's own envelope of the key.
-    pub(crate) fn take_turn(&mut self, core: &mut Core) {
-        let op = StorageOp::Load { key: self.key, place: Place::Own };
-        core.storage(op, OpPurpose::PutTurn(self.id));
+    /// Another write of this node may have changed the own envelope of the key: the one that was loaded,
+    /// or is being loaded, is not used.
+    pub(crate) fn forget_own(&mut self) {
+        self.own = OwnLoad::Stale;
     }
 
-    /// Takes the writer's current own envelope and signs the next one.
+    /// Begins the turn: signs the next envelope, after loading this node's own one if it is missing or
+    /// stale.
+    pub(crate) fn take_turn(&mut self, core: &mut Core, now: Instant) -> Step {
+        match std::mem::replace(&mut self.own, OwnLoad::Stale) {
+            OwnLoad::Loaded(own) => self.sign(core, now, own),
+            OwnLoad::Missing | OwnLoad::Stale => {
+                let op = StorageOp::Load { key: self.key, place: Place::Own };
+                core.storage(op, OpPurpose::PutTurn(self.id));
+                Step::Wait
+            }
+        }
+    }
+
+    /// Takes this node's own envelope, loaded in its turn.
     pub(crate) fn on_own(&mut self, core: &mut Core, now: Instant, reply: StorageReply) -> Step {
+        match storage::envelopes(reply) {
+            Ok(own) => self.sign(core, now, own),
+            Err(failure) => self.fail(core, failure.into()),
+        }
+    }
+
+    /// Signs the envelope that follows this writer's own one, and makes it durable here.
+    fn sign(&mut self, core: &mut Core, now: Instant, own: Vec<Envelope>) -> Step {
         let Stage::Turn(edit) = &self.stage else { return Step::Wait };
-        let own = match storage::envelopes(reply) {
-            Ok(envelopes) => envelopes.into_iter().next(),
-            Err(failure) => return self.fail(core, failure.into()),
-        };
+        let own = own.into_iter().next();
         let (heads, wall) = (self.survey.state(), core.wall(now));
         if let Some(told) = heads.of(&core.identity.public_key()) {
             core.watch_own(wall, told, own.as_ref().map(Envelope::head));

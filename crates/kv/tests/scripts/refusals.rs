@@ -27,7 +27,6 @@ fn stores() -> Script {
     script.give(Finds(1, vec![]));
     script.give(Finds(2, vec![]));
     script.give(Ends((1..=6).collect()));
-    script.give(Loads(Place::Own, vec![]));
     assert_eq!(script.give(Merges(Place::Own)).len(), 3);
     script
 }
@@ -129,10 +128,9 @@ fn a_write_that_is_taken_back_leaves_the_one_before_it() {
     let before = value(0, "before");
     script.give(Put(1, put()));
     script.give(Loads(Place::Replica, vec![]));
-    script.give(Loads(Place::Own, vec![before.clone()]));
-    script.give(Ends(vec![1]));
+    script.give(Loads(Place::Own, vec![before]));
     script.play([
-        step("its turn", Loads(Place::Own, vec![before]), &["merge own: new"]),
+        step("the read is over", Ends(vec![1]), &["merge own: new"]),
         step("durable", Merges(Place::Own), &["ask 1 to store new"]),
         step(
             "refused",
@@ -158,7 +156,6 @@ fn the_replica_of_the_writer_itself_counts_like_the_others() {
         script.give(Loads(Place::Own, vec![]));
         script.give(Finds(1, vec![]));
         script.give(Ends(vec![1, 2, 3]));
-        script.give(Loads(Place::Own, vec![]));
         assert_eq!(script.give(Merges(Place::Own)).len(), 3);
         script
     };

@@ -45,6 +45,8 @@ pub(crate) enum Given {
     Unknowing(u8),
     /// The lookup ends with these nodes.
     Ends(Vec<u8>),
+    /// The same for the newest of several lookups.
+    EndsLast(Vec<u8>),
     /// The lookup is not started.
     Unlooked,
     /// A node has stored the envelopes.
@@ -177,11 +179,8 @@ impl Script {
             Given::Finds(from, envelopes) => self.found(from, Some(&envelopes), None),
             Given::Claims(from, digest) => self.found(from, None, Some(digest)),
             Given::Unknowing(from) => self.found(from, None, None),
-            Given::Ends(places) => {
-                let closest = places.into_iter().map(peer).collect();
-                let (lookup, _) = self.lookups.pop_first().expect("a lookup");
-                Input::LookupDone { lookup, closest }
-            }
+            Given::Ends(places) => ended(self.lookups.pop_first(), &places),
+            Given::EndsLast(places) => ended(self.lookups.pop_last(), &places),
             Given::Unlooked => Input::LookupRefused(self.lookups.pop_first().expect("a lookup").0),
             Given::Stores(from) => self.outcome(from, StoreOutcome::Stored(StateDigest::EMPTY)),
             Given::Refuses(from, reason) => self.outcome(from, StoreOutcome::Refused(reason)),
@@ -309,4 +308,9 @@ impl Script {
             StorageOp::Fingerprint { .. } | StorageOp::Remove { .. } => format!("{op:?}"),
         }
     }
+}
+
+fn ended(lookup: Option<(LookupId, Want)>, places: &[u8]) -> Input {
+    let (lookup, _) = lookup.expect("a lookup");
+    Input::LookupDone { lookup, closest: places.iter().map(|place| peer(*place)).collect() }
 }

@@ -60,7 +60,6 @@ fn each_command_under_way_has_its_deadline() {
     script.give(Loads(Place::Own, vec![]));
     script.give(Finds(1, vec![value(8, "old")]));
     script.give(Ends(vec![1, 2, 3]));
-    script.give(Loads(Place::Own, vec![]));
     script.give(Merges(Place::Own));
     assert_eq!(reasons(script)[0], "put");
 }
