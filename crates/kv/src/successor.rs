@@ -247,7 +247,7 @@ fn superseded(
         .context
         .iter()
         .map(|(writer, seen)| (*writer, if writer == me { seen.min(last) } else { seen }))
-        .filter(|(_, seen)| *seen > Dot::ZERO && seen.millis().plus(forgotten) > wall)
+        .filter(|(_, seen)| seen.millis().plus(forgotten) > wall)
         .collect();
     if edit.context.floor().millis().plus(forgotten) > wall {
         context.raise_floor(edit.context.floor());

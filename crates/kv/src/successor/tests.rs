@@ -219,6 +219,11 @@ fn a_context_that_was_not_read_makes_a_write_live_as_long_as_any_record() {
     assert_eq!(expires(&[(2, WALL)]), after(LIFE_DEFAULT), "a newer version than was read");
     assert_eq!(expires(&[(3, before(MINUTE))]), after(LIFE_DEFAULT), "a writer not met");
     assert_eq!(expires(&[]), after(MINUTE), "nothing is superseded");
+    // A version is read as well if another writer's context covers it.
+    let merged = envelope(2, &[], |draft| draft.context = context(&[(3, before(MINUTE))]));
+    let node = Node::of(&[merged, envelope(3, &[before(HOUR)], |_| {})], None);
+    let put = Put { ttl: Some(MINUTE), ..given(context(&[(3, before(MINUTE))])) };
+    assert_eq!(node.written(&put).head().expires(), after(HOUR));
 }
 
 #[test]
@@ -282,6 +287,9 @@ fn a_provider_supersedes_its_own_values_and_content_keeps_none() {
     let next = node.written(&provider());
     assert_eq!((next.head().kind(), texts(&next).len()), (Kind::PerWriter, 1));
     assert_eq!(next.head().context(), &context(&[(1, before(MINUTE))]));
+    // Without an own envelope nothing is added to the context of the write.
+    let told = Node::of(&[own(Space::Provider)], None).written(&provider());
+    assert!(told.head().context().is_empty());
     let node = Node::of(&[], Some(own(Space::Content)));
     let next = node.written(&content());
     assert_eq!((next.head().kind(), texts(&next).len()), (Kind::Lww, 1));
