@@ -15,7 +15,7 @@ use potluck_wire::Request;
 use crate::command::{CommandError, CommandId, ReadDone, Reply};
 use crate::core::{AskPurpose, Core, OpPurpose, Progress};
 use crate::event::Delivery;
-use crate::survey::{Answer, Event, FUTURE_DATED_QUORUM, Keep, Local, Question, Survey};
+use crate::survey::{Answer, FUTURE_DATED_QUORUM, Keep, Local, Question, Survey, SurveyEvent};
 
 /// The purpose of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,12 @@ impl Get {
     }
 
     /// Takes an event of the survey, and ends the read if that is enough.
-    pub(crate) fn on_event(&mut self, core: &mut Core, now: Instant, event: Event) -> Progress {
+    pub(crate) fn on_event(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        event: SurveyEvent,
+    ) -> Progress {
         if let Some(local) = self.survey.on_event(core, now, event) {
             self.on_local(core, local);
         }

@@ -5,7 +5,7 @@ use potluck_record::{Context, HasHead, Place, SignedHead, State};
 
 use crate::command::{CommandId, ReplicaState, Reply};
 use crate::core::{Core, Progress};
-use crate::survey::{Event, Keep, Local, Question, Survey};
+use crate::survey::{Keep, Local, Question, Survey, SurveyEvent};
 
 /// One question to all replicas under way.
 #[derive(Debug, Clone)]
@@ -33,7 +33,12 @@ impl Inspect {
     }
 
     /// Takes an event of the survey, and replies when it is over.
-    pub(crate) fn on_event(&mut self, core: &mut Core, now: Instant, event: Event) -> Progress {
+    pub(crate) fn on_event(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        event: SurveyEvent,
+    ) -> Progress {
         if let Some(Local { envelopes: Ok(envelopes), .. }) = self.survey.on_event(core, now, event)
         {
             let held = envelopes.iter().map(|envelope| envelope.head().clone()).collect();

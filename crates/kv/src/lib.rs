@@ -13,6 +13,7 @@
 //! **Invariants:** only durable writes are acknowledged; only envelopes with a verified signature are
 //! merged; commands, requests, offers and pulls under way are bounded.
 
+// A wildcard arm would drop a new variant of an event or a reply without a word.
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod admissible;

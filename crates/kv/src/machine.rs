@@ -20,7 +20,7 @@ use crate::repair::Repair;
 use crate::serve::Serves;
 use crate::stats::Stats;
 use crate::storage;
-use crate::survey::Event;
+use crate::survey::SurveyEvent;
 use crate::turns::{Queued, Turns};
 
 #[derive(Debug, Clone)]
@@ -162,7 +162,7 @@ impl Kv {
     }
 
     /// Passes an event of a survey to the operation that made it.
-    fn on_survey(&mut self, now: Instant, id: CommandId, event: Event) {
+    fn on_survey(&mut self, now: Instant, id: CommandId, event: SurveyEvent) {
         let core = &mut self.core;
         let progress = match self.operations.get_mut(&id) {
             Some(Operation::Get(get)) => get.on_event(core, now, event),
@@ -171,7 +171,7 @@ impl Kv {
                 return self.with_put(now, id, |put, core| put.on_event(core, now, event));
             }
             Some(Operation::Local(key)) => {
-                let Event::Local(_, reply) = event else { return };
+                let SurveyEvent::Local(_, reply) = event else { return };
                 let held = held(core, now, key, reply);
                 core.reply(id, Reply::Local(held));
                 Progress::Done
@@ -240,7 +240,7 @@ impl Kv {
                 self.with_put(now, id, |put, core| put.on_stored(core, from, response.as_ref()));
             }
             AskPurpose::Load(id, from) => {
-                self.on_survey(now, id, Event::Page(from, loaded(response)));
+                self.on_survey(now, id, SurveyEvent::Page(from, loaded(response)));
             }
             AskPurpose::ReadRepair => {}
             AskPurpose::Offer(offer) => {
@@ -266,7 +266,7 @@ impl Kv {
         let Some(purpose) = self.core.take_op(id) else { return };
         match purpose {
             OpPurpose::CommandLoad(id, place) => {
-                self.on_survey(now, id, Event::Local(place, reply));
+                self.on_survey(now, id, SurveyEvent::Local(place, reply));
             }
             OpPurpose::PutTurn(id) => {
                 self.with_put(now, id, |put, core| put.on_own(core, now, reply));
@@ -378,10 +378,10 @@ impl Kv {
     fn on_late(&mut self, now: Instant, id: CommandId) {
         match self.operations.get_mut(&id) {
             Some(Operation::Get(_) | Operation::Inspect(_)) => {
-                self.on_survey(now, id, Event::Deadline);
+                self.on_survey(now, id, SurveyEvent::Deadline);
             }
             Some(Operation::Put(put)) if put.only_reads_too_long(now) => {
-                self.on_survey(now, id, Event::Deadline);
+                self.on_survey(now, id, SurveyEvent::Deadline);
             }
             Some(Operation::Put(put)) => {
                 put.on_deadline(&mut self.core);
@@ -405,7 +405,7 @@ impl Machine for Kv {
                 if let Some(record) = record
                     && let Some(id) = self.core.lookup_command(lookup)
                 {
-                    self.on_survey(now, id, Event::Found(from, record));
+                    self.on_survey(now, id, SurveyEvent::Found(from, record));
                 }
             }
             Input::LookupRefused(lookup) => {
@@ -416,7 +416,7 @@ impl Machine for Kv {
             }
             Input::LookupDone { lookup, closest } => {
                 if let Some(id) = self.core.end_lookup(lookup) {
-                    self.on_survey(now, id, Event::LookupDone(closest));
+                    self.on_survey(now, id, SurveyEvent::LookupDone(closest));
                 }
             }
             Input::Answered { ask, response } => self.on_answer(now, ask, Some(response)),

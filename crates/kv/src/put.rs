@@ -21,8 +21,8 @@ use crate::core::{Core, OpPurpose, Progress};
 use crate::own_values::OwnValues;
 use crate::round::{Round, needed};
 use crate::storage;
-use crate::successor::{Edit, Loaded, RuledOut, Writer, check, is_unconditional, successor};
-use crate::survey::{Event, FUTURE_DATED_QUORUM, Keep, Question, Survey};
+use crate::successor::{Basis, Edit, RuledOut, Writer, check, is_unconditional, successor};
+use crate::survey::{FUTURE_DATED_QUORUM, Keep, Question, Survey, SurveyEvent};
 
 /// The action that a write requests of the store.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,7 +131,7 @@ impl PutOp {
     }
 
     /// Takes an event of the survey.
-    pub(crate) fn on_event(&mut self, core: &mut Core, now: Instant, event: Event) -> Step {
+    pub(crate) fn on_event(&mut self, core: &mut Core, now: Instant, event: SurveyEvent) -> Step {
         let local = self.survey.on_event(core, now, event);
         match local.map(|local| (local.place, local.envelopes)) {
             Some((place, Ok(envelopes))) => self.on_local(core, now, place, envelopes),
@@ -236,14 +236,14 @@ impl PutOp {
             core.take_back(early, None);
         }
         let taken_back = early.is_some();
-        let loaded = Loaded { heads, own: OwnValues { envelope: own.as_ref(), taken_back } };
+        let basis = Basis { heads, own: OwnValues { envelope: own.as_ref(), taken_back } };
         let writer = Writer {
             identity: &core.identity,
             network: &core.network,
             certificate: core.certificate,
             config: &core.config,
         };
-        match successor(&writer, &loaded, &self.put, edit, wall) {
+        match successor(&writer, &basis, &self.put, edit, wall) {
             Ok(envelope) => {
                 core.trust_own(envelope.head());
                 let (place, how) = (Place::Own, MergeAs::Repair);

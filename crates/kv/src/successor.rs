@@ -27,7 +27,7 @@ pub(crate) struct Writer<'a> {
 
 /// What a node has read of a record when it writes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Loaded<'a> {
+pub(crate) struct Basis<'a> {
     /// The merged heads of the replicas and of this node's stores.
     pub(crate) heads: &'a State<SignedHead>,
     pub(crate) own: OwnValues<'a>,
@@ -142,12 +142,12 @@ impl Edit {
 /// The envelope that follows the writer's last one.
 pub(crate) fn successor(
     writer: &Writer<'_>,
-    loaded: &Loaded<'_>,
+    basis: &Basis<'_>,
     put: &Put,
     edit: &Edit,
     wall: UnixMillis,
 ) -> Result<Envelope, CommandError> {
-    let draft = draft(writer, loaded, put, edit, wall)?;
+    let draft = draft(writer, basis, put, edit, wall)?;
     let envelope = Envelope::sign(writer.identity, writer.network, draft)?;
     // An envelope that every replica would refuse must not become this writer's own state.
     if is_admissible(writer.config, envelope.head(), wall) {
@@ -159,16 +159,16 @@ pub(crate) fn successor(
 
 fn draft(
     writer: &Writer<'_>,
-    loaded: &Loaded<'_>,
+    basis: &Basis<'_>,
     put: &Put,
     edit: &Edit,
     wall: UnixMillis,
 ) -> Result<Draft, CommandError> {
     let me = writer.identity.public_key();
-    let own = loaded.own;
+    let own = basis.own;
     // Replicas may hold newer dots of this writer than its own store, whose envelope expired.
-    let told = loaded.heads.of(&me).map(SignedHead::dot).unwrap_or_default();
-    let seen = loaded.heads.context().dot_of(&me);
+    let told = basis.heads.of(&me).map(SignedHead::dot).unwrap_or_default();
+    let seen = basis.heads.context().dot_of(&me);
     let last = own.last_dot().max(told).max(seen);
     let mut context = superseded(&me, writer.config, edit, last, wall);
     if own.envelope.is_some() && put.space != Space::Content {
@@ -201,7 +201,7 @@ fn draft(
     let expires = values
         .iter()
         .map(|(_, expires, _)| *expires)
-        .chain([end, superseded_until(writer.config, loaded.heads, &context, wall)])
+        .chain([end, superseded_until(writer.config, basis.heads, &context, wall)])
         .chain(own.expires().filter(|_| !is_unconditional(put)))
         .max()
         .unwrap_or(end);

@@ -50,7 +50,7 @@ pub(crate) struct Question {
 
 /// An event of a survey.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Event {
+pub(crate) enum SurveyEvent {
     /// A store of this node was loaded.
     Local(Place, StorageReply),
     /// A node answered the lookup.
@@ -192,17 +192,17 @@ impl<E: Part> Survey<E> {
         &mut self,
         core: &mut Core,
         now: Instant,
-        event: Event,
+        event: SurveyEvent,
     ) -> Option<Local> {
         match event {
-            Event::Local(place, reply) => {
+            SurveyEvent::Local(place, reply) => {
                 self.local_waiting = self.local_waiting.saturating_sub(1);
                 return Some(Local { place, envelopes: storage::envelopes(reply) });
             }
-            Event::Found(from, record) => self.on_found(core, now, from, &record),
-            Event::Page(from, page) => self.on_page(core, now, from, page),
-            Event::LookupDone(closest) => self.closest = Some(closest),
-            Event::Deadline => {
+            SurveyEvent::Found(from, record) => self.on_found(core, now, from, &record),
+            SurveyEvent::Page(from, page) => self.on_page(core, now, from, page),
+            SurveyEvent::LookupDone(closest) => self.closest = Some(closest),
+            SurveyEvent::Deadline => {
                 core.stop_lookup(self.id);
                 self.fetches.abandon();
                 self.expired = true;

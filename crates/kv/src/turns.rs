@@ -1,7 +1,7 @@
 //! The order of this node's writes to one key.
 //!
-//! A write has the turn from loading the writer's own envelope until the next one is durable, so no
-//! two writes of this node issue the same dot.
+//! A write has the turn from the moment when it takes the writer's own envelope until the next one is
+//! durable, so no two writes of this node issue the same dot.
 
 use std::collections::{BTreeMap, VecDeque};
 

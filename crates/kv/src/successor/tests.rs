@@ -101,7 +101,7 @@ impl Node {
         let (identity, network) = (&identity(1), &network());
         let writer = Writer { identity, network, certificate: None, config: &self.config };
         let own = OwnValues { envelope: self.own.as_ref(), taken_back: self.taken_back };
-        successor(&writer, &Loaded { heads: &self.heads, own }, put, &edit, WALL)
+        successor(&writer, &Basis { heads: &self.heads, own }, put, &edit, WALL)
     }
 
     fn written(&self, put: &Put) -> Envelope {
