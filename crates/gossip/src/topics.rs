@@ -23,30 +23,17 @@
 //! time a node that forgot a publisher (more than 4096 others came since), or never heard of it,
 //! takes a replayed message for a new one.
 
+mod broadcast;
 mod config;
-mod eager_trees;
 mod events;
-mod flood;
-mod message_cache;
-mod missing;
 mod neighbour;
-mod order;
 mod overlay;
-mod parent;
-mod passive_view;
-mod peer_queue;
 mod publish;
-mod receipt;
-mod rewiring;
 mod scores;
-mod seen;
 mod serve;
 mod shared;
-mod shuffle;
 mod stats;
-mod subscription;
 mod topic;
-mod tree;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -210,7 +197,7 @@ impl Topics {
     pub fn backlog(&self, topic: &TopicName, after: Option<MessageId>) -> (Vec<Message>, bool) {
         let Some(after) = after else { return (Vec::new(), true) };
         let Some(known) = self.topics.get(&topic.id()) else { return (Vec::new(), false) };
-        let message = |(id, cached): (&MessageId, &message_cache::CachedMessage)| {
+        let message = |(id, cached): (&MessageId, &broadcast::message_cache::CachedMessage)| {
             let payload = SignedMessage::decode(&cached.bytes).ok()?.payload;
             Some(Message { topic: topic.clone(), id: *id, payload })
         };

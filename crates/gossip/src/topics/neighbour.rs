@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use potluck_base::{Contact, Instant, Rate, RoundTrip, TokenBucket};
 
-use super::eager_trees::EagerTrees;
-use super::flood::Tree;
-use super::peer_queue::PeerQueue;
+use super::broadcast::eager_trees::EagerTrees;
+use super::broadcast::flood::Tree;
+use super::broadcast::peer_queue::PeerQueue;
 use super::shared::Shared;
 
 /// Forward joins and shuffles that one neighbour may send, its own and relayed ones: a second, and

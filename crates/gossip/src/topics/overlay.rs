@@ -7,6 +7,10 @@
 //! 30 s before a link is dropped (see `rewiring`); an evicted peer is refused for a minute; every
 //! loss has a cause.
 
+pub(super) mod passive_view;
+pub(super) mod rewiring;
+pub(super) mod shuffle;
+
 use std::time::Duration;
 
 use potluck_base::{Contact, Instant, PublicKey};

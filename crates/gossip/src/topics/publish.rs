@@ -11,8 +11,8 @@ use potluck_base::{Instant, Signature};
 use potluck_wire::{SignedMessage, TopicId};
 
 use super::Topics;
+use super::broadcast::seen::Novelty;
 use super::events::{PublishId, TopicRefusal, TopicsOutput};
-use super::seen::Novelty;
 use super::shared::Shared;
 use super::topic::Topic;
 use crate::message::{MessageId, PAYLOAD_BYTES_MAX, TopicName};

@@ -17,14 +17,14 @@ use bytes::Bytes;
 use potluck_base::{Instant, PublicKey};
 use potluck_wire::{DisconnectCause, IdRange, SignedMessage, TopicResponse};
 
-use super::events::TopicServeId;
+use super::super::events::TopicServeId;
+use super::super::neighbour::Neighbour;
+use super::super::scores::{Fault, Penalty};
+use super::super::shared::Shared;
+use super::super::topic::Topic;
 use super::flood::Tree;
 use super::message_cache::{CACHE_LIFE, ids_in, ranges};
-use super::neighbour::Neighbour;
-use super::scores::{Fault, Penalty};
 use super::seen::Novelty;
-use super::shared::Shared;
-use super::topic::Topic;
 use crate::message::MessageId;
 use crate::view::Cause;
 
@@ -81,7 +81,7 @@ struct PerTree {
 
 impl Topic {
     /// Handles pushed messages from a neighbour.
-    pub(super) fn on_gossip(
+    pub(in crate::topics) fn on_gossip(
         &mut self,
         shared: &mut Shared<'_>,
         serve: TopicServeId,
@@ -208,7 +208,7 @@ impl Topic {
     }
 
     /// Delivers, caches and forwards a new message.
-    pub(super) fn disseminate(
+    pub(in crate::topics) fn disseminate(
         &mut self,
         shared: &mut Shared<'_>,
         message: &SignedMessage,
@@ -227,7 +227,7 @@ impl Topic {
 
     /// Pushes a message over the eager links of its tree, or over every link if it is a flood, and
     /// announces it on the others.
-    pub(super) fn forward(
+    pub(in crate::topics) fn forward(
         &mut self,
         shared: &mut Shared<'_>,
         id: MessageId,
@@ -312,7 +312,7 @@ impl Topic {
     // --- announcements ---
 
     /// A neighbour announces messages that it has.
-    pub(super) fn on_ihave(
+    pub(in crate::topics) fn on_ihave(
         &mut self,
         shared: &mut Shared<'_>,
         from: &PublicKey,
@@ -354,7 +354,7 @@ impl Topic {
     }
 
     /// Grafts messages that were announced and did not arrive.
-    pub(super) fn graft_missing(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn graft_missing(&mut self, shared: &mut Shared<'_>) {
         let wait = |peer: &PublicKey| {
             let neighbour =
                 self.active_view.get(peer).filter(|neighbour| neighbour.may_be_eager())?;
@@ -399,7 +399,7 @@ impl Topic {
     }
 
     /// A neighbour asks for messages.
-    pub(super) fn on_graft(
+    pub(in crate::topics) fn on_graft(
         &mut self,
         shared: &mut Shared<'_>,
         serve: TopicServeId,
@@ -432,7 +432,7 @@ impl Topic {
     }
 
     /// A push was acknowledged.
-    pub(super) fn on_gossip_ack(
+    pub(in crate::topics) fn on_gossip_ack(
         &mut self,
         shared: &mut Shared<'_>,
         peer: &PublicKey,
@@ -476,7 +476,12 @@ impl Topic {
     }
 
     /// Announces messages again that a neighbour may not have received.
-    pub(super) fn announce_again(&mut self, now: Instant, peer: &PublicKey, ids: Vec<MessageId>) {
+    pub(in crate::topics) fn announce_again(
+        &mut self,
+        now: Instant,
+        peer: &PublicKey,
+        ids: Vec<MessageId>,
+    ) {
         if let Some(neighbour) = self.active_view.get_mut(peer) {
             for id in ids {
                 neighbour.queue.push_lazy(now, id);
@@ -486,7 +491,7 @@ impl Topic {
 
     /// A neighbour delivers nothing any more. Where it was the parent, the backup parent takes over
     /// before a message is missed.
-    pub(super) fn replace_parent(&mut self, shared: &mut Shared<'_>, lost: &PublicKey) {
+    pub(in crate::topics) fn replace_parent(&mut self, shared: &mut Shared<'_>, lost: &PublicKey) {
         for (tree, next, id) in self.trees.on_peer_lost(lost) {
             let fit = self.active_view.get(&next).is_some_and(Neighbour::may_be_eager);
             if fit {
@@ -498,7 +503,12 @@ impl Topic {
     // --- trust ---
 
     /// A node broke a rule.
-    pub(super) fn fault(&mut self, shared: &mut Shared<'_>, peer: PublicKey, fault: Fault) {
+    pub(in crate::topics) fn fault(
+        &mut self,
+        shared: &mut Shared<'_>,
+        peer: PublicKey,
+        fault: Fault,
+    ) {
         match shared.scores.fault(shared.now, peer, fault) {
             Penalty::Tolerated => {}
             Penalty::Pruned => {

@@ -32,35 +32,35 @@ struct Missing {
 
 /// A message that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Due {
+pub(in crate::topics) struct Due {
     /// The message.
-    pub(super) id: MessageId,
+    pub(in crate::topics) id: MessageId,
     /// The neighbour to ask; `None` if none is left.
-    pub(super) ask: Option<PublicKey>,
+    pub(in crate::topics) ask: Option<PublicKey>,
     /// The neighbour that was asked before and did not deliver.
-    pub(super) unanswered: Option<PublicKey>,
+    pub(in crate::topics) unanswered: Option<PublicKey>,
 }
 
 /// The missing messages of one topic.
 #[derive(Debug, Clone, Default)]
-pub(super) struct MissingMessages {
+pub(in crate::topics) struct MissingMessages {
     open: BTreeMap<MessageId, Missing>,
     due: BTreeSet<(Instant, MessageId)>,
     by_peer: BTreeMap<PublicKey, usize>,
 }
 
 impl MissingMessages {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::topics) fn len(&self) -> usize {
         self.open.len()
     }
 
     /// When the next one is due.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(in crate::topics) fn next(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
     /// `peer` announces a message that this node lacks. False if there is no room.
-    pub(super) fn on_ihave(
+    pub(in crate::topics) fn on_ihave(
         &mut self,
         now: Instant,
         id: MessageId,
@@ -92,7 +92,11 @@ impl MissingMessages {
     }
 
     /// The first announced message of this incarnation of a publisher.
-    pub(super) fn first_of(&self, publisher: &PublicKey, incarnation: u64) -> Option<u64> {
+    pub(in crate::topics) fn first_of(
+        &self,
+        publisher: &PublicKey,
+        incarnation: u64,
+    ) -> Option<u64> {
         let (publisher, sequence) = (*publisher, 0);
         let from = MessageId { publisher, incarnation, sequence };
         let (id, _) = self.open.range(from..).next()?;
@@ -102,7 +106,7 @@ impl MissingMessages {
 
     /// A message arrived: when it was first announced, by which neighbours, and whether it was
     /// grafted.
-    pub(super) fn on_received(
+    pub(in crate::topics) fn on_received(
         &mut self,
         id: &MessageId,
     ) -> Option<(Instant, Vec<PublicKey>, bool)> {
@@ -129,7 +133,7 @@ impl MissingMessages {
     /// Takes the messages that are due. `wait`: the time that a neighbour gets to deliver, `None`
     /// for one that is not to be asked; `flows_until`: how long the tree is still expected to
     /// deliver a message.
-    pub(super) fn take_due(
+    pub(in crate::topics) fn take_due(
         &mut self,
         now: Instant,
         max: usize,
@@ -176,7 +180,7 @@ impl MissingMessages {
     }
 
     /// `peer` is no neighbour any more.
-    pub(super) fn remove_peer(&mut self, peer: &PublicKey) {
+    pub(in crate::topics) fn remove_peer(&mut self, peer: &PublicKey) {
         if self.by_peer.remove(peer).is_none() {
             return;
         }

@@ -11,9 +11,9 @@ use std::time::Duration;
 use potluck_base::{Contact, Instant, PublicKey};
 use potluck_wire::TopicRequest;
 
-use super::scores::Fault;
-use super::shared::{Purpose, Shared};
-use super::topic::Topic;
+use super::super::scores::Fault;
+use super::super::shared::{Purpose, Shared};
+use super::super::topic::Topic;
 
 /// Hops of a forward join (the paper's ARWL) and of a shuffle. A higher value mixes better and
 /// costs more messages.
@@ -27,7 +27,7 @@ const REPLY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A shuffle of this node's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PendingShuffle {
+pub(in crate::topics) struct PendingShuffle {
     nonce: u64,
     until: Instant,
 }
@@ -46,7 +46,7 @@ impl Topic {
         contacts
     }
 
-    pub(super) fn begin_shuffle(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn begin_shuffle(&mut self, shared: &mut Shared<'_>) {
         let Some(peer) = self.random_neighbour(shared, None) else { return };
         let (nonce, origin) = (shared.rng.next_u64(), shared.me.contact);
         self.pending_shuffle = Some(PendingShuffle { nonce, until: shared.now + REPLY_WITHIN });
@@ -78,7 +78,7 @@ impl Topic {
         allowed
     }
 
-    pub(super) fn on_shuffle(
+    pub(in crate::topics) fn on_shuffle(
         &mut self,
         shared: &mut Shared<'_>,
         from: &PublicKey,
@@ -109,7 +109,7 @@ impl Topic {
     }
 
     /// The reply to a shuffle: accepted once, from any node that knows its nonce.
-    pub(super) fn on_shuffle_reply(
+    pub(in crate::topics) fn on_shuffle_reply(
         &mut self,
         shared: &mut Shared<'_>,
         from: Contact,
@@ -136,7 +136,11 @@ impl Topic {
     }
 
     /// Sends a forward join for a joiner.
-    pub(super) fn send_forward_join(&mut self, shared: &mut Shared<'_>, joiner: Contact) {
+    pub(in crate::topics) fn send_forward_join(
+        &mut self,
+        shared: &mut Shared<'_>,
+        joiner: Contact,
+    ) {
         if let Some(next) = self.random_neighbour(shared, Some(&joiner.public_key)) {
             self.send(
                 shared,
@@ -146,7 +150,7 @@ impl Topic {
         }
     }
 
-    pub(super) fn on_forward_join(
+    pub(in crate::topics) fn on_forward_join(
         &mut self,
         shared: &mut Shared<'_>,
         from: &PublicKey,

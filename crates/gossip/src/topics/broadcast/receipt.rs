@@ -14,12 +14,12 @@ use std::time::Duration;
 use potluck_base::{Instant, PublicKey};
 use potluck_wire::SignedMessage;
 
-use super::events::{PublishId, TopicsOutput};
+use super::super::events::{PublishId, TopicsOutput};
+use super::super::neighbour::Neighbour;
+use super::super::shared::Shared;
+use super::super::topic::Topic;
 use super::message_cache::CACHE_LIFE;
-use super::neighbour::Neighbour;
 use super::order::Delivery;
-use super::shared::Shared;
-use super::topic::Topic;
 use crate::message::{Message, MessageId};
 
 /// Unacknowledged messages remembered; further ones are announced to a new neighbour like all
@@ -35,7 +35,7 @@ const ASKED_PEERS: usize = 2;
 
 /// A message whose acknowledgements are counted.
 #[derive(Debug, Clone)]
-pub(super) struct Receipt {
+pub(in crate::topics) struct Receipt {
     publish: PublishId,
     message: MessageId,
     /// Neighbours that got it and have not answered.
@@ -43,12 +43,12 @@ pub(super) struct Receipt {
     acked: BTreeSet<PublicKey>,
     /// There was no link when it was published: every link request in flight is waited for.
     alone: bool,
-    pub(super) until: Instant,
+    pub(in crate::topics) until: Instant,
 }
 
 impl Topic {
     /// Remembers a message of this node's own that is about to be sent.
-    pub(super) fn note_unacked(&mut self, id: MessageId) {
+    pub(in crate::topics) fn note_unacked(&mut self, id: MessageId) {
         self.unacked.insert(id);
         if self.unacked.len() > UNACKED_MAX {
             self.unacked.pop_first();
@@ -56,7 +56,7 @@ impl Topic {
     }
 
     /// A neighbour has these messages.
-    pub(super) fn note_acked(&mut self, peer: &PublicKey, ids: &[MessageId]) {
+    pub(in crate::topics) fn note_acked(&mut self, peer: &PublicKey, ids: &[MessageId]) {
         if !self.unacked.is_empty() {
             ids.iter().for_each(|id| {
                 self.unacked.remove(id);
@@ -72,7 +72,7 @@ impl Topic {
 
     /// A new neighbour gets the unacknowledged messages that were published since it joined the
     /// topic.
-    pub(super) fn push_unacked(&mut self, shared: &Shared<'_>, peer: &PublicKey) {
+    pub(in crate::topics) fn push_unacked(&mut self, shared: &Shared<'_>, peer: &PublicKey) {
         let Some(neighbour) = self.active_view.get_mut(peer) else { return };
         // A counted message goes to every new neighbour, although another one acknowledged it, so
         // that all of them are counted.
@@ -94,7 +94,7 @@ impl Topic {
 
     /// Whether this node stays in the topic because it has unacknowledged messages and may be
     /// isolated from the other nodes.
-    pub(super) fn has_unacked(&mut self, now: Instant) -> bool {
+    pub(in crate::topics) fn has_unacked(&mut self, now: Instant) -> bool {
         let cache = &self.cache;
         let cached =
             |id: &MessageId| cache.get(id).is_some_and(|cached| now.since(cached.at) < CACHE_LIFE);
@@ -103,12 +103,12 @@ impl Topic {
     }
 
     /// Whether this node has searched for others of the topic and has no link request in flight.
-    pub(super) fn has_searched(&self) -> bool {
+    pub(in crate::topics) fn has_searched(&self) -> bool {
         self.searched && self.attempts.is_empty()
     }
 
     /// Counts the acknowledgements of a message that was just published.
-    pub(super) fn count_acks(
+    pub(in crate::topics) fn count_acks(
         &mut self,
         shared: &Shared<'_>,
         publish: PublishId,
@@ -123,7 +123,7 @@ impl Topic {
     }
 
     /// Reports the counts that are complete or due.
-    pub(super) fn answer_receipts(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn answer_receipts(&mut self, shared: &mut Shared<'_>) {
         if self.receipts.is_empty() {
             return;
         }
@@ -144,14 +144,14 @@ impl Topic {
     }
 
     /// Reports all counts: this node leaves the topic.
-    pub(super) fn end_receipts(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn end_receipts(&mut self, shared: &mut Shared<'_>) {
         self.receipts.drain(..).for_each(|receipt| shared.out.push_back(receipt.answer()));
     }
 
     // --- subscribers ---
 
     /// Delivers a new message to this node's subscribers when its turn comes.
-    pub(super) fn deliver(
+    pub(in crate::topics) fn deliver(
         &mut self,
         shared: &mut Shared<'_>,
         id: MessageId,
@@ -179,7 +179,7 @@ impl Topic {
     }
 
     /// A message that arrived will not be delivered.
-    pub(super) fn on_dropped(&mut self, shared: &mut Shared<'_>, id: MessageId) {
+    pub(in crate::topics) fn on_dropped(&mut self, shared: &mut Shared<'_>, id: MessageId) {
         if !self.subscribed || self.system {
             return;
         }
@@ -190,7 +190,7 @@ impl Topic {
     }
 
     /// Handles the gaps that are due: asks for the missing messages, or gives them up.
-    pub(super) fn check_order(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn check_order(&mut self, shared: &mut Shared<'_>) {
         if self.delivery_order.next().is_none_or(|at| at > shared.now) {
             return;
         }

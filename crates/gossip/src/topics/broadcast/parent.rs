@@ -26,11 +26,11 @@ const PARENT_LATE_MAX: u32 = 2;
 
 /// The state of one tree.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TreeState {
+pub(in crate::topics) struct TreeState {
     /// When it last delivered a new message.
-    pub(super) fresh_at: Instant,
+    pub(in crate::topics) fresh_at: Instant,
     /// When a message last used it.
-    pub(super) used_at: Option<Instant>,
+    pub(in crate::topics) used_at: Option<Instant>,
     /// When lateness was last recorded.
     noted_at: Instant,
     /// When it was last changed for speed, and in `pause` how long it then stays unchanged.
@@ -86,13 +86,13 @@ impl TreeState {
     }
 
     /// Whether `peer` is the parent.
-    pub(super) fn has_parent(&self, peer: &PublicKey) -> bool {
+    pub(in crate::topics) fn has_parent(&self, peer: &PublicKey) -> bool {
         self.parent.as_ref() == Some(peer)
     }
 
     /// Until when an announced message need not be grafted, since the tree still delivers older
     /// messages of its publisher.
-    pub(super) fn flows_until(&self, id: &MessageId) -> Option<Instant> {
+    pub(in crate::topics) fn flows_until(&self, id: &MessageId) -> Option<Instant> {
         let (last, at) = self.flow?;
         let same = (last.publisher, last.incarnation) == (id.publisher, id.incarnation);
         (same && last.sequence < id.sequence).then(|| at + FLOW_GAP_MAX)
@@ -104,7 +104,7 @@ impl TreeState {
     }
 
     /// `peer` announces a message that has arrived.
-    pub(super) fn on_ihave(&mut self, id: &MessageId, peer: PublicKey) {
+    pub(in crate::topics) fn on_ihave(&mut self, id: &MessageId, peer: PublicKey) {
         if self.last == Some(*id) && self.parent != Some(peer) {
             self.backup.get_or_insert(peer);
         }
@@ -119,7 +119,7 @@ impl TreeState {
     }
 
     /// Whether lateness may be recorded now; if so, it counts as recorded.
-    pub(super) fn may_note(&mut self, now: Instant) -> bool {
+    pub(in crate::topics) fn may_note(&mut self, now: Instant) -> bool {
         let may = now.since(self.noted_at) >= NOTE_INTERVAL;
         if may {
             self.noted_at = now;
@@ -128,7 +128,7 @@ impl TreeState {
     }
 
     /// Whether the tree may be changed for speed now; if so, it counts as changed.
-    pub(super) fn may_switch(&mut self, now: Instant) -> bool {
+    pub(in crate::topics) fn may_switch(&mut self, now: Instant) -> bool {
         let may = now.since(self.switched_at) >= self.pause;
         if may {
             self.switched_at = now;
@@ -140,18 +140,18 @@ impl TreeState {
 
 /// The state of all trees of a topic.
 #[derive(Debug, Clone)]
-pub(super) struct Trees {
+pub(in crate::topics) struct Trees {
     shared: TreeState,
     own: PerPublisher<TreeState>,
 }
 
 impl Trees {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(in crate::topics) fn new(now: Instant) -> Self {
         Self { shared: TreeState::new(now), own: PerPublisher::default() }
     }
 
     /// The state of a tree. Publishers without a place use the shared tree.
-    pub(super) fn of(&mut self, now: Instant, tree: Tree) -> &mut TreeState {
+    pub(in crate::topics) fn of(&mut self, now: Instant, tree: Tree) -> &mut TreeState {
         match tree {
             Tree::Shared => &mut self.shared,
             Tree::Of(publisher) => {
@@ -162,7 +162,7 @@ impl Trees {
     }
 
     /// The state of a tree that was used before.
-    pub(super) fn known(&mut self, tree: Tree) -> Option<&mut TreeState> {
+    pub(in crate::topics) fn known(&mut self, tree: Tree) -> Option<&mut TreeState> {
         match tree {
             Tree::Shared => Some(&mut self.shared),
             Tree::Of(publisher) => self.own.peek_mut(&publisher),
@@ -171,7 +171,7 @@ impl Trees {
 
     /// A message arrived from `from`; `announced_by` announced it before. `flood`: it was flooded
     /// over every link.
-    pub(super) fn on_received(
+    pub(in crate::topics) fn on_received(
         &mut self,
         now: Instant,
         tree: Tree,
@@ -191,7 +191,7 @@ impl Trees {
     }
 
     /// A duplicate arrived from `from`.
-    pub(super) fn on_duplicate(
+    pub(in crate::topics) fn on_duplicate(
         &mut self,
         now: Instant,
         tree: Tree,
@@ -206,14 +206,17 @@ impl Trees {
     }
 
     /// `peer` was pruned from a tree: it is not its parent any more.
-    pub(super) fn on_pruned(&mut self, tree: Tree, peer: &PublicKey) {
+    pub(in crate::topics) fn on_pruned(&mut self, tree: Tree, peer: &PublicKey) {
         if let Some(state) = self.known(tree) {
             state.parent.take_if(|parent| parent == peer);
         }
     }
 
     /// All trees that carried a message lately.
-    pub(super) fn recent(&self, now: Instant) -> impl Iterator<Item = (Tree, &TreeState)> {
+    pub(in crate::topics) fn recent(
+        &self,
+        now: Instant,
+    ) -> impl Iterator<Item = (Tree, &TreeState)> {
         let own = self.own.iter().map(|(of, state)| (Tree::Of(of), state));
         let all = std::iter::once((Tree::Shared, &self.shared)).chain(own);
         all.filter(move |(_, state)| state.used_at.is_some_and(|at| now.since(at) < IDLE))
@@ -222,14 +225,17 @@ impl Trees {
     /// Whether `peer` is the parent on a publisher's own tree. It stays the parent although another
     /// peer delivered one message sooner: when a datagram of the parent is lost, the message comes
     /// back from this node's children, and without the parent it would go on coming from there.
-    pub(super) fn is_own_parent(&self, tree: Tree, peer: &PublicKey) -> bool {
+    pub(in crate::topics) fn is_own_parent(&self, tree: Tree, peer: &PublicKey) -> bool {
         let Tree::Of(publisher) = tree else { return false };
         self.own.get(&publisher).is_some_and(|state| state.has_parent(peer))
     }
 
     /// `peer` delivers nothing any more: the trees on which it was the parent, the backup of each,
     /// and its last message.
-    pub(super) fn on_peer_lost(&mut self, peer: &PublicKey) -> Vec<(Tree, PublicKey, MessageId)> {
+    pub(in crate::topics) fn on_peer_lost(
+        &mut self,
+        peer: &PublicKey,
+    ) -> Vec<(Tree, PublicKey, MessageId)> {
         let own = self.own.iter_mut().map(|(of, state)| (Tree::Of(of), state));
         std::iter::once((Tree::Shared, &mut self.shared))
             .chain(own)
@@ -238,7 +244,7 @@ impl Trees {
     }
 
     /// A link was made or lost: other paths may be faster now.
-    pub(super) fn links_changed(&mut self) {
+    pub(in crate::topics) fn links_changed(&mut self) {
         self.shared.pause = SWITCH_INTERVAL;
         self.own.iter_mut().for_each(|(_, state)| state.pause = SWITCH_INTERVAL);
     }
@@ -246,7 +252,7 @@ impl Trees {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{publisher, second};
+    use super::super::super::tests::{publisher, second};
     use super::*;
 
     #[test]

@@ -16,14 +16,14 @@ use std::time::Duration;
 
 use potluck_base::{Instant, PublicKey};
 
+use super::super::shared::Shared;
+use super::super::topic::Topic;
 use super::message_cache::CachedMessage;
-use super::shared::Shared;
-use super::topic::Topic;
 use crate::message::MessageId;
 
 /// The first message of a publisher in a topic that uses its own tree. A flood costs one copy for
 /// each link. We pay it only for publishers that have already sent this many messages. A guess.
-pub(super) const OWN_TREE_FROM: u64 = 8;
+pub(in crate::topics) const OWN_TREE_FROM: u64 = 8;
 /// A tree is built anew by a message whose sequence number is this many times as high, since links
 /// came and went meanwhile and repairs made the tree deeper. So floods become an ever smaller share
 /// of the messages: those with number 8, 64, 512 and so on.
@@ -41,7 +41,7 @@ const DEFERRED_MAX: usize = 64;
 
 /// A message whose forwarding is deferred.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct DeferredMessage {
+pub(in crate::topics) struct DeferredMessage {
     at: Instant,
     id: MessageId,
     /// Whether it is a flood.
@@ -50,7 +50,7 @@ pub(super) struct DeferredMessage {
 
 /// A broadcast tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Tree {
+pub(in crate::topics) enum Tree {
     /// The tree of all publishers without their own.
     Shared,
     /// The tree of one publisher.
@@ -59,20 +59,20 @@ pub(super) enum Tree {
 
 impl Tree {
     /// The tree of a message; with `shared` always the shared one.
-    pub(super) fn of(shared: bool, publisher: PublicKey, sequence: u64) -> Self {
+    pub(in crate::topics) fn of(shared: bool, publisher: PublicKey, sequence: u64) -> Self {
         if shared || sequence < OWN_TREE_FROM { Self::Shared } else { Self::Of(publisher) }
     }
 }
 
 impl Topic {
     /// The tree of a message.
-    pub(super) fn tree_of(&self, publisher: PublicKey, sequence: u64) -> Tree {
+    pub(in crate::topics) fn tree_of(&self, publisher: PublicKey, sequence: u64) -> Tree {
         Tree::of(self.system, publisher, sequence)
     }
 
     /// Whether a message is flooded on every link, to build its publisher's tree or to build it
     /// anew.
-    pub(super) fn is_flood(&self, now: Instant, id: &MessageId) -> bool {
+    pub(in crate::topics) fn is_flood(&self, now: Instant, id: &MessageId) -> bool {
         let flood =
             std::iter::successors(Some(OWN_TREE_FROM), |last| last.checked_mul(FLOOD_AGAIN_FACTOR));
         let due = flood.take_while(|at| *at <= id.sequence).any(|at| at == id.sequence);
@@ -83,7 +83,7 @@ impl Topic {
 
     /// Defers a flood, and the messages of its publisher behind it. Returns false if the message is
     /// to be forwarded at once.
-    pub(super) fn defer(&mut self, now: Instant, id: MessageId, flood: bool) -> bool {
+    pub(in crate::topics) fn defer(&mut self, now: Instant, id: MessageId, flood: bool) -> bool {
         let before =
             self.deferred.iter().rev().find(|deferred| deferred.id.publisher == id.publisher);
         let at = match before {
@@ -100,12 +100,12 @@ impl Topic {
     }
 
     /// When the next deferred message is forwarded.
-    pub(super) fn deferred_until(&self) -> Option<Instant> {
+    pub(in crate::topics) fn deferred_until(&self) -> Option<Instant> {
         self.deferred.front().map(|deferred| deferred.at)
     }
 
     /// Forwards the deferred messages that are due.
-    pub(super) fn forward_deferred(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn forward_deferred(&mut self, shared: &mut Shared<'_>) {
         while let Some(DeferredMessage { id, flood, .. }) =
             self.deferred.pop_front_if(|deferred| deferred.at <= shared.now)
         {

@@ -18,10 +18,10 @@ use std::time::Duration;
 use potluck_base::{Contact, Instant, LruMap, PublicKey};
 use potluck_wire::DisconnectCause;
 
-use super::flood::Tree;
-use super::neighbour::Neighbour;
-use super::shared::Shared;
-use super::topic::Topic;
+use super::super::broadcast::flood::Tree;
+use super::super::neighbour::Neighbour;
+use super::super::shared::Shared;
+use super::super::topic::Topic;
 use crate::view::Cause;
 
 /// Interval between two surplus links that a node requests, and between two that it grants. A lower
@@ -47,9 +47,9 @@ const OLDEST_KEPT: usize = 2;
 
 /// When links are replaced.
 #[derive(Debug, Clone)]
-pub(super) struct Rewiring {
+pub(in crate::topics) struct Rewiring {
     /// When the next surplus link is requested.
-    pub(super) at: Instant,
+    pub(in crate::topics) at: Instant,
     /// When a surplus link was requested last.
     asked: Instant,
     /// Before then no joiner costs an established link.
@@ -64,7 +64,7 @@ pub(super) struct Rewiring {
 }
 
 impl Rewiring {
-    pub(super) fn new(shared: &mut Shared<'_>) -> Self {
+    pub(in crate::topics) fn new(shared: &mut Shared<'_>) -> Self {
         Self {
             at: shared.now + shared.rng.jitter(REWIRE_INTERVAL_EARLY, 0.2),
             asked: shared.now,
@@ -77,7 +77,7 @@ impl Rewiring {
     }
 
     /// A neighbour fell silent.
-    pub(super) fn on_neighbour_lost(&mut self, peer: PublicKey) {
+    pub(in crate::topics) fn on_neighbour_lost(&mut self, peer: PublicKey) {
         self.lost.insert(peer, ());
     }
 }
@@ -99,7 +99,12 @@ impl Cost {
 impl Topic {
     /// Marks a link as surplus: it is lazy, since the tree works without it. If it leads to another
     /// partition of the overlay, its announcements will show it.
-    pub(super) fn mark_surplus(&mut self, shared: &Shared<'_>, peer: &PublicKey, own: bool) {
+    pub(in crate::topics) fn mark_surplus(
+        &mut self,
+        shared: &Shared<'_>,
+        peer: &PublicKey,
+        own: bool,
+    ) {
         self.rewiring.own |= own;
         let pushed =
             self.active_view.iter().filter(|(of, link)| *of != peer && link.is_eager(Tree::Shared));
@@ -110,7 +115,7 @@ impl Topic {
     }
 
     /// Whether the link granted last is a surplus one.
-    pub(super) const fn has_granted(&self) -> bool {
+    pub(in crate::topics) const fn has_granted(&self) -> bool {
         self.rewiring.granted
     }
 
@@ -119,14 +124,14 @@ impl Topic {
     }
 
     /// A node exists, perhaps again. If it was a neighbour, a link to it is requested soon.
-    pub(super) fn on_returned(&mut self, shared: &mut Shared<'_>, contact: Contact) {
+    pub(in crate::topics) fn on_returned(&mut self, shared: &mut Shared<'_>, contact: Contact) {
         if self.rewiring.lost.remove(&contact.public_key).is_some() {
             self.bridge(shared, contact);
         }
     }
 
     /// Schedules the request of a surplus link to this node.
-    pub(super) fn bridge(&mut self, shared: &mut Shared<'_>, contact: Contact) {
+    pub(in crate::topics) fn bridge(&mut self, shared: &mut Shared<'_>, contact: Contact) {
         if self.rewiring.returned.len() < LOST_MAX {
             self.learn(shared, contact, None);
             self.rewiring.returned.push(contact);
@@ -138,7 +143,7 @@ impl Topic {
     }
 
     /// Requests a surplus link, from a returned neighbour first.
-    pub(super) fn rewire(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn rewire(&mut self, shared: &mut Shared<'_>) {
         let returned = self.rewiring.returned.pop();
         let pause = if self.rewiring.returned.is_empty() {
             self.rewire_interval(shared.now)
@@ -184,7 +189,7 @@ impl Topic {
     }
 
     /// Whether a link is granted that costs an established one; if so, it counts as granted.
-    pub(super) fn grants(&mut self, shared: &Shared<'_>) -> bool {
+    pub(in crate::topics) fn grants(&mut self, shared: &Shared<'_>) -> bool {
         let grants = self.active_view.len() < self.overflow_max() && self.is_grant_due(shared);
         if grants {
             self.rewiring.from = shared.now + self.rewire_interval(shared.now);
@@ -194,7 +199,7 @@ impl Topic {
     }
 
     /// Drops links beyond the limit.
-    pub(super) fn trim(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn trim(&mut self, shared: &mut Shared<'_>) {
         while self.active_view.len() > self.sizes.active {
             let Some(victim) = self.victim(shared) else { break };
             self.unlink(shared, &victim, Cause::Replaced, Some(DisconnectCause::Room));
@@ -250,7 +255,7 @@ impl Topic {
     /// The link to drop. If a replacement is due: a random one of the removable links with the
     /// lowest cost. Otherwise the youngest that the other end chose, or if too many are this node's
     /// own choice, the youngest of those.
-    pub(super) fn victim(&mut self, shared: &mut Shared<'_>) -> Option<PublicKey> {
+    pub(in crate::topics) fn victim(&mut self, shared: &mut Shared<'_>) -> Option<PublicKey> {
         let own = std::mem::take(&mut self.rewiring.own);
         let granted = std::mem::take(&mut self.rewiring.granted);
         let mut candidates = self.removable(shared, own);
