@@ -35,14 +35,11 @@ mod shared;
 mod stats;
 mod topic;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use potluck_base::{
-    Contact, Deadline, Identity, Instant, Machine, NetworkId, PublicKey, Rate, Rng, TokenBucket,
-    UnixMillis,
-};
+use potluck_base::{Contact, Deadline, Identity, Instant, Machine, NetworkId, PublicKey, Rng};
 use potluck_wire::{SignedMessage, TopicId};
 
 use crate::message::{Message, MessageId, TopicName};
@@ -52,14 +49,10 @@ pub use config::{PeerLimits, TopicsConfig, ViewSizes};
 pub use events::{PublishId, TopicAskId, TopicRefusal, TopicServeId, TopicsInput, TopicsOutput};
 use neighbour::LivenessCheck;
 use publish::{LINGER, Publishes};
-use scores::Scores;
-use shared::{Me, PendingRequests, Shared};
+use shared::{Me, Shared};
 pub use stats::{DownCounts, TopicsStats};
 use topic::Topic;
 
-/// Budget for requests to nodes that only other nodes named: requests a second, and burst. A higher
-/// value spreads contacts faster and lets neighbours direct more traffic of this node at strangers.
-const RELAYS: Rate = Rate::new(20, 60);
 /// If this node handles its own timer later than this, it stood still or was stopped. A higher
 /// value overlooks short standstills; a lower one takes a busy machine for a stopped one.
 const STANDSTILL_MIN: Duration = Duration::from_secs(2);
@@ -76,29 +69,48 @@ const SEQUENCES_MAX: usize = 1_024;
 /// All topics of one node. See the module.
 #[derive(Debug)]
 pub struct Topics {
-    me: Me,
-    config: TopicsConfig,
-    mode: Mode,
-    rng: Rng,
-    now: Instant,
-    /// When the wall clock was reported, and its value then.
-    wall: Option<(Instant, UnixMillis)>,
+    shared: Shared,
     /// Each in a box, since a node of the map has room for eleven values.
     topics: BTreeMap<TopicId, Box<Topic>>,
-    pending: PendingRequests,
-    scores: Scores,
     publishes: Publishes,
-    /// The next sequence number in each topic that this node left.
-    sequences: BTreeMap<TopicId, u64>,
-    /// The lowest next sequence number in every topic that is not in `sequences`.
-    sequence_base: u64,
-    relay_budget: TokenBucket,
-    last_heard: Instant,
-    isolated_until: Instant,
+    sequences: Sequences,
     /// The peer that fell silent last, and when.
     silent: Option<(Instant, PublicKey)>,
-    stats: TopicsStats,
-    outbox: VecDeque<TopicsOutput>,
+}
+
+/// The sequence numbers of topics that this node left, so that none is used twice.
+#[derive(Debug)]
+struct Sequences {
+    /// The next sequence number in each topic that this node left.
+    left: BTreeMap<TopicId, u64>,
+    /// The lowest next sequence number in every topic that is not in `left`.
+    base: u64,
+}
+
+impl Default for Sequences {
+    fn default() -> Self {
+        Self { left: BTreeMap::new(), base: 1 }
+    }
+}
+
+impl Sequences {
+    /// The next sequence number in a topic that this node enters.
+    fn take(&mut self, topic: &TopicId) -> u64 {
+        self.left.remove(topic).unwrap_or(self.base)
+    }
+
+    /// This node leaves a topic in which `next` would have been the next sequence number.
+    fn note(&mut self, topic: TopicId, next: u64) {
+        if self.left.len() >= SEQUENCES_MAX {
+            // A gap in the sequence is harmless; a reused number is not.
+            let highest = self.left.values().max().copied().unwrap_or(1);
+            self.base = self.base.max(highest);
+            self.left.clear();
+        }
+        if next > self.base {
+            self.left.insert(topic, next);
+        }
+    }
 }
 
 impl Topics {
@@ -114,25 +126,13 @@ impl Topics {
         config: TopicsConfig,
         rng: Rng,
     ) -> Self {
+        let me = Me { identity, network, incarnation, contact };
         let mut topics = Self {
-            me: Me { identity, network, incarnation, contact },
-            mode: config.mode,
-            config,
-            rng,
-            now: Instant::ZERO,
-            wall: None,
+            shared: Shared::new(me, config, rng),
             topics: BTreeMap::new(),
-            pending: PendingRequests::default(),
-            scores: Scores::new(),
             publishes: Publishes::default(),
-            sequences: BTreeMap::new(),
-            sequence_base: 1,
-            relay_budget: RELAYS.bucket(),
-            last_heard: Instant::ZERO,
-            isolated_until: Instant::ZERO,
+            sequences: Sequences::default(),
             silent: None,
-            stats: TopicsStats::default(),
-            outbox: VecDeque::new(),
         };
         let system = TopicName::system();
         topics.enter(&system);
@@ -142,7 +142,7 @@ impl Topics {
 
     /// Sets the address at which others reach this node.
     pub fn set_address(&mut self, address: SocketAddr) {
-        self.me.contact.address = address;
+        self.shared.me.contact.address = address;
     }
 
     /// The system topic, whose overlay contains all nodes.
@@ -183,7 +183,7 @@ impl Topics {
     /// publisher is the one that follows. The caller says so when this node does not know it by
     /// itself.
     pub fn expect_after(&mut self, topic: &TopicName, after: MessageId) {
-        let now = self.now;
+        let now = self.shared.now;
         if let Some(topic) = self.topics.get_mut(&topic.id()).filter(|topic| topic.subscribed) {
             topic.subscription.go_on();
             topic.delivery_order.start_after(now, &after);
@@ -220,9 +220,9 @@ impl Topics {
         let mut stats = TopicsStats {
             topics: self.topics.len(),
             publishes_waiting: self.publishes.waiting.len(),
-            asks: self.pending.len(),
-            scores: self.scores.len(),
-            ..self.stats
+            asks: self.shared.pending.len(),
+            scores: self.shared.scores.len(),
+            ..self.shared.stats
         };
         for topic in self.topics.values() {
             topic.gauge(&mut stats);
@@ -236,34 +236,13 @@ impl Topics {
     fn with<T>(
         &mut self,
         id: &TopicId,
-        body: impl FnOnce(&mut Topic, &mut Shared<'_>) -> T,
+        act: impl FnOnce(&mut Topic, &mut Shared) -> T,
     ) -> Option<T> {
-        let (topics, mut shared) = self.shared(id);
-        let topic = topics.get_mut(id)?;
-        Some(body(topic, &mut shared))
-    }
-
-    /// The topics, and the state that they share as the topic `id` sees it.
-    fn shared(&mut self, id: &TopicId) -> (&mut BTreeMap<TopicId, Box<Topic>>, Shared<'_>) {
-        let others = self.topics.iter().filter(|(other, _)| *other != id);
-        let missing: usize = others.map(|(_, topic)| topic.missing.len()).sum();
-        let shared = Shared {
-            now: self.now,
-            wall: self.wall.map(|(at, wall)| wall.plus(self.now.since(at))),
-            me: &self.me,
-            config: &self.config,
-            mode: self.mode,
-            rng: &mut self.rng,
-            pending: &mut self.pending,
-            scores: &mut self.scores,
-            stats: &mut self.stats,
-            out: &mut self.outbox,
-            relay_budget: &mut self.relay_budget,
-            last_heard: self.last_heard,
-            isolated_until: self.isolated_until,
-            missing_room: self.config.missing_max.saturating_sub(missing),
-        };
-        (&mut self.topics, shared)
+        let topic = self.topics.get_mut(id)?;
+        self.shared.missing -= topic.missing.len();
+        let result = act(topic, &mut self.shared);
+        self.shared.missing += topic.missing.len();
+        Some(result)
     }
 
     /// Carries out everything that follows from a change in a topic.
@@ -281,36 +260,28 @@ impl Topics {
         if self.topics.contains_key(&id) {
             return true;
         }
-        if self.topics.len() >= self.config.topics_max.max(1) {
+        if self.topics.len() >= self.shared.config.topics_max.max(1) {
             return false;
         }
-        let sequence = self.sequences.remove(&id).unwrap_or(self.sequence_base);
-        let (topics, mut shared) = self.shared(&id);
-        let topic = Topic::new(&mut shared, name.clone(), sequence);
-        topics.insert(id, Box::new(topic));
+        let sequence = self.sequences.take(&id);
+        let topic = Topic::new(&mut self.shared, name.clone(), sequence);
+        self.topics.insert(id, Box::new(topic));
         true
     }
 
     fn leave(&mut self, id: &TopicId) {
         self.with(id, Topic::leave);
         let Some(topic) = self.topics.remove(id) else { return };
-        if self.sequences.len() >= SEQUENCES_MAX {
-            // A gap in the sequence is harmless; a reused number is not.
-            let highest = self.sequences.values().max().copied().unwrap_or(1);
-            self.sequence_base = self.sequence_base.max(highest);
-            self.sequences.clear();
-        }
-        if topic.next_sequence > self.sequence_base {
-            self.sequences.insert(*id, topic.next_sequence);
-        }
+        self.shared.missing -= topic.missing.len();
+        self.sequences.note(*id, topic.next_sequence);
     }
 
     fn leave_if_over(&mut self, id: &TopicId) {
-        let over = |topic: &&mut Box<Topic>| topic.is_over(self.now);
+        let over = |topic: &&mut Box<Topic>| topic.is_over(self.shared.now);
         let Some(topic) = self.topics.get_mut(id).filter(over) else { return };
         let waiting = self.publishes.waiting.iter().any(|waiting| waiting.topic == *id);
-        if waiting || topic.has_unacked(self.now) {
-            topic.publishing_until = Some(self.now + LINGER);
+        if waiting || topic.has_unacked(self.shared.now) {
+            topic.publishing_until = Some(self.shared.now + LINGER);
             self.settle(id);
         } else {
             self.leave(id);
@@ -321,7 +292,7 @@ impl Topics {
     fn bound_cache(&mut self) {
         loop {
             let total: usize = self.topics.values().map(|topic| topic.cache.bytes()).sum();
-            if total <= self.config.cache_bytes {
+            if total <= self.shared.config.cache_bytes {
                 return;
             }
             let largest = self.topics.values_mut().max_by_key(|topic| topic.cache.bytes());
@@ -341,7 +312,7 @@ impl Topics {
             None
         };
         if let Some(why) = why {
-            self.outbox.push_back(TopicsOutput::SubscribeRefused { topic: name, why });
+            self.shared.out.push_back(TopicsOutput::SubscribeRefused { topic: name, why });
             return;
         }
         self.with(&name.id(), |topic, shared| topic.subscribe(shared));
@@ -394,9 +365,9 @@ impl Topics {
     /// A peer fell silent. If many did, an isolated node would hear nothing that shows it, so all
     /// links of all topics are checked.
     fn note_silence(&mut self, peer: PublicKey) {
-        let before = self.silent.replace((self.now, peer));
-        let many =
-            before.is_some_and(|(at, other)| other != peer && self.now.since(at) < MANY_WITHIN);
+        let before = self.silent.replace((self.shared.now, peer));
+        let many = before
+            .is_some_and(|(at, other)| other != peer && self.shared.now.since(at) < MANY_WITHIN);
         if many {
             for id in self.ids() {
                 self.with(&id, |topic, shared| {
@@ -419,7 +390,7 @@ impl Topics {
     }
 
     fn on_resumed(&mut self) {
-        self.isolated_until = self.now + ISOLATED_FOR;
+        self.shared.isolated_until = self.shared.now + ISOLATED_FOR;
         for id in self.ids() {
             self.with(&id, |topic, shared| {
                 let peers: Vec<PublicKey> = topic.active_view.keys().copied().collect();
@@ -437,14 +408,14 @@ impl Topics {
     /// may have dropped their links to it meanwhile.
     fn notice_standstill(&mut self) {
         let due = self.poll_timeout();
-        if due.is_some_and(|due| self.now.since(due.at) > STANDSTILL_MIN) {
-            self.stats.standstills += 1;
+        if due.is_some_and(|due| self.shared.now.since(due.at) > STANDSTILL_MIN) {
+            self.shared.stats.standstills += 1;
             self.on_resumed();
         }
     }
 
     fn on_mode(&mut self, mode: Mode) {
-        self.mode = mode;
+        self.shared.mode = mode;
         for id in self.ids() {
             self.with(&id, |topic, shared| {
                 topic.set_mode(shared);
@@ -459,7 +430,7 @@ impl Machine for Topics {
     type Output = TopicsOutput;
 
     fn handle(&mut self, now: Instant, input: TopicsInput) {
-        self.now = now;
+        self.shared.now = now;
         match input {
             TopicsInput::Subscribe(name) => self.on_subscribe(name),
             TopicsInput::Unsubscribe(name) => self.on_unsubscribe(&name),
@@ -486,8 +457,8 @@ impl Machine for Topics {
             TopicsInput::Unreachable(peer) => self.drop_everywhere(&peer, Cause::Crashed),
             TopicsInput::Left(peer) => self.drop_everywhere(&peer, Cause::Left),
             TopicsInput::Resumed => self.on_resumed(),
-            TopicsInput::WallClock(wall) => self.wall = Some((now, wall)),
-            TopicsInput::Mode(mode) if mode != self.mode => self.on_mode(mode),
+            TopicsInput::WallClock(wall) => self.shared.wall = Some((now, wall)),
+            TopicsInput::Mode(mode) if mode != self.shared.mode => self.on_mode(mode),
             TopicsInput::Mode(_) => {}
             TopicsInput::Leave => {
                 self.ids().iter().for_each(|id| self.leave(id));
@@ -508,7 +479,7 @@ impl Machine for Topics {
     }
 
     fn poll_output(&mut self) -> Option<TopicsOutput> {
-        self.outbox.pop_front()
+        self.shared.out.pop_front()
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {

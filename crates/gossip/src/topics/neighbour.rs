@@ -79,7 +79,7 @@ impl Neighbour {
         self.rtt.with_deviations(2).unwrap_or(RTT_UNKNOWN)
     }
 
-    pub(super) fn new(shared: &Shared<'_>, contact: Contact, outbound: bool, age_ms: u64) -> Self {
+    pub(super) fn new(shared: &Shared, contact: Contact, outbound: bool, age_ms: u64) -> Self {
         Self {
             contact,
             outbound,

@@ -90,7 +90,7 @@ impl Topic {
     /// Adds a contact to the passive view.
     pub(super) fn learn(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         contact: Contact,
         source: Option<PublicKey>,
     ) {
@@ -98,7 +98,13 @@ impl Topic {
         if self.active_view.contains_key(&peer) || !shared.welcomes(&peer) {
             return;
         }
-        self.passive_view.add(shared.now, contact, source, shared.mode == Mode::Open, shared.rng);
+        self.passive_view.add(
+            shared.now,
+            contact,
+            source,
+            shared.mode == Mode::Open,
+            &mut shared.rng,
+        );
         if let Some(until) = self.backoff.peek(&peer) {
             self.passive_view.retry_after(&peer, *until);
         }
@@ -107,7 +113,7 @@ impl Topic {
     // --- making links ---
 
     /// Requests links while there are too few.
-    pub(super) fn promote(&mut self, shared: &mut Shared<'_>) {
+    pub(super) fn promote(&mut self, shared: &mut Shared) {
         let now = shared.now;
         self.promote_at = None;
         self.notice_alone(now);
@@ -125,7 +131,7 @@ impl Topic {
                 return;
             }
             let Topic { active_view, attempts, .. } = self;
-            let scores = &*shared.scores;
+            let scores = &shared.scores;
             let free = |peer: &PublicKey| {
                 !active_view.contains_key(peer)
                     && !attempts.contains_key(peer)
@@ -136,7 +142,7 @@ impl Topic {
                 self.promote_at = any.then_some(self.attempts_from);
                 return;
             }
-            let Some(contact) = self.passive_view.candidate(now, shared.rng, free) else {
+            let Some(contact) = self.passive_view.candidate(now, &mut shared.rng, free) else {
                 self.promote_at = self.passive_view.next_candidate(now, free);
                 return;
             };
@@ -164,7 +170,7 @@ impl Topic {
     }
 
     /// Requests a link from one node.
-    pub(super) fn attempt(&mut self, shared: &mut Shared<'_>, contact: Contact, surplus: bool) {
+    pub(super) fn attempt(&mut self, shared: &mut Shared, contact: Contact, surplus: bool) {
         let high_priority = self.healthy() == 0;
         let body = TopicRequest::Neighbour { high_priority, age_ms: self.age_ms(shared.now) };
         self.attempts.insert(contact.public_key, Attempt { at: shared.now, contact, surplus });
@@ -174,7 +180,7 @@ impl Topic {
     /// Another node requests a link.
     pub(super) fn on_neighbour(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         serve: TopicServeId,
         from: Contact,
         (high_priority, age_ms): (bool, u64),
@@ -211,7 +217,7 @@ impl Topic {
         }
     }
 
-    fn makes_room(&mut self, shared: &mut Shared<'_>, high_priority: bool) -> bool {
+    fn makes_room(&mut self, shared: &mut Shared, high_priority: bool) -> bool {
         let links = self.active_view.len();
         if !high_priority {
             // Places are reserved for links of this node's own choice while there are contacts to
@@ -234,7 +240,7 @@ impl Topic {
     }
 
     /// In open networks only few links go into one public subnet.
-    fn netgroup_has_room(&self, shared: &Shared<'_>, contact: &Contact) -> bool {
+    fn netgroup_has_room(&self, shared: &Shared, contact: &Contact) -> bool {
         if shared.mode == Mode::Fleet {
             return true;
         }
@@ -246,7 +252,7 @@ impl Topic {
     /// A request for a link was answered.
     pub(super) fn on_link_answer(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         peer: PublicKey,
         answer: TopicResponse,
     ) {
@@ -283,14 +289,14 @@ impl Topic {
     }
 
     /// A request for a link got no answer.
-    pub(super) fn on_link_failed(&mut self, shared: &Shared<'_>, peer: &PublicKey) {
+    pub(super) fn on_link_failed(&mut self, shared: &Shared, peer: &PublicKey) {
         self.attempts.remove(peer);
         self.drop_contact(shared, peer);
     }
 
     /// A contact did not answer. A node without a healthy link keeps its last contacts: most likely
     /// the fault is its own, and without contacts it could never come back.
-    pub(super) fn drop_contact(&mut self, shared: &Shared<'_>, peer: &PublicKey) {
+    pub(super) fn drop_contact(&mut self, shared: &Shared, peer: &PublicKey) {
         if self.healthy() > 0 || self.passive_view.len() > LAST_CONTACTS {
             self.passive_view.remove(peer);
         } else {
@@ -300,7 +306,7 @@ impl Topic {
 
     /// A node declined: it is asked again later, and after several declines in a row so are all
     /// others.
-    fn on_declined(&mut self, shared: &mut Shared<'_>, peer: &PublicKey) {
+    fn on_declined(&mut self, shared: &mut Shared, peer: &PublicKey) {
         let pause = if self.healthy() == 0 { PAUSE_ALONE_MAX } else { DECLINED_PAUSE };
         self.passive_view.retry_after(peer, shared.now + shared.rng.jitter(pause, 0.2));
         self.declined_in_row = self.declined_in_row.saturating_add(1);
@@ -312,7 +318,7 @@ impl Topic {
         }
     }
 
-    fn link(&mut self, shared: &mut Shared<'_>, contact: Contact, outbound: bool, age_ms: u64) {
+    fn link(&mut self, shared: &mut Shared, contact: Contact, outbound: bool, age_ms: u64) {
         let peer = contact.public_key;
         self.passive_view.remove(&peer);
         self.trees.links_changed();
@@ -333,7 +339,7 @@ impl Topic {
     /// Drops a link; with `tell`, notifies the peer of this cause.
     pub(super) fn unlink(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         peer: &PublicKey,
         cause: Cause,
         tell: Option<DisconnectCause>,
@@ -381,7 +387,7 @@ impl Topic {
     /// A neighbour is alive and no longer knows the link: it took this node for gone while this
     /// node stood still or was isolated, or it restarted. Neither end made room for another peer,
     /// so a new link is requested at once.
-    pub(super) fn on_forgotten(&mut self, shared: &mut Shared<'_>, peer: &PublicKey) {
+    pub(super) fn on_forgotten(&mut self, shared: &mut Shared, peer: &PublicKey) {
         let Some(contact) = self.active_view.get(peer).map(|neighbour| neighbour.contact) else {
             return;
         };
@@ -396,7 +402,7 @@ impl Topic {
         }
     }
 
-    fn disconnect(&mut self, shared: &mut Shared<'_>, contact: Contact, cause: DisconnectCause) {
+    fn disconnect(&mut self, shared: &mut Shared, contact: Contact, cause: DisconnectCause) {
         let others = match cause {
             DisconnectCause::Misbehaved => Vec::new(),
             DisconnectCause::Left | DisconnectCause::Room => {
@@ -412,10 +418,10 @@ impl Topic {
     }
 
     /// Contacts for a peer that has to look elsewhere.
-    fn alternatives(&self, shared: &mut Shared<'_>, except: &PublicKey) -> Vec<Contact> {
+    fn alternatives(&self, shared: &mut Shared, except: &PublicKey) -> Vec<Contact> {
         let mut others: Vec<Contact> =
             self.active_view.values().map(|neighbour| neighbour.contact).collect();
-        others.extend(self.passive_view.sample(shared.rng, ALTERNATIVES));
+        others.extend(self.passive_view.sample(&mut shared.rng, ALTERNATIVES));
         others.retain(|contact| contact.public_key != *except);
         shared.rng.shuffle(&mut others);
         others.truncate(ALTERNATIVES);
@@ -425,7 +431,7 @@ impl Topic {
     /// A neighbour disconnects.
     pub(super) fn on_disconnect(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         from: &PublicKey,
         cause: DisconnectCause,
         others: Vec<Contact>,
@@ -444,7 +450,7 @@ impl Topic {
     }
 
     /// Disconnects from all neighbours.
-    pub(super) fn leave(&mut self, shared: &mut Shared<'_>) {
+    pub(super) fn leave(&mut self, shared: &mut Shared) {
         self.end_receipts(shared);
         let peers: Vec<PublicKey> = self.active_view.keys().copied().collect();
         for peer in peers {

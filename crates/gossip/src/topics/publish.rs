@@ -74,8 +74,8 @@ impl Topics {
     }
 
     fn refuse(&mut self, publish: PublishId, why: TopicRefusal) {
-        self.stats.publishes_refused += 1;
-        self.outbox.push_back(TopicsOutput::PublishRefused { publish, why });
+        self.shared.stats.publishes_refused += 1;
+        self.shared.out.push_back(TopicsOutput::PublishRefused { publish, why });
     }
 
     fn queue(&mut self, publish: PublishId, name: &TopicName, payload: Bytes, counted: bool) {
@@ -84,14 +84,14 @@ impl Topics {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return self.refuse(publish, TopicRefusal::TooLong);
         }
-        if self.publishes.waiting.len() >= self.config.publishes_max {
+        if self.publishes.waiting.len() >= self.shared.config.publishes_max {
             return self.refuse(publish, TopicRefusal::Busy);
         }
         if !self.enter(name) {
             return self.refuse(publish, TopicRefusal::TooManyTopics);
         }
         if let Some(known) = self.topics.get_mut(&topic).filter(|topic| !topic.subscribed) {
-            known.publishing_until = Some(self.now + LINGER);
+            known.publishing_until = Some(self.shared.now + LINGER);
         }
         self.publishes.waiting.push_back(QueuedPublish { publish, topic, payload, counted });
         if entered {
@@ -138,7 +138,7 @@ impl Topics {
 
 impl Topic {
     /// Whether the links have room for a message of this node's own.
-    pub(super) fn capacity(&self, shared: &Shared<'_>) -> Capacity {
+    pub(super) fn capacity(&self, shared: &Shared) -> Capacity {
         let now = shared.now;
         if self.healthy() == 0 {
             // The first ones are published at once: to subscribers here, and to the first link.
@@ -160,14 +160,14 @@ impl Topic {
     }
 
     /// Publishes a message.
-    pub(super) fn publish(&mut self, shared: &mut Shared<'_>, waiting: QueuedPublish) {
+    pub(super) fn publish(&mut self, shared: &mut Shared, waiting: QueuedPublish) {
         let QueuedPublish { publish, payload, counted, .. } = waiting;
-        let (me, sequence) = (shared.me, self.next_sequence);
+        let (me, sequence) = (&shared.me, self.next_sequence);
         self.next_sequence += 1;
         if !self.subscribed {
             self.publishing_until = Some(shared.now + LINGER);
         }
-        let at = shared.wall.unwrap_or_default();
+        let at = shared.wall().unwrap_or_default();
         let message = if shared.config.verify {
             let (context, place) = ((&me.network, self.id), (me.incarnation, sequence));
             SignedMessage::sign(&me.identity, context, place, at, payload)

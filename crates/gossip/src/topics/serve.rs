@@ -32,15 +32,15 @@ impl Topics {
 
     pub(super) fn on_asked(&mut self, serve: TopicServeId, from: Contact, request: InTopic) {
         let InTopic { topic, body } = request;
-        self.last_heard = self.now;
-        let ignored = self.scores.ignores(self.now, &from.public_key);
+        self.shared.last_heard = self.shared.now;
+        let ignored = self.shared.scores.ignores(self.shared.now, &from.public_key);
         if ignored || !self.topics.contains_key(&topic) {
-            self.stats.strangers += 1;
+            self.shared.stats.strangers += 1;
             let answer = match body {
                 TopicRequest::Disconnect { .. } => TopicResponse::Ack,
                 _ => TopicResponse::NotNeighbour,
             };
-            self.outbox.push_back(TopicsOutput::Answer { serve, answer });
+            self.shared.out.push_back(TopicsOutput::Answer { serve, answer });
             return;
         }
         self.with(&topic, |topic, shared| topic.on_asked(shared, serve, from, body));
@@ -48,15 +48,15 @@ impl Topics {
     }
 
     pub(super) fn on_answered(&mut self, ask: TopicAskId, answer: TopicResponse, rtt: Duration) {
-        let Some(ask) = self.pending.take(ask) else { return };
-        self.last_heard = self.now;
+        let Some(ask) = self.shared.pending.take(ask) else { return };
+        self.shared.last_heard = self.shared.now;
         let topic = ask.topic;
         self.with(&topic, |topic, shared| topic.on_answered(shared, ask, answer, rtt));
         self.settle(&topic);
     }
 
     pub(super) fn on_failed(&mut self, ask: TopicAskId) {
-        let Some(ask) = self.pending.take(ask) else { return };
+        let Some(ask) = self.shared.pending.take(ask) else { return };
         let (topic, peer) = (ask.topic, ask.to);
         let linked = self.with(&topic, |topic, shared| {
             let linked = topic.active_view.contains_key(&peer);
@@ -70,7 +70,7 @@ impl Topics {
     }
 
     pub(super) fn on_unsent(&mut self, ask: TopicAskId) {
-        let Some(ask) = self.pending.take(ask) else { return };
+        let Some(ask) = self.shared.pending.take(ask) else { return };
         let topic = ask.topic;
         self.with(&topic, |topic, shared| topic.on_unsent(shared, ask));
         self.settle(&topic);
@@ -80,7 +80,7 @@ impl Topics {
 impl Topic {
     fn on_asked(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         serve: TopicServeId,
         from: Contact,
         body: TopicRequest,
@@ -137,7 +137,7 @@ impl Topic {
 
     fn on_answered(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         ask: PendingRequest,
         answer: TopicResponse,
         rtt: Duration,
@@ -168,7 +168,7 @@ impl Topic {
         }
     }
 
-    fn on_failed(&mut self, shared: &mut Shared<'_>, ask: PendingRequest) {
+    fn on_failed(&mut self, shared: &mut Shared, ask: PendingRequest) {
         let peer = ask.to;
         match ask.purpose {
             Purpose::Link => return self.on_link_failed(shared, &peer),
@@ -195,7 +195,7 @@ impl Topic {
     }
 
     /// This node was too busy to send: nothing is known of the other node.
-    fn on_unsent(&mut self, shared: &mut Shared<'_>, ask: PendingRequest) {
+    fn on_unsent(&mut self, shared: &mut Shared, ask: PendingRequest) {
         let peer = ask.to;
         match ask.purpose {
             Purpose::Link => {
@@ -209,7 +209,7 @@ impl Topic {
                 for id in ids {
                     let cached = self.cache.get(&id).map(|cached| cached.bytes.clone());
                     if let Some(bytes) = cached {
-                        neighbour.queue.push_repair(shared.config, id, bytes);
+                        neighbour.queue.push_repair(&&shared.config, id, bytes);
                     }
                 }
             }
@@ -232,7 +232,7 @@ impl Topic {
     }
 
     /// Applies the limits of another mode.
-    pub(super) fn set_mode(&mut self, shared: &mut Shared<'_>) {
+    pub(super) fn set_mode(&mut self, shared: &mut Shared) {
         for neighbour in self.active_view.values_mut() {
             neighbour.ihave_ids = shared.limits().ihave_ids.bucket();
             neighbour.signatures = shared.limits().signatures.bucket();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use potluck_base::{
-    Contact, Identity, Instant, NetworkId, PublicKey, Rng, TokenBucket, UnixMillis,
+    Contact, Identity, Instant, NetworkId, PublicKey, Rate, Rng, TokenBucket, UnixMillis,
 };
 use potluck_wire::{InTopic, TopicId, TopicRequest, TopicResponse};
 
@@ -71,30 +71,61 @@ pub(super) struct Me {
     pub(super) contact: Contact,
 }
 
-/// The state that all topics share.
-pub(super) struct Shared<'a> {
+/// Budget for requests to nodes that only other nodes named. A higher value spreads contacts faster
+/// and lets neighbours direct more traffic of this node at strangers.
+const RELAYS: Rate = Rate::new(20, 60);
+
+/// The state that all topics share. A field of its own in `Topics`, so that it is borrowed beside
+/// one of the topics.
+#[derive(Debug)]
+pub(super) struct Shared {
     pub(super) now: Instant,
-    /// The wall clock, corrected by the peers; `None` before it was reported.
-    pub(super) wall: Option<UnixMillis>,
-    pub(super) me: &'a Me,
-    pub(super) config: &'a TopicsConfig,
+    /// When the wall clock, corrected by the peers, was reported, and its value then; `None` before
+    /// the first report.
+    pub(super) wall: Option<(Instant, UnixMillis)>,
+    pub(super) me: Me,
+    pub(super) config: TopicsConfig,
     pub(super) mode: Mode,
-    pub(super) rng: &'a mut Rng,
-    pub(super) pending: &'a mut PendingRequests,
-    pub(super) scores: &'a mut Scores,
-    pub(super) stats: &'a mut TopicsStats,
-    pub(super) out: &'a mut VecDeque<TopicsOutput>,
+    pub(super) rng: Rng,
+    pub(super) pending: PendingRequests,
+    pub(super) scores: Scores,
+    pub(super) stats: TopicsStats,
+    pub(super) out: VecDeque<TopicsOutput>,
     /// Budget for requests to nodes that only other nodes named.
-    pub(super) relay_budget: &'a mut TokenBucket,
+    pub(super) relay_budget: TokenBucket,
     /// When any node was heard from last.
     pub(super) last_heard: Instant,
     /// Until then a silent neighbour is attributed to this node's own isolation.
     pub(super) isolated_until: Instant,
-    /// How many more missing messages this topic may have.
-    pub(super) missing_room: usize,
+    /// Missing messages of all topics; while a topic is at work, of the other topics.
+    pub(super) missing: usize,
 }
 
-impl Shared<'_> {
+impl Shared {
+    pub(super) fn new(me: Me, config: TopicsConfig, rng: Rng) -> Self {
+        Self {
+            now: Instant::ZERO,
+            wall: None,
+            me,
+            mode: config.mode,
+            config,
+            rng,
+            pending: PendingRequests::default(),
+            scores: Scores::new(),
+            stats: TopicsStats::default(),
+            out: VecDeque::new(),
+            relay_budget: RELAYS.bucket(),
+            last_heard: Instant::ZERO,
+            isolated_until: Instant::ZERO,
+            missing: 0,
+        }
+    }
+
+    /// The wall clock now; `None` before it was reported.
+    pub(super) fn wall(&self) -> Option<UnixMillis> {
+        self.wall.map(|(at, wall)| wall.plus(self.now.since(at)))
+    }
+
     /// Sends a request. False if too many are under way.
     pub(super) fn ask(
         &mut self,
@@ -120,6 +151,11 @@ impl Shared<'_> {
 
     pub(super) fn answer(&mut self, serve: TopicServeId, answer: TopicResponse) {
         self.out.push_back(TopicsOutput::Answer { serve, answer });
+    }
+
+    /// How many missing messages the topic at work may have.
+    pub(super) fn missing_room(&self) -> usize {
+        self.config.missing_max.saturating_sub(self.missing)
     }
 
     /// The limits for other nodes in the current mode.

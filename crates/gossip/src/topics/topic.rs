@@ -136,7 +136,7 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    pub(super) fn new(shared: &mut Shared<'_>, name: TopicName, next_sequence: u64) -> Self {
+    pub(super) fn new(shared: &mut Shared, name: TopicName, next_sequence: u64) -> Self {
         let (now, system) = (shared.now, name.is_reserved());
         let sizes = if system { shared.config.system } else { shared.config.topic };
         Self {
@@ -144,7 +144,7 @@ impl Topic {
             name,
             system,
             subscribed: system,
-            subscription: Subscription::new(shared.now, shared.wall),
+            subscription: Subscription::new(shared.now, shared.wall()),
             publishing_until: None,
             joined: now,
             next_sequence,
@@ -216,10 +216,10 @@ impl Topic {
         u64::try_from(now.since(self.joined).as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn subscribe(&mut self, shared: &Shared<'_>) {
+    pub(super) fn subscribe(&mut self, shared: &Shared) {
         if !self.subscribed {
             self.subscribed = true;
-            self.subscription = Subscription::new(shared.now, shared.wall);
+            self.subscription = Subscription::new(shared.now, shared.wall());
             self.announce_at = Some(shared.now);
             self.delivery_order = DeliveryOrder::default();
         }
@@ -241,7 +241,7 @@ impl Topic {
         self.find_at = self.find_at.min(now + FIND_MIN);
     }
 
-    pub(super) fn on_found(&mut self, shared: &mut Shared<'_>, contacts: Vec<Contact>) {
+    pub(super) fn on_found(&mut self, shared: &mut Shared, contacts: Vec<Contact>) {
         self.searched = true;
         for contact in contacts {
             self.learn(shared, contact, None);
@@ -249,7 +249,7 @@ impl Topic {
     }
 
     /// Carries out everything that follows from the last change.
-    pub(super) fn settle(&mut self, shared: &mut Shared<'_>) {
+    pub(super) fn settle(&mut self, shared: &mut Shared) {
         self.promote(shared);
         self.pump(shared);
         self.answer_receipts(shared);
@@ -280,7 +280,7 @@ impl Topic {
         ])
     }
 
-    pub(super) fn on_timeout(&mut self, shared: &mut Shared<'_>) {
+    pub(super) fn on_timeout(&mut self, shared: &mut Shared) {
         let now = shared.now;
         if self.shuffle_at <= now {
             let early = now.since(self.joined) < EARLY;
@@ -324,11 +324,11 @@ impl Topic {
 
     /// Whether the member list tells which nodes exist and whether they are alive: in the system
     /// topic of a fleet.
-    fn is_of_members(&self, shared: &Shared<'_>) -> bool {
+    fn is_of_members(&self, shared: &Shared) -> bool {
         self.system && shared.mode == Mode::Fleet
     }
 
-    fn search(&mut self, shared: &mut Shared<'_>) {
+    fn search(&mut self, shared: &mut Shared) {
         let now = shared.now;
         if self.announce_at.is_some_and(|at| at <= now) {
             let pause = shared.rng.jitter(shared.config.announce_interval, 0.2);
@@ -354,7 +354,7 @@ impl Topic {
     /// A random healthy neighbour other than `except`.
     pub(super) fn random_neighbour(
         &self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         except: Option<&PublicKey>,
     ) -> Option<PublicKey> {
         let healthy: Vec<&PublicKey> = self
@@ -368,7 +368,7 @@ impl Topic {
 
     /// Announces to a neighbour the messages of the last ten minutes that came since it joined the
     /// topic. A new neighbour may lack any of them, an old one hardly any.
-    pub(super) fn summarise_to(&mut self, shared: &mut Shared<'_>, peer: &PublicKey, new: bool) {
+    pub(super) fn summarise_to(&mut self, shared: &mut Shared, peer: &PublicKey, new: bool) {
         let Some(neighbour) = self.active_view.get(peer) else { return };
         let since = neighbour.joined.max(shared.now - CACHE_LIFE);
         let contact = neighbour.contact;
@@ -388,14 +388,14 @@ impl Topic {
     }
 
     /// Sends queued messages and announcements, as far as the windows allow.
-    fn pump(&mut self, shared: &mut Shared<'_>) {
+    fn pump(&mut self, shared: &mut Shared) {
         let (now, id, cache) = (shared.now, self.id, &self.cache);
         for (peer, neighbour) in &mut self.active_view {
             if !neighbour.is_healthy() {
                 continue;
             }
             let has = |id: &_| cache.get(id).is_some_and(|cached| cached.is_known_to(peer));
-            while let Some((ids, messages)) = neighbour.queue.bundle(shared.config, now, has) {
+            while let Some((ids, messages)) = neighbour.queue.bundle(&shared.config, now, has) {
                 shared.stats.payloads_sent += ids.len() as u64;
                 let body = TopicRequest::Gossip { messages };
                 shared.ask(id, neighbour.contact, Purpose::Gossip(ids), body);
@@ -423,7 +423,7 @@ impl Topic {
     }
 
     /// A neighbour gave a sign of life.
-    pub(super) fn heard(&mut self, shared: &mut Shared<'_>, peer: &PublicKey, rtt: Duration) {
+    pub(super) fn heard(&mut self, shared: &mut Shared, peer: &PublicKey, rtt: Duration) {
         let Some(neighbour) = self.active_view.get_mut(peer) else { return };
         neighbour.rtt.sample(rtt);
         self.isolated = false;
@@ -438,7 +438,7 @@ impl Topic {
     /// A neighbour did not answer: it is replaced, and checked once more.
     pub(super) fn begin_check(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         peer: &PublicKey,
         check: LivenessCheck,
     ) {
@@ -461,12 +461,12 @@ impl Topic {
     }
 
     /// Many peers fell silent: checks every neighbour that was not heard from just now.
-    pub(super) fn check_quiet(&mut self, shared: &mut Shared<'_>) {
+    pub(super) fn check_quiet(&mut self, shared: &mut Shared) {
         self.check_idle(shared, QUIET_AMONG_MANY, usize::MAX);
     }
 
     /// Checks up to `max` neighbours that were silent for `quiet`, the longest silent ones first.
-    fn check_idle(&mut self, shared: &mut Shared<'_>, quiet: Duration, max: usize) {
+    fn check_idle(&mut self, shared: &mut Shared, quiet: Duration, max: usize) {
         let (id, now) = (self.id, shared.now);
         let idle = |neighbour: &&mut Neighbour| {
             let quiet = now.since(neighbour.heard_at) >= quiet;
@@ -481,7 +481,7 @@ impl Topic {
     }
 
     /// Keeps enough eager links on the shared tree, by grafting those with the lowest round trip.
-    pub(super) fn keep_parents(&mut self, shared: &mut Shared<'_>, except: Option<&PublicKey>) {
+    pub(super) fn keep_parents(&mut self, shared: &mut Shared, except: Option<&PublicKey>) {
         let pushed = self.active_view.values().filter(|neighbour| neighbour.is_eager(Tree::Shared));
         for _ in pushed.count()..shared.config.parents(shared.mode) {
             let Some(peer) = self.fastest_beside(Tree::Shared, except) else { return };
@@ -515,7 +515,7 @@ impl Topic {
 
     /// The cause of the loss of a neighbour that does not answer. While no other node is heard from
     /// either, this node takes itself for isolated.
-    pub(super) fn loss_cause(&mut self, shared: &Shared<'_>, peer: &PublicKey) -> Cause {
+    pub(super) fn loss_cause(&mut self, shared: &Shared, peer: &PublicKey) -> Cause {
         let since = self.active_view.get(peer).map(|neighbour| neighbour.check_began);
         let none_heard = since.is_some_and(|since| shared.last_heard <= since);
         self.isolated |= none_heard && self.active_view.len() > 1;
@@ -527,7 +527,7 @@ impl Topic {
     /// messages, its future messages too.
     pub(super) fn graft(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         peer: &PublicKey,
         mut ranges: Vec<potluck_wire::IdRange>,
         tree: Option<Tree>,

@@ -105,7 +105,7 @@ impl Topic {
     }
 
     /// Forwards the deferred messages that are due.
-    pub(in crate::topics) fn forward_deferred(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn forward_deferred(&mut self, shared: &mut Shared) {
         while let Some(DeferredMessage { id, flood, .. }) =
             self.deferred.pop_front_if(|deferred| deferred.at <= shared.now)
         {

@@ -83,7 +83,7 @@ impl Topic {
     /// Handles pushed messages from a neighbour.
     pub(in crate::topics) fn on_gossip(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         serve: TopicServeId,
         from: &PublicKey,
         messages: &[Bytes],
@@ -124,7 +124,7 @@ impl Topic {
 
     /// A neighbour pushes messages that arrived over another link before: its link is pruned from
     /// the tree.
-    fn prune(&mut self, shared: &mut Shared<'_>, peer: &PublicKey, tree: Tree) {
+    fn prune(&mut self, shared: &mut Shared, peer: &PublicKey, tree: Tree) {
         let Some(neighbour) = self.active_view.get_mut(peer) else { return };
         if !neighbour.eager_trees.is_eager(tree) {
             return;
@@ -137,7 +137,7 @@ impl Topic {
         }
     }
 
-    fn receive(&mut self, shared: &mut Shared<'_>, from: &PublicKey, bytes: &Bytes) -> Outcome {
+    fn receive(&mut self, shared: &mut Shared, from: &PublicKey, bytes: &Bytes) -> Outcome {
         shared.stats.payloads_received += 1;
         let Ok(message) = SignedMessage::decode(bytes) else {
             self.fault(shared, *from, Fault::Forged);
@@ -182,12 +182,7 @@ impl Topic {
         Outcome::New(tree)
     }
 
-    fn verify(
-        &mut self,
-        shared: &mut Shared<'_>,
-        from: &PublicKey,
-        message: &SignedMessage,
-    ) -> bool {
+    fn verify(&mut self, shared: &mut Shared, from: &PublicKey, message: &SignedMessage) -> bool {
         let Some(neighbour) = self.active_view.get_mut(from) else { return false };
         if !neighbour.signatures.take(shared.now, 1) {
             shared.stats.rate_limited += 1;
@@ -210,7 +205,7 @@ impl Topic {
     /// Delivers, caches and forwards a new message.
     pub(in crate::topics) fn disseminate(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         message: &SignedMessage,
         bytes: Bytes,
         from: Option<PublicKey>,
@@ -229,7 +224,7 @@ impl Topic {
     /// announces it on the others.
     pub(in crate::topics) fn forward(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         id: MessageId,
         bytes: &Bytes,
         (from, flood): (Option<PublicKey>, bool),
@@ -248,7 +243,7 @@ impl Topic {
                 neighbour.eager_trees.graft(shared.now, tree);
             }
             if neighbour.is_eager(tree) {
-                if neighbour.queue.push_eager(shared.config, id, bytes.clone()) {
+                if neighbour.queue.push_eager(&&shared.config, id, bytes.clone()) {
                     continue;
                 }
                 shared.stats.dropped_full += 1;
@@ -261,7 +256,7 @@ impl Topic {
 
     /// A message arrived. Notes which neighbours had it sooner than the tree delivered it, and
     /// returns whether this node had asked for it.
-    fn note_lateness(&mut self, shared: &mut Shared<'_>, id: &MessageId, from: &PublicKey) -> bool {
+    fn note_lateness(&mut self, shared: &mut Shared, id: &MessageId, from: &PublicKey) -> bool {
         let tree = self.tree_of(id.publisher, id.sequence);
         let missing = self.missing.on_received(id);
         let (heard, sources, asked) = missing.unwrap_or((shared.now, Vec::new(), false));
@@ -302,7 +297,7 @@ impl Topic {
 
     /// Whether queues fill up here. The congestion that neighbours report is not passed on: it
     /// would circulate for ever.
-    fn is_busy(&self, shared: &Shared<'_>) -> bool {
+    fn is_busy(&self, shared: &Shared) -> bool {
         self.active_view.values().filter(|neighbour| neighbour.is_healthy()).any(|neighbour| {
             neighbour.queue.len() > shared.config.queue_messages / 4
                 || neighbour.queue.bytes() > shared.config.queue_bytes / 4
@@ -314,7 +309,7 @@ impl Topic {
     /// A neighbour announces messages that it has.
     pub(in crate::topics) fn on_ihave(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         from: &PublicKey,
         ranges: &[IdRange],
     ) {
@@ -326,7 +321,7 @@ impl Topic {
         let usual = self.lag.with_deviations(2).unwrap_or_default() * 2;
         let wait =
             GRAFT_WAIT_MIN.max(neighbour.round_trip_p95() * 2).max(usual).min(GRAFT_WAIT_MAX);
-        let limits = (shared.missing_room, shared.config.missing_per_peer);
+        let limits = (shared.missing_room(), shared.config.missing_per_peer);
         let (mut looked_at, mut refused) = (0, 0_u64);
         for range in ranges {
             let floor = self.seen.floor(&range.publisher, range.incarnation).saturating_add(1);
@@ -354,7 +349,7 @@ impl Topic {
     }
 
     /// Grafts messages that were announced and did not arrive.
-    pub(in crate::topics) fn graft_missing(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn graft_missing(&mut self, shared: &mut Shared) {
         let wait = |peer: &PublicKey| {
             let neighbour =
                 self.active_view.get(peer).filter(|neighbour| neighbour.may_be_eager())?;
@@ -401,7 +396,7 @@ impl Topic {
     /// A neighbour asks for messages.
     pub(in crate::topics) fn on_graft(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         serve: TopicServeId,
         from: &PublicKey,
         ranges: &[IdRange],
@@ -423,7 +418,7 @@ impl Topic {
                 let found = self.cache.get(&id).map(|cached| cached.bytes.clone());
                 let goes = found.is_some_and(|bytes| {
                     neighbour.repairs.take(shared.now, 1)
-                        && neighbour.queue.push_repair(shared.config, id, bytes)
+                        && neighbour.queue.push_repair(&&shared.config, id, bytes)
                 });
                 lacking += u32::from(!goes);
             }
@@ -434,7 +429,7 @@ impl Topic {
     /// A push was acknowledged.
     pub(in crate::topics) fn on_gossip_ack(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         peer: &PublicKey,
         ids: &[MessageId],
         answer: &TopicResponse,
@@ -491,7 +486,7 @@ impl Topic {
 
     /// A neighbour delivers nothing any more. Where it was the parent, the backup parent takes over
     /// before a message is missed.
-    pub(in crate::topics) fn replace_parent(&mut self, shared: &mut Shared<'_>, lost: &PublicKey) {
+    pub(in crate::topics) fn replace_parent(&mut self, shared: &mut Shared, lost: &PublicKey) {
         for (tree, next, id) in self.trees.on_peer_lost(lost) {
             let fit = self.active_view.get(&next).is_some_and(Neighbour::may_be_eager);
             if fit {
@@ -503,12 +498,7 @@ impl Topic {
     // --- trust ---
 
     /// A node broke a rule.
-    pub(in crate::topics) fn fault(
-        &mut self,
-        shared: &mut Shared<'_>,
-        peer: PublicKey,
-        fault: Fault,
-    ) {
+    pub(in crate::topics) fn fault(&mut self, shared: &mut Shared, peer: PublicKey, fault: Fault) {
         match shared.scores.fault(shared.now, peer, fault) {
             Penalty::Tolerated => {}
             Penalty::Pruned => {
@@ -538,8 +528,8 @@ fn empty_range(tree: Tree, id: &MessageId) -> Vec<IdRange> {
 
 /// Whether a message is too old to be told from one that was seen and forgotten, or dated too far
 /// ahead.
-fn is_stale(shared: &Shared<'_>, message: &SignedMessage) -> bool {
+fn is_stale(shared: &Shared, message: &SignedMessage) -> bool {
     shared
-        .wall
+        .wall()
         .is_some_and(|now| message.at.plus(STALE_AFTER) < now || message.at > now.plus(AHEAD_MAX))
 }

@@ -72,7 +72,7 @@ impl Topic {
 
     /// A new neighbour gets the unacknowledged messages that were published since it joined the
     /// topic.
-    pub(in crate::topics) fn push_unacked(&mut self, shared: &Shared<'_>, peer: &PublicKey) {
+    pub(in crate::topics) fn push_unacked(&mut self, shared: &Shared, peer: &PublicKey) {
         let Some(neighbour) = self.active_view.get_mut(peer) else { return };
         // A counted message goes to every new neighbour, although another one acknowledged it, so
         // that all of them are counted.
@@ -83,7 +83,7 @@ impl Topic {
             else {
                 continue;
             };
-            if neighbour.queue.push_repair(shared.config, *id, cached.bytes.clone()) {
+            if neighbour.queue.push_repair(&&shared.config, *id, cached.bytes.clone()) {
                 let receipts = self.receipts.iter_mut();
                 receipts.filter(|receipt| receipt.message == *id).for_each(|receipt| {
                     receipt.open.insert(*peer);
@@ -110,7 +110,7 @@ impl Topic {
     /// Counts the acknowledgements of a message that was just published.
     pub(in crate::topics) fn count_acks(
         &mut self,
-        shared: &Shared<'_>,
+        shared: &Shared,
         publish: PublishId,
         message: MessageId,
     ) {
@@ -123,7 +123,7 @@ impl Topic {
     }
 
     /// Reports the counts that are complete or due.
-    pub(in crate::topics) fn answer_receipts(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn answer_receipts(&mut self, shared: &mut Shared) {
         if self.receipts.is_empty() {
             return;
         }
@@ -144,7 +144,7 @@ impl Topic {
     }
 
     /// Reports all counts: this node leaves the topic.
-    pub(in crate::topics) fn end_receipts(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn end_receipts(&mut self, shared: &mut Shared) {
         self.receipts.drain(..).for_each(|receipt| shared.out.push_back(receipt.answer()));
     }
 
@@ -153,7 +153,7 @@ impl Topic {
     /// Delivers a new message to this node's subscribers when its turn comes.
     pub(in crate::topics) fn deliver(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         id: MessageId,
         signed: &SignedMessage,
         own: bool,
@@ -168,7 +168,7 @@ impl Topic {
         }
         let missing = &self.missing;
         let announced = |incarnation| missing.first_of(&id.publisher, incarnation);
-        let deliveries = if self.subscription.is_after(signed.at, shared.now, shared.wall) {
+        let deliveries = if self.subscription.is_after(signed.at, shared.now, shared.wall()) {
             shared.stats.before_subscription += 1;
             self.cache.note_delivered(id);
             self.delivery_order.skip_before(shared.now, &id, announced)
@@ -179,7 +179,7 @@ impl Topic {
     }
 
     /// A message that arrived will not be delivered.
-    pub(in crate::topics) fn on_dropped(&mut self, shared: &mut Shared<'_>, id: MessageId) {
+    pub(in crate::topics) fn on_dropped(&mut self, shared: &mut Shared, id: MessageId) {
         if !self.subscribed || self.system {
             return;
         }
@@ -190,7 +190,7 @@ impl Topic {
     }
 
     /// Handles the gaps that are due: asks for the missing messages, or gives them up.
-    pub(in crate::topics) fn check_order(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn check_order(&mut self, shared: &mut Shared) {
         if self.delivery_order.next().is_none_or(|at| at > shared.now) {
             return;
         }
@@ -211,7 +211,7 @@ impl Topic {
         }
     }
 
-    fn emit(&mut self, shared: &mut Shared<'_>, deliveries: Vec<Delivery>) {
+    fn emit(&mut self, shared: &mut Shared, deliveries: Vec<Delivery>) {
         for delivery in deliveries {
             let output = match delivery {
                 Delivery::Message(message) => {

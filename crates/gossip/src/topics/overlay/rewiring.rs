@@ -64,7 +64,7 @@ pub(in crate::topics) struct Rewiring {
 }
 
 impl Rewiring {
-    pub(in crate::topics) fn new(shared: &mut Shared<'_>) -> Self {
+    pub(in crate::topics) fn new(shared: &mut Shared) -> Self {
         Self {
             at: shared.now + shared.rng.jitter(REWIRE_INTERVAL_EARLY, 0.2),
             asked: shared.now,
@@ -99,12 +99,7 @@ impl Cost {
 impl Topic {
     /// Marks a link as surplus: it is lazy, since the tree works without it. If it leads to another
     /// partition of the overlay, its announcements will show it.
-    pub(in crate::topics) fn mark_surplus(
-        &mut self,
-        shared: &Shared<'_>,
-        peer: &PublicKey,
-        own: bool,
-    ) {
+    pub(in crate::topics) fn mark_surplus(&mut self, shared: &Shared, peer: &PublicKey, own: bool) {
         self.rewiring.own |= own;
         let pushed =
             self.active_view.iter().filter(|(of, link)| *of != peer && link.is_eager(Tree::Shared));
@@ -124,14 +119,14 @@ impl Topic {
     }
 
     /// A node exists, perhaps again. If it was a neighbour, a link to it is requested soon.
-    pub(in crate::topics) fn on_returned(&mut self, shared: &mut Shared<'_>, contact: Contact) {
+    pub(in crate::topics) fn on_returned(&mut self, shared: &mut Shared, contact: Contact) {
         if self.rewiring.lost.remove(&contact.public_key).is_some() {
             self.bridge(shared, contact);
         }
     }
 
     /// Schedules the request of a surplus link to this node.
-    pub(in crate::topics) fn bridge(&mut self, shared: &mut Shared<'_>, contact: Contact) {
+    pub(in crate::topics) fn bridge(&mut self, shared: &mut Shared, contact: Contact) {
         if self.rewiring.returned.len() < LOST_MAX {
             self.learn(shared, contact, None);
             self.rewiring.returned.push(contact);
@@ -143,7 +138,7 @@ impl Topic {
     }
 
     /// Requests a surplus link, from a returned neighbour first.
-    pub(in crate::topics) fn rewire(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn rewire(&mut self, shared: &mut Shared) {
         let returned = self.rewiring.returned.pop();
         let pause = if self.rewiring.returned.is_empty() {
             self.rewire_interval(shared.now)
@@ -153,7 +148,7 @@ impl Topic {
         self.rewiring.at = shared.now + shared.rng.jitter(pause, 0.2);
         let may_rewire = self.is_due(shared, self.rewiring.asked, (true, Cost::NONE));
         let Topic { active_view, attempts, .. } = self;
-        let (now, scores) = (shared.now, &*shared.scores);
+        let (now, scores) = (shared.now, &shared.scores);
         let free = |peer: &PublicKey| {
             !active_view.contains_key(peer)
                 && !attempts.contains_key(peer)
@@ -161,7 +156,7 @@ impl Topic {
         };
         let returned = returned.filter(|contact| free(&contact.public_key));
         let contact = match returned {
-            None if may_rewire => self.passive_view.candidate(now, shared.rng, free),
+            None if may_rewire => self.passive_view.candidate(now, &mut shared.rng, free),
             returned => returned,
         };
         if let Some(contact) = contact {
@@ -172,7 +167,7 @@ impl Topic {
 
     /// Whether to rewire now. Allowed since `since`; if every removable link costs more than
     /// `cost_max`, wait [`REWIRE_COSTLY_FACTOR`] times longer.
-    fn is_due(&self, shared: &Shared<'_>, since: Instant, (own, cost_max): (bool, Cost)) -> bool {
+    fn is_due(&self, shared: &Shared, since: Instant, (own, cost_max): (bool, Cost)) -> bool {
         if shared.now < since {
             return false;
         }
@@ -184,12 +179,12 @@ impl Topic {
     }
 
     /// Whether a joiner may cost an established link.
-    fn is_grant_due(&self, shared: &Shared<'_>) -> bool {
+    fn is_grant_due(&self, shared: &Shared) -> bool {
         self.is_due(shared, self.rewiring.from, (false, Cost::NO_ROOT))
     }
 
     /// Whether a link is granted that costs an established one; if so, it counts as granted.
-    pub(in crate::topics) fn grants(&mut self, shared: &Shared<'_>) -> bool {
+    pub(in crate::topics) fn grants(&mut self, shared: &Shared) -> bool {
         let grants = self.active_view.len() < self.overflow_max() && self.is_grant_due(shared);
         if grants {
             self.rewiring.from = shared.now + self.rewire_interval(shared.now);
@@ -199,7 +194,7 @@ impl Topic {
     }
 
     /// Drops links beyond the limit.
-    pub(in crate::topics) fn trim(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn trim(&mut self, shared: &mut Shared) {
         while self.active_view.len() > self.sizes.active {
             let Some(victim) = self.victim(shared) else { break };
             self.unlink(shared, &victim, Cause::Replaced, Some(DisconnectCause::Room));
@@ -210,7 +205,7 @@ impl Topic {
 
     /// The cost of dropping a link: each tree through it loses a subtree, and a node near the root
     /// mostly finds another parent far from it.
-    fn cost(&self, shared: &Shared<'_>, peer: &PublicKey, neighbour: &Neighbour) -> Cost {
+    fn cost(&self, shared: &Shared, peer: &PublicKey, neighbour: &Neighbour) -> Cost {
         let me = &shared.me.contact.public_key;
         self.trees.recent(shared.now).fold(Cost::NONE, |cost, (tree, state)| {
             let (down, up) = (neighbour.is_eager(tree), state.has_parent(peer));
@@ -227,7 +222,7 @@ impl Topic {
 
     /// The links that may be replaced: established ones that the other end chose; for a surplus
     /// link of this node's `own`, any established one if too many are its own choice.
-    fn removable(&self, shared: &Shared<'_>, own: bool) -> Vec<(Cost, PublicKey)> {
+    fn removable(&self, shared: &Shared, own: bool) -> Vec<(Cost, PublicKey)> {
         let links = self.by_age();
         let any = own && self.chose_too_many();
         let newcomers = links.len().saturating_sub(self.sizes.active);
@@ -255,7 +250,7 @@ impl Topic {
     /// The link to drop. If a replacement is due: a random one of the removable links with the
     /// lowest cost. Otherwise the youngest that the other end chose, or if too many are this node's
     /// own choice, the youngest of those.
-    pub(in crate::topics) fn victim(&mut self, shared: &mut Shared<'_>) -> Option<PublicKey> {
+    pub(in crate::topics) fn victim(&mut self, shared: &mut Shared) -> Option<PublicKey> {
         let own = std::mem::take(&mut self.rewiring.own);
         let granted = std::mem::take(&mut self.rewiring.granted);
         let mut candidates = self.removable(shared, own);

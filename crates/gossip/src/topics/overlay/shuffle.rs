@@ -33,7 +33,7 @@ pub(in crate::topics) struct PendingShuffle {
 }
 
 impl Topic {
-    fn shuffle_contacts(&self, shared: &mut Shared<'_>) -> Vec<Contact> {
+    fn shuffle_contacts(&self, shared: &mut Shared) -> Vec<Contact> {
         let mut contacts: Vec<Contact> = self
             .active_view
             .values()
@@ -42,11 +42,11 @@ impl Topic {
             .collect();
         shared.rng.shuffle(&mut contacts);
         contacts.truncate(CONTACTS_EACH);
-        contacts.extend(self.passive_view.sample(shared.rng, CONTACTS_EACH));
+        contacts.extend(self.passive_view.sample(&mut shared.rng, CONTACTS_EACH));
         contacts
     }
 
-    pub(in crate::topics) fn begin_shuffle(&mut self, shared: &mut Shared<'_>) {
+    pub(in crate::topics) fn begin_shuffle(&mut self, shared: &mut Shared) {
         let Some(peer) = self.random_neighbour(shared, None) else { return };
         let (nonce, origin) = (shared.rng.next_u64(), shared.me.contact);
         self.pending_shuffle = Some(PendingShuffle { nonce, until: shared.now + REPLY_WITHIN });
@@ -58,14 +58,14 @@ impl Topic {
         );
     }
 
-    fn send(&self, shared: &mut Shared<'_>, peer: &PublicKey, body: TopicRequest) {
+    fn send(&self, shared: &mut Shared, peer: &PublicKey, body: TopicRequest) {
         if let Some(neighbour) = self.active_view.get(peer) {
             shared.ask(self.id, neighbour.contact, Purpose::Notify, body);
         }
     }
 
     /// Whether a neighbour may have this node relay one more request.
-    fn allows_relay(&mut self, shared: &mut Shared<'_>, from: &PublicKey) -> bool {
+    fn allows_relay(&mut self, shared: &mut Shared, from: &PublicKey) -> bool {
         let allowed = self
             .active_view
             .get_mut(from)
@@ -80,7 +80,7 @@ impl Topic {
 
     pub(in crate::topics) fn on_shuffle(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         from: &PublicKey,
         (origin, nonce, hops): (Contact, u64, u8),
         contacts: Vec<Contact>,
@@ -111,7 +111,7 @@ impl Topic {
     /// The reply to a shuffle: accepted once, from any node that knows its nonce.
     pub(in crate::topics) fn on_shuffle_reply(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         from: Contact,
         nonce: u64,
         contacts: Vec<Contact>,
@@ -129,18 +129,14 @@ impl Topic {
         self.learn(shared, from, Some(from.public_key));
     }
 
-    fn learn_all(&mut self, shared: &mut Shared<'_>, source: &PublicKey, contacts: Vec<Contact>) {
+    fn learn_all(&mut self, shared: &mut Shared, source: &PublicKey, contacts: Vec<Contact>) {
         for contact in contacts.into_iter().take(2 * CONTACTS_EACH) {
             self.learn(shared, contact, Some(*source));
         }
     }
 
     /// Sends a forward join for a joiner.
-    pub(in crate::topics) fn send_forward_join(
-        &mut self,
-        shared: &mut Shared<'_>,
-        joiner: Contact,
-    ) {
+    pub(in crate::topics) fn send_forward_join(&mut self, shared: &mut Shared, joiner: Contact) {
         if let Some(next) = self.random_neighbour(shared, Some(&joiner.public_key)) {
             self.send(
                 shared,
@@ -152,7 +148,7 @@ impl Topic {
 
     pub(in crate::topics) fn on_forward_join(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &mut Shared,
         from: &PublicKey,
         joiner: Contact,
         hops: u8,

@@ -296,9 +296,10 @@ impl TestNet {
                 test_node.topics.handle(now, TopicsInput::Asked { serve, from: contact, request });
                 let is_answer =
                     |output: &TopicsOutput| matches!(output, TopicsOutput::Answer { .. });
-                let place = test_node.topics.outbox.iter().position(is_answer).expect("an answer");
+                let place =
+                    test_node.topics.shared.out.iter().position(is_answer).expect("an answer");
                 let Some(TopicsOutput::Answer { answer, .. }) =
-                    test_node.topics.outbox.remove(place)
+                    test_node.topics.shared.out.remove(place)
                 else {
                     return;
                 };

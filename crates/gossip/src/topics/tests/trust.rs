@@ -295,7 +295,7 @@ fn strangers_that_misbehave_are_remembered_up_to_a_limit() {
 #[test]
 fn under_load_requests_go_to_neighbours_only() {
     let mut harness = Harness::subscribed(Mode::Open);
-    let (_, mut shared) = harness.topics.shared(&topic().id());
+    let shared = &mut harness.topics.shared;
     let mut ask = |purpose| shared.ask(topic().id(), contact(1), purpose, TopicRequest::Probe);
     assert!((0..8_192).all(|_| ask(Purpose::NonNeighbour)));
     assert!(!ask(Purpose::NonNeighbour) && !ask(Purpose::Probe));
