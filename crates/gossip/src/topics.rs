@@ -23,16 +23,19 @@
 //! time a node that forgot a publisher (more than 4096 others came since), or never heard of it,
 //! takes a replayed message for a new one.
 
+mod asks;
 mod broadcast;
 mod config;
+mod cost;
 mod events;
-mod neighbour;
 mod overlay;
 mod publish;
+mod publisher;
 mod scores;
 mod serve;
 mod shared;
 mod stats;
+mod timer;
 mod topic;
 
 use std::collections::BTreeMap;
@@ -40,15 +43,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use potluck_base::{Contact, Deadline, Identity, Instant, Machine, NetworkId, PublicKey, Rng};
-use potluck_wire::{SignedMessage, TopicId};
+use potluck_wire::TopicId;
 
 use crate::message::{Message, MessageId, TopicName};
 use crate::view::{Cause, Mode};
 
 pub use config::{PeerLimits, TopicsConfig, ViewSizes};
 pub use events::{PublishId, TopicAskId, TopicRefusal, TopicServeId, TopicsInput, TopicsOutput};
-use neighbour::LivenessCheck;
-use publish::{LINGER, Publishes};
+use publisher::{Publishes, Sequences};
 use shared::{Me, Shared};
 pub use stats::{DownCounts, TopicsStats};
 use topic::Topic;
@@ -62,10 +64,6 @@ const ISOLATED_FOR: Duration = Duration::from_secs(10);
 /// If two peers fall silent within this time, many others may have crashed too, so this node checks
 /// all its links. A higher value causes more checks.
 const MANY_WITHIN: Duration = Duration::from_secs(10);
-/// Topics that this node left and whose next sequence number it remembers. Beyond this number they
-/// share one base, which only leaves a gap in the sequence.
-const SEQUENCES_MAX: usize = 1_024;
-
 /// All topics of one node. See the module.
 #[derive(Debug)]
 pub struct Topics {
@@ -76,41 +74,6 @@ pub struct Topics {
     sequences: Sequences,
     /// The peer that fell silent last, and when.
     silent: Option<(Instant, PublicKey)>,
-}
-
-/// The sequence numbers of topics that this node left, so that none is used twice.
-#[derive(Debug)]
-struct Sequences {
-    /// The next sequence number in each topic that this node left.
-    left: BTreeMap<TopicId, u64>,
-    /// The lowest next sequence number in every topic that is not in `left`.
-    base: u64,
-}
-
-impl Default for Sequences {
-    fn default() -> Self {
-        Self { left: BTreeMap::new(), base: 1 }
-    }
-}
-
-impl Sequences {
-    /// The next sequence number in a topic that this node enters.
-    fn take(&mut self, topic: &TopicId) -> u64 {
-        self.left.remove(topic).unwrap_or(self.base)
-    }
-
-    /// This node leaves a topic in which `next` would have been the next sequence number.
-    fn note(&mut self, topic: TopicId, next: u64) {
-        if self.left.len() >= SEQUENCES_MAX {
-            // A gap in the sequence is harmless; a reused number is not.
-            let highest = self.left.values().max().copied().unwrap_or(1);
-            self.base = self.base.max(highest);
-            self.left.clear();
-        }
-        if next > self.base {
-            self.left.insert(topic, next);
-        }
-    }
 }
 
 impl Topics {
@@ -161,33 +124,28 @@ impl Topics {
     #[must_use]
     pub fn neighbours_in(&self, topic: &TopicName) -> Vec<Contact> {
         let topic = self.topics.get(&topic.id());
-        topic.map_or_else(Vec::new, |topic| {
-            topic.active_view.values().map(|neighbour| neighbour.contact).collect()
-        })
+        topic.map_or_else(Vec::new, |topic| topic.overlay.neighbours().collect())
     }
 
     /// Whether this node is in `topic` and has no link in it.
     #[must_use]
     pub fn is_alone(&self, topic: &TopicId) -> bool {
-        self.topics.get(topic).is_some_and(|topic| topic.healthy() == 0)
+        self.topics.get(topic).is_some_and(|topic| topic.overlay.healthy() == 0)
     }
 
     /// The topics that are subscribed to here, the system's not counted.
     #[must_use]
     pub fn subscriptions(&self) -> Vec<TopicName> {
-        let own = self.topics.values().filter(|topic| topic.subscribed && !topic.system);
-        own.map(|topic| topic.name.clone()).collect()
+        let own =
+            self.topics.values().filter(|topic| topic.broadcast.is_subscribed() && !topic.system);
+        own.map(|topic| topic.broadcast.name().clone()).collect()
     }
 
     /// Tells that a reader of `topic` already has the message `after`, so the next message of its
     /// publisher is the one that follows. The caller says so when this node does not know it by
     /// itself.
     pub fn expect_after(&mut self, topic: &TopicName, after: MessageId) {
-        let now = self.shared.now;
-        if let Some(topic) = self.topics.get_mut(&topic.id()).filter(|topic| topic.subscribed) {
-            topic.subscription.go_on();
-            topic.delivery_order.start_after(now, &after);
-        }
+        self.with(&topic.id(), |topic, shared| topic.expect_after(shared, &after));
     }
 
     /// The cached messages of `topic` that follow `after`, in the order of arrival, and whether
@@ -197,21 +155,14 @@ impl Topics {
     pub fn backlog(&self, topic: &TopicName, after: Option<MessageId>) -> (Vec<Message>, bool) {
         let Some(after) = after else { return (Vec::new(), true) };
         let Some(known) = self.topics.get(&topic.id()) else { return (Vec::new(), false) };
-        let message = |(id, cached): (&MessageId, &broadcast::message_cache::CachedMessage)| {
-            let payload = SignedMessage::decode(&cached.bytes).ok()?.payload;
-            Some(Message { topic: topic.clone(), id: *id, payload })
-        };
-        match known.cache.delivered_after(&after) {
-            Some(behind) => (behind.filter_map(message).collect(), true),
-            None => (known.cache.all_delivered().filter_map(message).collect(), false),
-        }
+        known.broadcast.backlog(&after)
     }
 
     /// The peer that delivered a message first, for checkers; `None` if the message is not cached
     /// or is this node's own.
     #[must_use]
     pub fn source_of(&self, topic: &TopicName, message: &MessageId) -> Option<PublicKey> {
-        self.topics.get(&topic.id())?.cache.get(message)?.source()
+        self.topics.get(&topic.id())?.broadcast.source_of(message)
     }
 
     /// Gauges and counters.
@@ -239,9 +190,9 @@ impl Topics {
         act: impl FnOnce(&mut Topic, &mut Shared) -> T,
     ) -> Option<T> {
         let topic = self.topics.get_mut(id)?;
-        self.shared.missing -= topic.missing.len();
+        self.shared.missing -= topic.broadcast.missing();
         let result = act(topic, &mut self.shared);
-        self.shared.missing += topic.missing.len();
+        self.shared.missing += topic.broadcast.missing();
         Some(result)
     }
 
@@ -272,8 +223,8 @@ impl Topics {
     fn leave(&mut self, id: &TopicId) {
         self.with(id, Topic::leave);
         let Some(topic) = self.topics.remove(id) else { return };
-        self.shared.missing -= topic.missing.len();
-        self.sequences.note(*id, topic.next_sequence);
+        self.shared.missing -= topic.broadcast.missing();
+        self.sequences.note(*id, topic.publisher.next_sequence());
     }
 
     fn leave_if_over(&mut self, id: &TopicId) {
@@ -281,7 +232,7 @@ impl Topics {
         let Some(topic) = self.topics.get_mut(id).filter(over) else { return };
         let waiting = self.publishes.waiting.iter().any(|waiting| waiting.topic == *id);
         if waiting || topic.has_unacked(self.shared.now) {
-            topic.publishing_until = Some(self.shared.now + LINGER);
+            topic.publisher.linger(self.shared.now);
             self.settle(id);
         } else {
             self.leave(id);
@@ -291,13 +242,15 @@ impl Topics {
     /// Keeps the payload cached in all topics within its limit.
     fn bound_cache(&mut self) {
         loop {
-            let total: usize = self.topics.values().map(|topic| topic.cache.bytes()).sum();
+            let total: usize =
+                self.topics.values().map(|topic| topic.broadcast.cache_bytes()).sum();
             if total <= self.shared.config.cache_bytes {
                 return;
             }
-            let largest = self.topics.values_mut().max_by_key(|topic| topic.cache.bytes());
+            let largest =
+                self.topics.values_mut().max_by_key(|topic| topic.broadcast.cache_bytes());
             let Some(topic) = largest else { return };
-            topic.cache.drop_oldest();
+            topic.broadcast.drop_oldest();
         }
     }
 
@@ -322,7 +275,7 @@ impl Topics {
     fn on_unsubscribe(&mut self, name: &TopicName) {
         let id = name.id();
         if let Some(topic) = self.topics.get_mut(&id).filter(|topic| !topic.system) {
-            topic.subscribed = false;
+            topic.broadcast.unsubscribe();
             self.leave_if_over(&id);
         }
     }
@@ -340,11 +293,7 @@ impl Topics {
     fn drop_everywhere(&mut self, peer: &PublicKey, cause: Cause) {
         for id in self.ids() {
             self.with(&id, |topic, shared| {
-                // The failure detector already checked whether other nodes are heard.
-                let isolated = cause == Cause::Crashed && shared.now < shared.isolated_until;
-                let cause = if isolated { Cause::LocalSuspend } else { cause };
-                topic.unlink(shared, peer, cause, None);
-                topic.passive_view.remove(peer);
+                topic.drop_peer(shared, peer, cause);
                 topic.settle(shared);
             });
         }
@@ -353,8 +302,8 @@ impl Topics {
     fn on_silent(&mut self, peer: &PublicKey) {
         for id in self.ids() {
             self.with(&id, |topic, shared| {
-                if topic.active_view.contains_key(peer) {
-                    topic.begin_check(shared, peer, LivenessCheck::Silent);
+                if topic.overlay.is_linked(peer) {
+                    topic.on_silent(shared, peer);
                     topic.settle(shared);
                 }
             });
@@ -382,7 +331,7 @@ impl Topics {
     fn on_candidates(&mut self, contacts: Vec<Contact>) {
         for id in self.ids() {
             self.with(&id, |topic, shared| {
-                contacts.iter().for_each(|contact| topic.on_returned(shared, *contact));
+                contacts.iter().for_each(|contact| topic.overlay.on_returned(shared, *contact));
             });
             self.settle(&id);
         }
@@ -393,12 +342,7 @@ impl Topics {
         self.shared.isolated_until = self.shared.now + ISOLATED_FOR;
         for id in self.ids() {
             self.with(&id, |topic, shared| {
-                let peers: Vec<PublicKey> = topic.active_view.keys().copied().collect();
-                for peer in peers {
-                    topic.begin_check(shared, &peer, LivenessCheck::Resumed);
-                }
-                topic.find_soon(shared.now);
-                topic.delivery_order.on_standstill(shared.now);
+                topic.on_resumed(shared);
                 topic.settle(shared);
             });
         }
@@ -418,7 +362,7 @@ impl Topics {
         self.shared.mode = mode;
         for id in self.ids() {
             self.with(&id, |topic, shared| {
-                topic.set_mode(shared);
+                topic.broadcast.set_mode(shared);
                 topic.settle(shared);
             });
         }
@@ -448,7 +392,7 @@ impl Machine for Topics {
             TopicsInput::Candidates(contacts) => self.on_candidates(contacts),
             TopicsInput::Bridge(contact) => {
                 let system = TopicName::system().id();
-                self.with(&system, |topic, shared| topic.bridge(shared, contact));
+                self.with(&system, |topic, shared| topic.overlay.bridge(shared, contact));
                 self.settle(&system);
             }
             TopicsInput::Suggested { topic, contacts } => self.on_suggested(&topic, contacts),
@@ -470,7 +414,7 @@ impl Machine for Topics {
                     .topics
                     .values()
                     .filter(|topic| topic.wake.is_some_and(|wake| wake.at <= now));
-                let due: Vec<TopicId> = due.map(|topic| topic.id).collect();
+                let due: Vec<TopicId> = due.map(|topic| topic.id()).collect();
                 self.on_timeout(&due);
             }
         }

@@ -11,47 +11,22 @@ use potluck_base::{Instant, Signature};
 use potluck_wire::{SignedMessage, TopicId};
 
 use super::Topics;
-use super::broadcast::seen::Novelty;
 use super::events::{PublishId, TopicRefusal, TopicsOutput};
+use super::publisher::QueuedPublish;
 use super::shared::Shared;
 use super::topic::Topic;
 use crate::message::{MessageId, PAYLOAD_BYTES_MAX, TopicName};
 
-/// With fewer queued messages than this, a link has room for another one of this node's own. A
-/// higher value publishes more in bursts and delays later messages.
-const HIGH_WATER: usize = 64;
 /// How long publishes beyond the high-water mark wait for the first link of a topic.
 const ALONE_WAIT: Duration = Duration::from_secs(5);
-/// How long a node stays in a topic after it published there.
-pub(super) const LINGER: Duration = Duration::from_secs(60);
-/// Pause after the publish rate of this node is used up.
-const RATE_PAUSE: Duration = Duration::from_millis(100);
-
-/// A queued publish.
-#[derive(Debug, Clone)]
-pub(super) struct QueuedPublish {
-    pub(super) publish: PublishId,
-    pub(super) topic: TopicId,
-    pub(super) payload: Bytes,
-    /// Whether acknowledgements are counted.
-    pub(super) counted: bool,
-}
 
 /// Whether a message can be published now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Capacity {
+enum Capacity {
     /// Yes.
     Now,
     /// After the next answer, or at this time.
     At(Instant),
-}
-
-/// All queued publishes.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Publishes {
-    pub(super) waiting: VecDeque<QueuedPublish>,
-    /// When to look again.
-    pub(super) retry_at: Option<Instant>,
 }
 
 impl Topics {
@@ -90,8 +65,10 @@ impl Topics {
         if !self.enter(name) {
             return self.refuse(publish, TopicRefusal::TooManyTopics);
         }
-        if let Some(known) = self.topics.get_mut(&topic).filter(|topic| !topic.subscribed) {
-            known.publishing_until = Some(self.shared.now + LINGER);
+        if let Some(known) =
+            self.topics.get_mut(&topic).filter(|topic| !topic.broadcast.is_subscribed())
+        {
+            known.publisher.linger(self.shared.now);
         }
         self.publishes.waiting.push_back(QueuedPublish { publish, topic, payload, counted });
         if entered {
@@ -115,8 +92,8 @@ impl Topics {
             }
             let mut waiting = Some(waiting);
             let capacity = self.with(&id, |topic, shared| {
-                let tree = topic.tree_of(shared.me.contact.public_key, topic.next_sequence);
-                topic.keep_child(shared.now, tree, None);
+                let (me, next) = (shared.me.contact.public_key, topic.publisher.next_sequence());
+                topic.broadcast.keep_own_child(shared.now, me, next);
                 let capacity = topic.capacity(shared);
                 if capacity == Capacity::Now
                     && let Some(waiting) = waiting.take()
@@ -138,38 +115,33 @@ impl Topics {
 
 impl Topic {
     /// Whether the links have room for a message of this node's own.
-    pub(super) fn capacity(&self, shared: &Shared) -> Capacity {
+    fn capacity(&self, shared: &Shared) -> Capacity {
         let now = shared.now;
-        if self.healthy() == 0 {
+        if self.overlay.healthy() == 0 {
             // The first ones are published at once: to subscribers here, and to the first link.
             // More than that link has room for wait until it is known whether there is one.
-            let until = self.joined + ALONE_WAIT;
-            let waits = self.unacked.len() >= HIGH_WATER && !self.has_searched() && now < until;
+            let until = self.overlay.joined() + ALONE_WAIT;
+            let waits =
+                self.broadcast.has_many_unacked() && !self.overlay.has_searched() && now < until;
             return if waits { Capacity::At(until) } else { Capacity::Now };
         }
-        if now < self.publish_from {
-            return Capacity::At(self.publish_from);
+        if let Some(until) = self.publisher.paused_until(now) {
+            return Capacity::At(until);
         }
-        let tree = self.tree_of(shared.me.contact.public_key, self.next_sequence);
-        self.active_view
-            .values()
-            .filter(|neighbour| neighbour.is_eager(tree))
-            .filter_map(|neighbour| neighbour.blocks_until(now, HIGH_WATER))
-            .max()
-            .map_or(Capacity::Now, Capacity::At)
+        let (me, next) = (shared.me.contact.public_key, self.publisher.next_sequence());
+        self.broadcast.blocked_until(now, me, next).map_or(Capacity::Now, Capacity::At)
     }
 
     /// Publishes a message.
-    pub(super) fn publish(&mut self, shared: &mut Shared, waiting: QueuedPublish) {
+    fn publish(&mut self, shared: &mut Shared, waiting: QueuedPublish) {
         let QueuedPublish { publish, payload, counted, .. } = waiting;
-        let (me, sequence) = (&shared.me, self.next_sequence);
-        self.next_sequence += 1;
-        if !self.subscribed {
-            self.publishing_until = Some(shared.now + LINGER);
+        let (me, sequence) = (&shared.me, self.publisher.take_sequence());
+        if !self.broadcast.is_subscribed() {
+            self.publisher.linger(shared.now);
         }
         let at = shared.wall().unwrap_or_default();
         let message = if shared.config.verify {
-            let (context, place) = ((&me.network, self.id), (me.incarnation, sequence));
+            let (context, place) = ((&me.network, self.id()), (me.incarnation, sequence));
             SignedMessage::sign(&me.identity, context, place, at, payload)
         } else {
             SignedMessage {
@@ -183,21 +155,13 @@ impl Topic {
         };
         let id = MessageId::from(&message);
         // Other nodes count this node's messages too; it stays within their limit.
-        let limit = shared.limits().publisher;
-        if self.seen.insert(shared.now, &id, limit.bucket()) == Novelty::OverRate
-            || self.seen.is_at_limit(shared.now, &id.publisher, limit.burst)
-        {
-            self.publish_from = shared.now + RATE_PAUSE;
+        if !self.broadcast.count_own(shared.now, &id, shared.limits().publisher) {
+            self.publisher.pause(shared.now);
         }
         shared.stats.published += 1;
         if !counted {
             shared.out.push_back(TopicsOutput::Published { publish, message: id });
         }
-        let bytes = message.encode();
-        self.note_unacked(id);
-        self.disseminate(shared, &message, bytes, None);
-        if counted {
-            self.count_acks(shared, publish, id);
-        }
+        self.broadcast.publish(shared, &message, counted.then_some(publish));
     }
 }

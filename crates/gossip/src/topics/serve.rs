@@ -6,9 +6,10 @@ use potluck_base::{Contact, PublicKey};
 use potluck_wire::{InTopic, TopicId, TopicRequest, TopicResponse};
 
 use super::Topics;
+use super::asks::{PendingRequest, Purpose};
 use super::events::{TopicAskId, TopicServeId, TopicsOutput};
-use super::neighbour::LivenessCheck;
-use super::shared::{PendingRequest, Purpose, Shared};
+use super::overlay::{LinkRequest, Shuffle};
+use super::shared::Shared;
 use super::topic::Topic;
 
 /// Contacts used of one search.
@@ -19,13 +20,14 @@ const UNSENT_PAUSE: Duration = Duration::from_millis(50);
 impl Topics {
     pub(super) fn on_found(&mut self, topic: &TopicId, contacts: Vec<Contact>) {
         let contacts = contacts.into_iter().take(FOUND_MAX).collect();
-        self.with(topic, |topic, shared| topic.on_found(shared, contacts));
+        self.with(topic, |topic, shared| topic.overlay.on_found(shared, contacts));
         self.settle(topic);
     }
 
     pub(super) fn on_suggested(&mut self, topic: &TopicId, contacts: Vec<Contact>) {
         self.with(topic, |topic, shared| {
-            contacts.iter().take(FOUND_MAX).for_each(|contact| topic.learn(shared, *contact, None));
+            let contacts = contacts.iter().take(FOUND_MAX);
+            contacts.for_each(|contact| topic.overlay.learn(shared, *contact));
         });
         self.settle(topic);
     }
@@ -36,10 +38,8 @@ impl Topics {
         let ignored = self.shared.scores.ignores(self.shared.now, &from.public_key);
         if ignored || !self.topics.contains_key(&topic) {
             self.shared.stats.strangers += 1;
-            let answer = match body {
-                TopicRequest::Disconnect { .. } => TopicResponse::Ack,
-                _ => TopicResponse::NotNeighbour,
-            };
+            let parting = matches!(body, TopicRequest::Disconnect { .. });
+            let answer = if parting { TopicResponse::Ack } else { TopicResponse::NotNeighbour };
             self.shared.out.push_back(TopicsOutput::Answer { serve, answer });
             return;
         }
@@ -59,7 +59,7 @@ impl Topics {
         let Some(ask) = self.shared.pending.take(ask) else { return };
         let (topic, peer) = (ask.topic, ask.to);
         let linked = self.with(&topic, |topic, shared| {
-            let linked = topic.active_view.contains_key(&peer);
+            let linked = topic.overlay.is_linked(&peer);
             topic.on_failed(shared, ask);
             linked
         });
@@ -88,45 +88,66 @@ impl Topic {
         let peer = from.public_key;
         match body {
             TopicRequest::Neighbour { high_priority, age_ms } => {
-                self.on_neighbour(shared, serve, from, (high_priority, age_ms));
-                return;
+                let request = LinkRequest { high_priority, age_ms };
+                self.on_link_request(shared, serve, from, request);
             }
             TopicRequest::Disconnect { cause, others } => {
                 shared.answer(serve, TopicResponse::Ack);
-                self.on_disconnect(shared, &peer, cause, others);
-                return;
+                self.overlay.on_disconnect(shared, &peer, cause, others);
             }
             TopicRequest::ShuffleReply { nonce, contacts } => {
                 shared.answer(serve, TopicResponse::Ack);
-                self.on_shuffle_reply(shared, from, nonce, contacts);
-                return;
+                self.overlay.on_shuffle_reply(shared, from, nonce, contacts);
             }
-            _ => {}
+            TopicRequest::ForwardJoin { .. }
+            | TopicRequest::Shuffle { .. }
+            | TopicRequest::Probe
+            | TopicRequest::Gossip { .. }
+            | TopicRequest::IHave { .. }
+            | TopicRequest::Graft { .. } => {
+                if self.overlay.on_request(shared.now, from) {
+                    self.broadcast.on_request(from);
+                    self.on_neighbour_asked(shared, serve, &peer, body);
+                } else {
+                    shared.stats.strangers += 1;
+                    shared.answer(serve, TopicResponse::NotNeighbour);
+                }
+            }
         }
-        // The remaining requests are for neighbours only.
-        let Some(neighbour) = self.active_view.get_mut(&peer) else {
-            shared.stats.strangers += 1;
-            shared.answer(serve, TopicResponse::NotNeighbour);
-            return;
-        };
-        neighbour.contact = from;
-        neighbour.heard_at = shared.now;
+        self.join(shared);
+    }
+
+    /// Handles the requests that only neighbours may make.
+    fn on_neighbour_asked(
+        &mut self,
+        shared: &mut Shared,
+        serve: TopicServeId,
+        peer: &PublicKey,
+        body: TopicRequest,
+    ) {
         match body {
-            TopicRequest::Gossip { messages } => self.on_gossip(shared, serve, &peer, &messages),
+            TopicRequest::Gossip { messages } => {
+                let penalty = self.broadcast.on_gossip(shared, serve, peer, &messages);
+                if self.judge(shared, peer, penalty) {
+                    shared.answer(serve, TopicResponse::NotNeighbour);
+                }
+            }
             TopicRequest::Graft { ranges, eager } => {
-                self.on_graft(shared, serve, &peer, &ranges, eager);
+                self.broadcast.on_graft(shared, serve, peer, &ranges, eager);
             }
             TopicRequest::IHave { ranges } => {
                 shared.answer(serve, TopicResponse::Ack);
-                self.on_ihave(shared, &peer, &ranges);
+                let penalty = self.broadcast.on_ihave(shared, peer, &ranges);
+                self.judge(shared, peer, penalty);
             }
             TopicRequest::ForwardJoin { joiner, hops } => {
                 shared.answer(serve, TopicResponse::Ack);
-                self.on_forward_join(shared, &peer, joiner, hops);
+                self.overlay.on_forward_join(shared, peer, joiner, hops);
             }
             TopicRequest::Shuffle { origin, nonce, hops, contacts } => {
                 shared.answer(serve, TopicResponse::Ack);
-                self.on_shuffle(shared, &peer, (origin, nonce, hops), contacts);
+                let shuffle = Shuffle { origin, nonce, hops, contacts };
+                self.overlay.on_shuffle(shared, peer, shuffle);
             }
             TopicRequest::Probe
             | TopicRequest::Neighbour { .. }
@@ -145,99 +166,53 @@ impl Topic {
         let peer = ask.to;
         match ask.purpose {
             Purpose::Link => {
-                self.on_link_answer(shared, peer, answer);
+                self.overlay.on_link_answer(shared, peer, answer);
+                self.join(shared);
                 self.heard(shared, &peer, rtt);
                 return;
             }
-            Purpose::Probe => return self.passive_view.mark_proven(shared.now, &peer),
+            Purpose::Probe => return self.overlay.on_proven(shared.now, &peer),
             Purpose::NonNeighbour => return,
-            Purpose::Gossip(ids) => self.on_gossip_ack(shared, &peer, &ids, &answer),
-            Purpose::IHave(_) => self.on_ihave_answered(&peer),
+            Purpose::Gossip(ids) => self.broadcast.on_gossip_ack(shared, &peer, &ids, &answer),
+            Purpose::IHave(_) => self.broadcast.on_ihave_ended(&peer),
             Purpose::Check | Purpose::Notify => {}
         }
         if answer == TopicResponse::NotNeighbour {
-            self.on_forgotten(shared, &peer);
+            self.overlay.on_forgotten(shared, &peer);
+            self.join(shared);
         } else {
             self.heard(shared, &peer, rtt);
         }
     }
 
-    fn on_ihave_answered(&mut self, peer: &PublicKey) {
-        if let Some(neighbour) = self.active_view.get_mut(peer) {
-            neighbour.queue.ihave_in_flight = false;
-        }
-    }
-
     fn on_failed(&mut self, shared: &mut Shared, ask: PendingRequest) {
-        let peer = ask.to;
+        let (now, peer) = (shared.now, ask.to);
         match ask.purpose {
-            Purpose::Link => return self.on_link_failed(shared, &peer),
-            Purpose::Probe => return self.drop_contact(shared, &peer),
+            Purpose::Link => return self.overlay.on_link_failed(now, &peer),
+            Purpose::Probe => return self.overlay.on_probe_failed(now, &peer),
             Purpose::NonNeighbour => return,
             Purpose::Check => {
-                if self.active_view.get(&peer).is_some_and(|neighbour| neighbour.check.is_some()) {
-                    let cause = self.loss_cause(shared, &peer);
-                    self.unlink(shared, &peer, cause, None);
-                }
-                return;
+                self.overlay.on_check_failed(shared, &peer);
+                return self.join(shared);
             }
-            Purpose::Gossip(ids) => {
-                self.on_gossip_ack(shared, &peer, &[], &TopicResponse::Ack);
-                self.announce_again(shared.now, &peer, ids);
-            }
-            Purpose::IHave(ids) => {
-                self.on_ihave_answered(&peer);
-                self.announce_again(shared.now, &peer, ids);
-            }
+            Purpose::Gossip(ids) => self.broadcast.on_gossip_failed(now, &peer, ids),
+            Purpose::IHave(ids) => self.broadcast.on_ihave_failed(now, &peer, ids),
             Purpose::Notify => {}
         }
-        self.begin_check(shared, &peer, LivenessCheck::Silent);
+        self.on_silent(shared, &peer);
     }
 
     /// This node was too busy to send: nothing is known of the other node.
     fn on_unsent(&mut self, shared: &mut Shared, ask: PendingRequest) {
-        let peer = ask.to;
+        let (peer, until) = (ask.to, shared.now + UNSENT_PAUSE);
         match ask.purpose {
-            Purpose::Link => {
-                self.attempts.remove(&peer);
-                self.attempts_from = shared.now + UNSENT_PAUSE;
-            }
-            Purpose::Gossip(ids) => {
-                self.on_gossip_ack(shared, &peer, &[], &TopicResponse::Ack);
-                let Some(neighbour) = self.active_view.get_mut(&peer) else { return };
-                neighbour.queue.paused_until = Some(shared.now + UNSENT_PAUSE);
-                for id in ids {
-                    let cached = self.cache.get(&id).map(|cached| cached.bytes.clone());
-                    if let Some(bytes) = cached {
-                        neighbour.queue.push_repair(&&shared.config, id, bytes);
-                    }
-                }
-            }
-            Purpose::IHave(ids) => {
-                self.on_ihave_answered(&peer);
-                self.announce_again(shared.now, &peer, ids);
-            }
-            Purpose::Check => {
-                if let Some(neighbour) = self.active_view.get_mut(&peer) {
-                    neighbour.check = None;
-                }
-            }
-            Purpose::Notify => {
-                if let Some(neighbour) = self.active_view.get_mut(&peer) {
-                    neighbour.probing = false;
-                }
-            }
+            Purpose::Link => self.overlay.on_link_unsent(&peer, until),
+            Purpose::Gossip(ids) => self.broadcast.on_gossip_unsent(shared, &peer, &ids, until),
+            Purpose::IHave(ids) => self.broadcast.on_ihave_failed(shared.now, &peer, ids),
+            Purpose::Check => self.overlay.on_check_unsent(&peer),
+            Purpose::Notify => self.overlay.on_notify_unsent(&peer),
             Purpose::Probe | Purpose::NonNeighbour => {}
         }
-    }
-
-    /// Applies the limits of another mode.
-    pub(super) fn set_mode(&mut self, shared: &mut Shared) {
-        for neighbour in self.active_view.values_mut() {
-            neighbour.ihave_ids = shared.limits().ihave_ids.bucket();
-            neighbour.signatures = shared.limits().signatures.bucket();
-        }
-        self.seen.set_rate(shared.limits().publisher.bucket());
-        self.keep_parents(shared, None);
+        self.join(shared);
     }
 }

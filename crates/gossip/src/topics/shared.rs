@@ -1,66 +1,18 @@
-//! Requests under way, and the state that all topics share.
+//! The state that all topics share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use potluck_base::{
     Contact, Identity, Instant, NetworkId, PublicKey, Rate, Rng, TokenBucket, UnixMillis,
 };
 use potluck_wire::{InTopic, TopicId, TopicRequest, TopicResponse};
 
+use super::asks::{ASKS_MAX, PendingRequest, PendingRequests, Purpose};
 use super::config::{PeerLimits, TopicsConfig};
-use super::events::{TopicAskId, TopicServeId, TopicsOutput};
+use super::events::{TopicServeId, TopicsOutput};
 use super::scores::Scores;
 use super::stats::TopicsStats;
-use crate::message::MessageId;
 use crate::view::Mode;
-
-/// Requests under way at once. Those to neighbours are bounded by the links; this bounds the
-/// others.
-const ASKS_MAX: usize = 8_192;
-
-/// The purpose of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// A new link.
-    Link,
-    /// Whether a contact of the passive view is alive.
-    Probe,
-    /// Whether a neighbour that did not answer is alive.
-    Check,
-    /// An eager push of these messages.
-    Gossip(Vec<MessageId>),
-    /// An announcement of these new messages.
-    IHave(Vec<MessageId>),
-    /// A request whose answer only shows that a neighbour is alive.
-    Notify,
-    /// A request to a node that need not be a neighbour.
-    NonNeighbour,
-}
-
-/// A request under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PendingRequest {
-    pub(super) topic: TopicId,
-    pub(super) to: PublicKey,
-    pub(super) purpose: Purpose,
-}
-
-/// All requests under way.
-#[derive(Debug, Clone, Default)]
-pub(super) struct PendingRequests {
-    open: BTreeMap<TopicAskId, PendingRequest>,
-    next: u64,
-}
-
-impl PendingRequests {
-    pub(super) fn len(&self) -> usize {
-        self.open.len()
-    }
-
-    pub(super) fn take(&mut self, ask: TopicAskId) -> Option<PendingRequest> {
-        self.open.remove(&ask)
-    }
-}
 
 /// This node.
 #[derive(Debug, Clone)]
@@ -126,7 +78,7 @@ impl Shared {
         self.wall.map(|(at, wall)| wall.plus(self.now.since(at)))
     }
 
-    /// Sends a request. False if too many are under way.
+    /// Sends a request. If too many are under way, one that is not to a neighbour is not sent.
     pub(super) fn ask(
         &mut self,
         topic: TopicId,
@@ -141,9 +93,7 @@ impl Shared {
         }
         // If a contact does not answer, others are tried; a neighbour gets one more try.
         let tries = if matches!(purpose, Purpose::Link | Purpose::NonNeighbour) { 2 } else { 3 };
-        self.pending.next += 1;
-        let ask = TopicAskId(self.pending.next);
-        self.pending.open.insert(ask, PendingRequest { topic, to: to.public_key, purpose });
+        let ask = self.pending.add(PendingRequest { topic, to: to.public_key, purpose });
         let request = InTopic { topic, body };
         self.out.push_back(TopicsOutput::Ask { ask, to, request, tries });
         true
@@ -167,4 +117,9 @@ impl Shared {
     pub(super) fn welcomes(&self, peer: &PublicKey) -> bool {
         *peer != self.me.contact.public_key && !self.scores.ignores(self.now, peer)
     }
+}
+
+/// A random one of these keys.
+pub(super) fn pick(rng: &mut Rng, keys: Vec<&PublicKey>) -> Option<PublicKey> {
+    keys.get(rng.below(keys.len() as u64) as usize).map(|key| **key)
 }

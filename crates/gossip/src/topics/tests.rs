@@ -8,6 +8,8 @@ mod rewiring;
 mod tree;
 mod trust;
 
+use potluck_wire::SignedMessage;
+
 use super::*;
 
 /// A publisher for the tests of single parts.
@@ -18,4 +20,26 @@ pub(super) fn publisher(seed: u8) -> PublicKey {
 /// `number` seconds after the start.
 pub(super) const fn second(number: u64) -> Instant {
     Instant::from_micros(number * 1_000_000)
+}
+
+/// The broadcast of each topic knows the links of its overlay, and which of them are healthy.
+fn assert_joined(topics: &Topics) {
+    for topic in topics.topics.values() {
+        assert_eq!(topic.overlay.links(), topic.broadcast.links());
+    }
+}
+
+/// What the allocator adds to a box, in bytes.
+const ALLOCATION: usize = 16;
+
+#[test]
+fn a_topic_and_its_links_take_no_more_memory_than_they_did_as_one_struct() {
+    // As one struct a topic took 1440 bytes; each link took 472 and its key, in one of the eleven
+    // places that a node of a map has, whether used or not.
+    let before = 1_440 + 11 * (472 + size_of::<PublicKey>());
+    let (link, peer) = (overlay::LINK_BYTES, broadcast::PEER_BYTES);
+    let boxed = size_of::<usize>() + size_of::<PublicKey>();
+    let links = TopicsConfig::default().topic.active;
+    let now = size_of::<Topic>() + 11 * (link + boxed) + links * (peer + ALLOCATION);
+    assert!(now <= before, "{now} bytes: link {link}, peer {peer}");
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use potluck_base::{Instant, PublicKey};
 
-use super::flood::Tree;
+use super::tree::Tree;
 
 /// Publishers with separate state on one link; further ones use the shared tree.
 const PUBLISHERS_MAX: usize = 64;
 /// A publisher silent for this long makes room for another.
-pub(in crate::topics) const IDLE: Duration = Duration::from_secs(600);
+pub(super) const IDLE: Duration = Duration::from_secs(600);
 /// A link becomes eager if it had at least this many of the last eight messages sooner: more than
 /// half, so that jitter alone is not enough.
 const LATE_ENOUGH: u32 = 5;
@@ -24,7 +24,7 @@ const LATE_IN_ROW: u8 = 0b111;
 
 /// State for each publisher, bounded.
 #[derive(Debug, Clone)]
-pub(in crate::topics) struct PerPublisher<T> {
+pub(super) struct PerPublisher<T> {
     known: BTreeMap<PublicKey, (Instant, T)>,
 }
 
@@ -36,18 +36,18 @@ impl<T> Default for PerPublisher<T> {
 }
 
 impl<T> PerPublisher<T> {
-    pub(in crate::topics) fn get(&self, publisher: &PublicKey) -> Option<&T> {
+    pub(super) fn get(&self, publisher: &PublicKey) -> Option<&T> {
         self.known.get(publisher).map(|(_, of)| of)
     }
 
     /// The state of a publisher, if there is one.
-    pub(in crate::topics) fn peek_mut(&mut self, publisher: &PublicKey) -> Option<&mut T> {
+    pub(super) fn peek_mut(&mut self, publisher: &PublicKey) -> Option<&mut T> {
         self.known.get_mut(publisher).map(|(_, of)| of)
     }
 
     /// The state of a publisher, created if needed, and marks it as heard; `None` if there is no
     /// room.
-    pub(in crate::topics) fn get_mut(
+    pub(super) fn get_mut(
         &mut self,
         now: Instant,
         publisher: PublicKey,
@@ -66,11 +66,11 @@ impl<T> PerPublisher<T> {
         Some(of)
     }
 
-    pub(in crate::topics) fn iter(&self) -> impl Iterator<Item = (PublicKey, &T)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PublicKey, &T)> {
         self.known.iter().map(|(publisher, (_, of))| (*publisher, of))
     }
 
-    pub(in crate::topics) fn iter_mut(&mut self) -> impl Iterator<Item = (PublicKey, &mut T)> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (PublicKey, &mut T)> {
         self.known.iter_mut().map(|(publisher, (_, of))| (*publisher, of))
     }
 
@@ -106,7 +106,7 @@ struct OwnTree {
 
 /// The trees on which one link is eager.
 #[derive(Debug, Clone)]
-pub(in crate::topics) struct EagerTrees {
+pub(super) struct EagerTrees {
     shared: bool,
     lateness: Lateness,
     own: PerPublisher<OwnTree>,
@@ -121,12 +121,12 @@ impl Default for EagerTrees {
 
 impl EagerTrees {
     /// Publishers with separate state.
-    pub(in crate::topics) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.own.known.len()
     }
 
     /// Whether messages of this tree are pushed.
-    pub(in crate::topics) fn is_eager(&self, tree: Tree) -> bool {
+    pub(super) fn is_eager(&self, tree: Tree) -> bool {
         match tree {
             Tree::Shared => self.shared,
             Tree::Of(publisher) => {
@@ -136,11 +136,11 @@ impl EagerTrees {
     }
 
     /// Makes the link eager on a tree; for a publisher without a place, on the shared tree.
-    pub(in crate::topics) fn graft(&mut self, now: Instant, tree: Tree) {
+    pub(super) fn graft(&mut self, now: Instant, tree: Tree) {
         self.set_eager(now, tree, true);
     }
 
-    pub(in crate::topics) fn prune(&mut self, now: Instant, tree: Tree) {
+    pub(super) fn prune(&mut self, now: Instant, tree: Tree) {
         self.set_eager(now, tree, false);
     }
 
@@ -152,17 +152,17 @@ impl EagerTrees {
     }
 
     /// Makes the link lazy on all trees.
-    pub(in crate::topics) fn prune_all(&mut self) {
+    pub(super) fn prune_all(&mut self) {
         *self = Self { shared: false, ..Self::default() };
     }
 
     /// Whether `tree` has separate state, or room for it.
-    pub(in crate::topics) fn has_room(&mut self, now: Instant, tree: Tree) -> bool {
+    pub(super) fn has_room(&mut self, now: Instant, tree: Tree) -> bool {
         self.own_tree(now, tree).is_some()
     }
 
     /// A message of this tree was sent or received.
-    pub(in crate::topics) fn used(&mut self, now: Instant, tree: Tree) {
+    pub(super) fn used(&mut self, now: Instant, tree: Tree) {
         if let Tree::Of(publisher) = tree {
             self.own.heard(now, &publisher);
         }
@@ -171,7 +171,7 @@ impl EagerTrees {
     /// Records whether the neighbour had a message sooner than the tree delivered it. Returns true
     /// if that was so often that the link should be eager, until [`EagerTrees::switched`] is
     /// called.
-    pub(in crate::topics) fn note_late(&mut self, now: Instant, tree: Tree, late: bool) -> bool {
+    pub(super) fn note_late(&mut self, now: Instant, tree: Tree, late: bool) -> bool {
         // A neighbour that is never sooner takes no room.
         let known = matches!(tree, Tree::Of(publisher) if self.own.get(&publisher).is_some());
         let own_tree = if late || known { self.own_tree(now, tree) } else { None };
@@ -183,7 +183,7 @@ impl EagerTrees {
     }
 
     /// The link was made eager for being sooner.
-    pub(in crate::topics) fn switched(&mut self, now: Instant, tree: Tree) {
+    pub(super) fn switched(&mut self, now: Instant, tree: Tree) {
         match self.own_tree(now, tree) {
             Some(own_tree) => own_tree.lateness = Lateness::default(),
             None => self.lateness = Lateness::default(),

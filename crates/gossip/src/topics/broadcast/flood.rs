@@ -1,5 +1,4 @@
-//! The tree that a message belongs to, its publisher's own or the shared one, and the floods that
-//! build own trees.
+//! The floods that build the own trees of publishers.
 //!
 //! `PlumTree` (Leitão, Pereira, Rodrigues, 2007) has one tree for each topic, which the first
 //! publisher shapes; for any other publisher the path to the last receiver is about twice as long.
@@ -12,18 +11,15 @@
 //!
 //! **Invariant:** a neighbour's statement about a tree changes only what that neighbour is sent.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use potluck_base::{Instant, PublicKey};
+use potluck_base::Instant;
 
-use super::super::shared::Shared;
-use super::super::topic::Topic;
-use super::message_cache::CachedMessage;
+use super::message_cache::{CachedMessage, MessageCache};
+use super::tree::OWN_TREE_FROM;
 use crate::message::MessageId;
 
-/// The first message of a publisher in a topic that uses its own tree. A flood costs one copy for
-/// each link. We pay it only for publishers that have already sent this many messages. A guess.
-pub(in crate::topics) const OWN_TREE_FROM: u64 = 8;
 /// A tree is built anew by a message whose sequence number is this many times as high, since links
 /// came and went meanwhile and repairs made the tree deeper. So floods become an ever smaller share
 /// of the messages: those with number 8, 64, 512 and so on.
@@ -41,77 +37,56 @@ const DEFERRED_MAX: usize = 64;
 
 /// A message whose forwarding is deferred.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::topics) struct DeferredMessage {
+pub(super) struct DeferredMessage {
     at: Instant,
-    id: MessageId,
+    pub(super) id: MessageId,
     /// Whether it is a flood.
-    flood: bool,
+    pub(super) flood: bool,
 }
 
-/// A broadcast tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::topics) enum Tree {
-    /// The tree of all publishers without their own.
-    Shared,
-    /// The tree of one publisher.
-    Of(PublicKey),
+/// Deferred floods and the messages behind them, in the order in which they are forwarded.
+#[derive(Debug, Clone, Default)]
+pub(super) struct DeferredMessages(VecDeque<DeferredMessage>);
+
+/// Whether a message is flooded on every link, to build its publisher's tree or to build it anew.
+pub(super) fn is_flood(cache: &MessageCache, now: Instant, id: &MessageId) -> bool {
+    let flood =
+        std::iter::successors(Some(OWN_TREE_FROM), |last| last.checked_mul(FLOOD_AGAIN_FACTOR));
+    let due = flood.take_while(|at| *at <= id.sequence).any(|at| at == id.sequence);
+    let before = MessageId { sequence: id.sequence.saturating_sub(1), ..*id };
+    let quiet = |cached: &CachedMessage| now.since(cached.at) >= FLOOD_QUIET;
+    due && cache.get(&before).is_some_and(quiet)
 }
 
-impl Tree {
-    /// The tree of a message; with `shared` always the shared one.
-    pub(in crate::topics) fn of(shared: bool, publisher: PublicKey, sequence: u64) -> Self {
-        if shared || sequence < OWN_TREE_FROM { Self::Shared } else { Self::Of(publisher) }
-    }
-}
-
-impl Topic {
-    /// The tree of a message.
-    pub(in crate::topics) fn tree_of(&self, publisher: PublicKey, sequence: u64) -> Tree {
-        Tree::of(self.system, publisher, sequence)
-    }
-
-    /// Whether a message is flooded on every link, to build its publisher's tree or to build it
-    /// anew.
-    pub(in crate::topics) fn is_flood(&self, now: Instant, id: &MessageId) -> bool {
-        let flood =
-            std::iter::successors(Some(OWN_TREE_FROM), |last| last.checked_mul(FLOOD_AGAIN_FACTOR));
-        let due = flood.take_while(|at| *at <= id.sequence).any(|at| at == id.sequence);
-        let before = MessageId { sequence: id.sequence.saturating_sub(1), ..*id };
-        let quiet = |cached: &CachedMessage| now.since(cached.at) >= FLOOD_QUIET;
-        !self.system && due && self.cache.get(&before).is_some_and(quiet)
+impl DeferredMessages {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Defers a flood, and the messages of its publisher behind it. Returns false if the message is
     /// to be forwarded at once.
-    pub(in crate::topics) fn defer(&mut self, now: Instant, id: MessageId, flood: bool) -> bool {
-        let before =
-            self.deferred.iter().rev().find(|deferred| deferred.id.publisher == id.publisher);
+    pub(super) fn defer(&mut self, now: Instant, id: MessageId, flood: bool) -> bool {
+        let before = self.0.iter().rev().find(|deferred| deferred.id.publisher == id.publisher);
         let at = match before {
             Some(deferred) => deferred.at,
             None if flood => now + FLOOD_DELAY,
             None => return false,
         };
-        let fits = self.deferred.len() < DEFERRED_MAX;
+        let fits = self.0.len() < DEFERRED_MAX;
         if fits {
-            let place = self.deferred.partition_point(|deferred| deferred.at <= at);
-            self.deferred.insert(place, DeferredMessage { at, id, flood });
+            let place = self.0.partition_point(|deferred| deferred.at <= at);
+            self.0.insert(place, DeferredMessage { at, id, flood });
         }
         fits
     }
 
     /// When the next deferred message is forwarded.
-    pub(in crate::topics) fn deferred_until(&self) -> Option<Instant> {
-        self.deferred.front().map(|deferred| deferred.at)
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.front().map(|deferred| deferred.at)
     }
 
-    /// Forwards the deferred messages that are due.
-    pub(in crate::topics) fn forward_deferred(&mut self, shared: &mut Shared) {
-        while let Some(DeferredMessage { id, flood, .. }) =
-            self.deferred.pop_front_if(|deferred| deferred.at <= shared.now)
-        {
-            let Some(cached) = self.cache.get(&id) else { continue };
-            let (bytes, from) = (cached.bytes.clone(), cached.source());
-            self.forward(shared, id, &bytes, (from, flood));
-        }
+    /// Takes a message that is due.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<DeferredMessage> {
+        self.0.pop_front_if(|deferred| deferred.at <= now)
     }
 }

@@ -12,7 +12,7 @@ use crate::message::MessageId;
 
 /// How long a message is cached. A higher value repairs nodes that were away for longer and costs
 /// memory.
-pub(in crate::topics) const CACHE_LIFE: Duration = Duration::from_secs(600);
+pub(super) const CACHE_LIFE: Duration = Duration::from_secs(600);
 /// Approximate memory of an entry beside its payload, in bytes.
 const ENTRY_OVERHEAD_BYTES: usize = 256;
 /// Entries of the delivery log allowed beyond twice the number of cached messages.
@@ -22,24 +22,24 @@ const SENDERS_MAX: usize = 4;
 
 /// A cached message.
 #[derive(Debug, Clone)]
-pub(in crate::topics) struct CachedMessage {
+pub(super) struct CachedMessage {
     /// When it arrived.
-    pub(in crate::topics) at: Instant,
+    pub(super) at: Instant,
     /// The encoded message, as it is forwarded.
-    pub(in crate::topics) bytes: Bytes,
+    pub(super) bytes: Bytes,
     /// The senders of its copies, in order; empty if it is this node's own.
     senders: Vec<PublicKey>,
     /// Other peers that announced it.
     holders: Vec<PublicKey>,
     own: bool,
     /// Whether this node had to ask for it.
-    pub(in crate::topics) repaired: bool,
+    pub(super) repaired: bool,
 }
 
 impl CachedMessage {
     /// Records a copy from `sender`; returns how many distinct senders delivered this message so
     /// far (our own publish counts as one).
-    pub(in crate::topics) fn add_sender(&mut self, sender: PublicKey) -> usize {
+    pub(super) fn add_sender(&mut self, sender: PublicKey) -> usize {
         let own = usize::from(self.own);
         if let Some(at) = self.senders.iter().position(|known| *known == sender) {
             return at + 1 + own;
@@ -53,7 +53,7 @@ impl CachedMessage {
     }
 
     /// Records that `peer` announced it.
-    pub(in crate::topics) fn add_holder(&mut self, peer: PublicKey) {
+    pub(super) fn add_holder(&mut self, peer: PublicKey) {
         if !self.holders.contains(&peer) && self.holders.len() < SENDERS_MAX {
             self.holders.reserve_exact(1);
             self.holders.push(peer);
@@ -61,24 +61,24 @@ impl CachedMessage {
     }
 
     /// The first sender; `None` if it is this node's own.
-    pub(in crate::topics) fn source(&self) -> Option<PublicKey> {
+    pub(super) fn source(&self) -> Option<PublicKey> {
         self.senders.first().copied().filter(|_| !self.own)
     }
 
     /// Whether `peer` sent a copy.
-    pub(in crate::topics) fn was_sent_by(&self, peer: &PublicKey) -> bool {
+    pub(super) fn was_sent_by(&self, peer: &PublicKey) -> bool {
         self.senders.contains(peer)
     }
 
     /// Whether `peer` is known to have it.
-    pub(in crate::topics) fn is_known_to(&self, peer: &PublicKey) -> bool {
+    pub(super) fn is_known_to(&self, peer: &PublicKey) -> bool {
         self.senders.contains(peer) || self.holders.contains(peer)
     }
 }
 
 /// The cached messages of one topic.
 #[derive(Debug, Clone, Default)]
-pub(in crate::topics) struct MessageCache {
+pub(super) struct MessageCache {
     cached: BTreeMap<MessageId, CachedMessage>,
     order: VecDeque<MessageId>,
     /// Delivered and deliverable messages in the order of delivery; some are not cached any more.
@@ -87,25 +87,25 @@ pub(in crate::topics) struct MessageCache {
 }
 
 impl MessageCache {
-    pub(in crate::topics) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.cached.len()
     }
 
     /// Memory of all entries in bytes.
-    pub(in crate::topics) fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(in crate::topics) fn get(&self, id: &MessageId) -> Option<&CachedMessage> {
+    pub(super) fn get(&self, id: &MessageId) -> Option<&CachedMessage> {
         self.cached.get(id)
     }
 
-    pub(in crate::topics) fn get_mut(&mut self, id: &MessageId) -> Option<&mut CachedMessage> {
+    pub(super) fn get_mut(&mut self, id: &MessageId) -> Option<&mut CachedMessage> {
         self.cached.get_mut(id)
     }
 
     /// Caches a new message, and drops expired ones.
-    pub(in crate::topics) fn insert(
+    pub(super) fn insert(
         &mut self,
         now: Instant,
         id: MessageId,
@@ -126,23 +126,23 @@ impl MessageCache {
     }
 
     /// Drops expired messages.
-    pub(in crate::topics) fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: Instant) {
         while self.oldest().is_some_and(|at| now.since(at) > CACHE_LIFE) {
             self.drop_oldest();
         }
     }
 
     /// When the oldest message arrived.
-    pub(in crate::topics) fn oldest(&self) -> Option<Instant> {
+    pub(super) fn oldest(&self) -> Option<Instant> {
         self.order.front().and_then(|id| self.cached.get(id)).map(|cached| cached.at)
     }
 
     /// Appends a message to the delivery log.
-    pub(in crate::topics) fn note_delivered(&mut self, id: MessageId) {
+    pub(super) fn note_delivered(&mut self, id: MessageId) {
         self.delivered.push_back(id);
     }
 
-    pub(in crate::topics) fn drop_oldest(&mut self) {
+    pub(super) fn drop_oldest(&mut self) {
         let Self { cached, delivered, .. } = self;
         while delivered.front().is_some_and(|id| !cached.contains_key(id)) {
             delivered.pop_front();
@@ -156,17 +156,13 @@ impl MessageCache {
     }
 
     /// The ids of the messages that arrived since `since`, as at most `ranges_max` ranges.
-    pub(in crate::topics) fn ranges_since(
-        &self,
-        since: Instant,
-        ranges_max: usize,
-    ) -> Vec<IdRange> {
+    pub(super) fn ranges_since(&self, since: Instant, ranges_max: usize) -> Vec<IdRange> {
         let young = self.cached.iter().filter(|(_, cached)| cached.at >= since).map(|(id, _)| *id);
         ranges(young, ranges_max)
     }
 
     /// The messages delivered after `after`, in that order; `None` if `after` is not cached.
-    pub(in crate::topics) fn delivered_after(
+    pub(super) fn delivered_after(
         &self,
         after: &MessageId,
     ) -> Option<impl Iterator<Item = (&MessageId, &CachedMessage)>> {
@@ -178,18 +174,13 @@ impl MessageCache {
     }
 
     /// All delivered messages that are cached, in that order.
-    pub(in crate::topics) fn all_delivered(
-        &self,
-    ) -> impl Iterator<Item = (&MessageId, &CachedMessage)> {
+    pub(super) fn all_delivered(&self) -> impl Iterator<Item = (&MessageId, &CachedMessage)> {
         self.delivered.iter().filter_map(|id| Some((id, self.cached.get(id)?)))
     }
 }
 
 /// Ascending ids as ranges, at most `ranges_max`.
-pub(in crate::topics) fn ranges(
-    ids: impl IntoIterator<Item = MessageId>,
-    ranges_max: usize,
-) -> Vec<IdRange> {
+pub(super) fn ranges(ids: impl IntoIterator<Item = MessageId>, ranges_max: usize) -> Vec<IdRange> {
     let mut ranges: Vec<IdRange> = Vec::new();
     for MessageId { publisher, incarnation, sequence } in ids {
         if let Some(range) = ranges.last_mut()
@@ -209,11 +200,7 @@ pub(in crate::topics) fn ranges(
 }
 
 /// The ids in a range, from `floor` on, at most `max`.
-pub(in crate::topics) fn ids_in(
-    range: &IdRange,
-    floor: u64,
-    max: usize,
-) -> impl Iterator<Item = MessageId> {
+pub(super) fn ids_in(range: &IdRange, floor: u64, max: usize) -> impl Iterator<Item = MessageId> {
     let IdRange { publisher, incarnation, first, count } = *range;
     let end = first.saturating_add(u64::from(count));
     (first.max(floor)..end).take(max).map(move |sequence| MessageId {

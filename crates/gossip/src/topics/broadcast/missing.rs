@@ -30,56 +30,65 @@ struct Missing {
     due: Instant,
 }
 
+/// How many missing messages there may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Messages of this topic.
+    pub(super) room: usize,
+    /// Messages that one peer announced.
+    pub(super) per_peer: usize,
+}
+
 /// A message that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::topics) struct Due {
+pub(super) struct Due {
     /// The message.
-    pub(in crate::topics) id: MessageId,
+    pub(super) id: MessageId,
     /// The neighbour to ask; `None` if none is left.
-    pub(in crate::topics) ask: Option<PublicKey>,
+    pub(super) ask: Option<PublicKey>,
     /// The neighbour that was asked before and did not deliver.
-    pub(in crate::topics) unanswered: Option<PublicKey>,
+    pub(super) unanswered: Option<PublicKey>,
 }
 
 /// The missing messages of one topic.
 #[derive(Debug, Clone, Default)]
-pub(in crate::topics) struct MissingMessages {
+pub(super) struct MissingMessages {
     open: BTreeMap<MessageId, Missing>,
     due: BTreeSet<(Instant, MessageId)>,
     by_peer: BTreeMap<PublicKey, usize>,
 }
 
 impl MissingMessages {
-    pub(in crate::topics) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.open.len()
     }
 
     /// When the next one is due.
-    pub(in crate::topics) fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
     /// `peer` announces a message that this node lacks. False if there is no room.
-    pub(in crate::topics) fn on_ihave(
+    pub(super) fn on_ihave(
         &mut self,
         now: Instant,
         id: MessageId,
         peer: PublicKey,
         wait: Duration,
-        (room, peer_max): (usize, usize),
+        limits: Limits,
     ) -> bool {
         let count = self.by_peer.get(&peer).copied().unwrap_or(0);
         if let Some(missing) = self.open.get_mut(&id) {
             if missing.sources.contains(&peer) {
                 return true;
             }
-            if missing.sources.len() >= SOURCES_MAX || count >= peer_max {
+            if missing.sources.len() >= SOURCES_MAX || count >= limits.per_peer {
                 // Enough other neighbours have it.
                 return true;
             }
             missing.sources.push(peer);
         } else {
-            if self.open.len() >= room || count >= peer_max {
+            if self.open.len() >= limits.room || count >= limits.per_peer {
                 return false;
             }
             let due = now + wait;
@@ -92,11 +101,7 @@ impl MissingMessages {
     }
 
     /// The first announced message of this incarnation of a publisher.
-    pub(in crate::topics) fn first_of(
-        &self,
-        publisher: &PublicKey,
-        incarnation: u64,
-    ) -> Option<u64> {
+    pub(super) fn first_of(&self, publisher: &PublicKey, incarnation: u64) -> Option<u64> {
         let (publisher, sequence) = (*publisher, 0);
         let from = MessageId { publisher, incarnation, sequence };
         let (id, _) = self.open.range(from..).next()?;
@@ -106,7 +111,7 @@ impl MissingMessages {
 
     /// A message arrived: when it was first announced, by which neighbours, and whether it was
     /// grafted.
-    pub(in crate::topics) fn on_received(
+    pub(super) fn on_received(
         &mut self,
         id: &MessageId,
     ) -> Option<(Instant, Vec<PublicKey>, bool)> {
@@ -133,7 +138,7 @@ impl MissingMessages {
     /// Takes the messages that are due. `wait`: the time that a neighbour gets to deliver, `None`
     /// for one that is not to be asked; `flows_until`: how long the tree is still expected to
     /// deliver a message.
-    pub(in crate::topics) fn take_due(
+    pub(super) fn take_due(
         &mut self,
         now: Instant,
         max: usize,
@@ -180,7 +185,7 @@ impl MissingMessages {
     }
 
     /// `peer` is no neighbour any more.
-    pub(in crate::topics) fn remove_peer(&mut self, peer: &PublicKey) {
+    pub(super) fn remove_peer(&mut self, peer: &PublicKey) {
         if self.by_peer.remove(peer).is_none() {
             return;
         }
@@ -215,6 +220,10 @@ mod tests {
         MessageId { publisher: peer(9), incarnation: 1, sequence }
     }
 
+    const fn limits(room: usize, per_peer: usize) -> Limits {
+        Limits { room, per_peer }
+    }
+
     fn at(millis: u64) -> Instant {
         Instant::from_micros(millis * 1_000)
     }
@@ -222,8 +231,8 @@ mod tests {
     #[test]
     fn a_message_is_grafted_from_its_sources_in_turn_and_three_times_at_most() {
         let mut missing = MissingMessages::default();
-        assert!(missing.on_ihave(at(0), id(1), peer(1), WAIT, (9, 9)));
-        assert!(missing.on_ihave(at(1), id(1), peer(2), WAIT, (9, 9)));
+        assert!(missing.on_ihave(at(0), id(1), peer(1), WAIT, limits(9, 9)));
+        assert!(missing.on_ihave(at(1), id(1), peer(2), WAIT, limits(9, 9)));
         assert_eq!(missing.take_due(at(199), 9, |_| Some(WAIT), |_| None), []);
         let mut asked = Vec::new();
         while let Some(next) = missing.next() {
@@ -238,8 +247,8 @@ mod tests {
     #[test]
     fn a_message_the_tree_still_delivers_is_grafted_only_after_five_seconds() {
         let mut missing = MissingMessages::default();
-        missing.on_ihave(at(0), id(1), peer(1), WAIT, (9, 9));
-        missing.on_ihave(at(0), id(2), peer(1), WAIT, (9, 9));
+        missing.on_ihave(at(0), id(1), peer(1), WAIT, limits(9, 9));
+        missing.on_ihave(at(0), id(2), peer(1), WAIT, limits(9, 9));
         // The tree delivers one message every 300 ms, and after a second it is past the first one.
         let mut asked = Vec::new();
         while let Some(next) = missing.next() {
@@ -259,7 +268,7 @@ mod tests {
     #[test]
     fn a_message_that_arrived_is_not_grafted() {
         let mut missing = MissingMessages::default();
-        missing.on_ihave(at(0), id(1), peer(1), WAIT, (9, 9));
+        missing.on_ihave(at(0), id(1), peer(1), WAIT, limits(9, 9));
         assert_eq!(missing.on_received(&id(1)), Some((at(0), vec![peer(1)], false)));
         assert_eq!((missing.next(), missing.on_received(&id(1))), (None, None));
     }
@@ -268,11 +277,11 @@ mod tests {
     fn invented_ids_are_bounded_in_all_and_of_one_neighbour() {
         let mut missing = MissingMessages::default();
         let heard = (1..100)
-            .filter(|number| missing.on_ihave(at(0), id(*number), peer(1), WAIT, (50, 20)))
+            .filter(|number| missing.on_ihave(at(0), id(*number), peer(1), WAIT, limits(50, 20)))
             .count();
         assert_eq!((heard, missing.len()), (20, 20));
         for number in 100..200 {
-            missing.on_ihave(at(0), id(number), peer((number % 50) as u8), WAIT, (50, 20));
+            missing.on_ihave(at(0), id(number), peer((number % 50) as u8), WAIT, limits(50, 20));
         }
         assert_eq!(missing.len(), 50);
     }
@@ -280,9 +289,9 @@ mod tests {
     #[test]
     fn a_lost_neighbour_takes_its_announcements_along() {
         let mut missing = MissingMessages::default();
-        missing.on_ihave(at(0), id(1), peer(1), WAIT, (9, 9));
-        missing.on_ihave(at(0), id(2), peer(1), WAIT, (9, 9));
-        missing.on_ihave(at(0), id(2), peer(2), WAIT, (9, 9));
+        missing.on_ihave(at(0), id(1), peer(1), WAIT, limits(9, 9));
+        missing.on_ihave(at(0), id(2), peer(1), WAIT, limits(9, 9));
+        missing.on_ihave(at(0), id(2), peer(2), WAIT, limits(9, 9));
         missing.remove_peer(&peer(1));
         assert_eq!((missing.len(), missing.due.len(), missing.by_peer.len()), (1, 1, 1));
         let due = missing.take_due(at(200), 9, |_| Some(WAIT), |_| None);

@@ -38,7 +38,7 @@ const IDLE: Duration = Duration::from_secs(600);
 
 /// The next item for a subscriber.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::topics) enum Delivery {
+pub(super) enum Delivery {
     /// A message.
     Message(Message),
     /// The number of messages missing at this place.
@@ -81,7 +81,7 @@ struct Publisher {
 
 /// The delivery order of all publishers of one topic.
 #[derive(Debug, Clone, Default)]
-pub(in crate::topics) struct DeliveryOrder {
+pub(super) struct DeliveryOrder {
     publishers: BTreeMap<PublicKey, Publisher>,
     due: BTreeSet<(Instant, PublicKey)>,
     held: usize,
@@ -90,17 +90,17 @@ pub(in crate::topics) struct DeliveryOrder {
 
 impl DeliveryOrder {
     /// Messages that wait for earlier ones.
-    pub(in crate::topics) fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.held
     }
 
     /// The next deadline.
-    pub(in crate::topics) fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
     /// The next message of this publisher is the one after `after`, which its reader has.
-    pub(in crate::topics) fn start_after(&mut self, now: Instant, after: &MessageId) {
+    pub(super) fn start_after(&mut self, now: Instant, after: &MessageId) {
         let MessageId { publisher, incarnation, sequence } = *after;
         if self.publishers.contains_key(&publisher) || !self.has_room(now) {
             return;
@@ -112,7 +112,7 @@ impl DeliveryOrder {
 
     /// A new message arrived: returns the deliveries that follow. `announced` gives the first
     /// message of an incarnation of its publisher that neighbours have and this node lacks.
-    pub(in crate::topics) fn on_message(
+    pub(super) fn on_message(
         &mut self,
         now: Instant,
         message: Message,
@@ -123,7 +123,7 @@ impl DeliveryOrder {
     }
 
     /// A message will not be delivered.
-    pub(in crate::topics) fn on_lost(
+    pub(super) fn on_lost(
         &mut self,
         now: Instant,
         id: MessageId,
@@ -134,7 +134,7 @@ impl DeliveryOrder {
 
     /// A message arrived that was published before the subscription: neither it nor earlier
     /// messages of its publisher are waited for.
-    pub(in crate::topics) fn skip_before(
+    pub(super) fn skip_before(
         &mut self,
         now: Instant,
         id: &MessageId,
@@ -256,7 +256,7 @@ impl DeliveryOrder {
     /// Gives up what was missing for too long, for every publisher that is due. `alone`: this node
     /// has no link; `announced`: as for [`DeliveryOrder::on_message`], by publisher. Returns the
     /// deliveries, and the ranges to ask neighbours for.
-    pub(in crate::topics) fn on_timeout(
+    pub(super) fn on_timeout(
         &mut self,
         now: Instant,
         alone: bool,
@@ -309,7 +309,7 @@ impl DeliveryOrder {
     }
 
     /// This node stood still: messages that it did not receive meanwhile are not late.
-    pub(in crate::topics) fn on_standstill(&mut self, now: Instant) {
+    pub(super) fn on_standstill(&mut self, now: Instant) {
         let waiting: Vec<PublicKey> = self.due.iter().map(|(_, publisher)| *publisher).collect();
         for publisher in waiting {
             let Some(known) = self.publishers.get_mut(&publisher) else { continue };

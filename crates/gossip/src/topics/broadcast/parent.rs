@@ -6,7 +6,7 @@ use std::time::Duration;
 use potluck_base::{Instant, PublicKey};
 
 use super::eager_trees::{IDLE, PerPublisher};
-use super::flood::Tree;
+use super::tree::Tree;
 use crate::message::MessageId;
 
 /// A tree is changed for speed at most once in this time after links changed, and in twice the time
@@ -24,13 +24,26 @@ const FLOW_GAP_MAX: Duration = Duration::from_millis(500);
 /// A parent that was not the first sender of this many messages in a row is replaced.
 const PARENT_LATE_MAX: u32 = 2;
 
+/// A new message that arrived over a tree.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    /// The message.
+    pub(super) id: MessageId,
+    /// The peer that sent it.
+    pub(super) from: PublicKey,
+    /// The first peer that announced it before.
+    pub(super) announced_by: Option<PublicKey>,
+    /// Whether it was flooded over every link.
+    pub(super) flood: bool,
+}
+
 /// The state of one tree.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::topics) struct TreeState {
+pub(super) struct TreeState {
     /// When it last delivered a new message.
-    pub(in crate::topics) fresh_at: Instant,
+    pub(super) fresh_at: Instant,
     /// When a message last used it.
-    pub(in crate::topics) used_at: Option<Instant>,
+    pub(super) used_at: Option<Instant>,
     /// When lateness was last recorded.
     noted_at: Instant,
     /// When it was last changed for speed, and in `pause` how long it then stays unchanged.
@@ -67,14 +80,10 @@ impl TreeState {
         }
     }
 
-    /// A message arrived from `from`; `announced_by` announced it before. With `at_once` the sender
-    /// becomes the parent; otherwise the parent must be late twice in a row.
-    fn on_received(
-        &mut self,
-        (id, from): (MessageId, PublicKey),
-        announced_by: Option<PublicKey>,
-        at_once: bool,
-    ) {
+    /// A message arrived. With `at_once` its sender becomes the parent; otherwise the parent must be
+    /// late twice in a row.
+    fn on_received(&mut self, arrival: Arrival, at_once: bool) {
+        let Arrival { id, from, announced_by, .. } = arrival;
         self.late_in_row = if self.parent == Some(from) { 0 } else { self.late_in_row + 1 };
         if at_once || self.parent.is_none() || self.late_in_row >= PARENT_LATE_MAX {
             (self.parent, self.late_in_row) = (Some(from), 0);
@@ -86,13 +95,13 @@ impl TreeState {
     }
 
     /// Whether `peer` is the parent.
-    pub(in crate::topics) fn has_parent(&self, peer: &PublicKey) -> bool {
+    pub(super) fn has_parent(&self, peer: &PublicKey) -> bool {
         self.parent.as_ref() == Some(peer)
     }
 
     /// Until when an announced message need not be grafted, since the tree still delivers older
     /// messages of its publisher.
-    pub(in crate::topics) fn flows_until(&self, id: &MessageId) -> Option<Instant> {
+    pub(super) fn flows_until(&self, id: &MessageId) -> Option<Instant> {
         let (last, at) = self.flow?;
         let same = (last.publisher, last.incarnation) == (id.publisher, id.incarnation);
         (same && last.sequence < id.sequence).then(|| at + FLOW_GAP_MAX)
@@ -104,7 +113,7 @@ impl TreeState {
     }
 
     /// `peer` announces a message that has arrived.
-    pub(in crate::topics) fn on_ihave(&mut self, id: &MessageId, peer: PublicKey) {
+    pub(super) fn on_ihave(&mut self, id: &MessageId, peer: PublicKey) {
         if self.last == Some(*id) && self.parent != Some(peer) {
             self.backup.get_or_insert(peer);
         }
@@ -119,7 +128,7 @@ impl TreeState {
     }
 
     /// Whether lateness may be recorded now; if so, it counts as recorded.
-    pub(in crate::topics) fn may_note(&mut self, now: Instant) -> bool {
+    pub(super) fn may_note(&mut self, now: Instant) -> bool {
         let may = now.since(self.noted_at) >= NOTE_INTERVAL;
         if may {
             self.noted_at = now;
@@ -128,7 +137,7 @@ impl TreeState {
     }
 
     /// Whether the tree may be changed for speed now; if so, it counts as changed.
-    pub(in crate::topics) fn may_switch(&mut self, now: Instant) -> bool {
+    pub(super) fn may_switch(&mut self, now: Instant) -> bool {
         let may = now.since(self.switched_at) >= self.pause;
         if may {
             self.switched_at = now;
@@ -140,18 +149,18 @@ impl TreeState {
 
 /// The state of all trees of a topic.
 #[derive(Debug, Clone)]
-pub(in crate::topics) struct Trees {
+pub(super) struct Trees {
     shared: TreeState,
     own: PerPublisher<TreeState>,
 }
 
 impl Trees {
-    pub(in crate::topics) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self { shared: TreeState::new(now), own: PerPublisher::default() }
     }
 
     /// The state of a tree. Publishers without a place use the shared tree.
-    pub(in crate::topics) fn of(&mut self, now: Instant, tree: Tree) -> &mut TreeState {
+    pub(super) fn of(&mut self, now: Instant, tree: Tree) -> &mut TreeState {
         match tree {
             Tree::Shared => &mut self.shared,
             Tree::Of(publisher) => {
@@ -162,36 +171,29 @@ impl Trees {
     }
 
     /// The state of a tree that was used before.
-    pub(in crate::topics) fn known(&mut self, tree: Tree) -> Option<&mut TreeState> {
+    pub(super) fn known(&mut self, tree: Tree) -> Option<&mut TreeState> {
         match tree {
             Tree::Shared => Some(&mut self.shared),
             Tree::Of(publisher) => self.own.peek_mut(&publisher),
         }
     }
 
-    /// A message arrived from `from`; `announced_by` announced it before. `flood`: it was flooded
-    /// over every link.
-    pub(in crate::topics) fn on_received(
-        &mut self,
-        now: Instant,
-        tree: Tree,
-        message: (MessageId, PublicKey),
-        (announced_by, flood): (Option<PublicKey>, bool),
-    ) {
+    /// A message of this tree arrived.
+    pub(super) fn on_received(&mut self, now: Instant, tree: Tree, arrival: Arrival) {
         let own = match tree {
             Tree::Shared => None,
             Tree::Of(publisher) => self.own.get_mut(now, publisher, || TreeState::new(now)),
         };
         // Each publisher on the shared tree has another parent.
-        let at_once = flood || own.is_none();
+        let at_once = arrival.flood || own.is_none();
         let state = own.unwrap_or(&mut self.shared);
         state.fresh_at = now;
-        state.on_received(message, announced_by, at_once);
-        state.note_flow(now, message.0);
+        state.on_received(arrival, at_once);
+        state.note_flow(now, arrival.id);
     }
 
     /// A duplicate arrived from `from`.
-    pub(in crate::topics) fn on_duplicate(
+    pub(super) fn on_duplicate(
         &mut self,
         now: Instant,
         tree: Tree,
@@ -206,17 +208,14 @@ impl Trees {
     }
 
     /// `peer` was pruned from a tree: it is not its parent any more.
-    pub(in crate::topics) fn on_pruned(&mut self, tree: Tree, peer: &PublicKey) {
+    pub(super) fn on_pruned(&mut self, tree: Tree, peer: &PublicKey) {
         if let Some(state) = self.known(tree) {
             state.parent.take_if(|parent| parent == peer);
         }
     }
 
     /// All trees that carried a message lately.
-    pub(in crate::topics) fn recent(
-        &self,
-        now: Instant,
-    ) -> impl Iterator<Item = (Tree, &TreeState)> {
+    pub(super) fn recent(&self, now: Instant) -> impl Iterator<Item = (Tree, &TreeState)> {
         let own = self.own.iter().map(|(of, state)| (Tree::Of(of), state));
         let all = std::iter::once((Tree::Shared, &self.shared)).chain(own);
         all.filter(move |(_, state)| state.used_at.is_some_and(|at| now.since(at) < IDLE))
@@ -225,17 +224,14 @@ impl Trees {
     /// Whether `peer` is the parent on a publisher's own tree. It stays the parent although another
     /// peer delivered one message sooner: when a datagram of the parent is lost, the message comes
     /// back from this node's children, and without the parent it would go on coming from there.
-    pub(in crate::topics) fn is_own_parent(&self, tree: Tree, peer: &PublicKey) -> bool {
+    pub(super) fn is_own_parent(&self, tree: Tree, peer: &PublicKey) -> bool {
         let Tree::Of(publisher) = tree else { return false };
         self.own.get(&publisher).is_some_and(|state| state.has_parent(peer))
     }
 
     /// `peer` delivers nothing any more: the trees on which it was the parent, the backup of each,
     /// and its last message.
-    pub(in crate::topics) fn on_peer_lost(
-        &mut self,
-        peer: &PublicKey,
-    ) -> Vec<(Tree, PublicKey, MessageId)> {
+    pub(super) fn on_peer_lost(&mut self, peer: &PublicKey) -> Vec<(Tree, PublicKey, MessageId)> {
         let own = self.own.iter_mut().map(|(of, state)| (Tree::Of(of), state));
         std::iter::once((Tree::Shared, &mut self.shared))
             .chain(own)
@@ -244,7 +240,7 @@ impl Trees {
     }
 
     /// A link was made or lost: other paths may be faster now.
-    pub(in crate::topics) fn links_changed(&mut self) {
+    pub(super) fn links_changed(&mut self) {
         self.shared.pause = SWITCH_INTERVAL;
         self.own.iter_mut().for_each(|(_, state)| state.pause = SWITCH_INTERVAL);
     }
@@ -254,6 +250,10 @@ impl Trees {
 mod tests {
     use super::super::super::tests::{publisher, second};
     use super::*;
+
+    fn arrival(id: MessageId, from: PublicKey, announced_by: Option<PublicKey>) -> Arrival {
+        Arrival { id, from, announced_by, flood: false }
+    }
 
     #[test]
     fn a_tree_rests_twice_as_long_after_each_change_until_links_change() {
@@ -274,8 +274,8 @@ mod tests {
         let id = |sequence| MessageId { publisher: publisher(1), incarnation: 1, sequence };
         let tree = Tree::Of(publisher(1));
         let state = trees.of(second(1), tree);
-        state.on_received((id(8), third), None, true);
-        state.on_received((id(9), parent), None, true);
+        state.on_received(arrival(id(8), third, None), true);
+        state.on_received(arrival(id(9), parent, None), true);
         state.on_ihave(&id(8), third);
         state.on_ihave(&id(9), parent);
         state.on_ihave(&id(9), second_best);
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(trees.on_peer_lost(&third), []);
         assert_eq!(trees.on_peer_lost(&parent), [(tree, second_best, id(9))]);
         assert_eq!(trees.on_peer_lost(&parent), []);
-        trees.of(second(2), tree).on_received((id(10), parent), Some(second_best), true);
+        trees.of(second(2), tree).on_received(arrival(id(10), parent, Some(second_best)), true);
         assert_eq!([trees.on_peer_lost(&second_best), trees.on_peer_lost(&parent)], [[], []]);
     }
 
@@ -296,18 +296,18 @@ mod tests {
         let mut parents = Vec::new();
         for (sequence, from) in [parent, other, parent, other, other].into_iter().enumerate() {
             let state = trees.of(second(1), tree);
-            state.on_received((id(sequence as u64), from), Some(parent), false);
+            state.on_received(arrival(id(sequence as u64), from, Some(parent)), false);
             parents.push([parent, other].map(|peer| trees.is_own_parent(tree, &peer)));
         }
         let (first, second_best) = ([true, false], [false, true]);
         assert_eq!(parents, [first, first, first, first, second_best]);
         // A peer that announced what another delivered cannot be its own backup.
         let state = trees.of(second(1), tree);
-        state.on_received((id(5), parent), Some(other), false);
+        state.on_received(arrival(id(5), parent, Some(other)), false);
         state.on_ihave(&id(5), parent);
         assert_eq!(trees.on_peer_lost(&other), [(tree, parent, id(5))]);
         // After a flood, and on the shared tree, the first sender becomes the parent.
-        trees.of(second(1), tree).on_received((id(9), parent), None, true);
+        trees.of(second(1), tree).on_received(arrival(id(9), parent, None), true);
         assert_eq!([parent, other].map(|peer| trees.is_own_parent(tree, &peer)), first);
         assert!(!trees.is_own_parent(Tree::Shared, &parent));
     }
@@ -319,21 +319,21 @@ mod tests {
         let id =
             |seed, sequence| MessageId { publisher: publisher(seed), incarnation: 1, sequence };
         let tree = |seed| Tree::Of(publisher(seed));
-        trees.on_received(second(1), tree(1), (id(1, 8), parent), (None, false));
+        trees.on_received(second(1), tree(1), arrival(id(1, 8), parent, None));
         assert!(trees.is_own_parent(tree(1), &parent));
         trees.on_pruned(tree(1), &other);
         assert!(trees.is_own_parent(tree(1), &parent));
         trees.on_pruned(tree(1), &parent);
         assert!(!trees.is_own_parent(tree(1), &parent));
-        trees.on_received(second(1), tree(1), (id(1, 9), other), (None, false));
+        trees.on_received(second(1), tree(1), arrival(id(1, 9), other, None));
         assert!(trees.is_own_parent(tree(1), &other));
         // There is room for 64 publishers; announcements alone take no place.
         for seed in 2..=64 {
-            trees.on_received(second(1), tree(seed), (id(seed, 8), parent), (None, false));
+            trees.on_received(second(1), tree(seed), arrival(id(seed, 8), parent, None));
         }
         assert!(trees.known(tree(70)).is_none());
         for from in [parent, other] {
-            trees.on_received(second(2), tree(65), (id(65, 8), from), (Some(parent), false));
+            trees.on_received(second(2), tree(65), arrival(id(65, 8), from, Some(parent)));
             assert!(trees.shared.has_parent(&from), "the last one, at once");
             assert!(!trees.is_own_parent(tree(65), &from));
         }
@@ -350,7 +350,7 @@ mod tests {
             incarnation,
             sequence,
         };
-        trees.on_received(second(3), tree, (id(1, 1, 9), parent), (None, false));
+        trees.on_received(second(3), tree, arrival(id(1, 1, 9), parent, None));
         let mut until = |id: MessageId| trees.known(tree).and_then(|state| state.flows_until(&id));
         assert_eq!(until(id(1, 1, 10)), Some(second(3) + FLOW_GAP_MAX));
         for other in [id(1, 1, 9), id(1, 1, 8), id(1, 2, 10), id(2, 1, 10)] {

@@ -25,33 +25,33 @@ const FRAME_BYTES: usize = 3;
 
 /// The queue of one neighbour.
 #[derive(Debug, Clone, Default)]
-pub(in crate::topics) struct PeerQueue {
+pub(super) struct PeerQueue {
     repairs: VecDeque<(MessageId, Bytes)>,
     eager: VecDeque<(MessageId, Bytes)>,
     bytes: usize,
     lazy: VecDeque<MessageId>,
     lazy_at: Option<Instant>,
     /// Bundles in flight.
-    pub(in crate::topics) in_flight: usize,
+    pub(super) in_flight: usize,
     /// Whether an IHAVE is in flight.
-    pub(in crate::topics) ihave_in_flight: bool,
+    pub(super) ihave_in_flight: bool,
     /// Since when nothing was acknowledged although a bundle is in flight.
-    pub(in crate::topics) waiting_since: Option<Instant>,
+    pub(super) waiting_since: Option<Instant>,
     /// This node could not send: nothing is sent before then.
-    pub(in crate::topics) paused_until: Option<Instant>,
+    pub(super) paused_until: Option<Instant>,
 }
 
 impl PeerQueue {
-    pub(in crate::topics) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.eager.len() + self.repairs.len()
     }
 
-    pub(in crate::topics) fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Queues a message for eager push. False if it does not fit.
-    pub(in crate::topics) fn push_eager(
+    pub(super) fn push_eager(
         &mut self,
         config: &TopicsConfig,
         id: MessageId,
@@ -67,7 +67,7 @@ impl PeerQueue {
     }
 
     /// Queues a grafted message, before the others. False if it does not fit.
-    pub(in crate::topics) fn push_repair(
+    pub(super) fn push_repair(
         &mut self,
         config: &TopicsConfig,
         id: MessageId,
@@ -84,7 +84,7 @@ impl PeerQueue {
     }
 
     /// Queues an id for the next IHAVE. False if an older one was dropped for it.
-    pub(in crate::topics) fn push_lazy(&mut self, now: Instant, id: MessageId) -> bool {
+    pub(super) fn push_lazy(&mut self, now: Instant, id: MessageId) -> bool {
         self.lazy.push_back(id);
         self.lazy_at.get_or_insert(now + LAZY_DELAY);
         let fits = self.lazy.len() <= LAZY_MAX;
@@ -95,7 +95,7 @@ impl PeerQueue {
     }
 
     /// The next bundle, without messages that `has` says the neighbour has.
-    pub(in crate::topics) fn bundle(
+    pub(super) fn bundle(
         &mut self,
         config: &TopicsConfig,
         now: Instant,
@@ -130,7 +130,7 @@ impl PeerQueue {
     }
 
     /// The ids that are due for an IHAVE.
-    pub(in crate::topics) fn take_lazy(&mut self, now: Instant) -> Option<Vec<MessageId>> {
+    pub(super) fn take_lazy(&mut self, now: Instant) -> Option<Vec<MessageId>> {
         let due = self.lazy_at.is_some_and(|at| at <= now) || self.lazy.len() >= LAZY_ENOUGH;
         if self.ihave_in_flight || !due || self.lazy.is_empty() {
             return None;
@@ -144,13 +144,13 @@ impl PeerQueue {
     }
 
     /// A bundle was acknowledged.
-    pub(in crate::topics) fn on_ack(&mut self, now: Instant) {
+    pub(super) fn on_ack(&mut self, now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.waiting_since = (self.in_flight > 0).then_some(now);
     }
 
     /// The neighbour does not answer: queued messages are only announced.
-    pub(in crate::topics) fn make_lazy(&mut self, now: Instant) {
+    pub(super) fn make_lazy(&mut self, now: Instant) {
         let dropped: Vec<MessageId> =
             self.repairs.drain(..).chain(self.eager.drain(..)).map(|(id, _)| id).collect();
         self.bytes = 0;
@@ -160,7 +160,7 @@ impl PeerQueue {
     }
 
     /// When this queue needs attention.
-    pub(in crate::topics) fn wake(&self) -> Option<Instant> {
+    pub(super) fn wake(&self) -> Option<Instant> {
         let lazy = self.lazy_at.filter(|_| !self.ihave_in_flight && !self.lazy.is_empty());
         let paused = self.paused_until.filter(|_| self.len() > 0);
         [lazy, paused].into_iter().flatten().min()

@@ -15,18 +15,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Instant, PublicKey};
-use potluck_wire::{DisconnectCause, IdRange, SignedMessage, TopicResponse};
+use potluck_wire::{IdRange, SignedMessage, TopicResponse};
 
 use super::super::events::TopicServeId;
-use super::super::neighbour::Neighbour;
 use super::super::scores::{Fault, Penalty};
 use super::super::shared::Shared;
-use super::super::topic::Topic;
-use super::flood::Tree;
+use super::Broadcast;
+use super::flood::{DeferredMessage, is_flood};
 use super::message_cache::{CACHE_LIFE, ids_in, ranges};
+use super::missing::Limits;
+use super::parent::Arrival;
 use super::seen::Novelty;
+use super::tree::Tree;
 use crate::message::MessageId;
-use crate::view::Cause;
 
 /// A node waits at least this long for the tree before it grafts an announced message. That is long
 /// enough to retransmit a lost push; with a lower value each loss would make half a subtree eager
@@ -66,9 +67,12 @@ enum Outcome {
     New(Tree),
     /// It was a copy; the number of distinct senders so far.
     Copy(Tree, usize),
-    /// It was dropped.
-    Dropped,
+    /// It was dropped. If its sender broke a rule: the consequence.
+    Dropped(Penalty),
 }
+
+/// The message was dropped without its sender's fault.
+const NOT_NEW: Outcome = Outcome::Dropped(Penalty::Tolerated);
 
 /// What one push brought for one tree.
 #[derive(Default)]
@@ -79,26 +83,27 @@ struct PerTree {
     places: u64,
 }
 
-impl Topic {
-    /// Handles pushed messages from a neighbour.
+impl Broadcast {
+    /// Handles pushed messages from a neighbour (algorithm 1, receipt of GOSSIP), and answers. If
+    /// the neighbour is to be ignored, the rest is not handled, and the caller answers.
     pub(in crate::topics) fn on_gossip(
         &mut self,
         shared: &mut Shared,
         serve: TopicServeId,
         from: &PublicKey,
         messages: &[Bytes],
-    ) {
+    ) -> Penalty {
         let mut per_tree: BTreeMap<Tree, PerTree> = BTreeMap::new();
         for (place, bytes) in messages.iter().enumerate() {
-            if !self.active_view.contains_key(from) {
-                break;
-            }
             let (tree, surplus) = match self.receive(shared, from, bytes) {
                 Outcome::New(tree) => (tree, false),
                 Outcome::Copy(tree, senders) if senders > shared.config.parents(shared.mode) => {
                     (tree, true)
                 }
-                Outcome::Copy(..) | Outcome::Dropped => continue,
+                Outcome::Dropped(Penalty::Ignored) => return Penalty::Ignored,
+                Outcome::Copy(..) | Outcome::Dropped(Penalty::Tolerated | Penalty::Pruned) => {
+                    continue;
+                }
             };
             let of = per_tree.entry(tree).or_default();
             of.fresh += usize::from(!surplus);
@@ -106,7 +111,7 @@ impl Topic {
             of.places |= if place < PRUNABLE { 1 << place } else { 0 };
         }
         let busy = self.is_busy(shared);
-        let answer = match self.active_view.get(from).map(|neighbour| neighbour.distrusted) {
+        let answer = match self.peers.get(from).map(|neighbour| neighbour.distrusted) {
             None => TopicResponse::NotNeighbour,
             Some(true) => TopicResponse::GossipAck { prune: u64::MAX, busy },
             Some(false) => {
@@ -120,12 +125,13 @@ impl Topic {
             }
         };
         shared.answer(serve, answer);
+        Penalty::Tolerated
     }
 
     /// A neighbour pushes messages that arrived over another link before: its link is pruned from
     /// the tree.
     fn prune(&mut self, shared: &mut Shared, peer: &PublicKey, tree: Tree) {
-        let Some(neighbour) = self.active_view.get_mut(peer) else { return };
+        let Some(neighbour) = self.peers.get_mut(peer) else { return };
         if !neighbour.eager_trees.is_eager(tree) {
             return;
         }
@@ -140,8 +146,7 @@ impl Topic {
     fn receive(&mut self, shared: &mut Shared, from: &PublicKey, bytes: &Bytes) -> Outcome {
         shared.stats.payloads_received += 1;
         let Ok(message) = SignedMessage::decode(bytes) else {
-            self.fault(shared, *from, Fault::Forged);
-            return Outcome::Dropped;
+            return Outcome::Dropped(self.fault(shared, *from, Fault::Forged));
         };
         let id = MessageId::from(&message);
         let tree = self.tree_of(id.publisher, id.sequence);
@@ -153,24 +158,24 @@ impl Topic {
             };
             let senders = cached.add_sender(*from);
             // This node asked for the message early; the tree is not to blame for the copy.
-            return if cached.repaired { Outcome::Dropped } else { Outcome::Copy(tree, senders) };
+            return if cached.repaired { NOT_NEW } else { Outcome::Copy(tree, senders) };
         }
-        if !self.verify(shared, from, &message) {
-            return Outcome::Dropped;
+        if let Err(penalty) = self.verify(shared, from, &message) {
+            return Outcome::Dropped(penalty);
         }
         if is_stale(shared, &message) {
             shared.stats.dropped_stale += 1;
             self.missing.on_received(&id);
-            return Outcome::Dropped;
+            return NOT_NEW;
         }
         let rate = shared.limits().publisher.bucket();
         match self.seen.insert(shared.now, &id, rate) {
-            Novelty::Seen => return Outcome::Dropped,
+            Novelty::Seen => return NOT_NEW,
             Novelty::OverRate => {
                 shared.stats.dropped_over_rate += 1;
                 self.missing.on_received(&id);
-                self.on_dropped(shared, id);
-                return Outcome::Dropped;
+                self.inbox.on_dropped(shared, id, &mut self.cache, &self.missing);
+                return NOT_NEW;
             }
             Novelty::New => {}
         }
@@ -182,28 +187,31 @@ impl Topic {
         Outcome::New(tree)
     }
 
-    fn verify(&mut self, shared: &mut Shared, from: &PublicKey, message: &SignedMessage) -> bool {
-        let Some(neighbour) = self.active_view.get_mut(from) else { return false };
+    fn verify(
+        &mut self,
+        shared: &mut Shared,
+        from: &PublicKey,
+        message: &SignedMessage,
+    ) -> Result<(), Penalty> {
+        let Some(neighbour) = self.peers.get_mut(from) else { return Err(Penalty::Tolerated) };
         if !neighbour.signatures.take(shared.now, 1) {
             shared.stats.rate_limited += 1;
-            self.fault(shared, *from, Fault::OverRate);
-            return false;
+            return Err(self.fault(shared, *from, Fault::OverRate));
         }
         if !shared.config.verify {
-            return true;
+            return Ok(());
         }
         shared.stats.verified += 1;
-        let holds = message.verify(&shared.me.network, self.id).is_ok();
-        if !holds {
-            shared.stats.verify_failed += 1;
-            neighbour.signatures.take(shared.now, FORGERY_TOKENS);
-            self.fault(shared, *from, Fault::Forged);
+        if message.verify(&shared.me.network, self.topic).is_ok() {
+            return Ok(());
         }
-        holds
+        shared.stats.verify_failed += 1;
+        neighbour.signatures.take(shared.now, FORGERY_TOKENS);
+        Err(self.fault(shared, *from, Fault::Forged))
     }
 
     /// Delivers, caches and forwards a new message.
-    pub(in crate::topics) fn disseminate(
+    pub(super) fn disseminate(
         &mut self,
         shared: &mut Shared,
         message: &SignedMessage,
@@ -212,26 +220,28 @@ impl Topic {
     ) {
         let id = MessageId::from(message);
         self.cache.insert(shared.now, id, bytes.clone(), from);
-        self.deliver(shared, id, message, from.is_none());
+        let Self { inbox, cache, missing, .. } = self;
+        inbox.deliver(shared, message, from.is_none(), cache, missing);
         let flood = self.is_flood(shared.now, &id);
-        let deferred = from.is_some() && self.defer(shared.now, id, flood);
+        let deferred = from.is_some() && self.deferred.defer(shared.now, id, flood);
         if !deferred {
-            self.forward(shared, id, &bytes, (from, flood));
+            self.forward(shared, id, &bytes, from, flood);
         }
     }
 
     /// Pushes a message over the eager links of its tree, or over every link if it is a flood, and
     /// announces it on the others.
-    pub(in crate::topics) fn forward(
+    fn forward(
         &mut self,
         shared: &mut Shared,
         id: MessageId,
         bytes: &Bytes,
-        (from, flood): (Option<PublicKey>, bool),
+        from: Option<PublicKey>,
+        flood: bool,
     ) {
         let tree = self.tree_of(id.publisher, id.sequence);
         self.trees.of(shared.now, tree).used_at = Some(shared.now);
-        for (peer, neighbour) in &mut self.active_view {
+        for (peer, neighbour) in &mut self.peers {
             neighbour.eager_trees.used(shared.now, tree);
             if Some(*peer) == from {
                 continue;
@@ -254,6 +264,19 @@ impl Topic {
         }
     }
 
+    fn is_flood(&self, now: Instant, id: &MessageId) -> bool {
+        !self.system && is_flood(&self.cache, now, id)
+    }
+
+    /// Forwards the deferred messages that are due.
+    pub(in crate::topics) fn forward_deferred(&mut self, shared: &mut Shared) {
+        while let Some(DeferredMessage { id, flood, .. }) = self.deferred.take_due(shared.now) {
+            let Some(cached) = self.cache.get(&id) else { continue };
+            let (bytes, from) = (cached.bytes.clone(), cached.source());
+            self.forward(shared, id, &bytes, from, flood);
+        }
+    }
+
     /// A message arrived. Notes which neighbours had it sooner than the tree delivered it, and
     /// returns whether this node had asked for it.
     fn note_lateness(&mut self, shared: &mut Shared, id: &MessageId, from: &PublicKey) -> bool {
@@ -268,14 +291,15 @@ impl Topic {
         } else {
             let flood = self.is_flood(shared.now, id);
             let announced_by = sources.first().copied();
-            self.trees.on_received(shared.now, tree, (*id, *from), (announced_by, flood));
+            let arrival = Arrival { id: *id, from: *from, announced_by, flood };
+            self.trees.on_received(shared.now, tree, arrival);
         }
         let state = self.trees.of(shared.now, tree);
         if tree != Tree::Shared && !state.may_note(shared.now) {
             return asked;
         }
         let mut switch = None;
-        for (peer, neighbour) in &mut self.active_view {
+        for (peer, neighbour) in &mut self.peers {
             let margin = SOONER_MIN.max(neighbour.round_trip() * 2);
             let sooner = !asked && sources.contains(peer) && shared.now.since(heard) > margin;
             if neighbour.eager_trees.note_late(shared.now, tree, sooner) && neighbour.may_be_eager()
@@ -287,10 +311,10 @@ impl Topic {
             && self.trees.of(shared.now, tree).may_switch(shared.now)
         {
             shared.stats.switched += 1;
-            if let Some(neighbour) = self.active_view.get_mut(&peer) {
+            if let Some(neighbour) = self.peers.get_mut(&peer) {
                 neighbour.eager_trees.switched(shared.now, tree);
             }
-            self.graft(shared, &peer, empty_range(tree, id), Some(tree));
+            self.graft(shared, &peer, tree.empty_range(id), Some(tree));
         }
         asked
     }
@@ -298,7 +322,7 @@ impl Topic {
     /// Whether queues fill up here. The congestion that neighbours report is not passed on: it
     /// would circulate for ever.
     fn is_busy(&self, shared: &Shared) -> bool {
-        self.active_view.values().filter(|neighbour| neighbour.is_healthy()).any(|neighbour| {
+        self.peers.values().filter(|neighbour| neighbour.is_healthy()).any(|neighbour| {
             neighbour.queue.len() > shared.config.queue_messages / 4
                 || neighbour.queue.bytes() > shared.config.queue_bytes / 4
         })
@@ -306,14 +330,14 @@ impl Topic {
 
     // --- announcements ---
 
-    /// A neighbour announces messages that it has.
+    /// A neighbour announces messages that it has (algorithm 2, receipt of IHAVE).
     pub(in crate::topics) fn on_ihave(
         &mut self,
         shared: &mut Shared,
         from: &PublicKey,
         ranges: &[IdRange],
-    ) {
-        let Some(neighbour) = self.active_view.get_mut(from) else { return };
+    ) -> Penalty {
+        let Some(neighbour) = self.peers.get_mut(from) else { return Penalty::Tolerated };
         if neighbour.distrusted {
             // A distrusted neighbour goes on announcing.
             return self.fault(shared, *from, Fault::OverRate);
@@ -321,7 +345,8 @@ impl Topic {
         let usual = self.lag.with_deviations(2).unwrap_or_default() * 2;
         let wait =
             GRAFT_WAIT_MIN.max(neighbour.round_trip_p95() * 2).max(usual).min(GRAFT_WAIT_MAX);
-        let limits = (shared.missing_room(), shared.config.missing_per_peer);
+        let (room, per_peer) = (shared.missing_room(), shared.config.missing_per_peer);
+        let limits = Limits { room, per_peer };
         let (mut looked_at, mut refused) = (0, 0_u64);
         for range in ranges {
             let floor = self.seen.floor(&range.publisher, range.incarnation).saturating_add(1);
@@ -346,13 +371,17 @@ impl Topic {
             shared.stats.names_refused += refused;
             shared.stats.rate_limited += 1;
         }
+        Penalty::Tolerated
     }
 
-    /// Grafts messages that were announced and did not arrive.
-    pub(in crate::topics) fn graft_missing(&mut self, shared: &mut Shared) {
+    /// Grafts messages that were announced and did not arrive (algorithm 2, the timer). Returns how
+    /// many grafts each neighbour left unanswered.
+    pub(in crate::topics) fn graft_missing(
+        &mut self,
+        shared: &mut Shared,
+    ) -> BTreeMap<PublicKey, u64> {
         let wait = |peer: &PublicKey| {
-            let neighbour =
-                self.active_view.get(peer).filter(|neighbour| neighbour.may_be_eager())?;
+            let neighbour = self.peers.get(peer).filter(|neighbour| neighbour.may_be_eager())?;
             Some(GRAFT_WAIT_MIN.max(neighbour.round_trip_p95() * 6 / 5 + DELIVERY_SLACK))
         };
         let flows_until = |id: &MessageId| {
@@ -380,20 +409,27 @@ impl Topic {
             let eager = !works || shared.rng.chance(GRAFT_ANYWAY);
             self.graft(shared, &peer, ranges(ids, usize::MAX), eager.then_some(tree));
         }
-        for (peer, count) in unanswered {
-            shared.stats.broken_promises += count;
-            // At most once in the interval, or a moment of overload would cost an honest neighbour
-            // its score.
-            let neighbour = self.active_view.get_mut(&peer);
-            let blamed = neighbour.filter(|neighbour| neighbour.blame_from <= shared.now);
-            if let Some(neighbour) = blamed {
-                neighbour.blame_from = shared.now + BLAME_INTERVAL;
-                self.fault(shared, peer, Fault::GraftUnanswered);
-            }
-        }
+        unanswered
     }
 
-    /// A neighbour asks for messages.
+    /// A neighbour left this many grafts unanswered.
+    pub(in crate::topics) fn blame(
+        &mut self,
+        shared: &mut Shared,
+        peer: PublicKey,
+        count: u64,
+    ) -> Penalty {
+        shared.stats.broken_promises += count;
+        // At most once in the interval, or a moment of overload would cost an honest neighbour its
+        // score.
+        let neighbour = self.peers.get_mut(&peer);
+        let blamed = neighbour.filter(|neighbour| neighbour.blame_from <= shared.now);
+        let Some(neighbour) = blamed else { return Penalty::Tolerated };
+        neighbour.blame_from = shared.now + BLAME_INTERVAL;
+        self.fault(shared, peer, Fault::GraftUnanswered)
+    }
+
+    /// A neighbour asks for messages (algorithm 2, receipt of GRAFT).
     pub(in crate::topics) fn on_graft(
         &mut self,
         shared: &mut Shared,
@@ -407,7 +443,7 @@ impl Topic {
         if trees.is_empty() {
             trees.push(Tree::Shared);
         }
-        let Some(neighbour) = self.active_view.get_mut(from) else { return };
+        let Some(neighbour) = self.peers.get_mut(from) else { return };
         if eager && !neighbour.distrusted {
             trees.iter().for_each(|tree| neighbour.eager_trees.graft(shared.now, *tree));
         }
@@ -426,7 +462,7 @@ impl Topic {
         shared.answer(serve, TopicResponse::GraftAck { lacking });
     }
 
-    /// A push was acknowledged.
+    /// A push was acknowledged, or failed. An acknowledgement can prune the link (PRUNE in the paper).
     pub(in crate::topics) fn on_gossip_ack(
         &mut self,
         shared: &mut Shared,
@@ -435,15 +471,15 @@ impl Topic {
         answer: &TopicResponse,
     ) {
         let now = shared.now;
-        let Some(neighbour) = self.active_view.get_mut(peer) else { return };
+        let Some(neighbour) = self.peers.get_mut(peer) else { return };
         neighbour.queue.on_ack(now);
         let TopicResponse::GossipAck { prune, busy } = *answer else { return };
-        self.note_acked(peer, ids);
-        let Some(neighbour) = self.active_view.get_mut(peer) else { return };
+        self.acks.on_acked(peer, ids);
+        let Some(neighbour) = self.peers.get_mut(peer) else { return };
         neighbour.note_busy(now, busy);
         for (place, id) in ids.iter().enumerate().take(PRUNABLE) {
             let tree = self.tree_of(id.publisher, id.sequence);
-            let Some(neighbour) = self.active_view.get_mut(peer) else { return };
+            let Some(neighbour) = self.peers.get_mut(peer) else { return };
             let eager_trees = &mut neighbour.eager_trees;
             if prune >> place & 1 == 0 {
                 // Our push and the peer's push crossed. We were pruned for our duplicate of an
@@ -468,61 +504,6 @@ impl Topic {
                 Tree::Of(_) => {}
             }
         }
-    }
-
-    /// Announces messages again that a neighbour may not have received.
-    pub(in crate::topics) fn announce_again(
-        &mut self,
-        now: Instant,
-        peer: &PublicKey,
-        ids: Vec<MessageId>,
-    ) {
-        if let Some(neighbour) = self.active_view.get_mut(peer) {
-            for id in ids {
-                neighbour.queue.push_lazy(now, id);
-            }
-        }
-    }
-
-    /// A neighbour delivers nothing any more. Where it was the parent, the backup parent takes over
-    /// before a message is missed.
-    pub(in crate::topics) fn replace_parent(&mut self, shared: &mut Shared, lost: &PublicKey) {
-        for (tree, next, id) in self.trees.on_peer_lost(lost) {
-            let fit = self.active_view.get(&next).is_some_and(Neighbour::may_be_eager);
-            if fit {
-                self.graft(shared, &next, empty_range(tree, &id), Some(tree));
-            }
-        }
-    }
-
-    // --- trust ---
-
-    /// A node broke a rule.
-    pub(in crate::topics) fn fault(&mut self, shared: &mut Shared, peer: PublicKey, fault: Fault) {
-        match shared.scores.fault(shared.now, peer, fault) {
-            Penalty::Tolerated => {}
-            Penalty::Pruned => {
-                if let Some(neighbour) = self.active_view.get_mut(&peer) {
-                    neighbour.eager_trees.prune_all();
-                    neighbour.distrusted = true;
-                    self.replace_parent(shared, &peer);
-                    self.keep_parents(shared, None);
-                }
-            }
-            Penalty::Ignored => {
-                self.unlink(shared, &peer, Cause::Misbehaved, Some(DisconnectCause::Misbehaved));
-                self.passive_view.remove(&peer);
-            }
-        }
-    }
-}
-
-/// A range that names a tree and contains no message.
-fn empty_range(tree: Tree, id: &MessageId) -> Vec<IdRange> {
-    let MessageId { publisher, incarnation, sequence } = *id;
-    match tree {
-        Tree::Shared => Vec::new(),
-        Tree::Of(_) => vec![IdRange { publisher, incarnation, first: sequence, count: 0 }],
     }
 }
 

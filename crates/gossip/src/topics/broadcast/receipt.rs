@@ -8,19 +8,17 @@
 //! **Invariant:** unacknowledged messages are bounded in number, and cached no longer than any
 //! other message.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use potluck_base::{Instant, PublicKey};
-use potluck_wire::SignedMessage;
 
 use super::super::events::{PublishId, TopicsOutput};
-use super::super::neighbour::Neighbour;
 use super::super::shared::Shared;
-use super::super::topic::Topic;
-use super::message_cache::CACHE_LIFE;
-use super::order::Delivery;
-use crate::message::{Message, MessageId};
+use super::message_cache::{CACHE_LIFE, MessageCache};
+use super::peer::Peer;
+use super::tree::Tree;
+use crate::message::MessageId;
 
 /// Unacknowledged messages remembered; further ones are announced to a new neighbour like all
 /// others.
@@ -30,12 +28,10 @@ const UNACKED_MAX: usize = 1_024;
 const COUNT_WAIT: Duration = Duration::from_secs(1);
 /// Messages whose acknowledgements are counted at once; beyond it the oldest is reported early.
 const RECEIPTS_MAX: usize = 256;
-/// Neighbours asked at once for missing messages.
-const ASKED_PEERS: usize = 2;
 
 /// A message whose acknowledgements are counted.
 #[derive(Debug, Clone)]
-pub(in crate::topics) struct Receipt {
+struct Receipt {
     publish: PublishId,
     message: MessageId,
     /// Neighbours that got it and have not answered.
@@ -43,12 +39,31 @@ pub(in crate::topics) struct Receipt {
     acked: BTreeSet<PublicKey>,
     /// There was no link when it was published: every link request in flight is waited for.
     alone: bool,
-    pub(in crate::topics) until: Instant,
+    until: Instant,
 }
 
-impl Topic {
+/// The acknowledgements of this node's own messages in one topic.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Acks {
+    /// This node's own messages that no neighbour has acknowledged yet.
+    unacked: BTreeSet<MessageId>,
+    /// Publishes whose acknowledgements are counted.
+    receipts: VecDeque<Receipt>,
+}
+
+impl Acks {
+    /// Messages that no neighbour has acknowledged.
+    pub(super) fn unacked(&self) -> usize {
+        self.unacked.len()
+    }
+
+    /// When the next count is reported.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.receipts.front().map(|receipt| receipt.until)
+    }
+
     /// Remembers a message of this node's own that is about to be sent.
-    pub(in crate::topics) fn note_unacked(&mut self, id: MessageId) {
+    pub(super) fn note(&mut self, id: MessageId) {
         self.unacked.insert(id);
         if self.unacked.len() > UNACKED_MAX {
             self.unacked.pop_first();
@@ -56,7 +71,7 @@ impl Topic {
     }
 
     /// A neighbour has these messages.
-    pub(in crate::topics) fn note_acked(&mut self, peer: &PublicKey, ids: &[MessageId]) {
+    pub(super) fn on_acked(&mut self, peer: &PublicKey, ids: &[MessageId]) {
         if !self.unacked.is_empty() {
             ids.iter().for_each(|id| {
                 self.unacked.remove(id);
@@ -72,64 +87,67 @@ impl Topic {
 
     /// A new neighbour gets the unacknowledged messages that were published since it joined the
     /// topic.
-    pub(in crate::topics) fn push_unacked(&mut self, shared: &Shared, peer: &PublicKey) {
-        let Some(neighbour) = self.active_view.get_mut(peer) else { return };
+    pub(super) fn push_to(
+        &mut self,
+        shared: &Shared,
+        cache: &MessageCache,
+        key: PublicKey,
+        peer: &mut Peer,
+    ) {
         // A counted message goes to every new neighbour, although another one acknowledged it, so
         // that all of them are counted.
         let counted = self.receipts.iter().filter(|receipt| receipt.alone);
         let counted: BTreeSet<MessageId> = counted.map(|receipt| receipt.message).collect();
         for id in self.unacked.union(&counted) {
-            let Some(cached) = self.cache.get(id).filter(|cached| cached.at >= neighbour.joined)
-            else {
+            let Some(cached) = cache.get(id).filter(|cached| cached.at >= peer.joined) else {
                 continue;
             };
-            if neighbour.queue.push_repair(&&shared.config, *id, cached.bytes.clone()) {
+            if peer.queue.push_repair(&shared.config, *id, cached.bytes.clone()) {
                 let receipts = self.receipts.iter_mut();
                 receipts.filter(|receipt| receipt.message == *id).for_each(|receipt| {
-                    receipt.open.insert(*peer);
+                    receipt.open.insert(key);
                 });
             }
         }
     }
 
-    /// Whether this node stays in the topic because it has unacknowledged messages and may be
-    /// isolated from the other nodes.
-    pub(in crate::topics) fn has_unacked(&mut self, now: Instant) -> bool {
-        let cache = &self.cache;
+    /// Whether there are unacknowledged messages that are still cached.
+    pub(super) fn has_unacked(&mut self, now: Instant, cache: &MessageCache) -> bool {
         let cached =
             |id: &MessageId| cache.get(id).is_some_and(|cached| now.since(cached.at) < CACHE_LIFE);
         self.unacked.retain(cached);
-        !self.unacked.is_empty() && self.healthy() == 0 && self.passive_view.len() > 0
+        !self.unacked.is_empty()
     }
 
-    /// Whether this node has searched for others of the topic and has no link request in flight.
-    pub(in crate::topics) fn has_searched(&self) -> bool {
-        self.searched && self.attempts.is_empty()
-    }
-
-    /// Counts the acknowledgements of a message that was just published.
-    pub(in crate::topics) fn count_acks(
+    /// Counts the acknowledgements of a message of this tree that was just published.
+    pub(super) fn count(
         &mut self,
-        shared: &Shared,
+        now: Instant,
         publish: PublishId,
         message: MessageId,
+        tree: Tree,
+        peers: &BTreeMap<PublicKey, Box<Peer>>,
     ) {
-        let tree = self.tree_of(message.publisher, message.sequence);
-        let pushed = self.active_view.iter().filter(|(_, neighbour)| neighbour.is_eager(tree));
-        let open = pushed.map(|(peer, _)| *peer).collect();
-        let (acked, until) = (BTreeSet::new(), shared.now + COUNT_WAIT);
-        let alone = self.healthy() == 0;
+        let pushed = peers.iter().filter(|(_, peer)| peer.is_eager(tree));
+        let open = pushed.map(|(key, _)| *key).collect();
+        let (acked, until) = (BTreeSet::new(), now + COUNT_WAIT);
+        let alone = !peers.values().any(|peer| peer.is_healthy());
         self.receipts.push_back(Receipt { publish, message, open, acked, alone, until });
     }
 
-    /// Reports the counts that are complete or due.
-    pub(in crate::topics) fn answer_receipts(&mut self, shared: &mut Shared) {
+    /// Reports the counts that are complete or due. `searching`: further neighbours may still be
+    /// found.
+    pub(super) fn report(
+        &mut self,
+        shared: &mut Shared,
+        searching: bool,
+        peers: &BTreeMap<PublicKey, Box<Peer>>,
+    ) {
         if self.receipts.is_empty() {
             return;
         }
-        let (no_links, searching) = (self.healthy() == 0, !self.has_searched());
-        let healthy =
-            |peer: &PublicKey| self.active_view.get(peer).is_some_and(Neighbour::is_healthy);
+        let no_links = !peers.values().any(|peer| peer.is_healthy());
+        let healthy = |key: &PublicKey| peers.get(key).is_some_and(|peer| peer.is_healthy());
         let mut surplus = self.receipts.len().saturating_sub(RECEIPTS_MAX);
         self.receipts.retain_mut(|receipt| {
             receipt.open.retain(|peer| healthy(peer));
@@ -144,88 +162,8 @@ impl Topic {
     }
 
     /// Reports all counts: this node leaves the topic.
-    pub(in crate::topics) fn end_receipts(&mut self, shared: &mut Shared) {
+    pub(super) fn end(&mut self, shared: &mut Shared) {
         self.receipts.drain(..).for_each(|receipt| shared.out.push_back(receipt.answer()));
-    }
-
-    // --- subscribers ---
-
-    /// Delivers a new message to this node's subscribers when its turn comes.
-    pub(in crate::topics) fn deliver(
-        &mut self,
-        shared: &mut Shared,
-        id: MessageId,
-        signed: &SignedMessage,
-        own: bool,
-    ) {
-        if !self.subscribed {
-            return self.cache.note_delivered(id);
-        }
-        let payload = signed.payload.clone();
-        let message = Message { topic: self.name.clone(), id, payload };
-        if self.system || own {
-            return self.emit(shared, vec![Delivery::Message(message)]);
-        }
-        let missing = &self.missing;
-        let announced = |incarnation| missing.first_of(&id.publisher, incarnation);
-        let deliveries = if self.subscription.is_after(signed.at, shared.now, shared.wall()) {
-            shared.stats.before_subscription += 1;
-            self.cache.note_delivered(id);
-            self.delivery_order.skip_before(shared.now, &id, announced)
-        } else {
-            self.delivery_order.on_message(shared.now, message, announced)
-        };
-        self.emit(shared, deliveries);
-    }
-
-    /// A message that arrived will not be delivered.
-    pub(in crate::topics) fn on_dropped(&mut self, shared: &mut Shared, id: MessageId) {
-        if !self.subscribed || self.system {
-            return;
-        }
-        let missing = &self.missing;
-        let announced = |incarnation| missing.first_of(&id.publisher, incarnation);
-        let deliveries = self.delivery_order.on_lost(shared.now, id, announced);
-        self.emit(shared, deliveries);
-    }
-
-    /// Handles the gaps that are due: asks for the missing messages, or gives them up.
-    pub(in crate::topics) fn check_order(&mut self, shared: &mut Shared) {
-        if self.delivery_order.next().is_none_or(|at| at > shared.now) {
-            return;
-        }
-        let alone = self.healthy() == 0;
-        let missing = &self.missing;
-        let announced = |publisher: &PublicKey, run| missing.first_of(publisher, run);
-        let (deliveries, wanted) = self.delivery_order.on_timeout(shared.now, alone, announced);
-        self.emit(shared, deliveries);
-        if wanted.is_empty() {
-            return;
-        }
-        let mut asked = BTreeSet::new();
-        for _ in 0..ASKED_PEERS {
-            asked.extend(self.random_neighbour(shared, None));
-        }
-        for peer in asked {
-            self.graft(shared, &peer, wanted.clone(), None);
-        }
-    }
-
-    fn emit(&mut self, shared: &mut Shared, deliveries: Vec<Delivery>) {
-        for delivery in deliveries {
-            let output = match delivery {
-                Delivery::Message(message) => {
-                    shared.stats.delivered += 1;
-                    self.cache.note_delivered(message.id);
-                    TopicsOutput::Deliver(message)
-                }
-                Delivery::Missed(missed) => {
-                    shared.stats.missed += missed;
-                    TopicsOutput::Missed { topic: self.name.clone(), missed }
-                }
-            };
-            shared.out.push_back(output);
-        }
     }
 }
 

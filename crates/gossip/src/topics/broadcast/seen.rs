@@ -29,7 +29,7 @@ const INCARNATIONS_MAX: usize = 2;
 
 /// The seen messages of one incarnation of a publisher.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::topics) struct Window {
+pub(super) struct Window {
     /// Everything up to here counts as seen. A multiple of 64.
     floor: u64,
     /// The seen messages above `floor`, lowest bit first.
@@ -43,7 +43,7 @@ impl Window {
     }
 
     /// Everything up to here counts as seen.
-    pub(in crate::topics) fn floor(&self) -> u64 {
+    pub(super) fn floor(&self) -> u64 {
         self.floor
     }
 
@@ -52,7 +52,7 @@ impl Window {
         Some((offset / WORD_BITS, (offset % WORD_BITS) as u32))
     }
 
-    pub(in crate::topics) fn contains(&self, sequence: u64) -> bool {
+    pub(super) fn contains(&self, sequence: u64) -> bool {
         let Some((word, bit)) = (sequence > self.floor).then(|| self.place(sequence)).flatten()
         else {
             return true;
@@ -95,7 +95,7 @@ struct Publisher {
 
 /// Whether a message is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::topics) enum Novelty {
+pub(super) enum Novelty {
     /// It is new.
     New,
     /// It was seen before.
@@ -106,21 +106,21 @@ pub(in crate::topics) enum Novelty {
 
 /// The publishers of one topic.
 #[derive(Debug, Clone)]
-pub(in crate::topics) struct Seen {
+pub(super) struct Seen {
     publishers: LruMap<PublicKey, Publisher>,
 }
 
 impl Seen {
-    pub(in crate::topics) fn new(publishers_max: usize) -> Self {
+    pub(super) fn new(publishers_max: usize) -> Self {
         Self { publishers: LruMap::new(publishers_max.max(1)) }
     }
 
-    pub(in crate::topics) fn publishers(&self) -> usize {
+    pub(super) fn publishers(&self) -> usize {
         self.publishers.len()
     }
 
     /// Whether a message counts as seen.
-    pub(in crate::topics) fn contains(&self, id: &MessageId) -> bool {
+    pub(super) fn contains(&self, id: &MessageId) -> bool {
         let Some(publisher) = self.publishers.peek(&id.publisher) else { return false };
         match publisher.windows.iter().find(|(incarnation, _)| *incarnation == id.incarnation) {
             Some((_, window)) => window.contains(id.sequence),
@@ -129,7 +129,7 @@ impl Seen {
     }
 
     /// All messages of this incarnation up to this number count as seen.
-    pub(in crate::topics) fn floor(&self, publisher: &PublicKey, incarnation: u64) -> u64 {
+    pub(super) fn floor(&self, publisher: &PublicKey, incarnation: u64) -> u64 {
         let Some(known) = self.publishers.peek(publisher) else { return 0 };
         match known.windows.iter().find(|(known, _)| *known == incarnation) {
             Some((_, window)) => window.floor(),
@@ -139,7 +139,7 @@ impl Seen {
     }
 
     /// Sets the rate of every publisher.
-    pub(in crate::topics) fn set_rate(&mut self, rate: TokenBucket) {
+    pub(super) fn set_rate(&mut self, rate: TokenBucket) {
         let publishers: Vec<PublicKey> = self.publishers.iter().map(|(key, _)| *key).collect();
         for publisher in publishers {
             if let Some(known) = self.publishers.get_mut(&publisher) {
@@ -150,23 +150,13 @@ impl Seen {
 
     /// Whether a publisher has used up most of its burst. A fifth is reserved, since other nodes
     /// receive its messages in bursts.
-    pub(in crate::topics) fn is_at_limit(
-        &self,
-        now: Instant,
-        publisher: &PublicKey,
-        burst: u32,
-    ) -> bool {
+    pub(super) fn is_at_limit(&self, now: Instant, publisher: &PublicKey, burst: u32) -> bool {
         let known = self.publishers.peek(publisher);
         known.is_some_and(|publisher| !publisher.rate.has(now, burst.div_ceil(5)))
     }
 
     /// Records a message whose signature was verified.
-    pub(in crate::topics) fn insert(
-        &mut self,
-        now: Instant,
-        id: &MessageId,
-        rate: TokenBucket,
-    ) -> Novelty {
+    pub(super) fn insert(&mut self, now: Instant, id: &MessageId, rate: TokenBucket) -> Novelty {
         let bits_max =
             if self.publishers.len() <= WIDE_PUBLISHERS { WIDE_BITS } else { NARROW_BITS };
         if self.publishers.peek(&id.publisher).is_none() {

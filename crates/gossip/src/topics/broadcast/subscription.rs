@@ -20,7 +20,7 @@ const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
 /// The beginning of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::topics) struct Subscription {
+pub(super) struct Subscription {
     at: Instant,
     wall: Option<UnixMillis>,
     /// A reader continues after a message that it got before this node subscribed.
@@ -29,17 +29,17 @@ pub(in crate::topics) struct Subscription {
 
 impl Subscription {
     /// A subscription that begins now. `wall`: the corrected wall clock, if it is known.
-    pub(in crate::topics) const fn new(at: Instant, wall: Option<UnixMillis>) -> Self {
+    pub(super) const fn new(at: Instant, wall: Option<UnixMillis>) -> Self {
         Self { at, wall, goes_on: false }
     }
 
     /// A reader wants the messages published after one that it has, however old they are.
-    pub(in crate::topics) const fn go_on(&mut self) {
+    pub(super) const fn go_on(&mut self) {
         self.goes_on = true;
     }
 
     /// Whether a message of this date was certainly published before the subscription began.
-    pub(in crate::topics) fn is_after(
+    pub(super) fn is_after(
         &self,
         published: UnixMillis,
         now: Instant,

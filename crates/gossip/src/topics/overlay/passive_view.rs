@@ -34,18 +34,18 @@ struct Entry {
 
 /// The passive view of one overlay.
 #[derive(Debug, Clone)]
-pub(in crate::topics) struct PassiveView {
+pub(super) struct PassiveView {
     entries: BTreeMap<PublicKey, Entry>,
     capacity: usize,
     key: [u8; 32],
 }
 
 impl PassiveView {
-    pub(in crate::topics) fn new(capacity: usize, key: [u8; 32]) -> Self {
+    pub(super) fn new(capacity: usize, key: [u8; 32]) -> Self {
         Self { entries: BTreeMap::new(), capacity: capacity.max(1), key }
     }
 
-    pub(in crate::topics) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
@@ -56,7 +56,7 @@ impl PassiveView {
 
     /// Adds a contact. `source`: the node that told it, `None` for one that this node found itself;
     /// `netgroups`: whether subnets are limited.
-    pub(in crate::topics) fn add(
+    pub(super) fn add(
         &mut self,
         now: Instant,
         contact: Contact,
@@ -108,7 +108,7 @@ impl PassiveView {
     }
 
     /// Identifies the subnet of a contact; `None` for private addresses.
-    pub(in crate::topics) fn netgroup(&self, contact: &Contact) -> Option<[u8; 32]> {
+    pub(super) fn netgroup(&self, contact: &Contact) -> Option<[u8; 32]> {
         self.group(contact.address.ip())
     }
 
@@ -127,26 +127,26 @@ impl PassiveView {
         Some(*blake3::keyed_hash(&self.key, &group).as_bytes())
     }
 
-    pub(in crate::topics) fn remove(&mut self, peer: &PublicKey) {
+    pub(super) fn remove(&mut self, peer: &PublicKey) {
         self.entries.remove(peer);
     }
 
     /// A contact answered.
-    pub(in crate::topics) fn mark_proven(&mut self, now: Instant, peer: &PublicKey) {
+    pub(super) fn mark_proven(&mut self, now: Instant, peer: &PublicKey) {
         if let Some(entry) = self.entries.get_mut(peer) {
             entry.proven = Some(now);
         }
     }
 
     /// The contact is not to be asked before `until`.
-    pub(in crate::topics) fn retry_after(&mut self, peer: &PublicKey, until: Instant) {
+    pub(super) fn retry_after(&mut self, peer: &PublicKey, until: Instant) {
         if let Some(entry) = self.entries.get_mut(peer) {
             entry.retry_at = entry.retry_at.max(until);
         }
     }
 
     /// No contact waits beyond `until`.
-    pub(in crate::topics) fn cap_retries(&mut self, until: Instant) {
+    pub(super) fn cap_retries(&mut self, until: Instant) {
         for entry in self.entries.values_mut() {
             entry.retry_at = entry.retry_at.min(until);
         }
@@ -154,7 +154,7 @@ impl PassiveView {
 
     /// A contact to request a link from now: a random proven one, or if there is none, a random
     /// one.
-    pub(in crate::topics) fn candidate(
+    pub(super) fn candidate(
         &self,
         now: Instant,
         rng: &mut Rng,
@@ -173,7 +173,7 @@ impl PassiveView {
     }
 
     /// When the next contact may be asked that may not be asked now.
-    pub(in crate::topics) fn next_candidate(
+    pub(super) fn next_candidate(
         &self,
         now: Instant,
         free: impl Fn(&PublicKey) -> bool,
@@ -186,13 +186,13 @@ impl PassiveView {
     }
 
     /// The contact that was not probed for the longest time.
-    pub(in crate::topics) fn stalest(&self) -> Option<Contact> {
+    pub(super) fn stalest(&self) -> Option<Contact> {
         let last = |entry: &&Entry| entry.proven.map_or((0, entry.since), |at| (1, at));
         self.entries.values().min_by_key(last).map(|entry| entry.contact)
     }
 
     /// Up to `count` random contacts.
-    pub(in crate::topics) fn sample(&self, rng: &mut Rng, count: usize) -> Vec<Contact> {
+    pub(super) fn sample(&self, rng: &mut Rng, count: usize) -> Vec<Contact> {
         let mut contacts: Vec<Contact> = self.entries.values().map(|entry| entry.contact).collect();
         rng.shuffle(&mut contacts);
         contacts.truncate(count);

@@ -16,13 +16,16 @@
 use std::time::Duration;
 
 use potluck_base::{Contact, Instant, LruMap, PublicKey};
-use potluck_wire::DisconnectCause;
 
-use super::super::broadcast::flood::Tree;
-use super::super::neighbour::Neighbour;
+use super::super::cost::Cost;
 use super::super::shared::Shared;
-use super::super::topic::Topic;
-use crate::view::Cause;
+use super::core::Core;
+use super::link::Link;
+use super::promotion::Promotion;
+use super::timer::OverlayTimer;
+
+/// The cost of dropping the link to a peer, as the broadcast trees have it.
+pub(in crate::topics) type LinkCost<'a> = &'a dyn Fn(&PublicKey) -> Cost;
 
 /// Interval between two surplus links that a node requests, and between two that it grants. A lower
 /// value mixes faster and breaks more trees.
@@ -47,9 +50,7 @@ const OLDEST_KEPT: usize = 2;
 
 /// When links are replaced.
 #[derive(Debug, Clone)]
-pub(in crate::topics) struct Rewiring {
-    /// When the next surplus link is requested.
-    pub(in crate::topics) at: Instant,
+pub(super) struct Rewiring {
     /// When a surplus link was requested last.
     asked: Instant,
     /// Before then no joiner costs an established link.
@@ -63,10 +64,21 @@ pub(in crate::topics) struct Rewiring {
     returned: Vec<Contact>,
 }
 
+/// The question whether rewiring is due.
+struct Due {
+    /// The earliest time.
+    since: Instant,
+    /// Whether it is for a surplus link of this node's own.
+    own: bool,
+    /// What a removable link may cost at most.
+    cost_max: Cost,
+}
+
 impl Rewiring {
-    pub(in crate::topics) fn new(shared: &mut Shared) -> Self {
+    pub(super) fn new(core: &mut Core, shared: &mut Shared) -> Self {
+        let first = shared.now + shared.rng.jitter(REWIRE_INTERVAL_EARLY, 0.2);
+        core.timers.set(OverlayTimer::Rewire, first);
         Self {
-            at: shared.now + shared.rng.jitter(REWIRE_INTERVAL_EARLY, 0.2),
             asked: shared.now,
             from: shared.now,
             granted: false,
@@ -77,189 +89,105 @@ impl Rewiring {
     }
 
     /// A neighbour fell silent.
-    pub(in crate::topics) fn on_neighbour_lost(&mut self, peer: PublicKey) {
+    pub(super) fn on_neighbour_lost(&mut self, peer: PublicKey) {
         self.lost.insert(peer, ());
     }
-}
 
-/// The number of trees that use a link, in either direction. Links with the lowest cost go first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Cost {
-    /// Trees of which this node or the neighbour is the root.
-    roots: usize,
-    /// All trees.
-    trees: usize,
-}
-
-impl Cost {
-    const NONE: Self = Self { roots: 0, trees: 0 };
-    const NO_ROOT: Self = Self { roots: 0, trees: usize::MAX };
-}
-
-impl Topic {
-    /// Marks a link as surplus: it is lazy, since the tree works without it. If it leads to another
-    /// partition of the overlay, its announcements will show it.
-    pub(in crate::topics) fn mark_surplus(&mut self, shared: &Shared, peer: &PublicKey, own: bool) {
-        self.rewiring.own |= own;
-        let pushed =
-            self.active_view.iter().filter(|(of, link)| *of != peer && link.is_eager(Tree::Shared));
-        let enough = pushed.count() >= shared.config.parents(shared.mode);
-        if let Some(neighbour) = self.active_view.get_mut(peer).filter(|_| enough) {
-            neighbour.eager_trees.prune(shared.now, Tree::Shared);
-        }
+    /// This node made a surplus link of its own.
+    pub(super) const fn note_own(&mut self) {
+        self.own = true;
     }
 
     /// Whether the link granted last is a surplus one.
-    pub(in crate::topics) const fn has_granted(&self) -> bool {
-        self.rewiring.granted
-    }
-
-    fn rewire_interval(&self, now: Instant) -> Duration {
-        if now.since(self.joined) < EARLY { REWIRE_INTERVAL_EARLY } else { REWIRE_INTERVAL }
+    pub(super) const fn has_granted(&self) -> bool {
+        self.granted
     }
 
     /// A node exists, perhaps again. If it was a neighbour, a link to it is requested soon.
-    pub(in crate::topics) fn on_returned(&mut self, shared: &mut Shared, contact: Contact) {
-        if self.rewiring.lost.remove(&contact.public_key).is_some() {
-            self.bridge(shared, contact);
+    pub(super) fn on_returned(&mut self, core: &mut Core, shared: &mut Shared, contact: Contact) {
+        if self.lost.remove(&contact.public_key).is_some() {
+            self.bridge(core, shared, contact);
         }
     }
 
     /// Schedules the request of a surplus link to this node.
-    pub(in crate::topics) fn bridge(&mut self, shared: &mut Shared, contact: Contact) {
-        if self.rewiring.returned.len() < LOST_MAX {
-            self.learn(shared, contact, None);
-            self.rewiring.returned.push(contact);
+    pub(super) fn bridge(&mut self, core: &mut Core, shared: &mut Shared, contact: Contact) {
+        if self.returned.len() < LOST_MAX {
+            core.learn(shared, contact, None);
+            self.returned.push(contact);
             // A node without any link does not wait.
-            let pause = if self.healthy() == 0 { 0.0 } else { shared.rng.fraction() };
+            let pause = if core.healthy() == 0 { 0.0 } else { shared.rng.fraction() };
             let soon = shared.now + RETURNED_PAUSE.mul_f64(pause).max(RETURNED_PAUSE_MIN);
-            self.rewiring.at = self.rewiring.at.min(soon);
+            core.timers.set_by(OverlayTimer::Rewire, soon);
         }
     }
 
     /// Requests a surplus link, from a returned neighbour first.
-    pub(in crate::topics) fn rewire(&mut self, shared: &mut Shared) {
-        let returned = self.rewiring.returned.pop();
-        let pause = if self.rewiring.returned.is_empty() {
-            self.rewire_interval(shared.now)
-        } else {
-            RETURNED_PAUSE
-        };
-        self.rewiring.at = shared.now + shared.rng.jitter(pause, 0.2);
-        let may_rewire = self.is_due(shared, self.rewiring.asked, (true, Cost::NONE));
-        let Topic { active_view, attempts, .. } = self;
-        let (now, scores) = (shared.now, &shared.scores);
-        let free = |peer: &PublicKey| {
-            !active_view.contains_key(peer)
-                && !attempts.contains_key(peer)
-                && !scores.ignores(now, peer)
-        };
-        let returned = returned.filter(|contact| free(&contact.public_key));
-        let contact = match returned {
-            None if may_rewire => self.passive_view.candidate(now, &mut shared.rng, free),
+    pub(super) fn rewire(
+        &mut self,
+        core: &mut Core,
+        promotion: &mut Promotion,
+        shared: &mut Shared,
+        cost: LinkCost<'_>,
+    ) {
+        let now = shared.now;
+        let returned = self.returned.pop();
+        let pause = if self.returned.is_empty() { interval(core, now) } else { RETURNED_PAUSE };
+        core.timers.set(OverlayTimer::Rewire, now + shared.rng.jitter(pause, 0.2));
+        let due = Due { since: self.asked, own: true, cost_max: Cost::NONE };
+        let may_rewire = due.is_now(core, now, cost);
+        let free = |of: &Contact| promotion.is_free(core, &shared.scores, now, &of.public_key);
+        let contact = match returned.filter(free) {
+            None if may_rewire => promotion.candidate(core, shared),
             returned => returned,
         };
         if let Some(contact) = contact {
-            self.rewiring.asked = now;
-            self.attempt(shared, contact, true);
+            self.asked = now;
+            promotion.attempt(core, now, contact, true);
         }
-    }
-
-    /// Whether to rewire now. Allowed since `since`; if every removable link costs more than
-    /// `cost_max`, wait [`REWIRE_COSTLY_FACTOR`] times longer.
-    fn is_due(&self, shared: &Shared, since: Instant, (own, cost_max): (bool, Cost)) -> bool {
-        if shared.now < since {
-            return false;
-        }
-        let links = self.removable(shared, own);
-        let cheap = links.is_empty() || links.iter().any(|(cost, _)| *cost <= cost_max);
-        let wait =
-            self.rewire_interval(shared.now) * if cheap { 0 } else { REWIRE_COSTLY_FACTOR - 1 };
-        since + wait <= shared.now
     }
 
     /// Whether a joiner may cost an established link.
-    fn is_grant_due(&self, shared: &Shared) -> bool {
-        self.is_due(shared, self.rewiring.from, (false, Cost::NO_ROOT))
+    fn is_grant_due(&self, core: &Core, now: Instant, cost: LinkCost<'_>) -> bool {
+        let due = Due { since: self.from, own: false, cost_max: Cost::NO_ROOT };
+        due.is_now(core, now, cost)
     }
 
     /// Whether a link is granted that costs an established one; if so, it counts as granted.
-    pub(in crate::topics) fn grants(&mut self, shared: &Shared) -> bool {
-        let grants = self.active_view.len() < self.overflow_max() && self.is_grant_due(shared);
+    pub(super) fn grants(&mut self, core: &Core, now: Instant, cost: LinkCost<'_>) -> bool {
+        let grants = core.active.len() < core.overflow_max() && self.is_grant_due(core, now, cost);
         if grants {
-            self.rewiring.from = shared.now + self.rewire_interval(shared.now);
-            self.rewiring.granted = true;
+            self.from = now + interval(core, now);
+            self.granted = true;
         }
         grants
     }
 
-    /// Drops links beyond the limit.
-    pub(in crate::topics) fn trim(&mut self, shared: &mut Shared) {
-        while self.active_view.len() > self.sizes.active {
-            let Some(victim) = self.victim(shared) else { break };
-            self.unlink(shared, &victim, Cause::Replaced, Some(DisconnectCause::Room));
-        }
-        self.rewiring.granted = false;
-        self.rewiring.own = false;
-    }
-
-    /// The cost of dropping a link: each tree through it loses a subtree, and a node near the root
-    /// mostly finds another parent far from it.
-    fn cost(&self, shared: &Shared, peer: &PublicKey, neighbour: &Neighbour) -> Cost {
-        let me = &shared.me.contact.public_key;
-        self.trees.recent(shared.now).fold(Cost::NONE, |cost, (tree, state)| {
-            let (down, up) = (neighbour.is_eager(tree), state.has_parent(peer));
-            let at_root = match &tree {
-                Tree::Shared => false,
-                Tree::Of(publisher) => (publisher == me && down) || (publisher == peer && up),
-            };
-            Cost {
-                roots: cost.roots + usize::from(at_root),
-                trees: cost.trees + usize::from(down || up),
-            }
-        })
-    }
-
-    /// The links that may be replaced: established ones that the other end chose; for a surplus
-    /// link of this node's `own`, any established one if too many are its own choice.
-    fn removable(&self, shared: &Shared, own: bool) -> Vec<(Cost, PublicKey)> {
-        let links = self.by_age();
-        let any = own && self.chose_too_many();
-        let newcomers = links.len().saturating_sub(self.sizes.active);
-        let established = OLDEST_KEPT..(links.len() - newcomers).max(OLDEST_KEPT);
-        let links = links.get(established).unwrap_or_default().iter();
-        links
-            .filter(|(_, neighbour)| any || !neighbour.outbound)
-            .map(|(peer, neighbour)| (self.cost(shared, peer, neighbour), *peer))
-            .collect()
-    }
-
-    /// Whether more links are this node's own choice than are protected from eviction.
-    fn chose_too_many(&self) -> bool {
-        let chosen = self.active_view.values().filter(|neighbour| neighbour.outbound).count();
-        chosen > self.outbound_kept()
-    }
-
-    fn by_age(&self) -> Vec<(PublicKey, &Neighbour)> {
-        let links = self.active_view.iter().map(|(peer, neighbour)| (*peer, neighbour));
-        let mut links: Vec<(PublicKey, &Neighbour)> = links.collect();
-        links.sort_by_key(|(_, neighbour)| neighbour.number);
-        links
+    /// The links beyond the limit were dropped.
+    pub(super) const fn on_trimmed(&mut self) {
+        self.granted = false;
+        self.own = false;
     }
 
     /// The link to drop. If a replacement is due: a random one of the removable links with the
     /// lowest cost. Otherwise the youngest that the other end chose, or if too many are this node's
     /// own choice, the youngest of those.
-    pub(in crate::topics) fn victim(&mut self, shared: &mut Shared) -> Option<PublicKey> {
-        let own = std::mem::take(&mut self.rewiring.own);
-        let granted = std::mem::take(&mut self.rewiring.granted);
-        let mut candidates = self.removable(shared, own);
-        if (own || granted || self.is_grant_due(shared)) && !candidates.is_empty() {
+    pub(super) fn victim(
+        &mut self,
+        core: &Core,
+        shared: &mut Shared,
+        cost: LinkCost<'_>,
+    ) -> Option<PublicKey> {
+        let now = shared.now;
+        let own = std::mem::take(&mut self.own);
+        let granted = std::mem::take(&mut self.granted);
+        let mut candidates = removable(core, own, cost);
+        if (own || granted || self.is_grant_due(core, now, cost)) && !candidates.is_empty() {
             if !own && !granted {
-                self.rewiring.from = shared.now + self.rewire_interval(shared.now);
+                self.from = now + interval(core, now);
             }
             // A grant that was not needed for this node's own link is kept for its joiner.
-            self.rewiring.granted = own && granted;
+            self.granted = own && granted;
             let least = candidates.iter().map(|(cost, _)| *cost).min();
             if !shared.rng.chance(REWIRE_ANY_SHARE) {
                 candidates.retain(|(cost, _)| Some(*cost) == least);
@@ -267,11 +195,52 @@ impl Topic {
             let place = shared.rng.below(candidates.len() as u64) as usize;
             return candidates.get(place).map(|(_, peer)| *peer);
         }
-        let links = self.by_age();
+        let links = by_age(core);
         let unprotected = links.iter().skip(OLDEST_KEPT).rev();
-        let (own, foreign): (Vec<_>, Vec<_>) =
-            unprotected.partition(|(_, neighbour)| neighbour.outbound);
-        let victim = foreign.first().or_else(|| own.first().filter(|_| self.chose_too_many()));
+        let (own, foreign): (Vec<_>, Vec<_>) = unprotected.partition(|(_, link)| link.outbound);
+        let victim = foreign.first().or_else(|| own.first().filter(|_| chose_too_many(core)));
         victim.map(|(peer, _)| *peer)
     }
+}
+
+impl Due {
+    /// Whether to rewire now. Allowed since `since`; if every removable link costs more than
+    /// `cost_max`, wait [`REWIRE_COSTLY_FACTOR`] times longer.
+    fn is_now(&self, core: &Core, now: Instant, cost: LinkCost<'_>) -> bool {
+        if now < self.since {
+            return false;
+        }
+        let links = removable(core, self.own, cost);
+        let cheap = links.is_empty() || links.iter().any(|(cost, _)| *cost <= self.cost_max);
+        let wait = interval(core, now) * if cheap { 0 } else { REWIRE_COSTLY_FACTOR - 1 };
+        self.since + wait <= now
+    }
+}
+
+fn interval(core: &Core, now: Instant) -> Duration {
+    if now.since(core.joined) < EARLY { REWIRE_INTERVAL_EARLY } else { REWIRE_INTERVAL }
+}
+
+/// The links that may be replaced: established ones that the other end chose; for a surplus link of
+/// this node's `own`, any established one if too many are its own choice.
+fn removable(core: &Core, own: bool, cost: LinkCost<'_>) -> Vec<(Cost, PublicKey)> {
+    let links = by_age(core);
+    let any = own && chose_too_many(core);
+    let newcomers = links.len().saturating_sub(core.sizes.active);
+    let established = OLDEST_KEPT..(links.len() - newcomers).max(OLDEST_KEPT);
+    let links = links.get(established).unwrap_or_default().iter();
+    let removable = links.filter(|(_, link)| any || !link.outbound);
+    removable.map(|(peer, _)| (cost(peer), *peer)).collect()
+}
+
+/// Whether more links are this node's own choice than are protected from eviction.
+fn chose_too_many(core: &Core) -> bool {
+    core.active.len() - core.inbound() > core.outbound_kept()
+}
+
+fn by_age(core: &Core) -> Vec<(PublicKey, &Link)> {
+    let mut links: Vec<(PublicKey, &Link)> =
+        core.active.iter().map(|(peer, link)| (*peer, link)).collect();
+    links.sort_by_key(|(_, link)| link.number);
+    links
 }

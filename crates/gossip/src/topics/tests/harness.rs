@@ -43,6 +43,7 @@ impl Harness {
 
     pub(super) fn input(&mut self, input: TopicsInput) {
         self.topics.handle(self.now, input);
+        assert_joined(&self.topics);
         self.outputs.extend(drain(&mut self.topics));
     }
 

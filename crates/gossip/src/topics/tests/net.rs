@@ -294,6 +294,7 @@ impl TestNet {
                 };
                 let serve = TopicServeId(1);
                 test_node.topics.handle(now, TopicsInput::Asked { serve, from: contact, request });
+                assert_joined(&test_node.topics);
                 let is_answer =
                     |output: &TopicsOutput| matches!(output, TopicsOutput::Answer { .. });
                 let place =

@@ -90,7 +90,7 @@ fn a_neighbour_with_most_messages_sooner_becomes_eager() {
 }
 
 /// The first message of a publisher's own tree.
-const OWN: u64 = broadcast::flood::OWN_TREE_FROM;
+const OWN: u64 = broadcast::OWN_TREE_FROM;
 
 /// The neighbours to which a message goes that the first neighbour pushes.
 fn forwarded(harness: &mut Harness, publisher: u8, sequence: u64) -> Vec<(TopicAskId, Contact)> {

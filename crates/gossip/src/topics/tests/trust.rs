@@ -4,9 +4,9 @@ use bytes::Bytes;
 use potluck_base::{Rate, Signature, UnixMillis};
 use potluck_wire::{IdRange, TopicRequest, TopicResponse};
 
+use super::asks::Purpose;
 use super::harness::{Harness, SentRequest, contact, identity};
 use super::net::{network, seconds, topic};
-use super::shared::Purpose;
 use super::*;
 
 const MILLISECOND: Duration = Duration::from_millis(1);

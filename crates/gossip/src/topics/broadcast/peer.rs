@@ -1,18 +1,16 @@
-//! One link of an overlay.
+//! What the broadcast knows of one neighbour.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use potluck_base::{Contact, Instant, Rate, RoundTrip, TokenBucket};
+use potluck_base::{Contact, Instant, PublicKey, Rate, RoundTrip, Salt, TokenBucket};
 
-use super::broadcast::eager_trees::EagerTrees;
-use super::broadcast::flood::Tree;
-use super::broadcast::peer_queue::PeerQueue;
-use super::shared::Shared;
+use super::super::shared::Shared;
+use super::eager_trees::EagerTrees;
+use super::peer_queue::PeerQueue;
+use super::tree::Tree;
 
-/// Forward joins and shuffles that one neighbour may send, its own and relayed ones: a second, and
-/// burst.
-const RELAYS: Rate = Rate::new(4, 40);
-/// Messages that one neighbour may graft: a second, and burst.
+/// Messages that one neighbour may graft.
 const REPAIRS: Rate = Rate::new(4_000, 8_000);
 /// This node's publishers do not wait for a neighbour that acknowledged nothing for this long.
 const STALLED_AFTER: Duration = Duration::from_secs(2);
@@ -27,30 +25,16 @@ const BUSY_BREAK: Duration = Duration::from_secs(30);
 /// link later.
 const RTT_UNKNOWN: Duration = Duration::from_millis(250);
 
-/// Why a neighbour is being checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LivenessCheck {
-    /// A request to it failed: it is replaced meanwhile.
-    Silent,
-    /// This node resumed after a sleep: most likely the neighbour is alive.
-    Resumed,
-}
-
-/// One link of an overlay.
+/// What the broadcast knows of one neighbour.
 #[derive(Debug, Clone)]
-pub(super) struct Neighbour {
-    pub(super) contact: Contact,
-    /// Whether this node requested the link.
-    pub(super) outbound: bool,
-    /// The serial number of the link; lower is older.
-    pub(super) number: u64,
+pub(super) struct Peer {
+    /// Its salt and its address; its key is that of the map.
+    salt: Option<Salt>,
+    address: SocketAddr,
     /// Since when the neighbour has been in the topic: it wants no older messages.
     pub(super) joined: Instant,
-    pub(super) check: Option<LivenessCheck>,
-    pub(super) check_began: Instant,
-    pub(super) heard_at: Instant,
-    /// Whether a probe is in flight.
-    pub(super) probing: bool,
+    /// It does not answer; nothing is pushed to it until it does.
+    pub(super) silent: bool,
     /// The trees on which the link is eager; messages of all others are only announced.
     pub(super) eager_trees: EagerTrees,
     /// Its score is too low: no eager link, and no grafts from it.
@@ -59,7 +43,6 @@ pub(super) struct Neighbour {
     pub(super) queue: PeerQueue,
     pub(super) ihave_ids: TokenBucket,
     pub(super) signatures: TokenBucket,
-    pub(super) relay_budget: TokenBucket,
     pub(super) repairs: TokenBucket,
     /// Before then it is not charged for an unanswered graft.
     pub(super) blame_from: Instant,
@@ -67,7 +50,26 @@ pub(super) struct Neighbour {
     busy_until: Instant,
 }
 
-impl Neighbour {
+impl Peer {
+    pub(super) fn new(shared: &Shared, contact: Contact, joined: Instant) -> Self {
+        Self {
+            salt: contact.salt,
+            address: contact.address,
+            joined,
+            silent: false,
+            eager_trees: EagerTrees::default(),
+            distrusted: false,
+            rtt: RoundTrip::default(),
+            queue: PeerQueue::default(),
+            ihave_ids: shared.limits().ihave_ids.bucket(),
+            signatures: shared.limits().signatures.bucket(),
+            repairs: REPAIRS.bucket(),
+            blame_from: Instant::ZERO,
+            busy_since: None,
+            busy_until: Instant::ZERO,
+        }
+    }
+
     /// The smoothed round-trip time of the link, or [`RTT_UNKNOWN`] before the first sample.
     pub(super) fn round_trip(&self) -> Duration {
         self.rtt.smoothed().unwrap_or(RTT_UNKNOWN)
@@ -79,33 +81,19 @@ impl Neighbour {
         self.rtt.with_deviations(2).unwrap_or(RTT_UNKNOWN)
     }
 
-    pub(super) fn new(shared: &Shared, contact: Contact, outbound: bool, age_ms: u64) -> Self {
-        Self {
-            contact,
-            outbound,
-            number: shared.stats.neighbours_up,
-            joined: shared.now - Duration::from_millis(age_ms),
-            check: None,
-            check_began: Instant::ZERO,
-            heard_at: shared.now,
-            probing: false,
-            eager_trees: EagerTrees::default(),
-            distrusted: false,
-            rtt: RoundTrip::default(),
-            queue: PeerQueue::default(),
-            ihave_ids: shared.limits().ihave_ids.bucket(),
-            signatures: shared.limits().signatures.bucket(),
-            relay_budget: RELAYS.bucket(),
-            repairs: REPAIRS.bucket(),
-            blame_from: Instant::ZERO,
-            busy_since: None,
-            busy_until: Instant::ZERO,
-        }
+    /// Where the neighbour with this key is.
+    pub(super) const fn contact(&self, public_key: PublicKey) -> Contact {
+        Contact { public_key, salt: self.salt, address: self.address }
+    }
+
+    /// The neighbour sent a request from this address.
+    pub(super) const fn set_contact(&mut self, contact: Contact) {
+        (self.salt, self.address) = (contact.salt, contact.address);
     }
 
     /// Whether the link counts as working.
-    pub(super) fn is_healthy(&self) -> bool {
-        self.check != Some(LivenessCheck::Silent)
+    pub(super) const fn is_healthy(&self) -> bool {
+        !self.silent
     }
 
     /// Whether messages of this tree are pushed over this link now.
