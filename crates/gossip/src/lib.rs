@@ -8,6 +8,8 @@
 //! probe sooner; every verdict follows from its own failed probe, every refutation is signed by the
 //! subject.
 
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 pub mod members;
 pub mod message;
 pub mod search;

@@ -449,7 +449,7 @@ impl Members {
                 self.on_ping_req_answered(now, &subject, nonce, Some(&response));
             }
             Purpose::Prove { serve } => self.on_proved(serve, Some(response)),
-            Purpose::Page(with, after) => self.on_page(now, (with, after), response),
+            Purpose::Page(with, after) => self.on_page(now, with, after, response),
             Purpose::Compare { with, whole } => self.on_compared(now, with, whole, response),
             Purpose::Load(with) => self.on_loaded(now, &with.public_key, response),
             Purpose::Suspect(from) => self.on_confirmed(now, from, response),
@@ -506,23 +506,34 @@ impl Members {
         self.apply_guard(now, |guard| guard.judge(now));
     }
 
-    /// Inputs that concern this node itself.
-    fn on_own(&mut self, now: Instant, input: Input) {
-        match input {
-            Input::Resumed => self.on_disturbed(now),
-            Input::Addresses { ways, local } => {
-                self.local = local;
-                self.on_addresses(now, &ways);
+    /// The links of the overlay of all nodes changed.
+    fn on_neighbours(&mut self, now: Instant, contacts: Vec<Contact>) {
+        let first = self.neighbours.is_empty() && !contacts.is_empty();
+        for contact in &contacts {
+            if !self.neighbours.contains(&contact.public_key) {
+                self.send_revocations(*contact);
             }
-            Input::Certificate(certificate) => {
-                self.me.certificate = Some(certificate);
-                self.renew_record(now);
-            }
-            Input::WallClock(wall) => self.wall = Some(wall),
-            Input::NetworkSize(size) => self.on_network_size(size),
-            Input::Leave => self.leave(now),
-            _ => {}
         }
+        let neighbours = contacts.iter().map(|contact| contact.public_key).collect();
+        let before = std::mem::replace(&mut self.neighbours, neighbours);
+        if first {
+            // Only now is there a neighbour that forwards this node's record.
+            self.announce_own_record(now);
+        }
+        self.watch(now, contacts, &before);
+    }
+
+    /// The nodes closest to this one changed.
+    fn on_close_group(&mut self, now: Instant, contacts: Vec<Contact>) {
+        let close_group = contacts.iter().map(|contact| contact.public_key).collect();
+        let before = std::mem::replace(&mut self.close_group, close_group);
+        self.watch(now, contacts, &before);
+    }
+
+    /// This node's record carries this certificate from now on.
+    fn on_certificate(&mut self, now: Instant, certificate: Bytes) {
+        self.me.certificate = Some(certificate);
+        self.renew_record(now);
     }
 }
 
@@ -557,32 +568,22 @@ impl Machine for Members {
             Input::Failed { ask } => self.on_failed(now, ask),
             Input::Unsent { ask } => self.on_unsent(now, ask),
             Input::Announced { from, payload } => self.on_announced(now, from, &payload),
-            Input::Neighbours(contacts) => {
-                let first = self.neighbours.is_empty() && !contacts.is_empty();
-                for contact in &contacts {
-                    if !self.neighbours.contains(&contact.public_key) {
-                        self.send_revocations(*contact);
-                    }
-                }
-                let neighbours = contacts.iter().map(|contact| contact.public_key).collect();
-                let before = std::mem::replace(&mut self.neighbours, neighbours);
-                if first {
-                    // Only now is there a neighbour that forwards this node's record.
-                    self.announce_own_record(now);
-                }
-                self.watch(now, contacts, &before);
-            }
-            Input::CloseGroup(contacts) => {
-                let close_group = contacts.iter().map(|contact| contact.public_key).collect();
-                let before = std::mem::replace(&mut self.close_group, close_group);
-                self.watch(now, contacts, &before);
-            }
+            Input::Neighbours(contacts) => self.on_neighbours(now, contacts),
+            Input::CloseGroup(contacts) => self.on_close_group(now, contacts),
             Input::Unanswered(key) => self.schedule_priority_probe(now, &key, Duration::ZERO),
             Input::Revoked { revocation, bytes, spread } => {
                 self.on_revoked(now, revocation, bytes, spread);
             }
             Input::Timeout => self.on_timeout(now),
-            own => self.on_own(now, own),
+            Input::Resumed => self.on_disturbed(now),
+            Input::Addresses { ways, local } => {
+                self.local = local;
+                self.on_addresses(now, &ways);
+            }
+            Input::Certificate(certificate) => self.on_certificate(now, certificate),
+            Input::WallClock(wall) => self.wall = Some(wall),
+            Input::NetworkSize(size) => self.on_network_size(size),
+            Input::Leave => self.leave(now),
         }
         self.begin_paging();
         self.arm_broadcasts(now);

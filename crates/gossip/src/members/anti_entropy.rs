@@ -297,7 +297,8 @@ impl Members {
     pub(super) fn on_page(
         &mut self,
         now: Instant,
-        (with, after): (Contact, PublicKey),
+        with: Contact,
+        after: PublicKey,
         response: Response,
     ) {
         self.anti_entropy.ended();

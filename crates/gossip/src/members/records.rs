@@ -605,14 +605,12 @@ impl Members {
         let mode = match self.mode {
             Mode::Fleet if size > max => Mode::Open,
             Mode::Open if size < max * 2 / 3 => Mode::Fleet,
-            mode => mode,
+            Mode::Fleet | Mode::Open => return,
         };
-        if mode != self.mode {
-            self.mode = mode;
-            let fleet = mode == Mode::Fleet;
-            let room = if fleet { self.config.fleet_max } else { self.config.open_max };
-            self.table.set_room(room);
-            self.outbox.push_back(Output::Mode(mode));
-        }
+        self.mode = mode;
+        let fleet = mode == Mode::Fleet;
+        let room = if fleet { self.config.fleet_max } else { self.config.open_max };
+        self.table.set_room(room);
+        self.outbox.push_back(Output::Mode(mode));
     }
 }

@@ -13,6 +13,7 @@ use super::filter::Filter;
 use super::links::{LinkId, Links};
 use super::names::Names;
 use super::own_search::OwnSearch;
+use super::relay::{Ring, Walk};
 use super::routes::Routes;
 use super::stats::Stats;
 use super::{AskId, Input, Output, ServeId};
@@ -175,10 +176,10 @@ impl Search {
                 true
             }
             SearchRequest::Query { query, words, ring, hops } => {
-                self.on_query(now, link, query, words, (ring, hops))
+                self.on_query(now, link, query, words, Ring { number: ring, hops })
             }
             SearchRequest::Walk { query, words, walkers, steps } => {
-                self.on_walk(now, link, query, words, (walkers, steps))
+                self.on_walk(now, query, words, Walk { link, walkers, steps })
             }
             SearchRequest::Hits { query, hits } => self.on_hits(now, link, query, hits),
         }

@@ -42,6 +42,26 @@ fn cost_of_walk(walkers: u8, steps: u8) -> u32 {
     (u32::from(walkers) * u32::from(steps)).div_ceil(8)
 }
 
+/// A ring of a search, from a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ring {
+    /// The number of the ring, from 1.
+    pub(super) number: u8,
+    /// Hops left.
+    pub(super) hops: u8,
+}
+
+/// Walkers of a search, from a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Walk {
+    /// The link over which they came.
+    pub(super) link: LinkId,
+    /// Number of walkers.
+    pub(super) walkers: u8,
+    /// Steps that each has left.
+    pub(super) steps: u8,
+}
+
 impl Search {
     /// A search from a neighbour. False if it is malformed.
     pub(super) fn on_query(
@@ -50,20 +70,21 @@ impl Search {
         link: LinkId,
         query: QueryId,
         words: Vec<String>,
-        (ring, hops): (u8, u8),
+        ring: Ring,
     ) -> bool {
+        let Ring { number, hops } = ring;
         let Some(known) = self.open_route(now, link, query, words) else { return false };
         if known == RouteState::Expired {
             self.stats.duplicates += 1;
             return true;
         }
         let Some(route) = self.routes.get_mut(query) else { return true };
-        if !route.goes_farther(link, ring) {
+        if !route.goes_farther(link, number) {
             self.stats.duplicates += 1;
             return true;
         }
         if route.own_hits < ENOUGH && self.charge(now, link, cost_of_ring(hops)) {
-            self.forward(now, query, ring, hops, true);
+            self.forward(now, query, number, hops, true);
         }
         true
     }
@@ -72,11 +93,11 @@ impl Search {
     pub(super) fn on_walk(
         &mut self,
         now: Instant,
-        link: LinkId,
         query: QueryId,
         words: Vec<String>,
-        (count, steps): (u8, u8),
+        walk: Walk,
     ) -> bool {
+        let Walk { link, walkers: count, steps } = walk;
         let Some(known) = self.open_route(now, link, query, words) else { return false };
         let Some(route) = self.routes.get_mut(query) else {
             self.stats.duplicates += u64::from(known == RouteState::Expired);

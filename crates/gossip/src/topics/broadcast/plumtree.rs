@@ -253,7 +253,7 @@ impl Broadcast {
                 neighbour.eager_trees.graft(shared.now, tree);
             }
             if neighbour.is_eager(tree) {
-                if neighbour.queue.push_eager(&&shared.config, id, bytes.clone()) {
+                if neighbour.queue.push_eager(&shared.config, id, bytes.clone()) {
                     continue;
                 }
                 shared.stats.dropped_full += 1;
@@ -454,7 +454,7 @@ impl Broadcast {
                 let found = self.cache.get(&id).map(|cached| cached.bytes.clone());
                 let goes = found.is_some_and(|bytes| {
                     neighbour.repairs.take(shared.now, 1)
-                        && neighbour.queue.push_repair(&&shared.config, id, bytes)
+                        && neighbour.queue.push_repair(&shared.config, id, bytes)
                 });
                 lacking += u32::from(!goes);
             }
