@@ -1,8 +1,9 @@
 //! Topics: for each one an overlay, broadcast trees over it, and repair.
 //!
-//! Each topic has its own overlay of few symmetric links (`HyParView`). Messages are pushed over
-//! the eager links, which form a tree (`PlumTree`); the other links are lazy and carry only message
-//! ids (IHAVE), so that a node notices what the tree lost and grafts it. Every node is in the
+//! Each topic has its own overlay of few symmetric links (`HyParView`, see `overlay`). Messages are
+//! pushed over the eager links, which form a tree (`PlumTree`, see `broadcast`); the other links are
+//! lazy and carry only message ids (IHAVE), so that a node notices what the tree lost and grafts it.
+//! The two know nothing of each other: `topic` joins them. Every node is in the
 //! system topic, [`SYSTEM_TOPIC`](crate::message::SYSTEM_TOPIC); its links are the overlay of all
 //! nodes. A publisher that does not subscribe stays in the topic while it publishes and for one
 //! minute more.

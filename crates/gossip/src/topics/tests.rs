@@ -1,9 +1,9 @@
 mod contacts;
 mod dissemination;
-mod harness;
+pub(super) mod harness;
 mod hostile;
 mod links;
-mod net;
+pub(super) mod net;
 mod rewiring;
 mod tree;
 mod trust;
@@ -20,6 +20,13 @@ pub(super) fn publisher(seed: u8) -> PublicKey {
 /// `number` seconds after the start.
 pub(super) const fn second(number: u64) -> Instant {
     Instant::from_micros(number * 1_000_000)
+}
+
+/// The shared state of a node with number 0, for the tests of one machine alone.
+pub(super) fn shared(mode: Mode) -> Shared {
+    let identity = harness::identity(0);
+    let me = Me { identity, network: net::network(), incarnation: 1, contact: harness::contact(0) };
+    Shared::new(me, TopicsConfig { mode, ..TopicsConfig::default() }, Rng::from_number(1))
 }
 
 /// The broadcast of each topic knows the links of its overlay, and which of them are healthy.

@@ -277,8 +277,9 @@ impl Broadcast {
         }
     }
 
-    /// A message arrived. Notes which neighbours had it sooner than the tree delivered it, and
-    /// returns whether this node had asked for it.
+    /// A message arrived. Notes which neighbours had it sooner than the tree delivered it, and makes
+    /// one eager that often had (algorithm 4, which compares hop counts instead). Returns whether
+    /// this node had asked for the message.
     fn note_lateness(&mut self, shared: &mut Shared, id: &MessageId, from: &PublicKey) -> bool {
         let tree = self.tree_of(id.publisher, id.sequence);
         let missing = self.missing.on_received(id);

@@ -16,6 +16,15 @@ pub(in crate::topics) enum LivenessCheck {
     Resumed,
 }
 
+/// The request of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::topics) struct LinkRequest {
+    /// The requester has no other link.
+    pub(in crate::topics) high_priority: bool,
+    /// For how long it has been in the topic, in milliseconds.
+    pub(in crate::topics) age_ms: u64,
+}
+
 /// One link of an overlay.
 #[derive(Debug, Clone)]
 pub(super) struct Link {

@@ -18,7 +18,7 @@ pub(super) fn identity(number: u8) -> Identity {
     Identity::from_seed([number; 32])
 }
 
-pub(super) fn contact(number: u8) -> Contact {
+pub(in crate::topics) fn contact(number: u8) -> Contact {
     let address = ([10, 0, 0, number], 4_000).into();
     Contact::new(identity(number).public_key(), address)
 }

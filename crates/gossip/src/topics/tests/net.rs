@@ -13,7 +13,7 @@ pub(super) fn network() -> NetworkId {
     NetworkId::new("test", Admission::Lab, None)
 }
 
-pub(super) fn topic() -> TopicName {
+pub(in crate::topics) fn topic() -> TopicName {
     TopicName::new("builds").expect("a name")
 }
 
