@@ -3,13 +3,17 @@
 //! A first call to a peer costs a handshake of one round trip; the connection stays for a while.
 //! Loss does not lose a call but delays it by a retransmission. A peer that is down, cut off, not
 //! the one that was meant or too slow makes it fail, after the time-outs of the real transport.
+//!
+//! **Invariant:** each node knows its own half of a call only. What the callee is like is seen when the
+//! request is there, because the two may be in different shards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use potluck_base::{Instant, Rng};
+use potluck_base::Instant;
 use potluck_node::{CallId, InboundId};
 
+use crate::draws::Draws;
 use crate::sim_node::NodeIndex;
 
 /// Time-outs and capacity of calls.
@@ -63,127 +67,109 @@ pub struct CallStats {
     pub bytes: u64,
 }
 
-#[derive(Debug)]
-pub(crate) struct Calls {
-    pub(crate) config: CallConfig,
-    open: BTreeMap<CallKey, Life>,
-    inbound: BTreeMap<InboundId, CallKey>,
-    next_inbound: u64,
-    /// When each connection was used last, by the lives of its two ends.
-    connections: BTreeMap<(Life, Life), Instant>,
-    rng: Rng,
-    pub(crate) stats: CallStats,
+impl CallStats {
+    pub(crate) const fn add(&mut self, other: &Self) {
+        self.made += other.made;
+        self.handshakes += other.handshakes;
+        self.failed += other.failed;
+        self.bytes += other.bytes;
+    }
 }
 
-impl Calls {
-    pub(crate) const fn new(config: CallConfig, rng: Rng) -> Self {
-        Self {
-            config,
-            open: BTreeMap::new(),
-            inbound: BTreeMap::new(),
-            next_inbound: 0,
-            connections: BTreeMap::new(),
-            rng,
-            stats: CallStats { made: 0, handshakes: 0, failed: 0, bytes: 0 },
-        }
-    }
+/// Connections of a node beyond which those that are idle are looked for and closed.
+const CONNECTIONS_MAX: usize = 1_000;
 
-    /// A call begins; how long until its request arrives at a reachable `callee`.
+/// An end of a connection at one node.
+#[derive(Debug, Clone, Copy)]
+struct Connection {
+    used: Instant,
+    /// The life of the peer, once it was heard.
+    life: Option<u32>,
+}
+
+/// How a call begins at its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begins {
+    /// With a handshake.
+    Dial,
+    /// Over a connection, to this life of the callee if the caller knows it.
+    Connected(Option<u32>),
+}
+
+/// The calls of one node: its own and those that others made to it.
+#[derive(Debug, Default)]
+pub(crate) struct NodeCalls {
+    open: BTreeSet<CallId>,
+    inbound: BTreeMap<InboundId, CallKey>,
+    next_inbound: u64,
+    connections: BTreeMap<NodeIndex, Connection>,
+}
+
+impl NodeCalls {
+    /// A call to `callee` begins.
     pub(crate) fn begin(
         &mut self,
         now: Instant,
-        key: CallKey,
-        callee: Life,
-        leg: &Leg,
-    ) -> Duration {
-        self.open.insert(key, callee);
-        self.stats.made += 1;
-        let pair = (key.caller.min(callee), key.caller.max(callee));
-        let idle = self.config.idle_timeout;
-        let connected = self.connections.get(&pair).is_some_and(|used| now.since(*used) < idle);
-        self.connections.insert(pair, now);
-        if self.connections.len() > 100_000 {
-            self.connections.retain(|_, used| now.since(*used) < idle);
+        call: CallId,
+        callee: NodeIndex,
+        idle: Duration,
+    ) -> Begins {
+        self.open.insert(call);
+        if self.connections.len() > CONNECTIONS_MAX {
+            self.connections.retain(|_, end| now.since(end.used) < idle);
         }
-        let mut delay = Duration::ZERO;
-        if !connected {
-            self.stats.handshakes += 1;
-            delay += leg.rtt + self.retransmissions(leg);
-            // A connection of the peer's earlier life must be found dead first.
-            let was = (callee.0, callee.1.wrapping_sub(1));
-            let before = (key.caller.min(was), key.caller.max(was));
-            if self.connections.remove(&before).is_some_and(|used| now.since(used) < idle) {
-                delay += self.config.silence;
-            }
-        }
-        delay + self.one_way(leg)
+        let known = self.connections.get(&callee).filter(|end| now.since(end.used) < idle);
+        let (begins, life) = match known {
+            Some(end) => (Begins::Connected(end.life), end.life),
+            None => (Begins::Dial, None),
+        };
+        self.connections.insert(callee, Connection { used: now, life });
+        begins
     }
 
-    /// A call to a node that cannot be reached begins; returns the time until it fails.
-    pub(crate) fn begin_in_vain(&mut self, key: CallKey) -> Duration {
-        self.open.insert(key, key.caller);
-        self.stats.made += 1;
-        self.config.dial_timeout
+    /// A call to a node that cannot be reached begins.
+    pub(crate) fn begin_in_vain(&mut self, call: CallId) {
+        self.open.insert(call);
     }
 
-    /// The request is at the callee: names it there. `None` if the caller does not wait any more.
-    pub(crate) fn arrive(&mut self, key: CallKey) -> Option<InboundId> {
-        self.open.contains_key(&key).then(|| {
-            let id = InboundId(self.next_inbound);
-            self.next_inbound += 1;
-            self.inbound.insert(id, key);
-            id
-        })
+    /// This life of a peer sent something over a connection.
+    pub(crate) fn heard(&mut self, now: Instant, (peer, life): Life) {
+        self.connections.insert(peer, Connection { used: now, life: Some(life) });
     }
 
-    /// A call from outside the network arrives: names it at the callee. Its answer goes to no node.
+    /// A handshake with a peer has failed.
+    pub(crate) fn disconnect(&mut self, peer: NodeIndex) {
+        self.connections.remove(&peer);
+    }
+
+    /// A request is here: names it.
+    pub(crate) fn arrive(&mut self, key: CallKey) -> InboundId {
+        let id = self.foreign();
+        self.inbound.insert(id, key);
+        id
+    }
+
+    /// A call from outside the network arrives: names it. Its answer goes to no node.
     pub(crate) const fn foreign(&mut self) -> InboundId {
         self.next_inbound += 1;
         InboundId(self.next_inbound - 1)
     }
 
-    /// The callee answers: who made the call.
+    /// The node answers: who made the call.
     pub(crate) fn answered(&mut self, inbound: InboundId) -> Option<CallKey> {
-        self.inbound.remove(&inbound).filter(|key| self.open.contains_key(key))
+        self.inbound.remove(&inbound)
     }
 
-    /// How long one way takes for what `leg` carries.
-    pub(crate) fn one_way(&mut self, leg: &Leg) -> Duration {
-        self.stats.bytes += leg.bytes as u64;
-        let micros = leg.bytes as u64 * 1_000_000 / self.config.bandwidth.max(1);
-        leg.rtt / 2 + Duration::from_micros(micros) + self.retransmissions(leg)
+    /// A call of this node ends. False if it had ended before.
+    pub(crate) fn end(&mut self, call: CallId) -> bool {
+        self.open.remove(&call)
     }
 
-    /// Loss shows as retransmission time-outs, each twice the one before.
-    fn retransmissions(&mut self, leg: &Leg) -> Duration {
-        let (mut delay, mut timeout) =
-            (Duration::ZERO, (leg.rtt * 3 / 2).max(Duration::from_millis(50)));
-        while self.rng.chance(leg.loss) && delay < self.config.call_timeout {
-            delay += timeout;
-            timeout *= 2;
-        }
-        delay
-    }
-
-    /// A call ends. False if it had ended before.
-    pub(crate) fn end(&mut self, key: CallKey, failed: bool) -> bool {
-        let was_open = self.open.remove(&key).is_some();
-        self.stats.failed += u64::from(was_open && failed);
-        was_open
-    }
-
-    /// A process died: its calls end, and calls to it stay without answer.
-    pub(crate) fn forget(&mut self, life: Life) {
-        let (from, to) = (
-            CallKey { caller: life, call: CallId(0) },
-            CallKey { caller: life, call: CallId(u64::MAX) },
-        );
-        let gone: Vec<CallKey> = self.open.range(from..=to).map(|(key, _)| *key).collect();
-        for key in gone {
-            self.open.remove(&key);
-        }
-        let open = &self.open;
-        self.inbound.retain(|_, key| open.get(key).is_some_and(|callee| *callee != life));
+    /// The process died: its calls end, and calls to it stay without answer.
+    pub(crate) fn forget(&mut self) {
+        self.open.clear();
+        self.inbound.clear();
+        self.connections.clear();
     }
 }
 
@@ -195,47 +181,78 @@ pub(crate) struct Leg {
     pub(crate) bytes: usize,
 }
 
+impl Leg {
+    /// How long one way takes.
+    pub(crate) fn one_way(&self, config: &CallConfig, draws: &mut Draws) -> Duration {
+        let micros = self.bytes as u64 * 1_000_000 / config.bandwidth.max(1);
+        self.rtt / 2 + Duration::from_micros(micros) + self.retransmissions(config, draws)
+    }
+
+    /// How long a handshake takes.
+    pub(crate) fn handshake(&self, config: &CallConfig, draws: &mut Draws) -> Duration {
+        self.rtt + self.retransmissions(config, draws)
+    }
+
+    /// Loss shows as retransmission time-outs, each twice the one before.
+    fn retransmissions(&self, config: &CallConfig, draws: &mut Draws) -> Duration {
+        let (mut delay, mut timeout) =
+            (Duration::ZERO, (self.rtt * 3 / 2).max(Duration::from_millis(50)));
+        while draws.chance(self.loss) && delay < config.call_timeout {
+            delay += timeout;
+            timeout *= 2;
+        }
+        delay
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const A: Life = (NodeIndex::new(0), 1);
     const B: Life = (NodeIndex::new(1), 1);
+    const IDLE: Duration = Duration::from_secs(30);
 
-    fn leg(bytes: usize) -> Leg {
-        Leg { rtt: Duration::from_millis(80), loss: 0.0, bytes }
-    }
-
-    fn key(caller: Life, call: u64) -> CallKey {
-        CallKey { caller, call: CallId(call) }
+    #[test]
+    fn only_the_first_call_to_a_peer_dials_until_the_connection_is_idle() {
+        let (mut a, mut b) = (NodeCalls::default(), NodeCalls::default());
+        let now = Instant::from_micros(1);
+        assert_eq!(a.begin(now, CallId(1), B.0, IDLE), Begins::Dial);
+        assert_eq!(a.begin(now, CallId(2), B.0, IDLE), Begins::Connected(None));
+        // The connection serves both ways, and each end learns the life of the other.
+        b.heard(now, A);
+        assert_eq!(b.begin(now, CallId(1), A.0, IDLE), Begins::Connected(Some(1)));
+        a.heard(now, B);
+        assert_eq!(a.begin(now, CallId(3), B.0, IDLE), Begins::Connected(Some(1)));
+        assert_eq!(a.begin(now + IDLE, CallId(4), B.0, IDLE), Begins::Dial);
+        a.disconnect(B.0);
+        assert_eq!(a.begin(now + IDLE, CallId(5), B.0, IDLE), Begins::Dial);
     }
 
     #[test]
-    fn only_the_first_call_to_a_peer_pays_for_a_handshake() {
-        let mut calls = Calls::new(CallConfig::default(), Rng::from_number(1));
-        let now = Instant::from_micros(1);
-        assert_eq!(calls.begin(now, key(A, 1), B, &leg(0)), Duration::from_millis(120));
-        assert_eq!(calls.begin(now, key(A, 2), B, &leg(125_000)), Duration::from_millis(50));
-        assert_eq!(calls.begin(now, key(B, 1), A, &leg(0)), Duration::from_millis(40));
-        let later = now + Duration::from_secs(31);
-        assert_eq!(calls.begin(later, key(A, 3), B, &leg(0)), Duration::from_millis(120));
-        // B restarted: the old connection is given up after a silence.
-        let reborn = calls.begin(later, key(A, 4), (B.0, 2), &leg(0));
-        assert_eq!(reborn, Duration::from_millis(2120));
+    fn a_leg_takes_half_a_round_trip_and_the_time_of_its_bytes() {
+        let (config, mut draws) = (CallConfig::default(), Draws::new(1, "calls", 0));
+        let leg = |bytes, loss| Leg { rtt: Duration::from_millis(80), loss, bytes };
+        let millis = Duration::from_millis;
+        assert_eq!(leg(0, 0.0).one_way(&config, &mut draws), millis(40));
+        assert_eq!(leg(125_000, 0.0).one_way(&config, &mut draws), millis(50));
+        assert_eq!(leg(0, 0.0).handshake(&config, &mut draws), millis(80));
+        let lost = leg(0, 1.0).one_way(&config, &mut draws);
+        assert!(lost > config.call_timeout, "{lost:?}");
     }
 
     #[test]
     fn a_call_ends_once_and_never_for_a_dead_caller() {
-        let mut calls = Calls::new(CallConfig::default(), Rng::from_number(1));
-        calls.begin(Instant::ZERO, key(A, 1), B, &leg(0));
-        let inbound = calls.arrive(key(A, 1)).expect("the caller waits");
-        assert_eq!(calls.answered(inbound), Some(key(A, 1)));
-        assert_eq!(calls.answered(inbound), None);
-        assert!(calls.end(key(A, 1), false));
-        assert!(!calls.end(key(A, 1), true));
-        calls.begin(Instant::ZERO, key(A, 2), B, &leg(0));
-        calls.forget(A);
-        assert_eq!(calls.arrive(key(A, 2)), None);
-        assert_eq!((calls.stats.made, calls.stats.failed), (2, 0));
+        let (mut a, mut b) = (NodeCalls::default(), NodeCalls::default());
+        a.begin(Instant::ZERO, CallId(1), B.0, IDLE);
+        let key = CallKey { caller: A, call: CallId(1) };
+        let inbound = b.arrive(key);
+        assert_ne!(b.foreign(), inbound);
+        assert_eq!(b.answered(inbound), Some(key));
+        assert_eq!(b.answered(inbound), None);
+        assert!(a.end(CallId(1)) && !a.end(CallId(1)));
+        a.begin(Instant::ZERO, CallId(2), B.0, IDLE);
+        a.forget();
+        assert!(!a.end(CallId(2)));
     }
 }

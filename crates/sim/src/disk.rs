@@ -7,9 +7,11 @@
 
 use std::time::Duration;
 
-use potluck_base::{Key, Rng};
+use potluck_base::Key;
 use potluck_record::{Envelope, OpId, Place, StateDigest, StorageFailure, StorageOp, StorageReply};
 use potluck_store::{MemoryStore, StoreStats};
+
+use crate::draws::Draws;
 
 /// How fast disks are.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,18 +50,18 @@ pub struct Disk {
     waiting: Vec<(OpId, StorageOp)>,
     /// The answers of the batch under way, given out when it is durable.
     under_way: Option<Vec<(OpId, StorageReply)>>,
+    draws: Draws,
 }
 
 impl Disk {
-    pub(crate) fn new(config: DiskConfig) -> Self {
+    pub(crate) fn new(config: DiskConfig, draws: Draws) -> Self {
         let store = MemoryStore::in_memory();
-        Self { store, config, fault: None, waiting: Vec::new(), under_way: None }
+        Self { store, config, fault: None, waiting: Vec::new(), under_way: None, draws }
     }
 
     /// A disk with the same contents, as a copied data folder has.
-    pub(crate) fn copied(&self) -> Self {
-        let (store, config) = (self.store.copied(), self.config.clone());
-        Self { store, config, fault: None, waiting: Vec::new(), under_way: None }
+    pub(crate) fn copied(&self, draws: Draws) -> Self {
+        Self { store: self.store.copied(), ..Self::new(self.config.clone(), draws) }
     }
 
     pub(crate) fn submit(&mut self, id: OpId, op: StorageOp) {
@@ -67,7 +69,7 @@ impl Disk {
     }
 
     /// Starts a batch if none is under way; says how long it will take.
-    pub(crate) fn begin(&mut self, rng: &mut Rng) -> Option<Duration> {
+    pub(crate) fn begin(&mut self) -> Option<Duration> {
         if self.under_way.is_some() || self.waiting.is_empty() {
             return None;
         }
@@ -85,7 +87,7 @@ impl Disk {
             )
         });
         let time = if reads_only { self.config.read } else { self.config.commit };
-        Some(rng.jitter(time, self.config.jitter))
+        Some(self.draws.jitter(time, self.config.jitter))
     }
 
     /// Ends the batch under way: it is durable now, if the disk is honest.
@@ -103,8 +105,8 @@ impl Disk {
     }
 
     /// The power goes: what was not synced is lost, a batch under way with even chance.
-    pub(crate) fn crash(&mut self, rng: &mut Rng) {
-        let synced = rng.chance(0.5) && self.fault != Some(DiskFault::LyingSync);
+    pub(crate) fn crash(&mut self) {
+        let synced = self.draws.chance(0.5) && self.fault != Some(DiskFault::LyingSync);
         if self.under_way.take().is_some() && synced {
             self.store.sync();
         }
@@ -199,12 +201,16 @@ mod tests {
         StorageOp::Merge { envelope, place: Place::Replica, how: MergeAs::Repair }
     }
 
-    fn written(disk: &mut Disk, rng: &mut Rng, numbers: std::ops::Range<u64>) -> usize {
+    fn disk(seed: u64) -> Disk {
+        Disk::new(DiskConfig::default(), Draws::new(seed, "disk", 0))
+    }
+
+    fn written(disk: &mut Disk, numbers: std::ops::Range<u64>) -> usize {
         for number in numbers {
             disk.submit(OpId(number), merge(number));
         }
-        assert!(disk.begin(rng).is_some_and(|time| time > Duration::from_millis(1)));
-        assert_eq!(disk.begin(rng), None, "one batch at a time");
+        assert!(disk.begin().is_some_and(|time| time > Duration::from_millis(1)));
+        assert_eq!(disk.begin(), None, "one batch at a time");
         disk.finish().len()
     }
 
@@ -212,13 +218,12 @@ mod tests {
     fn what_was_answered_survives_a_crash_and_what_was_not_is_kept_or_lost_as_a_whole() {
         let mut kept = [0, 0];
         for seed in 0..20 {
-            let mut rng = Rng::from_number(seed);
-            let mut disk = Disk::new(DiskConfig::default());
-            assert_eq!(written(&mut disk, &mut rng, 0..10), 10);
+            let mut disk = disk(seed);
+            assert_eq!(written(&mut disk, 0..10), 10);
             (10..20).for_each(|number| disk.submit(OpId(number), merge(number)));
-            assert!(disk.begin(&mut rng).is_some());
+            assert!(disk.begin().is_some());
             disk.submit(OpId(20), merge(20));
-            disk.crash(&mut rng);
+            disk.crash();
             match disk.keys().len() {
                 10 => kept[0] += 1,
                 20 => kept[1] += 1,
@@ -230,28 +235,26 @@ mod tests {
 
     #[test]
     fn a_lying_disk_answers_and_forgets() {
-        let mut rng = Rng::from_number(1);
-        let mut disk = Disk::new(DiskConfig::default());
+        let mut disk = disk(1);
         disk.set_fault(Some(DiskFault::LyingSync));
-        assert_eq!(written(&mut disk, &mut rng, 0..10), 10);
+        assert_eq!(written(&mut disk, 0..10), 10);
         assert_eq!(disk.keys().len(), 10);
-        disk.crash(&mut rng);
+        disk.crash();
         assert_eq!(disk.keys(), []);
     }
 
     #[test]
     fn full_and_stopped_disks_say_so() {
-        let mut rng = Rng::from_number(1);
         for (fault, failure) in
             [(DiskFault::Full, StorageFailure::Full), (DiskFault::Stopped, StorageFailure::Stopped)]
         {
-            let mut disk = Disk::new(DiskConfig::default());
+            let mut disk = disk(1);
             disk.set_fault(Some(fault));
             disk.submit(OpId(1), merge(1));
-            assert!(disk.begin(&mut rng).is_some());
+            assert!(disk.begin().is_some());
             assert_eq!(disk.finish(), [(OpId(1), StorageReply::Failed(failure))]);
             disk.set_fault(None);
-            assert_eq!(written(&mut disk, &mut rng, 0..3), 3);
+            assert_eq!(written(&mut disk, 0..3), 3);
             assert_eq!(disk.keys().len(), 3);
         }
     }

@@ -40,14 +40,16 @@
 //!   ([`World::hostile_call`]); it keeps what it hears ([`World::hostile_came`],
 //!   [`World::hostile_answers`]), to be replayed, and answers as [`World::hostile_manners`] say.
 //!
-//! **Invariants:** no OS clock, no thread, no hash map: the same seed gives the same
-//! [`Trace`], event by event, and a failing run prints the line that repeats it.
+//! **Invariants:** no OS clock, no thread, no hash map: the same seed gives the same [`Trace`], event by
+//! event, and a failing run prints the line that repeats it.
 
 pub mod batch;
 mod calls;
 pub mod check;
 mod chronicle;
 mod disk;
+mod draws;
+mod lines;
 pub mod nat;
 mod network;
 mod queue;
@@ -63,7 +65,8 @@ mod world;
 
 pub use calls::{CallConfig, CallStats};
 pub use disk::{Disk, DiskConfig, DiskFault};
-pub use network::{Blocks, LinkFault, NetworkConfig, NetworkStats, PartitionId};
+pub use lines::NetworkStats;
+pub use network::{Blocks, LinkFault, NetworkConfig, PartitionId};
 pub use report::{Report, Value};
 pub use scenario::{Params, STABILISATION, Scenario, ScenarioError};
 pub use scenarios::run;

@@ -1,15 +1,17 @@
-//! The network between the nodes: how long a datagram takes, and whether it arrives at all.
+//! The network between the nodes: what its pairs of endpoints are like. [`crate::lines`] decides about each
+//! datagram.
 //!
 //! Round-trip times are log-normal over the pairs of endpoints and constant for a pair, as measured
-//! between hosts of the Internet; each datagram adds a jitter of its own. Loss, duplication and
-//! reordering are independent per datagram. Partitions block pairs in one or both directions, clogs
-//! stall one direction of a pair for a while. All decisions come from one seeded generator.
+//! between hosts of the Internet; each datagram adds a jitter of its own. Partitions block pairs in one or
+//! both directions.
+//!
+//! **Invariant:** while time passes nothing here changes, so all shards read it; scenarios change it in
+//! between.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use potluck_base::{Instant, Rng};
-
+use crate::draws::mix;
 use crate::sim_node::NodeIndex;
 
 /// What the network does to datagrams.
@@ -48,6 +50,11 @@ impl Default for NetworkConfig {
         }
     }
 }
+
+/// The shortest round trip, as a share of the median: a shorter one, which one pair of 60,000 would have
+/// with the default spread, is raised to it. Half of it is the lookahead of the shards, so a smaller share
+/// makes shards wait for each other more often.
+const RTT_LEAST: f64 = 0.125;
 
 /// One end of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,61 +123,46 @@ impl Partition {
     }
 }
 
-/// What the network did so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct NetworkStats {
-    /// Datagrams handed to the network.
-    pub sent: u64,
-    /// Their bytes.
-    pub sent_bytes: u64,
-    /// Lost by chance.
-    pub lost: u64,
-    /// Stopped by a partition.
-    pub blocked: u64,
-    /// Delivered a second time.
-    pub duplicated: u64,
-    /// Held back so that others could overtake.
-    pub reordered: u64,
-    /// Times that a direction clogged.
-    pub clogged: u64,
-}
-
-/// When a datagram arrives: never, once or twice.
-pub(crate) type Arrivals = [Option<Duration>; 2];
-
 #[derive(Debug)]
 pub(crate) struct Network {
     config: NetworkConfig,
     /// Decides the round-trip times of all pairs without keeping any.
     geography: u64,
     partitions: Vec<Partition>,
-    clogs: BTreeMap<(Endpoint, Endpoint), Instant>,
+    /// No datagram arrives earlier than this after it was sent.
+    lookahead: Duration,
     /// Nodes whose own line is bad.
     faults: BTreeMap<Endpoint, LinkFault>,
     /// The share lost on top from one end to another.
     pair_loss: BTreeMap<(Endpoint, Endpoint), f64>,
     next_partition: u64,
-    rng: Rng,
-    pub(crate) stats: NetworkStats,
 }
 
 impl Network {
-    pub(crate) fn new(config: NetworkConfig, mut rng: Rng) -> Self {
+    pub(crate) fn new(config: NetworkConfig, geography: u64) -> Self {
         Self {
+            lookahead: lookahead(&config),
             config,
-            geography: rng.next_u64(),
+            geography,
             partitions: Vec::new(),
-            clogs: BTreeMap::new(),
             faults: BTreeMap::new(),
             pair_loss: BTreeMap::new(),
             next_partition: 0,
-            rng,
-            stats: NetworkStats::default(),
         }
     }
 
-    pub(crate) const fn config_mut(&mut self) -> &mut NetworkConfig {
-        &mut self.config
+    pub(crate) const fn config(&self) -> &NetworkConfig {
+        &self.config
+    }
+
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut NetworkConfig)) {
+        change(&mut self.config);
+        self.lookahead = lookahead(&self.config);
+    }
+
+    /// No datagram arrives earlier than this after it was sent.
+    pub(crate) const fn lookahead(&self) -> Duration {
+        self.lookahead
     }
 
     /// The share of what goes from one end to the other that is lost, besides what is blocked.
@@ -206,7 +198,7 @@ impl Network {
     pub(crate) fn rtt(&self, a: Endpoint, b: Endpoint) -> Duration {
         let (low, high) = (a.number().min(b.number()), a.number().max(b.number()));
         let pair = mix(self.geography ^ mix(low) ^ mix(high).rotate_left(32));
-        let factor = (self.config.rtt_spread * normal(pair)).exp();
+        let factor = (self.config.rtt_spread * normal(pair)).exp().max(RTT_LEAST);
         self.config.median_rtt.mul_f64(factor)
     }
 
@@ -239,63 +231,13 @@ impl Network {
 
     pub(crate) fn heal_all(&mut self) {
         self.partitions.clear();
-        self.clogs.clear();
-    }
-
-    /// Holds everything from one end to the other back until `until`.
-    pub(crate) fn clog(&mut self, from: Endpoint, to: Endpoint, until: Instant) {
-        self.stats.clogged += 1;
-        self.clogs.insert((from, to), until);
-    }
-
-    /// Decides what becomes of one datagram.
-    pub(crate) fn send(
-        &mut self,
-        now: Instant,
-        from: Endpoint,
-        to: Endpoint,
-        bytes: usize,
-    ) -> Arrivals {
-        self.stats.sent += 1;
-        self.stats.sent_bytes += bytes as u64;
-        if self.is_blocked(from, to) {
-            self.stats.blocked += 1;
-            return [None, None];
-        }
-        let loss = self.loss_between(from, to);
-        if self.rng.chance(loss) {
-            self.stats.lost += 1;
-            return [None, None];
-        }
-        if self.config.clog > 0.0 && self.rng.chance(self.config.clog) {
-            let until = now + self.config.clog_time.mul_f64(self.rng.fraction());
-            self.clogs.retain(|_, until| *until > now);
-            self.clog(from, to, until);
-        }
-        let held = self.clogs.get(&(from, to)).map_or(Duration::ZERO, |until| until.since(now));
-        let rtt = self.rtt(from, to);
-        let first = held + self.one_way(rtt);
-        let twice = self.config.duplicate > 0.0 && self.rng.chance(self.config.duplicate);
-        self.stats.duplicated += u64::from(twice);
-        [Some(first), twice.then(|| held + self.one_way(rtt) + self.one_way(rtt))]
-    }
-
-    fn one_way(&mut self, rtt: Duration) -> Duration {
-        let mut delay = rtt.mul_f64(0.5 * (1.0 + self.config.jitter * self.rng.fraction()));
-        if self.config.reorder > 0.0 && self.rng.chance(self.config.reorder) {
-            self.stats.reordered += 1;
-            delay += rtt.mul_f64(2.0 * self.rng.fraction());
-        }
-        delay
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014): a good hash of one number.
-const fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+/// Half of the shortest round trip, in whole microseconds and at least one, as instants are.
+fn lookahead(config: &NetworkConfig) -> Duration {
+    let micros = config.median_rtt.mul_f64(RTT_LEAST / 2.0).as_micros() as u64;
+    Duration::from_micros(micros.max(1))
 }
 
 /// A standard normal number made of one hash: the sum of twelve uniform ones minus six.
@@ -313,13 +255,9 @@ mod tests {
     const A: Endpoint = Endpoint::Node(NodeIndex::new(0));
     const B: Endpoint = Endpoint::Node(NodeIndex::new(1));
 
-    fn network(config: NetworkConfig) -> Network {
-        Network::new(config, Rng::from_number(1))
-    }
-
     #[test]
     fn round_trips_are_log_normal_around_the_median_and_the_same_both_ways() {
-        let network = network(NetworkConfig::default());
+        let network = Network::new(NetworkConfig::default(), 1);
         let mut rtts: Vec<Duration> = (0..4000)
             .map(|i| {
                 let (a, b) = (Endpoint::Node(NodeIndex::new(i)), Endpoint::Stranger(i * 7));
@@ -335,64 +273,17 @@ mod tests {
     }
 
     #[test]
-    fn loss_and_duplication_have_their_shares() {
-        let config = NetworkConfig { loss: 0.1, duplicate: 0.05, ..NetworkConfig::default() };
-        let mut network = network(config);
-        for _ in 0..10_000 {
-            network.send(Instant::ZERO, A, B, 100);
-        }
-        assert!((900..1100).contains(&network.stats.lost), "{:?}", network.stats);
-        assert!((380..520).contains(&network.stats.duplicated), "{:?}", network.stats);
-        assert_eq!(network.stats.sent_bytes, 1_000_000);
-    }
-
-    #[test]
     fn partitions_block_the_ways_they_name_until_healed() {
-        let mut network = network(NetworkConfig { loss: 0.0, ..NetworkConfig::default() });
+        let mut network = Network::new(NetworkConfig::default(), 1);
         let (a, b) = ([NodeIndex::new(0)], [NodeIndex::new(1)]);
         let id = network.partition(&a, &b, Blocks::FirstToSecond);
         assert!(network.is_blocked(A, B) && !network.is_blocked(B, A));
         let both = network.partition(&a, &b, Blocks::BothWays);
         assert!(network.is_blocked(A, B) && network.is_blocked(B, A));
-        assert_eq!(network.send(Instant::ZERO, A, B, 1), [None, None]);
         network.heal(both);
         assert!(!network.is_blocked(B, A));
         network.heal(id);
         assert!(!network.is_blocked(A, B));
         assert!(!network.is_blocked(Endpoint::Stranger(3), B));
-    }
-
-    #[test]
-    fn a_bad_line_loses_both_ways_or_one_and_a_bad_pair_only_its_own() {
-        const C: Endpoint = Endpoint::Node(NodeIndex::new(2));
-        let mut network = network(NetworkConfig { loss: 0.0, ..NetworkConfig::default() });
-        let lost = |network: &mut Network, from, to| {
-            let came = (0..1000).filter(|_| network.send(Instant::ZERO, from, to, 1)[0].is_some());
-            1000 - came.count()
-        };
-        network.set_fault(A, Some(LinkFault::Loss(0.8)));
-        for (from, to, range) in [(A, B, 750..850), (B, A, 750..850), (B, C, 0..1)] {
-            assert!(range.contains(&lost(&mut network, from, to)), "{from:?} to {to:?}");
-        }
-        for (fault, out, back) in [(LinkFault::Mute, 1000, 0), (LinkFault::Deaf, 0, 1000)] {
-            network.set_fault(A, Some(fault));
-            assert_eq!((lost(&mut network, A, B), lost(&mut network, B, A)), (out, back));
-        }
-        network.set_fault(A, None);
-        network.set_pair_loss(A, B, 0.5);
-        assert!((450..550).contains(&lost(&mut network, A, B)));
-        assert_eq!((lost(&mut network, B, A), lost(&mut network, A, C)), (0, 0));
-        network.set_pair_loss(A, B, 0.0);
-        assert_eq!(lost(&mut network, A, B), 0);
-    }
-
-    #[test]
-    fn a_clog_holds_one_direction_back() {
-        let mut network = network(NetworkConfig { loss: 0.0, ..NetworkConfig::default() });
-        network.clog(A, B, Instant::from_micros(5_000_000));
-        let [there, _] = network.send(Instant::ZERO, A, B, 1);
-        let [back, _] = network.send(Instant::ZERO, B, A, 1);
-        assert!(there > Some(Duration::from_secs(5)));
-        assert!(back < Some(Duration::from_secs(1)));
     }
 }

@@ -10,7 +10,11 @@ use potluck_dht::EntryPoint;
 use potluck_gossip::FoundFile;
 use potluck_node::{Input, Node};
 
+use crate::calls::NodeCalls;
 use crate::disk::Disk;
+use crate::draws::Draws;
+use crate::nat::Nat;
+use crate::trace::Chain;
 use crate::world::{NodeFiles, Told, Traffic};
 
 /// The UDP port of every simulated node.
@@ -78,6 +82,32 @@ pub(crate) struct Process {
     pub(crate) joined: bool,
 }
 
+/// A node's place in the network.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) traffic: Traffic,
+    /// The router that it is behind.
+    pub(crate) nat: Option<Box<Nat>>,
+    pub(crate) calls: NodeCalls,
+    /// Decides what becomes of its datagrams.
+    pub(crate) datagram_draws: Draws,
+    /// Decides how long its parts of calls take.
+    pub(crate) call_draws: Draws,
+}
+
+impl Place {
+    pub(crate) fn new(seed: u64, node: NodeIndex) -> Self {
+        let draws = |label| Draws::new(seed, label, node.get() as u64);
+        Self {
+            traffic: Traffic::default(),
+            nat: None,
+            calls: NodeCalls::default(),
+            datagram_draws: draws("datagrams"),
+            call_draws: draws("calls"),
+        }
+    }
+}
+
 /// One simulated computer.
 pub struct SimNode {
     pub(crate) identity: Identity,
@@ -93,6 +123,7 @@ pub struct SimNode {
     /// What it asked to be remembered.
     pub(crate) saved: Vec<Contact>,
     pub(crate) entries: Vec<EntryPoint>,
+    /// It said good-bye since its last start.
     pub(crate) left: bool,
     /// Files it holds and fetches.
     pub(crate) files: NodeFiles,
@@ -100,7 +131,11 @@ pub struct SimNode {
     pub(crate) shared_names: Vec<FoundFile>,
     /// What it told its user.
     pub(crate) told: Told,
-    pub(crate) traffic: Traffic,
+    pub(crate) place: Place,
+    /// The events that reached it.
+    pub(crate) chain: Chain,
+    /// Counts the events of the queue that it caused.
+    pub(crate) caused: u64,
 }
 
 impl SimNode {

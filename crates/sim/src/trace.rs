@@ -1,7 +1,9 @@
 //! What happened, as one hash and as a short log for people.
 //!
-//! The hash runs over every event that reached a node, with its bytes. Two runs with the same hash
-//! were the same run; the same seed must give the same hash.
+//! Each node has a chain of hashes over the events that reached it, with their bytes; the hash of a run
+//! covers all chains. The order of events at different nodes is in it by their times only: it is not
+//! defined between shards, and the hash does not depend on their number. Two runs with the same hash were
+//! the same run; the same seed must give the same hash.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -28,46 +30,82 @@ impl fmt::Debug for TraceHash {
     }
 }
 
-/// The running hash and the log of one world.
-#[derive(Debug, Clone)]
-pub struct Trace {
-    hasher: blake3::Hasher,
+/// The events of one node, or those of the world itself, as a chain of hashes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Chain {
+    hash: [u8; 16],
     events: u64,
-    log: VecDeque<(Instant, String)>,
 }
 
-impl Trace {
-    pub(crate) fn new(seed: u64) -> Self {
+impl Chain {
+    /// How many events it covers.
+    pub(crate) const fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Takes one event in: when, what, and its bytes.
+    pub(crate) fn event(&mut self, at: Instant, kind: [u8; 4], bytes: &[u8]) {
+        self.events += 1;
+        let mut head = [0; 32];
+        head[..16].copy_from_slice(&self.hash);
+        head[16..24].copy_from_slice(&at.as_micros().to_le_bytes());
+        head[24..28].copy_from_slice(&kind);
+        head[28..].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&head).update(bytes);
+        self.hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    }
+}
+
+/// Something remarkable for people.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Note {
+    pub(crate) at: Instant,
+    /// The number of the node that it is about.
+    pub(crate) node: usize,
+    pub(crate) line: String,
+    /// Whether a machine broke its contract.
+    pub(crate) broken: bool,
+}
+
+/// The last notes of a world.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Log(VecDeque<(Instant, String)>);
+
+impl Log {
+    pub(crate) fn push(&mut self, at: Instant, line: String) {
+        if self.0.len() == LINES_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((at, line));
+    }
+}
+
+/// The trace of a run so far.
+#[derive(Debug, Clone)]
+pub struct Trace<'a> {
+    hash: TraceHash,
+    events: u64,
+    log: &'a Log,
+}
+
+impl<'a> Trace<'a> {
+    /// The trace of these chains, each with what tells it from the others by its place.
+    pub(crate) fn of<'b>(seed: u64, chains: impl Iterator<Item = &'b Chain>, log: &'a Log) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("potluck 2026 simulation trace");
         hasher.update(&seed.to_le_bytes());
-        Self { hasher, events: 0, log: VecDeque::new() }
-    }
-
-    /// Takes one event in: when, to whom, what, and its bytes.
-    pub(crate) fn event(&mut self, at: Instant, node: usize, kind: &'static [u8; 4], bytes: &[u8]) {
-        self.events += 1;
-        let mut head = [0; 24];
-        head[..8].copy_from_slice(&at.as_micros().to_le_bytes());
-        head[8..12].copy_from_slice(kind);
-        head[12..16].copy_from_slice(&(node as u32).to_le_bytes());
-        head[16..].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
-        self.hasher.update(&head);
-        self.hasher.update(bytes);
-    }
-
-    /// Notes something for people; it enters the hash as well.
-    pub(crate) fn note(&mut self, at: Instant, line: String) {
-        self.event(at, usize::MAX, b"note", line.as_bytes());
-        if self.log.len() == LINES_MAX {
-            self.log.pop_front();
+        let mut events = 0;
+        for chain in chains {
+            events += chain.events;
+            hasher.update(&chain.hash).update(&chain.events.to_le_bytes());
         }
-        self.log.push_back((at, line));
+        Self { hash: TraceHash(*hasher.finalize().as_bytes()), events, log }
     }
 
     /// The hash of everything so far.
     #[must_use]
-    pub fn hash(&self) -> TraceHash {
-        TraceHash(*self.hasher.finalize().as_bytes())
+    pub const fn hash(&self) -> TraceHash {
+        self.hash
     }
 
     /// How many events it covers.
@@ -77,8 +115,9 @@ impl Trace {
     }
 
     /// The last remarkable events, oldest first, one line each: virtual time and what happened.
-    pub fn log(&self) -> impl Iterator<Item = String> {
-        self.log.iter().map(|(at, line)| format!("{at:?} {line}"))
+    pub fn log(&self) -> impl Iterator<Item = String> + use<'a> {
+        let Log(lines) = self.log;
+        lines.iter().map(|(at, line)| format!("{at:?} {line}"))
     }
 }
 
@@ -87,27 +126,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_depends_on_seed_order_and_bytes() {
-        let run = |seed, events: &[&[u8]]| {
-            let mut trace = Trace::new(seed);
+    fn the_hash_depends_on_seed_node_order_and_bytes() {
+        // Each event is a letter of the node in its place: upper case for the second node.
+        let run = |seed, events: &[&str]| {
+            let mut chains = [Chain::default(), Chain::default()];
             for bytes in events {
-                trace.event(Instant::ZERO, 1, b"data", bytes);
+                let node = usize::from(bytes.starts_with(char::is_uppercase));
+                chains[node].event(Instant::ZERO, *b"data", bytes.to_lowercase().as_bytes());
             }
-            trace.hash()
+            Trace::of(seed, chains.iter(), &Log::default()).hash()
         };
-        let base = run(1, &[b"a", b"b"]);
-        assert_eq!(base, run(1, &[b"a", b"b"]));
-        for other in [run(2, &[b"a", b"b"]), run(1, &[b"b", b"a"]), run(1, &[b"ab"])] {
-            assert_ne!(base, other);
+        let base = run(1, &["a", "b", "C"]);
+        assert_eq!(base, run(1, &["C", "a", "b"]), "nodes are apart");
+        assert_ne!(base, run(2, &["a", "b", "C"]));
+        for other in [&["b", "a", "C"][..], &["ab", "C"], &["A", "B", "c"], &["a", "b"]] {
+            assert_ne!(base, run(1, other), "{other:?}");
         }
     }
 
     #[test]
     fn the_log_keeps_the_last_lines_only() {
-        let mut trace = Trace::new(1);
-        for line in 0..=LINES_MAX {
-            trace.note(Instant::ZERO, line.to_string());
-        }
+        let mut log = Log::default();
+        (0..=LINES_MAX).for_each(|line| log.push(Instant::ZERO, line.to_string()));
+        let trace = Trace::of(1, std::iter::empty(), &log);
         assert_eq!(trace.log().count(), LINES_MAX);
         assert_eq!(trace.log().last(), Some(format!("0.000000s {LINES_MAX}")));
     }

@@ -1,12 +1,13 @@
-//! The virtual world: many real node machines, one event queue, one clock.
+//! The virtual world: many real node machines, divided into shards with an event queue each.
 //!
 //! The machines are those of the real program and exchange the bytes of the real wire. Everything
 //! around them is made up here, from one seed: time, network, disks, calls, wall clocks, crashes.
 //!
-//! **Invariants:** the same seed and the same requests give the same run, event by event; virtual
-//! time never goes back; an event for a process that has died is dropped.
+//! **Invariants:** the same seed and the same requests give the same run, event by event, with any number
+//! of shards; virtual time never goes back; an event for a process that has died is dropped.
 
 mod admission;
+mod calls;
 mod config;
 mod deliver;
 mod faults;
@@ -16,20 +17,21 @@ mod outputs;
 mod population;
 mod records;
 mod routers;
+mod shard;
+mod shared;
 mod strangers;
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_base::{Admission, Identity, Instant, NetworkId, Peer, Rng, UnixMillis};
-use potluck_node::{Command, CommandId, Reply};
+use potluck_base::{Admission, Instant, NetworkId, Peer, Rng, UnixMillis};
+use potluck_node::{Command, CommandId, Input, Reply};
 
-use crate::calls::{CallStats, Calls};
-use crate::network::{Network, NetworkStats};
-use crate::queue::EventQueue;
+use crate::calls::CallStats;
+use crate::lines::NetworkStats;
+use crate::network::Network;
 use crate::sim_node::{NodeIndex, SimNode};
-use crate::trace::Trace;
+use crate::trace::{Chain, Log, Trace};
 
 pub(crate) use admission::Papers;
 pub use config::WorldConfig;
@@ -40,11 +42,10 @@ pub(crate) use records::Told;
 pub use records::Traffic;
 pub use strangers::{Seen, StrangerStats};
 
-use deliver::Event;
-use strangers::{Strangers, Tap};
+use shard::{Local, Shard};
+use shared::Shared;
+use strangers::Outside;
 
-/// What an exact wall clock shows at the start of every world: 15 January 2027.
-const EPOCH: UnixMillis = UnixMillis(1_800_000_000_000);
 /// How often [`World::run_until`] looks at its condition, in virtual time.
 const LOOK: Duration = Duration::from_millis(10);
 /// Broken promises kept for the report.
@@ -92,34 +93,21 @@ pub struct WorldStats {
 
 /// A virtual world.
 pub struct World {
-    config: WorldConfig,
-    /// In `invite` networks.
-    authority: Option<Identity>,
-    network_id: NetworkId,
+    shared: Arc<Shared>,
     now: Instant,
-    queue: EventQueue<Event>,
-    nodes: Vec<SimNode>,
-    directory: BTreeMap<SocketAddr, NodeIndex>,
-    routers: routers::Routers,
-    network: Network,
-    calls: Calls,
-    pipes: files::Pipes,
-    strangers: Strangers,
-    tap: Tap,
-    hostiles: Vec<hostile::Hostile>,
-    hostile_addresses: BTreeMap<SocketAddr, HostileIndex>,
+    shards: Vec<Shard>,
+    /// Nodes ever spawned.
+    count: usize,
     hostile_rng: Rng,
+    outside: Outside,
     /// Times that a node changed its address: no address is used twice.
     moves: u32,
     rng: Rng,
-    disk_rng: Rng,
-    trace: Trace,
-    pending: BTreeMap<CommandId, (NodeIndex, Instant)>,
-    outcomes: BTreeMap<CommandId, Outcome>,
+    /// What scenarios noted.
+    chain: Chain,
+    log: Log,
     next_command: u64,
-    outbox: Vec<potluck_node::Output>,
     violations: Vec<String>,
-    stats: WorldStats,
 }
 
 impl World {
@@ -133,47 +121,43 @@ impl World {
             Some(key) => NetworkId::new(&name, Admission::Invite, Some(&key.public_key())),
             None => NetworkId::new(&name, Admission::Lab, None),
         };
+        let shards = 1;
         Self {
-            network: Network::new(config.network.clone(), rng.fork("network")),
-            calls: Calls::new(config.calls.clone(), rng.fork("calls")),
-            pipes: files::Pipes::default(),
-            disk_rng: rng.fork("disks"),
-            trace: Trace::new(config.seed),
-            tap: Tap::new(rng.fork("tap")),
             // Not forked from the world's own generator, whose numbers recorded seeds stand for.
             hostile_rng: Rng::from_number(config.seed ^ 0x686f_7374_696c_6521),
-            hostiles: Vec::new(),
-            hostile_addresses: BTreeMap::new(),
-            moves: 0,
-            config,
-            authority,
-            network_id,
+            outside: Outside::new(config.seed),
+            shared: Arc::new(Shared {
+                network: Network::new(config.network.clone(), rng.fork("network").next_u64()),
+                authority,
+                network_id,
+                config,
+                directory: std::collections::BTreeMap::new(),
+                routers: std::collections::BTreeMap::new(),
+                hostiles: std::collections::BTreeMap::new(),
+                shards,
+            }),
             now: Instant::ZERO,
-            queue: EventQueue::new(),
-            nodes: Vec::new(),
-            directory: BTreeMap::new(),
-            routers: routers::Routers::default(),
-            strangers: Strangers::default(),
+            shards: (0..shards).map(|number| Shard::new(number, shards)).collect(),
+            count: 0,
+            moves: 0,
             rng,
-            pending: BTreeMap::new(),
-            outcomes: BTreeMap::new(),
+            chain: Chain::default(),
+            log: Log::default(),
             next_command: 0,
-            outbox: Vec::new(),
             violations: Vec::new(),
-            stats: WorldStats::default(),
         }
     }
 
     /// The parameters.
     #[must_use]
-    pub const fn config(&self) -> &WorldConfig {
-        &self.config
+    pub fn config(&self) -> &WorldConfig {
+        &self.shared.config
     }
 
     /// The network that all nodes belong to.
     #[must_use]
-    pub const fn network_id(&self) -> &NetworkId {
-        &self.network_id
+    pub fn network_id(&self) -> &NetworkId {
+        &self.shared.network_id
     }
 
     /// Virtual time.
@@ -185,7 +169,7 @@ impl World {
     /// What an exact wall clock shows.
     #[must_use]
     pub fn wall_clock(&self) -> UnixMillis {
-        EPOCH.plus(self.now.since(Instant::ZERO))
+        Shared::wall_clock(self.now)
     }
 
     /// A generator for the code that drives this world, apart from the world's own.
@@ -196,47 +180,52 @@ impl World {
 
     /// All nodes that were ever spawned.
     pub fn all(&self) -> impl Iterator<Item = NodeIndex> + use<> {
-        (0..self.nodes.len() as u32).map(NodeIndex::new)
+        (0..self.count as u32).map(NodeIndex::new)
     }
 
     /// The nodes whose process runs.
     #[must_use]
     pub fn live(&self) -> Vec<NodeIndex> {
-        self.all().filter(|index| self.nodes[index.get()].is_up()).collect()
+        self.all().filter(|index| self.node(*index).is_up()).collect()
     }
 
     /// One node.
     #[must_use]
     pub fn node(&self, index: NodeIndex) -> &SimNode {
-        &self.nodes[index.get()]
+        &self.shards[self.shared.home(index)].nodes[index]
     }
 
     /// One node's disk, to look at what is really there.
     pub fn disk(&mut self, index: NodeIndex) -> &mut crate::disk::Disk {
-        &mut self.nodes[index.get()].disk
+        &mut self.shard_of(index).nodes[index].disk
     }
 
     /// Who the nodes are, with their ids.
     #[must_use]
     pub fn peers(&self, of: &[NodeIndex]) -> Vec<Peer> {
-        of.iter().map(|index| self.nodes[index.get()].peer).collect()
+        of.iter().map(|index| self.node(*index).peer).collect()
     }
 
     /// The node with this id.
     #[must_use]
     pub fn find(&self, id: &potluck_base::NodeId) -> Option<NodeIndex> {
-        self.all().find(|index| self.nodes[index.get()].peer.id == *id)
+        self.all().find(|index| self.node(*index).peer.id == *id)
     }
 
     /// The trace so far.
     #[must_use]
-    pub const fn trace(&self) -> &Trace {
-        &self.trace
+    pub fn trace(&self) -> Trace<'_> {
+        let nodes = self.all().map(|node| &self.node(node).chain);
+        let hostiles = self.shards[0].hostiles.iter().map(|hostile| &hostile.chain);
+        let chains = [&self.chain].into_iter().chain(nodes).chain(hostiles);
+        Trace::of(self.config().seed, chains, &self.log)
     }
 
     /// Writes a line into the trace's log.
     pub fn note(&mut self, line: impl Into<String>) {
-        self.trace.note(self.now, line.into());
+        let line = line.into();
+        self.chain.event(self.now, *b"note", line.as_bytes());
+        self.log.push(self.now, line);
     }
 
     /// Promises that a machine broke: a timer that does not move, a command answered twice.
@@ -245,75 +234,63 @@ impl World {
         &self.violations
     }
 
-    pub(crate) fn violated(&mut self, line: String) {
-        self.trace.note(self.now, format!("broken promise: {line}"));
-        if self.violations.len() < VIOLATIONS_MAX {
-            self.violations.push(line);
-        }
-    }
-
     /// Numbers.
     #[must_use]
-    pub const fn stats(&self) -> WorldStats {
-        WorldStats {
-            network: self.network.stats,
-            calls: self.calls.stats,
-            events: self.trace.events(),
-            ..self.stats
+    pub fn stats(&self) -> WorldStats {
+        let mut sum = WorldStats { events: self.trace().events(), ..WorldStats::default() };
+        for shard in &self.shards {
+            sum.network.add(&shard.lines.stats);
+            sum.calls.add(&shard.counts.calls);
+            sum.delivered += shard.counts.delivered;
+            sum.overflowed += shard.counts.overflowed;
+            sum.timeouts += shard.counts.timeouts;
+            sum.storage_ops += shard.counts.storage_ops;
         }
+        sum
     }
 
     /// Gives a node a command. Its [`Outcome`] comes later; at once if the node is down.
     pub fn command(&mut self, node: NodeIndex, command: Command) -> CommandId {
         let id = CommandId(self.next_command);
         self.next_command += 1;
-        self.pending.insert(id, (node, self.now));
-        if self.nodes[node.get()].is_up() {
-            self.trace.event(self.now, node.get(), b"cmnd", format!("{command:?}").as_bytes());
-            self.feed(node, potluck_node::Input::Command { id, command });
-        } else {
-            self.end_command(id, None);
-        }
+        self.at(node, |local| {
+            local.shard.pending.insert(id, (node, local.shard.now));
+            if local.shard.nodes[node].is_up() {
+                local.shard.trace(node, b"cmnd", format!("{command:?}").as_bytes());
+                local.feed(node, Input::Command { id, command });
+            } else {
+                local.end_command(node, id, None);
+            }
+        });
         id
     }
 
     /// Takes the outcome of a command, if it has ended.
     pub fn outcome(&mut self, id: CommandId) -> Option<Outcome> {
-        self.outcomes.remove(&id)
+        self.shards.iter_mut().find_map(|shard| shard.outcomes.remove(&id))
     }
 
     /// How many commands wait for their answer.
     #[must_use]
     pub fn commands_pending(&self) -> usize {
-        self.pending.len()
+        self.shards.iter().map(|shard| shard.pending.len()).sum()
     }
 
     /// Gives a node a command and runs until it is answered, at most for `bound`.
     pub fn ask(&mut self, node: NodeIndex, command: Command, bound: Duration) -> Option<Reply> {
         let id = self.command(node, command);
-        self.run_until(bound, |world| world.outcomes.contains_key(&id));
+        let ended =
+            |world: &Self| world.shards.iter().any(|shard| shard.outcomes.contains_key(&id));
+        self.run_until(bound, |world| ended(world));
         self.outcome(id).and_then(|outcome| outcome.reply)
-    }
-
-    fn end_command(&mut self, id: CommandId, reply: Option<Reply>) {
-        let Some((node, asked)) = self.pending.remove(&id) else {
-            self.violated(format!("a second answer to command {}: {reply:?}", id.0));
-            return;
-        };
-        let said = reply.as_ref().map(|reply| format!("{reply:?}")).unwrap_or_default();
-        self.trace.event(self.now, node.get(), b"rply", said.as_bytes());
-        self.outcomes.insert(id, Outcome { node, asked, ended: self.now, reply });
     }
 
     /// Lets time pass until `end`.
     pub fn run_to(&mut self, end: Instant) {
-        while self.queue.next_at().is_some_and(|at| at <= end) {
-            if let Some((at, event)) = self.queue.pop() {
-                self.now = self.now.max(at);
-                self.deliver(event);
-            }
-        }
+        let local = &mut Local { shared: &self.shared, shard: &mut self.shards[0] };
+        while local.step_before(end + Duration::from_micros(1)) {}
         self.now = self.now.max(end);
+        self.settle();
     }
 
     /// Lets time pass.
@@ -338,6 +315,49 @@ impl World {
     /// Events that wait.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.queue.len()
+        self.shards.iter().map(|shard| shard.queue.len()).sum()
+    }
+
+    /// Does something at a node, between two events.
+    fn at<T>(&mut self, node: NodeIndex, act: impl FnOnce(&mut Local<'_>) -> T) -> T {
+        self.in_shard(self.shared.home(node), act)
+    }
+
+    fn in_shard<T>(&mut self, number: usize, act: impl FnOnce(&mut Local<'_>) -> T) -> T {
+        let shard = &mut self.shards[number];
+        shard.now = self.now;
+        let done = act(&mut Local { shared: &self.shared, shard });
+        self.settle();
+        done
+    }
+
+    fn shard_of(&mut self, node: NodeIndex) -> &mut Shard {
+        &mut self.shards[self.shared.home(node)]
+    }
+
+    fn shared_mut(&mut self) -> &mut Shared {
+        Arc::get_mut(&mut self.shared).expect("no other thread runs between two runs")
+    }
+
+    /// Delivers what shards posted, and takes what they noted into the log.
+    fn settle(&mut self) {
+        let mut notes = Vec::new();
+        for number in 0..self.shards.len() {
+            for post in std::mem::take(&mut self.shards[number].posts) {
+                self.shards[post.to].queue.push(post.when, post.event);
+            }
+            notes.append(&mut self.shards[number].notes);
+        }
+        notes.sort_by_key(|note| (note.at, note.node));
+        for note in notes {
+            if !note.broken {
+                self.log.push(note.at, note.line);
+                continue;
+            }
+            self.log.push(note.at, format!("broken promise: {}", note.line));
+            if self.violations.len() < VIOLATIONS_MAX {
+                self.violations.push(note.line);
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use potluck_base::{Identity, PublicKey};
+use potluck_base::{Identity, PublicKey, UnixMillis};
 use potluck_dht::EntryPoint;
 use potluck_link::Gatekeeper;
 use potluck_node::{Command, CommandId};
@@ -12,6 +12,8 @@ use potluck_wire::{Certificate, Revocation, Revoked};
 
 use crate::sim_node::NodeIndex;
 use crate::world::World;
+use crate::world::shard::Local;
+use crate::world::shared::Shared;
 
 /// Life of a certificate: a year.
 const LIFE_MS: u64 = 365 * 24 * 60 * 60 * 1000;
@@ -42,20 +44,26 @@ pub(crate) fn authority(seed: u64) -> Identity {
     Identity::from_seed(bytes)
 }
 
-impl World {
+impl Local<'_> {
     /// The door of a node, in an `invite` network. A node without a certificate gets one first, of
     /// its own clock and by no ticket.
     pub(crate) fn gatekeeper(&mut self, index: NodeIndex) -> Option<Gatekeeper> {
-        let key = self.authority.as_ref()?.public_key();
-        if self.nodes[index.get()].papers.certificate.is_none() {
-            self.certify(index, index, None);
+        let key = self.shared.authority.as_ref()?.public_key();
+        let now = self.shard.now;
+        let node = &mut self.shard.nodes[index];
+        if node.papers.certificate.is_none() {
+            let issued = node.wall_clock(Shared::wall_clock(now));
+            let subject = (index, node.peer.contact.public_key);
+            node.papers.certificate = certificate(self.shared, issued, subject, None);
         }
-        let papers = &self.nodes[index.get()].papers;
-        let (certificate, revocations) = (papers.certificate.clone(), papers.revocations.clone());
-        let door = Gatekeeper::new(self.network_id, key, certificate, revocations);
-        Some(door.with_revocations_max(self.config.revocations_max))
+        let (certificate, revocations) =
+            (node.papers.certificate.clone(), node.papers.revocations.clone());
+        let door = Gatekeeper::new(self.shared.network_id, key, certificate, revocations);
+        Some(door.with_revocations_max(self.shared.config.revocations_max))
     }
+}
 
+impl World {
     /// Adds a node that `issuer` lets in by `ticket`, under the clock that `issuer` shows now, and
     /// starts it.
     pub fn admit(
@@ -65,26 +73,12 @@ impl World {
         entries: Vec<EntryPoint>,
     ) -> NodeIndex {
         let index = self.add(entries);
-        self.certify(issuer, index, Some(ticket));
+        let issued = self.node(issuer).wall_clock(self.wall_clock());
+        let subject = (index, self.node(index).peer.contact.public_key);
+        let certificate = certificate(&self.shared, issued, subject, Some(ticket));
+        self.shard_of(index).nodes[index].papers.certificate = certificate;
         self.start(index);
         index
-    }
-
-    fn certify(&mut self, issuer: NodeIndex, subject: NodeIndex, ticket: Option<PublicKey>) {
-        let Some(authority) = &self.authority else { return };
-        let issued = self.nodes[issuer.get()].wall_clock(self.wall_clock());
-        let certificate = Certificate {
-            subject: self.nodes[subject.get()].peer.contact.public_key,
-            labels: Vec::new(),
-            serial: subject.get() as u64,
-            issued,
-            expires: potluck_base::UnixMillis(issued.0 + LIFE_MS),
-            ephemeral: false,
-            salt: None,
-            ticket,
-        };
-        let bytes = certificate.sign(authority, &self.network_id);
-        self.nodes[subject.get()].papers.certificate = bytes;
     }
 
     /// The node `at`, which holds the authority key, puts a member or a ticket out.
@@ -92,10 +86,30 @@ impl World {
     /// # Panics
     /// If the world's network is not an `invite` network.
     pub fn revoke(&mut self, at: NodeIndex, subject: Revoked) -> CommandId {
-        let authority = self.authority.as_ref().expect("an invite network has an authority");
-        let now = self.nodes[at.get()].wall_clock(self.wall_clock());
-        let bytes = Revocation { subject, at: now }.sign(authority, &self.network_id);
+        let now = self.node(at).wall_clock(self.wall_clock());
+        let authority = self.shared.authority.as_ref().expect("an invite network has an authority");
+        let bytes = Revocation { subject, at: now }.sign(authority, &self.shared.network_id);
         self.note(format!("{at} revokes {subject:?}"));
         self.command(at, Command::Revoke(bytes))
     }
+}
+
+/// A certificate of the world's authority for a node; `None` outside of `invite` networks.
+fn certificate(
+    shared: &Shared,
+    issued: UnixMillis,
+    (index, subject): (NodeIndex, PublicKey),
+    ticket: Option<PublicKey>,
+) -> Option<Bytes> {
+    let certificate = Certificate {
+        subject,
+        labels: Vec::new(),
+        serial: index.get() as u64,
+        issued,
+        expires: UnixMillis(issued.0 + LIFE_MS),
+        ephemeral: false,
+        salt: None,
+        ticket,
+    };
+    certificate.sign(shared.authority.as_ref()?, &shared.network_id)
 }

@@ -10,10 +10,12 @@ use potluck_record::Place;
 
 use crate::calls::Life;
 use crate::disk::DiskFault;
+use crate::draws::seed_of;
 use crate::network::{Blocks, Endpoint, LinkFault, NetworkConfig, PartitionId};
 use crate::sim_node::{NodeIndex, Paused};
 use crate::world::World;
 use crate::world::deliver::Event;
+use crate::world::shard::Local;
 
 impl World {
     /// The power of a node goes: its process is gone, and so is what its disk had not synced.
@@ -22,8 +24,10 @@ impl World {
             return;
         }
         self.note(format!("{node} crashes"));
-        self.kill(node);
-        self.nodes[node.get()].disk.crash(&mut self.disk_rng);
+        self.at(node, |local| {
+            local.kill(node);
+            local.shard.nodes[node].disk.crash();
+        });
     }
 
     /// A node that is down starts again, with the same identity and what its disk kept.
@@ -35,62 +39,22 @@ impl World {
     /// A node's machine sleeps for a while and then goes on. Its monotonic clock runs on, and the
     /// process is told that it slept (`Input::Resumed`).
     pub fn pause(&mut self, node: NodeIndex, time: Duration) {
-        self.stand_still(node, time, true);
+        self.at(node, |local| local.stand_still(node, time, true));
     }
 
     /// A node's process gets no processor time for a while and then goes on, without being told:
     /// all that came meanwhile comes in one burst. Its monotonic clock runs on.
     pub fn stall(&mut self, node: NodeIndex, time: Duration) {
-        self.stand_still(node, time, false);
+        self.at(node, |local| local.stand_still(node, time, false));
     }
 
     /// For `time` a node's process gets no processor time but for a moment each `every`: it stands
     /// still for `stall` each, and handles what came in between in bursts.
     pub fn starve(&mut self, node: NodeIndex, stall: Duration, every: Duration, time: Duration) {
-        let life = (node, self.nodes[node.get()].life);
+        let (life, until) = ((node, self.node(node).life), self.now + time);
         self.note(format!("{node} is starved for {time:?}: {stall:?} each {every:?}"));
-        self.starve_on(life, stall, every.max(Duration::from_millis(1)), self.now + time);
-    }
-
-    pub(crate) fn starve_on(
-        &mut self,
-        life: Life,
-        stall: Duration,
-        every: Duration,
-        until: Instant,
-    ) {
-        if self.now < until {
-            self.stand_still(life.0, stall.min(until.since(self.now)), false);
-            self.queue.push(self.now + every, Event::Starve { life, stall, every, until });
-        }
-    }
-
-    fn stand_still(&mut self, node: NodeIndex, time: Duration, told: bool) {
-        let (now, life) = (self.now, (node, self.nodes[node.get()].life));
-        let Some(process) = self.nodes[node.get()].process.as_mut() else { return };
-        if process.paused.is_none() {
-            process.paused = Some(Paused { since: now, told, inputs: VecDeque::new() });
-            self.queue.push(now + time, Event::Resume(life));
-            if told {
-                self.note(format!("{node} pauses for {time:?}"));
-            }
-        }
-    }
-
-    pub(crate) fn resume(&mut self, node: NodeIndex) {
-        let Some(process) = self.nodes[node.get()].process.as_mut() else { return };
-        let Some(Paused { since, told, inputs }) = process.paused.take() else { return };
-        process.wake = None;
-        self.tell_time(node);
-        self.trace.event(self.now, node.get(), b"resu", &[]);
-        if told {
-            let entropy = self.rng.bytes();
-            self.feed(node, Input::Resumed { gap: self.now.since(since), entropy });
-        }
-        for input in inputs {
-            self.feed(node, input);
-        }
-        self.rearm(node);
+        let every = every.max(Duration::from_millis(1));
+        self.at(node, |local| local.starve_on(life, stall, every, until));
     }
 
     /// A node is asked to say good-bye; it is down when the command has ended.
@@ -111,20 +75,22 @@ impl World {
 
     fn set_clock(&mut self, node: NodeIndex, by: Duration, back: bool) {
         self.note(format!("the clock of {node} goes {} {by:?}", if back { "back" } else { "on" }));
-        self.nodes[node.get()].shift_clock(by, back);
-        self.tell_time(node);
+        self.at(node, |local| {
+            local.shard.nodes[node].shift_clock(by, back);
+            local.tell_time(node);
+        });
     }
 
     /// A node's disk gets a fault, or gets well.
     pub fn disk_fault(&mut self, node: NodeIndex, fault: Option<DiskFault>) {
         self.note(format!("the disk of {node}: {fault:?}"));
-        self.nodes[node.get()].disk.set_fault(fault);
+        self.disk(node).set_fault(fault);
     }
 
     /// A bit of each envelope of `key` on a node's disk flips, and nothing says so. Says how many
     /// envelopes that were.
     pub fn damage(&mut self, node: NodeIndex, key: &Key, place: Place) -> usize {
-        let rows = self.nodes[node.get()].disk.damage(key, place);
+        let rows = self.disk(node).damage(key, place);
         self.note(format!("{rows} rows of {key:?} as {place:?} go bad on the disk of {node}"));
         rows
     }
@@ -134,24 +100,24 @@ impl World {
         let address = NodeIndex::moved_address(self.moves);
         self.moves += 1;
         self.note(format!("{node} moves to {address}"));
-        let contact = &mut self.nodes[node.get()].peer.contact;
-        self.directory.remove(&contact.address);
-        contact.address = address;
-        self.directory.insert(address, node);
+        let old =
+            std::mem::replace(&mut self.shard_of(node).nodes[node].peer.contact.address, address);
+        self.shared_mut().directory.remove(&old);
+        self.shared_mut().directory.insert(address, node);
         let (advertised, local) = (Vec::new(), vec![address.into()]);
-        self.feed(node, Input::AddressesChanged { advertised, local });
+        self.at(node, |at| at.feed(node, Input::AddressesChanged { advertised, local }));
         address
     }
 
     /// A node's own line to the network gets a fault, or gets well.
     pub fn link_fault(&mut self, node: NodeIndex, fault: Option<LinkFault>) {
         self.note(format!("the line of {node}: {fault:?}"));
-        self.network.set_fault(Endpoint::Node(node), fault);
+        self.shared_mut().network.set_fault(Endpoint::Node(node), fault);
     }
 
     /// This share of the datagrams from one node to another is lost on top of all others; 0: none.
     pub fn pair_loss(&mut self, from: NodeIndex, to: NodeIndex, share: f64) {
-        self.network.set_pair_loss(Endpoint::Node(from), Endpoint::Node(to), share);
+        self.shared_mut().network.set_pair_loss(Endpoint::Node(from), Endpoint::Node(to), share);
     }
 
     /// Nothing passes between two groups any more; nodes in neither talk to both.
@@ -162,7 +128,7 @@ impl World {
         blocks: Blocks,
     ) -> PartitionId {
         self.note(format!("partition of {} and {} nodes, {blocks:?}", first.len(), second.len()));
-        self.network.partition(first, second, blocks)
+        self.shared_mut().network.partition(first, second, blocks)
     }
 
     /// Cuts one node off from all others.
@@ -174,22 +140,72 @@ impl World {
     /// Ends one partition.
     pub fn heal(&mut self, id: PartitionId) {
         self.note("a partition heals");
-        self.network.heal(id);
+        self.shared_mut().network.heal(id);
     }
 
     /// Ends all partitions and clogs.
     pub fn heal_all(&mut self) {
         self.note("all partitions heal");
-        self.network.heal_all();
+        self.shared_mut().network.heal_all();
+        self.shards.iter_mut().for_each(|shard| shard.lines.clear());
     }
 
     /// Holds all datagrams from one node to another back for a while.
     pub fn clog(&mut self, from: NodeIndex, to: NodeIndex, time: Duration) {
-        self.network.clog(Endpoint::Node(from), Endpoint::Node(to), self.now + time);
+        let until = self.now + time;
+        self.shard_of(from).lines.clog(Endpoint::Node(from), Endpoint::Node(to), until);
     }
 
     /// Changes how the network behaves from now on.
     pub fn set_network(&mut self, change: impl FnOnce(&mut NetworkConfig)) {
-        change(self.network.config_mut());
+        self.shared_mut().network.change(change);
+    }
+}
+
+impl Local<'_> {
+    pub(crate) fn starve_on(
+        &mut self,
+        life: Life,
+        stall: Duration,
+        every: Duration,
+        until: Instant,
+    ) {
+        let now = self.shard.now;
+        if now < until {
+            self.stand_still(life.0, stall.min(until.since(now)), false);
+            self.shard.plan(life.0, now + every, Event::Starve { life, stall, every, until });
+        }
+    }
+
+    fn stand_still(&mut self, node: NodeIndex, time: Duration, told: bool) {
+        let now = self.shard.now;
+        let sim_node = &mut self.shard.nodes[node];
+        let life = (node, sim_node.life);
+        let Some(process) = sim_node.process.as_mut() else { return };
+        if process.paused.is_none() {
+            process.paused = Some(Paused { since: now, told, inputs: VecDeque::new() });
+            self.shard.plan(node, now + time, Event::Resume(life));
+            if told {
+                self.shard.note(node, format!("{node} pauses for {time:?}"));
+            }
+        }
+    }
+
+    pub(crate) fn resume(&mut self, node: NodeIndex) {
+        let now = self.shard.now;
+        let Some(process) = self.shard.nodes[node].process.as_mut() else { return };
+        let Some(Paused { since, told, inputs }) = process.paused.take() else { return };
+        process.wake = None;
+        self.tell_time(node);
+        self.shard.trace(node, b"resu", &[]);
+        if told {
+            let numbers = [node.get() as u64, now.as_micros()];
+            let entropy = seed_of(self.shared.config.seed, "resumed", numbers);
+            self.feed(node, Input::Resumed { gap: now.since(since), entropy });
+        }
+        for input in inputs {
+            self.feed(node, input);
+        }
+        self.rearm(node);
     }
 }

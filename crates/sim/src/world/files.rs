@@ -20,6 +20,7 @@ use crate::network::Endpoint;
 use crate::sim_node::NodeIndex;
 use crate::world::World;
 use crate::world::deliver::Event;
+use crate::world::shard::Local;
 
 /// How long a stream to a dead node takes to fail.
 const LOST: Duration = Duration::from_secs(5);
@@ -109,43 +110,51 @@ pub(crate) enum PipeEvent {
 impl World {
     /// Sets how a node gives and takes.
     pub fn set_line(&mut self, node: NodeIndex, line: Line) {
-        self.nodes[node.get()].files.line = line;
+        self.shard_of(node).nodes[node].files.line = line;
     }
 
     /// A node shares a blob of this size.
     pub fn share(&mut self, node: NodeIndex, blob: BlobId, size: u64) {
         let Some(division) = Division::of(size) else { return };
         let full = GranuleSet::full(division.count());
-        self.nodes[node.get()].files.held.insert(blob, (size, full));
-        self.feed(node, Input::Swarm(Told::Held { blob, size, announce: true }));
+        self.shard_of(node).nodes[node].files.held.insert(blob, (size, full));
+        let held = Input::Swarm(Told::Held { blob, size, announce: true });
+        self.at(node, |local| local.feed(node, held));
     }
 
     /// A node begins to fetch a blob.
+    ///
+    /// # Panics
+    /// In a world of more than one shard: a stream changes the lines of both its ends at once.
     pub fn fetch(&mut self, node: NodeIndex, blob: BlobId) {
-        let (now, files) = (self.now, &mut self.nodes[node.get()].files);
+        assert_eq!(self.shards.len(), 1, "streams of files are in worlds of one shard only");
+        let now = self.now;
+        let files = &mut self.shard_of(node).nodes[node].files;
         files.next += 1;
         let fetch = FetchId(files.next);
         files.fetches.insert(fetch, (blob, now));
         let begin = Begin { fetch, blob, root: blob, sources: Vec::new(), size: None };
-        self.feed(node, Input::Swarm(Told::Begin(begin)));
+        self.at(node, |local| local.feed(node, Input::Swarm(Told::Begin(begin))));
     }
 
     /// How a node's fetch of a blob ended, if it has.
     #[must_use]
     pub fn fetched(&self, node: NodeIndex, blob: &BlobId) -> Option<&FetchEnd> {
-        self.nodes[node.get()].files.ended.get(blob)
+        self.node(node).files.ended.get(blob)
     }
 
     /// Bytes of a blob that a node holds.
     #[must_use]
     pub fn held_bytes(&self, node: NodeIndex, blob: &BlobId) -> u64 {
-        let held = self.nodes[node.get()].files.held.get(blob);
+        let held = self.node(node).files.held.get(blob);
         held.and_then(|(size, set)| Some(Division::of(*size)?.bytes_in(set))).unwrap_or(0)
     }
+}
 
+impl Local<'_> {
     fn tell(&mut self, life: Life, told: Told) {
         if self.is_life(life) {
-            self.trace.event(self.now, life.0.get(), b"file", format!("{told:?}").as_bytes());
+            self.shard.trace(life.0, b"file", format!("{told:?}").as_bytes());
             self.feed(life.0, Input::Swarm(told));
         }
     }
@@ -156,7 +165,7 @@ impl World {
                 let Some(division) = Division::of(size) else {
                     return self.tell(life, Told::NoPlace { fetch });
                 };
-                let held = &mut self.nodes[life.0.get()].files.held;
+                let held = &mut self.shard.nodes[life.0].files.held;
                 let empty = (size, GranuleSet::empty(division.count()));
                 let entry = held.entry(blob).or_insert_with(|| empty.clone());
                 if entry.0 != size {
@@ -171,7 +180,7 @@ impl World {
                 self.open_pipe(to, transfer, blob, division, granules.into());
             }
             Wanted::CancelTransfer { transfer } => {
-                let open = &self.pipes.open;
+                let open = &self.shard.pipes.open;
                 let id = open.iter().find(|(_, pipe)| pipe.to == life && pipe.transfer == transfer);
                 if let Some(id) = id.map(|(id, _)| *id) {
                     self.close_pipe(id);
@@ -201,7 +210,9 @@ impl World {
             Wanted::FindProviders { .. }
             | Wanted::Announce { .. }
             | Wanted::AskHave { .. }
-            | Wanted::Holding { .. } => self.violated("a question of files left its node".into()),
+            | Wanted::Holding { .. } => {
+                self.shard.violated(life.0, "a question of files left its node".into());
+            }
         }
     }
 
@@ -212,15 +223,15 @@ impl World {
         error: Option<FetchError>,
         report: FetchReport,
     ) {
-        let now = self.now;
-        let files = &mut self.nodes[life.0.get()].files;
+        let now = self.shard.now;
+        let files = &mut self.shard.nodes[life.0].files;
         if let Some((blob, began)) = files.fetches.remove(&fetch) {
             files.ended.insert(blob, FetchEnd { times: (began, now), error, report });
         }
     }
 
     fn pipe_served(&self, from: Life, serve: ServeId) -> Option<u64> {
-        let mut open = self.pipes.open.iter();
+        let mut open = self.shard.pipes.open.iter();
         open.find(|(_, pipe)| pipe.from == from && pipe.serve == serve).map(|(id, _)| *id)
     }
 
@@ -233,54 +244,59 @@ impl World {
         granules: VecDeque<u32>,
     ) {
         let node = self.dialed(to.0, address);
-        let from = node.map_or((to.0, u32::MAX), |node| (node, self.nodes[node.get()].life));
-        self.pipes.next += 1;
-        let id = self.pipes.next;
+        let from = node.map_or((to.0, u32::MAX), |node| (node, self.shard.nodes[node].life));
+        self.shard.pipes.next += 1;
+        let id = self.shard.pipes.next;
         let serve = ServeId(id);
         let pipe = Pipe { to, from, transfer, serve, blob, division, granules };
-        self.pipes.open.insert(id, pipe);
+        self.shard.pipes.open.insert(id, pipe);
         let one_way = self.one_way(id);
-        self.queue.push(self.now + one_way, Event::Pipe(PipeEvent::Asked(id)));
+        self.plan_pipe(id, self.shard.now + one_way, PipeEvent::Asked(id));
+    }
+
+    /// Plans an event of an open stream.
+    fn plan_pipe(&mut self, id: u64, at: Instant, event: PipeEvent) {
+        if let Some(pipe) = self.shard.pipes.open.get(&id) {
+            let receiver = pipe.to.0;
+            self.shard.plan(receiver, at, Event::Pipe(event));
+        }
     }
 
     fn one_way(&self, id: u64) -> Duration {
-        let Some(pipe) = self.pipes.open.get(&id) else { return Duration::ZERO };
+        let Some(pipe) = self.shard.pipes.open.get(&id) else { return Duration::ZERO };
         let ends = (Endpoint::Node(pipe.from.0), Endpoint::Node(pipe.to.0));
-        self.network.rtt(ends.0, ends.1) / 2
+        self.shared.network.rtt(ends.0, ends.1) / 2
     }
 
     fn is_cut(&self, pipe: &Pipe) -> bool {
         let ends = (Endpoint::Node(pipe.from.0), Endpoint::Node(pipe.to.0));
         !self.is_life(pipe.from)
-            || self.network.is_blocked(ends.0, ends.1)
-            || self.network.is_blocked(ends.1, ends.0)
+            || self.shared.network.is_blocked(ends.0, ends.1)
+            || self.shared.network.is_blocked(ends.1, ends.0)
     }
 
     pub(crate) fn on_pipe(&mut self, event: PipeEvent) {
         match event {
             PipeEvent::Asked(id) => {
-                let Some(pipe) = self.pipes.open.get(&id) else { return };
+                let Some(pipe) = self.shard.pipes.open.get(&id) else { return };
                 if self.is_cut(pipe) {
-                    self.queue.push(
-                        self.now + LOST,
-                        Event::Pipe(PipeEvent::Ended(id, TransferEnd::Lost)),
-                    );
-                    return;
+                    let lost = PipeEvent::Ended(id, TransferEnd::Lost);
+                    return self.plan_pipe(id, self.shard.now + LOST, lost);
                 }
                 let (server, serve, blob) = (pipe.from, pipe.serve, pipe.blob);
-                let from = self.nodes[pipe.to.0.get()].peer.contact.public_key;
+                let from = self.shard.nodes[pipe.to.0].peer.contact.public_key;
                 self.tell(server, Told::AskedFetch { serve, from, blob });
             }
             PipeEvent::Sent(id) => self.on_sent(id),
             PipeEvent::Arrived(id, granule) => self.on_arrived(id, granule),
             PipeEvent::Moved(id) => {
-                let receiver = self.pipes.open.get(&id).map(|pipe| (pipe.to, pipe.transfer));
+                let receiver = self.shard.pipes.open.get(&id).map(|pipe| (pipe.to, pipe.transfer));
                 if let Some((to, transfer)) = receiver {
                     self.tell(to, Told::Moved { transfer });
                 }
             }
             PipeEvent::Ended(id, end) => {
-                let receiver = self.pipes.open.get(&id).map(|pipe| (pipe.to, pipe.transfer));
+                let receiver = self.shard.pipes.open.get(&id).map(|pipe| (pipe.to, pipe.transfer));
                 self.close_pipe(id);
                 if let Some((to, transfer)) = receiver {
                     self.tell(to, Told::Ended { transfer, end });
@@ -291,8 +307,8 @@ impl World {
 
     /// The next granule of a stream takes its turn on the uplink.
     fn send_next(&mut self, id: u64) {
-        let Some(pipe) = self.pipes.open.get(&id) else { return };
-        let files = &mut self.nodes[pipe.from.0.get()].files;
+        let Some(pipe) = self.shard.pipes.open.get(&id) else { return };
+        let files = &mut self.shard.nodes[pipe.from.0].files;
         let Some(granule) = pipe.granules.front().copied().filter(|_| !files.line.mute) else {
             return;
         };
@@ -302,45 +318,44 @@ impl World {
         }
         let bytes = pipe.division.bytes(granule);
         let took = Duration::from_secs_f64((bytes.end - bytes.start) as f64 / files.line.up);
-        let begins = files.up_free.max(self.now);
+        let begins = files.up_free.max(self.shard.now);
         files.up_free = begins + took;
-        self.queue.push(begins + took, Event::Pipe(PipeEvent::Sent(id)));
+        self.plan_pipe(id, begins + took, PipeEvent::Sent(id));
         let parts = (took.as_micros() / MOVED.as_micros()) as u32;
         for part in 1..=parts.min(PARTS_MAX) {
-            self.queue.push(begins + MOVED * part, Event::Pipe(PipeEvent::Moved(id)));
+            self.plan_pipe(id, begins + MOVED * part, PipeEvent::Moved(id));
         }
     }
 
     fn on_sent(&mut self, id: u64) {
         let one_way = self.one_way(id);
-        let Some(pipe) = self.pipes.open.get(&id) else { return };
+        let Some(pipe) = self.shard.pipes.open.get(&id) else { return };
         if self.is_cut(pipe) {
-            let lost = Event::Pipe(PipeEvent::Ended(id, TransferEnd::Lost));
-            self.queue.push(self.now + 2 * LOST, lost);
-            return;
+            let lost = PipeEvent::Ended(id, TransferEnd::Lost);
+            return self.plan_pipe(id, self.shard.now + 2 * LOST, lost);
         }
-        let (now, to) = (self.now, pipe.to.0.get());
-        let Some(pipe) = self.pipes.open.get_mut(&id) else { return };
+        let (now, to) = (self.shard.now, pipe.to.0);
+        let Some(pipe) = self.shard.pipes.open.get_mut(&id) else { return };
         let Some(granule) = pipe.granules.pop_front() else { return };
         let bytes = pipe.division.bytes(granule);
-        let files = &mut self.nodes[to].files;
+        let files = &mut self.shard.nodes[to].files;
         let took = Duration::from_secs_f64((bytes.end - bytes.start) as f64 / files.line.down);
         files.down_free = files.down_free.max(now) + took;
         let arrives = (now + one_way).max(files.down_free);
-        self.queue.push(arrives, Event::Pipe(PipeEvent::Arrived(id, granule)));
+        self.plan_pipe(id, arrives, PipeEvent::Arrived(id, granule));
         self.send_next(id);
     }
 
     fn on_arrived(&mut self, id: u64, granule: u32) {
-        let Some(pipe) = self.pipes.open.get(&id) else { return };
+        let Some(pipe) = self.shard.pipes.open.get(&id) else { return };
         let (to, transfer, blob) = (pipe.to, pipe.transfer, pipe.blob);
         let over = pipe.granules.is_empty();
-        let server = &mut self.nodes[pipe.from.0.get()].files;
+        let server = &mut self.shard.nodes[pipe.from.0].files;
         server.sent += 1;
         if server.line.false_every.is_some_and(|every| server.sent.is_multiple_of(every)) {
             return self.on_pipe(PipeEvent::Ended(id, TransferEnd::Corrupt));
         }
-        if let Some((_, set)) = self.nodes[to.0.get()].files.held.get_mut(&blob) {
+        if let Some((_, set)) = self.shard.nodes[to.0].files.held.get_mut(&blob) {
             set.insert(granule);
         }
         self.tell(to, Told::Granule { transfer, granule });
@@ -352,11 +367,11 @@ impl World {
     /// The server ends a stream; the receiver learns it later.
     fn end_pipe(&mut self, id: u64, end: TransferEnd) {
         let one_way = self.one_way(id);
-        self.queue.push(self.now + one_way, Event::Pipe(PipeEvent::Ended(id, end)));
+        self.plan_pipe(id, self.shard.now + one_way, PipeEvent::Ended(id, end));
     }
 
     fn close_pipe(&mut self, id: u64) {
-        if let Some(pipe) = self.pipes.open.remove(&id) {
+        if let Some(pipe) = self.shard.pipes.open.remove(&id) {
             self.tell(pipe.from, Told::Served { serve: pipe.serve });
         }
     }

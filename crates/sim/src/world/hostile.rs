@@ -15,13 +15,20 @@ use potluck_link::{Link, LinkConfig, Output, RequestError, RequestOptions};
 use potluck_node::Input;
 use potluck_wire::{Request, Response, encode_request};
 
+use crate::draws::Draws;
+use crate::lines::Sending;
+use crate::queue::When;
 use crate::sim_node::NodeIndex;
+use crate::trace::Chain;
 use crate::world::World;
-use crate::world::deliver::Event;
+use crate::world::deliver::{Datagram, Event};
 use crate::world::records::{Newest, Traffic};
+use crate::world::shard::Local;
 
 /// Requests and responses kept for each hostile member; older ones are dropped.
 const KEPT_MAX: usize = 16_384;
+/// As causes of events hostile members are numbered from here on, above all nodes.
+const CAUSES: u32 = 1 << 31;
 
 /// Which hostile member of a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +69,11 @@ pub(crate) struct Hostile {
     came: Newest<(Contact, Request)>,
     answers: Newest<(Contact, Response)>,
     stats: HostileStats,
+    draws: Draws,
+    /// Counts the events that it caused.
+    caused: u64,
+    /// The datagrams that came to it.
+    pub(crate) chain: Chain,
 }
 
 /// Answers pings, so that it may be taken for a node, and nothing else.
@@ -75,18 +87,21 @@ impl World {
     /// # Panics
     /// If there are 65,536 of them.
     pub fn hostile(&mut self) -> HostileIndex {
-        let number = u16::try_from(self.hostiles.len()).expect("fewer hostiles than addresses");
+        let number = self.shards[0].hostiles.len();
+        let number = u16::try_from(number).expect("fewer hostiles than addresses");
         let [high, low] = number.to_be_bytes();
         let address = SocketAddr::from((Ipv4Addr::new(198, 19, high, low), 4_000));
         let identity = Identity::from_seed(self.hostile_rng.bytes());
         let config =
-            LinkConfig { requests_max: 65_536, outputs_max: 65_536, ..self.config.node.link };
+            LinkConfig { requests_max: 65_536, outputs_max: 65_536, ..self.config().node.link };
         let rng = self.hostile_rng.fork("link");
         let index = HostileIndex(number.into());
-        self.hostile_addresses.insert(address, index);
-        self.hostiles.push(Hostile {
+        self.shared_mut().hostiles.insert(address, index);
+        let link = Link::new(identity.clone(), *self.network_id(), config, rng);
+        let draws = Draws::new(self.config().seed, "hostile", number.into());
+        self.shards[0].hostiles.push(Hostile {
             contact: Contact::new(identity.public_key(), address),
-            link: Link::new(identity.clone(), self.network_id, config, rng),
+            link,
             identity,
             born: self.now,
             wake: None,
@@ -94,6 +109,9 @@ impl World {
             came: Newest::new(KEPT_MAX),
             answers: Newest::new(KEPT_MAX),
             stats: HostileStats::default(),
+            draws,
+            caused: 0,
+            chain: Chain::default(),
         });
         index
     }
@@ -101,24 +119,24 @@ impl World {
     /// How nodes reach a hostile member.
     #[must_use]
     pub fn hostile_contact(&self, index: HostileIndex) -> Contact {
-        self.hostiles[index.0 as usize].contact
+        self.shards[0].hostiles[index.0 as usize].contact
     }
 
     /// Its key pair, to sign what it says.
     #[must_use]
     pub fn hostile_identity(&self, index: HostileIndex) -> &Identity {
-        &self.hostiles[index.0 as usize].identity
+        &self.shards[0].hostiles[index.0 as usize].identity
     }
 
     /// What it answers from now on.
     pub fn hostile_manners(&mut self, index: HostileIndex, manners: Manners) {
-        self.hostiles[index.0 as usize].manners = manners;
+        self.shards[0].hostiles[index.0 as usize].manners = manners;
     }
 
     /// What it did so far.
     #[must_use]
     pub fn hostile_stats(&self, index: HostileIndex) -> HostileStats {
-        self.hostiles[index.0 as usize].stats
+        self.shards[0].hostiles[index.0 as usize].stats
     }
 
     /// Requests of nodes that came to it, oldest first, with their times; the last 16,384.
@@ -126,7 +144,7 @@ impl World {
         &self,
         index: HostileIndex,
     ) -> impl Iterator<Item = &(Instant, (Contact, Request))> {
-        self.hostiles[index.0 as usize].came.iter()
+        self.shards[0].hostiles[index.0 as usize].came.iter()
     }
 
     /// What nodes answered it, oldest first, with the times; the last 16,384.
@@ -134,16 +152,35 @@ impl World {
         &self,
         index: HostileIndex,
     ) -> impl Iterator<Item = &(Instant, (Contact, Response))> {
-        self.hostiles[index.0 as usize].answers.iter()
+        self.shards[0].hostiles[index.0 as usize].answers.iter()
     }
 
     /// It sends a node a request in a datagram, once. False if its own link had no room for it, or
     /// it fits in no datagram; both are counted as unsent.
     pub fn hostile_ask(&mut self, index: HostileIndex, to: NodeIndex, request: &Request) -> bool {
         let to = self.node(to).peer.contact;
+        self.in_shard(0, |local| local.hostile_ask(index, to, request))
+    }
+
+    /// It sends a node a request of any size in a call. The answer goes to no node.
+    pub fn hostile_call(&mut self, index: HostileIndex, to: NodeIndex, request: &Request) {
+        let hostile = &mut self.shards[0].hostiles[index.0 as usize];
+        hostile.stats.called += 1;
+        let (from, address) = (hostile.contact.public_key, hostile.contact.address);
+        let bytes = encode_request(request);
+        self.at(to, |local| {
+            let inbound = local.shard.nodes[to].place.calls.foreign();
+            local.shard.trace(to, b"hcal", &bytes);
+            local.feed(to, Input::Called { from, address, inbound, bytes });
+        });
+    }
+}
+
+impl Local<'_> {
+    fn hostile_ask(&mut self, index: HostileIndex, to: Contact, request: &Request) -> bool {
         let options = RequestOptions { tries: 1, ..RequestOptions::default() };
-        let hostile = &mut self.hostiles[index.0 as usize];
-        let local = Instant::ZERO + self.now.since(hostile.born);
+        let hostile = &mut self.shard.hostiles[index.0 as usize];
+        let local = Instant::ZERO + self.shard.now.since(hostile.born);
         let begun = hostile.link.request(local, to, request, options);
         match begun {
             Ok(_) => hostile.stats.asked += 1,
@@ -155,46 +192,36 @@ impl World {
         begun.is_ok()
     }
 
-    /// It sends a node a request of any size in a call. The answer goes to no node.
-    pub fn hostile_call(&mut self, index: HostileIndex, to: NodeIndex, request: &Request) {
-        let hostile = &mut self.hostiles[index.0 as usize];
-        hostile.stats.called += 1;
-        let (from, address) = (hostile.contact.public_key, hostile.contact.address);
-        let (bytes, inbound) = (encode_request(request), self.calls.foreign());
-        self.trace.event(self.now, to.get(), b"hcal", &bytes);
-        self.feed(to, Input::Called { from, address, inbound, bytes });
-    }
-
     pub(crate) fn hostile_datagram(
         &mut self,
         index: HostileIndex,
         from: SocketAddr,
         bytes: &Bytes,
     ) {
-        let hostile = &mut self.hostiles[index.0 as usize];
-        let local = Instant::ZERO + self.now.since(hostile.born);
+        let now = self.shard.now;
+        let hostile = &mut self.shard.hostiles[index.0 as usize];
+        hostile.chain.event(now, *b"host", bytes);
         hostile.stats.traffic.came(bytes.len());
-        hostile.link.handle_datagram(local, from, bytes);
+        hostile.link.handle_datagram(Instant::ZERO + now.since(hostile.born), from, bytes);
         self.settle_hostile(index);
     }
 
     pub(crate) fn wake_hostile(&mut self, index: HostileIndex) {
-        let hostile = &mut self.hostiles[index.0 as usize];
-        if hostile.wake != Some(self.now) {
+        let now = self.shard.now;
+        let hostile = &mut self.shard.hostiles[index.0 as usize];
+        if hostile.wake != Some(now) {
             return;
         }
         hostile.wake = None;
-        let local = Instant::ZERO + self.now.since(hostile.born);
-        hostile.link.handle_timeout(local);
+        hostile.link.handle_timeout(Instant::ZERO + now.since(hostile.born));
         self.settle_hostile(index);
     }
 
     /// Carries out what its link wants, and plans its next wake-up.
     fn settle_hostile(&mut self, index: HostileIndex) {
-        let now = self.now;
-        let hostile = &mut self.hostiles[index.0 as usize];
+        let now = self.shard.now;
+        let hostile = &mut self.shard.hostiles[index.0 as usize];
         let local = Instant::ZERO + now.since(hostile.born);
-        let address = hostile.contact.address;
         let mut sent = Vec::new();
         while let Some(output) = hostile.link.poll_output() {
             match output {
@@ -224,11 +251,36 @@ impl World {
             let after = deadline.at.since(local).max(Duration::from_micros(1));
             if hostile.wake.is_none_or(|planned| now + after < planned || planned < now) {
                 hostile.wake = Some(now + after);
-                self.queue.push(now + after, Event::WakeHostile(index));
+                let when = hostile.caused(index, now + after);
+                self.shard.queue.push(when, Event::WakeHostile(index));
             }
         }
         for (to, bytes) in sent {
-            self.transmit(address, to, bytes);
+            self.hostile_transmit(index, to, bytes);
         }
+    }
+
+    fn hostile_transmit(&mut self, index: HostileIndex, to: SocketAddr, bytes: Bytes) {
+        let now = self.shard.now;
+        let hostile = &mut self.shard.hostiles[index.0 as usize];
+        let from = hostile.contact.address;
+        let ends = (self.shared.endpoint(from), self.shared.endpoint(to));
+        let of = Sending { now, from: ends.0, to: ends.1, bytes: bytes.len() };
+        let network = &self.shared.network;
+        let arrivals = self.shard.lines.send(network, &mut hostile.draws, of);
+        let recipient = self.shared.recipient(to);
+        for delay in arrivals.into_iter().flatten() {
+            let when = self.shard.hostiles[index.0 as usize].caused(index, now + delay);
+            let datagram = Datagram { from, to, recipient, bytes: bytes.clone() };
+            let shard = self.shared.receiving(recipient).unwrap_or(self.shard.number);
+            self.shard.post(shard, when, Event::Datagram(datagram));
+        }
+    }
+}
+
+impl Hostile {
+    fn caused(&mut self, index: HostileIndex, at: Instant) -> When {
+        self.caused += 1;
+        When { at, cause: CAUSES + index.0, number: self.caused }
     }
 }

@@ -6,16 +6,20 @@ use potluck_base::{Contact, Identity, Instant, Rng};
 use potluck_dht::EntryPoint;
 use potluck_node::{Command, CommandId, Input, Node, Start};
 
+use crate::calls::Life;
 use crate::disk::Disk;
-use crate::sim_node::{NodeIndex, Process, SimNode};
+use crate::draws::{Draws, seed_of};
+use crate::sim_node::{NodeIndex, Place, Process, SimNode};
+use crate::trace::Chain;
 
 use crate::world::deliver::{CLOCK_TICK, Event};
+use crate::world::shard::Local;
 use crate::world::{NodeFiles, World};
 
 /// Entry points that a new node is given.
 const ENTRIES: u64 = 3;
 /// Commands of the world itself are numbered from here on.
-const OWN_COMMANDS: u64 = 1 << 63;
+pub(super) const OWN_COMMANDS: u64 = 1 << 63;
 
 impl World {
     /// Adds a node that starts at once and knows these entry points.
@@ -34,7 +38,8 @@ impl World {
             let entries = self.entry_points(&mut rng);
             let index = self.add(entries);
             let after = time.mul_f64(number as f64 / count as f64);
-            self.queue.push(self.now + after, Event::Start(index));
+            let at = self.now + after;
+            self.at(index, |local| local.shard.plan(index, at, Event::Start(index)));
             added.push(index);
         }
         added
@@ -61,10 +66,10 @@ impl World {
     }
 
     fn entry_points(&self, rng: &mut Rng) -> Vec<EntryPoint> {
-        let known = self.nodes.len() as u64;
+        let known = self.count as u64;
         let by_address = rng.chance(0.25);
         (0..ENTRIES.min(known))
-            .map(|_| self.nodes[rng.below(known) as usize].peer.contact)
+            .map(|_| self.node(NodeIndex::new(rng.below(known) as u32)).peer.contact)
             .map(|contact| match by_address {
                 true => EntryPoint::Address(contact.address),
                 false => EntryPoint::Contact(contact),
@@ -73,19 +78,23 @@ impl World {
     }
 
     pub(super) fn add(&mut self, entries: Vec<EntryPoint>) -> NodeIndex {
-        let number = u32::try_from(self.nodes.len()).expect("fewer nodes than addresses");
+        let number = u32::try_from(self.count).expect("fewer nodes than addresses");
         let index = NodeIndex::new(number);
         let identity = Identity::from_seed(self.rng.bytes());
         let contact = Contact::new(identity.public_key(), index.address());
-        let skew = self.config.clock_skew.as_millis() as i64;
+        let skew = self.config().clock_skew.as_millis() as i64;
         let clock_off_ms = self.rng.below(2 * skew as u64 + 1) as i64 - skew;
-        self.directory.insert(contact.address, index);
-        self.nodes.push(SimNode {
-            peer: contact.in_network(&self.network_id),
+        let disk = Disk::new(self.config().disk.clone(), self.disk_draws(index));
+        let place = Place::new(self.config().seed, index);
+        let peer = contact.in_network(self.network_id());
+        self.shared_mut().directory.insert(contact.address, index);
+        self.count += 1;
+        self.shard_of(index).nodes.push(SimNode {
+            peer,
             identity,
             process: None,
             life: 0,
-            disk: Disk::new(self.config.disk.clone()),
+            disk,
             clock_off_ms,
             papers: crate::world::Papers::default(),
             saved: Vec::new(),
@@ -94,24 +103,29 @@ impl World {
             files: NodeFiles::default(),
             shared_names: Vec::new(),
             told: crate::world::Told::default(),
-            traffic: crate::world::Traffic::default(),
+            place,
+            chain: Chain::default(),
+            caused: 0,
         });
         index
+    }
+
+    fn disk_draws(&self, node: NodeIndex) -> Draws {
+        Draws::new(self.config().seed, "disk", node.get() as u64)
     }
 
     /// A copy of a node's data folder on another machine: the same identity and disk at another
     /// address. It starts at once.
     pub fn clone_node(&mut self, of: NodeIndex) -> NodeIndex {
         let entries = self.live().into_iter().filter(|node| *node != of).take(ENTRIES as usize);
-        let entries: Vec<Contact> =
-            entries.map(|node| self.nodes[node.get()].peer.contact).collect();
+        let entries: Vec<Contact> = entries.map(|node| self.node(node).peer.contact).collect();
         let copy = self.add(entries.into_iter().map(EntryPoint::Contact).collect());
-        let (identity, disk, life) = {
-            let original = &self.nodes[of.get()];
-            (original.identity.clone(), original.disk.copied(), original.life)
-        };
-        let network = self.network_id;
-        let node = &mut self.nodes[copy.get()];
+        let draws = self.disk_draws(copy);
+        let original = self.node(of);
+        let (identity, life) = (original.identity.clone(), original.life);
+        let disk = original.disk.copied(draws);
+        let network = *self.network_id();
+        let node = &mut self.shard_of(copy).nodes[copy];
         let contact = Contact::new(identity.public_key(), node.peer.contact.address);
         node.peer = contact.in_network(&network);
         (node.identity, node.disk, node.life) = (identity, disk, life);
@@ -120,24 +134,45 @@ impl World {
         copy
     }
 
+    /// Starts a node's process.
+    pub(crate) fn start(&mut self, index: NodeIndex) {
+        self.at(index, |local| local.start(index));
+    }
+
+    /// How far the clocks of its peers lie ahead of a node's own, as they told it.
+    #[must_use]
+    pub fn clock_offset(&self, index: NodeIndex) -> Option<potluck_link::ClockOffset> {
+        let process = self.node(index).process.as_ref()?;
+        process.machine.clock_offset(process.local(self.now))
+    }
+
+    /// The virtual age of a node's process; `None` if it is down.
+    #[must_use]
+    pub fn age(&self, index: NodeIndex) -> Option<Duration> {
+        let process = self.node(index).process.as_ref()?;
+        Some(process.local(self.now).since(Instant::ZERO))
+    }
+}
+
+impl Local<'_> {
     /// Starts a node's process: a new life with the old identity, disk and memory of contacts.
     pub(crate) fn start(&mut self, index: NodeIndex) {
-        if self.nodes[index.get()].is_up() {
+        if self.shard.nodes[index].is_up() {
             return;
         }
-        let seed = self.rng.bytes();
         let door = self.gatekeeper(index);
-        let node = &mut self.nodes[index.get()];
+        let (config, now) = (&self.shared.config, self.shard.now);
+        let node = &mut self.shard.nodes[index];
         node.life += 1;
         node.left = false;
         let start = Start {
             identity: node.identity.clone(),
-            network: self.network_id,
+            network: self.shared.network_id,
             address: node.peer.contact.address,
             incarnation: u64::from(node.life),
             labels: Vec::new(),
-            config: self.config.node.clone(),
-            seed,
+            config: config.node.clone(),
+            seed: seed_of(config.seed, "start", [index.get() as u64, node.life.into()]),
         };
         let machine = match Node::new(start) {
             Ok(machine) => Box::new(match door {
@@ -145,68 +180,57 @@ impl World {
                 None => machine,
             }),
             Err(error) => {
-                self.violated(format!("{index} cannot start: {error}"));
-                return;
+                let line = format!("{index} cannot start: {error}");
+                return self.shard.violated(index, line);
             }
         };
         node.process =
-            Some(Process { machine, born: self.now, wake: None, paused: None, joined: false });
+            Some(Process { machine, born: now, wake: None, paused: None, joined: false });
         let (life, contacts) = ((index, node.life), node.saved.clone());
-        self.trace.event(self.now, index.get(), b"born", &life.1.to_le_bytes());
+        let (names, entries) = (node.shared_names.clone(), node.entries.clone());
+        self.shard.trace(index, b"born", &life.1.to_le_bytes());
         self.tell_time(index);
         if !contacts.is_empty() {
             self.feed(index, Input::Remembered { contacts });
         }
-        let names = self.nodes[index.get()].shared_names.clone();
         if !names.is_empty() {
             self.feed(index, super::records::shared_names(names));
         }
-        for point in self.nodes[index.get()].entries.clone() {
-            let id = CommandId(OWN_COMMANDS + self.next_command);
-            self.next_command += 1;
-            self.pending.insert(id, (index, self.now));
+        for (number, point) in entries.into_iter().enumerate() {
+            let id = own_command(life, number);
+            self.shard.pending.insert(id, (index, now));
             self.feed(index, Input::Command { id, command: Command::Join(point) });
         }
-        // No caller asks for the outcome of these.
-        self.outcomes.retain(|id, _| id.0 < OWN_COMMANDS);
-        self.queue.push(self.now + CLOCK_TICK, Event::ClockTick(life));
+        self.shard.plan(index, now + CLOCK_TICK, Event::ClockTick(life));
     }
 
     /// Ends a node's process without a warning; its commands stay unanswered.
     pub(crate) fn kill(&mut self, index: NodeIndex) {
-        let node = &mut self.nodes[index.get()];
+        let node = &mut self.shard.nodes[index];
         if node.process.take().is_none() {
             return;
         }
-        let life = (index, node.life);
-        self.calls.forget(life);
+        node.place.calls.forget();
+        let pending = self.shard.pending.iter();
         let orphans: Vec<CommandId> =
-            self.pending.iter().filter(|(_, (of, _))| *of == index).map(|(id, _)| *id).collect();
+            pending.filter(|(_, (of, _))| *of == index).map(|(id, _)| *id).collect();
         for id in orphans {
-            self.end_command(id, None);
+            self.end_command(index, id, None);
         }
     }
 
     /// A node has said good-bye: its process ends in order, with all on disk.
     pub(crate) fn stop_after_leave(&mut self, index: NodeIndex) {
-        let node = &mut self.nodes[index.get()];
+        let node = &mut self.shard.nodes[index];
         node.left = true;
         node.disk.close();
         self.kill(index);
-        self.trace.note(self.now, format!("{index} left"));
+        self.shard.note(index, format!("{index} left"));
     }
+}
 
-    /// How far the clocks of its peers lie ahead of a node's own, as they told it.
-    #[must_use]
-    pub fn clock_offset(&self, index: NodeIndex) -> Option<potluck_link::ClockOffset> {
-        let process = self.nodes[index.get()].process.as_ref()?;
-        process.machine.clock_offset(process.local(self.now))
-    }
-
-    /// The virtual age of a node's process; `None` if it is down.
-    #[must_use]
-    pub fn age(&self, index: NodeIndex) -> Option<Duration> {
-        let process = self.nodes[index.get()].process.as_ref()?;
-        Some(process.local(self.now).since(Instant::ZERO))
-    }
+/// A command that the world gives to a life of a node: to join by its entry point `number`.
+const fn own_command((node, life): Life, number: usize) -> CommandId {
+    let (node, life) = ((node.get() as u64) << 28, (life as u64 & 0xf_ffff) << 8);
+    CommandId(OWN_COMMANDS | node | life | (number as u64 & 0xff))
 }

@@ -11,6 +11,7 @@ use potluck_wire::search::QueryId;
 use crate::calls::Life;
 use crate::sim_node::NodeIndex;
 use crate::world::World;
+use crate::world::shard::Local;
 
 /// Messages kept for each node; older ones are dropped.
 const MESSAGES_MAX: usize = 16_384;
@@ -117,67 +118,28 @@ impl Default for Told {
     }
 }
 
-impl World {
+impl Local<'_> {
     pub(crate) fn on_message(&mut self, node: NodeIndex, message: Message) {
-        self.trace.event(self.now, node.get(), b"mesg", &message.payload);
-        let now = self.now;
-        self.nodes[node.get()].told.messages.push(now, message);
+        self.shard.trace(node, b"mesg", &message.payload);
+        let now = self.shard.now;
+        self.shard.nodes[node].told.messages.push(now, message);
     }
 
     pub(crate) fn on_missed(&mut self, node: NodeIndex, missed: u64) {
-        self.trace.event(self.now, node.get(), b"miss", &missed.to_le_bytes());
-        self.nodes[node.get()].told.missed += missed;
+        self.shard.trace(node, b"miss", &missed.to_le_bytes());
+        self.shard.nodes[node].told.missed += missed;
     }
 
     pub(crate) fn on_member_event(&mut self, node: NodeIndex, event: Event) {
-        self.trace.event(self.now, node.get(), b"memb", format!("{event:?}").as_bytes());
-        let now = self.now;
-        self.nodes[node.get()].told.events.push(now, event);
+        self.shard.trace(node, b"memb", format!("{event:?}").as_bytes());
+        let now = self.shard.now;
+        self.shard.nodes[node].told.events.push(now, event);
     }
 
-    /// The messages of topics that a node handed to its subscribers, over all its lives, oldest
-    /// first, with the times; the last 16,384.
-    pub fn messages(&self, node: NodeIndex) -> impl Iterator<Item = &(Instant, Message)> {
-        self.nodes[node.get()].told.messages.iter()
-    }
-
-    /// How many messages a node told its subscribers that they missed, over all its lives.
-    #[must_use]
-    pub fn messages_missed(&self, node: NodeIndex) -> u64 {
-        self.nodes[node.get()].told.missed
-    }
-
-    /// How many messages that ever were.
-    #[must_use]
-    pub fn messages_seen(&self, node: NodeIndex) -> u64 {
-        self.nodes[node.get()].told.messages.seen()
-    }
-
-    /// What a node said about members, its neighbours and its own isolation ([`Event::Member`],
-    /// `NeighbourUp`, `NeighbourDown`, `Isolated`, `Reunited`), over all its lives, oldest first,
-    /// with the times; the last 16,384.
-    pub fn member_events(&self, node: NodeIndex) -> impl Iterator<Item = &(Instant, Event)> {
-        self.nodes[node.get()].told.events.iter()
-    }
-
-    /// How many such events there ever were.
-    #[must_use]
-    pub fn member_events_seen(&self, node: NodeIndex) -> u64 {
-        self.nodes[node.get()].told.events.seen()
-    }
-
-    /// What a node sent and got since the world began. Take it twice and use [`Traffic::since`].
-    #[must_use]
-    pub fn traffic(&self, node: NodeIndex) -> Traffic {
-        self.nodes[node.get()].traffic
-    }
-
-    /// A node shares these names from now on, also after a restart.
-    pub fn share_names(&mut self, node: NodeIndex, names: Vec<FoundFile>) {
-        self.nodes[node.get()].shared_names.clone_from(&names);
-        self.trace.event(self.now, node.get(), b"shrd", &(names.len() as u64).to_le_bytes());
-        let input = shared_names(names);
-        self.feed(node, input);
+    fn share_names(&mut self, node: NodeIndex, names: Vec<FoundFile>) {
+        self.shard.nodes[node].shared_names.clone_from(&names);
+        self.shard.trace(node, b"shrd", &(names.len() as u64).to_le_bytes());
+        self.feed(node, shared_names(names));
     }
 
     /// Looks through what a node shares, as its index on disk does.
@@ -188,10 +150,54 @@ impl World {
         words: &[String],
         max: usize,
     ) {
-        let names = self.nodes[life.0.get()].shared_names.iter();
+        let names = self.shard.nodes[life.0].shared_names.iter();
         let fits = |file: &&FoundFile| fit_all(words, &words_of(&file.name));
         let files = names.filter(fits).take(max).cloned().collect();
         self.feed(life.0, Input::NamesFound { query, files });
+    }
+}
+
+impl World {
+    /// The messages of topics that a node handed to its subscribers, over all its lives, oldest
+    /// first, with the times; the last 16,384.
+    pub fn messages(&self, node: NodeIndex) -> impl Iterator<Item = &(Instant, Message)> {
+        self.node(node).told.messages.iter()
+    }
+
+    /// How many messages a node told its subscribers that they missed, over all its lives.
+    #[must_use]
+    pub fn messages_missed(&self, node: NodeIndex) -> u64 {
+        self.node(node).told.missed
+    }
+
+    /// How many messages that ever were.
+    #[must_use]
+    pub fn messages_seen(&self, node: NodeIndex) -> u64 {
+        self.node(node).told.messages.seen()
+    }
+
+    /// What a node said about members, its neighbours and its own isolation ([`Event::Member`],
+    /// `NeighbourUp`, `NeighbourDown`, `Isolated`, `Reunited`), over all its lives, oldest first,
+    /// with the times; the last 16,384.
+    pub fn member_events(&self, node: NodeIndex) -> impl Iterator<Item = &(Instant, Event)> {
+        self.node(node).told.events.iter()
+    }
+
+    /// How many such events there ever were.
+    #[must_use]
+    pub fn member_events_seen(&self, node: NodeIndex) -> u64 {
+        self.node(node).told.events.seen()
+    }
+
+    /// What a node sent and got since the world began. Take it twice and use [`Traffic::since`].
+    #[must_use]
+    pub fn traffic(&self, node: NodeIndex) -> Traffic {
+        self.node(node).place.traffic
+    }
+
+    /// A node shares these names from now on, also after a restart.
+    pub fn share_names(&mut self, node: NodeIndex, names: Vec<FoundFile>) {
+        self.at(node, |local| local.share_names(node, names));
     }
 }
 

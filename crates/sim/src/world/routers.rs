@@ -1,34 +1,29 @@
 //! Nodes behind routers: their address is a private one that no other node can send to.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use potluck_dht::EntryPoint;
 
 use crate::nat::{Nat, NatKind};
 use crate::sim_node::NodeIndex;
 use crate::world::World;
-
-/// The routers, each with one node behind it.
-#[derive(Debug, Default)]
-pub(crate) struct Routers {
-    nats: BTreeMap<NodeIndex, Nat>,
-    by_outer: BTreeMap<IpAddr, NodeIndex>,
-}
+use crate::world::shard::Local;
 
 impl World {
     /// Adds a node behind a router of its own; it starts at once and knows these entry points.
     pub fn spawn_behind(&mut self, kind: NatKind, entries: Vec<EntryPoint>) -> NodeIndex {
         let index = self.add(entries);
-        let number = self.routers.nats.len();
+        let number = self.shared.routers.len();
         let low = [(number / 250) as u8, (number % 250 + 1) as u8];
-        let contact = &mut self.nodes[index.get()].peer.contact;
-        self.directory.remove(&contact.address);
-        // The port stays; many homes have the same addresses.
-        contact.address = (Ipv4Addr::new(192, 168, 0, 2), contact.address.port()).into();
         let outer = Ipv4Addr::new(100, 127, low[0], low[1]).into();
-        self.routers.nats.insert(index, Nat::new(kind, outer));
-        self.routers.by_outer.insert(outer, index);
+        let node = &mut self.shard_of(index).nodes[index];
+        node.place.nat = Some(Box::new(Nat::new(kind, outer)));
+        // The port stays; many homes have the same addresses.
+        let address = (Ipv4Addr::new(192, 168, 0, 2), node.peer.contact.address.port()).into();
+        let old = std::mem::replace(&mut node.peer.contact.address, address);
+        let shared = self.shared_mut();
+        shared.directory.remove(&old);
+        shared.routers.insert(outer, index);
         self.note(format!("{index} is behind a router at {outer}"));
         self.start(index);
         index
@@ -37,37 +32,37 @@ impl World {
     /// The router of a node starts anew: its mappings are gone.
     pub fn restart_router(&mut self, node: NodeIndex) {
         self.note(format!("the router of {node} starts anew"));
-        if let Some(nat) = self.routers.nats.get_mut(&node) {
+        if let Some(nat) = &mut self.shard_of(node).nodes[node].place.nat {
             nat.restart();
         }
     }
+}
 
+impl Local<'_> {
     /// From where the network sees a packet of a node to this address come.
     pub(crate) fn source(&mut self, node: NodeIndex, to: SocketAddr) -> SocketAddr {
-        let inner = self.nodes[node.get()].peer.contact.address;
-        let now = self.now;
-        self.routers.nats.get_mut(&node).map_or(inner, |nat| nat.outbound(now, inner, to))
+        let now = self.shard.now;
+        let node = &mut self.shard.nodes[node];
+        let inner = node.peer.contact.address;
+        node.place.nat.as_mut().map_or(inner, |nat| nat.outbound(now, inner, to))
     }
 
-    /// The node that has this address on the side of the network, whether it lets anything in or not.
-    pub(crate) fn owner(&self, address: SocketAddr) -> Option<NodeIndex> {
-        let behind = || self.routers.by_outer.get(&address.ip()).copied();
-        self.directory.get(&address).copied().or_else(behind)
+    /// Whether a node still has this address on the side of the network.
+    pub(crate) fn has_address(&self, node: NodeIndex, address: SocketAddr) -> bool {
+        self.shared.owner(address) == Some(node)
     }
 
-    /// The node that gets a packet from one address to another.
-    pub(crate) fn receiver(&mut self, from: SocketAddr, to: SocketAddr) -> Option<NodeIndex> {
-        let node = self.owner(to)?;
-        let now = self.now;
-        match self.routers.nats.get_mut(&node) {
-            Some(nat) => nat.inbound(now, from, to.port()).map(|_| node),
-            None => Some(node),
-        }
+    /// Whether a packet from one address to another of a node passes the node's router, if it has one.
+    pub(crate) fn lets_in(&mut self, node: NodeIndex, from: SocketAddr, to: SocketAddr) -> bool {
+        let now = self.shard.now;
+        let nat = self.shard.nodes[node].place.nat.as_mut();
+        nat.is_none_or(|nat| nat.inbound(now, from, to.port()).is_some())
     }
 
-    /// The node that a connection from `node` to an address leads to.
+    /// The node that a connection from `node` to an address leads to, in a world of one shard.
     pub(crate) fn dialed(&mut self, node: NodeIndex, to: SocketAddr) -> Option<NodeIndex> {
         let from = self.source(node, to);
-        self.receiver(from, to)
+        let owner = self.shared.owner(to)?;
+        self.lets_in(owner, from, to).then_some(owner)
     }
 }

@@ -1,20 +1,22 @@
 //! Senders and listeners outside the network, and a tap on its lines: what attacks are made of.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use potluck_base::Rng;
 
+use crate::draws::{Draws, mix};
+use crate::lines::Sending;
+use crate::network::Endpoint;
+use crate::queue::When;
 use crate::sim_node::NodeIndex;
 use crate::world::World;
+use crate::world::deliver::{Datagram, Event};
 
-/// Addresses of strangers kept apart; all later ones share the last account.
+/// Addresses of strangers of which a shard keeps an account; what goes to later ones is not counted.
 const STRANGERS_MAX: usize = 100_000;
-
-/// A node outside of the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct StrangerId(pub(crate) u32);
+/// The number of the cause of what is injected, above all nodes and hostile members.
+const CAUSE: u32 = u32::MAX;
 
 /// What went to and came from one address outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,35 +31,48 @@ pub struct StrangerStats {
     pub received_bytes: u64,
 }
 
+/// The accounts of strangers.
 #[derive(Debug, Default)]
-pub(crate) struct Strangers {
-    by_address: BTreeMap<SocketAddr, StrangerId>,
-    stats: Vec<StrangerStats>,
-}
+pub(crate) struct Strangers(BTreeMap<SocketAddr, StrangerStats>);
 
 impl Strangers {
-    pub(crate) fn at(&mut self, address: SocketAddr) -> StrangerId {
-        if let Some(known) = self.by_address.get(&address) {
-            return *known;
+    fn account(&mut self, address: SocketAddr) -> Option<&mut StrangerStats> {
+        if self.0.len() >= STRANGERS_MAX {
+            return self.0.get_mut(&address);
         }
-        if self.stats.len() < STRANGERS_MAX {
-            self.stats.push(StrangerStats::default());
-            let id = StrangerId(self.stats.len() as u32 - 1);
-            self.by_address.insert(address, id);
-            return id;
-        }
-        StrangerId(self.stats.len() as u32 - 1)
-    }
-
-    fn account(&mut self, address: SocketAddr) -> &mut StrangerStats {
-        let StrangerId(index) = self.at(address);
-        &mut self.stats[index as usize]
+        Some(self.0.entry(address).or_default())
     }
 
     pub(crate) fn receive(&mut self, at: SocketAddr, bytes: &Bytes) {
-        let account = self.account(at);
-        account.received += 1;
-        account.received_bytes += bytes.len() as u64;
+        if let Some(account) = self.account(at) {
+            account.received += 1;
+            account.received_bytes += bytes.len() as u64;
+        }
+    }
+}
+
+/// The number by which the network knows an address outside.
+pub(crate) fn stranger_number(address: SocketAddr) -> u32 {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => u64::from(u32::from(ip)),
+        IpAddr::V6(ip) => {
+            let bits = u128::from(ip);
+            mix((bits >> 64) as u64) ^ bits as u64
+        }
+    };
+    mix(mix(ip) ^ u64::from(address.port())) as u32
+}
+
+/// What is injected from outside: its randomness and its place in the order of events.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    draws: Draws,
+    caused: u64,
+}
+
+impl Outside {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { draws: Draws::new(seed, "outside", 0), caused: 0 }
     }
 }
 
@@ -72,31 +87,34 @@ pub struct Seen {
     pub bytes: Bytes,
 }
 
-/// Keeps an even sample of what passes (Vitter's algorithm R).
-#[derive(Debug)]
+/// Keeps an even sample of what passes: the datagrams with the lowest random numbers. The number of a
+/// datagram follows from its receiver and its place among the events there, so shards can sample apart.
+#[derive(Debug, Default)]
 pub(crate) struct Tap {
-    sample: Vec<Seen>,
+    sample: BTreeMap<(u64, NodeIndex), Seen>,
     capacity: usize,
-    seen: u64,
-    rng: Rng,
 }
 
 impl Tap {
-    pub(crate) const fn new(rng: Rng) -> Self {
-        Self { sample: Vec::new(), capacity: 0, seen: 0, rng }
-    }
-
-    pub(crate) fn see(&mut self, to: SocketAddr, from: SocketAddr, bytes: &Bytes) {
+    /// Sees a datagram that comes to a node as its event number `event`.
+    pub(crate) fn see(
+        &mut self,
+        (node, event): (NodeIndex, u64),
+        to: SocketAddr,
+        from: SocketAddr,
+        bytes: &Bytes,
+    ) {
         if self.capacity == 0 {
             return;
         }
-        self.seen += 1;
-        let seen = || Seen { to, from, bytes: bytes.clone() };
-        if self.sample.len() < self.capacity {
-            self.sample.push(seen());
-        } else if let Some(slot) = self.sample.get_mut(self.rng.below(self.seen) as usize) {
-            *slot = seen();
+        let place = (mix(mix(node.get() as u64) ^ event), node);
+        if self.sample.len() >= self.capacity {
+            if self.sample.last_key_value().is_some_and(|(last, _)| place > *last) {
+                return;
+            }
+            self.sample.pop_last();
         }
+        self.sample.insert(place, Seen { to, from, bytes: bytes.clone() });
     }
 }
 
@@ -110,33 +128,61 @@ impl World {
 
     /// Sends bytes to a node from any address, also from another node's.
     pub fn inject(&mut self, from: SocketAddr, to: NodeIndex, bytes: Bytes) {
-        if !self.directory.contains_key(&from) {
-            let account = self.strangers.account(from);
+        let to = self.node(to).peer.contact.address;
+        let shared = &self.shared;
+        let (ends, recipient) =
+            ((shared.endpoint(from), shared.endpoint(to)), shared.recipient(to));
+        let home = match ends.0 {
+            Endpoint::Node(node) => shared.home(node),
+            Endpoint::Stranger(_) => 0,
+        };
+        let sender = &mut self.shards[home];
+        if let Endpoint::Node(node) = ends.0 {
+            sender.nodes[node].place.traffic.sent(bytes.len());
+        } else if let Some(account) = sender.strangers.account(from) {
             account.sent += 1;
             account.sent_bytes += bytes.len() as u64;
         }
-        let to = self.node(to).peer.contact.address;
-        self.transmit(from, to, bytes);
+        let of = Sending { now: self.now, from: ends.0, to: ends.1, bytes: bytes.len() };
+        let arrivals = sender.lines.send(&shared.network, &mut self.outside.draws, of);
+        let receiving = shared.receiving(recipient).unwrap_or(home);
+        for delay in arrivals.into_iter().flatten() {
+            self.outside.caused += 1;
+            let (at, number) = (self.now + delay, self.outside.caused);
+            let datagram = Datagram { from, to, recipient, bytes: bytes.clone() };
+            let when = When { at, cause: CAUSE, number };
+            self.shards[receiving].queue.push(when, Event::Datagram(datagram));
+        }
     }
 
     /// What went to and came from an address outside.
     #[must_use]
     pub fn stranger_stats(&self, at: SocketAddr) -> StrangerStats {
-        let id = self.strangers.by_address.get(&at);
-        id.map_or_else(StrangerStats::default, |id| self.strangers.stats[id.0 as usize])
+        let mut sum = StrangerStats::default();
+        for account in self.shards.iter().filter_map(|shard| shard.strangers.0.get(&at)) {
+            sum.sent += account.sent;
+            sum.sent_bytes += account.sent_bytes;
+            sum.received += account.received;
+            sum.received_bytes += account.received_bytes;
+        }
+        sum
     }
 
     /// Begins to keep an even sample of the datagrams that arrive anywhere.
     pub fn tap(&mut self, capacity: usize) {
-        self.tap.capacity = capacity;
-        self.tap.sample.clear();
-        self.tap.seen = 0;
+        for shard in &mut self.shards {
+            shard.tap = Tap { capacity, ..Tap::default() };
+        }
     }
 
     /// What the tap has kept.
     #[must_use]
-    pub fn tapped(&self) -> &[Seen] {
-        &self.tap.sample
+    pub fn tapped(&self) -> Vec<Seen> {
+        let samples = self.shards.iter().flat_map(|shard| &shard.tap.sample);
+        let mut all: Vec<_> = samples.collect();
+        all.sort_unstable_by_key(|(place, _)| **place);
+        let capacity = self.shards[0].tap.capacity;
+        all.into_iter().take(capacity).map(|(_, seen)| seen.clone()).collect()
     }
 }
 
@@ -146,18 +192,15 @@ mod tests {
 
     #[test]
     fn a_tap_keeps_an_even_sample_within_its_capacity() {
-        let mut tap = Tap::new(Rng::from_number(1));
-        tap.capacity = 100;
+        let mut tap = Tap { capacity: 100, ..Tap::default() };
         let address = SocketAddr::from(([10, 0, 0, 1], 1));
         for number in 0_u32..10_000 {
-            tap.see(address, address, &Bytes::copy_from_slice(&number.to_le_bytes()));
+            let place = (NodeIndex::new(number % 7), u64::from(number));
+            tap.see(place, address, address, &Bytes::copy_from_slice(&number.to_le_bytes()));
         }
         assert_eq!(tap.sample.len(), 100);
-        let late = tap
-            .sample
-            .iter()
-            .filter(|seen| seen.bytes.as_ref() >= 5_000_u32.to_le_bytes().as_slice())
-            .count();
+        let number = |seen: &Seen| seen.bytes.first_chunk().map_or(0, |n| u32::from_le_bytes(*n));
+        let late = tap.sample.values().filter(|seen| number(seen) >= 5_000).count();
         assert!((30..=70).contains(&late), "{late} of 100 from the second half");
     }
 }
