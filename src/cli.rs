@@ -398,6 +398,9 @@ pub(crate) struct SimArgs {
     /// Virtual minutes of the main part
     #[arg(long, value_name = "M")]
     pub(crate) minutes: Option<u64>,
+    /// Divide the nodes over N threads; the run stays the same [default: all cores from 500 nodes on]
+    #[arg(long, value_name = "N", conflicts_with = "seeds", requires = "scenario")]
+    pub(crate) partitions: Option<usize>,
     /// List the scenarios
     #[arg(long)]
     pub(crate) list: bool,

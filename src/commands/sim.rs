@@ -2,6 +2,8 @@
 
 pub(crate) mod seeds;
 
+use std::thread;
+
 use potluck_sim::scenarios::{self, ALL};
 use potluck_sim::{Params, Report, ScenarioError};
 use serde_json::{Map, Value, json};
@@ -17,11 +19,17 @@ pub(crate) fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
     let Some(name) = args.scenario.as_deref().filter(|_| !args.list) else {
         return list(out);
     };
-    let params = Params { nodes: args.nodes, seed: args.seed, minutes: args.minutes };
+    let params =
+        Params { nodes: args.nodes, seed: args.seed, minutes: args.minutes, partitions: None };
     if let Some(seeds) = &args.seeds {
+        // They take all cores already.
         return seeds::run(global, name, &params, seeds);
     }
-    let must_fail = scenarios::find(name).is_some_and(|scenario| scenario.must_fail);
+    let scenario = scenarios::find(name);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let usual = || scenario.map(|scenario| scenario.partitions_for(args.nodes, cores));
+    let params = Params { partitions: args.partitions.or_else(usual), ..params };
+    let must_fail = scenario.is_some_and(|scenario| scenario.must_fail);
     match scenarios::run(name, &params) {
         Ok(report) => {
             print(global, &report)?;
@@ -39,7 +47,12 @@ pub(crate) fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
             Err(Failure::failed(format_args!("{} failed", count(failed as u64, "check")))
                 .hint(report.replay()))
         }
-        Err(error) => Err(Failure::usage(error).hint("potluck sim --list names them")),
+        Err(error @ (ScenarioError::Partitions { .. } | ScenarioError::OnePartition(_))) => {
+            Err(Failure::usage(error))
+        }
+        Err(error @ (ScenarioError::Unknown(_) | ScenarioError::TooFewNodes { .. })) => {
+            Err(Failure::usage(error).hint("potluck sim --list names them"))
+        }
     }
 }
 

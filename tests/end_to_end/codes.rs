@@ -44,6 +44,9 @@ fn every_exit_code_happens_for_its_own_reason() {
         &["pub", "", "x"],
         &["sub", ""],
         &["sim", "no-such-scenario"],
+        &["sim", "idle", "--partitions", "0"],
+        &["sim", "files", "--partitions", "2"],
+        &["sim", "idle", "--partitions", "2", "--seeds", "1..2"],
     ] {
         let expected = if wrong[0] == "revoke" { 6 } else { 2 };
         assert_eq!(code(wrong), expected, "{wrong:?}");

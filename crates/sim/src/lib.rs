@@ -40,8 +40,9 @@
 //!   ([`World::hostile_call`]); it keeps what it hears ([`World::hostile_came`],
 //!   [`World::hostile_answers`]), to be replayed, and answers as [`World::hostile_manners`] say.
 //!
-//! **Invariants:** no OS clock, no thread, no hash map: the same seed gives the same [`Trace`], event by
-//! event, and a failing run prints the line that repeats it.
+//! **Invariants:** no OS clock, no hash map, and threads only where they decide nothing (the shards of a
+//! [`World`]): the same seed gives the same [`Trace`], event by event, and a failing run prints the line
+//! that repeats it.
 
 pub mod batch;
 mod calls;

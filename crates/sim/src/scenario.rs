@@ -23,6 +23,11 @@ const FLEET_MAX: usize = 2_000;
 /// All nodes of a world start within this time, however many they are.
 const STAGGER_MAX: Duration = Duration::from_secs(80);
 
+/// Most partitions of a run. A partition has a thread; more threads than processors only wait.
+const PARTITIONS_MAX: usize = 64;
+/// Worlds of fewer nodes are played in one partition unless another number is asked for.
+const PARTITIONED_MIN: usize = 500;
+
 /// How large and how long a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params {
@@ -32,13 +37,16 @@ pub struct Params {
     pub seed: u64,
     /// Virtual minutes of its main part; `None`: as the scenario has it.
     pub minutes: Option<u64>,
+    /// Shards of the world, each with a thread; `None`: one. They change the time that a run takes and
+    /// nothing else.
+    pub partitions: Option<usize>,
 }
 
 impl Params {
     /// The scenario's own size and length.
     #[must_use]
     pub const fn seed(seed: u64) -> Self {
-        Self { nodes: None, seed, minutes: None }
+        Self { nodes: None, seed, minutes: None, partitions: None }
     }
 
     /// With this number of nodes.
@@ -51,6 +59,12 @@ impl Params {
     #[must_use]
     pub const fn minutes(self, minutes: u64) -> Self {
         Self { minutes: Some(minutes), ..self }
+    }
+
+    /// With this number of partitions.
+    #[must_use]
+    pub const fn partitions(self, partitions: usize) -> Self {
+        Self { partitions: Some(partitions), ..self }
     }
 }
 
@@ -72,6 +86,21 @@ pub struct Scenario {
     pub(crate) play: fn(&mut Run) -> World,
 }
 
+impl Scenario {
+    /// Whether its nodes send files to each other in streams.
+    fn has_streams(&self) -> bool {
+        ["files", "files-clean", "nat"].contains(&self.name)
+    }
+
+    /// The number of partitions that makes a run as fast as a machine with this number of processors can:
+    /// one for small worlds, whose shards would mostly wait for each other.
+    #[must_use]
+    pub fn partitions_for(&self, nodes: Option<usize>, processors: usize) -> usize {
+        let small = nodes.unwrap_or(self.nodes) < PARTITIONED_MIN;
+        if small || self.has_streams() { 1 } else { processors.clamp(1, PARTITIONS_MAX) }
+    }
+}
+
 /// Why there is no clean report.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ScenarioError {
@@ -84,6 +113,15 @@ pub enum ScenarioError {
         /// Fewest nodes.
         least: usize,
     },
+    /// A world of so few nodes, or a machine, has no room for this number of partitions.
+    Partitions {
+        /// What was asked for.
+        asked: usize,
+        /// Most partitions.
+        most: usize,
+    },
+    /// The scenario runs in one partition only.
+    OnePartition(&'static str),
     /// Checks failed. The report says which, and how to repeat the run.
     Failed(Box<Report>),
 }
@@ -95,6 +133,14 @@ impl fmt::Display for ScenarioError {
             Self::TooFewNodes { scenario, least } => {
                 write!(f, "scenario `{scenario}` needs at least {least} nodes")
             }
+            Self::Partitions { asked, most } => {
+                write!(f, "there can be 1 to {most} partitions here, not {asked}")
+            }
+            Self::OnePartition(scenario) => write!(
+                f,
+                "scenario `{scenario}` runs in one partition only: each part of a file that arrives \
+                 changes the state of sender and receiver at once"
+            ),
             Self::Failed(report) => {
                 for check in report.failures() {
                     writeln!(f, "{}: {}: {}", report.scenario, check.name, check.detail)?;
@@ -113,6 +159,7 @@ pub(crate) struct Run {
     pub(crate) nodes: usize,
     pub(crate) seed: u64,
     pub(crate) minutes: u64,
+    shards: usize,
     pub(crate) rng: Rng,
     figures: Vec<(String, Value)>,
     checks: Vec<Check>,
@@ -122,7 +169,7 @@ impl Run {
     /// The default world of this run's seed. In large ones signatures of messages and of members'
     /// records are not checked, for one processor does all of it; in the largest, views are bounded.
     pub(crate) fn config(&self) -> WorldConfig {
-        let mut config = WorldConfig::new(self.seed);
+        let mut config = WorldConfig::new(self.seed).sharded(self.shards);
         let fleet = self.nodes <= FLEET_MAX;
         config.node.members.mode = if fleet { ModeChoice::Fleet } else { ModeChoice::Open };
         config
@@ -171,6 +218,17 @@ impl Run {
     }
 }
 
+/// The shards of a run of `nodes` nodes.
+fn shards(scenario: &Scenario, params: &Params, nodes: usize) -> Result<usize, ScenarioError> {
+    let (asked, most) = (params.partitions.unwrap_or(1), nodes.clamp(1, PARTITIONS_MAX));
+    match asked {
+        1 => Ok(1),
+        _ if scenario.has_streams() => Err(ScenarioError::OnePartition(scenario.name)),
+        asked if (1..=most).contains(&asked) => Ok(asked),
+        asked => Err(ScenarioError::Partitions { asked, most }),
+    }
+}
+
 /// Plays a scenario.
 ///
 /// # Errors
@@ -181,12 +239,14 @@ pub(crate) fn play(scenario: &Scenario, params: &Params) -> Result<Report, Scena
         let (scenario, least) = (scenario.name, scenario.nodes_min);
         return Err(ScenarioError::TooFewNodes { scenario, least });
     }
+    let shards = shards(scenario, params, nodes)?;
     // Each signature is checked once and not once a node; the results are the same.
     let _memo = SignatureMemo::on_this_thread();
     let mut run = Run {
         nodes,
         seed: params.seed,
         minutes: params.minutes.unwrap_or(scenario.minutes),
+        shards,
         rng: Rng::from_number(params.seed).fork(scenario.name),
         figures: Vec::new(),
         checks: Vec::new(),

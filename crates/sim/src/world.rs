@@ -20,6 +20,7 @@ mod routers;
 mod shard;
 mod shared;
 mod strangers;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,7 @@ pub use strangers::{Seen, StrangerStats};
 use shard::{Local, Shard};
 use shared::Shared;
 use strangers::Outside;
+use workers::Workers;
 
 /// How often [`World::run_until`] looks at its condition, in virtual time.
 const LOOK: Duration = Duration::from_millis(10);
@@ -96,6 +98,7 @@ pub struct World {
     shared: Arc<Shared>,
     now: Instant,
     shards: Vec<Shard>,
+    workers: Option<Workers>,
     /// Nodes ever spawned.
     count: usize,
     hostile_rng: Rng,
@@ -121,7 +124,7 @@ impl World {
             Some(key) => NetworkId::new(&name, Admission::Invite, Some(&key.public_key())),
             None => NetworkId::new(&name, Admission::Lab, None),
         };
-        let shards = 1;
+        let shards = config.shards.max(1);
         Self {
             // Not forked from the world's own generator, whose numbers recorded seeds stand for.
             hostile_rng: Rng::from_number(config.seed ^ 0x686f_7374_696c_6521),
@@ -138,6 +141,7 @@ impl World {
             }),
             now: Instant::ZERO,
             shards: (0..shards).map(|number| Shard::new(number, shards)).collect(),
+            workers: None,
             count: 0,
             moves: 0,
             rng,
@@ -287,8 +291,14 @@ impl World {
 
     /// Lets time pass until `end`.
     pub fn run_to(&mut self, end: Instant) {
-        let local = &mut Local { shared: &self.shared, shard: &mut self.shards[0] };
-        while local.step_before(end + Duration::from_micros(1)) {}
+        if self.shards.len() == 1 {
+            let local = &mut Local { shared: &self.shared, shard: &mut self.shards[0] };
+            while local.step_before(end + Duration::from_micros(1)) {}
+        } else {
+            let count = self.shards.len();
+            let workers = self.workers.get_or_insert_with(|| Workers::new(count));
+            workers.run(&self.shared, &mut self.shards, (self.now, end));
+        }
         self.now = self.now.max(end);
         self.settle();
     }

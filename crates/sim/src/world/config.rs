@@ -27,6 +27,8 @@ pub struct WorldConfig {
     pub revocations_max: usize,
     /// Datagrams that wait for a paused process; more are lost, as in a socket's buffer.
     pub socket_queue: usize,
+    /// Shards with a thread each. The trace of a run is the same with any number of them.
+    pub shards: usize,
 }
 
 impl WorldConfig {
@@ -49,7 +51,15 @@ impl WorldConfig {
             invite: false,
             revocations_max: potluck_link::REVOCATIONS_MAX,
             socket_queue: 512,
+            shards: 1,
         }
+    }
+
+    /// With this number of shards, at least one.
+    #[must_use]
+    pub const fn sharded(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
     }
 
     /// With datagrams sealed as in the real world, or not, which is several times faster.
