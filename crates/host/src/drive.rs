@@ -13,6 +13,7 @@
 mod inbound;
 mod lag;
 mod saver;
+mod stats;
 mod tasks;
 mod timer;
 
@@ -30,10 +31,10 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::addresses::{Watch, Whereabouts};
 use crate::clock::{Clock, SleepWatch};
 use crate::disk::{Disk, Replies};
-use crate::files::{Files, SharedNames};
+use crate::files::Files;
 use crate::folder::{DataFolder, random_bytes};
-use crate::handle::{Observation, Observe, Request};
 use crate::membership::Membership;
+use crate::request::{Observation, Observe, Request, SharedNames};
 use crate::socket::{DatagramKind, ReceiveBatch, Segment, Sockets};
 use crate::topics::{Pending, Topics};
 use crate::transport::{IncomingCall, IncomingFetch, Responder, Transport};
@@ -42,6 +43,8 @@ use lag::LagGauge;
 use saver::Saver;
 use tasks::Tasks;
 use timer::Timer;
+
+pub use stats::DriveStats;
 
 /// Inputs handled before the loop yields to other tasks. Raising it delays them.
 const WORK_BUDGET: usize = 64;
@@ -56,41 +59,6 @@ const TICK: Duration = Duration::from_secs(1);
 const INTERFACES_TICKS: u32 = 2;
 /// Time for which a stopping node waits for the last user of its socket.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
-
-potluck_base::statistics! {
-    /// The drive loop as shown to collectors: counters since the start, gauges of now.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-    pub struct DriveStats in "loop" {
-        /// How late the last timer was handled.
-        gauge(Seconds) lag: Duration as "loop_lag_seconds",
-        /// How late the latest timer of the last one to two minutes was handled.
-        gauge(Seconds) lag_max: Duration as "loop_lag_max_seconds",
-        /// Inputs given to the core.
-        counter inputs: u64,
-        /// Datagrams given to the core.
-        counter datagrams: u64,
-        /// Errors of the socket when receiving.
-        counter receive_errors: u64,
-        /// Commands without a reply yet.
-        gauge commands_active: usize,
-        /// Calls of ours under way.
-        gauge calls_active: usize,
-        /// Calls of ours that there was no room for.
-        counter calls_refused: u64,
-        /// Calls of peers that the core has not answered yet.
-        gauge inbound_active: usize,
-        /// Calls of peers that there was no room for.
-        counter inbound_refused: u64,
-        /// Storage operations that the disk has no room for now.
-        gauge storage_kept_back: usize,
-        /// Subscriptions of topics.
-        gauge subscriptions: usize as "topics_subscriptions",
-        /// Messages put into the queues of subscriptions.
-        counter messages_delivered: u64 as "topics_messages_delivered",
-        /// Messages that had no room in the queue of a subscription.
-        counter messages_missed: u64 as "topics_messages_missed",
-    }
-}
 
 /// Who waits for the reply to a command.
 enum Waiting {

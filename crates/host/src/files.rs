@@ -42,7 +42,7 @@ use potluck_swarm::{
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::handle::Request;
+use crate::request::Request;
 use crate::transport::{IncomingFetch, Transport};
 use fetch::Active;
 use join::Joint;
@@ -51,7 +51,6 @@ pub use destination::To;
 pub use error::{FilesError, FilesErrorKind};
 pub use job::{FetchJob, FetchProgress, Fetched, FetchedFrom};
 pub use list::{FolderList, list_folder};
-pub(crate) use names::SharedNames;
 pub use reader::Reader;
 pub use settle::FetchOptions;
 pub use share::{Listed, ShareOptions, ShareProgress, Shared};

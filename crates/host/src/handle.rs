@@ -7,20 +7,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Addresses, Contact, Instant, NodeId, PublicKey};
-use potluck_gossip::{FoundFile, MessageId, TopicName};
+use potluck_gossip::{MessageId, TopicName};
 use potluck_node::{Command, CommandError, Event, Reply};
-use potluck_wire::search::QueryId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::addresses::Whereabouts;
 use crate::clock::Clock;
 use crate::disk::StoreView;
 use crate::drive::DriveStats;
-use crate::files::{Files, FilesError, SharedNames};
+use crate::files::{Files, FilesError};
 use crate::folder::NetworkInfo;
 use crate::membership::{IssuedStats, Membership, MembershipError};
+use crate::request::{Observation, Observe, Request};
 use crate::socket::{PortStats, SocketBuffers};
+use crate::stopped::Stopped;
 use crate::topics::{PUBLISHES_MAX, Publishing, Subscribe, SubscribeError, Subscription};
 use crate::transport::TransportStats;
 
@@ -36,11 +37,6 @@ const LOOKS_MAX: usize = 64;
 const VIEW_AGE_MAX: Duration = Duration::from_secs(1);
 /// Time to wait for a view of a store that is busy with the disk.
 const VIEW_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// The node has stopped, or stopped before it could answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the node has stopped")]
-pub struct Stopped;
 
 /// The constant facts about a running node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,59 +106,6 @@ pub struct HostStats {
     pub issued: Option<IssuedStats>,
     /// How long the node has been running.
     pub uptime: Duration,
-}
-
-/// What the drive loop knows by itself.
-#[derive(Debug)]
-pub(crate) struct Observation {
-    /// As it was after the disk's last batch.
-    pub(crate) store: StoreView,
-    pub(crate) transport: TransportStats,
-    pub(crate) socket: PortStats,
-    pub(crate) socket_buffers: SocketBuffers,
-    pub(crate) drive: DriveStats,
-}
-
-/// Where to answer a request for statistics.
-#[derive(Debug)]
-pub(crate) struct Observe {
-    pub(crate) store: oneshot::Sender<StoreView>,
-    pub(crate) rest: oneshot::Sender<Observation>,
-}
-
-/// What the drive loop is asked for.
-#[derive(Debug)]
-pub(crate) enum Request {
-    Command {
-        command: Command,
-        reply: oneshot::Sender<Reply>,
-    },
-    Observe(Observe),
-    /// Something about admission for the core.
-    Admission(potluck_node::Input),
-    /// Something about files for the core.
-    Files(potluck_swarm::Input),
-    /// A node of this network may be at this address of the local network.
-    Found(SocketAddr),
-    /// The names of all files that are shared.
-    SharedNames(SharedNames),
-    /// Names that a search asked the disk for.
-    NamesFound {
-        /// Which search.
-        query: QueryId,
-        /// What fits.
-        files: Vec<FoundFile>,
-    },
-    Publish {
-        topic: TopicName,
-        payload: Bytes,
-        /// Whether it is answered with how many neighbours took it.
-        counted: bool,
-        reply: oneshot::Sender<Reply>,
-        /// Given back with the reply.
-        place: OwnedSemaphorePermit,
-    },
-    Subscribe(Subscribe),
 }
 
 /// A running node. Cheap to clone; when the last clone is dropped, the node stops at once.

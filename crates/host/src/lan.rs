@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
-use crate::handle::Request;
+use crate::request::Request;
 use beacon::Beacons;
 use links::Link;
 

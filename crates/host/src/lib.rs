@@ -19,9 +19,11 @@ mod lan;
 mod listening;
 pub mod membership;
 mod memory;
+mod request;
 mod resolve;
 pub mod socket;
 mod start;
+mod stopped;
 mod topics;
 pub mod transport;
 
@@ -31,13 +33,14 @@ pub use drive::DriveStats;
 pub use error::StartError;
 pub use finding::{Finding, fallback_name};
 pub use folder::{NetworkInfo, layout, random_bytes as random_secret};
-pub use handle::{Events, FormerIdentity, Handle, HostStats, LeaveReport, NodeInfo, Stopped};
+pub use handle::{Events, FormerIdentity, Handle, HostStats, LeaveReport, NodeInfo};
 pub use knock::{EntryReport, Knock, knock};
 pub use listening::DEFAULT_LISTEN;
 pub use membership::{InviteTerms, IssuedStats, Membership, MembershipError, TicketView};
 pub use memory::resident_bytes;
 pub use resolve::{DEFAULT_PORT, EntryPointError, parse_entry_point};
 pub use start::{Keep, Settings, start};
+pub use stopped::Stopped;
 pub use topics::{
     Delivery, Publishing, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, SUBSCRIPTIONS_MAX, SubscribeError,
     Subscription,

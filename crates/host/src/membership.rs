@@ -30,7 +30,7 @@ use crate::StartError;
 use crate::addresses::Whereabouts;
 use crate::clock::Clock;
 use crate::folder::{DataFolder, NetworkInfo, read_authority, write_authority};
-use crate::handle::Request;
+use crate::request::Request;
 use crate::transport::AdmissionFilter;
 use book::Book;
 pub(crate) use enroll::Enrolment;

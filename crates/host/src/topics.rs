@@ -27,10 +27,10 @@ use potluck_gossip::{Message, MessageId, TopicName};
 use potluck_node::{Command, Reply};
 use tokio::sync::{Notify, oneshot};
 
-use crate::handle::Stopped;
+use crate::stopped::Stopped;
 use queue::Queue;
 
-pub use queue::{QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX};
+pub use queue::{Delivery, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX};
 
 /// Most subscriptions of one node; further ones are refused as busy. A guess, above what HTTP admits.
 pub const SUBSCRIPTIONS_MAX: usize = 4096;
@@ -58,25 +58,6 @@ pub enum SubscribeError {
     /// The node is busy, leaving or has a bug.
     #[error("the node cannot subscribe now")]
     Unable,
-}
-
-/// What a subscription brings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Delivery {
-    /// A message.
-    Message(Message),
-    /// So many messages did not fit into the queue, because what came before was not taken out fast
-    /// enough. To subscribe anew after the last message that came brings those which the node still
-    /// keeps.
-    Lagged {
-        /// How many.
-        missed: u64,
-    },
-    /// So many messages were lost on their way to this node: no node that it reaches has them any more.
-    Lost {
-        /// How many.
-        missed: u64,
-    },
 }
 
 /// Messages of one topic, each once, from the moment of the subscription on. Dropping it ends it.

@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use super::job::FetchProgress;
 use super::reuse::{Old, OldPlaces};
 use super::{Files, FilesError, blocking, lock, share};
-use crate::handle::Request;
+use crate::request::Request;
 
 /// How often a job looks how it stands, and writes are made safe from a loss of power.
 const LOOK: Duration = Duration::from_millis(500);

@@ -14,7 +14,7 @@ use potluck_store::blobs::{BlobState, BlobView};
 use potluck_wire::search::QueryId;
 
 use super::{Files, FilesError, blocking, share};
-use crate::handle::Request;
+use crate::request::{Request, SharedNames};
 
 /// Most names that are announced. A filter of the words of more names would let nearly everything pass.
 const NAMES_TOLD_MAX: usize = 4096;
@@ -140,15 +140,6 @@ impl Files {
     fn is_whole(&self, id: &BlobId) -> bool {
         self.view(id).is_some_and(|view| view.state == BlobState::Complete)
     }
-}
-
-/// What the core is told of the names of what is shared.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum SharedNames {
-    /// All of them.
-    All(Vec<FoundFile>),
-    /// So many that they stay on disk.
-    Elsewhere(usize),
 }
 
 /// The beginning of a name that is long.

@@ -28,7 +28,7 @@ use tokio::time::{sleep, timeout};
 
 use super::fetch::Active;
 use super::{Files, blocking, lock};
-use crate::handle::Request;
+use crate::request::Request;
 use crate::transport::FetchStream;
 
 /// Bytes that are read of files here in a second, so that those who are served do not starve.

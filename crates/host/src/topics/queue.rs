@@ -6,12 +6,28 @@ use std::task::{Context, Poll, Waker};
 
 use potluck_gossip::Message;
 
-use super::Delivery;
-
 /// Messages that wait in a subscription. A guess: some seconds of the fastest publisher.
 pub const QUEUE_MESSAGES_MAX: usize = 16_384;
 /// Their bytes, which bind before for messages over 1 KiB. A guess.
 pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// One item of a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// A message.
+    Message(Message),
+    /// Messages were dropped because the subscriber was too slow and its queue was full. A new
+    /// subscription after the last received message brings those of them that the node still keeps.
+    Lagged {
+        /// The number of dropped messages.
+        missed: u64,
+    },
+    /// Messages did not reach this node, and no node that it reaches has them any more.
+    Lost {
+        /// The number of lost messages.
+        missed: u64,
+    },
+}
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use potluck_node::{Command, Reply};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Inner;
-use crate::handle::Request;
+use crate::request::Request;
 use crate::socket::canonical;
 
 /// Most admitted peers that are remembered: twice the sessions of a link, so that the link forgets
