@@ -1,10 +1,11 @@
 //! `/debug/gossip/stats`: how much this node and its members talk, and what comes of it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::response::Response;
+use parking_lot::Mutex;
 use potluck::NodeStats;
 use potluck_node::view::GossipStats;
 
@@ -87,8 +88,7 @@ struct Spans {
 impl Rates {
     /// How much was added in each second since a look before, or since the start.
     fn since_before(&self, now: Instant, uptime: Duration, counters: [u64; 4]) -> [f64; 4] {
-        // Nothing under this lock can leave it half changed.
-        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spans = self.0.lock();
         let age = |at: &Option<(Instant, [u64; 4])>| at.map(|(at, _)| now.duration_since(at));
         if age(&spans.next).is_some_and(|age| age >= SPAN_MAX) {
             spans.from = spans.next.take();

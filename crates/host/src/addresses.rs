@@ -1,8 +1,9 @@
 //! Which addresses a node has: those of the interfaces, and what others are told.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use potluck_base::{
     Address, AddressScope, Addresses, Contact, LocalAddress, is_dialable, is_global,
 };
@@ -169,12 +170,12 @@ impl Whereabouts {
 
     /// The node with all its addresses, the preferred one first.
     pub(crate) fn node(&self) -> Addresses {
-        self.node.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.node.read().clone()
     }
 
     /// The node at its preferred address.
     pub(crate) fn contact(&self) -> Contact {
-        let node = self.node.read().unwrap_or_else(PoisonError::into_inner);
+        let node = self.node.read();
         node.contacts().next().expect("a node has an address of its own")
     }
 
@@ -185,7 +186,7 @@ impl Whereabouts {
             return;
         }
         let before = self.contact();
-        self.node.write().unwrap_or_else(PoisonError::into_inner).ways = ways;
+        self.node.write().ways = ways;
         let contact = self.contact();
         if contact != before {
             tracing::info!(%contact, ?addresses, "others reach this node elsewhere now");

@@ -15,8 +15,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use potluck_record::{OpId, StorageFailure, StorageOp, StorageReply};
 use potluck_store::{Backend, MemoryStore, RecordStore, StoreStats};
 use tokio::sync::mpsc::error::TrySendError;
@@ -84,12 +85,11 @@ struct Board(Mutex<StoreView>);
 
 impl Board {
     fn read(&self) -> StoreView {
-        // Nothing under this lock can leave it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 
     fn change(&self, change: impl FnOnce(&mut StoreView)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.lock());
     }
 }
 
@@ -245,12 +245,7 @@ struct Owner<B> {
 
 impl<B: Backend> Shortcut for Mutex<Owner<B>> {
     fn try_apply(&self, op: &StorageOp) -> Option<StorageReply> {
-        let mut owner = match self.try_lock() {
-            Ok(owner) => owner,
-            // A panic inside the store was caught and marked; the lock itself protects nothing more.
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
+        let mut owner = self.try_lock()?;
         owner.apply(std::slice::from_ref(op)).pop()
     }
 }
@@ -262,7 +257,7 @@ impl<B: Backend> Thread<B> {
         while queue.blocking_recv_many(&mut waiting, BATCH_OPS) > 0 {
             self.batch(&mut waiting);
         }
-        let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut owner = self.owner.lock();
         if !owner.broken && owner.store.stopped().is_none() {
             owner.store.sync();
         }
@@ -286,7 +281,7 @@ impl<B: Backend> Thread<B> {
         self.answer(&ids[..reads], &ops[..reads]);
         self.answer(&ids[reads..], &ops[reads..]);
         for answer in views {
-            let view = self.owner.lock().unwrap_or_else(PoisonError::into_inner).view();
+            let view = self.owner.lock().view();
             // The receiver may be gone.
             let _ = answer.send(view);
         }
@@ -296,7 +291,7 @@ impl<B: Backend> Thread<B> {
         if ops.is_empty() {
             return;
         }
-        let replies = self.owner.lock().unwrap_or_else(PoisonError::into_inner).apply(ops);
+        let replies = self.owner.lock().apply(ops);
         // No receiver: the node is stopping.
         let _ = self.replies.blocking_send(ids.iter().copied().zip(replies).collect());
     }

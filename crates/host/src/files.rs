@@ -31,9 +31,10 @@ mod watch;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use potluck_base::{BlobId, NetworkId};
 use potluck_store::blobs::{Blob, BlobLimits, BlobPlace, BlobState, BlobStore, BlobView, GcReport};
 use potluck_swarm::{
@@ -192,11 +193,6 @@ struct Open {
     transport: Transport,
 }
 
-/// Takes a lock. What these locks guard is changed in single steps.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Runs what blocks on a thread that may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FilesError> + Send + 'static,
@@ -264,7 +260,7 @@ impl Files {
                 self.begin_transfer(wanted);
             }
             Output::CancelTransfer { transfer } => {
-                if let Some(task) = lock(&self.inner.transfers).remove(&transfer) {
+                if let Some(task) = self.inner.transfers.lock().remove(&transfer) {
                     task.abort();
                 }
             }
@@ -291,24 +287,24 @@ impl Files {
 
     /// Ends everything under way.
     pub(crate) fn stop(&self) {
-        for (_, task) in lock(&self.inner.transfers).drain() {
+        for (_, task) in self.inner.transfers.lock().drain() {
             task.abort();
         }
-        for (_, active) in lock(&self.inner.active).drain() {
+        for (_, active) in self.inner.active.lock().drain() {
             active.end(Err(FilesError::Stopped));
         }
-        lock(&self.inner.waiting).clear();
-        lock(&self.inner.open).take();
+        self.inner.waiting.lock().clear();
+        self.inner.open.lock().take();
         self.names_changed();
     }
 
     fn store(&self) -> Result<Arc<BlobStore>, FilesError> {
-        let open = lock(&self.inner.open);
+        let open = self.inner.open.lock();
         open.as_ref().map(|open| Arc::clone(&open.store)).ok_or(FilesError::Stopped)
     }
 
     fn transport(&self) -> Option<Transport> {
-        lock(&self.inner.open).as_ref().map(|open| open.transport.clone())
+        self.inner.open.lock().as_ref().map(|open| open.transport.clone())
     }
 
     fn view(&self, id: &BlobId) -> Option<BlobView> {

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use potluck_base::{Addresses, Contact, Instant, NodeId, PublicKey};
 use potluck_gossip::{MessageId, TopicName};
 use potluck_node::{Command, CommandError, Event, Reply};
@@ -372,8 +373,7 @@ impl Handle {
         let fresh = timeout(VIEW_TIMEOUT, store_answer).await;
         let store = fresh.ok().and_then(Result::ok).unwrap_or(store);
         {
-            // Nothing under this lock can leave it half changed.
-            let mut last = self.shared.store.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = self.shared.store.lock();
             *last = LastView { view: store.clone(), at: Some(self.shared.clock.now()) };
         }
         let issued = match &self.shared.membership {
@@ -381,8 +381,7 @@ impl Handle {
             None => Ok(Err(MembershipError::NotInvite)),
         };
         let issued = {
-            // Nothing under this lock can leave it half changed.
-            let mut last = self.shared.issued.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = self.shared.issued.lock();
             *last = issued.ok().and_then(Result::ok).or(*last);
             *last
         };
@@ -396,7 +395,7 @@ impl Handle {
     /// [`Stopped`]
     pub async fn store(&self) -> Result<StoreView, Stopped> {
         {
-            let last = self.shared.store.lock().unwrap_or_else(PoisonError::into_inner);
+            let last = self.shared.store.lock();
             let now = self.shared.clock.now();
             if last.at.is_some_and(|at| now.since(at) < VIEW_AGE_MAX) {
                 return Ok(last.view.clone());

@@ -18,9 +18,10 @@ mod terms;
 mod ticket_contacts;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use potluck_base::{Contact, Identity, PublicKey, UnixMillis};
 use potluck_node::{Command, EnrolmentId, Input, Output, Reply};
 use potluck_wire::{Certificate, Enroll, Refusal, Revoked, Ticket};
@@ -158,20 +159,20 @@ impl Membership {
     /// Whether this node holds the authority key.
     #[must_use]
     pub fn is_issuer(&self) -> bool {
-        self.lock_issuer().is_some()
+        self.shared.issuer.lock().is_some()
     }
 
     /// When the node's certificate expires.
     #[must_use]
     pub fn expires(&self) -> UnixMillis {
-        lock(&self.shared.renewal).expires()
+        self.shared.renewal.lock().expires()
     }
 
     /// What keeps the node from a new certificate, in a sentence for people. `None` if nothing does,
     /// and once the certificate has expired, which the node's status says in any case.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        lock(&self.shared.renewal).trouble(self.shared.clock.wall())
+        self.shared.renewal.lock().trouble(self.shared.clock.wall())
     }
 
     /// Makes a ticket.
@@ -263,7 +264,7 @@ impl Membership {
         if Some(key.public_key()) != shared.network.authority {
             return Err(MembershipError::OtherKey(name));
         }
-        let mut issuer = self.lock_issuer();
+        let mut issuer = self.shared.issuer.lock();
         if issuer.is_some() {
             return Ok(());
         }
@@ -278,7 +279,7 @@ impl Membership {
         match output {
             Output::Admitted { public_key, address, until } => {
                 if self.shared.issuers.iter().any(|issuer| issuer.public_key == public_key) {
-                    lock(&self.shared.renewal).issuer_heard();
+                    self.shared.renewal.lock().issuer_heard();
                 }
                 self.shared.filter.admit(Contact::new(public_key, address), until);
             }
@@ -308,7 +309,7 @@ impl Membership {
 
     /// Asks for a new certificate when it is time to. Called about once a second.
     pub(crate) fn tick(&self, now: UnixMillis) {
-        let due = lock(&self.shared.renewal).due(now);
+        let due = self.shared.renewal.lock().due(now);
         match due {
             Due::No => return,
             Due::Ask => {}
@@ -364,7 +365,7 @@ impl Membership {
         let Some(read) = read(&certificate, &shared.own, &shared.network) else {
             return;
         };
-        if !lock(&shared.renewal).renewed(read.issued, read.expires) {
+        if !shared.renewal.lock().renewed(read.issued, read.expires) {
             return;
         }
         tracing::info!("the certificate was renewed");
@@ -383,19 +384,19 @@ impl Membership {
 
     fn save_revocations(&self, revocations: Vec<Bytes>) {
         let number = {
-            let mut newest = lock(&self.shared.revocations);
+            let mut newest = self.shared.revocations.lock();
             newest.0 += 1;
             newest.1 = revocations;
             newest.0
         };
         let this = self.clone();
         tokio::task::spawn_blocking(move || {
-            let mut saved = lock(&this.shared.saved);
-            let (newest, revocations) = lock(&this.shared.revocations).clone();
+            let mut saved = this.shared.saved.lock();
+            let (newest, revocations) = this.shared.revocations.lock().clone();
             if *saved >= number {
                 return;
             }
-            if let Some(issuer) = &mut *this.lock_issuer() {
+            if let Some(issuer) = &mut *this.shared.issuer.lock() {
                 issuer.set_revocations(&revocations);
             }
             match this.shared.folder.as_ref().map(|folder| folder.save_revocations(&revocations)) {
@@ -417,20 +418,11 @@ impl Membership {
         let this = self.clone();
         let done = tokio::task::spawn_blocking(move || {
             let now = this.shared.clock.wall();
-            let mut issuer = this.lock_issuer();
+            let mut issuer = this.shared.issuer.lock();
             work(issuer.as_mut().ok_or(MembershipError::NotIssuer)?, now)
         });
         done.await.map_err(|_| MembershipError::Stopped)?
     }
-
-    fn lock_issuer(&self) -> MutexGuard<'_, Option<Issuer>> {
-        lock(&self.shared.issuer)
-    }
-}
-
-/// Nothing under these locks can leave them half changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn ticket_ids(issuer: &Issuer, now: UnixMillis) -> Vec<PublicKey> {

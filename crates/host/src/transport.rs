@@ -43,10 +43,11 @@ mod tests;
 mod tls;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use potluck_base::{Contact, Identity, NetworkId, PublicKey};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
@@ -323,7 +324,7 @@ impl Inner {
     /// Whether a datagram is worth giving to the endpoint; the endpoint exists after a yes.
     fn admits(self: &Arc<Self>, datagram: &[u8]) -> bool {
         let look = self.packet_filter.classify(datagram);
-        let exists = || matches!(*self.lock_endpoint(), EndpointState::Open(_));
+        let exists = || matches!(*self.endpoint.lock(), EndpointState::Open(_));
         match look {
             PacketClass::Malformed => self.desk.counters.malformed.count(),
             PacketClass::Ordinary if !exists() => self.desk.counters.stray.count(),
@@ -343,14 +344,9 @@ impl Inner {
     /// Ends everything; gives the endpoint, if there is one, to wait for.
     fn shut(&self) -> Option<noq::Endpoint> {
         self.closed.send_replace(true);
-        let state = std::mem::replace(&mut *self.lock_endpoint(), EndpointState::Closed);
+        let state = std::mem::replace(&mut *self.endpoint.lock(), EndpointState::Closed);
         let EndpointState::Open(endpoint) = state else { return None };
         endpoint.close(CloseCode::Shutdown.into(), b"");
         Some(endpoint)
-    }
-
-    fn lock_endpoint(&self) -> MutexGuard<'_, EndpointState> {
-        // No code under this lock can leave it half changed.
-        self.endpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use potluck::{FetchJob, FetchOptions, Fetched, FileLink, FilesError};
 use serde::{Deserialize, Serialize};
 
@@ -113,7 +114,7 @@ impl JobTable {
         order: Order,
         start: impl FnOnce() -> Result<FetchJob, FilesError>,
     ) -> Result<Job, Problem> {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let same = |job: &&Job| job.order == order && !job.is_over();
         if let Some(job) = inner.jobs.values().find(same) {
             return Ok(job.clone());
@@ -151,7 +152,7 @@ impl JobTable {
                 return Vec::new();
             }
         };
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let mut interrupted = Vec::new();
         for one in stored.into_iter().take(JOBS_MAX) {
             inner.last = inner.last.max(one.number);
@@ -202,21 +203,21 @@ impl JobTable {
             Some(fetch) => self.look_after(&job, fetch),
             None => drop(job.ended_ms.set(now_ms())),
         }
-        self.lock().jobs.insert(number, job);
+        self.inner.lock().jobs.insert(number, job);
     }
 
     /// Writes the fetches down.
     pub(super) async fn save(&self) {
         let Some(file) = self.file.clone() else { return };
         let (state, stored) = {
-            let mut inner = self.lock();
+            let mut inner = self.inner.lock();
             inner.state += 1;
             let stored: Vec<Stored> = inner.jobs.values().filter_map(Job::stored).collect();
             (inner.state, stored)
         };
         let written = Arc::clone(&self.written);
         let saved = tokio::task::spawn_blocking(move || {
-            let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut written = written.lock();
             if *written >= state {
                 return Ok(());
             }
@@ -230,7 +231,8 @@ impl JobTable {
 
     /// The fetch that is called so.
     pub(super) fn find(&self, id: &str) -> Result<Job, Problem> {
-        let job = id.parse().ok().and_then(|number: u64| self.lock().jobs.get(&number).cloned());
+        let job =
+            id.parse().ok().and_then(|number: u64| self.inner.lock().jobs.get(&number).cloned());
         job.ok_or_else(|| {
             Problem::absent("there is no such fetch").hint("one that ended is gone after an hour")
         })
@@ -238,17 +240,12 @@ impl JobTable {
 
     /// All of them, oldest first.
     pub(super) fn all(&self) -> Vec<Job> {
-        self.lock().jobs.values().cloned().collect()
+        self.inner.lock().jobs.values().cloned().collect()
     }
 
     /// All of them as they are told, oldest first.
     pub(in crate::http) fn views(&self) -> Vec<JobView> {
         self.all().iter().map(Job::view).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // No panic can leave this half changed.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -453,7 +450,7 @@ mod tests {
         table.go_on(one, Err(Problem::forbidden("outsidePaths", "outside of [files] paths")));
         let view = table.find("9").expect("known").view();
         assert!(view.state == JobState::Failed && view.error.is_some());
-        table.lock().make_room().expect("room");
+        table.inner.lock().make_room().expect("room");
         assert!(table.find("3").is_err(), "it ended long ago");
         assert_eq!(table.find("5").expect("known").view().bytes_total, Some(7));
         table.save().await;

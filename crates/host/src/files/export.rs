@@ -14,7 +14,7 @@ use super::bring::Folder;
 use super::destination::{Destination, aside_of};
 use super::fetch::{Done, is_executable};
 use super::settle::Settled;
-use super::{Files, FilesError, lock, share};
+use super::{Files, FilesError, share};
 use crate::folder::sync_folder;
 
 /// What came of a folder of which a part is lost.
@@ -108,7 +108,7 @@ impl Files {
         std::fs::rename(&destination.aside, &destination.there).map_err(io)?;
         destination.there.parent().map_or(Ok(()), sync_folder).map_err(io)?;
         store.add_written(&blob.id(), &targets(&destination.there), name)?;
-        let left = aside.filter(|aside| !lock(&self.inner.asides).contains_key(aside));
+        let left = aside.filter(|aside| !self.inner.asides.lock().contains_key(aside));
         left.map_or(Ok(()), |left| self.let_go(blob, &left))
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::job::FetchProgress;
 use super::reuse::{Old, OldPlaces};
-use super::{Files, FilesError, blocking, lock, share};
+use super::{Files, FilesError, blocking, share};
 use crate::request::Request;
 
 /// How often a job looks how it stands, and writes are made safe from a loss of power.
@@ -221,7 +221,7 @@ fn is_proven(blob: &Blob) -> bool {
 
 impl Files {
     pub(super) fn watched(&self, id: &BlobId) -> Option<Watched> {
-        let active = lock(&self.inner.active);
+        let active = self.inner.active.lock();
         active.iter().find(|(_, active)| active.id == *id).map(|(fetch, active)| Watched {
             fetch: *fetch,
             blob: active.blob.clone(),
@@ -230,7 +230,7 @@ impl Files {
     }
 
     pub(super) fn note_progress(&self, fetch: FetchId) {
-        if let Some(active) = lock(&self.inner.active).get(&fetch) {
+        if let Some(active) = self.inner.active.lock().get(&fetch) {
             active.progress.send_modify(|count| *count += 1);
         }
     }
@@ -238,7 +238,7 @@ impl Files {
     pub(super) fn open_place(&self, fetch: FetchId, id: BlobId, size: u64, hint: Option<Hint>) {
         let files = self.clone();
         let target = {
-            let mut active = lock(&self.inner.active);
+            let mut active = self.inner.active.lock();
             let Some(active) = active.get_mut(&fetch) else { return };
             // A place of another size may have been made before.
             active.blob = None;
@@ -254,7 +254,7 @@ impl Files {
             let input = match blocking(move || target.open(&opening)).await {
                 Ok(Opened { blob, have, has_room, old }) => {
                     let checked = Arc::clone(&blob);
-                    if let Some(active) = lock(&files.inner.active).get_mut(&fetch) {
+                    if let Some(active) = files.inner.active.lock().get_mut(&fetch) {
                         active.resumed = blob.have_bytes();
                         active.has_room = has_room;
                         active.blob = Some(blob);
@@ -273,7 +273,7 @@ impl Files {
                     Input::Opened { fetch, have }
                 }
                 Err(error) => {
-                    if let Some(active) = lock(&files.inner.active).get_mut(&fetch) {
+                    if let Some(active) = files.inner.active.lock().get_mut(&fetch) {
                         active.error = Some(error);
                     }
                     Input::NoPlace { fetch }
@@ -285,7 +285,7 @@ impl Files {
     }
 
     pub(super) fn on_completed(&self, fetch: FetchId, report: FetchReport) {
-        let Some(mut active) = lock(&self.inner.active).remove(&fetch) else { return };
+        let Some(mut active) = self.inner.active.lock().remove(&fetch) else { return };
         let files = self.clone();
         tokio::spawn(async move {
             let cached = matches!(active.target, Target::Inside);
@@ -311,7 +311,7 @@ impl Files {
     }
 
     pub(super) fn on_failed(&self, fetch: FetchId, error: FetchError, report: &FetchReport) {
-        let Some(mut active) = lock(&self.inner.active).remove(&fetch) else { return };
+        let Some(mut active) = self.inner.active.lock().remove(&fetch) else { return };
         tracing::debug!(?fetch, %error, ?report, "a fetch failed");
         let error = active.error.take().unwrap_or(FilesError::Fetch(error));
         active.end(Err(error));
@@ -319,7 +319,7 @@ impl Files {
 
     /// Ends a fetch for a reason that the core does not know.
     pub(super) async fn end_with(&self, fetch: FetchId, error: FilesError) {
-        if let Some(active) = lock(&self.inner.active).get_mut(&fetch) {
+        if let Some(active) = self.inner.active.lock().get_mut(&fetch) {
             active.error.get_or_insert(error);
         }
         // Fails only when the node stops.
@@ -351,7 +351,7 @@ impl Files {
             done: Some(done),
             progress: watch::Sender::new(0),
         };
-        lock(&self.inner.active).insert(fetch, active);
+        self.inner.active.lock().insert(fetch, active);
         let mut guard = Guard { files: self.clone(), fetch, over: false };
         let WantedBlob { root, sources, size, .. } = wanted;
         let begin = Begin { fetch, blob: id, root, sources, size };
@@ -367,7 +367,7 @@ impl Files {
                     }
                 }
                 _ = commit.tick() => {
-                    let blob = lock(&self.inner.active).get(&fetch).and_then(Active::blob);
+                    let blob = self.inner.active.lock().get(&fetch).and_then(Active::blob);
                     let Some(blob) = blob else { continue };
                     self.take_room(fetch, &blob).await;
                     if blob.unsynced_bytes() > 0 {
@@ -385,7 +385,10 @@ impl Files {
         if !is_proven(blob) {
             return;
         }
-        let takes = lock(&self.inner.active)
+        let takes = self
+            .inner
+            .active
+            .lock()
             .get_mut(&fetch)
             .is_some_and(|active| !std::mem::replace(&mut active.has_room, true));
         if takes {

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::fetch::{Done, WantedBlob};
 use super::job::FetchProgress;
-use super::{Files, FilesError, lock};
+use super::{Files, FilesError};
 
 /// Tries of a task that joined a transfer, when the task that began it fails.
 const TRIES_MAX: usize = 4;
@@ -41,7 +41,7 @@ struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut joints = lock(&self.files.inner.joints);
+        let mut joints = self.files.inner.joints.lock();
         let Some(joint) = joints.get_mut(&self.id).filter(|joint| joint.number == self.number)
         else {
             return;
@@ -81,7 +81,7 @@ impl Files {
     /// Joins the transfer of a blob, or begins one.
     fn join(&self, wanted: &WantedBlob) -> Ticket {
         let id = wanted.id;
-        let mut joints = lock(&self.inner.joints);
+        let mut joints = self.inner.joints.lock();
         let mut began = false;
         let joint = joints.entry(id).or_insert_with(|| {
             began = true;
@@ -109,7 +109,7 @@ impl Files {
             };
             let result = files.transfer_blob(wanted, &hear).await;
             // No task joins it from now on: its result is visible in the store.
-            lock(&files.inner.joints).retain(|other, joint| *other != id || joint.number != number);
+            files.inner.joints.lock().retain(|other, joint| *other != id || joint.number != number);
             tells.send_replace(Some(result));
         });
         Joint { number, waiting: 0, progress, result, task: task.abort_handle() }
@@ -154,14 +154,14 @@ pub(super) struct Bringing {
 
 impl Bringing {
     pub(super) fn new(files: &Files, aside: &std::path::Path) -> Arc<Self> {
-        *lock(&files.inner.asides).entry(aside.to_owned()).or_default() += 1;
+        *files.inner.asides.lock().entry(aside.to_owned()).or_default() += 1;
         Arc::new(Self { files: files.clone(), aside: aside.to_owned() })
     }
 }
 
 impl Drop for Bringing {
     fn drop(&mut self) {
-        let mut asides = lock(&self.files.inner.asides);
+        let mut asides = self.files.inner.asides.lock();
         if let Some(count) = asides.get_mut(&self.aside) {
             *count -= 1;
             if *count == 0 {

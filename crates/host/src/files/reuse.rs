@@ -14,10 +14,10 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use potluck_base::{Contact, GranuleSet, LruMap, PublicKey};
 use potluck_node::{Command, Reply};
 use potluck_store::blobs::{Blob, Guess, Opened, Outline, Part, WriteError};
@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::fetch::Active;
-use super::{Files, blocking, lock};
+use super::{Files, blocking};
 use crate::request::Request;
 use crate::transport::FetchStream;
 
@@ -68,7 +68,7 @@ impl Pace {
     /// Waits until `bytes` bytes may be read.
     pub(super) async fn wait(&self, bytes: u64) {
         let until = {
-            let mut free = lock(&self.0);
+            let mut free = self.0.lock();
             let begin = (*free).max(Instant::now());
             *free = begin + Duration::from_secs_f64(bytes as f64 / READ_BYTES_PER_SECOND as f64);
             begin
@@ -377,7 +377,7 @@ impl Files {
 
     /// Whether a fetch is under way still, and to this place.
     fn is_fetched_to(&self, fetch: FetchId, blob: &Arc<Blob>) -> bool {
-        let active = lock(&self.inner.active);
+        let active = self.inner.active.lock();
         let there = active.get(&fetch).and_then(Active::blob);
         there.is_some_and(|there| Arc::ptr_eq(&there, blob))
     }
@@ -429,7 +429,7 @@ impl Files {
             if let Err(error) = blocking(move || Ok(blob.commit()?)).await {
                 return self.end_with(check.fetch, error).await;
             }
-            if let Some(active) = lock(&self.inner.active).get_mut(&check.fetch) {
+            if let Some(active) = self.inner.active.lock().get_mut(&check.fetch) {
                 active.reused += bytes;
             }
         }

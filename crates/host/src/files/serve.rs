@@ -10,7 +10,7 @@ use potluck_swarm::{Gone, Input, ServeId};
 use potluck_wire::{FetchRequest, Refusal, Run};
 use tokio::task::JoinHandle;
 
-use super::{Files, FilesError, blocking, lock};
+use super::{Files, FilesError, blocking};
 use crate::transport::{FetchRefusal, FrameSender, IncomingFetch};
 
 /// Streams that wait for the core at once; the core's own limit is lower.
@@ -27,7 +27,7 @@ impl Files {
         };
         let serve = ServeId(self.inner.next_serve.fetch_add(1, Ordering::Relaxed));
         let from = incoming.from;
-        let mut waiting = lock(&self.inner.waiting);
+        let mut waiting = self.inner.waiting.lock();
         if waiting.len() >= WAITING_MAX {
             drop(waiting);
             incoming.sender.refuse(FetchRefusal::Busy);
@@ -40,7 +40,7 @@ impl Files {
         tokio::spawn(async move {
             gone.await;
             // A peer that left while it waited frees its place.
-            if lock(&files.inner.waiting).remove(&serve).is_some() {
+            if files.inner.waiting.lock().remove(&serve).is_some() {
                 let _ = files.tell(Input::Served { serve }).await;
             }
         });
@@ -48,7 +48,7 @@ impl Files {
     }
 
     pub(super) fn refuse(&self, serve: ServeId, reason: Refusal) {
-        if let Some(incoming) = lock(&self.inner.waiting).remove(&serve) {
+        if let Some(incoming) = self.inner.waiting.lock().remove(&serve) {
             incoming.sender.refuse(match reason {
                 Refusal::Busy => FetchRefusal::Busy,
                 Refusal::Changed => FetchRefusal::Changed,
@@ -60,7 +60,7 @@ impl Files {
     }
 
     pub(super) fn serve(&self, serve: ServeId) {
-        let Some(incoming) = lock(&self.inner.waiting).remove(&serve) else { return };
+        let Some(incoming) = self.inner.waiting.lock().remove(&serve) else { return };
         let files = self.clone();
         tokio::spawn(async move {
             files.send_granules(incoming).await;

@@ -24,7 +24,7 @@ use super::bring::Folder;
 use super::destination::Destination;
 use super::export::{copy_all, remove_all};
 use super::reuse::{OldPlaces, listed};
-use super::{Files, FilesError, PAGE, blocking, lock, share};
+use super::{Files, FilesError, PAGE, blocking, share};
 
 /// Files that are named of those that were left, and of those that are not part of what was fetched.
 const NAMED_MAX: usize = 1000;
@@ -106,7 +106,7 @@ impl Files {
         }
         // Another fetch writes to the same path.
         let fetched =
-            lock(&self.inner.asides).get(&destination.aside).is_some_and(|count| *count > 1);
+            self.inner.asides.lock().get(&destination.aside).is_some_and(|count| *count > 1);
         let known = self.view(id).is_some_and(|view| view.state != BlobState::Changed)
             && self.store()?.places(id).iter().any(|place| {
                 place.path.as_ref().is_some_and(|path| path.starts_with(&destination.aside))
@@ -178,12 +178,12 @@ impl Files {
         remembered: &mut Remembered,
         settled: &mut Settled,
     ) -> Result<(), FilesError> {
-        let _one = lock(&self.inner.settling);
+        let _one = self.inner.settling.lock();
         let (store, id, below) = (self.store()?, blob.id(), below_of(folder));
         let aside = self.aside(&id)?;
         // Whether others wait for what lies there.
         let waits =
-            lock(&self.inner.asides).get(&destination.aside).is_some_and(|count| *count > 1);
+            self.inner.asides.lock().get(&destination.aside).is_some_and(|count| *count > 1);
         let ours =
             aside.as_ref() == Some(&destination.aside) && !waits && store.places(&id).len() == 1;
         let from = if ours { destination.aside.clone() } else { destination.copied() };
@@ -239,7 +239,7 @@ impl Files {
     ) -> Result<(), FilesError> {
         let Some(aside) = aside else { return Ok(()) };
         let own = usize::from(aside == destination.aside);
-        let waiting = lock(&self.inner.asides).get(&aside).copied().unwrap_or_default();
+        let waiting = self.inner.asides.lock().get(&aside).copied().unwrap_or_default();
         if waiting > own { Ok(()) } else { self.let_go(blob, &aside) }
     }
 
@@ -258,7 +258,7 @@ impl Files {
             std::fs::rename(saved, &destination.there).map_err(io)?;
             remembered.put(below);
         } else {
-            let _one = lock(&self.inner.settling);
+            let _one = self.inner.settling.lock();
             let mut placed = Vec::new();
             let merged =
                 merge((saved, destination), &below, &remembered, &mut placed, &mut settled.left);

@@ -11,7 +11,7 @@ use potluck_wire::FetchRequest;
 use tokio::task::JoinHandle;
 
 use super::fetch::Active;
-use super::{Files, FilesError, lock};
+use super::{Files, FilesError};
 use crate::transport::{CallError, FetchError, FetchStream};
 
 /// How often the core hears of parts of a granule.
@@ -47,10 +47,10 @@ impl Files {
     pub(super) fn begin_transfer(&self, wanted: Wanted) {
         let (files, transfer) = (self.clone(), wanted.transfer);
         // Held until the task is in the table, so that it cannot leave it before.
-        let mut transfers = lock(&self.inner.transfers);
+        let mut transfers = self.inner.transfers.lock();
         let task = tokio::spawn(async move {
             let end = files.transfer(&wanted).await;
-            lock(&files.inner.transfers).remove(&transfer);
+            files.inner.transfers.lock().remove(&transfer);
             // Fails only when the node stops.
             let _ = files.tell(Input::Ended { transfer, end }).await;
         });
@@ -58,7 +58,7 @@ impl Files {
     }
 
     async fn transfer(&self, wanted: &Wanted) -> TransferEnd {
-        let blob = lock(&self.inner.active).get(&wanted.fetch).and_then(Active::blob);
+        let blob = self.inner.active.lock().get(&wanted.fetch).and_then(Active::blob);
         let Some(blob) = blob else { return TransferEnd::Lost };
         let request = FetchRequest::new(wanted.blob, wanted.size, &wanted.granules).to_bytes();
         let Some(transport) = self.transport() else { return TransferEnd::Lost };
@@ -170,7 +170,7 @@ impl Files {
     }
 
     pub(super) async fn give_up(&self, fetch: FetchId, error: WriteError) {
-        let path = lock(&self.inner.active).get(&fetch).map_or_else(Default::default, Active::path);
+        let path = self.inner.active.lock().get(&fetch).map_or_else(Default::default, Active::path);
         let error = match error {
             WriteError::NoSpace => FilesError::Full(path),
             WriteError::Io(source) => FilesError::from(BlobError::Io { path, source }),

@@ -8,7 +8,7 @@ use potluck_base::{BlobId, GranuleSet};
 use potluck_store::blobs::{BlobPlace, BlobState, ReadError};
 use potluck_swarm::Input;
 
-use super::{Files, FilesError, blocking, lock, share};
+use super::{Files, FilesError, blocking, share};
 
 /// How often shared files are looked at.
 const EVERY: Duration = Duration::from_secs(60);
@@ -104,10 +104,10 @@ impl Files {
     /// Looks at the next page of what is shared: what changed, and whether it was the last one.
     fn look_at_page(&self) -> Result<(Vec<BlobId>, bool), FilesError> {
         let store = self.store()?;
-        let after = *lock(&self.inner.looked_at);
+        let after = *self.inner.looked_at.lock();
         let page = store.page(after.as_ref(), PAGE)?;
         let last = page.last().filter(|_| page.len() == PAGE).map(|view| view.id);
-        *lock(&self.inner.looked_at) = last;
+        *self.inner.looked_at.lock() = last;
         let outside = page.into_iter().filter(|view| {
             let outside = matches!(view.place, BlobPlace::Outside { .. });
             view.shared && outside && view.state == BlobState::Complete

@@ -14,8 +14,9 @@
 //! one turn, but for what is only charged (control datagrams), which never waits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// Time for which an idle bucket accumulates. A longer time allows larger bursts.
 const BURST: Duration = Duration::from_millis(10);
@@ -105,7 +106,7 @@ impl Bucket {
     /// Caps the rate to `bytes` a second from now on; a cap of zero is one byte a second.
     pub(crate) fn set_rate(&self, bytes: Option<u64>) {
         let rate = bytes.map_or(0, |bytes| bytes.max(1));
-        let mut schedule = self.lock();
+        let mut schedule = self.schedule.lock();
         if schedule.rate == rate {
             return;
         }
@@ -120,7 +121,7 @@ impl Bucket {
         if self.rate.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let mut schedule = self.lock();
+        let mut schedule = self.schedule.lock();
         let turn = schedule.take(self.epoch.elapsed(), bytes);
         let generation = self.generation.load(Ordering::Relaxed);
         Some(Pass { at: self.epoch + turn, generation })
@@ -134,7 +135,7 @@ impl Bucket {
     /// Counts bytes that went without a turn.
     pub(crate) fn charge(&self, bytes: usize) {
         if self.rate.load(Ordering::Relaxed) != 0 {
-            self.lock().charge(self.epoch.elapsed(), bytes);
+            self.schedule.lock().charge(self.epoch.elapsed(), bytes);
         }
     }
 
@@ -159,11 +160,6 @@ impl Bucket {
                 }
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Schedule> {
-        // No code under this lock can leave it half changed.
-        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,9 +1,9 @@
 //! How the packets of each sender come in: at which port, and to which address of this machine.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use potluck_base::{AddressScope, LruMap};
 
 use super::{DatagramKind, Segment};
@@ -70,7 +70,6 @@ impl Origins {
             DatagramKind::Control => 0,
             DatagramKind::Quic => 1,
         };
-        // No code under this lock can leave it half changed.
-        self.0[index].lock().unwrap_or_else(PoisonError::into_inner)
+        self.0[index].lock()
     }
 }

@@ -3,10 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::task::{Context, Poll, ready};
 
 use noq_udp::{Transmit, UdpSocketState};
+use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::io::Interest;
 
 use super::ReceiveBatch;
@@ -258,13 +258,12 @@ impl PortSocket {
     /// causes for a system that cannot send several datagrams at once, and would never try again.
     fn renew(&self) {
         if let Ok(fresh) = UdpSocketState::new((&self.io).into()) {
-            *self.state.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+            *self.state.write() = fresh;
         }
     }
 
     fn state(&self) -> RwLockReadGuard<'_, UdpSocketState> {
-        // No code under this lock can leave it half changed.
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read()
     }
 
     /// Counts a control datagram that the system's buffer had no room for.

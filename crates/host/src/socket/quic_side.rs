@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::{Ecn, Segment};
 
@@ -56,7 +56,7 @@ impl QuicSide {
 
     /// Copies a QUIC segment into the queue and wakes the reader. False if it was dropped.
     pub fn push(&self, segment: &Segment<'_>) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.bytes + segment.bytes.len() + ENTRY_BYTES > self.limit {
             state.dropped += segment.datagrams() as u64;
             return false;
@@ -80,13 +80,13 @@ impl QuicSide {
     /// The next datagrams of one sender, cut between two of them so that they fit into `room`. A
     /// datagram longer than `room` is dropped and counted.
     pub fn pop(&self, room: usize) -> Option<QuicDatagrams> {
-        self.lock().pop(room)
+        self.state.lock().pop(room)
     }
 
     /// Like [`QuicSide::pop`], but an empty queue remembers to wake the caller. There is one
     /// reader: a later caller replaces an earlier one.
     pub fn poll_pop(&self, cx: &mut Context<'_>, room: usize) -> Poll<QuicDatagrams> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         match state.pop(room) {
             Some(datagrams) => Poll::Ready(datagrams),
             None => {
@@ -99,18 +99,13 @@ impl QuicSide {
     /// Datagrams dropped since the start.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.lock().dropped
+        self.state.lock().dropped
     }
 
     /// Bytes that wait.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
-        self.lock().bytes
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No code under this lock can leave it half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().bytes
     }
 }
 

@@ -1,9 +1,9 @@
 //! The queue of one subscription: a limit in messages and bytes, and a mark where some are missing.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use parking_lot::Mutex;
 use potluck_gossip::Message;
 
 /// Messages that wait in a subscription. A guess: some seconds of the fastest publisher.
@@ -60,19 +60,14 @@ struct State {
 pub(super) struct Queue(Mutex<State>);
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing under this lock can leave it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Messages are taken from now on.
     pub(super) fn open(&self) {
-        self.lock().open = true;
+        self.0.lock().open = true;
     }
 
     /// Puts a message in, or a mark that it is missing.
     pub(super) fn push(&self, message: &Message) -> Pushed {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         if !state.open || state.abandoned {
             return Pushed::Closed;
         }
@@ -101,7 +96,7 @@ impl Queue {
 
     /// Puts a mark in for messages that will not come. False if the subscription is not in force.
     pub(super) fn lose(&self, lost: u64) -> bool {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         if !state.open || state.abandoned {
             return false;
         }
@@ -119,7 +114,7 @@ impl Queue {
 
     /// Takes the oldest out.
     pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         match state.waiting.pop_front() {
             Some(delivery) => {
                 if let Delivery::Message(message) = &delivery {
@@ -138,7 +133,7 @@ impl Queue {
 
     /// No more will come; what waits can still be taken out.
     pub(super) fn close(&self) {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         state.closed = true;
         let waker = state.waker.take();
         drop(state);
@@ -147,12 +142,12 @@ impl Queue {
 
     /// The reader is gone.
     pub(super) fn abandon(&self) {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         state.abandoned = true;
         state.waiting.clear();
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        self.lock().abandoned
+        self.0.lock().abandoned
     }
 }

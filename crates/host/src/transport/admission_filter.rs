@@ -10,9 +10,10 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use potluck_base::{Contact, LruMap, PublicKey, UnixMillis};
 use potluck_node::{Command, Reply};
 use tokio::sync::{mpsc, oneshot};
@@ -81,12 +82,12 @@ impl AdmissionFilter {
 
     /// Sets the transport whose connections end when a peer is expelled.
     pub(super) fn guard(&self, transport: Weak<Inner>) {
-        *self.transport.lock().unwrap_or_else(PoisonError::into_inner) = transport;
+        *self.transport.lock() = transport;
     }
 
     /// Records that this peer is admitted and proved this address.
     pub(crate) fn admit(&self, peer: Contact, until: UnixMillis) {
-        let mut admitted_peers = self.lock();
+        let mut admitted_peers = self.admitted_peers.lock();
         let known = admitted_peers.by_key.remove(&peer.public_key);
         let mut addresses = vec![peer.address];
         if let Some(known) = known {
@@ -105,8 +106,8 @@ impl AdmissionFilter {
 
     /// Records that this peer is no longer admitted, and ends its connections.
     pub(crate) fn expel(&self, key: &PublicKey) {
-        self.lock().forget(key);
-        let transport = self.transport.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        self.admitted_peers.lock().forget(key);
+        let transport = self.transport.lock().upgrade();
         if let Some(transport) = transport {
             transport.pool.close_peer(key);
         }
@@ -114,14 +115,14 @@ impl AdmissionFilter {
 
     /// Whether an admitted peer has this address.
     pub(super) fn knows_address(&self, address: SocketAddr) -> bool {
-        self.lock().by_address.contains_key(&canonical(address))
+        self.admitted_peers.lock().by_address.contains_key(&canonical(address))
     }
 
     /// Whether the holder of this key is admitted now.
     pub(super) fn admits(&self, key: &PublicKey) -> bool {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        let mut admitted_peers = self.lock();
+        let mut admitted_peers = self.admitted_peers.lock();
         admitted_peers.by_key.get_mut(key).is_some_and(|admitted| now < admitted.until.0)
     }
 
@@ -138,13 +139,8 @@ impl AdmissionFilter {
     /// The numbers of admitted peers and of their addresses.
     #[cfg(test)]
     fn len(&self) -> (usize, usize) {
-        let admitted_peers = self.lock();
+        let admitted_peers = self.admitted_peers.lock();
         (admitted_peers.by_key.len(), admitted_peers.by_address.len())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, AdmittedPeers> {
-        // No code under this lock can leave it half changed.
-        self.admitted_peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

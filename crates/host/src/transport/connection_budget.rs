@@ -8,8 +8,9 @@
 //! windows of as many fetches as it ever had at once, and the node's budget is given back when the
 //! connection closes; if the budget is used up, an idle connection that holds some of it is closed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::TransportConfig;
@@ -81,7 +82,7 @@ impl ConnectionBudget {
 
     /// Takes a window that was granted before, if one is free.
     pub(super) fn reuse(&self) -> bool {
-        let mut windows = self.lock();
+        let mut windows = self.windows.lock();
         let free = windows.receiving < windows.granted.len();
         windows.receiving += usize::from(free);
         free
@@ -89,7 +90,7 @@ impl ConnectionBudget {
 
     /// Takes one more window.
     pub(super) fn grow(&self, permit: OwnedSemaphorePermit) {
-        let mut windows = self.lock();
+        let mut windows = self.windows.lock();
         windows.receiving += 1;
         windows.granted.push(permit);
         let bytes = self.window_bytes(windows.granted.len()) * 8 / 7;
@@ -100,12 +101,12 @@ impl ConnectionBudget {
 
     /// A window is free again.
     pub(super) fn give_back(&self) {
-        self.lock().receiving -= 1;
+        self.windows.lock().receiving -= 1;
     }
 
     /// Whether any window was granted.
     pub(super) fn has_grown(&self) -> bool {
-        !self.lock().granted.is_empty()
+        !self.windows.lock().granted.is_empty()
     }
 
     /// Makes room for the unacknowledged frames of one more fetch of the peer, while the answer
@@ -116,18 +117,13 @@ impl ConnectionBudget {
     }
 
     fn send_to(&self, change: isize) {
-        let mut windows = self.lock();
+        let mut windows = self.windows.lock();
         windows.sending = windows.sending.saturating_add_signed(change);
         self.connection.set_send_window(self.window_bytes(windows.sending));
     }
 
     fn window_bytes(&self, fetches: usize) -> u64 {
         u64::from(CONNECTION_WINDOW_BYTES) + self.fetch_window_bytes * fetches as u64
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Windows> {
-        // No code under this lock can leave it half changed.
-        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -66,7 +66,7 @@ impl Inner {
     /// The endpoint, made on first use, since its buffers are large and many nodes never need one.
     /// `None` when the transport is closed. Must be called in the tokio runtime.
     pub(super) fn endpoint(self: &Arc<Self>) -> Option<noq::Endpoint> {
-        let mut state = self.lock_endpoint();
+        let mut state = self.endpoint.lock();
         if let EndpointState::None = *state {
             let server = self.server_config();
             let endpoint = self.open_endpoint(server.clone()).ok()?;

@@ -9,7 +9,9 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// The decision on a first packet.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl HandshakeLimiter {
     /// Decides on a first packet from `address`, which is `proven` if it carries a valid token.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr, proven: bool) -> HandshakeVerdict {
         let source = (subscriber_of(address), proven);
-        let mut unfinished = self.lock();
+        let mut unfinished = self.unfinished.lock();
         let of_source = unfinished.by_source.get(&source).copied().unwrap_or(0);
         let limit = if proven { self.limit } else { self.limit.div_ceil(2) };
         if unfinished.total >= limit || of_source >= self.limit_per_source {
@@ -64,16 +66,11 @@ impl HandshakeLimiter {
         *unfinished.by_source.entry(source).or_default() += 1;
         HandshakeVerdict::Begin(Ticket { limiter: Arc::clone(self), source })
     }
-
-    fn lock(&self) -> MutexGuard<'_, Unfinished> {
-        // No code under this lock can leave it half changed.
-        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut unfinished = self.limiter.lock();
+        let mut unfinished = self.limiter.unfinished.lock();
         unfinished.total -= 1;
         if let Some(count) = unfinished.by_source.get_mut(&self.source) {
             *count -= 1;
@@ -128,7 +125,7 @@ mod tests {
         assert!(matches!(limiter.admit(address(1), true), HandshakeVerdict::Refuse));
         let _other = begin(&limiter, address(2), false);
         drop(held);
-        assert_eq!(limiter.lock().by_source.len(), 2);
+        assert_eq!(limiter.unfinished.lock().by_source.len(), 2);
         let _again = begin(&limiter, address(1), false);
     }
 

@@ -8,9 +8,9 @@
 //! before the first attempt.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use potluck_base::{ADDRESSES_MAX, Contact, LruMap, PublicKey};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -48,21 +48,21 @@ impl Paths {
 
     /// The peer may be at these addresses, too, the preferred one first.
     pub(super) fn learn(&self, peer: PublicKey, ways: impl DoubleEndedIterator<Item = SocketAddr>) {
-        let mut peers = self.lock();
+        let mut peers = self.0.lock();
         let known = known(&mut peers, peer);
         ways.map(canonical).rev().for_each(|way| known.name(way));
     }
 
     /// The peer was reached at this address.
     pub(super) fn worked(&self, peer: &Contact) {
-        let mut peers = self.lock();
+        let mut peers = self.0.lock();
         known(&mut peers, peer.public_key).worked = Some(canonical(peer.address));
     }
 
     /// Where to dial `peer`, in this order; none if the node speaks the family of no address of it.
     pub(super) fn ways(&self, peer: &Contact, families: Families) -> Vec<Contact> {
         let asked = canonical(peer.address);
-        let mut peers = self.lock();
+        let mut peers = self.0.lock();
         let known = known(&mut peers, peer.public_key);
         if !known.named.contains(&asked) {
             // News of where the peer is: what worked before may be where it was.
@@ -84,11 +84,6 @@ impl Paths {
             ways.push(rest.remove(next));
         }
         ways.into_iter().map(|address| Contact { address, ..*peer }).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, LruMap<PublicKey, Known>> {
-        // No code under this lock can leave it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -194,7 +189,7 @@ mod tests {
         let ways: Vec<Contact> = ports.iter().map(|port| at(&format!("10.0.0.1:{port}"))).collect();
         let asked = ways[0].address;
         let result = race(ways, asked, |way| {
-            began.lock().unwrap().push(start.elapsed().div_duration_f64(ATTEMPT_DELAY) as u32);
+            began.lock().push(start.elapsed().div_duration_f64(ATTEMPT_DELAY) as u32);
             async move {
                 match way.address.port() {
                     1 => std::future::pending().await,
@@ -207,7 +202,7 @@ mod tests {
             }
         });
         let result = result.await.map(|(way, ())| way.address.port());
-        let began = began.lock().unwrap().clone();
+        let began = began.lock().clone();
         (result, began)
     }
 

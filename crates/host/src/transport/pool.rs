@@ -8,9 +8,10 @@
 mod window;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use potluck_base::{Contact, PublicKey};
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -94,7 +95,7 @@ impl Pool {
 
     /// A connection to `peer` that stood not before `since`, or the way to one.
     pub(super) fn find_or_dial(self: &Arc<Self>, peer: &Contact, since: Option<Instant>) -> Found {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if let Some(id) = state.best(&peer.public_key, since)
             && let Some(lease) = self.lease_in(&mut state, id)
         {
@@ -113,12 +114,12 @@ impl Pool {
 
     /// The dial to `peer` is over.
     pub(super) fn dialed(&self, peer: &Contact) {
-        self.lock().dials.remove(peer);
+        self.state.lock().dials.remove(peer);
     }
 
     /// A place for one more connection, if there is one or an idle connection can give way.
     pub(super) fn reserve(self: &Arc<Self>) -> Option<Reservation> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let mut displaced = None;
         if state.slots.len() + state.reserved >= self.places {
             displaced = Some(state.evict(|_| true)?);
@@ -147,32 +148,32 @@ impl Pool {
 
     /// Whether a stranger could get a place now.
     pub(super) fn has_room(&self) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         state.slots.len() + state.reserved < self.places
             || state.slots.values().any(|slot| slot.leases == 0)
     }
 
     /// A lease on the connection `id`, unless it is gone.
     pub(super) fn lease(self: &Arc<Self>, id: u64) -> Option<Lease> {
-        self.lease_in(&mut self.lock(), id)
+        self.lease_in(&mut self.state.lock(), id)
     }
 
     /// The connection `id` takes no new calls any more.
     pub(super) fn retire(&self, id: u64) {
-        if let Some(slot) = self.lock().slots.get_mut(&id) {
+        if let Some(slot) = self.state.lock().slots.get_mut(&id) {
             slot.retired = true;
         }
     }
 
     /// The connection `id` is closed.
     pub(super) fn remove(&self, id: u64) {
-        self.lock().slots.remove(&id);
+        self.state.lock().slots.remove(&id);
         self.freed.notify_waiters();
     }
 
     /// Ends all connections with `peer`.
     pub(super) fn close_peer(&self, peer: &PublicKey) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let of_peer = state.slots.iter().filter(|(_, slot)| slot.peer == *peer);
         let ids: Vec<u64> = of_peer.map(|(id, _)| *id).collect();
         let closed: Vec<Slot> = ids.iter().filter_map(|id| state.slots.remove(id)).collect();
@@ -184,17 +185,17 @@ impl Pool {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().slots.len()
+        self.state.lock().slots.len()
     }
 
     /// Idle connections.
     #[cfg(test)]
     pub(super) fn idle(&self) -> usize {
-        self.lock().slots.values().filter(|slot| slot.leases == 0).count()
+        self.state.lock().slots.values().filter(|slot| slot.leases == 0).count()
     }
 
     pub(super) fn evicted(&self) -> u64 {
-        self.lock().evicted
+        self.state.lock().evicted
     }
 
     fn lease_in(self: &Arc<Self>, state: &mut State, id: u64) -> Option<Lease> {
@@ -210,7 +211,7 @@ impl Pool {
     }
 
     fn release(&self, id: u64) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.clock += 1;
         let now = state.clock;
         let Some(slot) = state.slots.get_mut(&id) else { return };
@@ -225,11 +226,6 @@ impl Pool {
             slot.connection.close(CloseCode::Evicted.into(), b"");
         }
         self.freed.notify_waiters();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No code under this lock can leave it half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -293,7 +289,7 @@ impl Reservation {
     /// the oldest leaves: it is dead, or the peer makes them for their number.
     pub(super) fn fill(self, peer: PublicKey, connection: noq::Connection, dialed: bool) -> Lease {
         let pool = Arc::clone(&self.pool);
-        let mut state = pool.lock();
+        let mut state = pool.state.lock();
         state.next_id += 1;
         state.clock += 1;
         let (id, used, established) = (state.next_id, state.clock, Instant::now());
@@ -320,7 +316,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.pool.lock().reserved -= 1;
+        self.pool.state.lock().reserved -= 1;
         self.pool.freed.notify_waiters();
     }
 }

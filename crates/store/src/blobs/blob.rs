@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{File, OpenOptions};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
+use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
 use potluck_base::{BlobId, Division, GranuleSet, LruMap};
 
-use super::entry::{DATA, Entry, HAVE, OUTBOARD, lock};
+use super::entry::{DATA, Entry, HAVE, OUTBOARD};
 use super::folder::read_place;
 use super::journal::Journal;
 use super::meta::Phase;
@@ -119,7 +120,7 @@ impl Blob {
             self.verify(&self.division.bytes(*granule), None, std::io::sink()).is_ok()
         });
         journal.lost(wrong).map_err(BlobError::at(&path))?;
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         progress.have = recovered.synced;
         for granule in right {
             progress.have.insert(granule);
@@ -147,7 +148,7 @@ impl Blob {
     /// The granules that are there and may be handed out.
     #[must_use]
     pub fn have(&self) -> GranuleSet {
-        let progress = lock(&self.progress);
+        let progress = self.progress.lock();
         match progress.phase {
             Phase::Partial => progress.have.clone(),
             Phase::Complete => {
@@ -164,7 +165,7 @@ impl Blob {
     /// Whether a granule is there and may be handed out.
     #[must_use]
     pub fn has(&self, granule: u32) -> bool {
-        let progress = lock(&self.progress);
+        let progress = self.progress.lock();
         match progress.phase {
             Phase::Partial => progress.have.contains(granule),
             Phase::Complete => {
@@ -178,7 +179,7 @@ impl Blob {
     /// Bytes that are there and may be handed out.
     #[must_use]
     pub fn have_bytes(&self) -> u64 {
-        let progress = lock(&self.progress);
+        let progress = self.progress.lock();
         match progress.phase {
             Phase::Partial => self.division.bytes_in(&progress.have),
             Phase::Complete => {
@@ -192,23 +193,23 @@ impl Blob {
     /// Whether all of it is there and was finished.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        lock(&self.progress).phase == Phase::Complete
+        self.progress.lock().phase == Phase::Complete
     }
 
     /// Whether its files were found to be not what they were.
     #[must_use]
     pub fn is_changed(&self) -> bool {
-        lock(&self.progress).phase == Phase::Changed
+        self.progress.lock().phase == Phase::Changed
     }
 
     /// Bytes written since the last commit.
     #[must_use]
     pub fn unsynced_bytes(&self) -> u64 {
-        lock(&self.progress).unsynced_bytes
+        self.progress.lock().unsynced_bytes
     }
 
     pub(crate) fn segments(&self) -> RwLockReadGuard<'_, Segments> {
-        self.segments.read().unwrap_or_else(PoisonError::into_inner)
+        self.segments.read()
     }
 
     /// How often another place was taken.
@@ -217,7 +218,7 @@ impl Blob {
     }
 
     pub(crate) fn close_files(&self) {
-        *lock(&self.handles) = LruMap::new(OPEN_FILES_MAX);
+        *self.handles.lock() = LruMap::new(OPEN_FILES_MAX);
     }
 
     pub(crate) fn note_have_bytes(&self, progress: &Progress) {

@@ -5,9 +5,10 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use parking_lot::{Mutex, MutexGuard};
 use potluck_base::{BlobId, GranuleSet};
 
 use super::BlobError;
@@ -87,11 +88,6 @@ pub(crate) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// Takes a lock. What it guards is changed in single steps, so a panic elsewhere does not harm it.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// One blob of the store.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -148,15 +144,15 @@ impl Entry {
     }
 
     pub(crate) fn meta(&self) -> Meta {
-        lock(&self.noted).meta.clone()
+        self.noted.lock().meta.clone()
     }
 
     pub(crate) fn noted(&self) -> Noted {
-        lock(&self.noted).clone()
+        self.noted.lock().clone()
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        lock(&self.noted).meta.phase
+        self.noted.lock().meta.phase
     }
 
     /// Changes what is noted, on disk first.
@@ -170,7 +166,7 @@ impl Entry {
         change: impl FnOnce(&mut Meta),
         with: Changes,
     ) -> Result<(), BlobError> {
-        let mut noted = lock(&self.noted);
+        let mut noted = self.noted.lock();
         let mut changed = noted.clone();
         change(&mut changed.meta);
         if changed == *noted && with.is_empty() {
@@ -188,18 +184,18 @@ impl Entry {
     /// Notes that the files are not what they were. Holds in memory even if the disk refuses.
     pub(crate) fn set_changed(&self) {
         if self.change(|meta| meta.phase = Phase::Changed).is_err() {
-            lock(&self.noted).meta.phase = Phase::Changed;
+            self.noted.lock().meta.phase = Phase::Changed;
         }
     }
 
     /// Notes, until the store is opened again, that some of its files are not what they were.
     pub(crate) fn set_lost(&self, granules: Option<GranuleSet>) {
-        *lock(&self.lost) = granules;
+        *self.lost.lock() = granules;
     }
 
     /// Granules of a complete blob that are not handed out any more.
     pub(crate) fn lost(&self) -> Option<GranuleSet> {
-        lock(&self.lost).clone()
+        self.lost.lock().clone()
     }
 
     /// Notes a use at `now_ms`; now and then on disk.
@@ -211,7 +207,7 @@ impl Entry {
     /// Notes the last use on disk if what is noted there is so much older. Only the order of eviction
     /// hangs on it, so it may fail.
     pub(crate) fn save_use(&self, older_ms: u64) {
-        let mut noted = lock(&self.noted);
+        let mut noted = self.noted.lock();
         let used_ms = self.used_ms();
         if used_ms.saturating_sub(noted.used_ms) < older_ms.max(1) {
             return;
@@ -226,7 +222,7 @@ impl Entry {
 
     /// Takes it out of the index; with an intent if its folder goes next.
     pub(crate) fn forget(&self, folder: bool) -> Result<(), BlobError> {
-        let noted = lock(&self.noted);
+        let noted = self.noted.lock();
         self.index.remove(&noted, folder)?;
         self.gone.store(true, Ordering::Relaxed);
         Ok(())
@@ -238,11 +234,7 @@ impl Entry {
 
     /// The lease if no caller holds the blob or opens it now.
     pub(crate) fn unheld(&self) -> Option<MutexGuard<'_, Lease>> {
-        let live = match self.live.try_lock() {
-            Ok(live) => live,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
+        let live = self.live.try_lock()?;
         (live.blob.strong_count() == 0).then_some(live)
     }
 
@@ -250,7 +242,7 @@ impl Entry {
         let noted = Noted { used_ms: self.used_ms(), ..self.noted() };
         let have_bytes = self.have_bytes.load(Ordering::Relaxed);
         let mut view = view_of(noted, have_bytes, self.unheld().is_none());
-        if view.state == BlobState::Complete && lock(&self.lost).is_some() {
+        if view.state == BlobState::Complete && self.lost.lock().is_some() {
             view.state = BlobState::Changed;
         }
         view

@@ -6,10 +6,9 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::sync::PoisonError;
 
 use super::blob::{Blob, read_segments};
-use super::entry::{Entry, HAVE, lock};
+use super::entry::{Entry, HAVE};
 use super::folder::note_place;
 use super::meta::{Meta, Move, Phase};
 use super::opened::open_to_write;
@@ -25,9 +24,9 @@ impl Blob {
     /// [`BlobError::Incomplete`] if granules are missing, also those of files that another program removed or
     /// cut meanwhile: they are to be fetched again.
     pub fn finish(&self) -> Result<(), BlobError> {
-        let _one = lock(&self.committing);
+        let _one = self.committing.lock();
         {
-            let progress = lock(&self.progress);
+            let progress = self.progress.lock();
             match progress.phase {
                 Phase::Complete => return Ok(()),
                 Phase::Changed => return Err(BlobError::Damaged),
@@ -52,9 +51,9 @@ impl Blob {
         };
         self.entry.change_with(|meta| meta.phase = Phase::Complete, place)?;
         if let Some(segments) = stamped {
-            *self.segments.write().unwrap_or_else(PoisonError::into_inner) = segments;
+            *self.segments.write() = segments;
         }
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         progress.phase = Phase::Complete;
         progress.journal = None;
         progress.saved_nodes.clear();
@@ -71,14 +70,14 @@ impl Blob {
     /// [`BlobError::Exists`] if something is at `to`; what the operating system says if both are not
     /// on one file system. Then nothing changed.
     pub fn move_to(&self, from: &Path, to: &Path) -> Result<(), BlobError> {
-        let _one = lock(&self.committing);
+        let _one = self.committing.lock();
         if !self.is_complete() || self.entry.meta().outside.is_none() {
             return Err(BlobError::WrongSegments);
         }
         let from = std::path::absolute(from).map_err(BlobError::at(from))?;
         let to = std::path::absolute(to).map_err(BlobError::at(to))?;
         // No reader looks at the files while they are on their way.
-        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let mut segments = self.segments.write();
         let moved = segments.moved(&from, &to).ok_or(BlobError::WrongSegments)?;
         if let Some(folder) = to.parent() {
             std::fs::create_dir_all(folder).map_err(BlobError::at(folder))?;
@@ -114,16 +113,16 @@ impl Blob {
         to: &Path,
         work: impl FnOnce() -> Result<bool, BlobError>,
     ) -> Result<(), BlobError> {
-        let _one = lock(&self.committing);
+        let _one = self.committing.lock();
         if !self.is_complete() || self.entry.meta().outside.is_none() {
             return Err(BlobError::WrongSegments);
         }
         // No reader looks at the files while they are on their way.
-        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let mut segments = self.segments.write();
         let moved = segments.moved(from, to).ok_or(BlobError::WrongSegments)?;
         self.close_files();
         self.entry.change(|meta| meta.phase = Phase::Changed)?;
-        lock(&self.progress).phase = Phase::Changed;
+        self.progress.lock().phase = Phase::Changed;
         if !work()? {
             return Ok(());
         }
@@ -148,7 +147,7 @@ impl Blob {
             meta.phase = Phase::Complete;
         };
         self.entry.change_with(there, place)?;
-        lock(&self.progress).phase = Phase::Complete;
+        self.progress.lock().phase = Phase::Complete;
         Ok(())
     }
 
@@ -162,7 +161,7 @@ impl Blob {
                 made.push(number);
             }
         }
-        lock(&self.progress).touched.extend(made);
+        self.progress.lock().touched.extend(made);
         Ok(())
     }
 
@@ -175,7 +174,7 @@ impl Blob {
             match stamp(&path, segment) {
                 Ok(stamp) => stamps.push(stamp),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let mut progress = lock(&self.progress);
+                    let mut progress = self.progress.lock();
                     let held = progress.have.count();
                     let range = segments.range(number);
                     self.lose(&mut progress, self.division.covering(&range));

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
 use potluck_base::BlobId;
 
 use super::BlobError;
@@ -144,11 +145,7 @@ impl BlobStore {
     }
 
     /// Removes a blob; false if a caller took hold of it.
-    fn evict(
-        &self,
-        id: &BlobId,
-        changes: &mut std::sync::MutexGuard<'_, u64>,
-    ) -> Result<bool, BlobError> {
+    fn evict(&self, id: &BlobId, changes: &mut MutexGuard<'_, u64>) -> Result<bool, BlobError> {
         let entry = match self.find(id) {
             Ok(Some(entry)) => entry,
             // What cannot be read is left alone.

@@ -8,15 +8,16 @@ use std::io;
 use std::num::NonZero;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bao_tree::io::outboard::{EmptyOutboard, PreOrderMemOutboard, PreOrderOutboard};
 use bao_tree::{BaoTree, BlockSize};
 use blake3::Hash;
+use parking_lot::Mutex;
 use potluck_base::{BlobId, GROUP_BYTES};
 
-use super::entry::{OUTBOARD, lock};
+use super::entry::OUTBOARD;
 use super::place::Segments;
 use super::tree::{self, NODE_BYTES};
 use super::{BlobError, files};
@@ -81,7 +82,7 @@ pub(crate) fn hash(
         }
         work.run();
     });
-    let parts = work.outcome.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    let parts = work.outcome.into_inner()?;
     let built = match outboard {
         None => tree::build(above, &parts, true, EmptyOutboard { tree, root: NO_HASH }),
         Some(data) => {
@@ -122,13 +123,13 @@ impl Work<'_> {
             }
             match self.span(span, &mut reader, &mut buffer) {
                 Ok(hash) => {
-                    if let Ok(hashes) = &mut *lock(&self.outcome) {
+                    if let Ok(hashes) = &mut *self.outcome.lock() {
                         hashes[span as usize] = hash;
                     }
                 }
                 Err(error) => {
                     self.stopped.store(true, Ordering::Relaxed);
-                    let mut outcome = lock(&self.outcome);
+                    let mut outcome = self.outcome.lock();
                     if outcome.is_ok() {
                         *outcome = Err(error);
                     }

@@ -12,15 +12,16 @@ mod moved;
 mod rows;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use potluck_base::BlobId;
 use potluck_base::words::{fit_all, words_of};
 
 use super::BlobError;
-use super::entry::{lock, shown_name};
+use super::entry::shown_name;
 use super::place::Segments;
 use crate::backend::Changes;
 use crate::config::SyncMode;
@@ -79,7 +80,7 @@ impl Index {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        *lock(&self.counts)
+        *self.counts.lock()
     }
 
     /// How many blobs were found whose notes make no sense.
@@ -127,7 +128,7 @@ impl Index {
         mut new: Noted,
         with: Changes,
     ) -> Result<Noted, BlobError> {
-        let mut counts = lock(&self.counts);
+        let mut counts = self.counts.lock();
         let mut after = *counts;
         let mut changes = with;
         prepare(&mut after, old, &mut new, &mut changes)?;
@@ -139,7 +140,7 @@ impl Index {
 
     /// Notes many blobs of which nothing is noted in one batch, each with its place.
     pub(crate) fn put_many(&self, new: Vec<(Noted, Segments)>) -> Result<(), BlobError> {
-        let mut counts = lock(&self.counts);
+        let mut counts = self.counts.lock();
         let (mut after, mut changes) = (*counts, Changes::new());
         for (mut noted, segments) in new {
             let place = Self::place_change(&noted.meta.id, 0, &segments)?;
@@ -155,7 +156,7 @@ impl Index {
     /// Forgets a blob; with an intent if its folder goes next.
     pub(crate) fn remove(&self, old: &Noted, folder: bool) -> Result<(), BlobError> {
         let id = &old.meta.id;
-        let mut counts = lock(&self.counts);
+        let mut counts = self.counts.lock();
         let mut after = *counts;
         after.count(old, true);
         let mut changes = Changes::new();

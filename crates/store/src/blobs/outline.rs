@@ -12,7 +12,6 @@ use blake3::Hash;
 use potluck_base::GROUP_BYTES;
 
 use super::blob::Blob;
-use super::entry::lock;
 use super::meta::Phase;
 use super::tree::{self, NODE_BYTES, Node};
 use super::{ReadError, WriteError, files};
@@ -200,7 +199,7 @@ impl Run {
 
     fn write(&mut self, blob: &Blob) -> Result<(), WriteError> {
         if let Some(outboard) = &blob.outboard
-            && lock(&blob.progress).phase == Phase::Partial
+            && blob.progress.lock().phase == Phase::Partial
         {
             files::write_at(outboard, &self.bytes, u64::from(self.first) * NODE_BYTES as u64)?;
         }

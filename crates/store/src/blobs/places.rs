@@ -7,13 +7,13 @@
 //! **Invariant:** a place was hashed, or written from verified bytes, when it was noted.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use potluck_base::BlobId;
 
 use super::blob::Blob;
-use super::entry::{DATA, Entry, lock};
+use super::entry::{DATA, Entry};
 use super::folder::{note_place, place_file, read_place};
 use super::index::Index;
 use super::meta::{Meta, OtherPlace, Phase};
@@ -173,7 +173,7 @@ pub(crate) fn add(
 /// Takes bytes that lie in `folder` into the store's own folder of a blob, as its first place.
 pub(crate) fn keep_inside(blob: &Blob, folder: &Path, name: &str) -> Result<(), BlobError> {
     let entry = &blob.entry;
-    let mut segments = blob.segments.write().unwrap_or_else(PoisonError::into_inner);
+    let mut segments = blob.segments.write();
     let Meta { name: old_name, outside: Some(_), .. } = entry.meta() else {
         drop(segments);
         return add(entry, name, None);
@@ -239,7 +239,7 @@ impl Blob {
     /// reader took a place since then, the files it looked at are not those that are read now, and that
     /// place stays.
     pub(crate) fn next_place(&self, seen: Option<u64>) -> bool {
-        let mut segments = self.segments.write().unwrap_or_else(PoisonError::into_inner);
+        let mut segments = self.segments.write();
         if seen.is_some_and(|seen| seen != self.places_taken()) {
             return true;
         }
@@ -319,13 +319,13 @@ impl Blob {
     /// are of is not what it was; `None` if there are none, or it is not handed out at all.
     #[must_use]
     pub fn lost(&self) -> Option<potluck_base::GranuleSet> {
-        lock(&self.progress).lost.clone()
+        self.progress.lock().lost.clone()
     }
 
     /// Notes that some files are not what they were. Returns whether others are left.
     pub(crate) fn lose_files(&self, changed: &[usize]) -> bool {
         let segments = self.segments();
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         let count = self.division.count();
         let lost = progress.lost.get_or_insert_with(|| potluck_base::GranuleSet::empty(count));
         for number in changed {

@@ -7,17 +7,18 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::sync::{Arc, RwLockReadGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bao_tree::io::EncodeError;
 use bao_tree::io::outboard::PreOrderOutboard;
 use bao_tree::io::sync::{ReadAt, encode_ranges_validated};
 use bytes::Bytes;
+use parking_lot::RwLockReadGuard;
 use potluck_base::GROUP_BYTES;
 
 use super::blob::{Blob, Handle};
-use super::entry::{lock, unix_ms};
+use super::entry::unix_ms;
 use super::meta::Phase;
 use super::opened::open_to_write;
 use super::place::{Piece, Segments, Stamp};
@@ -122,7 +123,7 @@ impl Blob {
     }
 
     fn absent(&self) -> ReadError {
-        let lost = lock(&self.progress).lost.is_some();
+        let lost = self.progress.lock().lost.is_some();
         if lost || self.is_changed() { ReadError::Changed } else { ReadError::Missing }
     }
 
@@ -166,7 +167,7 @@ impl Blob {
         if piece.whole {
             return open_stamped(segments, number).map(Arc::new);
         }
-        let mut handles = lock(&self.handles);
+        let mut handles = self.handles.lock();
         if let Some(handle) = handles.get_mut(&number) {
             if let Some(stamp) = stamp
                 && handle.checked.elapsed() >= CHECK_EVERY
@@ -176,7 +177,7 @@ impl Blob {
             }
             return Ok(handle.file.clone());
         }
-        let partial = lock(&self.progress).phase == Phase::Partial;
+        let partial = self.progress.lock().phase == Phase::Partial;
         let file = Arc::new(if partial {
             open_to_write(&segments.path(number), false)?
         } else {
@@ -193,7 +194,7 @@ impl Blob {
             EncodeError::Io(error) if !is_change(&error) => return Err(ReadError::Io(error)),
             _ => {}
         }
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         if progress.phase == Phase::Partial {
             let granules = self.division.covering(bytes);
             self.lose(&mut progress, granules);
@@ -222,7 +223,7 @@ impl Blob {
         if several && !self.is_changed() && self.lose_files(files) {
             return Err(ReadError::Changed);
         }
-        lock(&self.progress).phase = Phase::Changed;
+        self.progress.lock().phase = Phase::Changed;
         self.close_files();
         self.entry.set_changed();
         Err(ReadError::Changed)

@@ -8,7 +8,6 @@ use std::ops::Range;
 use potluck_base::GROUP_BYTES;
 
 use super::blob::Blob;
-use super::entry::lock;
 use super::meta::Phase;
 use super::opened::open_to_write;
 use super::{BlobError, space};
@@ -26,7 +25,7 @@ impl Blob {
     /// # Errors
     /// [`BlobError::NoSpace`] if there is not enough; what the operating system says.
     pub fn take_room(&self) -> Result<(), BlobError> {
-        if lock(&self.progress).phase != Phase::Partial {
+        if self.progress.lock().phase != Phase::Partial {
             return Ok(());
         }
         let segments = self.segments();

@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::{Mutex, MutexGuard};
 use potluck_base::{BlobId, Division, LruMap};
 
 use super::blob::{Blob, read_segments};
-use super::entry::{BlobView, Entry, lock, unix_ms, view_of};
+use super::entry::{BlobView, Entry, unix_ms, view_of};
 use super::folder::{
     check_absent, discard_unless, fill_folder, goes_on, load, new_meta, note_place, remove_ours,
 };
@@ -199,7 +200,7 @@ impl BlobStore {
     /// Entries in memory: those that callers hold, and those used last.
     #[must_use]
     pub fn entries_in_memory(&self) -> usize {
-        lock(&self.entries).held.len()
+        self.entries.lock().held.len()
     }
 
     /// Bytes of memory in the cache and the write buffers of the index.
@@ -346,7 +347,7 @@ impl BlobStore {
     /// What there is to see of one blob.
     #[must_use]
     pub fn view(&self, id: &BlobId) -> Option<BlobView> {
-        let live = lock(&self.entries).get(id);
+        let live = self.entries.lock().get(id);
         match live {
             Some(entry) => Some(entry.view()),
             None => Some(self.seen(self.index.noted(id).ok()??)),
@@ -354,7 +355,7 @@ impl BlobStore {
     }
 
     fn seen(&self, noted: Noted) -> BlobView {
-        let live = lock(&self.entries).get(&noted.meta.id);
+        let live = self.entries.lock().get(&noted.meta.id);
         if let Some(entry) = live {
             return entry.view();
         }
@@ -387,7 +388,7 @@ impl BlobStore {
             }
             _ => None,
         };
-        let mut changes = lock(&self.changes);
+        let mut changes = self.changes.lock();
         if let Some(entry) = self.find(&id)? {
             if goes_on(&entry, size, outside.as_ref())? {
                 if entry.phase() == Phase::Partial {
@@ -469,7 +470,7 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::Unknown`]; [`BlobError::InUse`] while a caller holds it; the disk refused.
     pub fn remove(&self, id: &BlobId) -> Result<(), BlobError> {
-        let mut changes = lock(&self.changes);
+        let mut changes = self.changes.lock();
         let entry = self.entry(id)?;
         self.take_out(&entry, &mut changes)
     }
@@ -481,7 +482,7 @@ impl BlobStore {
     }
 
     fn open_entry(entry: &Arc<Entry>) -> Result<Option<Arc<Blob>>, BlobError> {
-        let mut live = lock(&entry.live);
+        let mut live = entry.live.lock();
         if live.removed {
             return Ok(None);
         }
@@ -512,7 +513,7 @@ impl BlobStore {
         entry.forget(folder)?;
         live.removed = true;
         {
-            let mut entries = lock(&self.entries);
+            let mut entries = self.entries.lock();
             entries.held.remove(&entry.id);
             entries.recent.remove(&entry.id);
         }
@@ -565,7 +566,7 @@ impl BlobStore {
         let noted = Noted { meta, used_ms: self.tick(), number: 0 };
         let noted = self.index.put(None, noted, with)?;
         let entry = Entry::new(&self.index, path, noted, 0);
-        lock(&self.entries).insert(&entry);
+        self.entries.lock().insert(&entry);
         Ok(entry)
     }
 
@@ -581,7 +582,7 @@ impl BlobStore {
     }
 
     pub(crate) fn changes(&self) -> MutexGuard<'_, u64> {
-        lock(&self.changes)
+        self.changes.lock()
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -595,7 +596,7 @@ impl BlobStore {
     /// The entry of a blob, read from the index unless it is in memory.
     pub(crate) fn find(&self, id: &BlobId) -> Result<Option<Arc<Entry>>, BlobError> {
         // Locked until it is in, so that there is never a second one.
-        let mut entries = lock(&self.entries);
+        let mut entries = self.entries.lock();
         if let Some(entry) = entries.get(id) {
             return Ok(Some(entry));
         }
@@ -607,7 +608,7 @@ impl BlobStore {
 
     /// The entries that are in memory.
     pub(crate) fn in_memory(&self) -> Vec<Arc<Entry>> {
-        lock(&self.entries).held.values().filter_map(Weak::upgrade).collect()
+        self.entries.lock().held.values().filter_map(Weak::upgrade).collect()
     }
 
     /// The time, and later than any time it gave before.

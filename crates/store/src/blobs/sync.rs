@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::blob::Blob;
-use super::entry::{HAVE, OUTBOARD, lock};
+use super::entry::{HAVE, OUTBOARD};
 use super::opened::open_to_write;
 use super::place::Segments;
 use super::{BlobError, OPEN_FILES_MAX, files};
@@ -20,12 +20,12 @@ impl Blob {
     /// The disk refused. Then it does not count as there for good, whatever later commits say: the
     /// blob must be let go and opened anew, which hashes it again.
     pub fn commit(&self) -> Result<(), BlobError> {
-        let _one = lock(&self.committing);
+        let _one = self.committing.lock();
         self.commit_alone()
     }
 
     pub(crate) fn commit_alone(&self) -> Result<(), BlobError> {
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         if progress.sync_failed {
             let source = io::Error::other("an earlier sync failed");
             return Err(BlobError::Io { path: self.entry.folder.clone(), source });
@@ -39,7 +39,7 @@ impl Blob {
         let touched = std::mem::take(&mut progress.touched);
         drop(progress);
         let synced = self.sync_files(&touched).and_then(|()| self.mark(records));
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         if synced.is_ok() {
             progress.unsynced_bytes = progress.unsynced_bytes.saturating_sub(bytes);
         } else {
@@ -50,7 +50,7 @@ impl Blob {
 
     fn mark(&self, records: u32) -> Result<(), BlobError> {
         let path = self.entry.file(HAVE);
-        let file = match &mut lock(&self.progress).journal {
+        let file = match &mut self.progress.lock().journal {
             Some(journal) => journal.synced(records).map_err(BlobError::at(&path))?,
             None => return Ok(()),
         };
@@ -60,7 +60,7 @@ impl Blob {
     fn sync_files(&self, touched: &BTreeSet<usize>) -> Result<(), BlobError> {
         let segments = self.segments();
         let folders =
-            sync_segments(&segments, touched, |number| match lock(&self.handles).peek(&number) {
+            sync_segments(&segments, touched, |number| match self.handles.lock().peek(&number) {
                 Some(handle) => Ok(handle.file.clone()),
                 None => open_to_write(&segments.path(number), false).map(Into::into),
             });

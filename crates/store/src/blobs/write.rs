@@ -7,13 +7,12 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use potluck_base::GROUP_BYTES;
 
 use super::blob::{Blob, Handle, Progress};
-use super::entry::lock;
 use super::meta::Phase;
 use super::opened::open_to_write;
 use super::place::{Piece, Segments};
@@ -28,7 +27,7 @@ struct Claim<'a> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        lock(&self.blob.progress).claimed.remove(&self.granule);
+        self.blob.progress.lock().claimed.remove(&self.granule);
         self.blob.resolved.notify_all();
     }
 }
@@ -70,7 +69,7 @@ impl Blob {
             self.write_piece(&segments, &piece, decoded)?;
         }
         let above = self.write_nodes(decoded)?;
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         let journal = progress.journal.as_mut().ok_or(WriteError::Corrupt)?;
         journal.have(granule)?;
         progress.have.insert(granule);
@@ -85,7 +84,7 @@ impl Blob {
 
     /// Takes a granule for this thread; `None` if it is there.
     fn claim(&self, granule: u32) -> Option<Claim<'_>> {
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         loop {
             if progress.phase != Phase::Partial || progress.have.contains(granule) {
                 return None;
@@ -93,7 +92,7 @@ impl Blob {
             if progress.claimed.insert(granule) {
                 return Some(Claim { blob: self, granule });
             }
-            progress = self.resolved.wait(progress).unwrap_or_else(PoisonError::into_inner);
+            self.resolved.wait(&mut progress);
         }
     }
 
@@ -119,7 +118,7 @@ impl Blob {
         if piece.whole {
             return open_at_length(&path, bytes).map(Arc::new);
         }
-        let mut handles = lock(&self.handles);
+        let mut handles = self.handles.lock();
         if let Some(handle) = handles.get_mut(&piece.segment) {
             return Ok(handle.file.clone());
         }
@@ -133,7 +132,7 @@ impl Blob {
         let Some(outboard) = &self.outboard else { return Ok(Vec::new()) };
         let below = decoded.groups.len().saturating_sub(1);
         let (above, own) = decoded.nodes.split_at(decoded.nodes.len().saturating_sub(below));
-        let saved = |index: &u64| lock(&self.progress).saved_nodes.contains(index);
+        let saved = |index: &u64| self.progress.lock().saved_nodes.contains(index);
         let above: Vec<_> = above.iter().filter(|(index, _)| !saved(index)).copied().collect();
         let mut run = Vec::new();
         let mut first = 0;

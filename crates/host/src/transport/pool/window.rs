@@ -47,7 +47,7 @@ impl Pool {
 
     /// Closes the idle connection that was unused for longest of those that hold windows.
     fn evict_grown(&self) -> bool {
-        let evicted = self.lock().evict(|slot| slot.connection_budget.has_grown());
+        let evicted = self.state.lock().evict(|slot| slot.connection_budget.has_grown());
         let Some(connection) = evicted else { return false };
         connection.close(CloseCode::Evicted.into(), b"");
         self.freed.notify_waiters();

@@ -121,7 +121,7 @@ async fn control_datagrams_and_calls_share_the_port() {
 #[tokio::test]
 async fn an_endpoint_exists_only_once_it_is_needed() {
     let (a, b, idle) = (Node::new(1), Node::new(2).echo(), Node::new(3));
-    let exists = |node: &Node| matches!(*node.inner().lock_endpoint(), EndpointState::Open(_));
+    let exists = |node: &Node| matches!(*node.inner().endpoint.lock(), EndpointState::Open(_));
     assert!(!exists(&a) && !exists(&b));
     a.call(&b, "wake up").await.unwrap();
     assert!(exists(&a) && exists(&b) && !exists(&idle));

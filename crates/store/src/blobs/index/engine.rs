@@ -4,15 +4,14 @@
 //! returned for is on the disk.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
+use parking_lot::Mutex;
 
 use crate::OpenError;
 use crate::backend::{BackendError, Changes, RowIter};
 use crate::blobs::BlobError;
-use crate::blobs::entry::lock;
 use crate::config::{Budget, SEALED_MAX, SyncMode};
 use crate::disk::{
     COMPACTION_POLLS_MAX, L0_TABLES_MAX, POLL, ROW_OVERHEAD, caught, create, guarded, open_engine,
@@ -81,7 +80,7 @@ impl Engine {
             // What was read from the journal need not be read again by the next start.
             guarded(|| engine.rows.rotate_memtable().map_err(translate).map(drop))
                 .map_err(|error| engine.failed(error))?;
-            lock(&engine.filled).unsealed_bytes = 0;
+            engine.filled.lock().unsealed_bytes = 0;
         }
         Ok(engine)
     }
@@ -135,7 +134,7 @@ impl Engine {
     /// Applies all changes or none. They outlive the process, and a loss of power after a
     /// [`Engine::sync`]. What `grows` is refused while the disk is nearly full.
     pub(crate) fn commit(&self, changes: Changes, grows: bool) -> Result<(), BlobError> {
-        let mut filled = lock(&self.filled);
+        let mut filled = self.filled.lock();
         if filled.look_in == 0 && grows {
             self.check_room()?;
             filled.look_in = LOOK_EVERY;
