@@ -8,7 +8,9 @@
 //! **Invariants:** every transfer and every stream of a peer that the core knows of ends in exactly
 //! one word to the core, unless the core itself ended it; blocking work is done on blocking threads.
 
+mod active;
 mod bring;
+mod copy;
 mod destination;
 mod error;
 mod export;
@@ -17,12 +19,16 @@ mod job;
 mod join;
 mod list;
 mod many;
+mod merge;
 mod names;
+mod old;
+mod pace;
 mod reader;
 mod reuse;
 mod serve;
 mod settle;
 mod share;
+mod stored_name;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -45,15 +51,14 @@ use tokio::task::AbortHandle;
 
 use crate::request::Request;
 use crate::transport::{IncomingFetch, Transport};
-use fetch::Active;
-use join::Joint;
+use active::{Active, Joint, WantedTransfer};
+use pace::Pace;
 
-pub use destination::To;
+pub use destination::{FetchOptions, To};
 pub use error::{FilesError, FilesErrorKind};
 pub use job::{FetchJob, FetchProgress, Fetched, FetchedFrom};
 pub use list::{FolderList, list_folder};
 pub use reader::Reader;
-pub use settle::FetchOptions;
 pub use share::{Listed, ShareOptions, ShareProgress, Shared};
 
 /// Bytes of blobs fetched for readers that are kept unless said otherwise.
@@ -168,7 +173,7 @@ struct Inner {
     /// The incomplete paths that fetches write to, each with the number of fetches.
     asides: Mutex<HashMap<PathBuf, usize>>,
     /// The limit of the rate at which local files are read for comparison.
-    pace: reuse::Pace,
+    pace: Pace,
     /// Held while files are brought among others.
     settling: Mutex<()>,
     /// Notified when the shared files change.
@@ -212,7 +217,8 @@ impl Files {
         let limits = BlobLimits { cache_bytes, blobs_max: BLOBS_MAX };
         let store = BlobStore::open(folder, limits)?;
         store.note_owners_once(|store, view| {
-            let is_whole = share::is_manifest(&view.name) && view.state == BlobState::Complete;
+            let is_whole =
+                stored_name::is_manifest(&view.name) && view.state == BlobState::Complete;
             let blob = is_whole.then(|| store.look(&view.id).ok().flatten()).flatten()?;
             Some(read_manifest(&blob).ok()?.data())
         })?;
@@ -237,7 +243,7 @@ impl Files {
                 waiting: Mutex::default(),
                 joints: Mutex::default(),
                 asides: Mutex::default(),
-                pace: reuse::Pace::default(),
+                pace: Pace::default(),
                 settling: Mutex::default(),
                 names: Arc::default(),
                 elsewhere: AtomicBool::new(false),
@@ -256,7 +262,7 @@ impl Files {
         match output {
             Output::Open { fetch, blob, size, hint } => self.open_place(fetch, blob, size, hint),
             Output::Transfer { transfer, fetch, from, blob, size, granules } => {
-                let wanted = transfer::Wanted { transfer, fetch, from, blob, size, granules };
+                let wanted = WantedTransfer { transfer, fetch, from, blob, size, granules };
                 self.begin_transfer(wanted);
             }
             Output::CancelTransfer { transfer } => {
@@ -340,7 +346,8 @@ impl Files {
                 let views = store.page(after.as_ref(), PAGE)?;
                 let Some(last) = views.last() else { return Ok(page) };
                 after = Some(last.id);
-                for view in views.iter().filter(|view| !share::is_data_of_folder(&view.name)) {
+                for view in views.iter().filter(|view| !stored_name::is_data_of_folder(&view.name))
+                {
                     if page.files.len() == max {
                         page.next = page.files.last().map(|entry| entry.id);
                         return Ok(page);
@@ -360,7 +367,7 @@ impl Files {
         let files = self.clone();
         blocking(move || {
             let view = files.store()?.view(&id);
-            let view = view.filter(|view| !share::is_data_of_folder(&view.name));
+            let view = view.filter(|view| !stored_name::is_data_of_folder(&view.name));
             Ok(view.map(|view| files.entry(&view)))
         })
         .await
@@ -389,8 +396,8 @@ impl Files {
     }
 
     fn entry(&self, view: &BlobView) -> FileEntry {
-        let manifest = share::is_manifest(&view.name).then(|| self.manifest(&view.id));
-        let name = share::plain_name(&view.name).to_owned();
+        let manifest = stored_name::is_manifest(&view.name).then(|| self.manifest(&view.id));
+        let name = stored_name::plain_name(&view.name).to_owned();
         let kind = if manifest.is_some() { LinkKind::Folder } else { LinkKind::File };
         let link = Some(FileLink::new(kind, view.id, &name));
         // A folder is as far as its data is.
@@ -430,7 +437,7 @@ impl Files {
     /// The blobs that a file or folder here is made of, the one that names it first.
     fn parts(&self, id: BlobId) -> Result<Vec<BlobId>, FilesError> {
         let view = self.store()?.view(&id).ok_or(FilesError::Unknown)?;
-        let data = if share::is_manifest(&view.name) {
+        let data = if stored_name::is_manifest(&view.name) {
             self.manifest(&id).ok().map(|manifest| manifest.data())
         } else {
             None

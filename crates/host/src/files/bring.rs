@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use potluck_base::BlobId;
-use potluck_swarm::{FetchError, FileLink, Input, LinkKind, Manifest};
+use potluck_swarm::{FetchError, FileLink, Input, LinkKind};
 use tokio::sync::watch;
 
-use super::destination::{Destination, Plan, To};
-use super::fetch::{Done, Target, WantedBlob};
+use super::active::{Done, Target, WantedBlob};
+use super::destination::{Destination, FetchOptions, Folder, To, below_of, paths_at};
 use super::job::{FetchJob, FetchProgress, Fetched, FetchedFrom, JobState};
 use super::join::Bringing;
-use super::settle::{FetchOptions, Settled, below_of, paths_at};
-use super::{Files, FilesError, blocking, share};
+use super::settle::Settled;
+use super::{Files, FilesError, blocking, stored_name};
 
 impl Files {
     /// Begins to fetch what a link leads to into the folder `to`, which is made if it is not there.
@@ -106,7 +106,7 @@ impl Files {
             return Ok(Brought { done: Some(here), ..Brought::default() });
         }
         self.check_file(id, destination).await?;
-        let name = share::stored_name(LinkKind::File, link.name().unwrap_or_default());
+        let name = stored_name::stored_name(LinkKind::File, link.name().unwrap_or_default());
         let target = Target::File(destination.aside.clone());
         let old = Some(self.old_places(id, destination, below_of(None)).await?);
         let (sources, size) = (Vec::new(), None);
@@ -127,7 +127,7 @@ impl Files {
 
     /// What this node calls what it has.
     fn own_name(&self, id: &BlobId) -> Option<String> {
-        share::hint_of(&self.view(id)?).name
+        stored_name::hint_of(&self.view(id)?).name
     }
 
     fn name_by_own(&self, link: &FileLink, destination: &mut Destination) {
@@ -198,7 +198,7 @@ impl Files {
         let list = brought.list.iter().flat_map(|list| &list.report.sources);
         let sources = list.map(|(contact, _)| *contact).collect();
         let target = Target::Files(folder.plan.targets(&destination.aside, &folder.manifest));
-        let (name, size) = (share::data_name().to_owned(), Some(folder.manifest.bytes()));
+        let (name, size) = (stored_name::DATA_NAME.to_owned(), Some(folder.manifest.bytes()));
         let old = Some(self.old_places(data, destination, below_of(Some(&folder))).await?);
         let wanted = WantedBlob { id: data, root: id, name, target, sources, size, old };
         match self.fetch_blob(wanted, hear).await {
@@ -227,7 +227,7 @@ impl Files {
         destination: &mut Destination,
     ) -> Result<(Done, Arc<Folder>), FilesError> {
         let id = link.id;
-        let name = share::stored_name(LinkKind::Folder, link.name().unwrap_or_default());
+        let name = stored_name::stored_name(LinkKind::Folder, link.name().unwrap_or_default());
         let (target, sources, size) = (Target::Inside, Vec::new(), None);
         let wanted = WantedBlob { id, root: id, name, target, sources, size, old: None };
         // Its bytes are not what people wait for.
@@ -255,15 +255,6 @@ struct Brought {
     settled: Settled,
     /// What is not as it was shared, and why.
     failed: Vec<(String, String)>,
-}
-
-/// A folder that is fetched.
-#[derive(Debug)]
-pub(super) struct Folder {
-    /// The name of its manifest.
-    pub(super) id: BlobId,
-    pub(super) manifest: Manifest,
-    pub(super) plan: Plan,
 }
 
 /// Whether those who had it say that a part of it will not come.

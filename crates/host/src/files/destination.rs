@@ -13,7 +13,6 @@ use potluck_swarm::path::{kept_apart, shortened};
 use potluck_swarm::{FileLink, Manifest};
 
 use super::FilesError;
-use super::settle::FetchOptions;
 
 /// Suffix of the names of incomplete files.
 const ASIDE_END: &str = ".potluck";
@@ -31,6 +30,15 @@ pub enum To {
     Typed(PathBuf),
     /// A path without symlinks; one that is created meanwhile is not followed.
     Real(PathBuf),
+}
+
+/// What a fetch does with files that are there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FetchOptions {
+    /// Replace files that an earlier fetch put there and that were not changed since.
+    pub update: bool,
+    /// Replace every file that is in the way.
+    pub force: bool,
 }
 
 /// The destination of one fetch.
@@ -229,6 +237,32 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// A folder that is fetched.
+#[derive(Debug)]
+pub(super) struct Folder {
+    /// The id of its manifest.
+    pub(super) id: BlobId,
+    pub(super) manifest: Manifest,
+    pub(super) plan: Plan,
+}
+
+/// The paths of a fetch's files below the destination. The path of a single file is empty.
+pub(super) type Below = Vec<PathBuf>;
+
+pub(super) fn below_of(folder: Option<&Folder>) -> Below {
+    folder.map_or_else(|| vec![PathBuf::new()], |folder| folder.plan.below(&folder.manifest))
+}
+
+/// The paths of a fetch's files at `there`.
+pub(super) fn paths_at(there: &Path, below: &Below) -> Vec<PathBuf> {
+    below.iter().map(|below| at(there, below)).collect()
+}
+
+/// One path of [`Below`] at `there`.
+pub(super) fn at(there: &Path, below: &Path) -> PathBuf {
+    if below.as_os_str().is_empty() { there.to_owned() } else { there.join(below) }
 }
 
 /// The file or folder on the way to a path that is not complete, if there is one.

@@ -1,20 +1,17 @@
 //! Putting what was fetched in its place: a rename if it was fetched for this, a copy if it lies
 //! elsewhere on this node.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use potluck_base::BlobId;
-use potluck_store::blobs::{
-    Blob, BlobError, BlobPlace, READ_BYTES_MAX, SegmentTarget, create_file, mark, write_sparse,
-};
+use potluck_store::blobs::{Blob, BlobError, BlobPlace, SegmentTarget, create_file, mark};
 use potluck_swarm::{FetchError, FetchReport, LinkKind};
 
-use super::bring::Folder;
-use super::destination::{Destination, aside_of};
-use super::fetch::{Done, is_executable};
+use super::active::{Done, is_executable};
+use super::copy::{copy, copy_all, remove_all};
+use super::destination::{Destination, Folder, aside_of};
 use super::settle::Settled;
-use super::{Files, FilesError, share};
+use super::{Files, FilesError, stored_name};
 use crate::folder::sync_folder;
 
 /// What came of a folder of which a part is lost.
@@ -35,7 +32,7 @@ impl Files {
     ) -> Result<(), FilesError> {
         let target = self.file_target(blob, Path::new(""))?;
         let targets = |base: &Path| vec![SegmentTarget { path: base.to_owned(), ..target.clone() }];
-        let name = share::stored_name(LinkKind::File, &destination.name);
+        let name = stored_name::stored_name(LinkKind::File, &destination.name);
         self.put_in_place(blob, destination, &name, targets, |_| Ok(()))?;
         Ok(self.store()?.set_shared(&blob.id(), true, None)?)
     }
@@ -82,7 +79,7 @@ impl Files {
         let Folder { manifest, plan, .. } = folder;
         let targets = |base: &Path| plan.targets(base, manifest);
         let folders = |base: &Path| plan.make_folders(base, manifest);
-        self.put_in_place(blob, destination, share::data_name(), targets, folders)?;
+        self.put_in_place(blob, destination, stored_name::DATA_NAME, targets, folders)?;
         self.offer(blob.id(), Some(folder))
     }
 
@@ -205,52 +202,3 @@ impl Files {
 fn below(path: Option<&PathBuf>, folder: &Path) -> bool {
     path.is_some_and(|path| path.starts_with(folder))
 }
-
-/// Removes a file, or a folder with all in it, that may be gone.
-pub(super) fn remove_all(path: &Path) -> std::io::Result<()> {
-    match path.symlink_metadata() {
-        Ok(left) if left.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(_) => Ok(()),
-    }
-}
-
-/// Writes the bytes of a whole blob to these files, which are all below `base` or just that.
-pub(super) fn copy_all(
-    blob: &Blob,
-    base: &Path,
-    targets: &[SegmentTarget],
-) -> Result<(), FilesError> {
-    let io = |source| BlobError::Io { path: base.to_owned(), source };
-    // What an earlier copy left when it was interrupted.
-    remove_all(base).map_err(io)?;
-    let mut begin = 0;
-    for file in targets {
-        let written = copy(blob, begin..begin + file.bytes, &file.path)?;
-        begin += file.bytes;
-        mark(&written, file.executable, file.mtime).map_err(io)?;
-        written.sync_data().map_err(io)?;
-    }
-    Ok(())
-}
-
-fn copy(blob: &Blob, range: std::ops::Range<u64>, to: &Path) -> Result<File, FilesError> {
-    let io = |source| BlobError::Io { path: to.to_owned(), source };
-    let file = create_file(to).map_err(io)?;
-    file.set_len(range.end - range.start).map_err(io)?;
-    let mut begin = range.start;
-    while begin < range.end {
-        let end = range.end.min(begin + READ_BYTES_MAX);
-        let bytes = blob.read(begin..end)?;
-        let mut offset = begin - range.start;
-        for part in bytes.chunks(HOLE_BYTES as usize) {
-            write_sparse(&file, part, offset).map_err(io)?;
-            offset += part.len() as u64;
-        }
-        begin = end;
-    }
-    Ok(file)
-}
-
-/// Size in bytes of the blocks of zeros that are left out as holes. Smaller blocks find more holes.
-const HOLE_BYTES: u64 = 64 * 1024;

@@ -1,140 +1,24 @@
 //! Fetching one blob: where its bytes go, what the core is told of it, and how it ends.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_base::{BlobId, Contact, GranuleSet};
+use potluck_base::{BlobId, GranuleSet};
 use potluck_node::{Command, Reply};
-use potluck_store::blobs::{Blob, Place, SegmentTarget};
+use potluck_store::blobs::{Blob, Place};
 use potluck_swarm::{Begin, FetchError, FetchId, FetchReport, Input};
 use potluck_wire::Hint;
 use tokio::sync::{oneshot, watch};
 
+use super::active::{Active, Done, Target, WantedBlob, Watched};
 use super::job::FetchProgress;
-use super::reuse::{Old, OldPlaces};
-use super::{Files, FilesError, blocking, share};
+use super::old::{Old, OldPlaces};
+use super::{Files, FilesError, blocking, stored_name};
 use crate::request::Request;
 
 /// How often a job looks how it stands, and writes are made safe from a loss of power.
 const LOOK: Duration = Duration::from_millis(500);
 const COMMIT: Duration = Duration::from_secs(2);
-
-/// Where the bytes of a blob are to go.
-#[derive(Debug, Clone)]
-pub(super) enum Target {
-    /// Into the node's own folder.
-    Inside,
-    /// Into one file.
-    File(PathBuf),
-    /// Into many.
-    Files(Vec<SegmentTarget>),
-}
-
-impl Target {
-    fn place(self, size: u64, hint: Option<&Hint>) -> Place {
-        match self {
-            Self::Inside => Place::Inside,
-            Self::File(path) => {
-                let executable = hint.and_then(|hint| hint.mode).is_some_and(is_executable);
-                let mtime = hint.and_then(|hint| hint.mtime);
-                Place::Segments(vec![SegmentTarget { path, bytes: size, executable, mtime }])
-            }
-            Self::Files(segments) => Place::Segments(segments),
-        }
-    }
-}
-
-/// Whether the owner of a file of these permissions may execute it.
-pub(super) const fn is_executable(mode: u32) -> bool {
-    mode & 0o100 != 0
-}
-
-/// What a fetch brought.
-#[derive(Debug, Clone)]
-pub(super) struct Done {
-    /// It; `None` if only some of its files were saved.
-    pub(super) blob: Option<Arc<Blob>>,
-    /// Bytes of it that are here.
-    pub(super) bytes: u64,
-    pub(super) report: FetchReport,
-    pub(super) resumed: u64,
-    /// Bytes that were on this machine already.
-    pub(super) reused: u64,
-    /// What a source calls it.
-    pub(super) hint: Option<Hint>,
-}
-
-impl Done {
-    /// Nothing had to be fetched.
-    pub(super) fn here(blob: Arc<Blob>) -> Self {
-        let bytes = blob.division().size();
-        let blob = Some(blob);
-        Self { blob, bytes, report: FetchReport::default(), resumed: 0, reused: 0, hint: None }
-    }
-
-    pub(super) fn whole(&self) -> Result<Arc<Blob>, FilesError> {
-        self.blob.clone().ok_or(FilesError::Unknown)
-    }
-
-    pub(super) fn called(&self) -> Option<String> {
-        self.hint.as_ref().and_then(|hint| hint.name.clone())
-    }
-}
-
-/// A fetch that the core knows of.
-#[derive(Debug)]
-pub(super) struct Active {
-    id: BlobId,
-    root: BlobId,
-    name: String,
-    target: Target,
-    /// Where some of it may be already.
-    old: Option<OldPlaces>,
-    /// Whether its size is known from elsewhere than its sources.
-    sized: bool,
-    /// Whether its room on the disk was taken.
-    has_room: bool,
-    blob: Option<Arc<Blob>>,
-    resumed: u64,
-    /// Bytes that were found on this machine.
-    pub(super) reused: u64,
-    /// What a source calls it.
-    hint: Option<Hint>,
-    /// Why it ends, if the shell knows better than the core.
-    error: Option<FilesError>,
-    done: Option<oneshot::Sender<Result<Done, FilesError>>>,
-    progress: watch::Sender<u64>,
-}
-
-impl Active {
-    pub(super) fn blob(&self) -> Option<Arc<Blob>> {
-        self.blob.clone()
-    }
-
-    /// Where its bytes go, for people.
-    pub(super) fn path(&self) -> PathBuf {
-        match &self.target {
-            Target::Inside => PathBuf::new(),
-            Target::File(path) => path.clone(),
-            Target::Files(files) => files.first().map(|file| file.path.clone()).unwrap_or_default(),
-        }
-    }
-
-    pub(super) fn end(mut self, result: Result<Done, FilesError>) {
-        if let Some(done) = self.done.take() {
-            // The receiver may be gone.
-            let _ = done.send(result);
-        }
-    }
-}
-
-/// What a reader needs of a fetch under way.
-pub(super) struct Watched {
-    pub(super) fetch: FetchId,
-    pub(super) blob: Option<Arc<Blob>>,
-    pub(super) progress: watch::Receiver<u64>,
-}
 
 /// Cancels a fetch when no task waits for it any more.
 struct Guard {
@@ -181,10 +65,10 @@ struct Opened {
 impl Opening {
     /// Blocks.
     fn open(mut self, files: &Files) -> Result<Opened, FilesError> {
-        if share::plain_name(&self.name) == share::UNNAMED
+        if stored_name::plain_name(&self.name) == stored_name::UNNAMED
             && let Some(hinted) = self.hint.as_ref().and_then(|hint| hint.name.as_ref())
         {
-            self.name = share::stored_name(share::kind_of(&self.name), hinted);
+            self.name = stored_name::stored_name(stored_name::kind_of(&self.name), hinted);
         }
         let lengths = match &self.place {
             Place::Inside => vec![self.size],
@@ -433,18 +317,4 @@ impl Files {
             finished: false,
         })
     }
-}
-
-/// A blob to fetch.
-#[derive(Debug, Clone)]
-pub(super) struct WantedBlob {
-    pub(super) id: BlobId,
-    pub(super) root: BlobId,
-    pub(super) name: String,
-    pub(super) target: Target,
-    pub(super) sources: Vec<Contact>,
-    /// Its size, if a manifest says it.
-    pub(super) size: Option<u64>,
-    /// Where some of it may be already.
-    pub(super) old: Option<OldPlaces>,
 }

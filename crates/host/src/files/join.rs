@@ -10,24 +10,13 @@ use std::sync::Arc;
 use potluck_base::BlobId;
 use potluck_swarm::FetchError;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 
-use super::fetch::{Done, WantedBlob};
+use super::active::{Done, Joint, WantedBlob};
 use super::job::FetchProgress;
 use super::{Files, FilesError};
 
 /// Tries of a task that joined a transfer, when the task that began it fails.
 const TRIES_MAX: usize = 4;
-
-/// A transfer under way.
-#[derive(Debug)]
-pub(super) struct Joint {
-    number: u64,
-    waiting: usize,
-    progress: watch::Receiver<FetchProgress>,
-    result: watch::Receiver<Option<Result<Done, FilesError>>>,
-    task: AbortHandle,
-}
 
 /// One who waits for a transfer.
 struct Ticket {

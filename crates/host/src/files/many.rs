@@ -6,7 +6,7 @@ use potluck_base::BlobId;
 use potluck_store::blobs::{BlobState, BlobStore, BlobView};
 use potluck_swarm::{ANNOUNCED_MAX, HINTS_MAX, Input};
 
-use super::{Files, FilesError, HELD_TOLD_MAX, PAGE, blocking, share};
+use super::{Files, FilesError, HELD_TOLD_MAX, PAGE, blocking, stored_name};
 
 /// Whether others may have all of a blob.
 fn is_given(view: &BlobView) -> bool {
@@ -94,12 +94,12 @@ fn held(store: &BlobStore) -> Vec<Input> {
         let Some(last) = views.last() else { break };
         after = Some(last.id);
         for view in views.iter().filter(|view| is_given(view)) {
-            let announce = !share::is_data_of_folder(&view.name);
+            let announce = !stored_name::is_data_of_folder(&view.name);
             let (blob, size) = (view.id, view.size);
             held.push(Input::Held { blob, size, announce });
             if announce && hints < HINTS_MAX {
                 hints += 1;
-                held.push(Input::Named { blob, hint: share::hint_of(view) });
+                held.push(Input::Named { blob, hint: stored_name::hint_of(view) });
             }
         }
     }

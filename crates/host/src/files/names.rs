@@ -13,7 +13,7 @@ use potluck_gossip::FoundFile;
 use potluck_store::blobs::{BlobState, BlobView};
 use potluck_wire::search::QueryId;
 
-use super::{Files, FilesError, blocking, share};
+use super::{Files, FilesError, blocking, stored_name};
 use crate::request::{Request, SharedNames};
 
 /// Most names that are announced. A filter of the words of more names would let nearly everything pass.
@@ -92,10 +92,10 @@ impl Files {
     /// How others find a file or folder; `None` if they may not have all of it.
     fn found(&self, view: &BlobView, known: &Folders, folders: &mut Folders) -> Option<FoundFile> {
         let whole = view.shared && view.state == BlobState::Complete;
-        if !whole || share::is_data_of_folder(&view.name) {
+        if !whole || stored_name::is_data_of_folder(&view.name) {
             return None;
         }
-        let folder = share::is_manifest(&view.name);
+        let folder = stored_name::is_manifest(&view.name);
         let bytes = if folder {
             let (data, bytes) = self.folder(&view.id, known)?;
             folders.insert(view.id, (data, bytes));
@@ -106,7 +106,7 @@ impl Files {
         } else {
             view.size
         };
-        let name = cut(share::plain_name(&view.name)).to_owned();
+        let name = cut(stored_name::plain_name(&view.name)).to_owned();
         Some(FoundFile { name, root: view.id, bytes, folder, holder: None })
     }
 

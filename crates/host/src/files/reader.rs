@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::fetch::{Done, Target, WantedBlob};
-use super::{Files, FilesError, blocking, share};
+use super::active::{Done, Target, WantedBlob};
+use super::{Files, FilesError, blocking, stored_name};
 
 /// What is asked for ahead of a reader.
 const AHEAD_BYTES: u64 = 8 * 1024 * 1024;
@@ -42,15 +42,15 @@ impl Files {
     /// has it.
     pub async fn open_file(&self, id: BlobId, path: Option<&str>) -> Result<Reader, FilesError> {
         let view = self.view(&id);
-        let folder = view.as_ref().is_some_and(|view| share::is_manifest(&view.name));
+        let folder = view.as_ref().is_some_and(|view| stored_name::is_manifest(&view.name));
         let Some(path) = path else {
             if folder {
                 return Err(FilesError::IsFolder);
             }
             let name = view.map_or_else(String::new, |view| view.name);
-            let reader = self.open_blob((id, None), id, share::UNNAMED).await?;
+            let reader = self.open_blob((id, None), id, stored_name::UNNAMED).await?;
             let name = self.view(&id).map_or(name, |view| view.name);
-            let named = name != share::UNNAMED && !share::is_data_of_folder(&name);
+            let named = name != stored_name::UNNAMED && !stored_name::is_data_of_folder(&name);
             return Ok(Reader { name: if named { name } else { String::new() }, ..reader });
         };
         self.fetch_list(id).await?;
@@ -59,7 +59,7 @@ impl Files {
             manifest.range_of(path).ok_or_else(|| FilesError::NoSuchPath(path.to_owned()))?;
         let name = path.rsplit('/').next().unwrap_or(path).to_owned();
         let size = Some(manifest.bytes());
-        let reader = self.open_blob((manifest.data(), size), id, share::data_name()).await?;
+        let reader = self.open_blob((manifest.data(), size), id, stored_name::DATA_NAME).await?;
         Ok(Reader { name, range, ..reader })
     }
 
@@ -73,7 +73,7 @@ impl Files {
     }
 
     async fn fetch_list(&self, id: BlobId) -> Result<Done, FilesError> {
-        let name = share::stored_name(potluck_swarm::LinkKind::Folder, share::UNNAMED);
+        let name = stored_name::stored_name(potluck_swarm::LinkKind::Folder, stored_name::UNNAMED);
         let target = Target::Inside;
         let (sources, size, old) = (Vec::new(), None, None);
         let wanted = WantedBlob { id, root: id, name, target, sources, size, old };

@@ -9,40 +9,26 @@
 //! no more than [`READ_BYTES_PER_SECOND`] are read for all fetches of a node together; a granule counts
 //! as found only after it was synced and noted.
 
-use std::collections::{HashMap, HashSet};
-use std::fs::File;
+use std::collections::HashSet;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use potluck_base::{Contact, GranuleSet, LruMap, PublicKey};
+use potluck_base::{Contact, GranuleSet, PublicKey};
 use potluck_node::{Command, Reply};
-use potluck_store::blobs::{Blob, Guess, Opened, Outline, Part, WriteError};
+use potluck_store::blobs::{Blob, Outline, WriteError};
 use potluck_swarm::{FetchId, Input};
 use potluck_wire::{FetchRequest, Run};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::fetch::Active;
+use super::active::Active;
+use super::old::Old;
 use super::{Files, blocking};
 use crate::request::Request;
 use crate::transport::FetchStream;
 
-/// Bytes that are read of files here in a second, so that those who are served do not starve.
-pub(super) const READ_BYTES_PER_SECOND: u64 = 200_000_000;
-/// Files that are looked at whether they have the length of one that is wanted.
-const OLD_FILES_MAX: usize = 1 << 18;
-/// Folders in each other that are looked into.
-const DEPTH_MAX: usize = 64;
-/// Files of one length that are looked at.
-const SAME_LENGTH_MAX: usize = 256;
-/// Guesses for each file.
-const GUESSES: usize = 3;
-/// Files held open.
-const OPEN_MAX: usize = 64;
 /// Bytes that are compared before others have a turn.
 const STEP_BYTES: u64 = 4 * 1024 * 1024;
 /// When what was found is synced, so that others can have it.
@@ -53,223 +39,6 @@ const SOURCE_WAIT: Duration = Duration::from_secs(2);
 const SOURCE_LOOK: Duration = Duration::from_millis(50);
 /// Silence after which a source of tree nodes is given up.
 const SILENCE: Duration = Duration::from_secs(2);
-
-/// Keeps reading to its rate.
-#[derive(Debug)]
-pub(super) struct Pace(Mutex<Instant>);
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self(Mutex::new(Instant::now()))
-    }
-}
-
-impl Pace {
-    /// Waits until `bytes` bytes may be read.
-    pub(super) async fn wait(&self, bytes: u64) {
-        let until = {
-            let mut free = self.0.lock();
-            let begin = (*free).max(Instant::now());
-            *free = begin + Duration::from_secs_f64(bytes as f64 / READ_BYTES_PER_SECOND as f64);
-            begin
-        };
-        sleep(until.saturating_duration_since(Instant::now())).await;
-    }
-}
-
-/// Where to look for what a fetch needs.
-#[derive(Debug, Clone, Default)]
-pub(super) struct OldPlaces {
-    /// Files and folders, the likeliest first.
-    pub(super) roots: Vec<PathBuf>,
-    /// For each segment of the blob its path below a root; empty if the root is the file itself.
-    pub(super) paths: Vec<PathBuf>,
-    /// What the one file is called, if it is one.
-    pub(super) name: String,
-}
-
-/// A file that is here.
-#[derive(Debug, Clone)]
-struct OldFile {
-    root: usize,
-    path: PathBuf,
-    bytes: u64,
-}
-
-/// Files that are here, and in which order they are tried for each segment.
-#[derive(Debug)]
-pub(super) struct Old {
-    roots: Vec<Opened>,
-    files: Vec<OldFile>,
-    guesses: Vec<Vec<u32>>,
-    open: LruMap<u32, Arc<File>>,
-    read_bytes: u64,
-}
-
-impl Old {
-    /// Looks for files that may hold the bytes of these segments. Blocks.
-    pub(super) fn find(places: &OldPlaces, lengths: &[u64]) -> Self {
-        let opened = places.roots.iter().filter_map(|root| Opened::at(root).ok());
-        let mut old = Self {
-            roots: opened.collect(),
-            files: Vec::new(),
-            guesses: vec![Vec::new(); lengths.len()],
-            open: LruMap::new(OPEN_MAX),
-            read_bytes: 0,
-        };
-        for segment in 0..lengths.len() {
-            old.guess_same_path(places, lengths, segment);
-        }
-        let fits = |old: &Self, segment: usize| {
-            let first = old.guesses[segment].first();
-            first.is_some_and(|file| old.files[*file as usize].bytes == lengths[segment])
-        };
-        let open = (0..lengths.len()).filter(|segment| lengths[*segment] > 0);
-        let open: Vec<usize> = open.filter(|segment| !fits(&old, *segment)).collect();
-        if !open.is_empty() {
-            old.guess_same_length(places, lengths, &open);
-        }
-        old
-    }
-
-    fn guess_same_path(&mut self, places: &OldPlaces, lengths: &[u64], segment: usize) {
-        let Some(path) = places.paths.get(segment).filter(|_| lengths[segment] > 0) else { return };
-        for (root, opened) in self.roots.iter().enumerate() {
-            let single = path.as_os_str().is_empty();
-            if single == opened.is_folder() {
-                continue;
-            }
-            let there = if single { opened.path().to_owned() } else { opened.path().join(path) };
-            let Ok(seen) = there.symlink_metadata() else { continue };
-            if seen.is_file() && self.guesses[segment].len() < GUESSES {
-                self.guesses[segment].push(self.files.len() as u32);
-                self.files.push(OldFile { root, path: there, bytes: seen.len() });
-            }
-        }
-        let files = &self.files;
-        self.guesses[segment].sort_by_key(|file| files[*file as usize].bytes != lengths[segment]);
-    }
-
-    /// For files that are nowhere under their path with their length: others of this length, those with
-    /// most of the path in common first.
-    fn guess_same_length(&mut self, places: &OldPlaces, lengths: &[u64], open: &[usize]) {
-        let wanted: HashSet<u64> = open.iter().map(|segment| lengths[*segment]).collect();
-        let mut by_length: HashMap<u64, Vec<u32>> = HashMap::new();
-        let mut room = OLD_FILES_MAX;
-        for root in 0..self.roots.len() {
-            let top = self.roots[root].path().to_owned();
-            for (path, bytes) in listed(&top, &mut room) {
-                let same = by_length.entry(bytes).or_default();
-                if wanted.contains(&bytes) && same.len() < SAME_LENGTH_MAX {
-                    same.push(self.files.len() as u32);
-                    self.files.push(OldFile { root, path, bytes });
-                }
-            }
-        }
-        for segment in open {
-            let Some(found) = by_length.get(&lengths[*segment]) else { continue };
-            let named = Path::new(&places.name);
-            let path = places.paths.get(*segment).filter(|path| !path.as_os_str().is_empty());
-            let path = path.map_or(named, PathBuf::as_path);
-            let mut found = found.clone();
-            let common = |file: &u32| common_end(path, &self.files[*file as usize].path);
-            found.sort_by_key(|file| std::cmp::Reverse(common(file)));
-            // What has the right length is likelier than what has only the right path.
-            let others = std::mem::take(&mut self.guesses[*segment]);
-            found.truncate(GUESSES - others.len().min(GUESSES - 1));
-            self.guesses[*segment] = found.into_iter().chain(others).collect();
-        }
-    }
-
-    /// The granules for which there is a guess. The last one is left to others, as it proves the size,
-    /// unless it is the only one.
-    pub(super) fn granules(&self, blob: &Blob) -> GranuleSet {
-        let have = blob.have();
-        let mut granules = GranuleSet::empty(have.length());
-        let last = have.length() - 1;
-        for granule in have.missing().filter(|granule| *granule < last || last == 0) {
-            let segments = blob.segments_of(granule);
-            let guessed = |segment: &usize| {
-                self.guesses.get(*segment).is_some_and(|guesses| !guesses.is_empty())
-            };
-            if !segments.is_empty() && segments.iter().all(guessed) {
-                granules.insert(granule);
-            }
-        }
-        granules
-    }
-
-    fn file(&mut self, number: u32) -> Option<Arc<File>> {
-        if let Some(file) = self.open.get_mut(&number) {
-            return Some(Arc::clone(file));
-        }
-        let old = &self.files[number as usize];
-        let file = self.roots[old.root].segment(&old.path).ok()?;
-        self.open.insert(number, Arc::clone(&file));
-        Some(file)
-    }
-}
-
-impl Guess for Old {
-    fn guess(&mut self, number: usize, part: Part, buffer: &mut [u8]) -> bool {
-        let Some(guesses) = self.guesses.get(part.segment) else { return false };
-        // Files with fewer guesses than their neighbours in a group stay with their last.
-        let Some(file) = guesses.get(number.min(guesses.len().saturating_sub(1))) else {
-            return false;
-        };
-        let file = *file;
-        if part.offset + buffer.len() as u64 > self.files[file as usize].bytes {
-            return false;
-        }
-        let Some(open) = self.file(file) else { return false };
-        self.read_bytes += buffer.len() as u64;
-        read_at(&open, buffer, part.offset).is_ok()
-    }
-
-    fn guesses(&self, part: Part) -> usize {
-        self.guesses.get(part.segment).map_or(0, Vec::len)
-    }
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
-}
-
-#[cfg(not(unix))]
-fn read_at(mut file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
-    use std::io::{Read as _, Seek as _};
-    file.seek(std::io::SeekFrom::Start(offset))?;
-    file.read_exact(buffer)
-}
-
-/// The plain files below a folder, or the one file; no more than there is `room` for.
-pub(super) fn listed(top: &Path, room: &mut usize) -> Vec<(PathBuf, u64)> {
-    let mut found = Vec::new();
-    let mut open = vec![(top.to_owned(), 0)];
-    while let Some((path, depth)) = open.pop() {
-        let Ok(seen) = path.symlink_metadata() else { continue };
-        if seen.is_file() {
-            if *room == 0 {
-                break;
-            }
-            *room -= 1;
-            found.push((path, seen.len()));
-        } else if seen.is_dir() && depth < DEPTH_MAX {
-            let Ok(entries) = std::fs::read_dir(&path) else { continue };
-            let mut below: Vec<PathBuf> =
-                entries.filter_map(|entry| Some(entry.ok()?.path())).take(*room).collect();
-            below.sort_unstable_by(|a, b| b.cmp(a));
-            open.extend(below.into_iter().map(|path| (path, depth + 1)));
-        }
-    }
-    found
-}
-
-/// How many names two paths have in common, counted from their end.
-fn common_end(one: &Path, other: &Path) -> usize {
-    one.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count()
-}
 
 /// One run over the tree of a blob.
 struct Check {

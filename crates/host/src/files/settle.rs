@@ -7,44 +7,27 @@
 //! **Invariant:** each file is at its place as it was or as it is to be, whatever interrupts this; no link
 //! is followed.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use potluck_base::BlobId;
-use potluck_store::blobs::{
-    Blob, BlobError, BlobPlace, BlobState, Opened, ReadError, Remembered, create_folder,
-    rename_file,
-};
+use potluck_store::blobs::{Blob, BlobError, BlobPlace, BlobState, Opened, ReadError, Remembered};
 use potluck_swarm::{Input, LinkKind};
 
-use super::bring::Folder;
-use super::destination::Destination;
-use super::export::{copy_all, remove_all};
-use super::reuse::{OldPlaces, listed};
-use super::{Files, FilesError, PAGE, blocking, share};
+use super::copy::copy_all;
+use super::destination::{Below, Destination, Folder, below_of, paths_at};
+use super::merge::{Merge, add_folders, not_part, remove};
+use super::old::OldPlaces;
+use super::{Files, FilesError, PAGE, blocking, stored_name};
 
-/// Files that are named of those that were left, and of those that are not part of what was fetched.
-const NAMED_MAX: usize = 1000;
-/// Files that are looked at whether they are part of what was fetched.
-const LOOKED_MAX: usize = 1 << 20;
 /// Other places that are looked at for bytes that can be used.
 const BESIDE_MAX: usize = 4;
 /// Blobs that are looked at whether they lay at a place before.
 const VERSIONS_LOOKED_MAX: usize = 100_000;
-/// Bytes compared at once.
-const PIECE: usize = 256 * 1024;
-
-/// What a fetch does with files that are there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FetchOptions {
-    /// Replace files that an earlier fetch put there and that were not changed since.
-    pub update: bool,
-    /// Replace every file that is in the way.
-    pub force: bool,
-}
+/// Bytes of a file that are read before the next pause.
+const PIECE: usize = 1024 * 1024;
 
 /// What became of files that were there already.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,22 +42,6 @@ pub(super) struct Settled {
     pub(super) fetched: bool,
     /// It is incomplete there and not stored elsewhere: it cannot be served.
     pub(super) given_up: bool,
-}
-
-/// The files of a fetch by their path below its place; the place itself, if it is one file, is empty.
-pub(super) type Below = Vec<PathBuf>;
-
-pub(super) fn below_of(folder: Option<&Folder>) -> Below {
-    folder.map_or_else(|| vec![PathBuf::new()], |folder| folder.plan.below(&folder.manifest))
-}
-
-/// The files of a fetch at a place.
-pub(super) fn paths_at(there: &Path, below: &Below) -> Vec<PathBuf> {
-    below.iter().map(|below| at(there, below)).collect()
-}
-
-fn at(place: &Path, below: &Path) -> PathBuf {
-    if below.as_os_str().is_empty() { place.to_owned() } else { place.join(below) }
 }
 
 impl Files {
@@ -191,10 +158,10 @@ impl Files {
             copy_all(blob, &from, &self.targets(blob, folder, &from)?)?;
         }
         settled.among = true;
+        let merge = Merge { base: &from, destination, below: &below, remembered };
         let (mut placed, mut merged) = (Vec::new(), Ok(()));
         let mut work = || {
-            merged =
-                merge((&from, destination), &below, remembered, &mut placed, &mut settled.left);
+            merged = merge.run(&mut placed, &mut settled.left);
             Ok(merged.is_ok() && settled.left.is_empty())
         };
         if ours {
@@ -216,8 +183,8 @@ impl Files {
         settled.kept = not_part(&destination.there, &below);
         if whole {
             let name = folder.map_or_else(
-                || share::stored_name(LinkKind::File, &destination.name),
-                |_| share::data_name().to_owned(),
+                || stored_name::stored_name(LinkKind::File, &destination.name),
+                |_| stored_name::DATA_NAME.to_owned(),
             );
             if ours {
                 store.set_shared(&id, true, Some(&name))?;
@@ -260,8 +227,8 @@ impl Files {
         } else {
             let _one = self.inner.settling.lock();
             let mut placed = Vec::new();
-            let merged =
-                merge((saved, destination), &below, &remembered, &mut placed, &mut settled.left);
+            let merge = Merge { base: saved, destination, below: &below, remembered: &remembered };
+            let merged = merge.run(&mut placed, &mut settled.left);
             remembered.put(placed);
             if merged.is_err() {
                 store.remember(&remembered)?;
@@ -364,7 +331,7 @@ impl Files {
             let file = Arc::clone(&opened);
             let step = blocking(move || {
                 let mut file: &File = file.file();
-                let mut piece = vec![0; 4 * PIECE];
+                let mut piece = vec![0; PIECE];
                 let mut length = 0;
                 while length < piece.len() {
                     match file.read(&mut piece[length..]) {
@@ -386,123 +353,4 @@ impl Files {
             }
         }
     }
-}
-
-/// Moves each file to its final path, unless a file of the user is there.
-fn merge(
-    (base, destination): (&Path, &Destination),
-    below: &Below,
-    remembered: &Remembered,
-    placed: &mut Vec<PathBuf>,
-    left: &mut Vec<String>,
-) -> Result<(), FilesError> {
-    let options = destination.options();
-    for below in below {
-        let (from, to) = (at(base, below), at(&destination.there, below));
-        let io = |source| BlobError::Io { path: to.clone(), source };
-        let takes = match to.symlink_metadata() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-            Ok(seen) if seen.is_file() => {
-                let may =
-                    options.force || (options.update && remembered.is_untouched(below, &seen));
-                if is_same(&from, &to) && !(may && is_marked_otherwise(&from, &seen)) {
-                    std::fs::remove_file(&from).map_err(io)?;
-                    placed.push(below.clone());
-                    continue;
-                }
-                may
-            }
-            _ => false,
-        };
-        let put = takes
-            && match rename_file(&from, &to) {
-                Ok(()) => true,
-                Err(error) if is_in_the_way(&error) => false,
-                Err(error) => return Err(io(error).into()),
-            };
-        if put {
-            placed.push(below.clone());
-        } else if left.len() < NAMED_MAX {
-            left.push(below.to_string_lossy().into_owned());
-        }
-    }
-    Ok(())
-}
-
-/// Whether a file or symlink of the user is where a folder is needed.
-fn is_in_the_way(error: &io::Error) -> bool {
-    use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
-    // A link on the way is no folder.
-    matches!(error.kind(), AlreadyExists | IsADirectory | NotADirectory)
-}
-
-/// Whether a file is executable and another is not, or they are said to have changed at other times.
-fn is_marked_otherwise(one: &Path, other: &std::fs::Metadata) -> bool {
-    #[cfg(unix)]
-    let mode = |seen: &std::fs::Metadata| {
-        use std::os::unix::fs::PermissionsExt as _;
-        seen.permissions().mode() & 0o111
-    };
-    #[cfg(not(unix))]
-    let mode = |_: &std::fs::Metadata| 0;
-    one.symlink_metadata()
-        .is_ok_and(|one| mode(&one) != mode(other) || one.modified().ok() != other.modified().ok())
-}
-
-/// Makes the folders that have no file in them, and names those whose path is taken by a file of
-/// the user.
-fn add_folders(folder: &Folder, destination: &Destination, left: &mut Vec<String>) {
-    for path in folder.manifest.empty_folders() {
-        let made = create_folder(&folder.plan.place(&destination.there, path));
-        if made.is_err() && left.len() < NAMED_MAX {
-            left.push(path.clone());
-        }
-    }
-}
-
-/// Whether two files have the same bytes.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let (Ok(one), Ok(other)) = (Opened::at(one), Opened::at(other)) else { return false };
-    if one.bytes() != other.bytes() {
-        return false;
-    }
-    let (mut one, mut other): (&File, &File) = (one.file(), other.file());
-    let mut pieces = [vec![0; PIECE], vec![0; PIECE]];
-    let mut rest = PIECE;
-    while rest == PIECE {
-        let [a, b] = &mut pieces;
-        let (Ok(read), Ok(same)) = (fill(&mut one, a), fill(&mut other, b)) else { return false };
-        if read != same || a[..read] != b[..read] {
-            return false;
-        }
-        rest = read;
-    }
-    true
-}
-
-fn fill(file: &mut &File, piece: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while length < piece.len() {
-        match file.read(&mut piece[length..])? {
-            0 => break,
-            read => length += read,
-        }
-    }
-    Ok(length)
-}
-
-/// Files below a place that are not among these.
-fn not_part(there: &Path, below: &Below) -> Vec<String> {
-    let part: HashSet<&Path> = below.iter().map(PathBuf::as_path).collect();
-    let found = listed(there, &mut LOOKED_MAX.clone()).into_iter().filter_map(|(path, _)| {
-        let below = path.strip_prefix(there).ok()?.to_owned();
-        (!part.contains(below.as_path())).then(|| below.to_string_lossy().into_owned())
-    });
-    found.take(NAMED_MAX).collect()
-}
-
-/// Removes what is left of a fetch, a file or a folder.
-fn remove(path: &Path) -> Result<(), FilesError> {
-    let io = |source| BlobError::Io { path: path.to_owned(), source };
-    Ok(remove_all(path).map_err(io)?)
 }

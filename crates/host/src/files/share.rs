@@ -8,66 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use potluck_base::BlobId;
-use potluck_store::blobs::{BlobError, BlobView, ImportHow, Imported, Keep, Opened, SegmentTarget};
-use potluck_swarm::path::clean_name;
+use potluck_store::blobs::{BlobError, ImportHow, Imported, Keep, Opened, SegmentTarget};
 use potluck_swarm::{FileLink, Input, LinkKind, Manifest, ManifestFile};
-use potluck_wire::Hint;
-use potluck_wire::limits::HINT_NAME_BYTES_MAX;
 use tokio::time::timeout;
 
 use super::list::{FolderList, list_folder};
+use super::stored_name::{DATA_NAME, hint_of, stored_name};
 use super::{Files, FilesError, SHARES_MAX, blocking};
 use crate::folder::layout;
-
-/// What the data of a folder is called in the store: no name of its own.
-const DATA_NAME: &str = "";
-/// How the names of manifests end in the store. No file name has this character.
-const FOLDER_MARK: char = '/';
-
-/// Whether a blob of this name is the data of a folder.
-pub(super) fn is_data_of_folder(name: &str) -> bool {
-    name == DATA_NAME
-}
-
-/// Whether a blob of this name is a manifest.
-pub(super) fn is_manifest(name: &str) -> bool {
-    name.ends_with(FOLDER_MARK)
-}
-
-/// What a blob of this name is.
-pub(super) fn kind_of(name: &str) -> LinkKind {
-    if is_manifest(name) { LinkKind::Folder } else { LinkKind::File }
-}
-
-/// What people call it.
-pub(super) fn plain_name(name: &str) -> &str {
-    name.trim_end_matches(FOLDER_MARK)
-}
-
-/// What a file or the manifest of a folder is called in the store.
-pub(super) fn stored_name(kind: LinkKind, name: &str) -> String {
-    let plain = clean_name(name).unwrap_or_else(|| UNNAMED.to_owned());
-    match kind {
-        LinkKind::File => plain,
-        LinkKind::Folder => format!("{plain}{FOLDER_MARK}"),
-    }
-}
-
-/// The name under which the data of a folder is stored.
-pub(super) const fn data_name() -> &'static str {
-    DATA_NAME
-}
-
-/// The default name of content without a name.
-pub(super) const UNNAMED: &str = "unnamed";
-
-/// What others are told of a blob that is a file or the manifest of a folder.
-pub(super) fn hint_of(view: &BlobView) -> Hint {
-    let plain = plain_name(&view.name);
-    let named = plain != UNNAMED && plain.len() <= HINT_NAME_BYTES_MAX;
-    let (mtime, mode) = (view.mtime, view.mode);
-    Hint { name: named.then(|| plain.to_owned()), mtime, mode }
-}
 
 /// How long a share waits for others to end.
 const WAIT: Duration = Duration::from_secs(20);
@@ -378,19 +326,4 @@ impl Files {
 fn whole(opened: &Opened) -> SegmentTarget {
     let (path, bytes) = (opened.path().to_owned(), opened.bytes());
     SegmentTarget { path, bytes, executable: false, mtime: None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_in_the_store_tell_what_a_blob_is() {
-        let folder = stored_name(LinkKind::Folder, "my/weights");
-        assert!(is_manifest(&folder) && !is_data_of_folder(&folder));
-        assert_eq!(plain_name(&folder), "my_weights");
-        let file = stored_name(LinkKind::File, "/");
-        assert!(!is_manifest(&file) && !is_data_of_folder(&file));
-        assert!(is_data_of_folder(data_name()) && !is_manifest(data_name()));
-    }
 }

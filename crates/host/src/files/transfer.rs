@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{BlobId, Contact};
 use potluck_store::blobs::{Blob, BlobError, WriteError};
-use potluck_swarm::{FetchId, Gone, Input, TransferEnd, TransferId};
+use potluck_swarm::{FetchId, Gone, Input, TransferEnd};
 use potluck_wire::FetchRequest;
 use tokio::task::JoinHandle;
 
-use super::fetch::Active;
+use super::active::{Active, WantedTransfer};
 use super::{Files, FilesError};
 use crate::transport::{CallError, FetchError, FetchStream};
 
@@ -18,16 +17,6 @@ use crate::transport::{CallError, FetchError, FetchStream};
 const MOVED: Duration = Duration::from_millis(500);
 /// Written bytes after which they are synced at once instead of in time.
 const COMMIT_BYTES: u64 = 64 * 1024 * 1024;
-
-/// A transfer that the core wants.
-pub(super) struct Wanted {
-    pub(super) transfer: TransferId,
-    pub(super) fetch: FetchId,
-    pub(super) from: Contact,
-    pub(super) blob: BlobId,
-    pub(super) size: u64,
-    pub(super) granules: Vec<u32>,
-}
 
 /// A granule on its way to the disk.
 struct Writing {
@@ -44,7 +33,7 @@ impl Writing {
 }
 
 impl Files {
-    pub(super) fn begin_transfer(&self, wanted: Wanted) {
+    pub(super) fn begin_transfer(&self, wanted: WantedTransfer) {
         let (files, transfer) = (self.clone(), wanted.transfer);
         // Held until the task is in the table, so that it cannot leave it before.
         let mut transfers = self.inner.transfers.lock();
@@ -57,7 +46,7 @@ impl Files {
         transfers.insert(transfer, task.abort_handle());
     }
 
-    async fn transfer(&self, wanted: &Wanted) -> TransferEnd {
+    async fn transfer(&self, wanted: &WantedTransfer) -> TransferEnd {
         let blob = self.inner.active.lock().get(&wanted.fetch).and_then(Active::blob);
         let Some(blob) = blob else { return TransferEnd::Lost };
         let request = FetchRequest::new(wanted.blob, wanted.size, &wanted.granules).to_bytes();
@@ -105,7 +94,7 @@ impl Files {
     /// The next frame; meanwhile the core hears that bytes come.
     async fn next_frame(
         &self,
-        wanted: &Wanted,
+        wanted: &WantedTransfer,
         stream: &mut FetchStream,
     ) -> Result<Option<Bytes>, FetchError> {
         let received = stream.received();
@@ -132,7 +121,7 @@ impl Files {
     /// Waits until a granule is verified and written, and says so.
     async fn kept(
         &self,
-        wanted: &Wanted,
+        wanted: &WantedTransfer,
         blob: &Arc<Blob>,
         writing: Writing,
     ) -> Result<(), TransferEnd> {

@@ -7,7 +7,7 @@ use potluck_base::BlobId;
 use potluck_store::blobs::{BlobError, BlobStore, NamedPlace};
 use potluck_swarm::{Gone, Input, LinkKind};
 
-use super::{Files, FilesError, blocking, share};
+use super::{Files, FilesError, blocking, stored_name};
 
 /// What is left of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Files {
                 }
                 Left::Another => {
                     if let Some(view) = self.view(&blob) {
-                        self.tell(Input::Named { blob, hint: share::hint_of(&view) }).await?;
+                        self.tell(Input::Named { blob, hint: stored_name::hint_of(&view) }).await?;
                     }
                 }
             }
@@ -79,12 +79,12 @@ impl Files {
     fn forget(&self, id: BlobId, name: Option<&str>) -> Result<Vec<(BlobId, Left)>, FilesError> {
         let store = self.store()?;
         let view = store.view(&id).ok_or(FilesError::Unknown)?;
-        let kind = share::kind_of(&view.name);
+        let kind = stored_name::kind_of(&view.name);
         let places = store.places(&id);
-        let stored = name.map(|name| share::stored_name(kind, name));
+        let stored = name.map(|name| stored_name::stored_name(kind, name));
         let known = |stored: &String| places.iter().any(|place| place.name == *stored);
         let mut names: Vec<&str> = places.iter().map(|place| place.name.as_str()).collect();
-        names.retain(|name| !share::is_data_of_folder(name));
+        names.retain(|name| !stored_name::is_data_of_folder(name));
         let several = names.iter().any(|name| *name != names[0]);
         if several && stored.as_ref().is_some_and(|stored| !known(stored)) {
             // Its file is gone already, and it is read under other names.
@@ -97,7 +97,7 @@ impl Files {
         };
         let goes = |place: &NamedPlace| match &stored {
             Some(stored) => place.name == *stored,
-            None => kind == LinkKind::Folder || !share::is_data_of_folder(&place.name),
+            None => kind == LinkKind::Folder || !stored_name::is_data_of_folder(&place.name),
         };
         let left = forget_in(&store, id, &goes)?;
         let mut parts = vec![(id, left)];
@@ -109,7 +109,7 @@ impl Files {
         if left == Left::Another {
             return Ok(parts);
         }
-        let goes = |place: &NamedPlace| share::is_data_of_folder(&place.name);
+        let goes = |place: &NamedPlace| stored_name::is_data_of_folder(&place.name);
         parts.push((data, forget_in(&store, data, &goes)?));
         Ok(parts)
     }
@@ -131,7 +131,7 @@ fn forget_in(
         // Nothing of it was shared so.
         Err(BlobError::Unknown) if store.view(&id).is_some() => Ok(Left::Another),
         Ok(true) => {
-            let named = |place: &NamedPlace| !share::is_data_of_folder(&place.name);
+            let named = |place: &NamedPlace| !stored_name::is_data_of_folder(&place.name);
             let another = store.places(&id).iter().any(named);
             Ok(if another { Left::Another } else { Left::OfFolder })
         }

@@ -8,7 +8,7 @@ use potluck_base::{BlobId, GranuleSet};
 use potluck_store::blobs::{BlobPlace, BlobState, ReadError};
 use potluck_swarm::Input;
 
-use super::{Files, FilesError, blocking, share};
+use super::{Files, FilesError, blocking, stored_name};
 
 /// How often shared files are looked at.
 const EVERY: Duration = Duration::from_secs(60);
@@ -76,7 +76,7 @@ impl Files {
             let (files, id) = (self.clone(), view.id);
             let Ok(have) = blocking(move || Ok(files.blob(&id)?.have())).await else { continue };
             let (blob, size, mut root) = (view.id, view.size, view.id);
-            if share::is_data_of_folder(&view.name) {
+            if stored_name::is_data_of_folder(&view.name) {
                 // Others need the list of files as well. It is not shared before the folder is whole.
                 let files = self.clone();
                 let Ok(Some((list, size, have))) = blocking(move || files.list_of(&blob)).await
