@@ -30,6 +30,7 @@ mod names;
 mod network;
 mod peers;
 mod proofs;
+mod version;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,7 +62,7 @@ impl DataFolder {
         let failed = |source| StartError::File { path: path.to_owned(), source };
         create(path).map_err(failed)?;
         let lock = FolderLock::acquire(path)?;
-        layout::check(path)?;
+        version::check(path)?;
         // The process may change its working directory later.
         let path = std::path::absolute(path).map_err(failed)?;
         Ok((Self { path }, lock))

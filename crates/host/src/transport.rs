@@ -64,11 +64,12 @@ pub use incoming::{IncomingCall, Responder};
 pub use serving::{FrameSender, IncomingFetch};
 
 use crate::socket::{QuicSide, Segment, Sockets};
+use config::permits;
 use counters::Counters;
 use endpoint::{EndpointState, LastingKeys, QuicConfigs};
 use error::CloseCode;
 use handshake_limiter::HandshakeLimiter;
-use incoming::{Desk, permits};
+use incoming::Desk;
 use packet_filter::{PacketClass, PacketFilter};
 use paths::Paths;
 use pool::Pool;

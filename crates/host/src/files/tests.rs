@@ -8,6 +8,7 @@ use potluck_node::{Command, Config, Reply};
 use tokio::time::timeout;
 
 use super::{CACHE_BYTES_DEFAULT, FileState, FilesError, ShareOptions, To};
+use crate::folder::layout::NAMES;
 use crate::{Handle, Keep, Settings, start};
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -194,6 +195,18 @@ async fn what_is_shared_is_told_under_its_name_as_long_as_it_is_what_it_was() {
     assert_eq!(named(), [found("file", &single, false)]);
     files.unshare(single.id).await.unwrap();
     assert_eq!(named(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_layout_has_every_name_in_the_data_folder_of_a_running_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let _node = node(folder.path(), None).await;
+    let names = std::fs::read_dir(folder.path()).unwrap();
+    let names: Vec<String> =
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let unknown: Vec<&String> =
+        names.iter().filter(|name| !NAMES.contains(&name.as_str())).collect();
+    assert!(unknown.is_empty() && names.len() > 5, "{unknown:?} of {names:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,19 +1,13 @@
-//! The layout of a data folder: what every name in it is, who may touch it, and its number.
+//! The layout of a data folder: every name in it, and whether a path in it may be shared.
 //!
-//! All of a data folder is the node's own, whatever its name and origin: keys,
-//! records, and what is on its way to one of them. Nothing of it is handed out by the API or written
-//! over, except what lies in [`FILES`], which is there for that.
-//!
-//! **Invariants:** a folder of another layout is not touched; the number is written before anything
-//! else, so a folder that has an identity and no number was made before there were numbers.
+//! A node owns all of its data folder: keys, records, temporary files, and files that it does not know.
+//! The API neither gives them out nor writes over them. The exception is [`FILES`], the folder for the
+//! files of the user.
 
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
 use potluck_store::blobs::Opened;
-
-use super::file;
-use crate::StartError;
 
 /// The number of the layout that this version reads and writes.
 pub const LAYOUT: u32 = 2;
@@ -73,39 +67,6 @@ names! {
 const SHAREABLE: [&str; 1] = [FILES];
 /// How an identity begins, whatever the layout.
 const IDENTITY_HEAD: &[u8] = b"potluck identity";
-/// Longest file with a number.
-const NUMBER_BYTES_MAX: u64 = 64;
-
-/// Which version of the program made folders of a layout.
-const fn made_by(number: Option<u32>) -> &'static str {
-    match number {
-        Some(0) | None => "a version that cannot be told",
-        Some(1) => "Potluck 0.1 before layouts had numbers",
-        Some(LAYOUT) => "this version",
-        Some(_) => "a later version of Potluck",
-    }
-}
-
-/// Looks whether this version can use a data folder, and gives a new one its number.
-pub(super) fn check(folder: &Path) -> Result<(), StartError> {
-    let path = folder.join(NUMBER);
-    let failed = |source| StartError::File { path: path.clone(), source };
-    let number = match file::read(&path, NUMBER_BYTES_MAX) {
-        Ok(Some(text)) => text.trim().parse().ok(),
-        Ok(None) if folder.join(IDENTITY).symlink_metadata().is_ok() => Some(1),
-        Ok(None) => {
-            let number = format!("{LAYOUT}\n");
-            return file::replace(&path, number.as_bytes(), file::Readers::Usual).map_err(failed);
-        }
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
-        Err(error) => return Err(failed(error)),
-    };
-    if number == Some(LAYOUT) {
-        return Ok(());
-    }
-    let shown = number.map_or_else(|| "no number".to_owned(), |number| number.to_string());
-    Err(StartError::Layout { folder: folder.to_owned(), number: shown, made_by: made_by(number) })
-}
 
 /// The data folder whose own a path is: `own`, or that of another node of this machine. `None` if
 /// neither keeps it for itself. The path must be its real form, without links.
@@ -138,38 +99,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().canonicalize().unwrap();
         (folder, path)
-    }
-
-    #[test]
-    fn a_new_folder_gets_the_number_and_keeps_it() {
-        let (_folder, path) = folder();
-        check(&path).unwrap();
-        assert_eq!(std::fs::read_to_string(path.join("layout")).unwrap(), "2\n");
-        std::fs::write(path.join(IDENTITY), "potluck identity 1\n").unwrap();
-        check(&path).unwrap();
-    }
-
-    #[test]
-    fn a_folder_of_another_layout_is_refused_in_a_sentence_and_left_alone() {
-        for (number, said) in [
-            (None, "layout 1"),
-            (Some("1\n"), "layout 1"),
-            (Some("3\n"), "a later version of Potluck (layout 3)"),
-            (Some(""), "layout no number"),
-            (Some("\u{fffd}"), "layout no number"),
-        ] {
-            let (_folder, path) = folder();
-            std::fs::write(path.join(IDENTITY), "potluck identity 1\n").unwrap();
-            if let Some(number) = number {
-                std::fs::write(path.join(NUMBER), number).unwrap();
-            }
-            let error = check(&path).unwrap_err();
-            assert!(matches!(error, StartError::Layout { .. }), "{error}");
-            let error = error.to_string();
-            assert!(error.contains(said) && error.contains("--data"), "{error}");
-            let left = std::fs::read_to_string(path.join(NUMBER)).ok();
-            assert_eq!(left.as_deref(), number, "nothing was written");
-        }
     }
 
     #[test]

@@ -43,6 +43,13 @@ pub(super) const FETCH_REQUESTS_BYTES: usize = 4 * 1024 * 1024;
 pub(super) const CONNECTION_FETCH_REQUESTS_BYTES: usize = 512 * 1024;
 /// Bytes of answers that wait for slow peers; further ones are dropped.
 pub(super) const ANSWERS_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes that one permit of a byte budget stands for. Raising it makes the budgets coarser.
+const PERMIT_BYTES: usize = 1024;
+
+/// The permits of a byte budget that `bytes` bytes take.
+pub(super) const fn permits(bytes: usize) -> u32 {
+    bytes.div_ceil(PERMIT_BYTES) as u32
+}
 
 /// Limits of a [`Transport`](super::Transport).
 #[derive(Debug, Clone, PartialEq, Eq)]

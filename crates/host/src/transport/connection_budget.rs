@@ -15,9 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::TransportConfig;
 use super::config::{
-    CONNECTION_FETCH_REQUESTS_BYTES, CONNECTION_REQUESTS_BYTES, CONNECTION_WINDOW_BYTES,
+    CONNECTION_FETCH_REQUESTS_BYTES, CONNECTION_REQUESTS_BYTES, CONNECTION_WINDOW_BYTES, permits,
 };
-use super::incoming::permits;
 
 /// The limits of each connection.
 #[derive(Debug, Clone, Copy)]

@@ -11,22 +11,15 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::config::{FETCH_BYTE, MESSAGE_BYTES_MAX, SMALL_REQUEST_BYTES};
+use super::config::{FETCH_BYTE, MESSAGE_BYTES_MAX, SMALL_REQUEST_BYTES, permits};
 use super::counters::Counters;
 use super::error::{CloseCode, StreamCode};
 use super::pool::Lease;
 use super::stream::Outgoing;
 use super::{CallError, Inner};
 
-/// Bytes in a semaphore permit.
-const PERMIT_BYTES: usize = 1024;
 /// How much is taken from a stream at once.
 const READ_BYTES: usize = 64 * 1024;
-
-/// Permits for `bytes`.
-pub(super) const fn permits(bytes: usize) -> u32 {
-    bytes.div_ceil(PERMIT_BYTES) as u32
-}
 
 /// A request of a peer.
 #[derive(Debug)]
