@@ -14,13 +14,13 @@ mod finding;
 mod folder;
 mod handle;
 mod knock;
-mod labels;
 mod lan;
 mod listening;
 pub mod membership;
 mod memory;
 mod request;
 mod resolve;
+mod settings;
 pub mod socket;
 mod start;
 mod stopped;
@@ -39,7 +39,8 @@ pub use listening::DEFAULT_LISTEN;
 pub use membership::{InviteTerms, IssuedStats, Membership, MembershipError, TicketView};
 pub use memory::resident_bytes;
 pub use resolve::{DEFAULT_PORT, EntryPointError, parse_entry_point};
-pub use start::{Keep, Settings, start};
+pub use settings::{ByteRates, Keep, Settings, StoreSettings, WantedNetwork};
+pub use start::start;
 pub use stopped::Stopped;
 pub use topics::{
     Delivery, Publishing, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, SUBSCRIPTIONS_MAX, SubscribeError,

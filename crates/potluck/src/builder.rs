@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use potluck_base::{Admission, Contact, Identity, PublicKey};
 use potluck_dht::EntryPoint;
 use potluck_host::{
-    EntryPointError, Finding, Keep, Settings, StartError, fallback_name, parse_entry_point,
+    ByteRates, EntryPointError, Finding, Keep, Settings, StartError, StoreSettings, WantedNetwork,
+    fallback_name, parse_entry_point,
 };
 use potluck_node::Config;
 use potluck_wire::{Ticket, TicketError};
@@ -267,10 +268,12 @@ impl Builder {
         config.dht.client = self.client.unwrap_or(config.dht.client);
         let settings = Settings {
             keep,
-            network: self.network,
-            admission: self.admission,
-            ticket: self.ticket.map_err(StartError::from)?,
-            authority: self.authority,
+            network: WantedNetwork {
+                name: self.network,
+                admission: self.admission,
+                ticket: self.ticket.map_err(StartError::from)?,
+                authority: self.authority,
+            },
             listen: self.listen,
             advertise: self.advertise,
             entry_points: self.entry_points.map_err(StartError::from)?,
@@ -279,12 +282,13 @@ impl Builder {
             config,
             identity: self.identity,
             new_identity: self.new_identity,
-            store_memory_bytes: self.store_memory_bytes,
-            store_disk_bytes: self.store_disk_bytes,
-            sync: self.sync,
-            upload_rate: self.upload_rate,
-            download_rate: self.download_rate,
-            cache_bytes: self.cache_bytes,
+            store: StoreSettings {
+                memory_bytes: self.store_memory_bytes,
+                disk_bytes: self.store_disk_bytes,
+                sync: self.sync,
+                cache_bytes: self.cache_bytes,
+            },
+            rates: ByteRates { upload: self.upload_rate, download: self.download_rate },
         };
         Ok(Node::new(potluck_host::start(settings).await?))
     }

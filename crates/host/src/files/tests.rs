@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{CACHE_BYTES_DEFAULT, FileState, FilesError, ShareOptions, To};
 use crate::folder::layout::NAMES;
-use crate::{Handle, Keep, Settings, start};
+use crate::{ByteRates, Handle, Keep, Settings, StoreSettings, WantedNetwork, start};
 
 const BOUND: Duration = Duration::from_secs(60);
 /// Bytes asked of one source and not yet there: 64 granules.
@@ -22,10 +22,11 @@ async fn node(folder: &Path, entry: Option<&Handle>) -> Handle {
 async fn node_with(folder: &Path, entry: Option<&Handle>, cache_bytes: u64) -> Handle {
     let settings = Settings {
         keep: Keep::Folder(folder.to_owned()),
-        network: Some("tests".to_owned()),
-        admission: Some(Admission::Lab),
-        ticket: None,
-        authority: None,
+        network: WantedNetwork {
+            name: Some("tests".to_owned()),
+            admission: Some(Admission::Lab),
+            ..WantedNetwork::default()
+        },
         listen: vec![([127, 0, 0, 1], 0).into()],
         advertise: None,
         entry_points: entry.iter().map(|node| EntryPoint::Contact(node.info().contact)).collect(),
@@ -40,12 +41,13 @@ async fn node_with(folder: &Path, entry: Option<&Handle>, cache_bytes: u64) -> H
         },
         identity: None,
         new_identity: false,
-        store_memory_bytes: Some(4 << 20),
-        store_disk_bytes: None,
-        sync: false,
-        upload_rate: Some(20_000_000),
-        download_rate: None,
-        cache_bytes,
+        store: StoreSettings {
+            memory_bytes: Some(4 << 20),
+            disk_bytes: None,
+            sync: false,
+            cache_bytes,
+        },
+        rates: ByteRates { upload: Some(20_000_000), download: None },
     };
     let node = timeout(BOUND, start(settings)).await.unwrap().unwrap();
     let ready = async {
