@@ -25,7 +25,7 @@ use std::time::Duration;
 use potluck_base::{Contact, Machine};
 use potluck_dht::EntryPoint;
 use potluck_node::{Command, CommandError, CommandId, Event, Input, Node, Output, Reply};
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::addresses::{Watch, Whereabouts};
@@ -34,7 +34,7 @@ use crate::disk::{Disk, Replies};
 use crate::files::Files;
 use crate::folder::{DataFolder, random_bytes};
 use crate::membership::Membership;
-use crate::request::{Observation, Observe, Request, SharedNames};
+use crate::request::{HandleEnds, Observation, Observe, Request, SharedNames};
 use crate::socket::{DatagramKind, ReceiveBatch, Segment, Sockets};
 use crate::topics::{Pending, Topics};
 use crate::transport::{IncomingCall, IncomingFetch, Responder, Transport};
@@ -78,9 +78,7 @@ pub(crate) struct Parts {
     pub(crate) transport: Transport,
     pub(crate) disk: Disk,
     pub(crate) folder: Option<DataFolder>,
-    pub(crate) requests: mpsc::Receiver<Request>,
-    pub(crate) looks: mpsc::Receiver<Request>,
-    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) ends: HandleEnds,
     pub(crate) remembered: Vec<Contact>,
     pub(crate) entry_points: Vec<EntryPoint>,
     /// DNS names, `name:port`, to be asked while all entry points are silent.
@@ -98,9 +96,7 @@ pub(crate) struct Drive {
     disk: Disk,
     files: Option<Files>,
     membership: Option<Membership>,
-    requests: mpsc::Receiver<Request>,
-    looks: mpsc::Receiver<Request>,
-    events: broadcast::Sender<Event>,
+    ends: HandleEnds,
     tasks: Tasks,
     inbound: Inbound<Responder>,
     commands: HashMap<CommandId, Waiting>,
@@ -131,9 +127,7 @@ impl Drive {
             disk: parts.disk,
             files: parts.files,
             membership: parts.membership,
-            requests: parts.requests,
-            looks: parts.looks,
-            events: parts.events,
+            ends: parts.ends,
             tasks: Tasks::default(),
             inbound: Inbound::new(),
             commands: HashMap::new(),
@@ -168,22 +162,22 @@ impl Drive {
         drive
     }
 
-    /// Drives the node until `stop` is signalled or all its senders are gone.
-    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    /// Drives the node until its handle stops it or all handles are gone.
+    pub(crate) async fn run(mut self) {
         let mut batch = ReceiveBatch::new();
         let mut tick = ticker();
         loop {
             self.timer.arm(self.node.poll_timeout().map(|deadline| deadline.at), &self.clock);
             let open = !self.disk.is_full();
             tokio::select! {
-                () = stopped(&mut stop) => break,
+                () = stopped(&mut self.ends.stop) => break,
                 replies = self.disk.replies() => self.on_replies(replies),
                 received = self.socket.recv(&mut batch), if open => {
                     self.on_received(received, &batch);
                 }
-                Some(request) = self.requests.recv(), if open => self.on_request(request),
+                Some(request) = self.ends.requests.recv(), if open => self.on_request(request),
                 // Requests about the node's condition are answered even while the disk is stuck.
-                Some(look) = self.looks.recv() => self.on_request(look),
+                Some(look) = self.ends.looks.recv() => self.on_request(look),
                 Some(input) = self.tasks.next(), if open && !self.tasks.is_empty() => {
                     self.input(input);
                 }
@@ -203,7 +197,8 @@ impl Drive {
                 tokio::task::yield_now().await;
             }
         }
-        self.shut().await;
+        let done = self.shut().await;
+        done.send_replace(true);
     }
 
     fn input(&mut self, input: Input) {
@@ -298,7 +293,7 @@ impl Drive {
         }
         tracing::debug!(?event);
         // There may be no listeners.
-        let _ = self.events.send(event);
+        let _ = self.ends.events.send(event);
     }
 
     fn on_replies(&mut self, replies: Replies) {
@@ -486,7 +481,9 @@ impl Drive {
     }
 
     /// Ends everything: connections, tasks, the store, and last the use of the socket.
-    async fn shut(self) {
+    ///
+    /// Gives the signal that the node has stopped, to be sent when the rest of the loop is dropped.
+    async fn shut(self) -> watch::Sender<bool> {
         let Self {
             socket,
             transport,
@@ -495,13 +492,13 @@ impl Drive {
             inbound,
             commands,
             saver,
-            requests,
-            looks,
+            ends,
             files,
             topics,
             ..
         } = self;
         // The tasks that wait for a reply or a message learn that none will come.
+        let HandleEnds { requests, looks, done, .. } = ends;
         drop((requests, looks, commands, topics, tasks, inbound));
         if let Some(files) = files {
             files.stop();
@@ -509,6 +506,7 @@ impl Drive {
         tokio::join!(transport.close(), disk.close(), saver.finish());
         drop(transport);
         released(socket).await;
+        done
     }
 }
 

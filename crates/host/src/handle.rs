@@ -20,7 +20,7 @@ use crate::drive::DriveStats;
 use crate::files::{Files, FilesError};
 use crate::folder::NetworkInfo;
 use crate::membership::{IssuedStats, Membership, MembershipError};
-use crate::request::{Observation, Observe, Request};
+use crate::request::{HandleEnds, Observation, Observe, Request};
 use crate::socket::{PortStats, SocketBuffers};
 use crate::stopped::Stopped;
 use crate::topics::{PUBLISHES_MAX, Publishing, Subscribe, SubscribeError, Subscription};
@@ -142,16 +142,6 @@ struct Shared {
 struct LastView {
     view: StoreView,
     at: Option<Instant>,
-}
-
-/// The ends of a handle that the drive loop holds.
-pub(crate) struct HandleEnds {
-    pub(crate) requests: mpsc::Receiver<Request>,
-    pub(crate) looks: mpsc::Receiver<Request>,
-    pub(crate) events: broadcast::Sender<Event>,
-    pub(crate) stop: watch::Receiver<bool>,
-    /// Set to true when all is closed.
-    pub(crate) done: watch::Sender<bool>,
 }
 
 /// Whether a command changes nothing and reads nothing from the disk: what a node is asked by those

@@ -123,17 +123,21 @@ struct Shared {
     saved: Mutex<u64>,
 }
 
+/// The parts of a membership.
+pub(crate) struct Parts {
+    pub(crate) whereabouts: Whereabouts,
+    pub(crate) network: NetworkInfo,
+    pub(crate) folder: Option<DataFolder>,
+    pub(crate) clock: Clock,
+    pub(crate) admitted: Admitted,
+    pub(crate) filter: Arc<AdmissionFilter>,
+    /// Requests to the drive loop.
+    pub(crate) requests: mpsc::Sender<Request>,
+}
+
 impl Membership {
-    /// `requests` leads to the drive loop.
-    pub(crate) fn new(
-        whereabouts: Whereabouts,
-        network: NetworkInfo,
-        folder: Option<DataFolder>,
-        clock: Clock,
-        admitted: Admitted,
-        filter: Arc<AdmissionFilter>,
-        requests: mpsc::Sender<Request>,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { whereabouts, network, folder, clock, admitted, filter, requests } = parts;
         let Admitted { certificate, revocations, issuers, authority } = admitted;
         let own = whereabouts.node().public_key;
         let read = read(&certificate, &own, &network);

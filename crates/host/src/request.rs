@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use potluck_gossip::{FoundFile, TopicName};
-use potluck_node::{Command, Reply};
+use potluck_node::{Command, Event, Reply};
 use potluck_wire::search::QueryId;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 
 use crate::disk::StoreView;
 use crate::drive::DriveStats;
@@ -48,6 +48,18 @@ pub(crate) enum Request {
     },
     /// A subscription to a topic.
     Subscribe(Subscribe),
+}
+
+/// The ends of a handle's channels that the drive loop holds.
+pub(crate) struct HandleEnds {
+    pub(crate) requests: mpsc::Receiver<Request>,
+    /// Requests about the condition of the node, which are answered also while the disk is stuck.
+    pub(crate) looks: mpsc::Receiver<Request>,
+    pub(crate) events: broadcast::Sender<Event>,
+    /// The node stops when this becomes true or all senders are gone.
+    pub(crate) stop: watch::Receiver<bool>,
+    /// Becomes true when the node has stopped and all is closed.
+    pub(crate) done: watch::Sender<bool>,
 }
 
 /// The reply channels of a request for statistics.

@@ -20,7 +20,7 @@ use crate::error::StartError;
 use crate::files::Files;
 use crate::folder::{DataFolder, NetworkInfo, random_bytes};
 use crate::handle::{Handle, NodeInfo};
-use crate::membership::{Admitted, Membership};
+use crate::membership::{self, Admitted, Membership};
 use crate::settings::{Keep, Settings};
 use crate::socket::Sockets;
 use crate::transport::{AdmissionFilter, Transport, TransportConfig};
@@ -146,8 +146,15 @@ fn run(
         let membership = admitted.map(|admitted| {
             let filter = AdmissionFilter::new(requests.clone());
             transport.set_door(&filter);
-            let folder = folder.clone();
-            Membership::new(told, network, folder, clock, admitted, filter, requests.clone())
+            Membership::new(membership::Parts {
+                whereabouts: told,
+                network,
+                folder: folder.clone(),
+                clock,
+                admitted,
+                filter,
+                requests: requests.clone(),
+            })
         });
         let files = blobs.map(|blobs| Files::new(network_id, blobs, transport.clone(), requests));
         (files, membership)
@@ -163,9 +170,7 @@ fn run(
         transport,
         disk,
         folder,
-        requests: ends.requests,
-        looks: ends.looks,
-        events: ends.events,
+        ends,
         remembered,
         watch,
         whereabouts,
@@ -174,10 +179,7 @@ fn run(
         files,
         membership,
     });
-    tokio::spawn(async move {
-        drive.run(ends.stop).await;
-        ends.done.send_replace(true);
-    });
+    tokio::spawn(drive.run());
     Ok(handle)
 }
 

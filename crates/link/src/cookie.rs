@@ -18,8 +18,21 @@ pub(crate) const EPOCH_SECONDS: u64 = 60;
 /// Makes and checks cookies.
 pub(crate) struct CookieJar {
     secret: [u8; 32],
-    /// The secrets of the current epoch and the one before.
-    epochs: [(u64, [u8; 32]); 2],
+    /// The current epoch and the one before.
+    epochs: [Epoch; 2],
+}
+
+/// A period in which one secret makes cookies.
+#[derive(Clone, Copy)]
+struct Epoch {
+    number: u64,
+    secret: [u8; 32],
+}
+
+impl Epoch {
+    fn new(secret: &[u8; 32], number: u64) -> Self {
+        Self { number, secret: *blake3::keyed_hash(secret, &number.to_be_bytes()).as_bytes() }
+    }
 }
 
 impl fmt::Debug for CookieJar {
@@ -32,7 +45,7 @@ impl CookieJar {
     /// A jar with a secret of its own.
     pub(crate) fn new(rng: &mut Rng) -> Self {
         let secret = rng.bytes();
-        let epochs = [(0, epoch_secret(&secret, 0)); 2];
+        let epochs = [Epoch::new(&secret, 0); 2];
         Self { secret, epochs }
     }
 
@@ -56,19 +69,15 @@ impl CookieJar {
 
     fn turn(&mut self, now: Instant) {
         let epoch = now.as_micros() / (EPOCH_SECONDS * 1_000_000);
-        if epoch != self.epochs[0].0 {
-            self.epochs = [epoch, epoch.saturating_sub(1)]
-                .map(|epoch| (epoch, epoch_secret(&self.secret, epoch)));
+        if epoch != self.epochs[0].number {
+            self.epochs =
+                [epoch, epoch.saturating_sub(1)].map(|number| Epoch::new(&self.secret, number));
         }
     }
 }
 
-fn epoch_secret(secret: &[u8; 32], epoch: u64) -> [u8; 32] {
-    *blake3::keyed_hash(secret, &epoch.to_be_bytes()).as_bytes()
-}
-
 /// One compression: the input is 58 bytes.
-fn mac((epoch, secret): &(u64, [u8; 32]), address: SocketAddr, key: &PublicKey) -> Cookie {
+fn mac(epoch: &Epoch, address: SocketAddr, key: &PublicKey) -> Cookie {
     let ip = match address.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
         IpAddr::V6(ip) => ip,
@@ -77,8 +86,8 @@ fn mac((epoch, secret): &(u64, [u8; 32]), address: SocketAddr, key: &PublicKey) 
     input[..16].copy_from_slice(&ip.octets());
     input[16..18].copy_from_slice(&address.port().to_be_bytes());
     input[18..50].copy_from_slice(key.as_bytes());
-    input[50..].copy_from_slice(&epoch.to_be_bytes());
-    let hash = blake3::keyed_hash(secret, &input);
+    input[50..].copy_from_slice(&epoch.number.to_be_bytes());
+    let hash = blake3::keyed_hash(&epoch.secret, &input);
     let mut cookie = [0; COOKIE_BYTES];
     cookie.copy_from_slice(&hash.as_bytes()[..COOKIE_BYTES]);
     cookie

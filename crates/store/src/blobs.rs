@@ -58,7 +58,7 @@ pub use entry::{BlobPlace, BlobState, BlobView};
 pub use error::{BlobError, ReadError, WriteError};
 pub use files::{mark, write_sparse};
 pub use gc::{GcEntry, GcReason, GcReport};
-pub use import::{ImportHow, Imported};
+pub use import::{ImportHow, ImportOptions, Imported};
 pub use opened::{Opened, create_file, create_folder, name_bytes_max, rename_file};
 pub use outline::{NODES_MAX, Outline};
 pub use place::SegmentTarget;

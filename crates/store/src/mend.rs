@@ -56,7 +56,7 @@ pub(crate) fn mend_range<B: Backend>(
     to: &Key,
 ) -> Result<(), Fault> {
     let (mut damaged, mut nonsense) = (Vec::new(), Vec::new());
-    for row in txn.range((rows::summary_row(from), rows::summary_row(to))) {
+    for row in txn.range(rows::summary_row(from)..=rows::summary_row(to)) {
         let (row, value) = row?;
         match rows::summary_key(&row) {
             Some(key) if Summary::decode(&value).is_none() => damaged.push(key),

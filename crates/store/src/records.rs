@@ -325,7 +325,7 @@ pub(crate) fn summaries<'a, B: Backend>(
     from: &Key,
     to: &Key,
 ) -> impl Iterator<Item = Result<(Key, Summary), Fault>> + 'a {
-    let bounds = (rows::summary_row(from), rows::summary_row(to));
+    let bounds = rows::summary_row(from)..=rows::summary_row(to);
     (from <= to).then(|| txn.range(bounds)).into_iter().flatten().map(|row| {
         let (row, value) = row?;
         let key = rows::summary_key(&row);

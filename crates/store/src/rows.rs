@@ -1,5 +1,7 @@
 //! How rows are named and encoded. The table is in the head of the crate.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use potluck_base::{Key, PublicKey, UnixMillis};
 use potluck_record::{Envelope, Place, SignedHead, Space, StateDigest};
@@ -50,15 +52,15 @@ pub(crate) fn envelope_row(place: Place, key: &Key, writer: &PublicKey) -> Vec<u
 }
 
 /// The first and last row that an envelope of `key` in `place` can have.
-pub(crate) fn envelope_rows(place: Place, key: &Key) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn envelope_rows(place: Place, key: &Key) -> RangeInclusive<Vec<u8>> {
     let bound = |fill| envelope_row(place, key, &PublicKey::from_bytes([fill; 32]));
-    (bound(0), bound(0xff))
+    bound(0)..=bound(0xff)
 }
 
 /// The first and last row of all envelopes of this node's own.
-pub(crate) fn own_rows() -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn own_rows() -> RangeInclusive<Vec<u8>> {
     let bound = |fill| [&[TAG_OWN], [fill; 32].as_slice()].concat();
-    (bound(0), bound(0xff))
+    bound(0)..=bound(0xff)
 }
 
 /// Reads an envelope and checks that it is in the right row.
@@ -83,9 +85,9 @@ impl ExpiryEntry {
     }
 
     /// The first and last row that can expire at `from` or later.
-    pub(crate) fn rows_from(from: u64) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn rows_from(from: u64) -> RangeInclusive<Vec<u8>> {
         let first = [&[TAG_EXPIRY], from.to_be_bytes().as_slice()].concat();
-        (first, vec![TAG_EXPIRY + 1])
+        first..=vec![TAG_EXPIRY + 1]
     }
 
     pub(crate) fn row(&self) -> Vec<u8> {
@@ -204,10 +206,10 @@ mod tests {
             assert_eq!(ExpiryEntry::decode(&one.row()[1..]), None);
         }
         assert!(entry(255, Place::Own).row() < entry(256, Place::Replica).row());
-        let (first, last) = ExpiryEntry::rows_from(256);
-        assert!(first <= entry(256, Place::Replica).row());
-        assert!(entry(u64::MAX, Place::Own).row() <= last);
-        assert!(entry(255, Place::Own).row() < first);
+        let rows = ExpiryEntry::rows_from(256);
+        assert!(*rows.start() <= entry(256, Place::Replica).row());
+        assert!(entry(u64::MAX, Place::Own).row() <= *rows.end());
+        assert!(entry(255, Place::Own).row() < *rows.start());
     }
 
     #[test]

@@ -128,8 +128,8 @@ impl MemoryStore {
     /// Flips a bit in each envelope of `key` in one place: a disk that went bad without saying so.
     /// Says how many envelopes that are.
     pub fn damage(&mut self, key: &Key, place: Place) -> usize {
-        let (first, last) = rows::envelope_rows(place, key);
-        self.backend.damage(&first, &last)
+        let rows = rows::envelope_rows(place, key);
+        self.backend.damage(rows.start(), rows.end())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::btree_map;
 use std::iter::Peekable;
-use std::ops::Bound;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use potluck_base::{Key, PublicKey};
@@ -65,11 +65,10 @@ impl<'a, B: Backend> Txn<'a, B> {
         }
     }
 
-    /// The rows in `from..=to`.
-    pub(crate) fn range(&self, (from, to): (Vec<u8>, Vec<u8>)) -> Range<'_> {
-        let stored = self.backend.range(&from, &to).peekable();
-        let bounds = (Bound::Included(from), Bound::Included(to));
-        Range { stored, pending: self.changes.range(bounds).peekable() }
+    /// The rows in this range.
+    pub(crate) fn range(&self, rows: RangeInclusive<Vec<u8>>) -> Range<'_> {
+        let stored = self.backend.range(rows.start(), rows.end()).peekable();
+        Range { stored, pending: self.changes.range(rows).peekable() }
     }
 
     pub(crate) fn put(&mut self, row: Vec<u8>, value: Bytes) {

@@ -627,7 +627,8 @@ impl Fetch {
             return false;
         };
         for granules in granules.chunks(in_stream) {
-            send(world, (self.id, self.blob), division, source, granules.to_vec());
+            let (fetch, blob, size) = (self.id, self.blob, division.size());
+            send(world, source, Wanted { fetch, blob, size, granules: granules.to_vec() });
         }
         true
     }
@@ -676,13 +677,17 @@ fn in_stream(division: &Division) -> usize {
     (STREAM_BYTES / division.granule_bytes()).clamp(1, GRANULES_MAX as u64) as usize
 }
 
-fn send(
-    world: &mut World<'_>,
-    (fetch, blob): (FetchId, BlobId),
-    division: &Division,
-    source: &mut Source,
+/// Granules to request in one stream.
+struct Wanted {
+    fetch: FetchId,
+    blob: BlobId,
+    /// The size of the blob in bytes.
+    size: u64,
     granules: Vec<u32>,
-) {
+}
+
+fn send(world: &mut World<'_>, source: &mut Source, wanted: Wanted) {
+    let Wanted { fetch, blob, size, granules } = wanted;
     let transfer = TransferId(world.numbers.next());
     let waiting = granules.iter().copied().collect();
     source.asked(world.now, Transfer { id: transfer, waiting, started: world.now });
@@ -691,7 +696,7 @@ fn send(
         fetch,
         from: source.contact,
         blob,
-        size: division.size(),
+        size,
         granules,
     });
 }

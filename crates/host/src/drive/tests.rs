@@ -3,14 +3,14 @@ use potluck_node::{Config, Start};
 
 use super::*;
 use crate::folder::NetworkInfo;
-use crate::handle::{Handle, HandleEnds, NodeInfo};
+use crate::handle::{Handle, NodeInfo};
 use crate::transport::TransportConfig;
 
 /// Far longer than anything here takes; a test that waits for it has failed.
 const BOUND: Duration = Duration::from_secs(60);
 
 /// A node that keeps everything in memory on `disk`, and the way to it.
-fn node(disk: Disk) -> (Handle, Drive, watch::Receiver<bool>) {
+fn node(disk: Disk) -> (Handle, Drive) {
     let identity = Identity::from_seed([1; 32]);
     let id = NetworkId::new("drive tests", Admission::Lab, None);
     let network =
@@ -40,7 +40,6 @@ fn node(disk: Disk) -> (Handle, Drive, watch::Receiver<bool>) {
         former: None,
     };
     let (handle, ends) = Handle::new(info, clock, whereabouts.clone(), |_| (None, None));
-    let HandleEnds { requests, looks, events, stop, .. } = ends;
     let drive = Drive::new(Parts {
         node,
         clock,
@@ -48,9 +47,7 @@ fn node(disk: Disk) -> (Handle, Drive, watch::Receiver<bool>) {
         transport,
         disk,
         folder: None,
-        requests,
-        looks,
-        events,
+        ends,
         watch,
         whereabouts,
         remembered: Vec::new(),
@@ -59,7 +56,7 @@ fn node(disk: Disk) -> (Handle, Drive, watch::Receiver<bool>) {
         files: None,
         membership: None,
     });
-    (handle, drive, stop)
+    (handle, drive)
 }
 
 #[tokio::test]
@@ -67,8 +64,8 @@ async fn a_node_says_how_it_is_while_its_disk_stands_still() {
     let (disk, _still) = Disk::standing_still();
     let held = disk.last_view();
     assert!(disk.is_full() && held.stats.records > 0);
-    let (handle, drive, stop) = node(disk);
-    let driving = tokio::spawn(drive.run(stop));
+    let (handle, drive) = node(disk);
+    let driving = tokio::spawn(drive.run());
     let stats = tokio::time::timeout(BOUND, handle.stats()).await.expect("in time");
     assert_eq!(stats.unwrap().store, held, "what its last batch left");
     for look in [Command::Stats, Command::Status, Command::Members, Command::Table] {

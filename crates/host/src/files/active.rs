@@ -59,6 +59,14 @@ pub(super) struct WantedBlob {
     pub(super) old: Option<OldPlaces>,
 }
 
+impl WantedBlob {
+    /// A blob that goes into the data folder, from sources that the core has to find.
+    pub(super) fn inside(id: BlobId, root: BlobId, name: String) -> Self {
+        let (target, sources) = (Target::Inside, Vec::new());
+        Self { id, root, name, target, sources, size: None, old: None }
+    }
+}
+
 /// The result of a fetch.
 #[derive(Debug, Clone)]
 pub(super) struct Done {

@@ -228,10 +228,8 @@ impl Files {
     ) -> Result<(Done, Arc<Folder>), FilesError> {
         let id = link.id;
         let name = stored_name::stored_name(LinkKind::Folder, link.name().unwrap_or_default());
-        let (target, sources, size) = (Target::Inside, Vec::new(), None);
-        let wanted = WantedBlob { id, root: id, name, target, sources, size, old: None };
-        // Its bytes are not what people wait for.
-        let mut list = self.fetch_blob(wanted, &|_| {}).await?;
+        // The progress that is reported is that of the data.
+        let mut list = self.fetch_blob(WantedBlob::inside(id, id, name), &|_| {}).await?;
         destination.name_by(link, list.called().or(self.own_name(&id)).as_deref());
         let (files, planned) = (self.clone(), destination.clone());
         let folder = blocking(move || {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::active::{Done, Target, WantedBlob};
+use super::active::{Done, WantedBlob};
 use super::{Files, FilesError, blocking, stored_name};
 
 /// What is asked for ahead of a reader.
@@ -48,7 +48,8 @@ impl Files {
                 return Err(FilesError::IsFolder);
             }
             let name = view.map_or_else(String::new, |view| view.name);
-            let reader = self.open_blob((id, None), id, stored_name::UNNAMED).await?;
+            let reader =
+                self.open_blob(WantedBlob::inside(id, id, stored_name::UNNAMED.to_owned())).await?;
             let name = self.view(&id).map_or(name, |view| view.name);
             let named = name != stored_name::UNNAMED && !stored_name::is_data_of_folder(&name);
             return Ok(Reader { name: if named { name } else { String::new() }, ..reader });
@@ -58,8 +59,9 @@ impl Files {
         let range =
             manifest.range_of(path).ok_or_else(|| FilesError::NoSuchPath(path.to_owned()))?;
         let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-        let size = Some(manifest.bytes());
-        let reader = self.open_blob((manifest.data(), size), id, stored_name::DATA_NAME).await?;
+        let wanted = WantedBlob::inside(manifest.data(), id, stored_name::DATA_NAME.to_owned());
+        let wanted = WantedBlob { size: Some(manifest.bytes()), ..wanted };
+        let reader = self.open_blob(wanted).await?;
         Ok(Reader { name, range, ..reader })
     }
 
@@ -74,10 +76,7 @@ impl Files {
 
     async fn fetch_list(&self, id: BlobId) -> Result<Done, FilesError> {
         let name = stored_name::stored_name(potluck_swarm::LinkKind::Folder, stored_name::UNNAMED);
-        let target = Target::Inside;
-        let (sources, size, old) = (Vec::new(), None, None);
-        let wanted = WantedBlob { id, root: id, name, target, sources, size, old };
-        self.fetch_blob(wanted, &|_| {}).await
+        self.fetch_blob(WantedBlob::inside(id, id, name), &|_| {}).await
     }
 
     /// The manifest of a folder. Bytes that are none belong to a file, and are as the id says: nothing
@@ -106,20 +105,13 @@ impl Files {
     }
 
     /// Opens a whole blob; begins to fetch it if it is not here.
-    async fn open_blob(
-        &self,
-        (id, size): (BlobId, Option<u64>),
-        root: BlobId,
-        name: &str,
-    ) -> Result<Reader, FilesError> {
+    async fn open_blob(&self, wanted: WantedBlob) -> Result<Reader, FilesError> {
+        let id = wanted.id;
         if let Some(blob) = self.intact(id).await? {
             return Ok(self.reader(blob, None));
         }
         let begin = || {
-            let (files, name) = (self.clone(), name.to_owned());
-            let target = Target::Inside;
-            let sources = Vec::new();
-            let wanted = WantedBlob { id, root, name, target, sources, size, old: None };
+            let (files, wanted) = (self.clone(), wanted.clone());
             tokio::spawn(async move {
                 let done = files.fetch_blob(wanted, &|_| {}).await;
                 done.map(|_| ())

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use potluck_base::BlobId;
-use potluck_store::blobs::{BlobError, ImportHow, Imported, Keep, Opened, SegmentTarget};
+use potluck_store::blobs::{
+    BlobError, ImportHow, ImportOptions, Imported, Keep, Opened, SegmentTarget,
+};
 use potluck_swarm::{FileLink, Input, LinkKind, Manifest, ManifestFile};
 use tokio::time::timeout;
 
@@ -236,8 +238,9 @@ impl Files {
             }
         };
         let how = if options.copy { ImportHow::Copy } else { ImportHow::Reference };
+        let import = ImportOptions { how, name, keep: Keep::Cached };
         let store = self.store()?;
-        let imported = store.import_opened(opened, segments, how, name, Keep::Cached, &hear)?;
+        let imported = store.import_opened(opened, segments, import, &hear)?;
         store.set_shared(&imported.id, true, None)?;
         Ok(imported)
     }

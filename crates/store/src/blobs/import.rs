@@ -46,6 +46,34 @@ pub struct Imported {
     pub known: bool,
 }
 
+/// How to import files.
+#[derive(Debug, Clone, Copy)]
+pub struct ImportOptions<'a> {
+    /// Whether the store copies the bytes or refers to the files.
+    pub how: ImportHow,
+    /// The name of the blob in the store.
+    pub name: &'a str,
+    /// How long the blob is kept.
+    pub keep: Keep,
+}
+
+/// What is noted of a blob whose folder is filled.
+struct NewBlob<'a> {
+    name: &'a str,
+    keep: Keep,
+    /// The files outside the store that hold the bytes; `None`: the bytes are inside.
+    outside: Option<Segments>,
+    /// Modification time and permissions.
+    marks: Option<(Option<i64>, Option<u32>)>,
+}
+
+impl<'a> NewBlob<'a> {
+    /// A blob with its bytes inside the store.
+    const fn inside(name: &'a str, keep: Keep) -> Self {
+        Self { name, keep, outside: None, marks: None }
+    }
+}
+
 impl BlobStore {
     /// Keeps some bytes, such as a manifest, inside the store.
     ///
@@ -75,7 +103,7 @@ impl BlobStore {
             let source = Segments::inside(&data, size);
             let id = hash(&source, &own, &folder, None, &|_| ControlFlow::Continue(()))?;
             let imported = Imported { id, bytes: size, known: false };
-            self.adopt(&folder, imported, name, keep, None, None)
+            self.adopt(&folder, imported, NewBlob::inside(name, keep))
         })();
         discard_unless(added, &folder).map(|imported| imported.id)
     }
@@ -109,7 +137,7 @@ impl BlobStore {
         } else {
             vec![SegmentTarget { path: opened.path().to_owned(), ..first.clone() }]
         };
-        self.import_opened(&opened, &files, how, name, keep, progress)
+        self.import_opened(&opened, &files, ImportOptions { how, name, keep }, progress)
     }
 
     /// Makes a blob of the file that was opened, or of files below the folder that was, laid end to
@@ -122,11 +150,10 @@ impl BlobStore {
         &self,
         opened: &Opened,
         files: &[SegmentTarget],
-        how: ImportHow,
-        name: &str,
-        keep: Keep,
+        options: ImportOptions<'_>,
         progress: &(dyn Fn(u64) -> ControlFlow<()> + Sync),
     ) -> Result<Imported, BlobError> {
+        let ImportOptions { how, name, keep } = options;
         if files.is_empty() {
             return self.import_nothing(name, keep, progress);
         }
@@ -151,7 +178,8 @@ impl BlobStore {
             Division::of(size).ok_or(BlobError::TooLarge { size })?;
             if how == ImportHow::Copy {
                 let imported = self.copy(files, &source, &open, &folder, progress)?;
-                return self.adopt(&folder, imported, name, keep, None, opened.marks());
+                let blob = NewBlob { name, keep, outside: None, marks: opened.marks() };
+                return self.adopt(&folder, imported, blob);
             }
             let imported = read(&source, &open, &folder, None, progress)?;
             for (file, before) in files.iter().zip(&stamps) {
@@ -160,7 +188,8 @@ impl BlobStore {
                     return Err(BlobError::Changed(file.path.clone()));
                 }
             }
-            self.adopt(&folder, imported, name, keep, Some(source), opened.marks())
+            let blob = NewBlob { name, keep, outside: Some(source), marks: opened.marks() };
+            self.adopt(&folder, imported, blob)
         })();
         discard_unless(imported, &folder)
     }
@@ -208,7 +237,7 @@ impl BlobStore {
             File::create(&data).map_err(BlobError::at(&data))?;
             let none = Segments::inside(&data, 0);
             let imported = read(&none, &own, &folder, None, progress)?;
-            self.adopt(&folder, imported, name, keep, None, None)
+            self.adopt(&folder, imported, NewBlob::inside(name, keep))
         })();
         discard_unless(imported, &folder)
     }
@@ -248,11 +277,9 @@ impl BlobStore {
         &self,
         folder: &Path,
         imported: Imported,
-        name: &str,
-        keep: Keep,
-        outside: Option<Segments>,
-        marks: Option<(Option<i64>, Option<u32>)>,
+        blob: NewBlob<'_>,
     ) -> Result<Imported, BlobError> {
+        let NewBlob { name, keep, outside, marks } = blob;
         let mut changes = self.changes();
         if let Some(blob) = self.keep_known(imported.id, keep)? {
             match &outside {

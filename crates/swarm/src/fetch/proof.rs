@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use potluck_base::{Contact, Division, GranuleSet, Instant};
 
-use super::{Fetch, Place, World, in_stream, send};
+use super::{Fetch, Place, Wanted, World, in_stream, send};
 use crate::command::{FULL_SOURCES_MAX, Output};
 use crate::source::Source;
 
@@ -97,7 +97,8 @@ impl Fetch {
         under_way.insert(last);
         granules.extend(self.choose(division, key, &under_way, count));
         if let Some(source) = self.sources.get_mut(&key) {
-            send(world, (self.id, self.blob), division, source, granules);
+            let (fetch, blob, size) = (self.id, self.blob, division.size());
+            send(world, source, Wanted { fetch, blob, size, granules });
         }
     }
 }

@@ -7,6 +7,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+const fn cached(how: ImportHow) -> ImportOptions<'static> {
+    ImportOptions { how, name: "", keep: Keep::Cached }
+}
+
 fn both_ways(sizes: &[usize]) {
     let here = tempfile::tempdir().unwrap();
     let (sources, expected) = files(&here.path().join("files"), sizes);
@@ -172,8 +176,7 @@ fn what_was_opened_is_read_whatever_is_put_in_its_place() {
     std::fs::rename(&path, root.join("gone")).unwrap();
     symlink(&secret, &path).unwrap();
     let store = open(&root.join("store"));
-    let import =
-        |how| store.import_opened(&opened, &[target(&path, 8)], how, "", Keep::Cached, &go_on);
+    let import = |how| store.import_opened(&opened, &[target(&path, 8)], cached(how), &go_on);
     assert_eq!(import(ImportHow::Copy).unwrap().id, BlobId::of(b"harmless"));
     store.remove(&BlobId::of(b"harmless")).unwrap();
     let referenced = import(ImportHow::Reference);
@@ -198,7 +201,7 @@ fn a_link_that_is_put_into_a_folder_while_it_is_shared_leads_nowhere() {
     symlink(root.join("closed"), root.join("shared/sub")).unwrap();
     let store = open(&root.join("store"));
     for how in [ImportHow::Copy, ImportHow::Reference] {
-        let result = store.import_opened(&opened, &files, how, "", Keep::Cached, &go_on);
+        let result = store.import_opened(&opened, &files, cached(how), &go_on);
         assert!(result.is_err(), "{result:?}");
     }
     assert!(matches!(Opened::at(&root.join("shared/sub/file")), Err(BlobError::Io { .. })));
