@@ -1,14 +1,13 @@
-//! The drive loop: one task a node, which carries what happens to the node's core and carries out
-//! what the core wants.
+//! The drive loop: one task for each node, which gives inputs to the node's core and carries out its
+//! outputs.
 //!
-//! The core is called from here only, one input at a time, and after each its outputs are carried
-//! out. Nothing here waits for a disk, a peer or an application: a datagram that the system has no
-//! room for is lost as on the network, everything else goes on beside the loop and comes back as an
+//! Only the loop calls the core, with one input at a time, and carries out the outputs before the next
+//! input. The loop never waits for a disk, a peer or an application. A datagram that the send buffer has
+//! no room for is dropped; all other work runs in other tasks or threads and its result comes back as an
 //! input.
 //!
-//! **Invariants:** every map and queue has a limit; a storage operation is never lost, rather
-//! nothing new is taken in until the disk has room; after [`WORK_BUDGET`] inputs other tasks of the
-//! program get their turn.
+//! **Invariants:** every map and queue has a limit; no storage operation is lost: while the disk has no
+//! room, the loop takes no new inputs; after [`WORK_BUDGET`] inputs the loop yields to other tasks.
 
 mod inbound;
 mod lag;
@@ -51,24 +50,25 @@ const WORK_BUDGET: usize = 64;
 /// Commands waiting for the core's reply; further ones are refused as busy. The core's own limit is
 /// lower.
 const COMMANDS_MAX: usize = 4096;
-/// Batches of datagrams read before a late timer is handled.
+/// Batches of datagrams that are read before a late timer is handled. Raising it delays the timer while
+/// many datagrams arrive.
 const CATCH_UP_BATCHES: usize = 64;
-/// Interval at which the core is given the wall clock.
+/// Interval at which the core learns the wall clock.
 const TICK: Duration = Duration::from_secs(1);
-/// Ticks between two looks at the machine's interfaces.
+/// Ticks between two checks of the machine's interfaces.
 const INTERFACES_TICKS: u32 = 2;
-/// Time for which a stopping node waits for the last user of its socket.
+/// Time for which a stopping node waits for the other users of its socket.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Who waits for the reply to a command.
+/// The receiver of the reply to a command.
 enum Waiting {
     Caller(oneshot::Sender<Reply>),
-    /// Gives the place back when it is done, whether or not the publisher still waits.
+    /// The permit is released with the reply, whether or not the publisher still waits.
     Publisher(oneshot::Sender<Reply>, OwnedSemaphorePermit),
     Subscriber(Pending),
 }
 
-/// What a drive loop is made of.
+/// The parts of a drive loop.
 pub(crate) struct Parts {
     pub(crate) watch: Watch,
     pub(crate) whereabouts: Whereabouts,
@@ -81,7 +81,7 @@ pub(crate) struct Parts {
     pub(crate) ends: HandleEnds,
     pub(crate) remembered: Vec<Contact>,
     pub(crate) entry_points: Vec<EntryPoint>,
-    /// DNS names, `name:port`, to be asked while all entry points are silent.
+    /// DNS names (`name:port`) to resolve while no entry point answers.
     pub(crate) dns_fallback: Vec<String>,
     pub(crate) files: Option<Files>,
     pub(crate) membership: Option<Membership>,
@@ -110,9 +110,9 @@ pub(crate) struct Drive {
     watch: Watch,
     whereabouts: Whereabouts,
     ticks: u32,
-    /// Set where going on would not be safe: the node stops.
+    /// Set when it is not safe to go on: the node stops.
     stuck: bool,
-    /// Inputs since other tasks had their turn.
+    /// Inputs since the last yield to other tasks.
     work: usize,
     stats: DriveStats,
 }
@@ -207,7 +207,7 @@ impl Drive {
         self.carry_out();
     }
 
-    /// Carries out what the core wants after an input.
+    /// Carries out the outputs of the core after an input.
     fn carry_out(&mut self) {
         self.work += 1;
         self.stats.inputs += 1;
@@ -223,14 +223,15 @@ impl Drive {
     fn carry_out_one(&mut self, output: Output) {
         match output {
             Output::Transmit { to, bytes } => {
-                // Full or unreachable: a loss like any other, and counted by the socket.
+                // If the buffer is full or the address is unreachable, the datagram is lost; the socket
+                // counts it.
                 let _ = self.socket.try_send(to, &bytes);
             }
             Output::Storage { id, op } => self.disk.submit(id, op),
             Output::Call { id, to, bytes } => self.tasks.call(&self.transport, id, to, bytes),
             Output::AnswerCall { inbound, bytes } => {
                 if let Some(responder) = self.inbound.take(inbound) {
-                    // What could not be sent is counted by the transport.
+                    // The transport counts answers that could not be sent.
                     let _ = responder.answer(bytes);
                 }
             }
@@ -275,7 +276,7 @@ impl Drive {
         }
     }
 
-    /// Tells those who listen of an event, and the log of those that need somebody to act.
+    /// Sends an event to the listeners, and logs events that need action by an operator.
     fn tell(&self, event: Event) {
         if event == Event::IdentityElsewhere {
             tracing::warn!(
@@ -395,7 +396,7 @@ impl Drive {
         });
     }
 
-    /// A peer wants granules. Without files the stream is dropped, which refuses it.
+    /// A peer requests granules. A node without files drops the stream, which refuses the request.
     fn on_fetch(&mut self, fetch: IncomingFetch) {
         if let Some(input) = self.files.as_ref().and_then(|files| files.on_incoming(fetch)) {
             self.input(Input::Swarm(input));
@@ -415,8 +416,8 @@ impl Drive {
         }
     }
 
-    /// Handles the deadline that is due. A loop that is late first takes in what has arrived
-    /// meanwhile, or it would hold others dead whose answers lie in the socket's buffer.
+    /// Handles the deadline that is due. The datagrams in the socket's buffer come first: if the loop is
+    /// late, they may be the answers of peers that would time out now.
     async fn on_timer(&mut self, batch: &mut ReceiveBatch) {
         for _ in 0..CATCH_UP_BATCHES {
             let received = tokio::select! {
@@ -435,7 +436,7 @@ impl Drive {
         }
     }
 
-    /// Tells the core of addresses that the machine has got or lost.
+    /// Reports to the core the addresses that the machine has gained or lost.
     fn look_at_interfaces(&mut self) {
         if let Some(input) = self.watch.look() {
             self.input(input);
@@ -464,7 +465,7 @@ impl Drive {
         }
         if let Some(gap) = self.sleep_watch.look(now, wall) {
             tracing::info!(?gap, "the clocks leapt: this machine slept");
-            // Without randomness nothing may be sealed any more, or a nonce could be used twice.
+            // Without new randomness a nonce could repeat, so nothing may be sealed any more.
             match random_bytes() {
                 Ok(entropy) => self.input(Input::Resumed { gap, entropy }),
                 Err(error) => {
@@ -480,7 +481,7 @@ impl Drive {
         CommandId(self.next_command)
     }
 
-    /// Ends everything: connections, tasks, the store, and last the use of the socket.
+    /// Closes connections, tasks and the store, and releases the socket last.
     ///
     /// Gives the signal that the node has stopped, to be sent when the rest of the loop is dropped.
     async fn shut(self) -> watch::Sender<bool> {
@@ -497,7 +498,7 @@ impl Drive {
             topics,
             ..
         } = self;
-        // The tasks that wait for a reply or a message learn that none will come.
+        // Tasks that wait for a reply or a message learn that none will come.
         let HandleEnds { requests, looks, done, .. } = ends;
         drop((requests, looks, commands, topics, tasks, inbound));
         if let Some(files) = files {
@@ -521,8 +522,8 @@ fn ticker() -> Interval {
     tick
 }
 
-/// Waits, within limits, until the tasks of QUIC have let go of the socket: when a node says that it
-/// has stopped, its port can be bound again.
+/// Waits until the tasks of QUIC have released the socket, at most [`RELEASE_TIMEOUT`]: when a node
+/// reports that it has stopped, its port can be bound again.
 async fn released(mut socket: Arc<Sockets>) {
     let give_up = tokio::time::Instant::now() + RELEASE_TIMEOUT;
     while tokio::time::Instant::now() < give_up {

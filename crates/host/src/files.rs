@@ -1,12 +1,12 @@
-//! The files of a node: what the core decides about granules is carried out here, on the blob store
-//! and over fetch streams.
+//! The files of a node: carries out the decisions of the core about granules, with the blob store and
+//! fetch streams.
 //!
-//! The core is told of a granule only after it was verified and written; a peer gets a granule only
-//! after it was read and verified. Bytes of blobs go between the store and the streams, never
-//! through the drive loop.
+//! The core learns of a granule only after it was verified and written; a peer gets a granule only after it
+//! was read and verified. The bytes of blobs go between the store and the streams, never through the
+//! drive loop.
 //!
-//! **Invariants:** every transfer and every stream of a peer that the core knows of ends in exactly
-//! one word to the core, unless the core itself ended it; blocking work is done on blocking threads.
+//! **Invariants:** the end of each transfer and of each incoming stream is reported to the core exactly
+//! once, unless the core itself ended it; blocking work runs on blocking threads.
 
 mod active;
 mod bring;
@@ -61,25 +61,25 @@ pub use list::{FolderList, list_folder};
 pub use reader::Reader;
 pub use share::{Listed, ShareOptions, ShareProgress, Shared};
 
-/// Bytes of blobs fetched for readers that are kept unless said otherwise.
+/// Default of the bytes of blobs fetched for readers that are kept.
 pub const CACHE_BYTES_DEFAULT: u64 = 10 * 1024 * 1024 * 1024;
-/// Shares whose files are read at the same time. A disk that does not answer holds one thread each, of
-/// 512 for everything that blocks.
+/// Shares that read files at the same time. With a disk that does not answer, each blocks one of the 512
+/// threads for blocking work.
 const SHARES_MAX: usize = 64;
-/// Blobs that a node may have: what is noted about them takes some 5 GB of disk for each ten million.
+/// Blobs that a node may have. The index takes about 5 GB of disk for each ten million.
 const BLOBS_MAX: usize = 50_000_000;
 /// Most files in one page of the list.
 pub const PAGE_MAX: usize = 10_000;
-/// Blobs that are told to the core at its start; if there are more, it asks.
+/// Blobs that the core gets at its start; if there are more, it asks for them.
 const HELD_TOLD_MAX: usize = 2 * ANNOUNCED_MAX;
-/// Removed files that a collection tells of.
+/// Removed files that the report of a collection lists.
 const REMOVED_LISTED_MAX: usize = 10_000;
-/// Blobs taken from the index at a time.
+/// Blobs read from the index in one step.
 const PAGE: usize = 1000;
-/// Partial files whose bytes are counted.
+/// Partial files whose bytes are included in the totals.
 const PARTIAL_COUNTED_MAX: usize = 256;
 
-/// How far a file is here.
+/// How complete a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileState {
     /// Some of it.
@@ -91,7 +91,7 @@ pub enum FileState {
 }
 
 impl FileState {
-    /// The word used in answers to people.
+    /// The word used in answers of the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -105,23 +105,23 @@ impl FileState {
 /// A file or folder that a node has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileEntry {
-    /// Its name in the network.
+    /// Its id in the network.
     pub id: BlobId,
-    /// What to hand to others.
+    /// The link to give to other nodes.
     pub link: Option<FileLink>,
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// Its size in bytes.
     pub bytes: u64,
-    /// Bytes of it that are here.
+    /// Bytes of it that are stored.
     pub have_bytes: u64,
-    /// How many files it is made of, if it is a folder.
+    /// The number of its files, if it is a folder.
     pub files: Option<u64>,
-    /// Where it lies, unless in the node's own folder.
+    /// Its path, unless it is in the data folder.
     pub path: Option<PathBuf>,
-    /// How far it is here.
+    /// How complete it is.
     pub state: FileState,
-    /// Whether others may have it.
+    /// Whether other nodes may have it.
     pub shared: bool,
     /// Whether it stays until it is unpinned.
     pub pinned: bool,
@@ -129,23 +129,23 @@ pub struct FileEntry {
     pub in_use: bool,
 }
 
-/// A part of the list of what a node has.
+/// One page of the list of files and folders.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FilePage {
     /// The files and folders.
     pub files: Vec<FileEntry>,
-    /// Behind which file the list goes on; `None`: this is its end.
+    /// The id to continue after; `None`: this is the last page.
     pub next: Option<BlobId>,
 }
 
-/// How much a node has.
+/// The totals of a node's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FileTotals {
     /// Files and folders.
     pub files: u64,
-    /// Of these, what others may have.
+    /// Of these, the ones that other nodes may have.
     pub shared: u64,
-    /// Bytes of them that are here.
+    /// Bytes of them that are stored.
     pub bytes: u64,
     /// Whether too many are shared to announce all at once, so that they are announced in turn.
     pub announced_in_turn: bool,
@@ -160,7 +160,7 @@ pub struct Files {
 #[derive(Debug)]
 struct Inner {
     network: NetworkId,
-    /// Gone once the node has stopped, so that its folder and port are free again.
+    /// `None` once the node has stopped, so that its folder and port are free again.
     open: Mutex<Option<Open>>,
     requests: mpsc::Sender<Request>,
     next_fetch: AtomicU64,
@@ -168,21 +168,21 @@ struct Inner {
     active: Mutex<HashMap<FetchId, Active>>,
     transfers: Mutex<HashMap<TransferId, AbortHandle>>,
     waiting: Mutex<HashMap<ServeId, IncomingFetch>>,
-    /// The transfers under way, each for all who want the blob.
+    /// The fetch of each blob, shared by all tasks that want it.
     joints: Mutex<HashMap<BlobId, Joint>>,
     /// The incomplete paths that fetches write to, each with the number of fetches.
     asides: Mutex<HashMap<PathBuf, usize>>,
     /// The limit of the rate at which local files are read for comparison.
     pace: Pace,
-    /// Held while files are brought among others.
+    /// Locked while files are moved to a destination that exists.
     settling: Mutex<()>,
     /// Notified when the shared files change.
     names: Arc<Notify>,
-    /// Whether the core was told that more is shared than it knows.
+    /// Whether the core knows that more is shared than it keeps itself.
     elsewhere: AtomicBool,
-    /// How far the round over what is shared has come that looks for changes.
+    /// The position of the periodic check of shared files for changes.
     looked_at: Mutex<Option<BlobId>>,
-    /// Places for those who read what is to be shared.
+    /// Permits of the shares that read files.
     sharing: Arc<Semaphore>,
     /// Every n-th granule that this node sends is false; none, if zero. For tests.
     #[cfg(test)]
@@ -191,14 +191,14 @@ struct Inner {
     sent: AtomicU64,
 }
 
-/// What is let go when the node stops.
+/// What is released when the node stops.
 #[derive(Debug, Clone)]
 struct Open {
     store: Arc<BlobStore>,
     transport: Transport,
 }
 
-/// Runs what blocks on a thread that may block.
+/// Runs blocking work on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FilesError> + Send + 'static,
 ) -> Result<T, FilesError> {
@@ -257,7 +257,7 @@ impl Files {
         }
     }
 
-    /// Carries out what the core wants. Never blocks.
+    /// Carries out an output of the core. Never blocks.
     pub(crate) fn carry_out(&self, output: Output) {
         match output {
             Output::Open { fetch, blob, size, hint } => self.open_place(fetch, blob, size, hint),
@@ -285,7 +285,7 @@ impl Files {
         }
     }
 
-    /// Tells the core something; waits while it has much to do.
+    /// Gives the core an input. Waits while the request queue is full.
     async fn tell(&self, input: Input) -> Result<(), FilesError> {
         let request = Request::Files(input);
         self.inner.requests.send(request).await.map_err(|_| FilesError::Stopped)
@@ -321,8 +321,8 @@ impl Files {
         self.store()?.get(id)?.ok_or(FilesError::Unknown)
     }
 
-    /// What this node has, in the order of the ids: the first ten thousand. More come by
-    /// [`Files::page`].
+    /// The first ten thousand files and folders of this node in the order of their ids. See
+    /// [`Files::page`] for more.
     ///
     /// # Errors
     /// [`FilesError`]
@@ -330,8 +330,8 @@ impl Files {
         Ok(self.page(None, PAGE_MAX).await?.files)
     }
 
-    /// What this node has behind `after`, in the order of the ids: at most `max`, and never more than
-    /// [`PAGE_MAX`].
+    /// Files and folders of this node after the id `after`, in the order of their ids: at most `max`, and at
+    /// most [`PAGE_MAX`].
     ///
     /// # Errors
     /// [`FilesError`]
@@ -342,7 +342,7 @@ impl Files {
             let store = files.store()?;
             let (mut page, mut after) = (FilePage::default(), after);
             loop {
-                // The data of folders is in between.
+                // The data of folders is left out.
                 let views = store.page(after.as_ref(), PAGE)?;
                 let Some(last) = views.last() else { return Ok(page) };
                 after = Some(last.id);
@@ -359,7 +359,7 @@ impl Files {
         .await
     }
 
-    /// What there is to say of one file or folder; `None` if it is not here.
+    /// One file or folder; `None` if this node does not have it.
     ///
     /// # Errors
     /// [`FilesError`]
@@ -373,7 +373,7 @@ impl Files {
         .await
     }
 
-    /// How many files and folders there are and how many bytes of them are here. Takes no time.
+    /// The totals, from counters.
     ///
     /// # Errors
     /// [`FilesError`]
@@ -400,7 +400,7 @@ impl Files {
         let name = stored_name::plain_name(&view.name).to_owned();
         let kind = if manifest.is_some() { LinkKind::Folder } else { LinkKind::File };
         let link = Some(FileLink::new(kind, view.id, &name));
-        // A folder is as far as its data is.
+        // A folder is as complete as its data.
         let manifest = manifest.and_then(Result::ok);
         let data = manifest.as_ref().and_then(|manifest| self.view(&manifest.data()));
         let shown = data.as_ref().unwrap_or(view);
@@ -429,12 +429,12 @@ impl Files {
         }
     }
 
-    /// The manifest with this name, if it is here.
+    /// The manifest with this id, if it is stored.
     fn manifest(&self, id: &BlobId) -> Result<Manifest, FilesError> {
         read_manifest(&*self.blob(id)?)
     }
 
-    /// The blobs that a file or folder here is made of, the one that names it first.
+    /// The blobs of a file or folder, the one with its id first.
     fn parts(&self, id: BlobId) -> Result<Vec<BlobId>, FilesError> {
         let view = self.store()?.view(&id).ok_or(FilesError::Unknown)?;
         let data = if stored_name::is_manifest(&view.name) {
@@ -453,7 +453,7 @@ impl Files {
         self.set_pinned(id, true).await
     }
 
-    /// Lets a file or folder go when its room is needed.
+    /// Allows a file or folder to be removed when its space is needed.
     ///
     /// # Errors
     /// [`FilesError::Unknown`] if there is none.
@@ -470,8 +470,8 @@ impl Files {
         .await
     }
 
-    /// Removes what was fetched for readers, least recently used first, if there is more of it than
-    /// the cache may take; or only says what it would do.
+    /// Removes blobs that were fetched for readers, least recently used first, until the cache is within its
+    /// limit. A dry run only reports what it would remove.
     ///
     /// # Errors
     /// [`FilesError`]

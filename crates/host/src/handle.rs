@@ -1,4 +1,4 @@
-//! The application's end of a node.
+//! The handle of an application on a running node.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -90,20 +90,20 @@ pub struct LeaveReport {
     pub finished: bool,
 }
 
-/// What the shell around a node has counted.
+/// The statistics of the host around a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostStats {
-    /// Of the store.
+    /// The store.
     pub store: StoreView,
-    /// Of calls between nodes.
+    /// Calls between nodes.
     pub transport: TransportStats,
-    /// Of the UDP port.
+    /// The UDP ports.
     pub socket: PortStats,
-    /// What the system granted the UDP port as buffers.
+    /// The buffers that the system granted the UDP ports.
     pub socket_buffers: SocketBuffers,
-    /// Of the drive loop.
+    /// The drive loop.
     pub drive: DriveStats,
-    /// Of the book of tickets and certificates, where the authority key is.
+    /// The book of tickets and certificates, on nodes with the authority key.
     pub issued: Option<IssuedStats>,
     /// How long the node has been running.
     pub uptime: Duration,
@@ -121,31 +121,31 @@ struct Shared {
     clock: Clock,
     whereabouts: Whereabouts,
     requests: mpsc::Sender<Request>,
-    /// Requests that change nothing and need no disk: taken in also while the disk has no room.
+    /// Requests that change nothing and need no disk: accepted also while the disk has no room.
     looks: mpsc::Sender<Request>,
-    /// Places for messages that are handed over and not on their way yet.
+    /// Permits of messages that are handed over and not sent yet.
     publishes: Arc<Semaphore>,
     stop: watch::Sender<bool>,
     done: watch::Receiver<bool>,
-    /// Never read; others are made from it.
+    /// Never read; the receivers of listeners are made from it.
     events: broadcast::Receiver<Event>,
     files: Option<Files>,
     membership: Option<Membership>,
-    /// The last figures of the book of tickets, for when the disk is too busy to give them.
+    /// The last statistics of the book of tickets, for when the disk is too busy to give them.
     issued: Mutex<Option<IssuedStats>>,
     /// The last view of the store, for when it is too busy to give one.
     store: Mutex<LastView>,
 }
 
-/// A view of the store, and when it came.
+/// A view of the store, and its time.
 #[derive(Debug, Default)]
 struct LastView {
     view: StoreView,
     at: Option<Instant>,
 }
 
-/// Whether a command changes nothing and reads nothing from the disk: what a node is asked by those
-/// who want to know how it is, and must be able to answer when its disk stands still.
+/// Whether a command changes nothing and reads nothing from the disk. These are questions about the
+/// condition of the node, which it answers also while its disk is stuck.
 const fn is_look(command: &Command) -> bool {
     matches!(
         command,
@@ -154,7 +154,7 @@ const fn is_look(command: &Command) -> bool {
 }
 
 impl Handle {
-    /// `files` makes the files of the node, from the end that requests are sent into.
+    /// `parts` builds the files and the membership from the request sender.
     pub(crate) fn new(
         info: NodeInfo,
         clock: Clock,
@@ -194,25 +194,25 @@ impl Handle {
         (Self { shared: Arc::new(shared) }, ends)
     }
 
-    /// What does not change about the node.
+    /// The constant facts about the node.
     #[must_use]
     pub fn info(&self) -> &NodeInfo {
         &self.shared.info
     }
 
-    /// The node at the address that it prefers to tell others now.
+    /// The node at the preferred one of the addresses that it announces now.
     #[must_use]
     pub fn contact(&self) -> Contact {
         self.shared.whereabouts.contact()
     }
 
-    /// The node with all addresses that it tells others now, the preferred one first.
+    /// The node with all addresses that it announces now, the preferred one first.
     #[must_use]
     pub fn addresses(&self) -> Addresses {
         self.shared.whereabouts.node()
     }
 
-    /// The node's data folder; an empty path if it keeps nothing on disk.
+    /// The node's data folder; an empty path if it stores nothing on disk.
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         self.shared.info.folder.as_deref().unwrap_or(Path::new(""))
@@ -234,13 +234,13 @@ impl Handle {
         self.shared.membership.as_ref().ok_or(MembershipError::NotInvite)
     }
 
-    /// Puts a member out: the one whose node id or public key is, or begins with, `who`. Needs the
-    /// authority key. Gives its public key.
+    /// Revokes the member whose node id or public key is, or begins with, `who`. Needs the authority key.
+    /// Returns the public key of the member.
     ///
     /// # Errors
     /// [`MembershipError`]
     pub async fn revoke(&self, who: &str) -> Result<PublicKey, MembershipError> {
-        // The members list may have who is no neighbour, the table who is not on the list yet.
+        // The member list and the routing table each may have nodes that the other one lacks.
         let mut known: Vec<PublicKey> = Vec::new();
         if let Ok(Reply::Members(view)) = self.command(Command::Members).await {
             known.extend(view.members.iter().map(|member| member.peer.contact.public_key));
@@ -253,7 +253,7 @@ impl Handle {
             Ok(Reply::Revoked(revoked)) => revoked.map(drop)?,
             _ => return Err(MembershipError::Stopped),
         }
-        // What is said to be out must be out: the list of members is what the others are told from.
+        // The member list is what other nodes learn, so success is reported only when it is updated.
         match self.command(Command::Members).await {
             Ok(Reply::Members(view)) => {
                 let listed = view.members.iter().any(|member| {
@@ -265,12 +265,12 @@ impl Handle {
         }
     }
 
-    /// Cancels a ticket: the one whose id is, or begins with, `ticket`. It lets no node in any more,
-    /// and the members that it let in are out. Needs the authority key. Gives the ticket's public key.
+    /// Cancels the ticket whose id is, or begins with, `ticket`. It admits no node any more, and the members
+    /// that it admitted are revoked. Needs the authority key. Returns the ticket's public key.
     ///
     /// # Errors
     /// [`MembershipError`]. After [`MembershipError::Revocation`] the ticket is cancelled on this
-    /// node, but other nodes that hold the authority key were not told.
+    /// node, but other nodes that hold the authority key do not know it.
     pub async fn cancel_ticket(&self, ticket: &str) -> Result<PublicKey, MembershipError> {
         let (key, revocation) = self.membership()?.cancellation(ticket).await?;
         match self.command(Command::Revoke(revocation)).await {
@@ -292,11 +292,11 @@ impl Handle {
         answer.await.map_err(|_| Stopped)
     }
 
-    /// Subscribes to a topic: to its messages from now on, or, with `after`, also to those that the
-    /// node still keeps from the time behind that message.
+    /// Subscribes to the messages of a topic from now on and, with `after`, also to those after that
+    /// message that the node still keeps.
     ///
     /// # Errors
-    /// [`Stopped`]; inside, why the node does not subscribe.
+    /// [`Stopped`]; the inner error says why the node does not subscribe.
     pub async fn subscribe(
         &self,
         topic: TopicName,
@@ -308,9 +308,9 @@ impl Handle {
         answer.await.map_err(|_| Stopped)
     }
 
-    /// Hands a message over to be published, which takes as long as the node has much to do. What
-    /// it gives completes when the message is on its way. Messages handed over one after the other
-    /// are published in that order, even if the caller does not wait in between.
+    /// Hands a message over for publication, and waits while too many messages are pending. The returned
+    /// future completes when the message was sent. Messages are published in the order in which they are
+    /// handed over, even if the caller does not wait in between.
     ///
     /// # Errors
     /// [`Stopped`]
@@ -318,8 +318,8 @@ impl Handle {
         self.hand_over(topic, payload, false).await
     }
 
-    /// The same; what it gives completes when it is known how many neighbours took the message, or after
-    /// a second.
+    /// As [`publish`](Self::publish), but the returned future completes when it is known how many
+    /// neighbours took the message, or after a second.
     ///
     /// # Errors
     /// [`Stopped`]
@@ -337,7 +337,7 @@ impl Handle {
         payload: Bytes,
         counted: bool,
     ) -> Result<Publishing, Stopped> {
-        // First come, first served; and never closed.
+        // The semaphore is fair, so the order of the messages is kept. It is never closed.
         let place = Arc::clone(&self.shared.publishes).acquire_owned().await;
         let place = place.map_err(|_| Stopped)?;
         let (reply, answer) = oneshot::channel();
@@ -346,8 +346,8 @@ impl Handle {
         Ok(Publishing(answer))
     }
 
-    /// What the shell has counted. While the disk is slow the store's share is that of its last batch,
-    /// with the files as they were looked at last.
+    /// The statistics of the host. While the disk is slow, those of the store are from its last batch, and
+    /// the file sizes from the last time they were read.
     ///
     /// # Errors
     /// [`Stopped`]
@@ -358,8 +358,7 @@ impl Handle {
         self.shared.looks.send(request).await.map_err(|_| Stopped)?;
         let Observation { store, transport, socket, socket_buffers, drive } =
             rest_answer.await.map_err(|_| Stopped)?;
-        // A disk that is at work does not look at its files now: then as they were, with what the
-        // last batch left.
+        // A busy disk thread does not read the file sizes now: use those of the last batch.
         let fresh = timeout(VIEW_TIMEOUT, store_answer).await;
         let store = fresh.ok().and_then(Result::ok).unwrap_or(store);
         {
@@ -379,7 +378,7 @@ impl Handle {
         Ok(HostStats { store, transport, socket, socket_buffers, drive, issued, uptime })
     }
 
-    /// The store as it was a second ago at most, or longer ago while the disk is slow.
+    /// The store, at most a second old, or older while the disk is slow.
     ///
     /// # Errors
     /// [`Stopped`]
@@ -406,7 +405,7 @@ impl Handle {
         Events { receiver: self.shared.events.resubscribe(), missed: 0 }
     }
 
-    /// Hands records over, says good-bye and stops.
+    /// Hands over the node's records, announces that it leaves, and stops.
     ///
     /// # Errors
     /// [`Stopped`] if the node had stopped before.
@@ -415,7 +414,7 @@ impl Handle {
         let leaving = async {
             match self.command(Command::Leave).await {
                 Ok(Reply::Failed(CommandError::Leaving)) => {
-                    // Another caller asked for it first, and stops the node when it is done.
+                    // An earlier call of `leave` stops the node when it is done.
                     self.wait_until_stopped().await;
                     Err(Stopped)
                 }
@@ -436,21 +435,21 @@ impl Handle {
         }
     }
 
-    /// Stops the node at once, without any hand-over, and waits until its store is closed and its
-    /// port free. Does no harm if it has stopped already.
+    /// Stops the node at once, without a hand-over, and waits until its store is closed and its port free.
+    /// Has no effect on a node that has stopped.
     pub async fn stop(&self) {
         self.shared.stop.send_replace(true);
         self.wait_until_stopped().await;
     }
 
-    /// Waits until the node has stopped, for whatever reason.
+    /// Waits until the node has stopped.
     pub async fn wait_until_stopped(&self) {
-        // An error means that the drive loop is gone, which is the same.
+        // An error means that the drive loop has ended.
         let _ = self.shared.done.clone().wait_for(|done| *done).await;
     }
 }
 
-/// What happens to a node, from the moment on at which it was asked for.
+/// The events of a node from the call of [`Handle::events`] on.
 #[derive(Debug)]
 pub struct Events {
     receiver: broadcast::Receiver<Event>,
@@ -458,8 +457,8 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event; `None` when the node has stopped. A listener that is slow misses the oldest.
-    /// Nothing is lost when the future is dropped.
+    /// The next event; `None` when the node has stopped. A slow listener misses the oldest events. Cancel
+    /// safe.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             match self.receiver.recv().await {
@@ -470,7 +469,7 @@ impl Events {
         }
     }
 
-    /// How many events were missed so far.
+    /// The number of missed events.
     #[must_use]
     pub const fn missed(&self) -> u64 {
         self.missed

@@ -6,13 +6,13 @@ use std::time::Duration;
 use potluck_base::Instant;
 use potluck_node::InboundId;
 
-/// Calls that wait for the node's answer; more are refused.
+/// Calls that wait for the node's answer; further ones are refused.
 const WAITING_MAX: usize = 1024;
-/// The caller has given up by then (see the transport's call timeout), and the node's answer, if it
-/// still comes, is dropped.
+/// Time after which an unanswered call is dropped. By then the caller has given up (see the transport's
+/// call timeout).
 const WAIT_MAX: Duration = Duration::from_secs(15);
 
-/// Ways back to callers, oldest first.
+/// The responders of unanswered calls, oldest first.
 #[derive(Debug)]
 pub(super) struct Inbound<R> {
     waiting: BTreeMap<InboundId, (Instant, R)>,
@@ -25,7 +25,7 @@ impl<R> Inbound<R> {
         Self { waiting: BTreeMap::new(), next: 0, refused: 0 }
     }
 
-    /// Keeps a way back; gives it back if there are too many.
+    /// Adds a responder; returns it if there are too many.
     pub(super) fn add(&mut self, now: Instant, responder: R) -> Result<InboundId, R> {
         if self.waiting.len() >= WAITING_MAX {
             self.refused += 1;
@@ -37,12 +37,12 @@ impl<R> Inbound<R> {
         Ok(id)
     }
 
-    /// The way back to call `id`, if it is still open.
+    /// Takes the responder of call `id`, if the call is still open.
     pub(super) fn take(&mut self, id: InboundId) -> Option<R> {
         self.waiting.remove(&id).map(|(_, responder)| responder)
     }
 
-    /// Drops those that have waited too long.
+    /// Drops the calls that have waited too long.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some(oldest) = self.waiting.first_entry()
             && now.since(oldest.get().0) > WAIT_MAX
@@ -51,12 +51,12 @@ impl<R> Inbound<R> {
         }
     }
 
-    /// How many wait.
+    /// The number of unanswered calls.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// How many there was no room for, since the start.
+    /// The number of refused calls since the start.
     pub(super) const fn refused(&self) -> u64 {
         self.refused
     }

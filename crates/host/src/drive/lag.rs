@@ -1,17 +1,17 @@
-//! How late the drive loop is: the first thing to look at when a node seems slow.
+//! The lateness of the drive loop, the first figure to check when a node seems slow.
 
 use std::time::Duration;
 
 use potluck_base::Instant;
 
-/// How long a maximum is remembered, at least; at most twice as long.
+/// Length of a window. A maximum is shown for one to two windows.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// The lateness of timers.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LagGauge {
     last: Duration,
-    /// The largest of this window and of the one before it.
+    /// The maximum of the current window and of the previous one.
     max: [Duration; 2],
     window_start: Instant,
 }
@@ -24,7 +24,7 @@ impl LagGauge {
         self.max[0] = self.max[0].max(self.last);
     }
 
-    /// Lets old maxima go.
+    /// Begins a new window when the current one is over.
     pub(super) fn roll(&mut self, now: Instant) {
         let age = now.since(self.window_start);
         if age >= WINDOW {
@@ -34,12 +34,12 @@ impl LagGauge {
         }
     }
 
-    /// Of the last timer.
+    /// The lateness of the last timer.
     pub(super) const fn last(&self) -> Duration {
         self.last
     }
 
-    /// The largest of the last one to two minutes.
+    /// The maximum of the last one to two minutes.
     pub(super) fn max(&self) -> Duration {
         self.max[0].max(self.max[1])
     }

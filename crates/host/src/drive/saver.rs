@@ -1,4 +1,4 @@
-//! Saves contacts without holding the drive loop up.
+//! Saves contacts without blocking the drive loop.
 
 use tokio::task::JoinHandle;
 
@@ -6,10 +6,10 @@ use potluck_base::Contact;
 
 use crate::folder::DataFolder;
 
-/// Writes one list at a time; of those that come meanwhile only the newest is kept.
+/// Writes one list at a time. Of the lists that arrive during a write, only the newest is kept.
 #[derive(Debug)]
 pub(super) struct Saver {
-    /// `None`: the node keeps nothing on disk.
+    /// `None`: the node stores nothing on disk.
     folder: Option<DataFolder>,
     running: Option<JoinHandle<()>>,
     next: Option<Vec<Contact>>,
@@ -20,13 +20,13 @@ impl Saver {
         Self { folder, running: None, next: None }
     }
 
-    /// Takes a list to be saved.
+    /// Saves a list.
     pub(super) fn save(&mut self, contacts: Vec<Contact>) {
         self.next = Some(contacts);
         self.proceed();
     }
 
-    /// Begins to write what waits, if nothing is being written. Called now and then.
+    /// Begins to write the waiting list, if no write is under way. Called on each tick.
     pub(super) fn proceed(&mut self) {
         if self.running.as_ref().is_some_and(|running| !running.is_finished()) {
             return;
@@ -43,10 +43,10 @@ impl Saver {
         }));
     }
 
-    /// Writes all that waits.
+    /// Writes the waiting list.
     pub(super) async fn finish(mut self) {
         while let Some(running) = self.running.take() {
-            // A panic in there loses no more than the file.
+            // A panic in the task loses only this list.
             let _ = running.await;
             self.proceed();
         }

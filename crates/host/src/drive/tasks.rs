@@ -1,7 +1,7 @@
-//! What goes on beside the drive loop and ends in an input: calls and name lookups.
+//! The tasks beside the drive loop that end in an input: calls and DNS lookups.
 //!
-//! **Invariant:** whatever was begun ends in exactly one input, also when there is no room for it
-//! or its task panics; and not more than a fixed number goes on at once.
+//! **Invariants:** each task ends in exactly one input, also when there is no room for it or it panics;
+//! the number of tasks has a limit.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -14,18 +14,18 @@ use crate::resolve::Names;
 use crate::socket::Families;
 use crate::transport::Transport;
 
-/// Calls of ours at once. The core does not make more at once; this is the net below.
+/// Outgoing calls at once. The limit of the core is lower, so this one is reached only by a bug.
 const CALLS_MAX: usize = 512;
-/// Name lookups at once. Each may block a thread for as long as the system's resolver takes.
+/// DNS lookups at once. Each may block a thread until the system's resolver gives up.
 const LOOKUPS_MAX: usize = 8;
 
 /// The tasks of one node. Dropping it ends them.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     running: JoinSet<Input>,
-    /// What is handled if the task dies.
+    /// The input for each task, should it panic.
     if_lost: HashMap<Id, Input>,
-    /// What there was no room for.
+    /// The inputs of tasks that there was no room for.
     refused: VecDeque<Input>,
     calls: usize,
     lookups: usize,
@@ -77,7 +77,7 @@ impl Tasks {
         self.if_lost.insert(handle.id(), if_lost);
     }
 
-    /// Whether nothing is going on.
+    /// Whether no task is under way.
     pub(super) fn is_empty(&self) -> bool {
         self.running.is_empty() && self.refused.is_empty()
     }
@@ -92,8 +92,7 @@ impl Tasks {
         self.calls_refused
     }
 
-    /// The next end of something; `None` if nothing is going on. Nothing is lost when the future is
-    /// dropped.
+    /// The input of the next task that ends; `None` if none is under way. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Input> {
         if let Some(refused) = self.refused.pop_front() {
             return Some(refused);

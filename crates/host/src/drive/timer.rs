@@ -1,7 +1,7 @@
 //! The one timer of a drive loop.
 //!
-//! Most datagrams move the node's next deadline, nearly always to later. So the timer is only set
-//! anew when it would fire too late; when it fires too early, it is set to the deadline then.
+//! Most datagrams change the node's next deadline, nearly always to a later time. So the timer is set
+//! again only when it would fire too late. When it fires too early, it is set to the deadline.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -25,8 +25,8 @@ impl Timer {
         Self { sleep: Box::pin(tokio::time::sleep(Duration::ZERO)), set_to: None }
     }
 
-    /// Makes it fire at `deadline` or earlier. A deadline that has gone leaves it as it is: it will
-    /// fire for nothing, once.
+    /// Makes it fire at `deadline` or earlier. If there is no deadline any more, it stays set and fires
+    /// once without effect.
     pub(super) fn arm(&mut self, deadline: Option<Instant>, clock: &Clock) {
         if let Some(deadline) = deadline
             && self.set_to.is_none_or(|set_to| deadline < set_to)
@@ -61,7 +61,7 @@ mod tests {
         assert!(!timer.is_set());
         let hour = clock.now() + Duration::from_secs(3600);
         timer.arm(Some(hour), &clock);
-        // Earlier: set anew. Later again: stays.
+        // An earlier deadline sets it again, a later one does not.
         let soon = clock.now() + Duration::from_millis(2);
         timer.arm(Some(soon), &clock);
         timer.arm(Some(hour), &clock);

@@ -1,9 +1,8 @@
-//! From a link to files at their place: what is there already is looked at, what is missing is fetched,
-//! and all of it is brought where it belongs.
+//! From a link to files at their destination: local files are checked, missing bytes are fetched, and the
+//! complete files are moved to their destination.
 //!
-//! What is fetched lies beside its place under a hidden name until all of it is there. If nothing is at
-//! its place, one rename puts it there; otherwise it is brought among what is there, file by file. Then
-//! others are given it from there.
+//! Incomplete files have a hidden name beside the destination. If the destination does not exist, one
+//! rename creates it; otherwise the files are moved one by one. Afterwards they are served from there.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,14 +19,14 @@ use super::settle::Settled;
 use super::{Files, FilesError, blocking, stored_name};
 
 impl Files {
-    /// Begins to fetch what a link leads to into the folder `to`, which is made if it is not there.
+    /// Begins to fetch the content of a link into the folder `to`, which is created if it does not exist.
     /// Must be called in the tokio runtime.
     #[must_use]
     pub fn begin_fetch(&self, link: FileLink, to: To) -> FetchJob {
         self.begin_fetch_with(link, to, FetchOptions::default())
     }
 
-    /// As [`begin_fetch`](Self::begin_fetch), and says what to do with files that are there already.
+    /// As [`begin_fetch`](Self::begin_fetch), with options for files that exist already.
     #[must_use]
     pub fn begin_fetch_with(&self, link: FileLink, to: To, options: FetchOptions) -> FetchJob {
         let (sender, state) = watch::channel(JobState::default());
@@ -112,7 +111,7 @@ impl Files {
         let (sources, size) = (Vec::new(), None);
         let wanted = WantedBlob { id, root: id, name, target, sources, size, old };
         let mut done = self.fetch_blob(wanted, hear).await?;
-        // Now it is known what others call it.
+        // Now the name that the sources use is known.
         let before = destination.there.clone();
         destination.name_by(link, done.called().or(self.own_name(&id)).as_deref());
         if destination.there != before {
@@ -125,7 +124,7 @@ impl Files {
         Ok(Brought { done: Some(done), settled, ..Brought::default() })
     }
 
-    /// What this node calls what it has.
+    /// The name of a blob that this node has.
     fn own_name(&self, id: &BlobId) -> Option<String> {
         stored_name::hint_of(&self.view(id)?).name
     }
@@ -136,7 +135,7 @@ impl Files {
         }
     }
 
-    /// A blob that lies whole and unchanged where it is to go.
+    /// The blob, if it is complete and unchanged at its destination.
     async fn already_at(
         &self,
         id: BlobId,
@@ -151,7 +150,7 @@ impl Files {
         Ok(self.intact(id).await?.map(Done::here))
     }
 
-    /// Puts a whole blob in its place among what is there, and offers it if all of it is.
+    /// Puts a complete blob at its destination, and offers it if all of its files are there.
     async fn settle_all(
         &self,
         done: &mut Done,
@@ -160,7 +159,7 @@ impl Files {
     ) -> Result<Settled, FilesError> {
         let (files, there, destination, folder) =
             (self.clone(), destination.there.clone(), destination.clone(), folder.map(Arc::clone));
-        // A held blob is not deleted.
+        // The store does not delete a blob that is held, so this handle is moved.
         let blob = done.blob.take().ok_or(FilesError::Unknown)?;
         let (id, list) = (blob.id(), folder.as_ref().map(|folder| folder.id));
         let settled =
@@ -206,7 +205,7 @@ impl Files {
                 let (files, destination) = (self.clone(), destination.clone());
                 let saved =
                     blocking(move || files.save_whole_files(&destination, &folder, error)).await?;
-                // The part of it is the store's no longer.
+                // The store has the incomplete blob no longer.
                 self.tell(Input::Released { blob: data }).await?;
                 brought.failed.extend(saved.failed);
                 (brought.done, brought.settled) = (Some(saved.done), saved.settled);
@@ -220,7 +219,7 @@ impl Files {
         Ok(brought)
     }
 
-    /// The list of files of a folder, and how they are to lie here.
+    /// The manifest of a folder, and the local paths of its files.
     async fn fetch_list_of(
         &self,
         link: &FileLink,
@@ -243,19 +242,19 @@ impl Files {
     }
 }
 
-/// What a fetch brought.
+/// The result of a fetch.
 #[derive(Debug, Default)]
 struct Brought {
     /// The file, or the data of a folder, if it has any.
     done: Option<Done>,
-    /// The list of files of a folder.
+    /// The manifest of a folder.
     list: Option<Done>,
     settled: Settled,
-    /// What is not as it was shared, and why.
+    /// Files that are missing or differ from the shared ones, each with the reason.
     failed: Vec<(String, String)>,
 }
 
-/// Whether those who had it say that a part of it will not come.
+/// Whether the sources report that a part of the blob cannot be had any more.
 const fn is_lost(error: FetchError) -> bool {
     matches!(error, FetchError::Changed | FetchError::Unreadable)
 }

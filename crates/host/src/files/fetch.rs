@@ -1,4 +1,4 @@
-//! Fetching one blob: where its bytes go, what the core is told of it, and how it ends.
+//! The fetch of one blob: opening its place, reporting to the core, and its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,9 @@ use super::old::{Old, OldPlaces};
 use super::{Files, FilesError, blocking, stored_name};
 use crate::request::Request;
 
-/// How often a job looks how it stands, and writes are made safe from a loss of power.
+/// Interval at which the progress of a fetch is read from the core.
 const LOOK: Duration = Duration::from_millis(500);
+/// Interval at which written granules are synced. Raising it loses more of them in a loss of power.
 const COMMIT: Duration = Duration::from_secs(2);
 
 /// Cancels a fetch when no task waits for it any more.
@@ -42,7 +43,7 @@ impl Drop for Guard {
     }
 }
 
-/// What is needed to open the place of a blob.
+/// What is needed to open the place of a blob: its size and target, and local files to search.
 struct Opening {
     id: BlobId,
     root: BlobId,
@@ -54,7 +55,7 @@ struct Opening {
     old: Option<OldPlaces>,
 }
 
-/// An open place, and what may be here already.
+/// An open place, and the local files that may hold missing granules.
 struct Opened {
     blob: Arc<Blob>,
     have: GranuleSet,
@@ -82,7 +83,7 @@ impl Opening {
         if self.root != self.id {
             store.set_owner(&self.id, &self.root)?;
         }
-        // The list of files proves the size; otherwise it is an unproven claim.
+        // A manifest proves the size; without one it is an unproven claim of the sources.
         let has_room = self.sized || is_proven(&blob);
         if has_room {
             blob.take_room()?;
@@ -98,7 +99,7 @@ impl Opening {
     }
 }
 
-/// Whether the size of a blob is proven: its last granule is there.
+/// Whether the size of a blob is proven: its last granule is stored.
 fn is_proven(blob: &Blob) -> bool {
     blob.has(blob.division().count() - 1)
 }
@@ -124,7 +125,7 @@ impl Files {
         let target = {
             let mut active = self.inner.active.lock();
             let Some(active) = active.get_mut(&fetch) else { return };
-            // A place of another size may have been made before.
+            // A place with another size may have been opened before.
             active.blob = None;
             active.reused = 0;
             active.has_room = false;
@@ -201,7 +202,7 @@ impl Files {
         active.end(Err(error));
     }
 
-    /// Ends a fetch for a reason that the core does not know.
+    /// Ends a fetch because of an error of the shell.
     pub(super) async fn end_with(&self, fetch: FetchId, error: FilesError) {
         if let Some(active) = self.inner.active.lock().get_mut(&fetch) {
             active.error.get_or_insert(error);
@@ -210,7 +211,7 @@ impl Files {
         let _ = self.tell(Input::Cancel { fetch }).await;
     }
 
-    /// Fetches one blob that is not here. Dropping the future gives the fetch up.
+    /// Fetches one blob that is not stored. Dropping the future cancels the fetch.
     pub(super) async fn transfer_blob(
         &self,
         wanted: WantedBlob,
@@ -264,7 +265,7 @@ impl Files {
         result
     }
 
-    /// Takes the room of a blob on the disk once its size is proven.
+    /// Reserves the disk space of a blob once its size is proven.
     async fn take_room(&self, fetch: FetchId, blob: &Arc<Blob>) {
         if !is_proven(blob) {
             return;
@@ -283,8 +284,8 @@ impl Files {
         }
     }
 
-    /// A blob that is here whole and as it was. One whose files somebody changed or removed is not
-    /// given to others any more and may be fetched anew.
+    /// The blob, if it is complete and its files are unchanged. A blob whose files were changed or removed
+    /// is no longer served and may be fetched again.
     pub(super) async fn intact(&self, id: BlobId) -> Result<Option<Arc<Blob>>, FilesError> {
         let store = self.store()?;
         let looked = blocking(move || {
@@ -294,7 +295,7 @@ impl Files {
         match looked.await? {
             Some((true, blob)) => Ok(Some(blob)),
             Some((false, blob)) => {
-                // A held blob is not replaced.
+                // The store does not replace a blob that is held.
                 drop(blob);
                 self.tell(Input::Released { blob: id }).await?;
                 Ok(None)

@@ -18,7 +18,7 @@ use super::{Files, FilesError};
 /// Tries of a task that joined a transfer, when the task that began it fails.
 const TRIES_MAX: usize = 4;
 
-/// One who waits for a transfer.
+/// A task that waits for a transfer.
 struct Ticket {
     files: Files,
     id: BlobId,
@@ -44,8 +44,8 @@ impl Drop for Ticket {
 }
 
 impl Files {
-    /// Fetches one blob, or gives it if it is here. Who wants it meanwhile waits for the same transfer.
-    /// Dropping the future gives the fetch up, unless others wait for it.
+    /// Returns one blob, and fetches it if it is not stored. Tasks that want it at the same time share the
+    /// transfer. Dropping the future cancels the fetch, unless other tasks wait for it.
     pub(super) async fn fetch_blob(
         &self,
         wanted: WantedBlob,
@@ -60,7 +60,7 @@ impl Files {
             let result = ticket.wait(hear).await;
             tries += 1;
             match result {
-                // What the first one wanted did not work out: perhaps where it wanted to put it.
+                // The task that began the transfer may have chosen a target that cannot be written.
                 Err(error) if !ticket.began && is_of_place(&error) && tries < TRIES_MAX => {}
                 result => return result,
             }
@@ -123,7 +123,7 @@ impl Ticket {
     }
 }
 
-/// Whether an error is about the place that the first one chose, and not about the blob.
+/// Whether an error is about the target of the transfer and not about the blob.
 fn is_of_place(error: &FilesError) -> bool {
     match error {
         FilesError::Exists(_) | FilesError::Store(_) | FilesError::Full(_) => true,
@@ -134,7 +134,7 @@ fn is_of_place(error: &FilesError) -> bool {
     }
 }
 
-/// The paths of what is being brought to its place.
+/// Registers the incomplete path of a fetch while it lives.
 #[derive(Debug)]
 pub(super) struct Bringing {
     files: Files,

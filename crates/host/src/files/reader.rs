@@ -38,8 +38,8 @@ impl Files {
     /// the node's cache. `path` names a file inside a folder.
     ///
     /// # Errors
-    /// [`FilesError::IsFolder`] without a path for a folder; [`FilesError::NoSuchPath`]; that nobody
-    /// has it.
+    /// [`FilesError::IsFolder`] for a folder without a path; [`FilesError::NoSuchPath`];
+    /// [`FilesError::Fetch`] if no node has it.
     pub async fn open_file(&self, id: BlobId, path: Option<&str>) -> Result<Reader, FilesError> {
         let view = self.view(&id);
         let folder = view.as_ref().is_some_and(|view| stored_name::is_manifest(&view.name));

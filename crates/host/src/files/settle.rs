@@ -1,11 +1,11 @@
-//! Bringing what was fetched among files that are at its place already.
+//! Moving a fetched blob to its final path, where other files may be.
 //!
-//! A file that is there is replaced only if an earlier fetch put it there and it was not changed
-//! since, and only by a fetch that is to update; or if the fetch was told to overwrite. One that
-//! has the wanted bytes stays. All others belong to the user: they are left, and named.
+//! An existing file is replaced only if the fetch was told to overwrite, or if the fetch is an update, an
+//! earlier fetch wrote the file, and it was not changed since. A file that already has the wanted bytes
+//! stays. All other files belong to the user: they are left as they are, and reported.
 //!
-//! **Invariant:** each file is at its place as it was or as it is to be, whatever interrupts this; no link
-//! is followed.
+//! **Invariant:** after any interruption each file is either the old one or the new one; no link is
+//! followed.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -22,30 +22,31 @@ use super::merge::{Merge, add_folders, not_part, remove};
 use super::old::OldPlaces;
 use super::{Files, FilesError, PAGE, blocking, stored_name};
 
-/// Other places that are looked at for bytes that can be used.
+/// Other destinations that are searched for usable bytes.
 const BESIDE_MAX: usize = 4;
-/// Blobs that are looked at whether they lay at a place before.
+/// Blobs that are checked for having been at the destination. Raising it lengthens the end of a fetch on
+/// nodes with more blobs.
 const VERSIONS_LOOKED_MAX: usize = 100_000;
 /// Bytes of a file that are read before the next pause.
 const PIECE: usize = 1024 * 1024;
 
-/// What became of files that were there already.
+/// What became of files that existed at the destination.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Settled {
-    /// Files that are not what was fetched, and were left as they are.
+    /// Files that differ from the fetched ones and were left as they are.
     pub(super) left: Vec<String>,
-    /// Files that are not part of what was fetched.
+    /// Files that are not part of the fetched folder.
     pub(super) kept: Vec<String>,
-    /// Something was there already.
+    /// Whether the destination existed.
     pub(super) among: bool,
-    /// A fetch had brought something there before.
+    /// Whether an earlier fetch had written to the destination.
     pub(super) fetched: bool,
-    /// It is incomplete there and not stored elsewhere: it cannot be served.
+    /// Whether the blob is incomplete there and not stored elsewhere, so that it cannot be served.
     pub(super) given_up: bool,
 }
 
 impl Files {
-    /// Where to look for bytes of a blob that are here already.
+    /// The local places to search for bytes of a blob.
     pub(super) async fn old_places(
         &self,
         id: BlobId,
@@ -65,8 +66,8 @@ impl Files {
         .await
     }
 
-    /// Moves what an interrupted fetch left of a blob that is not known any more out of the way; its
-    /// bytes can be used again.
+    /// Renames the remains of an interrupted fetch, if the store does not know the blob any more. Its bytes
+    /// can be used again.
     fn rescue(&self, id: &BlobId, destination: &Destination) -> Result<(), FilesError> {
         if destination.aside.symlink_metadata().is_err() {
             return Ok(());
@@ -86,7 +87,8 @@ impl Files {
         Ok(std::fs::rename(&destination.aside, destination.left_over()).map_err(io)?)
     }
 
-    /// Whether one file may be put in its place: nothing is there, or what may be replaced, or just it.
+    /// Checks that a file may be put at its final path: nothing is there, or a file that may be replaced or
+    /// has the same bytes.
     pub(super) async fn check_file(
         &self,
         id: BlobId,
@@ -105,7 +107,7 @@ impl Files {
         Err(FilesError::Exists(destination.there.clone()))
     }
 
-    /// Puts a whole blob in its place, where something may be. Blocks.
+    /// Puts a complete blob at its final path, where other files may be. Blocks.
     pub(super) fn settle(
         &self,
         blob: &Blob,
@@ -124,7 +126,7 @@ impl Files {
             }
             remembered.put(below);
         } else if store.lies_at(&blob.id(), &paths_at(&destination.there, &below))? {
-            // Another fetch put it there meanwhile.
+            // Another fetch put it there in the meantime.
             self.offer(blob.id(), folder)?;
             remembered.put(below);
             self.let_go_of_aside(blob, destination, self.aside(&blob.id())?)?;
@@ -136,7 +138,7 @@ impl Files {
         Ok(settled)
     }
 
-    /// Brings a whole blob among files that are at its place.
+    /// Moves a complete blob to a destination that exists.
     fn settle_among(
         &self,
         blob: &Blob,
@@ -148,7 +150,7 @@ impl Files {
         let _one = self.inner.settling.lock();
         let (store, id, below) = (self.store()?, blob.id(), below_of(folder));
         let aside = self.aside(&id)?;
-        // Whether others wait for what lies there.
+        // Whether other fetches use the incomplete file.
         let waits =
             self.inner.asides.lock().get(&destination.aside).is_some_and(|count| *count > 1);
         let ours =
@@ -169,7 +171,7 @@ impl Files {
         } else {
             drop(work());
         }
-        // Also after an error: what is there is ours.
+        // Also after an error: these files came from this fetch.
         remembered.put(placed);
         if merged.is_err() {
             store.remember(remembered)?;
@@ -197,7 +199,7 @@ impl Files {
         if ours { Ok(()) } else { self.let_go_of_aside(blob, destination, aside) }
     }
 
-    /// Forgets where a blob was fetched to, unless others wait for what lies there.
+    /// Removes the incomplete file of a blob, unless other fetches use it.
     fn let_go_of_aside(
         &self,
         blob: &Blob,
@@ -210,7 +212,7 @@ impl Files {
         if waiting > own { Ok(()) } else { self.let_go(blob, &aside) }
     }
 
-    /// Brings some files of a folder to its place. Blocks.
+    /// Moves the complete files of a folder to its destination. Blocks.
     pub(super) fn settle_saved(
         &self,
         saved: &Path,
@@ -241,9 +243,9 @@ impl Files {
         Ok(settled)
     }
 
-    /// Of what lay at a place before, what is not what it was any more goes: earlier versions that were
-    /// fetched there are forgotten, what was shared from there is withdrawn. Of more than
-    /// [`VERSIONS_LOOKED_MAX`] blobs the rest is found out by the look at all that is shared.
+    /// Removes from the store the blobs at `there` whose files have changed: earlier versions that were
+    /// fetched there are forgotten, shared ones are withdrawn. If there are more than
+    /// [`VERSIONS_LOOKED_MAX`] blobs, the periodic check of shared files finds the rest.
     pub(super) async fn end_old_versions(
         &self,
         except: BlobId,
@@ -274,7 +276,7 @@ impl Files {
         Ok(())
     }
 
-    /// Blobs whose files lie at a place and are not what they were.
+    /// The blobs whose files are at `there` and have changed.
     fn changed_at(&self, except: BlobId, there: &Path) -> Result<Vec<BlobId>, FilesError> {
         let store = self.store()?;
         let lies = |place: &BlobPlace| matches!(place, BlobPlace::Outside { path, .. } if path.starts_with(there));
@@ -299,8 +301,8 @@ impl Files {
         Ok(changed)
     }
 
-    /// Gives up a blob that could not be put in its place as a whole, and the list of files that was
-    /// fetched for it.
+    /// Removes from the store a blob that could not be put at its destination completely, and the manifest
+    /// that was fetched for it.
     pub(super) async fn give_away(
         &self,
         blob: BlobId,
@@ -319,7 +321,7 @@ impl Files {
         Ok(())
     }
 
-    /// Whether a file has the bytes of this name, read at the pace of all that is compared.
+    /// Whether a file has the bytes of blob `id`. Reads it at the rate for all comparisons.
     pub(super) async fn has_bytes_of(&self, id: BlobId, path: &Path) -> Result<bool, FilesError> {
         let Ok(opened) = Opened::at(path) else { return Ok(false) };
         if opened.is_folder() {

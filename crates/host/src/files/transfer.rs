@@ -1,4 +1,5 @@
-//! Taking: one stream of granules from a peer, each verified and written while the next one comes.
+//! Transfers: one stream of granules from a peer. Each granule is verified and written while the next one
+//! arrives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::active::{Active, WantedTransfer};
 use super::{Files, FilesError};
 use crate::transport::{CallError, FetchError, FetchStream};
 
-/// How often the core hears of parts of a granule.
+/// Interval at which the core learns that parts of a granule arrived.
 const MOVED: Duration = Duration::from_millis(500);
 /// Written bytes after which they are synced at once instead of in time.
 const COMMIT_BYTES: u64 = 64 * 1024 * 1024;
@@ -35,7 +36,7 @@ impl Writing {
 impl Files {
     pub(super) fn begin_transfer(&self, wanted: WantedTransfer) {
         let (files, transfer) = (self.clone(), wanted.transfer);
-        // Held until the task is in the table, so that it cannot leave it before.
+        // Locked until the task is in the table, so that the task cannot remove itself before.
         let mut transfers = self.inner.transfers.lock();
         let task = tokio::spawn(async move {
             let end = files.transfer(&wanted).await;
@@ -59,7 +60,7 @@ impl Files {
                 return TransferEnd::Lost;
             }
         };
-        // One granule is written while the next one comes.
+        // One granule is written while the next one arrives.
         let mut writing: Option<Writing> = None;
         for granule in &wanted.granules {
             let frame = self.next_frame(wanted, &mut stream).await;
@@ -91,7 +92,7 @@ impl Files {
         }
     }
 
-    /// The next frame; meanwhile the core hears that bytes come.
+    /// The next frame. Meanwhile the core learns that bytes arrive.
     async fn next_frame(
         &self,
         wanted: &WantedTransfer,
@@ -118,7 +119,7 @@ impl Files {
         }
     }
 
-    /// Waits until a granule is verified and written, and says so.
+    /// Waits until a granule is verified and written, and reports it to the core.
     async fn kept(
         &self,
         wanted: &WantedTransfer,
@@ -133,7 +134,7 @@ impl Files {
                 return Err(TransferEnd::Corrupt);
             }
             Ok(Err(error)) => {
-                // The fetch is over; so is this.
+                // The fetch ends, and this transfer with it.
                 self.give_up(wanted.fetch, error).await;
                 return Err(TransferEnd::Lost);
             }
@@ -150,7 +151,7 @@ impl Files {
         Ok(())
     }
 
-    /// Makes what was written safe from a loss of power.
+    /// Syncs the written granules to the disk.
     pub(super) async fn commit(&self, fetch: FetchId, blob: Arc<Blob>) {
         let committed = tokio::task::spawn_blocking(move || blob.commit()).await;
         if let Ok(Err(error)) = committed {
@@ -169,7 +170,7 @@ impl Files {
     }
 }
 
-/// An error of the store in the words of a fetch.
+/// An error of the store as an error of a fetch.
 pub(super) fn full_or(error: BlobError) -> FilesError {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     match error {

@@ -1,12 +1,12 @@
 //! The budget of one connection: the concurrent streams and request bytes of either side, and the
 //! flow-control windows, which grow with the fetches on it.
 //!
-//! Calls have a fixed window of their own. Every fetch of ours adds a whole stream's window to what
-//! the peer may send on the connection, so that fetches whose reader stands still can never use up
-//! what calls need; since the library tells the peer of what was read only when it is an eighth of
-//! the whole window, the window is larger by that much. Credit that was given cannot be taken back in QUIC, so a connection keeps the
-//! windows of as many fetches as it ever had at once, and the node's budget is given back when the
-//! connection closes; if the budget is used up, an idle connection that holds some of it is closed.
+//! Calls have a fixed window of their own. Every outgoing fetch adds the window of a whole stream to what
+//! the peer may send on the connection, so that fetches that are not read can never use up the window of
+//! calls. The library announces read bytes to the peer only when they are an eighth of the whole window,
+//! so the window is larger by that share. QUIC cannot take credit back, so a connection keeps as many
+//! windows as it ever had fetches at once, and returns them to the node's budget when it closes. If the
+//! budget is used up, an idle connection that holds a part of it is closed.
 
 use std::sync::Arc;
 

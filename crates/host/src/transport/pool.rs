@@ -1,9 +1,9 @@
 //! The open connections: a bounded number, one for each peer, found by key.
 //!
-//! A connection is used through a [`Lease`]; one without leases is idle, and the idle one that was
-//! unused for longest leaves when a place is needed. Two connections to one peer exist only when
-//! both sides dialed at once or one of them restarted; then new calls go where both sides would
-//! look, and the other one runs dry. Dials to one contact are shared by all callers.
+//! A connection is used through a [`Lease`]. A connection without leases is idle; when a place is needed,
+//! the least recently used idle connection is closed. Two connections to one peer exist only when both
+//! sides dialed at the same time or one of them restarted. Then new calls go to the connection that both
+//! sides prefer, and the other one closes with its last lease. All callers share the dial to one contact.
 
 mod window;
 
@@ -20,14 +20,14 @@ use super::error::CloseCode;
 use super::{CallError, TransportConfig};
 pub(super) use window::Window;
 
-/// Two connections that were made within this time are taken for a simultaneous dial.
+/// Two connections to one peer that were established within this time count as a simultaneous dial.
 const SIMULTANEOUS: Duration = Duration::from_secs(5);
-/// Connections that one peer can have: that many come from a simultaneous dial.
+/// Connections that one peer can have: a simultaneous dial makes two.
 const CONNECTIONS_PER_PEER: usize = 2;
-/// Dials under way for each place in the pool.
+/// Dials under way for each place in the pool; further ones are refused.
 const DIALS_PER_PLACE: usize = 4;
 
-/// How a dial ended; nothing while it is under way.
+/// The result of a dial; `None` while it is under way.
 pub(super) type DialResult = Option<Result<Arc<Lease>, CallError>>;
 
 /// The connections of a node.
@@ -40,14 +40,14 @@ pub(super) struct Pool {
     limits: Limits,
     /// Windows for fetches of ours, on all connections.
     windows: Arc<Semaphore>,
-    /// How many there are.
+    /// The number of windows.
     windows_max: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
     slots: BTreeMap<u64, Slot>,
-    /// Places promised to dials and handshakes.
+    /// Places reserved for dials and handshakes.
     reserved: usize,
     next_id: u64,
     clock: u64,
@@ -63,20 +63,20 @@ struct Slot {
     established: Instant,
     leases: usize,
     used: u64,
-    /// Found dead or displaced: takes no new calls and closes with its last lease.
+    /// The connection is dead or displaced: it takes no new calls and closes with its last lease.
     retired: bool,
     connection_budget: Arc<ConnectionBudget>,
 }
 
-/// What [`Pool::find_or_dial`] found.
+/// The result of [`Pool::find_or_dial`].
 pub(super) enum Found {
     /// A connection to the peer.
     Open(Lease),
     /// A task is dialing.
     Dialing(watch::Receiver<DialResult>),
-    /// The caller must dial, and report to [`Pool::dialed`].
+    /// The caller must dial and then call [`Pool::dialed`].
     Dial(watch::Sender<DialResult>, watch::Receiver<DialResult>),
-    /// Too many are dialing.
+    /// Too many dials are under way.
     Crowded,
 }
 
@@ -93,7 +93,7 @@ impl Pool {
         })
     }
 
-    /// A connection to `peer` that stood not before `since`, or the way to one.
+    /// A connection to `peer` that was established at `since` or later, or a dial to it.
     pub(super) fn find_or_dial(self: &Arc<Self>, peer: &Contact, since: Option<Instant>) -> Found {
         let mut state = self.state.lock();
         if let Some(id) = state.best(&peer.public_key, since)
@@ -117,7 +117,7 @@ impl Pool {
         self.state.lock().dials.remove(peer);
     }
 
-    /// A place for one more connection, if there is one or an idle connection can give way.
+    /// Reserves a place for one more connection, if one is free or an idle connection can be closed.
     pub(super) fn reserve(self: &Arc<Self>) -> Option<Reservation> {
         let mut state = self.state.lock();
         let mut displaced = None;
@@ -137,7 +137,7 @@ impl Pool {
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
-            // Listen first, look then: what becomes free in between is not missed.
+            // Register before the check, so that a place that becomes free in between is noticed.
             freed.as_mut().enable();
             if let Some(reservation) = self.reserve() {
                 return reservation;
@@ -146,14 +146,14 @@ impl Pool {
         }
     }
 
-    /// Whether a stranger could get a place now.
+    /// Whether a new peer could get a place now.
     pub(super) fn has_room(&self) -> bool {
         let state = self.state.lock();
         state.slots.len() + state.reserved < self.places
             || state.slots.values().any(|slot| slot.leases == 0)
     }
 
-    /// A lease on the connection `id`, unless it is gone.
+    /// A lease on the connection `id`, unless it is closed.
     pub(super) fn lease(self: &Arc<Self>, id: u64) -> Option<Lease> {
         self.lease_in(&mut self.state.lock(), id)
     }
@@ -248,7 +248,7 @@ impl State {
         self.slots.remove(&oldest).map(|slot| slot.connection)
     }
 
-    /// Takes out the idle connection that was unused for longest of those that may go.
+    /// Removes the least recently used of the idle connections that `may_go`.
     fn evict(&mut self, may_go: impl Fn(&Slot) -> bool) -> Option<noq::Connection> {
         let idle = self.slots.iter().filter(|(_, slot)| slot.leases == 0 && may_go(slot));
         let (&id, _) = idle.min_by_key(|(_, slot)| slot.used)?;
@@ -264,8 +264,8 @@ impl Slot {
             && self.connection.close_reason().is_none()
     }
 
-    /// Of a simultaneous pair both sides choose the one that the smaller key began; otherwise the
-    /// newer one is better, since the older may be a dead end.
+    /// Of two simultaneous connections both sides prefer the one that the smaller key dialed. Otherwise
+    /// the newer one is preferred, since the peer may have lost the older one.
     fn is_preferred_to(&self, other: &Self) -> bool {
         let newer = self.established > other.established;
         let (early, late) = if newer { (other, self) } else { (self, other) };
@@ -278,15 +278,15 @@ impl Slot {
     }
 }
 
-/// A place that is kept for a connection to come.
+/// A place that is reserved for a connection.
 #[derive(Debug)]
 pub(super) struct Reservation {
     pool: Arc<Pool>,
 }
 
 impl Reservation {
-    /// Puts the connection in its place and gives the first lease on it. Of too many of one peer
-    /// the oldest leaves: it is dead, or the peer makes them for their number.
+    /// Adds the connection to the pool and returns the first lease on it. If the peer has too many
+    /// connections, the oldest is closed: it is dead, or the peer opens connections to exhaust the pool.
     pub(super) fn fill(self, peer: PublicKey, connection: noq::Connection, dialed: bool) -> Lease {
         let pool = Arc::clone(&self.pool);
         let mut state = pool.state.lock();
@@ -321,7 +321,7 @@ impl Drop for Reservation {
     }
 }
 
-/// The right to use a connection; it is not idle as long as there is one.
+/// The right to use a connection. A connection with a lease is not idle.
 #[derive(Debug)]
 pub(super) struct Lease {
     pool: Arc<Pool>,
@@ -340,7 +340,7 @@ impl Lease {
         &self.connection
     }
 
-    /// What the connection may use.
+    /// The budget of the connection.
     pub(super) const fn connection_budget(&self) -> &Arc<ConnectionBudget> {
         &self.connection_budget
     }
@@ -350,7 +350,7 @@ impl Lease {
         self.established
     }
 
-    /// One more lease on the same connection, unless it is gone from the pool.
+    /// One more lease on the same connection, unless it has left the pool.
     pub(super) fn again(&self) -> Option<Self> {
         self.pool.lease(self.id)
     }

@@ -1,10 +1,11 @@
-//! Who is at the other end: TLS 1.3 with raw Ed25519 public keys (RFC 7250).
+//! Authentication of peers: TLS 1.3 with raw Ed25519 public keys (RFC 7250).
 //!
 //! Both sides present the node's own key, wrapped as a SubjectPublicKeyInfo (RFC 8410), and sign the
 //! handshake with it; there are no certificates and no names. Signing and checking go through
-//! [`Identity`] and [`PublicKey`], so that the whole program has one notion of a valid signature
-//! (strict, small-order keys refused) and the secret stays where it is. The protocol name carries
-//! the network's tag: nodes of two networks share none and refuse each other in the first flight.
+//! [`Identity`] and [`PublicKey`], so that one definition of a valid signature holds in the whole program
+//! (strict, small-order keys refused) and the secret key is in one place. The protocol name (ALPN)
+//! contains the network's tag: nodes of two networks have none in common, so the handshake fails in the
+//! first flight.
 
 use std::sync::{Arc, OnceLock};
 
@@ -22,7 +23,7 @@ use rustls::{
     SignatureAlgorithm, SignatureScheme,
 };
 
-/// The name clients ask for. It is never sent and never checked: the key is.
+/// The server name that TLS requires. It is neither sent nor checked; the key is checked.
 pub(super) const SERVER_NAME: &str = "potluck";
 
 /// The DER of `SEQUENCE { SEQUENCE { OID id-Ed25519 }, BIT STRING (32 bytes) }` before the key.
@@ -33,7 +34,7 @@ fn spki_of_key(key: &PublicKey) -> Vec<u8> {
     [&SPKI_HEAD[..], key.as_bytes()].concat()
 }
 
-/// The key of exactly such a structure; DER has one encoding of it.
+/// The key in such a structure. DER has exactly one encoding of it.
 fn key_of_spki(der: &[u8]) -> Option<PublicKey> {
     let key = der.strip_prefix(&SPKI_HEAD[..])?;
     key.try_into().ok().map(PublicKey::from_bytes)
@@ -46,7 +47,7 @@ pub(super) fn peer_key(connection: &noq::Connection) -> Option<PublicKey> {
     key_of_spki(chain.first()?)
 }
 
-/// The TLS side of a node: what it shows and what it demands.
+/// The TLS configurations of a node.
 pub(super) struct Tls {
     client: rustls::ClientConfig,
     server: Arc<QuicServerConfig>,
@@ -71,7 +72,7 @@ impl Tls {
             .with_client_cert_verifier(Arc::new(AnyNode))
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(Arc::clone(&key))));
         server.alpn_protocols = vec![protocol.clone()];
-        // No resumption: every connection proves both keys anew, and no state is kept for it.
+        // No resumption: both sides prove their keys on every connection, and keep no state for it.
         server.send_tls13_tickets = 0;
         server.max_early_data_size = 0;
 
@@ -93,7 +94,8 @@ impl Tls {
         Arc::clone(&self.server)
     }
 
-    /// A configuration that accepts `expected` only, and where to read which other key was shown.
+    /// A client configuration that accepts only `expected`, and the cell that receives the key of
+    /// another peer.
     pub(super) fn client(
         &self,
         expected: PublicKey,
@@ -107,7 +109,7 @@ impl Tls {
     }
 }
 
-/// One key exchange is enough among nodes of one program.
+/// One key exchange group: all nodes run this program.
 fn provider() -> CryptoProvider {
     CryptoProvider {
         kx_groups: vec![rustls::crypto::ring::kx_group::X25519],
@@ -119,7 +121,7 @@ fn protocol_name(network: &NetworkId) -> Vec<u8> {
     format!("potluck/2/{}", data_encoding::HEXLOWER.encode(&network.tag())).into_bytes()
 }
 
-/// The node's own key as TLS wants it.
+/// The node's own key for TLS.
 #[derive(Debug, Clone)]
 struct NodeKey(Arc<Identity>);
 
@@ -180,7 +182,7 @@ fn refuse_tls12() -> Result<HandshakeSignatureValid, Error> {
     Err(PeerIncompatible::ServerDoesNotSupportTls12Or13.into())
 }
 
-/// Accepts one server only.
+/// Accepts a server with one key.
 #[derive(Debug)]
 struct ThisNode {
     expected: PublicKey,
@@ -237,7 +239,7 @@ impl ServerCertVerifier for ThisNode {
     }
 }
 
-/// Accepts every client that proves a key: who may do what is decided above.
+/// Accepts every client that proves a key. The transport decides what the holder of the key may do.
 #[derive(Debug)]
 struct AnyNode;
 

@@ -1,4 +1,5 @@
-//! Who may fetch now: a turn on the connection, and a window of those that the node has.
+//! Admission of outgoing fetches: each takes a stream of its connection and one of the node's flow-control
+//! windows.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::super::error::CloseCode;
 use super::{Lease, Pool};
 
 impl Pool {
-    /// Waits until the connection of `lease` may have one more fetch of ours, and for its window.
+    /// Waits until the connection of `lease` may carry one more outgoing fetch, and for a window.
     pub(in super::super) async fn window(self: &Arc<Self>, lease: &Lease) -> Window {
         let connection_budget = Arc::clone(&lease.connection_budget);
         let turns = Arc::clone(&connection_budget.fetches);
@@ -17,7 +18,7 @@ impl Pool {
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
-            // Listen first, look then: what becomes free in between is not missed.
+            // Register before the check, so that a window that becomes free in between is noticed.
             freed.as_mut().enable();
             if connection_budget.reuse() {
                 break;
@@ -45,7 +46,7 @@ impl Pool {
         self.windows_max - self.windows.available_permits()
     }
 
-    /// Closes the idle connection that was unused for longest of those that hold windows.
+    /// Closes the least recently used of the idle connections that hold windows.
     fn evict_grown(&self) -> bool {
         let evicted = self.state.lock().evict(|slot| slot.connection_budget.has_grown());
         let Some(connection) = evicted else { return false };
@@ -55,7 +56,7 @@ impl Pool {
     }
 }
 
-/// The window of one fetch of ours.
+/// The flow-control window of one outgoing fetch.
 #[derive(Debug)]
 pub(in super::super) struct Window {
     pool: Arc<Pool>,
