@@ -103,7 +103,7 @@ pub(crate) enum Command {
     /// Offer a file or folder to the network, and print its link
     #[command(after_help = files::SHARE_EXAMPLES)]
     Share(ShareArgs),
-    /// Bring a shared file or folder here, from everybody who has it
+    /// Bring a shared file or folder here, from all nodes that have it
     #[command(after_help = files::FETCH_EXAMPLES)]
     Fetch(FetchArgs),
     /// What this node has of files, and why
@@ -124,7 +124,7 @@ pub(crate) enum Command {
     /// Shared files by the words in their names
     #[command(after_help = "Example: potluck search weights bin")]
     Search(SearchArgs),
-    /// Send a message to whoever listens to a topic
+    /// Send a message to all nodes that listen to a topic
     #[command(after_help = gossip::PUB_EXAMPLES)]
     Pub(PubArgs),
     /// Print the messages of a topic as they come
@@ -136,7 +136,7 @@ pub(crate) enum Command {
     /// Which nodes this node talks to
     #[command(after_help = "Example: potluck peers")]
     Peers,
-    /// Who belongs to the network, and who of them is there
+    /// The members of the network, and which of them are there
     #[command(after_help = "Example: potluck members --json")]
     Members,
     /// One lookup, hop by hop
@@ -223,7 +223,7 @@ pub(crate) struct UpArgs {
     /// Name of the network
     #[arg(long, value_name = "NAME")]
     pub(crate) network: Option<String>,
-    /// Who may join the network: `invite` (who has a ticket) or `lab` (anybody; for trying things)
+    /// Which machines may join the network: `invite` (those with a ticket) or `lab` (any; for trying things)
     #[arg(long, value_name = "invite|open|lab")]
     pub(crate) admission: Option<String>,
     /// What to call this node, for every member to see; may be given several times [default:

@@ -188,8 +188,8 @@ impl Settings {
         self.http.listen.unwrap_or(default)
     }
 
-    /// The parts of the API that need no token. By default all that a user of this machine may do who is
-    /// not the node's owner; for other machines only health.
+    /// The parts of the API that need no token. By default all that any user of this machine may do; for other
+    /// machines only health.
     pub(crate) fn http_open(&self) -> Vec<OpenPart> {
         match &self.http.open {
             Some(parts) => parts.clone(),

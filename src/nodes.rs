@@ -80,7 +80,7 @@ pub(crate) fn find(address: SocketAddr) -> Option<Entry> {
 fn find_in(folders: &[PathBuf], address: SocketAddr) -> Option<Entry> {
     folders.iter().find_map(|folder| {
         let file = folder.join(file_name(address));
-        // Another user who could write it could make this user send a token to another program.
+        // Another user with the right to write it could make this user send a token to another program.
         if !is_private(&file) {
             return None;
         }

@@ -71,7 +71,7 @@ impl Out {
         }
     }
 
-    /// Detail for those who asked for it.
+    /// Detail, printed with --verbose.
     pub(crate) fn detail(self, line: impl fmt::Display) {
         if self.verbose {
             say(&line);

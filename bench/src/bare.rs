@@ -108,7 +108,7 @@ fn configs() -> Result<(noq::ServerConfig, noq::ClientConfig), Failure> {
     let mut discovery = noq::MtuDiscoveryConfig::default();
     discovery.upper_bound(DATAGRAM_BYTES);
     quic.mtu_discovery_config(Some(discovery));
-    // The library sends runs that one system call cannot carry if there is nobody to cut them.
+    // The library sends runs that one system call cannot carry if nothing cuts them.
     quic.enable_segmentation_offload(u32::from(DATAGRAM_BYTES) * 10 < 65_507);
     let quic = Arc::new(quic);
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -1,5 +1,5 @@
 //! Many processes that watch each other: what that costs while nothing happens, how long all take to
-//! see that one was killed, and whether anybody is taken for dead who is not.
+//! see that one was killed, and whether a living member is taken for dead.
 //!
 //! The kernel's counters are of the whole network namespace: `bench/alone.sh` gives the run one of its
 //! own.
@@ -113,7 +113,7 @@ fn ours(options: &Options, program: &Path) -> Result<Figures> {
     let (mut firsts, mut medians, mut lasts) = (Vec::new(), Vec::new(), Vec::new());
     let (mut dead, mut wrong) = (Vec::new(), Wrong::default());
     for round in 0..options.rounds.min(nodes.len().saturating_sub(2)) {
-        // Not at the same place of everybody's turn each time.
+        // Not at the same moment of the members' probe intervals each time.
         std::thread::sleep(BETWEEN + Duration::from_millis(370 * round as u64));
         wrong.count(&events, &dead);
         let victim = nodes.len() - 1;
@@ -195,7 +195,7 @@ impl Wrong {
 /// Asks until each node holds the last of the dead for dead: seconds of each.
 fn until_seen(nodes: &[Process], killed: Instant, dead: &[String]) -> Result<BTreeMap<usize, f64>> {
     let mut seen = BTreeMap::new();
-    let last = dead.last().ok_or("nobody was killed")?;
+    let last = dead.last().ok_or("no process was killed")?;
     while seen.len() < nodes.len() {
         if killed.elapsed() > PATIENCE {
             return Err(format!("only {} of {} saw the death", seen.len(), nodes.len()).into());

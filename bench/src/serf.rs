@@ -30,7 +30,7 @@ impl Drop for Agent {
 /// A word of an agent: which one, and its line.
 type Line = (Instant, usize, String);
 
-/// Starts so many, measures them doing nothing, and kills some.
+/// Starts `nodes` agents, measures them while they do nothing, and kills some.
 pub fn run(
     program: &Path,
     agents: usize,
@@ -119,7 +119,7 @@ fn start(
     Ok(Agent(child))
 }
 
-/// Waits until each of so many agents has said something so many times; when it last did.
+/// Waits until each agent has printed a line the given number of times; when the last one did.
 fn until(
     lines: &Receiver<Line>,
     agents: usize,

@@ -16,7 +16,7 @@ use crate::process::{cpu_seconds_of, cpu_seconds_of_children, resident_kb_of};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Without a new message for so long, no more will come.
+/// After this time without a new message, no more will come.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Of all nodes together, what these counters grew by is printed.
 const COUNTERS: [&str; 17] = [
@@ -51,7 +51,7 @@ pub struct Options {
     /// Bytes of each, at least 7.
     #[arg(long, default_value_t = 100)]
     bytes: usize,
-    /// One more subscriber that reads so many a second until the others have all.
+    /// One more subscriber that reads this number of messages a second until the others have all.
     #[arg(long)]
     slow: Option<u64>,
     /// The program; without it the release build is made up to date.
@@ -197,7 +197,7 @@ fn totals(nodes: &[Process]) -> Result<[f64; COUNTERS.len()]> {
     Ok(totals)
 }
 
-/// Starts a `sub`. With a `rate` it reads so many a second until `go` is set.
+/// Starts a `sub`. With a `rate` it reads that number of messages a second until `go` is set.
 fn subscribe(
     program: &Path,
     node: &Process,
@@ -270,7 +270,7 @@ fn publish(program: &Path, node: &Process, options: &Options) -> Result<Duration
     Ok(began.elapsed())
 }
 
-/// Waits until each has read so many, or nobody reads any more; whether it came to that.
+/// Waits until each has read `count` messages, or none reads any more; true in the first case.
 fn until_quiet(subscribers: &[Subscriber], messages: u64) -> bool {
     let mut last = (0, Instant::now());
     loop {
@@ -290,7 +290,7 @@ fn until_quiet(subscribers: &[Subscriber], messages: u64) -> bool {
 
 /// What a subscriber has read in the end.
 fn finish(subscriber: &mut Subscriber) -> Result<Heard> {
-    // By itself it ends behind its last message; whoever waits for more is ended here.
+    // By itself it ends behind its last message; a subscriber that waits for more is ended here.
     let deadline = Instant::now() + Duration::from_secs(5);
     while subscriber.child.try_wait()?.is_none() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));

@@ -15,7 +15,7 @@ const CALM: Duration = Duration::from_secs(15);
 /// How long processes are stopped.
 const STOP: Duration = Duration::from_secs(12);
 
-/// Kills an eighth of so many and stops another eighth.
+/// Kills an eighth of the nodes and stops another eighth.
 pub fn run(program: &Path, nodes: usize) -> Result<()> {
     let (mut nodes, _) = crowd(program, nodes)?;
     std::thread::sleep(CALM);

@@ -48,7 +48,7 @@ pub async fn run(options: &Options) -> Result<()> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 0..options.rounds {
         // Nothing is removed before the end: file systems avoid inodes that were freed a moment ago,
-        // and whoever creates files next would pay for it.
+        // and the next process that creates files would pay for it.
         let copied = copy(&tree, &folder.path().join(format!("copied{round}")))?;
         settle()?;
         let began = Instant::now();
@@ -75,7 +75,7 @@ pub async fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Lets the disk finish what was written before, so that nobody pays for others' writes.
+/// Lets the disk finish what was written before, so that no measurement pays for earlier writes.
 fn settle() -> Result<()> {
     if Command::new("sync").status()?.success() { Ok(()) } else { Err("sync failed".into()) }
 }

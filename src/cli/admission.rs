@@ -1,4 +1,4 @@
-//! The arguments of commands about who may be in the network.
+//! The arguments of commands about admission to the network.
 
 use std::path::PathBuf;
 
@@ -61,7 +61,7 @@ pub(crate) struct NetworkArgs {
 pub(crate) enum NetworkCommand {
     /// Its name, its authority, and how this node is admitted
     Show,
-    /// The authority key: whoever has it lets machines in and puts them out
+    /// The authority key: its holder lets machines in and puts them out
     Key {
         #[command(subcommand)]
         command: KeyCommand,

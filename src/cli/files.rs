@@ -47,7 +47,7 @@ pub(crate) struct FetchArgs {
     /// The folder to put it into, made if there is none
     #[arg(short, long = "output", value_name = "DIR", default_value = ".")]
     pub(crate) output: PathBuf,
-    /// Replace the files of an earlier fetch; those that somebody changed since are left and named
+    /// Replace the files of an earlier fetch; those that were changed since are left and named
     #[arg(long)]
     pub(crate) update: bool,
     /// Replace every file that is in the way

@@ -31,7 +31,7 @@ pub(crate) struct SubArgs {
     /// breaks and control characters are escaped
     #[arg(short = '0', long = "null")]
     pub(crate) zero: bool,
-    /// End after so many messages
+    /// End after this number of messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
 }

@@ -45,7 +45,7 @@ impl Client {
         let answer = self.patient.run(request);
         match body.failed {
             Some(why) => Err(Failure::new(Exit::Usage, "unreadable", why)
-                .hint("nothing was shared; try again when nobody changes it")),
+                .hint("nothing was shared; try again when it is not being changed")),
             None => self.answer(answer)?.good(),
         }
     }

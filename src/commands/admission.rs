@@ -1,4 +1,4 @@
-//! `invite`, `revoke` and `network`: who may be in the network.
+//! `invite`, `revoke` and `network`: admission to the network.
 
 use std::path::{Path, PathBuf};
 
@@ -123,7 +123,7 @@ pub(crate) fn network(global: &Global, args: &NetworkArgs) -> Result<(), Failure
         NetworkCommand::Key { command: KeyCommand::Export { file } } => {
             let path = key(global, "/v1/network/key/export", file)?;
             global.out().note(format!(
-                "{} lets its holder admit and put out anybody: keep it off this machine, and safe",
+                "{} lets its holder admit and put out any machine: keep it off this machine, and safe",
                 path.display()
             ));
             Ok(())

@@ -1,4 +1,4 @@
-//! `fetch`: brings a file or folder here from everybody who has it.
+//! `fetch`: brings a file or folder here from all nodes that have it.
 
 use std::io::{self, BufRead as _, Read as _};
 use std::sync::Arc;

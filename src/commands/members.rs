@@ -1,4 +1,4 @@
-//! `members`: who belongs to the network, and who of them is there.
+//! `members`: the members of the network, and which of them are there.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! One line on stderr that says how far something is, for people who watch.
+//! One line on stderr that shows the progress of a transfer.
 //!
 //! **Invariant:** it is never wider than the terminal, so that it can be drawn anew in its place.
 
@@ -125,7 +125,7 @@ fn begun(columns: usize, name: &str, how: &str) -> String {
     fitted(&format!("{name} {how}"), columns.saturating_sub(3)).trim_end().to_owned()
 }
 
-/// The line under way. What does not fit is left out: first who sends it, then the amounts, then
+/// The line under way. What does not fit is left out: first the senders, then the amounts, then
 /// how long it will take.
 fn line(
     columns: usize,

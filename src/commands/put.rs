@@ -72,7 +72,7 @@ pub(super) fn written(
     if (200..300).contains(&answer.status) { answer.json() } else { Err(answer.failure()) }
 }
 
-/// Says who has it.
+/// Says which nodes have it.
 pub(super) fn say(out: Out, written: &Written, is_content: bool) -> Result<(), Failure> {
     let Written { name, key, version, acks, wanted, members, expires_at, .. } = written;
     if out.json {

@@ -103,9 +103,9 @@ pub(crate) fn peers(global: &Global) -> Result<(), Failure> {
     out.bytes(table(&rows).as_bytes())?;
     if peers.is_empty() {
         let status: Status = client.get_json("/v1/status")?;
-        let nobody =
+        let alone =
             "no other node is known; give this one an entry point with potluck join CONTACT";
-        out.note(status.reasons.first().map_or(nobody, String::as_str));
+        out.note(status.reasons.first().map_or(alone, String::as_str));
     }
     Ok(())
 }

@@ -146,7 +146,7 @@ const NODE: &[Key] = &[
     key!(
         "node",
         "client",
-        "Use the network without serving it, for machines that nobody can reach.",
+        "Use the network without serving it, for machines that no other machine can reach.",
         |s, i| i.boolean().map(|it| s.node.client = it),
         |s| Shown::Set(Value::Boolean(s.node.client)),
     ),
@@ -187,7 +187,7 @@ const NETWORK: &[Key] = &[
     key!(
         "network",
         "admission",
-        "Who may join: invite (who has a ticket) or lab (anybody, private addresses only).",
+        "Admission: invite (machines with a ticket) or lab (any machine, private addresses only).",
         |s, i| i.parsed("invite, open or lab").map(|it| s.network.admission = Some(it)),
         |s| s.network.admission.map_or_else(|| unset("invite"), text),
     ),
@@ -287,7 +287,7 @@ const DHT: &[Key] = &[
     key!(
         "dht",
         "heartbeat_interval",
-        "A sibling that was silent for so long is asked whether it is there.",
+        "Silence after which a node of the close group is asked whether it is there.",
         |s, i| i.duration().map(|it| s.protocol.dht.heartbeat_interval = it),
         |s| duration(s.protocol.dht.heartbeat_interval),
     ),

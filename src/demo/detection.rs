@@ -46,7 +46,7 @@ impl Watch {
             if !wait_until(deadline, POLL_INTERVAL, knows_all)? {
                 let message = "a node did not get to know all members in time";
                 return Err(Failure::new(Exit::Unavailable, "timeout", message)
-                    .hint("the machine may be too busy for so many nodes"));
+                    .hint("the machine may be too busy for this number of nodes"));
             }
         }
         let pairs = (0..survivors.len())

@@ -78,7 +78,7 @@ impl Figures {
             file.sources > 1 || file.holders < 2 || file.bytes < SMALL_BYTES,
             format!("the file came from {} node, though {} had it", file.sources, file.holders),
         );
-        need(self.hops.max > 0, "no lookup had to ask anybody".to_owned());
+        need(self.hops.max > 0, "no lookup had to ask another node".to_owned());
         need(
             self.largest_share <= SHARE_MAX,
             format!("a node held {:.0} % of the records", self.largest_share * 100.0),

@@ -63,7 +63,7 @@ pub(super) fn share_and_fetch(
     let path = &plan.file;
     printer.step(
         format!(
-            "share a file by one node; nobody sends more than {} MiB/s",
+            "share a file by one node; no node sends more than {} MiB/s",
             mib(UPLOAD_RATE as f64)
         ),
         format!("potluck share {} --node {}", path.display(), sharer.client.base()),
@@ -72,7 +72,8 @@ pub(super) fn share_and_fetch(
         .map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display())))?;
     let shared = share(sharer, path)?;
     printer.result(format!("{} ({})", shared.link, bytes(shared.bytes)));
-    let (head, rest) = fetchers.split_first().ok_or_else(|| Failure::failed("nobody fetches"))?;
+    let (head, rest) =
+        fetchers.split_first().ok_or_else(|| Failure::failed("there is no node that fetches"))?;
     printer.step("fetch it by a second node, from the only one that has it", to(head, &shared));
     let first = fetch(processes, head, &shared)?;
     printer.result(summary(&first));
@@ -168,7 +169,7 @@ fn fetch(
             (JobState::Running, ..) => {
                 let message = format!("a fetch was not done after {seconds} s");
                 return Err(Failure::new(Exit::Unavailable, "timeout", message)
-                    .hint("the machine may be too busy for so many nodes"));
+                    .hint("the machine may be too busy for this number of nodes"));
             }
             (_, _, Some(problem)) => return Err(problem.into()),
             _ => return Err(Failure::failed("a fetch ended without a result")),

@@ -145,7 +145,7 @@ impl Starting {
                 Err(RecvTimeoutError::Timeout) => {
                     let message = format!("a node did not get ready in time ({begin})");
                     return Err(Failure::new(Exit::Unavailable, "timeout", message)
-                        .hint("the machine may be too busy for so many nodes"));
+                        .hint("the machine may be too busy for this number of nodes"));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let words = processes.last_words(&self.log);

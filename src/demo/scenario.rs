@@ -110,7 +110,7 @@ impl Scenario {
             if !wait_until(deadline, Duration::from_millis(20), knows_them)? {
                 let message = format!("a node did not get to know {enough} others in time");
                 return Err(Failure::new(Exit::Unavailable, "timeout", message)
-                    .hint("the machine may be too busy for so many nodes"));
+                    .hint("the machine may be too busy for this number of nodes"));
             }
         }
         self.figures.join_seconds = start.elapsed().as_secs_f64();

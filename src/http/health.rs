@@ -26,7 +26,7 @@ pub(super) async fn healthz() -> &'static str {
 #[utoipa::path(get, path = "/readyz",
     responses(
         (status = 200, body = Ready),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "it hears nobody although there should be others, or the store stopped"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "it hears no other node although there should be others, or the store stopped"),
     ))]
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let verdict = app.node().health().await.map_err(|_| Problem::stopped())?;

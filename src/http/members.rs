@@ -1,4 +1,4 @@
-//! `/v1/members`: who belongs to the network, and who of them is there.
+//! `/v1/members`: the members of the network, and which of them are there.
 
 use std::sync::Arc;
 

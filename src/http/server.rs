@@ -1,6 +1,6 @@
 //! The accept loop: a bounded number of connections, each with a time limit for its next request.
 //!
-//! When all places are taken, those who hold one without asking anything lose it soon, and until then a
+//! When all places are taken, connections without a request lose theirs soon, and until then a
 //! few more connections are accepted and answered about health only: a monitor of the node must
 //! not take idle connections for a node that is stuck.
 
@@ -235,7 +235,7 @@ async fn connection(
             tokio::time::sleep(LOOK).await;
         }
     };
-    // An error of a connection concerns its peer only, who sees it.
+    // An error of a connection concerns its peer only, which sees it.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = idle => return,

@@ -53,7 +53,7 @@ pub enum StartError {
     },
     /// Others may have read the node's secret key.
     #[error(
-        "{} can be read or changed by others (mode {mode:o}); if nobody did, run `chmod 600 {}`, \
+        "{} can be read or changed by others (mode {mode:o}); if they did not, run `chmod 600 {}`, \
          else remove it and become a new node",
         path.display(),
         path.display()
@@ -191,7 +191,7 @@ pub enum StartError {
     Admission(Admission),
     /// A network without admission control would be open to the Internet.
     #[error(
-        "{0} is a public address, where a `lab` network would be open to everybody; listen on a \
+        "{0} is a public address, where a `lab` network would be open to all; listen on a \
          loopback or private address"
     )]
     PublicLab(SocketAddr),

@@ -45,7 +45,7 @@ pub(crate) fn settle(
             tracing::warn!(
                 %public,
                 "not listening on IPv6: this machine has a public IPv6 address, at which a lab network \
-                 would be open to everybody; --listen takes a private one"
+                 would be open to all; --listen takes a private one"
             );
             sockets.retain(|address| address.is_ipv4());
         }
@@ -159,7 +159,7 @@ mod tests {
         let lab = network(Admission::Lab);
         let outside = own_address(&[bound], Some(address("8.8.8.8:7"))).unwrap();
         let public = refuse_public_lab(&lab, outside, &[bound]).unwrap_err();
-        assert!(public.to_string().contains("open to everybody"), "{public}");
+        assert!(public.to_string().contains("open to all"), "{public}");
         refuse_public_lab(&lab, bound, &[outside]).unwrap_err();
         refuse_public_lab(&lab, bound, &[bound, address("[2a00::1]:7")]).unwrap_err();
         refuse_public_lab(&lab, bound, &[bound, address("[fd00::1]:7")]).unwrap();

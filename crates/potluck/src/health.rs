@@ -181,7 +181,7 @@ fn membership(facts: &Facts) -> Option<Reason> {
     match facts.own_trouble? {
         OwnTrouble::Revoked => Some(offline(
             "member.revoked",
-            "this node was put out of the network, so nobody answers it: to come back it needs a new \
+            "this node was put out of the network, so no node answers it: to come back it needs a new \
              ticket (potluck invite, where the authority key is) and a new identity (potluck up \
              --new-identity)"
                 .to_owned(),
@@ -193,7 +193,7 @@ fn membership(facts: &Facts) -> Option<Reason> {
                 .to_owned(),
         )),
         OwnTrouble::Expired => {
-            let message = "this node's certificate has expired, so nobody answers it: check this \
+            let message = "this node's certificate has expired, so no node answers it: check this \
                            machine's clock, and start the node that holds the authority key, which renews \
                            it"
             .to_owned();
@@ -281,7 +281,7 @@ fn apart(facts: &Facts) -> Option<Reason> {
     let Facts { entry_points, fallback, fallback_answered, .. } = *facts;
     (entry_points > 0 && fallback > 0).then(|| {
         let brought = match fallback_answered {
-            0 => "lead to nobody yet",
+            0 => "lead to no node yet",
             _ => "are asked in their place",
         };
         degraded(
@@ -299,10 +299,10 @@ fn last_resort(facts: &Facts) -> String {
     let Facts { fallback, fallback_answered, .. } = *facts;
     match (fallback, fallback_answered) {
         (0, _) => String::new(),
-        (1, 0) => "; the name of [network] dns_fallback is asked too and leads to nobody".into(),
+        (1, 0) => "; the name of [network] dns_fallback is asked too and leads to no node".into(),
         (_, 0) => {
             format!(
-                "; the {fallback} names of [network] dns_fallback are asked too and lead to nobody"
+                "; the {fallback} names of [network] dns_fallback are asked too and lead to no node"
             )
         }
         _ => "; the names of [network] dns_fallback are asked too".into(),

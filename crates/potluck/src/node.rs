@@ -306,7 +306,7 @@ impl Node {
     }
 
     /// Puts a member out: the one whose node id or public key is, or begins with, `who` (at least 8
-    /// digits). Needs the authority key. Gives the public key of who is out.
+    /// digits). Needs the authority key. Gives the public key of the member that is out.
     ///
     /// # Errors
     /// [`Error::Membership`]

@@ -1,4 +1,4 @@
-//! `invite` networks on real sockets: tickets let in, strangers get no byte, who is put out is out.
+//! `invite` networks on real sockets: tickets let in, strangers get no byte, a member that was put out is out.
 
 mod common;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use potluck::MessageId;
 
-/// Messages that are remembered: more than a node keeps for those who come back. A guess.
+/// Messages that are remembered: more than a node keeps for subscribers that come back. A guess.
 const SEEN_MAX: usize = 65_536;
 
 /// The last messages.

@@ -30,7 +30,7 @@ pub(super) const FILES: &[Key] = &[
     key!(
         "files",
         "cache_bytes",
-        "Most bytes of fetched files in the data folder that nobody pinned or shares.",
+        "Most bytes of fetched files in the data folder that are neither pinned nor shared.",
         |s, i| i.bytes().map(|it| s.files.cache_bytes = it),
         |s| number(s.files.cache_bytes),
     ),

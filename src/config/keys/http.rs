@@ -33,7 +33,7 @@ pub(super) const HTTP: &[Key] = &[
     key!(
         "http",
         "token_file",
-        "File with the token that requests need, for nobody but its owner to read.",
+        "File with the token that requests need; only its owner may have access to it.",
         |s, i| i.text().map(|it| s.http.token_file = (!it.is_empty()).then(|| it.into())),
         |s| {
             s.http

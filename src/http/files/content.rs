@@ -56,7 +56,7 @@ pub(in crate::http) struct ContentQuery {
         (status = 400, body = ProblemBody, content_type = "application/problem+json", description = "a folder"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "no node of this network shares it"),
         (status = 416, body = ProblemBody, content_type = "application/problem+json", description = "it does not have these bytes"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "nobody who has it could be reached"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "no node that has it could be reached"),
     ))]
 pub(in crate::http) async fn get(
     State(app): State<Arc<App>>,

@@ -45,7 +45,7 @@ mod tests {
         let (pieces, body) = stream();
         tokio::spawn(async move {
             for number in 0..20u8 {
-                pieces.send(Ok(vec![number].into())).await.expect("somebody reads");
+                pieces.send(Ok(vec![number].into())).await.expect("the other end reads");
             }
         });
         let all = body.collect().await.expect("whole").to_bytes();

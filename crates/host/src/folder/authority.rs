@@ -20,7 +20,7 @@ const BYTES_MAX: u64 = 1024;
 pub(super) fn load(path: &Path) -> Result<Option<(String, Identity)>, StartError> {
     let wrong = |why| StartError::AuthorityFile { path: path.to_owned(), why };
     if exposed(path) {
-        return Err(wrong("others can read or change it; if nobody did, run `chmod 600` on it"));
+        return Err(wrong("others can read or change it; if they did not, run `chmod 600` on it"));
     }
     let text = match file::read(path, BYTES_MAX) {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {

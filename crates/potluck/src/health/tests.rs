@@ -74,15 +74,15 @@ fn the_last_resort_is_told_where_it_is_used_and_what_it_has_brought() {
     let sentence = &judge(&used).sentences()[0];
     assert!(
         sentence
-            .ends_with("the 2 names of [network] dns_fallback are asked too and lead to nobody")
+            .ends_with("the 2 names of [network] dns_fallback are asked too and lead to no node")
     );
-    // Those who found each other by it know that their entry points are gone.
+    // Nodes that found each other by it know that their entry points are gone.
     let half = Facts { entry_points: 1, fallback: 1, fallback_answered: 1, ..well() };
     assert_eq!(said(&half), (Health::Degraded, vec!["network.fallback"]));
-    assert_eq!(said(&Facts { entry_points: 0, ..half }).0, Health::Ok, "nobody was named");
+    assert_eq!(said(&Facts { entry_points: 0, ..half }).0, Health::Ok, "no entry point was named");
     let cut_off = Facts { peers: 0, fallback: 1, ..well() };
     let sentence = &judge(&cut_off).sentences()[0];
-    assert!(sentence.contains("heard") && sentence.contains("leads to nobody"), "{sentence}");
+    assert!(sentence.contains("heard") && sentence.contains("leads to no node"), "{sentence}");
 }
 
 #[test]

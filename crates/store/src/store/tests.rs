@@ -64,7 +64,11 @@ fn a_damaged_envelope_is_reported_once_and_then_not_held_until_a_good_one_comes(
         let changes = [(row(&one), Some(bytes))].into();
         store.backend.commit(changes, Durability::Synced).expect("a map in memory cannot fail");
         let before = store.stats().corrupt_rows;
-        assert_eq!(store.apply(std::slice::from_ref(&load)), [CORRUPT], "nobody takes it for all");
+        assert_eq!(
+            store.apply(std::slice::from_ref(&load)),
+            [CORRUPT],
+            "a part is not taken for all"
+        );
         assert_eq!(store.stats().corrupt_rows, before + 1);
         // What other nodes compare says what is left, so that they bring back what is not.
         let left = Some(StateDigest::EMPTY.with(two.head()));

@@ -173,7 +173,7 @@ fn a_folder_belongs_to_one_store() {
     let id = store.add_bytes(b"dish", "", Keep::Cached).unwrap();
     let held = store.get(&id).unwrap().unwrap();
     drop(store);
-    assert!(BlobStore::open(here.path(), limits).is_err(), "somebody holds a blob");
+    assert!(BlobStore::open(here.path(), limits).is_err(), "a link holds a blob");
     drop(held);
     assert!(BlobStore::open(here.path(), limits).is_ok());
 }
