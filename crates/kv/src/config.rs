@@ -147,3 +147,75 @@ impl Config {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_parameter_is_valid_up_to_its_limits() {
+        let check = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.validate().err()
+        };
+        assert_eq!(check(|_| {}), None);
+        for (valid, beyond, error) in [
+            (
+                (|it| it.replication = 32) as fn(&mut Config),
+                (|it| it.replication = 33) as fn(&mut Config),
+                ConfigError::Replication,
+            ),
+            (|it| it.replication = 1, |it| it.replication = 0, ConfigError::Replication),
+            (|it| it.read_quorum = 1, |it| it.read_quorum = 0, ConfigError::Quorum),
+            (|it| it.write_quorum = Some(1), |it| it.write_quorum = Some(0), ConfigError::Quorum),
+            (|it| it.write_quorum = Some(16), |it| it.write_quorum = Some(17), ConfigError::Quorum),
+            (
+                |it| it.anti_entropy_interval = Duration::from_secs(1),
+                |it| it.anti_entropy_interval = Duration::from_millis(999),
+                ConfigError::AntiEntropy,
+            ),
+            (
+                |it| it.anti_entropy_interval = Duration::from_secs(24 * 3600),
+                |it| it.anti_entropy_interval = Duration::from_secs(24 * 3600 + 1),
+                ConfigError::AntiEntropy,
+            ),
+            (
+                |it| it.life_default = it.life_max,
+                |it| it.life_default = it.life_max + Duration::from_millis(1),
+                ConfigError::Life,
+            ),
+            (
+                |it| it.value_bytes_max = VALUE_BYTES_MAX,
+                |it| it.value_bytes_max = VALUE_BYTES_MAX + 1,
+                ConfigError::ValueBytes,
+            ),
+            (|it| it.writers_max = 1, |it| it.writers_max = 0, ConfigError::Writers),
+            (
+                |it| it.writers_max = WRITERS_MAX,
+                |it| it.writers_max = WRITERS_MAX + 1,
+                ConfigError::Writers,
+            ),
+            (
+                |it| it.context_entries_max = 1,
+                |it| it.context_entries_max = 0,
+                ConfigError::Writers,
+            ),
+            (
+                |it| it.context_entries_max = CONTEXT_ENTRIES_MAX,
+                |it| it.context_entries_max = CONTEXT_ENTRIES_MAX + 1,
+                ConfigError::Writers,
+            ),
+        ] {
+            assert_eq!(check(valid), None, "up to the limit of: {error}");
+            assert_eq!(check(beyond), Some(error));
+        }
+    }
+
+    #[test]
+    fn a_key_of_providers_has_a_limit_of_writers_of_its_own() {
+        let config = Config { writers_max: 2, ..Config::default() };
+        assert_eq!(config.writers_of(Space::Commons), 2);
+        assert_eq!(config.writers_of(Space::Provider), writers_max(Space::Provider));
+    }
+}
