@@ -25,10 +25,12 @@
 mod anti_entropy;
 mod config;
 mod detect;
+mod event;
 mod heal;
 mod health;
 mod indirect_probe;
 mod isolation;
+mod outbox;
 mod partition;
 mod rates;
 mod records;
@@ -38,8 +40,7 @@ mod suspicion;
 mod table;
 mod verdict;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,170 +49,19 @@ use potluck_base::{
     RoundTrip, UnixMillis,
 };
 use potluck_wire::{
-    MemberRecord, MemberRequest, Reach, RecordVersion, Response, Revocation, Revoked, Software,
+    MemberRecord, MemberRequest, Reach, RecordVersion, Response, Revoked, Software,
 };
 
-use crate::view::{MemberEvent, MemberView, MembersView, Mode};
+use crate::view::{MemberView, MembersView, Mode};
 
 pub use config::{MembersConfig, MembersConfigError, ModeChoice};
 pub use stats::MembersStats;
 
+pub use event::{AskId, Input, Output, ServeId, Verdict};
 use health::LocalHealth;
 use isolation::Isolation;
+use outbox::{AskOptions, Outbox, Purpose};
 use table::Table;
-
-/// Identifies a request of this node, for its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AskId(pub u64);
-
-/// Identifies a request of another node, chosen by the caller of this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ServeId(pub u64);
-
-/// What can happen to the machine.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// Authenticated traffic from a proved address.
-    Heard(Contact),
-    /// A node answered a request of this node and thereby proved its address; it may be unknown.
-    Proved(Contact),
-    /// A request of another node.
-    Asked {
-        /// Identifies the request in the answer.
-        serve: ServeId,
-        /// The requester.
-        from: Contact,
-        /// The request.
-        request: MemberRequest,
-        /// Longest answer in bytes.
-        budget: usize,
-    },
-    /// A request was answered.
-    Answered {
-        /// The request.
-        ask: AskId,
-        /// The answer.
-        response: Response,
-        /// The round-trip time, if it is known.
-        rtt: Option<Duration>,
-    },
-    /// A request got no answer.
-    Failed {
-        /// The request.
-        ask: AskId,
-    },
-    /// A request could not be sent: this node is too busy.
-    Unsent {
-        /// The request.
-        ask: AskId,
-    },
-    /// A member published an announcement to all members.
-    Announced {
-        /// The publisher.
-        from: PublicKey,
-        /// An encoded [`potluck_wire::Announcement`].
-        payload: Bytes,
-    },
-    /// The links of the overlay of all nodes.
-    Neighbours(Vec<Contact>),
-    /// The nodes closest to this one in the DHT.
-    CloseGroup(Vec<Contact>),
-    /// Another part of this node got no answer from a member: probe it soon.
-    Unanswered(PublicKey),
-    /// Estimated number of nodes in the network.
-    NetworkSize(u64),
-    /// The network's authority expelled a member, or all members that a ticket admitted.
-    Revoked {
-        /// The revocation.
-        revocation: Revocation,
-        /// Its signed bytes, to be passed on.
-        bytes: Bytes,
-        /// Whether to announce it to all members now; if not, only to new neighbours.
-        spread: bool,
-    },
-    /// The certificate that this node's record carries.
-    Certificate(Bytes),
-    /// The wall clock.
-    WallClock(UnixMillis),
-    /// The machine slept and resumed.
-    Resumed,
-    /// The addresses at which others reach this node now.
-    Addresses {
-        /// At least one, the preferred one first.
-        ways: Vec<SocketAddr>,
-        /// The addresses of its interfaces, which tell which peers are near.
-        local: Vec<LocalAddress>,
-    },
-    /// This node leaves.
-    Leave,
-    /// The announced deadline came.
-    Timeout,
-}
-
-/// This node's judgement of a member, on which the other parts of the node act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is alive, or alive again.
-    Alive,
-    /// It does not answer.
-    Suspect,
-    /// It is dead.
-    Dead,
-    /// It has left.
-    Left,
-}
-
-/// What the machine asks its caller to do.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Output {
-    /// Sends a request.
-    Ask {
-        /// Identifies the request in its answer.
-        ask: AskId,
-        /// The node to ask.
-        to: Contact,
-        /// The request.
-        request: MemberRequest,
-        /// Number of tries.
-        tries: u8,
-        /// Time that the other node may take, beyond the round trip.
-        patience: Duration,
-        /// Whether the answer may be longer than a datagram, so that a call is needed.
-        large: bool,
-    },
-    /// Answers a request.
-    Answer {
-        /// The request.
-        serve: ServeId,
-        /// The answer.
-        response: Response,
-    },
-    /// Announces to all members: an encoded [`potluck_wire::Announcement`].
-    Announce(Bytes),
-    /// This node's judgement of a member changed.
-    Verdict(Contact, Verdict),
-    /// A member did not answer the first tries of a probe. It is not suspected yet, but messages
-    /// queued for it may take another path.
-    Silent(PublicKey),
-    /// A change of a member, for the application.
-    Event(MemberEvent),
-    /// Half of the probed members vanished at once, so this node must be isolated: it judges no member, and
-    /// joins the network again.
-    Isolated,
-    /// Other nodes are heard from again.
-    Reunited,
-    /// Members to which overlay links can be made.
-    Candidates(Vec<Contact>),
-    /// The mode changed.
-    Mode(Mode),
-    /// A node in another partition of the overlay: a link to it is to be made.
-    Bridge(Contact),
-    /// Revocations received from another node.
-    Revocations(Vec<Bytes>),
-    /// A record with this node's own key arrived that neither this incarnation nor an earlier one
-    /// signed: another machine runs with this identity.
-    Elsewhere(RecordVersion),
-}
 
 /// The parameters of a new [`Members`].
 #[derive(Debug, Clone)]
@@ -230,35 +80,10 @@ pub struct MembersStart {
     pub client: bool,
 }
 
-/// Requests under way at once. A higher value lets a node probe and reconcile more in parallel.
-const ASKS_MAX: usize = 256;
 /// The build that this node names in its record: at most 32 bytes.
 const BUILD: &str = concat!("potluck ", env!("CARGO_PKG_VERSION"));
 /// Revocations remembered: as many as the link's gatekeeper keeps.
 const REVOKED_MAX: usize = 4096;
-
-/// The purpose of a request.
-#[derive(Debug, Clone, PartialEq)]
-enum Purpose {
-    /// The first tries of a probe.
-    Probe(PublicKey),
-    /// A further try, while helpers probe as well.
-    Reprobe(PublicKey),
-    /// A ping-req: a helper probes the subject for this node.
-    PingReq { subject: PublicKey, nonce: u64 },
-    /// This node probes a member for another node.
-    Prove { serve: ServeId },
-    /// A page of the member list, after this key.
-    Page(Contact, PublicKey),
-    /// A comparison of digests; `whole` allows an answer longer than a datagram.
-    Compare { with: Contact, whole: bool },
-    /// Records that differ.
-    Load(Contact),
-    /// A suspect message; the answer tells whether the receiver suspects the member as well.
-    Suspect(PublicKey),
-    /// The answer does not matter.
-    Notify,
-}
 
 /// The members machine. See the module.
 #[derive(Debug)]
@@ -284,14 +109,12 @@ pub struct Members {
     probers: indirect_probe::Probers,
     rates: rates::Rates,
     local: Vec<LocalAddress>,
-    asks: BTreeMap<AskId, Purpose>,
-    next_ask: u64,
     heal_at: Instant,
     wall: Option<UnixMillis>,
     /// Smoothed round-trip time of probes over all members; `None` before the first answer.
     probe_rtt: RoundTrip,
     leaving: bool,
-    outbox: VecDeque<Output>,
+    outbox: Outbox,
     stats: MembersStats,
 }
 
@@ -341,12 +164,10 @@ impl Members {
             probers: indirect_probe::Probers::default(),
             rates: rates::Rates::default(),
             local: vec![contact.address.into()],
-            asks: BTreeMap::new(),
-            next_ask: 0,
             wall: None,
             probe_rtt: RoundTrip::default(),
             leaving: false,
-            outbox: VecDeque::new(),
+            outbox: Outbox::default(),
             stats: MembersStats::default(),
         }
     }
@@ -407,7 +228,7 @@ impl Members {
             suspect,
             dead,
             left,
-            asks: self.asks.len(),
+            asks: self.outbox.asks(),
             probing: self.detector.probing(),
             hurried: self.detector.priority_probes(),
             rumours: self.broadcasts.len(),
@@ -427,20 +248,13 @@ impl Members {
         purpose: Purpose,
         options: AskOptions,
     ) -> Option<AskId> {
-        if self.asks.len() >= ASKS_MAX {
-            self.stats.asks_refused += 1;
-            return None;
-        }
-        let ask = AskId(self.next_ask);
-        self.next_ask += 1;
-        self.asks.insert(ask, purpose);
-        let AskOptions { tries, patience, large } = options;
-        self.outbox.push_back(Output::Ask { ask, to, request, tries, patience, large });
-        Some(ask)
+        let ask = self.outbox.ask(to, request, purpose, options);
+        self.stats.asks_refused += u64::from(ask.is_none());
+        ask
     }
 
     fn on_answered(&mut self, now: Instant, ask: AskId, response: Response, rtt: Option<Duration>) {
-        let Some(purpose) = self.asks.remove(&ask) else { return };
+        let Some(purpose) = self.outbox.take(ask) else { return };
         match purpose {
             Purpose::Probe(subject) | Purpose::Reprobe(subject) => {
                 self.on_probe_answered(now, &subject, response, rtt);
@@ -458,7 +272,7 @@ impl Members {
     }
 
     fn on_failed(&mut self, now: Instant, ask: AskId) {
-        let Some(purpose) = self.asks.remove(&ask) else { return };
+        let Some(purpose) = self.outbox.take(ask) else { return };
         match purpose {
             Purpose::Probe(subject) => self.on_probe_failed(now, &subject),
             Purpose::Reprobe(subject) => self.on_indirect_probe_end(now, &subject),
@@ -476,7 +290,7 @@ impl Members {
 
     /// A request that was never sent says nothing about any node.
     fn on_unsent(&mut self, now: Instant, ask: AskId) {
-        let Some(purpose) = self.asks.remove(&ask) else { return };
+        let Some(purpose) = self.outbox.take(ask) else { return };
         self.stats.asks_refused += 1;
         match purpose {
             Purpose::Probe(subject)
@@ -537,21 +351,6 @@ impl Members {
     }
 }
 
-/// How to send a request.
-#[derive(Debug, Clone, Copy)]
-struct AskOptions {
-    tries: u8,
-    patience: Duration,
-    large: bool,
-}
-
-impl AskOptions {
-    /// This number of tries, without extra time, in datagrams.
-    const fn tries(tries: u8) -> Self {
-        Self { tries, patience: Duration::ZERO, large: false }
-    }
-}
-
 impl Machine for Members {
     type Input = Input;
     type Output = Output;
@@ -590,7 +389,7 @@ impl Machine for Members {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.outbox.pop_front()
+        self.outbox.pop()
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {

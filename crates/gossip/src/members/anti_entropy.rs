@@ -13,9 +13,10 @@ use bytes::Bytes;
 use potluck_base::{Contact, Deadline, Instant, PublicKey, Rng};
 use potluck_wire::{MemberRecord, MemberRequest, MemberResponse, RecordVersion, Response};
 
+use super::outbox::{AskOptions, Purpose};
 use super::rates::BAD_RECORD;
 use super::table::{LocalState, short_id};
-use super::{AskOptions, Members, MembersConfig, Purpose};
+use super::{Members, MembersConfig};
 use crate::view::Mode;
 
 /// Buckets of a comparison. A higher value localises differences better and sends more digests.

@@ -13,9 +13,11 @@ use std::time::Duration;
 use potluck_base::{Contact, Deadline, Instant, PublicKey, Rng};
 use potluck_wire::{MemberRequest, MemberResponse, RecordVersion, Response};
 
+use super::event::Output;
 use super::isolation::{Isolation, Transition};
+use super::outbox::{AskOptions, Purpose};
 use super::table::LocalState;
-use super::{AskOptions, Members, MembersConfig, Output, Purpose};
+use super::{Members, MembersConfig};
 use crate::view::Mode;
 
 /// Tries before helpers are asked. A higher value suspects fewer healthy members and finds a crash
@@ -220,10 +222,10 @@ impl Members {
             None => {}
             Some(Transition::Isolated) => {
                 self.stats.freezes += 1;
-                self.outbox.push_back(Output::Isolated);
+                self.outbox.push(Output::Isolated);
             }
             Some(Transition::Reunited) => {
-                self.outbox.push_back(Output::Reunited);
+                self.outbox.push(Output::Reunited);
                 self.restart_suspicions(now);
                 self.anti_entropy.soon(now);
             }
@@ -432,7 +434,7 @@ impl Members {
         }
         if !matches!(probing.reason, ProbeReason::Heal | ProbeReason::Recheck) {
             self.detector.failed_in_row += 1;
-            self.outbox.push_back(Output::Silent(*key));
+            self.outbox.push(Output::Silent(*key));
             self.check_neighbours(now, key);
         }
         let reached_indirectly =

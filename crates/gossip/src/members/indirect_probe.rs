@@ -15,8 +15,9 @@ use std::time::Duration;
 use potluck_base::{Contact, Instant, LruMap, PublicKey, is_dialable};
 use potluck_wire::{MemberRequest, MemberResponse, PeerHints, Proof, Response, Revoked};
 
+use super::Members;
+use super::outbox::{AskOptions, Purpose};
 use super::table::LocalState;
-use super::{AskOptions, Members, Purpose};
 use crate::view::Mode;
 
 /// Helpers asked: SWIM's 3. A higher value suspects fewer healthy members and costs more messages.

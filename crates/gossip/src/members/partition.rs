@@ -16,7 +16,8 @@ use std::time::Duration;
 use potluck_base::{Contact, Instant, PublicKey, UnixMillis};
 use potluck_wire::PartitionId;
 
-use super::{Members, Output};
+use super::Members;
+use super::event::Output;
 use crate::view::Mode;
 
 const HOUR_MILLIS: u64 = 3_600_000;
@@ -127,7 +128,7 @@ impl Members {
         let by = from.public_key;
         if self.partitions.observe(now, by, mine, theirs) && self.partitions.bridge(now, by) {
             self.stats.bridges += 1;
-            self.outbox.push_back(Output::Bridge(from));
+            self.outbox.push(Output::Bridge(from));
         }
     }
 }

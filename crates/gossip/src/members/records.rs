@@ -18,9 +18,11 @@ use potluck_wire::{
     Announcement, Certificate, MemberRecord, MemberRequest, RecordVersion, Revoked, SuspectMessage,
 };
 
+use super::event::Output;
+use super::outbox::{AskOptions, Purpose};
 use super::rates::BAD_RECORD;
 use super::table::{LocalState, Member, short_id};
-use super::{AskOptions, Members, ModeChoice, Output, Purpose};
+use super::{Members, ModeChoice};
 use crate::view::{Change, MemberEvent, MemberView, Mode};
 
 /// How long the broadcast queue collects items before an announcement. A higher value sends fewer,
@@ -242,7 +244,7 @@ impl Members {
         for _ in 0..ANNOUNCEMENTS {
             let Some(announcement) = self.broadcasts.take() else { return };
             self.stats.announcements += 1;
-            self.outbox.push_back(Output::Announce(announcement.to_bytes()));
+            self.outbox.push(Output::Announce(announcement.to_bytes()));
         }
         self.broadcasts.arm(now);
     }
@@ -378,7 +380,7 @@ impl Members {
             self.on_suspect(now, from, suspect);
         }
         if !announcement.revocations.is_empty() {
-            self.outbox.push_back(Output::Revocations(announcement.revocations));
+            self.outbox.push(Output::Revocations(announcement.revocations));
         }
     }
 
@@ -424,7 +426,7 @@ impl Members {
         }
         if known.is_none() && !self.watches(&key) {
             // Not watched by this node, but perhaps a future link.
-            self.outbox.push_back(Output::Candidates(vec![record.contact]));
+            self.outbox.push(Output::Candidates(vec![record.contact]));
             return true;
         }
         self.stats.records += 1;
@@ -469,7 +471,7 @@ impl Members {
             return false;
         }
         if record.version.incarnation > self.me.version.incarnation {
-            self.outbox.push_back(Output::Elsewhere(record.version));
+            self.outbox.push(Output::Elsewhere(record.version));
         }
         // Two copies would otherwise outbid each other without end.
         if self.broadcasts.refutations.take(now, 1) {
@@ -534,8 +536,8 @@ impl Members {
         }
         if !record.left {
             let change = Change::Joined;
-            self.outbox.push_back(Output::Event(MemberEvent { peer, change }));
-            self.outbox.push_back(Output::Candidates(vec![record.contact]));
+            self.outbox.push(Output::Event(MemberEvent { peer, change }));
+            self.outbox.push(Output::Candidates(vec![record.contact]));
             if self.watches(&peer.contact.public_key) {
                 self.probe_soon(now, &peer.contact.public_key);
             }
@@ -568,7 +570,7 @@ impl Members {
         if self.table.get(&key).is_some_and(|member| !member.record.is_empty()) {
             return;
         }
-        self.outbox.push_back(Output::Candidates(vec![contact]));
+        self.outbox.push(Output::Candidates(vec![contact]));
         let wanted = self.watches(&key);
         if !wanted {
             return;
@@ -611,6 +613,6 @@ impl Members {
         let fleet = mode == Mode::Fleet;
         let room = if fleet { self.config.fleet_max } else { self.config.open_max };
         self.table.set_room(room);
-        self.outbox.push_back(Output::Mode(mode));
+        self.outbox.push(Output::Mode(mode));
     }
 }

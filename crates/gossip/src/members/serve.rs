@@ -4,9 +4,11 @@
 use potluck_base::{Contact, Instant, PublicKey};
 use potluck_wire::{MemberRequest, MemberResponse, Proof, Refusal, Response, SuspectMessage};
 
+use super::Members;
+use super::event::{Output, ServeId};
+use super::outbox::{AskOptions, Purpose};
 use super::rates::BAD_RECORD;
 use super::table::LocalState;
-use super::{AskOptions, Members, Output, Purpose, ServeId};
 
 fn price(request: &MemberRequest) -> u32 {
     match request {
@@ -34,10 +36,10 @@ impl Members {
         if !self.rates.charge(now, &from.public_key, price(&request)) {
             self.stats.over_rate += 1;
             let response = Response::refused(Refusal::Busy);
-            return self.outbox.push_back(Output::Answer { serve, response });
+            return self.outbox.answer(serve, response);
         }
         if let Some(response) = self.answer_to(now, serve, from, request, budget) {
-            self.outbox.push_back(Output::Answer { serve, response });
+            self.outbox.answer(serve, response);
         }
     }
 
@@ -79,7 +81,7 @@ impl Members {
                 Some(Response::Taken)
             }
             MemberRequest::Revoke { revocations } => {
-                self.outbox.push_back(Output::Revocations(revocations));
+                self.outbox.push(Output::Revocations(revocations));
                 Some(Response::Taken)
             }
             MemberRequest::Compare { digests } => {
@@ -152,6 +154,6 @@ impl Members {
             Some(proof @ Response::Member(MemberResponse::Proof { .. })) => proof,
             _ => Response::refused(Refusal::NotReached),
         };
-        self.outbox.push_back(Output::Answer { serve, response });
+        self.outbox.answer(serve, response);
     }
 }

@@ -3,6 +3,7 @@
 mod bounds;
 mod cluster;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use potluck_base::Identity;
@@ -361,7 +362,7 @@ fn a_peer_over_its_rate_is_refused_and_costs_no_memory() {
     }
     let stats = cluster.nodes[0].members.stats();
     assert!(stats.over_rate > 99_900, "{stats:?}");
-    assert_eq!(stats.asks, cluster.nodes[0].members.asks.len());
+    assert_eq!(stats.asks, cluster.nodes[0].members.outbox.asks());
 }
 
 #[test]

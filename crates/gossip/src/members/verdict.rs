@@ -10,9 +10,11 @@ use potluck_wire::{
 };
 
 use super::detect::{PRIORITY_SPREAD_MAX, PRIORITY_SPREAD_PER_MEMBER, ProbeReason};
+use super::event::{Output, Verdict};
+use super::outbox::{AskOptions, Purpose};
 use super::suspicion::{CONFIRMATIONS, Suspicion};
 use super::table::{Confirmation, LocalState, Member};
-use super::{AskOptions, Members, Output, Purpose, REVOKED_MAX, Verdict};
+use super::{Members, REVOKED_MAX};
 use crate::view::{Change, MemberEvent, Mode};
 
 /// Age up to which a confirmation counts.
@@ -41,9 +43,9 @@ impl Members {
     /// Reports a change to the application and to the other parts of the node.
     fn tell(&mut self, contact: Contact, change: Change, verdict: Option<Verdict>) {
         let peer = contact.in_network(&self.network);
-        self.outbox.push_back(Output::Event(MemberEvent { peer, change }));
+        self.outbox.push(Output::Event(MemberEvent { peer, change }));
         if let Some(verdict) = verdict {
-            self.outbox.push_back(Output::Verdict(contact, verdict));
+            self.outbox.push(Output::Verdict(contact, verdict));
         }
     }
 
@@ -107,7 +109,7 @@ impl Members {
         }
         self.stats.returned += 1;
         self.tell(contact, Change::Returned, Some(Verdict::Alive));
-        self.outbox.push_back(Output::Candidates(vec![contact]));
+        self.outbox.push(Output::Candidates(vec![contact]));
         // If one member was lost, others may have been.
         self.anti_entropy.soon_with(now, contact);
     }

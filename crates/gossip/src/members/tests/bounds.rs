@@ -1,7 +1,9 @@
 //! Limits: version numbers, revocations, lists.
 
+use potluck_wire::Revocation;
+
 use super::super::records::{next_incarnation, next_version};
-use super::super::{PublicKey, REVOKED_MAX, Revocation, Revoked};
+use super::super::{PublicKey, REVOKED_MAX, Revoked};
 use super::*;
 
 #[test]

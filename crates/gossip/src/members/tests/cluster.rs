@@ -151,7 +151,7 @@ impl Cluster {
         // The timer that was due meanwhile was not handled.
         self.nodes[index].wake_at = None;
         // Its requests have timed out meanwhile: the link reports that before anything else.
-        let asks: Vec<AskId> = self.nodes[index].members.asks.keys().copied().collect();
+        let asks: Vec<AskId> = self.nodes[index].members.outbox.open();
         for ask in asks {
             self.feed(index, Input::Failed { ask });
         }
