@@ -12,15 +12,12 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
 use potluck_base::{BlobId, Division, GranuleSet, LruMap};
 
-use super::entry::{DATA, Entry, HAVE, OUTBOARD};
-use super::folder::read_place;
+use super::entry::{Entry, HAVE, OUTBOARD};
+use super::folder::read_segments;
 use super::journal::Journal;
 use super::meta::Phase;
 use super::place::Segments;
-use super::{BlobError, OPEN_FILES_MAX, SEGMENTS_MAX, tree};
-
-/// Most bytes of a `place` file: a KiB a segment.
-pub(crate) const PLACE_BYTES_MAX: u64 = SEGMENTS_MAX as u64 * 1024;
+use super::{BlobError, OPEN_FILES_MAX, tree};
 
 /// A blob held by a caller. While one lives, the store keeps the blob, and no other store can open the
 /// folder.
@@ -225,14 +222,6 @@ impl Blob {
         let bytes = self.division.bytes_in(&progress.have);
         self.entry.have_bytes.store(bytes, Ordering::Relaxed);
     }
-}
-
-/// Where the bytes of an entry's blob lie.
-pub(crate) fn read_segments(entry: &Entry) -> Result<Segments, BlobError> {
-    if entry.meta().outside.is_none() {
-        return Ok(Segments::inside(&entry.file(DATA), entry.size));
-    }
-    read_place(entry, 0)?.ok_or(BlobError::Damaged)
 }
 
 fn open_outboard(entry: &Entry, phase: Phase) -> Result<Option<File>, BlobError> {

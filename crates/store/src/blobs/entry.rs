@@ -75,14 +75,6 @@ pub struct BlobView {
     pub used_unix_ms: u64,
 }
 
-/// What a blob is called: the first of its names that is one. The data of a folder has none.
-pub(crate) fn shown_name(meta: &Meta) -> String {
-    let others = meta.others.iter().map(|place| &place.name);
-    let mut names = std::iter::once(&meta.name).chain(others);
-    let shown = names.find(|name| !name.is_empty());
-    shown.unwrap_or(&meta.name).clone()
-}
-
 /// The milliseconds since 1970.
 pub(crate) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
@@ -255,7 +247,7 @@ pub(crate) fn view_of(noted: Noted, have_bytes: u64, in_use: bool) -> BlobView {
     BlobView {
         id: meta.id,
         size: meta.size,
-        name: shown_name(&meta),
+        name: meta.shown_name().to_owned(),
         mtime: meta.mtime,
         mode: meta.mode,
         place: match meta.outside {

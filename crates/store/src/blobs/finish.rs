@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-use super::blob::{Blob, read_segments};
-use super::entry::{Entry, HAVE};
-use super::folder::note_place;
+use super::blob::Blob;
+use super::entry::HAVE;
+use super::folder::{end_move, note_place};
 use super::meta::{Meta, Move, Phase};
 use super::opened::open_to_write;
 use super::place::{Segment, Segments, Stamp};
@@ -208,25 +208,4 @@ fn stamp(path: &Path, segment: &Segment) -> io::Result<Stamp> {
         files::mark(&open_to_write(path, false)?, segment.executable, segment.mtime)?;
     }
     Ok(Stamp::of(&path.symlink_metadata()?))
-}
-
-fn end_move(entry: &Entry, segments: &Segments) -> Result<(), BlobError> {
-    let place = note_place(&entry.folder, &entry.id, 0, segments)?;
-    let end = |meta: &mut Meta| {
-        meta.moving = None;
-        meta.outside = Some((segments.base().to_owned(), segments.len() as u32));
-    };
-    entry.change_with(end, place)
-}
-
-/// Finds out how a move ended that a crash interrupted.
-pub(crate) fn recover_move(entry: &Entry) -> Result<(), BlobError> {
-    let Some(Move { from, to }) = entry.meta().moving else { return Ok(()) };
-    let segments = read_segments(entry)?;
-    let arrived = from.symlink_metadata().is_err() && to.symlink_metadata().is_ok();
-    match segments.moved(&from, &to) {
-        Some(moved) if arrived => end_move(entry, &moved),
-        // Not begun, or noted already.
-        _ => end_move(entry, &segments),
-    }
 }

@@ -9,13 +9,11 @@ use std::sync::Arc;
 
 use potluck_base::{BlobId, Division};
 
-use super::blob::{PLACE_BYTES_MAX, read_segments};
-use super::entry::{Entry, HAVE, OUTBOARD, PLACE};
-use super::finish::recover_move;
+use super::entry::{DATA, Entry, HAVE, OUTBOARD, PLACE};
 use super::index::{Index, Noted};
 use super::journal::Journal;
-use super::meta::{Meta, Phase};
-use super::place::Segments;
+use super::meta::{Meta, Move, Phase};
+use super::place::{PLACE_BYTES_MAX, Segments};
 use super::{BlobError, files, tree};
 use crate::backend::Changes;
 
@@ -118,6 +116,36 @@ pub(crate) fn read_place(entry: &Entry, number: u16) -> Result<Option<Segments>,
     let path = entry.file(&place_file(number));
     let bytes = files::read_sealed(&path, PLACE_BYTES_MAX).map_err(BlobError::at(&path))?;
     Ok(bytes.and_then(|bytes| Segments::decode(&bytes)))
+}
+
+/// The files that hold the bytes of an entry's blob.
+pub(crate) fn read_segments(entry: &Entry) -> Result<Segments, BlobError> {
+    if entry.meta().outside.is_none() {
+        return Ok(Segments::inside(&entry.file(DATA), entry.size));
+    }
+    read_place(entry, 0)?.ok_or(BlobError::Damaged)
+}
+
+/// Notes that the files of a blob are at these segments, and that no move is under way.
+pub(crate) fn end_move(entry: &Entry, segments: &Segments) -> Result<(), BlobError> {
+    let place = note_place(&entry.folder, &entry.id, 0, segments)?;
+    let end = |meta: &mut Meta| {
+        meta.moving = None;
+        meta.outside = Some((segments.base().to_owned(), segments.len() as u32));
+    };
+    entry.change_with(end, place)
+}
+
+/// Determines how a move ended that a crash interrupted, and notes it.
+fn recover_move(entry: &Entry) -> Result<(), BlobError> {
+    let Some(Move { from, to }) = entry.meta().moving else { return Ok(()) };
+    let segments = read_segments(entry)?;
+    let arrived = from.symlink_metadata().is_err() && to.symlink_metadata().is_ok();
+    match segments.moved(&from, &to) {
+        Some(moved) if arrived => end_move(entry, &moved),
+        // Not begun, or noted already.
+        _ => end_move(entry, &segments),
+    }
 }
 
 /// The file of a place that is too much for a row.

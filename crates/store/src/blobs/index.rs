@@ -21,7 +21,6 @@ use potluck_base::BlobId;
 use potluck_base::words::{fit_all, words_of};
 
 use super::BlobError;
-use super::entry::shown_name;
 use super::place::Segments;
 use crate::backend::Changes;
 use crate::config::SyncMode;
@@ -308,7 +307,7 @@ impl Index {
             let Some(id) = rows::id_of(&id) else { continue };
             // One with damaged notes is not found.
             let Ok(Some(noted)) = self.noted(&id) else { continue };
-            if noted.is_offered() && fit_all(words, &words_of(&shown_name(&noted.meta))) {
+            if noted.is_offered() && fit_all(words, &words_of(noted.meta.shown_name())) {
                 found.push(noted);
             }
         }

@@ -64,6 +64,13 @@ pub(crate) struct Meta {
 }
 
 impl Meta {
+    /// The name that is shown: the first name that is not empty. The data of a folder has none.
+    pub(crate) fn shown_name(&self) -> &str {
+        let others = self.others.iter().map(|place| &place.name);
+        let mut names = std::iter::once(&self.name).chain(others);
+        names.find(|name| !name.is_empty()).unwrap_or(&self.name)
+    }
+
     pub(crate) fn set_name(&mut self, name: &str) {
         self.name = name[..name.floor_char_boundary(NAME_BYTES_MAX)].to_owned();
     }

@@ -13,6 +13,9 @@ use minicbor::{Decode, Encode};
 
 use super::{BlobError, SEGMENTS_MAX};
 
+/// Longest `place` file in bytes: a KiB for each segment.
+pub(crate) const PLACE_BYTES_MAX: u64 = SEGMENTS_MAX as u64 * 1024;
+
 /// A file that will hold a part of a blob, or that is read as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentTarget {

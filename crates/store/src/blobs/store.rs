@@ -12,10 +12,11 @@ use std::sync::{Arc, Weak};
 use parking_lot::{Mutex, MutexGuard};
 use potluck_base::{BlobId, Division, LruMap};
 
-use super::blob::{Blob, read_segments};
+use super::blob::Blob;
 use super::entry::{BlobView, Entry, unix_ms, view_of};
 use super::folder::{
-    check_absent, discard_unless, fill_folder, goes_on, load, new_meta, note_place, remove_ours,
+    check_absent, discard_unless, fill_folder, goes_on, load, new_meta, note_place, read_segments,
+    remove_ours,
 };
 use super::index::{Index, Noted};
 use super::meta::{Meta, Phase};

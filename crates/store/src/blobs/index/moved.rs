@@ -15,8 +15,8 @@ use crate::backend::Changes;
 use crate::blobs::entry::{HAVE, META, PLACE};
 use crate::blobs::folder::set_aside;
 use crate::blobs::meta::{META_BYTES_MAX, Meta, Phase};
-use crate::blobs::place::Segments;
-use crate::blobs::{BlobError, SEGMENTS_MAX, files};
+use crate::blobs::place::{PLACE_BYTES_MAX, Segments};
+use crate::blobs::{BlobError, files};
 
 /// Folders on their way in or out, as they were called beside the blobs.
 const ASIDE: [&str; 2] = [".new-", ".old-"];
@@ -24,8 +24,6 @@ const ASIDE: [&str; 2] = [".new-", ".old-"];
 const WITHOUT_OWNERS: &str = "without owners";
 /// Blobs moved before the disk is waited for.
 const BATCH: usize = 512;
-/// Most bytes of a `place` file: a KiB a segment.
-const PLACE_BYTES_MAX: u64 = SEGMENTS_MAX as u64 * 1024;
 
 /// Reads a note beside a blob; `None` if it is not there or damaged.
 fn read_note(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, BlobError> {

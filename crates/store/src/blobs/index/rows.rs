@@ -18,7 +18,6 @@
 use bytes::Bytes;
 use potluck_base::BlobId;
 
-use crate::blobs::entry::shown_name;
 use crate::blobs::meta::{Meta, Phase};
 
 pub(crate) const DAMAGED: u8 = b'd';
@@ -65,7 +64,7 @@ impl Noted {
 
     /// Whether others find it by its name. What has no name is the data of a folder.
     pub(crate) fn is_offered(&self) -> bool {
-        self.is_given() && !shown_name(&self.meta).is_empty()
+        self.is_given() && !self.meta.shown_name().is_empty()
     }
 
     /// Whether others may have it.
@@ -110,7 +109,7 @@ impl Noted {
         if !self.is_offered() {
             return Vec::new();
         }
-        let words = potluck_base::words::words_of(&shown_name(&self.meta));
+        let words = potluck_base::words::words_of(self.meta.shown_name());
         words.iter().map(|word| word_row(word, self.number)).collect()
     }
 }
@@ -168,7 +167,7 @@ impl Counts {
         change(bytes, size);
         change(&mut self.given, u64::from(noted.is_given()));
         change(&mut self.offered, u64::from(noted.is_offered()));
-        change(&mut self.listed, u64::from(!shown_name(&noted.meta).is_empty()));
+        change(&mut self.listed, u64::from(!noted.meta.shown_name().is_empty()));
         let whole = noted.meta.phase == Phase::Complete && !noted.meta.name.ends_with('/');
         change(&mut self.whole_bytes, if whole { size } else { 0 });
     }
