@@ -1,4 +1,4 @@
-//! Which addresses a node has: those of the interfaces, and what others are told.
+//! The addresses of a node: those of the interfaces, and those that it announces.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use potluck_base::{
 };
 use potluck_node::{Input, OwnAddress};
 
-/// The address to give to others for sockets bound to `bound`: the best one of this machine's
-/// interfaces that they receive at, else the first of them; none if there is none.
+/// The address to announce for sockets bound to `bound`: the best interface address that they receive at,
+/// else the first of `bound`; `None` if there is none.
 #[must_use]
 pub(crate) fn reachable(bound: &[SocketAddr]) -> Option<SocketAddr> {
     let best = listened(&interfaces(), bound).first().map(|local| local.socket);
     best.or_else(|| {
-        // Bound to an address that no interface has, or the system does not say.
+        // Bound to an address that no interface has, or the system does not list its interfaces.
         let first = *bound.first()?;
         let ip: IpAddr = match first.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -26,7 +26,7 @@ pub(crate) fn reachable(bound: &[SocketAddr]) -> Option<SocketAddr> {
     })
 }
 
-/// How the names of interfaces begin that lead to containers and virtual machines of this one.
+/// Prefixes of the names of interfaces that lead to containers and virtual machines of this machine.
 const VIRTUAL: [&str; 7] = ["docker", "br-", "veth", "virbr", "cni", "vmnet", "podman"];
 
 /// An address of an interface.
@@ -38,13 +38,12 @@ struct Interface {
 }
 
 impl Interface {
-    /// Whether only guests of this machine are behind it.
+    /// Whether only containers and virtual machines of this machine are behind it.
     fn is_virtual(&self) -> bool {
         VIRTUAL.iter().any(|begin| self.name.starts_with(begin))
     }
 
-    /// Small for an address that many others can reach: one that is routed, then one that is private,
-    /// then one that holds on one link only.
+    /// The rank of the address, lowest first: public, then private, then link-local.
     fn rank(&self) -> u8 {
         match self.ip {
             ip if is_global(ip) => 0,
@@ -54,8 +53,8 @@ impl Interface {
     }
 }
 
-/// The addresses of this machine. The interfaces are asked and not the routing table: a local network
-/// without a way out has no default route.
+/// The addresses of this machine. They come from the interfaces and not from the routing table, since a
+/// local network without a router has no default route.
 fn interfaces() -> Vec<Interface> {
     let all = if_addrs::get_if_addrs().unwrap_or_default();
     all.into_iter()
@@ -69,19 +68,19 @@ fn interfaces() -> Vec<Interface> {
         .collect()
 }
 
-/// All addresses of this machine of a family.
+/// All addresses of this machine in one family.
 pub(crate) fn of_family(ipv6: bool) -> Vec<IpAddr> {
     interfaces().into_iter().map(|it| it.ip).filter(|ip| ip.is_ipv6() == ipv6).collect()
 }
 
-/// Whether this machine has an address of a family, be it loopback only.
+/// Whether this machine has an address of a family. Loopback counts.
 pub(crate) fn has_family(ipv6: bool) -> bool {
     !of_family(ipv6).is_empty()
 }
 
-/// The addresses of interfaces that sockets bound to `bound` receive at, the best ones first: of each
-/// interface one that is routed, one that is private and one of its link in each family; among equals
-/// in the order of `bound`. Those for guests, and loopback, only if there is no other.
+/// The interface addresses that sockets bound to `bound` receive at, best first: for each interface and
+/// family one public, one private and one link-local address; equal ones in the order of `bound`. Addresses
+/// for containers and virtual machines, and loopback, only if there is no other.
 fn listened(all: &[Interface], bound: &[SocketAddr]) -> Vec<LocalAddress> {
     let mut found: Vec<(u8, bool, &Interface, SocketAddr)> = Vec::new();
     for bound in bound {
@@ -136,16 +135,16 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Of a node that listens at `bound` and whose owner says that it is reached at `advertised`.
+    /// For a node that listens at `bound`. `advertised` is its configured address, if any.
     pub(crate) fn new(bound: Vec<SocketAddr>, advertised: Option<SocketAddr>) -> Self {
         Self { bound, advertised, last: None }
     }
 
-    /// What the core is to be told, if something changed since the last look.
+    /// The input for the core, if the addresses have changed since the last call.
     pub(crate) fn look(&mut self) -> Option<Input> {
         let mut local = listened(&interfaces(), &self.bound);
         if local.is_empty() {
-            // Bound to an address that no interface has any more, or the system does not say.
+            // Bound to an address that no interface has any more, or the system does not list them.
             let given = self.bound.iter().filter(|bound| !bound.ip().is_unspecified());
             local.extend(given.map(|bound| LocalAddress::from(*bound)));
         }
@@ -157,7 +156,7 @@ impl Watch {
     }
 }
 
-/// Under which addresses others reach the node now, for all who tell it. Cheap to clone.
+/// The addresses that the node announces now, shared by all parts that announce them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Whereabouts {
     node: Arc<RwLock<Addresses>>,
@@ -179,7 +178,7 @@ impl Whereabouts {
         node.contacts().next().expect("a node has an address of its own")
     }
 
-    /// Others reach it here from now on.
+    /// Sets the addresses to announce from now on.
     pub(crate) fn set(&self, addresses: &[OwnAddress]) {
         let ways: Vec<Address> = addresses.iter().map(|own| own.socket.into()).collect();
         if ways.is_empty() {

@@ -1,16 +1,16 @@
-//! The thread that owns a node's records, and the way to it.
+//! The thread that owns a node's record store, and its queue.
 //!
-//! Operations wait in a bounded queue. The thread takes all that wait (up to a limit), lets the
-//! store carry them out with one commit, and sends the answers back in one message. It never waits
-//! for company: while one batch is synced the next one gathers.
+//! Operations wait in a bounded queue. The thread takes all waiting ones (up to a limit), has the store
+//! carry them out with one commit, and sends the answers back in one message. It does not delay a batch
+//! to fill it: the next batch gathers while one is synced.
 //!
-//! A small read that would find the thread idle is carried out at once on the caller's side: most of
-//! what a replica is asked are reads of one key, and two task switches cost several times the read
-//! (docs/measurements.md). So are all operations on a store in memory, which never wait.
+//! A small read that finds the thread idle runs at once in the thread of the caller: most requests to a
+//! replica are reads of one key, and two task switches cost several times the read
+//! (docs/measurements.md). All operations on a store in memory run at once, since they never block.
 //!
-//! **Invariants:** operations are carried out in the order given; none is lost: what the queue has
-//! no room for is kept back, and [`Disk::is_full`] tells the drive loop to take nothing new in
-//! until there is room.
+//! **Invariants:** operations are carried out in the order given; none is lost: operations that the queue
+//! has no room for are held back, and while there are any, [`Disk::is_full`] stops the drive loop from
+//! taking new inputs.
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,11 +23,11 @@ use potluck_store::{Backend, MemoryStore, RecordStore, StoreStats};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-/// Operations in one batch.
+/// Operations in one batch. Raising it lengthens the longest wait for an answer.
 const BATCH_OPS: usize = 512;
 /// Operations that wait for the thread.
 const QUEUE_OPS: usize = 1024;
-/// Batches of answers that wait for the drive loop. When it is full the disk waits, not the loop.
+/// Batches of answers that wait for the drive loop. When the queue is full, the disk thread waits.
 const QUEUE_REPLIES: usize = 4;
 
 /// Answers to a batch.
@@ -46,40 +46,39 @@ potluck_base::statistics! {
     }
 }
 
-/// What the thread is asked to do.
+/// A request to the thread.
 #[derive(Debug)]
 enum Work {
     Op(OpId, StorageOp),
     View(oneshot::Sender<StoreView>),
 }
 
-/// The drive loop's end.
+/// The queue to the thread, for the drive loop.
 pub(crate) struct Disk {
     work: mpsc::Sender<Work>,
     replies: mpsc::Receiver<Replies>,
     /// Operations that found the queue full, oldest first.
     kept_back: VecDeque<Work>,
-    /// Answers that need not be waited for: of reads carried out at once, and for a thread that is
-    /// gone.
+    /// Answers that are available: of reads that ran at once, and of operations after the thread ended.
     done: VecDeque<(OpId, StorageReply)>,
-    /// Operations handed to the thread and not answered yet.
+    /// Operations that the thread has and has not answered.
     unanswered: usize,
     owner: Arc<dyn Shortcut>,
     board: Arc<Board>,
-    /// Whether everything may be carried out at once.
+    /// Whether all operations may run at once.
     in_memory: bool,
     ended: oneshot::Receiver<()>,
 }
 
-/// The way around the thread.
+/// Access to the store without the thread.
 trait Shortcut: Send + Sync {
     /// Carries an operation out unless the thread is at work.
     fn try_apply(&self, op: &StorageOp) -> Option<StorageReply>;
 }
 
-/// The last view of the store, left by the thread that works on it, so that a look needs not wait
-/// for the disk. **Invariant:** it was the truth after some batch; never the zeros of a store that
-/// holds something.
+/// The last view of the store, which the thread updates after each batch, so that statistics need not wait
+/// for the disk. **Invariant:** it is the state after some batch; it never shows an empty store that has
+/// records.
 #[derive(Debug)]
 struct Board(Mutex<StoreView>);
 
@@ -130,14 +129,14 @@ impl Disk {
         })
     }
 
-    /// The store as it was after the last batch; what its files take, as of the last
-    /// [`view`](Self::view). Needs not wait for the disk.
+    /// The state of the store after the last batch, with the file sizes of the last
+    /// [`view`](Self::view). Does not wait for the disk.
     pub(crate) fn last_view(&self) -> StoreView {
         self.board.read()
     }
 
-    /// Carries an operation out at once if that is cheap, else hands it over, or keeps it back
-    /// until there is room.
+    /// Carries an operation out at once if that is cheap; else queues it, or holds it back until the queue
+    /// has room.
     pub(crate) fn submit(&mut self, id: OpId, op: StorageOp) {
         if self.unanswered == 0
             && (self.in_memory || is_small_read(&op))
@@ -162,29 +161,29 @@ impl Disk {
         }
     }
 
-    /// The next answer that need not be waited for.
+    /// The next available answer.
     pub(crate) fn pop_done(&mut self) -> Option<(OpId, StorageReply)> {
         self.done.pop_front()
     }
 
-    /// Whether operations had to be kept back.
+    /// Whether operations are held back.
     pub(crate) fn is_full(&self) -> bool {
         !self.kept_back.is_empty()
     }
 
-    /// How many operations are kept back.
+    /// The number of operations that are held back.
     pub(crate) fn kept_back(&self) -> usize {
         self.kept_back.len()
     }
 
-    /// Asks for a view of the store; dropped if there is no room for questions.
+    /// Requests a view of the store. The request is dropped if the queue is full.
     pub(crate) fn view(&self, answer: oneshot::Sender<StoreView>) {
         if !self.is_full() {
             let _ = self.work.try_send(Work::View(answer));
         }
     }
 
-    /// The next answers; none when it only made room. Nothing is lost when the future is dropped.
+    /// The next answers; none if the queue only got room. Cancel safe.
     pub(crate) async fn replies(&mut self) -> Replies {
         if !self.done.is_empty() {
             return self.done.drain(..).collect();
@@ -195,7 +194,7 @@ impl Disk {
                     self.unanswered -= replies.len();
                     replies
                 }
-                // The thread is gone: whatever is asked from now on fails at once.
+                // The thread has ended: operations fail at once from now on.
                 None => std::future::pending().await,
             },
             room = self.work.reserve(), if !self.kept_back.is_empty() => {
@@ -212,12 +211,12 @@ impl Disk {
         }
     }
 
-    /// Carries out what was asked for so far and closes the store.
+    /// Carries out the queued operations and closes the store.
     pub(crate) async fn close(self) {
         let Self { work, replies, kept_back, owner, ended, .. } = self;
-        // From here on the answers are not read, and the thread does not wait for that.
+        // The answers are not read from here on, and the thread does not wait for that.
         drop(replies);
-        // The thread closes the store, so it must be the last to hold it.
+        // The thread closes the store, so this handle must be dropped before.
         drop(owner);
         for op in kept_back {
             if work.send(op).await.is_err() {
@@ -229,7 +228,7 @@ impl Disk {
     }
 }
 
-/// The thread's end.
+/// The thread.
 struct Thread<B> {
     owner: Arc<Mutex<Owner<B>>>,
     replies: mpsc::Sender<Replies>,
@@ -239,7 +238,7 @@ struct Thread<B> {
 struct Owner<B> {
     store: RecordStore<B>,
     board: Arc<Board>,
-    /// Whether it panicked, after which nothing it says can be believed.
+    /// Whether the store panicked, after which its answers cannot be trusted.
     broken: bool,
 }
 
@@ -251,7 +250,7 @@ impl<B: Backend> Shortcut for Mutex<Owner<B>> {
 }
 
 impl<B: Backend> Thread<B> {
-    /// Works until all senders are gone, then closes the store.
+    /// Runs until all senders are gone, then closes the store.
     fn run(self, mut queue: mpsc::Receiver<Work>) {
         let mut waiting = Vec::new();
         while queue.blocking_recv_many(&mut waiting, BATCH_OPS) > 0 {
@@ -276,7 +275,7 @@ impl<B: Backend> Thread<B> {
                 Work::View(answer) => views.push(answer),
             }
         }
-        // Reads in front of the first change need not wait for its sync.
+        // Reads before the first change need not wait for its sync.
         let reads = ops.iter().take_while(|op| is_read(op)).count();
         self.answer(&ids[..reads], &ops[..reads]);
         self.answer(&ids[reads..], &ops[reads..]);
@@ -310,7 +309,7 @@ impl<B: Backend> Owner<B> {
         if self.broken {
             return stopped();
         }
-        // A store that panicked is never asked again.
+        // A store that panicked is not used again.
         let replies = catch_unwind(AssertUnwindSafe(|| self.store.apply(ops)));
         let replies = replies.unwrap_or_else(|_| {
             self.broken = true;
@@ -323,20 +322,19 @@ impl<B: Backend> Owner<B> {
         replies
     }
 
-    /// Why the store takes no more work, if it does not. Asked around every operation, so it must
-    /// not look at files.
+    /// Why the store accepts no more operations, if so. Called for every operation, so it must not read file
+    /// sizes.
     fn stopped(&self) -> Option<&str> {
         if self.broken { Some("the store ended in a bug") } else { self.store.stopped() }
     }
 
-    /// Looks at the size of every file.
+    /// Reads the size of every file.
     fn view(&self) -> StoreView {
         self.show(|store, _| store.stats());
         self.board.read()
     }
 
-    /// Leaves on the board what is to be seen now. A store that panicked is never asked again: what
-    /// it held before stays there.
+    /// Publishes the current view. After a panic the last view stays.
     fn show(&self, look: impl FnOnce(&RecordStore<B>, &StoreStats) -> StoreStats) {
         self.board.change(|view| {
             if !self.broken {

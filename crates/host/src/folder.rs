@@ -1,26 +1,26 @@
-//! A node's data folder: who the node is, which network it is in, whom it knew, and its records.
+//! A node's data folder: its identity, its network, its contacts of the last run, and its records.
 //!
 //! | file | content |
 //! |---|---|
-//! | `layout` | the number of this layout |
+//! | `layout` | the version of the layout |
 //! | `lock` | held while a node runs on the folder |
-//! | `identity` | the node's key pair, for its owner's eyes only |
+//! | `identity` | the node's key pair, readable only by its owner |
 //! | `identity.old-1` and so on | key pairs that the node gave up |
 //! | `network` | the network that the folder belongs to |
 //! | `peers` | contacts of the last run |
-//! | `certificate` | what the network's authority signed for the node, in an `invite` network |
-//! | `issuers` | nodes that may sign the next one |
-//! | `revoked` | whom the authority has put out |
-//! | `authority` | the network's authority key, for its owner's eyes only, where certificates are signed |
-//! | `issued` | which tickets and certificates were made there |
+//! | `certificate` | the certificate that the network's authority signed for the node, in an `invite` network |
+//! | `issuers` | nodes that may sign the next certificate |
+//! | `revoked` | the revocations of the authority |
+//! | `authority` | the network's authority key, on nodes that sign certificates, readable only by its owner |
+//! | `issued` | the tickets and certificates that this node issued |
 //! | `records/` | the records |
-//! | `files/` | what the node's owner puts there to share it |
+//! | `files/` | the files that the user shares from here or fetches into here |
 //!
-//! [`layout`] has all names, those of other parts of the program too, and says which of them may be
+//! [`layout`] has all names, also those of other parts of the program, and decides which paths may be
 //! shared.
 //!
-//! **Invariants:** one node at a time has a folder; a folder belongs to one network and one
-//! identity; every small file has its old or its new content, also after a crash.
+//! **Invariants:** one node at a time uses a folder; a folder belongs to one network and one identity;
+//! after a crash every small file has its old or its new content.
 
 mod authority;
 mod file;

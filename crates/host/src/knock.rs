@@ -170,7 +170,7 @@ async fn refusal(address: SocketAddr) -> io::Error {
         socket.send(&[0]).await?;
         let mut ignored = [0];
         loop {
-            // Whatever is said by who is there; an error comes from the system.
+            // A datagram of the peer is ignored; an error comes from the system.
             socket.recv(&mut ignored).await?;
         }
     };

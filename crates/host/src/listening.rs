@@ -1,4 +1,4 @@
-//! Where a node listens, and which address it gives to others.
+//! The addresses that a node listens on, and the address that it announces.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -10,13 +10,13 @@ use crate::folder::NetworkInfo;
 use crate::resolve::DEFAULT_PORT;
 use crate::socket::{ListenError, Sockets, canonical, listen_at};
 
-/// Where a node listens if nothing else is said: at all addresses of both families.
+/// The default of the addresses to listen on: all addresses of both families.
 pub const DEFAULT_LISTEN: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), DEFAULT_PORT),
     SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), DEFAULT_PORT),
 ];
 
-/// The addresses to bind for those that were asked for.
+/// The addresses to bind for the requested ones.
 pub(crate) fn addresses(asked: &[SocketAddr]) -> Result<Vec<SocketAddr>, ListenError> {
     match asked {
         [] => Ok(DEFAULT_LISTEN.to_vec()),
@@ -24,8 +24,8 @@ pub(crate) fn addresses(asked: &[SocketAddr]) -> Result<Vec<SocketAddr>, ListenE
     }
 }
 
-/// Says once which address family is missing, and leaves IPv6 out where it was not requested and would
-/// open a network without admission control to every machine.
+/// Warns about a missing address family. Closes IPv6 where it was not requested and would open a network
+/// without admission control to the Internet.
 pub(crate) fn settle(
     sockets: &mut Sockets,
     network: &NetworkInfo,
@@ -53,16 +53,16 @@ pub(crate) fn settle(
     Ok(())
 }
 
-/// The families of which all addresses are listened on and the machine has none.
+/// The families whose unspecified address is listened on and of which the machine has no address.
 fn families_without_address(bound: &[SocketAddr]) -> Vec<&'static str> {
     let all = |ipv6| bound.iter().any(|it| it.ip().is_unspecified() && it.is_ipv6() == ipv6);
     let has = [false, true].map(addresses::has_family);
-    // Without any it is the question that failed.
+    // If the machine seems to have none at all, listing the interfaces failed.
     let named = [(false, "IPv4"), (true, "IPv6")].into_iter().filter(|_| has.contains(&true));
     named.filter(|(ipv6, _)| all(*ipv6) && !has[usize::from(*ipv6)]).map(|(_, name)| name).collect()
 }
 
-/// The address to give to others, of those bound.
+/// The address to announce.
 pub(crate) fn own_address(
     bound: &[SocketAddr],
     advertise: Option<SocketAddr>,
@@ -83,7 +83,7 @@ pub(crate) fn own_address(
     Ok(address)
 }
 
-/// A network without admission control is for private addresses.
+/// Refuses a network without admission control on public addresses.
 pub(crate) fn refuse_public_lab(
     network: &NetworkInfo,
     address: SocketAddr,
@@ -101,7 +101,7 @@ pub(crate) fn refuse_public_lab(
     }
 }
 
-/// A public address at which packets to this port come in.
+/// A public address at which this socket receives.
 fn public_behind(bound: Option<SocketAddr>) -> Option<SocketAddr> {
     let bound = bound?;
     let ips = match bound.ip().is_unspecified() {

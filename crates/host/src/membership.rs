@@ -1,12 +1,13 @@
 //! A node's membership of an `invite` network: its certificate and its renewal, the revocations,
 //! and, where the authority key is, the making of tickets and certificates.
 //!
-//! The core decides who is heard; here is what needs a disk, a key or the wall clock. Nothing of it
-//! holds the drive loop up: what writes to the disk does so beside it and comes back as an input.
+//! The core decides which nodes are admitted; this module does the work that needs a disk, a key or the
+//! wall clock. It never blocks the drive loop: writes to the disk run in other threads and their result
+//! comes back as an input.
 //!
-//! **Invariants:** what an enrolment costs is on the disk before its answer goes out; a certificate
-//! is used only after its signature and subject were checked; the newest list of revocations is what
-//! ends up on the disk.
+//! **Invariants:** the use of a ticket is on the disk before the answer to the enrolment is sent; a
+//! certificate is used only after its signature and subject were checked; the newest list of revocations
+//! is the one that the disk ends up with.
 
 mod book;
 mod enroll;
@@ -40,7 +41,7 @@ use issuer::Issuer;
 use renewal::{Due, Renewal};
 pub use terms::{InviteTerms, IssuedStats, TicketView};
 
-/// What a node needs to be a member from its start on.
+/// The proofs with which a node starts as a member.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     pub(crate) certificate: Bytes,
@@ -74,7 +75,7 @@ impl Authority {
         Ok(Self(issuer))
     }
 
-    /// A certificate for the own node.
+    /// A certificate for this node.
     pub(crate) fn certify_own(
         &mut self,
         now: UnixMillis,
@@ -116,10 +117,11 @@ struct Shared {
     filter: Arc<AdmissionFilter>,
     requests: mpsc::Sender<Request>,
     issuer: Mutex<Option<Issuer>>,
-    /// The certificate in use, and the asking for the next.
+    /// The certificate in use, and the schedule of its renewal.
     renewal: Mutex<Renewal>,
-    /// The newest list, with its number; and the number of the one on the disk.
+    /// The newest list of revocations, with its number.
     revocations: Mutex<(u64, Vec<Bytes>)>,
+    /// The number of the list on the disk.
     saved: Mutex<u64>,
 }
 
@@ -172,14 +174,14 @@ impl Membership {
         self.shared.renewal.lock().expires()
     }
 
-    /// What keeps the node from a new certificate, in a sentence for people. `None` if nothing does,
-    /// and once the certificate has expired, which the node's status says in any case.
+    /// Why the node has not renewed its certificate, as a sentence. `None` if there is no trouble, and once
+    /// the certificate has expired, which the node's status shows anyway.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.shared.renewal.lock().trouble(self.shared.clock.wall())
     }
 
-    /// Makes a ticket.
+    /// Issues a ticket.
     ///
     /// # Errors
     /// [`MembershipError`]
@@ -189,7 +191,7 @@ impl Membership {
         self.with_issuer(move |issuer, now| issuer.invite(now, terms, &nodes)).await
     }
 
-    /// The tickets made here that have not expired and were not cancelled.
+    /// The tickets of this node that have not expired and were not cancelled.
     ///
     /// # Errors
     /// [`MembershipError::NotIssuer`]
@@ -205,8 +207,8 @@ impl Membership {
         self.with_issuer(|issuer, _| Ok(issuer.stats())).await
     }
 
-    /// A signed revocation of the member whose node id or public key is, or begins with, `who`:
-    /// among those who got a certificate here, and `known`.
+    /// A signed revocation of the member whose node id or public key is, or begins with, `who`. Searches the
+    /// members with a certificate from this node, and `known`.
     pub(crate) async fn revocation(
         &self,
         who: &str,
@@ -226,7 +228,8 @@ impl Membership {
     }
 
     /// Cancels the ticket whose id is, or begins with, `who`: from now on it admits no node here, also
-    /// after a restart. Gives a signed revocation of it, which puts out all that it let in.
+    /// after a restart. Returns a signed revocation of the ticket, which revokes all members that it
+    /// admitted.
     pub(crate) async fn cancellation(
         &self,
         who: &str,
@@ -239,7 +242,7 @@ impl Membership {
         .await
     }
 
-    /// Writes the authority key to a new file for its owner's eyes only.
+    /// Writes the authority key to a new file that only its owner can read.
     ///
     /// # Errors
     /// [`MembershipError`]
@@ -251,7 +254,8 @@ impl Membership {
         .await
     }
 
-    /// Takes the authority key from a file that `export_key` wrote: from now on this node issues.
+    /// Takes the authority key from a file that `export_key` wrote: from now on this node issues
+    /// certificates.
     ///
     /// # Errors
     /// [`MembershipError`]
@@ -278,7 +282,7 @@ impl Membership {
         Ok(())
     }
 
-    /// What the core wants of it; gives back what is not for it.
+    /// Carries out an output of the core about admission. Others have no effect.
     pub(crate) fn carry_out(&self, output: Output) {
         match output {
             Output::Admitted { public_key, address, until } => {
@@ -311,7 +315,7 @@ impl Membership {
         });
     }
 
-    /// Asks for a new certificate when it is time to. Called about once a second.
+    /// Requests a new certificate when it is due. Called about once a second.
     pub(crate) fn tick(&self, now: UnixMillis) {
         let due = self.shared.renewal.lock().due(now);
         match due {
@@ -336,8 +340,8 @@ impl Membership {
         });
     }
 
-    /// Who may sign the next certificate: where it is by the members list, and where it was when
-    /// this node came in.
+    /// The nodes that may sign the next certificate: at their addresses in the member list, and at those
+    /// where this node was admitted.
     async fn issuers_now(&self) -> Vec<Contact> {
         let issuers = &self.shared.issuers;
         let (reply, answer) = oneshot::channel();
@@ -363,7 +367,7 @@ impl Membership {
         contacts
     }
 
-    /// A new certificate, if it is one and newer.
+    /// Takes a new certificate, if it is valid and newer.
     fn take_certificate(&self, certificate: Bytes) {
         let shared = &self.shared;
         let Some(read) = read(&certificate, &shared.own, &shared.network) else {
@@ -380,7 +384,7 @@ impl Membership {
             {
                 tracing::warn!(%error, "cannot save the new certificate");
             }
-            // Good for this run in any case.
+            // It is valid for this run even if it cannot be saved.
             let input = Request::Admission(Input::Certificate { certificate });
             let _ = this.shared.requests.blocking_send(input);
         });

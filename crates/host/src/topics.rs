@@ -1,14 +1,13 @@
 //! Passes messages of topics from the core to the subscribers of this process.
 //!
-//! The core gives each message once, however many subscriptions there are; here it goes into the
-//! queue of each. A subscription is in force from the core's answer on: what the core kept from
-//! before comes with the answer, so that nothing is given twice and nothing falls in between.
+//! The core delivers each message once, for any number of subscriptions; here it goes into the queue of
+//! each. A subscription is active from the core's answer on. The older messages that the core has kept
+//! come with the answer, so no message is delivered twice and none is left out.
 //!
-//! **Invariants:** a queue has a limit, and what did not fit into one, or was lost before, is told
-//! to its subscriber in the place where it is missing ([`Delivery::Lagged`], [`Delivery::Lost`]);
-//! the core is subscribed to those topics that have a subscription here, and for a minute to those
-//! that had one, so that a reader whose connection broke finds behind its last message what came
-//! meanwhile.
+//! **Invariants:** a queue has a limit; messages that did not fit, or were lost before, are reported to the
+//! subscriber at the position where they are missing ([`Delivery::Lagged`], [`Delivery::Lost`]); the core
+//! is subscribed to the topics that have a subscription here, and for one more minute after the last one
+//! ended, so that a reader whose connection broke can continue after its last message.
 
 mod queue;
 #[cfg(test)]
@@ -35,24 +34,24 @@ pub use queue::{Delivery, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX};
 /// Most subscriptions of one node; further ones are refused as busy. A guess, above what HTTP admits.
 pub const SUBSCRIPTIONS_MAX: usize = 4096;
 
-/// Time for which a topic without subscriptions here stays subscribed in the core: long enough for
-/// a reader to come back. A guess.
+/// Time for which a topic without subscriptions here stays subscribed in the core, so that a reader can
+/// come back. Raising it costs the traffic of topics without readers. A guess.
 const LINGER: Duration = Duration::from_secs(60);
-/// Most topics of that kind; beyond, those without subscriptions for longest end. A quarter of
-/// those that the core may be in.
+/// Topics that may stay subscribed without subscriptions here; beyond, the ones without subscriptions for
+/// longest are unsubscribed. A quarter of the topics that the core may be in.
 const LINGERING_MAX: usize = 16;
 
-/// Messages handed over and not sent yet; further publishers wait. Below what the core
-/// takes, so that it need not refuse any.
+/// Messages handed over and not sent yet; further publishers wait. Below the limit of the core, so that
+/// the core refuses none.
 pub(crate) const PUBLISHES_MAX: usize = 192;
 
-/// Why there is no subscription.
+/// Why a subscription was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SubscribeError {
     /// This node has too many subscriptions; drop one.
     #[error("too many subscriptions")]
     TooMany,
-    /// The node does not let the topic be used.
+    /// The node refuses the topic.
     #[error(transparent)]
     Refused(#[from] TopicRefusal),
     /// The node is busy, leaving or has a bug.
@@ -60,13 +59,13 @@ pub enum SubscribeError {
     Unable,
 }
 
-/// Messages of one topic, each once, from the moment of the subscription on. Dropping it ends it.
+/// The messages of one topic, each once, from the subscription on. Dropping it ends it.
 ///
-/// It does not keep its node running; when that stops, it ends behind the last message that came.
+/// It does not keep its node running. When the node stops, it ends after the last message.
 #[derive(Debug)]
 pub struct Subscription {
     topic: TopicName,
-    /// What the node had kept, oldest first.
+    /// The older messages that the node had kept, oldest first.
     backlog: VecDeque<Message>,
     complete: bool,
     queue: Arc<Queue>,
@@ -80,15 +79,14 @@ impl Subscription {
         &self.topic
     }
 
-    /// Whether all there was since the message that the subscription begins after is surely in it.
-    /// True where it begins now.
+    /// Whether it surely has all messages since the one that it continues after. True for a subscription
+    /// that begins now.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// The next message, or word of those that are missing; `None` when the node has stopped.
-    /// Nothing is lost when the future is dropped.
+    /// The next message, or a report of missing ones; `None` when the node has stopped. Cancel safe.
     pub async fn next(&mut self) -> Option<Delivery> {
         std::future::poll_fn(|context| self.poll(context)).await
     }
@@ -116,7 +114,7 @@ impl Drop for Subscription {
     }
 }
 
-/// A message that was handed over to the node and is not on its way yet.
+/// A message that was handed over to the node and is not sent yet.
 #[derive(Debug)]
 #[must_use = "whether it was published is known only when this is awaited"]
 pub struct Publishing(pub(crate) oneshot::Receiver<Reply>);
@@ -144,7 +142,7 @@ pub(crate) struct Pending {
     reply: oneshot::Sender<Result<Subscription, SubscribeError>>,
 }
 
-/// What the subscriptions count.
+/// Counters of the subscriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Counts {
     pub(crate) subscriptions: usize,
@@ -155,13 +153,13 @@ pub(crate) struct Counts {
 #[derive(Debug, Default)]
 struct Topic {
     queues: Vec<Arc<Queue>>,
-    /// Whether the core knows of it.
+    /// Whether the core is subscribed to it.
     subscribed: bool,
     /// When its last subscription ended.
     idle: Option<Instant>,
 }
 
-/// The drive loop's end of all subscriptions.
+/// All subscriptions, for the drive loop.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     topics: BTreeMap<TopicName, Topic>,
@@ -172,8 +170,8 @@ pub(crate) struct Topics {
 }
 
 impl Topics {
-    /// Takes a request in; what is to be asked of the core, with what is to be handed back with its
-    /// answer. `None` if there is no room, which has been answered.
+    /// Begins a subscription. Returns the command for the core, and the value for
+    /// [`answered`](Self::answered). `None` if there are too many: the request was refused.
     pub(crate) fn begin(&mut self, request: Subscribe) -> Option<(Command, Pending)> {
         let Subscribe { topic, after, reply } = request;
         if self.subscriptions >= SUBSCRIPTIONS_MAX {
@@ -243,8 +241,8 @@ impl Topics {
         self.dropped.notified().await;
     }
 
-    /// Forgets subscriptions that were dropped: the topics that nobody came back to. To be called
-    /// after a drop, and from time to time.
+    /// Removes dropped subscriptions, and returns the topics to unsubscribe from. Must be called after a
+    /// drop, and on each tick.
     pub(crate) fn sweep(&mut self, now: Instant) -> Vec<TopicName> {
         let mut idle = Vec::new();
         self.subscriptions = 0;

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use potluck_store::blobs::{BlobError, Opened};
 
-/// Who may read a file.
+/// The permission to read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readers {
     /// The system's default permissions.
     Usual,
-    /// Its owner only (where the system knows such a thing).
+    /// Only its owner, on systems with such permissions.
     Owner,
 }
 

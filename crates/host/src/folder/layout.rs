@@ -12,7 +12,7 @@ use potluck_store::blobs::Opened;
 /// The number of the layout that this version reads and writes.
 pub const LAYOUT: u32 = 2;
 
-/// What a name in a data folder is.
+/// Declares the names in a data folder.
 macro_rules! names {
     ($($(#[$about:meta])* $name:ident = $text:literal;)*) => {
         $($(#[$about])* pub const $name: &str = $text;)*
@@ -29,7 +29,7 @@ names! {
     LOCK = "lock";
     /// The node's key pair.
     IDENTITY = "identity";
-    /// Key pairs that the node gave up, with a number behind it.
+    /// Prefix of the files with former key pairs; a number follows.
     IDENTITY_OLD = "identity.old";
     /// The incarnation of the last run.
     INCARNATION = "incarnation";
@@ -37,7 +37,7 @@ names! {
     NETWORK = "network";
     /// Contacts of the last run.
     PEERS = "peers";
-    /// What the network's authority signed for the node.
+    /// The certificate of the node.
     CERTIFICATE = "certificate";
     /// Nodes that may sign the next certificate.
     ISSUERS = "issuers";
@@ -51,7 +51,7 @@ names! {
     RECORDS = "records";
     /// The files that are shared or fetched.
     BLOBS = "blobs";
-    /// Uploads that are not whole yet.
+    /// Incomplete uploads.
     UPLOADS = "uploads";
     /// The fetches that were requested over HTTP.
     FETCHES = "fetches";
@@ -59,17 +59,17 @@ names! {
     HTTP = "http";
     /// The token of the HTTP API.
     TOKEN = "token";
-    /// Files of the node's owner, who may share them from here and fetch into here.
+    /// Files of the user, which may be shared from here and fetched into here.
     FILES = "files";
 }
 
-/// What of a data folder is not the node's own.
+/// The names in a data folder that may be shared.
 const SHAREABLE: [&str; 1] = [FILES];
-/// How an identity begins, whatever the layout.
+/// The first bytes of an identity file, in every version of the layout.
 const IDENTITY_HEAD: &[u8] = b"potluck identity";
 
-/// The data folder whose own a path is: `own`, or that of another node of this machine. `None` if
-/// neither keeps it for itself. The path must be its real form, without links.
+/// The data folder that owns a path: `own`, or that of another node of this machine. `None` if the path may
+/// be shared. The path must be canonical, without links.
 #[must_use]
 pub fn owner_of(path: &Path, own: Option<&Path>) -> Option<PathBuf> {
     let is_owner = |folder: &&Path| {

@@ -17,28 +17,28 @@ const BYTES_MAX: u64 = 1024;
 /// The network that a node belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkInfo {
-    /// What people call it.
+    /// Its name.
     pub name: String,
-    /// Who may come in.
+    /// Its way of admission.
     pub admission: Admission,
     /// The authority's key, which signs certificates; in `invite` networks only.
     pub authority: Option<PublicKey>,
-    /// Its id, the hash of the others.
+    /// Its id, the hash of the other fields.
     pub id: NetworkId,
 }
 
-/// Which network a node is to be in.
+/// The network that a node should be in.
 #[derive(Debug)]
 pub(crate) enum Choice {
-    /// This one: the folder belongs to it, or it needs no admission.
+    /// An existing network: the folder belongs to it, or it needs no admission.
     In(NetworkInfo),
-    /// A new one of this name, whose authority is to be made.
+    /// A new network of this name, for which an authority key must be created.
     Create(String),
-    /// That of this ticket.
+    /// The network of this ticket.
     Join(Ticket),
 }
 
-/// What was asked for.
+/// The network that the settings request.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Requested<'a> {
     pub(crate) name: Option<&'a str>,
@@ -46,7 +46,7 @@ pub(crate) struct Requested<'a> {
     pub(crate) ticket: Option<&'a Ticket>,
     /// The network's authority must be this one.
     pub(crate) authority: Option<PublicKey>,
-    /// Whether entry points were named: then there is a network already, somewhere.
+    /// Whether there are entry points: then the network exists already.
     pub(crate) has_entry_points: bool,
 }
 
@@ -64,8 +64,8 @@ impl NetworkInfo {
         Self { name, admission: Admission::Invite, authority: Some(authority), id }
     }
 
-    /// The network to be in: the remembered one, which what was asked for must not contradict; or
-    /// else the one asked for.
+    /// The network to be in: the remembered one, which must not contradict the request; else the requested
+    /// one.
     pub(crate) fn choose(
         folder: &Path,
         remembered: Option<Self>,
@@ -357,7 +357,7 @@ mod tests {
         let wrong = choose(Some(lab("a")), with(ours, None)).unwrap_err().to_string();
         assert!(wrong.contains("folder") && wrong.contains("no authority"), "{wrong}");
 
-        // A new network's authority is nobody's yet, and a lab network has none.
+        // A new network has no authority yet, and a lab network has none.
         assert!(matches!(choose(None, with(ours, None)), Err(StartError::NoTicket)));
         let lab =
             Requested { admission: Some(Admission::Lab), name: Some("a"), ..with(ours, None) };

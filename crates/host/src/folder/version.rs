@@ -10,10 +10,10 @@ use super::file;
 use super::layout::{IDENTITY, LAYOUT, NUMBER};
 use crate::StartError;
 
-/// Longest file with a number.
+/// Longest accepted version file in bytes.
 const NUMBER_BYTES_MAX: u64 = 64;
 
-/// Which version of the program made folders of a layout.
+/// The version of the program that made folders of a layout, in words.
 const fn made_by(number: Option<u32>) -> &'static str {
     match number {
         Some(0) | None => "a version that cannot be told",
@@ -23,7 +23,7 @@ const fn made_by(number: Option<u32>) -> &'static str {
     }
 }
 
-/// Looks whether this version can use a data folder, and gives a new one its number.
+/// Checks that this program can use a data folder. A new folder gets its version.
 pub(super) fn check(folder: &Path) -> Result<(), StartError> {
     let path = folder.join(NUMBER);
     let failed = |source| StartError::File { path: path.clone(), source };

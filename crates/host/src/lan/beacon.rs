@@ -132,7 +132,7 @@ async fn receive(socket: Option<&UdpSocket>) -> (SocketAddr, Vec<u8>) {
     let mut bytes = [0; READ_BYTES];
     match socket.recv_from(&mut bytes).await {
         Ok((length, from)) => (from, bytes[..length].to_vec()),
-        // Counted as a word by who reads it, so that an error that stays makes no loop.
+        // The reader counts an error as a datagram, so a lasting error does not loop.
         Err(_) => (SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), Vec::new()),
     }
 }

@@ -66,7 +66,7 @@ pub(super) struct CertificateEntry {
     pub(super) expires: UnixMillis,
 }
 
-/// For whom, and by which ticket; none for the issuer's own and for renewals.
+/// The subject, and the ticket; no ticket for the issuer's own certificates and for renewals.
 type Reason = (Option<PublicKey>, PublicKey);
 
 /// The file of a book, open to be appended to.

@@ -1,4 +1,4 @@
-//! Who holds the network's authority key: makes tickets, signs certificates, revokes.
+//! The issuer: holds the network's authority key, makes tickets, signs certificates and revocations.
 //!
 //! **Invariants:** whatever the link has checked of an enrolment is checked again here, since a
 //! member may send one, too; a use of a ticket is on the disk before its certificate is given away;
@@ -183,7 +183,7 @@ impl Issuer {
             Some(entry) => entry,
             None => {
                 let used = self.book.used(&grant.ticket);
-                // Who was let in before and whose certificate has expired has had its use.
+                // A node that was admitted before and whose certificate has expired has used its ticket.
                 if known.is_none() && grant.uses.is_some_and(|uses| used >= uses) {
                     return Err(Refusal::TicketVoid);
                 }

@@ -34,7 +34,7 @@ impl Origin {
     }
 }
 
-/// Bounded; who is not heard for longest is forgotten first. The two kinds of datagrams are kept
+/// Bounded; the peer that was silent for longest is forgotten first. The two kinds of datagrams are kept
 /// apart, since a peer may use two addresses of this node for them.
 #[derive(Debug)]
 pub(super) struct Origins([Mutex<LruMap<SocketAddr, Origin>>; 2]);

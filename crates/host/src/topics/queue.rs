@@ -1,4 +1,4 @@
-//! The queue of one subscription: a limit in messages and bytes, and a mark where some are missing.
+//! The queue of one subscription, limited in messages and bytes, with a mark where messages are missing.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
@@ -8,7 +8,8 @@ use potluck_gossip::Message;
 
 /// Messages that wait in a subscription. A guess: some seconds of the fastest publisher.
 pub const QUEUE_MESSAGES_MAX: usize = 16_384;
-/// Their bytes, which bind before for messages over 1 KiB. A guess.
+/// Bytes of messages that wait in a subscription. With messages over 1 KiB this limit is reached first. A
+/// guess.
 pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// One item of a subscription.
@@ -29,14 +30,14 @@ pub enum Delivery {
     },
 }
 
-/// What became of a message.
+/// The result of adding a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pushed {
     /// It will be delivered.
     Taken,
-    /// There was no room; a mark will be delivered in its place.
+    /// The queue is full; a mark will be delivered in its place.
     Missed,
-    /// The subscription is not in force.
+    /// The subscription is not active.
     Closed,
 }
 
@@ -46,7 +47,7 @@ struct State {
     waiting: VecDeque<Delivery>,
     messages: usize,
     bytes: usize,
-    /// In force: set by the core's answer.
+    /// The subscription is active: set by the core's answer.
     open: bool,
     /// No more will come.
     closed: bool,
@@ -60,12 +61,12 @@ struct State {
 pub(super) struct Queue(Mutex<State>);
 
 impl Queue {
-    /// Messages are taken from now on.
+    /// Accepts messages from now on.
     pub(super) fn open(&self) {
         self.0.lock().open = true;
     }
 
-    /// Puts a message in, or a mark that it is missing.
+    /// Adds a message, or a mark that it is missing.
     pub(super) fn push(&self, message: &Message) -> Pushed {
         let mut state = self.0.lock();
         if !state.open || state.abandoned {
@@ -74,7 +75,8 @@ impl Queue {
         let bytes = message.payload.len();
         let full = state.messages >= QUEUE_MESSAGES_MAX || state.bytes + bytes > QUEUE_BYTES_MAX;
         if full {
-            // One mark for all that is missing in one place. To come back brings a part of it.
+            // Missing messages in one place share a mark. It says `Lagged`, since a new subscription brings
+            // a part of them.
             let before = match state.waiting.back() {
                 Some(Delivery::Lagged { missed } | Delivery::Lost { missed }) => *missed,
                 _ => 0,
@@ -94,7 +96,7 @@ impl Queue {
         if full { Pushed::Missed } else { Pushed::Taken }
     }
 
-    /// Puts a mark in for messages that will not come. False if the subscription is not in force.
+    /// Adds a mark for lost messages. False if the subscription is not active.
     pub(super) fn lose(&self, lost: u64) -> bool {
         let mut state = self.0.lock();
         if !state.open || state.abandoned {
@@ -112,7 +114,7 @@ impl Queue {
         true
     }
 
-    /// Takes the oldest out.
+    /// Removes the oldest item.
     pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
         let mut state = self.0.lock();
         match state.waiting.pop_front() {
@@ -131,7 +133,7 @@ impl Queue {
         }
     }
 
-    /// No more will come; what waits can still be taken out.
+    /// Accepts no more items. The waiting ones can still be read.
     pub(super) fn close(&self) {
         let mut state = self.0.lock();
         state.closed = true;

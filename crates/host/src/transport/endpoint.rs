@@ -17,7 +17,7 @@ use super::{Inner, TransportConfig};
 /// Memory for packets of handshakes that wait to be taken.
 const INCOMING_BUFFER_BYTES: u64 = 16 * 1024;
 
-/// Keys that must outlive a restart, so that a peer of the former life can be told that it is over.
+/// Keys that stay the same after a restart, so that peers of earlier connections get a stateless reset.
 #[derive(Clone)]
 pub(super) struct LastingKeys {
     reset: [u8; 32],
@@ -91,7 +91,7 @@ impl Inner {
             .max_incoming(self.config.handshakes)
             .incoming_buffer_size(INCOMING_BUFFER_BYTES)
             .incoming_buffer_size_total(INCOMING_BUFFER_BYTES * self.config.handshakes as u64)
-            // A peer whose address changed dials again: one way less to send us elsewhere.
+            // A peer whose address changed dials again. Without migration it cannot redirect our traffic.
             .migration(false);
         server
     }
@@ -110,7 +110,7 @@ impl Inner {
         noq::Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime)
     }
 
-    /// A configuration that accepts `peer` only, and where to read which other key was shown.
+    /// A client configuration that accepts only `peer`, and the cell that receives the key of another peer.
     pub(super) fn client_config(
         &self,
         peer: &Contact,
@@ -127,15 +127,15 @@ impl Inner {
 /// Whether the endpoint exists.
 #[derive(Debug)]
 pub(super) enum EndpointState {
-    /// Not yet.
+    /// It was not created yet.
     None,
-    /// It does.
+    /// It is open.
     Open(noq::Endpoint),
-    /// Not any more.
+    /// It was closed.
     Closed,
 }
 
-/// What both sides of every connection keep to, by how far they are apart.
+/// The QUIC configurations, one for each kind of distance between the peers.
 #[derive(Debug)]
 pub(super) struct QuicConfigs([Arc<noq::TransportConfig>; Reach::ALL.len()]);
 

@@ -1,4 +1,4 @@
-//! What peers ask: telling calls from fetches, reading requests, handing calls over, sending answers.
+//! Requests of peers: distinguishes calls from fetches, reads requests, hands calls over, sends answers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use super::pool::Lease;
 use super::stream::Outgoing;
 use super::{CallError, Inner};
 
-/// How much is taken from a stream at once.
+/// Bytes that are read from a stream in one step.
 const READ_BYTES: usize = 64 * 1024;
 
 /// A request of a peer.
 #[derive(Debug)]
 pub struct IncomingCall {
-    /// Who asks, proven by the connection.
+    /// The key of the peer, proven by the connection.
     pub from: PublicKey,
     /// Where the connection came from.
     pub address: SocketAddr,
@@ -40,14 +40,14 @@ pub struct IncomingCall {
 pub struct Responder {
     stream: Outgoing,
     lease: Lease,
-    /// What the request takes of the budgets, given back with the answer.
+    /// The request's share of the budgets, released with the answer.
     hold: Option<Hold>,
     /// One of the calls that the peer may have under way.
     turn: OwnedSemaphorePermit,
     desk: Arc<Desk>,
 }
 
-/// What all responders of a transport share.
+/// The state that all responders of a transport share.
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) counters: Arc<Counters>,
@@ -219,7 +219,7 @@ impl Inner {
             let Some(lease) = self.pool.lease(id) else { break };
             let answer = Outgoing::new(send);
             let asked = Asked { answer, lease, caller, request, first: Bytes::new() };
-            // As many tasks as the peer may have streams.
+            // The limit of streams bounds the number of tasks.
             tokio::spawn(Arc::clone(&self).take_stream(asked));
         }
         self.pool.remove(id);

@@ -22,7 +22,7 @@ use super::stream::Outgoing;
 /// A peer that wants frames.
 #[derive(Debug)]
 pub struct IncomingFetch {
-    /// Who asks, proven by the connection.
+    /// The key of the peer, proven by the connection.
     pub from: PublicKey,
     /// Where the connection came from.
     pub address: SocketAddr,
@@ -42,7 +42,7 @@ pub struct FrameSender {
     rest: Rest,
 }
 
-/// What a fetch of a peer takes of what is limited, given back when it is over.
+/// The share of the limits that a fetch of a peer holds, released at its end.
 #[derive(Debug)]
 struct Rest {
     _hold: Option<Hold>,
@@ -81,14 +81,15 @@ impl FrameSender {
         Ok(())
     }
 
-    /// Sends what need not be a frame.
+    /// Sends bytes, which need not be a whole frame.
     #[cfg(test)]
     pub(super) async fn send_raw(&mut self, bytes: &'static [u8]) {
         let mut parts = [Bytes::from_static(bytes)];
         self.stream.send_some(&mut &mut parts[..]).await.expect("the stream is open");
     }
 
-    /// Says that there are no more frames. What was sent still goes out in the background. Must be called in the tokio runtime.
+    /// Ends the stream. Sent frames are still delivered in the background. Must be called in the tokio
+    /// runtime.
     pub fn finish(self) {
         let Self { mut stream, stall, rest, .. } = self;
         if stream.finish().is_err() {
@@ -106,8 +107,8 @@ impl FrameSender {
         self.stream.reset(refusal.into());
     }
 
-    /// Ends when the peer does not want frames any more, or is gone: a look aside for who has to
-    /// wait for something else than [`FrameSender::send`].
+    /// Completes when the peer wants no more frames or is gone, for callers that wait for something else
+    /// than [`FrameSender::send`].
     pub fn cancelled(&self) -> impl Future<Output = ()> + Send + use<> {
         let stopped = self.stream.stopped();
         async move {

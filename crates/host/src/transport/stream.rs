@@ -1,4 +1,4 @@
-//! The sending half of a stream, which never ends by accident.
+//! The sending half of a stream. It ends in good order only on purpose.
 
 use bytes::Bytes;
 use noq::{SendStream, WriteError};
@@ -67,7 +67,7 @@ impl Outgoing {
         self.reset(code);
     }
 
-    /// Like [`Outgoing::abort`], for who has the stream only by reference.
+    /// As [`Outgoing::abort`], by reference.
     pub(super) fn reset(&mut self, code: StreamCode) {
         if !self.finished {
             self.finished = true;
