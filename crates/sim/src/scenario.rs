@@ -134,7 +134,7 @@ impl fmt::Display for ScenarioError {
                 write!(f, "scenario `{scenario}` needs at least {least} nodes")
             }
             Self::Partitions { asked, most } => {
-                write!(f, "there can be 1 to {most} partitions here, not {asked}")
+                write!(f, "this run can have 1 to {most} partitions, not {asked}")
             }
             Self::OnePartition(scenario) => write!(
                 f,

@@ -258,7 +258,7 @@ impl World {
         let id = CommandId(self.next_command);
         self.next_command += 1;
         self.at(node, |local| {
-            local.shard.pending.insert(id, (node, local.shard.now));
+            local.shard.commands.pending.insert(id, (node, local.shard.now));
             if local.shard.nodes[node].is_up() {
                 local.shard.trace(node, b"cmnd", format!("{command:?}").as_bytes());
                 local.feed(node, Input::Command { id, command });
@@ -271,20 +271,21 @@ impl World {
 
     /// Takes the outcome of a command, if it has ended.
     pub fn outcome(&mut self, id: CommandId) -> Option<Outcome> {
-        self.shards.iter_mut().find_map(|shard| shard.outcomes.remove(&id))
+        self.shards.iter_mut().find_map(|shard| shard.commands.outcomes.remove(&id))
     }
 
     /// How many commands wait for their answer.
     #[must_use]
     pub fn commands_pending(&self) -> usize {
-        self.shards.iter().map(|shard| shard.pending.len()).sum()
+        self.shards.iter().map(|shard| shard.commands.pending.len()).sum()
     }
 
     /// Gives a node a command and runs until it is answered, at most for `bound`.
     pub fn ask(&mut self, node: NodeIndex, command: Command, bound: Duration) -> Option<Reply> {
         let id = self.command(node, command);
-        let ended =
-            |world: &Self| world.shards.iter().any(|shard| shard.outcomes.contains_key(&id));
+        let ended = |world: &Self| {
+            world.shards.iter().any(|shard| shard.commands.outcomes.contains_key(&id))
+        };
         self.run_until(bound, |world| ended(world));
         self.outcome(id).and_then(|outcome| outcome.reply)
     }

@@ -69,7 +69,7 @@ fn play(run: &mut Run) -> World {
     }
     let noticed = |world: &mut World| {
         [original, copy].iter().all(|node| {
-            world.member_events(*node).any(|(_, event)| *event == Event::IdentityElsewhere)
+            world.member_events(*node).any(|(_, event)| event == Event::IdentityElsewhere)
         })
     };
     let both = world.run_until(NOTICED_WITHIN, noticed);

@@ -118,5 +118,5 @@ fn heard_of(world: &World, node: NodeIndex, victim: NodeIndex, since: Instant) -
             matches!(event, Event::Member(event)
                 if event.change == Change::Died && event.peer.id == id)
         })
-        .map(|(at, _)| *at)
+        .map(|(at, _)| at)
 }

@@ -30,7 +30,10 @@ impl Local<'_> {
                 self.shard.plan(index, at, Event::Unresolved { life, name });
             }
             Output::Addresses { .. } => {}
-            Output::SaveContacts { contacts } => self.shard.nodes[index].saved = contacts,
+            Output::SaveContacts { mut contacts } => {
+                contacts.shrink_to_fit();
+                self.shard.nodes[index].saved = contacts;
+            }
             Output::Reply { id, reply } => {
                 let left = matches!(reply, Reply::Left { .. });
                 self.end_command(index, id, Some(reply));
@@ -75,7 +78,7 @@ impl Local<'_> {
 
     /// A command has ended. Those that the world gives itself have no outcome.
     pub(crate) fn end_command(&mut self, node: NodeIndex, id: CommandId, reply: Option<Reply>) {
-        let Some((node, asked)) = self.shard.pending.remove(&id) else {
+        let Some((node, asked)) = self.shard.commands.pending.remove(&id) else {
             let line = format!("a second answer to command {}: {reply:?}", id.0);
             return self.shard.violated(node, line);
         };
@@ -83,7 +86,7 @@ impl Local<'_> {
         self.shard.trace(node, b"rply", said.as_bytes());
         if id.0 < OWN_COMMANDS {
             let outcome = Outcome { node, asked, ended: self.shard.now, reply };
-            self.shard.outcomes.insert(id, outcome);
+            self.shard.commands.outcomes.insert(id, outcome);
         }
     }
 }

@@ -198,7 +198,7 @@ impl Local<'_> {
         }
         for (number, point) in entries.into_iter().enumerate() {
             let id = own_command(life, number);
-            self.shard.pending.insert(id, (index, now));
+            self.shard.commands.pending.insert(id, (index, now));
             self.feed(index, Input::Command { id, command: Command::Join(point) });
         }
         self.shard.plan(index, now + CLOCK_TICK, Event::ClockTick(life));
@@ -211,7 +211,7 @@ impl Local<'_> {
             return;
         }
         node.place.calls.forget();
-        let pending = self.shard.pending.iter();
+        let pending = self.shard.commands.pending.iter();
         let orphans: Vec<CommandId> =
             pending.filter(|(_, (of, _))| *of == index).map(|(id, _)| *id).collect();
         for id in orphans {

@@ -1,10 +1,10 @@
 //! What nodes told their users, and what they sent: kept for the checkers of a run.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use potluck_base::Instant;
 use potluck_base::words::{fit_all, words_of};
-use potluck_gossip::{FoundFile, Message};
+use potluck_base::{Instant, Peer};
+use potluck_gossip::{Cause, Change, FoundFile, MemberEvent, Message};
 use potluck_node::{Event, Input};
 use potluck_wire::search::QueryId;
 
@@ -74,6 +74,62 @@ impl Traffic {
     }
 }
 
+/// What a node said, with the number of the peer that it is about: some ten times smaller than the event,
+/// and worlds keep hundreds for each node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Said {
+    Member(u32, Change),
+    NeighbourUp(u32),
+    NeighbourDown(u32, Cause),
+    Isolated,
+    Reunited,
+    IdentityElsewhere,
+    LastResort,
+}
+
+/// The peers that nodes of a shard spoke of, numbered.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    list: Vec<Peer>,
+    numbers: BTreeMap<Peer, u32>,
+}
+
+impl Peers {
+    fn number(&mut self, peer: &Peer) -> u32 {
+        *self.numbers.entry(*peer).or_insert_with(|| {
+            self.list.push(*peer);
+            self.list.len() as u32 - 1
+        })
+    }
+
+    /// What is kept of an event; `None` for those that no scenario asks for.
+    fn said(&mut self, event: &Event) -> Option<Said> {
+        Some(match event {
+            Event::Member(MemberEvent { peer, change }) => Said::Member(self.number(peer), *change),
+            Event::NeighbourUp(peer) => Said::NeighbourUp(self.number(peer)),
+            Event::NeighbourDown(peer, cause) => Said::NeighbourDown(self.number(peer), *cause),
+            Event::Isolated => Said::Isolated,
+            Event::Reunited => Said::Reunited,
+            Event::IdentityElsewhere => Said::IdentityElsewhere,
+            Event::LastResort => Said::LastResort,
+            Event::Joined | Event::SiblingJoined(_) | Event::SiblingLeft(_) => return None,
+        })
+    }
+
+    fn event(&self, said: Said) -> Event {
+        let peer = |number: u32| self.list[number as usize];
+        match said {
+            Said::Member(of, change) => Event::Member(MemberEvent { peer: peer(of), change }),
+            Said::NeighbourUp(of) => Event::NeighbourUp(peer(of)),
+            Said::NeighbourDown(of, cause) => Event::NeighbourDown(peer(of), cause),
+            Said::Isolated => Event::Isolated,
+            Said::Reunited => Event::Reunited,
+            Said::IdentityElsewhere => Event::IdentityElsewhere,
+            Said::LastResort => Event::LastResort,
+        }
+    }
+}
+
 /// The newest of something, each with its time, and how many there ever were.
 #[derive(Debug, Clone)]
 pub(crate) struct Newest<T> {
@@ -108,7 +164,7 @@ impl<T> Newest<T> {
 #[derive(Debug)]
 pub(crate) struct Told {
     messages: Newest<Message>,
-    events: Newest<Event>,
+    events: Newest<Said>,
     missed: u64,
 }
 
@@ -133,7 +189,9 @@ impl Local<'_> {
     pub(crate) fn on_member_event(&mut self, node: NodeIndex, event: Event) {
         self.shard.trace(node, b"memb", format!("{event:?}").as_bytes());
         let now = self.shard.now;
-        self.shard.nodes[node].told.events.push(now, event);
+        if let Some(said) = self.shard.peers.said(&event) {
+            self.shard.nodes[node].told.events.push(now, said);
+        }
     }
 
     fn share_names(&mut self, node: NodeIndex, names: Vec<FoundFile>) {
@@ -179,8 +237,9 @@ impl World {
     /// What a node said about members, its neighbours and its own isolation ([`Event::Member`],
     /// `NeighbourUp`, `NeighbourDown`, `Isolated`, `Reunited`), over all its lives, oldest first,
     /// with the times; the last 16,384.
-    pub fn member_events(&self, node: NodeIndex) -> impl Iterator<Item = &(Instant, Event)> {
-        self.node(node).told.events.iter()
+    pub fn member_events(&self, node: NodeIndex) -> impl Iterator<Item = (Instant, Event)> {
+        let peers = &self.shards[self.shared.home(node)].peers;
+        self.node(node).told.events.iter().map(|(at, said)| (*at, peers.event(*said)))
     }
 
     /// How many such events there ever were.

@@ -18,6 +18,7 @@ use crate::world::Outcome;
 use crate::world::deliver::Event;
 use crate::world::files::Pipes;
 use crate::world::hostile::Hostile;
+use crate::world::records::Peers;
 use crate::world::shared::Shared;
 use crate::world::strangers::{Strangers, Tap};
 
@@ -55,6 +56,14 @@ pub(crate) struct Post {
     pub(crate) event: Event,
 }
 
+/// The commands of the nodes of one shard.
+#[derive(Debug, Default)]
+pub(crate) struct Commands {
+    /// Which node was asked, and when.
+    pub(crate) pending: BTreeMap<CommandId, (NodeIndex, Instant)>,
+    pub(crate) outcomes: BTreeMap<CommandId, Outcome>,
+}
+
 /// Counts of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -78,8 +87,9 @@ pub(crate) struct Shard {
     pub(crate) hostiles: Vec<Hostile>,
     /// Streams of files; only in worlds of one shard.
     pub(crate) pipes: Pipes,
-    pub(crate) pending: BTreeMap<CommandId, (NodeIndex, Instant)>,
-    pub(crate) outcomes: BTreeMap<CommandId, Outcome>,
+    /// The peers that its nodes spoke of.
+    pub(crate) peers: Peers,
+    pub(crate) commands: Commands,
     pub(crate) outbox: Vec<Output>,
     pub(crate) posts: Vec<Post>,
     pub(crate) notes: Vec<Note>,
@@ -98,8 +108,8 @@ impl Shard {
             tap: Tap::default(),
             hostiles: Vec::new(),
             pipes: Pipes::default(),
-            pending: BTreeMap::new(),
-            outcomes: BTreeMap::new(),
+            peers: Peers::default(),
+            commands: Commands::default(),
             outbox: Vec::new(),
             posts: Vec::new(),
             notes: Vec::new(),
