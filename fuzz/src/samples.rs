@@ -11,11 +11,11 @@ use potluck_record::{Context, Dot, Draft, Envelope, Kind, Name, Space, StateDige
 use potluck_swarm::{FileLink, LinkKind, Manifest, ManifestFile};
 use potluck_wire::search::{Hit, QueryId, SearchRequest};
 use potluck_wire::topic::{
-    DisconnectCause, IdRange, InTopic, SignedMessage, TopicId, TopicRequest, TopicResponse,
+    DisconnectCause, IdRange, InTopic, TopicId, TopicRequest, TopicResponse,
 };
 use potluck_wire::{
-    FetchRequest, Found, Holding, Load, Loaded, OfferEntry, Provider, RecordAnswer, Refusal,
-    Request, Response, StoreOutcome, Want, encode_request, encode_response,
+    FetchRequest, Found, Holding, Load, Loaded, MessageHead, OfferEntry, Provider, RecordAnswer,
+    Refusal, Request, Response, SignedMessage, StoreOutcome, Want, encode_request, encode_response,
 };
 
 fn network() -> NetworkId {
@@ -113,14 +113,14 @@ fn in_topics() -> [InTopic; 9] {
     let topic = TopicId([4; 16]);
     let publisher = identity(6).public_key();
     let runs = || vec![IdRange { publisher, incarnation: 1 << 40, first: 7, count: 64 }; 3];
-    let payload = Bytes::from_static(b"hello");
-    let signed = SignedMessage::sign(
-        &identity(6),
-        (&network(), topic),
-        (1 << 40, 7),
-        UnixMillis(9),
-        payload,
-    );
+    let head = MessageHead {
+        network: &network(),
+        topic,
+        incarnation: 1 << 40,
+        sequence: 7,
+        at: UnixMillis(9),
+    };
+    let signed = SignedMessage::sign(&identity(6), &head, Bytes::from_static(b"hello"));
     let (origin, contacts) = (contact(1), vec![contact(2), contact(3)]);
     [
         TopicRequest::Neighbour { high_priority: true, age_ms: 70_000 },

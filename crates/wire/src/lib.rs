@@ -18,6 +18,7 @@ pub mod search;
 pub mod settings;
 pub mod swarm;
 pub mod topic;
+pub mod topic_message;
 
 pub use admission::{
     Certificate, Enroll, Grant, GrantTerms, Revocation, Revoked, Ticket, TicketError,
@@ -35,7 +36,5 @@ pub use message::{
 pub use search::{Hit, SearchRequest};
 pub use settings::{NetworkSettings, SettingsError};
 pub use swarm::{FetchRequest, Provider, Run};
-pub use topic::{
-    DisconnectCause, IdRange, InTopic, SignedMessage, SignedMessageError, TopicId, TopicRequest,
-    TopicResponse,
-};
+pub use topic::{DisconnectCause, IdRange, InTopic, TopicId, TopicRequest, TopicResponse};
+pub use topic_message::{MessageHead, SignedMessage, SignedMessageError};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Instant, Signature};
-use potluck_wire::{SignedMessage, TopicId};
+use potluck_wire::{MessageHead, SignedMessage, TopicId};
 
 use super::Topics;
 use super::events::{PublishId, TopicRefusal, TopicsOutput};
@@ -141,8 +141,14 @@ impl Topic {
         }
         let at = shared.wall().unwrap_or_default();
         let message = if shared.config.verify {
-            let (context, place) = ((&me.network, self.id()), (me.incarnation, sequence));
-            SignedMessage::sign(&me.identity, context, place, at, payload)
+            let head = MessageHead {
+                network: &me.network,
+                topic: self.id(),
+                incarnation: me.incarnation,
+                sequence,
+                at,
+            };
+            SignedMessage::sign(&me.identity, &head, payload)
         } else {
             SignedMessage {
                 publisher: me.contact.public_key,

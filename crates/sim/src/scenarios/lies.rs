@@ -4,8 +4,8 @@ use bytes::Bytes;
 use potluck_base::{Contact, Identity, PublicKey, Rng, UnixMillis};
 use potluck_gossip::message::TopicName;
 use potluck_wire::{
-    Announcement, DisconnectCause, IdRange, InTopic, MemberRecord, MemberRequest, RecordVersion,
-    Request, SignedMessage, SuspectMessage, TopicRequest,
+    Announcement, DisconnectCause, IdRange, InTopic, MemberRecord, MemberRequest, MessageHead,
+    RecordVersion, Request, SignedMessage, SuspectMessage, TopicRequest,
 };
 
 use crate::sim_node::NodeIndex;
@@ -87,16 +87,16 @@ fn overlay_lie(rng: &mut Rng, me: &Identity, turn: usize, subject: PublicKey) ->
         9 => TopicRequest::IHave { ranges: vec![run(subject), run(contacts[1].public_key)] },
         10 => {
             let payload = Bytes::from_static(b"made up");
-            let topic = TopicName::system().id();
             let network =
                 potluck_base::NetworkId::new("another", potluck_base::Admission::Lab, None);
-            let mut message = SignedMessage::sign(
-                me,
-                (&network, topic),
-                (1, sequence | 1),
-                UnixMillis(0),
-                payload,
-            );
+            let head = MessageHead {
+                network: &network,
+                topic: TopicName::system().id(),
+                incarnation: 1,
+                sequence: sequence | 1,
+                at: UnixMillis(0),
+            };
+            let mut message = SignedMessage::sign(me, &head, payload);
             message.publisher = subject;
             TopicRequest::Gossip { messages: vec![message.encode()] }
         }

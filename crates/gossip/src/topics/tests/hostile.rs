@@ -1,7 +1,7 @@
 //! Attacks by hostile neighbours.
 
 use bytes::Bytes;
-use potluck_wire::{IdRange, TopicRequest, TopicResponse};
+use potluck_wire::{IdRange, MessageHead, TopicRequest, TopicResponse};
 
 use potluck_base::UnixMillis;
 
@@ -10,9 +10,19 @@ use super::net::{network, seconds, topic};
 use super::*;
 
 fn signed(publisher: u8, sequence: u64) -> SignedMessage {
-    let payload = Bytes::from_static(b"hello");
-    let context = (&network(), topic().id());
-    SignedMessage::sign(&identity(publisher), context, (1, sequence), UnixMillis(0), payload)
+    signed_for(&network(), topic().id(), publisher, sequence, UnixMillis(0))
+}
+
+/// A message with payload `hello` of the publisher's first incarnation.
+fn signed_for(
+    network: &NetworkId,
+    topic: TopicId,
+    publisher: u8,
+    sequence: u64,
+    at: UnixMillis,
+) -> SignedMessage {
+    let head = MessageHead { network, topic, incarnation: 1, sequence, at };
+    SignedMessage::sign(&identity(publisher), &head, Bytes::from_static(b"hello"))
 }
 
 fn push(messages: &[SignedMessage]) -> TopicRequest {
@@ -59,10 +69,8 @@ fn a_message_of_another_topic_or_network_is_a_forgery() {
     assert!(harness.connect(1));
     let elsewhere = TopicName::new("elsewhere").expect("a name").id();
     let other = NetworkId::new("other", potluck_base::Admission::Lab, None);
-    let payload = Bytes::from_static(b"hello");
-    for context in [(&network(), elsewhere), (&other, topic().id())] {
-        let message =
-            SignedMessage::sign(&identity(9), context, (1, 1), UnixMillis(0), payload.clone());
+    for (network, topic) in [(&network(), elsewhere), (&other, topic().id())] {
+        let message = signed_for(network, topic, 9, 1, UnixMillis(0));
         harness.asked(1, push(&[message]));
     }
     assert_eq!((harness.delivered(), harness.topics.stats().verify_failed), (0, 2));
@@ -102,8 +110,7 @@ fn a_message_is_accepted_for_fifteen_minutes_and_not_from_the_future() {
 }
 
 fn dated(sequence: u64, at: u64) -> SignedMessage {
-    let (context, payload) = ((&network(), topic().id()), Bytes::from_static(b"hello"));
-    SignedMessage::sign(&identity(9), context, (1, sequence), UnixMillis(at), payload)
+    signed_for(&network(), topic().id(), 9, sequence, UnixMillis(at))
 }
 
 #[test]

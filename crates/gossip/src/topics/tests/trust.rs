@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use potluck_base::{Rate, Signature, UnixMillis};
-use potluck_wire::{IdRange, TopicRequest, TopicResponse};
+use potluck_wire::{IdRange, MessageHead, TopicRequest, TopicResponse};
 
 use super::asks::Purpose;
 use super::harness::{Harness, SentRequest, contact, identity};
@@ -12,9 +12,14 @@ use super::*;
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 fn signed(publisher: u8, sequence: u64) -> SignedMessage {
-    let payload = Bytes::from_static(b"hello");
-    let context = (&network(), topic().id());
-    SignedMessage::sign(&identity(publisher), context, (1, sequence), UnixMillis(0), payload)
+    let head = MessageHead {
+        network: &network(),
+        topic: topic().id(),
+        incarnation: 1,
+        sequence,
+        at: UnixMillis(0),
+    };
+    SignedMessage::sign(&identity(publisher), &head, Bytes::from_static(b"hello"))
 }
 
 /// For machines that verify no signatures.

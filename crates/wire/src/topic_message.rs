@@ -1,0 +1,194 @@
+//! The messages of topics. A message carries its publisher's signature over the bytes that are cached
+//! and forwarded.
+
+use bytes::Bytes;
+use minicbor::{Decoder, Encoder};
+use potluck_base::{Identity, KeyError, NetworkId, PublicKey, Signature, UnixMillis};
+
+use crate::codec::fixed;
+use crate::limits::TOPIC_PAYLOAD_BYTES_MAX;
+use crate::topic::TopicId;
+
+const MESSAGE_DOMAIN: &[u8] = b"potluck 2026 topic message";
+
+/// A message with its publisher's signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedMessage {
+    /// The publisher.
+    pub publisher: PublicKey,
+    /// The incarnation of the publisher.
+    pub incarnation: u64,
+    /// Sequence number within this incarnation, from 1.
+    pub sequence: u64,
+    /// When it was published, by the publisher's clock as corrected by its peers.
+    pub at: UnixMillis,
+    /// The payload, at most [`TOPIC_PAYLOAD_BYTES_MAX`].
+    pub payload: Bytes,
+    /// See [`SignedMessage::verify`].
+    pub signature: Signature,
+}
+
+/// What a publisher signs beside its public key and the payload (see [`SignedMessage::sign`]).
+#[derive(Debug, Clone, Copy)]
+pub struct MessageHead<'a> {
+    /// The network of the topic. It is signed and not sent.
+    pub network: &'a NetworkId,
+    /// The topic. It is signed and not sent.
+    pub topic: TopicId,
+    /// The incarnation of the publisher.
+    pub incarnation: u64,
+    /// Sequence number within this incarnation, from 1.
+    pub sequence: u64,
+    /// When the message is published, in milliseconds since the Unix epoch by the publisher's clock
+    /// as corrected by its peers.
+    pub at: UnixMillis,
+}
+
+/// Bytes that are no signed message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a signed message")]
+pub struct SignedMessageError;
+
+impl SignedMessage {
+    /// Signs a message with this head.
+    #[must_use]
+    pub fn sign(identity: &Identity, head: &MessageHead<'_>, payload: Bytes) -> Self {
+        let mut message = Self {
+            publisher: identity.public_key(),
+            incarnation: head.incarnation,
+            sequence: head.sequence,
+            at: head.at,
+            payload,
+            signature: Signature::from_bytes([0; 64]),
+        };
+        message.signature = identity.sign(&message.signed_bytes(head.network, head.topic));
+        message
+    }
+
+    /// Checks the signature.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the publisher did not sign this in this topic of this network.
+    pub fn verify(&self, network: &NetworkId, topic: TopicId) -> Result<(), KeyError> {
+        self.publisher.verify(&self.signed_bytes(network, topic), &self.signature)
+    }
+
+    /// All parts but the payload have a fixed length, so that no two messages sign the same bytes.
+    fn signed_bytes(&self, network: &NetworkId, topic: TopicId) -> Vec<u8> {
+        [
+            MESSAGE_DOMAIN,
+            network.as_bytes(),
+            &topic.0,
+            self.publisher.as_bytes(),
+            &self.incarnation.to_be_bytes(),
+            &self.sequence.to_be_bytes(),
+            &self.at.0.to_be_bytes(),
+            &self.payload,
+        ]
+        .concat()
+    }
+
+    /// The bytes that are cached and forwarded.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::with_capacity(128 + self.payload.len());
+        Encoder::new(&mut out)
+            .array(6)
+            .and_then(|e| e.bytes(self.publisher.as_bytes()))
+            .and_then(|e| e.u64(self.incarnation))
+            .and_then(|e| e.u64(self.sequence))
+            .and_then(|e| e.u64(self.at.0))
+            .and_then(|e| e.bytes(&self.payload))
+            .and_then(|e| e.bytes(self.signature.as_bytes()))
+            .expect("writing to memory cannot fail");
+        out.into()
+    }
+
+    /// Reads a message. The signature is not checked; the payload is a view of `bytes`.
+    ///
+    /// # Errors
+    /// [`SignedMessageError`] if the bytes are no message within the limits.
+    pub fn decode(bytes: &Bytes) -> Result<Self, SignedMessageError> {
+        Self::parts(bytes).map_err(|_| SignedMessageError)
+    }
+
+    fn parts(bytes: &Bytes) -> Result<Self, minicbor::decode::Error> {
+        let wrong = || minicbor::decode::Error::message("message");
+        let mut d = Decoder::new(bytes);
+        if d.array()? != Some(6) {
+            return Err(wrong());
+        }
+        let publisher = PublicKey::from_bytes(fixed(&mut d)?);
+        let (incarnation, sequence) = (d.u64()?, d.u64()?);
+        let at = UnixMillis(d.u64()?);
+        let payload = d.bytes()?;
+        if payload.len() > TOPIC_PAYLOAD_BYTES_MAX || sequence == 0 {
+            return Err(wrong());
+        }
+        let payload = bytes.slice_ref(payload);
+        let signature = Signature::from_bytes(fixed(&mut d)?);
+        if d.position() != bytes.len() {
+            return Err(wrong());
+        }
+        Ok(Self { publisher, incarnation, sequence, at, payload, signature })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use potluck_base::Admission;
+
+    fn signed() -> (NetworkId, TopicId, SignedMessage) {
+        let network = NetworkId::new("test", Admission::Lab, None);
+        let topic = TopicId([7; 16]);
+        let identity = Identity::from_seed([1; 32]);
+        let head = MessageHead {
+            network: &network,
+            topic,
+            incarnation: 5,
+            sequence: 9,
+            at: UnixMillis(7),
+        };
+        let message = SignedMessage::sign(&identity, &head, Bytes::from_static(b"hello"));
+        (network, topic, message)
+    }
+
+    #[test]
+    fn a_signed_message_survives_its_bytes_and_verifies() {
+        let (network, topic, message) = signed();
+        let read = SignedMessage::decode(&message.encode()).expect("a message");
+        assert_eq!(read, message);
+        assert_eq!(read.verify(&network, topic), Ok(()));
+    }
+
+    #[test]
+    fn another_topic_network_sequence_time_or_payload_breaks_the_signature() {
+        let (network, topic, message) = signed();
+        let other = NetworkId::new("other", Admission::Lab, None);
+        assert!(message.verify(&other, topic).is_err());
+        assert!(message.verify(&network, TopicId([8; 16])).is_err());
+        let payload = Bytes::from_static(b"hellO");
+        let changed = [
+            SignedMessage { sequence: 10, ..message.clone() },
+            SignedMessage { incarnation: 6, ..message.clone() },
+            SignedMessage { at: UnixMillis(8), ..message.clone() },
+            SignedMessage { payload, ..message },
+        ];
+        assert!(changed.iter().all(|message| message.verify(&network, topic).is_err()));
+    }
+
+    #[test]
+    fn bytes_that_are_no_message_are_refused() {
+        let (_, _, message) = signed();
+        let whole = message.encode();
+        assert!((0..whole.len()).all(|end| SignedMessage::decode(&whole.slice(..end)).is_err()));
+        let longer = Bytes::from([&whole[..], &[0]].concat());
+        let zero = SignedMessage { sequence: 0, ..message.clone() }.encode();
+        let payload = Bytes::from(vec![0; TOPIC_PAYLOAD_BYTES_MAX + 1]);
+        let huge = SignedMessage { payload, ..message }.encode();
+        for bad in [longer, zero, huge] {
+            assert_eq!(SignedMessage::decode(&bad), Err(SignedMessageError));
+        }
+    }
+}
