@@ -8,7 +8,7 @@ use potluck_kv::{Config, Input, PeerRequest, ServeId};
 use potluck_record::{Envelope, Merged, Place, StateDigest, StorageFailure, StorageReply};
 use potluck_wire::{Contacts, Load, OfferEntry, Refusal, Request, Response, Want};
 
-use crate::samples::{MINUTE, config, dated, digest, envelope, key, page, peer, value};
+use crate::samples::{MINUTE, config, dated, digest, envelope, key, page, peer, store, value};
 use crate::script::{
     Given::{
         Answers, Asked, Fails, Loads, Merges, Other, Outcome, Page, RefusesAll, Scans, Silent,
@@ -18,11 +18,6 @@ use crate::script::{
 };
 
 const NONE: &[&str] = &[];
-
-fn store(envelopes: &[Envelope]) -> Request {
-    let envelopes = envelopes.iter().map(Envelope::encode).collect();
-    Request::Store { envelopes, certificates: vec![] }
-}
 
 fn offer(keys: &[(Key, StateDigest)]) -> Request {
     let entries = keys.iter().map(|(key, digest)| OfferEntry { key: *key, digest: *digest });
@@ -110,6 +105,11 @@ fn an_envelope_beyond_a_limit_of_time_or_not_signed_is_refused() {
     let lives = |end| envelope(8, "old", |draft| draft.expires = end);
     let life = config().life_max;
     let wall = crate::samples::WALL;
+    let seen = |ahead| {
+        let at = crate::samples::dot(wall.plus(ahead));
+        let context = [(peer(3).contact.public_key, at)].into_iter().collect();
+        envelope(8, "seen", |draft| draft.context = context).encode()
+    };
     let forged = {
         let (one, two) = (value(8, "one"), value(8, "two"));
         let parts = (two.head().bytes().clone(), one.head().signature());
@@ -128,6 +128,12 @@ fn an_envelope_beyond_a_limit_of_time_or_not_signed_is_refused() {
             dated(8, "x", 5 * MINUTE + Duration::from_millis(1)).encode(),
             "respond dated over \
           five minutes ahead",
+        ),
+        ("a context five minutes ahead", seen(5 * MINUTE), "merge replica: seen"),
+        (
+            "a context more",
+            seen(5 * MINUTE + Duration::from_millis(1)),
+            "respond dated over five minutes ahead",
         ),
         ("the longest life", lives(wall.plus(life + 5 * MINUTE)).encode(), "merge replica: old"),
         (

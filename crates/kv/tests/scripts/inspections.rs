@@ -8,7 +8,7 @@ use potluck_record::{Envelope, OpId, Place, StorageFailure, StorageReply};
 
 use crate::samples::{digest, key, new, old, page, peer, value};
 use crate::script::{
-    Given::{Claims, Ends, Finds, Inspect, Loads, Page, Scans, Until},
+    Given::{Claims, Ends, Finds, Inspect, Loads, Other, Page, Scans, Until},
     Script, step,
 };
 
@@ -108,4 +108,19 @@ fn what_this_node_holds_is_shown_with_its_size_and_version() {
     assert!(!nothing.present && nothing.responsible && nothing.expires.is_none());
     let failed = held(StorageReply::Failed(StorageFailure::Stopped));
     assert!(!failed.present && failed.responsible);
+}
+
+#[test]
+fn a_client_is_no_replica_itself() {
+    let mut script = Script::client();
+    script.give(Other(Input::CloseGroup((1..=8).map(peer).collect())));
+    script.give(Inspect(1));
+    script.play([
+        step("it holds nothing", Loads(Place::Replica, vec![]), NONE),
+        step(
+            "no node answers",
+            Ends(vec![]),
+            &["reply 1: 1 unreachable, 2 unreachable, 3 unreachable"],
+        ),
+    ]);
 }

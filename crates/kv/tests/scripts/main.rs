@@ -7,6 +7,7 @@ mod inspections;
 mod pages;
 mod reads;
 mod refusals;
+mod repairs;
 mod samples;
 mod script;
 mod timers;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use potluck_base::{Admission, Contact, Identity, Key, NetworkId, Peer, UnixMillis};
 use potluck_kv::{Config, Put, WriteContext};
 use potluck_record::{Context, Dot, Draft, Envelope, Kind, Name, Space, StateDigest};
-use potluck_wire::Loaded;
+use potluck_wire::{Loaded, Request};
 
 use crate::words::texts;
 
@@ -139,4 +139,10 @@ pub(crate) fn new() -> Vec<Envelope> {
 /// The values of [`new`], as a request to store both tells them.
 pub(crate) fn new_texts() -> String {
     new().iter().map(texts).collect::<Vec<_>>().join(" and ")
+}
+
+/// A request to store these envelopes.
+pub(crate) fn store(envelopes: &[Envelope]) -> Request {
+    let envelopes = envelopes.iter().map(Envelope::encode).collect();
+    Request::Store { envelopes, certificates: vec![] }
 }

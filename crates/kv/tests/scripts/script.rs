@@ -64,6 +64,9 @@ pub(crate) enum Given {
     Asked(u8, Request),
     /// The disk has scanned these keys.
     Scans(Vec<(Key, StateDigest)>),
+    /// The same, and there are more.
+    ScansMore(Vec<(Key, StateDigest)>),
+    FailsToScan(StorageFailure),
     /// Time passes, counted from the beginning.
     Until(Duration),
     Other(Input),
@@ -199,12 +202,11 @@ impl Script {
                 };
                 Input::PeerRequest { serve: ServeId(self.requests), request }
             }
-            Given::Scans(entries) => {
-                let scan = |op: &StorageOp| matches!(op, StorageOp::Scan { .. });
-                let id = self.oldest(scan);
-                let reply = StorageReply::Scanned { entries, more: false };
-                Input::Stored { id, reply }
+            Given::Scans(entries) => self.scanned(StorageReply::Scanned { entries, more: false }),
+            Given::ScansMore(entries) => {
+                self.scanned(StorageReply::Scanned { entries, more: true })
             }
+            Given::FailsToScan(failure) => self.scanned(StorageReply::Failed(failure)),
             Given::Until(time) => {
                 self.now = self.start + time;
                 Input::Timeout
@@ -218,6 +220,11 @@ impl Script {
         let id = found.expect("an operation of the disk");
         self.storage.remove(&id);
         id
+    }
+
+    fn scanned(&mut self, reply: StorageReply) -> Input {
+        let id = self.oldest(|op| matches!(op, StorageOp::Scan { .. }));
+        Input::Stored { id, reply }
     }
 
     fn stored(&mut self, at: Place, reply: StorageReply) -> Input {

@@ -244,6 +244,10 @@ fn an_own_envelope_from_a_clock_that_ran_ahead_is_taken_back_unless_others_have_
             step("the read is over", Ends(vec![1, 2, 3]), end),
         ]);
     };
+    let taken_back =
+        ["take back own for nothing", "take back replica for nothing", "merge own: early, new"];
+    // That another writer's envelope is ahead as well says nothing of this one.
+    write(vec![dated(8, "theirs", 6 * MINUTE), value(0, "mine")], &taken_back);
     write(
         vec![],
         &["take back own for nothing", "take back replica for nothing", "merge own: early, new"],
@@ -374,4 +378,16 @@ fn a_command_ends_with_an_answer_or_with_its_timer() {
         step("an unknown answer is none", Other(Input::Timeout), NONE),
     ]);
     assert_eq!(script.kv.stats().taken_back, 0, "one of them may have stored it");
+}
+
+#[test]
+fn a_clock_that_differs_from_the_peers_by_more_than_five_minutes_writes_nothing() {
+    let wall = crate::samples::WALL;
+    for (offset, writes) in [(300_000, true), (-300_000, true), (300_001, false), (-300_001, false)]
+    {
+        let mut script = Script::client();
+        script.give(Other(Input::WallClock { now: wall, offset }));
+        let begins = script.give(Puts(1, put())).len() == 3;
+        assert_eq!(begins, writes, "{offset}");
+    }
 }
