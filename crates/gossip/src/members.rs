@@ -22,98 +22,72 @@
 //! **Invariant:** tables, queues and everything that others can cause are bounded; see
 //! [`MembersStats`].
 
+mod acks;
 mod anti_entropy;
+mod broadcast_queue;
+mod compare;
 mod config;
 mod detect;
+mod detector;
 mod event;
 mod heal;
 mod health;
+mod hints;
 mod indirect_probe;
 mod isolation;
 mod outbox;
+mod own_record;
 mod partition;
 mod rates;
 mod records;
+mod revocations;
 mod serve;
 mod stats;
 mod suspicion;
 mod table;
 mod verdict;
+mod watched;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{
-    Contact, Deadline, Identity, Instant, LocalAddress, Machine, NetworkId, PublicKey, Rng,
-    RoundTrip, UnixMillis,
-};
-use potluck_wire::{
-    MemberRecord, MemberRequest, Reach, RecordVersion, Response, Revoked, Software,
-};
+use potluck_base::{Contact, Deadline, Instant, Machine, PublicKey, Rng, UnixMillis};
+use potluck_wire::{MemberRequest, Response};
 
 use crate::view::{MemberView, MembersView, Mode};
 
-pub use config::{MembersConfig, MembersConfigError, ModeChoice};
+pub use config::{MembersConfig, MembersConfigError, MembersStart, ModeChoice};
 pub use stats::MembersStats;
 
+use anti_entropy::AntiEntropy;
+use broadcast_queue::BroadcastQueue;
+use detector::Detector;
 pub use event::{AskId, Input, Output, ServeId, Verdict};
-use health::LocalHealth;
-use isolation::Isolation;
+use hints::Hints;
 use outbox::{AskOptions, Outbox, Purpose};
+use own_record::OwnRecord;
+use rates::Rates;
+use revocations::Revocations;
 use table::Table;
-
-/// The parameters of a new [`Members`].
-#[derive(Debug, Clone)]
-pub struct MembersStart {
-    /// This node's keys.
-    pub identity: Identity,
-    /// The network.
-    pub network: NetworkId,
-    /// This node's key and address.
-    pub contact: Contact,
-    /// Higher than that of every earlier start.
-    pub incarnation: u64,
-    /// The labels that the owner gave this node.
-    pub labels: Vec<(String, String)>,
-    /// Whether this node is a client only: then it is neither listed nor probed by others.
-    pub client: bool,
-}
-
-/// The build that this node names in its record: at most 32 bytes.
-const BUILD: &str = concat!("potluck ", env!("CARGO_PKG_VERSION"));
-/// Revocations remembered: as many as the link's gatekeeper keeps.
-const REVOKED_MAX: usize = 4096;
+use watched::Watched;
 
 /// The members machine. See the module.
 #[derive(Debug)]
 pub struct Members {
-    identity: Identity,
-    network: NetworkId,
-    authority: Option<PublicKey>,
-    revoked: BTreeMap<Revoked, (UnixMillis, Bytes)>,
     config: MembersConfig,
-    me: MemberRecord,
-    my_record: Bytes,
-    table: Table,
     mode: Mode,
-    rng: Rng,
-    health: LocalHealth,
-    isolation: Isolation,
-    detector: detect::Detector,
-    broadcasts: records::BroadcastQueue,
-    anti_entropy: anti_entropy::AntiEntropy,
-    partitions: partition::Partitions,
-    neighbours: BTreeSet<PublicKey>,
-    close_group: BTreeSet<PublicKey>,
-    probers: indirect_probe::Probers,
-    rates: rates::Rates,
-    local: Vec<LocalAddress>,
-    heal_at: Instant,
+    own: OwnRecord,
+    table: Table,
+    watched: Watched,
+    revocations: Revocations,
+    rates: Rates,
+    detector: Detector,
+    broadcasts: BroadcastQueue,
+    anti_entropy: AntiEntropy,
+    hints: Hints,
+    /// The wall clock; `None` before it was reported.
     wall: Option<UnixMillis>,
-    /// Smoothed round-trip time of probes over all members; `None` before the first answer.
-    probe_rtt: RoundTrip,
-    leaving: bool,
+    rng: Rng,
     outbox: Outbox,
     stats: MembersStats,
 }
@@ -122,51 +96,28 @@ impl Members {
     /// A node that knows no other node.
     #[must_use]
     pub fn new(start: MembersStart, config: MembersConfig, mut rng: Rng) -> Self {
-        let MembersStart { identity, network, contact, incarnation, labels, .. } = start;
-        let me = MemberRecord {
-            contact,
-            version: RecordVersion { incarnation, revision: 0 },
-            left: false,
-            client: start.client,
-            labels,
-            certificate: None,
-            more: Vec::new(),
-            software: Software { build: BUILD.to_owned(), ..Software::default() },
-            reach: Reach::Unknown,
-            settings: 0,
-        };
-        let my_record = me.sign(&identity, &network);
         let mode = match config.mode {
             ModeChoice::Open => Mode::Open,
             ModeChoice::Auto | ModeChoice::Fleet => Mode::Fleet,
         };
         let here_max = if mode == Mode::Fleet { config.fleet_max } else { config.open_max };
+        let mut detector = Detector::new(&config, &mut rng);
+        let anti_entropy = AntiEntropy::new(&config, &mut rng);
+        detector.heal_next(Instant::ZERO + rng.jitter(config.heal_interval, 0.5));
         Self {
-            table: Table::new(here_max, config.gone_max),
-            detector: detect::Detector::new(&config, &mut rng),
-            broadcasts: records::BroadcastQueue::default(),
-            anti_entropy: anti_entropy::AntiEntropy::new(&config, &mut rng),
-            partitions: partition::Partitions::default(),
-            heal_at: Instant::ZERO + rng.jitter(config.heal_interval, 0.5),
-            identity,
-            network,
-            authority: None,
-            revoked: BTreeMap::new(),
-            config,
-            me,
-            my_record,
             mode,
-            rng,
-            health: LocalHealth::default(),
-            isolation: Isolation::default(),
-            neighbours: BTreeSet::new(),
-            close_group: BTreeSet::new(),
-            probers: indirect_probe::Probers::default(),
-            rates: rates::Rates::default(),
-            local: vec![contact.address.into()],
+            own: OwnRecord::new(start),
+            table: Table::new(here_max, config.gone_max),
+            watched: Watched::default(),
+            revocations: Revocations::default(),
+            rates: Rates::default(),
+            detector,
+            broadcasts: BroadcastQueue::default(),
+            anti_entropy,
+            hints: Hints::default(),
             wall: None,
-            probe_rtt: RoundTrip::default(),
-            leaving: false,
+            config,
+            rng,
             outbox: Outbox::default(),
             stats: MembersStats::default(),
         }
@@ -174,9 +125,8 @@ impl Members {
 
     /// Requires that records carry a certificate of `authority`, as this node's does.
     pub fn require_certificates(&mut self, authority: PublicKey, own: Option<Bytes>) {
-        self.authority = Some(authority);
-        self.me.certificate = own;
-        self.my_record = self.me.sign(&self.identity, &self.network);
+        self.revocations.require(authority);
+        self.own.start_with(own);
     }
 
     /// How much of the network this node knows.
@@ -188,21 +138,14 @@ impl Members {
     /// Whether verdicts are frozen because this node itself seems isolated.
     #[must_use]
     pub const fn is_isolated(&self) -> bool {
-        self.isolation.is_isolated()
+        self.detector.isolation.is_isolated()
     }
 
     /// The members, this node included, in the order of their ids.
     #[must_use]
     pub fn view(&self) -> MembersView {
         let mut members: Vec<MemberView> = self.table.iter().map(records::view_of).collect();
-        if !self.me.client {
-            members.push(MemberView {
-                peer: self.me.contact.in_network(&self.network),
-                state: crate::view::MemberState::Alive,
-                incarnation: self.me.version.incarnation,
-                labels: self.me.labels.clone(),
-            });
-        }
+        members.extend(self.own.view());
         members.sort_by_key(|member| member.peer.id);
         MembersView { mode: self.mode, members }
     }
@@ -232,11 +175,11 @@ impl Members {
             probing: self.detector.probing(),
             hurried: self.detector.priority_probes(),
             rumours: self.broadcasts.len(),
-            watchers: self.probers.len(),
+            watchers: self.hints.probers.len(),
             rates: self.rates.len(),
-            revoked: self.revoked.len(),
-            health: self.health.get(),
-            isolated: self.isolation.is_isolated(),
+            revoked: self.revocations.len(),
+            health: self.detector.health.get(),
+            isolated: self.detector.isolation.is_isolated(),
             ..self.stats.clone()
         }
     }
@@ -296,7 +239,7 @@ impl Members {
             Purpose::Probe(subject)
             | Purpose::Reprobe(subject)
             | Purpose::PingReq { subject, .. } => {
-                self.health.on_bad();
+                self.detector.health.on_bad();
                 self.detector.forget(&subject);
                 // A suspicion whose end has come is rechecked.
                 self.postpone(now, &subject);
@@ -314,7 +257,7 @@ impl Members {
         self.probe_due(now);
         self.announce_due(now);
         self.compare_due(now);
-        if now >= self.heal_at {
+        if now >= self.detector.heal_at() {
             self.heal(now);
         }
         self.apply_guard(now, |guard| guard.judge(now));
@@ -322,14 +265,13 @@ impl Members {
 
     /// The links of the overlay of all nodes changed.
     fn on_neighbours(&mut self, now: Instant, contacts: Vec<Contact>) {
-        let first = self.neighbours.is_empty() && !contacts.is_empty();
+        let first = self.watched.neighbours().is_empty() && !contacts.is_empty();
         for contact in &contacts {
-            if !self.neighbours.contains(&contact.public_key) {
+            if !self.watched.is_neighbour(&contact.public_key) {
                 self.send_revocations(*contact);
             }
         }
-        let neighbours = contacts.iter().map(|contact| contact.public_key).collect();
-        let before = std::mem::replace(&mut self.neighbours, neighbours);
+        let before = self.watched.set_neighbours(&contacts);
         if first {
             // Only now is there a neighbour that forwards this node's record.
             self.announce_own_record(now);
@@ -339,14 +281,13 @@ impl Members {
 
     /// The nodes closest to this one changed.
     fn on_close_group(&mut self, now: Instant, contacts: Vec<Contact>) {
-        let close_group = contacts.iter().map(|contact| contact.public_key).collect();
-        let before = std::mem::replace(&mut self.close_group, close_group);
+        let before = self.watched.set_close_group(&contacts);
         self.watch(now, contacts, &before);
     }
 
     /// This node's record carries this certificate from now on.
     fn on_certificate(&mut self, now: Instant, certificate: Bytes) {
-        self.me.certificate = Some(certificate);
+        self.own.set_certificate(certificate);
         self.renew_record(now);
     }
 }
@@ -376,7 +317,7 @@ impl Machine for Members {
             Input::Timeout => self.on_timeout(now),
             Input::Resumed => self.on_disturbed(now),
             Input::Addresses { ways, local } => {
-                self.local = local;
+                self.own.set_local(local);
                 self.on_addresses(now, &ways);
             }
             Input::Certificate(certificate) => self.on_certificate(now, certificate),
@@ -397,7 +338,7 @@ impl Machine for Members {
             self.detector.deadline(),
             self.broadcasts.deadline(),
             self.anti_entropy.deadline(),
-            Some(Deadline::new(self.heal_at, "heal")),
+            Some(Deadline::new(self.detector.heal_at(), "heal")),
         ])
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use potluck_base::{Contact, Identity, NetworkId};
+
 /// Whether this node keeps the full member list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ModeChoice {
@@ -97,4 +99,21 @@ impl MembersConfig {
         }
         Ok(())
     }
+}
+
+/// The parameters of a new [`Members`](super::Members).
+#[derive(Debug, Clone)]
+pub struct MembersStart {
+    /// This node's keys.
+    pub identity: Identity,
+    /// The network.
+    pub network: NetworkId,
+    /// This node's key and address.
+    pub contact: Contact,
+    /// Higher than that of every earlier start.
+    pub incarnation: u64,
+    /// The labels that the owner gave this node.
+    pub labels: Vec<(String, String)>,
+    /// Whether this node is a client only: then it is neither listed nor probed by others.
+    pub client: bool,
 }

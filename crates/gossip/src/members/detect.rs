@@ -7,17 +7,18 @@
 //! rechecked with three tries again and again until its suspicion ends, since of many suspicions
 //! some outlive one such probe: with 10 % loss, three round trips in a row fail once in 150 times.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use potluck_base::{Contact, Deadline, Instant, PublicKey, Rng};
+use potluck_base::{Contact, Instant, PublicKey};
 use potluck_wire::{MemberRequest, MemberResponse, RecordVersion, Response};
 
+use super::Members;
+use super::detector::{PROBING_MAX, ProbeReason};
 use super::event::Output;
 use super::isolation::{Isolation, Transition};
 use super::outbox::{AskOptions, Purpose};
 use super::table::LocalState;
-use super::{Members, MembersConfig};
 use crate::view::Mode;
 
 /// Tries before helpers are asked. A higher value suspects fewer healthy members and finds a crash
@@ -25,15 +26,6 @@ use crate::view::Mode;
 const TRIES: u8 = 2;
 /// Tries where no helpers are asked.
 const TRIES_ALONE: u8 = 3;
-/// Failed probes in a row after which many members may have crashed, so all quiet neighbours are
-/// probed.
-const FAILED_IN_ROW_MANY: u32 = 2;
-/// Probes under way at once, priority probes included.
-const PROBING_MAX: usize = 64;
-/// Members scheduled for a priority probe.
-const PRIORITY_PROBES_MAX: usize = 1024;
-/// Priority probes started in one probe interval; further ones wait for the next.
-const PRIORITY_PROBES_PER_INTERVAL: usize = 40;
 /// Pause before the next priority probe of the same member. A lower value lets suspect messages
 /// cause more probes.
 pub(super) const PRIORITY_PROBE_PAUSE: Duration = Duration::from_secs(5);
@@ -54,128 +46,6 @@ const DIRECT_RECORDS_MAX: usize = 64;
 /// meanwhile means nothing.
 const SLEPT: Duration = Duration::from_secs(2);
 
-/// The reason for a probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ProbeReason {
-    /// It is this member's turn in the round.
-    Round,
-    /// A suspect message reported it.
-    Reported,
-    /// It is suspected here: the loss may have been bad luck.
-    Recheck,
-    /// Its suspicion ends with this probe.
-    Final,
-    /// It is dead, and may have returned.
-    Heal,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Probing {
-    reason: ProbeReason,
-    pub(super) began: Instant,
-    /// Outstanding answers of the indirect probe.
-    pub(super) open: usize,
-    /// Helpers that were asked, and in `silent` those that did not answer at all: if none did, this
-    /// node may be unhealthy.
-    pub(super) helpers: usize,
-    pub(super) silent: usize,
-}
-
-/// The schedule of probes.
-#[derive(Debug, Clone)]
-pub(super) struct Detector {
-    tick_at: Instant,
-    /// The order of probes, random, and the position in it.
-    round: Vec<PublicKey>,
-    cursor: usize,
-    probing: BTreeMap<PublicKey, Probing>,
-    /// Failed probes since the last successful one.
-    failed_in_row: u32,
-    priority_probes: BTreeSet<(Instant, PublicKey)>,
-    priority_budget: (Instant, usize),
-    /// Rechecks and ends of suspicions.
-    suspicions: BTreeSet<(Instant, PublicKey)>,
-}
-
-impl Detector {
-    pub(super) fn new(config: &MembersConfig, rng: &mut Rng) -> Self {
-        Self {
-            tick_at: Instant::ZERO + config.interval.mul_f64(rng.fraction()),
-            round: Vec::new(),
-            cursor: 0,
-            probing: BTreeMap::new(),
-            failed_in_row: 0,
-            priority_probes: BTreeSet::new(),
-            priority_budget: (Instant::ZERO, 0),
-            suspicions: BTreeSet::new(),
-        }
-    }
-
-    pub(super) fn probing(&self) -> usize {
-        self.probing.len()
-    }
-
-    pub(super) fn priority_probes(&self) -> usize {
-        self.priority_probes.len()
-    }
-
-    /// Ends the probe of this member without a result.
-    pub(super) fn forget(&mut self, key: &PublicKey) {
-        self.probing.remove(key);
-    }
-
-    pub(super) fn get_mut(&mut self, key: &PublicKey) -> Option<&mut Probing> {
-        self.probing.get_mut(key)
-    }
-
-    pub(super) fn is_probing(&self, key: &PublicKey) -> bool {
-        self.probing.contains_key(key)
-    }
-
-    #[cfg(test)]
-    pub(super) fn round(&self) -> &[PublicKey] {
-        &self.round
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_rechecking(&self, key: &PublicKey) -> bool {
-        self.probing.get(key).is_some_and(|probing| probing.reason == ProbeReason::Recheck)
-    }
-
-    /// Ends a probe caused by a suspect message: the subject refuted it meanwhile.
-    pub(super) fn forget_reported(&mut self, key: &PublicKey) {
-        if self.probing.get(key).is_some_and(|probing| probing.reason == ProbeReason::Reported) {
-            self.probing.remove(key);
-        }
-    }
-
-    /// Schedules a recheck, or the end of a suspicion.
-    pub(super) fn expect_verdict(&mut self, at: Instant, key: PublicKey) {
-        self.suspicions.insert((at, key));
-    }
-
-    /// The next suspicion whose recheck or end is due.
-    pub(super) fn pop_verdict(&mut self, now: Instant) -> Option<PublicKey> {
-        let first = *self.suspicions.first()?;
-        if first.0 > now {
-            return None;
-        }
-        self.suspicions.pop_first();
-        Some(first.1)
-    }
-
-    pub(super) fn deadline(&self) -> Option<Deadline> {
-        // A priority probe beyond the budget waits for the next tick.
-        let spent = self.priority_budget.1 >= PRIORITY_PROBES_PER_INTERVAL;
-        let priority_probes = self.priority_probes.first().filter(|_| !spent).map(|(at, _)| *at);
-        Deadline::earliest([
-            Some(Deadline::new(self.tick_at, "probe")),
-            priority_probes.map(|at| Deadline::new(at, "doubt")),
-            self.suspicions.first().map(|(at, _)| Deadline::new(*at, "suspicion")),
-        ])
-    }
-}
-
 impl Members {
     /// Notices that this node was late for its own timer: it was starved or asleep.
     pub(super) fn notice_lag(&mut self, now: Instant) {
@@ -184,15 +54,15 @@ impl Members {
             return;
         }
         self.stats.lags += 1;
-        self.health.on_bad();
+        self.detector.health.on_bad();
         // Counted once, whichever inputs come before the timer is handled.
         self.detector.tick_at = now;
         if late > SLEPT {
             self.on_disturbed(now);
             // Other members may have declared this node dead. It renews its record for all, and
             // sends it to many directly, since its broadcast links may be gone.
-            if self.renew_record_if_allowed(now) && !self.me.client {
-                let record = self.my_record.clone();
+            if self.renew_record_if_allowed(now) && !self.own.is_client() {
+                let record = self.own.signed.clone();
                 for contact in self.sample(DIRECT_RECORDS_MAX) {
                     self.send_records(contact, vec![record.clone()]);
                 }
@@ -202,7 +72,7 @@ impl Members {
 
     /// The recent silence of others says nothing about them.
     pub(super) fn on_disturbed(&mut self, now: Instant) {
-        self.detector.probing.clear();
+        self.detector.forget_all();
         self.apply_guard(now, |guard| guard.on_disturbed(now));
         let watched: Vec<PublicKey> = self.watched();
         let spread = self.config.interval;
@@ -218,7 +88,7 @@ impl Members {
         now: Instant,
         act: impl FnOnce(&mut Isolation) -> Option<Transition>,
     ) {
-        match act(&mut self.isolation) {
+        match act(&mut self.detector.isolation) {
             None => {}
             Some(Transition::Isolated) => {
                 self.stats.freezes += 1;
@@ -311,20 +181,14 @@ impl Members {
     /// Starts the probes that are due.
     pub(super) fn probe_due(&mut self, now: Instant) {
         if now >= self.detector.tick_at {
-            let pause = self.health.stretch(self.config.interval);
-            self.detector.tick_at = now + self.rng.jitter(pause, 0.2);
-            self.detector.priority_budget = (now, 0);
+            let pause = self.detector.health.stretch(self.config.interval);
+            let next = now + self.rng.jitter(pause, 0.2);
+            self.detector.begin_interval(next);
             if let Some(key) = self.next_in_turn(now) {
                 self.probe(now, &key, ProbeReason::Round);
             }
         }
-        while self.detector.priority_budget.1 < PRIORITY_PROBES_PER_INTERVAL {
-            let Some((at, key)) = self.detector.priority_probes.first().copied() else { return };
-            if at > now {
-                return;
-            }
-            self.detector.priority_probes.pop_first();
-            self.detector.priority_budget.1 += 1;
+        while let Some(key) = self.detector.pop_priority_probe(now) {
             let Some(member) = self.table.get(&key) else { continue };
             let reason = match (member.is_here(), member.confirmations.is_empty()) {
                 (false, _) => ProbeReason::Heal,
@@ -366,13 +230,7 @@ impl Members {
     /// Begins the next round.
     pub(super) fn next_round(&mut self) {
         let watched: BTreeSet<PublicKey> = self.watched().into_iter().collect();
-        let mut round = std::mem::take(&mut self.detector.round);
-        let known: BTreeSet<PublicKey> = round.iter().copied().collect();
-        let mut newcomers: Vec<PublicKey> = watched.difference(&known).copied().collect();
-        round.retain(|key| watched.contains(key));
-        self.rng.shuffle(&mut newcomers);
-        self.detector.round = mixed_in(round, newcomers, &mut self.rng);
-        self.detector.cursor = 0;
+        self.detector.begin_round(&watched, &mut self.rng);
     }
 
     /// Schedules a probe in `pause`, unless the member was probed with priority a moment ago.
@@ -382,7 +240,7 @@ impl Members {
         key: &PublicKey,
         pause: Duration,
     ) {
-        let full = self.detector.priority_probes.len() >= PRIORITY_PROBES_MAX;
+        let full = self.detector.is_full();
         let Some(member) = self.table.get_mut(key) else { return };
         let lately = member.priority_probe_at > Instant::ZERO
             && now.since(member.priority_probe_at) < PRIORITY_PROBE_PAUSE;
@@ -390,18 +248,18 @@ impl Members {
             return;
         }
         member.priority_probe_at = now;
-        self.detector.priority_probes.insert((now + pause, *key));
+        self.detector.schedule(now + pause, *key);
     }
 
     /// Starts a probe.
     pub(super) fn probe(&mut self, now: Instant, key: &PublicKey, reason: ProbeReason) {
         let Some(member) = self.table.get(key) else { return };
-        if self.detector.probing.len() >= PROBING_MAX {
+        if !self.detector.has_room() {
             return self.postpone(now, key);
         }
         let suspected = (member.state != LocalState::Alive).then_some(member.version);
         let to = member.peer.contact;
-        if let Some(running) = self.detector.probing.get_mut(key) {
+        if let Some(running) = self.detector.get_mut(key) {
             // A probe in flight decides the suspicion when it fails.
             if reason == ProbeReason::Final {
                 running.reason = reason;
@@ -415,25 +273,24 @@ impl Members {
             return self.postpone(now, key);
         }
         self.stats.probes += 1;
-        let probing = Probing { reason, began: now, open: 0, helpers: 0, silent: 0 };
-        self.detector.probing.insert(*key, probing);
+        self.detector.begin(now, *key, reason);
     }
 
     /// The ping of a probe.
     pub(super) fn probe_of(&mut self, suspected: Option<RecordVersion>) -> MemberRequest {
-        MemberRequest::Ping { mine: self.me.version, suspected, partition: self.partition() }
+        MemberRequest::Ping { mine: self.own.version(), suspected, partition: self.partition() }
     }
 
     /// The first tries failed.
     pub(super) fn on_probe_failed(&mut self, now: Instant, key: &PublicKey) {
-        let Some(probing) = self.detector.probing.get(key).cloned() else { return };
+        let Some(probing) = self.detector.get(key).cloned() else { return };
         let heard = self.table.get(key).map_or(Instant::ZERO, |member| member.heard);
         if heard > probing.began {
             self.detector.forget(key);
             return self.postpone(now, key);
         }
         if !matches!(probing.reason, ProbeReason::Heal | ProbeReason::Recheck) {
-            self.detector.failed_in_row += 1;
+            self.detector.note_failed();
             self.outbox.push(Output::Silent(*key));
             self.check_neighbours(now, key);
         }
@@ -442,7 +299,7 @@ impl Members {
         match probing.reason {
             ProbeReason::Heal => self.detector.forget(key),
             ProbeReason::Recheck => self.recheck_later(now, key),
-            ProbeReason::Round if !self.isolation.is_isolated() => {
+            ProbeReason::Round if !self.detector.isolation.is_isolated() => {
                 self.start_indirect_probe(now, key);
             }
             ProbeReason::Reported | ProbeReason::Final if reached_indirectly => {
@@ -456,7 +313,7 @@ impl Members {
 
     /// Neither this node nor a helper reached the member.
     pub(super) fn on_unreached(&mut self, now: Instant, key: &PublicKey) {
-        let reason = self.detector.probing.remove(key).map(|probing| probing.reason);
+        let reason = self.detector.end_failed(key);
         self.stats.probes_failed += 1;
         self.apply_guard(now, |guard| guard.on_result(now, *key, false));
         if reason == Some(ProbeReason::Final) {
@@ -469,11 +326,11 @@ impl Members {
     /// A neighbour is silent, or several members in a row are: many may have crashed, and messages
     /// are queued for them.
     fn check_neighbours(&mut self, now: Instant, silent: &PublicKey) {
-        if !self.neighbours.contains(silent) && self.detector.failed_in_row < FAILED_IN_ROW_MANY {
+        if !self.watched.is_neighbour(silent) && !self.detector.may_many_be_gone() {
             return;
         }
         let others: Vec<PublicKey> =
-            self.neighbours.iter().filter(|key| *key != silent).copied().collect();
+            self.watched.neighbours().iter().filter(|key| *key != silent).copied().collect();
         for key in others {
             let quiet = self
                 .table
@@ -496,14 +353,14 @@ impl Members {
     ) {
         if let Some(rtt) = rtt {
             self.stats.round_trips += rtt;
-            self.probe_rtt.sample(rtt);
+            self.detector.rtt.sample(rtt);
             if let Some(member) = self.table.get_mut(key) {
                 member.near = Some(rtt < self.config.near);
                 member.reached_indirectly = false;
             }
         }
         self.stats.probes_answered += 1;
-        self.health.on_good();
+        self.detector.health.on_good();
         if let Some(member) = self.table.get_mut(key) {
             member.answered = true;
         }
@@ -519,22 +376,11 @@ impl Members {
     /// The member answered, directly or through a helper.
     pub(super) fn on_life(&mut self, now: Instant, key: &PublicKey) {
         self.detector.forget(key);
-        self.detector.failed_in_row = 0;
+        self.detector.note_answered();
         self.apply_guard(now, |guard| guard.on_result(now, *key, true));
         let contact = self.table.get(key).map(|member| member.peer.contact);
         if let Some(contact) = contact {
             self.on_heard(now, contact);
         }
     }
-}
-
-/// `order` with each of the `newcomers` at a random place.
-fn mixed_in(order: Vec<PublicKey>, newcomers: Vec<PublicKey>, rng: &mut Rng) -> Vec<PublicKey> {
-    let mut mixed = Vec::with_capacity(order.len() + newcomers.len());
-    let (mut old, mut new) = (order.into_iter(), newcomers.into_iter());
-    while old.len() + new.len() > 0 {
-        let takes_new = rng.below((old.len() + new.len()) as u64) < new.len() as u64;
-        mixed.extend(if takes_new { new.next() } else { old.next() });
-    }
-    mixed
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use potluck_base::{Instant, PublicKey};
 
 use super::Members;
-use super::detect::ProbeReason;
+use super::detector::ProbeReason;
 use super::table::LocalState;
 
 /// With fewer living members than this, dead ones are tried more often.
@@ -28,7 +28,7 @@ const TRIED: usize = 3;
 impl Members {
     /// A member died: it is tried again soon.
     pub(super) fn heal_soon(&mut self, now: Instant) {
-        self.heal_at = self.heal_at.min(now + LATELY_INTERVAL);
+        self.detector.heal_by(now + LATELY_INTERVAL);
     }
 
     /// Tries some dead members, and forgets those that were gone for too long.
@@ -40,9 +40,10 @@ impl Members {
             true => FEW_INTERVAL,
             false => self.config.heal_interval,
         };
-        self.heal_at = now + self.rng.jitter(pause.min(self.config.heal_interval), 0.3);
+        let pause = self.rng.jitter(pause.min(self.config.heal_interval), 0.3);
+        self.detector.heal_next(now + pause);
         self.table.forget_old(now, self.config.gone_keep);
-        self.prune_revoked();
+        self.revocations.prune(self.wall);
         self.forget_unwatched(now);
         let chance = if few { 1.0 } else { (dead as f64 / alive.max(1) as f64).min(1.0) };
         if dead == 0 || !self.rng.chance(chance.max(0.05)) {

@@ -12,73 +12,17 @@
 
 use std::time::Duration;
 
-use potluck_base::{Contact, Instant, LruMap, PublicKey, is_dialable};
-use potluck_wire::{MemberRequest, MemberResponse, PeerHints, Proof, Response, Revoked};
+use potluck_base::{Contact, Instant, PublicKey};
+use potluck_wire::{MemberRequest, MemberResponse, Proof, Response};
 
 use super::Members;
 use super::outbox::{AskOptions, Purpose};
 use super::table::LocalState;
-use crate::view::Mode;
 
 /// Helpers asked: SWIM's 3. A higher value suspects fewer healthy members and costs more messages.
-const HELPERS: usize = 3;
+pub(super) const HELPERS: usize = 3;
 /// Time that a helper may take: one try to a peer whose round trip it does not know.
 const HELPER_WAIT: Duration = Duration::from_millis(500);
-/// Helper hints sent per ack.
-const HINTS_PER_ACK: usize = 1;
-/// Helper hints kept per member, as helpers and as receivers of suspect messages.
-const HINTS_MAX: usize = 2 * HELPERS;
-/// Probers of this node remembered: about twice as many as watch a node.
-const PROBERS_MAX: usize = 128;
-/// How long a prober is listed after a probe: two rounds of a node that watches 60 members.
-const PROBER_LIFE: Duration = Duration::from_secs(120);
-/// Interval in which one prober gets one hint, so that none uses up the hints of others.
-const HINT_PAUSE: Duration = Duration::from_secs(10);
-
-/// A node that probed this one.
-#[derive(Debug)]
-struct Prober {
-    contact: Contact,
-    probed: Instant,
-    /// When it last got a hint.
-    hinted: Option<Instant>,
-}
-
-/// The nodes that watch this one in an open network. It does not watch all of them: a close group
-/// need not be mutual, and only this node knows them all.
-#[derive(Debug)]
-pub(super) struct Probers {
-    known: LruMap<PublicKey, Prober>,
-    /// The next hints, the last first, in random order; every prober gets its turn before any gets
-    /// a second one.
-    hint_order: Vec<PublicKey>,
-}
-
-impl Default for Probers {
-    fn default() -> Self {
-        Self { known: LruMap::new(PROBERS_MAX), hint_order: Vec::new() }
-    }
-}
-
-impl Probers {
-    pub(super) fn len(&self) -> usize {
-        self.known.len()
-    }
-
-    /// `from` probes this node. Returns whether it gets a hint.
-    fn probed_by(&mut self, now: Instant, from: Contact) -> bool {
-        let key = from.public_key;
-        if self.known.peek(&key).is_none() {
-            self.known.insert(key, Prober { contact: from, probed: now, hinted: None });
-        }
-        self.known.get_mut(&key).is_some_and(|prober| {
-            (prober.contact, prober.probed) = (from, now);
-            let due = prober.hinted.is_none_or(|hinted| now.since(hinted) >= HINT_PAUSE);
-            prober.hinted = if due { Some(now) } else { prober.hinted };
-            due
-        })
-    }
-}
 
 impl Members {
     /// Tries once more, and through helpers.
@@ -115,7 +59,7 @@ impl Members {
         let watched = self.watched();
         let named =
             self.table.get(key).map(|member| member.helper_hints.clone()).unwrap_or_default();
-        let me = self.me.contact.public_key;
+        let me = self.own.key();
         let mut helpers: Vec<Contact> = named
             .into_iter()
             .filter(|helper| helper.public_key != me && helper.public_key != *key)
@@ -150,8 +94,8 @@ impl Members {
         match response {
             Some(Response::Member(MemberResponse::Proof { version, signature })) => {
                 let proof = Proof { version: *version, signature: *signature };
-                let asker = self.me.contact.public_key;
-                if proof.verify(key, &self.network, &asker, nonce) {
+                let asker = self.own.key();
+                if proof.verify(key, &self.own.network, &asker, nonce) {
                     self.stats.probes_helped += 1;
                     if let Some(member) = self.table.get_mut(key) {
                         member.reached_indirectly = true;
@@ -182,83 +126,8 @@ impl Members {
             return self.detector.forget(key);
         }
         if probing.silent > 0 && probing.silent == probing.helpers {
-            self.health.on_bad();
+            self.detector.health.on_bad();
         }
         self.on_unreached(now, key);
-    }
-
-    /// A member sent hints.
-    pub(super) fn on_hints(&mut self, now: Instant, key: &PublicKey, hints: PeerHints) {
-        let Some(member) = self.table.get_mut(key) else { return };
-        let contact = member.peer.contact;
-        let named = hints.helpers.into_iter().take(HINTS_PER_ACK);
-        for other in named.filter(|other| is_dialable(&other.address)) {
-            member.helper_hints.retain(|known| known.public_key != other.public_key);
-            member.helper_hints.reserve_exact(1);
-            member.helper_hints.insert(0, other);
-            member.helper_hints.truncate(HINTS_MAX);
-        }
-        if let Some(partition) = hints.partition {
-            self.on_partition(now, contact, partition);
-        }
-    }
-
-    /// The hints of this node in an open network: its partition, and some nodes that watch it.
-    pub(super) fn hints(&mut self, now: Instant, asker: Contact) -> Option<PeerHints> {
-        if self.mode == Mode::Fleet {
-            return None;
-        }
-        let helpers = match self.probers.probed_by(now, asker) {
-            true => {
-                (0..HINTS_PER_ACK).filter_map(|_| self.next_hint(now, &asker.public_key)).collect()
-            }
-            false => Vec::new(),
-        };
-        Some(PeerHints { partition: self.partition(), helpers })
-    }
-
-    /// The next hint for `asker`.
-    fn next_hint(&mut self, now: Instant, asker: &PublicKey) -> Option<Contact> {
-        if self.peek_hint(now, asker).is_none() {
-            self.probers.hint_order = self.shuffled_hints(now);
-        }
-        let (place, contact) = self.peek_hint(now, asker)?;
-        self.probers.hint_order.remove(place);
-        Some(contact)
-    }
-
-    fn peek_hint(&self, now: Instant, asker: &PublicKey) -> Option<(usize, Contact)> {
-        let hint_order = self.probers.hint_order.iter().enumerate().rev();
-        let others = hint_order.filter(|(_, key)| *key != asker);
-        let mut named = others.filter_map(|(place, key)| Some((place, self.hint_for(now, key)?)));
-        named.next()
-    }
-
-    fn shuffled_hints(&mut self, now: Instant) -> Vec<PublicKey> {
-        let mut hint_order = self.watched();
-        let others = self.probers.known.iter().map(|(key, _)| *key);
-        let others = others.filter(|key| !self.watches(key) && self.hint_for(now, key).is_some());
-        let mut others: Vec<PublicKey> = others.collect();
-        self.rng.shuffle(&mut others);
-        // A node that probes from many keys gets half of the places at most.
-        others.truncate(hint_order.len());
-        hint_order.append(&mut others);
-        self.rng.shuffle(&mut hint_order);
-        hint_order
-    }
-
-    /// The contact of a node that watches this one and is alive as far as this node knows.
-    fn hint_for(&self, now: Instant, key: &PublicKey) -> Option<Contact> {
-        let known = self.table.get(key);
-        if known.is_some_and(|member| member.state != LocalState::Alive)
-            || self.revoked.contains_key(&Revoked::Member(*key))
-        {
-            return None;
-        }
-        if self.watches(key) {
-            return known.map(|member| member.peer.contact);
-        }
-        let prober = self.probers.known.peek(key)?;
-        (now.since(prober.probed) < PROBER_LIFE).then_some(prober.contact)
     }
 }

@@ -13,12 +13,8 @@
 
 use std::time::Duration;
 
-use potluck_base::{Contact, Instant, PublicKey, UnixMillis};
+use potluck_base::{Instant, PublicKey, UnixMillis};
 use potluck_wire::PartitionId;
-
-use super::Members;
-use super::event::Output;
-use crate::view::Mode;
 
 const HOUR_MILLIS: u64 = 3_600_000;
 /// Another partition must be named for this long, while this node's own stays the same. After a new
@@ -57,7 +53,7 @@ pub(super) struct Partitions {
 
 impl Partitions {
     /// This node's partition in the hour of `wall`.
-    fn now(&mut self, me: &PublicKey, wall: UnixMillis) -> PartitionId {
+    pub(super) fn now(&mut self, me: &PublicKey, wall: UnixMillis) -> PartitionId {
         let hour = u32::try_from(wall.0 / HOUR_MILLIS).unwrap_or(u32::MAX);
         let own = || PartitionId::of(me, hour);
         let mine = self.mine.filter(|mine| mine.hour == hour).unwrap_or_else(own);
@@ -66,13 +62,13 @@ impl Partitions {
     }
 
     /// A neighbour is in the same partition by definition: both take the lower mark.
-    fn agree(&mut self, mine: PartitionId, theirs: PartitionId) {
+    pub(super) fn agree(&mut self, mine: PartitionId, theirs: PartitionId) {
         self.mine = Some(mine.min(theirs));
     }
 
     /// A node that is no neighbour names its partition. Returns whether it has named another one
     /// for long enough.
-    fn observe(
+    pub(super) fn observe(
         &mut self,
         now: Instant,
         by: PublicKey,
@@ -99,7 +95,7 @@ impl Partitions {
     }
 
     /// Whether one more bridge may be made, to this node.
-    fn bridge(&mut self, now: Instant, to: PublicKey) -> bool {
+    pub(super) fn bridge(&mut self, now: Instant, to: PublicKey) -> bool {
         if self.bridges.is_empty() || now.since(self.since) >= BRIDGE_PAUSE {
             self.since = now;
             self.bridges.clear();
@@ -109,27 +105,6 @@ impl Partitions {
             self.bridges.push(to);
         }
         may
-    }
-}
-
-impl Members {
-    /// This node's partition; `None` in a fleet, where member lists are compared instead.
-    pub(super) fn partition(&mut self) -> Option<PartitionId> {
-        let wall = self.wall.filter(|_| self.mode == Mode::Open)?;
-        Some(self.partitions.now(&self.me.contact.public_key, wall))
-    }
-
-    /// Another node names its partition.
-    pub(super) fn on_partition(&mut self, now: Instant, from: Contact, theirs: PartitionId) {
-        let Some(mine) = self.partition().filter(|mine| mine.hour == theirs.hour) else { return };
-        if self.neighbours.contains(&from.public_key) {
-            return self.partitions.agree(mine, theirs);
-        }
-        let by = from.public_key;
-        if self.partitions.observe(now, by, mine, theirs) && self.partitions.bridge(now, by) {
-            self.stats.bridges += 1;
-            self.outbox.push(Output::Bridge(from));
-        }
     }
 }
 

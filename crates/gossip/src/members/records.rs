@@ -5,43 +5,25 @@
 //! renewed only when something changed or this node is suspected, so the lists of an idle network
 //! are equal and comparing them is cheap.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{
-    Address, Contact, Deadline, Instant, LruMap, PublicKey, Rate, TokenBucket, is_dialable,
-    nearest_first,
-};
-use potluck_wire::{
-    Announcement, Certificate, MemberRecord, MemberRequest, RecordVersion, Revoked, SuspectMessage,
-};
+use potluck_base::{Contact, Instant, PublicKey, is_dialable};
+use potluck_wire::{Announcement, MemberRecord, MemberRequest, RecordVersion, SuspectMessage};
 
 use super::event::Output;
 use super::outbox::{AskOptions, Purpose};
+use super::own_record::ways_of;
 use super::rates::BAD_RECORD;
 use super::table::{LocalState, Member, short_id};
 use super::{Members, ModeChoice};
 use crate::view::{Change, MemberEvent, MemberView, Mode};
 
-/// How long the broadcast queue collects items before an announcement. A higher value sends fewer,
-/// later announcements.
-const BATCH_PAUSE: Duration = Duration::from_millis(50);
-/// Bytes of one announcement: with its signature and framing it fits in a datagram.
-const ANNOUNCEMENT_BYTES: usize = 760;
 /// Announcements sent at once; the rest waits for the next one.
 const ANNOUNCEMENTS: usize = 4;
-/// Records in the broadcast queue. Dropped ones are found by anti-entropy.
-const RECORDS_MAX: usize = 512;
-/// Suspect messages in the broadcast queue.
-const SUSPECTS_MAX: usize = 64;
-/// Revocations in the broadcast queue.
-const REVOCATIONS_MAX: usize = 256;
 /// Revocations sent to a new neighbour, in a call if they are many.
 const REVOCATIONS_PER_NEIGHBOUR: usize = 1024;
-/// Recent record requests remembered, one for each member.
-const REQUESTED_MAX: usize = 1024;
 /// Pause before the record of a stranger is requested again.
 const REQUEST_PAUSE: Duration = Duration::from_secs(60);
 /// Pause before the newest record of a known member is requested again. A member that restarts
@@ -53,165 +35,6 @@ const RELAY_DELAY: Duration = Duration::from_secs(2);
 /// Further random delay, up to this for each member, so that of many members with the same news one
 /// announces it.
 const RELAY_DELAY_PER_MEMBER: Duration = Duration::from_millis(20);
-/// Bytes of a suspect message with its framing.
-const SUSPECT_BYTES: usize = 52;
-
-/// Items waiting to be announced to all members.
-#[derive(Debug)]
-pub(super) struct BroadcastQueue {
-    records: VecDeque<(PublicKey, Bytes)>,
-    /// News to be announced unless another member announces it first.
-    delayed: BTreeMap<(Instant, PublicKey), Bytes>,
-    suspects: VecDeque<SuspectMessage>,
-    revocations: VecDeque<Bytes>,
-    flush_at: Option<Instant>,
-    requested: LruMap<PublicKey, Instant>,
-    refutations: TokenBucket,
-}
-
-impl Default for BroadcastQueue {
-    fn default() -> Self {
-        Self {
-            records: VecDeque::new(),
-            delayed: BTreeMap::new(),
-            suspects: VecDeque::new(),
-            revocations: VecDeque::new(),
-            flush_at: None,
-            requested: LruMap::new(REQUESTED_MAX),
-            // Repeated suspicion must not make this node announce without end.
-            refutations: Rate::new(1, 5).bucket(),
-        }
-    }
-}
-
-impl BroadcastQueue {
-    pub(super) fn len(&self) -> usize {
-        self.records.len() + self.delayed.len() + self.suspects.len() + self.revocations.len()
-    }
-
-    /// Whether the next announcement would be empty.
-    fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.suspects.is_empty() && self.revocations.is_empty()
-    }
-
-    /// Queues news to be announced at `at`, unless another member announces it before.
-    fn add_delayed(&mut self, at: Instant, key: PublicKey, record: Bytes) {
-        self.on_announced_elsewhere(&key);
-        if self.delayed.len() < RECORDS_MAX {
-            self.delayed.insert((at, key), record);
-        }
-    }
-
-    /// Another member announced this record.
-    fn on_announced_elsewhere(&mut self, key: &PublicKey) {
-        self.delayed.retain(|(_, other), _| other != key);
-    }
-
-    /// Queues the delayed news that is due.
-    fn release_delayed(&mut self, now: Instant) {
-        while let Some(first) = self.delayed.first_entry() {
-            let (at, key) = *first.key();
-            if at > now {
-                return;
-            }
-            let record = first.remove();
-            self.add_record(key, record);
-        }
-    }
-
-    pub(super) fn add_record(&mut self, key: PublicKey, record: Bytes) {
-        self.records.retain(|(other, _)| *other != key);
-        if self.records.len() < RECORDS_MAX {
-            self.records.push_back((key, record));
-        }
-    }
-
-    pub(super) fn add_suspect(&mut self, suspect: SuspectMessage) {
-        self.suspects.retain(|other| other.subject != suspect.subject);
-        if self.suspects.len() < SUSPECTS_MAX {
-            self.suspects.push_back(suspect);
-        }
-    }
-
-    pub(super) fn add_revocation(&mut self, revocation: Bytes) {
-        if self.revocations.len() < REVOCATIONS_MAX && !self.revocations.contains(&revocation) {
-            self.revocations.push_back(revocation);
-        }
-    }
-
-    pub(super) fn forget(&mut self, key: &PublicKey) {
-        self.on_announced_elsewhere(key);
-        self.records.retain(|(other, _)| other != key);
-        self.suspects.retain(|suspect| suspect.subject != *key);
-    }
-
-    /// Schedules the next announcement if items wait. Called after each input, with its time.
-    fn arm(&mut self, now: Instant) {
-        if self.flush_at.is_none() && !self.is_empty() {
-            self.flush_at = Some(now + BATCH_PAUSE);
-        }
-    }
-
-    pub(super) fn deadline(&self) -> Option<Deadline> {
-        let delayed = self.delayed.first_key_value().map(|((at, _), _)| *at);
-        Deadline::earliest([
-            self.flush_at.map(|at| Deadline::new(at, "announce")),
-            delayed.map(|at| Deadline::new(at, "news")),
-        ])
-    }
-
-    /// As many items as fit into one announcement.
-    fn take(&mut self) -> Option<Announcement> {
-        let mut announcement = Announcement::default();
-        let mut room = ANNOUNCEMENT_BYTES;
-        while room >= SUSPECT_BYTES
-            && announcement.suspects.len() < potluck_wire::limits::SUSPECTS_MAX
-            && let Some(suspect) = self.suspects.pop_front()
-        {
-            room -= SUSPECT_BYTES;
-            announcement.suspects.push(suspect);
-        }
-        // The first record always fits: one alone may be longer, and is sent as a larger message.
-        while self.revocations.front().is_some_and(|bytes| bytes.len() + 3 <= room) {
-            let Some(bytes) = self.revocations.pop_front() else { break };
-            room -= bytes.len() + 3;
-            announcement.revocations.push(bytes);
-        }
-        let empty = |announcement: &Announcement| {
-            announcement.suspects.is_empty()
-                && announcement.records.is_empty()
-                && announcement.revocations.is_empty()
-        };
-        while let Some((_, bytes)) = self.records.front() {
-            let needed = bytes.len() + 3;
-            if needed > room && !empty(&announcement) {
-                break;
-            }
-            room = room.saturating_sub(needed);
-            let Some((_, bytes)) = self.records.pop_front() else { break };
-            announcement.records.push(bytes);
-        }
-        (!empty(&announcement)).then_some(announcement)
-    }
-}
-
-/// The version after this one in the same incarnation; at the last revision, the first of the next
-/// incarnation. The very last version stays the last: its subject is then known to be alive from
-/// its traffic, not from its record.
-pub(super) fn next_version(version: RecordVersion) -> RecordVersion {
-    match version.revision.checked_add(1) {
-        Some(revision) => RecordVersion { revision, ..version },
-        None => next_incarnation(version),
-    }
-}
-
-/// The first version of the next incarnation; in the last incarnation, the next revision.
-pub(super) fn next_incarnation(version: RecordVersion) -> RecordVersion {
-    match version.incarnation.checked_add(1) {
-        Some(incarnation) => RecordVersion { incarnation, revision: 0 },
-        None => RecordVersion { revision: version.revision.saturating_add(1), ..version },
-    }
-}
 
 /// A member as the application sees it.
 pub(super) fn view_of(member: &Member) -> MemberView {
@@ -224,23 +47,17 @@ pub(super) fn view_of(member: &Member) -> MemberView {
     }
 }
 
-/// The direct addresses in a record, the preferred one first.
-fn ways_of(record: &MemberRecord) -> Vec<SocketAddr> {
-    let more = record.more.iter().filter(|way| way.via.is_none()).map(|way| way.socket);
-    [record.contact.address].into_iter().chain(more).filter(is_dialable).collect()
-}
-
 impl Members {
     /// Sends the announcements that are due.
     pub(super) fn announce_due(&mut self, now: Instant) {
         self.broadcasts.release_delayed(now);
-        if self.broadcasts.flush_at.is_some_and(|at| at <= now) {
+        if self.broadcasts.is_due(now) {
             self.flush(now);
         }
     }
 
     fn flush(&mut self, now: Instant) {
-        self.broadcasts.flush_at = None;
+        self.broadcasts.begin_flush();
         for _ in 0..ANNOUNCEMENTS {
             let Some(announcement) = self.broadcasts.take() else { return };
             self.stats.announcements += 1;
@@ -256,17 +73,13 @@ impl Members {
 
     /// Renews this node's record and announces it.
     pub(super) fn renew_record(&mut self, now: Instant) {
-        self.me.version = next_version(self.me.version);
-        self.my_record = self.me.sign(&self.identity, &self.network);
+        self.own.renew();
         self.announce_own_record(now);
     }
 
     /// The addresses at which others reach this node.
     pub(super) fn on_addresses(&mut self, now: Instant, ways: &[SocketAddr]) {
-        let [first, more @ ..] = ways else { return };
-        let more: Vec<Address> = more.iter().copied().map(Address::from).collect();
-        if (self.me.contact.address, &self.me.more) != (*first, &more) {
-            (self.me.contact.address, self.me.more) = (*first, more);
+        if self.own.set_addresses(ways) {
             self.renew_record(now);
         }
     }
@@ -289,39 +102,32 @@ impl Members {
         if ways.contains(&now_at) || said.is_ok_and(|said| said == ways) {
             return now_at;
         }
-        self.nearest(record)
-    }
-
-    /// The address in a record that seems nearest.
-    fn nearest(&self, record: &MemberRecord) -> SocketAddr {
-        let ways = nearest_first(&self.local, ways_of(record));
-        ways.first().copied().unwrap_or(record.contact.address)
+        self.own.nearest(record)
     }
 
     /// Sends this node's record: to all members of a fleet over the broadcast tree; in an open
     /// network only to the nodes that watch it, or the network would carry little but joins and
     /// leaves.
     pub(super) fn announce_own_record(&mut self, now: Instant) {
-        if self.me.client {
+        if self.own.is_client() {
             return;
         }
         if self.mode == Mode::Fleet {
-            let key = self.me.contact.public_key;
-            self.broadcasts.add_record(key, self.my_record.clone());
+            let key = self.own.key();
+            self.broadcasts.add_record(key, self.own.signed.clone());
             self.broadcasts.arm(now);
         }
-        let direct = if self.mode == Mode::Open || self.me.left { 64 } else { 0 };
+        let direct = if self.mode == Mode::Open || self.own.record.left { 64 } else { 0 };
         let watchers: Vec<Contact> = self
-            .neighbours
+            .watched
             .iter()
-            .chain(&self.close_group)
             .filter_map(|key| self.table.get(key))
             .filter(|member| member.is_here())
             .map(|member| member.peer.contact)
             .take(direct)
             .collect();
         for contact in watchers {
-            self.send_records(contact, vec![self.my_record.clone()]);
+            self.send_records(contact, vec![self.own.signed.clone()]);
         }
     }
 
@@ -333,19 +139,19 @@ impl Members {
     /// A member suspects the current version of this node's record: this node refutes by a new
     /// version. A suspect message about another version is stale or invented.
     pub(super) fn on_suspected_self(&mut self, now: Instant, suspect: SuspectMessage) {
-        if suspect.version != self.me.version || self.leaving {
+        if suspect.version != self.own.version() || self.own.is_leaving() {
             self.stats.doubts_dropped += 1;
             return;
         }
         if self.renew_record_if_allowed(now) {
             self.stats.self_refuted += 1;
-            self.health.on_bad();
+            self.detector.health.on_bad();
         }
     }
 
     /// Renews this node's record, unless it did so too often just now.
     pub(super) fn renew_record_if_allowed(&mut self, now: Instant) -> bool {
-        let allowed = !self.leaving && self.broadcasts.refutations.take(now, 1);
+        let allowed = !self.own.is_leaving() && self.own.may_refute(now);
         if allowed {
             self.renew_record(now);
         }
@@ -354,8 +160,7 @@ impl Members {
 
     /// Leaves: announces the last version of this incarnation.
     pub(super) fn leave(&mut self, now: Instant) {
-        self.leaving = true;
-        self.me.left = true;
+        self.own.leave();
         self.renew_record(now);
         self.flush(now);
     }
@@ -386,12 +191,7 @@ impl Members {
 
     /// Sends a new neighbour the revocations: it may have been away when they were announced.
     pub(super) fn send_revocations(&mut self, to: Contact) {
-        let revocations: Vec<Bytes> = self
-            .revoked
-            .values()
-            .map(|(_, bytes)| bytes.clone())
-            .take(REVOCATIONS_PER_NEIGHBOUR)
-            .collect();
+        let revocations = self.revocations.signed(REVOCATIONS_PER_NEIGHBOUR);
         if !revocations.is_empty() {
             let request = MemberRequest::Revoke { revocations };
             self.ask(to, request, Purpose::Notify, AskOptions::tries(3));
@@ -405,7 +205,7 @@ impl Members {
             return false;
         };
         let key = record.contact.public_key;
-        if key == self.me.contact.public_key {
+        if key == self.own.key() {
             return self.on_own_record(now, &record, bytes);
         }
         if !pass_on {
@@ -418,8 +218,8 @@ impl Members {
         }
         let good = is_dialable(&record.contact.address)
             && !record.client
-            && self.certificate_holds(&record)
-            && (!self.config.verify || record.verify(bytes, &self.network).is_ok());
+            && self.revocations.admits(&record, &self.own.network, self.wall)
+            && (!self.config.verify || record.verify(bytes, &self.own.network).is_ok());
         if !good {
             self.stats.records_bad += 1;
             return false;
@@ -440,42 +240,26 @@ impl Members {
     }
 
     pub(super) fn watches(&self, key: &PublicKey) -> bool {
-        self.mode == Mode::Fleet || self.neighbours.contains(key) || self.close_group.contains(key)
-    }
-
-    /// Whether a record's subject was admitted. Outside `invite` networks every node is.
-    fn certificate_holds(&self, record: &MemberRecord) -> bool {
-        let Some(authority) = &self.authority else { return true };
-        let Some(bytes) = &record.certificate else { return false };
-        let Ok(certificate) = Certificate::read(bytes, authority, &self.network) else {
-            return false;
-        };
-        let subject = record.contact.public_key;
-        let expired = self.wall.is_some_and(|now| certificate.expires <= now);
-        let ticket = certificate.ticket.map(Revoked::Ticket);
-        let revoked = self.revoked.contains_key(&Revoked::Member(subject))
-            || ticket.is_some_and(|ticket| self.revoked.contains_key(&ticket));
-        let salted = certificate.salt == record.contact.salt;
-        certificate.subject == subject && salted && !expired && !revoked
+        self.mode == Mode::Fleet || self.watched.contains(key)
     }
 
     /// A record of this node with a newer version than its own comes from another machine with the
     /// same identity, since a start takes a higher incarnation than all before it. This node takes
     /// a newer version still, also so that the other machine learns of this one.
     fn on_own_record(&mut self, now: Instant, record: &MemberRecord, bytes: &Bytes) -> bool {
-        if record.version <= self.me.version {
+        if record.version <= self.own.version() {
             return true;
         }
-        if record.verify(bytes, &self.network).is_err() {
+        if record.verify(bytes, &self.own.network).is_err() {
             self.stats.records_bad += 1;
             return false;
         }
-        if record.version.incarnation > self.me.version.incarnation {
+        if record.version.incarnation > self.own.version().incarnation {
             self.outbox.push(Output::Elsewhere(record.version));
         }
         // Two copies would otherwise outbid each other without end.
-        if self.broadcasts.refutations.take(now, 1) {
-            self.me.version = next_incarnation(record.version);
+        if self.own.may_refute(now) {
+            self.own.outbid(record.version);
             self.renew_record(now);
         }
         true
@@ -513,8 +297,8 @@ impl Members {
     }
 
     fn enter(&mut self, now: Instant, record: &MemberRecord, bytes: Bytes) -> bool {
-        let contact = Contact { address: self.nearest(record), ..record.contact };
-        let peer = contact.in_network(&self.network);
+        let contact = Contact { address: self.own.nearest(record), ..record.contact };
+        let peer = contact.in_network(&self.own.network);
         let member = Member {
             peer,
             record: bytes,
@@ -564,7 +348,7 @@ impl Members {
     pub(super) fn on_proven(&mut self, now: Instant, contact: Contact) {
         self.on_heard(now, contact);
         let key = contact.public_key;
-        if key == self.me.contact.public_key || !is_dialable(&contact.address) {
+        if key == self.own.key() || !is_dialable(&contact.address) {
             return;
         }
         if self.table.get(&key).is_some_and(|member| !member.record.is_empty()) {
@@ -584,17 +368,16 @@ impl Members {
     /// Asks a node for its record and sends this node's, unless that was done within `pause`.
     fn request_record(&mut self, now: Instant, contact: Contact, pause: Duration) {
         let key = contact.public_key;
-        let lately = self.broadcasts.requested.peek(&key);
-        if lately.is_some_and(|at| now.since(*at) < pause) {
+        if !self.broadcasts.may_request(now, &key, pause) {
             return;
         }
         let request = MemberRequest::Load { members: vec![short_id(&key)] };
         if self.ask(contact, request, Purpose::Load(contact), AskOptions::tries(2)).is_none() {
             return;
         }
-        self.broadcasts.requested.insert(key, now);
-        if !self.me.client {
-            self.send_records(contact, vec![self.my_record.clone()]);
+        self.broadcasts.note_requested(now, key);
+        if !self.own.is_client() {
+            self.send_records(contact, vec![self.own.signed.clone()]);
         }
     }
 

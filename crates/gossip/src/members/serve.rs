@@ -2,7 +2,7 @@
 //! rate is refused as busy before anything is signed, verified or looked up.
 
 use potluck_base::{Contact, Instant, PublicKey};
-use potluck_wire::{MemberRequest, MemberResponse, Proof, Refusal, Response, SuspectMessage};
+use potluck_wire::{MemberRequest, MemberResponse, Refusal, Response, SuspectMessage};
 
 use super::Members;
 use super::event::{Output, ServeId};
@@ -59,15 +59,15 @@ impl Members {
                     self.on_partition(now, from, partition);
                 }
                 if let Some(version) = suspected {
-                    let subject = self.me.contact.public_key;
+                    let subject = self.own.key();
                     self.on_suspected_self(now, SuspectMessage { subject, version });
                 }
-                let mine = self.me.version;
+                let mine = self.own.version();
                 let hints = self.hints(now, from);
                 Some(Response::Member(MemberResponse::Ack { mine, hints }))
             }
             MemberRequest::PingReq { subject, nonce } => self.help(serve, from, subject, nonce),
-            MemberRequest::Prove { asker, nonce } => Some(self.prove(&asker, nonce)),
+            MemberRequest::Prove { asker, nonce } => Some(self.own.prove(&asker, nonce)),
             MemberRequest::Suspect { suspects } => {
                 Some(self.on_suspects(now, &from.public_key, suspects))
             }
@@ -120,12 +120,6 @@ impl Members {
         })
     }
 
-    fn prove(&self, asker: &PublicKey, nonce: u64) -> Response {
-        let proof = Proof::sign(&self.identity, &self.network, asker, nonce, self.me.version);
-        let Proof { version, signature } = proof;
-        Response::Member(MemberResponse::Proof { version, signature })
-    }
-
     /// Probes a member for another one. Only members known here, at the address known here: no node
     /// can direct this one to an address of its choice.
     fn help(
@@ -136,8 +130,8 @@ impl Members {
         nonce: u64,
     ) -> Option<Response> {
         let not_reached = Some(Response::refused(Refusal::NotReached));
-        if subject.public_key == self.me.contact.public_key {
-            return Some(self.prove(&from.public_key, nonce));
+        if subject.public_key == self.own.key() {
+            return Some(self.own.prove(&from.public_key, nonce));
         }
         let known = self.table.get(&subject.public_key).filter(|member| member.is_here());
         let Some(to) = known.map(|member| member.peer.contact) else { return not_reached };

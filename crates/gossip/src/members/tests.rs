@@ -3,11 +3,12 @@
 mod bounds;
 mod cluster;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use potluck_base::Identity;
-use potluck_wire::{Announcement, MemberResponse, PeerHints, Proof, SuspectMessage};
+use potluck_base::{Identity, NetworkId};
+use potluck_wire::{Announcement, MemberResponse, PeerHints, Proof, RecordVersion, SuspectMessage};
 
 use super::*;
 use crate::view::{Change, MemberState};
@@ -62,7 +63,7 @@ fn lossy_links_evict_no_member() {
 #[test]
 fn leaving_is_final_for_an_incarnation() {
     let mut cluster = Cluster::of(20);
-    let stale = cluster.nodes[3].members.my_record.clone();
+    let stale = cluster.nodes[3].members.own.signed.clone();
     cluster.feed(3, Input::Leave);
     cluster.run(SECOND);
     cluster.kill(3);
@@ -80,7 +81,7 @@ fn leaving_is_final_for_an_incarnation() {
 #[test]
 fn suspect_messages_about_other_versions_than_the_last_are_ignored() {
     let mut cluster = Cluster::of(10);
-    let before = cluster.nodes[4].members.me.version;
+    let before = cluster.nodes[4].members.own.version();
     let from = cluster.key(9);
     for (incarnation, revision) in
         [(0, 0), (before.incarnation, before.revision + 1), (u64::MAX, u32::MAX)]
@@ -96,7 +97,7 @@ fn suspect_messages_about_other_versions_than_the_last_are_ignored() {
         }
     }
     cluster.run(10 * SECOND);
-    assert_eq!(cluster.nodes[4].members.me.version, before, "no other node can raise a version");
+    assert_eq!(cluster.nodes[4].members.own.version(), before, "no other node can raise a version");
     assert_eq!(cluster.count(Change::Suspected), 0);
 }
 
@@ -104,7 +105,7 @@ fn suspect_messages_about_other_versions_than_the_last_are_ignored() {
 fn false_suspect_messages_of_many_liars_evict_no_member() {
     let mut cluster = Cluster::of(30);
     for round in 0..200 {
-        let version = cluster.nodes[4].members.me.version;
+        let version = cluster.nodes[4].members.own.version();
         let suspect = SuspectMessage { subject: cluster.key(4), version };
         let payload =
             Announcement { suspects: vec![suspect], ..Announcement::default() }.to_bytes();
@@ -116,7 +117,7 @@ fn false_suspect_messages_of_many_liars_evict_no_member() {
     }
     assert_eq!(cluster.count(Change::Died), 0);
     assert_eq!(cluster.count(Change::Suspected), 0);
-    let revision = cluster.nodes[4].members.me.version.revision;
+    let revision = cluster.nodes[4].members.own.version().revision;
     assert!(revision < 70, "{revision} new versions for 200 suspect messages in 50 seconds");
 }
 
@@ -225,7 +226,7 @@ fn a_node_whose_incarnation_went_back_is_heard_again() {
     let heard =
         cluster.run_until(30 * SECOND, |cluster| cluster.who_think(2, MemberState::Alive) == 9);
     assert!(heard.is_some());
-    assert!(cluster.nodes[2].members.me.version.incarnation > 1 << 20);
+    assert!(cluster.nodes[2].members.own.version().incarnation > 1 << 20);
 }
 
 #[test]
@@ -313,10 +314,10 @@ fn a_newer_version_or_one_datagram_revives_a_dead_member() {
         assert!(cluster.run_until(200 * SECOND, dead).is_some());
         if by_record {
             let members = &cluster.nodes[3].members;
-            let mut younger = members.me.clone();
+            let mut younger = members.own.record.clone();
             younger.version =
                 RecordVersion { incarnation: younger.version.incarnation + 1, revision: 0 };
-            let records = vec![younger.sign(&members.identity, &members.network)];
+            let records = vec![younger.sign(&members.own.identity, &members.own.network)];
             let payload = Announcement { records, ..Announcement::default() }.to_bytes();
             let from = cluster.key(5);
             cluster.feed(0, Input::Announced { from, payload });
@@ -372,7 +373,7 @@ fn a_node_that_suspects_all_members_is_soon_ignored() {
     let before = cluster.nodes[0].members.stats();
     for round in 0..2000 {
         let subject = cluster.key(4 + round % 8);
-        let version = cluster.nodes[4 + round % 8].members.me.version;
+        let version = cluster.nodes[4 + round % 8].members.own.version();
         let suspects = vec![SuspectMessage { subject, version }];
         let payload = Announcement { suspects, ..Announcement::default() }.to_bytes();
         cluster.feed(0, Input::Announced { from, payload });
@@ -386,13 +387,13 @@ fn a_node_that_suspects_all_members_is_soon_ignored() {
 fn a_publisher_of_bad_records_is_soon_ignored() {
     let mut cluster = Cluster::of(5);
     let from = cluster.key(3);
-    let mut bad = cluster.nodes[4].members.my_record.to_vec();
+    let mut bad = cluster.nodes[4].members.own.signed.to_vec();
     let last = bad.len() - 1;
     bad[last] ^= 1;
     // A newer version than the known one, so that the signature has to be verified.
-    let mut younger = cluster.nodes[4].members.me.clone();
+    let mut younger = cluster.nodes[4].members.own.record.clone();
     younger.version.revision += 1;
-    let forged = younger.sign(&Identity::from_seed([9; 32]), &cluster.nodes[4].members.network);
+    let forged = younger.sign(&Identity::from_seed([9; 32]), &cluster.nodes[4].members.own.network);
     for _ in 0..100 {
         let records = vec![forged.clone(), bad.clone().into()];
         let payload = Announcement { records, ..Announcement::default() }.to_bytes();
@@ -552,12 +553,14 @@ fn only_a_node_that_suspects_the_same_version_confirms() {
             .is_some()
     );
     let (from, subject) = (cluster.nodes[1].contact, cluster.key(2));
-    let version = cluster.nodes[2].members.me.version;
+    let version = cluster.nodes[2].members.own.version();
     let younger = RecordVersion { revision: version.revision + 1, ..version };
     let (same, other) =
         (SuspectMessage { subject, version }, SuspectMessage { subject, version: younger });
-    let alive =
-        SuspectMessage { subject: from.public_key, version: cluster.nodes[1].members.me.version };
+    let alive = SuspectMessage {
+        subject: from.public_key,
+        version: cluster.nodes[1].members.own.version(),
+    };
     let request = MemberRequest::Suspect { suspects: vec![other, alive, same] };
     let asked = Input::Asked { serve: ServeId(1 << 40), from, request, budget: 1000 };
     let members = &mut cluster.nodes[0].members;

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Contact, Instant, PublicKey, UnixMillis};
+use potluck_base::{Contact, Instant, PublicKey};
 use potluck_wire::{
-    Certificate, MemberRecord, MemberRequest, MemberResponse, Response, Revocation, Revoked,
-    SuspectMessage,
+    MemberRecord, MemberRequest, MemberResponse, Response, Revocation, Revoked, SuspectMessage,
 };
 
-use super::detect::{PRIORITY_SPREAD_MAX, PRIORITY_SPREAD_PER_MEMBER, ProbeReason};
+use super::Members;
+use super::detect::{PRIORITY_SPREAD_MAX, PRIORITY_SPREAD_PER_MEMBER};
+use super::detector::ProbeReason;
 use super::event::{Output, Verdict};
 use super::outbox::{AskOptions, Purpose};
 use super::suspicion::{CONFIRMATIONS, Suspicion};
 use super::table::{Confirmation, LocalState, Member};
-use super::{Members, REVOKED_MAX};
 use crate::view::{Change, MemberEvent, Mode};
 
 /// Age up to which a confirmation counts.
@@ -42,7 +42,7 @@ const ONE_WAY_SUSPICION: Duration = Duration::from_secs(90);
 impl Members {
     /// Reports a change to the application and to the other parts of the node.
     fn tell(&mut self, contact: Contact, change: Change, verdict: Option<Verdict>) {
-        let peer = contact.in_network(&self.network);
+        let peer = contact.in_network(&self.own.network);
         self.outbox.push(Output::Event(MemberEvent { peer, change }));
         if let Some(verdict) = verdict {
             self.outbox.push(Output::Verdict(contact, verdict));
@@ -54,7 +54,7 @@ impl Members {
         let key = contact.public_key;
         let Some(member) = self.table.get_mut(&key) else { return };
         if now.since(member.heard) >= HEARD_PAUSE {
-            self.isolation.on_heard(now, key);
+            self.detector.isolation.on_heard(now, key);
         }
         member.heard = now;
         member.peer.contact.address = contact.address;
@@ -117,7 +117,7 @@ impl Members {
     /// The shortest suspicion of a member: by its round-trip time, and longer for a flapping one.
     fn suspicion_min(&self, member: &Member) -> Duration {
         // For a member that this node never probed, the mean of the others counts.
-        let mean_rtt = self.probe_rtt.smoothed().is_some_and(|rtt| rtt < self.config.near);
+        let mean_rtt = self.detector.rtt.smoothed().is_some_and(|rtt| rtt < self.config.near);
         let near = member.near.unwrap_or(mean_rtt);
         let shortest = if near { self.config.suspicion_near } else { self.config.suspicion_far };
         let flapping = shortest * (1 << u32::from(2 * member.flaps.min(3)));
@@ -125,12 +125,12 @@ impl Members {
             true => flapping.min(FLAPPING_SUSPICION_MAX.max(shortest)),
             false => ONE_WAY_SUSPICION.max(shortest),
         };
-        self.health.stretch(flapping)
+        self.detector.health.stretch(flapping)
     }
 
     /// A member could not be reached. `first`: no suspect message led to the probe.
     pub(super) fn suspect(&mut self, now: Instant, key: &PublicKey, first: bool) {
-        if self.isolation.is_isolated() {
+        if self.detector.isolation.is_isolated() {
             return;
         }
         let Some(member) = self.table.get(key).filter(|member| member.state == LocalState::Alive)
@@ -177,7 +177,7 @@ impl Members {
         // The nodes closest to it watch it as a member of their close group.
         let subject = match self.table.get(&suspect.subject) {
             Some(member) => member.peer.id,
-            None => suspect.subject.node_id(&self.network),
+            None => suspect.subject.node_id(&self.own.network),
         };
         let mut watchers: Vec<_> = self
             .table
@@ -213,7 +213,7 @@ impl Members {
             self.stats.over_rate += 1;
             return;
         }
-        if suspect.subject == self.me.contact.public_key {
+        if suspect.subject == self.own.key() {
             return self.on_suspected_self(now, suspect);
         }
         let spread =
@@ -261,7 +261,7 @@ impl Members {
             // The entry of a suspicion that was restarted or shortened costs one recheck at most.
             let reason =
                 if suspicion.ends() > now { ProbeReason::Recheck } else { ProbeReason::Final };
-            match (self.isolation.is_isolated(), reason) {
+            match (self.detector.isolation.is_isolated(), reason) {
                 (false, _) => self.probe(now, &key, reason),
                 (true, ProbeReason::Final) => self.postpone(now, &key),
                 (true, _) => {}
@@ -300,7 +300,7 @@ impl Members {
     pub(super) fn declare_dead(&mut self, now: Instant, key: &PublicKey) {
         let Some(member) = self.table.get_mut(key) else { return };
         let LocalState::Suspect(suspicion) = &member.state else { return };
-        if suspicion.ends() > now || self.isolation.is_isolated() {
+        if suspicion.ends() > now || self.detector.isolation.is_isolated() {
             return self.postpone(now, key);
         }
         self.stats.last_detection = now.since(suspicion.began());
@@ -327,29 +327,6 @@ impl Members {
         self.tell(contact, Change::Left, Some(Verdict::Left));
     }
 
-    /// Remembers a revocation. To make room it drops those that are over, since every certificate
-    /// they void has expired, and then the oldest one, which ends first.
-    fn keep_revocation(&mut self, subject: Revoked, at: UnixMillis, bytes: Bytes) {
-        self.prune_revoked();
-        if self.revoked.contains_key(&subject) {
-            return;
-        }
-        if self.revoked.len() >= REVOKED_MAX {
-            let oldest =
-                self.revoked.iter().min_by_key(|(_, (at, _))| *at).map(|(subject, _)| *subject);
-            oldest.map(|oldest| self.revoked.remove(&oldest));
-            self.stats.revocations_dropped += 1;
-        }
-        self.revoked.insert(subject, (at, bytes));
-    }
-
-    /// Drops revocations that are over.
-    pub(super) fn prune_revoked(&mut self) {
-        let Some(now) = self.wall else { return };
-        self.revoked
-            .retain(|subject, (at, _)| !Revocation { subject: *subject, at: *at }.is_over(now));
-    }
-
     /// The network's authority expelled a member, or all members that a ticket admitted.
     pub(super) fn on_revoked(
         &mut self,
@@ -361,7 +338,8 @@ impl Members {
         if spread {
             self.broadcasts.add_revocation(bytes.clone());
         }
-        self.keep_revocation(subject, at, bytes);
+        let dropped = self.revocations.add(self.wall, Revocation { subject, at }, bytes);
+        self.stats.revocations_dropped += u64::from(dropped);
         match subject {
             Revoked::Member(key) => self.expel(now, &key),
             Revoked::Ticket(ticket) => {
@@ -375,13 +353,10 @@ impl Members {
     /// The known members that a ticket admitted, by the certificates in their records.
     #[must_use]
     pub fn admitted_by(&self, ticket: &PublicKey) -> Vec<PublicKey> {
-        let Some(authority) = &self.authority else { return Vec::new() };
+        let network = &self.own.network;
         let by_it = |member: &&Member| {
             let record = MemberRecord::read(&member.record).ok();
-            let certificate = record.and_then(|record| record.certificate);
-            certificate
-                .and_then(|bytes| Certificate::read(&bytes, authority, &self.network).ok())
-                .is_some_and(|certificate| certificate.ticket == Some(*ticket))
+            record.is_some_and(|record| self.revocations.admitted_by(&record, ticket, network))
         };
         let members = self.table.iter().filter(by_it);
         members.map(|member| member.peer.contact.public_key).collect()

@@ -1,9 +1,10 @@
 //! Limits: version numbers, revocations, lists.
 
-use potluck_wire::Revocation;
+use potluck_base::PublicKey;
+use potluck_wire::{MemberRecord, Revocation, Revoked};
 
-use super::super::records::{next_incarnation, next_version};
-use super::super::{PublicKey, REVOKED_MAX, Revoked};
+use super::super::own_record::{next_incarnation, next_version};
+use super::super::revocations::REVOKED_MAX;
 use super::*;
 
 #[test]
@@ -36,9 +37,9 @@ fn a_clone_that_used_up_all_numbers_does_not_stop_a_node() {
         RecordVersion { incarnation: u64::MAX, revision: u32::MAX },
     ] {
         let members = &cluster.nodes[2].members;
-        let mut clone = members.me.clone();
+        let mut clone = members.own.record.clone();
         clone.version = word;
-        let record = clone.sign(&members.identity, &members.network);
+        let record = clone.sign(&members.own.identity, &members.own.network);
         let payload = Announcement { records: vec![record], ..Announcement::default() }.to_bytes();
         let from = cluster.key(1);
         for at in 0..6 {
@@ -46,9 +47,9 @@ fn a_clone_that_used_up_all_numbers_does_not_stop_a_node() {
         }
         cluster.run(5 * SECOND);
         assert!(
-            cluster.nodes[2].members.me.version >= word,
+            cluster.nodes[2].members.own.version() >= word,
             "{:?}",
-            cluster.nodes[2].members.me.version
+            cluster.nodes[2].members.own.version()
         );
     }
     // It has no newer version any more. That it is alive shows by its traffic.
@@ -68,13 +69,13 @@ fn a_copy_that_outbids_this_node_is_answered_a_few_times_a_second() {
     let mut answered = 0;
     for _ in 0..50 {
         let members = &cluster.nodes[0].members;
-        let mut copy = members.me.clone();
+        let mut copy = members.own.record.clone();
         copy.version.incarnation += 1;
-        let record = copy.sign(&members.identity, &members.network);
+        let record = copy.sign(&members.own.identity, &members.own.network);
         let payload = Announcement { records: vec![record], ..Announcement::default() }.to_bytes();
         let from = cluster.key(1);
         cluster.feed(0, Input::Announced { from, payload });
-        answered += u32::from(cluster.nodes[0].members.me.version > copy.version);
+        answered += u32::from(cluster.nodes[0].members.own.version() > copy.version);
     }
     assert!((1..=5).contains(&answered), "{answered} answers");
 }
@@ -99,11 +100,11 @@ fn the_youngest_revocations_are_kept_and_those_that_are_over_are_not() {
     let last = revoke(&mut cluster, room + 10, 900_000);
     let stats = cluster.nodes[0].members.stats();
     assert_eq!((stats.revoked, stats.revocations_dropped), (REVOKED_MAX, 11));
-    let revoked = &cluster.nodes[0].members.revoked;
-    assert!(revoked.contains_key(&last), "the newest is not the one that is left out");
+    let revoked = &cluster.nodes[0].members.revocations;
+    assert!(revoked.contains(&last), "the newest is not the one that is left out");
     // A known revocation changes nothing.
     revoke(&mut cluster, room + 10, 5);
-    assert_eq!(cluster.nodes[0].members.revoked.get(&last).map(|(at, _)| at.0), Some(900_000));
+    assert_eq!(cluster.nodes[0].members.revocations.at(&last).map(|at| at.0), Some(900_000));
     // All but the last are over.
     let life = potluck_wire::limits::CERTIFICATE_LIFE_MAX_MS;
     cluster.feed(0, Input::WallClock(UnixMillis(800_000 + 2 * life)));
@@ -141,9 +142,9 @@ fn record_of(cluster: &Cluster, number: u64) -> Bytes {
     let mut seed = [3; 32];
     seed[..8].copy_from_slice(&number.to_be_bytes());
     let identity = Identity::from_seed(seed);
-    let mut record = cluster.nodes[0].members.me.clone();
+    let mut record = cluster.nodes[0].members.own.record.clone();
     record.contact.public_key = identity.public_key();
-    record.sign(&identity, &cluster.nodes[0].members.network)
+    record.sign(&identity, &cluster.nodes[0].members.own.network)
 }
 
 #[test]

@@ -1,0 +1,78 @@
+//! What this node tells others in its acks in an open network: its partition, and some of the nodes
+//! that watch it.
+
+use std::time::Duration;
+
+use potluck_base::{Contact, Instant, LruMap, PublicKey};
+
+use super::partition::Partitions;
+
+/// Probers of this node remembered: about twice as many as watch a node.
+const PROBERS_MAX: usize = 128;
+/// Interval in which one prober gets one hint, so that none uses up the hints of others.
+const HINT_PAUSE: Duration = Duration::from_secs(10);
+/// How long a prober is listed after a probe: two rounds of a node that watches 60 members.
+const PROBER_LIFE: Duration = Duration::from_secs(120);
+
+/// The state behind the hints.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    pub(super) probers: Probers,
+    pub(super) partitions: Partitions,
+}
+
+/// A node that probed this one.
+#[derive(Debug)]
+struct Prober {
+    contact: Contact,
+    probed: Instant,
+    /// When it last got a hint.
+    hinted: Option<Instant>,
+}
+
+/// The nodes that watch this one in an open network. It does not watch all of them: a close group
+/// need not be mutual, and only this node knows them all.
+#[derive(Debug)]
+pub(super) struct Probers {
+    known: LruMap<PublicKey, Prober>,
+    /// The next hints, the last first, in random order; every prober gets its turn before any gets
+    /// a second one.
+    pub(super) hint_order: Vec<PublicKey>,
+}
+
+impl Default for Probers {
+    fn default() -> Self {
+        Self { known: LruMap::new(PROBERS_MAX), hint_order: Vec::new() }
+    }
+}
+
+impl Probers {
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// `from` probes this node. Returns whether it gets a hint.
+    pub(super) fn probed_by(&mut self, now: Instant, from: Contact) -> bool {
+        let key = from.public_key;
+        if self.known.peek(&key).is_none() {
+            self.known.insert(key, Prober { contact: from, probed: now, hinted: None });
+        }
+        self.known.get_mut(&key).is_some_and(|prober| {
+            (prober.contact, prober.probed) = (from, now);
+            let due = prober.hinted.is_none_or(|hinted| now.since(hinted) >= HINT_PAUSE);
+            prober.hinted = if due { Some(now) } else { prober.hinted };
+            due
+        })
+    }
+
+    /// All probers.
+    pub(super) fn keys(&self) -> impl Iterator<Item = PublicKey> {
+        self.known.iter().map(|(key, _)| *key)
+    }
+
+    /// The contact of a node that probed this one lately.
+    pub(super) fn recent(&self, now: Instant, key: &PublicKey) -> Option<Contact> {
+        let prober = self.known.peek(key)?;
+        (now.since(prober.probed) < PROBER_LIFE).then_some(prober.contact)
+    }
+}
