@@ -3,24 +3,20 @@
 //! A search goes on while they are looked up, as if this node had none of them; the files found are
 //! treated like hits from a neighbour.
 
-use std::time::Duration;
-
 use potluck_base::Instant;
 use potluck_wire::Hit;
 use potluck_wire::search::QueryId;
 
+use super::event::Output;
 use super::filter::Filter;
 use super::machine::Search;
 use super::names::{Names, is_name};
-use super::relay::HITS;
-use super::{Output, words::QueryWords};
+use super::reach::HITS;
+use super::words::QueryWords;
 use crate::view::FoundFile;
 
 /// Look-ups under way; further searches find no names of this node.
 pub const LOOKS_MAX: usize = 64;
-/// How long an own search that would end waits for a look-up.
-pub(super) const LOOK_MAX: Duration = Duration::from_secs(2);
-
 impl Search {
     pub(super) fn on_names_elsewhere(&mut self, now: Instant, count: usize) {
         self.elsewhere = count;

@@ -9,14 +9,14 @@ use potluck_base::{
 use potluck_wire::SearchRequest;
 use potluck_wire::search::QueryId;
 
+use super::event::{AskId, Input, Output, ServeId};
 use super::filter::Filter;
 use super::links::{LinkId, Links};
 use super::names::Names;
 use super::own_search::OwnSearch;
-use super::relay::{Ring, Walk};
+use super::reach::{Ring, Walkers};
 use super::routes::Routes;
 use super::stats::Stats;
-use super::{AskId, Input, Output, ServeId};
 use crate::view::FoundFile;
 
 /// Time of an answer that is assumed before the first one. A guess.
@@ -179,7 +179,8 @@ impl Search {
                 self.on_query(now, link, query, words, Ring { number: ring, hops })
             }
             SearchRequest::Walk { query, words, walkers, steps } => {
-                self.on_walk(now, query, words, Walk { link, walkers, steps })
+                let walkers = Walkers { count: walkers, steps, from: Some(link) };
+                self.on_walk(now, link, query, words, walkers)
             }
             SearchRequest::Hits { query, hits } => self.on_hits(now, link, query, hits),
         }

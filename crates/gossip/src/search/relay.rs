@@ -1,32 +1,20 @@
 //! Searches of others: answered, relayed, and their hits returned.
 
 use potluck_base::Instant;
-use potluck_wire::search::{HITS_MAX, QueryId};
+use potluck_wire::search::QueryId;
 use potluck_wire::{Hit, SearchRequest};
 
 use super::links::LinkId;
 use super::machine::Search;
 use super::names::is_name;
-use super::own_search::ENOUGH;
+use super::reach::{ENOUGH, HITS, Ring, Walkers};
 use super::routes::{Route, RouteState};
 use super::words::QueryWords;
 
-/// Most own files in the answer to a search.
-pub(super) const HITS: usize = HITS_MAX;
 /// With more neighbours than this a search loses two hops instead of one at every other node.
 const DEGREE_FEW: usize = 6;
 /// The largest size of a file that is accepted: the limit of a link.
 const BYTES_MAX: u64 = 1 << 53;
-
-/// Walkers at this node.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Walkers {
-    pub(super) count: u8,
-    /// Hops each may still take from here.
-    pub(super) steps: u8,
-    /// The neighbour that sent them.
-    pub(super) from: Option<LinkId>,
-}
 
 /// Messages that relaying a search may cause elsewhere, in units of eight.
 fn cost_of_ring(hops: u8) -> u32 {
@@ -40,26 +28,6 @@ fn cost_of_ring(hops: u8) -> u32 {
 
 fn cost_of_walk(walkers: u8, steps: u8) -> u32 {
     (u32::from(walkers) * u32::from(steps)).div_ceil(8)
-}
-
-/// A ring of a search, from a neighbour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ring {
-    /// The number of the ring, from 1.
-    pub(super) number: u8,
-    /// Hops left.
-    pub(super) hops: u8,
-}
-
-/// Walkers of a search, from a neighbour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Walk {
-    /// The link over which they came.
-    pub(super) link: LinkId,
-    /// Number of walkers.
-    pub(super) walkers: u8,
-    /// Steps that each has left.
-    pub(super) steps: u8,
 }
 
 impl Search {
@@ -93,11 +61,11 @@ impl Search {
     pub(super) fn on_walk(
         &mut self,
         now: Instant,
+        link: LinkId,
         query: QueryId,
         words: Vec<String>,
-        walk: Walk,
+        walkers: Walkers,
     ) -> bool {
-        let Walk { link, walkers: count, steps } = walk;
         let Some(known) = self.open_route(now, link, query, words) else { return false };
         let Some(route) = self.routes.get_mut(query) else {
             self.stats.duplicates += u64::from(known == RouteState::Expired);
@@ -106,8 +74,8 @@ impl Search {
         let enough = route.own_hits.max(route.hits()) >= ENOUGH;
         if !route.walks_on(link) {
             self.stats.duplicates += 1;
-        } else if !enough && self.charge(now, link, cost_of_walk(count, steps)) {
-            self.walk(now, query, Walkers { count, steps, from: Some(link) });
+        } else if !enough && self.charge(now, link, cost_of_walk(walkers.count, walkers.steps)) {
+            self.walk(now, query, walkers);
         }
         true
     }

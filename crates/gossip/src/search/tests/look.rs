@@ -1,7 +1,7 @@
 //! Names that are too many to be held by the machine: its caller looks them up.
 
 use super::*;
-use crate::search::{LOOKS_MAX, look::LOOK_MAX};
+use crate::search::{LOOKS_MAX, rings::LOOK_MAX};
 
 fn looks(outputs: &[Output]) -> Vec<(QueryId, Vec<String>)> {
     let looks = outputs.iter().filter_map(|output| match output {
