@@ -31,7 +31,7 @@ impl Clock {
         Instant::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
-    /// What the wall clock shows; 0 if it is set to before 1970.
+    /// The wall clock; 0 if it is set to before 1970.
     #[must_use]
     pub fn wall(&self) -> UnixMillis {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

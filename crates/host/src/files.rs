@@ -191,7 +191,7 @@ struct Inner {
     sent: AtomicU64,
 }
 
-/// What is released when the node stops.
+/// The parts that are released when the node stops.
 #[derive(Debug, Clone)]
 struct Open {
     store: Arc<BlobStore>,

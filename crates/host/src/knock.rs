@@ -1,5 +1,5 @@
-//! What comes back from the places by which a node wants to enter its network, for people: a wrong port, a
-//! name that does not resolve, no way there, or silence.
+//! Tests the entry points of a node, to report why it cannot join: a closed port, a name that does not
+//! resolve, an unreachable network, or silence.
 //!
 //! A node answers members of its network only, so its own protocol cannot tell these apart. The
 //! system can, a little: it tells a *connected* UDP socket that a port is closed or a network
@@ -50,7 +50,7 @@ pub struct EntryReport {
     pub point: String,
     /// Why it has no address, if it is a name without one.
     pub unresolved: Option<String>,
-    /// What came back from each of its addresses.
+    /// The result for each of its addresses.
     pub knocks: Vec<(SocketAddr, Knock)>,
 }
 
@@ -158,7 +158,7 @@ async fn at(address: SocketAddr) -> Knock {
     }
 }
 
-/// What the system says about an address; nothing for ever if it has nothing to say.
+/// The error of the system for an address. Never returns if there is none.
 async fn refusal(address: SocketAddr) -> io::Error {
     let asked = async {
         let any: SocketAddr = match address {

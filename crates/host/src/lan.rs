@@ -28,7 +28,7 @@ use crate::request::Request;
 use beacon::Beacons;
 use links::Link;
 
-/// How often it is looked which interfaces there are.
+/// Interval at which the list of interfaces is read.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// When the first beacons are sent after a start, and after an interface came.
 const FIRST: [Duration; 4] = [
@@ -42,7 +42,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Words from the local network that are read in a second; the rest is dropped by the system.
 const WORDS_MAX: u32 = 256;
 
-/// What it takes to look around.
+/// The parts of the search on the local network.
 pub(crate) struct Parts {
     pub(crate) key: LanKey,
     /// Where the node listens.

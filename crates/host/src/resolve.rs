@@ -24,7 +24,7 @@ const NAME_BYTES_MAX: usize = 253;
     "`{text}` is no entry point: give <public key hex>@<ip>:<port>, <ip>:<port> or <dns name>:<port>"
 )]
 pub struct EntryPointError {
-    /// What was given, cut to a readable length.
+    /// The given text, cut to a readable length.
     pub text: String,
 }
 

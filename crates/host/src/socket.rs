@@ -6,10 +6,10 @@
 //! everything else is a control datagram for the node's core. Both sides send through the same
 //! sockets.
 //!
-//! The first byte tells the two apart: QUIC sets the fixed bit 0x40 in every packet as long as
-//! nobody greases it, which our endpoints never do; control datagrams leave it clear. The kernel may
-//! hand over several datagrams of one sender as one buffer (GRO) and mixes both kinds when they have
-//! the same length, so the choice is made for each datagram, never for a buffer.
+//! The first byte tells the two apart: QUIC sets the fixed bit 0x40 in every packet unless an endpoint
+//! greases it, which ours never do; control datagrams leave it clear. The kernel may deliver several
+//! datagrams of one sender as one buffer (GRO), with both kinds in it if they have the same length, so the
+//! choice is made for each datagram, never for a buffer.
 //!
 //! A node may cap its rates ([`Sockets::set_rates`]): QUIC waits for its turn before it sends,
 //! control datagrams never do, and both are counted.

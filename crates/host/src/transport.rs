@@ -99,7 +99,7 @@ impl Drop for Handle {
     }
 }
 
-/// What the tasks of a transport share.
+/// The state that the tasks of a transport share.
 #[derive(Debug)]
 struct Inner {
     config: TransportConfig,
@@ -170,8 +170,8 @@ impl Transport {
         Self { handle: Arc::new(Handle { inner: Arc::new(inner), requests, fetches }) }
     }
 
-    /// Puts a door in: from now on packets and connections of admitted peers only are taken. For a
-    /// new transport; a second door is ignored.
+    /// Sets the admission filter: from now on only packets and connections of admitted peers are accepted.
+    /// For a new transport; a second filter is ignored.
     pub fn set_door(&self, filter: &Arc<AdmissionFilter>) {
         let inner = &self.handle.inner;
         filter.guard(Arc::downgrade(inner));
@@ -282,7 +282,7 @@ impl Transport {
         inner.enqueue(segment, begin, end);
     }
 
-    /// What happened so far and what is open.
+    /// The statistics.
     #[must_use]
     pub fn stats(&self) -> TransportStats {
         let inner = &self.handle.inner;

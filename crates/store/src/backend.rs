@@ -1,5 +1,5 @@
-//! What the record logic needs of a storage engine: an ordered space of byte keys with atomic
-//! batches. Two implementations: [`DiskBackend`](crate::DiskBackend) and
+//! The storage engine that the record logic needs: an ordered space of byte keys with atomic batches. Two
+//! implementations: [`DiskBackend`](crate::DiskBackend) and
 //! [`MemoryBackend`](crate::MemoryBackend).
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ pub type Changes = BTreeMap<Vec<u8>, Option<Bytes>>;
 /// Rows in the order of their keys.
 pub type RowIter<'a> = Box<dyn Iterator<Item = Result<(Bytes, Bytes), BackendError>> + 'a>;
 
-/// Why a backend could not do it.
+/// Why an operation of a backend failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
     /// The bytes read are not those that were written. Other rows may well be fine.
@@ -23,7 +23,7 @@ pub enum BackendError {
     Broken(String),
 }
 
-/// How far a commit has come when it returns.
+/// The durability of a commit when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// Handed to the operating system: outlives the process, not a loss of power.
@@ -32,7 +32,7 @@ pub enum Durability {
     Synced,
 }
 
-/// How much room the disk has left, apart from any limit of the store's own.
+/// The free space of the disk, apart from the limits of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Room {
     /// Nearly none: only what frees space may be written.
@@ -43,7 +43,7 @@ pub enum Room {
     Plenty,
 }
 
-/// What a backend occupies.
+/// The disk and memory usage of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Bytes of disk that its files take.
@@ -75,9 +75,9 @@ pub trait Backend: Send {
     /// [`BackendError`]: whether they are is unknown.
     fn sync(&mut self) -> Result<(), BackendError>;
 
-    /// How much room the disk has.
+    /// The free space of the disk.
     fn room(&self) -> Room;
 
-    /// What it occupies, roughly. May look at every file.
+    /// The approximate usage. May read the size of every file.
     fn usage(&self) -> Usage;
 }

@@ -1,26 +1,26 @@
 //! Blobs on disk: byte sequences named by their BLAKE3 hash, whole or partly fetched.
 //!
-//! A [`BlobStore`] lies under `blobs/` in the data folder. What is noted about each blob is in the engine's
-//! files below `index`; a blob that needs files of its own has a folder. The bytes of a blob lie in its
-//! *place*: the file `data` in that folder, or *segments*, files elsewhere whose concatenation is the blob.
-//! A [`Blob`] is a lease on one of them: while it lives the blob stays.
+//! A [`BlobStore`] is in `blobs/` of the data folder. The metadata of each blob is in the engine's files below
+//! `index`; a blob that needs files of its own has a folder. The bytes of a blob are in its *place*: the file
+//! `data` in that folder, or *segments*, files elsewhere whose concatenation is the blob. A [`Blob`] is a
+//! lease on a blob: while it lives, the blob is not removed.
 //!
 //! | file | what |
 //! |---|---|
-//! | `place` | the segments, if the bytes lie in more files elsewhere than fit in a row of the index |
+//! | `place` | the segments, if there are more than fit in a row of the index |
 //! | `outboard` | the inner nodes of the hash tree in pre-order, if there is more than one group |
-//! | `have` | while partly fetched: a journal of the granules that are there |
-//! | `data` | the bytes, if they lie here |
+//! | `have` | of a partial blob: a journal of the granules that are stored |
+//! | `data` | the bytes, if they are not in segments |
 //!
-//! Beside them, `.fetched/` has one file for each place that something was fetched to: what was put
-//! there, and how it looked.
+//! Beside them, `.fetched/` has one file for each destination of fetches: the files that were put there, with
+//! their sizes and times.
 //!
-//! Calls block; they are meant for threads that may.
+//! Calls block; they are meant for blocking threads.
 //!
-//! **Invariants:** no byte is written or handed out whose hash was not compared with the blob's name;
-//! what is in the journal survives a killed process, what was committed survives a loss of power;
-//! files of others are never written, changed or deleted; nothing on disk makes this panic; memory does not
-//! depend on how many blobs there are.
+//! **Invariants:** no byte is written or returned whose hash was not compared with the blob's id; granules in
+//! the journal survive a killed process, committed ones survive a loss of power; files that the store did
+//! not create are never written, changed or deleted; no content of the disk causes a panic; memory does not
+//! depend on the number of blobs.
 
 mod blob;
 mod entry;
@@ -71,5 +71,5 @@ pub use walk::{SkipReason, Walk, WalkLimits, WalkedFile, walk};
 
 /// Most segments in a blob.
 pub const SEGMENTS_MAX: usize = 1 << 20;
-/// Files held open for one blob at once.
+/// Files that are open at once for one blob.
 const OPEN_FILES_MAX: usize = 64;

@@ -1,8 +1,8 @@
-//! Getting over damaged rows of replicas: what cannot be read is not held, and the key's summary says
-//! so, or no other node would ever bring it back.
+//! Damaged rows of replicas: an envelope that cannot be read does not count as stored, and the summary of
+//! its key is corrected, or no other node would repair it.
 //!
-//! Nothing is deleted: a damaged row lies there until a good envelope of its writer takes its place,
-//! or its time is over. What only looks damaged to this version is not lost by it.
+//! Nothing is deleted: a damaged row stays until a valid envelope of its writer replaces it, or it expires. So
+//! a row that only this version cannot read is not lost.
 
 use potluck_base::Key;
 use potluck_record::{Place, StateDigest, StorageFailure};
@@ -11,16 +11,15 @@ use crate::backend::Backend;
 use crate::rows::{self, Summary};
 use crate::txn::{Fault, Txn};
 
-/// Most summaries of one range that are made anew at once: it bounds the batch.
+/// Most summaries of one range that one operation computes again. It bounds the batch.
 const RANGE_MAX: usize = 1_000;
 
-/// Whether a fault is damage of what it was about, and not of the backend.
+/// Whether a fault is a damaged row, and not a fault of the backend.
 pub(crate) const fn is_damage(fault: &Fault) -> bool {
     matches!(fault, Fault::Failed(StorageFailure::Corrupt))
 }
 
-/// Makes the summary of a key anew, from the envelopes that can be read. Returns whether it was
-/// another before.
+/// Computes the summary of a key again from the readable envelopes. Returns whether it differs from before.
 pub(crate) fn mend<B: Backend>(txn: &mut Txn<'_, B>, key: &Key) -> Result<bool, Fault> {
     let mut readable: Option<Summary> = None;
     let mut counted = Summary { digest: StateDigest::EMPTY, writers: 0, internal: false, bytes: 0 };
@@ -49,7 +48,7 @@ pub(crate) fn mend<B: Backend>(txn: &mut Txn<'_, B>, key: &Key) -> Result<bool, 
     Ok(true)
 }
 
-/// Makes the summaries of `from..=to` anew that cannot be read.
+/// Computes the unreadable summaries of `from..=to` again.
 pub(crate) fn mend_range<B: Backend>(
     txn: &mut Txn<'_, B>,
     from: &Key,

@@ -1,7 +1,7 @@
 //! The record logic: what each storage operation does to the rows. Written once for all backends.
 //!
-//! **Invariant:** an operation reads all it needs before it changes the first row, so that one that
-//! fails has changed nothing, but that the summary of a key says what can be read of it
+//! **Invariant:** an operation reads all that it needs before it changes the first row, so an operation that
+//! fails has changed nothing, except that the summary of a key now describes its readable envelopes
 //! ([`mend`](crate::mend)).
 
 use bytes::Bytes;
@@ -31,7 +31,7 @@ pub(crate) fn execute<B: Backend>(
         StorageOp::Merge { envelope, place: Place::Replica, how } => {
             merge_replica(txn, envelope, *how)
         }
-        // There is one writer to an own envelope, so no limit to keep.
+        // An own key has one writer, so the limit of writers does not apply.
         StorageOp::Merge { envelope, place: Place::Own, how: _ } => merge_own(txn, envelope),
         StorageOp::TakeBack { key, writer, envelope, previous, place } => {
             take_back(txn, (key, writer), envelope, previous.as_deref(), *place)
@@ -50,7 +50,7 @@ pub(crate) fn execute<B: Backend>(
     }
 }
 
-/// A range that could not be read fails this once, and is mended for the next time.
+/// A range that cannot be read fails once, and is mended for the next time.
 fn noticed<B: Backend>(
     txn: &mut Txn<'_, B>,
     from: &Key,
@@ -81,7 +81,7 @@ fn merge_replica<B: Backend>(
     let head = envelope.head();
     let key = head.key();
     let (mut before, held) = match holding(txn, head) {
-        // What is left of the key is counted anew, and this takes the place of what is damaged.
+        // The readable envelopes of the key are counted again, and this one replaces the damaged row.
         Err(fault) if is_damage(&fault) => {
             mend(txn, &key)?;
             txn.corrupt_rows += 1;
@@ -140,9 +140,9 @@ fn merge_replica<B: Backend>(
     Ok(StorageReply::Merged { outcome, digest: after.digest })
 }
 
-/// Drops `count` provider records of the key of `head`, those that expire first, if all of them expire
-/// before `head` does: those who live write anew, so that dead providers keep no living one out. Returns
-/// whether they were dropped.
+/// Drops the `count` provider records of the key of `head` that expire first, if all of them expire before
+/// `head` does. Live providers renew their records, so dead ones cannot keep live ones out. Returns whether
+/// the records were dropped.
 fn make_way<B: Backend>(
     txn: &mut Txn<'_, B>,
     (head, bytes): (&SignedHead, usize),
@@ -161,7 +161,7 @@ fn make_way<B: Backend>(
     if held.len() < count || held.iter().any(|held| held.expires() >= head.expires()) {
         return Ok(false);
     }
-    // Nothing is dropped for what there is no room for then.
+    // Nothing is dropped for a record that would not fit even then.
     let mut ledger = txn.ledger;
     ledger.add(&Summary::empty(head).with(head, bytes));
     check_room(txn, &ledger)?;
@@ -171,7 +171,7 @@ fn make_way<B: Backend>(
     Ok(true)
 }
 
-/// What is held of the key of `head`, and of its writer.
+/// The stored envelopes of the key of `head`, and of its writer.
 #[expect(clippy::type_complexity, reason = "two things that are read together, once")]
 fn holding<B: Backend>(
     txn: &Txn<'_, B>,
@@ -254,8 +254,9 @@ fn write<B: Backend>(txn: &mut Txn<'_, B>, place: Place, head: &SignedHead, byte
     txn.put(rows::envelope_row(place, &head.key(), &head.writer()), bytes);
 }
 
-/// Whether the rows may come to what `after` counts. What shrinks may nearly always: a tombstone
-/// takes less than the value it replaces, and it is how a user makes room.
+/// Checks that the rows may grow to the size in `after`. A change that shrinks them is allowed unless the
+/// disk is full: a tombstone is smaller than the value that it replaces, and deleting is how a user makes
+/// room.
 fn check_room<B: Backend>(txn: &Txn<'_, B>, after: &Ledger) -> Result<(), Fault> {
     let grows = after.row_bytes() > txn.ledger.row_bytes();
     let fits = match txn.room {
@@ -267,7 +268,7 @@ fn check_room<B: Backend>(txn: &Txn<'_, B>, after: &Ledger) -> Result<(), Fault>
 }
 
 fn load<B: Backend>(txn: &mut Txn<'_, B>, key: &Key, place: Place) -> Result<StorageReply, Fault> {
-    // Most keys asked for are not here; one look at the summary settles that.
+    // Most requested keys are not stored; the summary shows that with one read.
     let summary = (place == Place::Replica).then(|| txn.summary(key));
     if matches!(summary, Some(Ok(None))) {
         return Ok(StorageReply::Loaded { envelopes: Vec::new() });
@@ -280,8 +281,8 @@ fn load<B: Backend>(txn: &mut Txn<'_, B>, key: &Key, place: Place) -> Result<Sto
             None => damaged = true,
         }
     }
-    // Noticed just now, it is no answer: the asker would take what is left for all there was. From
-    // then on it is the truth, and others bring back what is missing.
+    // Damage that was noticed just now is an error: the rest must not pass for the complete state. From
+    // then on the rest is the state of this node, and other nodes repair it.
     if damaged && (place == Place::Own || mend(txn, key)?) {
         return Err(Fault::Failed(StorageFailure::Corrupt));
     }
@@ -319,7 +320,7 @@ fn fingerprint<B: Backend>(txn: &Txn<'_, B>, from: &Key, to: &Key) -> Result<Sto
     Ok(StorageReply::Fingerprint { keys, sum })
 }
 
-/// The summaries of `from..=to`; none if that is the wrong way round.
+/// The summaries of `from..=to`; none if `from` is greater than `to`.
 pub(crate) fn summaries<'a, B: Backend>(
     txn: &'a Txn<'_, B>,
     from: &Key,
@@ -333,7 +334,7 @@ pub(crate) fn summaries<'a, B: Backend>(
     })
 }
 
-/// Drops all of a key. Damaged rows go too: that is how a node gets rid of them.
+/// Drops all envelopes of a key, also damaged rows.
 fn remove<B: Backend>(
     txn: &mut Txn<'_, B>,
     key: &Key,
@@ -355,7 +356,7 @@ fn remove<B: Backend>(
         }
         match decode(&row, place, key, &value) {
             Some(envelope) => txn.unindex(&ExpiryEntry::of(place, envelope.head())),
-            // Its place in the expiry index is unknown; expiry will find an entry without a row.
+            // Its entry in the expiry index is unknown; expiry will find an entry without a row.
             None => txn.corrupt_rows += 1,
         }
         txn.delete(row.to_vec());

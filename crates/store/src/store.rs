@@ -1,4 +1,4 @@
-//! The store: executes batches of operations, commits once, answers then.
+//! The record store: executes a batch of operations, commits once, then answers.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ const FORMAT: u32 = 2;
 const META_FORMAT: &str = "format";
 const META_NETWORK: &str = "network";
 const META_LEDGER: &str = "ledger";
-/// Own envelopes that are forgotten in one commit: they are in memory together, 40 MiB at most.
+/// Own envelopes that are removed in one commit. All of them are in memory at once, at most 40 MiB.
 const FORGOTTEN_AT_ONCE: usize = 256;
 
 potluck_base::statistics! {
@@ -60,7 +60,7 @@ pub struct RecordStore<B> {
     durability: Durability,
     disk_bytes: u64,
     stopped: Option<String>,
-    /// The bytes of all rows when one of them found no room the last time.
+    /// The bytes of all rows when an operation last found no room.
     full_at: Option<u64>,
     corrupt_rows: u64,
     commits: u64,
@@ -81,7 +81,7 @@ impl DiskStore {
         Self::open_locked(FolderLock::acquire(folder)?, config)
     }
 
-    /// Opens the store in a folder that is held already.
+    /// Opens the store in a folder whose lock is held.
     ///
     /// # Errors
     /// [`OpenError`] says why, in a sentence fit for a person.
@@ -107,7 +107,7 @@ impl MemoryStore {
             .expect("a map in memory cannot fail")
     }
 
-    /// A store of its own with the same rows: what a copy of a data folder holds.
+    /// A separate store with the same rows, as in a copy of a data folder.
     ///
     /// # Panics
     /// Never: a map in memory cannot fail.
@@ -117,7 +117,7 @@ impl MemoryStore {
             .expect("a map in memory cannot fail")
     }
 
-    /// Loses everything not synced, as a loss of power and the restart after it do.
+    /// Loses all changes that were not synced, as a loss of power and a restart do.
     pub fn crash(&mut self) {
         let mut backend = std::mem::take(&mut self.backend);
         backend.crash();
@@ -125,8 +125,8 @@ impl MemoryStore {
             .expect("a map in memory cannot fail");
     }
 
-    /// Flips a bit in each envelope of `key` in one place: a disk that went bad without saying so.
-    /// Says how many envelopes that are.
+    /// Flips a bit in each envelope of `key` in one place, as silent corruption of a disk does. Returns the
+    /// number of envelopes.
     pub fn damage(&mut self, key: &Key, place: Place) -> usize {
         let rows = rows::envelope_rows(place, key);
         self.backend.damage(rows.start(), rows.end())

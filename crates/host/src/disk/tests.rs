@@ -10,7 +10,7 @@ use super::*;
 
 /// Far longer than anything here takes; a test that waits for it has failed.
 const BOUND: Duration = Duration::from_secs(60);
-/// More than thread and queues take while nobody reads the answers.
+/// More operations than the thread and the queues take while the answers are not read.
 const MANY: u64 = (QUEUE_OPS + BATCH_OPS * (QUEUE_REPLIES + 2) + 100) as u64;
 
 fn network() -> NetworkId {

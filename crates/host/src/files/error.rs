@@ -6,10 +6,10 @@ use std::sync::Arc;
 use potluck_store::blobs::{BlobError, ReadError};
 use potluck_swarm::{FetchError, ManifestError};
 
-/// What to make of an error.
+/// The kind of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FilesErrorKind {
-    /// What was asked for makes no sense.
+    /// The request is invalid.
     Usage,
     /// There is no such thing here.
     Absent,
@@ -17,7 +17,7 @@ pub enum FilesErrorKind {
     Unavailable,
     /// The system does not allow it, or something is in the way.
     Refused,
-    /// What came is not what was asked for.
+    /// The received content is not the requested one.
     Verification,
     /// There is no room.
     NoSpace,
@@ -54,7 +54,7 @@ pub enum FilesError {
     #[error("{} is in the data folder {}, which a node keeps for itself; only what lies in its folder \
         `{}` can be shared", path.display(), folder.display(), crate::folder::layout::FILES)]
     OwnFolder {
-        /// What was asked for.
+        /// The requested path.
         path: PathBuf,
         /// The data folder.
         folder: PathBuf,
@@ -104,7 +104,7 @@ impl From<ReadError> for FilesError {
 }
 
 impl FilesError {
-    /// What to make of it.
+    /// Its kind.
     #[must_use]
     pub fn kind(&self) -> FilesErrorKind {
         match self {

@@ -1,5 +1,5 @@
-//! Putting what was fetched in its place: a rename if it was fetched for this, a copy if it lies
-//! elsewhere on this node.
+//! Creates the files of a fetch at a destination that does not exist: by a rename if they were fetched for
+//! it, by a copy if the blob is stored elsewhere on this node.
 
 use std::path::{Path, PathBuf};
 
@@ -14,17 +14,17 @@ use super::settle::Settled;
 use super::{Files, FilesError, stored_name};
 use crate::folder::sync_folder;
 
-/// What came of a folder of which a part is lost.
+/// The result of a fetch of a folder of which a part cannot be had.
 pub(super) struct Saved {
     pub(super) done: Done,
-    /// What is missing, and why.
+    /// Missing files, each with the reason.
     pub(super) failed: Vec<(String, String)>,
-    /// What became of files that were there already.
+    /// What became of files that existed at the destination.
     pub(super) settled: Settled,
 }
 
 impl Files {
-    /// Moves or copies the bytes of a file to where it belongs.
+    /// Moves or copies a file to its destination.
     pub(super) fn put_file_in_place(
         &self,
         blob: &Blob,
@@ -37,7 +37,7 @@ impl Files {
         Ok(self.store()?.set_shared(&blob.id(), true, None)?)
     }
 
-    /// How a file is to lie somewhere.
+    /// The file of a blob at `path`.
     fn file_target(&self, blob: &Blob, path: &Path) -> Result<SegmentTarget, FilesError> {
         let view = self.view(&blob.id()).ok_or(FilesError::Unknown)?;
         let (executable, mtime) = (view.mode.is_some_and(is_executable), view.mtime);
@@ -45,7 +45,7 @@ impl Files {
         Ok(SegmentTarget { path, bytes, executable, mtime })
     }
 
-    /// How what a blob holds is to lie below `base`, or as the one file there.
+    /// The files of a blob below `base`, or the single file at `base`.
     pub(super) fn targets(
         &self,
         blob: &Blob,
@@ -109,7 +109,7 @@ impl Files {
         left.map_or(Ok(()), |left| self.let_go(blob, &left))
     }
 
-    /// Where a blob lies that was not put in its place.
+    /// The incomplete path of a blob that was not put at its destination.
     pub(super) fn aside(&self, id: &BlobId) -> Result<Option<PathBuf>, FilesError> {
         Ok(match self.view(id).ok_or(FilesError::Unknown)?.place {
             BlobPlace::Outside { path, .. } => aside_of(&path).map(Path::to_owned),
@@ -123,7 +123,7 @@ impl Files {
         let io = |source| BlobError::Io { path: left.to_owned(), source };
         match store.forget_places(&blob.id(), &|place| below(place.path.as_ref(), left)) {
             Ok(true) => Ok(remove_all(left).map_err(io)?),
-            // It has been put in its place meanwhile.
+            // It was put at its destination in the meantime.
             Ok(false) | Err(BlobError::Unknown) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -136,7 +136,7 @@ impl Files {
         folder: &Folder,
     ) -> Result<(), FilesError> {
         let io = |source| BlobError::Io { path: destination.aside.clone(), source };
-        // Left by one that was broken off.
+        // An interrupted fetch may have left it.
         remove_all(&destination.aside).map_err(io)?;
         potluck_store::blobs::create_folder(&destination.aside).map_err(io)?;
         for file in folder.plan.targets(&destination.aside, &folder.manifest) {
@@ -148,7 +148,7 @@ impl Files {
         Ok(self.store()?.set_shared(&folder.id, true, None)?)
     }
 
-    /// Puts those files of a folder in their place that are here whole, when the rest will not come.
+    /// Puts the complete files of a folder at the destination, when the rest cannot be had.
     pub(super) fn save_whole_files(
         &self,
         destination: &Destination,
@@ -176,7 +176,7 @@ impl Files {
         if bytes == 0 {
             return Err(lost());
         }
-        // Beside what was fetched, which is the store's until it is complete.
+        // Beside the incomplete files, which belong to the store.
         let saved = destination.saved();
         let io = |source| BlobError::Io { path: saved.clone(), source };
         remove_all(&saved).map_err(io)?;

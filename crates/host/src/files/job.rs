@@ -10,22 +10,22 @@ use tokio::task::AbortHandle;
 
 use super::FilesError;
 
-/// How far a fetch is.
+/// The progress of a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FetchProgress {
     /// Bytes in all, once known.
     pub bytes_total: Option<u64>,
-    /// Bytes that are here and verified.
+    /// Bytes that are stored and verified.
     pub bytes: u64,
     /// Sources known.
     pub sources: usize,
     /// Sources that send now.
     pub active: usize,
-    /// Whether it is over, well or not.
+    /// Whether it has ended, with or without success.
     pub finished: bool,
 }
 
-/// What a source gave.
+/// The share of one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchedFrom {
     /// The node.
@@ -34,7 +34,7 @@ pub struct FetchedFrom {
     pub bytes: u64,
 }
 
-/// A fetch that is over.
+/// The result of a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
     /// The file or folder.
@@ -43,11 +43,11 @@ pub struct Fetched {
     pub bytes: u64,
     /// How long it took.
     pub took: Duration,
-    /// The nodes that sent it, the one that sent most first; none if it was here already.
+    /// The sources, the one that sent most first; none if nothing was fetched.
     pub sources: Vec<FetchedFrom>,
-    /// Bytes that came twice.
+    /// Bytes that arrived twice.
     pub duplicate_bytes: u64,
-    /// Bytes that an earlier, interrupted fetch had brought.
+    /// Bytes that an earlier, interrupted fetch had stored.
     pub resumed_bytes: u64,
     /// Bytes that were on this machine already and were not fetched.
     pub reused_bytes: u64,
@@ -56,9 +56,9 @@ pub struct Fetched {
     pub left: Vec<String>,
     /// Files at its place that are not part of what was fetched, at most 1000. They were not touched.
     pub kept: Vec<String>,
-    /// Whether every byte was checked against the link. Always; said so that scripts can ask.
+    /// Whether every byte was verified against the link. Always true; for scripts.
     pub verified: bool,
-    /// What is not here, or not as it was shared, and why; the rest is.
+    /// Files that are missing or differ from the shared ones, each with the reason.
     pub failed: Vec<(String, String)>,
 }
 
@@ -68,8 +68,8 @@ pub(super) struct JobState {
     pub(super) result: Option<Result<Fetched, FilesError>>,
 }
 
-/// A fetch under way or over. Cheap to clone; goes on until it is over or cancelled, also when
-/// all handles are dropped.
+/// The handle of a fetch. Cheap to clone. The fetch goes on until it ends or is cancelled, also when all
+/// handles are dropped.
 #[derive(Debug, Clone)]
 pub struct FetchJob {
     pub(super) state: watch::Receiver<JobState>,
@@ -77,21 +77,21 @@ pub struct FetchJob {
 }
 
 impl FetchJob {
-    /// How far it is.
+    /// The progress.
     #[must_use]
     pub fn progress(&self) -> FetchProgress {
         self.state.borrow().progress
     }
 
-    /// Waits for the next change of [`progress`](Self::progress); at once if it is over.
+    /// Waits for the next change of [`progress`](Self::progress). Returns at once after the end.
     pub async fn changed(&mut self) {
         if !self.state.borrow().progress.finished {
-            // An error means that the task is gone; `result` will say so.
+            // An error means that the task has ended; `result` reports it.
             let _ = self.state.changed().await;
         }
     }
 
-    /// How it ended, if it has.
+    /// The result, if it has ended.
     #[must_use]
     pub fn result(&self) -> Option<Result<Fetched, FilesError>> {
         let state = self.state.borrow();
@@ -100,17 +100,17 @@ impl FetchJob {
         state.result.clone().or_else(gone)
     }
 
-    /// Waits until it is over.
+    /// Waits for its end.
     ///
     /// # Errors
-    /// Why it failed. What came is kept: the same fetch again goes on from there.
+    /// Why it failed. The fetched bytes are kept: the same fetch continues from there.
     pub async fn wait(&mut self) -> Result<Fetched, FilesError> {
         let over = self.state.wait_for(|state| state.result.is_some()).await;
         let result = over.ok().and_then(|state| state.result.clone());
         result.unwrap_or(Err(FilesError::Fetch(FetchError::Cancelled)))
     }
 
-    /// Gives it up. What came is kept.
+    /// Cancels it. The fetched bytes are kept.
     pub fn cancel(&self) {
         self.task.abort();
     }

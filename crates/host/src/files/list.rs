@@ -24,9 +24,9 @@ pub struct FolderList {
     pub segments: Vec<SegmentTarget>,
     /// The folders that have no file in them, in order.
     pub empty_folders: Vec<String>,
-    /// What is left out since it cannot be shared, such as links, and why.
+    /// Entries that cannot be shared, such as links, each with the reason.
     pub skipped: Vec<(String, String)>,
-    /// What is missing although it should be shared, and why.
+    /// Files that are missing although they should be shared, each with the reason.
     pub failed: Vec<(String, String)>,
 }
 

@@ -26,7 +26,7 @@ fn is_little(store: &BlobStore) -> bool {
 }
 
 impl Files {
-    /// What the core is told at the start: everything that is shared, or that it is too much.
+    /// The inputs for the core at the start: all shared blobs, or that there are too many.
     pub(crate) fn held(&self) -> Vec<Input> {
         let Ok(store) = self.store() else { return Vec::new() };
         if is_much(&store) {

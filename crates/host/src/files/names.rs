@@ -1,8 +1,7 @@
-//! Telling the core the names of what this node shares, so that others find it by them.
+//! The names of shared files for the core, by which other nodes find them.
 //!
-//! A few are told: always the whole list, made anew after something changed, and at most twice a second
-//! however much is shared at once. Of more the core is told only how many there are; each search is
-//! looked up in the index on disk.
+//! Up to [`NAMES_TOLD_MAX`] names the core gets the whole list after each change, at most twice a second. Of
+//! more it gets only the number, and each search reads the index on disk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,13 +27,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 type Folders = BTreeMap<BlobId, (BlobId, u64)>;
 
 impl Files {
-    /// What is shared has changed: the core will be told.
+    /// Notifies that the shared files have changed.
     pub(super) fn names_changed(&self) {
         self.inner.names.notify_one();
     }
 
-    /// Tells the core of all names now and after every change, while a handle exists of these
-    /// files.
+    /// Gives the core all names now and after every change, while a handle of these files exists.
     pub(crate) fn tell_names(&self) {
         let changed = Arc::clone(&self.inner.names);
         // A strong handle would keep the store open after the node.
@@ -66,7 +64,7 @@ impl Files {
         });
     }
 
-    /// What the core is told of names. Blocks.
+    /// The names for the core. Blocks.
     fn told(&self, known: &Folders) -> Result<(SharedNames, Folders), FilesError> {
         let count = self.store()?.counts().offered as usize;
         if count > NAMES_TOLD_MAX {
@@ -76,7 +74,7 @@ impl Files {
         Ok((SharedNames::All(names), folders))
     }
 
-    /// What others may find, in the order of the names. Blocks.
+    /// The names that other nodes may find, in order. Blocks.
     pub(super) fn named(&self, known: &Folders) -> Result<(Vec<FoundFile>, Folders), FilesError> {
         let mut folders = Folders::new();
         let mut names = Vec::new();
@@ -89,7 +87,7 @@ impl Files {
         Ok((names, folders))
     }
 
-    /// How others find a file or folder; `None` if they may not have all of it.
+    /// The search result for a file or folder; `None` if it is not complete or not shared.
     fn found(&self, view: &BlobView, known: &Folders, folders: &mut Folders) -> Option<FoundFile> {
         let whole = view.shared && view.state == BlobState::Complete;
         if !whole || stored_name::is_data_of_folder(&view.name) {

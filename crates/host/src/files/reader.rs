@@ -15,11 +15,11 @@ use tokio::time::timeout;
 use super::active::{Done, WantedBlob};
 use super::{Files, FilesError, blocking, stored_name};
 
-/// What is asked for ahead of a reader.
+/// Bytes that are requested ahead of a reader.
 const AHEAD_BYTES: u64 = 8 * 1024 * 1024;
 /// How long a reader waits for bytes at most.
 const WAIT: Duration = Duration::from_secs(60);
-/// How often it looks whether the fetch has begun.
+/// Interval at which a reader checks whether the fetch has begun.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A file to read from.
@@ -130,8 +130,8 @@ impl Files {
                 let blob = blocking(move || files.blob(&id)).await?;
                 return Ok(self.reader(blob, None));
             } else if own.is_none() {
-                // Nobody fetches it, or somebody else did and it has ended: only a fetch of one's own
-                // tells why.
+                // No fetch is under way, or the fetch of another task has ended: only an own fetch reports
+                // the reason.
                 own = Some(begin());
             }
             tokio::time::sleep(LOOK).await;
@@ -145,7 +145,7 @@ impl Files {
 }
 
 impl Reader {
-    /// What the file is called; empty if that is not known.
+    /// The name of the file; empty if it is not known.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -1,13 +1,12 @@
-//! Taking what is on this machine already: the hash tree of what is fetched comes first, without its data,
-//! and files that lie where it is to go are compared with it, group by group.
+//! Reuse of local bytes: the hash tree of a fetched blob is fetched first, without its data, and local
+//! files are compared with it, chunk group by chunk group.
 //!
-//! Which file may hold which bytes is a guess: the file of the same path at the same offset, then
-//! files of the same length. The tree decides, so a wrong guess costs time only. No other node
-//! learns which files are here.
+//! Which file may hold which bytes is a guess (see [`old`](super::old)). The hash tree decides, so a wrong
+//! guess costs only time. No other node learns which files are here.
 //!
 //! **Invariants:** only files below the places that the fetch was given are read, and no link is followed;
-//! no more than [`READ_BYTES_PER_SECOND`] are read for all fetches of a node together; a granule counts
-//! as found only after it was synced and noted.
+//! all fetches of a node together keep to one read rate (see [`pace`](super::pace)); a granule counts as
+//! found only after it was synced and recorded in the journal.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -29,29 +28,30 @@ use super::{Files, blocking};
 use crate::request::Request;
 use crate::transport::FetchStream;
 
-/// Bytes that are compared before others have a turn.
+/// Bytes that are compared in one step on a blocking thread.
 const STEP_BYTES: u64 = 4 * 1024 * 1024;
-/// When what was found is synced, so that others can have it.
+/// Found bytes after which they are synced, so that other nodes can have them.
 const SYNC_BYTES: u64 = 64 * 1024 * 1024;
+/// Time after which found bytes are synced.
 const SYNC_EVERY: Duration = Duration::from_millis(500);
 /// Time to wait for a source that has all of the blob.
 const SOURCE_WAIT: Duration = Duration::from_secs(2);
 const SOURCE_LOOK: Duration = Duration::from_millis(50);
-/// Silence after which a source of tree nodes is given up.
+/// Silence of a source of tree nodes after which it is not asked any more.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// One run over the tree of a blob.
 struct Check {
     fetch: FetchId,
     blob: Arc<Blob>,
-    /// Not compared yet.
+    /// Granules that are not compared yet.
     open: GranuleSet,
-    /// Compared and not told of yet.
+    /// Compared granules that are not reported yet.
     compared: Vec<u32>,
     found: Vec<u32>,
     found_bytes: u64,
     synced: Instant,
-    /// Sources that gave nothing, or something false.
+    /// Sources that sent no nodes or invalid ones.
     bad: HashSet<PublicKey>,
 }
 
@@ -65,18 +65,18 @@ struct Work {
     read_bytes: u64,
 }
 
-/// What comes next.
+/// The next step of a check.
 enum Next {
     /// There is more to compare.
     More,
     /// These nodes are needed.
     Nodes(Range<u32>),
-    /// All that can be compared is.
+    /// All granules that can be compared were compared.
     End,
 }
 
 impl Work {
-    /// Compares some of what can be compared.
+    /// Compares the next granules, up to [`STEP_BYTES`].
     fn step(&mut self, blob: &Blob) -> Result<Next, WriteError> {
         let (division, wanted) = (blob.division(), Arc::clone(&self.wanted));
         let wants = |bytes: &Range<u64>| {
@@ -109,7 +109,7 @@ impl Work {
 }
 
 impl Files {
-    /// Compares what is here with what is fetched, and tells the core what was found.
+    /// Compares local files with a fetched blob, and reports the found granules to the core.
     pub(super) async fn reuse(
         &self,
         fetch: FetchId,
@@ -144,7 +144,7 @@ impl Files {
         }
     }
 
-    /// Whether a fetch is under way still, and to this place.
+    /// Whether the fetch is still under way, to the same place.
     fn is_fetched_to(&self, fetch: FetchId, blob: &Arc<Blob>) -> bool {
         let active = self.inner.active.lock();
         let there = active.get(&fetch).and_then(Active::blob);
@@ -184,7 +184,7 @@ impl Files {
         }
     }
 
-    /// Syncs what was found, and tells the core of all that was compared.
+    /// Syncs the found granules, and reports all compared ones to the core.
     async fn tell_checked(&self, check: &mut Check) {
         check.synced = Instant::now();
         if check.compared.is_empty() {
@@ -208,7 +208,7 @@ impl Files {
         self.note_progress(fetch);
     }
 
-    /// Gets nodes from a source and takes them in. `None` if no source sends valid ones.
+    /// Fetches tree nodes from a source and adds them. `None` if no source sends valid ones.
     async fn take_nodes(
         &self,
         check: &mut Check,
@@ -243,7 +243,7 @@ impl Files {
         }
     }
 
-    /// A node that has all of it and gave nothing false so far.
+    /// A source that has the whole blob and has sent no invalid nodes.
     async fn full_source(&self, check: &Check) -> Option<Contact> {
         let end = Instant::now() + SOURCE_WAIT;
         loop {
@@ -262,7 +262,7 @@ impl Files {
         }
     }
 
-    /// Nodes from one source; `None` if it has none to give or falls silent.
+    /// Tree nodes from one source; `None` if it has none or falls silent.
     async fn nodes(&self, check: &Check, from: &Contact, nodes: &Range<u32>) -> Option<Bytes> {
         let run = Run { first: nodes.start, count: nodes.end - nodes.start };
         let (blob, size) = (check.blob.id(), check.blob.division().size());
@@ -273,7 +273,7 @@ impl Files {
     }
 }
 
-/// The one frame of a stream, for as long as bytes of it come.
+/// The only frame of a stream; `None` after [`SILENCE`] without bytes of it.
 async fn frame(stream: &mut FetchStream) -> Option<Bytes> {
     let received = stream.received();
     let mut before = received.get();

@@ -1,4 +1,4 @@
-//! Sharing: hashing what is on disk once and telling the core that it may be given to others.
+//! Sharing: hashes files once, and tells the core that other nodes may have them.
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -19,12 +19,12 @@ use super::stored_name::{DATA_NAME, hint_of, stored_name};
 use super::{Files, FilesError, SHARES_MAX, blocking};
 use crate::folder::layout;
 
-/// How long a share waits for others to end.
+/// Time for which a share waits for other shares to end.
 const WAIT: Duration = Duration::from_secs(20);
 
 /// Called with the bytes hashed and the total.
 pub type ShareProgress = Arc<dyn Fn(u64, u64) + Send + Sync>;
-/// How often a folder is read again without the files that changed meanwhile.
+/// Times that a folder is read again without the files that changed in the meantime.
 const READS_MAX: usize = 8;
 
 /// How to share.
@@ -32,12 +32,11 @@ const READS_MAX: usize = 8;
 pub struct ShareOptions {
     /// Keep a copy in the node's folder instead of reading the files where they are.
     pub copy: bool,
-    /// What to call it; `None`: as the file is called.
+    /// Its name; `None`: the name of the file.
     pub name: Option<String>,
-    /// Of bytes that were sent here: when the file was changed last, in seconds since 1970, and its
-    /// permissions as Unix counts them.
+    /// For uploaded bytes: the modification time in seconds since 1970, and the Unix permissions.
     pub marks: (Option<i64>, Option<u32>),
-    /// Hears of the progress, from several threads.
+    /// Called with the progress, from several threads.
     pub progress: Option<ShareProgress>,
 }
 
@@ -54,10 +53,10 @@ impl std::fmt::Debug for ShareOptions {
     }
 }
 
-/// What was shared.
+/// The result of a share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shared {
-    /// What to hand to others.
+    /// The link to give to other nodes.
     pub link: FileLink,
     /// Its name in the network.
     pub id: BlobId,
@@ -65,9 +64,9 @@ pub struct Shared {
     pub bytes: u64,
     /// Files in it.
     pub files: u64,
-    /// What was left out of a folder since it cannot be shared, such as links, and why.
+    /// Entries of a folder that cannot be shared, such as links, each with the reason.
     pub skipped: Vec<(String, String)>,
-    /// What is missing from a folder although it should be in it, and why.
+    /// Files that are missing from a folder although they should be in it, each with the reason.
     pub failed: Vec<(String, String)>,
 }
 
@@ -86,7 +85,7 @@ impl Drop for Abandoned {
     }
 }
 
-/// What is to be shared.
+/// The source of a share.
 enum Source {
     /// A path, whose links are followed.
     Path(PathBuf),

@@ -324,7 +324,7 @@ async fn a_false_hash_tree_is_found_out_and_costs_no_more_than_the_reuse() {
     let to = || To::Typed(folder.path().join("to"));
     let force = super::FetchOptions { update: false, force: true };
     let mut job = fetcher.files().unwrap().begin_fetch_with(link.clone(), to(), force);
-    // It ends by itself, or waits for somebody who does not lie.
+    // It ends by itself, or waits for an honest source.
     let lied = || liar.files().unwrap().inner.sent.load(Ordering::Relaxed) >= 3;
     let found_out = async {
         while job.result().is_none() && !(lied() && job.progress().active == 0) {

@@ -9,7 +9,7 @@ use potluck_swarm::{Gone, Input, LinkKind};
 
 use super::{Files, FilesError, blocking, stored_name};
 
-/// What is left of a blob.
+/// The remaining uses of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
     /// Nothing: it goes.

@@ -10,7 +10,7 @@ use potluck_swarm::Input;
 
 use super::{Files, FilesError, blocking, stored_name};
 
-/// How often shared files are looked at.
+/// Interval at which shared files are checked for changes.
 const EVERY: Duration = Duration::from_secs(60);
 /// Files looked at each time, which takes some tenths of a second: with more it goes round, ten million
 /// in eight hours. What a peer asks for is looked at before it is given in any case.

@@ -137,7 +137,7 @@ fn check_name(name: &str) -> Result<(), StartError> {
     if good { Ok(()) } else { Err(StartError::NetworkName) }
 }
 
-/// What the file at `path` says; `None` if there is none.
+/// Reads the file at `path`; `None` if there is none.
 pub(super) fn load(path: &Path) -> Result<Option<NetworkInfo>, StartError> {
     let damaged = || StartError::NetworkDamaged { path: path.to_owned() };
     let text = match file::read(path, BYTES_MAX) {

@@ -329,7 +329,7 @@ impl Book {
         self.certificates.get(&(ticket, subject)).copied()
     }
 
-    /// How many nodes got in by `ticket`.
+    /// The number of nodes that `ticket` admitted.
     pub(super) fn used(&self, ticket: &PublicKey) -> u32 {
         let first = (Some(*ticket), PublicKey::from_bytes([0; 32]));
         let last = (Some(*ticket), PublicKey::from_bytes([0xff; 32]));

@@ -28,7 +28,7 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long to wait for a datagram when no timer is set: there always is one while one is asked.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a contact said.
+/// The answer of a contact.
 enum Said {
     Certificate(Bytes),
     Refused(Refusal),

@@ -1,9 +1,8 @@
-//! Why something about membership was not done.
+//! Errors of operations on membership.
 
 use potluck_link::RevocationError;
 
-/// Why something about membership was not done. Nothing changed, unless it is said where it comes
-/// from.
+/// Why an operation on membership failed. Nothing changed, unless the operation says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum MembershipError {
     /// The network is no `invite` network.
@@ -57,9 +56,9 @@ pub enum MembershipError {
     /// Several ids begin so.
     #[error("`{who}` is the beginning of {count} ids ({some}); give more of the one that is meant")]
     Ambiguous {
-        /// What was given.
+        /// The given prefix.
         who: String,
-        /// How many begin so.
+        /// The number of ids with this prefix.
         count: usize,
         /// The first of them, at more length.
         some: String,

@@ -23,7 +23,7 @@ const EPHEMERAL_LIFE_MS: u64 = DAY_MS;
 /// Longest life of a ticket.
 const TICKET_LIFE_MAX_MS: u64 = 365 * DAY_MS;
 
-/// What a certificate says besides its subject and life.
+/// The content of a certificate besides its subject and life.
 struct Signed<'a> {
     labels: &'a [(String, String)],
     ephemeral: bool,

@@ -1,4 +1,4 @@
-//! When a node asks for a new certificate, and what it says as long as it gets none.
+//! The schedule of renewing a certificate, and the report while it fails.
 //!
 //! From the half-life of the one it has: half a year before the end of a usual one, twelve hours
 //! before that of an ephemeral one. It asks for ever, at most every [`WAIT_MIN_MS`], in the long run
@@ -11,10 +11,10 @@ use potluck_base::UnixMillis;
 const WAIT_MIN_MS: u64 = 2000;
 /// The longest wait.
 const WAIT_MAX_MS: u64 = 10 * 60 * 1000;
-/// How often it is logged that there is none.
+/// Interval at which a missing certificate is logged.
 const TELL_INTERVAL_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// What to do now.
+/// The action that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     /// Nothing.
@@ -30,7 +30,7 @@ pub(super) enum Due {
 pub(super) struct Renewal {
     issued: UnixMillis,
     expires: UnixMillis,
-    /// How often the next one was asked for.
+    /// The number of requests for the next certificate.
     tries: u32,
     asked: UnixMillis,
     wait_ms: u64,

@@ -1,15 +1,15 @@
-//! Tickets as people see them.
+//! Tickets as users see them.
 
 use std::time::Duration;
 
 use potluck_base::{PublicKey, UnixMillis};
 
-/// What a ticket is to give.
+/// The terms of a ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InviteTerms {
-    /// How many nodes it lets in; `None`: any number.
+    /// The number of nodes that it admits; `None`: any number.
     pub uses: Option<u32>,
-    /// How long it is good, at most a year.
+    /// Its life, at most a year.
     pub life: Duration,
     /// Labels of the certificates.
     pub labels: Vec<(String, String)>,
@@ -30,9 +30,9 @@ impl Default for InviteTerms {
 pub struct TicketView {
     /// The ticket's public key.
     pub id: PublicKey,
-    /// How many nodes it lets in; `None`: any number.
+    /// The number of nodes that it admits; `None`: any number.
     pub uses: Option<u32>,
-    /// How many it has let in. These may use it again, for the same certificate.
+    /// The number of nodes that it has admitted. These may use it again, for the same certificate.
     pub used: u32,
     /// When it was made.
     pub issued: UnixMillis,
@@ -58,7 +58,7 @@ potluck_base::statistics! {
 }
 
 impl TicketView {
-    /// How many further nodes it lets in; `None`: any number.
+    /// The number of further nodes that it admits; `None`: any number.
     #[must_use]
     pub fn left(&self) -> Option<u32> {
         self.uses.map(|uses| uses.saturating_sub(self.used))

@@ -93,7 +93,7 @@ impl Names {
     }
 }
 
-/// What the SRV records of a name say.
+/// The SRV records of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(not(feature = "dns"), allow(dead_code, reason = "there are no SRV records then"))]
 enum Service {
@@ -145,7 +145,7 @@ mod service {
     const GRACE: Duration = Duration::from_secs(1);
     /// Longest DNS name (RFC 1035).
     const NAME_BYTES_MAX: usize = 253;
-    /// What stands before a name to ask for its SRV records.
+    /// The prefix of a name for the query of its SRV records.
     const PREFIX: &str = "_potluck._udp.";
 
     /// Whether a name may have SRV records. This machine's own names are no business of DNS servers

@@ -29,7 +29,7 @@ pub(crate) fn ecn_of_bits(ecn: Ecn) -> Option<EcnCodepoint> {
     EcnCodepoint::from_bits(ecn.0)
 }
 
-/// Which of the port's two users a datagram is for.
+/// The receiver of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatagramKind {
     /// A datagram of the node's own link: the fixed bit is clear.
@@ -55,9 +55,9 @@ pub struct Segment<'a> {
     pub port: usize,
     /// Who sent it. Unproven: an address can be forged.
     pub from: SocketAddr,
-    /// Which of our addresses it was sent to, where the system tells.
+    /// The local address that it was sent to, where the system reports it.
     pub local: Option<IpAddr>,
-    /// What it is.
+    /// Its kind.
     pub kind: DatagramKind,
     /// Congestion marks, where the system tells. Only QUIC cares.
     pub ecn: Option<Ecn>,
@@ -68,7 +68,7 @@ pub struct Segment<'a> {
 }
 
 impl Segment<'_> {
-    /// How many datagrams there are in it.
+    /// The number of datagrams in it.
     #[must_use]
     pub const fn datagrams(&self) -> usize {
         self.bytes.len().div_ceil(self.stride)

@@ -139,7 +139,7 @@ impl Bucket {
         }
     }
 
-    /// How many bytes one turn should have at most; `None` if there is no cap.
+    /// The number of bytes that one turn should have at most; `None` if there is no rate limit.
     pub(crate) fn turn_bytes(&self) -> Option<usize> {
         let rate = self.rate.load(Ordering::Relaxed);
         let bytes = u128::from(rate) * TURN.as_millis() / 1000;

@@ -13,7 +13,7 @@ use super::{Ecn, Segment};
 /// lost here costs the sender its speed, so it holds more than a healthy node ever leaves in it.
 pub const QUIC_QUEUE_BYTES: usize = 16 * 1024 * 1024;
 
-/// What a queued run is counted with on top of its bytes, so that many tiny ones are bounded too.
+/// Bytes that each queued run counts in addition to its own, so that many small runs are bounded too.
 const ENTRY_BYTES: usize = 128;
 
 /// QUIC datagrams of one sender, as they were received together.
@@ -21,7 +21,7 @@ const ENTRY_BYTES: usize = 128;
 pub struct QuicDatagrams {
     /// Who sent them. Unproven.
     pub from: SocketAddr,
-    /// Which of our addresses they were sent to.
+    /// The local address that they were sent to.
     pub local: Option<IpAddr>,
     /// Congestion marks.
     pub ecn: Option<Ecn>,

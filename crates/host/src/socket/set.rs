@@ -29,7 +29,7 @@ mod tests;
 /// UDP, IPv6 and Ethernet it is less than 64 KiB: a run over that is cut up by the system before it
 /// goes out, and on loopback before it comes in, which costs a third of the speed.
 const SEND_BYTES_MAX: usize = 65_472;
-/// How often other ports are tried until one is free in each family.
+/// Ports that are tried until one is free in each family.
 const PORT_TRIES: usize = 16;
 
 /// The UDP ports of a node, shared by control datagrams and QUIC.
@@ -39,7 +39,7 @@ pub struct Sockets {
     ports: Vec<Port>,
     /// Addresses that could not be bound since the machine lacks their family.
     missing: Vec<BindError>,
-    /// Which port is looked at first, so that none waits for ever behind a busy one.
+    /// The port that is read first. It changes, so that no port starves behind a busy one.
     first: AtomicUsize,
     /// Only where there is something to choose.
     origins: Option<Origins>,
@@ -170,17 +170,17 @@ impl Sockets {
         self.download.set_rate(download);
     }
 
-    /// What paces QUIC on its way out.
+    /// The rate limit of outgoing QUIC.
     pub(crate) const fn upload(&self) -> &Bucket {
         &self.upload
     }
 
-    /// What paces the reading of fetched frames.
+    /// The rate limit of reading fetched frames.
     pub(crate) const fn download(&self) -> &Bucket {
         &self.download
     }
 
-    /// What the system granted as buffers, of the port that got the least.
+    /// The smallest buffers that the system granted to a port.
     #[must_use]
     pub fn buffers(&self) -> SocketBuffers {
         let all = || self.ports.iter().map(|port| port.socket.buffers());
@@ -190,7 +190,7 @@ impl Sockets {
         }
     }
 
-    /// What happened since the ports were bound, at all of them together.
+    /// The statistics of all ports together.
     #[must_use]
     pub fn stats(&self) -> PortStats {
         let all = self.ports.iter().map(|port| port.socket.stats());
@@ -262,7 +262,7 @@ impl Sockets {
     /// Sends one control datagram, waiting for room.
     ///
     /// # Errors
-    /// What the system said. Nothing was sent.
+    /// The error of the system. Nothing was sent.
     pub async fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         loop {
             match self.try_send(to, bytes) {

@@ -11,7 +11,7 @@ use super::reach::Reach;
 use super::{Inner, tls};
 use crate::socket::canonical;
 
-/// What the endpoint shows to strangers, by how far they are.
+/// The server configurations, one for each kind of distance of the peer.
 pub(super) type Servers = [Arc<noq::ServerConfig>; Reach::ALL.len()];
 
 impl Inner {

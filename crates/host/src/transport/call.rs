@@ -19,7 +19,7 @@ use super::{Inner, tls};
 
 /// Why an exchange on one connection has no answer.
 pub(super) enum Failure {
-    /// The connection is dead: another one may do.
+    /// The connection is dead: another one may work.
     Lost(CallError),
     /// The call is over.
     Over(CallError),
@@ -98,7 +98,7 @@ impl Inner {
         if lease.established() >= start {
             return self.exchange(&lease, request).await.map_err(Failure::error);
         }
-        // The connection is from earlier: the peer may have left it without our knowing.
+        // The connection is an old one: the peer may have lost it without a notice.
         let failure = tokio::select! {
             answer = self.exchange(&lease, request.clone()) => match answer {
                 Ok(answer) => return Ok(answer),
@@ -202,7 +202,7 @@ impl Inner {
     }
 }
 
-/// How often a silence is looked for within its length.
+/// Checks for a silence within its length.
 const SILENCE_TICKS: u32 = 4;
 
 /// Ends when something of ours has waited for an acknowledgement for `limit` without a packet from

@@ -54,7 +54,7 @@ potluck_base::statistics! {
         counter queue_dropped: u64,
         /// Received datagrams that looked like QUIC by their first byte only.
         counter malformed: u64,
-        /// QUIC datagrams from addresses where nobody is who was admitted.
+        /// QUIC datagrams from addresses of no admitted peer.
         counter strangers: u64,
         /// QUIC datagrams that belong to nothing, received while there was no connection at all.
         counter stray: u64,

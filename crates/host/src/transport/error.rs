@@ -84,17 +84,17 @@ pub(super) enum StreamCode {
     Busy = 3,
     /// The sender gave up before it was done.
     Abandoned = 4,
-    /// What a fetch asks for is not here.
+    /// The requested blob is not stored here.
     NotHeld = 5,
-    /// What a fetch asks for, or how, makes no sense.
+    /// The request of the fetch is invalid.
     Broken = 6,
     /// One side of a fetch lost interest.
     Cancelled = 7,
-    /// What a fetch asks for is not what it was when it was shared.
+    /// The requested blob has changed since it was shared.
     Changed = 8,
-    /// What a fetch asks for is not shared any more.
+    /// The requested blob is not shared any more.
     Unshared = 9,
-    /// What a fetch asks for cannot be read from the disk.
+    /// The requested blob cannot be read from the disk.
     Unreadable = 10,
 }
 
@@ -107,7 +107,7 @@ pub enum FetchError {
     /// The peer does not have what was asked for (any more).
     #[error("the peer does not hold this")]
     NotHeld,
-    /// What the peer shared changed on its disk.
+    /// The blob changed on the disk of the peer.
     #[error("the file changed at the peer")]
     Changed,
     /// The peer does not share it any more.
@@ -139,13 +139,13 @@ pub enum FetchError {
 pub enum FetchRefusal {
     /// There is no room now.
     Busy,
-    /// What is asked for is not here.
+    /// The requested blob is not stored here.
     NotHeld,
-    /// What is asked for changed on disk.
+    /// The requested blob changed on disk.
     Changed,
-    /// What is asked for is not shared any more.
+    /// The requested blob is not shared any more.
     Unshared,
-    /// What is asked for cannot be read.
+    /// The requested blob cannot be read.
     Unreadable,
     /// The request makes no sense.
     Broken,
@@ -165,7 +165,7 @@ impl From<FetchRefusal> for StreamCode {
 }
 
 impl FetchError {
-    /// What a stream code of the other side means.
+    /// The meaning of a stream code of the peer.
     pub(super) fn of_stream_code(code: VarInt) -> Self {
         const TOO_LARGE: u64 = StreamCode::TooLarge as u64;
         const BUSY: u64 = StreamCode::Busy as u64;
@@ -220,7 +220,7 @@ impl From<StreamCode> for VarInt {
 }
 
 impl CallError {
-    /// What a stream code of the peer means to the caller.
+    /// The meaning of a stream code of the peer for the caller.
     pub(super) fn of_stream_code(code: VarInt) -> Self {
         const TOO_LARGE: u64 = StreamCode::TooLarge as u64;
         const BUSY: u64 = StreamCode::Busy as u64;
@@ -231,7 +231,7 @@ impl CallError {
         }
     }
 
-    /// What the end of a connection means to a call on it.
+    /// The meaning of the end of a connection for a call on it.
     pub(super) fn of_lost(error: &ConnectionError) -> Self {
         let no_protocol = TransportErrorCode::crypto(ALERT_NO_APPLICATION_PROTOCOL);
         let turned_away = [VarInt::from(CloseCode::Full), VarInt::from(CloseCode::NoKey)];

@@ -23,12 +23,12 @@ const CHUNKS: usize = 32;
 /// Bytes of a frame's length.
 const LENGTH_BYTES: usize = 4;
 
-/// Bytes that have come in a stream.
+/// Counts the bytes that arrived in a stream.
 #[derive(Debug, Clone, Default)]
 pub struct Received(Arc<AtomicU64>);
 
 impl Received {
-    /// How many.
+    /// The number of bytes.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -41,7 +41,7 @@ pub struct FetchStream {
     stream: RecvStream,
     /// Pieces that were taken from the stream and are not used yet.
     chunks: [Bytes; CHUNKS],
-    /// Which of them come next.
+    /// The index of the next piece.
     unused: std::ops::Range<usize>,
     ended: Option<Result<(), FetchError>>,
     silence: Duration,

@@ -105,7 +105,7 @@ type Writable = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
 struct Sender {
     socket: Arc<Sockets>,
     writable: Option<Writable>,
-    /// How much of the transmit at hand is out: one system call may not carry all of it.
+    /// Bytes of the current transmit that were sent: one system call may not carry all of it.
     sent: usize,
     /// The turn of the transmit at hand.
     pass: Option<Pass>,

@@ -17,7 +17,7 @@ const ETHERNET_BYTES: u16 = 1452;
 /// packets of RFC 9002.
 const NEAR_WINDOW_BYTES: u64 = 64 * 1024;
 
-/// How far a peer is.
+/// The distance of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
     /// On this machine.

@@ -1,7 +1,7 @@
-//! A lease on one blob: its files, and how much of it is there.
+//! A lease on one blob: its files, and its stored granules.
 //!
-//! **Invariant:** a granule is in the set only after its bytes and nodes were written and it was noted
-//! in the journal.
+//! **Invariant:** a granule is in the set only after its bytes and tree nodes were written and the journal
+//! has it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{File, OpenOptions};
@@ -25,17 +25,17 @@ use super::{BlobError, OPEN_FILES_MAX, tree};
 pub struct Blob {
     pub(crate) entry: Arc<Entry>,
     pub(crate) division: Division,
-    /// Held for writing only while files move.
+    /// Locked for writing only while files move.
     pub(crate) segments: RwLock<Segments>,
-    /// How often another place was taken, so that of several readers that find the files of one place
-    /// changed only the first one takes the next place.
+    /// The number of times that the blob switched to another place. If several readers find the files of one
+    /// place changed, only the first one switches.
     pub(crate) places_taken: AtomicU64,
     pub(crate) handles: Mutex<LruMap<usize, Handle>>,
     pub(crate) outboard: Option<File>,
     pub(crate) progress: Mutex<Progress>,
-    /// The write of a claimed granule ended, well or not.
+    /// Notified when the write of a claimed granule has ended.
     pub(crate) resolved: Condvar,
-    /// Commits and what else must not run twice at once.
+    /// Locked by commits and other work that must not run twice at once.
     pub(crate) committing: Mutex<()>,
 }
 
@@ -43,38 +43,38 @@ pub struct Blob {
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) file: Arc<File>,
-    /// When it was last seen to be the file that was stamped.
+    /// The last time when it was compared with its stamp.
     pub(crate) checked: Instant,
 }
 
-/// How far a blob is.
+/// The progress of a blob.
 #[derive(Debug)]
 pub(crate) struct Progress {
     pub(crate) phase: Phase,
-    /// Granules that are there; used while partial only.
+    /// Stored granules of a partial blob.
     pub(crate) have: GranuleSet,
-    /// Granules of a complete blob that are not handed out any more.
+    /// Granules of a complete blob that are not read any more.
     pub(crate) lost: Option<GranuleSet>,
     /// Granules that a caller is writing.
     pub(crate) claimed: HashSet<u32>,
     pub(crate) journal: Option<Journal>,
-    /// Nodes above granules that were written since the blob was opened: at most one a granule.
+    /// Tree nodes above granules that were written since the blob was opened: at most one for each granule.
     pub(crate) saved_nodes: HashSet<u64>,
     /// Segments written since the last commit.
     pub(crate) touched: BTreeSet<usize>,
     pub(crate) unsynced_bytes: u64,
-    /// The disk did not take something and will not say so again: no more commits until reopened.
+    /// A sync failed, and a later one would not report it: no more commits until the blob is reopened.
     pub(crate) sync_failed: bool,
 }
 
 impl Blob {
-    /// Opens the blob of an entry. What a partial one got after its last commit is hashed again.
+    /// Opens the blob of an entry. Granules of a partial blob after its last commit are hashed again.
     pub(crate) fn open(entry: Arc<Entry>) -> Result<Self, BlobError> {
         let phase = entry.phase();
         let division = Division::of(entry.size).ok_or(BlobError::TooLarge { size: entry.size })?;
         let mut segments = read_segments(&entry)?;
         if phase == Phase::Partial {
-            // A finish that did not come to its end may have stamped files that change still.
+            // An interrupted finish may have stamped files that were still being written.
             segments = segments.unstamped();
         }
         if segments.bytes() != entry.size {
@@ -130,7 +130,7 @@ impl Blob {
         Ok(())
     }
 
-    /// The blob's name.
+    /// The blob's id.
     #[must_use]
     pub fn id(&self) -> BlobId {
         self.entry.id
@@ -142,7 +142,7 @@ impl Blob {
         self.division
     }
 
-    /// The granules that are there and may be handed out.
+    /// The stored granules that may be read.
     #[must_use]
     pub fn have(&self) -> GranuleSet {
         let progress = self.progress.lock();
@@ -159,7 +159,7 @@ impl Blob {
         }
     }
 
-    /// Whether a granule is there and may be handed out.
+    /// Whether a granule is stored and may be read.
     #[must_use]
     pub fn has(&self, granule: u32) -> bool {
         let progress = self.progress.lock();
@@ -173,7 +173,7 @@ impl Blob {
         }
     }
 
-    /// Bytes that are there and may be handed out.
+    /// Stored bytes that may be read.
     #[must_use]
     pub fn have_bytes(&self) -> u64 {
         let progress = self.progress.lock();
@@ -187,13 +187,13 @@ impl Blob {
         }
     }
 
-    /// Whether all of it is there and was finished.
+    /// Whether all bytes are stored and the blob was finished.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.progress.lock().phase == Phase::Complete
     }
 
-    /// Whether its files were found to be not what they were.
+    /// Whether its files were found changed.
     #[must_use]
     pub fn is_changed(&self) -> bool {
         self.progress.lock().phase == Phase::Changed

@@ -1,7 +1,7 @@
-//! What the store knows of a blob in use, without opening it.
+//! The metadata of a blob in use.
 //!
-//! **Invariant:** what is shown was written to the index before, save for the time of the last use,
-//! which may be older on disk by [`USE_SAVED_EVERY_MS`].
+//! **Invariant:** metadata is shown only after it was written to the index, except for the time of the last
+//! use, which may be older on disk by [`USE_SAVED_EVERY_MS`].
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,55 +17,56 @@ use super::index::{Index, Noted};
 use super::meta::{Meta, Phase};
 use crate::backend::Changes;
 
-/// How old the time of the last use on disk may be.
+/// Milliseconds by which the time of the last use on disk may be older. Raising it saves writes and makes
+/// the order of eviction less exact after a crash.
 const USE_SAVED_EVERY_MS: u64 = 60_000;
 
-/// Where the bytes of a blob lie.
+/// Where the bytes of a blob are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlobPlace {
-    /// In the store's own folder.
+    /// In the folder of the store.
     Inside,
     /// In files elsewhere.
     Outside {
         /// The file, or the folder that the files are below.
         path: PathBuf,
-        /// How many files.
+        /// The number of files.
         segments: u32,
     },
 }
 
-/// How far a blob is.
+/// The state of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlobState {
-    /// Some of it is there.
+    /// Some of its bytes are stored.
     Partial {
-        /// Bytes that are there.
+        /// Bytes that are stored.
         have_bytes: u64,
     },
-    /// All of it is there.
+    /// All of its bytes are stored.
     Complete,
-    /// Its files are not what they were; it is not handed out any more.
+    /// Its files have changed; it is not read any more.
     Changed,
 }
 
-/// What there is to see of a blob.
+/// The view of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobView {
-    /// Its name in the network.
+    /// Its id in the network.
     pub id: BlobId,
     /// Its bytes.
     pub size: u64,
-    /// What people call it.
+    /// Its name.
     pub name: String,
-    /// Of a blob that is one file: when its bytes were last changed, in seconds since 1970.
+    /// The modification time of a blob that is one file, in seconds since 1970.
     pub mtime: Option<i64>,
-    /// And its permissions as Unix counts them.
+    /// The Unix permissions of a blob that is one file.
     pub mode: Option<u32>,
-    /// Where its bytes lie.
+    /// Where its bytes are.
     pub place: BlobPlace,
-    /// How far it is.
+    /// Its state.
     pub state: BlobState,
-    /// Whether it stays until it is unpinned.
+    /// Whether it is kept until it is unpinned.
     pub pinned: bool,
     /// Whether this node offers it.
     pub shared: bool,
@@ -86,19 +87,19 @@ pub(crate) struct Entry {
     pub(crate) id: BlobId,
     pub(crate) size: u64,
     pub(crate) folder: PathBuf,
-    /// What the index has.
+    /// The metadata as the index has it.
     noted: Mutex<Noted>,
-    /// Bytes that are there while the blob is partial.
+    /// Stored bytes of a partial blob.
     pub(crate) have_bytes: AtomicU64,
     used_ms: AtomicU64,
-    /// Granules of it that are not handed out any more, since files of it are not what they were while
-    /// others are.
+    /// Granules of a complete blob that are not read any more, since some of its files have changed.
     lost: Mutex<Option<GranuleSet>>,
     /// The blob while a caller holds it.
     pub(crate) live: Mutex<Lease>,
-    /// The index has it no more: a note would bring it back. Changed while `noted` is locked.
+    /// Whether the blob was removed from the index: a change of its metadata would bring it back. Set while
+    /// `noted` is locked.
     gone: AtomicBool,
-    // It keeps other stores out of the folder.
+    // The index holds the lock that keeps other stores out of the folder.
     pub(crate) index: Arc<Index>,
 }
 
@@ -147,12 +148,12 @@ impl Entry {
         self.noted.lock().meta.phase
     }
 
-    /// Changes what is noted, on disk first.
+    /// Changes the metadata, on disk first.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Meta)) -> Result<(), BlobError> {
         self.change_with(change, Changes::new())
     }
 
-    /// Changes what is noted in one batch with other rows.
+    /// Changes the metadata in one batch with other rows.
     pub(crate) fn change_with(
         &self,
         change: impl FnOnce(&mut Meta),
@@ -173,31 +174,31 @@ impl Entry {
         self.index.sync()
     }
 
-    /// Notes that the files are not what they were. Holds in memory even if the disk refuses.
+    /// Records that the files have changed; in memory even if the disk refuses.
     pub(crate) fn set_changed(&self) {
         if self.change(|meta| meta.phase = Phase::Changed).is_err() {
             self.noted.lock().meta.phase = Phase::Changed;
         }
     }
 
-    /// Notes, until the store is opened again, that some of its files are not what they were.
+    /// Records in memory that some of its files have changed.
     pub(crate) fn set_lost(&self, granules: Option<GranuleSet>) {
         *self.lost.lock() = granules;
     }
 
-    /// Granules of a complete blob that are not handed out any more.
+    /// Granules of a complete blob that are not read any more.
     pub(crate) fn lost(&self) -> Option<GranuleSet> {
         self.lost.lock().clone()
     }
 
-    /// Notes a use at `now_ms`; now and then on disk.
+    /// Records a use at `now_ms`, and sometimes writes it to the disk.
     pub(crate) fn used(&self, now_ms: u64) {
         self.used_ms.fetch_max(now_ms, Ordering::Relaxed);
         self.save_use(USE_SAVED_EVERY_MS);
     }
 
-    /// Notes the last use on disk if what is noted there is so much older. Only the order of eviction
-    /// hangs on it, so it may fail.
+    /// Writes the time of the last use to the disk, if the one there is older by
+    /// [`USE_SAVED_EVERY_MS`]. Only the order of eviction depends on it, so it may fail.
     pub(crate) fn save_use(&self, older_ms: u64) {
         let mut noted = self.noted.lock();
         let used_ms = self.used_ms();
@@ -212,7 +213,7 @@ impl Entry {
         }
     }
 
-    /// Takes it out of the index; with an intent if its folder goes next.
+    /// Removes it from the index, with an intent if its folder is removed next.
     pub(crate) fn forget(&self, folder: bool) -> Result<(), BlobError> {
         let noted = self.noted.lock();
         self.index.remove(&noted, folder)?;
@@ -241,7 +242,7 @@ impl Entry {
     }
 }
 
-/// What there is to see of a blob of which this is noted.
+/// The view of a blob with this metadata.
 pub(crate) fn view_of(noted: Noted, have_bytes: u64, in_use: bool) -> BlobView {
     let Noted { meta, used_ms, .. } = noted;
     BlobView {
@@ -266,13 +267,13 @@ pub(crate) fn view_of(noted: Noted, have_bytes: u64, in_use: bool) -> BlobView {
     }
 }
 
-/// The file that said what a blob is before there was an index.
+/// The metadata file of versions before the index.
 pub(crate) const META: &str = "meta";
-/// The file that says where its bytes lie, if in very many files elsewhere.
+/// The file with the segments of a blob in very many files.
 pub(crate) const PLACE: &str = "place";
 /// The nodes of its hash tree.
 pub(crate) const OUTBOARD: &str = "outboard";
-/// The journal of what is there.
+/// The journal of stored granules.
 pub(crate) const HAVE: &str = "have";
-/// Its bytes, if they lie here.
+/// The bytes of a blob inside the store.
 pub(crate) const DATA: &str = "data";

@@ -1,7 +1,7 @@
-//! The end of a fetch, and the way of its files to where they belong.
+//! The end of a fetch: completes the blob, and moves its files to their final paths.
 //!
-//! **Invariant:** a crash at any moment leaves the blob partial or complete, before or after its move,
-//! never between.
+//! **Invariant:** a crash leaves the blob partial or complete, and its files before or after their move, never
+//! in between.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,7 +1,7 @@
-//! What goes when there is too much, and why the rest stays.
+//! Eviction of blobs when the cache is over its quota.
 //!
-//! **Invariant:** only bytes go that are neither pinned nor shared, that no caller holds, and that lie in the
-//! store.
+//! **Invariant:** a blob is removed only if it is neither pinned nor shared, no caller holds it, and its bytes
+//! are in the store.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,14 +17,15 @@ use super::index::{Class, DAMAGED, Noted, PARTIAL, USED};
 use super::meta::Phase;
 use super::store::BlobStore;
 
-/// How long a fetch may rest before its bytes count as left behind.
+/// Time after which the bytes of an idle fetch may be removed. Raising it keeps more bytes of abandoned
+/// fetches.
 const PARTIAL_RESTS_MS: u64 = 7 * 24 * 60 * 60 * 1000;
-/// Most blobs that one collection removes: the caller begins another one.
+/// Most blobs that one collection removes; the caller then begins another one.
 const REMOVED_MAX: usize = 1024;
-/// Most blobs that stay of which a report tells.
+/// Most kept blobs in a report.
 const KEPT_LISTED_MAX: usize = 1000;
 
-/// Why a blob stays or goes.
+/// Why a blob is kept or removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GcReason {
     /// Stays: pinned.
@@ -60,37 +61,37 @@ impl fmt::Display for GcReason {
     }
 }
 
-/// What became of one blob.
+/// The decision about one blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GcEntry {
     /// The blob.
     pub id: BlobId,
     /// Its bytes in the store.
     pub bytes: u64,
-    /// Why.
+    /// The reason.
     pub reason: GcReason,
 }
 
-/// What a collection did, or would do.
+/// The result of a collection, or of a dry run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GcReport {
-    /// Blobs that went, or would go; at most 1,024.
+    /// Blobs that were removed; at most 1,024.
     pub removed: Vec<GcEntry>,
-    /// How many blobs went, or would go, as far as this collection came.
+    /// The number of blobs that this collection removed.
     pub removed_count: u64,
-    /// Blobs that stay: the first thousand, in the order of their names in the network.
+    /// Kept blobs: the first thousand, in the order of their ids.
     pub kept: Vec<GcEntry>,
-    /// How many blobs stay.
+    /// The number of kept blobs.
     pub kept_count: u64,
     /// Bytes of the removed ones.
     pub freed_bytes: u64,
-    /// Bytes that count against the quota and stay.
+    /// Kept bytes that count against the quota.
     pub cached_bytes: u64,
-    /// More would go: another collection is needed.
+    /// Whether another collection is needed.
     pub more: bool,
 }
 
-/// A blob that may go.
+/// A blob that may be removed.
 struct Candidate {
     used_ms: u64,
     id: BlobId,
@@ -99,15 +100,15 @@ struct Candidate {
 }
 
 impl BlobStore {
-    /// If the cache is over its quota, removes the least recently used blobs until it is at nine
-    /// tenths, at most 1,024 of them; only says so on a `dry_run`. Damaged blobs go in any case.
+    /// If the cache is over its quota, removes the least recently used blobs until it is at nine tenths, at
+    /// most 1,024 of them. A `dry_run` only reports them. Damaged blobs are always removed.
     ///
     /// # Errors
     /// The disk refused.
     pub fn gc(&self, dry_run: bool) -> Result<GcReport, BlobError> {
         let mut changes = self.changes();
         let memory = self.in_memory();
-        // What the index has is the order of eviction.
+        // The index has the order of eviction.
         memory.iter().for_each(|entry| entry.save_use(1));
         let held: BTreeMap<BlobId, Arc<Entry>> = memory
             .into_iter()
@@ -144,11 +145,11 @@ impl BlobStore {
         Ok(report)
     }
 
-    /// Removes a blob; false if a caller took hold of it.
+    /// Removes a blob; false if a caller holds it.
     fn evict(&self, id: &BlobId, changes: &mut MutexGuard<'_, u64>) -> Result<bool, BlobError> {
         let entry = match self.find(id) {
             Ok(Some(entry)) => entry,
-            // What cannot be read is left alone.
+            // A blob with metadata that cannot be read is not touched.
             Ok(None) | Err(BlobError::Damaged) => return Ok(false),
             Err(error) => return Err(error),
         };
@@ -176,7 +177,7 @@ impl BlobStore {
         Ok(bytes)
     }
 
-    /// The partial blobs whose fetch rests, longest first.
+    /// The partial blobs with an idle fetch, longest first.
     fn resting(&self) -> impl Iterator<Item = Result<(u64, BlobId), BlobError>> + '_ {
         let before = unix_ms().saturating_sub(PARTIAL_RESTS_MS);
         self.index.by_use(PARTIAL).take_while(move |found| match found {
@@ -185,7 +186,7 @@ impl BlobStore {
         })
     }
 
-    /// The bytes of a partial blob that may go; `None` if it stays.
+    /// The bytes of a partial blob that may be removed; `None` if it is kept.
     fn partial_bytes(&self, id: &BlobId) -> Result<Option<u64>, BlobError> {
         let Some(noted) = self.index.noted(id)? else { return Ok(None) };
         if noted.class() != Class::Partial {
@@ -195,7 +196,7 @@ impl BlobStore {
         Ok(Some(journalled(&folder, &noted.meta).unwrap_or(0)))
     }
 
-    /// What may go, in the order in which it goes; a few more than go at once.
+    /// The blobs that may be removed, in this order; a few more than one collection removes.
     fn candidates(
         &self,
         held: &BTreeMap<BlobId, Arc<Entry>>,
@@ -233,7 +234,7 @@ impl BlobStore {
         Ok(candidates)
     }
 
-    /// Tells of the first blobs that stay.
+    /// Reports the first kept blobs.
     fn list_kept(
         &self,
         held: &BTreeMap<BlobId, Arc<Entry>>,
@@ -262,7 +263,7 @@ impl BlobStore {
     }
 }
 
-/// Why a blob stays that no caller holds and that did not go.
+/// Why a blob was kept that no caller holds.
 fn stays_because(noted: &Noted) -> GcReason {
     let rests = unix_ms().saturating_sub(noted.used_ms) >= PARTIAL_RESTS_MS;
     match noted.class() {

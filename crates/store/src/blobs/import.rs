@@ -1,8 +1,8 @@
-//! Files become a blob.
+//! Imports files as a blob.
 //!
-//! **Invariant:** what is installed is what was hashed: copied bytes are hashed as they are copied,
-//! files left where they are must look the same before and after. Each file is read by the descriptor
-//! of what was opened, never by a path that may lead elsewhere by now.
+//! **Invariant:** the bytes of the blob are the ones that were hashed: copied bytes are hashed while they are
+//! copied, and files that stay must have the same size and times before and after. Each file is read
+//! through an open descriptor, never through a path that may have changed.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -26,23 +26,23 @@ use crate::backend::Changes;
 /// Most files of a small blob whose places fit in the index.
 const SMALL_FILES_MAX: usize = 64;
 
-/// What becomes of files that are imported.
+/// What an import does with the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImportHow {
-    /// Their bytes are copied into the store; shared with the file where the file system can.
+    /// Their bytes are copied into the store, as a reflink where the file system supports it.
     Copy,
-    /// They stay, and are read where they are for as long as they do not change.
+    /// They stay where they are and are read there, until they change.
     Reference,
 }
 
-/// What an import made.
+/// The result of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Imported {
-    /// The blob's name in the network.
+    /// The blob's id in the network.
     pub id: BlobId,
-    /// Its bytes.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// Whether the store had it before; then it is where it was.
+    /// Whether the store had it before; then its place is unchanged.
     pub known: bool,
 }
 
@@ -57,7 +57,7 @@ pub struct ImportOptions<'a> {
     pub keep: Keep,
 }
 
-/// What is noted of a blob whose folder is filled.
+/// The metadata of a new blob with a filled folder.
 struct NewBlob<'a> {
     name: &'a str,
     keep: Keep,
@@ -75,7 +75,7 @@ impl<'a> NewBlob<'a> {
 }
 
 impl BlobStore {
-    /// Keeps some bytes, such as a manifest, inside the store.
+    /// Adds bytes, such as a manifest, inside the store.
     ///
     /// # Errors
     /// The disk refused, or has no room.
@@ -108,8 +108,8 @@ impl BlobStore {
         discard_unless(added, &folder).map(|imported| imported.id)
     }
 
-    /// Makes a blob of files laid end to end. Links on the way to the one file, or to the folder that
-    /// all of them are in, are followed; below it none is. Otherwise as [`BlobStore::import_opened`].
+    /// Makes a blob of the concatenation of files. Links in the path of a single file, or of the folder of
+    /// all files, are followed; below that folder none is. Otherwise as [`BlobStore::import_opened`].
     ///
     /// # Errors
     /// As [`BlobStore::import_opened`], and [`BlobError::NotPlain`].
@@ -140,11 +140,11 @@ impl BlobStore {
         self.import_opened(&opened, &files, ImportOptions { how, name, keep }, progress)
     }
 
-    /// Makes a blob of the file that was opened, or of files below the folder that was, laid end to
-    /// end. `progress` hears how many bytes were hashed, from several threads, and may stop it.
+    /// Makes a blob of the opened file, or of the concatenation of files below the opened folder. Calls
+    /// `progress` from several threads with the number of hashed bytes; it may stop the import.
     ///
     /// # Errors
-    /// [`BlobError::Changed`] if a file has another size than was said or changes meanwhile;
+    /// [`BlobError::Changed`] if a file has another size than stated, or changes during the import;
     /// [`BlobError::InUse`] if the same blob is being fetched.
     pub fn import_opened(
         &self,
@@ -166,7 +166,7 @@ impl BlobStore {
         let stamps = files.iter().map(stamp).collect::<Result<Vec<_>, _>>()?;
         let small = files.iter().map(|file| file.bytes).sum::<u64>() <= GROUP_BYTES;
         let folder = if small && how == ImportHow::Reference && files.len() <= SMALL_FILES_MAX {
-            // All there is to note fits in the index.
+            // All metadata fits in the index.
             self.no_folder(&mut self.changes())
         } else {
             self.new_folder(&mut self.changes())?
@@ -194,12 +194,12 @@ impl BlobStore {
         discard_unless(imported, &folder)
     }
 
-    /// Notes small files that are to be shared under these names without reading them, in one batch; for
-    /// measurements with millions of them. What a file holds is compared with the id when it is read, as
-    /// always. Files that the store has are left out.
+    /// Adds small files that are shared under these names, without reading them, in one batch; for
+    /// measurements with millions of files. Their content is compared with the id when it is read, as
+    /// always. Files that the store has already are left out.
     ///
     /// # Errors
-    /// A file is not there or too large, or the disk refused.
+    /// A file does not exist or is too large, or the disk refused.
     #[doc(hidden)]
     pub fn note_unread(
         &self,
@@ -272,7 +272,7 @@ impl BlobStore {
         Ok(imported)
     }
 
-    /// Makes a filled folder that of a new blob, unless it is known.
+    /// Installs a filled folder as that of a new blob, unless the store has the blob.
     fn adopt(
         &self,
         folder: &Path,
@@ -309,14 +309,13 @@ impl BlobStore {
         Ok(imported)
     }
 
-    /// Whether the store has a blob and its files are, as far as can be seen, what they were; pins it
-    /// if asked.
+    /// The blob, if the store has it and its files seem unchanged. Pins it if requested.
     fn keep_known(&self, id: BlobId, keep: Keep) -> Result<Option<Arc<Blob>>, BlobError> {
         let Ok(entry) = self.entry(&id) else { return Ok(None) };
         if entry.phase() != Phase::Complete {
             return Ok(None);
         }
-        // One whose notes are damaged is replaced.
+        // A blob with damaged metadata is replaced.
         let Ok(Some(blob)) = self.lease(&entry) else { return Ok(None) };
         if blob.check_files().is_err() {
             return Ok(None);
@@ -328,25 +327,25 @@ impl BlobStore {
     }
 }
 
-/// Opens a file of the store's own.
+/// Opens a file inside the store.
 fn own(path: &Path) -> Result<Arc<File>, BlobError> {
     File::open(path).map(Arc::new).map_err(BlobError::at(path))
 }
 
-/// Makes a copy that shares its bytes with a file until one of them changes, where the file system can.
+/// Makes a reflink of a file, where the file system supports it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn reflink(from: &File, _path: &Path, to: &Path) -> io::Result<()> {
     Ok(rustix::fs::ioctl_ficlone(File::create_new(to)?, from)?)
 }
 
-/// Makes a copy that shares its bytes with a file until one of them changes, where the file system can.
+/// Makes a reflink of a file, where the file system supports it.
 #[cfg(target_vendor = "apple")]
 fn reflink(from: &File, _path: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, CloneFlags, fclonefileat};
     Ok(fclonefileat(from, CWD, to, CloneFlags::empty())?)
 }
 
-/// Makes a copy that shares its bytes with a file until one of them changes, where the file system can.
+/// Makes a reflink of a file, where the file system supports it.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 fn reflink(_from: &File, path: &Path, to: &Path) -> io::Result<()> {
     reflink_copy::reflink(path, to)

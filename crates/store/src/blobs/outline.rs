@@ -26,8 +26,8 @@ impl Blob {
         (tree::of(self.division.size()).outboard_size() / NODE_BYTES as u64) as u32
     }
 
-    /// Some nodes of its tree, in pre-order. They are as they were when the blob became whole; the
-    /// reader compares them.
+    /// Some nodes of its tree, in pre-order. They are as they were when the blob became complete; the
+    /// receiver verifies them.
     ///
     /// # Errors
     /// [`ReadError::Missing`] of a blob that is not whole, if there are no such nodes, or more than

@@ -1,7 +1,7 @@
 //! Bytes that are on this machine already, taken for a blob: guessed by the caller, and kept only if their
 //! hash is the one that the blob's tree has at that place.
 //!
-//! **Invariant:** what is written is what was hashed, out of one buffer. A change of the file that
+//! **Invariant:** the written bytes are the hashed ones, from one buffer: a program that changes the file that
 //! the bytes came from changes nothing here.
 
 use blake3::Hash;

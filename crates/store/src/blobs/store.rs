@@ -1,8 +1,8 @@
-//! The store: which blobs there are, how one is opened, begun and removed.
+//! The blob store: opens, begins and removes blobs.
 //!
-//! **Invariants:** a blob is there once the index has it, and its folder was in place before; a blob
-//! is opened once, however many hold it; one that is held is never removed; in memory is only what
-//! a caller holds, and the entries used last.
+//! **Invariants:** a blob exists once the index has it, and its folder is in place before that; a blob is
+//! opened once for any number of holders; a blob that is held is never removed; memory has only the entries
+//! that callers hold, and the ones used last.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,27 +28,27 @@ use crate::config::SyncMode;
 
 /// The folder of all blobs inside the data folder.
 const BLOBS: &str = "blobs";
-/// Where the folders of blobs are on their way in and out; what a crash leaves here is removed.
+/// The folder of blobs that are being created or removed. Remains of a crash in it are removed.
 const ASIDE: &str = "aside";
-/// Entries kept in memory although no caller holds them.
+/// Entries in memory that no caller holds.
 const RECENT_MAX: usize = 1024;
-/// Most blobs in a list that is not asked for in pages.
+/// Most blobs in a list without pages.
 const LIST_MAX: usize = 10_000;
 
-/// Most folders with the same data that are told of.
+/// Most folders with the same data that are returned.
 const OWNERS_MAX: usize = 1024;
 
-/// What a store may take.
+/// The limits of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlobLimits {
-    /// Bytes of blobs kept inside the store that are neither pinned nor shared; over it the least
-    /// recently used ones go.
+    /// Bytes of blobs inside the store that are neither pinned nor shared; beyond, the least recently used
+    /// ones are removed.
     pub cache_bytes: u64,
-    /// How many blobs there may be.
+    /// The number of blobs.
     pub blobs_max: usize,
 }
 
-/// Whether a blob stays.
+/// How long a blob is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     /// While there is room.
@@ -57,13 +57,13 @@ pub enum Keep {
     Pinned,
 }
 
-/// Where the bytes of a blob are to lie.
+/// Where the bytes of a blob are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// In the store's own folder.
+    /// In the folder of the store.
     Inside,
-    /// In these files, laid end to end. While the blob is partial they are the store's: it makes them
-    /// with the folders above them, and removes the files if the blob is removed.
+    /// In these files, concatenated. While the blob is partial, the files belong to the store: it creates
+    /// them with the folders above them, and removes the files if the blob is removed.
     Segments(Vec<SegmentTarget>),
 }
 
@@ -74,18 +74,18 @@ pub struct BlobStore {
     pub(crate) limits: BlobLimits,
     pub(crate) index: Arc<Index>,
     entries: Mutex<Entries>,
-    /// Held while blobs come and go; counts the folders made aside.
+    /// Locked while blobs are added and removed. Counts the folders in [`ASIDE`].
     changes: Mutex<u64>,
-    /// Later than all uses so far.
+    /// A time later than all uses so far.
     clock: AtomicU64,
 }
 
-/// The entries in memory: one a blob, for as long as a caller has it.
+/// The entries in memory: one for each blob, while a caller has it.
 #[derive(Debug)]
 struct Entries {
     held: BTreeMap<BlobId, Weak<Entry>>,
     recent: LruMap<BlobId, Arc<Entry>>,
-    /// How many there may be in `held` before those that are gone are taken out.
+    /// The size of `held` at which dropped entries are removed from it.
     prune_at: usize,
 }
 
@@ -130,9 +130,9 @@ impl Drop for BlobStore {
 }
 
 impl BlobStore {
-    /// Opens the blobs of a data folder, making it if need be. Takes as long for ten million blobs as
-    /// for ten. What an older version noted beside the blobs is moved into the index once; blobs whose
-    /// notes are damaged are set aside then and counted ([`BlobStore::damaged`]).
+    /// Opens the blobs of a data folder, and creates it if it does not exist. The time does not depend on
+    /// the number of blobs. Metadata files of an older version are moved into the index once; blobs with
+    /// damaged metadata are set aside then and counted ([`BlobStore::damaged`]).
     ///
     /// # Errors
     /// [`BlobError::Open`] if another store has the folder or its index is damaged; [`BlobError::Io`].
@@ -140,7 +140,7 @@ impl BlobStore {
         Self::open_with(data_folder, limits, SyncMode::Data)
     }
 
-    /// As [`BlobStore::open`]; `sync` says when a change counts as done.
+    /// As [`BlobStore::open`]; `sync` says when a change is acknowledged.
     ///
     /// # Errors
     /// As [`BlobStore::open`].
@@ -151,7 +151,7 @@ impl BlobStore {
     ) -> Result<Self, BlobError> {
         let folder = data_folder.join(BLOBS);
         let lock = Arc::new(FolderLock::acquire(&folder)?);
-        // Files are opened without following links, which may well be on the way to the data folder.
+        // Files are opened without following links, but the path of the data folder may have links.
         let folder = folder.canonicalize().map_err(BlobError::at(&folder))?;
         let aside = folder.join(ASIDE);
         if aside.symlink_metadata().is_ok() {
@@ -173,19 +173,19 @@ impl BlobStore {
         })
     }
 
-    /// The data folder that it is in.
+    /// The data folder of the store.
     #[must_use]
     pub fn data_folder(&self) -> &Path {
         self.folder.parent().unwrap_or(&self.folder)
     }
 
-    /// How many blobs were found whose notes cannot be read.
+    /// The number of blobs with metadata that cannot be read.
     #[must_use]
     pub fn damaged(&self) -> usize {
         self.index.damaged()
     }
 
-    /// What is counted. Costs nothing.
+    /// The counters.
     #[must_use]
     pub fn counts(&self) -> BlobCounts {
         let counts = self.index.counts();
@@ -216,23 +216,23 @@ impl BlobStore {
         self.index.disk_bytes()
     }
 
-    /// Holds a blob. `None` if there is no such.
+    /// A lease on a blob. `None` if there is no such blob.
     ///
     /// # Errors
-    /// What is noted about it cannot be read.
+    /// The metadata of the blob cannot be read.
     pub fn get(&self, id: &BlobId) -> Result<Option<Arc<Blob>>, BlobError> {
         self.find(id)?.map_or(Ok(None), |entry| self.lease(&entry))
     }
 
-    /// Holds a blob for a look at it, which is no use of it. `None` if there is no such.
+    /// A lease on a blob that does not count as a use. `None` if there is no such blob.
     ///
     /// # Errors
-    /// What is noted about it cannot be read.
+    /// The metadata of the blob cannot be read.
     pub fn look(&self, id: &BlobId) -> Result<Option<Arc<Blob>>, BlobError> {
         self.find(id)?.map_or(Ok(None), |entry| Self::open_entry(&entry))
     }
 
-    /// Notes that `data` is the data of the folder that the blob `list` lists.
+    /// Records that `data` is the data of the folder with the manifest `list`.
     ///
     /// # Errors
     /// The disk refused.
@@ -241,7 +241,8 @@ impl BlobStore {
         self.sync()
     }
 
-    /// The lists of the folders whose data a blob is, at most 1,024; some may be gone.
+    /// The manifests of the folders that have this blob as their data, at most 1,024. Some may have been
+    /// removed.
     ///
     /// # Errors
     /// The disk refused.
@@ -249,11 +250,11 @@ impl BlobStore {
         self.index.owners(data, OWNERS_MAX)
     }
 
-    /// Notes once which folders the data belongs to that an older version stored, which did not note it:
-    /// `data_of` gives the data of the folder that a blob lists, if it lists one.
+    /// Records once the manifests of all data that an older version stored without them. `data_of` returns
+    /// the data of the folder, if the blob is a manifest.
     ///
     /// # Errors
-    /// The disk refused; it is done at the next start.
+    /// The disk refused; the next start tries again.
     pub fn note_owners_once(
         &self,
         data_of: impl Fn(&Self, &BlobView) -> Option<BlobId>,
@@ -275,15 +276,14 @@ impl BlobStore {
         self.index.has_owners()
     }
 
-    /// The blobs, in the order of their names in the network: the first ten thousand. More come by
-    /// [`BlobStore::page`].
+    /// The first ten thousand blobs in the order of their ids. See [`BlobStore::page`] for more.
     #[must_use]
     pub fn list(&self) -> Vec<BlobView> {
         self.page(None, LIST_MAX).unwrap_or_default()
     }
 
-    /// At most `max` blobs behind `after`, in the order of their names in the network. What cannot be
-    /// read is left out.
+    /// At most `max` blobs after the id `after`, in the order of their ids. Blobs with metadata that cannot
+    /// be read are left out.
     ///
     /// # Errors
     /// The disk refused.
@@ -291,7 +291,7 @@ impl BlobStore {
         self.index.page(after).take(max).map(|noted| Ok(self.seen(noted?))).collect()
     }
 
-    /// At most `max` blobs that are partly here, those first whose fetch rests longest.
+    /// At most `max` partial blobs, those with the oldest fetch first.
     ///
     /// # Errors
     /// The disk refused.
@@ -303,9 +303,8 @@ impl BlobStore {
         Ok(views)
     }
 
-    /// What is given to others under a name and fits these words, which are as
-    /// [`words_of`](potluck_base::words::words_of) makes them: at most `max`, in the order in which they
-    /// were shared.
+    /// At most `max` offered blobs whose name has all these words, in the order in which they were shared.
+    /// The words must be in the form of [`words_of`](potluck_base::words::words_of).
     ///
     /// # Errors
     /// The disk refused.
@@ -314,8 +313,8 @@ impl BlobStore {
         Ok(found.into_iter().map(|noted| self.seen(noted)).collect())
     }
 
-    /// At most `max` of what is given to others under a name, in the order in which it was shared,
-    /// behind the number `after`; with the number of the last one.
+    /// At most `max` offered blobs with a name after the number `after`, in the order in which they were
+    /// shared, and the number of the last one.
     ///
     /// # Errors
     /// The disk refused.
@@ -329,7 +328,7 @@ impl BlobStore {
         Ok((ids, last))
     }
 
-    /// How far the round over all that is offered has come: the number to go on behind.
+    /// The position of the round over all offered blobs: the number to continue after.
     ///
     /// # Errors
     /// The disk refused.
@@ -337,7 +336,7 @@ impl BlobStore {
         self.index.cursor()
     }
 
-    /// Notes how far the round has come.
+    /// Records the position of the round.
     ///
     /// # Errors
     /// The disk refused.
@@ -345,7 +344,7 @@ impl BlobStore {
         self.index.set_cursor(cursor)
     }
 
-    /// What there is to see of one blob.
+    /// The view of one blob.
     #[must_use]
     pub fn view(&self, id: &BlobId) -> Option<BlobView> {
         let live = self.entries.lock().get(id);
@@ -365,8 +364,8 @@ impl BlobStore {
         view_of(noted, have_bytes, false)
     }
 
-    /// Begins to fetch a blob, or goes on if it was begun with the same place. One that is complete is
-    /// given as it is.
+    /// Begins to fetch a blob, or continues a fetch to the same place. A complete blob is returned as it
+    /// is.
     ///
     /// # Errors
     /// [`BlobError::NoSpace`] if the disk has no room for what is missing; [`BlobError::Exists`] if
@@ -396,7 +395,7 @@ impl BlobStore {
                     let missing = size.saturating_sub(entry.have_bytes.load(Ordering::Relaxed));
                     space::check(outside.as_ref().map_or(&self.folder, |to| to.base()), missing)?;
                 }
-                // Opening may take long; others need not wait.
+                // Opening may take long, and other callers need not wait for it.
                 drop(changes);
                 return self.lease(&entry)?.ok_or(BlobError::Unknown);
             }
@@ -443,8 +442,8 @@ impl BlobStore {
         })
     }
 
-    /// Notes what is told of a blob that is one file: when its bytes were changed last, in seconds since
-    /// 1970, and its permissions as Unix counts them.
+    /// Records the modification time (in seconds since 1970) and the Unix permissions of a blob that is one
+    /// file.
     ///
     /// # Errors
     /// [`BlobError::Unknown`], or the disk refused.
@@ -457,7 +456,7 @@ impl BlobStore {
         self.entry(id)?.change(|meta| (meta.mtime, meta.mode) = (mtime, mode))
     }
 
-    /// Makes a blob stay until it is unpinned, or not any more.
+    /// Pins or unpins a blob. A pinned blob is kept.
     ///
     /// # Errors
     /// [`BlobError::Unknown`], or the disk refused.
@@ -465,8 +464,8 @@ impl BlobStore {
         self.entry(id)?.change(|meta| meta.pinned = pinned)
     }
 
-    /// Removes a blob: what lies in the store, and the files of one that is partial. Files elsewhere
-    /// that are whole are left alone.
+    /// Removes a blob with its bytes in the store, or the files of a partial blob. Complete files elsewhere
+    /// are not touched.
     ///
     /// # Errors
     /// [`BlobError::Unknown`]; [`BlobError::InUse`] while a caller holds it; the disk refused.
@@ -476,7 +475,7 @@ impl BlobStore {
         self.take_out(&entry, &mut changes)
     }
 
-    /// Opens the blob of an entry, or gives the one that is open.
+    /// Opens the blob of an entry, or returns the open one.
     pub(crate) fn lease(&self, entry: &Arc<Entry>) -> Result<Option<Arc<Blob>>, BlobError> {
         entry.used(self.tick());
         Self::open_entry(entry)
@@ -528,13 +527,13 @@ impl BlobStore {
         std::fs::remove_dir_all(&old).map_err(BlobError::at(&old))
     }
 
-    /// The path of a folder aside that is not there.
+    /// An unused path in [`ASIDE`].
     pub(crate) fn no_folder(&self, changes: &mut MutexGuard<'_, u64>) -> PathBuf {
         **changes += 1;
         self.folder.join(ASIDE).join(changes.to_string())
     }
 
-    /// A new folder aside, to be filled and installed.
+    /// A new folder in [`ASIDE`], to be filled and installed.
     pub(crate) fn new_folder(
         &self,
         changes: &mut MutexGuard<'_, u64>,
@@ -544,8 +543,8 @@ impl BlobStore {
         Ok(folder)
     }
 
-    /// Makes a filled folder, if there is one, that of a blob, and notes the blob with its place. It is
-    /// durable once synced.
+    /// Moves the filled folder of a blob, if it has one, to its final path, and adds the blob and its place to
+    /// the index. The blob is durable after the next sync.
     pub(crate) fn install(
         &self,
         folder: &Path,
@@ -556,7 +555,7 @@ impl BlobStore {
         let mut with = place;
         if folder.is_dir() {
             self.index.intend(&meta.id)?;
-            // What a crash between the folder and the index left.
+            // The remains of a crash between the rename and the index.
             if path.symlink_metadata().is_ok() {
                 std::fs::remove_dir_all(&path).map_err(BlobError::at(&path))?;
             }
@@ -571,7 +570,7 @@ impl BlobStore {
         Ok(entry)
     }
 
-    /// Makes what was noted durable.
+    /// Makes the changes of the index durable.
     pub(crate) fn sync(&self) -> Result<(), BlobError> {
         self.index.sync()
     }
@@ -596,7 +595,7 @@ impl BlobStore {
 
     /// The entry of a blob, read from the index unless it is in memory.
     pub(crate) fn find(&self, id: &BlobId) -> Result<Option<Arc<Entry>>, BlobError> {
-        // Locked until it is in, so that there is never a second one.
+        // Locked until the entry is added, so that there is never a second one.
         let mut entries = self.entries.lock();
         if let Some(entry) = entries.get(id) {
             return Ok(Some(entry));
@@ -612,7 +611,7 @@ impl BlobStore {
         self.entries.lock().held.values().filter_map(Weak::upgrade).collect()
     }
 
-    /// The time, and later than any time it gave before.
+    /// The time, and later than any time that it returned before.
     fn tick(&self) -> u64 {
         let now = unix_ms();
         let last = self

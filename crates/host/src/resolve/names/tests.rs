@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-/// What a server does with a question.
+/// How a server answers a question.
 #[derive(Clone, Copy, PartialEq)]
 enum Manner {
     Answers,
@@ -190,7 +190,7 @@ async fn names_that_lead_in_circles_or_nowhere_end_in_a_sentence() {
     let circle = |to: &str| RData::CNAME(CNAME(Name::from_ascii(to).unwrap()));
     let zone = vec![
         (SERVICE, srv(0, 7, "a.example.")),
-        // A target is a host: its own SRV records are nobody's business.
+        // A target is a host: its own SRV records are not requested.
         (SERVICE, srv(0, 7, SERVICE)),
         ("a.example.", circle("b.example.")),
         ("b.example.", circle("a.example.")),

@@ -1,4 +1,4 @@
-//! Peers that are not who they should be, go away, come back, or talk nonsense.
+//! Peers that have another key, go away, come back, or send garbage.
 
 use super::*;
 
@@ -60,7 +60,7 @@ async fn an_answer_that_never_comes_is_a_timeout() {
     let (a, b) = (Node::with(1, config), Node::new(2));
     let (answer, call) = tokio::join!(a.call(&b, "well?"), b.incoming());
     assert_eq!(answer, Err(CallError::Timeout));
-    // Nobody waits for this any more, which harms nobody.
+    // No task waits for this any more, which must do no harm.
     call.responder.answer("late".into()).unwrap();
 }
 
@@ -79,7 +79,7 @@ async fn a_stream_that_breaks_off_is_not_taken_for_a_request() {
     drop(recv);
 }
 
-/// A node in a runtime of its own, whose end sends nobody a word, like that of a killed process.
+/// A node in a runtime of its own. Dropping the runtime sends no datagram, as when a process is killed.
 pub(super) struct Process {
     runtime: tokio::runtime::Runtime,
 }
@@ -152,7 +152,7 @@ async fn a_slow_answer_is_not_taken_for_a_dead_peer() {
         let (answer, ()) = tokio::join!(a.call(&b, "think"), async {
             let call = b.incoming().await;
             if round == 1 {
-                // Three times the silence, spent on a call that nobody answers.
+                // Three times the silence, spent on a call without an answer.
                 let wait = timeout(3 * silence, b.transport.next_incoming());
                 stay.push(wait.await.is_err());
             }
