@@ -282,7 +282,7 @@ impl Membership {
         Ok(())
     }
 
-    /// Carries out an output of the core about admission. Others have no effect.
+    /// Carries out an output of the core about admission.
     pub(crate) fn carry_out(&self, output: Output) {
         match output {
             Output::Admitted { public_key, address, until } => {
@@ -295,7 +295,19 @@ impl Membership {
             Output::Enroll { id, from, enroll } => self.enroll(id, from, enroll),
             Output::Renewed { certificate } => self.take_certificate(certificate),
             Output::SaveRevocations { revocations } => self.save_revocations(revocations),
-            _ => {}
+            Output::Transmit { .. }
+            | Output::Storage { .. }
+            | Output::Call { .. }
+            | Output::AnswerCall { .. }
+            | Output::Resolve { .. }
+            | Output::Addresses { .. }
+            | Output::SaveContacts { .. }
+            | Output::Reply { .. }
+            | Output::Swarm(_)
+            | Output::LookForNames { .. }
+            | Output::Message(_)
+            | Output::Missed { .. }
+            | Output::Event(_) => tracing::error!("an output of the core is not about admission"),
         }
     }
 
