@@ -3,6 +3,7 @@
 //! **Invariant:** it records what was published, what subscribers were given and told, what nodes list,
 //! and which faults the scenario made. The rules that judge it judge runs of real processes too.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use potluck_base::Instant;
@@ -33,19 +34,14 @@ fn text(bytes: &[u8]) -> String {
 }
 
 impl Chronicle {
-    /// These nodes were disturbed from `from` until `until`.
-    pub(crate) fn fault(
-        &mut self,
-        effect: Effect,
-        nodes: &[NodeIndex],
-        (from, until): (Instant, Instant),
-    ) {
+    /// These nodes were disturbed during `time`.
+    pub(crate) fn fault(&mut self, effect: Effect, nodes: &[NodeIndex], time: Range<Instant>) {
         self.faults.push(Fault {
             name: format!("{effect:?}"),
             nodes: nodes.iter().map(|node| node.get()).collect(),
             effect,
-            from: since_start(from),
-            until: Some(since_start(until)),
+            from: since_start(time.start),
+            until: Some(since_start(time.end)),
         });
     }
 

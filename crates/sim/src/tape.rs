@@ -61,11 +61,13 @@ impl Tape {
         self.faults.end(fault, since_start(now));
     }
 
-    /// The workload asked a node for its write number `number`.
+    /// The workload asked a node at `now` for its write number `number`.
     pub(crate) fn asked(
         &mut self,
         number: usize,
-        (node, key, now): (NodeIndex, Key, Instant),
+        node: NodeIndex,
+        key: Key,
+        now: Instant,
         draft: &Draft,
     ) {
         let key = format!("{key:?}");
@@ -239,7 +241,7 @@ mod tests {
             value: Some(Bytes::from_static(b"a")),
             context: WriteContext::Blind,
         };
-        tape.asked(0, (NODE, key(0), at(1)), &draft);
+        tape.asked(0, NODE, key(0), at(1), &draft);
         let end =
             WriteEnd::Acknowledged { version: dot, holders: vec![], took: Duration::from_secs(1) };
         tape.ended(0, writer(), &outcome(1, done(&[])), &end);

@@ -288,8 +288,7 @@ impl Workload {
             context: draft.context.clone(),
         };
         if let Some(tape) = &mut self.tape {
-            let asked = (node, key, world.now());
-            tape.asked(self.history.writes.len(), asked, &draft);
+            tape.asked(self.history.writes.len(), node, key, world.now(), &draft);
         }
         let index = self.history.push(Write {
             node,

@@ -106,11 +106,11 @@ fn play(run: &mut Run) -> World {
     while world.now() < end {
         talk(&mut world, &topic, &nodes, &mut record, REST);
         let Some(trouble) = troubles.next() else { break };
-        make(run, &mut world, (&topic, &nodes), &mut record, *trouble);
+        make(run, &mut world, &topic, &nodes, &mut record, *trouble);
     }
     talk(&mut world, &topic, &nodes, &mut record, REST);
     world.run_for(3 * TIME);
-    history(run, &mut world, (&nodes, opened), &mut record);
+    history(run, &mut world, &nodes, opened, &mut record);
     judge(run, &world, &nodes, &record);
     world
 }
@@ -141,7 +141,8 @@ fn talk(
 fn make(
     run: &mut Run,
     world: &mut World,
-    (topic, nodes): (&TopicName, &[NodeIndex]),
+    topic: &TopicName,
+    nodes: &[NodeIndex],
     record: &mut Record,
     trouble: Trouble,
 ) {
@@ -177,14 +178,15 @@ fn make(
         world.heal(id);
     }
     record.troubles.push((began, world.now()));
-    record.chronicle.fault(disturbed.0, &disturbed.1, (began, world.now()));
+    record.chronicle.fault(disturbed.0, &disturbed.1, began..world.now());
 }
 
 /// Notes what became of the messages, and holds all of it to the rules of histories.
 fn history(
     run: &mut Run,
     world: &mut World,
-    (nodes, opened): (&[NodeIndex], Instant),
+    nodes: &[NodeIndex],
+    opened: Instant,
     record: &mut Record,
 ) {
     for said in &mut record.said {

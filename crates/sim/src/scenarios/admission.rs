@@ -61,26 +61,27 @@ fn play(run: &mut Run) -> World {
     let out: Vec<NodeIndex> = [one].into_iter().chain(by_ticket).collect();
     let stay: Vec<NodeIndex> =
         founders.iter().chain(&let_in).copied().filter(|node| !out.contains(node)).collect();
+    let members = Members { stay, out };
     let key = world.node(one).peer().contact.public_key;
     let began = world.now();
     world.revoke(issuer, Revoked::Member(key));
     world.revoke(issuer, Revoked::Ticket(tickets[1]));
-    let known = world.run_until(KNOWN_WITHIN, |world| knows_all(world, &stay, &out));
+    let known = world.run_until(KNOWN_WITHIN, |world| members.all_know(world));
     run.check(Check::new("all members know within seconds", known, ""));
     run.figure("all know after", Value::Time(world.now().since(began)));
 
     let mut workload = Workload::new(run.rng.fork("workload"), 32);
-    out_means_out(run, &mut world, &mut workload, (&stay, &out));
-    let restarted = stay[run.rng.below(stay.len() as u64) as usize];
+    out_means_out(run, &mut world, &mut workload, &members);
+    let restarted = members.stay[run.rng.below(members.stay.len() as u64) as usize];
     world.crash(restarted);
     world.restart(restarted);
-    out.iter().for_each(|node| {
+    members.out.iter().for_each(|node| {
         world.crash(*node);
         world.restart(*node);
     });
     world.run_for(Duration::from_secs(15));
-    run.check(Check::new("a restart brings nobody back in", knows_all(&world, &stay, &out), ""));
-    out_means_out(run, &mut world, &mut workload, (&stay, &out));
+    run.check(Check::new("a restart brings nobody back in", members.all_know(&world), ""));
+    out_means_out(run, &mut world, &mut workload, &members);
     one_too_many(run, &mut world, issuer);
     world
 }
@@ -99,31 +100,37 @@ fn one_too_many(run: &mut Run, world: &mut World, issuer: NodeIndex) {
     run.check(Check::new("a revocation too many is refused", right, format!("{answers:?}")));
 }
 
-/// Whether no node of `stay` lists one of `out` as there, or has it in its table.
-fn knows_all(world: &World, stay: &[NodeIndex], out: &[NodeIndex]) -> bool {
-    stay.iter().all(|node| {
-        let Some(machine) = world.node(*node).machine() else { return false };
-        let view = machine.members().view();
-        out.iter().all(|gone| {
-            let key = world.node(*gone).peer().contact.public_key;
-            let listed = view
-                .members
-                .iter()
-                .any(|member| member.peer.contact.public_key == key && member.state.is_here());
-            let place = world.node(*gone).peer().id;
-            let nearest = machine.dht().closest(&place.into(), 1, None);
-            !listed && nearest.first().is_none_or(|peer| peer.id != place)
-        })
-    })
+/// The nodes of the network after the revocations.
+struct Members {
+    /// Nodes whose certificates are valid.
+    stay: Vec<NodeIndex>,
+    /// Nodes whose certificates are revoked.
+    out: Vec<NodeIndex>,
 }
 
-/// What they write is not read by the others, and the others read and write as before.
-fn out_means_out(
-    run: &mut Run,
-    world: &mut World,
-    workload: &mut Workload,
-    (stay, out): (&[NodeIndex], &[NodeIndex]),
-) {
+impl Members {
+    /// Whether no node of `stay` lists one of `out` as there, or has it in its table.
+    fn all_know(&self, world: &World) -> bool {
+        self.stay.iter().all(|node| {
+            let Some(machine) = world.node(*node).machine() else { return false };
+            let view = machine.members().view();
+            self.out.iter().all(|gone| {
+                let key = world.node(*gone).peer().contact.public_key;
+                let listed = view
+                    .members
+                    .iter()
+                    .any(|member| member.peer.contact.public_key == key && member.state.is_here());
+                let place = world.node(*gone).peer().id;
+                let nearest = machine.dht().closest(&place.into(), 1, None);
+                !listed && nearest.first().is_none_or(|peer| peer.id != place)
+            })
+        })
+    }
+}
+
+/// What the revoked nodes write is not read by the others, and the others read and write as before.
+fn out_means_out(run: &mut Run, world: &mut World, workload: &mut Workload, members: &Members) {
+    let Members { stay, out } = members;
     let first = workload.history.writes().len();
     for node in out {
         let number = workload.history.writes().len();

@@ -50,7 +50,7 @@ fn play(run: &mut Run) -> World {
         write_all(&mut world, &mut workload, wrong, WriteContext::Read);
         honest(run, &workload, began);
         offsets_are_known(run, &world, wrong);
-        all_read(run, &mut world, &mut workload, (right, wrong));
+        all_read(run, &mut world, &mut workload, Clocks { right, wrong });
         for (node, (by, ahead)) in wrong.iter().zip(&shifts) {
             set(&mut world, *node, *by, !ahead);
         }
@@ -118,13 +118,18 @@ fn offsets_are_known(run: &mut Run, world: &World, wrong: &[NodeIndex]) {
     run.check(Check::none_of("a node knows how far its clock is off", wrong.len(), &unknown));
 }
 
+/// The nodes of a run by their clocks.
+#[derive(Clone, Copy)]
+struct Clocks<'a> {
+    /// Nodes whose clocks are right.
+    right: &'a [NodeIndex],
+    /// Nodes whose clocks are ahead or behind.
+    wrong: &'a [NodeIndex],
+}
+
 /// Nodes with wrong clocks read what nodes with right ones wrote, and the other way round.
-fn all_read(
-    run: &mut Run,
-    world: &mut World,
-    workload: &mut Workload,
-    (right, wrong): (&[NodeIndex], &[NodeIndex]),
-) {
+fn all_read(run: &mut Run, world: &mut World, workload: &mut Workload, clocks: Clocks<'_>) {
+    let Clocks { right, wrong } = clocks;
     let number = 1_000 + workload.history.writes().len();
     for (index, node) in right.iter().enumerate() {
         workload.put(world, *node, number + index, WriteContext::Read);

@@ -56,9 +56,11 @@ fn play(run: &mut Run) -> World {
     for (what, of, bound) in [("stood still", still, BACK), ("restarted", killed, STARTED)] {
         let others: Vec<NodeIndex> =
             nodes.iter().filter(|node| !of.contains(node)).copied().collect();
+        let plan =
+            Round { nodes: &nodes, absent: of, others: &others, kill: what == "restarted", bound };
         let mut found = Found::default();
         for _ in 0..ROUNDS {
-            round(&mut world, (&nodes, &others), (of, what == "restarted", bound), &mut found);
+            round(&mut world, &plan, &mut found);
             watch(&mut world, &nodes, pause.saturating_sub(GONE), &mut found.chronicle);
         }
         let all = of.len() * ROUNDS;
@@ -80,6 +82,20 @@ fn play(run: &mut Run) -> World {
     let innocent = deaths(&world, |node| !gone.contains(&node));
     run.check(Check::none_of("nobody else is taken for dead", run.nodes, &innocent));
     world
+}
+
+/// What happens in a round, and to which nodes.
+struct Round<'a> {
+    /// All nodes of the run.
+    nodes: &'a [NodeIndex],
+    /// The nodes that are gone for a while, one after the other.
+    absent: &'a [NodeIndex],
+    /// All nodes but those.
+    others: &'a [NodeIndex],
+    /// Whether the absent nodes are killed and started again; else they stand still.
+    kill: bool,
+    /// Longest time until all other nodes show a node that is back as alive.
+    bound: Duration,
 }
 
 /// What the rounds have shown.
@@ -104,21 +120,17 @@ fn watch(world: &mut World, nodes: &[NodeIndex], time: Duration, chronicle: &mut
     }
 }
 
-/// Each of `of` is gone for a while, one after the other.
-fn round(
-    world: &mut World,
-    (nodes, others): (&[NodeIndex], &[NodeIndex]),
-    (of, kill, bound): (&[NodeIndex], bool, Duration),
-    found: &mut Found,
-) {
+/// Plays one round.
+fn round(world: &mut World, plan: &Round<'_>, found: &mut Found) {
+    let Round { nodes, absent, others, kill, bound } = *plan;
     let mut back: Vec<(Instant, NodeIndex)> = Vec::new();
-    for node in of {
+    for node in absent {
         match kill {
             true => world.crash(*node),
             false => world.stall(*node, GONE),
         }
         let (now, effect) = (world.now(), if kill { Effect::Down } else { Effect::Late });
-        found.chronicle.fault(effect, &[*node], (now, now + GONE));
+        found.chronicle.fault(effect, &[*node], now..now + GONE);
         back.push((now + GONE, *node));
         watch(world, nodes, APART, &mut found.chronicle);
     }

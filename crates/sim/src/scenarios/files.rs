@@ -69,7 +69,7 @@ fn fetch(run: &mut Run, bad_company: bool) -> World {
         fetchers.iter().copied().filter(|node| !bad_company || *node != mortal).collect();
     let all = |world: &mut World| honest.iter().all(|node| world.fetched(*node, &blob).is_some());
     world.run_until(run.length(), all);
-    report(run, &world, &honest, &blob, (bad_company, liar));
+    report(run, &world, &honest, &blob, bad_company, liar);
     world
 }
 
@@ -78,7 +78,8 @@ fn report(
     world: &World,
     fetchers: &[NodeIndex],
     blob: &BlobId,
-    (bad_company, liar): (bool, NodeIndex),
+    bad_company: bool,
+    liar: NodeIndex,
 ) {
     let (mut times, mut twice, mut missing, mut believed) = (Vec::new(), 0, Vec::new(), 0);
     let lies = world.node(liar).peer().contact;

@@ -59,7 +59,7 @@ fn play(run: &mut Run) -> World {
     // Over when the crashes are, and not before.
     let ttl = run.length() + 2 * STABILISATION;
     for number in 0..records {
-        first_write(&mut world, &mut workload, &nodes, (number, ttl));
+        first_write(&mut world, &mut workload, &nodes, number, ttl);
         if number % 20 == 19 {
             workload.finish(&mut world, STABILISATION);
         }
@@ -88,11 +88,13 @@ fn owner(nodes: &[NodeIndex], number: usize) -> NodeIndex {
     nodes[number % nodes.len()]
 }
 
+/// Writes record `number` for the first time; one that is to expire lives for `life`.
 fn first_write(
     world: &mut World,
     workload: &mut Workload,
     nodes: &[NodeIndex],
-    (number, life): (usize, Duration),
+    number: usize,
+    life: Duration,
 ) {
     let (place, ttl) = match fate(number) {
         Fate::Stays | Fate::Deleted => (PutPlace::Commons, None),

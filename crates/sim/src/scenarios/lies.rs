@@ -11,13 +11,15 @@ use potluck_wire::{
 use crate::sim_node::NodeIndex;
 use crate::world::{HostileIndex, World};
 
-/// Something untrue, stale or cut off, for one node about another member: doubts of the right and of
-/// wrong words, replayed records, records and good-byes that the liar signed, other nodes'
-/// announcements, and as a link of the overlay shuffles, names and messages that it made up.
+/// Something untrue, stale or cut off, for the node `to` about the member `subject`: doubts of the
+/// right and of wrong words, replayed records, records and good-byes that the liar signed, other
+/// nodes' announcements, and as a link of the overlay shuffles, names and messages that it made up.
 pub(super) fn lie(
     rng: &mut Rng,
     world: &World,
-    (liar, to, subject): (HostileIndex, NodeIndex, PublicKey),
+    liar: HostileIndex,
+    to: NodeIndex,
+    subject: PublicKey,
     round: usize,
 ) -> Request {
     let members = world.node(to).machine().map(potluck_node::Node::members);

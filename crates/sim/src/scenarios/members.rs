@@ -182,7 +182,7 @@ fn play_forged(run: &mut Run) -> World {
     for round in 0..total {
         let to = nodes[run.rng.below(nodes.len() as u64) as usize];
         let subject = keys[run.rng.below(keys.len() as u64) as usize];
-        let request = lies::lie(&mut run.rng, &world, (liar, to, subject), round);
+        let request = lies::lie(&mut run.rng, &world, liar, to, subject, round);
         sent += usize::from(world.hostile_ask(liar, to, &request));
         world.run_for(pause);
     }

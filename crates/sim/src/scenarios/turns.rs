@@ -29,9 +29,19 @@ const RECORDS: usize = 3;
 /// Rounds of turns.
 const ROUNDS: usize = 2;
 
+/// How many values of a record the network has room for.
+#[derive(Clone, Copy)]
+struct Room {
+    /// Nodes that keep each record.
+    replicas: u16,
+    /// Most writers whose values one replica keeps of a record.
+    writers_max: u16,
+}
+
 fn play(run: &mut Run) -> World {
     let replicas = 2 + run.rng.below(4) as u16;
     let writers_max = 2 + run.rng.below(3) as u16;
+    let room = Room { replicas, writers_max };
     // One entry less than there are writers, so that each record needs a floor.
     let entries = usize::from(writers_max) - 1;
     let config = run.config().replication(replicas).writers(writers_max, entries);
@@ -42,7 +52,7 @@ fn play(run: &mut Run) -> World {
     let settled = Duration::from_secs(5);
     world.run_for(settled);
     one_value_each(run, &mut world, &mut workload, &nodes, "turns leave the newest value");
-    write_blindly(run, &mut world, &mut workload, (&nodes, writers_max, replicas));
+    write_blindly(run, &mut world, &mut workload, &nodes, room);
     for record in 0..RECORDS {
         let merger = nodes[record % 2];
         let outcomes = workload.read_through(&mut world, &[key(record)], &[merger], 1);
@@ -82,8 +92,10 @@ fn write_blindly(
     run: &mut Run,
     world: &mut World,
     workload: &mut Workload,
-    (nodes, writers_max, replicas): (&[NodeIndex], u16, u16),
+    nodes: &[NodeIndex],
+    room: Room,
 ) {
+    let Room { replicas, writers_max } = room;
     let began = workload.history.writes().len();
     for record in 0..RECORDS {
         for node in nodes {

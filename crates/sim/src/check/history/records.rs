@@ -108,7 +108,7 @@ impl KeyJudge<'_> {
                 })
                 .max_by_key(|(_, ended, _)| *ended);
             if let Some((_, _, before)) = before {
-                self.forward((operation.node, *answered), before, reading, excused);
+                self.forward(operation.node, *answered, before, reading, excused);
             }
         }
     }
@@ -127,7 +127,7 @@ impl KeyJudge<'_> {
             let Some(known) = self.reach.number(&value.text).map(|it| &self.reach.writes()[it])
             else {
                 let what = format!("nobody wrote `{}`", value.text);
-                self.note(false, WRITTEN, (node, at), what);
+                self.note(false, WRITTEN, node, at, what);
                 continue;
             };
             let asked = known.operation.asked;
@@ -137,13 +137,13 @@ impl KeyJudge<'_> {
                 () => continue,
             };
             let what = format!("`{}` is there, asked for at {}", value.text, seconds(asked));
-            self.note(false, rule, (node, at), what);
+            self.note(false, rule, node, at, what);
         }
         let superseded = self.reach.superseded(reading);
         for value in &reading.values {
             if self.reach.number(&value.text).is_some_and(|number| superseded.contains(&number)) {
                 let what = format!("`{}` stands beside {}", value.text, shown(reading));
-                self.note(false, APART, (node, at), what);
+                self.note(false, APART, node, at, what);
             }
         }
     }
@@ -170,7 +170,7 @@ impl KeyJudge<'_> {
         // One stale read may miss many writes: the first that has no excuse tells the story.
         found.sort_by_key(|(excused, ..)| *excused);
         if let Some((excused, rule, what)) = found.into_iter().next() {
-            self.note(excused, rule, (operation.node, at), what);
+            self.note(excused, rule, operation.node, at, what);
         }
     }
 
@@ -186,7 +186,8 @@ impl KeyJudge<'_> {
     /// Two readings at one node, one after the other.
     fn forward(
         &mut self,
-        (node, at): (usize, Duration),
+        node: usize,
+        at: Duration,
         before: &Reading,
         after: &Reading,
         excused: bool,
@@ -205,7 +206,7 @@ impl KeyJudge<'_> {
         });
         if let Some(value) = gone.or(back) {
             let what = format!("`{}`: first {}, then {}", value.text, shown(before), shown(after));
-            self.note(excused, FORWARD, (node, at), what);
+            self.note(excused, FORWARD, node, at, what);
         }
     }
 
@@ -214,7 +215,7 @@ impl KeyJudge<'_> {
         let mut said: Option<(BTreeSet<&str>, usize)> = None;
         for LastRead { node, at, reading } in last {
             let Some(reading) = reading else {
-                self.note(false, AGREE, (*node, *at), "it cannot be read".into());
+                self.note(false, AGREE, *node, *at, "it cannot be read".into());
                 continue;
             };
             self.genuine(reading, *at, *node);
@@ -224,7 +225,7 @@ impl KeyJudge<'_> {
             match &said {
                 Some((others, other)) if *others != texts => {
                     let what = format!("{}, but node {other} says {others:?}", shown(reading));
-                    self.note(false, AGREE, (*node, *at), what);
+                    self.note(false, AGREE, *node, *at, what);
                 }
                 Some(_) => {}
                 None => said = Some((texts, *node)),
@@ -250,7 +251,7 @@ impl KeyJudge<'_> {
             }
         }
         for (rule, what) in found {
-            self.note(false, rule, (node, at), what);
+            self.note(false, rule, node, at, what);
         }
     }
 
@@ -273,13 +274,7 @@ impl KeyJudge<'_> {
         )
     }
 
-    fn note(
-        &mut self,
-        excused: bool,
-        rule: &'static str,
-        (node, at): (usize, Duration),
-        what: String,
-    ) {
+    fn note(&mut self, excused: bool, rule: &'static str, node: usize, at: Duration, what: String) {
         let detail = format!("key `{}` at node {node}: {what}", self.key);
         self.verdict.note(excused, rule, at, detail);
     }
