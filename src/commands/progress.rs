@@ -75,7 +75,8 @@ impl Progress {
             Pace::new(now, done)
         });
         pace.note(now, done);
-        self.bar.set_message(line(columns(), &self.name, (done, total), pace.rate(), &how));
+        let amount = Amount { done, total };
+        self.bar.set_message(line(columns(), &self.name, amount, pace.rate(), &how));
     }
 
     /// Takes the line away.
@@ -116,6 +117,15 @@ impl Pace {
     }
 }
 
+/// How much is done.
+#[derive(Debug, Clone, Copy)]
+struct Amount {
+    /// Bytes that are done.
+    done: u64,
+    /// Bytes of the whole.
+    total: u64,
+}
+
 fn columns() -> usize {
     terminal_size_of(stderr()).map_or(COLUMNS, |(Width(columns), _)| usize::from(columns))
 }
@@ -127,13 +137,8 @@ fn begun(columns: usize, name: &str, how: &str) -> String {
 
 /// The line under way. What does not fit is left out: first the senders, then the amounts, then
 /// how long it will take.
-fn line(
-    columns: usize,
-    name: &str,
-    (done, total): (u64, u64),
-    rate: Option<f64>,
-    how: &str,
-) -> String {
+fn line(columns: usize, name: &str, amount: Amount, rate: Option<f64>, how: &str) -> String {
+    let Amount { done, total } = amount;
     // A line that fills the last column makes some terminals begin another.
     let room = columns.saturating_sub(1);
     let share = if total == 0 { 1.0 } else { (done as f64 / total as f64).min(1.0) };
@@ -192,7 +197,8 @@ mod tests {
             for name in names {
                 for rate in rates {
                     for (done, total) in [(0, 0), (1, 3), (90 * MIB, 100 * MIB), (5, u64::MAX)] {
-                        let line = line(columns, name, (done, total), rate, "from 3 of 12 nodes");
+                        let amount = Amount { done, total };
+                        let line = line(columns, name, amount, rate, "from 3 of 12 nodes");
                         assert!(line.width() < columns.max(1), "{columns}: {line}");
                         assert!(
                             begun(columns, name, "from 0 of 0 nodes").width() + 2 < columns.max(3)
@@ -206,13 +212,8 @@ mod tests {
     #[test]
     fn what_matters_most_is_said_where_there_is_little_room() {
         let at = |columns| {
-            line(
-                columns,
-                "weights.bin",
-                (40 * MIB, 100 * MIB),
-                Some(20.0 * MIB as f64),
-                "from 3 of 5 nodes",
-            )
+            let amount = Amount { done: 40 * MIB, total: 100 * MIB };
+            line(columns, "weights.bin", amount, Some(20.0 * MIB as f64), "from 3 of 5 nodes")
         };
         assert_eq!(at(40), "weights. 40 %, 20.0 MiB/s, 3 s left");
         let wide = "weights.bin 40 %, 40.0 of 100.0 MiB, 20.0 MiB/s, 3 s left, from 3 of 5 nodes";

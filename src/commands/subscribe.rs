@@ -70,7 +70,7 @@ pub(crate) fn run(global: &Global, args: &SubArgs) -> Result<(), Failure> {
         let _ = interrupt.send(Word::Interrupted);
     })?;
     start_listening(global.clone(), topic.clone(), sender)?;
-    print(global.out(), (&topic, form), args.count, &words)
+    print(global.out(), &topic, form, args.count, &words)
 }
 
 fn start_listening(
@@ -91,7 +91,8 @@ fn start_listening(
 /// Prints messages until the limit is reached, the user interrupts, or the output is closed.
 fn print(
     out: Out,
-    (topic, form): (&TopicName, Form),
+    topic: &TopicName,
+    form: Form,
     count: Option<u64>,
     words: &Receiver<Word>,
 ) -> Result<(), Failure> {
