@@ -19,6 +19,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use kind::Kinds;
 use options::Options;
 
 use crate::sandbox;
@@ -49,8 +50,8 @@ fn inside(options: &Options) -> Result<ExitCode, String> {
     let program = options.program.as_deref().ok_or("it must be told the program")?;
     sandbox::mount("nat")?;
     let mut results = Vec::new();
-    for &kinds in &options.pairs {
-        let result = pair::play(kinds, program, options.mib);
+    for &(a, b) in &options.pairs {
+        let result = pair::play(Kinds { a, b }, program, options.mib);
         if !options.json {
             let text = report::of_pair(&result);
             io::stdout().write_all(text.as_bytes()).map_err(|error| error.to_string())?;

@@ -5,6 +5,15 @@
 
 use std::fmt;
 
+/// The kinds of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kinds {
+    /// What stands between the node `a` and the public network.
+    pub(super) a: Kind,
+    /// What stands between the node `b` and the public network.
+    pub(super) b: Kind,
+}
+
 /// What stands between a node and the public network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {

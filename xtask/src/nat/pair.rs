@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::expect::{self, What};
-use super::kind::Kind;
+use super::kind::{Kind, Kinds};
 use super::wires::{Place, Wires};
 use crate::node::{Failed, Node};
 use crate::{sandbox, tools};
@@ -18,14 +18,23 @@ const MEMBERS_LOOK: Duration = Duration::from_millis(250);
 /// The public node that takes part in cells.
 const PUBLIC: Place = Place::Public(1);
 /// From where to where records and files go.
-const WAYS: [(Place, Place); 6] = [
-    (Place::A, PUBLIC),
-    (Place::A, Place::B),
-    (Place::B, PUBLIC),
-    (Place::B, Place::A),
-    (PUBLIC, Place::A),
-    (PUBLIC, Place::B),
+const WAYS: [Way; 6] = [
+    Way { from: Place::A, to: PUBLIC },
+    Way { from: Place::A, to: Place::B },
+    Way { from: Place::B, to: PUBLIC },
+    Way { from: Place::B, to: Place::A },
+    Way { from: PUBLIC, to: Place::A },
+    Way { from: PUBLIC, to: Place::B },
 ];
+
+/// From where to where a record or a file goes.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    /// Where it is written or shared.
+    from: Place,
+    /// Where it is read or fetched.
+    to: Place,
+}
 
 /// What was fetched.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,7 +113,7 @@ impl Cell {
 /// What came of a pair.
 #[derive(Debug)]
 pub(super) struct Pair {
-    pub(super) kinds: (Kind, Kind),
+    pub(super) kinds: Kinds,
     /// How long each node took to be in the network.
     pub(super) starts: Vec<(Place, Result<Duration, Failed>)>,
     pub(super) cells: Vec<Cell>,
@@ -128,12 +137,12 @@ impl Pair {
     }
 
     pub(super) fn name(&self) -> String {
-        format!("{} - {}", self.kinds.0, self.kinds.1)
+        format!("{} - {}", self.kinds.a, self.kinds.b)
     }
 }
 
 /// Plays one pair from wires to verdict.
-pub(super) fn play(kinds: (Kind, Kind), program: &Path, mib: usize) -> Pair {
+pub(super) fn play(kinds: Kinds, program: &Path, mib: usize) -> Pair {
     let mut pair = Pair { kinds, starts: Vec::new(), cells: Vec::new(), accident: None };
     if let Err(accident) = try_all(&mut pair, program, mib) {
         pair.accident = Some(accident);
@@ -163,11 +172,11 @@ fn try_all(pair: &mut Pair, program: &Path, mib: usize) -> Result<(), String> {
     }
     stage.members(&mut pair.cells);
     for (what, tried) in [
-        (What::Record, Stage::record as fn(&Stage, Place, Place) -> Result<Outcome, Failed>),
+        (What::Record, Stage::record as fn(&Stage, Way) -> Result<Outcome, Failed>),
         (What::File, Stage::file),
     ] {
-        for (from, to) in WAYS {
-            pair.cells.push(stage.cell(what, (from, to), tried));
+        for way in WAYS {
+            pair.cells.push(stage.cell(what, way, tried));
         }
     }
     drop(stage.nodes);
@@ -177,7 +186,7 @@ fn try_all(pair: &mut Pair, program: &Path, mib: usize) -> Result<(), String> {
 
 /// The nodes of a pair.
 struct Stage {
-    kinds: (Kind, Kind),
+    kinds: Kinds,
     nodes: Vec<(Place, Node)>,
     /// Those that are not in the network.
     absent: Vec<Place>,
@@ -190,8 +199,8 @@ impl Stage {
     const fn kind(&self, place: Place) -> Kind {
         match place {
             Place::Public(_) => Kind::None,
-            Place::A => self.kinds.0,
-            Place::B => self.kinds.1,
+            Place::A => self.kinds.a,
+            Place::B => self.kinds.b,
         }
     }
 
@@ -208,7 +217,7 @@ impl Stage {
         let began = Instant::now();
         let observers = [Place::Public(0), Place::A, Place::B];
         // Whether all five are to be seen depends on both kinds, wherever they are seen from.
-        let must = expect::must(What::Members, self.kinds.0, self.kinds.1);
+        let must = expect::must(What::Members, self.kinds.a, self.kinds.b);
         loop {
             let all = observers.map(|place| {
                 let outcome = self.alive(place).map_or_else(Outcome::Failed, Outcome::Members);
@@ -229,20 +238,16 @@ impl Stage {
         Ok(members.iter().filter(|member| member["state"] == "alive").count())
     }
 
-    fn cell(
-        &self,
-        what: What,
-        (from, to): (Place, Place),
-        tried: fn(&Self, Place, Place) -> Result<Outcome, Failed>,
-    ) -> Cell {
+    fn cell(&self, what: What, way: Way, tried: fn(&Self, Way) -> Result<Outcome, Failed>) -> Cell {
+        let Way { from, to } = way;
         let began = Instant::now();
-        let outcome = tried(self, from, to).unwrap_or_else(Outcome::Failed);
+        let outcome = tried(self, way).unwrap_or_else(Outcome::Failed);
         let must = expect::must(what, self.kind(from), self.kind(to));
         Cell { what, from, to, outcome, seconds: began.elapsed().as_secs_f64(), must }
     }
 
     /// A record written at `from` and read at `to`.
-    fn record(&self, from: Place, to: Place) -> Result<Outcome, Failed> {
+    fn record(&self, Way { from, to }: Way) -> Result<Outcome, Failed> {
         let (writer, reader) = (self.node(from)?, self.node(to)?);
         let name = format!("from-{}-to-{}", from.name(), to.name());
         writer.ask(&["put", &name, &name])?;
@@ -255,7 +260,7 @@ impl Stage {
 
     /// A file of its own for every cell, so that no third node has it: shared at `from`, fetched at
     /// `to`.
-    fn file(&self, from: Place, to: Place) -> Result<Outcome, Failed> {
+    fn file(&self, Way { from, to }: Way) -> Result<Outcome, Failed> {
         let (sharer, fetcher) = (self.node(from)?, self.node(to)?);
         let name = format!("to-{}", to.name());
         let target = fetcher.folder().join(format!("from-{}", from.name()));

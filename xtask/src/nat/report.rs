@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::expect::What;
+use super::kind::Kinds;
 use super::pair::{Cell, Outcome, Pair};
 use super::wires::Place;
 
@@ -105,7 +106,7 @@ fn pair_json(pair: &Pair) -> Value {
         Err(failed) => json!({ "at": place.name(), "sentence": failed.sentence }),
     });
     let starts: Vec<Value> = starts.collect();
-    let (a, b) = pair.kinds;
+    let Kinds { a, b } = pair.kinds;
     json!({
         "a": a.name(), "b": b.name(), "starts": starts, "cells": cells, "accident": pair.accident,
     })
@@ -158,7 +159,7 @@ mod tests {
             seconds: 15.4,
             must,
         };
-        let kinds = (Kind::Home, Kind::Strict);
+        let kinds = Kinds { a: Kind::Home, b: Kind::Strict };
         Pair { kinds, starts: Vec::new(), cells: vec![cell], accident: None }
     }
 

@@ -4,7 +4,7 @@
 //! carrier's of 100.64.0.0/10 (RFC 6598). All namespaces are below those of this run, and one pair's
 //! are removed before the next one's are made.
 
-use super::kind::{Kind, Router};
+use super::kind::{Kind, Kinds, Router};
 use crate::node::{self, HTTP, PORT};
 use crate::tools::{call, call_with};
 
@@ -79,6 +79,15 @@ impl Place {
     }
 }
 
+/// A network interface.
+#[derive(Debug, Clone, Copy)]
+struct Interface<'a> {
+    /// The namespace that it is in.
+    namespace: &'a str,
+    /// Its name in this namespace.
+    device: &'a str,
+}
+
 /// The namespaces of one pair, removed when it is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Wires {
@@ -89,7 +98,7 @@ pub(super) struct Wires {
 
 impl Wires {
     /// Makes the public network and everything around it.
-    pub(super) fn make(kinds: (Kind, Kind)) -> Result<Self, String> {
+    pub(super) fn make(kinds: Kinds) -> Result<Self, String> {
         let mut wires = Self::default();
         wires.namespace(CORE)?;
         call(&format!("ip -n {CORE} link add public type bridge"))?;
@@ -97,8 +106,8 @@ impl Wires {
         for index in 0..PUBLIC {
             wires.site(Place::Public(index), Kind::None)?;
         }
-        wires.site(Place::A, kinds.0)?;
-        wires.site(Place::B, kinds.1)?;
+        wires.site(Place::A, kinds.a)?;
+        wires.site(Place::B, kinds.b)?;
         Ok(wires)
     }
 
@@ -115,13 +124,15 @@ impl Wires {
         for (depth, router) in kind.routers().iter().enumerate() {
             let name = format!("{}-router{depth}", place.namespace());
             self.namespace(&name)?;
-            self.wire(place, outer.as_deref(), depth, (&name, "wan"))?;
+            let inner = Interface { namespace: &name, device: "wan" };
+            self.wire(place, outer.as_deref(), depth, inner)?;
             route(&name, *router)?;
             outer = Some(name);
         }
         let host = place.namespace();
         self.namespace(&host)?;
-        self.wire(place, outer.as_deref(), kind.routers().len(), (&host, "eth0"))
+        let inner = Interface { namespace: &host, device: "eth0" };
+        self.wire(place, outer.as_deref(), kind.routers().len(), inner)
     }
 
     /// Wires a namespace to the one outside of it and gives both ends their addresses.
@@ -130,8 +141,9 @@ impl Wires {
         place: Place,
         outer: Option<&str>,
         depth: usize,
-        (inner, device): (&str, &str),
+        inner: Interface<'_>,
     ) -> Result<(), String> {
+        let Interface { namespace: inner, device } = inner;
         let Some(outer) = outer else {
             self.ports += 1;
             let port = format!("port{}", self.ports);

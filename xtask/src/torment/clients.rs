@@ -14,7 +14,7 @@ use potluck_sim::check::history::operation::{
 };
 use serde_json::Value as Json;
 
-use super::http::{self, Client, Endpoint};
+use super::http::{self, Call, Client, Endpoint};
 use super::recorder::Recorder;
 
 /// Names in use at the same time; a third of them are of the kind where the last one wins.
@@ -73,6 +73,16 @@ struct Draft {
     lww: bool,
     basis: Basis,
     context: Option<String>,
+}
+
+/// A request of a client.
+struct Asked {
+    /// The number under which the recorder has the operation.
+    operation: usize,
+    /// The index of the node that was asked.
+    node: usize,
+    /// When it was asked.
+    at: Duration,
 }
 
 /// What a reader was told, and what a write carries to supersede it.
@@ -176,12 +186,12 @@ impl Worker {
     }
 
     /// Notes whether an answer came in time, and what it was.
-    fn end(&mut self, operation: usize, (node, asked): (usize, Duration), answer: Answer) {
+    fn end(&mut self, asked: &Asked, answer: Answer) {
         let now = self.recorder.now();
-        if now.saturating_sub(asked) > IN_TIME {
-            self.slow.insert(node, now + LEFT_ALONE);
+        if now.saturating_sub(asked.at) > IN_TIME {
+            self.slow.insert(asked.node, now + LEFT_ALONE);
         }
-        self.recorder.answer(operation, answer);
+        self.recorder.answer(asked.operation, answer);
     }
 
     fn begin(&self, node: &Endpoint, name: &str, action: Action) -> usize {
@@ -197,20 +207,20 @@ impl Worker {
     }
 
     fn get(&mut self, client: &Client, name: &str) -> Option<Told> {
-        let (number, asked) = (self.node(), self.recorder.now());
+        let (number, at) = (self.node(), self.recorder.now());
         let nodes = Arc::clone(&self.nodes);
         let node = &nodes[number];
         let operation = self.begin(node, name, Action::Get);
         let all = if self.rng.chance(0.5) { "?siblings=all" } else { "" };
-        let answer = client.ask(node, ("GET", &format!("/v1/kv/{name}{all}")), None, None);
+        let answer = client.ask(node, &Call::get(&format!("/v1/kv/{name}{all}")));
         let (answer, told) = self.told(operation, answer.as_ref());
-        self.end(operation, (number, asked), answer);
+        self.end(&Asked { operation, node: number, at }, answer);
         told
     }
 
     /// Writes; gives what was there instead if siblings were.
     fn write(&mut self, client: &Client, name: &str, draft: Draft) -> Option<Told> {
-        let (number, asked) = (self.node(), self.recorder.now());
+        let (number, at) = (self.node(), self.recorder.now());
         let nodes = Arc::clone(&self.nodes);
         let node = &nodes[number];
         let Draft { value, lww, basis, context } = draft;
@@ -219,7 +229,9 @@ impl Worker {
         let kind = if lww { "?kind=lww" } else { "" };
         let method = if value.is_some() { "PUT" } else { "DELETE" };
         let path = format!("/v1/kv/{name}{kind}");
-        let got = client.ask(node, (method, &path), context.as_deref(), value.as_deref());
+        let call =
+            Call { method, path: &path, context: context.as_deref(), body: value.as_deref() };
+        let got = client.ask(node, &call);
         let (answer, told) = match got.as_ref().map(|got| (got.status, got)) {
             Some((200, got)) => {
                 let dot = got.json()["version"].as_str().and_then(|text| text.parse().ok());
@@ -237,7 +249,7 @@ impl Worker {
             Some((400..500 | 507, _)) => (Answer::Refused, None),
             _ => (Answer::Unknown, None),
         };
-        self.end(operation, (number, asked), answer);
+        self.end(&Asked { operation, node: number, at }, answer);
         told
     }
 
@@ -287,7 +299,7 @@ pub(super) fn read(
     name: &str,
     recorder: &Arc<Recorder>,
 ) -> Option<Reading> {
-    let answer = client.ask(node, ("GET", &format!("/v1/kv/{name}?siblings=all")), None, None);
+    let answer = client.ask(node, &Call::get(&format!("/v1/kv/{name}?siblings=all")));
     let reader = Worker {
         number: 0,
         rng: Rng::from_number(0),

@@ -34,6 +34,26 @@ impl Endpoint {
     }
 }
 
+/// What a node is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// The HTTP method.
+    pub(super) method: &'a str,
+    /// The path, with its query.
+    pub(super) path: &'a str,
+    /// The context that a write carries.
+    pub(super) context: Option<&'a str>,
+    /// The body.
+    pub(super) body: Option<&'a str>,
+}
+
+impl<'a> Call<'a> {
+    /// A GET of this path.
+    pub(super) const fn get(path: &'a str) -> Self {
+        Self { method: "GET", path, context: None, body: None }
+    }
+}
+
 /// What a node answered.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -69,13 +89,8 @@ impl Client {
     }
 
     /// One request; `None` if there was no whole answer.
-    pub(super) fn ask(
-        &self,
-        node: &Endpoint,
-        (method, path): (&str, &str),
-        context: Option<&str>,
-        body: Option<&str>,
-    ) -> Option<Answer> {
+    pub(super) fn ask(&self, node: &Endpoint, call: &Call<'_>) -> Option<Answer> {
+        let Call { method, path, context, body } = *call;
         let mut request = Request::builder().method(method).uri(format!("{}{path}", node.base));
         if let Some(token) = &node.token {
             request = request.header("authorization", format!("Bearer {token}"));

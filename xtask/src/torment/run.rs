@@ -16,7 +16,7 @@ use potluck_sim::check::history::messages::{self, MessageRules};
 use potluck_sim::check::history::records::{self, RecordRules};
 
 use super::clients::{Names, Worker};
-use super::http::{Client, Endpoint};
+use super::http::{Call, Client, Endpoint};
 use super::nemesis::Nemesis;
 use super::node::{Node, faketime};
 use super::options::Options;
@@ -98,7 +98,7 @@ fn form(options: &Options, program: &Path, recorder: Arc<Recorder>) -> Result<St
             id: String::new(),
             life: 1.into(),
         };
-        let status = client.ask(&endpoint, ("GET", "/v1/status"), None, None);
+        let status = client.ask(&endpoint, &Call::get("/v1/status"));
         let status = status.ok_or_else(|| format!("node {number} does not answer over HTTP"))?;
         match status.json()["nodeId"].as_str() {
             Some(id) => id.clone_into(&mut endpoint.id),

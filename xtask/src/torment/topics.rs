@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use potluck_sim::check::history::messages::{Heard, Publication};
 
-use super::http::{Client, Endpoint};
+use super::http::{Call, Client, Endpoint};
 use super::recorder::Recorder;
 
 const TOPIC: &str = "/v1/topics/torment";
@@ -27,7 +27,8 @@ pub(super) fn publish(node: &Endpoint, recorder: &Recorder, stop: &AtomicBool) {
         number += 1;
         let text = format!("{}.{number}", node.number);
         let (asked, life) = (recorder.now(), node.life());
-        let answer = client.ask(node, ("POST", TOPIC), None, Some(&text));
+        let call = Call { method: "POST", path: TOPIC, context: None, body: Some(&text) };
+        let answer = client.ask(node, &call);
         let accepted = answer.filter(|answer| answer.status == 202).map(|_| recorder.now());
         // The process may have been another one meanwhile; then it is not known which one accepted.
         let accepted = accepted.filter(|_| node.life() == life);

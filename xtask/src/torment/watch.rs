@@ -7,7 +7,7 @@ use std::time::Duration;
 use potluck_sim::check::history::members::{Listed, View};
 use serde_json::Value;
 
-use super::http::{Client, Endpoint};
+use super::http::{Call, Client, Endpoint};
 use super::recorder::Recorder;
 
 /// Between two looks.
@@ -33,7 +33,7 @@ pub(super) fn look(
     nodes: &[Endpoint],
     observer: usize,
 ) -> Option<BTreeMap<usize, Listed>> {
-    let answer = client.ask(&nodes[observer], ("GET", "/v1/members"), None, None)?;
+    let answer = client.ask(&nodes[observer], &Call::get("/v1/members"))?;
     let json = answer.json();
     let members = json["members"].as_array().filter(|_| answer.status == 200)?;
     let listed = |node: &Endpoint| {
