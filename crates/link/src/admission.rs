@@ -131,7 +131,7 @@ impl Link {
     /// What is remembered of a certificate of `peer`, if it holds.
     fn remembered(&self, peer: &PublicKey) -> Option<Pass> {
         let gatekeeper = self.gatekeeper.as_ref()?;
-        let pass = self.sessions.peek(peer)?.pass?;
+        let pass = **self.sessions.peek(peer)?.pass.as_ref()?;
         gatekeeper.holds(peer, &pass).then_some(pass)
     }
 
@@ -168,15 +168,15 @@ impl Link {
     /// Notes that `peer`, whose address is proven, is admitted, and tells it once.
     pub(crate) fn note_admitted(&mut self, peer: Contact, pass: Pass) {
         let Some(session) = self.sessions.get_mut(&peer.public_key) else { return };
-        session.pass = Some(pass);
-        let news = Some((peer.address, pass.expires));
-        if session.announced == news {
+        session.pass = Some(Box::new(pass));
+        let news = (peer.address, pass.expires);
+        if session.announced.as_deref() == Some(&news) {
             return;
         }
         if self.push(Output::Admitted { contact: peer, until: pass.expires })
             && let Some(session) = self.sessions.get_mut(&peer.public_key)
         {
-            session.announced = news;
+            session.announced = Some(Box::new(news));
         }
     }
 

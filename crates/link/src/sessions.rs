@@ -43,12 +43,12 @@ pub(crate) struct Session {
     /// When the first of these was proven last.
     proven_at: Instant,
     credit: Option<(SocketAddr, Credit)>,
-    /// The certificate it showed, where one is needed.
-    pub(crate) pass: Option<Pass>,
+    /// The certificate it showed, where one is needed. Boxed: networks without certificates have none.
+    pub(crate) pass: Option<Box<Pass>>,
     /// Which of our certificates it surely remembers.
     pub(crate) introduced: Option<u64>,
-    /// Where and until when it was last told to be admitted.
-    pub(crate) announced: Option<(SocketAddr, UnixMillis)>,
+    /// Where and until when it was last told to be admitted. Boxed for the same reason.
+    pub(crate) announced: Option<Box<(SocketAddr, UnixMillis)>>,
 }
 
 impl Session {
