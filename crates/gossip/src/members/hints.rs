@@ -1,9 +1,10 @@
 //! What this node tells others in its acks in an open network: its partition, and some of the nodes
 //! that watch it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use potluck_base::{Contact, Instant, LruMap, PublicKey};
+use potluck_base::{Contact, Instant, LruMap, PublicKey, Salt};
 
 use super::partition::Partitions;
 
@@ -24,7 +25,9 @@ pub(super) struct Hints {
 /// A node that probed this one.
 #[derive(Debug)]
 struct Prober {
-    contact: Contact,
+    /// With `salt` and its key in the map, how to reach it.
+    address: SocketAddr,
+    salt: Option<Salt>,
     probed: Instant,
     /// When it last got a hint.
     hinted: Option<Instant>,
@@ -55,10 +58,11 @@ impl Probers {
     pub(super) fn probed_by(&mut self, now: Instant, from: Contact) -> bool {
         let key = from.public_key;
         if self.known.peek(&key).is_none() {
-            self.known.insert(key, Prober { contact: from, probed: now, hinted: None });
+            let (address, salt) = (from.address, from.salt);
+            self.known.insert(key, Prober { address, salt, probed: now, hinted: None });
         }
         self.known.get_mut(&key).is_some_and(|prober| {
-            (prober.contact, prober.probed) = (from, now);
+            (prober.address, prober.salt, prober.probed) = (from.address, from.salt, now);
             let due = prober.hinted.is_none_or(|hinted| now.since(hinted) >= HINT_PAUSE);
             prober.hinted = if due { Some(now) } else { prober.hinted };
             due
@@ -73,6 +77,8 @@ impl Probers {
     /// The contact of a node that probed this one lately.
     pub(super) fn recent(&self, now: Instant, key: &PublicKey) -> Option<Contact> {
         let prober = self.known.peek(key)?;
-        (now.since(prober.probed) < PROBER_LIFE).then_some(prober.contact)
+        let (address, salt) = (prober.address, prober.salt);
+        let contact = Contact { public_key: *key, address, salt };
+        (now.since(prober.probed) < PROBER_LIFE).then_some(contact)
     }
 }
