@@ -401,6 +401,9 @@ pub(crate) struct SimArgs {
     /// Divide the nodes over N threads; the run stays the same [default: all cores from 500 nodes on]
     #[arg(long, value_name = "N", conflicts_with = "seeds", requires = "scenario")]
     pub(crate) partitions: Option<usize>,
+    /// Start with nodes that know each other, which saves the time to join
+    #[arg(long, requires = "scenario")]
+    pub(crate) prepared: bool,
     /// List the scenarios
     #[arg(long)]
     pub(crate) list: bool,

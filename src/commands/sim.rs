@@ -19,8 +19,13 @@ pub(crate) fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
     let Some(name) = args.scenario.as_deref().filter(|_| !args.list) else {
         return list(out);
     };
-    let params =
-        Params { nodes: args.nodes, seed: args.seed, minutes: args.minutes, partitions: None };
+    let params = Params {
+        nodes: args.nodes,
+        seed: args.seed,
+        minutes: args.minutes,
+        partitions: None,
+        prepared: args.prepared,
+    };
     if let Some(seeds) = &args.seeds {
         // They take all cores already.
         return seeds::run(global, name, &params, seeds);
@@ -47,9 +52,11 @@ pub(crate) fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
             Err(Failure::failed(format_args!("{} failed", count(failed as u64, "check")))
                 .hint(report.replay()))
         }
-        Err(error @ (ScenarioError::Partitions { .. } | ScenarioError::OnePartition(_))) => {
-            Err(Failure::usage(error))
-        }
+        Err(
+            error @ (ScenarioError::Partitions { .. }
+            | ScenarioError::OnePartition(_)
+            | ScenarioError::AboutJoining(_)),
+        ) => Err(Failure::usage(error)),
         Err(error @ (ScenarioError::Unknown(_) | ScenarioError::TooFewNodes { .. })) => {
             Err(Failure::usage(error).hint("potluck sim --list names them"))
         }
@@ -89,6 +96,7 @@ fn json(report: &Report) -> Value {
         "nodes": report.nodes,
         "seed": report.seed,
         "virtualSeconds": report.virtual_time.as_secs_f64(),
+        "prepared": report.prepared,
         "trace": report.trace.to_string(),
         "figures": figures,
         "checks": checks,

@@ -272,7 +272,7 @@ impl Members {
             }
         }
         let before = self.watched.set_neighbours(&contacts);
-        if first {
+        if first && !self.own.known {
             // Only now is there a neighbour that forwards this node's record.
             self.announce_own_record(now);
         }

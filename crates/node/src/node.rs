@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use potluck_base::{Contact, Deadline, Identity, Instant, Machine, NetworkId, Rng};
 use potluck_dht::Dht;
 use potluck_gossip::members;
@@ -196,6 +197,14 @@ impl Node {
     /// Members that can keep records, as far as this node knows.
     fn members_known(&self) -> usize {
         self.dht.members_known() - usize::from(!self.serves_others)
+    }
+
+    /// Lets this node know other nodes as after a join: `contacts` as if they had answered, and the
+    /// records of members. For simulations that are not about joining.
+    pub fn acquaint(&mut self, now: Instant, contacts: &[Contact], records: &[Bytes]) {
+        self.gossip.members.acquaint(now, records);
+        self.dht.acquaint(now, contacts);
+        self.pump(now);
     }
 
     /// Whether the network has been entered, or there is none to enter.

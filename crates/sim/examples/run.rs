@@ -1,5 +1,5 @@
 //! Plays one scenario: `cargo run --release -p potluck-sim --example run -- SCENARIO --nodes N
-//! --seed S --minutes M --partitions P [--log]`.
+//! --seed S --minutes M --partitions P [--prepared] [--log]`.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use potluck_sim::{Params, ScenarioError, scenarios};
 
-const HELP: &str = "run SCENARIO [--nodes N] [--seed S] [--minutes M] [--partitions P] [--log]\n\n";
+const HELP: &str =
+    "run SCENARIO [--nodes N] [--seed S] [--minutes M] [--partitions P] [--prepared] [--log]\n\n";
 
 struct Asked {
     scenario: String,
@@ -24,6 +25,7 @@ fn parse(args: &[String]) -> Option<Asked> {
             "--seed" => asked.params.seed = args.next()?.parse().ok()?,
             "--minutes" => asked.params.minutes = Some(args.next()?.parse().ok()?),
             "--partitions" => asked.params.partitions = Some(args.next()?.parse().ok()?),
+            "--prepared" => asked.params.prepared = true,
             "--log" => asked.log = true,
             name if asked.scenario.is_empty() && !name.starts_with('-') => {
                 asked.scenario = name.to_owned();

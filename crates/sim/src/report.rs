@@ -93,6 +93,8 @@ pub struct Report {
     pub seed: u64,
     /// Minutes of its main part.
     pub minutes: u64,
+    /// Whether all nodes knew each other from the start.
+    pub prepared: bool,
     /// What was measured, in order.
     pub figures: Vec<(String, Value)>,
     /// What was checked, in order.
@@ -122,8 +124,9 @@ impl Report {
     /// The command that repeats this run exactly.
     #[must_use]
     pub fn replay(&self) -> String {
+        let prepared = if self.prepared { " --prepared" } else { "" };
         format!(
-            "cargo xtask sim {} --nodes {} --seed {} --minutes {}",
+            "cargo xtask sim {} --nodes {} --seed {} --minutes {}{prepared}",
             self.scenario, self.nodes, self.seed, self.minutes
         )
     }
@@ -138,6 +141,9 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {} nodes, seed {}", self.scenario, self.nodes, self.seed)?;
+        if self.prepared {
+            writeln!(f, "  prepared: all nodes knew each other from the start")?;
+        }
         for (name, value) in &self.figures {
             writeln!(f, "  {name:<44} {value}")?;
         }

@@ -40,13 +40,15 @@ pub struct Params {
     /// Shards of the world, each with a thread; `None`: one. They change the time that a run takes and
     /// nothing else.
     pub partitions: Option<usize>,
+    /// Whether all nodes know each other from the start instead of joining one after the other.
+    pub prepared: bool,
 }
 
 impl Params {
     /// The scenario's own size and length.
     #[must_use]
     pub const fn seed(seed: u64) -> Self {
-        Self { nodes: None, seed, minutes: None, partitions: None }
+        Self { nodes: None, seed, minutes: None, partitions: None, prepared: false }
     }
 
     /// With this number of nodes.
@@ -65,6 +67,12 @@ impl Params {
     #[must_use]
     pub const fn partitions(self, partitions: usize) -> Self {
         Self { partitions: Some(partitions), ..self }
+    }
+
+    /// With nodes that know each other from the start.
+    #[must_use]
+    pub const fn prepared(self) -> Self {
+        Self { prepared: true, ..self }
     }
 }
 
@@ -90,6 +98,11 @@ impl Scenario {
     /// Whether its nodes send files to each other in streams.
     fn has_streams(&self) -> bool {
         ["files", "files-clean", "nat"].contains(&self.name)
+    }
+
+    /// Whether it shows how nodes join, or how certificates let them in.
+    fn is_about_joining(&self) -> bool {
+        ["join", "admission"].contains(&self.name)
     }
 
     /// The number of partitions that makes a run as fast as a machine with this number of processors can:
@@ -122,6 +135,8 @@ pub enum ScenarioError {
     },
     /// The scenario runs in one partition only.
     OnePartition(&'static str),
+    /// The scenario is about joining: its nodes cannot know each other from the start.
+    AboutJoining(&'static str),
     /// Checks failed. The report says which, and how to repeat the run.
     Failed(Box<Report>),
 }
@@ -141,6 +156,9 @@ impl fmt::Display for ScenarioError {
                 "scenario `{scenario}` runs in one partition only: each part of a file that arrives \
                  changes the state of sender and receiver at once"
             ),
+            Self::AboutJoining(scenario) => {
+                write!(f, "scenario `{scenario}` is about joining: its network cannot be prepared")
+            }
             Self::Failed(report) => {
                 for check in report.failures() {
                     writeln!(f, "{}: {}: {}", report.scenario, check.name, check.detail)?;
@@ -160,6 +178,7 @@ pub(crate) struct Run {
     pub(crate) seed: u64,
     pub(crate) minutes: u64,
     shards: usize,
+    prepared: bool,
     pub(crate) rng: Rng,
     figures: Vec<(String, Value)>,
     checks: Vec<Check>,
@@ -197,11 +216,19 @@ impl Run {
         self.checks.push(check);
     }
 
-    /// Makes the network: all nodes join within some seconds and settle.
+    /// Makes the network: all nodes join within some seconds and settle. In a prepared one they know each
+    /// other and make their sessions and links only.
     pub(crate) fn form(&mut self, world: &mut World) -> Vec<NodeIndex> {
-        let stagger = STAGGER_MAX.min(Duration::from_millis(20) * self.nodes as u32);
-        let nodes = world.grow(self.nodes, stagger);
-        world.run_for(stagger);
+        let begin = world.now();
+        let nodes = if self.prepared {
+            world.prepare(self.nodes)
+        } else {
+            let stagger = STAGGER_MAX.min(Duration::from_millis(20) * self.nodes as u32);
+            let nodes = world.grow(self.nodes, stagger);
+            world.run_for(stagger);
+            nodes
+        };
+        let stagger = world.now().since(begin);
         let joined = world.run_until(STABILISATION, |world| world.have_joined(&nodes));
         let late: Vec<String> = nodes
             .iter()
@@ -239,6 +266,9 @@ pub(crate) fn play(scenario: &Scenario, params: &Params) -> Result<Report, Scena
         let (scenario, least) = (scenario.name, scenario.nodes_min);
         return Err(ScenarioError::TooFewNodes { scenario, least });
     }
+    if params.prepared && scenario.is_about_joining() {
+        return Err(ScenarioError::AboutJoining(scenario.name));
+    }
     let shards = shards(scenario, params, nodes)?;
     // Each signature is checked once and not once a node; the results are the same.
     let _memo = SignatureMemo::on_this_thread();
@@ -247,6 +277,7 @@ pub(crate) fn play(scenario: &Scenario, params: &Params) -> Result<Report, Scena
         seed: params.seed,
         minutes: params.minutes.unwrap_or(scenario.minutes),
         shards,
+        prepared: params.prepared,
         rng: Rng::from_number(params.seed).fork(scenario.name),
         figures: Vec::new(),
         checks: Vec::new(),
@@ -263,6 +294,7 @@ pub(crate) fn play(scenario: &Scenario, params: &Params) -> Result<Report, Scena
         nodes,
         seed: run.seed,
         minutes: run.minutes,
+        prepared: run.prepared,
         figures: run.figures,
         checks: run.checks,
         virtual_time: world.now().since(potluck_base::Instant::ZERO),

@@ -15,6 +15,7 @@ mod files;
 mod hostile;
 mod outputs;
 mod population;
+mod prepared;
 mod records;
 mod routers;
 mod shard;

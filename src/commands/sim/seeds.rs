@@ -88,8 +88,9 @@ pub(crate) fn run(
     }
     let Some(seed) = failed.first() else { return Ok(()) };
     let failed = count(failed.len() as u64, "seed");
+    let prepared = if params.prepared { " --prepared" } else { "" };
     let failure = Failure::failed(format_args!("{failed} failed"));
-    Err(failure.hint(format_args!("potluck sim {name} --seed {seed} shows all of one")))
+    Err(failure.hint(format_args!("potluck sim {name} --seed {seed}{prepared} shows all of one")))
 }
 
 /// Plays all seeds on all cores and gives the results in the order of the seeds.

@@ -109,6 +109,22 @@ impl Dht {
         }
     }
 
+    /// Takes these contacts in as if each of them had answered: the state after a join, for simulations
+    /// that are not about joining.
+    pub fn acquaint(&mut self, now: Instant, contacts: &[Contact]) {
+        let Some((last, others)) = contacts.split_last() else { return };
+        for contact in others {
+            let peer = contact.in_network(&self.network);
+            if peer.id != self.me.id && self.is_acceptable(contact) {
+                let change = self.table.admit(now, peer, None);
+                self.schedule_check(now, &peer.id);
+                self.announce(now, change);
+            }
+        }
+        // The last one begins the join, which finds the others in the table.
+        self.admit(now, last.in_network(&self.network), None);
+    }
+
     /// A contact has answered this node.
     pub(super) fn admit(&mut self, now: Instant, peer: Peer, rtt: Option<Duration>) {
         self.last_heard = now;

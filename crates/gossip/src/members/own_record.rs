@@ -28,6 +28,8 @@ pub(super) struct OwnRecord {
     /// The addresses of this node's interfaces, which tell which peers are near.
     local: Vec<LocalAddress>,
     leaving: bool,
+    /// Whether all members have its first version already.
+    pub(super) known: bool,
     refutations: TokenBucket,
 }
 
@@ -53,6 +55,7 @@ impl OwnRecord {
             record,
             local: vec![contact.address.into()],
             leaving: false,
+            known: false,
             refutations: REFUTATIONS.bucket(),
         }
     }

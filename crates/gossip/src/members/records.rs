@@ -48,6 +48,21 @@ pub(super) fn view_of(member: &Member) -> MemberView {
 }
 
 impl Members {
+    /// This node's own record, signed.
+    #[must_use]
+    pub fn own_record(&self) -> Bytes {
+        self.own.signed.clone()
+    }
+
+    /// Takes in the records of other members, all of which have this node's record already: the
+    /// state after a join, for simulations that are not about joining.
+    pub fn acquaint(&mut self, now: Instant, records: &[Bytes]) {
+        for record in records {
+            self.take_record(now, record, false);
+        }
+        self.own.known = true;
+    }
+
     /// Sends the announcements that are due.
     pub(super) fn announce_due(&mut self, now: Instant) {
         self.broadcasts.release_delayed(now);

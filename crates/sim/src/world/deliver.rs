@@ -212,6 +212,12 @@ impl Local<'_> {
             return;
         }
         process.machine.handle(process.local(now), input);
+        self.drain(node);
+    }
+
+    /// Carries out what a node wants done.
+    pub(crate) fn drain(&mut self, node: NodeIndex) {
+        let Some(process) = self.shard.nodes[node].process.as_mut() else { return };
         let mut outputs = std::mem::take(&mut self.shard.outbox);
         while let Some(output) = process.machine.poll_output() {
             outputs.push(output);

@@ -65,7 +65,7 @@ impl World {
         nodes.iter().all(|node| self.node(*node).has_joined() || node.get() == 0)
     }
 
-    fn entry_points(&self, rng: &mut Rng) -> Vec<EntryPoint> {
+    pub(super) fn entry_points(&self, rng: &mut Rng) -> Vec<EntryPoint> {
         let known = self.count as u64;
         let by_address = rng.chance(0.25);
         (0..ENTRIES.min(known))
