@@ -39,10 +39,10 @@ pub async fn run(options: &Options) -> Result<()> {
     for round in 0..options.rounds {
         let bare = bare_copy(&path, &folder.path().join("bare")).await?;
         print("bare stream", bytes, bare);
-        theirs.push(bare.0);
+        theirs.push(bare.took);
         let nodes = folder.path().join(format!("round{round}"));
         let fetched = fetch(&path, &nodes, bytes).await?;
-        ours.push(fetched.0);
+        ours.push(fetched.took);
         std::fs::remove_dir_all(nodes)?;
     }
     ours.sort_unstable();
@@ -55,13 +55,40 @@ pub async fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn print(what: &str, bytes: u64, (took, cpu): (Duration, f64)) {
-    let rate = bytes as f64 / took.as_secs_f64() / 1e6;
+/// What a transfer cost.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    /// Wall-clock time.
+    took: Duration,
+    /// CPU time of this process, in seconds.
+    cpu_seconds: f64,
+}
+
+/// The begin of a transfer.
+struct Begin {
+    at: Instant,
+    /// CPU time of this process until then, in seconds.
+    cpu_seconds: f64,
+}
+
+impl Begin {
+    fn now() -> Self {
+        Self { at: Instant::now(), cpu_seconds: cpu_seconds() }
+    }
+
+    /// What it cost from the begin until now.
+    fn cost(&self) -> Cost {
+        Cost { took: self.at.elapsed(), cpu_seconds: cpu_seconds() - self.cpu_seconds }
+    }
+}
+
+fn print(what: &str, bytes: u64, cost: Cost) {
+    let rate = bytes as f64 / cost.took.as_secs_f64() / 1e6;
     let gib = bytes as f64 / f64::from(1 << 30);
     println!(
         "{what:<28} {rate:>6.0} MB/s  {:>6.2} CPU s a GiB  {:.2} s",
-        cpu / gib,
-        took.as_secs_f64()
+        cost.cpu_seconds / gib,
+        cost.took.as_secs_f64()
     );
 }
 
@@ -75,12 +102,12 @@ pub fn make_file(path: &Path, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-async fn bare_copy(from: &Path, to: &Path) -> Result<(Duration, f64)> {
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+async fn bare_copy(from: &Path, to: &Path) -> Result<Cost> {
+    let begin = Begin::now();
     bare::copy(from.to_owned(), to.to_owned()).await.map_err(|error| error.to_string())?;
-    let figures = (began.elapsed(), cpu_seconds() - cpu);
+    let cost = begin.cost();
     std::fs::remove_file(to)?;
-    Ok(figures)
+    Ok(cost)
 }
 
 /// A node on loopback, in the network of `entry` if there is one.
@@ -98,18 +125,18 @@ pub async fn start(folder: &Path, entry: Option<&Node>) -> Result<Node> {
     Ok(node)
 }
 
-async fn fetch(path: &Path, folder: &Path, bytes: u64) -> Result<(Duration, f64)> {
+async fn fetch(path: &Path, folder: &Path, bytes: u64) -> Result<Cost> {
     let sharer = start(&folder.join("sharer"), None).await?;
     let fetcher = start(&folder.join("fetcher"), Some(&sharer)).await?;
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let begin = Begin::now();
     let shared = sharer.files().share(path).await?;
-    print("share", bytes, (began.elapsed(), cpu_seconds() - cpu));
+    print("share", bytes, begin.cost());
     // The announcement is on its way; a fetch that is too early would look again after a second.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let begin = Begin::now();
     let got = fetcher.files().fetch(&shared).to(folder.join("to")).await?;
-    let figures = (began.elapsed(), cpu_seconds() - cpu);
-    print("fetch, verified, on disk", bytes, figures);
+    let cost = begin.cost();
+    print("fetch, verified, on disk", bytes, cost);
     println!(
         "  {} source(s), {} bytes twice, {} MB resident",
         got.sources.len(),
@@ -118,5 +145,5 @@ async fn fetch(path: &Path, folder: &Path, bytes: u64) -> Result<(Duration, f64)
     );
     fetcher.stop().await?;
     sharer.stop().await?;
-    Ok(figures)
+    Ok(cost)
 }
