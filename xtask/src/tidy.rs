@@ -8,11 +8,13 @@ mod layers;
 mod manifests;
 mod markers;
 mod modules;
+mod parameters;
 mod purity;
 mod scan;
 mod sizes;
 mod source;
 mod terms;
+mod wildcards;
 mod workspace;
 
 use std::fmt;
@@ -58,10 +60,12 @@ fn check(workspace: &Workspace) -> Vec<Finding> {
     findings.extend(modules::check(packages, sources));
     findings.extend(docs::check(documents, files));
     findings.extend(purity::check(packages, sources));
+    findings.extend(wildcards::check(packages, sources));
     findings.extend(terms::check(documents, sources));
     for source in sources {
         findings.extend(sizes::check(source));
         findings.extend(markers::check(source));
+        findings.extend(parameters::check(source));
     }
     findings.sort();
     findings.dedup();

@@ -75,6 +75,11 @@ pub(crate) fn is_pure(package: &str) -> bool {
     room_of(package).is_some_and(|room| room.pure)
 }
 
+/// Whether a package consists of protocol machines: the pure crates of floors 1 and 2.
+pub(crate) fn is_machine(package: &str) -> bool {
+    room_of(package).is_some_and(|room| room.pure && (1..=2).contains(&room.floor))
+}
+
 /// Every arrow between crates that the table does not have.
 pub(crate) fn check(packages: &[Package]) -> Vec<Finding> {
     let mut findings = Vec::new();
