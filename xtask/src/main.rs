@@ -7,6 +7,7 @@
 mod line;
 mod nat;
 mod node;
+mod release;
 mod run;
 mod sandbox;
 mod seeds;
@@ -28,6 +29,7 @@ cargo xtask TASK [ARGS..]
   traces         runs the recorded simulations and writes their traces anew
   ipv6 [ARGS..]  the whole end-to-end suite on [::1]; cargo test runs it on 127.0.0.1 and a part of it
                  on [::1]
+  release        the program stripped, and its line tables in a file beside it
   sim [ARGS..]   simulations, optimised: potluck sim ARGS
   fuzz [ARGS..]  fuzz targets, optimised: potluck-fuzz ARGS
   seeds NAME..   scenarios of the simulator over many seeds (--help: what runs every night)
@@ -61,6 +63,7 @@ fn dispatch(task: &str, args: &[OsString]) -> Result<ExitCode, String> {
             Ok(ExitCode::SUCCESS)
         }
         "ci" => run::ci(root),
+        "release" => release::run(root),
         "tidy" => {
             let verbose = args.iter().any(|arg| arg == "-v");
             if let Some(unknown) = args.iter().find(|arg| *arg != "-v") {
