@@ -102,24 +102,43 @@ pub(crate) struct Core {
     pub(crate) members: usize,
     pub(crate) stats: Stats,
     pub(crate) outbox: VecDeque<Output>,
+    /// Names this node's own certificate, where it needs one.
+    pub(crate) certificate: Option<CertificateHash>,
+    pending: Pending,
+    clock: Clock,
+    own_key: OwnKey,
+    checked: LruMap<([u8; 32], [u8; 64]), ()>,
+}
+
+/// What is awaited from other nodes, the disk and the routing table.
+#[derive(Debug, Clone, Default)]
+struct Pending {
     asks: BTreeMap<AskId, AskPurpose>,
     ops: BTreeMap<OpId, OpPurpose>,
     /// Keys of the replica merges under way.
     merging: BTreeMap<OpId, Key>,
     lookups: BTreeMap<LookupId, CommandId>,
-    next_id: u64,
-    wall: (Instant, UnixMillis),
+    last_id: u64,
+}
+
+/// The last reading of the wall clock.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    read_at: Instant,
+    wall: UnixMillis,
     /// Milliseconds that are added to this node's clock to match those of its peers.
-    clock_offset: i64,
-    /// Names this node's own certificate, where it needs one.
-    pub(crate) certificate: Option<CertificateHash>,
+    offset: i64,
+}
+
+/// Whether this node is the only one that writes with its key.
+#[derive(Debug, Clone)]
+struct OwnKey {
     /// Envelopes that this process signed.
     signed: LruMap<EnvelopeId, ()>,
     /// Whether another part of the node found that its identity runs elsewhere.
-    pub(crate) elsewhere: bool,
+    elsewhere: bool,
     /// The first envelope of this node's key that was met and not signed here.
     foreign: Option<ForeignWrite>,
-    checked: LruMap<([u8; 32], [u8; 64]), ()>,
 }
 
 impl Core {
@@ -140,29 +159,21 @@ impl Core {
             members: 1,
             stats: Stats::default(),
             outbox: VecDeque::new(),
-            asks: BTreeMap::new(),
-            ops: BTreeMap::new(),
-            merging: BTreeMap::new(),
-            lookups: BTreeMap::new(),
-            next_id: 0,
-            wall: (Instant::ZERO, UnixMillis(0)),
-            clock_offset: 0,
             certificate: None,
-            signed: LruMap::new(SIGNED_MAX),
-            elsewhere: false,
-            foreign: None,
+            pending: Pending::default(),
+            clock: Clock { read_at: Instant::ZERO, wall: UnixMillis(0), offset: 0 },
+            own_key: OwnKey { signed: LruMap::new(SIGNED_MAX), elsewhere: false, foreign: None },
             checked: LruMap::new(CHECKED_MAX),
         }
     }
 
     pub(crate) fn fresh_id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
+        self.pending.last_id += 1;
+        self.pending.last_id
     }
 
     pub(crate) fn set_wall(&mut self, now: Instant, wall: UnixMillis, offset: i64) {
-        self.wall = (now, wall);
-        self.clock_offset = offset;
+        self.clock = Clock { read_at: now, wall, offset };
     }
 
     /// The clock offset in milliseconds, if it is too large for signing. The peers' correction is
@@ -170,12 +181,12 @@ impl Core {
     /// replicas enforce.
     pub(crate) fn clock_off(&self) -> Option<i64> {
         let most = u64::try_from(CLOCK_AHEAD_MAX.as_millis()).unwrap_or(u64::MAX);
-        (self.clock_offset.unsigned_abs() > most).then_some(self.clock_offset)
+        (self.clock.offset.unsigned_abs() > most).then_some(self.clock.offset)
     }
 
     /// The wall clock at `now`, extrapolated from its last reading.
     pub(crate) fn wall(&self, now: Instant) -> UnixMillis {
-        self.wall.1.plus(now.since(self.wall.0))
+        self.clock.wall.plus(now.since(self.clock.read_at))
     }
 
     pub(crate) fn replication(&self) -> usize {
@@ -216,20 +227,20 @@ impl Core {
 
     pub(crate) fn storage(&mut self, op: StorageOp, purpose: OpPurpose) {
         let id = OpId(self.fresh_id());
-        self.ops.insert(id, purpose);
+        self.pending.ops.insert(id, purpose);
         if let StorageOp::Merge { envelope, place: Place::Replica, .. } = &op {
-            self.merging.insert(id, envelope.head().key());
+            self.pending.merging.insert(id, envelope.head().key());
         }
         self.outbox.push_back(Output::Storage { id, op });
     }
 
     /// The key of a replica merge that has been carried out.
     pub(crate) fn take_merging(&mut self, id: OpId) -> Option<Key> {
-        self.merging.remove(&id)
+        self.pending.merging.remove(&id)
     }
 
     pub(crate) fn take_op(&mut self, id: OpId) -> Option<OpPurpose> {
-        self.ops.remove(&id)
+        self.pending.ops.remove(&id)
     }
 
     pub(crate) fn ask(
@@ -240,12 +251,12 @@ impl Core {
         purpose: AskPurpose,
     ) {
         let id = AskId(self.fresh_id());
-        self.asks.insert(id, purpose);
+        self.pending.asks.insert(id, purpose);
         self.outbox.push_back(Output::Ask { id, to, request, delivery });
     }
 
     pub(crate) fn take_ask(&mut self, id: AskId) -> Option<AskPurpose> {
-        self.asks.remove(&id)
+        self.pending.asks.remove(&id)
     }
 
     /// A lookup that finds `spare` nodes more than there are replicas.
@@ -258,24 +269,29 @@ impl Core {
         spare: usize,
     ) {
         let id = LookupId(self.fresh_id());
-        self.lookups.insert(id, command);
+        self.pending.lookups.insert(id, command);
         let goal = self.replication() + spare;
         self.outbox.push_back(Output::Lookup { id, target, want, goal, why });
     }
 
     pub(crate) fn lookup_command(&self, id: LookupId) -> Option<CommandId> {
-        self.lookups.get(&id).copied()
+        self.pending.lookups.get(&id).copied()
     }
 
     pub(crate) fn end_lookup(&mut self, id: LookupId) -> Option<CommandId> {
-        self.lookups.remove(&id)
+        self.pending.lookups.remove(&id)
     }
 
     /// Ends the lookup of a command that has enough.
     pub(crate) fn stop_lookup(&mut self, command: CommandId) {
-        let id = self.lookups.iter().find(|(_, waiting)| **waiting == command).map(|(id, _)| *id);
+        let id = self
+            .pending
+            .lookups
+            .iter()
+            .find(|(_, waiting)| **waiting == command)
+            .map(|(id, _)| *id);
         if let Some(id) = id {
-            self.lookups.remove(&id);
+            self.pending.lookups.remove(&id);
             self.outbox.push_back(Output::StopLookup(id));
         }
     }
@@ -337,12 +353,12 @@ impl Core {
     /// Remembers a head that this node signed itself.
     pub(crate) fn trust_own(&mut self, head: &SignedHead) {
         self.checked.insert((*head.digest(), *head.signature().as_bytes()), ());
-        self.signed.insert(head.id(), ());
+        self.own_key.signed.insert(head.id(), ());
     }
 
     /// Whether this process signed the envelope, as far as it remembers.
     pub(crate) fn has_signed(&self, envelope: &EnvelopeId) -> bool {
-        self.signed.peek(envelope).is_some()
+        self.own_key.signed.peek(envelope).is_some()
     }
 
     /// Looks whether a head of this node's own key, whose signature holds, is one that this process
@@ -366,14 +382,19 @@ impl Core {
     /// Records that another machine writes under this node's key; from now on this node writes nothing.
     pub(crate) fn meet_foreign(&mut self, write: ForeignWrite) {
         self.stats.foreign_writes += 1;
-        if self.foreign.is_none() {
-            self.foreign = Some(write);
+        if self.own_key.foreign.is_none() {
+            self.own_key.foreign = Some(write);
             self.outbox.push_back(Output::Foreign(write));
         }
     }
 
+    /// Another part of the node found that its identity runs elsewhere.
+    pub(crate) const fn set_elsewhere(&mut self) {
+        self.own_key.elsewhere = true;
+    }
+
     /// Whether another machine runs with this node's identity.
     pub(crate) const fn is_cloned(&self) -> bool {
-        self.foreign.is_some() || self.elsewhere
+        self.own_key.foreign.is_some() || self.own_key.elsewhere
     }
 }

@@ -427,7 +427,7 @@ impl Machine for Kv {
             Input::Members(members) => self.core.members = members,
             Input::WallClock { now: wall, offset } => self.core.set_wall(now, wall, offset),
             Input::Certificate(certificate) => self.core.certificate = Some(certificate),
-            Input::Elsewhere => self.core.elsewhere = true,
+            Input::Elsewhere => self.core.set_elsewhere(),
             Input::Leave => self.leave(now),
             Input::Timeout => self.on_timeout(now),
         }
