@@ -19,7 +19,7 @@ pub mod view;
 pub use message::{Message, MessageId, TopicError, TopicName};
 pub use search::Search;
 pub use topics::{
-    DownCounts, PeerLimits, PublishId, TopicAskId, TopicRefusal, TopicServeId, Topics,
+    DownCounts, PeerLimits, PublishId, QueueLimits, TopicAskId, TopicRefusal, TopicServeId, Topics,
     TopicsConfig, TopicsInput, TopicsOutput, TopicsStats, ViewSizes,
 };
 pub use view::{Cause, Change, FoundFile, MemberEvent, MemberState, MemberView, MembersView, Mode};

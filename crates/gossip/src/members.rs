@@ -285,6 +285,24 @@ impl Members {
         self.watch(now, contacts, &before);
     }
 
+    /// Chooses the mode by the estimated size of the network.
+    fn on_network_size(&mut self, size: u64) {
+        if self.config.mode != ModeChoice::Auto {
+            return;
+        }
+        let max = self.config.fleet_max as u64;
+        let mode = match self.mode {
+            Mode::Fleet if size > max => Mode::Open,
+            Mode::Open if size < max * 2 / 3 => Mode::Fleet,
+            Mode::Fleet | Mode::Open => return,
+        };
+        self.mode = mode;
+        let fleet = mode == Mode::Fleet;
+        let room = if fleet { self.config.fleet_max } else { self.config.open_max };
+        self.table.set_room(room);
+        self.outbox.push(Output::Mode(mode));
+    }
+
     /// This node's record carries this certificate from now on.
     fn on_certificate(&mut self, now: Instant, certificate: Bytes) {
         self.own.set_certificate(certificate);

@@ -12,12 +12,12 @@ use bytes::Bytes;
 use potluck_base::{Contact, Instant, PublicKey, is_dialable};
 use potluck_wire::{Announcement, MemberRecord, MemberRequest, RecordVersion, SuspectMessage};
 
+use super::Members;
 use super::event::Output;
 use super::outbox::{AskOptions, Purpose};
 use super::own_record::ways_of;
 use super::rates::BAD_RECORD;
 use super::table::{LocalState, Member, short_id};
-use super::{Members, ModeChoice};
 use crate::view::{Change, MemberEvent, MemberView, Mode};
 
 /// Announcements sent at once; the rest waits for the next one.
@@ -394,23 +394,5 @@ impl Members {
         if !self.own.is_client() {
             self.send_records(contact, vec![self.own.signed.clone()]);
         }
-    }
-
-    /// Chooses the mode by the estimated size of the network.
-    pub(super) fn on_network_size(&mut self, size: u64) {
-        if self.config.mode != ModeChoice::Auto {
-            return;
-        }
-        let max = self.config.fleet_max as u64;
-        let mode = match self.mode {
-            Mode::Fleet if size > max => Mode::Open,
-            Mode::Open if size < max * 2 / 3 => Mode::Fleet,
-            Mode::Fleet | Mode::Open => return,
-        };
-        self.mode = mode;
-        let fleet = mode == Mode::Fleet;
-        let room = if fleet { self.config.fleet_max } else { self.config.open_max };
-        self.table.set_room(room);
-        self.outbox.push(Output::Mode(mode));
     }
 }

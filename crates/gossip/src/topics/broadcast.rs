@@ -2,8 +2,9 @@
 //!
 //! The broadcast knows nothing of how links are made. It is told of each link that comes and goes
 //! (`NeighborUp` and `NeighborDown` in the paper's algorithm 3), and when a neighbour falls silent,
-//! answers again or loses its trust. `plumtree` handles its messages (algorithms 1, 2 and 4), `links`
-//! the changes of links (algorithm 3) and which of them are eager, `send` sends.
+//! answers again or loses its trust. `plumtree` handles pushed messages (algorithms 1 and 4), `repair`
+//! announcements and grafts (algorithm 2), `links` the changes of links (algorithm 3) and which of
+//! them are eager; `send` sends.
 
 mod eager_trees;
 mod flood;
@@ -17,6 +18,7 @@ mod peer;
 mod peer_queue;
 mod plumtree;
 mod receipt;
+mod repair;
 mod seen;
 mod send;
 mod subscription;

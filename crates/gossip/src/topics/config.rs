@@ -28,6 +28,26 @@ pub struct PeerLimits {
     pub signatures: Rate,
 }
 
+/// The queue of one neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Bundles in flight to one neighbour. A higher value fills longer paths and lets a slow
+    /// neighbour receive more at once.
+    pub window: usize,
+    /// Bytes of messages in one bundle: what fits in a datagram. A longer message goes alone.
+    pub bundle_bytes: usize,
+    /// Messages queued for one neighbour; further ones are only announced and repaired later.
+    pub messages: usize,
+    /// Payload bytes queued for one neighbour.
+    pub bytes: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self { window: 16, bundle_bytes: 960, messages: 8_192, bytes: 2 << 20 }
+    }
+}
+
 /// Parameters of topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicsConfig {
@@ -38,15 +58,8 @@ pub struct TopicsConfig {
     pub topic: ViewSizes,
     /// Topics this node is in at once, the system's included.
     pub topics_max: usize,
-    /// Bundles in flight to one neighbour. A higher value fills longer paths and lets a slow
-    /// neighbour receive more at once.
-    pub window: usize,
-    /// Bytes of messages in one bundle: what fits in a datagram. A longer message goes alone.
-    pub bundle_bytes: usize,
-    /// Messages queued for one neighbour; further ones are only announced and repaired later.
-    pub queue_messages: usize,
-    /// Payload bytes queued for one neighbour.
-    pub queue_bytes: usize,
+    /// The queue of one neighbour.
+    pub queue: QueueLimits,
     /// Publishes of this node that wait for room; further ones are refused.
     pub publishes_max: usize,
     /// Payload bytes cached for repair, over all topics. A higher value repairs nodes that were
@@ -80,10 +93,7 @@ impl Default for TopicsConfig {
             system: ViewSizes { active: 8, passive: 128 },
             topic: ViewSizes { active: 8, passive: 64 },
             topics_max: 64,
-            window: 16,
-            bundle_bytes: 960,
-            queue_messages: 8_192,
-            queue_bytes: 2 << 20,
+            queue: QueueLimits::default(),
             publishes_max: 256,
             cache_bytes: 16 << 20,
             publishers_max: 4_096,

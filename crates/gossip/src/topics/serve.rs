@@ -105,8 +105,7 @@ impl Topic {
             | TopicRequest::Gossip { .. }
             | TopicRequest::IHave { .. }
             | TopicRequest::Graft { .. } => {
-                if self.overlay.on_request(shared.now, from) {
-                    self.broadcast.on_request(from);
+                if self.on_request(shared.now, from) {
                     self.on_neighbour_asked(shared, serve, &peer, body);
                 } else {
                     shared.stats.strangers += 1;

@@ -8,9 +8,12 @@ mod rewiring;
 mod tree;
 mod trust;
 
+use std::time::Duration;
+
 use potluck_wire::SignedMessage;
 
 use super::*;
+use crate::view::Mode;
 
 /// A publisher for the tests of single parts.
 pub(super) fn publisher(seed: u8) -> PublicKey {

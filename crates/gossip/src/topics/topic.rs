@@ -1,10 +1,17 @@
 //! One topic: joins its overlay and its broadcast, which know nothing of each other.
 //!
-//! What crosses from one to the other is here: links that come and go ([`Topic::join`]), the
-//! address and the round-trip time of a neighbour, neighbours that the broadcast found to break
-//! rules ([`Topic::judge`]), the cost of a link for the trees ([`Topic::on_overlay_timer`] and
-//! [`Topic::on_link_request`]), and whether further links may still be found
-//! ([`Topic::settle`]).
+//! The crossings, all in this file:
+//!
+//! | from | to | what |
+//! |---|---|---|
+//! | overlay | broadcast | a link was made or lost ([`Topic::join`]) |
+//! | overlay | broadcast | a neighbour is silent, is back, or lost its trust ([`Topic::join`]) |
+//! | answers | both | a neighbour gave a sign of life, after this round-trip time ([`Topic::heard`]) |
+//! | requests | both | the address of a neighbour ([`Topic::on_request`]) |
+//! | broadcast | overlay | a neighbour is to be ignored: its link is dropped ([`Topic::judge`]) |
+//! | broadcast | overlay | what the trees lose with a link ([`Topic::on_overlay_timer`]) |
+//! | overlay | broadcast | whether further links may still be found ([`Topic::settle`]) |
+//! | overlay | publisher | whether there is a link, and since when ([`Topic::has_unacked`], `publish`) |
 
 use std::time::Duration;
 
@@ -194,6 +201,15 @@ impl Topic {
             self.join(shared);
         }
         ignored
+    }
+
+    /// A neighbour sent a request, from this address. False if there is no link to it.
+    pub(super) fn on_request(&mut self, now: Instant, from: Contact) -> bool {
+        let linked = self.overlay.on_request(now, from);
+        if linked {
+            self.broadcast.on_request(from);
+        }
+        linked
     }
 
     /// A node requests a link.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use potluck_base::Instant;
 
-use super::super::config::TopicsConfig;
+use super::super::config::QueueLimits;
 use crate::message::MessageId;
 
 /// How long announced ids wait for further ones. A higher value sends fewer, later IHAVEs.
@@ -51,14 +51,8 @@ impl PeerQueue {
     }
 
     /// Queues a message for eager push. False if it does not fit.
-    pub(super) fn push_eager(
-        &mut self,
-        config: &TopicsConfig,
-        id: MessageId,
-        bytes: Bytes,
-    ) -> bool {
-        let fits = self.eager.len() < config.queue_messages
-            && self.bytes + bytes.len() <= config.queue_bytes;
+    pub(super) fn push_eager(&mut self, limits: &QueueLimits, id: MessageId, bytes: Bytes) -> bool {
+        let fits = self.eager.len() < limits.messages && self.bytes + bytes.len() <= limits.bytes;
         if fits {
             self.bytes += bytes.len();
             self.eager.push_back((id, bytes));
@@ -69,13 +63,13 @@ impl PeerQueue {
     /// Queues a grafted message, before the others. False if it does not fit.
     pub(super) fn push_repair(
         &mut self,
-        config: &TopicsConfig,
+        limits: &QueueLimits,
         id: MessageId,
         bytes: Bytes,
     ) -> bool {
         // Half as much again, so that repair works while the queue is full.
         let fits = self.repairs.len() < REPAIRS_MAX
-            && self.bytes + bytes.len() <= config.queue_bytes + config.queue_bytes / 2;
+            && self.bytes + bytes.len() <= limits.bytes + limits.bytes / 2;
         if fits {
             self.bytes += bytes.len();
             self.repairs.push_back((id, bytes));
@@ -97,12 +91,12 @@ impl PeerQueue {
     /// The next bundle, without messages that `has` says the neighbour has.
     pub(super) fn bundle(
         &mut self,
-        config: &TopicsConfig,
+        limits: &QueueLimits,
         now: Instant,
         has: impl Fn(&MessageId) -> bool,
     ) -> Option<(Vec<MessageId>, Vec<Bytes>)> {
         self.paused_until = self.paused_until.filter(|until| now < *until);
-        if self.in_flight >= config.window || self.paused_until.is_some() {
+        if self.in_flight >= limits.window || self.paused_until.is_some() {
             return None;
         }
         let (mut ids, mut messages, mut size) = (Vec::new(), Vec::new(), 0);
@@ -111,7 +105,7 @@ impl PeerQueue {
             let Some((id, bytes)) = from.front() else { break };
             let cost = bytes.len() + FRAME_BYTES;
             let surplus = has(id);
-            if !surplus && !ids.is_empty() && size + cost > config.bundle_bytes {
+            if !surplus && !ids.is_empty() && size + cost > limits.bundle_bytes {
                 break;
             }
             self.bytes -= bytes.len();
@@ -177,8 +171,8 @@ mod tests {
         MessageId { publisher, incarnation: 1, sequence }
     }
 
-    fn config() -> TopicsConfig {
-        TopicsConfig { window: 2, queue_messages: 10, ..TopicsConfig::default() }
+    fn limits() -> QueueLimits {
+        QueueLimits { window: 2, messages: 10, ..QueueLimits::default() }
     }
 
     fn message(length: usize) -> Bytes {
@@ -187,13 +181,13 @@ mod tests {
 
     #[test]
     fn small_messages_travel_together_and_a_long_one_alone() {
-        let (mut queue, config) = (PeerQueue::default(), config());
+        let (mut queue, limits) = (PeerQueue::default(), limits());
         for sequence in 1..=6 {
-            assert!(queue.push_eager(&config, id(sequence), message(300)));
+            assert!(queue.push_eager(&limits, id(sequence), message(300)));
         }
-        assert!(queue.push_eager(&config, id(7), message(5_000)));
+        assert!(queue.push_eager(&limits, id(7), message(5_000)));
         let mut sizes = Vec::new();
-        while let Some((ids, _)) = queue.bundle(&config, Instant::ZERO, |_| false) {
+        while let Some((ids, _)) = queue.bundle(&limits, Instant::ZERO, |_| false) {
             sizes.push(ids.len());
             queue.on_ack(Instant::ZERO);
         }
@@ -202,9 +196,9 @@ mod tests {
 
     #[test]
     fn a_window_of_bundles_is_in_flight() {
-        let (mut queue, config) = (PeerQueue::default(), config());
-        (1..=3).for_each(|sequence| assert!(queue.push_eager(&config, id(sequence), message(900))));
-        let next = |queue: &mut PeerQueue| queue.bundle(&config, Instant::ZERO, |_| false);
+        let (mut queue, limits) = (PeerQueue::default(), limits());
+        (1..=3).for_each(|sequence| assert!(queue.push_eager(&limits, id(sequence), message(900))));
+        let next = |queue: &mut PeerQueue| queue.bundle(&limits, Instant::ZERO, |_| false);
         assert!(next(&mut queue).is_some() && next(&mut queue).is_some());
         assert_eq!(next(&mut queue), None);
         queue.on_ack(Instant::ZERO);
@@ -213,20 +207,20 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_messages_and_repairs_go_first() {
-        let (mut queue, config) = (PeerQueue::default(), config());
-        let fitted = (1..=20).filter(|n| queue.push_eager(&config, id(*n), message(900))).count();
+        let (mut queue, limits) = (PeerQueue::default(), limits());
+        let fitted = (1..=20).filter(|n| queue.push_eager(&limits, id(*n), message(900))).count();
         assert_eq!(fitted, 10);
-        assert!(queue.push_repair(&config, id(50), message(900)));
-        let (ids, _) = queue.bundle(&config, Instant::ZERO, |_| false).expect("a bundle");
+        assert!(queue.push_repair(&limits, id(50), message(900)));
+        let (ids, _) = queue.bundle(&limits, Instant::ZERO, |_| false).expect("a bundle");
         assert_eq!(ids, [id(50)]);
     }
 
     #[test]
     fn a_message_the_neighbour_has_by_now_is_not_sent() {
-        let (mut queue, config) = (PeerQueue::default(), config());
-        (1..=3).for_each(|sequence| assert!(queue.push_eager(&config, id(sequence), message(9))));
+        let (mut queue, limits) = (PeerQueue::default(), limits());
+        (1..=3).for_each(|sequence| assert!(queue.push_eager(&limits, id(sequence), message(9))));
         let has = |known: &MessageId| known.sequence != 2;
-        let (ids, _) = queue.bundle(&config, Instant::ZERO, has).expect("a bundle");
+        let (ids, _) = queue.bundle(&limits, Instant::ZERO, has).expect("a bundle");
         assert_eq!((ids, queue.len(), queue.bytes()), (vec![id(2)], 0, 0));
     }
 
@@ -246,26 +240,26 @@ mod tests {
 
     #[test]
     fn a_queue_is_bounded_in_bytes_and_repairs_may_have_half_as_much_again() {
-        let config = TopicsConfig { queue_bytes: 2_000, ..config() };
+        let limits = QueueLimits { bytes: 2_000, ..limits() };
         let mut queue = PeerQueue::default();
-        let fitted = (1..=9).filter(|n| queue.push_eager(&config, id(*n), message(900))).count();
+        let fitted = (1..=9).filter(|n| queue.push_eager(&limits, id(*n), message(900))).count();
         assert_eq!((fitted, queue.bytes()), (2, 1_800));
-        let fitted = (1..=9).filter(|n| queue.push_repair(&config, id(*n), message(400))).count();
+        let fitted = (1..=9).filter(|n| queue.push_repair(&limits, id(*n), message(400))).count();
         assert_eq!((fitted, queue.bytes()), (3, 3_000));
     }
 
     #[test]
     fn two_thousand_small_repairs_wait() {
-        let (mut queue, config) = (PeerQueue::default(), config());
-        let fitted = (1..=9_000).filter(|n| queue.push_repair(&config, id(*n), message(9))).count();
+        let (mut queue, limits) = (PeerQueue::default(), limits());
+        let fitted = (1..=9_000).filter(|n| queue.push_repair(&limits, id(*n), message(9))).count();
         assert_eq!(fitted, 2_048);
     }
 
     #[test]
     fn messages_queued_for_a_silent_neighbour_are_announced() {
-        let (mut queue, config) = (PeerQueue::default(), config());
-        queue.push_eager(&config, id(2), message(9));
-        queue.push_repair(&config, id(1), message(9));
+        let (mut queue, limits) = (PeerQueue::default(), limits());
+        queue.push_eager(&limits, id(2), message(9));
+        queue.push_repair(&limits, id(1), message(9));
         queue.make_lazy(Instant::ZERO);
         assert_eq!((queue.len(), queue.bytes()), (0, 0));
         let lazy = queue.take_lazy(Instant::ZERO + LAZY_DELAY);

@@ -102,7 +102,7 @@ impl Acks {
             let Some(cached) = cache.get(id).filter(|cached| cached.at >= peer.joined) else {
                 continue;
             };
-            if peer.queue.push_repair(&shared.config, *id, cached.bytes.clone()) {
+            if peer.queue.push_repair(&shared.config.queue, *id, cached.bytes.clone()) {
                 let receipts = self.receipts.iter_mut();
                 receipts.filter(|receipt| receipt.message == *id).for_each(|receipt| {
                     receipt.open.insert(key);

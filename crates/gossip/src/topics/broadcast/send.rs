@@ -74,7 +74,7 @@ impl Broadcast {
                 continue;
             }
             let has = |id: &_| cache.get(id).is_some_and(|cached| cached.is_known_to(key));
-            while let Some((ids, messages)) = peer.queue.bundle(&shared.config, now, has) {
+            while let Some((ids, messages)) = peer.queue.bundle(&shared.config.queue, now, has) {
                 shared.stats.payloads_sent += ids.len() as u64;
                 let body = TopicRequest::Gossip { messages };
                 shared.ask(topic, peer.contact(*key), Purpose::Gossip(ids), body);
@@ -151,7 +151,7 @@ impl Broadcast {
         neighbour.queue.paused_until = Some(until);
         for id in ids {
             if let Some(cached) = self.cache.get(id) {
-                neighbour.queue.push_repair(&shared.config, *id, cached.bytes.clone());
+                neighbour.queue.push_repair(&shared.config.queue, *id, cached.bytes.clone());
             }
         }
     }

@@ -191,7 +191,7 @@ fn publishers_wait_for_room_and_a_stalled_neighbour_is_not_waited_for() {
     (0..200).for_each(|number| harness.publish(number, 900));
     let asks = harness.asks();
     let pushes = asks.iter().filter(is_push).count();
-    let window = TopicsConfig::default().window;
+    let window = QueueLimits::default().window;
     assert_eq!(pushes, window, "a window of bundles");
     assert_eq!(harness.published(), window + 64, "and as many queued as there is room for");
     let (ask, ..) = *asks.iter().find(is_push).expect("a push");

@@ -466,8 +466,9 @@ fn a_publisher_that_is_pruned_by_all_keeps_an_eager_link() {
 
 #[test]
 fn a_node_with_full_queues_reports_it() {
-    let config = TopicsConfig { verify: false, queue_messages: 40, ..TopicsConfig::default() };
-    let mut harness = Harness::new(TopicsConfig { mode: Mode::Fleet, window: 1, ..config });
+    let queue = QueueLimits { messages: 40, window: 1, ..QueueLimits::default() };
+    let config = TopicsConfig { verify: false, queue, ..TopicsConfig::default() };
+    let mut harness = Harness::new(TopicsConfig { mode: Mode::Fleet, ..config });
     harness.input(TopicsInput::Subscribe(topic()));
     assert!(harness.connect(1) && harness.connect(2));
     let busy: Vec<bool> = (1..=30)
