@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use crate::failure::Failure;
@@ -55,7 +56,7 @@ impl Processes {
         name: &str,
     ) -> Result<(usize, ChildStdout), Failure> {
         let cannot = |error| Failure::failed(format!("cannot start a node process: {error}"));
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         if inner.folder.is_none() {
             return Err(Failure::failed("the demo is over"));
         }
@@ -74,12 +75,12 @@ impl Processes {
 
     /// The process id of the `index`th process.
     pub(super) fn process_id(&self, index: usize) -> u32 {
-        self.lock().children.get(index).map_or(0, Child::id)
+        self.inner.lock().children.get(index).map_or(0, Child::id)
     }
 
     /// Kills a process (SIGKILL where there are signals).
     pub(super) fn kill(&self, index: usize) {
-        if let Some(child) = self.lock().children.get_mut(index) {
+        if let Some(child) = self.inner.lock().children.get_mut(index) {
             // An error means that the process is already dead.
             let _ = child.kill();
         }
@@ -93,7 +94,7 @@ impl Processes {
 
     /// Kills all processes and removes the folder.
     pub(super) fn close(&self) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         for child in &mut inner.children {
             let _ = child.kill();
         }
@@ -105,11 +106,6 @@ impl Processes {
             // Files that cannot be removed are left to the system's cleaning of temporary folders.
             let _ = folder.close();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic while the lock was held leaves nothing that stops `close` from working.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

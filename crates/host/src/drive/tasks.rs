@@ -14,7 +14,7 @@ use crate::resolve::Names;
 use crate::socket::Families;
 use crate::transport::Transport;
 
-/// Outgoing calls at once. The limit of the core is lower, so this one is reached only by a bug.
+/// Outgoing calls at once. The core has the same limit, so only a bug of it can exceed this one.
 const CALLS_MAX: usize = 512;
 /// DNS lookups at once. Each may block a thread until the system's resolver gives up.
 const LOOKUPS_MAX: usize = 8;
