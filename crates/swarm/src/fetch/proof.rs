@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use potluck_base::{Contact, Division, GranuleSet, Instant};
 
-use super::{Fetch, Place, Wanted, World, in_stream, send};
+use super::transfers::{Wanted, in_stream, send};
+use super::{Fetch, Place, World};
 use crate::command::{FULL_SOURCES_MAX, Output};
 use crate::source::Source;
 
