@@ -14,7 +14,7 @@
 //! merged; commands, requests, offers and pulls under way are bounded.
 
 // A wildcard arm would drop a new variant of an event or a reply without a word.
-#![deny(clippy::wildcard_enum_match_arm)]
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 mod admissible;
 mod answer;

@@ -34,7 +34,7 @@ pub(crate) fn execute<B: Backend>(
         // An own key has one writer, so the limit of writers does not apply.
         StorageOp::Merge { envelope, place: Place::Own, how: _ } => merge_own(txn, envelope),
         StorageOp::TakeBack { key, writer, envelope, previous, place } => {
-            take_back(txn, (key, writer), envelope, previous.as_deref(), *place)
+            take_back(txn, key, writer, envelope, previous.as_deref(), *place)
         }
         StorageOp::Load { key, place } => load(txn, key, *place),
         StorageOp::Scan { from, to, limit } => {
@@ -99,7 +99,7 @@ fn merge_replica<B: Backend>(
         && let Some(writers) = before.as_ref().map(|before| before.writers)
         && writers >= writers_max
         && writers_max > 0
-        && make_way(txn, (head, envelope.encoded_len()), usize::from(writers - writers_max) + 1)?
+        && make_way(txn, head, envelope.encoded_len(), usize::from(writers - writers_max) + 1)?
     {
         before = txn.summary(&key)?;
     }
@@ -145,7 +145,8 @@ fn merge_replica<B: Backend>(
 /// the records were dropped.
 fn make_way<B: Backend>(
     txn: &mut Txn<'_, B>,
-    (head, bytes): (&SignedHead, usize),
+    head: &SignedHead,
+    bytes: usize,
     count: usize,
 ) -> Result<bool, Fault> {
     if head.space() != Space::Provider {
@@ -166,7 +167,7 @@ fn make_way<B: Backend>(
     ledger.add(&Summary::empty(head).with(head, bytes));
     check_room(txn, &ledger)?;
     for held in held {
-        take_back(txn, (&key, &held.writer()), &held.id(), None, Place::Replica)?;
+        take_back(txn, &key, &held.writer(), &held.id(), None, Place::Replica)?;
     }
     Ok(true)
 }
@@ -211,7 +212,8 @@ fn merge_own<B: Backend>(txn: &mut Txn<'_, B>, envelope: &Envelope) -> Result<St
 
 fn take_back<B: Backend>(
     txn: &mut Txn<'_, B>,
-    (key, writer): (&Key, &PublicKey),
+    key: &Key,
+    writer: &PublicKey,
     envelope: &EnvelopeId,
     previous: Option<&Envelope>,
     place: Place,
