@@ -244,3 +244,51 @@ fn stores(state: &State<Envelope>) -> Vec<Request> {
 
 /// Most bytes of envelopes in one store request: the size limit of a call, less room for framing.
 const STORE_BYTES_MAX: usize = potluck_wire::limits::CALL_BYTES_MAX - 1024;
+
+#[cfg(test)]
+mod tests {
+    use potluck_base::{Admission, Identity, NetworkId, UnixMillis};
+    use potluck_record::{Context, Dot, Draft, Kind, Name, Space};
+
+    use super::*;
+
+    /// An envelope that takes this many bytes.
+    fn envelope(number: u8, size: usize) -> Envelope {
+        let network = NetworkId::new("test", Admission::Lab, None);
+        let sign = |bytes: usize| {
+            let value =
+                |number, size| (Dot::from_raw(number), UnixMillis(2), Bytes::from(vec![0; size]));
+            let draft = Draft {
+                space: Space::Commons,
+                name: Name::new("a").ok(),
+                kind: Kind::Siblings,
+                values: vec![value(1, 65_536), value(2, bytes - 65_536)],
+                dot: Dot::from_raw(2),
+                context: Context::new(),
+                expires: UnixMillis(2),
+                certificate: None,
+            };
+            Envelope::sign(&Identity::from_seed([number; 32]), &network, draft)
+                .expect("a good envelope")
+        };
+        let beside = sign(130_000).encode().len() - 130_000;
+        sign(size - beside)
+    }
+
+    #[test]
+    fn a_state_is_sent_in_requests_that_fit_a_call() {
+        let count = |sizes: &[usize]| {
+            let envelopes = (1..).zip(sizes).map(|(number, size)| envelope(number, *size));
+            let requests = stores(&envelopes.collect());
+            let parts = requests.iter().map(|request| {
+                let Request::Store { envelopes, .. } = request else { panic!("{request:?}") };
+                envelopes.len()
+            });
+            parts.collect::<Vec<_>>()
+        };
+        let half = (STORE_BYTES_MAX - 5) / 2;
+        assert_eq!(count(&[half, half]), [2]);
+        assert_eq!(count(&[half + 1, half + 1]), [1, 1]);
+        assert_eq!(count(&[half + 1, half + 1, half + 1]), [1, 1, 1]);
+    }
+}

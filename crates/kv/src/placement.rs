@@ -135,6 +135,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_in_the_subtree_of_a_group_with_room_for_more_is_not_surrounded() {
+        let peers = peers(2);
+        let (me, other) = (Key::from(peers[0].id), Key::from(peers[1].id));
+        let close_group = CloseGroup::new(peers[0], [peers[1]]);
+        let surrounds = |key: &Key, size| close_group.surrounds(&peers[0].id, key, size);
+        assert!(!surrounds(&other, 1), "a node that is not known may be there");
+        assert!(surrounds(&other, 2), "the network has no other nodes");
+        assert!(surrounds(&me, 1), "the other node lies outside of the subtree");
+    }
+
+    #[test]
     fn in_a_small_network_every_key_concerns_everybody() {
         let peers = peers(4);
         let close_group = CloseGroup::new(peers[0], peers[1..].iter().copied());

@@ -16,6 +16,9 @@ use crate::samples::{WALL, blind, config, identity, network, peer};
 /// The writes of one run: an envelope has at most eight values.
 const TEXTS: [&str; 6] = ["0", "1", "2", "3", "4", "5"];
 
+/// Steps of one run; the longest of these takes some hundreds.
+const STEPS_MAX: usize = 100_000;
+
 /// A node, the disk that carries out its operations in order, and replicas that store or refuse.
 struct Run {
     kv: Kv,
@@ -51,8 +54,10 @@ impl Run {
     }
 
     fn play(&mut self) {
-        let mut begun = 0;
+        let (mut begun, mut steps) = (0, 0);
         while self.ended < TEXTS.len() || !self.disk.is_empty() || !self.asks.is_empty() {
+            steps += 1;
+            assert!(steps < STEPS_MAX, "a write does not end");
             let input = match self.rng.below(8) {
                 0 if begun < TEXTS.len() => {
                     begun += 1;

@@ -1,4 +1,4 @@
-//! The holder's side: storing, finding, loading, offers and pulls, and the hand-over of a leaving node.
+//! The holder's side: storing, finding, loading, offers of changes, and the hand-over of a leaving node.
 
 use std::time::Duration;
 
@@ -6,20 +6,17 @@ use bytes::Bytes;
 use potluck_base::Key;
 use potluck_kv::{Config, Input, PeerRequest, ServeId};
 use potluck_record::{Envelope, Merged, Place, StateDigest, StorageFailure, StorageReply};
-use potluck_wire::{Contacts, Load, OfferEntry, Refusal, Request, Response, Want};
+use potluck_wire::{Contacts, Load, OfferEntry, Request, Response, Want};
 
-use crate::samples::{MINUTE, config, dated, digest, envelope, key, page, peer, store, value};
+use crate::samples::{MINUTE, config, dated, digest, envelope, key, peer, store, value};
 use crate::script::{
-    Given::{
-        Answers, Asked, Fails, Loads, Merges, Other, Outcome, Page, RefusesAll, Scans, Silent,
-        Until,
-    },
+    Given::{Answers, Asked, Fails, Loads, Merges, Other, Outcome, Scans, Silent, Until},
     Script, step,
 };
 
 const NONE: &[&str] = &[];
 
-fn offer(keys: &[(Key, StateDigest)]) -> Request {
+pub(crate) fn offer(keys: &[(Key, StateDigest)]) -> Request {
     let entries = keys.iter().map(|(key, digest)| OfferEntry { key: *key, digest: *digest });
     Request::Offer { entries: entries.collect() }
 }
@@ -33,7 +30,7 @@ fn find(want: Want) -> Request {
 }
 
 /// A replica that knows its close group, a second after the beginning.
-fn holder() -> Script {
+pub(crate) fn holder() -> Script {
     let mut script = Script::replica();
     script.give(Other(Input::CloseGroup((1..=4).map(peer).collect())));
     script.play([
@@ -44,7 +41,7 @@ fn holder() -> Script {
 }
 
 /// The key with this first byte beside the one of the scripts.
-fn other_key(number: u8) -> Key {
+pub(crate) fn other_key(number: u8) -> Key {
     let mut bytes = *key().as_bytes();
     bytes[31] ^= number;
     Key::from_bytes(bytes)
@@ -247,101 +244,6 @@ fn a_load_answers_as_many_keys_as_fit() {
             &["respond 1 envelopes, 1 keys"],
         ),
     ]);
-}
-
-#[test]
-fn offered_keys_that_this_node_lacks_are_pulled() {
-    let old = || vec![value(8, "old")];
-    let entries = [(key(), digest(&old())), (other_key(1), digest(&old()))];
-    let mut script = holder();
-    script.play([
-        step("offered", Asked(1, offer(&entries)), &["scan", "scan"]),
-        step("nothing there", Scans(vec![]), NONE),
-        step(
-            "the second is here",
-            Scans(vec![(other_key(1), digest(&old()))]),
-            &["respond 1 wanted", "ask 1 for a page"],
-        ),
-        step("pulled", Page(1, page(&old(), 1)), &["merge replica: old"]),
-    ]);
-    let stats = script.kv.stats();
-    assert_eq!((stats.keys_pulled, stats.pulls_waiting, stats.answers_bad), (1, 0, 0));
-}
-
-#[test]
-fn a_source_that_fails_three_times_is_given_up() {
-    let wanted = |script: &mut Script| {
-        script.give(Asked(1, offer(&[(key(), digest(&[value(8, "old")]))])));
-        assert_eq!(script.give(Scans(vec![])), ["respond 1 wanted", "ask 1 for a page"]);
-    };
-    let mut script = holder();
-    wanted(&mut script);
-    script.play([
-        step("silent", Silent(1), &["ask 1 for a page"]),
-        step("refused", RefusesAll(1, Refusal::Busy), &["ask 1 for a page"]),
-        step(
-            "a strange key",
-            Page(
-                1,
-                page(
-                    &[envelope(8, "x", |draft| {
-                        draft.name = Some(potluck_record::Name::new("b").expect("a name"));
-                    })],
-                    1,
-                ),
-            ),
-            NONE,
-        ),
-    ]);
-    assert_eq!(script.kv.stats().pulls_waiting, 0);
-    let mut script = holder();
-    wanted(&mut script);
-    script.play([
-        step("nothing fits a datagram", Page(1, page(&[], 0)), &["ask 1 for a page"]),
-        step("it does not hold the key", Page(1, page(&[], 0)), NONE),
-    ]);
-    let stats = script.kv.stats();
-    assert_eq!((stats.pulls_waiting, stats.answers_bad), (0, 0));
-}
-
-#[test]
-fn a_record_in_parts_is_pulled_in_the_order_of_writers() {
-    let state: potluck_record::State = [value(7, "one"), value(8, "two")].into_iter().collect();
-    let all: Vec<Envelope> = state.iter().cloned().collect();
-    let wanted = || {
-        let mut script = holder();
-        script.give(Asked(1, offer(&[(key(), digest(&all))])));
-        script.give(Scans(vec![]));
-        assert_eq!(script.give(Page(1, page(&all[..1], 0))).len(), 2, "a merge and a request");
-        script
-    };
-    let mut script = wanted();
-    assert_eq!(script.give(Page(1, page(&all[1..], 1))).len(), 1);
-    assert_eq!(script.kv.stats().pulls_waiting, 0);
-    let mut script = wanted();
-    assert_eq!(script.give(Page(1, page(&all[..1], 0))), ["ask 1 for the next page"]);
-    assert_eq!(script.kv.stats().answers_bad, 1);
-}
-
-#[test]
-fn what_this_node_holds_beyond_an_offer_is_offered_back_once() {
-    let old = vec![value(8, "old")];
-    let more = digest(&[value(8, "old"), value(7, "more")]);
-    let merged =
-        || Outcome(Place::Replica, StorageReply::Merged { outcome: Merged::Equal, digest: more });
-    let mut script = holder();
-    for time in [1, 2] {
-        script.give(Asked(1, offer(&[(key(), digest(&old))])));
-        script.give(Scans(vec![]));
-        script.give(Page(1, page(&old, 1)));
-        script.give(merged());
-        let told = script.give(Until(Duration::from_secs(2 * time)));
-        let offers = told.iter().filter(|text| *text == "ask 1 to pull 1").count();
-        assert_eq!(offers, usize::from(time == 1), "{told:?}");
-        if offers == 1 {
-            script.give(Answers(1, Response::Offered { wanted: 0 }));
-        }
-    }
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn a_state_that_is_only_claimed_is_fetched() {
     let mut script = inspects();
     script.play([
         step("its own", Loads(Place::Replica, old()), NONE),
-        step("one claims the same", Claims(1, digest(&old())), &["ask 1 for a page"]),
+        step("one claims the same", Claims(1, digest(&old())), &["call 1 for a page"]),
         step("another as well", Claims(2, digest(&old())), NONE),
         step("the lookup is over", Ends(vec![1, 2, 3]), NONE),
         step("it holds it", Page(1, page(&old(), 1)), &["reply 1: itself equal, 1 equal, 2 equal"]),
@@ -71,7 +71,7 @@ fn a_state_that_is_only_claimed_is_fetched() {
     let mut script = inspects();
     script.play([
         step("its own", Loads(Place::Replica, old()), NONE),
-        step("one claims the same", Claims(1, digest(&old())), &["ask 1 for a page"]),
+        step("one claims the same", Claims(1, digest(&old())), &["call 1 for a page"]),
         step("the lookup is over", Ends(vec![1, 2, 3]), NONE),
         step(
             "too late",

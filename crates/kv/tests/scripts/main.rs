@@ -5,6 +5,7 @@ mod concurrent;
 mod holder;
 mod inspections;
 mod pages;
+mod pulls;
 mod reads;
 mod refusals;
 mod repairs;

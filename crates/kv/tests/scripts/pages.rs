@@ -41,7 +41,7 @@ fn a_replica_that_lied_about_its_digest_proves_nothing_for_the_others() {
     let mut script = claims([digest(&new()); 3]);
     let repairs = format!("ask 1 to store {}", new_texts());
     script.play([
-        step("one holds less than it claimed", Page(1, page(&old(), 1)), &["ask 2 for a page"]),
+        step("one holds less than it claimed", Page(1, page(&old(), 1)), &["call 2 for a page"]),
         step(
             "the next one holds it",
             Page(2, page(&new(), 1)),
@@ -54,8 +54,8 @@ fn a_replica_that_lied_about_its_digest_proves_nothing_for_the_others() {
 fn the_next_replica_is_asked_when_one_is_silent() {
     let mut script = claims([digest(&new()); 3]);
     script.play([
-        step("silent", Silent(1), &["ask 2 for a page"]),
-        step("an answer to something else", Answers(2, Response::Pong), &["ask 3 for a page"]),
+        step("silent", Silent(1), &["call 2 for a page"]),
+        step("an answer to something else", Answers(2, Response::Pong), &["call 3 for a page"]),
         step("the last one", Page(3, page(&new(), 1)), NONE),
         step(
             "one holder does if the others are silent",
@@ -70,8 +70,8 @@ fn replicas_with_different_digests_are_asked_at_once() {
     let mut script = Script::client();
     script.give(Get(1));
     script.play([
-        step("one", Claims(1, digest(&new())), &["ask 1 for a page"]),
-        step("another", Claims(2, digest(&old())), &["ask 2 for a page"]),
+        step("one", Claims(1, digest(&new())), &["call 1 for a page"]),
+        step("another", Claims(2, digest(&old())), &["call 2 for a page"]),
     ]);
 }
 
@@ -84,7 +84,7 @@ fn a_state_is_fetched_page_by_page_in_the_order_of_writers() {
     script.give(Loads(Place::Own, vec![]));
     script.give(Claims(1, digest(&all)));
     script.play([
-        step("the first page", Page(1, page(&all[..1], 0)), &["ask 1 for the next page"]),
+        step("the first page", Page(1, page(&all[..1], 0)), &["call 1 for the next page"]),
         step("the last one", Page(1, page(&all[1..], 1)), NONE),
     ]);
     assert_eq!(script.give(Ends(vec![1]))[0], "reply 1: read new of 1");
@@ -139,7 +139,7 @@ fn a_record_of_more_than_32_pages_is_not_fetched() {
     all.sort_by_key(|envelope| *envelope.head().writer().as_bytes());
     let mut script = claims([digest(&all), StateDigest::EMPTY, StateDigest::EMPTY]);
     let pages = all.iter().take_while(|one| {
-        script.give(Page(1, page(std::slice::from_ref(*one), 0))) == ["ask 1 for the next page"]
+        script.give(Page(1, page(std::slice::from_ref(*one), 0))) == ["call 1 for the next page"]
     });
     assert_eq!(pages.count(), 31, "the 32nd page would have to be the last");
 }

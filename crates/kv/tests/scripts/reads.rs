@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use potluck_base::UnixMillis;
 use potluck_kv::Config;
 use potluck_record::{Place, StorageFailure};
 
-use crate::samples::{MINUTE, config, dated, digest, envelope, new, new_texts, old, page, value};
+use crate::samples::{
+    MINUTE, WALL, config, dated, digest, envelope, new, new_texts, old, page, value,
+};
 use crate::script::{
     Given::{
         Claims, Ends, Fails, Finds, Get, Loads, Merges, Page, Silent, Strict, Unknowing, Until,
@@ -215,7 +218,7 @@ fn a_replica_whose_digest_is_known_agrees_without_being_read() {
 fn a_read_waits_for_the_state_that_a_replica_claims() {
     let mut script = reads(Get(1));
     script.play([
-        step("one has more than fits", Claims(3, digest(&new())), &["ask 3 for a page"]),
+        step("one has more than fits", Claims(3, digest(&new())), &["call 3 for a page"]),
         step("one has it", Finds(1, old()), NONE),
         step("two agree, which may be stale", Finds(2, old()), NONE),
     ]);
@@ -232,7 +235,7 @@ fn at_its_deadline_a_read_decides_with_the_answers_so_far() {
     let mut script = reads(Get(1));
     script.play([
         step("one has it", Finds(1, old()), NONE),
-        step("one claims more", Claims(2, digest(&new())), &["ask 2 for a page"]),
+        step("one claims more", Claims(2, digest(&new())), &["call 2 for a page"]),
         step("just before", Until(half - Duration::from_micros(1)), NONE),
         step("the deadline", Until(half), &["stop looking", "reply 1: read old of 1"]),
         step("too late", Page(2, page(&old(), 1)), NONE),
@@ -241,7 +244,7 @@ fn at_its_deadline_a_read_decides_with_the_answers_so_far() {
     script.play([
         step("one has nothing", Finds(1, vec![]), NONE),
         step("another neither", Finds(2, vec![]), NONE),
-        step("one claims more", Claims(3, digest(&new())), &["ask 3 for a page"]),
+        step("one claims more", Claims(3, digest(&new())), &["call 3 for a page"]),
         step("the lookup is over", Ends(vec![1, 2, 3]), NONE),
         step(
             "that one may hold it",
@@ -270,9 +273,9 @@ fn a_read_refuses_to_judge_with_a_clock_that_is_behind() {
     ]);
     let mut script = reads(Get(1));
     script.play([
-        step("two claim it", Claims(1, digest(&early())), &["ask 1 for a page"]),
+        step("two claim it", Claims(1, digest(&early())), &["call 1 for a page"]),
         step("the second waits for the first", Claims(2, digest(&early())), NONE),
-        step("it is ahead", Page(1, page(&early(), 1)), &["ask 2 for a page"]),
+        step("it is ahead", Page(1, page(&early(), 1)), &["call 2 for a page"]),
         step("so is the second", Page(2, page(&early(), 1)), &["stop looking", clock]),
     ]);
 }
@@ -284,7 +287,7 @@ fn envelopes_that_no_replica_may_hold_are_not_read() {
         (draft.values[0].1, draft.expires) = (end, end);
     });
     let forever = envelope(8, "forever", |draft| {
-        draft.expires = crate::samples::WALL.plus(config().life_max + 6 * MINUTE);
+        draft.expires = WALL.plus(config().life_max + 6 * MINUTE);
     });
     for strange in [expired, forever] {
         let mut script = reads(Get(1));
@@ -331,4 +334,21 @@ fn a_foreign_envelope_under_this_nodes_key_is_told_by_a_read_as_well() {
             &["stop looking", "reply 1: read mine of 2"],
         ),
     ]);
+}
+
+#[test]
+fn an_own_envelope_whose_life_is_over_is_no_foreign_write() {
+    let ends = |end: UnixMillis| {
+        let held = envelope(0, "mine", |draft| {
+            (draft.values[0].1, draft.expires) = (end, end);
+        });
+        let mut script = Script::client();
+        script.give(Get(1));
+        script.give(Loads(Place::Replica, vec![held]));
+        script.give(Loads(Place::Own, vec![]));
+        script.give(Ends(vec![1, 2, 3]))
+    };
+    assert_eq!(ends(WALL), ["reply 1: read nothing of 0"]);
+    let lives = ends(WALL.plus(Duration::from_millis(1)));
+    assert_eq!(lives, ["foreign write", "reply 1: read mine of 0"]);
 }

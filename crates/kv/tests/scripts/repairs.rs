@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use potluck_base::{Key, Peer};
+use potluck_base::{Instant, Key, Machine as _, Peer};
 use potluck_kv::{Config, Input};
 use potluck_record::{Place, StateDigest, StorageFailure, StorageReply};
 use potluck_wire::Response;
@@ -212,7 +212,7 @@ fn many_keys_are_offered_in_one_call() {
         })
         .collect();
     let told = script.give(Scans(entries(&keys[..73])));
-    assert_eq!(told, ["ask 1 to pull 73"]);
+    assert_eq!(told, ["call 1 to pull 73"]);
     let mut script = settled(&[2, 3, 4]);
     script.give(group(&[1, 2, 3, 4]));
     script.give(at(2));
@@ -244,4 +244,21 @@ fn a_round_of_anti_entropy_offers_what_is_held_and_waits_for_the_one_before_it()
     assert_eq!(scans(&mut script, 390), 1, "a failure does not end the rounds");
     let mut client = Script::client();
     assert_eq!(scans(&mut client, 90), 0, "a client keeps nothing for others");
+}
+
+#[test]
+fn a_node_that_was_silent_once_is_no_newcomer() {
+    let mut script = settled(&[2, 3, 4]);
+    script.give(group(&[1, 2, 3, 4]));
+    script.give(at(2));
+    script.give(Scans(entries(&[key_of(&[0, 1, 2])])));
+    script.give(Silent(1));
+    assert_eq!(script.give(at(7)), ["ask 1 to pull 1"]);
+    script.give(Answers(1, Response::Offered { wanted: 1 }));
+    while let Some(deadline) = script.kv.poll_timeout()
+        && deadline.at < Instant::ZERO + Duration::from_secs(80)
+    {
+        assert_ne!(deadline.why, "repair");
+        script.kv.handle(deadline.at, Input::Timeout);
+    }
 }

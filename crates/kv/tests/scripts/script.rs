@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use potluck_base::{Instant, Key, Machine as _, Peer};
 use potluck_kv::{
-    AskId, Command, CommandId, Config, Input, Kv, LookupId, Output, PeerRequest, Put, ServeId,
+    AskId, Command, CommandId, Config, Delivery, Input, Kv, LookupId, Output, PeerRequest, Put,
+    ServeId,
 };
 use potluck_record::{
     Envelope, Merged, OpId, Place, StateDigest, StorageFailure, StorageOp, StorageReply,
@@ -281,9 +282,10 @@ impl Script {
                 self.lookups.remove(&id);
                 "stop looking".to_owned()
             }
-            Output::Ask { id, to, request, .. } => {
+            Output::Ask { id, to, request, delivery } => {
                 self.asks.insert(id, to);
-                format!("ask {} {}", place_of(&to), request_text(&request))
+                let verb = if delivery == Delivery::Call { "call" } else { "ask" };
+                format!("{verb} {} {}", place_of(&to), request_text(&request))
             }
             Output::Storage { id, op } => {
                 let text = self.storage_text(&op);

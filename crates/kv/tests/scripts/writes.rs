@@ -116,7 +116,7 @@ fn without_enough_answers_a_record_is_not_called_absent() {
             step(
                 "a third claims more",
                 Claims(3, digest(&[value(8, "old")])),
-                &["ask 3 for a page"],
+                &["call 3 for a page"],
             ),
             step("and does not give it", Silent(3), NONE),
         ],
@@ -149,7 +149,7 @@ fn the_read_of_a_write_ends_at_half_its_time_with_the_answers_so_far() {
     script.play([
         step("no replica here", Loads(Place::Replica, vec![]), NONE),
         step("one has it", Finds(1, vec![value(8, "old")]), NONE),
-        step("one claims more", Claims(2, digest(&[value(7, "more")])), &["ask 2 for a page"]),
+        step("one claims more", Claims(2, digest(&[value(7, "more")])), &["call 2 for a page"]),
         step("just before", Until(Duration::from_micros(4_999_999)), NONE),
         step("half the time", Until(Duration::from_secs(5)), &["stop looking", "load own"]),
         step("a page that comes late", Page(2, potluck_wire::Loaded::default()), NONE),
@@ -353,7 +353,7 @@ fn a_replica_that_has_what_was_merged_counts_as_one_that_answered() {
         step("nothing written before", Loads(Place::Own, vec![]), NONE),
         step("one has it", Finds(1, old()), NONE),
         step("one has no room to say it", Claims(2, digest(&old())), NONE),
-        step("one has more", Claims(3, digest(&[value(7, "more")])), &["ask 3 for a page"]),
+        step("one has more", Claims(3, digest(&[value(7, "more")])), &["call 3 for a page"]),
     ]);
     // An answer for another key is discarded as a whole.
     let strange = envelope(7, "strange", |draft| {
