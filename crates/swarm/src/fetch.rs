@@ -6,6 +6,7 @@
 
 mod proof;
 mod transfers;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -21,6 +22,7 @@ use crate::command::{
 use crate::config::Config;
 use crate::pick;
 use crate::source::{Source, length};
+pub(crate) use world::{Numbers, World};
 
 /// Most positions at which readers wait.
 const WINDOWS_MAX: usize = 32;
@@ -44,17 +46,6 @@ enum Place {
     Asked(u64),
     /// There.
     Open(Division),
-}
-
-/// Numbers that name transfers and questions, over all fetches.
-#[derive(Debug, Default)]
-pub(crate) struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 += 1;
-        self.0
-    }
 }
 
 /// One fetch.
@@ -89,15 +80,6 @@ pub(crate) struct Fetch {
     /// When it was driven last.
     driven: Instant,
     report: FetchReport,
-}
-
-/// What drives a fetch beside its own state.
-pub(crate) struct World<'a> {
-    pub(crate) now: Instant,
-    pub(crate) config: &'a Config,
-    pub(crate) me: PublicKey,
-    pub(crate) numbers: &'a mut Numbers,
-    pub(crate) out: &'a mut Vec<Output>,
 }
 
 impl Fetch {
