@@ -1,7 +1,7 @@
 //! Broadcast over the links of one topic: trees, repair, and delivery in order.
 //!
 //! The broadcast knows nothing of how links are made. It is told of each link that comes and goes
-//! (`NeighborUp` and `NeighborDown` in the paper's algorithm 3), and when a neighbour falls silent,
+//! (`NeighborUp` and `NeighborDown` in algorithm 3 of `PlumTree`), and when a neighbour falls silent,
 //! answers again or loses its trust. `plumtree` handles pushed messages (algorithms 1 and 4), `repair`
 //! announcements and grafts (algorithm 2), `links` the changes of links (algorithm 3) and which of
 //! them are eager; `send` sends.

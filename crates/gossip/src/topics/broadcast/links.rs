@@ -78,7 +78,7 @@ impl Broadcast {
         }
     }
 
-    /// A neighbour's score is too low for eager links: all of its links become lazy.
+    /// A neighbour's score is too low for eager pushes: its link becomes lazy on every tree.
     pub(in crate::topics) fn link_distrusted(&mut self, shared: &mut Shared, peer: &PublicKey) {
         let Some(known) = self.peers.get_mut(peer) else { return };
         known.eager_trees.prune_all();

@@ -28,7 +28,7 @@ fn linked(shared: &mut Shared, numbers: impl IntoIterator<Item = u8>) -> Broadca
 
 fn message(publisher: u8, sequence: u64) -> SignedMessage {
     let (publisher, signature) = (key(publisher), Signature::from_bytes([0; 64]));
-    let (at, payload) = (UnixMillis(0), Bytes::from_static(b"soup"));
+    let (at, payload) = (UnixMillis(0), Bytes::from_static(b"text"));
     SignedMessage { publisher, incarnation: 1, sequence, at, payload, signature }
 }
 

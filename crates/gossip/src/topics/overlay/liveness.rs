@@ -1,6 +1,6 @@
 //! Whether neighbours are alive: which are checked, and why one was lost.
 //!
-//! HyParView takes a broken TCP connection for a failed neighbour. Here every request has an
+//! `HyParView` takes a broken TCP connection for a failed neighbour. Here every request has an
 //! answer: a neighbour that leaves one unanswered is replaced at once, and checked by a probe before
 //! its link is dropped.
 

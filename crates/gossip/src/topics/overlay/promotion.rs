@@ -1,6 +1,6 @@
 //! The requests that make links: how many are in flight, and when the next one goes out.
 //!
-//! HyParView, "Active view management": a node that lost a link takes a random contact of its
+//! `HyParView`, "Active view management": a node that lost a link takes a random contact of its
 //! passive view and sends it NEIGHBOR, with high priority if it has no other link. Where we differ:
 //! several requests are in flight at once, more while a node is depleted, and a node that is
 //! declined by several contacts in a row pauses.

@@ -40,7 +40,7 @@ pub(in crate::topics) struct PendingShuffle {
     until: Instant,
 }
 
-/// The shuffles of an overlay. HyParView, "Passive view management".
+/// The shuffles of an overlay. `HyParView`, "Passive view management".
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shuffles {
     pending: Option<PendingShuffle>,
