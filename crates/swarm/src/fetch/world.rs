@@ -17,7 +17,7 @@ impl Numbers {
     }
 }
 
-/// The surroundings of a fetch: the time, the configuration, and the outputs.
+/// What a fetch is given beside its own state: the time, the configuration, and where outputs go.
 pub(crate) struct World<'a> {
     pub(crate) now: Instant,
     pub(crate) config: &'a Config,
