@@ -299,7 +299,7 @@ impl World {
         } else {
             let count = self.shards.len();
             let workers = self.workers.get_or_insert_with(|| Workers::new(count));
-            workers.run(&self.shared, &mut self.shards, (self.now, end));
+            workers.run(&self.shared, &mut self.shards, self.now..end);
         }
         self.now = self.now.max(end);
         self.settle();

@@ -53,8 +53,8 @@ impl Local<'_> {
         let node = &mut self.shard.nodes[index];
         if node.papers.certificate.is_none() {
             let issued = node.wall_clock(Shared::wall_clock(now));
-            let subject = (index, node.peer.contact.public_key);
-            node.papers.certificate = certificate(self.shared, issued, subject, None);
+            let subject = node.peer.contact.public_key;
+            node.papers.certificate = certificate(self.shared, issued, index, subject, None);
         }
         let (certificate, revocations) =
             (node.papers.certificate.clone(), node.papers.revocations.clone());
@@ -74,8 +74,8 @@ impl World {
     ) -> NodeIndex {
         let index = self.add(entries);
         let issued = self.node(issuer).wall_clock(self.wall_clock());
-        let subject = (index, self.node(index).peer.contact.public_key);
-        let certificate = certificate(&self.shared, issued, subject, Some(ticket));
+        let subject = self.node(index).peer.contact.public_key;
+        let certificate = certificate(&self.shared, issued, index, subject, Some(ticket));
         self.shard_of(index).nodes[index].papers.certificate = certificate;
         self.start(index);
         index
@@ -98,7 +98,8 @@ impl World {
 fn certificate(
     shared: &Shared,
     issued: UnixMillis,
-    (index, subject): (NodeIndex, PublicKey),
+    index: NodeIndex,
+    subject: PublicKey,
     ticket: Option<PublicKey>,
 ) -> Option<Bytes> {
     let certificate = Certificate {

@@ -165,8 +165,8 @@ impl Local<'_> {
                 self.shard.counts.delivered += 1;
                 self.shard.nodes[node].place.traffic.came(bytes.len());
                 self.shard.trace(node, b"data", &bytes);
-                let number = (node, self.shard.nodes[node].chain.events());
-                self.shard.tap.see(number, to, from, &bytes);
+                let event = self.shard.nodes[node].chain.events();
+                self.shard.tap.see(node, event, to, from, &bytes);
                 self.feed(node, Input::Datagram { from, bytes });
             }
             Recipient::Hostile(hostile) => self.hostile_datagram(hostile, from, &bytes),

@@ -176,8 +176,7 @@ impl Local<'_> {
             }
             Wanted::Transfer { transfer, from, blob, size, granules, .. } => {
                 let Some(division) = Division::of(size) else { return };
-                let to = (life, from.address);
-                self.open_pipe(to, transfer, blob, division, granules.into());
+                self.open_pipe(life, from.address, transfer, blob, division, granules.into());
             }
             Wanted::CancelTransfer { transfer } => {
                 let open = &self.shard.pipes.open;
@@ -237,7 +236,8 @@ impl Local<'_> {
 
     fn open_pipe(
         &mut self,
-        (to, address): (Life, std::net::SocketAddr),
+        to: Life,
+        address: std::net::SocketAddr,
         transfer: TransferId,
         blob: BlobId,
         division: Division,

@@ -99,7 +99,8 @@ impl Tap {
     /// Sees a datagram that comes to a node as its event number `event`.
     pub(crate) fn see(
         &mut self,
-        (node, event): (NodeIndex, u64),
+        node: NodeIndex,
+        event: u64,
         to: SocketAddr,
         from: SocketAddr,
         bytes: &Bytes,
@@ -195,8 +196,8 @@ mod tests {
         let mut tap = Tap { capacity: 100, ..Tap::default() };
         let address = SocketAddr::from(([10, 0, 0, 1], 1));
         for number in 0_u32..10_000 {
-            let place = (NodeIndex::new(number % 7), u64::from(number));
-            tap.see(place, address, address, &Bytes::copy_from_slice(&number.to_le_bytes()));
+            let (node, event) = (NodeIndex::new(number % 7), u64::from(number));
+            tap.see(node, event, address, address, &Bytes::copy_from_slice(&number.to_le_bytes()));
         }
         assert_eq!(tap.sample.len(), 100);
         let number = |seen: &Seen| seen.bytes.first_chunk().map_or(0, |n| u32::from_le_bytes(*n));

@@ -92,7 +92,7 @@ impl Workers {
         Self { pace, workers }
     }
 
-    /// Lets time pass in all shards, from `begin` until `end`.
+    /// Lets the time `times` pass in all shards.
     ///
     /// # Panics
     /// If one of the threads did.
@@ -100,10 +100,11 @@ impl Workers {
         &mut self,
         shared: &Arc<Shared>,
         shards: &mut Vec<Shard>,
-        (begin, end): (Instant, Instant),
+        times: std::ops::Range<Instant>,
     ) {
+        let std::ops::Range { start, end } = times;
         for clock in &self.pace.clocks {
-            clock.store(begin.as_micros(), Ordering::Release);
+            clock.store(start.as_micros(), Ordering::Release);
         }
         for (worker, shard) in self.workers.iter().zip(shards.drain(1..)) {
             // Fails only if the thread has ended, which is noticed below.
