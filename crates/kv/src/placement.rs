@@ -146,6 +146,15 @@ mod tests {
     }
 
     #[test]
+    fn the_difference_of_two_groups_is_what_one_of_them_has_alone() {
+        let peers = peers(4);
+        let before = CloseGroup::new(peers[0], peers[1..3].iter().copied());
+        let after = CloseGroup::new(peers[0], peers[2..4].iter().copied());
+        assert_eq!((after.minus(&before), before.minus(&after)), (vec![peers[3]], vec![peers[1]]));
+        assert_eq!(after.without(&peers[3].id).minus(&before), []);
+    }
+
+    #[test]
     fn in_a_small_network_every_key_concerns_everybody() {
         let peers = peers(4);
         let close_group = CloseGroup::new(peers[0], peers[1..].iter().copied());
