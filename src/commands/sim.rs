@@ -2,8 +2,6 @@
 
 pub(crate) mod seeds;
 
-use std::thread;
-
 use potluck_sim::scenarios::{self, ALL};
 use potluck_sim::{Params, Report, ScenarioError};
 use serde_json::{Map, Value, json};
@@ -23,18 +21,13 @@ pub(crate) fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
         nodes: args.nodes,
         seed: args.seed,
         minutes: args.minutes,
-        partitions: None,
+        partitions: args.partitions,
         prepared: args.prepared,
     };
     if let Some(seeds) = &args.seeds {
-        // They take all cores already.
         return seeds::run(global, name, &params, seeds);
     }
-    let scenario = scenarios::find(name);
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let usual = || scenario.map(|scenario| scenario.partitions_for(args.nodes, cores));
-    let params = Params { partitions: args.partitions.or_else(usual), ..params };
-    let must_fail = scenario.is_some_and(|scenario| scenario.must_fail);
+    let must_fail = scenarios::find(name).is_some_and(|scenario| scenario.must_fail);
     match scenarios::run(name, &params) {
         Ok(report) => {
             print(global, &report)?;

@@ -25,8 +25,6 @@ const STAGGER_MAX: Duration = Duration::from_secs(80);
 
 /// Most partitions of a run. A partition has a thread; more threads than processors only wait.
 const PARTITIONS_MAX: usize = 64;
-/// Worlds of fewer nodes are played in one partition unless another number is asked for.
-const PARTITIONED_MIN: usize = 500;
 
 /// How large and how long a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,14 +101,6 @@ impl Scenario {
     /// Whether it shows how nodes join, or how certificates let them in.
     fn is_about_joining(&self) -> bool {
         ["join", "admission"].contains(&self.name)
-    }
-
-    /// The number of partitions that makes a run as fast as a machine with this number of processors can:
-    /// one for small worlds, whose shards would mostly wait for each other.
-    #[must_use]
-    pub fn partitions_for(&self, nodes: Option<usize>, processors: usize) -> usize {
-        let small = nodes.unwrap_or(self.nodes) < PARTITIONED_MIN;
-        if small || self.has_streams() { 1 } else { processors.clamp(1, PARTITIONS_MAX) }
     }
 }
 
