@@ -20,6 +20,7 @@
 
 pub mod config;
 pub mod entry_points;
+pub mod event;
 pub mod kbucket;
 pub mod lookup;
 mod lookups;
@@ -33,8 +34,9 @@ pub mod trace;
 
 pub use config::{Config, ConfigError};
 pub use entry_points::{EntryPoint, EntryView, LastResort};
+pub use event::{Input, Output, Purpose, QueryId};
 pub use lookup::{LookupId, LookupOwner};
-pub use machine::{Dht, Input, Output, Purpose, QueryId, REMEMBERED_TIMEOUT};
+pub use machine::{Dht, REMEMBERED_TIMEOUT};
 pub use routing_table::{PeerView, TableView};
 pub use stats::Stats;
 pub use trace::{LookupOutcome, LookupTrace, QueryOutcome, QueryTrace};

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use potluck_base::{Deadline, Instant, Peer};
 use potluck_wire::Want;
 
+use crate::event::QueryId;
 use crate::lookup::{Lookup, LookupId};
-use crate::machine::QueryId;
 use crate::trace::{LookupOutcome, LookupTrace};
 
 /// Traces of finished lookups that are kept for diagnosis. Raising it costs memory.

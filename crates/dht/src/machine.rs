@@ -9,153 +9,21 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use potluck_base::{
-    Contact, Deadline, Instant, Key, Machine, NetworkId, NodeId, Peer, PublicKey, Rng, RoundTrip,
-    is_dialable, is_private,
+    Contact, Deadline, Instant, Key, Machine, NetworkId, NodeId, Peer, Rng, RoundTrip, is_dialable,
+    is_private,
 };
 use potluck_wire::Want;
 
 use crate::config::Config;
 use crate::entry_points::{EntryPoint, EntryPoints, EntryView, LastResort, Origin};
+use crate::event::{Input, Output, Purpose, QueryId};
 use crate::lookup::LookupId;
 use crate::lookups::Lookups;
 use crate::probes::{Probe, Probes, Reason};
-use crate::routing_table::{CloseGroupChange, RoutingTable, TableView};
+use crate::routing_table::{RoutingTable, TableView};
 use crate::stats::Stats;
 use crate::trace::{LookupOutcome, LookupTrace};
 use candidates::Candidates;
-
-/// Identifies a request to the node machine, which sends it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QueryId(pub u64);
-
-/// The content of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// A ping.
-    Ping,
-    /// Nodes close to a target, and perhaps the record there.
-    Find {
-        /// The lookup that it belongs to.
-        lookup: LookupId,
-        /// The target.
-        target: Key,
-        /// Contacts wanted.
-        count: u8,
-        /// The part of the record that the answer should carry.
-        want: Want,
-    },
-}
-
-/// An event for the DHT.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// An entry point, which is tried until the node leaves.
-    Join(EntryPoint),
-    /// Contacts of the last run.
-    Remembered(Vec<Contact>),
-    /// A DNS name, `name:port`, to be asked while all entry points are silent.
-    LastResort(String),
-    /// Start a lookup for nodes close to `target`.
-    Lookup {
-        /// Its name, chosen by the caller; ids from 2^63 on are the DHT's own.
-        id: LookupId,
-        /// The target.
-        target: Key,
-        /// The part of the record at the target that answers should carry.
-        want: Want,
-        /// The number of closest nodes that must answer.
-        goal: usize,
-        /// The reason, for traces.
-        why: &'static str,
-    },
-    /// The requester of this lookup needs no further answers.
-    Stop(LookupId),
-    /// A request was answered.
-    Answered {
-        /// The request.
-        query: QueryId,
-        /// The answering node, authenticated by the link.
-        from: Contact,
-        /// The contacts in the answer.
-        contacts: Vec<Contact>,
-        /// The round-trip time.
-        rtt: Duration,
-    },
-    /// A request got no answer after all its tries.
-    Failed(QueryId),
-    /// A request could not be sent because this node is too busy. It says nothing about the other node.
-    Unsent(QueryId),
-    /// Authenticated traffic arrived that is not an answer to a request.
-    Heard(Contact),
-    /// A node announced that it leaves.
-    Left(PublicKey),
-    /// A node answered a hello at an address.
-    Greeted {
-        /// The address.
-        address: SocketAddr,
-        /// The node.
-        contact: Contact,
-    },
-    /// A node may be at this address of the local network.
-    Candidate(SocketAddr),
-    /// A name was resolved; no address means that it does not resolve.
-    Resolved {
-        /// The name.
-        name: String,
-        /// Its addresses, in groups: a later group is asked only if no address of an earlier one
-        /// answers.
-        addresses: Vec<Vec<SocketAddr>>,
-    },
-    /// A request by another part of the node to this peer got no answer: check it soon.
-    Unanswered(NodeId),
-    /// The failure detector suspects this node: leave it out of answers and lookups until it is heard.
-    Suspected(NodeId),
-    /// The machine slept, or its address changed: check all contacts.
-    Resumed,
-    /// The deadline of [`Machine::poll_timeout`] came.
-    Timeout,
-}
-
-/// An action that the DHT requests.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Output {
-    /// Send a request to a node.
-    Query {
-        /// Returned with the answer.
-        query: QueryId,
-        /// The node.
-        to: Contact,
-        /// The request.
-        purpose: Purpose,
-        /// The number of tries.
-        tries: u8,
-    },
-    /// Ask the node at an address for its key.
-    Hello(SocketAddr),
-    /// The same with a single datagram, for an address that only unauthenticated local traffic named.
-    Ask(SocketAddr),
-    /// Resolve a DNS name.
-    Resolve(String),
-    /// All entry points are silent: the last resort is used from now on, until one of them answers.
-    LastResort,
-    /// A lookup ended.
-    Finished {
-        /// The lookup.
-        lookup: LookupId,
-        /// The nodes that answered, closest first; they may be more than the goal.
-        closest: Vec<Peer>,
-        /// Its trace.
-        trace: LookupTrace,
-    },
-    /// A lookup was not started: too many are under way.
-    Refused(LookupId),
-    /// The close group changed.
-    CloseGroup(CloseGroupChange),
-    /// Contacts to remember for a warm restart.
-    Save(Vec<Contact>),
-    /// The network was joined and the node's own id looked up.
-    Joined,
-}
 
 /// Time of an answer that is assumed before the first one. A guess.
 const ANSWER_TIME: Duration = Duration::from_millis(100);

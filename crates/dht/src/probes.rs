@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use potluck_base::{BoundedQueue, Instant, NodeId, Peer};
 
-use crate::machine::QueryId;
+use crate::event::QueryId;
 
 /// New contacts queued to be pinged; further ones are dropped, because live nodes are heard again.
 const PROOFS_WAITING_MAX: usize = 64;

@@ -10,7 +10,6 @@ use potluck_record::{OpId, StorageReply};
 use potluck_wire::Refusal;
 
 use crate::command::{Command, CommandId};
-use crate::node::EnrolmentId;
 
 /// Names a call that this node makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +18,10 @@ pub struct CallId(pub u64);
 /// Names a call that another node makes to this one; chosen by the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InboundId(pub u64);
+
+/// Identifies an enrolment that the shell decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EnrolmentId(pub u64);
 
 /// An input of the node machine.
 #[derive(Debug, Clone, PartialEq)]

@@ -35,8 +35,6 @@ use crate::command::CommandId;
 use crate::config::{Config, ConfigError};
 use crate::input::Input;
 use crate::output::Output;
-pub use admission::EnrolmentId;
-
 use crate::view::Stats;
 
 /// The parameters, identity and randomness that a node starts with.

@@ -9,8 +9,7 @@ use potluck_record::{OpId, StorageOp};
 use potluck_wire::Enroll;
 
 use crate::command::{CommandId, Reply};
-use crate::input::{CallId, InboundId};
-use crate::node::EnrolmentId;
+use crate::input::{CallId, EnrolmentId, InboundId};
 use crate::view::OwnAddress;
 
 /// An output of the node machine.

@@ -6,9 +6,9 @@ use potluck_base::{Instant, Key, NodeId, Peer};
 use potluck_wire::Want;
 
 use super::{Answer, Dht, Joining, LookupRequest, Output, Purpose};
+use crate::event::QueryId;
 use crate::lookup::{Limits, Lookup, LookupId};
 use crate::lookups::Running;
-use crate::machine::QueryId;
 use crate::probes::Reason;
 use crate::trace::LookupOutcome;
 

@@ -16,6 +16,7 @@ use super::pending::{Asker, Delivery};
 use super::requests::InboundRequest;
 use super::{Node, SHORT_ANSWER};
 use crate::command::{CommandError, CommandId, Reply};
+use crate::input::EnrolmentId;
 use crate::output::Output;
 
 /// Concurrent enrolments at the shell; further ones are refused as busy.
@@ -31,10 +32,6 @@ const INTRODUCTION_TRIES: u8 = 3;
 const RENEWAL_ANSWER: usize = 480;
 /// Nodes that are asked for a renewal at a time.
 const RENEWALS_MAX: usize = 16;
-
-/// Identifies an enrolment that the shell decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EnrolmentId(pub u64);
 
 /// The enrolments and introductions under way.
 #[derive(Debug, Default)]
