@@ -29,7 +29,7 @@ cargo xtask TASK [ARGS..]
   traces         runs the recorded simulations and writes their traces anew
   ipv6 [ARGS..]  the whole end-to-end suite on [::1]; cargo test runs it on 127.0.0.1 and a part of it
                  on [::1]
-  release        the program stripped, and its line tables in a file beside it
+  release        the program stripped, and its symbols and line tables in a file beside it
   sim [ARGS..]   simulations, optimised: potluck sim ARGS
   fuzz [ARGS..]  fuzz targets, optimised: potluck-fuzz ARGS
   seeds NAME..   scenarios of the simulator over many seeds (--help: what runs every night)

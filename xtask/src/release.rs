@@ -1,9 +1,9 @@
-//! `cargo xtask release`: the program as it is given to others, stripped, and its line tables apart.
+//! `cargo xtask release`: the program as it is given to others, stripped, and its symbols and line
+//! tables in a file of their own.
 //!
-//! The program is built with line tables (profile `dist`), and objcopy, which comes with every C
-//! compiler on Linux, moves them into a file of their own. A debugger, perf, and the backtrace of a
-//! panic find that file by the name and checksum that the program names it with (a `.gnu_debuglink`
-//! section), if it lies beside the program.
+//! The program is built with line tables (profile `dist`). objcopy, which comes with every C compiler
+//! on Linux, splits it. A debugger, perf, and the backtrace of a panic find the second file by the name
+//! and checksum that the program names it with (a `.gnu_debuglink` section), if it lies beside it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -29,7 +29,7 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode, String> {
     let (program, lines) = (folder.join("potluck"), folder.join("potluck.debug"));
     objcopy(&["--only-keep-debug"], &whole, &lines)?;
     let link = format!("--add-gnu-debuglink={}", lines.display());
-    objcopy(&["--strip-debug", &link], &whole, &program)?;
+    objcopy(&["--strip-all", &link], &whole, &program)?;
     for file in [&program, &lines] {
         let size = file.metadata().map_err(|error| format!("{}: {error}", file.display()))?.len();
         println_size(file, size)?;
