@@ -79,7 +79,7 @@ pub(super) fn share_and_fetch(
     printer.result(summary(&first));
     if !rest.is_empty() {
         printer.step(
-            format!("fetch it by {} more at once, who also fetch from each other", rest.len()),
+            format!("fetch it by {} more at once, which also fetch from each other", rest.len()),
             to(&rest[0], &shared),
         );
         for fetched in fetch_all(processes, rest, &shared)? {
