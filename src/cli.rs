@@ -34,10 +34,10 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
 }
 
-/// Under which these options stand, behind those of the command itself.
+/// The heading of these options in the help, after those of the command itself.
 const GLOBAL: &str = "Options of every command";
 
-/// What goes with every command.
+/// The options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// The local node's URL [default: what the node left in its data folder, else
@@ -51,7 +51,7 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) node: Option<String>,
-    /// A file with the token that the node asks for; with `up`, that it is to ask for
+    /// A file with the token that the node requires; with `up`, of the node that is started
     #[arg(
         long,
         global = true,
@@ -64,16 +64,16 @@ pub(crate) struct Global {
     /// Answer with one JSON object; errors are one JSON line on stderr
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) json: bool,
-    /// Say nothing but data and errors
+    /// Print only data and errors
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub(crate) quiet: bool,
-    /// Say more on stderr
+    /// Print more on stderr
     #[arg(short, long, global = true, help_heading = GLOBAL, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 }
 
 impl Global {
-    /// How to talk.
+    /// The form of the output.
     pub(crate) fn out(&self) -> Out {
         Out { json: self.json, quiet: self.quiet, verbose: self.verbose > 0 }
     }
@@ -106,22 +106,22 @@ pub(crate) enum Command {
     /// Bring a shared file or folder here, from all nodes that have it
     #[command(after_help = files::FETCH_EXAMPLES)]
     Fetch(FetchArgs),
-    /// What this node has of files, and why
+    /// List the files on this node, and why each is kept
     #[command(after_help = files::FILES_EXAMPLES)]
     Files(FilesArgs),
-    /// Offer a file no longer
+    /// Stop sharing a file
     #[command(after_help = "Example: potluck unshare 9f86d081884c")]
     Unshare(FileArgs),
     /// Keep a file until it is unpinned
     #[command(after_help = "Example: potluck pin 9f86d081884c")]
     Pin(FileArgs),
-    /// Let a file go when its room is needed
+    /// Allow a pinned file to be removed when space is needed
     #[command(after_help = "Example: potluck unpin 9f86d081884c")]
     Unpin(FileArgs),
-    /// Make room: remove the fetched files that were used least recently
+    /// Free space: remove the fetched files that were used least recently
     #[command(after_help = "Example: potluck gc --dry-run")]
     Gc(GcArgs),
-    /// Shared files by the words in their names
+    /// Find shared files by words in their names
     #[command(after_help = "Example: potluck search weights bin")]
     Search(SearchArgs),
     /// Send a message to all nodes that listen to a topic
@@ -130,16 +130,16 @@ pub(crate) enum Command {
     /// Print the messages of a topic as they come
     #[command(after_help = gossip::SUB_EXAMPLES)]
     Sub(SubArgs),
-    /// How this node is
+    /// Show this node's condition
     #[command(after_help = "Example: potluck status --json")]
     Status,
-    /// Which nodes this node talks to
+    /// List the nodes this node talks to
     #[command(after_help = "Example: potluck peers")]
     Peers,
-    /// The members of the network, and which of them are there
+    /// List the members of the network, and which of them are alive
     #[command(after_help = "Example: potluck members --json")]
     Members,
-    /// One lookup, hop by hop
+    /// Show one lookup, hop by hop
     #[command(after_help = "Example: potluck trace config/greeting")]
     Trace(NameArgs),
     /// Make a ticket that lets a machine into this network
@@ -148,7 +148,7 @@ pub(crate) enum Command {
     /// Put a member out of this network, or cancel a ticket
     #[command(after_help = admission::REVOKE_EXAMPLES)]
     Revoke(RevokeArgs),
-    /// What network this is, and its authority key
+    /// Show this network, and handle its authority key
     #[command(after_help = admission::NETWORK_EXAMPLES)]
     Network(NetworkArgs),
     /// Make the running node join by further entry points
@@ -226,28 +226,28 @@ pub(crate) struct UpArgs {
     /// Which machines may join the network: `invite` (those with a ticket) or `lab` (any; for trying things)
     #[arg(long, value_name = "invite|open|lab")]
     pub(crate) admission: Option<String>,
-    /// What to call this node, for every member to see; may be given several times [default:
+    /// A label of this node, visible to every member; may be given several times [default:
     /// host=<name of this machine>]
     #[arg(long, value_name = "K=V")]
     pub(crate) label: Vec<String>,
-    /// Use the network without serving it
+    /// Use the network without storing or serving anything for others
     #[arg(long)]
     pub(crate) client: bool,
     /// What to do when asked to stop: leave (hand over first) or pause (back soon)
     #[arg(long, value_name = "leave|pause")]
     pub(crate) on_term: Option<String>,
-    /// Give up this node's identity for a new one in the same network, each time it is started so: for
-    /// a copy of a data folder, or a node that was put out. Needs a ticket, but where the authority
-    /// key is
+    /// Replace this node's identity by a new one in the same network, at each start with this option:
+    /// for a copy of a data folder, or a node that was put out. Needs a ticket, except on the node
+    /// with the authority key
     #[arg(long)]
     pub(crate) new_identity: bool,
-    /// Print the whole effective configuration with a comment a key, and exit
+    /// Print the effective configuration with a comment for each key, and exit
     #[arg(long)]
     pub(crate) print_config: bool,
     /// Stop when stdin is closed: a parent that dies takes this node along
     #[arg(long, hide = true)]
     pub(crate) exit_with_stdin: bool,
-    /// Remove this folder of a demo, too, when stdin is closed
+    /// Also remove this folder of a demo when stdin is closed
     #[arg(long, hide = true, value_name = "DIR")]
     pub(crate) scrap: Option<PathBuf>,
 }
@@ -261,10 +261,10 @@ pub(crate) struct DemoArgs {
     /// Nodes to kill, the first one among them
     #[arg(long, default_value_t = 4)]
     pub(crate) kill: u16,
-    /// Made-up records to store
+    /// Invented records to store
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub(crate) keys: u32,
-    /// Store the files of this folder (up to 64 KiB each) instead of made-up records
+    /// Store the files of this folder (up to 64 KiB each) instead of invented records
     #[arg(long, value_name = "DIR")]
     pub(crate) load: Option<PathBuf>,
     /// Share and fetch this file [default: this program]
@@ -288,7 +288,7 @@ pub(crate) struct NameArgs {
     pub(crate) space: Option<String>,
 }
 
-/// What goes with every write.
+/// The options of every write.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct WriteArgs {
     /// Replicas that must acknowledge [default: a majority]
@@ -355,7 +355,7 @@ pub(crate) struct MergeArgs {
     /// Keep the sibling with this index, as `get` lists them
     #[arg(long, value_name = "INDEX")]
     pub(crate) pick: Option<usize>,
-    /// A command that gets one file a sibling and prints the merged value
+    /// A command that gets one file for each sibling and prints the merged value
     #[arg(long, value_name = "CMD")]
     pub(crate) with: Option<String>,
 }
@@ -384,7 +384,7 @@ pub(crate) struct JoinArgs {
 /// Arguments of `sim`.
 #[derive(Debug, Args)]
 pub(crate) struct SimArgs {
-    /// The scenario; none: lists them
+    /// The scenario; without one, lists them
     pub(crate) scenario: Option<String>,
     /// Nodes at the start
     #[arg(long, value_name = "N")]
@@ -392,7 +392,7 @@ pub(crate) struct SimArgs {
     /// The same seed gives the same run
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// All seeds from A to B, on all cores: a line a seed
+    /// All seeds from A to B, on all cores: one line for each seed
     #[arg(long, value_name = "A..B", conflicts_with = "seed", requires = "scenario")]
     pub(crate) seeds: Option<Seeds>,
     /// Virtual minutes of the main part

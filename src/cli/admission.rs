@@ -27,16 +27,16 @@ pub(crate) struct InviteArgs {
     /// Let any number of nodes in
     #[arg(long, conflicts_with = "uses")]
     pub(crate) reusable: bool,
-    /// How long the ticket is good, at most 365d
+    /// How long the ticket is valid, at most 365d
     #[arg(long, value_name = "DURATION", default_value = "24h")]
     pub(crate) expires: String,
     /// A label for the certificates; may be given several times
     #[arg(long, value_name = "K=V")]
     pub(crate) label: Vec<String>,
-    /// Let them in for a day at a time, not for a year
+    /// Certificates are valid for a day instead of a year
     #[arg(long)]
     pub(crate) ephemeral: bool,
-    /// Show the tickets that can be used still, and make none
+    /// Show the tickets that are still valid, and make none
     #[arg(long, conflicts_with_all = ["uses", "reusable", "label", "ephemeral"])]
     pub(crate) list: bool,
 }

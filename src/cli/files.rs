@@ -27,7 +27,7 @@ pub(crate) struct ShareArgs {
     /// The file or folder; `-` reads stdin
     #[arg(value_name = "PATH|-")]
     pub(crate) path: PathBuf,
-    /// What to call it; needed for stdin
+    /// Its name; needed for stdin
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Also point this record at it, so that others can fetch it by name
@@ -41,10 +41,10 @@ pub(crate) struct ShareArgs {
 /// `fetch`.
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
-    /// What share printed, or the name of a record that holds it; `-` reads stdin
+    /// The link that `share` printed, or the name of a record that holds it; `-` reads stdin
     #[arg(value_name = "LINK|NAME", env = "POTLUCK_LINK", hide_env_values = true)]
     pub(crate) link: String,
-    /// The folder to put it into, made if there is none
+    /// The folder to put it into; it is created if there is none
     #[arg(short, long = "output", value_name = "DIR", default_value = ".")]
     pub(crate) output: PathBuf,
     /// Replace the files of an earlier fetch; those that were changed since are left and named
@@ -65,7 +65,7 @@ pub(crate) struct FilesArgs {
     #[arg(long, value_name = "N", default_value_t = 1000, conflicts_with = "all",
         value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: u64,
-    /// Show all, however many there are
+    /// Show all files
     #[arg(long)]
     pub(crate) all: bool,
 }
@@ -80,7 +80,7 @@ pub(crate) struct FileArgs {
 /// `gc`.
 #[derive(Debug, Args)]
 pub(crate) struct GcArgs {
-    /// Only say what would go and why
+    /// Only print what would be removed, and why
     #[arg(long)]
     pub(crate) dry_run: bool,
 }

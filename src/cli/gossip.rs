@@ -39,7 +39,7 @@ pub(crate) struct SubArgs {
 /// `search`.
 #[derive(Debug, Args)]
 pub(crate) struct SearchArgs {
-    /// What has to be in the name, one to eight words
+    /// The words in the name, one to eight
     #[arg(required = true)]
     pub(crate) words: Vec<String>,
 }

@@ -17,9 +17,9 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Hand files around", &["share", "fetch", "search", "files", "unshare", "pin", "unpin", "gc"]),
     ("See what happens", &["status", "members", "peers", "trace"]),
 ];
-/// Whatever stands in none of them.
+/// Commands that are in none of the groups.
 const OTHERS: &str = "More";
-/// Where the words about a command begin.
+/// The column at which the description of a command begins.
 const INDENT: usize = 15;
 const COLUMNS_MAX: usize = 100;
 

@@ -146,7 +146,7 @@ const NODE: &[Key] = &[
     key!(
         "node",
         "client",
-        "Use the network without serving it, for machines that no other machine can reach.",
+        "Use the network without storing or serving anything for others; for machines that no other machine can reach.",
         |s, i| i.boolean().map(|it| s.node.client = it),
         |s| Shown::Set(Value::Boolean(s.node.client)),
     ),
