@@ -38,7 +38,7 @@ const SEEDED: &str = "randomness is seeded; fork a potluck_base::Rng";
 const SHELL: &str = "the shell acts; emit an output and take the answer as an input";
 
 /// The one file of a pure crate with threads: the shards of a simulated world, whose order of events does
-/// not depend on the threads.
+/// not depend on the threads (ADR 0021).
 const THREADS: &str = "crates/sim/src/world/workers.rs";
 
 /// Every name in the production code of pure crates that does not belong there.
