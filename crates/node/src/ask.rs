@@ -4,7 +4,7 @@
 //! together with the type of its reply, so that a caller needs no match over all replies.
 
 use bytes::Bytes;
-use potluck_base::{Contact, Key, Peer};
+use potluck_base::{Key, Peer};
 use potluck_dht::{EntryPoint, LookupTrace, TableView};
 use potluck_gossip::search::SearchError;
 use potluck_gossip::topics::TopicRefusal;
@@ -134,14 +134,6 @@ asks! {
     sends Command::Table;
     gets TableView: Reply::Table(table) => *table;
 
-    /// The progress of a fetch; `None` if there is none of this name.
-    struct FetchProgress {
-        /// The fetch.
-        fetch: potluck_swarm::FetchId,
-    }
-    sends Command::Fetch(fetch);
-    gets Option<Box<potluck_swarm::FetchView>>: Reply::Fetch(view) => view;
-
     /// The node's condition.
     struct Status {}
     sends Command::Status;
@@ -192,15 +184,6 @@ asks! {
     }
     sends Command::Join(point);
     gets (): Reply::Joining => ();
-
-    /// Introduces this node to the peer as a member, so that the peer accepts a connection. The reply
-    /// says whether the peer answered and knows this node.
-    struct Introduce {
-        /// The peer.
-        peer: Contact,
-    }
-    sends Command::Introduce(peer);
-    gets bool: Reply::Introduced(known) => known;
 }
 
 /// What a search found.

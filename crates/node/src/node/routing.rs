@@ -115,19 +115,11 @@ impl Node {
         if response.refusal() == Some(Refusal::NotServing) {
             return self.dht.handle(now, potluck_dht::Input::Failed(query));
         }
-        let (contacts, record) = match response {
-            Response::Found(found) => (found.contacts, found.record),
-            Response::Pong
-            | Response::Stored { .. }
-            | Response::Offered { .. }
-            | Response::Loaded(_)
-            | Response::Refused { .. }
-            | Response::Left
-            | Response::Holding(_)
-            | Response::Member(_)
-            | Response::Topic(_)
-            | Response::Taken
-            | Response::Enrolled { .. } => (Vec::new(), None),
+        let (contacts, record) = if let Response::Found(found) = response {
+            (found.contacts, found.record)
+        } else {
+            // Another answer, such as that to a ping, proves only that the node lives.
+            (Vec::new(), None)
         };
         if let Some(lookup) = lookup.filter(|lookup| lookup.owner == LookupOwner::Records) {
             let lookup = potluck_kv::LookupId(lookup.number);
