@@ -32,7 +32,7 @@ pub(crate) fn run(root: &Path) -> Result<ExitCode, String> {
     objcopy(&["--strip-all", &link], &whole, &program)?;
     for file in [&program, &lines] {
         let size = file.metadata().map_err(|error| format!("{}: {error}", file.display()))?.len();
-        println_size(file, size)?;
+        print_size(file, size)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -46,7 +46,7 @@ fn objcopy(options: &[&str], from: &Path, to: &Path) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("objcopy failed on {}", from.display())) }
 }
 
-fn println_size(file: &Path, bytes: u64) -> Result<(), String> {
+fn print_size(file: &Path, bytes: u64) -> Result<(), String> {
     use std::io::Write as _;
     writeln!(std::io::stdout(), "{:>6.1} MB  {}", bytes as f64 / 1e6, file.display())
         .map_err(|error| error.to_string())

@@ -146,7 +146,7 @@ impl Detector {
         self.failed_in_row = 0;
     }
 
-    /// Whether so many probes failed in a row that many members may have crashed.
+    /// Whether [`FAILED_IN_ROW_MANY`] probes or more failed in a row, as they do when many members crash.
     pub(super) const fn may_many_be_gone(&self) -> bool {
         self.failed_in_row >= FAILED_IN_ROW_MANY
     }
