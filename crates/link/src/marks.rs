@@ -3,7 +3,7 @@
 //!
 //! The id stands nowhere on the wire (the tag is an eighth of it), so a scanner or a flood from
 //! outside, which knows no name and no authority of the network, gets neither an answer nor a key
-//! agreement. It is no proof of who the sender is, nor of freshness: a machine that listens on the path
+//! agreement. It proves neither the sender nor freshness: a machine that listens on the path
 //! can repeat what it saw. That proof is the seal's and the certificate's.
 
 use std::fmt;

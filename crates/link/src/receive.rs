@@ -343,7 +343,7 @@ impl Link {
             Entry::Open => None,
             Entry::Admitted(pass) => Some(pass),
             entry @ (Entry::Enrolling | Entry::Refused | Entry::Unknown) => {
-                return self.on_answer_of_nobody(token, entry);
+                return self.on_unadmitted_answer(token, entry);
             }
         };
         let number = self.certificate_number;
@@ -384,9 +384,9 @@ impl Link {
         self.keep_promise(Output::Answered { token, from, response, rtt, seen_at });
     }
 
-    /// The answer is of who was asked, but that is no member. With a certificate that does not hold
+    /// The asked node answered, but it is no member. With a certificate that does not hold
     /// the request is over, so that it costs no more than one check.
-    fn on_answer_of_nobody(&mut self, token: RequestToken, entry: Entry) {
+    fn on_unadmitted_answer(&mut self, token: RequestToken, entry: Entry) {
         self.stats.dropped_not_admitted += 1;
         if entry == Entry::Refused
             && let Some(request) = self.requests.finish(token)

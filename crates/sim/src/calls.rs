@@ -155,7 +155,7 @@ impl NodeCalls {
         InboundId(self.next_inbound - 1)
     }
 
-    /// The node answers: who made the call.
+    /// The node answers the call of this caller.
     pub(crate) fn answered(&mut self, inbound: InboundId) -> Option<CallKey> {
         self.inbound.remove(&inbound)
     }

@@ -25,7 +25,7 @@ pub struct Durability {
     pub protected: usize,
     /// Lost although protected.
     pub lost: Vec<String>,
-    /// Lost, and none of those who acknowledged lives: so no acknowledgement was broken.
+    /// Lost, and no node that acknowledged it lives, so no acknowledgement was broken.
     pub lost_unprotected: usize,
     /// Acknowledged writes that are not judged, since their time to live may be over.
     pub expired: usize,

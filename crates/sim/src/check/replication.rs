@@ -114,7 +114,7 @@ impl Census {
     }
 }
 
-/// Who holds what of a key, closest first, for the search for a cause: per node
+/// What each node holds of a key, closest first, for the search for a cause: per node
 /// its writers with the times of their dots, and how many values each has.
 #[must_use]
 pub fn dossier(world: &mut World, key: &Key, count: usize) -> String {

@@ -80,7 +80,11 @@ fn play(run: &mut Run) -> World {
         world.restart(*node);
     });
     world.run_for(Duration::from_secs(15));
-    run.check(Check::new("a restart brings nobody back in", members.all_know(&world), ""));
+    run.check(Check::new(
+        "a restart brings no excluded member back in",
+        members.all_know(&world),
+        "",
+    ));
     out_means_out(run, &mut world, &mut workload, &members);
     one_too_many(run, &mut world, issuer);
     world

@@ -58,7 +58,7 @@ impl Local<'_> {
         self.send_to(caller.0, callee, arrives, Event::Called(Box::new(called)));
     }
 
-    /// A request is at its callee, who may be down, another one, or have excluded the caller.
+    /// A request is at its callee, which may be down, another node, or one that excluded the caller.
     pub(super) fn on_called(&mut self, mut called: Called) {
         let (now, config) = (self.shard.now, &self.shared.config.calls);
         let (callee, caller, (from, address)) = (called.callee, called.key.caller, called.from);

@@ -30,7 +30,7 @@ pub(crate) struct Shared {
     pub(crate) shards: usize,
 }
 
-/// Who is to get a datagram, as it was when the datagram was sent.
+/// The receiver of a datagram, as it was when the datagram was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recipient {
     Node(NodeIndex),

@@ -58,7 +58,7 @@ fn each_message_comes_once() {
 }
 
 #[test]
-fn what_nobody_published_does_not_come() {
+fn a_message_that_was_not_published_does_not_come() {
     assert_eq!(broken(&["1", "2", "3", "4"], &Faults::none()), [PUBLISHED]);
 }
 
@@ -71,7 +71,7 @@ fn a_message_that_does_not_come_is_counted_as_missed() {
 }
 
 #[test]
-fn a_publisher_that_dies_before_it_could_hand_a_message_on_owes_it_to_nobody() {
+fn a_publisher_that_dies_before_it_could_hand_a_message_on_owes_it_to_no_subscriber() {
     assert_eq!(broken(&["1", "2"], &fault(1, Effect::Down, 4, 50)), NONE);
     assert_eq!(broken(&["1", "2"], &fault(1, Effect::Down, 6, 20)), [COMPLETE]);
 }
@@ -132,7 +132,7 @@ fn messages_of_one_publisher_come_in_their_order() {
 }
 
 #[test]
-fn a_message_that_nobody_accepted_is_owed_to_nobody() {
+fn a_message_that_no_node_accepted_is_owed_to_no_subscriber() {
     let mut published = publications(3);
     published[2].accepted = None;
     let heard = said(&["1", "2"]);
