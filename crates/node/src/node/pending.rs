@@ -275,3 +275,47 @@ impl Node {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contact(number: u8) -> Contact {
+        Contact::new(PublicKey::from_bytes([number; 32]), ([127, 0, 0, 1], 7).into())
+    }
+
+    #[test]
+    fn each_wait_ends_once_and_no_two_share_a_number() {
+        let mut pending = Pending::default();
+        let serve = pending.serve(ReplyPath::Call(InboundId(7)));
+        let host = pending.begin(Owner::Host(CommandId(9)));
+        let own = pending.begin(Owner::MemberAnnouncement);
+        assert_eq!(BTreeMap::from([(serve, ()), (host, ()), (own, ())]).len(), 3);
+        assert!(pending.take_serve(host).is_none(), "an operation is no request of another node");
+        assert!(pending.take_serve(serve).is_some() && pending.take_serve(serve).is_none());
+        assert_eq!(pending.finish_for_host(host), Some(CommandId(9)));
+        assert_eq!(pending.finish_for_host(host), None);
+        assert_eq!(pending.finish_for_host(own), None, "the host did not ask for it");
+        assert_eq!(pending.finish(own), None, "it is over all the same");
+    }
+
+    #[test]
+    fn a_call_without_a_path_is_placed_once_and_never_after_its_end() {
+        let mut pending = Pending::default();
+        let (one, two) = (CallId(1), CallId(2));
+        for (id, number) in [(one, 1), (two, 2)] {
+            let call =
+                PendingCall { asker: Asker::Notice, to: contact(number), without_path: None };
+            pending.calls.insert(id, call);
+        }
+        assert_eq!(pending.release_call(one), None, "its path is not looked for");
+        pending.hold_call(one, Bytes::from_static(b"one"));
+        pending.hold_call(two, Bytes::from_static(b"two"));
+        assert_eq!(pending.release_call(one), Some((contact(1), Bytes::from_static(b"one"))));
+        assert_eq!(pending.release_call(one), None);
+        assert_eq!(pending.calls_to(&contact(2).public_key), [two]);
+        assert_eq!(pending.take_call(two), Some((Asker::Notice, contact(2))));
+        assert_eq!(pending.release_call(two), None, "its peer is gone");
+        assert_eq!(pending.take_call(two), None);
+    }
+}
