@@ -4,7 +4,7 @@ use potluck_record::{Envelope, Merged, StorageFailure, StorageReply};
 use potluck_wire::{Refusal, StoreOutcome};
 
 /// The envelopes in the reply to a load. A reply to another operation, which the store does not send,
-/// counts as none.
+/// says nothing of what is stored, so it counts as a failure and not as an absent record.
 pub(crate) fn envelopes(reply: StorageReply) -> Result<Vec<Envelope>, StorageFailure> {
     match reply {
         StorageReply::Loaded { envelopes } => Ok(envelopes),
@@ -14,7 +14,7 @@ pub(crate) fn envelopes(reply: StorageReply) -> Result<Vec<Envelope>, StorageFai
         | StorageReply::Scanned { .. }
         | StorageReply::Fingerprint { .. }
         | StorageReply::Expired { .. }
-        | StorageReply::Removed => Ok(Vec::new()),
+        | StorageReply::Removed => Err(StorageFailure::Stopped),
     }
 }
 
@@ -33,5 +33,22 @@ pub(crate) fn outcome(reply: &StorageReply) -> StoreOutcome {
         | StorageReply::Fingerprint { .. }
         | StorageReply::Expired { .. }
         | StorageReply::Removed => StoreOutcome::Refused(Refusal::Stopped),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_to_another_operation_is_a_failure_and_no_absence() {
+        let loaded = StorageReply::Loaded { envelopes: Vec::new() };
+        assert_eq!(envelopes(loaded.clone()), Ok(Vec::new()));
+        for reply in [StorageReply::Removed, StorageReply::TooManyWriters] {
+            assert_eq!(envelopes(reply), Err(StorageFailure::Stopped));
+        }
+        for reply in [loaded, StorageReply::Removed] {
+            assert_eq!(outcome(&reply), StoreOutcome::Refused(Refusal::Stopped));
+        }
     }
 }
