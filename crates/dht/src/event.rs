@@ -54,6 +54,9 @@ pub enum Input {
         goal: usize,
         /// The reason, for traces.
         why: &'static str,
+        /// Whether each of the closest nodes is waited for until it has answered or failed. If not, the
+        /// lookup may end without the slow ones, which the result then names.
+        waits: bool,
     },
     /// The requester of this lookup needs no further answers.
     Stop(LookupId),
@@ -131,6 +134,8 @@ pub enum Output {
         lookup: LookupId,
         /// The nodes that answered, closest first; they may be more than the goal.
         closest: Vec<Peer>,
+        /// Those of the closest known nodes whose answers were not waited for.
+        late: Vec<Peer>,
         /// Its trace.
         trace: LookupTrace,
     },

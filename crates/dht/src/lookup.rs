@@ -318,6 +318,17 @@ impl Lookup {
             .map(|candidate| candidate.peer)
     }
 
+    /// The nodes among the `goal` closest known ones that were asked and have neither answered nor
+    /// failed: slow, or dead without being noticed yet.
+    pub fn late(&self) -> impl Iterator<Item = Peer> {
+        self.shortlist
+            .values()
+            .filter(|candidate| candidate.progress != Progress::Failed)
+            .take(self.goal)
+            .filter(|candidate| candidate.progress == Progress::InFlight)
+            .map(|candidate| candidate.peer)
+    }
+
     /// The trace of the lookup, ended at `now` with `outcome`.
     #[must_use]
     pub fn into_trace(self, now: Instant, outcome: LookupOutcome) -> LookupTrace {

@@ -302,6 +302,7 @@ struct LookupRequest {
     want: Want,
     goal: usize,
     why: &'static str,
+    waits: bool,
 }
 
 struct Answer {
@@ -332,8 +333,8 @@ impl Machine for Dht {
                     }
                 }
             }
-            Input::Lookup { id, target, want, goal, why } => {
-                self.start_lookup(now, id, LookupRequest { target, want, goal, why });
+            Input::Lookup { id, target, want, goal, why, waits } => {
+                self.start_lookup(now, id, LookupRequest { target, want, goal, why, waits });
             }
             Input::Stop(id) => self.finish_lookup(now, id, LookupOutcome::Satisfied),
             Input::Answered { query, from, contacts, rtt } => {

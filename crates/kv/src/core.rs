@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use potluck_base::{Identity, Instant, Key, LruMap, NetworkId, NodeId, Peer, UnixMillis};
+use potluck_base::{
+    Identity, Instant, Key, LruMap, NetworkId, NodeId, Peer, RoundTrip, UnixMillis,
+};
 use potluck_record::limits::CLOCK_AHEAD_MAX;
 use potluck_record::{
     CertificateHash, Envelope, EnvelopeId, OpId, Place, SignedHead, Space, StateDigest, StorageOp,
@@ -15,6 +17,7 @@ use crate::config::Config;
 use crate::event::{AskId, Delivery, ForeignWrite, LookupId, Output, ServeId};
 use crate::placement::CloseGroup;
 use crate::stats::Stats;
+use crate::survey::{Keep, Question};
 
 /// Verified signatures that are remembered, so that the same envelope from several replicas is verified
 /// once. Raising it costs memory.
@@ -102,6 +105,8 @@ pub(crate) struct Core {
     pub(crate) members: usize,
     pub(crate) stats: Stats,
     pub(crate) outbox: VecDeque<Output>,
+    /// The time from a store request to its answer.
+    pub(crate) store_time: RoundTrip,
     /// Names this node's own certificate, where it needs one.
     pub(crate) certificate: Option<CertificateHash>,
     pending: Pending,
@@ -159,6 +164,7 @@ impl Core {
             members: 1,
             stats: Stats::default(),
             outbox: VecDeque::new(),
+            store_time: RoundTrip::default(),
             certificate: None,
             pending: Pending::default(),
             clock: Clock { read_at: Instant::ZERO, wall: UnixMillis(0), offset: 0 },
@@ -259,19 +265,14 @@ impl Core {
         self.pending.asks.remove(&id)
     }
 
-    /// A lookup that finds `spare` nodes more than there are replicas.
-    pub(crate) fn lookup(
-        &mut self,
-        command: CommandId,
-        target: Key,
-        want: Want,
-        why: &'static str,
-        spare: usize,
-    ) {
+    /// Looks up the replicas of a key for a command.
+    pub(crate) fn lookup(&mut self, asked: &Question, want: Want) {
         let id = LookupId(self.fresh_id());
-        self.pending.lookups.insert(id, command);
-        let goal = self.replication() + spare;
-        self.outbox.push_back(Output::Lookup { id, target, want, goal, why });
+        self.pending.lookups.insert(id, asked.id);
+        let (target, why) = (asked.key, asked.why);
+        let goal = self.replication() + asked.spare;
+        let waits = asked.keep == Keep::States;
+        self.outbox.push_back(Output::Lookup { id, target, want, goal, why, waits });
     }
 
     pub(crate) fn lookup_command(&self, id: LookupId) -> Option<CommandId> {

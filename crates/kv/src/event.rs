@@ -34,6 +34,8 @@ pub enum Input {
         lookup: LookupId,
         /// The closest nodes that answered, closest first.
         closest: Vec<Peer>,
+        /// Those of the closest known nodes that were not waited for, closest first.
+        late: Vec<Peer>,
     },
     /// Another node answered a request.
     Answered {
@@ -97,6 +99,8 @@ pub enum Output {
         goal: usize,
         /// The reason, for traces.
         why: &'static str,
+        /// Whether each of the closest nodes is waited for until it has answered or failed.
+        waits: bool,
     },
     /// End a lookup that is not needed any more.
     StopLookup(LookupId),

@@ -15,6 +15,7 @@ use potluck_wire::Request;
 use crate::command::{CommandError, CommandId, ReadDone, Reply};
 use crate::core::{AskPurpose, Core, OpPurpose, Progress};
 use crate::event::Delivery;
+use crate::shared_reads::SharedRead;
 use crate::survey::{Answer, FUTURE_DATED_QUORUM, Keep, Local, Question, Survey, SurveyEvent};
 
 /// The purpose of a read.
@@ -31,6 +32,8 @@ pub(crate) enum ReadPurpose {
 #[derive(Debug, Clone)]
 pub(crate) struct Get {
     id: CommandId,
+    /// Further commands that share this read.
+    sharing: Vec<CommandId>,
     key: Key,
     purpose: ReadPurpose,
     survey: Survey<Envelope>,
@@ -54,7 +57,33 @@ impl Get {
             places: &[Place::Replica, Place::Own],
             keep: Keep::Digests,
         };
-        Self { id, key, purpose, survey: Survey::start(core, now, asked), own: None }
+        let survey = Survey::start(core, now, asked);
+        Self { id, sharing: Vec::new(), key, purpose, survey, own: None }
+    }
+
+    /// The same read for further commands, which were given before it began.
+    pub(crate) fn shared_by(self, sharing: Vec<CommandId>) -> Self {
+        Self { sharing, ..self }
+    }
+
+    /// The commands that wait for this read besides its own.
+    pub(crate) fn sharing(&self) -> &[CommandId] {
+        &self.sharing
+    }
+
+    /// What this read has in common with those that may share it; `None` if it belongs to a write.
+    pub(crate) fn shared_read(&self) -> Option<SharedRead> {
+        match self.purpose {
+            ReadPurpose::Read(quorum) => Some(SharedRead { key: self.key, quorum }),
+            ReadPurpose::Conflict => None,
+        }
+    }
+
+    /// Replies to all commands of this read.
+    pub(crate) fn reply(&self, core: &mut Core, reply: &Reply) {
+        for id in std::iter::once(&self.id).chain(&self.sharing) {
+            core.reply(*id, reply.clone());
+        }
     }
 
     pub(crate) const fn deadline(&self) -> Deadline {
@@ -120,7 +149,7 @@ impl Get {
         }
         if self.survey.future_dated() >= FUTURE_DATED_QUORUM {
             self.survey.stop(core);
-            core.reply(self.id, Reply::Failed(CommandError::Clock));
+            self.reply(core, &Reply::Failed(CommandError::Clock));
             return Progress::Done;
         }
         let needed = self.quorum().unwrap_or_else(|| core.read_quorum());
@@ -146,7 +175,7 @@ impl Get {
             self.finish(core, now);
         } else {
             let error = CommandError::TooFewAnswers { answers: nearest.len() as u16, needed };
-            core.reply(self.id, Reply::Failed(error));
+            self.reply(core, &Reply::Failed(error));
         }
         Progress::Done
     }
@@ -159,10 +188,11 @@ impl Get {
             core.watch_own(core.wall(now), head, self.own.as_ref());
         }
         let reading = Reading::of(state, core.wall(now));
+        let readers = 1 + self.sharing.len() as u64;
         if reading.values.is_empty() {
-            core.stats.gets_absent += 1;
+            core.stats.gets_absent += readers;
         } else {
-            core.stats.gets_found += 1;
+            core.stats.gets_found += readers;
         }
         let done = ReadDone {
             key: self.key,
@@ -174,7 +204,7 @@ impl Get {
             ReadPurpose::Read(_) => Reply::Read(done),
             ReadPurpose::Conflict => Reply::Conflict(done),
         };
-        core.reply(self.id, reply);
+        self.reply(core, &reply);
         self.repair(core);
     }
 

@@ -34,6 +34,7 @@ mod put;
 mod repair;
 mod round;
 mod serve;
+mod shared_reads;
 pub mod stats;
 mod storage;
 mod successor;

@@ -18,6 +18,7 @@ use crate::pull::Pulls;
 use crate::put::{PutOp, Step};
 use crate::repair::Repair;
 use crate::serve::Serves;
+use crate::shared_reads::{SharedRead, SharedReads};
 use crate::stats::Stats;
 use crate::storage;
 use crate::survey::SurveyEvent;
@@ -26,6 +27,8 @@ use crate::turns::{Queued, Turns};
 #[derive(Debug, Clone)]
 enum Operation {
     Get(Get),
+    /// A read that waits for the end of an equal one, or shares one.
+    SharedGet,
     Put(Box<PutOp>),
     Inspect(Inspect),
     Local(Key),
@@ -37,7 +40,7 @@ impl Operation {
             Self::Get(get) => Some(get.deadline()),
             Self::Put(put) => Some(put.deadline()),
             Self::Inspect(inspect) => Some(inspect.deadline()),
-            Self::Local(_) => None,
+            Self::Local(_) | Self::SharedGet => None,
         }
     }
 }
@@ -79,6 +82,7 @@ pub struct Kv {
     core: Core,
     operations: BTreeMap<CommandId, Operation>,
     turns: Turns,
+    shared_reads: SharedReads,
     serves: Serves,
     pulls: Pulls,
     repair: Repair,
@@ -107,6 +111,7 @@ impl Kv {
             core,
             operations: BTreeMap::new(),
             turns: Turns::default(),
+            shared_reads: SharedReads::default(),
             serves: Serves::default(),
             pulls: Pulls::default(),
             repair: Repair::new(me),
@@ -149,7 +154,12 @@ impl Kv {
             }
             Command::Get { key, quorum } => {
                 core.stats.gets += 1;
-                Operation::Get(Get::start(core, now, id, key, ReadPurpose::Read(quorum)))
+                if self.shared_reads.begins(SharedRead { key, quorum }, id) {
+                    Operation::Get(Get::start(core, now, id, key, ReadPurpose::Read(quorum)))
+                } else {
+                    core.stats.gets_shared += 1;
+                    Operation::SharedGet
+                }
             }
             Command::Replicas { key } => Operation::Inspect(Inspect::start(core, now, id, key)),
             Command::Local { key } => {
@@ -176,10 +186,26 @@ impl Kv {
                 core.reply(id, Reply::Local(held));
                 Progress::Done
             }
-            None => return,
+            Some(Operation::SharedGet) | None => return,
         };
         if progress == Progress::Done {
-            self.operations.remove(&id);
+            self.end_operation(now, id);
+        }
+    }
+
+    /// Removes an operation that is no write. If it was a read that others wait to share, the next one
+    /// begins.
+    fn end_operation(&mut self, now: Instant, id: CommandId) {
+        let Some(Operation::Get(get)) = self.operations.remove(&id) else { return };
+        for sharing in get.sharing() {
+            self.operations.remove(sharing);
+        }
+        let Some(read) = get.shared_read() else { return };
+        let mut sharing = self.shared_reads.ended(read).into_iter();
+        if let Some(first) = sharing.next() {
+            let purpose = ReadPurpose::Read(read.quorum);
+            let get = Get::start(&mut self.core, now, first, read.key, purpose);
+            self.operations.insert(first, Operation::Get(get.shared_by(sharing.collect())));
         }
     }
 
@@ -237,7 +263,9 @@ impl Kv {
         let Some(purpose) = self.core.take_ask(ask) else { return };
         match purpose {
             AskPurpose::PutStore(id, from) => {
-                self.with_put(now, id, |put, core| put.on_stored(core, from, response.as_ref()));
+                self.with_put(now, id, |put, core| {
+                    put.on_stored(core, now, from, response.as_ref())
+                });
             }
             AskPurpose::Load(id, from) => {
                 self.on_survey(now, id, SurveyEvent::Page(from, loaded(response)));
@@ -272,7 +300,7 @@ impl Kv {
                 self.with_put(now, id, |put, core| put.on_own(core, now, reply));
             }
             OpPurpose::PutOwn(id) => {
-                self.with_put(now, id, |put, core| put.on_own_merged(core, &reply));
+                self.with_put(now, id, |put, core| put.on_own_merged(core, now, &reply));
             }
             OpPurpose::PutReplica(id) => {
                 self.with_put(now, id, |put, core| put.on_replica_merged(core, &reply));
@@ -374,6 +402,16 @@ impl Kv {
         }
     }
 
+    /// The lookup of an operation was not started: too many are under way.
+    fn on_lookup_refused(&mut self, now: Instant, id: CommandId) {
+        let busy = Reply::Failed(CommandError::Busy);
+        match self.operations.get(&id) {
+            Some(Operation::Get(get)) => get.reply(&mut self.core, &busy),
+            Some(_) | None => self.core.reply(id, busy),
+        }
+        self.end_operation(now, id);
+    }
+
     /// The deadline of an operation is over.
     fn on_late(&mut self, now: Instant, id: CommandId) {
         match self.operations.get_mut(&id) {
@@ -383,13 +421,14 @@ impl Kv {
             Some(Operation::Put(put)) if put.only_reads_too_long(now) => {
                 self.on_survey(now, id, SurveyEvent::Deadline);
             }
+            Some(Operation::Put(put)) if !put.is_late(now) => put.on_timeout(&mut self.core, now),
             Some(Operation::Put(put)) => {
                 put.on_deadline(&mut self.core);
                 let key = put.key();
                 self.operations.remove(&id);
                 self.end_turn(now, key, id);
             }
-            Some(Operation::Local(_)) | None => {}
+            Some(Operation::Local(_) | Operation::SharedGet) | None => {}
         }
     }
 }
@@ -410,13 +449,12 @@ impl Machine for Kv {
             }
             Input::LookupRefused(lookup) => {
                 if let Some(id) = self.core.end_lookup(lookup) {
-                    self.operations.remove(&id);
-                    self.core.reply(id, Reply::Failed(CommandError::Busy));
+                    self.on_lookup_refused(now, id);
                 }
             }
-            Input::LookupDone { lookup, closest } => {
+            Input::LookupDone { lookup, closest, late } => {
                 if let Some(id) = self.core.end_lookup(lookup) {
-                    self.on_survey(now, id, SurveyEvent::LookupDone(closest));
+                    self.on_survey(now, id, SurveyEvent::LookupDone { closest, late });
                 }
             }
             Input::Answered { ask, response } => self.on_answer(now, ask, Some(response)),

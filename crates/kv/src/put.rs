@@ -117,13 +117,22 @@ impl PutOp {
         self.key
     }
 
-    /// The deadline of the reading part, then of the whole write.
-    pub(crate) const fn deadline(&self) -> Deadline {
-        if self.is_reading() {
-            Deadline::new(self.survey.deadline(), "put reads")
-        } else {
-            Deadline::new(self.deadline, "put")
+    /// The deadline of the reading part; then the time at which acknowledgements are late, and the
+    /// deadline of the whole write.
+    pub(crate) fn deadline(&self) -> Deadline {
+        let end = Deadline::new(self.deadline, "put");
+        match &self.stage {
+            Stage::Reading => Deadline::new(self.survey.deadline(), "put reads"),
+            Stage::Turn(_) => end,
+            Stage::Storing(round) => {
+                round.deadline().filter(|hedge| hedge.at < end.at).unwrap_or(end)
+            }
         }
+    }
+
+    /// Whether the deadline of the whole write is over.
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        self.deadline <= now
     }
 
     const fn is_reading(&self) -> bool {
@@ -259,12 +268,17 @@ impl PutOp {
     }
 
     /// The own envelope is durable: sends it to the replicas.
-    pub(crate) fn on_own_merged(&mut self, core: &mut Core, reply: &StorageReply) -> Step {
+    pub(crate) fn on_own_merged(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        reply: &StorageReply,
+    ) -> Step {
         if let StorageReply::Failed(failure) = reply {
             return self.fail(core, (*failure).into());
         }
         let Stage::Storing(round) = &mut self.stage else { return Step::Wait };
-        match round.begin(core, self.survey.nearest(core)) {
+        match round.begin(core, now, self.survey.nearest(core), self.survey.late()) {
             Progress::Waiting => Step::TurnOver,
             Progress::Done => Step::Done,
         }
@@ -280,11 +294,19 @@ impl PutOp {
     pub(crate) fn on_stored(
         &mut self,
         core: &mut Core,
+        now: Instant,
         from: NodeId,
         response: Option<&Response>,
     ) -> Step {
         let Stage::Storing(round) = &mut self.stage else { return Step::Wait };
-        round.on_stored(core, from, response).into()
+        round.on_stored(core, now, from, response).into()
+    }
+
+    /// Time has passed: acknowledgements may be late.
+    pub(crate) fn on_timeout(&mut self, core: &mut Core, now: Instant) {
+        if let Stage::Storing(round) = &mut self.stage {
+            round.on_hedge(core, now);
+        }
     }
 
     /// Whether the deadline of the reading part is over, but not that of the whole write.

@@ -2,8 +2,9 @@
 //! refusals until none can be reached.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use potluck_base::{NodeId, Peer, UnixMillis};
+use potluck_base::{Deadline, Instant, NodeId, Peer, RoundTrip, UnixMillis};
 use potluck_record::{Envelope, EnvelopeId, MergeAs, Place, StorageOp, StorageReply, ValueEntry};
 use potluck_wire::{Refusal, Request, Response, StoreOutcome};
 
@@ -11,6 +12,19 @@ use crate::command::{CommandError, CommandId, Reply, Written};
 use crate::core::{AskPurpose, Core, OpPurpose, Progress};
 use crate::event::{Delivery, ForeignWrite};
 use crate::storage;
+
+/// Shortest and longest time after which a farther node is asked in place of replicas that have not
+/// acknowledged. Between them the time follows the acknowledgements that this node has measured. A
+/// shorter time ends more writes without the slow replica and makes more copies at farther nodes.
+const HEDGE_MIN: Duration = Duration::from_millis(50);
+const HEDGE_MAX: Duration = Duration::from_secs(1);
+/// The time while no acknowledgement has been measured. A guess.
+const HEDGE_UNKNOWN: Duration = Duration::from_millis(250);
+
+/// When an acknowledgement is late: the usual time plus four deviations, as in RFC 6298.
+fn hedge_after(usual: &RoundTrip) -> Duration {
+    usual.with_deviations(4).unwrap_or(HEDGE_UNKNOWN).clamp(HEDGE_MIN, HEDGE_MAX)
+}
 
 /// The replicas that did not acknowledge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,10 +57,14 @@ pub(crate) struct Round {
     acks: Vec<NodeId>,
     refusals: Refusals,
     answered: bool,
+    /// When the requests were sent.
+    begun_at: Instant,
+    /// When farther nodes are asked in place of those that have not acknowledged.
+    hedge_at: Option<Instant>,
 }
 
 impl Round {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         id: CommandId,
         quorum: Option<u16>,
         envelope: Envelope,
@@ -63,8 +81,10 @@ impl Round {
             wanted: 0,
             in_flight: 0,
             acks: Vec::new(),
-            refusals: Refusals { last: None, as_future_dated: false, unclear: false, lost: false },
+            refusals: Refusals::default(),
             answered: false,
+            begun_at: Instant::ZERO,
+            hedge_at: None,
         }
     }
 
@@ -74,18 +94,60 @@ impl Round {
     }
 
     /// Sends the envelope, which is durable here as the writer's own, to the first replicas of
-    /// `nearest`.
-    pub(crate) fn begin(&mut self, core: &mut Core, nearest: Vec<Peer>) -> Progress {
+    /// `nearest`, and to the nodes that belong among them and were `late` to answer the lookup.
+    pub(crate) fn begin(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        nearest: Vec<Peer>,
+        late: &[Peer],
+    ) -> Progress {
+        let key = self.envelope.head().key();
         self.candidates = nearest.into();
         self.wanted = self.candidates.len().min(core.replication()) as u16;
+        let farthest = self.candidates.get(usize::from(self.wanted).saturating_sub(1)).copied();
         for _ in 0..self.wanted {
             self.store_at_next(core);
         }
+        let closer = |peer: &&Peer| {
+            farthest.is_none_or(|farthest| peer.distance(&key) < farthest.distance(&key))
+        };
+        for peer in late.iter().filter(closer).take(core.replication()) {
+            self.store_at(core, *peer);
+        }
+        self.begun_at = now;
+        self.hedge_at = Some(now + hedge_after(&core.store_time));
         if self.in_flight == 0 { self.conclude(core) } else { Progress::Waiting }
     }
 
+    /// When [`on_hedge`](Self::on_hedge) is due; `None` if there is nothing left to do then.
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        let useful = !self.answered && !self.candidates.is_empty();
+        self.hedge_at.filter(|_| useful).map(|at| Deadline::new(at, "put hedge"))
+    }
+
+    /// Asks farther nodes, one for each acknowledgement that the write still needs, if acknowledgements
+    /// are late. A replica that is slow or has just died does not delay the write by its whole timeout.
+    pub(crate) fn on_hedge(&mut self, core: &mut Core, now: Instant) {
+        if self.deadline().is_none_or(|due| due.at > now) {
+            return;
+        }
+        let waited = now.since(self.begun_at);
+        self.hedge_at = Some(now + waited);
+        let missing = needed(core, self.quorum).saturating_sub(self.acks.len() as u16);
+        for _ in 0..usize::from(missing).min(self.candidates.len()) {
+            core.stats.stores_hedged += 1;
+            self.store_at_next(core);
+        }
+    }
+
     fn store_at_next(&mut self, core: &mut Core) {
-        let Some(peer) = self.candidates.pop_front() else { return };
+        if let Some(peer) = self.candidates.pop_front() {
+            self.store_at(core, peer);
+        }
+    }
+
+    fn store_at(&mut self, core: &mut Core, peer: Peer) {
         self.in_flight += 1;
         if peer.id == core.me.id {
             let writers_max = core.config.writers_of(self.envelope.head().space());
@@ -111,9 +173,13 @@ impl Round {
     pub(crate) fn on_stored(
         &mut self,
         core: &mut Core,
+        now: Instant,
         from: NodeId,
         response: Option<&Response>,
     ) -> Progress {
+        if response.is_some() {
+            core.store_time.sample(now.since(self.begun_at));
+        }
         match response {
             Some(Response::Stored { outcomes }) => match outcomes.first() {
                 Some(outcome) => self.on_outcome(core, from, *outcome),
@@ -155,7 +221,9 @@ impl Round {
         self.refusals.last = reason.or(self.refusals.last);
         self.refusals.as_future_dated |= reason == Some(Refusal::Ahead);
         self.refusals.unclear |= !reason.is_some_and(is_for_good);
-        if reason.is_none_or(is_of_the_node) {
+        // A late node that fails was asked besides the replicas, and is not replaced.
+        let short = self.acks.len() + usize::from(self.in_flight) < usize::from(self.wanted);
+        if short && reason.is_none_or(is_of_the_node) {
             self.store_at_next(core);
         }
         self.conclude(core)

@@ -14,6 +14,8 @@ potluck_base::statistics! {
         counter gets_found: u64,
         /// Reads that found the record absent.
         counter gets_absent: u64,
+        /// Reads that waited for equal ones and shared the next.
+        counter gets_shared: u64,
         /// Commands that failed.
         counter commands_failed: u64,
         /// Commands answered busy.
@@ -36,6 +38,8 @@ potluck_base::statistics! {
         counter requests_busy: u64,
         /// Stale replicas that a read brought up to date.
         counter read_repairs: u64,
+        /// Store requests to a farther node because a closer one was slow.
+        counter stores_hedged: u64,
         /// Keys offered to nodes that newly belong to their replica sets.
         counter keys_offered: u64,
         /// Keys pulled because of an offer.

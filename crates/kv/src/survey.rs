@@ -57,8 +57,13 @@ pub(crate) enum SurveyEvent {
     Found(Peer, RecordAnswer),
     /// A node answered a request for a page; `None` if it did not.
     Page(NodeId, Option<Loaded>),
-    /// The lookup ended with these nodes, closest first.
-    LookupDone(Vec<Peer>),
+    /// The lookup ended.
+    LookupDone {
+        /// The nodes that answered, closest first.
+        closest: Vec<Peer>,
+        /// Close nodes that were not waited for.
+        late: Vec<Peer>,
+    },
     /// The time limit is over: the answers so far have to do.
     Deadline,
 }
@@ -90,6 +95,7 @@ pub(crate) struct Survey<E> {
     expired: bool,
     local_waiting: usize,
     closest: Option<Vec<Peer>>,
+    late: Vec<Peer>,
     fetches: PagedFetches,
     answers: BTreeMap<NodeId, Answer<E>>,
     state: State<E>,
@@ -100,12 +106,12 @@ pub(crate) struct Survey<E> {
 impl<E: Part> Survey<E> {
     /// Begins a survey.
     pub(crate) fn start(core: &mut Core, now: Instant, asked: Question) -> Self {
-        let Question { id, key, why, spare, places, keep } = asked;
+        let Question { id, key, places, keep, .. } = asked;
         for place in places {
             let op = StorageOp::Load { key, place: *place };
             core.storage(op, OpPurpose::CommandLoad(id, *place));
         }
-        core.lookup(id, key, E::WANT, why, spare);
+        core.lookup(&asked, E::WANT);
         Self {
             id,
             key,
@@ -114,6 +120,7 @@ impl<E: Part> Survey<E> {
             expired: false,
             local_waiting: places.len(),
             closest: None,
+            late: Vec::new(),
             fetches: PagedFetches::new(id, key),
             answers: BTreeMap::new(),
             state: State::new(),
@@ -166,6 +173,11 @@ impl<E: Part> Survey<E> {
         self.closest.as_deref()
     }
 
+    /// Close nodes that the lookup did not wait for, closest first.
+    pub(crate) fn late(&self) -> &[Peer] {
+        &self.late
+    }
+
     /// Whether all answers have come.
     pub(crate) fn is_over(&self) -> bool {
         self.closest.is_some() && !self.is_loading() && !self.is_fetching()
@@ -201,7 +213,10 @@ impl<E: Part> Survey<E> {
             }
             SurveyEvent::Found(from, record) => self.on_found(core, now, from, &record),
             SurveyEvent::Page(from, page) => self.on_page(core, now, from, page),
-            SurveyEvent::LookupDone(closest) => self.closest = Some(closest),
+            SurveyEvent::LookupDone { closest, late } => {
+                self.closest = Some(closest);
+                self.late = late;
+            }
             SurveyEvent::Deadline => {
                 core.stop_lookup(self.id);
                 self.fetches.abandon();

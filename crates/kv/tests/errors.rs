@@ -121,7 +121,7 @@ impl Script {
                     let record = self.found.clone();
                     self.kv.handle(self.now, Input::Found { lookup, from, record });
                 }
-                self.kv.handle(self.now, Input::LookupDone { lookup, closest });
+                self.kv.handle(self.now, Input::LookupDone { lookup, closest, late: Vec::new() });
             }
             Output::Storage { id, op } => {
                 let reply = self.of_disk(&op);
@@ -372,7 +372,9 @@ fn a_read_waits_for_what_one_node_says_that_it_has() {
                     let record = Some(if has { held.clone() } else { heads(&[]) });
                     script.kv.handle(script.now, Input::Found { lookup, from, record });
                 }
-                script.kv.handle(script.now, Input::LookupDone { lookup, closest });
+                script
+                    .kv
+                    .handle(script.now, Input::LookupDone { lookup, closest, late: Vec::new() });
             }
             Output::Ask { id, request: Request::Load(_), .. } => asked = Some(id),
             Output::Reply { reply, .. } => replies.push(reply),

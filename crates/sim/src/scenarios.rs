@@ -27,6 +27,7 @@ mod members;
 mod nat;
 mod partition;
 mod publications;
+mod read_storm;
 mod search;
 mod sick_disks;
 mod silence;
@@ -79,6 +80,7 @@ pub const ALL: &[Scenario] = &[
     files::FILES_CLEAN,
     nat::NAT,
     concurrent_writers::CONCURRENT_WRITERS,
+    read_storm::READ_STORM,
     canary::CANARY,
 ];
 

@@ -35,6 +35,11 @@ fn records_survive_when_a_third_of_the_nodes_vanishes() {
 }
 
 #[test]
+fn a_popular_record_is_read_without_a_storm_when_its_closest_holder_dies() {
+    passes("read-storm", 60, &[1, 2]);
+}
+
+#[test]
 fn with_three_replicas_what_has_a_surviving_holder_stays_readable() {
     passes("mass-failure-r3", 60, &[1, 2]);
 }

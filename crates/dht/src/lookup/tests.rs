@@ -89,6 +89,8 @@ fn a_read_does_not_wait_for_the_last_try_to_the_dead() {
     let given_up = Instant::ZERO + SOFT_TIMEOUT * 4;
     assert_eq!(read.next_soft_timeout(Instant::ZERO + SOFT_TIMEOUT, SOFT_TIMEOUT), Some(given_up));
     assert_eq!(read.finished(given_up, SOFT_TIMEOUT), Some(LookupOutcome::Converged));
+    assert_eq!(read.late().collect::<Vec<_>>(), [dead], "the node that was not waited for");
+    assert_eq!(read.answered().count(), 7);
     assert_eq!(write.finished(given_up, SOFT_TIMEOUT), None);
 }
 

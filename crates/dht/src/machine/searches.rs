@@ -14,9 +14,22 @@ use crate::trace::LookupOutcome;
 
 /// Age, in soft timeouts, from which a request no longer delays the end of a read's lookup. A
 /// guess: long enough for a second try over a slow link, and much shorter than the three tries to a
-/// dead node. A read takes its values from the nodes that answered; a write waits, because it must
-/// know the closest for certain.
+/// dead node. A read takes its values from the nodes that answered. Raising it makes reads wait longer
+/// for a silent node.
 const READ_ABANDON_AFTER: u32 = 4;
+
+/// The same for the lookup of a write, which stores at the late nodes too ([`Lookup::late`]). A guess:
+/// more than for a read, since each late node costs a copy at a farther one.
+const WRITE_ABANDON_AFTER: u32 = 6;
+
+/// The age, in soft timeouts, from which a lookup for this part of the record may end without an answer.
+/// Reads ask for values, writes for heads.
+const fn abandon_after(want: Want) -> u32 {
+    match want {
+        Want::Nothing | Want::Heads => WRITE_ABANDON_AFTER,
+        Want::Values => READ_ABANDON_AFTER,
+    }
+}
 
 impl Dht {
     pub(super) fn start_lookup(&mut self, now: Instant, id: LookupId, asked: LookupRequest) {
@@ -36,7 +49,7 @@ impl Dht {
             goal: asked.goal.max(1),
             alpha: self.config.alpha,
             requests_max: self.config.lookup_requests_max,
-            abandon_after: (asked.want == Want::Values).then_some(READ_ABANDON_AFTER),
+            abandon_after: (!asked.waits).then_some(abandon_after(asked.want)),
             deadline: self.config.lookup_deadline,
         };
         let mut lookup = Lookup::new(now, asked.target, asked.why, limits);
@@ -53,7 +66,9 @@ impl Dht {
         self.next_own_lookup += 1;
         let id = LookupId::table(self.next_own_lookup);
         let goal = self.config.k;
-        self.start_lookup(now, id, LookupRequest { target, want: Want::Nothing, goal, why });
+        // The table must know the closest nodes for certain.
+        let (want, waits) = (Want::Nothing, true);
+        self.start_lookup(now, id, LookupRequest { target, want, goal, why, waits });
         id
     }
 
@@ -96,7 +111,8 @@ impl Dht {
         }
         if running.asked_for {
             let closest = running.lookup.answered().collect();
-            self.outbox.push_back(Output::Finished { lookup: id, closest, trace });
+            let late = running.lookup.late().collect();
+            self.outbox.push_back(Output::Finished { lookup: id, closest, late, trace });
         }
         if self.joining == Joining::Looking(id) {
             if self.table.is_empty() {

@@ -130,7 +130,8 @@ fn lookups_in_a_joined_network_find_the_true_closest() {
         let from = all[rng.below(80) as usize];
         let others: Vec<Peer> = all.iter().filter(|peer| **peer != from).copied().collect();
         let id = LookupId::records(number);
-        let input = Input::Lookup { id, target, want: Want::Nothing, goal: 16, why: "test" };
+        let input =
+            Input::Lookup { id, target, want: Want::Nothing, goal: 16, why: "test", waits: true };
         mesh.input(from.contact.address, input);
         let (_, _, found) = mesh.finished.pop().expect("it ends at once");
         assert_eq!(found[..16], closest(&others, &target, 16)[..]);
@@ -304,7 +305,7 @@ fn too_many_lookups_are_refused_not_queued() {
         let id = LookupId::records(u64::from(number));
         node.handle(
             Instant::ZERO,
-            Input::Lookup { id, target, want: Want::Nothing, goal: 3, why: "test" },
+            Input::Lookup { id, target, want: Want::Nothing, goal: 3, why: "test", waits: true },
         );
     }
     assert!(drain(&mut node).contains(&Output::Refused(LookupId::records(2))));

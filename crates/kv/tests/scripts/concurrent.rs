@@ -85,7 +85,7 @@ impl Run {
         let index = self.rng.below(self.lookups.len().max(1) as u64) as usize;
         (index < self.lookups.len()).then(|| {
             let lookup = self.lookups.swap_remove(index);
-            Input::LookupDone { lookup, closest: (1..=3).map(peer).collect() }
+            Input::LookupDone { lookup, closest: (1..=3).map(peer).collect(), late: Vec::new() }
         })
     }
 

@@ -11,7 +11,8 @@ use crate::samples::{
 };
 use crate::script::{
     Given::{
-        Claims, Ends, Fails, Finds, Get, Loads, Merges, Page, Silent, Strict, Unknowing, Until,
+        Claims, Ends, EndsLast, Fails, Finds, Get, Loads, LoadsLast, Merges, Page, Silent, Strict,
+        Unknowing, Until,
     },
     Script, step,
 };
@@ -39,6 +40,40 @@ fn a_read_ends_when_two_replicas_agree() {
     let stats = script.kv.stats();
     assert_eq!((stats.gets, stats.gets_found, stats.gets_absent), (1, 1, 0));
     assert_eq!((stats.commands_active, stats.read_repairs), (0, 0));
+}
+
+#[test]
+fn the_fifth_equal_read_waits_and_shares_the_next_one() {
+    let mut script = Script::client();
+    let begins = ["load replica", "load own", "look up 3 for get"];
+    for id in 1..=4 {
+        script.play([step("it reads", Get(id), &begins)]);
+    }
+    script.play([
+        step("the fifth waits", Get(5), NONE),
+        step("the sixth as well", Get(6), NONE),
+        step("another quorum is another read", Strict(7, 3), &begins),
+        step("no replica here", Loads(Place::Replica, vec![]), NONE),
+        step("nothing written here", Loads(Place::Own, vec![]), NONE),
+        step("one has it", Finds(1, old()), NONE),
+    ]);
+    let mut shared = vec!["stop looking", "reply 1: read old of 2"];
+    shared.extend(begins);
+    script.play([step("two have it, and the shared read begins", Finds(2, old()), &shared)]);
+    script.play([
+        step("no replica here", LoadsLast(Place::Replica, vec![]), NONE),
+        step("nothing written here", LoadsLast(Place::Own, vec![]), NONE),
+        step(
+            "no one has it",
+            EndsLast(vec![]),
+            &[
+                "reply 5: only 0 of the 2 replicas needed answered",
+                "reply 6: only 0 of the 2 replicas needed answered",
+            ],
+        ),
+    ]);
+    let stats = script.kv.stats();
+    assert_eq!((stats.gets, stats.gets_shared, stats.commands_active), (7, 2, 4));
 }
 
 #[test]

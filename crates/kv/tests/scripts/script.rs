@@ -46,6 +46,8 @@ pub(crate) enum Given {
     Unknowing(u8),
     /// The lookup ends with these nodes.
     Ends(Vec<u8>),
+    /// The same without the answers of the second nodes, which were late.
+    EndsWithout(Vec<u8>, Vec<u8>),
     /// The same for the newest of several lookups.
     EndsLast(Vec<u8>),
     /// The lookup is not started.
@@ -183,8 +185,9 @@ impl Script {
             Given::Finds(from, envelopes) => self.found(from, Some(&envelopes), None),
             Given::Claims(from, digest) => self.found(from, None, Some(digest)),
             Given::Unknowing(from) => self.found(from, None, None),
-            Given::Ends(places) => ended(self.lookups.pop_first(), &places),
-            Given::EndsLast(places) => ended(self.lookups.pop_last(), &places),
+            Given::Ends(places) => ended(self.lookups.pop_first(), &places, &[]),
+            Given::EndsWithout(places, late) => ended(self.lookups.pop_first(), &places, &late),
+            Given::EndsLast(places) => ended(self.lookups.pop_last(), &places, &[]),
             Given::Unlooked => Input::LookupRefused(self.lookups.pop_first().expect("a lookup").0),
             Given::Stores(from) => self.outcome(from, StoreOutcome::Stored(StateDigest::EMPTY)),
             Given::Refuses(from, reason) => self.outcome(from, StoreOutcome::Refused(reason)),
@@ -319,7 +322,8 @@ impl Script {
     }
 }
 
-fn ended(lookup: Option<(LookupId, Want)>, places: &[u8]) -> Input {
+fn ended(lookup: Option<(LookupId, Want)>, places: &[u8], late: &[u8]) -> Input {
     let (lookup, _) = lookup.expect("a lookup");
-    Input::LookupDone { lookup, closest: places.iter().map(|place| peer(*place)).collect() }
+    let peers = |places: &[u8]| places.iter().map(|place| peer(*place)).collect();
+    Input::LookupDone { lookup, closest: peers(places), late: peers(late) }
 }

@@ -10,8 +10,8 @@ use potluck_wire::{Response, StoreOutcome};
 use crate::samples::{MINUTE, config, dated, digest, envelope, put, superseding, value};
 use crate::script::{
     Given::{
-        Answers, Claims, Ends, Fails, Finds, Loads, Merges, Other, Page, Put as Puts, Silent,
-        Stores, Unknowing, Until,
+        Answers, Claims, Ends, EndsWithout, Fails, Finds, Loads, Merges, Other, Page, Put as Puts,
+        Silent, Stores, Unknowing, Until,
     },
     Script, TestStep, step,
 };
@@ -166,6 +166,7 @@ fn a_write_fails_at_its_deadline_and_later_answers_change_nothing() {
     script.play(until_stored(put()));
     script.play([
         step("one of three", Stores(1), NONE),
+        step("a farther one is asked", Until(Duration::from_secs(5)), &["ask 4 to store new"]),
         step("just before", Until(Duration::from_micros(9_999_999)), NONE),
         step("the deadline", Until(Duration::from_secs(10)), &[few]),
         step("it comes late", Stores(2), NONE),
@@ -183,6 +184,63 @@ fn a_write_fails_at_its_deadline_and_later_answers_change_nothing() {
     script.give(Puts(1, put()));
     let late = script.give(Until(Duration::from_secs(10)));
     assert_eq!(late, ["stop looking", "reply 1: only 0 of the 2 replicas needed acknowledged"]);
+}
+
+#[test]
+fn a_farther_node_is_asked_when_acknowledgements_are_late() {
+    let after = |ms| Until(Duration::from_millis(ms));
+    let mut script = Script::client();
+    script.play(until_stored(put()));
+    script.play([
+        step("one of three", Stores(1), NONE),
+        step("not yet", after(249), NONE),
+        step("one acknowledgement is missing", after(250), &["ask 4 to store new"]),
+        step("that node is fast", Stores(4), &["reply 1: written, 2 of 3 acknowledged"]),
+        step("no further one is asked", after(9000), NONE),
+        step("the slow one answers", Stores(2), NONE),
+        step("the last one fails and is not replaced", Silent(3), NONE),
+    ]);
+    let stats = script.kv.stats();
+    assert_eq!((stats.stores_hedged, stats.commands_active), (1, 0));
+    // Two are missing, so two are asked; then there is no other node.
+    let mut script = Script::client();
+    script.play(until_stored(put()));
+    script.play([
+        step("two are missing", after(250), &["ask 4 to store new", "ask 5 to store new"]),
+        step("there is no other node", after(500), NONE),
+        step("the first node answers", Stores(1), NONE),
+        step("a farther one", Stores(5), &["reply 1: written, 2 of 3 acknowledged"]),
+    ]);
+}
+
+#[test]
+fn a_write_does_not_wait_for_a_node_that_is_late_and_stores_there_too() {
+    let read = |late: Vec<u8>| {
+        let mut script = Script::client();
+        script.give(Puts(1, put()));
+        script.play([
+            step("no replica here", Loads(Place::Replica, vec![]), NONE),
+            step("nothing written before", Loads(Place::Own, vec![]), NONE),
+            step("one replica has nothing", Finds(2, vec![]), NONE),
+            step("another neither", Finds(3, vec![]), NONE),
+            step("the first is late", EndsWithout(vec![2, 3, 4, 5, 6], late), &["merge own: new"]),
+        ]);
+        script
+    };
+    let mut script = read(vec![1]);
+    let asked =
+        ["ask 2 to store new", "ask 3 to store new", "ask 4 to store new", "ask 1 to store new"];
+    script.play([
+        step("it is durable here", Merges(Place::Own), &asked),
+        step("the late one fails and is not replaced", Silent(1), NONE),
+        step("one of three", Stores(2), NONE),
+        step("two of three", Stores(3), &["reply 1: written, 2 of 3 acknowledged"]),
+        step("a replica fails and is not needed", Silent(4), &["ask 5 to store new"]),
+        step("the one in its place", Stores(5), NONE),
+    ]);
+    assert_eq!(script.kv.stats().commands_active, 0);
+    // A late node that is farther than the replicas is not asked.
+    assert_eq!(read(vec![5]).give(Merges(Place::Own)), asked[..3]);
 }
 
 #[test]
@@ -368,7 +426,7 @@ fn a_command_ends_with_an_answer_or_with_its_timer() {
     let mut script = Script::client();
     script.play(until_stored(put()));
     let deadline = script.kv.poll_timeout().expect("a deadline");
-    assert_eq!(deadline.why, "put");
+    assert_eq!(deadline.why, "put hedge");
     script.play([
         step("none answers", Silent(1), &["ask 4 to store new"]),
         step("the next neither", Silent(2), &["ask 5 to store new"]),

@@ -16,9 +16,10 @@ impl Node {
         use potluck_kv::Output as Kv;
         match output {
             Kv::Foreign(_) => self.on_elsewhere(now),
-            Kv::Lookup { id, target, want, goal, why } => {
+            Kv::Lookup { id, target, want, goal, why, waits } => {
                 let id = LookupId::records(id.0);
-                self.dht.handle(now, potluck_dht::Input::Lookup { id, target, want, goal, why });
+                let lookup = potluck_dht::Input::Lookup { id, target, want, goal, why, waits };
+                self.dht.handle(now, lookup);
             }
             Kv::StopLookup(id) => {
                 self.dht.handle(now, potluck_dht::Input::Stop(LookupId::records(id.0)));

@@ -24,6 +24,13 @@ pub(super) struct Found {
     pub(super) rtt: Duration,
 }
 
+/// The nodes that a lookup found.
+struct Nearest {
+    closest: Vec<Peer>,
+    /// Close nodes whose answers were not waited for.
+    late: Vec<Peer>,
+}
+
 impl Node {
     pub(super) fn on_dht(&mut self, now: Instant, output: potluck_dht::Output) {
         use potluck_dht::Output as Dht;
@@ -33,8 +40,8 @@ impl Node {
             Dht::Ask(address) => self.link.hello_once(now, address),
             Dht::Resolve(name) => self.outbox.push_back(Output::Resolve { name }),
             Dht::LastResort => self.outbox.push_back(Output::Event(Event::LastResort)),
-            Dht::Finished { lookup, closest, trace } => {
-                self.on_lookup_finished(now, lookup, closest, trace);
+            Dht::Finished { lookup, closest, late, trace } => {
+                self.on_lookup_finished(now, lookup, Nearest { closest, late }, trace);
             }
             Dht::Refused(lookup) => self.on_lookup_refused(now, lookup),
             Dht::CloseGroup(change) => {
@@ -58,13 +65,14 @@ impl Node {
         &mut self,
         now: Instant,
         lookup: LookupId,
-        closest: Vec<Peer>,
+        nearest: Nearest,
         trace: LookupTrace,
     ) {
+        let Nearest { closest, late } = nearest;
         match lookup.owner {
             LookupOwner::Records => {
                 let lookup = potluck_kv::LookupId(lookup.number);
-                self.kv.handle(now, potluck_kv::Input::LookupDone { lookup, closest });
+                self.kv.handle(now, potluck_kv::Input::LookupDone { lookup, closest, late });
             }
             LookupOwner::Trace => {
                 if let Some(id) = self.pending.finish_for_host(lookup.number) {

@@ -68,7 +68,8 @@ fn gauges_say_what_there_is() {
     drain(&mut node);
     let before = node.stats().lookups_active;
     let (id, target) = (LookupId::records(7), Key::from_bytes([7; 32]));
-    let lookup = Input::Lookup { id, target, want: Want::Nothing, goal: 16, why: "test" };
+    let lookup =
+        Input::Lookup { id, target, want: Want::Nothing, goal: 16, why: "test", waits: true };
     node.handle(Instant::ZERO, lookup);
     assert_eq!(node.stats().lookups_active, before + 1);
 }
