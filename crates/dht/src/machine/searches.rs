@@ -18,9 +18,10 @@ use crate::trace::LookupOutcome;
 /// for a silent node.
 const READ_ABANDON_AFTER: u32 = 4;
 
-/// The same for the lookup of a write, which stores at the late nodes too ([`Lookup::late`]). A guess:
-/// more than for a read, since each late node costs a copy at a farther one.
-const WRITE_ABANDON_AFTER: u32 = 6;
+/// The same for the lookup of a write, which stores at the late nodes too ([`Lookup::late`]), so that it
+/// misses nothing by not waiting. A guess: long enough for a second try. Each late node costs a copy at a
+/// farther one; raising it makes fewer of these copies and slower writes.
+const WRITE_ABANDON_AFTER: u32 = 3;
 
 /// The age, in soft timeouts, from which a lookup for this part of the record may end without an answer.
 /// Reads ask for values, writes for heads.

@@ -7,6 +7,7 @@ use potluck_base::Key;
 use potluck_node::{Command, CommandId, WriteContext};
 
 use crate::check::Check;
+use crate::check::bounds::stats;
 use crate::check::replication::Census;
 use crate::report::Value;
 use crate::scenario::{Run, STABILISATION, Scenario};
@@ -34,15 +35,15 @@ const STEPS: usize = 100;
 const WRITES: usize = 100;
 /// Reads of one node at once, which share lookups.
 const AT_ONCE: usize = 500;
-/// Datagrams of a read beside those of a calm round.
+/// Requests of a read beside those of a calm round.
 const MOST: f64 = 2.0;
 
 /// One round of reads.
 struct Round {
     answered: usize,
     took: Vec<Duration>,
-    /// Datagrams of the whole network for each read, beside those that it sends without reads.
-    datagrams: f64,
+    /// Requests of lookups and their further tries, divided by the reads.
+    requests: f64,
 }
 
 fn play(run: &mut Run) -> World {
@@ -53,18 +54,17 @@ fn play(run: &mut Run) -> World {
     world.run_for(STABILISATION);
     let popular = key(0);
 
-    let idle = idle_datagrams(&mut world);
-    let calm = read(run, &mut world, &nodes, popular, idle, None);
+    let calm = read(run, &mut world, &nodes, popular, None);
     let holders = Census::take(&mut world).replica_set(&popular, 1);
-    let after = read(run, &mut world, &nodes, popular, idle, holders.first().copied());
+    let after = read(run, &mut world, &nodes, popular, holders.first().copied());
     for (name, round) in [("calm", &calm), ("while the closest holder dies", &after)] {
         run.figure(format!("{name}: reads answered"), Value::share(round.answered, READS));
         run.figure(format!("{name}: time"), Value::times(round.took.clone()));
-        run.figure(format!("{name}: datagrams a read"), Value::Number(round.datagrams));
+        run.figure(format!("{name}: requests a read"), Value::Number(round.requests));
         run.check(Check::share("each read is answered", round.answered, READS, 1.0));
     }
-    let factor = after.datagrams / calm.datagrams;
-    run.figure("datagrams a read beside the calm round", Value::Number(factor));
+    let factor = after.requests / calm.requests;
+    run.figure("requests a read beside the calm round", Value::Number(factor));
     let rule = "a death makes readers send at most twice as much";
     run.check(Check::new(rule, factor <= MOST, format!("{factor:.2} times")));
     read_at_once(run, &mut world, &nodes, popular);
@@ -72,15 +72,13 @@ fn play(run: &mut Run) -> World {
     world
 }
 
-/// Datagrams that the network sends by itself during a round.
-fn idle_datagrams(world: &mut World) -> u64 {
-    let before = datagrams(world);
-    world.run_for(ROUND);
-    datagrams(world) - before
-}
-
-fn datagrams(world: &World) -> u64 {
-    world.all().map(|node| world.traffic(node).datagrams_out).sum()
+/// Requests of lookups and their further tries that these nodes have sent, all causes together.
+fn requests(world: &mut World, of: &[NodeIndex]) -> u64 {
+    stats(world)
+        .iter()
+        .filter(|(node, _)| of.contains(node))
+        .map(|(_, stats)| stats.dht.queries_sent + stats.link.retransmissions)
+        .sum()
 }
 
 /// Reads through random nodes, spread over the round. The victim dies after a fifth of it.
@@ -89,30 +87,32 @@ fn read(
     world: &mut World,
     nodes: &[NodeIndex],
     key: Key,
-    idle: u64,
     victim: Option<NodeIndex>,
 ) -> Round {
-    let before = datagrams(world);
+    let clients: Vec<NodeIndex> = nodes
+        .iter()
+        .copied()
+        .filter(|node| Some(*node) != victim && world.node(*node).is_up())
+        .collect();
+    let before = requests(world, &clients);
     let mut asked = Vec::new();
     for step in 0..STEPS {
         if let Some(victim) = victim.filter(|_| step == STEPS / 5) {
             world.crash(victim);
         }
         for _ in 0..READS / STEPS {
-            let clients: Vec<NodeIndex> =
-                nodes.iter().copied().filter(|node| Some(*node) != victim).collect();
             let node = clients[run.rng.below(clients.len() as u64) as usize];
             asked.push(world.command(node, Command::Get { key, quorum: None }));
         }
         world.run_for(ROUND / STEPS as u32);
     }
-    let sent = datagrams(world) - before;
     let outcomes = outcomes(world, &asked);
+    let sent = requests(world, &clients) - before;
     let answered = outcomes.iter().filter(|outcome| is_found(outcome.as_ref())).count();
     Round {
         answered,
         took: outcomes.iter().flatten().map(Outcome::took).collect(),
-        datagrams: sent.saturating_sub(idle) as f64 / READS as f64,
+        requests: sent as f64 / READS as f64,
     }
 }
 
@@ -131,18 +131,17 @@ fn read_at_once(run: &mut Run, world: &mut World, nodes: &[NodeIndex], key: Key)
     let live: Vec<NodeIndex> =
         nodes.iter().copied().filter(|node| world.node(*node).is_up()).collect();
     let node = live[run.rng.below(live.len() as u64) as usize];
-    let before = datagrams(world);
+    let before = requests(world, &[node]);
     let asked: Vec<CommandId> =
         (0..AT_ONCE).map(|_| world.command(node, Command::Get { key, quorum: None })).collect();
-    world.run_for(Duration::from_secs(1));
-    let sent = datagrams(world) - before;
     let outcomes = outcomes(world, &asked);
+    let sent = requests(world, &[node]) - before;
     let answered = outcomes.iter().filter(|outcome| is_found(outcome.as_ref())).count();
-    run.figure("500 reads of one node at once: datagrams in a second", Value::Number(sent as f64));
+    run.figure("500 reads of one node at once: requests", Value::Number(sent as f64));
     run.check(Check::share("reads of one node at once are answered", answered, AT_ONCE, 1.0));
 }
 
-/// Writes while one replica has just died and another one is slow.
+/// Writes, calm and while one replica has just died and another one is slow.
 fn write(run: &mut Run, world: &mut World, workload: &mut Workload, popular: Key) {
     let replicas: Vec<NodeIndex> = Census::take(world)
         .replica_set(&popular, 3)
@@ -152,8 +151,19 @@ fn write(run: &mut Run, world: &mut World, workload: &mut Workload, popular: Key
     let [dead, slow, ..] = replicas[..] else { return };
     let writers: Vec<NodeIndex> =
         world.live().into_iter().filter(|node| *node != dead && *node != slow).collect();
+    write_all(run, world, workload, &writers, "writes: calm");
     world.crash(dead);
     world.pause(slow, Duration::from_secs(2));
+    write_all(run, world, workload, &writers, "writes: one replica is dead and one is slow");
+}
+
+fn write_all(
+    run: &mut Run,
+    world: &mut World,
+    workload: &mut Workload,
+    writers: &[NodeIndex],
+    name: &'static str,
+) {
     let before = workload.put_times().len();
     for number in 0..WRITES {
         let node = writers[run.rng.below(writers.len() as u64) as usize];
@@ -163,5 +173,5 @@ fn write(run: &mut Run, world: &mut World, workload: &mut Workload, popular: Key
     workload.finish(world, Duration::from_secs(30));
     let times = workload.put_times().split_off(before);
     run.check(Check::share("each write is acknowledged", times.len(), WRITES, 1.0));
-    run.figure("writes while one replica is dead and one is slow", Value::times(times));
+    run.figure(name, Value::times(times));
 }
