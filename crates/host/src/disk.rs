@@ -356,7 +356,10 @@ fn failed(id: OpId) -> (OpId, StorageReply) {
 /// Whether an operation changes nothing.
 fn is_read(op: &StorageOp) -> bool {
     match op {
-        StorageOp::Load { .. } | StorageOp::Scan { .. } | StorageOp::Fingerprint { .. } => true,
+        StorageOp::Load { .. }
+        | StorageOp::Scan { .. }
+        | StorageOp::ScanOwn { .. }
+        | StorageOp::Fingerprint { .. } => true,
         StorageOp::Merge { .. }
         | StorageOp::TakeBack { .. }
         | StorageOp::Expire { .. }

@@ -13,6 +13,7 @@ pub(crate) fn envelopes(reply: StorageReply) -> Result<Vec<Envelope>, StorageFai
         | StorageReply::TooManyWriters
         | StorageReply::Scanned { .. }
         | StorageReply::Fingerprint { .. }
+        | StorageReply::OwnHeads { .. }
         | StorageReply::Expired { .. }
         | StorageReply::Removed => Err(StorageFailure::Stopped),
     }
@@ -31,6 +32,7 @@ pub(crate) fn outcome(reply: &StorageReply) -> StoreOutcome {
         | StorageReply::Loaded { .. }
         | StorageReply::Scanned { .. }
         | StorageReply::Fingerprint { .. }
+        | StorageReply::OwnHeads { .. }
         | StorageReply::Expired { .. }
         | StorageReply::Removed => StoreOutcome::Refused(Refusal::Stopped),
     }

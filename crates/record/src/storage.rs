@@ -6,7 +6,7 @@
 
 use potluck_base::{Key, PublicKey, UnixMillis};
 
-use crate::{Envelope, EnvelopeId, Merged, StateDigest};
+use crate::{Envelope, EnvelopeId, Merged, SignedHead, StateDigest};
 
 /// Which of the core's requests an answer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +89,13 @@ pub enum StorageOp {
         /// Last key.
         to: Key,
     },
+    /// The heads of this node's own envelopes, in order of keys.
+    ScanOwn {
+        /// First key.
+        from: Key,
+        /// Most rows to read.
+        limit: u32,
+    },
     /// Drops envelopes whose life is over at `now`, in both places.
     Expire {
         /// The time to compare with.
@@ -149,6 +156,13 @@ pub enum StorageReply {
         keys: u64,
         /// Sum of their digests.
         sum: StateDigest,
+    },
+    /// One page of own heads, ascending by key. Rows that cannot be read are left out.
+    OwnHeads {
+        /// The heads.
+        heads: Vec<SignedHead>,
+        /// The first key that was not read; `None` at the end.
+        next: Option<Key>,
     },
     /// Expired envelopes are gone.
     Expired {

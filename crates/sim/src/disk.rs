@@ -83,7 +83,10 @@ impl Disk {
         let reads_only = ops.iter().all(|op| {
             matches!(
                 op,
-                StorageOp::Load { .. } | StorageOp::Scan { .. } | StorageOp::Fingerprint { .. }
+                StorageOp::Load { .. }
+                    | StorageOp::Scan { .. }
+                    | StorageOp::ScanOwn { .. }
+                    | StorageOp::Fingerprint { .. }
             )
         });
         let time = if reads_only { self.config.read } else { self.config.commit };

@@ -41,6 +41,7 @@ mod folder;
 mod ledger;
 mod memory;
 mod mend;
+mod own;
 mod records;
 mod rows;
 mod store;

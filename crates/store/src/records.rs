@@ -16,6 +16,7 @@ use crate::backend::{Backend, Room};
 use crate::expiry::expire;
 use crate::ledger::Ledger;
 use crate::mend::{is_damage, mend, mend_range};
+use crate::own::scan_own;
 use crate::rows::{self, ExpiryEntry, Summary};
 use crate::txn::{Fault, Txn};
 
@@ -45,6 +46,7 @@ pub(crate) fn execute<B: Backend>(
             let sum = fingerprint(txn, from, to);
             noticed(txn, from, to, sum)
         }
+        StorageOp::ScanOwn { from, limit } => scan_own(txn, from, *limit),
         StorageOp::Expire { now, limit } => expire(txn, *now, *limit),
         StorageOp::Remove { key, place } => remove(txn, key, *place),
     }

@@ -63,6 +63,18 @@ pub(crate) fn own_rows() -> RangeInclusive<Vec<u8>> {
     bound(0)..=bound(0xff)
 }
 
+/// The rows of own envelopes whose keys are `from` or higher.
+pub(crate) fn own_rows_from(from: &Key) -> RangeInclusive<Vec<u8>> {
+    [&[TAG_OWN], from.as_bytes().as_slice()].concat()..=own_rows().end().clone()
+}
+
+/// The key of an own envelope's row.
+pub(crate) fn own_key(row: &[u8]) -> Option<Key> {
+    let (&[tag], rest) = row.split_first_chunk::<1>()?;
+    (tag == TAG_OWN).then_some(())?;
+    Some(Key::from_bytes(rest.try_into().ok()?))
+}
+
 /// Reads an envelope and checks that it is in the right row.
 pub(crate) fn decode_envelope(row: &[u8], place: Place, value: &Bytes) -> Option<Envelope> {
     let envelope = Envelope::decode(value).ok()?;

@@ -73,6 +73,7 @@ impl Model {
                 let sum = StateDigest::from_bytes(sum.to_be_bytes());
                 StorageReply::Fingerprint { keys: all.len() as u64, sum }
             }
+            StorageOp::ScanOwn { from, limit } => self.scan_own(from, *limit as usize),
             StorageOp::Expire { now, limit } => self.expire(*now, *limit as usize),
             StorageOp::Remove { key, place } => {
                 match place {
@@ -110,6 +111,12 @@ impl Model {
                 }
             }
         }
+    }
+
+    fn scan_own(&self, from: &Key, limit: usize) -> StorageReply {
+        let mut rows = self.own.range(from..);
+        let heads = rows.by_ref().take(limit.max(1)).map(|(_, own)| own.head().clone()).collect();
+        StorageReply::OwnHeads { heads, next: rows.next().map(|(key, _)| *key) }
     }
 
     fn merge_own(&mut self, envelope: &Envelope) -> StorageReply {
@@ -221,6 +228,9 @@ fn op() -> impl Strategy<Value = StorageOp> {
         3 => (key(), place()).prop_map(|(key, place)| StorageOp::Load { key, place }),
         1 => (range(), 0u32..6).prop_map(|((from, to), limit)| StorageOp::Scan { from, to, limit }),
         1 => range().prop_map(|(from, to)| StorageOp::Fingerprint { from, to }),
+        1 => (range(), 0u32..4).prop_map(
+            |((from, _), limit)| StorageOp::ScanOwn { from, limit }
+        ),
         1 => (0u64..600, 0u32..6).prop_map(
             |(now, limit)| StorageOp::Expire { now: UnixMillis(now), limit }
         ),

@@ -328,6 +328,7 @@ fn apply(records: &mut BTreeMap<(Place, Key), State<Envelope>>, op: StorageOp) -
             let entries = all.into_iter().take(limit as usize).collect();
             StorageReply::Scanned { entries, more }
         }
+        StorageOp::ScanOwn { .. } => StorageReply::OwnHeads { heads: Vec::new(), next: None },
         StorageOp::Expire { .. } => StorageReply::Expired { dropped: 0, more: false },
         StorageOp::TakeBack { key, envelope, previous, place, .. } => {
             let state = records.entry((place, key)).or_default();
