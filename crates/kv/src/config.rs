@@ -7,6 +7,9 @@ use potluck_record::limits::{
     CONTEXT_ENTRIES_MAX, LIFE_DEFAULT, VALUE_BYTES_MAX, WRITERS_MAX, writers_max,
 };
 
+/// The shortest default lifetime. Its half is the time in which a record is renewed.
+pub const LIFE_MIN: Duration = Duration::from_secs(10);
+
 /// Parameters of the record store; [`Config::validate`] checks them against each other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -27,6 +30,10 @@ pub struct Config {
     pub life_default: Duration,
     /// Longest lifetime that replicas accept.
     pub life_max: Duration,
+    /// Interval at which this node stores all its own records again at the closest nodes; `None`: only
+    /// when they are renewed. A shorter interval brings records back sooner after many nodes vanished
+    /// at once, and costs a lookup and a write a record each time.
+    pub republish_interval: Option<Duration>,
     /// Largest value accepted, in bytes.
     pub value_bytes_max: usize,
     /// Writers of one key whose values no context covers. A replica refuses a further writer and
@@ -77,6 +84,7 @@ impl Default for Config {
             write_quorum: None,
             life_default: LIFE_DEFAULT,
             life_max: LIFE_DEFAULT,
+            republish_interval: None,
             value_bytes_max: VALUE_BYTES_MAX,
             writers_max: WRITERS_MAX,
             context_entries_max: CONTEXT_ENTRIES_MAX,
@@ -107,6 +115,23 @@ pub enum ConfigError {
     /// The default lifetime is longer than the longest allowed one.
     #[error("default_ttl must not be longer than the longest life of this network")]
     Life,
+    /// Records would end between two times that they are stored again.
+    #[error(
+        "the republish interval is over a third of the life, so records would be lost: {} s is over a \
+         third of {} s", .interval.as_secs(), .life.as_secs()
+    )]
+    Republish {
+        /// The interval.
+        interval: Duration,
+        /// The default life.
+        life: Duration,
+    },
+    /// The republish interval is shorter than a second.
+    #[error("the republish interval must be 1 s or more")]
+    RepublishOften,
+    /// The default lifetime is so short that its records cannot be renewed in time.
+    #[error("default_ttl must be 10 s or more")]
+    LifeShort,
     /// The value limit is over the format's limit.
     #[error("max_value_bytes must be at most {VALUE_BYTES_MAX}")]
     ValueBytes,
@@ -134,6 +159,17 @@ impl Config {
         }
         if self.life_default > self.life_max {
             return Err(ConfigError::Life);
+        }
+        if self.life_default < LIFE_MIN {
+            return Err(ConfigError::LifeShort);
+        }
+        if let Some(interval) = self.republish_interval {
+            if interval < Duration::from_secs(1) {
+                return Err(ConfigError::RepublishOften);
+            }
+            if interval > self.life_default / 3 {
+                return Err(ConfigError::Republish { interval, life: self.life_default });
+            }
         }
         if self.value_bytes_max > VALUE_BYTES_MAX {
             return Err(ConfigError::ValueBytes);
@@ -189,6 +225,27 @@ mod tests {
                 |it| it.value_bytes_max = VALUE_BYTES_MAX,
                 |it| it.value_bytes_max = VALUE_BYTES_MAX + 1,
                 ConfigError::ValueBytes,
+            ),
+            (
+                |it| it.life_default = LIFE_MIN,
+                |it| it.life_default = LIFE_MIN - Duration::from_millis(1),
+                ConfigError::LifeShort,
+            ),
+            (
+                |it| it.republish_interval = Some(Duration::from_secs(1)),
+                |it| it.republish_interval = Some(Duration::from_millis(999)),
+                ConfigError::RepublishOften,
+            ),
+            (
+                |it| it.republish_interval = Some(it.life_default / 3),
+                |it| {
+                    it.life_default = Duration::from_secs(300);
+                    it.republish_interval = Some(Duration::from_secs(600));
+                },
+                ConfigError::Republish {
+                    interval: Duration::from_secs(600),
+                    life: Duration::from_secs(300),
+                },
             ),
             (|it| it.writers_max = 1, |it| it.writers_max = 0, ConfigError::Writers),
             (

@@ -16,6 +16,7 @@ use crate::command::{CommandError, CommandId, Reply};
 use crate::config::Config;
 use crate::event::{AskId, Delivery, ForeignWrite, LookupId, Output, ServeId};
 use crate::placement::CloseGroup;
+use crate::renewal::is_rewrite;
 use crate::stats::Stats;
 use crate::survey::{Keep, Question};
 
@@ -90,6 +91,12 @@ pub(crate) enum OpPurpose {
     RoundScan,
     /// The sweep of expired envelopes.
     Expire,
+    /// A page of keys, after the number of replicas changed.
+    RefillScan,
+    /// A page of own heads, for the renewal.
+    RenewalScan,
+    /// A page of own heads, to be counted.
+    CensusScan,
 }
 
 /// The shared state; see the module.
@@ -109,6 +116,8 @@ pub(crate) struct Core {
     pub(crate) store_time: RoundTrip,
     /// Names this node's own certificate, where it needs one.
     pub(crate) certificate: Option<CertificateHash>,
+    /// Replies to rewrites of the renewal, which stay in this machine.
+    pub(crate) rewrites_replied: VecDeque<(CommandId, Reply)>,
     pending: Pending,
     clock: Clock,
     own_key: OwnKey,
@@ -166,6 +175,7 @@ impl Core {
             outbox: VecDeque::new(),
             store_time: RoundTrip::default(),
             certificate: None,
+            rewrites_replied: VecDeque::new(),
             pending: Pending::default(),
             clock: Clock { read_at: Instant::ZERO, wall: UnixMillis(0), offset: 0 },
             own_key: OwnKey { signed: LruMap::new(SIGNED_MAX), elsewhere: false, foreign: None },
@@ -193,6 +203,11 @@ impl Core {
     /// The wall clock at `now`, extrapolated from its last reading.
     pub(crate) fn wall(&self, now: Instant) -> UnixMillis {
         self.clock.wall.plus(now.since(self.clock.read_at))
+    }
+
+    /// Whether the wall clock was read.
+    pub(crate) const fn has_wall(&self) -> bool {
+        self.clock.wall.0 > 0
     }
 
     pub(crate) fn replication(&self) -> usize {
@@ -298,6 +313,9 @@ impl Core {
     }
 
     pub(crate) fn reply(&mut self, id: CommandId, reply: Reply) {
+        if is_rewrite(id) {
+            return self.rewrites_replied.push_back((id, reply));
+        }
         if let Reply::Failed(error) = &reply {
             self.stats.commands_failed += 1;
             if *error == CommandError::Busy {

@@ -1,6 +1,8 @@
 //! What goes into the store and what comes out of it: the vocabulary between [`Kv`](crate::Kv) and the
 //! code that drives it.
 
+use std::time::Duration;
+
 use potluck_base::{Key, Peer, UnixMillis};
 use potluck_record::{CertificateHash, EnvelopeId, OpId, StorageOp, StorageReply};
 use potluck_wire::{Contacts, RecordAnswer, Request, Response, Want};
@@ -76,12 +78,25 @@ pub enum Input {
     },
     /// The hash of this node's certificate from now on.
     Certificate(CertificateHash),
+    /// What the settings of the network ask for from now on.
+    Settings(Settings),
     /// Another part of the node found that its identity also runs elsewhere: write nothing.
     Elsewhere,
     /// Hand records over; ends with [`Output::HandedOver`].
     Leave,
     /// The deadline of [`Machine::poll_timeout`](potluck_base::Machine::poll_timeout) came.
     Timeout,
+}
+
+/// The parameters that a running node can change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// See [`Config::replication`](crate::Config::replication).
+    pub replication: u16,
+    /// See [`Config::life_default`](crate::Config::life_default).
+    pub life_default: Duration,
+    /// See [`Config::republish_interval`](crate::Config::republish_interval).
+    pub republish_interval: Option<Duration>,
 }
 
 /// An action that the store requests.

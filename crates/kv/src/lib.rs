@@ -31,6 +31,8 @@ mod paged_fetch;
 pub mod placement;
 mod pull;
 mod put;
+mod refill;
+mod renewal;
 mod repair;
 mod round;
 mod serve;
@@ -45,7 +47,9 @@ pub use command::{
     Command, CommandError, CommandId, Held, Put, ReadDone, ReplicaState, Reply, WriteContext,
     Written,
 };
-pub use config::{Config, ConfigError};
-pub use event::{AskId, Delivery, ForeignWrite, Input, LookupId, Output, PeerRequest, ServeId};
+pub use config::{Config, ConfigError, LIFE_MIN};
+pub use event::{
+    AskId, Delivery, ForeignWrite, Input, LookupId, Output, PeerRequest, ServeId, Settings,
+};
 pub use machine::Kv;
 pub use stats::Stats;

@@ -10,12 +10,14 @@ use crate::anti_entropy::AntiEntropy;
 use crate::command::{Command, CommandError, CommandId, Held, Reply};
 use crate::config::Config;
 use crate::core::{AskPurpose, Core, OpPurpose, Progress};
-use crate::event::{AskId, Input, Output, PeerRequest, ServeId};
+use crate::event::{AskId, Input, Output, PeerRequest, ServeId, Settings};
 use crate::get::{Get, ReadPurpose};
 use crate::inspect::{Inspect, version};
 use crate::placement::CloseGroup;
 use crate::pull::Pulls;
 use crate::put::{PutOp, Step};
+use crate::refill::Refill;
+use crate::renewal::Renewal;
 use crate::repair::Repair;
 use crate::serve::Serves;
 use crate::shared_reads::{SharedRead, SharedReads};
@@ -87,6 +89,10 @@ pub struct Kv {
     pulls: Pulls,
     repair: Repair,
     anti_entropy: AntiEntropy,
+    renewal: Renewal,
+    refill: Refill,
+    /// As of the last wake-up.
+    republish_lag: std::time::Duration,
     expire_at: Instant,
     leave_by: Option<Instant>,
     /// `keys_served` of the statistics when this node began to leave.
@@ -108,6 +114,8 @@ impl Kv {
         let core = Core::new(identity, network, me, serves, config);
         Self {
             anti_entropy: AntiEntropy::new(&core),
+            renewal: Renewal::new(&core),
+            refill: Refill::default(),
             core,
             operations: BTreeMap::new(),
             turns: Turns::default(),
@@ -115,6 +123,7 @@ impl Kv {
             serves: Serves::default(),
             pulls: Pulls::default(),
             repair: Repair::new(me),
+            republish_lag: std::time::Duration::ZERO,
             expire_at,
             leave_by: None,
             served_before: 0,
@@ -130,6 +139,9 @@ impl Kv {
             requests_active: self.serves.len(),
             offers_waiting: self.repair.waiting(),
             pulls_waiting: self.pulls.waiting(),
+            expiring_7d: self.renewal.census().expiring(),
+            renewals_late: self.renewal.census().late(),
+            republish_lag_seconds: self.republish_lag.as_secs(),
             ..self.core.stats
         }
     }
@@ -300,6 +312,7 @@ impl Kv {
                 self.with_put(now, id, |put, core| put.on_own(core, now, reply));
             }
             OpPurpose::PutOwn(id) => {
+                self.renewal.on_written(now);
                 self.with_put(now, id, |put, core| put.on_own_merged(core, now, &reply));
             }
             OpPurpose::PutReplica(id) => {
@@ -319,6 +332,11 @@ impl Kv {
             OpPurpose::RoundScan => {
                 self.anti_entropy.on_scanned(&self.core, now, &mut self.repair, &reply);
             }
+            OpPurpose::RefillScan => {
+                self.refill.on_scanned(&self.core, now, &mut self.repair, &reply);
+            }
+            OpPurpose::RenewalScan => self.renewal.on_page(&self.core, now, reply),
+            OpPurpose::CensusScan => self.renewal.on_census_page(&self.core, now, &reply),
             OpPurpose::RepairScan(run) => self.repair.on_scanned(&mut self.core, now, run, reply),
             OpPurpose::Expire => {
                 if let StorageReply::Expired { dropped, more } = reply {
@@ -353,6 +371,19 @@ impl Kv {
     fn on_close_group(&mut self, now: Instant, peers: Vec<Peer>) {
         self.core.close_group = CloseGroup::new(self.core.me, peers);
         self.repair.on_change(&self.core, now);
+    }
+
+    fn on_settings(&mut self, now: Instant, settings: Settings) {
+        let Settings { replication, life_default, republish_interval } = settings;
+        let config = &mut self.core.config;
+        if config.replication != replication {
+            config.replication = replication;
+            self.refill.begin(now);
+        }
+        if (config.life_default, config.republish_interval) != (life_default, republish_interval) {
+            (config.life_default, config.republish_interval) = (life_default, republish_interval);
+            self.renewal.on_settings(now);
+        }
     }
 
     fn leave(&mut self, now: Instant) {
@@ -395,7 +426,9 @@ impl Kv {
             self.on_late(now, id);
         }
         self.repair.on_timeout(&mut self.core, now);
+        self.refill.on_timeout(&mut self.core, now, &self.repair);
         self.anti_entropy.on_timeout(&mut self.core, now, &self.repair);
+        self.renew(now);
         if now >= self.expire_at {
             self.expire_at = now + self.core.config.expire_interval;
             self.sweep(now);
@@ -410,6 +443,26 @@ impl Kv {
             Some(_) | None => self.core.reply(id, busy),
         }
         self.end_operation(now, id);
+    }
+
+    /// Starts the rewrites of the renewal that are due, unless this node leaves or is busy for the
+    /// application.
+    fn renew(&mut self, now: Instant) {
+        self.republish_lag = self.renewal.republish_lag(&self.core, now);
+        if self.leave_by.is_some() || !self.core.has_wall() {
+            return;
+        }
+        while let Some((id, rewrite)) = self.renewal.on_timeout(&mut self.core, now) {
+            let room = self.operations.len() < self.core.config.commands_max / 2;
+            let begun = match room {
+                true => PutOp::rewrite(&mut self.core, now, id, &rewrite),
+                false => Err(CommandError::Busy),
+            };
+            match begun {
+                Ok(put) => drop(self.operations.insert(id, Operation::Put(Box::new(put)))),
+                Err(error) => self.core.reply(id, Reply::Failed(error)),
+            }
+        }
     }
 
     /// The deadline of an operation is over.
@@ -465,9 +518,13 @@ impl Machine for Kv {
             Input::Members(members) => self.core.members = members,
             Input::WallClock { now: wall, offset } => self.core.set_wall(now, wall, offset),
             Input::Certificate(certificate) => self.core.certificate = Some(certificate),
+            Input::Settings(settings) => self.on_settings(now, settings),
             Input::Elsewhere => self.core.set_elsewhere(),
             Input::Leave => self.leave(now),
             Input::Timeout => self.on_timeout(now),
+        }
+        while let Some((id, reply)) = self.core.rewrites_replied.pop_front() {
+            self.renewal.on_reply(&mut self.core, id, &reply);
         }
         self.check_left(now);
     }
@@ -486,6 +543,8 @@ impl Machine for Kv {
             operation,
             self.repair.deadline(),
             Some(self.anti_entropy.deadline()),
+            self.refill.deadline(),
+            self.renewal.deadline().filter(|_| self.leave_by.is_none() && self.core.has_wall()),
             Some(Deadline::new(self.expire_at, "expire")),
             self.leave_by.filter(|_| !self.left).map(|at| Deadline::new(at, "leave")),
         ])

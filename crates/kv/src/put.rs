@@ -11,7 +11,7 @@
 
 use potluck_base::{Deadline, Instant, Key, NodeId};
 use potluck_record::{
-    Envelope, MergeAs, Place, SignedHead, StorageFailure, StorageOp, StorageReply,
+    Context, Envelope, MergeAs, Place, SignedHead, StorageFailure, StorageOp, StorageReply,
 };
 use potluck_wire::Response;
 
@@ -19,6 +19,8 @@ use crate::admissible::is_future_dated;
 use crate::command::{CommandError, CommandId, Put, Reply, WriteContext};
 use crate::core::{Core, OpPurpose, Progress};
 use crate::own_values::OwnValues;
+use crate::renewal::renewed::{name_of, renewed};
+use crate::renewal::{Rewrite, Task, is_rewrite};
 use crate::round::{Round, needed};
 use crate::storage;
 use crate::successor::{Basis, Edit, RuledOut, Writer, check, is_unconditional, successor};
@@ -81,6 +83,8 @@ pub(crate) struct PutOp {
     survey: Survey<SignedHead>,
     own: OwnLoad,
     stage: Stage,
+    /// What the renewal wants; `None`: the application writes.
+    task: Option<Task>,
 }
 
 impl PutOp {
@@ -98,10 +102,41 @@ impl PutOp {
             return Err(CommandError::ClockOff(offset));
         }
         let key = check(&core.identity.public_key(), &core.config, &put, core.wall(now))?;
+        Ok(Self::begin(core, now, id, put, key))
+    }
+
+    /// Begins a rewrite of the renewal.
+    pub(crate) fn rewrite(
+        core: &mut Core,
+        now: Instant,
+        id: CommandId,
+        rewrite: &Rewrite,
+    ) -> Result<Self, CommandError> {
+        if core.is_cloned() {
+            return Err(CommandError::LostOwn);
+        }
+        if let Some(offset) = core.clock_off() {
+            return Err(CommandError::ClockOff(offset));
+        }
+        let head = &rewrite.head;
+        let put = Put {
+            space: head.space(),
+            name: name_of(head),
+            kind: Some(head.kind()),
+            value: None,
+            ttl: None,
+            quorum: None,
+            context: WriteContext::Blind,
+        };
+        let begun = Self::begin(core, now, id, put, head.key());
+        Ok(Self { task: Some(rewrite.task), ..begun })
+    }
+
+    fn begin(core: &mut Core, now: Instant, id: CommandId, put: Put, key: Key) -> Self {
         let asked = Question {
             id,
             key,
-            why: "put",
+            why: if is_rewrite(id) { "renew" } else { "put" },
             // For replicas that cannot store; small replica sets need relatively more.
             spare: if core.replication() < 8 { 3 } else { 1 },
             places: &[Place::Replica, Place::Own],
@@ -110,7 +145,7 @@ impl PutOp {
         let deadline = now + core.config.put_deadline;
         let survey = Survey::start(core, now, asked);
         let (own, stage) = (OwnLoad::Missing, Stage::Reading);
-        Ok(Self { id, key, put, deadline, survey, own, stage })
+        Self { id, key, put, deadline, survey, own, stage, task: None }
     }
 
     pub(crate) const fn key(&self) -> Key {
@@ -176,6 +211,9 @@ impl PutOp {
         if self.survey.future_dated() >= FUTURE_DATED_QUORUM {
             return self.fail(core, CommandError::Clock);
         }
+        if let Some(task) = self.task {
+            return self.after_reading_for(core, task);
+        }
         let needed = core.read_quorum();
         let heads = self.survey.state();
         let blind = is_unconditional(&self.put) || self.put.context == WriteContext::Blind;
@@ -196,6 +234,19 @@ impl PutOp {
             }
             Err(RuledOut::Absent) => self.fail(core, CommandError::Absent),
         }
+    }
+
+    /// The heads are read for a rewrite. To sign again what an acknowledged delete covers would bring it
+    /// back, so as many replicas must have answered as acknowledge a write.
+    fn after_reading_for(&mut self, core: &mut Core, task: Task) -> Step {
+        let needed = needed(core, None);
+        let answers = self.survey.answers().len() as u16 + u16::from(core.serves);
+        if task == Task::Renew && (answers < needed || self.survey.unread() > 0) {
+            return self.fail(core, CommandError::TooFewAnswers { answers, needed });
+        }
+        let kind = self.put.kind.unwrap_or_default();
+        self.stage = Stage::Turn(Edit { context: Context::new(), kind });
+        Step::Turn
     }
 
     /// Another write of this node may have changed the own envelope of the key: the one that was loaded,
@@ -252,7 +303,12 @@ impl PutOp {
             certificate: core.certificate,
             config: &core.config,
         };
-        match successor(&writer, &basis, &self.put, edit, wall) {
+        let signed = match self.task {
+            None => successor(&writer, &basis, &self.put, edit, wall),
+            Some(Task::Renew) => renewed(&writer, &basis, wall),
+            Some(Task::Republish) => return self.republish(core, now, own),
+        };
+        match signed {
             Ok(envelope) => {
                 core.trust_own(envelope.head());
                 let (place, how) = (Place::Own, MergeAs::Repair);
@@ -264,6 +320,20 @@ impl PutOp {
                 Step::Wait
             }
             Err(error) => self.fail(core, error),
+        }
+    }
+
+    /// Stores this node's own envelope at the replicas again, as it is.
+    fn republish(&mut self, core: &mut Core, now: Instant, own: Option<Envelope>) -> Step {
+        let Some(own) = own else { return self.fail(core, CommandError::Absent) };
+        core.trust_own(own.head());
+        // Refused everywhere, it becomes what it was before: itself.
+        let mut round = Round::new(self.id, None, own.clone(), Some(own), core.wall(now));
+        let progress = round.begin(core, now, self.survey.nearest(core), self.survey.late());
+        self.stage = Stage::Storing(Box::new(round));
+        match progress {
+            Progress::Waiting => Step::TurnOver,
+            Progress::Done => Step::Done,
         }
     }
 

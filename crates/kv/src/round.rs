@@ -11,6 +11,7 @@ use potluck_wire::{Refusal, Request, Response, StoreOutcome};
 use crate::command::{CommandError, CommandId, Reply, Written};
 use crate::core::{AskPurpose, Core, OpPurpose, Progress};
 use crate::event::{Delivery, ForeignWrite};
+use crate::renewal::is_rewrite;
 use crate::storage;
 
 /// Shortest and longest time after which a farther node is asked in place of replicas that have not
@@ -234,7 +235,7 @@ impl Round {
         let acks = self.acks.len() as u16;
         if !self.answered && acks >= needed(core, self.quorum) {
             self.answered = true;
-            core.stats.puts_written += 1;
+            core.stats.puts_written += u64::from(!is_rewrite(self.id));
             let written = self.written(core);
             core.reply(self.id, Reply::Written(written));
         }

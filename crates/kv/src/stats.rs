@@ -46,6 +46,10 @@ potluck_base::statistics! {
         counter keys_pulled: u64,
         /// Keys that others pulled from here.
         counter keys_served: u64,
+        /// Own records signed again or stored again before they ended.
+        counter rewrites_done: u64,
+        /// Own records that could not be renewed or stored again; each is tried again.
+        counter rewrites_failed: u64,
         /// Expired envelopes dropped.
         counter expired: u64,
         /// Commands under way now.
@@ -56,5 +60,11 @@ potluck_base::statistics! {
         gauge offers_waiting: usize,
         /// Keys waiting to be pulled now.
         gauge pulls_waiting: usize,
+        /// Own records that end within seven days and are not renewed.
+        gauge expiring_7d: u64,
+        /// Own records whose half-life passed a tenth of the default life ago without a renewal.
+        gauge renewals_late: u64,
+        /// Seconds by which storing all own records again is behind the republish interval.
+        gauge republish_lag_seconds: u64,
     }
 }

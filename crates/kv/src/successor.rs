@@ -14,6 +14,7 @@ use crate::admissible::is_admissible;
 use crate::command::{CommandError, Put, WriteContext};
 use crate::config::Config;
 use crate::own_values::OwnValues;
+use crate::renewal::life::{fixed, renewable};
 
 /// The node that writes.
 #[derive(Debug, Clone, Copy)]
@@ -196,7 +197,11 @@ fn draft(
         Space::Provider => PROVIDER_LIFE,
         Space::Content | Space::Own(_) | Space::Commons => writer.config.life_default,
     });
-    let end = wall.plus(life);
+    let end = match put.ttl {
+        Some(_) => fixed(wall, life),
+        None if put.space == Space::Provider => wall.plus(life),
+        None => renewable(wall, life),
+    };
     values.extend(put.value.clone().map(|value| (dot, end, value)));
     let expires = values
         .iter()

@@ -27,6 +27,11 @@ fn after(wait: Duration) -> UnixMillis {
     WALL.plus(wait)
 }
 
+/// The end of a life that the writer chose, from a whole second on.
+fn chosen(life: Duration) -> UnixMillis {
+    UnixMillis(after(life).0 - 1)
+}
+
 fn before(ago: Duration) -> UnixMillis {
     UnixMillis(WALL.0 - ago.as_millis() as u64)
 }
@@ -127,7 +132,7 @@ fn a_first_write_has_the_time_of_the_clock_and_the_default_life() {
     assert_eq!((head.kind(), head.context()), (Kind::Siblings, &Context::new()));
     let short = Node::default().written(&Put { ttl: Some(MINUTE), ..put() });
     assert_eq!((short.head().expires(), short.head().values()[0].expires()), {
-        (after(MINUTE), after(MINUTE))
+        (chosen(MINUTE), chosen(MINUTE))
     });
     let life = Node::default().written(&provider()).head().expires();
     assert_eq!(life, after(PROVIDER_LIFE));
@@ -184,7 +189,7 @@ fn an_envelope_lives_at_least_as_long_as_the_one_before_it() {
     let node = Node::of(&[], Some(own));
     let short = |put: Put| node.written(&Put { ttl: Some(MINUTE), ..put }).head().expires();
     assert_eq!(short(put()), after(HOUR), "a tombstone may not be forgotten early");
-    assert_eq!(short(content()), after(MINUTE), "content supersedes nothing");
+    assert_eq!(short(content()), chosen(MINUTE), "content supersedes nothing");
     // The own envelope alone tells it, if nothing is superseded.
     let own = envelope(1, &[], |draft| draft.expires = after(HOUR));
     let alone = Node { own: Some(own), ..Node::default() };
@@ -218,7 +223,7 @@ fn a_context_that_was_not_read_makes_a_write_live_as_long_as_any_record() {
     assert_eq!(expires(&[(2, before(MINUTE))]), after(HOUR), "as long as what was read");
     assert_eq!(expires(&[(2, WALL)]), after(LIFE_DEFAULT), "a newer version than was read");
     assert_eq!(expires(&[(3, before(MINUTE))]), after(LIFE_DEFAULT), "a writer not met");
-    assert_eq!(expires(&[]), after(MINUTE), "nothing is superseded");
+    assert_eq!(expires(&[]), chosen(MINUTE), "nothing is superseded");
     // A version is read as well if another writer's context covers it.
     let merged = envelope(2, &[], |draft| draft.context = context(&[(3, before(MINUTE))]));
     let node = Node::of(&[merged, envelope(3, &[before(HOUR)], |_| {})], None);

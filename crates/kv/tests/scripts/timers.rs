@@ -34,7 +34,7 @@ fn reasons(mut script: Script) -> Vec<&'static str> {
 fn a_store_at_rest_sweeps_and_compares() {
     let mut reasons = reasons(Script::client());
     reasons.sort_unstable();
-    assert_eq!(reasons, ["anti-entropy", "expire"]);
+    assert_eq!(reasons, ["anti-entropy", "expire", "own records"]);
 }
 
 #[test]
