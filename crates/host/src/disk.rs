@@ -359,6 +359,7 @@ fn is_read(op: &StorageOp) -> bool {
         StorageOp::Load { .. }
         | StorageOp::Scan { .. }
         | StorageOp::ScanOwn { .. }
+        | StorageOp::Names { .. }
         | StorageOp::Fingerprint { .. } => true,
         StorageOp::Merge { .. }
         | StorageOp::TakeBack { .. }

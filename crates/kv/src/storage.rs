@@ -12,6 +12,7 @@ pub(crate) fn envelopes(reply: StorageReply) -> Result<Vec<Envelope>, StorageFai
         StorageReply::Merged { .. }
         | StorageReply::TooManyWriters
         | StorageReply::Scanned { .. }
+        | StorageReply::Names { .. }
         | StorageReply::Fingerprint { .. }
         | StorageReply::OwnHeads { .. }
         | StorageReply::Expired { .. }
@@ -31,6 +32,7 @@ pub(crate) fn outcome(reply: &StorageReply) -> StoreOutcome {
         StorageReply::Failed(StorageFailure::Stopped | StorageFailure::Corrupt)
         | StorageReply::Loaded { .. }
         | StorageReply::Scanned { .. }
+        | StorageReply::Names { .. }
         | StorageReply::Fingerprint { .. }
         | StorageReply::OwnHeads { .. }
         | StorageReply::Expired { .. }

@@ -6,7 +6,7 @@
 
 use potluck_base::{Key, PublicKey, UnixMillis};
 
-use crate::{Envelope, EnvelopeId, Merged, SignedHead, StateDigest};
+use crate::{Envelope, EnvelopeId, Merged, Name, NamedState, NamesQuery, SignedHead, StateDigest};
 
 /// Which of the core's requests an answer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +82,13 @@ pub enum StorageOp {
         /// Most entries to return.
         limit: u32,
     },
+    /// One page of the names held as a replica, in order, and what is held under each.
+    Names {
+        /// Which names.
+        query: NamesQuery,
+        /// The time by which values have expired.
+        now: UnixMillis,
+    },
     /// Count and sum of digests over `from..=to` among the replicas.
     Fingerprint {
         /// First key.
@@ -149,6 +156,13 @@ pub enum StorageReply {
         entries: Vec<(Key, StateDigest)>,
         /// Whether the page ended at the limit: go on behind its last key.
         more: bool,
+    },
+    /// One page of names.
+    Names {
+        /// What is held under each, also where that is a deletion.
+        entries: Vec<NamedState>,
+        /// The last name that was looked at, if there may be more behind it.
+        next: Option<Name>,
     },
     /// The sum over a range.
     Fingerprint {

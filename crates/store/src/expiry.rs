@@ -4,6 +4,7 @@ use potluck_base::{Key, UnixMillis};
 use potluck_record::{Place, StorageFailure, StorageReply};
 
 use crate::backend::Backend;
+use crate::names;
 use crate::rows::{self, ExpiryEntry, Summary};
 use crate::txn::{Fault, Txn};
 
@@ -73,6 +74,9 @@ fn drop_entry<B: Backend>(txn: &mut Txn<'_, B>, entry: &ExpiryEntry) -> Result<b
             let before = txn.summary(&entry.key)?;
             let after = before.map(|before| before.without(envelope.head(), bytes));
             let after = after.filter(|after| after.writers > 0);
+            if after.is_none() {
+                names::remove(txn, envelope.head());
+            }
             txn.set_summary(&entry.key, before.as_ref(), after.as_ref());
         }
         Place::Own => txn.ledger.subtract_own(bytes),

@@ -20,7 +20,8 @@
 //! |---|---|
 //! | `c`, `f` | reserved: certificates of writers by their hash, the index of fingerprints |
 //! | `h` key | summary of a key held as replica: digest (16), writers (u16), flags (1: internal), bytes (u64) |
-//! | `m` name | `format` (u32), `network` (32 bytes), `ledger` (counters and the first expiry) |
+//! | `m` name | `format` (u32), `network` (32 bytes), `names` (that `n` is complete), `ledger` (counters and the first expiry) |
+//! | `n` space (1: own, with the owner's key, 2: commons) name | nothing: the names held as replica, in order |
 //! | `o` key | the envelope this node wrote |
 //! | `r` key writer | one writer's envelope, held as replica |
 //! | `x` expiry (u64) place key writer | nothing: the envelopes in order of their end of life |
@@ -41,6 +42,7 @@ mod folder;
 mod ledger;
 mod memory;
 mod mend;
+mod names;
 mod own;
 mod records;
 mod rows;

@@ -16,6 +16,7 @@ use crate::backend::{Backend, Room};
 use crate::expiry::expire;
 use crate::ledger::Ledger;
 use crate::mend::{is_damage, mend, mend_range};
+use crate::names;
 use crate::own::scan_own;
 use crate::rows::{self, ExpiryEntry, Summary};
 use crate::txn::{Fault, Txn};
@@ -47,6 +48,7 @@ pub(crate) fn execute<B: Backend>(
             noticed(txn, from, to, sum)
         }
         StorageOp::ScanOwn { from, limit } => scan_own(txn, from, *limit),
+        StorageOp::Names { query, now } => names::page(txn, query, *now),
         StorageOp::Expire { now, limit } => expire(txn, *now, *limit),
         StorageOp::Remove { key, place } => remove(txn, key, *place),
     }
@@ -136,6 +138,9 @@ fn merge_replica<B: Backend>(
 
     if let Some((held, _)) = &held {
         txn.unindex(&ExpiryEntry::of(Place::Replica, held.head()));
+    }
+    if before.is_none() {
+        names::add(txn, head);
     }
     txn.set_summary(&key, before.as_ref(), Some(&after));
     write(txn, Place::Replica, head, bytes);
@@ -236,6 +241,9 @@ fn take_back<B: Backend>(
                 }
             });
             let after = after.filter(|after| after.writers > 0);
+            if after.is_none() {
+                names::remove(txn, held.head());
+            }
             txn.set_summary(key, before.as_ref(), after.as_ref());
         }
         Place::Own => {
@@ -271,7 +279,11 @@ fn check_room<B: Backend>(txn: &Txn<'_, B>, after: &Ledger) -> Result<(), Fault>
     if fits { Ok(()) } else { Err(Fault::Failed(StorageFailure::Full)) }
 }
 
-fn load<B: Backend>(txn: &mut Txn<'_, B>, key: &Key, place: Place) -> Result<StorageReply, Fault> {
+pub(crate) fn load<B: Backend>(
+    txn: &mut Txn<'_, B>,
+    key: &Key,
+    place: Place,
+) -> Result<StorageReply, Fault> {
     // Most requested keys are not stored; the summary shows that with one read.
     let summary = (place == Place::Replica).then(|| txn.summary(key));
     if matches!(summary, Some(Ok(None))) {
@@ -359,7 +371,12 @@ fn remove<B: Backend>(
             txn.ledger.subtract_own(value.len());
         }
         match decode(&row, place, key, &value) {
-            Some(envelope) => txn.unindex(&ExpiryEntry::of(place, envelope.head())),
+            Some(envelope) => {
+                txn.unindex(&ExpiryEntry::of(place, envelope.head()));
+                if place == Place::Replica {
+                    names::remove(txn, envelope.head());
+                }
+            }
             // Its entry in the expiry index is unknown; expiry will find an entry without a row.
             None => txn.corrupt_rows += 1,
         }

@@ -8,6 +8,7 @@ use potluck_record::{Envelope, Place, SignedHead, Space, StateDigest};
 
 const TAG_SUMMARY: u8 = b'h';
 const TAG_META: u8 = b'm';
+const TAG_NAME: u8 = b'n';
 const TAG_OWN: u8 = b'o';
 const TAG_REPLICA: u8 = b'r';
 const TAG_EXPIRY: u8 = b'x';
@@ -39,6 +40,25 @@ pub(crate) fn summary_key(row: &[u8]) -> Option<Key> {
     let (&[tag], rest) = row.split_first_chunk::<1>()?;
     (tag == TAG_SUMMARY).then_some(())?;
     Some(Key::from_bytes(rest.try_into().ok()?))
+}
+
+/// The part of a name's row before the name; `None` in spaces whose names are not listed.
+pub(crate) fn names_of(space: &Space) -> Option<Vec<u8>> {
+    match space {
+        Space::Own(owner) => Some([&[TAG_NAME, 1], owner.as_bytes().as_slice()].concat()),
+        Space::Commons => Some(vec![TAG_NAME, 2]),
+        Space::Content | Space::Provider => None,
+    }
+}
+
+/// The row of the name of a record held as replica.
+pub(crate) fn name_row(head: &SignedHead) -> Option<Vec<u8>> {
+    names_of(&head.space()).map(|row| [&row, head.name().as_bytes()].concat())
+}
+
+/// The first and last row that an envelope held as replica can have.
+pub(crate) fn replica_rows() -> RangeInclusive<Vec<u8>> {
+    vec![TAG_REPLICA]..=vec![TAG_REPLICA + 1]
 }
 
 /// The row of an envelope.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
 use potluck_base::{Key, NetworkId, UnixMillis};
 use potluck_record::{Envelope, Place, StorageFailure, StorageOp, StorageReply};
 
@@ -12,6 +13,7 @@ use crate::error::OpenError;
 use crate::folder::FolderLock;
 use crate::ledger::Ledger;
 use crate::memory::MemoryBackend;
+use crate::names;
 use crate::records::{execute, summaries};
 use crate::rows::{self, ExpiryEntry};
 use crate::txn::{Fault, Txn};
@@ -21,6 +23,8 @@ const FORMAT: u32 = 2;
 const META_FORMAT: &str = "format";
 const META_NETWORK: &str = "network";
 const META_LEDGER: &str = "ledger";
+/// Whether the index of names is complete: a folder of an earlier version has none.
+const META_NAMES: &str = "names";
 /// Own envelopes that are removed in one commit. All of them are in memory at once, at most 40 MiB.
 const FORGOTTEN_AT_ONCE: usize = 256;
 
@@ -134,7 +138,12 @@ impl MemoryStore {
 }
 
 impl<B: Backend> RecordStore<B> {
-    fn load(backend: B, durability: Durability, disk_bytes: u64) -> Result<Self, BackendError> {
+    fn load(mut backend: B, durability: Durability, disk_bytes: u64) -> Result<Self, BackendError> {
+        if backend.get(&rows::meta_row(META_NAMES))?.is_none() {
+            names::build(&mut backend)?;
+            let complete = Changes::from([(rows::meta_row(META_NAMES), Some(Bytes::new()))]);
+            backend.commit(complete, Durability::Buffered)?;
+        }
         let row = backend.get(&rows::meta_row(META_LEDGER))?;
         let ledger = match row.as_deref().and_then(Ledger::decode) {
             Some(ledger) => ledger,

@@ -8,8 +8,8 @@ use common::{Spec, small};
 use potluck_base::{Key, PublicKey, UnixMillis};
 use potluck_record::state::{succeeds, supersedes};
 use potluck_record::{
-    Envelope, EnvelopeId, HasHead, MergeAs, Merged, Place, SignedHead, Space, State, StateDigest,
-    StorageOp, StorageReply,
+    Envelope, EnvelopeId, HasHead, MergeAs, Merged, Name, NamedState, NamesQuery, Place,
+    SignedHead, Space, State, StateDigest, StorageOp, StorageReply,
 };
 use potluck_store::{Backend, DiskStore, MemoryStore, RecordStore};
 use proptest::prelude::*;
@@ -74,6 +74,7 @@ impl Model {
                 StorageReply::Fingerprint { keys: all.len() as u64, sum }
             }
             StorageOp::ScanOwn { from, limit } => self.scan_own(from, *limit as usize),
+            StorageOp::Names { query, now } => self.names(query, *now),
             StorageOp::Expire { now, limit } => self.expire(*now, *limit as usize),
             StorageOp::Remove { key, place } => {
                 match place {
@@ -87,6 +88,26 @@ impl Model {
                 StorageReply::Removed
             }
         }
+    }
+
+    /// A page of names in `commons`.
+    fn names(&self, query: &NamesQuery, now: UnixMillis) -> StorageReply {
+        let mut held: Vec<(Name, &State)> = self
+            .replica
+            .values()
+            .filter_map(|state| {
+                let head = state.iter().next()?.head();
+                let name = Name::new(head.name()).expect("a stored name");
+                (head.space() == query.space).then_some((name, state))
+            })
+            .filter(|(name, _)| query.after.as_deref().is_none_or(|after| name.as_str() > after))
+            .collect();
+        held.sort_by(|one, other| one.0.cmp(&other.0));
+        let more = held.len() > query.limit as usize;
+        held.truncate(query.limit as usize);
+        let next = held.last().map(|(name, _)| name.clone()).filter(|_| more);
+        let entries = held.into_iter().filter_map(|(name, state)| NamedState::of(name, state, now));
+        StorageReply::Names { entries: entries.collect(), next }
     }
 
     fn take_back(
@@ -235,6 +256,12 @@ fn op() -> impl Strategy<Value = StorageOp> {
             |(now, limit)| StorageOp::Expire { now: UnixMillis(now), limit }
         ),
         1 => (key(), place()).prop_map(|(key, place)| StorageOp::Remove { key, place }),
+        2 => (prop::option::of(0u32..5), 1u32..6, 0u64..600).prop_map(|(after, limit, now)| {
+            let after = after.map(|number| format!("name {number}"));
+            let (space, prefix, until) = (Space::Commons, String::new(), None);
+            let query = NamesQuery { space, prefix, after, until, limit };
+            StorageOp::Names { query, now: UnixMillis(now) }
+        }),
     ]
 }
 

@@ -324,6 +324,9 @@ impl Script {
             StorageOp::Scan { .. } => "scan".to_owned(),
             StorageOp::ScanOwn { .. } => "scan own".to_owned(),
             StorageOp::Expire { .. } => "expire".to_owned(),
+            StorageOp::Names { query, .. } => {
+                format!("names of {:?} behind {:?}", query.prefix, query.after)
+            }
             StorageOp::Fingerprint { .. } | StorageOp::Remove { .. } => format!("{op:?}"),
         }
     }

@@ -335,3 +335,22 @@ fn dead_providers_keep_no_living_one_out() {
     let (reply, held) = put(&provider(10_000, 50));
     assert_eq!((reply, held.len() as u64), (StorageReply::TooManyWriters, most));
 }
+
+impl MemoryStore {
+    /// Rows of the index of names.
+    pub(crate) fn name_rows(&self) -> usize {
+        self.backend.range(b"n", b"o").filter(|row| row.is_ok()).count()
+    }
+
+    /// Makes of the rows those of a version that had no index of names.
+    pub(crate) fn drop_names(&mut self) {
+        let found: Vec<Vec<u8>> = self
+            .backend
+            .range(b"n", b"o")
+            .filter_map(|row| Some(row.ok()?.0.to_vec()))
+            .chain([rows::meta_row(META_NAMES)])
+            .collect();
+        let changes = found.into_iter().map(|row| (row, None)).collect();
+        self.backend.commit(changes, Durability::Synced).expect("a map in memory cannot fail");
+    }
+}

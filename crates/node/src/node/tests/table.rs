@@ -336,6 +336,8 @@ fn apply(records: &mut BTreeMap<(Place, Key), State<Envelope>>, op: StorageOp) -
             *state = others.chain(previous.map(|previous| *previous)).collect();
             StorageReply::Removed
         }
-        StorageOp::Fingerprint { .. } | StorageOp::Remove { .. } => StorageReply::Removed,
+        StorageOp::Fingerprint { .. } | StorageOp::Names { .. } | StorageOp::Remove { .. } => {
+            StorageReply::Removed
+        }
     }
 }

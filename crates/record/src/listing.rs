@@ -1,0 +1,125 @@
+//! Listing the names of a space: the question, and what a holder knows of each name.
+//!
+//! Several replicas hold a name, and they may differ. [`NamedState::merge`] keeps the state that has the
+//! newest dot, then the larger sum of dots: of two states, one of which has all envelopes of the other or
+//! newer ones, that is always the newer state, so a deletion hides the value that a stale replica still
+//! has. Of two states that diverged it is one of them, until the replicas have repaired each other.
+
+use potluck_base::{PublicKey, UnixMillis};
+
+use crate::head::space_number;
+use crate::{Dot, HasHead, Kind, Name, Space, State};
+
+/// Most entries of one page, and most names that a holder looks at for it. Raising it makes a page occupy
+/// the store longer: a name costs one read of its record.
+pub const NAMES_PAGE_MAX: u32 = 1024;
+
+/// A question for one page of names, in their order as bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamesQuery {
+    /// The space; in [`Space::Content`] and [`Space::Provider`] nothing has a name to list.
+    pub space: Space,
+    /// Only names that begin so; may be empty.
+    pub prefix: String,
+    /// Only names behind this one.
+    pub after: Option<String>,
+    /// Only names up to this one, itself included.
+    pub until: Option<String>,
+    /// Most entries, at most [`NAMES_PAGE_MAX`].
+    pub limit: u32,
+}
+
+/// What one holder knows of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedState {
+    /// The name.
+    pub name: Name,
+    /// The newest dot of the state's envelopes.
+    pub newest: Dot,
+    /// The sum of the dots of all its envelopes.
+    pub dots: u128,
+    /// The kind of the newest envelope.
+    pub kind: Kind,
+    /// Values that a reader sees; 0: deleted.
+    pub values: u32,
+    /// Bytes of the live values.
+    pub bytes: u64,
+    /// When the last live value expires.
+    pub expires: UnixMillis,
+}
+
+impl Space {
+    /// The number of this space in messages and heads, and the owner if it is an own space.
+    #[must_use]
+    pub const fn to_parts(&self) -> (u8, Option<[u8; 32]>) {
+        let owner = match self {
+            Self::Own(owner) => Some(*owner.as_bytes()),
+            Self::Content | Self::Commons | Self::Provider => None,
+        };
+        (space_number(self), owner)
+    }
+
+    /// The space of which [`to_parts`](Self::to_parts) gives these; `None` if there is none.
+    #[must_use]
+    pub fn from_parts(number: u8, owner: Option<[u8; 32]>) -> Option<Self> {
+        let own = owner.map(|owner| Self::Own(PublicKey::from_bytes(owner)));
+        let unowned = [Self::Content, Self::Commons, Self::Provider];
+        let all = own.into_iter().chain(unowned);
+        all.into_iter().find(|space| space.to_parts() == (number, owner))
+    }
+}
+
+impl NamedState {
+    /// What `state` shows of `name` at `now`; `None` if nothing in it lives, not even a deletion.
+    #[must_use]
+    pub fn of<E: HasHead>(name: Name, state: &State<E>, now: UnixMillis) -> Option<Self> {
+        let heads = || state.iter().map(HasHead::signed_head).filter(|head| head.expires() > now);
+        let newest = heads().max_by_key(|head| (head.dot(), head.writer()))?;
+        let mut entry = Self {
+            name,
+            newest: newest.dot(),
+            dots: heads().map(|head| u128::from(head.dot().raw())).sum(),
+            kind: newest.kind(),
+            values: 0,
+            bytes: 0,
+            expires: UnixMillis(0),
+        };
+        let mut folded: Vec<Kind> = Vec::new();
+        for live in state.live(now) {
+            let Some(head) = state.of(&live.writer).map(HasHead::signed_head) else { continue };
+            let Some(value) = head.values().get(live.index) else { continue };
+            // Of each other kind a reader sees one value, whatever the number of writers.
+            let folds = head.kind() != Kind::Siblings;
+            if !folds || !folded.contains(&head.kind()) {
+                entry.values = entry.values.saturating_add(1);
+            }
+            if folds {
+                folded.push(head.kind());
+            }
+            entry.bytes = entry.bytes.saturating_add(value.len() as u64);
+            entry.expires = entry.expires.max(value.expires());
+        }
+        Some(entry)
+    }
+
+    /// Takes what another holder says of the same name: the newer of both stays.
+    pub fn merge(&mut self, other: Self) {
+        if other.rank() > self.rank() {
+            *self = other;
+        }
+    }
+
+    /// Whether a reader sees a value.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        self.values > 0
+    }
+
+    /// The rest of the fields makes the order total, so that it does not matter who was asked first.
+    fn rank(&self) -> (Dot, u128, u32, u64, UnixMillis, u8) {
+        (self.newest, self.dots, self.values, self.bytes, self.expires, self.kind.number())
+    }
+}
+
+#[cfg(test)]
+mod tests;
