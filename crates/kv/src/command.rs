@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use potluck_base::{Key, NodeId, Peer, UnixMillis};
 use potluck_record::{
-    Context, Dot, DraftError, Kind, Name, Reading, Space, StateDigest, StorageFailure,
+    Context, Dot, DraftError, Kind, Name, NamedState, NamesQuery, Reading, Space, StateDigest,
+    StorageFailure,
 };
 use potluck_wire::Refusal;
 
@@ -61,6 +62,8 @@ pub enum Command {
         /// The key.
         key: Key,
     },
+    /// One page of the names of a space.
+    Names(ListNames),
     /// Read what this node itself holds as a replica.
     Local {
         /// The key.
@@ -152,6 +155,34 @@ pub struct Held {
     pub responsible: bool,
 }
 
+/// A question for one page of names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListNames {
+    /// Which names, and how many at most.
+    pub query: NamesQuery,
+    /// The other members that are asked. This node is asked in any case, if it keeps records.
+    pub members: Vec<Peer>,
+    /// Whether these are all members of the network.
+    pub all_members: bool,
+}
+
+/// One page of names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamesListed {
+    /// The names with a live value, in their order as bytes.
+    pub names: Vec<NamedState>,
+    /// Where the next page begins: pass it as `after`. `None`: there is none.
+    pub next: Option<String>,
+    /// Whether all members of the network were asked.
+    pub all_members: bool,
+    /// Members that were asked, this node included.
+    pub asked: usize,
+    /// Members that answered, this node included.
+    pub answered: usize,
+    /// Members that did not answer, at most [`crate::names::SILENT_MAX`] of them.
+    pub silent: Vec<Peer>,
+}
+
 /// The result of a command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
@@ -163,6 +194,8 @@ pub enum Reply {
     Read(ReadDone),
     /// The replicas, closest first.
     Replicas(Vec<(Peer, ReplicaState)>),
+    /// One page of names.
+    Names(NamesListed),
     /// What this node holds.
     Local(Held),
     /// The command failed.

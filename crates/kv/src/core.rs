@@ -47,6 +47,8 @@ pub(crate) enum AskPurpose {
     Load(CommandId, NodeId),
     /// A stale replica was sent the envelopes it lacks; no operation waits for the answer.
     ReadRepair,
+    /// A member was asked for names.
+    Names(CommandId, NodeId),
     /// A newcomer was offered keys.
     Offer(OfferId),
     /// An offerer was asked for keys.
@@ -73,6 +75,8 @@ pub(crate) struct Offered {
 pub(crate) enum OpPurpose {
     /// Local envelopes for a command, from this place.
     CommandLoad(CommandId, Place),
+    /// This node's own page of names for a command.
+    Names(CommandId),
     /// The writer's own envelope, loaded in this write's turn.
     PutTurn(CommandId),
     /// The writer's own envelope of this command, to be made durable.

@@ -26,6 +26,8 @@ pub mod event;
 mod get;
 mod inspect;
 pub mod machine;
+pub mod names;
+mod names_served;
 mod own_values;
 mod paged_fetch;
 pub mod placement;
@@ -44,8 +46,8 @@ mod survey;
 mod turns;
 
 pub use command::{
-    Command, CommandError, CommandId, Held, Put, ReadDone, ReplicaState, Reply, WriteContext,
-    Written,
+    Command, CommandError, CommandId, Held, ListNames, NamesListed, Put, ReadDone, ReplicaState,
+    Reply, WriteContext, Written,
 };
 pub use config::{Config, ConfigError, LIFE_MIN};
 pub use event::{

@@ -13,6 +13,7 @@ use crate::core::{AskPurpose, Core, OpPurpose, Progress};
 use crate::event::{AskId, Input, Output, PeerRequest, ServeId, Settings};
 use crate::get::{Get, ReadPurpose};
 use crate::inspect::{Inspect, version};
+use crate::names::Listing;
 use crate::placement::CloseGroup;
 use crate::pull::Pulls;
 use crate::put::{PutOp, Step};
@@ -33,6 +34,7 @@ enum Operation {
     SharedGet,
     Put(Box<PutOp>),
     Inspect(Inspect),
+    Names(Box<Listing>),
     Local(Key),
 }
 
@@ -43,6 +45,7 @@ impl Operation {
             Self::Put(put) => Some(put.deadline()),
             Self::Inspect(inspect) => Some(inspect.deadline()),
             Self::Local(_) | Self::SharedGet => None,
+            Self::Names(listing) => Some(listing.deadline()),
         }
     }
 }
@@ -174,6 +177,10 @@ impl Kv {
                 }
             }
             Command::Replicas { key } => Operation::Inspect(Inspect::start(core, now, id, key)),
+            Command::Names(list) => match Listing::start(core, now, id, list) {
+                Some(listing) => Operation::Names(Box::new(listing)),
+                None => return,
+            },
             Command::Local { key } => {
                 let op = StorageOp::Load { key, place: Place::Replica };
                 core.storage(op, OpPurpose::CommandLoad(id, Place::Replica));
@@ -198,7 +205,7 @@ impl Kv {
                 core.reply(id, Reply::Local(held));
                 Progress::Done
             }
-            Some(Operation::SharedGet) | None => return,
+            Some(Operation::SharedGet | Operation::Names(_)) | None => return,
         };
         if progress == Progress::Done {
             self.end_operation(now, id);
@@ -218,6 +225,18 @@ impl Kv {
             let purpose = ReadPurpose::Read(read.quorum);
             let get = Get::start(&mut self.core, now, first, read.key, purpose);
             self.operations.insert(first, Operation::Get(get.shared_by(sharing.collect())));
+        }
+    }
+
+    /// Passes an event to one listing of names.
+    fn with_names(
+        &mut self,
+        id: CommandId,
+        feed: impl FnOnce(&mut Listing, &mut Core) -> Progress,
+    ) {
+        let Some(Operation::Names(listing)) = self.operations.get_mut(&id) else { return };
+        if feed(listing, &mut self.core) == Progress::Done {
+            self.operations.remove(&id);
         }
     }
 
@@ -282,6 +301,9 @@ impl Kv {
             AskPurpose::Load(id, from) => {
                 self.on_survey(now, id, SurveyEvent::Page(from, loaded(response)));
             }
+            AskPurpose::Names(id, from) => {
+                self.with_names(id, |listing, core| listing.on_answer(core, from, response));
+            }
             AskPurpose::ReadRepair => {}
             AskPurpose::Offer(offer) => {
                 let wanted = match response {
@@ -307,6 +329,9 @@ impl Kv {
         match purpose {
             OpPurpose::CommandLoad(id, place) => {
                 self.on_survey(now, id, SurveyEvent::Local(place, reply));
+            }
+            OpPurpose::Names(id) => {
+                self.with_names(id, |listing, core| listing.on_local(core, reply));
             }
             OpPurpose::PutTurn(id) => {
                 self.with_put(now, id, |put, core| put.on_own(core, now, reply));
@@ -481,6 +506,7 @@ impl Kv {
                 self.operations.remove(&id);
                 self.end_turn(now, key, id);
             }
+            Some(Operation::Names(_)) => self.with_names(id, Listing::on_deadline),
             Some(Operation::Local(_) | Operation::SharedGet) | None => {}
         }
     }

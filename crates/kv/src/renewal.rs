@@ -269,7 +269,8 @@ impl Renewal {
             | Reply::Conflict(_)
             | Reply::Read(_)
             | Reply::Replicas(_)
-            | Reply::Local(_) => core.stats.rewrites_failed += 1,
+            | Reply::Local(_)
+            | Reply::Names(_) => core.stats.rewrites_failed += 1,
         }
     }
 }

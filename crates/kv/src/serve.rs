@@ -13,6 +13,7 @@ use potluck_wire::{
 use crate::admissible::{is_alive, is_future_dated};
 use crate::core::{Core, OpPurpose};
 use crate::event::{PeerRequest, ServeId};
+use crate::names_served::NamesServed;
 use crate::storage;
 
 /// Keys of one offer that are looked up concurrently, and most keys of one load request. Raising it
@@ -64,11 +65,12 @@ struct LoadRead {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Serves {
     active: BTreeMap<ServeId, Serving>,
+    names: NamesServed,
 }
 
 impl Serves {
     pub(crate) fn len(&self) -> usize {
-        self.active.len()
+        self.active.len() + self.names.len()
     }
 
     /// Begins to answer a request.
@@ -103,6 +105,7 @@ impl Serves {
                 self.check_offer(core, id);
             }
             Request::Load(load) => self.start_load(core, id, load, asked.budget),
+            Request::Names(_) => self.names.start(core, now, id, asked),
             Request::Ping
             | Request::Leave
             | Request::Have { .. }
@@ -175,7 +178,10 @@ impl Serves {
         index: usize,
         reply: StorageReply,
     ) -> Option<Wanted> {
-        let serving = self.active.get_mut(&id)?;
+        let Some(serving) = self.active.get_mut(&id) else {
+            self.names.on_stored(core, id, reply);
+            return None;
+        };
         match serving {
             Serving::Find { contacts, want, budget } => {
                 let found = find_answer(std::mem::take(contacts), *want, *budget, reply);

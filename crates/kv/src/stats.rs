@@ -50,6 +50,10 @@ potluck_base::statistics! {
         counter rewrites_done: u64,
         /// Own records that could not be renewed or stored again; each is tried again.
         counter rewrites_failed: u64,
+        /// Pages of names given to others.
+        counter names_served: u64,
+        /// Requests of others for names refused as busy.
+        counter names_busy: u64,
         /// Expired envelopes dropped.
         counter expired: u64,
         /// Commands under way now.

@@ -9,7 +9,8 @@ use potluck_dht::{EntryPoint, LookupTrace, TableView};
 use potluck_gossip::search::SearchError;
 use potluck_gossip::topics::TopicRefusal;
 use potluck_gossip::{FoundFile, MembersView, MessageId, TopicName};
-use potluck_kv::{CommandError, Held, ReadDone, ReplicaState};
+use potluck_kv::{CommandError, Held, NamesListed, ReadDone, ReplicaState};
+use potluck_record::NamesQuery;
 
 use crate::command::{Command, Reply};
 use crate::view;
@@ -115,6 +116,14 @@ asks! {
     }
     sends Command::Local { key };
     gets Held: Reply::Local(held) => held;
+
+    /// One page of the names of a space.
+    struct Names {
+        /// Which names, and how many at most.
+        query: NamesQuery,
+    }
+    sends Command::Names { query };
+    gets NamesListed: Reply::Names(listed) => listed;
 
     /// One lookup, hop by hop, and the closest nodes that answered.
     struct Trace {

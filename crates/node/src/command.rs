@@ -7,8 +7,9 @@ use potluck_base::{Contact, Key, Peer};
 use potluck_dht::{EntryPoint, LookupTrace, TableView};
 use potluck_gossip::{FoundFile, MembersView, MessageId, TopicName};
 pub use potluck_kv::{CommandError, CommandId, Put, WriteContext};
-use potluck_kv::{Held, ReadDone, ReplicaState, Written};
+use potluck_kv::{Held, NamesListed, ReadDone, ReplicaState, Written};
 use potluck_link::RevocationError;
+use potluck_record::NamesQuery;
 
 use crate::view::{Stats, StatusView};
 
@@ -33,6 +34,12 @@ pub enum Command {
     Local {
         /// The key.
         key: Key,
+    },
+    /// One page of the names of a space: what all members hold where the list of members is full, else
+    /// what this node holds.
+    Names {
+        /// Which names, and how many at most.
+        query: NamesQuery,
     },
     /// One lookup, hop by hop.
     Trace {
@@ -107,6 +114,8 @@ pub enum Reply {
     Read(ReadDone),
     /// The replicas of a key, closest first.
     Replicas(Vec<(Peer, ReplicaState)>),
+    /// One page of names.
+    Names(NamesListed),
     /// What this node holds.
     Local(Held),
     /// A lookup with the closest nodes that answered.

@@ -7,6 +7,7 @@ mod calls;
 mod commands;
 mod files;
 mod gossip;
+mod names;
 mod pending;
 mod providers;
 mod records;

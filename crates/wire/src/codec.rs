@@ -55,7 +55,7 @@ pub(crate) fn encode<T: minicbor::Encode<()>>(message: &T) -> Bytes {
 /// # Errors
 /// [`DecodeError`] if the bytes are no request within the limits.
 pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
-    let request = decode_numbered(bytes, REQUESTS)?;
+    let request = decode_numbered(bytes, is_request)?;
     match &request {
         Request::Store { envelopes, .. } if envelopes.len() > ENVELOPES_MAX => {
             Err(DecodeError::Limit("envelopes"))
@@ -82,7 +82,8 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
         | Request::Member(_)
         | Request::Topic(_)
         | Request::Search(_)
-        | Request::Enroll(_) => Ok(request),
+        | Request::Enroll(_)
+        | Request::Names(_) => Ok(request),
     }
 }
 
@@ -94,7 +95,7 @@ pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
     if let Some(refusal) = refusal_of_another_version(bytes) {
         return Ok(refusal);
     }
-    let response = decode_numbered(bytes, RESPONSES)?;
+    let response = decode_numbered(bytes, is_response)?;
     match &response {
         Response::Found(found) if found.contacts.len() > CONTACTS_MAX => {
             Err(DecodeError::Limit("contacts"))
@@ -130,18 +131,25 @@ pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
         | Response::Member(_)
         | Response::Topic(_)
         | Response::Taken
-        | Response::Enrolled { .. } => Ok(response),
+        | Response::Enrolled { .. }
+        | Response::Names(_) => Ok(response),
     }
 }
 
-/// Requests and responses that this version knows: the numbers below these.
-const REQUESTS: u64 = 11;
-const RESPONSES: u64 = 12;
+/// Whether this version knows requests of this number.
+const fn is_request(number: u64) -> bool {
+    matches!(number, 0..=10 | 17)
+}
+
+/// Whether this version knows responses of this number.
+const fn is_response(number: u64) -> bool {
+    matches!(number, 0..=11 | 15)
+}
 
 /// As [`decode`], with a well-formed message of an unknown number told apart from garbage.
 fn decode_numbered<T: for<'b> minicbor::Decode<'b, ()>>(
     bytes: &[u8],
-    known: u64,
+    known: fn(u64) -> bool,
 ) -> Result<T, DecodeError> {
     decode(bytes).map_err(|error| match error {
         DecodeError::Malformed if is_of_unknown_number(bytes, known) => DecodeError::Unknown,
@@ -152,7 +160,7 @@ fn decode_numbered<T: for<'b> minicbor::Decode<'b, ()>>(
     })
 }
 
-fn is_of_unknown_number(bytes: &[u8], known: u64) -> bool {
+fn is_of_unknown_number(bytes: &[u8], known: fn(u64) -> bool) -> bool {
     let number = || {
         let mut d = Decoder::new(bytes);
         d.u8()?;
@@ -163,7 +171,7 @@ fn is_of_unknown_number(bytes: &[u8], known: u64) -> bool {
         d.skip()?;
         Ok((number, d.position()))
     };
-    number().is_ok_and(|(number, end)| number >= known && end == bytes.len())
+    number().is_ok_and(|(number, end)| !known(number) && end == bytes.len())
 }
 
 /// "Not supported, I speak these versions" has one form in all versions, so that an older and a

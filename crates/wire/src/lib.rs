@@ -14,6 +14,7 @@ pub mod lan;
 pub mod limits;
 pub mod member;
 pub mod message;
+pub mod names;
 pub mod search;
 pub mod settings;
 pub mod swarm;
@@ -33,6 +34,7 @@ pub use message::{
     Contacts, Found, Hint, Holding, Load, Loaded, OfferEntry, Part, RecordAnswer, Refusal, Request,
     Response, StoreOutcome, Want,
 };
+pub use names::{NAME_ENTRY_BYTES, NAMES_MAX, NameEntry, Names, NamesFound};
 pub use search::{Hit, SearchRequest};
 pub use settings::{NetworkSettings, SettingsError};
 pub use swarm::{FetchRequest, Provider, Run};

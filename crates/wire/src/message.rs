@@ -7,6 +7,7 @@ use potluck_record::{CertificateHash, Dot, EnvelopeId, StateDigest};
 
 use crate::admission::{Enroll, cbor_proof};
 use crate::member::{MemberRequest, MemberResponse};
+use crate::names::{Names, NamesFound};
 use crate::search::SearchRequest;
 use crate::topic::{InTopic, TopicResponse};
 
@@ -97,6 +98,9 @@ pub enum Request {
     /// Sign a certificate for me.
     #[n(10)]
     Enroll(#[n(0)] Enroll),
+    /// Which names do you hold?
+    #[n(17)]
+    Names(#[n(0)] Names),
 }
 
 /// A pull of records by key.
@@ -186,6 +190,9 @@ pub enum Response {
         #[cbor(n(0), with = "cbor_proof")]
         certificate: Bytes,
     },
+    /// Names that are held.
+    #[n(15)]
+    Names(#[n(0)] NamesFound),
 }
 
 /// The answer to [`Request::Have`].

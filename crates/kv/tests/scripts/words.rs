@@ -78,6 +78,7 @@ pub(crate) fn reply_text(reply: &Reply) -> String {
                 states.iter().map(|(peer, state)| format!("{} {}", place_of(peer), state.as_str()));
             told.collect::<Vec<_>>().join(", ")
         }
+        Reply::Names(listed) => format!("{listed:?}"),
         Reply::Local(held) => format!("{held:?}"),
         Reply::Failed(error) => format!("{error}"),
     }

@@ -19,8 +19,13 @@ impl Node {
     }
 
     pub(super) fn on_command(&mut self, now: Instant, id: CommandId, command: Command) {
-        let needs_others =
-            matches!(command, Command::Put(_) | Command::Get { .. } | Command::Replicas { .. });
+        let needs_others = matches!(
+            command,
+            Command::Put(_)
+                | Command::Get { .. }
+                | Command::Replicas { .. }
+                | Command::Names { .. }
+        );
         if let Some(error) = self.keeps_from_others(now).filter(|_| needs_others) {
             return self.reply(id, Reply::Failed(error));
         }
@@ -36,6 +41,7 @@ impl Node {
             Command::Local { key } => {
                 self.start_kv(now, host, potluck_kv::Command::Local { key });
             }
+            Command::Names { query } => self.on_names(now, id, query),
             Command::Trace { key } => self.on_trace(now, id, key),
             Command::Lookups => {
                 let lookups = self.dht.traces().cloned().collect();
@@ -162,6 +168,7 @@ impl From<potluck_kv::Reply> for Reply {
             potluck_kv::Reply::Conflict(read) => Self::Conflict(read),
             potluck_kv::Reply::Read(read) => Self::Read(read),
             potluck_kv::Reply::Replicas(replicas) => Self::Replicas(replicas),
+            potluck_kv::Reply::Names(listed) => Self::Names(listed),
             potluck_kv::Reply::Local(held) => Self::Local(held),
             potluck_kv::Reply::Failed(error) => Self::Failed(error),
         }

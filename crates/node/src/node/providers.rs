@@ -68,6 +68,7 @@ impl Node {
             | Reply::Conflict(_)
             | Reply::Replicas(_)
             | Reply::Local(_)
+            | Reply::Names(_)
             | Reply::Failed(_) => Vec::new(),
         }
     }

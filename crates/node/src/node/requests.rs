@@ -67,7 +67,10 @@ impl Node {
             }
             Request::Have { blob } => self.on_asked_have(now, inbound, blob),
             Request::Enroll(enroll) => self.on_enroll(now, inbound, enroll),
-            request @ (Request::Store { .. } | Request::Offer { .. } | Request::Load(_)) => {
+            request @ (Request::Store { .. }
+            | Request::Offer { .. }
+            | Request::Load(_)
+            | Request::Names(_)) => {
                 let from = inbound.from.in_network(&self.network);
                 self.ask_kv(now, inbound, Question { from, request, contacts: Vec::new() });
             }
