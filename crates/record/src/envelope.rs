@@ -8,7 +8,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use minicbor::{Decoder, Encoder};
-use potluck_base::{Identity, KeyError, NetworkId, Signature, UnixMillis};
+use potluck_base::{Identity, KeyError, NetworkId, PublicKey, Signature, UnixMillis};
 
 use crate::head::{
     CertificateHash, ENVELOPE_VERSION, Fields, SignedHead, ValueEntry, space_number,
@@ -90,6 +90,26 @@ impl Envelope {
         network: &NetworkId,
         draft: Draft,
     ) -> Result<Self, DraftError> {
+        let sign = |head: &Bytes| identity.sign(&SignedHead::signed_message(network, head));
+        Self::make(identity.public_key(), draft, sign)
+    }
+
+    /// Makes an envelope whose signature is not one: [`decode`](Self::decode) reads it and
+    /// [`verify`](Self::verify) refuses it. It costs a tenth of a signed one, so that a test or a
+    /// benchmark can load millions into a store, which checks no signatures.
+    ///
+    /// # Errors
+    /// [`DraftError`] if it is over a limit or against a rule.
+    #[cfg(feature = "testing")]
+    pub fn unsigned(writer: PublicKey, draft: Draft) -> Result<Self, DraftError> {
+        Self::make(writer, draft, |_| Signature::from_bytes([0; 64]))
+    }
+
+    fn make(
+        writer: PublicKey,
+        draft: Draft,
+        sign: impl FnOnce(&Bytes) -> Signature,
+    ) -> Result<Self, DraftError> {
         if let Some((_, _, value)) = draft.values.iter().find(|v| v.2.len() > VALUE_BYTES_MAX) {
             return Err(DraftError::ValueTooLarge(value.len()));
         }
@@ -108,7 +128,7 @@ impl Envelope {
             space: space_number(&draft.space),
             name: draft.name.map(|name| name.as_str().to_owned()).unwrap_or_default(),
             kind: draft.kind.number(),
-            writer: *identity.public_key().as_bytes(),
+            writer: *writer.as_bytes(),
             dot: draft.dot.raw(),
             values: draft
                 .values
@@ -121,7 +141,7 @@ impl Envelope {
             certificate: draft.certificate,
         };
         let head = Bytes::from(minicbor::to_vec(&fields).expect("writing to memory cannot fail"));
-        let signature = identity.sign(&SignedHead::signed_message(network, &head));
+        let signature = sign(&head);
         let head = SignedHead::parse(head, signature).map_err(|error| match error {
             EnvelopeError::Rule(rule) => DraftError::Rule(rule),
             EnvelopeError::Malformed
