@@ -5,6 +5,7 @@
 mod admission;
 mod files;
 mod gossip;
+mod keys;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ pub(crate) use files::{
     FetchRequest, FetchedFile, FileEntry, Files, FolderFile, FolderFiles, Gc, GcEntry, Job,
     JobState, Jobs, Pin, ShareRequest, SharedFile, Shares, Skipped, Source, Unshared,
 };
+pub(crate) use keys::{NameEntry, Names};
+
 pub(crate) use gossip::{
     FoundFile, GossipStats, InOut, Lagged, Member, MemberCounts, Members, Published,
     PublishedLines, Search, Suspicions, ViewSizes,
@@ -86,6 +89,9 @@ pub(crate) struct Sibling {
     pub(crate) at: String,
     /// How it was meant to be read.
     pub(crate) kind: String,
+    /// When it expires.
+    #[serde(default)]
+    pub(crate) expires_at: String,
 }
 
 /// All values under a name.

@@ -4,6 +4,7 @@ mod admission;
 mod files;
 mod gossip;
 mod groups;
+mod names;
 mod usage;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub(crate) use admission::{InviteArgs, KeyCommand, NetworkArgs, NetworkCommand, 
 pub(crate) use files::{FetchArgs, FileArgs, FilesArgs, GcArgs, ShareArgs};
 pub(crate) use gossip::{PubArgs, SearchArgs, SubArgs};
 pub(crate) use groups::{command, parse};
+pub(crate) use names::LsArgs;
 pub(crate) use usage::{OVERVIEW, failure_of};
 
 /// A network with no server: records, files, members and messages over any set of machines.
@@ -100,6 +102,9 @@ pub(crate) enum Command {
     /// Delete a record
     #[command(alias = "rm", after_help = "Example: potluck del config/greeting")]
     Del(DelArgs),
+    /// List the names of records
+    #[command(after_help = names::LS_EXAMPLES)]
+    Ls(LsArgs),
     /// Offer a file or folder to the network, and print its link
     #[command(after_help = files::SHARE_EXAMPLES)]
     Share(ShareArgs),

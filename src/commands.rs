@@ -6,6 +6,7 @@ mod download;
 pub(crate) mod fetch;
 pub(crate) mod files;
 pub(crate) mod get;
+pub(crate) mod ls;
 pub(crate) mod members;
 pub(crate) mod merge;
 pub(crate) mod network;

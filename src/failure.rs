@@ -163,6 +163,7 @@ mod tests {
             node: "cd".into(),
             at: String::new(),
             kind: "siblings".into(),
+            expires_at: String::new(),
         };
         let problem = ProblemBody {
             code: "conflict".into(),

@@ -16,6 +16,7 @@ mod gossip;
 mod guard;
 mod health;
 mod inspect;
+mod keys;
 mod kv;
 mod listener;
 mod members;

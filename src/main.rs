@@ -64,6 +64,7 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
         Command::Get(args) => commands::get::run(global, args),
         Command::Merge(args) => commands::merge::run(global, args),
         Command::Del(args) => commands::del::run(global, args),
+        Command::Ls(args) => commands::ls::run(global, args),
         Command::Share(args) => commands::share::run(global, args),
         Command::Fetch(args) => commands::fetch::run(global, args),
         Command::Files(args) => commands::files::list(global, args),

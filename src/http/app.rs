@@ -21,8 +21,8 @@ use super::guard::{Pass, Rules, token_needed};
 use super::metrics::HttpCounters;
 use super::problem::Problem;
 use super::{
-    admin, admission, debug, events, gossip, health, inspect, kv, members, metrics, reply, search,
-    topics,
+    admin, admission, debug, events, gossip, health, inspect, keys, kv, members, metrics, reply,
+    search, topics,
 };
 use crate::config::Settings;
 use crate::failure::Exit;
@@ -104,6 +104,7 @@ impl App {
 pub(super) fn router(app: Arc<App>) -> Router {
     let (router, api) = OpenApiRouter::new()
         .routes(routes!(kv::get, kv::put, kv::delete))
+        .routes(routes!(keys::list))
         .routes(routes!(files::list, files::upload::upload))
         .routes(routes!(files::content::get, files::unshare))
         .routes(routes!(files::content::get_inside))

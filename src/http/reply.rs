@@ -19,6 +19,7 @@ fn sibling(network: &NetworkId, value: &Value) -> Sibling {
         node: value.writer.node_id(network).to_string(),
         at: rfc3339(value.dot.millis().0),
         kind: value.kind.to_string(),
+        expires_at: rfc3339(value.expires.0),
     }
 }
 

@@ -26,6 +26,10 @@ impl Kv {
         Self { node }
     }
 
+    pub(crate) const fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// Writes `value` under `name`; await it to carry it out.
     ///
     /// Unless told otherwise it supersedes what the node reads first, and writes nothing if that is

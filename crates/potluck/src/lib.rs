@@ -38,6 +38,7 @@ mod error;
 mod files;
 pub mod health;
 mod kv;
+mod names;
 mod node;
 mod read;
 mod topics;
@@ -46,6 +47,7 @@ pub use builder::{Builder, IntoEntryPoint, IntoTicket};
 pub use error::{Error, Result};
 pub use files::{Fetch, Files, Share};
 pub use kv::{DeleteRequest, GetRequest, Kv, PutRequest};
+pub use names::NamesRequest;
 pub use node::{Node, NodeStats, Status};
 pub use read::{Read, Siblings, Value};
 pub use topics::{Publishing, SubscribeRequest, Topics};
@@ -77,13 +79,14 @@ pub use potluck_host::{
     NetworkInfo, StartError, StoreView, SubscribeError, Subscription, TicketView, layout,
     parse_entry_point,
 };
-pub use potluck_kv::{Held, ReadDone, ReplicaState, Written};
+pub use potluck_kv::{Held, NamesListed, ReadDone, ReplicaState, Written};
 pub use potluck_link::{LinkConfig, OwnTrouble};
 pub use potluck_node::ask::{self, Ask, Published, SearchResult};
 pub use potluck_node::view::{Stats, StatusView};
 pub use potluck_node::{CommandError, Config, ConfigError, Event, Put, WriteContext};
 pub use potluck_record::{
-    Context, Dot, DraftError, Kind, Name, NameError, Reading, Space, StorageFailure, limits,
+    Context, Dot, DraftError, Kind, Name, NameError, NamedState, Reading, Space, StorageFailure,
+    limits,
 };
 pub use potluck_store::StoreStats;
 pub use potluck_store::blobs::{
