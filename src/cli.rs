@@ -19,7 +19,7 @@ pub(crate) use admission::{InviteArgs, KeyCommand, NetworkArgs, NetworkCommand, 
 pub(crate) use files::{FetchArgs, FileArgs, FilesArgs, GcArgs, ShareArgs};
 pub(crate) use gossip::{PubArgs, SearchArgs, SubArgs};
 pub(crate) use groups::{command, parse};
-pub(crate) use names::LsArgs;
+pub(crate) use names::{ExportArgs, ImportArgs, LsArgs};
 pub(crate) use usage::{OVERVIEW, failure_of};
 
 /// A network with no server: records, files, members and messages over any set of machines.
@@ -105,6 +105,12 @@ pub(crate) enum Command {
     /// List the names of records
     #[command(after_help = names::LS_EXAMPLES)]
     Ls(LsArgs),
+    /// Write all records to a file: a backup
+    #[command(after_help = names::EXPORT_EXAMPLES)]
+    Export(ExportArgs),
+    /// Write the records of a backup into this network
+    #[command(after_help = names::IMPORT_EXAMPLES)]
+    Import(ImportArgs),
     /// Offer a file or folder to the network, and print its link
     #[command(after_help = files::SHARE_EXAMPLES)]
     Share(ShareArgs),

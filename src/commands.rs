@@ -1,11 +1,14 @@
 //! The commands that ask a running node, and the simulator.
 
 pub(crate) mod admission;
+mod backup;
 pub(crate) mod del;
 mod download;
+pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod files;
 pub(crate) mod get;
+pub(crate) mod import;
 pub(crate) mod ls;
 pub(crate) mod members;
 pub(crate) mod merge;

@@ -65,6 +65,8 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
         Command::Merge(args) => commands::merge::run(global, args),
         Command::Del(args) => commands::del::run(global, args),
         Command::Ls(args) => commands::ls::run(global, args),
+        Command::Export(args) => commands::export::run(global, args),
+        Command::Import(args) => commands::import::run(global, args),
         Command::Share(args) => commands::share::run(global, args),
         Command::Fetch(args) => commands::fetch::run(global, args),
         Command::Files(args) => commands::files::list(global, args),

@@ -12,7 +12,7 @@ use super::Cli;
 const GROUPS: [(&str, &[&str]); 6] = [
     ("See it first", &["demo", "sim"]),
     ("Run a node and join others", &["up", "invite", "join", "leave", "revoke", "network"]),
-    ("Keep records", &["put", "get", "del", "merge", "ls"]),
+    ("Keep records", &["put", "get", "del", "merge", "ls", "export", "import"]),
     ("Pass messages", &["pub", "sub"]),
     ("Hand files around", &["share", "fetch", "search", "files", "unshare", "pin", "unpin", "gc"]),
     ("See what happens", &["status", "members", "peers", "trace"]),

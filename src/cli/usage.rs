@@ -11,7 +11,7 @@ Potluck, a network with no server. See it first:
 Run a node and join others:
   potluck up [TICKET], invite, revoke ID, network show, join CONTACT, leave
 Keep records, pass messages:
-  potluck put NAME VALUE, get, del, merge, ls, pub TOPIC TEXT, sub TOPIC
+  potluck put NAME VALUE, get, del, merge, ls, export, import, pub, sub TOPIC
 Hand files around:
   potluck share PATH, fetch LINK, search WORDS, files, unshare, pin, unpin, gc
 See what happens (every command has --help):

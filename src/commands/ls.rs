@@ -54,7 +54,7 @@ pub(crate) fn run(global: &Global, args: &LsArgs) -> Result<(), Failure> {
 }
 
 /// Says what may be missing from a list.
-fn incomplete(out: Out, told: &Names) {
+pub(super) fn incomplete(out: Out, told: &Names) {
     if told.complete {
         return;
     }
@@ -88,7 +88,7 @@ fn row(entry: &NameEntry) -> [String; 5] {
 }
 
 /// The pages of a listing, one after the other.
-struct Pages<'a> {
+pub(super) struct Pages<'a> {
     client: &'a Client,
     space: Option<&'a str>,
     prefix: &'a str,
@@ -97,7 +97,7 @@ struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    const fn new(client: &'a Client, space: Option<&'a str>, prefix: &'a str) -> Self {
+    pub(super) const fn new(client: &'a Client, space: Option<&'a str>, prefix: &'a str) -> Self {
         Self { client, space, prefix, told: None }
     }
 
@@ -105,7 +105,7 @@ impl<'a> Pages<'a> {
     ///
     /// # Errors
     /// What the node says.
-    fn next(&mut self) -> Result<Option<Vec<NameEntry>>, Failure> {
+    pub(super) fn next(&mut self) -> Result<Option<Vec<NameEntry>>, Failure> {
         let after = match &self.told {
             None => None,
             Some(Names { next: None, .. }) => return Ok(None),
@@ -127,7 +127,7 @@ impl<'a> Pages<'a> {
     }
 
     /// What the pages said of their completeness; before the first page nothing.
-    fn told(&self) -> &Names {
+    pub(super) fn told(&self) -> &Names {
         static NOTHING: Names = Names {
             names: Vec::new(),
             complete: false,

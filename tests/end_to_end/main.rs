@@ -3,6 +3,7 @@
 //! Ports come from the system, every wait is for a condition and has a bound.
 
 mod admission;
+mod backup;
 mod bad_input;
 mod codes;
 mod demo;
