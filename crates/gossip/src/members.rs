@@ -33,6 +33,7 @@ mod event;
 mod heal;
 mod health;
 mod hints;
+mod in_force;
 mod indirect_probe;
 mod isolation;
 mod outbox;
@@ -64,6 +65,7 @@ use broadcast_queue::BroadcastQueue;
 use detector::Detector;
 pub use event::{AskId, Input, Output, ServeId, Verdict};
 use hints::Hints;
+use in_force::InForce;
 use outbox::{AskOptions, Outbox, Purpose};
 use own_record::OwnRecord;
 use rates::Rates;
@@ -80,6 +82,7 @@ pub struct Members {
     table: Table,
     watched: Watched,
     revocations: Revocations,
+    in_force: InForce,
     rates: Rates,
     detector: Detector,
     broadcasts: BroadcastQueue,
@@ -110,6 +113,7 @@ impl Members {
             table: Table::new(here_max, config.gone_max),
             watched: Watched::default(),
             revocations: Revocations::default(),
+            in_force: InForce::default(),
             rates: Rates::default(),
             detector,
             broadcasts: BroadcastQueue::default(),
@@ -255,6 +259,7 @@ impl Members {
     fn on_timeout(&mut self, now: Instant) {
         self.on_suspicions_due(now);
         self.probe_due(now);
+        self.tell_settings_due(now);
         self.announce_due(now);
         self.compare_due(now);
         if now >= self.detector.heal_at() {
@@ -269,6 +274,7 @@ impl Members {
         for contact in &contacts {
             if !self.watched.is_neighbour(&contact.public_key) {
                 self.send_revocations(*contact);
+                self.send_settings(*contact);
             }
         }
         let before = self.watched.set_neighbours(&contacts);
@@ -332,6 +338,10 @@ impl Machine for Members {
             Input::Revoked { revocation, bytes, spread } => {
                 self.on_revoked(now, revocation, bytes, spread);
             }
+            Input::Settings { sequence, bytes, interval, spread } => {
+                self.config.interval = interval;
+                self.on_settings(now, sequence, bytes, spread);
+            }
             Input::Timeout => self.on_timeout(now),
             Input::Resumed => self.on_disturbed(now),
             Input::Addresses { ways, local } => {
@@ -357,6 +367,7 @@ impl Machine for Members {
             self.broadcasts.deadline(),
             self.anti_entropy.deadline(),
             Some(Deadline::new(self.detector.heal_at(), "heal")),
+            self.in_force.deadline(),
         ])
     }
 }

@@ -244,6 +244,7 @@ impl Drive {
             | Output::Expelled { .. }
             | Output::Enroll { .. }
             | Output::Renewed { .. }
+            | Output::SaveSettings { .. }
             | Output::SaveRevocations { .. }) => {
                 if let Some(membership) = &self.membership {
                     membership.carry_out(output);

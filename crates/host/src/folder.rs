@@ -11,6 +11,7 @@
 //! | `certificate` | the certificate that the network's authority signed for the node, in an `invite` network |
 //! | `issuers` | nodes that may sign the next certificate |
 //! | `revoked` | the revocations of the authority |
+//! | `settings` | the settings of the network, signed by its authority |
 //! | `authority` | the network's authority key, on nodes that sign certificates, readable only by its owner |
 //! | `issued` | the tickets and certificates that this node issued |
 //! | `records/` | the records |
@@ -114,6 +115,16 @@ impl DataFolder {
     /// Keeps the revocations.
     pub(crate) fn save_revocations(&self, revocations: &[Bytes]) -> io::Result<()> {
         proofs::save(&self.path.join(layout::REVOKED), revocations)
+    }
+
+    /// The settings of the network that were in force in the last run.
+    pub(crate) fn settings(&self) -> Option<Bytes> {
+        proofs::load(&self.path.join(layout::SETTINGS)).into_iter().next()
+    }
+
+    /// Keeps the settings of the network.
+    pub(crate) fn save_settings(&self, settings: &Bytes) -> io::Result<()> {
+        proofs::save(&self.path.join(layout::SETTINGS), std::slice::from_ref(settings))
     }
 
     /// The authority key of `network`, if this node holds it.

@@ -13,6 +13,7 @@ mod book;
 mod enroll;
 mod error;
 mod issuer;
+mod network_settings;
 mod renewal;
 mod resolve_id;
 mod terms;
@@ -123,6 +124,10 @@ struct Shared {
     revocations: Mutex<(u64, Vec<Bytes>)>,
     /// The number of the list on the disk.
     saved: Mutex<u64>,
+    /// The newest settings of the network that are to be on the disk.
+    settings: Mutex<Option<Bytes>>,
+    /// Held while they are written.
+    saving_settings: Mutex<()>,
 }
 
 /// The parts of a membership.
@@ -158,6 +163,8 @@ impl Membership {
             renewal: Mutex::new(Renewal::new(issued, expires)),
             revocations: Mutex::new((0, revocations)),
             saved: Mutex::new(0),
+            settings: Mutex::new(None),
+            saving_settings: Mutex::new(()),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -294,6 +301,7 @@ impl Membership {
             Output::Expelled { public_key } => self.shared.filter.expel(&public_key),
             Output::Enroll { id, from, enroll } => self.enroll(id, from, enroll),
             Output::Renewed { certificate } => self.take_certificate(certificate),
+            Output::SaveSettings { settings } => self.save_settings(settings),
             Output::SaveRevocations { revocations } => self.save_revocations(revocations),
             Output::Transmit { .. }
             | Output::Storage { .. }

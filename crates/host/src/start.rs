@@ -122,6 +122,7 @@ fn run(
         let shown = Some(admitted.certificate.clone());
         let revocations = admitted.revocations.clone();
         node = node.with_gatekeeper(Gatekeeper::new(network.id, authority, shown, revocations));
+        node = with_kept_settings(node, folder.as_ref());
         entry_points.extend(admitted.issuers.iter().copied().map(EntryPoint::Contact));
         if settings.network.ticket.is_none() {
             // The issuers may be gone for good, so they are tried beside the contacts of the last run.
@@ -181,6 +182,14 @@ fn run(
     });
     tokio::spawn(drive.run());
     Ok(handle)
+}
+
+/// The node with the settings of the network that were in force in its last run.
+fn with_kept_settings(node: Node, folder: Option<&DataFolder>) -> Node {
+    match folder.and_then(DataFolder::settings) {
+        Some(kept) => node.with_settings(&kept),
+        None => node,
+    }
 }
 
 /// The parts of the search on the local network; `None` if it is off or the machine is on no network.

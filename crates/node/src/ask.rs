@@ -13,6 +13,7 @@ use potluck_kv::{CommandError, Held, NamesListed, ReadDone, ReplicaState};
 use potluck_record::NamesQuery;
 
 use crate::command::{Command, Reply};
+use crate::settings::SettingsView;
 use crate::view;
 
 /// A command and the type of its reply.
@@ -152,6 +153,11 @@ asks! {
     struct Stats {}
     sends Command::Stats;
     gets view::Stats: Reply::Stats(stats) => *stats;
+
+    /// The settings of the network, and what this node makes of them.
+    struct Settings {}
+    sends Command::Settings;
+    gets SettingsView: Reply::Settings(view) => *view;
 
     /// The members this node knows.
     struct Members {}

@@ -11,6 +11,7 @@ use potluck_kv::{Held, NamesListed, ReadDone, ReplicaState, Written};
 use potluck_link::RevocationError;
 use potluck_record::NamesQuery;
 
+use crate::settings::{SettingChange, SettingRefused, SettingsView};
 use crate::view::{Stats, StatusView};
 
 /// A command. Every command is answered by exactly one [`Reply`] with its id.
@@ -97,6 +98,12 @@ pub enum Command {
     Join(EntryPoint),
     /// Take this revocation of a member over, and spread it.
     Revoke(Bytes),
+    /// The settings of the network, and what this node makes of them.
+    Settings,
+    /// What the next settings of the network would be with this change.
+    ProposeSetting(SettingChange),
+    /// Take these signed settings over, and spread them.
+    TakeSettings(Bytes),
     /// Introduce this node to the peer as a member, so that the peer accepts a connection.
     Introduce(Contact),
     /// Hands records over and says good-bye; answered when done. Later commands fail.
@@ -170,6 +177,12 @@ pub enum Reply {
     Joining,
     /// The subject that the revocation expelled; `None`: the revocation was already known.
     Revoked(Result<Option<potluck_wire::Revoked>, RevocationError>),
+    /// The settings in force.
+    Settings(Box<SettingsView>),
+    /// Settings to be signed, or why they cannot be.
+    Proposed(Result<potluck_wire::NetworkSettings, SettingRefused>),
+    /// Whether the settings are in force now; `None`: the same or newer ones were before.
+    SettingsTaken(Result<Option<u64>, potluck_wire::SettingsError>),
     /// Whether the peer answered and knows us.
     Introduced(bool),
     /// The node has left.

@@ -12,6 +12,7 @@ pub mod config;
 pub mod input;
 pub mod node;
 pub mod output;
+pub mod settings;
 pub mod view;
 
 pub use ask::{Ask, AskError};

@@ -14,6 +14,7 @@ mod records;
 mod requests;
 mod routing;
 mod search;
+mod settings;
 mod time;
 mod topics;
 
@@ -87,6 +88,7 @@ pub struct Node {
     members: usize,
     /// Whether another machine runs with this node's identity.
     elsewhere: bool,
+    settings: settings::InForce,
     /// Whether the peers' clocks differ from this node's by more than it may sign under.
     clock_off: bool,
     outbox: VecDeque<Output>,
@@ -114,6 +116,7 @@ impl Node {
             labels,
             client,
         };
+        let settings = settings::InForce::new(&config);
         let quiet_after = config.members.interval * QUIET_INTERVALS;
         let gossip = gossip::Gossip::new(own, &config, &mut rng);
         let mut dht = Dht::new(network, contact, config.dht, rng.fork("dht"));
@@ -136,6 +139,7 @@ impl Node {
             quiet_after,
             members: 1,
             elsewhere: false,
+            settings,
             clock_off: false,
             outbox: VecDeque::new(),
         })

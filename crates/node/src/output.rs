@@ -101,6 +101,11 @@ pub enum Output {
         /// Signed bytes.
         revocations: Vec<Bytes>,
     },
+    /// These settings of the network are in force: keep them for the next run.
+    SaveSettings {
+        /// Signed bytes.
+        settings: Bytes,
+    },
     /// Something concerning files: a place, a stream, the end of a fetch. Only those outputs of the
     /// swarm come here that are for the shell.
     Swarm(potluck_swarm::Output),

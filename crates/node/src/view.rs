@@ -64,6 +64,12 @@ pub struct StatusView {
     pub own_trouble: Option<OwnTrouble>,
     /// Whether it is leaving.
     pub leaving: bool,
+    /// Own records that end within seven days and are not renewed.
+    pub records_expiring_7d: u64,
+    /// Own records whose renewal is behind.
+    pub renewals_late: u64,
+    /// By how much storing all own records again is behind the republish interval.
+    pub republish_lag: Duration,
 }
 
 potluck_base::statistics! {

@@ -89,6 +89,10 @@ pub struct Facts {
     pub clock_offset_ms: Option<i64>,
     /// Whether another machine runs with this node's identity.
     pub identity_elsewhere: bool,
+    /// Own records whose renewal is behind.
+    pub renewals_late: u64,
+    /// By how much storing all own records again is behind the republish interval.
+    pub republish_lag: Duration,
     /// Whether the node is leaving.
     pub leaving: bool,
 }
@@ -136,7 +140,14 @@ impl Verdict {
 /// Decides what the facts come to.
 #[must_use]
 pub fn judge(facts: &Facts) -> Verdict {
-    let all = [store(facts), membership(facts), company(facts), identity(facts), clock(facts)];
+    let all = [
+        store(facts),
+        membership(facts),
+        company(facts),
+        identity(facts),
+        clock(facts),
+        lives(facts),
+    ];
     let mut reasons: Vec<Reason> = all.into_iter().flatten().collect();
     if let Some(trouble) = &facts.renewal_trouble {
         reasons.push(degraded("member.renewal", trouble.clone()));
@@ -336,6 +347,32 @@ fn clock(facts: &Facts) -> Option<Reason> {
                 "this machine's clock is {} {where_to} those of the other nodes, {effect}: set it, and let it \
                  be kept by NTP",
                 span(by)
+            ),
+        )
+    })
+}
+
+/// Whether this node's own records are renewed in time.
+fn lives(facts: &Facts) -> Option<Reason> {
+    if facts.renewals_late > 0 {
+        let records = match facts.renewals_late {
+            1 => "1 record of this node is".to_owned(),
+            more => format!("{more} records of this node are"),
+        };
+        return Some(degraded(
+            "records.renewal",
+            format!(
+                "{records} past half of their life by more than a tenth and not renewed yet, so they will \
+                 end: keep this node running and connected until they are"
+            ),
+        ));
+    }
+    (!facts.republish_lag.is_zero()).then(|| {
+        degraded(
+            "records.republish",
+            format!(
+                "storing this node's own records again is {} behind its interval: raise republish_interval",
+                span(facts.republish_lag)
             ),
         )
     })

@@ -82,6 +82,7 @@ pub use potluck_host::{
 pub use potluck_kv::{Held, NamesListed, ReadDone, ReplicaState, Written};
 pub use potluck_link::{LinkConfig, OwnTrouble};
 pub use potluck_node::ask::{self, Ask, Published, SearchResult};
+pub use potluck_node::settings::{Effective, SettingChange, SettingRefused, SettingsView};
 pub use potluck_node::view::{Stats, StatusView};
 pub use potluck_node::{CommandError, Config, ConfigError, Event, Put, WriteContext};
 pub use potluck_record::{
@@ -94,4 +95,4 @@ pub use potluck_store::blobs::{
 };
 pub use potluck_swarm::path::clean_name;
 pub use potluck_swarm::{FileLink, LinkError, LinkKind, Manifest, ManifestFile};
-pub use potluck_wire::{Ticket, TicketError};
+pub use potluck_wire::{NetworkSettings, SettingsError, Ticket, TicketError};

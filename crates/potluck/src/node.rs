@@ -13,6 +13,7 @@ use potluck_host::{
     LeaveReport, Membership, NetworkInfo, StoreView,
 };
 use potluck_node::ask::{self, Ask};
+use potluck_node::settings::{SettingChange, SettingsView};
 use potluck_node::view::{Stats, StatusView};
 use potluck_wire::Ticket;
 
@@ -265,6 +266,8 @@ impl Node {
             },
             clock_offset_ms: view.clock_offset_ms,
             identity_elsewhere: view.identity_elsewhere,
+            renewals_late: view.renewals_late,
+            republish_lag: view.republish_lag,
             leaving: view.leaving,
         }
     }
@@ -333,6 +336,23 @@ impl Node {
     /// [`Error::Membership`] if the network admits every node.
     pub fn membership(&self) -> Result<&Membership> {
         Ok(self.handle.membership()?)
+    }
+
+    /// The settings of the network, and what this node makes of them.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]
+    pub async fn network_settings(&self) -> Result<SettingsView> {
+        self.ask(ask::Settings {}).await
+    }
+
+    /// Changes one setting of the whole network: every member goes by it within seconds, and members that
+    /// are away when they are back. Needs the authority key. Gives the settings then in force.
+    ///
+    /// # Errors
+    /// [`Error::Membership`] if the key is elsewhere, or the setting contradicts another one.
+    pub async fn set_network(&self, change: SettingChange) -> Result<SettingsView> {
+        Ok(self.handle.set_network(change).await?)
     }
 
     /// Hands its records to others, says good-bye and stops. Takes some seconds at most.

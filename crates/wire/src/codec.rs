@@ -318,6 +318,30 @@ pub(crate) mod cbor_byte_string {
     }
 }
 
+pub(crate) mod cbor_settings {
+    //! The signed settings of a network, as a byte string of limited length.
+    use super::{Decoder, Encoder, Written};
+    use crate::limits::SETTINGS_BYTES_MAX;
+    use bytes::Bytes;
+    use minicbor::encode::Write;
+
+    pub(crate) fn encode<C, W: Write>(bytes: &Bytes, e: &mut Encoder<W>, _: &mut C) -> Written<W> {
+        e.bytes(bytes)?;
+        Ok(())
+    }
+
+    pub(crate) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Bytes, minicbor::decode::Error> {
+        let bytes = d.bytes()?;
+        if bytes.len() > SETTINGS_BYTES_MAX {
+            return Err(minicbor::decode::Error::message("settings too long"));
+        }
+        Ok(Bytes::copy_from_slice(bytes))
+    }
+}
+
 pub(crate) mod cbor_keys {
     //! Keys as an array of byte strings.
     use super::{Decoder, Encoder, LOAD_KEYS_MAX, Written, elements, fixed};

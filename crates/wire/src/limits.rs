@@ -51,6 +51,9 @@ pub const SUSPECTS_MAX: usize = 16;
 /// Longest certificate, grant or revocation, signature included: a certificate leaves room for a
 /// request of over 600 bytes in the datagram that it is shown in.
 pub const CERTIFICATE_BYTES_MAX: usize = 400;
+/// Longest settings of a network, signature included. They have few numbers now; the rest is for those
+/// of later versions, which this one passes on.
+pub const SETTINGS_BYTES_MAX: usize = 512;
 /// Longest life of a certificate: a year, and a day for clocks. A revocation is kept for the same time.
 pub const CERTIFICATE_LIFE_MAX_MS: u64 = 366 * 24 * 60 * 60 * 1000;
 /// Most entry points in a ticket.

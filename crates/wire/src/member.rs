@@ -7,7 +7,7 @@ use bytes::Bytes;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use potluck_base::{Address, Addresses, Contact, Identity, NetworkId, PublicKey, Signature};
 
-use crate::codec::{cbor_byte_string, cbor_public_key, cbor_signature, elements};
+use crate::codec::{cbor_byte_string, cbor_public_key, cbor_settings, cbor_signature, elements};
 use crate::contact::{cbor_addresses, cbor_contact, cbor_contacts};
 use crate::limits::{
     BUILD_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, MEMBER_RECORD_BYTES_MAX, RECORDS_MAX,
@@ -107,6 +107,13 @@ pub enum MemberRequest {
         /// Encoded revocations of the network's authority.
         #[cbor(n(0), with = "cbor_records")]
         revocations: Vec<Bytes>,
+    },
+    /// The newest settings of the network that the sender has.
+    #[n(9)]
+    Settings {
+        /// Signed bytes of [`crate::NetworkSettings`].
+        #[cbor(n(0), with = "cbor_settings")]
+        settings: Bytes,
     },
 }
 

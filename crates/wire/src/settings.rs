@@ -21,11 +21,12 @@ pub struct NetworkSettings {
     /// Replicas of each record, 1 to 64.
     #[n(1)]
     pub replication: Option<u8>,
-    /// For how many milliseconds a holder keeps a record that is not renewed.
+    /// How many milliseconds a record lives whose writer names no life. Its writer's node renews it at
+    /// half of that.
     #[n(2)]
     pub lease_ms: Option<u64>,
-    /// How many milliseconds lie between two renewals of a record by its owner: at most a third of
-    /// the lease, or a record could end between two of them.
+    /// How many milliseconds lie between two times that an owner stores its records again: at most a
+    /// third of the life, or a record could end between two of them.
     #[n(3)]
     pub republish_ms: Option<u64>,
     /// How many milliseconds lie between two rounds of gossip, 100 to 60,000.
@@ -45,9 +46,17 @@ pub enum SettingsError {
     /// A number is outside its range.
     #[error("{0} is outside its range")]
     Range(&'static str),
-    /// Records would end between two renewals.
-    #[error("the republish interval is over a third of the lease, so records would be lost")]
-    Republish,
+    /// Records would end between two times that they are stored again.
+    #[error(
+        "the republish interval is over a third of the life, so records would be lost: {republish_ms} ms \
+         is over a third of {lease_ms} ms"
+    )]
+    Republish {
+        /// The interval.
+        republish_ms: u64,
+        /// The life.
+        lease_ms: u64,
+    },
 }
 
 impl NetworkSettings {
@@ -69,8 +78,8 @@ impl NetworkSettings {
             return Err(SettingsError::Range("difficulty"));
         }
         match (self.republish_ms, self.lease_ms) {
-            (Some(republish), Some(lease)) if republish > lease / 3 => {
-                Err(SettingsError::Republish)
+            (Some(republish_ms), Some(lease_ms)) if republish_ms > lease_ms / 3 => {
+                Err(SettingsError::Republish { republish_ms, lease_ms })
             }
             _ => Ok(()),
         }
@@ -138,10 +147,12 @@ mod tests {
             ..NetworkSettings::default()
         };
         assert_eq!(with(100, 300).check(), Ok(()));
-        assert_eq!(with(101, 300).check(), Err(SettingsError::Republish));
+        let refused =
+            |republish_ms, lease_ms| Err(SettingsError::Republish { republish_ms, lease_ms });
+        assert_eq!(with(101, 300).check(), refused(101, 300));
         assert_eq!(
             with(600_000, 300_000).sign(&authority(), &network()),
-            Err(SettingsError::Republish)
+            refused(600_000, 300_000).map(|()| Bytes::new())
         );
     }
 

@@ -31,6 +31,8 @@ pub(super) struct BroadcastQueue {
     delayed: BTreeMap<(Instant, PublicKey), Bytes>,
     suspects: VecDeque<SuspectMessage>,
     revocations: VecDeque<Bytes>,
+    /// The newest settings of the network.
+    settings: Option<Bytes>,
     flush_at: Option<Instant>,
     requested: LruMap<PublicKey, Instant>,
 }
@@ -42,6 +44,7 @@ impl Default for BroadcastQueue {
             delayed: BTreeMap::new(),
             suspects: VecDeque::new(),
             revocations: VecDeque::new(),
+            settings: None,
             flush_at: None,
             requested: LruMap::new(REQUESTED_MAX),
         }
@@ -55,7 +58,10 @@ impl BroadcastQueue {
 
     /// Whether the next announcement would be empty.
     fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.suspects.is_empty() && self.revocations.is_empty()
+        self.records.is_empty()
+            && self.suspects.is_empty()
+            && self.revocations.is_empty()
+            && self.settings.is_none()
     }
 
     /// Queues news to be announced at `at`, unless another member announces it before.
@@ -103,6 +109,10 @@ impl BroadcastQueue {
         }
     }
 
+    pub(super) fn set_settings(&mut self, settings: Bytes) {
+        self.settings = Some(settings);
+    }
+
     pub(super) fn forget(&mut self, key: &PublicKey) {
         self.on_announced_elsewhere(key);
         self.records.retain(|(other, _)| other != key);
@@ -148,6 +158,10 @@ impl BroadcastQueue {
     pub(super) fn take(&mut self) -> Option<Announcement> {
         let mut announcement = Announcement::default();
         let mut room = ANNOUNCEMENT_BYTES;
+        if let Some(settings) = self.settings.take() {
+            room = room.saturating_sub(settings.len() + 3);
+            announcement.settings = Some(settings);
+        }
         while room >= SUSPECT_BYTES
             && announcement.suspects.len() < potluck_wire::limits::SUSPECTS_MAX
             && let Some(suspect) = self.suspects.pop_front()
@@ -165,6 +179,7 @@ impl BroadcastQueue {
             announcement.suspects.is_empty()
                 && announcement.records.is_empty()
                 && announcement.revocations.is_empty()
+                && announcement.settings.is_none()
         };
         while let Some((_, bytes)) = self.records.front() {
             let needed = bytes.len() + 3;

@@ -78,6 +78,17 @@ pub enum Input {
         /// Whether to announce it to all members now; if not, only to new neighbours.
         spread: bool,
     },
+    /// The settings of the network that this node runs from now on, checked.
+    Settings {
+        /// Their sequence.
+        sequence: u64,
+        /// Their signed bytes, to be passed on.
+        bytes: Bytes,
+        /// The interval of probes under them.
+        interval: Duration,
+        /// Whether to announce them to all members now; if not, only to nodes that lack them.
+        spread: bool,
+    },
     /// The certificate that this node's record carries.
     Certificate(Bytes),
     /// The wall clock.
@@ -157,6 +168,8 @@ pub enum Output {
     Bridge(Contact),
     /// Revocations received from another node.
     Revocations(Vec<Bytes>),
+    /// Settings of the network received from another node, not checked.
+    Settings(Bytes),
     /// A record with this node's own key arrived that neither this incarnation nor an earlier one
     /// signed: another machine runs with this identity.
     Elsewhere(RecordVersion),

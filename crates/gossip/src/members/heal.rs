@@ -45,6 +45,7 @@ impl Members {
         self.table.forget_old(now, self.config.gone_keep);
         self.revocations.prune(self.wall);
         self.forget_unwatched(now);
+        self.send_settings_to_neighbours();
         let chance = if few { 1.0 } else { (dead as f64 / alive.max(1) as f64).min(1.0) };
         if dead == 0 || !self.rng.chance(chance.max(0.05)) {
             return;

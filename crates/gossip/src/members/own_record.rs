@@ -114,6 +114,15 @@ impl OwnRecord {
         self.sign();
     }
 
+    /// Names these settings of the network from the next version on; in the first version, if it has
+    /// not been announced.
+    pub(super) fn set_settings(&mut self, sequence: u64, unannounced: bool) {
+        self.record.settings = sequence;
+        if unannounced {
+            self.sign();
+        }
+    }
+
     /// Carries this certificate from the next version on.
     pub(super) fn set_certificate(&mut self, certificate: Bytes) {
         self.record.certificate = Some(certificate);

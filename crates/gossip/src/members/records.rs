@@ -199,6 +199,9 @@ impl Members {
         for suspect in announcement.suspects {
             self.on_suspect(now, from, suspect);
         }
+        if let Some(settings) = announcement.settings {
+            self.outbox.push(Output::Settings(settings));
+        }
         if !announcement.revocations.is_empty() {
             self.outbox.push(Output::Revocations(announcement.revocations));
         }

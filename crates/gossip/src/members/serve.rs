@@ -18,6 +18,8 @@ fn price(request: &MemberRequest) -> u32 {
         MemberRequest::Tell { records } => 1 + records.len() as u32 / 4,
         MemberRequest::Revoke { revocations } => 1 + revocations.len() as u32 / 8,
         MemberRequest::Load { .. } => 4,
+        // A signature is checked.
+        MemberRequest::Settings { .. } => 8,
         MemberRequest::Compare { .. } | MemberRequest::Page { .. } => 8,
     }
 }
@@ -82,6 +84,10 @@ impl Members {
             }
             MemberRequest::Revoke { revocations } => {
                 self.outbox.push(Output::Revocations(revocations));
+                Some(Response::Taken)
+            }
+            MemberRequest::Settings { settings } => {
+                self.outbox.push(Output::Settings(settings));
                 Some(Response::Taken)
             }
             MemberRequest::Compare { digests } => {

@@ -43,6 +43,8 @@ names! {
     ISSUERS = "issuers";
     /// The revocations.
     REVOKED = "revoked";
+    /// The settings of the network.
+    SETTINGS = "settings";
     /// The network's authority key.
     AUTHORITY = "authority";
     /// The issuer's book.

@@ -75,7 +75,42 @@ pub enum MembershipError {
     /// The revocation was signed and taken over, and the member is listed still.
     #[error("the member was revoked and is listed still; look at potluck members, and try again")]
     StillIn,
+    /// The network has no authority that could sign settings.
+    #[error(
+        "a network that lets everybody in has no authority to sign settings for all; set it in the \
+         configuration of each node and restart them"
+    )]
+    NoSettings,
+    /// The authority key is elsewhere: settings are signed with it.
+    #[error(
+        "settings of the network are signed with its authority key, which this node does not hold; run \
+         it on {}", holders(.0)
+    )]
+    NotSetter(Vec<potluck_base::NodeId>),
+    /// The setting is refused.
+    #[error(transparent)]
+    Setting(#[from] potluck_node::settings::SettingRefused),
+    /// The settings could not be signed or read.
+    #[error(transparent)]
+    Settings(#[from] potluck_wire::SettingsError),
+    /// Newer settings came in between.
+    #[error(
+        "newer settings of the network came in between, and this change was not made; try again"
+    )]
+    NewerSettings,
     /// The node has stopped.
     #[error("the node has stopped")]
     Stopped,
+}
+
+/// The nodes that hold the authority key, for a sentence.
+fn holders(issuers: &[potluck_base::NodeId]) -> String {
+    match issuers {
+        [] => "the node that made the network".to_owned(),
+        [one] => format!("the node {one}, which admitted this one"),
+        more => {
+            let ids: Vec<String> = more.iter().map(ToString::to_string).collect();
+            format!("one of the nodes {}, which admit others", ids.join(", "))
+        }
+    }
 }

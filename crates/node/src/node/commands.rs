@@ -1,5 +1,7 @@
 //! Commands of the host: each goes to the part that carries it out, or is answered here.
 
+use std::time::Duration;
+
 use potluck_base::{Contact, Instant, Key, Machine as _};
 use potluck_dht::LookupId;
 use potluck_gossip::topics::TopicsInput;
@@ -84,6 +86,9 @@ impl Node {
                 self.reply(id, Reply::Joining);
             }
             Command::Revoke(bytes) => self.on_revoke(now, id, &bytes),
+            Command::Settings => self.show_settings(id),
+            Command::ProposeSetting(change) => self.on_propose(id, change),
+            Command::TakeSettings(bytes) => self.on_new_settings(now, id, &bytes),
             Command::Introduce(to) => self.on_introduce(now, id, to),
             Command::Leave => self.on_leave(now, id),
         }
@@ -141,6 +146,7 @@ impl Node {
         let alone = self.dht.members_known() == 1;
         let silent = alone || (self.dht.is_offline(now) && silence > self.quiet_after);
         let members = self.gossip.members.stats();
+        let records = self.kv.stats();
         StatusView {
             contact: self.dht.me().contact,
             addresses: self.own.told().to_vec(),
@@ -157,6 +163,9 @@ impl Node {
             last_resort: self.dht.last_resort(),
             own_trouble: self.link.gatekeeper().and_then(Gatekeeper::own_trouble),
             leaving: self.leaving.is_some(),
+            records_expiring_7d: records.expiring_7d,
+            renewals_late: records.renewals_late,
+            republish_lag: Duration::from_secs(records.republish_lag_seconds),
         }
     }
 }

@@ -190,7 +190,9 @@ impl Node {
                     | MemberRequest::PingReq { .. }
                     | MemberRequest::Prove { .. }
                     | MemberRequest::Suspect { .. } => WORD_ANSWER,
-                    MemberRequest::Tell { .. } | MemberRequest::Revoke { .. } => TAKEN_ANSWER,
+                    MemberRequest::Tell { .. }
+                    | MemberRequest::Revoke { .. }
+                    | MemberRequest::Settings { .. } => TAKEN_ANSWER,
                     MemberRequest::Compare { .. }
                     | MemberRequest::Load { .. }
                     | MemberRequest::Page { .. } => MESSAGE_BYTES_MAX,
@@ -225,6 +227,10 @@ impl Node {
             }
             Said::Mode(mode) => self.gossip.topics.handle(now, TopicsInput::Mode(mode)),
             Said::Elsewhere(_) => self.on_elsewhere(now),
+            Said::Settings(bytes) => {
+                // Settings that the authority did not sign change nothing.
+                let _ = self.take_settings(now, &bytes, false);
+            }
             Said::Revocations(revocations) => {
                 for bytes in revocations {
                     // Bad ones are counted by the gatekeeper.

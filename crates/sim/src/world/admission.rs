@@ -8,7 +8,7 @@ use potluck_base::{Identity, PublicKey, UnixMillis};
 use potluck_dht::EntryPoint;
 use potluck_link::Gatekeeper;
 use potluck_node::{Command, CommandId};
-use potluck_wire::{Certificate, Revocation, Revoked};
+use potluck_wire::{Certificate, NetworkSettings, Revocation, Revoked};
 
 use crate::sim_node::NodeIndex;
 use crate::world::World;
@@ -23,6 +23,7 @@ const LIFE_MS: u64 = 365 * 24 * 60 * 60 * 1000;
 pub(crate) struct Papers {
     pub(crate) certificate: Option<Bytes>,
     pub(crate) revocations: Vec<Bytes>,
+    pub(crate) settings: Option<Bytes>,
     /// Members that were put out: no call of theirs is taken.
     expelled: BTreeSet<PublicKey>,
 }
@@ -91,6 +92,19 @@ impl World {
         let bytes = Revocation { subject, at: now }.sign(authority, &self.shared.network_id);
         self.note(format!("{at} revokes {subject:?}"));
         self.command(at, Command::Revoke(bytes))
+    }
+}
+
+impl World {
+    /// The node `at`, which holds the authority key, sets the settings of the network.
+    ///
+    /// # Panics
+    /// If the world's network is not an `invite` network, or the settings contradict each other.
+    pub fn set_settings(&mut self, at: NodeIndex, settings: &NetworkSettings) -> CommandId {
+        let authority = self.shared.authority.as_ref().expect("an invite network has an authority");
+        let bytes = settings.sign(authority, &self.shared.network_id).expect("settings that agree");
+        self.note(format!("{at} sets {settings:?}"));
+        self.command(at, Command::TakeSettings(bytes))
     }
 }
 

@@ -52,6 +52,9 @@ impl Local<'_> {
             Output::SaveRevocations { revocations } => {
                 self.shard.nodes[index].papers.revocations = revocations;
             }
+            Output::SaveSettings { settings } => {
+                self.shard.nodes[index].papers.settings = Some(settings);
+            }
             Output::Missed { missed, .. } => self.on_missed(life.0, missed),
             Output::Event(event) => self.on_event(life, event),
         }

@@ -176,7 +176,13 @@ impl Local<'_> {
         };
         let machine = match Node::new(start) {
             Ok(machine) => Box::new(match door {
-                Some(door) => machine.with_gatekeeper(door),
+                Some(door) => {
+                    let machine = machine.with_gatekeeper(door);
+                    match &node.papers.settings {
+                        Some(settings) => machine.with_settings(settings),
+                        None => machine,
+                    }
+                }
                 None => machine,
             }),
             Err(error) => {

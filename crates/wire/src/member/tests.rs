@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use std::net::SocketAddr;
 
 use super::*;
+use crate::limits::SETTINGS_BYTES_MAX;
 use crate::{Request, Response, decode_request, decode_response, encode_request, encode_response};
 
 fn identity() -> Identity {
@@ -78,6 +79,8 @@ fn request() -> impl Strategy<Value = MemberRequest> {
             .prop_map(|members| MemberRequest::Load { members }),
         key().prop_map(|after| MemberRequest::Page { after }),
         bytes().prop_map(|revocations| MemberRequest::Revoke { revocations }),
+        prop::collection::vec(any::<u8>(), 0..SETTINGS_BYTES_MAX)
+            .prop_map(|bytes| MemberRequest::Settings { settings: bytes.into() }),
     ]
 }
 
@@ -211,6 +214,7 @@ fn the_bytes_of_requests_about_members_are_frozen() {
         (MemberRequest::Load { members: vec![256] }, "8206 81 81 190100".to_owned()),
         (MemberRequest::Page { after: public_key }, format!("8207 81 {k}")),
         (MemberRequest::Revoke { revocations: records() }, "8208 81 81 416d".to_owned()),
+        (MemberRequest::Settings { settings: Bytes::from_static(b"s") }, "8209 81 4173".to_owned()),
     ];
     for (request, expected) in requests {
         let request = Request::Member(request);

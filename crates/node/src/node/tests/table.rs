@@ -278,6 +278,7 @@ impl Table {
             | Output::Enroll { .. }
             | Output::Renewed { .. }
             | Output::SaveRevocations { .. }
+            | Output::SaveSettings { .. }
             | Output::Message(_)
             | Output::Missed { .. }
             | Output::Event(_) => {}
