@@ -360,8 +360,12 @@ fn is_read(op: &StorageOp) -> bool {
         | StorageOp::Scan { .. }
         | StorageOp::ScanOwn { .. }
         | StorageOp::Names { .. }
-        | StorageOp::Fingerprint { .. } => true,
+        | StorageOp::Fingerprint { .. }
+        | StorageOp::Fingerprints { .. }
+        | StorageOp::Entries { .. }
+        | StorageOp::Index { .. } => true,
         StorageOp::Merge { .. }
+        | StorageOp::Drop { .. }
         | StorageOp::TakeBack { .. }
         | StorageOp::Expire { .. }
         | StorageOp::Remove { .. } => false,

@@ -15,6 +15,9 @@ pub(crate) fn envelopes(reply: StorageReply) -> Result<Vec<Envelope>, StorageFai
         | StorageReply::Names { .. }
         | StorageReply::Fingerprint { .. }
         | StorageReply::OwnHeads { .. }
+        | StorageReply::Fingerprints(_)
+        | StorageReply::Indexed { .. }
+        | StorageReply::Kept
         | StorageReply::Expired { .. }
         | StorageReply::Removed => Err(StorageFailure::Stopped),
     }
@@ -35,6 +38,9 @@ pub(crate) fn outcome(reply: &StorageReply) -> StoreOutcome {
         | StorageReply::Names { .. }
         | StorageReply::Fingerprint { .. }
         | StorageReply::OwnHeads { .. }
+        | StorageReply::Fingerprints(_)
+        | StorageReply::Indexed { .. }
+        | StorageReply::Kept
         | StorageReply::Expired { .. }
         | StorageReply::Removed => StoreOutcome::Refused(Refusal::Stopped),
     }

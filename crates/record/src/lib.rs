@@ -12,6 +12,7 @@
 pub mod context;
 pub mod dot;
 pub mod envelope;
+pub mod fingerprint;
 pub mod head;
 pub mod kind;
 pub mod limits;
@@ -24,6 +25,7 @@ pub mod storage;
 pub use context::{Context, ContextError};
 pub use dot::Dot;
 pub use envelope::{Draft, DraftError, Envelope, EnvelopeError};
+pub use fingerprint::{Fingerprint, Prefix, SessionKey};
 pub use head::{CertificateHash, EnvelopeId, SignedHead, ValueEntry};
 pub use kind::Kind;
 pub use listing::{NAMES_PAGE_MAX, NamedState, NamesQuery};

@@ -84,6 +84,18 @@ impl StateDigest {
         u128::from_be_bytes(std::array::from_fn(|index| head.digest()[index]))
     }
 
+    /// The sum of two digests, as a state's digest is the sum of its envelopes'.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+
+    /// This digest without the part `other` of the sum.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0.wrapping_sub(other.0))
+    }
+
     /// This digest with `head` in it.
     #[must_use]
     pub fn with(self, head: &SignedHead) -> Self {

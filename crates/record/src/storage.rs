@@ -6,7 +6,10 @@
 
 use potluck_base::{Key, PublicKey, UnixMillis};
 
-use crate::{Envelope, EnvelopeId, Merged, Name, NamedState, NamesQuery, SignedHead, StateDigest};
+use crate::{
+    Envelope, EnvelopeId, Fingerprint, Merged, Name, NamedState, NamesQuery, Prefix, SignedHead,
+    StateDigest,
+};
 
 /// Which of the core's requests an answer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,7 +92,7 @@ pub enum StorageOp {
         /// The time by which values have expired.
         now: UnixMillis,
     },
-    /// Count and sum of digests over `from..=to` among the replicas.
+    /// Count and sum of digests over `from..=to` among the replicas, provider records left out.
     Fingerprint {
         /// First key.
         from: Key,
@@ -102,6 +105,33 @@ pub enum StorageOp {
         from: Key,
         /// Most rows to read.
         limit: u32,
+    },
+    /// The same for each of these ranges, from one moment.
+    Fingerprints {
+        /// The ranges.
+        prefixes: Vec<Prefix>,
+    },
+    /// Keys and their digests in these ranges among the replicas, in order of keys, provider records
+    /// left out.
+    Entries {
+        /// The ranges, which ascend and share no key.
+        prefixes: Vec<Prefix>,
+        /// Only keys behind this one.
+        after: Option<Key>,
+        /// Most entries to return.
+        limit: u32,
+    },
+    /// Goes on with the index of fingerprints, which a store makes anew after it is opened.
+    Index {
+        /// Most keys to read.
+        limit: u32,
+    },
+    /// Drops a key's envelopes as replica if its digest is this one, because others keep the same state.
+    Drop {
+        /// The key.
+        key: Key,
+        /// The digest of its state.
+        digest: StateDigest,
     },
     /// Drops envelopes whose life is over at `now`, in both places.
     Expire {
@@ -178,6 +208,13 @@ pub enum StorageReply {
         /// The first key that was not read; `None` at the end.
         next: Option<Key>,
     },
+    /// The sums over the ranges asked for, in their order.
+    Fingerprints(Vec<Fingerprint>),
+    /// Keys were read into the index of fingerprints.
+    Indexed {
+        /// Whether some are left: ask again. Until then fingerprints are added up key by key.
+        more: bool,
+    },
     /// Expired envelopes are gone.
     Expired {
         /// How many.
@@ -187,6 +224,8 @@ pub enum StorageReply {
     },
     /// The key, or the envelope, is not here any more.
     Removed,
+    /// The key's state is another one than was named; it stays.
+    Kept,
     /// Not done.
     Failed(StorageFailure),
 }

@@ -87,6 +87,9 @@ impl Disk {
                     | StorageOp::Scan { .. }
                     | StorageOp::ScanOwn { .. }
                     | StorageOp::Fingerprint { .. }
+                    | StorageOp::Fingerprints { .. }
+                    | StorageOp::Entries { .. }
+                    | StorageOp::Index { .. }
             )
         });
         let time = if reads_only { self.config.read } else { self.config.commit };

@@ -18,7 +18,7 @@
 //!
 //! | row | value |
 //! |---|---|
-//! | `c`, `f` | reserved: certificates of writers by their hash, the index of fingerprints |
+//! | `c`, `f` | reserved: certificates of writers by their hash, an index of fingerprints |
 //! | `h` key | summary of a key held as replica: digest (16), writers (u16), flags (1: internal), bytes (u64) |
 //! | `m` name | `format` (u32), `network` (32 bytes), `names` (that `n` is complete), `ledger` (counters and the first expiry) |
 //! | `n` space (1: own, with the owner's key, 2: commons) name | nothing: the names held as replica, in order |
@@ -38,6 +38,7 @@ mod disk;
 mod engine_files;
 mod error;
 mod expiry;
+mod fingerprints;
 mod folder;
 mod ledger;
 mod memory;

@@ -36,6 +36,7 @@ pub(crate) fn mend<B: Backend>(txn: &mut Txn<'_, B>, key: &Key) -> Result<bool, 
     let before = match txn.summary(key) {
         // Of a damaged summary the rows tell what it counted.
         Err(fault) if is_damage(&fault) => {
+            txn.lost_summary(key);
             counted.internal = readable.is_some_and(|readable| readable.internal);
             Some(counted)
         }

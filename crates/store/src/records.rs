@@ -8,12 +8,13 @@ use bytes::Bytes;
 use potluck_base::{Key, PublicKey};
 use potluck_record::state::{succeeds, supersedes};
 use potluck_record::{
-    Envelope, EnvelopeId, MergeAs, Merged, Place, SignedHead, Space, StateDigest, StorageFailure,
-    StorageOp, StorageReply,
+    Envelope, EnvelopeId, MergeAs, Merged, Place, Prefix, SignedHead, Space, StateDigest,
+    StorageFailure, StorageOp, StorageReply,
 };
 
 use crate::backend::{Backend, Room};
 use crate::expiry::expire;
+use crate::fingerprints::{entries, fingerprint};
 use crate::ledger::Ledger;
 use crate::mend::{is_damage, mend, mend_range};
 use crate::names;
@@ -45,10 +46,24 @@ pub(crate) fn execute<B: Backend>(
         }
         StorageOp::Fingerprint { from, to } => {
             let sum = fingerprint(txn, from, to);
-            noticed(txn, from, to, sum)
+            let reply = sum.map(|it| StorageReply::Fingerprint { keys: it.keys, sum: it.sum });
+            noticed(txn, from, to, reply)
         }
         StorageOp::ScanOwn { from, limit } => scan_own(txn, from, *limit),
         StorageOp::Names { query, now } => names::page(txn, query, *now),
+        StorageOp::Fingerprints { prefixes } => {
+            let sums = |prefix: &Prefix| fingerprint(txn, &prefix.first(), &prefix.last());
+            let sums = prefixes.iter().map(sums).collect::<Result<_, _>>();
+            noticed_in(txn, prefixes, sums.map(StorageReply::Fingerprints))
+        }
+        StorageOp::Entries { prefixes, after, limit } => {
+            let limit = (*limit).min(SCAN_ENTRIES_MAX) as usize;
+            let found = entries(txn, prefixes, after.as_ref(), limit);
+            noticed_in(txn, prefixes, found)
+        }
+        // Carried out by the store after the commit; here is nothing to change.
+        StorageOp::Index { .. } => Ok(StorageReply::Indexed { more: true }),
+        StorageOp::Drop { key, digest } => drop_copy(txn, key, digest),
         StorageOp::Expire { now, limit } => expire(txn, *now, *limit),
         StorageOp::Remove { key, place } => remove(txn, key, *place),
     }
@@ -65,6 +80,33 @@ fn noticed<B: Backend>(
         mend_range(txn, from, to)?;
     }
     outcome
+}
+
+/// The same for several ranges.
+fn noticed_in<B: Backend>(
+    txn: &mut Txn<'_, B>,
+    prefixes: &[Prefix],
+    outcome: Result<StorageReply, Fault>,
+) -> Result<StorageReply, Fault> {
+    if outcome.as_ref().is_err_and(is_damage) {
+        for prefix in prefixes {
+            mend_range(txn, &prefix.first(), &prefix.last())?;
+        }
+    }
+    outcome
+}
+
+/// Drops the replica of a key if its state has this digest.
+fn drop_copy<B: Backend>(
+    txn: &mut Txn<'_, B>,
+    key: &Key,
+    digest: &StateDigest,
+) -> Result<StorageReply, Fault> {
+    match txn.summary(key)? {
+        Some(summary) if summary.digest == *digest => remove(txn, key, Place::Replica),
+        Some(_) => Ok(StorageReply::Kept),
+        None => Ok(StorageReply::Removed),
+    }
 }
 
 /// The merge rule for one writer's place in a state.
@@ -327,15 +369,6 @@ fn scan<B: Backend>(
     Ok(StorageReply::Scanned { entries, more: false })
 }
 
-fn fingerprint<B: Backend>(txn: &Txn<'_, B>, from: &Key, to: &Key) -> Result<StorageReply, Fault> {
-    let (mut keys, mut sum) = (0, StateDigest::EMPTY);
-    for entry in summaries(txn, from, to) {
-        keys += 1;
-        sum = rows::add_digests(sum, entry?.1.digest);
-    }
-    Ok(StorageReply::Fingerprint { keys, sum })
-}
-
 /// The summaries of `from..=to`; none if `from` is greater than `to`.
 pub(crate) fn summaries<'a, B: Backend>(
     txn: &'a Txn<'_, B>,
@@ -362,7 +395,10 @@ fn remove<B: Backend>(
         match txn.summary(key) {
             Ok(None) => {}
             Ok(summary) => txn.set_summary(key, summary.as_ref(), None),
-            Err(Fault::Failed(StorageFailure::Corrupt)) => txn.set_summary(key, None, None),
+            Err(Fault::Failed(StorageFailure::Corrupt)) => {
+                txn.lost_summary(key);
+                txn.set_summary(key, None, None);
+            }
             Err(broken) => return Err(broken),
         }
     }

@@ -213,12 +213,6 @@ impl Summary {
     }
 }
 
-/// The sum of two digests, as a state's digest is the sum of its envelopes'.
-pub(crate) fn add_digests(left: StateDigest, right: StateDigest) -> StateDigest {
-    let number = |digest: StateDigest| u128::from_be_bytes(digest.to_bytes());
-    StateDigest::from_bytes(number(left).wrapping_add(number(right)).to_be_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

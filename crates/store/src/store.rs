@@ -10,6 +10,7 @@ use crate::backend::{Backend, BackendError, Changes, Durability, Room, Usage};
 use crate::config::{StoreConfig, SyncMode};
 use crate::disk::DiskBackend;
 use crate::error::OpenError;
+use crate::fingerprints::{FingerprintIndex, KeyChange};
 use crate::folder::FolderLock;
 use crate::ledger::Ledger;
 use crate::memory::MemoryBackend;
@@ -61,6 +62,7 @@ potluck_base::statistics! {
 pub struct RecordStore<B> {
     backend: B,
     ledger: Ledger,
+    index: FingerprintIndex,
     durability: Durability,
     disk_bytes: u64,
     stopped: Option<String>,
@@ -152,6 +154,7 @@ impl<B: Backend> RecordStore<B> {
         Ok(Self {
             backend,
             ledger,
+            index: FingerprintIndex::default(),
             durability,
             disk_bytes,
             stopped: None,
@@ -195,7 +198,7 @@ impl<B: Backend> RecordStore<B> {
         }
         let merges = ops.iter().any(|op| matches!(op, StorageOp::Merge { .. }));
         let room = if merges { self.backend.room() } else { Room::Plenty };
-        let mut txn = Txn::new(&self.backend, self.ledger, room, self.disk_bytes);
+        let mut txn = Txn::new(&self.backend, &self.index, self.ledger, room, self.disk_bytes);
         let mut replies = Vec::with_capacity(ops.len());
         let (mut refused, mut taken_back) = (false, 0);
         for op in ops {
@@ -214,12 +217,13 @@ impl<B: Backend> RecordStore<B> {
             }
         }
         self.corrupt_rows += txn.corrupt_rows;
-        let (mut changes, ledger) = txn.finish();
+        let (mut changes, ledger, key_changes) = txn.finish();
         if !changes.is_empty() {
             changes.insert(rows::meta_row(META_LEDGER), Some(ledger.encode().into()));
             self.backend.commit(changes, durability).map_err(|error| error.to_string())?;
             self.commits += 1;
         }
+        self.update_index(ops, &key_changes, &mut replies);
         let grew = ledger.row_bytes() > self.ledger.row_bytes();
         self.ledger = ledger;
         if refused {
@@ -230,6 +234,26 @@ impl<B: Backend> RecordStore<B> {
         // What was refused and is taken back makes no room for others.
         self.full_at = self.full_at.map(|bytes| bytes.saturating_sub(taken_back));
         Ok(replies)
+    }
+
+    /// Brings the index of fingerprints up to what was committed, and carries out the operations that make
+    /// it, which read what is committed.
+    fn update_index(
+        &mut self,
+        ops: &[StorageOp],
+        changes: &[KeyChange],
+        replies: &mut [StorageReply],
+    ) {
+        let none = FingerprintIndex::default();
+        let rows = Txn::new(&self.backend, &none, self.ledger, Room::Plenty, self.disk_bytes);
+        if !changes.is_empty() {
+            self.index.commit(changes, &rows);
+        }
+        for (op, reply) in ops.iter().zip(replies) {
+            if let StorageOp::Index { limit } = op {
+                *reply = self.index.build(&rows, *limit);
+            }
+        }
     }
 
     /// Forgets the envelopes of this node's own, durably, and gives how many there were: for a node
@@ -249,7 +273,8 @@ impl<B: Backend> RecordStore<B> {
     }
 
     fn forget_some_own(&mut self) -> Result<u64, StorageFailure> {
-        let mut txn = Txn::new(&self.backend, self.ledger, Room::Plenty, self.disk_bytes);
+        let (backend, index) = (&self.backend, &self.index);
+        let mut txn = Txn::new(backend, index, self.ledger, Room::Plenty, self.disk_bytes);
         let found: Result<Vec<_>, Fault> =
             txn.range(rows::own_rows()).take(FORGOTTEN_AT_ONCE).collect();
         let found = found.map_err(|_| StorageFailure::Corrupt)?;
@@ -261,7 +286,7 @@ impl<B: Backend> RecordStore<B> {
             txn.ledger.subtract_own(value.len());
             txn.delete(row.to_vec());
         }
-        let (mut changes, ledger) = txn.finish();
+        let (mut changes, ledger, _) = txn.finish();
         changes.insert(rows::meta_row(META_LEDGER), Some(ledger.encode().into()));
         if let Err(error) = self.backend.commit(changes, Durability::Synced) {
             self.stopped.get_or_insert(error.to_string());
@@ -353,7 +378,8 @@ fn recount<B: Backend>(backend: &B) -> Result<Ledger, BackendError> {
         Fault::Failed(failure) => BackendError::Corrupt(failure.to_string()),
         Fault::Broken(detail) => BackendError::Broken(detail),
     };
-    let txn = Txn::new(backend, Ledger::default(), Room::Plenty, u64::MAX);
+    let index = FingerprintIndex::default();
+    let txn = Txn::new(backend, &index, Ledger::default(), Room::Plenty, u64::MAX);
     let mut ledger = Ledger::default();
     let (first, last) = (Key::from_bytes([0; 32]), Key::from_bytes([0xff; 32]));
     for entry in summaries(&txn, &first, &last) {

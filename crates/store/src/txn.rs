@@ -10,6 +10,7 @@ use potluck_base::{Key, PublicKey};
 use potluck_record::{Envelope, Place, StorageFailure};
 
 use crate::backend::{Backend, BackendError, Changes, Room, RowIter};
+use crate::fingerprints::{FingerprintIndex, KeyChange};
 use crate::ledger::Ledger;
 use crate::rows::{self, ExpiryEntry, Summary};
 
@@ -43,18 +44,37 @@ pub(crate) struct Txn<'a, B> {
     pub(crate) room: Room,
     /// Most bytes of rows.
     pub(crate) disk_bytes: u64,
+    /// The index of fingerprints without the changes so far.
+    pub(crate) index: &'a FingerprintIndex,
+    /// What the changes so far mean for it.
+    pub(crate) key_changes: Vec<KeyChange>,
     /// Rows found damaged and got over; those that fail an operation are counted by the caller.
     pub(crate) corrupt_rows: u64,
 }
 
 impl<'a, B: Backend> Txn<'a, B> {
-    pub(crate) fn new(backend: &'a B, ledger: Ledger, room: Room, disk_bytes: u64) -> Self {
-        Self { backend, changes: Changes::new(), ledger, room, disk_bytes, corrupt_rows: 0 }
+    pub(crate) fn new(
+        backend: &'a B,
+        index: &'a FingerprintIndex,
+        ledger: Ledger,
+        room: Room,
+        disk_bytes: u64,
+    ) -> Self {
+        Self {
+            backend,
+            changes: Changes::new(),
+            ledger,
+            room,
+            disk_bytes,
+            index,
+            key_changes: Vec::new(),
+            corrupt_rows: 0,
+        }
     }
 
     /// The changes and the counters with them.
-    pub(crate) fn finish(self) -> (Changes, Ledger) {
-        (self.changes, self.ledger)
+    pub(crate) fn finish(self) -> (Changes, Ledger, Vec<KeyChange>) {
+        (self.changes, self.ledger, self.key_changes)
     }
 
     /// One row.
@@ -89,6 +109,7 @@ impl<'a, B: Backend> Txn<'a, B> {
 
     /// Replaces the summary of a key, and its share of the counters.
     pub(crate) fn set_summary(&mut self, key: &Key, old: Option<&Summary>, new: Option<&Summary>) {
+        self.key_changes.push(KeyChange::of(key, old, new));
         if let Some(old) = old {
             self.ledger.subtract(old);
         }
@@ -99,6 +120,11 @@ impl<'a, B: Backend> Txn<'a, B> {
         } else {
             self.delete(row);
         }
+    }
+
+    /// The summary of a key could not be read and is replaced: its leaf of the index is counted again.
+    pub(crate) fn lost_summary(&mut self, key: &Key) {
+        self.key_changes.push(KeyChange::unknown(key));
     }
 
     /// One envelope and its length.

@@ -8,8 +8,8 @@ use common::{Spec, small};
 use potluck_base::{Key, PublicKey, UnixMillis};
 use potluck_record::state::{succeeds, supersedes};
 use potluck_record::{
-    Envelope, EnvelopeId, HasHead, MergeAs, Merged, Name, NamedState, NamesQuery, Place,
-    SignedHead, Space, State, StateDigest, StorageOp, StorageReply,
+    Envelope, EnvelopeId, Fingerprint, HasHead, MergeAs, Merged, Name, NamedState, NamesQuery,
+    Place, Prefix, SignedHead, Space, State, StateDigest, StorageOp, StorageReply,
 };
 use potluck_store::{Backend, DiskStore, MemoryStore, RecordStore};
 use proptest::prelude::*;
@@ -66,12 +66,30 @@ impl Model {
                 StorageReply::Scanned { entries, more }
             }
             StorageOp::Fingerprint { from, to } => {
-                let all = self.digests(from, to);
-                let sum = all.iter().fold(0u128, |sum, (_, digest)| {
-                    sum.wrapping_add(u128::from_be_bytes(digest.to_bytes()))
-                });
-                let sum = StateDigest::from_bytes(sum.to_be_bytes());
-                StorageReply::Fingerprint { keys: all.len() as u64, sum }
+                let Fingerprint { keys, sum } = self.fingerprint(from, to);
+                StorageReply::Fingerprint { keys, sum }
+            }
+            StorageOp::Fingerprints { prefixes } => {
+                let sum = |prefix: &Prefix| self.fingerprint(&prefix.first(), &prefix.last());
+                StorageReply::Fingerprints(prefixes.iter().map(sum).collect())
+            }
+            StorageOp::Entries { prefixes, after, limit } => {
+                let all: Vec<_> = prefixes
+                    .iter()
+                    .flat_map(|prefix| self.shared(&prefix.first(), &prefix.last()))
+                    .filter(|(key, _)| after.is_none_or(|after| *key > after))
+                    .collect();
+                let entries: Vec<_> = all.iter().take(*limit as usize).copied().collect();
+                StorageReply::Scanned { more: entries.len() < all.len(), entries }
+            }
+            // These stores are smaller than the smallest portion.
+            StorageOp::Index { .. } => StorageReply::Indexed { more: false },
+            StorageOp::Drop { key, digest } => {
+                if self.replica.get(key).is_some_and(|s| !s.is_empty() && s.digest() != *digest) {
+                    return StorageReply::Kept;
+                }
+                self.replica.remove(key);
+                StorageReply::Removed
             }
             StorageOp::ScanOwn { from, limit } => self.scan_own(from, *limit as usize),
             StorageOp::Names { query, now } => self.names(query, *now),
@@ -108,6 +126,20 @@ impl Model {
         let next = held.last().map(|(name, _)| name.clone()).filter(|_| more);
         let entries = held.into_iter().filter_map(|(name, state)| NamedState::of(name, state, now));
         StorageReply::Names { entries: entries.collect(), next }
+    }
+
+    /// The keys of a range without provider records.
+    fn shared(&self, from: &Key, to: &Key) -> Vec<(Key, StateDigest)> {
+        let internal = |key: &Key| {
+            let held = self.replica.get(key).and_then(|state| state.iter().next());
+            held.is_some_and(|held| held.head().space() == Space::Provider)
+        };
+        self.digests(from, to).into_iter().filter(|(key, _)| !internal(key)).collect()
+    }
+
+    fn fingerprint(&self, from: &Key, to: &Key) -> Fingerprint {
+        let all = self.shared(from, to);
+        all.iter().fold(Fingerprint::default(), |sum, (_, digest)| sum.with(*digest))
     }
 
     fn take_back(
@@ -224,6 +256,13 @@ fn range() -> impl Strategy<Value = (Key, Key)> {
     prop_oneof![Just((Key::from_bytes([0; 32]), Key::from_bytes([0xff; 32]))), (key(), key()),]
 }
 
+/// All keys, or the ranges of one and of three bits that begin with a one.
+fn prefixes() -> impl Strategy<Value = Vec<Prefix>> {
+    let upper = Prefix::ALL.half(true);
+    let (low, high) = (Prefix::ALL.half(false).half(true), upper.half(false).half(true));
+    prop::sample::select(vec![vec![Prefix::ALL], vec![upper], vec![low, high], Vec::new()])
+}
+
 fn op() -> impl Strategy<Value = StorageOp> {
     let how = || {
         let ingress = (0u16..4, 0u64..600)
@@ -252,6 +291,15 @@ fn op() -> impl Strategy<Value = StorageOp> {
         1 => (range(), 0u32..4).prop_map(
             |((from, _), limit)| StorageOp::ScanOwn { from, limit }
         ),
+        1 => prefixes().prop_map(|prefixes| StorageOp::Fingerprints { prefixes }),
+        1 => (prefixes(), prop::option::of(key()), 0u32..6).prop_map(
+            |(prefixes, after, limit)| StorageOp::Entries { prefixes, after, limit }
+        ),
+        1 => Just(StorageOp::Index { limit: 1 }),
+        1 => (key(), any::<bool>()).prop_map(|(key, empty)| {
+            let digest = if empty { StateDigest::EMPTY } else { StateDigest::from_bytes([1; 16]) };
+            StorageOp::Drop { key, digest }
+        }),
         1 => (0u64..600, 0u32..6).prop_map(
             |(now, limit)| StorageOp::Expire { now: UnixMillis(now), limit }
         ),

@@ -327,7 +327,12 @@ impl Script {
             StorageOp::Names { query, .. } => {
                 format!("names of {:?} behind {:?}", query.prefix, query.after)
             }
-            StorageOp::Fingerprint { .. } | StorageOp::Remove { .. } => format!("{op:?}"),
+            StorageOp::Index { .. } => "index".to_owned(),
+            StorageOp::Fingerprints { prefixes } => format!("sum up {}", prefixes.len()),
+            StorageOp::Entries { prefixes, .. } => format!("list {}", prefixes.len()),
+            StorageOp::Fingerprint { .. } | StorageOp::Remove { .. } | StorageOp::Drop { .. } => {
+                format!("{op:?}")
+            }
         }
     }
 }

@@ -29,6 +29,8 @@ use potluck_store::{DiskStore, StoreConfig};
 const BATCH: u64 = 500;
 const VALUE_BYTES: usize = 200;
 const GETS: u64 = 100_000;
+/// Keys of one portion of the index, as the node asks for them.
+const INDEX_KEYS: u32 = 16_384;
 /// Records that the store writes before the bare engine has its turn.
 const TURN: u64 = 250_000;
 /// Different writers of the records.
@@ -183,15 +185,30 @@ fn reads(store: &mut DiskStore, numbers: Range<u64>) -> Result<(), Failure> {
     let absent: Vec<Key> = (0..GETS).map(|_| Key::from_bytes(rng.bytes())).collect();
     let absent = gets(store, &absent, 0)?;
     say(&format!("random gets: {present:.0}/s of present keys, {absent:.0}/s of absent ones"))?;
+    make_index(store)?;
     let started = Instant::now();
     let (from, to) = (Key::from_bytes([0; 32]), Key::from_bytes([0xff; 32]));
     store.apply(&[StorageOp::Fingerprint { from, to }]);
     say(&format!(
-        "fingerprint of everything in {:.2} s; disk {:.1} MB now; {}",
+        "fingerprint of everything in {:.6} s; disk {:.1} MB now; {}",
         started.elapsed().as_secs_f64(),
         megabytes(store.stats().disk_bytes),
         memory()
     ))
+}
+
+/// Makes the index of fingerprints anew in portions, as a node does after a start.
+fn make_index(store: &mut DiskStore) -> Result<(), Failure> {
+    let mut took = Took::default();
+    loop {
+        let started = Instant::now();
+        let replies = store.apply(&[StorageOp::Index { limit: INDEX_KEYS }]);
+        took.add(started);
+        if replies != [StorageReply::Indexed { more: true }] {
+            break;
+        }
+    }
+    say(&format!("index of fingerprints made in {:.2} s; {}", took.all, memory()))
 }
 
 /// Lets the first `count` records expire, in the sweeps of a node.

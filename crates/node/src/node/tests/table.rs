@@ -8,7 +8,7 @@ use bytes::Bytes;
 use potluck_base::machine::drain;
 use potluck_base::{Admission, Contact, Identity, Instant, Key, Machine, NetworkId, UnixMillis};
 use potluck_dht::EntryPoint;
-use potluck_record::{Envelope, Place, State, StateDigest, StorageOp, StorageReply};
+use potluck_record::{Envelope, Fingerprint, Place, State, StateDigest, StorageOp, StorageReply};
 
 use crate::node::{Node, Start};
 use crate::{CallId, Command, CommandId, Config, InboundId, Input, Output, Reply};
@@ -337,8 +337,14 @@ fn apply(records: &mut BTreeMap<(Place, Key), State<Envelope>>, op: StorageOp) -
             *state = others.chain(previous.map(|previous| *previous)).collect();
             StorageReply::Removed
         }
-        StorageOp::Fingerprint { .. } | StorageOp::Names { .. } | StorageOp::Remove { .. } => {
-            StorageReply::Removed
+        StorageOp::Index { .. } => StorageReply::Indexed { more: false },
+        StorageOp::Fingerprints { prefixes } => {
+            StorageReply::Fingerprints(vec![Fingerprint::default(); prefixes.len()])
         }
+        StorageOp::Entries { .. } => StorageReply::Scanned { entries: Vec::new(), more: false },
+        StorageOp::Fingerprint { .. }
+        | StorageOp::Names { .. }
+        | StorageOp::Remove { .. }
+        | StorageOp::Drop { .. } => StorageReply::Removed,
     }
 }
