@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use potluck_base::{Key, NodeId, Peer, UnixMillis};
 use potluck_record::{
-    Context, Dot, DraftError, Kind, Name, NamedState, NamesQuery, Reading, Space, StateDigest,
-    StorageFailure,
+    Context, Dot, DraftError, Kind, Name, NamedState, NamesQuery, Operation, OperationError,
+    Reading, ShareError, Space, StateDigest, StorageFailure,
 };
 use potluck_wire::Refusal;
 
@@ -45,11 +45,26 @@ pub struct Put {
     pub context: WriteContext,
 }
 
+/// An operation on a counter, set or map.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Apply {
+    /// The space of the key: commons, or the own space of this node.
+    pub space: Space,
+    /// The record's name.
+    pub name: Name,
+    /// The operation.
+    pub operation: Operation,
+    /// Acknowledgements to wait for; `None`: a majority of the replica set.
+    pub quorum: Option<u16>,
+}
+
 /// A command of the application.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Write or delete.
     Put(Put),
+    /// Change a counter, set or map.
+    Apply(Apply),
     /// Read.
     Get {
         /// The key.
@@ -234,6 +249,27 @@ pub enum CommandError {
     /// The value, or the values it would stand beside, break a limit or rule. Nothing changed.
     #[error(transparent)]
     Draft(#[from] DraftError),
+    /// The record is of another kind than the write is for. Nothing changed.
+    #[error("{} is kept under this name; {}", described(.there), how_to_change(.there, .asked))]
+    OtherKind {
+        /// The kind of the record.
+        there: Kind,
+        /// The kind of the write.
+        asked: Kind,
+    },
+    /// The operation is not possible. Nothing changed.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
+    /// This node would keep more under the name than one writer may. Nothing changed.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+    /// A replica was asked to carry the operation out, because the record has no room for a further
+    /// writer, and it did not say what became of it. It may have been carried out.
+    #[error(
+        "it is not known whether the operation was carried out: the replica that was asked to do it \
+         gave no clear answer; read the record before you repeat it"
+    )]
+    Unknown,
     /// The context cannot come from a read: it names versions dated in the future. Nothing changed.
     #[error("the context names versions that lie ahead of any clock; use one that a read returned")]
     BadContext,
@@ -278,4 +314,19 @@ pub enum CommandError {
     /// The node is leaving.
     #[error("this node is leaving the network")]
     Leaving,
+}
+
+/// What can be done instead of a write for another kind.
+fn how_to_change(there: &Kind, asked: &Kind) -> String {
+    let delete = || format!("delete it first to make a {asked} of it");
+    there.how_to_change().map_or_else(delete, |how| format!("{how}, or delete it first"))
+}
+
+/// A record of this kind, in words.
+fn described(there: &Kind) -> String {
+    match there {
+        Kind::Counter | Kind::Set | Kind::Map => format!("a {there}"),
+        Kind::Siblings | Kind::Lww => "a value that was put".to_owned(),
+        Kind::PerWriter | Kind::Unknown(_) => format!("a record of the kind {there}"),
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use potluck_record::Space;
 use potluck_record::limits::{
-    CONTEXT_ENTRIES_MAX, LIFE_DEFAULT, VALUE_BYTES_MAX, WRITERS_MAX, writers_max,
+    CONTEXT_ENTRIES_MAX, LIFE_DEFAULT, SHARED_WRITERS_MAX, VALUE_BYTES_MAX, WRITERS_MAX,
+    writers_max,
 };
+use potluck_record::{Kind, Space};
 
 /// The shortest default lifetime. Its half is the time in which a record is renewed.
 pub const LIFE_MIN: Duration = Duration::from_secs(10);
@@ -40,6 +41,9 @@ pub struct Config {
     /// returns the envelopes it holds. At most [`WRITERS_MAX`]; simulations draw smaller limits, so
     /// that the limit is reached.
     pub writers_max: u16,
+    /// Writers of one counter, set or map. Beyond it the nodes closest to the key carry operations out
+    /// for further ones. At most [`SHARED_WRITERS_MAX`]; simulations draw smaller limits.
+    pub shared_writers_max: u16,
     /// Entries of a context that this node signs; the context's floor replaces older ones. At most
     /// [`CONTEXT_ENTRIES_MAX`]; simulations draw smaller limits, so that the limit is reached.
     pub context_entries_max: usize,
@@ -65,11 +69,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// Most writers of a key of this space. Providers have a limit of their own.
+    /// Most writers of a key of this space and kind. Providers have a limit of their own.
     #[must_use]
-    pub const fn writers_of(&self, space: Space) -> u16 {
+    pub const fn writers_of(&self, space: Space, kind: Kind) -> u16 {
         match space {
-            Space::Provider => writers_max(space),
+            Space::Provider => writers_max(space, kind),
+            Space::Content | Space::Own(_) | Space::Commons if kind.is_shared() => {
+                self.shared_writers_max
+            }
             Space::Content | Space::Own(_) | Space::Commons => self.writers_max,
         }
     }
@@ -87,6 +94,7 @@ impl Default for Config {
             republish_interval: None,
             value_bytes_max: VALUE_BYTES_MAX,
             writers_max: WRITERS_MAX,
+            shared_writers_max: SHARED_WRITERS_MAX,
             context_entries_max: CONTEXT_ENTRIES_MAX,
             put_deadline: Duration::from_secs(10),
             commands_max: 1024,
@@ -136,7 +144,10 @@ pub enum ConfigError {
     #[error("max_value_bytes must be at most {VALUE_BYTES_MAX}")]
     ValueBytes,
     /// The limits of writers or context entries are zero or over those of the format.
-    #[error("a key has 1 to {WRITERS_MAX} writers, a context 1 to {CONTEXT_ENTRIES_MAX} entries")]
+    #[error(
+        "a key has 1 to {WRITERS_MAX} writers, a counter, set or map 1 to {SHARED_WRITERS_MAX}, a \
+         context 1 to {CONTEXT_ENTRIES_MAX} entries"
+    )]
     Writers,
 }
 
@@ -176,6 +187,7 @@ impl Config {
         }
         let entries = 1..=CONTEXT_ENTRIES_MAX;
         if !(1..=WRITERS_MAX).contains(&self.writers_max)
+            || !(1..=SHARED_WRITERS_MAX).contains(&self.shared_writers_max)
             || !entries.contains(&self.context_entries_max)
         {
             return Err(ConfigError::Writers);
@@ -254,6 +266,12 @@ mod tests {
                 ConfigError::Writers,
             ),
             (
+                |it| it.shared_writers_max = SHARED_WRITERS_MAX,
+                |it| it.shared_writers_max = SHARED_WRITERS_MAX + 1,
+                ConfigError::Writers,
+            ),
+            (|it| it.shared_writers_max = 1, |it| it.shared_writers_max = 0, ConfigError::Writers),
+            (
                 |it| it.context_entries_max = 1,
                 |it| it.context_entries_max = 0,
                 ConfigError::Writers,
@@ -272,7 +290,9 @@ mod tests {
     #[test]
     fn a_key_of_providers_has_a_limit_of_writers_of_its_own() {
         let config = Config { writers_max: 2, ..Config::default() };
-        assert_eq!(config.writers_of(Space::Commons), 2);
-        assert_eq!(config.writers_of(Space::Provider), writers_max(Space::Provider));
+        assert_eq!(config.writers_of(Space::Commons, Kind::Siblings), 2);
+        assert_eq!(config.writers_of(Space::Commons, Kind::Counter), SHARED_WRITERS_MAX);
+        let providers = writers_max(Space::Provider, Kind::PerWriter);
+        assert_eq!(config.writers_of(Space::Provider, Kind::PerWriter), providers);
     }
 }

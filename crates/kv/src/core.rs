@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use potluck_base::{
-    Identity, Instant, Key, LruMap, NetworkId, NodeId, Peer, RoundTrip, UnixMillis,
+    Identity, Instant, Key, LruMap, NetworkId, NodeId, Peer, PublicKey, RoundTrip, UnixMillis,
 };
-use potluck_record::limits::CLOCK_AHEAD_MAX;
+use potluck_record::limits::{CLOCK_AHEAD_MAX, SHARED_HOLDERS_MAX};
 use potluck_record::{
-    CertificateHash, Envelope, EnvelopeId, OpId, Place, SignedHead, Space, StateDigest, StorageOp,
+    CertificateHash, Dot, Envelope, EnvelopeId, Kind, OpId, Place, SignedHead, Space, StateDigest,
+    StorageOp,
 };
 use potluck_wire::{Request, Response, Want};
 
@@ -27,6 +28,9 @@ const CHECKED_MAX: usize = 4096;
 /// Envelopes remembered as signed by this process. It must exceed the writes whose replicas may still
 /// answer: an own envelope that is forgotten looks like one of another machine.
 const SIGNED_MAX: usize = 8192;
+
+/// Marks the commands that this node issues itself; those of the application are numbered from 0 on.
+const INTERNAL: u64 = 1 << 63;
 
 /// Whether an operation continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub(crate) enum AskPurpose {
     ReadRepair,
     /// A member was asked for names.
     Names(CommandId, NodeId),
+    /// A replica was asked to carry out the operation of this command.
+    Apply(CommandId, NodeId),
     /// A newcomer was offered keys.
     Offer(OfferId),
     /// An offerer was asked for keys.
@@ -116,6 +122,10 @@ pub(crate) struct Core {
     pub(crate) members: usize,
     pub(crate) stats: Stats,
     pub(crate) outbox: VecDeque<Output>,
+    /// Replies to commands that this node issued itself, for others.
+    pub(crate) internal_replies: VecDeque<(CommandId, Reply)>,
+    /// Commands that were merged into another one, whose reply is theirs. No more than commands.
+    merged: BTreeMap<CommandId, Vec<CommandId>>,
     /// The time from a store request to its answer.
     pub(crate) store_time: RoundTrip,
     /// Names this node's own certificate, where it needs one.
@@ -137,6 +147,8 @@ struct Pending {
     merging: BTreeMap<OpId, Key>,
     lookups: BTreeMap<LookupId, CommandId>,
     last_id: u64,
+    /// The last number of an operation that a replica was asked to carry out.
+    last_number: Dot,
 }
 
 /// The last reading of the wall clock.
@@ -177,6 +189,8 @@ impl Core {
             members: 1,
             stats: Stats::default(),
             outbox: VecDeque::new(),
+            internal_replies: VecDeque::new(),
+            merged: BTreeMap::new(),
             store_time: RoundTrip::default(),
             certificate: None,
             rewrites_replied: VecDeque::new(),
@@ -190,6 +204,18 @@ impl Core {
     pub(crate) fn fresh_id(&mut self) -> u64 {
         self.pending.last_id += 1;
         self.pending.last_id
+    }
+
+    /// The number of a command that this node issues itself. Its reply is none of the application's.
+    pub(crate) fn internal_command(&mut self) -> CommandId {
+        CommandId(self.fresh_id() | INTERNAL)
+    }
+
+    /// A number for an operation that a replica is to carry out, above all earlier ones also of the time
+    /// before a restart.
+    pub(crate) fn next_number(&mut self, wall: UnixMillis) -> u64 {
+        self.pending.last_number = Dot::next(self.pending.last_number, wall);
+        self.pending.last_number.raw()
     }
 
     pub(crate) fn set_wall(&mut self, now: Instant, wall: UnixMillis, offset: i64) {
@@ -230,6 +256,28 @@ impl Core {
 
     pub(crate) fn is_responsible(&self, key: &Key) -> bool {
         self.serves && self.replica_set(key).iter().any(|peer| peer.id == self.me.id)
+    }
+
+    /// Most writers of the key of `head` where this node lets its writer in. The nodes closest to a
+    /// counter, set or map have further places: they write also what they carry out for others.
+    pub(crate) fn writers_for(&self, head: &SignedHead) -> u16 {
+        self.writers_of(head.space(), head.kind(), &head.key(), &head.writer())
+    }
+
+    /// As [`writers_for`](Self::writers_for) an envelope of this writer.
+    pub(crate) fn writers_of(
+        &self,
+        space: Space,
+        kind: Kind,
+        key: &Key,
+        writer: &PublicKey,
+    ) -> u16 {
+        let is_holder = || {
+            let nearest = self.close_group.replica_set(key, self.replication() * 2);
+            nearest.iter().any(|peer| peer.contact.public_key == *writer)
+        };
+        let further = if kind.is_shared() && is_holder() { SHARED_HOLDERS_MAX } else { 0 };
+        self.config.writers_of(space, kind) + further
     }
 
     /// Whether the close group shows the replica set of `key`. Far from the key it does not, and a
@@ -316,9 +364,29 @@ impl Core {
         }
     }
 
+    /// From now on `id` gets the reply of `into`.
+    pub(crate) fn merge_command(&mut self, id: CommandId, into: CommandId) {
+        let mut all = self.merged.remove(&id).unwrap_or_default();
+        all.push(id);
+        self.merged.entry(into).or_default().append(&mut all);
+        self.stats.operations_merged += 1;
+    }
+
+    /// Commands that wait for the reply of another one.
+    pub(crate) fn merged_commands(&self) -> usize {
+        self.merged.values().map(Vec::len).sum()
+    }
+
     pub(crate) fn reply(&mut self, id: CommandId, reply: Reply) {
         if is_rewrite(id) {
             return self.rewrites_replied.push_back((id, reply));
+        }
+        for merged in self.merged.remove(&id).unwrap_or_default() {
+            self.reply(merged, reply.clone());
+        }
+        if id.0 & INTERNAL != 0 {
+            self.internal_replies.push_back((id, reply));
+            return;
         }
         if let Reply::Failed(error) = &reply {
             self.stats.commands_failed += 1;

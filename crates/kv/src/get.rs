@@ -258,7 +258,9 @@ const fn store(envelopes: Vec<Bytes>) -> Request {
 fn stores(state: &State<Envelope>) -> Vec<Request> {
     let mut requests = Vec::new();
     let (mut envelopes, mut size) = (Vec::new(), 0);
-    let most = state.iter().next().map_or(0, |first| writers_max(first.head().space()));
+    let most_of =
+        |envelope: &Envelope| writers_max(envelope.head().space(), envelope.head().kind());
+    let most = state.iter().map(most_of).max().unwrap_or_default();
     for envelope in state.iter().take(usize::from(most)) {
         let bytes = envelope.encode();
         if size + bytes.len() > STORE_BYTES_MAX && !envelopes.is_empty() {

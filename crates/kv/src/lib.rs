@@ -19,9 +19,12 @@
 mod admissible;
 mod answer;
 mod anti_entropy;
+mod apply;
+mod carry_out;
 pub mod command;
 pub mod config;
 mod core;
+mod delegate;
 pub mod event;
 mod get;
 mod inspect;
@@ -44,10 +47,11 @@ mod storage;
 mod successor;
 mod survey;
 mod turns;
+mod values;
 
 pub use command::{
-    Command, CommandError, CommandId, Held, ListNames, NamesListed, Put, ReadDone, ReplicaState,
-    Reply, WriteContext, Written,
+    Apply, Command, CommandError, CommandId, Held, ListNames, NamesListed, Put, ReadDone,
+    ReplicaState, Reply, WriteContext, Written,
 };
 pub use config::{Config, ConfigError, LIFE_MIN};
 pub use event::{

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, Peer};
+use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, NodeId, Peer};
 use potluck_record::{Envelope, OpId, Place, Reading, State, StorageOp, StorageReply};
-use potluck_wire::{Loaded, Request, Response};
+use potluck_wire::{Apply, Loaded, Request, Response};
 
 use crate::anti_entropy::AntiEntropy;
+use crate::carry_out::CarriedOut;
 use crate::command::{Command, CommandError, CommandId, Held, Reply};
 use crate::config::Config;
 use crate::core::{AskPurpose, Core, OpPurpose, Progress};
@@ -16,7 +17,7 @@ use crate::inspect::{Inspect, version};
 use crate::names::Listing;
 use crate::placement::CloseGroup;
 use crate::pull::Pulls;
-use crate::put::{PutOp, Step};
+use crate::put::{PutOp, Step, Work};
 use crate::refill::Refill;
 use crate::renewal::Renewal;
 use crate::repair::Repair;
@@ -89,6 +90,7 @@ pub struct Kv {
     turns: Turns,
     shared_reads: SharedReads,
     serves: Serves,
+    carried_out: CarriedOut,
     pulls: Pulls,
     repair: Repair,
     anti_entropy: AntiEntropy,
@@ -124,6 +126,7 @@ impl Kv {
             turns: Turns::default(),
             shared_reads: SharedReads::default(),
             serves: Serves::default(),
+            carried_out: CarriedOut::default(),
             pulls: Pulls::default(),
             repair: Repair::new(me),
             republish_lag: std::time::Duration::ZERO,
@@ -138,8 +141,9 @@ impl Kv {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
-            commands_active: self.operations.len(),
+            commands_active: self.commands(),
             requests_active: self.serves.len(),
+            operations_remembered: self.carried_out.len(),
             offers_waiting: self.repair.waiting(),
             pulls_waiting: self.pulls.waiting(),
             expiring_7d: self.renewal.census().expiring(),
@@ -149,12 +153,17 @@ impl Kv {
         }
     }
 
+    /// Commands under way, those that were merged into others included.
+    fn commands(&self) -> usize {
+        self.operations.len() + self.core.merged_commands()
+    }
+
     fn on_command(&mut self, now: Instant, id: CommandId, command: Command) {
         if self.leave_by.is_some() {
             self.core.reply(id, Reply::Failed(CommandError::Leaving));
             return;
         }
-        if self.operations.len() >= self.core.config.commands_max {
+        if self.commands() >= self.core.config.commands_max {
             self.core.reply(id, Reply::Failed(CommandError::Busy));
             return;
         }
@@ -162,10 +171,11 @@ impl Kv {
         let operation = match command {
             Command::Put(put) => {
                 core.stats.puts += 1;
-                match PutOp::start(core, now, id, put) {
-                    Ok(put) => Operation::Put(Box::new(put)),
-                    Err(error) => return core.reply(id, Reply::Failed(error)),
-                }
+                return self.start_write(now, id, Work::Put(put));
+            }
+            Command::Apply(apply) => {
+                core.stats.operations += 1;
+                return self.start_write(now, id, Work::Apply { apply, may_delegate: true });
             }
             Command::Get { key, quorum } => {
                 core.stats.gets += 1;
@@ -188,6 +198,24 @@ impl Kv {
             }
         };
         self.operations.insert(id, operation);
+    }
+
+    fn start_write(&mut self, now: Instant, id: CommandId, work: Work) {
+        match PutOp::start(&mut self.core, now, id, work) {
+            Ok(put) => drop(self.operations.insert(id, Operation::Put(Box::new(put)))),
+            Err(error) => self.core.reply(id, Reply::Failed(error)),
+        }
+    }
+
+    /// Begins to carry an operation out for another node, unless it was asked for before.
+    fn on_apply(&mut self, now: Instant, serve: ServeId, from: NodeId, asked: &Apply) {
+        let started = self.carried_out.start(&mut self.core, now, serve, from, asked);
+        let Some((id, apply)) = started else { return };
+        if self.commands() >= self.core.config.commands_max {
+            self.core.reply(id, Reply::Failed(CommandError::Busy));
+        } else {
+            self.start_write(now, id, Work::Apply { apply, may_delegate: false });
+        }
     }
 
     /// Passes an event of a survey to the operation that made it.
@@ -251,6 +279,7 @@ impl Kv {
         let key = put.key();
         match feed(put, &mut self.core) {
             Step::Wait => {}
+            Step::Turn if self.merge_increment(key, id) => {}
             Step::Turn => match self.turns.queue(key, id) {
                 Queued::Now => self.begin_turn(now, id),
                 Queued::Later => {}
@@ -269,6 +298,25 @@ impl Kv {
                 self.end_turn(now, key, id);
             }
         }
+    }
+
+    /// Merges an increment into the last one that waits for its turn, so that a counter which is busy has
+    /// one write under way and one that waits. Returns whether it did.
+    fn merge_increment(&mut self, key: Key, id: CommandId) -> bool {
+        let Some(last) = self.turns.last_waiting(&key).filter(|last| *last != id) else {
+            return false;
+        };
+        let Some(Operation::Put(other)) = self.operations.remove(&id) else { return false };
+        let absorbed = match self.operations.get_mut(&last) {
+            Some(Operation::Put(waiting)) => waiting.absorb(&other),
+            Some(_) | None => false,
+        };
+        if absorbed {
+            self.core.merge_command(id, last);
+        } else {
+            self.operations.insert(id, Operation::Put(other));
+        }
+        absorbed
     }
 
     fn begin_turn(&mut self, now: Instant, id: CommandId) {
@@ -303,6 +351,9 @@ impl Kv {
             }
             AskPurpose::Names(id, from) => {
                 self.with_names(id, |listing, core| listing.on_answer(core, from, response));
+            }
+            AskPurpose::Apply(id, from) => {
+                self.with_put(now, id, |put, core| put.on_applied(core, from, response.as_ref()));
             }
             AskPurpose::ReadRepair => {}
             AskPurpose::Offer(offer) => {
@@ -341,7 +392,7 @@ impl Kv {
                 self.with_put(now, id, |put, core| put.on_own_merged(core, now, &reply));
             }
             OpPurpose::PutReplica(id) => {
-                self.with_put(now, id, |put, core| put.on_replica_merged(core, &reply));
+                self.with_put(now, id, |put, core| put.on_replica_merged(core, now, &reply));
             }
             OpPurpose::TakenBack => {}
             OpPurpose::Serve(id, index) => {
@@ -376,7 +427,10 @@ impl Kv {
 
     fn on_peer_request(&mut self, now: Instant, serve: ServeId, asked: PeerRequest) {
         if self.leave_by.is_some() {
-            let writes = matches!(asked.request, Request::Store { .. } | Request::Offer { .. });
+            let writes = matches!(
+                asked.request,
+                Request::Store { .. } | Request::Offer { .. } | Request::Apply(_)
+            );
             if writes {
                 let reason = potluck_wire::Refusal::NotServing;
                 self.core.respond(serve, Response::refused(reason));
@@ -389,6 +443,12 @@ impl Kv {
             let reason = potluck_wire::Refusal::Busy;
             self.core.respond(serve, Response::refused(reason));
             return;
+        }
+        if let Request::Apply(apply) = &asked.request
+            && self.core.serves
+            && asked.proven
+        {
+            return self.on_apply(now, serve, asked.from.id, apply);
         }
         self.serves.start(&mut self.core, now, serve, asked);
     }
@@ -517,6 +577,7 @@ impl Machine for Kv {
     type Output = Output;
 
     fn handle(&mut self, now: Instant, input: Input) {
+        self.carried_out.begin(now);
         match input {
             Input::Command { id, command } => self.on_command(now, id, command),
             Input::Found { lookup, from, record } => {
@@ -551,6 +612,9 @@ impl Machine for Kv {
         }
         while let Some((id, reply)) = self.core.rewrites_replied.pop_front() {
             self.renewal.on_reply(&mut self.core, id, &reply);
+        }
+        while let Some((id, reply)) = self.core.internal_replies.pop_front() {
+            self.carried_out.on_reply(&mut self.core, id, &reply);
         }
         self.check_left(now);
     }

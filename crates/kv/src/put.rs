@@ -9,22 +9,27 @@
 //! when a write that ends takes its envelope back. After each of these the other writes to the key load
 //! it again in their turns.
 
+mod operate;
+
 use potluck_base::{Deadline, Instant, Key, NodeId};
 use potluck_record::{
-    Context, Envelope, MergeAs, Place, SignedHead, StorageFailure, StorageOp, StorageReply,
+    Envelope, MergeAs, Place, SignedHead, StorageFailure, StorageOp, StorageReply,
 };
 use potluck_wire::Response;
 
 use crate::admissible::is_future_dated;
-use crate::command::{CommandError, CommandId, Put, Reply, WriteContext};
+use crate::apply;
+use crate::command::{Apply, CommandError, CommandId, Put, Reply, WriteContext};
 use crate::core::{Core, OpPurpose, Progress};
+use crate::delegate::Delegation;
 use crate::own_values::OwnValues;
 use crate::renewal::renewed::{name_of, renewed};
-use crate::renewal::{Rewrite, Task, is_rewrite};
+use crate::renewal::{Rewrite, Task};
 use crate::round::{Round, needed};
 use crate::storage;
 use crate::successor::{Basis, Edit, RuledOut, Writer, check, is_unconditional, successor};
 use crate::survey::{FUTURE_DATED_QUORUM, Keep, Question, Survey, SurveyEvent};
+use crate::values::Values;
 
 /// The action that a write requests of the store.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,21 +48,16 @@ pub(crate) enum Step {
     Done,
 }
 
-impl From<Progress> for Step {
-    fn from(progress: Progress) -> Self {
-        match progress {
-            Progress::Waiting => Self::Wait,
-            Progress::Done => Self::Done,
-        }
-    }
-}
-
 #[derive(Debug, Clone)]
 enum Stage {
     /// It reads the current state.
     Reading,
-    /// It waits for its turn, or for the writer's own envelope in it.
-    Turn(Edit),
+    /// It fetches the shares of other writers.
+    Fetching,
+    /// It waits for its turn, or for the writer's own envelope in it. An operation has no edit.
+    Turn(Option<Edit>),
+    /// A replica is asked to carry it out.
+    Delegated(Box<Delegation>),
     /// The envelope is signed: it is made durable here, then stored at the replicas.
     Storing(Box<Round>),
 }
@@ -73,18 +73,59 @@ enum OwnLoad {
     Stale,
 }
 
+/// What a write does.
+#[derive(Debug, Clone)]
+pub(crate) enum Work {
+    /// It puts or deletes a value.
+    Put(Put),
+    /// It renews or republishes a record of this node.
+    Rewrite {
+        /// Names the record; it has no value.
+        put: Put,
+        /// What is to be done.
+        task: Task,
+    },
+    /// It carries out an operation on a counter, set or map.
+    Apply {
+        /// The operation.
+        apply: Apply,
+        /// Whether a replica may be asked to carry it out, which is done once.
+        may_delegate: bool,
+    },
+}
+
+impl Work {
+    const fn quorum(&self) -> Option<u16> {
+        match self {
+            Self::Put(put) | Self::Rewrite { put, .. } => put.quorum,
+            Self::Apply { apply, .. } => apply.quorum,
+        }
+    }
+
+    /// Whether it is possible however little of the record was read.
+    fn is_blind(&self) -> bool {
+        match self {
+            Self::Put(put) => is_unconditional(put) || put.context == WriteContext::Blind,
+            Self::Rewrite { .. } => true,
+            Self::Apply { .. } => false,
+        }
+    }
+}
+
 /// One write under way.
 #[derive(Debug, Clone)]
 pub(crate) struct PutOp {
     id: CommandId,
     key: Key,
-    put: Put,
+    work: Work,
+    /// The shares of a record that is changed by an operation.
+    values: Values,
+    /// Whether the turn was given up before the end.
+    turn_over: bool,
     deadline: Instant,
     survey: Survey<SignedHead>,
     own: OwnLoad,
     stage: Stage,
-    /// What the renewal wants; `None`: the application writes.
-    task: Option<Task>,
 }
 
 impl PutOp {
@@ -93,7 +134,7 @@ impl PutOp {
         core: &mut Core,
         now: Instant,
         id: CommandId,
-        put: Put,
+        work: Work,
     ) -> Result<Self, CommandError> {
         if core.is_cloned() {
             return Err(CommandError::LostOwn);
@@ -101,8 +142,13 @@ impl PutOp {
         if let Some(offset) = core.clock_off() {
             return Err(CommandError::ClockOff(offset));
         }
-        let key = check(&core.identity.public_key(), &core.config, &put, core.wall(now))?;
-        Ok(Self::begin(core, now, id, put, key))
+        let me = core.identity.public_key();
+        let key = match &work {
+            Work::Put(put) => check(&me, &core.config, put, core.wall(now))?,
+            Work::Apply { apply, .. } => apply::check(&me, apply)?,
+            Work::Rewrite { .. } => return Err(CommandError::Absent),
+        };
+        Ok(Self::begin(core, now, id, work, key))
     }
 
     /// Begins a rewrite of the renewal.
@@ -128,15 +174,20 @@ impl PutOp {
             quorum: None,
             context: WriteContext::Blind,
         };
-        let begun = Self::begin(core, now, id, put, head.key());
-        Ok(Self { task: Some(rewrite.task), ..begun })
+        let work = Work::Rewrite { put, task: rewrite.task };
+        Ok(Self::begin(core, now, id, work, head.key()))
     }
 
-    fn begin(core: &mut Core, now: Instant, id: CommandId, put: Put, key: Key) -> Self {
+    fn begin(core: &mut Core, now: Instant, id: CommandId, work: Work, key: Key) -> Self {
+        let why = match &work {
+            Work::Put(_) => "put",
+            Work::Rewrite { .. } => "renew",
+            Work::Apply { .. } => "apply",
+        };
         let asked = Question {
             id,
             key,
-            why: if is_rewrite(id) { "renew" } else { "put" },
+            why,
             // For replicas that cannot store; small replica sets need relatively more.
             spare: if core.replication() < 8 { 3 } else { 1 },
             places: &[Place::Replica, Place::Own],
@@ -145,7 +196,8 @@ impl PutOp {
         let deadline = now + core.config.put_deadline;
         let survey = Survey::start(core, now, asked);
         let (own, stage) = (OwnLoad::Missing, Stage::Reading);
-        Self { id, key, put, deadline, survey, own, stage, task: None }
+        let values = Values::new(id, key);
+        Self { id, key, work, values, turn_over: false, deadline, survey, own, stage }
     }
 
     pub(crate) const fn key(&self) -> Key {
@@ -158,7 +210,7 @@ impl PutOp {
         let end = Deadline::new(self.deadline, "put");
         match &self.stage {
             Stage::Reading => Deadline::new(self.survey.deadline(), "put reads"),
-            Stage::Turn(_) => end,
+            Stage::Fetching | Stage::Turn(_) | Stage::Delegated(_) => end,
             Stage::Storing(round) => {
                 round.deadline().filter(|hedge| hedge.at < end.at).unwrap_or(end)
             }
@@ -176,6 +228,9 @@ impl PutOp {
 
     /// Takes an event of the survey.
     pub(crate) fn on_event(&mut self, core: &mut Core, now: Instant, event: SurveyEvent) -> Step {
+        if let (Stage::Fetching, SurveyEvent::Page(from, page)) = (&self.stage, &event) {
+            return self.on_page(core, now, *from, page.clone());
+        }
         let local = self.survey.on_event(core, now, event);
         match local.map(|local| (local.place, local.envelopes)) {
             Some((place, Ok(envelopes))) => self.on_local(core, now, place, envelopes),
@@ -202,6 +257,9 @@ impl PutOp {
         // An own future-dated envelope was signed while this node's clock ran ahead; see `sign`.
         let counting = heads.filter(|head| head.writer() != me || !is_future_dated(head, wall));
         self.survey.merge(counting.cloned());
+        if let Work::Apply { .. } = self.work {
+            self.values.take(envelopes.iter().cloned());
+        }
         if place == Place::Own && matches!(self.own, OwnLoad::Missing) {
             self.own = OwnLoad::Loaded(envelopes);
         }
@@ -211,22 +269,34 @@ impl PutOp {
         if self.survey.future_dated() >= FUTURE_DATED_QUORUM {
             return self.fail(core, CommandError::Clock);
         }
-        if let Some(task) = self.task {
+        if let Work::Rewrite { task, .. } = self.work {
             return self.after_reading_for(core, task);
         }
         let needed = core.read_quorum();
         let heads = self.survey.state();
-        let blind = is_unconditional(&self.put) || self.put.context == WriteContext::Blind;
         // This node itself counts as one of those that answered.
         let answers = self.survey.answers().len() as u16 + u16::from(core.serves);
         let unsure = answers < needed || self.survey.unread() > 0;
-        if !blind && heads.is_empty() && unsure {
+        if !self.work.is_blind() && heads.is_empty() && unsure {
             return self.fail(core, CommandError::TooFewAnswers { answers, needed });
         }
-        match Edit::of(&self.put, heads, core.wall(now)) {
+        let put = match &self.work {
+            Work::Put(put) | Work::Rewrite { put, .. } => put,
+            Work::Apply { apply, .. } => {
+                return match apply::ruled_out(apply, heads, core.wall(now)) {
+                    Some(error) => self.fail(core, error),
+                    None => self.after_reading_for_operation(core, now),
+                };
+            }
+        };
+        match Edit::of(put, heads, core.wall(now)) {
             Ok(edit) => {
-                self.stage = Stage::Turn(edit);
+                self.stage = Stage::Turn(Some(edit));
                 Step::Turn
+            }
+            Err(RuledOut::Kind(there)) => {
+                let asked = put.kind.unwrap_or_default();
+                self.fail(core, CommandError::OtherKind { there, asked })
             }
             Err(RuledOut::Conflict) => {
                 core.stats.conflicts += 1;
@@ -244,8 +314,7 @@ impl PutOp {
         if task == Task::Renew && (answers < needed || self.survey.unread() > 0) {
             return self.fail(core, CommandError::TooFewAnswers { answers, needed });
         }
-        let kind = self.put.kind.unwrap_or_default();
-        self.stage = Stage::Turn(Edit { context: Context::new(), kind });
+        self.stage = Stage::Turn(None);
         Step::Turn
     }
 
@@ -279,6 +348,7 @@ impl PutOp {
     /// Signs the envelope that follows this writer's own one, and makes it durable here.
     fn sign(&mut self, core: &mut Core, now: Instant, own: Vec<Envelope>) -> Step {
         let Stage::Turn(edit) = &self.stage else { return Step::Wait };
+        let edit = edit.clone();
         let own = own.into_iter().next();
         let (heads, wall) = (self.survey.state(), core.wall(now));
         if let Some(told) = heads.of(&core.identity.public_key()) {
@@ -303,10 +373,16 @@ impl PutOp {
             certificate: core.certificate,
             config: &core.config,
         };
-        let signed = match self.task {
-            None => successor(&writer, &basis, &self.put, edit, wall),
-            Some(Task::Renew) => renewed(&writer, &basis, wall),
-            Some(Task::Republish) => return self.republish(core, now, own),
+        let signed = match (&self.work, &edit) {
+            (Work::Put(put), Some(edit)) => successor(&writer, &basis, put, edit, wall),
+            (Work::Rewrite { task: Task::Renew, .. }, _) => renewed(&writer, &basis, wall),
+            (Work::Rewrite { task: Task::Republish, .. }, _) => {
+                return self.republish(core, now, own);
+            }
+            (Work::Apply { apply, .. }, _) => {
+                apply::next_share(&writer, &basis, apply, self.values.read(), wall)
+            }
+            (Work::Put(_), None) => return Step::Wait,
         };
         match signed {
             Ok(envelope) => {
@@ -315,7 +391,11 @@ impl PutOp {
                 let op = StorageOp::Merge { envelope: envelope.clone(), place, how };
                 core.storage(op, OpPurpose::PutOwn(self.id));
                 let previous = own.filter(|_| !taken_back);
-                let round = Round::new(self.id, self.put.quorum, envelope, previous, wall);
+                let round = Round::new(self.id, self.work.quorum(), envelope, previous, wall);
+                let round = match &self.work {
+                    Work::Put(_) | Work::Rewrite { .. } => round,
+                    Work::Apply { .. } => round.of_operation(self.may_delegate()),
+                };
                 self.stage = Stage::Storing(Box::new(round));
                 Step::Wait
             }
@@ -331,10 +411,7 @@ impl PutOp {
         let mut round = Round::new(self.id, None, own.clone(), Some(own), core.wall(now));
         let progress = round.begin(core, now, self.survey.nearest(core), self.survey.late());
         self.stage = Stage::Storing(Box::new(round));
-        match progress {
-            Progress::Waiting => Step::TurnOver,
-            Progress::Done => Step::Done,
-        }
+        self.after_round(core, now, progress)
     }
 
     /// The own envelope is durable: sends it to the replicas.
@@ -348,16 +425,35 @@ impl PutOp {
             return self.fail(core, (*failure).into());
         }
         let Stage::Storing(round) = &mut self.stage else { return Step::Wait };
-        match round.begin(core, now, self.survey.nearest(core), self.survey.late()) {
-            Progress::Waiting => Step::TurnOver,
-            Progress::Done => Step::Done,
+        let progress = round.begin(core, now, self.survey.nearest(core), self.survey.late());
+        self.after_round(core, now, progress)
+    }
+
+    /// What follows from the progress of the round. A put gives its turn up as soon as its envelope is
+    /// durable here. An operation keeps it until it is acknowledged: if it is refused, its share is taken
+    /// back, and no later share may contain it.
+    fn after_round(&mut self, core: &mut Core, now: Instant, progress: Progress) -> Step {
+        let Stage::Storing(round) = &self.stage else { return Step::Wait };
+        if progress == Progress::Done {
+            return if round.is_crowded() { self.delegate(core, now) } else { Step::Done };
         }
+        let over = !matches!(self.work, Work::Apply { .. }) || round.is_answered();
+        if over && !std::mem::replace(&mut self.turn_over, true) {
+            return Step::TurnOver;
+        }
+        Step::Wait
     }
 
     /// Takes the result of the merge into this node's own replica.
-    pub(crate) fn on_replica_merged(&mut self, core: &mut Core, reply: &StorageReply) -> Step {
+    pub(crate) fn on_replica_merged(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        reply: &StorageReply,
+    ) -> Step {
         let Stage::Storing(round) = &mut self.stage else { return Step::Wait };
-        round.on_replica_merged(core, reply).into()
+        let progress = round.on_replica_merged(core, reply);
+        self.after_round(core, now, progress)
     }
 
     /// Takes a replica's answer; `None` if the request failed.
@@ -369,7 +465,8 @@ impl PutOp {
         response: Option<&Response>,
     ) -> Step {
         let Stage::Storing(round) = &mut self.stage else { return Step::Wait };
-        round.on_stored(core, now, from, response).into()
+        let progress = round.on_stored(core, now, from, response);
+        self.after_round(core, now, progress)
     }
 
     /// Time has passed: acknowledgements may be late.
@@ -389,9 +486,13 @@ impl PutOp {
         let error = match &self.stage {
             Stage::Storing(round) if round.is_answered() => return,
             Stage::Storing(round) => round.too_few(core),
-            Stage::Reading | Stage::Turn(_) => CommandError::TooFewAcks {
+            Stage::Delegated(_) => CommandError::Unknown,
+            Stage::Fetching => self.too_few_values(core),
+            // Nothing was signed for it, so it can be repeated.
+            Stage::Turn(None) => CommandError::Busy,
+            Stage::Reading | Stage::Turn(Some(_)) => CommandError::TooFewAcks {
                 acks: 0,
-                needed: needed(core, self.put.quorum),
+                needed: needed(core, self.work.quorum()),
                 wanted: 0,
                 members: core.members,
             },

@@ -57,7 +57,7 @@ const GAP_PART: u32 = 200;
 pub(crate) const BEHIND_PART: u32 = 10;
 
 /// Marks the commands of rewrites, whose replies do not go to the application.
-const REWRITE: u64 = 1 << 63;
+const REWRITE: u64 = 1 << 62;
 
 /// Whether a command is a rewrite of this machine.
 pub(crate) const fn is_rewrite(id: CommandId) -> bool {

@@ -58,6 +58,12 @@ pub(crate) struct Round {
     acks: Vec<NodeId>,
     refusals: Refusals,
     answered: bool,
+    /// Whether the envelope is a share: an error says for certain whether it can take effect.
+    is_share: bool,
+    /// Whether the write is given to a replica if all refuse it because there are too many writers.
+    delegable: bool,
+    /// Whether that is so: it was taken back, and the application was not told.
+    crowded: bool,
     /// When the requests were sent.
     begun_at: Instant,
     /// When farther nodes are asked in place of those that have not acknowledged.
@@ -84,9 +90,26 @@ impl Round {
             acks: Vec::new(),
             refusals: Refusals::default(),
             answered: false,
+            is_share: false,
+            delegable: false,
+            crowded: false,
             begun_at: Instant::ZERO,
             hedge_at: None,
         }
+    }
+
+    /// The same for an operation, which is given as refused only if it certainly has no effect. If it is
+    /// `delegable` and all replicas refuse it because there are too many writers, the application is
+    /// not told, and [`is_crowded`](Self::is_crowded) says so.
+    pub(crate) const fn of_operation(mut self, delegable: bool) -> Self {
+        self.is_share = true;
+        self.delegable = delegable;
+        self
+    }
+
+    /// Whether the write came to nothing because there are too many writers.
+    pub(crate) const fn is_crowded(&self) -> bool {
+        self.crowded
     }
 
     /// Whether the application was told that the write is durable.
@@ -151,7 +174,7 @@ impl Round {
     fn store_at(&mut self, core: &mut Core, peer: Peer) {
         self.in_flight += 1;
         if peer.id == core.me.id {
-            let writers_max = core.config.writers_of(self.envelope.head().space());
+            let writers_max = core.writers_for(self.envelope.head());
             let op = StorageOp::Merge {
                 envelope: self.envelope.clone(),
                 place: Place::Replica,
@@ -244,6 +267,11 @@ impl Round {
         }
         if !self.answered {
             let error = self.why_not(core);
+            self.crowded =
+                self.delegable && error == CommandError::Refused(Refusal::TooManyWriters);
+            if self.crowded {
+                return Progress::Done;
+            }
             core.reply(self.id, Reply::Failed(error));
         }
         Progress::Done
@@ -265,7 +293,10 @@ impl Round {
             return CommandError::ClockAhead;
         }
         match last {
-            Some(reason) if nowhere || self.acks.is_empty() || reason == Refusal::Full => {
+            Some(reason)
+                if nowhere
+                    || !self.is_share && (self.acks.is_empty() || reason == Refusal::Full) =>
+            {
                 CommandError::Refused(reason)
             }
             Some(_) | None => self.too_few(core),

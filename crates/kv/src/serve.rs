@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use potluck_base::{Instant, Key, Peer};
+use potluck_record::limits::SHARE_BYTES_MAX;
 use potluck_record::{Envelope, MergeAs, Place, State, StateDigest, StorageOp, StorageReply};
 use potluck_wire::{
     Contacts, Found, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request, Response,
@@ -87,10 +88,10 @@ impl Serves {
                 let PeerRequest { contacts, budget, .. } = asked;
                 self.active.insert(id, Serving::Find { contacts, want, budget });
             }
-            Request::Store { .. } | Request::Offer { .. } if !core.serves => {
+            Request::Store { .. } | Request::Offer { .. } | Request::Apply(_) if !core.serves => {
                 core.respond(id, Response::refused(Refusal::NotServing));
             }
-            Request::Store { .. } | Request::Offer { .. } if !asked.proven => {
+            Request::Store { .. } | Request::Offer { .. } | Request::Apply(_) if !asked.proven => {
                 core.respond(id, Response::refused(Refusal::Unproven));
             }
             Request::Store { envelopes, .. } => self.start_store(core, now, id, &envelopes),
@@ -112,7 +113,8 @@ impl Serves {
             | Request::Member(_)
             | Request::Topic(_)
             | Request::Search(_)
-            | Request::Enroll(_) => {
+            | Request::Enroll(_)
+            | Request::Apply(_) => {
                 core.respond(id, Response::refused(Refusal::Unsupported));
             }
         }
@@ -142,7 +144,7 @@ impl Serves {
         }
         self.active.insert(id, Serving::Store { outcomes });
         for (index, envelope) in merges {
-            let writers_max = core.config.writers_of(envelope.head().space());
+            let writers_max = core.writers_for(envelope.head());
             let op = StorageOp::Merge {
                 envelope,
                 place: Place::Replica,
@@ -265,6 +267,11 @@ pub(crate) fn admit(core: &mut Core, now: Instant, part: &Bytes) -> Result<Envel
     }
     if !is_alive(&core.config, head, wall) {
         return Err(Refusal::Life);
+    }
+    // What one writer may keep is a limit of ingress: the record that has more is merged all the same.
+    let is_share = head.kind().is_shared();
+    if is_share && (head.values().len() > 1 || head.payload_len() > SHARE_BYTES_MAX) {
+        return Err(Refusal::BadEnvelope);
     }
     if !core.is_genuine(head) {
         return Err(Refusal::BadEnvelope);

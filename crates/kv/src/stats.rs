@@ -8,6 +8,14 @@ potluck_base::statistics! {
         counter puts: u64,
         /// Writes that enough replicas acknowledged.
         counter puts_written: u64,
+        /// Operations on counters, sets and maps asked for.
+        counter operations: u64,
+        /// Of these, operations that a replica was asked to carry out, for lack of room for a writer.
+        counter operations_delegated: u64,
+        /// Increments that were signed together with another one that waited for the same counter.
+        counter operations_merged: u64,
+        /// Operations that this node carried out for others.
+        counter operations_carried_out: u64,
         /// Reads asked for.
         counter gets: u64,
         /// Reads that found a record.
@@ -56,6 +64,8 @@ potluck_base::statistics! {
         counter names_busy: u64,
         /// Expired envelopes dropped.
         counter expired: u64,
+        /// Operations of others whose outcome is remembered now.
+        gauge operations_remembered: usize,
         /// Commands under way now.
         gauge commands_active: usize,
         /// Requests of others under way now.

@@ -3,6 +3,8 @@
 //!
 //! Pure functions of the write, of what this node has read, and of the clock: no request is sent here.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use potluck_base::{Identity, Key, NetworkId, PublicKey, UnixMillis};
 use potluck_record::limits::{CLOCK_AHEAD_MAX, PROVIDER_LIFE};
@@ -11,6 +13,7 @@ use potluck_record::{
 };
 
 use crate::admissible::is_admissible;
+use crate::apply::fit_context;
 use crate::command::{CommandError, Put, WriteContext};
 use crate::config::Config;
 use crate::own_values::OwnValues;
@@ -50,6 +53,8 @@ pub(crate) enum RuledOut {
     Conflict,
     /// There is nothing to delete.
     Absent,
+    /// It is a record of this kind, which is changed by operations.
+    Kind(Kind),
 }
 
 /// Checks a write before any request is sent, and returns its key.
@@ -73,6 +78,10 @@ pub(crate) fn check(
         && names_future_versions(me, context, wall)
     {
         return Err(CommandError::BadContext);
+    }
+    if let Some(kind) = put.kind.filter(|kind| put.value.is_some() && kind.is_shared()) {
+        let rule = kind.how_to_change().unwrap_or("records of this kind are changed by operations");
+        return Err(DraftError::Rule(rule).into());
     }
     if !put.space.admits(me) {
         return Err(DraftError::Rule("only its owner writes to an own space").into());
@@ -107,13 +116,17 @@ impl Edit {
     ) -> Result<Self, RuledOut> {
         let live = heads.live(wall);
         let kind_of = |writer| heads.of(writer).map(SignedHead::kind);
+        let kinds: Vec<Kind> = live.iter().filter_map(|live| kind_of(&live.writer)).collect();
+        let replaces = put.value.is_some() && put.kind.is_none();
+        if replaces && !kinds.is_empty() && kinds.iter().all(|kind| kind.is_shared()) {
+            return Err(RuledOut::Kind(kinds[0]));
+        }
         let context = match &put.context {
             WriteContext::Given(context) => context.clone(),
             WriteContext::Blind => Context::new(),
             WriteContext::Read if is_unconditional(put) => Context::new(),
             WriteContext::Read => {
-                let lww = live.iter().filter(|it| kind_of(&it.writer) == Some(Kind::Lww)).count();
-                if live.len() - lww + lww.min(1) > 1 {
+                if values_read(&kinds) > 1 {
                     return Err(RuledOut::Conflict);
                 }
                 if put.value.is_none() && live.is_empty() {
@@ -132,12 +145,24 @@ impl Edit {
             Space::Content => Kind::Lww,
             Space::Own(_) | Space::Commons => {
                 let existing = live.first().and_then(|live| kind_of(&live.writer));
-                let existing = existing.filter(|kind| matches!(kind, Kind::Siblings | Kind::Lww));
+                // A deletion is of the kind that it deletes, so that it has that kind's places for writers.
+                let existing = existing.filter(|kind| {
+                    matches!(kind, Kind::Siblings | Kind::Lww)
+                        || put.value.is_none() && kind.is_shared()
+                });
                 put.kind.or(existing).unwrap_or_default()
             }
         };
         Ok(Self { context, kind })
     }
+}
+
+/// The number of values that a reader sees of live values of these kinds: the last one of `lww`, and one
+/// of all shares of a counter, set or map.
+fn values_read(kinds: &[Kind]) -> usize {
+    let folds = |kind: &Kind| *kind == Kind::Lww || kind.is_shared();
+    let folded: BTreeSet<&Kind> = kinds.iter().filter(|kind| folds(kind)).collect();
+    kinds.iter().filter(|kind| !folds(kind)).count() + folded.len()
 }
 
 /// The envelope that follows the writer's last one.
@@ -212,7 +237,7 @@ fn draft(
         .unwrap_or(end);
     let (space, name) = (put.space, put.name.clone());
     let certificate = writer.certificate;
-    context.fit_to(writer.config.context_entries_max);
+    fit_context(&mut context, &me, writer.config.context_entries_max);
     Ok(Draft { space, name, kind, values, dot, context, expires, certificate })
 }
 

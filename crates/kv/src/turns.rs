@@ -41,6 +41,12 @@ impl Turns {
         if queue.len() == 1 { Queued::Now } else { Queued::Later }
     }
 
+    /// The last of the writes that wait for their turn.
+    pub(crate) fn last_waiting(&self, key: &Key) -> Option<CommandId> {
+        let queue = self.by_key.get(key)?;
+        queue.back().copied().filter(|_| queue.len() > 1)
+    }
+
     /// Takes a write off the queue. Returns the write whose turn begins by that.
     pub(crate) fn leave(&mut self, key: Key, id: CommandId) -> Option<CommandId> {
         let queue = self.by_key.get_mut(&key)?;
@@ -64,8 +70,10 @@ mod tests {
     fn the_next_write_has_the_turn_when_the_one_before_it_leaves() {
         let mut turns = Turns::default();
         assert_eq!(turns.queue(KEY, CommandId(1)), Queued::Now);
+        assert_eq!(turns.last_waiting(&KEY), None, "it does not wait");
         assert_eq!(turns.queue(KEY, CommandId(2)), Queued::Later);
         assert_eq!(turns.queue(KEY, CommandId(3)), Queued::Later);
+        assert_eq!(turns.last_waiting(&KEY), Some(CommandId(3)));
         assert_eq!(turns.leave(KEY, CommandId(2)), None, "the first one keeps the turn");
         assert_eq!(turns.leave(KEY, CommandId(2)), None, "it has left");
         assert_eq!(turns.leave(KEY, CommandId(1)), Some(CommandId(3)));

@@ -248,6 +248,20 @@ impl Ask for potluck_kv::Put {
     }
 }
 
+impl From<potluck_kv::Apply> for Command {
+    fn from(apply: potluck_kv::Apply) -> Self {
+        Self::Apply(apply)
+    }
+}
+
+impl Ask for potluck_kv::Apply {
+    type Reply = potluck_kv::Written;
+
+    fn read(reply: Reply) -> Result<potluck_kv::Written, AskError> {
+        if let Reply::Written(written) = reply { Ok(written) } else { Err(reply.into()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

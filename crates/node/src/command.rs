@@ -6,7 +6,7 @@ use bytes::Bytes;
 use potluck_base::{Contact, Key, Peer};
 use potluck_dht::{EntryPoint, LookupTrace, TableView};
 use potluck_gossip::{FoundFile, MembersView, MessageId, TopicName};
-pub use potluck_kv::{CommandError, CommandId, Put, WriteContext};
+pub use potluck_kv::{Apply, CommandError, CommandId, Put, WriteContext};
 use potluck_kv::{Held, NamesListed, ReadDone, ReplicaState, Written};
 use potluck_link::RevocationError;
 use potluck_record::NamesQuery;
@@ -19,6 +19,8 @@ use crate::view::{Stats, StatusView};
 pub enum Command {
     /// Write or delete a record.
     Put(Put),
+    /// Change a counter, set or map.
+    Apply(Apply),
     /// Read a record.
     Get {
         /// Its key.

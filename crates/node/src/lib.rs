@@ -16,7 +16,7 @@ pub mod settings;
 pub mod view;
 
 pub use ask::{Ask, AskError};
-pub use command::{Command, CommandError, CommandId, Put, Reply, WriteContext};
+pub use command::{Apply, Command, CommandError, CommandId, Put, Reply, WriteContext};
 pub use config::{Config, ConfigError};
 pub use input::{CallId, EnrolmentId, InboundId, Input};
 pub use node::{Node, Start};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Space;
+use crate::{Kind, Space};
 
 /// Longest name in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 512;
@@ -34,14 +34,40 @@ pub const PROVIDER_LIFE: Duration = Duration::from_secs(3600);
 /// last are kept.
 pub const PROVIDERS_MAX: u16 = 128;
 
-/// Most writers of a key of this space.
+/// Most writers of one counter, set or map, beside [`SHARED_HOLDERS_MAX`]; refused at ingress, never
+/// at merge. Raising it makes each read of a much-written record larger.
+pub const SHARED_WRITERS_MAX: u16 = 256;
+/// Further writers of one counter, set or map that are among the nodes closest to the key: the nodes
+/// that carry out operations for others when [`SHARED_WRITERS_MAX`] writers are there. Twice the
+/// largest replication.
+pub const SHARED_HOLDERS_MAX: u16 = 64;
+/// Largest share of one writer of a counter, set or map. All shares of a key together, 5 MiB at most,
+/// must fit the pages that a read fetches from one replica.
+pub const SHARE_BYTES_MAX: usize = 16 * 1024;
+/// Most elements or fields in the share of one writer, the removals that it keeps included. Raising it
+/// makes an operation on a large set slower.
+pub const SHARE_ENTRIES_MAX: usize = 1024;
+/// Longest element of a set and longest name of a map's field, in bytes of UTF-8.
+pub const ELEMENT_BYTES_MAX: usize = 512;
+/// Most elements in one operation on a set.
+pub const OPERATION_ELEMENTS_MAX: usize = 256;
+/// Largest operation as it is sent to a replica: an operation that cannot fit a share is not sent.
+pub const OPERATION_BYTES_MAX: usize = SHARE_BYTES_MAX + 1024;
+
+/// Most writers of a key of this space and kind.
 #[must_use]
-pub const fn writers_max(space: Space) -> u16 {
+pub const fn writers_max(space: Space, kind: Kind) -> u16 {
     match space {
         Space::Provider => PROVIDERS_MAX,
+        _ if kind.is_shared() => SHARED_WRITERS_MAX + SHARED_HOLDERS_MAX,
         _ => WRITERS_MAX,
     }
 }
+
+const _: () = assert!(SHARE_BYTES_MAX <= VALUE_BYTES_MAX);
+const _: () = assert!(
+    (SHARED_WRITERS_MAX + SHARED_HOLDERS_MAX) as usize * SHARE_BYTES_MAX <= 5 * 1024 * 1024
+);
 
 const _: () = assert!(PROVIDERS_MAX as usize <= CONTEXT_ENTRIES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX <= PAYLOAD_BYTES_MAX);

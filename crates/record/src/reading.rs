@@ -1,24 +1,94 @@
 //! What a reader sees: the live values of a state, folded by kind.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use potluck_base::{PublicKey, UnixMillis};
 
 use crate::limits::PROVIDERS_MAX;
-use crate::{Context, Dot, Envelope, Kind, Space, State};
+use crate::{Context, Dot, Envelope, Kind, Shares, Space, State};
+
+/// What the shares of a counter, set or map make together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Folded {
+    /// The sum of a counter.
+    Counter(i128),
+    /// The elements of a set.
+    Set(BTreeSet<String>),
+    /// The fields of a map with their values.
+    Map(BTreeMap<String, Bytes>),
+}
+
+impl Folded {
+    /// This as JSON text: a counter's decimal, an array of a set's elements, an object of a map's
+    /// fields. A field's value that is no text is an object with its `valueBase64`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let (mut out, mut first) = (String::new(), true);
+        let mut comma = |out: &mut String| {
+            if !std::mem::take(&mut first) {
+                out.push(',');
+            }
+        };
+        match self {
+            Self::Counter(sum) => out = sum.to_string(),
+            Self::Set(elements) => {
+                out.push('[');
+                for element in elements {
+                    comma(&mut out);
+                    push_json_text(&mut out, element);
+                }
+                out.push(']');
+            }
+            Self::Map(fields) => {
+                out.push('{');
+                for (field, value) in fields {
+                    comma(&mut out);
+                    push_json_text(&mut out, field);
+                    out.push(':');
+                    if let Ok(text) = std::str::from_utf8(value) {
+                        push_json_text(&mut out, text);
+                    } else {
+                        out.push_str("{\"valueBase64\":\"");
+                        data_encoding::BASE64.encode_append(value, &mut out);
+                        out.push_str("\"}");
+                    }
+                }
+                out.push('}');
+            }
+        }
+        out
+    }
+}
+
+/// Appends a text as a JSON string.
+fn push_json_text(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
 
 /// One value that a reader sees.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Value {
-    /// The bytes.
+    /// The bytes; of a counter, set or map [its JSON](Folded::to_json).
     pub bytes: Bytes,
-    /// Who wrote it.
+    /// Who wrote it; of a counter, set or map the writer of the newest share.
     pub writer: PublicKey,
-    /// Its version.
+    /// Its version; of a counter, set or map that of the newest share.
     pub dot: Dot,
     /// How it was meant to be read.
     pub kind: Kind,
-    /// When it expires.
+    /// When it expires; of a counter, set or map when the last share does.
     pub expires: UnixMillis,
+    /// What the shares make, if it is a counter, set or map.
+    pub folded: Option<Folded>,
 }
 
 /// A folded state.
@@ -33,7 +103,8 @@ pub struct Reading {
 impl Reading {
     /// Folds `state` as a reader at `now` does.
     ///
-    /// Kinds fold apart: last-write-wins values to the highest (dot, writer), siblings not at all.
+    /// Kinds fold apart: last-write-wins values to the highest (dot, writer), the shares of a counter,
+    /// set or map to one value, siblings not at all. Shares that cannot be read are left out.
     /// Mixed kinds under one key come back together, with their kinds. Equal content written by
     /// several writers is one value. Of provider records the newest [`PROVIDERS_MAX`] are read.
     #[must_use]
@@ -51,6 +122,7 @@ impl Reading {
                     dot: live.dot,
                     kind,
                     expires: entry.expires(),
+                    folded: None,
                 })
             })
             .collect();
@@ -69,6 +141,25 @@ impl Reading {
             lww_seen |= folds;
             keep
         });
+        if !is_content {
+            fold_shares(&mut values, state, now);
+        }
         Self { values, context: state.context() }
+    }
+}
+
+/// Puts one value in the place of all shares of a counter, set or map: that of the newest share.
+fn fold_shares(values: &mut Vec<Value>, state: &State<Envelope>, now: UnixMillis) {
+    for kind in [Kind::Counter, Kind::Set, Kind::Map] {
+        let shares = values.iter().filter(|value| value.kind == kind);
+        let Some(last) = shares.map(|value| value.expires).max() else { continue };
+        let folded = Shares::of(state, kind, now).fold();
+        let mut seen = false;
+        values.retain(|value| value.kind != kind || !std::mem::replace(&mut seen, true));
+        for value in values.iter_mut().filter(|value| value.kind == kind) {
+            value.bytes = folded.to_json().into();
+            value.expires = last;
+            value.folded = Some(folded.clone());
+        }
     }
 }

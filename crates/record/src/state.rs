@@ -234,11 +234,19 @@ impl<E: HasHead> State<E> {
         context
     }
 
+    /// All that the contexts of these envelopes cover, together. Unlike [`context`](Self::context) it
+    /// is not fitted, and the envelopes' own dots are not in it.
+    #[must_use]
+    pub fn covered(&self) -> Context {
+        let mut covered = Context::new();
+        self.heads().for_each(|head| covered.join(head.context()));
+        covered
+    }
+
     /// The values that no context covers, by writer and dot.
     #[must_use]
     pub fn live(&self, now: UnixMillis) -> Vec<Live> {
-        let mut covered = Context::new();
-        self.heads().for_each(|head| covered.join(head.context()));
+        let covered = self.covered();
         self.heads()
             .flat_map(|head| {
                 head.values().iter().enumerate().map(move |(index, value)| (head, index, value))

@@ -220,6 +220,7 @@ mod tests {
             bytes: Bytes::from_static(text.as_bytes()),
             writer: writer(),
             dot,
+            folded: None,
             kind: Kind::Siblings,
             expires: UnixMillis(u64::MAX),
         };

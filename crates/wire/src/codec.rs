@@ -83,7 +83,8 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
         | Request::Topic(_)
         | Request::Search(_)
         | Request::Enroll(_)
-        | Request::Names(_) => Ok(request),
+        | Request::Names(_)
+        | Request::Apply(_) => Ok(request),
     }
 }
 
@@ -132,18 +133,19 @@ pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
         | Response::Topic(_)
         | Response::Taken
         | Response::Enrolled { .. }
-        | Response::Names(_) => Ok(response),
+        | Response::Names(_)
+        | Response::Applied(_) => Ok(response),
     }
 }
 
 /// Whether this version knows requests of this number.
 const fn is_request(number: u64) -> bool {
-    matches!(number, 0..=10 | 17)
+    matches!(number, 0..=10 | 16 | 17)
 }
 
 /// Whether this version knows responses of this number.
 const fn is_response(number: u64) -> bool {
-    matches!(number, 0..=11 | 15)
+    matches!(number, 0..=11 | 14 | 15)
 }
 
 /// As [`decode`], with a well-formed message of an unknown number told apart from garbage.

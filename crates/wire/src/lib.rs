@@ -8,6 +8,7 @@
 //! yields only messages within [`limits`].
 
 pub mod admission;
+mod apply;
 mod codec;
 pub mod contact;
 pub mod lan;
@@ -24,6 +25,7 @@ pub mod topic_message;
 pub use admission::{
     Certificate, Enroll, Grant, GrantTerms, Revocation, Revoked, Ticket, TicketError,
 };
+pub use apply::{Applied, Apply};
 pub use codec::{DecodeError, decode_request, decode_response, encode_request, encode_response};
 pub use lan::{Beacon, LanKey, LanTag};
 pub use member::{

@@ -6,6 +6,7 @@ use potluck_base::{BlobId, Contact, Key};
 use potluck_record::{CertificateHash, Dot, EnvelopeId, StateDigest};
 
 use crate::admission::{Enroll, cbor_proof};
+use crate::apply::{Applied, Apply};
 use crate::member::{MemberRequest, MemberResponse};
 use crate::names::{Names, NamesFound};
 use crate::search::SearchRequest;
@@ -101,6 +102,9 @@ pub enum Request {
     /// Which names do you hold?
     #[n(17)]
     Names(#[n(0)] Names),
+    /// Carry an operation on a counter, set or map out for me.
+    #[n(16)]
+    Apply(#[n(0)] Apply),
 }
 
 /// A pull of records by key.
@@ -193,6 +197,9 @@ pub enum Response {
     /// Names that are held.
     #[n(15)]
     Names(#[n(0)] NamesFound),
+    /// What became of an operation that was to be carried out.
+    #[n(14)]
+    Applied(#[n(0)] Applied),
 }
 
 /// The answer to [`Request::Have`].

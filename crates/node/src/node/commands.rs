@@ -27,6 +27,7 @@ impl Node {
                 | Command::Get { .. }
                 | Command::Replicas { .. }
                 | Command::Names { .. }
+                | Command::Apply(_)
         );
         if let Some(error) = self.keeps_from_others(now).filter(|_| needs_others) {
             return self.reply(id, Reply::Failed(error));
@@ -34,6 +35,9 @@ impl Node {
         let host = Owner::Host(id);
         match command {
             Command::Put(put) => self.start_kv(now, host, potluck_kv::Command::Put(put)),
+            Command::Apply(apply) => {
+                self.start_kv(now, host, potluck_kv::Command::Apply(apply));
+            }
             Command::Get { key, quorum } => {
                 self.start_kv(now, host, potluck_kv::Command::Get { key, quorum });
             }

@@ -70,7 +70,8 @@ impl Node {
             request @ (Request::Store { .. }
             | Request::Offer { .. }
             | Request::Load(_)
-            | Request::Names(_)) => {
+            | Request::Names(_)
+            | Request::Apply(_)) => {
                 let from = inbound.from.in_network(&self.network);
                 self.ask_kv(now, inbound, Question { from, request, contacts: Vec::new() });
             }

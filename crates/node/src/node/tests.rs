@@ -2,6 +2,7 @@
 
 mod addresses;
 mod files;
+mod kinds;
 mod table;
 
 use std::time::Duration;

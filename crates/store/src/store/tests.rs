@@ -308,7 +308,8 @@ fn dead_providers_keep_no_living_one_out() {
     };
     let mut store = MemoryStore::in_memory();
     let mut put = |envelope: &Envelope| {
-        let how = MergeAs::Ingress { writers_max: writers_max(Space::Provider), now };
+        let how =
+            MergeAs::Ingress { writers_max: writers_max(Space::Provider, Kind::PerWriter), now };
         let op = StorageOp::Merge { envelope: envelope.clone(), place: Place::Replica, how };
         let reply = store.apply(&[op]).remove(0);
         assert_eq!(store.counters_hold(), Ok(true));

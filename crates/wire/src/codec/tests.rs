@@ -252,6 +252,7 @@ fn a_request_of_an_unknown_number_is_told_apart_from_garbage() {
         ([2, 0x82, 15, 0x80], DecodeError::Unknown),
         ([2, 0x82, 10, 0x80], DecodeError::Malformed),
         ([2, 0x82, 17, 0x80], DecodeError::Malformed),
+        ([2, 0x82, 16, 0x80], DecodeError::Malformed),
         ([2, 0x82, 11, 0x81], DecodeError::Malformed),
         ([2, 0x83, 11, 0x80], DecodeError::Malformed),
     ] {

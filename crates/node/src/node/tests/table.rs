@@ -34,6 +34,8 @@ pub(super) struct Table {
     inbound: BTreeMap<InboundId, (usize, CallId)>,
     next: u64,
     pub(super) calls: u64,
+    /// Places for writers of a counter, set or map.
+    shared_writers: u16,
 }
 
 pub(super) fn network() -> NetworkId {
@@ -43,6 +45,11 @@ pub(super) fn network() -> NetworkId {
 impl Table {
     /// `count` nodes that have all found each other.
     pub(super) fn joined(count: usize) -> Self {
+        Self::joined_with(count, potluck_kv::Config::default().shared_writers_max)
+    }
+
+    /// The same where a counter, set or map has places for this many writers.
+    pub(super) fn joined_with(count: usize, shared_writers: u16) -> Self {
         let mut table = Self {
             seats: Vec::new(),
             now: Instant::ZERO,
@@ -50,6 +57,7 @@ impl Table {
             inbound: BTreeMap::new(),
             next: 0,
             calls: 0,
+            shared_writers,
         };
         for _ in 0..count {
             table.join();
@@ -87,6 +95,7 @@ impl Table {
             ..Config::default()
         };
         config.kv.replication = super::REPLICATION;
+        config.kv.shared_writers_max = self.shared_writers;
         config.dht.client = client;
         let seed = [index as u8; 32];
         let start = Start {
