@@ -221,12 +221,6 @@ fn check(record: &Record) -> Result<(), String> {
         return Err("a record has a value".to_owned());
     }
     for value in &record.values {
-        if !matches!(value.kind.as_str(), "siblings" | "lww") {
-            return Err(format!(
-                "a record of kind {}, which this version cannot import; use a newer one",
-                value.kind
-            ));
-        }
         match value.bytes() {
             None => return Err("valueBase64 is no Base64".to_owned()),
             Some(bytes) if bytes.len() > VALUE_BYTES_MAX => {

@@ -27,6 +27,8 @@ use crate::text::{count, printable};
 
 /// Records that are written at once. Raising it is faster until the node is busy.
 const WRITTEN_AT_ONCE: usize = 16;
+/// Kinds of which one write restores one value.
+const KINDS: [&str; 2] = ["siblings", "lww"];
 /// How often a write is tried while the node or its replicas cannot be reached.
 const TRIES: usize = 3;
 /// Records that are named because they were not written.
@@ -48,11 +50,12 @@ pub(crate) fn run(global: &Global, args: &ImportArgs) -> Result<(), Failure> {
         match lines.next() {
             Ok(Some(_)) => {}
             Ok(None) => break,
-            Err(failure) => {
+            Err(failure) if failure.exit == Exit::Verification => {
                 let hint = "nothing was written; what stands before the damage can be imported from \
                             stdin: potluck import - < FILE";
                 return Err(failure.hint(hint));
             }
+            Err(failure) => return Err(failure),
         }
     }
     let total = lines.bytes();
@@ -295,6 +298,10 @@ fn is_equal(values: &[&Value], there: &Siblings) -> bool {
 
 /// Whether one node can write these values: it keeps its own siblings within limits, and all in one kind.
 fn fits(values: &[&Value]) -> Result<(), Failure> {
+    if let Some(other) = values.iter().find(|value| !KINDS.contains(&value.kind.as_str())) {
+        let message = format!("this version cannot import records of kind {}", other.kind);
+        return Err(Failure::new(Exit::Usage, "badKind", message));
+    }
     if values.windows(2).any(|pair| pair[0].kind != pair[1].kind) {
         let message = "its siblings are of several kinds, which one node cannot write";
         return Err(Failure::new(Exit::Usage, "mixedKinds", message));
@@ -377,6 +384,7 @@ mod tests {
         assert_eq!(fits(&[&large; 2]), Ok(()));
         assert!(fits(&[&large; 3]).is_err());
         assert!(fits(&[&one, &value("b25l", "lww")]).is_err());
+        assert!(fits(&[&value("b25l", "tree")]).is_err_and(|it| it.message.contains("kind tree")));
     }
 
     #[test]

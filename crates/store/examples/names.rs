@@ -1,6 +1,6 @@
 //! How fast names are listed: `cargo run --release -p potluck-store --example names -- N` loads N records of
-//! 200 bytes, then lists all of them by pages of the index, 100 names by their prefix, and the same 100
-//! as a store without an index would: by reading every record. It also builds the index anew.
+//! 200 bytes, then lists all of them by pages of the index, those that begin with `name 0000`, and the same
+//! as a store without an index would: by reading every record.
 
 use std::io::Write;
 use std::time::Instant;
