@@ -84,6 +84,7 @@ mod tests {
             node: "00".into(),
             at: String::new(),
             kind: "siblings".into(),
+            expires_at: String::new(),
         };
         Siblings { context: "c".into(), siblings: values.iter().map(sibling).collect() }
     }
