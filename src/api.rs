@@ -6,6 +6,7 @@ mod admission;
 mod files;
 mod gossip;
 mod keys;
+mod settings;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub(crate) use gossip::{
     FoundFile, GossipStats, InOut, Lagged, Member, MemberCounts, Members, Published,
     PublishedLines, Search, Suspicions, ViewSizes,
 };
+
+pub(crate) use settings::{NetworkSettings, Setting, SettingRequest};
 
 /// The header with a record's version.
 pub(crate) const VERSION_HEADER: &str = "x-potluck-version";
@@ -200,6 +203,10 @@ pub(crate) struct Status {
     pub(crate) announced_in_turn: bool,
     /// Memory of the process.
     pub(crate) memory_bytes: u64,
+    /// Records written by this node that end within seven days, because their writer gave them that
+    /// life or they could not be renewed.
+    #[serde(rename = "recordsExpiring7d", default)]
+    pub(crate) records_expiring_7d: u64,
 }
 
 /// An address that this node tells others.

@@ -17,6 +17,7 @@ mod progress;
 pub(crate) mod publish;
 pub(crate) mod put;
 pub(crate) mod search;
+mod settings;
 pub(crate) mod share;
 mod siblings;
 pub(crate) mod sim;

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 
 use potluck_base::{Admission, PublicKey};
 
-pub(crate) use input::Input;
-pub(crate) use load::{Flag, load};
+pub(crate) use input::{Input, shown};
+pub(crate) use load::{Flag, load, nearest};
 pub(crate) use print::{to_json, to_toml};
 
 use crate::failure::Failure;

@@ -25,6 +25,7 @@ mod problem;
 mod reply;
 mod search;
 mod server;
+mod settings;
 mod sse;
 mod topics;
 mod views;

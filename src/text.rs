@@ -4,6 +4,7 @@
 //! does not turn the direction of writing; one line stays one line.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// Whether a terminal does something else with a character than showing it: control characters,
 /// line and paragraph separators, marks that turn the direction of writing, invisible tags.
@@ -91,6 +92,16 @@ pub(crate) fn quoted(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", printable(word).replace('\'', r"'\''"))
+}
+
+/// A span of time in the largest unit that gives a whole number: `365d`, not the months and days of a
+/// calendar.
+pub(crate) fn whole_span(value: Duration) -> String {
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+    let millis = value.as_millis();
+    let whole = units.into_iter().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit));
+    let (name, unit) = whole.unwrap_or(("ms", 1));
+    format!("{}{name}", millis / unit)
 }
 
 #[cfg(test)]

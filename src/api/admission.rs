@@ -121,6 +121,9 @@ pub(crate) struct NetworkView {
     /// When this node's certificate expires.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) certificate_expires_at: Option<String>,
+    /// The settings in force.
+    #[serde(default)]
+    pub(crate) settings: super::NetworkSettings,
 }
 
 /// Where the authority key is to be written to or read from, on the node's machine.

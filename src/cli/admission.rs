@@ -16,6 +16,8 @@ Examples:
 pub(super) const NETWORK_EXAMPLES: &str = "\
 Examples:
   potluck network show
+  potluck network set replication 5
+  potluck network set republish_interval 30s
   potluck network key export ./authority-key";
 
 /// `invite`.
@@ -59,8 +61,15 @@ pub(crate) struct NetworkArgs {
 /// What of the network.
 #[derive(Debug, Subcommand)]
 pub(crate) enum NetworkCommand {
-    /// Its name, its authority, and how this node is admitted
+    /// Its name, its authority, how this node is admitted, and the settings in force
     Show,
+    /// Change a setting of all nodes of the network; needs the authority key
+    Set {
+        /// replication, default_ttl, republish_interval or gossip_interval
+        key: String,
+        /// A number or a span of time such as 30s; default: as each node is configured
+        value: String,
+    },
     /// The authority key: its holder lets machines in and puts them out
     Key {
         #[command(subcommand)]

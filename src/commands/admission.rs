@@ -120,6 +120,7 @@ fn cancel(global: &Global, client: &Client, id: &str) -> Result<(), Failure> {
 pub(crate) fn network(global: &Global, args: &NetworkArgs) -> Result<(), Failure> {
     match &args.command {
         NetworkCommand::Show => show(global),
+        NetworkCommand::Set { key, value } => super::settings::set(global, key, value),
         NetworkCommand::Key { command: KeyCommand::Export { file } } => {
             let path = key(global, "/v1/network/key/export", file)?;
             global.out().note(format!(
@@ -157,7 +158,7 @@ fn show(global: &Global) -> Result<(), Failure> {
     if let Some(expires) = &view.certificate_expires_at {
         out.line(format!("admitted   until {expires}, renewed before"))?;
     }
-    Ok(())
+    super::settings::print(&out, &view.settings)
 }
 
 /// Has the node write or read the key, which never goes over HTTP.

@@ -38,6 +38,7 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
         ["holds", &format!("{}, {}", count(status.records, "record"), bytes(status.record_bytes))],
         ["files", &format!("{}, {}", count(status.blobs, "file"), bytes(status.blob_bytes))],
         ["memory", &bytes(status.memory_bytes)],
+        ["ending", &ending(status.records_expiring_7d)],
     ];
     out.bytes(table(&rows.map(|row| row.map(ToString::to_string))).as_bytes())?;
     for reason in &status.reasons {
@@ -66,6 +67,15 @@ fn reached(status: &Status) -> String {
         text.push_str("; its router gives it another port for each peer, so most cannot dial it");
     }
     text
+}
+
+/// How many of this node's own records end soon.
+fn ending(records: u64) -> String {
+    match records {
+        0 => "no record of this node ends within 7 days".to_owned(),
+        1 => "1 record of this node ends within 7 days".to_owned(),
+        more => format!("{more} records of this node end within 7 days"),
+    }
 }
 
 /// How the node's clock compares with those of its peers.

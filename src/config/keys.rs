@@ -6,6 +6,7 @@ use toml::Value;
 
 use super::input::{Input, Wrong};
 use super::{OnTerm, Settings};
+use crate::text::whole_span;
 
 /// A value as it is shown.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,13 +50,8 @@ fn unset(example: &str) -> Shown {
     Shown::Unset(Value::String(example.to_owned()))
 }
 
-/// In the largest unit that gives a whole number: `365d`, not the months and days of a calendar.
 fn duration(value: Duration) -> Shown {
-    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
-    let millis = value.as_millis();
-    let whole = units.into_iter().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit));
-    let (name, unit) = whole.unwrap_or(("ms", 1));
-    text(format!("{}{name}", millis / unit))
+    text(whole_span(value))
 }
 
 fn list(items: impl IntoIterator<Item = String>) -> Shown {
@@ -329,9 +325,16 @@ const KV: &[Key] = &[
     key!(
         "kv",
         "default_ttl",
-        "How long a record lives if the writer does not say.",
+        "How long a record lives if the writer does not say; its node renews it at half of that.",
         |s, i| i.duration().map(|it| s.protocol.kv.life_default = it),
         |s| duration(s.protocol.kv.life_default),
+    ),
+    key!(
+        "kv",
+        "republish_interval",
+        "How often this node stores all its own records again; at most a third of default_ttl. Not set: only to renew them at half of their life.",
+        |s, i| i.duration().map(|it| s.protocol.kv.republish_interval = Some(it)),
+        |s| s.protocol.kv.republish_interval.map_or_else(|| unset("1h"), duration),
     ),
     key!(
         "kv",

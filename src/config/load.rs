@@ -128,7 +128,8 @@ fn unknown_key(path: &Path, section: &str, name: &str) -> Failure {
     .hint(format!("the nearest is {hint}"))
 }
 
-fn nearest(word: &str, known: impl Iterator<Item = String>) -> Option<String> {
+/// The known word nearest to this one.
+pub(crate) fn nearest(word: &str, known: impl Iterator<Item = String>) -> Option<String> {
     let word = word.to_lowercase();
     known.min_by_key(|known| strsim::damerau_levenshtein(&word, known))
 }

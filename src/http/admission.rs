@@ -48,13 +48,20 @@ impl From<MembershipError> for Problem {
             MembershipError::Randomness(_) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, Exit::Failed, "randomness", detail)
             }
+            MembershipError::NoSettings => Self::forbidden("notInvite", detail)
+                .hint("[kv] replication, default_ttl, republish_interval, [gossip] interval"),
+            MembershipError::NotSetter(_) => Self::forbidden("notIssuer", detail),
+            MembershipError::Setting(_) | MembershipError::Settings(_) => {
+                Self::bad("badSetting", detail)
+            }
+            MembershipError::NewerSettings => Self::unavailable("newerSettings", detail),
             MembershipError::Stopped => Self::stopped(),
         }
     }
 }
 
 /// What the facade's errors of membership are.
-fn problem(error: potluck::Error) -> Problem {
+pub(super) fn problem(error: potluck::Error) -> Problem {
     match error {
         potluck::Error::Membership(error) => error.into(),
         potluck::Error::Stopped => Problem::stopped(),
@@ -159,10 +166,11 @@ pub(super) async fn revoke(
 
 /// The network, and how this node is in it.
 #[utoipa::path(get, path = "/v1/network", responses((status = 200, body = NetworkView)))]
-pub(super) async fn network(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn network(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let settings = app.node().network_settings().await?;
     let network = app.node().network();
     let membership = app.node().membership().ok();
-    json(&NetworkView {
+    Ok(json(&NetworkView {
         name: network.name.clone(),
         admission: network.admission.to_string(),
         id: network.id.to_string(),
@@ -170,7 +178,8 @@ pub(super) async fn network(State(app): State<Arc<App>>) -> Response {
         authority_configured: app.settings().network.authority.is_some(),
         issuer: membership.is_some_and(potluck::Membership::is_issuer),
         certificate_expires_at: membership.map(|membership| rfc3339(membership.expires().0)),
-    })
+        settings: super::settings::view(&settings),
+    }))
 }
 
 /// Write the authority key to a new file on the node's machine.

@@ -22,7 +22,7 @@ use super::metrics::HttpCounters;
 use super::problem::Problem;
 use super::{
     admin, admission, debug, events, gossip, health, inspect, keys, kv, members, metrics, reply,
-    search, topics,
+    search, settings, topics,
 };
 use crate::config::Settings;
 use crate::failure::Exit;
@@ -126,6 +126,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .routes(routes!(admission::cancel))
         .routes(routes!(admission::revoke))
         .routes(routes!(admission::network))
+        .routes(routes!(settings::show, settings::set))
         .routes(routes!(admission::export_key))
         .routes(routes!(admission::import_key))
         .routes(routes!(admin::join))

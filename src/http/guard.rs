@@ -345,6 +345,8 @@ mod tests {
             (&get, "/v1/invites"),
             (&post, "/v1/revocations"),
             (&get, "/v1/network"),
+            (&get, "/v1/network/settings"),
+            (&Method::PUT, "/v1/network/settings"),
             (&post, "/v1/network/key/export"),
             (&get, "/v1/files"),
             (&post, "/v1/files"),

@@ -49,6 +49,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Response, Prob
         blob_bytes: files.bytes,
         announced_in_turn: files.announced_in_turn,
         memory_bytes: status.memory_bytes.unwrap_or(0),
+        records_expiring_7d: status.view.records_expiring_7d,
     }))
 }
 

@@ -164,7 +164,13 @@ async fn put_of(
             .hint("leave the context out, or take the one of a read"));
     }
     let kind = query.kind.map(|kind| kind.parse::<Kind>()).transpose();
-    let ttl = query.ttl.map(|ttl| humantime::parse_duration(&ttl)).transpose();
+    let ttl = query.ttl.map(|ttl| humantime::parse_duration(ttl.trim())).transpose();
+    if matches!(&ttl, Ok(Some(life)) if life.as_secs() == 0) {
+        return Err(Problem::bad(
+            "badTtl",
+            "ttl is at least 1s: a record that ends at once is none",
+        ));
+    }
     if query.w == Some(0) {
         return Err(Problem::bad("badQuery", "w is at least 1"));
     }
