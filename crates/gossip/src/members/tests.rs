@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cluster;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -261,6 +261,7 @@ impl Cluster {
                 Output::Verdict(contact, verdict) => {
                     self.nodes[index].verdicts.push((self.now, contact, verdict));
                 }
+                Output::Settings(bytes) => self.on_settings(index, bytes),
                 _ => {}
             }
         }
@@ -270,6 +271,16 @@ impl Cluster {
             node.wake_at = Some(deadline);
             let life = node.life;
             self.post(deadline.max(self.now), Post::Wake(index, life));
+        }
+    }
+
+    /// The part of the node: takes settings over whose first byte, the sequence, is higher.
+    fn on_settings(&mut self, index: usize, bytes: Bytes) {
+        let sequence = u64::from(bytes.first().copied().unwrap_or_default());
+        if self.nodes[index].members.own.record.settings < sequence {
+            let interval = Duration::from_secs(1);
+            let input = Input::Settings { sequence, bytes, interval, spread: false };
+            self.nodes[index].members.handle(self.now, input);
         }
     }
 
