@@ -175,6 +175,9 @@ impl From<CommandError> for Problem {
         let detail = error.to_string();
         match error {
             CommandError::Busy => Self::unavailable("busy", detail).retry_after(BUSY_SECONDS),
+            CommandError::TooManyWatches => {
+                Self::unavailable("tooManyWatches", detail).hint("end another watch")
+            }
             CommandError::TooFewAcks { acks, needed, wanted, members } => {
                 Self::unavailable("tooFewAcks", detail)
                     .hint("the value may still spread; write it again, or ask for fewer with -w")

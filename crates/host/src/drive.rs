@@ -37,6 +37,7 @@ use crate::request::{HandleEnds, Observation, Observe, Request, SharedNames};
 use crate::socket::{DatagramKind, ReceiveBatch, Segment, Sockets};
 use crate::topics::{Pending, Topics};
 use crate::transport::{IncomingCall, IncomingFetch, Responder, Transport};
+use crate::watches::{PendingWatch, Watchers};
 use inbound::Inbound;
 use lag::LagGauge;
 use saver::Saver;
@@ -66,6 +67,7 @@ enum Waiting {
     /// The permit is released with the reply, whether or not the publisher still waits.
     Publisher(oneshot::Sender<Reply>, OwnedSemaphorePermit),
     Subscriber(Pending),
+    Watcher(PendingWatch),
 }
 
 /// The parts of a drive loop.
@@ -101,6 +103,7 @@ pub(crate) struct Drive {
     inbound: Inbound<Responder>,
     commands: HashMap<CommandId, Waiting>,
     topics: Topics,
+    watchers: Watchers,
     dns_fallback: Vec<String>,
     next_command: u64,
     saver: Saver,
@@ -132,6 +135,7 @@ impl Drive {
             inbound: Inbound::new(),
             commands: HashMap::new(),
             topics: Topics::default(),
+            watchers: Watchers::default(),
             dns_fallback: parts.dns_fallback.clone(),
             next_command: 0,
             saver: Saver::new(parts.folder),
@@ -187,6 +191,7 @@ impl Drive {
                     self.on_timer(&mut batch).await;
                 }
                 () = self.topics.dropped(), if open => self.sweep_topics(),
+                () = self.watchers.dropped(), if open => self.sweep_watchers(),
                 _ = tick.tick(), if open => self.on_tick(),
             }
             if self.stuck {
@@ -269,8 +274,11 @@ impl Drive {
                     let _ = publisher.send(reply);
                 }
                 Some(Waiting::Subscriber(pending)) => self.topics.answered(pending, reply),
+                Some(Waiting::Watcher(pending)) => self.watchers.answered(pending, reply),
                 None => {}
             },
+            Output::Changed(change) => self.watchers.deliver(&change),
+            Output::WatchEnded(key) => self.watchers.end(&key),
             Output::Message(message) => self.topics.deliver(&message),
             Output::Missed { topic, missed } => self.topics.lose(&topic, missed),
             Output::Event(event) => self.tell(event),
@@ -361,6 +369,13 @@ impl Drive {
                     self.input(Input::Command { id, command });
                 }
             }
+            Request::Watch(request) => {
+                if let Some((command, pending)) = self.watchers.begin(request) {
+                    let id = self.command_id();
+                    self.commands.insert(id, Waiting::Watcher(pending));
+                    self.input(Input::Command { id, command });
+                }
+            }
         }
     }
 
@@ -372,9 +387,17 @@ impl Drive {
         }
     }
 
+    /// Ends the core's watches of records without watchers.
+    fn sweep_watchers(&mut self) {
+        for key in self.watchers.sweep() {
+            let id = self.command_id();
+            self.input(Input::Command { id, command: Command::Unwatch { key } });
+        }
+    }
+
     fn on_observe(&mut self, observe: Observe) {
         self.disk.view(observe.store);
-        let topics = self.topics.counts();
+        let (topics, watchers) = (self.topics.counts(), self.watchers.counts());
         let _ = observe.rest.send(Observation {
             store: self.disk.last_view(),
             transport: self.transport.stats(),
@@ -392,6 +415,9 @@ impl Drive {
                 subscriptions: topics.subscriptions,
                 messages_delivered: topics.delivered,
                 messages_missed: topics.missed,
+                watchers: watchers.watchers,
+                changes_delivered: watchers.delivered,
+                changes_gave_way: watchers.gave_way,
                 ..self.stats
             },
         });
@@ -455,6 +481,7 @@ impl Drive {
         self.inbound.expire(now);
         self.lag.roll(now);
         self.sweep_topics();
+        self.sweep_watchers();
         self.saver.proceed();
     }
 

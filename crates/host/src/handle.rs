@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use potluck_base::{Addresses, Contact, Instant, NodeId, PublicKey};
+use potluck_base::{Addresses, Contact, Instant, Key, NodeId, PublicKey};
 use potluck_gossip::{MessageId, TopicName};
 use potluck_node::{Command, CommandError, Event, Reply};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
@@ -25,6 +25,7 @@ use crate::socket::{PortStats, SocketBuffers};
 use crate::stopped::Stopped;
 use crate::topics::{PUBLISHES_MAX, Publishing, Subscribe, SubscribeError, Subscription};
 use crate::transport::TransportStats;
+use crate::watches::{Changes, WatchRequest};
 
 /// Requests queued for the drive loop; further callers wait.
 pub(crate) const REQUESTS_MAX: usize = 1024;
@@ -304,6 +305,17 @@ impl Handle {
     ) -> Result<Result<Subscription, SubscribeError>, Stopped> {
         let (reply, answer) = oneshot::channel();
         let request = Request::Subscribe(Subscribe { topic, after, reply });
+        self.shared.requests.send(request).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Watches a record: its present values, then those after each change.
+    ///
+    /// # Errors
+    /// [`Stopped`]; the inner error is the reply that says why the node does not watch it.
+    pub async fn watch(&self, key: Key) -> Result<Result<Changes, Reply>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Watch(WatchRequest { key, reply });
         self.shared.requests.send(request).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
     }

@@ -315,6 +315,8 @@ impl Membership {
             | Output::LookForNames { .. }
             | Output::Message(_)
             | Output::Missed { .. }
+            | Output::Changed(_)
+            | Output::WatchEnded(_)
             | Output::Event(_) => tracing::error!("an output of the core is not about admission"),
         }
     }

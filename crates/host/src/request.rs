@@ -13,6 +13,7 @@ use crate::drive::DriveStats;
 use crate::socket::{PortStats, SocketBuffers};
 use crate::topics::Subscribe;
 use crate::transport::TransportStats;
+use crate::watches::WatchRequest;
 
 /// One request to the drive loop.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub(crate) enum Request {
     },
     /// A subscription to a topic.
     Subscribe(Subscribe),
+    /// A watch of a record.
+    Watch(WatchRequest),
 }
 
 /// The ends of a handle's channels that the drive loop holds.

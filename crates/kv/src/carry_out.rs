@@ -155,7 +155,9 @@ fn outcome(reply: &Reply) -> Result<Applied, Refusal> {
         | Reply::Read(_)
         | Reply::Replicas(_)
         | Reply::Local(_)
-        | Reply::Names(_) => {
+        | Reply::Names(_)
+        | Reply::Watching(_)
+        | Reply::Unwatched => {
             return Ok(Applied::Unclear);
         }
     };
@@ -169,7 +171,9 @@ fn outcome(reply: &Reply) -> Result<Applied, Refusal> {
         CommandError::Refused(reason) => Err(*reason),
         CommandError::Share(_) => Err(Refusal::Quota),
         CommandError::Operation(_) => Err(Refusal::BadEnvelope),
-        CommandError::Busy | CommandError::TooFewAnswers { .. } => Err(Refusal::Busy),
+        CommandError::Busy | CommandError::TooManyWatches | CommandError::TooFewAnswers { .. } => {
+            Err(Refusal::Busy)
+        }
         CommandError::Draft(_)
         | CommandError::BadContext
         | CommandError::TooLong(_)

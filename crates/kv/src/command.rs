@@ -10,6 +10,8 @@ use potluck_record::{
 };
 use potluck_wire::Refusal;
 
+use crate::change::Change;
+
 /// Identifies a command; chosen by its issuer and returned in the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
@@ -81,6 +83,17 @@ pub enum Command {
     Names(ListNames),
     /// Read what this node itself holds as a replica.
     Local {
+        /// The key.
+        key: Key,
+    },
+    /// Watch a key: the present values are the reply, and each change comes as
+    /// [`Output::Changed`](crate::Output::Changed), once however often the key is watched.
+    Watch {
+        /// The key.
+        key: Key,
+    },
+    /// Watch a key no more.
+    Unwatch {
         /// The key.
         key: Key,
     },
@@ -213,6 +226,10 @@ pub enum Reply {
     Names(NamesListed),
     /// What this node holds.
     Local(Held),
+    /// The key is watched; these are its present values.
+    Watching(Change),
+    /// The key is not watched any more.
+    Unwatched,
     /// The command failed.
     Failed(CommandError),
 }
@@ -223,6 +240,9 @@ pub enum CommandError {
     /// Too many commands are under way. Nothing changed; try again.
     #[error("this node is busy; try again")]
     Busy,
+    /// This node watches as many keys, or as large records, as it may. End another watch.
+    #[error("this node watches as many records as it may; end another watch")]
+    TooManyWatches,
     /// Too few replicas acknowledged in time. The value is kept by this node and may still spread.
     #[error("only {acks} of the {needed} replicas needed acknowledged")]
     TooFewAcks {

@@ -11,6 +11,8 @@ use potluck_record::{Kind, Space};
 /// The shortest default lifetime. Its half is the time in which a record is renewed.
 pub const LIFE_MIN: Duration = Duration::from_secs(10);
 
+use crate::change::WatchConfig;
+
 /// Parameters of the record store; [`Config::validate`] checks them against each other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -66,6 +68,8 @@ pub struct Config {
     pub leave_deadline: Duration,
     /// Stale replicas that one read updates. Raising it costs traffic after reads of diverged replicas.
     pub read_repairs_max: usize,
+    /// Parameters of watches.
+    pub watch: WatchConfig,
 }
 
 impl Config {
@@ -104,6 +108,7 @@ impl Default for Config {
             expire_interval: Duration::from_secs(60),
             leave_deadline: Duration::from_secs(5),
             read_repairs_max: 3,
+            watch: WatchConfig::default(),
         }
     }
 }

@@ -59,6 +59,20 @@ pub(crate) enum AskPurpose {
     Offer(OfferId),
     /// An offerer was asked for keys.
     Pull(NodeId),
+    /// A holder was asked for a lease of a watch.
+    Lease(LeaseId),
+    /// A holder or a watcher was told that a lease ends; no operation waits for the answer.
+    LeaseEnd,
+    /// A watcher was told of a change.
+    Notify(LeaseId),
+}
+
+/// A lease, at its watcher and at its holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeaseId {
+    pub(crate) key: Key,
+    /// The node at the other end.
+    pub(crate) peer: NodeId,
 }
 
 /// One offer of keys to a node.
@@ -107,6 +121,10 @@ pub(crate) enum OpPurpose {
     RenewalScan,
     /// A page of own heads, to be counted.
     CensusScan,
+    /// This node's own replica of a watched key.
+    WatchLoad(Key),
+    /// The digest of the key of a lease that another node asked for.
+    LeaseScan(ServeId),
 }
 
 /// The shared state; see the module.

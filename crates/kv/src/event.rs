@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use potluck_base::{Key, Peer, UnixMillis};
+use potluck_base::{Key, NodeId, Peer, UnixMillis};
 use potluck_record::{CertificateHash, EnvelopeId, OpId, StorageOp, StorageReply};
 use potluck_wire::{Contacts, RecordAnswer, Request, Response, Want};
 
+use crate::change::Change;
 use crate::command::{Command, CommandId, Reply};
 
 /// An event for the store.
@@ -67,6 +68,10 @@ pub enum Input {
     },
     /// The close group changed; this is the new one, without this node.
     CloseGroup(Vec<Peer>),
+    /// This node came, came back or was started anew.
+    PeerUp(Peer),
+    /// This node is dead or has left.
+    PeerDown(NodeId),
     /// The number of known members changed; this node is included.
     Members(usize),
     /// The wall clock was read.
@@ -153,6 +158,10 @@ pub enum Output {
     },
     /// Another machine writes under this node's key; this node writes nothing any more. Sent once.
     Foreign(ForeignWrite),
+    /// A watched key has other values.
+    Changed(Change),
+    /// A watch has ended: the watched records take more memory than they may.
+    WatchEnded(Key),
     /// The hand-over of a leaving node is over.
     HandedOver {
         /// Keys that other nodes pulled.

@@ -26,7 +26,15 @@ pub(crate) enum ReadPurpose {
     Read(Option<u16>),
     /// A write found siblings and returns them.
     Conflict,
+    /// A watch reads; with `all` it waits for all replicas.
+    Watch {
+        /// Whether it waits for all.
+        all: bool,
+    },
 }
+
+/// What a read of a watch found: the merged state and, if it waited for all replicas, the closest nodes.
+pub(crate) type Watched = Result<(State<Envelope>, Vec<Peer>), CommandError>;
 
 /// One read under way.
 #[derive(Debug, Clone)]
@@ -39,6 +47,8 @@ pub(crate) struct Get {
     survey: Survey<Envelope>,
     /// The head of this node's own envelope, as it was when the read began.
     own: Option<SignedHead>,
+    /// The end of a read of a watch.
+    watched: Option<Watched>,
 }
 
 impl Get {
@@ -52,13 +62,13 @@ impl Get {
         let asked = Question {
             id,
             key,
-            why: "get",
+            why: if matches!(purpose, ReadPurpose::Watch { .. }) { "watch" } else { "get" },
             spare: 0,
             places: &[Place::Replica, Place::Own],
             keep: Keep::Digests,
         };
         let survey = Survey::start(core, now, asked);
-        Self { id, sharing: Vec::new(), key, purpose, survey, own: None }
+        Self { id, sharing: Vec::new(), key, purpose, survey, own: None, watched: None }
     }
 
     /// The same read for further commands, which were given before it began.
@@ -75,12 +85,12 @@ impl Get {
     pub(crate) fn shared_read(&self) -> Option<SharedRead> {
         match self.purpose {
             ReadPurpose::Read(quorum) => Some(SharedRead { key: self.key, quorum }),
-            ReadPurpose::Conflict => None,
+            ReadPurpose::Conflict | ReadPurpose::Watch { .. } => None,
         }
     }
 
     /// Replies to all commands of this read.
-    pub(crate) fn reply(&self, core: &mut Core, reply: &Reply) {
+    fn reply(&self, core: &mut Core, reply: &Reply) {
         for id in std::iter::once(&self.id).chain(&self.sharing) {
             core.reply(*id, reply.clone());
         }
@@ -88,6 +98,22 @@ impl Get {
 
     pub(crate) const fn deadline(&self) -> Deadline {
         Deadline::new(self.survey.deadline(), "get")
+    }
+
+    /// The key, and what a read of a watch found; `None` for other reads. A read that has not ended failed.
+    pub(crate) fn into_watched(self) -> Option<(Key, Watched)> {
+        let is_watch = matches!(self.purpose, ReadPurpose::Watch { .. });
+        is_watch.then(|| (self.key, self.watched.unwrap_or(Err(CommandError::Busy))))
+    }
+
+    /// Ends the read with an error, for all its commands.
+    pub(crate) fn fail(&mut self, core: &mut Core, error: CommandError) {
+        match self.purpose {
+            ReadPurpose::Watch { .. } => self.watched = Some(Err(error)),
+            ReadPurpose::Read(_) | ReadPurpose::Conflict => {
+                self.reply(core, &Reply::Failed(error));
+            }
+        }
     }
 
     /// Takes an event of the survey, and ends the read if that is enough.
@@ -123,7 +149,7 @@ impl Get {
     const fn quorum(&self) -> Option<u16> {
         match self.purpose {
             ReadPurpose::Read(quorum) => quorum,
-            ReadPurpose::Conflict => None,
+            ReadPurpose::Conflict | ReadPurpose::Watch { .. } => None,
         }
     }
 
@@ -149,7 +175,7 @@ impl Get {
         }
         if self.survey.future_dated() >= FUTURE_DATED_QUORUM {
             self.survey.stop(core);
-            self.reply(core, &Reply::Failed(CommandError::Clock));
+            self.fail(core, CommandError::Clock);
             return Progress::Done;
         }
         let needed = self.quorum().unwrap_or_else(|| core.read_quorum());
@@ -158,7 +184,8 @@ impl Get {
             return Progress::Waiting;
         }
         let found = !self.survey.state().is_empty();
-        if found && self.agreeing(core) >= needed {
+        let waits_for_all = self.purpose == ReadPurpose::Watch { all: true };
+        if found && !waits_for_all && self.agreeing(core) >= needed {
             self.finish(core, now);
             return Progress::Done;
         }
@@ -175,7 +202,7 @@ impl Get {
             self.finish(core, now);
         } else {
             let error = CommandError::TooFewAnswers { answers: nearest.len() as u16, needed };
-            self.reply(core, &Reply::Failed(error));
+            self.fail(core, error);
         }
         Progress::Done
     }
@@ -186,6 +213,11 @@ impl Get {
         let me = core.identity.public_key();
         if let Some(head) = state.of(&me).map(Envelope::head) {
             core.watch_own(core.wall(now), head, self.own.as_ref());
+        }
+        if matches!(self.purpose, ReadPurpose::Watch { .. }) {
+            let nearest = self.survey.closest().unwrap_or_default().to_vec();
+            self.watched = Some(Ok((state.clone(), nearest)));
+            return self.repair(core);
         }
         let reading = Reading::of(state, core.wall(now));
         let readers = 1 + self.sharing.len() as u64;
@@ -201,7 +233,7 @@ impl Get {
             answers: self.survey.answers().len() as u16,
         };
         let reply = match self.purpose {
-            ReadPurpose::Read(_) => Reply::Read(done),
+            ReadPurpose::Read(_) | ReadPurpose::Watch { .. } => Reply::Read(done),
             ReadPurpose::Conflict => Reply::Conflict(done),
         };
         self.reply(core, &reply);

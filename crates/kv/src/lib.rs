@@ -21,6 +21,7 @@ mod answer;
 mod anti_entropy;
 mod apply;
 mod carry_out;
+mod change;
 pub mod command;
 pub mod config;
 mod core;
@@ -48,7 +49,10 @@ mod successor;
 mod survey;
 mod turns;
 mod values;
+mod watch;
+mod watch_holder;
 
+pub use change::{Change, Gap, WatchConfig};
 pub use command::{
     Apply, Command, CommandError, CommandId, Held, ListNames, NamesListed, Put, ReadDone,
     ReplicaState, Reply, WriteContext, Written,

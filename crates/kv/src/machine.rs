@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, NodeId, Peer};
 use potluck_record::{Envelope, OpId, Place, Reading, State, StorageOp, StorageReply};
-use potluck_wire::{Apply, Loaded, Request, Response};
+use potluck_wire::{Apply, Loaded, Refusal, Request, Response, WatchRequest};
 
 use crate::anti_entropy::AntiEntropy;
 use crate::carry_out::CarriedOut;
@@ -27,6 +27,8 @@ use crate::stats::Stats;
 use crate::storage;
 use crate::survey::SurveyEvent;
 use crate::turns::{Queued, Turns};
+use crate::watch::Watches;
+use crate::watch_holder::{Holder, LeaseAsk};
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -98,6 +100,8 @@ pub struct Kv {
     refill: Refill,
     /// As of the last wake-up.
     republish_lag: std::time::Duration,
+    watches: Watches,
+    holder: Holder,
     expire_at: Instant,
     leave_by: Option<Instant>,
     /// `keys_served` of the statistics when this node began to leave.
@@ -130,6 +134,8 @@ impl Kv {
             pulls: Pulls::default(),
             repair: Repair::new(me),
             republish_lag: std::time::Duration::ZERO,
+            watches: Watches::new(&me.id),
+            holder: Holder::default(),
             expire_at,
             leave_by: None,
             served_before: 0,
@@ -149,6 +155,10 @@ impl Kv {
             expiring_7d: self.renewal.census().expiring(),
             renewals_late: self.renewal.census().late(),
             republish_lag_seconds: self.republish_lag.as_secs(),
+            watches: self.watches.len(),
+            watches_bytes: self.watches.bytes(),
+            watches_polling: self.watches.polling(),
+            watch_leases: self.holder.len(),
             ..self.core.stats
         }
     }
@@ -196,6 +206,8 @@ impl Kv {
                 core.storage(op, OpPurpose::CommandLoad(id, Place::Replica));
                 Operation::Local(key)
             }
+            Command::Watch { key } => return self.watches.watch(core, now, id, key),
+            Command::Unwatch { key } => return self.watches.unwatch(core, id, key),
         };
         self.operations.insert(id, operation);
     }
@@ -247,7 +259,12 @@ impl Kv {
         for sharing in get.sharing() {
             self.operations.remove(sharing);
         }
-        let Some(read) = get.shared_read() else { return };
+        let Some(read) = get.shared_read() else {
+            if let Some((key, read)) = get.into_watched() {
+                self.watches.on_read(&mut self.core, now, key, read);
+            }
+            return;
+        };
         let mut sharing = self.shared_reads.ended(read).into_iter();
         if let Some(first) = sharing.next() {
             let purpose = ReadPurpose::Read(read.quorum);
@@ -366,6 +383,13 @@ impl Kv {
             AskPurpose::Pull(from) => {
                 self.pulls.on_loaded(&mut self.core, now, from, loaded(response));
             }
+            AskPurpose::Lease(lease) => {
+                self.watches.on_lease(&mut self.core, now, lease, response);
+            }
+            AskPurpose::LeaseEnd => {}
+            AskPurpose::Notify(lease) => {
+                self.holder.on_told(&mut self.core, now, lease, response.as_ref());
+            }
         }
     }
 
@@ -375,6 +399,8 @@ impl Kv {
             && outcome.changed()
         {
             self.repair.on_changed(&self.core, now, key, *digest);
+            self.holder.on_changed(&mut self.core, now, key, *digest);
+            self.watches.on_own_changed(&mut self.core, key, *digest);
         }
         let Some(purpose) = self.core.take_op(id) else { return };
         match purpose {
@@ -413,6 +439,11 @@ impl Kv {
             }
             OpPurpose::RenewalScan => self.renewal.on_page(&self.core, now, reply),
             OpPurpose::CensusScan => self.renewal.on_census_page(&self.core, now, &reply),
+            OpPurpose::WatchLoad(key) => {
+                let envelopes = storage::envelopes(reply).unwrap_or_default();
+                self.watches.on_own_loaded(&mut self.core, now, key, envelopes);
+            }
+            OpPurpose::LeaseScan(serve) => self.holder.on_scanned(&mut self.core, serve, &reply),
             OpPurpose::RepairScan(run) => self.repair.on_scanned(&mut self.core, now, run, reply),
             OpPurpose::Expire => {
                 if let StorageReply::Expired { dropped, more } = reply {
@@ -429,18 +460,24 @@ impl Kv {
         if self.leave_by.is_some() {
             let writes = matches!(
                 asked.request,
-                Request::Store { .. } | Request::Offer { .. } | Request::Apply(_)
+                Request::Store { .. }
+                    | Request::Offer { .. }
+                    | Request::Apply(_)
+                    | Request::Watch(_)
             );
             if writes {
-                let reason = potluck_wire::Refusal::NotServing;
+                let reason = Refusal::NotServing;
                 self.core.respond(serve, Response::refused(reason));
                 return;
             }
         }
+        if let Request::Watch(watch) = asked.request {
+            return self.on_watch_request(now, serve, &asked, watch);
+        }
         if let Request::Offer { entries } = &asked.request
             && !self.pulls.has_room(&asked.from.id, entries.len())
         {
-            let reason = potluck_wire::Refusal::Busy;
+            let reason = Refusal::Busy;
             self.core.respond(serve, Response::refused(reason));
             return;
         }
@@ -453,8 +490,39 @@ impl Kv {
         self.serves.start(&mut self.core, now, serve, asked);
     }
 
+    fn on_watch_request(
+        &mut self,
+        now: Instant,
+        serve: ServeId,
+        asked: &PeerRequest,
+        watch: WatchRequest,
+    ) {
+        let core = &mut self.core;
+        match watch {
+            WatchRequest::Lease { .. } if !core.serves => {
+                core.respond(serve, Response::refused(Refusal::NotServing));
+            }
+            // Notifications go to the address of the asker.
+            WatchRequest::Lease { .. } if !asked.proven => {
+                core.respond(serve, Response::refused(Refusal::Unproven));
+            }
+            WatchRequest::Lease { key, millis } => {
+                let lease = LeaseAsk { serve, from: asked.from, key, millis };
+                self.holder.on_lease(core, now, lease);
+            }
+            WatchRequest::Changed(changed) => {
+                self.watches.on_changed(core, now, serve, asked.from.id, &changed);
+            }
+        }
+    }
+
     fn on_close_group(&mut self, now: Instant, peers: Vec<Peer>) {
+        let before = std::mem::take(&mut self.core.close_group);
         self.core.close_group = CloseGroup::new(self.core.me, peers);
+        for peer in self.core.close_group.minus(&before) {
+            self.watches.on_peer_near(&mut self.core, now, &peer);
+        }
+        self.holder.on_close_group(&self.core, now);
         self.repair.on_change(&self.core, now);
     }
 
@@ -477,6 +545,7 @@ impl Kv {
         }
         self.leave_by = Some(now + self.core.config.leave_deadline);
         self.served_before = self.core.stats.keys_served;
+        self.holder.leave(&mut self.core);
         if self.core.serves {
             self.repair.leave(&mut self.core, now);
         }
@@ -514,18 +583,20 @@ impl Kv {
         self.refill.on_timeout(&mut self.core, now, &self.repair);
         self.anti_entropy.on_timeout(&mut self.core, now, &self.repair);
         self.renew(now);
+        self.watches.on_timeout(&mut self.core, now);
+        self.holder.on_timeout(&mut self.core, now);
         if now >= self.expire_at {
             self.expire_at = now + self.core.config.expire_interval;
+            self.holder.sweep(now);
             self.sweep(now);
         }
     }
 
     /// The lookup of an operation was not started: too many are under way.
     fn on_lookup_refused(&mut self, now: Instant, id: CommandId) {
-        let busy = Reply::Failed(CommandError::Busy);
-        match self.operations.get(&id) {
-            Some(Operation::Get(get)) => get.reply(&mut self.core, &busy),
-            Some(_) | None => self.core.reply(id, busy),
+        match self.operations.get_mut(&id) {
+            Some(Operation::Get(get)) => get.fail(&mut self.core, CommandError::Busy),
+            Some(_) | None => self.core.reply(id, Reply::Failed(CommandError::Busy)),
         }
         self.end_operation(now, id);
     }
@@ -602,6 +673,8 @@ impl Machine for Kv {
             Input::Stored { id, reply } => self.on_stored(now, id, reply),
             Input::PeerRequest { serve, request } => self.on_peer_request(now, serve, request),
             Input::CloseGroup(peers) => self.on_close_group(now, peers),
+            Input::PeerUp(peer) => self.watches.on_peer_up(&mut self.core, now, &peer),
+            Input::PeerDown(id) => self.watches.on_peer_down(&mut self.core, now, id),
             Input::Members(members) => self.core.members = members,
             Input::WallClock { now: wall, offset } => self.core.set_wall(now, wall, offset),
             Input::Certificate(certificate) => self.core.certificate = Some(certificate),
@@ -616,6 +689,8 @@ impl Machine for Kv {
         while let Some((id, reply)) = self.core.internal_replies.pop_front() {
             self.carried_out.on_reply(&mut self.core, id, &reply);
         }
+        let reads = self.watches.take_started();
+        self.operations.extend(reads.into_iter().map(|(id, get)| (id, Operation::Get(get))));
         self.check_left(now);
     }
 
@@ -635,6 +710,8 @@ impl Machine for Kv {
             Some(self.anti_entropy.deadline()),
             self.refill.deadline(),
             self.renewal.deadline().filter(|_| self.leave_by.is_none() && self.core.has_wall()),
+            self.watches.deadline(),
+            self.holder.deadline(),
             Some(Deadline::new(self.expire_at, "expire")),
             self.leave_by.filter(|_| !self.left).map(|at| Deadline::new(at, "leave")),
         ])

@@ -270,7 +270,9 @@ impl Renewal {
             | Reply::Read(_)
             | Reply::Replicas(_)
             | Reply::Local(_)
-            | Reply::Names(_) => core.stats.rewrites_failed += 1,
+            | Reply::Names(_)
+            | Reply::Watching(_)
+            | Reply::Unwatched => core.stats.rewrites_failed += 1,
         }
     }
 }

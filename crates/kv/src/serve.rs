@@ -114,7 +114,8 @@ impl Serves {
             | Request::Topic(_)
             | Request::Search(_)
             | Request::Enroll(_)
-            | Request::Apply(_) => {
+            | Request::Apply(_)
+            | Request::Watch(_) => {
                 core.respond(id, Response::refused(Refusal::Unsupported));
             }
         }

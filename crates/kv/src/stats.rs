@@ -66,6 +66,22 @@ potluck_base::statistics! {
         counter expired: u64,
         /// Operations of others whose outcome is remembered now.
         gauge operations_remembered: usize,
+        /// Changes of watched keys that were reported.
+        counter watch_changes: u64,
+        /// Reads because of a watch.
+        counter watch_reads: u64,
+        /// Notifications sent to the watchers of other nodes.
+        counter watch_notifications: u64,
+        /// Leases of others dropped because their watchers did not answer.
+        counter watch_leases_dropped: u64,
+        /// Keys that this node watches now.
+        gauge watches: usize,
+        /// Bytes of the records that this node watches now.
+        gauge watches_bytes: usize,
+        /// Keys that this node watches with too few leases, so that it polls.
+        gauge watches_polling: usize,
+        /// Leases that other nodes have here now.
+        gauge watch_leases: usize,
         /// Commands under way now.
         gauge commands_active: usize,
         /// Requests of others under way now.

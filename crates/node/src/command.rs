@@ -7,7 +7,7 @@ use potluck_base::{Contact, Key, Peer};
 use potluck_dht::{EntryPoint, LookupTrace, TableView};
 use potluck_gossip::{FoundFile, MembersView, MessageId, TopicName};
 pub use potluck_kv::{Apply, CommandError, CommandId, Put, WriteContext};
-use potluck_kv::{Held, NamesListed, ReadDone, ReplicaState, Written};
+use potluck_kv::{Change, Held, NamesListed, ReadDone, ReplicaState, Written};
 use potluck_link::RevocationError;
 use potluck_record::NamesQuery;
 
@@ -43,6 +43,17 @@ pub enum Command {
     Names {
         /// Which names, and how many at most.
         query: NamesQuery,
+    },
+    /// Changes of this record come as `Output::Changed` from now on, once each however often it is
+    /// watched; the reply has its present values.
+    Watch {
+        /// The key.
+        key: Key,
+    },
+    /// Ends all watches of a record.
+    Unwatch {
+        /// The key.
+        key: Key,
     },
     /// One lookup, hop by hop.
     Trace {
@@ -127,6 +138,10 @@ pub enum Reply {
     Names(NamesListed),
     /// What this node holds.
     Local(Held),
+    /// The record is watched; these are its present values.
+    Watching(Change),
+    /// The record is not watched any more.
+    Unwatched,
     /// A lookup with the closest nodes that answered.
     Traced {
         /// The trace.

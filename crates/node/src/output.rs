@@ -128,6 +128,10 @@ pub enum Output {
         /// How many.
         missed: u64,
     },
+    /// A watched record has other values.
+    Changed(potluck_kv::Change),
+    /// A watch has ended: the watched records take more memory than they may.
+    WatchEnded(potluck_base::Key),
     /// Something happened that people may want to know.
     Event(Event),
 }

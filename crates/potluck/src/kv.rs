@@ -4,12 +4,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::Key;
 use potluck_kv::Written;
 use potluck_node::ask::{Get, PutResult};
 use potluck_node::{Put, WriteContext};
 use potluck_record::{Context, Kind, Name, NameError, Reading, Space};
 
+use crate::watch::{WatchRequest, key_of};
 use crate::{Error, Node, Read, Result, Siblings};
 
 /// A command under way.
@@ -44,6 +44,31 @@ impl Kv {
     pub fn get(&self, name: impl Into<String>) -> GetRequest {
         let node = self.node.clone();
         GetRequest { node, name: name.into(), space: Space::Commons, quorum: None }
+    }
+
+    /// Watches what is under `name`; await it to begin. What comes is a stream: first the present
+    /// values, then those after each change.
+    ///
+    /// ```no_run
+    /// use potluck::{Node, Read};
+    ///
+    /// # async fn example(node: Node) -> potluck::Result<()> {
+    /// let mut watch = node.kv().watch("config/greeting").await?;
+    /// while let Some(change) = watch.next().await {
+    ///     match change.read() {
+    ///         Read::Value(value) => println!("{}", value.text()?),
+    ///         Read::Siblings(all) => println!("{} values to merge", all.len()),
+    ///         Read::Absent => println!("absent or deleted"),
+    ///     }
+    ///     if change.gap().is_gap() {
+    ///         println!("there were others in between");
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn watch(&self, name: impl Into<String>) -> WatchRequest {
+        WatchRequest::new(&self.node, name.into())
     }
 
     /// Deletes what is under `name`; await it to carry it out.
@@ -191,16 +216,8 @@ impl GetRequest {
     /// # Errors
     /// As awaiting it.
     pub async fn reading(self) -> Result<Reading> {
-        let key = self.key()?;
+        let key = key_of(&self.name, self.space)?;
         Ok(self.node.ask(Get { key, quorum: self.quorum }).await?.reading)
-    }
-
-    fn key(&self) -> Result<Key> {
-        let name = || Name::new(self.name.as_str());
-        match self.space {
-            Space::Content => Ok(self.name.parse()?),
-            space => Ok(space.key(&name()?).expect("all spaces but content have names")),
-        }
     }
 }
 

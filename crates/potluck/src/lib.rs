@@ -42,6 +42,7 @@ mod names;
 mod node;
 mod read;
 mod topics;
+mod watch;
 
 pub use builder::{Builder, IntoEntryPoint, IntoTicket};
 pub use error::{Error, Result};
@@ -51,6 +52,7 @@ pub use names::NamesRequest;
 pub use node::{Node, NodeStats, Status};
 pub use read::{Read, Siblings, Value};
 pub use topics::{Publishing, SubscribeRequest, Topics};
+pub use watch::{RecordChange, Watch, WatchRequest};
 
 pub use health::{Health, Reason, Verdict};
 pub use potluck_base::statistics;
@@ -79,7 +81,7 @@ pub use potluck_host::{
     NetworkInfo, StartError, StoreView, SubscribeError, Subscription, TicketView, layout,
     parse_entry_point,
 };
-pub use potluck_kv::{Held, NamesListed, ReadDone, ReplicaState, Written};
+pub use potluck_kv::{Gap, Held, NamesListed, ReadDone, ReplicaState, Written};
 pub use potluck_link::{LinkConfig, OwnTrouble};
 pub use potluck_node::ask::{self, Ask, Published, SearchResult};
 pub use potluck_node::settings::{Effective, SettingChange, SettingRefused, SettingsView};

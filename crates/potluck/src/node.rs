@@ -88,6 +88,10 @@ impl Node {
         Kv::new(self.clone())
     }
 
+    pub(crate) const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// The files of this node.
     #[must_use]
     pub fn files(&self) -> Files {

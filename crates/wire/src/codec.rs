@@ -84,7 +84,8 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
         | Request::Search(_)
         | Request::Enroll(_)
         | Request::Names(_)
-        | Request::Apply(_) => Ok(request),
+        | Request::Apply(_)
+        | Request::Watch(_) => Ok(request),
     }
 }
 
@@ -134,18 +135,19 @@ pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
         | Response::Taken
         | Response::Enrolled { .. }
         | Response::Names(_)
-        | Response::Applied(_) => Ok(response),
+        | Response::Applied(_)
+        | Response::Watching(_) => Ok(response),
     }
 }
 
 /// Whether this version knows requests of this number.
 const fn is_request(number: u64) -> bool {
-    matches!(number, 0..=10 | 16 | 17)
+    matches!(number, 0..=10 | 15..=17)
 }
 
 /// Whether this version knows responses of this number.
 const fn is_response(number: u64) -> bool {
-    matches!(number, 0..=11 | 14 | 15)
+    matches!(number, 0..=11 | 13..=15)
 }
 
 /// As [`decode`], with a well-formed message of an unknown number told apart from garbage.

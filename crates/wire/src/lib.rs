@@ -21,6 +21,7 @@ pub mod settings;
 pub mod swarm;
 pub mod topic;
 pub mod topic_message;
+pub mod watch;
 
 pub use admission::{
     Certificate, Enroll, Grant, GrantTerms, Revocation, Revoked, Ticket, TicketError,
@@ -42,3 +43,4 @@ pub use settings::{NetworkSettings, SettingsError};
 pub use swarm::{FetchRequest, Provider, Run};
 pub use topic::{DisconnectCause, IdRange, InTopic, TopicId, TopicRequest, TopicResponse};
 pub use topic_message::{MessageHead, SignedMessage, SignedMessageError};
+pub use watch::{Changed, WatchRequest, Watching};

@@ -11,6 +11,7 @@ use crate::member::{MemberRequest, MemberResponse};
 use crate::names::{Names, NamesFound};
 use crate::search::SearchRequest;
 use crate::topic::{InTopic, TopicResponse};
+use crate::watch::{WatchRequest, Watching};
 
 use crate::codec::{
     cbor_blob, cbor_byte_string, cbor_bytes, cbor_digest, cbor_key, cbor_keys, cbor_writer,
@@ -105,6 +106,9 @@ pub enum Request {
     /// Carry an operation on a counter, set or map out for me.
     #[n(16)]
     Apply(#[n(0)] Apply),
+    /// About a watch of a key: its leases, and word of changes.
+    #[n(15)]
+    Watch(#[n(0)] WatchRequest),
 }
 
 /// A pull of records by key.
@@ -200,6 +204,9 @@ pub enum Response {
     /// What became of an operation that was to be carried out.
     #[n(14)]
     Applied(#[n(0)] Applied),
+    /// How a lease of a watch stands.
+    #[n(13)]
+    Watching(#[n(0)] Watching),
 }
 
 /// The answer to [`Request::Have`].

@@ -153,6 +153,8 @@ pub enum Output {
     /// A member did not answer the first tries of a probe. It is not suspected yet, but messages
     /// queued for it may take another path.
     Silent(PublicKey),
+    /// A living member was started anew: it has forgotten what it had only in memory.
+    Restarted(Contact),
     /// A change of a member, for the application.
     Event(MemberEvent),
     /// Half of the probed members vanished at once, so this node must be isolated: it judges no member, and

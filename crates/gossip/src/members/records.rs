@@ -307,7 +307,11 @@ impl Members {
             // The confirmations were about an older version.
             (LocalState::Alive, false) => {
                 member.confirmations.clear();
+                let contact = member.peer.contact;
                 self.detector.forget_reported(&key);
+                if restarted {
+                    self.outbox.push(Output::Restarted(contact));
+                }
             }
             (LocalState::Left, _) => {}
         }

@@ -34,5 +34,11 @@ potluck_base::statistics! {
         counter messages_delivered: u64 as "topics_messages_delivered",
         /// Messages that had no room in the queue of a subscription.
         counter messages_missed: u64 as "topics_messages_missed",
+        /// Watchers of records at this node.
+        gauge watchers: usize as "kv_watchers",
+        /// Changes put into the queues of watchers.
+        counter changes_delivered: u64 as "kv_watch_changes_delivered",
+        /// Changes that gave way to newer ones in the queue of a watcher.
+        counter changes_gave_way: u64 as "kv_watch_changes_gave_way",
     }
 }

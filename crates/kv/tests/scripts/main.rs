@@ -13,5 +13,6 @@ mod samples;
 mod script;
 mod timers;
 mod turns;
+mod watches;
 mod words;
 mod writes;

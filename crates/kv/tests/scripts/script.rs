@@ -16,7 +16,9 @@ use potluck_wire::{
 };
 
 use crate::samples::{WALL, config, digest, identity, key, network, peer};
-use crate::words::{place_of, place_text, reply_text, request_text, response_text, texts};
+use crate::words::{
+    change_text, place_of, place_text, reply_text, request_text, response_text, texts,
+};
 
 /// What the node is given in one step.
 #[derive(Debug, Clone)]
@@ -304,6 +306,8 @@ impl Script {
             Output::Respond { response, .. } => format!("respond {}", response_text(&response)),
             Output::Reply { id, reply } => format!("reply {}: {}", id.0, reply_text(&reply)),
             Output::Foreign(_) => "foreign write".to_owned(),
+            Output::Changed(change) => format!("report {}", change_text(&change)),
+            Output::WatchEnded(_) => "end the watch".to_owned(),
             Output::HandedOver { keys } => format!("handed {keys} over"),
         }
     }

@@ -1,9 +1,9 @@
 //! What a node does, in the words of the scripts.
 
 use potluck_base::Peer;
-use potluck_kv::{ReadDone, Reply};
+use potluck_kv::{Change, Gap, ReadDone, Reply};
 use potluck_record::{Envelope, Place};
-use potluck_wire::{Request, Response, StoreOutcome};
+use potluck_wire::{Changed, Request, Response, StoreOutcome, WatchRequest};
 
 use crate::samples::peer;
 
@@ -39,6 +39,13 @@ pub(crate) fn request_text(request: &Request) -> String {
             Some(_) => "for the next page".to_owned(),
         },
         Request::Offer { entries } => format!("to pull {}", entries.len()),
+        Request::Watch(WatchRequest::Lease { millis: 0, .. }) => "to end the lease".to_owned(),
+        Request::Watch(WatchRequest::Lease { millis, .. }) => {
+            format!("for a lease of {} s", millis / 1000)
+        }
+        Request::Watch(WatchRequest::Changed(Changed { changes, ended, .. })) => {
+            format!("to note change {changes}{}", if *ended { ", the end" } else { "" })
+        }
         other => format!("{other:?}"),
     }
 }
@@ -61,6 +68,9 @@ pub(crate) fn response_text(response: &Response) -> String {
             format!("{} envelopes, {} keys", page.envelopes.len(), page.keys_done)
         }
         Response::Offered { wanted } => format!("{wanted} wanted"),
+        Response::Watching(watching) => {
+            format!("a lease of {} s, {} changes", watching.millis / 1000, watching.changes)
+        }
         Response::Refused { reason, .. } => reason.to_string(),
         other => format!("{other:?}"),
     }
@@ -80,7 +90,18 @@ pub(crate) fn reply_text(reply: &Reply) -> String {
         }
         Reply::Names(listed) => format!("{listed:?}"),
         Reply::Local(held) => format!("{held:?}"),
+        Reply::Watching(present) => format!("watching {}", change_text(present)),
+        Reply::Unwatched => "unwatched".to_owned(),
         Reply::Failed(error) => format!("{error}"),
+    }
+}
+
+pub(crate) fn change_text(change: &Change) -> String {
+    let values: Vec<String> = change.reading.values.iter().map(|it| text(&it.bytes)).collect();
+    let values = if values.is_empty() { "nothing".to_owned() } else { values.join(", ") };
+    match change.gap {
+        Gap::None => values,
+        gap => format!("{values}, {gap:?} before"),
     }
 }
 

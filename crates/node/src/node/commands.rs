@@ -21,15 +21,7 @@ impl Node {
     }
 
     pub(super) fn on_command(&mut self, now: Instant, id: CommandId, command: Command) {
-        let needs_others = matches!(
-            command,
-            Command::Put(_)
-                | Command::Get { .. }
-                | Command::Replicas { .. }
-                | Command::Names { .. }
-                | Command::Apply(_)
-        );
-        if let Some(error) = self.keeps_from_others(now).filter(|_| needs_others) {
+        if let Some(error) = self.keeps_from_others(now).filter(|_| needs_others(&command)) {
             return self.reply(id, Reply::Failed(error));
         }
         let host = Owner::Host(id);
@@ -48,6 +40,10 @@ impl Node {
                 self.start_kv(now, host, potluck_kv::Command::Local { key });
             }
             Command::Names { query } => self.on_names(now, id, query),
+            Command::Watch { key } => self.start_kv(now, host, potluck_kv::Command::Watch { key }),
+            Command::Unwatch { key } => {
+                self.start_kv(now, host, potluck_kv::Command::Unwatch { key });
+            }
             Command::Trace { key } => self.on_trace(now, id, key),
             Command::Lookups => {
                 let lookups = self.dht.traces().cloned().collect();
@@ -174,6 +170,19 @@ impl Node {
     }
 }
 
+/// Whether a command is about what other nodes keep.
+const fn needs_others(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Put(_)
+            | Command::Apply(_)
+            | Command::Get { .. }
+            | Command::Replicas { .. }
+            | Command::Names { .. }
+            | Command::Watch { .. }
+    )
+}
+
 impl From<potluck_kv::Reply> for Reply {
     fn from(reply: potluck_kv::Reply) -> Self {
         match reply {
@@ -183,6 +192,8 @@ impl From<potluck_kv::Reply> for Reply {
             potluck_kv::Reply::Replicas(replicas) => Self::Replicas(replicas),
             potluck_kv::Reply::Names(listed) => Self::Names(listed),
             potluck_kv::Reply::Local(held) => Self::Local(held),
+            potluck_kv::Reply::Watching(present) => Self::Watching(present),
+            potluck_kv::Reply::Unwatched => Self::Unwatched,
             potluck_kv::Reply::Failed(error) => Self::Failed(error),
         }
     }

@@ -7,6 +7,7 @@ use potluck_base::{Contact, Deadline, Identity, Instant, Machine as _, NetworkId
 use potluck_gossip::members::{self, Members, MembersStart, Verdict};
 use potluck_gossip::search::{self, Search};
 use potluck_gossip::topics::{PublishId, TopicServeId, Topics, TopicsInput};
+use potluck_gossip::{Change, MemberEvent};
 use potluck_kv::CommandId;
 use potluck_link::RequestOptions;
 use potluck_wire::limits::MESSAGE_BYTES_MAX;
@@ -213,7 +214,11 @@ impl Node {
             }
             Said::Verdict(contact, verdict) => self.on_verdict(now, contact, verdict),
             Said::Silent(key) => self.gossip.topics.handle(now, TopicsInput::Silent(key)),
-            Said::Event(event) => self.outbox.push_back(Output::Event(Event::Member(event))),
+            Said::Restarted(contact) => {
+                let peer = contact.in_network(&self.network);
+                self.kv.handle(now, potluck_kv::Input::PeerUp(peer));
+            }
+            Said::Event(event) => self.on_member_event(now, event),
             Said::Isolated => {
                 self.dht.handle(now, potluck_dht::Input::Resumed);
                 self.outbox.push_back(Output::Event(Event::Isolated));
@@ -238,6 +243,13 @@ impl Node {
                 }
             }
         }
+    }
+
+    fn on_member_event(&mut self, now: Instant, event: MemberEvent) {
+        if matches!(event.change, Change::Joined | Change::Returned) {
+            self.kv.handle(now, potluck_kv::Input::PeerUp(event.peer));
+        }
+        self.outbox.push_back(Output::Event(Event::Member(event)));
     }
 
     /// What this node thinks of a member now: each part acts on it at once, instead of finding out
@@ -273,6 +285,8 @@ impl Node {
             self.on_call_answered(now, call, None);
         }
         self.swarm.handle(now, potluck_swarm::Input::PeerGone(key));
+        let id = key.node_id(&self.network);
+        self.kv.handle(now, potluck_kv::Input::PeerDown(id));
     }
 }
 

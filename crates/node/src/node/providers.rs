@@ -69,6 +69,8 @@ impl Node {
             | Reply::Replicas(_)
             | Reply::Local(_)
             | Reply::Names(_)
+            | Reply::Watching(_)
+            | Reply::Unwatched
             | Reply::Failed(_) => Vec::new(),
         }
     }

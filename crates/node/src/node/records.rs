@@ -30,6 +30,8 @@ impl Node {
             Kv::Storage { id, op } => self.outbox.push_back(Output::Storage { id, op }),
             Kv::Respond { serve, response } => self.answer_serve(now, serve.0, &response),
             Kv::Reply { id, reply } => self.on_kv_reply(now, id, reply),
+            Kv::Changed(change) => self.outbox.push_back(Output::Changed(change)),
+            Kv::WatchEnded(key) => self.outbox.push_back(Output::WatchEnded(key)),
             Kv::HandedOver { keys } => self.on_handed_over(now, keys),
         }
     }

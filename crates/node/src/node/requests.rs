@@ -3,7 +3,7 @@
 use potluck_base::{Contact, Instant, Machine as _, Peer};
 use potluck_kv::ServeId;
 use potluck_wire::limits::CONTACTS_MAX;
-use potluck_wire::{Found, Refusal, Request, Response, Want, encode_response};
+use potluck_wire::{Found, Refusal, Request, Response, Want, WatchRequest, encode_response};
 
 use super::Node;
 use super::gossip::GossipRequest;
@@ -40,6 +40,11 @@ impl Node {
             Request::Search(request) => {
                 self.on_gossip_request(now, inbound, GossipRequest::Search(request));
             }
+            // A node that serves nothing may watch what others keep.
+            request @ Request::Watch(WatchRequest::Changed(_)) => {
+                let from = inbound.from.in_network(&self.network);
+                self.ask_kv(now, inbound, Question { from, request, contacts: Vec::new() });
+            }
             _ if !self.serves_others => {
                 self.answer(now, inbound.reply_path, &Response::refused(Refusal::NotServing));
             }
@@ -71,7 +76,8 @@ impl Node {
             | Request::Offer { .. }
             | Request::Load(_)
             | Request::Names(_)
-            | Request::Apply(_)) => {
+            | Request::Apply(_)
+            | Request::Watch(WatchRequest::Lease { .. })) => {
                 let from = inbound.from.in_network(&self.network);
                 self.ask_kv(now, inbound, Question { from, request, contacts: Vec::new() });
             }

@@ -56,6 +56,10 @@ impl Local<'_> {
                 self.shard.nodes[index].papers.settings = Some(settings);
             }
             Output::Missed { missed, .. } => self.on_missed(life.0, missed),
+            Output::Changed(change) => self.on_changed(life.0, change),
+            Output::WatchEnded(key) => {
+                self.shard.trace(life.0, b"wend", key.as_bytes());
+            }
             Output::Event(event) => self.on_event(life, event),
         }
     }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use potluck_base::words::{fit_all, words_of};
 use potluck_base::{Instant, Peer};
-use potluck_gossip::{Cause, Change, FoundFile, MemberEvent, Message};
+use potluck_gossip::{Cause, Change as MemberChange, FoundFile, MemberEvent, Message};
+use potluck_kv::Change;
 use potluck_node::{Event, Input};
 use potluck_wire::search::QueryId;
 
@@ -17,6 +18,8 @@ use crate::world::shard::Local;
 const MESSAGES_MAX: usize = 16_384;
 /// Events about members kept for each node; older ones are dropped.
 const EVENTS_MAX: usize = 16_384;
+/// Changes of watched records kept for each node; older ones are dropped.
+const CHANGES_MAX: usize = 16_384;
 /// What IPv4 and UDP put before a datagram.
 const HEADER_BYTES: u64 = 28;
 
@@ -78,7 +81,7 @@ impl Traffic {
 /// and worlds keep hundreds for each node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Said {
-    Member(u32, Change),
+    Member(u32, MemberChange),
     NeighbourUp(u32),
     NeighbourDown(u32, Cause),
     Isolated,
@@ -166,11 +169,17 @@ pub(crate) struct Told {
     messages: Newest<Message>,
     events: Newest<Said>,
     missed: u64,
+    changes: Newest<Change>,
 }
 
 impl Default for Told {
     fn default() -> Self {
-        Self { messages: Newest::new(MESSAGES_MAX), events: Newest::new(EVENTS_MAX), missed: 0 }
+        Self {
+            messages: Newest::new(MESSAGES_MAX),
+            events: Newest::new(EVENTS_MAX),
+            missed: 0,
+            changes: Newest::new(CHANGES_MAX),
+        }
     }
 }
 
@@ -184,6 +193,12 @@ impl Local<'_> {
     pub(crate) fn on_missed(&mut self, node: NodeIndex, missed: u64) {
         self.shard.trace(node, b"miss", &missed.to_le_bytes());
         self.shard.nodes[node].told.missed += missed;
+    }
+
+    pub(crate) fn on_changed(&mut self, node: NodeIndex, change: Change) {
+        self.shard.trace(node, b"chng", &change.digest.to_bytes());
+        let now = self.shard.now;
+        self.shard.nodes[node].told.changes.push(now, change);
     }
 
     pub(crate) fn on_member_event(&mut self, node: NodeIndex, event: Event) {
@@ -226,6 +241,12 @@ impl World {
     #[must_use]
     pub fn messages_missed(&self, node: NodeIndex) -> u64 {
         self.node(node).told.missed
+    }
+
+    /// The changes of watched records that a node reported, over all its lives, oldest first, with the
+    /// times; the last 16,384.
+    pub fn changes(&self, node: NodeIndex) -> impl Iterator<Item = &(Instant, Change)> {
+        self.node(node).told.changes.iter()
     }
 
     /// How many messages that ever were.

@@ -243,13 +243,14 @@ fn a_refusal_of_a_version_is_read_from_any_version_and_nothing_else_is() {
     }
 }
 
-/// Later versions add requests (DialBack 11, Punch 12, Relay 13, Fingerprints 14, Watch 15): a node
-/// that does not know them says so, with the versions that it speaks.
+/// Later versions add requests (DialBack 11, Punch 12, Relay 13): a node that does not know them says
+/// so, with the versions that it speaks.
 #[test]
 fn a_request_of_an_unknown_number_is_told_apart_from_garbage() {
     for (bytes, expected) in [
         ([2, 0x82, 11, 0x80], DecodeError::Unknown),
-        ([2, 0x82, 15, 0x80], DecodeError::Unknown),
+        ([2, 0x82, 13, 0x80], DecodeError::Unknown),
+        ([2, 0x82, 15, 0x80], DecodeError::Malformed),
         ([2, 0x82, 10, 0x80], DecodeError::Malformed),
         ([2, 0x82, 17, 0x80], DecodeError::Malformed),
         ([2, 0x82, 16, 0x80], DecodeError::Malformed),

@@ -290,6 +290,8 @@ impl Table {
             | Output::SaveSettings { .. }
             | Output::Message(_)
             | Output::Missed { .. }
+            | Output::Changed(_)
+            | Output::WatchEnded(_)
             | Output::Event(_) => {}
         }
         None
