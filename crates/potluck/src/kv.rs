@@ -13,7 +13,7 @@ use crate::watch::{WatchRequest, key_of};
 use crate::{Error, Node, Read, Result, Siblings};
 
 /// A command under way.
-type Doing<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+pub(crate) type Doing<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 /// The records of the network, by way of one node. See [`Node::kv`].
 #[derive(Debug, Clone)]

@@ -1,10 +1,11 @@
 //! What a read finds.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Index;
 
 use bytes::Bytes;
 use potluck_base::{PublicKey, UnixMillis};
-use potluck_record::{Context, Dot, Kind, Reading};
+use potluck_record::{Context, Dot, Folded, Kind, Reading};
 
 use crate::Result;
 
@@ -46,7 +47,7 @@ pub struct Value {
 }
 
 impl Value {
-    /// The bytes. Cheap: they are shared, not copied.
+    /// The bytes; of a counter, set or map its JSON. Cheap: they are shared, not copied.
     #[must_use]
     pub fn bytes(&self) -> Bytes {
         self.inner.bytes.clone()
@@ -82,6 +83,24 @@ impl Value {
     #[must_use]
     pub const fn writer(&self) -> PublicKey {
         self.inner.writer
+    }
+
+    /// The sum, if it is a counter.
+    #[must_use]
+    pub const fn counter(&self) -> Option<i128> {
+        if let Some(Folded::Counter(sum)) = &self.inner.folded { Some(*sum) } else { None }
+    }
+
+    /// The elements, if it is a set.
+    #[must_use]
+    pub const fn elements(&self) -> Option<&BTreeSet<String>> {
+        if let Some(Folded::Set(elements)) = &self.inner.folded { Some(elements) } else { None }
+    }
+
+    /// The fields with their values, if it is a map.
+    #[must_use]
+    pub const fn entries(&self) -> Option<&BTreeMap<String, Bytes>> {
+        if let Some(Folded::Map(fields)) = &self.inner.folded { Some(fields) } else { None }
     }
 
     /// When it expires.
@@ -157,6 +176,7 @@ mod tests {
             dot: Dot::from_raw(7),
             kind: Kind::Siblings,
             expires: UnixMillis(9),
+            folded: None,
         }
     }
 
