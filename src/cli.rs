@@ -4,6 +4,7 @@ mod admission;
 mod files;
 mod gossip;
 mod groups;
+mod kinds;
 mod names;
 mod usage;
 
@@ -19,6 +20,7 @@ pub(crate) use admission::{InviteArgs, KeyCommand, NetworkArgs, NetworkCommand, 
 pub(crate) use files::{FetchArgs, FileArgs, FilesArgs, GcArgs, ShareArgs};
 pub(crate) use gossip::{PubArgs, SearchArgs, SubArgs};
 pub(crate) use groups::{command, parse};
+pub(crate) use kinds::{ElementsArgs, IncrArgs, MapSetArgs, MapUnsetArgs};
 pub(crate) use names::{ExportArgs, ImportArgs, LsArgs};
 pub(crate) use usage::{OVERVIEW, failure_of};
 
@@ -111,6 +113,21 @@ pub(crate) enum Command {
     /// Write the records of a backup into this network
     #[command(after_help = names::IMPORT_EXAMPLES)]
     Import(ImportArgs),
+    /// Add to a counter, which all nodes may count on at once
+    #[command(after_help = kinds::INCR_EXAMPLES)]
+    Incr(IncrArgs),
+    /// Add elements to a set, which all nodes may change at once
+    #[command(after_help = "Example: potluck set-add colors red 'light blue'")]
+    SetAdd(ElementsArgs),
+    /// Remove elements from a set
+    #[command(after_help = "Example: potluck set-remove colors red")]
+    SetRemove(ElementsArgs),
+    /// Set a field of a map, which all nodes may change at once
+    #[command(after_help = kinds::MAP_SET_EXAMPLES)]
+    MapSet(MapSetArgs),
+    /// Remove a field from a map
+    #[command(after_help = "Example: potluck map-unset hosts db1")]
+    MapUnset(MapUnsetArgs),
     /// Offer a file or folder to the network, and print its link
     #[command(after_help = files::SHARE_EXAMPLES)]
     Share(ShareArgs),

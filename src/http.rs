@@ -17,6 +17,7 @@ mod guard;
 mod health;
 mod inspect;
 mod keys;
+mod kinds;
 mod kv;
 mod listener;
 mod members;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use potluck_base::machine::drain;
 use potluck_base::{Contact, Instant, Machine, PublicKey, Rng};
 use potluck_node::{InboundId, Input, Node};
-use potluck_record::{Context, Envelope, SignedHead};
+use potluck_record::{Context, Envelope, Kind, Operation, Share, SignedHead};
 use potluck_swarm::{FileLink, Manifest};
 use potluck_wire::{FetchRequest, Provider};
 
@@ -29,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "request", samples: samples::requests, start: || Box::new(request) },
     Target { name: "response", samples: samples::responses, start: || Box::new(response) },
     Target { name: "envelope", samples: samples::envelopes, start: || Box::new(envelope) },
+    Target { name: "share", samples: samples::shares, start: || Box::new(share) },
     Target { name: "text", samples: samples::texts, start: || Box::new(text) },
     Target { name: "files", samples: samples::files, start: || Box::new(files) },
     Target { name: "datagram", samples: samples::datagrams, start: datagram },
@@ -88,6 +89,22 @@ fn envelope(bytes: &[u8]) -> bool {
         assert_eq!(Envelope::decode(&envelope.encode()).as_ref(), Ok(&envelope));
         true
     })
+}
+
+/// The share of a counter, set or map, or an operation on one.
+fn share(bytes: &[u8]) -> bool {
+    let bytes = Bytes::copy_from_slice(bytes);
+    let share = [Kind::Counter, Kind::Set, Kind::Map].into_iter().any(|kind| {
+        Share::decode(kind, &bytes).is_ok_and(|share| {
+            assert_eq!(Share::decode(kind, &share.encode()), Ok(share));
+            true
+        })
+    });
+    let operation = Operation::decode(&bytes).is_ok_and(|operation| {
+        assert_eq!(Operation::decode(&operation.encode()), Ok(operation));
+        true
+    });
+    share || operation
 }
 
 fn text(bytes: &[u8]) -> bool {

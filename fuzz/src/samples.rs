@@ -7,15 +7,19 @@ use potluck_base::{
 };
 use potluck_dht::EntryPoint;
 use potluck_node::{Command, CommandId, Config, Input, Node, Output, Start};
-use potluck_record::{Context, Dot, Draft, Envelope, Kind, Name, Space, StateDigest};
+use potluck_record::share::{Counted, Entries};
+use potluck_record::{
+    Context, Dot, Draft, Envelope, Kind, Name, Operation, Share, Space, StateDigest,
+};
 use potluck_swarm::{FileLink, LinkKind, Manifest, ManifestFile};
 use potluck_wire::search::{Hit, QueryId, SearchRequest};
 use potluck_wire::topic::{
     DisconnectCause, IdRange, InTopic, TopicId, TopicRequest, TopicResponse,
 };
 use potluck_wire::{
-    FetchRequest, Found, Holding, Load, Loaded, MessageHead, OfferEntry, Provider, RecordAnswer,
-    Refusal, Request, Response, SignedMessage, StoreOutcome, Want, encode_request, encode_response,
+    Applied, Apply, FetchRequest, Found, Holding, Load, Loaded, MessageHead, OfferEntry, Provider,
+    RecordAnswer, Refusal, Request, Response, SignedMessage, StoreOutcome, Want, encode_request,
+    encode_response,
 };
 
 fn network() -> NetworkId {
@@ -100,6 +104,12 @@ pub(crate) fn requests() -> Vec<Vec<u8>> {
         Request::Offer { entries: vec![OfferEntry { key, digest }; 3] },
         Request::Load(Load { keys: vec![key; 3], after: Some([9; 32]), certificates: Vec::new() }),
         Request::Leave,
+        Request::Apply(Apply {
+            number: 1 << 40,
+            again: true,
+            name: "visits".to_owned(),
+            operation: Operation::Count(1).encode(),
+        }),
         Request::Have { blob: BlobId::from_bytes([7; 32]) },
     ]
     .into_iter()
@@ -198,6 +208,8 @@ pub(crate) fn responses() -> Vec<Vec<u8>> {
             lost: None,
         }),
         Response::Left,
+        Response::Applied(Applied::Done { version: 1 << 40, acks: 3, wanted: 16, expires_ms: 9 }),
+        Response::Applied(Applied::OtherKind { kind: 3 }),
         Response::Topic(TopicResponse::Ack),
         Response::Topic(TopicResponse::Accepted { age_ms: 70_000 }),
         Response::Topic(TopicResponse::Declined { others: vec![contact(4)] }),
@@ -237,4 +249,27 @@ pub(crate) fn datagrams() -> Vec<Vec<u8>> {
         }));
     }
     sent
+}
+
+/// Shares of each kind, and operations.
+pub(crate) fn shares() -> Vec<Vec<u8>> {
+    let counted = Counted::default().plus(70_000).and_then(|it| it.plus(-3)).expect("it counts");
+    let mut set = Entries::default();
+    set.add("light blue", Dot::from_raw(1 << 40), ());
+    set.add("red", Dot::from_raw(7), ());
+    set.removals.insert(identity(2).public_key(), Dot::from_raw(1 << 50));
+    let mut map = Entries::default();
+    map.add("db1", Dot::from_raw(9), Bytes::from_static(b"10.0.0.7"));
+    let shares = [Share::Counter(counted), Share::Set(set), Share::Map(map)];
+    let elements = vec!["red".to_owned(), "green".to_owned()];
+    let (field, value) = ("db1".to_owned(), Bytes::from_static(b"x"));
+    let operations = [
+        Operation::Count(-70_000),
+        Operation::AddElements(elements.clone()),
+        Operation::RemoveElements(elements),
+        Operation::SetField { field: field.clone(), value },
+        Operation::UnsetField { field },
+    ];
+    let operations = operations.iter().map(|operation| operation.encode().to_vec());
+    shares.iter().map(|share| share.encode().to_vec()).chain(operations).collect()
 }

@@ -9,10 +9,14 @@ use unicode_width::UnicodeWidthStr as _;
 use super::Cli;
 
 /// The groups, in the order in which a newcomer needs them.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     ("See it first", &["demo", "sim"]),
     ("Run a node and join others", &["up", "invite", "join", "leave", "revoke", "network"]),
     ("Keep records", &["put", "get", "del", "merge", "ls", "export", "import"]),
+    (
+        "Count and collect, at many nodes at once",
+        &["incr", "set-add", "set-remove", "map-set", "map-unset"],
+    ),
     ("Pass messages", &["pub", "sub"]),
     ("Hand files around", &["share", "fetch", "search", "files", "unshare", "pin", "unpin", "gc"]),
     ("See what happens", &["status", "members", "peers", "trace"]),

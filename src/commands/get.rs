@@ -5,9 +5,9 @@ use std::io::{IsTerminal as _, stdout};
 use serde_json::json;
 
 use super::siblings;
-use crate::api::{CONTEXT_HEADER, Siblings, VERSION_HEADER};
+use crate::api::{CONTEXT_HEADER, KIND_HEADER, Siblings, VERSION_HEADER};
 use crate::cli::{GetArgs, Global};
-use crate::client::{Client, kv_path};
+use crate::client::{Answer, Client, kv_path};
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
 use crate::text::{clean, quoted};
@@ -34,10 +34,20 @@ pub(crate) fn run(global: &Global, args: &GetArgs) -> Result<(), Failure> {
                 "context": answer.header(CONTEXT_HEADER),
                 "siblings": [],
             });
-            let (key, value) = siblings::value_field(&answer.body);
-            object[key] = value;
+            if let Some(kind) = folded_kind(&answer) {
+                object["kind"] = kind.into();
+                object["value"] = folded_value(kind, &answer.body)?;
+            } else {
+                let (key, value) = siblings::value_field(&answer.body);
+                object[key] = value;
+            }
             out.object(&object)
         }
+        200 if folded_kind(&answer) == Some(SET) => {
+            let elements: Vec<String> = answer.json()?;
+            elements.into_iter().try_for_each(|element| out.data(element))
+        }
+        200 if folded_kind(&answer).is_some() => out.data(String::from_utf8_lossy(&answer.body)),
         200 => {
             out.bytes(&answer.body)?;
             on_terminal(out, &answer.body);
@@ -61,6 +71,26 @@ pub(crate) fn run(global: &Global, args: &GetArgs) -> Result<(), Failure> {
         }
         _ => Err(answer.failure()),
     }
+}
+
+/// The kinds whose value is JSON.
+const COUNTER: &str = "counter";
+const SET: &str = "set";
+const MAP: &str = "map";
+
+fn folded_kind(answer: &Answer) -> Option<&'static str> {
+    let kind = answer.header(KIND_HEADER);
+    [COUNTER, SET, MAP].into_iter().find(|it| *it == kind)
+}
+
+/// The value of a counter, set or map for programs: a counter as a decimal text, since JSON numbers of
+/// that size are not exact everywhere.
+fn folded_value(kind: &str, body: &[u8]) -> Result<serde_json::Value, Failure> {
+    if kind == COUNTER {
+        return Ok(String::from_utf8_lossy(body).into());
+    }
+    serde_json::from_slice(body)
+        .map_err(|_| Failure::failed("the node sent a value that cannot be read"))
 }
 
 /// What people should know of a value that they see on a terminal; a program gets exactly the bytes.

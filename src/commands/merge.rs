@@ -1,5 +1,6 @@
 //! `merge`: settles a conflict with a value that supersedes all siblings it has read.
 
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use super::table::bytes;
@@ -48,7 +49,12 @@ fn run_command(out: Out, command: &str, read: &Siblings) -> Result<Vec<u8>, Fail
     let mut files = Vec::new();
     for (index, sibling) in read.siblings.iter().enumerate() {
         let path = folder.path().join(format!("sibling-{index}"));
-        std::fs::write(&path, siblings::value_of(sibling)?).map_err(io)?;
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&path).map_err(io)?;
+        file.write_all(&siblings::value_of(sibling)?).map_err(io)?;
         files.push(path);
     }
     let mut process = if cfg!(windows) {

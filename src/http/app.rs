@@ -21,8 +21,8 @@ use super::guard::{Pass, Rules, token_needed};
 use super::metrics::HttpCounters;
 use super::problem::Problem;
 use super::{
-    admin, admission, debug, events, gossip, health, inspect, keys, kv, members, metrics, reply,
-    search, settings, topics,
+    admin, admission, debug, events, gossip, health, inspect, keys, kinds, kv, members, metrics,
+    reply, search, settings, topics,
 };
 use crate::config::Settings;
 use crate::failure::Exit;
@@ -103,7 +103,7 @@ impl App {
 /// All paths, and their description.
 pub(super) fn router(app: Arc<App>) -> Router {
     let (router, api) = OpenApiRouter::new()
-        .routes(routes!(kv::get, kv::put, kv::delete))
+        .routes(routes!(kv::get, kv::put, kv::delete, kinds::post))
         .routes(routes!(keys::list))
         .routes(routes!(files::list, files::upload::upload))
         .routes(routes!(files::content::get, files::unshare))

@@ -116,16 +116,7 @@ async fn write(
         };
     }
     match app.node().ask(put).await? {
-        PutResult::Written(written) => Ok(json(&Written {
-            name: name.to_owned(),
-            key: written.key.to_string(),
-            version: written.version.to_string(),
-            acks: written.acks,
-            wanted: written.wanted,
-            members: written.members,
-            expires_at: rfc3339(written.expires.0),
-            replicas: written.replicas.iter().map(ToString::to_string).collect(),
-        })),
+        PutResult::Written(done) => Ok(written(name, &done)),
         PutResult::Conflict(done) => {
             let values = done.reading.values.len();
             let detail = match (is_deletion, values) {
@@ -139,6 +130,20 @@ async fn write(
             Ok(conflict(app.node(), &done.reading, detail))
         }
     }
+}
+
+/// What a write of `name` came to.
+pub(super) fn written(name: &str, done: &potluck_kv::Written) -> Response {
+    json(&Written {
+        name: name.to_owned(),
+        key: done.key.to_string(),
+        version: done.version.to_string(),
+        acks: done.acks,
+        wanted: done.wanted,
+        members: done.members,
+        expires_at: rfc3339(done.expires.0),
+        replicas: done.replicas.iter().map(ToString::to_string).collect(),
+    })
 }
 
 async fn put_of(
@@ -206,7 +211,7 @@ fn context_of(headers: &HeaderMap) -> Result<WriteContext, Problem> {
         ("If-None-Match" = Option<String>, Header),
     ),
     responses(
-        (status = 200, body = Vec<u8>, content_type = "application/octet-stream", description = "the value; with `siblings=all` an object as of 409",
+        (status = 200, body = Vec<u8>, content_type = "application/octet-stream", description = "the value, of a counter its decimal, of a set a JSON array, of a map a JSON object; with `siblings=all` an object as of 409",
             headers(
                 ("X-Potluck-Version" = String), ("X-Potluck-Context" = String),
                 ("X-Potluck-Kind" = String), ("ETag" = String),
@@ -253,12 +258,16 @@ pub(super) async fn get(
         }
         [value] => {
             let mut response = Body::from(value.bytes.clone()).into_response();
+            let content_type = match &value.folded {
+                Some(_) => "application/json",
+                None => "application/octet-stream",
+            };
             let fields = [
                 (VERSION_HEADER, value.dot.to_string()),
                 (CONTEXT_HEADER, reading.context.to_string()),
                 (KIND_HEADER, value.kind.to_string()),
                 ("etag", tag),
-                ("content-type", "application/octet-stream".to_owned()),
+                ("content-type", content_type.to_owned()),
             ];
             for (name, text) in fields {
                 let text = HeaderValue::from_str(&text).map_err(|_| Problem::unexpected())?;

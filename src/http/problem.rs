@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 use potluck_gossip::search::SearchError;
 use potluck_gossip::topics::TopicRefusal;
 use potluck_node::CommandError;
-use potluck_record::{DraftError, StorageFailure};
+use potluck_record::limits::{SHARED_WRITERS_MAX, WRITERS_MAX};
+use potluck_record::{DraftError, OperationError, StorageFailure};
 use potluck_wire::Refusal;
 
 use crate::api::{PROBLEM, ProblemBody};
@@ -196,6 +197,16 @@ impl From<CommandError> for Problem {
             }
             CommandError::Absent => Self::absent(detail).hint("check its name and space"),
             CommandError::Draft(error) => of_draft(&error, detail),
+            CommandError::OtherKind { .. } => {
+                Self::new(StatusCode::CONFLICT, Exit::Conflict, "otherKind", detail)
+            }
+            CommandError::Operation(OperationError::Large(_)) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, Exit::Usage, "tooLarge", detail)
+            }
+            CommandError::Operation(_) => Self::bad("badOperation", detail),
+            CommandError::Share(_) => Self::forbidden("shareFull", detail)
+                .hint("remove some of it from this node, or use further names"),
+            CommandError::Unknown => Self::unavailable("unknown", detail),
             CommandError::BadContext => Self::bad("badContext", detail),
             CommandError::TooLong(_) => Self::bad("tooLong", detail),
             CommandError::Clock | CommandError::ClockAhead | CommandError::ClockOff(_) => {
@@ -269,7 +280,15 @@ fn of_draft(error: &DraftError, detail: String) -> Problem {
 fn of_refusal(refusal: Refusal, detail: String) -> Problem {
     match refusal {
         Refusal::Full => no_space(detail),
-        Refusal::BadEnvelope | Refusal::Ahead | Refusal::Life | Refusal::TooManyWriters => {
+        Refusal::TooManyWriters => {
+            let detail = format!(
+                "{detail}: {WRITERS_MAX} nodes may keep values under one name, \
+                 {SHARED_WRITERS_MAX} in a counter, set or map"
+            );
+            Problem::forbidden("tooManyWriters", detail)
+                .hint("see what is there with potluck get NAME --all, and merge it")
+        }
+        Refusal::BadEnvelope | Refusal::Ahead | Refusal::Life => {
             Problem::forbidden("refused", detail)
                 .hint("check this machine's clock and the limits of the network")
         }
@@ -304,6 +323,8 @@ fn no_space(detail: String) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use potluck_record::{Kind, ShareError};
+
     use super::*;
 
     #[test]
@@ -314,6 +335,12 @@ mod tests {
             (CommandError::Absent, 404, 3),
             (CommandError::Draft(DraftError::ValueTooLarge(70_000)), 413, 2),
             (CommandError::Draft(DraftError::TooManyValues(8)), 409, 4),
+            (CommandError::OtherKind { there: Kind::Counter, asked: Kind::Set }, 409, 4),
+            (CommandError::Operation(OperationError::NoElements), 400, 2),
+            (CommandError::Operation(OperationError::Large(20_000)), 413, 2),
+            (CommandError::Share(ShareError::ManyEntries(1025)), 403, 6),
+            (CommandError::Refused(Refusal::TooManyWriters), 403, 6),
+            (CommandError::Unknown, 503, 5),
             (CommandError::BadContext, 400, 2),
             (CommandError::Clock, 503, 5),
             (CommandError::ClockAhead, 503, 5),
