@@ -17,6 +17,7 @@ mod files;
 mod flood;
 mod idle;
 mod join;
+mod kinds;
 mod kinds_of_records;
 mod leave;
 mod lies;
@@ -50,6 +51,7 @@ pub const ALL: &[Scenario] = &[
     sick_disks::SICK_DISKS,
     corrupt_rows::CORRUPT_ROWS,
     kinds_of_records::KINDS_OF_RECORDS,
+    kinds::KINDS,
     lossy::LOSSY,
     clock_back::CLOCK_BACK,
     clocks::CLOCKS,

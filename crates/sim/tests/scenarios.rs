@@ -119,6 +119,11 @@ fn more_writers_than_a_record_has_room_for_are_refused_or_take_turns() {
 }
 
 #[test]
+fn counters_sets_and_maps_are_exact_after_a_split() {
+    passes("kinds", 24, &[1, 2, 3, 4]);
+}
+
+#[test]
 fn a_clock_that_goes_back_makes_no_write_older() {
     passes("clock-back", 24, &[1, 2]);
 }

@@ -91,6 +91,13 @@ impl WorldConfig {
         self
     }
 
+    /// With this many writers of a counter, set or map.
+    #[must_use]
+    pub const fn shared_writers(mut self, writers: u16) -> Self {
+        self.node.kv.shared_writers_max = writers;
+        self
+    }
+
     /// With this many revocations that a node keeps.
     #[must_use]
     pub const fn revocations(mut self, most: usize) -> Self {
