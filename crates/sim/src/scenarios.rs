@@ -34,6 +34,7 @@ mod sick_disks;
 mod silence;
 mod sleep;
 mod turns;
+mod watch;
 
 use crate::report::Report;
 use crate::scenario::{Params, Scenario, ScenarioError, play};
@@ -83,6 +84,7 @@ pub const ALL: &[Scenario] = &[
     nat::NAT,
     concurrent_writers::CONCURRENT_WRITERS,
     read_storm::READ_STORM,
+    watch::WATCH,
     canary::CANARY,
 ];
 

@@ -283,3 +283,8 @@ fn broken_lines_leave_the_others_calm() {
 fn lies_declare_no_node_dead_and_no_table_grows() {
     passes("members-forged", 12, &[1]);
 }
+
+#[test]
+fn watchers_show_each_change_while_holders_die_and_the_network_splits() {
+    passes("watch", 20, &[1, 2, 3]);
+}
