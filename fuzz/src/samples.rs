@@ -9,7 +9,8 @@ use potluck_dht::EntryPoint;
 use potluck_node::{Command, CommandId, Config, Input, Node, Output, Start};
 use potluck_record::share::{Counted, Entries};
 use potluck_record::{
-    Context, Dot, Draft, Envelope, Kind, Name, Operation, Share, Space, StateDigest,
+    Context, Dot, Draft, Envelope, Kind, Name, Operation, Prefix, SessionKey, Share, Space,
+    StateDigest,
 };
 use potluck_swarm::{FileLink, LinkKind, Manifest, ManifestFile};
 use potluck_wire::search::{Hit, QueryId, SearchRequest};
@@ -21,6 +22,7 @@ use potluck_wire::{
     RecordAnswer, Refusal, Request, Response, SignedMessage, StoreOutcome, Want, encode_request,
     encode_response,
 };
+use potluck_wire::{Changes, ChangesAfter, Compare, Compared, Level, RangePart, RegionHash};
 
 fn network() -> NetworkId {
     NetworkId::new("fuzz", Admission::Lab, None)
@@ -110,6 +112,14 @@ pub(crate) fn requests() -> Vec<Vec<u8>> {
             name: "visits".to_owned(),
             operation: Operation::Count(1).encode(),
         }),
+        Request::Fingerprints(Compare {
+            session: SessionKey([3; 16]),
+            level: Level::Keys,
+            prefixes: Prefix::ALL.children().take(3).collect(),
+            ids: vec![[4; 5]; 3],
+            bucket: Some(Prefix::ALL.half(true)),
+        }),
+        Request::Changes(ChangesAfter { run: 5, after: 6, prefixes: vec![Prefix::ALL] }),
         Request::Have { blob: BlobId::from_bytes([7; 32]) },
     ]
     .into_iter()
@@ -198,6 +208,19 @@ pub(crate) fn responses() -> Vec<Vec<u8>> {
         }),
         Response::Stored { outcomes: vec![outcome] },
         Response::Offered { wanted: 4 },
+        Response::Fingerprints(Compared {
+            region: Some(RegionHash { region: [1; 8], bucket: [2; 8], run: 3, changes: 4 }),
+            parts: vec![RangePart::Children([[5; 5]; 16]), RangePart::Ids(vec![[6; 5]; 3])],
+            entries: vec![OfferEntry { key: Key::from_bytes([7; 32]), digest }; 2],
+            more: true,
+        }),
+        Response::Changes(Changes {
+            run: 3,
+            next: 9,
+            lost: false,
+            more: true,
+            entries: vec![OfferEntry { key: Key::from_bytes([7; 32]), digest }],
+        }),
         Response::Loaded(Loaded { envelopes, keys_done: 1, ..Loaded::default() }),
         Response::refused(Refusal::Busy),
         Response::Holding(Holding {

@@ -59,8 +59,8 @@ pub struct Config {
     /// Delay between a change of the close group and the repair of replicas. A guess: long enough to
     /// handle a burst of failures as one change, short beside the seconds that detection takes.
     pub repair_delay: Duration,
-    /// Time between two rounds of anti-entropy. A longer interval costs less traffic and finds missing
-    /// replicas later.
+    /// Time between two comparisons with one node of the close group, give or take 30 %. A longer interval
+    /// costs less traffic and finds missing replicas later.
     pub anti_entropy_interval: Duration,
     /// Time between two sweeps of expired envelopes. A longer interval keeps them on disk longer.
     pub expire_interval: Duration,

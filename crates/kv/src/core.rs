@@ -15,6 +15,7 @@ use potluck_wire::{Request, Response, Want};
 
 use crate::command::{CommandError, CommandId, Reply};
 use crate::config::Config;
+use crate::difference::feed::Feed;
 use crate::event::{AskId, Delivery, ForeignWrite, LookupId, Output, ServeId};
 use crate::placement::CloseGroup;
 use crate::renewal::is_rewrite;
@@ -65,6 +66,8 @@ pub(crate) enum AskPurpose {
     LeaseEnd,
     /// A watcher was told of a change.
     Notify(LeaseId),
+    /// A question of the comparison with another replica that awaits this number.
+    Difference(u64),
 }
 
 /// A lease, at its watcher and at its holder.
@@ -111,8 +114,10 @@ pub(crate) enum OpPurpose {
     Pulled(Key, Option<Offered>),
     /// A page of keys for the repair run of this generation.
     RepairScan(u64),
-    /// The keys of a round of anti-entropy.
-    RoundScan,
+    /// A portion of the index of fingerprints.
+    Index,
+    /// An operation of the comparison that awaits this number.
+    Difference(u64),
     /// The sweep of expired envelopes.
     Expire,
     /// A page of keys, after the number of replicas changed.
@@ -150,10 +155,28 @@ pub(crate) struct Core {
     pub(crate) certificate: Option<CertificateHash>,
     /// Replies to rewrites of the renewal, which stay in this machine.
     pub(crate) rewrites_replied: VecDeque<(CommandId, Reply)>,
+    pub(crate) local: LocalRecords,
     pending: Pending,
     clock: Clock,
     own_key: OwnKey,
     checked: LruMap<([u8; 32], [u8; 64]), ()>,
+}
+
+/// What is known of this node's replicas beside the store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LocalRecords {
+    /// Their order of changes.
+    pub(crate) feed: Feed,
+    /// Whether the store has its index of fingerprints.
+    pub(crate) indexed: bool,
+}
+
+/// A replica merge under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Merging {
+    pub(crate) key: Key,
+    /// Whether it is a provider record, which is renewed and not compared.
+    pub(crate) internal: bool,
 }
 
 /// What is awaited from other nodes, the disk and the routing table.
@@ -162,7 +185,7 @@ struct Pending {
     asks: BTreeMap<AskId, AskPurpose>,
     ops: BTreeMap<OpId, OpPurpose>,
     /// Keys of the replica merges under way.
-    merging: BTreeMap<OpId, Key>,
+    merging: BTreeMap<OpId, Merging>,
     lookups: BTreeMap<LookupId, CommandId>,
     last_id: u64,
     /// The last number of an operation that a replica was asked to carry out.
@@ -212,6 +235,7 @@ impl Core {
             store_time: RoundTrip::default(),
             certificate: None,
             rewrites_replied: VecDeque::new(),
+            local: LocalRecords::default(),
             pending: Pending::default(),
             clock: Clock { read_at: Instant::ZERO, wall: UnixMillis(0), offset: 0 },
             own_key: OwnKey { signed: LruMap::new(SIGNED_MAX), elsewhere: false, foreign: None },
@@ -256,6 +280,11 @@ impl Core {
     /// Whether the wall clock was read.
     pub(crate) const fn has_wall(&self) -> bool {
         self.clock.wall.0 > 0
+    }
+
+    /// The last reading of the wall clock.
+    pub(crate) const fn last_wall(&self) -> UnixMillis {
+        self.clock.wall
     }
 
     pub(crate) fn replication(&self) -> usize {
@@ -320,13 +349,14 @@ impl Core {
         let id = OpId(self.fresh_id());
         self.pending.ops.insert(id, purpose);
         if let StorageOp::Merge { envelope, place: Place::Replica, .. } = &op {
-            self.pending.merging.insert(id, envelope.head().key());
+            let internal = envelope.head().space() == Space::Provider;
+            self.pending.merging.insert(id, Merging { key: envelope.head().key(), internal });
         }
         self.outbox.push_back(Output::Storage { id, op });
     }
 
-    /// The key of a replica merge that has been carried out.
-    pub(crate) fn take_merging(&mut self, id: OpId) -> Option<Key> {
+    /// A replica merge that has been carried out.
+    pub(crate) fn take_merging(&mut self, id: OpId) -> Option<Merging> {
         self.pending.merging.remove(&id)
     }
 

@@ -18,7 +18,6 @@
 
 mod admissible;
 mod answer;
-mod anti_entropy;
 mod apply;
 mod carry_out;
 mod change;
@@ -26,6 +25,7 @@ pub mod command;
 pub mod config;
 mod core;
 mod delegate;
+mod difference;
 pub mod event;
 mod get;
 mod inspect;

@@ -6,11 +6,11 @@ use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, NodeId,
 use potluck_record::{Envelope, OpId, Place, Reading, State, StorageOp, StorageReply};
 use potluck_wire::{Apply, Loaded, Refusal, Request, Response, WatchRequest};
 
-use crate::anti_entropy::AntiEntropy;
 use crate::carry_out::CarriedOut;
 use crate::command::{Command, CommandError, CommandId, Held, Reply};
 use crate::config::Config;
-use crate::core::{AskPurpose, Core, OpPurpose, Progress};
+use crate::core::{AskPurpose, Core, Merging, OpPurpose, Progress};
+use crate::difference::{Difference, Remedies};
 use crate::event::{AskId, Input, Output, PeerRequest, ServeId, Settings};
 use crate::get::{Get, ReadPurpose};
 use crate::inspect::{Inspect, version};
@@ -95,13 +95,13 @@ pub struct Kv {
     carried_out: CarriedOut,
     pulls: Pulls,
     repair: Repair,
-    anti_entropy: AntiEntropy,
     renewal: Renewal,
     refill: Refill,
     /// As of the last wake-up.
     republish_lag: std::time::Duration,
     watches: Watches,
     holder: Holder,
+    difference: Difference,
     expire_at: Instant,
     leave_by: Option<Instant>,
     /// `keys_served` of the statistics when this node began to leave.
@@ -122,9 +122,9 @@ impl Kv {
         let expire_at = Instant::ZERO + config.expire_interval;
         let core = Core::new(identity, network, me, serves, config);
         Self {
-            anti_entropy: AntiEntropy::new(&core),
             renewal: Renewal::new(&core),
             refill: Refill::default(),
+            difference: Difference::new(&core),
             core,
             operations: BTreeMap::new(),
             turns: Turns::default(),
@@ -159,6 +159,8 @@ impl Kv {
             watches_bytes: self.watches.bytes(),
             watches_polling: self.watches.polling(),
             watch_leases: self.holder.len(),
+            comparisons_active: self.difference.active(),
+            changes_remembered: self.core.local.feed.len(),
             ..self.core.stats
         }
     }
@@ -390,14 +392,22 @@ impl Kv {
             AskPurpose::Notify(lease) => {
                 self.holder.on_told(&mut self.core, now, lease, response.as_ref());
             }
+            AskPurpose::Difference(number) => {
+                let remedies = Remedies { repair: &mut self.repair, pulls: &mut self.pulls };
+                self.difference.on_answer(&mut self.core, now, number, response, remedies);
+            }
         }
     }
 
     fn on_stored(&mut self, now: Instant, id: OpId, reply: StorageReply) {
-        if let Some(key) = self.core.take_merging(id)
+        if let Some(Merging { key, internal }) = self.core.take_merging(id)
             && let StorageReply::Merged { outcome, digest } = &reply
             && outcome.changed()
         {
+            if !internal {
+                let wall = self.core.last_wall();
+                self.core.local.feed.push(wall, key, *digest);
+            }
             self.repair.on_changed(&self.core, now, key, *digest);
             self.holder.on_changed(&mut self.core, now, key, *digest);
             self.watches.on_own_changed(&mut self.core, key, *digest);
@@ -431,8 +441,10 @@ impl Kv {
                     self.repair.on_pulled(&self.core, now, key, offered, *digest);
                 }
             }
-            OpPurpose::RoundScan => {
-                self.anti_entropy.on_scanned(&self.core, now, &mut self.repair, &reply);
+            OpPurpose::Index => self.difference.on_indexed(&mut self.core, now, &reply),
+            OpPurpose::Difference(number) => {
+                let remedies = Remedies { repair: &mut self.repair, pulls: &mut self.pulls };
+                self.difference.on_stored(&mut self.core, now, number, reply, remedies);
             }
             OpPurpose::RefillScan => {
                 self.refill.on_scanned(&self.core, now, &mut self.repair, &reply);
@@ -524,6 +536,7 @@ impl Kv {
         }
         self.holder.on_close_group(&self.core, now);
         self.repair.on_change(&self.core, now);
+        self.difference.on_close_group(&self.core, now);
     }
 
     fn on_settings(&mut self, now: Instant, settings: Settings) {
@@ -581,10 +594,11 @@ impl Kv {
         }
         self.repair.on_timeout(&mut self.core, now);
         self.refill.on_timeout(&mut self.core, now, &self.repair);
-        self.anti_entropy.on_timeout(&mut self.core, now, &self.repair);
         self.renew(now);
         self.watches.on_timeout(&mut self.core, now);
         self.holder.on_timeout(&mut self.core, now);
+        let remedies = Remedies { repair: &mut self.repair, pulls: &mut self.pulls };
+        self.difference.on_timeout(&mut self.core, now, remedies);
         if now >= self.expire_at {
             self.expire_at = now + self.core.config.expire_interval;
             self.holder.sweep(now);
@@ -707,11 +721,11 @@ impl Machine for Kv {
         Deadline::earliest([
             operation,
             self.repair.deadline(),
-            Some(self.anti_entropy.deadline()),
             self.refill.deadline(),
             self.renewal.deadline().filter(|_| self.leave_by.is_none() && self.core.has_wall()),
             self.watches.deadline(),
             self.holder.deadline(),
+            self.difference.deadline(&self.core),
             Some(Deadline::new(self.expire_at, "expire")),
             self.leave_by.filter(|_| !self.left).map(|at| Deadline::new(at, "leave")),
         ])

@@ -2,6 +2,18 @@
 //! keys that the arrival or loss of a node concerns.
 
 use potluck_base::{Distance, Key, NodeId, Peer};
+use potluck_record::Prefix;
+
+/// Whether a node is a replica of the keys of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Of all of them.
+    Always,
+    /// Of none of them.
+    Never,
+    /// Of some, or the range is too wide to tell.
+    Mixed,
+}
 
 /// The nodes closest to this one, and itself, at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -47,6 +59,48 @@ impl CloseGroup {
         let shared = place.common_prefix(key);
         self.nodes.len() <= close_group_size
             || self.nodes.iter().any(|peer| place.common_prefix(&peer.id.into()) < shared)
+    }
+
+    /// The fewest leading bits that a member shares with `me`; `None` if the group has room for more, so
+    /// that the network has no other nodes.
+    #[must_use]
+    pub fn least_shared(&self, me: &NodeId, close_group_size: usize) -> Option<u32> {
+        if self.nodes.len() <= close_group_size {
+            return None;
+        }
+        let place = Key::from(*me);
+        self.nodes.iter().map(|peer| place.common_prefix(&peer.id.into())).min()
+    }
+
+    /// Whether `node` is among the `r` closest to the keys of `range`.
+    ///
+    /// Which of two nodes is closer to a key is decided by the first bit in which their ids differ. If
+    /// that bit belongs to the prefix, it is the same for all keys; if not, either node can be the closer.
+    #[must_use]
+    pub fn standing(&self, node: &NodeId, range: Prefix, r: usize) -> Standing {
+        let place = Key::from(*node);
+        let first = range.first();
+        let (mut closer, mut either) = (0, 0);
+        for peer in self.nodes.iter().filter(|peer| peer.id != *node) {
+            let peer = Key::from(peer.id);
+            if place.common_prefix(&peer) >= u32::from(range.length()) {
+                either += 1;
+            } else if peer.distance(&first) < place.distance(&first) {
+                closer += 1;
+            }
+        }
+        if closer >= r {
+            Standing::Never
+        } else if closer + either < r {
+            Standing::Always
+        } else {
+            Standing::Mixed
+        }
+    }
+
+    /// The members other than `me`.
+    pub fn others(&self, me: &NodeId) -> impl Iterator<Item = &Peer> {
+        self.nodes.iter().filter(move |peer| peer.id != *me)
     }
 
     /// The nodes in `self` that are not in `other`.

@@ -182,6 +182,21 @@ impl Repair {
         self.scan.is_none() && self.offers.is_empty()
     }
 
+    /// Whether a change of the close group is still to be acted upon.
+    pub(crate) fn is_repairing(&self) -> bool {
+        self.scan.is_some() || self.due.is_some() || self.leaving
+    }
+
+    /// Whether as many keys wait to be offered as may.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.waiting() >= OFFERS_MAX
+    }
+
+    /// Offers a key to a node that was found to lack its state.
+    pub(crate) fn offer_found(&mut self, peer: Peer, key: Key, digest: StateDigest, now: Instant) {
+        self.enqueue(peer, key, digest, now);
+    }
+
     pub(crate) fn deadline(&self) -> Option<Deadline> {
         let offers = self
             .offers

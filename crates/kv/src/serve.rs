@@ -13,6 +13,7 @@ use potluck_wire::{
 
 use crate::admissible::{is_alive, is_future_dated};
 use crate::core::{Core, OpPurpose};
+use crate::difference::answer::Answering;
 use crate::event::{PeerRequest, ServeId};
 use crate::names_served::NamesServed;
 use crate::storage;
@@ -42,6 +43,7 @@ enum Serving {
     Store { outcomes: Vec<Option<StoreOutcome>> },
     Offer(OfferCheck),
     Load(LoadRead),
+    Compare(Box<Answering>),
 }
 
 #[derive(Debug, Clone)]
@@ -107,6 +109,23 @@ impl Serves {
             }
             Request::Load(load) => self.start_load(core, id, load, asked.budget),
             Request::Names(_) => self.names.start(core, now, id, asked),
+            Request::Fingerprints(_) | Request::Changes(_)
+                if !core.serves || !core.close_group.contains(&asked.from.id) =>
+            {
+                core.respond(id, Response::refused(Refusal::NotServing));
+            }
+            Request::Fingerprints(_) if !core.local.indexed => {
+                core.respond(id, Response::refused(Refusal::Busy));
+            }
+            Request::Fingerprints(compare) => {
+                let answering = Answering::start(core, id, compare, asked.budget);
+                self.active.insert(id, Serving::Compare(Box::new(answering)));
+            }
+            Request::Changes(after) => {
+                let wall = core.last_wall();
+                let changes = core.local.feed.after(wall, &after, asked.budget);
+                core.respond(id, Response::Changes(changes));
+            }
             Request::Ping
             | Request::Leave
             | Request::Have { .. }
@@ -220,6 +239,13 @@ impl Serves {
                     }
                 }
                 self.check_offer(core, id)
+            }
+            Serving::Compare(answering) => {
+                if let Some(response) = answering.on_stored(core, id, index, reply) {
+                    self.active.remove(&id);
+                    core.respond(id, response);
+                }
+                None
             }
             Serving::Load(read) => {
                 let envelopes = storage::envelopes(reply).unwrap_or_default();

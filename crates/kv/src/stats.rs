@@ -62,6 +62,22 @@ potluck_base::statistics! {
         counter names_served: u64,
         /// Requests of others for names refused as busy.
         counter names_busy: u64,
+        /// Comparisons with other replicas begun.
+        counter comparisons: u64,
+        /// Comparisons in which both held the same.
+        counter comparisons_equal: u64,
+        /// Comparisons in which something differed.
+        counter comparisons_differing: u64,
+        /// Comparisons that the other replica did not answer, or not to the end.
+        counter comparisons_failed: u64,
+        /// Fingerprints of ranges compared after a difference had shown.
+        counter fingerprints_compared: u64,
+        /// Keys found to be held in another state by another replica.
+        counter differences_found: u64,
+        /// Changes read from the order of changes of another replica.
+        counter changes_read: u64,
+        /// Times that another replica did not know any more what had changed.
+        counter feeds_lost: u64,
         /// Expired envelopes dropped.
         counter expired: u64,
         /// Operations of others whose outcome is remembered now.
@@ -96,5 +112,9 @@ potluck_base::statistics! {
         gauge renewals_late: u64,
         /// Seconds by which storing all own records again is behind the republish interval.
         gauge republish_lag_seconds: u64,
+        /// Comparisons with other replicas under way now.
+        gauge comparisons_active: usize,
+        /// Changed keys that this node remembers for others now.
+        gauge changes_remembered: usize,
     }
 }

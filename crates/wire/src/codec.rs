@@ -5,7 +5,7 @@ use minicbor::{Decoder, Encoder};
 
 use crate::limits::{
     CERTIFICATES_MAX, CONTACTS_MAX, ENVELOPES_MAX, LOAD_KEYS_MAX, NEIGHBOURS_MAX,
-    OFFER_ENTRIES_MAX, VERSION, VERSION_MIN,
+    OFFER_ENTRIES_MAX, PREFIXES_MAX, VERSION, VERSION_MIN,
 };
 use crate::message::{Found, Loaded, Refusal};
 use crate::{Load, Request, Response};
@@ -69,6 +69,10 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
         Request::Load(Load { keys, .. }) if keys.len() > LOAD_KEYS_MAX => {
             Err(DecodeError::Limit("load keys"))
         }
+        Request::Fingerprints(compare) if !compare.is_within_limits() => {
+            Err(DecodeError::Limit("ranges"))
+        }
+        Request::Changes(after) if !after.is_within_limits() => Err(DecodeError::Limit("ranges")),
         Request::Search(search) if !search.is_within_limits() => {
             Err(DecodeError::Limit("reach of a search"))
         }
@@ -85,7 +89,9 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
         | Request::Enroll(_)
         | Request::Names(_)
         | Request::Apply(_)
-        | Request::Watch(_) => Ok(request),
+        | Request::Watch(_)
+        | Request::Fingerprints(_)
+        | Request::Changes(_) => Ok(request),
     }
 }
 
@@ -122,6 +128,15 @@ pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
         Response::Holding(holding) if holding.neighbours.len() > NEIGHBOURS_MAX => {
             Err(DecodeError::Limit("neighbours"))
         }
+        Response::Fingerprints(compared)
+            if compared.parts.len() > PREFIXES_MAX
+                || compared.entries.len() > OFFER_ENTRIES_MAX =>
+        {
+            Err(DecodeError::Limit("fingerprints"))
+        }
+        Response::Changes(changes) if changes.entries.len() > OFFER_ENTRIES_MAX => {
+            Err(DecodeError::Limit("changes"))
+        }
         Response::Pong
         | Response::Found(_)
         | Response::Stored { .. }
@@ -136,18 +151,20 @@ pub fn decode_response(bytes: &[u8]) -> Result<Response, DecodeError> {
         | Response::Enrolled { .. }
         | Response::Names(_)
         | Response::Applied(_)
-        | Response::Watching(_) => Ok(response),
+        | Response::Watching(_)
+        | Response::Fingerprints(_)
+        | Response::Changes(_) => Ok(response),
     }
 }
 
 /// Whether this version knows requests of this number.
 const fn is_request(number: u64) -> bool {
-    matches!(number, 0..=10 | 15..=17)
+    matches!(number, 0..=10 | 14..=18)
 }
 
 /// Whether this version knows responses of this number.
 const fn is_response(number: u64) -> bool {
-    matches!(number, 0..=11 | 13..=15)
+    matches!(number, 0..=16)
 }
 
 /// As [`decode`], with a well-formed message of an unknown number told apart from garbage.

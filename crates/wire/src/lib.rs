@@ -11,6 +11,7 @@ pub mod admission;
 mod apply;
 mod codec;
 pub mod contact;
+pub mod difference;
 pub mod lan;
 pub mod limits;
 pub mod member;
@@ -28,6 +29,7 @@ pub use admission::{
 };
 pub use apply::{Applied, Apply};
 pub use codec::{DecodeError, decode_request, decode_response, encode_request, encode_response};
+pub use difference::{Changes, ChangesAfter, Compare, Compared, Level, RangePart, RegionHash};
 pub use lan::{Beacon, LanKey, LanTag};
 pub use member::{
     Announcement, MemberRecord, MemberRequest, MemberResponse, PartitionId, PeerHints, Proof,

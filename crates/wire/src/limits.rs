@@ -31,6 +31,12 @@ pub const OFFER_ENTRIES_DATAGRAM: usize = 18;
 pub const LOAD_KEYS_MAX: usize = 4096;
 /// Most keys of a load that fits in a datagram.
 pub const LOAD_KEYS_DATAGRAM: usize = 28;
+/// Most ranges of keys in one comparison of fingerprints.
+pub const PREFIXES_MAX: usize = 512;
+/// Most ranges of the region that two nodes share: with a session key and a bucket they fit in a datagram.
+pub const REGION_PREFIXES_MAX: usize = 96;
+/// Most short hashes in one list of a comparison.
+pub const IDS_MAX: usize = 8192;
 /// Most neighbours in one [`crate::Holding`].
 pub const NEIGHBOURS_MAX: usize = 8;
 /// Most runs of granules in one request of a fetch.

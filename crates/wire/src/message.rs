@@ -7,6 +7,7 @@ use potluck_record::{CertificateHash, Dot, EnvelopeId, StateDigest};
 
 use crate::admission::{Enroll, cbor_proof};
 use crate::apply::{Applied, Apply};
+use crate::difference::{Changes, ChangesAfter, Compare, Compared};
 use crate::member::{MemberRequest, MemberResponse};
 use crate::names::{Names, NamesFound};
 use crate::search::SearchRequest;
@@ -109,6 +110,12 @@ pub enum Request {
     /// About a watch of a key: its leases, and word of changes.
     #[n(15)]
     Watch(#[n(0)] WatchRequest),
+    /// Which records do you hold in these ranges of keys?
+    #[n(14)]
+    Fingerprints(#[n(0)] Compare),
+    /// Which records changed at your place since then?
+    #[n(18)]
+    Changes(#[n(0)] ChangesAfter),
 }
 
 /// A pull of records by key.
@@ -207,6 +214,12 @@ pub enum Response {
     /// How a lease of a watch stands.
     #[n(13)]
     Watching(#[n(0)] Watching),
+    /// Fingerprints of ranges, or what they hold.
+    #[n(12)]
+    Fingerprints(#[n(0)] Compared),
+    /// Records that changed.
+    #[n(16)]
+    Changes(#[n(0)] Changes),
 }
 
 /// The answer to [`Request::Have`].

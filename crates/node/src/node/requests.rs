@@ -77,7 +77,9 @@ impl Node {
             | Request::Load(_)
             | Request::Names(_)
             | Request::Apply(_)
-            | Request::Watch(WatchRequest::Lease { .. })) => {
+            | Request::Watch(WatchRequest::Lease { .. })
+            | Request::Fingerprints(_)
+            | Request::Changes(_)) => {
                 let from = inbound.from.in_network(&self.network);
                 self.ask_kv(now, inbound, Question { from, request, contacts: Vec::new() });
             }
