@@ -115,6 +115,11 @@ impl Difference {
         })
     }
 
+    /// The key of a new comparison.
+    pub(crate) fn session_key(&mut self, core: &Core) -> SessionKey {
+        SessionKey(self.rng(core).bytes())
+    }
+
     /// The close group changed.
     pub(crate) fn on_close_group(&mut self, core: &Core, now: Instant) {
         if !core.serves {
@@ -152,7 +157,7 @@ impl Difference {
         ])
     }
 
-    pub(crate) fn on_timeout(&mut self, core: &mut Core, now: Instant, remedies: Remedies<'_>) {
+    pub(crate) fn on_timeout(&mut self, core: &mut Core, now: Instant, mut remedies: Remedies<'_>) {
         if !core.serves {
             return;
         }
@@ -163,18 +168,20 @@ impl Difference {
             core.storage(StorageOp::Index { limit: INDEX_KEYS }, OpPurpose::Index);
         }
         if self.session.as_ref().is_some_and(|session| session.began + TIME_MAX <= now) {
-            return self.end(core, now, Ending::Failed, remedies);
+            let Remedies { repair, pulls } = &mut remedies;
+            self.end(core, now, Ending::Failed, Remedies { repair, pulls });
         }
-        let ready = self.index == Index::Made && self.session.is_none() && self.hold <= now;
-        let next = self.partners.values().filter(|partner| partner.due <= now);
-        let Some(next) = next.min_by_key(|partner| partner.due).filter(|_| ready) else { return };
         let Remedies { repair, pulls } = remedies;
-        if repair.is_repairing() || pulls.waiting() > PULLS_MAX || repair.is_crowded() {
-            self.hold = now + HOLD;
-            return;
+        while self.index == Index::Made && self.session.is_none() && self.hold <= now {
+            let due = self.partners.values().filter(|partner| partner.due <= now);
+            let Some(next) = due.min_by_key(|partner| partner.due) else { return };
+            if repair.is_repairing() || pulls.waiting() > PULLS_MAX || repair.is_crowded() {
+                self.hold = now + HOLD;
+                return;
+            }
+            let (peer, place) = (next.peer, next.place);
+            self.start(core, now, peer, place);
         }
-        let (peer, place) = (next.peer, next.place);
-        self.start(core, now, peer, place);
     }
 
     fn start(&mut self, core: &mut Core, now: Instant, peer: Peer, place: Option<Place>) {
@@ -184,7 +191,7 @@ impl Difference {
             return;
         }
         core.stats.comparisons += 1;
-        let key = SessionKey(self.rng(core).bytes());
+        let key = self.session_key(core);
         let plan = Plan { peer, region, key, since: place };
         self.session = Some(Session::start(core, now, plan));
     }
