@@ -62,6 +62,9 @@ pub struct Config {
     /// Time between two comparisons with one node of the close group, give or take 30 %. A longer interval
     /// costs less traffic and finds missing replicas later.
     pub anti_entropy_interval: Duration,
+    /// Time for which a node keeps a copy of a record that it is not a replica of any more. A longer time
+    /// saves traffic when nodes come back, and takes room.
+    pub surplus_after: Duration,
     /// Time between two sweeps of expired envelopes. A longer interval keeps them on disk longer.
     pub expire_interval: Duration,
     /// Time that a leaving node waits for others to pull the records it hands over.
@@ -105,6 +108,7 @@ impl Default for Config {
             requests_max: 4096,
             repair_delay: Duration::from_secs(1),
             anti_entropy_interval: Duration::from_secs(60),
+            surplus_after: Duration::from_secs(24 * 3600),
             expire_interval: Duration::from_secs(60),
             leave_deadline: Duration::from_secs(5),
             read_repairs_max: 3,

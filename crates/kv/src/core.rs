@@ -20,6 +20,7 @@ use crate::event::{AskId, Delivery, ForeignWrite, LookupId, Output, ServeId};
 use crate::placement::CloseGroup;
 use crate::renewal::is_rewrite;
 use crate::stats::Stats;
+use crate::surplus::SurplusAsk;
 use crate::survey::{Keep, Question};
 
 /// Verified signatures that are remembered, so that the same envelope from several replicas is verified
@@ -68,6 +69,8 @@ pub(crate) enum AskPurpose {
     Notify(LeaseId),
     /// A question of the comparison with another replica that awaits this number.
     Difference(u64),
+    /// A node of the replica sets of surplus copies was asked.
+    Surplus(SurplusAsk),
 }
 
 /// A lease, at its watcher and at its holder.
@@ -116,6 +119,10 @@ pub(crate) enum OpPurpose {
     RepairScan(u64),
     /// A portion of the index of fingerprints.
     Index,
+    /// The surplus copies of a round.
+    SurplusPage,
+    /// A surplus copy, to be dropped.
+    SurplusDropped,
     /// An operation of the comparison that awaits this number.
     Difference(u64),
     /// The sweep of expired envelopes.

@@ -46,6 +46,7 @@ mod shared_reads;
 pub mod stats;
 mod storage;
 mod successor;
+mod surplus;
 mod survey;
 mod turns;
 mod values;

@@ -25,6 +25,7 @@ use crate::serve::Serves;
 use crate::shared_reads::{SharedRead, SharedReads};
 use crate::stats::Stats;
 use crate::storage;
+use crate::surplus::Surplus;
 use crate::survey::SurveyEvent;
 use crate::turns::{Queued, Turns};
 use crate::watch::Watches;
@@ -102,6 +103,7 @@ pub struct Kv {
     watches: Watches,
     holder: Holder,
     difference: Difference,
+    surplus: Surplus,
     expire_at: Instant,
     leave_by: Option<Instant>,
     /// `keys_served` of the statistics when this node began to leave.
@@ -125,6 +127,7 @@ impl Kv {
             renewal: Renewal::new(&core),
             refill: Refill::default(),
             difference: Difference::new(&core),
+            surplus: Surplus::new(&core),
             core,
             operations: BTreeMap::new(),
             turns: Turns::default(),
@@ -392,6 +395,14 @@ impl Kv {
             AskPurpose::Notify(lease) => {
                 self.holder.on_told(&mut self.core, now, lease, response.as_ref());
             }
+            AskPurpose::Surplus(asked) => {
+                let compared = match response {
+                    Some(Response::Fingerprints(compared)) => Some(compared),
+                    Some(_) | None => None,
+                };
+                let repair = &mut self.repair;
+                self.surplus.on_answer(&mut self.core, now, asked, compared, repair);
+            }
             AskPurpose::Difference(number) => {
                 let remedies = Remedies { repair: &mut self.repair, pulls: &mut self.pulls };
                 self.difference.on_answer(&mut self.core, now, number, response, remedies);
@@ -440,6 +451,13 @@ impl Kv {
                 if let (Some(offered), StorageReply::Merged { digest, .. }) = (offered, &reply) {
                     self.repair.on_pulled(&self.core, now, key, offered, *digest);
                 }
+            }
+            OpPurpose::SurplusPage => {
+                let session = self.difference.session_key(&self.core);
+                self.surplus.on_page(&mut self.core, now, session, &reply);
+            }
+            OpPurpose::SurplusDropped => {
+                self.core.stats.surplus_dropped += u64::from(reply == StorageReply::Removed);
             }
             OpPurpose::Index => self.difference.on_indexed(&mut self.core, now, &reply),
             OpPurpose::Difference(number) => {
@@ -599,6 +617,7 @@ impl Kv {
         self.holder.on_timeout(&mut self.core, now);
         let remedies = Remedies { repair: &mut self.repair, pulls: &mut self.pulls };
         self.difference.on_timeout(&mut self.core, now, remedies);
+        self.surplus.on_timeout(&mut self.core, now, &self.repair);
         if now >= self.expire_at {
             self.expire_at = now + self.core.config.expire_interval;
             self.holder.sweep(now);
@@ -726,6 +745,7 @@ impl Machine for Kv {
             self.watches.deadline(),
             self.holder.deadline(),
             self.difference.deadline(&self.core),
+            self.surplus.deadline(&self.core),
             Some(Deadline::new(self.expire_at, "expire")),
             self.leave_by.filter(|_| !self.left).map(|at| Deadline::new(at, "leave")),
         ])

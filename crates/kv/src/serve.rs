@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use potluck_base::{Instant, Key, Peer};
 use potluck_record::limits::SHARE_BYTES_MAX;
-use potluck_record::{Envelope, MergeAs, Place, State, StateDigest, StorageOp, StorageReply};
+use potluck_record::{
+    Envelope, MergeAs, Place, Prefix, State, StateDigest, StorageOp, StorageReply,
+};
 use potluck_wire::{
-    Contacts, Found, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request, Response,
-    StoreOutcome, Want,
+    Compare, Contacts, Found, Level, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request,
+    Response, StoreOutcome, Want,
 };
 
 use crate::admissible::{is_alive, is_future_dated};
@@ -109,12 +111,18 @@ impl Serves {
             }
             Request::Load(load) => self.start_load(core, id, load, asked.budget),
             Request::Names(_) => self.names.start(core, now, id, asked),
-            Request::Fingerprints(_) | Request::Changes(_)
-                if !core.serves || !core.close_group.contains(&asked.from.id) =>
-            {
+            Request::Fingerprints(_) | Request::Changes(_) if !core.serves => {
                 core.respond(id, Response::refused(Refusal::NotServing));
             }
-            Request::Fingerprints(_) if !core.local.indexed => {
+            Request::Fingerprints(compare) if !may_compare(core, &asked.from, &compare) => {
+                core.respond(id, Response::refused(Refusal::NotResponsible));
+            }
+            Request::Changes(_) if !core.close_group.contains(&asked.from.id) => {
+                core.respond(id, Response::refused(Refusal::NotResponsible));
+            }
+            Request::Fingerprints(compare)
+                if !core.local.indexed && compare.level != Level::Ids =>
+            {
                 core.respond(id, Response::refused(Refusal::Busy));
             }
             Request::Fingerprints(compare) => {
@@ -282,6 +290,14 @@ impl Serves {
         core.respond(id, Response::Offered { wanted: keys.len() as u32 });
         Some(Wanted { from, keys })
     }
+}
+
+/// Whether a node may compare: it belongs to the close group, so that it holds the same keys, or it names
+/// the keys itself.
+fn may_compare(core: &Core, from: &Peer, compare: &Compare) -> bool {
+    let names_keys = compare.level == Level::Ids
+        && compare.prefixes.iter().all(|range| range.length() == Prefix::LENGTH_MAX);
+    names_keys || core.close_group.contains(&from.id)
 }
 
 /// Checks whether an envelope that a writer's node sends may be merged.

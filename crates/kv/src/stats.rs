@@ -78,6 +78,8 @@ potluck_base::statistics! {
         counter changes_read: u64,
         /// Times that another replica did not know any more what had changed.
         counter feeds_lost: u64,
+        /// Copies beyond this node's duty dropped, after all replicas had shown the same state.
+        counter surplus_dropped: u64,
         /// Expired envelopes dropped.
         counter expired: u64,
         /// Operations of others whose outcome is remembered now.

@@ -21,8 +21,14 @@ enum Verdict {
     Halve,
 }
 
-/// The widest ranges below `start` that are to be taken, at most `most`, ascending.
-fn ranges(start: Prefix, most: usize, judge: impl Fn(Prefix) -> Verdict) -> Vec<Prefix> {
+/// The widest ranges below `start` that are to be taken, at most `most`, ascending. `rest` says whether
+/// those count that the search did not come to.
+fn ranges(
+    start: Prefix,
+    most: usize,
+    rest: bool,
+    judge: impl Fn(Prefix) -> Verdict,
+) -> Vec<Prefix> {
     let mut waiting = VecDeque::from([start]);
     let mut taken = Vec::new();
     for _ in 0..LOOKS_MAX {
@@ -37,6 +43,10 @@ fn ranges(start: Prefix, most: usize, judge: impl Fn(Prefix) -> Verdict) -> Vec<
             }
             Verdict::Leave | Verdict::Halve => {}
         }
+    }
+    if rest {
+        taken.extend(waiting);
+        taken.truncate(most);
     }
     taken.sort_unstable();
     taken
@@ -63,7 +73,7 @@ fn standings<const N: usize>(
 /// The ranges of which this node and `other` are replicas of every key, as this node sees it.
 pub(crate) fn shared(core: &Core, other: &NodeId, most: usize) -> Vec<Prefix> {
     let r = core.replication();
-    ranges(surrounded(core), most, |range| {
+    ranges(surrounded(core), most, false, |range| {
         let both = standings(&core.close_group, [&core.me.id, other], range, r);
         if both == [Standing::Always; 2] {
             Verdict::Take
@@ -71,6 +81,18 @@ pub(crate) fn shared(core: &Core, other: &NodeId, most: usize) -> Vec<Prefix> {
             Verdict::Leave
         } else {
             Verdict::Halve
+        }
+    })
+}
+
+/// Ranges that together hold every key this node is no replica of, as far as its close group shows.
+pub(crate) fn beside(core: &Core, most: usize) -> Vec<Prefix> {
+    let r = core.replication();
+    ranges(surrounded(core), most, true, |range| {
+        match core.close_group.standing(&core.me.id, range, r) {
+            Standing::Always => Verdict::Leave,
+            Standing::Never => Verdict::Take,
+            Standing::Mixed => Verdict::Halve,
         }
     })
 }
@@ -165,9 +187,30 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_beside_is_all_that_this_node_is_no_replica_of() {
+        let peers = peers(200);
+        let core = core(&peers, 5);
+        let ranges = beside(&core, 96);
+        assert!(Prefix::are_ascending(&ranges));
+        let mut rng = Rng::from_number(6);
+        let mut seen = [0, 0];
+        for _ in 0..3000 {
+            let key = Key::from_bytes(rng.bytes());
+            if core.sees_replicas(&key) && !core.is_responsible(&key) {
+                seen[0] += 1;
+                assert!(ranges.iter().any(|range| range.contains(&key)));
+            } else if core.is_responsible(&key) {
+                seen[1] += 1;
+            }
+        }
+        assert!(seen[0] > 100 && seen[1] > 20, "{seen:?}");
+    }
+
+    #[test]
     fn in_a_network_of_no_more_nodes_than_replicas_one_range_is_shared() {
         let peers = peers(9);
         let core = core(&peers, 16);
         assert_eq!(shared(&core, &peers[4].id, 96), [Prefix::ALL]);
+        assert_eq!(beside(&core, 96), []);
     }
 }

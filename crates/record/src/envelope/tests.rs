@@ -176,7 +176,7 @@ fn contexts_full_of_invented_writers_do_not_stop_a_merge() {
         let entry = |number: u64| {
             let mut key = [9; 32];
             key[..8].copy_from_slice(&number.to_be_bytes());
-            (potluck_base::PublicKey::from_bytes(key), Dot::from_raw(number + 1))
+            (PublicKey::from_bytes(key), Dot::from_raw(number + 1))
         };
         (from..from + 120).map(entry).collect()
     };
@@ -205,7 +205,7 @@ fn the_certificate_of_the_writer_is_named_and_signed() {
 fn the_bytes_of_an_envelope_are_frozen() {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut context: Context =
-        [(potluck_base::PublicKey::from_bytes([0x11; 32]), Dot::from_raw(9))].into_iter().collect();
+        [(PublicKey::from_bytes([0x11; 32]), Dot::from_raw(9))].into_iter().collect();
     context.raise_floor(Dot::from_raw(5));
     let mut full = draft(&[(8, b"a")], 10, context);
     full.certificate = Some(CertificateHash([0x22; 16]));
