@@ -30,6 +30,7 @@ mod partition;
 mod publications;
 mod read_storm;
 mod search;
+mod settings;
 mod sick_disks;
 mod silence;
 mod sleep;
@@ -58,6 +59,7 @@ pub const ALL: &[Scenario] = &[
     clocks::CLOCKS,
     admission::ADMISSION,
     clone::CLONE,
+    settings::SETTINGS,
     turns::TURNS,
     flood::FLOOD,
     idle::IDLE,

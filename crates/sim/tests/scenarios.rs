@@ -255,6 +255,12 @@ fn whoever_comes_back_is_alive_to_all_however_often_it_was_gone() {
 }
 
 #[test]
+fn settings_of_the_network_reach_all_nodes_and_fill_the_replica_sets() {
+    passes("settings", 24, &[1, 2]);
+    passes("settings", 12, &[3]);
+}
+
+#[test]
 fn what_was_accepted_arrives_in_order_whatever_goes_wrong() {
     for seed in [1, 2, 3] {
         if let Err(error) = run("accepted", &Params::seed(seed)) {
