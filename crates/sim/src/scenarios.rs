@@ -21,6 +21,7 @@ mod kinds;
 mod kinds_of_records;
 mod leave;
 mod lies;
+mod lives;
 mod long_split;
 mod lossy;
 mod mass_failure;
@@ -59,6 +60,7 @@ pub const ALL: &[Scenario] = &[
     clocks::CLOCKS,
     admission::ADMISSION,
     clone::CLONE,
+    lives::LIVES,
     settings::SETTINGS,
     turns::TURNS,
     flood::FLOOD,

@@ -255,6 +255,12 @@ fn whoever_comes_back_is_alive_to_all_however_often_it_was_gone() {
 }
 
 #[test]
+fn records_live_as_long_as_their_writers_run_and_deletes_last() {
+    passes("lives", 24, &[1, 2]);
+    passes("lives", 12, &[3]);
+}
+
+#[test]
 fn settings_of_the_network_reach_all_nodes_and_fill_the_replica_sets() {
     passes("settings", 24, &[1, 2]);
     passes("settings", 12, &[3]);
