@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use potluck_base::{Instant, Key, Machine as _, Peer};
-use potluck_kv::{Config, Input};
+use potluck_kv::{Config, Input, Settings};
 use potluck_record::{Place, StateDigest, StorageFailure, StorageReply};
 use potluck_wire::Response;
 
@@ -72,6 +72,38 @@ fn the_closest_holder_offers_to_a_newcomer_at_once_and_the_second_later() {
         step("three seconds later", at(5), &["ask 3 to pull 1"]),
     ]);
     assert_eq!(script.kv.stats().keys_offered, 1);
+}
+
+#[test]
+fn with_more_replicas_every_key_is_offered_to_its_whole_set_once() {
+    let mut script = settled(&[1, 2, 3, 4]);
+    let settings =
+        Settings { replication: 4, life_default: config().life_default, republish_interval: None };
+    let key = key_of(&[0, 1, 2, 3, 4]);
+    script.play([
+        step("the network has more replicas", Other(Input::Settings(settings)), NONE),
+        step("at once", at(1), &["scan"]),
+        step("it is the closest", Scans(entries(&[key])), NONE),
+        step(
+            "two seconds later",
+            at(3),
+            &["ask 1 to pull 1", "ask 2 to pull 1", "ask 3 to pull 1"],
+        ),
+    ]);
+    let mut script = settled(&[1, 2, 3, 4]);
+    script.give(Other(Input::Settings(settings)));
+    script.play([
+        step("at once", at(1), &["scan"]),
+        step("there are more", ScansMore(entries(&[key_of(&[4, 3, 2, 1])])), NONE),
+        step("a quarter of a second later", Until(Duration::from_millis(1250)), &["scan"]),
+        step("that is all", Scans(vec![]), NONE),
+        step("the same again", Other(Input::Settings(settings)), NONE),
+        step(
+            "no further scan; it holds what is not its own",
+            at(9),
+            &["ask 1 to pull 1", "ask 2 to pull 1", "ask 3 to pull 1", "ask 4 to pull 1"],
+        ),
+    ]);
 }
 
 #[test]
