@@ -7,6 +7,7 @@ mod files;
 mod gossip;
 mod keys;
 mod settings;
+mod watch;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub(crate) use gossip::{
     FoundFile, GossipStats, InOut, Lagged, Member, MemberCounts, Members, Published,
     PublishedLines, Search, Suspicions, ViewSizes,
 };
+pub(crate) use watch::WatchChange;
 
 pub(crate) use settings::{NetworkSettings, Setting, SettingRequest};
 
@@ -76,7 +78,7 @@ pub(crate) struct Written {
 }
 
 /// One of several values under one name.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Sibling {
     /// The bytes.

@@ -7,6 +7,7 @@ mod groups;
 mod kinds;
 mod names;
 mod usage;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ pub(crate) use groups::{command, parse};
 pub(crate) use kinds::{ElementsArgs, IncrArgs, MapSetArgs, MapUnsetArgs};
 pub(crate) use names::{ExportArgs, ImportArgs, LsArgs};
 pub(crate) use usage::{OVERVIEW, failure_of};
+pub(crate) use watch::WatchArgs;
 
 /// A network with no server: records, files, members and messages over any set of machines.
 #[derive(Debug, Parser)]
@@ -98,6 +100,9 @@ pub(crate) enum Command {
     /// Print the value under a name
     #[command(alias = "cat", after_help = GET_EXAMPLES)]
     Get(GetArgs),
+    /// Print a record, and again after each change
+    #[command(after_help = watch::WATCH_EXAMPLES)]
+    Watch(WatchArgs),
     /// Settle a conflict: write a value that supersedes all siblings
     #[command(after_help = MERGE_EXAMPLES)]
     Merge(MergeArgs),

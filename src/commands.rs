@@ -28,3 +28,4 @@ pub(crate) mod table;
 pub(crate) mod trace;
 mod upload;
 mod value;
+pub(crate) mod watch;

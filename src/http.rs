@@ -30,6 +30,7 @@ mod settings;
 mod sse;
 mod topics;
 mod views;
+mod watches;
 
 pub(crate) use app::{App, StopReason};
 pub(crate) use files::{clear_uploads, go_on_with_fetches};

@@ -82,6 +82,7 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
         Command::Search(args) => commands::search::run(global, args),
         Command::Pub(args) => commands::publish::run(global, args),
         Command::Sub(args) => commands::subscribe::run(global, args),
+        Command::Watch(args) => commands::watch::run(global, args),
         Command::Status => commands::status::status(global),
         Command::Peers => commands::status::peers(global),
         Command::Members => commands::members::run(global),

@@ -22,7 +22,7 @@ use super::metrics::HttpCounters;
 use super::problem::Problem;
 use super::{
     admin, admission, debug, events, gossip, health, inspect, keys, kinds, kv, members, metrics,
-    reply, search, settings, topics,
+    reply, search, settings, topics, watches,
 };
 use crate::config::Settings;
 use crate::failure::Exit;
@@ -119,6 +119,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .routes(routes!(members::members))
         .routes(routes!(topics::subscribe, topics::publish))
         .routes(routes!(search::search))
+        .routes(routes!(watches::watch))
         .routes(routes!(events::events))
         .routes(routes!(inspect::lookup))
         .routes(routes!(inspect::config))
