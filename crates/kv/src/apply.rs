@@ -11,6 +11,8 @@ use potluck_record::{
 
 use crate::admissible::is_admissible;
 use crate::command::{Apply, CommandError};
+use crate::config::Config;
+use crate::renewal::life::renewable;
 use crate::successor::{Basis, Writer};
 
 /// Checks an operation before any request is sent, and returns its key.
@@ -78,11 +80,8 @@ pub(crate) fn next_share(
         context.cover(me, own.dot());
     }
     fit_context(&mut context, &me, writer.config.context_entries_max);
-    let end = wall.plus(writer.config.life_default);
-    // Removals live as long as the additions that they name.
     let others = if apply.operation.reads_others() { read.last_expiry() } else { UnixMillis(0) };
-    let longest = wall.plus(writer.config.life_max);
-    let end = end.max(others).min(longest);
+    let end = end_of_share(writer.config, others, wall);
     let covered = if context.is_empty() { UnixMillis(0) } else { basis.heads.last_expiry() };
     let expires = end.max(covered).max(basis.own.expires().unwrap_or_default());
     let draft = Draft {
@@ -101,6 +100,18 @@ pub(crate) fn next_share(
     } else {
         Err(CommandError::Clock)
     }
+}
+
+/// When a share ends: as a value whose writer named no lifetime, which its node renews; and not before
+/// the additions of `others`, which its removals may name.
+fn end_of_share(config: &Config, others: UnixMillis, wall: UnixMillis) -> UnixMillis {
+    let end = renewable(wall, config.life_default);
+    if others <= end {
+        return end;
+    }
+    // Up to the next whole second: such an end is renewed.
+    let longest = renewable(wall, config.life_max);
+    UnixMillis(others.0.div_ceil(1000) * 1000).min(longest).max(end)
 }
 
 /// Fits a context and leaves the writer a place in it, so that the floor rises over others when it
