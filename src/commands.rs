@@ -9,6 +9,7 @@ pub(crate) mod fetch;
 pub(crate) mod files;
 pub(crate) mod get;
 pub(crate) mod import;
+mod import_kinds;
 pub(crate) mod kinds;
 pub(crate) mod ls;
 pub(crate) mod members;

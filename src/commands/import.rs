@@ -16,6 +16,7 @@ use potluck_record::limits::{PAYLOAD_BYTES_MAX, VALUES_MAX};
 use serde_json::json;
 
 use super::backup::{Lines, Record, Value};
+use super::import_kinds;
 use super::progress::Progress;
 use super::put::write;
 use crate::api::{BLIND, Siblings};
@@ -209,6 +210,12 @@ impl<'a> Import<'a> {
                 return Ok(Outcome::Conflict);
             }
         }
+        if let [value] = &values[..]
+            && import_kinds::is_operated(&value.kind)
+        {
+            self.operate(record, value, &there)?;
+            return Ok(Outcome::Written);
+        }
         // The context covers what is there, or the deletion of what was.
         if !there.context.is_empty() {
             context = there.context;
@@ -242,6 +249,24 @@ impl<'a> Import<'a> {
         // repeated.
         let once = || write(self.client, "PUT", &path, Some(context), Some(&bytes))?.good();
         if context == BLIND { once() } else { tried(once) }.map(drop)
+    }
+
+    /// Makes a counter, set or map, in the place of what is there.
+    fn operate(&self, record: &Record, value: &Value, there: &Siblings) -> Result<(), Failure> {
+        let bytes = value.bytes().unwrap_or_default();
+        let operations = import_kinds::operations(&value.kind, &bytes)?;
+        let query = [("space", Some(record.space.clone()))];
+        let path = kv_path("/v1/kv", &record.name, &query)?;
+        if !there.siblings.is_empty() {
+            write(self.client, "DELETE", &path, Some(&there.context), None)?.good()?;
+        }
+        for operation in operations {
+            let headers = [("content-type", "application/json")];
+            let body = operation.to_string().into_bytes();
+            // An operation that was not acknowledged may count all the same, and twice if repeated.
+            self.client.request("POST", &path, &headers, Some(&body))?.good()?;
+        }
+        Ok(())
     }
 
     /// Says how it went.
