@@ -74,11 +74,11 @@ async fn three_hundred_nodes_count_once_each() {
     const NODES: usize = 300;
     let mut nodes: Vec<Node> = vec![node().start().await.unwrap()];
     while nodes.len() < NODES {
-        let entry = nodes[0].contact();
-        nodes.push(node().entry(entry).start().await.unwrap());
-    }
-    for node in &nodes {
-        bounded(node.ready()).await.unwrap();
+        // Each knows its place before the next one comes.
+        let entry = nodes[nodes.len() / 2].contact();
+        let next = node().entry(entry).start().await.unwrap();
+        bounded(next.ready()).await.unwrap();
+        nodes.push(next);
     }
     let began = Instant::now();
     let mut failed = Vec::new();
