@@ -30,6 +30,7 @@ mod nat;
 mod partition;
 mod publications;
 mod read_storm;
+mod repair;
 mod search;
 mod settings;
 mod sick_disks;
@@ -46,6 +47,7 @@ pub const ALL: &[Scenario] = &[
     join::JOIN,
     mass_failure::MASS_FAILURE,
     mass_failure::MASS_FAILURE_R3,
+    repair::REPAIR,
     churn::CHURN,
     leave::LEAVE,
     partition::PARTITION,

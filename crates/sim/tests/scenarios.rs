@@ -45,6 +45,11 @@ fn with_three_replicas_what_has_a_surviving_holder_stays_readable() {
 }
 
 #[test]
+fn repair_moves_little_more_than_has_to_move() {
+    passes("repair", 60, &[1, 2]);
+}
+
+#[test]
 fn records_outlive_the_nodes_that_came_and_went() {
     passes("churn", 40, &[1, 2]);
 }
