@@ -29,4 +29,5 @@ pub(crate) mod table;
 pub(crate) mod trace;
 mod upload;
 mod value;
+pub(crate) mod verify;
 pub(crate) mod watch;

@@ -12,6 +12,7 @@ mod print;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use potluck::Quotas;
 use potluck_base::{Admission, PublicKey};
 
 pub(crate) use input::{Input, shown};
@@ -93,6 +94,7 @@ pub(crate) struct ReachPart {
 pub(crate) struct StorePart {
     pub(crate) memory_bytes: u64,
     pub(crate) disk_bytes: Option<u64>,
+    pub(crate) quotas: Quotas,
     pub(crate) sync: bool,
 }
 
@@ -168,7 +170,12 @@ impl Default for Settings {
                 upload_rate: None,
                 download_rate: None,
             },
-            store: StorePart { memory_bytes: 256 << 20, disk_bytes: None, sync: true },
+            store: StorePart {
+                memory_bytes: 256 << 20,
+                disk_bytes: None,
+                quotas: Quotas::default(),
+                sync: true,
+            },
             http: HttpPart {
                 listen: None,
                 token: TokenRule::Own,
@@ -226,6 +233,16 @@ impl Settings {
         }
         if self.store.memory_bytes < 1 << 20 {
             return wrong("[store] memory_bytes must be at least 1 MiB".into());
+        }
+        let Quotas { records, member_records, member_bytes, .. } = self.store.quotas;
+        let over = |member: Option<u64>, all: Option<u64>| {
+            member.zip(all).is_some_and(|(member, all)| member > all)
+        };
+        if over(member_records, records) || over(member_bytes, self.store.disk_bytes) {
+            return wrong(
+                "[store] member_records and member_bytes must not be over records and disk_bytes"
+                    .into(),
+            );
         }
         let NetworkPart { authority, admission, .. } = &self.network;
         if authority.is_some() && admission.is_some_and(|it| it != Admission::Invite) {

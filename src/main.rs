@@ -92,6 +92,7 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
         Command::Invite(args) => commands::admission::invite(global, args),
         Command::Revoke(args) => commands::admission::revoke(global, args),
         Command::Network(args) => commands::admission::network(global, args),
+        Command::Verify(args) => commands::verify::run(global, args),
         Command::Sim(args) => commands::sim::run(global, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -81,11 +81,13 @@ mod files;
 mod gossip;
 mod http;
 mod limits;
+mod store;
 
 use files::FILES;
 use gossip::{GOSSIP, labels};
 use http::HTTP;
 use limits::LIMITS;
+use store::STORE;
 
 /// All keys, by section.
 pub(crate) const KEYS: &[&[Key]] =
@@ -344,29 +346,5 @@ const KV: &[Key] = &[
             .bytes()
             .map(|it| s.protocol.kv.value_bytes_max = usize::try_from(it).unwrap_or(usize::MAX)),
         |s| count(s.protocol.kv.value_bytes_max),
-    ),
-];
-
-const STORE: &[Key] = &[
-    key!(
-        "store",
-        "memory_bytes",
-        "Memory for cached blocks and write buffers.",
-        |s, i| i.bytes().map(|it| s.store.memory_bytes = it),
-        |s| number(s.store.memory_bytes),
-    ),
-    key!(
-        "store",
-        "disk_bytes",
-        "Most bytes of records to keep; not set: as the disk allows.",
-        |s, i| i.bytes().map(|it| s.store.disk_bytes = Some(it)),
-        |s| s.store.disk_bytes.map_or_else(|| unset("10GiB"), number),
-    ),
-    key!(
-        "store",
-        "sync",
-        "Acknowledge only what is on the disk; false trusts the operating system with it.",
-        |s, i| i.boolean().map(|it| s.store.sync = it),
-        |s| Shown::Set(Value::Boolean(s.store.sync)),
     ),
 ];

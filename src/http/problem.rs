@@ -17,6 +17,9 @@ use crate::text::count;
 /// Seconds after which a busy node has probably finished most of its work; sent as `Retry-After`. A
 /// guess.
 const BUSY_SECONDS: u64 = 1;
+/// Seconds after which a store that is being healed may answer again. A guess: it takes ten seconds for
+/// a million records.
+const HEALING_SECONDS: u64 = 10;
 /// Seconds after which a node may begin another search; sent as `Retry-After`.
 const SEARCH_SECONDS: u64 = 5;
 /// What to do where too few nodes answer.
@@ -288,6 +291,7 @@ fn of_refusal(refusal: Refusal, detail: String) -> Problem {
             Problem::forbidden("tooManyWriters", detail)
                 .hint("see what is there with potluck get NAME --all, and merge it")
         }
+        Refusal::Quota => over_quota(detail),
         Refusal::BadEnvelope | Refusal::Ahead | Refusal::Life => {
             Problem::forbidden("refused", detail)
                 .hint("check this machine's clock and the limits of the network")
@@ -306,6 +310,10 @@ fn of_storage(failure: StorageFailure, detail: String) -> Problem {
         StorageFailure::Corrupt => {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Exit::Verification, "damaged", detail)
         }
+        StorageFailure::Healing => Problem::unavailable("healing", detail)
+            .hint("try again in a minute, or ask another node")
+            .retry_after(HEALING_SECONDS),
+        StorageFailure::Quota => over_quota(detail),
     }
 }
 
@@ -316,6 +324,14 @@ const NEW_IDENTITY: &str =
 /// What to do on a node that was put out.
 const NEW_TICKET: &str =
     "ask for a new ticket and start this node again with potluck up TICKET --new-identity";
+
+/// A writer that has its share.
+fn over_quota(detail: String) -> Problem {
+    Problem::forbidden("quota", detail).hint(
+        "delete records of this writer, let them expire, or raise member_records, member_bytes or \
+         key_bytes in [store] on the nodes that keep the record",
+    )
+}
 
 fn no_space(detail: String) -> Problem {
     Problem::no_space(detail).hint("make room on the disk or raise [store] disk_bytes")
@@ -350,6 +366,9 @@ mod tests {
             (CommandError::Storage(StorageFailure::Full), 507, 9),
             (CommandError::Storage(StorageFailure::Stopped), 503, 9),
             (CommandError::Storage(StorageFailure::Corrupt), 500, 7),
+            (CommandError::Storage(StorageFailure::Healing), 503, 5),
+            (CommandError::Storage(StorageFailure::Quota), 403, 6),
+            (CommandError::Refused(Refusal::Quota), 403, 6),
         ];
         for (error, status, exit) in cases {
             let body = Problem::from(error).0;

@@ -59,6 +59,7 @@ pub(super) async fn start(settings: &Settings, entering: &Entering) -> Result<No
     if let Some(address) = settings.node.advertise {
         builder = builder.advertise(address);
     }
+    builder = builder.store_quotas(settings.store.quotas);
     if let Some(bytes) = settings.store.disk_bytes {
         builder = builder.store_disk_bytes(bytes);
     }

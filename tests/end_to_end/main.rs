@@ -27,3 +27,4 @@ mod settings;
 mod terminal;
 mod topics;
 mod up;
+mod verify;

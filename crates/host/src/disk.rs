@@ -43,6 +43,8 @@ potluck_base::statistics! {
         gauge(Flag) stopped: Option<String>,
         /// Whether there is no room for more.
         gauge(Flag) full: bool,
+        /// Whether the store is being written anew after damage on the disk.
+        gauge(Flag) healing: bool,
     }
 }
 
@@ -299,12 +301,14 @@ impl<B: Backend> Thread<B> {
 impl<B: Backend> Owner<B> {
     fn new(store: RecordStore<B>) -> Self {
         let stopped = store.stopped().map(str::to_owned);
-        let view = StoreView { stats: store.stats(), stopped, full: store.is_full() };
+        let (full, healing) = (store.is_full(), store.is_healing());
+        let view = StoreView { stats: store.stats(), stopped, full, healing };
         Self { store, board: Arc::new(Board(Mutex::new(view))), broken: false }
     }
 
     fn apply(&mut self, ops: &[StorageOp]) -> Vec<StorageReply> {
         let was_stopped = self.stopped().is_some();
+        let was_healing = self.store.is_healing();
         let stopped = || vec![StorageReply::Failed(StorageFailure::Stopped); ops.len()];
         if self.broken {
             return stopped();
@@ -317,6 +321,15 @@ impl<B: Backend> Owner<B> {
         });
         if !was_stopped && let Some(reason) = self.stopped() {
             tracing::error!(reason, "the store stopped: nothing is acknowledged until a restart");
+        }
+        if !self.broken && was_healing != self.store.is_healing() {
+            if was_healing {
+                tracing::info!(
+                    "the store is whole again; other nodes have copies of what was lost"
+                );
+            } else {
+                tracing::warn!("damage on the disk: the store writes its rows anew without it");
+            }
         }
         self.show(RecordStore::counted);
         replies
@@ -341,6 +354,7 @@ impl<B: Backend> Owner<B> {
                 view.stats = look(&self.store, &view.stats);
             }
             view.full = !self.broken && self.store.is_full();
+            view.healing = !self.broken && self.store.is_healing();
             if view.stopped.is_none() {
                 view.stopped = self.stopped().map(str::to_owned);
             }

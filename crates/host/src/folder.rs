@@ -69,6 +69,18 @@ impl DataFolder {
         Ok((Self { path }, lock))
     }
 
+    /// Takes the folder of a stopped node to read it, without changing anything. `None` if it is no data
+    /// folder.
+    pub(crate) fn look(path: &Path) -> Result<Option<(Self, FolderLock)>, StartError> {
+        if !version::look(path)? {
+            return Ok(None);
+        }
+        let Some(lock) = FolderLock::acquire_to_read(path)? else { return Ok(None) };
+        let failed = |source| StartError::File { path: path.to_owned(), source };
+        let path = std::path::absolute(path).map_err(failed)?;
+        Ok(Some((Self { path }, lock)))
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -26,6 +26,7 @@ mod start;
 mod stopped;
 mod topics;
 pub mod transport;
+mod verify;
 mod watches;
 
 pub use clock::Clock;
@@ -47,4 +48,5 @@ pub use topics::{
     Delivery, Publishing, QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, SUBSCRIPTIONS_MAX, SubscribeError,
     Subscription,
 };
+pub use verify::{VerifiedFolder, VerifyError, VerifyPart, verify_folder};
 pub use watches::{Changes, WATCH_QUEUE_BYTES_MAX, WATCH_QUEUE_MAX, WATCHERS_MAX};

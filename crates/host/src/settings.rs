@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use potluck_base::{Admission, Identity, PublicKey};
 use potluck_dht::EntryPoint;
 use potluck_node::Config;
+use potluck_store::Quotas;
 use potluck_wire::Ticket;
 use potluck_wire::limits::{LABEL_BYTES_MAX, LABELS_MAX};
 
@@ -43,6 +44,8 @@ pub struct StoreSettings {
     pub memory_bytes: Option<u64>,
     /// Bytes of records that are stored at most; `None`: as many as the disk has room for.
     pub disk_bytes: Option<u64>,
+    /// What else of records is stored at most, of all members and of one.
+    pub quotas: Quotas,
     /// Whether a write is acknowledged only after it was synced to the disk. Without it a loss of
     /// power can undo acknowledged writes: for tests and benchmarks.
     pub sync: bool,

@@ -193,6 +193,8 @@ struct Pending {
     ops: BTreeMap<OpId, OpPurpose>,
     /// Keys of the replica merges under way.
     merging: BTreeMap<OpId, Merging>,
+    /// Keys of the replicas that are being read.
+    loading: BTreeMap<OpId, Key>,
     lookups: BTreeMap<LookupId, CommandId>,
     last_id: u64,
     /// The last number of an operation that a replica was asked to carry out.
@@ -359,12 +361,20 @@ impl Core {
             let internal = envelope.head().space() == Space::Provider;
             self.pending.merging.insert(id, Merging { key: envelope.head().key(), internal });
         }
+        if let StorageOp::Load { key, place: Place::Replica } = &op {
+            self.pending.loading.insert(id, *key);
+        }
         self.outbox.push_back(Output::Storage { id, op });
     }
 
     /// A replica merge that has been carried out.
     pub(crate) fn take_merging(&mut self, id: OpId) -> Option<Merging> {
         self.pending.merging.remove(&id)
+    }
+
+    /// The key of a replica that has been read.
+    pub(crate) fn take_loading(&mut self, id: OpId) -> Option<Key> {
+        self.pending.loading.remove(&id)
     }
 
     pub(crate) fn take_op(&mut self, id: OpId) -> Option<OpPurpose> {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, NodeId, Peer};
-use potluck_record::{Envelope, OpId, Place, Reading, State, StorageOp, StorageReply};
+use potluck_record::{
+    Envelope, OpId, Place, Reading, State, StorageFailure, StorageOp, StorageReply,
+};
 use potluck_wire::{Apply, Loaded, Refusal, Request, Response, WatchRequest};
 
 use crate::carry_out::CarriedOut;
@@ -422,6 +424,11 @@ impl Kv {
             self.repair.on_changed(&self.core, now, key, *digest);
             self.holder.on_changed(&mut self.core, now, key, *digest);
             self.watches.on_own_changed(&mut self.core, key, *digest);
+        }
+        if let Some(key) = self.core.take_loading(id)
+            && reply == StorageReply::Failed(StorageFailure::Corrupt)
+        {
+            self.pulls.heal(&mut self.core, key);
         }
         let Some(purpose) = self.core.take_op(id) else { return };
         match purpose {

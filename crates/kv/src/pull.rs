@@ -23,6 +23,9 @@ const PULLS_PER_SOURCE: usize = 2 * OFFER_ENTRIES_MAX;
 const KEYS_PER_CALL: usize = 64;
 /// Consecutive failures after which a source is given up; another holder offers the same keys.
 const FAILURES_MAX: u8 = 3;
+/// Replicas that are asked for a key whose row here is damaged. One may lack it as well; more cost traffic
+/// where a whole page is damaged.
+const HEAL_SOURCES: usize = 2;
 
 #[derive(Debug, Clone)]
 struct Source {
@@ -68,6 +71,20 @@ impl Pulls {
         source.keys.extend(wanted.keys);
         if source.asked == 0 {
             source.ask(core);
+        }
+    }
+
+    /// Pulls a key again whose replica here is damaged, from the closest other replicas. Anti-entropy would
+    /// find the damage too, an interval later.
+    pub(crate) fn heal(&mut self, core: &mut Core, key: Key) {
+        let me = core.me.id;
+        let others = core.replica_set(&key).into_iter().filter(|peer| peer.id != me);
+        for from in others.take(HEAL_SOURCES) {
+            if self.has_room(&from.id, 1) {
+                core.stats.heals_asked += 1;
+                let keys = vec![(key, StateDigest::EMPTY)];
+                self.add(core, Wanted { from, keys });
+            }
         }
     }
 
@@ -134,7 +151,9 @@ impl Source {
                 let key = envelope.head().key();
                 let op = StorageOp::Merge { envelope, place: Place::Replica, how: MergeAs::Repair };
                 let by = self.peer;
-                let offered = asked.get(&key).map(|digest| Offered { by, digest: *digest });
+                // A key that is healed was offered by no node.
+                let digest = asked.get(&key).filter(|digest| **digest != StateDigest::EMPTY);
+                let offered = digest.map(|digest| Offered { by, digest: *digest });
                 core.storage(op, OpPurpose::Pulled(key, offered));
             }
         }

@@ -240,7 +240,13 @@ impl PutOp {
             // The answers of the other replicas may do.
             Some((
                 _,
-                Err(StorageFailure::Full | StorageFailure::Stopped | StorageFailure::Corrupt),
+                Err(
+                    StorageFailure::Full
+                    | StorageFailure::Stopped
+                    | StorageFailure::Corrupt
+                    | StorageFailure::Healing
+                    | StorageFailure::Quota,
+                ),
             ))
             | None => {}
         }

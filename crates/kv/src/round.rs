@@ -294,8 +294,7 @@ impl Round {
         }
         match last {
             Some(reason)
-                if nowhere
-                    || !self.is_share && (self.acks.is_empty() || reason == Refusal::Full) =>
+                if nowhere || !self.is_share && (self.acks.is_empty() || is_about_room(reason)) =>
             {
                 CommandError::Refused(reason)
             }
@@ -342,7 +341,13 @@ const fn is_for_good(reason: Refusal) -> bool {
             | Refusal::Life
             | Refusal::TooManyWriters
             | Refusal::Full
+            | Refusal::Quota
     )
+}
+
+/// Whether a replica that refused for this reason has no room for the envelope.
+const fn is_about_room(reason: Refusal) -> bool {
+    matches!(reason, Refusal::Full | Refusal::Quota)
 }
 
 /// Whether a replica that refused for this reason cannot store, so that the next closest node replaces
@@ -351,6 +356,11 @@ const fn is_for_good(reason: Refusal) -> bool {
 const fn is_of_the_node(reason: Refusal) -> bool {
     matches!(
         reason,
-        Refusal::Busy | Refusal::Stopped | Refusal::Full | Refusal::NotServing | Refusal::Unproven
+        Refusal::Busy
+            | Refusal::Stopped
+            | Refusal::Full
+            | Refusal::Quota
+            | Refusal::NotServing
+            | Refusal::Unproven
     )
 }

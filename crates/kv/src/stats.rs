@@ -52,6 +52,8 @@ potluck_base::statistics! {
         counter keys_offered: u64,
         /// Keys pulled because of an offer.
         counter keys_pulled: u64,
+        /// Requests to other replicas for a key whose row here was found damaged.
+        counter heals_asked: u64,
         /// Keys that others pulled from here.
         counter keys_served: u64,
         /// Own records signed again or stored again before they ended.

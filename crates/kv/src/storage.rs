@@ -32,6 +32,9 @@ pub(crate) fn outcome(reply: &StorageReply) -> StoreOutcome {
         },
         StorageReply::TooManyWriters => StoreOutcome::Refused(Refusal::TooManyWriters),
         StorageReply::Failed(StorageFailure::Full) => StoreOutcome::Refused(Refusal::Full),
+        StorageReply::Failed(StorageFailure::Quota) => StoreOutcome::Refused(Refusal::Quota),
+        // It takes a minute, and another node may keep the record meanwhile.
+        StorageReply::Failed(StorageFailure::Healing) => StoreOutcome::Refused(Refusal::Busy),
         StorageReply::Failed(StorageFailure::Stopped | StorageFailure::Corrupt)
         | StorageReply::Loaded { .. }
         | StorageReply::Scanned { .. }

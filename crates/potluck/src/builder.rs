@@ -11,6 +11,7 @@ use potluck_host::{
     fallback_name, parse_entry_point,
 };
 use potluck_node::Config;
+use potluck_store::Quotas;
 use potluck_wire::{Ticket, TicketError};
 
 use crate::{Node, Result};
@@ -36,6 +37,7 @@ pub struct Builder {
     new_identity: bool,
     store_memory_bytes: Option<u64>,
     store_disk_bytes: Option<u64>,
+    store_quotas: Quotas,
     sync: bool,
     upload_rate: Option<u64>,
     download_rate: Option<u64>,
@@ -62,6 +64,7 @@ impl Builder {
             new_identity: false,
             store_memory_bytes: None,
             store_disk_bytes: None,
+            store_quotas: Quotas::default(),
             sync: true,
             upload_rate: None,
             download_rate: None,
@@ -246,6 +249,13 @@ impl Builder {
         self
     }
 
+    /// What else of records the store may keep, of all members and of one. Default: as much as there is room
+    /// for.
+    pub fn store_quotas(mut self, quotas: Quotas) -> Self {
+        self.store_quotas = quotas;
+        self
+    }
+
     /// Whether to wait for the disk before a write is acknowledged. Default: true. Without it a
     /// loss of power can undo what was acknowledged.
     pub fn sync(mut self, sync: bool) -> Self {
@@ -285,6 +295,7 @@ impl Builder {
             store: StoreSettings {
                 memory_bytes: self.store_memory_bytes,
                 disk_bytes: self.store_disk_bytes,
+                quotas: self.store_quotas,
                 sync: self.sync,
                 cache_bytes: self.cache_bytes,
             },

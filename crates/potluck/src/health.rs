@@ -49,6 +49,8 @@ pub enum StoreState {
     Ok,
     /// It has no room for more.
     Full,
+    /// Nothing until damage on the disk is healed.
+    Healing,
     /// Nothing until a restart, after this error.
     Stopped(String),
 }
@@ -174,7 +176,14 @@ fn store(facts: &Facts) -> Option<Reason> {
         StoreState::Full => Some(degraded(
             "store.full",
             "the disk of the data folder has no room, so new records are refused: make room, or raise \
-             [store] disk_bytes if that is the limit"
+             [store] disk_bytes or records if that is the limit"
+                .to_owned(),
+        )),
+        StoreState::Healing => Some(degraded(
+            "store.healing",
+            "damage on the disk was met; the store writes its records anew without it, which takes about a \
+             minute for ten million, and other nodes answer meanwhile: look after the disk if this \
+             comes back"
                 .to_owned(),
         )),
         StoreState::Stopped(why) => Some(offline(

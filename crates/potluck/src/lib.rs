@@ -93,10 +93,10 @@ pub use potluck_record::{
     Context, Dot, DraftError, Kind, Name, NameError, NamedState, Reading, Space, StorageFailure,
     limits,
 };
-pub use potluck_store::StoreStats;
 pub use potluck_store::blobs::{
     BlobError, GcEntry, GcReason, GcReport, Opened, create_folder, mark, write_sparse,
 };
+pub use potluck_store::{Quotas, StoreStats};
 pub use potluck_swarm::path::clean_name;
 pub use potluck_swarm::{FileLink, LinkError, LinkKind, Manifest, ManifestFile};
 pub use potluck_wire::{NetworkSettings, SettingsError, Ticket, TicketError};

@@ -265,6 +265,7 @@ impl Node {
             renewal_trouble: membership.and_then(Membership::trouble),
             store: match &store.stopped {
                 Some(why) => StoreState::Stopped(why.clone()),
+                None if store.healing => StoreState::Healing,
                 None if store.full => StoreState::Full,
                 None => StoreState::Ok,
             },

@@ -161,6 +161,12 @@ pub enum StorageFailure {
     /// The bytes on disk are not what was written.
     #[error("a stored record is damaged")]
     Corrupt,
+    /// Damage on the disk was met, and the store is being written anew without it. Goes on after that.
+    #[error("the store is being healed after damage on the disk")]
+    Healing,
+    /// The writer has its share of this store, or of the writers' places in it. Only at ingress.
+    #[error("the writer's share of the store is used up")]
+    Quota,
 }
 
 /// The answer to one operation.

@@ -52,6 +52,29 @@ pub struct Usage {
     pub memory_bytes: u64,
 }
 
+/// What healing found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Healed {
+    /// Rows of envelopes that were damaged, as far as they can be counted: those on an unreadable page
+    /// cannot.
+    pub damaged_rows: u64,
+    /// Stretches of rows that could not be read.
+    pub gaps: u64,
+}
+
+/// How far healing is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heal {
+    /// There is nothing to heal.
+    Whole,
+    /// It goes on in the background; until it is done, nothing can be read or written.
+    UnderWay,
+    /// The rows are whole again, without those that were damaged.
+    Done(Healed),
+    /// It cannot be healed: the disk fails, or is full.
+    Failed(String),
+}
+
 /// An ordered space of byte keys with atomic batches. One owner; calls block.
 pub trait Backend: Send {
     /// The value of one row.
@@ -78,6 +101,28 @@ pub trait Backend: Send {
     /// The free space of the disk.
     fn room(&self) -> Room;
 
+    /// Whether damage was met that stays until it is healed.
+    fn is_hurt(&self) -> bool {
+        false
+    }
+
+    /// Begins to heal what is hurt, or says how far it is.
+    fn heal(&mut self) -> Heal {
+        Heal::Whole
+    }
+
     /// The approximate usage. May read the size of every file.
     fn usage(&self) -> Usage;
+}
+
+/// Anything with rows to read in order.
+pub(crate) trait Ranges {
+    /// The rows in `from..=to`, ascending.
+    fn rows(&self, from: &[u8], to: &[u8]) -> RowIter<'_>;
+}
+
+impl<B: Backend> Ranges for B {
+    fn rows(&self, from: &[u8], to: &[u8]) -> RowIter<'_> {
+        self.range(from, to)
+    }
 }

@@ -46,6 +46,7 @@ mod space;
 mod store;
 mod sync;
 mod tree;
+mod verify;
 mod walk;
 mod write;
 
@@ -67,6 +68,7 @@ pub use read::READ_BYTES_MAX;
 pub use remembered::Remembered;
 pub use reuse::{Guess, Part};
 pub use store::{BlobCounts, BlobLimits, BlobStore, Keep, Place};
+pub use verify::{VerifiedBlobs, verify_blobs};
 pub use walk::{SkipReason, Walk, WalkLimits, WalkedFile, walk};
 
 /// Most segments in a blob.

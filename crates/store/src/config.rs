@@ -14,6 +14,19 @@ pub enum SyncMode {
     Buffered,
 }
 
+/// What may be kept besides the bytes of [`StoreConfig::disk_bytes`]; `None`: as much as there is room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quotas {
+    /// Most envelopes held as replica.
+    pub records: Option<u64>,
+    /// Most envelopes of one writer held as replica. Repair may bring in more.
+    pub member_records: Option<u64>,
+    /// Most bytes of one writer's envelopes held as replica. Repair may bring in more.
+    pub member_bytes: Option<u64>,
+    /// Most bytes of the envelopes of one key. Repair may bring in more.
+    pub key_bytes: Option<u64>,
+}
+
 /// How to open a store on disk.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -28,6 +41,8 @@ pub struct StoreConfig {
     /// settle at some tenth more, and while it rewrites them they may take twice as much; its
     /// journal of up to 64 MiB comes on top.
     pub disk_bytes: Option<u64>,
+    /// What else may be kept.
+    pub quotas: Quotas,
     /// Nothing may grow while the disk has less room than this and a quarter of the store's tables
     /// (at most 1 GiB), which are rewritten now and then. The engine does not survive a disk that
     /// is really full.
@@ -43,6 +58,12 @@ impl StoreConfig {
             sync: SyncMode::Data,
             memory_bytes: 256 * MIB,
             disk_bytes: None,
+            quotas: Quotas {
+                records: None,
+                member_records: None,
+                member_bytes: None,
+                key_bytes: None,
+            },
             reserve_bytes: 64 * MIB,
         }
     }
@@ -68,7 +89,9 @@ impl Budget {
     pub(crate) fn of(memory_bytes: u64) -> Self {
         Self {
             cache_bytes: (memory_bytes / 4).max(MIB / 8),
-            memtable_bytes: (memory_bytes / 16).clamp(MIB / 4, 32 * MIB),
+            // Larger ones make fewer tables, so that reads of absent keys look at fewer filters and each
+            // row is rewritten less often.
+            memtable_bytes: (memory_bytes / 8).clamp(MIB / 4, 32 * MIB),
             // With two, one is always free to empty write buffers while the other compacts.
             workers: if memory_bytes >= 32 * MIB { 2 } else { 1 },
             open_files: (memory_bytes / MIB * 2).clamp(16, 512) as usize,

@@ -9,26 +9,36 @@
 //! - It is not safe against a kill while it makes its folder; so that is made aside and renamed.
 //! - It trusts its manifests and deletes what a damaged one does not name; so we check them first.
 //! - It panics on some other damage; so panics are caught and become errors.
+//! - A block with a wrong checksum stays for ever: a read of it fails each time, and so does the first
+//!   compaction that meets it, after which nothing can be written; so damage is healed by writing the
+//!   readable rows into a new folder ([`crate::heal`]).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fjall::config::{PartitioningPolicy, PinningPolicy};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 
-use crate::backend::{Backend, BackendError, Changes, Durability, Room, RowIter, Usage};
+use crate::backend::{
+    Backend, BackendError, Changes, Durability, Heal, Ranges, Room, RowIter, Usage,
+};
 use crate::config::{Budget, SEALED_MAX, StoreConfig};
 use crate::engine_files;
 use crate::error::OpenError;
 use crate::folder::FolderLock;
+use crate::heal::{self, Healing};
 
 /// The engine's folder inside the data folder.
-const RECORDS: &str = "records";
+pub(crate) const RECORDS: &str = "records";
 /// Where it is made; what a kill leaves there is never read.
-const RECORDS_NEW: &str = "records.new";
+pub(crate) const RECORDS_NEW: &str = "records.new";
 const KEYSPACE: &str = "rows";
+
+/// What the engine may take for a copy that is read once from end to end.
+const COPY_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What a row costs in a write buffer besides its bytes: allocations, list node, handles.
 pub(crate) const ROW_OVERHEAD: u64 = 160;
@@ -40,88 +50,51 @@ const REWRITE_RESERVE_MAX: u64 = 1024 * 1024 * 1024;
 pub(crate) const POLL: Duration = Duration::from_millis(1);
 pub(crate) const COMPACTION_POLLS_MAX: u32 = 5_000;
 
-/// Rows on disk.
-pub struct DiskBackend {
-    // Dropped in this order: the lock goes last.
-    rows: Keyspace,
-    database: Database,
-    memtable_bytes: u64,
-    /// What the active write buffer holds, roughly.
-    unsealed_bytes: u64,
-    reserve_bytes: u64,
-    lock: FolderLock,
+/// The engine, open.
+pub(crate) struct Engine {
+    // Dropped in this order.
+    pub(crate) rows: Keyspace,
+    pub(crate) database: Database,
 }
 
-impl DiskBackend {
-    /// Opens the engine in the folder that `lock` holds, making it with `birth` rows if need be.
-    pub(crate) fn open(
-        lock: FolderLock,
-        config: &StoreConfig,
-        birth: &Changes,
-    ) -> Result<Self, OpenError> {
-        let folder = lock.folder().to_owned();
-        let budget = Budget::of(config.memory_bytes);
-        let path = folder.join(RECORDS);
-        if !path.try_exists().map_err(|source| io_error(&folder, source))? {
-            create(&folder, &folder.join(RECORDS_NEW), &path, birth)?;
-        }
-        engine_files::check(&path)
-            .map_err(|source| io_error(&folder, source))?
-            .map_err(|detail| OpenError::Damaged { folder: path.clone(), detail })?;
-        let (database, rows) = match caught(|| open_engine(&path, &budget)) {
-            Some(opened) => opened.map_err(|error| refusal(&folder, error))?,
-            None => {
-                let detail = "the storage engine cannot make sense of them".to_owned();
-                return Err(OpenError::Damaged { folder: path, detail });
+impl Engine {
+    /// A batch of these changes, and the bytes that it takes in a write buffer.
+    fn batch(&self, changes: Changes, mode: PersistMode) -> (OwnedWriteBatch, u64) {
+        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), changes.len())
+            .durability(Some(mode));
+        let mut buffered = 0;
+        for (row, value) in changes {
+            let bytes = row.len() + value.as_ref().map_or(0, Bytes::len);
+            buffered += bytes as u64 + ROW_OVERHEAD;
+            match value {
+                Some(value) => batch.insert(&self.rows, row, value),
+                None => batch.remove(&self.rows, row),
             }
-        };
-        let mut backend = Self {
-            unsealed_bytes: database.write_buffer_size(),
-            memtable_bytes: budget.memtable_bytes,
-            reserve_bytes: config.reserve_bytes,
-            rows,
-            database,
-            lock,
-        };
-        backend.seal_if_full().map_err(|error| OpenError::Damaged {
-            folder: folder.join(RECORDS),
-            detail: error.to_string(),
-        })?;
-        Ok(backend)
+        }
+        (batch, buffered)
     }
 
-    /// Waits until few enough write buffers and tables are unfinished. Bounds memory, and keeps out
-    /// of the engine's own wait, which would not notice that its workers died.
-    fn wait_for_workers(&self) -> Result<(), BackendError> {
-        let mut polls = 0;
-        loop {
-            let flushing = self.rows.sealed_memtable_count() > SEALED_MAX;
-            let compacting = self.rows.l0_table_count() >= L0_TABLES_MAX;
-            if !flushing && (!compacting || polls >= COMPACTION_POLLS_MAX) {
-                return Ok(());
-            }
+    /// Writes rows into an engine that nothing else uses; it seals its write buffers itself.
+    pub(crate) fn fill(&self, changes: Changes) -> Result<(), BackendError> {
+        let (batch, _) = self.batch(changes, PersistMode::Buffer);
+        while self.rows.sealed_memtable_count() > SEALED_MAX
+            || self.rows.l0_table_count() >= L0_TABLES_MAX
+        {
             // Fails if a worker died.
             self.database.persist(PersistMode::Buffer).map_err(translate)?;
             std::thread::sleep(POLL);
-            polls += 1;
         }
+        guarded(|| batch.commit().map_err(translate))
     }
 
-    fn seal_if_full(&mut self) -> Result<(), BackendError> {
-        if self.unsealed_bytes >= self.memtable_bytes {
-            guarded(|| self.rows.rotate_memtable().map_err(translate))?;
-            self.unsealed_bytes = 0;
-        }
-        Ok(())
+    /// Makes all that was written durable.
+    pub(crate) fn sync(&self) -> Result<(), BackendError> {
+        guarded(|| self.database.persist(PersistMode::SyncAll).map_err(translate))
     }
 }
 
-impl Backend for DiskBackend {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
-        guarded(|| Ok(self.rows.get(key).map_err(translate)?.map(Bytes::from)))
-    }
-
-    fn range(&self, from: &[u8], to: &[u8]) -> RowIter<'_> {
+impl Ranges for Engine {
+    fn rows(&self, from: &[u8], to: &[u8]) -> RowIter<'_> {
         let mut rows = match guarded(|| Ok(self.rows.range(from..=to))) {
             Ok(rows) => rows,
             Err(error) => return Box::new(std::iter::once(Err(error))),
@@ -140,35 +113,204 @@ impl Backend for DiskBackend {
             row.transpose()
         }))
     }
+}
+
+/// Rows on disk.
+pub struct DiskBackend {
+    // Dropped in this order: the lock goes last.
+    /// `None` while the rows are written anew.
+    engine: Option<Engine>,
+    healing: Option<Healing>,
+    budget: Budget,
+    /// What the active write buffer holds, roughly.
+    unsealed_bytes: u64,
+    reserve_bytes: u64,
+    /// What the engine said that only writing its rows anew can mend.
+    hurt: Hurt,
+    lock: FolderLock,
+}
+
+/// Notes damage that a read or a write met.
+#[derive(Debug, Default)]
+struct Hurt {
+    damaged: AtomicBool,
+    refuses_writes: AtomicBool,
+}
+
+impl Hurt {
+    fn note<T>(&self, outcome: Result<T, BackendError>) -> Result<T, BackendError> {
+        if matches!(outcome, Err(BackendError::Corrupt(_))) {
+            self.damaged.store(true, Ordering::Relaxed);
+        }
+        outcome
+    }
+}
+
+impl DiskBackend {
+    /// Opens the engine in the folder that `lock` holds, making it with `birth` rows if need be.
+    pub(crate) fn open(
+        lock: FolderLock,
+        config: &StoreConfig,
+        birth: &Changes,
+    ) -> Result<Self, OpenError> {
+        let folder = lock.folder().to_owned();
+        let budget = Budget::of(config.memory_bytes);
+        let path = folder.join(RECORDS);
+        heal::settle(&folder).map_err(|source| io_error(&folder, source))?;
+        if !path.try_exists().map_err(|source| io_error(&folder, source))? {
+            create(&folder, &folder.join(RECORDS_NEW), &path, birth)?;
+        }
+        engine_files::check(&path)
+            .map_err(|source| io_error(&folder, source))?
+            .map_err(|detail| OpenError::Damaged { folder: path.clone(), detail })?;
+        let (database, rows) = match caught(|| open_engine(&path, &budget)) {
+            Some(opened) => opened.map_err(|error| refusal(&folder, error))?,
+            None => {
+                let detail = "the storage engine cannot make sense of them".to_owned();
+                return Err(OpenError::Damaged { folder: path, detail });
+            }
+        };
+        let mut backend = Self {
+            unsealed_bytes: database.write_buffer_size(),
+            engine: Some(Engine { rows, database }),
+            healing: None,
+            budget,
+            reserve_bytes: config.reserve_bytes,
+            hurt: Hurt::default(),
+            lock,
+        };
+        backend.seal_if_full().map_err(|error| OpenError::Damaged {
+            folder: folder.join(RECORDS),
+            detail: error.to_string(),
+        })?;
+        Ok(backend)
+    }
+
+    /// Opens a copy of the engine's folder to read it: nothing is compacted or written out.
+    pub(crate) fn open_copy(lock: FolderLock, path: &Path) -> Result<Self, OpenError> {
+        let budget = Budget { workers: 0, ..Budget::of(COPY_MEMORY_BYTES) };
+        let damaged = |detail| OpenError::Damaged { folder: lock.folder().join(RECORDS), detail };
+        engine_files::check(path)
+            .map_err(|source| io_error(lock.folder(), source))?
+            .map_err(damaged)?;
+        let opened = caught(|| open_engine(path, &budget));
+        let opened = opened
+            .ok_or_else(|| damaged("the storage engine cannot make sense of them".to_owned()))?;
+        let (database, rows) = opened.map_err(|error| refusal(lock.folder(), error))?;
+        Ok(Self {
+            engine: Some(Engine { rows, database }),
+            healing: None,
+            budget,
+            unsealed_bytes: 0,
+            reserve_bytes: 0,
+            hurt: Hurt::default(),
+            lock,
+        })
+    }
+
+    /// The lock of the folder, which another may hold on to when this is closed.
+    pub(crate) const fn lock(&self) -> &FolderLock {
+        &self.lock
+    }
+
+    fn engine(&self) -> Result<&Engine, BackendError> {
+        let healing = || BackendError::Broken("the rows are being written anew".to_owned());
+        self.engine.as_ref().ok_or_else(healing)
+    }
+
+    /// Waits until few enough write buffers and tables are unfinished. Bounds memory, and keeps out
+    /// of the engine's own wait, which would not notice that its workers died.
+    fn wait_for_workers(&self) -> Result<(), BackendError> {
+        let engine = self.engine()?;
+        let mut polls = 0;
+        loop {
+            let flushing = engine.rows.sealed_memtable_count() > SEALED_MAX;
+            let compacting = engine.rows.l0_table_count() >= L0_TABLES_MAX;
+            if !flushing && (!compacting || polls >= COMPACTION_POLLS_MAX) {
+                return Ok(());
+            }
+            // Fails if a worker died.
+            self.written(engine.database.persist(PersistMode::Buffer))?;
+            std::thread::sleep(POLL);
+            polls += 1;
+        }
+    }
+
+    fn seal_if_full(&mut self) -> Result<(), BackendError> {
+        if self.unsealed_bytes >= self.budget.memtable_bytes {
+            let engine = self.engine()?;
+            guarded(|| self.written(engine.rows.rotate_memtable()))?;
+            self.unsealed_bytes = 0;
+        }
+        Ok(())
+    }
+
+    /// Notes whether the engine refuses all writes, as after a compaction that met damage.
+    fn written<T>(&self, outcome: fjall::Result<T>) -> Result<T, BackendError> {
+        if matches!(outcome, Err(fjall::Error::Poisoned)) {
+            self.hurt.refuses_writes.store(true, Ordering::Relaxed);
+        }
+        self.hurt.note(outcome.map_err(translate))
+    }
+
+    fn reopen(&mut self) -> Result<(), String> {
+        let path = self.lock.folder().join(RECORDS);
+        let (database, rows) = caught(|| open_engine(&path, &self.budget))
+            .ok_or_else(|| "the storage engine gave up".to_owned())?
+            .map_err(|error| describe(&error))?;
+        self.unsealed_bytes = database.write_buffer_size();
+        self.engine = Some(Engine { rows, database });
+        self.hurt = Hurt::default();
+        Ok(())
+    }
+}
+
+impl Drop for DiskBackend {
+    fn drop(&mut self) {
+        // The lock of the folder is held until nothing is written in it any more.
+        if let Some(healing) = self.healing.take() {
+            healing.stop();
+        }
+    }
+}
+
+impl Backend for DiskBackend {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
+        let engine = self.engine()?;
+        let found = guarded(|| Ok(engine.rows.get(key).map_err(translate)?.map(Bytes::from)));
+        self.hurt.note(found)
+    }
+
+    fn range(&self, from: &[u8], to: &[u8]) -> RowIter<'_> {
+        match self.engine() {
+            Ok(engine) => Box::new(engine.rows(from, to).map(|row| self.hurt.note(row))),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
+    }
 
     fn commit(&mut self, changes: Changes, durability: Durability) -> Result<(), BackendError> {
         self.wait_for_workers()?;
+        let engine = self.engine()?;
         let mode = match durability {
             Durability::Buffered => PersistMode::Buffer,
             Durability::Synced => PersistMode::SyncData,
         };
-        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), changes.len())
-            .durability(Some(mode));
-        for (row, value) in changes {
-            let bytes = row.len() + value.as_ref().map_or(0, Bytes::len);
-            self.unsealed_bytes += bytes as u64 + ROW_OVERHEAD;
-            match value {
-                Some(value) => batch.insert(&self.rows, row, value),
-                None => batch.remove(&self.rows, row),
-            }
-        }
-        guarded(|| batch.commit().map_err(translate))?;
+        let (batch, bytes) = engine.batch(changes, mode);
+        guarded(|| self.written(batch.commit()))?;
+        self.unsealed_bytes += bytes;
         self.seal_if_full()
     }
 
     fn sync(&mut self) -> Result<(), BackendError> {
-        guarded(|| self.database.persist(PersistMode::SyncData).map_err(translate))
+        let engine = self.engine()?;
+        guarded(|| self.written(engine.database.persist(PersistMode::SyncData)))
     }
 
     fn room(&self) -> Room {
         // A file system that cannot say is taken to have room: its errors will tell.
         let free = fs4::available_space(self.lock.folder()).unwrap_or(u64::MAX);
-        let rewriting = (self.rows.disk_space() / 4).min(REWRITE_RESERVE_MAX);
+        let tables = self.engine.as_ref().map_or(0, |engine| engine.rows.disk_space());
+        let rewriting = (tables / 4).min(REWRITE_RESERVE_MAX);
         let reserve = self.reserve_bytes.saturating_add(rewriting);
         if free < reserve / 4 {
             Room::None
@@ -180,9 +322,44 @@ impl Backend for DiskBackend {
     }
 
     fn usage(&self) -> Usage {
+        let memory =
+            |engine: &Engine| engine.database.cache_size() + engine.database.write_buffer_size();
         Usage {
             disk_bytes: engine_files::bytes(&self.lock.folder().join(RECORDS)),
-            memory_bytes: self.database.cache_size() + self.database.write_buffer_size(),
+            memory_bytes: self.engine.as_ref().map_or(0, memory),
+        }
+    }
+
+    fn is_hurt(&self) -> bool {
+        self.hurt.damaged.load(Ordering::Relaxed)
+            || self.hurt.refuses_writes.load(Ordering::Relaxed)
+    }
+
+    fn heal(&mut self) -> Heal {
+        if let Some(healing) = self.healing.take() {
+            return match healing.outcome() {
+                Err(healing) => {
+                    self.healing = Some(healing);
+                    Heal::UnderWay
+                }
+                Ok(Ok(report)) => match self.reopen() {
+                    Ok(()) => Heal::Done(report),
+                    Err(detail) => Heal::Failed(detail),
+                },
+                Ok(Err(detail)) => Heal::Failed(detail),
+            };
+        }
+        if !self.is_hurt() {
+            return Heal::Whole;
+        }
+        let Some(engine) = self.engine.take() else { return Heal::Whole };
+        let damaged = self.hurt.damaged.load(Ordering::Relaxed);
+        match Healing::start(engine, self.lock.folder(), damaged) {
+            Ok(healing) => {
+                self.healing = Some(healing);
+                Heal::UnderWay
+            }
+            Err(error) => Heal::Failed(error.to_string()),
         }
     }
 }
@@ -190,7 +367,8 @@ impl Backend for DiskBackend {
 pub(crate) fn open_engine(path: &Path, budget: &Budget) -> fjall::Result<(Database, Keyspace)> {
     let database = Database::builder(path)
         .cache_size(budget.cache_bytes)
-        .worker_threads(budget.workers)
+        // None where a copy is only read; the checked variant of this refuses that.
+        .worker_threads_unchecked(budget.workers)
         .max_cached_files(Some(budget.open_files))
         .max_journaling_size(128 * 1024 * 1024)
         .open()?;
@@ -294,6 +472,6 @@ pub(crate) fn translate(error: fjall::Error) -> BackendError {
 }
 
 /// What the engine says, without its prefix, on one line.
-fn describe(error: &fjall::Error) -> String {
+pub(crate) fn describe(error: &fjall::Error) -> String {
     format!("{error:?}").replace('\n', " ")
 }

@@ -78,6 +78,7 @@ fn drop_entry<B: Backend>(txn: &mut Txn<'_, B>, entry: &ExpiryEntry) -> Result<b
                 names::remove(txn, envelope.head());
             }
             txn.set_summary(&entry.key, before.as_ref(), after.as_ref());
+            txn.change_share(&entry.writer, Some(bytes), None)?;
         }
         Place::Own => txn.ledger.subtract_own(bytes),
     }
@@ -91,6 +92,8 @@ fn drop_damaged<B: Backend>(txn: &mut Txn<'_, B>, entry: &ExpiryEntry) -> Result
     if entry.place == Place::Replica {
         let before = txn.summary(&entry.key)?;
         let after = summarize_others(txn, &entry.key, &row)?;
+        let bytes = txn.get(&row)?.map(|value| value.len());
+        txn.change_share(&entry.writer, bytes, None)?;
         txn.set_summary(&entry.key, before.as_ref(), after.as_ref());
     } else {
         let bytes = txn.get(&row)?.map_or(0, |value| value.len());

@@ -19,6 +19,9 @@ pub(crate) struct Ledger {
     pub(crate) own: u64,
     /// Bytes of all envelopes.
     pub(crate) record_bytes: u64,
+    /// Writers with envelopes held as replica; [`UNCOUNTED`](Self::UNCOUNTED) if an older version wrote
+    /// this, which did not count them.
+    pub(crate) writers: u64,
     /// No envelope expires before this; `u64::MAX` if there is none. Expiry looks from here on and
     /// so never walks over what it deleted before.
     pub(crate) first_expiry: u64,
@@ -32,12 +35,16 @@ impl Default for Ledger {
             envelopes: 0,
             own: 0,
             record_bytes: 0,
+            writers: 0,
             first_expiry: u64::MAX,
         }
     }
 }
 
 impl Ledger {
+    /// Stands for writers that are not counted yet.
+    pub(crate) const UNCOUNTED: u64 = u64::MAX;
+
     /// Bytes of all rows, keys included.
     pub(crate) fn row_bytes(&self) -> u64 {
         let keys = self.records.saturating_add(self.internal_records);
@@ -92,12 +99,25 @@ impl Ledger {
             return None;
         }
         let fields: Vec<u64> = chunks.iter().map(|chunk| u64::from_be_bytes(*chunk)).collect();
-        let [records, internal_records, envelopes, own, record_bytes, first_expiry] =
-            fields.try_into().ok()?;
-        Some(Self { records, internal_records, envelopes, own, record_bytes, first_expiry })
+        let (&[records, internal_records, envelopes, own, record_bytes, first_expiry], rest) =
+            fields.split_first_chunk::<6>()?;
+        let writers = match rest {
+            [] => Self::UNCOUNTED,
+            [writers] => *writers,
+            _ => return None,
+        };
+        Some(Self {
+            records,
+            internal_records,
+            envelopes,
+            own,
+            record_bytes,
+            writers,
+            first_expiry,
+        })
     }
 
-    const fn fields(&self) -> [u64; 6] {
+    const fn fields(&self) -> [u64; 7] {
         [
             self.records,
             self.internal_records,
@@ -105,6 +125,7 @@ impl Ledger {
             self.own,
             self.record_bytes,
             self.first_expiry,
+            self.writers,
         ]
     }
 }
@@ -115,8 +136,8 @@ mod tests {
 
     #[test]
     fn counters_that_a_bad_disk_gave_back_overflow_nowhere() {
-        let most = [u64::MAX; 6].into_iter().flat_map(u64::to_be_bytes).collect::<Vec<u8>>();
-        let mut ledger = Ledger::decode(&most).expect("six numbers");
+        let most = [u64::MAX; 7].into_iter().flat_map(u64::to_be_bytes).collect::<Vec<u8>>();
+        let mut ledger = Ledger::decode(&most).expect("seven numbers");
         assert_eq!(ledger.row_bytes(), u64::MAX);
         let damaged = Summary {
             digest: potluck_record::StateDigest::EMPTY,
@@ -137,9 +158,13 @@ mod tests {
 
     #[test]
     fn a_ledger_round_trips_and_another_length_is_refused() {
-        let ledger = Ledger { records: 1, own: 7, first_expiry: 9, ..Ledger::default() };
+        let ledger =
+            Ledger { records: 1, own: 7, writers: 3, first_expiry: 9, ..Ledger::default() };
         assert_eq!(Ledger::decode(&ledger.encode()), Some(ledger));
         assert_eq!(Ledger::decode(&ledger.encode()[1..]), None);
-        assert_eq!(Ledger::decode(&[0; 56]), None);
+        assert_eq!(Ledger::decode(&[0; 40]), None);
+        assert_eq!(Ledger::decode(&[0; 64]), None);
+        let older = Ledger { writers: Ledger::UNCOUNTED, ..ledger };
+        assert_eq!(Ledger::decode(&ledger.encode()[..48]), Some(older), "of an older version");
     }
 }

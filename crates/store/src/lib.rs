@@ -24,9 +24,10 @@
 //! | `n` space (1: own, with the owner's key, 2: commons) name | nothing: the names held as replica, in order |
 //! | `o` key | the envelope this node wrote |
 //! | `r` key writer | one writer's envelope, held as replica |
+//! | `w` writer | what a writer has as replica: envelopes (u64), their bytes (u64) |
 //! | `x` expiry (u64) place key writer | nothing: the envelopes in order of their end of life |
 //!
-//! **Invariants:** an answer to a change of records means that it is durable; `h`, `x` and the ledger
+//! **Invariants:** an answer to a change of records means that it is durable; `h`, `w`, `x` and the ledger
 //! change in the same batch as the envelopes they describe; a folder belongs to one network; no byte of
 //! a blob is handed out unverified; nothing that is on disk makes this panic; after a disk error no
 //! change of records is acknowledged any more.
@@ -40,20 +41,28 @@ mod error;
 mod expiry;
 mod fingerprints;
 mod folder;
+mod heal;
 mod ledger;
 mod memory;
 mod mend;
 mod names;
 mod own;
+mod quota;
 mod records;
 mod rows;
+mod salvage;
+mod shadow;
 mod store;
 mod txn;
+mod verify;
 
-pub use backend::{Backend, BackendError, Changes, Durability, Room, RowIter, Usage};
-pub use config::{StoreConfig, SyncMode};
+pub use backend::{Backend, BackendError, Changes, Durability, Heal, Healed, Room, RowIter, Usage};
+pub use config::{Quotas, StoreConfig, SyncMode};
 pub use disk::DiskBackend;
 pub use error::OpenError;
 pub use folder::FolderLock;
 pub use memory::MemoryBackend;
 pub use store::{DiskStore, MemoryStore, RecordStore, StoreStats};
+pub use verify::{
+    Finding, Findings, Progress, VerifiedRecords, VerifyOptions, Wrong, verify_records,
+};

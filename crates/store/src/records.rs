@@ -12,13 +12,13 @@ use potluck_record::{
     StorageFailure, StorageOp, StorageReply,
 };
 
-use crate::backend::{Backend, Room};
+use crate::backend::Backend;
 use crate::expiry::expire;
 use crate::fingerprints::{entries, fingerprint};
-use crate::ledger::Ledger;
 use crate::mend::{is_damage, mend, mend_range};
 use crate::names;
 use crate::own::scan_own;
+use crate::quota::{self, Incoming, check_room};
 use crate::rows::{self, ExpiryEntry, Summary};
 use crate::txn::{Fault, Txn};
 
@@ -126,13 +126,19 @@ fn merge_replica<B: Backend>(
 ) -> Result<StorageReply, Fault> {
     let head = envelope.head();
     let key = head.key();
+    // Bytes of the writer's row, also where they are no envelope.
+    let mut old = None;
     let (mut before, held) = match holding(txn, head) {
         // The readable envelopes of the key are counted again, and this one replaces the damaged row.
         Err(fault) if is_damage(&fault) => {
             mend(txn, &key)?;
             txn.corrupt_rows += 1;
             let held = match txn.envelope(Place::Replica, &key, &head.writer()) {
-                Err(fault) if is_damage(&fault) => None,
+                Err(fault) if is_damage(&fault) => {
+                    let row = rows::envelope_row(Place::Replica, &key, &head.writer());
+                    old = txn.get(&row)?.map(|value| value.len());
+                    None
+                }
                 held => held?,
             };
             (txn.summary(&key)?, held)
@@ -171,12 +177,8 @@ fn merge_replica<B: Backend>(
     }
     let after = after.with(head, bytes.len());
 
-    let mut ledger = txn.ledger;
-    if let Some(before) = &before {
-        ledger.subtract(before);
-    }
-    ledger.add(&after);
-    check_room(txn, &ledger)?;
+    let old = old.or(held.as_ref().map(|(_, bytes)| *bytes));
+    quota::admit(txn, &Incoming { head, how, bytes: bytes.len(), old, before, after })?;
 
     if let Some((held, _)) = &held {
         txn.unindex(&ExpiryEntry::of(Place::Replica, held.head()));
@@ -184,6 +186,7 @@ fn merge_replica<B: Backend>(
     if before.is_none() {
         names::add(txn, head);
     }
+    txn.change_share(&head.writer(), old, Some(bytes.len()))?;
     txn.set_summary(&key, before.as_ref(), Some(&after));
     write(txn, Place::Replica, head, bytes);
     Ok(StorageReply::Merged { outcome, digest: after.digest })
@@ -287,6 +290,8 @@ fn take_back<B: Backend>(
                 names::remove(txn, held.head());
             }
             txn.set_summary(key, before.as_ref(), after.as_ref());
+            let new = previous.as_ref().map(|(_, bytes)| bytes.len());
+            txn.change_share(writer, Some(held_bytes), new)?;
         }
         Place::Own => {
             txn.ledger.subtract_own(held_bytes);
@@ -306,19 +311,6 @@ fn take_back<B: Backend>(
 fn write<B: Backend>(txn: &mut Txn<'_, B>, place: Place, head: &SignedHead, bytes: Bytes) {
     txn.index(&ExpiryEntry::of(place, head));
     txn.put(rows::envelope_row(place, &head.key(), &head.writer()), bytes);
-}
-
-/// Checks that the rows may grow to the size in `after`. A change that shrinks them is allowed unless the
-/// disk is full: a tombstone is smaller than the value that it replaces, and deleting is how a user makes
-/// room.
-fn check_room<B: Backend>(txn: &Txn<'_, B>, after: &Ledger) -> Result<(), Fault> {
-    let grows = after.row_bytes() > txn.ledger.row_bytes();
-    let fits = match txn.room {
-        Room::Plenty => !grows || after.row_bytes() <= txn.disk_bytes,
-        Room::Scarce => !grows,
-        Room::None => false,
-    };
-    if fits { Ok(()) } else { Err(Fault::Failed(StorageFailure::Full)) }
 }
 
 pub(crate) fn load<B: Backend>(
@@ -384,7 +376,7 @@ pub(crate) fn summaries<'a, B: Backend>(
 }
 
 /// Drops all envelopes of a key, also damaged rows.
-fn remove<B: Backend>(
+pub(crate) fn remove<B: Backend>(
     txn: &mut Txn<'_, B>,
     key: &Key,
     place: Place,
@@ -403,8 +395,12 @@ fn remove<B: Backend>(
         }
     }
     for (row, value) in found {
-        if place == Place::Own {
-            txn.ledger.subtract_own(value.len());
+        match (place, rows::envelope_writer(&row)) {
+            (Place::Own, _) => txn.ledger.subtract_own(value.len()),
+            (Place::Replica, Some(writer)) => {
+                txn.change_share(&writer, Some(value.len()), None)?;
+            }
+            (Place::Replica, None) => {}
         }
         match decode(&row, place, key, &value) {
             Some(envelope) => {

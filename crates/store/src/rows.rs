@@ -11,6 +11,7 @@ const TAG_META: u8 = b'm';
 const TAG_NAME: u8 = b'n';
 const TAG_OWN: u8 = b'o';
 const TAG_REPLICA: u8 = b'r';
+const TAG_SHARE: u8 = b'w';
 const TAG_EXPIRY: u8 = b'x';
 
 const SUMMARY_BYTES: usize = 16 + 2 + 1 + 8;
@@ -74,6 +75,41 @@ pub(crate) fn envelope_row(place: Place, key: &Key, writer: &PublicKey) -> Vec<u
 /// The first and last row that an envelope of `key` in `place` can have.
 pub(crate) fn envelope_rows(place: Place, key: &Key) -> RangeInclusive<Vec<u8>> {
     let bound = |fill| envelope_row(place, key, &PublicKey::from_bytes([fill; 32]));
+    bound(0)..=bound(0xff)
+}
+
+/// The first and last row of all summaries.
+pub(crate) fn summary_rows() -> RangeInclusive<Vec<u8>> {
+    summary_row(&Key::from_bytes([0; 32]))..=summary_row(&Key::from_bytes([0xff; 32]))
+}
+
+/// Whether rows with this tag are envelopes or are made from them.
+pub(crate) const fn is_of_records(tag: u8) -> bool {
+    matches!(tag, TAG_SUMMARY | TAG_NAME | TAG_OWN | TAG_REPLICA | TAG_SHARE | TAG_EXPIRY)
+}
+
+/// The key of an envelope's row, whatever its value.
+pub(crate) fn envelope_key(row: &[u8]) -> Option<Key> {
+    let (&[tag], rest) = row.split_first_chunk::<1>()?;
+    matches!(tag, TAG_REPLICA | TAG_OWN).then_some(())?;
+    Some(Key::from_bytes(*rest.first_chunk::<32>()?))
+}
+
+/// The writer of a replica's row, whatever its value.
+pub(crate) fn envelope_writer(row: &[u8]) -> Option<PublicKey> {
+    let (&[tag], rest) = row.split_first_chunk::<1>()?;
+    (tag == TAG_REPLICA).then_some(())?;
+    Some(PublicKey::from_bytes(rest.get(32..)?.try_into().ok()?))
+}
+
+/// The row of what a writer has here.
+pub(crate) fn share_row(writer: &PublicKey) -> Vec<u8> {
+    [&[TAG_SHARE], writer.as_bytes().as_slice()].concat()
+}
+
+/// The first and last row of what writers have here.
+pub(crate) fn share_rows() -> RangeInclusive<Vec<u8>> {
+    let bound = |fill| share_row(&PublicKey::from_bytes([fill; 32]));
     bound(0)..=bound(0xff)
 }
 

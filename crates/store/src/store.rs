@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use potluck_base::{Key, NetworkId, UnixMillis};
+use potluck_base::{Key, NetworkId, NodeId, UnixMillis};
 use potluck_record::{Envelope, Place, StorageFailure, StorageOp, StorageReply};
 
-use crate::backend::{Backend, BackendError, Changes, Durability, Room, Usage};
-use crate::config::{StoreConfig, SyncMode};
+use crate::backend::{Backend, BackendError, Changes, Durability, Heal, Healed, Room, Usage};
+use crate::config::{Quotas, StoreConfig, SyncMode};
 use crate::disk::DiskBackend;
 use crate::error::OpenError;
 use crate::fingerprints::{FingerprintIndex, KeyChange};
@@ -15,6 +15,7 @@ use crate::folder::FolderLock;
 use crate::ledger::Ledger;
 use crate::memory::MemoryBackend;
 use crate::names;
+use crate::quota::Limits;
 use crate::records::{execute, summaries};
 use crate::rows::{self, ExpiryEntry};
 use crate::txn::{Fault, Txn};
@@ -23,9 +24,9 @@ use crate::txn::{Fault, Txn};
 const FORMAT: u32 = 2;
 const META_FORMAT: &str = "format";
 const META_NETWORK: &str = "network";
-const META_LEDGER: &str = "ledger";
 /// Whether the index of names is complete: a folder of an earlier version has none.
 const META_NAMES: &str = "names";
+pub(crate) const META_LEDGER: &str = "ledger";
 /// Own envelopes that are removed in one commit. All of them are in memory at once, at most 40 MiB.
 const FORGOTTEN_AT_ONCE: usize = 256;
 
@@ -49,8 +50,18 @@ potluck_base::statistics! {
         gauge(Bytes) disk_bytes: u64,
         /// Bytes of memory in cache and write buffers.
         gauge(Bytes) memory_bytes: u64,
+        /// Writers with envelopes held as replica.
+        gauge members: u64,
+        /// Bytes of the writer that has most of them here.
+        gauge(Bytes) member_bytes_max: u64,
+        /// Keys displaced by others since the start, in a full store.
+        counter displaced: u64,
+        /// Envelopes refused since the start because their writer had its share.
+        counter quota_refused: u64,
         /// Damaged rows met since the start.
         counter corrupt_rows: u64,
+        /// Times that all rows were written anew after damage since the start.
+        counter healed: u64,
         /// Commits since the start.
         counter commits: u64,
         /// Operations since the start.
@@ -64,10 +75,17 @@ pub struct RecordStore<B> {
     ledger: Ledger,
     index: FingerprintIndex,
     durability: Durability,
-    disk_bytes: u64,
+    limits: Limits,
+    /// Bytes of the member that has most, as far as known.
+    top_member: shares::Largest,
+    displaced: u64,
+    quota_refused: u64,
     stopped: Option<String>,
     /// The bytes of all rows when an operation last found no room.
     full_at: Option<u64>,
+    /// Whether the rows are being written anew after damage.
+    healing: bool,
+    healed: u64,
     corrupt_rows: u64,
     commits: u64,
     ops: u64,
@@ -99,8 +117,10 @@ impl DiskStore {
             SyncMode::Data => Durability::Synced,
             SyncMode::Buffered => Durability::Buffered,
         };
-        let disk_bytes = config.disk_bytes.unwrap_or(u64::MAX);
-        Self::load(backend, durability, disk_bytes)
+        let mut limits = Limits::NONE;
+        limits.disk_bytes = config.disk_bytes.unwrap_or(u64::MAX);
+        limits.set(&config.quotas);
+        Self::load(backend, durability, limits)
             .map_err(|error| OpenError::Damaged { folder, detail: error.to_string() })
     }
 }
@@ -109,7 +129,7 @@ impl MemoryStore {
     /// An empty store in memory.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self::load(MemoryBackend::new(), Durability::Synced, u64::MAX)
+        Self::load(MemoryBackend::new(), Durability::Synced, Limits::NONE)
             .expect("a map in memory cannot fail")
     }
 
@@ -119,7 +139,7 @@ impl MemoryStore {
     /// Never: a map in memory cannot fail.
     #[must_use]
     pub fn copied(&self) -> Self {
-        Self::load(self.backend.clone(), self.durability, self.disk_bytes)
+        Self::load(self.backend.clone(), self.durability, self.limits)
             .expect("a map in memory cannot fail")
     }
 
@@ -127,8 +147,8 @@ impl MemoryStore {
     pub fn crash(&mut self) {
         let mut backend = std::mem::take(&mut self.backend);
         backend.crash();
-        *self = Self::load(backend, self.durability, self.disk_bytes)
-            .expect("a map in memory cannot fail");
+        *self =
+            Self::load(backend, self.durability, self.limits).expect("a map in memory cannot fail");
     }
 
     /// Flips a bit in each envelope of `key` in one place, as silent corruption of a disk does. Returns the
@@ -139,24 +159,44 @@ impl MemoryStore {
     }
 }
 
+#[cfg(test)]
+impl MemoryStore {
+    pub(crate) const fn backend(&self) -> &MemoryBackend {
+        &self.backend
+    }
+
+    /// As a version leaves it that counts no shares.
+    pub(crate) fn forget_shares(&mut self) {
+        self.ledger.writers = Ledger::UNCOUNTED;
+        let ledger = self.ledger.encode()[..48].to_vec();
+        let changes = [(rows::meta_row(META_LEDGER), Some(ledger.into()))].into();
+        self.backend.commit(changes, Durability::Synced).expect("a map in memory cannot fail");
+    }
+}
+
 impl<B: Backend> RecordStore<B> {
-    fn load(mut backend: B, durability: Durability, disk_bytes: u64) -> Result<Self, BackendError> {
+    fn load(mut backend: B, durability: Durability, limits: Limits) -> Result<Self, BackendError> {
         if backend.get(&rows::meta_row(META_NAMES))?.is_none() {
             names::build(&mut backend)?;
             let complete = Changes::from([(rows::meta_row(META_NAMES), Some(Bytes::new()))]);
             backend.commit(complete, Durability::Buffered)?;
         }
-        let row = backend.get(&rows::meta_row(META_LEDGER))?;
-        let ledger = match row.as_deref().and_then(Ledger::decode) {
-            Some(ledger) => ledger,
-            None => recount(&backend)?,
-        };
+        let mut ledger = ledger_of(&backend)?;
+        if ledger.writers == Ledger::UNCOUNTED {
+            ledger = shares::count(&mut backend, ledger)?;
+        }
+        let top_member = shares::largest(&backend)?;
         Ok(Self {
             backend,
+            healing: false,
+            healed: 0,
             ledger,
             index: FingerprintIndex::default(),
             durability,
-            disk_bytes,
+            limits,
+            top_member,
+            displaced: 0,
+            quota_refused: 0,
             stopped: None,
             full_at: None,
             corrupt_rows: 0,
@@ -179,13 +219,56 @@ impl<B: Backend> RecordStore<B> {
 
     fn apply_as(&mut self, ops: &[StorageOp], durability: Durability) -> Vec<StorageReply> {
         self.ops += ops.len() as u64;
-        match self.try_apply(ops, durability) {
+        let all = |failure| vec![StorageReply::Failed(failure); ops.len()];
+        if self.stopped.is_none() && self.healing {
+            self.go_on_healing();
+        }
+        if self.healing {
+            return all(StorageFailure::Healing);
+        }
+        let outcome = self.try_apply(ops, durability);
+        if self.stopped.is_none() && self.backend.is_hurt() {
+            self.healing = true;
+            self.go_on_healing();
+        }
+        match outcome {
             Ok(replies) => replies,
+            // Whether the batch was written is not known, as after a crash.
+            Err(_) if self.healing => all(StorageFailure::Healing),
             Err(detail) => {
                 self.stopped.get_or_insert(detail);
-                vec![StorageReply::Failed(StorageFailure::Stopped); ops.len()]
+                all(StorageFailure::Stopped)
             }
         }
+    }
+
+    /// Begins to heal what a batch met, or looks whether it is done.
+    fn go_on_healing(&mut self) {
+        let ended = match self.backend.heal() {
+            Heal::UnderWay => return,
+            Heal::Whole => Ok(Healed::default()),
+            Heal::Done(healed) => Ok(healed),
+            Heal::Failed(detail) => Err(detail),
+        };
+        self.healing = false;
+        let reloaded = ended.and_then(|healed| {
+            self.ledger = ledger_of(&self.backend).map_err(|error| error.to_string())?;
+            self.top_member = shares::largest(&self.backend).map_err(|error| error.to_string())?;
+            self.corrupt_rows += healed.damaged_rows;
+            self.healed += 1;
+            // Sums are added up key by key until the index is made again.
+            self.index = FingerprintIndex::default();
+            Ok(())
+        });
+        if let Err(detail) = reloaded {
+            self.stopped.get_or_insert(detail);
+        }
+    }
+
+    /// Whether the store is being written anew after damage: operations fail until that is done.
+    #[must_use]
+    pub const fn is_healing(&self) -> bool {
+        self.healing
     }
 
     fn try_apply(
@@ -198,7 +281,7 @@ impl<B: Backend> RecordStore<B> {
         }
         let merges = ops.iter().any(|op| matches!(op, StorageOp::Merge { .. }));
         let room = if merges { self.backend.room() } else { Room::Plenty };
-        let mut txn = Txn::new(&self.backend, &self.index, self.ledger, room, self.disk_bytes);
+        let mut txn = Txn::new(&self.backend, &self.index, self.ledger, room, self.limits);
         let mut replies = Vec::with_capacity(ops.len());
         let (mut refused, mut taken_back) = (false, 0);
         for op in ops {
@@ -208,6 +291,7 @@ impl<B: Backend> RecordStore<B> {
                 Err(Fault::Failed(failure)) => {
                     txn.corrupt_rows += u64::from(failure == StorageFailure::Corrupt);
                     refused |= failure == StorageFailure::Full;
+                    self.quota_refused += u64::from(failure == StorageFailure::Quota);
                     StorageReply::Failed(failure)
                 }
                 Err(Fault::Broken(detail)) => return Err(detail),
@@ -217,8 +301,10 @@ impl<B: Backend> RecordStore<B> {
             }
         }
         self.corrupt_rows += txn.corrupt_rows;
+        self.displaced += txn.displaced;
         let (mut changes, ledger, key_changes) = txn.finish();
         if !changes.is_empty() {
+            self.top_member.note(&changes);
             changes.insert(rows::meta_row(META_LEDGER), Some(ledger.encode().into()));
             self.backend.commit(changes, durability).map_err(|error| error.to_string())?;
             self.commits += 1;
@@ -245,7 +331,7 @@ impl<B: Backend> RecordStore<B> {
         replies: &mut [StorageReply],
     ) {
         let none = FingerprintIndex::default();
-        let rows = Txn::new(&self.backend, &none, self.ledger, Room::Plenty, self.disk_bytes);
+        let rows = Txn::new(&self.backend, &none, self.ledger, Room::Plenty, self.limits);
         if !changes.is_empty() {
             self.index.commit(changes, &rows);
         }
@@ -274,7 +360,7 @@ impl<B: Backend> RecordStore<B> {
 
     fn forget_some_own(&mut self) -> Result<u64, StorageFailure> {
         let (backend, index) = (&self.backend, &self.index);
-        let mut txn = Txn::new(backend, index, self.ledger, Room::Plenty, self.disk_bytes);
+        let mut txn = Txn::new(backend, index, self.ledger, Room::Plenty, self.limits);
         let found: Result<Vec<_>, Fault> =
             txn.range(rows::own_rows()).take(FORGOTTEN_AT_ONCE).collect();
         let found = found.map_err(|_| StorageFailure::Corrupt)?;
@@ -301,7 +387,7 @@ impl<B: Backend> RecordStore<B> {
     #[must_use]
     pub fn is_full(&self) -> bool {
         let at_limit = self.full_at.is_some_and(|bytes| self.ledger.row_bytes() >= bytes);
-        self.backend.room() != Room::Plenty || (at_limit && self.disk_bytes != u64::MAX)
+        self.backend.room() != Room::Plenty || (at_limit && self.limits.is_bounded())
     }
 
     /// Makes all that was applied durable. Returns whether it is; if not, the store has stopped.
@@ -330,7 +416,18 @@ impl<B: Backend> RecordStore<B> {
 
     /// Changes how many bytes of rows may be kept. What is over it stays.
     pub fn set_disk_bytes(&mut self, disk_bytes: Option<u64>) {
-        self.disk_bytes = disk_bytes.unwrap_or(u64::MAX);
+        self.limits.disk_bytes = disk_bytes.unwrap_or(u64::MAX);
+    }
+
+    /// Changes what else may be kept. What is over it stays.
+    pub fn set_quotas(&mut self, quotas: &Quotas) {
+        self.limits.set(quotas);
+    }
+
+    /// Tells the position of this node: from now on a full store displaces records that are farther from it
+    /// than those that come.
+    pub fn set_center(&mut self, me: NodeId) {
+        self.limits.center = Some(Key::from_bytes(*me.as_bytes()));
     }
 
     /// What it holds and has done. Looks at the size of every file.
@@ -352,7 +449,12 @@ impl<B: Backend> RecordStore<B> {
             row_bytes: self.ledger.row_bytes(),
             disk_bytes: before.disk_bytes,
             memory_bytes: before.memory_bytes,
+            members: self.ledger.writers,
+            member_bytes_max: self.top_member.bytes(),
+            displaced: self.displaced,
+            quota_refused: self.quota_refused,
             corrupt_rows: self.corrupt_rows,
+            healed: self.healed,
             commits: self.commits,
             ops: self.ops,
         }
@@ -372,6 +474,12 @@ impl<B: Backend> RecordStore<B> {
     }
 }
 
+/// The counters as they were written with the last batch.
+fn ledger_of<B: Backend>(backend: &B) -> Result<Ledger, BackendError> {
+    let row = backend.get(&rows::meta_row(META_LEDGER))?;
+    row.as_deref().and_then(Ledger::decode).map_or_else(|| recount(backend), Ok)
+}
+
 /// The ledger from the rows themselves.
 fn recount<B: Backend>(backend: &B) -> Result<Ledger, BackendError> {
     let failed = |fault| match fault {
@@ -379,7 +487,7 @@ fn recount<B: Backend>(backend: &B) -> Result<Ledger, BackendError> {
         Fault::Broken(detail) => BackendError::Broken(detail),
     };
     let index = FingerprintIndex::default();
-    let txn = Txn::new(backend, &index, Ledger::default(), Room::Plenty, u64::MAX);
+    let txn = Txn::new(backend, &index, Ledger::default(), Room::Plenty, Limits::NONE);
     let mut ledger = Ledger::default();
     let (first, last) = (Key::from_bytes([0; 32]), Key::from_bytes([0xff; 32]));
     for entry in summaries(&txn, &first, &last) {
@@ -387,6 +495,10 @@ fn recount<B: Backend>(backend: &B) -> Result<Ledger, BackendError> {
     }
     for row in txn.range(rows::own_rows()) {
         ledger.add_own(row.map_err(failed)?.1.len());
+    }
+    for row in txn.range(rows::share_rows()) {
+        row.map_err(failed)?;
+        ledger.writers += 1;
     }
     let earliest = txn.range(ExpiryEntry::rows_from(0)).next().transpose().map_err(failed)?;
     if let Some(entry) = earliest.and_then(|(row, _)| ExpiryEntry::decode(&row)) {
@@ -403,7 +515,11 @@ fn birth_rows(network: &NetworkId) -> Changes {
         .collect()
 }
 
-fn check_meta(backend: &DiskBackend, folder: &Path, network: &NetworkId) -> Result<(), OpenError> {
+pub(crate) fn check_meta(
+    backend: &DiskBackend,
+    folder: &Path,
+    network: &NetworkId,
+) -> Result<(), OpenError> {
     let damaged =
         |detail: &str| OpenError::Damaged { folder: folder.to_owned(), detail: detail.to_owned() };
     let read = |name| backend.get(&rows::meta_row(name)).map_err(|e| damaged(&e.to_string()));
@@ -421,6 +537,8 @@ fn check_meta(backend: &DiskBackend, folder: &Path, network: &NetworkId) -> Resu
         Some(_) => Err(OpenError::OtherNetwork { folder: folder.to_owned() }),
     }
 }
+
+mod shares;
 
 #[cfg(test)]
 mod tests;

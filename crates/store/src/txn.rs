@@ -12,6 +12,7 @@ use potluck_record::{Envelope, Place, StorageFailure};
 use crate::backend::{Backend, BackendError, Changes, Room, RowIter};
 use crate::fingerprints::{FingerprintIndex, KeyChange};
 use crate::ledger::Ledger;
+use crate::quota::{Limits, Share};
 use crate::rows::{self, ExpiryEntry, Summary};
 
 /// Why an operation was not done.
@@ -42,12 +43,14 @@ pub(crate) struct Txn<'a, B> {
     pub(crate) ledger: Ledger,
     /// How much room the disk has.
     pub(crate) room: Room,
-    /// Most bytes of rows.
-    pub(crate) disk_bytes: u64,
     /// The index of fingerprints without the changes so far.
     pub(crate) index: &'a FingerprintIndex,
     /// What the changes so far mean for it.
     pub(crate) key_changes: Vec<KeyChange>,
+    /// What may be kept.
+    pub(crate) limits: Limits,
+    /// Keys displaced for others.
+    pub(crate) displaced: u64,
     /// Rows found damaged and got over; those that fail an operation are counted by the caller.
     pub(crate) corrupt_rows: u64,
 }
@@ -58,16 +61,17 @@ impl<'a, B: Backend> Txn<'a, B> {
         index: &'a FingerprintIndex,
         ledger: Ledger,
         room: Room,
-        disk_bytes: u64,
+        limits: Limits,
     ) -> Self {
         Self {
             backend,
             changes: Changes::new(),
             ledger,
             room,
-            disk_bytes,
             index,
             key_changes: Vec::new(),
+            limits,
+            displaced: 0,
             corrupt_rows: 0,
         }
     }
@@ -125,6 +129,36 @@ impl<'a, B: Backend> Txn<'a, B> {
     /// The summary of a key could not be read and is replaced: its leaf of the index is counted again.
     pub(crate) fn lost_summary(&mut self, key: &Key) {
         self.key_changes.push(KeyChange::unknown(key));
+    }
+
+    /// What a writer has here as replica.
+    pub(crate) fn share(&self, writer: &PublicKey) -> Result<Share, Fault> {
+        let value = self.get(&rows::share_row(writer))?;
+        Ok(value.as_deref().and_then(Share::decode).unwrap_or_default())
+    }
+
+    /// Counts that a writer's envelope of `old` bytes became one of `new` bytes.
+    pub(crate) fn change_share(
+        &mut self,
+        writer: &PublicKey,
+        old: Option<usize>,
+        new: Option<usize>,
+    ) -> Result<(), Fault> {
+        let before = self.share(writer)?;
+        let after = before.changed(old, new);
+        let row = rows::share_row(writer);
+        if after.records == 0 {
+            if before.records > 0 {
+                self.ledger.writers = self.ledger.writers.saturating_sub(1);
+                self.delete(row);
+            }
+            return Ok(());
+        }
+        if before.records == 0 {
+            self.ledger.writers = self.ledger.writers.saturating_add(1);
+        }
+        self.put(row, after.encode());
+        Ok(())
     }
 
     /// One envelope and its length.

@@ -161,7 +161,7 @@ async fn a_store_at_work_shows_what_its_last_batch_left_and_never_zeros() {
     let held = store.stats();
     let mut disk = Disk::start(store).unwrap();
     // Nobody has asked the thread for anything yet.
-    assert_eq!(disk.last_view(), StoreView { stats: held, stopped: None, full: false });
+    assert_eq!(disk.last_view(), StoreView { stats: held, ..StoreView::default() });
     disk.submit(OpId(1), merge(3));
     answers(&mut disk, 1).await;
     let after = disk.last_view().stats;

@@ -44,6 +44,7 @@ async fn node_with(folder: &Path, entry: Option<&Handle>, cache_bytes: u64) -> H
         store: StoreSettings {
             memory_bytes: Some(4 << 20),
             disk_bytes: None,
+            quotas: potluck_store::Quotas::default(),
             sync: false,
             cache_bytes,
         },

@@ -25,20 +25,27 @@ const fn made_by(number: Option<u32>) -> &'static str {
 
 /// Checks that this program can use a data folder. A new folder gets its version.
 pub(super) fn check(folder: &Path) -> Result<(), StartError> {
+    if look(folder)? {
+        return Ok(());
+    }
     let path = folder.join(NUMBER);
-    let failed = |source| StartError::File { path: path.clone(), source };
+    let number = format!("{LAYOUT}\n");
+    file::replace(&path, number.as_bytes(), file::Readers::Usual)
+        .map_err(|source| StartError::File { path, source })
+}
+
+/// Checks that this program can read a data folder. Says whether it is one: a new one has no version yet.
+pub(super) fn look(folder: &Path) -> Result<bool, StartError> {
+    let path = folder.join(NUMBER);
     let number = match file::read(&path, NUMBER_BYTES_MAX) {
         Ok(Some(text)) => text.trim().parse().ok(),
         Ok(None) if folder.join(IDENTITY).symlink_metadata().is_ok() => Some(1),
-        Ok(None) => {
-            let number = format!("{LAYOUT}\n");
-            return file::replace(&path, number.as_bytes(), file::Readers::Usual).map_err(failed);
-        }
+        Ok(None) => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
-        Err(error) => return Err(failed(error)),
+        Err(source) => return Err(StartError::File { path, source }),
     };
     if number == Some(LAYOUT) {
-        return Ok(());
+        return Ok(true);
     }
     let shown = number.map_or_else(|| "no number".to_owned(), |number| number.to_string());
     Err(StartError::Layout { folder: folder.to_owned(), number: shown, made_by: made_by(number) })

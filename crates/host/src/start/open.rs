@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use potluck_base::{Contact, Identity};
+use potluck_base::{Contact, Identity, NodeId};
 use potluck_store::blobs::BlobStore;
 use potluck_store::{DiskStore, FolderLock, MemoryStore, StoreConfig, SyncMode};
 
@@ -43,10 +43,17 @@ pub(super) enum Store {
 }
 
 impl Store {
-    pub(super) fn start(self) -> std::io::Result<Disk> {
+    /// Starts its thread, for the node at this place in the network.
+    pub(super) fn start(self, me: NodeId) -> std::io::Result<Disk> {
         match self {
-            Self::Disk(store) => Disk::start(*store),
-            Self::Memory(store) => Disk::start_in_memory(store),
+            Self::Disk(mut store) => {
+                store.set_center(me);
+                Disk::start(*store)
+            }
+            Self::Memory(mut store) => {
+                store.set_center(me);
+                Disk::start_in_memory(store)
+            }
         }
     }
 }
@@ -78,6 +85,7 @@ pub(super) fn open_memory(settings: &Settings, clock: &Clock) -> Result<Kept, St
     };
     let mut store = MemoryStore::in_memory();
     store.set_disk_bytes(settings.store.disk_bytes);
+    store.set_quotas(&settings.store.quotas);
     let store = Store::Memory(store);
     let remembered = Vec::new();
     Ok(Kept { identity, former: None, network, credentials, remembered, store, blobs: None })
@@ -118,6 +126,7 @@ pub(super) fn open_folder(
     config.sync = if settings.store.sync { SyncMode::Data } else { SyncMode::Buffered };
     config.memory_bytes = settings.store.memory_bytes.unwrap_or(config.memory_bytes);
     config.disk_bytes = settings.store.disk_bytes;
+    config.quotas = settings.store.quotas;
     let mut store = DiskStore::open_locked(lock, &config)?;
     let (identity, former) = match kept {
         Some(identity) => (identity, None),

@@ -21,7 +21,7 @@ pub(crate) fn offer(keys: &[(Key, StateDigest)]) -> Request {
     Request::Offer { entries: entries.collect() }
 }
 
-fn load(keys: Vec<Key>) -> Request {
+pub(crate) fn load(keys: Vec<Key>) -> Request {
     Request::Load(Load { keys, after: None, certificates: vec![] })
 }
 
@@ -64,6 +64,8 @@ fn what_is_stored_is_told_when_it_is_durable() {
           writers",
         ),
         ("no room", Fails(Place::Replica, StorageFailure::Full), "no space left"),
+        ("over the share", Fails(Place::Replica, StorageFailure::Quota), "over the member's quota"),
+        ("being healed", Fails(Place::Replica, StorageFailure::Healing), "busy"),
         ("damaged", Fails(Place::Replica, StorageFailure::Corrupt), "store stopped"),
         ("stopped", Fails(Place::Replica, StorageFailure::Stopped), "store stopped"),
     ] {
@@ -218,7 +220,7 @@ fn a_load_answers_as_many_keys_as_fit() {
         step(
             "damaged",
             Fails(Place::Replica, StorageFailure::Corrupt),
-            &["respond 1 envelopes, 3 keys"],
+            &["ask 1 for a page", "ask 2 for a page", "respond 1 envelopes, 3 keys"],
         ),
         step("no key", Asked(1, load(vec![])), &["respond 0 envelopes, 0 keys"]),
     ]);

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use potluck_base::Key;
 use potluck_kv::Input;
-use potluck_record::{Envelope, Merged, Place, StateDigest, StorageReply};
+use potluck_record::{Envelope, Merged, Place, StateDigest, StorageFailure, StorageReply};
 use potluck_wire::{Refusal, Response};
 
-use crate::holder::{holder, offer, other_key};
+use crate::holder::{holder, load, offer, other_key};
 use crate::samples::{digest, envelope, key, old, page, peer, value};
 use crate::script::{
-    Given::{Answers, Asked, Other, Outcome, Page, RefusesAll, Scans, Silent, Until},
+    Given::{
+        Answers, Asked, Fails, Merges, Other, Outcome, Page, RefusesAll, Scans, Silent, Until,
+    },
     Script, step,
 };
 
@@ -33,6 +35,35 @@ fn offered_keys_that_this_node_lacks_are_pulled() {
     ]);
     let stats = script.kv.stats();
     assert_eq!((stats.keys_pulled, stats.pulls_waiting, stats.answers_bad), (1, 0, 0));
+}
+
+#[test]
+fn a_key_whose_row_is_damaged_is_pulled_from_two_other_replicas() {
+    let old = || vec![value(8, "old")];
+    let mut script = holder();
+    script.play([
+        step("asked", Asked(3, load(vec![key()])), &["load replica"]),
+        step(
+            "its row is damaged",
+            Fails(Place::Replica, StorageFailure::Corrupt),
+            &["ask 1 for a page", "ask 2 for a page", "respond 0 envelopes, 1 keys"],
+        ),
+        step("the first has it", Page(1, page(&old(), 1)), &["merge replica: old"]),
+        step("it is whole again", Merges(Place::Replica), NONE),
+        step("the second lacks it", Page(2, page(&[], 0)), &["call 2 for a page"]),
+        step("and says so", Page(2, page(&[], 0)), NONE),
+    ]);
+    let stats = script.kv.stats();
+    assert_eq!((stats.heals_asked, stats.keys_pulled, stats.pulls_waiting), (2, 1, 0));
+    // A store that is being healed as a whole asks no other node: it would ask for every key that is read.
+    script.play([
+        step("asked", Asked(3, load(vec![key()])), &["load replica"]),
+        step(
+            "being healed",
+            Fails(Place::Replica, StorageFailure::Healing),
+            &["respond 0 envelopes, 1 keys"],
+        ),
+    ]);
 }
 
 #[test]

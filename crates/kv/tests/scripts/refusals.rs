@@ -33,7 +33,7 @@ fn stores() -> Script {
 
 /// Each reason: whether the next node is asked instead, and whether the envelope is taken back when all
 /// gave it.
-const REASONS: [(Refusal, bool, bool); 10] = [
+const REASONS: [(Refusal, bool, bool); 11] = [
     (Refusal::Busy, true, false),
     (Refusal::Unproven, true, false),
     (Refusal::BadEnvelope, false, true),
@@ -41,6 +41,7 @@ const REASONS: [(Refusal, bool, bool); 10] = [
     (Refusal::Life, false, true),
     (Refusal::TooManyWriters, false, true),
     (Refusal::Full, true, true),
+    (Refusal::Quota, true, true),
     (Refusal::Stopped, true, false),
     (Refusal::Unsupported, false, false),
     (Refusal::NotServing, true, false),

@@ -105,6 +105,8 @@ fn who_is_put_out_is_told_so_and_not_to_try_again() {
 fn a_full_store_is_degraded_and_a_stopped_one_cannot_be_used() {
     let full = Facts { store: StoreState::Full, ..well() };
     assert_eq!(said(&full), (Health::Degraded, vec!["store.full"]));
+    let healing = Facts { store: StoreState::Healing, ..well() };
+    assert_eq!(said(&healing), (Health::Degraded, vec!["store.healing"]));
     let stopped = Facts { store: StoreState::Stopped("an I/O error".into()), ..well() };
     assert_eq!(said(&stopped), (Health::Offline, vec!["store.stopped"]));
     assert!(judge(&stopped).sentences()[0].contains("an I/O error"));

@@ -30,7 +30,7 @@ impl Bare {
             .open()?;
         let rows = database.keyspace("rows", || {
             KeyspaceCreateOptions::default()
-                .max_memtable_size(memory_bytes / 16)
+                .max_memtable_size(memory_bytes / 8)
                 .filter_block_partitioning_policy(PartitioningPolicy::all(true))
                 .index_block_partitioning_policy(PartitioningPolicy::all(true))
                 .filter_block_pinning_policy(PinningPolicy::all(false))

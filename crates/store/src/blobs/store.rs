@@ -27,7 +27,7 @@ use crate::backend::Changes;
 use crate::config::SyncMode;
 
 /// The folder of all blobs inside the data folder.
-const BLOBS: &str = "blobs";
+pub(crate) const BLOBS: &str = "blobs";
 /// The folder of blobs that are being created or removed. Remains of a crash in it are removed.
 const ASIDE: &str = "aside";
 /// Entries in memory that no caller holds.
@@ -159,6 +159,15 @@ impl BlobStore {
         }
         std::fs::create_dir(&aside).map_err(BlobError::at(&aside))?;
         let index = Arc::new(Index::open(&folder, sync, lock)?);
+        Self::over(folder, index, limits)
+    }
+
+    /// The blobs in `folder` that this index notes.
+    pub(crate) fn over(
+        folder: PathBuf,
+        index: Arc<Index>,
+        limits: BlobLimits,
+    ) -> Result<Self, BlobError> {
         Ok(Self {
             limits,
             clock: AtomicU64::new(index.last_use()?),

@@ -7,6 +7,7 @@ use super::*;
 use crate::backend::{Changes, Durability, Room};
 use crate::ledger::Ledger;
 use crate::memory::MemoryBackend;
+use crate::quota::Limits;
 use crate::rows;
 
 /// A store of summaries, and what it must hold.
@@ -22,7 +23,7 @@ fn summary(digest: StateDigest, internal: bool) -> Summary {
 }
 
 fn rows_of<'a>(backend: &'a MemoryBackend, index: &'a FingerprintIndex) -> Txn<'a, MemoryBackend> {
-    Txn::new(backend, index, Ledger::default(), Room::Plenty, u64::MAX)
+    Txn::new(backend, index, Ledger::default(), Room::Plenty, Limits::NONE)
 }
 
 impl Held {

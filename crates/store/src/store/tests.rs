@@ -248,7 +248,7 @@ fn after_a_disk_error_nothing_is_acknowledged_any_more() {
         merge(&one, Place::Replica),
     ];
     for (commits_fail, reads_fail) in [(true, false), (false, true)] {
-        let mut store = RecordStore::load(Faulty::default(), Durability::Synced, u64::MAX)
+        let mut store = RecordStore::load(Faulty::default(), Durability::Synced, Limits::NONE)
             .expect("nothing fails yet");
         store.backend.commits_fail = commits_fail;
         store.backend.reads_fail = reads_fail;

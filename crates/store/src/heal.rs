@@ -1,0 +1,361 @@
+//! Writing the rows of a damaged engine anew.
+//!
+//! A page with a wrong checksum cannot be taken out of the engine, and the first compaction that meets it
+//! stops all writing. So a thread copies what can be read into a new folder, which then takes the place of
+//! the old one. Summaries, the expiry index and the counters are made from the envelopes, so they are right
+//! whatever was damaged. What is lost comes back from other replicas, which see that the digests differ.
+//!
+//! An own envelope that is lost is never taken for none: its writer would not go on from what it wrote. The
+//! expiry index tells which there were; each leaves a row that says so, until it expires.
+//!
+//! **Invariant:** at every moment one of the two folders is complete, and [`settle`] knows which.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use potluck_base::Key;
+use potluck_record::{Place, SignedHead};
+
+use crate::backend::{BackendError, Changes, Healed};
+use crate::config::Budget;
+use crate::disk::{
+    Engine, RECORDS, RECORDS_NEW, caught, describe, guarded, open_engine, translate,
+};
+use crate::engine_files::sync_folder;
+use crate::ledger::Ledger;
+use crate::quota::{Share, Tally};
+use crate::rows::{self, ExpiryEntry, Summary};
+use crate::salvage::{Found, Salvage, Stretch};
+use crate::store::META_LEDGER;
+
+/// Where the damaged folder is while the new one takes its place.
+const RECORDS_OLD: &str = "records.old";
+/// Rows of one commit. Raising it takes memory; fewer make more commits.
+const BATCH_ROWS: usize = 2000;
+/// What the new engine may take while it is filled.
+const MEMORY_BYTES: u64 = 64 * 1024 * 1024;
+/// Most stretches in which single rows are looked for. What is in further ones comes from other replicas.
+const STRETCHES_MAX: usize = 1000;
+/// In the row of an own envelope that was lost.
+const LOST: &[u8] = b"lost";
+
+/// The thread that writes the rows anew.
+pub(crate) struct Healing {
+    thread: JoinHandle<Result<Healed, String>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Healing {
+    /// Starts it. If the engine only refuses writes, it is healed only if damage is found; else the disk
+    /// is at fault.
+    pub(crate) fn start(engine: Engine, folder: &Path, damaged: bool) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let work = Work { folder: folder.to_owned(), damaged, stop: Arc::clone(&stop) };
+        let thread =
+            std::thread::Builder::new().name("potluck-heal".to_owned()).spawn(move || {
+                caught(|| work.run(engine)).unwrap_or_else(|| Err(GAVE_UP.to_owned()))
+            })?;
+        Ok(Self { thread, stop })
+    }
+
+    /// What came of it, or itself if it is still at work.
+    pub(crate) fn outcome(self) -> Result<Result<Healed, String>, Self> {
+        if !self.thread.is_finished() {
+            return Err(self);
+        }
+        Ok(self.thread.join().unwrap_or_else(|_| Err(GAVE_UP.to_owned())))
+    }
+
+    /// Ends it at the next batch.
+    pub(crate) fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // What it says is not wanted any more.
+        let _ = self.thread.join();
+    }
+}
+
+const GAVE_UP: &str = "the storage engine gave up while its rows were written anew";
+
+/// Puts the folders right after a crash that interrupted the exchange.
+pub(crate) fn settle(folder: &Path) -> io::Result<()> {
+    let (path, old) = (folder.join(RECORDS), folder.join(RECORDS_OLD));
+    if !old.try_exists()? {
+        return Ok(());
+    }
+    if path.try_exists()? {
+        return std::fs::remove_dir_all(&old);
+    }
+    // The new one may be complete or not; the damaged one is healed again when its damage is met.
+    std::fs::rename(&old, &path)?;
+    sync_folder(folder)
+}
+
+struct Work {
+    folder: PathBuf,
+    damaged: bool,
+    stop: Arc<AtomicBool>,
+}
+
+impl Work {
+    fn run(&self, old: Engine) -> Result<Healed, String> {
+        if !self.damaged && !self.has_gaps(&old)? {
+            return Err("the storage engine stopped after a failed write".to_owned());
+        }
+        let aside = self.folder.join(RECORDS_NEW);
+        match std::fs::remove_dir_all(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.to_string()),
+            _ => {}
+        }
+        let healed = self.copy(&old, &aside)?;
+        drop(old);
+        self.exchange(&aside).map_err(|error| error.to_string())?;
+        Ok(healed)
+    }
+
+    fn has_gaps(&self, old: &Engine) -> Result<bool, String> {
+        for tag in 0..u8::MAX {
+            for found in Salvage::over(old, vec![tag]..=vec![tag + 1]) {
+                self.go_on()?;
+                if matches!(found.map_err(|error| error.to_string())?, Found::Gap(_)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn go_on(&self) -> Result<(), String> {
+        if self.stop.load(Ordering::Relaxed) { Err("stopped".to_owned()) } else { Ok(()) }
+    }
+
+    fn copy(&self, old: &Engine, aside: &Path) -> Result<Healed, String> {
+        let (database, keyspace) = caught(|| open_engine(aside, &Budget::of(MEMORY_BYTES)))
+            .ok_or_else(|| GAVE_UP.to_owned())?
+            .map_err(|error| describe(&error))?;
+        let mut copy = Copy {
+            work: self,
+            new: Engine { rows: keyspace, database },
+            changes: Changes::new(),
+            ledger: Ledger::default(),
+            healed: Healed::default(),
+            tally: Tally::default(),
+            stretches: Vec::new(),
+        };
+        copy.others(old)?;
+        copy.replicas(old)?;
+        copy.own(old)?;
+        copy.lost(old)?;
+        let ledger = copy.ledger.encode();
+        copy.put(rows::meta_row(META_LEDGER), ledger.into())?;
+        copy.commit()?;
+        copy.new.sync().map_err(|error| error.to_string())?;
+        Ok(copy.healed)
+    }
+
+    fn exchange(&self, aside: &Path) -> io::Result<()> {
+        let (path, old) = (self.folder.join(RECORDS), self.folder.join(RECORDS_OLD));
+        std::fs::rename(&path, &old)?;
+        std::fs::rename(aside, &path)?;
+        sync_folder(&self.folder)?;
+        std::fs::remove_dir_all(&old)
+    }
+}
+
+/// Rows on their way into a new engine.
+struct Copy<'a> {
+    work: &'a Work,
+    new: Engine,
+    changes: Changes,
+    ledger: Ledger,
+    healed: Healed,
+    tally: Tally,
+    /// Where envelopes could not be read.
+    stretches: Vec<Stretch>,
+}
+
+impl Copy<'_> {
+    fn put(&mut self, row: Vec<u8>, value: Bytes) -> Result<(), String> {
+        self.changes.insert(row, Some(value));
+        if self.changes.len() >= BATCH_ROWS { self.commit() } else { Ok(()) }
+    }
+
+    fn commit(&mut self) -> Result<(), String> {
+        self.work.go_on()?;
+        self.new.fill(std::mem::take(&mut self.changes)).map_err(|error| error.to_string())
+    }
+
+    /// A row of the old engine; `None` if there is none.
+    fn next(&mut self, old: &mut Salvage<'_, Engine>) -> Result<Option<(Bytes, Bytes)>, String> {
+        loop {
+            match old.next().transpose().map_err(|error| error.to_string())? {
+                Some(Found::Row(row, value)) => return Ok(Some((row, value))),
+                Some(Found::Gap(stretch)) => {
+                    self.healed.gaps += 1;
+                    if self.stretches.len() < STRETCHES_MAX {
+                        self.stretches.push(stretch);
+                    }
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The rows that are made of nothing else, as they are.
+    fn others(&mut self, old: &Engine) -> Result<(), String> {
+        for tag in (0..u8::MAX).filter(|tag| !rows::is_of_records(*tag)) {
+            let mut found = Salvage::over(old, vec![tag]..=vec![tag, 0xff]);
+            while let Some((row, value)) = self.next(&mut found)? {
+                self.put(row.to_vec(), value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn replicas(&mut self, old: &Engine) -> Result<(), String> {
+        let mut under: Option<(Key, Summary)> = None;
+        let mut found = Salvage::over(old, rows::replica_rows());
+        while let Some((row, value)) = self.next(&mut found)? {
+            let Some(envelope) = rows::decode_envelope(&row, Place::Replica, &value) else {
+                self.healed.damaged_rows += 1;
+                continue;
+            };
+            let head = envelope.head();
+            let summary = match under {
+                Some((key, summary)) if key == head.key() => summary,
+                before => {
+                    self.summary(before)?;
+                    Summary::empty(head)
+                }
+            };
+            under = Some((head.key(), summary.with(head, value.len())));
+            self.index(&ExpiryEntry::of(Place::Replica, head))?;
+            if let Some(name) = rows::name_row(head) {
+                self.put(name, Bytes::new())?;
+            }
+            self.tally.add(head.writer(), value.len());
+            if self.tally.is_full() {
+                self.shares()?;
+            }
+            self.put(row.to_vec(), value)?;
+        }
+        self.shares()?;
+        self.summary(under)
+    }
+
+    /// Adds what writers have to what is written of it.
+    fn shares(&mut self) -> Result<(), String> {
+        for (writer, more) in self.tally.take() {
+            let row = rows::share_row(&writer);
+            let before = self.written(&row)?;
+            let before = before.as_deref().and_then(Share::decode).unwrap_or_default();
+            self.ledger.writers += u64::from(before.records == 0);
+            self.put(row, before.plus(more).encode())?;
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self, of: Option<(Key, Summary)>) -> Result<(), String> {
+        let Some((key, summary)) = of else { return Ok(()) };
+        self.ledger.add(&summary);
+        self.put(rows::summary_row(&key), summary.encode())
+    }
+
+    fn index(&mut self, entry: &ExpiryEntry) -> Result<(), String> {
+        self.ledger.first_expiry = self.ledger.first_expiry.min(entry.expires.0);
+        self.put(entry.row(), Bytes::new())
+    }
+
+    fn own(&mut self, old: &Engine) -> Result<(), String> {
+        let mut found = Salvage::over(old, rows::own_rows());
+        while let Some((row, value)) = self.next(&mut found)? {
+            match rows::decode_envelope(&row, Place::Own, &value) {
+                Some(envelope) => {
+                    self.ledger.add_own(value.len());
+                    self.index(&ExpiryEntry::of(Place::Own, envelope.head()))?;
+                    self.put(row.to_vec(), value)?;
+                }
+                None => self.healed.damaged_rows += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Envelopes in stretches that could not be read, as far as the expiry index names them. One that is in
+    /// another part of the engine than the damaged page can be read alone.
+    fn lost(&mut self, old: &Engine) -> Result<(), String> {
+        self.commit()?;
+        if self.stretches.is_empty() {
+            return Ok(());
+        }
+        let mut found = Salvage::over(old, ExpiryEntry::rows_from(0));
+        while let Some((row, _)) = self.next(&mut found)? {
+            let Some(entry) = ExpiryEntry::decode(&row) else { continue };
+            let row = rows::envelope_row(entry.place, &entry.key, &entry.writer);
+            if !self.stretches.iter().any(|stretch| stretch.from <= row && row < stretch.to) {
+                continue;
+            }
+            let value = guarded(|| Ok(old.rows.get(&row).map_err(translate)?.map(Bytes::from)));
+            let value = match value {
+                Ok(value) => value,
+                Err(BackendError::Corrupt(_)) => None,
+                Err(broken) => return Err(broken.to_string()),
+            };
+            let envelope = value
+                .as_ref()
+                .and_then(|value| rows::decode_envelope(&row, entry.place, value))
+                .filter(|envelope| ExpiryEntry::of(entry.place, envelope.head()) == entry);
+            match (entry.place, value.zip(envelope)) {
+                (Place::Replica, Some((value, envelope))) => {
+                    self.replica_back(row, value, envelope.head())?;
+                }
+                (Place::Own, Some((value, _))) => self.own_back(row, value, &entry)?,
+                (Place::Replica, None) => self.healed.damaged_rows += 1,
+                (Place::Own, None) => {
+                    self.healed.damaged_rows += 1;
+                    self.own_back(row, Bytes::from_static(LOST), &entry)?;
+                }
+            }
+        }
+        self.shares()
+    }
+
+    fn replica_back(
+        &mut self,
+        row: Vec<u8>,
+        value: Bytes,
+        head: &SignedHead,
+    ) -> Result<(), String> {
+        let before = self.written(&rows::summary_row(&head.key()))?;
+        let before = before.as_deref().and_then(Summary::decode);
+        if let Some(before) = &before {
+            self.ledger.subtract(before);
+        }
+        let after = before.unwrap_or_else(|| Summary::empty(head)).with(head, value.len());
+        self.summary(Some((head.key(), after)))?;
+        self.index(&ExpiryEntry::of(Place::Replica, head))?;
+        if let Some(name) = rows::name_row(head) {
+            self.put(name, Bytes::new())?;
+        }
+        self.tally.add(head.writer(), value.len());
+        self.put(row, value)
+    }
+
+    fn own_back(&mut self, row: Vec<u8>, value: Bytes, entry: &ExpiryEntry) -> Result<(), String> {
+        self.ledger.add_own(value.len());
+        self.index(entry)?;
+        self.put(row, value)
+    }
+
+    /// A row of the new engine.
+    fn written(&self, row: &[u8]) -> Result<Option<Bytes>, String> {
+        if let Some(pending) = self.changes.get(row) {
+            return Ok(pending.clone());
+        }
+        let row = guarded(|| Ok(self.new.rows.get(row).map_err(translate)?.map(Bytes::from)));
+        row.map_err(|error| error.to_string())
+    }
+}
