@@ -1,19 +1,20 @@
 //! The key-value store of one node: dispatches events to its operations.
 
+mod requests;
+mod stored;
+
 use std::collections::BTreeMap;
 
-use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, NodeId, Peer};
-use potluck_record::{
-    Envelope, OpId, Place, Reading, State, StorageFailure, StorageOp, StorageReply,
-};
-use potluck_wire::{Apply, Loaded, Refusal, Request, Response, WatchRequest};
+use potluck_base::{Deadline, Identity, Instant, Key, Machine, NetworkId, Peer};
+use potluck_record::{Envelope, Place, Reading, State, StorageOp, StorageReply};
+use potluck_wire::{Loaded, Response};
 
 use crate::carry_out::CarriedOut;
 use crate::command::{Command, CommandError, CommandId, Held, Reply};
 use crate::config::Config;
-use crate::core::{AskPurpose, Core, Merging, OpPurpose, Progress};
+use crate::core::{AskPurpose, Core, OpPurpose, Progress};
 use crate::difference::{Difference, Remedies};
-use crate::event::{AskId, Input, Output, PeerRequest, ServeId, Settings};
+use crate::event::{AskId, Input, Output, Settings};
 use crate::get::{Get, ReadPurpose};
 use crate::inspect::{Inspect, version};
 use crate::names::Listing;
@@ -31,7 +32,7 @@ use crate::surplus::Surplus;
 use crate::survey::SurveyEvent;
 use crate::turns::{Queued, Turns};
 use crate::watch::Watches;
-use crate::watch_holder::{Holder, LeaseAsk};
+use crate::watch_holder::Holder;
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -226,17 +227,6 @@ impl Kv {
         }
     }
 
-    /// Begins to carry an operation out for another node, unless it was asked for before.
-    fn on_apply(&mut self, now: Instant, serve: ServeId, from: NodeId, asked: &Apply) {
-        let started = self.carried_out.start(&mut self.core, now, serve, from, asked);
-        let Some((id, apply)) = started else { return };
-        if self.commands() >= self.core.config.commands_max {
-            self.core.reply(id, Reply::Failed(CommandError::Busy));
-        } else {
-            self.start_write(now, id, Work::Apply { apply, may_delegate: false });
-        }
-    }
-
     /// Passes an event of a survey to the operation that made it.
     fn on_survey(&mut self, now: Instant, id: CommandId, event: SurveyEvent) {
         let core = &mut self.core;
@@ -408,147 +398,6 @@ impl Kv {
             AskPurpose::Difference(number) => {
                 let remedies = Remedies { repair: &mut self.repair, pulls: &mut self.pulls };
                 self.difference.on_answer(&mut self.core, now, number, response, remedies);
-            }
-        }
-    }
-
-    fn on_stored(&mut self, now: Instant, id: OpId, reply: StorageReply) {
-        if let Some(Merging { key, internal }) = self.core.take_merging(id)
-            && let StorageReply::Merged { outcome, digest } = &reply
-            && outcome.changed()
-        {
-            if !internal {
-                let wall = self.core.last_wall();
-                self.core.local.feed.push(wall, key, *digest);
-            }
-            self.repair.on_changed(&self.core, now, key, *digest);
-            self.holder.on_changed(&mut self.core, now, key, *digest);
-            self.watches.on_own_changed(&mut self.core, key, *digest);
-        }
-        if let Some(key) = self.core.take_loading(id)
-            && reply == StorageReply::Failed(StorageFailure::Corrupt)
-        {
-            self.pulls.heal(&mut self.core, key);
-        }
-        let Some(purpose) = self.core.take_op(id) else { return };
-        match purpose {
-            OpPurpose::CommandLoad(id, place) => {
-                self.on_survey(now, id, SurveyEvent::Local(place, reply));
-            }
-            OpPurpose::Names(id) => {
-                self.with_names(id, |listing, core| listing.on_local(core, reply));
-            }
-            OpPurpose::PutTurn(id) => {
-                self.with_put(now, id, |put, core| put.on_own(core, now, reply));
-            }
-            OpPurpose::PutOwn(id) => {
-                self.renewal.on_written(now);
-                self.with_put(now, id, |put, core| put.on_own_merged(core, now, &reply));
-            }
-            OpPurpose::PutReplica(id) => {
-                self.with_put(now, id, |put, core| put.on_replica_merged(core, now, &reply));
-            }
-            OpPurpose::TakenBack => {}
-            OpPurpose::Serve(id, index) => {
-                if let Some(wanted) = self.serves.on_stored(&mut self.core, id, index, reply) {
-                    self.pulls.add(&mut self.core, wanted);
-                }
-            }
-            OpPurpose::Pulled(key, offered) => {
-                if let (Some(offered), StorageReply::Merged { digest, .. }) = (offered, &reply) {
-                    self.repair.on_pulled(&self.core, now, key, offered, *digest);
-                }
-            }
-            OpPurpose::SurplusPage => {
-                let session = self.difference.session_key(&self.core);
-                self.surplus.on_page(&mut self.core, now, session, &reply);
-            }
-            OpPurpose::SurplusDropped => {
-                self.core.stats.surplus_dropped += u64::from(reply == StorageReply::Removed);
-            }
-            OpPurpose::Index => self.difference.on_indexed(&mut self.core, now, &reply),
-            OpPurpose::Difference(number) => {
-                let remedies = Remedies { repair: &mut self.repair, pulls: &mut self.pulls };
-                self.difference.on_stored(&mut self.core, now, number, reply, remedies);
-            }
-            OpPurpose::RefillScan => {
-                self.refill.on_scanned(&self.core, now, &mut self.repair, &reply);
-            }
-            OpPurpose::RenewalScan => self.renewal.on_page(&self.core, now, reply),
-            OpPurpose::CensusScan => self.renewal.on_census_page(&self.core, now, &reply),
-            OpPurpose::WatchLoad(key) => {
-                let envelopes = storage::envelopes(reply).unwrap_or_default();
-                self.watches.on_own_loaded(&mut self.core, now, key, envelopes);
-            }
-            OpPurpose::LeaseScan(serve) => self.holder.on_scanned(&mut self.core, serve, &reply),
-            OpPurpose::RepairScan(run) => self.repair.on_scanned(&mut self.core, now, run, reply),
-            OpPurpose::Expire => {
-                if let StorageReply::Expired { dropped, more } = reply {
-                    self.core.stats.expired += u64::from(dropped);
-                    if more {
-                        self.sweep(now);
-                    }
-                }
-            }
-        }
-    }
-
-    fn on_peer_request(&mut self, now: Instant, serve: ServeId, asked: PeerRequest) {
-        if self.leave_by.is_some() {
-            let writes = matches!(
-                asked.request,
-                Request::Store { .. }
-                    | Request::Offer { .. }
-                    | Request::Apply(_)
-                    | Request::Watch(_)
-            );
-            if writes {
-                let reason = Refusal::NotServing;
-                self.core.respond(serve, Response::refused(reason));
-                return;
-            }
-        }
-        if let Request::Watch(watch) = asked.request {
-            return self.on_watch_request(now, serve, &asked, watch);
-        }
-        if let Request::Offer { entries } = &asked.request
-            && !self.pulls.has_room(&asked.from.id, entries.len())
-        {
-            let reason = Refusal::Busy;
-            self.core.respond(serve, Response::refused(reason));
-            return;
-        }
-        if let Request::Apply(apply) = &asked.request
-            && self.core.serves
-            && asked.proven
-        {
-            return self.on_apply(now, serve, asked.from.id, apply);
-        }
-        self.serves.start(&mut self.core, now, serve, asked);
-    }
-
-    fn on_watch_request(
-        &mut self,
-        now: Instant,
-        serve: ServeId,
-        asked: &PeerRequest,
-        watch: WatchRequest,
-    ) {
-        let core = &mut self.core;
-        match watch {
-            WatchRequest::Lease { .. } if !core.serves => {
-                core.respond(serve, Response::refused(Refusal::NotServing));
-            }
-            // Notifications go to the address of the asker.
-            WatchRequest::Lease { .. } if !asked.proven => {
-                core.respond(serve, Response::refused(Refusal::Unproven));
-            }
-            WatchRequest::Lease { key, millis } => {
-                let lease = LeaseAsk { serve, from: asked.from, key, millis };
-                self.holder.on_lease(core, now, lease);
-            }
-            WatchRequest::Changed(changed) => {
-                self.watches.on_changed(core, now, serve, asked.from.id, &changed);
             }
         }
     }

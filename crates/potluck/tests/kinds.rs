@@ -3,7 +3,6 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use common::{bounded, network, node};
 use potluck::{CommandError, Error, Node, Read};
@@ -65,34 +64,4 @@ async fn nothing_counted_is_zero_and_another_kind_is_named() {
         other.to_string(),
         "a value that was put is kept under this name; delete it first to make a counter of it"
     );
-}
-
-/// A measurement: `cargo test -p potluck --release --test kinds -- --ignored --nocapture`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes"]
-async fn three_hundred_nodes_count_once_each() {
-    const NODES: usize = 300;
-    let mut nodes: Vec<Node> = vec![node().start().await.unwrap()];
-    while nodes.len() < NODES {
-        // Each knows its place before the next one comes.
-        let entry = nodes[nodes.len() / 2].contact();
-        let next = node().entry(entry).start().await.unwrap();
-        bounded(next.ready()).await.unwrap();
-        nodes.push(next);
-    }
-    let began = Instant::now();
-    let mut failed = Vec::new();
-    for (number, node) in nodes.iter().enumerate() {
-        if let Err(error) = bounded(node.kv().counter("c").add(1).into_future()).await {
-            failed.push(format!("{number}: {error}"));
-        }
-    }
-    let mut carried = 0;
-    for node in &nodes {
-        carried += node.stats().await.unwrap().node.kv.operations_carried_out;
-    }
-    let sum = bounded(nodes[7].kv().counter("c").value()).await.unwrap();
-    println!("{NODES} nodes: {sum}, {carried} by replicas, {:?}, {failed:?}", began.elapsed());
-    assert_eq!((sum, failed), (NODES as i128, vec![]));
-    assert!(carried > 0);
 }

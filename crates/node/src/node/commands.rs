@@ -46,28 +46,16 @@ impl Node {
             }
             Command::Trace { key } => self.on_trace(now, id, key),
             Command::Lookups => {
-                let lookups = self.dht.traces().cloned().collect();
-                self.reply(id, Reply::Lookups(lookups));
+                self.reply(id, Reply::Lookups(self.dht.traces().cloned().collect()));
             }
-            Command::Table => {
-                let table = Box::new(self.dht.table_view(now));
-                self.reply(id, Reply::Table(table));
-            }
+            Command::Table => self.reply(id, Reply::Table(Box::new(self.dht.table_view(now)))),
             Command::Fetch(fetch) => {
-                let view = self.swarm.fetch_view(fetch).map(Box::new);
-                self.reply(id, Reply::Fetch(view));
+                self.reply(id, Reply::Fetch(self.swarm.fetch_view(fetch).map(Box::new)));
             }
-            Command::Status => {
-                let status = self.status(now);
-                self.reply(id, Reply::Status(status));
-            }
-            Command::Stats => {
-                let stats = Box::new(self.stats());
-                self.reply(id, Reply::Stats(stats));
-            }
+            Command::Status => self.reply(id, Reply::Status(self.status(now))),
+            Command::Stats => self.reply(id, Reply::Stats(Box::new(self.stats()))),
             Command::Members => {
-                let view = Box::new(self.gossip.members.view());
-                self.reply(id, Reply::Members(view));
+                self.reply(id, Reply::Members(Box::new(self.gossip.members.view())));
             }
             Command::Publish { topic, payload } => {
                 self.on_publish(now, id, Publish { topic, payload, counted: false });
