@@ -4,8 +4,8 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{bounded, network, node};
-use potluck::{CommandError, Error, Node, Read};
+use common::{bounded, network};
+use potluck::{CommandError, Error, Read};
 use potluck_record::Kind;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use potluck_base::{Key, PublicKey};
+use potluck_base::{Key, LruMap, PublicKey};
 use potluck_record::{MergeAs, Place, SignedHead, StorageFailure};
 
 use crate::backend::{Backend, Room};
@@ -69,6 +69,12 @@ impl Limits {
         self.disk_bytes != u64::MAX || self.records != u64::MAX
     }
 }
+
+/// What some writers have, so that it need not be read for each envelope.
+pub(crate) type KnownShares = LruMap<PublicKey, Share>;
+
+/// Writers in it: those whose envelopes changed last. Raising it takes memory, a hundred bytes each.
+pub(crate) const KNOWN_MAX: usize = 4096;
 
 /// What one writer has here as replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

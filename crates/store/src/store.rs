@@ -15,7 +15,7 @@ use crate::folder::FolderLock;
 use crate::ledger::Ledger;
 use crate::memory::MemoryBackend;
 use crate::names;
-use crate::quota::Limits;
+use crate::quota::{KNOWN_MAX, KnownShares, Limits};
 use crate::records::{execute, summaries};
 use crate::rows::{self, ExpiryEntry};
 use crate::txn::{Fault, Txn};
@@ -78,6 +78,7 @@ pub struct RecordStore<B> {
     limits: Limits,
     /// Bytes of the member that has most, as far as known.
     top_member: shares::Largest,
+    known_shares: KnownShares,
     displaced: u64,
     quota_refused: u64,
     stopped: Option<String>,
@@ -195,6 +196,7 @@ impl<B: Backend> RecordStore<B> {
             durability,
             limits,
             top_member,
+            known_shares: KnownShares::new(KNOWN_MAX),
             displaced: 0,
             quota_refused: 0,
             stopped: None,
@@ -253,6 +255,7 @@ impl<B: Backend> RecordStore<B> {
         self.healing = false;
         let reloaded = ended.and_then(|healed| {
             self.ledger = ledger_of(&self.backend).map_err(|error| error.to_string())?;
+            self.known_shares = KnownShares::new(KNOWN_MAX);
             self.top_member = shares::largest(&self.backend).map_err(|error| error.to_string())?;
             self.corrupt_rows += healed.damaged_rows;
             self.healed += 1;
@@ -281,7 +284,8 @@ impl<B: Backend> RecordStore<B> {
         }
         let merges = ops.iter().any(|op| matches!(op, StorageOp::Merge { .. }));
         let room = if merges { self.backend.room() } else { Room::Plenty };
-        let mut txn = Txn::new(&self.backend, &self.index, self.ledger, room, self.limits);
+        let txn = Txn::new(&self.backend, &self.index, self.ledger, room, self.limits);
+        let mut txn = txn.knowing(&self.known_shares);
         let mut replies = Vec::with_capacity(ops.len());
         let (mut refused, mut taken_back) = (false, 0);
         for op in ops {
@@ -302,14 +306,18 @@ impl<B: Backend> RecordStore<B> {
         }
         self.corrupt_rows += txn.corrupt_rows;
         self.displaced += txn.displaced;
-        let (mut changes, ledger, key_changes) = txn.finish();
+        let mut shares = Vec::new();
+        let (mut changes, ledger, key_changes) = txn.finish(&mut shares);
         if !changes.is_empty() {
-            self.top_member.note(&changes);
+            self.top_member.note(&shares);
             changes.insert(rows::meta_row(META_LEDGER), Some(ledger.encode().into()));
             self.backend.commit(changes, durability).map_err(|error| error.to_string())?;
             self.commits += 1;
         }
         self.update_index(ops, &key_changes, &mut replies);
+        for (writer, share) in shares {
+            self.known_shares.insert(writer, share);
+        }
         let grew = ledger.row_bytes() > self.ledger.row_bytes();
         self.ledger = ledger;
         if refused {
@@ -372,7 +380,7 @@ impl<B: Backend> RecordStore<B> {
             txn.ledger.subtract_own(value.len());
             txn.delete(row.to_vec());
         }
-        let (mut changes, ledger, _) = txn.finish();
+        let (mut changes, ledger, _) = txn.finish(&mut Vec::new());
         changes.insert(rows::meta_row(META_LEDGER), Some(ledger.encode().into()));
         if let Err(error) = self.backend.commit(changes, Durability::Synced) {
             self.stopped.get_or_insert(error.to_string());

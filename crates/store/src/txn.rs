@@ -1,7 +1,7 @@
 //! A batch under way: reads see the backend with the batch's own changes laid over it.
 
 use std::cmp::Ordering;
-use std::collections::btree_map;
+use std::collections::{BTreeMap, btree_map};
 use std::iter::Peekable;
 use std::ops::RangeInclusive;
 
@@ -12,7 +12,7 @@ use potluck_record::{Envelope, Place, StorageFailure};
 use crate::backend::{Backend, BackendError, Changes, Room, RowIter};
 use crate::fingerprints::{FingerprintIndex, KeyChange};
 use crate::ledger::Ledger;
-use crate::quota::{Limits, Share};
+use crate::quota::{KnownShares, Limits, Share};
 use crate::rows::{self, ExpiryEntry, Summary};
 
 /// Why an operation was not done.
@@ -39,6 +39,10 @@ const CORRUPT: Fault = Fault::Failed(StorageFailure::Corrupt);
 pub(crate) struct Txn<'a, B> {
     backend: &'a B,
     changes: Changes,
+    /// What writers have with the changes so far, of those whose envelopes changed.
+    shares: BTreeMap<PublicKey, Share>,
+    /// What some writers had before.
+    known: Option<&'a KnownShares>,
     /// The counters with the changes so far.
     pub(crate) ledger: Ledger,
     /// How much room the disk has.
@@ -70,14 +74,30 @@ impl<'a, B: Backend> Txn<'a, B> {
             room,
             index,
             key_changes: Vec::new(),
+            shares: BTreeMap::new(),
+            known: None,
             limits,
             displaced: 0,
             corrupt_rows: 0,
         }
     }
 
+    /// Spares reads of what these writers have.
+    pub(crate) const fn knowing(mut self, known: &'a KnownShares) -> Self {
+        self.known = Some(known);
+        self
+    }
+
     /// The changes and the counters with them.
-    pub(crate) fn finish(self) -> (Changes, Ledger, Vec<KeyChange>) {
+    pub(crate) fn finish(
+        mut self,
+        known: &mut Vec<(PublicKey, Share)>,
+    ) -> (Changes, Ledger, Vec<KeyChange>) {
+        for (writer, share) in self.shares {
+            let value = (share.records > 0).then(|| share.encode());
+            self.changes.insert(rows::share_row(&writer), value);
+            known.push((writer, share));
+        }
         (self.changes, self.ledger, self.key_changes)
     }
 
@@ -133,7 +153,13 @@ impl<'a, B: Backend> Txn<'a, B> {
 
     /// What a writer has here as replica.
     pub(crate) fn share(&self, writer: &PublicKey) -> Result<Share, Fault> {
-        let value = self.get(&rows::share_row(writer))?;
+        if let Some(share) = self.shares.get(writer) {
+            return Ok(*share);
+        }
+        if let Some(share) = self.known.and_then(|known| known.peek(writer)) {
+            return Ok(*share);
+        }
+        let value = self.backend.get(&rows::share_row(writer))?;
         Ok(value.as_deref().and_then(Share::decode).unwrap_or_default())
     }
 
@@ -146,18 +172,12 @@ impl<'a, B: Backend> Txn<'a, B> {
     ) -> Result<(), Fault> {
         let before = self.share(writer)?;
         let after = before.changed(old, new);
-        let row = rows::share_row(writer);
-        if after.records == 0 {
-            if before.records > 0 {
-                self.ledger.writers = self.ledger.writers.saturating_sub(1);
-                self.delete(row);
-            }
-            return Ok(());
+        match (before.records, after.records) {
+            (0, 1..) => self.ledger.writers = self.ledger.writers.saturating_add(1),
+            (1.., 0) => self.ledger.writers = self.ledger.writers.saturating_sub(1),
+            _ => {}
         }
-        if before.records == 0 {
-            self.ledger.writers = self.ledger.writers.saturating_add(1);
-        }
-        self.put(row, after.encode());
+        self.shares.insert(*writer, after);
         Ok(())
     }
 

@@ -27,16 +27,11 @@ impl Largest {
     }
 
     /// Takes the changes of a batch in.
-    pub(super) fn note(&mut self, changes: &Changes) {
-        for (row, value) in changes.range(rows::share_rows()) {
-            let share = value.as_deref().and_then(Share::decode).unwrap_or_default();
-            self.offer(row, share);
-        }
+    pub(super) fn note(&mut self, changed: &[(PublicKey, Share)]) {
+        changed.iter().for_each(|(writer, share)| self.offer(*writer, *share));
     }
 
-    fn offer(&mut self, row: &[u8], share: Share) {
-        let Some(writer) = row.get(1..).and_then(|writer| writer.try_into().ok()) else { return };
-        let writer = PublicKey::from_bytes(writer);
+    fn offer(&mut self, writer: PublicKey, share: Share) {
         if share.bytes > self.bytes || self.writer == Some(writer) {
             *self = Self { writer: Some(writer), bytes: share.bytes };
         }
@@ -48,7 +43,9 @@ pub(super) fn largest<B: Backend>(backend: &B) -> Result<Largest, BackendError> 
     let mut largest = Largest::default();
     for found in Salvage::over(backend, rows::share_rows()).take(LOOKED_AT) {
         if let Found::Row(row, value) = found? {
-            largest.offer(&row, Share::decode(&value).unwrap_or_default());
+            let Some(writer) = row.get(1..).and_then(|it| it.try_into().ok()) else { continue };
+            let share = Share::decode(&value).unwrap_or_default();
+            largest.offer(PublicKey::from_bytes(writer), share);
         }
     }
     Ok(largest)
