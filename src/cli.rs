@@ -242,7 +242,7 @@ pub(crate) struct VerifyArgs {
     /// The data folder
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
-    /// Leave out signatures and the bytes of files: ten million records take a minute instead of ten
+    /// Leave out signatures and the bytes of files, which take most of the time
     #[arg(long)]
     pub(crate) quick: bool,
 }

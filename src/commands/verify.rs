@@ -73,10 +73,9 @@ fn print(out: Out, verified: &VerifiedFolder, quick: bool) -> Result<(), Failure
         None => out.line("the folder belongs to no network yet")?,
     }
     out.line(format_args!(
-        "records: {} with {} of {}, {} of this node's own, {} read, {}",
-        count(records.keys, "key"),
+        "records: {} with {}, {} of this node's own, {} read, {}",
+        count(records.keys, "name"),
         count(records.envelopes, "envelope"),
-        "their writers",
         records.own,
         bytes(records.bytes),
         match quick {
