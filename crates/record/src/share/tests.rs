@@ -322,6 +322,23 @@ fn a_removal_outlives_the_deletion_of_the_share_that_has_it() {
 }
 
 #[test]
+fn a_removal_stays_while_the_addition_may_come_back() {
+    let (mut a, mut b) = (Writer::new(0), Writer::new(1));
+    let older = add(&mut a, "other");
+    let added = add(&mut a, "x");
+    b.state.merge(added.clone());
+    b.operate(&Operation::RemoveElements(vec!["x".into()])).expect("removes");
+    let own = b.own().expect("wrote").clone();
+    // The replicas that answer the next reads do not have the addition yet.
+    for stale in [vec![], vec![older]] {
+        b.state = stale.into_iter().chain([own.clone()]).collect();
+        add(&mut b, "y");
+        b.state.merge(added.clone());
+        assert_eq!(folded(&b.state), set_of(&["other", "y"]));
+    }
+}
+
+#[test]
 fn removals_and_removed_additions_are_dropped_when_all_have_read_them() {
     let (mut a, mut b) = (Writer::new(0), Writer::new(1));
     for number in 0..50 {

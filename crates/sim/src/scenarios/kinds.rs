@@ -151,6 +151,17 @@ fn remove_and_add(
 ) {
     let before: Vec<String> =
         promised.present.iter().filter(|it| it.starts_with("before")).take(8).cloned().collect();
+    let gets: Vec<_> = (0..before.len())
+        .map(|index| (left[index % left.len()], Command::Get { key: key(SET), quorum: None }))
+        .collect();
+    let read = all(world, &gets);
+    // A removal is of what its node reads: the left side may have no replica of the time before.
+    let seen: BTreeSet<String> = before
+        .iter()
+        .zip(&read)
+        .filter(|(element, outcome)| has_element(outcome.as_ref(), element))
+        .map(|(element, _)| element.clone())
+        .collect();
     let mut commands = Vec::new();
     for (index, element) in before.iter().enumerate() {
         let removed = Operation::RemoveElements(vec![element.clone()]);
@@ -183,13 +194,20 @@ fn remove_and_add(
             promised.absent.remove(&element);
         } else {
             promised.present.remove(&element);
-            if done {
+            if done && seen.contains(&element) {
                 promised.absent.insert(element);
             }
         }
     }
     promised.absent.retain(|element| !added.contains(element));
     promised.present.extend(added);
+}
+
+/// Whether the set that was read has this element.
+fn has_element(outcome: Option<&Outcome>, element: &str) -> bool {
+    let read = reading(outcome).and_then(|read| read.values.first());
+    let folded = read.and_then(|value| value.folded.as_ref());
+    matches!(folded, Some(Folded::Set(elements)) if elements.contains(element))
 }
 
 /// Compares what one node reads with what was promised.
