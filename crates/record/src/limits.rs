@@ -19,6 +19,10 @@ pub const CONTEXT_ENTRIES_MAX: usize = 128;
 /// Most writers of one key; refused at ingress, never at merge (limits at merge once made objects
 /// unrepairable in Riak).
 pub const WRITERS_MAX: u16 = 32;
+/// Most envelopes of one key where writers' nodes store, those that others supersede included. A superseded
+/// envelope gives up its place among the writers and stays until it expires. Raising it lets more nodes take
+/// turns at one record within its life, and makes its state, which a read of a stale replica fetches, larger.
+pub const WRITERS_KEPT_MAX: u16 = 1024;
 /// Largest encoded head: name, context and value entries together with their framing.
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Largest encoded envelope.

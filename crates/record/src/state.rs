@@ -258,6 +258,27 @@ impl<E: HasHead> State<E> {
             .collect()
     }
 
+    /// Whether `candidate`, which its writer's node stores, finds a place among the `most` writers of the
+    /// key. A writer has one while any of its values lives that no context covers. A writer without one
+    /// gets one if fewer than `most` others are left that the candidate does not supersede.
+    #[must_use]
+    pub fn has_place_for(&self, candidate: &E, most: usize, now: UnixMillis) -> bool
+    where
+        E: Clone,
+    {
+        let writer = candidate.signed_head().writer();
+        if self.live(now).iter().any(|live| live.writer == writer) {
+            return true;
+        }
+        let mut state = self.clone();
+        state.merge(candidate.clone());
+        let live = state.live(now);
+        let mut others: Vec<PublicKey> =
+            live.iter().map(|live| live.writer).filter(|other| *other != writer).collect();
+        others.dedup();
+        others.len() < most
+    }
+
     /// When the last of these envelopes expires; what supersedes them must live as long.
     #[must_use]
     pub fn last_expiry(&self) -> UnixMillis {

@@ -5,10 +5,11 @@
 //! ([`mend`](crate::mend)).
 
 use bytes::Bytes;
-use potluck_base::{Key, PublicKey};
+use potluck_base::{Key, PublicKey, UnixMillis};
+use potluck_record::limits::WRITERS_KEPT_MAX;
 use potluck_record::state::{succeeds, supersedes};
 use potluck_record::{
-    Envelope, EnvelopeId, MergeAs, Merged, Place, Prefix, SignedHead, Space, StateDigest,
+    Envelope, EnvelopeId, MergeAs, Merged, Place, Prefix, SignedHead, Space, State, StateDigest,
     StorageFailure, StorageOp, StorageReply,
 };
 
@@ -157,7 +158,14 @@ fn merge_replica<B: Backend>(
     }
     let current = before.unwrap_or_else(|| Summary::empty(head));
     if let MergeAs::Ingress { writers_max, now } = how {
-        if outcome == Merged::New && current.writers >= writers_max {
+        let others = current.writers - u16::from(held.is_some()).min(current.writers);
+        // A provider has one value, which its next one always supersedes.
+        let takes_place = outcome == Merged::New || head.space() != Space::Provider;
+        if outcome.changed()
+            && takes_place
+            && others >= writers_max
+            && (others >= WRITERS_KEPT_MAX || !has_place(txn, head, writers_max, now)?)
+        {
             return Ok(StorageReply::TooManyWriters);
         }
         let follows = |(held, _): &(Envelope, usize)| succeeds(head, held.head(), now);
@@ -190,6 +198,20 @@ fn merge_replica<B: Backend>(
     txn.set_summary(&key, before.as_ref(), Some(&after));
     write(txn, Place::Replica, head, bytes);
     Ok(StorageReply::Merged { outcome, digest: after.digest })
+}
+
+/// Whether the writer of `head` finds a place among the writers of the key.
+fn has_place<B: Backend>(
+    txn: &mut Txn<'_, B>,
+    head: &SignedHead,
+    writers_max: u16,
+    now: UnixMillis,
+) -> Result<bool, Fault> {
+    let StorageReply::Loaded { envelopes } = load(txn, &head.key(), Place::Replica)? else {
+        return Ok(false);
+    };
+    let held: State<SignedHead> = envelopes.iter().map(|it| it.head().clone()).collect();
+    Ok(held.has_place_for(head, usize::from(writers_max), now))
 }
 
 /// Drops the `count` provider records of the key of `head` that expire first, if all of them expire before

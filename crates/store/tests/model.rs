@@ -29,9 +29,15 @@ impl Model {
                 let held = state.of(&envelope.head().writer());
                 if let MergeAs::Ingress { writers_max, now } = how {
                     let max = usize::from(*writers_max);
-                    if held.is_none()
-                        && state.len() >= max
-                        && !make_way(state, envelope.head(), max)
+                    let head = envelope.head();
+                    let changes = held.is_none_or(|held| supersedes(head, held.head()));
+                    let others = state.len() - usize::from(held.is_some());
+                    let is_new = held.is_none();
+                    if changes
+                        && (is_new || head.space() != Space::Provider)
+                        && others >= max
+                        && !(is_new && make_way(state, head, max))
+                        && !state.has_place_for(envelope, max, *now)
                     {
                         return StorageReply::TooManyWriters;
                     }

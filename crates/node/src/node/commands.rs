@@ -15,18 +15,6 @@ use crate::command::{Command, CommandError, CommandId, Reply};
 use crate::output::Output;
 use crate::view::StatusView;
 
-/// Whether a command cannot be carried out without other nodes.
-const fn needs_others(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Put(_)
-            | Command::Apply(_)
-            | Command::Get { .. }
-            | Command::Replicas { .. }
-            | Command::Names { .. }
-    )
-}
-
 impl Node {
     pub(super) fn reply(&mut self, id: CommandId, reply: Reply) {
         self.outbox.push_back(Output::Reply { id, reply });

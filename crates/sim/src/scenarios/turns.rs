@@ -48,7 +48,7 @@ fn play(run: &mut Run) -> World {
     let mut world = World::new(config);
     let nodes = run.form(&mut world);
     let mut workload = Workload::new(run.rng.fork("workload"), 32).recorded();
-    take_turns(run, &mut world, &mut workload, &nodes[..writers_max.into()]);
+    take_turns(run, &mut world, &mut workload, &nodes);
     let settled = Duration::from_secs(5);
     world.run_for(settled);
     one_value_each(run, &mut world, &mut workload, &nodes, "turns leave the newest value");
