@@ -6,7 +6,8 @@
 //! whatever was damaged. What is lost comes back from other replicas, which see that the digests differ.
 //!
 //! An own envelope that is lost is never taken for none: its writer would not go on from what it wrote. The
-//! expiry index tells which there were; each leaves a row that says so, until it expires.
+//! expiry index tells which there were. Where this node is a replica of the key too, it has the envelope as
+//! such; else a row says that it was lost, until it expires.
 //!
 //! **Invariant:** at every moment one of the two folders is complete, and [`settle`] knows which.
 
@@ -41,7 +42,7 @@ const MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 /// Most stretches in which single rows are looked for. What is in further ones comes from other replicas.
 const STRETCHES_MAX: usize = 1000;
 /// In the row of an own envelope that was lost.
-const LOST: &[u8] = b"lost";
+pub(crate) const LOST: &[u8] = b"lost";
 
 /// The thread that writes the rows anew.
 pub(crate) struct Healing {
@@ -316,7 +317,8 @@ impl Copy<'_> {
                 (Place::Replica, None) => self.healed.damaged_rows += 1,
                 (Place::Own, None) => {
                     self.healed.damaged_rows += 1;
-                    self.own_back(row, Bytes::from_static(LOST), &entry)?;
+                    let value = self.as_replica(&entry)?.unwrap_or(Bytes::from_static(LOST));
+                    self.own_back(row, value, &entry)?;
                 }
             }
         }
@@ -342,6 +344,16 @@ impl Copy<'_> {
         }
         self.tally.add(head.writer(), value.len());
         self.put(row, value)
+    }
+
+    /// The envelope that an entry of an own one names, where this node is a replica of the key too. It is
+    /// the same one: a writer's next envelope ends at another millisecond.
+    fn as_replica(&self, entry: &ExpiryEntry) -> Result<Option<Bytes>, String> {
+        let row = rows::envelope_row(Place::Replica, &entry.key, &entry.writer);
+        let Some(value) = self.written(&row)? else { return Ok(None) };
+        let envelope = rows::decode_envelope(&row, Place::Replica, &value);
+        let same = envelope.is_some_and(|envelope| envelope.head().expires() == entry.expires);
+        Ok(same.then_some(value))
     }
 
     fn own_back(&mut self, row: Vec<u8>, value: Bytes, entry: &ExpiryEntry) -> Result<(), String> {

@@ -6,6 +6,7 @@
 
 mod signatures;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::backend::{Backend, BackendError};
 use crate::disk::{DiskBackend, RECORDS};
 use crate::error::OpenError;
 use crate::folder::FolderLock;
+use crate::heal;
 use crate::ledger::Ledger;
 use crate::quota::Share;
 use crate::rows::{self, ExpiryEntry, Summary};
@@ -165,7 +167,9 @@ pub(crate) fn verify<B: Backend>(
 ) -> Result<VerifiedRecords, BackendError> {
     let kept = backend.get(&rows::meta_row(META_LEDGER));
     let ledger = match kept {
-        Ok(row) => row.as_deref().and_then(Ledger::decode),
+        // Nothing was ever written.
+        Ok(None) => Some(Ledger::default()),
+        Ok(Some(row)) => Ledger::decode(&row),
         Err(BackendError::Corrupt(_)) => None,
         Err(broken) => return Err(broken),
     };
@@ -178,6 +182,7 @@ pub(crate) fn verify<B: Backend>(
         counted: Ledger::default(),
         expiry: ExpirySum::default(),
         shares: ShareSum::default(),
+        lost: BTreeSet::new(),
         rows: 0,
         total,
         progress: &mut *options.progress,
@@ -241,6 +246,8 @@ struct Pass<'a, B> {
     expiry: ExpirySum,
     /// What the envelopes say that writers have.
     shares: ShareSum,
+    /// Keys of own envelopes that an earlier healing found lost.
+    lost: BTreeSet<Key>,
     rows: u64,
     total: u64,
     progress: &'a mut dyn FnMut(Progress),
@@ -344,7 +351,12 @@ impl<'a, B: Backend> Pass<'a, B> {
             self.counted.add_own(value.len());
             match rows::decode_envelope(&row, Place::Own, &value) {
                 Some(envelope) => self.own_envelope(envelope, signatures),
-                None => self.read.findings.add(Wrong::Own, || in_words(last)),
+                None => {
+                    if value == heal::LOST && self.lost.len() < FINDINGS_MAX {
+                        self.lost.extend(last);
+                    }
+                    self.read.findings.add(Wrong::Own, || in_words(last));
+                }
             }
         }
         Ok(())
@@ -373,7 +385,13 @@ impl<'a, B: Backend> Pass<'a, B> {
                         }
                         _ => {}
                     }
-                    found.add(&row);
+                    let of_lost = |entry: &ExpiryEntry| {
+                        entry.place == Place::Own && self.lost.contains(&entry.key)
+                    };
+                    // When a lost envelope expires, only the index tells.
+                    if !ExpiryEntry::decode(&row).as_ref().is_some_and(of_lost) {
+                        found.add(&row);
+                    }
                 }
             }
         }

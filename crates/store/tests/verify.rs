@@ -85,6 +85,9 @@ fn a_folder_without_records_has_nothing_wrong_and_stays_so() {
     assert!(snapshot(folder.path()).is_empty());
     drop(FolderLock::acquire(folder.path()).expect("taken"));
     assert_eq!(verify(folder.path(), true).expect("reads"), VerifiedRecords::default());
+    drop(DiskStore::open(folder.path(), &small()).expect("opens"));
+    let empty = verify(folder.path(), true).expect("reads");
+    assert_eq!((empty.findings.first(), empty.keys), (&[][..], 0));
 }
 
 /// Changes one row past the record logic.

@@ -4,6 +4,7 @@
 //!
 //! - `--beside-bare` writes the same rows to the bare engine as well, in turns of 250,000 records.
 //! - `--expire N` lets the first N records expire and measures that.
+//! - `--writers W` has W writers take turns at random (by default 16, a fleet of that many machines).
 //! - `--stores M` makes M small stores in one process instead, N records in each.
 //! - `--folder F --keep` leaves the store in F, so that a node of the lab network `load` can start with it.
 //! - `--memory-mib M` is what the store may take.
@@ -33,8 +34,6 @@ const GETS: u64 = 100_000;
 const INDEX_KEYS: u32 = 16_384;
 /// Records that the store writes before the bare engine has its turn.
 const TURN: u64 = 250_000;
-/// Different writers of the records.
-const WRITERS: u64 = 1000;
 /// When the first record expires, and over which time the ends of life are spread.
 const FIRST_EXPIRY: u64 = 1_800_000_000_000;
 const YEAR_MS: u64 = 31_536_000_000;
@@ -45,6 +44,7 @@ type Failure = Box<dyn std::error::Error>;
 struct Options {
     records: u64,
     stores: u64,
+    writers: u64,
     memory_mib: Option<u64>,
     folder: PathBuf,
     keep: bool,
@@ -56,6 +56,7 @@ fn options() -> Result<Options, Failure> {
     let mut options = Options {
         records: 1_000_000,
         stores: 1,
+        writers: 16,
         memory_mib: None,
         folder: std::env::temp_dir().join(format!("potluck-load-{}", std::process::id())),
         keep: false,
@@ -67,6 +68,7 @@ fn options() -> Result<Options, Failure> {
         let mut value = || arguments.next().ok_or("an option needs a value");
         match argument.as_str() {
             "--stores" => options.stores = value()?.parse()?,
+            "--writers" => options.writers = value()?.parse()?,
             "--memory-mib" => options.memory_mib = Some(value()?.parse()?),
             "--folder" => options.folder = PathBuf::from(value()?),
             "--keep" => options.keep = true,
@@ -133,7 +135,7 @@ fn one(options: &Options, config: &StoreConfig) -> Result<(), Failure> {
     for first in (0..records).step_by(TURN as usize) {
         let turn = first..records.min(first + TURN);
         for numbers in batches(turn.clone()) {
-            let ops = batch(numbers)?;
+            let ops = batch(numbers, options.writers)?;
             let started = Instant::now();
             let replies = store.apply(&ops);
             of_store.add(started);
@@ -141,7 +143,7 @@ fn one(options: &Options, config: &StoreConfig) -> Result<(), Failure> {
         }
         let Some(bare) = &mut bare else { continue };
         for numbers in batches(turn) {
-            let rows = bare::rows(&batch(numbers)?);
+            let rows = bare::rows(&batch(numbers, options.writers)?);
             let started = Instant::now();
             bare.commit(rows)?;
             of_bare.add(started);
@@ -250,7 +252,7 @@ fn many(folder: &Path, config: &StoreConfig, stores: u64, records: u64) -> Resul
     let took = started.elapsed().as_secs_f64();
     say(&format!("{stores} empty stores made in {took:.1} s: {}", memory()))?;
     for first in (0..records).step_by(BATCH as usize) {
-        let ops = batch(first..records.min(first + BATCH))?;
+        let ops = batch(first..records.min(first + BATCH), 1)?;
         for store in &mut open {
             check(&store.apply(&ops), store.stopped())?;
         }
@@ -311,7 +313,7 @@ fn expiry(number: u64) -> UnixMillis {
     }
 }
 
-fn batch(numbers: Range<u64>) -> Result<Vec<StorageOp>, Failure> {
+fn batch(numbers: Range<u64>, writers: u64) -> Result<Vec<StorageOp>, Failure> {
     numbers
         .map(|number| {
             let mut value = [0; VALUE_BYTES];
@@ -328,7 +330,7 @@ fn batch(numbers: Range<u64>) -> Result<Vec<StorageOp>, Failure> {
                 expires,
                 certificate: None,
             };
-            let writer = PublicKey::from_bytes(Rng::from_number(number % WRITERS).bytes());
+            let writer = PublicKey::from_bytes(Rng::from_number(rng.below(writers)).bytes());
             let envelope = Envelope::unsigned(writer, draft)?;
             Ok(StorageOp::Merge { envelope, place: Place::Replica, how: MergeAs::Repair })
         })
