@@ -105,7 +105,7 @@ pub(crate) fn requests() -> Vec<Vec<u8>> {
         Request::Store { envelopes, certificates: vec![Bytes::from_static(b"c")] },
         Request::Offer { entries: vec![OfferEntry { key, digest }; 3] },
         Request::Load(Load { keys: vec![key; 3], after: Some([9; 32]), certificates: Vec::new() }),
-        Request::Leave,
+        Request::Leave { back_in: Some(120) },
         Request::Apply(Apply {
             number: 1 << 40,
             again: true,

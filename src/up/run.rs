@@ -269,7 +269,8 @@ async fn end(out: Out, node: &Node, on_term: OnTerm, reason: &Stop) -> Result<()
             }
             Ok(())
         }
-        (Stop::Asked, OnTerm::Pause) | (Stop::Orphaned, _) => stop_at_once(node).await,
+        (Stop::Asked, OnTerm::Pause) => node.pause().await.map_err(Failure::failed),
+        (Stop::Orphaned, _) => stop_at_once(node).await,
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) const REQUESTS_MAX: usize = 1024;
 pub(crate) const EVENTS_MAX: usize = 1024;
 /// Time limit of leaving, above the core's own limit.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(7);
+/// Time for the notice that the node will be back.
+const PAUSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Requests about the node's condition that are queued for the drive loop.
 const LOOKS_MAX: usize = 64;
 /// Age up to which a view of the store is reused, because a new one costs a look at every file.
@@ -445,6 +447,14 @@ impl Handle {
                 Ok(LeaveReport { handed_over: 0, took, finished: false })
             }
         }
+    }
+
+    /// Tells the close group that the node will be back soon, so that it makes no replicas in the node's place
+    /// for two minutes, and stops without a hand-over.
+    pub async fn pause(&self) {
+        // Nothing depends on the notice: without it repair begins when the node is found dead.
+        let _ = timeout(PAUSE_TIMEOUT, self.command(Command::Pause)).await;
+        self.stop().await;
     }
 
     /// Stops the node at once, without a hand-over, and waits until its store is closed and its port free.

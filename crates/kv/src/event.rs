@@ -87,6 +87,13 @@ pub enum Input {
     Settings(Settings),
     /// Another part of the node found that its identity also runs elsewhere: write nothing.
     Elsewhere,
+    /// A node of the close group stops and will be back within this time.
+    Pauses {
+        /// The node.
+        node: NodeId,
+        /// The time.
+        time: Duration,
+    },
     /// Hand records over; ends with [`Output::HandedOver`].
     Leave,
     /// The deadline of [`Machine::poll_timeout`](potluck_base::Machine::poll_timeout) came.

@@ -569,6 +569,7 @@ impl Machine for Kv {
             Input::Certificate(certificate) => self.core.certificate = Some(certificate),
             Input::Settings(settings) => self.on_settings(now, settings),
             Input::Elsewhere => self.core.set_elsewhere(),
+            Input::Pauses { node, time } => self.repair.on_pauses(&self.core, now, node, time),
             Input::Leave => self.leave(now),
             Input::Timeout => self.on_timeout(now),
         }

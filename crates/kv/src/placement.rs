@@ -35,6 +35,12 @@ impl CloseGroup {
         Self { nodes: self.nodes.iter().filter(|peer| peer.id != *id).copied().collect() }
     }
 
+    /// The same with these nodes besides.
+    #[must_use]
+    pub fn with(&self, others: impl IntoIterator<Item = Peer>) -> Self {
+        Self { nodes: self.nodes.iter().copied().chain(others).collect() }
+    }
+
     /// Whether `id` belongs to the group.
     #[must_use]
     pub fn contains(&self, id: &NodeId) -> bool {

@@ -49,6 +49,9 @@ const OFFERED_BACK_MAX: usize = 4096;
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Delay before a node that answered no offer is treated as a new member of the close group again.
 const GIVEN_UP_DELAY: Duration = Duration::from_secs(60);
+/// Longest time for which a node that said it would be back counts as present. Raising it saves traffic at
+/// slow restarts, and a record has a replica less for longer.
+const PAUSE_MAX: Duration = Duration::from_secs(120);
 /// Consecutive unanswered offers after which a node is given up for [`GIVEN_UP_DELAY`].
 const TRIES_MAX: u8 = 5;
 
@@ -84,6 +87,10 @@ pub(crate) struct Repair {
     scan: Option<RepairScan>,
     offers: BTreeMap<NodeId, Offers>,
     leaving: bool,
+    /// Nodes that have said that they will be back, and until when they count as present.
+    paused: BTreeMap<NodeId, Instant>,
+    /// When a node is late that should be back.
+    late: Option<Instant>,
     /// The digest last offered back per node and key, so that two nodes that can never agree (an
     /// envelope is too old for one of them) do not offer for ever.
     offered_back: LruMap<(NodeId, Key), StateDigest>,
@@ -99,6 +106,8 @@ impl Repair {
             scan: None,
             offers: BTreeMap::new(),
             leaving: false,
+            paused: BTreeMap::new(),
+            late: None,
             offered_back: LruMap::new(OFFERED_BACK_MAX),
             promised: 0,
         }
@@ -112,6 +121,15 @@ impl Repair {
     pub(crate) fn on_change(&mut self, core: &Core, now: Instant) {
         if core.serves && !self.leaving {
             self.due.get_or_insert(now + core.config.repair_delay);
+        }
+    }
+
+    /// A node of the close group stops and will be back within `time`: until then its replicas are not made
+    /// elsewhere.
+    pub(crate) fn on_pauses(&mut self, core: &Core, now: Instant, node: NodeId, time: Duration) {
+        self.paused.retain(|_, until| *until > now);
+        if core.close_group.contains(&node) && node != core.me.id {
+            self.paused.insert(node, now + time.min(PAUSE_MAX));
         }
     }
 
@@ -206,14 +224,19 @@ impl Repair {
             .min();
         Deadline::earliest([
             self.due.filter(|_| self.scan.is_none()).map(|at| Deadline::new(at, "repair")),
+            self.late.map(|at| Deadline::new(at, "paused node")),
             offers.map(|at| Deadline::new(at, "offer")),
         ])
     }
 
     pub(crate) fn on_timeout(&mut self, core: &mut Core, now: Instant) {
+        if self.late.is_some_and(|late| late <= now) {
+            self.late = None;
+            self.on_change(core, now);
+        }
         if self.scan.is_none() && self.due.is_some_and(|due| due <= now) {
             self.due = None;
-            self.begin(core);
+            self.begin(core, now);
         }
         let due: Vec<NodeId> = self
             .offers
@@ -226,8 +249,19 @@ impl Repair {
         }
     }
 
-    fn begin(&mut self, core: &mut Core) {
-        let (before, after) = (self.settled.clone(), core.close_group.clone());
+    /// The close group, and the nodes gone from it that will be back soon.
+    fn expected(&mut self, core: &Core, now: Instant) -> CloseGroup {
+        self.paused.retain(|_, until| *until > now);
+        let gone = self.settled.minus(&core.close_group);
+        let back = gone.into_iter().filter(|peer| self.paused.contains_key(&peer.id));
+        let back: Vec<Peer> = back.collect();
+        self.late = back.iter().filter_map(|peer| self.paused.get(&peer.id).copied()).min();
+        core.close_group.with(back)
+    }
+
+    fn begin(&mut self, core: &mut Core, now: Instant) {
+        let after = self.expected(core, now);
+        let before = self.settled.clone();
         let r = core.replication();
         let mut ranges = BTreeSet::new();
         // The reach of a new node is computed in the new group, that of a lost node in the old group.

@@ -135,7 +135,7 @@ impl Serves {
                 core.respond(id, Response::Changes(changes));
             }
             Request::Ping
-            | Request::Leave
+            | Request::Leave { .. }
             | Request::Have { .. }
             | Request::Member(_)
             | Request::Topic(_)

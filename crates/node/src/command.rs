@@ -121,6 +121,8 @@ pub enum Command {
     Introduce(Contact),
     /// Hands records over and says good-bye; answered when done. Later commands fail.
     Leave,
+    /// Tells the nodes of the close group that this node stops and will soon be back.
+    Pause,
 }
 
 /// The answer to a command.
@@ -209,6 +211,8 @@ pub enum Reply {
         /// How long it took.
         took: Duration,
     },
+    /// The nodes of the close group were told; the node may be stopped.
+    Pausing,
     /// The command failed.
     Failed(CommandError),
 }

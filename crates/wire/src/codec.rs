@@ -81,7 +81,7 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
         | Request::Store { .. }
         | Request::Offer { .. }
         | Request::Load(_)
-        | Request::Leave
+        | Request::Leave { .. }
         | Request::Have { .. }
         | Request::Member(_)
         | Request::Topic(_)

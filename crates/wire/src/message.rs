@@ -81,7 +81,11 @@ pub enum Request {
     Load(#[n(0)] Load),
     /// I leave: drop me, and expect no answer from me.
     #[n(5)]
-    Leave,
+    Leave {
+        /// In how many seconds I shall be back at the latest; `None`: I do not come back.
+        #[n(0)]
+        back_in: Option<u16>,
+    },
     /// Which granules of this blob do you have?
     #[n(6)]
     Have {

@@ -261,6 +261,40 @@ fn many_keys_are_offered_in_one_call() {
 }
 
 #[test]
+fn a_node_that_pauses_is_waited_for_and_the_loss_of_others_is_not() {
+    let pauses = |script: &mut Script| {
+        let time = Duration::from_secs(600);
+        script.give(Other(Input::Pauses { node: peer(1).id, time }));
+    };
+    let scans = |script: &mut Script, seconds| {
+        script.give(at(seconds)).iter().filter(|text| *text == "scan").count()
+    };
+    // It is back in time: nothing is to be done.
+    let mut script = settled(&[1, 2, 3, 4]);
+    pauses(&mut script);
+    script.give(group(&[2, 3, 4]));
+    assert_eq!(scans(&mut script, 100), 0);
+    script.give(group(&[1, 2, 3, 4]));
+    assert_eq!(scans(&mut script, 300), 0, "no node is missing");
+    // It is late, and it is believed for two minutes only.
+    let mut script = settled(&[1, 2, 3, 4]);
+    pauses(&mut script);
+    script.give(group(&[2, 3, 4]));
+    assert_eq!(scans(&mut script, 119), 0);
+    assert_eq!(scans(&mut script, 125) + scans(&mut script, 127), 1, "its place is filled");
+    // Another node is lost while it is away.
+    let mut script = settled(&[1, 2, 3, 4]);
+    pauses(&mut script);
+    script.give(group(&[3, 4]));
+    assert_eq!(scans(&mut script, 10), 1);
+    // A stranger cannot be waited for.
+    let mut script = settled(&[1, 2, 3]);
+    script.give(Other(Input::Pauses { node: peer(4).id, time: Duration::from_secs(60) }));
+    script.give(group(&[2, 3]));
+    assert_eq!(scans(&mut script, 10), 1);
+}
+
+#[test]
 fn a_node_that_was_silent_once_is_no_newcomer() {
     let mut script = settled(&[2, 3, 4]);
     script.give(group(&[1, 2, 3, 4]));

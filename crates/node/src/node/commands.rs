@@ -15,6 +15,10 @@ use crate::command::{Command, CommandError, CommandId, Reply};
 use crate::output::Output;
 use crate::view::StatusView;
 
+/// Seconds for which a node that pauses is waited for. Its neighbours make no replicas in its place until
+/// then. A guess: a restart, or an update of the machine without a reboot.
+const PAUSE_SECONDS: u16 = 120;
+
 impl Node {
     pub(super) fn reply(&mut self, id: CommandId, reply: Reply) {
         self.outbox.push_back(Output::Reply { id, reply });
@@ -79,6 +83,7 @@ impl Node {
             Command::TakeSettings(bytes) => self.on_new_settings(now, id, &bytes),
             Command::Introduce(to) => self.on_introduce(now, id, to),
             Command::Leave => self.on_leave(now, id),
+            Command::Pause => self.on_pause(now, id),
         }
     }
 
@@ -111,6 +116,20 @@ impl Node {
     /// The records are in other hands: say good-bye to the siblings.
     pub(super) fn on_handed_over(&mut self, now: Instant, keys: u64) {
         self.leave_gossip(now);
+        self.say_good_bye(now, None);
+        if let Some((id, began)) = self.leaving {
+            self.reply(id, Reply::Left { handed_over: keys, took: now.since(began) });
+        }
+    }
+
+    /// This process stops and starts again soon: the siblings are to wait before they fill its place.
+    fn on_pause(&mut self, now: Instant, id: CommandId) {
+        self.say_good_bye(now, Some(PAUSE_SECONDS));
+        self.reply(id, Reply::Pausing);
+    }
+
+    /// Tells the siblings that this node stops, and in how many seconds it will be back, if it will.
+    fn say_good_bye(&mut self, now: Instant, back_in: Option<u16>) {
         let siblings: Vec<Contact> = self.dht.close_group().map(|peer| peer.contact).collect();
         for contact in siblings {
             let options = RequestOptions {
@@ -119,13 +138,10 @@ impl Node {
                 ..RequestOptions::default()
             };
             let delivery = Delivery::Datagram(options);
-            let _ = self.ask(now, Asker::Notice, contact, &Request::Leave, delivery);
+            let _ = self.ask(now, Asker::Notice, contact, &Request::Leave { back_in }, delivery);
         }
         while let Some(output) = self.link.poll_output() {
             self.on_link(now, output);
-        }
-        if let Some((id, began)) = self.leaving {
-            self.reply(id, Reply::Left { handed_over: keys, took: now.since(began) });
         }
     }
 

@@ -1,5 +1,7 @@
 //! Requests of other nodes: dispatched to the part that answers them; the answer takes the reply path.
 
+use std::time::Duration;
+
 use potluck_base::{Contact, Instant, Machine as _, Peer};
 use potluck_kv::ServeId;
 use potluck_wire::limits::CONTACTS_MAX;
@@ -50,10 +52,15 @@ impl Node {
             }
             Request::Ping => self.answer(now, inbound.reply_path, &Response::Pong),
             // A recorded leave message must not be replayed from another address.
-            Request::Leave if !inbound.proven => {
+            Request::Leave { .. } if !inbound.proven => {
                 self.answer(now, inbound.reply_path, &Response::refused(Refusal::Unproven));
             }
-            Request::Leave => {
+            Request::Leave { back_in } => {
+                if let Some(seconds) = back_in {
+                    let node = inbound.from.in_network(&self.network).id;
+                    let time = Duration::from_secs(u64::from(seconds));
+                    self.kv.handle(now, potluck_kv::Input::Pauses { node, time });
+                }
                 self.dht.handle(now, potluck_dht::Input::Left(inbound.from.public_key));
                 self.answer(now, inbound.reply_path, &Response::Left);
             }

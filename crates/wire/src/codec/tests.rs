@@ -133,7 +133,7 @@ fn request() -> impl Strategy<Value = Request> {
     let entry = (key(), digest()).prop_map(|(key, digest)| OfferEntry { key, digest });
     prop_oneof![
         Just(Request::Ping),
-        Just(Request::Leave),
+        any::<Option<u16>>().prop_map(|back_in| Request::Leave { back_in }),
         search().prop_map(Request::Search),
         in_topic().prop_map(Request::Topic),
         any::<[u8; 32]>().prop_map(|id| Request::Have { blob: BlobId::from_bytes(id) }),
@@ -476,7 +476,8 @@ fn the_bytes_of_each_request_are_frozen() {
             }),
             format!("02820481a2 0080 0281{d}").replace(' ', ""),
         ),
-        (Request::Leave, "02820580".to_owned()),
+        (Request::Leave { back_in: None }, "02820580".to_owned()),
+        (Request::Leave { back_in: Some(120) }, "028205811878".to_owned()),
         (Request::Have { blob: BlobId::from_bytes([0x11; 32]) }, format!("02820681{k}")),
     ];
     for (request, expected) in requests {
