@@ -75,6 +75,7 @@ impl Node {
             StorageOp::Fingerprints { prefixes } => {
                 StorageReply::Fingerprints(vec![Fingerprint::default(); prefixes.len()])
             }
+            StorageOp::ScanOwn { .. } => StorageReply::OwnHeads { heads: Vec::new(), next: None },
             StorageOp::Expire { .. } => StorageReply::Expired { dropped: 0, more: false },
             // What the repair after the first change of the close group offers is of no interest.
             StorageOp::Scan { .. } => StorageReply::Scanned { entries: Vec::new(), more: false },

@@ -83,6 +83,7 @@ impl Side {
                 StorageReply::Scanned { entries, more: false }
             }
             StorageOp::Index { .. } => StorageReply::Indexed { more: false },
+            StorageOp::ScanOwn { .. } => StorageReply::OwnHeads { heads: Vec::new(), next: None },
             StorageOp::Expire { .. } => StorageReply::Expired { dropped: 0, more: false },
             other => panic!("no record is merged here: {other:?}"),
         }
