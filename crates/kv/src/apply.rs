@@ -22,8 +22,8 @@ pub(crate) fn check(me: &PublicKey, apply: &Apply) -> Result<Key, CommandError> 
         return Err(DraftError::Rule("only its owner writes to an own space").into());
     }
     let named = match apply.space {
-        Space::Own(_) | Space::Commons => apply.space.key(&apply.name),
-        Space::Content | Space::Provider => None,
+        Space::Own(_) | Space::Commons | Space::Team(_) => apply.space.key(&apply.name),
+        Space::Content | Space::Provider | Space::Writers(_) => None,
     };
     named.ok_or_else(|| DraftError::Rule("its values cannot be changed").into())
 }

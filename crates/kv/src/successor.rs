@@ -143,7 +143,7 @@ impl Edit {
         let kind = match put.space {
             Space::Provider => Kind::PerWriter,
             Space::Content => Kind::Lww,
-            Space::Own(_) | Space::Commons => {
+            Space::Own(_) | Space::Commons | Space::Team(_) | Space::Writers(_) => {
                 let existing = live.first().and_then(|live| kind_of(&live.writer));
                 // A deletion is of the kind that it deletes, so that it has that kind's places for writers.
                 let existing = existing.filter(|kind| {
@@ -220,7 +220,9 @@ fn draft(
     }
     let life = put.ttl.unwrap_or(match put.space {
         Space::Provider => PROVIDER_LIFE,
-        Space::Content | Space::Own(_) | Space::Commons => writer.config.life_default,
+        Space::Content | Space::Own(_) | Space::Commons | Space::Team(_) | Space::Writers(_) => {
+            writer.config.life_default
+        }
     });
     let end = match put.ttl {
         Some(_) => fixed(wall, life),

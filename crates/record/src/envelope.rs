@@ -11,7 +11,7 @@ use minicbor::{Decoder, Encoder};
 use potluck_base::{Identity, KeyError, NetworkId, PublicKey, Signature, UnixMillis};
 
 use crate::head::{
-    CertificateHash, ENVELOPE_VERSION, Fields, SignedHead, ValueEntry, space_number,
+    CertificateHash, ENVELOPE_VERSION, Fields, SignedHead, TeamField, ValueEntry, space_number,
 };
 use crate::limits::{ENVELOPE_BYTES_MAX, PAYLOAD_BYTES_MAX, VALUE_BYTES_MAX, VALUES_MAX};
 use crate::{Context, Dot, Kind, Name, Space};
@@ -139,6 +139,14 @@ impl Envelope {
             expires_ms: draft.expires.0,
             payload_hash: *blake3::hash(&payload).as_bytes(),
             certificate: draft.certificate,
+            team: match draft.space {
+                Space::Team(team) => Some(TeamField(*team.as_bytes())),
+                Space::Content
+                | Space::Own(_)
+                | Space::Commons
+                | Space::Provider
+                | Space::Writers(_) => None,
+            },
         };
         let head = Bytes::from(minicbor::to_vec(&fields).expect("writing to memory cannot fail"));
         let signature = sign(&head);

@@ -12,7 +12,7 @@ use potluck_base::{Key, KeyError, NetworkId, PublicKey, Signature, UnixMillis};
 
 use crate::envelope::EnvelopeError;
 use crate::limits::{HEAD_BYTES_MAX, PAYLOAD_BYTES_MAX, VALUE_BYTES_MAX, VALUES_MAX};
-use crate::{Context, Dot, Kind, Name, Space};
+use crate::{Context, Dot, Kind, Name, Space, TeamId};
 
 /// The version of the envelope format, first field of every head.
 pub const ENVELOPE_VERSION: u8 = 2;
@@ -87,7 +87,15 @@ pub(crate) struct Fields {
     pub(crate) payload_hash: [u8; 32],
     #[n(10)]
     pub(crate) certificate: Option<CertificateHash>,
+    /// In a team's space its id, which makes the key.
+    #[n(11)]
+    pub(crate) team: Option<TeamField>,
 }
+
+/// The id of a team in a head.
+#[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
+#[cbor(transparent)]
+pub(crate) struct TeamField(#[cbor(n(0), with = "minicbor::bytes")] pub(crate) [u8; 32]);
 
 /// Names the certificate of an envelope's writer: the first 16 bytes of the BLAKE3 hash of its
 /// signed bytes. Certificates are signed by the network's authority, so no member gains by a collision
@@ -119,14 +127,19 @@ const SPACE_CONTENT: u8 = 0;
 const SPACE_OWN: u8 = 1;
 const SPACE_COMMONS: u8 = 2;
 const SPACE_PROVIDER: u8 = 3;
+const SPACE_TEAM: u8 = 4;
+const SPACE_WRITERS: u8 = 5;
 
-/// The number of a space in a head. `Own` needs no owner there: its writer is its owner.
+/// The number of a space in a head. `Own` and `Writers` need no
+/// owner there: the writer is the owner.
 pub(crate) const fn space_number(space: &Space) -> u8 {
     match space {
         Space::Content => SPACE_CONTENT,
         Space::Own(_) => SPACE_OWN,
         Space::Commons => SPACE_COMMONS,
         Space::Provider => SPACE_PROVIDER,
+        Space::Team(_) => SPACE_TEAM,
+        Space::Writers(_) => SPACE_WRITERS,
     }
 }
 
@@ -315,6 +328,11 @@ fn place(fields: &Fields) -> Result<(Space, Key), EnvelopeError> {
         SPACE_OWN => Space::Own(PublicKey::from_bytes(fields.writer)),
         SPACE_COMMONS => Space::Commons,
         SPACE_PROVIDER => Space::Provider,
+        SPACE_TEAM => {
+            let team = fields.team.ok_or(EnvelopeError::Rule("a team's record names its team"))?;
+            Space::Team(TeamId::from_bytes(team.0))
+        }
+        SPACE_WRITERS => Space::Writers(PublicKey::from_bytes(fields.writer)),
         _ => return Err(EnvelopeError::Rule("a space this version does not know")),
     };
     if (space == Space::Provider) != (fields.kind == Kind::PerWriter.number()) {

@@ -23,6 +23,7 @@ pub mod share;
 pub mod space;
 pub mod state;
 pub mod storage;
+pub mod team;
 
 pub use context::{Context, ContextError};
 pub use dot::Dot;
@@ -37,3 +38,4 @@ pub use share::{Share, ShareError, Shares};
 pub use space::{Name, NameError, Space, SpaceError};
 pub use state::{HasHead, Merged, State, StateDigest};
 pub use storage::{MergeAs, OpId, Place, StorageFailure, StorageOp, StorageReply};
+pub use team::{TeamId, TeamIdError, TeamList};

@@ -58,6 +58,12 @@ pub const OPERATION_ELEMENTS_MAX: usize = 256;
 /// Largest operation as it is sent to a replica: an operation that cannot fit a share is not sent.
 pub const OPERATION_BYTES_MAX: usize = SHARE_BYTES_MAX + 1024;
 
+/// Most writers of a team beside its owner. Raising it makes each list larger, which every holder and
+/// reader of the team's records keeps in memory.
+pub const TEAM_WRITERS_MAX: usize = 256;
+/// Largest encoded list of a team's writers.
+pub const TEAM_LIST_BYTES_MAX: usize = TEAM_WRITERS_MAX * 34 + NAME_BYTES_MAX + 32;
+
 /// Most writers of a key of this space and kind.
 #[must_use]
 pub const fn writers_max(space: Space, kind: Kind) -> u16 {
@@ -73,6 +79,7 @@ const _: () = assert!(
     (SHARED_WRITERS_MAX + SHARED_HOLDERS_MAX) as usize * SHARE_BYTES_MAX <= 5 * 1024 * 1024
 );
 
+const _: () = assert!(TEAM_LIST_BYTES_MAX <= VALUE_BYTES_MAX);
 const _: () = assert!(PROVIDERS_MAX as usize <= CONTEXT_ENTRIES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX <= PAYLOAD_BYTES_MAX);
 const _: () =

@@ -8,7 +8,7 @@
 use potluck_base::{PublicKey, UnixMillis};
 
 use crate::head::space_number;
-use crate::{Dot, HasHead, Kind, Name, Space, State};
+use crate::{Dot, HasHead, Kind, Name, Space, State, TeamId};
 
 /// Most entries of one page, and most names that a holder looks at for it. Raising it makes a page occupy
 /// the store longer: a name costs one read of its record.
@@ -49,11 +49,13 @@ pub struct NamedState {
 }
 
 impl Space {
-    /// The number of this space in messages and heads, and the owner if it is an own space.
+    /// The number of this space in messages and heads, and the owner if it is an own space, or the
+    /// id of the team.
     #[must_use]
     pub const fn to_parts(&self) -> (u8, Option<[u8; 32]>) {
         let owner = match self {
-            Self::Own(owner) => Some(*owner.as_bytes()),
+            Self::Own(owner) | Self::Writers(owner) => Some(*owner.as_bytes()),
+            Self::Team(team) => Some(*team.as_bytes()),
             Self::Content | Self::Commons | Self::Provider => None,
         };
         (space_number(self), owner)
@@ -62,9 +64,12 @@ impl Space {
     /// The space of which [`to_parts`](Self::to_parts) gives these; `None` if there is none.
     #[must_use]
     pub fn from_parts(number: u8, owner: Option<[u8; 32]>) -> Option<Self> {
-        let own = owner.map(|owner| Self::Own(PublicKey::from_bytes(owner)));
+        let of_owner = |owner: [u8; 32]| {
+            let key = PublicKey::from_bytes(owner);
+            [Self::Own(key), Self::Team(TeamId::from_bytes(owner)), Self::Writers(key)]
+        };
         let unowned = [Self::Content, Self::Commons, Self::Provider];
-        let all = own.into_iter().chain(unowned);
+        let all = owner.map(of_owner).into_iter().flatten().chain(unowned);
         all.into_iter().find(|space| space.to_parts() == (number, owner))
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use potluck_base::{Key, PublicKey};
 
+use crate::TeamId;
 use crate::limits::NAME_BYTES_MAX;
 
 /// A record's name as it was typed: 1 to 512 bytes of UTF-8, `/` allowed, no control characters.
@@ -68,11 +69,15 @@ pub enum Space {
     Commons,
     /// Internal: who provides the content with this id. One short-lived value per writer.
     Provider,
+    /// The writers on the signed list of the team's owner; see [`TeamList`](crate::TeamList).
+    Team(TeamId),
+    /// Internal: the lists of writers of the teams of one owner, by the teams' names.
+    Writers(PublicKey),
 }
 
 /// Why a text names no space.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a space is one of commons, content, own, own/<public key hex>")]
+#[error("a space is one of commons, content, own, own/<public key hex>, team/<id>")]
 pub struct SpaceError;
 
 impl Space {
@@ -91,6 +96,12 @@ impl Space {
                 hasher.update(owner.as_bytes());
                 hasher
             }
+            Self::Team(team) => {
+                let mut hasher = blake3::Hasher::new_derive_key("potluck 2026 key team");
+                hasher.update(team.as_bytes());
+                hasher
+            }
+            Self::Writers(owner) => return Some(TeamId::of(owner, name.as_str()).list_key()),
         };
         hasher.update(name.as_str().as_bytes());
         Some(Key::from_bytes(*hasher.finalize().as_bytes()))
@@ -102,12 +113,13 @@ impl Space {
         Key::from_bytes(*blake3::hash(value).as_bytes())
     }
 
-    /// Whether `writer` may write here.
+    /// Whether `writer` may write here, as far as the space itself says it: the writers of a team are on
+    /// a list.
     #[must_use]
     pub fn admits(&self, writer: &PublicKey) -> bool {
         match self {
-            Self::Own(owner) => owner == writer,
-            Self::Content | Self::Commons | Self::Provider => true,
+            Self::Own(owner) | Self::Writers(owner) => owner == writer,
+            Self::Content | Self::Commons | Self::Provider | Self::Team(_) => true,
         }
     }
 
@@ -121,6 +133,9 @@ impl Space {
             "content" => Ok(Self::Content),
             "own" => Ok(Self::Own(*me)),
             _ => {
+                if let Some(team) = text.strip_prefix("team/") {
+                    return team.parse().map(Self::Team).map_err(|_| SpaceError);
+                }
                 let owner = text.strip_prefix("own/").ok_or(SpaceError)?;
                 Ok(Self::Own(PublicKey::from_str(owner).map_err(|_| SpaceError)?))
             }
@@ -135,6 +150,8 @@ impl fmt::Display for Space {
             Self::Own(owner) => write!(f, "own/{owner}"),
             Self::Commons => f.write_str("commons"),
             Self::Provider => f.write_str("provider"),
+            Self::Team(team) => write!(f, "team/{team}"),
+            Self::Writers(owner) => write!(f, "writers/{owner}"),
         }
     }
 }
@@ -151,12 +168,20 @@ mod tests {
         let me = Identity::from_seed([1; 32]).public_key();
         let other = Identity::from_seed([2; 32]).public_key();
         let keys: std::collections::BTreeSet<_> =
-            [Space::Commons, Space::Own(me), Space::Own(other), Space::Provider]
+            [
+                Space::Commons,
+                Space::Own(me),
+                Space::Own(other),
+                Space::Provider,
+                Space::Team(TeamId::of(&me, "a")),
+                Space::Team(TeamId::of(&other, "a")),
+                Space::Writers(me),
+            ]
                 .iter()
                 .filter_map(|space| space.key(&name))
                 .chain([Space::content_key(b"a")])
                 .collect();
-        assert_eq!(keys.len(), 5);
+        assert_eq!(keys.len(), 8);
     }
 
     #[test]
@@ -170,7 +195,7 @@ mod tests {
     #[test]
     fn spaces_round_trip_through_text() {
         let me = Identity::from_seed([1; 32]).public_key();
-        for space in [Space::Commons, Space::Content, Space::Own(me)] {
+        for space in [Space::Commons, Space::Content, Space::Own(me), Space::Team(TeamId::of(&me, "a"))] {
             assert_eq!(Space::parse(&space.to_string(), &me), Ok(space));
         }
         assert_eq!(Space::parse("own", &me), Ok(Space::Own(me)));

@@ -48,7 +48,9 @@ pub(crate) fn names_of(space: &Space) -> Option<Vec<u8>> {
     match space {
         Space::Own(owner) => Some([&[TAG_NAME, 1], owner.as_bytes().as_slice()].concat()),
         Space::Commons => Some(vec![TAG_NAME, 2]),
-        Space::Content | Space::Provider => None,
+        Space::Team(team) => Some([&[TAG_NAME, 4], team.as_bytes().as_slice()].concat()),
+        // The lists of writers are no records of the application.
+        Space::Content | Space::Provider | Space::Writers(_) => None,
     }
 }
 

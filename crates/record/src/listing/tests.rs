@@ -61,7 +61,9 @@ fn shown(envelopes: &[&Envelope]) -> NamedState {
 #[test]
 fn a_space_is_found_by_its_parts_and_no_other() {
     let owner = Identity::from_seed([1; 32]).public_key();
-    for space in [Space::Content, Space::Own(owner), Space::Commons, Space::Provider] {
+    let team = Space::Team(TeamId::of(&owner, "a"));
+    let owned = [Space::Own(owner), Space::Writers(owner), team];
+    for space in [Space::Content, Space::Commons, Space::Provider].into_iter().chain(owned) {
         let (number, owner) = space.to_parts();
         assert_eq!(Space::from_parts(number, owner), Some(space));
     }
