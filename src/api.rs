@@ -7,6 +7,7 @@ mod files;
 mod gossip;
 mod keys;
 mod settings;
+mod teams;
 mod watch;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,7 @@ pub(crate) use gossip::{
 pub(crate) use watch::WatchChange;
 
 pub(crate) use settings::{NetworkSettings, Setting, SettingRequest};
+pub(crate) use teams::{EquivocationProof, Team, TeamRequest, TeamWriter};
 
 /// The header with a record's version.
 pub(crate) const VERSION_HEADER: &str = "x-potluck-version";
@@ -406,6 +408,9 @@ pub(crate) struct Version {
     pub(crate) version: BTreeMap<String, String>,
     /// Live values.
     pub(crate) siblings: usize,
+    /// Proofs that a writer signed two envelopes with one dot, met by this node.
+    #[serde(default)]
+    pub(crate) equivocations: Vec<EquivocationProof>,
     /// The replicas, closest first, if asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) replicas: Option<Vec<Replica>>,

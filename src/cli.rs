@@ -6,6 +6,7 @@ mod gossip;
 mod groups;
 mod kinds;
 mod names;
+mod teams;
 mod usage;
 mod watch;
 
@@ -23,6 +24,7 @@ pub(crate) use gossip::{PubArgs, SearchArgs, SubArgs};
 pub(crate) use groups::{command, parse};
 pub(crate) use kinds::{ElementsArgs, IncrArgs, MapSetArgs, MapUnsetArgs};
 pub(crate) use names::{ExportArgs, ImportArgs, LsArgs};
+pub(crate) use teams::{TeamArgs, TeamCommand, TeamMemberArgs};
 pub(crate) use usage::{OVERVIEW, failure_of};
 pub(crate) use watch::WatchArgs;
 
@@ -184,6 +186,9 @@ pub(crate) enum Command {
     /// Show this network, and handle its authority key
     #[command(after_help = admission::NETWORK_EXAMPLES)]
     Network(NetworkArgs),
+    /// Say which members may write in a team's space
+    #[command(after_help = teams::TEAM_EXAMPLES)]
+    Team(TeamArgs),
     /// Make the running node join by further entry points
     #[command(after_help = "Example: potluck join 192.168.1.7:12345")]
     Join(JoinArgs),
@@ -336,7 +341,7 @@ pub(crate) struct DemoArgs {
 pub(crate) struct NameArgs {
     /// The record's name, 1 to 512 bytes; in space `content` its key
     pub(crate) name: String,
-    /// Who may write it: commons, content, own, own/<node id>
+    /// Who may write it: commons, content, own, own/<node id>, team/<id>
     #[arg(long, value_name = "SPACE")]
     pub(crate) space: Option<String>,
 }
@@ -365,7 +370,7 @@ pub(crate) struct PutArgs {
     /// The value; `-` reads stdin, `@FILE` a file
     #[arg(allow_negative_numbers = true)]
     pub(crate) value: String,
-    /// Who may write it: commons, content, own, own/<node id>
+    /// Who may write it: commons, content, own, own/<node id>, team/<id>
     #[arg(long, value_name = "SPACE")]
     pub(crate) space: Option<String>,
     /// How concurrent values are read: siblings (all of them) or lww (the last one)

@@ -26,6 +26,7 @@ pub(crate) mod sim;
 pub(crate) mod status;
 pub(crate) mod subscribe;
 pub(crate) mod table;
+pub(crate) mod team;
 pub(crate) mod trace;
 mod upload;
 mod value;

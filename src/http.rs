@@ -28,6 +28,7 @@ mod search;
 mod server;
 mod settings;
 mod sse;
+mod teams;
 mod topics;
 mod views;
 mod watches;

@@ -93,6 +93,7 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
         Command::Revoke(args) => commands::admission::revoke(global, args),
         Command::Network(args) => commands::admission::network(global, args),
         Command::Verify(args) => commands::verify::run(global, args),
+        Command::Team(args) => commands::team::run(global, args),
         Command::Sim(args) => commands::sim::run(global, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -12,7 +12,7 @@ use super::Cli;
 const GROUPS: [(&str, &[&str]); 7] = [
     ("See it first", &["demo", "sim"]),
     ("Run a node and join others", &["up", "invite", "join", "leave", "revoke", "network"]),
-    ("Keep records", &["put", "get", "watch", "del", "merge", "ls", "export", "import"]),
+    ("Keep records", &["put", "get", "watch", "del", "merge", "ls", "export", "import", "team"]),
     (
         "Count and collect, at many nodes at once",
         &["incr", "set-add", "set-remove", "map-set", "map-unset"],

@@ -23,7 +23,7 @@ pub(crate) struct LsArgs {
     /// Only names that begin so
     #[arg(default_value = "", hide_default_value = true)]
     pub(crate) prefix: String,
-    /// Which names: commons, own, own/<node id>
+    /// Which names: commons, own, own/<node id>, team/<id>
     #[arg(long, value_name = "SPACE")]
     pub(crate) space: Option<String>,
     /// Also show kind, size, expiry and number of siblings

@@ -22,7 +22,7 @@ use super::metrics::HttpCounters;
 use super::problem::Problem;
 use super::{
     admin, admission, debug, events, gossip, health, inspect, keys, kinds, kv, members, metrics,
-    reply, search, settings, topics, watches,
+    reply, search, settings, teams, topics, watches,
 };
 use crate::config::Settings;
 use crate::failure::Exit;
@@ -128,6 +128,9 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .routes(routes!(admission::revoke))
         .routes(routes!(admission::network))
         .routes(routes!(settings::show, settings::set))
+        .routes(routes!(teams::create))
+        .routes(routes!(teams::show))
+        .routes(routes!(teams::add, teams::remove))
         .routes(routes!(admission::export_key))
         .routes(routes!(admission::import_key))
         .routes(routes!(admin::join))

@@ -108,6 +108,7 @@ pub(super) async fn version(
         key: key.to_string(),
         version: views::version(&held.version),
         siblings: held.siblings,
+        equivocations: held.equivocations.iter().map(views::equivocation).collect(),
         replicas: replicas.map(|all| all.iter().map(|replica| shown(replica, false)).collect()),
     }))
 }

@@ -116,6 +116,17 @@ fn is_begin_of_id(text: &str) -> bool {
     (DIGITS_MIN..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// The public key of the member with this node id or public key, or these first digits of it.
+pub(super) async fn member_key(node: &Node, text: &str) -> Result<PublicKey, Problem> {
+    if !is_begin_of_id(text) {
+        let detail =
+            "a member is named by its node id or public key, or its first 8 digits or more";
+        return Err(Problem::bad("badMember", detail).hint("see potluck members"));
+    }
+    let key = owner(node, text).await?;
+    key.parse().map_err(|error| Problem::bad("badMember", error))
+}
+
 /// The public key of a member; a complete key may be that of an unknown node.
 async fn owner(node: &Node, digits: &str) -> Result<String, Problem> {
     let digits = digits.to_ascii_lowercase();

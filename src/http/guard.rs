@@ -347,6 +347,8 @@ mod tests {
             (&get, "/v1/network"),
             (&get, "/v1/network/settings"),
             (&Method::PUT, "/v1/network/settings"),
+            (&post, "/v1/teams"),
+            (&Method::PUT, "/v1/teams/{id}/members/{key}"),
             (&post, "/v1/network/key/export"),
             (&get, "/v1/files"),
             (&post, "/v1/files"),

@@ -41,7 +41,7 @@ pub(super) struct NamesQuery {
 #[utoipa::path(get, path = "/v1/keys",
     params(
         ("prefix" = Option<String>, Query, description = "only names that begin so"),
-        ("space" = Option<String>, Query, description = "commons (default), own, own/<node id>"),
+        ("space" = Option<String>, Query, description = "commons (default), own, own/<node id>, team/<id>"),
         ("after" = Option<String>, Query, description = "only names behind this one: `next` of the page before"),
         ("limit" = Option<usize>, Query, description = "most names, 1 to 10000, by default 1000; a page may hold fewer and have a next one"),
     ),

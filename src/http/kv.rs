@@ -43,7 +43,7 @@ pub(super) struct ReadQuery {
 #[utoipa::path(put, path = "/v1/kv/{*name}",
     params(
         ("name" = String, Path, description = "the record's name; `-` in space `content`"),
-        ("space" = Option<String>, Query, description = "commons (default), content, own, own/<public key>"),
+        ("space" = Option<String>, Query, description = "commons (default), content, own, own/<public key>, team/<id>"),
         ("kind" = Option<String>, Query, description = "siblings or lww; default: as what is there"),
         ("ttl" = Option<String>, Query, description = "how long it lives, such as 1h"),
         ("w" = Option<u16>, Query, description = "replicas that must acknowledge; default: a majority"),

@@ -164,6 +164,7 @@ impl From<potluck::Error> for Problem {
         match error {
             potluck::Error::Stopped => Self::stopped(),
             potluck::Error::Command(error) => error.into(),
+            potluck::Error::Team(error) => super::teams::problem(&error),
             potluck::Error::TopicRefused(refusal) => refusal.into(),
             potluck::Error::SearchRefused(error) => error.into(),
             other => {
@@ -217,6 +218,10 @@ impl From<CommandError> for Problem {
             }
             CommandError::LostOwn => Self::forbidden("lostOwn", detail).hint(NEW_IDENTITY),
             CommandError::PutOut => Self::forbidden("putOut", detail).hint(NEW_TICKET),
+            CommandError::NotWriter { owner, .. } => Self::forbidden("notWriter", detail)
+                .hint(format!("ask the owner {owner} to add it with potluck team add")),
+            CommandError::NoTeam(_) => Self::absent(detail)
+                .hint("check the id; its owner creates a team with potluck team create"),
             CommandError::Refused(refusal) => of_refusal(refusal, detail),
             CommandError::Storage(failure) => of_storage(failure, detail),
             CommandError::NotJoined => Self::unavailable("notJoined", detail)
@@ -296,6 +301,8 @@ fn of_refusal(refusal: Refusal, detail: String) -> Problem {
             Problem::forbidden("refused", detail)
                 .hint("check this machine's clock and the limits of the network")
         }
+        Refusal::NotWriter => Problem::forbidden("notWriter", detail)
+            .hint("ask the team's owner to add this node with potluck team add"),
         _ => Problem::unavailable("refused", detail).hint("try again"),
     }
 }

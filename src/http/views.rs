@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use data_encoding::{BASE64, HEXLOWER};
 use potluck_base::UnixMillis;
 use potluck_dht::{LookupTrace, PeerView, QueryOutcome, QueryTrace, TableView};
+use potluck_kv::Equivocation;
 use potluck_node::view::StatusView;
 use potluck_node::{AddressSource, OwnAddress};
 use potluck_record::Context;
@@ -99,6 +101,17 @@ fn query(query: &QueryTrace) -> Query {
 /// Per writer, the highest version.
 pub(super) fn version(context: &Context) -> BTreeMap<String, String> {
     context.iter().map(|(writer, dot)| (writer.to_string(), dot.to_string())).collect()
+}
+
+/// The proof that a writer signed two envelopes with one dot.
+pub(super) fn equivocation(proof: &Equivocation) -> api::EquivocationProof {
+    let heads = [&proof.lower, &proof.higher];
+    api::EquivocationProof {
+        writer: proof.lower.writer().to_string(),
+        dot: proof.lower.dot().to_string(),
+        digests: heads.map(|head| HEXLOWER.encode(head.digest())).to_vec(),
+        heads_base64: heads.map(|head| BASE64.encode(&head.encode())).to_vec(),
+    }
 }
 
 /// An address that this node tells others.

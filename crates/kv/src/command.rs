@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Key, NodeId, Peer, UnixMillis};
+use potluck_base::{Key, NodeId, Peer, PublicKey, UnixMillis};
 use potluck_record::{
     Context, Dot, DraftError, Kind, Name, NamedState, NamesQuery, Operation, OperationError,
-    Reading, ShareError, Space, StateDigest, StorageFailure,
+    Reading, ShareError, Space, StateDigest, StorageFailure, TeamId,
 };
 use potluck_wire::Refusal;
 
 use crate::change::Change;
+use crate::equivocation::Equivocation;
 
 /// Identifies a command; chosen by its issuer and returned in the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -181,6 +182,8 @@ pub struct Held {
     pub expires: Option<UnixMillis>,
     /// Whether this node belongs to the replica set, as far as its close group shows.
     pub responsible: bool,
+    /// Writers that signed two envelopes of the record with one dot, as far as this node met both.
+    pub equivocations: Vec<Equivocation>,
 }
 
 /// A question for one page of names.
@@ -317,6 +320,19 @@ pub enum CommandError {
          put back; this node writes nothing any more"
     )]
     LostOwn,
+    /// This node is not on the list of the team's writers. Nothing changed.
+    #[error(
+        "this node may not write in team/{team}: it is not on the list that its owner {owner} signed"
+    )]
+    NotWriter {
+        /// The team.
+        team: TeamId,
+        /// The public key of its owner.
+        owner: PublicKey,
+    },
+    /// There is no list of the team's writers. Nothing changed.
+    #[error("there is no team/{0} in this network")]
+    NoTeam(TeamId),
     /// Replicas refused. If all refused permanently (no room, too many writers, too long a lifetime),
     /// nothing changed. Otherwise this node keeps the value, and readers may see it later.
     #[error("the replicas refused: {0}")]

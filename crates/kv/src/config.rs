@@ -81,8 +81,16 @@ impl Config {
     pub const fn writers_of(&self, space: Space, kind: Kind) -> u16 {
         match space {
             Space::Provider => writers_max(space, kind),
-            Space::Content | Space::Own(_) | Space::Commons | Space::Team(_) | Space::Writers(_) => {
-                if kind.is_shared() { self.shared_writers_max } else { self.writers_max }
+            Space::Content
+            | Space::Own(_)
+            | Space::Commons
+            | Space::Team(_)
+            | Space::Writers(_) => {
+                if kind.is_shared() {
+                    self.shared_writers_max
+                } else {
+                    self.writers_max
+                }
             }
         }
     }

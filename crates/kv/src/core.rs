@@ -16,12 +16,14 @@ use potluck_wire::{Request, Response, Want};
 use crate::command::{CommandError, CommandId, Reply};
 use crate::config::Config;
 use crate::difference::feed::Feed;
+use crate::equivocation::Equivocations;
 use crate::event::{AskId, Delivery, ForeignWrite, LookupId, Output, ServeId};
 use crate::placement::CloseGroup;
 use crate::renewal::is_rewrite;
 use crate::stats::Stats;
 use crate::surplus::SurplusAsk;
 use crate::survey::{Keep, Question};
+use crate::teams::TeamLists;
 
 /// Verified signatures that are remembered, so that the same envelope from several replicas is verified
 /// once. Raising it costs memory.
@@ -176,6 +178,10 @@ pub(crate) struct LocalRecords {
     pub(crate) feed: Feed,
     /// Whether the store has its index of fingerprints.
     pub(crate) indexed: bool,
+    /// The lists of writers of teams.
+    pub(crate) teams: TeamLists,
+    /// Writers that signed two envelopes with one dot.
+    pub(crate) equivocations: Equivocations,
 }
 
 /// A replica merge under way.
@@ -357,6 +363,9 @@ impl Core {
     pub(crate) fn storage(&mut self, op: StorageOp, purpose: OpPurpose) {
         let id = OpId(self.fresh_id());
         self.pending.ops.insert(id, purpose);
+        if let StorageOp::Merge { envelope, .. } = &op {
+            self.local.teams.learn(envelope);
+        }
         if let StorageOp::Merge { envelope, place: Place::Replica, .. } = &op {
             let internal = envelope.head().space() == Space::Provider;
             self.pending.merging.insert(id, Merging { key: envelope.head().key(), internal });
@@ -487,6 +496,9 @@ impl Core {
         let genuine = head.verify(&self.network).is_ok();
         if genuine {
             self.checked.insert(name, ());
+            if head.space() != Space::Content {
+                self.stats.equivocations += u64::from(self.local.equivocations.meet(head));
+            }
         }
         genuine
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use potluck_base::{Deadline, Instant, Key, NodeId, Peer};
 use potluck_record::limits::writers_max;
 use potluck_record::{
-    Envelope, MergeAs, Place, Reading, SignedHead, State, StateDigest, StorageOp,
+    Envelope, MergeAs, Place, Reading, SignedHead, State, StateDigest, StorageOp, TeamId,
 };
 use potluck_wire::Request;
 
@@ -49,6 +49,18 @@ pub(crate) struct Get {
     own: Option<SignedHead>,
     /// The end of a read of a watch.
     watched: Option<Watched>,
+    list: List,
+}
+
+/// The list of the team whose record is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum List {
+    /// It was not asked for.
+    Unasked,
+    /// The read has all else, and waits for it.
+    Awaited(TeamId),
+    /// It was read, or could not be.
+    Read,
 }
 
 impl Get {
@@ -68,7 +80,16 @@ impl Get {
             keep: Keep::Digests,
         };
         let survey = Survey::start(core, now, asked);
-        Self { id, sharing: Vec::new(), key, purpose, survey, own: None, watched: None }
+        Self {
+            id,
+            sharing: Vec::new(),
+            key,
+            purpose,
+            survey,
+            own: None,
+            watched: None,
+            list: List::Unasked,
+        }
     }
 
     /// The same read for further commands, which were given before it began.
@@ -123,8 +144,16 @@ impl Get {
         now: Instant,
         event: SurveyEvent,
     ) -> Progress {
+        let is_late = event == SurveyEvent::Deadline;
         if let Some(local) = self.survey.on_event(core, now, event) {
             self.on_local(core, local);
+        }
+        if let List::Awaited(_) = self.list {
+            if is_late {
+                self.on_list(core, now);
+                return Progress::Done;
+            }
+            return Progress::Waiting;
         }
         self.settle(core, now)
     }
@@ -186,8 +215,7 @@ impl Get {
         let found = !self.survey.state().is_empty();
         let waits_for_all = self.purpose == ReadPurpose::Watch { all: true };
         if found && !waits_for_all && self.agreeing(core) >= needed {
-            self.finish(core, now);
-            return Progress::Done;
+            return self.finish(core, now);
         }
         if !self.survey.is_over() {
             return Progress::Waiting;
@@ -199,16 +227,44 @@ impl Get {
             None => found || absent >= needed && self.survey.unread() == 0,
         };
         if enough {
-            self.finish(core, now);
-        } else {
-            let error = CommandError::TooFewAnswers { answers: nearest.len() as u16, needed };
-            self.fail(core, error);
+            return self.finish(core, now);
         }
+        let error = CommandError::TooFewAnswers { answers: nearest.len() as u16, needed };
+        self.fail(core, error);
         Progress::Done
     }
 
-    fn finish(&mut self, core: &mut Core, now: Instant) {
+    /// Ends the read, or waits for the list of the team whose record it is.
+    fn finish(&mut self, core: &mut Core, now: Instant) -> Progress {
         self.survey.stop(core);
+        match self.survey.state().team() {
+            Some(team) if !core.local.teams.is_fresh(now, &team) => {
+                core.local.teams.want(team);
+                self.list = List::Awaited(team);
+                Progress::Waiting
+            }
+            Some(_) | None => {
+                self.conclude(core, now);
+                Progress::Done
+            }
+        }
+    }
+
+    /// The team whose list this read waits for.
+    pub(crate) const fn waits_for(&self) -> Option<TeamId> {
+        match self.list {
+            List::Awaited(team) => Some(team),
+            List::Unasked | List::Read => None,
+        }
+    }
+
+    /// Ends the read after the list was read, or could not be.
+    pub(crate) fn on_list(&mut self, core: &mut Core, now: Instant) {
+        self.list = List::Read;
+        self.conclude(core, now);
+    }
+
+    fn conclude(&mut self, core: &mut Core, now: Instant) {
         let state = self.survey.state();
         let me = core.identity.public_key();
         if let Some(head) = state.of(&me).map(Envelope::head) {
@@ -219,7 +275,9 @@ impl Get {
             self.watched = Some(Ok((state.clone(), nearest)));
             return self.repair(core);
         }
-        let reading = Reading::of(state, core.wall(now));
+        let readable = core.local.teams.readable(state);
+        let reading = Reading::of(&readable, core.wall(now));
+        let digest = readable.digest();
         let readers = 1 + self.sharing.len() as u64;
         if reading.values.is_empty() {
             core.stats.gets_absent += readers;
@@ -229,7 +287,7 @@ impl Get {
         let done = ReadDone {
             key: self.key,
             reading,
-            digest: state.digest(),
+            digest,
             answers: self.survey.answers().len() as u16,
         };
         let reply = match self.purpose {

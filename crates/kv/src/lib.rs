@@ -26,6 +26,7 @@ pub mod config;
 mod core;
 mod delegate;
 mod difference;
+mod equivocation;
 pub mod event;
 mod get;
 mod inspect;
@@ -48,6 +49,7 @@ mod storage;
 mod successor;
 mod surplus;
 mod survey;
+mod teams;
 mod turns;
 mod values;
 mod watch;
@@ -59,6 +61,7 @@ pub use command::{
     ReplicaState, Reply, WriteContext, Written,
 };
 pub use config::{Config, ConfigError, LIFE_MIN};
+pub use equivocation::Equivocation;
 pub use event::{
     AskId, Delivery, ForeignWrite, Input, LookupId, Output, PeerRequest, ServeId, Settings,
 };

@@ -30,9 +30,12 @@ use crate::stats::Stats;
 use crate::storage;
 use crate::surplus::Surplus;
 use crate::survey::SurveyEvent;
+use crate::teams::TeamReads;
 use crate::turns::{Queued, Turns};
 use crate::watch::Watches;
 use crate::watch_holder::Holder;
+
+mod teams;
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -68,8 +71,9 @@ fn loaded(response: Option<Response>) -> Option<Loaded> {
 /// What the loaded replica of a key shows.
 fn held(core: &Core, now: Instant, key: &Key, reply: StorageReply) -> Held {
     let responsible = core.is_responsible(key);
+    let equivocations = core.local.equivocations.of(key);
     let Ok(envelopes) = storage::envelopes(reply) else {
-        return Held { responsible, ..Held::default() };
+        return Held { responsible, equivocations, ..Held::default() };
     };
     let bytes = envelopes.iter().map(Envelope::encoded_len).sum();
     let state: State = envelopes.into_iter().collect();
@@ -82,6 +86,7 @@ fn held(core: &Core, now: Instant, key: &Key, reply: StorageReply) -> Held {
         version: version(&state),
         expires: reading.values.iter().map(|value| value.expires).max(),
         responsible,
+        equivocations,
     }
 }
 
@@ -95,6 +100,7 @@ pub struct Kv {
     operations: BTreeMap<CommandId, Operation>,
     turns: Turns,
     shared_reads: SharedReads,
+    team_reads: TeamReads,
     serves: Serves,
     carried_out: CarriedOut,
     pulls: Pulls,
@@ -135,6 +141,7 @@ impl Kv {
             operations: BTreeMap::new(),
             turns: Turns::default(),
             shared_reads: SharedReads::default(),
+            team_reads: TeamReads::default(),
             serves: Serves::default(),
             carried_out: CarriedOut::default(),
             pulls: Pulls::default(),
@@ -173,7 +180,7 @@ impl Kv {
 
     /// Commands under way, those that were merged into others included.
     fn commands(&self) -> usize {
-        self.operations.len() + self.core.merged_commands()
+        self.operations.len() + self.core.merged_commands() + self.team_reads.writes()
     }
 
     fn on_command(&mut self, now: Instant, id: CommandId, command: Command) {
@@ -220,7 +227,7 @@ impl Kv {
         self.operations.insert(id, operation);
     }
 
-    fn start_write(&mut self, now: Instant, id: CommandId, work: Work) {
+    fn begin_write(&mut self, now: Instant, id: CommandId, work: Work) {
         match PutOp::start(&mut self.core, now, id, work) {
             Ok(put) => drop(self.operations.insert(id, Operation::Put(Box::new(put)))),
             Err(error) => self.core.reply(id, Reply::Failed(error)),
@@ -577,8 +584,11 @@ impl Machine for Kv {
             self.renewal.on_reply(&mut self.core, id, &reply);
         }
         while let Some((id, reply)) = self.core.internal_replies.pop_front() {
-            self.carried_out.on_reply(&mut self.core, id, &reply);
+            if !self.on_team_read(now, id, &reply) {
+                self.carried_out.on_reply(&mut self.core, id, &reply);
+            }
         }
+        self.read_teams(now);
         let reads = self.watches.take_started();
         self.operations.extend(reads.into_iter().map(|(id, get)| (id, Operation::Get(get))));
         self.check_left(now);

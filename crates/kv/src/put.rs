@@ -13,7 +13,7 @@ mod operate;
 
 use potluck_base::{Deadline, Instant, Key, NodeId};
 use potluck_record::{
-    Envelope, MergeAs, Place, SignedHead, StorageFailure, StorageOp, StorageReply,
+    Envelope, MergeAs, Place, SignedHead, Space, StorageFailure, StorageOp, StorageReply, TeamId,
 };
 use potluck_wire::Response;
 
@@ -95,6 +95,23 @@ pub(crate) enum Work {
 }
 
 impl Work {
+    /// The team in whose space it writes. A rewrite is of a record that was let in.
+    pub(crate) const fn team(&self) -> Option<TeamId> {
+        let space = match self {
+            Self::Put(put) => put.space,
+            Self::Apply { apply, .. } => apply.space,
+            Self::Rewrite { .. } => return None,
+        };
+        match space {
+            Space::Team(team) => Some(team),
+            Space::Content
+            | Space::Own(_)
+            | Space::Commons
+            | Space::Provider
+            | Space::Writers(_) => None,
+        }
+    }
+
     const fn quorum(&self) -> Option<u16> {
         match self {
             Self::Put(put) | Self::Rewrite { put, .. } => put.quorum,
@@ -295,7 +312,7 @@ impl PutOp {
                 };
             }
         };
-        match Edit::of(put, heads, core.wall(now)) {
+        match Edit::of(put, &core.local.teams.readable(heads), core.wall(now)) {
             Ok(edit) => {
                 self.stage = Stage::Turn(Some(edit));
                 Step::Turn

@@ -342,6 +342,7 @@ const fn is_for_good(reason: Refusal) -> bool {
             | Refusal::TooManyWriters
             | Refusal::Full
             | Refusal::Quota
+            | Refusal::NotWriter
     )
 }
 

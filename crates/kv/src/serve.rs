@@ -6,7 +6,8 @@ use bytes::Bytes;
 use potluck_base::{Instant, Key, Peer};
 use potluck_record::limits::SHARE_BYTES_MAX;
 use potluck_record::{
-    Envelope, MergeAs, Place, Prefix, State, StateDigest, StorageOp, StorageReply,
+    Envelope, MergeAs, Place, Prefix, SignedHead, Space, State, StateDigest, StorageOp,
+    StorageReply, TeamId, TeamList,
 };
 use potluck_wire::{
     Compare, Contacts, Found, Level, Load, Loaded, OfferEntry, RecordAnswer, Refusal, Request,
@@ -19,6 +20,7 @@ use crate::difference::answer::Answering;
 use crate::event::{PeerRequest, ServeId};
 use crate::names_served::NamesServed;
 use crate::storage;
+use crate::teams::{Deferred, Verdict};
 
 /// Keys of one offer that are looked up concurrently, and most keys of one load request. Raising it
 /// costs memory and answers large offers sooner.
@@ -98,7 +100,9 @@ impl Serves {
             Request::Store { .. } | Request::Offer { .. } | Request::Apply(_) if !asked.proven => {
                 core.respond(id, Response::refused(Refusal::Unproven));
             }
-            Request::Store { envelopes, .. } => self.start_store(core, now, id, &envelopes),
+            Request::Store { envelopes, .. } => {
+                self.start_store(core, now, id, &envelopes, ListAge::Recent);
+            }
             Request::Offer { entries } => {
                 let check = OfferCheck {
                     from: asked.from,
@@ -148,15 +152,44 @@ impl Serves {
         }
     }
 
-    fn start_store(&mut self, core: &mut Core, now: Instant, id: ServeId, parts: &[Bytes]) {
+    /// Goes on with a store request after the list of its team was read, or could not be.
+    pub(crate) fn store_in_team(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        id: ServeId,
+        parts: &[Bytes],
+    ) {
+        self.start_store(core, now, id, parts, ListAge::Any);
+    }
+
+    fn start_store(
+        &mut self,
+        core: &mut Core,
+        now: Instant,
+        id: ServeId,
+        parts: &[Bytes],
+        age: ListAge,
+    ) {
         let mut outcomes = Vec::with_capacity(parts.len());
         let mut merges = Vec::new();
         for (index, part) in parts.iter().enumerate() {
             match admit(core, now, part) {
-                Ok(envelope) => {
-                    merges.push((index, envelope));
-                    outcomes.push(None);
-                }
+                Ok(envelope) => match admits(core, now, envelope.head(), age) {
+                    Ok(()) => {
+                        merges.push((index, envelope));
+                        outcomes.push(None);
+                    }
+                    Err(Barred::Refused(reason)) => {
+                        core.stats.envelopes_refused += 1;
+                        outcomes.push(Some(StoreOutcome::Refused(reason)));
+                    }
+                    // Nothing was merged yet: all of it waits for the list.
+                    Err(Barred::Unread(team)) => {
+                        let parts = parts.to_vec();
+                        return core.local.teams.defer(Deferred { serve: id, parts, team });
+                    }
+                },
                 Err(reason) => {
                     core.stats.envelopes_refused += 1;
                     outcomes.push(Some(StoreOutcome::Refused(reason)));
@@ -300,6 +333,38 @@ fn may_compare(core: &Core, from: &Peer, compare: &Compare) -> bool {
     names_keys || core.close_group.contains(&from.id)
 }
 
+/// How old the list of a team may be that lets a writer in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ListAge {
+    /// It was read a moment ago, or is read now.
+    Recent,
+    /// It was to be read: what is known has to do.
+    Any,
+}
+
+/// Why an envelope of a team is not merged.
+enum Barred {
+    Refused(Refusal),
+    /// The list of the team has to be read first.
+    Unread(TeamId),
+}
+
+/// Whether the writer of a head may write in its space; beyond what the head itself shows.
+fn admits(core: &Core, now: Instant, head: &SignedHead, age: ListAge) -> Result<(), Barred> {
+    let Space::Team(team) = head.space() else { return Ok(()) };
+    let (lists, writer) = (&core.local.teams, head.writer());
+    let verdict = match age {
+        ListAge::Recent => lists.verdict(now, &team, &writer),
+        ListAge::Any => lists.last_word(&team, &writer),
+    };
+    match (verdict, age) {
+        (Verdict::Admitted, _) => Ok(()),
+        (Verdict::NotOnList, _) => Err(Barred::Refused(Refusal::NotWriter)),
+        (Verdict::Unknown, ListAge::Recent) => Err(Barred::Unread(team)),
+        (Verdict::Unknown, ListAge::Any) => Err(Barred::Refused(Refusal::Busy)),
+    }
+}
+
 /// Checks whether an envelope that a writer's node sends may be merged.
 pub(crate) fn admit(core: &mut Core, now: Instant, part: &Bytes) -> Result<Envelope, Refusal> {
     let envelope = Envelope::decode(part).map_err(|_| Refusal::BadEnvelope)?;
@@ -314,6 +379,10 @@ pub(crate) fn admit(core: &mut Core, now: Instant, part: &Bytes) -> Result<Envel
     // What one writer may keep is a limit of ingress: the record that has more is merged all the same.
     let is_share = head.kind().is_shared();
     if is_share && (head.values().len() > 1 || head.payload_len() > SHARE_BYTES_MAX) {
+        return Err(Refusal::BadEnvelope);
+    }
+    let is_list = matches!(head.space(), Space::Writers(_));
+    if is_list && !head.is_tombstone() && TeamList::of(&envelope).is_none() {
         return Err(Refusal::BadEnvelope);
     }
     if !core.is_genuine(head) {

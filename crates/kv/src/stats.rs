@@ -36,6 +36,10 @@ potluck_base::statistics! {
         counter envelopes_refused: u64,
         /// Signatures checked.
         counter signatures_checked: u64,
+        /// Pairs of envelopes that one writer signed with one dot.
+        counter equivocations: u64,
+        /// Lists of the writers of teams that were read.
+        counter team_lists_read: u64,
         /// Envelopes under this node's own key that this process did not sign.
         counter foreign_writes: u64,
         /// Own envelopes that all other replicas refused and this node took back.

@@ -47,6 +47,9 @@ pub enum Error {
     /// Tickets, revocations, the authority key.
     #[error(transparent)]
     Membership(#[from] potluck_host::MembershipError),
+    /// The list of a team.
+    #[error(transparent)]
+    Team(#[from] crate::TeamError),
     /// Files.
     #[error(transparent)]
     Files(#[from] potluck_host::files::FilesError),

@@ -42,6 +42,7 @@ mod kv;
 mod names;
 mod node;
 mod read;
+mod teams;
 mod topics;
 mod watch;
 
@@ -53,6 +54,7 @@ pub use kv::{DeleteRequest, GetRequest, Kv, PutRequest};
 pub use names::NamesRequest;
 pub use node::{Node, NodeStats, Status};
 pub use read::{Read, Siblings, Value};
+pub use teams::{TeamError, Teams};
 pub use topics::{Publishing, SubscribeRequest, Topics};
 pub use watch::{RecordChange, Watch, WatchRequest};
 
@@ -83,7 +85,7 @@ pub use potluck_host::{
     NetworkInfo, StartError, StoreView, SubscribeError, Subscription, TicketView, layout,
     parse_entry_point,
 };
-pub use potluck_kv::{Gap, Held, NamesListed, ReadDone, ReplicaState, Written};
+pub use potluck_kv::{Equivocation, Gap, Held, NamesListed, ReadDone, ReplicaState, Written};
 pub use potluck_link::{LinkConfig, OwnTrouble};
 pub use potluck_node::ask::{self, Ask, Published, SearchResult};
 pub use potluck_node::settings::{Effective, SettingChange, SettingRefused, SettingsView};
@@ -91,7 +93,7 @@ pub use potluck_node::view::{Stats, StatusView};
 pub use potluck_node::{CommandError, Config, ConfigError, Event, Put, WriteContext};
 pub use potluck_record::{
     Context, Dot, DraftError, Kind, Name, NameError, NamedState, Reading, Space, StorageFailure,
-    limits,
+    TeamId, TeamIdError, TeamList, limits,
 };
 pub use potluck_store::blobs::{
     BlobError, GcEntry, GcReason, GcReport, Opened, create_folder, mark, write_sparse,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_base::{Contact, NodeId, PublicKey};
@@ -16,9 +17,10 @@ use potluck_node::ask::{self, Ask};
 use potluck_node::settings::{SettingChange, SettingsView};
 use potluck_node::view::{Stats, StatusView};
 use potluck_wire::Ticket;
+use tokio::sync::Mutex;
 
 use crate::health::{Facts, StoreState, Verdict, judge};
-use crate::{Builder, Error, Files, Kv, Result, Topics};
+use crate::{Builder, Error, Files, Kv, Result, Teams, Topics};
 
 /// How often it is looked whether a node is ready, if nothing happens.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -28,6 +30,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub struct Node {
     handle: Handle,
+    /// Held while the list of a team is read and written again, so that no change is lost.
+    list_changes: Arc<Mutex<()>>,
 }
 
 /// A node's condition.
@@ -73,8 +77,8 @@ potluck_base::statistics! {
 }
 
 impl Node {
-    pub(crate) const fn new(handle: Handle) -> Self {
-        Self { handle }
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self { handle, list_changes: Arc::default() }
     }
 
     /// Describes a node to start.
@@ -86,6 +90,16 @@ impl Node {
     #[must_use]
     pub fn kv(&self) -> Kv {
         Kv::new(self.clone())
+    }
+
+    /// The teams of the network.
+    #[must_use]
+    pub fn teams(&self) -> Teams {
+        Teams::new(self.clone())
+    }
+
+    pub(crate) fn list_changes(&self) -> &Mutex<()> {
+        &self.list_changes
     }
 
     pub(crate) const fn handle(&self) -> &Handle {

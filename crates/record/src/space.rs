@@ -167,20 +167,19 @@ mod tests {
         let name = Name::new("a").expect("good name");
         let me = Identity::from_seed([1; 32]).public_key();
         let other = Identity::from_seed([2; 32]).public_key();
-        let keys: std::collections::BTreeSet<_> =
-            [
-                Space::Commons,
-                Space::Own(me),
-                Space::Own(other),
-                Space::Provider,
-                Space::Team(TeamId::of(&me, "a")),
-                Space::Team(TeamId::of(&other, "a")),
-                Space::Writers(me),
-            ]
-                .iter()
-                .filter_map(|space| space.key(&name))
-                .chain([Space::content_key(b"a")])
-                .collect();
+        let keys: std::collections::BTreeSet<_> = [
+            Space::Commons,
+            Space::Own(me),
+            Space::Own(other),
+            Space::Provider,
+            Space::Team(TeamId::of(&me, "a")),
+            Space::Team(TeamId::of(&other, "a")),
+            Space::Writers(me),
+        ]
+        .iter()
+        .filter_map(|space| space.key(&name))
+        .chain([Space::content_key(b"a")])
+        .collect();
         assert_eq!(keys.len(), 8);
     }
 
@@ -195,7 +194,9 @@ mod tests {
     #[test]
     fn spaces_round_trip_through_text() {
         let me = Identity::from_seed([1; 32]).public_key();
-        for space in [Space::Commons, Space::Content, Space::Own(me), Space::Team(TeamId::of(&me, "a"))] {
+        for space in
+            [Space::Commons, Space::Content, Space::Own(me), Space::Team(TeamId::of(&me, "a"))]
+        {
             assert_eq!(Space::parse(&space.to_string(), &me), Ok(space));
         }
         assert_eq!(Space::parse("own", &me), Ok(Space::Own(me)));

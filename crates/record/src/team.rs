@@ -165,9 +165,8 @@ impl<E: crate::HasHead + Clone> State<E> {
     /// never written.
     #[must_use]
     pub fn admitted(&self, list: Option<&TeamList>) -> Self {
-        let admits = |envelope: &&E| {
-            list.is_some_and(|list| list.admits(&envelope.signed_head().writer()))
-        };
+        let admits =
+            |envelope: &&E| list.is_some_and(|list| list.admits(&envelope.signed_head().writer()));
         self.iter().filter(admits).cloned().collect()
     }
 }

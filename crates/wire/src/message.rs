@@ -483,6 +483,10 @@ pub enum Refusal {
     #[n(20)]
     #[error("not readable at its source")]
     Unreadable,
+    /// The writer of the envelope is not on the list of the team's writers.
+    #[n(21)]
+    #[error("the writer is not on the team's list")]
+    NotWriter,
 }
 
 type Wrong = minicbor::decode::Error;

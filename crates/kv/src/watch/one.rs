@@ -125,7 +125,7 @@ impl Watch {
         self.bytes = self.seen.iter().map(Envelope::encoded_len).sum();
         let (key, digest) = (self.key, self.seen.digest());
         self.known.add(digest);
-        let reading = Reading::of(&self.seen, wall);
+        let reading = Reading::of(&core.local.teams.readable(&self.seen), wall);
         let first_end = reading.values.iter().map(|value| value.expires).min();
         let left = first_end.map(|end| end.since(wall).max(Duration::from_millis(1)));
         self.expires_at = left.map(|left| now + left);

@@ -54,7 +54,11 @@ fn ids_and_keys_are_frozen() {
     assert_eq!(Space::Team(id).key(&name).expect("a key").to_string(), FROZEN[2]);
 }
 
-const FROZEN: [&str; 3] = ["134436b2b671c3c1136b13bd9ac0f378e0ab857fe063e41ad485e0921ecf033f", "dfd9a150b2d93c82f142f12c4067741106d129c39fd23336626012189d98f69c", "8ce8a6a5310edfdcd9f4e08553ebe14ad464f3bab4c93496f91ea1db76099f5e"];
+const FROZEN: [&str; 3] = [
+    "134436b2b671c3c1136b13bd9ac0f378e0ab857fe063e41ad485e0921ecf033f",
+    "dfd9a150b2d93c82f142f12c4067741106d129c39fd23336626012189d98f69c",
+    "8ce8a6a5310edfdcd9f4e08553ebe14ad464f3bab4c93496f91ea1db76099f5e",
+];
 
 /// Frozen: a change here is a new version of lists (docs/protocol.md).
 #[test]
