@@ -218,8 +218,8 @@ impl From<CommandError> for Problem {
             }
             CommandError::LostOwn => Self::forbidden("lostOwn", detail).hint(NEW_IDENTITY),
             CommandError::PutOut => Self::forbidden("putOut", detail).hint(NEW_TICKET),
-            CommandError::NotWriter { owner, .. } => Self::forbidden("notWriter", detail)
-                .hint(format!("ask the owner {owner} to add it with potluck team add")),
+            CommandError::NotWriter { .. } => Self::forbidden("notWriter", detail)
+                .hint("ask the owner to add it with potluck team add"),
             CommandError::NoTeam(_) => Self::absent(detail)
                 .hint("check the id; its owner creates a team with potluck team create"),
             CommandError::Refused(refusal) => of_refusal(refusal, detail),

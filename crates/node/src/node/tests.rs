@@ -4,6 +4,7 @@ mod addresses;
 mod files;
 mod kinds;
 mod table;
+mod teams;
 
 use std::time::Duration;
 
