@@ -14,7 +14,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Run a node and join others", &["up", "invite", "join", "leave", "revoke", "network"]),
     ("Keep records", &["put", "get", "watch", "del", "merge", "ls", "export", "import", "team"]),
     (
-        "Count and collect, at many nodes at once",
+        "Count and collect at many nodes at once",
         &["incr", "set-add", "set-remove", "map-set", "map-unset"],
     ),
     ("Pass messages", &["pub", "sub"]),

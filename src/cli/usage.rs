@@ -10,12 +10,12 @@ Potluck, a network with no server. See it first:
   potluck demo          a real network on this machine, in front of your eyes
 Run a node and join others:
   potluck up [TICKET], invite, revoke ID, network show, join CONTACT, leave
-Keep records, pass messages:
-  potluck put NAME VALUE, get, del, merge, ls, export, import, pub, sub TOPIC
-Hand files around:
+Keep and change records, pass messages:
+  potluck put NAME VALUE, get, watch, del, merge, ls, export, import, team
+  potluck incr NAME, set-add, set-remove, map-set, map-unset, pub, sub TOPIC
+Hand files around, and see what happens (every command has --help):
   potluck share PATH, fetch LINK, search WORDS, files, unshare, pin, unpin, gc
-See what happens (every command has --help):
-  potluck status, members, peers, trace NAME, sim SCENARIO
+  potluck status, members, peers, trace NAME, verify DIR, sim SCENARIO
 ";
 
 /// One sentence for an error of the command line parser.

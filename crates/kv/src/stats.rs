@@ -10,7 +10,7 @@ potluck_base::statistics! {
         counter puts_written: u64,
         /// Operations on counters, sets and maps asked for.
         counter operations: u64,
-        /// Of these, operations that a replica was asked to carry out, for lack of room for a writer.
+        /// Operations that a replica was asked to carry out, for lack of room for a writer.
         counter operations_delegated: u64,
         /// Increments that were signed together with another one that waited for the same counter.
         counter operations_merged: u64,

@@ -32,9 +32,14 @@ fn reasons(mut script: Script) -> Vec<&'static str> {
 
 #[test]
 fn a_store_at_rest_sweeps_and_one_that_serves_makes_its_index() {
-    assert_eq!(reasons(Script::client()), ["own records", "expire"]);
-    let expected = ["index of fingerprints", "own records", "surplus", "expire"];
-    assert_eq!(reasons(Script::replica()), expected);
+    let sorted = |script| {
+        let mut reasons = reasons(script);
+        reasons.sort_unstable();
+        reasons
+    };
+    assert_eq!(sorted(Script::client()), ["expire", "own records"]);
+    let serving = ["expire", "index of fingerprints", "own records", "surplus"];
+    assert_eq!(sorted(Script::replica()), serving);
 }
 
 #[test]
