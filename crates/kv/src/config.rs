@@ -216,13 +216,14 @@ impl Config {
 mod tests {
     use super::*;
 
+    fn check(change: fn(&mut Config)) -> Option<ConfigError> {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate().err()
+    }
+
     #[test]
     fn each_parameter_is_valid_up_to_its_limits() {
-        let check = |change: fn(&mut Config)| {
-            let mut config = Config::default();
-            change(&mut config);
-            config.validate().err()
-        };
         assert_eq!(check(|_| {}), None);
         for (valid, beyond, error) in [
             (
@@ -275,31 +276,33 @@ mod tests {
                     life: Duration::from_secs(300),
                 },
             ),
-            (|it| it.writers_max = 1, |it| it.writers_max = 0, ConfigError::Writers),
-            (
-                |it| it.writers_max = WRITERS_MAX,
-                |it| it.writers_max = WRITERS_MAX + 1,
-                ConfigError::Writers,
-            ),
-            (
-                |it| it.shared_writers_max = SHARED_WRITERS_MAX,
-                |it| it.shared_writers_max = SHARED_WRITERS_MAX + 1,
-                ConfigError::Writers,
-            ),
-            (|it| it.shared_writers_max = 1, |it| it.shared_writers_max = 0, ConfigError::Writers),
-            (
-                |it| it.context_entries_max = 1,
-                |it| it.context_entries_max = 0,
-                ConfigError::Writers,
-            ),
-            (
-                |it| it.context_entries_max = CONTEXT_ENTRIES_MAX,
-                |it| it.context_entries_max = CONTEXT_ENTRIES_MAX + 1,
-                ConfigError::Writers,
-            ),
         ] {
             assert_eq!(check(valid), None, "up to the limit of: {error}");
             assert_eq!(check(beyond), Some(error));
+        }
+    }
+
+    #[test]
+    fn the_limits_of_writers_and_contexts_are_those_of_the_format() {
+        for (valid, beyond) in [
+            (
+                (|it| it.writers_max = 1) as fn(&mut Config),
+                (|it| it.writers_max = 0) as fn(&mut Config),
+            ),
+            (|it| it.writers_max = WRITERS_MAX, |it| it.writers_max = WRITERS_MAX + 1),
+            (
+                |it| it.shared_writers_max = SHARED_WRITERS_MAX,
+                |it| it.shared_writers_max = SHARED_WRITERS_MAX + 1,
+            ),
+            (|it| it.shared_writers_max = 1, |it| it.shared_writers_max = 0),
+            (|it| it.context_entries_max = 1, |it| it.context_entries_max = 0),
+            (
+                |it| it.context_entries_max = CONTEXT_ENTRIES_MAX,
+                |it| it.context_entries_max = CONTEXT_ENTRIES_MAX + 1,
+            ),
+        ] {
+            assert_eq!(check(valid), None);
+            assert_eq!(check(beyond), Some(ConfigError::Writers));
         }
     }
 

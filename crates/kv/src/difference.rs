@@ -207,16 +207,16 @@ impl Difference {
 
     /// The store has read keys into its index.
     pub(crate) fn on_indexed(&mut self, core: &mut Core, now: Instant, reply: &StorageReply) {
-        match reply {
-            StorageReply::Indexed { more: true } => {
-                core.storage(StorageOp::Index { limit: INDEX_KEYS }, OpPurpose::Index);
-            }
-            StorageReply::Indexed { more: false } => {
-                self.index = Index::Made;
-                core.local.indexed = true;
-            }
+        let StorageReply::Indexed { more } = reply else {
             // The store failed.
-            _ => self.index = Index::At(now + INDEX_RETRY),
+            self.index = Index::At(now + INDEX_RETRY);
+            return;
+        };
+        if *more {
+            core.storage(StorageOp::Index { limit: INDEX_KEYS }, OpPurpose::Index);
+        } else {
+            self.index = Index::Made;
+            core.local.indexed = true;
         }
     }
 

@@ -39,11 +39,11 @@ mod teams;
 
 #[derive(Debug, Clone)]
 enum Operation {
-    Get(Get),
+    Get(Box<Get>),
     /// A read that waits for the end of an equal one, or shares one.
     SharedGet,
     Put(Box<PutOp>),
-    Inspect(Inspect),
+    Inspect(Box<Inspect>),
     Names(Box<Listing>),
     Local(Key),
 }
@@ -205,13 +205,21 @@ impl Kv {
             Command::Get { key, quorum } => {
                 core.stats.gets += 1;
                 if self.shared_reads.begins(SharedRead { key, quorum }, id) {
-                    Operation::Get(Get::start(core, now, id, key, ReadPurpose::Read(quorum)))
+                    Operation::Get(Box::new(Get::start(
+                        core,
+                        now,
+                        id,
+                        key,
+                        ReadPurpose::Read(quorum),
+                    )))
                 } else {
                     core.stats.gets_shared += 1;
                     Operation::SharedGet
                 }
             }
-            Command::Replicas { key } => Operation::Inspect(Inspect::start(core, now, id, key)),
+            Command::Replicas { key } => {
+                Operation::Inspect(Box::new(Inspect::start(core, now, id, key)))
+            }
             Command::Names(list) => match Listing::start(core, now, id, list) {
                 Some(listing) => Operation::Names(Box::new(listing)),
                 None => return,
@@ -273,7 +281,8 @@ impl Kv {
         if let Some(first) = sharing.next() {
             let purpose = ReadPurpose::Read(read.quorum);
             let get = Get::start(&mut self.core, now, first, read.key, purpose);
-            self.operations.insert(first, Operation::Get(get.shared_by(sharing.collect())));
+            self.operations
+                .insert(first, Operation::Get(Box::new(get.shared_by(sharing.collect()))));
         }
     }
 
@@ -312,7 +321,7 @@ impl Kv {
             Step::TurnOver => self.end_turn(now, key, id),
             Step::Conflict => {
                 let get = Get::start(&mut self.core, now, id, key, ReadPurpose::Conflict);
-                self.operations.insert(id, Operation::Get(get));
+                self.operations.insert(id, Operation::Get(Box::new(get)));
             }
             Step::Done => {
                 self.operations.remove(&id);
@@ -590,7 +599,8 @@ impl Machine for Kv {
         }
         self.read_teams(now);
         let reads = self.watches.take_started();
-        self.operations.extend(reads.into_iter().map(|(id, get)| (id, Operation::Get(get))));
+        self.operations
+            .extend(reads.into_iter().map(|(id, get)| (id, Operation::Get(Box::new(get)))));
         self.check_left(now);
     }
 

@@ -181,7 +181,7 @@ impl Renewal {
     /// be due again.
     fn may_read(&self) -> bool {
         let begins = self.from == Key::from_bytes([0; 32]);
-        self.queue.is_empty() && !self.scanning && !(begins && !self.under_way.is_empty())
+        self.queue.is_empty() && !self.scanning && (!begins || self.under_way.is_empty())
     }
 
     /// The pass begins at the first key. It stores all records again if the last one that did so began

@@ -90,7 +90,7 @@ impl Holder {
     }
 
     fn later(&mut self, span: Duration) {
-        self.now = self.now + span;
+        self.now += span;
     }
 
     /// Asks the holder to store an envelope, as the writer's node does.

@@ -158,21 +158,15 @@ fn merge_replica<B: Backend>(
     }
     let current = before.unwrap_or_else(|| Summary::empty(head));
     if let MergeAs::Ingress { writers_max, now } = how {
-        let others = current.writers - u16::from(held.is_some()).min(current.writers);
+        let others = current.writers.saturating_sub(u16::from(held.is_some()));
         // A provider has one value, which its next one always supersedes.
         let takes_place = outcome == Merged::New || head.space() != Space::Provider;
-        if outcome.changed()
-            && takes_place
-            && others >= writers_max
-            && (others >= WRITERS_KEPT_MAX || !has_place(txn, head, writers_max, now)?)
-        {
+        let many = outcome.changed() && takes_place && others >= writers_max;
+        if many && (others >= WRITERS_KEPT_MAX || !has_place(txn, head, writers_max, now)?) {
             return Ok(StorageReply::TooManyWriters);
         }
-        let follows = |(held, _): &(Envelope, usize)| succeeds(head, held.head(), now);
-        if let Some((held, _)) = held.as_ref().filter(|held| !follows(held))
-            && outcome == Merged::Newer
-        {
-            outcome = Merged::Forked(held.head().id());
+        if let Some((held, _)) = &held {
+            outcome = forked(outcome, head, held.head(), now);
         }
     }
     if !outcome.changed() {
@@ -198,6 +192,16 @@ fn merge_replica<B: Backend>(
     txn.set_summary(&key, before.as_ref(), Some(&after));
     write(txn, Place::Replica, head, bytes);
     Ok(StorageReply::Merged { outcome, digest: after.digest })
+}
+
+/// What became of an envelope that its writer's node stores: a newer one that does not follow from the one
+/// that is held shows that two machines write as one.
+fn forked(outcome: Merged, head: &SignedHead, held: &SignedHead, now: UnixMillis) -> Merged {
+    if outcome == Merged::Newer && !succeeds(head, held, now) {
+        Merged::Forked(held.id())
+    } else {
+        outcome
+    }
 }
 
 /// Whether the writer of `head` finds a place among the writers of the key.

@@ -25,32 +25,7 @@ impl Model {
     fn apply(&mut self, op: &StorageOp) -> StorageReply {
         match op {
             StorageOp::Merge { envelope, place: Place::Replica, how } => {
-                let state = self.replica.entry(envelope.head().key()).or_default();
-                let held = state.of(&envelope.head().writer());
-                if let MergeAs::Ingress { writers_max, now } = how {
-                    let max = usize::from(*writers_max);
-                    let head = envelope.head();
-                    let changes = held.is_none_or(|held| supersedes(head, held.head()));
-                    let others = state.len() - usize::from(held.is_some());
-                    let is_new = held.is_none();
-                    if changes
-                        && (is_new || head.space() != Space::Provider)
-                        && others >= max
-                        && !(is_new && make_way(state, head, max))
-                        && !state.has_place_for(envelope, max, *now)
-                    {
-                        return StorageReply::TooManyWriters;
-                    }
-                    let held = state.of(&envelope.head().writer()).map(HasHead::signed_head);
-                    let newer = held.filter(|held| supersedes(envelope.head(), held));
-                    if let Some(held) = newer.filter(|held| !succeeds(envelope.head(), held, *now))
-                    {
-                        let outcome = Merged::Forked(held.id());
-                        return StorageReply::Merged { outcome, digest: state.digest() };
-                    }
-                }
-                let outcome = state.merge(envelope.clone());
-                StorageReply::Merged { outcome, digest: state.digest() }
+                self.merge_replica(envelope, *how)
             }
             StorageOp::Merge { envelope, place: Place::Own, .. } => self.merge_own(envelope),
             StorageOp::Load { key, place: Place::Replica } => StorageReply::Loaded {
@@ -112,6 +87,34 @@ impl Model {
                 StorageReply::Removed
             }
         }
+    }
+
+    fn merge_replica(&mut self, envelope: &Envelope, how: MergeAs) -> StorageReply {
+        let state = self.replica.entry(envelope.head().key()).or_default();
+        let held = state.of(&envelope.head().writer());
+        if let MergeAs::Ingress { writers_max, now } = how {
+            let max = usize::from(writers_max);
+            let head = envelope.head();
+            let changes = held.is_none_or(|held| supersedes(head, held.head()));
+            let others = state.len() - usize::from(held.is_some());
+            let is_new = held.is_none();
+            if changes
+                && (is_new || head.space() != Space::Provider)
+                && others >= max
+                && !(is_new && make_way(state, head, max))
+                && !state.has_place_for(envelope, max, now)
+            {
+                return StorageReply::TooManyWriters;
+            }
+            let held = state.of(&envelope.head().writer()).map(HasHead::signed_head);
+            let newer = held.filter(|held| supersedes(envelope.head(), held));
+            if let Some(held) = newer.filter(|held| !succeeds(envelope.head(), held, now)) {
+                let outcome = Merged::Forked(held.id());
+                return StorageReply::Merged { outcome, digest: state.digest() };
+            }
+        }
+        let outcome = state.merge(envelope.clone());
+        StorageReply::Merged { outcome, digest: state.digest() }
     }
 
     /// A page of names in `commons`.

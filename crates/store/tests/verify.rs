@@ -118,7 +118,9 @@ fn each_kind_of_damage_is_found_and_named() {
     let mut broken = envelope.encode().to_vec();
     broken[700] ^= 1;
     let alone = [b"h", &[7; 32][..]].concat();
-    let cases: [(&[u8], Option<&[u8]>, &[Wrong]); 8] = [
+    /// A row, what is written there, and what is wrong then.
+    type Case<'a> = (&'a [u8], Option<&'a [u8]>, &'a [Wrong]);
+    let cases: [Case<'_>; 8] = [
         (&replica, Some(&forged), &[Wrong::Signature]),
         (&replica, Some(&broken), &[Wrong::Envelope, Wrong::Summary, Wrong::Expiry]),
         (&replica, None, &[Wrong::Summary, Wrong::Expiry, Wrong::Counters]),

@@ -39,7 +39,7 @@ pub(super) struct Credentials {
 /// The record store, on disk or in memory.
 pub(super) enum Store {
     Disk(Box<DiskStore>),
-    Memory(MemoryStore),
+    Memory(Box<MemoryStore>),
 }
 
 impl Store {
@@ -52,7 +52,7 @@ impl Store {
             }
             Self::Memory(mut store) => {
                 store.set_center(me);
-                Disk::start_in_memory(store)
+                Disk::start_in_memory(*store)
             }
         }
     }
@@ -86,7 +86,7 @@ pub(super) fn open_memory(settings: &Settings, clock: &Clock) -> Result<Kept, St
     let mut store = MemoryStore::in_memory();
     store.set_disk_bytes(settings.store.disk_bytes);
     store.set_quotas(&settings.store.quotas);
-    let store = Store::Memory(store);
+    let store = Store::Memory(Box::new(store));
     let remembered = Vec::new();
     Ok(Kept { identity, former: None, network, credentials, remembered, store, blobs: None })
 }

@@ -54,7 +54,13 @@ impl Kv {
         self.core.stats.team_lists_read += 1;
         let read = SharedRead { key, quorum: None };
         let operation = if self.shared_reads.begins(read, id) {
-            Operation::Get(Get::start(&mut self.core, now, id, key, ReadPurpose::Read(None)))
+            Operation::Get(Box::new(Get::start(
+                &mut self.core,
+                now,
+                id,
+                key,
+                ReadPurpose::Read(None),
+            )))
         } else {
             Operation::SharedGet
         };

@@ -119,10 +119,8 @@ impl PutOp {
         let delegated = delegation.ask_next(core);
         let was_refused = matches!(self.stage, Stage::Storing(_));
         self.stage = Stage::Delegated(Box::new(delegation));
-        match self.after_delegation(core, delegated, was_refused) {
-            Step::Wait if was_refused => Step::TurnOver,
-            step => step,
-        }
+        let step = self.after_delegation(core, delegated, was_refused);
+        if was_refused && step == Step::Wait { Step::TurnOver } else { step }
     }
 
     /// Takes the answer of the replica that was asked to carry the operation out.

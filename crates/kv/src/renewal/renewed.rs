@@ -93,7 +93,7 @@ fn superseded(heads: &State<SignedHead>, own: &SignedHead, wall: UnixMillis) -> 
     let mut covered = Context::new();
     let others = heads.iter().filter(|it| it.writer() != own.writer() && it.expires() > wall);
     others.for_each(|other| covered.join(other.context()));
-    let dots = own.values().iter().map(|value| value.dot());
+    let dots = own.values().iter().map(potluck_record::ValueEntry::dot);
     dots.filter(|dot| covered.covers(&own.writer(), *dot)).max().unwrap_or_default()
 }
 
@@ -103,7 +103,11 @@ fn covered_until(heads: &State<SignedHead>, own: &SignedHead) -> UnixMillis {
     let others = heads.iter().filter(|it| it.writer() != own.writer());
     let covered = others.flat_map(|other| {
         let covers = |dot| own.context().covers(&other.writer(), dot);
-        other.values().iter().filter(move |it| covers(it.dot())).map(|it| it.expires())
+        other
+            .values()
+            .iter()
+            .filter(move |it| covers(it.dot()))
+            .map(potluck_record::ValueEntry::expires)
     });
     covered.max().unwrap_or_default()
 }

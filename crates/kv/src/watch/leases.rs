@@ -1,5 +1,6 @@
 //! The leases of one watch: at which holders, until when, and what each holder has said.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -190,10 +191,9 @@ impl Leases {
             self.drop_lease(core, &id);
         }
         for peer in chosen {
-            if !self.held.contains_key(&peer.id) {
+            if let Entry::Vacant(place) = self.held.entry(peer.id) {
                 let word = Word::default();
-                let lease = Lease { peer, until: None, renew_at: now, asking: true, word };
-                self.held.insert(peer.id, lease);
+                place.insert(Lease { peer, until: None, renew_at: now, asking: true, word });
                 self.ask(
                     core,
                     peer,

@@ -315,7 +315,7 @@ fn a_replica_reports_its_own_changes_without_a_read() {
     let stored =
         StorageReply::Merged { outcome: Merged::New, digest: digest(std::slice::from_ref(&b)) };
     script.play([
-        step("a writer stores", Asked(8, store(&[b.clone()])), &["merge replica: b"]),
+        step("a writer stores", Asked(8, store(std::slice::from_ref(&b))), &["merge replica: b"]),
         step("it is durable", Outcome(Place::Replica, stored), &["load replica", "respond stored"]),
     ]);
     let did = script.give(Loads(Place::Replica, vec![b]));

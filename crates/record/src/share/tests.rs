@@ -132,10 +132,46 @@ impl Expected {
         }
     }
 
+    /// What a reader of all messages sees.
+    fn folded(&self, kind: Kind, writers: &[Writer]) -> Folded {
+        match kind {
+            Kind::Counter => Folded::Counter(self.count),
+            Kind::Set => Folded::Set(self.alive().map(|(_, _, name, _)| name.clone()).collect()),
+            _ => {
+                let mut alive: Vec<_> = self.alive().collect();
+                alive.sort_by_key(|(writer, dot, ..)| (*dot, writers[*writer].me()));
+                let fields = alive.into_iter();
+                Folded::Map(
+                    fields
+                        .map(|(_, _, name, value)| (name.clone(), value.clone().into()))
+                        .collect(),
+                )
+            }
+        }
+    }
+
     fn alive(&self) -> impl Iterator<Item = &(usize, Dot, String, String)> {
         let all = self.additions.iter().enumerate();
         all.filter(|(index, _)| !self.gone.contains(index)).map(|(_, addition)| addition)
     }
+}
+
+/// The operation of an action, for the kinds that have it.
+fn operation(kind: Kind, step: usize, action: &Action) -> Option<Operation> {
+    Some(match action {
+        Action::Count(by) if kind == Kind::Counter => Operation::Count(*by),
+        Action::Add(it) if kind == Kind::Set => Operation::AddElements(vec![name(*it)]),
+        Action::Add(it) if kind == Kind::Map => {
+            Operation::SetField { field: name(*it), value: step.to_string().into() }
+        }
+        Action::Remove(it) if kind == Kind::Set => Operation::RemoveElements(vec![name(*it)]),
+        Action::Remove(it) if kind == Kind::Map => Operation::UnsetField { field: name(*it) },
+        Action::Arrive(_) | Action::Count(_) | Action::Add(_) | Action::Remove(_) => return None,
+    })
+}
+
+fn name(number: u8) -> String {
+    format!("e{number}")
 }
 
 /// Plays a history on records of one kind and checks what all messages together make.
@@ -144,42 +180,28 @@ fn play(kind: Kind, history: &[(usize, Action)], order: &[usize]) -> Result<(), 
     let (mut sent, mut expected) = (Vec::<Envelope>::new(), Expected::default());
     for (step, (writer, action)) in history.iter().enumerate() {
         let writer = *writer;
-        let name = |number: &u8| format!("e{number}");
-        let operation = match action {
-            Action::Arrive(which) => {
-                if !sent.is_empty() {
-                    let envelope = sent[which % sent.len()].clone();
-                    writers[writer].state.merge(envelope);
-                }
-                continue;
-            }
-            Action::Count(by) if kind == Kind::Counter => {
-                expected.count += i128::from(*by);
-                Operation::Count(*by)
-            }
-            Action::Add(it) if kind == Kind::Set => Operation::AddElements(vec![name(it)]),
-            Action::Add(it) if kind == Kind::Map => {
-                let value = step.to_string().into();
-                Operation::SetField { field: name(it), value }
-            }
-            Action::Remove(it) if kind == Kind::Set => Operation::RemoveElements(vec![name(it)]),
-            Action::Remove(it) if kind == Kind::Map => Operation::UnsetField { field: name(it) },
-            _ => continue,
-        };
+        if let Action::Arrive(which) = action
+            && !sent.is_empty()
+        {
+            let envelope = sent[which % sent.len()].clone();
+            writers[writer].state.merge(envelope);
+        }
+        let Some(operation) = operation(kind, step, action) else { continue };
         match action {
-            Action::Remove(it) => expected.remove(&writers, writer, &name(it)),
-            Action::Add(it) if kind == Kind::Map => expected.remove(&writers, writer, &name(it)),
-            _ => {}
+            Action::Count(by) => expected.count += i128::from(*by),
+            Action::Remove(it) => expected.remove(&writers, writer, &name(*it)),
+            Action::Add(it) if kind == Kind::Map => expected.remove(&writers, writer, &name(*it)),
+            Action::Add(_) | Action::Arrive(_) => {}
         }
         let envelope = writers[writer].operate(&operation).expect("within the limits");
         if let Action::Add(it) = action {
             // A writer keeps its last addition of an element.
             for (index, (by, _, added, _)) in expected.additions.iter().enumerate() {
-                if *by == writer && *added == name(it) {
+                if *by == writer && *added == name(*it) {
                     expected.gone.insert(index);
                 }
             }
-            let addition = (writer, envelope.head().dot(), name(it), step.to_string());
+            let addition = (writer, envelope.head().dot(), name(*it), step.to_string());
             expected.additions.push(addition);
         }
         sent.push(envelope);
@@ -203,20 +225,7 @@ fn play(kind: Kind, history: &[(usize, Action)], order: &[usize]) -> Result<(), 
         prop_assert!(sent.is_empty());
         return Ok(());
     };
-    let right = match kind {
-        Kind::Counter => Folded::Counter(expected.count),
-        Kind::Set => Folded::Set(expected.alive().map(|(_, _, name, _)| name.clone()).collect()),
-        _ => {
-            let mut fields = BTreeMap::new();
-            let mut alive: Vec<_> = expected.alive().collect();
-            alive.sort_by_key(|(writer, dot, ..)| (*dot, writers[*writer].me()));
-            for (_, _, name, value) in alive {
-                fields.insert(name.clone(), Bytes::from(value.clone()));
-            }
-            Folded::Map(fields)
-        }
-    };
-    prop_assert_eq!(found, right);
+    prop_assert_eq!(found, expected.folded(kind, &writers));
     Ok(())
 }
 

@@ -340,7 +340,7 @@ fn dead_providers_keep_no_living_one_out() {
 impl MemoryStore {
     /// Rows of the index of names.
     pub(crate) fn name_rows(&self) -> usize {
-        self.backend.range(b"n", b"o").filter(|row| row.is_ok()).count()
+        self.backend.range(b"n", b"o").filter(Result::is_ok).count()
     }
 
     /// Makes of the rows those of a version that had no index of names.
