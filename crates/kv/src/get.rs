@@ -260,8 +260,15 @@ impl Get {
 
     /// Ends the read after the list was read, or could not be.
     pub(crate) fn on_list(&mut self, core: &mut Core, now: Instant) {
+        let known = self.waits_for().is_none_or(|team| core.local.teams.is_known(&team));
         self.list = List::Read;
-        self.conclude(core, now);
+        if known {
+            self.conclude(core, now);
+        } else {
+            // Without the list no value can be told from one of a stranger, and "absent" would be untrue.
+            let needed = self.quorum().unwrap_or_else(|| core.read_quorum());
+            self.fail(core, CommandError::TooFewAnswers { answers: 0, needed });
+        }
     }
 
     fn conclude(&mut self, core: &mut Core, now: Instant) {

@@ -115,6 +115,11 @@ impl TeamLists {
         self.known.peek(team).is_some_and(|known| now.since(known.read_at) < LETS_IN_FOR)
     }
 
+    /// Whether the list was read, or found absent, since it was last forgotten.
+    pub(crate) fn is_known(&self, team: &TeamId) -> bool {
+        self.known.peek(team).is_some()
+    }
+
     /// The part of a state that readers see: without writers that are not on the team's list.
     pub(crate) fn readable<'a, E: HasHead + Clone>(
         &self,

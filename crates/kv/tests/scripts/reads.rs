@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use potluck_base::UnixMillis;
-use potluck_kv::Config;
-use potluck_record::{Place, StorageFailure};
+use potluck_kv::{Command, CommandId, Config, Input};
+use potluck_record::{Place, Space, StorageFailure, TeamId};
 
 use crate::samples::{
-    MINUTE, WALL, config, dated, digest, envelope, new, new_texts, old, page, value,
+    MINUTE, WALL, config, dated, digest, envelope, identity, new, new_texts, old, page, value,
 };
 use crate::script::{
     Given::{
-        Claims, Ends, EndsLast, Fails, Finds, Get, Loads, LoadsLast, Merges, Page, Silent, Strict,
-        Unknowing, Until,
+        Claims, Ends, EndsLast, Fails, Finds, Get, Loads, LoadsLast, Merges, Other, Page, Silent,
+        Strict, Unknowing, Until,
     },
     Script, step,
 };
@@ -74,6 +74,33 @@ fn the_fifth_equal_read_waits_and_shares_the_next_one() {
     ]);
     let stats = script.kv.stats();
     assert_eq!((stats.gets, stats.gets_shared, stats.commands_active), (7, 2, 4));
+}
+
+#[test]
+fn a_record_of_a_team_whose_list_cannot_be_read_is_unknown_and_not_absent() {
+    let team = TeamId::of(&identity(1).public_key(), "crew");
+    let held = || vec![envelope(8, "theirs", |draft| draft.space = Space::Team(team))];
+    let key = held()[0].head().key();
+    let begins = ["load replica", "load own", "look up 3 for get"];
+    let mut script = Script::client();
+    let get = Command::Get { key, quorum: None };
+    let mut waits = vec!["stop looking"];
+    waits.extend(begins);
+    script.play([
+        step("it reads", Other(Input::Command { id: CommandId(1), command: get }), &begins),
+        step("no replica here", Loads(Place::Replica, vec![]), NONE),
+        step("nothing written here", Loads(Place::Own, vec![]), NONE),
+        step("one has it", Finds(1, held()), NONE),
+        step("two have it, and the list is read", Finds(2, held()), &waits),
+        step("no list here", Loads(Place::Replica, vec![]), NONE),
+        step("none written here", Loads(Place::Own, vec![]), NONE),
+        step(
+            "no node answers for the list",
+            EndsLast(vec![]),
+            &["reply 1: only 0 of the 2 replicas needed answered"],
+        ),
+    ]);
+    assert_eq!(script.kv.stats().commands_active, 0);
 }
 
 #[test]
