@@ -23,6 +23,9 @@ pub const WRITERS_MAX: u16 = 32;
 /// envelope gives up its place among the writers and stays until it expires. Raising it lets more nodes take
 /// turns at one record within its life, and makes its state, which a read of a stale replica fetches, larger.
 pub const WRITERS_KEPT_MAX: u16 = 1024;
+/// Bytes of a key's envelopes from which no further writer beyond the limit of writers is let in: what
+/// [`WRITERS_MAX`] writers can have at most, so that superseded envelopes make no state larger than that.
+pub const STATE_BYTES_MAX: u64 = WRITERS_MAX as u64 * ENVELOPE_BYTES_MAX as u64;
 /// Largest encoded head: name, context and value entries together with their framing.
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Largest encoded envelope.

@@ -20,8 +20,8 @@ use crate::txn::{Fault, Txn};
 /// Bytes of envelopes that are read for one page: a page of large records ends early, and so occupies the
 /// store about as long as one of small records. Raising it makes pages of large records longer.
 const PAGE_BYTES_READ_MAX: u64 = 2 << 20;
-/// Envelopes that are read for one commit while the index is built, so many that the commits cost little
-/// and so few that they take little memory.
+/// Envelopes that are read for one commit while the index is built. Raising it makes fewer commits and takes
+/// more memory.
 const BUILT_AT_ONCE: usize = 4096;
 
 /// Enters the name of a record whose first envelope this is.

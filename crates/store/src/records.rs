@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use potluck_base::{Key, PublicKey, UnixMillis};
-use potluck_record::limits::WRITERS_KEPT_MAX;
+use potluck_record::limits::{STATE_BYTES_MAX, WRITERS_KEPT_MAX};
 use potluck_record::state::{succeeds, supersedes};
 use potluck_record::{
     Envelope, EnvelopeId, MergeAs, Merged, Place, Prefix, SignedHead, Space, State, StateDigest,
@@ -162,7 +162,9 @@ fn merge_replica<B: Backend>(
         // A provider has one value, which its next one always supersedes.
         let takes_place = outcome == Merged::New || head.space() != Space::Provider;
         let many = outcome.changed() && takes_place && others >= writers_max;
-        if many && (others >= WRITERS_KEPT_MAX || !has_place(txn, head, writers_max, now)?) {
+        // Rows of a key end somewhere; a writer that has one may merge the key in any case.
+        let full = others >= WRITERS_KEPT_MAX || current.bytes >= STATE_BYTES_MAX;
+        if many && (full && outcome == Merged::New || !has_place(txn, head, writers_max, now)?) {
             return Ok(StorageReply::TooManyWriters);
         }
         if let Some((held, _)) = &held {

@@ -337,6 +337,47 @@ fn dead_providers_keep_no_living_one_out() {
     assert_eq!((reply, held.len() as u64), (StorageReply::TooManyWriters, most));
 }
 
+#[test]
+fn a_key_with_all_the_rows_it_may_have_is_merged_by_its_writers_and_lets_no_further_one_in() {
+    use potluck_record::limits::WRITERS_KEPT_MAX;
+    let network = NetworkId::new("test", Admission::Lab, None);
+    let now = UnixMillis(1);
+    let value = |writer: u16, dot: u64, context: Context| {
+        let mut seed = [9; 32];
+        seed[..2].copy_from_slice(&writer.to_be_bytes());
+        let (dot, expires) = (Dot::from_raw(dot), UnixMillis(1_000));
+        let draft = Draft {
+            space: Space::Commons,
+            name: Some(Name::new("n").expect("good name")),
+            kind: Kind::Siblings,
+            values: vec![(dot, expires, Bytes::from_static(b"v"))],
+            dot,
+            context,
+            expires,
+            certificate: None,
+        };
+        Envelope::sign(&Identity::from_seed(seed), &network, draft).expect("a good draft")
+    };
+    let mut store = MemoryStore::in_memory();
+    let rows = (0..=WRITERS_KEPT_MAX).map(|writer| value(writer, 5, Context::new()));
+    let repair =
+        |envelope| StorageOp::Merge { envelope, place: Place::Replica, how: MergeAs::Repair };
+    store.apply(&rows.map(repair).collect::<Vec<_>>());
+    let mut put = |envelope| {
+        let how = MergeAs::Ingress { writers_max: 32, now };
+        store.apply(&[StorageOp::Merge { envelope, place: Place::Replica, how }]).remove(0)
+    };
+    let mut all = Context::new();
+    all.raise_floor(Dot::from_raw(5));
+    let further = value(WRITERS_KEPT_MAX + 1, 6, all.clone());
+    assert_eq!(put(further), StorageReply::TooManyWriters);
+    let merged = put(value(0, 6, all.clone()));
+    assert!(matches!(merged, StorageReply::Merged { outcome: Merged::Newer, .. }), "{merged:?}");
+    // A writer that was superseded merges too: it finds one other with a value.
+    let merged = put(value(1, 7, all));
+    assert!(matches!(merged, StorageReply::Merged { outcome: Merged::Newer, .. }), "{merged:?}");
+}
+
 impl MemoryStore {
     /// Rows of the index of names.
     pub(crate) fn name_rows(&self) -> usize {
