@@ -24,7 +24,7 @@ pub enum Gap {
     /// None, as far as the holders know.
     #[default]
     None,
-    /// At least so many: they followed each other faster than they were read.
+    /// At least this number: they followed each other faster than they were read.
     AtLeast(u64),
     /// Perhaps some: the watch was without enough leases for a time.
     Unknown,

@@ -56,7 +56,7 @@ impl PutOp {
         self.prepare(core)
     }
 
-    /// Whether so many writers were read that this one, if it is new, would not get a place everywhere.
+    /// Whether the number of writers that were read leaves no certain place for this one, if it is new.
     fn is_crowded(&self, core: &Core) -> bool {
         let Work::Apply { apply, .. } = &self.work else { return false };
         let (heads, me) = (self.survey.state(), core.identity.public_key());
