@@ -162,9 +162,8 @@ fn merge_replica<B: Backend>(
         // A provider has one value, which its next one always supersedes.
         let takes_place = outcome == Merged::New || head.space() != Space::Provider;
         let many = outcome.changed() && takes_place && others >= writers_max;
-        // Rows of a key end somewhere; a writer that has one may merge the key in any case.
-        let full = others >= WRITERS_KEPT_MAX || current.bytes >= STATE_BYTES_MAX;
-        if many && (full && outcome == Merged::New || !has_place(txn, head, writers_max, now)?) {
+        let full = outcome == Merged::New && is_full(&current);
+        if many && (full || !has_place(txn, head, writers_max, now)?) {
             return Ok(StorageReply::TooManyWriters);
         }
         if let Some((held, _)) = &held {
@@ -194,6 +193,12 @@ fn merge_replica<B: Backend>(
     txn.set_summary(&key, before.as_ref(), Some(&after));
     write(txn, Place::Replica, head, bytes);
     Ok(StorageReply::Merged { outcome, digest: after.digest })
+}
+
+/// Whether a key has all the rows, or all the bytes, that it may have where writers store beyond its limit of
+/// writers. A writer that has a row there may merge the key in any case.
+const fn is_full(summary: &Summary) -> bool {
+    summary.writers >= WRITERS_KEPT_MAX || summary.bytes >= STATE_BYTES_MAX
 }
 
 /// What became of an envelope that its writer's node stores: a newer one that does not follow from the one
