@@ -103,7 +103,7 @@ impl Difference {
         usize::from(self.session.is_some())
     }
 
-    /// The source of session keys. Its seed is a signature, which nobody else can make, and the time.
+    /// The source of session keys. Its seed is a signature, which no other node can make, and the time.
     fn rng(&mut self, core: &Core) -> &mut Rng {
         self.rng.get_or_insert_with(|| {
             let mut text = b"potluck keys of comparisons ".to_vec();

@@ -8,8 +8,8 @@
 //! ([`PutOp::rewrite`](crate::put::PutOp::rewrite)) that reads the current heads first, so a value that
 //! another writer has superseded or deleted is not renewed. It goes over the own records in order of
 //! keys, a page at a time: neighbouring keys follow each other, and memory does not grow with their
-//! number. No position is saved: a record that was renewed is not due, so a node that restarts skips it
-//! at the price of reading its head, and each run begins at another key.
+//! number. No position is saved: a record that was renewed is not due, so a node that restarts begins at the
+//! first key and skips such a record at the price of reading its head.
 //!
 //! With a republish interval every own record is also stored again, unchanged, once in each interval.
 //!

@@ -145,7 +145,7 @@ impl Watches {
             }
             None => watch.waiting = waiting.clone(),
         }
-        // Those who wait for the first read have it as their reply.
+        // Commands that wait for the first read have it as their reply.
         if let Some(change) = change.filter(|_| waiting.is_empty()) {
             core.stats.watch_changes += 1;
             core.outbox.push_back(Output::Changed(change));

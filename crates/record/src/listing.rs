@@ -120,7 +120,7 @@ impl NamedState {
         self.values > 0
     }
 
-    /// The rest of the fields makes the order total, so that it does not matter who was asked first.
+    /// The rest of the fields makes the order total, so that it does not matter which node was asked first.
     fn rank(&self) -> (Dot, u128, u32, u64, UnixMillis, u8) {
         (self.newest, self.dots, self.values, self.bytes, self.expires, self.kind.number())
     }
