@@ -10,6 +10,7 @@ pub mod address;
 pub mod blob;
 pub mod bounded;
 pub mod contact;
+pub mod defences;
 pub mod diversity;
 pub mod granules;
 mod hex;
@@ -34,6 +35,7 @@ pub use address::{
 pub use blob::{BlobId, Division, GROUP_BYTES};
 pub use bounded::BoundedQueue;
 pub use contact::{ADDRESSES_MAX, Address, Addresses, Contact, ContactError, Peer};
+pub use defences::Defences;
 pub use diversity::spread_out;
 pub use granules::GranuleSet;
 pub use id::{BucketIndex, Distance, IdError, Key, NodeId, Salt, SaltError};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use potluck_base::Defences;
 use potluck_record::limits::{
     CONTEXT_ENTRIES_MAX, LIFE_DEFAULT, SHARED_WRITERS_MAX, VALUE_BYTES_MAX, WRITERS_MAX,
     writers_max,
@@ -73,6 +74,8 @@ pub struct Config {
     pub read_repairs_max: usize,
     /// Parameters of watches.
     pub watch: WatchConfig,
+    /// The defences that are on: all of them, except in tests that show what one is for.
+    pub defences: Defences,
 }
 
 impl Config {
@@ -120,6 +123,7 @@ impl Default for Config {
             leave_deadline: Duration::from_secs(5),
             read_repairs_max: 3,
             watch: WatchConfig::default(),
+            defences: Defences::default(),
         }
     }
 }
