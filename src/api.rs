@@ -6,6 +6,7 @@ mod admission;
 mod files;
 mod gossip;
 mod keys;
+mod reload;
 mod settings;
 mod teams;
 mod watch;
@@ -31,6 +32,7 @@ pub(crate) use gossip::{
 };
 pub(crate) use watch::WatchChange;
 
+pub(crate) use reload::{ChangedKey, LogLevels, LogView, Reloaded};
 pub(crate) use settings::{NetworkSettings, Setting, SettingRequest};
 pub(crate) use teams::{EquivocationProof, Team, TeamRequest, TeamWriter};
 
@@ -179,6 +181,9 @@ pub(crate) struct Status {
     pub(crate) version: String,
     /// Since the start.
     pub(crate) uptime_seconds: u64,
+    /// Keys of the configuration that were changed since the start and wait for a restart.
+    #[serde(default)]
+    pub(crate) restart_needed: Vec<String>,
     /// `ok`, `degraded` or `offline`.
     pub(crate) health: String,
     /// Why not quite, one sentence each with what to do, the worst first.

@@ -6,6 +6,7 @@ mod gossip;
 mod groups;
 mod kinds;
 mod names;
+mod service;
 mod teams;
 mod usage;
 mod watch;
@@ -16,6 +17,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::sim::seeds::Seeds;
+use crate::log::Form;
 use crate::out::Out;
 
 pub(crate) use admission::{InviteArgs, KeyCommand, NetworkArgs, NetworkCommand, RevokeArgs};
@@ -24,6 +26,7 @@ pub(crate) use gossip::{PubArgs, SearchArgs, SubArgs};
 pub(crate) use groups::{command, parse};
 pub(crate) use kinds::{ElementsArgs, IncrArgs, MapSetArgs, MapUnsetArgs};
 pub(crate) use names::{ExportArgs, ImportArgs, LsArgs};
+pub(crate) use service::{ManArgs, ServiceArgs, ServiceCommand, ServiceKind};
 pub(crate) use teams::{TeamArgs, TeamCommand, TeamMemberArgs};
 pub(crate) use usage::{OVERVIEW, failure_of};
 pub(crate) use watch::WatchArgs;
@@ -201,6 +204,12 @@ pub(crate) enum Command {
     /// Play a scenario of the simulator: the same protocol code in virtual time
     #[command(after_help = "Example: potluck sim partition --nodes 60 --seed 7")]
     Sim(SimArgs),
+    /// Print the file that runs a node as a service
+    #[command(after_help = service::SERVICE_EXAMPLES)]
+    Service(ServiceArgs),
+    /// Print the manual page of the program or of a command
+    #[command(after_help = "Example: potluck man put | man -l -")]
+    Man(ManArgs),
     /// Print completions for a shell
     #[command(
         after_help = "Example: potluck completions bash > ~/.local/share/bash-completion/completions/potluck"
@@ -253,14 +262,14 @@ pub(crate) struct VerifyArgs {
 }
 
 /// `up`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct UpArgs {
     /// A ticket of `potluck invite` (`-` reads it from stdin), or nodes to enter a lab network by:
     /// contacts, ip:port or name:port
     #[arg(value_name = "TICKET|CONTACT|IP:PORT|DNS:PORT")]
     pub(crate) entry: Vec<String>,
     /// A file with a ticket; POTLUCK_TICKET may hold one, too
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "POTLUCK_TICKET_FILE", hide_env = true)]
     pub(crate) ticket_file: Option<PathBuf>,
     /// Configuration file
     #[arg(long, value_name = "FILE")]
@@ -299,6 +308,16 @@ pub(crate) struct UpArgs {
     /// with the authority key
     #[arg(long)]
     pub(crate) new_identity: bool,
+    /// The form of the lines of the log on stderr
+    #[arg(
+        long,
+        value_enum,
+        value_name = "text|json",
+        default_value = "text",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub(crate) log: Form,
     /// Print the effective configuration with a comment for each key, and exit
     #[arg(long)]
     pub(crate) print_config: bool,
@@ -493,7 +512,7 @@ mod tests {
         let demo = OVERVIEW.find("potluck demo").expect("it names the demo");
         for command in Cli::command().get_subcommands() {
             let name = command.get_name();
-            if !["demo", "completions"].contains(&name) {
+            if !["demo", "completions", "man", "service"].contains(&name) {
                 let at = OVERVIEW.rfind(&format!(" {name}")).unwrap_or_default();
                 assert!(at > demo, "{name} is missing or stands before the demo");
             }

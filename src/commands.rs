@@ -19,6 +19,7 @@ mod progress;
 pub(crate) mod publish;
 pub(crate) mod put;
 pub(crate) mod search;
+pub(crate) mod service;
 mod settings;
 pub(crate) mod share;
 mod siblings;

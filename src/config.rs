@@ -6,6 +6,7 @@
 
 mod input;
 mod keys;
+mod live;
 mod load;
 mod print;
 
@@ -16,6 +17,7 @@ use potluck::Quotas;
 use potluck_base::{Admission, PublicKey};
 
 pub(crate) use input::{Input, shown};
+pub(crate) use live::{changed, take_live};
 pub(crate) use load::{Flag, load, nearest};
 pub(crate) use print::{to_json, to_toml};
 

@@ -13,6 +13,7 @@ mod config;
 mod demo;
 mod failure;
 mod http;
+mod log;
 mod nodes;
 mod out;
 mod place;
@@ -21,7 +22,7 @@ mod up;
 
 use std::process::ExitCode;
 
-use crate::cli::{Command, Global, OVERVIEW};
+use crate::cli::{Command, Global, OVERVIEW, ServiceCommand};
 use crate::failure::Failure;
 use crate::out::Out;
 
@@ -95,6 +96,10 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
         Command::Verify(args) => commands::verify::run(global, args),
         Command::Team(args) => commands::team::run(global, args),
         Command::Sim(args) => commands::sim::run(global, args),
+        Command::Service(args) => match args.command {
+            ServiceCommand::Print { kind } => commands::service::print(global, kind),
+        },
+        Command::Man(args) => commands::service::man(global, args.command.as_deref()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut cli::command(), "potluck", &mut script);

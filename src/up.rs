@@ -4,8 +4,10 @@
 //! when it is true; whatever ends the program, the data folder is left as a whole.
 
 mod host;
+mod notify;
 mod run;
 mod signals;
+mod source;
 mod start;
 pub(crate) mod ticket;
 mod token;
@@ -22,9 +24,12 @@ use crate::cli::{Global, UpArgs};
 use crate::commands::network::check_entries;
 use crate::config::{self, Flag, Input, Settings};
 use crate::failure::{Exit, Failure};
+use crate::log;
 use crate::place::DATA_DIR_VARIABLE;
 
 pub(crate) use signals::on_first_signal;
+
+use source::Source;
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &UpArgs) -> Result<(), Failure> {
@@ -33,17 +38,22 @@ pub(crate) fn run(global: &Global, args: &UpArgs) -> Result<(), Failure> {
     if args.print_config {
         return out.bytes(config::to_toml(&settings).as_bytes());
     }
-    let entering = Entering { ticket: ticket::of(args)?, new_identity: args.new_identity };
+    let entering = Entering {
+        ticket: ticket::of(args, start::is_new(&settings))?,
+        new_identity: args.new_identity,
+    };
     refuse(&settings, entering.ticket.is_some())?;
     let token = token::given(&settings)?;
     ticket::scrub(args);
     let with_parent = WithParent { exits: args.exit_with_stdin, scrap: args.scrap.clone() };
-    log(global.verbose);
+    log::start(args.log, global.verbose, env::var(log::LEVELS_VARIABLE).ok().as_deref())?;
+    let source = Source::new(args, global.token_file.as_deref());
+    let configured = Configured { settings, token, source };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
-    let result = runtime.block_on(run::run(out, settings, entering, token, &with_parent));
+    let result = runtime.block_on(run::run(out, configured, entering, &with_parent));
     // A thread may still wait for a line on stdin that never comes.
     runtime.shutdown_background();
     result
@@ -73,6 +83,15 @@ struct Entering {
     ticket: Option<Ticket>,
     /// Under a new identity.
     new_identity: bool,
+}
+
+/// What a node runs by.
+#[derive(Debug)]
+struct Configured {
+    settings: Settings,
+    token: token::Given,
+    /// Where both come from, to read them again.
+    source: Source,
 }
 
 /// The behaviour of a node when the process that started it is gone.
@@ -157,24 +176,6 @@ fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Result<Variable
         }
     }
     Ok(Variables { texts, data_dir })
-}
-
-/// Sends what the parts log to stderr.
-fn log(verbose: u8) {
-    use tracing_subscriber::filter::LevelFilter;
-    let level = match verbose {
-        0 => LevelFilter::WARN,
-        1 => LevelFilter::INFO,
-        2 => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
-    };
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .finish();
-    // Only a second call could fail, and there is one.
-    let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
 #[cfg(all(test, unix))]

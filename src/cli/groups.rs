@@ -108,7 +108,7 @@ mod tests {
         }
         let more = help.split(&format!("{OTHERS}:\n")).nth(1).expect("the last group");
         let more: Vec<&str> = more.lines().take_while(|line| !line.is_empty()).collect();
-        assert_eq!(more.len(), 2, "completions and help, and nothing else: {more:?}");
+        assert_eq!(more.len(), 4, "service, man, completions and help, and nothing else: {more:?}");
         assert!(help.find("  demo ") < help.find("  up "), "the demo comes first");
     }
 

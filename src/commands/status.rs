@@ -44,6 +44,12 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
     for reason in &status.reasons {
         out.line(format!("note     {reason}"))?;
     }
+    if !status.restart_needed.is_empty() {
+        let keys = status.restart_needed.join(", ");
+        out.line(format!(
+            "note     the configuration was changed; a restart is needed for {keys}"
+        ))?;
+    }
     if status.announced_in_turn {
         out.line(
             "note     too many files are shared to announce all at once; they are announced in turn, \

@@ -8,10 +8,17 @@ use super::Settings;
 use super::input::{Input, shown};
 use super::keys::{KEYS, Key};
 use crate::failure::{Exit, Failure};
+use crate::log::LEVELS_VARIABLE;
 
 /// Variables that are no configuration keys.
-const OTHER_VARIABLES: [&str; 4] =
-    ["POTLUCK_NODE", "POTLUCK_TOKEN_FILE", "POTLUCK_LINK", "POTLUCK_TICKET"];
+const OTHER_VARIABLES: [&str; 6] = [
+    "POTLUCK_NODE",
+    "POTLUCK_TOKEN_FILE",
+    "POTLUCK_LINK",
+    "POTLUCK_TICKET",
+    "POTLUCK_TICKET_FILE",
+    LEVELS_VARIABLE,
+];
 /// The largest configuration file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// How many letters of a variable may be wrong for it to be taken as a misspelt key.

@@ -175,7 +175,7 @@ pub(super) async fn network(State(app): State<Arc<App>>) -> Result<Response, Pro
         admission: network.admission.to_string(),
         id: network.id.to_string(),
         authority: network.authority.map(|key| key.to_string()),
-        authority_configured: app.settings().network.authority.is_some(),
+        authority_configured: app.live().settings.network.authority.is_some(),
         issuer: membership.is_some_and(potluck::Membership::is_issuer),
         certificate_expires_at: membership.map(|membership| rfc3339(membership.expires().0)),
         settings: super::settings::view(&settings),

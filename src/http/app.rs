@@ -17,15 +17,17 @@ use utoipa_axum::routes;
 
 use super::files::{self, JobTable, Places};
 use super::gossip::Rates;
-use super::guard::{Pass, Rules, token_needed};
+use super::guard::{Pass, token_needed};
+use super::live::{self, Configuration, Fresh, Live, Read};
 use super::metrics::HttpCounters;
 use super::problem::Problem;
 use super::{
     admin, admission, debug, events, gossip, health, inspect, keys, kinds, kv, members, metrics,
-    reply, search, settings, teams, topics, watches,
+    reload, reply, search, settings, teams, topics, watches,
 };
-use crate::config::Settings;
-use crate::failure::Exit;
+use crate::api::Reloaded;
+use crate::config::OnTerm;
+use crate::failure::{Exit, Failure};
 
 /// Longer than any command of the core takes, and shorter than a client's patience.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,9 +43,7 @@ pub(crate) enum StopReason {
 #[derive(Debug)]
 pub(crate) struct App {
     node: Node,
-    settings: Settings,
-    rules: Rules,
-    places: Places,
+    configuration: Configuration,
     jobs: Arc<JobTable>,
     rates: Rates,
     permits: Semaphore,
@@ -55,28 +55,52 @@ impl App {
     /// The API of `node`. The receiver of `stop` ends the program.
     pub(crate) fn new(
         node: Node,
-        settings: Settings,
-        rules: Rules,
+        fresh: Fresh,
+        read: Read,
         stop: watch::Sender<Option<StopReason>>,
     ) -> Self {
-        let permits = Semaphore::new(settings.limits.http_requests);
-        let places = Places::new(&settings, node.data_dir());
+        let permits = Semaphore::new(fresh.settings.limits.http_requests);
+        let configuration = Configuration::new(Live::new(fresh, node.data_dir()), read);
         let jobs = Arc::new(JobTable::kept_in(node.data_dir().join(layout::FETCHES)));
         let counters = HttpCounters::default();
         let rates = Rates::default();
-        Self { node, settings, rules, places, jobs, rates, permits, stop, counters }
+        Self { node, configuration, jobs, rates, permits, stop, counters }
     }
 
     pub(super) fn node(&self) -> &Node {
         &self.node
     }
 
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
+    /// What the node runs by now.
+    pub(super) fn live(&self) -> Arc<Live> {
+        self.configuration.live()
     }
 
-    pub(super) fn places(&self) -> &Places {
-        &self.places
+    pub(super) fn places(&self) -> Places {
+        self.live().places.clone()
+    }
+
+    /// The keys of the configuration that wait for a restart.
+    pub(super) fn waiting(&self) -> Vec<String> {
+        self.configuration.waiting()
+    }
+
+    /// What the node does when it is asked to stop.
+    pub(crate) fn on_term(&self) -> OnTerm {
+        self.live().settings.node.on_term
+    }
+
+    /// Reads the configuration again, and takes it as a whole or not at all.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) async fn reload(self: &Arc<Self>) -> Result<Reloaded, Failure> {
+        let app = Arc::clone(self);
+        // It reads files.
+        let read = tokio::task::spawn_blocking(move || app.configuration.reload(&app.node)).await;
+        let (reloaded, entries) = read.map_err(Failure::failed)??;
+        live::enter(&self.node, &entries).await;
+        Ok(reloaded)
     }
 
     pub(super) fn jobs(&self) -> &Arc<JobTable> {
@@ -92,7 +116,7 @@ impl App {
     }
 
     pub(super) fn value_bytes_max(&self) -> usize {
-        self.settings.protocol.kv.value_bytes_max
+        self.live().settings.protocol.kv.value_bytes_max
     }
 
     pub(super) fn tell_to_stop(&self) {
@@ -123,6 +147,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .routes(routes!(events::events))
         .routes(routes!(inspect::lookup))
         .routes(routes!(inspect::config))
+        .routes(routes!(reload::reload))
+        .routes(routes!(reload::view, reload::set_levels))
         .routes(routes!(admission::list, admission::invite))
         .routes(routes!(admission::cancel))
         .routes(routes!(admission::revoke))
@@ -243,7 +269,7 @@ struct Admitted<'a> {
 fn admit<'a>(app: &'a App, request: &Request) -> Result<Admitted<'a>, Problem> {
     let path = request.uri().path();
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let pass = app.rules.check(request.method(), route, request.headers())?;
+    let pass = app.live().rules.check(request.method(), route, request.headers())?;
     let only_here = (pass == Pass::FilesThatAreHere).then(|| file_in(path));
     if request.method() == Method::GET && matches!(path, "/healthz" | "/readyz") {
         return Ok(Admitted { _permit: None, only_here });

@@ -29,7 +29,7 @@ pub(super) async fn stats(State(app): State<Arc<App>>) -> Result<Response, Probl
     let link = &stats.node.link;
     let counters = [link.datagrams_in, link.datagrams_out, link.bytes_in, link.bytes_out];
     let rates = app.rates().since_before(Instant::now(), stats.uptime, counters);
-    let interval = app.settings().protocol.members.interval;
+    let interval = app.live().settings.protocol.members.interval;
     Ok(json(&shown(&stats, interval, rates)))
 }
 

@@ -22,7 +22,7 @@ use crate::config::{OpenPart, Settings};
 use crate::failure::Exit;
 
 /// The rules of one node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rules {
     hosts: Vec<String>,
     open: Vec<OpenPart>,

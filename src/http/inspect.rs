@@ -37,6 +37,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Response, Prob
         network: app.node().network().name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_seconds: status.uptime.as_secs(),
+        restart_needed: app.waiting(),
         health: status.health.health.as_str().to_owned(),
         reasons: status.health.sentences(),
         reason_codes: status.health.reasons.iter().map(|it| it.code.to_owned()).collect(),
@@ -84,5 +85,5 @@ pub(super) async fn lookup(
 #[utoipa::path(get, path = "/v1/config",
     responses((status = 200, description = "sections with their keys; null where nothing is set")))]
 pub(super) async fn config(State(app): State<Arc<App>>) -> Response {
-    json(&config::to_json(app.settings()))
+    json(&config::to_json(&app.live().settings))
 }

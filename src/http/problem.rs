@@ -168,7 +168,7 @@ impl From<potluck::Error> for Problem {
             potluck::Error::TopicRefused(refusal) => refusal.into(),
             potluck::Error::SearchRefused(error) => error.into(),
             other => {
-                tracing::error!(error = %other, "a command of the node failed in an unexpected way");
+                tracing::error!(code = "internal.command", error = %other, "a command of the node failed in an unexpected way");
                 Self::unexpected()
             }
         }

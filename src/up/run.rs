@@ -11,15 +11,17 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::signals::{Signals, stdin_closed};
+use super::signals::{Hangups, Signals, stdin_closed};
+use super::source::Source;
 use super::start::{is_new, start};
-use super::token::{self, Given};
-use super::{Entering, WithParent, waiting};
+use super::token::{self, Token};
+use super::{Configured, Entering, WithParent, notify, waiting};
 use crate::commands::admission::next_machine;
 use crate::config::{OnTerm, Settings};
 use crate::demo::FOLDER_PREFIX;
 use crate::failure::Failure;
-use crate::http::{self, App, Rules, StopReason};
+use crate::http::{self, App, Fresh, StopReason};
+use crate::log;
 use crate::nodes::{self, Entry, Written};
 use crate::out::Out;
 use crate::place::url_file;
@@ -45,13 +47,13 @@ enum Stop {
 /// Runs a node until it is asked to stop.
 pub(super) async fn run(
     out: Out,
-    settings: Settings,
+    configured: Configured,
     entering: Entering,
-    token: Given,
     parent: &WithParent,
 ) -> Result<(), Failure> {
-    let mut signals = Signals::take()
-        .map_err(|error| Failure::failed(format!("cannot take signals: {error}")))?;
+    let Configured { settings, token, source } = configured;
+    let cannot = |error| Failure::failed(format!("cannot take signals: {error}"));
+    let (mut signals, hangups) = Signals::of_a_node().map_err(cannot)?;
     let listener = http::bind(&settings).await?;
     let url = url_of(&listener)?;
     say_where_to_enter(out, &entering);
@@ -80,21 +82,25 @@ pub(super) async fn run(
             url_file.display()
         ));
     }
+    log::name_node(&node.node_id().to_string());
     let told = out.line(format!("contact {}", node.contact()));
     let (stop, mut stopping) = watch::channel(None);
-    let rules = Rules::new(&settings, token.as_ref().map(|token| token.text.as_str()));
-    let (on_term, connections) = (settings.node.on_term, settings.limits.http_connections);
-    let app = Arc::new(App::new(node.clone(), settings, rules, stop));
+    let connections = settings.limits.http_connections;
+    let app = app(&node, settings, token, source, stop);
     tokio::spawn(http::go_on_with_fetches(Arc::clone(&app)));
-    let server = http::serve(listener, app, connections);
+    let server = http::serve(listener, Arc::clone(&app), connections);
     let reason = match told.and_then(|()| out.line(format!("http {url}"))) {
         Err(unwritten) => Stop::Unheard(unwritten),
         Ok(()) => tokio::select! {
             reason = wait_for_stop(&node, &mut signals, &mut stopping, parent.exits) => reason,
             reason = say_when_ready(out, &node, is_new) => reason,
             never = waiting::for_company(out, &node) => never,
+            never = notify::alive(&node) => never,
+            never = reload_at(out, &app, hangups) => never,
         },
     };
+    notify::stopping();
+    let on_term = app.on_term();
     let result = tokio::select! {
         result = end(out, &node, on_term, &reason) => result,
         () = signals.next() => {
@@ -108,6 +114,41 @@ pub(super) async fn run(
         scrap(folder, node.data_dir());
     }
     result
+}
+
+/// The HTTP API of a node, which can read its configuration again.
+fn app(
+    node: &Node,
+    settings: Settings,
+    token: Option<Token>,
+    source: Source,
+    stop: watch::Sender<Option<StopReason>>,
+) -> Arc<App> {
+    let fresh = Fresh { settings, token: token.map(|token| token.text) };
+    let data_dir = node.data_dir().to_owned();
+    let read = Box::new(move |running: &Settings| source.read(running, &data_dir));
+    Arc::new(App::new(node.clone(), fresh, read, stop))
+}
+
+/// Reads the configuration again at each hangup; never ends by itself.
+async fn reload_at<T>(out: Out, app: &Arc<App>, mut hangups: Hangups) -> T {
+    loop {
+        hangups.next().await;
+        notify::reloading();
+        match app.reload().await {
+            Ok(reloaded) if reloaded.changed.is_empty() => {
+                out.note("configuration read again: nothing changed");
+            }
+            Ok(reloaded) => {
+                for key in reloaded.changed {
+                    let effect = if key.restart { "; takes effect after a restart" } else { "" };
+                    out.note(format!("{}: {} instead of {}{effect}", key.key, key.to, key.from));
+                }
+            }
+            Err(failure) => out.note(format!("the configuration stays as it was: {failure}")),
+        }
+        notify::ready();
+    }
 }
 
 /// Says in more detail which nodes are asked to let this one in.
@@ -220,6 +261,7 @@ fn url_of(listener: &TcpListener) -> Result<String, Failure> {
 /// Says that the node can be used, and how others get in; ends only if that cannot be said.
 async fn say_when_ready(out: Out, node: &Node, is_new: bool) -> Stop {
     if node.ready().await.is_ok() {
+        notify::ready();
         if let Err(unwritten) = out.line("ready") {
             return Stop::Unheard(unwritten);
         }

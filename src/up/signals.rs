@@ -1,6 +1,8 @@
 //! What asks a running program to stop.
 
 use std::io;
+#[cfg(unix)]
+use std::task::Poll;
 use std::thread;
 
 use crate::failure::Failure;
@@ -9,7 +11,27 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub(crate) struct Signals {
     #[cfg(unix)]
-    streams: [tokio::signal::unix::Signal; 3],
+    streams: Vec<tokio::signal::unix::Signal>,
+}
+
+/// Completes when a service asks the program to read its configuration again.
+#[derive(Debug)]
+pub(super) struct Hangups {
+    #[cfg(unix)]
+    stream: Option<tokio::signal::unix::Signal>,
+}
+
+impl Hangups {
+    /// The next request.
+    pub(super) async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(stream) = &mut self.stream
+            && stream.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
 }
 
 impl Signals {
@@ -20,12 +42,35 @@ impl Signals {
     #[cfg(unix)]
     pub(crate) fn take() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let streams = [
+        let streams = vec![
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
             signal(SignalKind::hangup())?,
         ];
         Ok(Self { streams })
+    }
+
+    /// Takes signals over from now on. SIGHUP is a request to read the configuration again, but on a
+    /// terminal it says that the terminal is gone, and the node stops as with SIGTERM.
+    ///
+    /// # Errors
+    /// The system does not let the program.
+    #[cfg(unix)]
+    pub(super) fn of_a_node() -> io::Result<(Self, Hangups)> {
+        use std::io::IsTerminal as _;
+        let mut signals = Self::take()?;
+        let on_terminal = io::stdin().is_terminal() || io::stderr().is_terminal();
+        let stream = if on_terminal { None } else { signals.streams.pop() };
+        Ok((signals, Hangups { stream }))
+    }
+
+    /// Takes signals over from now on.
+    ///
+    /// # Errors
+    /// Never here.
+    #[cfg(not(unix))]
+    pub(super) fn of_a_node() -> io::Result<(Self, Hangups)> {
+        Ok((Self {}, Hangups {}))
     }
 
     /// Takes signals over from now on.
@@ -40,12 +85,11 @@ impl Signals {
     /// The next request to stop.
     #[cfg(unix)]
     pub(crate) async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.streams;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
+        std::future::poll_fn(|context| {
+            let asked = self.streams.iter_mut().any(|it| it.poll_recv(context).is_ready());
+            if asked { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// The next request to stop.

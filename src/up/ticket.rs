@@ -27,12 +27,20 @@ pub(crate) fn is_ticket(word: &str) -> bool {
 /// The ticket that was given, if one was.
 ///
 /// # Errors
-/// Wrong usage: more than one, or one that is none.
-pub(super) fn of(args: &UpArgs) -> Result<Option<Ticket>, Failure> {
+/// Wrong usage: more than one, one that is none, or an empty file at the first start (`is_new`): later starts
+/// need no ticket, so a service may empty the file.
+pub(super) fn of(args: &UpArgs, is_new: bool) -> Result<Option<Ticket>, Failure> {
     let typed: Vec<&String> = args.entry.iter().filter(|word| is_ticket(word)).collect();
     let text = match (&typed[..], &args.ticket_file) {
         ([], None) => std::env::var(VARIABLE).ok().filter(|text| !text.trim().is_empty()),
-        ([], Some(path)) => Some(from_file(path)?),
+        ([], Some(path)) => {
+            let text = from_file(path)?;
+            if text.is_empty() && is_new {
+                let message = format!("{} is empty", path.display());
+                return Err(wrong(message).hint("put what potluck invite prints into it"));
+            }
+            Some(text).filter(|text| !text.is_empty())
+        }
         ([word], None) => Some(typed_or_stdin(word)?),
         _ => return Err(wrong("a node is in one network: give one ticket")),
     };

@@ -23,6 +23,7 @@ mod output;
 mod paths;
 mod process;
 mod records;
+mod service;
 mod settings;
 mod terminal;
 mod topics;

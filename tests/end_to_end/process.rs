@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -145,6 +146,8 @@ pub(crate) fn ended(child: Child) -> Run {
 pub(crate) struct Node {
     child: Child,
     lines: Receiver<String>,
+    /// Lines of the log that a person would have to act on.
+    errors: Arc<Mutex<Vec<String>>>,
     pub(crate) contact: String,
     pub(crate) url: String,
     pub(crate) data: PathBuf,
@@ -177,8 +180,10 @@ impl Node {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
+        let errors = errors_of(child.stderr.take().expect("piped"));
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         let (sender, lines) = channel();
         thread::spawn(move || {
@@ -187,6 +192,7 @@ impl Node {
         let mut node = Self {
             child,
             lines,
+            errors,
             contact: String::new(),
             url: String::new(),
             data: data.to_owned(),
@@ -245,6 +251,11 @@ impl Node {
         self.child.wait().expect("it ended");
     }
 
+    /// Accepts the lines of the log with level ERROR so far, which otherwise fail the test.
+    pub(crate) fn accept_errors(&self) -> Vec<String> {
+        std::mem::take(&mut self.errors.lock().expect("not poisoned"))
+    }
+
     /// Closes the node's stdin.
     pub(crate) fn close_stdin(&mut self) {
         drop(self.child.stdin.take());
@@ -266,7 +277,26 @@ impl Drop for Node {
         // It may have ended by itself, which is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let errors = self.accept_errors();
+        if !thread::panicking() {
+            assert!(errors.is_empty(), "lines of the log with level ERROR: {errors:#?}");
+        }
     }
+}
+
+/// Passes on what a node says on stderr, and keeps the lines with level ERROR.
+fn errors_of(stderr: ChildStderr) -> Arc<Mutex<Vec<String>>> {
+    let errors = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&errors);
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if line.contains(" ERROR ") || line.contains("\"level\":\"error\"") {
+                kept.lock().expect("not poisoned").push(line.clone());
+            }
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    });
+    errors
 }
 
 /// `up` on loopback with ports by the system; ends when its stdin closes.

@@ -3,6 +3,7 @@
 //! **Invariant:** a check is a function from what was read to findings. Reading the disk happens
 //! in [`workspace`] alone, so every check is tested on sources made up for it.
 
+mod codes;
 mod docs;
 mod layers;
 mod manifests;
@@ -65,6 +66,7 @@ fn check(workspace: &Workspace) -> Vec<Finding> {
     for source in sources {
         findings.extend(sizes::check(source));
         findings.extend(markers::check(source));
+        findings.extend(codes::check(source));
         findings.extend(parameters::check(source));
     }
     findings.sort();

@@ -188,7 +188,7 @@ impl Whereabouts {
         self.node.write().ways = ways;
         let contact = self.contact();
         if contact != before {
-            tracing::info!(%contact, ?addresses, "others reach this node elsewhere now");
+            tracing::info!(code = "address.changed", %contact, ?addresses, "others reach this node elsewhere now");
         }
     }
 }

@@ -320,15 +320,23 @@ impl<B: Backend> Owner<B> {
             stopped()
         });
         if !was_stopped && let Some(reason) = self.stopped() {
-            tracing::error!(reason, "the store stopped: nothing is acknowledged until a restart");
+            tracing::error!(
+                code = "store.stopped",
+                reason,
+                "the store stopped: nothing is acknowledged until a restart"
+            );
         }
         if !self.broken && was_healing != self.store.is_healing() {
             if was_healing {
                 tracing::info!(
+                    code = "store.healed",
                     "the store is whole again; other nodes have copies of what was lost"
                 );
             } else {
-                tracing::warn!("damage on the disk: the store writes its rows anew without it");
+                tracing::warn!(
+                    code = "store.damaged",
+                    "damage on the disk: the store writes its rows anew without it"
+                );
             }
         }
         self.show(RecordStore::counted);

@@ -289,6 +289,7 @@ impl Drive {
     fn tell(&self, event: Event) {
         if event == Event::IdentityElsewhere {
             tracing::warn!(
+                code = "identity.elsewhere",
                 "another machine runs with this node's identity, so this one writes and publishes \
                  nothing any more: start the copy again with potluck up --new-identity, then the \
                  original as it is"
@@ -297,6 +298,7 @@ impl Drive {
         if event == Event::LastResort {
             let names = self.dns_fallback.join(", ");
             tracing::warn!(
+                code = "entry.dnsFallback",
                 "no entry point and no node of the last run answers: asking DNS for {names} ([network] \
                  dns_fallback) until one does"
             );
@@ -315,7 +317,7 @@ impl Drive {
     fn on_received(&mut self, received: io::Result<()>, batch: &ReceiveBatch) {
         if let Err(error) = received {
             self.stats.receive_errors += 1;
-            tracing::warn!(%error, "cannot receive");
+            tracing::warn!(code = "socket.receive", %error, "cannot receive");
             return;
         }
         for segment in batch.segments() {
@@ -492,12 +494,12 @@ impl Drive {
             membership.tick(wall);
         }
         if let Some(gap) = self.sleep_watch.look(now, wall) {
-            tracing::info!(?gap, "the clocks leapt: this machine slept");
+            tracing::info!(code = "clock.leapt", ?gap, "the clocks leapt: this machine slept");
             // Without new randomness a nonce could repeat, so nothing may be sealed any more.
             match random_bytes() {
                 Ok(entropy) => self.input(Input::Resumed { gap, entropy }),
                 Err(error) => {
-                    tracing::error!(%error, "the system gives no randomness after a sleep");
+                    tracing::error!(code = "system.randomness", %error, "the system gives no randomness after a sleep");
                     self.stuck = true;
                 }
             }

@@ -50,6 +50,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
 use crate::request::Request;
+use crate::settings::ByteRates;
 use crate::transport::{IncomingFetch, Transport};
 use active::{Active, Joint, WantedTransfer};
 use pace::Pace;
@@ -280,7 +281,10 @@ impl Files {
             | Output::Announce { .. }
             | Output::AskHave { .. }
             | Output::Holding { .. } => {
-                tracing::error!("a question of the swarm came to the shell");
+                tracing::error!(
+                    code = "internal.question",
+                    "a question of the swarm came to the shell"
+                );
             }
         }
     }
@@ -307,6 +311,14 @@ impl Files {
     fn store(&self) -> Result<Arc<BlobStore>, FilesError> {
         let open = self.inner.open.lock();
         open.as_ref().map(|open| Arc::clone(&open.store)).ok_or(FilesError::Stopped)
+    }
+
+    /// Caps what the node sends and how fast it reads what it fetches from now on, transfers under way
+    /// included. Nothing happens once the node has stopped.
+    pub fn set_rates(&self, rates: ByteRates) {
+        if let Some(transport) = self.transport() {
+            transport.set_rates(rates.upload, rates.download);
+        }
     }
 
     fn transport(&self) -> Option<Transport> {

@@ -37,6 +37,7 @@ impl Finding {
     pub(crate) fn names(&self) -> Vec<String> {
         if self.dns_fallback.len() > FALLBACK_MAX {
             tracing::warn!(
+                code = "entry.tooManyNames",
                 "of [network] dns_fallback only the first {FALLBACK_MAX} names are used"
             );
         }

@@ -32,10 +32,11 @@ pub(crate) fn settle(
     by_default: bool,
 ) -> Result<(), StartError> {
     for error in sockets.missing() {
-        tracing::warn!(%error, "this machine lacks an address family; going on with the other");
+        tracing::warn!(code = "listen.family", %error, "this machine lacks an address family; going on with the other");
     }
     for family in families_without_address(&sockets.local_addrs()) {
         tracing::warn!(
+            code = "listen.noAddress",
             "this machine has no {family} address; it cannot be reached by {family} until it has"
         );
     }
@@ -43,6 +44,7 @@ pub(crate) fn settle(
         let all = sockets.local_addrs();
         if let Some(public) = public_behind(all.iter().copied().find(SocketAddr::is_ipv6)) {
             tracing::warn!(
+                code = "listen.publicLab",
                 %public,
                 "not listening on IPv6: this machine has a public IPv6 address, at which a lab network \
                  would be open to all; --listen takes a private one"

@@ -317,7 +317,10 @@ impl Membership {
             | Output::Missed { .. }
             | Output::Changed(_)
             | Output::WatchEnded(_)
-            | Output::Event(_) => tracing::error!("an output of the core is not about admission"),
+            | Output::Event(_) => tracing::error!(
+                code = "internal.output",
+                "an output of the core is not about admission"
+            ),
         }
     }
 
@@ -331,7 +334,7 @@ impl Membership {
                 Err(_) => Err(Refusal::Busy),
             };
             if result.is_ok() {
-                tracing::info!(member = %from, "admitted");
+                tracing::info!(code = "admission.admitted", member = %from, "admitted");
             }
             this.tell(Input::Enrolled { id, result }).await;
         });
@@ -345,7 +348,7 @@ impl Membership {
             Due::Ask => {}
             Due::AskAndTell => {
                 let trouble = self.trouble().unwrap_or_else(|| "it has expired".to_owned());
-                tracing::warn!(%trouble, "no new certificate yet; going on asking");
+                tracing::warn!(code = "certificate.none", %trouble, "no new certificate yet; going on asking");
             }
         }
         let this = self.clone();
@@ -357,7 +360,9 @@ impl Membership {
                     let contacts = this.issuers_now().await;
                     this.tell(Input::Renew { contacts }).await;
                 }
-                Err(error) => tracing::warn!(%error, "cannot renew the certificate"),
+                Err(error) => {
+                    tracing::warn!(code = "certificate.renew", %error, "cannot renew the certificate")
+                }
             }
         });
     }
@@ -398,13 +403,13 @@ impl Membership {
         if !shared.renewal.lock().renewed(read.issued, read.expires) {
             return;
         }
-        tracing::info!("the certificate was renewed");
+        tracing::info!(code = "certificate.renewed", "the certificate was renewed");
         let this = self.clone();
         tokio::task::spawn_blocking(move || {
             if let Some(folder) = &this.shared.folder
                 && let Err(error) = folder.save_certificate(&certificate)
             {
-                tracing::warn!(%error, "cannot save the new certificate");
+                tracing::warn!(code = "certificate.save", %error, "cannot save the new certificate");
             }
             // It is valid for this run even if it cannot be saved.
             let input = Request::Admission(Input::Certificate { certificate });
@@ -430,7 +435,9 @@ impl Membership {
                 issuer.set_revocations(&revocations);
             }
             match this.shared.folder.as_ref().map(|folder| folder.save_revocations(&revocations)) {
-                Some(Err(error)) => tracing::warn!(%error, "cannot save the revocations"),
+                Some(Err(error)) => {
+                    tracing::warn!(code = "revocations.save", %error, "cannot save the revocations")
+                }
                 _ => *saved = newest,
             }
         });

@@ -11,7 +11,7 @@ use potluck_host::files::{
     FetchJob, FetchOptions, Fetched, FileEntry, FilePage, FileTotals, FilesError, Listed, Reader,
     ShareOptions, Shared, To,
 };
-use potluck_host::{Handle, files};
+use potluck_host::{ByteRates, Handle, files};
 use potluck_store::blobs::{GcReport, Opened};
 use potluck_swarm::FileLink;
 
@@ -116,6 +116,16 @@ impl Files {
     /// [`FilesError`]
     pub async fn totals(&self) -> Result<FileTotals, FilesError> {
         self.inner()?.totals().await
+    }
+
+    /// Caps what the node sends and how fast it takes what it fetches, in bytes a second; `None` is no
+    /// cap. Holds from now on, also for transfers under way.
+    ///
+    /// # Errors
+    /// [`FilesError`], if the node keeps everything in memory.
+    pub fn set_rates(&self, upload: Option<u64>, download: Option<u64>) -> Result<(), FilesError> {
+        self.inner()?.set_rates(ByteRates { upload, download });
+        Ok(())
     }
 
     /// Stops sharing a file or folder. Files outside the node's folder stay.

@@ -148,7 +148,7 @@ impl JobTable {
             Ok(stored) => stored,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
             Err(error) => {
-                tracing::warn!(%error, "the fetches of the last run cannot be read");
+                tracing::warn!(code = "fetches.read", %error, "the fetches of the last run cannot be read");
                 return Vec::new();
             }
         };
@@ -225,7 +225,7 @@ impl JobTable {
             write(&file, &stored)
         });
         if let Ok(Err(error)) = saved.await {
-            tracing::warn!(%error, "the fetches of this node cannot be written down");
+            tracing::warn!(code = "fetches.write", %error, "the fetches of this node cannot be written down");
         }
     }
 

@@ -38,7 +38,7 @@ impl Saver {
         self.running = Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = folder.save_contacts(&contacts) {
                 let folder = folder.path().display();
-                tracing::warn!(%folder, %error, "cannot save the peers for the next start");
+                tracing::warn!(code = "peers.save", %folder, %error, "cannot save the peers for the next start");
             }
         }));
     }

@@ -190,7 +190,7 @@ impl Files {
             active.progress.send_modify(|count| *count += 1);
             active.end(result);
             if cached && let Err(error) = files.gc(false).await {
-                tracing::warn!(%error, "the cache of files could not be brought to its size");
+                tracing::warn!(code = "files.cache", %error, "the cache of files could not be brought to its size");
             }
         });
     }

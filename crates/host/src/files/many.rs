@@ -68,7 +68,7 @@ impl Files {
                 Ok((roots, over))
             });
             let (roots, over) = next.await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "what is shared cannot be read to be announced");
+                tracing::warn!(code = "files.announce", %error, "what is shared cannot be read to be announced");
                 (Vec::new(), true)
             });
             files.tell(Input::Roots { roots, over }).await

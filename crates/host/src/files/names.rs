@@ -120,7 +120,7 @@ impl Files {
                 Ok(found.collect())
             });
             let files_found = found.await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "the names of what is shared cannot be read");
+                tracing::warn!(code = "files.names", %error, "the names of what is shared cannot be read");
                 Vec::new()
             });
             let request = Request::NamesFound { query, files: files_found };

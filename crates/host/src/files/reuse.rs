@@ -231,7 +231,7 @@ impl Files {
             match taken {
                 Ok(()) => return Some(back),
                 Err(WriteError::Corrupt) => {
-                    tracing::warn!(peer = %source, "nodes of the hash tree are false");
+                    tracing::warn!(code = "files.falseTree", peer = %source, "nodes of the hash tree are false");
                     check.bad.insert(source.public_key);
                     return Some(back);
                 }

@@ -134,7 +134,7 @@ impl Files {
             Ok(Err(ReadError::Missing)) => return Err(Stop::Missing),
             Ok(Err(ReadError::Changed)) => return Err(Stop::Changed),
             Ok(Err(ReadError::Io(error))) => {
-                tracing::warn!(%error, "a shared file cannot be read");
+                tracing::warn!(code = "files.unreadable", %error, "a shared file cannot be read");
                 return Err(Stop::Unreadable);
             }
             Err(_) => return Err(Stop::Broken),
@@ -169,7 +169,7 @@ impl Files {
             Ok::<_, FilesError>((lost, owners))
         });
         let (granules, owners) = looked.await.unwrap_or_default();
-        tracing::warn!(%blob, part = granules.is_some(), "a shared file changed and is withdrawn");
+        tracing::warn!(code = "files.changed", %blob, part = granules.is_some(), "a shared file changed and is withdrawn");
         let why = Gone::Changed;
         // Fails only when the node stops.
         let _ = self.tell(Input::Lost { blob, granules, why }).await;

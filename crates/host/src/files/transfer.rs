@@ -130,7 +130,7 @@ impl Files {
         match task.await {
             Ok(Ok(_)) => {}
             Ok(Err(WriteError::Corrupt)) => {
-                tracing::warn!(peer = %wanted.from, granule, "a granule does not verify");
+                tracing::warn!(code = "files.falseData", peer = %wanted.from, granule, "a granule does not verify");
                 return Err(TransferEnd::Corrupt);
             }
             Ok(Err(error)) => {

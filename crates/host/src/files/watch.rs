@@ -50,7 +50,7 @@ impl Files {
                 Ok(looked) => looked,
                 Err(FilesError::Stopped) => return None,
                 Err(error) => {
-                    tracing::warn!(%error, "the shared files could not be looked at");
+                    tracing::warn!(code = "files.watch", %error, "the shared files could not be looked at");
                     break;
                 }
             };
@@ -62,7 +62,7 @@ impl Files {
             }
         }
         if let Err(error) = self.gc(false).await {
-            tracing::warn!(%error, "the cache of files could not be brought to its size");
+            tracing::warn!(code = "files.cache", %error, "the cache of files could not be brought to its size");
         }
         self.store().ok().map(|_| ())
     }

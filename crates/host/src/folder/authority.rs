@@ -45,7 +45,7 @@ pub(super) fn recover(path: &Path) -> Result<Option<(String, Identity)>, StartEr
     let failed = |source| StartError::File { path: path.to_owned(), source };
     match text.as_deref().map(beginning) {
         Some(Beginning::Of(name, key)) => {
-            tracing::warn!(path = %path.display(), "the authority key was cut off behind the key; made whole");
+            tracing::warn!(code = "folder.authority", path = %path.display(), "the authority key was cut off behind the key; made whole");
             let text = encode(&name, &key);
             file::replace(path, text.as_bytes(), Readers::Owner).map_err(failed)?;
         }
@@ -55,6 +55,7 @@ pub(super) fn recover(path: &Path) -> Result<Option<(String, Identity)>, StartEr
             let aside = PathBuf::from(aside);
             std::fs::rename(path, &aside).map_err(failed)?;
             tracing::warn!(
+                code = "folder.authorityCut",
                 path = %path.display(), aside = %aside.display(),
                 "the authority key was cut off when it was written; set aside, going on without"
             );

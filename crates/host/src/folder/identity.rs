@@ -34,7 +34,7 @@ pub(super) fn load_or_create(
             Some(kept) => kept,
             None => {
                 let kept = cut_off(&text).ok_or_else(damaged)?;
-                tracing::warn!(path = %path.display(), "the identity was cut off behind the key; made whole");
+                tracing::warn!(code = "folder.identity", path = %path.display(), "the identity was cut off behind the key; made whole");
                 file::replace(path, encode(&kept).as_bytes(), Readers::Owner).map_err(failed)?;
                 kept
             }

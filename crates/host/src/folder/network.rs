@@ -149,7 +149,7 @@ pub(super) fn load(path: &Path) -> Result<Option<NetworkInfo>, StartError> {
         return Ok(Some(network));
     }
     let network = cut_off(&text).ok_or_else(damaged)?;
-    tracing::warn!(path = %path.display(), "the network's file was cut off at its end; made whole");
+    tracing::warn!(code = "folder.network", path = %path.display(), "the network's file was cut off at its end; made whole");
     save(path, &network)?;
     Ok(Some(network))
 }

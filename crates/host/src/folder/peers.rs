@@ -19,14 +19,14 @@ pub(super) fn load(path: &Path) -> Vec<Contact> {
         Ok(Some(text)) => text,
         Err(error) => {
             let path = path.display();
-            tracing::warn!(%path, %error, "cannot read the peers of the last run, going on without");
+            tracing::warn!(code = "folder.peers", %path, %error, "cannot read the peers of the last run, going on without");
             return Vec::new();
         }
     };
     let (contacts, damaged) = decode(&text);
     if damaged > 0 {
         let path = path.display();
-        tracing::warn!(%path, lines = damaged, "left out damaged lines of the peers of the last run");
+        tracing::warn!(code = "folder.peersDamaged", %path, lines = damaged, "left out damaged lines of the peers of the last run");
     }
     contacts
 }

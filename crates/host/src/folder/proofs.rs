@@ -18,7 +18,7 @@ pub(super) fn load(path: &Path) -> Vec<Bytes> {
     let text = match file::read(path, BYTES_MAX) {
         Ok(text) => text.unwrap_or_default(),
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "cannot read");
+            tracing::warn!(code = "folder.proofs", path = %path.display(), %error, "cannot read");
             String::new()
         }
     };

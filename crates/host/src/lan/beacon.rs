@@ -57,6 +57,7 @@ impl Beacons {
         let Link { name, ip, .. } = link;
         if !std::mem::replace(&mut self.told, true) {
             tracing::warn!(
+                code = "lan.beacon",
                 "the local network at {name} ({ip}) cannot be searched by the beacon on UDP port {PORT} ({error})"
             );
         }

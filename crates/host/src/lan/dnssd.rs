@@ -45,6 +45,7 @@ impl DnsSd {
             .and_then(|()| Self::with_daemon(links, port, rng).map_err(|error| error.to_string()));
         if let Err(why) = &started {
             tracing::warn!(
+                code = "lan.dnssd",
                 "the local network is searched by the beacon only: multicast DNS does not work here ({why})"
             );
         }
@@ -65,6 +66,7 @@ impl DnsSd {
     pub(super) fn announce(&mut self, tag: LanTag) -> bool {
         if self.remembers_too_much() {
             tracing::warn!(
+                code = "lan.dnssdFlooded",
                 "the local network is searched by the beacon only from now on: multicast DNS there is flooded"
             );
             return false;

@@ -122,7 +122,7 @@ impl Book {
         // What stands behind the last line break was cut off.
         let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         if end < bytes.len() {
-            tracing::warn!(%path, bytes = bytes.len() - end, "a line that was cut off is dropped");
+            tracing::warn!(code = "issuer.bookCut", %path, bytes = bytes.len() - end, "a line that was cut off is dropped");
         }
         let text = String::from_utf8_lossy(&bytes[..end]);
         let mut lines = text.lines();
@@ -136,6 +136,7 @@ impl Book {
         let damaged = lines.filter(|line| !self.read_somehow(line)).count();
         if damaged > 0 {
             tracing::warn!(
+                code = "issuer.bookDamaged",
                 %path, lines = damaged,
                 "lines that make no sense are left out; tickets that they told of may let in once more"
             );

@@ -63,7 +63,7 @@ impl Enrolment<'_> {
                     Said::Certificate(certificate) => return Ok(certificate),
                     Said::Refused(Refusal::TicketVoid) => return Err(StartError::TicketVoid),
                     Said::Refused(refusal) => {
-                        tracing::warn!(%contact, %refusal, "no certificate; going on asking");
+                        tracing::warn!(code = "admission.refused", %contact, %refusal, "no certificate; going on asking");
                     }
                     Said::Nothing => {}
                 }
@@ -71,7 +71,7 @@ impl Enrolment<'_> {
             if !told {
                 told = true;
                 let network = &self.network.name;
-                tracing::info!(%network, "no node of the ticket answers yet; trying for ever");
+                tracing::info!(code = "admission.silent", %network, "no node of the ticket answers yet; trying for ever");
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(WAIT_MAX);

@@ -236,7 +236,7 @@ impl Issuer {
             Ok(true) => Ok(entry),
             Ok(false) => Err(Refusal::Full),
             Err(error) => {
-                tracing::warn!(%error, "cannot write down who was admitted");
+                tracing::warn!(code = "issuer.book", %error, "cannot write down who was admitted");
                 Err(Refusal::Stopped)
             }
         }

@@ -31,7 +31,7 @@ impl Membership {
             let newest = this.shared.settings.lock().take();
             let saved = newest.zip(this.shared.folder.as_ref());
             if let Some(Err(error)) = saved.map(|(bytes, folder)| folder.save_settings(&bytes)) {
-                tracing::warn!(%error, "cannot save the settings of the network");
+                tracing::warn!(code = "settings.save", %error, "cannot save the settings of the network");
             }
         });
     }

@@ -1,0 +1,85 @@
+//! What a service manager hears of a node (`sd_notify`): ready, alive, reloading, stopping.
+//!
+//! **Invariant:** the watchdog is answered only while the loop of the node answers questions, so a node that
+//! hangs is started again.
+
+#[cfg(target_os = "linux")]
+mod systemd {
+    use std::time::Duration;
+
+    use potluck::Node;
+    use sd_notify::NotifyState;
+    use tokio::time::{sleep, timeout};
+
+    /// Time between two signs of life where the manager asked for none. Raising it makes the status line
+    /// older.
+    const STATUS_PERIOD: Duration = Duration::from_secs(10);
+    /// Longest time that one sign of life is good for: a start may take for ever, since entry points are
+    /// tried for ever.
+    const EXTENSION: Duration = Duration::from_secs(60);
+
+    fn tell(states: &[NotifyState<'_>]) {
+        // Without a manager nothing is sent; one that does not listen cannot be helped.
+        if let Err(error) = sd_notify::notify(states) {
+            tracing::debug!(%error, "the service manager does not listen");
+        }
+    }
+
+    /// Whether a service manager listens.
+    fn is_heard() -> bool {
+        std::env::var_os("NOTIFY_SOCKET").is_some()
+    }
+
+    /// The node can be used.
+    pub(in crate::up) fn ready() {
+        tell(&[NotifyState::Ready]);
+    }
+
+    /// The node is stopping.
+    pub(in crate::up) fn stopping() {
+        tell(&[NotifyState::Stopping]);
+    }
+
+    /// The configuration is read again; [`ready`] must follow.
+    pub(in crate::up) fn reloading() {
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            tell(&[NotifyState::Reloading, now]);
+        }
+    }
+
+    /// Tells that the node is alive, and how it is, for as long as it answers; never ends by itself.
+    pub(in crate::up) async fn alive<T>(node: &Node) -> T {
+        if !is_heard() {
+            return std::future::pending().await;
+        }
+        let asked = sd_notify::watchdog_enabled().map(|period| period / 2);
+        let period = asked.unwrap_or(STATUS_PERIOD).min(STATUS_PERIOD);
+        loop {
+            if let Ok(Ok(verdict)) = timeout(period, node.health()).await {
+                let sentences = verdict.sentences().join("; ");
+                let sentences = if sentences.is_empty() { "ok".to_owned() } else { sentences };
+                let line: String = sentences.chars().filter(|it| !it.is_control()).collect();
+                tell(&[NotifyState::Watchdog, NotifyState::Status(&line)]);
+                if !verdict.is_ready() {
+                    let micros = u32::try_from(EXTENSION.as_micros()).unwrap_or(u32::MAX);
+                    tell(&[NotifyState::ExtendTimeoutUsec(micros)]);
+                }
+            }
+            sleep(period).await;
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod systemd {
+    use potluck::Node;
+
+    pub(in crate::up) fn ready() {}
+    pub(in crate::up) fn stopping() {}
+    pub(in crate::up) fn reloading() {}
+    pub(in crate::up) async fn alive<T>(_: &Node) -> T {
+        std::future::pending().await
+    }
+}
+
+pub(super) use systemd::{alive, ready, reloading, stopping};
