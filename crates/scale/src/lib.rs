@@ -1,0 +1,9 @@
+//! Overlays and swarms of millions of nodes, as plain arrays, and the models of the papers beside them.
+//!
+//! Written from the papers, not from the product's code: a simulator that shares a bug with what it tests
+//! proves nothing. Nothing here knows a wire format, a clock or a thread; the same seed gives the same
+//! figures on every machine.
+
+pub mod draw;
+pub mod model;
+pub mod sample;
