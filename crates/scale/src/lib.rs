@@ -5,5 +5,6 @@
 //! figures on every machine.
 
 pub mod draw;
+pub mod implicit;
 pub mod model;
 pub mod sample;
