@@ -7,6 +7,7 @@ mod groups;
 mod kinds;
 mod names;
 mod service;
+mod studies;
 mod teams;
 mod usage;
 mod watch;
@@ -27,6 +28,7 @@ pub(crate) use groups::{command, parse};
 pub(crate) use kinds::{ElementsArgs, IncrArgs, MapSetArgs, MapUnsetArgs};
 pub(crate) use names::{ExportArgs, ImportArgs, LsArgs};
 pub(crate) use service::{ManArgs, ServiceArgs, ServiceCommand, ServiceKind};
+pub(crate) use studies::{PlanArgs, ReportArgs, ScaleArgs, Study};
 pub(crate) use teams::{TeamArgs, TeamCommand, TeamMemberArgs};
 pub(crate) use usage::{OVERVIEW, failure_of};
 pub(crate) use watch::WatchArgs;
@@ -210,6 +212,9 @@ pub(crate) enum Command {
     /// Print the manual page of the program or of a command
     #[command(after_help = "Example: potluck man put | man -l -")]
     Man(ManArgs),
+    /// Say what a network for your users needs, costs and survives, or that it cannot work
+    #[command(after_help = studies::PLAN_EXAMPLES)]
+    Plan(PlanArgs),
     /// Print completions for a shell
     #[command(
         after_help = "Example: potluck completions bash > ~/.local/share/bash-completion/completions/potluck"
@@ -460,8 +465,11 @@ pub(crate) struct JoinArgs {
 
 /// Arguments of `sim`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct SimArgs {
-    /// The scenario; without one, lists them
+    #[command(subcommand)]
+    pub(crate) study: Option<Study>,
+    /// The scenario; without one, says where to begin
     pub(crate) scenario: Option<String>,
     /// Nodes at the start
     #[arg(long, value_name = "N")]

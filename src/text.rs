@@ -3,6 +3,8 @@
 //! **Invariant:** what these functions return moves no cursor, changes no colour and no title, and
 //! does not turn the direction of writing; one line stays one line.
 
+pub(crate) mod amount;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! `sim`: plays a scenario of the simulator and prints what it measured and checked.
 
 pub(crate) mod seeds;
+pub(crate) mod study;
 
 use potluck_sim::scenarios::{self, ALL};
 use potluck_sim::{Params, Report, ScenarioError};
@@ -14,6 +15,9 @@ use crate::text::count;
 /// Runs the command. A canary is broken on purpose: for it a finding is success.
 pub(crate) fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
     let out = global.out();
+    if let Some(study) = &args.study {
+        return study::run(global, study);
+    }
     let Some(name) = args.scenario.as_deref().filter(|_| !args.list) else {
         return list(out);
     };

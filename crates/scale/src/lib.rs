@@ -7,4 +7,7 @@
 pub mod draw;
 pub mod implicit;
 pub mod model;
+pub mod plan;
+pub mod report;
 pub mod sample;
+pub mod studies;

@@ -27,6 +27,13 @@ const SEEDS_MAX: u64 = 1_000_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seeds(RangeInclusive<u64>);
 
+impl Seeds {
+    /// All of them.
+    pub(crate) fn to_vec(&self) -> Vec<u64> {
+        self.0.clone().collect()
+    }
+}
+
 impl FromStr for Seeds {
     type Err = String;
 

@@ -1,0 +1,74 @@
+//! Questions with their experiments: each study runs some networks and gives a [`Report`].
+//!
+//! A study is a function of its options, seeds included. Runs are independent of each other: [`Workers`]
+//! says how they are carried out.
+
+pub mod scale;
+
+use crate::report::{Claim, Report};
+
+/// Carries runs out, in parallel or not.
+pub trait Workers {
+    /// What `work` makes of each item, in the order of the items.
+    fn map<I: Sync, T: Send>(&self, items: &[I], work: impl Fn(&I) -> T + Sync) -> Vec<T>;
+}
+
+/// One run after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct OneByOne;
+
+impl Workers for OneByOne {
+    fn map<I: Sync, T: Send>(&self, items: &[I], work: impl Fn(&I) -> T + Sync) -> Vec<T> {
+        items.iter().map(work).collect()
+    }
+}
+
+/// Why a study cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong(pub String);
+
+impl std::fmt::Display for Wrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+/// Fails unless `value` is within.
+fn within<T: PartialOrd + std::fmt::Display>(
+    name: &str,
+    value: &T,
+    low: T,
+    high: T,
+) -> Result<(), Wrong> {
+    if *value >= low && *value <= high {
+        return Ok(());
+    }
+    Err(Wrong(format!("--{name} {value} is outside {low} to {high}")))
+}
+
+/// A claim that a figure is within a part of `expected`.
+fn near(name: impl Into<String>, measured: [f64; 3], expected: f64, part: f64) -> Claim {
+    let (low, high) = (expected * (1.0 - part), expected * (1.0 + part));
+    Claim { name: name.into(), measured, low, high, ..Claim::default() }
+}
+
+/// The report that a study begins with.
+fn begun(study: &'static str, question: &str, command: String, seeds: &[u64]) -> Report {
+    Report {
+        study,
+        question: question.to_owned(),
+        command,
+        seeds: seeds.to_vec(),
+        ..Report::default()
+    }
+}
+
+/// Seeds as the command line takes them.
+fn seeds_option(seeds: &[u64]) -> String {
+    match (seeds.first(), seeds.last()) {
+        (Some(first), Some(last)) => format!(" --seeds {first}..{last}"),
+        _ => String::new(),
+    }
+}
