@@ -33,6 +33,10 @@ const CHECKED_MAX: usize = 4096;
 /// answer: an own envelope that is forgotten looks like one of another machine.
 const SIGNED_MAX: usize = 8192;
 
+/// Places beyond a small replica set in which a node still keeps what a writer stores. Raising it keeps
+/// writes possible when more of the closest nodes vanish at once.
+const STORED_BEYOND: usize = 4;
+
 /// Marks the commands that this node issues itself; those of the application are numbered from 0 on.
 const INTERNAL: u64 = 1 << 63;
 
@@ -358,6 +362,19 @@ impl Core {
                 .replica_set(key, self.replication() * 2)
                 .iter()
                 .any(|peer| peer.id == self.me.id)
+    }
+
+    /// Whether this node keeps a record under `key` that a writer stores. Its close group may have nodes
+    /// that are gone, so it takes what writers store a few places beyond the replica set.
+    pub(crate) fn keeps(&self, key: &Key) -> bool {
+        let places = (self.replication() * 2).max(self.replication() + STORED_BEYOND);
+        !self.config.defences.store_only_near
+            || self.sees_replicas(key)
+                && self
+                    .close_group
+                    .replica_set(key, places)
+                    .iter()
+                    .any(|peer| peer.id == self.me.id)
     }
 
     pub(crate) fn storage(&mut self, op: StorageOp, purpose: OpPurpose) {

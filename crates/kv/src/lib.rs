@@ -37,6 +37,7 @@ mod own_values;
 mod paged_fetch;
 pub mod placement;
 mod pull;
+mod pull_budget;
 mod put;
 mod refill;
 mod renewal;

@@ -12,6 +12,7 @@ use potluck_wire::{Load, Loaded, Request};
 use crate::admissible::is_admissible;
 use crate::core::{AskPurpose, Core, Offered, OpPurpose};
 use crate::event::Delivery;
+use crate::pull_budget::{Page, PullBudgets, Sent};
 use crate::serve::Wanted;
 
 /// Keys queued for pulling, over all sources; further offers are refused as busy. A guess: it takes
@@ -36,15 +37,25 @@ struct Source {
     after: Option<[u8; 32]>,
     by_call: bool,
     failures: u8,
+    /// What it has sent of the first key.
+    sent: Sent,
+    /// Bytes sent since the last answer was taken that no offered digest proves.
+    unproven: u64,
 }
 
 /// All keys to be pulled, by source.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pulls {
     sources: BTreeMap<NodeId, Source>,
+    budgets: PullBudgets,
 }
 
 impl Pulls {
+    /// Whether `from` may offer keys: it has not sent too much beyond what it offered.
+    pub(crate) fn may_offer(&self, now: Instant, from: &NodeId) -> bool {
+        self.budgets.has_some(now, from)
+    }
+
     /// Whether the queue has room for an offer of `keys` keys by `from`.
     pub(crate) fn has_room(&self, from: &NodeId, keys: usize) -> bool {
         let of_source = self.sources.get(from).map_or(0, |source| source.keys.len());
@@ -67,6 +78,8 @@ impl Pulls {
             after: None,
             by_call: false,
             failures: 0,
+            sent: Sent::default(),
+            unproven: 0,
         });
         source.keys.extend(wanted.keys);
         if source.asked == 0 {
@@ -102,6 +115,11 @@ impl Pulls {
             None => source.failures += 1,
         }
         source.asked = 0;
+        let unproven = std::mem::take(&mut source.unproven);
+        if !self.budgets.spend(now, from, unproven) && core.config.defences.pull_budget {
+            core.stats.pull_sources_given_up += 1;
+            source.failures = FAILURES_MAX;
+        }
         if source.keys.is_empty() || source.failures >= FAILURES_MAX {
             self.sources.remove(&from);
         } else {
@@ -129,6 +147,7 @@ impl Source {
         let first = self.keys.front().map(|(key, _)| *key);
         let wall = core.wall(now);
         let mut last_writer = None;
+        let mut page = Page::new();
         for part in &loaded.envelopes {
             let genuine = Envelope::decode(part).ok().filter(|envelope| {
                 asked.contains_key(&envelope.head().key()) && core.is_genuine(envelope.head())
@@ -147,6 +166,7 @@ impl Source {
                 return;
             }
             last_writer = Some(writer);
+            page.entry(envelope.head().key()).or_default().add(envelope.head(), part.len());
             if is_admissible(&core.config, envelope.head(), wall) {
                 let key = envelope.head().key();
                 let op = StorageOp::Merge { envelope, place: Place::Replica, how: MergeAs::Repair };
@@ -158,20 +178,48 @@ impl Source {
             }
         }
         self.failures = 0;
+        if let Some(first) = first {
+            self.sent.add_page(&page.remove(&first).unwrap_or_default());
+        }
         let done = (loaded.keys_done as usize).min(self.asked);
         if done > 0 {
             core.stats.keys_pulled += done as u64;
-            self.keys.drain(..done);
-            self.after = None;
+            self.end_first();
+            for (key, digest) in self.keys.drain(..done - 1) {
+                self.unproven += page.get(&key).map_or(0, |sent| sent.unproven(digest));
+            }
             self.by_call = false;
         } else if last_writer.is_some() {
             self.after = last_writer;
+            self.end_if_enough(core);
         } else if self.by_call {
             // An empty answer to a call: the source does not hold the key.
-            self.keys.pop_front();
-            self.after = None;
+            self.end_first();
         } else {
             self.by_call = true;
         }
+    }
+
+    /// Ends the pull of the first key if all that was offered of it is here, or more than may be.
+    fn end_if_enough(&mut self, core: &mut Core) {
+        let Some((_, digest)) = self.keys.front().copied() else { return };
+        if !core.config.defences.pull_budget {
+            return;
+        }
+        let complete = self.sent.is_all_of(digest);
+        if complete || self.sent.is_over() {
+            core.stats.keys_pulled += u64::from(complete);
+            core.stats.pulls_over_budget += u64::from(!complete);
+            self.end_first();
+        }
+    }
+
+    /// Ends the pull of the first key.
+    fn end_first(&mut self) {
+        if let Some((_, digest)) = self.keys.pop_front() {
+            self.unproven += self.sent.unproven(digest);
+        }
+        self.sent = Sent::default();
+        self.after = None;
     }
 }

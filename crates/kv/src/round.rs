@@ -343,6 +343,8 @@ const fn is_for_good(reason: Refusal) -> bool {
             | Refusal::Full
             | Refusal::Quota
             | Refusal::NotWriter
+            | Refusal::NotResponsible
+            | Refusal::NotMember
     )
 }
 
@@ -362,6 +364,7 @@ const fn is_of_the_node(reason: Refusal) -> bool {
             | Refusal::Full
             | Refusal::Quota
             | Refusal::NotServing
+            | Refusal::NotResponsible
             | Refusal::Unproven
     )
 }

@@ -174,7 +174,7 @@ impl Serves {
         let mut outcomes = Vec::with_capacity(parts.len());
         let mut merges = Vec::new();
         for (index, part) in parts.iter().enumerate() {
-            match admit(core, now, part) {
+            match admit_here(core, now, part) {
                 Ok(envelope) => match admits(core, now, envelope.head(), age) {
                     Ok(()) => {
                         merges.push((index, envelope));
@@ -363,6 +363,16 @@ fn admits(core: &Core, now: Instant, head: &SignedHead, age: ListAge) -> Result<
         (Verdict::Unknown, ListAge::Recent) => Err(Barred::Unread(team)),
         (Verdict::Unknown, ListAge::Any) => Err(Barred::Refused(Refusal::Busy)),
     }
+}
+
+/// As [`admit`], and whether this node is near enough to the key to keep the record.
+fn admit_here(core: &mut Core, now: Instant, part: &Bytes) -> Result<Envelope, Refusal> {
+    let envelope = admit(core, now, part)?;
+    if core.keeps(&envelope.head().key()) {
+        return Ok(envelope);
+    }
+    core.stats.refused_not_near += 1;
+    Err(Refusal::NotResponsible)
 }
 
 /// Checks whether an envelope that a writer's node sends may be merged.

@@ -34,6 +34,22 @@ potluck_base::statistics! {
         counter envelopes_taken: u64,
         /// Envelopes of others refused.
         counter envelopes_refused: u64,
+        /// Envelopes refused because this node is not near their key.
+        counter refused_not_near: u64,
+        /// Envelopes refused because their writer is no member.
+        counter refused_not_member: u64,
+        /// Envelopes refused because another node than their writer sent them.
+        counter refused_not_sender: u64,
+        /// Envelopes refused because their writer was put out of the network.
+        counter refused_revoked: u64,
+        /// Records of which a source sent more than it may, and not what it had offered.
+        counter pulls_over_budget: u64,
+        /// Times that a source of pulls was given up because it sent too much that it had not offered.
+        counter pull_sources_given_up: u64,
+        /// Answers that other answers did not confirm, so that nothing was concluded from them.
+        counter claims_outvoted: u64,
+        /// Envelopes refused because their context names writers that this node knows nothing of.
+        counter contexts_refused: u64,
         /// Signatures checked.
         counter signatures_checked: u64,
         /// Pairs of envelopes that one writer signed with one dot.
@@ -122,6 +138,8 @@ potluck_base::statistics! {
         gauge republish_lag_seconds: u64,
         /// Comparisons with other replicas under way now.
         gauge comparisons_active: usize,
+        /// Certificates of writers that this node has now.
+        gauge certificates: usize,
         /// Changed keys that this node remembers for others now.
         gauge changes_remembered: usize,
     }

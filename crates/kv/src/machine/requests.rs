@@ -29,7 +29,7 @@ impl Kv {
             return self.on_watch_request(now, serve, &asked, watch);
         }
         if let Request::Offer { entries } = &asked.request
-            && !self.pulls.has_room(&asked.from.id, entries.len())
+            && !self.takes_offer(now, &asked.from.id, entries.len())
         {
             let reason = Refusal::Busy;
             self.core.respond(serve, Response::refused(reason));
@@ -42,6 +42,11 @@ impl Kv {
             return self.on_apply(now, serve, asked.from.id, apply);
         }
         self.serves.start(&mut self.core, now, serve, asked);
+    }
+
+    fn takes_offer(&self, now: Instant, from: &NodeId, keys: usize) -> bool {
+        let in_budget = self.pulls.may_offer(now, from) || !self.core.config.defences.pull_budget;
+        in_budget && self.pulls.has_room(from, keys)
     }
 
     fn on_watch_request(

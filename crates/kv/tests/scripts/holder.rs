@@ -31,7 +31,12 @@ fn find(want: Want) -> Request {
 
 /// A replica that knows its close group, a second after the beginning.
 pub(crate) fn holder() -> Script {
-    let mut script = Script::replica();
+    holder_with(config())
+}
+
+/// The same with these parameters.
+pub(crate) fn holder_with(config: Config) -> Script {
+    let mut script = Script::with(true, config);
     script.give(Other(Input::CloseGroup((1..=4).map(peer).collect())));
     script.play([
         step("it repairs", Until(Duration::from_secs(1)), &["scan"]),

@@ -2,6 +2,7 @@
 //! the routing table, the disk, the other nodes and the clock.
 
 mod concurrent;
+mod doors;
 mod holder;
 mod inspections;
 mod pages;

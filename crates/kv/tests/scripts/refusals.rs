@@ -33,7 +33,7 @@ fn stores() -> Script {
 
 /// Each reason: whether the next node is asked instead, and whether the envelope is taken back when all
 /// gave it.
-const REASONS: [(Refusal, bool, bool); 11] = [
+const REASONS: [(Refusal, bool, bool); 13] = [
     (Refusal::Busy, true, false),
     (Refusal::Unproven, true, false),
     (Refusal::BadEnvelope, false, true),
@@ -45,6 +45,8 @@ const REASONS: [(Refusal, bool, bool); 11] = [
     (Refusal::Stopped, true, false),
     (Refusal::Unsupported, false, false),
     (Refusal::NotServing, true, false),
+    (Refusal::NotResponsible, true, true),
+    (Refusal::NotMember, false, true),
 ];
 
 #[test]
