@@ -44,6 +44,20 @@ impl TokenBucket {
         true
     }
 
+    /// Takes `tokens` whether they are there or not. What is missing is owed, up to one depth of the
+    /// bucket: more would keep the debtor out for longer than a full bucket lasts.
+    pub fn charge(&mut self, now: Instant, tokens: u32) {
+        let depth = self.depth();
+        let owed = self.full_at.max(now) + self.cost_of(tokens);
+        self.full_at = owed.min(now + depth + depth);
+    }
+
+    /// How long until `tokens` could be taken; zero if they are there.
+    #[must_use]
+    pub fn wait(&self, now: Instant, tokens: u32) -> Duration {
+        (self.full_at.max(now) + self.cost_of(tokens)).since(now + self.depth())
+    }
+
     /// Whether `tokens` could be taken at `now`.
     #[must_use]
     pub fn has(&self, now: Instant, tokens: u32) -> bool {
@@ -70,5 +84,18 @@ mod tests {
         let later = now + Duration::from_millis(100);
         assert!(bucket.take(later, 1) && !bucket.take(later, 1));
         assert!(bucket.is_full(later + Duration::from_millis(500)));
+    }
+    #[test]
+    fn a_charge_is_owed_up_to_one_depth_and_the_wait_says_how_long() {
+        let mut bucket = TokenBucket::new(10, 5);
+        let now = Instant::from_micros(1_000_000);
+        bucket.charge(now, 7);
+        assert!(!bucket.has(now, 0) && !bucket.take(now, 1));
+        assert_eq!(bucket.wait(now, 1), Duration::from_millis(300));
+        let later = now + Duration::from_millis(300);
+        assert_eq!(bucket.wait(later, 1), Duration::ZERO);
+        assert!(bucket.take(later, 1));
+        bucket.charge(later, u32::MAX);
+        assert_eq!(bucket.wait(later, 0), Duration::from_millis(500), "one depth");
     }
 }

@@ -21,7 +21,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_base::{Contact, Machine};
+use potluck_base::{Contact, Machine, PublicKey};
 use potluck_dht::EntryPoint;
 use potluck_node::{Command, CommandError, CommandId, Event, Input, Node, Output, Reply};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
@@ -240,6 +240,12 @@ impl Drive {
                     let _ = responder.answer(bytes);
                 }
             }
+            Output::RefuseCall { inbound, bytes, after } => {
+                if let Some(responder) = self.inbound.take(inbound) {
+                    responder.answer_after(after, bytes);
+                }
+            }
+            Output::Ignore { public_key, time } => self.ignore(public_key, time),
             Output::Resolve { name } => {
                 self.tasks.resolve(name, self.socket.families());
             }
@@ -283,6 +289,16 @@ impl Drive {
             Output::Missed { topic, missed } => self.topics.lose(&topic, missed),
             Output::Event(event) => self.tell(event),
         }
+    }
+
+    /// Ends all connections with a peer that sent bad signatures, and takes none from it for a while.
+    fn ignore(&self, peer: PublicKey, time: Duration) {
+        tracing::warn!(
+            %peer,
+            "several requests of this node carried bad signatures: it is ignored for {} s",
+            time.as_secs()
+        );
+        self.transport.ignore(peer, time);
     }
 
     /// Sends an event to the listeners, and logs events that need action by an operator.

@@ -307,6 +307,8 @@ impl Membership {
             | Output::Storage { .. }
             | Output::Call { .. }
             | Output::AnswerCall { .. }
+            | Output::RefuseCall { .. }
+            | Output::Ignore { .. }
             | Output::Resolve { .. }
             | Output::Addresses { .. }
             | Output::SaveContacts { .. }

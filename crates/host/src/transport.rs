@@ -30,6 +30,7 @@ mod endpoint;
 mod error;
 mod fetch;
 mod handshake_limiter;
+mod ignored;
 mod incoming;
 mod packet_filter;
 mod paths;
@@ -69,6 +70,7 @@ use counters::Counters;
 use endpoint::{EndpointState, LastingKeys, QuicConfigs};
 use error::CloseCode;
 use handshake_limiter::HandshakeLimiter;
+use ignored::Ignored;
 use incoming::Desk;
 use packet_filter::{PacketClass, PacketFilter};
 use paths::Paths;
@@ -122,6 +124,7 @@ struct Inner {
     closed: watch::Sender<bool>,
     /// In `invite` networks.
     filter: OnceLock<Arc<AdmissionFilter>>,
+    ignored: Ignored,
 }
 
 impl Transport {
@@ -163,6 +166,7 @@ impl Transport {
             incoming_fetches,
             closed: watch::Sender::new(false),
             filter: OnceLock::new(),
+            ignored: Ignored::new(),
             config,
         };
         let requests = tokio::sync::Mutex::new(requests);
@@ -176,6 +180,14 @@ impl Transport {
         let inner = &self.handle.inner;
         filter.guard(Arc::downgrade(inner));
         let _ = inner.filter.set(Arc::clone(filter));
+    }
+
+    /// Ends all connections with `peer` and accepts none from it for `time`. Its datagrams are the core's
+    /// matter.
+    pub fn ignore(&self, peer: PublicKey, time: Duration) {
+        let inner = &self.handle.inner;
+        inner.ignored.add(peer, time);
+        inner.pool.close_peer(&peer);
     }
 
     /// `peer` may be at these addresses, too, the preferred one first: where it has to be dialed, they
@@ -319,7 +331,7 @@ impl Inner {
 
     /// Whether the holder of this key may use a connection now.
     fn lets_in(&self, key: &PublicKey) -> bool {
-        self.filter.get().is_none_or(|filter| filter.admits(key))
+        !self.ignored.contains(key) && self.filter.get().is_none_or(|filter| filter.admits(key))
     }
 
     /// Whether a datagram is worth giving to the endpoint; the endpoint exists after a yes.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use potluck_base::{Key, NodeId, Peer, UnixMillis};
+use potluck_base::{Key, NodeId, Peer, PublicKey, UnixMillis};
 use potluck_record::{CertificateHash, EnvelopeId, OpId, StorageOp, StorageReply};
 use potluck_wire::{Contacts, RecordAnswer, Request, Response, Want};
 
@@ -155,6 +155,15 @@ pub enum Output {
         serve: ServeId,
         /// The answer.
         response: Response,
+    },
+    /// Signatures of a peer's request were checked: the peer pays for them.
+    Checked {
+        /// The peer.
+        peer: PublicKey,
+        /// How many.
+        signatures: u32,
+        /// Whether one of them was bad, which ended the request.
+        bad: bool,
     },
     /// Reply to a command.
     Reply {

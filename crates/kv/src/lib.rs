@@ -21,6 +21,7 @@ mod answer;
 mod apply;
 mod carry_out;
 mod change;
+mod checks;
 pub mod command;
 pub mod config;
 mod core;

@@ -10,6 +10,7 @@ use potluck_record::{Envelope, Place, Reading, State, StorageOp, StorageReply};
 use potluck_wire::{Loaded, Response};
 
 use crate::carry_out::CarriedOut;
+use crate::checks::Checks;
 use crate::command::{Command, CommandError, CommandId, Held, Reply};
 use crate::config::Config;
 use crate::core::{AskPurpose, Core, OpPurpose, Progress};
@@ -101,6 +102,7 @@ pub struct Kv {
     turns: Turns,
     shared_reads: SharedReads,
     team_reads: TeamReads,
+    checks: Checks,
     serves: Serves,
     carried_out: CarriedOut,
     pulls: Pulls,
@@ -142,6 +144,7 @@ impl Kv {
             turns: Turns::default(),
             shared_reads: SharedReads::default(),
             team_reads: TeamReads::default(),
+            checks: Checks::default(),
             serves: Serves::default(),
             carried_out: CarriedOut::default(),
             pulls: Pulls::default(),
@@ -161,7 +164,7 @@ impl Kv {
     pub fn stats(&self) -> Stats {
         Stats {
             commands_active: self.commands(),
-            requests_active: self.serves.len(),
+            requests_active: self.serves.len() + self.checks.len(),
             operations_remembered: self.carried_out.len(),
             offers_waiting: self.repair.waiting(),
             pulls_waiting: self.pulls.waiting(),
@@ -482,6 +485,9 @@ impl Kv {
         for id in late {
             self.on_late(now, id);
         }
+        if let Some((serve, asked)) = self.checks.on_timeout(&mut self.core, now) {
+            self.serves.start(&mut self.core, now, serve, asked);
+        }
         self.repair.on_timeout(&mut self.core, now);
         self.refill.on_timeout(&mut self.core, now, &self.repair);
         self.renew(now);
@@ -616,6 +622,7 @@ impl Machine for Kv {
             .min_by_key(|deadline| deadline.at);
         Deadline::earliest([
             operation,
+            self.checks.next().map(|at| Deadline::new(at, "checks")),
             self.repair.deadline(),
             self.refill.deadline(),
             self.renewal.deadline().filter(|_| self.leave_by.is_none() && self.core.has_wall()),

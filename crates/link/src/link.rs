@@ -310,6 +310,14 @@ impl Link {
         self.requests.give_up(now, peer);
     }
 
+    /// Requests of `peer` are dropped until then, those from its proven address before their seal is
+    /// opened. Its answers are taken. To be called for a peer that proved its key only.
+    pub fn ignore(&mut self, peer: &PublicKey, until: Instant) {
+        if let Some(session) = self.sessions.get_mut(peer) {
+            session.ignore(until);
+        }
+    }
+
     /// The smoothed round-trip time of `peer`, if it answered since it is remembered.
     #[must_use]
     pub fn rtt(&self, peer: &PublicKey) -> Option<Duration> {

@@ -38,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) replay: ReplayGuard,
     pub(crate) rtt: RoundTrip,
     bucket: TokenBucket,
+    /// Until then its requests are dropped before their seal is opened.
+    ignored_until: Instant,
     /// Where the peer surely is, last proven first.
     proven: [Option<SocketAddr>; ADDRESSES],
     /// When the first of these was proven last.
@@ -58,6 +60,7 @@ impl Session {
             replay: ReplayGuard::default(),
             rtt: RoundTrip::default(),
             bucket: rate.bucket(),
+            ignored_until: Instant::ZERO,
             proven: [None; ADDRESSES],
             proven_at: Instant::ZERO,
             credit: None,
@@ -98,7 +101,12 @@ impl Session {
 
     /// Whether one more request would be admitted.
     pub(crate) fn would_admit(&self, now: Instant) -> bool {
-        self.bucket.has(now, 1)
+        now >= self.ignored_until && self.bucket.has(now, 1)
+    }
+
+    /// Requests of the peer are dropped until then.
+    pub(crate) fn ignore(&mut self, until: Instant) {
+        self.ignored_until = until;
     }
 
     /// The peer, at `address`, wants `cookie` from us, or takes our address as proven if `None`.

@@ -12,6 +12,7 @@ pub mod config;
 pub mod input;
 pub mod node;
 pub mod output;
+pub mod price;
 pub mod settings;
 pub mod view;
 
@@ -21,4 +22,5 @@ pub use config::{Config, ConfigError};
 pub use input::{CallId, EnrolmentId, InboundId, Input};
 pub use node::{Node, Start};
 pub use output::{Event, Output};
+pub use price::PriceStats;
 pub use view::{AddressSource, OwnAddress};

@@ -9,6 +9,7 @@ mod files;
 mod gossip;
 mod names;
 mod pending;
+mod prices;
 mod providers;
 mod records;
 mod requests;
@@ -37,6 +38,7 @@ use crate::command::CommandId;
 use crate::config::{Config, ConfigError};
 use crate::input::Input;
 use crate::output::Output;
+use crate::price::Prices;
 use crate::view::Stats;
 
 /// The parameters, identity and randomness that a node starts with.
@@ -81,6 +83,7 @@ pub struct Node {
     pending: pending::Pending,
     own: addresses::Own,
     admission: admission::AdmissionState,
+    prices: Prices,
     leaving: Option<(CommandId, Instant)>,
     serves_others: bool,
     /// The silence after which this node considers itself cut off.
@@ -121,6 +124,7 @@ impl Node {
         let gossip = gossip::Gossip::new(own, &config, &mut rng);
         let mut dht = Dht::new(network, contact, config.dht, rng.fork("dht"));
         dht.without_heartbeats();
+        let prices = Prices::new(config.kv.defences.priced_peers);
         let kv = Kv::new(identity, network, *dht.me(), serves, config.kv);
         link.set_local_addresses(vec![address.into()]);
         let swarm = Swarm::new(contact.public_key, config.swarm, rng.fork("swarm"));
@@ -134,6 +138,7 @@ impl Node {
             pending: pending::Pending::default(),
             own: addresses::Own::new(address),
             admission: admission::AdmissionState::default(),
+            prices,
             leaving: None,
             serves_others: serves,
             quiet_after,
@@ -225,6 +230,7 @@ impl Node {
             kv: self.kv.stats(),
             swarm: self.swarm.stats(),
             gossip: self.gossip.stats(),
+            price: self.prices.stats(),
             busy: self.pending.busy(),
         }
     }

@@ -1,6 +1,7 @@
 //! The actions that a node requests of its shell.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Contact, Peer, PublicKey, UnixMillis};
@@ -44,6 +45,25 @@ pub enum Output {
         inbound: InboundId,
         /// The answer, at most 256 KiB.
         bytes: Bytes,
+    },
+    /// Refuse an incoming call of a peer whose budget is used up. The answer is to be held back: until
+    /// then the call counts against the calls that the peer may have under way, so that the peer sends
+    /// no faster than it is refused. The bytes of the request are of no use any more.
+    RefuseCall {
+        /// The call.
+        inbound: InboundId,
+        /// The answer.
+        bytes: Bytes,
+        /// For how long it is held back.
+        after: Duration,
+    },
+    /// This peer sent several requests with bad signatures: end its connections, and take none from it
+    /// for this long. Its datagrams are dropped here meanwhile.
+    Ignore {
+        /// The peer's public key, proven by its requests.
+        public_key: PublicKey,
+        /// For how long.
+        time: Duration,
     },
     /// Resolve a DNS name `name:port`; answer with `Input::Resolved`.
     Resolve {

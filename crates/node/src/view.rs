@@ -86,6 +86,8 @@ potluck_base::statistics! {
         group swarm: potluck_swarm::Stats,
         /// Of members, messages and search.
         group gossip: GossipStats,
+        /// Of the budgets of peers.
+        group price: crate::price::PriceStats,
         /// Inputs refused because a bounded queue was full.
         counter busy: u64,
     }

@@ -9,7 +9,7 @@ use noq::RecvStream;
 use potluck_base::PublicKey;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::config::{FETCH_BYTE, MESSAGE_BYTES_MAX, SMALL_REQUEST_BYTES, permits};
 use super::counters::Counters;
@@ -91,6 +91,18 @@ impl Responder {
             drop((stream, place, turn, lease));
         });
         Ok(())
+    }
+
+    /// As [`answer`](Self::answer), after a pause. Meanwhile the call counts against the calls that the
+    /// peer may have under way, so the pause slows this peer down and no other; the memory of its
+    /// request is free at once.
+    pub fn answer_after(mut self, pause: Duration, answer: Bytes) {
+        drop(self.hold.take());
+        tokio::spawn(async move {
+            sleep(pause).await;
+            // The counters of the transport say if it could not be sent.
+            let _ = self.answer(answer);
+        });
     }
 
     /// Tells the caller that there is no room for the request: it gets [`CallError::Refused`].

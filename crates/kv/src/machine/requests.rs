@@ -41,7 +41,9 @@ impl Kv {
         {
             return self.on_apply(now, serve, asked.from.id, apply);
         }
-        self.serves.start(&mut self.core, now, serve, asked);
+        if let Some(asked) = self.checks.take(&mut self.core, now, serve, asked) {
+            self.serves.start(&mut self.core, now, serve, asked);
+        }
     }
 
     fn takes_offer(&self, now: Instant, from: &NodeId, keys: usize) -> bool {

@@ -181,6 +181,7 @@ impl Pair {
             | Output::Foreign(_)
             | Output::Changed(_)
             | Output::WatchEnded(_)
+            | Output::Checked { .. }
             | Output::HandedOver { .. } => None,
         }
     }

@@ -1,6 +1,7 @@
 //! Scripts of the record store: tables of what one node is given and what it then does. The script plays
 //! the routing table, the disk, the other nodes and the clock.
 
+mod checks;
 mod concurrent;
 mod doors;
 mod holder;

@@ -99,6 +99,8 @@ pub(crate) struct Script {
     asks: BTreeMap<AskId, Peer>,
     signed: Vec<Envelope>,
     requests: u64,
+    /// Signatures that were checked for others, in portions, and whether one was bad.
+    pub(crate) bills: Vec<(u32, bool)>,
 }
 
 impl Script {
@@ -124,6 +126,7 @@ impl Script {
             asks: BTreeMap::new(),
             signed: Vec::new(),
             requests: 0,
+            bills: Vec::new(),
         };
         script.kv.handle(start, Input::WallClock { now: WALL, offset: 0 });
         script.kv.handle(start, Input::Members(9));
@@ -153,8 +156,10 @@ impl Script {
         let mut did = Vec::new();
         while let Some(output) = self.kv.poll_output() {
             // The renewal reads the own records beside every script; its own tests are in the crate.
-            if !matches!(output, Output::Storage { op: StorageOp::ScanOwn { .. }, .. }) {
-                did.push(self.told(output));
+            match output {
+                Output::Storage { op: StorageOp::ScanOwn { .. }, .. } => {}
+                Output::Checked { signatures, bad, .. } => self.bills.push((signatures, bad)),
+                output => did.push(self.told(output)),
             }
         }
         did
@@ -303,6 +308,7 @@ impl Script {
                 self.storage.insert(id, op);
                 text
             }
+            Output::Checked { .. } => unreachable!("noted by the caller"),
             Output::Respond { response, .. } => format!("respond {}", response_text(&response)),
             Output::Reply { id, reply } => format!("reply {}: {}", id.0, reply_text(&reply)),
             Output::Foreign(_) => "foreign write".to_owned(),

@@ -13,6 +13,7 @@ use super::files::holding;
 use super::pending::{Asker, ReplyPath};
 use super::requests::InboundRequest;
 use crate::output::Output;
+use crate::price::Ruling;
 
 /// Round-trip time that topics assume for an answer over a call, which is not measured. A guess.
 const CALL_ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -56,11 +57,23 @@ impl Node {
         match output {
             Link::Transmit { to, bytes } => self.outbox.push_back(Output::Transmit { to, bytes }),
             Link::Incoming { from, reply_to, request, proven, budget } => {
+                // A forged address proves nothing, so only proven senders have an account.
+                let ruling = match proven {
+                    true => self.prices.admit_datagram(now, &from.public_key, &request),
+                    false => Ruling::Serve,
+                };
+                // What is ignored is no sign of life either.
+                if ruling == Ruling::Drop {
+                    return;
+                }
                 // A node that enrolls is no member yet.
                 if proven && !matches!(request, Request::Enroll(_)) {
                     self.hear(now, from);
                 }
                 let reply_path = ReplyPath::Datagram(reply_to);
+                if ruling != Ruling::Serve {
+                    return self.turn_away(now, reply_path, ruling);
+                }
                 let inbound = InboundRequest { from, proven, budget, reply_path };
                 self.on_request(now, inbound, request);
             }

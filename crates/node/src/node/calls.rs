@@ -10,6 +10,7 @@ use super::answers::Answer;
 use super::pending::{Asker, ReplyPath};
 use super::requests::InboundRequest;
 use crate::input::{CallId, InboundId};
+use crate::price::Ruling;
 
 impl Node {
     /// A call was answered with `bytes`, or failed.
@@ -35,9 +36,19 @@ impl Node {
         bytes: &Bytes,
     ) {
         let reply_path = ReplyPath::Call(inbound);
-        self.hear(now, from);
+        let ruling = self.prices.admit_call(now, &from.public_key, bytes.len());
+        if ruling != Ruling::Drop {
+            self.hear(now, from);
+        }
+        if ruling != Ruling::Serve {
+            return self.turn_away(now, reply_path, ruling);
+        }
         match decode_request(bytes) {
             Ok(request) => {
+                let ruling = self.prices.admit_request(now, &from.public_key, &request);
+                if ruling != Ruling::Serve {
+                    return self.turn_away(now, reply_path, ruling);
+                }
                 let inbound =
                     InboundRequest { from, proven: true, budget: CALL_BYTES_MAX, reply_path };
                 self.on_request(now, inbound, request);

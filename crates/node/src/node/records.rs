@@ -28,6 +28,7 @@ impl Node {
                 self.ask_for_kv(now, id, to.contact, &request, delivery);
             }
             Kv::Storage { id, op } => self.outbox.push_back(Output::Storage { id, op }),
+            Kv::Checked { peer, signatures, bad } => self.on_checked(now, peer, signatures, bad),
             Kv::Respond { serve, response } => self.answer_serve(now, serve.0, &response),
             Kv::Reply { id, reply } => self.on_kv_reply(now, id, reply),
             Kv::Changed(change) => self.outbox.push_back(Output::Changed(change)),

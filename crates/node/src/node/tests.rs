@@ -3,6 +3,7 @@
 mod addresses;
 mod files;
 mod kinds;
+mod prices;
 mod table;
 mod teams;
 

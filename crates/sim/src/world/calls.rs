@@ -1,6 +1,7 @@
 //! Calls between nodes of a world: large requests over a reliable connection.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{Contact, Instant, PublicKey};
@@ -91,7 +92,13 @@ impl Local<'_> {
         self.feed(callee, Input::Called { from, address, inbound, bytes: called.bytes });
     }
 
-    pub(super) fn answer_call(&mut self, callee: Life, inbound: InboundId, bytes: Bytes) {
+    pub(super) fn answer_call(
+        &mut self,
+        callee: Life,
+        inbound: InboundId,
+        bytes: Bytes,
+        held: Duration,
+    ) {
         let Some(key) = self.shard.nodes[callee.0].place.calls.answered(inbound) else { return };
         if self.is_cut_off(callee.0, key.caller.0) {
             return; // The caller's time-out will tell it.
@@ -101,7 +108,7 @@ impl Local<'_> {
         let place = &mut self.shard.nodes[callee.0].place;
         place.traffic.call_bytes_out += bytes.len() as u64;
         let draws = &mut place.call_draws;
-        let at = self.shard.now + leg.one_way(&self.shared.config.calls, draws);
+        let at = self.shard.now + held + leg.one_way(&self.shared.config.calls, draws);
         self.send_to(callee.0, key.caller.0, at, Event::Answered { key, callee, bytes });
     }
 

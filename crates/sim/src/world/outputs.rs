@@ -24,7 +24,16 @@ impl Local<'_> {
                 self.kick_disk(life);
             }
             Output::Call { id, to, bytes } => self.call(life, id, to, bytes),
-            Output::AnswerCall { inbound, bytes } => self.answer_call(life, inbound, bytes),
+            Output::AnswerCall { inbound, bytes } => {
+                self.answer_call(life, inbound, bytes, Duration::ZERO);
+            }
+            Output::RefuseCall { inbound, bytes, after } => {
+                self.answer_call(life, inbound, bytes, after);
+            }
+            // The node drops the requests of such a peer itself.
+            Output::Ignore { public_key, .. } => {
+                self.shard.trace(index, b"ignr", public_key.as_bytes());
+            }
             Output::Resolve { name } => {
                 let at = self.shard.now + RESOLVE_TIME;
                 self.shard.plan(index, at, Event::Unresolved { life, name });

@@ -269,7 +269,7 @@ impl Table {
                 return Some(Input::Stored { id, reply });
             }
             Output::Call { id, to, bytes } => self.call(index, id, to, bytes),
-            Output::AnswerCall { inbound, bytes } => {
+            Output::AnswerCall { inbound, bytes } | Output::RefuseCall { inbound, bytes, .. } => {
                 if let Some((caller, call)) = self.inbound.remove(&inbound) {
                     self.wire.push_back((arrival, caller, Input::Answered { call, bytes }));
                 }
@@ -279,7 +279,8 @@ impl Table {
             }
             Output::Swarm(output) => self.seats[index].files.push(output),
             Output::LookForNames { .. } => unreachable!("the node is told all names"),
-            Output::Resolve { .. }
+            Output::Ignore { .. }
+            | Output::Resolve { .. }
             | Output::SaveContacts { .. }
             | Output::Addresses { .. }
             | Output::Admitted { .. }
