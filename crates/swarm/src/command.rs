@@ -314,6 +314,8 @@ pub struct FetchReport {
     pub duplicate_bytes: u64,
     /// Sources that sent something that did not verify.
     pub corrupt_sources: usize,
+    /// Times that a source was replaced because others are faster.
+    pub slow_sources: usize,
 }
 
 /// Most sources that a view of a fetch names.

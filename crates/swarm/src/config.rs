@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use potluck_base::Defences;
+
 /// Parameters of fetching and serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
@@ -33,6 +35,8 @@ pub struct Config {
     pub patience: Duration,
     /// Interval at which providers are announced again: a third of the lifetime of their records.
     pub announce_interval: Duration,
+    /// The defences that are on: all of them, except in tests that show what one is for.
+    pub defences: Defences,
 }
 
 impl Default for Config {
@@ -50,6 +54,7 @@ impl Default for Config {
             find_interval: Duration::from_millis(250),
             patience: Duration::from_secs(15),
             announce_interval: Duration::from_secs(20 * 60),
+            defences: Defences::default(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! first, and a source whose claim fails is banned with it.
 
 mod proof;
+mod slow;
 mod transfers;
 mod world;
 
@@ -79,6 +80,8 @@ pub(crate) struct Fetch {
     promising: Instant,
     /// When it was driven last.
     driven: Instant,
+    /// When a source may be too slow.
+    look_at: Option<Instant>,
     report: FetchReport,
 }
 
@@ -105,6 +108,7 @@ impl Fetch {
             absent: 0,
             promising: now,
             driven: now,
+            look_at: None,
             report: FetchReport::default(),
         }
     }
@@ -156,15 +160,16 @@ impl Fetch {
     // --- what happens ---
 
     /// A node may have the blob.
-    pub(crate) fn hear_of(&mut self, world: &World<'_>, contact: Contact) {
-        if contact.public_key == world.me {
+    pub(crate) fn hear_of(&mut self, world: &mut World<'_>, contact: Contact) {
+        let key = &contact.public_key;
+        if *key == world.me || world.shunned.contains(world.now, key) {
             return;
         }
         if let Some(known) = self.sources.get_mut(&contact.public_key) {
             return known.hear_of(world.now, contact);
         }
         if self.sources.len() >= world.config.sources_max {
-            // One that did not answer gives its place to one that was not asked yet.
+            // One that gave nothing when it was asked gives its place to one that was not asked yet.
             let spent = self.sources.iter().filter(|(_, source)| source.is_spent());
             let Some(key) = spent.max_by_key(|(_, source)| source.failures()).map(|(key, _)| *key)
             else {
@@ -177,7 +182,7 @@ impl Fetch {
 
     pub(crate) fn on_providers(
         &mut self,
-        world: &World<'_>,
+        world: &mut World<'_>,
         mut contacts: Vec<Contact>,
         absent: bool,
     ) {
@@ -261,7 +266,7 @@ impl Fetch {
     /// A source said what it has.
     pub(crate) fn on_holds(
         &mut self,
-        world: &World<'_>,
+        world: &mut World<'_>,
         ask: AskId,
         holding: Result<Holding, Refusal>,
         round_trip: Option<Duration>,
@@ -394,12 +399,11 @@ impl Fetch {
                 source.banned = true;
                 source.have = None;
                 source.cancel(world.out);
+                world.shunned.insert(now, source.contact.public_key);
                 self.report.corrupt_sources += 1;
                 self.availability = None;
-                if !self.proven {
-                    // Its word on the size is worth nothing either.
-                    self.place = Place::None;
-                }
+                // Its word on the size is worth nothing either: another place is opened if no other
+                // source says the same.
             }
         }
     }
@@ -425,6 +429,7 @@ impl Fetch {
     pub(crate) fn drive(&mut self, world: &mut World<'_>) -> Option<FetchError> {
         let now = world.now;
         self.drop_stalled(world);
+        self.drop_slow(world);
         self.driven = now;
         if self.sources.values().any(Source::is_promising) {
             self.promising = now;
@@ -521,6 +526,7 @@ impl Fetch {
             self.sources.values().flat_map(|source| [source.wake(), source.rested(self.driven)]);
         let unproven = self.division().is_some() && !self.proven;
         let proof = self.asks_proof_at().filter(|at| unproven && *at > self.driven);
-        sources.chain([find, end, proof]).flatten().min()
+        let look = self.look_at.filter(|at| *at > self.driven);
+        sources.chain([find, end, proof, look]).flatten().min()
     }
 }

@@ -25,8 +25,10 @@ mod lost;
 mod machine;
 pub mod manifest;
 mod many;
+mod pace;
 pub mod path;
 mod pick;
+mod shunned;
 mod source;
 #[cfg(test)]
 mod testing;

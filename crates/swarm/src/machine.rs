@@ -19,6 +19,7 @@ use crate::fetch::{Fetch, Numbers, World};
 use crate::holdings::{Announcements, Askers, Serves};
 use crate::lost::{Hints, Lost, hint_bytes};
 use crate::many::{Asker, Checks, Round};
+use crate::shunned::Shunned;
 
 /// Largest encoded contact, in bytes.
 pub(crate) const CONTACT_BYTES: usize = 64;
@@ -56,6 +57,8 @@ potluck_base::statistics! {
         counter(Bytes) duplicate_bytes: u64,
         /// Sources that sent something that did not verify.
         counter corrupt_sources: u64,
+        /// Times that a source was replaced because others are faster.
+        counter slow_sources: u64,
         /// Questions and streams of others refused.
         counter refused: u64,
     }
@@ -79,6 +82,7 @@ pub struct Swarm {
     pub(crate) config: Config,
     rng: Rng,
     numbers: Numbers,
+    shunned: Shunned,
     pub(crate) fetches: BTreeMap<FetchId, Fetch>,
     transfers: BTreeMap<TransferId, FetchId>,
     holdings: BTreeMap<BlobId, u64>,
@@ -105,6 +109,7 @@ impl Swarm {
             config,
             rng,
             numbers: Numbers::default(),
+            shunned: Shunned::default(),
             fetches: BTreeMap::new(),
             transfers: BTreeMap::new(),
             holdings: BTreeMap::new(),
@@ -169,6 +174,7 @@ impl Swarm {
             config: &self.config,
             me: self.me,
             numbers: &mut self.numbers,
+            shunned: &mut self.shunned,
             out: &mut out,
         };
         tell(fetch, &mut world);
@@ -259,6 +265,7 @@ impl Swarm {
         let report = fetch.report();
         self.stats.duplicate_bytes += report.duplicate_bytes;
         self.stats.corrupt_sources += report.corrupt_sources as u64;
+        self.stats.slow_sources += report.slow_sources as u64;
     }
 
     fn on_moved(&mut self, now: Instant, transfer: TransferId) {

@@ -7,6 +7,7 @@ use potluck_base::{Contact, Division, GranuleSet, Instant, RoundTrip};
 use potluck_wire::Hint;
 
 use crate::command::{AskId, Gone, Output, TransferId};
+use crate::pace::Pace;
 
 /// Weight of a new sample in the smoothed rate. A higher weight follows changes faster and noise more.
 const RATE_WEIGHT: f64 = 0.25;
@@ -76,6 +77,8 @@ pub(crate) struct Source {
     pub(crate) hint: Option<Hint>,
     /// Answers in a row that it holds nothing.
     not_held: u32,
+    /// How fast it was over all that it gave.
+    pub(crate) pace: Pace,
 }
 
 impl Source {
@@ -99,6 +102,7 @@ impl Source {
             gone: None,
             hint: None,
             not_held: 0,
+            pace: Pace::default(),
         }
     }
 
@@ -168,10 +172,38 @@ impl Source {
         }
     }
 
-    /// Whether it was asked in vain and has given nothing so far.
+    /// Whether it was asked in vain, has nothing or was too slow, and has given nothing so far.
     pub(crate) fn is_spent(&self) -> bool {
-        let idle = self.have.is_none() && self.ask.is_none() && self.transfers.is_empty();
-        idle && self.failures > 0 && self.bytes == 0 && !self.banned
+        let idle = self.ask.is_none() && self.transfers.is_empty();
+        let useless = match &self.have {
+            None => self.failures > 0,
+            Some(have) => have.is_empty() || self.pace.slow() > 0,
+        };
+        idle && useless && self.bytes == 0 && !self.banned
+    }
+
+    /// Whether it can be asked, nothing of it is under way, and it gave nothing so far.
+    pub(crate) fn is_untried(&self, now: Instant) -> bool {
+        let idle = self.transfers.is_empty() && self.failures == 0;
+        idle && self.pace.rate().is_none() && self.is_useful(now)
+    }
+
+    /// Shortest time in which it has to give a granule, if others would.
+    pub(crate) fn granule_time(&self) -> Duration {
+        STALL_MIN.max(self.round_trip.smoothed().unwrap_or_default() * STALL_ROUND_TRIPS)
+    }
+
+    /// When its last granule came, or it was asked after a pause.
+    pub(crate) const fn last(&self) -> Instant {
+        self.last
+    }
+
+    /// It is replaced by faster sources: what it was asked for is given up, and it rests, longer each time.
+    pub(crate) fn on_slow(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.cancel(out);
+        self.pace.on_slow();
+        self.rests_until = now + REST * self.pace.patience();
+        self.rate = self.rate.map(|rate| rate / 2.0);
     }
 
     /// Failures in a row.
@@ -263,8 +295,7 @@ impl Source {
 
     /// When it will have been silent for too long.
     pub(crate) fn stalls_at(&self) -> Instant {
-        let round_trips = self.round_trip.smoothed().unwrap_or_default() * STALL_ROUND_TRIPS;
-        self.last.max(self.moved) + STALL_MIN.max(round_trips)
+        self.last.max(self.moved) + self.granule_time()
     }
 
     /// When `granule` will be here, at the measured rate.
@@ -285,6 +316,10 @@ impl Source {
             .sum();
         let bytes = before + length(division, granule);
         let rate = self.rate.filter(|rate| *rate > 1.0)?;
+        // The next granule is not here yet: that bounds the present rate, whatever it was before.
+        let pause = self.round_trip.smoothed().unwrap_or_default() + SLACK;
+        let waited = now.since(self.last).saturating_sub(pause).as_secs_f64();
+        let rate = rate.min(division.granule_bytes() as f64 / waited.max(1e-6));
         Some(now + Duration::from_secs_f64((bytes as f64 / rate).min(1e6)))
     }
 
@@ -320,6 +355,7 @@ impl Source {
         };
         let seconds = took.saturating_sub(pause.min(took / 2)).as_secs_f64().max(1e-6);
         let sample = bytes as f64 / seconds;
+        self.pace.note(bytes, Duration::from_secs_f64(seconds));
         self.rate = Some(self.rate.map_or(sample, |rate| rate + RATE_WEIGHT * (sample - rate)));
         self.last = now;
         self.failures = 0;

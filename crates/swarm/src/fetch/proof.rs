@@ -16,19 +16,29 @@ use crate::source::Source;
 const PROOF_PAUSE: Duration = Duration::from_millis(500);
 /// Most sources from which the first granule is requested concurrently.
 const PROOFS_MAX: usize = 4;
+/// Sources from which the first granule is requested at once, so that no single node decides how long a
+/// fetch takes to begin.
+const PROOFS_AT_ONCE: usize = 2;
+/// Time that the only granule of a small blob may take before it is requested from a second source. All of
+/// the blob would come twice if both were asked at once.
+const SMALL_PAUSE: Duration = Duration::from_millis(100);
 
 impl Fetch {
-    /// The size that most of the sources claim that could prove it.
+    /// The size that most of the sources claim that could prove it, but for those that were asked to and
+    /// took too long.
     pub(super) fn claimed_size(&self) -> Option<u64> {
         if let Some(size) = self.size_said {
             let told = self.sources.values().any(|source| source.size == Some(size));
             return self.size_said.filter(|_| told && !self.refused.contains(&size));
         }
+        let claim = |source: &Source| {
+            let size = source.provable_size().filter(|size| !self.refused.contains(size));
+            size.map(|size| (source.pace.slow(), size))
+        };
+        let least = self.sources.values().filter_map(claim).map(|(slow, _)| slow).min()?;
         let mut claims: BTreeMap<u64, usize> = BTreeMap::new();
-        for source in self.sources.values() {
-            if let Some(size) = source.provable_size().filter(|size| !self.refused.contains(size)) {
-                *claims.entry(size).or_default() += 1;
-            }
+        for (slow, size) in self.sources.values().filter_map(claim) {
+            *claims.entry(size).or_default() += usize::from(slow == least);
         }
         claims.into_iter().max_by_key(|(_, count)| *count).map(|(size, _)| size)
     }
@@ -48,10 +58,11 @@ impl Fetch {
     pub(super) fn open(&mut self, world: &mut World<'_>) {
         if let Place::Open(division) = self.place
             && !self.proven
-            && !self.sources.values().any(|one| one.provable_size() == Some(division.size()))
-            && self.claimed_size().is_some()
+            && !self.sources.values().any(|one| self.is_proving(one, division.size()))
+            && self.claimed_size().is_some_and(|size| size != division.size())
         {
-            // No source is left to prove this size, and another source claims a different one.
+            // No source is left to prove this size, or all that could were too slow, and another
+            // source claims a different one.
             self.place = Place::None;
         }
         if self.place == Place::None
@@ -64,31 +75,59 @@ impl Fetch {
         }
     }
 
+    /// Whether a source may prove this size: it was asked for the proof, or may be and was not too slow.
+    fn is_proving(&self, source: &Source, size: u64) -> bool {
+        let asked = !source.transfers.is_empty() && source.size == Some(size);
+        asked || (source.provable_size() == Some(size) && source.pace.slow() == 0)
+    }
+
+    /// Sources that were asked for the granule that proves the size.
+    fn proving(&self) -> usize {
+        self.sources.values().filter(|source| !source.transfers.is_empty()).count()
+    }
+
     /// When the granule that proves the size is asked of one more source, as the asked sources say
     /// nothing; `None` if no source was asked.
     pub(super) fn asks_proof_at(&self) -> Option<Instant> {
         let asked = self.sources.values().flat_map(|source| &source.transfers);
-        asked.map(|transfer| transfer.started + PROOF_PAUSE).max()
+        let small = self.division().is_some_and(|division| division.count() == 1);
+        let pause = match self.proving() {
+            1 if small => SMALL_PAUSE,
+            _ => PROOF_PAUSE,
+        };
+        asked.map(|transfer| transfer.started + pause).max()
+    }
+
+    /// Whether the granule that proves the size is asked of one more source now.
+    fn is_proof_due(&self, world: &World<'_>, division: &Division) -> bool {
+        let at_once = match division.count() {
+            1 => 1,
+            _ if world.config.defences.paced_sources => PROOFS_AT_ONCE,
+            _ => 1,
+        };
+        let proving = self.proving();
+        let due = || self.asks_proof_at().is_none_or(|at| world.now >= at);
+        proving < PROOFS_MAX && (proving < at_once || due())
     }
 
     /// Asks for the granule that proves the size, and in the same stream, after it, for what a source
     /// has under way at first: so the way to it does not stand empty until the proof is here.
     pub(super) fn ask_last(&mut self, world: &mut World<'_>, division: &Division) {
-        let asked = self.sources.values().filter(|source| !source.transfers.is_empty()).count();
-        if asked >= PROOFS_MAX || self.asks_proof_at().is_some_and(|at| world.now < at) {
-            return;
-        }
+        while self.is_proof_due(world, division) && self.ask_last_of_one(world, division) {}
+    }
+
+    /// Asks the best of the sources that have the last granule. Returns whether there is one.
+    fn ask_last_of_one(&mut self, world: &mut World<'_>, division: &Division) -> bool {
         let last = division.count() - 1;
         if self.checking.contains(last) {
-            return;
+            return false;
         }
-        let candidate = self.sources.iter().find(|(_, source)| {
-            source.is_useful(world.now)
-                && source.transfers.is_empty()
-                && source.size == Some(division.size())
-                && source.have.as_ref().is_some_and(|have| have.contains(last))
+        let candidate = self.in_order(world, division).into_iter().find_map(|key| {
+            let source = self.sources.get(&key).filter(|source| source.transfers.is_empty())?;
+            let has_last = source.have.as_ref().is_some_and(|have| have.contains(last));
+            has_last.then_some((key, source))
         });
-        let Some((&key, source)) = candidate else { return };
+        let Some((key, source)) = candidate else { return false };
         let depth = source.depth(division, world.config.outstanding_bytes_max);
         let count = (depth / division.granule_bytes()) as usize;
         let count = count.min(in_stream(division) - 1);
@@ -101,5 +140,6 @@ impl Fetch {
             let (fetch, blob, size) = (self.id, self.blob, division.size());
             send(world, source, Wanted { fetch, blob, size, granules });
         }
+        true
     }
 }

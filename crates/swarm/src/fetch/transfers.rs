@@ -34,16 +34,7 @@ impl Fetch {
             return self.ask_last(world, &division);
         }
         let mut busy = self.sources.values().filter(|source| !source.transfers.is_empty()).count();
-        let mut keys: Vec<(std::cmp::Reverse<u64>, PublicKey)> = self
-            .sources
-            .iter()
-            .filter(|(_, source)| {
-                source.is_useful(world.now) && source.size == Some(division.size())
-            })
-            .map(|(key, source)| (std::cmp::Reverse(source.rate() as u64), *key))
-            .collect();
-        keys.sort_unstable();
-        for (_, key) in keys {
+        for key in self.in_order(world, &division) {
             let Some(source) = self.sources.get(&key) else { continue };
             let fresh = source.transfers.is_empty();
             if fresh && busy >= world.config.active_max {
@@ -53,6 +44,20 @@ impl Fetch {
                 busy += 1;
             }
         }
+    }
+
+    /// Sources of this division that can be asked now, the best first.
+    pub(super) fn in_order(&self, world: &World<'_>, division: &Division) -> Vec<PublicKey> {
+        let useful =
+            |source: &Source| source.is_useful(world.now) && source.size == Some(division.size());
+        let sources = self.sources.iter().filter(|(_, source)| useful(source));
+        let mut keys: Vec<(&PublicKey, &Source)> = sources.collect();
+        if world.config.defences.paced_sources {
+            keys.sort_by_cached_key(|(key, source)| self.rank(key, source));
+        } else {
+            keys.sort_by_key(|(_, source)| std::cmp::Reverse(source.rate() as u64));
+        }
+        keys.into_iter().map(|(key, _)| *key).collect()
     }
 
     /// What is best asked of a source next, beside what is under way.

@@ -4,6 +4,7 @@ use potluck_base::{Instant, PublicKey};
 
 use crate::command::Output;
 use crate::config::Config;
+use crate::shunned::Shunned;
 
 /// Numbers that name transfers and questions, over all fetches.
 #[derive(Debug, Default)]
@@ -23,5 +24,6 @@ pub(crate) struct World<'a> {
     pub(crate) config: &'a Config,
     pub(crate) me: PublicKey,
     pub(crate) numbers: &'a mut Numbers,
+    pub(crate) shunned: &'a mut Shunned,
     pub(crate) out: &'a mut Vec<Output>,
 }

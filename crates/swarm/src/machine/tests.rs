@@ -4,6 +4,7 @@ use std::time::Duration;
 use potluck_base::machine::check_timer_contract;
 
 use super::*;
+mod drip;
 mod gone;
 use crate::command::TransferEnd;
 use crate::testing::contact;
@@ -29,6 +30,8 @@ struct Peer {
     refuses: Option<Refusal>,
     /// Why it will not have what it does not have.
     lost: Option<Refusal>,
+    /// After so many granules it only sends a byte now and then.
+    drips_after: Option<u64>,
     sent: u64,
 }
 
@@ -36,6 +39,8 @@ struct Pipe {
     from: u16,
     granules: VecDeque<u32>,
     next: Instant,
+    /// When some bytes of a granule come next.
+    drop: Instant,
 }
 
 /// A network around one machine.
@@ -93,6 +98,14 @@ impl Net {
         }
     }
 
+    /// With the defences against slow sources off.
+    fn unpaced(size: u64) -> Self {
+        let defences = potluck_base::Defences { paced_sources: false, ..Default::default() };
+        let config = Config { defences, ..Config::default() };
+        let swarm = Swarm::new(contact(ME).public_key, config, Rng::from_number(7));
+        Self { swarm, ..Self::new(size) }
+    }
+
     fn peer(&mut self, number: u16, rate: f64) -> &mut Peer {
         let have = GranuleSet::full(self.division.count());
         let size = self.division.size();
@@ -104,6 +117,7 @@ impl Net {
             dead_from: None,
             refuses: None,
             lost: None,
+            drips_after: None,
             sent: 0,
         };
         self.peers.insert(number, peer);
@@ -164,7 +178,8 @@ impl Net {
                 let bytes = granules.iter().map(|granule| self.division.bytes(*granule));
                 let bytes = bytes.map(|bytes| bytes.end - bytes.start).sum();
                 self.longest_stream = self.longest_stream.max(bytes);
-                self.pipes.insert(transfer, Pipe { from, granules: granules.into(), next });
+                let drop = next + ms(500);
+                self.pipes.insert(transfer, Pipe { from, granules: granules.into(), next, drop });
                 let streams = self.pipes.values().filter(|pipe| pipe.from == from).count();
                 self.most_streams = self.most_streams.max(streams);
             }
@@ -195,9 +210,29 @@ impl Net {
             let took = Duration::from_secs_f64((bytes.end - bytes.start) as f64 / peer.rate);
             let free = self.lines.get(&pipe.from).copied().unwrap_or(Instant::ZERO);
             let at = pipe.next.max(free) + took;
-            peer.dead_from.is_none_or(|dead| at < dead).then_some((at, *id))
+            let drips = peer.drips_after.is_some_and(|after| peer.sent >= after);
+            let comes = !drips && peer.dead_from.is_none_or(|dead| at < dead);
+            comes.then_some((at, *id))
         };
         self.pipes.iter().filter_map(arrival).min()
+    }
+
+    /// When some bytes of a granule come next, and in which pipe.
+    fn next_drop(&self) -> Option<(Instant, TransferId)> {
+        let lives = |pipe: &Pipe| {
+            let dead_from = self.peers[&pipe.from].dead_from;
+            dead_from.is_none_or(|dead| pipe.drop < dead)
+        };
+        let open = self.pipes.iter().filter(|(_, pipe)| lives(pipe));
+        open.map(|(id, pipe)| (pipe.drop, *id)).min()
+    }
+
+    fn drop_comes(&mut self, at: Instant, transfer: TransferId) {
+        self.now = at;
+        if let Some(pipe) = self.pipes.get_mut(&transfer) {
+            pipe.drop = at + ms(500);
+            self.input(Input::Moved { transfer });
+        }
     }
 
     fn arrive(&mut self, at: Instant, transfer: TransferId) {
@@ -229,6 +264,14 @@ impl Net {
         let end = self.now + limit;
         while self.ended.is_none() && self.now < end {
             let deadline = self.swarm.poll_timeout().map(|deadline| deadline.at);
+            let arrival = self.next_arrival().map(|(at, _)| at);
+            let first = [deadline, arrival].into_iter().flatten().min();
+            if let Some((at, transfer)) = self.next_drop()
+                && first.is_some_and(|first| at < first)
+            {
+                self.drop_comes(at, transfer);
+                continue;
+            }
             match (self.next_arrival(), deadline) {
                 (Some((at, transfer)), deadline) if deadline.is_none_or(|due| at <= due) => {
                     self.arrive(at, transfer);
