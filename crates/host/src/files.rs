@@ -17,6 +17,8 @@ mod export;
 mod fetch;
 mod job;
 mod join;
+#[cfg(any(test, feature = "hostile"))]
+pub mod lies;
 mod list;
 mod many;
 mod merge;
@@ -41,7 +43,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use potluck_base::{BlobId, NetworkId};
+use potluck_base::{BlobId, Defences, NetworkId};
 use potluck_store::blobs::{Blob, BlobLimits, BlobPlace, BlobState, BlobStore, BlobView, GcReport};
 use potluck_swarm::{
     ANNOUNCED_MAX, FetchId, FileLink, Input, LinkKind, Manifest, Output, ServeId, TransferId,
@@ -185,11 +187,11 @@ struct Inner {
     looked_at: Mutex<Option<BlobId>>,
     /// Permits of the shares that read files.
     sharing: Arc<Semaphore>,
-    /// Every n-th granule that this node sends is false; none, if zero. For tests.
-    #[cfg(test)]
-    lies_every: AtomicU64,
-    #[cfg(test)]
-    sent: AtomicU64,
+    /// The defences that are on.
+    defences: Defences,
+    /// What it does to nodes that fetch from it, in tests and measurements.
+    #[cfg(any(test, feature = "hostile"))]
+    lies: lies::Lies,
 }
 
 /// The parts that are released when the node stops.
@@ -231,6 +233,7 @@ impl Files {
         store: BlobStore,
         transport: Transport,
         requests: mpsc::Sender<Request>,
+        defences: Defences,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -250,10 +253,9 @@ impl Files {
                 elsewhere: AtomicBool::new(false),
                 looked_at: Mutex::default(),
                 sharing: Arc::new(Semaphore::new(SHARES_MAX)),
-                #[cfg(test)]
-                lies_every: AtomicU64::new(0),
-                #[cfg(test)]
-                sent: AtomicU64::new(0),
+                defences,
+                #[cfg(any(test, feature = "hostile"))]
+                lies: lies::Lies::default(),
             }),
         }
     }

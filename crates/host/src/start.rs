@@ -158,7 +158,9 @@ fn run(
                 requests: requests.clone(),
             })
         });
-        let files = blobs.map(|blobs| Files::new(network_id, blobs, transport.clone(), requests));
+        let defences = settings.config.swarm.defences;
+        let files =
+            blobs.map(|blobs| Files::new(network_id, blobs, transport.clone(), requests, defences));
         (files, membership)
     });
     let membership = handle.membership().ok().cloned();

@@ -269,17 +269,17 @@ impl Files {
         let request = FetchRequest::of_nodes(blob, size, run).to_bytes();
         let transport = self.transport()?;
         let mut stream = timeout(SILENCE, transport.fetch(from, request)).await.ok()?.ok()?;
-        frame(&mut stream).await
+        frame(&mut stream, Outline::bytes_of(nodes)).await
     }
 }
 
-/// The only frame of a stream; `None` after [`SILENCE`] without bytes of it.
-async fn frame(stream: &mut FetchStream) -> Option<Bytes> {
+/// The only frame of a stream, which must have this length; `None` after [`SILENCE`] without bytes of it.
+async fn frame(stream: &mut FetchStream, length: usize) -> Option<Bytes> {
     let received = stream.received();
     let mut before = received.get();
     let mut tick = tokio::time::interval(SILENCE);
     tick.reset();
-    let next = stream.next();
+    let next = stream.next_of(Some(length));
     tokio::pin!(next);
     loop {
         tokio::select! {

@@ -120,16 +120,14 @@ impl Files {
     ) -> Result<(), Stop> {
         let end = nodes.first.saturating_add(nodes.count).min(blob.nodes());
         let read = blocking(move || Ok(blob.read_nodes(nodes.first..end)?));
-        #[cfg_attr(not(test), expect(unused_mut, reason = "only tests lie"))]
-        let mut frame = read.await.map_err(|_| Stop::Missing)?;
-        #[cfg(test)]
-        self.lie(&mut frame);
+        let frame = read.await.map_err(|_| Stop::Missing)?;
+        #[cfg(any(test, feature = "hostile"))]
+        let Some(frame) = self.lie(frame, sender).await else { return Err(Stop::Gone) };
         sender.send(Bytes::from(frame)).await.map_err(|_| Stop::Gone)
     }
 
     async fn send_one(&self, reading: Reading, sender: &mut FrameSender) -> Result<(), Stop> {
-        #[cfg_attr(not(test), expect(unused_mut, reason = "only tests lie"))]
-        let mut frame = match reading.0.await {
+        let frame = match reading.0.await {
             Ok(Ok(frame)) => frame,
             Ok(Err(ReadError::Missing)) => return Err(Stop::Missing),
             Ok(Err(ReadError::Changed)) => return Err(Stop::Changed),
@@ -139,22 +137,9 @@ impl Files {
             }
             Err(_) => return Err(Stop::Broken),
         };
-        #[cfg(test)]
-        self.lie(&mut frame);
+        #[cfg(any(test, feature = "hostile"))]
+        let Some(frame) = self.lie(frame, sender).await else { return Err(Stop::Gone) };
         sender.send(Bytes::from(frame)).await.map_err(|_| Stop::Gone)
-    }
-
-    /// Falsifies a granule now and then, if this node was told to.
-    #[cfg(test)]
-    fn lie(&self, frame: &mut [u8]) {
-        let every = self.inner.lies_every.load(Ordering::Relaxed);
-        let sent = 1 + self.inner.sent.fetch_add(1, Ordering::Relaxed);
-        if every > 0
-            && sent.is_multiple_of(every)
-            && let Some(byte) = frame.last_mut()
-        {
-            *byte ^= 1;
-        }
     }
 
     /// Files changed: they are no longer served. The other files of a folder stay.

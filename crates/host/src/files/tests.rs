@@ -7,6 +7,7 @@ use potluck_dht::EntryPoint;
 use potluck_node::{Command, Config, Reply};
 use tokio::time::timeout;
 
+use super::lies::Drip;
 use super::{CACHE_BYTES_DEFAULT, FileState, FilesError, ShareOptions, To};
 use crate::folder::layout::NAMES;
 use crate::{ByteRates, Handle, Keep, Settings, StoreSettings, WantedNetwork, start};
@@ -86,7 +87,7 @@ async fn a_peer_that_gives_one_false_granule_in_a_hundred_is_dropped() {
         nodes.push(next);
     }
     let liar = nodes[1].files().unwrap();
-    liar.inner.lies_every.store(100, Ordering::Relaxed);
+    liar.inner.lies.false_every.store(100, Ordering::Relaxed);
     let mut link = None;
     for sharer in &nodes[..3] {
         let shared = sharer.files().unwrap().share(path.clone(), ShareOptions::default());
@@ -97,11 +98,50 @@ async fn a_peer_that_gives_one_false_granule_in_a_hundred_is_dropped() {
     let got = timeout(BOUND, job.wait()).await.unwrap().unwrap();
     assert!(std::fs::read(&got.path).unwrap() == bytes, "the result is right");
     assert_eq!(corrupt_sources(&nodes[3]).await, 1);
-    let sent = liar.inner.sent.load(Ordering::Relaxed);
+    let sent = liar.inner.lies.sent.load(Ordering::Relaxed);
     // The hundredth is false; until it has been read and checked, others are on their way or wait.
     assert!((100..400).contains(&sent), "the liar was asked for {sent} granules");
     let from_liar = got.sources.iter().find(|from| from.id == nodes[1].info().id);
     assert!(from_liar.is_some_and(|from| from.bytes < got.bytes / 3), "{got:?}");
+}
+
+/// The time of a fetch of 20 MB from two honest nodes beside one that drips, and how many sources sent
+/// something false.
+async fn beside_a_drip(how: Drip) -> (Duration, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dish");
+    let bytes: Vec<u8> = (0..20_000_000_u32).map(|n| (n.wrapping_mul(97) >> 5) as u8).collect();
+    std::fs::write(&path, &bytes).unwrap();
+    let mut nodes = vec![node(&folder.path().join("0"), None).await];
+    for number in 1..4 {
+        let next = node(&folder.path().join(number.to_string()), Some(&nodes[0])).await;
+        nodes.push(next);
+    }
+    nodes[1].files().unwrap().drip_after(0, how);
+    let mut link = None;
+    for sharer in &nodes[..3] {
+        let shared = sharer.files().unwrap().share(path.clone(), ShareOptions::default());
+        link = Some(timeout(BOUND, shared).await.unwrap().unwrap().link);
+    }
+    let begun = std::time::Instant::now();
+    let to = folder.path().join("to");
+    let mut job = nodes[3].files().unwrap().begin_fetch(link.unwrap(), To::Typed(to));
+    let got = timeout(BOUND, job.wait()).await.unwrap().unwrap();
+    assert!(std::fs::read(&got.path).unwrap() == bytes, "the result is right");
+    assert!(got.sources.iter().all(|from| from.id != nodes[1].info().id), "{got:?}");
+    (begun.elapsed(), corrupt_sources(&nodes[3]).await)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_whose_frames_have_a_wrong_length_is_dropped_at_once() {
+    let (_, corrupt) = beside_a_drip(Drip::Long).await;
+    assert_eq!(corrupt, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_drips_does_not_hold_up_a_fetch() {
+    let (took, corrupt) = beside_a_drip(Drip::Right).await;
+    assert!(took < BOUND / 2 && corrupt == 0, "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,7 +151,7 @@ async fn a_file_that_is_only_known_to_liars_does_not_arrive() {
     std::fs::write(&path, [7; 500_000]).unwrap();
     let liar = node(&folder.path().join("0"), None).await;
     let fetcher = node(&folder.path().join("1"), Some(&liar)).await;
-    liar.files().unwrap().inner.lies_every.store(1, Ordering::Relaxed);
+    liar.files().unwrap().inner.lies.false_every.store(1, Ordering::Relaxed);
     let shared = liar.files().unwrap().share(path, ShareOptions::default());
     let link = timeout(BOUND, shared).await.unwrap().unwrap().link;
     let to = folder.path().join("to");
@@ -321,12 +361,12 @@ async fn a_false_hash_tree_is_found_out_and_costs_no_more_than_the_reuse() {
     old[2_000_000] ^= 1;
     std::fs::write(there.join("dish"), &old).unwrap();
     // The list of files, then the granule that proves the size, then the tree: the third is false.
-    liar.files().unwrap().inner.lies_every.store(3, Ordering::Relaxed);
+    liar.files().unwrap().inner.lies.false_every.store(3, Ordering::Relaxed);
     let to = || To::Typed(folder.path().join("to"));
     let force = super::FetchOptions { update: false, force: true };
     let mut job = fetcher.files().unwrap().begin_fetch_with(link.clone(), to(), force);
     // It ends by itself, or waits for an honest source.
-    let lied = || liar.files().unwrap().inner.sent.load(Ordering::Relaxed) >= 3;
+    let lied = || liar.files().unwrap().inner.lies.sent.load(Ordering::Relaxed) >= 3;
     let found_out = async {
         while job.result().is_none() && !(lied() && job.progress().active == 0) {
             let _ = timeout(Duration::from_millis(20), job.changed()).await;
@@ -335,7 +375,7 @@ async fn a_false_hash_tree_is_found_out_and_costs_no_more_than_the_reuse() {
     timeout(BOUND, found_out).await.unwrap();
     job.cancel();
     // Whatever it sent, nothing false is kept, and an honest run goes on from there.
-    liar.files().unwrap().inner.lies_every.store(0, Ordering::Relaxed);
+    liar.files().unwrap().inner.lies.false_every.store(0, Ordering::Relaxed);
     let honest = node(&folder.path().join("2"), Some(&liar)).await;
     let copy = folder.path().join("copy/kitchen");
     std::fs::create_dir_all(&copy).unwrap();

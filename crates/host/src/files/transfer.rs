@@ -60,10 +60,12 @@ impl Files {
                 return TransferEnd::Lost;
             }
         };
+        let computed = self.inner.defences.computed_frames;
         // One granule is written while the next one arrives.
         let mut writing: Option<Writing> = None;
         for granule in &wanted.granules {
-            let frame = self.next_frame(wanted, &mut stream).await;
+            let length = computed.then(|| blob.encoded_bytes(*granule));
+            let frame = self.next_frame(wanted, &mut stream, length).await;
             if let Some(writing) = writing.take()
                 && let Err(end) = self.kept(wanted, &blob, writing).await
             {
@@ -76,7 +78,10 @@ impl Files {
                 Err(FetchError::Unshared) => return TransferEnd::Gone(Gone::Unshared),
                 Err(FetchError::Unreadable) => return TransferEnd::Gone(Gone::Unreadable),
                 Err(FetchError::Busy) => return TransferEnd::Busy,
-                Err(FetchError::TooLarge) => return TransferEnd::Corrupt,
+                Err(FetchError::TooLarge | FetchError::WrongLength) => {
+                    tracing::warn!(peer = %wanted.from, granule, "a frame has a wrong length");
+                    return TransferEnd::Corrupt;
+                }
                 Err(error) => {
                     tracing::debug!(peer = %wanted.from, %error, "stream lost");
                     return TransferEnd::Lost;
@@ -92,17 +97,18 @@ impl Files {
         }
     }
 
-    /// The next frame. Meanwhile the core learns that bytes arrive.
+    /// The next frame, which must have this length. Meanwhile the core learns that bytes arrive.
     async fn next_frame(
         &self,
         wanted: &WantedTransfer,
         stream: &mut FetchStream,
+        length: Option<usize>,
     ) -> Result<Option<Bytes>, FetchError> {
         let received = stream.received();
         let mut before = received.get();
         let mut tick = tokio::time::interval(MOVED);
         tick.reset();
-        let next = stream.next();
+        let next = stream.next_of(length);
         tokio::pin!(next);
         loop {
             tokio::select! {

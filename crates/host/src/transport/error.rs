@@ -132,6 +132,9 @@ pub enum FetchError {
     /// A frame is longer than [`FRAME_BYTES_MAX`](super::FRAME_BYTES_MAX).
     #[error("a frame is too long")]
     TooLarge,
+    /// A frame has another length than what was asked for.
+    #[error("a frame has another length than what was asked for")]
+    WrongLength,
 }
 
 /// Why a fetch of a peer is not served.

@@ -59,12 +59,21 @@ impl FetchStream {
     /// # Errors
     /// [`FetchError`]: what the peer said, or what came instead of a frame.
     pub async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        self.next_of(None).await
+    }
+
+    /// As [`FetchStream::next`], where the length that the frame must have is known. Of a frame of another
+    /// length nothing is waited for and nothing is kept.
+    ///
+    /// # Errors
+    /// As [`FetchStream::next`]; [`FetchError::WrongLength`].
+    pub async fn next_of(&mut self, length: Option<usize>) -> Result<Option<Bytes>, FetchError> {
         match self.ended {
             Some(Ok(())) => return Ok(None),
             Some(Err(error)) => return Err(error),
             None => {}
         }
-        let frame = self.read_frame().await;
+        let frame = self.read_frame(length).await;
         match &frame {
             Ok(Some(frame)) => self.counters.frame_bytes_received.add(frame.len()),
             Ok(None) => self.ended = Some(Ok(())),
@@ -86,7 +95,7 @@ impl FetchStream {
         self.received.clone()
     }
 
-    async fn read_frame(&mut self) -> Result<Option<Bytes>, FetchError> {
+    async fn read_frame(&mut self, wanted: Option<usize>) -> Result<Option<Bytes>, FetchError> {
         let mut length = [0; LENGTH_BYTES];
         for (index, byte) in length.iter_mut().enumerate() {
             if self.unused.is_empty() && self.fill().await? == 0 {
@@ -97,6 +106,9 @@ impl FetchStream {
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if length > FRAME_BYTES_MAX {
             return Err(FetchError::TooLarge);
+        }
+        if wanted.is_some_and(|wanted| wanted != length) {
+            return Err(FetchError::WrongLength);
         }
         let mut frame = BytesMut::with_capacity(length);
         while frame.len() < length {
@@ -134,7 +146,7 @@ impl FetchStream {
     fn end(&mut self, error: FetchError) {
         let code = match error {
             FetchError::TooLarge => StreamCode::TooLarge,
-            FetchError::Broken => StreamCode::Broken,
+            FetchError::Broken | FetchError::WrongLength => StreamCode::Broken,
             _ => StreamCode::Cancelled,
         };
         // Fails only if the stream is over already.

@@ -81,11 +81,15 @@ impl FrameSender {
         Ok(())
     }
 
-    /// Sends bytes, which need not be a whole frame.
-    #[cfg(test)]
-    pub(super) async fn send_raw(&mut self, bytes: &'static [u8]) {
-        let mut parts = [Bytes::from_static(bytes)];
-        self.stream.send_some(&mut &mut parts[..]).await.expect("the stream is open");
+    /// Sends bytes, which need not be a whole frame; `None` if the stream is over.
+    #[cfg(any(test, feature = "hostile"))]
+    pub(crate) async fn send_raw(&mut self, bytes: Bytes) -> Option<()> {
+        let mut parts = [bytes];
+        let mut parts = &mut parts[..];
+        while !parts.is_empty() {
+            self.stream.send_some(&mut parts).await.ok()?;
+        }
+        Some(())
     }
 
     /// Ends the stream. Sent frames are still delivered in the background. Must be called in the tokio

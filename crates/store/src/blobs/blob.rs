@@ -130,6 +130,12 @@ impl Blob {
         Ok(())
     }
 
+    /// How many bytes the encoding of a granule has, which follows from the size of the blob.
+    #[must_use]
+    pub fn encoded_bytes(&self, granule: u32) -> usize {
+        tree::encoded_bytes(tree::of(self.division.size()), &self.division.bytes(granule))
+    }
+
     /// The blob's id.
     #[must_use]
     pub fn id(&self) -> BlobId {

@@ -83,6 +83,12 @@ impl Outline {
         Self { blob, open: vec![top], known: VecDeque::new() }
     }
 
+    /// Bytes in the answer to a request for some nodes.
+    #[must_use]
+    pub fn bytes_of(nodes: &Range<u32>) -> usize {
+        nodes.len() * NODE_BYTES
+    }
+
     /// Leaves out parts whose bytes are not among `wants`, and says which nodes are needed next; `None` when
     /// the hashes of all groups that are wanted are known.
     pub fn next(&mut self, wants: &dyn Fn(&Range<u64>) -> bool) -> Option<Range<u32>> {

@@ -73,6 +73,18 @@ pub(crate) fn decode<'a>(
     rest.is_empty().then_some(decoded)
 }
 
+/// Bytes in the encoding of the groups that hold some bytes.
+pub(crate) fn encoded_bytes(tree: BaoTree, bytes: &Range<u64>) -> usize {
+    let groups = groups_of(bytes);
+    let steps = tree.ranges_pre_order_chunks_iter_ref(&groups, 0);
+    steps
+        .map(|step| match step {
+            BaoChunk::Parent { .. } => NODE_BYTES,
+            BaoChunk::Leaf { size, .. } => size,
+        })
+        .sum()
+}
+
 /// The hash of a group; of the whole blob if it has no other.
 pub(crate) fn hash_group(begin: u64, data: &[u8], root: bool) -> Hash {
     if root {

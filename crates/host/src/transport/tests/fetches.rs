@@ -103,17 +103,31 @@ async fn frames_that_make_no_sense_end_the_fetch_on_both_sides() {
     let long = Bytes::from(vec![0; FRAME_BYTES_MAX + 1]);
     assert_eq!(bounded(sender.send(long)).await, Err(FetchError::TooLarge));
     // A peer that does not keep to the limit.
-    sender.send_raw(&[0xff; 4]).await;
+    sender.send_raw(Bytes::from_static(&[0xff; 4])).await.expect("the stream is open");
     assert_eq!(bounded(stream.next()).await, Err(FetchError::TooLarge));
     bounded(sender.cancelled()).await;
     assert_eq!(bounded(sender.send("x".into())).await, Err(FetchError::TooLarge));
     for part in [&[0, 0][..], &[0, 0, 0, 5, 1, 2]] {
         let (mut stream, mut sender) = a.fetch_both(&b).await;
         let part: &'static [u8] = part;
-        sender.send_raw(part).await;
+        sender.send_raw(Bytes::from_static(part)).await.expect("the stream is open");
         sender.finish();
         assert_eq!(bounded(stream.next()).await, Err(FetchError::Broken));
     }
+}
+
+#[tokio::test]
+async fn a_frame_of_another_length_ends_the_fetch_before_any_of_it_is_waited_for() {
+    let (a, b) = (Node::new(1), Node::new(2));
+    let (mut stream, mut sender) = a.fetch_both(&b).await;
+    sender.send("right".into()).await.unwrap();
+    // Of the second frame there is a length, and nothing else will ever come.
+    sender.send_raw(Bytes::from_static(&[0, 0x40, 0, 0])).await.expect("the stream is open");
+    assert_eq!(bounded(stream.next_of(Some(5))).await.unwrap().unwrap(), "right");
+    assert_eq!(bounded(stream.next_of(Some(1000))).await, Err(FetchError::WrongLength));
+    assert_eq!(bounded(stream.next()).await, Err(FetchError::WrongLength), "once more");
+    bounded(sender.cancelled()).await;
+    assert_eq!(bounded(sender.send("x".into())).await, Err(FetchError::Broken));
 }
 
 #[tokio::test]

@@ -24,7 +24,9 @@ fn blobs_of_all_sizes_arrive_granule_by_granule() {
         assert!(to.is_complete() && to.have_bytes() == size as u64);
         assert!(content(&to) == expected, "{size} bytes");
         for granule in 0..to.division().count() {
-            assert!(encoded(&to, granule) == encoded(&from, granule));
+            let frame = encoded(&to, granule);
+            assert!(frame == encoded(&from, granule));
+            assert_eq!(frame.len(), to.encoded_bytes(granule), "{size} bytes, granule {granule}");
         }
         drop(to);
         drop(store);
