@@ -4,7 +4,7 @@
 //! and signature only, so a thread that remembers results gives the same answers and checks each signature
 //! once. A real node checks most signatures once and does not switch this on.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::keys::KeyError;
 use crate::{PublicKey, Signature};
@@ -18,6 +18,14 @@ type Slot = Option<([u8; 32], Result<(), KeyError>)>;
 
 thread_local! {
     static MEMO: RefCell<Vec<Slot>> = const { RefCell::new(Vec::new()) };
+    static CHECKS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Signature checks asked for on this thread since it began, remembered ones included. The simulator takes
+/// the difference around each input of a node: what a real node would have computed for it.
+#[must_use]
+pub fn checks() -> u64 {
+    CHECKS.get()
 }
 
 /// While this lives, its thread remembers the results of signature checks.
@@ -57,6 +65,7 @@ pub(crate) fn remembered(
     signature: &Signature,
     check: impl FnOnce() -> Result<(), KeyError>,
 ) -> Result<(), KeyError> {
+    CHECKS.set(CHECKS.get().wrapping_add(1));
     MEMO.with_borrow_mut(|memo| {
         if memo.is_empty() {
             return check();
@@ -109,5 +118,19 @@ mod tests {
         assert_eq!((ask(&key, b"dish", &signature), checks.get()), (Ok(()), 6), "a nested one");
         drop(memo);
         assert_eq!((ask(&key, b"dish", &signature), checks.get()), (Ok(()), 7));
+    }
+
+    #[test]
+    fn a_remembered_check_is_counted_like_a_computed_one() {
+        let identity = Identity::from_seed([3; 32]);
+        let (key, signature) = (identity.public_key(), identity.sign(b"dish"));
+        let before = super::checks();
+        assert_eq!(key.verify(b"dish", &signature), Ok(()));
+        let memo = SignatureMemo::on_this_thread();
+        assert_eq!(key.verify(b"dish", &signature), Ok(()));
+        assert_eq!(key.verify(b"dish", &signature), Ok(()));
+        assert_eq!(key.verify(b"fish", &signature), Err(KeyError::Signature));
+        drop(memo);
+        assert_eq!(super::checks() - before, 4);
     }
 }

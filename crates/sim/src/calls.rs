@@ -15,6 +15,7 @@ use potluck_node::{CallId, InboundId};
 
 use crate::draws::Draws;
 use crate::sim_node::NodeIndex;
+use crate::world::HostileIndex;
 
 /// Time-outs and capacity of calls.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,6 +102,8 @@ pub(crate) enum Begins {
 pub(crate) struct NodeCalls {
     open: BTreeSet<CallId>,
     inbound: BTreeMap<InboundId, CallKey>,
+    /// Calls of hostile members.
+    hostile: BTreeMap<InboundId, HostileIndex>,
     next_inbound: u64,
     connections: BTreeMap<NodeIndex, Connection>,
 }
@@ -144,15 +147,26 @@ impl NodeCalls {
 
     /// A request is here: names it.
     pub(crate) fn arrive(&mut self, key: CallKey) -> InboundId {
-        let id = self.foreign();
+        let id = self.name();
         self.inbound.insert(id, key);
         id
     }
 
-    /// A call from outside the network arrives: names it. Its answer goes to no node.
-    pub(crate) const fn foreign(&mut self) -> InboundId {
+    /// A call of a hostile member arrives: names it.
+    pub(crate) fn hostile(&mut self, from: HostileIndex) -> InboundId {
+        let id = self.name();
+        self.hostile.insert(id, from);
+        id
+    }
+
+    const fn name(&mut self) -> InboundId {
         self.next_inbound += 1;
         InboundId(self.next_inbound - 1)
+    }
+
+    /// The node answers the call of this hostile member.
+    pub(crate) fn answered_hostile(&mut self, inbound: InboundId) -> Option<HostileIndex> {
+        self.hostile.remove(&inbound)
     }
 
     /// The node answers the call of this caller.
@@ -169,6 +183,7 @@ impl NodeCalls {
     pub(crate) fn forget(&mut self) {
         self.open.clear();
         self.inbound.clear();
+        self.hostile.clear();
         self.connections.clear();
     }
 }
@@ -247,7 +262,11 @@ mod tests {
         a.begin(Instant::ZERO, CallId(1), B.0, IDLE);
         let key = CallKey { caller: A, call: CallId(1) };
         let inbound = b.arrive(key);
-        assert_ne!(b.foreign(), inbound);
+        let hostile = b.hostile(HostileIndex::new(3));
+        assert_ne!(hostile, inbound);
+        assert_eq!(b.answered(hostile), None, "it is no node's");
+        assert_eq!(b.answered_hostile(hostile), Some(HostileIndex::new(3)));
+        assert_eq!(b.answered_hostile(hostile), None);
         assert_eq!(b.answered(inbound), Some(key));
         assert_eq!(b.answered(inbound), None);
         assert!(a.end(CallId(1)) && !a.end(CallId(1)));

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use potluck_base::Key;
+use potluck_base::{Key, NodeId};
 use potluck_record::{Envelope, OpId, Place, StateDigest, StorageFailure, StorageOp, StorageReply};
 use potluck_store::{MemoryStore, StoreStats};
 
@@ -22,12 +22,19 @@ pub struct DiskConfig {
     pub read: Duration,
     /// Both vary by this fraction.
     pub jitter: f64,
+    /// Bytes of records that a disk takes; `None`: all that come.
+    pub bytes: Option<u64>,
 }
 
 impl Default for DiskConfig {
     /// A solid-state disk of a rented machine.
     fn default() -> Self {
-        Self { commit: Duration::from_millis(3), read: Duration::from_micros(100), jitter: 0.5 }
+        Self {
+            commit: Duration::from_millis(3),
+            read: Duration::from_micros(100),
+            jitter: 0.5,
+            bytes: None,
+        }
     }
 }
 
@@ -55,13 +62,22 @@ pub struct Disk {
 
 impl Disk {
     pub(crate) fn new(config: DiskConfig, draws: Draws) -> Self {
-        let store = MemoryStore::in_memory();
+        let mut store = MemoryStore::in_memory();
+        store.set_disk_bytes(config.bytes);
         Self { store, config, fault: None, waiting: Vec::new(), under_way: None, draws }
     }
 
     /// A disk with the same contents, as a copied data folder has.
     pub(crate) fn copied(&self, draws: Draws) -> Self {
         Self { store: self.store.copied(), ..Self::new(self.config.clone(), draws) }
+    }
+
+    /// The disk is that of this node: where it is full, records give way to closer ones, and those of
+    /// members over their share to those of others.
+    pub(crate) fn belongs_to(&mut self, node: NodeId) {
+        if self.config.bytes.is_some() {
+            self.store.set_center(node);
+        }
     }
 
     pub(crate) fn submit(&mut self, id: OpId, op: StorageOp) {
@@ -125,7 +141,8 @@ impl Disk {
 
     pub(crate) fn set_fault(&mut self, fault: Option<DiskFault>) {
         self.fault = fault;
-        self.store.set_disk_bytes((fault == Some(DiskFault::Full)).then_some(0));
+        let room = if fault == Some(DiskFault::Full) { Some(0) } else { self.config.bytes };
+        self.store.set_disk_bytes(room);
     }
 
     /// Spoils the envelopes of `key` in one place; says how many that were.

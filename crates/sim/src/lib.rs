@@ -35,10 +35,12 @@
 //! - **Behind a router.** [`World::spawn_behind`] puts a node behind a router of its own
 //!   ([`nat::NatKind`]: mapping, filter, idle time), through which its datagrams, calls and streams go;
 //!   [`World::restart_router`] makes it forget its mappings.
-//! - **Members that lie.** [`World::hostile`] adds somebody with a valid key and a real link who says
-//!   only what the story builds, in datagrams ([`World::hostile_ask`]) or calls
-//!   ([`World::hostile_call`]); it keeps what it hears ([`World::hostile_came`],
-//!   [`World::hostile_answers`]), to be replayed, and answers as [`World::hostile_manners`] say.
+//! - **Members that lie.** [`World::hostile`] adds a member with a valid key, a certificate and a real link
+//!   that says only what the story builds, in datagrams ([`World::hostile_ask`]) or calls
+//!   ([`World::hostile_call`]), and answers datagrams, calls and streams as its
+//!   [`Manners`](hostile::Manners) say ([`World::hostile_manners`]): those of [`hostile`], or a closure.
+//!   [`World::hostile_joins`] brings it into the tables of the nodes, [`World::grind`] finds it a place
+//!   next to a key; it keeps what it hears ([`World::hostile_came`], [`World::hostile_answers`]).
 //!
 //! **Invariants:** no OS clock, no hash map, and threads only where they decide nothing (the shards of a
 //! [`World`]): the same seed gives the same [`Trace`], event by event, and a failing run prints the line
@@ -50,6 +52,7 @@ pub mod check;
 mod chronicle;
 mod disk;
 mod draws;
+pub mod hostile;
 mod lines;
 pub mod nat;
 mod network;
@@ -76,6 +79,6 @@ pub use tape::Tape;
 pub use torment::{Torment, Tormentor};
 pub use trace::{Trace, TraceHash};
 pub use world::{
-    FetchEnd, HostileIndex, HostileStats, Line, Manners, Outcome, Seen, StrangerStats, Traffic,
-    World, WorldConfig, WorldStats,
+    FetchEnd, HostileIndex, HostileStats, Line, Outcome, Seen, StrangerStats, Traffic, World,
+    WorldConfig, WorldStats,
 };

@@ -93,6 +93,8 @@ pub(crate) struct Place {
     pub(crate) datagram_draws: Draws,
     /// Decides how long its parts of calls take.
     pub(crate) call_draws: Draws,
+    /// Signatures that its machines checked, over all lives.
+    pub(crate) signature_checks: u64,
 }
 
 impl Place {
@@ -104,6 +106,7 @@ impl Place {
             calls: NodeCalls::default(),
             datagram_draws: draws("datagrams"),
             call_draws: draws("calls"),
+            signature_checks: 0,
         }
     }
 }
@@ -149,6 +152,18 @@ impl SimNode {
     #[must_use]
     pub const fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// How often its process was started.
+    #[must_use]
+    pub const fn starts(&self) -> u32 {
+        self.life
+    }
+
+    /// Signatures that its machines had to check since it came into the world.
+    #[must_use]
+    pub const fn signature_checks(&self) -> u64 {
+        self.place.signature_checks
     }
 
     /// The machine of its process, if it runs.

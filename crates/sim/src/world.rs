@@ -39,7 +39,7 @@ pub(crate) use admission::Papers;
 pub use config::WorldConfig;
 pub(crate) use files::NodeFiles;
 pub use files::{FetchEnd, Line};
-pub use hostile::{HostileIndex, HostileStats, Manners};
+pub use hostile::{HostileIndex, HostileStats};
 pub(crate) use records::Told;
 pub use records::Traffic;
 pub use strangers::{Seen, StrangerStats};

@@ -7,6 +7,7 @@ use potluck_base::{BlobId, Rng};
 use potluck_dht::EntryPoint;
 use potluck_gossip::FoundFile;
 use potluck_node::{Command, Reply, WriteContext};
+use potluck_sim::hostile::{Deed, Heard, Me, Replica};
 use potluck_sim::workload::{Workload, WriteEnd, key, reading};
 use potluck_sim::{Blocks, LinkFault, NodeIndex, Traffic, World, WorldConfig};
 use potluck_wire::{Request, Response};
@@ -200,6 +201,69 @@ fn a_hostile_member_is_answered_like_any_other_and_keeps_what_it_hears() {
     assert!(world.traffic(nodes[1]).since(&before).datagrams_in >= 1000);
     assert_eq!(world.hostile_identity(hostile).public_key(), here.public_key);
     assert!(world.violations().is_empty(), "{:?}", world.violations());
+}
+
+#[test]
+fn a_hostile_member_is_called_and_calls_and_each_gets_the_answer() {
+    let mut world = World::new(WorldConfig::new(2).replication(3).invite());
+    let nodes = world.form(6, SECOND, 30 * SECOND).expect("all nodes join");
+    world.run_for(10 * SECOND);
+    // It holds large records: they can only be loaded and stored by calls.
+    let hostile = world.hostile();
+    world.hostile_manners(hostile, Replica::new());
+    world.hostile_joins(&[hostile]);
+    let mut workload = Workload::new(Rng::from_number(1), 20_000);
+    workload.fill(&mut world, 0..12, 4);
+    assert_eq!(workload.history.acknowledged().count(), 12);
+    let stats = world.hostile_stats(hostile);
+    assert!(stats.traffic.call_bytes_in > 20_000, "no record was stored there: {stats:?}");
+    let stored = world.hostile_came(hostile).find_map(|(_, (_, request))| match request {
+        Request::Store { envelopes, .. } => Some(envelopes.clone()),
+        _ => None,
+    });
+    // What it was given it gives to others, and is told what became of it.
+    let before = world.hostile_answers(hostile).count();
+    world.hostile_store(hostile, nodes[0], stored.expect("a store"));
+    world.run_for(SECOND);
+    let answers: Vec<_> = world.hostile_answers(hostile).skip(before).collect();
+    assert_eq!(answers.len(), 1);
+    assert!(matches!(answers[0].1.1, Response::Stored { .. }), "{answers:?}");
+    assert!(world.violations().is_empty(), "{:?}", world.violations());
+}
+
+#[test]
+fn a_closure_is_a_manner_and_silence_a_time_out() {
+    let (mut world, nodes) = network(6);
+    let hostile = world.hostile();
+    let mut left = 5;
+    world.hostile_manners(hostile, move |_: &Me<'_>, heard: &Heard<'_>| match heard.request {
+        Request::Ping if left > 0 => {
+            left -= 1;
+            Deed::Late(Duration::from_millis(20), Response::Pong)
+        }
+        _ => Deed::Silence,
+    });
+    world.hostile_joins(&[hostile]);
+    world.run_for(60 * SECOND);
+    let heard = world.hostile_stats(hostile).came;
+    assert!(heard > 5, "it was asked {heard} times");
+    let place = world.hostile_peer(hostile).id;
+    world.run_for(180 * SECOND);
+    for node in nodes {
+        let machine = world.node(node).machine().expect("it runs");
+        let nearest = machine.dht().closest(&place.into(), 1, None);
+        assert!(nearest.first().is_none_or(|peer| peer.id != place), "it is silent and kept");
+    }
+}
+
+#[test]
+fn an_identity_can_be_found_for_a_place() {
+    let (mut world, nodes) = network(12);
+    let peers = world.peers(&nodes);
+    let identity = world.grind(&key(7), &peers).expect("a few tries are enough");
+    let hostile = world.hostile_as(identity, None);
+    let nearest = peers.iter().map(|peer| peer.distance(&key(7))).min();
+    assert!(Some(world.hostile_peer(hostile).distance(&key(7))) < nearest);
 }
 
 #[test]

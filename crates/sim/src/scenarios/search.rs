@@ -3,18 +3,16 @@
 
 use std::time::Duration;
 
-use potluck_base::{BlobId, Contact};
+use potluck_base::BlobId;
 use potluck_gossip::FoundFile;
 use potluck_gossip::message::TopicName;
 use potluck_node::{Command, Reply};
 use potluck_wire::search::{QueryId, RINGS_MAX, STEPS_MAX, WALKERS_MAX};
-use potluck_wire::{
-    InTopic, MemberResponse, RecordVersion, Request, Response, SearchRequest, TopicRequest,
-    TopicResponse,
-};
+use potluck_wire::{InTopic, Request, SearchRequest, TopicRequest};
 
 use crate::batch::Batch;
 use crate::check::{Check, bounds};
+use crate::hostile::Replica;
 use crate::report::Value;
 use crate::scenario::{Run, STABILISATION, Scenario};
 use crate::sim_node::NodeIndex;
@@ -148,32 +146,14 @@ fn messages(world: &mut World) -> u64 {
 
 // --- the flood ---
 
-/// A neighbour that does its duty, so that it keeps its links.
-fn civil(_: &Contact, request: &Request) -> Option<Response> {
-    let version = RecordVersion { incarnation: 1, revision: 0 };
-    match request {
-        Request::Ping => Some(Response::Pong),
-        Request::Topic(InTopic { body, .. }) => Some(Response::Topic(match body {
-            TopicRequest::Gossip { .. } => TopicResponse::GossipAck { prune: 1, busy: false },
-            TopicRequest::Graft { .. } => TopicResponse::GraftAck { lacking: 0 },
-            TopicRequest::Neighbour { .. } => TopicResponse::Accepted { age_ms: 0 },
-            _ => TopicResponse::Ack,
-        })),
-        Request::Search(_) => Some(Response::Taken),
-        Request::Member(_) => {
-            Some(Response::Member(MemberResponse::Ack { mine: version, hints: None }))
-        }
-        _ => None,
-    }
-}
-
 fn play_flood(run: &mut Run) -> World {
     let (mut world, nodes) = form(run);
     let calm = search(run, &mut world, &nodes, 0);
     report(run, "before", &calm);
 
     let flooder = world.hostile();
-    world.hostile_manners(flooder, civil);
+    // A neighbour that does its duty, so that it keeps its links.
+    world.hostile_manners(flooder, Replica::new());
     let seconds = run.length().as_secs() as u32;
     let (sent, took) = (messages(&mut world), traffic(&world, &nodes));
     let victims = nodes[nodes.len() - VICTIMS..].to_vec();

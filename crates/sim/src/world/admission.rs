@@ -17,6 +17,8 @@ use crate::world::shared::Shared;
 
 /// Life of a certificate: a year.
 const LIFE_MS: u64 = 365 * 24 * 60 * 60 * 1000;
+/// Certificates of hostile members are numbered from here on, above those of all nodes.
+const HOSTILE_SERIALS: u64 = 1 << 40;
 
 /// What a node keeps of its admission.
 #[derive(Debug, Default)]
@@ -55,7 +57,7 @@ impl Local<'_> {
         if node.papers.certificate.is_none() {
             let issued = node.wall_clock(Shared::wall_clock(now));
             let subject = node.peer.contact.public_key;
-            node.papers.certificate = certificate(self.shared, issued, index, subject, None);
+            node.papers.certificate = certificate(self.shared, issued, index.get() as u64, subject, None);
         }
         let (certificate, revocations) =
             (node.papers.certificate.clone(), node.papers.revocations.clone());
@@ -76,7 +78,7 @@ impl World {
         let index = self.add(entries);
         let issued = self.node(issuer).wall_clock(self.wall_clock());
         let subject = self.node(index).peer.contact.public_key;
-        let certificate = certificate(&self.shared, issued, index, subject, Some(ticket));
+        let certificate = certificate(&self.shared, issued, index.get() as u64, subject, Some(ticket));
         self.shard_of(index).nodes[index].papers.certificate = certificate;
         self.start(index);
         index
@@ -108,18 +110,31 @@ impl World {
     }
 }
 
+/// The authority's key and a certificate of it for a hostile member; `None` outside of `invite` networks.
+pub(super) fn paper(
+    shared: &Shared,
+    issued: UnixMillis,
+    member: &Identity,
+    ticket: Option<PublicKey>,
+) -> Option<(PublicKey, Bytes)> {
+    let authority = shared.authority.as_ref()?.public_key();
+    let serial = HOSTILE_SERIALS + shared.hostiles.len() as u64;
+    let certificate = certificate(shared, issued, serial, member.public_key(), ticket)?;
+    Some((authority, certificate))
+}
+
 /// A certificate of the world's authority for a node; `None` outside of `invite` networks.
 fn certificate(
     shared: &Shared,
     issued: UnixMillis,
-    index: NodeIndex,
+    serial: u64,
     subject: PublicKey,
     ticket: Option<PublicKey>,
 ) -> Option<Bytes> {
     let certificate = Certificate {
         subject,
         labels: Vec::new(),
-        serial: index.get() as u64,
+        serial,
         issued,
         expires: UnixMillis(issued.0 + LIFE_MS),
         ephemeral: false,

@@ -31,8 +31,14 @@ impl Local<'_> {
     pub(super) fn call(&mut self, caller: Life, call: CallId, to: Contact, bytes: Bytes) {
         let (now, config) = (self.shard.now, &self.shared.config.calls);
         let key = CallKey { caller, call };
-        let address = self.source(caller.0, to.address);
         let callee = self.shared.owner(to.address);
+        if let (None, Some(hostile)) = (callee, self.shared.hostiles.get(&to.address)) {
+            self.shard.counts.calls.made += 1;
+            let place = &mut self.shard.nodes[caller.0].place;
+            place.traffic.call_bytes_out += bytes.len() as u64;
+            return self.call_hostile(key, *hostile, to, bytes);
+        }
+        let address = self.source(caller.0, to.address);
         let callee = callee.filter(|callee| !self.is_cut_off(caller.0, *callee));
         let node = &mut self.shard.nodes[caller.0];
         let from = (node.peer.contact.public_key, address);
@@ -99,7 +105,11 @@ impl Local<'_> {
         bytes: Bytes,
         held: Duration,
     ) {
-        let Some(key) = self.shard.nodes[callee.0].place.calls.answered(inbound) else { return };
+        let calls = &mut self.shard.nodes[callee.0].place.calls;
+        if let Some(hostile) = calls.answered_hostile(inbound) {
+            return self.answer_hostile(callee.0, hostile, bytes, held);
+        }
+        let Some(key) = calls.answered(inbound) else { return };
         if self.is_cut_off(callee.0, key.caller.0) {
             return; // The caller's time-out will tell it.
         }

@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Instant, Machine};
+use potluck_base::{Instant, Machine, signature_memo};
 use potluck_node::Input;
 
 use crate::calls::{CallKey, Life};
 use crate::lines::Sending;
 use crate::sim_node::NodeIndex;
-use crate::world::HostileIndex;
 use crate::world::calls::Called;
 use crate::world::files::PipeEvent;
+use crate::world::hostile::HostileEvent;
 use crate::world::shard::Local;
 use crate::world::shared::{Recipient, Shared};
 
@@ -44,8 +44,10 @@ pub(crate) enum Event {
     Resume(Life),
     /// A process gets no processor time for `stall`, each `every`, until a time.
     Starve { life: Life, stall: Duration, every: Duration, until: Instant },
-    /// The link of a hostile member announced a deadline.
-    WakeHostile(HostileIndex),
+    /// Something of a hostile member.
+    Hostile(HostileEvent),
+    /// The answer of a hostile member to a call arrives.
+    HostileAnswered { key: CallKey, bytes: Bytes },
     /// Something about a stream of granules.
     Pipe(PipeEvent),
     /// A name was not found: there is no DNS here.
@@ -88,7 +90,8 @@ impl Local<'_> {
                     self.starve_on(life, stall, every, until);
                 }
             }
-            Event::WakeHostile(index) => self.wake_hostile(index),
+            Event::Hostile(event) => self.on_hostile(event),
+            Event::HostileAnswered { key, bytes } => self.on_hostile_answered(key, bytes),
             Event::Pipe(event) => self.on_pipe(event),
             Event::Unresolved { life, name } => {
                 if self.is_life(life) {
@@ -211,7 +214,10 @@ impl Local<'_> {
             }
             return;
         }
+        let before = signature_memo::checks();
         process.machine.handle(process.local(now), input);
+        let checks = signature_memo::checks().wrapping_sub(before);
+        self.shard.nodes[node].place.signature_checks += checks;
         self.drain(node);
     }
 

@@ -16,9 +16,10 @@ use potluck_swarm::{
 use potluck_wire::Refusal;
 
 use crate::calls::Life;
+use crate::hostile::Service;
 use crate::network::Endpoint;
 use crate::sim_node::NodeIndex;
-use crate::world::World;
+use crate::world::{HostileIndex, World};
 use crate::world::deliver::Event;
 use crate::world::shard::Local;
 
@@ -83,6 +84,8 @@ struct Pipe {
     blob: BlobId,
     division: Division,
     granules: VecDeque<u32>,
+    /// The hostile member that serves, if no node does.
+    hostile: Option<HostileIndex>,
 }
 
 /// All streams.
@@ -103,6 +106,8 @@ pub(crate) enum PipeEvent {
     Arrived(u64, u32),
     /// A part of it has.
     Moved(u64),
+    /// A few bytes of a hostile member that never ends a granule have arrived.
+    Dripped(u64),
     /// The receiver learns that the stream is over.
     Ended(u64, TransferEnd),
 }
@@ -245,10 +250,11 @@ impl Local<'_> {
     ) {
         let node = self.dialed(to.0, address);
         let from = node.map_or((to.0, u32::MAX), |node| (node, self.shard.nodes[node].life));
+        let hostile = self.shared.hostiles.get(&address).copied().filter(|_| node.is_none());
         self.shard.pipes.next += 1;
         let id = self.shard.pipes.next;
         let serve = ServeId(id);
-        let pipe = Pipe { to, from, transfer, serve, blob, division, granules };
+        let pipe = Pipe { to, from, transfer, serve, blob, division, granules, hostile };
         self.shard.pipes.open.insert(id, pipe);
         let one_way = self.one_way(id);
         self.plan_pipe(id, self.shard.now + one_way, PipeEvent::Asked(id));
@@ -279,6 +285,10 @@ impl Local<'_> {
         match event {
             PipeEvent::Asked(id) => {
                 let Some(pipe) = self.shard.pipes.open.get(&id) else { return };
+                if let Some(hostile) = pipe.hostile {
+                    let blob = pipe.blob;
+                    return self.serve_hostile(id, hostile, &blob);
+                }
                 if self.is_cut(pipe) {
                     let lost = PipeEvent::Ended(id, TransferEnd::Lost);
                     return self.plan_pipe(id, self.shard.now + LOST, lost);
@@ -295,6 +305,12 @@ impl Local<'_> {
                     self.tell(to, Told::Moved { transfer });
                 }
             }
+            PipeEvent::Dripped(id) => {
+                if self.shard.pipes.open.contains_key(&id) {
+                    self.on_pipe(PipeEvent::Moved(id));
+                    self.plan_pipe(id, self.shard.now + MOVED, PipeEvent::Dripped(id));
+                }
+            }
             PipeEvent::Ended(id, end) => {
                 let receiver = self.shard.pipes.open.get(&id).map(|pipe| (pipe.to, pipe.transfer));
                 self.close_pipe(id);
@@ -302,6 +318,16 @@ impl Local<'_> {
                     self.tell(to, Told::Ended { transfer, end });
                 }
             }
+        }
+    }
+
+    /// A hostile member serves a stream as its manners are.
+    fn serve_hostile(&mut self, id: u64, hostile: HostileIndex, blob: &BlobId) {
+        match self.hostile_serves(hostile, blob) {
+            Service::Refuse => self.end_pipe(id, TransferEnd::NotHeld),
+            Service::Mute => {}
+            Service::Drip => self.plan_pipe(id, self.shard.now + MOVED, PipeEvent::Dripped(id)),
+            Service::Corrupt => self.end_pipe(id, TransferEnd::Corrupt),
         }
     }
 

@@ -84,9 +84,10 @@ impl World {
         let contact = Contact::new(identity.public_key(), index.address());
         let skew = self.config().clock_skew.as_millis() as i64;
         let clock_off_ms = self.rng.below(2 * skew as u64 + 1) as i64 - skew;
-        let disk = Disk::new(self.config().disk.clone(), self.disk_draws(index));
+        let mut disk = Disk::new(self.config().disk.clone(), self.disk_draws(index));
         let place = Place::new(self.config().seed, index);
         let peer = contact.in_network(self.network_id());
+        disk.belongs_to(peer.id);
         self.shared_mut().directory.insert(contact.address, index);
         self.count += 1;
         self.shard_of(index).nodes.push(SimNode {
