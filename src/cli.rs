@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what `--help` says about it.
 
 mod admission;
+mod advise;
 mod files;
 mod gossip;
 mod groups;
@@ -22,6 +23,7 @@ use crate::log::Form;
 use crate::out::Out;
 
 pub(crate) use admission::{InviteArgs, KeyCommand, NetworkArgs, NetworkCommand, RevokeArgs};
+pub(crate) use advise::{AdviseArgs, Consistency, For};
 pub(crate) use files::{FetchArgs, FileArgs, FilesArgs, GcArgs, ShareArgs};
 pub(crate) use gossip::{PubArgs, SearchArgs, SubArgs};
 pub(crate) use groups::{command, parse};
@@ -212,6 +214,9 @@ pub(crate) enum Command {
     /// Print the manual page of the program or of a command
     #[command(after_help = "Example: potluck man put | man -l -")]
     Man(ManArgs),
+    /// Say whether a network of peers is the right choice for you, and what else would be
+    #[command(after_help = advise::ADVISE_EXAMPLES)]
+    Advise(AdviseArgs),
     /// Say what a network for your users needs, costs and survives, or that it cannot work
     #[command(after_help = studies::PLAN_EXAMPLES)]
     Plan(PlanArgs),

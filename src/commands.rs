@@ -1,6 +1,7 @@
 //! The commands that ask a running node, and the simulator.
 
 pub(crate) mod admission;
+pub(crate) mod advise;
 mod backup;
 pub(crate) mod del;
 mod download;

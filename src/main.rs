@@ -100,6 +100,7 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
             ServiceCommand::Print { kind } => commands::service::print(global, kind),
         },
         Command::Man(args) => commands::service::man(global, args.command.as_deref()),
+        Command::Advise(args) => commands::advise::run(global, args),
         Command::Plan(args) => commands::sim::study::plan(global, args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

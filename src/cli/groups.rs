@@ -10,7 +10,7 @@ use super::Cli;
 
 /// The groups, in the order in which a newcomer needs them.
 const GROUPS: [(&str, &[&str]); 7] = [
-    ("See it first", &["demo", "sim", "plan"]),
+    ("See it first", &["demo", "sim", "advise", "plan"]),
     ("Run a node and join others", &["up", "invite", "join", "leave", "revoke", "network"]),
     ("Keep records", &["put", "get", "watch", "del", "merge", "ls", "export", "import", "team"]),
     (

@@ -30,9 +30,16 @@ pub(crate) fn number(text: &str) -> Result<f64, String> {
 
 /// Seconds: `100ms`, `30s`, `5min`, `2.9h`, `7d`.
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
-    let units =
-        [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("min", 60.0), ("h", 3600.0), ("d", 86_400.0)];
-    with_units(text, &units, "a number with ms, s, min, h or d, such as 2.9h")
+    let units = [
+        ("ms", 0.001),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("min", 60.0),
+        ("h", 3600.0),
+        ("d", 86_400.0),
+        ("y", 365.0 * 86_400.0),
+    ];
+    with_units(text, &units, "a number with ms, s, min, h, d or y, such as 2.9h")
 }
 
 /// Bytes: `500`, `500B`, `4kB`, `1GB`.

@@ -4,6 +4,7 @@
 //! proves nothing. Nothing here knows a wire format, a clock or a thread; the same seed gives the same
 //! figures on every machine.
 
+pub mod advise;
 pub mod draw;
 pub mod implicit;
 pub mod model;
