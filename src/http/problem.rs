@@ -164,6 +164,7 @@ impl From<potluck::Error> for Problem {
         match error {
             potluck::Error::Stopped => Self::stopped(),
             potluck::Error::Command(error) => error.into(),
+            potluck::Error::Files(error) => error.into(),
             potluck::Error::Team(error) => super::teams::problem(&error),
             potluck::Error::TopicRefused(refusal) => refusal.into(),
             potluck::Error::SearchRefused(error) => error.into(),

@@ -12,6 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The node did not start.
     #[error(transparent)]
@@ -53,6 +54,15 @@ pub enum Error {
     /// Files.
     #[error(transparent)]
     Files(#[from] potluck_host::files::FilesError),
+    /// What is to be fetched is no link.
+    #[error(transparent)]
+    Link(#[from] potluck_swarm::LinkError),
+    /// There is no record of this name, and it is no link.
+    #[error("there is no record {0}, and it is no link")]
+    NoRecord(String),
+    /// A network for tests cannot be made.
+    #[error("cannot make a network for tests: {0}")]
+    Network(String),
     /// The value is no text.
     #[error("the value is no UTF-8 text")]
     Text(#[from] std::str::Utf8Error),

@@ -11,9 +11,11 @@ use potluck_host::files::{
     FetchJob, FetchOptions, Fetched, FileEntry, FilePage, FileTotals, FilesError, Listed, Reader,
     ShareOptions, Shared, To,
 };
-use potluck_host::{ByteRates, Handle, files};
+use potluck_host::{ByteRates, files};
 use potluck_store::blobs::{GcReport, Opened};
-use potluck_swarm::FileLink;
+
+use crate::wanted::Wanted;
+use crate::{FileReader, Node, Result};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -22,16 +24,16 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Every method fails with [`FilesError::NoFolder`] on a node that keeps everything in memory.
 #[derive(Debug, Clone)]
 pub struct Files {
-    handle: Handle,
+    node: Node,
 }
 
 impl Files {
-    pub(crate) const fn new(handle: Handle) -> Self {
-        Self { handle }
+    pub(crate) const fn new(node: Node) -> Self {
+        Self { node }
     }
 
-    fn inner(&self) -> Result<&files::Files, FilesError> {
-        self.handle.files()
+    fn inner(&self) -> std::result::Result<&files::Files, FilesError> {
+        self.node.handle().files()
     }
 
     /// Shares a file or folder: hashes it once and tells the network. Its bytes are read where they
@@ -65,23 +67,20 @@ impl Files {
     }
 
     fn share_of(&self, source: Source) -> Share {
-        Share { files: self.clone(), source, options: ShareOptions::default() }
+        Share { files: self.clone(), source, options: ShareOptions::default(), record: None }
     }
 
     /// Fetches what a link leads to, from as many nodes as have it. Every byte is checked against the
     /// link before it is written or given on.
     ///
+    /// It takes a link, the text of one, or the name of a record that holds one.
+    ///
     /// # Errors
-    /// When awaited: no node has it, the destination exists, or there is no room.
+    /// When awaited: no node has it, the destination exists, there is no room, or the record holds no link.
     #[must_use = "nothing is fetched before it is awaited or started"]
-    pub fn fetch(&self, link: impl AsRef<FileLink>) -> Fetch {
+    pub fn fetch(&self, what: impl Into<Wanted>) -> Fetch {
         let options = FetchOptions::default();
-        Fetch {
-            files: self.clone(),
-            link: link.as_ref().clone(),
-            to: To::Typed(".".into()),
-            options,
-        }
+        Fetch { files: self.clone(), wanted: what.into(), to: To::Typed(".".into()), options }
     }
 
     /// What this node has, in the order of the ids: the first ten thousand. More come by
@@ -89,7 +88,7 @@ impl Files {
     ///
     /// # Errors
     /// [`FilesError`]
-    pub async fn list(&self) -> Result<Vec<FileEntry>, FilesError> {
+    pub async fn list(&self) -> std::result::Result<Vec<FileEntry>, FilesError> {
         self.inner()?.list().await
     }
 
@@ -98,7 +97,11 @@ impl Files {
     ///
     /// # Errors
     /// [`FilesError`]
-    pub async fn page(&self, after: Option<BlobId>, max: usize) -> Result<FilePage, FilesError> {
+    pub async fn page(
+        &self,
+        after: Option<BlobId>,
+        max: usize,
+    ) -> std::result::Result<FilePage, FilesError> {
         self.inner()?.page(after, max).await
     }
 
@@ -106,7 +109,7 @@ impl Files {
     ///
     /// # Errors
     /// [`FilesError`]
-    pub async fn find(&self, id: BlobId) -> Result<Option<FileEntry>, FilesError> {
+    pub async fn find(&self, id: BlobId) -> std::result::Result<Option<FileEntry>, FilesError> {
         self.inner()?.find(id).await
     }
 
@@ -114,7 +117,7 @@ impl Files {
     ///
     /// # Errors
     /// [`FilesError`]
-    pub async fn totals(&self) -> Result<FileTotals, FilesError> {
+    pub async fn totals(&self) -> std::result::Result<FileTotals, FilesError> {
         self.inner()?.totals().await
     }
 
@@ -123,7 +126,11 @@ impl Files {
     ///
     /// # Errors
     /// [`FilesError`], if the node keeps everything in memory.
-    pub fn set_rates(&self, upload: Option<u64>, download: Option<u64>) -> Result<(), FilesError> {
+    pub fn set_rates(
+        &self,
+        upload: Option<u64>,
+        download: Option<u64>,
+    ) -> std::result::Result<(), FilesError> {
         self.inner()?.set_rates(ByteRates { upload, download });
         Ok(())
     }
@@ -132,7 +139,7 @@ impl Files {
     ///
     /// # Errors
     /// [`FilesError::Unknown`]
-    pub async fn unshare(&self, id: BlobId) -> Result<(), FilesError> {
+    pub async fn unshare(&self, id: BlobId) -> std::result::Result<(), FilesError> {
         self.inner()?.unshare(id).await
     }
 
@@ -141,7 +148,11 @@ impl Files {
     ///
     /// # Errors
     /// [`FilesError::Unknown`]
-    pub async fn unshare_as(&self, id: BlobId, name: &str) -> Result<bool, FilesError> {
+    pub async fn unshare_as(
+        &self,
+        id: BlobId,
+        name: &str,
+    ) -> std::result::Result<bool, FilesError> {
         self.inner()?.unshare_as(id, Some(name)).await
     }
 
@@ -149,7 +160,7 @@ impl Files {
     ///
     /// # Errors
     /// [`FilesError::Unknown`]
-    pub async fn pin(&self, id: BlobId) -> Result<(), FilesError> {
+    pub async fn pin(&self, id: BlobId) -> std::result::Result<(), FilesError> {
         self.inner()?.pin(id).await
     }
 
@@ -157,7 +168,7 @@ impl Files {
     ///
     /// # Errors
     /// [`FilesError::Unknown`]
-    pub async fn unpin(&self, id: BlobId) -> Result<(), FilesError> {
+    pub async fn unpin(&self, id: BlobId) -> std::result::Result<(), FilesError> {
         self.inner()?.unpin(id).await
     }
 
@@ -165,7 +176,7 @@ impl Files {
     ///
     /// # Errors
     /// [`FilesError`]
-    pub async fn gc(&self, dry_run: bool) -> Result<GcReport, FilesError> {
+    pub async fn gc(&self, dry_run: bool) -> std::result::Result<GcReport, FilesError> {
         self.inner()?.gc(dry_run).await
     }
 
@@ -174,8 +185,22 @@ impl Files {
     ///
     /// # Errors
     /// [`FilesError::IsFolder`], [`FilesError::NoSuchPath`], or no node has it.
-    pub async fn open(&self, id: BlobId, path: Option<&str>) -> Result<Reader, FilesError> {
+    pub async fn open(
+        &self,
+        id: BlobId,
+        path: Option<&str>,
+    ) -> std::result::Result<Reader, FilesError> {
         self.inner()?.open_file(id, path).await
+    }
+
+    /// Reads a shared file from its beginning while it is being fetched, by its link, the text of the link, or
+    /// the name of a record that holds it. See [`FileReader`].
+    ///
+    /// # Errors
+    /// No node has it, it is a folder, or the record holds no link.
+    pub async fn read(&self, what: impl Into<Wanted>) -> Result<FileReader> {
+        let link = what.into().resolve(&self.node).await?;
+        Ok(FileReader::new(self.open(link.id, None).await?))
     }
 
     /// Opens the list of files of a folder: the bytes of its [`Manifest`](potluck_swarm::Manifest), which
@@ -183,7 +208,7 @@ impl Files {
     ///
     /// # Errors
     /// No node has it.
-    pub async fn open_list(&self, id: BlobId) -> Result<Reader, FilesError> {
+    pub async fn open_list(&self, id: BlobId) -> std::result::Result<Reader, FilesError> {
         self.inner()?.open_list(id).await
     }
 }
@@ -202,6 +227,7 @@ pub struct Share {
     files: Files,
     source: Source,
     options: ShareOptions,
+    record: Option<String>,
 }
 
 impl Share {
@@ -214,6 +240,13 @@ impl Share {
     /// What to call it. Default: as the file is called.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.options.name = Some(name.into());
+        self
+    }
+
+    /// Also points the record of this name at the link, so that it can be fetched by the name. The record's
+    /// value is superseded.
+    pub fn as_record(mut self, name: impl Into<String>) -> Self {
+        self.record = Some(name.into());
         self
     }
 
@@ -232,17 +265,21 @@ impl Share {
 }
 
 impl IntoFuture for Share {
-    type Output = Result<Shared, FilesError>;
+    type Output = Result<Shared>;
     type IntoFuture = Boxed<Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let (files, options) = (self.files.inner()?, self.options);
-            match self.source {
-                Source::Path(path) => files.share(path, options).await,
-                Source::Opened(opened) => files.share_opened(opened, options).await,
-                Source::Bytes(file, listed) => files.share_bytes(file, listed, options).await,
+            let shared = match self.source {
+                Source::Path(path) => files.share(path, options).await?,
+                Source::Opened(opened) => files.share_opened(opened, options).await?,
+                Source::Bytes(file, listed) => files.share_bytes(file, listed, options).await?,
+            };
+            if let Some(name) = self.record {
+                self.files.node.kv().put(name, shared.link.to_string()).await?;
             }
+            Ok(shared)
         })
     }
 }
@@ -251,7 +288,7 @@ impl IntoFuture for Share {
 #[derive(Debug, Clone)]
 pub struct Fetch {
     files: Files,
-    link: FileLink,
+    wanted: Wanted,
     to: To,
     options: FetchOptions,
 }
@@ -286,9 +323,11 @@ impl Fetch {
     /// in the tokio runtime.
     ///
     /// # Errors
-    /// [`FilesError::NoFolder`]
-    pub fn start(self) -> Result<FetchJob, FilesError> {
-        Ok(self.files.inner()?.begin_fetch_with(self.link, self.to, self.options))
+    /// [`FilesError::NoFolder`], or [`Error::Link`](crate::Error::Link): only a link can be started at once; a record's name is
+    /// looked up by awaiting the fetch.
+    pub fn start(self) -> Result<FetchJob> {
+        let link = self.wanted.link()?;
+        Ok(self.files.inner()?.begin_fetch_with(link, self.to, self.options))
     }
 }
 
@@ -302,13 +341,15 @@ impl Drop for Cancels {
 }
 
 impl IntoFuture for Fetch {
-    type Output = Result<Fetched, FilesError>;
+    type Output = Result<Fetched>;
     type IntoFuture = Boxed<Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let mut job = Cancels(self.start()?);
-            job.0.wait().await
+            let mut this = self;
+            this.wanted = Wanted::Link(this.wanted.resolve(&this.files.node).await?);
+            let mut job = Cancels(this.start()?);
+            Ok(job.0.wait().await?)
         })
     }
 }

@@ -35,6 +35,8 @@
 
 mod builder;
 mod error;
+mod events;
+mod file_reader;
 mod files;
 pub mod health;
 mod kinds;
@@ -43,11 +45,15 @@ mod names;
 mod node;
 mod read;
 mod teams;
+pub mod testing;
 mod topics;
+mod wanted;
 mod watch;
 
 pub use builder::{Builder, IntoEntryPoint, IntoTicket};
 pub use error::{Error, Result};
+pub use events::Events;
+pub use file_reader::FileReader;
 pub use files::{Fetch, Files, Share};
 pub use kinds::{Counter, Map, OperationRequest, Set};
 pub use kv::{DeleteRequest, GetRequest, Kv, PutRequest};
@@ -56,6 +62,7 @@ pub use node::{Node, NodeStats, Status};
 pub use read::{Read, Siblings, Value};
 pub use teams::{TeamError, Teams};
 pub use topics::{Publishing, SubscribeRequest, Topics};
+pub use wanted::Wanted;
 pub use watch::{RecordChange, Watch, WatchRequest};
 
 pub use health::{Health, Reason, Verdict};
@@ -80,7 +87,7 @@ pub use potluck_host::files::{
 pub use potluck_host::socket::{BindError, LISTEN_MAX, ListenError, PortStats, SocketBuffers};
 pub use potluck_host::transport::TransportStats;
 pub use potluck_host::{
-    DEFAULT_LISTEN, DEFAULT_PORT, Delivery, DriveStats, EntryPointError, EntryReport, Events,
+    DEFAULT_LISTEN, DEFAULT_PORT, Delivery, DriveStats, EntryPointError, EntryReport,
     FormerIdentity, HostStats, InviteTerms, IssuedStats, LeaveReport, Membership, MembershipError,
     NetworkInfo, StartError, StoreView, SubscribeError, Subscription, TicketView, layout,
     parse_entry_point,

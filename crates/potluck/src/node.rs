@@ -10,7 +10,7 @@ use potluck_gossip::MembersView;
 use potluck_host::socket::{Families, PortStats, SocketBuffers};
 use potluck_host::transport::TransportStats;
 use potluck_host::{
-    DriveStats, EntryReport, Events, FormerIdentity, Handle, HostStats, InviteTerms, IssuedStats,
+    DriveStats, EntryReport, FormerIdentity, Handle, HostStats, InviteTerms, IssuedStats,
     LeaveReport, Membership, NetworkInfo, StoreView,
 };
 use potluck_node::ask::{self, Ask};
@@ -20,7 +20,7 @@ use potluck_wire::Ticket;
 use tokio::sync::Mutex;
 
 use crate::health::{Facts, StoreState, Verdict, judge};
-use crate::{Builder, Error, Files, Kv, Result, Teams, Topics};
+use crate::{Builder, Error, Events, Files, Kv, Result, Teams, Topics};
 
 /// How often it is looked whether a node is ready, if nothing happens.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -109,7 +109,7 @@ impl Node {
     /// The files of this node.
     #[must_use]
     pub fn files(&self) -> Files {
-        Files::new(self.handle.clone())
+        Files::new(self.clone())
     }
 
     /// The topics of the network.
@@ -294,7 +294,7 @@ impl Node {
     /// What happens to the node, and to the members and neighbours it knows, from now on.
     #[must_use]
     pub fn events(&self) -> Events {
-        self.handle.events()
+        Events::new(self.handle.events())
     }
 
     /// Waits until the node can be used: it has entered its network, or there is none to enter, or those

@@ -5,7 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::{bounded, node_in, until};
-use potluck::{BlobId, FileLink, FileState, FilesError, FilesErrorKind, LinkKind, Node};
+use potluck::{BlobId, Error, FileLink, FileState, FilesError, FilesErrorKind, LinkKind, Node};
 use tempfile::TempDir;
 
 /// Nodes with folders, and a folder to play in.
@@ -202,12 +202,13 @@ async fn what_nobody_has_is_absent_and_what_is_in_the_way_stays() {
     let link = FileLink::new(LinkKind::File, BlobId::of(b"nothing"), "nothing");
     let to = party.path("fetched");
     let failed = bounded(party.nodes[1].files().fetch(&link).to(&to).into_future()).await;
-    assert_eq!(failed.unwrap_err().kind(), FilesErrorKind::Absent);
+    let absent = matches!(&failed, Err(Error::Files(it)) if it.kind() == FilesErrorKind::Absent);
+    assert!(absent, "{failed:?}");
     let path = party.write("dish", b"new");
     let shared = bounded(party.nodes[0].files().share(path).into_future()).await.unwrap();
     let old = party.write("fetched/dish", b"old");
     let refused = bounded(party.nodes[1].files().fetch(&shared).to(&to).into_future()).await;
-    assert!(matches!(refused, Err(FilesError::Exists(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Files(FilesError::Exists(_)))), "{refused:?}");
     assert_eq!(read(&old), b"old");
     bounded(party.nodes[0].files().unshare(shared.id)).await.unwrap();
     assert!(party.nodes[0].files().list().await.unwrap().is_empty());

@@ -50,7 +50,7 @@ pub(in crate::http) async fn begin(
     Ok(created(StatusCode::ACCEPTED, &job.view()))
 }
 
-fn start(files: &Files, order: &Order) -> Result<FetchJob, FilesError> {
+fn start(files: &Files, order: &Order) -> potluck::Result<FetchJob> {
     let Order { link, to, options } = order;
     files.fetch(link).to_real(to).update(options.update).force(options.force).start()
 }

@@ -112,7 +112,7 @@ impl JobTable {
     pub(super) fn begin(
         self: &Arc<Self>,
         order: Order,
-        start: impl FnOnce() -> Result<FetchJob, FilesError>,
+        start: impl FnOnce() -> potluck::Result<FetchJob>,
     ) -> Result<Job, Problem> {
         let mut inner = self.inner.lock();
         let same = |job: &&Job| job.order == order && !job.is_over();
