@@ -87,7 +87,8 @@ impl Checks {
                 None
             }
             Portion::Upto(checked) => {
-                let own = self.waiting.iter().filter(|waiting| waiting.asked.from.id == asked.from.id);
+                let own =
+                    self.waiting.iter().filter(|waiting| waiting.asked.from.id == asked.from.id);
                 if own.count() >= WAITING_PER_PEER || self.waiting.len() >= WAITING_MAX {
                     core.stats.requests_busy += 1;
                     core.respond(serve, Response::refused(Refusal::Busy));

@@ -113,7 +113,12 @@ pub(crate) struct Prices {
 impl Prices {
     /// Without any account. `on` is false only in tests that show what the budgets are for.
     pub(crate) fn new(on: bool) -> Self {
-        Self { on, accounts: LruMap::new(PEERS_MAX), last: Instant::ZERO, stats: PriceStats::default() }
+        Self {
+            on,
+            accounts: LruMap::new(PEERS_MAX),
+            last: Instant::ZERO,
+            stats: PriceStats::default(),
+        }
     }
 
     fn account(&mut self, peer: &PublicKey) -> &mut Account {
@@ -228,7 +233,9 @@ fn is_on_credit(request: &Request) -> bool {
     matches!(
         request,
         Request::Member(
-            MemberRequest::Ping { .. } | MemberRequest::PingReq { .. } | MemberRequest::Prove { .. }
+            MemberRequest::Ping { .. }
+                | MemberRequest::PingReq { .. }
+                | MemberRequest::Prove { .. }
         )
     )
 }
@@ -236,7 +243,8 @@ fn is_on_credit(request: &Request) -> bool {
 /// What a request costs beyond the way that it came, apart from signatures that are charged when they are
 /// checked.
 fn price_of(request: &Request) -> u32 {
-    let of = |count: usize, each: u32| u32::try_from(count).unwrap_or(u32::MAX).saturating_mul(each);
+    let of =
+        |count: usize, each: u32| u32::try_from(count).unwrap_or(u32::MAX).saturating_mul(each);
     match request {
         Request::Ping | Request::Leave { .. } => 0,
         Request::FindNode { .. } | Request::Have { .. } => STORAGE,

@@ -29,13 +29,7 @@ impl Node {
     }
 
     /// Signatures were checked for a request of `peer`.
-    pub(super) fn on_checked(
-        &mut self,
-        now: Instant,
-        peer: PublicKey,
-        signatures: u32,
-        bad: bool,
-    ) {
+    pub(super) fn on_checked(&mut self, now: Instant, peer: PublicKey, signatures: u32, bad: bool) {
         self.prices.charge(now, &peer, signatures.saturating_mul(SIGNATURE));
         if bad && self.prices.strike(now, &peer) {
             self.link.ignore(&peer, now + IGNORED_FOR);
