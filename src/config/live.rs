@@ -56,7 +56,7 @@ mod tests {
 
     /// Settings in which every key that takes effect at once has another value than the default.
     fn other() -> Settings {
-        let values = ["pause", "192.168.1.7:1", "/srv", "1MB", "2MB", "health", "box.example"];
+        let values = ["pause", "192.168.1.7:1", "/srv", "1MiB", "2MiB", "health", "box.example"];
         let texts: Vec<[String; 1]> = values.iter().map(|it| [(*it).to_owned()]).collect();
         let flag = |(key, text)| Flag { flag: "test", key, input: Input::Texts(text) };
         let flags: Vec<Flag<'_>> =

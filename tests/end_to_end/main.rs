@@ -22,6 +22,7 @@ mod networks;
 mod output;
 mod paths;
 mod process;
+mod python;
 mod records;
 mod service;
 mod settings;
