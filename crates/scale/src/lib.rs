@@ -5,10 +5,13 @@
 //! figures on every machine.
 
 pub mod advise;
+pub mod compact;
 pub mod draw;
+pub mod gossip;
 pub mod implicit;
 pub mod model;
 pub mod plan;
 pub mod report;
 pub mod sample;
 pub mod studies;
+pub mod swarm;

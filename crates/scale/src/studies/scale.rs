@@ -169,7 +169,6 @@ fn growth(report: &mut Report, options: &Options, sizes: &[usize]) {
         ],
         rows,
     });
-    let overlay = options.overlay;
     let nodes = options.nodes;
     let [_, hops, _] = middle(report, nodes, "hops");
     let [_, requests, _] = middle(report, nodes, "requests");
@@ -182,6 +181,12 @@ fn growth(report: &mut Report, options: &Options, sizes: &[usize]) {
         number(requests),
         number(table)
     );
+    formulas(report, options, sizes);
+}
+
+/// Each figure beside its formula.
+fn formulas(report: &mut Report, options: &Options, sizes: &[usize]) {
+    let (overlay, nodes) = (options.overlay, options.nodes);
     let (k, alpha) = (overlay.k as u32, overlay.alpha as u32);
     let formulas: [(&'static str, &'static str, Formula<'_>, &'static str); 5] = [
         (
@@ -213,7 +218,7 @@ fn growth(report: &mut Report, options: &Options, sizes: &[usize]) {
     for (metric, unit, formula, source) in formulas {
         if options.dead <= 0.0 {
             let part = if overlay == Kademlia::default() { 0.03 } else { 0.1 };
-            let measured = middle(report, nodes, metric);
+            let measured = report.spread(nodes as u64, "", metric);
             let claim = near(metric, measured, formula(nodes as f64), part);
             let setting = format!("{} nodes, k {k}, alpha {alpha}", number(nodes as f64));
             report.claims.push(super::Claim { setting, unit, source, ..claim });

@@ -1,0 +1,171 @@
+//! What the overlays differ in: distance, rows of a table, and neighbours.
+
+/// An overlay with its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlay {
+    /// Kademlia (Maymounkov and Mazieres, IPTPS 2002).
+    Kademlia {
+        /// Contacts in a bucket, and how many of the closest nodes a lookup asks.
+        k: u32,
+        /// Requests at once.
+        alpha: u32,
+        /// The closest nodes, which a node knows beside its buckets.
+        close_group: u32,
+        /// Contacts in an answer.
+        answer: u32,
+    },
+    /// Chord (Stoica et al., SIGCOMM 2001), looked up by the asker itself, step by step.
+    Chord {
+        /// Successors that a node knows.
+        successors: u32,
+        /// Requests at once.
+        alpha: u32,
+        /// Contacts in an answer.
+        answer: u32,
+    },
+    /// Pastry (Rowstron and Druschel, Middleware 2001) with digits of four bits, looked up in the same way.
+    Pastry {
+        /// Leaves, half on each side.
+        leaves: u32,
+        /// Requests at once.
+        alpha: u32,
+        /// Contacts in an answer.
+        answer: u32,
+    },
+}
+
+/// Bits of a digit of Pastry.
+pub(super) const DIGIT: u32 = 4;
+
+impl Overlay {
+    /// Kademlia as the product has it.
+    #[must_use]
+    pub const fn product() -> Self {
+        Self::Kademlia { k: 16, alpha: 3, close_group: 48, answer: 16 }
+    }
+
+    /// Chord with as much redundancy as is usual: 16 successors, answers of 4 contacts.
+    #[must_use]
+    pub const fn chord() -> Self {
+        Self::Chord { successors: 16, alpha: 1, answer: 4 }
+    }
+
+    /// Pastry as in its paper: 16 leaves.
+    #[must_use]
+    pub const fn pastry() -> Self {
+        Self::Pastry { leaves: 16, alpha: 1, answer: 4 }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Kademlia { .. } => "Kademlia",
+            Self::Chord { .. } => "Chord",
+            Self::Pastry { .. } => "Pastry",
+        }
+    }
+
+    /// Requests at once.
+    pub(super) const fn alpha(&self) -> usize {
+        match self {
+            Self::Kademlia { alpha, .. }
+            | Self::Chord { alpha, .. }
+            | Self::Pastry { alpha, .. } => *alpha as usize,
+        }
+    }
+
+    /// Contacts in an answer.
+    pub(super) const fn answer(&self) -> usize {
+        match self {
+            Self::Kademlia { answer, .. }
+            | Self::Chord { answer, .. }
+            | Self::Pastry { answer, .. } => *answer as usize,
+        }
+    }
+
+    /// How many of the closest nodes must have answered at the end of a lookup.
+    pub(super) const fn wanted(&self) -> usize {
+        match self {
+            Self::Kademlia { k, .. } => *k as usize,
+            Self::Chord { .. } | Self::Pastry { .. } => 1,
+        }
+    }
+
+    /// Nodes next to a node that it knows beside its table.
+    pub(super) const fn neighbours(&self) -> usize {
+        match self {
+            Self::Kademlia { close_group, .. } => *close_group as usize,
+            Self::Chord { successors, .. } => *successors as usize,
+            Self::Pastry { leaves, .. } => *leaves as usize,
+        }
+    }
+
+    /// Rows of a table: beyond them are the neighbours.
+    pub(super) fn rows(&self, nodes: usize) -> usize {
+        let farther = (nodes / self.neighbours().max(1)).max(1).ilog2() as usize;
+        match self {
+            Self::Kademlia { .. } | Self::Chord { .. } => farther + 1,
+            Self::Pastry { .. } => farther / DIGIT as usize + 1,
+        }
+    }
+
+    /// Contacts in a row.
+    pub(super) const fn columns(&self) -> usize {
+        match self {
+            Self::Kademlia { k, .. } => *k as usize,
+            Self::Chord { .. } => 1,
+            Self::Pastry { .. } => 1 << DIGIT,
+        }
+    }
+
+    /// Contacts of a table that are checked: Pastry's rows have none for the digit of the node itself.
+    pub(super) fn far_contacts(&self, nodes: usize) -> usize {
+        let columns = match self {
+            Self::Kademlia { .. } | Self::Chord { .. } => self.columns(),
+            Self::Pastry { .. } => self.columns() - 1,
+        };
+        self.rows(nodes) * columns
+    }
+
+    /// What a lookup makes small: by XOR; how far a node lies before the target; how far on either side.
+    pub(super) const fn distance(&self, id: u64, target: u64) -> u64 {
+        match self {
+            Self::Kademlia { .. } => id ^ target,
+            Self::Chord { .. } => target.wrapping_sub(id),
+            Self::Pastry { .. } => {
+                let (there, back) = (target.wrapping_sub(id), id.wrapping_sub(target));
+                if there < back { there } else { back }
+            }
+        }
+    }
+
+    /// The distance from a node within which it knows all others, in a network of this size.
+    pub(super) fn radius(&self, nodes: usize) -> u64 {
+        let span = match self {
+            Self::Kademlia { .. } | Self::Chord { .. } => self.neighbours(),
+            Self::Pastry { .. } => self.neighbours() / 2,
+        };
+        let share = span as f64 / nodes.max(1) as f64;
+        if share >= 1.0 { u64::MAX } else { (share * 2f64.powi(64)) as u64 }
+    }
+
+    /// Requests that a node sends to join, by the papers: lookups of its own id and of one id a row; Pastry
+    /// asks the nodes on one route.
+    pub(super) fn join_requests(&self, nodes: usize, lookup: f64) -> f64 {
+        match self {
+            Self::Kademlia { .. } | Self::Chord { .. } => lookup * (1 + self.rows(nodes)) as f64,
+            Self::Pastry { .. } => lookup + f64::from(1u32 << DIGIT),
+        }
+    }
+
+    /// Requests to replace a contact that a check found dead: Kademlia takes one from its traffic, Chord
+    /// looks the finger up, Pastry asks another node of the row.
+    pub(super) const fn replace_requests(&self, lookup: f64) -> f64 {
+        match self {
+            Self::Kademlia { .. } => 0.0,
+            Self::Chord { .. } => lookup,
+            Self::Pastry { .. } => 1.0,
+        }
+    }
+}
