@@ -23,6 +23,7 @@ mod listener;
 mod live;
 mod members;
 mod metrics;
+mod openapi;
 mod problem;
 mod reload;
 mod reply;

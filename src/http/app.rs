@@ -11,7 +11,8 @@ use axum::response::{IntoResponse as _, Response};
 use potluck::{BlobId, FileState, Node, layout};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
-use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+#[cfg(test)]
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -23,7 +24,7 @@ use super::metrics::HttpCounters;
 use super::problem::Problem;
 use super::{
     admin, admission, debug, events, gossip, health, inspect, keys, kinds, kv, members, metrics,
-    reload, reply, search, settings, teams, topics, watches,
+    openapi, reload, reply, search, settings, teams, topics, watches,
 };
 use crate::api::Reloaded;
 use crate::config::OnTerm;
@@ -124,9 +125,9 @@ impl App {
     }
 }
 
-/// All paths, and their description.
-pub(super) fn router(app: Arc<App>) -> Router {
-    let (router, api) = OpenApiRouter::new()
+/// All paths, each with its description.
+fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
         .routes(routes!(kv::get, kv::put, kv::delete, kinds::post))
         .routes(routes!(keys::list))
         .routes(routes!(files::list, files::upload::upload))
@@ -169,10 +170,20 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .routes(routes!(metrics::metrics))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
-        .split_for_parts();
-    let api = described(api);
+}
+
+/// The description of all paths, as their handlers make it.
+#[cfg(test)]
+pub(super) fn description() -> OpenApi {
+    routes().split_for_parts().1
+}
+
+/// All paths, and their description.
+pub(super) fn router(app: Arc<App>) -> Router {
+    let (router, api) = routes().split_for_parts();
+    let document = openapi::document(&api);
     router
-        .route("/openapi.json", axum::routing::get(async move || reply::json(&api)))
+        .route("/openapi.json", axum::routing::get(async move || reply::json(&document)))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(Arc::clone(&app), pass))
@@ -192,21 +203,6 @@ pub(super) fn health_only(app: Arc<App>) -> Router {
 async fn no_place() -> Problem {
     let detail = "all connections are taken";
     Problem::unavailable("busy", detail).hint("close some, or raise [limits] http_connections")
-}
-
-/// The description with a title, and with the paths as OpenAPI writes them.
-fn described(mut api: OpenApi) -> OpenApi {
-    let paths = std::mem::take(&mut api.paths.paths);
-    api.paths.paths =
-        paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
-    let license = LicenseBuilder::new().name("MIT OR Apache-2.0").build();
-    let info = InfoBuilder::new()
-        .title("Potluck")
-        .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("The HTTP API of a Potluck node. Errors are problem details (RFC 9457)."))
-        .license(Some(license))
-        .build();
-    OpenApiBuilder::from(api).info(info).build()
 }
 
 async fn no_such_path() -> Problem {

@@ -191,6 +191,11 @@ const DATA_TO_READ: [&str; 9] = [
 /// Routes of which it opens GET and HEAD of what is here already.
 const DATA_IF_HERE: [&str; 2] = ["/v1/files/{id}", "/v1/files/{id}/{*path}"];
 
+/// Whether a request needs no token on a node whose HTTP listens on loopback and is not configured.
+pub(super) fn is_open_on_loopback(method: &Method, route: &str) -> bool {
+    part_of(method, route).is_some()
+}
+
 /// The part of the API that a route belongs to, if it can be open, and how far that goes.
 fn part_of(method: &Method, route: &str) -> Option<(OpenPart, Pass)> {
     let reads = matches!(*method, Method::GET | Method::HEAD);

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use potluck::{FetchJob, FetchOptions, FileLink, Files, FilesError};
+use potluck::{FetchJob, FetchOptions, FileLink, Files};
 use tokio::time::{sleep, timeout};
 
 use super::jobs::{Job, Order};

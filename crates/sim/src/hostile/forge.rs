@@ -155,7 +155,8 @@ impl Forger {
     /// An announcement with so many revocations that the authority did not sign, each of the right form.
     pub fn garbage_revocations(&mut self, me: &Me<'_>, count: usize) -> Bytes {
         let subject = potluck_wire::Revoked::Ticket(self.throw_away().public_key());
-        let genuine = potluck_wire::Revocation { subject, at: me.wall }.sign(me.identity, me.network);
+        let genuine =
+            potluck_wire::Revocation { subject, at: me.wall }.sign(me.identity, me.network);
         let revocations = (0..count).map(|_| {
             let mut bytes = genuine.to_vec();
             let last = bytes.len();
@@ -190,7 +191,8 @@ mod tests {
             assert_eq!(Envelope::decode(&envelope.encode()).as_ref(), Ok(&envelope));
             assert_eq!(envelope.verify(me.network), Ok(()));
             assert_eq!(envelope.head().context().len(), 120);
-            let unsigned = Envelope::decode(&forger.unsigned(me, "name")).expect("of the right form");
+            let unsigned =
+                Envelope::decode(&forger.unsigned(me, "name")).expect("of the right form");
             assert!(unsigned.verify(me.network).is_err());
             let provider = forger.provider(me, me.identity, &BlobId::of(b"file"), me.contact);
             assert_eq!(provider.verify(me.network), Ok(()));

@@ -83,9 +83,7 @@ impl Liar {
                             // Without a value: with one it would be a sibling like any other.
                             Shape { bytes: 0, context, ahead_ms: 0 }
                         }
-                        Extra::Ahead => {
-                            Shape { bytes: 16, ahead_ms: AHEAD_MS, ..Shape::default() }
-                        }
+                        Extra::Ahead => Shape { bytes: 16, ahead_ms: AHEAD_MS, ..Shape::default() },
                     };
                     forger.envelope(me, &writer, name, shape)
                 })

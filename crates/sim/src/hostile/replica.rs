@@ -184,8 +184,7 @@ mod tests {
             assert_eq!(outcomes[2], StoreOutcome::Stored(replica.state(&key).digest()));
             let (mut after, mut pages, mut got) = (None, 0, 0);
             loop {
-                let load =
-                    Request::Load(Load { keys: vec![key], after, certificates: Vec::new() });
+                let load = Request::Load(Load { keys: vec![key], after, certificates: Vec::new() });
                 let Response::Loaded(page) = answer_of(replica.answer(me, &heard(&load))) else {
                     panic!("not loaded")
                 };
@@ -209,14 +208,18 @@ mod tests {
             let envelope = Forger::new(1).stranger(me, "name", 4_000);
             let key = envelope.head().key();
             replica.take(&envelope.encode());
-            let find = Request::FindNode { target: key, count: 16, want: Want::Values, parts: None };
+            let find =
+                Request::FindNode { target: key, count: 16, want: Want::Values, parts: None };
             for (budget, complete) in [(1_000, false), (100_000, true)] {
                 let asked = Heard { budget, ..heard(&find) };
                 let Response::Found(found) = answer_of(replica.answer(me, &asked)) else {
                     panic!("not found")
                 };
                 let record = found.record.expect("a record");
-                assert_eq!((record.complete, record.parts.len()), (complete, usize::from(complete)));
+                assert_eq!(
+                    (record.complete, record.parts.len()),
+                    (complete, usize::from(complete))
+                );
             }
         });
     }

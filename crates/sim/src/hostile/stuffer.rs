@@ -29,8 +29,7 @@ impl Stuffer {
     pub fn new(key: Key, name: &str, seed: u64) -> Self {
         let mut forger = Forger::new(seed);
         let writers = (0..WRITERS_MAX).map(|_| forger.throw_away());
-        let made_up =
-            writers.map(|writer| (*writer.public_key().as_bytes(), writer)).collect();
+        let made_up = writers.map(|writer| (*writer.public_key().as_bytes(), writer)).collect();
         Self { replica: Replica::new(), key, name: name.to_owned(), made_up, forger }
     }
 

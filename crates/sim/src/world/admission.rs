@@ -57,7 +57,8 @@ impl Local<'_> {
         if node.papers.certificate.is_none() {
             let issued = node.wall_clock(Shared::wall_clock(now));
             let subject = node.peer.contact.public_key;
-            node.papers.certificate = certificate(self.shared, issued, index.get() as u64, subject, None);
+            node.papers.certificate =
+                certificate(self.shared, issued, index.get() as u64, subject, None);
         }
         let (certificate, revocations) =
             (node.papers.certificate.clone(), node.papers.revocations.clone());
@@ -78,7 +79,8 @@ impl World {
         let index = self.add(entries);
         let issued = self.node(issuer).wall_clock(self.wall_clock());
         let subject = self.node(index).peer.contact.public_key;
-        let certificate = certificate(&self.shared, issued, index.get() as u64, subject, Some(ticket));
+        let certificate =
+            certificate(&self.shared, issued, index.get() as u64, subject, Some(ticket));
         self.shard_of(index).nodes[index].papers.certificate = certificate;
         self.start(index);
         index

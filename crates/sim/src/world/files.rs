@@ -19,9 +19,9 @@ use crate::calls::Life;
 use crate::hostile::Service;
 use crate::network::Endpoint;
 use crate::sim_node::NodeIndex;
-use crate::world::{HostileIndex, World};
 use crate::world::deliver::Event;
 use crate::world::shard::Local;
+use crate::world::{HostileIndex, World};
 
 /// How long a stream to a dead node takes to fail.
 const LOST: Duration = Duration::from_secs(5);

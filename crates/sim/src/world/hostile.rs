@@ -12,9 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use potluck_base::{BlobId, Contact, Identity, Instant, Key, Machine, NodeId, Peer, UnixMillis};
-use potluck_link::{
-    Gatekeeper, Link, LinkConfig, Output, ReplyTo, RequestError, RequestOptions,
-};
+use potluck_link::{Gatekeeper, Link, LinkConfig, Output, ReplyTo, RequestError, RequestOptions};
 use potluck_node::Input;
 use potluck_record::CertificateHash;
 use potluck_wire::limits::CALL_BYTES_MAX;
@@ -207,7 +205,8 @@ impl World {
             for index in who {
                 self.shards[0].hostiles[index.0 as usize].knows.clone_from(&all);
                 let target = Key::from_bytes(*self.hostile_peer(*index).id.as_bytes());
-                let find = Request::FindNode { target, count: 16, want: Want::Nothing, parts: None };
+                let find =
+                    Request::FindNode { target, count: 16, want: Want::Nothing, parts: None };
                 for node in self.live() {
                     self.hostile_ask(*index, node, &find);
                 }
@@ -415,7 +414,13 @@ impl Local<'_> {
     }
 
     /// A node calls a hostile member. Each call dials: the handshake takes a round trip.
-    pub(crate) fn call_hostile(&mut self, key: CallKey, index: HostileIndex, to: Contact, bytes: Bytes) {
+    pub(crate) fn call_hostile(
+        &mut self,
+        key: CallKey,
+        index: HostileIndex,
+        to: Contact,
+        bytes: Bytes,
+    ) {
         let (now, caller) = (self.shard.now, key.caller.0);
         let config = &self.shared.config.calls;
         self.shard.nodes[caller].place.calls.begin_in_vain(key.call);
@@ -565,12 +570,7 @@ impl Hostile {
     }
 
     /// What it does with a request.
-    fn deed(
-        &mut self,
-        network: &potluck_base::NetworkId,
-        now: Instant,
-        heard: &Heard<'_>,
-    ) -> Deed {
+    fn deed(&mut self, network: &potluck_base::NetworkId, now: Instant, heard: &Heard<'_>) -> Deed {
         self.stats.came += 1;
         // Out of its place, since it is shown all the rest.
         let mut manners = std::mem::replace(&mut self.manners, Box::new(pong));
