@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use potluck_base::Defences;
+
 /// Parameters of the DHT; [`Config::validate`] checks them against each other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -46,6 +48,8 @@ pub struct Config {
     pub private_addresses: bool,
     /// Whether this node serves no requests and must not be put into routing tables.
     pub client: bool,
+    /// The defences that are on: all of them, except in tests that show what one is for.
+    pub defences: Defences,
 }
 
 impl Default for Config {
@@ -68,6 +72,7 @@ impl Default for Config {
             save_interval: Duration::from_secs(30),
             private_addresses: true,
             client: false,
+            defences: Defences::default(),
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod kbucket;
 pub mod lookup;
 mod lookups;
 pub mod machine;
+mod named;
 mod probes;
 pub mod routing_table;
 pub mod stats;

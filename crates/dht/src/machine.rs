@@ -19,6 +19,7 @@ use crate::entry_points::{EntryPoint, EntryPoints, EntryView, LastResort, Origin
 use crate::event::{Input, Output, Purpose, QueryId};
 use crate::lookup::LookupId;
 use crate::lookups::Lookups;
+use crate::named::Named;
 use crate::probes::{Probe, Probes, Reason};
 use crate::routing_table::{RoutingTable, TableView};
 use crate::stats::Stats;
@@ -69,6 +70,7 @@ pub struct Dht {
     save_at: Instant,
     unsaved: bool,
     candidates: Candidates,
+    named: Named,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +89,7 @@ impl Dht {
     pub fn new(network: NetworkId, me: Contact, config: Config, mut rng: Rng) -> Self {
         let me = me.in_network(&network);
         let pauses = (config.entry_backoff_min, config.entry_backoff_max);
+        let named = Named::new(config.defences.capped_contacts);
         Self {
             table: RoutingTable::new(
                 me.id,
@@ -117,6 +120,7 @@ impl Dht {
             refresh_self: false,
             unsaved: false,
             candidates: Candidates::new(),
+            named,
         }
     }
 
@@ -207,6 +211,13 @@ impl Dht {
         self.table.entry(id).map(|entry| entry.peer.contact)
     }
 
+    /// Whether this node has not proved that a contact is at its address.
+    #[must_use]
+    pub fn is_only_named(&self, contact: &Contact) -> bool {
+        let id = contact.in_network(&self.network).id;
+        self.config.defences.capped_contacts && self.contact(&id).as_ref() != Some(contact)
+    }
+
     /// The configured entry points, with the result of trying each.
     #[must_use]
     pub fn entry_points(&self) -> Vec<EntryView> {
@@ -247,6 +258,7 @@ impl Dht {
             siblings: self.table.close_group().count(),
             contacts_evicted: self.table.evicted(),
             lookups_active: self.lookups.len(),
+            addresses_silent: self.named.len(),
             ..self.stats
         }
     }

@@ -28,6 +28,11 @@ potluck_base::statistics! {
         counter contacts_evicted: u64,
         /// Contacts in answers that were refused for their address.
         counter contacts_refused: u64,
+        /// Contacts in answers that were not asked: too many at one address or in one subnet, or at an
+        /// address where no node answered a moment ago.
+        counter contacts_capped: u64,
+        /// Addresses where a contact that others named was silent.
+        gauge addresses_silent: usize,
         /// Contacts in the table now.
         gauge contacts: usize,
         /// Most contacts the table may hold.

@@ -45,11 +45,16 @@ pub struct RequestOptions {
     /// How long the peer may take for the answer, on top of the way: for requests that make it ask
     /// others first.
     pub patience: Duration,
+    /// Whether only other nodes named the address. Then the first datagram to it is short: the answer
+    /// brings a cookie, with which the request follows, a round trip later. Else whoever names the
+    /// address of a bystander could make this node send it padded requests.
+    pub named: bool,
 }
 
 impl Default for RequestOptions {
     fn default() -> Self {
-        Self { tries: 2, answer_bytes_max: MESSAGE_BYTES_MAX, patience: Duration::ZERO }
+        let (answer_bytes_max, patience) = (MESSAGE_BYTES_MAX, Duration::ZERO);
+        Self { tries: 2, answer_bytes_max, patience, named: false }
     }
 }
 
@@ -365,10 +370,11 @@ impl Link {
         let Some(request) = self.requests.get(token) else { return };
         let (to, try_index) = (request.to, u32::from(request.try_index));
         let (message, answer) = (request.message.clone(), request.answer_bytes_max);
-        let (patience, others) = (request.patience, self.others);
+        let (patience, named, others) = (request.patience, request.named, self.others);
         let keys = self.keys_of(&to.public_key).expect("the key was good when the request began");
         let session = self.sessions.get_or_insert(&to.public_key, keys);
         let cookie = session.cookie(now, way);
+        let probes = named && cookie.is_none() && !session.is_at(way);
         let timeout = match timeout(&session.rtt, try_index, &others) {
             timeout if more => timeout.min(RACE_PAUSE),
             timeout => timeout + patience,
@@ -378,6 +384,8 @@ impl Link {
         // A silent peer may have forgotten us, so further tries are padded in any case.
         let bytes_min = if welcome && room == 0 {
             ASKING_BYTES_MIN
+        } else if probes {
+            ASKING_BYTES_MIN + room
         } else {
             let wanted = ANSWER_OVERHEAD + room + answer.min(MESSAGE_BYTES_MAX);
             wanted.clamp(ASKING_BYTES_MIN, DATAGRAM_BYTES_MAX)
@@ -393,11 +401,13 @@ impl Link {
             message: &message,
         };
         let ping;
-        let introduces = self.draft(cookie, inner, bytes_min).bytes() > DATAGRAM_BYTES_MAX;
+        let too_long = self.draft(cookie, inner, bytes_min).bytes() > DATAGRAM_BYTES_MAX;
+        let introduces = probes || too_long;
         if introduces {
             ping = encode_request(&Request::Ping);
             inner.message = &ping;
-            self.stats.introductions += 1;
+            self.stats.addresses_probed += u64::from(probes);
+            self.stats.introductions += u64::from(!probes);
         }
         let (bytes, serial) = self.seal(keys.seal, cookie, inner, bytes_min);
         let (counter, deadline) = (serial.counter, now + timeout);

@@ -46,6 +46,8 @@ pub(crate) struct Outstanding {
     pub(crate) answer_bytes_max: usize,
     /// Added to each timeout.
     pub(crate) patience: Duration,
+    /// Whether only other nodes named its address.
+    pub(crate) named: bool,
     /// Timeouts waited for so far.
     pub(crate) try_index: u8,
     tries: u8,
@@ -112,6 +114,7 @@ impl Requests {
             message,
             answer_bytes_max: options.answer_bytes_max,
             patience: options.patience,
+            named: options.named,
             try_index: 0,
             tries: options.tries.clamp(1, TRIES_MAX),
             redirected: false,

@@ -76,6 +76,8 @@ potluck_base::statistics! {
         counter certificates_checked: u64,
         /// Certificates sent ahead of a request that they did not fit beside.
         counter introductions: u64,
+        /// Short datagrams sent ahead of a request to an address that only other nodes named.
+        counter addresses_probed: u64,
         /// Requests to enroll by a ticket that may hold, handed on.
         counter enrolments_in: u64,
 

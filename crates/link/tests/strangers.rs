@@ -301,3 +301,44 @@ fn the_longest_messages_fit_in_a_datagram_with_both_cookies() {
     b.sent();
     assert!(matches!(b.told_one(), Output::Incoming { request: taken, .. } if taken == request));
 }
+
+#[test]
+fn an_address_that_only_others_named_gets_a_short_datagram_first() {
+    let long =
+        potluck_link::RequestOptions { answer_bytes_max: MESSAGE_BYTES_MAX, ..options() };
+    let named = potluck_link::RequestOptions { named: true, ..long };
+    let bytes_to_a_bystander = |options| {
+        let (mut a, b) = (Node::new(1, config()), Node::new(2, config()));
+        a.link.request(at(0), b.contact, &Request::Ping, options).expect("room");
+        let mut bytes = 0;
+        for second in 0..30 {
+            a.link.handle_timeout(at(second * 1000));
+            bytes += a.sent().iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+        }
+        bytes
+    };
+    let (padded, short) = (bytes_to_a_bystander(long), bytes_to_a_bystander(named));
+    assert!(padded > 2 * 1100 && short == 2 * 148, "two tries: {padded}, {short}");
+    // A node that is there answers it, and gets the request with the cookie of that answer.
+    let (mut a, mut b) = (Node::new(1, config()), Node::new(2, config()));
+    let token = a.link.request(at(0), b.contact, &Request::Ping, named).expect("room");
+    let ping = a.sent_one();
+    b.link.handle_datagram(at(5), a.address(), &ping);
+    assert_eq!(b.sent().len(), 0);
+    let (reply_to, proven) = b.asked().expect("a ping");
+    assert!(!proven);
+    b.link.respond(at(5), &reply_to, &Response::Pong).expect("it fits");
+    let pong = b.sent_one();
+    assert!(pong.len() <= ping.len());
+    a.link.handle_datagram(at(10), b.address(), &pong);
+    let request = a.sent_one();
+    assert_eq!(request[FLAG_AT], 1);
+    let answer = b.serve(at(15), a.address(), &request).expect("an answer");
+    a.take(at(20), b.address(), &answer);
+    a.assert_answered(token, b.contact, Duration::from_millis(10));
+    assert_eq!((a.stats().addresses_probed, a.stats().introductions), (1, 0));
+    // From then on it is an address like any other.
+    a.link.request(at(30), b.contact, &Request::Ping, named).expect("room");
+    a.sent_one();
+    assert_eq!(a.stats().addresses_probed, 1);
+}

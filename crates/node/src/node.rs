@@ -106,6 +106,8 @@ impl Node {
         let Start { identity, network, address, incarnation, labels, mut config, seed } = start;
         config.validate()?;
         config.kv.close_group_size = config.dht.close_group_size;
+        // One switch for all parts.
+        config.dht.defences = config.kv.defences;
         let mut rng = Rng::from_seed(seed);
         let contact = Contact::new(identity.public_key(), address);
         let serves = !config.dht.client;

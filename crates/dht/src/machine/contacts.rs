@@ -128,6 +128,7 @@ impl Dht {
     /// A contact has answered this node.
     pub(super) fn admit(&mut self, now: Instant, peer: Peer, rtt: Option<Duration>) {
         self.last_heard = now;
+        self.named.on_answer(peer.contact.address);
         if peer.id == self.me.id || !self.is_acceptable(&peer.contact) {
             return;
         }

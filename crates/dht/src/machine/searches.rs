@@ -153,7 +153,12 @@ impl Dht {
             .map(|contact| contact.in_network(&self.network))
             .filter(|news| news.id != self.me.id)
             .collect();
-        self.stats.contacts_refused += (offered - news.len()) as u64;
+        let named = news.len();
+        let is_proved =
+            |peer: &Peer| self.table.entry(&peer.id).is_some_and(|entry| entry.peer == *peer);
+        let news = self.named.admit(now, news, is_proved);
+        self.stats.contacts_capped += (named - news.len()) as u64;
+        self.stats.contacts_refused += (offered - named) as u64;
         let suspects: Vec<NodeId> =
             news.iter().map(|peer| peer.id).filter(|id| self.is_suspect(id)).collect();
         if let Some(running) = self.lookups.get_mut(id) {
@@ -184,6 +189,8 @@ impl Dht {
         // A failure at an address that others reported says nothing about the contact in the table.
         if self.table.entry(&peer.id).is_some_and(|entry| entry.peer == peer) {
             self.suspect(now, &peer.id);
+        } else {
+            self.named.on_silence(now, peer.contact.address);
         }
         self.drive_lookup(now, id);
     }

@@ -198,7 +198,12 @@ impl Node {
                     | MemberRequest::Load { .. }
                     | MemberRequest::Page { .. } => MESSAGE_BYTES_MAX,
                 };
-                let options = RequestOptions { tries, answer_bytes_max, patience };
+                let options = RequestOptions {
+                    tries,
+                    answer_bytes_max,
+                    patience,
+                    ..RequestOptions::default()
+                };
                 let delivery =
                     if large { Delivery::Call } else { Delivery::DatagramOrCall(options) };
                 let request = Request::Member(request);

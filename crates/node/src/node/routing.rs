@@ -106,7 +106,12 @@ impl Node {
                 (request, Some(lookup), MESSAGE_BYTES_MAX)
             }
         };
-        let options = RequestOptions { tries, answer_bytes_max, ..RequestOptions::default() };
+        // A ping is short anyway. An address that stands in the member's own record is its own word.
+        let named = lookup.is_some()
+            && self.dht.is_only_named(&to)
+            && !self.gossip.members.ways(&to.public_key).contains(&to.address);
+        let options =
+            RequestOptions { tries, answer_bytes_max, named, ..RequestOptions::default() };
         let asker = Asker::Dht { query, lookup };
         match self.ask(now, asker, to, &request, Delivery::Datagram(options)) {
             Ok(()) => {}

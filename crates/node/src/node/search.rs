@@ -31,6 +31,7 @@ impl Node {
                     tries: SEARCH_TRIES,
                     answer_bytes_max: TAKEN_ANSWER,
                     patience: Duration::ZERO,
+                    ..RequestOptions::default()
                 });
                 let request = Request::Search(request);
                 if self.ask(now, Asker::Search(ask), to, &request, delivery).is_err() {

@@ -1,8 +1,6 @@
 //! The topics part of the wiring: messages go out over the link, members of a topic are found through
 //! provider records, and messages of the system topic are announcements of members.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use potluck_base::{Instant, Machine as _};
 use potluck_gossip::message::SYSTEM_TOPIC;
@@ -36,7 +34,8 @@ impl Node {
         match output {
             TopicsOutput::Ask { ask, to, request, tries } => {
                 let answer_bytes_max = SPREAD_ANSWER;
-                let options = RequestOptions { tries, answer_bytes_max, patience: Duration::ZERO };
+                let options =
+                    RequestOptions { tries, answer_bytes_max, ..RequestOptions::default() };
                 let request = Request::Topic(request);
                 let delivery = Delivery::DatagramOrCall(options);
                 if self.ask(now, Asker::Topics(ask), to, &request, delivery).is_err() {

@@ -168,3 +168,54 @@ fn only_a_member_of_the_close_group_that_moved_is_a_change_of_it() {
     let change = table.admit(Instant::ZERO, elsewhere, None);
     assert_eq!((change.joined, change.left), (vec![elsewhere], vec![member]));
 }
+
+/// Lookups in which the only contact names 17 invented nodes at one address, 100 ms apart. Gives the
+/// requests to that address.
+fn requests_to_a_bystander(defended: bool, lookups: u64) -> usize {
+    let all = peers(9, 2);
+    let (me, liar) = (all[0], all[1]);
+    let mut config = Config::default();
+    config.defences.capped_contacts = defended;
+    let mut dht = Dht::new(network(), me.contact, config, Rng::from_number(1));
+    let mut now = Instant::ZERO;
+    dht.acquaint(now, &[liar.contact]);
+    let bystander: SocketAddr = "93.184.216.34:9".parse().expect("an address");
+    let mut invented = peers(10, 17 * lookups as usize).into_iter();
+    let mut requests = 0;
+    for number in 0..lookups {
+        now = now + Duration::from_millis(100);
+        let id = LookupId::records(number);
+        let (target, want) = (Key::from_bytes([number as u8; 32]), Want::Nothing);
+        dht.handle(now, Input::Lookup { id, target, want, goal: 16, why: "test", waits: false });
+        loop {
+            let mut inputs = Vec::new();
+            for output in drain(&mut dht) {
+                let Output::Query { query, to, purpose, .. } = output else { continue };
+                let of_liar = to.address == liar.contact.address;
+                requests += usize::from(to.address == bystander);
+                inputs.push(match purpose {
+                    Purpose::Find { .. } if of_liar => {
+                        let contacts = invented.by_ref().take(17);
+                        let at_bystander =
+                            contacts.map(|peer| Contact { address: bystander, ..peer.contact });
+                        answer(query, to, at_bystander.collect())
+                    }
+                    _ if of_liar => answer(query, to, Vec::new()),
+                    _ => Input::Failed(query),
+                });
+            }
+            if inputs.is_empty() {
+                break;
+            }
+            inputs.into_iter().for_each(|input| dht.handle(now, input));
+        }
+    }
+    requests
+}
+
+#[test]
+fn an_answer_with_many_contacts_at_one_address_causes_few_requests_to_it() {
+    assert!(requests_to_a_bystander(false, 40) >= 600, "what it was without the defence");
+    let requests = requests_to_a_bystander(true, 40);
+    assert!((1..=3).contains(&requests), "{requests} requests in 40 lookups of four seconds");
+}
