@@ -10,6 +10,7 @@
 
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
+pub mod announcement;
 pub mod members;
 pub mod message;
 pub mod search;

@@ -100,6 +100,11 @@ impl Topics {
         self.shared.me.contact.address = address;
     }
 
+    /// Announcements must carry certificates of this authority: in an `invite` network.
+    pub fn require_certificates(&mut self, authority: PublicKey) {
+        self.shared.require_certificates(authority);
+    }
+
     /// The system topic, whose overlay contains all nodes.
     #[must_use]
     pub fn system(&self) -> TopicId {
@@ -278,6 +283,7 @@ impl Machine for Topics {
             TopicsInput::Silent(peer) => self.on_silent(&peer),
             TopicsInput::Unreachable(peer) => self.drop_everywhere(&peer, Cause::Crashed),
             TopicsInput::Left(peer) => self.drop_everywhere(&peer, Cause::Left),
+            TopicsInput::OverBudget { publisher, until } => self.shared.hold_off(publisher, until),
             TopicsInput::Resumed => self.on_resumed(),
             TopicsInput::WallClock(wall) => self.shared.wall = Some((now, wall)),
             TopicsInput::Mode(mode) if mode != self.shared.mode => self.on_mode(mode),

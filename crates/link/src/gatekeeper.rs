@@ -8,7 +8,7 @@
 //! and all that the ticket gave, whenever they were signed. It is kept until everything that it
 //! makes void has expired by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use potluck_base::{NetworkId, PublicKey, Salt, UnixMillis};
@@ -80,6 +80,8 @@ pub struct Gatekeeper {
     /// Whose the node's own certificate is, and by which ticket it was had.
     own: Option<(PublicKey, Option<PublicKey>)>,
     revocations: BTreeMap<Revoked, (UnixMillis, Bytes)>,
+    /// Hashes of the bytes of all that are kept.
+    hashes: BTreeSet<[u8; 32]>,
     revocations_max: usize,
     now: Option<UnixMillis>,
 }
@@ -102,6 +104,7 @@ impl Gatekeeper {
             salt: None,
             own: None,
             revocations: BTreeMap::new(),
+            hashes: BTreeSet::new(),
             revocations_max: REVOCATIONS_MAX,
             now: None,
         };
@@ -126,8 +129,13 @@ impl Gatekeeper {
     /// The time by which certificates expire.
     pub fn set_wall_clock(&mut self, now: UnixMillis) {
         self.now = Some(now);
+        let before = self.revocations.len();
         self.revocations
             .retain(|subject, (at, _)| !Revocation { subject: *subject, at: *at }.is_over(now));
+        if self.revocations.len() < before {
+            let kept = self.revocations.values();
+            self.hashes = kept.map(|(_, bytes)| *blake3::hash(bytes).as_bytes()).collect();
+        }
     }
 
     /// The node's own certificate from now on.
@@ -208,7 +216,14 @@ impl Gatekeeper {
         }
         let kept = (revocation.at, Bytes::copy_from_slice(bytes));
         self.revocations.insert(revocation.subject, kept);
+        self.hashes.insert(*blake3::hash(bytes).as_bytes());
         Ok(Some(revocation.subject))
+    }
+
+    /// Whether exactly these bytes are a revocation that is kept, so that they need no check.
+    #[must_use]
+    pub fn knows_revocation(&self, bytes: &[u8]) -> bool {
+        self.hashes.contains(blake3::hash(bytes).as_bytes())
     }
 
     /// Whether a member, or the ticket that let it in, is out.

@@ -108,6 +108,7 @@ impl Node {
         config.kv.close_group_size = config.dht.close_group_size;
         // One switch for all parts.
         config.dht.defences = config.kv.defences;
+        config.topics.defences = config.kv.defences;
         let mut rng = Rng::from_seed(seed);
         let contact = Contact::new(identity.public_key(), address);
         let serves = !config.dht.client;

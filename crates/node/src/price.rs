@@ -195,6 +195,12 @@ impl Prices {
         self.stats.charged += Duration::from_micros(price.into());
     }
 
+    /// Until when a peer owes; `None` if it does not.
+    pub(crate) fn owes_until(&self, now: Instant, peer: &PublicKey) -> Option<Instant> {
+        let wait = self.accounts.peek(peer)?.budget.wait(now, 0);
+        (self.on && !wait.is_zero()).then(|| now + wait)
+    }
+
     /// A request of `peer` carried a bad signature. Whether the peer is ignored from now on.
     pub(crate) fn strike(&mut self, now: Instant, peer: &PublicKey) -> bool {
         self.stats.bad_requests += 1;
@@ -302,8 +308,11 @@ mod tests {
         assert!(matches!(prices.admit_datagram(now, &peer(1), &Request::Ping), Ruling::Busy(_)));
         assert_eq!(prices.admit_datagram(now, &peer(2), &Request::Ping), Ruling::Serve);
         assert_eq!(prices.stats().accounts, 2);
+        prices.charge(now, &peer(1), 10_000);
+        assert!(prices.owes_until(now, &peer(1)).is_some());
         let later = now + Duration::from_secs(10);
         assert_eq!(prices.admit_datagram(later, &peer(1), &Request::Ping), Ruling::Serve);
+        assert_eq!(prices.owes_until(later, &peer(1)), None);
     }
 
     #[test]

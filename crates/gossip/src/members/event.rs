@@ -168,8 +168,13 @@ pub enum Output {
     Mode(Mode),
     /// A node in another partition of the overlay: a link to it is to be made.
     Bridge(Contact),
-    /// Revocations received from another node.
-    Revocations(Vec<Bytes>),
+    /// Revocations received from another node, not checked.
+    Revocations {
+        /// The node that sent or announced them.
+        from: PublicKey,
+        /// Their signed bytes.
+        revocations: Vec<Bytes>,
+    },
     /// Settings of the network received from another node, not checked.
     Settings(Bytes),
     /// A record with this node's own key arrived that neither this incarnation nor an earlier one

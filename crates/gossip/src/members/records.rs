@@ -203,7 +203,8 @@ impl Members {
             self.outbox.push(Output::Settings(settings));
         }
         if !announcement.revocations.is_empty() {
-            self.outbox.push(Output::Revocations(announcement.revocations));
+            let revocations = announcement.revocations;
+            self.outbox.push(Output::Revocations { from, revocations });
         }
     }
 

@@ -83,7 +83,8 @@ impl Members {
                 Some(Response::Taken)
             }
             MemberRequest::Revoke { revocations } => {
-                self.outbox.push(Output::Revocations(revocations));
+                let from = from.public_key;
+                self.outbox.push(Output::Revocations { from, revocations });
                 Some(Response::Taken)
             }
             MemberRequest::Settings { settings } => {

@@ -53,6 +53,11 @@ const SUMMARY_INTERVAL: Duration = Duration::from_secs(30);
 /// higher value publishes more in bursts and delays later messages.
 const HIGH_WATER: usize = 64;
 
+/// Announcements of one member, a second and at once. A member that takes many newcomers in passes their
+/// records on, and half of a network can crash at once. Raising it lets one member cost every node more; what
+/// is dropped beyond it is found by the comparison of lists.
+const ANNOUNCEMENTS: Rate = Rate::new(50, 400);
+
 /// Neighbours asked at once for missing messages.
 const ASKED_PEERS: usize = 2;
 
@@ -113,6 +118,19 @@ impl Broadcast {
     /// The id of the topic.
     pub(super) const fn topic(&self) -> TopicId {
         self.topic
+    }
+
+    /// What one publisher may publish here. A member of a healthy network announces about one thing a
+    /// minute.
+    pub(super) fn publisher_rate(&self, shared: &Shared) -> Rate {
+        let usual = shared.limits().publisher;
+        match self.system && shared.config.defences.checked_announcements {
+            true => Rate {
+                per_second: usual.per_second.min(ANNOUNCEMENTS.per_second),
+                burst: usual.burst.min(ANNOUNCEMENTS.burst),
+            },
+            false => usual,
+        }
     }
 
     /// Adds the gauges of this broadcast.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use potluck_base::Rate;
+use potluck_base::{Defences, Rate};
 
 use crate::view::Mode;
 
@@ -85,6 +85,8 @@ pub struct TopicsConfig {
     pub announce_interval: Duration,
     /// Whether signatures are made and checked. False only in large simulations.
     pub verify: bool,
+    /// The defences that are on: all of them, except in tests that show what one is for.
+    pub defences: Defences,
 }
 
 impl Default for TopicsConfig {
@@ -114,6 +116,7 @@ impl Default for TopicsConfig {
             },
             announce_interval: Duration::from_secs(600),
             verify: true,
+            defences: Defences::default(),
         }
     }
 }

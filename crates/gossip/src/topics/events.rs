@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use potluck_base::{Contact, PublicKey, UnixMillis};
+use potluck_base::{Contact, Instant, PublicKey, UnixMillis};
 use potluck_wire::{InTopic, TopicId, TopicResponse};
 
 use crate::message::{Message, MessageId, TopicName};
@@ -124,6 +124,13 @@ pub enum TopicsInput {
     Unreachable(PublicKey),
     /// A node announced that it leaves.
     Left(PublicKey),
+    /// This publisher's budget at this node is used up: its messages are dropped until then.
+    OverBudget {
+        /// The publisher.
+        publisher: PublicKey,
+        /// Until then.
+        until: Instant,
+    },
     /// The machine slept or its address changed: all links are checked.
     Resumed,
     /// The wall clock, corrected by the peers.
@@ -181,6 +188,15 @@ pub enum TopicsOutput {
         publish: PublishId,
         /// The message.
         message: MessageId,
+    },
+    /// Signatures of messages were checked: the peer, which published or pushed them, pays.
+    Checked {
+        /// The peer.
+        peer: PublicKey,
+        /// How many.
+        signatures: u32,
+        /// Whether one was bad.
+        bad: bool,
     },
     /// A publish was refused.
     PublishRefused {

@@ -161,7 +161,8 @@ impl Topic {
         };
         let id = MessageId::from(&message);
         // Other nodes count this node's messages too; it stays within their limit.
-        if !self.broadcast.count_own(shared.now, &id, shared.limits().publisher) {
+        let rate = self.broadcast.publisher_rate(shared);
+        if !self.broadcast.count_own(shared.now, &id, rate) {
             self.publisher.pause(shared.now);
         }
         shared.stats.published += 1;

@@ -3,15 +3,16 @@
 use std::collections::VecDeque;
 
 use potluck_base::{
-    Contact, Identity, Instant, NetworkId, PublicKey, Rate, Rng, TokenBucket, UnixMillis,
+    Contact, Identity, Instant, LruMap, NetworkId, PublicKey, Rate, Rng, TokenBucket, UnixMillis,
 };
-use potluck_wire::{InTopic, TopicId, TopicRequest, TopicResponse};
+use potluck_wire::{InTopic, SignedMessage, TopicId, TopicRequest, TopicResponse};
 
 use super::asks::{ASKS_MAX, PendingRequest, PendingRequests, Purpose};
 use super::config::{PeerLimits, TopicsConfig};
 use super::events::{TopicServeId, TopicsOutput};
 use super::scores::Scores;
 use super::stats::TopicsStats;
+use crate::announcement::{AnnouncementCheck, Checked};
 use crate::view::Mode;
 
 /// This node.
@@ -26,6 +27,10 @@ pub(super) struct Me {
 /// Budget for requests to nodes that only other nodes named. A higher value spreads contacts faster
 /// and lets neighbours direct more traffic of this node at strangers.
 const RELAYS: Rate = Rate::new(20, 60);
+
+/// Publishers remembered as over their budget; more than that share the rate of each only. Each had to sign
+/// thousands of messages.
+const OVER_BUDGET_MAX: usize = 256;
 
 /// The state that all topics share. A field of its own in `Topics`, so that it is borrowed beside
 /// one of the topics.
@@ -49,13 +54,20 @@ pub(super) struct Shared {
     pub(super) last_heard: Instant,
     /// Until then a silent neighbour is attributed to this node's own isolation.
     pub(super) isolated_until: Instant,
+    /// Publishers whose budget is used up, and until when.
+    over_budget: LruMap<PublicKey, Instant>,
+    /// What may be passed on in the system topic.
+    announcements: AnnouncementCheck,
     /// Missing messages of all topics; while a topic is at work, of the other topics.
     pub(super) missing: usize,
 }
 
 impl Shared {
     pub(super) fn new(me: Me, config: TopicsConfig, rng: Rng) -> Self {
+        let announcements = AnnouncementCheck::new(me.network, config.verify);
         Self {
+            announcements,
+            over_budget: LruMap::new(OVER_BUDGET_MAX),
             now: Instant::ZERO,
             wall: None,
             me,
@@ -76,6 +88,54 @@ impl Shared {
     /// The wall clock now; `None` before it was reported.
     pub(super) fn wall(&self) -> Option<UnixMillis> {
         self.wall.map(|(at, wall)| wall.plus(self.now.since(at)))
+    }
+
+    /// Records must carry certificates of this authority.
+    pub(super) const fn require_certificates(&mut self, authority: PublicKey) {
+        self.announcements.require(authority);
+    }
+
+    /// Messages of this publisher are dropped until then.
+    pub(super) fn hold_off(&mut self, publisher: PublicKey, until: Instant) {
+        self.over_budget.insert(publisher, until);
+    }
+
+    /// Whether messages of this publisher are dropped now.
+    pub(super) fn is_over_budget(&self, publisher: &PublicKey) -> bool {
+        self.over_budget.peek(publisher).is_some_and(|until| self.now < *until)
+    }
+
+    /// Signatures were checked for a message: its publisher made them necessary, and the neighbour that
+    /// pushed it.
+    pub(super) fn bill(&mut self, from: PublicKey, publisher: PublicKey, signatures: u32) {
+        self.out.push_back(TopicsOutput::Checked { peer: publisher, signatures, bad: false });
+        if from != publisher {
+            self.out.push_back(TopicsOutput::Checked { peer: from, signatures, bad: false });
+        }
+    }
+
+    /// One of these signatures was bad.
+    pub(super) fn bill_bad(&mut self, peer: PublicKey, signatures: u32) {
+        self.out.push_back(TopicsOutput::Checked { peer, signatures, bad: true });
+    }
+
+    /// Whether an announcement may be passed on. If not, its publisher made a bad one, and the neighbour
+    /// that pushed it did not check it.
+    pub(super) fn may_pass_on(&mut self, from: PublicKey, message: &SignedMessage) -> bool {
+        if !self.config.defences.checked_announcements {
+            return true;
+        }
+        let Checked { good, signatures } = self.announcements.check(&message.payload);
+        if good {
+            self.bill(from, message.publisher, signatures);
+            return true;
+        }
+        self.stats.announcements_bad += 1;
+        self.bill_bad(message.publisher, signatures);
+        if from != message.publisher {
+            self.bill_bad(from, signatures);
+        }
+        false
     }
 
     /// Sends a request. If too many are under way, one that is not to a neighbour is not sent.

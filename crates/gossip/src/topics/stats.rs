@@ -126,6 +126,10 @@ potluck_base::statistics! {
         counter dropped_names: u64,
         /// Messages of publishers over their rate.
         counter dropped_over_rate: u64,
+        /// Messages of publishers whose budget was used up, dropped before they were checked.
+        counter dropped_over_budget: u64,
+        /// Announcements that were not passed on: malformed, too long, or with a bad signature.
+        counter announcements_bad: u64,
         /// Messages older than fifteen minutes or dated over five minutes ahead.
         counter dropped_stale: u64,
         /// Announced message ids beyond the limits.

@@ -51,6 +51,7 @@ impl Node {
             self.kv.handle(Instant::ZERO, potluck_kv::Input::Certificate(name));
         }
         self.gossip.members.require_certificates(authority, own);
+        self.gossip.topics.require_certificates(authority);
         let known: Vec<Bytes> = gatekeeper.revocations().cloned().collect();
         for bytes in known {
             self.tell_members_of_revocation(Instant::ZERO, &authority, bytes, false);
@@ -103,6 +104,22 @@ impl Node {
             self.outbox.push_back(Output::SaveRevocations { revocations });
         }
         Ok(out)
+    }
+
+    /// Takes over revocations that a member sent or announced, up to the first that is bad: the member
+    /// should have checked it. Those that are known cost no check.
+    pub(super) fn take_revocations(&mut self, now: Instant, from: PublicKey, all: &[Bytes]) {
+        for bytes in all {
+            if self.link.gatekeeper().is_some_and(|gate| gate.knows_revocation(bytes)) {
+                continue;
+            }
+            let taken = self.take_revocation(now, bytes, false);
+            let bad = matches!(taken, Err(RevocationError::Bad | RevocationError::NoAuthority));
+            self.on_checked(now, from, 1, bad);
+            if bad {
+                break;
+            }
+        }
     }
 
     /// The members that a revocation puts out, as far as this node knows them.

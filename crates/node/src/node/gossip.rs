@@ -241,11 +241,8 @@ impl Node {
                 // Settings that the authority did not sign change nothing.
                 let _ = self.take_settings(now, &bytes, false);
             }
-            Said::Revocations(revocations) => {
-                for bytes in revocations {
-                    // Bad ones are counted by the gatekeeper.
-                    let _ = self.take_revocation(now, &bytes, false);
-                }
+            Said::Revocations { from, revocations } => {
+                self.take_revocations(now, from, &revocations);
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use potluck_base::{Instant, PublicKey};
+use potluck_base::{Instant, Machine as _, PublicKey};
+use potluck_gossip::TopicsInput;
 use potluck_wire::{Refusal, Response, encode_response};
 
 use super::Node;
@@ -25,6 +26,21 @@ impl Node {
                 self.outbox.push_back(Output::RefuseCall { inbound, bytes, after });
             }
             ReplyPath::Datagram(_) => self.answer(now, reply_path, &busy),
+        }
+    }
+
+    /// Signatures were checked for messages that `peer` published or pushed.
+    pub(super) fn on_message_checked(
+        &mut self,
+        now: Instant,
+        peer: PublicKey,
+        signatures: u32,
+        bad: bool,
+    ) {
+        self.on_checked(now, peer, signatures, bad);
+        if let Some(until) = self.prices.owes_until(now, &peer) {
+            let input = TopicsInput::OverBudget { publisher: peer, until };
+            self.gossip.topics.handle(now, input);
         }
     }
 

@@ -45,6 +45,9 @@ impl Node {
             TopicsOutput::Answer { serve, answer } => {
                 self.answer_serve(now, serve.0, &Response::Topic(answer));
             }
+            TopicsOutput::Checked { peer, signatures, bad } => {
+                self.on_message_checked(now, peer, signatures, bad);
+            }
             TopicsOutput::Deliver(message) => self.on_message(now, message),
             TopicsOutput::Missed { topic, missed } => {
                 if topic.as_str() != SYSTEM_TOPIC {

@@ -135,7 +135,7 @@ impl Broadcast {
             peer.ihave_ids = shared.limits().ihave_ids.bucket();
             peer.signatures = shared.limits().signatures.bucket();
         }
-        self.seen.set_rate(shared.limits().publisher.bucket());
+        self.seen.set_rate(self.publisher_rate(shared).bucket());
         self.keep_parents(shared, None);
     }
 

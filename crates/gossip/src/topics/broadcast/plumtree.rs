@@ -141,15 +141,21 @@ impl Broadcast {
             // This node asked for the message early; the tree is not to blame for the copy.
             return if cached.repaired { NOT_NEW } else { Outcome::Copy(tree, senders) };
         }
+        if shared.is_over_budget(&id.publisher) {
+            // Announced again later, it is asked for again.
+            shared.stats.dropped_over_budget += 1;
+            return NOT_NEW;
+        }
         if let Err(penalty) = self.verify(shared, from, &message) {
             return Outcome::Dropped(penalty);
         }
+        shared.bill(*from, id.publisher, 1);
         if is_stale(shared, &message) {
             shared.stats.dropped_stale += 1;
             self.missing.on_received(&id);
             return NOT_NEW;
         }
-        let rate = shared.limits().publisher.bucket();
+        let rate = self.publisher_rate(shared).bucket();
         match self.seen.insert(shared.now, &id, rate) {
             Novelty::Seen => return NOT_NEW,
             Novelty::OverRate => {
@@ -159,6 +165,10 @@ impl Broadcast {
                 return NOT_NEW;
             }
             Novelty::New => {}
+        }
+        if self.system && !shared.may_pass_on(*from, &message) {
+            self.missing.on_received(&id);
+            return Outcome::Dropped(self.fault(shared, *from, Fault::Forged));
         }
         let repaired = self.note_lateness(shared, &id, from);
         self.disseminate(shared, &message, bytes.clone(), Some(*from));
@@ -188,6 +198,7 @@ impl Broadcast {
         }
         shared.stats.verify_failed += 1;
         neighbour.signatures.take(shared.now, FORGERY_TOKENS);
+        shared.bill_bad(*from, 1);
         Err(self.fault(shared, *from, Fault::Forged))
     }
 

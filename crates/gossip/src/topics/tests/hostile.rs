@@ -1,7 +1,9 @@
 //! Attacks by hostile neighbours.
 
 use bytes::Bytes;
-use potluck_wire::{IdRange, MessageHead, TopicRequest, TopicResponse};
+use potluck_wire::{
+    Announcement, IdRange, MessageHead, Revocation, Revoked, TopicRequest, TopicResponse,
+};
 
 use potluck_base::UnixMillis;
 
@@ -260,4 +262,121 @@ fn garbage_is_a_forgery() {
     assert!(harness.connect(1));
     harness.asked(1, TopicRequest::Gossip { messages: vec![Bytes::from_static(b"garbage"); 9] });
     assert_eq!(harness.topics.stats().neighbours_down.misbehaved, 1);
+}
+
+/// A link in the system topic, over which announcements come.
+fn in_system_topic(defended: bool) -> Harness {
+    let mut config = TopicsConfig { mode: Mode::Fleet, ..TopicsConfig::default() };
+    config.defences.checked_announcements = defended;
+    let mut harness = Harness::new(config);
+    harness.topics.require_certificates(identity(99).public_key());
+    let system = harness.topics.system();
+    for from in [1, 2] {
+        let body = TopicRequest::Neighbour { high_priority: true, age_ms: 600_000 };
+        let answer = harness.asked_in(from, system, body);
+        assert!(matches!(answer, TopicResponse::Accepted { .. }));
+    }
+    harness.outputs.clear();
+    harness
+}
+
+fn announcement(publisher: u8, sequence: u64, revocations: usize) -> SignedMessage {
+    let forged = Revocation {
+        subject: Revoked::Member(identity(50).public_key()),
+        at: UnixMillis(1),
+    };
+    let forged = forged.sign(&identity(8), &network());
+    let announcement =
+        Announcement { revocations: vec![forged; revocations], ..Announcement::default() };
+    let (network, topic) = (network(), TopicName::system().id());
+    let head = MessageHead {
+        network: &network,
+        topic,
+        incarnation: 1,
+        sequence,
+        at: UnixMillis(0),
+    };
+    SignedMessage::sign(&identity(publisher), &head, announcement.to_bytes())
+}
+
+/// Signatures that were checked for a peer, and how many of them were bad.
+fn billed(harness: &Harness, number: u8) -> (u32, usize) {
+    let mut sum = (0, 0);
+    for output in &harness.outputs {
+        if let TopicsOutput::Checked { peer, signatures, bad } = output
+            && *peer == identity(number).public_key()
+        {
+            sum = (sum.0 + signatures, sum.1 + usize::from(*bad));
+        }
+    }
+    sum
+}
+
+#[test]
+fn a_forged_announcement_is_neither_delivered_nor_passed_on_and_both_pay() {
+    let system = TopicName::system().id();
+    for (revocations, checks) in [(520, 0), (8, 1)] {
+        let mut harness = in_system_topic(true);
+        harness.asked_in(1, system, push(&[announcement(9, 1, revocations)]));
+        harness.advance(seconds(1));
+        let passed_on = |harness: &Harness| {
+            let asks = harness.outputs.iter().filter(|output| {
+                matches!(output, TopicsOutput::Ask { request, .. }
+                    if matches!(request.body, TopicRequest::Gossip { .. } | TopicRequest::IHave { .. }))
+            });
+            asks.count()
+        };
+        assert_eq!((harness.delivered(), passed_on(&harness)), (0, 0), "{revocations}");
+        assert_eq!(harness.topics.stats().announcements_bad, 1);
+        assert_eq!(billed(&harness, 1), (1 + checks, 1), "the one that pushed it");
+        assert_eq!(billed(&harness, 9), (1 + checks, 1), "the one that published it");
+        // What became of it without the defence.
+        let mut harness = in_system_topic(false);
+        harness.asked_in(1, system, push(&[announcement(9, 1, revocations)]));
+        harness.advance(seconds(1));
+        assert_eq!(harness.delivered(), 1);
+        assert!(passed_on(&harness) > 0);
+    }
+}
+
+#[test]
+fn three_forged_announcements_end_a_link_and_a_good_one_is_passed_on() {
+    let system = TopicName::system().id();
+    let mut harness = in_system_topic(true);
+    harness.asked_in(1, system, push(&[announcement(9, 1, 0)]));
+    assert_eq!(harness.delivered(), 1);
+    for sequence in 2..=20 {
+        harness.asked_in(1, system, push(&[announcement(9, sequence, 1)]));
+    }
+    let stats = harness.topics.stats();
+    assert_eq!((harness.delivered(), stats.announcements_bad), (1, 3));
+    assert_eq!(stats.neighbours_down.misbehaved, 1);
+}
+
+#[test]
+fn announcements_of_one_member_have_a_rate() {
+    let system = TopicName::system().id();
+    let delivered = |defended| {
+        let mut harness = in_system_topic(defended);
+        for sequence in 1..=1000 {
+            harness.asked_in(1, system, push(&[announcement(9, sequence, 0)]));
+        }
+        harness.delivered()
+    };
+    assert_eq!((delivered(true), delivered(false)), (400, 1000));
+}
+
+#[test]
+fn messages_of_a_publisher_over_its_budget_are_dropped_unchecked_for_a_while() {
+    let mut harness = Harness::subscribed(Mode::Fleet);
+    assert!(harness.connect(1) && harness.connect(2));
+    let (publisher, until) = (identity(9).public_key(), harness.now + seconds(2));
+    harness.input(TopicsInput::OverBudget { publisher, until });
+    harness.asked(1, push(&[signed(9, 1), signed(7, 1)]));
+    let stats = harness.topics.stats();
+    assert_eq!((harness.delivered(), stats.verified, stats.dropped_over_budget), (1, 1, 1));
+    // The neighbour announces it again, as all do, and it arrives.
+    harness.advance(seconds(3));
+    harness.asked(1, push(&[signed(9, 1)]));
+    assert_eq!(harness.delivered(), 2);
 }

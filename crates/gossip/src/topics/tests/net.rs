@@ -242,7 +242,7 @@ impl TestNet {
                 };
                 self.at(Duration::from_millis(50), Event::Input { node, input });
             }
-            TopicsOutput::NeighbourUp(_) => {}
+            TopicsOutput::Checked { .. } | TopicsOutput::NeighbourUp(_) => {}
             TopicsOutput::NeighbourDown(_, cause) => test_node.downs.push(cause),
         }
     }
