@@ -126,6 +126,14 @@ asks! {
     sends Command::Names { query };
     gets NamesListed: Reply::Names(listed) => listed;
 
+    /// One page of the names that this node itself holds. No other node is asked.
+    struct NamesHere {
+        /// Which names, and how many at most.
+        query: NamesQuery,
+    }
+    sends Command::NamesHere { query };
+    gets NamesListed: Reply::Names(listed) => listed;
+
     /// One lookup, hop by hop, and the closest nodes that answered.
     struct Trace {
         /// The key.

@@ -44,6 +44,11 @@ pub enum Command {
         /// Which names, and how many at most.
         query: NamesQuery,
     },
+    /// One page of the names of a space: what this node holds. No other node is asked.
+    NamesHere {
+        /// Which names, and how many at most.
+        query: NamesQuery,
+    },
     /// Changes of this record come as `Output::Changed` from now on, once each however often it is
     /// watched; the reply has its present values.
     Watch {

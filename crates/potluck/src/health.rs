@@ -132,6 +132,18 @@ impl Verdict {
         self.health != Health::Offline
     }
 
+    /// All in one sentence: the worst reason with what to do, and how many more there are. The same words
+    /// stand in `status`, `top`, the dashboard and `doctor`.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let word = self.health.as_str();
+        match self.reasons.split_first() {
+            None => format!("{word}: this node does its work"),
+            Some((worst, [])) => format!("{word}: {worst}"),
+            Some((worst, more)) => format!("{word}: {worst} (and {} more)", more.len()),
+        }
+    }
+
     /// The reasons as sentences.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {

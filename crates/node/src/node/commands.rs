@@ -44,6 +44,7 @@ impl Node {
                 self.start_kv(now, host, potluck_kv::Command::Local { key });
             }
             Command::Names { query } => self.on_names(now, id, query),
+            Command::NamesHere { query } => self.on_names_here(now, id, query),
             Command::Watch { key } => self.start_kv(now, host, potluck_kv::Command::Watch { key }),
             Command::Unwatch { key } => {
                 self.start_kv(now, host, potluck_kv::Command::Unwatch { key });

@@ -19,4 +19,9 @@ impl Node {
         let list = ListNames { query, members, all_members };
         self.start_kv(now, Owner::Host(id), potluck_kv::Command::Names(list));
     }
+    /// Lists names that this node itself holds: a local question, however many members there are.
+    pub(super) fn on_names_here(&mut self, now: Instant, id: CommandId, query: NamesQuery) {
+        let list = ListNames { query, members: Vec::new(), all_members: false };
+        self.start_kv(now, Owner::Host(id), potluck_kv::Command::Names(list));
+    }
 }
