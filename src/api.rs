@@ -6,6 +6,7 @@ mod admission;
 mod files;
 mod gossip;
 mod keys;
+mod overview;
 mod reload;
 mod settings;
 mod teams;
@@ -29,6 +30,10 @@ pub(crate) use keys::{NameEntry, Names};
 pub(crate) use gossip::{
     FoundFile, GossipStats, InOut, Lagged, Member, MemberCounts, Members, Published,
     PublishedLines, Search, Suspicions, ViewSizes,
+};
+pub(crate) use overview::{
+    Happening, HealthView, History, LookupFigures, Machine, NetworkCounts, Overview, Purpose,
+    ReasonView, RecordFigures, RecordTrouble, Series, Traffic, Transfer,
 };
 pub(crate) use watch::WatchChange;
 
@@ -186,6 +191,9 @@ pub(crate) struct Status {
     pub(crate) restart_needed: Vec<String>,
     /// `ok`, `degraded` or `offline`.
     pub(crate) health: String,
+    /// The same in a sentence, with what to do; equal in `top`, the dashboard and `doctor`.
+    #[serde(default)]
+    pub(crate) sentence: String,
     /// Why not quite, one sentence each with what to do, the worst first.
     pub(crate) reasons: Vec<String>,
     /// For each of these one word for programs.

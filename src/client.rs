@@ -68,19 +68,14 @@ impl Client {
 
     /// A node at a URL as [`base_url`] makes it.
     pub(crate) fn new(base: String, token: Option<&str>) -> Self {
-        let agent = |timeout| {
-            let config = Agent::config_builder()
-                .http_status_as_error(false)
-                // A proxy has no business between a user and the local node.
-                .proxy(None)
-                .max_redirects(0)
-                .timeout_connect(Some(CONNECT_TIMEOUT))
-                .timeout_global(Some(timeout))
-                .build();
-            Agent::from(config)
-        };
         let authorization = token.map(|token| format!("Bearer {token}"));
         Self { agent: agent(TIMEOUT), patient: agent(LONG_TIMEOUT), base, authorization }
+    }
+
+    /// The same with another time limit of a request.
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        self.agent = agent(limit);
+        self
     }
 
     /// Where the node is.
@@ -213,6 +208,23 @@ impl Answer {
     pub(crate) fn failure(&self) -> Failure {
         self.problem().map_or_else(not_a_node, Failure::from)
     }
+}
+
+fn agent(timeout: Duration) -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        // A proxy has no business between a user and the local node.
+        .proxy(None)
+        .max_redirects(0)
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_global(Some(timeout))
+        .build();
+    Agent::from(config)
+}
+
+/// What the node at this URL left in the folder of its user, if it is one that this user runs.
+pub(crate) fn listed_at(base: &str) -> Option<nodes::Entry> {
+    address_of(base).and_then(nodes::find)
 }
 
 /// The token of the node at this URL, if it is one that this user runs. Where it cannot be read, the node

@@ -4,6 +4,7 @@ pub(crate) mod admission;
 pub(crate) mod advise;
 mod backup;
 pub(crate) mod del;
+pub(crate) mod doctor;
 mod download;
 pub(crate) mod export;
 pub(crate) mod fetch;

@@ -79,6 +79,11 @@ impl Failure {
         }
     }
 
+    /// An exit code, where all that there is to say was said.
+    pub(crate) fn silent(exit: Exit) -> Self {
+        Self::new(exit, "", "")
+    }
+
     /// Wrong usage.
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self::new(Exit::Usage, "usage", message)

@@ -11,9 +11,11 @@ mod client;
 mod commands;
 mod config;
 mod demo;
+mod doctor;
 mod failure;
 mod http;
 mod log;
+mod machine;
 mod nodes;
 mod out;
 mod place;
@@ -51,7 +53,10 @@ fn ended(out: Out, result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            out.failure(&failure);
+            // What `doctor` found stands on stdout: there is nothing to add.
+            if !failure.message.is_empty() {
+                out.failure(&failure);
+            }
             ExitCode::from(failure.exit.number())
         }
     }
@@ -87,6 +92,7 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
         Command::Status => commands::status::status(global),
         Command::Peers => commands::status::peers(global),
         Command::Members => commands::members::run(global),
+        Command::Doctor(args) => commands::doctor::run(global, args),
         Command::Trace(args) => commands::trace::run(global, args),
         Command::Join(args) => commands::network::join(global, args),
         Command::Leave => commands::network::leave(global),

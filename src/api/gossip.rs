@@ -101,7 +101,7 @@ pub(crate) struct Search {
 }
 
 /// What came and what went.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct InOut {
     /// Received.
     pub(crate) r#in: f64,

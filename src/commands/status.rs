@@ -19,7 +19,7 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
     let status: Status = answer.json()?;
     let others = status.network_size_estimate.saturating_sub(1);
     let rows = [
-        ["health", &status.health],
+        ["health", &status.sentence],
         ["network", &status.network],
         ["node", &status.node_id],
         ["contact", &status.contact],
@@ -41,7 +41,8 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
         ["ending", &ending(status.records_expiring_7d)],
     ];
     out.bytes(table(&rows.map(|row| row.map(ToString::to_string))).as_bytes())?;
-    for reason in &status.reasons {
+    // The first stands in the row of health.
+    for reason in status.reasons.iter().skip(1) {
         out.line(format!("note     {reason}"))?;
     }
     if !status.restart_needed.is_empty() {

@@ -21,10 +21,11 @@ use super::gossip::Rates;
 use super::guard::{Pass, token_needed};
 use super::live::{self, Configuration, Fresh, Live, Read};
 use super::metrics::HttpCounters;
+use super::overview::Watch;
 use super::problem::Problem;
 use super::{
-    admin, admission, debug, events, gossip, health, inspect, keys, kinds, kv, members, metrics,
-    openapi, reload, reply, search, settings, teams, topics, watches,
+    admin, admission, debug, doctor, events, gossip, health, inspect, keys, kinds, kv, members,
+    metrics, openapi, overview, reload, reply, search, settings, teams, topics, watches,
 };
 use crate::api::Reloaded;
 use crate::config::OnTerm;
@@ -47,6 +48,7 @@ pub(crate) struct App {
     configuration: Configuration,
     jobs: Arc<JobTable>,
     rates: Rates,
+    watch: Watch,
     permits: Semaphore,
     stop: watch::Sender<Option<StopReason>>,
     counters: HttpCounters,
@@ -65,7 +67,8 @@ impl App {
         let jobs = Arc::new(JobTable::kept_in(node.data_dir().join(layout::FETCHES)));
         let counters = HttpCounters::default();
         let rates = Rates::default();
-        Self { node, configuration, jobs, rates, permits, stop, counters }
+        let watch = Watch::default();
+        Self { node, configuration, jobs, rates, watch, permits, stop, counters }
     }
 
     pub(super) fn node(&self) -> &Node {
@@ -112,6 +115,10 @@ impl App {
         &self.rates
     }
 
+    pub(super) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
     pub(super) fn counters(&self) -> &HttpCounters {
         &self.counters
     }
@@ -140,6 +147,9 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(files::fetches::one, files::fetches::cancel))
         .routes(routes!(files::fetches::events))
         .routes(routes!(inspect::status))
+        .routes(routes!(doctor::doctor))
+        .routes(routes!(overview::overview))
+        .routes(routes!(overview::history))
         .routes(routes!(inspect::peers))
         .routes(routes!(members::members))
         .routes(routes!(topics::subscribe, topics::publish))

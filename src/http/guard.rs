@@ -177,10 +177,11 @@ fn check_content_type(method: &Method, headers: &HeaderMap) -> Result<(), Proble
 const DATA: [&str; 4] =
     ["/v1/kv/{*name}", "/v1/watch/{*name}", "/v1/topics/{*topic}", "/v1/search"];
 /// Routes of which it opens GET and HEAD.
-const DATA_TO_READ: [&str; 9] = [
+const DATA_TO_READ: [&str; 10] = [
     "/openapi.json",
     "/v1/status",
     "/v1/overview",
+    "/v1/overview/history",
     "/v1/peers",
     "/v1/members",
     "/v1/events",

@@ -39,6 +39,7 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Result<Response, Prob
         uptime_seconds: status.uptime.as_secs(),
         restart_needed: app.waiting(),
         health: status.health.health.as_str().to_owned(),
+        sentence: status.health.sentence(),
         reasons: status.health.sentences(),
         reason_codes: status.health.reasons.iter().map(|it| it.code.to_owned()).collect(),
         clock_offset_ms: status.view.clock_offset_ms,

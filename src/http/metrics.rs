@@ -66,6 +66,28 @@ impl HttpCounters {
 #[derive(Debug, Default)]
 struct Samples(Vec<(&'static Statistic, Number)>);
 
+/// What goes through the UDP port, by direction: `potluck_messages_total`. The sum of both grows by as
+/// much as `tcpdump udp port PORT | wc -l` counts lines, since the system hands over several datagrams
+/// of one peer as one buffer in both.
+#[derive(Debug)]
+struct Messages {
+    received: u64,
+    sent: u64,
+}
+
+impl Collector for Messages {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let help = "Buffers of one or more datagrams that went through the UDP port";
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let mut family = encoder.encode_descriptor("messages", help, None, kind)?;
+        for (direction, count) in [("in", self.received), ("out", self.sent)] {
+            let counter = ConstCounter::new(count);
+            counter.encode(family.encode_family(&[("direction", direction)])?)?;
+        }
+        Ok(())
+    }
+}
+
 impl Samples {
     fn take(&mut self, group: &impl Statistics) {
         group.visit(&mut |what, number| self.0.push((what, number)));
@@ -113,8 +135,9 @@ fn split(what: &Statistic) -> (&'static str, Option<Unit>) {
     }
 }
 
-fn text(samples: Samples) -> Result<String, std::fmt::Error> {
+fn text(samples: Samples, messages: Messages) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::with_prefix("potluck");
+    registry.register_collector(Box::new(messages));
     registry.register_collector(Box::new(samples));
     let mut text = String::new();
     encode(&mut text, &registry)?;
@@ -134,6 +157,7 @@ fn samples(stats: &NodeStats, http: &HttpStats) -> Samples {
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let stats = app.node().stats().await.map_err(|_| Problem::stopped())?;
     let samples = samples(&stats, &app.counters().read());
-    let text = text(samples).map_err(|_| Problem::unexpected())?;
+    let messages = Messages { received: stats.socket.received, sent: stats.socket.sent };
+    let text = text(samples, messages).map_err(|_| Problem::unexpected())?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }

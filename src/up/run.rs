@@ -88,6 +88,7 @@ pub(super) async fn run(
     let connections = settings.limits.http_connections;
     let app = app(&node, settings, token, source, stop);
     tokio::spawn(http::go_on_with_fetches(Arc::clone(&app)));
+    tokio::spawn(http::watch(Arc::clone(&app)));
     let server = http::serve(listener, Arc::clone(&app), connections);
     let reason = match told.and_then(|()| out.line(format!("http {url}"))) {
         Err(unwritten) => Stop::Unheard(unwritten),

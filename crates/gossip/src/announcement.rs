@@ -174,7 +174,11 @@ mod tests {
         assert_eq!(of(announcement), Checked { good: false, signatures: 0 });
         let revocations = vec![revocation(&forger); SIGNED_ITEMS_MAX];
         let announcement = Announcement { revocations, ..Announcement::default() };
-        assert_eq!(of(announcement), Checked { good: false, signatures: 1 }, "the first is the last");
+        assert_eq!(
+            of(announcement),
+            Checked { good: false, signatures: 1 },
+            "the first is the last"
+        );
     }
 
     #[test]

@@ -24,8 +24,8 @@ use potluck_host::transport::{Transport, TransportConfig};
 use potluck_link::{Link, LinkConfig, Output, RequestOptions};
 use potluck_record::{Context, Dot, Draft, Envelope, Kind, Name, Space, StateDigest};
 use potluck_wire::{
-    Announcement, InTopic, Load, MessageHead, OfferEntry, Request, Response, SignedMessage, TopicId,
-    TopicRequest, Want, decode_response, encode_request,
+    Announcement, InTopic, Load, MessageHead, OfferEntry, Request, Response, SignedMessage,
+    TopicId, TopicRequest, Want, decode_response, encode_request,
 };
 
 /// Calls under way to each node.
@@ -218,9 +218,8 @@ async fn datagrams(attacker: Arc<Attacker>, rng: Rng, floods: bool) {
     let config = LinkConfig { lab: true, ..LinkConfig::default() };
     let mut link = Link::new(attacker.identity.clone(), attacker.network, config, rng);
     let start = Clock::now();
-    let now = || {
-        Instant::from_micros(1 + u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX))
-    };
+    let now =
+        || Instant::from_micros(1 + u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX));
     let mut batch = ReceiveBatch::new();
     let mut number = 0_u64;
     while Clock::now() < attacker.end {

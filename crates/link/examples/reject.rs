@@ -181,11 +181,7 @@ fn kinds(
             anywhere,
             (0..VARIANTS).map(unmarked_hello).collect(),
         ),
-        (
-            "SEALED with the mark, no session, over the rate of its address",
-            anywhere,
-            strangers,
-        ),
+        ("SEALED with the mark, no session, over the rate of its address", anywhere, strangers),
         ("HELLO with its mark, over the rate of its address", anywhere, vec![hello; VARIANTS]),
         (
             "key, address and life of a proven peer, a bad seal, 1,200 bytes",

@@ -304,8 +304,7 @@ fn the_longest_messages_fit_in_a_datagram_with_both_cookies() {
 
 #[test]
 fn an_address_that_only_others_named_gets_a_short_datagram_first() {
-    let long =
-        potluck_link::RequestOptions { answer_bytes_max: MESSAGE_BYTES_MAX, ..options() };
+    let long = potluck_link::RequestOptions { answer_bytes_max: MESSAGE_BYTES_MAX, ..options() };
     let named = potluck_link::RequestOptions { named: true, ..long };
     let bytes_to_a_bystander = |options| {
         let (mut a, b) = (Node::new(1, config()), Node::new(2, config()));

@@ -45,8 +45,10 @@ fn numbers_come_out_as_the_format_wants_them() {
     let some = Some { puts: 3, peers: 1.5, kept_bytes: 4, bytes_in: 5, lag, unknown: None };
     let mut samples = Samples::default();
     samples.take(&some);
-    let text = text(samples).expect("encodes");
+    let text = text(samples, Messages { received: 7, sent: 8 }).expect("encodes");
     for lines in [
+        "# TYPE potluck_messages counter\npotluck_messages_total{direction=\"in\"} 7\n",
+        "potluck_messages_total{direction=\"out\"} 8\n",
         "# HELP potluck_kv_puts Writes\n# TYPE potluck_kv_puts counter\npotluck_kv_puts_total 3\n",
         "# TYPE potluck_kv_peers gauge\npotluck_kv_peers 1.5\n",
         "# UNIT potluck_kv_kept_bytes bytes\npotluck_kv_kept_bytes_total 4\n",

@@ -281,21 +281,14 @@ fn in_system_topic(defended: bool) -> Harness {
 }
 
 fn announcement(publisher: u8, sequence: u64, revocations: usize) -> SignedMessage {
-    let forged = Revocation {
-        subject: Revoked::Member(identity(50).public_key()),
-        at: UnixMillis(1),
-    };
+    let forged =
+        Revocation { subject: Revoked::Member(identity(50).public_key()), at: UnixMillis(1) };
     let forged = forged.sign(&identity(8), &network());
     let announcement =
         Announcement { revocations: vec![forged; revocations], ..Announcement::default() };
     let (network, topic) = (network(), TopicName::system().id());
-    let head = MessageHead {
-        network: &network,
-        topic,
-        incarnation: 1,
-        sequence,
-        at: UnixMillis(0),
-    };
+    let head =
+        MessageHead { network: &network, topic, incarnation: 1, sequence, at: UnixMillis(0) };
     SignedMessage::sign(&identity(publisher), &head, announcement.to_bytes())
 }
 

@@ -1,0 +1,201 @@
+//! `doctor`: what is wrong with the node, its machine and its network, also while the node is down.
+
+mod bundle;
+mod offline;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cli::{DoctorArgs, Global};
+use crate::client::{Client, with_query};
+use crate::doctor::{Finding, Report, Severity, codes, judge};
+use crate::failure::{Exit, Failure};
+use crate::out::Out;
+use crate::text::quoted;
+
+/// Time in which a node that works says that it is there. A shorter one takes a busy node for a stuck one.
+const THERE: Duration = Duration::from_millis(1_500);
+/// Time in which it has judged itself: it asks others for six seconds at most.
+const JUDGED: Duration = Duration::from_secs(15);
+/// Columns of the text.
+const COLUMNS: usize = 80;
+
+/// Runs the command.
+pub(crate) fn run(global: &Global, args: &DoctorArgs) -> Result<(), Failure> {
+    let out = global.out();
+    if let Some(code) = &args.explain {
+        return explain(out, code);
+    }
+    let client = offline::client(global, args)?;
+    let (report, whole) = examine(&client, args)?;
+    if let Some(file) = &args.bundle {
+        bundle::write(out, &client, file, &whole)?;
+    }
+    if out.json {
+        out.object(&if args.all { whole } else { without_checks(whole) })?;
+    } else {
+        print(out, &report, args.all, &shown_node(global))?;
+    }
+    if report.ok { Ok(()) } else { Err(Failure::silent(Exit::Failed)) }
+}
+
+fn without_checks(mut whole: Value) -> Value {
+    if let Some(object) = whole.as_object_mut() {
+        object.remove("checks");
+    }
+    whole
+}
+
+/// How the node is named in the commands to paste.
+fn shown_node(global: &Global) -> String {
+    global.node.as_ref().map_or(String::new(), |node| format!("--node {} ", quoted(node)))
+}
+
+/// The report of the node, or what can be said without it.
+fn examine(client: &Client, args: &DoctorArgs) -> Result<(Report, Value), Failure> {
+    let there = client.clone().within(THERE).request("GET", "/healthz", &[], None);
+    let trouble = match there {
+        Ok(answer) if answer.status == 200 => {
+            let query = [("all", Some("true".to_owned())), ("key", args.key.clone())];
+            match client.clone().within(JUDGED).get(&with_query("/v1/doctor", &query)) {
+                Ok(answer) => return Ok((answer.json()?, answer.json()?)),
+                // It was reached, and says what is wrong with the question or its token.
+                Err(failure) if failure.exit != Exit::Unavailable => return Err(failure),
+                Err(failure) => failure,
+            }
+        }
+        Ok(answer) => answer.failure(),
+        Err(failure) => failure,
+    };
+    let report = judge(&offline::evidence(client, args, &trouble));
+    let whole = serde_json::to_value(&report).map_err(Failure::failed)?;
+    Ok((report, whole))
+}
+
+fn explain(out: Out, typed: &str) -> Result<(), Failure> {
+    let Some(code) = codes::find(typed) else {
+        let near = codes::near(typed);
+        let hint = match near.as_slice() {
+            [] => "potluck doctor --explain all lists the codes".to_owned(),
+            near => format!("do you mean {}?", near.join(", ")),
+        };
+        if typed == "all" {
+            return codes::ALL
+                .iter()
+                .try_for_each(|code| out.line(format!("{:<20} {}", code.code, code.advice)));
+        }
+        return Err(Failure::usage(format!("there is no code {typed}")).hint(hint));
+    };
+    if out.json {
+        return out.object(&serde_json::json!({
+            "code": code.code,
+            "meaning": code.meaning,
+            "advice": code.advice,
+            "command": code.command,
+        }));
+    }
+    let mut text = format!("{}\n\n", code.code);
+    append(&mut text, "", code.meaning);
+    let _ = writeln!(text);
+    append(&mut text, "What to do: ", code.advice);
+    let _ = writeln!(text, "\n  {}", code.command);
+    out.bytes(text.as_bytes())
+}
+
+/// Appends a text in lines of at most [`COLUMNS`], the first behind `head`, the others below it.
+fn append(to: &mut String, head: &str, text: &str) {
+    let indent = " ".repeat(head.len());
+    let mut line = head.to_owned();
+    for word in text.split_whitespace() {
+        if line.len() > indent.len() && line.chars().count() + 1 + word.chars().count() > COLUMNS {
+            let _ = writeln!(to, "{}", line.trim_end());
+            line.clone_from(&indent);
+        }
+        if line.len() > indent.len() && !line.ends_with(' ') {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    let _ = writeln!(to, "{}", line.trim_end());
+}
+
+fn print(out: Out, report: &Report, all: bool, node: &str) -> Result<(), Failure> {
+    let mut text = String::new();
+    if !report.health.is_empty() {
+        append(&mut text, "health  ", &report.health);
+        text.push('\n');
+    }
+    if all {
+        let mut group = "";
+        for check in &report.checks {
+            if check.group != group {
+                let _ = writeln!(text, "{}:", check.group);
+                group = &check.group;
+            }
+            let mark = match (check.judged, check.findings) {
+                (false, _) => "not judged",
+                (true, 0) => "ok",
+                (true, _) => "FOUND",
+            };
+            let _ = writeln!(text, "  {mark:<11} {}", check.name);
+        }
+        text.push('\n');
+    }
+    for finding in &report.findings {
+        append_finding(&mut text, finding, node);
+    }
+    let _ = writeln!(text, "{}", report.verdict);
+    out.bytes(crate::text::clean(text.as_bytes()).as_bytes())
+}
+
+fn append_finding(text: &mut String, finding: &Finding, node: &str) {
+    let word = match finding.severity {
+        Severity::Bad => "bad",
+        Severity::Warning => "warning",
+    };
+    let _ = writeln!(text, "{} ({word})", finding.code);
+    append(text, "  seen  ", &finding.evidence);
+    append(text, "  do    ", &finding.advice);
+    let mut command = finding.command.replace("; potluck ", &format!("; potluck {node}"));
+    if let Some(rest) = finding.command.strip_prefix("potluck ") {
+        let rest = rest.replace("; potluck ", &format!("; potluck {node}"));
+        command = format!("potluck {node}{rest}");
+    }
+    // Not broken: it is there to be pasted.
+    let _ = writeln!(text, "  type  {command}\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_broken_at_eighty_columns_and_commands_are_not() {
+        let finding = Finding {
+            code: "a.b".into(),
+            severity: Severity::Bad,
+            evidence: "word ".repeat(40),
+            advice: "do it".into(),
+            command: format!("potluck get {}", "x".repeat(100)),
+        };
+        let mut text = String::new();
+        append_finding(&mut text, &finding, "--node http://n ");
+        let (long, short): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.len() > COLUMNS);
+        assert_eq!(long.len(), 1, "{text}");
+        assert!(long[0].starts_with("  type  potluck --node http://n get x"), "{text}");
+        assert!(
+            short[1].starts_with("  seen  word") && short[2].starts_with("        word"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn codes_are_explained_and_near_ones_are_named() {
+        let wrong = explain(Out::default(), "clock.of").expect_err("no such code");
+        assert!(wrong.to_string().contains("clock.off"), "{wrong}");
+        let wrong = explain(Out::default(), "xyzzyxyzzy").expect_err("no such code");
+        assert!(wrong.to_string().contains("--explain all"), "{wrong}");
+    }
+}

@@ -1,0 +1,64 @@
+//! `/v1/doctor`: what is wrong with this node, judged by the same checks as the command.
+
+mod counters;
+mod gather;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::app::App;
+use super::extract::Asked;
+use super::problem::Problem;
+use super::reply::json;
+use crate::api::ProblemBody;
+use crate::doctor::{Report, judge};
+
+pub(super) use counters::{Minute, row};
+
+/// What to look at.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DoctorQuery {
+    #[serde(default)]
+    all: bool,
+    key: Option<String>,
+    #[serde(default)]
+    evidence: bool,
+}
+
+/// What is wrong with this node and its network, worst first, each with evidence, advice and a command.
+/// It asks the replicas of up to 24 records what they hold, and makes a lookup; that takes some seconds
+/// at most, and one is made at a time.
+#[utoipa::path(get, path = "/v1/doctor",
+    params(
+        ("all" = Option<bool>, Query, description = "list every check that was made, too"),
+        ("key" = Option<String>, Query, description = "ask the replicas of this record, too"),
+        ("evidence" = Option<bool>, Query, description = "with all numbers that the checks judged by"),
+    ),
+    responses(
+        (status = 200, body = Report),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn doctor(
+    State(app): State<Arc<App>>,
+    Asked(query): Asked<DoctorQuery>,
+) -> Result<Response, Problem> {
+    // It costs requests of other nodes, so several viewers take turns.
+    let _turn = app.watch().examined.lock().await;
+    let evidence = gather::evidence(&app, query.key.as_deref()).await?;
+    let health = app.node().health().await.map_err(|_| Problem::stopped())?.sentence();
+    let mut report = Report { health, ..judge(&evidence) };
+    if !query.all {
+        report.checks = Vec::new();
+    }
+    if !query.evidence {
+        return Ok(json(&report));
+    }
+    let mut whole = serde_json::to_value(&report).map_err(|_| Problem::unexpected())?;
+    whole["evidence"] = serde_json::to_value(&evidence).map_err(|_| Problem::unexpected())?;
+    Ok(json(&whole))
+}
