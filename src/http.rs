@@ -8,6 +8,7 @@ mod admin;
 mod admission;
 mod app;
 mod condition;
+mod dashboard;
 mod debug;
 mod doctor;
 mod events;

@@ -24,8 +24,8 @@ use super::metrics::HttpCounters;
 use super::overview::Watch;
 use super::problem::Problem;
 use super::{
-    admin, admission, debug, doctor, events, gossip, health, inspect, keys, kinds, kv, members,
-    metrics, openapi, overview, reload, reply, search, settings, teams, topics, watches,
+    admin, admission, dashboard, debug, doctor, events, gossip, health, inspect, keys, kinds, kv,
+    members, metrics, openapi, overview, reload, reply, search, settings, teams, topics, watches,
 };
 use crate::api::Reloaded;
 use crate::config::OnTerm;
@@ -147,6 +147,9 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(files::fetches::one, files::fetches::cancel))
         .routes(routes!(files::fetches::events))
         .routes(routes!(inspect::status))
+        .routes(routes!(dashboard::page))
+        .routes(routes!(dashboard::style))
+        .routes(routes!(dashboard::script))
         .routes(routes!(doctor::doctor))
         .routes(routes!(overview::overview))
         .routes(routes!(overview::history))
