@@ -30,7 +30,7 @@ pub(crate) use gossip::{PubArgs, SearchArgs, SubArgs};
 pub(crate) use groups::{command, parse};
 pub(crate) use kinds::{ElementsArgs, IncrArgs, MapSetArgs, MapUnsetArgs};
 pub(crate) use names::{ExportArgs, ImportArgs, LsArgs};
-pub(crate) use seen::DoctorArgs;
+pub(crate) use seen::{DoctorArgs, TopArgs};
 pub(crate) use service::{ManArgs, ServiceArgs, ServiceCommand, ServiceKind};
 pub(crate) use studies::{PlanArgs, ReportArgs, ScaleArgs, Study};
 pub(crate) use teams::{TeamArgs, TeamCommand, TeamMemberArgs};
@@ -183,6 +183,9 @@ pub(crate) enum Command {
     /// List the members of the network, and which of them are alive
     #[command(after_help = "Example: potluck members --json")]
     Members,
+    /// Watch this node and its network on the full screen
+    #[command(after_help = seen::TOP_EXAMPLES)]
+    Top(TopArgs),
     /// Find what is wrong with this node and its network, and what to do
     #[command(after_help = seen::DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),

@@ -30,6 +30,7 @@ pub(crate) mod status;
 pub(crate) mod subscribe;
 pub(crate) mod table;
 pub(crate) mod team;
+pub(crate) mod top;
 pub(crate) mod trace;
 mod upload;
 mod value;

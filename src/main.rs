@@ -92,6 +92,7 @@ fn run(global: &Global, command: &Command) -> Result<(), Failure> {
         Command::Status => commands::status::status(global),
         Command::Peers => commands::status::peers(global),
         Command::Members => commands::members::run(global),
+        Command::Top(args) => commands::top::run(global, args),
         Command::Doctor(args) => commands::doctor::run(global, args),
         Command::Trace(args) => commands::trace::run(global, args),
         Command::Join(args) => commands::network::join(global, args),

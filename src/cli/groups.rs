@@ -19,7 +19,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ),
     ("Pass messages", &["pub", "sub"]),
     ("Hand files around", &["share", "fetch", "search", "files", "unshare", "pin", "unpin", "gc"]),
-    ("See what happens", &["status", "doctor", "members", "peers", "trace", "verify"]),
+    ("See what happens", &["status", "top", "doctor", "members", "peers", "trace", "verify"]),
 ];
 /// Commands that are in none of the groups.
 const OTHERS: &str = "More";

@@ -34,3 +34,16 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "DNS:PORT")]
     pub(crate) entry: Vec<String>,
 }
+
+pub(super) const TOP_EXAMPLES: &str = "\
+Examples:
+  potluck top
+  potluck top -b > frame.txt";
+
+/// `top`.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Print one plain frame and end; without a terminal that is what it does anyway
+    #[arg(short, long = "batch")]
+    pub(crate) batch: bool,
+}

@@ -15,7 +15,7 @@ Keep and change records, pass messages:
   potluck incr NAME, set-add, set-remove, map-set, map-unset, pub, sub TOPIC
 Hand files around, and see what happens (every command has --help):
   potluck share PATH, fetch LINK, search WORDS, files, unshare, pin, unpin, gc
-  potluck status, doctor, members, peers, trace, verify, sim, advise, plan
+  potluck status, top, doctor, members, peers, trace, verify, sim, advise, plan
 ";
 
 /// One sentence for an error of the command line parser.

@@ -24,6 +24,7 @@ mod paths;
 mod process;
 mod python;
 mod records;
+mod seen;
 mod service;
 mod settings;
 mod terminal;
