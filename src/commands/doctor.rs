@@ -150,6 +150,17 @@ fn print(out: Out, report: &Report, all: bool, node: &str) -> Result<(), Failure
     out.bytes(crate::text::clean(text.as_bytes()).as_bytes())
 }
 
+/// A command to paste, with the node that it is for: what starts a node or reads a folder has none.
+fn with_node(command: &str, node: &str) -> String {
+    let parts = command.split("; ").map(|part| match part.strip_prefix("potluck ") {
+        Some(rest) if !rest.starts_with("up") && !rest.starts_with("verify") => {
+            format!("potluck {node}{rest}")
+        }
+        _ => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("; ")
+}
+
 fn append_finding(text: &mut String, finding: &Finding, node: &str) {
     let word = match finding.severity {
         Severity::Bad => "bad",
@@ -158,11 +169,7 @@ fn append_finding(text: &mut String, finding: &Finding, node: &str) {
     let _ = writeln!(text, "{} ({word})", finding.code);
     append(text, "  seen  ", &finding.evidence);
     append(text, "  do    ", &finding.advice);
-    let mut command = finding.command.replace("; potluck ", &format!("; potluck {node}"));
-    if let Some(rest) = finding.command.strip_prefix("potluck ") {
-        let rest = rest.replace("; potluck ", &format!("; potluck {node}"));
-        command = format!("potluck {node}{rest}");
-    }
+    let command = with_node(&finding.command, node);
     // Not broken: it is there to be pasted.
     let _ = writeln!(text, "  type  {command}\n");
 }
@@ -189,6 +196,17 @@ mod tests {
             short[1].starts_with("  seen  word") && short[2].starts_with("        word"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn commands_name_the_node_where_they_ask_one() {
+        let named = |command| with_node(command, "--node N ");
+        assert_eq!(
+            named("potluck get a; potluck merge a"),
+            "potluck --node N get a; potluck --node N merge a"
+        );
+        assert_eq!(named("potluck up"), "potluck up");
+        assert_eq!(named("date -u"), "date -u");
     }
 
     #[test]

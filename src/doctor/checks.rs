@@ -44,6 +44,7 @@ const MACHINE: &str = "anything else";
 pub(crate) const ALL: &[Check] = &[
     of_node(MACHINE, "what the node says of itself", network::health),
     of_node(KEYS, "replicas configured", records::replication),
+    of_node(KEYS, "whether the record asked about is there", records::absent),
     of_node(KEYS, "replicas that hold each record", records::replicas),
     of_node(KEYS, "records renewed before they end", records::renewal),
     of_node(KEYS, "size of the routing table", network::table),

@@ -203,6 +203,10 @@ codes! {
         "potluck up --advertise PUBLIC-IP:PORT";
         "The router gives this node another port for each peer (a symmetric NAT), so most nodes cannot dial \
          it. What it begins itself works.";
+    "records.absent": "look whether it was written under another name or space, deleted, or ended";
+        "potluck ls";
+        "The nodes closest to the key answered that they hold no value of it. A name is a key only together with its \
+         space. A record ends unless its writer renews it, and a deleted one is absent.";
     "records.behind": "read the record: reading brings replicas up to date";
         "potluck get NAME";
         "Some replicas lack a version that others have. 'Behind' means merely stale; comparison between \

@@ -6,6 +6,7 @@ use crate::api::{ReasonView, Transfer};
 
 /// All of it. What could not be learnt is `None`, and the checks that need it are silent.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Evidence {
     /// What the running node says of itself; `None` while it is down.
     pub(crate) node: Option<NodeFacts>,
@@ -17,6 +18,7 @@ pub(crate) struct Evidence {
 
 /// A running node.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct NodeFacts {
     pub(crate) uptime_seconds: u64,
     /// Why its health is not `ok`, with the word of each.
@@ -43,6 +45,7 @@ pub(crate) struct NodeFacts {
 
 /// The members, as the node judges them.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct MemberFacts {
     pub(crate) alive: usize,
     pub(crate) suspect: usize,
@@ -63,6 +66,7 @@ pub(crate) struct MemberFacts {
 
 /// A member that does not answer.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Trouble {
     /// What people call it.
     pub(crate) who: String,
@@ -74,6 +78,7 @@ pub(crate) struct Trouble {
 
 /// A member that comes and goes.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Flap {
     pub(crate) who: String,
     pub(crate) times: usize,
@@ -81,6 +86,7 @@ pub(crate) struct Flap {
 
 /// An entry point that a user named.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Entry {
     pub(crate) point: String,
     pub(crate) answered: bool,
@@ -93,6 +99,7 @@ pub(crate) struct Entry {
 
 /// What the network and this node go by.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Settings {
     pub(crate) replication: u16,
     pub(crate) republish_seconds: Option<u64>,
@@ -103,6 +110,7 @@ pub(crate) struct Settings {
 
 /// The records that this node holds, and what their replicas said just now.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct RecordFacts {
     pub(crate) held: u64,
     /// Names looked at, and the ones with several values for longer than an application takes to merge.
@@ -117,6 +125,7 @@ pub(crate) struct RecordFacts {
 
 /// What the replicas of one record said.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Replicas {
     pub(crate) name: String,
     pub(crate) wanted: usize,
@@ -130,10 +139,13 @@ pub(crate) struct Replicas {
     pub(crate) others: Vec<String>,
     /// Whether a user asked about this one.
     pub(crate) named: bool,
+    /// Whether enough replicas said that there is no value.
+    pub(crate) absent: bool,
 }
 
 /// Lookups: the last hundred, and one made for this.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct LookupFacts {
     pub(crate) count: usize,
     pub(crate) p50_ms: f64,
@@ -153,6 +165,7 @@ pub(crate) struct LookupFacts {
 
 /// What the node does now: numbers of one second.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Load {
     pub(crate) cpu_percent: f64,
     pub(crate) messages_in: f64,
@@ -178,6 +191,7 @@ pub(crate) struct Load {
 
 /// The store.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Store {
     pub(crate) corrupt_rows: u64,
     pub(crate) quota_refused: u64,
@@ -187,6 +201,7 @@ pub(crate) struct Store {
 
 /// The certificate of an `invite` network.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Certificate {
     pub(crate) seconds_left: i64,
     /// Whether this node signs its own.
@@ -197,6 +212,7 @@ pub(crate) struct Certificate {
 
 /// What the operating system says.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Machine {
     pub(crate) disk_free_bytes: Option<u64>,
     pub(crate) disk_total_bytes: Option<u64>,
@@ -212,6 +228,7 @@ pub(crate) struct Machine {
 
 /// The UDP port.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Socket {
     pub(crate) receive_buffer_bytes: u64,
     pub(crate) receive_buffer_limit: Option<u64>,
@@ -223,6 +240,7 @@ pub(crate) struct Socket {
 
 /// The data folder of a node that does not answer.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Folder {
     /// Where the node was looked for.
     pub(crate) url: String,

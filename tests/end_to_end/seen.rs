@@ -96,6 +96,9 @@ fn doctor_ends_with_its_verdict_and_exits_by_it() {
     for field in ["severity", "evidence", "advice", "command"] {
         assert!(finding[field].as_str().is_some_and(|text| !text.is_empty()), "{finding}");
     }
+    let none = first.run(&["doctor", "--key", "no/such/name", "--json"]);
+    let found = codes(&report(&none));
+    assert!(none.code == 1 && found.contains(&"records.absent".to_owned()), "{found:?}");
     assert!(first.good(&["doctor", "--explain", "records.conflict"]).contains("potluck merge"));
     let wrong = first.run(&["doctor", "--explain", "records.conflct"]);
     assert!(wrong.code == 2 && wrong.stderr.contains("records.conflict"), "{}", wrong.stderr);

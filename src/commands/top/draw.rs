@@ -181,7 +181,7 @@ fn work(model: &Model) -> Vec<Fact> {
         .traffic
         .purposes
         .iter()
-        .map(|it| format!("{} {}/{}", it.purpose, bytes(it.r#in as u64), bytes(it.out as u64)))
+        .map(|it| format!("{} {}/{}", it.purpose, brief(it.r#in), brief(it.out)))
         .collect();
     vec![
         (
@@ -199,6 +199,11 @@ fn work(model: &Model) -> Vec<Fact> {
         ),
         ("in/out", purposes.join(", "), ""),
     ]
+}
+
+/// Bytes in few columns.
+fn brief(rate: f64) -> String {
+    if rate < 1.0 { "0".to_owned() } else { bytes(rate as u64) }
 }
 
 /// A line with a name above a part of the screen.

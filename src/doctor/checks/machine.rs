@@ -178,7 +178,9 @@ pub(super) fn down(evidence: &Evidence) -> Vec<Finding> {
     }
     for name in &folder.unresolved {
         let seen = format!("the entry point {name} does not resolve");
-        found.push(Finding::new("entry.name", Severity::Bad, seen));
+        let host = name.rsplit_once(':').map_or(name.as_str(), |(host, _)| host);
+        let command = format!("getent hosts {}", crate::text::quoted(host));
+        found.push(Finding::new("entry.name", Severity::Bad, seen).command(command));
     }
     if let Some(what) = &folder.foreign {
         let seen = format!("what answers at {} is no Potluck node: {what}", folder.url);
@@ -202,7 +204,7 @@ pub(super) fn down(evidence: &Evidence) -> Vec<Finding> {
             ),
         };
         found.push(Finding::new("node.stuck", Severity::Bad, seen).command(command));
-    } else if found.is_empty() {
+    } else if folder.unusable.is_none() {
         let place = match (&folder.network, folder.exists) {
             (Some(network), _) => format!("; {} belongs to network {network}", folder.path),
             (None, true) => format!("; {} belongs to no network yet", folder.path),

@@ -57,7 +57,7 @@ fn others(all: &[&Replicas]) -> String {
 pub(super) fn replicas(evidence: &Evidence) -> Vec<Finding> {
     node(evidence, |node| {
         let short: Vec<&Replicas> =
-            node.records.asked.iter().filter(|it| holders(it) < it.wanted).collect();
+            node.records.asked.iter().filter(|it| !it.absent && holders(it) < it.wanted).collect();
         let worst = short.iter().min_by_key(|it| holders(it))?;
         let lost = holders(worst) == 0;
         let seen = format!(
@@ -76,6 +76,25 @@ pub(super) fn replicas(evidence: &Evidence) -> Vec<Finding> {
         let command =
             format!("curl -s 'http://127.0.0.1:8080/debug/data?key={}'", encoded(&worst.name));
         Some(Finding::new("records.replicas", severity, seen).command(command))
+    })
+}
+
+/// The record that a user asked about, if there is none.
+pub(super) fn absent(evidence: &Evidence) -> Vec<Finding> {
+    node(evidence, |node| {
+        let record = node.records.asked.iter().find(|it| it.absent)?;
+        let seen = format!(
+            "{} replicas of {} answered that it has no value, and {} did not answer (replication {}, this \
+             node's table has {} contacts)",
+            record.equal + record.missing,
+            record.name,
+            record.silent,
+            node.settings.replication,
+            node.contacts,
+        );
+        let begin: String = record.name.chars().take(3).collect();
+        let command = format!("potluck ls {}", quoted(&begin));
+        Some(Finding::new("records.absent", Severity::Warning, seen).command(command))
     })
 }
 
@@ -107,11 +126,11 @@ pub(super) fn conflicts(evidence: &Evidence) -> Vec<Finding> {
         let first = names.first()?;
         let told: Vec<&str> = names.iter().take(NAMED).copied().collect();
         let seen = format!(
-            "{} of {} here have more than one value, for longer than {} s: {}",
+            "{} of {} here have more than one value: {} (told from an age of {} s on, or when asked about)",
             names.len(),
             count(node.records.names.max(names.len()) as u64, "name"),
+            told.join(", "),
             thresholds::CONFLICT_AGE.as_secs(),
-            told.join(", ")
         );
         let first = quoted(first);
         let command = format!("potluck get {first} --all; potluck merge {first} --pick 0");

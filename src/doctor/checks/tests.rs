@@ -137,6 +137,8 @@ fn records_with_too_few_replicas_or_different_values_are_named() {
     let diverged = Replicas { equal: 10, concurrent: 2, values: 2, named: true, ..replicas(12) };
     let both = found(|node, _| node.records.asked = vec![diverged]);
     assert_eq!(both, ["records.behind", "records.conflict"]);
+    let gone = Replicas { values: 0, named: true, absent: true, ..replicas(12) };
+    assert_eq!(found(|node, _| node.records.asked = vec![gone]), ["records.absent"]);
     let several = vec!["a".to_owned()];
     assert_eq!(found(|node, _| node.records.conflicted = several), ["records.conflict"]);
     let late = |node: &mut NodeFacts| {
@@ -267,7 +269,8 @@ fn a_node_that_is_down_is_looked_for() {
     assert_eq!(folder(|it| it.locked = true), ["node.stuck"]);
     assert_eq!(folder(|it| it.foreign = Some("nginx".into())), ["node.port"]);
     assert_eq!(folder(|it| it.unusable = Some("denied".into())), ["folder.unusable"]);
-    assert_eq!(folder(|it| it.clock_behind_seconds = 900), ["clock.back"]);
+    assert_eq!(folder(|it| it.clock_behind_seconds = 900), ["node.down", "clock.back"]);
+    assert_eq!(folder(|it| it.unresolved = vec!["a:1".into()]), ["entry.name", "node.down"]);
     assert_eq!(folder(|it| it.port_taken = Some(12345)), ["node.down", "port.taken"]);
     let stopped = Folder { locked: true, process: Some((7, 'T')), ..Folder::default() };
     let finding =

@@ -5,6 +5,7 @@
 const $ = (id) => document.getElementById(id);
 const ICON = { good: '\u2713', bad: '\u2717', plain: '\u00b7' };
 const MEMBERS_SHOWN = 200;
+let lastMembers = '', turns = 0;
 const state = { view: 'overview', peer: '', overview: null, members: [], peers: [], span: '15m', shown: MEMBERS_SHOWN, failed: 0 };
 
 function el(name, text, className) {
@@ -133,7 +134,7 @@ function recordRows(r) {
   const rows = [
     ['held', number(r.held) + ', ' + bytes(r.bytes)],
     ['replicas wanted', number(r.wanted)],
-    ['too few replicas', r.surveyed ? number(r.underReplicated) + ' of ' + number(r.surveyed) + ' asked about' : 'being looked at', r.underReplicated ? 'warn' : ''],
+    ['too few replicas', r.surveyed ? number(r.underReplicated) + ' of ' + number(r.surveyed) + ' asked about' : r.surveyedSecondsAgo === undefined ? 'being looked at' : 'none to ask about', r.underReplicated ? 'warn' : ''],
     ['in conflict', number(r.conflicted), r.conflicted ? 'warn' : ''],
     ['end in a day', number(r.expiring1d), r.expiring1d ? 'warn' : ''],
     ['own, end in 7 days', number(r.expiring7d), ''],
@@ -275,8 +276,12 @@ function showMap() {
   });
   if (all.length <= 24) {
     draw.font = '12px system-ui, sans-serif'; draw.fillStyle = colour('--soft');
+    const drawn = [];
     all.forEach((m) => {
       const [x, y] = place(m);
+      // One that would lie over another is left out; the list of members has it.
+      if (drawn.some(([a, b]) => Math.abs(a - x) < 52 && Math.abs(b - y) < 14)) return;
+      drawn.push([x, y]);
       const toMiddle = [middle - x, middle - y].map((v) => v / radius * 18);
       draw.textAlign = x > middle ? 'right' : 'left';
       draw.fillText(m.id.slice(0, 6), x + toMiddle[0], y + toMiddle[1] + 4);
@@ -358,7 +363,8 @@ async function show() {
     showMachine(o); showNetwork(o); showTransfers($('transfers'), o.transfers, 4); showEvents($('events'), o.events);
     facts($('records'), recordRows(o.records)); showWorst($('worst'), o.records.worst.slice(0, 3));
     showLookups(o.lookups); showTraffic(o.traffic); showMap();
-    await showHistory();
+    // A quarter of an hour is a hundred kilobytes: every fifth second is enough for the eye.
+    if (!$('charts').firstChild || turns % 5 === 0) await showHistory();
   } else if (state.view === 'members') showMembers();
   else if (state.view === 'peer') showPeer();
   else if (state.view === 'records') { facts($('records2'), recordRows(o.records)); showWorst($('worst2'), o.records.worst); if (!o.records.worst.length) put($('worst2'), el('li', 'Nothing.', 'soft')); await showLookupList(); }
@@ -366,7 +372,6 @@ async function show() {
 }
 
 // Members are many: they are asked for when their number or states changed, or every fifth second.
-let lastMembers = '', turns = 0;
 async function tick() {
   if (document.hidden) return;
   try {

@@ -284,9 +284,10 @@ async fn all<T>(questions: impl Iterator<Item = impl Future<Output = T>>) -> Vec
 
 /// What the replicas say of the record that a user named.
 async fn one(app: &App, name: &str, key: Key, wanted: usize) -> Option<Replicas> {
-    let held = app.node().ask(ask::Local { key }).await.ok()?;
-    let asked = survey::ask_key(app.node(), (name, key), held.siblings as u32, wanted).await?;
-    Some(Replicas { named: true, ..shown(asked) })
+    let read = app.node().ask(ask::Get { key, quorum: None }).await.ok();
+    let values = read.map(|done| done.reading.values.len() as u32);
+    let asked = survey::ask_key(app.node(), (name, key), values.unwrap_or(0), wanted).await?;
+    Some(Replicas { named: true, absent: values == Some(0), ..shown(asked) })
 }
 
 fn shown(asked: survey::Asked) -> Replicas {
@@ -302,6 +303,7 @@ fn shown(asked: survey::Asked) -> Replicas {
         values: asked.values,
         others: others.collect(),
         named: false,
+        absent: false,
         name: asked.name,
     }
 }
