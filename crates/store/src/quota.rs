@@ -26,6 +26,8 @@ use crate::txn::{Fault, Txn};
 /// Keys that are looked at for one record that needs room, the farthest first. Raising it finds more records
 /// of members over their share and makes writes into a full store slower.
 const CANDIDATES: usize = 32;
+/// The same for a record of this node's own, which is written less often and may displace near ones as well.
+const OWN_CANDIDATES: usize = 256;
 /// Writers of a key that are looked at. A key with more is not displaced for its writers.
 const WRITERS_LOOKED_AT: usize = 32;
 
@@ -191,11 +193,41 @@ pub(crate) fn admit<B: Backend>(
         checked => return checked,
     }
     let below = is_below(txn, &writer)?;
-    if displace(txn, incoming, below)? {
+    let claim = if below { Claim::Below } else { Claim::Over };
+    if displace(txn, &incoming.head.key(), claim, &|ledger| incoming.counted(ledger))? {
         return Ok(());
     }
     // A member that has its share, and not the store, is why.
     if below { Err(Fault::Failed(StorageFailure::Full)) } else { quota }
+}
+
+/// Lets an envelope of this node's own in. Where the store is full it displaces replicas of members over their
+/// share: or a member that fills every store would keep all nodes from writing.
+pub(crate) fn admit_own<B: Backend>(
+    txn: &mut Txn<'_, B>,
+    key: &Key,
+    counted: &dyn Fn(Ledger) -> Ledger,
+) -> Result<(), Fault> {
+    match check_room(txn, &counted(txn.ledger)) {
+        Err(Fault::Failed(StorageFailure::Full)) if txn.room == Room::Plenty => {}
+        checked => return checked,
+    }
+    if displace(txn, key, Claim::Own, counted)? {
+        Ok(())
+    } else {
+        Err(Fault::Failed(StorageFailure::Full))
+    }
+}
+
+/// What an envelope that needs room may displace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    /// Of a member with no more than its share: what is farther, and what members over theirs have.
+    Below,
+    /// Of a member over its share: what is farther and members over theirs have.
+    Over,
+    /// Of this node itself: what members over their shares have.
+    Own,
 }
 
 /// Checks that the rows may grow to the size in `after`. A change that shrinks them is allowed unless the
@@ -223,32 +255,36 @@ fn is_below<B: Backend>(txn: &Txn<'_, B>, writer: &PublicKey) -> Result<bool, Fa
     Ok(of_all <= txn.ledger.record_bytes)
 }
 
-/// Displaces as many of the farthest records as the envelope needs, or none at all.
+/// Displaces as many of the farthest records as an envelope of `key` needs, or none at all.
 fn displace<B: Backend>(
     txn: &mut Txn<'_, B>,
-    incoming: &Incoming<'_>,
-    below: bool,
+    key: &Key,
+    claim: Claim,
+    counted: &dyn Fn(Ledger) -> Ledger,
 ) -> Result<bool, Fault> {
     let Some(center) = txn.limits.center else { return Ok(false) };
-    let key = incoming.head.key();
     let mut ledger = txn.ledger;
     let mut victims = Vec::new();
-    for (candidate, summary) in farthest(txn, &center, CANDIDATES)? {
-        if is_within(txn, &incoming.counted(ledger)) {
+    let most = if claim == Claim::Own { OWN_CANDIDATES } else { CANDIDATES };
+    for (candidate, summary) in farthest(txn, &center, most)? {
+        if is_within(txn, &counted(ledger)) {
             break;
         }
-        if candidate == key {
+        if candidate == *key {
             continue;
         }
-        let farther = center.distance(&candidate) > center.distance(&key);
-        // What a member below its share displaces need be one of the two only.
-        let gives_way = if farther && below { true } else { has_only_over(txn, &candidate)? };
-        if gives_way && (farther || below) {
+        let farther = center.distance(&candidate) > center.distance(key);
+        let gives_way = match claim {
+            Claim::Below => farther || has_only_over(txn, &candidate)?,
+            Claim::Over => farther && has_only_over(txn, &candidate)?,
+            Claim::Own => has_only_over(txn, &candidate)?,
+        };
+        if gives_way {
             ledger.subtract(&summary);
             victims.push(candidate);
         }
     }
-    if victims.is_empty() || !is_within(txn, &incoming.counted(ledger)) {
+    if victims.is_empty() || !is_within(txn, &counted(ledger)) {
         return Ok(false);
     }
     for victim in victims {

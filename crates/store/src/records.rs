@@ -16,6 +16,7 @@ use potluck_record::{
 use crate::backend::Backend;
 use crate::expiry::expire;
 use crate::fingerprints::{entries, fingerprint};
+use crate::ledger::Ledger;
 use crate::mend::{is_damage, mend, mend_range};
 use crate::names;
 use crate::own::scan_own;
@@ -280,17 +281,18 @@ fn merge_own<B: Backend>(txn: &mut Txn<'_, B>, envelope: &Envelope) -> Result<St
         return Ok(StorageReply::Merged { outcome, digest: StateDigest::EMPTY.with(held) });
     }
     let bytes = envelope.encode();
-    let mut ledger = txn.ledger;
-    if let Some((_, held_bytes)) = &held {
-        ledger.subtract_own(*held_bytes);
-    }
-    ledger.add_own(bytes.len());
-    check_room(txn, &ledger)?;
-
+    let counted = |mut ledger: Ledger| {
+        if let Some((_, held_bytes)) = &held {
+            ledger.subtract_own(*held_bytes);
+        }
+        ledger.add_own(bytes.len());
+        ledger
+    };
+    quota::admit_own(txn, &head.key(), &counted)?;
+    txn.ledger = counted(txn.ledger);
     if let Some((held, _)) = &held {
         txn.unindex(&ExpiryEntry::of(Place::Own, held.head()));
     }
-    txn.ledger = ledger;
     write(txn, Place::Own, head, bytes);
     Ok(StorageReply::Merged { outcome, digest: StateDigest::EMPTY.with(head) })
 }

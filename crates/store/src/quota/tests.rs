@@ -154,6 +154,39 @@ fn a_member_below_its_share_displaces_one_over_its_share_and_not_the_other_way_r
 }
 
 #[test]
+fn a_node_writes_its_own_into_a_store_that_others_filled() {
+    let own = |name: u32| {
+        let envelope = envelope(name, 2, 1, 300);
+        StorageOp::Merge { envelope, place: Place::Own, how: MergeAs::Repair }
+    };
+    let filled = |hog: u8, others: u32| {
+        let mut store = MemoryStore::in_memory();
+        store.set_center(NodeId::from_bytes([0x5a; 32]));
+        for name in 0..others {
+            assert!(is_in(&one(&mut store, put(&envelope(1000 + name, 3 + name as u8, 1, 50)))));
+        }
+        for name in 0..40 {
+            assert!(is_in(&one(&mut store, put(&envelope(name, hog, 1, 300)))));
+        }
+        store.set_disk_bytes(Some(store.stats().row_bytes));
+        store
+    };
+    let mut store = filled(1, 5);
+    for name in 0..10 {
+        let reply = one(&mut store, own(2000 + name));
+        assert!(is_in(&reply), "{name}: {reply:?}");
+    }
+    let others: Vec<Envelope> =
+        (0..5).map(|name| envelope(1000 + name, 3 + name as u8, 1, 50)).collect();
+    assert!(others.iter().all(|envelope| holds(&mut store, envelope)), "they have their share");
+    assert!(store.stats().displaced > 0);
+    assert_eq!(store.counters_hold(), Ok(true));
+    // Where one member has all there is, it has its share, and the disk is simply full.
+    let mut store = filled(1, 0);
+    assert_eq!(one(&mut store, own(2000)), FULL);
+}
+
+#[test]
 fn what_writers_have_is_right_after_every_operation_and_after_a_crash() {
     let mut rng = Rng::from_number(9);
     let mut store = store(Quotas { records: Some(40), ..Quotas::default() });
