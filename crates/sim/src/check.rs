@@ -5,8 +5,13 @@
 
 pub mod bounds;
 pub mod convergence;
+pub mod delivery;
 pub mod durability;
+pub mod effort;
 pub mod history;
+pub mod holdings;
+pub mod mergeable;
+pub mod misplaced;
 pub mod replication;
 pub mod routing;
 

@@ -46,9 +46,9 @@ impl Equivocator {
 impl Manners for Equivocator {
     fn answer(&mut self, me: &Me<'_>, heard: &Heard<'_>) -> Deed {
         match heard.request {
-            Request::FindNode { target, want, .. } => {
+            Request::FindNode { target, .. } => {
                 let state = self.state(me, heard, target);
-                Deed::Answer(found(me, heard, (target, *want), &state))
+                Deed::Answer(found(me, heard, target, &state))
             }
             Request::Load(load) => {
                 let states: Vec<(Key, State<Envelope>)> =

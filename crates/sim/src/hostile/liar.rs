@@ -111,9 +111,9 @@ enum Extra {
 impl Manners for Liar {
     fn answer(&mut self, me: &Me<'_>, heard: &Heard<'_>) -> Deed {
         match heard.request {
-            Request::FindNode { target, want, .. } => {
+            Request::FindNode { target, .. } => {
                 let state = self.said(me, target);
-                let mut response = found(me, heard, (target, *want), &state);
+                let mut response = found(me, heard, target, &state);
                 if let (Lie::Hollow, Response::Found(Found { record: Some(record), .. })) =
                     (self.lie, &mut response)
                 {

@@ -60,9 +60,13 @@ impl Replica {
 pub(super) fn found(
     me: &Me<'_>,
     heard: &Heard<'_>,
-    (target, want): (&Key, Want),
+    target: &Key,
     state: &State<Envelope>,
 ) -> Response {
+    let want = match heard.request {
+        Request::FindNode { want, .. } => *want,
+        _ => Want::Nothing,
+    };
     let parts: Vec<Bytes> = match want {
         Want::Nothing => Vec::new(),
         Want::Heads => state.iter().map(|held| SignedHead::encode(held.head())).collect(),
@@ -119,9 +123,7 @@ impl Manners for Replica {
     fn answer(&mut self, me: &Me<'_>, heard: &Heard<'_>) -> Deed {
         Deed::Answer(match heard.request {
             Request::Ping => Response::Pong,
-            Request::FindNode { target, want, .. } => {
-                found(me, heard, (target, *want), &self.state(target))
-            }
+            Request::FindNode { target, .. } => found(me, heard, target, &self.state(target)),
             Request::Store { envelopes, .. } => {
                 let outcomes = envelopes.iter().map(|bytes| self.take(bytes)).collect();
                 Response::Stored { outcomes }

@@ -12,6 +12,7 @@ use crate::batch::pick;
 use crate::check::Check;
 use crate::check::convergence::{readers_agree, replicas_agree};
 use crate::check::durability::Durability;
+use crate::check::effort::Effort;
 use crate::report::Value;
 use crate::scenario::{Run, STABILISATION, Scenario};
 use crate::workload::{Draft, Workload, key, reading};
@@ -30,6 +31,10 @@ pub(super) const CONCURRENT_WRITERS: Scenario = Scenario {
 const REPLICAS: u16 = 5;
 /// Writes to one key at once: two through one node, two through others.
 const WRITERS: usize = 4;
+/// Signature checks of all nodes for one write or read, with all that goes on meanwhile: each of the five
+/// replicas checks the envelope of a write, and readers check those that they see for the first time. Raising
+/// it hides that an operation became dearer.
+const CHECKS_MAX: f64 = 8.0;
 /// Nodes through which every record is read at the end.
 const READERS: usize = 3;
 
@@ -38,6 +43,7 @@ fn play(run: &mut Run) -> World {
     let nodes = run.form(&mut world);
     let mut workload = Workload::new(run.rng.fork("workload"), 48).recorded();
     let records = 2 * run.nodes;
+    let effort = Effort::begin(&world);
     for number in 0..records {
         let shared = pick(&mut run.rng, &nodes);
         let others = [pick(&mut run.rng, &nodes), pick(&mut run.rng, &nodes)];
@@ -59,6 +65,8 @@ fn play(run: &mut Run) -> World {
         workload.read(&mut world, &recent, recent.len());
     }
     workload.finish(&mut world, STABILISATION);
+    // Four writes of each record, and each is read four times.
+    run.check(effort.check(&world, 8 * records, CHECKS_MAX));
     let failed: Vec<String> = workload
         .history
         .writes()
