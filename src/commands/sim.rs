@@ -27,6 +27,7 @@ pub(crate) fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
         minutes: args.minutes,
         partitions: args.partitions,
         prepared: args.prepared,
+        ..Params::seed(args.seed)
     };
     if let Some(seeds) = &args.seeds {
         return seeds::run(global, name, &params, seeds);

@@ -1,14 +1,17 @@
 //! Plays one scenario: `cargo run --release -p potluck-sim --example run -- SCENARIO --nodes N
-//! --seed S --minutes M --partitions P [--prepared] [--log]`.
+//! --seed S --minutes M --partitions P [--prepared] [--log] [--without DEFENCE]`.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use potluck_base::Defences;
 use potluck_sim::{Params, ScenarioError, scenarios};
 
-const HELP: &str =
-    "run SCENARIO [--nodes N] [--seed S] [--minutes M] [--partitions P] [--prepared] [--log]\n\n";
+const HELP: &str = "run SCENARIO [--nodes N] [--seed S] [--minutes M] [--partitions P] [--prepared] [--log]\n\
+     \x20   [--without DEFENCE]: member_writers, store_only_near, pull_budget, quorum_claims,\n\
+     \x20   spread_tickets, priced_peers, checked_announcements, capped_contacts, computed_frames,\n\
+     \x20   paced_sources, member_publishers, or all\n\n";
 
 struct Asked {
     scenario: String,
@@ -25,6 +28,7 @@ fn parse(args: &[String]) -> Option<Asked> {
             "--seed" => asked.params.seed = args.next()?.parse().ok()?,
             "--minutes" => asked.params.minutes = Some(args.next()?.parse().ok()?),
             "--partitions" => asked.params.partitions = Some(args.next()?.parse().ok()?),
+            "--without" => switch_off(&mut asked.params.defences, args.next()?)?,
             "--prepared" => asked.params.prepared = true,
             "--log" => asked.log = true,
             name if asked.scenario.is_empty() && !name.starts_with('-') => {
@@ -34,6 +38,30 @@ fn parse(args: &[String]) -> Option<Asked> {
         }
     }
     (!asked.scenario.is_empty()).then_some(asked)
+}
+
+/// Switches a defence off, to see what its scenario shows then.
+fn switch_off(defences: &mut Defences, name: &str) -> Option<()> {
+    let switch = match name {
+        "member_writers" => &mut defences.member_writers,
+        "store_only_near" => &mut defences.store_only_near,
+        "pull_budget" => &mut defences.pull_budget,
+        "quorum_claims" => &mut defences.quorum_claims,
+        "spread_tickets" => &mut defences.spread_tickets,
+        "priced_peers" => &mut defences.priced_peers,
+        "checked_announcements" => &mut defences.checked_announcements,
+        "capped_contacts" => &mut defences.capped_contacts,
+        "computed_frames" => &mut defences.computed_frames,
+        "paced_sources" => &mut defences.paced_sources,
+        "member_publishers" => &mut defences.member_publishers,
+        "all" => {
+            *defences = Defences::NONE;
+            return Some(());
+        }
+        _ => return None,
+    };
+    *switch = false;
+    Some(())
 }
 
 fn main() -> io::Result<ExitCode> {

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use potluck_base::Rng;
 use potluck_base::signature_memo::SignatureMemo;
+use potluck_base::{Defences, Rng};
 use potluck_gossip::Mode;
 use potluck_gossip::members::ModeChoice;
 
-use crate::check::{Check, bounds};
+use crate::check::{Check, bounds, delivery, holdings, mergeable};
 use crate::report::{Report, Value};
 use crate::sim_node::NodeIndex;
 use crate::world::{World, WorldConfig};
@@ -40,13 +40,16 @@ pub struct Params {
     pub partitions: Option<usize>,
     /// Whether all nodes know each other from the start instead of joining one after the other.
     pub prepared: bool,
+    /// The defences against hostile members that are on: all, except in tests that show what one is for.
+    pub defences: Defences,
 }
 
 impl Params {
     /// The scenario's own size and length.
     #[must_use]
-    pub const fn seed(seed: u64) -> Self {
-        Self { nodes: None, seed, minutes: None, partitions: None, prepared: false }
+    pub fn seed(seed: u64) -> Self {
+        let (nodes, minutes, partitions) = (None, None, None);
+        Self { nodes, seed, minutes, partitions, prepared: false, defences: Defences::default() }
     }
 
     /// With this number of nodes.
@@ -65,6 +68,12 @@ impl Params {
     #[must_use]
     pub const fn partitions(self, partitions: usize) -> Self {
         Self { partitions: Some(partitions), ..self }
+    }
+
+    /// With these defences only.
+    #[must_use]
+    pub const fn defences(self, defences: Defences) -> Self {
+        Self { defences, ..self }
     }
 
     /// With nodes that know each other from the start.
@@ -95,7 +104,7 @@ pub struct Scenario {
 impl Scenario {
     /// Whether its nodes send files to each other in streams.
     fn has_streams(&self) -> bool {
-        ["files", "files-clean", "nat"].contains(&self.name)
+        ["files", "files-clean", "nat", "drip", "wrong-size", "eclipse"].contains(&self.name)
     }
 
     /// Whether it shows how nodes join, or how certificates let them in.
@@ -169,6 +178,7 @@ pub(crate) struct Run {
     pub(crate) minutes: u64,
     shards: usize,
     prepared: bool,
+    defences: Defences,
     pub(crate) rng: Rng,
     figures: Vec<(String, Value)>,
     checks: Vec<Check>,
@@ -178,7 +188,8 @@ impl Run {
     /// The default world of this run's seed. In large ones signatures of messages and of members'
     /// records are not checked, for one processor does all of it; in the largest, views are bounded.
     pub(crate) fn config(&self) -> WorldConfig {
-        let mut config = WorldConfig::new(self.seed).sharded(self.shards);
+        let config = WorldConfig::new(self.seed).sharded(self.shards);
+        let mut config = config.defended(self.defences);
         let fleet = self.nodes <= FLEET_MAX;
         config.node.members.mode = if fleet { ModeChoice::Fleet } else { ModeChoice::Open };
         config
@@ -268,6 +279,7 @@ pub(crate) fn play(scenario: &Scenario, params: &Params) -> Result<Report, Scena
         minutes: params.minutes.unwrap_or(scenario.minutes),
         shards,
         prepared: params.prepared,
+        defences: params.defences,
         rng: Rng::from_number(params.seed).fork(scenario.name),
         figures: Vec::new(),
         checks: Vec::new(),
@@ -275,6 +287,9 @@ pub(crate) fn play(scenario: &Scenario, params: &Params) -> Result<Report, Scena
     let mut world = (scenario.play)(&mut run);
     let stats = bounds::stats(&mut world);
     run.check(bounds::check(&world, &stats));
+    run.check(mergeable::check_any(&mut world));
+    run.check(holdings::check(&mut world, holdings::Limits::default()));
+    run.check(delivery::check(&world));
     run.check(Check::none_of("machines keep their contract", 1, world.violations()));
     let unanswered = world.commands_pending();
     let detail = format!("{unanswered} without an answer");

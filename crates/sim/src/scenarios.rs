@@ -16,6 +16,7 @@ mod detect;
 mod files;
 mod flood;
 mod idle;
+mod insiders;
 mod join;
 mod kinds;
 mod kinds_of_records;
@@ -91,6 +92,21 @@ pub const ALL: &[Scenario] = &[
     concurrent_writers::CONCURRENT_WRITERS,
     read_storm::READ_STORM,
     watch::WATCH,
+    insiders::INSIDER_WRITERS,
+    insiders::INSIDER_CONTEXT,
+    insiders::INSIDER_OFFER,
+    insiders::INSIDER_MISPLACED,
+    insiders::INSIDER_CPU,
+    insiders::INSIDER_NEWS,
+    insiders::NEAR_LIARS,
+    insiders::SYBIL_NEAR,
+    insiders::REPLAYED_TOPIC,
+    insiders::CONTACTS,
+    insiders::HOG,
+    insiders::ECLIPSE,
+    insiders::DRIP,
+    insiders::WRONG_SIZE,
+    insiders::BAD_COMPANY,
     canary::CANARY,
 ];
 

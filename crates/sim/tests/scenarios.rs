@@ -302,6 +302,26 @@ fn lies_declare_no_node_dead_and_no_table_grows() {
 }
 
 #[test]
+fn contexts_with_invented_writers_keep_nobody_from_merging() {
+    passes("insider-context", 10, &[1, 2]);
+}
+
+#[test]
+fn a_member_that_fills_the_disks_leaves_room_for_the_others() {
+    passes("hog", 12, &[1, 2]);
+}
+
+#[test]
+fn a_file_arrives_whatever_its_sources_say_of_its_size() {
+    run("wrong-size", &Params::seed(1)).expect("it arrives");
+}
+
+#[test]
+fn one_in_five_members_that_deviate_stop_nothing() {
+    passes("bad-company", 30, &[1, 2]);
+}
+
+#[test]
 fn watchers_show_each_change_while_holders_die_and_the_network_splits() {
     passes("watch", 20, &[1, 2, 3]);
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use potluck_base::Defences;
+
 use crate::calls::CallConfig;
 use crate::disk::DiskConfig;
 use crate::network::NetworkConfig;
@@ -59,6 +61,14 @@ impl WorldConfig {
     #[must_use]
     pub const fn sharded(mut self, shards: usize) -> Self {
         self.shards = shards;
+        self
+    }
+
+    /// With these defences against hostile members; all are on by default.
+    #[must_use]
+    pub const fn defended(mut self, defences: Defences) -> Self {
+        self.node.kv.defences = defences;
+        self.node.swarm.defences = defences;
         self
     }
 

@@ -1,0 +1,89 @@
+//! One member announces revocations that the authority did not sign.
+
+use std::time::Duration;
+
+use potluck_gossip::message::TopicName;
+use potluck_wire::{InTopic, Request, TopicRequest};
+
+use crate::check::Check;
+use crate::hostile::Replica;
+use crate::hostile::forge::Forger;
+use crate::report::Value;
+use crate::scenario::{Run, Scenario};
+use crate::sim_node::NodeIndex;
+use crate::world::{HostileIndex, World};
+
+pub(in crate::scenarios) const INSIDER_NEWS: Scenario = Scenario {
+    name: "insider-news",
+    about: "a member announces 520 false revocations a message; nodes check few and pass on none",
+    nodes: 16,
+    nodes_min: 8,
+    minutes: 1,
+    must_fail: false,
+    play,
+};
+
+/// False revocations of one announcement: what fits a message.
+const REVOCATIONS: usize = 520;
+/// Announcements, one a second.
+const MESSAGES: u32 = 20;
+/// Nodes that it is linked to.
+const LINKS: usize = 2;
+/// Signature checks a second that it may cost a node on top of calm. Raising it lets an attacker take more.
+const CHECKS_PER_SECOND: u64 = 100;
+
+fn play(run: &mut Run) -> World {
+    let mut world = World::new(run.config().replication(3).invite());
+    let nodes = run.form(&mut world);
+    let evil = world.hostile();
+    world.hostile_manners(evil, Replica::new());
+    world.hostile_joins(&[evil]);
+    let mut forger = Forger::new(run.rng.next_u64());
+    let calm = checks_in(&mut world, &nodes, |world| {
+        world.run_for(Duration::from_secs(MESSAGES.into()));
+    });
+    let topic = TopicName::system();
+    let attacked = checks_in(&mut world, &nodes, |world| {
+        for _ in 0..MESSAGES {
+            link(world, evil, &nodes[..LINKS], &topic);
+            world.run_for(Duration::from_millis(500));
+            let push = world.hostile_me(evil, |me| {
+                let payload = forger.garbage_revocations(me, REVOCATIONS);
+                forger.message(me, me.identity, &topic, me.wall, payload)
+            });
+            for node in &nodes[..LINKS] {
+                world.hostile_call(evil, *node, &push);
+            }
+            world.run_for(Duration::from_millis(500));
+        }
+    });
+    let most = calm.iter().zip(&attacked).map(|(calm, hot)| hot.saturating_sub(*calm));
+    let a_second = most.max().unwrap_or(0) / u64::from(MESSAGES);
+    run.figure("signature checks a second more at the busiest node", Value::Count(a_second));
+    let detail = format!("{a_second} a second more than in calm, {CHECKS_PER_SECOND} at most");
+    let few = a_second <= CHECKS_PER_SECOND;
+    run.check(Check::new("false announcements cost a node few checks", few, detail));
+    let stats = world.hostile_stats(evil);
+    let heard = stats.answered > u64::from(MESSAGES);
+    run.check(Check::new("the announcements reach nodes", heard, format!("{stats:?}")));
+    world
+}
+
+/// The signature checks of each node while something goes on.
+fn checks_in(world: &mut World, nodes: &[NodeIndex], act: impl FnOnce(&mut World)) -> Vec<u64> {
+    let count = |world: &World| -> Vec<u64> {
+        nodes.iter().map(|node| world.node(*node).signature_checks()).collect()
+    };
+    let before = count(world);
+    act(world);
+    count(world).iter().zip(before).map(|(after, before)| after - before).collect()
+}
+
+/// It asks nodes for a link in a topic.
+pub(super) fn link(world: &mut World, who: HostileIndex, to: &[NodeIndex], topic: &TopicName) {
+    for node in to {
+        let body = TopicRequest::Neighbour { high_priority: true, age_ms: 600_000 };
+        let request = Request::Topic(InTopic { topic: topic.id(), body });
+        world.hostile_ask(who, *node, &request);
+    }
+}

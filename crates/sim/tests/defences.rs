@@ -1,0 +1,80 @@
+//! Each defence against a member that turned, with the scenario of the attack that it is for: the scenario
+//! passes with all defences and fails without this one. A scenario that passes either way would show nothing.
+
+use potluck_base::Defences;
+use potluck_sim::{Params, Report, ScenarioError, run};
+
+/// One attack and what holds it off.
+struct Case {
+    scenario: &'static str,
+    /// All defences but the one that it is about.
+    without: Defences,
+    /// Checks of which at least one fails then.
+    fails: &'static [&'static str],
+}
+
+const ALL: Defences = Defences {
+    member_writers: true,
+    store_only_near: true,
+    pull_budget: true,
+    quorum_claims: true,
+    spread_tickets: true,
+    priced_peers: true,
+    checked_announcements: true,
+    capped_contacts: true,
+    computed_frames: true,
+    paced_sources: true,
+    member_publishers: true,
+};
+
+const CASES: &[Case] = &[
+    Case {
+        scenario: "insider-misplaced",
+        without: Defences { store_only_near: false, ..ALL },
+        fails: &["no node holds records that it is not near to"],
+    },
+    Case {
+        scenario: "insider-offer",
+        without: Defences { pull_budget: false, ..ALL },
+        fails: &["one offered key fills no disk"],
+    },
+    Case {
+        scenario: "insider-cpu",
+        without: Defences { priced_peers: false, ..ALL },
+        fails: &["a node checks few of a member's false signatures"],
+    },
+    Case {
+        scenario: "drip",
+        without: Defences { paced_sources: false, ..ALL },
+        fails: &["the whole file arrives", "it arrives within 15 s"],
+    },
+];
+
+/// The names of the checks that failed.
+fn failures(scenario: &str, seed: u64, defences: Defences) -> Vec<&'static str> {
+    let names = |report: &Report| report.failures().map(|check| check.name).collect();
+    match run(scenario, &Params::seed(seed).defences(defences)) {
+        Ok(_) => Vec::new(),
+        Err(ScenarioError::Failed(report)) => names(&report),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn each_attack_is_held_off_and_succeeds_without_its_defence() {
+    assert_eq!(ALL, Defences::default(), "nodes run with all defences");
+    let mut wrong = Vec::new();
+    for Case { scenario, without, fails } in CASES {
+        for seed in [1, 2] {
+            let with = failures(scenario, seed, ALL);
+            if !with.is_empty() {
+                wrong.push(format!("{scenario}, seed {seed}, with all defences: {with:?}"));
+            }
+        }
+        let failed = failures(scenario, 1, *without);
+        if !failed.iter().any(|name| fails.contains(name)) {
+            wrong.push(format!("{scenario} without its defence fails in {failed:?} only"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
