@@ -21,11 +21,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// What the store lets in of one key, and as much again: replicas that were apart merge what both let in.
+    /// What the store lets in of one key, and twice as much again: replicas that were apart merge what all let
+    /// in.
     fn default() -> Self {
         Self {
-            key_writers: 2 * usize::from(WRITERS_KEPT_MAX),
-            key_bytes: 2 * STATE_BYTES_MAX,
+            key_writers: 3 * usize::from(WRITERS_KEPT_MAX),
+            key_bytes: 3 * STATE_BYTES_MAX,
             member_bytes: None,
         }
     }
