@@ -98,6 +98,7 @@ pub const ALL: &[Scenario] = &[
     insiders::INSIDER_MISPLACED,
     insiders::INSIDER_CPU,
     insiders::INSIDER_NEWS,
+    insiders::INSIDER_FULL_RATE,
     insiders::NEAR_LIARS,
     insiders::SYBIL_NEAR,
     insiders::REPLAYED_TOPIC,

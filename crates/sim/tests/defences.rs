@@ -44,6 +44,16 @@ const CASES: &[Case] = &[
         fails: &["a node checks few of a member's false signatures"],
     },
     Case {
+        scenario: "insider-news",
+        without: Defences { checked_announcements: false, ..ALL },
+        fails: &["no false announcement is passed on"],
+    },
+    Case {
+        scenario: "contacts",
+        without: Defences { capped_contacts: false, ..ALL },
+        fails: &["nothing is amplified"],
+    },
+    Case {
         scenario: "drip",
         without: Defences { paced_sources: false, ..ALL },
         fails: &["the whole file arrives", "it arrives within 15 s"],

@@ -31,6 +31,8 @@ const MESSAGES: u32 = 20;
 const LINKS: usize = 2;
 /// Signature checks a second that it may cost a node on top of calm. Raising it lets an attacker take more.
 const CHECKS_PER_SECOND: u64 = 100;
+/// Bytes that all other nodes may get in calls meanwhile: less than two of the announcements.
+const PASSED_ON_MAX: u64 = 100_000;
 
 fn play(run: &mut Run) -> World {
     let mut world = World::new(run.config().replication(3).invite());
@@ -43,6 +45,7 @@ fn play(run: &mut Run) -> World {
         world.run_for(Duration::from_secs(MESSAGES.into()));
     });
     let topic = TopicName::system();
+    let came = bytes_of_calls(&world, &nodes[LINKS..]);
     let attacked = checks_in(&mut world, &nodes, |world| {
         for _ in 0..MESSAGES {
             link(world, evil, &nodes[..LINKS], &topic);
@@ -63,10 +66,19 @@ fn play(run: &mut Run) -> World {
     let detail = format!("{a_second} a second more than in calm, {CHECKS_PER_SECOND} at most");
     let few = a_second <= CHECKS_PER_SECOND;
     run.check(Check::new("false announcements cost a node few checks", few, detail));
+    let spread = bytes_of_calls(&world, &nodes[LINKS..]) - came;
+    run.figure("bytes of announcements that its neighbours passed on", Value::Count(spread));
+    let none = format!("{spread} bytes, {PASSED_ON_MAX} at most");
+    run.check(Check::new("no false announcement is passed on", spread <= PASSED_ON_MAX, none));
     let stats = world.hostile_stats(evil);
     let heard = stats.answered > u64::from(MESSAGES);
     run.check(Check::new("the announcements reach nodes", heard, format!("{stats:?}")));
     world
+}
+
+/// Bytes that came to these nodes in calls: announcements of this size fit no datagram.
+fn bytes_of_calls(world: &World, nodes: &[NodeIndex]) -> u64 {
+    nodes.iter().map(|node| world.traffic(*node).call_bytes_in).sum()
 }
 
 /// The signature checks of each node while something goes on.
