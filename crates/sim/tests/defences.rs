@@ -44,6 +44,11 @@ const CASES: &[Case] = &[
         fails: &["a node checks few of a member's false signatures"],
     },
     Case {
+        scenario: "insider-full-rate",
+        without: Defences { priced_peers: false, ..ALL },
+        fails: &["a member costs few checks"],
+    },
+    Case {
         scenario: "insider-news",
         without: Defences { checked_announcements: false, ..ALL },
         fails: &["no false announcement is passed on"],
