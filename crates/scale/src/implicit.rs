@@ -8,11 +8,13 @@
 //! 3e-6.
 
 mod chord;
+mod disjoint;
 mod kademlia;
 mod pastry;
 mod ring;
 mod study;
 
+pub use disjoint::clean_paths;
 pub use kademlia::{Kademlia, Lookup};
 pub use ring::Ring;
 pub use study::{Found, Routing, Setting, measure};

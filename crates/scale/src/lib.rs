@@ -7,6 +7,7 @@
 pub mod advise;
 pub mod compact;
 pub mod draw;
+pub mod find;
 pub mod gossip;
 pub mod implicit;
 pub mod model;

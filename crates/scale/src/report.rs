@@ -164,7 +164,7 @@ impl Report {
     #[must_use]
     pub fn seeds_text(&self) -> String {
         match self.seeds.as_slice() {
-            [] => "no random numbers".to_owned(),
+            [] => "formulas".to_owned(),
             [one] => format!("seed {one}"),
             [first, .., last] => format!("{} seeds, {first} to {last}", self.seeds.len()),
         }

@@ -3,8 +3,15 @@
 //! A study is a function of its options, seeds included. Runs are independent of each other: [`Workers`]
 //! says how they are carried out.
 
+pub mod compare;
+pub mod distribute;
+pub mod find;
+pub mod live;
+pub mod loss;
 pub mod scale;
+pub mod validate;
 
+use crate::compact::Churn;
 use crate::report::{Claim, Report};
 
 /// Carries runs out, in parallel or not.
@@ -48,6 +55,12 @@ fn within<T: PartialOrd + std::fmt::Display>(
     Err(Wrong(format!("--{name} {value} is outside {low} to {high}")))
 }
 
+/// The model of churn of this name.
+fn churn(name: &str) -> Result<Churn, Wrong> {
+    let wrong = || Wrong(format!("--churn {name} is none of {}", Churn::NAMES.join(", ")));
+    Churn::named(name).ok_or_else(wrong)
+}
+
 /// A claim that a figure is within a part of `expected`.
 fn near(name: impl Into<String>, measured: [f64; 3], expected: f64, part: f64) -> Claim {
     let (low, high) = (expected * (1.0 - part), expected * (1.0 + part));
@@ -70,5 +83,13 @@ fn seeds_option(seeds: &[u64]) -> String {
     match (seeds.first(), seeds.last()) {
         (Some(first), Some(last)) => format!(" --seeds {first}..{last}"),
         _ => String::new(),
+    }
+}
+
+/// Fails if a line of a report is wider than a terminal; a command to copy stays in one line.
+#[cfg(test)]
+fn assert_narrow(text: &str) {
+    for line in text.lines().filter(|line| !line.starts_with("  potluck ")) {
+        assert!(line.chars().count() <= 80, "{line}");
     }
 }

@@ -150,12 +150,14 @@ impl Overlay {
         if share >= 1.0 { u64::MAX } else { (share * 2f64.powi(64)) as u64 }
     }
 
-    /// Requests that a node sends to join, by the papers: lookups of its own id and of one id a row; Pastry
-    /// asks the nodes on one route.
+    /// Requests that a node sends to join. Kademlia looks up its own id, which brings contacts of all
+    /// buckets on the way, and an id of another bucket, as the product does; Chord looks up its fingers;
+    /// Pastry asks the nodes on one route and its leaves.
     pub(super) fn join_requests(&self, nodes: usize, lookup: f64) -> f64 {
         match self {
-            Self::Kademlia { .. } | Self::Chord { .. } => lookup * (1 + self.rows(nodes)) as f64,
-            Self::Pastry { .. } => lookup + f64::from(1u32 << DIGIT),
+            Self::Kademlia { .. } => 2.0 * lookup,
+            Self::Chord { .. } => lookup * (1 + self.rows(nodes)) as f64,
+            Self::Pastry { leaves, .. } => lookup + f64::from(*leaves),
         }
     }
 

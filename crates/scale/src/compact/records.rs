@@ -118,16 +118,20 @@ impl Records {
             let at = record * self.replicas;
             let key = self.keys[record];
             let holders = &self.holders[at..at + self.replicas];
-            let living = holders.iter().any(|it| *it != NO_NODE && census.lives(*it));
-            // The farthest gives its place to the new node; a missing or dead one is as far as can be.
-            let distance = |it: Contact| {
-                if it == NO_NODE || !census.lives(it) { u64::MAX } else { census.id(it) ^ key }
-            };
-            let farthest = (0..self.replicas).max_by_key(|slot| distance(holders[*slot]));
-            let Some(slot) = farthest.filter(|slot| living && distance(holders[*slot]) > id ^ key)
-            else {
-                continue;
-            };
+            // The farthest living holder gives its place to the new node, or a dead one does; a node that is
+            // farther than all of them gets a copy by repair, if it is its turn.
+            let lives = |it: Contact| it != NO_NODE && census.lives(it);
+            let mut farthest = None;
+            let mut free = None;
+            for (slot, holder) in holders.iter().enumerate() {
+                if !lives(*holder) {
+                    free = Some(slot);
+                } else if farthest.is_none_or(|(most, _)| census.id(*holder) ^ key > most) {
+                    farthest = Some((census.id(*holder) ^ key, slot));
+                }
+            }
+            let Some((_, slot)) = farthest.filter(|(most, _)| *most > id ^ key) else { continue };
+            let slot = free.unwrap_or(slot);
             let before = holders[slot];
             if holders.contains(&contact) {
                 continue;

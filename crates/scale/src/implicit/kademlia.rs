@@ -60,7 +60,7 @@ struct Entry {
 impl Kademlia {
     /// Adds the contacts that `node` has in the bucket of ids which differ from its own at bit `bucket`
     /// first: all there are, or `k` at random.
-    fn bucket(&self, ring: &Ring, node: usize, bucket: u32, found: &mut Vec<u32>) {
+    pub(crate) fn bucket(&self, ring: &Ring, node: usize, bucket: u32, found: &mut Vec<u32>) {
         let id = ring.id(node);
         let range = ring.range(id ^ (1 << (63 - bucket)), bucket + 1);
         if range.len() <= self.k {
@@ -93,7 +93,7 @@ impl Kademlia {
     }
 
     /// The contacts closest to `target` that `node` knows, without those in `without`.
-    fn answer(&self, ring: &Ring, node: usize, target: u64, found: &mut Vec<u32>) {
+    pub(super) fn answer(&self, ring: &Ring, node: usize, target: u64, found: &mut Vec<u32>) {
         found.clear();
         let id = ring.id(node);
         let bucket = (id ^ target).leading_zeros().min(62);

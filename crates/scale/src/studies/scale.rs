@@ -334,7 +334,7 @@ mod tests {
         );
         assert_eq!(report.claims.len(), 5);
         let text = report.to_string();
-        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        super::super::assert_narrow(&text);
         assert!(report.verdict.starts_with("10,000 nodes"));
         assert_eq!(report, run(&options(10_000), &OneByOne).expect("the same again"));
     }
