@@ -19,7 +19,7 @@ pub(crate) fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
         return study::run(global, study);
     }
     let Some(name) = args.scenario.as_deref().filter(|_| !args.list) else {
-        return list(out);
+        return if args.list || out.json { list(out) } else { out.bytes(BEGIN.as_bytes()) };
     };
     let params = Params {
         nodes: args.nodes,
@@ -61,13 +61,98 @@ pub(crate) fn run(global: &Global, args: &SimArgs) -> Result<(), Failure> {
     }
 }
 
+/// Bare `sim`.
+const BEGIN: &str = "\
+The simulator answers questions about networks before you build them. Begin with:
+  potluck sim scale --nodes 1000000   how lookups and tables grow (seconds)
+  potluck sim loss                    how many replicas survive what
+  potluck sim distribute              a server, or readers that share
+  potluck sim join --nodes 60         the real program in virtual time
+  potluck plan --users 10000          what a network for your users takes
+All questions and scenarios: potluck sim --list
+Pictures: add --report FILE.html to a study and open the file in a browser.
+";
+
+/// The studies, and the question of each.
+const STUDIES: [(&str, &str); 7] = [
+    ("scale", "How do lookups and tables grow, up to ten million nodes?"),
+    ("live", "Do lookups and records survive nodes that come and go?"),
+    ("compare", "Which overlay finds most, fastest, for the fewest bytes?"),
+    ("loss", "How many records are lost if many nodes are gone at once?"),
+    ("find", "Is a name found by asking around or by an index?"),
+    ("distribute", "A file for all: from a server, or from each other?"),
+    ("validate", "Does the simulator reproduce what was published?"),
+];
+
+/// Scenarios by what a user would ask. What is in none comes last.
+const QUESTIONS: [(&str, &[&str]); 7] = [
+    (
+        "What if nodes die, crash or leave?",
+        &[
+            "mass-failure",
+            "mass-failure-r3",
+            "repair",
+            "churn",
+            "leave",
+            "crash-restart",
+            "comeback",
+        ],
+    ),
+    (
+        "What if the network is split or bad?",
+        &["partition", "long-split", "open-split", "lossy", "nat", "sleep", "members-lossy"],
+    ),
+    (
+        "What if disks or clocks are wrong?",
+        &["power-cut", "sick-disks", "corrupt-rows", "clock-back", "clocks"],
+    ),
+    (
+        "What if others are hostile?",
+        &["admission", "clone", "members-forged", "flood", "search-flood"],
+    ),
+    (
+        "How soon is a death noticed?",
+        &["detect", "detect-open", "members-starved", "members-bad-lines"],
+    ),
+    ("What does it cost?", &["idle", "idle-open", "read-storm", "silence", "silence-open"]),
+    (
+        "Do records, topics, files and search work?",
+        &[
+            "join",
+            "kinds",
+            "kinds-of-records",
+            "watch",
+            "broadcast",
+            "broadcast-open",
+            "search",
+            "files",
+        ],
+    ),
+];
+
 fn list(out: Out) -> Result<(), Failure> {
     if out.json {
         let all = ALL.iter().map(|it| json!({"name": it.name, "about": it.about}));
         let all: Vec<Value> = all.collect();
-        return out.object(&json!({"scenarios": all}));
+        let studies = STUDIES.iter().map(|(name, about)| json!({"name": name, "about": about}));
+        let studies: Vec<Value> = studies.collect();
+        return out.object(&json!({"scenarios": all, "studies": studies}));
     }
-    ALL.iter().try_for_each(|it| out.line(format_args!("{:<20} {}", it.name, it.about)))
+    out.line("Studies: networks of up to millions as arrays, beside the formulas of papers")?;
+    STUDIES.iter().try_for_each(|(name, about)| out.line(format_args!("  {name:<20} {about}")))?;
+    let mut others: Vec<&str> = ALL.iter().map(|it| it.name).collect();
+    for (question, names) in QUESTIONS {
+        others.retain(|name| !names.contains(name));
+        group(out, question, names)?;
+    }
+    group(out, "More scenarios", &others)
+}
+
+/// The scenarios of these names that there are, under a heading.
+fn group(out: Out, head: &str, names: &[&str]) -> Result<(), Failure> {
+    out.line(head)?;
+    let known = names.iter().filter_map(|name| scenarios::find(name));
+    known.into_iter().try_for_each(|it| out.line(format_args!("  {:<20} {}", it.name, it.about)))
 }
 
 fn print(global: &Global, report: &Report) -> Result<(), Failure> {
@@ -100,4 +185,27 @@ fn json(report: &Report) -> Value {
         "checks": checks,
         "ok": report.passed(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_stands_under_one_question() {
+        let named: Vec<&str> =
+            QUESTIONS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        for name in &named {
+            assert!(scenarios::find(name).is_some(), "{name} is no scenario");
+            assert_eq!(named.iter().filter(|other| *other == name).count(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn bare_sim_says_where_to_begin_in_80_columns() {
+        assert!(BEGIN.lines().count() <= 10 && BEGIN.lines().all(|line| line.len() <= 80));
+        for (name, _) in STUDIES {
+            assert!(scenarios::find(name).is_none(), "{name} is a scenario too");
+        }
+    }
 }

@@ -10,7 +10,9 @@ use std::thread;
 use potluck_scale::implicit::Kademlia;
 use potluck_scale::plan::{self, Need};
 use potluck_scale::report::{Manifest, Report, csv, html};
-use potluck_scale::studies::{Workers, Wrong, scale};
+use potluck_scale::studies::{
+    Workers, Wrong, compare, distribute, find, live, loss, scale, validate,
+};
 use serde_json::{Value, json};
 
 use crate::cli::{Global, PlanArgs, ReportArgs, ScaleArgs, Study};
@@ -52,10 +54,80 @@ impl Workers for Cores {
 
 /// Runs a study.
 pub(crate) fn run(global: &Global, study: &Study) -> Result<(), Failure> {
-    let (found, to) = match study {
-        Study::Scale(args) => (scale::run(&scale_options(args), &Cores), &args.to),
+    let to = match study {
+        Study::Scale(args) => &args.to,
+        Study::Live(args) => &args.run.to,
+        Study::Compare(args) => &args.run.to,
+        Study::Distribute(args) => &args.run.to,
+        Study::Loss(args) => &args.to,
+        Study::Find(args) => &args.run.to,
+        Study::Validate(args) => &args.to,
     };
-    finished(global, found, to)
+    // A run can take minutes: where its files go is looked at before.
+    for file in [&to.report, &to.csv].into_iter().flatten() {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if folder.is_some_and(|folder| !folder.is_dir()) || file.is_dir() {
+            let message =
+                format!("cannot write {}: there is no such folder, or it is one", file.display());
+            return Err(Failure::usage(message).hint("name a file in a folder that exists"));
+        }
+    }
+    finished(global, found(study), to)
+}
+
+/// What a study finds.
+fn found(study: &Study) -> Result<Report, Wrong> {
+    match study {
+        Study::Scale(args) => scale::run(&scale_options(args), &Cores),
+        Study::Live(args) => {
+            let options = live::Options {
+                nodes: args.nodes,
+                minutes: args.minutes,
+                seeds: args.run.seeds.to_vec(),
+                churn: args.churn.clone(),
+                records: args.records,
+                replicas: args.replicas,
+            };
+            live::run(&options, &Cores)
+        }
+        Study::Compare(args) => {
+            let options = compare::Options {
+                nodes: args.nodes,
+                minutes: args.minutes,
+                seeds: args.run.seeds.to_vec(),
+                churn: args.churn.clone(),
+                sweep: args.sweep,
+            };
+            compare::run(&options, &Cores)
+        }
+        Study::Distribute(args) => {
+            let options = distribute::Options {
+                readers: args.readers as u64,
+                file_bytes: args.file,
+                server_bits: args.server,
+                up_bits: args.uplink,
+                down_bits: args.downlink,
+                seeds: args.run.seeds.to_vec(),
+            };
+            distribute::run(&options, &Cores)
+        }
+        Study::Loss(args) => {
+            loss::run(&loss::Options { nodes: args.nodes, seeds: args.seeds.to_vec() }, &Cores)
+        }
+        Study::Find(args) => {
+            let options = find::Options {
+                sizes: args.nodes.clone(),
+                dead: args.dead,
+                searches: args.searches,
+                seeds: args.run.seeds.to_vec(),
+            };
+            find::run(&options, &Cores)
+        }
+        Study::Validate(args) => Ok(validate::run(
+            &validate::Options { seeds: args.seeds.to_vec(), quick: false },
+            &Cores,
+        )),
+    }
 }
 
 /// `plan`.
@@ -130,7 +202,7 @@ fn finished(global: &Global, found: Result<Report, Wrong>, to: &ReportArgs) -> R
     if failed == 0 {
         return Ok(());
     }
-    let text = format!("{} outside of what the papers say", count(failed as u64, "figure"));
+    let text = format!("{} outside of what was expected", count(failed as u64, "figure"));
     Err(Failure::failed(text).hint("the lines with FAIL say which, and why if it is known"))
 }
 

@@ -7,7 +7,7 @@ use crate::draw::mix2;
 
 const PHASES: u64 = 31;
 /// Milliseconds after its birth at which a node is known to its neighbours.
-const ANNOUNCED: Millis = 2000;
+pub(super) const ANNOUNCED: Millis = 2000;
 /// Milliseconds that a failed check of a neighbour takes beside the wait for it: its tries.
 const TRIES: Millis = 1500;
 

@@ -6,7 +6,7 @@ use super::latency::Latency;
 use super::lookups::{Flight, REQUESTS_MAX, State};
 use super::overlay::Overlay;
 use super::records::{Records, SETTLED};
-use super::tables::{Checks, Tables};
+use super::tables::{ANNOUNCED, Checks, Tables};
 use super::traffic::{
     ANSWER_BYTES, CHECK_BYTES, CONTACT_BYTES, RECORD_BYTES, REQUEST_BYTES, Traffic,
 };
@@ -381,7 +381,7 @@ impl<'a> World<'a> {
             return;
         }
         let (overlay, wanted) = (self.setting.overlay, self.setting.overlay.wanted());
-        let truth = closest(&self.census, &overlay, it, wanted);
+        let truth = closest(&self.census, &overlay, it, wanted, self.now);
         let outcome = &mut self.outcome;
         outcome.lookups += 1;
         outcome.requests.add(u64::from(it.requests));
@@ -445,9 +445,18 @@ impl<'a> World<'a> {
     }
 }
 
-/// The living nodes that a lookup should have found, closest first.
-fn closest(census: &Census, overlay: &Overlay, flight: &Flight, wanted: usize) -> Vec<Contact> {
-    let accept = |member: &Member| member.lives() && member.contact != flight.asker;
+/// The living nodes that a lookup should have found, closest first. A node counts once it has joined, which
+/// takes the time until its neighbours know it.
+fn closest(
+    census: &Census,
+    overlay: &Overlay,
+    flight: &Flight,
+    wanted: usize,
+    now: Millis,
+) -> Vec<Contact> {
+    let joined = |member: &Member| member.born <= START || member.born + ANNOUNCED <= now;
+    let accept =
+        |member: &Member| member.lives() && member.contact != flight.asker && joined(member);
     let target = flight.target;
     let found = match overlay {
         Overlay::Kademlia { .. } => {

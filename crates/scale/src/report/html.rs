@@ -92,7 +92,11 @@ fn claims(out: &mut String, claims: &[Claim]) {
     for claim in claims {
         let (class, word) = if claim.holds() { ("ok", "ok") } else { ("bad", "outside") };
         let [least, middle, most] = claim.measured.map(number);
-        let reason = claim.reason.as_ref().map(|it| format!("<br>{}", escaped(it)));
+        let reason = claim
+            .reason
+            .as_ref()
+            .filter(|_| !claim.holds())
+            .map(|it| format!("<br>{}", escaped(it)));
         let _ = writeln!(
             out,
             "<tr><td>{}{}</td><td class=\"{class}\">{word}</td><td>{middle} {}</td><td>{least} to {most}</td>\

@@ -47,7 +47,8 @@ impl fmt::Display for Claim {
         );
         wrapped(f, "  ", &text)?;
         wrapped(f, "       ", &format!("{}; {}", self.setting, self.source))?;
-        self.reason.iter().try_for_each(|reason| wrapped(f, "       ", reason))
+        let reason = self.reason.iter().filter(|_| !self.holds());
+        reason.into_iter().try_for_each(|reason| wrapped(f, "       ", reason))
     }
 }
 
