@@ -1,7 +1,7 @@
 //! The API as a whole: what handlers share, and which path belongs to whom.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -231,12 +231,16 @@ async fn no_such_method() -> Problem {
 
 /// What every request goes through: the rules, a place, and a time limit.
 async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let (begin, method) = (Instant::now(), request.method().clone());
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let response = match admit(&app, &request) {
         Err(problem) => problem.into_response(),
         Ok(admitted) => carry_out(&app, admitted, request, next).await,
     };
     let response = health::explained(&app.node, response).await;
-    app.counters.count(response.status());
+    let (counters, route) = (&app.counters, route.as_ref().map(MatchedPath::as_str));
+    counters.count(response.status());
+    counters.timing.observe(&method, route, response.status(), begin.elapsed());
     finished(response)
 }
 

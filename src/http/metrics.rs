@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use potluck::NodeStats;
 use potluck_base::statistics::{self, Number, Statistic, Statistics};
@@ -21,11 +21,20 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::app::App;
 use super::problem::Problem;
+use super::views;
 
+mod classic;
+mod families;
 #[cfg(test)]
 mod tests;
+mod timing;
 
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use classic::classic;
+use families::Families;
+use timing::Timing;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 potluck_base::statistics! {
     /// Answers of the HTTP API, by the hundreds of their status.
@@ -44,6 +53,8 @@ potluck_base::statistics! {
 #[derive(Debug, Default)]
 pub(super) struct HttpCounters {
     classes: [AtomicU64; 6],
+    /// How long requests took.
+    pub(super) timing: Timing,
 }
 
 impl HttpCounters {
@@ -66,28 +77,6 @@ impl HttpCounters {
 #[derive(Debug, Default)]
 struct Samples(Vec<(&'static Statistic, Number)>);
 
-/// What goes through the UDP port, by direction: `potluck_messages_total`. The sum of both grows by as
-/// much as `tcpdump udp port PORT | wc -l` counts lines, since the system hands over several datagrams
-/// of one peer as one buffer in both.
-#[derive(Debug)]
-struct Messages {
-    received: u64,
-    sent: u64,
-}
-
-impl Collector for Messages {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let help = "Buffers of one or more datagrams that went through the UDP port";
-        let kind = ConstCounter::new(0_u64).metric_type();
-        let mut family = encoder.encode_descriptor("messages", help, None, kind)?;
-        for (direction, count) in [("in", self.received), ("out", self.sent)] {
-            let counter = ConstCounter::new(count);
-            counter.encode(family.encode_family(&[("direction", direction)])?)?;
-        }
-        Ok(())
-    }
-}
-
 impl Samples {
     fn take(&mut self, group: &impl Statistics) {
         group.visit(&mut |what, number| self.0.push((what, number)));
@@ -96,7 +85,7 @@ impl Samples {
 
 impl Collector for Samples {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        for (what, number) in &self.0 {
+        for (what, number) in self.0.iter().filter(|(what, _)| !families::is_merged(what)) {
             match what.kind {
                 statistics::Kind::Counter => {
                     put(&mut encoder, what, &ConstCounter::new(number.as_u64()))?;
@@ -135,12 +124,20 @@ fn split(what: &Statistic) -> (&'static str, Option<Unit>) {
     }
 }
 
-fn text(samples: Samples, messages: Messages) -> Result<String, std::fmt::Error> {
+/// The registry of one scrape.
+fn registry(samples: Samples, families: Option<Families>, timing: &Timing) -> Registry {
     let mut registry = Registry::with_prefix("potluck");
-    registry.register_collector(Box::new(messages));
+    if let Some(families) = families {
+        registry.register_collector(Box::new(families));
+    }
+    timing.register(&mut registry);
     registry.register_collector(Box::new(samples));
+    registry
+}
+
+fn text(registry: &Registry) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
-    encode(&mut text, &registry)?;
+    encode(&mut text, registry)?;
     Ok(text)
 }
 
@@ -151,13 +148,35 @@ fn samples(stats: &NodeStats, http: &HttpStats) -> Samples {
     samples
 }
 
-/// All counters and gauges.
+/// All counters, gauges and histograms: as OpenMetrics if that is accepted, else in the text format 0.0.4 of
+/// Prometheus.
 #[utoipa::path(get, path = "/metrics",
-    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let stats = app.node().stats().await.map_err(|_| Problem::stopped())?;
+    responses((status = 200, content((String = "text/plain"), (String = "application/openmetrics-text")))))]
+pub(super) async fn metrics(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let node = app.node();
+    let stats = node.stats().await.map_err(|_| Problem::stopped())?;
+    let health = node.health().await.ok().map(|verdict| verdict.health);
+    let mode = node.members().await.map_or_else(|_| "unknown".to_owned(), |it| it.mode.to_string());
+    let reachability = node.view().await.map_or("unknown", |view| views::reachability(&view));
+    let labels = [
+        ("network", node.network().name.clone()),
+        ("admission", node.network().admission.to_string()),
+        ("mode", mode),
+        ("reachability", reachability.to_owned()),
+    ];
     let samples = samples(&stats, &app.counters().read());
-    let messages = Messages { received: stats.socket.received, sent: stats.socket.sent };
-    let text = text(samples, messages).map_err(|_| Problem::unexpected())?;
-    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+    let families = Families::new(&stats, &samples.0, health, labels);
+    let text = text(&registry(samples, Some(families), &app.counters().timing));
+    let text = text.map_err(|_| Problem::unexpected())?;
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|it| it.to_str().ok());
+    let (kind, text) = if accepted.into_iter().any(|it| it.contains("application/openmetrics-text"))
+    {
+        (OPEN_METRICS, text)
+    } else {
+        (CLASSIC, classic(&text))
+    };
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -45,10 +45,8 @@ fn numbers_come_out_as_the_format_wants_them() {
     let some = Some { puts: 3, peers: 1.5, kept_bytes: 4, bytes_in: 5, lag, unknown: None };
     let mut samples = Samples::default();
     samples.take(&some);
-    let text = text(samples, Messages { received: 7, sent: 8 }).expect("encodes");
+    let text = text(&registry(samples, None, &Timing::default())).expect("encodes");
     for lines in [
-        "# TYPE potluck_messages counter\npotluck_messages_total{direction=\"in\"} 7\n",
-        "potluck_messages_total{direction=\"out\"} 8\n",
         "# HELP potluck_kv_puts Writes\n# TYPE potluck_kv_puts counter\npotluck_kv_puts_total 3\n",
         "# TYPE potluck_kv_peers gauge\npotluck_kv_peers 1.5\n",
         "# UNIT potluck_kv_kept_bytes bytes\npotluck_kv_kept_bytes_total 4\n",
@@ -59,6 +57,25 @@ fn numbers_come_out_as_the_format_wants_them() {
     }
     assert!(!text.contains("unknown"), "{text}");
     assert!(text.ends_with("# EOF\n"));
+}
+
+/// Statistics of a node that did nothing yet.
+fn all_of_a_node() -> Vec<(&'static Statistic, Number)> {
+    let mut all = Vec::new();
+    NodeStats::describe(&mut |what| all.push((what, Number::Whole(1))));
+    all
+}
+
+#[test]
+fn merged_counters_are_one_metric_with_a_label() {
+    let all = all_of_a_node();
+    for (begin, ..) in families::MERGED {
+        let of = all.iter().filter(|(what, _)| what.name.starts_with(begin)).count();
+        assert!(of > 5, "{begin}: {of}");
+    }
+    let text = text(&registry(Samples(all), None, &Timing::default())).expect("encodes");
+    assert!(!text.contains("potluck_link_dropped_"), "{text}");
+    assert!(text.lines().count() < 1_500 * 3, "too many series");
 }
 
 /// `names.txt` holds what dashboards and alerts may use: add to it, take nothing out of it.
